@@ -1,0 +1,1 @@
+//! DHCP for machines that boot: engine, leases, sockets.

@@ -1,0 +1,1 @@
+//! HTTP for machines that boot: sendfile front, views, hyper behind.

@@ -1,0 +1,1 @@
+//! NFSv3, MOUNT and portmapper: engine, exports, file handles, sockets.

@@ -1,0 +1,1 @@
+//! The boot plan, its views, and the supervisor of all services.

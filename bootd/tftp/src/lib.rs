@@ -1,0 +1,1 @@
+//! TFTP for machines that boot: engine and sockets.

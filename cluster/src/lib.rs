@@ -1,0 +1,1 @@
+//! The model: schema, store, snapshot, noderange, templates, objects, policy.

@@ -1,0 +1,1 @@
+//! genimage, packimage, initramfs and squashfs.

@@ -1,0 +1,3 @@
+//! One executable: the services, the commands and the client.
+
+fn main() {}

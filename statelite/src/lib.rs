@@ -1,0 +1,1 @@
+//! litefile, litetree and statelite: the overlay plan of a node.

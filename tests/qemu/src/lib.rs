@@ -1,0 +1,1 @@
+//! Real clusters for tests: QEMU machines on a bridge in a network namespace.
