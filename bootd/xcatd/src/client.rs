@@ -1,0 +1,321 @@
+//! The client: connects, sends one request, prints the answer as it comes.
+//!
+//! Blocking and without a runtime: a command lives for milliseconds. All settings come in through
+//! [`ClientSettings`]; this module reads no environment.
+
+use crate::limits::{CONNECT_TIME_MAX, RESPONSE_BYTES_MAX};
+use crate::render::{Stream, render};
+use crate::request::Request;
+use crate::response::Response;
+use crate::tls::{TlsError, anonymous_client_config, client_config};
+use rustls::{ClientConnection, StreamOwned};
+use rustls_pki_types::ServerName;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, TcpStream, ToSocketAddrs};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How often a waiting client looks at the stop flag.
+const STOP_POLL: Duration = Duration::from_millis(200);
+/// Time the daemon has to end a command after an abort.
+const ABORT_WAIT: Duration = Duration::from_secs(2);
+/// Default of `XCATHOST`.
+pub const HOST_DEFAULT: &str = "localhost:3001";
+const PORT_DEFAULT: u16 = 3001;
+
+/// What the environment says about the client.
+#[derive(Clone, Debug)]
+pub struct ClientSettings {
+    /// `XCATHOST`: `host[%scope][:port]` or `[v6]:port`.
+    pub host: String,
+    /// `~/.xcat`.
+    pub certificates: PathBuf,
+    /// Print the source of each line (`XCATSHOWSVR`, `-V`).
+    pub show_source: bool,
+    /// Print responses as XML (`XCATSHOWXML`).
+    pub show_xml: bool,
+    /// Print request and response XML (`XCATXMLTRACE`).
+    pub trace: bool,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// No connection or no handshake.
+    #[error("{reason}")]
+    Connect {
+        /// `host:port` as given.
+        host: String,
+        /// Why.
+        reason: String,
+    },
+    /// The connection broke before `serverdone`.
+    #[error("communication with the xCAT server seems to have been ended prematurely")]
+    Ended,
+    /// The answer is not of the protocol.
+    #[error("the answer of the xCAT server cannot be read: {0}")]
+    Answer(String),
+    /// Certificates.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// Sends the request, prints to the two writers, returns the exit code. `stop` is set by a signal.
+///
+/// Writers that fail (a closed pipe) are not written to again; the exit code is still that of the
+/// command.
+pub fn run(
+    settings: &ClientSettings,
+    request: &Request,
+    stop: &AtomicBool,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> i32 {
+    let mut printer = Printer { out: Some(out), err: Some(err), settings, exit_code: 0 };
+    match exchange(settings, request, stop, &mut |response| printer.print(&response), true) {
+        Ok(Outcome::Done) => printer.exit_code & 0xff,
+        Ok(Outcome::Stopped) => 0,
+        Err(error) => printer.failure(&error),
+    }
+}
+
+/// Sends the request and collects the responses, `serverdone` left out.
+pub fn fetch(settings: &ClientSettings, request: &Request) -> Result<Vec<Response>, ClientError> {
+    let mut responses = Vec::new();
+    let never = AtomicBool::new(false);
+    exchange(settings, request, &never, &mut |response| responses.push(response), false)?;
+    Ok(responses)
+}
+
+#[derive(PartialEq, Eq)]
+enum Outcome {
+    Done,
+    Stopped,
+}
+
+fn exchange(
+    settings: &ClientSettings,
+    request: &Request,
+    stop: &AtomicBool,
+    take: &mut dyn FnMut(Response),
+    warn: bool,
+) -> Result<Outcome, ClientError> {
+    let mut stream = connect(settings, warn)?;
+    let text = request.to_xml();
+    if settings.trace {
+        println_quietly(&text);
+    }
+    stream.write_all(text.as_bytes()).and_then(|()| stream.flush()).map_err(|_| ClientError::Ended)?;
+    let mut reader = ResponseReader::default();
+    let mut chunk = vec![0; 64 << 10];
+    loop {
+        if stop.load(Ordering::Relaxed) {
+            abort(&mut stream);
+            return Ok(Outcome::Stopped);
+        }
+        let count = match stream.read(&mut chunk) {
+            Ok(0) => return Err(ClientError::Ended),
+            Ok(count) => count,
+            Err(error) if waits(&error) => continue,
+            Err(_) => return Err(ClientError::Ended),
+        };
+        reader.push(chunk.get(..count).unwrap_or_default())?;
+        while let Some(document) = reader.next_document() {
+            if settings.trace {
+                println_quietly(&document);
+            }
+            let response =
+                Response::parse(&document).map_err(|error| ClientError::Answer(error.to_string()))?;
+            if response.serverdone {
+                take(response);
+                stream.conn.send_close_notify();
+                let _ = stream.conn.complete_io(&mut stream.sock);
+                return Ok(Outcome::Done);
+            }
+            take(response);
+        }
+    }
+}
+
+fn waits(error: &io::Error) -> bool {
+    use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
+    matches!(error.kind(), Interrupted | TimedOut | WouldBlock)
+}
+
+fn println_quietly(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
+}
+
+/// Tells the daemon and gives it a moment to stop the command.
+fn abort(stream: &mut StreamOwned<ClientConnection, TcpStream>) {
+    let request = Request { abort: true, ..Request::default() }.to_xml();
+    if stream.write_all(request.as_bytes()).and_then(|()| stream.flush()).is_err() {
+        return;
+    }
+    let end = Instant::now() + ABORT_WAIT;
+    let mut chunk = [0; 4096];
+    while Instant::now() < end {
+        match stream.read(&mut chunk) {
+            Ok(1..) => {}
+            Err(error) if waits(&error) => {}
+            _ => return,
+        }
+    }
+}
+
+fn connect(
+    settings: &ClientSettings,
+    warn: bool,
+) -> Result<StreamOwned<ClientConnection, TcpStream>, ClientError> {
+    let cred = settings.certificates.join("client-cred.pem");
+    let ca = settings.certificates.join("ca.pem");
+    let readable = std::fs::File::open(&cred).is_ok() && std::fs::File::open(&ca).is_ok();
+    let config = if readable {
+        client_config(&cred, &ca)?
+    } else {
+        if warn {
+            println_quietly(&format!(
+                "warning: the client certificates under {}/ are not setup correctly, please run \
+                 'dawn init' or ask the administrator for a certificate\n",
+                settings.certificates.display()
+            ));
+        }
+        anonymous_client_config()?
+    };
+    let failed = |reason: String| ClientError::Connect { host: settings.host.clone(), reason };
+    let socket = connect_tcp(&settings.host).map_err(|error| failed(error.to_string()))?;
+    let name = ServerName::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST).into());
+    let connection = ClientConnection::new(config, name).map_err(|error| failed(error.to_string()))?;
+    let mut stream = StreamOwned::new(connection, socket);
+    while stream.conn.is_handshaking() {
+        stream.conn.complete_io(&mut stream.sock).map_err(|error| failed(error.to_string()))?;
+    }
+    let poll = stream.sock.set_read_timeout(Some(STOP_POLL));
+    poll.map_err(|error| failed(error.to_string()))?;
+    Ok(stream)
+}
+
+fn connect_tcp(host: &str) -> io::Result<TcpStream> {
+    let (name, port) = split_host(host);
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
+    for address in (name.as_str(), port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, CONNECT_TIME_MAX) {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                stream.set_read_timeout(Some(CONNECT_TIME_MAX))?;
+                return Ok(stream);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// Host and port of `XCATHOST`.
+pub fn split_host(text: &str) -> (String, u16) {
+    if let Some((name, rest)) = text.strip_prefix('[').and_then(|text| text.split_once(']')) {
+        let port = rest.strip_prefix(':').and_then(|port| port.parse().ok()).unwrap_or(PORT_DEFAULT);
+        return (name.to_owned(), port);
+    }
+    match text.rsplit_once(':') {
+        Some((name, port)) if !name.contains(':') => (name.to_owned(), port.parse().unwrap_or(PORT_DEFAULT)),
+        _ => (text.to_owned(), PORT_DEFAULT),
+    }
+}
+
+/// Cuts the answer into documents.
+#[derive(Default)]
+struct ResponseReader {
+    buffer: Vec<u8>,
+    scanned: usize,
+}
+
+impl ResponseReader {
+    fn push(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() > RESPONSE_BYTES_MAX {
+            return Err(ClientError::Answer(format!("a response of more than {RESPONSE_BYTES_MAX} bytes")));
+        }
+        Ok(())
+    }
+
+    fn next_document(&mut self) -> Option<String> {
+        const CLOSE: &[u8] = b"</xcatresponse>";
+        let from = self.scanned.saturating_sub(CLOSE.len());
+        let tail = self.buffer.get(from..)?;
+        let Some(at) = tail.windows(CLOSE.len()).position(|window| window == CLOSE) else {
+            self.scanned = self.buffer.len();
+            return None;
+        };
+        let rest = self.buffer.split_off(from + at + CLOSE.len());
+        let document = std::mem::replace(&mut self.buffer, rest);
+        self.scanned = 0;
+        Some(String::from_utf8_lossy(&document).into_owned())
+    }
+}
+
+struct Printer<'a> {
+    out: Option<&'a mut dyn Write>,
+    err: Option<&'a mut dyn Write>,
+    settings: &'a ClientSettings,
+    exit_code: i32,
+}
+
+impl Printer<'_> {
+    fn print(&mut self, response: &Response) {
+        self.exit_code |= response.exit_code();
+        if self.settings.show_xml {
+            let mut text = String::new();
+            response.write(&mut text);
+            return self.write(Stream::Out, &text);
+        }
+        for piece in render(response, self.settings.show_source) {
+            self.write(piece.stream, &piece.text);
+        }
+    }
+
+    fn write(&mut self, stream: Stream, text: &str) {
+        let slot = match stream {
+            Stream::Out => &mut self.out,
+            Stream::Err => &mut self.err,
+        };
+        let Some(writer) = slot else { return };
+        if writer.write_all(text.as_bytes()).and_then(|()| writer.flush()).is_err() {
+            *slot = None;
+        }
+    }
+
+    fn failure(&mut self, error: &ClientError) -> i32 {
+        match error {
+            ClientError::Connect { host, reason } => {
+                let text = format!(
+                    "Unable to open socket connection to xcatd daemon on {host}.\n\
+                     Verify that the xcatd daemon is running and that your SSL setup is correct.\n"
+                );
+                self.write(Stream::Out, &text);
+                self.write(Stream::Err, &format!("Connection failure: {reason}\n"));
+            }
+            other => self.write(Stream::Err, &format!("ERROR/WARNING: {other}\n")),
+        }
+        (self.exit_code | 1) & 0xff
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts() {
+        for (text, host, port) in [
+            ("localhost:3001", "localhost", 3001),
+            ("mn1", "mn1", 3001),
+            ("[fe80::1]:3005", "fe80::1", 3005),
+            ("fe80::1", "fe80::1", 3001),
+            ("10.0.0.1:99", "10.0.0.1", 99),
+        ] {
+            assert_eq!(split_host(text), (host.to_owned(), port), "{text}");
+        }
+    }
+}

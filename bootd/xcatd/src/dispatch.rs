@@ -1,0 +1,420 @@
+//! Between the wire and the commands: who asks, may they, and where the answer goes.
+//!
+//! [`handle`] is the whole treatment of one request. It is synchronous and knows no socket: the server
+//! calls it on a blocking thread with a sink that ends in a TLS connection, tests with a vector.
+
+use crate::request::{Credentials, Request};
+use crate::response::{Data, NodeItem, Response};
+use crate::xml::Element;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Who is at the other end of the connection.
+#[derive(Clone, Debug, Default)]
+pub struct Peer {
+    /// Source address; `None` for a call inside the process.
+    pub ip: Option<IpAddr>,
+    /// Source port.
+    pub port: u16,
+    /// CN of the verified client certificate.
+    pub certificate_name: Option<String>,
+}
+
+/// Set when the client asked to stop or has gone away; long commands look at it.
+#[derive(Clone, Debug, Default)]
+pub struct AbortFlag(Arc<AtomicBool>);
+
+impl AbortFlag {
+    /// The command should end.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Asks the command to end.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A noderange after expansion.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expanded {
+    /// Nodes, sorted.
+    pub nodes: Vec<String>,
+    /// Names that are neither node nor group.
+    pub unknown: Vec<String>,
+    /// Why the expression cannot be evaluated at all.
+    pub fatal: Option<String>,
+}
+
+/// An authenticated request, ready to run.
+#[derive(Debug)]
+pub struct Call {
+    /// The request as read.
+    pub request: Request,
+    /// Expanded noderange (or the request's own node list).
+    pub nodes: Vec<String>,
+    /// Certificate, password or token name of the caller.
+    pub peer_name: Option<String>,
+    /// Where the caller is.
+    pub peer: Peer,
+    /// Host name of the caller as policy and audit know it.
+    pub peer_host: String,
+    /// User in whose name the command runs (`username` of a trusted peer, else the peer name).
+    pub username: Option<String>,
+    /// Stop sign.
+    pub abort: AbortFlag,
+}
+
+/// Policy's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// May run; `trusted` peers may speak in another user's name.
+    Allow {
+        /// A `trusted` rule names the peer.
+        trusted: bool,
+    },
+    /// May not.
+    Deny,
+}
+
+/// The client has gone; the command should stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the client has gone")]
+pub struct Gone;
+
+/// Where responses go.
+pub trait Sink {
+    /// Sends one response; may wait for a slow client.
+    fn send(&mut self, response: Response) -> Result<(), Gone>;
+}
+
+impl Sink for Vec<Response> {
+    fn send(&mut self, response: Response) -> Result<(), Gone> {
+        self.push(response);
+        Ok(())
+    }
+}
+
+/// What the daemon can do, seen from the protocol.
+pub trait Dispatcher: Send + Sync + 'static {
+    /// Short host name for `xcatdsource`.
+    fn source(&self) -> String;
+    /// Host name of a peer for policy and audit: node name or reverse name without domain.
+    fn peer_host(&self, ip: IpAddr) -> String;
+    /// Checks a password against the `passwd` rows of key `xcat`.
+    fn check_password(&self, user: &Credentials) -> bool;
+    /// User of a token, if it is valid now.
+    fn token_user(&self, token: &str) -> Option<String>;
+    /// Makes a token: id and expiry text (`2025-1-31 9:5:3` or `never`).
+    fn new_token(&self, username: &str) -> Result<(String, String), String>;
+    /// Expands a noderange.
+    fn expand(&self, noderange: &str) -> Expanded;
+    /// Whether a command of that name exists and whether it takes nodes that must be known.
+    fn knows(&self, command: &str) -> Option<NodeUse>;
+    /// Groups that have members among these nodes (`extnoderange subgroups`).
+    fn groups_within(&self, nodes: &[String]) -> Vec<String>;
+    /// Policy decision for a call.
+    fn authorise(&self, call: &Call) -> Decision;
+    /// Runs a command that [`Dispatcher::knows`]; called on a blocking thread.
+    fn run(&self, call: Call, out: &mut dyn Sink);
+}
+
+/// How a command treats the request's noderange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeUse {
+    /// Unknown names refuse the request.
+    Verified,
+    /// The command looks at the text itself (`nodeadd`, `mkdef` …).
+    Raw,
+}
+
+/// Carries out one request and sends the answer up to, not including, `serverdone`.
+pub fn handle(
+    dispatcher: &dyn Dispatcher,
+    request: Request,
+    peer: Peer,
+    abort: AbortFlag,
+    out: &mut dyn Sink,
+) {
+    let mut out = Stamped { source: dispatcher.source(), transid: request.transid.clone(), inner: out };
+    // A client that has gone away is no error here: the next request, if any, finds out by itself.
+    let _ = handle_stamped(dispatcher, request, peer, abort, &mut out);
+}
+
+fn handle_stamped(
+    dispatcher: &dyn Dispatcher,
+    mut request: Request,
+    peer: Peer,
+    abort: AbortFlag,
+    out: &mut dyn Sink,
+) -> Result<(), Gone> {
+    let Ok(peer_name) = authenticate(dispatcher, &request, &peer) else {
+        return out.send(Response::error("Authentication failure", Some(1)));
+    };
+    if let Some(user) = &request.get_token {
+        return out.send(make_token(dispatcher, &user.username));
+    }
+    if request.command == "authcheck" {
+        return out.send(authcheck(peer_name.as_deref()));
+    }
+    let builtin = matches!(request.command.as_str(), "noderange" | "extnoderange");
+    let node_use = if builtin { Some(NodeUse::Raw) } else { dispatcher.knows(&request.command) };
+    let Some(node_use) = node_use else {
+        return out.send(Response::error("Unsupported request", None));
+    };
+    let expanded = expand(dispatcher, &mut request, builtin);
+    let peer_host = peer.ip.map(|ip| dispatcher.peer_host(ip)).unwrap_or_else(|| dispatcher.source());
+    let username = peer_name.clone();
+    let mut call = Call { request, nodes: expanded.nodes, peer_name, peer, peer_host, username, abort };
+    match dispatcher.authorise(&call) {
+        Decision::Deny => return out.send(Response::error("Permission denied for request", Some(1))),
+        Decision::Allow { trusted } if trusted && call.request.username.is_some() => {
+            call.username.clone_from(&call.request.username);
+        }
+        Decision::Allow { .. } => {}
+    }
+    if builtin {
+        return out.send(noderange_reply(dispatcher, &call, &expanded.unknown, expanded.fatal));
+    }
+    if node_use == NodeUse::Verified
+        && let Some(text) = refusal(&expanded.unknown, expanded.fatal)
+    {
+        return out.send(Response::error(text, Some(1)));
+    }
+    dispatcher.run(call, out);
+    Ok(())
+}
+
+/// The peer's name after password and token log-in.
+fn authenticate(dispatcher: &dyn Dispatcher, request: &Request, peer: &Peer) -> Result<Option<String>, ()> {
+    let by_password = request.become_user.as_ref().or(request.get_token.as_ref());
+    if let Some(user) = by_password {
+        return if dispatcher.check_password(user) { Ok(Some(user.username.clone())) } else { Err(()) };
+    }
+    match &request.token {
+        Some(token) => dispatcher.token_user(token).map(Some).ok_or(()),
+        None => Ok(peer.certificate_name.clone()),
+    }
+}
+
+fn make_token(dispatcher: &dyn Dispatcher, username: &str) -> Response {
+    match dispatcher.new_token(username) {
+        Ok((id, expire)) => {
+            let token =
+                Element::parent("token", vec![Element::text("id", id), Element::text("expire", expire)]);
+            Response { data: vec![Data::Parts(vec![token])], ..Response::default() }
+        }
+        Err(reason) => Response::error(reason, Some(1)),
+    }
+}
+
+fn authcheck(peer_name: Option<&str>) -> Response {
+    let word = if peer_name.is_some() { "Authenticated" } else { "Unauthenticated" };
+    let username = Element::text("username", peer_name.unwrap_or_default());
+    Response { data: vec![word.into()], other: vec![username], ..Response::default() }
+}
+
+fn expand(dispatcher: &dyn Dispatcher, request: &mut Request, builtin: bool) -> Expanded {
+    // `tabdump` and friends send everything as arguments; the noderange requests may do so too.
+    if builtin && request.noderange.is_none() && !request.args.is_empty() && request.command == "noderange" {
+        request.noderange = Some(request.args.remove(0));
+    }
+    match &request.noderange {
+        Some(noderange) => dispatcher.expand(noderange),
+        None => Expanded { nodes: request.nodes.clone(), ..Expanded::default() },
+    }
+}
+
+fn refusal(unknown: &[String], fatal: Option<String>) -> Option<String> {
+    if fatal.is_some() {
+        return fatal;
+    }
+    if unknown.is_empty() {
+        return None;
+    }
+    Some(format!("Invalid nodes and/or groups in noderange: {}", unknown.join(",")))
+}
+
+fn noderange_reply(
+    dispatcher: &dyn Dispatcher,
+    call: &Call,
+    unknown: &[String],
+    fatal: Option<String>,
+) -> Response {
+    if let Some(fatal) = fatal {
+        return Response::error(fatal, Some(1));
+    }
+    let mut response = Response::default();
+    if call.request.command == "extnoderange" {
+        let mut children: Vec<Element> = call.nodes.iter().map(|node| Element::text("node", node)).collect();
+        if call.request.args.iter().any(|arg| arg == "subgroups") {
+            let groups = dispatcher.groups_within(&call.nodes);
+            children.extend(groups.into_iter().map(|group| Element::text("intersectinggroups", group)));
+        }
+        response.other = children;
+    } else {
+        response.other = call.nodes.iter().map(|node| Element::text("node", node)).collect();
+    }
+    if !unknown.is_empty() {
+        response.warning.push(format!("Invalid nodes in noderange:{}", unknown.join(",")));
+    }
+    response
+}
+
+/// Adds source and transaction id to each response.
+struct Stamped<'a> {
+    source: String,
+    transid: Option<String>,
+    inner: &'a mut dyn Sink,
+}
+
+impl Sink for Stamped<'_> {
+    fn send(&mut self, mut response: Response) -> Result<(), Gone> {
+        if response.source.is_none() {
+            response.source = Some(self.source.clone());
+        }
+        response.other.extend(self.transid.as_ref().map(|id| Element::text("transid", id)));
+        // The core's refusal of an unknown name is the one error clients show without the bracket.
+        let bare = response.error.iter().any(|error| error.starts_with("Invalid nodes and/or groups in"));
+        if bare {
+            response.source = None;
+        }
+        self.inner.send(response)
+    }
+}
+
+/// An error of one node, in the shape commands use most.
+pub fn node_error(node: &str, text: impl Into<String>) -> Response {
+    Response::node(NodeItem::named(node).error(text, 1))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use expect_test::expect;
+
+    /// A daemon with the nodes cn1 and cn2, a command `echo` and a user `root`.
+    pub(crate) struct Toy;
+
+    impl Dispatcher for Toy {
+        fn source(&self) -> String {
+            "mn1".into()
+        }
+        fn peer_host(&self, ip: IpAddr) -> String {
+            ip.to_string()
+        }
+        fn check_password(&self, user: &Credentials) -> bool {
+            user.password == "good"
+        }
+        fn token_user(&self, token: &str) -> Option<String> {
+            (token == "t1").then(|| "bob".into())
+        }
+        fn new_token(&self, _: &str) -> Result<(String, String), String> {
+            Ok(("t1".into(), "never".into()))
+        }
+        fn expand(&self, noderange: &str) -> Expanded {
+            let (nodes, unknown) =
+                noderange.split(',').map(str::to_owned).partition(|name| name == "cn1" || name == "cn2");
+            Expanded { nodes, unknown, fatal: None }
+        }
+        fn knows(&self, command: &str) -> Option<NodeUse> {
+            (command == "echo").then_some(NodeUse::Verified)
+        }
+        fn groups_within(&self, _: &[String]) -> Vec<String> {
+            vec!["all".into()]
+        }
+        fn authorise(&self, call: &Call) -> Decision {
+            match call.peer_name.as_deref() {
+                Some("root") => Decision::Allow { trusted: false },
+                _ => Decision::Deny,
+            }
+        }
+        fn run(&self, call: Call, out: &mut dyn Sink) {
+            for node in &call.nodes {
+                let item = NodeItem::named(node).data(call.request.args.join(" "));
+                let _ = out.send(Response::node(item));
+            }
+        }
+    }
+
+    fn ask(text: &str, cn: Option<&str>) -> String {
+        let request = Request::parse(&format!("<xcatrequest>{text}</xcatrequest>")).expect("request");
+        let peer = Peer { certificate_name: cn.map(str::to_owned), ..Peer::default() };
+        let mut responses = Vec::new();
+        handle(&Toy, request, peer, AbortFlag::default(), &mut responses);
+        let mut out = String::new();
+        responses.iter().for_each(|response| response.write(&mut out));
+        out
+    }
+
+    #[test]
+    fn a_command() {
+        expect![[r#"
+            <xcatresponse>
+              <node>
+                <data>hi</data>
+                <name>cn1</name>
+              </node>
+              <xcatdsource>mn1</xcatdsource>
+            </xcatresponse>
+        "#]]
+        .assert_eq(&ask("<command>echo</command><noderange>cn1</noderange><arg>hi</arg>", Some("root")));
+    }
+
+    #[test]
+    fn refusals() {
+        for (text, cn, word) in [
+            ("<command>nope</command>", Some("root"), "Unsupported request"),
+            ("<command>echo</command>", Some("bob"), "Permission denied for request"),
+            ("<command>echo</command>", None, "Permission denied for request"),
+            (
+                "<command>echo</command><noderange>cn1,x,y</noderange>",
+                Some("root"),
+                "Invalid nodes and/or groups in noderange: x,y",
+            ),
+            (
+                "<command>echo</command><becomeuser><username>root</username><password>no</password></becomeuser>",
+                None,
+                "Authentication failure",
+            ),
+            ("<command>echo</command><tokens><tokenid>t9</tokenid></tokens>", None, "Authentication failure"),
+        ] {
+            assert!(ask(text, cn).contains(&format!("<error>{word}</error>")), "{text}");
+        }
+        assert!(!ask("<command>nope</command>", None).contains("errorcode"));
+    }
+
+    #[test]
+    fn built_in_requests() {
+        expect![[r#"
+            <xcatresponse>
+              <data>Authenticated</data>
+              <username>bob</username>
+              <xcatdsource>mn1</xcatdsource>
+            </xcatresponse>
+        "#]]
+        .assert_eq(&ask("<command>authcheck</command><tokens><tokenid>t1</tokenid></tokens>", None));
+        expect![[r#"
+            <xcatresponse>
+              <warning>Invalid nodes in noderange:x</warning>
+              <node>cn2</node>
+              <xcatdsource>mn1</xcatdsource>
+            </xcatresponse>
+        "#]]
+        .assert_eq(&ask("<command>noderange</command><noderange>cn2,x</noderange>", Some("root")));
+        expect![[r#"
+            <xcatresponse>
+              <data>
+                <token>
+                  <id>t1</id>
+                  <expire>never</expire>
+                </token>
+              </data>
+              <xcatdsource>mn1</xcatdsource>
+            </xcatresponse>
+        "#]]
+        .assert_eq(&ask("<gettoken><username>root</username><password>good</password></gettoken>", None));
+    }
+}

@@ -1,0 +1,48 @@
+//! Every limit of the protocol, in one place. A number that is not here does not limit anything.
+
+use std::time::Duration;
+
+/// Time a peer has for the TLS handshake (the reference's alarm).
+pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
+/// Silence between requests after which a connection ends.
+pub const REQUEST_IDLE_MAX: Duration = Duration::from_secs(15);
+/// Time in which a started request must be complete.
+pub const REQUEST_READ_MAX: Duration = Duration::from_secs(120);
+/// Time without any progress of a client that should read our answer.
+pub const WRITE_STALL_MAX: Duration = Duration::from_secs(60);
+/// Bytes of one request of a peer that showed a certificate: a stanza file of 100,000 nodes fits.
+pub const REQUEST_BYTES_MAX: usize = 64 << 20;
+/// Bytes of one request of a peer without certificate (nodes): adapters of a large machine fit.
+pub const REQUEST_ANONYMOUS_BYTES_MAX: usize = 256 << 10;
+/// Bytes after which a connection that has not said `<xcatrequest>` is dropped.
+pub const REQUEST_PREAMBLE_BYTES_MAX: usize = 15;
+/// Bytes of white space skipped between two requests of one connection.
+pub const REQUEST_GAP_BYTES_MAX: usize = 1024;
+/// Nesting of elements in a request or response.
+pub const XML_DEPTH_MAX: usize = 16;
+/// Elements in one request or response.
+pub const XML_ELEMENTS_MAX: usize = 2_000_000;
+/// Connections at a time, handshakes and idle ones included; further ones wait in the backlog.
+pub const CONNECTIONS_MAX: usize = 4096;
+/// Commands running at a time (`site.xcatmaxconnections`): default.
+pub const COMMANDS_DEFAULT: usize = 64;
+/// Commands running at a time: smallest accepted setting.
+pub const COMMANDS_MIN: usize = 1;
+/// Commands running at a time: largest accepted setting.
+pub const COMMANDS_MAX: usize = 400;
+/// Length of the listen queue.
+pub const LISTEN_BACKLOG: i32 = 8192;
+/// Responses waiting for a slow client before the command waits too.
+pub const RESPONSE_QUEUE_MAX: usize = 16;
+/// Bytes of rendered responses collected before they are sent.
+pub const RESPONSE_BATCH_BYTES: usize = 32 << 10;
+/// Bytes of one response a client accepts.
+pub const RESPONSE_BYTES_MAX: usize = 256 << 20;
+/// Nodes talking on 3002 at a time; further connections wait in the backlog.
+pub const NODE_SESSIONS_MAX: usize = 1024;
+/// Bytes of one line on 3002.
+pub const NODE_LINE_BYTES_MAX: usize = 4096;
+/// Silence that ends a session on 3002.
+pub const NODE_SILENCE_MAX: Duration = Duration::from_secs(2);
+/// Time a client waits for a TCP connection to the daemon.
+pub const CONNECT_TIME_MAX: Duration = Duration::from_secs(15);

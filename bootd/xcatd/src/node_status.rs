@@ -1,0 +1,237 @@
+//! The nodes' status port, 3002: clear text, one line a session.
+//!
+//! The server says `ready`, the node one line, the server `done` at once, and only then the work is
+//! done, because a node waits for that word while it boots. A line may come before `ready` was sent
+//! (switch installers do not wait). A peer that is no node is closed without a byte.
+
+use crate::limits::{NODE_LINE_BYTES_MAX, NODE_SESSIONS_MAX, NODE_SILENCE_MAX, WRITE_STALL_MAX};
+use crate::server::plain_ip;
+use std::net::IpAddr;
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+/// Words `nodelist.status` may hold.
+pub const STATUS_WORDS: [&str; 20] = [
+    "alive",
+    "unreachable",
+    "installing",
+    "installed",
+    "booting",
+    "postbooting",
+    "netbooting",
+    "booted",
+    "powering-on",
+    "powering-off",
+    "discovering",
+    "discovered",
+    "configuring",
+    "configured",
+    "standingby",
+    "shell",
+    "defined",
+    "unknown",
+    "failed",
+    "bmcready",
+];
+/// Words `nodelist.updatestatus` may hold.
+pub const UPDATE_STATUS_WORDS: [&str; 4] = ["syncing", "out-of-sync", "synced", "failed"];
+
+/// What a node says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NodeReport {
+    /// Advance the chain.
+    Next,
+    /// Status words in order; the last one stays.
+    Status(Vec<String>),
+    /// Let the node write into its TFTP directory.
+    UnlockTftpdir,
+    /// Take that back.
+    LockTftpdir,
+    /// Send the post-install script.
+    GetPostscript,
+    /// Run the file sync for the node.
+    Syncfiles,
+    /// Application states: `app=state` pairs.
+    AppStatus(Vec<(String, String)>),
+    /// Is somebody there?
+    Monitor,
+    /// Not a line of the protocol (control characters removed).
+    Unknown(String),
+}
+
+impl NodeReport {
+    /// Reads a line, in the reference's order of tests.
+    pub fn parse(line: &str) -> NodeReport {
+        let line = line.trim();
+        let after = |word: &str| line.split_once(word).map(|(_, rest)| rest.trim());
+        if let Some(rest) = after("installstatus") {
+            // Tested before `next`: the reference would take `installstatus next…` for a `next`.
+            return Self::status(rest);
+        }
+        if line.contains("next") {
+            return Self::Next;
+        }
+        if line.starts_with("unlocktftpdir") {
+            return Self::UnlockTftpdir;
+        }
+        if line.contains("locktftpdir") {
+            return Self::LockTftpdir;
+        }
+        if line.starts_with("getpostscript") {
+            return Self::GetPostscript;
+        }
+        if line.starts_with("syncfiles") {
+            return Self::Syncfiles;
+        }
+        if let Some(rest) = after("hpcbootstatus") {
+            let pairs = rest.split(',').filter_map(|pair| pair.split_once('='));
+            return Self::AppStatus(
+                pairs.map(|(app, state)| (app.trim().to_owned(), state.trim().to_owned())).collect(),
+            );
+        }
+        if line.contains("installmonitor") {
+            return Self::Monitor;
+        }
+        Self::Unknown(line.chars().filter(|c| !c.is_control()).take(200).collect())
+    }
+
+    fn status(rest: &str) -> NodeReport {
+        let known = |word: &&str| STATUS_WORDS.contains(word) || UPDATE_STATUS_WORDS.contains(word);
+        Self::Status(rest.split_ascii_whitespace().filter(known).map(str::to_owned).collect())
+    }
+}
+
+/// The model behind the port.
+pub trait NodeReports: Send + Sync + 'static {
+    /// Node of an address, from memory: no DNS.
+    fn node_at(&self, ip: IpAddr) -> Option<String>;
+    /// Does what the report asks; called on a blocking thread after `done` was sent. What it returns is
+    /// sent to the node line by line (`getpostscript`, `syncfiles`).
+    fn report(&self, node: &str, report: NodeReport) -> Vec<String>;
+    /// Someone who is no node has connected.
+    fn stranger(&self, ip: IpAddr);
+}
+
+/// Serves until the future is dropped.
+pub async fn serve(listener: TcpListener, reports: Arc<dyn NodeReports>) {
+    let sessions = Arc::new(Semaphore::new(NODE_SESSIONS_MAX));
+    let mut tasks = JoinSet::new();
+    loop {
+        while tasks.try_join_next().is_some() {}
+        let Ok(permit) = Arc::clone(&sessions).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, address)) => {
+                let reports = Arc::clone(&reports);
+                tasks.spawn(async move {
+                    let ip = plain_ip(address.ip());
+                    if let Err(error) = session(stream, ip, reports).await {
+                        tracing::debug!(peer = %ip, %error, "node session ended");
+                    }
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "accept on the node status port failed");
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn session(mut stream: TcpStream, ip: IpAddr, reports: Arc<dyn NodeReports>) -> std::io::Result<()> {
+    let Some(node) = reports.node_at(ip) else {
+        reports.stranger(ip);
+        return Ok(());
+    };
+    let _ = stream.set_nodelay(true);
+    stream.write_all(b"ready\n").await?;
+    let Some(line) = read_line(&mut stream).await? else { return Ok(()) };
+    // The node may be gone already; its report counts all the same.
+    let answered = stream.write_all(b"done\n").await;
+    let report = NodeReport::parse(&line);
+    let lines = tokio::task::spawn_blocking(move || reports.report(&node, report)).await.unwrap_or_default();
+    answered?;
+    if !lines.is_empty() {
+        let mut text = lines.join("\n");
+        text.push('\n');
+        timeout(WRITE_STALL_MAX, stream.write_all(text.as_bytes())).await??;
+    }
+    stream.shutdown().await
+}
+
+/// One line, at most [`NODE_LINE_BYTES_MAX`] bytes, no longer silence than [`NODE_SILENCE_MAX`]. The end
+/// of the stream ends a line too.
+async fn read_line(stream: &mut TcpStream) -> std::io::Result<Option<String>> {
+    let mut line = Vec::new();
+    let mut chunk = [0; 512];
+    while !line.contains(&b'\n') && line.len() < NODE_LINE_BYTES_MAX {
+        let Ok(count) = timeout(NODE_SILENCE_MAX, stream.read(&mut chunk)).await else { break };
+        let count = count?;
+        if count == 0 {
+            break;
+        }
+        line.extend_from_slice(chunk.get(..count).unwrap_or_default());
+    }
+    let end = line.iter().position(|byte| *byte == b'\n').unwrap_or(line.len());
+    let text = String::from_utf8_lossy(line.get(..end).unwrap_or_default()).trim().to_owned();
+    Ok(Some(text).filter(|text| !text.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    #[test]
+    fn lines() {
+        let status = |words: &[&str]| NodeReport::Status(words.iter().map(|w| (*w).to_owned()).collect());
+        for (line, report) in [
+            ("next", NodeReport::Next),
+            ("installstatus booted", status(&["booted"])),
+            ("installstatus netbooting bogus booted", status(&["netbooting", "booted"])),
+            ("unlocktftpdir", NodeReport::UnlockTftpdir),
+            ("locktftpdir", NodeReport::LockTftpdir),
+            ("hpcbootstatus gpfs=up,ll=down", {
+                NodeReport::AppStatus(vec![("gpfs".into(), "up".into()), ("ll".into(), "down".into())])
+            }),
+            ("installmonitor", NodeReport::Monitor),
+            ("GET /\u{1b}", NodeReport::Unknown("GET /".into())),
+        ] {
+            assert_eq!(NodeReport::parse(line), report, "{line}");
+        }
+    }
+
+    #[derive(Default)]
+    struct Book(Mutex<Vec<(String, NodeReport)>>);
+
+    impl NodeReports for Book {
+        fn node_at(&self, ip: IpAddr) -> Option<String> {
+            ip.is_loopback().then(|| "cn1".into())
+        }
+        fn report(&self, node: &str, report: NodeReport) -> Vec<String> {
+            self.0.lock().expect("lock").push((node.to_owned(), report));
+            Vec::new()
+        }
+        fn stranger(&self, _: IpAddr) {}
+    }
+
+    #[tokio::test]
+    async fn conversation_with_an_early_line() {
+        let book = Arc::new(Book::default());
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        let address = listener.local_addr().expect("address");
+        let server = tokio::spawn(serve(listener, Arc::clone(&book) as Arc<dyn NodeReports>));
+        let mut stream = TcpStream::connect(address).await.expect("connect");
+        stream.write_all(b"installstatus booted\n").await.expect("write");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("read");
+        assert_eq!(answer, "ready\ndone\n");
+        let book = book.0.lock().expect("lock").clone();
+        assert_eq!(book, [("cn1".to_owned(), NodeReport::Status(vec!["booted".into()]))]);
+        server.abort();
+    }
+}
