@@ -1,0 +1,268 @@
+//! The shell around the engine: one thread with its sockets, a clock, and nothing else.
+//!
+//! A thread of its own and not a task: a storm of boots then cannot starve other services, nor they it, and waiting,
+//! receiving and sending cost three system calls per batch of packets.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{oneshot, watch};
+
+use crate::limits::Limits;
+use crate::net::{Port, ReceiveBatch, SendBatch, Wake, interface_mtu, wait};
+use crate::outbox::{Outbox, PortId, Route};
+use crate::server::{Incoming, Server};
+use crate::source::{Observer, Source};
+
+/// Batches taken from one socket before the others get their turn.
+const ROUNDS_MAX: usize = 8;
+/// How long an interface's MTU is believed.
+const MTU_MEMORY: Duration = Duration::from_secs(10);
+/// The MTU where the interface does not tell.
+const MTU_DEFAULT: usize = 1500;
+/// Most transfer ports.
+const TRANSFER_PORTS_MAX: u8 = 16;
+
+/// Which ports of ours carry the transfers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransferPorts {
+    /// So many ports that the system picks, shared by all transfers; 1 to 16. Two are enough to tell a client's new
+    /// transfer from its old one.
+    Any(u8),
+    /// These ports, for firewalls; at most 16.
+    Range(u16, u16),
+    /// The well-known port itself carries everything, for the strictest firewalls and address translation.
+    Single,
+}
+
+/// Settings of the service.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Address and port to listen on; 0.0.0.0 is right on machines with several addresses.
+    pub listen: SocketAddrV4,
+    /// Only these interfaces; all if empty.
+    pub interfaces: Vec<String>,
+    /// Ports of the transfers.
+    pub transfer_ports: TransferPorts,
+    /// Limits.
+    pub limits: Limits,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 69),
+            interfaces: Vec::new(),
+            transfer_ports: TransferPorts::Any(2),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Why the service cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum TftpError {
+    /// A socket cannot be had.
+    #[error("TFTP cannot listen on {address}{}: {error}", on(interface.as_deref()))]
+    Bind {
+        /// The address wanted.
+        address: SocketAddrV4,
+        /// The interface wanted.
+        interface: Option<String>,
+        /// The system's reason.
+        error: io::Error,
+    },
+    /// Something else the system refuses.
+    #[error("TFTP cannot start: {0}")]
+    System(io::Error),
+}
+
+fn on(interface: Option<&str>) -> String {
+    interface.map(|name| format!(" on {name}")).unwrap_or_default()
+}
+
+/// The running service.
+#[derive(Debug)]
+pub struct Running {
+    address: SocketAddrV4,
+    finished: oneshot::Receiver<()>,
+}
+
+impl Running {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddrV4 {
+        self.address
+    }
+
+    /// Returns when the service has stopped.
+    pub async fn finished(self) {
+        // An error means the thread is gone, which is what was waited for.
+        let _ = self.finished.await;
+    }
+}
+
+/// Binds, starts the thread and returns. The service stops when `shutdown` becomes true or its sender is dropped.
+///
+/// # Errors
+/// [`TftpError`] when a socket or the thread cannot be had.
+pub async fn serve(
+    config: Config,
+    source: Arc<dyn Source>,
+    observer: Arc<dyn Observer>,
+    mut shutdown: watch::Receiver<bool>,
+) -> Result<Running, TftpError> {
+    let shell = Shell::bind(&config)?;
+    let address = shell.address().map_err(TftpError::System)?;
+    let wake = Arc::new(Wake::new().map_err(TftpError::System)?);
+    let (done, finished) = oneshot::channel();
+    let limits = config.limits;
+    let stop = Arc::clone(&wake);
+    std::thread::Builder::new()
+        .name("tftp".to_owned())
+        .spawn(move || {
+            shell.run(limits, &*source, &*observer, &stop);
+            let _ = done.send(());
+        })
+        .map_err(TftpError::System)?;
+    tokio::spawn(async move {
+        let _ = shutdown.wait_for(|stop| *stop).await;
+        wake.wake();
+    });
+    Ok(Running { address, finished })
+}
+
+struct Shell {
+    listeners: Vec<Port>,
+    transfers: Vec<Port>,
+}
+
+impl Shell {
+    fn bind(config: &Config) -> Result<Self, TftpError> {
+        let mut listeners = Vec::new();
+        if config.interfaces.is_empty() {
+            listeners.push(bind(PortId::LISTEN, config.listen, None)?);
+        }
+        for interface in &config.interfaces {
+            listeners.push(bind(PortId::LISTEN, config.listen, Some(interface))?);
+        }
+        let ports: Vec<u16> = match config.transfer_ports {
+            TransferPorts::Any(count) => vec![0; usize::from(count.clamp(1, TRANSFER_PORTS_MAX))],
+            TransferPorts::Range(first, last) => {
+                (first..=last).take(usize::from(TRANSFER_PORTS_MAX)).collect()
+            }
+            TransferPorts::Single => Vec::new(),
+        };
+        let mut transfers = Vec::new();
+        for (id, port) in (1..).zip(ports) {
+            transfers.push(bind(PortId(id), SocketAddrV4::new(*config.listen.ip(), port), None)?);
+        }
+        Ok(Self { listeners, transfers })
+    }
+
+    fn address(&self) -> io::Result<SocketAddrV4> {
+        self.listeners.first().ok_or(io::ErrorKind::AddrNotAvailable)?.address()
+    }
+
+    fn run(self, limits: Limits, source: &dyn Source, observer: &dyn Observer, stop: &Wake) {
+        let ids = self.transfers.iter().map(Port::id).collect();
+        let mut work = Work {
+            server: Server::new(limits, ids, source, observer),
+            start: Instant::now(),
+            out: Outbox::default(),
+            receive: ReceiveBatch::default(),
+            send: SendBatch::default(),
+            mtus: Mtus::default(),
+        };
+        let ports: Vec<&Port> = self.transfers.iter().chain(&self.listeners).collect();
+        let mut set: Vec<libc::pollfd> = std::iter::once(stop.fd())
+            .chain(ports.iter().map(|port| port.fd()))
+            .map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 })
+            .collect();
+        loop {
+            let now = work.start.elapsed();
+            wait(&mut set, work.server.deadline().map(|at| at.saturating_sub(now)));
+            let Some((stopped, ready)) = set.split_first() else { return };
+            if stopped.revents != 0 {
+                return;
+            }
+            for (port, _) in ports.iter().zip(ready).filter(|(_, entry)| entry.revents != 0) {
+                work.take(port, &ports);
+            }
+            work.server.on_timer(work.start.elapsed(), &mut work.out);
+            work.flush(&ports);
+        }
+    }
+}
+
+fn bind(id: PortId, address: SocketAddrV4, interface: Option<&str>) -> Result<Port, TftpError> {
+    Port::bind(id, address, interface, false).map_err(|error| TftpError::Bind {
+        address,
+        interface: interface.map(str::to_owned),
+        error,
+    })
+}
+
+struct Work<'a> {
+    server: Server<'a>,
+    start: Instant,
+    out: Outbox,
+    receive: ReceiveBatch,
+    send: SendBatch,
+    mtus: Mtus,
+}
+
+impl Work<'_> {
+    fn take(&mut self, port: &Port, ports: &[&Port]) {
+        for _ in 0..ROUNDS_MAX {
+            let count = self.receive.receive(port);
+            let now = self.start.elapsed();
+            for index in 0..count {
+                let Some((received, bytes)) = self.receive.datagram(index) else { continue };
+                let Some(local) = received.local else { continue };
+                let mtu = self.mtus.get(now, port, received.interface);
+                let route = Route { peer: received.peer, local, port: port.id() };
+                self.server.on_datagram(now, Incoming { route, mtu }, bytes, &mut self.out);
+            }
+            self.flush(ports);
+            if count < crate::net::BATCH {
+                return;
+            }
+        }
+    }
+
+    fn flush(&mut self, ports: &[&Port]) {
+        if self.out.is_empty() {
+            return;
+        }
+        for port in unique(ports) {
+            port.send(&self.out, &mut self.send);
+        }
+        self.out.clear();
+    }
+}
+
+/// Each port of the engine once: several listeners share one name, and any of them can send.
+fn unique<'a>(ports: &'a [&'a Port]) -> impl Iterator<Item = &'a Port> {
+    let mut listener_seen = false;
+    ports
+        .iter()
+        .copied()
+        .filter(move |port| port.id() != PortId::LISTEN || !std::mem::replace(&mut listener_seen, true))
+}
+
+#[derive(Default)]
+struct Mtus(HashMap<u32, (usize, Duration)>);
+
+impl Mtus {
+    fn get(&mut self, now: Duration, port: &Port, interface: u32) -> usize {
+        if let Some((mtu, _)) = self.0.get(&interface).filter(|(_, until)| *until > now) {
+            return *mtu;
+        }
+        let mtu = interface_mtu(port.fd(), interface).unwrap_or(MTU_DEFAULT);
+        self.0.insert(interface, (mtu, now + MTU_MEMORY));
+        mtu
+    }
+}

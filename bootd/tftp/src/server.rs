@@ -1,0 +1,474 @@
+//! All transfers of one server thread: the table, admission, and the timers. No socket and no clock.
+//!
+//! A request becomes a transfer if there is a place; otherwise it waits in order and takes the next free place, and
+//! the client's own repeats keep it in the queue. So any number of machines that start at one moment make steady
+//! progress instead of failing together. With many transfers each is granted a smaller window, so that all windows
+//! together stay within a fixed number of bytes.
+//!
+//! A client is known by its address and port. It may begin anew from the same port (boot ROMs do): the new transfer
+//! then gets another port of ours, and packets of the old one no longer match.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::time::Duration;
+
+use crate::limits::{
+    BLKSIZE_DEFAULT, HEADERS_BYTES, IN_FLIGHT_BYTES_MAX, LOSSY_CLIENTS_MAX, LOSSY_MEMORY, LOSSY_WINDOWS_MAX,
+    Limits, READ_AHEAD_BYTES_MAX, READ_AHEAD_TOTAL_BYTES, WAITING_MAX,
+};
+use crate::options::{Asked, Bounds};
+use crate::outbox::{Outbox, PortId, Route};
+use crate::packet::{ErrorCode, Packet, RawRequest, put_error, put_oack};
+use crate::source::{Answer, Content, Event, EventKind, Observer, Request, RequestPath, Service, Source};
+use crate::transfer::{Step, Transfer};
+
+/// Smallest read-ahead of one transfer, bytes.
+const READ_AHEAD_BYTES_MIN: usize = 4096;
+
+/// A datagram's ends, as the socket tells them.
+#[derive(Clone, Copy, Debug)]
+pub struct Incoming {
+    /// From whom, to which address and socket of ours.
+    pub route: Route,
+    /// MTU of the interface it came in by, bytes.
+    pub mtu: usize,
+}
+
+/// Plain counts since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Datagrams that were no TFTP packets.
+    pub malformed: u64,
+    /// Acknowledgements and errors that belong to no transfer.
+    pub strays: u64,
+    /// Requests that had to wait for a place.
+    pub waited: u64,
+    /// Requests dropped because even the waiting room was full.
+    pub dropped: u64,
+}
+
+/// The engine.
+pub struct Server<'a> {
+    limits: Limits,
+    ports: Vec<PortId>,
+    next_port: usize,
+    source: &'a dyn Source,
+    observer: &'a dyn Observer,
+    slots: Vec<Option<Slot>>,
+    free: Vec<usize>,
+    by_peer: HashMap<SocketAddrV4, usize>,
+    per_address: HashMap<Ipv4Addr, usize>,
+    waiting: HashMap<SocketAddrV4, Waiting>,
+    waiting_order: VecDeque<SocketAddrV4>,
+    timers: BinaryHeap<Reverse<(Duration, usize, u64)>>,
+    lossy: HashMap<Ipv4Addr, Duration>,
+    generation: u64,
+    window_bytes: usize,
+    counters: Counters,
+}
+
+struct Slot {
+    transfer: Transfer,
+    path: RequestPath,
+    request_bytes: Vec<u8>,
+    begun: Duration,
+    generation: u64,
+    /// Time of this slot's earliest entry in the heap.
+    armed: Duration,
+    tsize_asked: bool,
+}
+
+struct Waiting {
+    incoming: Incoming,
+    request: Vec<u8>,
+    seen: Duration,
+}
+
+impl<'a> Server<'a> {
+    /// An engine that sends transfers from `ports` in turn; [`PortId::LISTEN`] alone means one port for everything.
+    pub fn new(
+        limits: Limits,
+        ports: Vec<PortId>,
+        source: &'a dyn Source,
+        observer: &'a dyn Observer,
+    ) -> Self {
+        let ports = if ports.is_empty() { vec![PortId::LISTEN] } else { ports };
+        Self {
+            limits: limits.clamped(),
+            ports,
+            next_port: 0,
+            source,
+            observer,
+            slots: Vec::new(),
+            free: Vec::new(),
+            by_peer: HashMap::new(),
+            per_address: HashMap::new(),
+            waiting: HashMap::new(),
+            waiting_order: VecDeque::new(),
+            timers: BinaryHeap::new(),
+            lossy: HashMap::new(),
+            generation: 0,
+            window_bytes: 0,
+            counters: Counters::default(),
+        }
+    }
+
+    /// Takes one datagram.
+    pub fn on_datagram(&mut self, now: Duration, incoming: Incoming, datagram: &[u8], out: &mut Outbox) {
+        match Packet::parse(datagram) {
+            Ok(Packet::Ack(block)) => self.on_ack(now, incoming.route, block, out),
+            Ok(Packet::Error(_, text)) => self.on_client_error(now, incoming.route, text, out),
+            Ok(Packet::Read(request)) => self.on_read(now, incoming, datagram, &request, out),
+            Ok(Packet::Write(request)) => {
+                let reason = "this server sends files and does not take any";
+                self.refuse(incoming.route, request.filename, ErrorCode::Access, reason, out);
+            }
+            Ok(Packet::NotForServers) => self.counters.malformed += 1,
+            Err(error) => {
+                self.counters.malformed += 1;
+                self.tell(incoming.route, "", EventKind::Malformed { reason: &error.to_string() });
+            }
+        }
+    }
+
+    /// Does everything that is due at `now`.
+    pub fn on_timer(&mut self, now: Duration, out: &mut Outbox) {
+        while let Some(Reverse((at, index, generation))) = self.timers.peek().copied() {
+            if at > now {
+                break;
+            }
+            self.timers.pop();
+            self.on_slot_timer(now, index, generation, at, out);
+        }
+    }
+
+    /// When [`Server::on_timer`] has something to do; none when idle.
+    pub fn deadline(&self) -> Option<Duration> {
+        self.timers.peek().map(|Reverse((at, ..))| *at)
+    }
+
+    /// Transfers going on.
+    pub fn active(&self) -> usize {
+        self.by_peer.len()
+    }
+
+    /// Counts since the start.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    fn on_slot_timer(
+        &mut self,
+        now: Duration,
+        index: usize,
+        generation: u64,
+        at: Duration,
+        out: &mut Outbox,
+    ) {
+        let Some(slot) = self.slots.get_mut(index).and_then(Option::as_mut) else { return };
+        if slot.generation != generation || slot.armed != at {
+            return;
+        }
+        slot.armed = Duration::MAX;
+        let step =
+            if slot.transfer.deadline() <= now { slot.transfer.on_timer(now, out) } else { Step::Going };
+        self.after(now, index, step, out);
+    }
+
+    fn on_ack(&mut self, now: Duration, route: Route, block: u16, out: &mut Outbox) {
+        let Some((index, slot)) = self.slot_of(route) else {
+            self.counters.strays += 1;
+            return;
+        };
+        let step = slot.transfer.on_ack(now, block, out);
+        self.after(now, index, step, out);
+    }
+
+    fn on_client_error(&mut self, now: Duration, route: Route, text: &[u8], out: &mut Outbox) {
+        let Some((index, slot)) = self.slot_of(route) else {
+            self.counters.strays += 1;
+            return;
+        };
+        let probed = slot.tsize_asked && slot.transfer.is_opening();
+        let reason = String::from_utf8_lossy(text).into_owned();
+        let Some(slot) = self.remove(index) else { return };
+        let bytes = slot.transfer.acked_bytes();
+        let kind = if probed { EventKind::Probed } else { EventKind::Aborted { reason: &reason, bytes } };
+        self.tell(route, slot.path.as_str(), kind);
+        self.admit_waiting(now, out);
+    }
+
+    fn slot_of(&mut self, route: Route) -> Option<(usize, &mut Slot)> {
+        let index = *self.by_peer.get(&route.peer)?;
+        let slot = self.slots.get_mut(index)?.as_mut()?;
+        (slot.transfer.route().port == route.port).then_some((index, slot))
+    }
+
+    /// Arms the timer, or ends the transfer and says how.
+    fn after(&mut self, now: Duration, index: usize, step: Step, out: &mut Outbox) {
+        if step == Step::Going {
+            self.arm(index);
+            return;
+        }
+        let Some(slot) = self.remove(index) else { return };
+        let transfer = &slot.transfer;
+        let (route, duration, bytes) =
+            (transfer.route(), now.saturating_sub(slot.begun), transfer.acked_bytes());
+        match step {
+            Step::Going => {}
+            Step::Done => {
+                let done = EventKind::Done { bytes: transfer.size(), duration, repeats: transfer.repeats() };
+                self.tell(route, slot.path.as_str(), done);
+            }
+            Step::TimedOut => self.tell(route, slot.path.as_str(), EventKind::TimedOut { bytes, duration }),
+            Step::Failed(reason) => {
+                out.packet(route, |packet| put_error(packet, ErrorCode::Undefined, &reason));
+                self.tell(route, slot.path.as_str(), EventKind::Failed { reason: &reason, bytes });
+            }
+        }
+        self.admit_waiting(now, out);
+    }
+
+    fn arm(&mut self, index: usize) {
+        let Some(slot) = self.slots.get_mut(index).and_then(Option::as_mut) else { return };
+        let deadline = slot.transfer.deadline();
+        // A later deadline needs no entry of its own: the earlier one, when it comes, looks again.
+        if deadline < slot.armed {
+            slot.armed = deadline;
+            self.timers.push(Reverse((deadline, index, slot.generation)));
+        }
+    }
+
+    fn remove(&mut self, index: usize) -> Option<Slot> {
+        let slot = self.slots.get_mut(index)?.take()?;
+        let route = slot.transfer.route();
+        self.free.push(index);
+        self.by_peer.remove(&route.peer);
+        self.window_bytes = self.window_bytes.saturating_sub(slot.transfer.window_bytes());
+        if let Some(count) = self.per_address.get_mut(route.peer.ip()) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_address.remove(route.peer.ip());
+            }
+        }
+        if slot.transfer.lossy_windows() >= LOSSY_WINDOWS_MAX && self.lossy.len() < LOSSY_CLIENTS_MAX {
+            self.lossy.insert(*route.peer.ip(), slot.begun + LOSSY_MEMORY);
+        }
+        Some(slot)
+    }
+
+    fn on_read(
+        &mut self,
+        now: Duration,
+        incoming: Incoming,
+        datagram: &[u8],
+        request: &RawRequest<'_>,
+        out: &mut Outbox,
+    ) {
+        if incoming.route.port != PortId::LISTEN {
+            self.counters.strays += 1;
+            return;
+        }
+        if self.is_repeat(now, incoming, datagram) {
+            return;
+        }
+        let in_use = self.per_address.get(incoming.route.peer.ip()).copied().unwrap_or(0);
+        if in_use >= self.limits.transfers_per_address_max {
+            let reason =
+                format!("{in_use} transfers to your address are going on already; wait for one to end");
+            self.tell(incoming.route, "", EventKind::Limited { reason: &reason });
+            out.packet(incoming.route, |packet| put_error(packet, ErrorCode::Undefined, &reason));
+        } else if self.by_peer.len() >= self.limits.transfers_max {
+            self.wait(now, incoming, datagram);
+        } else {
+            self.admit(now, incoming, datagram, request, out);
+        }
+    }
+
+    /// Whether a request is one we have at hand already. A client that begins anew ends its old transfer.
+    fn is_repeat(&mut self, now: Duration, incoming: Incoming, datagram: &[u8]) -> bool {
+        let peer = incoming.route.peer;
+        if let Some(waiting) = self.waiting.get_mut(&peer) {
+            waiting.seen = now;
+            waiting.request.clear();
+            waiting.request.extend_from_slice(datagram);
+            return true;
+        }
+        let Some(index) = self.by_peer.get(&peer).copied() else { return false };
+        let Some(slot) = self.slots.get(index).and_then(Option::as_ref) else { return false };
+        if slot.transfer.is_opening() && slot.request_bytes == datagram {
+            return true;
+        }
+        if let Some(slot) = self.remove(index) {
+            let bytes = slot.transfer.acked_bytes();
+            let kind = EventKind::Aborted { reason: "the client began anew", bytes };
+            self.tell(slot.transfer.route(), slot.path.as_str(), kind);
+        }
+        false
+    }
+
+    fn wait(&mut self, now: Duration, incoming: Incoming, datagram: &[u8]) {
+        if self.waiting_order.len() >= self.limits.waiting_max {
+            self.counters.dropped += 1;
+            self.tell(incoming.route, "", EventKind::Limited { reason: "too many requests wait already" });
+            return;
+        }
+        self.counters.waited += 1;
+        self.waiting_order.push_back(incoming.route.peer);
+        self.waiting.insert(incoming.route.peer, Waiting { incoming, request: datagram.to_vec(), seen: now });
+    }
+
+    fn admit_waiting(&mut self, now: Duration, out: &mut Outbox) {
+        while self.by_peer.len() < self.limits.transfers_max {
+            let Some(peer) = self.waiting_order.pop_front() else { return };
+            let Some(waiting) = self.waiting.remove(&peer) else { continue };
+            if now.saturating_sub(waiting.seen) > WAITING_MAX {
+                continue;
+            }
+            if let Ok(Packet::Read(request)) = Packet::parse(&waiting.request) {
+                self.admit(now, waiting.incoming, &waiting.request, &request, out);
+            }
+        }
+    }
+
+    fn admit(
+        &mut self,
+        now: Duration,
+        incoming: Incoming,
+        datagram: &[u8],
+        request: &RawRequest<'_>,
+        out: &mut Outbox,
+    ) {
+        let route = incoming.route;
+        if !request.mode.eq_ignore_ascii_case(b"octet") {
+            let reason = "only mode octet is served; netascii would change the file";
+            return self.refuse(route, request.filename, ErrorCode::IllegalOperation, reason, out);
+        }
+        let path = match RequestPath::from_tftp(request.filename) {
+            Ok(path) => path,
+            Err(error) => {
+                return self.refuse(route, request.filename, ErrorCode::Access, &error.to_string(), out);
+            }
+        };
+        match self.find(route, &path) {
+            Ok(content) => self.begin(now, incoming, datagram, request, path, content, out),
+            Err((ErrorCode::NotFound, text)) => {
+                self.tell(route, path.as_str(), EventKind::NotFound);
+                out.packet(route, |packet| put_error(packet, ErrorCode::NotFound, &text));
+            }
+            Err((code, text)) => self.refuse(route, path.as_str().as_bytes(), code, &text, out),
+        }
+    }
+
+    fn find(&self, route: Route, path: &RequestPath) -> Result<Content, (ErrorCode, String)> {
+        let request = Request {
+            path,
+            query: "",
+            peer: SocketAddr::V4(route.peer),
+            local: IpAddr::V4(route.local),
+            service: Service::Tftp,
+        };
+        match self.source.resolve(&request) {
+            Answer::File(file) => Ok(Content::File(file)),
+            Answer::Bytes(rendered) => Ok(Content::Bytes(rendered.bytes)),
+            Answer::Image(content, _) => Ok(content),
+            Answer::Directory(_) => Err((ErrorCode::Access, "it is a directory, not a file".to_owned())),
+            Answer::Refused(reason) => Err((ErrorCode::Access, reason)),
+            Answer::NotFound | Answer::Elsewhere | Answer::Redirect(_) => {
+                Err((ErrorCode::NotFound, format!("no file {path} here")))
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one request, used once")]
+    fn begin(
+        &mut self,
+        now: Duration,
+        incoming: Incoming,
+        datagram: &[u8],
+        request: &RawRequest<'_>,
+        path: RequestPath,
+        content: Content,
+        out: &mut Outbox,
+    ) {
+        let size = content.size();
+        let asked = Asked::from_request(&request.options);
+        let (terms, oack) = asked.grant(self.bounds(now, incoming), size);
+        let oack = (!oack.is_empty()).then(|| {
+            let mut packet = Vec::new();
+            put_oack(&mut packet, &oack);
+            packet
+        });
+        let route = Route { port: self.take_port(), ..incoming.route };
+        let ahead = (READ_AHEAD_TOTAL_BYTES / (self.by_peer.len() + 1))
+            .clamp(READ_AHEAD_BYTES_MIN, READ_AHEAD_BYTES_MAX);
+        self.tell(route, path.as_str(), EventKind::Started { size });
+        match Transfer::begin(now, route, content, terms, oack, ahead, out) {
+            Ok(transfer) => {
+                self.generation += 1;
+                let slot = Slot {
+                    transfer,
+                    path,
+                    request_bytes: datagram.to_vec(),
+                    begun: now,
+                    generation: self.generation,
+                    armed: Duration::MAX,
+                    tsize_asked: asked.tsize,
+                };
+                self.insert(slot);
+            }
+            Err(reason) => {
+                out.packet(route, |packet| put_error(packet, ErrorCode::Undefined, &reason));
+                self.tell(route, path.as_str(), EventKind::Failed { reason: &reason, bytes: 0 });
+            }
+        }
+    }
+
+    fn insert(&mut self, slot: Slot) {
+        let peer = slot.transfer.route().peer;
+        self.window_bytes += slot.transfer.window_bytes();
+        *self.per_address.entry(*peer.ip()).or_default() += 1;
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        if let Some(place) = self.slots.get_mut(index) {
+            *place = Some(slot);
+        }
+        self.by_peer.insert(peer, index);
+        self.arm(index);
+    }
+
+    fn bounds(&mut self, now: Duration, incoming: Incoming) -> Bounds {
+        let by_mtu = incoming.mtu.saturating_sub(HEADERS_BYTES).max(BLKSIZE_DEFAULT);
+        let address = incoming.route.peer.ip();
+        if self.lossy.get(address).is_some_and(|until| *until <= now) {
+            self.lossy.remove(address);
+        }
+        let room = IN_FLIGHT_BYTES_MAX.saturating_sub(self.window_bytes);
+        let crowded = room < IN_FLIGHT_BYTES_MAX / 8;
+        let window_max = if crowded || self.lossy.contains_key(address) { 1 } else { self.limits.window_max };
+        Bounds { blksize_max: by_mtu.min(self.limits.blksize_max), window_max }
+    }
+
+    fn take_port(&mut self) -> PortId {
+        self.next_port = (self.next_port + 1) % self.ports.len();
+        self.ports.get(self.next_port).copied().unwrap_or(PortId::LISTEN)
+    }
+
+    fn refuse(&self, route: Route, name: &[u8], code: ErrorCode, reason: &str, out: &mut Outbox) {
+        self.tell(route, &String::from_utf8_lossy(name), EventKind::Refused { reason });
+        out.packet(route, |packet| put_error(packet, code, reason));
+    }
+
+    fn tell(&self, route: Route, path: &str, kind: EventKind<'_>) {
+        self.observer.event(&Event {
+            service: Service::Tftp,
+            peer: SocketAddr::V4(route.peer),
+            local: IpAddr::V4(route.local),
+            path,
+            kind,
+        });
+    }
+}

@@ -1,0 +1,167 @@
+//! Open files, rendered bytes and computed images: the three kinds of content a transfer can carry.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// What tells one version of a file from another; HTTP makes its ETag of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FileStamp {
+    /// Inode number.
+    pub inode: u64,
+    /// Bytes.
+    pub size: u64,
+    /// Last change of the content, seconds since 1970.
+    pub mtime_s: i64,
+    /// The part of `mtime_s` below a second, nanoseconds.
+    pub mtime_ns: i64,
+}
+
+impl FileStamp {
+    /// The time of the last change; 1970 for anything earlier.
+    pub fn modified(&self) -> SystemTime {
+        let seconds = u64::try_from(self.mtime_s).unwrap_or(0);
+        UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+}
+
+/// A regular file that was opened inside its root. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct OpenFile {
+    file: Arc<File>,
+    stamp: FileStamp,
+}
+
+impl OpenFile {
+    /// Takes an open file whose kind and permission were checked by the caller.
+    ///
+    /// # Errors
+    /// When the file cannot be examined.
+    pub fn new(file: File) -> io::Result<Self> {
+        let meta = file.metadata()?;
+        let stamp = FileStamp {
+            inode: meta.ino(),
+            size: meta.size(),
+            mtime_s: meta.mtime(),
+            mtime_ns: meta.mtime_nsec(),
+        };
+        Ok(Self { file: Arc::new(file), stamp })
+    }
+
+    /// Size in bytes when it was opened; a transfer carries exactly this much.
+    pub fn size(&self) -> u64 {
+        self.stamp.size
+    }
+
+    /// Identity of this version.
+    pub fn stamp(&self) -> FileStamp {
+        self.stamp
+    }
+
+    /// The descriptor, for sendfile.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+}
+
+/// Bytes made for one request, with their media type.
+#[derive(Clone, Debug)]
+pub struct Rendered {
+    /// The content.
+    pub bytes: Arc<[u8]>,
+    /// Media type for HTTP, such as `text/plain; charset=utf-8`.
+    pub media_type: &'static str,
+}
+
+impl Rendered {
+    /// Plain text, the type of scripts and boot loader configurations.
+    pub fn text(text: impl Into<String>) -> Self {
+        let text: String = text.into();
+        Self { bytes: Arc::from(text.into_bytes()), media_type: "text/plain; charset=utf-8" }
+    }
+
+    /// Bytes with a type of the caller's.
+    pub fn new(bytes: impl Into<Arc<[u8]>>, media_type: &'static str) -> Self {
+        Self { bytes: bytes.into(), media_type }
+    }
+}
+
+/// Content that is computed when it is read, of a size known beforehand.
+pub trait ReadAt: Send + Sync {
+    /// Size in bytes; must not change.
+    fn size(&self) -> u64;
+    /// Fills the beginning of `buf` with the bytes at `offset`; 0 means the end.
+    ///
+    /// # Errors
+    /// When something below cannot be read.
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
+}
+
+/// Anything that can be sent, whatever it is made of.
+#[derive(Clone)]
+pub enum Content {
+    /// In memory.
+    Bytes(Arc<[u8]>),
+    /// On disk.
+    File(OpenFile),
+    /// Computed.
+    Image(Arc<dyn ReadAt>),
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self {
+            Content::Bytes(_) => "Bytes",
+            Content::File(_) => "File",
+            Content::Image(_) => "Image",
+        };
+        write!(f, "Content::{kind}({} bytes)", self.size())
+    }
+}
+
+impl Content {
+    /// Size in bytes.
+    pub fn size(&self) -> u64 {
+        match self {
+            Content::Bytes(bytes) => bytes.len() as u64,
+            Content::File(file) => file.size(),
+            Content::Image(image) => image.size(),
+        }
+    }
+
+    /// Reads until `buf` is full or the content ends; returns the count.
+    ///
+    /// # Errors
+    /// The error of the disk, or of what computes the image.
+    pub fn read_full_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        let mut done = 0;
+        while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            let at = offset.saturating_add(done as u64);
+            let got = match self {
+                Content::Bytes(bytes) => copy_at(bytes, at, rest),
+                Content::File(file) => match file.file().read_at(rest, at) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    other => other?,
+                },
+                Content::Image(image) => image.read_at(at, rest)?,
+            };
+            if got == 0 {
+                break;
+            }
+            done += got;
+        }
+        Ok(done)
+    }
+}
+
+fn copy_at(bytes: &[u8], offset: u64, buf: &mut [u8]) -> usize {
+    let rest = usize::try_from(offset).ok().and_then(|at| bytes.get(at..)).unwrap_or(&[]);
+    let count = rest.len().min(buf.len());
+    for (to, from) in buf.iter_mut().zip(rest) {
+        *to = *from;
+    }
+    count
+}

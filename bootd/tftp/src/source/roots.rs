@@ -1,0 +1,109 @@
+//! Static directories under virtual prefixes: `/tftpboot`, `/install`.
+
+use super::{Answer, Entry, Request, RequestPath, Source, Tree, TreeError};
+
+/// One directory under one prefix.
+#[derive(Debug)]
+pub struct Mount {
+    prefix: String,
+    tree: Tree,
+    listed: bool,
+    private: Vec<String>,
+}
+
+impl Mount {
+    /// Serves `tree` under `prefix` (`install`, `tftpboot`, or empty for the top). Nothing is listed.
+    pub fn new(prefix: &str, tree: Tree) -> Self {
+        Self { prefix: prefix.trim_matches('/').to_owned(), tree, listed: false, private: Vec::new() }
+    }
+
+    /// Lets clients see the names in directories, as installers need for repositories.
+    #[must_use]
+    pub fn listed(mut self) -> Self {
+        self.listed = true;
+        self
+    }
+
+    /// Refuses `folder` (relative to the tree) and everything below it, whatever its permission bits say.
+    #[must_use]
+    pub fn private(mut self, folder: &str) -> Self {
+        self.private.push(folder.trim_matches('/').to_owned());
+        self
+    }
+
+    fn answer(&self, inner: &RequestPath) -> Answer {
+        if self.private.iter().any(|folder| inner.is_within(folder)) {
+            return Answer::Refused("this folder is private to the server".to_owned());
+        }
+        match self.tree.open(inner) {
+            Ok(Entry::File(_)) if inner.has_trailing_slash() => Answer::NotFound,
+            Ok(Entry::File(file)) => Answer::File(file),
+            Ok(Entry::Directory(dir)) if self.listed => Answer::Directory(dir),
+            Ok(Entry::Directory(_)) => Answer::Refused("it is a directory, not a file".to_owned()),
+            Err(TreeError::NotFound) => Answer::NotFound,
+            Err(error) => Answer::Refused(error.to_string()),
+        }
+    }
+}
+
+/// Several mounts; the first whose prefix fits answers, so longer prefixes go first.
+#[derive(Debug, Default)]
+pub struct Roots {
+    mounts: Vec<Mount>,
+}
+
+impl Roots {
+    /// No directories yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a mount behind the others.
+    #[must_use]
+    pub fn with(mut self, mount: Mount) -> Self {
+        self.mounts.push(mount);
+        self
+    }
+
+    /// Answers from the mount that `path` belongs to; [`Answer::Elsewhere`] if none.
+    pub fn find(&self, path: &RequestPath) -> Answer {
+        self.mounts
+            .iter()
+            .find_map(|mount| path.strip_prefix(&mount.prefix).map(|inner| mount.answer(&inner)))
+            .unwrap_or(Answer::Elsewhere)
+    }
+}
+
+impl Source for Roots {
+    fn resolve(&self, request: &Request<'_>) -> Answer {
+        self.find(request.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn mounts_answer_by_prefix() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        for folder in ["postscripts", "keys"] {
+            std::fs::create_dir(dir.path().join(folder)).unwrap();
+        }
+        std::fs::write(dir.path().join("keys/host"), b"k").unwrap();
+        std::fs::write(dir.path().join("file"), b"f").unwrap();
+        let roots = Roots::new()
+            .with(Mount::new("/install/", Tree::open_root(dir.path()).unwrap()).listed().private("keys"))
+            .with(Mount::new("tftpboot", Tree::open_root(dir.path()).unwrap()));
+        let find = |text: &str| roots.find(&RequestPath::parse(text).unwrap());
+        assert!(matches!(find("/install/file"), Answer::File(_)));
+        assert!(matches!(find("/install/file/"), Answer::NotFound));
+        assert!(matches!(find("//install//postscripts"), Answer::Directory(_)));
+        assert!(matches!(find("/install/keys/host"), Answer::Refused(_)));
+        assert!(matches!(find("/tftpboot/postscripts"), Answer::Refused(_)));
+        assert!(matches!(find("/tftpboot/none"), Answer::NotFound));
+        assert!(matches!(find("/other"), Answer::Elsewhere));
+    }
+}

@@ -1,0 +1,294 @@
+//! One served directory. Nothing outside it can be reached, whatever a path or a symbolic link says.
+//!
+//! Containment is the kernel's: `openat2` with `RESOLVE_BENEATH` (Linux 5.6). A file is first opened by name only
+//! (`O_PATH`), examined, and then opened for reading through that handle, so that a FIFO cannot block us and a
+//! device node of an image tree (a watchdog, say) is never opened at all.
+//!
+//! The daemon runs as root, but a request comes from anybody: only what *everybody* may read on the server is
+//! given out. An image's `/etc/shadow` or a directory with mode 0700 is refused with that reason.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, ResolveFlags};
+
+use super::{OpenFile, RequestPath};
+
+/// Most names one listing shows; the rest is cut off with a note.
+pub const LISTING_ENTRIES_MAX: usize = 20_000;
+
+/// A directory that is served.
+#[derive(Debug)]
+pub struct Tree {
+    root: OwnedFd,
+    path: PathBuf,
+}
+
+/// Why a path of a tree cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum TreeError {
+    /// No such name.
+    #[error("no such file")]
+    NotFound,
+    /// A symbolic link led out of the tree.
+    #[error("a symbolic link leads outside the served directory")]
+    Escapes,
+    /// Not a file or directory.
+    #[error("it is {0}, not a regular file")]
+    Special(&'static str),
+    /// The server's permission bits keep it from others.
+    #[error("it is not readable for everybody on the server")]
+    Private,
+    /// The system said no.
+    #[error("the server cannot read it: {0}")]
+    Io(io::Error),
+}
+
+/// What [`Tree::open`] found.
+#[derive(Debug)]
+pub enum Entry {
+    /// A regular file, open for reading.
+    File(OpenFile),
+    /// A directory.
+    Directory(OpenDir),
+}
+
+/// What a name in a listing is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A regular file with its size in bytes.
+    File(u64),
+    /// A directory.
+    Directory,
+}
+
+/// A directory of a tree, to be listed.
+#[derive(Debug)]
+pub struct OpenDir {
+    dir: OwnedFd,
+}
+
+impl Tree {
+    /// Opens a directory to serve from.
+    ///
+    /// # Errors
+    /// When it does not exist, is no directory or cannot be opened.
+    pub fn open_root(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = fs::open(path, flags, Mode::empty())?;
+        Ok(Self { root, path: path.to_owned() })
+    }
+
+    /// The directory's path on the server.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens what `path` names.
+    ///
+    /// # Errors
+    /// [`TreeError`]: missing, outside, special, private, or the system's error.
+    pub fn open(&self, path: &RequestPath) -> Result<Entry, TreeError> {
+        let handle = self.handle(path.as_str())?;
+        let stat = fs::fstat(&handle).map_err(|e| TreeError::Io(e.into()))?;
+        let mode = Mode::from_raw_mode(stat.st_mode);
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => {
+                self.check_public(path, mode.contains(Mode::ROTH))?;
+                reopen(&handle, OFlags::RDONLY).and_then(open_file).map(Entry::File)
+            }
+            FileType::Directory => {
+                self.check_public(path, mode.contains(Mode::ROTH | Mode::XOTH))?;
+                let dir = reopen(&handle, OFlags::RDONLY | OFlags::DIRECTORY)?;
+                Ok(Entry::Directory(OpenDir { dir }))
+            }
+            other => Err(TreeError::Special(kind_name(other))),
+        }
+    }
+
+    fn handle(&self, path: &str) -> Result<OwnedFd, TreeError> {
+        let name = if path.is_empty() { "." } else { path };
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        // EAGAIN: a rename elsewhere made the kernel unsure about `..`; the manual says to try again.
+        for _ in 0..8 {
+            match fs::openat2(&self.root, name, flags, Mode::empty(), resolve) {
+                Err(rustix::io::Errno::AGAIN) => continue,
+                other => return other.map_err(tree_error),
+            }
+        }
+        Err(TreeError::Io(rustix::io::Errno::AGAIN.into()))
+    }
+
+    /// Everybody must be able to pass every directory on the way, as if the server were nobody in particular.
+    fn check_public(&self, path: &RequestPath, own: bool) -> Result<(), TreeError> {
+        if !own {
+            return Err(TreeError::Private);
+        }
+        for (at, _) in path.as_str().match_indices('/') {
+            let parent = path.as_str().get(..at).unwrap_or_default();
+            let stat = fs::statat(&self.root, parent, AtFlags::empty()).map_err(tree_error)?;
+            if !Mode::from_raw_mode(stat.st_mode).contains(Mode::XOTH) {
+                return Err(TreeError::Private);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Opens the very inode that `handle` names, by its entry in /proc: names may have changed meanwhile.
+fn reopen(handle: &OwnedFd, flags: OFlags) -> Result<OwnedFd, TreeError> {
+    use std::os::fd::AsRawFd;
+    let name = format!("/proc/self/fd/{}", handle.as_raw_fd());
+    fs::open(name, flags | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty())
+        .map_err(|e| TreeError::Io(e.into()))
+}
+
+fn open_file(fd: OwnedFd) -> Result<OpenFile, TreeError> {
+    OpenFile::new(File::from(fd)).map_err(TreeError::Io)
+}
+
+fn tree_error(errno: rustix::io::Errno) -> TreeError {
+    use rustix::io::Errno;
+    match errno {
+        Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG | Errno::INVAL => TreeError::NotFound,
+        Errno::XDEV | Errno::LOOP => TreeError::Escapes,
+        other => TreeError::Io(other.into()),
+    }
+}
+
+fn kind_name(kind: FileType) -> &'static str {
+    match kind {
+        FileType::Fifo => "a FIFO",
+        FileType::Socket => "a socket",
+        FileType::CharacterDevice | FileType::BlockDevice => "a device",
+        FileType::Directory => "a directory",
+        _ => "something special",
+    }
+}
+
+impl OpenDir {
+    /// Names in byte order, files with their size; what is neither file nor directory, hidden, or not readable for
+    /// everybody is left out. The flag tells whether [`LISTING_ENTRIES_MAX`] cut the list.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn list(&self) -> io::Result<(Vec<(String, EntryKind)>, bool)> {
+        let mut names = Vec::new();
+        for entry in fs::Dir::read_from(&self.dir)? {
+            let entry = entry?;
+            if names.len() >= LISTING_ENTRIES_MAX {
+                names.sort();
+                return Ok((self.describe(names), true));
+            }
+            if !entry.file_name().to_bytes().starts_with(b".") {
+                names.push(entry.file_name().to_owned());
+            }
+        }
+        names.sort();
+        Ok((self.describe(names), false))
+    }
+
+    fn describe(&self, names: Vec<CString>) -> Vec<(String, EntryKind)> {
+        names.into_iter().filter_map(|name| self.describe_one(name)).collect()
+    }
+
+    fn describe_one(&self, name: CString) -> Option<(String, EntryKind)> {
+        let stat = fs::statat(&self.dir, &name, AtFlags::empty()).ok()?;
+        let mode = Mode::from_raw_mode(stat.st_mode);
+        let kind = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile if mode.contains(Mode::ROTH) => {
+                EntryKind::File(u64::try_from(stat.st_size).unwrap_or(0))
+            }
+            FileType::Directory if mode.contains(Mode::ROTH | Mode::XOTH) => EntryKind::Directory,
+            _ => return None,
+        };
+        Some((name.into_string().ok()?, kind))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn path(text: &str) -> RequestPath {
+        RequestPath::parse(text).unwrap()
+    }
+
+    fn tree() -> (tempfile::TempDir, Tree) {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        std::fs::create_dir(dir.path().join("sub")).unwrap();
+        std::fs::write(dir.path().join("sub/kernel"), b"kernel").unwrap();
+        let tree = Tree::open_root(dir.path()).unwrap();
+        (dir, tree)
+    }
+
+    #[test]
+    fn opens_files_and_directories() {
+        let (_dir, tree) = tree();
+        assert!(matches!(tree.open(&path("sub/kernel")), Ok(Entry::File(f)) if f.size() == 6));
+        assert!(matches!(tree.open(&path("sub")), Ok(Entry::Directory(_))));
+        assert!(matches!(tree.open(&path("")), Ok(Entry::Directory(_))));
+        assert!(matches!(tree.open(&path("sub/nothing")), Err(TreeError::NotFound)));
+        assert!(matches!(tree.open(&path("sub/kernel/x")), Err(TreeError::NotFound)));
+    }
+
+    #[test]
+    fn links_stay_inside() {
+        let (dir, tree) = tree();
+        symlink("sub/kernel", dir.path().join("inside")).unwrap();
+        symlink("/etc/hostname", dir.path().join("absolute")).unwrap();
+        symlink("../../../../../../etc/hostname", dir.path().join("sub/climbs")).unwrap();
+        symlink("loop", dir.path().join("loop")).unwrap();
+        assert!(matches!(tree.open(&path("inside")), Ok(Entry::File(_))));
+        assert!(matches!(tree.open(&path("absolute")), Err(TreeError::Escapes)));
+        assert!(matches!(tree.open(&path("sub/climbs")), Err(TreeError::Escapes)));
+        assert!(matches!(tree.open(&path("loop")), Err(TreeError::Escapes)));
+    }
+
+    #[test]
+    fn special_and_private_files_are_refused_with_the_reason() {
+        let (dir, tree) = tree();
+        fs::mknodat(fs::CWD, dir.path().join("fifo"), FileType::Fifo, Mode::from_raw_mode(0o666), 0).unwrap();
+        std::fs::write(dir.path().join("shadow"), b"secret").unwrap();
+        std::fs::set_permissions(dir.path().join("shadow"), PermissionsExt::from_mode(0o640)).unwrap();
+        assert!(matches!(tree.open(&path("fifo")), Err(TreeError::Special("a FIFO"))));
+        assert!(matches!(tree.open(&path("shadow")), Err(TreeError::Private)));
+        std::fs::set_permissions(dir.path().join("sub"), PermissionsExt::from_mode(0o700)).unwrap();
+        assert!(matches!(tree.open(&path("sub/kernel")), Err(TreeError::Private)));
+    }
+
+    #[test]
+    fn an_open_file_keeps_its_content_when_the_name_gets_another() {
+        let (dir, tree) = tree();
+        let Ok(Entry::File(file)) = tree.open(&path("sub/kernel")) else { panic!("a file") };
+        std::fs::write(dir.path().join("new"), b"NEWNEWNEW").unwrap();
+        std::fs::rename(dir.path().join("new"), dir.path().join("sub/kernel")).unwrap();
+        let mut buf = [0; 16];
+        let content = super::super::Content::File(file);
+        assert_eq!(content.read_full_at(0, &mut buf).unwrap(), 6);
+        assert_eq!(&buf[..6], b"kernel");
+    }
+
+    #[test]
+    fn listings_are_sorted_and_show_no_private_names() {
+        let (dir, tree) = tree();
+        for (name, mode) in [("b", 0o644), ("a", 0o644), ("secret", 0o600), (".hidden", 0o644)] {
+            std::fs::write(dir.path().join(name), name).unwrap();
+            std::fs::set_permissions(dir.path().join(name), PermissionsExt::from_mode(mode)).unwrap();
+        }
+        let Ok(Entry::Directory(open)) = tree.open(&path("")) else { panic!("a directory") };
+        let (names, cut) = open.list().unwrap();
+        let names: Vec<_> = names.iter().map(|(name, kind)| (name.as_str(), *kind)).collect();
+        assert_eq!(
+            names,
+            [("a", EntryKind::File(1)), ("b", EntryKind::File(1)), ("sub", EntryKind::Directory)]
+        );
+        assert!(!cut);
+    }
+}

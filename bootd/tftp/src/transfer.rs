@@ -1,0 +1,396 @@
+//! One transfer: acknowledgements and time go in, packets and a deadline come out.
+//!
+//! Blocks are counted in 64 bits; the wire's 16 bits roll over to 0. A window (RFC 7440) of `terms.window` blocks is
+//! in flight at most; without the option it is one block and this is RFC 1350.
+//!
+//! An acknowledgement is answered only if it acknowledges something new. A repeated one is ignored and our own timer
+//! repeats what was lost: that is the cure of the Sorcerer's Apprentice, and it stops firmware that acknowledges
+//! every packet of a window it cannot use. One exception, for windows only: the first repeated acknowledgement that
+//! comes a round trip after a window was sent, with nothing repeated in this window or the one before, says that the
+//! window's first block was lost, and the window is sent again at once. So no packet can ever be answered twice in a
+//! row, whatever the client does.
+//!
+//! After loss, blocks of a window leave one by one with a gap; every window that arrives whole doubles the train.
+
+use std::time::Duration;
+
+use crate::limits::{LAST_BLOCK_REPEATS_MAX, PACE_GAP, RETRY_INITIAL, RETRY_MAX, RETRY_MIN, SILENCE_MAX};
+use crate::options::Terms;
+use crate::outbox::{Outbox, Route};
+use crate::packet::put_data_head;
+use crate::source::Content;
+
+/// Most packets the kernel cuts one train into.
+const TRAIN_PACKETS_MAX: u64 = 64;
+/// Most bytes of one train: a UDP datagram before it is cut.
+const TRAIN_BYTES_MAX: usize = 65_000;
+
+/// What became of a transfer by one input.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It goes on.
+    Going,
+    /// The last block was acknowledged.
+    Done,
+    /// The client fell silent.
+    TimedOut,
+    /// The content could not be read; the text says why.
+    Failed(String),
+}
+
+/// A transfer from us to one client.
+#[derive(Debug)]
+pub struct Transfer {
+    route: Route,
+    content: Content,
+    size: u64,
+    terms: Terms,
+    /// Number of the last block, counted from 1.
+    last: u64,
+    /// The OACK packet while it waits to be acknowledged.
+    oack: Option<Vec<u8>>,
+    acked: u64,
+    sent: u64,
+    /// Packets that may leave in one go.
+    train: u16,
+    pace_at: Option<Duration>,
+    retry_at: Duration,
+    retries: u32,
+    window_sent_at: Duration,
+    window_clean: bool,
+    previous_clean: bool,
+    progress_at: Duration,
+    round_trip: RoundTrip,
+    ahead: ReadAhead,
+    repeats: u64,
+    lossy_windows: u32,
+}
+
+impl Transfer {
+    /// Begins: sends the OACK, or the first block if there is none.
+    ///
+    /// # Errors
+    /// The text for the client, when the content cannot be read.
+    pub fn begin(
+        now: Duration,
+        route: Route,
+        content: Content,
+        terms: Terms,
+        oack: Option<Vec<u8>>,
+        read_ahead_bytes: usize,
+        out: &mut Outbox,
+    ) -> Result<Self, String> {
+        let size = content.size();
+        let mut transfer = Self {
+            route,
+            size,
+            last: size / terms.blksize as u64 + 1,
+            train: terms.window,
+            terms,
+            oack,
+            acked: 0,
+            sent: 0,
+            pace_at: None,
+            retry_at: now,
+            retries: 0,
+            window_sent_at: now,
+            window_clean: true,
+            previous_clean: true,
+            progress_at: now,
+            round_trip: RoundTrip::default(),
+            ahead: ReadAhead::new(read_ahead_bytes, &content),
+            content,
+            repeats: 0,
+            lossy_windows: 0,
+        };
+        transfer.send(now, out)?;
+        Ok(transfer)
+    }
+
+    /// Takes an acknowledgement.
+    pub fn on_ack(&mut self, now: Duration, block: u16, out: &mut Outbox) -> Step {
+        if self.oack.is_some() {
+            if block != 0 {
+                return Step::Going;
+            }
+            self.oack = None;
+            self.progressed(now);
+            return self.send_or_fail(now, out);
+        }
+        match self.newly_acked(block) {
+            0 => self.on_repeated_ack(now, block, out),
+            count => self.on_new_ack(now, count, out),
+        }
+    }
+
+    fn on_new_ack(&mut self, now: Duration, count: u64, out: &mut Outbox) -> Step {
+        self.acked += count;
+        if self.acked == self.last {
+            return Step::Done;
+        }
+        let whole = self.acked == self.sent && self.sent == self.window_end(self.acked - count);
+        self.progressed(now);
+        if whole {
+            if self.window_clean {
+                self.train = self.train.saturating_mul(2).min(self.terms.window);
+            }
+            self.previous_clean = std::mem::replace(&mut self.window_clean, true);
+        } else {
+            // The client tells of a gap: everything behind it is lost to it.
+            self.lost();
+        }
+        self.send_or_fail(now, out)
+    }
+
+    fn on_repeated_ack(&mut self, now: Duration, block: u16, out: &mut Outbox) -> Step {
+        let asks_again = low16(self.acked) == block && self.sent > self.acked && self.terms.window > 1;
+        let untouched = self.window_clean && self.previous_clean && self.acked > 0;
+        let old_enough = now.saturating_sub(self.window_sent_at) >= self.round_trip.expected() / 2;
+        if !(asks_again && untouched && old_enough && self.pace_at.is_none()) {
+            self.window_clean &= !asks_again;
+            return Step::Going;
+        }
+        self.lost();
+        self.send_or_fail(now, out)
+    }
+
+    /// Does what is due at `now`.
+    pub fn on_timer(&mut self, now: Duration, out: &mut Outbox) -> Step {
+        if self.pace_at.is_some_and(|at| at <= now) {
+            return self.send_or_fail(now, out);
+        }
+        if self.retry_at > now {
+            return Step::Going;
+        }
+        let last_only = self.acked + 1 == self.last && self.oack.is_none();
+        let tired = last_only && self.retries >= LAST_BLOCK_REPEATS_MAX;
+        if tired || now.saturating_sub(self.progress_at) >= self.silence_max() {
+            return Step::TimedOut;
+        }
+        self.retries += 1;
+        self.lost();
+        if self.oack.is_some() {
+            self.repeats += 1;
+        }
+        self.send_or_fail(now, out)
+    }
+
+    /// When [`Transfer::on_timer`] has something to do.
+    pub fn deadline(&self) -> Duration {
+        self.pace_at.map_or(self.retry_at, |at| at.min(self.retry_at))
+    }
+
+    /// Both ends.
+    pub fn route(&self) -> Route {
+        self.route
+    }
+
+    /// Bytes of the whole content.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Bytes that certainly arrived.
+    pub fn acked_bytes(&self) -> u64 {
+        self.acked.saturating_mul(self.terms.blksize as u64).min(self.size)
+    }
+
+    /// Packets that were sent more than once.
+    pub fn repeats(&self) -> u64 {
+        self.repeats
+    }
+
+    /// Windows in which something was lost.
+    pub fn lossy_windows(&self) -> u32 {
+        self.lossy_windows
+    }
+
+    /// Most bytes in flight by the terms.
+    pub fn window_bytes(&self) -> usize {
+        self.terms.blksize * usize::from(self.terms.window)
+    }
+
+    /// Whether the client has not yet answered the OACK or the first block.
+    pub fn is_opening(&self) -> bool {
+        self.oack.is_some() || self.acked == 0
+    }
+
+    /// Whether all that was sent was the OACK.
+    pub fn is_negotiating(&self) -> bool {
+        self.oack.is_some()
+    }
+
+    /// How many blocks of those in flight `block` acknowledges.
+    fn newly_acked(&self, block: u16) -> u64 {
+        let ahead = u64::from(block.wrapping_sub(low16(self.acked)));
+        if ahead <= self.sent - self.acked { ahead } else { 0 }
+    }
+
+    fn window_end(&self, acked: u64) -> u64 {
+        (acked + u64::from(self.terms.window)).min(self.last)
+    }
+
+    fn progressed(&mut self, now: Duration) {
+        if self.window_clean && self.retries == 0 {
+            self.round_trip.sample(now.saturating_sub(self.window_sent_at));
+        }
+        self.progress_at = now;
+        self.retries = 0;
+        self.pace_at = None;
+    }
+
+    fn lost(&mut self) {
+        self.repeats += self.sent - self.acked;
+        self.sent = self.acked;
+        self.train = 1;
+        self.pace_at = None;
+        self.window_clean = false;
+        self.previous_clean = false;
+        self.lossy_windows = self.lossy_windows.saturating_add(1);
+    }
+
+    fn silence_max(&self) -> Duration {
+        self.terms.timeout.map_or(SILENCE_MAX, |t| SILENCE_MAX.max(t * 5))
+    }
+
+    fn retry_after(&self) -> Duration {
+        let base = self.terms.timeout.unwrap_or_else(|| self.round_trip.retry());
+        let longest = RETRY_MAX.max(base);
+        base.saturating_mul(1 << self.retries.min(6)).min(longest)
+    }
+
+    fn send_or_fail(&mut self, now: Duration, out: &mut Outbox) -> Step {
+        match self.send(now, out) {
+            Ok(()) => Step::Going,
+            Err(reason) => Step::Failed(reason),
+        }
+    }
+
+    /// Sends the OACK, or as much of the window as the train allows, and sets the timers.
+    fn send(&mut self, now: Duration, out: &mut Outbox) -> Result<(), String> {
+        if let Some(oack) = &self.oack {
+            out.packet(self.route, |bytes| bytes.extend_from_slice(oack));
+        } else {
+            let window_end = self.window_end(self.acked);
+            let train_end = (self.sent + u64::from(self.train)).min(window_end);
+            while self.sent < train_end {
+                let until = self.train_end(train_end);
+                self.send_train(until, out)?;
+                self.sent = until;
+            }
+            self.pace_at = (self.sent < window_end).then(|| now + PACE_GAP);
+        }
+        self.window_sent_at = now;
+        self.retry_at = now + self.retry_after();
+        Ok(())
+    }
+
+    /// The block up to which one train of packets may go.
+    fn train_end(&self, until: u64) -> u64 {
+        let by_bytes = (TRAIN_BYTES_MAX / (self.terms.blksize + 4)).max(1) as u64;
+        until.min(self.sent + by_bytes.min(TRAIN_PACKETS_MAX))
+    }
+
+    fn send_train(&mut self, until: u64, out: &mut Outbox) -> Result<(), String> {
+        let (first, blksize, size) = (self.sent + 1, self.terms.blksize, self.size);
+        let segment = (until > first).then(|| u16::try_from(blksize + 4).ok()).flatten();
+        let (ahead, content) = (&mut self.ahead, &self.content);
+        out.train(self.route, segment, |bytes| {
+            for block in first..=until {
+                put_data_head(bytes, low16(block));
+                let offset = (block - 1) * blksize as u64;
+                let length = usize::try_from(size - offset).unwrap_or(usize::MAX).min(blksize);
+                ahead.append(content, offset, length, bytes)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// The wire's block number: the low 16 bits, so 65535 is followed by 0.
+fn low16(block: u64) -> u16 {
+    let [.., high, low] = block.to_be_bytes();
+    u16::from_be_bytes([high, low])
+}
+
+/// Measured round trips, smoothed as TCP does (RFC 6298).
+#[derive(Debug, Default)]
+struct RoundTrip {
+    smoothed: Option<Duration>,
+    deviation: Duration,
+}
+
+impl RoundTrip {
+    fn sample(&mut self, measured: Duration) {
+        let Some(smoothed) = self.smoothed else {
+            self.smoothed = Some(measured);
+            self.deviation = measured / 2;
+            return;
+        };
+        self.deviation = (self.deviation * 3 + smoothed.abs_diff(measured)) / 4;
+        self.smoothed = Some((smoothed * 7 + measured) / 8);
+    }
+
+    fn expected(&self) -> Duration {
+        self.smoothed.unwrap_or(RETRY_INITIAL)
+    }
+
+    fn retry(&self) -> Duration {
+        let Some(smoothed) = self.smoothed else { return RETRY_INITIAL };
+        (smoothed + self.deviation * 4).clamp(RETRY_MIN, RETRY_MAX)
+    }
+}
+
+/// A piece of the content kept in memory, so that not every block is a system call.
+#[derive(Debug)]
+struct ReadAhead {
+    buffer: Vec<u8>,
+    offset: u64,
+    capacity: usize,
+}
+
+impl ReadAhead {
+    fn new(capacity: usize, content: &Content) -> Self {
+        let size = usize::try_from(content.size()).unwrap_or(usize::MAX);
+        Self { buffer: Vec::new(), offset: 0, capacity: capacity.min(size) }
+    }
+
+    /// Appends `length` bytes at `offset` of the content to `out`.
+    fn append(
+        &mut self,
+        content: &Content,
+        offset: u64,
+        length: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), String> {
+        if let Content::Bytes(bytes) = content {
+            out.extend_from_slice(slice_at(bytes, 0, offset, length).ok_or_else(shorter)?);
+            return Ok(());
+        }
+        if slice_at(&self.buffer, self.offset, offset, length).is_none() {
+            self.fill(content, offset, length)?;
+        }
+        out.extend_from_slice(slice_at(&self.buffer, self.offset, offset, length).ok_or_else(shorter)?);
+        Ok(())
+    }
+
+    fn fill(&mut self, content: &Content, offset: u64, length: usize) -> Result<(), String> {
+        let rest = usize::try_from(content.size().saturating_sub(offset)).unwrap_or(usize::MAX);
+        self.buffer.resize(self.capacity.max(length).min(rest), 0);
+        self.offset = offset;
+        let got = content
+            .read_full_at(offset, &mut self.buffer)
+            .map_err(|error| format!("the server could not read the file: {error}"))?;
+        self.buffer.truncate(got);
+        Ok(())
+    }
+}
+
+fn slice_at(bytes: &[u8], start: u64, offset: u64, length: usize) -> Option<&[u8]> {
+    let from = usize::try_from(offset.checked_sub(start)?).ok()?;
+    bytes.get(from..from.checked_add(length)?)
+}
+
+fn shorter() -> String {
+    "the file became shorter while it was being sent".to_owned()
+}
