@@ -1,3 +1,61 @@
-//! cargo xtask demo, test, bench, fuzz.
+//! `cargo xtask`: the project's chores, the same for people and for continuous integration.
+//!
+//! `demo` shows the appliance at work, `test` proves it. Both install what they need (`packages.txt`), build what they
+//! need and say what they do. The other commands pass on to a program that lives beside the engine it exercises.
 
-fn main() {}
+mod check;
+mod console;
+mod demo;
+mod elf;
+mod packages;
+mod progress;
+mod shell;
+mod suite;
+mod timeline;
+mod tools;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Chores of the Dawn project.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Boot two real machines from nothing: one BIOS with its root in memory, one UEFI with its root on NFS
+    Demo(demo::Demo),
+    /// Everything that must hold: format, lints, unit and conversation tests, the static binary, machines
+    Test(check::Test),
+    /// Attach to the console of a machine of a running demo
+    Console(console::Console),
+    /// Run a benchmark of an engine
+    Bench(tools::Tool),
+    /// Run a fuzz target of a parser for a while
+    Fuzz(tools::Tool),
+    /// Run the storm simulator
+    Sim(tools::Tool),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().chore {
+        Chore::Demo(demo) => demo.run(),
+        Chore::Test(test) => test.run(),
+        Chore::Console(console) => console.run(),
+        Chore::Bench(tool) => tool.run("bench"),
+        Chore::Fuzz(tool) => tool.run("fuzz"),
+        Chore::Sim(tool) => tool.run("sim"),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

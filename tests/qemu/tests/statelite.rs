@@ -1,0 +1,122 @@
+//! Machines whose root is one shared tree over NFS, with files of their own over it.
+//!
+//! Ignored by a plain `cargo test`: needs root, QEMU and the release binary. `cargo xtask test` runs them.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use dawn_qemu::image::{ROOTIMGDIR, STATELITE, TestImage};
+use dawn_qemu::node::Hardware;
+use dawn_qemu::{Cluster, Definition, Firmware, Options, fingerprint};
+
+/// From power-on to `booted`, two machines at once under software emulation.
+const BOOT_LIMIT: Duration = Duration::from_secs(480);
+/// For a command inside a machine.
+const EXEC_LIMIT: Duration = Duration::from_secs(90);
+/// For a command that has to outlast a dead server: NFS clients back off up to a minute.
+const EXEC_AFTER_OUTAGE_LIMIT: Duration = Duration::from_secs(180);
+
+fn cluster(nodes: &[&str]) -> Result<Cluster> {
+    let mut cluster = Cluster::up(Options::test())?;
+    TestImage::new()?.provide(&cluster, &mut |line| eprintln!("{line}"))?;
+    let definitions = nodes.iter().zip(1..).map(|(name, index)| Definition {
+        hardware: Hardware::numbered(index, name, Firmware::Bios),
+        image: STATELITE.into(),
+    });
+    cluster.add_nodes(&definitions.collect::<Vec<_>>())?;
+    Ok(cluster)
+}
+
+fn boot(cluster: &mut Cluster, nodes: &[&str]) -> Result<()> {
+    for name in nodes {
+        cluster.power_on(name)?;
+    }
+    nodes.iter().try_for_each(|name| cluster.wait_for_status(name, "booted", BOOT_LIMIT))
+}
+
+fn expect(cluster: &Cluster, node: &str, command: &str, want: &str) -> Result<()> {
+    let got = cluster.node(node)?.exec(command, EXEC_LIMIT)?;
+    ensure!(got == want, "{node}: `{command}` gave {got:?}, not {want:?}\n{}", cluster.evidence(node));
+    Ok(())
+}
+
+/// A persistent file is there after a reboot, a tmpfs file is not; two nodes on one image do not see each other's
+/// files; the image on the server stays what it was.
+#[test]
+#[ignore = "boots machines; run by `cargo xtask test`"]
+fn bios_statelite_with_reboot() -> Result<()> {
+    let mut cluster = cluster(&["cn1", "cn2"])?;
+    let image = cluster.install_dir().join(ROOTIMGDIR).join("rootimg");
+    let before = fingerprint::of_tree(&image)?;
+    boot(&mut cluster, &["cn1", "cn2"])?;
+
+    for node in ["cn1", "cn2"] {
+        expect(&cluster, node, "hostname", node)?;
+        expect(&cluster, node, "stat -f -c %T /", "nfs")?;
+        expect(
+            &cluster,
+            node,
+            "touch /usr/proof 2>/dev/null; test ! -e /usr/proof && echo protected",
+            "protected",
+        )?;
+        expect(
+            &cluster,
+            node,
+            &format!("echo kept-{node} > /srv/kept && echo lost-{node} > /root/lost && sync"),
+            "",
+        )?;
+    }
+    for node in ["cn1", "cn2"] {
+        expect(&cluster, node, "cat /srv/kept /root/lost", &format!("kept-{node}\nlost-{node}"))?;
+    }
+
+    reboot(&mut cluster, "cn1")?;
+    expect(&cluster, "cn1", "cat /srv/kept", "kept-cn1")?;
+    expect(&cluster, "cn1", "test ! -e /root/lost && echo gone", "gone")?;
+    expect(&cluster, "cn2", "cat /srv/kept /root/lost", "kept-cn2\nlost-cn2")?;
+
+    let after = fingerprint::of_tree(&image)?;
+    ensure!(before == after, "the shared image changed on the server");
+    cluster.down()
+}
+
+fn reboot(cluster: &mut Cluster, name: &str) -> Result<()> {
+    cluster.clear_status(name)?;
+    // The answer may be lost with the machine.
+    let _ = cluster.node(name)?.exec("systemctl --no-block reboot", EXEC_LIMIT);
+    cluster.wait_for_status(name, "booted", BOOT_LIMIT)
+}
+
+/// A node with its root on NFS survives the death of the server: it waits, and goes on with the same files.
+#[test]
+#[ignore = "boots a machine; run by `cargo xtask test`"]
+fn statelite_survives_a_killed_server() -> Result<()> {
+    let mut cluster = cluster(&["cn1"])?;
+    boot(&mut cluster, &["cn1"])?;
+    let node = cluster.node("cn1")?;
+    // A writer that runs through the outage, with its file open all the time, and its pace told by a file in memory.
+    let writer = "exec 3>>/srv/log; i=0; while :; do i=$((i+1)); echo $i >&3; sync /srv/log; echo $i > /root/pace; sleep 1; done";
+    node.exec(&format!("nohup sh -c '{writer}' >/dev/null 2>&1 &"), EXEC_LIMIT)?;
+    node.exec("echo before > /srv/before && sync", EXEC_LIMIT)?;
+
+    cluster.kill_daemon()?;
+    // Without caches the next reads must ask the server, which is dead while they start.
+    cluster.node("cn1")?.exec("echo 3 > /proc/sys/vm/drop_caches", EXEC_LIMIT)?;
+    dawn_qemu::wait::pause(Duration::from_secs(5));
+    cluster.serve()?;
+
+    let node = cluster.node("cn1")?;
+    let checks = "cat /srv/before && ls -lR /usr/lib/systemd > /dev/null && md5sum /usr/bin/* > /dev/null && echo alive";
+    let got = node.exec(checks, EXEC_AFTER_OUTAGE_LIMIT)?;
+    ensure!(got == "before\nalive", "after the restart: {got:?}\n{}", cluster.evidence("cn1"));
+    let pace: u64 = node.exec("cat /root/pace", EXEC_LIMIT)?.trim().parse()?;
+    dawn_qemu::wait::pause(Duration::from_secs(10));
+    let now: u64 = node.exec("cat /root/pace", EXEC_LIMIT)?.trim().parse()?;
+    ensure!(now > pace, "the writer stands still at {now}\n{}", cluster.evidence("cn1"));
+    // Every line the node wrote is in the server's file, in order.
+    node.exec("sync /srv/log", EXEC_LIMIT)?;
+    let holes = node.exec("awk '$1 != NR' /srv/log | head -3", EXEC_LIMIT)?;
+    ensure!(holes.is_empty(), "the log has holes: {holes}");
+    expect(&cluster, "cn1", "systemctl is-active multi-user.target", "active")?;
+    cluster.down()
+}

@@ -1,0 +1,65 @@
+//! Debian packages: `packages.txt` is the only list, and what is missing is installed.
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use dawn_qemu::paths;
+use dawn_qemu::process::output;
+
+use crate::progress::Progress;
+use crate::shell::succeeds;
+
+/// Installs every package of the list that is not there, saying which.
+pub fn install(progress: &Progress) -> Result<()> {
+    ensure!(
+        rustix::process::geteuid().is_root(),
+        "run this as root: it makes network namespaces and installs packages"
+    );
+    let path = paths::workspace().join("packages.txt");
+    let list = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut missing = Vec::new();
+    for name in names(&list) {
+        if !is_installed(name)? {
+            missing.push(name);
+        }
+    }
+    if missing.is_empty() {
+        progress.say("all Debian packages of packages.txt are installed");
+        return Ok(());
+    }
+    progress.say(&format!("installing Debian packages: {}", missing.join(" ")));
+    let install = || apt(&[&["install", "-y", "--no-install-recommends"], &missing[..]].concat());
+    // Package lists may be absent or too old; a failed index of an unrelated source must not be the end.
+    if !install()? && !(apt(&["update"])? | install()?) {
+        bail!("apt-get cannot install {}", missing.join(" "));
+    }
+    for name in missing {
+        ensure!(is_installed(name)?, "package {name} is not installed after `apt-get install`");
+    }
+    Ok(())
+}
+
+fn apt(args: &[&str]) -> Result<bool> {
+    succeeds(Command::new("apt-get").arg("-q").args(args).env("DEBIAN_FRONTEND", "noninteractive"))
+}
+
+fn is_installed(name: &str) -> Result<bool> {
+    let result = output(Command::new("dpkg-query").args(["-W", "-f", "${db:Status-Status}", name]))?;
+    Ok(result.status.success() && result.stdout == b"installed")
+}
+
+fn names(list: &str) -> impl Iterator<Item = &str> {
+    list.lines().map(|line| line.split('#').next().unwrap_or_default().trim()).filter(|name| !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comments_and_blank_lines_are_no_packages() {
+        let list = "# why\n\nqemu-system-x86\n  ovmf   # firmware\n";
+        assert_eq!(names(list).collect::<Vec<_>>(), ["qemu-system-x86", "ovmf"]);
+    }
+}
