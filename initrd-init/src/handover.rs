@@ -1,0 +1,229 @@
+//! The last steps: what the new root must know about the boot, and giving it control.
+//!
+//! The image needs no changes. Everything a stateless or read-only root has to be told is put under `/run`
+//! (which is moved into the root): a copy of this program, the lease, systemd units that report `booted` and
+//! renew the lease, and drop-ins that keep network managers away from the boot interface where it carries the
+//! root. `/etc/hostname` and `/etc/resolv.conf` are written where the root can be written, else bind mounted.
+
+use std::convert::Infallible;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use crate::cmdline::mac_text;
+use crate::dhcp::Lease;
+use crate::error::{Error, Result};
+use crate::log;
+use crate::nic::Nic;
+use crate::sys;
+
+/// Where this program and its knowledge live in the running system.
+pub const RUN_DIR: &str = "/run/dawn";
+/// The copy of this program.
+pub const RUN_INIT: &str = "/run/dawn/init";
+
+const UNIT_DIR: &str = "/run/systemd/system";
+const BOOTED_UNIT: &str = "dawn-booted.service";
+const RENEW_UNIT: &str = "dawn-renew.service";
+/// Programs that may take over, in order.
+const INIT_PROGRAMS: [&str; 4] = ["/sbin/init", "/etc/init", "/bin/init", "/lib/systemd/systemd"];
+/// Mounts that move into the root.
+const MOVED: [&str; 4] = ["/dev", "/proc", "/sys", "/run"];
+
+/// What the running system is told.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// Name of this node.
+    pub node: String,
+    /// Boot interface.
+    pub nic: Nic,
+    /// Its lease.
+    pub lease: Lease,
+    /// Address and port for status reports, if reports are wanted.
+    pub status: Option<(std::net::Ipv4Addr, u16)>,
+    /// The root hangs on the boot interface: nobody may touch it.
+    pub root_on_network: bool,
+}
+
+/// Prepares `/run` for the new root.
+pub fn prepare(facts: &Facts) -> Result<()> {
+    sys::make_dirs(RUN_DIR)?;
+    fs::copy("/proc/self/exe", RUN_INIT).map_err(|cause| Error::file("write", RUN_INIT, cause))?;
+    sys::write_file(&format!("{RUN_DIR}/lease"), &lease_text(facts))?;
+    unit(RENEW_UNIT, &renew_unit())?;
+    if facts.status.is_some() {
+        unit(BOOTED_UNIT, &booted_unit())?;
+    }
+    keep_network_managers_away(facts)?;
+    let servers: Vec<String> = facts.lease.dns.iter().map(ToString::to_string).collect();
+    let domain = facts.lease.domain.as_deref().unwrap_or_default();
+    if servers.is_empty() {
+        return Ok(());
+    }
+    let text = format!("[Resolve]\nDNS={}\nDomains={domain}\n", servers.join(" "));
+    sys::write_file("/run/systemd/resolved.conf.d/dawn.conf", &text)
+}
+
+fn unit(name: &str, text: &str) -> Result<()> {
+    sys::write_file(&format!("{UNIT_DIR}/{name}"), text)?;
+    let wants = format!("{UNIT_DIR}/multi-user.target.wants");
+    sys::make_dirs(&wants)?;
+    let link = format!("{wants}/{name}");
+    match std::os::unix::fs::symlink(format!("../{name}"), &link) {
+        Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => Err(Error::file("create", link, cause)),
+        _ => Ok(()),
+    }
+}
+
+/// Without default dependencies the unit may be wanted by the target it waits for.
+fn booted_unit() -> String {
+    format!(
+        "[Unit]\nDescription=Report to the management node that this node is up\nDefaultDependencies=no\n\
+         After=multi-user.target\nIgnoreOnIsolate=yes\n\n[Service]\nType=oneshot\nRemainAfterExit=yes\n\
+         ExecStart={RUN_INIT} report booted\nStandardOutput=journal+console\n"
+    )
+}
+
+fn renew_unit() -> String {
+    format!(
+        "[Unit]\nDescription=Keep the address this node booted with\nDefaultDependencies=no\n\
+         IgnoreOnIsolate=yes\n\n[Service]\nExecStart={RUN_INIT} renew\nRestart=on-failure\nRestartSec=30\n"
+    )
+}
+
+/// One fact per line; read back by the modes `report` and `renew`.
+fn lease_text(facts: &Facts) -> String {
+    let lease = &facts.lease;
+    let mut text = format!(
+        "NODE={}\nNIC={}\nMAC={}\nADDRESS={}\nPREFIX={}\nDHCPSERVER={}\nLEASE={}\nT1={}\nT2={}\nOBTAINED_MS={}\n",
+        facts.node,
+        facts.nic.name,
+        mac_text(&facts.nic.mac),
+        lease.address,
+        lease.prefix,
+        lease.server,
+        lease.lease_seconds,
+        lease.t1_seconds,
+        lease.t2_seconds,
+        log::uptime_ms(),
+    );
+    if let Some((server, port)) = facts.status {
+        text.push_str(&format!("STATUS={server}:{port}\n"));
+    }
+    text
+}
+
+fn keep_network_managers_away(facts: &Facts) -> Result<()> {
+    let mac = mac_text(&facts.nic.mac);
+    // A root in memory may be reconfigured by the image's own files, which sort before `zz-`.
+    let rank = if facts.root_on_network { "00" } else { "zz" };
+    let text = format!("[Match]\nMACAddress={mac}\n\n[Link]\nUnmanaged=yes\n");
+    sys::write_file(&format!("/run/systemd/network/{rank}-dawn.network"), &text)?;
+    if facts.root_on_network {
+        let text = format!("[keyfile]\nunmanaged-devices+=mac:{mac}\n");
+        sys::write_file("/run/NetworkManager/conf.d/dawn.conf", &text)?;
+    }
+    Ok(())
+}
+
+/// Host name and name servers, visible inside the root.
+pub fn name_node(facts: &Facts, root: &str) {
+    if let Err(cause) = rustix::system::sethostname(facts.node.as_bytes()) {
+        log::problem(&format!("cannot set the host name {}: {cause}", facts.node));
+    }
+    give_file(root, "etc/hostname", &format!("{}\n", facts.node));
+    let mut resolv = String::new();
+    if let Some(domain) = &facts.lease.domain {
+        resolv.push_str(&format!("search {domain}\n"));
+    }
+    for server in &facts.lease.dns {
+        resolv.push_str(&format!("nameserver {server}\n"));
+    }
+    if !facts.lease.dns.is_empty() {
+        give_file(root, "etc/resolv.conf", &resolv);
+    }
+}
+
+/// Writes a file of the root; a read-only root gets it bind mounted from `/run`. A symbolic link is left alone:
+/// it belongs to a service of the image, which has its own drop-in.
+fn give_file(root: &str, name: &str, text: &str) {
+    let path = format!("{root}/{name}");
+    let is_link = fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_symlink());
+    if is_link {
+        log::debug(&format!("/{name} is a link in the image and stays as it is"));
+        return;
+    }
+    if fs::write(&path, text).is_ok() {
+        return;
+    }
+    let source = format!("{RUN_DIR}/{}", name.replace('/', "-"));
+    let result = sys::write_file(&source, text).and_then(|()| sys::bind(&source, &path));
+    if let Err(error) = result {
+        log::problem(&format!("/{name} of the root keeps its old content: {error}"));
+    }
+}
+
+/// Program that takes over, as a path inside the root.
+pub fn find_init(root: &str, asked: Option<&str>) -> Result<String> {
+    let candidates: Vec<&str> = asked.into_iter().chain(INIT_PROGRAMS).collect();
+    for candidate in &candidates {
+        let path = format!("{root}{candidate}");
+        // A link with an absolute target is resolved in the root, later; here its existence is enough.
+        if fs::symlink_metadata(&path).is_ok() {
+            return Ok((*candidate).to_owned());
+        }
+        log::debug(&format!("{candidate} is not in the root"));
+    }
+    Err(Error::Image(format!("the root has no init program (looked for {})", candidates.join(", "))))
+}
+
+/// Gives control to the root's init. Returns only on failure.
+pub fn switch_root(root: &str, init: &str) -> Result<Infallible> {
+    for dir in MOVED {
+        let target = format!("{root}{dir}");
+        if let Err(error) = sys::move_mount(dir, &target) {
+            log::problem(&error.to_string());
+        }
+    }
+    let old = fs::File::open("/").map_err(|cause| Error::file("open", "/", cause))?;
+    rustix::process::chdir(root).map_err(|cause| Error::file("enter", root, cause))?;
+    empty_initramfs(root);
+    sys::move_mount(".", "/")?;
+    rustix::process::chroot(".").map_err(|cause| Error::file("change root to", root, cause))?;
+    rustix::process::chdir("/").map_err(|cause| Error::file("enter", "/", cause))?;
+    drop(old);
+    exec(init)
+}
+
+/// Gives the initramfs' memory back. Only what lies on its own file system is deleted.
+fn empty_initramfs(root: &str) {
+    let Ok(meta) = fs::metadata("/") else { return };
+    let keep = Path::new(root);
+    for entry in fs::read_dir("/").into_iter().flatten().flatten() {
+        if entry.path() != keep {
+            remove(&entry.path(), meta.dev());
+        }
+    }
+}
+
+fn remove(path: &Path, device: u64) {
+    let Ok(meta) = fs::symlink_metadata(path) else { return };
+    if meta.dev() != device {
+        return;
+    }
+    if meta.is_dir() {
+        for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+            remove(&entry.path(), device);
+        }
+        let _ = fs::remove_dir(path);
+    } else {
+        let _ = fs::remove_file(path);
+    }
+}
+
+fn exec(program: &str) -> Result<Infallible> {
+    use std::os::unix::process::CommandExt;
+    let cause = std::process::Command::new(program).env_clear().env("TERM", "linux").exec();
+    Err(Error::file("run", program, cause))
+}

@@ -1,0 +1,116 @@
+//! What the node says while it comes up, on every console and in the kernel's log.
+//!
+//! Lines go to `/dev/kmsg`, so that they reach all consoles, `dmesg` and later the journal. When the kernel is
+//! told to be quiet it keeps such lines off the console; then they are also written to `/dev/console`. Every
+//! line carries the seconds since the kernel started, so that a console capture is a timeline.
+//! A line that cannot be written is lost: there is nobody left to tell.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Longest line handed to the kernel's log, in bytes; the kernel refuses records above about 1 KiB.
+const LINE_BYTES_MAX: usize = 900;
+
+/// Kernel log priority of ordinary lines.
+const PRIORITY_INFO: u8 = 6;
+/// Kernel log priority of failures; shown even with `quiet`.
+const PRIORITY_ERROR: u8 = 3;
+
+static SINKS: OnceLock<Sinks> = OnceLock::new();
+static DEBUG: AtomicBool = AtomicBool::new(false);
+
+struct Sinks {
+    kmsg: Option<File>,
+    console: Option<File>,
+    /// Kernel lines of this priority and above stay off the console.
+    console_level: u8,
+}
+
+/// Opens the kernel's log and the console; needs `/dev` and `/proc`. Until then lines go to standard error.
+pub fn open() {
+    // The kernel drops lines of a chatty writer unless told otherwise.
+    let _ = fs::write("/proc/sys/kernel/printk_devkmsg", "on\n");
+    let console_level = fs::read_to_string("/proc/sys/kernel/printk")
+        .ok()
+        .and_then(|text| text.split_whitespace().next().and_then(|word| word.parse().ok()))
+        .unwrap_or(7);
+    let open = |path| OpenOptions::new().write(true).open(path).ok();
+    let _ = SINKS.set(Sinks { kmsg: open("/dev/kmsg"), console: open("/dev/console"), console_level });
+}
+
+/// Switches the lines of [`debug`] on.
+pub fn set_debug(on: bool) {
+    DEBUG.store(on, Ordering::Relaxed);
+}
+
+/// A step of the boot, for everybody.
+pub fn step(text: &str) {
+    write(PRIORITY_INFO, text);
+}
+
+/// Something failed or is missing; the text says what and what happens next.
+pub fn problem(text: &str) {
+    write(PRIORITY_ERROR, text);
+}
+
+/// Detail, shown with the kernel word `debug`.
+pub fn debug(text: &str) {
+    if DEBUG.load(Ordering::Relaxed) {
+        write(PRIORITY_INFO, text);
+    }
+}
+
+/// Seconds and milliseconds since the kernel started.
+pub fn uptime_ms() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    let nanos = u64::try_from(now.tv_nsec).unwrap_or(0);
+    seconds.saturating_mul(1000).saturating_add(nanos / 1_000_000)
+}
+
+fn write(priority: u8, text: &str) {
+    let now = uptime_ms();
+    for line in text.lines() {
+        let line = clip(line);
+        let stamped = format!("dawn [{:>4}.{:03}] {line}", now / 1000, now % 1000);
+        match SINKS.get() {
+            Some(sinks) => sinks.write(priority, &stamped),
+            None => drop(writeln!(std::io::stderr(), "{stamped}")),
+        }
+    }
+}
+
+impl Sinks {
+    fn write(&self, priority: u8, line: &str) {
+        let mut on_console = false;
+        if let Some(mut kmsg) = self.kmsg.as_ref() {
+            let kept = kmsg.write_all(format!("<{priority}>{line}\n").as_bytes()).is_ok();
+            on_console = kept && priority < self.console_level;
+        }
+        if !on_console && let Some(mut console) = self.console.as_ref() {
+            let _ = console.write_all(format!("{line}\r\n").as_bytes());
+        }
+    }
+}
+
+fn clip(line: &str) -> &str {
+    let mut end = line.len().min(LINE_BYTES_MAX);
+    while !line.is_char_boundary(end) {
+        end -= 1;
+    }
+    line.get(..end).unwrap_or(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_are_clipped_at_a_character() {
+        let line = "é".repeat(LINE_BYTES_MAX);
+        assert!(clip(&line).len() <= LINE_BYTES_MAX);
+        assert_eq!(clip("short"), "short");
+    }
+}

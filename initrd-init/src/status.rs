@@ -1,0 +1,86 @@
+//! Status reports to the management node: one line on a cleartext TCP connection (port 3002).
+//!
+//! The server greets with `ready`, takes one line, answers `done`. A report is repeated every
+//! [`PAUSE_SECONDS`] seconds, [`TRIES`] times; a node that cannot report still boots.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use crate::log;
+
+/// Tries before a report is given up.
+const TRIES: u32 = 11;
+/// Pause between tries, in seconds.
+const PAUSE_SECONDS: u64 = 10;
+/// Wait for the connection or for a line of the server, in seconds.
+const ANSWER_SECONDS_MAX: u64 = 10;
+
+/// Sends `installstatus <status>` until the server has confirmed it. Gives whether it has.
+pub fn report(server: Ipv4Addr, port: u16, status: &str) -> bool {
+    for attempt in 1..=TRIES {
+        match exchange(server, port, &format!("installstatus {status}\n")) {
+            Ok(()) => {
+                log::step(&format!("status `{status}` reported to {server}:{port}"));
+                return true;
+            }
+            Err(cause) => log::problem(&format!(
+                "status `{status}` to {server}:{port} failed (try {attempt} of {TRIES}): {cause}"
+            )),
+        }
+        if attempt < TRIES {
+            std::thread::sleep(Duration::from_secs(PAUSE_SECONDS));
+        }
+    }
+    false
+}
+
+fn exchange(server: Ipv4Addr, port: u16, line: &str) -> io::Result<()> {
+    let patience = Duration::from_secs(ANSWER_SECONDS_MAX);
+    let stream = TcpStream::connect_timeout(&SocketAddr::from((server, port)), patience)?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
+    let mut reader = BufReader::new(stream.try_clone()?);
+    expect(&mut reader, "ready")?;
+    (&stream).write_all(line.as_bytes())?;
+    expect(&mut reader, "done")
+}
+
+fn expect(reader: &mut impl BufRead, word: &str) -> io::Result<()> {
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    match line.trim() {
+        "" => Err(io::Error::other("closed without a word; does the server know this node's address?")),
+        got if got == word => Ok(()),
+        got => Err(io::Error::other(format!("expected `{word}`, got `{got}`"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::net::TcpListener;
+
+    #[test]
+    fn report_is_confirmed() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let thread = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(b"ready\n").unwrap();
+            let mut line = [0; 21];
+            stream.read_exact(&mut line).unwrap();
+            stream.write_all(b"done\n").unwrap();
+            String::from_utf8(line.to_vec()).unwrap()
+        });
+        assert!(report(Ipv4Addr::LOCALHOST, port, "booted"));
+        assert_eq!(thread.join().unwrap(), "installstatus booted\n");
+    }
+
+    #[test]
+    fn silence_is_an_error() {
+        assert!(expect(&mut "".as_bytes(), "ready").is_err());
+        assert!(expect(&mut "nope\n".as_bytes(), "ready").is_err());
+    }
+}
