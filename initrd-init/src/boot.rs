@@ -184,7 +184,7 @@ fn wait_for_nics(line: &Cmdline, loader: &mut Loader) -> Result<Vec<Nic>> {
             log::problem(&format!("{}; waiting since {waited} s", no_nic(line, &present)));
         }
         if new == 0 {
-            std::thread::sleep(Duration::from_millis(LOOK_PAUSE_MS));
+            sys::pause(Duration::from_millis(LOOK_PAUSE_MS));
         }
     }
 }
@@ -203,7 +203,7 @@ fn wait_for_link(nics: &[Nic]) -> Vec<Nic> {
             ));
             return nics.to_vec();
         }
-        std::thread::sleep(Duration::from_millis(LOOK_PAUSE_MS));
+        sys::pause(Duration::from_millis(LOOK_PAUSE_MS));
     }
 }
 
@@ -224,6 +224,6 @@ fn report_in_background(server: Ipv4Addr, port: u16, word: &'static str) -> Join
 fn wait_for(report: &JoinHandle<bool>) {
     let deadline = Instant::now() + Duration::from_secs(REPORT_SECONDS_MAX);
     while !report.is_finished() && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(LOOK_PAUSE_MS));
+        sys::pause(Duration::from_millis(LOOK_PAUSE_MS));
     }
 }

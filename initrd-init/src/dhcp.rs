@@ -244,7 +244,7 @@ impl Options {
         let lease_seconds = self.number(OPT_LEASE).unwrap_or(LEASE_SECONDS_DEFAULT);
         Lease {
             address,
-            prefix: mask.map_or_else(|| class_prefix(address), |mask| ones(mask)),
+            prefix: mask.map_or_else(|| class_prefix(address), ones),
             server: self.addresses(OPT_SERVER).first().copied().unwrap_or(siaddr),
             router: self.addresses(OPT_ROUTER).first().copied(),
             routes: self.get(OPT_ROUTES).map(classless_routes).unwrap_or_default(),

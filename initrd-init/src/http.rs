@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::log;
+use crate::sys;
 use crate::url::Url;
 
 /// Time for a connection to be accepted, in seconds.
@@ -96,7 +97,7 @@ pub fn fetch(url: &Url, resolve: &dyn Fn(&str) -> Result<Ipv4Addr>, sink: &mut d
             return Err(error);
         }
         log::problem(&format!("{error}; {} bytes so far, trying again in {pause} s", fetch.got));
-        std::thread::sleep(Duration::from_secs(pause));
+        sys::pause(Duration::from_secs(pause));
         pause = (pause * 2).min(PAUSE_SECONDS_MAX);
     }
 }

@@ -13,6 +13,7 @@ use crate::dhcp::{self, Ask, Kind, Lease, Reply};
 use crate::error::{Error, Result};
 use crate::log;
 use crate::nic::Nic;
+use crate::sys;
 
 /// Time for one lease at boot, in seconds.
 pub const LEASE_SECONDS_MAX: u64 = 300;
@@ -60,7 +61,7 @@ impl Client {
                     None => refusal = format!("; {} offered an address but did not confirm it", offer.server),
                 }
                 log::problem(&format!("DHCP on {}{refusal}, starting over", self.nic.name));
-                std::thread::sleep(Duration::from_secs(1));
+                sys::pause(Duration::from_secs(1));
             } else {
                 log::problem(&format!("DHCP: no offer on {} after {wait} s, trying again", self.nic.name));
             }

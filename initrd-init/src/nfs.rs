@@ -66,7 +66,7 @@ impl NfsMount<'_> {
             }
             let pause = u64::from(attempt).min(PAUSE_SECONDS_MAX);
             log::problem(&format!("{error}; try {attempt} of {tries}, again in {pause} s"));
-            std::thread::sleep(Duration::from_secs(pause));
+            sys::pause(Duration::from_secs(pause));
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::system::{RebootCommand, reboot};
 
 use crate::log;
+use crate::sys;
 
 /// How long the console waits for a key before the node restarts, in seconds.
 const KEY_SECONDS: u64 = 60;
@@ -37,7 +38,7 @@ pub fn restart() -> ! {
     rustix::fs::sync();
     loop {
         let _ = reboot(RebootCommand::Restart);
-        std::thread::sleep(Duration::from_secs(1));
+        sys::pause(Duration::from_secs(1));
     }
 }
 
@@ -45,7 +46,7 @@ pub fn restart() -> ! {
 pub fn catch_panics() {
     std::panic::set_hook(Box::new(|info| {
         log::problem(&format!("BOOT FAILED: defect in /init: {info}; restart in {KEY_SECONDS} s"));
-        std::thread::sleep(Duration::from_secs(KEY_SECONDS));
+        sys::pause(Duration::from_secs(KEY_SECONDS));
         restart();
     }));
 }
@@ -53,7 +54,7 @@ pub fn catch_panics() {
 fn key_pressed() -> bool {
     log::problem(&format!("press Enter for a shell; the node restarts in {KEY_SECONDS} s"));
     let Ok(console) = File::open(console_path()) else {
-        std::thread::sleep(Duration::from_secs(KEY_SECONDS));
+        sys::pause(Duration::from_secs(KEY_SECONDS));
         return false;
     };
     let mut watched = [PollFd::new(&console, PollFlags::IN)];

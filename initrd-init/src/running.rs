@@ -17,6 +17,7 @@ use crate::lease::Client;
 use crate::log;
 use crate::nic::{self, Nic};
 use crate::status;
+use crate::sys;
 
 /// Lease time that means for ever (RFC 2131 §3.3).
 const FOREVER: u64 = 0xffff_ffff;
@@ -86,7 +87,7 @@ pub fn renew() -> ExitCode {
     loop {
         let elapsed = (log::uptime_ms() / 1000).saturating_sub(obtained);
         let next = next_try(times, elapsed);
-        std::thread::sleep(Duration::from_secs(next.after));
+        sys::pause(Duration::from_secs(next.after));
         let to = if next.any_server { Ipv4Addr::BROADCAST } else { server };
         let asked = log::uptime_ms() / 1000;
         match ask(mac, address, to) {

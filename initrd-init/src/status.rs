@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use crate::log;
+use crate::sys;
 
 /// Tries before a report is given up.
 const TRIES: u32 = 11;
@@ -29,7 +30,7 @@ pub fn report(server: Ipv4Addr, port: u16, status: &str) -> bool {
             )),
         }
         if attempt < TRIES {
-            std::thread::sleep(Duration::from_secs(PAUSE_SECONDS));
+            sys::pause(Duration::from_secs(PAUSE_SECONDS));
         }
     }
     false

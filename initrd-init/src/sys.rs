@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::mount::{MountFlags, UnmountFlags};
 
@@ -155,6 +156,12 @@ fn configure_loop(device: &File, backing: &File) -> io::Result<()> {
     // SAFETY: the argument is a whole `loop_config` that lives until the call returns.
     let result = unsafe { libc::ioctl(device.as_raw_fd(), LOOP_CONFIGURE, &raw const config) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Waits. The only place that does: every caller names its limit.
+pub fn pause(time: Duration) {
+    #[allow(clippy::disallowed_methods)]
+    std::thread::sleep(time);
 }
 
 #[cfg(test)]

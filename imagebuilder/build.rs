@@ -1,0 +1,78 @@
+//! Builds `/init` of the nodes (package `initrd-init`) as a static executable, to be embedded.
+//!
+//! A nested cargo run with its own target directory and a clean environment: flags of the outer build (lints,
+//! wrappers, coverage) must not reach the program that is embedded. It runs again only when its sources change.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+const PROFILE: &str = "init";
+
+/// Environment that reaches the nested cargo; everything else is left out.
+const KEPT: [&str; 17] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "TMPDIR",
+    "CARGO_HOME",
+    "RUSTUP_HOME",
+    "RUSTUP_TOOLCHAIN",
+    "RUSTC",
+    "CARGO_MAKEFLAGS",
+    "CARGO_NET_OFFLINE",
+    "http_proxy",
+    "https_proxy",
+    "HTTPS_PROXY",
+    "CARGO_HTTP_CAINFO",
+    "CARGO_HTTP_PROXY",
+    "SSL_CERT_FILE",
+    "LD_LIBRARY_PATH",
+];
+
+fn main() {
+    let manifest_dir = required("CARGO_MANIFEST_DIR");
+    let workspace = Path::new(&manifest_dir).parent().unwrap_or(Path::new("/")).to_owned();
+    for watched in
+        ["initrd-init/src", "initrd-init/Cargo.toml", "Cargo.toml", "Cargo.lock", ".cargo/config.toml"]
+    {
+        println!("cargo::rerun-if-changed={}", workspace.join(watched).display());
+    }
+    println!("cargo::rerun-if-changed=build.rs");
+    let target_dir = PathBuf::from(required("OUT_DIR")).join("init");
+    build(&workspace, &target_dir);
+    let built = target_dir.join(TARGET).join(PROFILE).join("initrd-init");
+    println!("cargo::rustc-env=DAWN_INIT_EXECUTABLE={}", built.display());
+}
+
+fn build(workspace: &Path, target_dir: &Path) {
+    let mut command = Command::new(required("CARGO"));
+    command.env_clear();
+    for name in KEPT {
+        if let Some(value) = env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    command
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .current_dir(workspace)
+        .args(["build", "--quiet", "--locked", "--package", "initrd-init", "--profile", PROFILE])
+        .args(["--target", TARGET, "--target-dir"])
+        .arg(target_dir);
+    match command.status() {
+        Ok(status) if status.success() => {}
+        Ok(status) => fail(&format!("building initrd-init failed: {status}")),
+        Err(cause) => fail(&format!("cannot run cargo for initrd-init: {cause}")),
+    }
+}
+
+#[allow(clippy::disallowed_methods)] // A build script has no other way to be told things.
+fn required(name: &str) -> String {
+    env::var(name).unwrap_or_else(|_| fail(&format!("{name} is not set; run this through cargo")))
+}
+
+fn fail(why: &str) -> ! {
+    println!("cargo::error={why}");
+    std::process::exit(1);
+}

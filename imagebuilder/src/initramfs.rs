@@ -1,0 +1,393 @@
+//! The initramfs of a node: our `/init`, the modules it may need to reach its root, and nothing else.
+//!
+//! The archive is small on purpose: firmware loads it, and firmware fails with big files. It holds `/init` (built
+//! static and embedded in this executable), `/dev/console`, network drivers and the file systems of the root with
+//! all they need, firmware files those drivers name, and busybox for the rescue shell if the caller has a static
+//! one. Modules are stored unpacked, because an older kernel cannot unpack them itself; the archive is compressed as a
+//! whole. Equal input gives an equal archive.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use flate2::{Compression, GzBuilder};
+
+use crate::cpio::Archive;
+use crate::kmod::{self, KmodError, Module, Selection, Tree, Wanted};
+
+/// The static `/init` executable of every node.
+pub static INIT: &[u8] = include_bytes!(env!("DAWN_INIT_EXECUTABLE"));
+
+/// Compression level; the archive is written once and loaded at every boot.
+const GZIP_LEVEL: u32 = 7;
+
+/// Drivers that may stand between a node and its root, by directory.
+const DRIVER_DIRECTORIES: [&str; 9] = [
+    "kernel/drivers/net/ethernet/",
+    "kernel/drivers/net/phy/",
+    "kernel/drivers/net/mdio/",
+    "kernel/drivers/net/pcs/",
+    "kernel/drivers/net/hyperv/",
+    "kernel/drivers/net/vmxnet3/",
+    "kernel/drivers/virtio/",
+    "kernel/drivers/hv/",
+    "kernel/drivers/pci/controller/",
+];
+
+/// Modules every kind of root needs.
+const COMMON: [&str; 9] = [
+    "virtio_net",
+    "virtio_pci",
+    "virtio_mmio",
+    "virtio_rng",
+    "xen_netfront",
+    "af_packet",
+    "overlay",
+    "loop",
+    "squashfs",
+];
+
+/// Modules of a root by NFS.
+const NFS: [&str; 5] = ["nfs", "nfsv3", "nfsv4", "lockd", "sunrpc"];
+
+/// Modules that some kernels do not have; their absence is no reason for a warning.
+const MAY_BE_ABSENT: [&str; 5] = ["virtio_mmio", "virtio_rng", "xen_netfront", "virtio_pci", "virtio_net"];
+
+/// Commands of the rescue shell.
+const SHELL_COMMANDS: [&str; 18] = [
+    "sh", "ls", "cat", "cp", "mv", "rm", "mkdir", "mount", "umount", "ip", "ping", "dmesg", "ps", "grep",
+    "less", "vi", "wget", "reboot",
+];
+
+/// Which root the initramfs is for. One archive serves both; the kinds differ in the modules they carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Root in memory.
+    Stateless,
+    /// Root by NFS.
+    Statelite,
+}
+
+impl Kind {
+    /// File name in the image directory.
+    pub fn file_name(self) -> &'static str {
+        match self {
+            Self::Stateless => "initrd-stateless.gz",
+            Self::Statelite => "initrd-statelite.gz",
+        }
+    }
+}
+
+/// What to build.
+#[derive(Debug, Clone)]
+pub struct Spec<'a> {
+    /// Root tree with the kernel's modules and firmware.
+    pub root: &'a Path,
+    /// Kernel release.
+    pub kernel_version: &'a str,
+    /// Kind of root.
+    pub kind: Kind,
+    /// More modules, by name (`linuximage.netdrivers`; a `.ko` suffix is allowed).
+    pub drivers: &'a [String],
+    /// A static busybox for the rescue shell.
+    pub busybox: Option<&'a Path>,
+}
+
+/// What was built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// Modules inside.
+    pub modules: usize,
+    /// Firmware files inside.
+    pub firmware: usize,
+    /// Size of the compressed archive, in bytes.
+    pub bytes: u64,
+    /// Things the operator should know, in sentences.
+    pub warnings: Vec<String>,
+}
+
+/// An initramfs that could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum InitramfsError {
+    /// The kernel's modules cannot be used.
+    #[error(transparent)]
+    Modules(#[from] KmodError),
+    /// A driver that was asked for does not exist for this kernel.
+    #[error("kernel {version} has no module named {names}")]
+    NoDriver {
+        /// Kernel release.
+        version: String,
+        /// Comma list of names.
+        names: String,
+    },
+    /// The root tree has no kernel of this release.
+    #[error("{root} has no kernel image for {version} (looked for {looked})")]
+    NoKernel {
+        /// The root tree.
+        root: PathBuf,
+        /// Kernel release.
+        version: String,
+        /// Paths tried.
+        looked: String,
+    },
+    /// A file could not be read or written.
+    #[error("{path}: {cause}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
+}
+
+/// Writes the initramfs of `spec` to `output`. The file appears whole or not at all.
+pub fn build(spec: &Spec<'_>, output: &Path) -> Result<Summary, InitramfsError> {
+    let tree = Tree::open(spec.root, spec.kernel_version)?;
+    let selection = select(spec, &tree)?;
+    let part = output.with_extension("part");
+    let fail = |path: &Path| {
+        let path = path.to_owned();
+        move |cause| InitramfsError::File { path, cause }
+    };
+    let file = fs::File::create(&part).map_err(fail(&part))?;
+    // No file name and no time in the gzip header: equal input, equal output.
+    let gzip = GzBuilder::new().write(BufWriter::new(file), Compression::new(GZIP_LEVEL));
+    let mut builder = Builder { archive: Archive::new(gzip), made: BTreeSet::new(), output: &part };
+    let firmware = builder.fill(spec, &tree, &selection)?;
+    builder.finish()?;
+    fs::rename(&part, output).map_err(fail(output))?;
+    let bytes = fs::metadata(output).map_err(fail(output))?.len();
+    let warnings = warnings(&tree, &selection);
+    Ok(Summary { modules: selection.names.len(), firmware, bytes, warnings })
+}
+
+/// Copies the kernel image of `version` out of a root tree.
+pub fn copy_kernel(root: &Path, version: &str, output: &Path) -> Result<u64, InitramfsError> {
+    let candidates = [
+        root.join(format!("boot/vmlinuz-{version}")),
+        root.join(format!("usr/lib/modules/{version}/vmlinuz")),
+        root.join(format!("lib/modules/{version}/vmlinuz")),
+        root.join(format!("boot/vmlinux-{version}")),
+    ];
+    let Some(kernel) = candidates.iter().find(|path| path.is_file()) else {
+        let looked = candidates.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
+        return Err(InitramfsError::NoKernel { root: root.to_owned(), version: version.to_owned(), looked });
+    };
+    let part = output.with_extension("part");
+    let copied =
+        fs::copy(kernel, &part).map_err(|cause| InitramfsError::File { path: kernel.clone(), cause })?;
+    fs::rename(&part, output).map_err(|cause| InitramfsError::File { path: output.to_owned(), cause })?;
+    Ok(copied)
+}
+
+/// A busybox that can run in the initramfs: the first of `candidates` that is a static executable.
+pub fn static_busybox<'a>(candidates: &[&'a Path]) -> Option<&'a Path> {
+    candidates.iter().copied().find(|path| fs::read(path).is_ok_and(|elf| is_static(&elf)))
+}
+
+/// Whether an ELF64 executable names no program interpreter.
+pub fn is_static(elf: &[u8]) -> bool {
+    const PT_INTERP: u32 = 3;
+    program_headers(elf).is_some_and(|kinds| !kinds.contains(&PT_INTERP))
+}
+
+fn program_headers(elf: &[u8]) -> Option<Vec<u32>> {
+    let number = |at: usize, size: usize| {
+        let bytes = elf.get(at..at.checked_add(size)?)?;
+        bytes
+            .iter()
+            .rev()
+            .try_fold(0_usize, |sum, byte| sum.checked_mul(256)?.checked_add(usize::from(*byte)))
+    };
+    if elf.get(..6)? != b"\x7fELF\x02\x01" {
+        return None;
+    }
+    let (table, size, count) = (number(32, 8)?, number(54, 2)?, number(56, 2)?);
+    let kind = |index: usize| u32::try_from(number(table.checked_add(index.checked_mul(size)?)?, 4)?).ok();
+    (0..count).map(kind).collect()
+}
+
+fn select(spec: &Spec<'_>, tree: &Tree) -> Result<Selection, InitramfsError> {
+    let asked: Vec<&str> = spec.drivers.iter().map(|name| name.split(".ko").next().unwrap_or(name)).collect();
+    let unknown = tree.select(&Wanted { directories: &[], names: &asked }).missing;
+    if !unknown.is_empty() {
+        return Err(InitramfsError::NoDriver {
+            version: spec.kernel_version.to_owned(),
+            names: unknown.join(", "),
+        });
+    }
+    let mut names = COMMON.to_vec();
+    if spec.kind == Kind::Statelite {
+        names.extend(NFS);
+    }
+    names.extend(asked);
+    Ok(tree.select(&Wanted { directories: &DRIVER_DIRECTORIES, names: &names }))
+}
+
+fn warnings(tree: &Tree, selection: &Selection) -> Vec<String> {
+    let missing = selection.missing.iter().filter(|name| !MAY_BE_ABSENT.contains(&name.as_str()));
+    missing
+        .map(|name| format!("kernel {} has neither a module nor a built-in {name}", tree.version))
+        .collect()
+}
+
+struct Builder<'a, W: Write> {
+    archive: Archive<W>,
+    made: BTreeSet<String>,
+    output: &'a Path,
+}
+
+impl<W: Write> Builder<'_, W> {
+    /// Writes everything; gives the number of firmware files.
+    fn fill(&mut self, spec: &Spec<'_>, tree: &Tree, selection: &Selection) -> Result<usize, InitramfsError> {
+        self.skeleton().map_err(|cause| self.failed(cause))?;
+        self.put("init", 0o755, INIT)?;
+        if let Some(path) = spec.busybox {
+            let busybox =
+                fs::read(path).map_err(|cause| InitramfsError::File { path: path.to_owned(), cause })?;
+            self.shell(&busybox).map_err(|cause| self.failed(cause))?;
+        }
+        let mut firmware = BTreeSet::new();
+        for name in &selection.names {
+            if let Some(module) = tree.module(name) {
+                self.module(tree, module, &mut firmware)?;
+            }
+        }
+        let dir = format!("lib/modules/{}", tree.version);
+        self.put(&format!("{dir}/modules.dep"), 0o644, tree.pruned_dep(selection).as_bytes())?;
+        self.put(&format!("{dir}/modules.alias"), 0o644, tree.pruned_alias(selection).as_bytes())?;
+        self.firmware(spec.root, &firmware)
+    }
+
+    fn finish(self) -> Result<(), InitramfsError> {
+        let path = self.output.to_owned();
+        self.archive.finish().map(drop).map_err(|cause| InitramfsError::File { path, cause })
+    }
+
+    fn skeleton(&mut self) -> io::Result<()> {
+        for dir in ["dev", "proc", "sys", "run", "etc", "bin", "lib", "sysroot"] {
+            self.parents(&format!("{dir}/x"))?;
+        }
+        self.archive.character_device("dev/console", 0o600, 5, 1)?;
+        self.archive.character_device("dev/null", 0o666, 1, 3)
+    }
+
+    fn shell(&mut self, busybox: &[u8]) -> io::Result<()> {
+        self.archive.file("bin/busybox", 0o755, busybox)?;
+        SHELL_COMMANDS.iter().try_for_each(|name| self.archive.link(&format!("bin/{name}"), "busybox"))
+    }
+
+    fn module(
+        &mut self,
+        tree: &Tree,
+        module: &Module,
+        firmware: &mut BTreeSet<String>,
+    ) -> Result<(), InitramfsError> {
+        let bytes = tree.read(module)?;
+        let named = kmod::modinfo(&bytes).into_iter().filter(|(key, _)| key == "firmware");
+        firmware.extend(named.map(|(_, file)| file));
+        self.put(&format!("lib/modules/{}/{}", tree.version, kmod::plain_path(&module.path)), 0o644, &bytes)
+    }
+
+    /// Firmware the image has; files it lacks are the rule, not an error. Stored as the image has it.
+    fn firmware(&mut self, root: &Path, names: &BTreeSet<String>) -> Result<usize, InitramfsError> {
+        let mut count = 0;
+        for name in names.iter().filter(|name| !name.contains("..")) {
+            for suffix in ["", ".xz", ".zst"] {
+                let path = root.join("usr/lib/firmware").join(format!("{name}{suffix}"));
+                let path = if path.is_file() {
+                    path
+                } else {
+                    root.join("lib/firmware").join(format!("{name}{suffix}"))
+                };
+                if let Ok(bytes) = fs::read(&path) {
+                    self.put(&format!("lib/firmware/{name}{suffix}"), 0o644, &bytes)?;
+                    count += 1;
+                    break;
+                }
+            }
+        }
+        Ok(count)
+    }
+
+    fn put(&mut self, path: &str, mode: u32, content: &[u8]) -> Result<(), InitramfsError> {
+        let written = self.parents(path).and_then(|()| self.archive.file(path, mode, content));
+        written.map_err(|cause| self.failed(cause))
+    }
+
+    /// Directories above `path` that are not in the archive yet.
+    fn parents(&mut self, path: &str) -> io::Result<()> {
+        for (at, _) in path.match_indices('/') {
+            let dir = path.get(..at).unwrap_or_default();
+            if !dir.is_empty() && self.made.insert(dir.to_owned()) {
+                self.archive.directory(dir, 0o755)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn failed(&self, cause: io::Error) -> InitramfsError {
+        InitramfsError::File { path: self.output.to_owned(), cause }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    #[test]
+    fn init_is_a_static_executable() {
+        assert!(is_static(INIT));
+        assert!(!is_static(b"#!/bin/sh\n"));
+        let own = fs::read("/proc/self/exe").unwrap();
+        assert!(program_headers(&own).is_some());
+    }
+
+    fn root() -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("lib/modules/6.1.0-9-x");
+        fs::create_dir_all(dir.join("kernel/drivers/net/ethernet")).unwrap();
+        fs::create_dir_all(root.path().join("boot")).unwrap();
+        fs::write(root.path().join("boot/vmlinuz-6.1.0-9-x"), b"kernel").unwrap();
+        fs::write(dir.join("modules.dep"), "kernel/drivers/net/ethernet/ice.ko:\n").unwrap();
+        fs::write(dir.join("kernel/drivers/net/ethernet/ice.ko"), b"module").unwrap();
+        root
+    }
+
+    fn spec<'a>(root: &'a Path, drivers: &'a [String]) -> Spec<'a> {
+        Spec { root, kernel_version: "6.1.0-9-x", kind: Kind::Statelite, drivers, busybox: None }
+    }
+
+    #[test]
+    fn archive_holds_init_and_modules_and_is_reproducible() {
+        let root = root();
+        let (one, two) = (root.path().join("one.gz"), root.path().join("two.gz"));
+        let summary = build(&spec(root.path(), &[]), &one).unwrap();
+        build(&spec(root.path(), &[]), &two).unwrap();
+        assert_eq!(summary.modules, 1);
+        assert!(summary.warnings.iter().any(|line| line.contains("nfsv3")));
+        assert_eq!(fs::read(&one).unwrap(), fs::read(&two).unwrap());
+        let mut plain = Vec::new();
+        flate2::read::GzDecoder::new(fs::File::open(&one).unwrap()).read_to_end(&mut plain).unwrap();
+        for name in ["init\0", "dev/console\0", "lib/modules/6.1.0-9-x/kernel/drivers/net/ethernet/ice.ko\0"]
+        {
+            assert!(plain.windows(name.len()).any(|window| window == name.as_bytes()), "{name}");
+        }
+        assert!(!root.path().join("one.part").exists());
+    }
+
+    #[test]
+    fn mistakes_are_told() {
+        let root = root();
+        let out = root.path().join("out.gz");
+        let drivers = ["nosuch.ko".to_owned()];
+        let error = build(&spec(root.path(), &drivers), &out).unwrap_err();
+        assert_eq!(error.to_string(), "kernel 6.1.0-9-x has no module named nosuch");
+        assert!(!out.exists());
+        let kernel = root.path().join("kernel");
+        assert_eq!(copy_kernel(root.path(), "6.1.0-9-x", &kernel).unwrap(), 6);
+        assert!(copy_kernel(root.path(), "7", &kernel).unwrap_err().to_string().contains("no kernel image"));
+    }
+}

@@ -1,0 +1,381 @@
+//! A kernel's modules inside a root tree: what there is, what needs what, and their plain bytes.
+//!
+//! `modules.dep`, `modules.alias` and `modules.builtin` of kmod are read when they exist. A tree without them (a
+//! kernel package that was unpacked, not installed) is scanned: dependencies and aliases then come from each
+//! module's own `.modinfo` section. Compressed modules (`.ko.xz`, `.ko.zst`, `.ko.gz`) are unpacked when read;
+//! that does not touch their signature, which follows the module's end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// Largest unpacked module that is accepted, in bytes.
+pub const MODULE_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Depth of the directory tree that is scanned.
+const DEPTH_MAX: usize = 24;
+
+/// A module tree that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KmodError {
+    /// The root tree has no modules for this kernel.
+    #[error(
+        "{root} has no modules for kernel {version} (looked for {dir}); is the kernel package in the image?"
+    )]
+    NoTree {
+        /// The root tree.
+        root: PathBuf,
+        /// Kernel release.
+        version: String,
+        /// Directory that is missing.
+        dir: PathBuf,
+    },
+    /// A file of the tree cannot be read or unpacked.
+    #[error("cannot read kernel module file {path}: {cause}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
+}
+
+/// One module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Module {
+    /// File relative to the tree, as it is on disk: `kernel/fs/nfs/nfs.ko.xz`.
+    pub path: String,
+    /// Names of the modules it needs.
+    pub needs: Vec<String>,
+}
+
+/// The modules of one kernel.
+#[derive(Debug)]
+pub struct Tree {
+    dir: PathBuf,
+    /// Kernel release.
+    pub version: String,
+    modules: BTreeMap<String, Module>,
+    aliases: Vec<(String, String)>,
+    builtin: BTreeSet<String>,
+}
+
+/// What to take from a tree.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted<'a> {
+    /// Every module below these directories, relative to the tree.
+    pub directories: &'a [&'a str],
+    /// Modules by name; one that is neither there nor built in is reported as missing.
+    pub names: &'a [&'a str],
+}
+
+/// Modules picked from a tree.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Names, closed under dependency.
+    pub names: BTreeSet<String>,
+    /// Wanted by name but neither there nor built in.
+    pub missing: Vec<String>,
+}
+
+/// `kernel/fs/nfs/nfs-v3.ko.xz` → `nfs_v3`: modules are known by underscores.
+pub fn module_name(path: &str) -> String {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    file.split(".ko").next().unwrap_or(file).replace('-', "_")
+}
+
+/// Kernel releases with modules in a root tree, newest last by version order.
+pub fn kernel_versions(root: &Path) -> Vec<String> {
+    let mut versions: Vec<String> = fs::read_dir(modules_dir(root))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.path().join("kernel").is_dir())
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    versions.sort_by_key(|version| version_key(version));
+    versions
+}
+
+/// Numbers compare as numbers: 6.1.0-10 comes after 6.1.0-9.
+fn version_key(version: &str) -> Vec<(u64, String)> {
+    let parts = version.split(['.', '-', '_', '+']);
+    parts.map(|part| (part.parse().unwrap_or(0), part.to_owned())).collect()
+}
+
+fn modules_dir(root: &Path) -> PathBuf {
+    let merged = root.join("usr/lib/modules");
+    if merged.is_dir() { merged } else { root.join("lib/modules") }
+}
+
+impl Tree {
+    /// Opens the modules of kernel `version` in a root tree.
+    pub fn open(root: &Path, version: &str) -> Result<Self, KmodError> {
+        let dir = modules_dir(root).join(version);
+        if !dir.is_dir() {
+            return Err(KmodError::NoTree { root: root.to_owned(), version: version.to_owned(), dir });
+        }
+        let read = |name: &str| fs::read_to_string(dir.join(name)).unwrap_or_default();
+        let builtin = read("modules.builtin").lines().map(module_name).collect();
+        let (modules, aliases) = (parse_dep(&read("modules.dep")), parse_alias(&read("modules.alias")));
+        let mut tree = Self { version: version.to_owned(), modules, aliases, builtin, dir };
+        if tree.modules.is_empty() {
+            tree.scan()?;
+        }
+        Ok(tree)
+    }
+
+    /// Picks modules with all they need.
+    pub fn select(&self, wanted: &Wanted<'_>) -> Selection {
+        let mut selection = Selection::default();
+        for (name, module) in &self.modules {
+            if wanted.directories.iter().any(|dir| module.path.starts_with(dir)) {
+                self.add(name, &mut selection.names);
+            }
+        }
+        for name in wanted.names {
+            let name = name.replace('-', "_");
+            if self.modules.contains_key(&name) {
+                self.add(&name, &mut selection.names);
+            } else if !self.builtin.contains(&name) {
+                selection.missing.push(name);
+            }
+        }
+        selection
+    }
+
+    fn add(&self, name: &str, names: &mut BTreeSet<String>) {
+        let Some(module) = self.modules.get(name) else { return };
+        if names.insert(name.to_owned()) {
+            module.needs.iter().for_each(|need| self.add(need, names));
+        }
+    }
+
+    /// A module by name.
+    pub fn module(&self, name: &str) -> Option<&Module> {
+        self.modules.get(name)
+    }
+
+    /// Plain bytes of a module.
+    pub fn read(&self, module: &Module) -> Result<Vec<u8>, KmodError> {
+        let path = self.dir.join(&module.path);
+        read_plain(&path).map_err(|cause| KmodError::Read { path, cause })
+    }
+
+    /// `modules.dep` for a selection whose files are stored unpacked.
+    pub fn pruned_dep(&self, selection: &Selection) -> String {
+        let plain = |name: &String| self.modules.get(name).map(|module| plain_path(&module.path));
+        let mut text = String::new();
+        for name in &selection.names {
+            let Some(module) = self.modules.get(name) else { continue };
+            let needs: Vec<String> = module.needs.iter().filter_map(plain).collect();
+            let blank = if needs.is_empty() { "" } else { " " };
+            text.push_str(&format!("{}:{blank}{}\n", plain_path(&module.path), needs.join(" ")));
+        }
+        text
+    }
+
+    /// `modules.alias` for a selection.
+    pub fn pruned_alias(&self, selection: &Selection) -> String {
+        let kept = self.aliases.iter().filter(|(_, module)| selection.names.contains(module));
+        kept.map(|(pattern, module)| format!("alias {pattern} {module}\n")).collect()
+    }
+
+    fn scan(&mut self) -> Result<(), KmodError> {
+        let mut files = Vec::new();
+        collect(&self.dir, "", 0, &mut files);
+        files.sort();
+        for path in files {
+            let name = module_name(&path);
+            let mut module = Module { path, needs: Vec::new() };
+            let bytes = self.read(&module)?;
+            for (key, value) in modinfo(&bytes) {
+                match key.as_str() {
+                    "depends" => module.needs = split_names(&value),
+                    "alias" => self.aliases.push((value, name.clone())),
+                    _ => {}
+                }
+            }
+            self.modules.insert(name, module);
+        }
+        Ok(())
+    }
+}
+
+fn split_names(value: &str) -> Vec<String> {
+    value.split(',').filter(|name| !name.is_empty()).map(|name| name.replace('-', "_")).collect()
+}
+
+fn parse_dep(text: &str) -> BTreeMap<String, Module> {
+    let pairs = text.lines().filter_map(|line| line.split_once(':'));
+    pairs
+        .map(|(path, needs)| {
+            let needs = needs.split_whitespace().map(module_name).collect();
+            (module_name(path), Module { path: path.to_owned(), needs })
+        })
+        .collect()
+}
+
+fn parse_alias(text: &str) -> Vec<(String, String)> {
+    let entry = |line: &str| {
+        let mut words = line.split_whitespace();
+        match (words.next()?, words.next()?, words.next()?) {
+            ("alias", pattern, module) => Some((pattern.to_owned(), module.replace('-', "_"))),
+            _ => None,
+        }
+    };
+    text.lines().filter_map(entry).collect()
+}
+
+fn collect(dir: &Path, prefix: &str, depth: usize, files: &mut Vec<String>) {
+    if depth > DEPTH_MAX {
+        return;
+    }
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let path = format!("{prefix}{name}");
+        let Ok(kind) = entry.file_type() else { continue };
+        if kind.is_dir() {
+            collect(&entry.path(), &format!("{path}/"), depth + 1, files);
+        } else if kind.is_file() && is_module(&name) {
+            files.push(path);
+        }
+    }
+}
+
+fn is_module(name: &str) -> bool {
+    [".ko", ".ko.xz", ".ko.zst", ".ko.gz"].iter().any(|suffix| name.ends_with(suffix))
+}
+
+/// `nfs.ko.xz` → `nfs.ko`.
+pub fn plain_path(path: &str) -> String {
+    let stem =
+        path.strip_suffix(".xz").or_else(|| path.strip_suffix(".zst")).or_else(|| path.strip_suffix(".gz"));
+    stem.unwrap_or(path).to_owned()
+}
+
+/// Reads a file, unpacking it by its suffix.
+pub fn read_plain(path: &Path) -> io::Result<Vec<u8>> {
+    let file = io::BufReader::new(fs::File::open(path)?);
+    let suffix = path.extension().and_then(|suffix| suffix.to_str()).unwrap_or_default();
+    let mut source: Box<dyn Read> = match suffix {
+        "xz" => Box::new(liblzma::read::XzDecoder::new(file)),
+        "zst" => Box::new(zstd::Decoder::with_buffer(file)?),
+        "gz" => Box::new(flate2::bufread::GzDecoder::new(file)),
+        _ => Box::new(file),
+    };
+    let mut bytes = Vec::new();
+    source.by_ref().take(MODULE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > MODULE_BYTES_MAX) {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "unpacked module is too big"));
+    }
+    Ok(bytes)
+}
+
+/// `key=value` strings of a module's `.modinfo` section (ELF64, little-endian). Empty if there is none.
+pub fn modinfo(elf: &[u8]) -> Vec<(String, String)> {
+    let section = modinfo_section(elf).unwrap_or_default();
+    let strings = section.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+    strings
+        .filter_map(|text| text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned())))
+        .collect()
+}
+
+fn modinfo_section(elf: &[u8]) -> Option<&[u8]> {
+    let short = |at: usize| Some(u16::from_le_bytes(elf.get(at..at.checked_add(2)?)?.try_into().ok()?));
+    let word = |at: usize| Some(u32::from_le_bytes(elf.get(at..at.checked_add(4)?)?.try_into().ok()?));
+    let long = |at: usize| {
+        let bytes: [u8; 8] = elf.get(at..at.checked_add(8)?)?.try_into().ok()?;
+        usize::try_from(u64::from_le_bytes(bytes)).ok()
+    };
+    if elf.get(..6)? != b"\x7fELF\x02\x01" {
+        return None;
+    }
+    let table = long(40)?;
+    let (entry_size, count, names_index) = (usize::from(short(58)?), short(60)?, usize::from(short(62)?));
+    let entry = |index: usize| table.checked_add(index.checked_mul(entry_size)?);
+    let names = long(entry(names_index)?.checked_add(24)?)?;
+    for index in 0..usize::from(count) {
+        let at = entry(index)?;
+        let name_at = names.checked_add(usize::try_from(word(at)?).ok()?)?;
+        if elf.get(name_at..)?.starts_with(b".modinfo\0") {
+            let (from, size) = (long(at.checked_add(24)?)?, long(at.checked_add(32)?)?);
+            return elf.get(from..from.checked_add(size)?);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn tree() -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("lib/modules/6.1.0-9-x");
+        fs::create_dir_all(dir.join("kernel/drivers/net/ethernet/intel")).unwrap();
+        fs::create_dir_all(root.path().join("lib/modules/6.1.0-10-x/kernel")).unwrap();
+        fs::write(
+            dir.join("modules.dep"),
+            "kernel/drivers/net/ethernet/intel/ice.ko.xz: kernel/lib/dim.ko.zst\nkernel/lib/dim.ko.zst:\nkernel/fs/xfs-x.ko:\n",
+        )
+        .unwrap();
+        fs::write(dir.join("modules.alias"), "# c\nalias pci:v1* ice\nalias fs-xfs xfs-x\n").unwrap();
+        fs::write(dir.join("modules.builtin"), "kernel/fs/over-lay.ko\n").unwrap();
+        let mut packed = liblzma::write::XzEncoder::new(Vec::new(), 6);
+        packed.write_all(b"plain bytes").unwrap();
+        fs::write(dir.join("kernel/drivers/net/ethernet/intel/ice.ko.xz"), packed.finish().unwrap()).unwrap();
+        root
+    }
+
+    #[test]
+    fn selection_is_closed_and_tells_what_is_missing() {
+        let root = tree();
+        let tree = Tree::open(root.path(), "6.1.0-9-x").unwrap();
+        let wanted = Wanted {
+            directories: &["kernel/drivers/net/ethernet/"],
+            names: &["over_lay", "xfs_x", "nosuch"],
+        };
+        let mut selection = tree.select(&wanted);
+        assert_eq!(selection.missing, ["nosuch"]);
+        assert_eq!(Vec::from_iter(&selection.names), ["dim", "ice", "xfs_x"]);
+        selection.names.remove("xfs_x");
+        assert_eq!(
+            tree.pruned_dep(&selection),
+            "kernel/lib/dim.ko:\nkernel/drivers/net/ethernet/intel/ice.ko: kernel/lib/dim.ko\n"
+        );
+        assert_eq!(tree.pruned_alias(&selection), "alias pci:v1* ice\n");
+        assert_eq!(tree.read(tree.module("ice").unwrap()).unwrap(), b"plain bytes");
+    }
+
+    #[test]
+    fn versions_are_ordered_by_number() {
+        let root = tree();
+        assert_eq!(kernel_versions(root.path()), ["6.1.0-9-x", "6.1.0-10-x"]);
+        assert!(matches!(Tree::open(root.path(), "1.0"), Err(KmodError::NoTree { .. })));
+    }
+
+    #[test]
+    fn all_packings_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let zst = dir.path().join("a.ko.zst");
+        fs::write(&zst, zstd::encode_all(&b"module"[..], 3).unwrap()).unwrap();
+        assert_eq!(read_plain(&zst).unwrap(), b"module");
+        let gz = dir.path().join("a.ko.gz");
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(b"module").unwrap();
+        fs::write(&gz, packed.finish().unwrap()).unwrap();
+        assert_eq!(read_plain(&gz).unwrap(), b"module");
+        fs::write(&zst, b"garbage").unwrap();
+        assert!(read_plain(&zst).is_err());
+    }
+
+    #[test]
+    fn modinfo_of_garbage_is_empty() {
+        assert!(modinfo(b"").is_empty());
+        let mut elf = b"\x7fELF\x02\x01".to_vec();
+        elf.resize(64, 0xff);
+        assert!(modinfo(&elf).is_empty());
+    }
+}
