@@ -1,1 +1,86 @@
-//! The model: schema, store, snapshot, noderange, templates, objects, policy.
+//! The model of a cluster: what is defined, what a node's attributes are, and the one way to change either.
+//!
+//! # Reading
+//!
+//! [`Model::open`] loads the database of a data directory into a [`Snapshot`], an immutable picture of all tables.
+//! [`Model::snapshot`] hands out the current one at no cost; take one per question and ask it everything, it never
+//! changes under you. A snapshot answers from memory: no SQL, no file, no wait.
+//!
+//! Tables and columns are known by small ids, [`TableId`] and [`Col`]; every function that wants one also takes the name
+//! (`"nodehm.mgt"`) through [`AsCol`] and [`AsTable`]. Hot code resolves its columns once, with [`Col::known`] for names in
+//! the program's own text and [`Schema::find_col`] for names from outside. Texts are shared ([`Text`] is an `Arc<str>`).
+//!
+//! | question | answer |
+//! |---|---|
+//! | a node's attribute, groups and templates applied | [`Snapshot::attr`], [`attr_with_source`](Snapshot::attr_with_source), [`attr_rows`](Snapshot::attr_rows) |
+//! | what a node's or group's own row says, raw | [`Snapshot::own_rows`] |
+//! | a `site` value | [`Snapshot::site`], [`site_flag`](Snapshot::site_flag) |
+//! | whose MAC, IP, UUID, switch port is this | [`Snapshot::node_by_mac`], [`mac_owner`](Snapshot::mac_owner), [`node_by_ip`](Snapshot::node_by_ip), [`node_by_uuid`](Snapshot::node_by_uuid), [`switch_rows`](Snapshot::switch_rows) |
+//! | all nodes; is this a node; its groups | [`Snapshot::node_names`], [`has_node`](Snapshot::has_node), [`groups_of`](Snapshot::groups_of) |
+//! | rows of any table | [`Snapshot::rows`], [`enabled_rows`](Snapshot::enabled_rows), [`find_row`](Snapshot::find_row), [`find_rows`](Snapshot::find_rows) |
+//! | an image | [`Snapshot::osimage`] |
+//!
+//! # Writing
+//!
+//! A [`Change`] says who asks, by which command, and lists [`Edit`]s. [`Model::apply`] checks it, writes it in one
+//! transaction with its inverse into the change log, publishes the next snapshot and tells every
+//! [`Subscription`]; when it returns, the change is on disk. What has to be computed from the present state (append to a
+//! list, take the next free number) goes through [`Model::transact`], which keeps other writers out between reading and
+//! writing. [`Model::dry_run`] shows the difference without writing; [`Model::log`] and [`Model::undo`] look back.
+//!
+//! ```
+//! use dawn_cluster::{Change, Col, Edit, Model, ModelError};
+//!
+//! # fn main() -> Result<(), ModelError> {
+//! let model = Model::in_memory()?; // Model::open(directory) in the daemon
+//! let edits = vec![
+//!     Edit::set("nodelist", &[("node", "n12")], &[("groups", "compute,all")])?,
+//!     Edit::set("hosts", &[("node", "compute")], &[("ip", "|10.0.0.($1+100)|")])?,
+//! ];
+//! model.apply(Change::new("root", "mkdef n12 groups=compute,all", edits))?;
+//!
+//! let snapshot = model.snapshot();
+//! assert_eq!(snapshot.attr("n12", "hosts.ip").as_deref(), Some("10.0.0.112"));
+//!
+//! let status = Col::known("nodelist.status");
+//! model.apply(Change::quiet("n12", "nodestatus", vec![Edit::set_node("n12", status, "booted")?]))?;
+//! assert_eq!(snapshot.attr("n12", status), None); // the old picture
+//! assert_eq!(model.snapshot().attr("n12", status).as_deref(), Some("booted"));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Where to start reading
+//!
+//! `schema` (tables), `snapshot` and `table` (what is in memory, over `chunk`), `resolve` and [`template`] (attributes),
+//! `change` (edits to row effects), `model` (publishing, group commit), `store` (databases), `log`
+//! (change log, undo, replay of other daemons' changes).
+//!
+//! **Invariants.** Nothing here opens a socket but a database's. A table is written only by a `Change`. What a cell says is never
+//! executed. Every cache, queue and list has a named limit.
+
+#![forbid(unsafe_code)]
+mod change;
+mod chunk;
+mod log;
+mod model;
+mod names;
+mod resolve;
+mod row;
+mod schema;
+mod snapshot;
+mod store;
+mod table;
+pub mod template;
+
+pub use change::{CELL_BYTES_MAX, Change, EDITS_MAX, Edit, EditError, RowChange, RowChangeKind};
+pub use log::{LogEntry, UndoError};
+pub use model::{Applied, Model, ModelError, Published, Subscription};
+pub use names::{
+    ImageName, MacAddr, MacEntry, NAME_BYTES_MAX, NameError, NodeName, TableName, parse_mac_column,
+};
+pub use resolve::{NEXT_RECORD, Resolved, ResolvedRow, Source};
+pub use row::{Row, Text};
+pub use schema::{AsCol, AsTable, Col, Column, Schema, Table, TableId, schema};
+pub use snapshot::{MacOwner, OsImage, Snapshot};
+pub use store::StoreError;

@@ -1,0 +1,560 @@
+//! A change: who, by which command, and a list of row edits. The only way to write.
+//!
+//! An [`Edit`] says what shall hold afterwards ("the row of n1 in nodehm has mgt ipmi"), not how the row looks now.
+//! [`plan`] turns edits into [`Effect`]s on the rows of a snapshot: this row before, this row after. The same
+//! effects go to the store, into the next snapshot, and (as [`RowChange`]s) into the change log and to the screen
+//! of a dry run.
+//!
+//! Rules of an update or insert, as the table format has them: a row that matches all given key columns is
+//! updated (every row, if several do); otherwise a row is inserted, unless all its non-key values are empty,
+//! which does nothing. Primary key columns that are not given are stored empty. The four letters `NULL` clear
+//! a cell of an existing row.
+
+use crate::row::{Interner, Row, Text};
+use crate::schema::{Col, TableId, schema};
+use crate::snapshot::Snapshot;
+use crate::table::{RowId, TableData};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Bytes of a cell at most.
+pub const CELL_BYTES_MAX: usize = 1 << 20;
+/// Edits of one change at most. 100,000 nodes with ten tables each fit.
+pub const EDITS_MAX: usize = 2_000_000;
+
+/// Why a change is refused. Nothing of it has been done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EditError {
+    /// No such table.
+    #[error("No such table: {0}")]
+    NoSuchTable(String),
+    /// The table has no such column.
+    #[error("No column \"{column}\" in table \"{table}\"")]
+    NoSuchColumn {
+        /// The table.
+        table: String,
+        /// The column.
+        column: String,
+    },
+    /// A column of another table than the edit's.
+    #[error("column {col} does not belong to table {table}")]
+    WrongTable {
+        /// The edit's table.
+        table: TableId,
+        /// The column.
+        col: Col,
+    },
+    /// An update must say which row it means.
+    #[error("{table}: no key given")]
+    NoKey {
+        /// The table.
+        table: TableId,
+    },
+    /// A column that must have a value has none.
+    #[error("{col} may not be empty")]
+    Required {
+        /// The column.
+        col: Col,
+    },
+    /// Another row already has this primary key.
+    #[error("UNIQUE constraint failed: {table} already has a row with key {key}")]
+    DuplicateKey {
+        /// The table.
+        table: TableId,
+        /// The key's values.
+        key: String,
+    },
+    /// A value longer than [`CELL_BYTES_MAX`].
+    #[error("a value for {col} has {bytes} bytes, more than {CELL_BYTES_MAX}")]
+    TooLong {
+        /// The column.
+        col: Col,
+        /// Its length.
+        bytes: usize,
+    },
+    /// A NUL byte, which no database stores.
+    #[error("a value for {col} contains a NUL byte")]
+    NulByte {
+        /// The column.
+        col: Col,
+    },
+    /// More edits than [`EDITS_MAX`].
+    #[error("{0} edits are too many for one change, {EDITS_MAX} are allowed")]
+    TooManyEdits(usize),
+}
+
+/// One thing that shall hold after a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Edit {
+    /// Update the rows in which all `keys` hold, or insert one.
+    Set {
+        /// The table.
+        table: TableId,
+        /// Columns and values that find the row; at least one. Need not be the primary key.
+        keys: Vec<(Col, Text)>,
+        /// What to store; `None` is SQL NULL.
+        values: Vec<(Col, Option<Text>)>,
+    },
+    /// A new row; a row with the same primary key must not exist.
+    Insert {
+        /// The table.
+        table: TableId,
+        /// The row's values.
+        cells: Vec<(Col, Option<Text>)>,
+    },
+    /// Remove the rows in which all `keys` hold; without keys every row.
+    Delete {
+        /// The table.
+        table: TableId,
+        /// Columns and values that find the rows.
+        keys: Vec<(Col, Text)>,
+    },
+}
+
+impl Edit {
+    /// An update or insert by names: `Edit::set("nodehm", &[("node", "n1")], &[("mgt", "ipmi")])`.
+    pub fn set(table: &str, keys: &[(&str, &str)], values: &[(&str, &str)]) -> Result<Self, EditError> {
+        let values = values.iter().map(|(name, value)| Ok((column(table, name)?, Some(Text::from(*value)))));
+        Ok(Self::Set {
+            table: table_id(table)?,
+            keys: key_list(table, keys)?,
+            values: values.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Sets one column of a node's (or group's) row. `col` must be of a table with a node column.
+    pub fn set_node(node: impl Into<Text>, col: Col, value: impl Into<Text>) -> Result<Self, EditError> {
+        let table = col.table;
+        let node_col = table.info().node_col().ok_or(EditError::NoKey { table })?;
+        Ok(Self::Set { table, keys: vec![(node_col, node.into())], values: vec![(col, Some(value.into()))] })
+    }
+
+    /// Sets a `site` value.
+    pub fn set_site(key: &str, value: &str) -> Result<Self, EditError> {
+        Self::set("site", &[("key", key)], &[("value", value)])
+    }
+
+    /// A deletion by names. Without keys the table is emptied.
+    pub fn delete(table: &str, keys: &[(&str, &str)]) -> Result<Self, EditError> {
+        Ok(Self::Delete { table: table_id(table)?, keys: key_list(table, keys)? })
+    }
+
+    /// Deletes a node's (or group's) rows in one table.
+    pub fn delete_node(table: TableId, node: impl Into<Text>) -> Result<Self, EditError> {
+        let node_col = table.info().node_col().ok_or(EditError::NoKey { table })?;
+        Ok(Self::Delete { table, keys: vec![(node_col, node.into())] })
+    }
+
+    fn table(&self) -> TableId {
+        match self {
+            Self::Set { table, .. } | Self::Insert { table, .. } | Self::Delete { table, .. } => *table,
+        }
+    }
+}
+
+fn table_id(name: &str) -> Result<TableId, EditError> {
+    schema().find(name).map(|t| t.id).ok_or_else(|| EditError::NoSuchTable(name.to_owned()))
+}
+
+fn column(table: &str, name: &str) -> Result<Col, EditError> {
+    let missing = || EditError::NoSuchColumn { table: table.to_owned(), column: name.to_owned() };
+    table_id(table)?.info().col(name).ok_or_else(missing)
+}
+
+fn key_list(table: &str, keys: &[(&str, &str)]) -> Result<Vec<(Col, Text)>, EditError> {
+    keys.iter().map(|(name, value)| Ok((column(table, name)?, Text::from(*value)))).collect()
+}
+
+/// What is written, by whom and why.
+#[derive(Clone, Debug, Default)]
+pub struct Change {
+    /// The user, node or service that asked.
+    pub who: String,
+    /// The command line, secrets already redacted.
+    pub command: String,
+    /// Made by a machine (a node's status, an audit row): kept in the log, but not offered by `undo` or shown unless asked.
+    pub quiet: bool,
+    /// What shall hold.
+    pub edits: Vec<Edit>,
+}
+
+impl Change {
+    /// A change asked for by an administrator.
+    pub fn new(who: impl Into<String>, command: impl Into<String>, edits: Vec<Edit>) -> Self {
+        Self { who: who.into(), command: command.into(), quiet: false, edits }
+    }
+
+    /// A change made by a machine: a node's status, an audit row.
+    pub fn quiet(who: impl Into<String>, command: impl Into<String>, edits: Vec<Edit>) -> Self {
+        Self { quiet: true, ..Self::new(who, command, edits) }
+    }
+}
+
+/// What a change does to one row.
+#[derive(Clone, Debug)]
+pub(crate) struct Effect {
+    pub(crate) table: TableId,
+    pub(crate) row: RowId,
+    pub(crate) before: Option<Row>,
+    pub(crate) after: Option<Row>,
+}
+
+/// What a change did, or would do, to one row; for the change log and for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowChange {
+    /// The table.
+    pub table: TableId,
+    /// The primary key's values: of the row as it was, or of the new row.
+    pub key: Vec<Text>,
+    /// Cells that differ: column, old value, new value. All set cells of a new or a removed row.
+    pub cells: Vec<(Col, Option<Text>, Option<Text>)>,
+    /// What happened to the row.
+    pub kind: RowChangeKind,
+}
+
+/// What happened to a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowChangeKind {
+    /// It is new.
+    Inserted,
+    /// Cells changed.
+    Updated,
+    /// It is gone.
+    Deleted,
+}
+
+impl Effect {
+    pub(crate) fn to_row_change(&self) -> RowChange {
+        let kind = match (&self.before, &self.after) {
+            (None, _) => RowChangeKind::Inserted,
+            (_, None) => RowChangeKind::Deleted,
+            _ => RowChangeKind::Updated,
+        };
+        let old = |col: Col| self.before.as_ref().and_then(|r| r.cell(col)).cloned();
+        let new = |col: Col| self.after.as_ref().and_then(|r| r.cell(col)).cloned();
+        let cells =
+            self.table.info().cols().map(|c| (c, old(c), new(c))).filter(|(_, o, n)| o != n).collect();
+        let key = self
+            .before
+            .as_ref()
+            .or(self.after.as_ref())
+            .map(|row| key_of(self.table, row))
+            .unwrap_or_default();
+        RowChange { table: self.table, key, cells, kind }
+    }
+}
+
+impl RowChange {
+    /// The node (or group) whose row it is, for tables of nodes.
+    pub fn node(&self) -> Option<&Text> {
+        let table = self.table.info();
+        let place = table.keys.iter().position(|k| Some(*k) == table.node_column)?;
+        self.key.get(place)
+    }
+
+    /// The opposite: turns the new state into the old one.
+    pub fn inverse(&self) -> Self {
+        let cells: Vec<_> = self.cells.iter().map(|(c, old, new)| (*c, new.clone(), old.clone())).collect();
+        let kind = match self.kind {
+            RowChangeKind::Inserted => RowChangeKind::Deleted,
+            RowChangeKind::Updated => RowChangeKind::Updated,
+            RowChangeKind::Deleted => RowChangeKind::Inserted,
+        };
+        let table = self.table.info();
+        let new_key = |(place, text): (usize, &Text)| {
+            let changed = self.cells.iter().find(|(c, ..)| table.keys.get(place) == Some(&c.index()));
+            changed.and_then(|(_, _, new)| new.clone()).unwrap_or_else(|| text.clone())
+        };
+        let key = match self.kind {
+            RowChangeKind::Updated => self.key.iter().enumerate().map(new_key).collect(),
+            _ => self.key.clone(),
+        };
+        Self { table: self.table, key, cells, kind }
+    }
+}
+
+pub(crate) fn key_of(table: TableId, row: &Row) -> Vec<Text> {
+    table.info().keys.iter().map(|k| row.at(*k).cloned().unwrap_or_default()).collect()
+}
+
+/// The tables that a plan has touched so far, on top of a snapshot.
+pub(crate) struct Draft<'a> {
+    base: &'a Snapshot,
+    touched: BTreeMap<TableId, TableData>,
+    next_row: BTreeMap<TableId, RowId>,
+    effects: Vec<Effect>,
+    interner: Interner,
+}
+
+impl<'a> Draft<'a> {
+    pub(crate) fn new(base: &'a Snapshot) -> Self {
+        Self {
+            base,
+            touched: BTreeMap::new(),
+            next_row: BTreeMap::new(),
+            effects: Vec::new(),
+            interner: Interner::default(),
+        }
+    }
+
+    pub(crate) fn data(&mut self, table: TableId) -> &mut TableData {
+        self.touched.entry(table).or_insert_with(|| self.base.data(table).clone())
+    }
+
+    pub(crate) fn new_row_id(&mut self, table: TableId) -> RowId {
+        let lowest = self.data(table).next_row_id();
+        let next = self.next_row.entry(table).or_insert(lowest);
+        *next = (*next).max(lowest) + 1;
+        *next - 1
+    }
+
+    /// Notes an effect and makes it visible to the edits that follow. What changes nothing is no effect.
+    pub(crate) fn record(&mut self, effect: Effect) {
+        if effect.before == effect.after {
+            return;
+        }
+        self.data(effect.table).replace(effect.row, effect.after.clone());
+        self.effects.push(effect);
+    }
+
+    /// The effects and the snapshot after them.
+    pub(crate) fn finish(self, seq: u64) -> (Vec<Effect>, Snapshot) {
+        let mut tables = self.base.tables.clone();
+        for (id, data) in self.touched {
+            if let Some(slot) = tables.get_mut(id.index()).filter(|old| old.version != data.version) {
+                *slot = Arc::new(data);
+            }
+        }
+        let next = self.base.successor(seq, tables);
+        (self.effects, next)
+    }
+
+    pub(crate) fn apply(&mut self, edit: &Edit) -> Result<(), EditError> {
+        check(edit)?;
+        match edit {
+            Edit::Set { table, keys, values } => self.set(*table, keys, values),
+            Edit::Insert { table, cells } => self.insert(*table, cells),
+            Edit::Delete { table, keys } => {
+                for (row, before) in self.data(*table).matching(keys) {
+                    self.record(Effect { table: *table, row, before: Some(before), after: None });
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn set(
+        &mut self,
+        table: TableId,
+        keys: &[(Col, Text)],
+        values: &[(Col, Option<Text>)],
+    ) -> Result<(), EditError> {
+        let found = self.data(table).matching(keys);
+        if found.is_empty() {
+            let is_key = |col: &Col| keys.iter().any(|(k, _)| k == col);
+            if values.iter().all(|(c, v)| is_key(c) || v.as_deref().is_none_or(str::is_empty)) {
+                return Ok(());
+            }
+            let keys = keys.iter().map(|(c, text)| (*c, Some(text.clone())));
+            let cells: Vec<_> = keys.chain(values.iter().cloned()).collect();
+            return self.insert(table, &cells);
+        }
+        for (row, before) in found {
+            let mut cells = before.to_cells();
+            for (col, value) in values {
+                let value = value.as_deref().filter(|v| *v != "NULL");
+                self.put(&mut cells, *col, value);
+            }
+            let after = Row::new(table, cells);
+            self.admit(table, row, &after)?;
+            self.record(Effect { table, row, before: Some(before), after: Some(after) });
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, cells: &mut [Option<Text>], col: Col, value: Option<&str>) {
+        if let Some(slot) = cells.get_mut(col.index())
+            && slot.as_deref() != value
+        {
+            *slot = value.map(|v| self.interner.text(v));
+        }
+    }
+
+    fn insert(&mut self, table: TableId, values: &[(Col, Option<Text>)]) -> Result<(), EditError> {
+        let info = table.info();
+        let mut cells = vec![None; info.columns.len()];
+        for (col, value) in values {
+            self.put(&mut cells, *col, value.as_deref());
+        }
+        for key in &info.keys {
+            if let Some(slot) = cells.get_mut(*key).filter(|c| c.is_none()) {
+                let number =
+                    (Some(*key) == info.auto_increment).then(|| self.data(table).next_auto().to_string());
+                *slot = Some(self.interner.text(number.as_deref().unwrap_or("")));
+            }
+        }
+        let after = Row::new(table, cells);
+        let row = self.new_row_id(table);
+        self.admit(table, row, &after)?;
+        self.record(Effect { table, row, before: None, after: Some(after) });
+        Ok(())
+    }
+
+    /// The row may stand in the table: required cells are there, its key is its own.
+    fn admit(&mut self, table: TableId, row: RowId, after: &Row) -> Result<(), EditError> {
+        let missing = table.info().cols().find(|c| c.info().required && after.cell(*c).is_none());
+        if let Some(col) = missing {
+            return Err(EditError::Required { col });
+        }
+        match self.data(table).row_with_key_of(after) {
+            Some((other, _)) if other != row => {
+                let key: Vec<Text> = key_of(table, after);
+                Err(EditError::DuplicateKey { table, key: key.join(",") })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn check(edit: &Edit) -> Result<(), EditError> {
+    let table = edit.table();
+    let one = |col: Col, text: Option<&Text>| {
+        let text = text.map_or("", |t| t);
+        if col.table != table {
+            return Err(EditError::WrongTable { table, col });
+        }
+        if text.len() > CELL_BYTES_MAX {
+            return Err(EditError::TooLong { col, bytes: text.len() });
+        }
+        if text.contains('\0') { Err(EditError::NulByte { col }) } else { Ok(()) }
+    };
+    match edit {
+        Edit::Set { keys, values, .. } => {
+            if keys.is_empty() {
+                return Err(EditError::NoKey { table });
+            }
+            keys.iter().try_for_each(|(c, t)| one(*c, Some(t)))?;
+            values.iter().try_for_each(|(c, t)| one(*c, t.as_ref()))
+        }
+        Edit::Insert { cells, .. } => cells.iter().try_for_each(|(c, t)| one(*c, t.as_ref())),
+        Edit::Delete { keys, .. } => keys.iter().try_for_each(|(c, t)| one(*c, Some(t))),
+    }
+}
+
+/// The effects of edits on a snapshot, and the snapshot after them.
+pub(crate) fn plan(base: &Snapshot, edits: &[Edit]) -> Result<(Vec<Effect>, Snapshot), EditError> {
+    if edits.len() > EDITS_MAX {
+        return Err(EditError::TooManyEdits(edits.len()));
+    }
+    let mut draft = Draft::new(base);
+    for edit in edits {
+        draft.apply(edit)?;
+    }
+    Ok(draft.finish(base.seq + 1))
+}
+
+impl Snapshot {
+    /// What these edits would do, without doing it.
+    pub fn preview(&self, edits: &[Edit]) -> Result<Vec<RowChange>, EditError> {
+        let (effects, _) = plan(self, edits)?;
+        Ok(effects.iter().map(Effect::to_row_change).collect())
+    }
+
+    /// The snapshot as it would be after these edits; nothing is stored. For tests, simulators and dry runs.
+    pub fn with(&self, edits: &[Edit]) -> Result<Self, EditError> {
+        plan(self, edits).map(|(_, after)| after)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn site(snapshot: &Snapshot, edits: &[Edit]) -> String {
+        match snapshot.with(edits) {
+            Ok(after) => after
+                .rows("site")
+                .map(|row| {
+                    let cell = |c: &Option<Text>| c.as_deref().map_or("-".into(), |t| format!("{t:?}"));
+                    row.cells().iter().take(3).map(cell).collect::<Vec<_>>().join(",")
+                })
+                .collect::<Vec<_>>()
+                .join(" "),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn update_or_insert() {
+        let empty = Snapshot::empty();
+        let set = |key: &str, value: &str| Edit::set("site", &[("key", key)], &[("value", value)]).unwrap();
+        let twice = |a: &str, b: &str| [set("k", a), set("k", b)];
+        for (edits, expect) in [
+            (vec![set("k", "")], ""),
+            (vec![set("k", "v")], r#""k","v",-"#),
+            (twice("v", "w").to_vec(), r#""k","w",-"#),
+            (twice("v", "").to_vec(), r#""k","",-"#),
+            (twice("v", "NULL").to_vec(), r#""k",-,-"#),
+            (vec![set("k", "NULL")], r#""k","NULL",-"#),
+            (vec![set("k", "v"), Edit::delete("site", &[]).unwrap()], ""),
+            (vec![set("k", "a\0b")], "a value for site.value contains a NUL byte"),
+        ] {
+            assert_eq!(site(&empty, &edits), expect, "{edits:?}");
+        }
+    }
+
+    #[test]
+    fn every_matching_row_is_updated() {
+        let port =
+            |port| Edit::set("switch", &[("node", "n1"), ("switch", "s"), ("port", port)], &[("vlan", "1")]);
+        let base = Snapshot::empty().with(&[port("1").unwrap(), port("2").unwrap()]).unwrap();
+        let both = Edit::set("switch", &[("node", "n1")], &[("vlan", "9")]).unwrap();
+        assert_eq!(base.preview(&[both]).unwrap().len(), 2);
+        let clash = Edit::set("switch", &[("node", "n1")], &[("port", "7")]).unwrap();
+        assert!(matches!(base.preview(&[clash]), Err(EditError::DuplicateKey { .. })));
+    }
+
+    #[test]
+    fn refusals() {
+        let col = Col::known("nodehm.mgt");
+        let base = Snapshot::empty();
+        let edits: Vec<(Result<Edit, EditError>, &str)> = vec![
+            (Edit::set("nosuch", &[], &[]), "No such table: nosuch"),
+            (Edit::set("site", &[("key", "a")], &[("val", "b")]), "No column \"val\" in table \"site\""),
+            (Edit::set("site", &[], &[("value", "b")]), "site: no key given"),
+            (
+                Edit::set("litetree", &[("priority", "1")], &[("image", "x")]),
+                "litetree.directory may not be empty",
+            ),
+            (
+                Ok(Edit::Delete { table: TableId(0), keys: vec![(col, "x".into())] }),
+                "column nodehm.mgt does not belong to table auditlog",
+            ),
+        ];
+        for (edit, expect) in edits {
+            let error = edit.and_then(|e| base.preview(&[e]).map(|_| ())).unwrap_err();
+            assert_eq!(error.to_string(), expect);
+        }
+    }
+
+    #[test]
+    fn records_are_numbered() {
+        let line = |text| Edit::Insert {
+            table: schema().find("eventlog").unwrap().id,
+            cells: vec![(Col::known("eventlog.message"), Some(Text::from(text)))],
+        };
+        let after = Snapshot::empty().with(&[line("a"), line("b")]).unwrap();
+        let ids: Vec<_> = after.rows("eventlog").map(|r| r.cells()[0].clone().unwrap()).collect();
+        assert_eq!(ids, ["1".into(), "2".into()]);
+    }
+
+    #[test]
+    fn an_inverse_undoes() {
+        let set = Edit::set("site", &[("key", "k")], &[("value", "v")]).unwrap();
+        let base = Snapshot::empty().with(&[set]).unwrap();
+        let rename = Edit::set("site", &[("key", "k")], &[("key", "j"), ("value", "w")]).unwrap();
+        let change = base.preview(std::slice::from_ref(&rename)).unwrap().remove(0);
+        assert_eq!(change.inverse().key, ["j".into()]);
+        assert_eq!(change.inverse().inverse(), change);
+    }
+}

@@ -1,0 +1,265 @@
+//! The change log: every change with who, when, by which command, and what it did to each row.
+//!
+//! The log serves three readers: people (`dawn log`), `undo`, and the other daemons on the same database, which
+//! take over each other's changes from it. Rows are kept as JSON, one object a row:
+//! `{"t":"nodehm","k":["n1"],"o":"u","c":{"mgt":[null,"ipmi"]}}` with `o` one of `i`, `u`, `d`.
+
+use crate::change::{Draft, Edit, Effect, RowChange, RowChangeKind, key_of};
+use crate::row::{Row, Text};
+use crate::schema::{Col, schema};
+use crate::snapshot::Snapshot;
+use serde_json::{Map, Value, json};
+
+/// Changes kept at most; the oldest are dropped, a tenth at a time.
+pub const CHANGES_KEPT_MAX: u64 = 100_000;
+/// Bytes of one stored piece of a change's rows; a larger change is stored in several pieces.
+pub(crate) const PART_BYTES: usize = 1 << 20;
+
+/// A change that has happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogEntry {
+    /// Its number; ascending by one.
+    pub seq: u64,
+    /// When, milliseconds since 1970-01-01 UTC.
+    pub at_ms: i64,
+    /// Who asked.
+    pub who: String,
+    /// The command line, secrets redacted.
+    pub command: String,
+    /// Made by a machine.
+    pub quiet: bool,
+    /// What it did, in order.
+    pub rows: Vec<RowChange>,
+}
+
+impl LogEntry {
+    /// It touched a row of one of these nodes (or groups).
+    pub fn touches(&self, is_wanted: impl Fn(&str) -> bool) -> bool {
+        self.rows.iter().filter_map(RowChange::node).any(|node| is_wanted(node))
+    }
+}
+
+/// Why a change cannot be undone as it stands.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UndoError {
+    /// A row has been changed since.
+    #[error("{table} row {key} has been changed since; undo the later change first")]
+    ChangedSince {
+        /// The table.
+        table: &'static str,
+        /// The key's values.
+        key: String,
+    },
+}
+
+pub(crate) fn encode(rows: &[RowChange]) -> Vec<String> {
+    let mut parts = Vec::new();
+    let mut part = String::new();
+    for row in rows {
+        if part.len() > PART_BYTES {
+            parts.push(std::mem::take(&mut part) + "]");
+        }
+        part.push(if part.is_empty() { '[' } else { ',' });
+        part.push_str(&encode_row(row).to_string());
+    }
+    if !part.is_empty() {
+        parts.push(part + "]");
+    }
+    parts
+}
+
+fn encode_row(row: &RowChange) -> Value {
+    let text = |t: &Option<Text>| t.as_deref().map_or(Value::Null, Value::from);
+    let cells: Map<String, Value> =
+        row.cells.iter().map(|(c, old, new)| (c.name().to_owned(), json!([text(old), text(new)]))).collect();
+    let kind = match row.kind {
+        RowChangeKind::Inserted => "i",
+        RowChangeKind::Updated => "u",
+        RowChangeKind::Deleted => "d",
+    };
+    let key: Vec<&str> = row.key.iter().map(|t| &**t).collect();
+    json!({"t": row.table.name(), "k": key, "o": kind, "c": cells})
+}
+
+/// Reads what [`encode`] wrote. Rows of tables and columns that this version does not know are left out.
+pub(crate) fn decode(part: &str) -> Result<Vec<RowChange>, serde_json::Error> {
+    let rows: Vec<Value> = serde_json::from_str(part)?;
+    Ok(rows.iter().filter_map(decode_row).collect())
+}
+
+fn decode_row(value: &Value) -> Option<RowChange> {
+    let table = schema().find(value.get("t")?.as_str()?)?;
+    let text = |v: Option<&Value>| v.and_then(Value::as_str).map(Text::from);
+    let cell =
+        |(name, pair): (&String, &Value)| Some((table.col(name)?, text(pair.get(0)), text(pair.get(1))));
+    let mut cells: Vec<_> = value.get("c")?.as_object()?.iter().filter_map(cell).collect();
+    cells.sort_by_key(|(c, ..)| *c);
+    let kind = match value.get("o")?.as_str()? {
+        "i" => RowChangeKind::Inserted,
+        "u" => RowChangeKind::Updated,
+        "d" => RowChangeKind::Deleted,
+        _ => return None,
+    };
+    let key = value.get("k")?.as_array()?.iter().filter_map(|v| text(Some(v))).collect();
+    Some(RowChange { table: table.id, key, cells, kind })
+}
+
+/// The snapshot after a change that another daemon made. Rows that are not as the log says are taken as the log says.
+pub(crate) fn replay(base: &Snapshot, entry: &LogEntry) -> Snapshot {
+    let mut draft = Draft::new(base);
+    for change in &entry.rows {
+        draft.replay(change);
+    }
+    draft.finish(entry.seq).1
+}
+
+impl Draft<'_> {
+    fn replay(&mut self, change: &RowChange) {
+        let (id, before) = match self.row_with_key(change) {
+            Some((id, row)) => (id, Some(row)),
+            None => (self.new_row_id(change.table), None),
+        };
+        let mut cells =
+            before.as_ref().map_or_else(|| vec![None; change.table.info().columns.len()], Row::to_cells);
+        for (col, _, new) in &change.cells {
+            if let Some(slot) = cells.get_mut(col.index()) {
+                slot.clone_from(new);
+            }
+        }
+        let after = (change.kind != RowChangeKind::Deleted).then(|| Row::new(change.table, cells));
+        self.record(Effect { table: change.table, row: id, before, after });
+    }
+
+    fn row_with_key(&mut self, change: &RowChange) -> Option<(u64, Row)> {
+        let info = change.table.info();
+        let mut cells = vec![None; info.columns.len()];
+        for (place, text) in info.keys.iter().zip(&change.key) {
+            if let Some(slot) = cells.get_mut(*place) {
+                *slot = Some(text.clone());
+            }
+        }
+        let probe = Row::new(change.table, cells);
+        self.data(change.table).row_with_key_of(&probe).map(|(id, row)| (id, row.clone()))
+    }
+}
+
+/// The edits that take a change back. Refused if any of its cells no longer holds what the change stored.
+pub(crate) fn undo_edits(now: &Snapshot, entry: &LogEntry) -> Result<Vec<Edit>, UndoError> {
+    let mut draft = Draft::new(now);
+    let mut edits = Vec::new();
+    for change in entry.rows.iter().rev().map(RowChange::inverse) {
+        let table = change.table;
+        let since = || UndoError::ChangedSince { table: table.name(), key: change.key.join(",") };
+        let row = draft.row_with_key(&change).map(|(_, row)| row);
+        let holds = |(col, old, _): &(Col, Option<Text>, Option<Text>)| {
+            row.as_ref().and_then(|r| r.cell(*col)) == old.as_ref()
+        };
+        let as_left = match change.kind {
+            RowChangeKind::Inserted => row.is_none(),
+            RowChangeKind::Updated => row.is_some() && change.cells.iter().all(holds),
+            RowChangeKind::Deleted => row.as_ref().is_some_and(|r| is_exactly(r, &change)),
+        };
+        if !as_left {
+            return Err(since());
+        }
+        edits.push(edit_for(&change));
+        draft.replay(&change);
+    }
+    Ok(edits)
+}
+
+fn is_exactly(row: &Row, change: &RowChange) -> bool {
+    let logged =
+        |col: Col| change.cells.iter().find(|(c, ..)| *c == col).and_then(|(_, old, _)| old.as_ref());
+    key_of(change.table, row) == change.key && change.table.info().cols().all(|c| row.cell(c) == logged(c))
+}
+
+fn edit_for(change: &RowChange) -> Edit {
+    let table = change.table;
+    let info = table.info();
+    let key_cols = info.keys.iter().filter_map(|k| info.col_at(*k));
+    let keys = key_cols.zip(change.key.iter().cloned()).collect();
+    let values = change.cells.iter().map(|(c, _, new)| (*c, new.clone())).collect();
+    match change.kind {
+        RowChangeKind::Inserted => Edit::Insert { table, cells: values },
+        RowChangeKind::Updated => Edit::Set { table, keys, values },
+        RowChangeKind::Deleted => Edit::Delete { table, keys },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn base() -> Snapshot {
+        let row = |key, value| Edit::set("site", &[("key", key)], &[("value", value)]).unwrap();
+        Snapshot::empty().with(&[row("a", "1"), row("b", "2")]).unwrap()
+    }
+
+    fn entry(snapshot: &Snapshot, edits: &[Edit]) -> LogEntry {
+        let rows = snapshot.preview(edits).unwrap();
+        LogEntry { seq: 9, at_ms: 0, who: "root".into(), command: "x".into(), quiet: false, rows }
+    }
+
+    fn dump(snapshot: &Snapshot) -> Vec<Vec<Option<Text>>> {
+        snapshot.rows("site").map(|r| r.cells().to_vec()).collect()
+    }
+
+    fn cases() -> Vec<Vec<Edit>> {
+        let set = |key, value| Edit::set("site", &[("key", key)], &[("value", value)]).unwrap();
+        vec![
+            vec![set("a", "9")],
+            vec![set("c", "3"), set("c", "4")],
+            vec![Edit::delete("site", &[("key", "a")]).unwrap(), set("b", "NULL")],
+            vec![Edit::set("site", &[("key", "a")], &[("key", "z")]).unwrap(), set("a", "new")],
+            vec![Edit::delete("site", &[]).unwrap()],
+        ]
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_replayed() {
+        for edits in cases() {
+            let base = base();
+            let made = entry(&base, &edits);
+            let read: Vec<_> = encode(&made.rows).iter().flat_map(|p| decode(p).unwrap()).collect();
+            assert_eq!(read, made.rows);
+            let replayed = replay(&base, &made);
+            assert_eq!(dump(&replayed), dump(&base.with(&edits).unwrap()), "{edits:?}");
+            assert_eq!(replayed.seq(), 9);
+        }
+    }
+
+    #[test]
+    fn undone() {
+        for edits in cases() {
+            let base = base();
+            let after = base.with(&edits).unwrap();
+            let back = after.with(&undo_edits(&after, &entry(&base, &edits)).unwrap()).unwrap();
+            let mut rows = (dump(&back), dump(&base));
+            rows.0.sort();
+            rows.1.sort();
+            assert_eq!(rows.0, rows.1, "{edits:?}");
+        }
+    }
+
+    #[test]
+    fn a_later_change_is_not_lost() {
+        let base = base();
+        let set = |value| Edit::set("site", &[("key", "a")], &[("value", value)]).unwrap();
+        let first = entry(&base, &[set("9")]);
+        let later = base.with(&[set("9"), set("10")]).unwrap();
+        assert!(undo_edits(&later, &first).is_err());
+    }
+
+    #[test]
+    fn large_changes_come_in_parts() {
+        let cell = "x".repeat(PART_BYTES / 2);
+        let edits: Vec<_> = (0..5)
+            .map(|n| Edit::set("site", &[("key", &n.to_string())], &[("value", &cell)]).unwrap())
+            .collect();
+        let made = entry(&base(), &edits);
+        let parts = encode(&made.rows);
+        assert!(parts.len() >= 2);
+        assert_eq!(parts.iter().flat_map(|p| decode(p).unwrap()).collect::<Vec<_>>(), made.rows);
+    }
+}

@@ -1,0 +1,543 @@
+//! The model: a store, and the snapshot that everybody reads.
+//!
+//! Reading is [`Model::snapshot`], which never waits. Writing is [`Model::apply`] (edits known beforehand) or
+//! [`Model::transact`] (edits computed from the newest state, the way to read, compute and write without losing somebody
+//! else's change). Both return when the change is on disk and published, or not done at all.
+//!
+//! Writers that arrive together are committed together: each runs in turn in one open transaction, the last one
+//! commits for all, then all are acknowledged. A disk that takes 10 ms for a sync thus carries thousands
+//! of changes a second, and still nothing is acknowledged that is not durable.
+
+use crate::change::{Change, Edit, EditError, Effect, RowChange, plan};
+use crate::log::{LogEntry, UndoError, replay, undo_edits};
+use crate::schema::schema;
+use crate::snapshot::Snapshot;
+use crate::store::sqlite::Sqlite;
+use crate::store::{Loaded, Store, StoreError};
+use crate::table::TableData;
+use arc_swap::ArcSwap;
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Changes committed together at most.
+const GROUP_MAX: usize = 256;
+/// Events a subscriber may be behind before it misses some.
+const EVENTS_WAITING_MAX: usize = 4096;
+/// Log entries read at a time while catching up.
+const CATCH_UP_ENTRIES: usize = 1000;
+/// Log entries a search for a node's changes reads at most.
+const LOG_SEARCH_MAX: usize = 20_000;
+
+/// Why nothing was changed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ModelError {
+    /// The change itself is wrong.
+    #[error(transparent)]
+    Edit(#[from] EditError),
+    /// Storage failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It cannot be undone.
+    #[error(transparent)]
+    Undo(#[from] UndoError),
+    /// No change has that number (any more).
+    #[error("there is no change {0} in the log")]
+    NoSuchChange(u64),
+    /// The log is empty.
+    #[error("there is no change to undo")]
+    NothingToUndo,
+}
+
+/// A change that is done.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    /// The change as the log keeps it. Without rows: everything already was as wanted, nothing was written or logged.
+    pub change: Arc<LogEntry>,
+    /// The state after it.
+    pub snapshot: Arc<Snapshot>,
+}
+
+impl Applied {
+    /// Nothing had to be done.
+    pub fn is_empty(&self) -> bool {
+        self.change.rows.is_empty()
+    }
+}
+
+/// What subscribers get: a change, ours or another daemon's, and the snapshot that holds it.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// The change. After a reload of everything it is an entry without rows.
+    pub change: Arc<LogEntry>,
+    /// The state that includes it (and maybe later ones).
+    pub snapshot: Arc<Snapshot>,
+}
+
+/// See the module's text.
+pub struct Model {
+    published: ArcSwap<Snapshot>,
+    writer: Mutex<Writer>,
+    committed: Condvar,
+    /// Writers that want the lock and have not got it yet: the one who sees none commits.
+    waiting: AtomicUsize,
+    subscribers: Mutex<Vec<Subscriber>>,
+    clock: fn() -> i64,
+}
+
+struct Writer {
+    store: Box<dyn Store>,
+    /// The state after the last change of the open transaction.
+    tip: Arc<Snapshot>,
+    staged: Vec<Arc<LogEntry>>,
+    /// How the open transaction ended, as soon as it did.
+    ending: Arc<Ending>,
+}
+
+type Ending = OnceLock<Result<(), StoreError>>;
+
+struct Subscriber {
+    sender: SyncSender<Published>,
+    missed: Arc<AtomicBool>,
+}
+
+/// The events of one subscriber.
+pub struct Subscription {
+    events: Receiver<Published>,
+    missed: Arc<AtomicBool>,
+}
+
+impl Subscription {
+    /// The next event; `None` if none came within the time or the model is gone.
+    pub fn next(&self, time: Duration) -> Option<Published> {
+        self.events.recv_timeout(time).ok()
+    }
+
+    /// Waits for the next event; `None` when the model is gone.
+    pub fn wait(&self) -> Option<Published> {
+        self.events.recv().ok()
+    }
+
+    /// The next event if it is there already.
+    pub fn try_next(&self) -> Option<Published> {
+        self.events.try_recv().ok()
+    }
+
+    /// Like [`next`](Self::next), telling a silent model from one that is gone.
+    pub fn recv_timeout(&self, time: Duration) -> Result<Published, RecvTimeoutError> {
+        self.events.recv_timeout(time)
+    }
+
+    /// Events were dropped since the last call, because this subscriber was more than 4096 behind. Look at the snapshot.
+    pub fn missed_some(&self) -> bool {
+        self.missed.swap(false, Ordering::Relaxed)
+    }
+}
+
+fn system_clock_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn snapshot_of(loaded: Loaded) -> Snapshot {
+    let Loaded { seq, tables } = loaded;
+    let mut tables = tables.into_iter();
+    let mut data = |id| Arc::new(TableData::from_rows(id, tables.next().unwrap_or_default()));
+    Snapshot::from_tables(seq, schema().tables().iter().map(|t| data(t.id)).collect())
+}
+
+impl Model {
+    /// Opens (or makes) the SQLite database of a data directory and loads it.
+    pub fn open(directory: &Path) -> Result<Self, ModelError> {
+        Self::with_store(Box::new(Sqlite::open(directory)?), system_clock_ms)
+    }
+
+    /// A model that is gone with the process; for tests.
+    pub fn in_memory() -> Result<Self, ModelError> {
+        Self::with_store(Box::new(Sqlite::in_memory()?), system_clock_ms)
+    }
+
+    pub(crate) fn with_store(mut store: Box<dyn Store>, clock: fn() -> i64) -> Result<Self, ModelError> {
+        let tip = Arc::new(snapshot_of(store.load()?));
+        let writer = Writer { store, tip: Arc::clone(&tip), staged: Vec::new(), ending: Arc::default() };
+        Ok(Self {
+            published: ArcSwap::new(tip),
+            writer: Mutex::new(writer),
+            committed: Condvar::new(),
+            waiting: AtomicUsize::new(0),
+            subscribers: Mutex::default(),
+            clock,
+        })
+    }
+
+    /// The state now. Keep it as long as a question lasts, not longer.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.published.load_full()
+    }
+
+    /// The kind of database: `SQLite`, `Pg` or `mysql`.
+    pub fn engine(&self) -> &'static str {
+        lock(&self.writer).store.engine()
+    }
+
+    /// Makes a change. Blocks until it is durable and published, or refused as a whole.
+    pub fn apply(&self, mut change: Change) -> Result<Applied, ModelError> {
+        let edits = std::mem::take(&mut change.edits);
+        self.transact(change, |_| Ok((edits, ()))).map(|(applied, ())| applied)
+    }
+
+    /// Makes a change whose edits are computed from the newest state. No other change comes between that state and
+    /// this change. `edits` of `head` are ignored. The function should only compute: everybody else's writes wait for it.
+    pub fn transact<T, E: From<ModelError>>(
+        &self,
+        head: Change,
+        compute: impl FnOnce(&Snapshot) -> Result<(Vec<Edit>, T), E>,
+    ) -> Result<(Applied, T), E> {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let mut writer = lock(&self.writer);
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        let ending = Arc::clone(&writer.ending);
+        // A panic in the caller's function must not leave the others' transaction open.
+        let staged = catch_unwind(AssertUnwindSafe(|| self.stage(&mut writer, head, compute)));
+        if self.waiting.load(Ordering::SeqCst) == 0 || writer.staged.len() >= GROUP_MAX {
+            self.end_group(&mut writer);
+        }
+        let staged = match staged {
+            Ok(staged) => staged?,
+            Err(panic) => {
+                drop(writer);
+                resume_unwind(panic)
+            }
+        };
+        loop {
+            if let Some(end) = ending.get() {
+                end.clone().map_err(|e| E::from(e.into()))?;
+                return Ok(staged);
+            }
+            writer = self.committed.wait(writer).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// What a change would do, without doing it: the same function as for [`transact`](Self::transact).
+    pub fn dry_run<T, E: From<ModelError>>(
+        &self,
+        compute: impl FnOnce(&Snapshot) -> Result<(Vec<Edit>, T), E>,
+    ) -> Result<(Vec<RowChange>, T), E> {
+        let snapshot = self.snapshot();
+        let (edits, value) = compute(&snapshot)?;
+        let rows = snapshot.preview(&edits).map_err(|e| E::from(e.into()))?;
+        Ok((rows, value))
+    }
+
+    /// Everything that is published from now on.
+    pub fn subscribe(&self) -> Subscription {
+        let (sender, events) = sync_channel(EVENTS_WAITING_MAX);
+        let missed = Arc::new(AtomicBool::new(false));
+        lock(&self.subscribers).push(Subscriber { sender, missed: Arc::clone(&missed) });
+        Subscription { events, missed }
+    }
+
+    fn stage<T, E: From<ModelError>>(
+        &self,
+        writer: &mut Writer,
+        head: Change,
+        compute: impl FnOnce(&Snapshot) -> Result<(Vec<Edit>, T), E>,
+    ) -> Result<(Applied, T), E> {
+        let failed = |e: StoreError| E::from(e.into());
+        if !writer.store.is_open() {
+            let seq = writer.store.begin().map_err(failed)?;
+            self.catch_up(writer, seq).map_err(failed)?;
+        }
+        let (edits, value) = compute(&writer.tip)?;
+        let (effects, next) = plan(&writer.tip, &edits).map_err(|e| E::from(e.into()))?;
+        let rows = effects.iter().map(Effect::to_row_change).collect();
+        let Change { who, command, quiet, .. } = head;
+        let change = Arc::new(LogEntry { seq: next.seq, at_ms: (self.clock)(), who, command, quiet, rows });
+        if effects.is_empty() {
+            return Ok((Applied { change, snapshot: Arc::clone(&writer.tip) }, value));
+        }
+        if let Err(error) = writer.store.write(&change, &effects) {
+            if !writer.store.is_open() {
+                self.fail_group(writer, &error);
+            }
+            return Err(failed(error));
+        }
+        writer.tip = Arc::new(next);
+        writer.staged.push(Arc::clone(&change));
+        Ok((Applied { change, snapshot: Arc::clone(&writer.tip) }, value))
+    }
+
+    fn end_group(&self, writer: &mut Writer) {
+        if writer.staged.is_empty() {
+            writer.store.rollback();
+            finish(writer, Ok(()));
+        } else {
+            match writer.store.commit() {
+                Ok(()) => {
+                    let staged = std::mem::take(&mut writer.staged);
+                    finish(writer, Ok(()));
+                    self.publish(&writer.tip, staged);
+                }
+                Err(error) => self.fail_group(writer, &error),
+            }
+        }
+        self.committed.notify_all();
+    }
+
+    /// The transaction is lost: back to what is published; everyone in it is told.
+    fn fail_group(&self, writer: &mut Writer, error: &StoreError) {
+        writer.store.rollback();
+        writer.staged.clear();
+        writer.tip = self.snapshot();
+        finish(writer, Err(error.clone()));
+        self.committed.notify_all();
+    }
+
+    fn publish(&self, snapshot: &Arc<Snapshot>, changes: Vec<Arc<LogEntry>>) {
+        self.published.store(Arc::clone(snapshot));
+        let mut subscribers = lock(&self.subscribers);
+        for change in changes {
+            let event = Published { change, snapshot: Arc::clone(snapshot) };
+            subscribers.retain(|subscriber| match subscriber.sender.try_send(event.clone()) {
+                Ok(()) => true,
+                Err(TrySendError::Full(_)) => {
+                    subscriber.missed.store(true, Ordering::Relaxed);
+                    true
+                }
+                Err(TrySendError::Disconnected(_)) => false,
+            });
+        }
+    }
+
+    /// Takes over what other processes have committed. Nothing of ours may be staged.
+    fn catch_up(&self, writer: &mut Writer, last: u64) -> Result<(), StoreError> {
+        while writer.tip.seq != last {
+            let entries = writer.store.changes_after(writer.tip.seq, CATCH_UP_ENTRIES)?;
+            let continues = entries.first().is_some_and(|e| e.seq == writer.tip.seq + 1);
+            if !continues {
+                return self.reload(writer);
+            }
+            for entry in entries {
+                let next = replay(&writer.tip, &entry);
+                writer.tip = Arc::new(next);
+                self.publish(&writer.tip, vec![Arc::new(entry)]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads everything anew: the log does not reach back to what we know, or the database was replaced.
+    fn reload(&self, writer: &mut Writer) -> Result<(), StoreError> {
+        let fresh = snapshot_of(writer.store.load()?).after(&writer.tip);
+        tracing::info!(seq = fresh.seq, "database loaded anew");
+        writer.tip = Arc::new(fresh);
+        let change = LogEntry {
+            seq: writer.tip.seq,
+            at_ms: (self.clock)(),
+            who: "dawn".into(),
+            command: "reload".into(),
+            quiet: true,
+            rows: Vec::new(),
+        };
+        self.publish(&writer.tip, vec![Arc::new(change)]);
+        Ok(())
+    }
+
+    /// The writer while no transaction is open.
+    fn idle(&self) -> MutexGuard<'_, Writer> {
+        let mut writer = lock(&self.writer);
+        while writer.store.is_open() {
+            writer = self.committed.wait(writer).unwrap_or_else(PoisonError::into_inner);
+        }
+        writer
+    }
+
+    /// Looks once whether another process has changed the database, and takes it over.
+    pub fn poll(&self) -> Result<(), ModelError> {
+        let mut writer = self.idle();
+        let last = writer.store.last_seq()?;
+        Ok(self.catch_up(&mut writer, last)?)
+    }
+
+    /// The newest entries of the change log, newest first, at most `limit`: those before `before` (if given) that `wanted`.
+    pub fn log(
+        &self,
+        limit: usize,
+        before: Option<u64>,
+        wanted: impl Fn(&LogEntry) -> bool,
+    ) -> Result<Vec<LogEntry>, ModelError> {
+        let mut found = Vec::new();
+        let mut next = before.unwrap_or(u64::MAX);
+        let mut read = 0;
+        while found.len() < limit && read < LOG_SEARCH_MAX {
+            let batch = self.idle().store.changes_before(next, CATCH_UP_ENTRIES.min(limit.max(50)))?;
+            let Some(last) = batch.last() else { break };
+            next = last.seq;
+            read += batch.len();
+            found.extend(batch.into_iter().filter(&wanted));
+        }
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    /// One entry of the change log.
+    pub fn change(&self, seq: u64) -> Result<LogEntry, ModelError> {
+        let found = self.idle().store.changes_before(seq.saturating_add(1), 1)?;
+        found.into_iter().find(|e| e.seq == seq).ok_or(ModelError::NoSuchChange(seq))
+    }
+
+    /// The change that `undo` without a number means: the newest an administrator made that is neither an undo nor undone.
+    pub fn newest_undoable(&self) -> Result<LogEntry, ModelError> {
+        let mut undone = HashSet::new();
+        let recent = self.log(LOG_SEARCH_MAX, None, |e| !e.quiet)?;
+        for entry in recent {
+            match undone_by(&entry.command) {
+                Some(seq) => undone.insert(seq),
+                None if !undone.contains(&entry.seq) => return Ok(entry),
+                None => true,
+            };
+        }
+        Err(ModelError::NothingToUndo)
+    }
+
+    /// Takes a change back. Refused if a row it touched has been changed since.
+    pub fn undo(&self, entry: &LogEntry, who: &str) -> Result<Applied, ModelError> {
+        let head = Change::new(who, format!("{UNDO_COMMAND}{}", entry.seq), Vec::new());
+        let (applied, ()) = self.transact(head, |now| Ok::<_, ModelError>((undo_edits(now, entry)?, ())))?;
+        Ok(applied)
+    }
+
+    /// What [`undo`](Self::undo) would do.
+    pub fn undo_dry_run(&self, entry: &LogEntry) -> Result<Vec<RowChange>, ModelError> {
+        self.dry_run(|now| Ok::<_, ModelError>((undo_edits(now, entry)?, ()))).map(|(rows, ())| rows)
+    }
+}
+
+/// How the log names an undo; the number of the change follows.
+const UNDO_COMMAND: &str = "undo ";
+
+fn undone_by(command: &str) -> Option<u64> {
+    command.strip_prefix(UNDO_COMMAND)?.parse().ok()
+}
+
+fn finish(writer: &mut Writer, end: Result<(), StoreError>) {
+    let ending = std::mem::take(&mut writer.ending);
+    let _ = ending.set(end);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    fn site(key: &str, value: &str) -> Vec<Edit> {
+        vec![Edit::set_site(key, value).unwrap()]
+    }
+
+    fn change(edits: Vec<Edit>) -> Change {
+        Change::new("root", "test", edits)
+    }
+
+    #[test]
+    fn what_is_acknowledged_is_there_after_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let model = Model::open(dir.path()).unwrap();
+        let events = model.subscribe();
+        let applied = model.apply(change(site("domain", "x"))).unwrap();
+        assert_eq!(applied.snapshot.site("domain").as_deref(), Some("x"));
+        assert_eq!(events.try_next().unwrap().change.command, "test");
+        model
+            .apply(change(vec![Edit::set("nodelist", &[("node", "n1")], &[("groups", "all")]).unwrap()]))
+            .unwrap();
+        drop(model);
+        let again = Model::open(dir.path()).unwrap();
+        assert_eq!(again.snapshot().site("domain").as_deref(), Some("x"));
+        assert!(again.snapshot().has_node("n1"));
+        assert_eq!(again.snapshot().seq(), 2);
+    }
+
+    #[test]
+    fn nothing_to_do_is_not_logged() {
+        let model = Model::in_memory().unwrap();
+        assert!(!model.apply(change(site("a", "1"))).unwrap().is_empty());
+        assert!(model.apply(change(site("a", "1"))).unwrap().is_empty());
+        assert_eq!(model.snapshot().seq(), 1);
+    }
+
+    #[test]
+    fn a_refused_change_changes_nothing() {
+        let model = Model::in_memory().unwrap();
+        let mut edits = site("a", "1");
+        edits.push(Edit::set("site", &[], &[]).unwrap());
+        assert!(matches!(model.apply(change(edits)), Err(ModelError::Edit(_))));
+        assert_eq!(model.snapshot().site("a"), None);
+        model.apply(change(site("b", "2"))).unwrap();
+    }
+
+    #[test]
+    fn many_writers_lose_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let model = Model::open(dir.path()).unwrap();
+        let add_one = |now: &Snapshot| {
+            let n: u32 = now.site("counter").map_or(0, |t| t.parse().unwrap());
+            Ok::<_, ModelError>((site("counter", &(n + 1).to_string()), ()))
+        };
+        thread::scope(|scope| {
+            for _ in 0..50 {
+                scope.spawn(|| (0..4).for_each(|_| drop(model.transact(change(vec![]), add_one).unwrap())));
+            }
+        });
+        assert_eq!(model.snapshot().site("counter").as_deref(), Some("200"));
+        assert_eq!(Model::open(dir.path()).unwrap().snapshot().site("counter").as_deref(), Some("200"));
+    }
+
+    #[test]
+    fn a_panicking_writer_hurts_nobody_else() {
+        let model = Model::in_memory().unwrap();
+        let explode = |_: &Snapshot| -> Result<(Vec<Edit>, ()), ModelError> { panic!("on purpose") };
+        let caught = catch_unwind(AssertUnwindSafe(|| model.transact(change(vec![]), explode)));
+        assert!(caught.is_err());
+        model.apply(change(site("a", "1"))).unwrap();
+    }
+
+    #[test]
+    fn two_processes_on_one_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = (Model::open(dir.path()).unwrap(), Model::open(dir.path()).unwrap());
+        a.apply(change(site("x", "a"))).unwrap();
+        b.apply(change(site("y", "b"))).unwrap();
+        assert_eq!(b.snapshot().site("x").as_deref(), Some("a"));
+        a.poll().unwrap();
+        assert_eq!(a.snapshot().site("y").as_deref(), Some("b"));
+        assert_eq!(a.snapshot().seq(), 2);
+    }
+
+    #[test]
+    fn log_and_undo() {
+        let model = Model::in_memory().unwrap();
+        for (key, value) in [("a", "1"), ("a", "2"), ("b", "3")] {
+            model.apply(change(site(key, value))).unwrap();
+        }
+        model.apply(Change::quiet("n1", "status", site("c", "4"))).unwrap();
+        let log = model.log(10, None, |e| !e.quiet).unwrap();
+        assert_eq!(log.iter().map(|e| e.seq).collect::<Vec<_>>(), [3, 2, 1]);
+        assert!(matches!(model.undo(&model.change(1).unwrap(), "root"), Err(ModelError::Undo(_))));
+        for (undone, a, b) in [(3, Some("2"), None), (2, Some("1"), None), (1, None, None)] {
+            let entry = model.newest_undoable().unwrap();
+            assert_eq!(entry.seq, undone);
+            model.undo(&entry, "root").unwrap();
+            assert_eq!(model.snapshot().site("a").as_deref(), a);
+            assert_eq!(model.snapshot().site("b").as_deref(), b);
+        }
+        assert!(matches!(model.newest_undoable(), Err(ModelError::NothingToUndo)));
+        assert!(matches!(model.change(99), Err(ModelError::NoSuchChange(99))));
+    }
+}

@@ -1,0 +1,261 @@
+//! Names that can only be good: made at the border, trusted inside.
+
+use crate::schema::{TableId, schema};
+use std::fmt;
+use std::str::FromStr;
+
+/// Bytes of a node, group or image name at most (a DNS name's limit).
+pub const NAME_BYTES_MAX: usize = 253;
+
+/// Why a text is not the name it should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// No text at all.
+    #[error("a {what} may not be empty")]
+    Empty {
+        /// `node name`, `image name`, …
+        what: &'static str,
+    },
+    /// Longer than [`NAME_BYTES_MAX`].
+    #[error("a {what} may have {NAME_BYTES_MAX} bytes at most")]
+    TooLong {
+        /// `node name`, `image name`, …
+        what: &'static str,
+    },
+    /// A character that does not belong there.
+    #[error("{what} {name:?}: the character {found:?} is not allowed")]
+    Character {
+        /// `node name`, `image name`, …
+        what: &'static str,
+        /// The whole text.
+        name: String,
+        /// The offending character.
+        found: char,
+    },
+    /// Right characters, wrong form.
+    #[error("{name:?} is not a {what}")]
+    Form {
+        /// `node name`, `image name`, …
+        what: &'static str,
+        /// The whole text.
+        name: String,
+    },
+}
+
+fn check_name(what: &'static str, name: &str, extra: &str) -> Result<(), NameError> {
+    if name.is_empty() {
+        return Err(NameError::Empty { what });
+    }
+    if name.len() > NAME_BYTES_MAX {
+        return Err(NameError::TooLong { what });
+    }
+    if let Some(found) = name.chars().find(|c| !c.is_ascii_alphanumeric() && !extra.contains(*c)) {
+        return Err(NameError::Character { what, name: name.to_owned(), found });
+    }
+    if name.starts_with('-') || name == "." || name == ".." {
+        return Err(NameError::Form { what, name: name.to_owned() });
+    }
+    Ok(())
+}
+
+macro_rules! text_name {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $extra:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+        pub struct $name(Box<str>);
+
+        impl $name {
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NameError;
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                check_name($what, text, $extra)?;
+                Ok(Self(text.into()))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+text_name!(
+    /// A node's (or group's) name: letters, digits, `-`, `_`, `.`, and `:` for addresses used as names. Never a path.
+    NodeName, "node name", "-_.:"
+);
+text_name!(
+    /// An operating system image's name. Never a path.
+    ImageName, "image name", "-_.+:"
+);
+
+/// The name of a table that exists.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TableName(TableId);
+
+impl TableName {
+    /// The table.
+    pub fn id(self) -> TableId {
+        self.0
+    }
+}
+
+impl FromStr for TableName {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let found = schema().find(text).ok_or(NameError::Form { what: "table", name: text.to_owned() })?;
+        Ok(Self(found.id))
+    }
+}
+
+/// An Ethernet address.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MacAddr(pub [u8; 6]);
+
+impl FromStr for MacAddr {
+    type Err = NameError;
+
+    /// Reads `aa:bb:cc:dd:ee:ff`, `aa-bb-…`, `aabb.ccdd.eeff` and `aabbccddeeff`, letters in any case.
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let bad = || NameError::Form { what: "MAC address", name: text.chars().take(40).collect() };
+        let digits = |group: usize, separator: char| {
+            let parts: Vec<&str> = text.split(separator).collect();
+            (parts.len() * group == 12 && parts.iter().all(|p| p.len() == group)).then(|| parts.concat())
+        };
+        let hex = digits(2, ':')
+            .or_else(|| digits(2, '-'))
+            .or_else(|| digits(4, '.'))
+            .or_else(|| (text.len() == 12).then(|| text.to_owned()))
+            .filter(|h| h.bytes().all(|b| b.is_ascii_hexdigit()))
+            .ok_or_else(bad)?;
+        let number = u64::from_str_radix(&hex, 16).map_err(|_| bad())?;
+        let [_, _, a, b, c, d, e, f] = number.to_be_bytes();
+        Ok(Self([a, b, c, d, e, f]))
+    }
+}
+
+impl MacAddr {
+    fn joined(self, f: &mut fmt::Formatter<'_>, separator: char) -> fmt::Result {
+        for (i, byte) in self.0.iter().enumerate() {
+            if i > 0 {
+                write!(f, "{separator}")?;
+            }
+            write!(f, "{byte:02x}")?;
+        }
+        Ok(())
+    }
+
+    /// `aa-bb-cc-dd-ee-ff`, the form of boot file names and `BOOTIF`.
+    pub fn dashed(self) -> String {
+        struct Dashed(MacAddr);
+        impl fmt::Display for Dashed {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.joined(f, '-')
+            }
+        }
+        Dashed(self).to_string()
+    }
+}
+
+impl fmt::Display for MacAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.joined(f, ':')
+    }
+}
+
+impl fmt::Debug for MacAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// One entry of the `mac.mac` column.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MacEntry {
+    /// The address.
+    pub mac: MacAddr,
+    /// Host name for this interface (`mac!host`); `None` means the node's own name.
+    pub host: Option<String>,
+    /// The entry says `mac!*NOIP*`: the interface is the node's but gets no address.
+    pub no_ip: bool,
+}
+
+/// Reads the `mac.mac` column: entries separated by `|`, each `mac` or `mac!host` or `mac!*NOIP*`.
+/// Entries that hold no Ethernet address are left out.
+pub fn parse_mac_column(text: &str) -> Vec<MacEntry> {
+    let entry = |part: &str| {
+        let (mac, host) = part.split_once('!').map_or((part, None), |(m, h)| (m, Some(h)));
+        let mac = mac.trim().parse().ok()?;
+        let host = host.map(str::trim).filter(|h| !h.is_empty());
+        let no_ip = host == Some("*NOIP*");
+        Some(MacEntry { mac, host: host.filter(|_| !no_ip).map(str::to_owned), no_ip })
+    };
+    text.split('|').filter_map(entry).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mac_addresses() {
+        let good: MacAddr = "52:54:00:12:ab:CD".parse().unwrap();
+        for text in ["52-54-00-12-ab-cd", "5254.0012.abcd", "52540012ABCD"] {
+            assert_eq!(text.parse::<MacAddr>().unwrap(), good, "{text}");
+        }
+        assert_eq!(good.to_string(), "52:54:00:12:ab:cd");
+        assert_eq!(good.dashed(), "52-54-00-12-ab-cd");
+        for text in
+            ["", "52:54", "52:54:00:12:ab:zz", "5:254:00:12:ab:cd", "ää:54:00:12:ab:c", "+2540012abcd"]
+        {
+            assert!(text.parse::<MacAddr>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn mac_columns() {
+        let read = |text| {
+            parse_mac_column(text)
+                .into_iter()
+                .map(|e| format!("{}/{}/{}", e.mac, e.host.unwrap_or_default(), e.no_ip))
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        for (text, expect) in [
+            ("", ""),
+            ("junk", ""),
+            ("52:54:00:00:00:01", "52:54:00:00:00:01//false"),
+            (
+                "52:54:00:00:00:01|52:54:00:00:00:02!n1-ib|52:54:00:00:00:03!*NOIP*",
+                "52:54:00:00:00:01//false 52:54:00:00:00:02/n1-ib/false 52:54:00:00:00:03//true",
+            ),
+        ] {
+            assert_eq!(read(text), expect, "{text}");
+        }
+    }
+
+    #[test]
+    fn node_names() {
+        for good in ["n1", "cn-01", "rack_1", "n1.example", "10.0.0.1", "fe80::1"] {
+            assert!(good.parse::<NodeName>().is_ok(), "{good}");
+        }
+        for bad in ["", ".", "..", "a/b", "a b", "-n1", "n\n", "ü", "$(x)", "a,b", &"x".repeat(254)] {
+            assert!(bad.parse::<NodeName>().is_err(), "{bad}");
+        }
+        assert!("../x".parse::<ImageName>().is_err());
+        assert!("sites".parse::<TableName>().is_err());
+    }
+}

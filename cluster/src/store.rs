@@ -1,0 +1,215 @@
+//! Durable storage behind one interface.
+//!
+//! A [`Store`] keeps the tables of the schema, each a table of the same name, and two of ours: `dawn_change` (one row a
+//! change) and `dawn_change_part` (what the change did, as JSON). It is asked only to load everything and to
+//! write changes; questions are answered from snapshots.
+//!
+//! Writers on one database are put in line by [`Store::begin`]: it takes the database's writer lock and says which
+//! change was the last. A writer that has not seen that one catches up from the log before it goes on, so no
+//! two writers ever work from different truths.
+
+use crate::change::Effect;
+use crate::log::LogEntry;
+use crate::row::{Interner, Row};
+use crate::schema::{Table, schema};
+use std::fmt::Write as _;
+
+pub mod sqlite;
+
+/// Why storage failed. The state is the one before the change, in memory and on disk.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// The database cannot be opened or reached.
+    #[error("cannot open the database {place}: {reason}")]
+    Open {
+        /// File or server.
+        place: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// No space left.
+    #[error("the disk of the database is full; nothing was changed")]
+    Full,
+    /// No permission to write.
+    #[error("the database is read-only; nothing was changed")]
+    ReadOnly,
+    /// Another process holds the database for too long.
+    #[error("the database is locked by another process; nothing was changed")]
+    Busy,
+    /// The connection to the server broke. Whether a commit in flight was done is unknown until reconnected.
+    #[error("connection to the database lost: {0}")]
+    Lost(String),
+    /// The content is not what this program wrote.
+    #[error("the database is damaged: {0}")]
+    Damaged(String),
+    /// Anything else the database says.
+    #[error("DB error {0}")]
+    Other(String),
+}
+
+/// Everything a database holds.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// Number of the last change.
+    pub seq: u64,
+    /// The rows of each table in the order of [`Schema::tables`](crate::Schema::tables).
+    pub tables: Vec<Vec<Row>>,
+}
+
+/// See the module's text. All calls block.
+pub(crate) trait Store: Send {
+    /// What kind of database, for people: `SQLite`, `Pg`, `mysql`.
+    fn engine(&self) -> &'static str;
+
+    /// Reads everything.
+    fn load(&mut self) -> Result<Loaded, StoreError>;
+
+    /// Starts a transaction as the only writer; gives the number of the last change.
+    fn begin(&mut self) -> Result<u64, StoreError>;
+
+    /// Stores a change in the open transaction. After an error nothing of this change is stored, what the transaction
+    /// held before still is, unless [`is_open`](Store::is_open) says that it is gone.
+    fn write(&mut self, entry: &LogEntry, effects: &[Effect]) -> Result<(), StoreError>;
+
+    /// A transaction is open.
+    fn is_open(&self) -> bool;
+
+    /// Makes everything since `begin` durable.
+    fn commit(&mut self) -> Result<(), StoreError>;
+
+    /// Forgets everything since `begin`.
+    fn rollback(&mut self);
+
+    /// Number of the last change, without a transaction.
+    fn last_seq(&mut self) -> Result<u64, StoreError>;
+
+    /// Log entries with `after < seq`, ascending, at most `limit`.
+    fn changes_after(&mut self, after: u64, limit: usize) -> Result<Vec<LogEntry>, StoreError>;
+
+    /// Log entries with `seq < before`, descending, at most `limit`.
+    fn changes_before(&mut self, before: u64, limit: usize) -> Result<Vec<LogEntry>, StoreError>;
+}
+
+/// The SQL words that differ between databases.
+pub(crate) struct Dialect {
+    /// The character around names.
+    pub(crate) quote: char,
+    /// A placeholder's text for a 1-based position.
+    pub(crate) placeholder: fn(usize) -> String,
+    /// Type of text columns.
+    pub(crate) text: &'static str,
+    /// Type of key columns without a type of their own.
+    pub(crate) key: &'static str,
+    /// Type of columns that the database numbers.
+    pub(crate) auto: &'static str,
+}
+
+/// Statements for one table, made once.
+pub(crate) struct TableSql {
+    pub(crate) select: String,
+    pub(crate) insert: String,
+    pub(crate) update: String,
+    pub(crate) delete: String,
+}
+
+impl Dialect {
+    pub(crate) fn name(&self, name: &str) -> String {
+        format!("{0}{name}{0}", self.quote)
+    }
+
+    fn names<'a>(&self, names: impl Iterator<Item = &'a str>) -> String {
+        names.map(|n| self.name(n)).collect::<Vec<_>>().join(",")
+    }
+
+    /// `CREATE TABLE` for a table of the schema.
+    pub(crate) fn create(&self, table: &Table) -> String {
+        let mut sql = format!("CREATE TABLE {} (", self.name(table.name));
+        for column in &table.columns {
+            let kind = self.column_type(table, column.name);
+            let required = if column.required || column.is_key { " NOT NULL" } else { "" };
+            let _ = write!(sql, "{} {kind}{required}, ", self.name(column.name));
+        }
+        let _ = write!(sql, "PRIMARY KEY ({}))", self.names(table.key_names()));
+        sql
+    }
+
+    /// The SQL type of a column.
+    pub(crate) fn column_type(&self, table: &Table, column: &str) -> String {
+        let Some(column) = table.columns.iter().find(|c| c.name == column) else {
+            return self.text.to_owned();
+        };
+        match column.sql_type {
+            Some(t) if t.contains("AUTO_INCREMENT") => self.auto.to_owned(),
+            Some(t) => t.to_owned(),
+            None if column.is_key => self.key.to_owned(),
+            None => self.text.to_owned(),
+        }
+    }
+
+    /// Statements for a table. Cells go in as parameters in schema order, then (update, delete) the old key.
+    pub(crate) fn statements(&self, table: &Table, order: &str) -> TableSql {
+        let name = self.name(table.name);
+        let n = table.columns.len();
+        let mark = self.placeholder;
+        let all = self.names(table.columns.iter().map(|c| c.name));
+        let marks = (1..=n).map(mark).collect::<Vec<_>>().join(",");
+        let sets = |(at, c): (usize, &crate::Column)| format!("{}={}", self.name(c.name), mark(at + 1));
+        let sets = table.columns.iter().enumerate().map(sets).collect::<Vec<_>>().join(",");
+        let condition = |first: usize| {
+            let one = |(at, k): (usize, &'static str)| format!("{}={}", self.name(k), mark(first + at));
+            table.key_names().enumerate().map(one).collect::<Vec<_>>().join(" AND ")
+        };
+        TableSql {
+            select: format!("SELECT {all} FROM {name} {order}"),
+            insert: format!("INSERT INTO {name} ({all}) VALUES ({marks})"),
+            update: format!("UPDATE {name} SET {sets} WHERE {}", condition(n + 1)),
+            delete: format!("DELETE FROM {name} WHERE {}", condition(1)),
+        }
+    }
+
+    /// Statements for every table in schema order.
+    pub(crate) fn all_statements(&self, order: impl Fn(&Table) -> String) -> Vec<TableSql> {
+        schema().tables().iter().map(|t| self.statements(t, &order(t))).collect()
+    }
+}
+
+/// The statement and parameters of an effect: new cells, then the old key, as far as the statement wants them.
+pub(crate) fn bind<'a>(sql: &'a TableSql, effect: &'a Effect) -> (&'a str, Vec<Option<&'a str>>) {
+    let cells = |row: &'a Row| row.cells().iter().map(Option::as_deref);
+    let key = |row: &'a Row| effect.table.info().keys.iter().map(|k| row.at(*k).map(|t| &**t));
+    match (&effect.before, &effect.after) {
+        (None, Some(after)) => (&sql.insert, cells(after).collect()),
+        (Some(before), Some(after)) => (&sql.update, cells(after).chain(key(before)).collect()),
+        (Some(before), None) => (&sql.delete, key(before).collect()),
+        (None, None) => (&sql.delete, Vec::new()),
+    }
+}
+
+/// Shares equal texts while a database is loaded.
+#[derive(Default)]
+pub(crate) struct RowReader {
+    interner: Interner,
+}
+
+impl RowReader {
+    pub(crate) fn row<'a>(&mut self, table: &Table, cells: impl Iterator<Item = Option<&'a str>>) -> Row {
+        Row::new(table.id, cells.map(|c| c.map(|text| self.interner.text(text))).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+
+    #[test]
+    fn sql_of_a_table() {
+        let dialect = sqlite::DIALECT;
+        let table = schema().find("litefile").unwrap();
+        expect![[r#"CREATE TABLE "litefile" ("image" VARCHAR(128) NOT NULL, "file" VARCHAR(128) NOT NULL, "options" TEXT, "comments" TEXT, "disable" TEXT, PRIMARY KEY ("image","file"))"#]]
+            .assert_eq(&dialect.create(table));
+        let sql = dialect.statements(table, "ORDER BY rowid");
+        expect![[r#"UPDATE "litefile" SET "image"=?1,"file"=?2,"options"=?3,"comments"=?4,"disable"=?5 WHERE "image"=?6 AND "file"=?7"#]]
+            .assert_eq(&sql.update);
+    }
+}
