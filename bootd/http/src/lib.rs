@@ -1,1 +1,37 @@
 //! HTTP for machines that boot: sendfile front, views, hyper behind.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`head`] | a request head and what it means |
+//! | [`conditions`] | ETag, If-Modified-Since, Range |
+//! | [`response`] | response heads |
+//! | [`media`], [`listing`] | types by name; the page of a directory |
+//! | `stream`, `connection` | a socket (in the clear or TLS), and the life of a connection |
+//! | [`application`] | the hand-over of everything else to hyper |
+//! | [`serve()`] | listening sockets and limits |
+//! | [`limits`] | every number that bounds something |
+//!
+//! What is served comes from a [`Source`](dawn_tftp::source::Source), the same that TFTP asks. Files leave by
+//! sendfile, which hyper cannot do; so this front reads the heads itself, answers GET and HEAD, and hands every other
+//! request, with the bytes already read, to an application on hyper.
+//!
+//! **Invariants.** An idle connection holds no buffer. Nothing waits for a client without a limit. No path reaches
+//! the source uncleaned.
+//!
+//! Deliberately missing: compression, several ranges in one response, HTTP/2: nothing that boots asks for them.
+
+pub mod application;
+pub mod conditions;
+mod connection;
+pub mod fuzz;
+pub mod head;
+pub mod limits;
+pub mod listing;
+pub mod media;
+pub mod response;
+mod serve;
+mod stream;
+
+pub use application::{Application, Reply};
+pub use limits::Limits;
+pub use serve::{Config, HttpError, Running, serve};

@@ -363,7 +363,7 @@ impl ReadAhead {
         length: usize,
         out: &mut Vec<u8>,
     ) -> Result<(), String> {
-        if let Content::Bytes(bytes) = content {
+        if let Some(bytes) = content.in_memory() {
             out.extend_from_slice(slice_at(bytes, 0, offset, length).ok_or_else(shorter)?);
             return Ok(());
         }

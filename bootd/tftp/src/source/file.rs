@@ -10,6 +10,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// What tells one version of a file from another; HTTP makes its ETag of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FileStamp {
+    /// Device number of the file system.
+    pub device: u64,
     /// Inode number.
     pub inode: u64,
     /// Bytes.
@@ -18,6 +20,10 @@ pub struct FileStamp {
     pub mtime_s: i64,
     /// The part of `mtime_s` below a second, nanoseconds.
     pub mtime_ns: i64,
+    /// Last change of content, owner, mode or names, seconds since 1970.
+    pub ctime_s: i64,
+    /// The part of `ctime_s` below a second, nanoseconds.
+    pub ctime_ns: i64,
 }
 
 impl FileStamp {
@@ -31,24 +37,41 @@ impl FileStamp {
 /// A regular file that was opened inside its root. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct OpenFile {
-    file: Arc<File>,
+    body: FileBody,
     stamp: FileStamp,
 }
 
+/// Where the bytes of an [`OpenFile`] are.
+#[derive(Clone, Debug)]
+pub enum FileBody {
+    /// Small files are held in memory.
+    Memory(Arc<[u8]>),
+    /// Larger ones stay on disk behind one descriptor, however many transfers share it.
+    Disk(Arc<File>),
+}
+
 impl OpenFile {
+    /// Takes the bytes of one version of a file.
+    pub fn new(body: FileBody, stamp: FileStamp) -> Self {
+        Self { body, stamp }
+    }
+
     /// Takes an open file whose kind and permission were checked by the caller.
     ///
     /// # Errors
     /// When the file cannot be examined.
-    pub fn new(file: File) -> io::Result<Self> {
+    pub fn from_disk(file: File) -> io::Result<Self> {
         let meta = file.metadata()?;
         let stamp = FileStamp {
+            device: meta.dev(),
             inode: meta.ino(),
             size: meta.size(),
             mtime_s: meta.mtime(),
             mtime_ns: meta.mtime_nsec(),
+            ctime_s: meta.ctime(),
+            ctime_ns: meta.ctime_nsec(),
         };
-        Ok(Self { file: Arc::new(file), stamp })
+        Ok(Self { body: FileBody::Disk(Arc::new(file)), stamp })
     }
 
     /// Size in bytes when it was opened; a transfer carries exactly this much.
@@ -61,9 +84,9 @@ impl OpenFile {
         self.stamp
     }
 
-    /// The descriptor, for sendfile.
-    pub fn file(&self) -> &File {
-        &self.file
+    /// Where its bytes are.
+    pub fn body(&self) -> &FileBody {
+        &self.body
     }
 }
 
@@ -132,6 +155,18 @@ impl Content {
         }
     }
 
+    /// All of it, if it is in memory.
+    pub fn in_memory(&self) -> Option<&Arc<[u8]>> {
+        match self {
+            Content::Bytes(bytes) => Some(bytes),
+            Content::File(file) => match file.body() {
+                FileBody::Memory(bytes) => Some(bytes),
+                FileBody::Disk(_) => None,
+            },
+            Content::Image(_) => None,
+        }
+    }
+
     /// Reads until `buf` is full or the content ends; returns the count.
     ///
     /// # Errors
@@ -142,9 +177,12 @@ impl Content {
             let at = offset.saturating_add(done as u64);
             let got = match self {
                 Content::Bytes(bytes) => copy_at(bytes, at, rest),
-                Content::File(file) => match file.file().read_at(rest, at) {
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                    other => other?,
+                Content::File(file) => match file.body() {
+                    FileBody::Memory(bytes) => copy_at(bytes, at, rest),
+                    FileBody::Disk(disk) => match disk.read_at(rest, at) {
+                        Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                        other => other?,
+                    },
                 },
                 Content::Image(image) => image.read_at(at, rest)?,
             };
@@ -160,8 +198,8 @@ impl Content {
 fn copy_at(bytes: &[u8], offset: u64, buf: &mut [u8]) -> usize {
     let rest = usize::try_from(offset).ok().and_then(|at| bytes.get(at..)).unwrap_or(&[]);
     let count = rest.len().min(buf.len());
-    for (to, from) in buf.iter_mut().zip(rest) {
-        *to = *from;
+    if let (Some(to), Some(from)) = (buf.get_mut(..count), rest.get(..count)) {
+        to.copy_from_slice(from);
     }
     count
 }

@@ -7,13 +7,14 @@
 //!
 //! What happened is told to an [`Observer`], with the peer's address, so that one boot can be shown as a timeline.
 
+mod cache;
 mod file;
 mod observe;
 mod path;
 mod roots;
 mod tree;
 
-pub use file::{Content, FileStamp, OpenFile, ReadAt, Rendered};
+pub use file::{Content, FileBody, FileStamp, OpenFile, ReadAt, Rendered};
 pub use observe::{Event, EventKind, Ignore, Observer};
 pub use path::{PathError, RequestPath};
 pub use roots::{Mount, Roots};

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, ResolveFlags};
 
+use super::cache::FileCache;
 use super::{OpenFile, RequestPath};
 
 /// Most names one listing shows; the rest is cut off with a note.
@@ -25,6 +26,7 @@ pub const LISTING_ENTRIES_MAX: usize = 20_000;
 pub struct Tree {
     root: OwnedFd,
     path: PathBuf,
+    cache: FileCache,
 }
 
 /// Why a path of a tree cannot be had.
@@ -79,7 +81,7 @@ impl Tree {
     pub fn open_root(path: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = fs::open(path, flags, Mode::empty())?;
-        Ok(Self { root, path: path.to_owned() })
+        Ok(Self { root, path: path.to_owned(), cache: FileCache::default() })
     }
 
     /// The directory's path on the server.
@@ -92,13 +94,17 @@ impl Tree {
     /// # Errors
     /// [`TreeError`]: missing, outside, special, private, or the system's error.
     pub fn open(&self, path: &RequestPath) -> Result<Entry, TreeError> {
+        if let Some(file) = self.cache.find(&self.root, path.as_str()) {
+            return Ok(Entry::File(file));
+        }
         let handle = self.handle(path.as_str())?;
         let stat = fs::fstat(&handle).map_err(|e| TreeError::Io(e.into()))?;
         let mode = Mode::from_raw_mode(stat.st_mode);
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => {
                 self.check_public(path, mode.contains(Mode::ROTH))?;
-                reopen(&handle, OFlags::RDONLY).and_then(open_file).map(Entry::File)
+                let file = reopen(&handle, OFlags::RDONLY)?;
+                self.cache.keep(path.as_str(), File::from(file)).map(Entry::File).map_err(TreeError::Io)
             }
             FileType::Directory => {
                 self.check_public(path, mode.contains(Mode::ROTH | Mode::XOTH))?;
@@ -145,10 +151,6 @@ fn reopen(handle: &OwnedFd, flags: OFlags) -> Result<OwnedFd, TreeError> {
     let name = format!("/proc/self/fd/{}", handle.as_raw_fd());
     fs::open(name, flags | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty())
         .map_err(|e| TreeError::Io(e.into()))
-}
-
-fn open_file(fd: OwnedFd) -> Result<OpenFile, TreeError> {
-    OpenFile::new(File::from(fd)).map_err(TreeError::Io)
 }
 
 fn tree_error(errno: rustix::io::Errno) -> TreeError {

@@ -1,0 +1,412 @@
+//! One connection: heads in, answers out, until one side has enough.
+//!
+//! An idle connection holds no buffer. Content up to [`ONE_PIECE_BYTES_MAX`] leaves with its head in one write;
+//! larger files leave by sendfile.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use dawn_tftp::source::{
+    Answer, Content, Event, EventKind, Observer, OpenDir, PathError, Request, RequestPath, Source,
+};
+
+use crate::application::{Application, hand_over};
+use crate::conditions::{Part, Version, decide};
+use crate::head::{Head, HeadError, Method};
+use crate::limits::{
+    HEAD_TIME_MAX, IDLE_TIME_MAX, LINGER_BYTES_MAX, LINGER_TIME_MAX, ONE_PIECE_BYTES_MAX, READ_BYTES,
+};
+use crate::listing;
+use crate::media::media_type;
+use crate::response::{self, HeadWriter, Keep, Status, put_text};
+use crate::stream::{Stream, in_time};
+
+/// What all connections share.
+pub(crate) struct Shared {
+    pub(crate) source: Arc<dyn Source>,
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) application: Option<Arc<dyn Application>>,
+}
+
+/// Whether the connection is used for another request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Next,
+    Close,
+    /// Close, but let the client read our answer first although it may still be sending.
+    Linger,
+}
+
+pub(crate) struct Connection {
+    shared: Arc<Shared>,
+    stream: Stream,
+    peer: SocketAddr,
+    local: IpAddr,
+    read: Vec<u8>,
+    out: Vec<u8>,
+}
+
+/// Who answers a request.
+enum Found {
+    Here(Result<Answer, PathError>),
+    Beyond(Arc<dyn Application>),
+}
+
+/// The outcome of waiting for a head.
+enum Arrived {
+    Head(Box<Head>, usize),
+    Bad(HeadError),
+    Late,
+    Gone,
+}
+
+impl Connection {
+    pub(crate) fn new(shared: Arc<Shared>, stream: Stream, peer: SocketAddr) -> Self {
+        let local = stream.local_addr().map_or(peer.ip(), |address| address.ip());
+        Self { shared, stream, peer, local, read: Vec::new(), out: Vec::new() }
+    }
+
+    /// Serves until the connection ends.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let then = match self.next_head().await {
+                Arrived::Head(head, length) => match self.find(&head) {
+                    Found::Here(answer) => {
+                        self.read.drain(..length);
+                        self.answer(&head, answer).await
+                    }
+                    Found::Beyond(application) => {
+                        return hand_over(application, self.peer, self.stream, self.read).await;
+                    }
+                },
+                Arrived::Bad(error) => self.refuse_head(&error).await,
+                Arrived::Late => self.late().await,
+                Arrived::Gone => return,
+            };
+            match then {
+                Then::Next => {}
+                Then::Close => return self.close().await,
+                Then::Linger => return self.linger().await,
+            }
+        }
+    }
+
+    /// Decides whether the request is answered here, and with what.
+    fn find(&self, head: &Head) -> Found {
+        if head.method == Method::Other || head.has_body {
+            return match &self.shared.application {
+                Some(application) => Found::Beyond(Arc::clone(application)),
+                None => Found::Here(Ok(Answer::Elsewhere)),
+            };
+        }
+        let path = match &head.path {
+            Ok(path) => path,
+            Err(error) => return Found::Here(Err(*error)),
+        };
+        let request = Request {
+            path,
+            query: &head.query,
+            peer: self.peer,
+            local: self.local,
+            service: self.stream.service(),
+        };
+        match (self.shared.source.resolve(&request), &self.shared.application) {
+            (Answer::Elsewhere, Some(application)) => Found::Beyond(Arc::clone(application)),
+            (answer, _) => Found::Here(Ok(answer)),
+        }
+    }
+
+    async fn next_head(&mut self) -> Arrived {
+        let mut limit = IDLE_TIME_MAX;
+        let mut first_byte = None;
+        loop {
+            if !self.read.is_empty() {
+                match Head::parse(&self.read) {
+                    Ok(Some((head, length))) => return Arrived::Head(Box::new(head), length),
+                    Ok(None) => {}
+                    Err(error) => return Arrived::Bad(error),
+                }
+                let since: &mut Instant = first_byte.get_or_insert_with(Instant::now);
+                limit = HEAD_TIME_MAX.saturating_sub(since.elapsed());
+            }
+            match self.read_some(limit).await {
+                Ok(0) => return Arrived::Gone,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::TimedOut && first_byte.is_some() => {
+                    return Arrived::Late;
+                }
+                Err(_) => return Arrived::Gone,
+            }
+        }
+    }
+
+    async fn read_some(&mut self, limit: Duration) -> io::Result<usize> {
+        if let (true, Stream::Plain(stream)) = (self.read.is_empty(), &self.stream) {
+            // Nothing is held for a client that says nothing.
+            self.read = Vec::new();
+            self.out = Vec::new();
+            in_time(limit, stream.readable()).await?;
+        }
+        self.read.reserve(READ_BYTES);
+        in_time(limit, self.stream.read_buf(&mut self.read)).await
+    }
+
+    async fn answer(&mut self, head: &Head, answer: Result<Answer, PathError>) -> Then {
+        if head.method == Method::Other || head.has_body {
+            let reason = "only GET and HEAD without a body are served here";
+            return self.refuse(head, response::NOT_ALLOWED, reason).await;
+        }
+        let (path, answer) = match (&head.path, answer) {
+            (Ok(path), Ok(answer)) => (path, answer),
+            (Err(error), _) => return self.refuse_path(head, *error).await,
+            (_, Err(error)) => return self.refuse_path(head, error).await,
+        };
+        match answer {
+            Answer::File(file) => {
+                let version = Version::of_file(&file.stamp());
+                self.content(head, path, &version, Content::File(file), media_type(path.as_str())).await
+            }
+            Answer::Bytes(rendered) => {
+                let version = Version::of_bytes(&rendered.bytes);
+                self.content(head, path, &version, Content::Bytes(rendered.bytes), rendered.media_type).await
+            }
+            Answer::Image(content, media_type) => {
+                let version = Version { etag: String::new(), modified: None };
+                self.content(head, path, &version, content, media_type).await
+            }
+            Answer::Directory(dir) => self.directory(head, path, dir).await,
+            Answer::Redirect(to) => self.redirect(head, &to).await,
+            Answer::NotFound | Answer::Elsewhere => self.not_found(head, path).await,
+            Answer::Refused(reason) => self.refuse(head, response::FORBIDDEN, &reason).await,
+        }
+    }
+
+    async fn content(
+        &mut self,
+        head: &Head,
+        path: &RequestPath,
+        version: &Version,
+        content: Content,
+        media_type: &str,
+    ) -> Then {
+        let size = content.size();
+        let part = decide(head, version, size);
+        let keep = keep(head);
+        self.out.clear();
+        let (start, end) = match part {
+            Part::Whole => (0, size),
+            Part::Range { start, end } => (start, end),
+            Part::NotModified => {
+                let mut writer = HeadWriter::new(&mut self.out, response::NOT_MODIFIED);
+                writer.version(version).end(keep);
+                self.tell(path.as_str(), EventKind::Probed);
+                return self.flush(head).await;
+            }
+            Part::Unsatisfiable => {
+                let mut writer = HeadWriter::new(&mut self.out, response::RANGE_UNSATISFIABLE);
+                writer.content_range(None, size).length(0).end(keep);
+                self.tell(path.as_str(), EventKind::Refused { reason: "the range lies outside the file" });
+                return self.flush(head).await;
+            }
+        };
+        let status = if part == Part::Whole { response::OK } else { response::PARTIAL };
+        let mut writer = HeadWriter::new(&mut self.out, status);
+        writer.field("Content-Type", media_type).length(end - start);
+        if !version.etag.is_empty() {
+            writer.version(version);
+        }
+        writer.field("Accept-Ranges", "bytes");
+        if part != Part::Whole {
+            writer.content_range(Some((start, end)), size);
+        }
+        writer.end(keep);
+        if head.method == Method::Head {
+            self.tell(path.as_str(), EventKind::Probed);
+            return self.flush(head).await;
+        }
+        self.body(head, path, &content, start, end).await
+    }
+
+    /// Sends the head in `out` and the content, and tells how it went.
+    async fn body(
+        &mut self,
+        head: &Head,
+        path: &RequestPath,
+        content: &Content,
+        start: u64,
+        end: u64,
+    ) -> Then {
+        self.tell(path.as_str(), EventKind::Started { size: end - start });
+        let begun = Instant::now();
+        let mut sent = 0;
+        let result = if self.append_small(content, start, end) {
+            let result = self.stream.send(&self.out).await;
+            sent = if result.is_ok() { end - start } else { 0 };
+            result
+        } else {
+            let out = std::mem::take(&mut self.out);
+            self.stream.send_content(&out, content, start, end, &mut sent).await
+        };
+        let duration = begun.elapsed();
+        let kind = match &result {
+            Ok(()) => EventKind::Done { bytes: sent, duration, repeats: 0 },
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                EventKind::TimedOut { bytes: sent, duration }
+            }
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                EventKind::Failed { reason: "the file became shorter while it was being sent", bytes: sent }
+            }
+            Err(_) => EventKind::Aborted { reason: "the client closed the connection", bytes: sent },
+        };
+        self.tell(path.as_str(), kind);
+        if result.is_ok() && head.keep_alive { Then::Next } else { Then::Close }
+    }
+
+    /// Puts small content that is in memory behind its head.
+    fn append_small(&mut self, content: &Content, start: u64, end: u64) -> bool {
+        if end - start > ONE_PIECE_BYTES_MAX {
+            return false;
+        }
+        let part = content
+            .in_memory()
+            .and_then(|bytes| bytes.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?));
+        match part {
+            Some(part) => self.out.extend_from_slice(part),
+            None => return false,
+        }
+        true
+    }
+
+    async fn directory(&mut self, head: &Head, path: &RequestPath, dir: OpenDir) -> Then {
+        if !path.is_root() && !path.has_trailing_slash() {
+            // Relative links of the page need the slash.
+            return self.redirect(head, &format!("/{}/", path.as_str())).await;
+        }
+        match tokio::task::spawn_blocking(move || dir.list()).await {
+            Ok(Ok((names, cut))) => {
+                let page = Arc::from(listing::page(path.as_str(), &names, cut).into_bytes());
+                let version = Version::of_bytes(&page);
+                self.content(head, path, &version, Content::Bytes(page), "text/html; charset=utf-8").await
+            }
+            Ok(Err(error)) => {
+                let reason = format!("the server cannot read the directory: {error}");
+                self.refuse(head, response::INTERNAL, &reason).await
+            }
+            Err(_) => self.refuse(head, response::INTERNAL, "the server stopped reading the directory").await,
+        }
+    }
+
+    async fn redirect(&mut self, head: &Head, to: &str) -> Then {
+        self.out.clear();
+        let mut writer = HeadWriter::new(&mut self.out, response::MOVED);
+        writer.field("Location", &listing::escape_url(to)).length(0).end(keep(head));
+        self.flush(head).await
+    }
+
+    async fn not_found(&mut self, head: &Head, path: &RequestPath) -> Then {
+        self.tell(path.as_str(), EventKind::NotFound);
+        let text = format!("not found: /{path}\n");
+        self.text(head, response::NOT_FOUND, &text).await
+    }
+
+    async fn refuse_path(&mut self, head: &Head, error: PathError) -> Then {
+        let status = if error == PathError::Climbs { response::FORBIDDEN } else { response::BAD_REQUEST };
+        self.refuse(head, status, &error.to_string()).await
+    }
+
+    async fn refuse(&mut self, head: &Head, status: Status, reason: &str) -> Then {
+        let path = head.path.as_ref().map_or(head.target.as_str(), |path| path.as_str());
+        self.tell(path, EventKind::Refused { reason });
+        self.text(head, status, &format!("refused: {reason}\n")).await
+    }
+
+    async fn text(&mut self, head: &Head, status: Status, text: &str) -> Then {
+        self.out.clear();
+        // Behind a request with a body that nobody reads, the next head cannot be found.
+        let keep = if head.has_body { Keep::Close } else { keep(head) };
+        put_text(&mut self.out, status, text, head.method != Method::Head, keep);
+        let then = self.flush(head).await;
+        if head.has_body { Then::Linger } else { then }
+    }
+
+    async fn refuse_head(&mut self, error: &HeadError) -> Then {
+        let reason = error.to_string();
+        self.tell("", EventKind::Malformed { reason: &reason });
+        let status = match error {
+            HeadError::TooLong => response::HEAD_TOO_LARGE,
+            HeadError::Malformed(_) => response::BAD_REQUEST,
+        };
+        self.last_words(status, &format!("refused: {reason}\n")).await
+    }
+
+    async fn late(&mut self) -> Then {
+        self.tell("", EventKind::Limited { reason: "the request head took longer than 10 seconds" });
+        self.last_words(response::TIMEOUT, "refused: the request head took longer than 10 seconds\n").await
+    }
+
+    /// Says something and closes, without a head that could be answered.
+    pub(crate) async fn last_words_busy(mut self, reason: &str) {
+        self.tell("", EventKind::Limited { reason });
+        self.last_words(response::BUSY, &format!("refused: {reason}\n")).await;
+        self.linger().await;
+    }
+
+    async fn last_words(&mut self, status: Status, text: &str) -> Then {
+        self.out.clear();
+        put_text(&mut self.out, status, text, true, Keep::Close);
+        match self.stream.send(&self.out).await {
+            Ok(()) => Then::Linger,
+            Err(_) => Then::Close,
+        }
+    }
+
+    async fn flush(&mut self, head: &Head) -> Then {
+        match self.stream.send(&self.out).await {
+            Ok(()) if head.keep_alive => Then::Next,
+            _ => Then::Close,
+        }
+    }
+
+    async fn close(mut self) {
+        // The client may be gone already; there is nobody left to tell.
+        let _ = in_time(LINGER_TIME_MAX, self.stream.shutdown()).await;
+    }
+
+    async fn linger(mut self) {
+        let drain = async {
+            self.stream.shutdown().await?;
+            let mut total = 0;
+            while total < LINGER_BYTES_MAX {
+                self.read.clear();
+                match self.stream.read_buf(&mut self.read).await? {
+                    0 => break,
+                    count => total += count,
+                }
+            }
+            Ok(())
+        };
+        let _ = in_time(LINGER_TIME_MAX, drain).await;
+    }
+
+    fn tell(&self, path: &str, kind: EventKind<'_>) {
+        self.shared.observer.event(&Event {
+            service: self.stream.service(),
+            peer: self.peer,
+            local: self.local,
+            path,
+            kind,
+        });
+    }
+}
+
+fn keep(head: &Head) -> Keep {
+    match (head.keep_alive, head.is_11) {
+        (false, _) => Keep::Close,
+        (true, true) => Keep::Default,
+        (true, false) => Keep::Say,
+    }
+}

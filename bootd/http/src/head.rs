@@ -1,0 +1,193 @@
+//! The head of a request: what we need of RFC 9110 and RFC 9112, and nothing else.
+//!
+//! `httparse` finds the parts; this file makes them mean something. Absolute targets (`http://host/path`) are taken
+//! like plain ones.
+
+use dawn_tftp::source::{PathError, RequestPath};
+
+use crate::limits::{HEAD_BYTES_MAX, HEADER_FIELDS_MAX};
+
+/// Methods that this front knows; everything else belongs to the application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// Send it.
+    Get,
+    /// Tell about it.
+    Head,
+    /// Something else.
+    Other,
+}
+
+/// One request head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// GET, HEAD or something else.
+    pub method: Method,
+    /// The path as sent, for messages.
+    pub target: String,
+    /// The cleaned path, or why there is none.
+    pub path: Result<RequestPath, PathError>,
+    /// Everything behind `?`.
+    pub query: String,
+    /// HTTP/1.1 (else 1.0).
+    pub is_11: bool,
+    /// Whether the client wants the connection kept.
+    pub keep_alive: bool,
+    /// Whether a body follows, as by `Content-Length` or `Transfer-Encoding`.
+    pub has_body: bool,
+    /// `Range`, undecoded.
+    pub range: Option<String>,
+    /// `If-Range`.
+    pub if_range: Option<String>,
+    /// `If-None-Match`.
+    pub if_none_match: Option<String>,
+    /// `If-Modified-Since`.
+    pub if_modified_since: Option<String>,
+}
+
+/// Why bytes are not a request head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HeadError {
+    /// Not HTTP/1.
+    #[error("this is not an HTTP/1 request: {0}")]
+    Malformed(httparse::Error),
+    /// More than [`HEAD_BYTES_MAX`].
+    #[error("the request head is longer than 16384 bytes")]
+    TooLong,
+}
+
+impl Head {
+    /// Reads a head from the beginning of `bytes`; gives its length too, or none if more bytes are needed.
+    ///
+    /// # Errors
+    /// [`HeadError`] when it can never become one.
+    pub fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, HeadError> {
+        let mut fields = [httparse::EMPTY_HEADER; HEADER_FIELDS_MAX];
+        let mut request = httparse::Request::new(&mut fields);
+        match request.parse(bytes) {
+            Ok(httparse::Status::Complete(length)) if length <= HEAD_BYTES_MAX => {
+                Ok(Some((Head::from_parsed(&request), length)))
+            }
+            Ok(httparse::Status::Partial) if bytes.len() < HEAD_BYTES_MAX => Ok(None),
+            Ok(_) | Err(httparse::Error::TooManyHeaders) => Err(HeadError::TooLong),
+            Err(error) => Err(HeadError::Malformed(error)),
+        }
+    }
+
+    fn from_parsed(request: &httparse::Request<'_, '_>) -> Head {
+        let target = request.path.unwrap_or("/");
+        let (raw_path, query) = split_target(target);
+        let is_11 = request.version == Some(1);
+        let mut head = Head {
+            method: match request.method {
+                Some("GET") => Method::Get,
+                Some("HEAD") => Method::Head,
+                _ => Method::Other,
+            },
+            path: RequestPath::from_url(raw_path),
+            target: raw_path.to_owned(),
+            query: query.to_owned(),
+            is_11,
+            keep_alive: is_11,
+            has_body: false,
+            range: None,
+            if_range: None,
+            if_none_match: None,
+            if_modified_since: None,
+        };
+        for field in request.headers.iter() {
+            head.take_field(field);
+        }
+        head
+    }
+
+    fn take_field(&mut self, field: &httparse::Header<'_>) {
+        let Ok(value) = std::str::from_utf8(field.value) else { return };
+        let value = value.trim();
+        let own = || Some(value.to_owned());
+        match field.name.len() {
+            5 if field.name.eq_ignore_ascii_case("range") => self.range = own(),
+            8 if field.name.eq_ignore_ascii_case("if-range") => self.if_range = own(),
+            10 if field.name.eq_ignore_ascii_case("connection") => self.take_connection(value),
+            13 if field.name.eq_ignore_ascii_case("if-none-match") => self.if_none_match = own(),
+            14 if field.name.eq_ignore_ascii_case("content-length") => self.has_body |= value != "0",
+            17 if field.name.eq_ignore_ascii_case("transfer-encoding") => self.has_body = true,
+            17 if field.name.eq_ignore_ascii_case("if-modified-since") => self.if_modified_since = own(),
+            _ => {}
+        }
+    }
+
+    fn take_connection(&mut self, value: &str) {
+        for word in value.split(',').map(str::trim) {
+            if word.eq_ignore_ascii_case("close") {
+                self.keep_alive = false;
+            } else if word.eq_ignore_ascii_case("keep-alive") {
+                self.keep_alive = true;
+            }
+        }
+    }
+}
+
+/// Path and query of a request target in origin or absolute form.
+fn split_target(target: &str) -> (&str, &str) {
+    let origin = if target.starts_with('/') {
+        target
+    } else {
+        match target.split_once("://") {
+            Some((_, rest)) => rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/"),
+            None => target,
+        }
+    };
+    let origin = origin.split_once('#').map_or(origin, |(before, _)| before);
+    origin.split_once('?').unwrap_or((origin, ""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Head {
+        Head::parse(text.as_bytes()).unwrap().unwrap().0
+    }
+
+    #[test]
+    fn targets_become_paths() {
+        let cases: &[(&str, &str, &str)] = &[
+            ("/install/x", "install/x", ""),
+            ("//install//x", "install/x", ""),
+            ("http://10.1.0.1:80/install/x?a=b", "install/x", "a=b"),
+            ("http://10.1.0.1", "", ""),
+            ("/a%20b?q?r", "a b", "q?r"),
+        ];
+        for (target, path, query) in cases {
+            let head = parse(&format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n"));
+            assert_eq!(head.path.as_ref().map(RequestPath::as_str), Ok(*path), "{target}");
+            assert_eq!(head.query, *query, "{target}");
+        }
+    }
+
+    #[test]
+    fn connections_are_kept_as_asked() {
+        let cases: &[(&str, &str, bool)] = &[
+            ("1.1", "", true),
+            ("1.0", "", false),
+            ("1.1", "Connection: Close\r\n", false),
+            ("1.0", "Connection: Keep-Alive\r\n", true),
+            ("1.1", "Connection: TE, close\r\n", false),
+        ];
+        for (version, field, kept) in cases {
+            let head = parse(&format!("GET / HTTP/{version}\r\n{field}\r\n"));
+            assert_eq!(head.keep_alive, *kept, "{version} {field:?}");
+        }
+    }
+
+    #[test]
+    fn heads_are_bounded() {
+        let long = format!("GET /{} HTTP/1.1\r\n", "a".repeat(HEAD_BYTES_MAX));
+        assert_eq!(Head::parse(long.as_bytes()), Err(HeadError::TooLong));
+        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(HEADER_FIELDS_MAX + 1));
+        assert_eq!(Head::parse(many.as_bytes()), Err(HeadError::TooLong));
+        assert_eq!(Head::parse(b"GET / HT"), Ok(None));
+        assert!(matches!(Head::parse(b"\x16\x03\x01\x02\x00"), Err(HeadError::Malformed(_))));
+    }
+}

@@ -1,0 +1,49 @@
+//! Every limit of the HTTP service, with its unit, default and range.
+
+use std::time::Duration;
+
+/// Longest request head, bytes.
+pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Most header fields looked at.
+pub const HEADER_FIELDS_MAX: usize = 64;
+/// Bytes read at one time while a head arrives.
+pub const READ_BYTES: usize = 4096;
+/// Time for a whole head, from its first byte.
+pub const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
+/// Time an idle connection is kept.
+pub const IDLE_TIME_MAX: Duration = Duration::from_secs(60);
+/// Time without one byte of progress before a transfer is given up.
+pub const STALL_TIME_MAX: Duration = Duration::from_secs(60);
+/// Time for a TLS handshake.
+pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
+/// Time that connections get to end when the service stops.
+pub const STOP_TIME_MAX: Duration = Duration::from_secs(2);
+/// After an error we read and drop what the client still sends, so that it can read our answer: bytes, and time.
+pub const LINGER_BYTES_MAX: usize = 256 * 1024;
+/// See [`LINGER_BYTES_MAX`].
+pub const LINGER_TIME_MAX: Duration = Duration::from_secs(2);
+/// Content up to this size leaves in one piece with its head, bytes.
+pub const ONE_PIECE_BYTES_MAX: u64 = 64 * 1024;
+/// Bytes per sendfile call.
+pub const SENDFILE_BYTES: usize = 2 * 1024 * 1024;
+/// Bytes read and written at a time where sendfile is not possible (TLS, computed images).
+pub const COPY_BYTES: usize = 128 * 1024;
+/// Connections the kernel may hold for us to accept.
+pub const BACKLOG: i32 = 4096;
+/// Pause after accept failed, for example for want of descriptors.
+pub const ACCEPT_ERROR_PAUSE: Duration = Duration::from_millis(50);
+
+/// Numbers an operator may change.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at one time. Default 20,000, at least 1.
+    pub connections_max: usize,
+    /// Connections at one time from one address. Default 1,024, at least 1.
+    pub connections_per_address_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections_max: 20_000, connections_per_address_max: 1024 }
+    }
+}

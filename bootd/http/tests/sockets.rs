@@ -1,0 +1,247 @@
+//! The service behind real sockets on loopback, asked by curl and by hand.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use dawn_http::{Application, Config, Limits, Reply, Running, serve};
+use dawn_tftp::source::{Answer, Event, EventKind, Mount, Rendered, Request, Roots, Service, Tree};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use tokio::sync::watch;
+
+struct Host {
+    running: Running,
+    stop: watch::Sender<bool>,
+    events: Arc<Mutex<Vec<String>>>,
+    dir: tempfile::TempDir,
+}
+
+struct Echo;
+
+impl Application for Echo {
+    fn call(&self, _: SocketAddr, _: Service, request: hyper::Request<Incoming>) -> Reply {
+        Box::pin(async move {
+            let method = request.method().clone();
+            let body = request.into_body().collect().await.unwrap().to_bytes();
+            let text = format!("{method} {}", body.len());
+            hyper::Response::new(Full::new(Bytes::from(text)))
+        })
+    }
+}
+
+impl Host {
+    async fn start(application: Option<Arc<dyn Application>>, limits: Limits) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        for folder in ["install/repo", "tftpboot/xcat"] {
+            std::fs::create_dir_all(dir.path().join(folder)).unwrap();
+        }
+        let mount = |name: &str| Mount::new(name, Tree::open_root(&dir.path().join(name)).unwrap());
+        let roots = Roots::new().with(mount("install").listed()).with(mount("tftpboot"));
+        let source = move |request: &Request<'_>| match request.path.as_str() {
+            "tftpboot/view" => Answer::Bytes(Rendered::text(format!("for {}\n", request.peer.ip()))),
+            _ => roots.find(request.path),
+        };
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&events);
+        let observer = move |event: &Event<'_>| {
+            let what = match event.kind {
+                EventKind::Started { .. } => return,
+                EventKind::Done { bytes, .. } => format!("done {bytes}"),
+                other => format!("{other:?}"),
+            };
+            seen.lock().unwrap().push(format!("{} {what}", event.path));
+        };
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let config = Config { listen, application, limits, ..Config::default() };
+        let (stop, stopped) = watch::channel(false);
+        let running = serve(config, Arc::new(source), Arc::new(observer), stopped).await.unwrap();
+        Self { running, stop, events, dir }
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) {
+        std::fs::write(self.dir.path().join(name), bytes).unwrap();
+    }
+
+    /// Status and body as curl sees them.
+    fn curl(&self, path: &str, options: &[&str]) -> (String, Vec<u8>) {
+        let url = format!("http://{}{path}", self.running.address());
+        let output = Command::new("curl")
+            .args(["-sS", "--path-as-is", "--max-time", "20", "-w", "%{stderr}%{http_code}"])
+            .args(options)
+            .arg(url)
+            .output()
+            .unwrap();
+        (String::from_utf8_lossy(&output.stderr).into_owned(), output.stdout)
+    }
+
+    /// Sends bytes, and gives everything that comes until the end.
+    fn raw(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(self.running.address()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    async fn stop(self) -> Vec<String> {
+        self.stop.send(true).unwrap();
+        self.running.finished().await;
+        std::mem::take(&mut *self.events.lock().unwrap())
+    }
+}
+
+fn pattern(size: usize) -> Vec<u8> {
+    (0..size).map(|i| (i * 31 + i / 251).to_le_bytes()[0]).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_every_size_and_part() {
+    let host = Host::start(None, Limits::default()).await;
+    for size in [0, 1, 1024, 65_536, 65_537, 5_000_000] {
+        let body = pattern(size);
+        host.write("install/file", &body);
+        assert_eq!(host.curl("//install//file", &[]), ("200".to_owned(), body.clone()), "{size}");
+        if size > 10 {
+            let want = body[5..size - 3].to_vec();
+            let range = format!("5-{}", size - 4);
+            assert_eq!(host.curl("/install/file", &["-r", &range]), ("206".to_owned(), want), "{size}");
+        }
+        let past_end = format!("{size}-");
+        assert_eq!(host.curl("/install/file", &["-r", &past_end]).0, "416", "{size}");
+        let (status, head) = host.curl("/install/file", &["-I"]);
+        assert!(
+            status == "200"
+                && String::from_utf8(head).unwrap().contains(&format!("Content-Length: {size}\r\n"))
+        );
+    }
+    let events = host.stop().await;
+    assert_eq!(events.last().map(String::as_str), Some("install/file Probed"));
+    assert!(events.contains(&"install/file done 5000000".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_and_refusals() {
+    let host = Host::start(None, Limits::default()).await;
+    host.write("install/repo/a b.rpm", b"rpm");
+    host.write("install/shadow", b"secret");
+    std::fs::set_permissions(host.dir.path().join("install/shadow"), PermissionsExt::from_mode(0o600))
+        .unwrap();
+    let cases: &[(&str, &str, &str)] = &[
+        ("/tftpboot/view", "200", "for 127.0.0.1\n"),
+        ("/install/repo/a%20b.rpm", "200", "rpm"),
+        ("/install/none", "404", "not found: /install/none\n"),
+        ("/elsewhere", "404", "not found: /elsewhere\n"),
+        (
+            "/install/../../etc/passwd",
+            "403",
+            "refused: the path contains '..', which would leave the served directory\n",
+        ),
+        (
+            "/install/%2e%2e/x",
+            "403",
+            "refused: the path contains '..', which would leave the served directory\n",
+        ),
+        (
+            "/install/%zz",
+            "400",
+            "refused: the path has a '%' that is not followed by two hexadecimal digits\n",
+        ),
+        ("/install/shadow", "403", "refused: it is not readable for everybody on the server\n"),
+        ("/tftpboot/xcat", "403", "refused: it is a directory, not a file\n"),
+        ("/install/repo", "301", ""),
+    ];
+    for (path, status, body) in cases {
+        let (got_status, got_body) = host.curl(path, &[]);
+        assert_eq!(
+            (got_status.as_str(), String::from_utf8_lossy(&got_body).as_ref()),
+            (*status, *body),
+            "{path}"
+        );
+    }
+    let (status, page) = host.curl("/install/repo", &["-L"]);
+    let page = String::from_utf8(page).unwrap();
+    assert!(status == "200" && page.contains("<a href=\"a%20b.rpm\">a b.rpm</a>  3\n"), "{status} {page}");
+    assert_eq!(host.curl("/tftpboot/view", &["-d", "x"]).0, "405");
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn conditional_requests_save_the_transfer() {
+    let host = Host::start(None, Limits::default()).await;
+    host.write("install/file", b"content");
+    let (_, head) = host.curl("/install/file", &["-I"]);
+    let head = String::from_utf8(head).unwrap();
+    let value = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
+    let none_match = format!("If-None-Match: {}", value("ETag:"));
+    let since = format!("If-Modified-Since: {}", value("Last-Modified:"));
+    assert_eq!(host.curl("/install/file", &["-H", &none_match]), ("304".to_owned(), Vec::new()));
+    assert_eq!(host.curl("/install/file", &["-H", &since]), ("304".to_owned(), Vec::new()));
+    host.write("install/file", b"changed!");
+    assert_eq!(host.curl("/install/file", &["-H", &none_match]), ("200".to_owned(), b"changed!".to_vec()));
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_in_one_connection() {
+    let host = Host::start(None, Limits::default()).await;
+    host.write("install/a", b"first");
+    host.write("install/b", &pattern(200_000).iter().map(|b| b % 64 + 32).collect::<Vec<_>>());
+    let answer = host.raw(concat!(
+        "GET /install/a HTTP/1.1\r\nHost: x\r\n\r\n",
+        "HEAD /install/b HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /install/b HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /none HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /install/a HTTP/1.0\r\n\r\n",
+        "GET /never HTTP/1.0\r\n\r\n",
+    ));
+    assert_eq!(answer.matches("HTTP/1.1 200 OK").count(), 4);
+    assert_eq!(answer.matches("HTTP/1.1 404 Not Found").count(), 1);
+    assert!(answer.ends_with("Connection: close\r\n\r\nfirst") && answer.len() > 200_000);
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_heads_get_an_answer_and_the_door() {
+    let host = Host::start(None, Limits::default()).await;
+    let long = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(20_000));
+    for (request, status) in [("\x16\x03\x01 hello\r\n\r\n", "400"), (long.as_str(), "431")] {
+        let answer = host.raw(request);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        assert!(answer.contains("Connection: close\r\n"), "{answer}");
+    }
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_requests_reach_the_application() {
+    let host = Host::start(Some(Arc::new(Echo)), Limits::default()).await;
+    host.write("install/file", b"static");
+    let big = "x".repeat(100_000);
+    assert_eq!(host.curl("/api", &["-d", &big]), ("200".to_owned(), b"POST 100000".to_vec()));
+    assert_eq!(host.curl("/api", &["-X", "DELETE"]), ("200".to_owned(), b"DELETE 0".to_vec()));
+    assert_eq!(host.curl("/api", &[]), ("200".to_owned(), b"GET 0".to_vec()));
+    assert_eq!(host.curl("/install/file", &[]), ("200".to_owned(), b"static".to_vec()));
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_of_one_address_are_bounded() {
+    let limits = Limits { connections_per_address_max: 2, ..Limits::default() };
+    let host = Host::start(None, limits).await;
+    let idle: Vec<_> = (0..2).map(|_| TcpStream::connect(host.running.address()).unwrap()).collect();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let answer = host.raw("GET /tftpboot/view HTTP/1.0\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("from your address"), "{answer}");
+    drop(idle);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(host.raw("GET /tftpboot/view HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 200 "));
+    host.stop().await;
+}

@@ -1,0 +1,167 @@
+//! Files that many machines fetch at one time are opened once.
+//!
+//! Small files are kept in memory. Larger ones are kept open only while somebody reads them, so that a deleted image
+//! gives its disk space back; all readers share one descriptor, so that a storm of boots does not run out of them.
+//!
+//! Nothing stale is ever given out: a cached file is used only if the name still leads to the same inode with the
+//! same change time, which also covers its mode. Where the change time is too young to tell two versions apart, the
+//! file is not cached.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, RwLock, Weak};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{self, AtFlags};
+
+use super::file::{Content, FileBody, FileStamp, OpenFile};
+
+/// Largest file kept in memory, bytes.
+const SMALL_BYTES_MAX: u64 = 64 * 1024;
+/// Bytes kept in memory per tree.
+const MEMORY_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Names remembered per tree.
+const ENTRIES_MAX: usize = 4096;
+/// A change time younger than this may belong to two versions: kernels count it in ticks.
+const SETTLED: Duration = Duration::from_millis(50);
+
+#[derive(Debug, Default)]
+pub(super) struct FileCache {
+    kept: RwLock<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    files: HashMap<String, (FileStamp, Body)>,
+    memory_bytes: u64,
+}
+
+#[derive(Debug)]
+enum Body {
+    Memory(Arc<[u8]>),
+    Disk(Weak<File>),
+}
+
+impl FileCache {
+    /// The file of that name, if it is here and still the same.
+    pub(super) fn find(&self, root: &OwnedFd, path: &str) -> Option<OpenFile> {
+        let file = {
+            let kept = self.kept.read().ok()?;
+            let (stamp, body) = kept.files.get(path)?;
+            let body = match body {
+                Body::Memory(bytes) => FileBody::Memory(Arc::clone(bytes)),
+                Body::Disk(file) => FileBody::Disk(file.upgrade()?),
+            };
+            OpenFile::new(body, *stamp)
+        };
+        let stat = fs::statat(root, path, AtFlags::empty()).ok()?;
+        (stamp_of(&stat) == file.stamp()).then_some(file)
+    }
+
+    /// Takes a file that was just opened by that name, and remembers it.
+    pub(super) fn keep(&self, path: &str, file: File) -> io::Result<OpenFile> {
+        let open = OpenFile::from_disk(file)?;
+        let stamp = open.stamp();
+        if !is_settled(&stamp) {
+            return Ok(open);
+        }
+        let small = if stamp.size <= SMALL_BYTES_MAX { read_whole(&open)? } else { None };
+        let (body, open) = match (small, open.body()) {
+            (Some(bytes), _) => {
+                (Body::Memory(Arc::clone(&bytes)), OpenFile::new(FileBody::Memory(bytes), stamp))
+            }
+            (None, FileBody::Disk(disk)) => (Body::Disk(Arc::downgrade(disk)), open.clone()),
+            (None, FileBody::Memory(_)) => return Ok(open),
+        };
+        self.remember(path, stamp, body);
+        Ok(open)
+    }
+
+    fn remember(&self, path: &str, stamp: FileStamp, body: Body) {
+        let Ok(mut kept) = self.kept.write() else { return };
+        let bytes = if matches!(body, Body::Memory(_)) { stamp.size } else { 0 };
+        if kept.files.len() >= ENTRIES_MAX || kept.memory_bytes + bytes > MEMORY_BYTES_MAX {
+            // Rare, and what is in use comes back at once: simpler than keeping an order of use.
+            *kept = Kept::default();
+        }
+        kept.memory_bytes += bytes;
+        if let Some((old, Body::Memory(_))) = kept.files.insert(path.to_owned(), (stamp, body)) {
+            kept.memory_bytes = kept.memory_bytes.saturating_sub(old.size);
+        }
+    }
+}
+
+/// The bytes of a small file, or none if it changed while it was read.
+fn read_whole(open: &OpenFile) -> io::Result<Option<Arc<[u8]>>> {
+    let size = usize::try_from(open.size()).unwrap_or(0);
+    let mut bytes = vec![0; size];
+    let got = Content::File(open.clone()).read_full_at(0, &mut bytes)?;
+    let FileBody::Disk(file) = open.body() else { return Ok(None) };
+    let same = got == size && stamp_of(&fs::fstat(file)?) == open.stamp();
+    Ok(same.then(|| Arc::from(bytes)))
+}
+
+fn is_settled(stamp: &FileStamp) -> bool {
+    let seconds = u64::try_from(stamp.ctime_s).unwrap_or(0);
+    let changed = UNIX_EPOCH + Duration::new(seconds, u32::try_from(stamp.ctime_ns).unwrap_or(0));
+    SystemTime::now().duration_since(changed).is_ok_and(|age| age > SETTLED)
+}
+
+fn stamp_of(stat: &fs::Stat) -> FileStamp {
+    FileStamp {
+        device: stat.st_dev,
+        inode: stat.st_ino,
+        size: u64::try_from(stat.st_size).unwrap_or(0),
+        mtime_s: stat.st_mtime,
+        mtime_ns: i64::try_from(stat.st_mtime_nsec).unwrap_or(0),
+        ctime_s: stat.st_ctime,
+        ctime_ns: i64::try_from(stat.st_ctime_nsec).unwrap_or(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Entry, RequestPath, Tree};
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[expect(clippy::disallowed_methods, reason = "file times pass by themselves only")]
+    fn pause(time: Duration) {
+        std::thread::sleep(time);
+    }
+
+    fn open(tree: &Tree) -> OpenFile {
+        match tree.open(&RequestPath::parse("file").unwrap()) {
+            Ok(Entry::File(file)) => file,
+            other => panic!("a file, not {other:?}"),
+        }
+    }
+
+    #[test]
+    fn files_are_shared_but_never_stale() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = dir.path().join("file");
+        let tree = Tree::open_root(dir.path()).unwrap();
+        for size in [10_usize, 100_000] {
+            for fill in [b'a', b'b', b'c'] {
+                std::fs::write(&name, vec![fill; size]).unwrap();
+                pause(SETTLED * 2);
+                let (first, second) = (open(&tree), open(&tree));
+                match (first.body(), second.body()) {
+                    (FileBody::Memory(a), FileBody::Memory(b)) => assert!(Arc::ptr_eq(a, b) && size == 10),
+                    (FileBody::Disk(a), FileBody::Disk(b)) => assert!(Arc::ptr_eq(a, b) && size > 10),
+                    other => panic!("{other:?}"),
+                }
+                let mut byte = [0];
+                Content::File(second).read_full_at(0, &mut byte).unwrap();
+                assert_eq!(byte, [fill]);
+            }
+        }
+        std::fs::set_permissions(&name, PermissionsExt::from_mode(0o600)).unwrap();
+        assert!(tree.open(&RequestPath::parse("file").unwrap()).is_err());
+        std::fs::remove_file(&name).unwrap();
+        assert!(tree.open(&RequestPath::parse("file").unwrap()).is_err());
+    }
+}
