@@ -1,0 +1,123 @@
+//! The thread that makes leases durable: records in, one sync for as many as are waiting, then the answers.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use std::{io, mem};
+
+use super::worker::{Senders, Wake};
+use crate::engine::Outgoing;
+use crate::lease::journal::Journal;
+use crate::lease::record::Record;
+
+/// Batches that wait for the disk at most; a batch has at most as many packets as are received at once.
+const BATCHES_MAX: usize = 512;
+/// Records written with one sync at most.
+const RECORDS_PER_SYNC_MAX: usize = 16_384;
+/// How long records gather before a sync when several clients are at it, in milliseconds.
+const GATHER_MS: u64 = 2;
+/// How often a journal that failed is tried again, in milliseconds.
+const RETRY_MS: u64 = 2000;
+
+/// Records, and the answers that wait for them.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub records: Vec<Record>,
+    pub send: Vec<Outgoing>,
+}
+
+/// What the worker is told.
+pub(super) enum Verdict {
+    /// These records are not on disk, and why.
+    Failed(Vec<Record>, String),
+    /// The journal can be written again.
+    Recovered,
+}
+
+/// The way to the thread.
+pub(super) struct Committer {
+    batches: SyncSender<Batch>,
+    thread: JoinHandle<()>,
+}
+
+impl Committer {
+    pub(super) fn start(journal: Journal, senders: Arc<Senders>, wake: Wake) -> io::Result<Self> {
+        let (batches, receiver) = sync_channel(BATCHES_MAX);
+        let mut state = State { journal, senders, wake, failed: false };
+        let thread =
+            std::thread::Builder::new().name("dhcp-journal".into()).spawn(move || state.run(&receiver))?;
+        Ok(Self { batches, thread })
+    }
+
+    /// Hands a batch over; gives it back when the disk is too far behind.
+    pub(super) fn submit(&self, batch: Batch) -> Result<(), Batch> {
+        self.batches.try_send(batch).map_err(|error| match error {
+            TrySendError::Full(batch) | TrySendError::Disconnected(batch) => batch,
+        })
+    }
+
+    /// Waits until everything handed over is on disk.
+    pub(super) fn finish(self) {
+        drop(self.batches);
+        let _ = self.thread.join();
+    }
+}
+
+struct State {
+    journal: Journal,
+    senders: Arc<Senders>,
+    wake: Wake,
+    failed: bool,
+}
+
+impl State {
+    fn run(&mut self, batches: &Receiver<Batch>) {
+        let mut crowd = false;
+        loop {
+            let first = match batches.recv_timeout(Duration::from_millis(RETRY_MS)) {
+                Ok(batch) => batch,
+                Err(RecvTimeoutError::Timeout) if self.failed => Batch::default(),
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            if crowd {
+                gather();
+            }
+            let batch = drain(first, batches);
+            crowd = batch.send.len() > 1;
+            self.commit(batch);
+        }
+    }
+
+    fn commit(&mut self, mut batch: Batch) {
+        // After a failure a rewrite is tried first: it may need less room than the file has now.
+        let ready = if self.failed { self.journal.compact() } else { Ok(()) };
+        match ready.and_then(|()| self.journal.commit(&batch.records)) {
+            Ok(()) => {
+                self.senders.send(&batch.send);
+                if mem::take(&mut self.failed) {
+                    self.wake.tell(Verdict::Recovered);
+                }
+            }
+            Err(error) => {
+                self.failed = true;
+                self.wake.tell(Verdict::Failed(mem::take(&mut batch.records), error.to_string()));
+            }
+        }
+    }
+}
+
+fn drain(mut batch: Batch, batches: &Receiver<Batch>) -> Batch {
+    while batch.records.len() < RECORDS_PER_SYNC_MAX {
+        let Ok(next) = batches.try_recv() else { break };
+        batch.records.extend(next.records);
+        batch.send.extend(next.send);
+    }
+    batch
+}
+
+#[allow(clippy::disallowed_methods, reason = "the journal's own thread; the wait is GATHER_MS")]
+fn gather() {
+    std::thread::sleep(Duration::from_millis(GATHER_MS));
+}

@@ -1,0 +1,344 @@
+//! The thread that answers: wait, read a batch, run the engine, send.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use socket2::Socket;
+use tokio::sync::watch;
+
+use super::committer::{Batch, Committer, Verdict};
+use super::interfaces::{self, Found};
+use super::udp::{Datagram, Receiver};
+use super::{Clock, Config, ServeError, lock, raw, udp};
+use crate::engine::{Engine, Incoming, Outgoing, Output, PORT_PXE, Probe, Target};
+use crate::event::Observer;
+use crate::lease::journal::Journal;
+use crate::time::Time;
+
+/// How often the machine's addresses are read again, in milliseconds.
+const INTERFACES_REFRESH_MS: u64 = 5000;
+/// Identifier of our echo requests.
+const ECHO_ID: u16 = 0xda37;
+
+/// One UDP socket.
+struct Port {
+    fd: OwnedFd,
+    interface: u32,
+    port: u16,
+}
+
+/// All sockets.
+pub(super) struct Ports {
+    names: Vec<String>,
+    udp: Vec<Port>,
+    arp: Vec<(OwnedFd, u32)>,
+    direct: OwnedFd,
+    icmp: Socket,
+    macs: HashMap<u32, [u8; 6]>,
+}
+
+impl Ports {
+    pub(super) fn open(config: &Config, found: &[Found]) -> Result<Self, ServeError> {
+        let any = |what| move |source| ServeError::Socket { interface: "all".into(), what, source };
+        let mut ports = Self {
+            names: config.interfaces.clone(),
+            udp: Vec::new(),
+            arp: Vec::new(),
+            direct: raw::sender().map_err(any("open a packet socket"))?,
+            icmp: raw::icmp().map_err(any("open an ICMP socket"))?.into(),
+            macs: found.iter().filter_map(|f| Some((f.interface.index, f.mac?))).collect(),
+        };
+        for found in found {
+            ports.open_interface(config, found)?;
+        }
+        Ok(ports)
+    }
+
+    fn open_interface(&mut self, config: &Config, found: &Found) -> Result<(), ServeError> {
+        let name = &found.interface.name;
+        let fail = |what| move |source| ServeError::Socket { interface: name.clone(), what, source };
+        let interface = found.interface.index;
+        let numbers = [(config.settings.server_port, true), (PORT_PXE, config.pxe_port)];
+        for (port, _) in numbers.into_iter().filter(|(_, wanted)| *wanted) {
+            let fd = udp::bind(name, port, config.receive_buffer_bytes).map_err(fail("bind the UDP port"))?;
+            self.udp.push(Port { fd, interface, port });
+        }
+        if config.settings.probe && found.mac.is_some() {
+            let fd = raw::arp_listener(interface).map_err(fail("listen to ARP"))?;
+            self.arp.push((fd, interface));
+        }
+        Ok(())
+    }
+}
+
+/// The sending half of the sockets, shared by both threads.
+pub(super) struct Senders {
+    /// Descriptor for each interface and source port.
+    udp: HashMap<(u32, u16), RawFd>,
+    direct: RawFd,
+}
+
+impl Senders {
+    fn of(ports: &Ports) -> Self {
+        let udp = ports.udp.iter().map(|port| ((port.interface, port.port), port.fd.as_raw_fd())).collect();
+        Self { udp, direct: ports.direct.as_raw_fd() }
+    }
+
+    /// Sends answers, those of one socket together.
+    pub(super) fn send(&self, outgoing: &[Outgoing]) {
+        let mut direct = Vec::new();
+        let mut by_socket: Vec<(RawFd, Vec<Datagram<'_>>)> = Vec::new();
+        for answer in outgoing {
+            let from = SocketAddrV4::new(answer.from, answer.from_port);
+            let to = match answer.to {
+                Target::Hw(hw, to) => {
+                    let (bytes, interface) = (answer.bytes.as_slice(), answer.interface);
+                    direct.push(raw::Direct { bytes, hw, from, to, interface });
+                    continue;
+                }
+                Target::Ip(to) => to,
+                Target::Broadcast(port) => SocketAddrV4::new(Ipv4Addr::BROADCAST, port),
+            };
+            let Some(fd) = self.udp.get(&(answer.interface, answer.from_port)) else { continue };
+            let interface = if *to.ip() == Ipv4Addr::BROADCAST { answer.interface } else { 0 };
+            let datagram = Datagram { bytes: &answer.bytes, to, from: answer.from, interface };
+            match by_socket.iter_mut().find(|(have, _)| have == fd) {
+                Some((_, datagrams)) => datagrams.push(datagram),
+                None => by_socket.push((*fd, vec![datagram])),
+            }
+        }
+        let mut refused = by_socket.iter().map(|(fd, datagrams)| udp::send(*fd, datagrams)).sum::<usize>();
+        if !direct.is_empty() {
+            refused += raw::send(self.direct, &direct);
+        }
+        if refused > 0 {
+            tracing::debug!(refused, "DHCP answers the kernel did not take");
+        }
+    }
+}
+
+/// The way to wake the worker from other threads.
+#[derive(Clone)]
+pub(super) struct Wake {
+    event: Arc<OwnedFd>,
+    stop: Arc<AtomicBool>,
+    verdicts: Arc<Mutex<Vec<Verdict>>>,
+}
+
+impl Wake {
+    fn new() -> io::Result<Self> {
+        // SAFETY: eventfd returns a descriptor that nobody else owns, or -1.
+        let event = unsafe {
+            match libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) {
+                -1 => return Err(io::Error::last_os_error()),
+                fd => OwnedFd::from_raw_fd(fd),
+            }
+        };
+        Ok(Self { event: Arc::new(event), stop: Arc::default(), verdicts: Arc::default() })
+    }
+
+    /// Ends the worker.
+    pub(super) fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.ring();
+    }
+
+    pub(super) fn tell(&self, verdict: Verdict) {
+        self.verdicts.lock().unwrap_or_else(PoisonError::into_inner).push(verdict);
+        self.ring();
+    }
+
+    fn ring(&self) {
+        let _ = rustix::io::write(&*self.event, &1_u64.to_ne_bytes());
+    }
+
+    fn take(&self) -> Vec<Verdict> {
+        let _ = rustix::io::read(&*self.event, &mut [0; 8]);
+        std::mem::take(&mut *self.verdicts.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Starts the worker, and the committer if there is a journal.
+pub(super) fn start(
+    ports: Ports,
+    engine: Arc<Mutex<Engine>>,
+    observer: Arc<dyn Observer>,
+    journal: Option<Journal>,
+    clock: Clock,
+    stopped: watch::Sender<bool>,
+) -> Result<Wake, ServeError> {
+    let wake = Wake::new().map_err(ServeError::Thread)?;
+    let senders = Arc::new(Senders::of(&ports));
+    let committer = match journal {
+        Some(journal) => {
+            let started = Committer::start(journal, senders.clone(), wake.clone());
+            Some(started.map_err(ServeError::Thread)?)
+        }
+        None => None,
+    };
+    let worker = Worker {
+        ports,
+        engine,
+        observer,
+        senders,
+        committer,
+        clock,
+        wake: wake.clone(),
+        out: Output::default(),
+        refreshed: clock.now(),
+    };
+    let run = move || {
+        worker.run();
+        let _ = stopped.send(true);
+    };
+    std::thread::Builder::new().name("dhcp".into()).spawn(run).map_err(ServeError::Thread)?;
+    Ok(wake)
+}
+
+struct Worker {
+    ports: Ports,
+    engine: Arc<Mutex<Engine>>,
+    observer: Arc<dyn Observer>,
+    senders: Arc<Senders>,
+    committer: Option<Committer>,
+    clock: Clock,
+    wake: Wake,
+    out: Output,
+    refreshed: Time,
+}
+
+impl Worker {
+    fn run(mut self) {
+        let mut receiver = Receiver::new();
+        while !self.wake.stop.load(Ordering::Acquire) {
+            let ready = self.wait();
+            let now = self.clock.now();
+            self.verdicts(now);
+            self.probe_answers(now);
+            for n in ready {
+                self.receive(n, &mut receiver);
+            }
+            lock(&self.engine).tick(self.clock.now(), &mut self.out);
+            self.flush();
+            self.refresh(now);
+        }
+        // Leases that were promised must be on disk before the daemon says that it has stopped.
+        if let Some(committer) = self.committer.take() {
+            committer.finish();
+        }
+    }
+
+    /// Waits for a packet, a timer or a wake-up; returns which UDP sockets have something.
+    fn wait(&self) -> Vec<usize> {
+        let now = self.clock.now();
+        let timer = lock(&self.engine).next_timer().unwrap_or(now + INTERFACES_REFRESH_MS);
+        let wait_ms = timer.millis_since(now).min(INTERFACES_REFRESH_MS);
+        let fds = self.ports.udp.iter().map(|port| port.fd.as_raw_fd());
+        let others = self.ports.arp.iter().map(|(fd, _)| fd.as_raw_fd());
+        let more = [self.ports.icmp.as_raw_fd(), self.wake.event.as_raw_fd()];
+        let mut polled: Vec<libc::pollfd> = fds
+            .chain(others)
+            .chain(more)
+            .map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 })
+            .collect();
+        let count = libc::nfds_t::try_from(polled.len()).unwrap_or(0);
+        // SAFETY: the pointer and count describe `polled`; its descriptors are owned by `self`.
+        unsafe { libc::poll(polled.as_mut_ptr(), count, i32::try_from(wait_ms).unwrap_or(i32::MAX)) };
+        let udp = polled.iter().take(self.ports.udp.len()).enumerate();
+        udp.filter(|(_, polled)| polled.revents != 0).map(|(n, _)| n).collect()
+    }
+
+    fn receive(&mut self, n: usize, receiver: &mut Receiver) {
+        let Some(Port { fd, interface, port }) = self.ports.udp.get(n) else { return };
+        let (interface, port, now) = (*interface, *port, self.clock.now());
+        let mut engine = lock(&self.engine);
+        let out = &mut self.out;
+        let result = receiver.receive(fd.as_raw_fd(), |got| {
+            let incoming =
+                Incoming { bytes: got.bytes, interface, local: got.local, port, source: got.source };
+            engine.handle(now, &incoming, out);
+        });
+        drop(engine);
+        if let Err(error) = result
+            && error.kind() != io::ErrorKind::WouldBlock
+        {
+            tracing::debug!(%error, interface, "DHCP socket");
+        }
+        self.flush();
+    }
+
+    /// Carries out what the engine said.
+    fn flush(&mut self) {
+        for event in &self.out.events {
+            self.observer.event(event);
+        }
+        self.probe();
+        let waiting = self.out.send.extract_if(.., |answer| answer.durable).collect::<Vec<_>>();
+        if !self.out.send.is_empty() {
+            self.senders.send(&self.out.send);
+        }
+        self.commit(waiting);
+        self.out.clear();
+    }
+
+    fn commit(&mut self, send: Vec<Outgoing>) {
+        let Some(committer) = &self.committer else {
+            return self.senders.send(&send);
+        };
+        if self.out.records.is_empty() && send.is_empty() {
+            return;
+        }
+        let batch = Batch { records: std::mem::take(&mut self.out.records), send };
+        if let Err(batch) = committer.submit(batch) {
+            self.wake.tell(Verdict::Failed(batch.records, "the disk is too slow".into()));
+        }
+    }
+
+    fn probe(&self) {
+        for Probe { address, interface, routed, .. } in &self.out.probes {
+            match self.ports.macs.get(interface) {
+                Some(mac) if !routed => {
+                    raw::send_arp_probe(self.ports.direct.as_raw_fd(), *interface, *mac, *address);
+                }
+                _ => raw::send_echo(&self.ports.icmp, *address, ECHO_ID),
+            }
+        }
+    }
+
+    fn probe_answers(&mut self, now: Time) {
+        let mut engine = lock(&self.engine);
+        let out = &mut self.out;
+        for (fd, _) in &self.ports.arp {
+            raw::read_arp(fd.as_raw_fd(), |hw, address| engine.probe_answered(now, address, Some(hw), out));
+        }
+        raw::read_echo(self.ports.icmp.as_raw_fd(), ECHO_ID, |address| {
+            engine.probe_answered(now, address, None, out);
+        });
+    }
+
+    fn verdicts(&mut self, now: Time) {
+        let mut engine = lock(&self.engine);
+        for verdict in self.wake.take() {
+            match verdict {
+                Verdict::Failed(records, why) => engine.journal_failed(now, &records, &why, &mut self.out),
+                Verdict::Recovered => engine.journal_recovered(now, &mut self.out),
+            }
+        }
+    }
+
+    /// Addresses may come and go while we run.
+    fn refresh(&mut self, now: Time) {
+        if now.millis_since(self.refreshed) < INTERFACES_REFRESH_MS {
+            return;
+        }
+        self.refreshed = now;
+        if let Ok(found) = interfaces::find(&self.ports.names) {
+            let known = found.into_iter().map(|found| found.interface).collect();
+            lock(&self.engine).set_interfaces(known);
+        }
+    }
+}
