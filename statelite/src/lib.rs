@@ -1,1 +1,25 @@
-//! litefile, litetree and statelite: the overlay plan of a node.
+//! litefile, litetree and statelite: which files of a shared root are a node's own.
+//!
+//! | table | what it says |
+//! |---|---|
+//! | `litefile` | which paths of an image are special, and how ([`LiteOption`]) |
+//! | `litetree` | directories searched for a node's version of a file, in order of priority |
+//! | `statelite` | where a node's persistent files are kept |
+//!
+//! [`files`], [`trees`] and [`store`] resolve them for a node from a snapshot; [`check`] finds what cannot work;
+//! [`node_list`] is the text that `/init` fetches at boot. Nothing here touches a file, and no text of a table
+//! is ever executed: `#CMD=…#`, by which xCAT runs a shell command on the management node, is refused.
+
+#![forbid(unsafe_code)]
+
+mod check;
+mod entry;
+mod list;
+mod location;
+mod option;
+
+pub use check::{Problem, check};
+pub use entry::{LiteFile, files, files_of_image, image_of};
+pub use list::node_list;
+pub use location::{Location, LocationError, Stores, Tree, persistent_store, store, stores, trees};
+pub use option::LiteOption;
