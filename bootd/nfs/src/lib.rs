@@ -1,1 +1,40 @@
-//! NFSv3, MOUNT and portmapper: engine, exports, file handles, sockets.
+//! NFSv3, MOUNT and port mapper: engine, exports, file handles, sockets.
+//!
+//! The export layer a diskless cluster lives on: root images that hundreds of nodes share, and areas
+//! that each node has to itself. It is written for that job: file handles mean the same after a restart,
+//! retried calls are answered and not repeated, credentials are enforced by the kernel, and nothing a
+//! client sends makes the server read outside of its export or use memory without a limit.
+//!
+//! Where to start reading: [`export`] is the seam to the cluster model, [`engine`] takes one RPC record to
+//! one reply, `ops/` holds the procedures, [`region`] and [`handle`] say what a file handle is, [`cred`]
+//! how a thread becomes the caller, and [`server`] is the shell of sockets and threads.
+//!
+//! Deliberately missing: NFSv2 and v4, RPCSEC_GSS, and NLM (clients mount with `nolock`, as diskless roots
+//! always have: locks are then the node's own business).
+
+pub mod client;
+pub mod cred;
+mod drc;
+pub mod engine;
+pub mod export;
+pub mod handle;
+mod mount;
+pub mod nfs3;
+pub mod objects;
+pub mod observe;
+mod ops;
+pub mod overlay;
+mod pathname;
+pub mod portmap;
+pub mod record;
+pub mod region;
+pub mod rpc;
+pub mod server;
+pub mod sys;
+pub mod tree;
+pub mod xdr;
+
+pub use export::{Access, Export, ExportId, Exports, FixedExports, Listed, Mounted, Refusal, Squash};
+pub use observe::{Event, LogObserver, Observer};
+pub use overlay::{OverlayEntry, OverlayKind, OverlaySpec};
+pub use server::{ServeError, Server, ServerConfig, serve};

@@ -1,0 +1,389 @@
+//! The engine: one record in, at most one reply out.
+//!
+//! [`Engine::call`] is a plain function of a client's session and the bytes of one RPC record. It reads no
+//! clock and no randomness (the write verifier and the handle key are given at the start) and knows no
+//! sockets; READ replies may name a piece of an open file for the shell to send. Any number of threads
+//! may call it at once; each becomes the caller, as [`crate::cred`] explains, while it works.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::cred::{self, Identity};
+use crate::drc::{self, ReplyCache};
+use crate::export::{Export, ExportId, Exports};
+use crate::handle::{FileHandle, HandleKey};
+use crate::nfs3::{self, IO_BYTES_MAX, IO_BYTES_MAX_UDP, Status};
+use crate::objects::{Object, Objects};
+use crate::observe::{Event, Observer, client_ip};
+use crate::rpc::{self, Call, Credential, Parsed, Refused};
+use crate::sys::Stat;
+use crate::tree::Tree;
+use crate::xdr::{Writer, XdrError};
+use crate::{mount, ops};
+
+/// Locks that make "attributes before, change, attributes after" one step; by hash of the object.
+const CHANGE_LOCKS: usize = 512;
+/// Exports a session remembers; a client that uses more asks for them again.
+const SESSION_EXPORTS_MAX: usize = 16;
+/// Highest port that only root can call from.
+const PRIVILEGED_PORT_MAX: u16 = 1023;
+
+/// What the engine needs to start.
+pub struct EngineConfig {
+    /// Who may mount what.
+    pub exports: Arc<dyn Exports>,
+    /// Hears what happens.
+    pub observer: Arc<dyn Observer>,
+    /// Authenticates file handles; the same over restarts.
+    pub key: HandleKey,
+    /// Write verifier: different in every run, so that clients send lost unstable writes again.
+    pub verifier: u64,
+    /// Most objects kept open.
+    pub open_objects_max: usize,
+}
+
+/// The NFS and MOUNT programs.
+pub struct Engine {
+    pub(crate) exports: Arc<dyn Exports>,
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) key: HandleKey,
+    pub(crate) verifier: std::sync::atomic::AtomicU64,
+    pub(crate) objects: Objects,
+    pub(crate) mounts: mount::MountList,
+    pub(crate) replies: ReplyCache,
+    trees: Mutex<HashMap<ExportId, Arc<Tree>>>,
+    change_locks: Vec<Mutex<()>>,
+}
+
+/// What the engine remembers of one connection (or of one UDP client for one call).
+pub struct Session {
+    /// Where calls come from and replies go.
+    pub client: SocketAddr,
+    /// Whether replies must fit into a datagram.
+    pub datagram: bool,
+    known: Mutex<Vec<Known>>,
+}
+
+#[derive(Clone)]
+struct Known {
+    generation: u64,
+    export: Arc<Export>,
+    tree: Arc<Tree>,
+}
+
+impl Session {
+    /// A session that has seen nothing yet.
+    pub fn new(client: SocketAddr, datagram: bool) -> Self {
+        Self { client, datagram, known: Mutex::default() }
+    }
+
+    /// Most bytes of one READ or WRITE.
+    pub fn io_bytes_max(&self) -> u32 {
+        if self.datagram { IO_BYTES_MAX_UDP } else { IO_BYTES_MAX }
+    }
+}
+
+/// Bytes of an open file that belong behind the head of a reply.
+#[derive(Debug, Clone)]
+pub struct FileTail {
+    /// The file, its reader open.
+    pub object: Arc<Object>,
+    /// First byte.
+    pub offset: u64,
+    /// Number of bytes. If the file has become shorter meanwhile, zeros take their place.
+    pub len: u32,
+}
+
+/// One reply.
+#[derive(Debug, Clone, Default)]
+pub struct Reply {
+    /// The bytes, without record mark.
+    pub head: Vec<u8>,
+    /// What follows them, and is followed by XDR padding.
+    pub tail: Option<FileTail>,
+}
+
+/// Bytes kept free at the start of [`Reply::head`] for the record mark of stream transports.
+pub const RECORD_MARK_BYTES: usize = 4;
+
+/// What became of a record.
+#[derive(Debug)]
+pub enum Answer {
+    /// Send this.
+    Reply(Reply),
+    /// Send nothing: it was no call, or the same call is being worked on.
+    Silence,
+}
+
+impl Engine {
+    /// An engine that has served nobody yet.
+    pub fn new(config: EngineConfig) -> Self {
+        Self {
+            exports: config.exports,
+            observer: config.observer,
+            key: config.key,
+            verifier: config.verifier.into(),
+            objects: Objects::new(config.open_objects_max),
+            mounts: mount::MountList::default(),
+            replies: ReplyCache::new(),
+            trees: Mutex::default(),
+            change_locks: (0..CHANGE_LOCKS).map(|_| Mutex::default()).collect(),
+        }
+    }
+
+    /// Answers one record. `buffer` is recycled memory for the reply.
+    pub fn call(&self, session: &Session, record: &[u8], buffer: Vec<u8>) -> Answer {
+        let mut out = Writer::onto(buffer);
+        out.truncate(0);
+        out.u32(0); // room for the record mark
+        let call = match rpc::parse_call(record) {
+            Parsed::Call(call) => call,
+            Parsed::Nonsense => return Answer::Silence,
+            Parsed::Refused(xid, why) => {
+                rpc::refuse(&mut out, xid, why);
+                return Answer::Reply(Reply { head: out.into_bytes(), tail: None });
+            }
+        };
+        if !(call.program == nfs3::PROGRAM && ops::is_once_only(call.procedure)) {
+            return Answer::Reply(self.dispatch(session, call, out));
+        }
+        let key = drc::Key::of(client_ip(session.client), &call, record);
+        match self.replies.begin(key) {
+            drc::Seen::Never => {
+                let reply = self.dispatch(session, call, out);
+                self.replies.finish(&key, &reply.head);
+                Answer::Reply(reply)
+            }
+            drc::Seen::Answered(head) => Answer::Reply(Reply { head, tail: None }),
+            drc::Seen::Working => Answer::Silence,
+        }
+    }
+
+    fn dispatch(&self, session: &Session, call: Call<'_>, mut out: Writer) -> Reply {
+        let xid = call.xid;
+        rpc::accept(&mut out, xid);
+        let cx = Cx {
+            engine: self,
+            session,
+            credential: call.credential,
+            refused: Cell::new(None),
+            tail: Cell::new(None),
+        };
+        let mut args = call.args;
+        let done = match (call.program, call.version) {
+            _ if matches!(cx.credential, Credential::Other(_)) => Err(Refused::RejectedCredential),
+            (nfs3::PROGRAM, 3) => ops::run(&cx, call.procedure, &mut args, &mut out),
+            (nfs3::PROGRAM, _) => Err(Refused::ProgramMismatch(3, 3)),
+            (mount::PROGRAM, 1 | 3) => mount::run(&cx, call.version, call.procedure, &mut args, &mut out),
+            (mount::PROGRAM, _) => Err(Refused::ProgramMismatch(1, 3)),
+            _ => Err(Refused::ProgramUnavailable),
+        };
+        let refused = done.err().or(cx.refused.get());
+        if let Some(why) = refused {
+            if matches!(why, Refused::TooWeak | Refused::RejectedCredential) {
+                self.observer.event(session.client, Event::CredentialRefused);
+            }
+            out.truncate(RECORD_MARK_BYTES);
+            rpc::refuse(&mut out, xid, why);
+        }
+        let tail = if refused.is_none() { cx.tail.take() } else { None };
+        Reply { head: out.into_bytes(), tail }
+    }
+
+    /// To be called every few seconds: closes files that nobody has asked for since the last call.
+    pub fn tidy(&self) {
+        self.objects.rotate();
+    }
+
+    /// The export ready to serve; opened if it is not, or if its directory has been replaced.
+    pub(crate) fn tree(&self, export: &Export) -> Result<Arc<Tree>, Status> {
+        let mut trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tree) = trees.get(&export.id)
+            && tree.is_current(export)
+        {
+            return Ok(tree.clone());
+        }
+        cred::as_server()?;
+        let tree = Arc::new(Tree::open(export)?);
+        trees.insert(export.id, tree.clone());
+        Ok(tree)
+    }
+
+    /// Holds off other changes of the same object through this server.
+    pub(crate) fn change_lock(&self, stat: &Stat) -> Option<MutexGuard<'_, ()>> {
+        let lock = self.change_locks.get(change_lock_index(stat))?;
+        Some(lock.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The same for two objects at once.
+    pub(crate) fn change_locks(&self, a: &Stat, b: &Stat) -> [Option<MutexGuard<'_, ()>>; 2] {
+        let (a_index, b_index) = (change_lock_index(a), change_lock_index(b));
+        match a_index.cmp(&b_index) {
+            std::cmp::Ordering::Less => [self.change_lock(a), self.change_lock(b)],
+            std::cmp::Ordering::Equal => [self.change_lock(a), None],
+            std::cmp::Ordering::Greater => [self.change_lock(b), self.change_lock(a)],
+        }
+    }
+}
+
+fn change_lock_index(stat: &Stat) -> usize {
+    let mixed = (stat.ino ^ stat.dev.rotate_left(17)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    usize::try_from(mixed).unwrap_or(0) % CHANGE_LOCKS
+}
+
+/// One call while it is carried out.
+pub(crate) struct Cx<'a> {
+    pub engine: &'a Engine,
+    pub session: &'a Session,
+    pub credential: Credential,
+    /// Set when the whole call must be refused at the RPC level.
+    pub refused: Cell<Option<Refused>>,
+    /// Set by READ when file data are to follow the reply.
+    pub tail: Cell<Option<FileTail>>,
+}
+
+/// An object, and how the caller may look at it.
+#[derive(Clone)]
+pub(crate) struct Target {
+    pub object: Arc<Object>,
+    pub tree: Arc<Tree>,
+    pub identity: Identity,
+}
+
+/// Decoding the arguments fails as a whole (GARBAGE_ARGS); anything later is a status in the results.
+pub(crate) type Decoded<T = ()> = Result<T, XdrError>;
+
+impl Cx<'_> {
+    /// Turns a handle into an open object that this caller may use.
+    pub fn open(&self, handle: &FileHandle) -> Result<Target, Status> {
+        let cached = self.engine.objects.get(handle);
+        let export_id = match &cached {
+            Some(object) => object.region.export,
+            None => self.prove(handle)?,
+        };
+        let known = self.export(export_id)?;
+        let identity = self.identity(&known.export)?;
+        let object = match cached.filter(|o| still_of(o, &known.tree)) {
+            Some(object) => object,
+            None => self.open_anew(handle, &known.tree)?,
+        };
+        Ok(Target { object, tree: known.tree, identity })
+    }
+
+    fn prove(&self, handle: &FileHandle) -> Result<ExportId, Status> {
+        match handle.open(&self.engine.key) {
+            Some(opened) => Ok(opened.export),
+            None => {
+                self.event(Event::ForgedHandle);
+                Err(Status::BadHandle)
+            }
+        }
+    }
+
+    fn open_anew(&self, handle: &FileHandle, tree: &Tree) -> Result<Arc<Object>, Status> {
+        let opened = handle.open(&self.engine.key).ok_or(Status::BadHandle)?;
+        let region = tree.region(opened.region).ok_or(Status::Stale)?;
+        cred::as_server()?;
+        let found = region.open_object(&self.engine.key, &opened);
+        if found.as_ref().err() == Some(&Status::Stale) {
+            self.event(Event::Stale { export: opened.export });
+        }
+        let (fd, path) = found?;
+        let object = Arc::new(Object::new(*handle, region.clone(), path, None, fd));
+        self.engine.objects.insert(object.clone());
+        Ok(object)
+    }
+
+    /// The export of that id as this client may use it, from the session's memory if nothing changed.
+    fn export(&self, id: ExportId) -> Result<Known, Status> {
+        let generation = self.engine.exports.generation();
+        let mut known = self.session.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(k) = known.iter().find(|k| k.export.id == id && k.generation == generation) {
+            return Ok(k.clone());
+        }
+        known.retain(|k| k.export.id != id);
+        drop(known);
+        let export = self.engine.exports.by_id(client_ip(self.session.client), id).map_err(|why| {
+            self.event(Event::HandleRefused { export: id, reason: why.reason().to_owned() });
+            Status::Access
+        })?;
+        self.remember(generation, export)
+    }
+
+    /// Opens an export for this session.
+    pub fn admit(&self, export: Arc<Export>) -> Result<Arc<Tree>, Status> {
+        let generation = self.engine.exports.generation();
+        Ok(self.remember(generation, export)?.tree)
+    }
+
+    fn remember(&self, generation: u64, export: Arc<Export>) -> Result<Known, Status> {
+        let tree = self.engine.tree(&export)?;
+        let fresh = Known { generation, export, tree };
+        let mut known = self.session.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|k| k.export.id != fresh.export.id);
+        if known.len() >= SESSION_EXPORTS_MAX {
+            known.remove(0);
+        }
+        known.push(fresh.clone());
+        Ok(fresh)
+    }
+
+    /// Who the caller is in `export`, or a refusal of the credentials.
+    pub fn identity(&self, export: &Export) -> Result<Identity, Status> {
+        if export.require_privileged_port && self.session.client.port() > PRIVILEGED_PORT_MAX {
+            self.event(Event::HandleRefused {
+                export: export.id,
+                reason: "called from an unprivileged port".to_owned(),
+            });
+            return Err(Status::Access);
+        }
+        if self.credential == Credential::None && !export.allow_auth_none {
+            self.refused.set(Some(Refused::TooWeak));
+            return Err(Status::Access);
+        }
+        Ok(Identity::of(&self.credential, export.squash))
+    }
+
+    /// Tells the observer.
+    pub fn event(&self, event: Event) {
+        self.engine.observer.event(self.session.client, event);
+    }
+
+    /// Keeps a just found object open and returns what to call it by.
+    pub fn adopt(&self, object: Object) -> Arc<Object> {
+        let object = Arc::new(object);
+        self.engine.objects.insert(object.clone());
+        object
+    }
+}
+
+impl Target {
+    /// Lets the calling thread act as the caller from here on.
+    pub fn act(&self) -> Result<(), Status> {
+        self.identity.assume()
+    }
+
+    /// Attributes of the object now.
+    pub fn attributes(&self) -> Result<nfs3::Attributes, Status> {
+        Ok(self.tree.attributes(&self.object, self.object.stat()?))
+    }
+
+    /// The object as seen by the same caller in the same export.
+    pub fn sibling(&self, object: Arc<Object>) -> Target {
+        Target { object, ..self.clone() }
+    }
+
+    /// Refuses changes where the region is read-only.
+    pub fn changeable(&self) -> Result<(), Status> {
+        match self.object.region.access {
+            crate::export::Access::ReadOnly => Err(Status::RoFs),
+            crate::export::Access::ReadWrite => Ok(()),
+        }
+    }
+}
+
+fn still_of(object: &Object, tree: &Tree) -> bool {
+    tree.region(object.region.id).is_some_and(|r| Arc::ptr_eq(r, &object.region))
+}

@@ -1,0 +1,75 @@
+//! What the engine tells the rest of the appliance while it works.
+//!
+//! Events are facts for the timeline and the log, not control flow: an observer returns nothing and must
+//! be quick (it runs on the worker thread that answers the node). Repeated refusals of one client are
+//! reported each time; thinning them out is the reader's business.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::export::ExportId;
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A client mounted `path`.
+    Mounted {
+        /// The mount path as asked for.
+        path: String,
+        /// The export it led to.
+        export: ExportId,
+    },
+    /// A client unmounted `path`.
+    Unmounted {
+        /// The mount path as stated.
+        path: String,
+    },
+    /// A MOUNT was refused.
+    MountRefused {
+        /// The mount path as asked for.
+        path: String,
+        /// Why, in words.
+        reason: String,
+    },
+    /// A handle was refused: its export is not (or no longer) for this client.
+    HandleRefused {
+        /// The export the handle names.
+        export: ExportId,
+        /// Why, in words.
+        reason: String,
+    },
+    /// A handle names a file that does not exist any more.
+    Stale {
+        /// The export the handle names.
+        export: ExportId,
+    },
+    /// A handle that was not made by this server, or was damaged.
+    ForgedHandle,
+    /// A call with credentials that the export does not accept.
+    CredentialRefused,
+    /// A connection was closed by us, for the reason given.
+    Dropped {
+        /// Why, in words.
+        reason: &'static str,
+    },
+}
+
+/// Receives [`Event`]s.
+pub trait Observer: Send + Sync + 'static {
+    /// `client` is the address the call came from.
+    fn event(&self, client: SocketAddr, event: Event);
+}
+
+/// Writes events to the log and nothing else.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct LogObserver;
+
+impl Observer for LogObserver {
+    fn event(&self, client: SocketAddr, event: Event) {
+        tracing::info!(%client, ?event, "nfs");
+    }
+}
+
+/// The address events and exports go by: IPv4 clients of a dual-stack socket appear as IPv4.
+pub fn client_ip(addr: SocketAddr) -> IpAddr {
+    addr.ip().to_canonical()
+}

@@ -1,0 +1,183 @@
+//! A region: one real directory tree (or single file), and file handles into it.
+//!
+//! Every export has region 0, its own tree; overlay substitutes are further regions. A region works on a
+//! private clone of the mount its root lies on where the kernel allows that (CAP_SYS_ADMIN): nothing
+//! mounted below shows, read-only regions are read-only to the kernel too, device nodes cannot be opened
+//! and access times do not change. Elsewhere it works on the plain directory and refuses to cross mounts.
+//!
+//! File handles are the kernel's where the file system has them. Where it has none (overlayfs, some FUSE)
+//! they are paths, see [`crate::pathname`], with that module's limits.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+use crate::export::{Access, ExportId};
+use crate::handle::{FileHandle, HandleKey, Kind, OBJECT_BYTES_MAX, Opened};
+use crate::nfs3::Status;
+use crate::pathname::PathNames;
+use crate::sys::{self, Stat};
+
+/// Most levels `..` is followed upwards to prove that a directory lies in its region.
+const DEPTH_MAX: usize = 1024;
+
+/// One real tree that is being served.
+#[derive(Debug)]
+pub struct Region {
+    /// The export it belongs to.
+    pub export: ExportId,
+    /// Number within the export; 0 is the export's own tree.
+    pub id: u32,
+    /// Whether it may be changed.
+    pub access: Access,
+    /// What the root was when the region was opened.
+    pub root_stat: Stat,
+    root: OwnedFd,
+    mount: OwnedFd,
+    /// Present if the file system has no handles of its own.
+    names: Option<PathNames>,
+}
+
+impl Region {
+    /// Opens the tree at `path`.
+    pub fn open(export: ExportId, id: u32, path: &Path, access: Access) -> Result<Self, Errno> {
+        let root = match sys::clone_mount(path, access == Access::ReadOnly) {
+            Ok(clone) => clone,
+            Err(Errno::PERM | Errno::NOSYS | Errno::INVAL | Errno::ACCESS) => sys::open_path(path)?,
+            Err(other) => return Err(other),
+        };
+        let root_stat = sys::stat(root.as_fd(), c"")?;
+        let mount = match () {
+            () if root_stat.is_dir() => sys::reopen(root.as_fd(), OFlags::RDONLY | OFlags::DIRECTORY)?,
+            () if root_stat.is_file() => sys::reopen(root.as_fd(), OFlags::RDONLY)?,
+            () => root.try_clone().map_err(|_| Errno::MFILE)?,
+        };
+        let names = match kernel_handles_work(root.as_fd(), mount.as_fd()) {
+            true => None,
+            false => Some(PathNames::default()),
+        };
+        Ok(Self { export, id, access, root_stat, root, mount, names })
+    }
+
+    /// The root, O_PATH.
+    pub fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
+    /// Whether handles are paths, so that objects must remember theirs.
+    pub fn uses_paths(&self) -> bool {
+        self.names.is_some()
+    }
+
+    /// Whether this is the region's root.
+    pub fn is_root(&self, stat: &Stat) -> bool {
+        (stat.dev, stat.ino) == (self.root_stat.dev, self.root_stat.ino)
+    }
+
+    /// The handle of `name` below `dir`, or of `dir` itself when `name` is empty. `path` is the object's
+    /// path in the region; it is looked at only where handles are paths. `stat` is the object's.
+    pub fn handle(
+        &self,
+        key: &HandleKey,
+        dir: BorrowedFd<'_>,
+        name: &CStr,
+        path: Option<&Path>,
+        stat: &Stat,
+    ) -> Result<FileHandle, Status> {
+        if let Some(names) = &self.names {
+            let object = names.name(key, path.ok_or(Status::ServerFault)?, stat.ino)?;
+            return FileHandle::seal(key, self.export, self.id, Kind::Path, &object)
+                .ok_or(Status::NameTooLong);
+        }
+        let kernel = sys::name_to_handle(dir, name)?;
+        let handle_type = u8::try_from(kernel.handle_type).map_err(|_| Status::NotSupp)?;
+        FileHandle::seal(key, self.export, self.id, Kind::Kernel(handle_type), kernel.bytes())
+            .ok_or(Status::NotSupp)
+    }
+
+    /// Opens the object of a proven handle, O_PATH. The calling thread must act as the server.
+    pub fn open_object(
+        &self,
+        key: &HandleKey,
+        handle: &Opened<'_>,
+    ) -> Result<(OwnedFd, Option<PathBuf>), Status> {
+        match (handle.kind, &self.names) {
+            (Kind::Kernel(handle_type), None) => {
+                match sys::open_handle(self.mount.as_fd(), handle_type, handle.object) {
+                    Ok(fd) => Ok((fd, None)),
+                    // What file systems say for inode numbers that are out of range or reused.
+                    Err(Errno::NOENT | Errno::INVAL) => Err(Status::Stale),
+                    Err(other) => Err(other.into()),
+                }
+            }
+            (Kind::Path, Some(names)) => {
+                let path = names.find(key, self.root(), handle.object)?;
+                let fd = self.open_relative(&path).map_err(|_| Status::Stale)?;
+                if sys::stat(fd.as_fd(), c"")?.ino != PathNames::inode(handle.object) {
+                    return Err(Status::Stale);
+                }
+                Ok((fd, Some(path)))
+            }
+            // The tree has moved to a file system of the other sort.
+            _ => Err(Status::Stale),
+        }
+    }
+
+    /// Opens a path below the root without following links; empty is the root.
+    pub fn open_relative(&self, path: &Path) -> Result<OwnedFd, Errno> {
+        match path.as_os_str().is_empty() {
+            true => self.root.try_clone().map_err(|_| Errno::MFILE),
+            false => sys::open_beneath(self.root(), path),
+        }
+    }
+
+    /// The parent of directory `dir`. The root is its own parent, and a directory that is not below the
+    /// root (moved away by hand) has none.
+    pub fn parent(&self, dir: BorrowedFd<'_>, stat: &Stat) -> Result<OwnedFd, Status> {
+        if self.is_root(stat) {
+            return dir.try_clone_to_owned().map_err(|_| Status::Jukebox);
+        }
+        let up = |from: BorrowedFd<'_>| {
+            let flags = OFlags::PATH | OFlags::CLOEXEC;
+            // The kernel has its own refusal for what lies outside of the mount.
+            rustix::fs::openat(from, c"..", flags, rustix::fs::Mode::empty()).map_err(|_| Status::Stale)
+        };
+        let parent = up(dir)?;
+        let mut at = parent.try_clone().map_err(|_| Status::Jukebox)?;
+        let mut below = (stat.dev, stat.ino);
+        for _ in 0..DEPTH_MAX {
+            let here = sys::stat(at.as_fd(), c"")?;
+            if self.is_root(&here) {
+                return Ok(parent);
+            }
+            if here.dev != stat.dev || (here.dev, here.ino) == below {
+                break;
+            }
+            below = (here.dev, here.ino);
+            at = up(at.as_fd())?;
+        }
+        Err(Status::Stale)
+    }
+
+    /// Tells path handles that an object has moved. Nothing to do for kernel handles.
+    pub fn renamed(&self, key: &HandleKey, from: &Path, to: &Path) {
+        if let Some(names) = &self.names {
+            names.renamed(key, from, to);
+        }
+    }
+
+    /// Free space and inodes.
+    pub fn space(&self) -> Result<rustix::fs::StatVfs, Errno> {
+        rustix::fs::fstatvfs(&self.mount)
+    }
+}
+
+/// Not every file system that makes handles opens them again, and opening needs a capability.
+fn kernel_handles_work(root: BorrowedFd<'_>, mount: BorrowedFd<'_>) -> bool {
+    let Ok(handle) = sys::name_to_handle(root, c"") else { return false };
+    let Ok(handle_type) = u8::try_from(handle.handle_type) else { return false };
+    handle.bytes().len() <= OBJECT_BYTES_MAX && sys::open_handle(mount, handle_type, handle.bytes()).is_ok()
+}

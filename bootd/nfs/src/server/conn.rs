@@ -1,0 +1,362 @@
+//! One TCP connection: calls in, replies out, each at the pace of the slower side.
+//!
+//! Several workers may work for one connection: one reads and cuts records, any execute them, and at most
+//! one at a time writes (whoever comes while it writes only queues its reply). Nothing here blocks on the
+//! network. A client that does not take its replies stops being read from; its memory is bounded by
+//! [`CALLS_MAX`] and [`REPLY_BYTES_MAX`].
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::net::TcpStream;
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustix::event::epoll::EventFlags;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
+
+use crate::engine::{FileTail, RECORD_MARK_BYTES, Reply, Session};
+use crate::record::{Record, RecordError, Records};
+
+/// Most calls of one connection that are waiting, running or not yet answered on the wire.
+pub const CALLS_MAX: usize = 64;
+/// Most bytes of replies that wait for a slow client (file data not counted: they stay in the file).
+pub const REPLY_BYTES_MAX: usize = 4 << 20;
+/// Most bytes taken from one connection before its calls are carried out.
+const VISIT_BYTES_MAX: usize = 2 << 20;
+/// Most pieces given to the kernel in one write.
+const PIECES_MAX: usize = 64;
+const LAST_FRAGMENT: u32 = 0x8000_0000;
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// NFS and MOUNT.
+    Nfs,
+    /// The port mapper.
+    Portmap,
+}
+
+/// Calls received and not begun.
+#[derive(Debug, Default)]
+pub struct Input {
+    records: Records,
+    /// Whole calls, oldest first.
+    pub pending: VecDeque<Record>,
+}
+
+#[derive(Debug)]
+struct Piece {
+    head: Vec<u8>,
+    sent: usize,
+    tail: Option<Tail>,
+}
+
+/// File data behind a head: so much from the file, then so many zeros.
+#[derive(Debug)]
+struct Tail {
+    file: FileTail,
+    zeros: u32,
+}
+
+#[derive(Debug, Default)]
+struct Output {
+    queue: VecDeque<Piece>,
+    bytes: usize,
+    /// A worker is writing, or the socket is full and will wake one.
+    busy: bool,
+}
+
+#[derive(Debug, Default)]
+struct Interest {
+    readable: bool,
+    writable: bool,
+}
+
+/// What reading found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Received {
+    /// There may be calls, and nothing more to read for now.
+    Drained,
+    /// There may be calls, and perhaps more to read.
+    More,
+    /// The peer has closed or failed.
+    Closed,
+    /// The peer does not speak RPC.
+    Nonsense(RecordError),
+}
+
+/// One connection.
+pub struct Conn {
+    /// Its name in the poll set.
+    pub token: u64,
+    /// What it is for.
+    pub service: Service,
+    /// What the engine remembers of it.
+    pub session: Session,
+    /// Calls not begun.
+    pub input: Mutex<Input>,
+    /// Set once; workers then leave it alone.
+    pub closed: AtomicBool,
+    /// Monitor ticks at the last progress in either direction.
+    pub progress: AtomicU64,
+    stream: TcpStream,
+    output: Mutex<Output>,
+    interest: Mutex<Interest>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Conn {
+    /// A connection that nothing was read from yet.
+    pub fn new(token: u64, service: Service, session: Session, stream: TcpStream, tick: u64) -> Self {
+        Self {
+            token,
+            service,
+            session,
+            stream,
+            input: Mutex::default(),
+            output: Mutex::default(),
+            interest: Mutex::default(),
+            closed: AtomicBool::new(false),
+            progress: AtomicU64::new(tick),
+        }
+    }
+
+    /// The socket.
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// Receives what is there and cuts it into calls.
+    pub fn receive(&self) -> Received {
+        let mut input = lock(&self.input);
+        let mut visit_bytes = 0;
+        loop {
+            if input.pending.len() >= CALLS_MAX || visit_bytes >= VISIT_BYTES_MAX {
+                return Received::More;
+            }
+            let room = input.records.room();
+            let asked = room.capacity() - room.len();
+            let spare = rustix::buffer::spare_capacity(room);
+            let got = match rustix::net::recv(&self.stream, spare, RecvFlags::DONTWAIT) {
+                Ok((0, _)) => return Received::Closed,
+                Ok((got, _)) => got,
+                Err(Errno::AGAIN) => {
+                    input.records.shrink();
+                    return Received::Drained;
+                }
+                Err(Errno::INTR) => continue,
+                Err(_) => return Received::Closed,
+            };
+            visit_bytes += got;
+            loop {
+                match input.records.next_record() {
+                    Ok(Some(record)) => input.pending.push_back(record),
+                    Ok(None) => break,
+                    Err(why) => return Received::Nonsense(why),
+                }
+            }
+            // A short answer means that the socket is empty; asking again would cost a call to learn it.
+            if got < asked && !input.pending.is_empty() {
+                return Received::Drained;
+            }
+        }
+    }
+
+    /// Whether a call has begun to arrive and the rest has not come.
+    pub fn is_mid_record(&self) -> bool {
+        self.input.try_lock().is_ok_and(|input| input.records.in_the_middle())
+    }
+
+    /// The next call to carry out, and whether more wait; none while the client does not take replies.
+    pub fn next_call(&self) -> Option<(Record, bool)> {
+        if self.is_clogged() {
+            return None;
+        }
+        let mut input = lock(&self.input);
+        let record = input.pending.pop_front()?;
+        Some((record, !input.pending.is_empty()))
+    }
+
+    /// Whether so many replies wait that no more calls are begun.
+    pub fn is_clogged(&self) -> bool {
+        let output = lock(&self.output);
+        output.bytes > REPLY_BYTES_MAX || output.queue.len() > CALLS_MAX
+    }
+
+    /// Whether replies wait for the client.
+    pub fn is_unsent(&self) -> bool {
+        !lock(&self.output).queue.is_empty()
+    }
+
+    /// Whether calls wait to be carried out.
+    pub fn has_calls(&self) -> bool {
+        !lock(&self.input).pending.is_empty()
+    }
+
+    /// Queues a reply.
+    pub fn queue(&self, mut reply: Reply) {
+        let tail = reply.tail.map(|file| Tail { zeros: file.len.wrapping_neg() & 3, file });
+        let tail_len = tail.as_ref().map_or(0, |t| t.file.len + t.zeros);
+        let body = reply.head.len().saturating_sub(RECORD_MARK_BYTES);
+        let mark = (u32::try_from(body).unwrap_or(0) + tail_len) | LAST_FRAGMENT;
+        if let Some(slot) = reply.head.first_chunk_mut::<RECORD_MARK_BYTES>() {
+            *slot = mark.to_be_bytes();
+        }
+        let mut output = lock(&self.output);
+        output.bytes += reply.head.len();
+        output.queue.push_back(Piece { head: reply.head, sent: 0, tail });
+    }
+
+    /// Sends queued replies until all are gone (`Ok(true)`) or the socket is full (`Ok(false)`, and the
+    /// poll set must say when it is not). Does nothing while another worker sends.
+    pub fn flush(&self, woken: bool) -> io::Result<bool> {
+        {
+            let mut output = lock(&self.output);
+            if !woken && (output.busy || output.queue.is_empty()) {
+                return Ok(true);
+            }
+            output.busy = true;
+        }
+        loop {
+            let mut batch = {
+                let mut output = lock(&self.output);
+                if output.queue.is_empty() {
+                    output.busy = false;
+                    return Ok(true);
+                }
+                std::mem::take(&mut output.queue)
+            };
+            let sent = self.send_batch(&mut batch);
+            let mut output = lock(&self.output);
+            while let Some(piece) = batch.pop_back() {
+                output.queue.push_front(piece);
+            }
+            output.bytes = output.queue.iter().map(|p| p.head.len()).sum();
+            match sent {
+                Ok(true) => (),
+                Ok(false) => return Ok(false), // busy stays set: the poll set wakes the next sender
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    fn send_batch(&self, batch: &mut VecDeque<Piece>) -> Result<bool, Errno> {
+        while !batch.is_empty() {
+            let sent = match batch.front_mut() {
+                Some(Piece { head, sent, tail: Some(tail) }) if *sent >= head.len() => self.send_tail(tail),
+                _ => self.send_heads(batch),
+            };
+            match sent {
+                Ok(()) => (),
+                Err(Errno::AGAIN) => return Ok(false),
+                Err(Errno::INTR) => continue,
+                Err(other) => return Err(other),
+            }
+            while batch.front().is_some_and(Piece::is_done) {
+                batch.pop_front();
+            }
+        }
+        Ok(true)
+    }
+
+    /// Sends heads up to and including the first one with file data behind it.
+    fn send_heads(&self, batch: &mut VecDeque<Piece>) -> Result<(), Errno> {
+        let mut pieces = Vec::with_capacity(batch.len().min(PIECES_MAX));
+        let mut flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        for piece in batch.iter().take(PIECES_MAX) {
+            pieces.push(IoSlice::new(piece.head.get(piece.sent..).unwrap_or_default()));
+            if piece.tail.is_some() {
+                flags |= SendFlags::MORE;
+                break;
+            }
+        }
+        let mut none = SendAncillaryBuffer::default();
+        let mut left = rustix::net::sendmsg(&self.stream, &pieces, &mut none, flags)?;
+        drop(pieces);
+        for piece in batch.iter_mut() {
+            let now = left.min(piece.head.len() - piece.sent);
+            piece.sent += now;
+            left -= now;
+            if left == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the kernel send file data; zeros where the file has become shorter, because the length of the
+    /// record is already on the wire.
+    fn send_tail(&self, tail: &mut Tail) -> Result<(), Errno> {
+        const ZEROS: [u8; 4096] = [0; 4096];
+        if tail.file.len > 0 {
+            let reader = tail.file.object.reader().map_err(|_| Errno::IO)?;
+            let wanted = usize::try_from(tail.file.len).unwrap_or(0);
+            let mut offset = tail.file.offset;
+            let sent = rustix::fs::sendfile(&self.stream, reader, Some(&mut offset), wanted)?;
+            tail.file.offset = offset;
+            match u32::try_from(sent).unwrap_or(0) {
+                0 => tail.zeros += std::mem::take(&mut tail.file.len),
+                sent => tail.file.len -= sent.min(tail.file.len),
+            }
+            return Ok(());
+        }
+        let zeros = usize::try_from(tail.zeros).unwrap_or(0).min(ZEROS.len());
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let sent = rustix::net::send(&self.stream, ZEROS.get(..zeros).unwrap_or_default(), flags)?;
+        tail.zeros -= u32::try_from(sent).unwrap_or(0).min(tail.zeros);
+        Ok(())
+    }
+
+    /// What the poll set shall wait for besides what it waits for already. The registration fires once.
+    pub fn want(&self, readable: bool, writable: bool, poll: &super::poll::Poll) -> io::Result<()> {
+        let mut interest = lock(&self.interest);
+        let before = (interest.readable, interest.writable);
+        interest.readable |= readable;
+        interest.writable |= writable;
+        match before == (interest.readable, interest.writable) {
+            true => Ok(()),
+            false => self.arm(&interest, poll),
+        }
+    }
+
+    /// Takes note of what has fired and arms the rest again.
+    pub fn fired(&self, events: EventFlags, poll: &super::poll::Poll) -> io::Result<(bool, bool)> {
+        let failed = events.intersects(EventFlags::ERR | EventFlags::HUP);
+        let mut interest = lock(&self.interest);
+        let readable = interest.readable && (failed || events.contains(EventFlags::IN));
+        let writable = interest.writable && (failed || events.contains(EventFlags::OUT));
+        interest.readable &= !readable;
+        interest.writable &= !writable;
+        if interest.readable || interest.writable {
+            self.arm(&interest, poll)?;
+        }
+        Ok((readable, writable))
+    }
+
+    fn arm(&self, interest: &Interest, poll: &super::poll::Poll) -> io::Result<()> {
+        let mut flags = EventFlags::ONESHOT;
+        flags.set(EventFlags::IN, interest.readable);
+        flags.set(EventFlags::OUT, interest.writable);
+        poll.change(self.stream.as_fd(), self.token, flags)
+    }
+
+    /// Ends the connection in both directions; the descriptor closes when the last worker lets go.
+    pub fn close(&self) -> bool {
+        let first = !self.closed.swap(true, Ordering::Relaxed);
+        if first {
+            let _ = self.stream.shutdown(std::net::Shutdown::Both);
+        }
+        first
+    }
+}
+
+impl Piece {
+    fn is_done(&self) -> bool {
+        self.sent >= self.head.len() && self.tail.as_ref().is_none_or(|t| t.file.len + t.zeros == 0)
+    }
+}

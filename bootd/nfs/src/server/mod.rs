@@ -1,0 +1,339 @@
+//! The thin shell around the engine: sockets, threads, time, and the files of the data directory.
+//!
+//! [`serve`] binds everything before it returns, so its caller can say "ready" at once. What fails while
+//! starting is one [`ServeError`]; afterwards nothing ends the service but its shutdown.
+
+mod conn;
+mod poll;
+mod worker;
+
+use std::future::Future;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use thiserror::Error;
+
+use crate::cred;
+use crate::engine::{Engine, EngineConfig};
+use crate::export::Exports;
+use crate::handle::HandleKey;
+use crate::observe::Observer;
+use crate::portmap::Ports;
+use crate::sys;
+use conn::Service;
+use worker::{Endpoint, Shared};
+
+pub use conn::{CALLS_MAX, REPLY_BYTES_MAX};
+pub use worker::{CONNECTIONS_MAX, CONNECTIONS_PER_CLIENT_MAX};
+
+/// File of the handle key within the state directory.
+const KEY_FILE: &str = "nfs-handle.key";
+/// Time between two looks of the monitor.
+const TICK_MS: u64 = 50;
+/// Ticks between two closings of unused files: a file nobody asks for is closed after 10 to 20 s.
+const TIDY_TICKS: u64 = 200;
+/// Ticks after which a client that takes no replies, or does not finish a call it began, is dropped: 120 s.
+const STALLED_TICKS_MAX: u64 = 2400;
+/// Connections waiting to be accepted; a whole cluster may come back at the same moment.
+const BACKLOG: i32 = 4096;
+/// Descriptors left to the rest of the daemon.
+const DESCRIPTORS_RESERVED: u64 = 2048;
+
+/// What to listen on, and how much to use.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// Address to listen on; all by default.
+    pub address: IpAddr,
+    /// Port of NFS and MOUNT; 0 takes a free one. Default 2049.
+    pub nfs_port: u16,
+    /// A port of its own for MOUNT (which stays available on the NFS port too). Default none.
+    pub mount_port: Option<u16>,
+    /// Port of the port mapper. Default 111; none if the machine runs one already.
+    pub portmap_port: Option<u16>,
+    /// Whether to serve datagrams too. Default yes.
+    pub udp: bool,
+    /// Directory for the handle key.
+    pub state_dir: PathBuf,
+    /// Threads at the start. Default 16.
+    pub workers: usize,
+    /// Most threads, reached only while many calls wait for disks. Default 128.
+    pub workers_max: usize,
+    /// Most files kept open between calls. Default 4096; lowered to fit the descriptor limit.
+    pub open_objects_max: usize,
+}
+
+impl ServerConfig {
+    /// The usual ports, with the key in `state_dir`.
+    pub fn new(state_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            address: Ipv4Addr::UNSPECIFIED.into(),
+            nfs_port: 2049,
+            mount_port: None,
+            portmap_port: Some(111),
+            udp: true,
+            state_dir: state_dir.into(),
+            workers: 16,
+            workers_max: 128,
+            open_objects_max: 4096,
+        }
+    }
+
+    /// Free ports on the loopback address and no port mapper, for tests.
+    pub fn loopback(state_dir: impl Into<PathBuf>) -> Self {
+        Self { address: Ipv4Addr::LOCALHOST.into(), nfs_port: 0, portmap_port: None, ..Self::new(state_dir) }
+    }
+}
+
+/// Why the service did not start.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// A socket could not be bound.
+    #[error("cannot listen for {what} on {address}: {source}")]
+    Bind {
+        /// Which service.
+        what: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The handle key could not be read or made.
+    #[error("cannot read or create the file handle key {path}: {source}")]
+    Key {
+        /// The key file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Threads or the poll set could not be made.
+    #[error("cannot start NFS workers: {0}")]
+    Start(#[source] io::Error),
+}
+
+/// A running service. Dropping it stops it.
+pub struct Server {
+    shared: Arc<Shared>,
+    monitor: Option<JoinHandle<()>>,
+    bell: Arc<(Mutex<bool>, Condvar)>,
+}
+
+/// Starts the service; it ends when `shutdown` completes or the returned server is dropped.
+pub async fn serve(
+    config: ServerConfig,
+    exports: Arc<dyn Exports>,
+    observer: Arc<dyn Observer>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<Arc<Server>, ServeError> {
+    let server = Arc::new(Server::start(&config, exports, observer)?);
+    let until = server.clone();
+    tokio::spawn(async move {
+        shutdown.await;
+        until.stop();
+    });
+    Ok(server)
+}
+
+impl Server {
+    /// Binds all sockets and starts the workers.
+    pub fn start(
+        config: &ServerConfig,
+        exports: Arc<dyn Exports>,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self, ServeError> {
+        if !cred::switching() {
+            tracing::warn!("not root: NFS acts as the daemon's own user for everybody");
+        }
+        let (endpoints, ports) = bind_all(config)?;
+        let descriptors = sys::raise_descriptor_limit().saturating_sub(DESCRIPTORS_RESERVED) / 3;
+        let affordable = usize::try_from(descriptors).unwrap_or(usize::MAX);
+        let engine = Engine::new(EngineConfig {
+            exports,
+            observer,
+            key: load_key(&config.state_dir)?,
+            verifier: start_verifier(),
+            open_objects_max: config.open_objects_max.min(affordable),
+        });
+        let shared = Arc::new(Shared::new(engine, endpoints, ports).map_err(ServeError::Start)?);
+        let bell = Arc::new((Mutex::new(false), Condvar::new()));
+        let mut workers = Vec::new();
+        for _ in 0..config.workers.max(2) {
+            workers.push(spawn_worker(&shared).map_err(ServeError::Start)?);
+        }
+        let monitor = Monitor { shared: shared.clone(), workers, workers_max: config.workers_max };
+        let ring = bell.clone();
+        let thread = std::thread::Builder::new().name("nfs-monitor".to_owned());
+        let monitor = thread.spawn(move || monitor.run(&ring)).map_err(ServeError::Start)?;
+        Ok(Self { shared, monitor: Some(monitor), bell })
+    }
+
+    /// The ports in use.
+    pub fn ports(&self) -> Ports {
+        self.shared.ports
+    }
+
+    /// Tells all threads to end after the call they are at. Returns at once.
+    pub fn stop(&self) {
+        self.shared.stopping.store(true, Ordering::Relaxed);
+        self.shared.poll.stop();
+        *self.bell.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.bell.1.notify_all();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+        if let Some(monitor) = self.monitor.take() {
+            let _ = monitor.join();
+        }
+        for conn in self.shared.connections() {
+            conn.close();
+        }
+    }
+}
+
+fn spawn_worker(shared: &Arc<Shared>) -> io::Result<JoinHandle<()>> {
+    let shared = shared.clone();
+    std::thread::Builder::new().name("nfs-worker".to_owned()).spawn(move || shared.work())
+}
+
+/// Looks after time: unused files, stalled clients, calls stuck behind a slow one.
+struct Monitor {
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
+    workers_max: usize,
+}
+
+impl Monitor {
+    fn run(mut self, bell: &(Mutex<bool>, Condvar)) {
+        let mut stopped = bell.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while !*stopped {
+            let tick = Duration::from_millis(TICK_MS);
+            (stopped, _) = bell.1.wait_timeout(stopped, tick).unwrap_or_else(PoisonError::into_inner);
+            self.look();
+        }
+        drop(stopped);
+        for worker in self.workers {
+            let _ = worker.join();
+        }
+    }
+
+    fn look(&mut self) {
+        let now = self.shared.tick.fetch_add(1, Ordering::Relaxed);
+        if now.is_multiple_of(TIDY_TICKS) {
+            self.shared.engine.tidy();
+            self.drop_stalled(now);
+        }
+        let busy = self.shared.busy.load(Ordering::Relaxed);
+        if busy == 0 {
+            return;
+        }
+        for conn in self.shared.connections() {
+            if conn.has_calls() && !conn.is_clogged() {
+                self.shared.enlist(&conn);
+            }
+        }
+        if busy >= self.workers.len() && self.workers.len() < self.workers_max {
+            match spawn_worker(&self.shared) {
+                Ok(worker) => self.workers.push(worker),
+                Err(error) => tracing::warn!(%error, "no further NFS worker"),
+            }
+        }
+    }
+
+    fn drop_stalled(&self, now: u64) {
+        for conn in self.shared.connections() {
+            let idle_ticks = now.saturating_sub(conn.progress.load(Ordering::Relaxed));
+            if idle_ticks > STALLED_TICKS_MAX && (conn.is_unsent() || conn.is_mid_record()) {
+                self.shared.drop_connection(conn.token, "no progress for two minutes");
+            }
+        }
+    }
+}
+
+fn bind_all(config: &ServerConfig) -> Result<(Vec<Endpoint>, Ports), ServeError> {
+    let at = |port| SocketAddr::new(config.address, port);
+    let nfs = bind_tcp("NFS", at(config.nfs_port))?;
+    let nfs_port = nfs.local_addr().map_or(config.nfs_port, |a| a.port());
+    let mut ports = Ports { nfs: nfs_port, nfs_udp: None, mount: nfs_port };
+    let mut endpoints = vec![Endpoint::Tcp(nfs, Service::Nfs)];
+    if config.udp {
+        ports.nfs_udp = Some(nfs_port);
+        endpoints.push(Endpoint::Udp(bind_udp("NFS", at(nfs_port))?, Service::Nfs));
+    }
+    if let Some(port) = config.mount_port.filter(|port| *port != config.nfs_port) {
+        ports.mount = port;
+        endpoints.push(Endpoint::Tcp(bind_tcp("MOUNT", at(port))?, Service::Nfs));
+        endpoints.push(Endpoint::Udp(bind_udp("MOUNT", at(port))?, Service::Nfs));
+    }
+    if let Some(port) = config.portmap_port {
+        endpoints.push(Endpoint::Tcp(bind_tcp("portmap", at(port))?, Service::Portmap));
+        endpoints.push(Endpoint::Udp(bind_udp("portmap", at(port))?, Service::Portmap));
+    }
+    Ok((endpoints, ports))
+}
+
+fn bind_tcp(what: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
+    let bind = || -> io::Result<TcpListener> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        // Without it a restart would wait a minute for the connections of its predecessor.
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        socket.set_nonblocking(true)?;
+        Ok(socket.into())
+    };
+    bind().map_err(|source| ServeError::Bind { what, address, source })
+}
+
+fn bind_udp(what: &'static str, address: SocketAddr) -> Result<UdpSocket, ServeError> {
+    let bind = || -> io::Result<UdpSocket> {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        socket.bind(&address.into())?;
+        socket.set_nonblocking(true)?;
+        Ok(socket.into())
+    };
+    bind().map_err(|source| ServeError::Bind { what, address, source })
+}
+
+/// Different in every run: nanoseconds do not repeat.
+fn start_verifier() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Reads the handle key of the data directory, or makes it at the first start.
+pub fn load_key(state_dir: &Path) -> Result<HandleKey, ServeError> {
+    let path = state_dir.join(KEY_FILE);
+    read_or_make_key(&path).map(HandleKey::new).map_err(|source| ServeError::Key { path, source })
+}
+
+fn read_or_make_key(path: &Path) -> io::Result<[u8; 16]> {
+    match std::fs::read(path) {
+        Ok(bytes) => bytes.try_into().map_err(|_| io::Error::other("it is not 16 bytes long")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let mut key = [0; 16];
+            std::fs::File::open("/dev/urandom")?.read_exact(&mut key)?;
+            // Whole or not at all: a torn key would make every handle stale.
+            let temporary = path.with_extension("new");
+            let mut file = std::fs::OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&temporary)?;
+            file.write_all(&key)?;
+            file.sync_all()?;
+            std::fs::rename(&temporary, path)?;
+            Ok(key)
+        }
+        Err(error) => Err(error),
+    }
+}

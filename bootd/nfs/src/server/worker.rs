@@ -1,0 +1,303 @@
+//! Workers: threads that wait for any socket, carry out what came, and answer.
+//!
+//! A worker that finds a call carries it out itself; no call is handed from thread to thread unless it
+//! may wait for a disk, in which case the rest of its connection is offered to other workers first. File
+//! operations block and act with the caller's ids, which the kernel keeps per thread: that is why these
+//! are threads of our own and not tasks of an async runtime (which would add two hand-overs to each call
+//! of a few microseconds).
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::event::epoll::EventFlags;
+
+use super::conn::{Conn, Received, Service};
+use super::poll::{Poll, STOP, WAKE};
+use crate::engine::{Answer, Engine, RECORD_MARK_BYTES, Reply, Session};
+use crate::observe::{Event, client_ip};
+use crate::portmap::{self, Ports};
+use crate::record::Record;
+use crate::sys;
+
+/// Most connections at once.
+pub const CONNECTIONS_MAX: usize = 16_384;
+/// Most connections of one client address.
+pub const CONNECTIONS_PER_CLIENT_MAX: usize = 64;
+/// Replies gathered before they are sent.
+const GATHER_MAX: usize = 16;
+/// Rounds a worker stays with a connection that keeps sending.
+const ROUNDS_MAX: usize = 16;
+/// Largest datagram.
+const DATAGRAM_BYTES_MAX: usize = 64 << 10;
+/// First token of connections; below are the endpoints.
+const FIRST_CONNECTION: u64 = 1 << 32;
+
+/// A socket that strangers knock on.
+#[derive(Debug)]
+pub enum Endpoint {
+    /// Connections.
+    Tcp(TcpListener, Service),
+    /// Datagrams.
+    Udp(UdpSocket, Service),
+}
+
+/// What all workers share.
+pub struct Shared {
+    /// The protocol.
+    pub engine: Engine,
+    /// The poll set.
+    pub poll: Poll,
+    /// Sockets that are bound.
+    pub endpoints: Vec<Endpoint>,
+    /// What the port mapper says.
+    pub ports: Ports,
+    /// Workers that are carrying something out.
+    pub busy: AtomicUsize,
+    /// Monitor ticks since the start.
+    pub tick: AtomicU64,
+    /// Set when all is to end.
+    pub stopping: AtomicBool,
+    conns: Mutex<HashMap<u64, Arc<Conn>>>,
+    next_token: AtomicU64,
+    run_queue: Mutex<VecDeque<Arc<Conn>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    /// Puts the endpoints into a poll set.
+    pub fn new(engine: Engine, endpoints: Vec<Endpoint>, ports: Ports) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        for (endpoint, token) in endpoints.iter().zip(0..) {
+            poll.add(endpoint.as_fd(), token, EventFlags::IN | EventFlags::ONESHOT)?;
+        }
+        Ok(Self {
+            engine,
+            poll,
+            endpoints,
+            ports,
+            busy: AtomicUsize::new(0),
+            tick: AtomicU64::new(0),
+            stopping: AtomicBool::new(false),
+            conns: Mutex::default(),
+            next_token: AtomicU64::new(FIRST_CONNECTION),
+            run_queue: Mutex::default(),
+        })
+    }
+
+    /// The life of a worker thread.
+    pub fn work(&self) {
+        if let Err(errno) = sys::own_umask() {
+            tracing::warn!(%errno, "no umask of its own for an NFS worker; new files may lack mode bits");
+        }
+        let mut datagram = Vec::new();
+        while !self.stopping.load(Ordering::Relaxed) {
+            let (token, events) = match self.poll.wait() {
+                Ok(Some(event)) => event,
+                Ok(None) => continue,
+                Err(error) => return tracing::error!(%error, "NFS worker cannot wait for sockets"),
+            };
+            self.busy.fetch_add(1, Ordering::Relaxed);
+            // A defect in one call must not take the service from everybody else.
+            let handled = catch_unwind(AssertUnwindSafe(|| self.handle(token, events, &mut datagram)));
+            self.busy.fetch_sub(1, Ordering::Relaxed);
+            if handled.is_err() {
+                self.drop_connection(token, "defect while carrying out a call");
+            }
+        }
+    }
+
+    fn handle(&self, token: u64, events: EventFlags, datagram: &mut Vec<u8>) {
+        match token {
+            STOP => (),
+            WAKE => {
+                if self.poll.take_wake() {
+                    let next = lock(&self.run_queue).pop_front();
+                    next.iter().for_each(|conn| self.carry_on(conn));
+                }
+            }
+            FIRST_CONNECTION.. => {
+                let conn = lock(&self.conns).get(&token).cloned();
+                conn.iter().for_each(|conn| self.attend(conn, events));
+            }
+            _ => {
+                let endpoint = usize::try_from(token).ok().and_then(|i| self.endpoints.get(i));
+                match endpoint {
+                    Some(Endpoint::Tcp(listener, service)) => self.accept(token, listener, *service),
+                    Some(Endpoint::Udp(socket, service)) => self.datagram(token, socket, *service, datagram),
+                    None => (),
+                }
+            }
+        }
+    }
+
+    fn rearm(&self, token: u64, fd: impl AsFd) {
+        if let Err(error) = self.poll.change(fd.as_fd(), token, EventFlags::IN | EventFlags::ONESHOT) {
+            tracing::error!(%error, "an NFS socket cannot be waited on any more");
+        }
+    }
+
+    fn accept(&self, token: u64, listener: &TcpListener, service: Service) {
+        while let Ok((stream, peer)) = listener.accept() {
+            if let Err(reason) = self.admit(stream, peer, service) {
+                self.engine.observer.event(peer, Event::Dropped { reason });
+            }
+        }
+        self.rearm(token, listener);
+    }
+
+    fn admit(&self, stream: TcpStream, peer: SocketAddr, service: Service) -> Result<(), &'static str> {
+        let client = client_ip(peer);
+        let mut conns = lock(&self.conns);
+        let of_client = || conns.values().filter(|c| client_ip(c.session.client) == client).count();
+        if conns.len() >= CONNECTIONS_MAX || of_client() >= CONNECTIONS_PER_CLIENT_MAX {
+            return Err("too many connections");
+        }
+        stream.set_nonblocking(true).map_err(|_| "socket option refused")?;
+        stream.set_nodelay(true).map_err(|_| "socket option refused")?;
+        let token = self.next_token.fetch_add(1, Ordering::Relaxed);
+        let tick = self.tick.load(Ordering::Relaxed);
+        let conn = Arc::new(Conn::new(token, service, Session::new(peer, false), stream, tick));
+        let added = self.poll.add(conn.stream().as_fd(), token, EventFlags::ONESHOT);
+        added.map_err(|_| "poll set is full")?;
+        conns.insert(token, conn.clone());
+        drop(conns);
+        conn.want(true, false, &self.poll).map_err(|_| "poll set is full")
+    }
+
+    /// All connections, for the monitor.
+    pub fn connections(&self) -> Vec<Arc<Conn>> {
+        lock(&self.conns).values().cloned().collect()
+    }
+
+    /// Ends a connection of ours.
+    pub fn drop_connection(&self, token: u64, reason: &'static str) {
+        let conn = lock(&self.conns).remove(&token);
+        if let Some(conn) = conn
+            && conn.close()
+        {
+            self.engine.observer.event(conn.session.client, Event::Dropped { reason });
+        }
+    }
+
+    fn forget(&self, conn: &Conn) {
+        conn.close();
+        lock(&self.conns).remove(&conn.token);
+    }
+
+    /// Offers the waiting calls of a connection to another worker.
+    pub fn enlist(&self, conn: &Arc<Conn>) {
+        lock(&self.run_queue).push_back(conn.clone());
+        self.poll.wake();
+    }
+
+    fn attend(&self, conn: &Arc<Conn>, events: EventFlags) {
+        conn.progress.store(self.tick.load(Ordering::Relaxed), Ordering::Relaxed);
+        let Ok((readable, writable)) = conn.fired(events, &self.poll) else { return self.forget(conn) };
+        if writable && self.send(conn, true).is_err() {
+            return self.forget(conn);
+        }
+        let mut rounds = if readable { ROUNDS_MAX } else { 0 };
+        while rounds > 0 {
+            rounds -= 1;
+            match conn.receive() {
+                Received::Closed => return self.forget(conn),
+                Received::Nonsense(_) => {
+                    return self.drop_connection(conn.token, "not a sequence of RPC records");
+                }
+                Received::Drained => rounds = 0,
+                Received::More => (),
+            }
+            if self.carry_out(conn).is_err() {
+                return self.forget(conn);
+            }
+            if conn.is_clogged() {
+                return;
+            }
+        }
+        self.carry_on(conn);
+    }
+
+    /// Carries out what waits and then reads on.
+    fn carry_on(&self, conn: &Arc<Conn>) {
+        let done = self.carry_out(conn);
+        if done.is_err() || (!conn.is_clogged() && conn.want(true, false, &self.poll).is_err()) {
+            self.forget(conn);
+        }
+    }
+
+    fn carry_out(&self, conn: &Arc<Conn>) -> io::Result<()> {
+        let mut gathered = 0;
+        while let Some((record, more)) = conn.next_call() {
+            let slow = conn.service == Service::Nfs && crate::ops::may_wait(record.bytes());
+            if slow {
+                if gathered > 0 {
+                    self.send(conn, false)?;
+                    gathered = 0;
+                }
+                conn.want(true, false, &self.poll)?;
+                if more {
+                    self.enlist(conn);
+                }
+            }
+            if let Some(reply) = self.answer(conn.service, &conn.session, record) {
+                conn.queue(reply);
+                gathered += 1;
+            }
+            if gathered >= GATHER_MAX || slow {
+                self.send(conn, false)?;
+                gathered = 0;
+            }
+        }
+        if gathered > 0 { self.send(conn, false) } else { Ok(()) }
+    }
+
+    fn send(&self, conn: &Conn, woken: bool) -> io::Result<()> {
+        match conn.flush(woken)? {
+            true => Ok(()),
+            false => conn.want(false, true, &self.poll),
+        }
+    }
+
+    fn answer(&self, service: Service, session: &Session, record: Record) -> Option<Reply> {
+        match service {
+            Service::Portmap => {
+                portmap::answer(record.bytes(), &self.ports).map(|head| Reply { head, tail: None })
+            }
+            Service::Nfs => match self.engine.call(session, record.bytes(), Vec::with_capacity(512)) {
+                Answer::Reply(reply) => Some(reply),
+                Answer::Silence => None,
+            },
+        }
+    }
+
+    fn datagram(&self, token: u64, socket: &UdpSocket, service: Service, buffer: &mut Vec<u8>) {
+        buffer.resize(DATAGRAM_BYTES_MAX, 0);
+        let received = socket.recv_from(buffer);
+        // The next datagram may be taken by another worker while this one is answered.
+        self.rearm(token, socket);
+        let Ok((len, peer)) = received else { return };
+        let record = Record::whole(buffer.get(..len).unwrap_or_default().to_vec());
+        let reply = self.answer(service, &Session::new(peer, true), record);
+        if let Some(bytes) = reply.as_ref().and_then(|r| r.head.get(RECORD_MARK_BYTES..)) {
+            // A lost answer is asked for again.
+            let _ = socket.send_to(bytes, peer);
+        }
+    }
+}
+
+impl AsFd for Endpoint {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        match self {
+            Self::Tcp(listener, _) => listener.as_fd(),
+            Self::Udp(socket, _) => socket.as_fd(),
+        }
+    }
+}
