@@ -13,9 +13,12 @@ pub struct BootEvent {
     pub node: String,
     /// What it did: `discover`, `offer`, `loader`, `script`, `kernel`, `initrd`, `root`, `init`, `booted`, …
     pub step: String,
-    /// Bytes that were moved, where any were.
+    /// Bytes that were moved; 0 where that says nothing.
     #[serde(default)]
-    pub bytes: Option<u64>,
+    pub bytes: u64,
+    /// How long it took, in milliseconds; 0 where that says nothing.
+    #[serde(default)]
+    pub duration_ms: u64,
     /// The file, the address, the reason.
     #[serde(default)]
     pub detail: String,
