@@ -112,7 +112,8 @@ impl Cluster {
         self.options.dir.join("daemon.log")
     }
 
-    fn init(&self) -> Result<()> {
+    /// Runs `dawn init`; again does no harm.
+    pub fn init(&self) -> Result<()> {
         let mut command = self.dawn_command();
         command.arg("init").arg("--data").arg(self.data());
         command.args(["--master", &SERVER.to_string(), "--domain", DOMAIN]);
