@@ -95,8 +95,12 @@ impl Client {
         let number = packet.architecture();
         let info = ArchInfo::from_number(number.unwrap_or(0));
         let vendor = packet.options.get(code::VENDOR_CLASS).unwrap_or(&[]);
-        let user = UserClass::of(packet.options.get(code::USER_CLASS).unwrap_or(&[]));
-        if user == UserClass::Ipxe || packet.options.has(code::IPXE) {
+        let class = packet.options.get(code::USER_CLASS);
+        let user = UserClass::of(class.unwrap_or(&[]));
+        // A user class is the client's own word: iPXE in a network card that was told to call itself otherwise
+        // wants to be treated as firmware. Only without a class does iPXE's option tell.
+        let unnamed_ipxe = class.is_none() && packet.options.has(code::IPXE);
+        if user == UserClass::Ipxe || unnamed_ipxe {
             Self::Ipxe(info.arch)
         } else if user == UserClass::Grub || vendor.starts_with(b"GRUB") {
             Self::Grub(info.arch)
