@@ -14,6 +14,7 @@ use std::path::Path;
 use crate::cmdline::mac_text;
 use crate::dhcp::Lease;
 use crate::error::{Error, Result};
+use crate::inroot;
 use crate::log;
 use crate::nic::Nic;
 use crate::sys;
@@ -146,13 +147,16 @@ pub fn name_node(facts: &Facts, root: &str) {
 }
 
 /// Writes a file of the root; a read-only root gets it bind mounted from `/run`. A symbolic link is left alone:
-/// it belongs to a service of the image, which has its own drop-in.
+/// it belongs to a service of the image, which has its own drop-in. Links to the node's own files are followed.
 fn give_file(root: &str, name: &str, text: &str) {
-    let path = format!("{root}/{name}");
-    let is_link = fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_symlink());
-    if is_link {
-        log::debug(&format!("/{name} is a link in the image and stays as it is"));
-        return;
+    let mut path = format!("{root}/{name}");
+    if fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_symlink()) {
+        let target = inroot::follow(root, name);
+        let Some(own) = target.filter(|target| target.starts_with(&format!("{root}/.statelite/"))) else {
+            log::debug(&format!("/{name} is a link in the image and stays as it is"));
+            return;
+        };
+        path = own;
     }
     if fs::write(&path, text).is_ok() {
         return;

@@ -14,6 +14,7 @@ mod dhcp;
 mod error;
 mod handover;
 mod http;
+mod inroot;
 mod lease;
 mod log;
 mod modules;

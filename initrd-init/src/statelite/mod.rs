@@ -1,16 +1,40 @@
 //! A shared read-only NFS root with per-node files on top (statelite).
 //!
-//! First stage: the root is mounted, nothing is laid over it yet.
+//! Order: image, list, trees and persistent storage are mounted; the [`plan`] is made; the root is the image
+//! itself or, where the image lacks mount points or links, a read-only overlay of a skeleton in memory over it;
+//! then the actions fill and mount the per-node files. The server's image is never written to.
 
+mod copy;
+mod exec;
+mod list;
+mod plan;
+
+use std::fs;
 use std::net::Ipv4Addr;
 
-use crate::cmdline::{Cmdline, Remote};
-use crate::error::Result;
+use rustix::mount::MountFlags;
+
+use crate::cmdline::{Cmdline, NfsPorts, Remote};
+use crate::error::{Error, Result};
 use crate::handover::Facts;
+use crate::http;
 use crate::log;
 use crate::modules::Loader;
 use crate::nfs::{self, NfsMount};
 use crate::resolve::resolve;
+use crate::sys;
+use crate::url::Url;
+use exec::Places;
+use list::{List, Mount};
+use plan::{Plan, STATELITE};
+
+const IMAGE: &str = "/image";
+const LITE: &str = "/lite";
+const SKELETON: &str = "/skel";
+
+/// Options of persistent storage when neither list nor kernel line has any: a storage server that is away must
+/// not lose data, so requests are repeated for ever.
+const PERSISTENT_OPTIONS: &str = "hard";
 
 /// What the kernel line asks for.
 #[derive(Debug)]
@@ -30,10 +54,143 @@ pub struct Wish<'a> {
 /// Builds the root at `root`.
 pub fn build(wish: &Wish<'_>, loader: &mut Loader, root: &str) -> Result<()> {
     nfs::load_client(loader)?;
-    let address = resolve(&wish.remote.host, &wish.facts.lease)?;
-    let ports = wish.line.nfs_ports;
-    let mount = NfsMount { remote: wish.remote, address, ports, options: wish.options, read_only: true };
-    mount.mount(root, nfs::ROOT_TRIES, true)?;
-    log::step(&format!("NFS root {} mounted read-only (lists from {:?})", wish.remote, wish.server));
+    mount(wish, wish.remote, wish.options, true)?.mount(IMAGE, nfs::ROOT_TRIES, true)?;
+    log::step(&format!("root: {} mounted read-only", wish.remote));
+    sys::tmpfs(LITE, "mode=755")?;
+    sys::make_dirs(&format!("{LITE}/tmpfs"))?;
+    let mut list = fetch_list(wish)?;
+    complete(&mut list, wish);
+    let mut places = Places { image: IMAGE.to_owned(), lite: LITE.to_owned(), trees: list.trees.clone() };
+    mount_trees(wish, &places);
+    mount_persistent(wish, &list)?;
+    let plan = plan::plan(&list, &places);
+    plan.notes.iter().for_each(|note| log::step(&format!("statelite: {note}")));
+    build_root(&plan, loader, root)?;
+    let lite = format!("{root}{STATELITE}");
+    sys::move_mount(LITE, &lite)?;
+    places.lite = lite;
+    let lines = exec::run(&plan.actions, &places, root)?;
+    log::step(&format!("statelite: {} paths, {} actions", list.entries.len(), lines.len()));
+    keep_records(&list, &plan, &lines, &places.lite);
+    sys::detach(IMAGE);
+    sys::detach(SKELETON);
     Ok(())
+}
+
+fn mount<'a>(wish: &Wish<'_>, remote: &'a Remote, options: &'a str, read_only: bool) -> Result<NfsMount<'a>> {
+    let address = resolve(&remote.host, &wish.facts.lease)?;
+    // The ports of the kernel line are those of the server that has the root.
+    let ports = if remote.host == wish.remote.host { wish.line.nfs_ports } else { NfsPorts::default() };
+    Ok(NfsMount { remote, address, ports, options, read_only })
+}
+
+fn fetch_list(wish: &Wish<'_>) -> Result<List> {
+    let Some(server) = wish.server else {
+        log::problem(
+            "statelite: XCAT= names no server that can be asked for the list of files; none are special",
+        );
+        return Ok(List::default());
+    };
+    let path = format!("/tftpboot/xcat/statelite/{}", wish.facts.node);
+    let url = Url { host: server.to_string(), port: wish.line.http_port, path };
+    let mut text = Vec::new();
+    http::fetch(&url, &|host| resolve(host, &wish.facts.lease), &mut text)?;
+    let list = List::parse(&String::from_utf8_lossy(&text));
+    for complaint in &list.complaints {
+        log::problem(&format!("statelite: {complaint}"));
+    }
+    log::step(&format!("statelite: list has {} paths and {} trees", list.entries.len(), list.trees.len()));
+    Ok(list)
+}
+
+/// The kernel line's persistent storage counts when the list names none.
+fn complete(list: &mut List, wish: &Wish<'_>) {
+    if list.persistent.is_none()
+        && let Some(base) = &wish.line.state_mount
+    {
+        let remote = Remote { host: base.host.clone(), dir: format!("{}/{}", base.dir, wish.facts.node) };
+        list.persistent = Some(Mount { remote, options: wish.line.state_options.clone() });
+    }
+    let wanted = list
+        .entries
+        .iter()
+        .find(|entry| matches!(entry.option, list::Opt::Persistent | list::Opt::LinkPersistent));
+    if let (Some(entry), None) = (wanted, &list.persistent) {
+        log::problem(&format!(
+            "statelite: {} and others are persistent, but this node has no persistent storage (statelite table); \
+             they will be lost at the next boot",
+            entry.path
+        ));
+    }
+}
+
+/// A tree that cannot be mounted is left empty: its content then comes from the next one or from the image.
+fn mount_trees(wish: &Wish<'_>, places: &Places) {
+    for (index, tree) in places.trees.iter().enumerate() {
+        let target = places.tree(index);
+        let result = mount(wish, &tree.remote, &tree.options, true)
+            .and_then(|mount| mount.mount(&target, nfs::TREE_TRIES, false));
+        match result {
+            Ok(()) => log::step(&format!("statelite: tree {} mounted", tree.remote)),
+            Err(error) => log::problem(&format!("statelite: tree {} is left out: {error}", tree.remote)),
+        }
+    }
+}
+
+/// Mounts the node's own directory. Where it does not exist yet it is made through its parent.
+fn mount_persistent(wish: &Wish<'_>, list: &List) -> Result<()> {
+    let target = format!("{LITE}/persistent");
+    sys::make_dirs(&target)?;
+    let Some(storage) = &list.persistent else { return Ok(()) };
+    let options = if storage.options.is_empty() { PERSISTENT_OPTIONS } else { &storage.options };
+    let own = mount(wish, &storage.remote, options, false)?;
+    if let Err(error) = own.mount(&target, nfs::TREE_TRIES, false) {
+        log::step(&format!("{error}; making the node's directory"));
+        make_directory(wish, &storage.remote, options, &target)?;
+        own.mount(&target, nfs::TREE_TRIES, true)?;
+    }
+    let test = format!("{target}/.dawn-write-test");
+    let written = fs::write(&test, "").and_then(|()| fs::remove_file(&test));
+    written.map_err(|cause| {
+        Error::Image(format!("persistent storage {} cannot be written: {cause}", storage.remote))
+    })?;
+    log::step(&format!("statelite: persistent storage {} mounted", storage.remote));
+    Ok(())
+}
+
+fn make_directory(wish: &Wish<'_>, remote: &Remote, options: &str, target: &str) -> Result<()> {
+    let (parent, name) = remote.dir.rsplit_once('/').unwrap_or(("", &remote.dir));
+    let parent = if parent.is_empty() { "/" } else { parent };
+    let base = Remote { host: remote.host.clone(), dir: parent.to_owned() };
+    mount(wish, &base, options, false)?.mount(target, nfs::TREE_TRIES, false)?;
+    let made = sys::make_dirs(&format!("{target}/{name}"));
+    sys::detach(target);
+    made
+}
+
+fn build_root(plan: &Plan, loader: &mut Loader, root: &str) -> Result<()> {
+    sys::make_dirs(root)?;
+    if plan.skeleton.is_empty() {
+        return sys::bind(IMAGE, root);
+    }
+    log::debug(&format!("{} mount points and links are laid over the image", plan.skeleton.len()));
+    loader.load("overlay")?;
+    sys::tmpfs(SKELETON, "mode=755")?;
+    exec::lay_skeleton(&plan.skeleton, SKELETON, IMAGE)?;
+    let options = format!("lowerdir={SKELETON}:{IMAGE}");
+    sys::mount("dawn-root", root, "overlay", MountFlags::RDONLY, &options)
+}
+
+/// What was asked for and done, for people who look for it later.
+fn keep_records(list: &List, plan: &Plan, lines: &[String], lite: &str) {
+    let skeleton = plan.skeleton.iter().map(|missing| format!("{missing}\n"));
+    let actions = lines.iter().map(|line| format!("{line}\n"));
+    let notes = plan.notes.iter().map(|note| format!("note {note}\n"));
+    let text: String = skeleton.chain(actions).chain(notes).collect();
+    let trees: String = list.trees.iter().map(|tree| format!("{}\n", tree.remote)).collect();
+    for (name, text) in [("statelite.log", text), ("litetree", trees)] {
+        if let Err(error) = sys::write_file(&format!("{lite}/{name}"), &text) {
+            log::problem(&error.to_string());
+        }
+    }
 }

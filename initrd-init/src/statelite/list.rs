@@ -1,0 +1,219 @@
+//! The list of a node's special paths, as the server sends it: one entry per line, fields split by tabs.
+//!
+//! ```text
+//! file        <options>            <path>
+//! tree        <server>:/<dir>      [<mount options>]
+//! persistent  <server>:/<dir>/<n>  [<mount options>]
+//! ```
+//! Control characters, tab and `%` inside a path are percent-encoded. A line that cannot be understood becomes a
+//! complaint; the others count.
+
+use crate::cmdline::{Remote, squeeze};
+
+/// Longest list that is accepted, in lines.
+pub const LINES_MAX: usize = 20_000;
+
+/// What a node's list says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct List {
+    /// Special paths in list order.
+    pub entries: Vec<Entry>,
+    /// Directories searched for content, first one wins.
+    pub trees: Vec<Mount>,
+    /// Persistent storage of this node.
+    pub persistent: Option<Mount>,
+    /// Lines that could not be understood.
+    pub complaints: Vec<String>,
+}
+
+/// Server, directory and mount options.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// Server and directory.
+    pub remote: Remote,
+    /// Options in the words of `mount.nfs`.
+    pub options: String,
+}
+
+/// One special path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Absolute path without trailing slash.
+    pub path: String,
+    /// The list marks it as a directory.
+    pub is_dir: bool,
+    /// Where its content lives.
+    pub option: Opt,
+}
+
+/// Where the content of a path lives and how it appears.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opt {
+    /// In memory, bind mounted.
+    Tmpfs,
+    /// In memory, through links of the image.
+    Link,
+    /// On the persistent storage, bind mounted.
+    Persistent,
+    /// On the persistent storage, through links.
+    LinkPersistent,
+    /// On a local disk, bind mounted.
+    LocalDisk,
+    /// In place, read-only.
+    Ro,
+    /// In place, read-only, through links.
+    LinkRo,
+    /// All trees' files one after the other, in memory, bind mounted.
+    Con,
+    /// The same, through links.
+    LinkCon,
+}
+
+impl Opt {
+    /// Reads the options column; words in any order. No value for words that do not go together.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut words: Vec<&str> = text.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
+        words.sort_unstable();
+        Some(match words.as_slice() {
+            [] | ["link"] | ["rw", "tempfs" | "tmpfs"] => Self::Link,
+            ["tmpfs" | "tempfs" | "rw"] => Self::Tmpfs,
+            ["persistent"] | ["persistent", "rw"] => Self::Persistent,
+            ["link", "persistent"] => Self::LinkPersistent,
+            ["localdisk"] => Self::LocalDisk,
+            ["ro"] => Self::Ro,
+            ["link", "ro"] => Self::LinkRo,
+            ["con"] => Self::Con,
+            ["con", "link"] => Self::LinkCon,
+            _ => return None,
+        })
+    }
+
+    /// The path is a link of the image.
+    pub fn is_link(self) -> bool {
+        matches!(self, Self::Link | Self::LinkPersistent | Self::LinkRo | Self::LinkCon)
+    }
+}
+
+impl List {
+    /// Parses the server's text.
+    pub fn parse(text: &str) -> Self {
+        let mut list = Self::default();
+        for line in text.lines().take(LINES_MAX) {
+            let fields: Vec<&str> = line.split('\t').collect();
+            let understood = match fields.as_slice() {
+                [] | [""] => true,
+                ["file", options, path] => list.add_file(options, path),
+                ["tree", remote, rest @ ..] => list.add_tree(remote, rest),
+                ["persistent", remote, rest @ ..] => list.set_persistent(remote, rest),
+                [comment, ..] => comment.starts_with('#'),
+            };
+            if !understood {
+                list.complaints.push(format!("line `{line}` of the statelite list cannot be understood"));
+            }
+        }
+        list
+    }
+
+    fn add_file(&mut self, options: &str, path: &str) -> bool {
+        let (Some(option), Some(path)) = (Opt::parse(options), decode(path)) else { return false };
+        let clean = squeeze(&path);
+        let sound = path.starts_with('/')
+            && clean != "/"
+            && !clean.split('/').any(|part| part == ".." || part == ".");
+        if sound {
+            self.entries.retain(|entry| entry.path != clean);
+            self.entries.push(Entry { is_dir: path.ends_with('/'), path: clean, option });
+        }
+        sound
+    }
+
+    fn add_tree(&mut self, remote: &str, rest: &[&str]) -> bool {
+        let mount = mount(remote, rest);
+        let sound = mount.is_some();
+        self.trees.extend(mount);
+        sound
+    }
+
+    fn set_persistent(&mut self, remote: &str, rest: &[&str]) -> bool {
+        self.persistent = mount(remote, rest);
+        self.persistent.is_some()
+    }
+}
+
+fn mount(remote: &str, rest: &[&str]) -> Option<Mount> {
+    let remote = Remote::parse(&decode(remote)?)?;
+    if remote.dir.split('/').any(|part| part == "..") || remote.host.contains('/') {
+        return None;
+    }
+    let options = rest.first().map_or("", |text| text.trim());
+    Some(Mount { remote, options: options.to_owned() })
+}
+
+/// Undoes percent-encoding; no value for a broken sequence or text that is not UTF-8.
+fn decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = tail;
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let (digits, tail) = rest.split_at_checked(2)?;
+        bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
+        rest = tail;
+    }
+    String::from_utf8(bytes).ok().filter(|text| !text.contains('\0'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_list() {
+        let list = List::parse(
+            "file\ttmpfs\t/etc/hosts\nfile\tlink,persistent\t/var/lib//a%25b/\nfile\t\t/x\n\
+             tree\t10.1.0.1:/state/a\ntree\ts:/b/\tsoft,timeo=30\npersistent\ts:/nodes/cn1\tnolock\n",
+        );
+        assert_eq!(list.complaints, Vec::<String>::new());
+        assert_eq!(list.entries.len(), 3);
+        assert_eq!(
+            list.entries[1],
+            Entry { path: "/var/lib/a%b".into(), is_dir: true, option: Opt::LinkPersistent }
+        );
+        assert_eq!(list.entries[2].option, Opt::Link);
+        assert_eq!(list.trees[1].remote.to_string(), "s:/b");
+        assert_eq!(list.trees[1].options, "soft,timeo=30");
+        assert_eq!(list.persistent.unwrap().remote.dir, "/nodes/cn1");
+    }
+
+    #[test]
+    fn bad_lines_are_complaints() {
+        let bad = "file\tnonsense\t/x\nfile\ttmpfs\trelative\nfile\ttmpfs\t/a/../b\nfile\ttmpfs\t/\n\
+                   file\ttmpfs\t/a%zz\nfile\ttmpfs\ntree\tnowhere\ntree\ts:/../x\nwhat\never\n";
+        assert_eq!(List::parse(bad).complaints.len(), bad.lines().count());
+        assert_eq!(List::parse("# comment\n\n").complaints.len(), 0);
+    }
+
+    #[test]
+    fn a_later_line_replaces_an_earlier_one() {
+        let list = List::parse("file\ttmpfs\t/a\nfile\tro\t/b\nfile\tpersistent\t/a\n");
+        assert_eq!(list.entries.len(), 2);
+        assert_eq!(list.entries[1].option, Opt::Persistent);
+    }
+
+    #[test]
+    fn options_in_any_order() {
+        let cases = [
+            ("rw,tmpfs", Some(Opt::Link)),
+            ("tempfs", Some(Opt::Tmpfs)),
+            ("persistent,link", Some(Opt::LinkPersistent)),
+            ("con,link", Some(Opt::LinkCon)),
+            ("ro,con", None),
+        ];
+        for (text, option) in cases {
+            assert_eq!(Opt::parse(text), option, "{text}");
+        }
+    }
+}
