@@ -33,3 +33,38 @@ pub fn fuzz_escape(data: &[u8]) {
     assert!(!listing::escape_html(&text).contains(['<', '>', '"']));
     assert!(listing::escape_url(&text).bytes().all(|b| b > b' ' && b < 0x7f && b != b'"'));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_heads_are_taken() {
+        let pieces: [&[u8]; 12] = [
+            b"GET /a HTTP/1.1\r\n",
+            b"HEAD http://x/%41?q HTTP/1.0\r\n",
+            b"Range: bytes=",
+            b"0-",
+            b"-18446744073709551615",
+            b"18446744073709551615-18446744073709551615",
+            b"\r\n",
+            b"If-None-Match: \"\"\r\n",
+            b"If-Range: \"x\"\r\n",
+            b"If-Modified-Since: Fri, 31 Dec 9999 23:59:59 GMT\r\n",
+            b"<a href='\">",
+            b"\xff\0:",
+        ];
+        let mut state = 1_u64;
+        for _ in 0..20_000 {
+            let mut input = Vec::new();
+            for _ in 0..8 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let pick = usize::try_from(state >> 40).unwrap() % pieces.len();
+                input.extend_from_slice(pieces[pick]);
+            }
+            fuzz_head(&input);
+            fuzz_head(&[b"GET / HTTP/1.1\r\n", input.as_slice(), b"\r\n\r\n"].concat());
+            fuzz_escape(&input);
+        }
+    }
+}

@@ -43,3 +43,39 @@ pub fn fuzz_path(data: &[u8]) {
         assert!(!text.starts_with('/') && text.split('/').all(|part| part != ".." && part != "."));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes that look enough like packets and paths to get past the first checks.
+    fn inputs(count: u64) -> impl Iterator<Item = Vec<u8>> {
+        let mut state = 1_u64;
+        let mut next = move || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state >> 33
+        };
+        (0..count).map(move |_| {
+            let mut bytes = Vec::new();
+            for _ in 0..next() % 12 {
+                match next() % 6 {
+                    0 => bytes
+                        .extend_from_slice(b"\x30\x00\x00\x01ab\0octet\0blksize\x00512\0windowsize\x008\0"),
+                    1 => bytes.extend_from_slice(&[4, u8::try_from(next() & 0xff).unwrap(), 0, 4, 0]),
+                    2 => bytes.extend_from_slice(b"../"),
+                    3 => bytes.extend_from_slice(b"%2e%2E/\\"),
+                    _ => bytes.push(u8::try_from(next() & 0xff).unwrap()),
+                }
+            }
+            bytes
+        })
+    }
+
+    #[test]
+    fn random_bytes_are_taken() {
+        for input in inputs(20_000) {
+            fuzz_conversation(&input);
+            fuzz_path(&input);
+        }
+    }
+}

@@ -7,6 +7,7 @@
 //! | [`options`] | negotiation: RFC 2348, 2349, 7440 |
 //! | [`transfer`] | one transfer as a state machine |
 //! | [`server`] | all transfers: table, admission, timers |
+//! | [`client`] | a reading client, for tests and measurements |
 //! | [`outbox`] | packets on their way from the engine to the sockets |
 //! | [`serve()`] | the thread with sockets and clock |
 //! | [`limits`] | every number that bounds something |
@@ -19,6 +20,7 @@
 //!
 //! Deliberately missing: writing (WRQ is refused), netascii, RFC 2090 multicast.
 
+pub mod client;
 pub mod fuzz;
 pub mod limits;
 mod net;

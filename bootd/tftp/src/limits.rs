@@ -15,8 +15,10 @@ pub const HEADERS_BYTES: usize = 32;
 pub const WINDOW_MAX: u16 = 64;
 /// Most bytes one window may hold, so that a burst fits the receive buffer of simple firmware and switches.
 pub const WINDOW_BYTES_MAX: usize = 128 * 1024;
-/// Bytes all windows together may hold before new transfers are granted smaller ones.
-pub const IN_FLIGHT_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Bytes all windows together may hold; a window of one block is always granted.
+pub const IN_FLIGHT_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// The part of what is left of it that one new transfer may take: one in so many.
+pub const IN_FLIGHT_SHARE: usize = 8;
 
 /// Wait before a packet is sent again when nothing is known about the round trip.
 pub const RETRY_INITIAL: Duration = Duration::from_secs(1);
@@ -39,6 +41,9 @@ pub const LOSSY_WINDOWS_MAX: u32 = 8;
 pub const LOSSY_MEMORY: Duration = Duration::from_secs(600);
 /// How many lossy clients are remembered.
 pub const LOSSY_CLIENTS_MAX: usize = 4096;
+
+/// The same request from the same port within this time of the first is a copy, later it is a machine that was reset.
+pub const REQUEST_COPY_MAX: Duration = Duration::from_secs(2);
 
 /// A request that waits for a free place is forgotten when its client does not ask again within this time.
 pub const WAITING_MAX: Duration = Duration::from_secs(30);

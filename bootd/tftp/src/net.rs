@@ -24,8 +24,9 @@ const DATAGRAM_BYTES: usize = REQUEST_BYTES_MAX + 64;
 const CONTROL_BYTES: usize = 128;
 /// Receive buffer asked for, bytes: ten thousand requests at one moment.
 const RECEIVE_BUFFER_BYTES: usize = 16 * 1024 * 1024;
-/// Send buffer asked for, bytes.
-const SEND_BUFFER_BYTES: usize = 8 * 1024 * 1024;
+/// Send buffer asked for, bytes (the kernel doubles it for its own records). Fewer packets than the queue of an
+/// interface holds by default (1,000): when the link is full we wait here and nothing is dropped there.
+const SEND_BUFFER_BYTES: usize = 768 * 1024;
 /// Longest wait for room in the send buffer before packets are dropped; timers will repeat them.
 const SEND_WAIT_MAX: Duration = Duration::from_millis(100);
 

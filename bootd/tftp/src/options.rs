@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::limits::{BLKSIZE_DEFAULT, BLKSIZE_MAX, BLKSIZE_MIN, TIMEOUT_OPTION_S, WINDOW_BYTES_MAX};
+use crate::limits::{BLKSIZE_DEFAULT, BLKSIZE_MAX, BLKSIZE_MIN, TIMEOUT_OPTION_S};
 
 /// Options of a request that we understand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct Bounds {
     pub blksize_max: usize,
     /// Largest window, blocks.
     pub window_max: u16,
+    /// Largest window, bytes; one block is granted whatever its size.
+    pub window_bytes_max: usize,
 }
 
 /// The terms of one transfer.
@@ -76,7 +78,7 @@ impl Asked {
             oack.push(("timeout", seconds));
         }
         if let Some(asked) = self.windowsize {
-            let by_bytes = u16::try_from(WINDOW_BYTES_MAX / terms.blksize).unwrap_or(u16::MAX).max(1);
+            let by_bytes = u16::try_from(bounds.window_bytes_max / terms.blksize).unwrap_or(u16::MAX).max(1);
             let asked = u16::try_from(asked).unwrap_or(u16::MAX);
             terms.window = asked.min(bounds.window_max).min(by_bytes).max(1);
             oack.push(("windowsize", u64::from(terms.window)));
@@ -93,7 +95,7 @@ fn decimal(value: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { blksize_max: 1468, window_max: 64 };
+    const BOUNDS: Bounds = Bounds { blksize_max: 1468, window_max: 64, window_bytes_max: 1 << 17 };
 
     #[test]
     fn options_are_granted_within_bounds() {

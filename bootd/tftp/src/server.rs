@@ -14,8 +14,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
 use crate::limits::{
-    BLKSIZE_DEFAULT, HEADERS_BYTES, IN_FLIGHT_BYTES_MAX, LOSSY_CLIENTS_MAX, LOSSY_MEMORY, LOSSY_WINDOWS_MAX,
-    Limits, READ_AHEAD_BYTES_MAX, READ_AHEAD_TOTAL_BYTES, WAITING_MAX,
+    BLKSIZE_DEFAULT, HEADERS_BYTES, IN_FLIGHT_BYTES_MAX, IN_FLIGHT_SHARE, LOSSY_CLIENTS_MAX, LOSSY_MEMORY,
+    LOSSY_WINDOWS_MAX, Limits, READ_AHEAD_BYTES_MAX, READ_AHEAD_TOTAL_BYTES, REQUEST_COPY_MAX, WAITING_MAX,
+    WINDOW_BYTES_MAX,
 };
 use crate::options::{Asked, Bounds};
 use crate::outbox::{Outbox, PortId, Route};
@@ -297,7 +298,8 @@ impl<'a> Server<'a> {
         }
         let Some(index) = self.by_peer.get(&peer).copied() else { return false };
         let Some(slot) = self.slots.get(index).and_then(Option::as_ref) else { return false };
-        if slot.transfer.is_opening() && slot.request_bytes == datagram {
+        let young = slot.transfer.is_opening() || now.saturating_sub(slot.begun) < REQUEST_COPY_MAX;
+        if young && slot.request_bytes == datagram {
             return true;
         }
         if let Some(slot) = self.remove(index) {
@@ -447,9 +449,12 @@ impl<'a> Server<'a> {
             self.lossy.remove(address);
         }
         let room = IN_FLIGHT_BYTES_MAX.saturating_sub(self.window_bytes);
-        let crowded = room < IN_FLIGHT_BYTES_MAX / 8;
-        let window_max = if crowded || self.lossy.contains_key(address) { 1 } else { self.limits.window_max };
-        Bounds { blksize_max: by_mtu.min(self.limits.blksize_max), window_max }
+        let window_max = if self.lossy.contains_key(address) { 1 } else { self.limits.window_max };
+        Bounds {
+            blksize_max: by_mtu.min(self.limits.blksize_max),
+            window_max,
+            window_bytes_max: (room / IN_FLIGHT_SHARE).min(WINDOW_BYTES_MAX),
+        }
     }
 
     fn take_port(&mut self) -> PortId {
