@@ -1,0 +1,183 @@
+//! Chooses the command, and is the client of those that run in the daemon.
+
+use crate::commands;
+use crate::environment::Environment;
+use crate::frame::{Entry, Kind, VERSION, split_noderange};
+use crate::{init, serve};
+use clap::{Args, FromArgMatches};
+use dawn_xcatd::{Request, client};
+use std::io::{IsTerminal, Read, Write};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Bytes of piped text a client forwards.
+const STDIN_BYTES_MAX: u64 = 64 << 20;
+
+/// Runs the program; the exit code.
+pub fn run(environment: &Environment) -> i32 {
+    let words = environment.arguments.get(1..).unwrap_or_default();
+    let program = environment.program();
+    if let Some(entry) = commands::find(program) {
+        return run_entry(entry, words, environment);
+    }
+    match words.split_first() {
+        None => usage(1),
+        Some((word, _)) if matches!(word.as_str(), "-h" | "--help" | "help") => usage(0),
+        Some((word, _)) if matches!(word.as_str(), "-v" | "-V" | "--version") => {
+            print(&format!("{VERSION}\n"));
+            0
+        }
+        Some((word, rest)) => run_named(word, rest, environment),
+    }
+}
+
+fn run_named(word: &str, rest: &[String], environment: &Environment) -> i32 {
+    match word {
+        "serve" => with_args::<serve::Args>("serve", rest, |args| serve::run(args, environment)),
+        "init" => with_args::<init::Args>("init", rest, |args| init::run(args, environment)),
+        _ => match commands::find(word) {
+            Some(entry) => run_entry(entry, rest, environment),
+            None => {
+                print_error(&format!("there is no command {word:?}; `dawn help` lists them"));
+                1
+            }
+        },
+    }
+}
+
+fn with_args<A: Args + FromArgMatches>(
+    name: &'static str,
+    words: &[String],
+    run: impl FnOnce(A) -> i32,
+) -> i32 {
+    let command = A::augment_args(clap::Command::new(name).bin_name(format!("dawn {name}")));
+    let words = std::iter::once(name).chain(words.iter().map(String::as_str));
+    match command.try_get_matches_from(words).and_then(|matches| A::from_arg_matches(&matches)) {
+        Ok(args) => run(args),
+        Err(error) => {
+            let _ = error.print();
+            error.exit_code()
+        }
+    }
+}
+
+fn usage(code: i32) -> i32 {
+    print(&whole().render_help().to_string());
+    code
+}
+
+/// The program with all its commands: source of help, completion and man pages.
+pub fn whole() -> clap::Command {
+    let mut dawn = clap::Command::new("dawn")
+        .about("A network-boot appliance: the services, the management commands and their client")
+        .disable_help_subcommand(true)
+        .term_width(100)
+        .subcommand(serve::Args::augment_args(clap::Command::new("serve")))
+        .subcommand(init::Args::augment_args(clap::Command::new("init")));
+    for entry in commands::all() {
+        dawn = dawn.subcommand((entry.clap)());
+    }
+    dawn
+}
+
+fn run_entry(entry: &Entry, words: &[String], environment: &Environment) -> i32 {
+    if entry.kind == Kind::Local {
+        return entry.run_local(words, environment);
+    }
+    if let [word] = words
+        && matches!(word.as_str(), "-h" | "--help" | "-?")
+    {
+        print(&(entry.clap)().render_long_help().to_string());
+        return 0;
+    }
+    let request = request_for(entry, words, environment);
+    let verbose = is_verbose(entry, words);
+    let stop = stop_on_signals();
+    let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
+    client::run(&environment.client(verbose), &request, stop, &mut out, &mut err)
+}
+
+/// `-V` behind the noderange, or anywhere for a command without one.
+fn is_verbose(entry: &Entry, words: &[String]) -> bool {
+    let skip = match entry.kind {
+        Kind::Nodes => words.iter().position(|word| !word.starts_with('-')).map_or(0, |at| at + 1),
+        _ => 0,
+    };
+    words.iter().skip(skip).any(|word| word == "-V" || word == "--verbose")
+}
+
+/// The request the reference's client would send.
+pub fn request_for(entry: &Entry, words: &[String], environment: &Environment) -> Request {
+    let (noderange, args) = match entry.kind {
+        Kind::Nodes => split_noderange(words),
+        _ => (None, words.to_vec()),
+    };
+    let directory = environment.directory.to_string_lossy().into_owned();
+    let forwarded = environment.variables.iter().filter(|(name, _)| name.starts_with("XCAT_"));
+    Request {
+        command: entry.name.to_owned(),
+        args,
+        noderange: noderange.map(|noderange| absolute_files(&noderange, &directory)),
+        cwd: Some(directory),
+        stdin: if wants_stdin(entry, words) { piped_text() } else { None },
+        environment: forwarded.map(|(name, value)| (name.clone(), value.clone())).collect(),
+        client_type: Some("cli".into()),
+        ..Request::default()
+    }
+}
+
+/// `^file` with a relative path is read by the daemon, which has another directory.
+fn absolute_files(noderange: &str, directory: &str) -> String {
+    let element = |part: &str| match part.strip_prefix('^') {
+        Some(path) if !path.starts_with('/') => format!("^{directory}/{path}"),
+        _ => part.to_owned(),
+    };
+    noderange.split(',').map(element).collect::<Vec<_>>().join(",")
+}
+
+/// Stanza text is read for `-z`, or when no word says what the command is about. (The reference always
+/// reads to the end of its input and so swallows the list of a `while read` loop.)
+fn wants_stdin(entry: &Entry, words: &[String]) -> bool {
+    let stanza = |word: &String| word == "--stanza" || is_short_with(word, 'z');
+    entry.reads_stdin && (words.iter().any(stanza) || words.iter().all(|word| word.starts_with('-')))
+}
+
+fn is_short_with(word: &str, letter: char) -> bool {
+    word.strip_prefix('-').is_some_and(|rest| !rest.starts_with('-') && rest.contains(letter))
+}
+
+fn piped_text() -> Option<String> {
+    let stdin = std::io::stdin();
+    if stdin.is_terminal() || rustix::fs::fstat(stdin.as_fd()).is_err() {
+        return None;
+    }
+    let mut text = Vec::new();
+    stdin.lock().take(STDIN_BYTES_MAX).read_to_end(&mut text).ok()?;
+    Some(String::from_utf8_lossy(&text).into_owned()).filter(|text| !text.is_empty())
+}
+
+static STOP: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn on_signal(_: libc::c_int) {
+    STOP.store(true, Ordering::Relaxed);
+}
+
+/// SIGINT and SIGTERM set a flag at which the client looks.
+fn stop_on_signals() -> &'static AtomicBool {
+    let handler = on_signal as extern "C" fn(libc::c_int) as libc::sighandler_t;
+    for signal in [libc::SIGINT, libc::SIGTERM] {
+        // SAFETY: the handler only stores to an atomic, which is async-signal-safe.
+        unsafe { libc::signal(signal, handler) };
+    }
+    &STOP
+}
+
+/// Prints to standard output; a closed pipe is no error of ours.
+pub fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// Prints `Error: text` to standard error.
+pub fn print_error(text: &str) {
+    let _ = std::io::stderr().write_all(format!("Error: {text}\n").as_bytes());
+}

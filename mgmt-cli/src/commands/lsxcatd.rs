@@ -1,0 +1,43 @@
+//! `lsxcatd`: what this daemon is.
+
+use crate::frame::{Command, Ctx, Kind, VERSION};
+use crate::output::{Done, Out, Stop};
+
+/// Show version, kind and database of the daemon
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Version
+    #[arg(short = 'v', long)]
+    version_of_daemon: bool,
+    /// Management node or service node
+    #[arg(short = 't', long = "type", alias = "nodetype")]
+    node_type: bool,
+    /// Database; never its password
+    #[arg(short = 'd', long)]
+    database: bool,
+    /// All of it
+    #[arg(short = 'a', long)]
+    all: bool,
+}
+
+impl Command for Args {
+    const NAME: &'static str = "lsxcatd";
+    const KIND: Kind = Kind::Words;
+
+    fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        if !(self.all || self.version_of_daemon || self.node_type || self.database) {
+            out.line("Usage: lsxcatd [-v|-t|-d|-a]")?;
+            return Err(Stop::Code(1));
+        }
+        if self.all || self.version_of_daemon {
+            out.line(VERSION)?;
+        }
+        if self.all || self.node_type {
+            out.line("This is a Management Node")?;
+        }
+        if self.all || self.database {
+            crate::bridge::database_lines(ctx.model).into_iter().try_for_each(|line| out.line(line))?;
+        }
+        Ok(())
+    }
+}

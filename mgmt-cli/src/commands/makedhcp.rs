@@ -1,0 +1,147 @@
+//! `makedhcp`: address reservations.
+//!
+//! The DHCP service answers from the tables, so there is nothing to write: the command checks what it
+//! would answer and reports what keeps a node from an answer. `-d` finds nothing to take away: a node
+//! gets no answer when its `mac.mac` is cleared or it is gone.
+
+use crate::frame::{Command, Ctx, Kind};
+use crate::output::{Done, Out, Stop};
+use dawn_cluster::{MacAddr, Snapshot, parse_mac_column};
+
+/// Check or show the DHCP reservations of nodes
+///
+/// Reservations follow from the tables mac, hosts and networks at once; nothing has to be generated.
+#[derive(Debug, clap::Args)]
+#[allow(clippy::struct_excessive_bools)]
+pub struct Args {
+    /// Check the networks
+    #[arg(short = 'n')]
+    new: bool,
+    /// All nodes that have a MAC address
+    #[arg(short = 'a')]
+    all: bool,
+    /// Accepted for compatibility: a reservation goes when mac.mac is cleared
+    #[arg(short = 'd')]
+    delete: bool,
+    /// Show the reservations
+    #[arg(short = 'q')]
+    query: bool,
+    /// Accepted for compatibility: extra statements of another DHCP server
+    #[arg(short = 's', value_name = "STATEMENTS")]
+    statements: Option<String>,
+    /// Accepted for compatibility: this daemon is the only server
+    #[arg(short = 'l', long = "localonly")]
+    local: bool,
+    /// Accepted for compatibility
+    #[arg(short = 'r')]
+    restart: bool,
+    /// Nodes
+    #[arg(value_name = "NODERANGE")]
+    noderange: Option<String>,
+}
+
+const USAGE: &str = "Usage: makedhcp -n
+       makedhcp -a
+       makedhcp -a -d
+       makedhcp -d noderange
+       makedhcp <noderange> [-s statements]
+       makedhcp -q <noderange>
+       makedhcp [-h|--help]";
+
+impl Command for Args {
+    const NAME: &'static str = "makedhcp";
+    const KIND: Kind = Kind::Nodes;
+
+    fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        self.check_combination()?;
+        if self.new {
+            return check_networks(&ctx.snapshot, out);
+        }
+        let nodes: Vec<String> = match (&self.noderange, self.all) {
+            (Some(_), _) => ctx.nodes().to_vec(),
+            (None, true) => with_mac(&ctx.snapshot),
+            (None, false) => {
+                out.lines(USAGE)?;
+                return Err(Stop::Code(1));
+            }
+        };
+        for node in &nodes {
+            if self.query {
+                show(node, &ctx.snapshot, out)?;
+            } else if !self.delete {
+                check(node, &ctx.snapshot, out)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Args {
+    fn check_combination(&self) -> Done {
+        let others = self.all || self.delete || self.restart || self.statements.is_some();
+        let text = if self.query && (others || self.new) {
+            "The -q option cannot be used with other options."
+        } else if self.new && others {
+            "The -n option cannot be used with other options."
+        } else {
+            return Ok(());
+        };
+        Err(Stop::message(text))
+    }
+}
+
+fn with_mac(snapshot: &Snapshot) -> Vec<String> {
+    let has_mac = |node: &str| snapshot.attr(node, "mac.mac").is_some();
+    snapshot.node_names().filter(|node| has_mac(node)).map(|node| node.to_string()).collect()
+}
+
+fn show(node: &str, snapshot: &Snapshot, out: &mut Out<'_>) -> Done {
+    let column = snapshot.attr(node, "mac.mac").unwrap_or_default();
+    let mine = |host: &Option<String>| host.as_deref().is_none_or(|host| host == node);
+    let Some(entry) = parse_mac_column(&column).into_iter().find(|entry| mine(&entry.host)) else {
+        return Ok(());
+    };
+    let Some(ip) = snapshot.attr(node, "hosts.ip") else { return Ok(()) };
+    out.line(format!("{node}: ip-address = {ip}, hardware-address = {}", entry.mac))
+}
+
+/// What keeps the node from an answer.
+fn check(node: &str, snapshot: &Snapshot, out: &mut Out<'_>) -> Done {
+    let Some(column) = snapshot.attr(node, "mac.mac") else {
+        return out.warning(format!("Unable to find mac address for {node}"));
+    };
+    for entry in column.split('|') {
+        let mac = entry.split('!').next().unwrap_or(entry).trim();
+        if mac.parse::<MacAddr>().is_err() {
+            out.error(format!("Invalid mac address {mac} for {node}"))?;
+        }
+    }
+    if snapshot.attr(node, "hosts.ip").is_none() {
+        out.warning(format!("The hostname {node} of node {node} could not be resolved."))?;
+    }
+    Ok(())
+}
+
+fn check_networks(snapshot: &Snapshot, out: &mut Out<'_>) -> Done {
+    for row in snapshot.enabled_rows("networks") {
+        let text = |name| dawn_cluster::schema().find_col(name).and_then(|col| row.get(col)).cloned();
+        let Some(net) = text("networks.net") else { continue };
+        if text("networks.domain").is_none() && snapshot.site("domain").is_none() {
+            out.error(format!(
+                "No domain defined for {net} entry in networks table, and no domain defined in site table."
+            ))?;
+        }
+        if text("networks.nameservers").is_none() && snapshot.site("nameservers").is_none() {
+            out.warning(format!(
+                "No {net} specific entry for nameservers, and no nameservers defined in site table."
+            ))?;
+        }
+        if text("networks.dynamicrange").is_none() {
+            out.warning(format!(
+                "No dynamic range specified for {net}. If hardware discovery is being used, a dynamic range \
+                 is required."
+            ))?;
+        }
+    }
+    Ok(())
+}

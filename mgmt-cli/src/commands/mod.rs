@@ -1,0 +1,36 @@
+//! The commands, one file each, and the list of them.
+
+use crate::frame::Entry;
+
+macro_rules! commands {
+    (daemon: $($module:ident)*; local: $($local:ident)*;) => {
+        $(pub mod $module;)*
+        $(pub mod $local;)*
+
+        static ENTRIES: &[Entry] = &[
+            $(Entry::daemon::<$module::Args>(),)*
+            $(Entry::local::<$local::Args>(),)*
+        ];
+    };
+}
+
+commands! {
+    daemon: chtab gettab lsxcatd makedhcp nodeadd nodech nodels noderange noderm nodeset tabch tabdump
+        tabgrep tabprune tabrestore;
+    local: completions links man;
+}
+
+/// All commands, daemon commands first, each part in alphabetical order.
+pub fn all() -> &'static [Entry] {
+    ENTRIES
+}
+
+/// The command of that name.
+pub fn find(name: &str) -> Option<&'static Entry> {
+    ENTRIES.iter().find(|entry| entry.name == name)
+}
+
+/// The command or node request of that name, for the daemon.
+pub fn find_request(name: &str) -> Option<&'static Entry> {
+    find(name)
+}

@@ -1,0 +1,53 @@
+//! `nodeadd`: new nodes with their values.
+
+use crate::commands::nodech::{Assignment, Operator, assign, warn_dynamic};
+use crate::edits::{Edits, transact};
+use crate::frame::{Command, Ctx, Kind};
+use crate::output::{Done, Out, Stop};
+use dawn_cluster::NodeName;
+
+/// Add nodes, with values of their tables
+///
+/// ITEM=VALUE with ITEM table.column or a short name (groups, tags, mgt). Without groups= no node is
+/// defined, only rows are made. Nodes that exist are changed.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Names, as a noderange; they need not exist
+    #[arg(value_name = "NODERANGE", required = true)]
+    noderange: String,
+    /// Assignments
+    #[arg(value_name = "ITEM", required = true)]
+    items: Vec<String>,
+}
+
+impl Command for Args {
+    const NAME: &'static str = "nodeadd";
+    const KIND: Kind = Kind::Words;
+
+    fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        let nodes = crate::names::expand_new(&ctx.snapshot, &self.noderange)?;
+        for name in &nodes {
+            name.parse::<NodeName>().map_err(|error| Stop::message(error.to_string()))?;
+        }
+        let words = Assignment::read_all(&self.items, out)?;
+        if out.failed() {
+            return Ok(());
+        }
+        if let Some(other) = words.assignments.iter().find(|a| a.operator != Operator::Set) {
+            let name = other.col;
+            return Err(Stop::message(format!("only {name}=value is possible for new nodes")));
+        }
+        crate::names::warn_capitals(&nodes, out)?;
+        transact(ctx, out, self.dry_run, |snapshot, out| {
+            warn_dynamic(&words.assignments, snapshot, out)?;
+            let mut edits = Edits::new();
+            for node in &nodes {
+                assign(node, &words.assignments, snapshot, &mut edits);
+            }
+            Ok(edits)
+        })
+    }
+}

@@ -1,0 +1,150 @@
+//! `nodeset`: what nodes do at their next boot.
+//!
+//! Writes tables only. Boot files are views of the tables: there is nothing to generate, so ten thousand
+//! nodes are one change. Before the change, each node's boot plan is made from the tables as they would
+//! be; a node whose plan fails is reported and left as it is.
+
+use crate::destiny::{Move, State, next, set_state};
+use crate::edits::{Edits, transact};
+use crate::frame::{Command, Ctx, Kind};
+use crate::output::{Done, Out, Stop};
+use dawn_cluster::Snapshot;
+
+/// Set what nodes do at their next boot
+///
+/// STATE is osimage=IMAGE, osimage, boot, shell, standby, shutdown, offline, runcmd=COMMAND, runimage=URL,
+/// stat, next or enact. In a comma list the first element is the state, the others the chain that follows.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// With stat: accepted for compatibility
+    #[arg(short = 'a')]
+    all: bool,
+    /// Accepted for compatibility: nothing is copied
+    #[arg(long)]
+    noupdateinitrd: bool,
+    /// Accepted for compatibility
+    #[arg(long)]
+    ignorekernelchk: bool,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Nodes
+    #[arg(value_name = "NODERANGE", required = true)]
+    noderange: String,
+    /// State
+    #[arg(value_name = "STATE")]
+    state: Vec<String>,
+}
+
+impl Command for Args {
+    const NAME: &'static str = "nodeset";
+    const KIND: Kind = Kind::Nodes;
+
+    fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        let [word] = self.state.as_slice() else {
+            out.error(format!("Invalid argument: '{}'", self.state.join(" ")))?;
+            return out.line("Usage: nodeset NODERANGE STATE");
+        };
+        if self.all && word != "stat" {
+            return Err(Stop::message("'-a' could only be used with 'stat' subcommand."));
+        }
+        match word.as_str() {
+            "stat" => stat(ctx, out),
+            "enact" => enact(ctx, out),
+            "next" => self.change(ctx, out, |snapshot, node| {
+                let moved = next(snapshot, node)?;
+                moved.ok_or_else(|| "Cannot determine current state for this node".to_owned())
+            }),
+            list => {
+                let (first, rest) = list.split_once(',').map_or((list, None), |(f, r)| (f, Some(r)));
+                let state = State::parse(first).map_err(Stop::message)?;
+                self.change(ctx, out, |snapshot, node| set_state(snapshot, node, &state, rest))
+            }
+        }
+    }
+}
+
+impl Args {
+    fn change(
+        &self,
+        ctx: &Ctx<'_>,
+        out: &mut Out<'_>,
+        step: impl Fn(&Snapshot, &str) -> Result<Move, String>,
+    ) -> Done {
+        let mut good = Vec::new();
+        let mut bad = Vec::new();
+        transact(ctx, out, self.dry_run, |snapshot, _| {
+            let mut moves = Vec::new();
+            for node in ctx.nodes() {
+                match step(snapshot, node) {
+                    Ok(moved) => moves.push((node, moved)),
+                    Err(reason) => bad.push((node, reason)),
+                }
+            }
+            let all = moves.iter().flat_map(|(_, moved)| moved.edits.clone()).collect::<Vec<_>>();
+            let after = snapshot.with(&all)?;
+            let mut edits = Edits::new();
+            for (node, moved) in moves {
+                match check(ctx, &after, node, &moved) {
+                    Ok(()) => {
+                        edits.extend(moved.edits);
+                        good.push((node, moved.currstate));
+                    }
+                    Err(reason) => bad.push((node, reason)),
+                }
+            }
+            Ok(edits)
+        })?;
+        if !self.dry_run {
+            good.iter().try_for_each(|(node, state)| out.node(node, state))?;
+        }
+        report(&bad, ctx, out)
+    }
+}
+
+/// A node that goes offline or stays on disk needs no plan.
+fn check(ctx: &Ctx<'_>, after: &Snapshot, node: &str, moved: &Move) -> Result<(), String> {
+    if moved.currstate == "offline" {
+        return Ok(());
+    }
+    ctx.hooks.check_plan(after, node)
+}
+
+fn report(bad: &[(&String, String)], ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+    for (node, reason) in bad {
+        out.node_error(node, reason)?;
+    }
+    let Some((first, _)) = bad.first() else { return Ok(()) };
+    let handler = ctx.snapshot.attr(first, "noderes.netboot");
+    let handler = handler.as_deref().unwrap_or("xnba").split('-').next().unwrap_or("xnba").to_owned();
+    let host = ctx.host;
+    out.error(format!(
+        "Failed to generate {handler} configurations for some node(s) on {host}. \
+         Check xCAT log file for more details."
+    ))
+}
+
+fn stat(ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+    for node in ctx.nodes() {
+        let state = ctx.snapshot.attr(node, "chain.currstate");
+        out.node(node, state.as_deref().unwrap_or("offline"))?;
+    }
+    Ok(())
+}
+
+/// The views always are up to date: what is left is the check.
+fn enact(ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+    let mut bad = Vec::new();
+    for node in ctx.nodes() {
+        let state = ctx.snapshot.attr(node, "chain.currstate");
+        let result = match &state {
+            Some(_) => ctx.hooks.check_plan(&ctx.snapshot, node),
+            None => Err("Cannot determine current state for this node".to_owned()),
+        };
+        match result {
+            Ok(()) => out.node(node, state.as_deref().unwrap_or_default())?,
+            Err(reason) => bad.push((node, reason)),
+        }
+    }
+    report(&bad, ctx, out)
+}

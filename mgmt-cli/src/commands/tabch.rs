@@ -1,0 +1,23 @@
+//! `tabch`: change table rows through the daemon.
+
+use crate::frame::{Command, Ctx, Kind};
+use crate::output::{Done, Out};
+use crate::tabch::{Manner, Words};
+
+/// Add, change or delete table rows
+///
+/// The same as chtab; both run in the daemon.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    words: Words,
+}
+
+impl Command for Args {
+    const NAME: &'static str = "tabch";
+    const KIND: Kind = Kind::Words;
+
+    fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        self.words.run(&Manner { hint: "\nCheck man tabch or tabch -h\n\n" }, ctx, out)
+    }
+}

@@ -1,0 +1,99 @@
+//! `tabrestore`: a table from its text.
+
+use crate::csv::{read_header, read_records};
+use crate::edits::{Edits, transact};
+use crate::frame::{Command, Ctx, Kind};
+use crate::output::{Done, Out, Stop};
+use dawn_cluster::{Col, Edit, Table, schema};
+
+/// Replace a table, or add rows to it, from the text that tabdump writes
+///
+/// The table is named by the file: TABLE.csv. All lines are checked before anything is changed.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Add rows instead of replacing all
+    #[arg(short = 'a', long = "addrows")]
+    add: bool,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// TABLE.csv; its text is what the client sends along
+    #[arg(value_name = "FILE", required = true)]
+    file: String,
+}
+
+impl Command for Args {
+    const NAME: &'static str = "tabrestore";
+    const KIND: Kind = Kind::Words;
+
+    fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        let base = self.file.rsplit('/').next().unwrap_or(&self.file);
+        let name = base.split('.').next().unwrap_or(base);
+        let unable = || Stop::Message { text: format!("Unable to open {name}"), code: 4 };
+        let table = schema().find(name).ok_or_else(unable)?;
+        let text = ctx.call.request.stdin.as_deref().unwrap_or_default();
+        let mut lines = text.lines();
+        let columns = columns(lines.next().unwrap_or_default(), table)?;
+        let mut edits = Edits::new();
+        if !self.add {
+            edits.delete(&[], table);
+        }
+        read_rows(lines, table, &columns, &mut edits, out)?;
+        if out.failed() {
+            return Ok(());
+        }
+        transact(ctx, out, self.dry_run, |_, _| Ok(edits))
+    }
+}
+
+fn columns(header: &str, table: &Table) -> Result<Vec<Col>, Stop> {
+    let names = read_header(header).map_err(Stop::message)?;
+    let find = |name: &String| {
+        table.col(name).ok_or_else(|| {
+            Stop::message(format!(
+                "The header line indicates that column '{name}' should exist, which is not defined in the \
+                 schema for '{}'",
+                table.name
+            ))
+        })
+    };
+    names.iter().map(find).collect()
+}
+
+/// Every record becomes a row; every bad one is reported.
+fn read_rows<'a>(
+    lines: impl Iterator<Item = &'a str>,
+    table: &Table,
+    columns: &[Col],
+    edits: &mut Edits,
+    out: &mut Out<'_>,
+) -> Done {
+    for record in read_records(lines) {
+        let fields = match record.fields {
+            Ok(fields) => fields,
+            Err(text) => {
+                out.error_code(text, 4)?;
+                continue;
+            }
+        };
+        if let Some(rest) = fields.get(columns.len()..).filter(|rest| !rest.is_empty()) {
+            let rest: Vec<&str> = rest.iter().map(|field| field.as_deref().unwrap_or_default()).collect();
+            let text = format!("Too many fields on line {}: {} | {}", record.number, record.text, rest.join(","));
+            out.error_code(text, 4)?;
+            continue;
+        }
+        let is_auto = |col: Col| table.auto_increment == Some(col.index());
+        let cells: Vec<(Col, Option<dawn_cluster::Text>)> = columns
+            .iter()
+            .zip(fields)
+            .filter(|(col, value)| value.is_some() && !is_auto(**col))
+            .map(|(col, value)| (*col, value.map(dawn_cluster::Text::from)))
+            .collect();
+        if cells.is_empty() {
+            out.error_code(format!("DB error  with line {}: {}", record.number, record.text), 4)?;
+            continue;
+        }
+        edits.push(Edit::Insert { table: table.id, cells });
+    }
+    Ok(())
+}

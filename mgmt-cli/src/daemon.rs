@@ -1,0 +1,292 @@
+//! The commands behind the protocol: policy, audit, tokens, and the run of a command.
+//!
+//! [`Daemon`] is what the services of port 3001 and 3002 are given. It answers from the snapshot and
+//! resolves no names: a peer is a node when its address is one's, otherwise it is its address.
+
+use crate::command_log::CommandLog;
+use crate::commands;
+use crate::destiny;
+use crate::frame::{Ctx, Kind};
+use crate::hooks::BootHooks;
+use crate::output::{Out, Stop};
+use crate::{bridge, token};
+use dawn_cluster::{Change, Edit, Model, Snapshot};
+use dawn_xcatd::node_status::{NodeReport, NodeReports, UPDATE_STATUS_WORDS};
+use dawn_xcatd::{Call, Credentials, Decision, Dispatcher, Expanded, Gone, NodeUse, Response, Sink};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Requests that leave no audit record (polled by consoles and nodes).
+const UNAUDITED: [&str; 5] = ["getdestiny", "getbladecons", "getipmicons", "getopenbmccons", "getcons"];
+
+/// What the daemon is told when it is made.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Short host name, `xcatdsource` of every answer.
+    pub host: String,
+    /// Where commands are recorded; `None` records nothing.
+    pub commands_log: Option<PathBuf>,
+}
+
+/// See the module's text.
+pub struct Daemon {
+    model: Arc<Model>,
+    hooks: Arc<dyn BootHooks>,
+    settings: Settings,
+    log: CommandLog,
+}
+
+impl Daemon {
+    /// A daemon on a model. `settings.host` is cut at its first dot.
+    pub fn new(model: Arc<Model>, hooks: Arc<dyn BootHooks>, settings: Settings) -> Self {
+        let log = CommandLog::new(settings.commands_log.clone());
+        let short = settings.host.split('.').next().unwrap_or_default().to_owned();
+        Self { model, hooks, log, settings: Settings { host: short, ..settings } }
+    }
+
+    fn snapshot(&self) -> Arc<Snapshot> {
+        self.model.snapshot()
+    }
+
+    fn carry_out(&self, call: &Call, out: &mut Out<'_>) -> Result<(), Stop> {
+        let Some(entry) = commands::find_request(&call.request.command) else {
+            return Err(Stop::message("Unsupported request"));
+        };
+        let ctx = Ctx {
+            model: &self.model,
+            snapshot: self.snapshot(),
+            call,
+            hooks: self.hooks.as_ref(),
+            host: &self.settings.host,
+        };
+        entry.run(&ctx, out)
+    }
+
+    /// The row of `auditlog` for a command that runs, unless `site.auditskipcmds` leaves it out.
+    fn audit(&self, call: &Call) {
+        let snapshot = self.snapshot();
+        let command = call.request.command.as_str();
+        if !is_audited(&snapshot, call) {
+            return;
+        }
+        let now = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
+        let args = crate::redact::words(command, &call.request.args);
+        let args: String = args.iter().map(|arg| format!(" {arg}")).collect();
+        let row = [
+            ("audittime", now.as_str()),
+            ("userid", call.username.as_deref().unwrap_or_default()),
+            ("clientname", &call.peer_host),
+            ("clienttype", call.request.client_type.as_deref().unwrap_or("other")),
+            ("command", command),
+            ("noderange", call.request.noderange.as_deref().unwrap_or_default()),
+            ("args", &args),
+            ("status", "Allowed"),
+        ];
+        if let Some(edit) = bridge::insert_row("auditlog", &row) {
+            self.quietly("auditlog", vec![edit]);
+        }
+    }
+
+    /// A change of the daemon itself; a failure is logged, the caller cannot do anything about it.
+    fn quietly(&self, what: &str, edits: Vec<Edit>) {
+        if edits.is_empty() {
+            return;
+        }
+        if let Err(error) = self.model.apply(Change::quiet(what, what, edits)) {
+            tracing::error!(%error, what, "a change of the daemon itself failed");
+        }
+    }
+
+    fn node_status(&self, node: &str, words: &[String]) {
+        let snapshot = self.snapshot();
+        let mut edits = Vec::new();
+        for word in words {
+            let update = UPDATE_STATUS_WORDS.contains(&word.as_str()) && word != "failed";
+            let result = if update {
+                destiny::update_status_edits(&snapshot, node, word)
+            } else {
+                destiny::status_edits(&snapshot, node, word)
+            };
+            edits.extend(result.unwrap_or_default());
+            tracing::info!("xcat.updatestatus - {node}: changing status={word}");
+        }
+        let change = Change::quiet(node, "installstatus", edits);
+        if let Err(error) = self.model.apply(change) {
+            tracing::error!(%error, node, "a node's status could not be stored");
+        }
+    }
+
+    fn advance(&self, node: &str) {
+        let head = Change::quiet(node, "next", Vec::new());
+        let moved = self.model.transact(head, |snapshot| {
+            let moved = destiny::next(snapshot, node).map_err(Stop::message)?;
+            let edits = moved.map(|moved| moved.edits).unwrap_or_default();
+            Ok::<_, Stop>((edits, ()))
+        });
+        if let Err(error) = moved {
+            tracing::warn!(%error, node, "the chain of a node could not be advanced");
+        }
+    }
+
+    fn app_status(&self, node: &str, pairs: &[(String, String)]) {
+        let snapshot = self.snapshot();
+        let old = snapshot.attr(node, "nodelist.appstatus").unwrap_or_default();
+        let mut list: Vec<(String, String)> = old
+            .split(',')
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(a, s)| (a.into(), s.into()))
+            .collect();
+        for (app, state) in pairs {
+            list.retain(|(known, _)| known != app);
+            list.push((app.clone(), state.clone()));
+        }
+        let text: Vec<String> = list.iter().map(|(app, state)| format!("{app}={state}")).collect();
+        let now = jiff::Zoned::now().strftime("%m-%d-%Y %H:%M:%S").to_string();
+        let values = [("appstatus", text.join(",")), ("appstatustime", now)];
+        let values: Vec<(&str, &str)> = values.iter().map(|(name, text)| (*name, text.as_str())).collect();
+        if let Ok(edit) = Edit::set("nodelist", &[("node", node)], &values) {
+            self.quietly("hpcbootstatus", vec![edit]);
+        }
+    }
+}
+
+fn is_audited(snapshot: &Snapshot, call: &Call) -> bool {
+    let command = call.request.command.as_str();
+    if UNAUDITED.contains(&command) || matches!(command, "getpostscript" | "getcredentials") {
+        return false;
+    }
+    let kind = call.request.client_type.as_deref().unwrap_or("other");
+    let skip = snapshot.site("auditskipcmds").unwrap_or_default();
+    !skip.split(',').map(str::trim).any(|word| {
+        word.eq_ignore_ascii_case("all") || word == command || word.strip_prefix("clienttype:") == Some(kind)
+    })
+}
+
+impl Dispatcher for Daemon {
+    fn source(&self) -> String {
+        self.settings.host.clone()
+    }
+
+    fn peer_host(&self, ip: IpAddr) -> String {
+        if ip.is_loopback() {
+            return self.settings.host.clone();
+        }
+        self.snapshot().node_by_ip(ip).map_or_else(|| ip.to_string(), |node| node.to_string())
+    }
+
+    fn check_password(&self, user: &Credentials) -> bool {
+        token::check_password(&self.snapshot(), user)
+    }
+
+    fn token_user(&self, token: &str) -> Option<String> {
+        token::user_of(&self.snapshot(), token)
+    }
+
+    fn new_token(&self, username: &str) -> Result<(String, String), String> {
+        token::create(&self.model, username)
+    }
+
+    fn expand(&self, noderange: &str) -> Expanded {
+        bridge::expand(&self.snapshot(), noderange)
+    }
+
+    fn knows(&self, command: &str) -> Option<NodeUse> {
+        let entry = commands::find_request(command)?;
+        match entry.kind {
+            Kind::Nodes => Some(NodeUse::Verified),
+            Kind::Words => Some(NodeUse::Raw),
+            Kind::Local => None,
+        }
+    }
+
+    fn groups_within(&self, nodes: &[String]) -> Vec<String> {
+        let snapshot = self.snapshot();
+        let mut groups: Vec<String> =
+            nodes.iter().flat_map(|node| snapshot.groups_of(node)).map(|group| group.to_string()).collect();
+        groups.sort();
+        groups.dedup();
+        groups
+    }
+
+    fn authorise(&self, call: &Call) -> Decision {
+        let decision = bridge::decide(&self.snapshot(), call);
+        if decision == Decision::Deny {
+            tracing::warn!(
+                target: "audit",
+                "Permission denied for request: peername={}, peerhost={}, peerport={} command= {}",
+                call.peer_name.as_deref().unwrap_or_default(),
+                call.peer_host,
+                call.peer.port,
+                call.request.command,
+            );
+        }
+        decision
+    }
+
+    fn run(&self, call: Call, sink: &mut dyn Sink) {
+        self.audit(&call);
+        let started = Instant::now();
+        let time = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
+        let mut tee = Tee { sink, record: self.log.start(&call, &time) };
+        let mut out = Out::new(&mut tee);
+        let result = self.carry_out(&call, &mut out);
+        // A client that has gone needs no last words.
+        let _ = last_words(result, &mut out).and_then(|()| out.flush());
+        if let Some(record) = tee.record {
+            self.log.finish(record, started.elapsed());
+        }
+    }
+}
+
+fn last_words(result: Result<(), Stop>, out: &mut Out<'_>) -> Result<(), Stop> {
+    match result {
+        Ok(()) | Err(Stop::Gone) => Ok(()),
+        Err(Stop::Message { text, code }) => out.error_code(text, code),
+        Err(Stop::Code(code)) => out.code(code),
+    }
+}
+
+/// Passes responses on and notes them for the command log.
+struct Tee<'a> {
+    sink: &'a mut dyn Sink,
+    record: Option<crate::command_log::Record>,
+}
+
+impl Sink for Tee<'_> {
+    fn send(&mut self, response: Response) -> Result<(), Gone> {
+        if let Some(record) = &mut self.record {
+            record.note(&response);
+        }
+        self.sink.send(response)
+    }
+}
+
+impl NodeReports for Daemon {
+    fn node_at(&self, ip: IpAddr) -> Option<String> {
+        self.snapshot().node_by_ip(ip).map(|node| node.to_string())
+    }
+
+    fn report(&self, node: &str, report: NodeReport) -> Vec<String> {
+        let mut lines = Vec::new();
+        match &report {
+            NodeReport::Next => self.advance(node),
+            NodeReport::Status(words) => self.node_status(node, words),
+            NodeReport::AppStatus(pairs) => self.app_status(node, pairs),
+            NodeReport::GetPostscript => lines.push("#END OF SCRIPT".into()),
+            NodeReport::Syncfiles => lines.push("syncfiles done".into()),
+            // The TFTP directory is a view that no node writes to: there is nothing to unlock.
+            NodeReport::UnlockTftpdir | NodeReport::LockTftpdir | NodeReport::Monitor => {}
+            NodeReport::Unknown(line) => {
+                tracing::warn!(node, line, "a node said something unknown on the status port");
+            }
+        }
+        self.hooks.reported(node, &report);
+        lines
+    }
+
+    fn stranger(&self, ip: IpAddr) {
+        self.hooks.stranger(ip);
+    }
+}

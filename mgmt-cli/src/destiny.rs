@@ -1,0 +1,282 @@
+//! What a node is to do: the states of `chain.currstate`, the chain, and the edits that move them.
+//!
+//! Pure functions on a snapshot: `nodeset`, `nextdestiny`, the line `next` on the status port and chain
+//! elements all go through here.
+
+use dawn_cluster::{Col, Edit, EditError, Snapshot, Text};
+
+/// Provisioning methods that boot the node's root over the network each time.
+const DISKLESS: [&str; 2] = ["netboot", "statelite"];
+/// States that are a word alone.
+const PLAIN_STATES: [&str; 5] = ["boot", "shell", "standby", "shutdown", "offline"];
+/// States that carry an argument.
+const ARGUMENT_STATES: [&str; 3] = ["runcmd=", "runimage=", "ondiscover="];
+/// Former words for provisioning.
+const DEPRECATED: [&str; 3] = ["install", "netboot", "statelite"];
+
+/// A state as asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Provision with this image; `None`: with `nodetype.provmethod`.
+    Image {
+        /// Image.
+        name: Option<String>,
+        /// `:reboot4deploy`: the status says so at once.
+        reboot4deploy: bool,
+    },
+    /// A word, or a word with its argument, as it will stand in `chain.currstate`.
+    Word(String),
+}
+
+impl State {
+    /// Reads a state; the error is the reference's text.
+    pub fn parse(text: &str) -> Result<State, String> {
+        if text == "osimage" {
+            return Ok(State::Image { name: None, reboot4deploy: false });
+        }
+        if let Some(image) = text.strip_prefix("osimage=") {
+            let mut parts = image.split(':');
+            let name = parts.next().filter(|name| !name.is_empty()).map(str::to_owned);
+            return Ok(State::Image { name, reboot4deploy: parts.any(|part| part == "reboot4deploy") });
+        }
+        if DEPRECATED.contains(&text)
+            || text.split_once('=').is_some_and(|(word, _)| DEPRECATED.contains(&word))
+        {
+            return Err("The options \"install\", \"netboot\", and \"statelite\" have been deprecated, use \
+                        \"osimage=<osimage_name>\" instead."
+                .into());
+        }
+        let has_argument = |prefix: &&str| text.strip_prefix(*prefix).is_some_and(|rest| !rest.is_empty());
+        if PLAIN_STATES.contains(&text) || ARGUMENT_STATES.iter().any(has_argument) {
+            return Ok(State::Word(text.to_owned()));
+        }
+        Err(format!("Unknown state {text} requested"))
+    }
+}
+
+/// What a state does to one node.
+#[derive(Clone, Debug)]
+pub struct Move {
+    /// New `chain.currstate`, which is also what commands print.
+    pub currstate: String,
+    /// Edits.
+    pub edits: Vec<Edit>,
+}
+
+fn edit_error(error: EditError) -> String {
+    error.to_string()
+}
+
+fn set(node: &str, col: &'static str, value: &str) -> Result<Edit, String> {
+    Edit::set_node(node, Col::known(col), value).map_err(edit_error)
+}
+
+/// Brings a node into a state. `rest` of a comma list becomes the chain that is left.
+pub fn set_state(snapshot: &Snapshot, node: &str, state: &State, rest: Option<&str>) -> Result<Move, String> {
+    let mut moved = match state {
+        State::Image { name, reboot4deploy } => set_image(snapshot, node, name.as_deref(), *reboot4deploy)?,
+        State::Word(word) => set_word(snapshot, node, word)?,
+    };
+    if let Some(rest) = rest {
+        moved.edits.push(set(node, "chain.currchain", rest)?);
+    }
+    Ok(moved)
+}
+
+fn set_word(snapshot: &Snapshot, node: &str, word: &str) -> Result<Move, String> {
+    let mut edits = vec![set(node, "chain.currstate", word)?];
+    if word == "boot"
+        && let Some(image) = snapshot.attr(node, "nodetype.provmethod")
+    {
+        let method = snapshot.osimage(&image).and_then(|image| image.provmethod().cloned());
+        if !matches!(method.as_deref(), Some("install" | "sysclone")) {
+            edits.push(set(node, "nodetype.provmethod", "")?);
+        }
+    }
+    Ok(Move { currstate: word.to_owned(), edits })
+}
+
+fn set_image(
+    snapshot: &Snapshot,
+    node: &str,
+    name: Option<&str>,
+    reboot4deploy: bool,
+) -> Result<Move, String> {
+    let stored = snapshot.attr(node, "nodetype.provmethod");
+    let name = name.or(stored.as_deref()).ok_or_else(|| {
+        "No osimage name was given, and nodetype.provmethod of the node is not set.".to_owned()
+    })?;
+    let image = snapshot.osimage(name);
+    let image = image.ok_or_else(|| format!("Cannot find the OS image {name} in the osimage table."))?;
+    let method = image.provmethod().ok_or_else(|| format!("osimage.provmethod for {name} must be set."))?;
+    let text = |column| image.get(column).map(Text::to_string).unwrap_or_default();
+    let (os, arch, profile) = (text("osvers"), text("osarch"), text("profile"));
+    let currstate = match method.as_ref() {
+        "sysclone" => format!("sysclone {os}-{arch}"),
+        method => format!("{method} {os}-{arch}-{profile}"),
+    };
+    let mut edits = vec![
+        set(node, "nodetype.provmethod", name)?,
+        set(node, "nodetype.os", &os)?,
+        set(node, "nodetype.arch", &arch)?,
+        set(node, "nodetype.profile", &profile)?,
+        set(node, "chain.currstate", &currstate)?,
+    ];
+    if !DISKLESS.contains(&method.as_ref()) {
+        edits.push(set(node, "chain.currchain", "boot")?);
+    }
+    if reboot4deploy {
+        edits.extend(status_edits(snapshot, node, status_for(&currstate))?);
+    }
+    Ok(Move { currstate, edits })
+}
+
+/// Advances the chain; `None` if the node has none.
+pub fn next(snapshot: &Snapshot, node: &str) -> Result<Option<Move>, String> {
+    let value = |col: &str| snapshot.attr(node, col).map(|text| text.to_string()).unwrap_or_default();
+    let (chain, currchain, currstate) =
+        (value("chain.chain"), value("chain.currchain"), value("chain.currstate"));
+    let mut list = if currchain.is_empty() { chain } else { currchain };
+    if list.is_empty() {
+        return Ok(None);
+    }
+    let single = !list.contains([',', ';']);
+    if single && !currstate.is_empty() && list.contains(&currstate) && list != "boot" {
+        list = "standby".into();
+    }
+    let (first, rest) = match list.find([',', ';']) {
+        Some(at) => (list.get(..at).unwrap_or_default(), list.get(at + 1..).unwrap_or_default()),
+        None => (list.as_str(), ""),
+    };
+    // The last element stays: a node that asks again is told the same again.
+    let rest = if rest.is_empty() { first } else { rest };
+    let state = State::parse(first.trim())?;
+    let mut moved = set_state(snapshot, node, &state, None)?;
+    let install = moved.currstate.starts_with("install ");
+    let left = if install && rest == first { "boot" } else { rest };
+    moved.edits.retain(|edit| !is_currchain(edit));
+    moved.edits.push(set(node, "chain.currchain", left)?);
+    Ok(Some(moved))
+}
+
+fn is_currchain(edit: &Edit) -> bool {
+    let col = Col::known("chain.currchain");
+    matches!(edit, Edit::Set { values, .. } if values.iter().any(|(c, _)| *c == col))
+}
+
+/// `nodelist.status` that goes with a state a node asks for.
+pub fn status_for(currstate: &str) -> &'static str {
+    let starts = |word: &str| currstate.starts_with(word);
+    match currstate {
+        "" | "standby" => "standingby",
+        "shell" => "shell",
+        "discover" => "discovering",
+        _ if starts("install") => "installing",
+        _ if starts("netboot") || starts("statelite") => "netbooting",
+        _ if starts("runcmd") => "configuring",
+        _ => "booting",
+    }
+}
+
+/// Edits that store a status word and its time (`MM-DD-YYYY HH:MM:SS`, local).
+pub fn status_edits(snapshot: &Snapshot, node: &str, status: &str) -> Result<Vec<Edit>, String> {
+    stamped(snapshot, node, "nodelist.status", "nodelist.statustime", status)
+}
+
+/// The same for `nodelist.updatestatus`.
+pub fn update_status_edits(snapshot: &Snapshot, node: &str, status: &str) -> Result<Vec<Edit>, String> {
+    stamped(snapshot, node, "nodelist.updatestatus", "nodelist.updatestatustime", status)
+}
+
+fn stamped(
+    snapshot: &Snapshot,
+    node: &str,
+    col: &'static str,
+    time: &'static str,
+    word: &str,
+) -> Result<Vec<Edit>, String> {
+    if !snapshot.has_node(node) {
+        return Ok(Vec::new());
+    }
+    let now = jiff::Zoned::now().strftime("%m-%d-%Y %H:%M:%S").to_string();
+    Ok(vec![set(node, col, word)?, set(node, time, &now)?])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot() -> Snapshot {
+        let rows: [(&str, &[(&str, &str)]); 6] = [
+            ("nodelist", &[("node", "cn1"), ("groups", "all")]),
+            ("nodelist", &[("node", "cn2"), ("groups", "all")]),
+            ("chain", &[("node", "all"), ("chain", "runcmd=bmcsetup,osimage=img,standby")]),
+            (
+                "osimage",
+                &[
+                    ("imagename", "img"),
+                    ("provmethod", "netboot"),
+                    ("osvers", "debian12"),
+                    ("osarch", "x86_64"),
+                    ("profile", "compute"),
+                ],
+            ),
+            ("osimage", &[("imagename", "bad")]),
+            (
+                "osimage",
+                &[
+                    ("imagename", "disk"),
+                    ("provmethod", "install"),
+                    ("osvers", "r9"),
+                    ("osarch", "x"),
+                    ("profile", "p"),
+                ],
+            ),
+        ];
+        Snapshot::from_rows(rows)
+    }
+
+    #[test]
+    fn states() {
+        let snapshot = snapshot();
+        let go = |text: &str| {
+            let state = State::parse(text)?;
+            let moved = set_state(&snapshot, "cn1", &state, None)?;
+            let after = snapshot.with(&moved.edits).map_err(|error| error.to_string())?;
+            let cell = |col: &str| after.attr("cn1", col).map(|t| t.to_string()).unwrap_or_default();
+            let line = ["chain.currstate", "nodetype.provmethod", "nodetype.os"].map(cell).join("|");
+            Ok::<_, String>(line)
+        };
+        for (text, expected) in [
+            ("osimage=img", "netboot debian12-x86_64-compute|img|debian12"),
+            ("osimage=img:reboot4deploy", "netboot debian12-x86_64-compute|img|debian12"),
+            ("osimage=disk", "install r9-x-p|disk|r9"),
+            ("shell", "shell||"),
+            ("boot", "boot||"),
+            ("offline", "offline||"),
+            ("runcmd=bmcsetup", "runcmd=bmcsetup||"),
+        ] {
+            assert_eq!(go(text).as_deref(), Ok(expected), "{text}");
+        }
+        for (text, expected) in [
+            ("osimage=nope", "Cannot find the OS image nope in the osimage table."),
+            ("osimage=bad", "osimage.provmethod for bad must be set."),
+            ("bogus", "Unknown state bogus requested"),
+            ("runcmd=", "Unknown state runcmd= requested"),
+        ] {
+            assert_eq!(go(text).expect_err(text), expected);
+        }
+    }
+
+    #[test]
+    fn a_chain_to_its_end() {
+        let mut snapshot = snapshot();
+        let mut seen = Vec::new();
+        for _ in 0..4 {
+            let moved = next(&snapshot, "cn1").expect("a chain").expect("a move");
+            seen.push(moved.currstate);
+            snapshot = snapshot.with(&moved.edits).expect("edits");
+        }
+        assert_eq!(seen, ["runcmd=bmcsetup", "netboot debian12-x86_64-compute", "standby", "standby"]);
+    }
+}

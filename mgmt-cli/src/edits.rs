@@ -1,0 +1,147 @@
+//! The one way of commands to write: collect edits, then show or apply them as one change.
+
+use crate::frame::Ctx;
+use crate::output::{Done, Out, Stop};
+use dawn_cluster::{Col, Edit, EditError, ModelError, RowChange, RowChangeKind, Snapshot, Table, Text};
+use dawn_xcatd::Response;
+
+/// Edits of one command.
+#[derive(Debug, Default)]
+pub struct Edits(Vec<Edit>);
+
+impl Edits {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Nothing was asked for.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds any edit.
+    pub fn push(&mut self, edit: Edit) {
+        self.0.push(edit);
+    }
+
+    /// Adds edits of another list.
+    pub fn extend(&mut self, edits: impl IntoIterator<Item = Edit>) {
+        self.0.extend(edits);
+    }
+
+    /// Updates the rows in which all keys hold, or makes one.
+    pub fn set(&mut self, table: &Table, keys: Vec<(Col, String)>, values: Vec<(Col, String)>) {
+        let values = values.into_iter().map(|(col, text)| (col, Some(Text::from(text)))).collect();
+        self.0.push(Edit::Set { table: table.id, keys: texts(keys), values });
+    }
+
+    /// A new row.
+    pub fn insert(&mut self, table: &Table, values: Vec<(Col, String)>) {
+        let cells = values.into_iter().map(|(col, text)| (col, Some(Text::from(text)))).collect();
+        self.0.push(Edit::Insert { table: table.id, cells });
+    }
+
+    /// Removes the rows in which all keys hold.
+    pub fn delete(&mut self, keys: &[(Col, String)], table: &Table) {
+        self.0.push(Edit::Delete { table: table.id, keys: texts(keys.to_vec()) });
+    }
+
+    /// The edits alone.
+    pub fn into_list(self) -> Vec<Edit> {
+        self.0
+    }
+}
+
+/// Computes edits from the newest state and makes them one change, or shows what they would do.
+///
+/// No other change comes between that state and this one. `compute` only computes: what it says to the
+/// caller is held back until the model is free again. A refused change has changed nothing.
+pub fn transact(
+    ctx: &Ctx<'_>,
+    out: &mut Out<'_>,
+    dry_run: bool,
+    compute: impl FnOnce(&Snapshot, &mut Out<'_>) -> Result<Edits, Stop>,
+) -> Done {
+    let mut notes: Vec<Response> = Vec::new();
+    let mut aside = Out::new(&mut notes);
+    let result = if dry_run {
+        compute(&ctx.snapshot, &mut aside).and_then(|edits| Ok(Some(ctx.snapshot.preview(&edits.0)?)))
+    } else {
+        let head = ctx.change_head();
+        ctx.model
+            .transact(head, |snapshot| compute(snapshot, &mut aside).map(|edits| (edits.0, ())))
+            .map(|_| None)
+    };
+    aside.flush()?;
+    for note in notes {
+        out.send(note)?;
+    }
+    match result? {
+        Some(changes) => show(&changes, out),
+        None => Ok(()),
+    }
+}
+
+impl From<ModelError> for Stop {
+    fn from(error: ModelError) -> Self {
+        match error {
+            ModelError::Edit(error) => error.into(),
+            ModelError::Store(error) => {
+                let text = error.to_string();
+                let text = if text.starts_with("DB error") { text } else { format!("DB error {text}") };
+                Stop::Message { text, code: 4 }
+            }
+            other => Stop::message(other.to_string()),
+        }
+    }
+}
+
+impl From<EditError> for Stop {
+    fn from(error: EditError) -> Self {
+        Stop::Message { text: format!("DB error {error}"), code: 4 }
+    }
+}
+
+fn texts(keys: Vec<(Col, String)>) -> Vec<(Col, Text)> {
+    keys.into_iter().map(|(col, text)| (col, Text::from(text))).collect()
+}
+
+/// Prints row changes: `+`, `-` or `~`, table and key, then the cells that differ.
+pub fn show(changes: &[RowChange], out: &mut Out<'_>) -> Done {
+    if changes.is_empty() {
+        return out.line("Nothing would change.");
+    }
+    for change in changes {
+        for line in describe(change) {
+            out.line(line)?;
+        }
+    }
+    Ok(())
+}
+
+/// The lines of one row change.
+pub fn describe(change: &RowChange) -> Vec<String> {
+    let sign = match change.kind {
+        RowChangeKind::Inserted => '+',
+        RowChangeKind::Updated => '~',
+        RowChangeKind::Deleted => '-',
+    };
+    let key: Vec<&str> = change.key.iter().map(AsRef::as_ref).collect();
+    let mut lines = vec![format!("{sign} {} {}", change.table, key.join(","))];
+    for (col, old, new) in &change.cells {
+        let hidden = crate::redact::is_secret(&col.to_string()) || is_secret_row(change, *col);
+        let word = |text: &Option<Text>| match text.as_deref() {
+            None => "(not set)".to_owned(),
+            Some(_) if hidden => crate::redact::MASK.to_owned(),
+            Some(text) => format!("{text:?}"),
+        };
+        lines.push(format!("    {}: {} -> {}", col.name(), word(old), word(new)));
+    }
+    lines
+}
+
+/// `site.value` of a row whose key names a secret.
+fn is_secret_row(change: &RowChange, col: Col) -> bool {
+    col.to_string() == "site.value" && change.key.first().is_some_and(|key| crate::redact::is_secret(key))
+}

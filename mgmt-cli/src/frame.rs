@@ -1,0 +1,295 @@
+//! What a command is.
+//!
+//! A command is a `clap` argument struct that says how it is called and a function that runs. The same
+//! struct gives help, completion, man page and the reference page, in the client and in the daemon.
+//!
+//! Three kinds: [`Kind::Nodes`] commands take a noderange that must be good before they run,
+//! [`Kind::Words`] commands look at all their words themselves, [`Kind::Local`] ones run in the process
+//! of the caller (they read or write its files) and ask the daemon for what they need.
+
+use crate::environment::Environment;
+use crate::hooks::BootHooks;
+use crate::output::{Done, Out, Stop};
+use crate::redact;
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction};
+use dawn_cluster::{Change, Model, Snapshot};
+use dawn_xcatd::{AbortFlag, Call};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Columns help texts are wrapped at: the daemon does not know the terminal of its caller.
+const HELP_WIDTH: usize = 100;
+/// What `-v` prints: the level of compatibility, then our own version.
+pub const VERSION: &str = concat!("Version 2.19.0 (Dawn ", env!("CARGO_PKG_VERSION"), ")");
+
+/// Where a command runs and what becomes of its words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// In the daemon; the first word that is no option is a noderange.
+    Nodes,
+    /// In the daemon; all words are arguments.
+    Words,
+    /// In the process of the caller.
+    Local,
+}
+
+/// A command that runs in the daemon.
+pub trait Command: clap::Args {
+    /// Name: verb on the wire, symlink, sub-command.
+    const NAME: &'static str;
+    /// [`Kind::Nodes`] or [`Kind::Words`].
+    const KIND: Kind;
+    /// Whether text piped into the client is part of the command.
+    const READS_STDIN: bool = false;
+    /// Carries the command out.
+    fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done;
+}
+
+/// A command that runs in the caller's process.
+pub trait LocalCommand: clap::Args {
+    /// Name: symlink and sub-command.
+    const NAME: &'static str;
+    /// Carries the command out; the exit code.
+    fn run(self, environment: &Environment) -> i32;
+}
+
+/// A registered command.
+#[derive(Clone, Copy)]
+pub struct Entry {
+    /// Name.
+    pub name: &'static str,
+    /// Kind.
+    pub kind: Kind,
+    /// Text piped into the client is sent along when no word names an object.
+    pub reads_stdin: bool,
+    /// Arguments and help.
+    pub clap: fn() -> clap::Command,
+    run: Runner,
+}
+
+#[derive(Clone, Copy)]
+enum Runner {
+    Daemon(fn(&[String], &Ctx<'_>, &mut Out<'_>) -> Done),
+    Local(fn(&[String], &Environment) -> i32),
+}
+
+impl Entry {
+    /// Entry of a daemon command.
+    pub const fn daemon<C: Command>() -> Entry {
+        Entry {
+            name: C::NAME,
+            kind: C::KIND,
+            reads_stdin: C::READS_STDIN,
+            clap: clap_of::<C>,
+            run: Runner::Daemon(run_in_daemon::<C>),
+        }
+    }
+
+    /// Entry of a local command.
+    pub const fn local<C: LocalCommand>() -> Entry {
+        Entry {
+            name: C::NAME,
+            kind: Kind::Local,
+            reads_stdin: false,
+            clap: clap_of_local::<C>,
+            run: Runner::Local(run_locally::<C>),
+        }
+    }
+
+    /// Runs a daemon command with its words.
+    pub fn run(&self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        match self.run {
+            Runner::Daemon(run) => run(&words_of(ctx.call), ctx, out),
+            Runner::Local(_) => Err(Stop::message("this command does not run in the daemon")),
+        }
+    }
+
+    /// Runs a local command; the exit code.
+    pub fn run_local(&self, words: &[String], environment: &Environment) -> i32 {
+        match self.run {
+            Runner::Local(run) => run(words, environment),
+            Runner::Daemon(_) => 1,
+        }
+    }
+}
+
+/// What a running command sees.
+pub struct Ctx<'a> {
+    /// The model, for changes.
+    pub model: &'a Model,
+    /// The snapshot in which noderange and policy of this call were evaluated.
+    pub snapshot: Arc<Snapshot>,
+    /// The call: caller, nodes, piped text, directory.
+    pub call: &'a Call,
+    /// Boot services.
+    pub hooks: &'a dyn BootHooks,
+    /// Short host name of the daemon.
+    pub host: &'a str,
+}
+
+impl Ctx<'_> {
+    /// Expanded noderange of the call.
+    pub fn nodes(&self) -> &[String] {
+        &self.call.nodes
+    }
+
+    /// Stop sign of the caller.
+    pub fn abort(&self) -> &AbortFlag {
+        &self.call.abort
+    }
+
+    /// Who asks, and by which command line (secrets masked): the head of a change.
+    pub fn change_head(&self) -> Change {
+        let who = self.call.username.clone().unwrap_or_else(|| self.call.peer_host.clone());
+        Change::new(who, command_line(self.call), Vec::new())
+    }
+
+    /// A path as the caller means it: relative ones are below the caller's directory.
+    pub fn path_of_caller(&self, path: &str) -> PathBuf {
+        Path::new(self.call.request.cwd.as_deref().unwrap_or("/")).join(path)
+    }
+}
+
+/// The command line of a call with secrets masked.
+pub fn command_line(call: &Call) -> String {
+    let command = &call.request.command;
+    let mut line = command.clone();
+    for word in redact::words(command, &words_of(call)) {
+        line.push(' ');
+        line.push_str(&word);
+    }
+    line
+}
+
+/// Words as the user typed them: noderange first, as clients cut it out of them.
+fn words_of(call: &Call) -> Vec<String> {
+    let request = &call.request;
+    let nodes = if request.nodes.is_empty() { None } else { Some(request.nodes.join(",")) };
+    let noderange = request.noderange.clone().or(nodes);
+    noderange.into_iter().chain(request.args.iter().cloned()).collect()
+}
+
+/// Cuts a noderange out of the words of a [`Kind::Nodes`] command: the first word that does not begin
+/// with `-`.
+pub fn split_noderange(words: &[String]) -> (Option<String>, Vec<String>) {
+    match words.iter().position(|word| !word.starts_with('-')) {
+        Some(at) => {
+            let mut rest = words.to_vec();
+            let noderange = rest.remove(at);
+            (Some(noderange), rest)
+        }
+        None => (None, words.to_vec()),
+    }
+}
+
+fn clap_of<C: Command>() -> clap::Command {
+    finish(C::augment_args(clap::Command::new(C::NAME)))
+}
+
+fn clap_of_local<C: LocalCommand>() -> clap::Command {
+    finish(C::augment_args(clap::Command::new(C::NAME)))
+}
+
+/// Options every command has.
+fn finish(command: clap::Command) -> clap::Command {
+    let has = |short| command.get_arguments().any(|arg| arg.get_short() == Some(short));
+    let (has_v, has_big_v, has_h) = (has('v'), has('V'), has('h'));
+    let mut command = command.disable_version_flag(true).term_width(HELP_WIDTH);
+    if !has_v {
+        command = command.arg(flag("version", 'v', "Print the version"));
+    }
+    if !has_big_v {
+        command = command.arg(flag("verbose", 'V', "Say more, and who says it"));
+    }
+    if has_h {
+        command = command.disable_help_flag(true);
+    }
+    command
+}
+
+fn flag(name: &'static str, short: char, help: &'static str) -> Arg {
+    Arg::new(name).short(short).long(name).help(help).action(ArgAction::SetTrue)
+}
+
+/// What reading the words gave.
+enum Parsed<A> {
+    Args(A),
+    Help(String),
+    Version,
+    Wrong { reason: String, usage: String },
+}
+
+fn parse<A: clap::FromArgMatches>(mut command: clap::Command, words: &[String]) -> Parsed<A> {
+    // `-?` is help to the reference's commands and cannot be an option name of clap.
+    let words = words.iter().map(|word| if word == "-?" { "--help" } else { word });
+    let name = command.get_name().to_owned();
+    let result = command.try_get_matches_from_mut(std::iter::once(name.as_str()).chain(words));
+    let matches = match result {
+        Ok(matches) => matches,
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp) => {
+            return Parsed::Help(error.render().to_string());
+        }
+        Err(error) => return wrong(&mut command, &error),
+    };
+    let version = matches.try_get_one::<bool>("version").ok().flatten().copied().unwrap_or(false);
+    if version {
+        return Parsed::Version;
+    }
+    match A::from_arg_matches(&matches) {
+        Ok(args) => Parsed::Args(args),
+        Err(error) => wrong(&mut command, &error),
+    }
+}
+
+fn wrong<A>(command: &mut clap::Command, error: &clap::Error) -> Parsed<A> {
+    let text = error.render().to_string();
+    let reason = text.split("\n\n").next().unwrap_or_default();
+    let reason = reason.trim_start_matches("error: ").trim_end().to_owned();
+    Parsed::Wrong { reason, usage: command.render_usage().to_string() }
+}
+
+fn run_in_daemon<C: Command>(words: &[String], ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+    match parse::<C>(clap_of::<C>(), words) {
+        Parsed::Args(args) => args.run(ctx, out),
+        Parsed::Help(text) => out.lines(&text),
+        Parsed::Version => out.line(VERSION),
+        Parsed::Wrong { reason, usage } => {
+            out.error(reason)?;
+            out.lines(&usage)
+        }
+    }
+}
+
+fn run_locally<C: LocalCommand>(words: &[String], environment: &Environment) -> i32 {
+    match parse::<C>(clap_of_local::<C>(), words) {
+        Parsed::Args(args) => args.run(environment),
+        Parsed::Help(text) => print_lines(&text, 0),
+        Parsed::Version => print_lines(VERSION, 0),
+        Parsed::Wrong { reason, usage } => {
+            crate::app::print_error(&reason);
+            print_lines(&usage, 1)
+        }
+    }
+}
+
+fn print_lines(text: &str, code: i32) -> i32 {
+    crate::app::print(&format!("{}\n", text.trim_end()));
+    code
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn noderange_is_the_first_word_without_dash() {
+        let split = |text: &str| {
+            let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+            split_noderange(&words)
+        };
+        assert_eq!(split("-V cn1 stat"), (Some("cn1".into()), vec!["-V".into(), "stat".into()]));
+        assert_eq!(split("-a"), (None, vec!["-a".into()]));
+        assert_eq!(split(""), (None, vec![]));
+    }
+}

@@ -1,0 +1,94 @@
+//! What commands need of the boot services, as a trait, so that they can be tested without them.
+
+use dawn_cluster::Snapshot;
+use dawn_xcatd::node_status::NodeReport;
+use std::net::IpAddr;
+
+/// What `getdestiny` tells a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Destiny {
+    /// The state word, for instance `netboot`, `shell`, `discover`.
+    pub destiny: String,
+    /// Kernel below the TFTP directory.
+    pub kernel: Option<String>,
+    /// Initial RAM disk below the TFTP directory.
+    pub initrd: Option<String>,
+    /// Kernel command line.
+    pub kcmdline: Option<String>,
+    /// Server of the image.
+    pub imgserver: Option<String>,
+}
+
+/// What the daemon's boot services offer to commands. All calls answer from memory.
+pub trait BootHooks: Send + Sync + 'static {
+    /// Whether this node would boot with this snapshot: the reason if not, in the words of the
+    /// reference (`No MAC address available for this node` …).
+    fn check_plan(&self, snapshot: &Snapshot, node: &str) -> Result<(), String>;
+    /// Where each boot decision of a node comes from, as lines for `explain`.
+    fn explain(&self, snapshot: &Snapshot, node: &str) -> Vec<String>;
+    /// What a node is to do, as `getdestiny` says it.
+    fn destiny(&self, snapshot: &Snapshot, node: &str) -> Destiny;
+    /// Leases that are held: address, MAC, node or empty, expiry text.
+    fn leases(&self) -> Vec<Lease>;
+    /// The newest boot events, oldest first; of one node if named.
+    fn events(&self, node: Option<&str>, count_max: usize) -> Vec<BootEvent>;
+    /// A node has said something on the status port; the tables are written already.
+    fn reported(&self, _node: &str, _report: &NodeReport) {}
+    /// Someone who is no node has connected to the status port.
+    fn stranger(&self, _ip: IpAddr) {}
+}
+
+/// A DHCP lease as `leases` shows it.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct Lease {
+    /// Address.
+    pub ip: String,
+    /// Hardware address.
+    pub mac: String,
+    /// Node, empty for a machine that is none.
+    pub node: String,
+    /// `reserved`, `dynamic` …
+    pub kind: String,
+    /// When it ends, local time, empty for never.
+    pub expires: String,
+}
+
+/// A boot event as `events` shows it.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct BootEvent {
+    /// Local time.
+    pub time: String,
+    /// Node, or the address of a machine that is none.
+    pub who: String,
+    /// What: `discover`, `offer`, `kernel` …
+    pub what: String,
+    /// Details.
+    pub detail: String,
+}
+
+/// A daemon without boot services (tests, `--services xcatd`).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoBoot;
+
+impl BootHooks for NoBoot {
+    fn check_plan(&self, _: &Snapshot, _: &str) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn explain(&self, _: &Snapshot, _: &str) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn destiny(&self, snapshot: &Snapshot, node: &str) -> Destiny {
+        let state = snapshot.attr(node, "chain.currstate");
+        Destiny { destiny: state.as_deref().unwrap_or("standby").to_owned(), ..Destiny::default() }
+    }
+
+    fn leases(&self) -> Vec<Lease> {
+        Vec::new()
+    }
+
+    fn events(&self, _: Option<&str>, _: usize) -> Vec<BootEvent> {
+        Vec::new()
+    }
+}

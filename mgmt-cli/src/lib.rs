@@ -1,0 +1,38 @@
+//! The commands, the client, and what `main` of the one binary `dawn` calls.
+//!
+//! Start at [`app::run`]: it chooses the command by the program's name (a symlink) or its first argument.
+//! Most commands run in the daemon: [`frame`] says what a command is, [`commands`] holds one file for
+//! each, [`daemon`] carries them out for a caller that policy lets in. The client only forwards words
+//! and prints lines. [`output`] is the way from a command to its caller.
+//!
+//! Invariants: environment and arguments are read in `main.rs` and nowhere else; a command changes the
+//! model through one `Change` and never half; the doc comment of a command's arguments is its help,
+//! its man page and its part of `docs/commands.md`.
+
+pub mod app;
+mod bridge;
+pub mod command_log;
+pub mod commands;
+mod conditions;
+pub mod csv;
+pub mod daemon;
+mod descriptions;
+pub mod destiny;
+mod edits;
+pub mod environment;
+pub mod frame;
+pub mod hooks;
+pub mod init;
+mod items;
+mod names;
+pub mod output;
+mod redact;
+pub mod reference;
+pub mod serve;
+mod tabch;
+mod token;
+
+#[cfg(test)]
+mod testbed;
+#[cfg(test)]
+mod tests;

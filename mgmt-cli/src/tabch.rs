@@ -1,0 +1,170 @@
+//! What `chtab` and `tabch` have in common: rows by key conditions, values by `table.column=value`.
+
+use crate::edits::{Edits, transact};
+use crate::frame::Ctx;
+use crate::items::list_add;
+use crate::output::{Done, Out, Stop};
+use dawn_cluster::{Col, Snapshot, Table, schema};
+
+/// The words of both commands.
+#[derive(Debug, clap::Args)]
+pub struct Words {
+    /// Delete the matching rows of the tables named
+    #[arg(short = 'd', long = "delete")]
+    delete: bool,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// KEY=VALUE[,KEY=VALUE…], then TABLE.COLUMN=VALUE, TABLE.COLUMN+=VALUE or, with -d, TABLE
+    #[arg(value_name = "WORD", allow_hyphen_values = true)]
+    words: Vec<String>,
+}
+
+/// How the two commands word their complaints.
+pub struct Manner {
+    /// Ends `Incorrect argument` and `Missing table name.`
+    pub hint: &'static str,
+}
+
+/// One `table.column=value`.
+struct Assignment<'a> {
+    table: &'static Table,
+    column: Col,
+    append: bool,
+    value: &'a str,
+}
+
+impl Words {
+    /// Carries the command out.
+    pub fn run(&self, manner: &Manner, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        let Some((first, rest)) = self.words.split_first() else {
+            return complain("Missing table name.", manner, out);
+        };
+        let keys_given = !looks_like_assignment(first);
+        let (keys, rest) = if keys_given { (first.as_str(), rest) } else { ("", self.words.as_slice()) };
+        if rest.is_empty() {
+            return complain("Missing table name.", manner, out);
+        }
+        transact(ctx, out, self.dry_run, |snapshot, out| {
+            if self.delete {
+                deletions(keys, rest, out)
+            } else {
+                assignments(keys, rest, manner, snapshot, out)
+            }
+        })
+    }
+}
+
+fn deletions(keys: &str, tables: &[String], out: &mut Out<'_>) -> Result<Edits, Stop> {
+    let mut edits = Edits::new();
+    for name in tables {
+        let table = find_table(name, out)?;
+        edits.delete(&read_keys(keys, table)?, table);
+    }
+    Ok(edits)
+}
+
+/// The values for one table.
+type Values = (&'static Table, Vec<(Col, String)>);
+
+fn assignments(
+    keys: &str,
+    words: &[String],
+    manner: &Manner,
+    snapshot: &Snapshot,
+    out: &mut Out<'_>,
+) -> Result<Edits, Stop> {
+    let mut tables: Vec<Values> = Vec::new();
+    for word in words {
+        let Some(assignment) = read_assignment(word, manner, out)? else { continue };
+        let value = assignment.value(&read_keys(keys, assignment.table)?, snapshot);
+        values_of(&mut tables, assignment.table).push((assignment.column, value));
+    }
+    let mut edits = Edits::new();
+    for (table, values) in tables {
+        let keys = read_keys(keys, table)?;
+        if keys.is_empty() {
+            edits.insert(table, values);
+        } else {
+            edits.set(table, keys, values);
+        }
+    }
+    Ok(edits)
+}
+
+fn values_of<'a>(tables: &'a mut Vec<Values>, table: &'static Table) -> &'a mut Vec<(Col, String)> {
+    let at = tables.iter().position(|(known, _)| known.id == table.id).unwrap_or_else(|| {
+        tables.push((table, Vec::new()));
+        tables.len() - 1
+    });
+    #[allow(clippy::indexing_slicing, reason = "the position was found or made just above")]
+    &mut tables[at].1
+}
+
+impl Assignment<'_> {
+    /// What the column holds afterwards.
+    fn value(&self, keys: &[(Col, String)], snapshot: &Snapshot) -> String {
+        if !self.append {
+            return self.value.to_owned();
+        }
+        let wanted: Vec<(Col, &str)> = keys.iter().map(|(col, text)| (*col, text.as_str())).collect();
+        let rows = snapshot.find_rows(&wanted);
+        let old = rows.first().and_then(|row| row.get(self.column));
+        list_add(old.map(AsRef::as_ref).unwrap_or_default(), self.value)
+    }
+}
+
+fn looks_like_assignment(word: &str) -> bool {
+    word.split_once('=').is_some_and(|(name, _)| name.contains('.'))
+}
+
+fn complain(text: &str, manner: &Manner, out: &mut Out<'_>) -> Done {
+    out.line(text)?;
+    if !manner.hint.is_empty() {
+        out.lines(manner.hint)?;
+    }
+    Err(Stop::Code(1))
+}
+
+fn find_table(name: &str, out: &mut Out<'_>) -> Result<&'static Table, Stop> {
+    match schema().find(name) {
+        Some(table) => Ok(table),
+        None => {
+            out.line(format!("Table {name} does not exist."))?;
+            Err(Stop::Code(1))
+        }
+    }
+}
+
+fn read_keys(text: &str, table: &Table) -> Result<Vec<(Col, String)>, Stop> {
+    let mut keys = Vec::new();
+    for pair in text.split(',').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.rsplit_once('=').unwrap_or((pair, ""));
+        keys.push((find_column(table, name)?, value.to_owned()));
+    }
+    Ok(keys)
+}
+
+fn find_column(table: &Table, name: &str) -> Result<Col, Stop> {
+    let missing = || Stop::message(format!("No column \"{name}\" in table \"{}\"", table.name));
+    table.col(name).ok_or_else(missing)
+}
+
+fn read_assignment<'a>(
+    word: &'a str,
+    manner: &Manner,
+    out: &mut Out<'_>,
+) -> Result<Option<Assignment<'a>>, Stop> {
+    let parts = word.split_once('=').and_then(|(name, value)| Some((name.split_once('.')?, value)));
+    let Some(((table, column), value)) = parts else {
+        complain(&format!("Incorrect argument \"{word}\"."), manner, out)?;
+        return Ok(None);
+    };
+    let (column, append) = match column.strip_suffix('+') {
+        Some(column) => (column, true),
+        None => (column, false),
+    };
+    let table = find_table(table, out)?;
+    let column = find_column(table, column)?;
+    Ok(Some(Assignment { table, column, append, value }))
+}

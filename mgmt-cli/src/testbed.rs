@@ -1,0 +1,126 @@
+//! A daemon without sockets for command tests: words in, what the client would print out.
+
+use crate::app::request_for;
+use crate::commands;
+use crate::daemon::{Daemon, Settings};
+use crate::environment::Environment;
+use crate::hooks::NoBoot;
+use dawn_cluster::{Change, Edit, Model};
+use dawn_xcatd::dispatch::handle;
+use dawn_xcatd::render::{Stream, render};
+use dawn_xcatd::{AbortFlag, Peer, Response};
+use std::sync::Arc;
+
+/// A daemon on an empty model in memory.
+pub(crate) struct Bed {
+    pub(crate) daemon: Daemon,
+    pub(crate) directory: tempfile::TempDir,
+}
+
+/// One edit as `table key=value… column=value…`; keys are told by the schema.
+fn edit(line: &str) -> Edit {
+    let mut words = words(line).into_iter();
+    let table = words.next().expect("a table");
+    let info = dawn_cluster::schema().find(&table).expect("a known table");
+    let pairs: Vec<(String, String)> = words
+        .map(|word| word.split_once('=').map(|(a, b)| (a.to_owned(), b.to_owned())).expect("column=value"))
+        .collect();
+    let is_key = |name: &str| info.key_names().any(|key| key == name);
+    let pick = |keys: bool| -> Vec<(&str, &str)> {
+        pairs.iter().filter(|(n, _)| is_key(n) == keys).map(|(n, v)| (n.as_str(), v.as_str())).collect()
+    };
+    Edit::set(&table, &pick(true), &pick(false)).expect("an edit")
+}
+
+/// Words as a shell splits them, with single quotes.
+pub(crate) fn words(line: &str) -> Vec<String> {
+    let (mut list, mut word, mut quoted, mut any) = (Vec::new(), String::new(), false, false);
+    for c in line.chars() {
+        match c {
+            '\'' => {
+                quoted = !quoted;
+                any = true;
+            }
+            ' ' if !quoted => {
+                if any || !word.is_empty() {
+                    list.push(std::mem::take(&mut word));
+                }
+                any = false;
+            }
+            c => word.push(c),
+        }
+    }
+    if any || !word.is_empty() {
+        list.push(word);
+    }
+    list
+}
+
+impl Bed {
+    /// A model with these rows, each as `table column=value…`.
+    pub(crate) fn new(rows: &str) -> Bed {
+        let model = Arc::new(Model::in_memory().expect("a model"));
+        let edits: Vec<Edit> =
+            rows.lines().map(str::trim).filter(|line| !line.is_empty()).map(edit).collect();
+        model.apply(Change::new("test", "rows", edits)).expect("rows");
+        let settings = Settings { host: "mn1".into(), commands_log: None };
+        let daemon = Daemon::new(Arc::clone(&model), Arc::new(NoBoot), settings);
+        Bed { daemon, directory: tempfile::tempdir().expect("a directory") }
+    }
+
+    /// Runs a command line: standard output, then lines of standard error with `! ` in front, then the
+    /// exit code if it is not 0.
+    pub(crate) fn run(&self, line: &str) -> String {
+        self.run_with(line, None)
+    }
+
+    /// The same with piped text.
+    pub(crate) fn run_with(&self, line: &str, stdin: Option<&str>) -> String {
+        let mut words = words(line);
+        let name = words.remove(0);
+        let entry = commands::find_request(&name).expect("a command");
+        let environment =
+            Environment { directory: self.directory.path().to_owned(), ..Environment::default() };
+        let mut request = request_for(entry, &words, &environment);
+        request.stdin = stdin.map(str::to_owned);
+        let peer = Peer { certificate_name: Some("root".into()), ..Peer::default() };
+        let mut responses: Vec<Response> = Vec::new();
+        handle(&self.daemon, request, peer, AbortFlag::default(), &mut responses);
+        show(&responses)
+    }
+}
+
+fn show(responses: &[Response]) -> String {
+    let (mut out, mut err) = (String::new(), String::new());
+    let mut code = 0;
+    for response in responses {
+        // What the wire does to a response is part of the test.
+        let mut text = String::new();
+        response.write(&mut text);
+        let response = Response::parse(&text).expect("our own response");
+        code |= response.exit_code();
+        for piece in render(&response, false) {
+            match piece.stream {
+                Stream::Out => out.push_str(&piece.text),
+                Stream::Err => err.push_str(&piece.text),
+            }
+        }
+    }
+    for line in err.lines() {
+        out.push_str(&format!("! {line}\n"));
+    }
+    if code != 0 {
+        out.push_str(&format!("rc={code}\n"));
+    }
+    out
+}
+
+/// Runs lines on one bed and joins what they print, each below its line.
+pub(crate) fn session(rows: &str, lines: &str) -> String {
+    let bed = Bed::new(rows);
+    let mut text = String::new();
+    for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        text.push_str(&format!("$ {line}\n{}", bed.run(line)));
+    }
+    text
+}

@@ -1,0 +1,182 @@
+//! What commands print: sessions as data. Update with `UPDATE_EXPECT=1 cargo test -p dawn`.
+
+use crate::testbed::session;
+use expect_test::expect_file;
+
+const CLUSTER: &str = "
+    site key=domain value=cluster
+    site key=auditskipcmds value=ALL
+    site key=installdir value=/install
+    nodelist node=cn1 groups=compute,all
+    nodelist node=cn2 groups=compute,all
+    nodelist node=sw1 groups=switches hidden=1
+    nodehm node=compute mgt=ipmi power=ipmi
+    hosts node=cn1 ip=10.0.0.1
+    hosts node=compute ip=|10.0.0.($1+100)|
+    mac node=cn1 mac=52:54:00:00:00:01
+    ipmi node=cn1 bmc=10.1.0.1 password=hush
+    networks net=10.0.0.0 mask=255.255.0.0 netname=prov
+    osimage imagename=img provmethod=netboot osvers=debian12 osarch=x86_64 profile=compute imagetype=linux osname=Linux
+    linuximage imagename=img rootimgdir=/install/netboot/debian12/x86_64/compute
+";
+
+fn check(name: &str, lines: &str) {
+    let path = format!("{}/src/tests/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+    expect_file![path].assert_eq(&session(CLUSTER, lines));
+}
+
+macro_rules! sessions {
+    ($($name:ident: $lines:expr;)*) => {
+        $(#[test] fn $name() { check(stringify!($name), $lines); })*
+    };
+}
+
+sessions! {
+    tabdump: "
+        tabdump site
+        tabdump -d hosts
+        tabdump -w key==domain site
+        tabdump -w key=~%d% site
+        tabdump -w nope==1 site
+        tabdump -w key+1 site
+        tabdump nope
+        tabdump -d nope
+        tabdump -n 2 site
+        tabdump -n 2 eventlog
+        tabdump -n 2 -d auditlog
+        tabdump site hosts
+        tabdump --nope
+        tabdump -v
+    ";
+    gettab: "
+        gettab key=domain site.value
+        gettab -H key=domain site.value
+        gettab node=cn1 hosts.ip nodelist.groups
+        gettab key=nope site.value
+        gettab nope=1 site.value
+        gettab key=domain nope.value
+        gettab key=domain site.nope
+        gettab key=domain
+    ";
+    tabch: "
+        chtab key=master site.value=10.0.0.1
+        gettab key=master site.value
+        chtab key=master site.value+=10.0.0.2
+        gettab key=master site.value
+        chtab --dry-run key=master site.value=x
+        gettab key=master site.value
+        chtab key=master site.value=NULL
+        tabdump -w key==master site
+        chtab -d key=master site
+        tabdump -w key==master site
+        chtab node=cn9 hosts.ip=10.0.0.9 mac.mac=52:54:00:00:00:09
+        nodels cn1 hosts.ip
+        chtab node=cn1 hosts.nope=1 hosts.ip=10.9.9.9
+        chtab node=cn1 nope.ip=1
+        chtab nope=cn1 hosts.ip=1
+        chtab node=cn1 hosts
+        chtab
+        tabch node=cn1
+        tabch -d node=cn9 hosts mac
+        tabgrep cn1
+        gettab node=cn1 hosts.ip
+        chtab --dry-run node=cn1 ipmi.password=secret
+    ";
+    nodels: "
+        nodels
+        nodels -S
+        nodels compute
+        nodels cn1 hosts.ip
+        nodels compute hosts.ip
+        nodels compute -H nodehm.mgt
+        nodels compute -b nodehm.mgt hosts.ip
+        nodels compute nodehm
+        nodels compute mgt==ipmi
+        nodels compute hosts.ip=~\\.1$
+        nodels compute hosts.ip!~\\.1$ hosts.ip
+        nodels compute groups==x
+        nodels cn1 nope.ip
+        nodels cn1 hosts.nope mgt
+        nodels cn9
+        nodels cn1 mgt==a mgt==b
+    ";
+    nodech: "
+        nodech cn1 nodehm.cons=ipmi groups,=a,b
+        nodels cn1 nodehm.cons groups
+        nodech cn1 groups^=a
+        nodels cn1 groups
+        nodech compute nodehm.mgt=
+        nodels compute mgt
+        nodech -d compute nodehm
+        nodels compute mgt
+        nodech compute hosts.ip==10.0.0.1 nodehm.mgt==x nodehm.power=y
+        nodech compute hosts.ip==10.0.0.1 nodehm.power==@y
+        nodech cn1 nope.x=1
+        nodech cn1 word
+        nodech -d cn1 hosts.ip
+        nodech -d cn1 nope
+        nodech cn9 groups=x
+        nodech --dry-run cn1 nodehm.mgt=openbmc
+    ";
+    nodeadd: "
+        nodeadd n1 groups=all nodehm.mgt=ipmi
+        nodels all
+        nodeadd N1 groups=all
+        nodeadd bad/name groups=all
+        nodeadd n5
+        nodeadd n5 nope.x=1
+        noderm n1
+        nodels
+        noderm
+        noderm n99
+    ";
+    nodeset: "
+        nodeset compute osimage=img
+        nodeset compute stat
+        nodels cn1 nodetype.provmethod nodetype.os chain.currstate
+        nodeset cn1 osimage=nope
+        nodeset cn1 stat
+        nodeset cn1 boot
+        nodeset cn1 shell,osimage=img
+        nodels cn1 chain.currchain
+        nodeset cn1 next
+        nodeset cn1 offline
+        nodeset cn1 bogus
+        nodeset cn1 netboot
+        nodeset cn1
+        nodeset cn1 -a boot
+        nodeset cn9 boot
+        nodeset cn2 osimage
+        nodeset --dry-run cn2 shell
+    ";
+    makedhcp: "
+        makedhcp cn1
+        makedhcp -q cn1
+        makedhcp -q cn2
+        makedhcp cn2
+        makedhcp -a
+        makedhcp -n
+        makedhcp -n -a
+        makedhcp -q -a
+        makedhcp
+        makedhcp cn9
+        chtab node=cn2 mac.mac=nonsense
+        makedhcp cn2
+    ";
+    others: "
+        tabgrep cn1
+        tabgrep cn2
+        lsxcatd -t
+        lsxcatd -d
+        lsxcatd
+        noderange compute
+        noderange cn1,nope
+        tabprune auditlog -a
+        tabprune site -n 1
+        tabprune auditlog
+        tabprune
+        tabprune auditlog -a -n 1
+        tabprune -a networks
+        tabdump networks
+    ";
+}

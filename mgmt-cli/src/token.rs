@@ -1,0 +1,76 @@
+//! Passwords and tokens of users without a certificate.
+//!
+//! Passwords are the `passwd` rows of key `xcat`; tokens are rows of the table `token` with a lifetime of
+//! `site.tokenexpiredays` days (default 1, `never` allowed).
+
+use dawn_cluster::{Change, Col, Edit, Model, Snapshot};
+use dawn_xcatd::Credentials;
+
+/// Days a token lives without a setting.
+const TOKEN_DAYS_DEFAULT: i64 = 1;
+/// Days a token lives at most with a number as setting.
+const TOKEN_DAYS_MAX: i64 = 3650;
+
+/// The password is that of the user's row. Compared in a time that does not depend on where they differ.
+pub fn check_password(snapshot: &Snapshot, user: &Credentials) -> bool {
+    let (key, name) = (Col::known("passwd.key"), Col::known("passwd.username"));
+    let Some(row) = snapshot.find_row(&[(key, "xcat"), (name, &user.username)]) else { return false };
+    let Some(stored) = row.get(Col::known("passwd.password")) else { return false };
+    if stored.starts_with('$') {
+        return crate::bridge::verify_hash(&user.password, stored);
+    }
+    same(stored.as_bytes(), user.password.as_bytes())
+}
+
+fn same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |all, (x, y)| all | (x ^ y)) == 0
+}
+
+/// User of a token that has not expired.
+pub fn user_of(snapshot: &Snapshot, token: &str) -> Option<String> {
+    let row = snapshot.find_row(&[(Col::known("token.tokenid"), token)])?;
+    let expire = row.get(Col::known("token.expire"))?;
+    let valid = expire.as_ref() == "never" || expire.parse::<i64>().is_ok_and(|end| end > now());
+    if !valid {
+        return None;
+    }
+    row.get(Col::known("token.username")).map(|user| user.to_string())
+}
+
+/// Makes a token: its id, and when it ends as the reference writes it.
+pub fn create(model: &Model, username: &str) -> Result<(String, String), String> {
+    let id = uuid()?;
+    let setting = model.snapshot().site("tokenexpiredays");
+    let never = setting.as_deref().is_some_and(|text| text.trim() == "never");
+    let days = setting.and_then(|text| text.trim().parse().ok()).unwrap_or(TOKEN_DAYS_DEFAULT);
+    let end = now() + days.clamp(0, TOKEN_DAYS_MAX) * 86_400;
+    let expire = if never { "never".to_owned() } else { end.to_string() };
+    let created = now().to_string();
+    let values = [("username", username), ("expire", expire.as_str()), ("created", created.as_str())];
+    let edit = Edit::set("token", &[("tokenid", &id)], &values).map_err(|error| error.to_string())?;
+    let change = Change::quiet(username, "gettoken", vec![edit]);
+    model.apply(change).map_err(|error| error.to_string())?;
+    let shown = if never { "never".to_owned() } else { shown_time(end) };
+    Ok((id, shown))
+}
+
+fn now() -> i64 {
+    jiff::Timestamp::now().as_second()
+}
+
+/// `2025-1-31 9:5:3`: numbers without leading zeros.
+fn shown_time(second: i64) -> String {
+    let time = jiff::Timestamp::from_second(second).unwrap_or(jiff::Timestamp::MAX);
+    let t = time.to_zoned(jiff::tz::TimeZone::system());
+    format!("{}-{}-{} {}:{}:{}", t.year(), t.month(), t.day(), t.hour(), t.minute(), t.second())
+}
+
+fn uuid() -> Result<String, String> {
+    let mut bytes = [0u8; 16];
+    getrandom::fill(&mut bytes).map_err(|error| format!("no random numbers: {error}"))?;
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
+    Ok([part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-"))
+}
