@@ -1,1 +1,22 @@
 //! The boot plan, its views, and the supervisor of all services.
+//!
+//! Start reading at [`plan`]: what a node boots is computed there and nowhere else. [`view`] renders it for
+//! each loader. `files`, `exports` and `dhcp` answer the engines' questions from the model; `watch` turns what
+//! the engines report into [`events`]. [`supervisor`] starts and stops everything.
+//!
+//! **Invariants.** Nothing here waits for SQL or DNS before it answers a node. The plan and the views hold no clock and
+//! no socket. A node's own files are for that node.
+
+pub mod address;
+mod dhcp;
+pub mod events;
+mod exports;
+mod files;
+pub mod loaders;
+pub mod plan;
+mod reports;
+pub mod supervisor;
+pub mod view;
+mod watch;
+
+pub use supervisor::{Appliance, CommandPort, Ports, Running, Service, Settings, StartError, start};

@@ -66,7 +66,9 @@ fn line(list: &mut String, fields: &[&str]) {
         }
         for c in field.chars() {
             if c.is_control() || c == '%' {
-                c.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| drop(write!(list, "%{byte:02X}")));
+                for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+                    let _ = write!(list, "%{byte:02X}");
+                }
             } else {
                 list.push(c);
             }

@@ -1,0 +1,126 @@
+//! Addresses of this machine, read once at start: which of them faces a node.
+//!
+//! "Own address facing X" of the reference is the address of the local interface whose
+//! network contains X. The list is a plain value, so that the plan stays a pure function.
+
+use std::ffi::CStr;
+use std::net::Ipv4Addr;
+
+/// One IPv4 address of a local interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalAddress {
+    /// Interface name, `eth1`.
+    pub interface: String,
+    /// The address.
+    pub address: Ipv4Addr,
+    /// Its network mask.
+    pub mask: Ipv4Addr,
+}
+
+impl LocalAddress {
+    /// Whether `peer` lies in the network of this address.
+    #[must_use]
+    pub fn faces(&self, peer: Ipv4Addr) -> bool {
+        self.address & self.mask == peer & self.mask
+    }
+}
+
+/// Every IPv4 address of this machine, loopback included and last.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LocalAddresses(Vec<LocalAddress>);
+
+impl LocalAddresses {
+    /// Takes a given list; for tests and simulations.
+    #[must_use]
+    pub fn new(mut addresses: Vec<LocalAddress>) -> Self {
+        addresses.sort_by_key(|local| local.address.is_loopback());
+        Self(addresses)
+    }
+
+    /// Asks the kernel (getifaddrs(3)). A failure leaves the list empty: every reader has a
+    /// fallback from the tables.
+    #[must_use]
+    pub fn of_this_machine() -> Self {
+        Self::new(interface_addresses())
+    }
+
+    /// The address that faces `peer`.
+    #[must_use]
+    pub fn facing(&self, peer: Ipv4Addr) -> Option<Ipv4Addr> {
+        self.0.iter().find(|local| local.faces(peer)).map(|local| local.address)
+    }
+
+    /// Whether `address` is one of ours.
+    #[must_use]
+    pub fn contains(&self, address: Ipv4Addr) -> bool {
+        self.0.iter().any(|local| local.address == address)
+    }
+
+    /// The addresses, loopback last.
+    pub fn iter(&self) -> impl Iterator<Item = &LocalAddress> {
+        self.0.iter()
+    }
+}
+
+fn interface_addresses() -> Vec<LocalAddress> {
+    let mut head: *mut libc::ifaddrs = std::ptr::null_mut();
+    // SAFETY: getifaddrs fills `head` with a list that freeifaddrs below releases.
+    if unsafe { libc::getifaddrs(&raw mut head) } != 0 {
+        return Vec::new();
+    }
+    let mut addresses = Vec::new();
+    let mut next = head;
+    while !next.is_null() {
+        // SAFETY: `next` is an element of the list, which lives until freeifaddrs.
+        let entry = unsafe { &*next };
+        if let (Some(address), Some(mask)) = (ipv4(entry.ifa_addr), ipv4(entry.ifa_netmask)) {
+            // SAFETY: the kernel gives a NUL-terminated name with every entry.
+            let name = unsafe { CStr::from_ptr(entry.ifa_name) };
+            addresses.push(LocalAddress { interface: name.to_string_lossy().into_owned(), address, mask });
+        }
+        next = entry.ifa_next;
+    }
+    // SAFETY: `head` came from getifaddrs and no reference into the list is left.
+    unsafe { libc::freeifaddrs(head) };
+    addresses
+}
+
+fn ipv4(address: *const libc::sockaddr) -> Option<Ipv4Addr> {
+    if address.is_null() {
+        return None;
+    }
+    // SAFETY: a sockaddr that is not null has a readable family.
+    let family = i32::from(unsafe { (*address).sa_family });
+    if family != libc::AF_INET {
+        return None;
+    }
+    // SAFETY: family AF_INET says that this is a sockaddr_in.
+    let address = unsafe { &*address.cast::<libc::sockaddr_in>() };
+    Some(Ipv4Addr::from(u32::from_be(address.sin_addr.s_addr)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn local(interface: &str, address: [u8; 4], mask: [u8; 4]) -> LocalAddress {
+        LocalAddress { interface: interface.into(), address: address.into(), mask: mask.into() }
+    }
+
+    #[test]
+    fn the_address_in_the_peers_network_faces_it() {
+        let locals = LocalAddresses::new(vec![
+            local("lo", [127, 0, 0, 1], [255, 0, 0, 0]),
+            local("eth0", [192, 168, 1, 1], [255, 255, 255, 0]),
+            local("eth1", [10, 1, 0, 1], [255, 255, 0, 0]),
+        ]);
+        assert_eq!(locals.facing([10, 1, 7, 9].into()), Some([10, 1, 0, 1].into()));
+        assert_eq!(locals.facing([172, 16, 0, 1].into()), None);
+        assert_eq!(locals.iter().last().map(|local| local.interface.as_str()), Some("lo"));
+    }
+
+    #[test]
+    fn this_machine_has_a_loopback_address() {
+        assert!(LocalAddresses::of_this_machine().contains(Ipv4Addr::LOCALHOST));
+    }
+}

@@ -1,0 +1,265 @@
+//! Boot events: what every node did, in order, with times and bytes.
+//!
+//! Each service reports to one [`Bus`]; status, timeline, log and `dawn events` are its
+//! readers. History lives in memory and is bounded per node and in total: events explain a
+//! boot, they are not a record that anything depends on. A reader that falls behind loses
+//! the oldest events, never the service its time.
+//!
+//! Times are given by the caller, so that a simulated boot has a timeline like a real one.
+
+use serde::Serialize;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Events kept per node (or per stranger, by MAC or address). Enough for some ten boots.
+pub const EVENTS_PER_SUBJECT_MAX: usize = 256;
+/// Subjects (nodes and strangers) with a history. The one silent for longest goes first.
+pub const SUBJECTS_MAX: usize = 100_000;
+/// Strangers with a history: hostile packets must not push nodes out.
+pub const STRANGERS_MAX: usize = 1_024;
+/// Length of the free text of one event, in bytes.
+pub const DETAIL_BYTES_MAX: usize = 256;
+
+/// A step of a boot, in the order in which a machine takes them; the last ones may come at
+/// any time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Step {
+    /// DHCP DISCOVER of a known machine.
+    Discover,
+    /// DHCP OFFER sent.
+    Offer,
+    /// DHCP ACK sent: the machine has its address.
+    Ack,
+    /// First file by TFTP or UEFI HTTP Boot: iPXE, GRUB or shim.
+    Loader,
+    /// Boot script or configuration rendered from the plan.
+    Script,
+    /// Kernel fetched.
+    Kernel,
+    /// Initial RAM file system fetched.
+    Initrd,
+    /// Root image fetched, or NFS root mounted.
+    Root,
+    /// `/init` reported that it runs.
+    Init,
+    /// The node reported that its system is up.
+    Booted,
+    /// Another status word of the node (`installstatus …`).
+    Status,
+    /// Any other file.
+    File,
+    /// A request that was refused; the detail says why.
+    Refused,
+    /// A request for something that does not exist.
+    Missing,
+    /// A machine that the tables do not know.
+    Unknown,
+    /// Something went wrong on our side or on the wire.
+    Trouble,
+}
+
+/// One thing that one machine did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Event {
+    /// Milliseconds since the Unix epoch at which the step was finished.
+    pub time_ms: u64,
+    /// Node name, or the MAC or address of a stranger.
+    pub node: String,
+    /// What was done.
+    pub step: Step,
+    /// Bytes that were sent for it; 0 where that says nothing.
+    pub bytes: u64,
+    /// How long it took, in milliseconds; 0 where that says nothing.
+    pub duration_ms: u64,
+    /// File, address or reason; at most [`DETAIL_BYTES_MAX`] bytes.
+    pub detail: String,
+}
+
+/// Who did it: strangers are counted apart, so that they cannot displace nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject<'a> {
+    /// A node of the tables.
+    Node(&'a str),
+    /// A machine by its MAC or IP address.
+    Stranger(&'a str),
+}
+
+/// Collects events and keeps the latest of each subject.
+#[derive(Debug, Default)]
+pub struct Bus {
+    inner: Mutex<Histories>,
+}
+
+#[derive(Debug, Default)]
+struct Histories {
+    nodes: BTreeMap<String, VecDeque<Event>>,
+    strangers: BTreeMap<String, VecDeque<Event>>,
+}
+
+impl Bus {
+    /// Records one event and writes it to the log.
+    pub fn publish(
+        &self,
+        subject: Subject<'_>,
+        step: Step,
+        time_ms: u64,
+        amount: Amount,
+        detail: impl Into<String>,
+    ) {
+        let name = match subject {
+            Subject::Node(name) | Subject::Stranger(name) => name,
+        };
+        let event = Event {
+            time_ms,
+            node: name.to_owned(),
+            step,
+            bytes: amount.bytes,
+            duration_ms: amount.duration_ms,
+            detail: shorten(detail.into()),
+        };
+        tracing::info!(target: "dawn::event", node = name, step = ?step, bytes = event.bytes, "{}", event.detail);
+        let mut histories = self.lock();
+        match subject {
+            Subject::Node(_) => keep(&mut histories.nodes, SUBJECTS_MAX, event),
+            Subject::Stranger(_) => keep(&mut histories.strangers, STRANGERS_MAX, event),
+        }
+    }
+
+    /// Events of one node or stranger, oldest first.
+    #[must_use]
+    pub fn of(&self, name: &str) -> Vec<Event> {
+        let histories = self.lock();
+        let history = histories.nodes.get(name).or_else(|| histories.strangers.get(name));
+        history.map(|events| events.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// The latest `count` events of all subjects, oldest first.
+    #[must_use]
+    pub fn latest(&self, count: usize) -> Vec<Event> {
+        let histories = self.lock();
+        let all = histories.nodes.values().chain(histories.strangers.values());
+        let mut events: Vec<Event> = all.flatten().cloned().collect();
+        events.sort_by_key(|event| event.time_ms);
+        let surplus = events.len().saturating_sub(count);
+        events.split_off(surplus)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Histories> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Size and duration of a step; `Amount::default()` where neither means anything.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Amount {
+    /// Bytes sent.
+    pub bytes: u64,
+    /// Milliseconds taken.
+    pub duration_ms: u64,
+}
+
+fn keep(histories: &mut BTreeMap<String, VecDeque<Event>>, subjects_max: usize, event: Event) {
+    if !histories.contains_key(&event.node) && histories.len() >= subjects_max {
+        let oldest = histories
+            .iter()
+            .min_by_key(|(_, events)| events.back().map_or(0, |event| event.time_ms))
+            .map(|(name, _)| name.clone());
+        if let Some(name) = oldest {
+            histories.remove(&name);
+        }
+    }
+    let history = histories.entry(event.node.clone()).or_default();
+    if history.len() >= EVENTS_PER_SUBJECT_MAX {
+        history.pop_front();
+    }
+    history.push_back(event);
+}
+
+fn shorten(mut text: String) -> String {
+    if text.len() > DETAIL_BYTES_MAX {
+        let mut end = DETAIL_BYTES_MAX;
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+    }
+    text
+}
+
+/// The last boot in a history: everything since the first DISCOVER that no later boot
+/// step precedes. `events` are one node's, oldest first.
+#[must_use]
+pub fn last_boot(events: &[Event]) -> &[Event] {
+    let mut start = 0;
+    let mut beyond_discover = false;
+    for (index, event) in events.iter().enumerate() {
+        match event.step {
+            Step::Discover if beyond_discover => {
+                start = index;
+                beyond_discover = false;
+            }
+            Step::Root | Step::Init | Step::Booted => beyond_discover = true,
+            _ => {}
+        }
+    }
+    events.get(start..).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn publish(bus: &Bus, subject: Subject<'_>, step: Step, time_ms: u64) {
+        bus.publish(subject, step, time_ms, Amount::default(), "");
+    }
+
+    #[test]
+    fn a_history_is_bounded_and_keeps_the_latest() {
+        let bus = Bus::default();
+        for time in 0..EVENTS_PER_SUBJECT_MAX as u64 + 5 {
+            publish(&bus, Subject::Node("cn1"), Step::File, time);
+        }
+        let events = bus.of("cn1");
+        assert_eq!(events.len(), EVENTS_PER_SUBJECT_MAX);
+        assert_eq!(events[0].time_ms, 5);
+    }
+
+    #[test]
+    fn strangers_do_not_displace_nodes() {
+        let bus = Bus::default();
+        publish(&bus, Subject::Node("cn1"), Step::Discover, 1);
+        for n in 0..STRANGERS_MAX + 10 {
+            publish(&bus, Subject::Stranger(&format!("10.0.{}.{}", n / 256, n % 256)), Step::Unknown, 2);
+        }
+        assert_eq!(bus.of("cn1").len(), 1);
+        assert_eq!(bus.lock().strangers.len(), STRANGERS_MAX);
+    }
+
+    #[test]
+    fn the_last_boot_begins_at_its_own_discover() {
+        let bus = Bus::default();
+        // Firmware and iPXE both discover within one boot.
+        let steps = [
+            Step::Discover,
+            Step::Loader,
+            Step::Discover,
+            Step::Init,
+            Step::Booted,
+            Step::Discover,
+            Step::Offer,
+        ];
+        for (time, step) in steps.into_iter().enumerate() {
+            publish(&bus, Subject::Node("cn1"), step, time as u64);
+        }
+        let events = bus.of("cn1");
+        assert_eq!(last_boot(&events).first().map(|event| event.time_ms), Some(5));
+        assert_eq!(last_boot(&events[..5]).first().map(|event| event.time_ms), Some(0));
+    }
+
+    #[test]
+    fn detail_is_cut_at_a_character() {
+        let text = shorten("é".repeat(DETAIL_BYTES_MAX));
+        assert!(text.len() <= DETAIL_BYTES_MAX);
+    }
+}

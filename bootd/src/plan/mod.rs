@@ -1,0 +1,366 @@
+//! The boot plan: what a node boots, computed from the tables and nothing else.
+//!
+//! [`plan`] is a pure function of a snapshot, a node and the addresses of this machine. Every
+//! file that a node may fetch for its boot is a view of the result (`crate::view`), so
+//! `nodeset` writes no file and a changed table counts at the next request.
+//!
+//! Kernel words and the order in which servers are looked up follow xCAT, because scripts inside
+//! of images read `/proc/cmdline`. Install states and the tasks of the discovery system are known but not served yet:
+//! asking for them gives [`PlanError::Unsupported`], never a wrong boot.
+
+mod args;
+mod state;
+
+pub use args::{KERNEL_ARGS_BYTES_MAX, KernelArgs, MY_IP};
+pub use state::{BootState, Distribution};
+
+use crate::address::LocalAddresses;
+use dawn_cluster::{OsImage, Snapshot, Text};
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+/// Why a node has no plan. The text is for the administrator and for the node's console.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// The node is not in `nodelist`.
+    #[error("Could not find node '{0}'.")]
+    NoNode(String),
+    /// `chain.currstate` is empty or not understood.
+    #[error("{node} has no boot state (chain.currstate is '{state}'). Run: nodeset {node} osimage=<image>")]
+    NoState {
+        /// The node.
+        node: String,
+        /// Text found.
+        state: String,
+    },
+    /// `nodetype.provmethod` names no image.
+    #[error("Cannot find the OS image {image} in the osimage table.")]
+    NoImage {
+        /// The name found, possibly empty.
+        image: String,
+    },
+    /// The image lacks a value that the boot needs.
+    #[error("The image {image} has no {column}. Set it with: chdef -t osimage {image} {column}=<value>")]
+    ImageIncomplete {
+        /// Name of the image.
+        image: String,
+        /// Attribute without a value.
+        column: &'static str,
+    },
+    /// No address of ours and none in the tables that the node could reach.
+    #[error(
+        "No server address for {0}: set noderes.xcatmaster or site.master, or give this machine an address in the node's network"
+    )]
+    NoServer(String),
+    /// A word for the kernel command line that a boot loader would misread.
+    #[error("The kernel argument '{word}' cannot be used: {reason}")]
+    Argument {
+        /// The word.
+        word: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A state that this version does not serve.
+    #[error("The state '{0}' is not supported yet")]
+    Unsupported(String),
+}
+
+/// What a node boots.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The node.
+    pub node: Text,
+    /// Its state; the text is the comment line of every boot file.
+    pub state: BootState,
+    /// What the loader does.
+    pub action: Action,
+    /// The server as the node sees it, for loaders without a variable for it.
+    pub server: Ipv4Addr,
+    /// Port of the HTTP service.
+    pub http_port: u16,
+}
+
+/// What the loader does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Leaves the network: the firmware goes on to the disk.
+    LocalDisk,
+    /// Loads a kernel.
+    Kernel(KernelBoot),
+}
+
+/// Kernel, initramfs and command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KernelBoot {
+    /// Name of the image, part of the paths that the node fetches.
+    pub image: Text,
+    /// File name of the initramfs below `xcat/osimage/<image>/`.
+    pub initrd: &'static str,
+    /// Command line without `BOOTIF`, which each loader writes in its own way.
+    pub args: KernelArgs,
+}
+
+impl KernelBoot {
+    /// Path of a file of the image, relative to the TFTP root.
+    #[must_use]
+    pub fn path(&self, file: &str) -> String {
+        format!("xcat/osimage/{}/{file}", self.image)
+    }
+}
+
+/// File name of the kernel below `xcat/osimage/<image>/`.
+pub const KERNEL: &str = "kernel";
+/// Initramfs of a stateless node.
+pub const INITRD_STATELESS: &str = "initrd-stateless.gz";
+/// Initramfs of a statelite node.
+pub const INITRD_STATELITE: &str = "initrd-statelite.gz";
+
+/// Ports of this server that go into command lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ports {
+    /// HTTP.
+    pub http: u16,
+    /// xcatd.
+    pub xcatd: u16,
+    /// Node status.
+    pub status: u16,
+    /// NFS and MOUNT.
+    pub nfs: u16,
+}
+
+impl Default for Ports {
+    fn default() -> Self {
+        Self { http: 80, xcatd: 3001, status: 3002, nfs: 2049 }
+    }
+}
+
+/// What a plan depends on beside the tables.
+#[derive(Debug, Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// Addresses of this machine.
+    pub addresses: &'a LocalAddresses,
+    /// Ports of its services.
+    pub ports: Ports,
+}
+
+/// Computes what `node` boots.
+///
+/// # Errors
+/// [`PlanError`] says which value is missing or wrong, and how to set it.
+pub fn plan(snapshot: &Snapshot, node: &str, here: Surroundings<'_>) -> Result<Plan, PlanError> {
+    let node = snapshot.node_name(node).ok_or_else(|| PlanError::NoNode(node.to_owned()))?;
+    let facts = Facts { snapshot, node: &node, here };
+    let state = facts.state()?;
+    let action = match &state {
+        BootState::Boot => Action::LocalDisk,
+        BootState::Netboot(_) => Action::Kernel(facts.stateless()?),
+        BootState::Statelite(_) => Action::Kernel(facts.statelite()?),
+        BootState::Offline => return Err(facts.no_state("offline")),
+        BootState::Install(_) | BootState::Task(_) => return Err(PlanError::Unsupported(state.to_string())),
+    };
+    let server = facts.server_address()?;
+    Ok(Plan { node: node.clone(), state, action, server, http_port: here.ports.http })
+}
+
+/// The image that `nodetype.provmethod` names.
+///
+/// # Errors
+/// [`PlanError::NoImage`].
+pub fn image_of(snapshot: &Snapshot, node: &str) -> Result<OsImage, PlanError> {
+    let name = snapshot.attr(node, "nodetype.provmethod").unwrap_or_else(|| "".into());
+    snapshot.osimage(&name).ok_or_else(|| PlanError::NoImage { image: name.to_string() })
+}
+
+/// The node's address: `hosts.ip`, inherited and expanded like every attribute. Names are not looked up
+/// anywhere else, because a reply to a node must not wait for DNS.
+#[must_use]
+pub fn node_ip(snapshot: &Snapshot, node: &str) -> Option<Ipv4Addr> {
+    snapshot.attr(node, "hosts.ip")?.trim().parse().ok()
+}
+
+/// A local path as nodes name it: below `/install` or `/tftpboot`, wherever those directories really
+/// are; any other path stays as it is.
+#[must_use]
+pub fn public_path(snapshot: &Snapshot, path: &str) -> String {
+    for (key, prefix) in [("installdir", "/install"), ("tftpdir", "/tftpboot")] {
+        let root = snapshot.site(key);
+        if let Some(rest) = root.as_deref().and_then(|root| path.strip_prefix(root.trim_end_matches('/')))
+            && (rest.is_empty() || rest.starts_with('/'))
+        {
+            return format!("{prefix}{rest}");
+        }
+    }
+    path.to_owned()
+}
+
+/// The reverse of [`public_path`].
+#[must_use]
+pub fn local_path(snapshot: &Snapshot, path: &str) -> PathBuf {
+    for (key, prefix) in [("installdir", "/install"), ("tftpdir", "/tftpboot")] {
+        if let Some(rest) = path.strip_prefix(prefix)
+            && (rest.is_empty() || rest.starts_with('/'))
+            && let Some(root) = snapshot.site(key)
+        {
+            return PathBuf::from(format!("{}{rest}", root.trim_end_matches('/')));
+        }
+    }
+    PathBuf::from(path)
+}
+
+/// One node's values, looked up in the order of the reference.
+struct Facts<'a> {
+    snapshot: &'a Snapshot,
+    node: &'a str,
+    here: Surroundings<'a>,
+}
+
+impl Facts<'_> {
+    fn attr(&self, column: &str) -> Option<Text> {
+        self.snapshot.attr(self.node, column)
+    }
+
+    /// A server column; `<xcatmaster>` means "not set, take the default".
+    fn server_attr(&self, column: &str) -> Option<Text> {
+        self.attr(column).filter(|value| &**value != "<xcatmaster>")
+    }
+
+    fn no_state(&self, state: &str) -> PlanError {
+        PlanError::NoState { node: self.node.to_owned(), state: state.to_owned() }
+    }
+
+    fn state(&self) -> Result<BootState, PlanError> {
+        let text = self.attr("chain.currstate").unwrap_or_else(|| "".into());
+        BootState::parse(&text).ok_or_else(|| self.no_state(&text))
+    }
+
+    /// Our own address in the node's network.
+    fn own_address(&self) -> Option<Ipv4Addr> {
+        self.here.addresses.facing(node_ip(self.snapshot, self.node)?)
+    }
+
+    fn server_address(&self) -> Result<Ipv4Addr, PlanError> {
+        let named = |value: Option<Text>| value.and_then(|text| self.resolve(&text));
+        named(self.server_attr("noderes.tftpserver"))
+            .or_else(|| named(self.server_attr("noderes.xcatmaster")))
+            .or_else(|| self.own_address())
+            .or_else(|| named(self.snapshot.site("master")))
+            .ok_or_else(|| PlanError::NoServer(self.node.to_owned()))
+    }
+
+    /// An address, or the address of a node of that name. No DNS: a plan never waits.
+    fn resolve(&self, name: &str) -> Option<Ipv4Addr> {
+        name.parse().ok().or_else(|| node_ip(self.snapshot, name))
+    }
+
+    /// `XCAT=`: who answers 3001 and 3002.
+    fn xcat_master(&self) -> Result<String, PlanError> {
+        if let Some(master) = self.server_attr("noderes.xcatmaster") {
+            return Ok(master.to_string());
+        }
+        let own = self.own_address().map(|address| address.to_string());
+        own.or_else(|| self.snapshot.site("master").map(|text| text.to_string()))
+            .ok_or_else(|| PlanError::NoServer(self.node.to_owned()))
+    }
+
+    /// Server of root images; [`MY_IP`] when the node shall use the server it booted from.
+    fn image_server(&self) -> String {
+        ["noderes.nfsserver", "noderes.tftpserver", "noderes.xcatmaster"]
+            .into_iter()
+            .find_map(|column| self.server_attr(column))
+            .map_or_else(|| MY_IP.to_owned(), |text| text.to_string())
+    }
+
+    fn stateless(&self) -> Result<KernelBoot, PlanError> {
+        let image = image_of(self.snapshot, self.node)?;
+        let root = root_file(self.snapshot, &image)?;
+        let mut args = KernelArgs::default();
+        args.push(format!("imgurl=http://{}:{}/{root}", self.image_server(), self.here.ports.http))?;
+        self.common_args(&mut args)?;
+        let flow = self.snapshot.site("useflowcontrol").unwrap_or_else(|| "0".into());
+        args.push(format!("FC={flow}"))?;
+        self.tail_args(&mut args, &image)?;
+        Ok(KernelBoot { image: image.name, initrd: INITRD_STATELESS, args })
+    }
+
+    fn statelite(&self) -> Result<KernelBoot, PlanError> {
+        let image = image_of(self.snapshot, self.node)?;
+        let dir = image_dir(self.snapshot, &image)?;
+        let mut args = KernelArgs::default();
+        args.push(format!("NFSROOT={}:{}/rootimg", self.image_server(), public_path(self.snapshot, &dir)))?;
+        args.push(format!("STATEMNT={}", self.attr_persistent().unwrap_or_default()))?;
+        self.common_args(&mut args)?;
+        let options = self.attr("statelite.mntopts").unwrap_or_else(|| "".into());
+        args.push(format!("MNTOPTS={options}"))?;
+        if self.here.ports.nfs != Ports::default().nfs {
+            args.push(format!("nfsport={0}", self.here.ports.nfs))?;
+            args.push(format!("mountport={0}", self.here.ports.nfs))?;
+        }
+        self.tail_args(&mut args, &image)?;
+        Ok(KernelBoot { image: image.name, initrd: INITRD_STATELITE, args })
+    }
+
+    /// Persistent store, variables resolved.
+    fn attr_persistent(&self) -> Option<String> {
+        dawn_statelite::persistent_store(self.snapshot, self.node)
+    }
+
+    fn common_args(&self, args: &mut KernelArgs) -> Result<(), PlanError> {
+        let ports = self.here.ports;
+        args.push(format!("XCAT={}:{}", self.xcat_master()?, ports.xcatd))?;
+        args.push(format!("NODE={}", self.node))?;
+        if !self.snapshot.site_flag("nodestatus", true) {
+            args.push("nonodestatus")?;
+        }
+        args.push(format!("XCATHTTPPORT={}", ports.http))?;
+        if ports.status != Ports::default().status {
+            args.push(format!("XCATIPORT={}", ports.status))?;
+        }
+        Ok(())
+    }
+
+    /// Boot NIC, console, and what the administrator added.
+    fn tail_args(&self, args: &mut KernelArgs, image: &OsImage) -> Result<(), PlanError> {
+        if let Some(nic) = self.boot_nic_name() {
+            args.push(format!("netdev={nic}"))?;
+        }
+        if let Some(console) = self.console() {
+            args.push("console=tty0")?;
+            args.push(console)?;
+        }
+        for cell in
+            [self.attr("bootparams.addkcmdline"), image.get("addkcmdline").cloned()].into_iter().flatten()
+        {
+            args.push_cell(&cell)?;
+        }
+        Ok(())
+    }
+
+    /// `noderes.installnic` (or `primarynic`) when it is a name: a MAC and the word `mac` are what `BOOTIF` says anyway.
+    fn boot_nic_name(&self) -> Option<Text> {
+        let nic = self.attr("noderes.installnic").or_else(|| self.attr("noderes.primarynic"))?;
+        (&*nic != "mac" && nic.parse::<dawn_cluster::MacAddr>().is_err()).then_some(nic)
+    }
+
+    fn console(&self) -> Option<String> {
+        let port = self.attr("nodehm.serialport")?;
+        let speed = self.attr("nodehm.serialspeed")?;
+        let flow = self.attr("nodehm.serialflow").filter(|flow| flow.contains("hard"));
+        Some(format!("console=ttyS{port},{speed}{}", if flow.is_some() { "n8r" } else { "" }))
+    }
+}
+
+/// `R`, the directory of an image.
+fn image_dir(snapshot: &Snapshot, image: &OsImage) -> Result<String, PlanError> {
+    let missing = || PlanError::ImageIncomplete { image: image.name.to_string(), column: "rootimgdir" };
+    image.rootimgdir(snapshot).ok_or_else(missing)
+}
+
+/// The packed root as nodes name it. `packimage` leaves exactly one kind of file; which one it is
+/// stands in the image's directory, and only its name is looked at here.
+fn root_file(snapshot: &Snapshot, image: &OsImage) -> Result<String, PlanError> {
+    let dir = image_dir(snapshot, image)?;
+    Ok(format!("{}/{}", public_path(snapshot, &dir), ROOT_IMAGE))
+}
+
+/// What the node asks for as its root image; the HTTP view answers with the packed file that is there.
+pub const ROOT_IMAGE: &str = "rootimg.sfs";

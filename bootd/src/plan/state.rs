@@ -1,0 +1,103 @@
+//! The boot state of a node: `chain.currstate`, read and written as text.
+//!
+//! The text is part of the interface (`nodeset <node> stat` prints it, scripts compare it):
+//! `netboot debian12-x86_64-compute`, `boot`, `runcmd=bmcsetup`. See the nodeset section of
+//! docs/compatibility.md for the states that are read but cannot be served yet.
+
+use std::fmt;
+
+/// What the node is to do at its next network boot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BootState {
+    /// Root in RAM from a packed image.
+    Netboot(Distribution),
+    /// Root over NFS with the node's own files over it.
+    Statelite(Distribution),
+    /// Installer of a distribution.
+    Install(Distribution),
+    /// The local disk.
+    Boot,
+    /// Nothing: the node gets no boot files.
+    Offline,
+    /// A task of the discovery system: `shell`, `standby`, `shutdown`, `runcmd=…`, `runimage=…`.
+    Task(String),
+}
+
+/// `<os>-<arch>-<profile>`, kept as one text: os and profile may contain dashes themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Distribution(String);
+
+impl Distribution {
+    /// Joins the three parts.
+    #[must_use]
+    pub fn new(os: &str, arch: &str, profile: &str) -> Self {
+        Self(format!("{os}-{arch}-{profile}"))
+    }
+}
+
+impl fmt::Display for Distribution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl BootState {
+    /// Reads the text of `chain.currstate`. `None` for an empty or unknown text.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (word, rest) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
+        let distribution = || Distribution(rest.trim().to_owned());
+        match word {
+            "netboot" => Some(Self::Netboot(distribution())),
+            "statelite" => Some(Self::Statelite(distribution())),
+            "install" => Some(Self::Install(distribution())),
+            "boot" => Some(Self::Boot),
+            "offline" => Some(Self::Offline),
+            "shell" | "standby" | "shutdown" => Some(Self::Task(word.to_owned())),
+            _ if text.starts_with("runcmd=") || text.starts_with("runimage=") => {
+                Some(Self::Task(text.to_owned()))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for BootState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Netboot(distribution) => write!(f, "netboot {distribution}"),
+            Self::Statelite(distribution) => write!(f, "statelite {distribution}"),
+            Self::Install(distribution) => write!(f, "install {distribution}"),
+            Self::Boot => f.write_str("boot"),
+            Self::Offline => f.write_str("offline"),
+            Self::Task(text) => f.write_str(text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_state_reads_back_as_written() {
+        for text in [
+            "netboot debian12-x86_64-compute",
+            "statelite rhels9.4-x86_64-big-memory",
+            "install rhels9.4-x86_64-compute",
+            "boot",
+            "offline",
+            "shell",
+            "runcmd=bmcsetup -v",
+        ] {
+            assert_eq!(BootState::parse(text).map(|state| state.to_string()).as_deref(), Some(text));
+        }
+    }
+
+    #[test]
+    fn an_unknown_word_is_no_state() {
+        for text in ["", "  ", "bogus", "runcmd"] {
+            assert_eq!(BootState::parse(text), None);
+        }
+    }
+}

@@ -1,0 +1,383 @@
+//! Starts the services in order and stops them together.
+//!
+//! [`start`] returns when every wanted service listens: that is what `ready` means. A service that cannot
+//! start ends the start, with its name and the reason; half an appliance is worse than none, because
+//! nodes would hang where a machine without a server would go on to its disk.
+
+use crate::address::LocalAddresses;
+use crate::dhcp::TableDirectory;
+use crate::events::Bus;
+use crate::exports::TableExports;
+use crate::files::{Files, FilesError};
+use crate::plan;
+use crate::reports::Heard;
+use crate::watch::Watcher;
+use dawn_cluster::Model;
+use dawn_xcatd::Dispatcher;
+use dawn_xcatd::node_status::NodeReports;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// How long services may take to end their work after a signal.
+const STOP_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// A service that can be started on its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Service {
+    /// Addresses and boot files.
+    Dhcp,
+    /// Loaders, kernels, boot configurations.
+    Tftp,
+    /// The same and root images.
+    Http,
+    /// Root file systems, with MOUNT and the port mapper.
+    Nfs,
+    /// Commands (3001) and node status (3002).
+    Xcatd,
+}
+
+impl Service {
+    /// All services, in the order of their start: those that answer a node last come first, so that no
+    /// node is led to something that is not there yet.
+    pub const ALL: [Self; 5] = [Self::Xcatd, Self::Nfs, Self::Http, Self::Tftp, Self::Dhcp];
+
+    /// Name on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dhcp => "dhcp",
+            Self::Tftp => "tftp",
+            Self::Http => "http",
+            Self::Nfs => "nfs",
+            Self::Xcatd => "xcatd",
+        }
+    }
+}
+
+impl FromStr for Service {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names = Self::ALL.map(Self::name).join(", ");
+        Self::ALL
+            .into_iter()
+            .find(|service| service.name() == text)
+            .ok_or_else(|| format!("there is no service '{text}'; services are {names}"))
+    }
+}
+
+/// Ports of all services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ports {
+    /// DHCP server, 67.
+    pub dhcp: u16,
+    /// TFTP, 69.
+    pub tftp: u16,
+    /// HTTP, 80.
+    pub http: u16,
+    /// NFS and MOUNT, 2049.
+    pub nfs: u16,
+    /// Port mapper, 111; 0 for none, where the machine runs one already.
+    pub portmap: u16,
+    /// Commands, 3001.
+    pub xcatd: u16,
+    /// Node status, 3002.
+    pub status: u16,
+}
+
+impl Default for Ports {
+    fn default() -> Self {
+        Self { dhcp: 67, tftp: 69, http: 80, nfs: 2049, portmap: 111, xcatd: 3001, status: 3002 }
+    }
+}
+
+impl Ports {
+    fn of_plan(self) -> plan::Ports {
+        plan::Ports { http: self.http, xcatd: self.xcatd, status: self.status, nfs: self.nfs }
+    }
+}
+
+/// What `dawn serve` was told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The data directory.
+    pub data: PathBuf,
+    /// Interfaces to answer DHCP and TFTP on; empty means all but loopback.
+    pub interfaces: Vec<String>,
+    /// Services to start.
+    pub services: BTreeSet<Service>,
+    /// Their ports.
+    pub ports: Ports,
+}
+
+/// A service could not start.
+#[derive(Debug, thiserror::Error)]
+#[error("{service} cannot start: {reason}{}", self.hint())]
+pub struct StartError {
+    /// Which one.
+    pub service: &'static str,
+    reason: String,
+    in_use: bool,
+}
+
+impl StartError {
+    fn new(service: Service, error: &(dyn std::error::Error + 'static)) -> Self {
+        Self::of(service.name(), error)
+    }
+
+    fn of(service: &'static str, error: &(dyn std::error::Error + 'static)) -> Self {
+        let mut reason = error.to_string();
+        let mut in_use = false;
+        let mut next = Some(error);
+        while let Some(link) = next {
+            let text = link.to_string();
+            in_use |= text.contains("os error 98");
+            if !reason.contains(&text) {
+                reason = format!("{reason}: {text}");
+            }
+            next = link.source();
+        }
+        Self { service, reason, in_use }
+    }
+
+    fn hint(&self) -> &'static str {
+        if self.in_use {
+            "\nHint: another program has the port (`ss -lntup` shows which); stop it, choose another port, or leave the service out with --services"
+        } else {
+            ""
+        }
+    }
+}
+
+/// What the services share and commands look at.
+pub struct Appliance {
+    /// The model.
+    pub model: Arc<Model>,
+    /// What nodes did.
+    pub bus: Arc<Bus>,
+    /// Addresses of this machine.
+    pub addresses: Arc<LocalAddresses>,
+    /// What was asked for.
+    pub settings: Settings,
+    leases: std::sync::OnceLock<dawn_dhcp::shell::Server>,
+}
+
+impl Appliance {
+    /// An appliance that has not started anything.
+    #[must_use]
+    pub fn new(model: Arc<Model>, settings: Settings) -> Self {
+        let addresses = Arc::new(LocalAddresses::of_this_machine());
+        Self { model, bus: Arc::default(), addresses, settings, leases: std::sync::OnceLock::new() }
+    }
+
+    /// What plans depend on beside the tables.
+    #[must_use]
+    pub fn surroundings(&self) -> plan::Surroundings<'_> {
+        plan::Surroundings { addresses: &self.addresses, ports: self.settings.ports.of_plan() }
+    }
+
+    /// Leases of the DHCP service; empty when it does not run.
+    #[must_use]
+    pub fn leases(&self) -> Vec<dawn_dhcp::lease::Lease> {
+        self.leases.get().map(dawn_dhcp::shell::Server::leases).unwrap_or_default()
+    }
+}
+
+/// Who carries out commands and node reports, and how the command port is secured.
+pub struct CommandPort {
+    /// Commands.
+    pub dispatcher: Arc<dyn Dispatcher>,
+    /// Reports of nodes.
+    pub reports: Arc<dyn NodeReports>,
+    /// Certificates.
+    pub tls: Arc<rustls::ServerConfig>,
+}
+
+/// Running services.
+pub struct Running {
+    shutdown: watch::Sender<bool>,
+    tasks: JoinSet<&'static str>,
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Running({} services)", self.tasks.len())
+    }
+}
+
+impl Running {
+    /// Returns the name of the first service that ends by itself, which none should.
+    pub async fn first_end(&mut self) -> Option<&'static str> {
+        self.tasks.join_next().await.map(|ended| ended.unwrap_or("a service"))
+    }
+
+    /// Stops all services; those that take longer than 10 s are cut off.
+    pub async fn stop(mut self) {
+        let _ = self.shutdown.send(true);
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOP_TIME_MAX, all).await.is_err() {
+            tracing::warn!("services did not stop within {} s and are cut off", STOP_TIME_MAX.as_secs());
+        }
+    }
+}
+
+/// Starts what the settings ask for. When it returns, every service listens.
+///
+/// # Errors
+/// [`StartError`] of the first service that cannot start; the others are stopped again.
+pub async fn start(appliance: &Arc<Appliance>, commands: CommandPort) -> Result<Running, StartError> {
+    let (shutdown, until) = watch::channel(false);
+    let watcher = Arc::new(Watcher::new(Arc::clone(&appliance.model), Arc::clone(&appliance.bus)));
+    let mut starter = Starter { appliance, watcher, until, tasks: JoinSet::new() };
+    for service in Service::ALL.into_iter().filter(|service| appliance.settings.services.contains(service)) {
+        match service {
+            Service::Xcatd => starter.xcatd(&commands)?,
+            Service::Nfs => starter.nfs().await?,
+            Service::Http => starter.http().await?,
+            Service::Tftp => starter.tftp().await?,
+            Service::Dhcp => starter.dhcp().await?,
+        }
+        tracing::info!(service = service.name(), "listening");
+    }
+    Ok(Running { shutdown, tasks: starter.tasks })
+}
+
+struct Starter<'a> {
+    appliance: &'a Arc<Appliance>,
+    watcher: Arc<Watcher>,
+    until: watch::Receiver<bool>,
+    tasks: JoinSet<&'static str>,
+}
+
+impl Starter<'_> {
+    fn settings(&self) -> &Settings {
+        &self.appliance.settings
+    }
+
+    fn files(&self) -> Result<Files, FilesError> {
+        let here = self.appliance;
+        Files::open(Arc::clone(&here.model), Arc::clone(&here.addresses), here.settings.ports.of_plan())
+    }
+
+    fn xcatd(&mut self, commands: &CommandPort) -> Result<(), StartError> {
+        let bind = |name, port| {
+            dawn_xcatd::server::bind(port).map_err(|error| StartError::of(name, &port_error(port, error)))
+        };
+        let command_port = bind("xcatd", self.settings().ports.xcatd)?;
+        let status_port = bind("node status", self.settings().ports.status)?;
+        let (tls, dispatcher) = (Arc::clone(&commands.tls), Arc::clone(&commands.dispatcher));
+        let reports =
+            Arc::new(Heard { inner: Arc::clone(&commands.reports), watcher: Arc::clone(&self.watcher) });
+        self.until_stopped(
+            "xcatd",
+            dawn_xcatd::server::serve(command_port, tls, dispatcher, Default::default()),
+        );
+        self.until_stopped("node status", dawn_xcatd::node_status::serve(status_port, reports));
+        Ok(())
+    }
+
+    /// Runs a service that ends when its future is dropped.
+    fn until_stopped(&mut self, name: &'static str, service: impl Future<Output = ()> + Send + 'static) {
+        let stopped = stopped(self.until.clone());
+        self.tasks.spawn(async move {
+            tokio::select! { () = service => {}, () = stopped => {} }
+            name
+        });
+    }
+
+    async fn nfs(&mut self) -> Result<(), StartError> {
+        let ports = self.settings().ports;
+        let config = dawn_nfs::ServerConfig {
+            nfs_port: ports.nfs,
+            portmap_port: (ports.portmap != 0).then_some(ports.portmap),
+            ..dawn_nfs::ServerConfig::new(&self.settings().data)
+        };
+        let exports = Arc::new(TableExports::new(Arc::clone(&self.appliance.model)));
+        let observer = Arc::clone(&self.watcher);
+        let until = stopped(self.until.clone());
+        let server = dawn_nfs::serve(config, exports, observer, until).await;
+        let server = server.map_err(|error| StartError::new(Service::Nfs, &error))?;
+        // The server stops by itself with `until`; the task keeps it alive so long.
+        let until = stopped(self.until.clone());
+        self.tasks.spawn(async move {
+            until.await;
+            drop(server);
+            "nfs"
+        });
+        Ok(())
+    }
+
+    async fn http(&mut self) -> Result<(), StartError> {
+        let files = self.files().map_err(|error| StartError::new(Service::Http, &error))?;
+        let listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, self.settings().ports.http));
+        let config = dawn_http::Config { listen, ..Default::default() };
+        let (observer, until) = (Arc::clone(&self.watcher), self.until.clone());
+        let running = dawn_http::serve(config, Arc::new(files), observer, until).await;
+        let running = running.map_err(|error| StartError::new(Service::Http, &error))?;
+        self.tasks.spawn(async move {
+            running.finished().await;
+            "http"
+        });
+        Ok(())
+    }
+
+    async fn tftp(&mut self) -> Result<(), StartError> {
+        let files = self.files().map_err(|error| StartError::new(Service::Tftp, &error))?;
+        let config = dawn_tftp::Config {
+            listen: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, self.settings().ports.tftp),
+            interfaces: self.settings().interfaces.clone(),
+            ..Default::default()
+        };
+        let (observer, until) = (Arc::clone(&self.watcher), self.until.clone());
+        let running = dawn_tftp::serve(config, Arc::new(files), observer, until).await;
+        let running = running.map_err(|error| StartError::new(Service::Tftp, &error))?;
+        self.tasks.spawn(async move {
+            running.finished().await;
+            "tftp"
+        });
+        Ok(())
+    }
+
+    async fn dhcp(&mut self) -> Result<(), StartError> {
+        let settings = self.settings();
+        let config = dawn_dhcp::shell::Config {
+            interfaces: settings.interfaces.clone(),
+            settings: dawn_dhcp::engine::Settings {
+                server_port: settings.ports.dhcp,
+                http_port: settings.ports.http,
+                ..Default::default()
+            },
+            journal: Some(settings.data.join("leases.journal")),
+            ..Default::default()
+        };
+        let here = self.appliance;
+        let directory = TableDirectory::new(Arc::clone(&here.model), Arc::clone(&here.addresses));
+        let observer = Arc::clone(&self.watcher);
+        let until = stopped(self.until.clone());
+        let server = dawn_dhcp::shell::serve(config, Arc::new(directory), observer, until).await;
+        let server = server.map_err(|error| StartError::new(Service::Dhcp, &error))?;
+        let _ = here.leases.set(server.clone());
+        self.tasks.spawn(async move {
+            server.stopped().await;
+            "dhcp"
+        });
+        Ok(())
+    }
+}
+
+/// Ends when the shutdown is announced, or its sender is gone.
+async fn stopped(mut until: watch::Receiver<bool>) {
+    let _ = until.wait_for(|stop| *stop).await;
+}
+
+fn port_error(port: u16, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot listen on port {port}: {error}"))
+}

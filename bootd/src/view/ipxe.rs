@@ -1,0 +1,58 @@
+//! The iPXE script of a node (`xcat/xnba/nodes/<node>`).
+//!
+//! `${next-server}` is the server that iPXE itself booted from, so an address that moves between
+//! machines works. A file that cannot be fetched is said on the screen and tried again: a node that sits before
+//! a broken script is a walk to the rack.
+
+use super::{host_and_port, kernel_of};
+use crate::plan::{KERNEL, KernelBoot, Plan};
+use std::fmt::Write as _;
+
+/// Seconds between two tries of a node whose files could not be loaded.
+const RETRY_SECONDS: u32 = 10;
+
+/// Which firmware runs the script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Firmware {
+    /// PC BIOS: iPXE hands the initramfs to the kernel by itself.
+    Bios,
+    /// UEFI: the kernel's EFI stub finds the initramfs by the name in `initrd=`.
+    Uefi,
+}
+
+/// Renders the script.
+pub(super) fn script(plan: &Plan, firmware: Firmware) -> String {
+    match kernel_of(plan) {
+        Some(boot) => kernel_script(plan, boot, firmware),
+        None => format!("#!gpxe\n#{}\nexit\n", plan.state),
+    }
+}
+
+fn kernel_script(plan: &Plan, boot: &KernelBoot, firmware: Firmware) -> String {
+    let base = format!("http://{}/tftpboot", host_and_port("${next-server}", plan.http_port));
+    let kernel = format!("{base}/{}", boot.path(KERNEL));
+    let initrd = format!("{base}/{}", boot.path(boot.initrd));
+    let args = boot.args.render("${next-server}");
+    let stub = if firmware == Firmware::Uefi { " initrd=initrd" } else { "" };
+    let mut script = String::with_capacity(1024);
+    let _ = write!(
+        script,
+        "#!gpxe\n#{state}\n\
+         :again\n\
+         imgfree\n\
+         imgfetch -n kernel {kernel} || goto failed\n\
+         imgload kernel || goto failed\n\
+         imgargs kernel {args} BOOTIF=01-${{netX/mac:hexhyp}}{stub}\n\
+         imgfetch -n initrd {initrd} || goto failed\n\
+         imgexec kernel || goto failed\n\
+         :failed\n\
+         echo Dawn: {node} could not load its kernel or initramfs from ${{next-server}}.\n\
+         echo Dawn: the reason stands above, and on the server: dawn events {node}\n\
+         echo Dawn: next try in {RETRY_SECONDS} seconds.\n\
+         sleep {RETRY_SECONDS}\n\
+         goto again\n",
+        state = plan.state,
+        node = plan.node,
+    );
+    script
+}

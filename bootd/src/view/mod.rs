@@ -1,0 +1,189 @@
+//! Views: the files of a boot that exist only when they are asked for.
+//!
+//! A path relative to the TFTP root (HTTP serves the same tree below `/tftpboot/`) is read into a
+//! [`View`]; [`render`] answers it from the plan. Paths that are no view belong to the static trees.
+//!
+//! A node's own files are for the node: another node that asks for them is refused with the
+//! reason, because a command line may hold what a stranger should not read. This machine itself may read
+//! everything, so that an administrator can look.
+
+mod grub;
+mod ipxe;
+mod pxelinux;
+
+use crate::plan::{self, Action, KERNEL, Plan, PlanError, Surroundings};
+use dawn_cluster::{MacAddr, Snapshot, Text};
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+/// A path below the TFTP root that is rendered or points elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum View<'a> {
+    /// `xcat/xnba/nodes/<node>`.
+    Ipxe(&'a str),
+    /// `xcat/xnba/nodes/<node>.uefi`.
+    IpxeUefi(&'a str),
+    /// `pxelinux.cfg/<key>`: node, `01-<mac>`, hexadecimal address, UUID or `default`.
+    Pxelinux(&'a str),
+    /// `boot/grub2/<node>`, `boot/grub2/grub.cfg-01-<mac>`, `boot/grub2/grub.cfg-<HEXIP>`.
+    Grub(&'a str),
+    /// `petitboot/<node>`.
+    Petitboot(&'a str),
+    /// `xcat/statelite/<node>`.
+    Statelite(&'a str),
+    /// `xcat/osimage/<image>/<file>`.
+    ImageFile { image: &'a str, file: &'a str },
+}
+
+/// What a request gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// A rendered text.
+    Text(String),
+    /// A file of this machine.
+    File(PathBuf),
+    /// Nothing of that name, with the reason where there is one.
+    Missing(Option<String>),
+    /// Not for this peer, or not now; the reason is for the node's screen.
+    Refused(String),
+}
+
+impl<'a> View<'a> {
+    fn of(path: &'a str) -> Option<Self> {
+        let (folder, name) = path.rsplit_once('/')?;
+        match folder {
+            "xcat/xnba/nodes" => Some(name.strip_suffix(".uefi").map_or(Self::Ipxe(name), Self::IpxeUefi)),
+            "pxelinux.cfg" => Some(Self::Pxelinux(name)),
+            "boot/grub2" if is_grub_config(name) => Some(Self::Grub(name)),
+            "petitboot" => Some(Self::Petitboot(name)),
+            "xcat/statelite" => Some(Self::Statelite(name)),
+            _ => {
+                let image = folder.strip_prefix("xcat/osimage/")?;
+                (!image.contains('/')).then_some(Self::ImageFile { image, file: name })
+            }
+        }
+    }
+}
+
+/// GRUB's folder also holds its binaries and modules; configurations are told by their names.
+fn is_grub_config(name: &str) -> bool {
+    name.starts_with("grub.cfg-") || !name.contains('.')
+}
+
+/// Answers a request for `path`, relative to the TFTP root, without leading slash. `None`: the path is no
+/// view and belongs to the static tree.
+#[must_use]
+pub fn render(snapshot: &Snapshot, here: Surroundings<'_>, path: &str, peer: IpAddr) -> Option<Answer> {
+    let view = View::of(path)?;
+    Some(Request { snapshot, here, peer }.answer(&view))
+}
+
+struct Request<'a> {
+    snapshot: &'a Snapshot,
+    here: Surroundings<'a>,
+    peer: IpAddr,
+}
+
+impl Request<'_> {
+    fn answer(&self, view: &View<'_>) -> Answer {
+        match view {
+            View::ImageFile { image, file } => self.image_file(image, file),
+            View::Ipxe(node) => self.for_node(node, |plan| Ok(ipxe::script(plan, ipxe::Firmware::Bios))),
+            View::IpxeUefi(node) => self.for_node(node, |plan| Ok(ipxe::script(plan, ipxe::Firmware::Uefi))),
+            View::Pxelinux(key) => self.for_key(key, |plan| Ok(pxelinux::config(plan))),
+            View::Grub(key) => {
+                self.for_key(key.strip_prefix("grub.cfg-").unwrap_or(key), |plan| Ok(grub::config(plan)))
+            }
+            View::Petitboot(node) => self.for_node(node, |plan| Ok(pxelinux::petitboot(plan))),
+            View::Statelite(node) => self.statelite(node),
+        }
+    }
+
+    /// Loaders try several names in turn; a name that is no node of ours is simply not there.
+    fn for_key(&self, key: &str, write: impl Fn(&Plan) -> Result<String, PlanError>) -> Answer {
+        match self.node_of_key(key) {
+            Some(node) => self.for_node(&node, write),
+            None => Answer::Missing(None),
+        }
+    }
+
+    fn for_node(&self, node: &str, write: impl Fn(&Plan) -> Result<String, PlanError>) -> Answer {
+        self.own(node, || match plan::plan(self.snapshot, node, self.here).and_then(|plan| write(&plan)) {
+            Ok(text) => Answer::Text(text),
+            Err(error @ PlanError::NoNode(_)) => Answer::Missing(Some(error.to_string())),
+            Err(error) => Answer::Refused(error.to_string()),
+        })
+    }
+
+    fn statelite(&self, node: &str) -> Answer {
+        self.own(node, || match dawn_statelite::node_list(self.snapshot, node) {
+            Ok(text) => Answer::Text(text),
+            Err(error) => Answer::Refused(error.to_string()),
+        })
+    }
+
+    /// Runs `answer` if the peer is the node, or this machine.
+    fn own(&self, node: &str, answer: impl FnOnce() -> Answer) -> Answer {
+        if !self.snapshot.has_node(node) {
+            return Answer::Missing(Some(PlanError::NoNode(node.to_owned()).to_string()));
+        }
+        if self.is_this_machine() {
+            return answer();
+        }
+        match self.snapshot.node_by_ip(self.peer) {
+            Some(asking) if &*asking == node => answer(),
+            Some(asking) => Answer::Refused(format!("this file is for {node}; {} is {asking}", self.peer)),
+            None => Answer::Refused(format!("this file is for {node}; {} is no known node", self.peer)),
+        }
+    }
+
+    fn is_this_machine(&self) -> bool {
+        match self.peer {
+            IpAddr::V4(address) => address.is_loopback() || self.here.addresses.contains(address),
+            IpAddr::V6(address) => address.is_loopback(),
+        }
+    }
+
+    fn image_file(&self, image: &str, file: &str) -> Answer {
+        if ![KERNEL, plan::INITRD_STATELESS, plan::INITRD_STATELITE].contains(&file) {
+            return Answer::Missing(None);
+        }
+        let dir = self.snapshot.osimage(image).and_then(|image| image.rootimgdir(self.snapshot));
+        match dir {
+            Some(dir) => Answer::File(PathBuf::from(dir).join(file)),
+            None => Answer::Missing(Some(PlanError::NoImage { image: image.to_owned() }.to_string())),
+        }
+    }
+
+    /// The node that a loader means by one of the names it tries: the node's name, `01-<mac>`, the eight
+    /// hexadecimal digits of its address, or its UUID.
+    fn node_of_key(&self, key: &str) -> Option<Text> {
+        self.snapshot
+            .node_name(key)
+            .or_else(|| self.snapshot.node_by_mac(key.strip_prefix("01-")?.parse::<MacAddr>().ok()?))
+            .or_else(|| self.snapshot.node_by_ip(IpAddr::V4(hex_address(key)?)))
+            .or_else(|| (key.len() == 36).then(|| self.snapshot.node_by_uuid(key)).flatten())
+    }
+}
+
+/// `0A010005` → 10.1.0.5.
+fn hex_address(text: &str) -> Option<Ipv4Addr> {
+    let hex = text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    hex.then(|| u32::from_str_radix(text, 16).ok()).flatten().map(Ipv4Addr::from)
+}
+
+/// The server's address, with the port where it is not the usual one: `10.1.0.1`, `10.1.0.1:8080`.
+fn host_and_port(host: &str, port: u16) -> String {
+    if port == 80 { host.to_owned() } else { format!("{host}:{port}") }
+}
+
+/// Kernel boot of a plan, or `None` when the node goes to its disk.
+fn kernel_of(plan: &Plan) -> Option<&plan::KernelBoot> {
+    match &plan.action {
+        Action::Kernel(boot) => Some(boot),
+        Action::LocalDisk => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,188 @@
+use super::*;
+use crate::address::{LocalAddress, LocalAddresses};
+use crate::plan::Ports;
+use expect_test::{Expect, expect};
+
+const NODE_ROWS: &[(&str, &[(&str, &str)])] = &[
+    ("site", &[("key", "master"), ("value", "10.1.0.1")]),
+    ("site", &[("key", "installdir"), ("value", "/data/install")]),
+    ("site", &[("key", "tftpdir"), ("value", "/data/tftpboot")]),
+    ("nodelist", &[("node", "cn1"), ("groups", "compute,all")]),
+    ("nodelist", &[("node", "cn2"), ("groups", "all")]),
+    ("hosts", &[("node", "all"), ("ip", "|cn(\\d+)|10.1.0.($1+4)|")]),
+    ("mac", &[("node", "cn1"), ("mac", "52:54:00:00:00:01")]),
+    ("vpd", &[("node", "cn1"), ("uuid", "3F1A0000-0000-4000-8000-000000000001")]),
+    ("nodetype", &[("node", "compute"), ("provmethod", "deb")]),
+    ("chain", &[("node", "cn1"), ("currstate", "netboot debian12-x86_64-compute")]),
+    (
+        "osimage",
+        &[
+            ("imagename", "deb"),
+            ("provmethod", "netboot"),
+            ("osvers", "debian12"),
+            ("osarch", "x86_64"),
+            ("profile", "compute"),
+        ],
+    ),
+    ("linuximage", &[("imagename", "deb"), ("addkcmdline", "quiet R::resume=/dev/sda2")]),
+];
+
+type Rows<'a> = Vec<(&'a str, &'a [(&'a str, &'a str)])>;
+
+fn snapshot(more: Rows<'_>) -> Snapshot {
+    Snapshot::from_rows(NODE_ROWS.iter().copied().chain(more))
+}
+
+fn ask(snapshot: &Snapshot, path: &str, peer: &str) -> Option<Answer> {
+    let addresses = LocalAddresses::new(vec![LocalAddress {
+        interface: "eth1".into(),
+        address: [10, 1, 0, 1].into(),
+        mask: [255, 255, 0, 0].into(),
+    }]);
+    let here = Surroundings { addresses: &addresses, ports: Ports::default() };
+    render(snapshot, here, path, peer.parse().unwrap())
+}
+
+fn check(snapshot: &Snapshot, path: &str, expected: Expect) {
+    match ask(snapshot, path, "10.1.0.5") {
+        Some(Answer::Text(text)) => expected.assert_eq(&text),
+        other => expected.assert_eq(&format!("{other:?}")),
+    }
+}
+
+#[test]
+fn the_script_of_a_stateless_node() {
+    check(
+        &snapshot(vec![]),
+        "xcat/xnba/nodes/cn1",
+        expect![[r#"
+            #!gpxe
+            #netboot debian12-x86_64-compute
+            :again
+            imgfree
+            imgfetch -n kernel http://${next-server}/tftpboot/xcat/osimage/deb/kernel || goto failed
+            imgload kernel || goto failed
+            imgargs kernel imgurl=http://${next-server}:80//install/netboot/debian12/x86_64/compute/rootimg.sfs XCAT=10.1.0.1:3001 NODE=cn1 XCATHTTPPORT=80 FC=0 quiet BOOTIF=01-${netX/mac:hexhyp}
+            imgfetch -n initrd http://${next-server}/tftpboot/xcat/osimage/deb/initrd-stateless.gz || goto failed
+            imgexec kernel || goto failed
+            :failed
+            echo Dawn: cn1 could not load its kernel or initramfs from ${next-server}.
+            echo Dawn: the reason stands above, and on the server: dawn events cn1
+            echo Dawn: next try in 10 seconds.
+            sleep 10
+            goto again
+        "#]],
+    );
+}
+
+#[test]
+fn the_other_loaders_say_the_same() {
+    let snapshot = snapshot(vec![]);
+    check(
+        &snapshot,
+        "pxelinux.cfg/01-52-54-00-00-00-01",
+        expect![[r#"
+            #netboot debian12-x86_64-compute
+            DEFAULT xCAT
+            LABEL xCAT
+             KERNEL xcat/osimage/deb/kernel
+             APPEND initrd=xcat/osimage/deb/initrd-stateless.gz imgurl=http://10.1.0.1:80//install/netboot/debian12/x86_64/compute/rootimg.sfs XCAT=10.1.0.1:3001 NODE=cn1 XCATHTTPPORT=80 FC=0 quiet
+              IPAPPEND 2
+        "#]],
+    );
+    check(
+        &snapshot,
+        "boot/grub2/grub.cfg-0A010005",
+        expect![[r#"
+            #netboot debian12-x86_64-compute
+            set timeout=5
+            set default="xCAT OS Deployment"
+            menuentry "xCAT OS Deployment" {
+                set root=tftp,10.1.0.1
+                echo Loading kernel ...
+                linux /xcat/osimage/deb/kernel imgurl=http://10.1.0.1:80//install/netboot/debian12/x86_64/compute/rootimg.sfs XCAT=10.1.0.1:3001 NODE=cn1 XCATHTTPPORT=80 FC=0 quiet BOOTIF=01-$net_default_mac
+                echo Loading initial ramdisk ...
+                initrd /xcat/osimage/deb/initrd-stateless.gz
+            }"#]],
+    );
+}
+
+#[test]
+fn a_statelite_node_gets_an_nfs_root() {
+    let more: Rows<'_> = vec![
+        ("nodetype", &[("node", "cn1"), ("provmethod", "lite")]),
+        ("osimage", &[("imagename", "lite"), ("provmethod", "statelite")]),
+        ("linuximage", &[("imagename", "lite"), ("rootimgdir", "/data/install/netboot/lite")]),
+    ];
+    let rows = NODE_ROWS.iter().copied().filter(|(table, _)| *table != "chain").chain(more).chain(
+        std::iter::once((
+            "chain",
+            &[("node", "cn1"), ("currstate", "statelite debian12-x86_64-compute")] as &[(&str, &str)],
+        )),
+    );
+    let snapshot = Snapshot::from_rows(rows);
+    let Some(Answer::Text(text)) = ask(&snapshot, "xcat/xnba/nodes/cn1.uefi", "10.1.0.5") else {
+        panic!("no script")
+    };
+    let args = text.lines().find(|line| line.starts_with("imgargs")).unwrap_or_default();
+    expect!["imgargs kernel NFSROOT=${next-server}:/install/netboot/lite/rootimg STATEMNT= XCAT=10.1.0.1:3001 NODE=cn1 XCATHTTPPORT=80 MNTOPTS= BOOTIF=01-${netX/mac:hexhyp} initrd=initrd"].assert_eq(args);
+}
+
+#[test]
+fn a_file_of_the_image_is_where_the_image_is() {
+    let snapshot = snapshot(vec![]);
+    let path = "xcat/osimage/deb/kernel";
+    let kernel = PathBuf::from("/data/install/netboot/debian12/x86_64/compute/kernel");
+    assert_eq!(ask(&snapshot, path, "10.1.0.5"), Some(Answer::File(kernel)));
+    assert_eq!(ask(&snapshot, "xcat/osimage/deb/passwd", "10.1.0.5"), Some(Answer::Missing(None)));
+    assert!(matches!(ask(&snapshot, "xcat/osimage/none/kernel", "10.1.0.5"), Some(Answer::Missing(Some(_)))));
+}
+
+#[test]
+fn refusals_say_why() {
+    let snapshot = snapshot(vec![]);
+    for (path, peer, reason) in [
+        ("xcat/xnba/nodes/cn1", "10.1.0.6", "this file is for cn1; 10.1.0.6 is cn2"),
+        ("xcat/xnba/nodes/cn1", "10.1.9.9", "this file is for cn1; 10.1.9.9 is no known node"),
+        (
+            "xcat/xnba/nodes/cn2",
+            "10.1.0.6",
+            "cn2 has no boot state (chain.currstate is ''). Run: nodeset cn2 osimage=<image>",
+        ),
+        (
+            "xcat/xnba/nodes/cn2",
+            "10.1.0.1",
+            "cn2 has no boot state (chain.currstate is ''). Run: nodeset cn2 osimage=<image>",
+        ),
+    ] {
+        assert_eq!(ask(&snapshot, path, peer), Some(Answer::Refused(reason.into())), "{path} from {peer}");
+    }
+    let missing = ask(&snapshot, "xcat/xnba/nodes/cn9", "10.1.0.5");
+    assert_eq!(missing, Some(Answer::Missing(Some("Could not find node 'cn9'.".into()))));
+}
+
+#[test]
+fn other_paths_are_no_views() {
+    let snapshot = snapshot(vec![]);
+    for path in
+        ["undionly.kpxe", "boot/grub2/grubx64.efi", "xcat/osimage/a/b/kernel", "", "/", "xcat/xnba/nodes"]
+    {
+        assert_eq!(ask(&snapshot, path, "10.1.0.5"), None, "{path}");
+    }
+    // pxelinux tries these before it finds its own.
+    for key in ["default", "0A0100", "01-52-54-00-00-00-99", "zz"] {
+        assert_eq!(ask(&snapshot, &format!("pxelinux.cfg/{key}"), "10.1.0.5"), Some(Answer::Missing(None)));
+    }
+}
+
+#[test]
+fn a_cell_cannot_leave_its_line() {
+    for cell in ["quiet\nchain http://evil/", "a;reboot", "${net0/mac}", "x||shell"] {
+        let row = [("node", "cn1"), ("addkcmdline", cell)];
+        let snapshot = snapshot(vec![("bootparams", &row)]);
+        assert!(
+            matches!(ask(&snapshot, "xcat/xnba/nodes/cn1", "10.1.0.5"), Some(Answer::Refused(_))),
+            "{cell}"
+        );
+    }
+}

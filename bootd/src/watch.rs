@@ -1,0 +1,178 @@
+//! Translates what each engine reports into boot events.
+//!
+//! Engines report addresses and paths; the bus wants nodes and steps. The step of a file follows from its path, which
+//! is why the paths of the boot are named in one place only, the views.
+
+use crate::events::{Amount, Bus, Step, Subject};
+use dawn_cluster::{MacAddr, Model, Text};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Hears all engines.
+pub struct Watcher {
+    model: Arc<Model>,
+    bus: Arc<Bus>,
+}
+
+impl Watcher {
+    /// A watcher that writes to `bus` and names nodes by `model`.
+    #[must_use]
+    pub fn new(model: Arc<Model>, bus: Arc<Bus>) -> Self {
+        Self { model, bus }
+    }
+
+    fn node_at(&self, address: IpAddr) -> Option<Text> {
+        self.model.snapshot().node_by_ip(address.to_canonical())
+    }
+
+    fn at_address(&self, address: IpAddr, step: Step, amount: Amount, detail: impl Into<String>) {
+        let stranger = address.to_canonical().to_string();
+        let node = self.node_at(address);
+        let subject = node.as_deref().map_or(Subject::Stranger(&stranger), Subject::Node);
+        self.bus.publish(subject, step, now_ms(), amount, detail);
+    }
+
+    /// A status word of a node (3002).
+    pub fn status(&self, node: &str, word: &str) {
+        let step = match word {
+            "netbooting" => Step::Init,
+            "booted" => Step::Booted,
+            _ => Step::Status,
+        };
+        self.bus.publish(Subject::Node(node), step, now_ms(), Amount::default(), word);
+    }
+
+    /// Somebody without a node's address spoke to the status port.
+    pub fn status_stranger(&self, address: IpAddr) {
+        self.at_address(address, Step::Refused, Amount::default(), "status port: not the address of a node");
+    }
+}
+
+/// Milliseconds since the Unix epoch.
+#[must_use]
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl dawn_tftp::source::Observer for Watcher {
+    fn event(&self, event: &dawn_tftp::source::Event<'_>) {
+        use dawn_tftp::source::EventKind;
+        let service = event.service.name();
+        let path = event.path;
+        let (step, amount, detail) = match event.kind {
+            EventKind::Started { .. } | EventKind::Probed => return,
+            EventKind::Done { bytes, duration, .. } => {
+                let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+                (step_of(path), Amount { bytes, duration_ms }, format!("{service} {path}"))
+            }
+            EventKind::NotFound => (Step::Missing, Amount::default(), format!("{service} {path}: not found")),
+            EventKind::Refused { reason } => {
+                (Step::Refused, Amount::default(), format!("{service} {path}: {reason}"))
+            }
+            EventKind::TimedOut { bytes, .. } => {
+                trouble(bytes, format!("{service} {path}: the node fell silent"))
+            }
+            EventKind::Aborted { reason, bytes } => {
+                trouble(bytes, format!("{service} {path}: the node ended it: {reason}"))
+            }
+            EventKind::Failed { reason, bytes } => trouble(bytes, format!("{service} {path}: {reason}")),
+            EventKind::Malformed { reason } | EventKind::Limited { reason } => {
+                trouble(0, format!("{service} {path}: {reason}"))
+            }
+        };
+        self.at_address(event.peer.ip(), step, amount, detail);
+    }
+}
+
+fn trouble(bytes: u64, detail: String) -> (Step, Amount, String) {
+    (Step::Trouble, Amount { bytes, duration_ms: 0 }, detail)
+}
+
+/// Which step of a boot a fetched file is.
+fn step_of(path: &str) -> Step {
+    let path = path.trim_start_matches('/');
+    let path = path.strip_prefix("tftpboot/").unwrap_or(path);
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let in_image = folder.starts_with("xcat/osimage/");
+    match name {
+        _ if folder == "xcat/xnba/nodes" || folder == "pxelinux.cfg" || folder == "petitboot" => Step::Script,
+        _ if name.starts_with("grub.cfg") => Step::Script,
+        "kernel" if in_image => Step::Kernel,
+        _ if in_image && name.starts_with("initrd") => Step::Initrd,
+        _ if name.starts_with("rootimg.") => Step::Root,
+        _ if [".kpxe", ".pxe", ".efi", ".0"].iter().any(|end| name.ends_with(end)) => Step::Loader,
+        _ => Step::File,
+    }
+}
+
+impl dawn_nfs::Observer for Watcher {
+    fn event(&self, client: std::net::SocketAddr, event: dawn_nfs::Event) {
+        use dawn_nfs::Event;
+        let (step, detail) = match event {
+            Event::Mounted { path, .. } if path.ends_with("/rootimg") => (Step::Root, format!("nfs {path}")),
+            Event::Mounted { path, .. } => (Step::File, format!("nfs mount {path}")),
+            Event::Unmounted { .. } | Event::Stale { .. } => return,
+            Event::MountRefused { path, reason } => (Step::Refused, format!("nfs mount {path}: {reason}")),
+            Event::HandleRefused { reason, .. } => (Step::Refused, format!("nfs: {reason}")),
+            Event::ForgedHandle => (Step::Refused, "nfs: a file handle that is not ours".to_owned()),
+            Event::CredentialRefused => {
+                (Step::Refused, "nfs: credentials that the export does not take".to_owned())
+            }
+            Event::Dropped { reason } => (Step::Trouble, format!("nfs: connection closed: {reason}")),
+        };
+        self.at_address(dawn_nfs::observe::client_ip(client), step, Amount::default(), detail);
+    }
+}
+
+impl dawn_dhcp::event::Observer for Watcher {
+    fn event(&self, event: &dawn_dhcp::event::Event) {
+        use dawn_dhcp::event::What;
+        let step = match event.what {
+            What::Discover => Step::Discover,
+            What::Offer | What::ProxyOffer => Step::Offer,
+            What::Ack => Step::Ack,
+            What::Inform | What::Release | What::Expired => return,
+            What::Unknown | What::NoNetwork => Step::Unknown,
+            What::NotBooting | What::WrongNetwork | What::Nak(_) => Step::Refused,
+            _ => Step::Trouble,
+        };
+        let address = event.address.map(|address| format!(" {address}")).unwrap_or_default();
+        let file = event.file.as_deref().map(|file| format!(" {file}")).unwrap_or_default();
+        let client = event.client.map(|client| format!(" ({client})")).unwrap_or_default();
+        let detail = format!("dhcp {}{address}{file}{client}", event.what);
+        let stranger = event.hw.as_ref().map_or_else(|| "?".to_owned(), |hw| mac_text(hw.bytes()));
+        let subject = event.node.as_deref().map_or(Subject::Stranger(&stranger), Subject::Node);
+        self.bus.publish(subject, step, now_ms(), Amount::default(), detail);
+    }
+}
+
+fn mac_text(bytes: &[u8]) -> String {
+    match <[u8; 6]>::try_from(bytes) {
+        Ok(bytes) => MacAddr(bytes).to_string(),
+        Err(_) => bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_tells_the_step() {
+        for (path, step) in [
+            ("undionly.kpxe", Step::Loader),
+            ("/snponly.efi", Step::Loader),
+            ("/tftpboot/xcat/xnba/nodes/cn1.uefi", Step::Script),
+            ("pxelinux.cfg/01-52-54-00-00-00-01", Step::Script),
+            ("/tftpboot/xcat/osimage/deb/kernel", Step::Kernel),
+            ("/tftpboot/xcat/osimage/deb/initrd-statelite.gz", Step::Initrd),
+            ("//install/netboot/debian12/x86_64/compute/rootimg.sfs", Step::Root),
+            ("/install/postscripts/syslog", Step::File),
+            ("", Step::File),
+        ] {
+            assert_eq!(step_of(path), step, "{path}");
+        }
+    }
+}
