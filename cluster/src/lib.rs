@@ -62,9 +62,12 @@
 #![forbid(unsafe_code)]
 mod change;
 mod chunk;
+mod groups;
 mod log;
 mod model;
 mod names;
+mod noderange;
+mod objects;
 mod resolve;
 mod row;
 mod schema;
@@ -74,10 +77,16 @@ mod table;
 pub mod template;
 
 pub use change::{CELL_BYTES_MAX, Change, EDITS_MAX, Edit, EditError, RowChange, RowChangeKind};
+pub use groups::{Condition, ConditionError, Conditions, GroupKind};
 pub use log::{LogEntry, UndoError};
 pub use model::{Applied, Model, ModelError, Published, Subscription};
 pub use names::{
     ImageName, MacAddr, MacEntry, NAME_BYTES_MAX, NameError, NodeName, TableName, parse_mac_column,
+};
+pub use noderange::{Expanded, Noderange, NoderangeError, ReadFile, node_item_col};
+pub use objects::{
+    Assign, LookupValue, NIC_COLUMNS, Object, ObjectAttr, ObjectError, ObjectPlan, ObjectType, ObjectValue,
+    SITE_OBJECT, nic_entries, nic_merge, object_type, object_types,
 };
 pub use resolve::{NEXT_RECORD, Resolved, ResolvedRow, Source};
 pub use row::{Row, Text};

@@ -1,0 +1,159 @@
+//! Noderange: the language that names sets of nodes.
+//!
+//! ```text
+//! range    := element { ',' element }
+//! element  := '-' operand (exclude)  |  '@' operand (intersect with what came so far)  |  operand
+//! operand  := atom { '@' atom }  |  '^' path  |  '(' range ')'
+//! atom     := node | group | name-name | name:name | name[list]… | name+N | N | N-N | N+N | '/' regex | table.column<op>value
+//! ```
+//!
+//! The result is a set, sorted as plain strings. Exclusions count at the end, wherever they stand.
+//!
+//! Where the reference implementation lets a slip of the pen pass in silence, this one says so, because in
+//! `all,-n3-n1` or `all,-mtg==ipmi` silence means "all": a descending range and a criterion on a column that does not
+//! exist are errors, and lines of a file that begin with `-` exclude. A regular expression may contain parentheses.
+//!
+//! Input may be hostile: length, depth, names produced and nodes examined are limited, regular expressions run in
+//! linear time.
+
+mod criteria;
+mod eval;
+mod parse;
+mod span;
+
+pub use criteria::node_item_col;
+
+use crate::row::Text;
+use crate::snapshot::Snapshot;
+
+/// Bytes of an expression at most.
+pub const TEXT_BYTES_MAX: usize = 4 << 20;
+/// Nesting of parentheses, files and `excludenodes` at most.
+const DEPTH_MAX: usize = 64;
+/// Names produced by one expression at most, examined nodes counting a quarter.
+const WORK_MAX: usize = 1_000_000;
+
+/// Why an expression has no value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoderangeError {
+    /// A parenthesis or bracket without its partner.
+    #[error("Unbalanced parentheses in noderange")]
+    Unbalanced,
+    /// Something between or beside operators that does not belong there.
+    #[error("cannot read {0:?} in noderange")]
+    Syntax(String),
+    /// A range that goes down, or whose left number is wider than its right.
+    #[error("the range {0:?} goes down or its numbers differ in width; write the smaller name first")]
+    Descending(String),
+    /// A criterion on a column that does not exist.
+    #[error("{0:?} is not a valid table.column description")]
+    NoSuchColumn(String),
+    /// A regular expression that does not compile.
+    #[error("the regular expression {pattern:?} in noderange is not valid: {reason}")]
+    Regex {
+        /// The expression.
+        pattern: String,
+        /// What the compiler says.
+        reason: String,
+    },
+    /// A file may not be read here.
+    #[error("files (^{0}) cannot be used in this noderange")]
+    FileRefused(String),
+    /// Longer than [`TEXT_BYTES_MAX`].
+    #[error("a noderange may have {TEXT_BYTES_MAX} bytes at most")]
+    TooLong,
+    /// Nested deeper than 64 levels.
+    #[error("NodeRange seems to be hung on evaluating {0}, recursion limit hit")]
+    TooDeep(String),
+    /// More names than this program is willing to look at.
+    #[error("the noderange names or examines more than {WORK_MAX} nodes")]
+    TooMuch,
+}
+
+/// The value of an expression.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Expanded {
+    /// The nodes, sorted as plain strings. Without verification unknown names too.
+    pub nodes: Vec<Text>,
+    /// Atoms that are neither node nor group nor a range of such, in order of appearance. Empty without verification.
+    pub missing: Vec<String>,
+}
+
+impl Expanded {
+    /// `Invalid nodes and/or groups in noderange: a,b`, if there are any.
+    pub fn complaint(&self) -> Option<String> {
+        (!self.missing.is_empty())
+            .then(|| format!("Invalid nodes and/or groups in noderange: {}", self.missing.join(",")))
+    }
+}
+
+/// Reads a file for `^path`; `None` if it cannot be read, which is ignored.
+pub type ReadFile<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// How to evaluate.
+///
+/// ```
+/// use dawn_cluster::{Noderange, Snapshot};
+/// let snapshot = Snapshot::from_rows([("nodelist", &[("node", "n1"), ("groups", "all")][..])]);
+/// let found = Noderange::new("all").expand(&snapshot).unwrap();
+/// assert_eq!(found.nodes, ["n1".into()]);
+/// assert_eq!(Noderange::new("n1-n3").expand(&snapshot).unwrap().missing, ["n2", "n3"]);
+/// assert_eq!(Noderange::new("n1-n3").unverified().expand(&snapshot).unwrap().nodes.len(), 3);
+/// ```
+#[derive(Clone, Copy)]
+pub struct Noderange<'a> {
+    text: &'a str,
+    verify: bool,
+    exclude: bool,
+    prefix: &'a str,
+    suffix: &'a str,
+    read_file: Option<ReadFile<'a>>,
+}
+
+impl<'a> Noderange<'a> {
+    /// With verification, `site.excludenodes`, and without files.
+    pub fn new(text: &'a str) -> Self {
+        Self { text, verify: true, exclude: true, prefix: "node", suffix: "", read_file: None }
+    }
+
+    /// Names that are neither node nor group stand for themselves.
+    pub fn unverified(self) -> Self {
+        Self { verify: false, ..self }
+    }
+
+    /// `site.excludenodes` does not count.
+    pub fn with_excluded(self) -> Self {
+        Self { exclude: false, ..self }
+    }
+
+    /// What stands around a bare number, instead of `node` and nothing.
+    pub fn number_affixes(self, prefix: &'a str, suffix: &'a str) -> Self {
+        Self { prefix, suffix, ..self }
+    }
+
+    /// `^path` is allowed and read by this function.
+    pub fn files(self, read_file: ReadFile<'a>) -> Self {
+        Self { read_file: Some(read_file), ..self }
+    }
+
+    /// The nodes.
+    pub fn expand(self, snapshot: &Snapshot) -> Result<Expanded, NoderangeError> {
+        eval::expand(self, snapshot)
+    }
+}
+
+impl Snapshot {
+    /// The nodes that an expression names, verified; see [`Noderange`] for other ways.
+    pub fn noderange(&self, text: &str) -> Result<Expanded, NoderangeError> {
+        Noderange::new(text).expand(self)
+    }
+
+    /// The shortest expression for a set of nodes by whole groups: groups whose members all are in the set, largest
+    /// first, then the remaining names. Sorted by appearance.
+    pub fn shorten(&self, nodes: &[Text]) -> String {
+        eval::shorten(self, nodes)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,279 @@
+//! The value of an expression.
+
+use super::parse::{Role, elements, parenthesised, split_top};
+use super::span::{Span, is_number, parse_brackets, parse_increment, parse_span};
+use super::{DEPTH_MAX, Expanded, Noderange, NoderangeError, TEXT_BYTES_MAX, WORK_MAX, criteria};
+use crate::groups::GroupKind;
+use crate::row::Text;
+use crate::snapshot::Snapshot;
+use crate::template::linear_regex;
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+/// Unknown names that are reported at most.
+const MISSING_MAX: usize = 1000;
+
+/// Names in any order, possibly several times.
+type Names = Vec<Text>;
+
+type Value = Result<Names, NoderangeError>;
+
+struct Eval<'a> {
+    how: Noderange<'a>,
+    snapshot: &'a Snapshot,
+    work: usize,
+    depth: usize,
+    missing: Vec<String>,
+    missing_seen: HashSet<String>,
+    /// Values of atoms for which every node is examined.
+    known: HashMap<String, Names>,
+}
+
+pub(super) fn expand(how: Noderange<'_>, snapshot: &Snapshot) -> Result<Expanded, NoderangeError> {
+    if how.text.len() > TEXT_BYTES_MAX {
+        return Err(NoderangeError::TooLong);
+    }
+    let mut eval = Eval::new(how, snapshot);
+    let text: String = how.text.chars().filter(|c| !matches!(c, '\'' | '"')).collect();
+    let mut nodes = eval.range(&text)?;
+    settle(&mut nodes);
+    if let Some(excluded) = snapshot.site("excludenodes").filter(|_| how.exclude) {
+        let how = Noderange { text: &excluded, verify: true, exclude: false, read_file: None, ..how };
+        nodes = without(nodes, &expand(how, snapshot)?.nodes);
+    }
+    Ok(Expanded { nodes, missing: eval.missing })
+}
+
+fn settle(names: &mut Names) {
+    names.sort_unstable();
+    names.dedup();
+}
+
+fn without(names: Names, gone: &[Text]) -> Names {
+    let gone: HashSet<&Text> = gone.iter().collect();
+    names.into_iter().filter(|n| !gone.contains(n)).collect()
+}
+
+fn both(names: Names, others: &[Text]) -> Names {
+    let others: HashSet<&Text> = others.iter().collect();
+    names.into_iter().filter(|n| others.contains(n)).collect()
+}
+
+impl<'a> Eval<'a> {
+    fn new(how: Noderange<'a>, snapshot: &'a Snapshot) -> Self {
+        Self {
+            how,
+            snapshot,
+            work: 0,
+            depth: 0,
+            missing: Vec::new(),
+            missing_seen: HashSet::new(),
+            known: HashMap::new(),
+        }
+    }
+
+    fn spend(&mut self, names: usize) -> Result<(), NoderangeError> {
+        self.work = self.work.saturating_add(names);
+        if self.work > WORK_MAX { Err(NoderangeError::TooMuch) } else { Ok(()) }
+    }
+
+    fn deeper(&mut self, text: &str, inner: impl FnOnce(&mut Self) -> Value) -> Value {
+        if self.depth >= DEPTH_MAX {
+            return Err(NoderangeError::TooDeep(text.chars().take(60).collect()));
+        }
+        self.depth += 1;
+        let value = inner(self);
+        self.depth -= 1;
+        value
+    }
+
+    fn range(&mut self, text: &str) -> Value {
+        self.deeper(text, |e| {
+            let (mut names, mut gone) = (Names::new(), Names::new());
+            for (role, operand) in elements(text)? {
+                let value = e.operand(operand)?;
+                match role {
+                    Role::Add => names.extend(value),
+                    Role::Exclude => gone.extend(value),
+                    Role::Intersect => {
+                        e.spend(names.len())?;
+                        names = both(names, &value);
+                    }
+                }
+            }
+            Ok(without(names, &gone))
+        })
+    }
+
+    fn operand(&mut self, operand: &str) -> Value {
+        if let Some(path) = operand.strip_prefix('^') {
+            return self.file(path);
+        }
+        let pieces = split_top(operand, '@')?;
+        let mut value: Option<Names> = None;
+        for piece in pieces.into_iter().filter(|p| !p.is_empty()) {
+            let names = match parenthesised(piece) {
+                Some(inner) => self.range(inner)?,
+                None => self.atom(piece)?,
+            };
+            value = Some(match value {
+                None => names,
+                Some(before) => {
+                    self.spend(before.len())?;
+                    both(before, &names)
+                }
+            });
+        }
+        Ok(value.unwrap_or_default())
+    }
+
+    fn atom(&mut self, atom: &str) -> Value {
+        self.spend(1)?;
+        if let Some(names) = self.defined(atom)? {
+            return Ok(names);
+        }
+        if let Some(pattern) = atom.strip_prefix('/') {
+            return self.examined(atom, |e| e.matching(pattern));
+        }
+        if atom.contains(['=', '~']) {
+            return self.examined(atom, |e| criteria::select(e.snapshot, atom));
+        }
+        if atom.contains(['(', ')']) {
+            return Err(NoderangeError::Syntax(atom.to_owned()));
+        }
+        if is_number(atom) {
+            return self.names([format!("{}{atom}{}", self.how.prefix, self.how.suffix)]);
+        }
+        if atom.contains('[') {
+            return match parse_brackets(atom)? {
+                Some(brackets) => {
+                    self.spend(brackets.len())?;
+                    self.names(brackets.names())
+                }
+                None => self.unknown(atom),
+            };
+        }
+        let span = if atom.contains('+') { parse_increment(atom) } else { parse_span(atom)? };
+        match span {
+            Some(span) => self.span(atom, &span),
+            None => self.unknown(atom),
+        }
+    }
+
+    /// A node or a group.
+    fn defined(&mut self, name: &str) -> Result<Option<Names>, NoderangeError> {
+        match self.snapshot.node_name(name) {
+            Some(node) => Ok(Some(vec![node])),
+            None => self.group(name),
+        }
+    }
+
+    fn group(&mut self, name: &str) -> Result<Option<Names>, NoderangeError> {
+        match self.snapshot.group_kind(name) {
+            None => Ok(None),
+            Some(GroupKind::Static) => {
+                let members = self.snapshot.nodes_listing_group(name);
+                self.spend(members.len())?;
+                Ok(Some(members))
+            }
+            Some(GroupKind::Dynamic(_)) => {
+                self.examined(name, |e| Ok(e.snapshot.group_members(name))).map(Some)
+            }
+        }
+    }
+
+    /// An atom for which every node is looked at, once.
+    fn examined(&mut self, atom: &str, find: impl FnOnce(&Self) -> Value) -> Value {
+        if let Some(names) = self.known.get(atom).cloned() {
+            self.spend(names.len())?;
+            return Ok(names);
+        }
+        // Looking at a node costs less than making one up.
+        self.spend(self.snapshot.node_count() / 4)?;
+        let names = find(self)?;
+        self.known.insert(atom.to_owned(), names.clone());
+        Ok(names)
+    }
+
+    fn matching(&self, pattern: &str) -> Value {
+        let bad =
+            |e: regex::Error| NoderangeError::Regex { pattern: pattern.to_owned(), reason: e.to_string() };
+        let re = linear_regex(&format!("^{pattern}$")).map_err(bad)?;
+        Ok(self.snapshot.node_names().filter(|name| re.is_match(name)).cloned().collect())
+    }
+
+    fn span(&mut self, atom: &str, span: &Span<'_>) -> Value {
+        self.spend(span.len())?;
+        if atom.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'-' | b':' | b'+')) {
+            let (prefix, suffix) = (self.how.prefix, self.how.suffix);
+            return self.names(span.names().map(|n| format!("{prefix}{n}{suffix}")));
+        }
+        self.names(span.names())
+    }
+
+    fn names(&mut self, names: impl IntoIterator<Item = String>) -> Value {
+        let mut all = Names::new();
+        for name in names {
+            match self.snapshot.node_name(&name) {
+                Some(node) => all.push(node),
+                None => all.extend(self.other_name(&name)?),
+            }
+        }
+        Ok(all)
+    }
+
+    /// A produced name that is no node: a group, a name with an increment, or unknown.
+    fn other_name(&mut self, name: &str) -> Value {
+        if let Some(names) = self.group(name)? {
+            return Ok(names);
+        }
+        match parse_increment(name) {
+            Some(span) => self.deeper(name, |e| e.span(name, &span)),
+            None => self.unknown(name),
+        }
+    }
+
+    fn unknown(&mut self, name: &str) -> Value {
+        if !self.how.verify {
+            return Ok(vec![name.into()]);
+        }
+        if self.missing.len() < MISSING_MAX && self.missing_seen.insert(name.to_owned()) {
+            self.missing.push(name.to_owned());
+        }
+        Ok(Names::new())
+    }
+
+    fn file(&mut self, path: &str) -> Value {
+        let Some(read) = self.how.read_file else { return Err(NoderangeError::FileRefused(path.to_owned())) };
+        let Some(content) = read(path) else { return Ok(Names::new()) };
+        if content.len() > TEXT_BYTES_MAX {
+            return Err(NoderangeError::TooLong);
+        }
+        let (mut names, mut gone) = (Names::new(), Names::new());
+        for line in content.lines().filter(|l| !l.starts_with(['#', '^'])) {
+            let line = line.split([' ', '\t', ':']).next().unwrap_or("");
+            match line.strip_prefix('-') {
+                Some(excluded) => gone.extend(self.range(excluded)?),
+                None => names.extend(self.range(line)?),
+            }
+        }
+        Ok(without(names, &gone))
+    }
+}
+
+pub(super) fn shorten(snapshot: &Snapshot, nodes: &[Text]) -> String {
+    let mut left: BTreeSet<&Text> = nodes.iter().collect();
+    let all = left.clone();
+    let mut groups: Vec<(Text, Names)> =
+        snapshot.group_names().into_iter().map(|g| (g.clone(), snapshot.group_members(&g))).collect();
+    groups.retain(|(_, members)| members.len() > 1 && members.iter().all(|m| all.contains(m)));
+    groups.sort_by(|a, b| b.1.len().cmp(&a.1.len()).then_with(|| a.0.cmp(&b.0)));
+    let mut parts = Vec::new();
+    for (group, members) in &groups {
+        if members.iter().filter(|m| left.contains(m)).count() > 1 {
+            left.retain(|n| !members.contains(n));
+            parts.push(group.to_string());
+        }
+    }
+    parts.extend(left.into_iter().map(|n| n.to_string()));
+    parts.join(",")
+}
