@@ -68,9 +68,9 @@ pub enum What {
     },
     /// New leases cannot be made durable: not answered.
     NotDurable,
-    /// The client sends more than its share; counted once for each second of it.
+    /// The client sends more than its share: dropped. Only the first ten such packets of a second are reported.
     RateLimited,
-    /// The packet was dropped.
+    /// The packet was dropped; reported like the above.
     Malformed(PacketError),
     /// The lease ended without renewal.
     Expired,

@@ -14,6 +14,7 @@
 //! | [`engine`] | the protocol |
 //! | [`shell`] | sockets, raw frames, probes, the journal's thread |
 //! | [`history`] | the last events of each node |
+//! | [`fuzz`] | the entry of fuzzers: any bytes, several engines |
 //! | [`fixed`] | a directory that holds everything itself, for tests, benches and simulators |
 //!
 //! Deliberately missing: DHCPv6, failover, dynamic DNS.
@@ -24,6 +25,7 @@ pub mod directory;
 pub mod engine;
 pub mod event;
 pub mod fixed;
+pub mod fuzz;
 pub mod history;
 pub mod hwaddr;
 pub mod lease;

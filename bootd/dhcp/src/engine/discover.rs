@@ -34,7 +34,8 @@ impl Engine {
         }
         let Some(pick) = self.pick_or_report(ask, out) else { return };
         self.hold(ask, pick.address);
-        if pick.probe && ask.probed != Some(pick.address) && self.probe(ask, pick.address, out) {
+        let in_doubt = pick.probe || self.probes.is_waiting(pick.address);
+        if in_doubt && ask.probed != Some(pick.address) && self.probe(ask, pick.address, out) {
             return;
         }
         let answer = Answer::offer(pick.address, pick.network, self.dynamic_seconds(ask, pick.network));
@@ -49,8 +50,10 @@ impl Engine {
                 None => return,
             },
         };
-        let durable = dynamic && self.bind(ask, address, BOOTP_LEASE_SECONDS, out);
-        let answer = Answer { durable, ..Answer::bootp(address, network) };
+        if dynamic {
+            self.bind(ask, address, BOOTP_LEASE_SECONDS, out);
+        }
+        let answer = Answer { durable: dynamic, ..Answer::bootp(address, network) };
         let event = Event { address: Some(address), ..ask.event(What::Ack) };
         self.send(ask, &answer, event, out);
     }
@@ -122,6 +125,7 @@ impl Engine {
     /// Keeps the address for the client's request, unless the client has it already.
     fn hold(&mut self, ask: &Ask<'_>, address: Ipv4Addr) {
         let expires = ask.now.plus_seconds(self.settings.offer_hold_seconds);
+        self.ensure_pool(ask, address);
         match self.leases.get(address) {
             Some(lease) if lease.hw == ask.packet.hw && lease.state == State::Bound => (),
             _ => self.leases.put(Lease {
@@ -145,29 +149,34 @@ impl Engine {
         }
     }
 
-    /// Binds a dynamic address; true when the answer has to wait for the journal.
-    pub(super) fn bind(&mut self, ask: &Ask<'_>, address: Ipv4Addr, seconds: u32, out: &mut Output) -> bool {
-        let old = self
-            .leases
-            .get(address)
-            .filter(|lease| lease.hw == ask.packet.hw && lease.state == State::Bound && lease.node.is_none());
-        let expires = ask.now.plus_seconds(seconds);
-        if old.is_some_and(|lease| lease.expires >= expires) {
-            return false;
-        }
+    /// Binds a dynamic address. A lease is never shortened, and is recorded even when nothing changes: the first
+    /// answer's record may still be on its way to the disk, and this answer must not overtake it.
+    pub(super) fn bind(&mut self, ask: &Ask<'_>, address: Ipv4Addr, seconds: u32, out: &mut Output) {
+        let ours =
+            |lease: &&Lease| lease.hw == ask.packet.hw && lease.state == State::Bound && lease.node.is_none();
+        let old = self.leases.get(address).filter(ours).map(|lease| (lease.since, lease.expires));
+        let (since, promised) = old.unwrap_or((ask.now, ask.now));
+        self.ensure_pool(ask, address);
         let lease = Lease {
             address,
             hw: ask.packet.hw,
             state: State::Bound,
-            since: old.map_or(ask.now, |lease| lease.since),
-            expires,
-            promised: old.map_or(ask.now, |lease| lease.expires),
+            since,
+            expires: promised.max(ask.now.plus_seconds(seconds)),
+            promised,
             node: None,
             hostname: client_hostname(ask.packet),
         };
         out.records.push(Record::Lease(lease.clone()));
         self.leases.put(lease);
-        true
+    }
+
+    /// An address the client claims may be in a range that nothing was allocated from yet.
+    fn ensure_pool(&mut self, ask: &Ask<'_>, address: Ipv4Addr) {
+        let ranges = ask.link.iter().flat_map(|network| &network.ranges);
+        if let Some(range) = ranges.copied().find(|range| range.contains(address)) {
+            self.leases.ensure_pool(range);
+        }
     }
 }
 

@@ -291,14 +291,15 @@ impl Engine {
 
     /// The journal took none of these records: the promises they stood for are taken back.
     pub fn journal_failed(&mut self, now: Time, records: &[Record], why: &str, out: &mut Output) {
-        for record in records {
+        // Backwards, so that of several promises to one machine the last that is on disk remains.
+        for record in records.iter().rev() {
             if let Record::Lease(failed) = record
                 && failed.node.is_none()
                 && let Some(lease) = self.leases.get(failed.address).cloned()
                 && lease.state == State::Bound
                 && lease.hw == failed.hw
             {
-                self.leases.put(Lease { expires: lease.promised.max(now), ..lease });
+                self.leases.put(Lease { expires: failed.promised.max(now), ..lease });
             }
         }
         if std::mem::replace(&mut self.journal_ok, false) {

@@ -74,6 +74,10 @@ impl Probes {
     pub(super) fn next_end(&self) -> Option<Time> {
         self.ends.front().map(|(at, _)| *at)
     }
+
+    pub(super) fn is_waiting(&self, address: Ipv4Addr) -> bool {
+        self.waiting.contains_key(&address)
+    }
 }
 
 impl Engine {

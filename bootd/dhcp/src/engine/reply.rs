@@ -56,14 +56,25 @@ impl Engine {
         writer.put(code::SERVER_ID, &locate::server_id(&self.interfaces, ask, network).octets());
         writer.put(code::MESSAGE, reason.text().as_bytes());
         echo_client_id(ask, &mut writer);
-        let to = match ask.packet.giaddr {
-            Ipv4Addr::UNSPECIFIED => Target::Broadcast(self.settings.client_port),
-            relay => Target::Ip(SocketAddrV4::new(relay, self.settings.server_port)),
-        };
+        let to = self.nak_target(ask);
         // The client may be unreachable at the address it thinks it has (RFC 2131 §4.3.2).
         writer.flags |= FLAG_BROADCAST;
         let bytes = writer.finish();
         self.push(Outgoing { bytes, ..self.envelope(ask, from, to) }, out);
+    }
+
+    /// To the relay; to the address a renewal came from, which may be far away; else to everyone.
+    fn nak_target(&self, ask: &Ask<'_>) -> Target {
+        let (packet, incoming) = (ask.packet, ask.incoming);
+        let renews =
+            *incoming.source.ip() == packet.ciaddr && locate::is_own(&self.interfaces, incoming.local);
+        if !packet.giaddr.is_unspecified() {
+            Target::Ip(SocketAddrV4::new(packet.giaddr, self.settings.server_port))
+        } else if renews && !packet.ciaddr.is_unspecified() {
+            Target::Ip(SocketAddrV4::new(packet.ciaddr, self.settings.client_port))
+        } else {
+            Target::Broadcast(self.settings.client_port)
+        }
     }
 
     fn envelope(&self, ask: &Ask<'_>, from: Ipv4Addr, to: Target) -> Outgoing {

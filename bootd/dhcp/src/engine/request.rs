@@ -66,8 +66,8 @@ impl Engine {
 
     fn ack_dynamic(&mut self, ask: &Ask<'_>, address: Ipv4Addr, network: &Network, out: &mut Output) {
         let seconds = self.dynamic_seconds(ask, network);
-        let durable = self.bind(ask, address, seconds, out);
-        self.send_ack(ask, Answer::ack(address, network, seconds, durable), out);
+        self.bind(ask, address, seconds, out);
+        self.send_ack(ask, Answer::ack(address, network, seconds, true), out);
     }
 
     /// While nothing can be written, a lease is confirmed for the time it was promised already.

@@ -1,0 +1,86 @@
+//! The entry for fuzzers: any bytes go through the reader, through engines in different situations, and what the
+//! engines answer must be readable. Panics when a property does not hold, which is what a fuzzer looks for.
+
+use std::cell::RefCell;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
+
+use dhcproto::{Decodable, Decoder, v4};
+
+use crate::boot::BootRule;
+use crate::directory::{Mode, Network, Range, Reservation};
+use crate::engine::{Engine, Incoming, Interface, Output, PORT_PXE, Settings};
+use crate::fixed::FixedDirectory;
+use crate::hwaddr::HwAddr;
+use crate::lease::record::Record;
+use crate::time::Time;
+use crate::wire::packet::HEADER_BYTES;
+use crate::wire::writer::MESSAGE_BYTES_MAX;
+
+thread_local! {
+    static ENGINES: RefCell<Vec<Engine>> = RefCell::new([Mode::Authoritative, Mode::Proxy].map(engine).into());
+}
+
+/// One packet of any bytes, to an authoritative engine and to one beside another server, at both ports. The engines
+/// keep what earlier packets did to them.
+pub fn fuzz_packet(bytes: &[u8]) {
+    ENGINES.with_borrow_mut(|engines| {
+        let mut out = Output::default();
+        for (n, engine) in engines.iter_mut().enumerate() {
+            for port in [67, PORT_PXE] {
+                let now = Time::from_millis(1_700_000_000_000 + engine.counters().received * 400);
+                let incoming = Incoming {
+                    bytes,
+                    interface: 2,
+                    local: if n == 0 { Ipv4Addr::BROADCAST } else { Ipv4Addr::new(10, 0, 0, 1) },
+                    port,
+                    source: SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 9), 68),
+                };
+                engine.handle(now, &incoming, &mut out);
+                engine.tick(now + 300, &mut out);
+                check(&out);
+                out.clear();
+            }
+        }
+    });
+}
+
+/// Any bytes as a journal: reading ends, and what was read can be written and read again.
+pub fn fuzz_journal(bytes: &[u8]) {
+    let mut rest = bytes;
+    while let Some((record, len)) = Record::read(rest) {
+        let mut again = Vec::new();
+        record.write(&mut again);
+        assert!(Record::read(&again).is_some_and(|(back, _)| back.address() == record.address()));
+        rest = rest.get(len..).unwrap_or(&[]);
+    }
+}
+
+fn check(out: &Output) {
+    for outgoing in &out.send {
+        assert!(outgoing.bytes.len() > HEADER_BYTES && outgoing.bytes.len() <= MESSAGE_BYTES_MAX);
+        let decoded = v4::Message::decode(&mut Decoder::new(&outgoing.bytes));
+        assert!(decoded.is_ok_and(|message| message.opcode() == v4::Opcode::BootReply));
+    }
+}
+
+fn engine(mode: Mode) -> Engine {
+    let mut network = Network::new("fuzz", Ipv4Addr::new(10, 0, 0, 0), 24);
+    network.mode = mode;
+    network.ranges =
+        Range::new(Ipv4Addr::new(10, 0, 0, 100), Ipv4Addr::new(10, 0, 0, 110)).into_iter().collect();
+    network.search = vec!["example.com".into()];
+    network.domain = Some("d".repeat(300));
+    let node = Reservation {
+        node: "cn1".into(),
+        hostname: "cn1".into(),
+        address: Some(Ipv4Addr::new(10, 0, 0, 5)),
+        next_server: None,
+        boot: BootRule::Xnba { script: "nodes/cn1".into(), uefi: true },
+        options: vec![(224, vec![7; 400])],
+    };
+    let directory = FixedDirectory::new(vec![network], [(HwAddr::ethernet([2, 0, 0, 0, 0, 1]), node)]);
+    let addresses = vec![(Ipv4Addr::new(10, 0, 0, 1), 24)];
+    let interfaces = vec![Interface { index: 2, name: "eth0".into(), addresses }];
+    Engine::new(Settings::default(), Arc::new(directory), interfaces)
+}

@@ -1,0 +1,120 @@
+//! The shell on real sockets: the loopback interface and high ports, so that it runs beside anything. Needs root
+//! (packet sockets); says so and passes otherwise.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may panic")]
+
+mod support;
+
+use std::net::{Ipv4Addr, UdpSocket};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use dawn_dhcp::directory::{Network, Range};
+use dawn_dhcp::event::{Event, What};
+use dawn_dhcp::fixed::FixedDirectory;
+use dawn_dhcp::shell::{Config, Server, serve};
+use dhcproto::{Decodable, Decoder, v4};
+use support::client::Request;
+use tokio::sync::oneshot;
+
+const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 7, 0, 5);
+
+/// A service on loopback, the way to stop it, and what it reported.
+struct Running {
+    server: Server,
+    stop: oneshot::Sender<()>,
+    events: Arc<Mutex<Vec<Event>>>,
+    port: u16,
+}
+
+impl Running {
+    async fn start(journal: &Path, port: u16) -> Option<Self> {
+        let mut network = Network::new("loop", Ipv4Addr::new(127, 0, 0, 0), 8);
+        network.ranges = Range::new(CLIENT, Ipv4Addr::new(127, 7, 0, 250)).into_iter().collect();
+        let mut config = Config {
+            interfaces: vec!["lo".into()],
+            journal: Some(journal.to_owned()),
+            pxe_port: false,
+            ..Config::default()
+        };
+        (config.settings.server_port, config.settings.client_port) = (port, port + 1);
+        config.settings.client_burst = 1000;
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let seen = events.clone();
+        let observer = Arc::new(move |event: &Event| seen.lock().unwrap().push(event.clone()));
+        let directory = Arc::new(FixedDirectory::new(vec![network], []));
+        let (stop, stopped) = oneshot::channel::<()>();
+        let shutdown = async move { drop(stopped.await) };
+        match serve(config, directory, observer, shutdown).await {
+            Ok(server) => Some(Self { server, stop, events, port }),
+            Err(error) if error.to_string().contains("cannot open a packet socket") => {
+                println!("skipped: {error}");
+                None
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn renew(&self, client: &UdpSocket, ciaddr: Ipv4Addr) -> Option<v4::Message> {
+        let request = Request { ciaddr: Some(ciaddr), xid: 7, ..Request::new(3, &[2, 0, 0, 0, 0, 9]) };
+        client.send_to(&request.bytes(), (Ipv4Addr::LOCALHOST, self.port)).unwrap();
+        let mut buffer = [0; 1500];
+        let len = client.recv(&mut buffer).ok()?;
+        Some(v4::Message::decode(&mut Decoder::new(&buffer[..len])).unwrap())
+    }
+
+    async fn stop(self) {
+        self.stop.send(()).unwrap();
+        self.server.stopped().await;
+    }
+}
+
+fn client(port: u16) -> UdpSocket {
+    let socket = UdpSocket::bind((CLIENT, port + 1)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    socket
+}
+
+#[tokio::test]
+async fn an_acknowledged_lease_is_on_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("leases");
+    let Some(running) = Running::start(&journal, 20_067).await else { return };
+    let socket = client(20_067);
+    let answer = running.renew(&socket, CLIENT).expect("an answer");
+    assert_eq!(answer.opts().msg_type(), Some(v4::MessageType::Ack));
+    assert_eq!((answer.yiaddr(), answer.xid()), (CLIENT, 7));
+    // The daemon's file is read while it runs, as after a kill.
+    let copy = folder.path().join("copy");
+    std::fs::copy(&journal, &copy).unwrap();
+    let (_, leases) = dawn_dhcp::lease::journal::Journal::open(&copy).unwrap();
+    assert_eq!(leases.iter().map(|lease| lease.address).collect::<Vec<_>>(), [CLIENT]);
+    running.stop().await;
+
+    let running = Running::start(&journal, 20_067).await.unwrap();
+    assert_eq!(running.server.leases().first().map(|lease| lease.address), Some(CLIENT));
+    let counters = running.server.counters();
+    assert_eq!((counters.received, counters.malformed), (0, 0));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_full_disk_stops_new_leases_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let flags = rustix::mount::MountFlags::empty();
+    if rustix::mount::mount("tmpfs", folder.path(), "tmpfs", flags, c"size=4k").is_err() {
+        println!("skipped: cannot mount");
+        return;
+    }
+    let journal = folder.path().join("leases");
+    // The one page belongs to the journal now; no other file gets any room, so a rewrite fails too.
+    let Some(running) = Running::start(&journal, 20_077).await else { return };
+    let socket = client(20_077);
+    socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    let answered = (0..500).take_while(|_| running.renew(&socket, CLIENT).is_some()).count();
+    assert!((10..500).contains(&answered), "{answered}");
+    let events = running.events.lock().unwrap().clone();
+    running.stop().await;
+    rustix::mount::unmount(folder.path(), rustix::mount::UnmountFlags::DETACH).unwrap();
+    assert!(events.iter().any(|event| matches!(event.what, What::JournalFailed(_))), "{events:?}");
+}

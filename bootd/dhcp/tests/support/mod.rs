@@ -1,0 +1,6 @@
+//! What the tests share: a client that writes packets, and a stage on which conversations are played.
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+pub mod client;
+pub mod show;
+pub mod stage;
