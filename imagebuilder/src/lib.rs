@@ -1,12 +1,22 @@
 //! genimage, packimage, initramfs and squashfs.
 //!
-//! Start reading at [`tree`] (what goes into an image) and [`squashfs`] (how it is written).
+//! Start reading at [`image`] (what an image is), then [`mod@genimage`] (how its tree is built), [`initramfs`] (what a
+//! node loads first), [`tree`] (what goes into a packed root) and [`squashfs`] (how that is written).
 
+pub mod aptsource;
+pub mod archive;
 pub mod cpio;
+pub mod exec;
 pub mod exlist;
+pub mod genimage;
 pub mod glob;
+pub mod image;
 pub mod initramfs;
 pub mod kmod;
 pub mod listfile;
+pub mod packimage;
+pub mod password;
+pub mod pkglist;
+mod pool;
 pub mod squashfs;
 pub mod tree;

@@ -1,4 +1,5 @@
 //! The squashfs writer against squashfs-tools and the kernel: every kind of entry comes back as it was.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, dead_code, reason = "tests")]
 
 mod common;
 

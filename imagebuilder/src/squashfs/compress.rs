@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use super::SquashfsError;
+use crate::pool::{Pack, Packed};
 
 /// Compression of blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +61,7 @@ pub(super) enum Packer {
 
 impl Packer {
     /// The packed block, or `None` when packing does not make it smaller.
-    pub(super) fn pack(&mut self, block: &[u8]) -> Result<Option<Vec<u8>>, SquashfsError> {
+    pub(super) fn shrink(&mut self, block: &[u8]) -> Result<Option<Vec<u8>>, SquashfsError> {
         let packed = match self {
             Packer::Zstd(state) => state.compress(block).map_err(failed)?,
             Packer::Gzip(level) => {
@@ -70,6 +71,15 @@ impl Packer {
             }
         };
         Ok((packed.len() < block.len()).then_some(packed))
+    }
+}
+
+impl Pack for Packer {
+    fn pack(&mut self, block: Vec<u8>) -> Result<Packed, String> {
+        Ok(match self.shrink(&block).map_err(|error| error.to_string())? {
+            Some(bytes) => Packed { bytes, stored: false },
+            None => Packed { bytes: block, stored: true },
+        })
     }
 }
 

@@ -11,8 +11,8 @@ use std::io::Write;
 use siphasher::sip128::{Hasher128, SipHasher13};
 use std::hash::Hasher;
 
-use super::pool::{Packed, Pool};
 use super::{Options, Progress, Sink, SquashfsError};
+use crate::pool::{Packed, Pool};
 use crate::tree::{Content, InodeId, Kind, Reader, Tree};
 
 /// Bit of a size word: the block is stored as it is.
@@ -74,11 +74,12 @@ pub(super) fn write<W: Write>(
 ) -> Result<Data, SquashfsError> {
     let files = regular_files(tree);
     let total_bytes = files.iter().map(|file| file.size).sum();
+    let packers = (0..options.threads).map(|_| options.compressor.start()).collect::<Result<Vec<_>, _>>()?;
     std::thread::scope(|scope| {
         let mut writer = Writer {
             sink,
             progress,
-            pool: Pool::start(scope, options.threads, options.compressor)?,
+            pool: Pool::start(scope, packers),
             block_bytes: options.block_bytes as usize,
             fragment: Vec::new(),
             seen: HashMap::new(),
@@ -234,12 +235,15 @@ impl<'t, W: Write> Writer<'_, '_, 't, W> {
         while self.pool.full() {
             self.take()?;
         }
-        self.pool.give(what, block)
+        self.pool.give(what, block).map_err(SquashfsError::Compress)
     }
 
     /// Write the oldest finished block. `false`: there was none.
     fn take(&mut self) -> Result<bool, SquashfsError> {
-        let Some((what, Packed { bytes, stored })) = self.pool.take()? else { return Ok(false) };
+        let Some((what, Packed { bytes, stored })) = self.pool.take().map_err(SquashfsError::Compress)?
+        else {
+            return Ok(false);
+        };
         let start = self.sink.at;
         self.sink.put(&bytes)?;
         let size = u32::try_from(bytes.len()).map_err(|_| SquashfsError::Limit("block size"))?;

@@ -5,7 +5,7 @@
 //! hard links, all kinds of inodes, extended attributes, the id table and the NFS export table.
 //!
 //! Order of the file: superblock, file data and fragment blocks, inodes, directories, fragment table, export
-//! table, id table, attribute table. Blocks are compressed by a pool of threads ([`pool`]) and written in the
+//! table, id table, attribute table. Blocks are compressed by a pool of threads (`pool.rs`) and written in the
 //! order they were read, so the result does not depend on the number of threads: the same tree and
 //! [`Options`] give the same bytes. Memory is bounded by the metadata of the tree plus a few blocks per thread.
 //!
@@ -20,7 +20,6 @@ mod compress;
 mod data;
 mod inodes;
 mod meta;
-mod pool;
 mod table;
 mod xattr;
 

@@ -1,4 +1,5 @@
 //! What the image tests share: trees to pack, and a description of a tree that does not use our own scanner.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, dead_code, reason = "tests")]
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;

@@ -8,52 +8,54 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::Scope;
 
-use super::SquashfsError;
-use super::compress::{Compressor, Packer};
-
 /// Blocks given out and not yet taken back, per thread.
 const BLOCKS_PER_THREAD: usize = 4;
 
 /// A compressed block.
-pub(super) struct Packed {
-    pub(super) bytes: Vec<u8>,
+pub(crate) struct Packed {
+    pub(crate) bytes: Vec<u8>,
     /// Packing did not help: the bytes are the block itself.
-    pub(super) stored: bool,
+    pub(crate) stored: bool,
+}
+
+/// The state of one thread. Errors are texts for the user.
+pub(crate) trait Pack: Send {
+    /// Compress one block.
+    fn pack(&mut self, block: Vec<u8>) -> Result<Packed, String>;
 }
 
 struct Job {
     block: Vec<u8>,
-    reply: Sender<Result<Packed, SquashfsError>>,
+    reply: Sender<Result<Packed, String>>,
 }
 
 /// The pool; `T` is what the caller wants to know about a block when it comes back.
-pub(super) struct Pool<T> {
+pub(crate) struct Pool<T> {
     jobs: Sender<Job>,
-    waiting: VecDeque<(T, Receiver<Result<Packed, SquashfsError>>)>,
+    waiting: VecDeque<(T, Receiver<Result<Packed, String>>)>,
     limit: usize,
 }
 
 impl<T> Pool<T> {
-    pub(super) fn start<'scope>(
-        scope: &'scope Scope<'scope, '_>,
-        threads: usize,
-        compressor: Compressor,
-    ) -> Result<Self, SquashfsError> {
+    /// One thread for each of `packers`.
+    pub(crate) fn start<'scope, P: Pack + 'scope>(scope: &'scope Scope<'scope, '_>, packers: Vec<P>) -> Self {
         let (jobs, queue) = channel::<Job>();
         let queue = Arc::new(Mutex::new(queue));
-        for _ in 0..threads {
-            let (queue, packer) = (Arc::clone(&queue), compressor.start()?);
+        let limit = packers.len() * BLOCKS_PER_THREAD;
+        for packer in packers {
+            let queue = Arc::clone(&queue);
             scope.spawn(move || work(&queue, packer));
         }
-        Ok(Self { jobs, waiting: VecDeque::new(), limit: threads * BLOCKS_PER_THREAD })
+        Self { jobs, waiting: VecDeque::new(), limit }
     }
 
     /// Must the caller take a block before giving another?
-    pub(super) fn full(&self) -> bool {
+    pub(crate) fn full(&self) -> bool {
         self.waiting.len() >= self.limit
     }
 
-    pub(super) fn give(&mut self, what: T, block: Vec<u8>) -> Result<(), SquashfsError> {
+    /// Hand a block to the threads.
+    pub(crate) fn give(&mut self, what: T, block: Vec<u8>) -> Result<(), String> {
         let (reply, result) = channel();
         self.jobs.send(Job { block, reply }).map_err(|_| stopped())?;
         self.waiting.push_back((what, result));
@@ -61,7 +63,7 @@ impl<T> Pool<T> {
     }
 
     /// The oldest block, waiting for it; `None` when all are back.
-    pub(super) fn take(&mut self) -> Result<Option<(T, Packed)>, SquashfsError> {
+    pub(crate) fn take(&mut self) -> Result<Option<(T, Packed)>, String> {
         let Some((what, result)) = self.waiting.pop_front() else { return Ok(None) };
         let packed = result.recv().map_err(|_| stopped())??;
         Ok(Some((what, packed)))
@@ -69,22 +71,18 @@ impl<T> Pool<T> {
 }
 
 /// One thread: ends when the pool is dropped.
-fn work(queue: &Mutex<Receiver<Job>>, mut packer: Packer) {
+fn work(queue: &Mutex<Receiver<Job>>, mut packer: impl Pack) {
     loop {
         let job = match queue.lock() {
             Ok(queue) => queue.recv(),
             Err(_) => return,
         };
         let Ok(Job { block, reply }) = job else { return };
-        let result = packer.pack(&block).map(|packed| match packed {
-            Some(bytes) => Packed { bytes, stored: false },
-            None => Packed { bytes: block, stored: true },
-        });
         // The caller may have given up after an error; then nobody wants the block.
-        let _ = reply.send(result);
+        let _ = reply.send(packer.pack(block));
     }
 }
 
-fn stopped() -> SquashfsError {
-    SquashfsError::Compress("a compressing thread stopped".to_owned())
+fn stopped() -> String {
+    "a compressing thread stopped".to_owned()
 }

@@ -1,0 +1,168 @@
+//! Building beside the old image and putting the new one into its place.
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::mount::{UnmountFlags, unmount};
+
+use super::{GenimageError, file_error};
+use crate::image::PERMISSION_DEFAULT;
+
+/// Where a build works, below the image directory.
+const BUILDING: &str = ".building";
+/// What a build leaves in the image directory besides the tree.
+const PIECES: [&str; 4] = ["kernel", "initrd-stateless.gz", "initrd-statelite.gz", ".fingerprint"];
+
+/// Holds an image for one build or packing.
+#[derive(Debug)]
+pub(crate) struct Lock(File);
+
+impl Drop for Lock {
+    /// Unlocked by name and not by closing: a child process that is just being started has the file open, too.
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
+
+/// Take the lock of an image, or say that somebody has it.
+pub(crate) fn lock(dir: &Path) -> Result<Lock, GenimageError> {
+    let path = dir.join(".lock");
+    let file =
+        File::options().create(true).append(true).open(&path).map_err(|source| file_error(&path, source))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Lock(file)),
+        Err(fs::TryLockError::WouldBlock) => Err(GenimageError::Busy(dir.to_owned())),
+        Err(fs::TryLockError::Error(source)) => Err(file_error(&path, source)),
+    }
+}
+
+/// An empty directory to build in; what an interrupted build left there is removed.
+pub(super) fn fresh(dir: &Path) -> Result<PathBuf, GenimageError> {
+    let building = dir.join(BUILDING);
+    remove_tree(&building)?;
+    fs::create_dir(&building).map_err(|source| file_error(&building, source))?;
+    Ok(building)
+}
+
+/// Put a finished build into place: the tree by exchanging names, the pieces by renaming over the old ones.
+pub(super) fn publish(building: &Path, dir: &Path, permission: Option<u32>) -> Result<(), GenimageError> {
+    let (new, old) = (building.join("rootimg"), dir.join("rootimg"));
+    let mode = Permissions::from_mode(permission.unwrap_or(PERMISSION_DEFAULT) & 0o7777);
+    fs::set_permissions(dir, mode).map_err(|source| file_error(dir, source))?;
+    let swapped = renameat_with(CWD, &new, CWD, &old, RenameFlags::EXCHANGE);
+    match swapped {
+        Ok(()) => {}
+        Err(rustix::io::Errno::NOENT) => fs::rename(&new, &old).map_err(|source| file_error(&old, source))?,
+        // A file system without exchange: a moment without a tree cannot be avoided.
+        Err(_) => {
+            let away = building.join("rootimg.old");
+            fs::rename(&old, &away).map_err(|source| file_error(&old, source))?;
+            fs::rename(&new, &old).map_err(|source| file_error(&old, source))?;
+        }
+    }
+    for piece in PIECES.iter().filter(|piece| building.join(piece).exists()) {
+        fs::rename(building.join(piece), dir.join(piece))
+            .map_err(|source| file_error(&dir.join(piece), source))?;
+    }
+    remove_tree(building)
+}
+
+/// Copy a file to its place in one step.
+pub(super) fn install_file(from: &Path, to: &Path) -> Result<(), GenimageError> {
+    let name = to.file_name().unwrap_or_default().to_string_lossy();
+    let new = to.with_file_name(format!(".{name}.new"));
+    fs::copy(from, &new).map_err(|source| file_error(&new, source))?;
+    fs::set_permissions(&new, Permissions::from_mode(0o644)).map_err(|source| file_error(&new, source))?;
+    fs::rename(&new, to).map_err(|source| file_error(to, source))
+}
+
+/// Remove a tree, never what is mounted in it: mounts of a killed build are undone first, and if that fails
+/// nothing is removed.
+pub(crate) fn remove_tree(path: &Path) -> Result<(), GenimageError> {
+    let stat = match fs::symlink_metadata(path) {
+        Ok(stat) => stat,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(file_error(path, source)),
+    };
+    let real = fs::canonicalize(path).map_err(|source| file_error(path, source))?;
+    for mount in mounts_below(&real).iter().rev() {
+        let _ = unmount(mount, UnmountFlags::DETACH);
+    }
+    if !mounts_below(&real).is_empty() {
+        return Err(GenimageError::Mounted(real));
+    }
+    if fs::symlink_metadata(&real).map(|now| now.dev()).ok() != Some(stat.dev()) {
+        return Err(GenimageError::Mounted(real));
+    }
+    fs::remove_dir_all(&real).map_err(|source| file_error(&real, source))
+}
+
+/// Mount points at or below a directory, in the order they were mounted.
+fn mounts_below(dir: &Path) -> Vec<PathBuf> {
+    let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    text.lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(|field| PathBuf::from(unescape(field)))
+        .filter(|mount| mount.starts_with(dir))
+        .collect()
+}
+
+/// mountinfo writes blanks and the like as `\040`.
+fn unescape(field: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = field.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let code =
+            after.get(..3).and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
+        match (first, code) {
+            (b'\\', Some(byte)) => {
+                bytes.push(byte);
+                rest = after.get(3..).unwrap_or_default();
+            }
+            _ => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn publishing_replaces_and_cleans_up() {
+        let dir = tempfile::tempdir().unwrap();
+        for round in ["one", "two"] {
+            let building = fresh(dir.path()).unwrap();
+            fs::create_dir(building.join("rootimg")).unwrap();
+            fs::write(building.join("rootimg/f"), round).unwrap();
+            fs::write(building.join("kernel"), round).unwrap();
+            publish(&building, dir.path(), Some(0o711)).unwrap();
+            assert_eq!(fs::read_to_string(dir.path().join("rootimg/f")).unwrap(), round);
+            assert_eq!(fs::read_to_string(dir.path().join("kernel")).unwrap(), round);
+            assert!(!building.exists());
+        }
+        assert_eq!(fs::metadata(dir.path()).unwrap().mode() & 0o7777, 0o711);
+    }
+
+    #[test]
+    fn one_build_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = lock(dir.path()).unwrap();
+        assert!(matches!(lock(dir.path()), Err(GenimageError::Busy(_))));
+        drop(held);
+        lock(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn mount_points_are_unescaped() {
+        assert_eq!(unescape("/a\\040b\\134c"), "/a b\\c");
+        assert_eq!(unescape("/plain\\"), "/plain\\");
+    }
+}

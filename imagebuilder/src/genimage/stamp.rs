@@ -1,0 +1,43 @@
+//! What a tree was built from, as a hash beside it: the same hash means the same packages were asked for.
+//!
+//! The hash covers the definition, all lists with their includes, the bytes of postinstall scripts, the
+//! package sources and the fixed changes. It does not cover what a mirror has today: a rebuild that wants newer
+//! packages is asked for without `unless_changed`.
+
+use std::fmt::Write;
+use std::hash::Hasher;
+use std::path::Path;
+use std::{fs, io};
+
+use siphasher::sip128::{Hasher128, SipHasher13};
+
+use super::{GenimageError, Options, Plan, file_error};
+use crate::image::ImageDef;
+
+/// Raised when the fixed changes of a build change.
+const BUILD_FORMAT: u32 = 1;
+/// The file in the image directory.
+const FILE: &str = ".fingerprint";
+
+pub(super) fn fingerprint(def: &ImageDef, options: &Options, plan: &Plan) -> String {
+    let mut text = String::new();
+    // `Debug` of these types shows every field, so a field that is added later counts by itself.
+    let _ = write!(text, "{BUILD_FORMAT} {def:?} {:?} {:?} {:?}", options.variant, options.keyrings, plan);
+    let mut hasher = SipHasher13::new();
+    hasher.write(text.as_bytes());
+    for script in &def.postinstall {
+        let program = script.split_whitespace().next().unwrap_or_default();
+        hasher.write(&fs::read(program).unwrap_or_default());
+    }
+    format!("{:032x}", hasher.finish128().as_u128())
+}
+
+pub(super) fn read(dir: &Path) -> Option<String> {
+    Some(fs::read_to_string(dir.join(FILE)).ok()?.trim().to_owned())
+}
+
+pub(super) fn write(dir: &Path, fingerprint: &str) -> Result<(), GenimageError> {
+    let path = dir.join(FILE);
+    let result: io::Result<()> = fs::write(&path, format!("{fingerprint}\n"));
+    result.map_err(|source| file_error(&path, source))
+}
