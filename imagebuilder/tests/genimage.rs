@@ -7,7 +7,7 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use dawn_imagebuilder::genimage::{self, GenimageError, InitrdJob, Options, Outcome};
+use dawn_imagebuilder::genimage::{self, Embedded, GenimageError, InitrdJob, MakeInitrd, Options, Outcome};
 use dawn_imagebuilder::image::ImageDef;
 
 fn def(dir: &Path) -> ImageDef {
@@ -23,9 +23,18 @@ fn def(dir: &Path) -> ImageDef {
     }
 }
 
-fn fake_initrd(job: &InitrdJob<'_>) -> Result<(), String> {
-    assert!(job.rootimg.join("usr/lib/modules").join(job.kernel).join("modules.dep").exists());
-    fs::write(job.output, format!("{} {}", job.method, job.kernel)).map_err(|e| e.to_string())
+struct Fake(&'static str);
+
+impl MakeInitrd for Fake {
+    fn identity(&self) -> String {
+        self.0.into()
+    }
+
+    fn make(&self, job: &InitrdJob<'_>) -> Result<Vec<String>, String> {
+        assert!(job.rootimg.join("usr/lib/modules").join(job.kernel).join("modules.dep").exists());
+        fs::write(job.output, format!("{:?} {}", job.kind, job.kernel)).map_err(|e| e.to_string())?;
+        Ok(vec![format!("made by {}", self.0)])
+    }
 }
 
 #[test]
@@ -53,7 +62,7 @@ fn a_real_image_is_built_and_rebuilt() {
     };
     let options = Options { unless_changed: true, ..Options::default() };
     let mut lines = Vec::new();
-    let outcome = genimage::run(&def, &options, &fake_initrd, &mut |line| lines.push(line.to_owned()));
+    let outcome = genimage::run(&def, &options, &Fake("first"), &mut |line| lines.push(line.to_owned()));
     let text = lines.join("\n");
     let outcome = outcome.unwrap_or_else(|e| panic!("{e}\n{text}"));
     let Outcome::Built { kernel } = outcome else { panic!("{outcome:?}") };
@@ -79,23 +88,29 @@ fn a_real_image_is_built_and_rebuilt() {
     );
     assert!(text.contains("rootimg debian12 x86_64 test own args"), "{text}");
     assert!(text.contains("IMG_PROFILE=test"), "{text}");
-    assert_eq!(fs::read_to_string(&paths.initrd_statelite).unwrap(), format!("statelite {kernel}"));
+    assert_eq!(fs::read_to_string(&paths.initrd_statelite).unwrap(), format!("Statelite {kernel}"));
     assert!(!paths.dir.join(".building").exists());
 
-    let again = genimage::run(&def, &options, &fake_initrd, &mut |_| {}).unwrap();
+    let again = genimage::run(&def, &options, &Fake("first"), &mut |_| {}).unwrap();
     assert_eq!(again, Outcome::Unchanged);
+    // A new /init makes new initramfs images and leaves the tree alone.
+    let new_init = genimage::run(&def, &options, &Fake("second"), &mut |_| {}).unwrap();
+    assert_eq!(new_init, Outcome::Built { kernel: kernel.clone() });
+    assert_eq!(genimage::run(&def, &options, &Fake("second"), &mut |_| {}).unwrap(), Outcome::Unchanged);
     let changed = ImageDef { root_hash: None, ..def.clone() };
     assert_ne!(
         genimage::plan(&changed, &options).unwrap().fingerprint,
         genimage::built_fingerprint(&def).unwrap()
     );
     let only = Options { only_initrd: true, ..Options::default() };
-    genimage::run(&def, &only, &fake_initrd, &mut |_| {}).unwrap();
+    genimage::run(&def, &only, &Embedded::new(), &mut |_| {}).unwrap();
+    let head = fs::read(&paths.initrd_stateless).unwrap();
+    assert_eq!(head[..2], [0x1f, 0x8b]);
 
     // A build that fails leaves the image as it was.
     let failing = ImageDef { postinstall: vec!["/bin/false".into()], pkglist: Vec::new(), ..def.clone() };
     let before = fs::metadata(paths.rootimg.join("etc/machine-id")).unwrap();
-    let error = genimage::run(&failing, &Options::default(), &fake_initrd, &mut |_| {}).unwrap_err();
+    let error = genimage::run(&failing, &Options::default(), &Fake("first"), &mut |_| {}).unwrap_err();
     assert!(error.to_string().contains("postinstall /bin/false"), "{error}");
     let after = fs::metadata(paths.rootimg.join("etc/machine-id")).unwrap();
     use std::os::unix::fs::MetadataExt;
@@ -106,7 +121,7 @@ fn a_real_image_is_built_and_rebuilt() {
 fn errors_say_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
     let run = |def: &ImageDef, options: &Options| {
-        genimage::run(def, options, &fake_initrd, &mut |_| {}).unwrap_err()
+        genimage::run(def, options, &Fake("first"), &mut |_| {}).unwrap_err()
     };
     let no_sources = Options { etc_apt: dir.path().into(), ..Options::default() };
     let error = run(&def(dir.path()), &no_sources);

@@ -58,6 +58,8 @@ pub(super) fn arguments(
         // The clock of a management node without a battery, or an archived mirror, must not stop a build.
         "--aptopt=Acquire::Check-Valid-Until \"false\";".to_owned(),
         "--aptopt=Acquire::Languages \"none\";".to_owned(),
+        // The tree is synced as a whole before it is put into place, so dpkg need not sync every file.
+        "--dpkgopt=force-unsafe-io".to_owned(),
     ];
     args.extend(apt_settings.iter().map(|setting| format!("--aptopt={setting}")));
     args.extend(options.keyrings.iter().map(|keyring: &PathBuf| format!("--keyring={}", keyring.display())));

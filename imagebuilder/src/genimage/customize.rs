@@ -49,6 +49,7 @@ pub(super) fn apply(def: &ImageDef, rootimg: &Path) -> Result<(), GenimageError>
     tree.write("etc/machine-id", 0o444, "")?;
     tree.remove("etc/hostname")?;
     tree.remove("etc/apt/apt.conf.d/99mmdebstrap")?;
+    tree.remove("etc/dpkg/dpkg.cfg.d/99mmdebstrap")?;
     if tree.has("var/lib/dbus") {
         tree.link("var/lib/dbus/machine-id", "/etc/machine-id")?;
     }

@@ -8,14 +8,16 @@
 //! The library needs no daemon and no tables: it runs where the caller is (its network namespace, its apt
 //! configuration), as root.
 //!
-//! Not done here: the initramfs itself, which the caller gives as a function, as it carries `/init` inside.
+//! Not done here: the initramfs itself, see [`crate::initramfs`].
 
 mod bootstrap;
 mod customize;
+mod initrd;
 mod kernel;
 mod place;
 mod stamp;
 
+pub use initrd::{Embedded, InitrdJob, MakeInitrd};
 pub(crate) use place::lock;
 
 use std::fs;
@@ -154,24 +156,6 @@ impl Default for Options {
     }
 }
 
-/// One initramfs to be made.
-#[derive(Debug, Clone)]
-pub struct InitrdJob<'a> {
-    /// The finished tree with `lib/modules/<kernel>`.
-    pub rootimg: &'a Path,
-    /// Kernel release, like `6.1.0-40-cloud-amd64`.
-    pub kernel: &'a str,
-    /// `netboot` (stateless) or `statelite`.
-    pub method: &'static str,
-    /// Modules the definition wants in addition.
-    pub drivers: &'a [String],
-    /// The file to write.
-    pub output: &'a Path,
-}
-
-/// How an initramfs is made.
-pub type MakeInitrd<'a> = &'a dyn Fn(&InitrdJob<'_>) -> Result<(), String>;
-
 /// What a build did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -180,7 +164,7 @@ pub enum Outcome {
         /// Kernel release of the image.
         kernel: String,
     },
-    /// Nothing to do: the tree was built from the same definition.
+    /// Nothing to do: tree and initramfs images were built from the same definition.
     Unchanged,
 }
 
@@ -227,14 +211,14 @@ pub fn dryrun(def: &ImageDef, options: &Options) -> Result<Vec<String>, Genimage
 
 /// The fingerprint of the tree that is in place, if a build left one.
 pub fn built_fingerprint(def: &ImageDef) -> Option<String> {
-    stamp::read(&def.paths().dir)
+    stamp::read(&def.paths().dir, stamp::TREE)
 }
 
 /// Build the image. Lines of progress go to `line`.
 pub fn run(
     def: &ImageDef,
     options: &Options,
-    make_initrd: MakeInitrd<'_>,
+    maker: &dyn MakeInitrd,
     line: &mut dyn FnMut(&str),
 ) -> Result<Outcome, GenimageError> {
     def.check()?;
@@ -242,12 +226,16 @@ pub fn run(
     fs::create_dir_all(&paths.dir).map_err(|source| file_error(&paths.dir, source))?;
     let _lock = place::lock(&paths.dir)?;
     if options.only_initrd {
-        return initrds(def, &paths.rootimg, &paths.dir, make_initrd, line);
+        return initrd::make(def, &paths.rootimg, &paths.dir, maker, line);
     }
     let plan = plan(def, options)?;
-    if options.unless_changed && built_fingerprint(def).as_ref() == Some(&plan.fingerprint) && complete(def) {
+    let same = built_fingerprint(def).as_ref() == Some(&plan.fingerprint) && paths.rootimg.is_dir();
+    if options.unless_changed && same {
         line(&format!("{} is up to date.", paths.rootimg.display()));
-        return Ok(Outcome::Unchanged);
+        return match initrd::current(def, maker) {
+            true => Ok(Outcome::Unchanged),
+            false => initrd::make(def, &paths.rootimg, &paths.dir, maker, line),
+        };
     }
     let building = place::fresh(&paths.dir)?;
     let rootimg = building.join("rootimg");
@@ -255,18 +243,11 @@ pub fn run(
     line("Setting up the tree for network boot.");
     customize::apply(def, &rootimg)?;
     postinstall(def, &building, line)?;
-    let outcome = initrds(def, &rootimg, &building, make_initrd, line)?;
-    stamp::write(&building, &plan.fingerprint)?;
+    let outcome = initrd::make(def, &rootimg, &building, maker, line)?;
+    stamp::write(&building, stamp::TREE, &plan.fingerprint)?;
     place::publish(&building, &paths.dir, def.permission)?;
     line(&format!("The image is in {}.", paths.dir.display()));
     Ok(outcome)
-}
-
-fn complete(def: &ImageDef) -> bool {
-    let paths = def.paths();
-    [&paths.rootimg, &paths.kernel, &paths.initrd_stateless, &paths.initrd_statelite]
-        .iter()
-        .all(|p| p.exists())
 }
 
 fn sources(def: &ImageDef, options: &Options, suite: &str) -> Result<Vec<Source>, GenimageError> {
@@ -404,28 +385,6 @@ fn environment(def: &ImageDef, building: &Path, kernel: &str) -> Vec<(&'static s
         ("IMG_OTHERPKGDIR", def.otherpkgdir.join(",")),
         ("IMG_ROOTIMGDIR", building.display().to_string()),
     ]
-}
-
-/// Copy the kernel of `rootimg` to `dir` and make both initramfs images there.
-fn initrds(
-    def: &ImageDef,
-    rootimg: &Path,
-    dir: &Path,
-    make: MakeInitrd<'_>,
-    line: &mut dyn FnMut(&str),
-) -> Result<Outcome, GenimageError> {
-    let kernel = kernel::find(rootimg, def.kernelver.as_deref())?;
-    line(&format!("Kernel {}", kernel.release));
-    place::install_file(&kernel.file, &dir.join("kernel"))?;
-    for (method, name) in [("netboot", "initrd-stateless.gz"), ("statelite", "initrd-statelite.gz")] {
-        line(&format!("Making {name}"));
-        let output = dir.join(format!(".{name}.new"));
-        let job =
-            InitrdJob { rootimg, kernel: &kernel.release, method, drivers: &def.netdrivers, output: &output };
-        make(&job).map_err(GenimageError::Initrd)?;
-        fs::rename(&output, dir.join(name)).map_err(|source| file_error(&output, source))?;
-    }
-    Ok(Outcome::Built { kernel: kernel.release })
 }
 
 fn file_error(path: &Path, source: io::Error) -> GenimageError {

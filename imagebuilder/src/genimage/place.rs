@@ -14,7 +14,8 @@ use crate::image::PERMISSION_DEFAULT;
 /// Where a build works, below the image directory.
 const BUILDING: &str = ".building";
 /// What a build leaves in the image directory besides the tree.
-const PIECES: [&str; 4] = ["kernel", "initrd-stateless.gz", "initrd-statelite.gz", ".fingerprint"];
+const PIECES: [&str; 5] =
+    ["kernel", "initrd-stateless.gz", "initrd-statelite.gz", ".initrd-fingerprint", ".fingerprint"];
 
 /// Holds an image for one build or packing.
 #[derive(Debug)]
@@ -50,6 +51,8 @@ pub(super) fn fresh(dir: &Path) -> Result<PathBuf, GenimageError> {
 /// Put a finished build into place: the tree by exchanging names, the pieces by renaming over the old ones.
 pub(super) fn publish(building: &Path, dir: &Path, permission: Option<u32>) -> Result<(), GenimageError> {
     let (new, old) = (building.join("rootimg"), dir.join("rootimg"));
+    let handle = File::open(building).map_err(|source| file_error(building, source))?;
+    rustix::fs::syncfs(&handle).map_err(|error| file_error(building, error.into()))?;
     let mode = Permissions::from_mode(permission.unwrap_or(PERMISSION_DEFAULT) & 0o7777);
     fs::set_permissions(dir, mode).map_err(|source| file_error(dir, source))?;
     let swapped = renameat_with(CWD, &new, CWD, &old, RenameFlags::EXCHANGE);

@@ -16,8 +16,10 @@ use crate::image::ImageDef;
 
 /// Raised when the fixed changes of a build change.
 const BUILD_FORMAT: u32 = 1;
-/// The file in the image directory.
-const FILE: &str = ".fingerprint";
+/// What the tree was built from.
+pub(super) const TREE: &str = ".fingerprint";
+/// What the initramfs images were made with.
+pub(super) const INITRD: &str = ".initrd-fingerprint";
 
 pub(super) fn fingerprint(def: &ImageDef, options: &Options, plan: &Plan) -> String {
     let mut text = String::new();
@@ -32,12 +34,12 @@ pub(super) fn fingerprint(def: &ImageDef, options: &Options, plan: &Plan) -> Str
     format!("{:032x}", hasher.finish128().as_u128())
 }
 
-pub(super) fn read(dir: &Path) -> Option<String> {
-    Some(fs::read_to_string(dir.join(FILE)).ok()?.trim().to_owned())
+pub(super) fn read(dir: &Path, file: &str) -> Option<String> {
+    Some(fs::read_to_string(dir.join(file)).ok()?.trim().to_owned())
 }
 
-pub(super) fn write(dir: &Path, fingerprint: &str) -> Result<(), GenimageError> {
-    let path = dir.join(FILE);
+pub(super) fn write(dir: &Path, file: &str, fingerprint: &str) -> Result<(), GenimageError> {
+    let path = dir.join(file);
     let result: io::Result<()> = fs::write(&path, format!("{fingerprint}\n"));
     result.map_err(|source| file_error(&path, source))
 }

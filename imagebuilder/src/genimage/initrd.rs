@@ -1,0 +1,109 @@
+//! The kernel and the two initramfs images of an image.
+
+use std::fs;
+use std::hash::Hasher;
+use std::path::{Path, PathBuf};
+
+use siphasher::sip128::{Hasher128, SipHasher13};
+
+use super::{GenimageError, Outcome, file_error, kernel, place, stamp};
+use crate::image::ImageDef;
+use crate::initramfs::{self, Kind, Spec};
+
+/// Where a static busybox for the rescue shell may be: the machine's package `busybox-static`.
+const BUSYBOX: [&str; 3] = ["/bin/busybox", "/usr/bin/busybox", "/usr/lib/dawn/busybox"];
+
+/// One initramfs to be made.
+#[derive(Debug, Clone)]
+pub struct InitrdJob<'a> {
+    /// The finished tree with `lib/modules/<kernel>`.
+    pub rootimg: &'a Path,
+    /// Kernel release, like `6.1.0-40-cloud-amd64`.
+    pub kernel: &'a str,
+    /// The kind of root.
+    pub kind: Kind,
+    /// Modules the definition wants in addition.
+    pub drivers: &'a [String],
+    /// The file to write.
+    pub output: &'a Path,
+}
+
+/// How initramfs images are made.
+pub trait MakeInitrd {
+    /// Changes when the same tree would give another initramfs: a new `/init`.
+    fn identity(&self) -> String;
+    /// Make one; the result is what the user should know.
+    fn make(&self, job: &InitrdJob<'_>) -> Result<Vec<String>, String>;
+}
+
+/// The maker of this program: [`initramfs::build`] with the embedded `/init`.
+#[derive(Debug, Default)]
+pub struct Embedded {
+    busybox: Option<PathBuf>,
+}
+
+impl Embedded {
+    /// With a rescue shell if this machine has a static busybox.
+    pub fn new() -> Self {
+        let candidates = BUSYBOX.map(Path::new);
+        Self { busybox: initramfs::static_busybox(&candidates).map(Path::to_owned) }
+    }
+}
+
+impl MakeInitrd for Embedded {
+    fn identity(&self) -> String {
+        let mut hasher = SipHasher13::new();
+        hasher.write(initramfs::INIT);
+        hasher.write(&self.busybox.as_ref().and_then(|path| fs::read(path).ok()).unwrap_or_default());
+        format!("{:032x}", hasher.finish128().as_u128())
+    }
+
+    fn make(&self, job: &InitrdJob<'_>) -> Result<Vec<String>, String> {
+        let spec = Spec {
+            root: job.rootimg,
+            kernel_version: job.kernel,
+            kind: job.kind,
+            drivers: job.drivers,
+            busybox: self.busybox.as_deref(),
+        };
+        initramfs::build(&spec, job.output).map(|summary| summary.warnings).map_err(|error| error.to_string())
+    }
+}
+
+/// Copy the kernel of `rootimg` to `dir` and make both initramfs images there.
+pub(super) fn make(
+    def: &ImageDef,
+    rootimg: &Path,
+    dir: &Path,
+    maker: &dyn MakeInitrd,
+    line: &mut dyn FnMut(&str),
+) -> Result<Outcome, GenimageError> {
+    let kernel = kernel::find(rootimg, def.kernelver.as_deref())?;
+    line(&format!("Kernel {}", kernel.release));
+    place::install_file(&kernel.file, &dir.join("kernel"))?;
+    for kind in [Kind::Stateless, Kind::Statelite] {
+        let name = kind.file_name();
+        line(&format!("Making {name}"));
+        let output = dir.join(format!(".{name}.new"));
+        let job =
+            InitrdJob { rootimg, kernel: &kernel.release, kind, drivers: &def.netdrivers, output: &output };
+        for warning in maker.make(&job).map_err(GenimageError::Initrd)? {
+            line(&format!("Warning: {warning}"));
+        }
+        fs::rename(&output, dir.join(name)).map_err(|source| file_error(&output, source))?;
+    }
+    stamp::write(dir, stamp::INITRD, &identity(def, maker))?;
+    Ok(Outcome::Built { kernel: kernel.release })
+}
+
+/// Were the initramfs images that are in place made by the same maker?
+pub(super) fn current(def: &ImageDef, maker: &dyn MakeInitrd) -> bool {
+    let paths = def.paths();
+    let there = [&paths.kernel, &paths.initrd_stateless, &paths.initrd_statelite].iter().all(|p| p.exists());
+    there && stamp::read(&paths.dir, stamp::INITRD) == Some(identity(def, maker))
+}
+
+fn identity(def: &ImageDef, maker: &dyn MakeInitrd) -> String {
+    [maker.identity().as_str(), def.kernelver.as_deref().unwrap_or_default(), &def.netdrivers.join(",")]
+        .join(" ")
+}
