@@ -19,6 +19,10 @@
 //! | all nodes; is this a node; its groups | [`Snapshot::node_names`], [`has_node`](Snapshot::has_node), [`groups_of`](Snapshot::groups_of) |
 //! | rows of any table | [`Snapshot::rows`], [`enabled_rows`](Snapshot::enabled_rows), [`find_row`](Snapshot::find_row), [`find_rows`](Snapshot::find_rows) |
 //! | an image | [`Snapshot::osimage`] |
+//! | which nodes does this text name | [`Snapshot::noderange`], [`Noderange`] |
+//! | a group and its members | [`Snapshot::group_names`], [`group_kind`](Snapshot::group_kind), [`group_members`](Snapshot::group_members), [`nodes_where`](Snapshot::nodes_where) |
+//! | an object as `lsdef` shows it | [`Snapshot::object`], [`object_with`](Snapshot::object_with), [`object_names`](Snapshot::object_names) |
+//! | may this peer do that | [`Snapshot::policy`] |
 //!
 //! # Writing
 //!
@@ -27,6 +31,10 @@
 //! [`Subscription`]; when it returns, the change is on disk. What has to be computed from the present state (append to a
 //! list, take the next free number) goes through [`Model::transact`], which keeps other writers out between reading and
 //! writing. [`Model::dry_run`] shows the difference without writing; [`Model::log`] and [`Model::undo`] look back.
+//!
+//! Edits come from hand ([`Edit::set`]), from objects ([`Snapshot::set_object`], [`delete_object`](Snapshot::delete_object),
+//! [`rename_object`](Snapshot::rename_object), [`join_group`](Snapshot::join_group)), and from the defaults of a new
+//! database ([`Snapshot::default_rows`]).
 //!
 //! ```
 //! use dawn_cluster::{Change, Col, Edit, Model, ModelError};
@@ -62,12 +70,15 @@
 #![forbid(unsafe_code)]
 mod change;
 mod chunk;
+mod defaults;
+pub mod fuzz;
 mod groups;
 mod log;
 mod model;
 mod names;
-mod noderange;
-mod objects;
+pub mod noderange;
+pub mod objects;
+mod policy;
 mod resolve;
 mod row;
 mod schema;
@@ -77,6 +88,7 @@ mod table;
 pub mod template;
 
 pub use change::{CELL_BYTES_MAX, Change, EDITS_MAX, Edit, EditError, RowChange, RowChangeKind};
+pub use defaults::{Installation, LocalNetwork, XCATMASTER};
 pub use groups::{Condition, ConditionError, Conditions, GroupKind};
 pub use log::{LogEntry, UndoError};
 pub use model::{Applied, Model, ModelError, Published, Subscription};
@@ -88,6 +100,7 @@ pub use objects::{
     Assign, LookupValue, NIC_COLUMNS, Object, ObjectAttr, ObjectError, ObjectPlan, ObjectType, ObjectValue,
     SITE_OBJECT, nic_entries, nic_merge, object_type, object_types,
 };
+pub use policy::{PolicyRequest, Reason, Verdict};
 pub use resolve::{NEXT_RECORD, Resolved, ResolvedRow, Source};
 pub use row::{Row, Text};
 pub use schema::{AsCol, AsTable, Col, Column, Schema, Table, TableId, schema};

@@ -185,16 +185,19 @@ fn nic_attrs(name: &str, value: &ObjectValue, node: Option<&str>) -> Vec<(Text, 
     nic_entries(&value.value).into_iter().filter_map(entry).collect()
 }
 
+/// A result row: wanted columns and their values.
+type ValueRow = Vec<(Col, Option<Text>)>;
+
 /// A node: its attributes are resolved, a table is asked once for all its columns.
 struct Resolving<'a> {
     snapshot: &'a Snapshot,
     name: &'a str,
-    rows: HashMap<TableId, Vec<Vec<(Col, Option<Text>)>>>,
+    rows: HashMap<TableId, Vec<ValueRow>>,
     lines: &'a [&'static ObjectAttr],
 }
 
 impl Resolving<'_> {
-    fn load(&self, table: TableId) -> Vec<Vec<(Col, Option<Text>)>> {
+    fn load(&self, table: TableId) -> Vec<ValueRow> {
         let snapshot = self.snapshot;
         if snapshot.row_count(table) == 0 {
             return Vec::new();

@@ -350,7 +350,8 @@ impl Writer<'_> {
     }
 
     fn row_edits(&mut self) -> Vec<Edit> {
-        let mut rows: BTreeMap<(TableId, Vec<(Col, Text)>), Vec<(Col, Option<Text>)>> = BTreeMap::new();
+        type RowKey = (TableId, Vec<(Col, Text)>);
+        let mut rows: BTreeMap<RowKey, Vec<(Col, Option<Text>)>> = BTreeMap::new();
         let values = std::mem::take(&mut self.values);
         self.values.clone_from(&values);
         for (attr, value) in &values {

@@ -1,0 +1,72 @@
+//! Entries for fuzzing: any bytes in, no panic, and what must hold holds.
+
+use crate::log;
+use crate::{Noderange, Snapshot, template};
+use std::sync::LazyLock;
+
+type Cells = &'static [(&'static str, &'static str)];
+
+/// A small cluster with groups of every kind, templates and several rows a node.
+const ROWS: &[(&str, Cells)] = &[
+    ("nodelist", &[("node", "n1"), ("groups", "all,rack1")]),
+    ("nodelist", &[("node", "n2"), ("groups", "all")]),
+    ("nodelist", &[("node", "node10"), ("groups", "x")]),
+    ("nodegroup", &[("groupname", "d"), ("grouptype", "dynamic"), ("wherevals", "mgt==ipmi")]),
+    ("nodehm", &[("node", "all"), ("mgt", "ipmi")]),
+    ("hosts", &[("node", "all"), ("ip", "|10.0.0.($1+1)|")]),
+    ("switch", &[("node", "n1"), ("switch", "s"), ("port", "1")]),
+    ("switch", &[("node", "n1"), ("switch", "s"), ("port", "2")]),
+];
+
+static CLUSTER: LazyLock<Snapshot> = LazyLock::new(|| Snapshot::from_rows(ROWS.iter().copied()));
+
+/// A noderange: nodes come out sorted, each once, and defined unless unknown names are allowed.
+pub fn noderange(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    if let Ok(found) = Noderange::new(&text).expand(&CLUSTER) {
+        assert!(found.nodes.is_sorted(), "sorted");
+        assert!(found.nodes.iter().all(|n| CLUSTER.has_node(n)), "defined");
+    }
+    let _ = Noderange::new(&text).unverified().expand(&CLUSTER);
+}
+
+/// A template value, then the name of a node, separated by a line break.
+pub fn template(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let (value, name) = text.split_once('\n').unwrap_or((&text, "n12"));
+    let _ = template::expand(value, name);
+    let _ = template::expr::evaluate(value, &[name, "012"]);
+}
+
+/// A stored piece of the change log.
+pub fn change_log(bytes: &[u8]) {
+    if let Ok(rows) = log::decode(&String::from_utf8_lossy(bytes)) {
+        let entry = log::LogEntry {
+            seq: 1,
+            at_ms: 0,
+            who: String::new(),
+            command: String::new(),
+            quiet: false,
+            rows,
+        };
+        let _ = log::replay(&CLUSTER, &entry);
+        let _ = log::undo_edits(&CLUSTER, &entry);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn seeds() {
+        for seed in [
+            "all,-n1@d",
+            "|n(\\d+)|x($1)|\nn12",
+            r#"[{"t":"site","k":["a"],"o":"i","c":{"key":[null,"a"]}}]"#,
+            "",
+        ] {
+            super::noderange(seed.as_bytes());
+            super::template(seed.as_bytes());
+            super::change_log(seed.as_bytes());
+        }
+    }
+}
