@@ -1,33 +1,49 @@
 //! Where commands touch parts of the model that have their own grammar: noderange, policy, store.
 
-use dawn_cluster::{Col, Edit, Model, Snapshot, Text, schema};
+use dawn_cluster::{Col, Edit, Model, Noderange, Snapshot, Text, schema};
 use dawn_xcatd::{Call, Decision, Expanded};
+use std::os::unix::fs::PermissionsExt;
 
-/// Expands a noderange: nodes sorted, unknown names apart.
-pub fn expand(snapshot: &Snapshot, noderange: &str) -> Expanded {
-    let mut expanded = Expanded::default();
-    for part in noderange.split(',').filter(|part| !part.is_empty()) {
-        if snapshot.has_node(part) {
-            expanded.nodes.push(part.to_owned());
-            continue;
-        }
-        let members = snapshot.nodes_listing_group(part);
-        if members.is_empty() {
-            expanded.unknown.push(part.to_owned());
-        }
-        expanded.nodes.extend(members.iter().map(|node| node.to_string()));
+/// Bytes of a file that a noderange may name.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// Expands a noderange: nodes sorted, unknown names apart. `root`: the caller may read any file by
+/// `^path`; others only what everybody on this machine may read.
+pub fn expand_for(snapshot: &Snapshot, noderange: &str, root: bool) -> Expanded {
+    let read = |path: &str| read_list(path, root);
+    match Noderange::new(noderange).files(&read).expand(snapshot) {
+        Ok(found) => Expanded { nodes: strings(&found.nodes), unknown: found.missing, fatal: None },
+        Err(error) => Expanded { fatal: Some(error.to_string()), ..Expanded::default() },
     }
-    expanded.nodes.sort();
-    expanded.nodes.dedup();
-    expanded
+}
+
+/// Expands without files.
+pub fn expand(snapshot: &Snapshot, noderange: &str) -> Expanded {
+    match snapshot.noderange(noderange) {
+        Ok(found) => Expanded { nodes: strings(&found.nodes), unknown: found.missing, fatal: None },
+        Err(error) => Expanded { fatal: Some(error.to_string()), ..Expanded::default() },
+    }
 }
 
 /// Expands a noderange whose names need not exist.
 pub fn expand_unverified(snapshot: &Snapshot, noderange: &str) -> Result<Vec<String>, String> {
-    let expanded = expand(snapshot, noderange);
-    let mut nodes: Vec<String> = expanded.nodes.into_iter().chain(expanded.unknown).collect();
-    nodes.sort();
-    Ok(nodes)
+    let read = |path: &str| read_list(path, false);
+    let found = Noderange::new(noderange).unverified().with_excluded().files(&read).expand(snapshot);
+    found.map(|found| strings(&found.nodes)).map_err(|error| error.to_string())
+}
+
+fn strings(names: &[Text]) -> Vec<String> {
+    names.iter().map(|name| name.to_string()).collect()
+}
+
+/// A regular file of bounded size; `None` is ignored by the noderange.
+fn read_list(path: &str, root: bool) -> Option<String> {
+    let metadata = std::fs::metadata(path).ok()?;
+    let open_to_all = metadata.permissions().mode() & 0o004 != 0;
+    if !metadata.is_file() || metadata.len() > FILE_BYTES_MAX || !(root || open_to_all) {
+        return None;
+    }
+    std::fs::read(path).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Policy's decision.

@@ -188,8 +188,8 @@ impl Dispatcher for Daemon {
         token::create(&self.model, username)
     }
 
-    fn expand(&self, noderange: &str) -> Expanded {
-        bridge::expand(&self.snapshot(), noderange)
+    fn expand(&self, noderange: &str, peer_name: Option<&str>) -> Expanded {
+        bridge::expand_for(&self.snapshot(), noderange, peer_name == Some("root"))
     }
 
     fn knows(&self, command: &str) -> Option<NodeUse> {

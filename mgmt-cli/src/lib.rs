@@ -16,6 +16,7 @@ pub mod commands;
 mod conditions;
 pub mod csv;
 pub mod daemon;
+pub mod defs;
 mod descriptions;
 pub mod destiny;
 mod edits;

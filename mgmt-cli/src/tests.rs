@@ -163,6 +163,129 @@ sessions! {
         chtab node=cn2 mac.mac=nonsense
         makedhcp cn2
     ";
+    lsdef: "
+        lsdef
+        lsdef -S
+        lsdef cn1
+        lsdef cn1,cn9
+        lsdef cn9
+        lsdef -t node -l
+        lsdef -s compute
+        lsdef compute -i ip,mgt,serialport
+        lsdef compute -i ip,nope
+        lsdef compute -i ip,mgt -c
+        lsdef -c
+        lsdef cn1 -z
+        lsdef cn1 -V
+        lsdef -t osimage
+        lsdef -t osimage img
+        lsdef -t osimage img -V
+        lsdef -t osimage nope
+        lsdef -t site -l
+        lsdef -t group
+        lsdef -t group compute
+        lsdef -t node,group compute
+        lsdef -t network
+        lsdef -t networks -l
+        lsdef -t policy
+        lsdef -w mgt==ipmi
+        lsdef -t node -w mgt=~op
+        lsdef -w nonsense
+        lsdef -l -s cn1
+        lsdef -x cn1
+        lsdef a b
+        lsdef --json cn1
+    ";
+    mkdef: "
+        mkdef
+        mkdef -t node n1 groups=all,new mgt=ipmi bmc=10.1.0.9 mac=52:54:00:00:01:01 ip=10.0.1.1
+        lsdef n1
+        mkdef -t node n1 groups=all
+        mkdef -f -t node n1 groups=other
+        lsdef n1
+        mkdef n[2-4] groups=all
+        lsdef n2,n3,n4 -i groups -c
+        mkdef -t node x1
+        mkdef -t node x1 mgt=ipmi
+        mkdef -t node x1 groups=all nope=1
+        lsdef x1
+        mkdef -t node x.y groups=all
+        mkdef -t node 'x y' groups=all
+        mkdef -t node x1 groups=all bmc=10.0.0.1
+        mkdef -t nope x1 groups=all
+        mkdef -t osimage -o im2 provmethod=statelite osvers=d12 osarch=x86_64 profile=p imagetype=linux rootimgdir=/r
+        lsdef -t osimage im2
+        mkdef -t network -o net1 net=10.5.0.0
+        mkdef -t network -o net1 net=10.5.0.0 mask=255.255.0.0
+        mkdef -t network -o net2 net=10.5.0.0 mask=255.255.0.0
+        mkdef -t group g1 members=cn1
+        mkdef -t group g2 -w mgt==ipmi
+        mkdef -t group -d g3 -w mgt==ipmi
+        mkdef -t group -d g4
+        mkdef -t group g5
+        mkdef -t group g6 members=nope
+        lsdef -t group g1,g2,g3,g5
+        lsdef cn1 -i groups
+        mkdef -p cn7 groups=all
+        mkdef N7 groups=all
+        mkdef --dry-run cn8 groups=all
+        mkdef -V cn8 groups=all
+        mkdef cn8 cn9 groups=all
+        mkdef -h -t route
+    ";
+    chdef: "
+        chdef
+        chdef cn1 arch=x86_64 netboot=xnba
+        lsdef cn1 -i arch,netboot
+        chdef cn1 nope=1 arch=y
+        lsdef cn1 -i arch
+        chdef compute arch=aarch64
+        lsdef compute -i arch -c
+        chdef -p cn1 groups=rack1
+        chdef -m cn1 groups=all
+        lsdef cn1 -i groups
+        chdef -m cn1 groups=nope
+        chdef -m cn1 primarynic=eth0
+        chdef cn9 arch=x
+        chdef cn9 groups=all arch=x
+        chdef -m cn10 groups=all
+        chdef cn1 bmc=10.0.0.5
+        chdef cn1 arch=
+        lsdef cn1 -i arch
+        chdef -t site domain=other.cluster
+        gettab key=domain site.value
+        chdef -t site domain=
+        gettab key=domain site.value
+        chdef -t node -o cn2 -n cn22
+        lsdef cn22 -i groups
+        chdef -t node -o cn2 -n cn22
+        chdef cn1 nicips.eth0=1.1.1.1
+        chdef cn1 nicips.ib0=2.2.2.2
+        lsdef cn1 --nics
+        chdef -t group g1 members=cn1,cn22
+        chdef -t group -p g1 members=cn1
+        chdef -t group -m g1 members=cn22
+        lsdef -t group g1
+        chdef -f cn1 arch=x
+        chdef -V cn1 arch=z
+        chdef --dry-run cn1 arch=q
+        chdef -t osimage img provmethod=statelite
+        chdef -t osimage imgx provmethod=statelite
+    ";
+    rmdef: "
+        rmdef cn1
+        lsdef
+        rmdef cn1
+        rmdef cn2,cn9
+        rmdef
+        rmdef -a
+        rmdef -t osimage img
+        lsdef -t osimage
+        rmdef -t group compute
+        rmdef -t site clustersite
+        rmdef cn2 x=y
+        rmdef -V sw1
+    ";
     others: "
         tabgrep cn1
         tabgrep cn2

@@ -109,8 +109,8 @@ pub trait Dispatcher: Send + Sync + 'static {
     fn token_user(&self, token: &str) -> Option<String>;
     /// Makes a token: id and expiry text (`2025-1-31 9:5:3` or `never`).
     fn new_token(&self, username: &str) -> Result<(String, String), String>;
-    /// Expands a noderange.
-    fn expand(&self, noderange: &str) -> Expanded;
+    /// Expands a noderange for a caller (what files it may name depends on who asks).
+    fn expand(&self, noderange: &str, peer_name: Option<&str>) -> Expanded;
     /// Whether a command of that name exists and whether it takes nodes that must be known.
     fn knows(&self, command: &str) -> Option<NodeUse>;
     /// Groups that have members among these nodes (`extnoderange subgroups`).
@@ -164,7 +164,7 @@ fn handle_stamped(
     let Some(node_use) = node_use else {
         return out.send(Response::error("Unsupported request", None));
     };
-    let expanded = expand(dispatcher, &mut request, builtin);
+    let expanded = expand(dispatcher, &mut request, peer_name.as_deref(), builtin);
     let peer_host = peer.ip.map(|ip| dispatcher.peer_host(ip)).unwrap_or_else(|| dispatcher.source());
     let username = peer_name.clone();
     let mut call = Call { request, nodes: expanded.nodes, peer_name, peer, peer_host, username, abort };
@@ -216,13 +216,18 @@ fn authcheck(peer_name: Option<&str>) -> Response {
     Response { data: vec![word.into()], other: vec![username], ..Response::default() }
 }
 
-fn expand(dispatcher: &dyn Dispatcher, request: &mut Request, builtin: bool) -> Expanded {
+fn expand(
+    dispatcher: &dyn Dispatcher,
+    request: &mut Request,
+    peer_name: Option<&str>,
+    builtin: bool,
+) -> Expanded {
     // `tabdump` and friends send everything as arguments; the noderange requests may do so too.
     if builtin && request.noderange.is_none() && !request.args.is_empty() && request.command == "noderange" {
         request.noderange = Some(request.args.remove(0));
     }
     match &request.noderange {
-        Some(noderange) => dispatcher.expand(noderange),
+        Some(noderange) => dispatcher.expand(noderange, peer_name),
         None => Expanded { nodes: request.nodes.clone(), ..Expanded::default() },
     }
 }
@@ -314,7 +319,7 @@ pub(crate) mod tests {
         fn new_token(&self, _: &str) -> Result<(String, String), String> {
             Ok(("t1".into(), "never".into()))
         }
-        fn expand(&self, noderange: &str) -> Expanded {
+        fn expand(&self, noderange: &str, _: Option<&str>) -> Expanded {
             let (nodes, unknown) =
                 noderange.split(',').map(str::to_owned).partition(|name| name == "cn1" || name == "cn2");
             Expanded { nodes, unknown, fatal: None }

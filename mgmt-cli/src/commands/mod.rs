@@ -15,8 +15,8 @@ macro_rules! commands {
 }
 
 commands! {
-    daemon: chtab gettab lsxcatd makedhcp nodeadd nodech nodels noderange noderm nodeset tabch tabdump
-        tabgrep tabprune tabrestore;
+    daemon: chdef chtab gettab lsdef lsxcatd makedhcp mkdef nodeadd nodech nodels noderange noderm nodeset
+        rmdef tabch tabdump tabgrep tabprune tabrestore;
     local: completions links man;
 }
 

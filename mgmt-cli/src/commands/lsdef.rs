@@ -1,0 +1,325 @@
+//! `lsdef`: objects and their attributes.
+
+use crate::defs::{self, Words};
+use crate::frame::{Command, Ctx, Kind};
+use crate::output::{Done, Out, Stop};
+use dawn_cluster::{NIC_COLUMNS, Object, ObjectType, ObjectValue};
+use dawn_cluster::{Conditions, Text};
+
+/// List objects (nodes, groups, images, networks …) and their attributes
+///
+/// Without names: the names of all objects of the type. With names: all attributes.
+#[derive(Debug, clap::Args)]
+#[allow(clippy::struct_excessive_bools)]
+pub struct Args {
+    /// Show this help; with -t the attributes of the type
+    #[arg(short = 'h', long)]
+    help: bool,
+    /// Object types, comma separated; node without it
+    #[arg(short = 't', value_name = "TYPE")]
+    kind: Option<String>,
+    /// Object names
+    #[arg(short = 'o', value_name = "NAMES")]
+    objects: Option<String>,
+    /// Complete definitions
+    #[arg(short = 'l', long)]
+    long: bool,
+    /// Names only
+    #[arg(short = 's', long)]
+    short: bool,
+    /// All objects of all types
+    #[arg(short = 'a', long)]
+    all: bool,
+    /// Only these attributes, comma separated
+    #[arg(short = 'i', value_name = "ATTRIBUTES")]
+    attributes: Option<String>,
+    /// With -i: one line for each attribute, the object's name in front
+    #[arg(short = 'c', long)]
+    compress: bool,
+    /// Print a stanza file
+    #[arg(short = 'z', long)]
+    stanza: bool,
+    /// Hidden nodes too
+    #[arg(short = 'S')]
+    hidden: bool,
+    /// Only objects whose ATTRIBUTE<op>VALUE holds, op one of == = != =~ !~; repeatable
+    #[arg(short = 'w', value_name = "CONDITION")]
+    conditions: Vec<String>,
+    /// Attributes of the node's image too
+    #[arg(long)]
+    osimage: bool,
+    /// Attributes of network interfaces only
+    #[arg(long)]
+    nics: bool,
+    /// Say in which table each value stands
+    #[arg(short = 'V', long)]
+    verbose: bool,
+    /// XML, which does not exist
+    #[arg(short = 'x', hide = true)]
+    xml: bool,
+    /// Accepted for compatibility
+    #[arg(long, hide = true)]
+    nocache: bool,
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
+    /// Names, or a noderange for nodes
+    #[arg(value_name = "NAMES")]
+    words: Vec<String>,
+}
+
+impl Command for Args {
+    const NAME: &'static str = "lsdef";
+    const KIND: Kind = Kind::Words;
+
+    fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        if self.help {
+            return defs::help(Self::NAME, self.kind.as_deref(), out);
+        }
+        if let Some(text) = self.conflict() {
+            return defs::refuse(Self::NAME, text, out);
+        }
+        let words = Words::read(&self.words, self.objects.as_deref())?;
+        if !words.pairs.is_empty() {
+            return defs::refuse(Self::NAME, "Invalid option..", out);
+        }
+        let view = self.view(&words, out)?;
+        let (mut shown, mut asked) = (0, false);
+        if self.stanza {
+            out.line("# <xCAT data object stanza file>")?;
+        }
+        let mut json = Vec::new();
+        for kind in &view.types {
+            let (names, given) = self.names(kind, &words, ctx)?;
+            asked |= given;
+            if names.is_empty() && !given && !self.all {
+                empty_type(kind, ctx, out)?;
+                shown += 1;
+            }
+            for name in names {
+                let Some(object) = self.read(kind, &name, &view, ctx) else {
+                    let kind = kind.name;
+                    out.error(format!("Could not find an object named '{name}' of type '{kind}'."))?;
+                    continue;
+                };
+                let Some(object) = object else { continue };
+                shown += 1;
+                if self.json {
+                    json.push(as_json(&object));
+                } else {
+                    self.show(&object, &view, ctx, out)?;
+                }
+            }
+        }
+        if self.json {
+            let text = serde_json::to_string_pretty(&json).unwrap_or_default();
+            return out.lines(&text);
+        }
+        if shown == 0 && (asked || !self.conditions.is_empty()) {
+            out.line("No object definitions have been found")?;
+        }
+        Ok(())
+    }
+}
+
+/// What is printed of each object.
+struct View {
+    types: Vec<&'static ObjectType>,
+    conditions: Option<Conditions>,
+    /// Attributes asked for; `None` means all that are set.
+    only: Option<Vec<String>>,
+    names_only: bool,
+    /// More than one type: the type is printed with the name.
+    with_type: bool,
+}
+
+impl Args {
+    fn conflict(&self) -> Option<&'static str> {
+        let only = self.attributes.is_some();
+        [
+            (self.xml, "The '-x' (XML format) option is not yet implemented."),
+            (self.long && self.short, "The flags '-l' and '-s' cannot be used together."),
+            (only && self.short, "The flags '-i' and '-s' cannot be used together."),
+            (self.all && self.kind.is_some(), "Cannot combine '-t' and '-a', '-z', or '-x' options."),
+            (only && self.osimage, "The flags '-i' and '--osimage' cannot be used together."),
+            (self.stanza && self.osimage, "The flags '-z' and '--osimage' cannot be used together."),
+            (only && self.nics, "The flags '-i' and '--nics' cannot be used together."),
+            (self.compress && !only, "The flags '-c' and '-i' must be used together."),
+        ]
+        .into_iter()
+        .find_map(|(wrong, text)| wrong.then_some(text))
+    }
+
+    fn view(&self, words: &Words, out: &mut Out<'_>) -> Result<View, Stop> {
+        let types = if self.all { defs::all_types() } else { defs::types(self.kind.as_deref())? };
+        let conditions = match self.conditions.as_slice() {
+            [] => None,
+            list => Some(Conditions::parse(list.iter().map(String::as_str)).map_err(|_| {
+                Stop::message("Incorrect selection string specified with -w flag.")
+            })?),
+        };
+        let mut only = None;
+        if let Some(list) = &self.attributes {
+            let mut good = Vec::new();
+            for attr in list.split(',').map(str::trim).filter(|attr| !attr.is_empty()) {
+                if types.iter().any(|kind| kind.has_attr(attr)) {
+                    good.push(attr.to_owned());
+                } else {
+                    let names: Vec<&str> = types.iter().map(|kind| kind.name).collect();
+                    let kind = names.join(",");
+                    out.error(format!("'{attr}' is not a valid attribute name for an object type of '{kind}'."))?;
+                }
+            }
+            only = Some(good);
+        } else if self.nics {
+            only = Some(NIC_COLUMNS.iter().map(|column| (*column).to_owned()).collect());
+        }
+        let long = self.long || self.stanza || only.is_some() || self.json || words.names.is_some();
+        let names_only = self.short || !long && !self.osimage;
+        let with_type = types.len() > 1;
+        Ok(View { types, conditions, only, names_only, with_type })
+    }
+
+    /// Names of the objects, sorted, and whether the user gave them.
+    fn names(&self, kind: &'static ObjectType, words: &Words, ctx: &Ctx<'_>) -> Result<(Vec<String>, bool), Stop> {
+        if let Some(text) = &words.names
+            && kind.name != "site"
+        {
+            let mut names = defs::names(&ctx.snapshot, kind, text)?;
+            names.sort();
+            return Ok((names, true));
+        }
+        let hidden = |name: &Text| kind.name == "node" && !self.hidden && ctx.snapshot.is_hidden(name);
+        let names = ctx.snapshot.object_names(kind);
+        let mut names: Vec<String> =
+            names.iter().filter(|name| !hidden(name)).map(|name| name.to_string()).collect();
+        names.sort();
+        Ok((names, false))
+    }
+
+    /// The object; outer `None`: there is none, inner `None`: it does not meet the conditions.
+    fn read(&self, kind: &'static ObjectType, name: &str, view: &View, ctx: &Ctx<'_>) -> Option<Option<Object>> {
+        let snapshot = &ctx.snapshot;
+        if !snapshot.has_object(kind, name) {
+            return None;
+        }
+        if let Some(conditions) = &view.conditions {
+            let object = snapshot.object(kind, name)?;
+            let get = |attr: &str| if attr == kind.key { Some(Text::from(name)) } else { object.get(attr).cloned() };
+            if !conditions.hold(get) {
+                return Some(None);
+            }
+        }
+        let wanted: Option<Vec<&str>> = match &view.only {
+            _ if view.names_only => Some(Vec::new()),
+            Some(only) => Some(only.iter().map(String::as_str).collect()),
+            None => None,
+        };
+        let mut object = snapshot.object_with(kind, name, wanted.as_deref())?;
+        let asks = |attr: &str| wanted.as_ref().is_none_or(|list| list.contains(&attr));
+        if kind.name == "group" && asks("members") {
+            let members = snapshot.group_members(name).join(",");
+            set(&mut object, "members", members);
+        }
+        if kind.name == "node" && !self.stanza {
+            for attr in ["postscripts", "postbootscripts"].into_iter().filter(|attr| asks(attr)) {
+                let Some(defaults) = defs::default_scripts(ctx, attr) else { continue };
+                let own = object.get(attr).map(|text| format!(",{text}")).unwrap_or_default();
+                set(&mut object, attr, format!("{defaults}{own}"));
+            }
+        }
+        Some(Some(object))
+    }
+
+    fn show(&self, object: &Object, view: &View, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        let (name, kind) = (&object.name, object.kind.name);
+        if view.names_only {
+            let blanks = if self.all { " " } else { "  " };
+            return out.line(format!("{name}{blanks}({kind})"));
+        }
+        if self.compress {
+            return lines_of(object, view, false).into_iter().try_for_each(|l| out.line(format!("{name}: {l}")));
+        }
+        if self.stanza {
+            out.line("")?;
+            out.line(format!("{name}:"))?;
+            out.line(format!("    objtype={kind}"))?;
+        } else if view.with_type {
+            out.line(format!("Object name: {name}  ({kind})"))?;
+        } else {
+            out.line(format!("Object name: {name}"))?;
+        }
+        for line in lines_of(object, view, self.verbose) {
+            out.line(format!("    {line}"))?;
+        }
+        if self.osimage { self.show_image(object, ctx, out) } else { Ok(()) }
+    }
+
+    fn show_image(&self, object: &Object, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        let image = ctx.snapshot.attr(&object.name, "nodetype.provmethod");
+        let kind = defs::kind("osimage")?;
+        let Some(image) = image.and_then(|image| ctx.snapshot.object(kind, &image)) else { return Ok(()) };
+        for (attr, value) in &image.attrs {
+            out.line(format!("    {attr}={}", value.value))?;
+        }
+        Ok(())
+    }
+}
+
+fn set(object: &mut Object, attr: &str, value: String) {
+    if value.is_empty() {
+        object.attrs.remove(attr);
+        return;
+    }
+    let line = object.attrs.get(attr).and_then(|value| value.line);
+    object.attrs.insert(attr.into(), ObjectValue { value: value.into(), line });
+}
+
+/// `attr=value` of what is set, sorted; of attributes asked for by name the empty ones too.
+fn lines_of(object: &Object, view: &View, verbose: bool) -> Vec<String> {
+    let mut lines: Vec<(String, String)> = object
+        .attrs
+        .iter()
+        .map(|(attr, value)| (attr.to_string(), format!("{attr}={}{}", value.value, place(object, attr, value, verbose))))
+        .collect();
+    for attr in view.only.iter().flatten() {
+        let is_column = NIC_COLUMNS.contains(&attr.as_str());
+        if !is_column && object.get(attr).is_none() && object.kind.has_attr(attr) {
+            lines.push((attr.clone(), format!("{attr}=")));
+        }
+    }
+    lines.sort();
+    lines.into_iter().map(|(_, line)| line).collect()
+}
+
+fn place(object: &Object, attr: &str, value: &ObjectValue, verbose: bool) -> String {
+    if !verbose {
+        return String::new();
+    }
+    match (object.kind.name, value.line) {
+        ("site", _) => format!("\t(Table:site - Key:{attr})"),
+        ("monitoring", _) => "\t(Table:monsetting)".to_owned(),
+        (kind, Some(line)) => {
+            let key = line.lookup.first().map(|(col, _)| col.name()).unwrap_or_default();
+            let blank = if kind == "node" { "" } else { " " };
+            format!("\t(Table:{} - Key:{blank}{key} - Column:{})", line.col.table, line.col.name())
+        }
+        (_, None) => String::new(),
+    }
+}
+
+fn empty_type(kind: &ObjectType, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+    let any = kind.tables().into_iter().any(|table| ctx.snapshot.row_count(table) > 0);
+    if any {
+        return out.line(format!("Could not find any objects of type '{}'.", kind.name));
+    }
+    out.line("Could not find any object definitions to display.")
+}
+
+fn as_json(object: &Object) -> serde_json::Value {
+    let attrs = object.attrs.iter().map(|(attr, value)| (attr.to_string(), value.value.to_string().into()));
+    let mut map: serde_json::Map<String, serde_json::Value> = attrs.collect();
+    map.insert("objtype".into(), object.kind.name.into());
+    map.insert("name".into(), object.name.to_string().into());
+    serde_json::Value::Object(map)
+}

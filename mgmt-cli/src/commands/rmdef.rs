@@ -1,0 +1,120 @@
+//! `rmdef`: objects removed.
+
+use crate::defs::{self, Words};
+use crate::edits::{Edits, transact};
+use crate::frame::{Command, Ctx, Kind};
+use crate::output::{Done, Out, Stop};
+use dawn_cluster::Snapshot;
+use dawn_cluster::ObjectType;
+
+/// Remove objects and their rows in all tables
+#[derive(Debug, clap::Args)]
+#[allow(clippy::struct_excessive_bools)]
+pub struct Args {
+    /// Show this help; with -t the attributes of the type
+    #[arg(short = 'h', long)]
+    help: bool,
+    /// Object types, comma separated; node without it
+    #[arg(short = 't', value_name = "TYPE")]
+    kind: Option<String>,
+    /// Object names
+    #[arg(short = 'o', value_name = "NAMES")]
+    objects: Option<String>,
+    /// All objects of all types; needs -f
+    #[arg(short = 'a', long)]
+    all: bool,
+    /// With -a, and to remove the site object: yes, really
+    #[arg(short = 'f', long)]
+    force: bool,
+    /// Take the nodes out of service first
+    #[arg(short = 'C', long)]
+    cleanup: bool,
+    /// Say which objects were removed
+    #[arg(short = 'V', long)]
+    verbose: bool,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[arg(short = 'x', hide = true)]
+    xml: bool,
+    #[arg(long, hide = true)]
+    nocache: bool,
+    /// Names, or a noderange for nodes
+    #[arg(value_name = "NAMES")]
+    words: Vec<String>,
+}
+
+impl Command for Args {
+    const NAME: &'static str = "rmdef";
+    const KIND: Kind = Kind::Words;
+
+    fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        if self.help {
+            return defs::help(Self::NAME, self.kind.as_deref(), out);
+        }
+        let words = Words::read(&self.words, self.objects.as_deref())?;
+        if !words.pairs.is_empty() || self.xml {
+            return Err(Stop::message("Invalid flag specified, see rmdef manpage for details."));
+        }
+        if self.all && (self.kind.is_some() || words.names.is_some()) {
+            return defs::refuse(Self::NAME, "Cannot use '-a' with '-o', a noderange or file input.", out);
+        }
+        if self.all && !self.force {
+            return defs::refuse(Self::NAME, "You must use the '-f' option when using the '-a' option.", out);
+        }
+        if !self.all && self.kind.is_none() && words.names.is_none() {
+            return defs::usage(Self::NAME, out);
+        }
+        let mut removed = Vec::new();
+        transact(ctx, out, self.dry_run, |base, out| {
+            let mut edits = Edits::new();
+            for (kind, name) in self.wanted(&words, base)? {
+                if base.has_object(kind, &name) {
+                    edits.extend(base.delete_object(kind, &name));
+                    removed.push(name);
+                } else {
+                    let kind = kind.name;
+                    out.error(format!("Could not find an object named '{name}' of type '{kind}'."))?;
+                }
+            }
+            Ok(edits)
+        })?;
+        if self.dry_run { Ok(()) } else { self.report(&removed, out) }
+    }
+}
+
+impl Args {
+    fn wanted(&self, words: &Words, base: &Snapshot) -> Result<Vec<(&'static ObjectType, String)>, Stop> {
+        let kinds = if self.all { defs::all_types() } else { defs::types(self.kind.as_deref())? };
+        let mut wanted = Vec::new();
+        for kind in kinds {
+            // The site table holds what the daemon needs to run.
+            if kind.name == "site" && (self.all || !self.force) {
+                if self.all {
+                    continue;
+                }
+                return Err(Stop::message("You must use the '-f' option to remove all rows of the site table."));
+            }
+            let names = match &words.names {
+                Some(text) => defs::names(base, kind, text)?,
+                None if self.all => base.object_names(kind).iter().map(|name| name.to_string()).collect(),
+                None if kind.name == "site" => defs::names(base, kind, "")?,
+                None => return Err(Stop::message("No object names were provided.")),
+            };
+            wanted.extend(names.into_iter().map(|name| (kind, name)));
+        }
+        Ok(wanted)
+    }
+
+    fn report(&self, removed: &[String], out: &mut Out<'_>) -> Done {
+        if removed.is_empty() {
+            return out.line("No objects have been removed from the xCAT database.");
+        }
+        if !self.verbose {
+            return out.line(format!("{} object definitions have been removed.", removed.len()));
+        }
+        out.line("The following objects were removed:")?;
+        out.line("")?;
+        removed.iter().try_for_each(|name| out.line(name.clone()))
+    }
+}
