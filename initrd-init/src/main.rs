@@ -27,6 +27,7 @@ mod stateless;
 mod statelite;
 mod status;
 mod sys;
+mod unpack;
 mod url;
 
 use std::process::ExitCode;

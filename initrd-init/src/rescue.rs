@@ -85,12 +85,33 @@ pub fn shell(root: &str) {
             continue;
         }
         log::step(&format!("shell {full} on {path}; leave it with `exit`"));
-        if run_shell(program, inside, &console).is_ok() {
+        show_kernel_filesystems(inside);
+        let result = run_shell(program, inside, &console);
+        hide_kernel_filesystems(inside);
+        if result.is_ok() {
             return;
         }
     }
     log::step(&format!("no shell program found; small commands on {path}, `help` lists them"));
     let _ = command_loop(&console);
+}
+
+/// File systems of the kernel that a shell inside the root wants to see.
+const KERNEL_FILESYSTEMS: [&str; 4] = ["/proc", "/sys", "/dev", "/run"];
+
+fn show_kernel_filesystems(inside: Option<&str>) {
+    for dir in inside.iter().flat_map(|_| KERNEL_FILESYSTEMS) {
+        let target = format!("{}{dir}", inside.unwrap_or_default());
+        if let Err(error) = sys::bind(dir, &target) {
+            log::debug(&error.to_string());
+        }
+    }
+}
+
+fn hide_kernel_filesystems(inside: Option<&str>) {
+    for dir in inside.iter().flat_map(|_| KERNEL_FILESYSTEMS) {
+        sys::detach(&format!("{}{dir}", inside.unwrap_or_default()));
+    }
 }
 
 fn run_shell(program: &str, inside: Option<&str>, console: &File) -> io::Result<()> {

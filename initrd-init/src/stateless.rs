@@ -1,11 +1,13 @@
 //! A root in memory: fetch the image, loop mount it, lay a writable tmpfs over it.
 //!
-//! The image stays compressed in a tmpfs file and is read through the page cache, so that a node needs the
-//! compressed size plus what it writes. Only squashfs images; cpio and tar archives are told to be unsupported.
+//! A squashfs image stays compressed in a tmpfs file and is read through the page cache, so that a node needs the
+//! compressed size plus what it writes. A cpio or tar archive is unpacked into a tmpfs while it arrives; the node
+//! then needs the unpacked size.
 
 use std::fs::{self, File};
 use std::io::{self, Seek, Write};
 use std::net::Ipv4Addr;
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use rustix::mount::MountFlags;
 
@@ -14,6 +16,7 @@ use crate::http::{self, Sink};
 use crate::log;
 use crate::modules::Loader;
 use crate::sys;
+use crate::unpack::{self, ChannelReader};
 use crate::url::Url;
 
 const STORE: &str = "/store";
@@ -25,6 +28,8 @@ const UPPER: &str = "/upper";
 const MEMORY_SPARE_BYTES: u64 = 64 * 1024 * 1024;
 /// Steps in which progress is told, in percent.
 const PROGRESS_STEP_PERCENT: u64 = 10;
+/// Buffers between transfer and unpacker.
+const QUEUE_BUFFERS: usize = 16;
 /// Magic number of squashfs, first bytes of the image.
 const SQUASHFS_MAGIC: &[u8; 4] = b"hsqs";
 
@@ -37,6 +42,14 @@ pub struct Writable<'a> {
     pub flags: Option<&'a str>,
 }
 
+impl Writable<'_> {
+    fn tmpfs_options(&self) -> String {
+        let size = self.limit.map(|limit| format!(",size={limit}")).unwrap_or_default();
+        let flags = self.flags.map(|flags| format!(",{flags}")).unwrap_or_default();
+        format!("mode=755{size}{flags}")
+    }
+}
+
 /// Builds the root at `target`.
 pub fn build(
     url: &Url,
@@ -45,7 +58,9 @@ pub fn build(
     loader: &mut Loader,
     target: &str,
 ) -> Result<()> {
-    refuse_archives(url)?;
+    if is_archive(url) {
+        return build_unpacked(url, resolve, writable, target);
+    }
     for module in ["loop", "squashfs", "overlay"] {
         loader.load(module)?;
     }
@@ -63,13 +78,34 @@ pub fn build(
     Ok(())
 }
 
-fn refuse_archives(url: &Url) -> Result<()> {
+/// The name tells archives from file system images; the content is checked later.
+fn is_archive(url: &Url) -> bool {
     let name = url.file_name();
-    if name.contains(".cpio") || name.contains(".tar") || name.ends_with(".gz") {
-        return Err(Error::Image(format!(
-            "{name} is an archive; this /init mounts squashfs images only. Pack the image with `packimage -m squashfs`"
-        )));
-    }
+    [".gz", ".xz", ".cpio", ".tar"].iter().any(|suffix| name.ends_with(suffix))
+}
+
+fn build_unpacked(
+    url: &Url,
+    resolve: &dyn Fn(&str) -> Result<Ipv4Addr>,
+    writable: Writable<'_>,
+    target: &str,
+) -> Result<()> {
+    sys::tmpfs(target, &writable.tmpfs_options())?;
+    log::step(&format!("image: fetching and unpacking {url}"));
+    let started = log::uptime_ms();
+    let (sender, receiver) = sync_channel(QUEUE_BUFFERS);
+    let root = target.to_owned();
+    let unpacker = std::thread::spawn(move || unpack::unpack(ChannelReader::new(receiver), &root));
+    let mut pipe = Pipe { sender, progress: Progress::default(), broken: false };
+    let fetched = http::fetch(url, resolve, &mut pipe);
+    let broken = pipe.broken;
+    drop(pipe);
+    let unpacked = unpacker.join().unwrap_or_else(|_| Err(io::Error::other("defect in the unpacker")));
+    // A transfer that failed by itself explains a cut archive; a full memory explains a failed transfer.
+    let bytes = if broken { 0 } else { fetched? };
+    let entries = unpacked.map_err(|cause| Error::Image(format!("{url} cannot be unpacked: {cause}")))?;
+    let millis = (log::uptime_ms() - started).max(1);
+    log::step(&format!("image: {} fetched, {entries} files unpacked in {millis} ms", size(bytes)));
     Ok(())
 }
 
@@ -84,7 +120,7 @@ fn download(url: &Url, resolve: &dyn Fn(&str) -> Result<Ipv4Addr>) -> Result<()>
     log::step(&format!("image: fetching {url}"));
     let file = File::create(IMAGE).map_err(|cause| Error::file("create", IMAGE, cause))?;
     let started = log::uptime_ms();
-    let bytes = http::fetch(url, resolve, &mut Download::new(file))?;
+    let bytes = http::fetch(url, resolve, &mut Download { file, progress: Progress::default() })?;
     let millis = (log::uptime_ms() - started).max(1);
     log::step(&format!("image: {} fetched in {millis} ms ({}/s)", size(bytes), size(bytes * 1000 / millis)));
     Ok(())
@@ -100,9 +136,7 @@ fn check_magic(url: &Url) -> Result<()> {
 }
 
 fn overlay(writable: Writable<'_>, target: &str) -> Result<()> {
-    let size = writable.limit.map(|limit| format!(",size={limit}")).unwrap_or_default();
-    let flags = writable.flags.map(|flags| format!(",{flags}")).unwrap_or_default();
-    sys::tmpfs(UPPER, &format!("mode=755{size}{flags}"))?;
+    sys::tmpfs(UPPER, &writable.tmpfs_options())?;
     let (upper, work) = (format!("{UPPER}/upper"), format!("{UPPER}/work"));
     sys::make_dirs(&upper)?;
     sys::make_dirs(&work)?;
@@ -111,42 +145,25 @@ fn overlay(writable: Writable<'_>, target: &str) -> Result<()> {
     sys::mount("dawn-root", target, "overlay", MountFlags::empty(), &options)
 }
 
-/// Writes the image file and tells how far it is.
-struct Download {
-    file: File,
+/// Tells how far a transfer is.
+#[derive(Debug, Default)]
+struct Progress {
     got: u64,
     total: u64,
     told_percent: u64,
 }
 
-impl Download {
-    fn new(file: File) -> Self {
-        Self { file, got: 0, total: 0, told_percent: 0 }
-    }
-
-    fn tell(&mut self) {
+impl Progress {
+    fn add(&mut self, bytes: &[u8]) {
+        self.got += u64::try_from(bytes.len()).unwrap_or(0);
         let percent = (self.got * 100).checked_div(self.total).unwrap_or(0);
         if percent >= self.told_percent + PROGRESS_STEP_PERCENT {
             self.told_percent = percent - percent % PROGRESS_STEP_PERCENT;
             log::step(&format!("image: {} % of {}", self.told_percent, size(self.total)));
         }
     }
-}
 
-impl Sink for Download {
-    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)?;
-        self.got += u64::try_from(bytes.len()).unwrap_or(0);
-        self.tell();
-        Ok(())
-    }
-
-    fn restart(&mut self) -> io::Result<()> {
-        (self.got, self.told_percent) = (0, 0);
-        self.file.rewind()?;
-        self.file.set_len(0)
-    }
-
+    /// Refuses an image that cannot fit, before the memory is full.
     fn announce(&mut self, total: u64) -> Result<()> {
         self.total = total;
         let Some(free) = memory_available() else { return Ok(()) };
@@ -160,6 +177,56 @@ impl Sink for Download {
             )));
         }
         Ok(())
+    }
+}
+
+/// Writes the image file.
+struct Download {
+    file: File,
+    progress: Progress,
+}
+
+impl Sink for Download {
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)?;
+        self.progress.add(bytes);
+        Ok(())
+    }
+
+    fn restart(&mut self) -> io::Result<()> {
+        self.progress = Progress::default();
+        self.file.rewind()?;
+        self.file.set_len(0)
+    }
+
+    fn announce(&mut self, total: u64) -> Result<()> {
+        self.progress.announce(total)
+    }
+}
+
+/// Hands the archive to the unpacker.
+struct Pipe {
+    sender: SyncSender<Vec<u8>>,
+    progress: Progress,
+    /// The unpacker has given up.
+    broken: bool,
+}
+
+impl Sink for Pipe {
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.progress.add(bytes);
+        self.sender.send(bytes.to_vec()).map_err(|_| {
+            self.broken = true;
+            io::Error::other("unpacking failed")
+        })
+    }
+
+    fn restart(&mut self) -> io::Result<()> {
+        Err(io::Error::other("half of the archive is unpacked already"))
+    }
+
+    fn announce(&mut self, total: u64) -> Result<()> {
+        self.progress.announce(total)
     }
 }
 
@@ -180,12 +247,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn archives_are_refused_with_a_way_out() {
-        for name in ["rootimg.cpio.gz", "rootimg.tar.xz", "rootimg.gz"] {
-            let url = Url::parse(&format!("http://s/{name}")).unwrap();
-            assert!(refuse_archives(&url).unwrap_err().to_string().contains("squashfs"));
-        }
-        assert!(refuse_archives(&Url::parse("http://s/rootimg.sfs").unwrap()).is_ok());
+    fn archives_are_known_by_name() {
+        let is = |name: &str| is_archive(&Url::parse(&format!("http://s/{name}")).unwrap());
+        assert!(["rootimg.cpio.gz", "rootimg.tar.xz", "rootimg.gz"].into_iter().all(is));
+        assert!(!is("rootimg.sfs"));
+    }
+
+    #[test]
+    fn sizes_of_the_writable_layer() {
+        let options = |limit, flags| Writable { limit, flags }.tmpfs_options();
+        assert_eq!(options(None, None), "mode=755");
+        assert_eq!(options(Some("2g"), Some("nr_inodes=0")), "mode=755,size=2g,nr_inodes=0");
     }
 
     #[test]
