@@ -14,9 +14,8 @@ mod exports;
 mod files;
 pub mod loaders;
 pub mod plan;
-mod reports;
 pub mod supervisor;
 pub mod view;
-mod watch;
+pub mod watch;
 
 pub use supervisor::{Appliance, CommandPort, Ports, Running, Service, Settings, StartError, start};

@@ -10,7 +10,6 @@ use crate::events::Bus;
 use crate::exports::TableExports;
 use crate::files::{Files, FilesError};
 use crate::plan;
-use crate::reports::Heard;
 use crate::watch::Watcher;
 use dawn_cluster::Model;
 use dawn_xcatd::Dispatcher;
@@ -167,6 +166,7 @@ pub struct Appliance {
     pub addresses: Arc<LocalAddresses>,
     /// What was asked for.
     pub settings: Settings,
+    watcher: Arc<Watcher>,
     leases: std::sync::OnceLock<dawn_dhcp::shell::Server>,
 }
 
@@ -175,13 +175,21 @@ impl Appliance {
     #[must_use]
     pub fn new(model: Arc<Model>, settings: Settings) -> Self {
         let addresses = Arc::new(LocalAddresses::of_this_machine());
-        Self { model, bus: Arc::default(), addresses, settings, leases: std::sync::OnceLock::new() }
+        let bus: Arc<Bus> = Arc::default();
+        let watcher = Arc::new(Watcher::new(Arc::clone(&model), Arc::clone(&bus)));
+        Self { model, bus, addresses, settings, watcher, leases: std::sync::OnceLock::new() }
     }
 
     /// What plans depend on beside the tables.
     #[must_use]
     pub fn surroundings(&self) -> plan::Surroundings<'_> {
         plan::Surroundings { addresses: &self.addresses, ports: self.settings.ports.of_plan() }
+    }
+
+    /// Who hears what nodes report on the status port.
+    #[must_use]
+    pub fn watcher(&self) -> &Watcher {
+        &self.watcher
     }
 
     /// Leases of the DHCP service; empty when it does not run.
@@ -235,7 +243,7 @@ impl Running {
 /// [`StartError`] of the first service that cannot start; the others are stopped again.
 pub async fn start(appliance: &Arc<Appliance>, commands: CommandPort) -> Result<Running, StartError> {
     let (shutdown, until) = watch::channel(false);
-    let watcher = Arc::new(Watcher::new(Arc::clone(&appliance.model), Arc::clone(&appliance.bus)));
+    let watcher = Arc::clone(&appliance.watcher);
     let mut starter = Starter { appliance, watcher, until, tasks: JoinSet::new() };
     for service in Service::ALL.into_iter().filter(|service| appliance.settings.services.contains(service)) {
         match service {
@@ -274,8 +282,7 @@ impl Starter<'_> {
         let command_port = bind("xcatd", self.settings().ports.xcatd)?;
         let status_port = bind("node status", self.settings().ports.status)?;
         let (tls, dispatcher) = (Arc::clone(&commands.tls), Arc::clone(&commands.dispatcher));
-        let reports =
-            Arc::new(Heard { inner: Arc::clone(&commands.reports), watcher: Arc::clone(&self.watcher) });
+        let reports = Arc::clone(&commands.reports);
         self.until_stopped(
             "xcatd",
             dawn_xcatd::server::serve(command_port, tls, dispatcher, Default::default()),

@@ -1,5 +1,6 @@
 //! What commands need of the boot services, as a trait, so that they can be tested without them.
 
+use dawn_bootd::events::Event;
 use dawn_cluster::Snapshot;
 use dawn_xcatd::node_status::NodeReport;
 use std::net::IpAddr;
@@ -31,7 +32,7 @@ pub trait BootHooks: Send + Sync + 'static {
     /// Leases that are held: address, MAC, node or empty, expiry text.
     fn leases(&self) -> Vec<Lease>;
     /// The newest boot events, oldest first; of one node if named.
-    fn events(&self, node: Option<&str>, count_max: usize) -> Vec<BootEvent>;
+    fn events(&self, node: Option<&str>, count_max: usize) -> Vec<Event>;
     /// A node has said something on the status port; the tables are written already.
     fn reported(&self, _node: &str, _report: &NodeReport) {}
     /// Someone who is no node has connected to the status port.
@@ -51,19 +52,6 @@ pub struct Lease {
     pub kind: String,
     /// When it ends, local time, empty for never.
     pub expires: String,
-}
-
-/// A boot event as `events` shows it.
-#[derive(Clone, Debug, Default, serde::Serialize)]
-pub struct BootEvent {
-    /// Local time.
-    pub time: String,
-    /// Node, or the address of a machine that is none.
-    pub who: String,
-    /// What: `discover`, `offer`, `kernel` …
-    pub what: String,
-    /// Details.
-    pub detail: String,
 }
 
 /// A daemon without boot services (tests, `--services xcatd`).
@@ -88,7 +76,7 @@ impl BootHooks for NoBoot {
         Vec::new()
     }
 
-    fn events(&self, _: Option<&str>, _: usize) -> Vec<BootEvent> {
+    fn events(&self, _: Option<&str>, _: usize) -> Vec<Event> {
         Vec::new()
     }
 }

@@ -1,17 +1,151 @@
-//! `dawn init`: data directory, certificates, default rows.
+//! `dawn init`: data directory, certificates, default rows, loaders.
 
 use crate::environment::Environment;
+use anyhow::{Context, Result, bail};
+use dawn_cluster::{Change, Edit, Installation, Model, Snapshot};
+use dawn_xcatd::certificates::Authority;
+use std::net::IpAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 
-/// Make a data directory: database, certificates, default table rows. Can be repeated.
+/// Make a data directory: database, private CA and certificates, default table rows, boot loaders.
+///
+/// Can be repeated: what is there stays, what is missing is added. The invoking user gets a client
+/// certificate in ~/.xcat. iPXE is copied from the machine's own `ipxe` package.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Data directory
     #[arg(long, value_name = "DIR")]
-    pub data: std::path::PathBuf,
+    pub data: PathBuf,
+    /// Address of this machine as the nodes see it (site.master)
+    #[arg(long, value_name = "ADDR")]
+    pub master: Option<IpAddr>,
+    /// Domain of the cluster (site.domain)
+    #[arg(long, value_name = "DOMAIN")]
+    pub domain: Option<String>,
 }
 
 /// Sets up; the exit code.
-pub fn run(_args: Args, _environment: &Environment) -> i32 {
-    eprintln!("dawn init is not wired yet");
-    1
+pub fn run(args: Args, environment: &Environment) -> i32 {
+    match set_up(&args, environment) {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("Error: {error:#}");
+            1
+        }
+    }
+}
+
+fn set_up(args: &Args, environment: &Environment) -> Result<()> {
+    check_domain(args.domain.as_deref())?;
+    let data = directories(&environment.directory.join(&args.data))?;
+    let host = host_name();
+    certificates(&data, &host, args.master, environment)?;
+    tables(&data, &host, args)?;
+    loaders(&data)?;
+    say(&format!("{} is ready; start the services with: dawn serve --data {0}", data.display()));
+    Ok(())
+}
+
+fn check_domain(domain: Option<&str>) -> Result<()> {
+    let good = |text: &str| {
+        let label = |label: &str| {
+            !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        };
+        text.len() <= 253 && text.split('.').all(label)
+    };
+    match domain {
+        Some(text) if !good(text) => {
+            bail!("'{text}' is not a domain name (letters, digits and dashes, parts separated by dots)")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Makes the directories; what nodes fetch is readable by all, the database is not.
+fn directories(data: &Path) -> Result<PathBuf> {
+    for (folder, mode) in [("", 0o755), ("tftpboot", 0o755), ("install", 0o755), ("log", 0o700)] {
+        let path = data.join(folder);
+        let made = std::fs::DirBuilder::new().recursive(true).mode(mode).create(&path);
+        made.with_context(|| format!("cannot make the directory {}", path.display()))?;
+    }
+    data.canonicalize().with_context(|| format!("cannot find {}", data.display()))
+}
+
+fn certificates(data: &Path, host: &str, master: Option<IpAddr>, environment: &Environment) -> Result<()> {
+    let authority = Authority::new(data);
+    let short = host.split('.').next().unwrap_or(host);
+    let names = [host.to_owned(), short.to_owned(), "localhost".to_owned()];
+    let addresses: Vec<IpAddr> = master.into_iter().chain([IpAddr::from([127, 0, 0, 1])]).collect();
+    if authority.ensure_server(host, &names, &addresses).context("cannot make the server certificate")? {
+        say("made a private certificate authority and the server certificate");
+    }
+    let home = environment.home().join(".xcat");
+    let user = environment.user();
+    if authority.ensure_client(&home, &user).context("cannot make the client certificate")? {
+        say(&format!("made a client certificate for {user} in {}", home.display()));
+    }
+    Ok(())
+}
+
+fn tables(data: &Path, host: &str, args: &Args) -> Result<()> {
+    let model = Model::open(data).context("cannot open the database")?;
+    let edits = default_edits(&model.snapshot(), data, host, args)?;
+    if !edits.is_empty() {
+        let count = edits.len();
+        model.apply(Change::new("root", "dawn init", edits)).context("cannot write the default rows")?;
+        say(&format!("wrote {count} default rows"));
+    }
+    Ok(())
+}
+
+/// Default rows that are missing. What the arguments say replaces what is there: it was asked for.
+fn default_edits(snapshot: &Snapshot, data: &Path, host: &str, args: &Args) -> Result<Vec<Edit>> {
+    let folder = |name: &str| data.join(name).to_string_lossy().into_owned();
+    let here = Installation {
+        master: args.master.map(|address| address.to_string()).unwrap_or_default(),
+        domain: args.domain.clone().unwrap_or_default(),
+        timezone: jiff::tz::TimeZone::system().iana_name().unwrap_or_default().to_owned(),
+        installdir: folder("install"),
+        tftpdir: folder("tftpboot"),
+        server_name: host.to_owned(),
+        ..Installation::default()
+    };
+    let mut edits = snapshot.default_rows(&here)?;
+    for (key, value) in [("master", &here.master), ("domain", &here.domain)] {
+        let present = snapshot.site(key);
+        if !value.is_empty() && present.is_some_and(|present| *present != **value) {
+            edits.push(Edit::set_site(key, value)?);
+        }
+    }
+    Ok(edits)
+}
+
+fn loaders(data: &Path) -> Result<()> {
+    let tftpdir = data.join("tftpboot");
+    let installed = dawn_bootd::loaders::install(&tftpdir)
+        .with_context(|| format!("cannot copy boot loaders to {}", tftpdir.display()))?;
+    if !installed.copied.is_empty() {
+        say(&format!("copied boot loaders: {}", installed.copied.join(", ")));
+    }
+    if !installed.missing.is_empty() {
+        eprintln!(
+            "Warning: no {} on this machine, so nodes with that firmware cannot boot. \
+             Install the package `ipxe` and run dawn init again, or put the file into {}.",
+            installed.missing.join(" and no "),
+            tftpdir.display()
+        );
+    }
+    Ok(())
+}
+
+/// This machine's name, for certificates and answers.
+pub(crate) fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    if name.is_empty() { "localhost".to_owned() } else { name }
+}
+
+fn say(line: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stdout(), "{line}");
 }

@@ -10,6 +10,7 @@
 //! its man page and its part of `docs/commands.md`.
 
 pub mod app;
+mod appliance;
 mod bridge;
 pub mod command_log;
 pub mod commands;

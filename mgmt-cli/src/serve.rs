@@ -1,19 +1,160 @@
 //! `dawn serve`: all services of the appliance in the foreground.
 
+use crate::appliance::Hooks;
+use crate::daemon::{self, Daemon};
 use crate::environment::Environment;
+use crate::init;
+use anyhow::{Context, Result};
+use dawn_bootd::{Appliance, CommandPort, Ports, Service, Settings};
+use dawn_cluster::Model;
+use dawn_xcatd::certificates::Authority;
+use std::io::Write;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
 
-/// Run the appliance: DHCP, TFTP, HTTP, NFS and the command daemon, in the foreground.
+/// Run the appliance in the foreground: DHCP, TFTP, HTTP, NFS and the command daemon.
 ///
-/// Prints one line `ready` when every service listens. SIGTERM stops it cleanly.
+/// Prints one line `ready` when every service listens, and tells systemd. SIGTERM and SIGINT stop it cleanly.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Data directory made by `dawn init`
     #[arg(long, value_name = "DIR")]
-    pub data: std::path::PathBuf,
+    pub data: PathBuf,
+    /// Answer DHCP and TFTP on this interface only; can be repeated [default: all but loopback]
+    #[arg(long, value_name = "IF")]
+    pub interface: Vec<String>,
+    /// Services to run, separated by commas: dhcp, tftp, http, nfs, xcatd [default: all]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub services: Vec<Service>,
+    /// Port of the DHCP server
+    #[arg(long, default_value_t = Ports::default().dhcp)]
+    pub dhcp_port: u16,
+    /// Port of the TFTP server
+    #[arg(long, default_value_t = Ports::default().tftp)]
+    pub tftp_port: u16,
+    /// Port of the HTTP server [default: site.httpport, else 80]
+    #[arg(long)]
+    pub http_port: Option<u16>,
+    /// Port of NFS and MOUNT
+    #[arg(long, default_value_t = Ports::default().nfs)]
+    pub nfs_port: u16,
+    /// Port of the port mapper; 0 for none
+    #[arg(long, default_value_t = Ports::default().portmap)]
+    pub portmap_port: u16,
+    /// Port of the command daemon [default: site.xcatdport, else 3001]
+    #[arg(long)]
+    pub xcatd_port: Option<u16>,
+    /// Port of the node status protocol [default: site.xcatiport, else 3002]
+    #[arg(long)]
+    pub status_port: Option<u16>,
 }
 
 /// Runs until a signal; the exit code.
-pub fn run(_args: Args, _environment: &Environment) -> i32 {
-    eprintln!("dawn serve is not wired yet");
-    1
+pub fn run(args: Args, environment: &Environment) -> i32 {
+    let filter = environment.variable("DAWN_LOG").unwrap_or("info");
+    let filter = tracing_subscriber::EnvFilter::try_new(filter).unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    let notify = environment.variable("NOTIFY_SOCKET").map(str::to_owned);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(serve(&args, environment, notify.as_deref())),
+        Err(error) => Err(anyhow::Error::from(error).context("cannot start the runtime")),
+    };
+    match result {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("Error: {error:#}");
+            1
+        }
+    }
+}
+
+async fn serve(args: &Args, environment: &Environment, notify: Option<&str>) -> Result<()> {
+    let data = environment.directory.join(&args.data);
+    let data = data.canonicalize().with_context(|| {
+        format!("no data directory {}; make it with: dawn init --data {0}", data.display())
+    })?;
+    anyhow::ensure!(
+        Authority::new(&data).server_cred().exists(),
+        "{} is no data directory of dawn yet; make it one with: dawn init --data {0}",
+        data.display()
+    );
+    let model = Arc::new(Model::open(&data).context("cannot open the database")?);
+    let appliance = Arc::new(Appliance::new(Arc::clone(&model), settings(args, data, &model)));
+    let commands = command_port(&appliance)?;
+    // Signals are caught before anything listens: a stop during the start must not be lost.
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut running = dawn_bootd::start(&appliance, commands).await?;
+    tell_ready(notify);
+    let ended = tokio::select! {
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+        ended = running.first_end() => ended,
+    };
+    tell(notify, "STOPPING=1");
+    running.stop().await;
+    match ended {
+        Some(service) => anyhow::bail!("the service {service} has ended by itself; the log above says why"),
+        None => Ok(()),
+    }
+}
+
+fn settings(args: &Args, data: PathBuf, model: &Model) -> Settings {
+    let snapshot = model.snapshot();
+    let port = |given: Option<u16>, key: &str, default: u16| {
+        given.or_else(|| snapshot.site(key)?.parse().ok()).unwrap_or(default)
+    };
+    let usual = Ports::default();
+    let services = if args.services.is_empty() { Service::ALL.to_vec() } else { args.services.clone() };
+    Settings {
+        data,
+        interfaces: args.interface.clone(),
+        services: services.into_iter().collect(),
+        ports: Ports {
+            dhcp: args.dhcp_port,
+            tftp: args.tftp_port,
+            http: port(args.http_port, "httpport", usual.http),
+            nfs: args.nfs_port,
+            portmap: args.portmap_port,
+            xcatd: port(args.xcatd_port, "xcatdport", usual.xcatd),
+            status: port(args.status_port, "xcatiport", usual.status),
+        },
+    }
+}
+
+fn command_port(appliance: &Arc<Appliance>) -> Result<CommandPort> {
+    let data = &appliance.settings.data;
+    let authority = Authority::new(data);
+    let tls = dawn_xcatd::tls::server_config(&authority.server_cred(), &authority.ca_certificate())
+        .context("cannot use the server certificate; `dawn init` makes a missing one")?;
+    let settings = daemon::Settings {
+        host: init::host_name(),
+        commands_log: Some(data.join("log").join("commands.log")),
+    };
+    let hooks = Arc::new(Hooks::new(Arc::clone(appliance)));
+    let daemon = Arc::new(Daemon::new(Arc::clone(&appliance.model), hooks, settings));
+    Ok(CommandPort { dispatcher: daemon.clone(), reports: daemon, tls })
+}
+
+/// `ready` for whoever started us by hand, `READY=1` for systemd.
+fn tell_ready(notify: Option<&str>) {
+    let mut out = std::io::stdout();
+    let _ = writeln!(out, "ready").and_then(|()| out.flush());
+    tell(notify, "READY=1");
+}
+
+/// Sends one word to the supervisor's socket (sd_notify(3)); without one there is nobody to tell.
+fn tell(notify: Option<&str>, word: &str) {
+    let Some(name) = notify else { return };
+    let address = match name.strip_prefix('@') {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(name),
+    };
+    let sent = address.and_then(|address| UnixDatagram::unbound()?.send_to_addr(word.as_bytes(), &address));
+    if let Err(error) = sent {
+        tracing::warn!(%error, "the service manager could not be told {word}");
+    }
 }

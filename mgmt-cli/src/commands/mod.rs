@@ -15,7 +15,7 @@ macro_rules! commands {
 }
 
 commands! {
-    daemon: chdef chtab gettab lsdef lsxcatd makedhcp mkdef nodeadd nodech nodels noderange noderm nodeset
+    daemon: chdef chtab events gettab lsdef lsxcatd makedhcp mkdef nodeadd nodech nodels noderange noderm nodeset
         rmdef tabch tabdump tabgrep tabprune tabrestore;
     local: completions links man;
 }

@@ -1,0 +1,118 @@
+//! The boot services as commands see them.
+
+use crate::hooks::{BootHooks, Destiny, Lease};
+use dawn_bootd::Appliance;
+use dawn_bootd::events::Event;
+use dawn_bootd::plan::{self, Action, BootState, Plan, PlanError};
+use dawn_cluster::Snapshot;
+use dawn_xcatd::node_status::NodeReport;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Answers commands from a running appliance.
+pub struct Hooks {
+    appliance: Arc<Appliance>,
+}
+
+impl Hooks {
+    /// Hooks of `appliance`.
+    #[must_use]
+    pub fn new(appliance: Arc<Appliance>) -> Self {
+        Self { appliance }
+    }
+
+    fn plan(&self, snapshot: &Snapshot, node: &str) -> Result<Plan, PlanError> {
+        plan::plan(snapshot, node, self.appliance.surroundings())
+    }
+}
+
+impl BootHooks for Hooks {
+    fn check_plan(&self, snapshot: &Snapshot, node: &str) -> Result<(), String> {
+        if snapshot.attr(node, "mac.mac").is_none() {
+            return Err("No MAC address available for this node".to_owned());
+        }
+        match self.plan(snapshot, node) {
+            // A state without boot files is what was asked for.
+            Ok(_) | Err(PlanError::NoState { .. }) => Ok(()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn explain(&self, snapshot: &Snapshot, node: &str) -> Vec<String> {
+        match self.plan(snapshot, node) {
+            Err(error) => vec![format!("no boot plan: {error}")],
+            Ok(plan) => explain(&plan),
+        }
+    }
+
+    fn destiny(&self, snapshot: &Snapshot, node: &str) -> Destiny {
+        let state = snapshot.attr(node, "chain.currstate");
+        let destiny = state.as_deref().unwrap_or("standby").to_owned();
+        match self.plan(snapshot, node) {
+            Ok(Plan { action: Action::Kernel(boot), server, .. }) => Destiny {
+                destiny,
+                kernel: Some(boot.path(plan::KERNEL)),
+                initrd: Some(boot.path(boot.initrd)),
+                kcmdline: Some(boot.args.render(&server.to_string())),
+                imgserver: Some(server.to_string()),
+            },
+            _ => Destiny { destiny, ..Destiny::default() },
+        }
+    }
+
+    fn leases(&self) -> Vec<Lease> {
+        self.appliance.leases().iter().map(lease).collect()
+    }
+
+    fn events(&self, node: Option<&str>, count_max: usize) -> Vec<Event> {
+        match node {
+            Some(node) => {
+                let mut events = self.appliance.bus.of(node);
+                events.split_off(events.len().saturating_sub(count_max))
+            }
+            None => self.appliance.bus.latest(count_max),
+        }
+    }
+
+    fn reported(&self, node: &str, report: &NodeReport) {
+        if let NodeReport::Status(words) = report {
+            words.iter().for_each(|word| self.appliance.watcher().status(node, word));
+        }
+    }
+
+    fn stranger(&self, ip: IpAddr) {
+        self.appliance.watcher().status_stranger(ip);
+    }
+}
+
+fn explain(plan: &Plan) -> Vec<String> {
+    let mut lines = vec![format!("state: {}", plan.state), format!("server: {}", plan.server)];
+    match &plan.action {
+        Action::LocalDisk => lines.push("boots: local disk".to_owned()),
+        Action::Kernel(boot) => {
+            lines.push(format!("image: {}", boot.image));
+            lines.push(format!("kernel: {}", boot.path(plan::KERNEL)));
+            lines.push(format!("initrd: {}", boot.path(boot.initrd)));
+            lines.push(format!("kcmdline: {}", boot.args.render(&plan.server.to_string())));
+        }
+    }
+    if let BootState::Task(task) = &plan.state {
+        lines.push(format!("task: {task}"));
+    }
+    lines
+}
+
+fn lease(lease: &dawn_dhcp::lease::Lease) -> Lease {
+    let expires = i64::try_from(lease.expires.millis()).ok();
+    let expires = expires.and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok());
+    let local = |time: jiff::Timestamp| {
+        time.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+    };
+    Lease {
+        ip: lease.address.to_string(),
+        mac: lease.hw.to_string(),
+        node: lease.node.as_deref().unwrap_or_default().to_owned(),
+        kind: if lease.node.is_some() { "reserved" } else { "dynamic" }.to_owned(),
+        expires: expires.map(local).unwrap_or_default(),
+    }
+}

@@ -1,0 +1,62 @@
+//! `events`: what nodes did, from the boot services.
+
+use crate::frame::{Command, Ctx, Kind};
+use crate::output::{Done, Out, Stop};
+use dawn_bootd::events::{Event, last_boot};
+
+/// Events shown without `-n`.
+const COUNT_DEFAULT: usize = 100;
+/// Most events of one answer.
+const COUNT_MAX: usize = 100_000;
+
+/// Show what nodes did: every step of their boots, with times and bytes
+///
+/// Without a node the latest events of all, machines that are no nodes among them. History is kept in memory.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only the latest N events
+    #[arg(short = 'n', long, value_name = "N")]
+    count: Option<usize>,
+    /// Only the last boot of the node
+    #[arg(long)]
+    last_boot: bool,
+    /// Print a JSON array of {time_ms, node, step, bytes, duration_ms, detail}
+    #[arg(long)]
+    json: bool,
+    /// A node, or the MAC or IP address of a machine that is none
+    #[arg(value_name = "NODE")]
+    node: Option<String>,
+}
+
+impl Command for Args {
+    const NAME: &'static str = "events";
+    const KIND: Kind = Kind::Words;
+
+    fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        // A named machine has a bounded history; all of it is of use.
+        let count = self.count.unwrap_or(if self.node.is_some() { COUNT_MAX } else { COUNT_DEFAULT });
+        let events = ctx.hooks.events(self.node.as_deref(), count.min(COUNT_MAX));
+        let events = if self.last_boot { last_boot(&events) } else { &events };
+        if let Some(name) = self.node.as_deref().filter(|name| events.is_empty() && !ctx.snapshot.has_node(name)) {
+            return Err(Stop::message(format!("{name} is no node, and no machine of that address was seen")));
+        }
+        if self.json {
+            let text = serde_json::to_string_pretty(events);
+            return out.data(text.map_err(|error| Stop::message(error.to_string()))?);
+        }
+        events.iter().try_for_each(|event| out.data(line(event)))
+    }
+}
+
+fn line(event: &Event) -> String {
+    let time = i64::try_from(event.time_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    let local = |time: jiff::Timestamp| {
+        time.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S.%3f").to_string()
+    };
+    let step = format!("{:?}", event.step).to_lowercase();
+    let mut text = format!("{} {}: {step:<8} {}", time.map(local).unwrap_or_default(), event.node, event.detail);
+    if event.bytes > 0 {
+        text.push_str(&format!(" ({} bytes in {} ms)", event.bytes, event.duration_ms));
+    }
+    text
+}
