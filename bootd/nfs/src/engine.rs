@@ -8,25 +8,33 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::io::Errno;
 
 use crate::cred::{self, Identity};
 use crate::drc::{self, ReplyCache};
 use crate::export::{Export, ExportId, Exports};
-use crate::handle::{FileHandle, HandleKey};
+use crate::handle::{FileHandle, HandleKey, Kind, Opened};
+use crate::layers::{Layer, Layers};
+use crate::mounts::Mounts;
 use crate::nfs3::{self, IO_BYTES_MAX, IO_BYTES_MAX_UDP, Status};
 use crate::objects::{Object, Objects};
 use crate::observe::{Event, Observer, client_ip};
+use crate::region::Region;
 use crate::rpc::{self, Call, Credential, Parsed, Refused};
 use crate::sys::Stat;
-use crate::tree::Tree;
+use crate::tree::{Tree, Workshop};
 use crate::xdr::{Writer, XdrError};
-use crate::{mount, ops};
+use crate::{mount, ops, place};
 
 /// Locks that make "attributes before, change, attributes after" one step; by hash of the object.
 const CHANGE_LOCKS: usize = 512;
 /// Exports a session remembers; a client that uses more asks for them again.
 const SESSION_EXPORTS_MAX: usize = 16;
+/// Most exports kept ready; beyond, all are opened anew as they are asked for.
+const TREES_MAX: usize = 50_000;
 /// Highest port that only root can call from.
 const PRIVILEGED_PORT_MAX: u16 = 1023;
 
@@ -42,6 +50,8 @@ pub struct EngineConfig {
     pub verifier: u64,
     /// Most objects kept open.
     pub open_objects_max: usize,
+    /// Directory with an empty directory `dir` and an empty file `file`, see [`Workshop`].
+    pub stand_ins: PathBuf,
 }
 
 /// The NFS and MOUNT programs.
@@ -53,6 +63,7 @@ pub struct Engine {
     pub(crate) objects: Objects,
     pub(crate) mounts: mount::MountList,
     pub(crate) replies: ReplyCache,
+    shop: Workshop,
     trees: Mutex<HashMap<ExportId, Arc<Tree>>>,
     change_locks: Vec<Mutex<()>>,
 }
@@ -128,6 +139,7 @@ impl Engine {
             objects: Objects::new(config.open_objects_max),
             mounts: mount::MountList::default(),
             replies: ReplyCache::new(),
+            shop: Workshop { mounts: Mounts::default(), stand_ins: config.stand_ins },
             trees: Mutex::default(),
             change_locks: (0..CHANGE_LOCKS).map(|_| Mutex::default()).collect(),
         }
@@ -199,14 +211,23 @@ impl Engine {
 
     /// The export ready to serve; opened if it is not, or if its directory has been replaced.
     pub(crate) fn tree(&self, export: &Export) -> Result<Arc<Tree>, Status> {
-        let mut trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(tree) = trees.get(&export.id)
-            && tree.is_current(export)
-        {
+        cred::as_server()?;
+        let trees = || self.trees.lock().unwrap_or_else(PoisonError::into_inner);
+        let previous = trees().get(&export.id).cloned();
+        if let Some(tree) = previous.as_ref().filter(|tree| tree.is_current(export)) {
             return Ok(tree.clone());
         }
-        cred::as_server()?;
-        let tree = Arc::new(Tree::open(export)?);
+        // Not under the lock: a tree on a hung file system must not hold the others.
+        let tree = Arc::new(Tree::open(&self.shop, export, previous.as_deref())?);
+        let mut trees = trees();
+        // Another thread may have been faster; all sessions shall share one tree.
+        let faster = trees.get(&export.id).filter(|t| previous.as_ref().is_none_or(|p| !Arc::ptr_eq(t, p)));
+        if let Some(faster) = faster.filter(|t| t.is_current(export)) {
+            return Ok(faster.clone());
+        }
+        if trees.len() >= TREES_MAX {
+            trees.clear();
+        }
         trees.insert(export.id, tree.clone());
         Ok(tree)
     }
@@ -265,9 +286,9 @@ impl Cx<'_> {
         };
         let known = self.export(export_id)?;
         let identity = self.identity(&known.export)?;
-        let object = match cached.filter(|o| still_of(o, &known.tree)) {
-            Some(object) => object,
-            None => self.open_anew(handle, &known.tree)?,
+        let object = match cached {
+            Some(object) if self.is_valid(&object, &known.tree) => object,
+            _ => self.open_anew(handle, &known.tree)?,
         };
         Ok(Target { object, tree: known.tree, identity })
     }
@@ -282,18 +303,64 @@ impl Cx<'_> {
         }
     }
 
+    /// Whether an open object still is what its handle stands for.
+    fn is_valid(&self, object: &Object, tree: &Tree) -> bool {
+        let Some(layers) = tree.layers.as_ref().filter(|_| object.region.id != 0) else {
+            return Arc::ptr_eq(&object.region, &tree.base);
+        };
+        match (object.synthetic, layers.of_region(object.region.id)) {
+            (Some(id), _) => layers.of_id(id).is_some() && Arc::ptr_eq(&object.region, &layers.stand_ins),
+            (None, Some(layer)) if object.region.root_stat.is_dir() => {
+                layer.opened().is_some_and(|r| Arc::ptr_eq(&r, &object.region))
+            }
+            // A single file may have been replaced at its source.
+            (None, Some(layer)) => {
+                self.region_of(tree, layers, layer).is_ok_and(|r| Arc::ptr_eq(&r, &object.region))
+            }
+            (None, None) => false,
+        }
+    }
+
     fn open_anew(&self, handle: &FileHandle, tree: &Tree) -> Result<Arc<Object>, Status> {
         let opened = handle.open(&self.engine.key).ok_or(Status::BadHandle)?;
-        let region = tree.region(opened.region).ok_or(Status::Stale)?;
         cred::as_server()?;
-        let found = region.open_object(&self.engine.key, &opened);
+        let found = self.open_opened(handle, &opened, tree);
         if found.as_ref().err() == Some(&Status::Stale) {
             self.event(Event::Stale { export: opened.export });
         }
-        let (fd, path) = found?;
-        let object = Arc::new(Object::new(*handle, region.clone(), path, None, fd));
-        self.engine.objects.insert(object.clone());
+        Ok(self.adopt(found?))
+    }
+
+    fn open_opened(&self, handle: &FileHandle, opened: &Opened<'_>, tree: &Tree) -> Result<Object, Status> {
+        if opened.kind == Kind::Synthetic {
+            let id = opened.object.try_into().map(u64::from_be_bytes).map_err(|_| Status::BadHandle)?;
+            let layers = tree.layers.as_ref().ok_or(Status::Stale)?;
+            return place::open_synthetic(*handle, layers, layers.of_id(id).ok_or(Status::Stale)?);
+        }
+        let region = match (opened.region, &tree.layers) {
+            (0, _) => tree.base.clone(),
+            (id, Some(layers)) => {
+                let layer = layers.of_region(id).ok_or(Status::Stale)?;
+                self.region_of(tree, layers, layer).map_err(|_| Status::Stale)?
+            }
+            (_, None) => return Err(Status::Stale),
+        };
+        let (fd, path) = region.open_object(&self.engine.key, opened)?;
+        let object = Object::new(*handle, region, path, None, fd);
+        // The region of a single file is that file; its predecessor is gone even if it still exists.
+        let region = &object.region;
+        if !region.root_stat.is_dir() && !region.is_root(&object.stat()?) {
+            return Err(Status::Stale);
+        }
         Ok(object)
+    }
+
+    /// The region of an overlay entry, made if it is to be made on first use.
+    pub fn region_of(&self, tree: &Tree, layers: &Layers, layer: &Layer) -> Result<Arc<Region>, Errno> {
+        cred::as_server().map_err(|_| Errno::PERM)?;
+        let export = tree.base.export;
+        let make = |path: &std::path::Path| self.engine.exports.materialise(export, path);
+        layers.region(&self.engine.shop.mounts, export, layer, make)
     }
 
     /// The export of that id as this client may use it, from the session's memory if nothing changed.
@@ -367,7 +434,8 @@ impl Target {
 
     /// Attributes of the object now.
     pub fn attributes(&self) -> Result<nfs3::Attributes, Status> {
-        Ok(self.tree.attributes(&self.object, self.object.stat()?))
+        let object = &self.object;
+        Ok(self.tree.shown(&object.region, object.synthetic, object.stat()?))
     }
 
     /// The object as seen by the same caller in the same export.
@@ -382,8 +450,4 @@ impl Target {
             crate::export::Access::ReadWrite => Ok(()),
         }
     }
-}
-
-fn still_of(object: &Object, tree: &Tree) -> bool {
-    tree.region(object.region.id).is_some_and(|r| Arc::ptr_eq(r, &object.region))
 }

@@ -6,18 +6,17 @@
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
-use std::path::{Component, Path};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Component;
+use std::sync::{Mutex, PoisonError};
 
-use crate::cred;
+use crate::cred::Identity;
 use crate::engine::{Cx, Decoded};
 use crate::export::{Mounted, Refusal};
 use crate::handle::FileHandle;
 use crate::nfs3::Status;
-use crate::objects::Object;
 use crate::observe::{Event, client_ip};
+use crate::place;
 use crate::rpc::Refused;
-use crate::sys;
 use crate::xdr::{Reader, Writer};
 
 /// Program number of MOUNT.
@@ -136,16 +135,11 @@ fn directory(cx: &Cx<'_>, mounted: &Mounted) -> Result<FileHandle, Status> {
         return Err(Status::Inval);
     }
     let tree = cx.admit(mounted.export.clone())?;
-    cred::as_server()?;
-    let fd = tree.base.open_relative(&mounted.subdir)?;
-    let stat = sys::stat(sys::fd(&fd), c"")?;
-    if !stat.is_dir() {
-        return Err(Status::NotDir);
+    let directory = place::walk(cx, tree, Identity::root(), &mounted.subdir)?;
+    match directory.object.stat()?.is_dir() {
+        true => Ok(directory.object.handle),
+        false => Err(Status::NotDir),
     }
-    let path: Option<&Path> = tree.base.uses_paths().then_some(&mounted.subdir);
-    let handle = tree.base.handle(&cx.engine.key, sys::fd(&fd), c"", path, &stat)?;
-    let object = Object::new(handle, Arc::clone(&tree.base), path.map(Into::into), None, fd);
-    Ok(cx.adopt(object).handle)
 }
 
 fn dump(cx: &Cx<'_>, out: &mut Writer) -> Decoded {

@@ -42,6 +42,15 @@ pub enum Event {
         /// The export the handle names.
         export: ExportId,
     },
+    /// An overlay entry cannot be shown; the export's own file, if any, is shown instead.
+    OverlayProblem {
+        /// The export.
+        export: ExportId,
+        /// The entry's path in the export.
+        path: String,
+        /// Why, in words.
+        reason: String,
+    },
     /// A handle that was not made by this server, or was damaged.
     ForgedHandle,
     /// A call with credentials that the export does not accept.

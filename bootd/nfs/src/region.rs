@@ -1,9 +1,8 @@
 //! A region: one real directory tree (or single file), and file handles into it.
 //!
-//! Every export has region 0, its own tree; overlay substitutes are further regions. A region works on a
-//! private clone of the mount its root lies on where the kernel allows that (CAP_SYS_ADMIN): nothing
-//! mounted below shows, read-only regions are read-only to the kernel too, device nodes cannot be opened
-//! and access times do not change. Elsewhere it works on the plain directory and refuses to cross mounts.
+//! Every export has region 0, its own tree; overlay substitutes are further regions, and there may be many
+//! thousands of them, so a region on a file system with kernel handles holds no descriptor of its own: its
+//! root is a handle like any other, opened through the shared mount (see [`crate::mounts`]).
 //!
 //! File handles are the kernel's where the file system has them. Where it has none (overlayfs, some FUSE)
 //! they are paths, see [`crate::pathname`], with that module's limits.
@@ -11,20 +10,22 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::export::{Access, ExportId};
 use crate::handle::{FileHandle, HandleKey, Kind, OBJECT_BYTES_MAX, Opened};
+use crate::mounts::{Mount, Mounts, clone_or_plain};
 use crate::nfs3::Status;
 use crate::pathname::PathNames;
-use crate::sys::{self, Stat};
+use crate::sys::{self, KernelHandle, Stat};
 
 /// Most levels `..` is followed upwards to prove that a directory lies in its region.
 const DEPTH_MAX: usize = 1024;
 
-/// One real tree that is being served.
+/// One real tree (or single file) that is being served.
 #[derive(Debug)]
 pub struct Region {
     /// The export it belongs to.
@@ -33,43 +34,66 @@ pub struct Region {
     pub id: u32,
     /// Whether it may be changed.
     pub access: Access,
+    /// The real path it was opened by.
+    pub path: PathBuf,
     /// What the root was when the region was opened.
     pub root_stat: Stat,
-    root: OwnedFd,
-    mount: OwnedFd,
-    /// Present if the file system has no handles of its own.
-    names: Option<PathNames>,
+    mount: Arc<Mount>,
+    root: Root,
+}
+
+/// How the root is reached again.
+#[derive(Debug)]
+enum Root {
+    Handle(KernelHandle),
+    /// The file system has no handles of its own.
+    Open(OwnedFd, PathNames),
 }
 
 impl Region {
     /// Opens the tree at `path`.
-    pub fn open(export: ExportId, id: u32, path: &Path, access: Access) -> Result<Self, Errno> {
-        let root = match sys::clone_mount(path, access == Access::ReadOnly) {
-            Ok(clone) => clone,
-            Err(Errno::PERM | Errno::NOSYS | Errno::INVAL | Errno::ACCESS) => sys::open_path(path)?,
-            Err(other) => return Err(other),
+    pub fn open(
+        mounts: &Mounts,
+        export: ExportId,
+        id: u32,
+        path: &Path,
+        access: Access,
+    ) -> Result<Self, Errno> {
+        let fd = sys::open_path(path)?;
+        let stat = sys::stat(fd.as_fd(), c"")?;
+        let mount = mounts.of(path, &stat, access)?;
+        let (root, root_stat) = match working_handle(fd.as_fd(), &mount) {
+            Some(handle) => (Root::Handle(handle), Stat { mount: mount.id, ..stat }),
+            None => {
+                let fd = clone_or_plain(path, access)?;
+                let stat = sys::stat(fd.as_fd(), c"")?;
+                (Root::Open(fd, PathNames::default()), stat)
+            }
         };
-        let root_stat = sys::stat(root.as_fd(), c"")?;
-        let mount = match () {
-            () if root_stat.is_dir() => sys::reopen(root.as_fd(), OFlags::RDONLY | OFlags::DIRECTORY)?,
-            () if root_stat.is_file() => sys::reopen(root.as_fd(), OFlags::RDONLY)?,
-            () => root.try_clone().map_err(|_| Errno::MFILE)?,
-        };
-        let names = match kernel_handles_work(root.as_fd(), mount.as_fd()) {
-            true => None,
-            false => Some(PathNames::default()),
-        };
-        Ok(Self { export, id, access, root_stat, root, mount, names })
+        Ok(Self { export, id, access, path: path.to_owned(), root_stat, mount, root })
     }
 
-    /// The root, O_PATH.
-    pub fn root(&self) -> BorrowedFd<'_> {
-        self.root.as_fd()
+    /// Opens the root, O_PATH.
+    pub fn open_root(&self) -> Result<OwnedFd, Errno> {
+        match &self.root {
+            Root::Handle(handle) => {
+                let handle_type = u8::try_from(handle.handle_type).map_err(|_| Errno::STALE)?;
+                sys::open_handle(self.mount.fd(), handle_type, handle.bytes())
+            }
+            Root::Open(fd, _) => fd.try_clone().map_err(|_| Errno::MFILE),
+        }
+    }
+
+    fn names(&self) -> Option<&PathNames> {
+        match &self.root {
+            Root::Handle(_) => None,
+            Root::Open(_, names) => Some(names),
+        }
     }
 
     /// Whether handles are paths, so that objects must remember theirs.
     pub fn uses_paths(&self) -> bool {
-        self.names.is_some()
+        self.names().is_some()
     }
 
     /// Whether this is the region's root.
@@ -87,7 +111,7 @@ impl Region {
         path: Option<&Path>,
         stat: &Stat,
     ) -> Result<FileHandle, Status> {
-        if let Some(names) = &self.names {
+        if let Some(names) = self.names() {
             let object = names.name(key, path.ok_or(Status::ServerFault)?, stat.ino)?;
             return FileHandle::seal(key, self.export, self.id, Kind::Path, &object)
                 .ok_or(Status::NameTooLong);
@@ -104,9 +128,9 @@ impl Region {
         key: &HandleKey,
         handle: &Opened<'_>,
     ) -> Result<(OwnedFd, Option<PathBuf>), Status> {
-        match (handle.kind, &self.names) {
+        match (handle.kind, self.names()) {
             (Kind::Kernel(handle_type), None) => {
-                match sys::open_handle(self.mount.as_fd(), handle_type, handle.object) {
+                match sys::open_handle(self.mount.fd(), handle_type, handle.object) {
                     Ok(fd) => Ok((fd, None)),
                     // What file systems say for inode numbers that are out of range or reused.
                     Err(Errno::NOENT | Errno::INVAL) => Err(Status::Stale),
@@ -114,7 +138,7 @@ impl Region {
                 }
             }
             (Kind::Path, Some(names)) => {
-                let path = names.find(key, self.root(), handle.object)?;
+                let path = names.find(key, self.open_root()?.as_fd(), handle.object)?;
                 let fd = self.open_relative(&path).map_err(|_| Status::Stale)?;
                 if sys::stat(fd.as_fd(), c"")?.ino != PathNames::inode(handle.object) {
                     return Err(Status::Stale);
@@ -129,8 +153,8 @@ impl Region {
     /// Opens a path below the root without following links; empty is the root.
     pub fn open_relative(&self, path: &Path) -> Result<OwnedFd, Errno> {
         match path.as_os_str().is_empty() {
-            true => self.root.try_clone().map_err(|_| Errno::MFILE),
-            false => sys::open_beneath(self.root(), path),
+            true => self.open_root(),
+            false => sys::open_beneath(self.open_root()?.as_fd(), path),
         }
     }
 
@@ -164,20 +188,23 @@ impl Region {
 
     /// Tells path handles that an object has moved. Nothing to do for kernel handles.
     pub fn renamed(&self, key: &HandleKey, from: &Path, to: &Path) {
-        if let Some(names) = &self.names {
+        if let Some(names) = self.names() {
             names.renamed(key, from, to);
         }
     }
 
     /// Free space and inodes.
     pub fn space(&self) -> Result<rustix::fs::StatVfs, Errno> {
-        rustix::fs::fstatvfs(&self.mount)
+        rustix::fs::fstatvfs(self.mount.fd())
     }
 }
 
-/// Not every file system that makes handles opens them again, and opening needs a capability.
-fn kernel_handles_work(root: BorrowedFd<'_>, mount: BorrowedFd<'_>) -> bool {
-    let Ok(handle) = sys::name_to_handle(root, c"") else { return false };
-    let Ok(handle_type) = u8::try_from(handle.handle_type) else { return false };
-    handle.bytes().len() <= OBJECT_BYTES_MAX && sys::open_handle(mount, handle_type, handle.bytes()).is_ok()
+/// The handle of `root`, if it can be opened again: not every file system that makes handles does that,
+/// and opening needs a capability.
+fn working_handle(root: BorrowedFd<'_>, mount: &Mount) -> Option<KernelHandle> {
+    let handle = sys::name_to_handle(root, c"").ok()?;
+    let handle_type = u8::try_from(handle.handle_type).ok()?;
+    let fits = handle.bytes().len() <= OBJECT_BYTES_MAX;
+    let opens = sys::open_handle(mount.fd(), handle_type, handle.bytes()).is_ok();
+    (fits && opens).then_some(handle)
 }

@@ -105,7 +105,7 @@ fn from_statx(x: &libc::statx) -> Stat {
 }
 
 /// A file handle as the kernel gives it.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub struct KernelHandle {
     /// The file system's name for the format of `bytes`.
     pub handle_type: i32,

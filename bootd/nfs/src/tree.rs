@@ -1,43 +1,98 @@
-//! An export made ready: its regions opened, its overlay resolved.
+//! An export made ready: its own tree opened, its overlay laid out.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use crate::export::Export;
+use crate::export::{Access, Export};
+use crate::layers::{Layer, Layers, SYNTHETIC_REGION};
+use crate::mounts::Mounts;
 use crate::nfs3::Attributes;
 use crate::objects::Object;
 use crate::region::Region;
 use crate::sys::Stat;
+
+/// What trees are made with.
+#[derive(Debug)]
+pub struct Workshop {
+    /// Shared mounts.
+    pub mounts: Mounts,
+    /// Directory that holds an empty directory `dir` and an empty file `file`, which stand in for what
+    /// exists in overlays only.
+    pub stand_ins: PathBuf,
+}
 
 /// One export, ready to serve.
 #[derive(Debug)]
 pub struct Tree {
     /// The export's own tree.
     pub base: Arc<Region>,
+    /// What is laid over it.
+    pub layers: Option<Layers>,
 }
 
 impl Tree {
-    /// Opens the export's directory.
-    pub fn open(export: &Export) -> Result<Self, Errno> {
-        let base = Region::open(export.id, 0, &export.root, export.access)?;
-        Ok(Self { base: Arc::new(base) })
+    /// Opens the export's directory and lays its overlay out. What has not changed since `previous` is
+    /// taken over, so that files in use stay open.
+    pub fn open(shop: &Workshop, export: &Export, previous: Option<&Self>) -> Result<Self, Errno> {
+        let kept = previous.filter(|p| p.base_is_current(export)).map(|p| p.base.clone());
+        let open = || Region::open(&shop.mounts, export.id, 0, &export.root, export.access).map(Arc::new);
+        let base = kept.map_or_else(open, Ok)?;
+        let Some(spec) = &export.overlay else { return Ok(Self { base, layers: None }) };
+        let access = Access::ReadOnly;
+        let stand_ins = Region::open(&shop.mounts, export.id, SYNTHETIC_REGION, &shop.stand_ins, access)?;
+        let before = previous.and_then(|p| p.layers.as_ref());
+        let layers = Layers::new(spec, &base, Arc::new(stand_ins), before);
+        Ok(Self { base, layers: Some(layers) })
     }
 
     /// Whether this still is what `export` describes, down to the directory of that name.
     pub fn is_current(&self, export: &Export) -> bool {
-        self.base.access == export.access && same_root(&self.base, &export.root)
+        let laid_out = self.layers.as_ref().map(|l| l.generation);
+        laid_out == export.overlay.as_ref().map(|o| o.generation) && self.base_is_current(export)
     }
 
-    /// The region of a number.
-    pub fn region(&self, id: u32) -> Option<&Arc<Region>> {
-        (id == 0).then_some(&self.base)
+    fn base_is_current(&self, export: &Export) -> bool {
+        self.base.access == export.access
+            && self.base.path == export.root
+            && same_root(&self.base, &export.root)
     }
 
-    /// How `stat`, found at `object`, is shown.
-    pub fn attributes(&self, object: &Object, stat: Stat) -> Attributes {
-        Attributes { stat, fsid: object.region.export.0, fileid: stat.ino }
+    /// The layer a directory stands for, if it is on the way to overlay entries.
+    pub fn layer_of(&self, object: &Object, stat: &Stat) -> Option<(&Layers, &Layer)> {
+        let layers = self.layers.as_ref()?;
+        let layer = match object.synthetic {
+            Some(id) => layers.of_id(id),
+            None => layers.of_directory(object.region.id, stat),
+        }?;
+        Some((layers, layer))
+    }
+
+    /// How `stat`, found in `region`, is shown. `synthetic` is the layer's id for what exists in the overlay
+    /// only.
+    pub fn shown(&self, region: &Region, synthetic: Option<u64>, mut stat: Stat) -> Attributes {
+        let fileid = synthetic.unwrap_or_else(|| self.file_id(region, &stat));
+        if let Some(layers) = &self.layers {
+            // Clients ask again for a directory's names when its times change.
+            let touched = synthetic.is_some() || layers.of_directory(region.id, &stat).is_some();
+            if touched && stat.is_dir() {
+                stat.mtime = stat.mtime.max(layers.changed);
+                stat.ctime = stat.ctime.max(layers.changed);
+            }
+        }
+        Attributes { stat, fsid: region.export.0, fileid }
+    }
+
+    /// One file id space for all regions of the export: the export's own tree keeps its inode numbers.
+    fn file_id(&self, region: &Region, stat: &Stat) -> u64 {
+        if region.id == 0 {
+            return stat.ino;
+        }
+        let root = self.layers.as_ref().filter(|_| region.is_root(stat));
+        let root = root.and_then(|l| l.of_region(region.id));
+        let mixed = || (u64::from(region.id) << 32 ^ stat.ino).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1 << 63;
+        root.map_or_else(mixed, |layer| layer.id)
     }
 }
 

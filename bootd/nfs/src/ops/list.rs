@@ -2,10 +2,14 @@
 //!
 //! Cookies are the file system's own directory offsets, which ext4, xfs and btrfs keep stable over changes
 //! and restarts; so the cookie verifier is always zero and a listing can be continued at any time. The
-//! directory is opened anew for each call: listings of several clients do not disturb one another.
+//! directory is opened anew for each call: listings of several clients do not disturb one another. Names
+//! that exist in an overlay only come after the real ones, with cookies that have the highest bit set and
+//! follow from the name's path, so they are as stable.
 
+use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{OFlags, RawDir, SeekFrom};
 use rustix::io::Errno;
@@ -14,7 +18,9 @@ use super::answer;
 use crate::cred;
 use crate::engine::{Cx, Decoded, Target};
 use crate::handle::FileHandle;
+use crate::layers::{Layer, Layers};
 use crate::nfs3::{Attributes, Status, read_handle, write_post_op};
+use crate::place::{is_unmade, laid};
 use crate::sys;
 use crate::xdr::{Reader, Writer};
 
@@ -24,6 +30,12 @@ const BATCH_BYTES: usize = 32 << 10;
 const FRAME_BYTES: usize = 4 + 88 + 8 + 4 + 4;
 /// Bytes of an entry besides its name: presence, file id, name length, cookie.
 const ENTRY_BYTES: usize = 4 + 8 + 4 + 8;
+
+/// Marks cookies of names that exist in the overlay only; real offsets are positive.
+const LAID_COOKIE: u64 = 1 << 63;
+
+/// Handle and attributes of an entry.
+type Known = (FileHandle, Attributes);
 
 /// How much of a directory is wanted.
 struct Wanted {
@@ -62,8 +74,10 @@ fn list(cx: &Cx<'_>, handle: &FileHandle, wanted: &Wanted, out: &mut Writer) {
         out.u32(0);
         write_post_op(out, attributes.as_ref());
         out.u64(0);
-        let mut listing = Listing { cx, dir: &dir, wanted, out, start, names_bytes: 0, entries: 0 };
-        listing.entries_of(fd)
+        let stat = dir.object.stat()?;
+        let layer = dir.tree.layer_of(&dir.object, &stat);
+        let mut listing = Listing { cx, dir: &dir, layer, wanted, out, start, names_bytes: 0, entries: 0 };
+        Ok(listing.real_entries(fd)? && listing.laid_entries()?)
     });
     match listed {
         Ok(at_end) => {
@@ -93,6 +107,7 @@ fn open(dir: &Target) -> Result<OwnedFd, Status> {
 struct Listing<'a> {
     cx: &'a Cx<'a>,
     dir: &'a Target,
+    layer: Option<(&'a Layers, &'a Layer)>,
     wanted: &'a Wanted,
     out: &'a mut Writer,
     start: usize,
@@ -100,14 +115,14 @@ struct Listing<'a> {
     entries: usize,
 }
 
-impl Listing<'_> {
+impl<'a> Listing<'a> {
     /// Adds entries from the cookie on until the answer is full (`false`) or the directory ends (`true`).
-    fn entries_of(&mut self, fd: OwnedFd) -> Result<bool, Status> {
+    fn real_entries(&mut self, fd: OwnedFd) -> Result<bool, Status> {
+        if self.wanted.cookie & LAID_COOKIE != 0 {
+            return Ok(true);
+        }
         if self.wanted.cookie != 0 {
-            let seek = SeekFrom::Start(
-                i64::try_from(self.wanted.cookie).map_err(|_| Status::BadCookie)?.unsigned_abs(),
-            );
-            rustix::fs::seek(&fd, seek).map_err(|_| Status::BadCookie)?;
+            rustix::fs::seek(&fd, SeekFrom::Start(self.wanted.cookie)).map_err(|_| Status::BadCookie)?;
         }
         let mut batch = vec![MaybeUninit::<u8>::uninit(); BATCH_BYTES];
         let mut kernel = RawDir::new(fd.as_fd(), &mut batch);
@@ -116,15 +131,73 @@ impl Listing<'_> {
                 Errno::INVAL | Errno::NOENT => Status::BadCookie,
                 other => other.into(),
             })?;
-            if !self.add(entry.ino(), entry.file_name(), entry.next_entry_cookie()) {
-                return if self.entries == 0 { Err(Status::TooSmall) } else { Ok(false) };
+            let (name, cookie) = (entry.file_name(), entry.next_entry_cookie());
+            let added = match self.laid_child(name) {
+                Some(layer) => self.add_laid(layer, name, cookie),
+                None => self.add_real(entry.ino(), name, cookie),
+            };
+            if !added {
+                return self.full();
             }
         }
         Ok(true)
     }
 
+    fn full(&self) -> Result<bool, Status> {
+        if self.entries == 0 { Err(Status::TooSmall) } else { Ok(false) }
+    }
+
+    fn laid_child(&self, name: &CStr) -> Option<&'a Layer> {
+        let (layers, parent) = self.layer?;
+        layers.child(parent, name.to_bytes())
+    }
+
+    /// Adds the names that the real directory does not have.
+    fn laid_entries(&mut self) -> Result<bool, Status> {
+        let Some((layers, parent)) = self.layer else { return Ok(true) };
+        let cookie = |layer: &Layer| layer.id >> 1 | LAID_COOKIE;
+        let mut extra: Vec<(u64, CString, &Layer)> = layers
+            .children(parent)
+            .filter(|(_, layer)| cookie(layer) > self.wanted.cookie)
+            .filter_map(|(name, layer)| Some((cookie(layer), CString::new(name.as_bytes()).ok()?, layer)))
+            .filter(|(_, name, _)| sys::stat(self.dir.object.fd(), name).is_err())
+            .collect();
+        extra.sort_by_key(|(cookie, ..)| *cookie);
+        for (cookie, name, layer) in extra {
+            if !self.add_laid(layer, &name, cookie) {
+                return self.full();
+            }
+        }
+        Ok(true)
+    }
+
+    /// Adds a name of the overlay. What is made on first use is not made for a listing.
+    fn add_laid(&mut self, layer: &Layer, name: &CStr, cookie: u64) -> bool {
+        if is_unmade(layer) {
+            return self.add(layer.id, name, cookie, None);
+        }
+        let Some((layers, _)) = self.layer else { return true };
+        let child = laid(self.cx, self.dir, layers, layer, name);
+        let known = child.and_then(|child| Ok((child.object.handle, child.attributes()?)));
+        if cred::as_server().is_err() {
+            return false;
+        }
+        match known {
+            Ok((handle, attributes)) => self.add(attributes.fileid, name, cookie, Some((handle, attributes))),
+            // Its source is missing and the tree has nothing there either.
+            Err(Status::NoEnt) => true,
+            Err(_) => self.add(layer.id, name, cookie, None),
+        }
+    }
+
+    fn add_real(&mut self, fileid: u64, name: &CStr, cookie: u64) -> bool {
+        let known = if self.wanted.plus { self.details(name) } else { None };
+        let fileid = known.as_ref().map_or(fileid, |(_, attributes)| attributes.fileid);
+        self.add(fileid, name, cookie, known)
+    }
+
     /// Adds one entry; `false` if it does not fit any more.
-    fn add(&mut self, fileid: u64, name: &std::ffi::CStr, cookie: u64) -> bool {
+    fn add(&mut self, fileid: u64, name: &CStr, cookie: u64, known: Option<Known>) -> bool {
         let before = self.out.len();
         let bytes = name.to_bytes();
         self.names_bytes += ENTRY_BYTES + bytes.len().next_multiple_of(4);
@@ -133,7 +206,6 @@ impl Listing<'_> {
         self.out.opaque(bytes);
         self.out.u64(cookie);
         if self.wanted.plus {
-            let known = self.details(name);
             write_post_op(self.out, known.as_ref().map(|(_, attributes)| attributes));
             self.out.bool(known.is_some());
             known.iter().for_each(|(handle, _)| self.out.opaque(handle.as_bytes()));
@@ -151,7 +223,7 @@ impl Listing<'_> {
 
     /// Handle and attributes of an entry. Clients look for themselves where there are none: for `.` and
     /// `..`, for mount points, and for what has just been removed.
-    fn details(&self, name: &std::ffi::CStr) -> Option<(FileHandle, Attributes)> {
+    fn details(&self, name: &CStr) -> Option<Known> {
         if matches!(name.to_bytes(), b"." | b"..") {
             return None;
         }
@@ -163,6 +235,6 @@ impl Listing<'_> {
         let path = object.path_of(name);
         let handle =
             object.region.handle(&self.cx.engine.key, object.fd(), name, path.as_deref(), &stat).ok()?;
-        Some((handle, self.dir.tree.attributes(object, stat)))
+        Some((handle, self.dir.tree.shown(&object.region, None, stat)))
     }
 }

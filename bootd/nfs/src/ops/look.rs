@@ -1,15 +1,9 @@
 //! GETATTR, LOOKUP, ACCESS, READLINK: looking without touching.
 
-use std::ffi::{CStr, CString};
-use std::os::fd::AsFd;
-use std::sync::Arc;
-
 use super::{answer, read_name};
-use crate::cred;
 use crate::engine::{Cx, Decoded, Target};
-use crate::handle::FileHandle;
 use crate::nfs3::{SYMLINK_BYTES_MAX, Status, read_handle, write_post_op};
-use crate::objects::Object;
+use crate::place::find;
 use crate::sys::{self, Stat};
 use crate::xdr::{Reader, Writer};
 
@@ -40,60 +34,6 @@ pub(super) fn lookup(cx: &Cx<'_>, args: &mut Reader<'_>, out: &mut Writer) -> De
         |out| write_post_op(out, dir_attributes.as_ref()),
     );
     Ok(())
-}
-
-/// The child `name` of `dir`, as the caller may see it.
-pub(super) fn find(cx: &Cx<'_>, dir: &Target, name: &CStr) -> Result<Target, Status> {
-    let dir_stat = dir.object.stat()?;
-    if !dir_stat.is_dir() {
-        return Err(Status::NotDir);
-    }
-    match name.to_bytes() {
-        b"." => Ok(dir.clone()),
-        b".." => parent(cx, dir, &dir_stat),
-        _ => child(cx, dir, name),
-    }
-}
-
-fn child(cx: &Cx<'_>, dir: &Target, name: &CStr) -> Result<Target, Status> {
-    dir.act()?;
-    let fd = sys::open_beneath(dir.object.fd(), name).map_err(|errno| match errno {
-        // A mount point: what is behind it belongs to no export.
-        rustix::io::Errno::XDEV => Status::Access,
-        other => other.into(),
-    })?;
-    let stat = sys::stat(fd.as_fd(), c"")?;
-    let path = dir.object.path_of(name);
-    let region = &dir.object.region;
-    let handle = region.handle(&cx.engine.key, fd.as_fd(), c"", path.as_deref(), &stat)?;
-    if let Some(known) = cx.engine.objects.get(&handle)
-        && Arc::ptr_eq(&known.region, region)
-    {
-        return Ok(dir.sibling(known));
-    }
-    Ok(dir.sibling(cx.adopt(Object::new(handle, region.clone(), path, None, fd))))
-}
-
-fn parent(cx: &Cx<'_>, dir: &Target, dir_stat: &Stat) -> Result<Target, Status> {
-    let region = &dir.object.region;
-    if region.is_root(dir_stat) {
-        return Ok(dir.clone());
-    }
-    dir.act()?;
-    sys::access(dir.object.fd(), libc::X_OK)?;
-    cred::as_server()?;
-    let fd = region.parent(dir.object.fd(), dir_stat)?;
-    let stat = sys::stat(fd.as_fd(), c"")?;
-    let path = dir.object.path.as_ref().map(|p| p.parent().map(Into::into).unwrap_or_default());
-    let handle = region.handle(&cx.engine.key, fd.as_fd(), c"", path.as_deref(), &stat)?;
-    Ok(dir.sibling(cx.adopt(Object::new(handle, region.clone(), path, None, fd))))
-}
-
-/// The handle `name` has below `dir` now, to forget it once the name is gone.
-pub(super) fn handle_of(cx: &Cx<'_>, dir: &Target, name: &CString) -> Option<FileHandle> {
-    let stat = sys::stat(dir.object.fd(), name).ok()?;
-    let path = dir.object.path_of(name);
-    dir.object.region.handle(&cx.engine.key, dir.object.fd(), name, path.as_deref(), &stat).ok()
 }
 
 const ACCESS_READ: u32 = 0x01;

@@ -5,13 +5,13 @@ use std::ffi::CString;
 use rustix::fs::{FileType as Type, Mode};
 use rustix::io::Errno;
 
-use super::look::find;
 use super::{Wcc, changing_directory, proper, read_name, set};
 use crate::engine::{Cx, Decoded, Target};
 use crate::handle::FileHandle;
 use crate::nfs3::{
     Attributes, SYMLINK_BYTES_MAX, SetAttributes, SetTime, Status, Time, read_handle, write_post_op,
 };
+use crate::place::{find, is_laid};
 use crate::xdr::{Reader, Writer, XdrError};
 
 /// Mode of objects whose creator did not state one.
@@ -60,8 +60,16 @@ pub(super) fn create(cx: &Cx<'_>, args: &mut Reader<'_>, out: &mut Writer) -> De
         other => return Err(XdrError::BadEnum(other)),
     };
     let name = proper(name, Status::Exist);
+    if let (How::Unchecked(wanted), Ok(name)) = (&how, &name)
+        && let Some(existing) = laid_over(cx, &handle, name)
+    {
+        // A file of the overlay exists, even where its directory cannot be changed.
+        let made = existing.and_then(|file| reuse(&file, wanted));
+        write_made(out, &made, &Wcc::default());
+        return Ok(());
+    }
     let (made, wcc) = changing_directory(cx, &handle, |dir| {
-        let name = name?;
+        let name = free(dir, name?)?;
         match how {
             How::Unchecked(wanted) => create_file(cx, dir, &name, &wanted, truncate_existing),
             How::Guarded(wanted) => create_file(cx, dir, &name, &wanted, |_, _| Err(Status::Exist)),
@@ -91,6 +99,22 @@ fn create_file(
         }
         Err(other) => Err(other.into()),
     }
+}
+
+/// The file of the overlay called `name`, if that is what it is.
+fn laid_over(cx: &Cx<'_>, dir: &FileHandle, name: &CString) -> Option<Result<Target, Status>> {
+    let dir = cx.open(dir).ok()?;
+    is_laid(&dir, name).then(|| find(cx, &dir, name))
+}
+
+fn reuse(file: &Target, wanted: &SetAttributes) -> Made {
+    truncate_existing(file, wanted)?;
+    Ok((file.object.handle, file.attributes()?))
+}
+
+/// `name`, unless the overlay holds it.
+fn free(dir: &Target, name: CString) -> Result<CString, Status> {
+    if is_laid(dir, &name) { Err(Status::Exist) } else { Ok(name) }
 }
 
 /// Unchecked creation of a file that is there: only its size follows.
@@ -129,7 +153,7 @@ pub(super) fn mkdir(cx: &Cx<'_>, args: &mut Reader<'_>, out: &mut Writer) -> Dec
     let wanted = SetAttributes { size: None, ..SetAttributes::read(args)? };
     let name = proper(name, Status::Exist);
     let (made, wcc) = changing_directory(cx, &handle, |dir| {
-        let name = name?;
+        let name = free(dir, name?)?;
         rustix::fs::mkdirat(dir.object.fd(), &name, mode_of(&wanted, DEFAULT_DIR_MODE))?;
         // A directory below a set-group-id one is one itself, unless told otherwise.
         let inherited = find(cx, dir, &name)?.object.stat()?.mode & libc::S_ISGID;
@@ -145,7 +169,7 @@ pub(super) fn symlink(cx: &Cx<'_>, args: &mut Reader<'_>, out: &mut Writer) -> D
     let text = CString::new(args.opaque(SYMLINK_BYTES_MAX)?).map_err(|_| Status::Inval);
     let name = proper(name, Status::Exist);
     let (made, wcc) = changing_directory(cx, &handle, |dir| {
-        let name = name?;
+        let name = free(dir, name?)?;
         rustix::fs::symlinkat(text?, dir.object.fd(), &name)?;
         complete(cx, dir, &name, &wanted)
     });
@@ -166,7 +190,7 @@ pub(super) fn mknod(cx: &Cx<'_>, args: &mut Reader<'_>, out: &mut Writer) -> Dec
     let wanted = SetAttributes { size: None, ..wanted };
     let name = proper(name, Status::Exist);
     let (made, wcc) = changing_directory(cx, &handle, |dir| {
-        let name = name?;
+        let name = free(dir, name?)?;
         let mode = mode_of(&wanted, DEFAULT_FILE_MODE);
         rustix::fs::mknodat(dir.object.fd(), &name, kind?, mode, device)?;
         complete(cx, dir, &name, &wanted)

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use rustix::fs::{AtFlags, CWD};
 
-use super::look::handle_of;
 use super::{Wcc, answer, changing_directory, proper, read_name};
 use crate::engine::{Cx, Decoded, Target};
 use crate::nfs3::{Status, read_handle, write_post_op};
+use crate::place::{handle_of, is_laid};
 use crate::sys;
 use crate::xdr::{Reader, Writer};
 
@@ -23,7 +23,7 @@ pub(super) fn rmdir(cx: &Cx<'_>, args: &mut Reader<'_>, out: &mut Writer) -> Dec
 fn unlink(cx: &Cx<'_>, args: &mut Reader<'_>, out: &mut Writer, flags: AtFlags, dots: Status) -> Decoded {
     let (handle, name) = (read_handle(args)?, read_name(args)?);
     let (result, wcc) = changing_directory(cx, &handle, |dir| {
-        let name = proper(name, dots)?;
+        let name = not_laid(dir, proper(name, dots)?, Status::Access)?;
         let gone = handle_of(cx, dir, &name);
         rustix::fs::unlinkat(dir.object.fd(), &name, flags)?;
         // An open descriptor would keep the space of a removed file.
@@ -65,6 +65,8 @@ fn move_name(cx: &Cx<'_>, (from, from_name): Place<'_>, (to, to_name): Place<'_>
     if !Arc::ptr_eq(&from.object.region, &to.object.region) {
         return Err(Status::Xdev);
     }
+    let from_name = not_laid(from, from_name, Status::Access)?;
+    let to_name = not_laid(to, to_name, Status::Access)?;
     from.act()?;
     let replaced = handle_of(cx, to, &to_name);
     rustix::fs::renameat(from.object.fd(), &from_name, to.object.fd(), &to_name)?;
@@ -83,7 +85,7 @@ pub(super) fn link(cx: &Cx<'_>, args: &mut Reader<'_>, out: &mut Writer) -> Deco
     let name = proper(name, Status::Exist);
     let file = cx.open(&handle);
     let (result, wcc) = changing_directory(cx, &dir_handle, |dir| {
-        let (file, name) = (file.as_ref().map_err(|s| *s)?, name?);
+        let (file, name) = (file.as_ref().map_err(|s| *s)?, not_laid(dir, name?, Status::Exist)?);
         if !Arc::ptr_eq(&file.object.region, &dir.object.region) {
             return Err(Status::Xdev);
         }
@@ -98,6 +100,11 @@ pub(super) fn link(cx: &Cx<'_>, args: &mut Reader<'_>, out: &mut Writer) -> Deco
     write_post_op(out, attributes.as_ref());
     wcc.write(out);
     Ok(())
+}
+
+/// `name`, unless the overlay holds it.
+fn not_laid(dir: &Target, name: CString, otherwise: Status) -> Result<CString, Status> {
+    if is_laid(dir, &name) { Err(otherwise) } else { Ok(name) }
 }
 
 fn link_open_file(file: &Target, dir: &Target, name: &CString) -> Result<(), Status> {

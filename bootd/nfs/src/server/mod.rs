@@ -35,6 +35,8 @@ pub use worker::{CONNECTIONS_MAX, CONNECTIONS_PER_CLIENT_MAX};
 
 /// File of the handle key within the state directory.
 const KEY_FILE: &str = "nfs-handle.key";
+/// Directory of the stand-ins within the state directory.
+const STAND_INS_DIR: &str = "nfs-stand-ins";
 /// Time between two looks of the monitor.
 const TICK_MS: u64 = 50;
 /// Ticks between two closings of unused files: a file nobody asks for is closed after 10 to 20 s.
@@ -112,6 +114,14 @@ pub enum ServeError {
         /// What the system said.
         source: io::Error,
     },
+    /// The stand-ins of overlays could not be made.
+    #[error("cannot create {path}: {source}")]
+    StandIns {
+        /// Their directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Threads or the poll set could not be made.
     #[error("cannot start NFS workers: {0}")]
     Start(#[source] io::Error),
@@ -159,6 +169,7 @@ impl Server {
             key: load_key(&config.state_dir)?,
             verifier: start_verifier(),
             open_objects_max: config.open_objects_max.min(affordable),
+            stand_ins: make_stand_ins(&config.state_dir)?,
         });
         let shared = Arc::new(Shared::new(engine, endpoints, ports).map_err(ServeError::Start)?);
         let bell = Arc::new((Mutex::new(false), Condvar::new()));
@@ -307,6 +318,20 @@ fn bind_udp(what: &'static str, address: SocketAddr) -> Result<UdpSocket, ServeE
 fn start_verifier() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The empty directory and the empty file that stand in for what exists in overlays only.
+fn make_stand_ins(state_dir: &Path) -> Result<PathBuf, ServeError> {
+    let path = state_dir.join(STAND_INS_DIR);
+    let make = || -> io::Result<()> {
+        std::fs::create_dir_all(path.join("dir"))?;
+        std::fs::OpenOptions::new().create(true).append(true).mode(0o644).open(path.join("file"))?;
+        Ok(())
+    };
+    match make() {
+        Ok(()) => Ok(path),
+        Err(source) => Err(ServeError::StandIns { path, source }),
+    }
 }
 
 /// Reads the handle key of the data directory, or makes it at the first start.

@@ -1,0 +1,95 @@
+//! Private mounts: one for each file system and kind of access, shared by all regions on it.
+//!
+//! A private mount is a detached clone of the mount a tree lies on (`open_tree`): nothing mounted below
+//! shows in it, the read-only one is read-only to the kernel, device nodes cannot be opened through it and
+//! access times stay. It costs one descriptor however many nodes have areas on the file system. Without
+//! CAP_SYS_ADMIN the plain mount serves instead.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+use crate::export::Access;
+use crate::sys::{self, Stat};
+
+/// A descriptor through which handles of one file system are opened.
+#[derive(Debug)]
+pub struct Mount {
+    fd: OwnedFd,
+    /// Id of the mount that objects opened through it show.
+    pub id: u64,
+}
+
+impl Mount {
+    /// The descriptor.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// The mounts in use.
+#[derive(Debug, Default)]
+pub struct Mounts {
+    known: Mutex<HashMap<(u64, Access), Weak<Mount>>>,
+}
+
+impl Mounts {
+    /// The mount for the file system of `path`, whose attributes are `stat`.
+    pub fn of(&self, path: &Path, stat: &Stat, access: Access) -> Result<Arc<Mount>, Errno> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mount) = known.get(&(stat.dev, access)).and_then(Weak::upgrade) {
+            return Ok(mount);
+        }
+        let mount = Arc::new(open(path, stat, access)?);
+        known.retain(|_, mount| mount.strong_count() > 0);
+        known.insert((stat.dev, access), Arc::downgrade(&mount));
+        Ok(mount)
+    }
+}
+
+fn open(path: &Path, stat: &Stat, access: Access) -> Result<Mount, Errno> {
+    let top = mount_point(stat.mount);
+    let fd = top.and_then(|top| private(&top, stat, access).ok());
+    let fd = match fd {
+        Some(fd) => fd,
+        None => private(path, stat, access)?,
+    };
+    let id = sys::stat(fd.as_fd(), c"")?.mount;
+    Ok(Mount { fd, id })
+}
+
+/// Opens `path` through a clone of its mount; the descriptor must be a real one, not O_PATH.
+fn private(path: &Path, stat: &Stat, access: Access) -> Result<OwnedFd, Errno> {
+    let root = clone_or_plain(path, access)?;
+    let found = sys::stat(root.as_fd(), c"")?;
+    // Another file system may be mounted over the place.
+    if found.dev != stat.dev {
+        return Err(Errno::XDEV);
+    }
+    match found.is_dir() {
+        true => sys::reopen(root.as_fd(), OFlags::RDONLY | OFlags::DIRECTORY),
+        false if found.is_file() => sys::reopen(root.as_fd(), OFlags::RDONLY),
+        false => Err(Errno::NOTDIR),
+    }
+}
+
+/// A private clone of the tree at `path`, O_PATH, or the tree itself where that is not allowed.
+pub fn clone_or_plain(path: &Path, access: Access) -> Result<OwnedFd, Errno> {
+    match sys::clone_mount(path, access == Access::ReadOnly) {
+        Err(Errno::PERM | Errno::NOSYS | Errno::INVAL | Errno::ACCESS) => sys::open_path(path),
+        other => other,
+    }
+}
+
+/// Where a mount of this process is, by its id.
+fn mount_point(id: u64) -> Option<PathBuf> {
+    let table = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let id = id.to_string();
+    let line = table.lines().find(|line| line.split(' ').next() == Some(&id))?;
+    // Blanks and the like are written as octal; such mounts are opened by the tree's own path.
+    line.split(' ').nth(4).filter(|point| !point.contains('\\')).map(PathBuf::from)
+}
