@@ -68,6 +68,7 @@
 //! executed. Every cache, queue and list has a named limit.
 
 #![forbid(unsafe_code)]
+mod cfgloc;
 mod change;
 mod chunk;
 mod defaults;
@@ -87,11 +88,12 @@ mod store;
 mod table;
 pub mod template;
 
+pub use cfgloc::{CfglocError, Secret, ServerAddress, StoreAddress};
 pub use change::{CELL_BYTES_MAX, Change, EDITS_MAX, Edit, EditError, RowChange, RowChangeKind};
 pub use defaults::{Installation, LocalNetwork, XCATMASTER};
 pub use groups::{Condition, ConditionError, Conditions, GroupKind};
 pub use log::{LogEntry, UndoError};
-pub use model::{Applied, Model, ModelError, Published, Subscription};
+pub use model::{Applied, FOLLOW_INTERVAL, Follower, Model, ModelError, Published, Subscription, migrate};
 pub use names::{
     ImageName, MacAddr, MacEntry, NAME_BYTES_MAX, NameError, NodeName, TableName, parse_mac_column,
 };
@@ -105,4 +107,4 @@ pub use resolve::{NEXT_RECORD, Resolved, ResolvedRow, Source};
 pub use row::{Row, Text};
 pub use schema::{AsCol, AsTable, Col, Column, Schema, Table, TableId, schema};
 pub use snapshot::{MacOwner, OsImage, Snapshot};
-pub use store::StoreError;
+pub use store::{StoreError, set_up_server};

@@ -8,20 +8,23 @@
 //! commits for all, then all are acknowledged. A disk that takes 10 ms for a sync thus carries thousands
 //! of changes a second, and still nothing is acknowledged that is not durable.
 
+use crate::cfgloc::StoreAddress;
 use crate::change::{Change, Edit, EditError, Effect, RowChange, plan};
 use crate::log::{LogEntry, UndoError, replay, undo_edits};
+use crate::row::Row;
 use crate::schema::schema;
 use crate::snapshot::Snapshot;
 use crate::store::sqlite::Sqlite;
-use crate::store::{Loaded, Store, StoreError};
+use crate::store::{self, Bell, Loaded, Store, StoreError};
 use crate::table::TableData;
 use arc_swap::ArcSwap;
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Changes committed together at most.
@@ -32,6 +35,9 @@ const EVENTS_WAITING_MAX: usize = 4096;
 const CATCH_UP_ENTRIES: usize = 1000;
 /// Log entries a search for a node's changes reads at most.
 const LOG_SEARCH_MAX: usize = 20_000;
+
+/// How often a follower looks for changes when nobody tells.
+pub const FOLLOW_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Why nothing was changed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -51,6 +57,9 @@ pub enum ModelError {
     /// The log is empty.
     #[error("there is no change to undo")]
     NothingToUndo,
+    /// The database that is to be filled has rows.
+    #[error("the database is not empty: table {0} has rows")]
+    NotEmpty(&'static str),
 }
 
 /// A change that is done.
@@ -158,6 +167,11 @@ impl Model {
     /// Opens (or makes) the SQLite database of a data directory and loads it.
     pub fn open(directory: &Path) -> Result<Self, ModelError> {
         Self::with_store(Box::new(Sqlite::open(directory)?), system_clock_ms)
+    }
+
+    /// Opens the database at an address.
+    pub fn open_at(address: &StoreAddress) -> Result<Self, ModelError> {
+        Self::with_store(store::open(address)?, system_clock_ms)
     }
 
     /// A model that is gone with the process; for tests.
@@ -367,6 +381,42 @@ impl Model {
         Ok(self.catch_up(&mut writer, last)?)
     }
 
+    /// Follows what other processes change until the follower is dropped. They are heard of within [`FOLLOW_INTERVAL`], on
+    /// PostgreSQL at once.
+    pub fn follow(self: &Arc<Self>) -> Result<Follower, ModelError> {
+        let (stop, stopped) = sync_channel::<()>(0);
+        let model = Arc::downgrade(self);
+        let work = move || {
+            let mut bell = None;
+            while stopped.try_recv() == Err(TryRecvError::Empty) {
+                let Some(model) = model.upgrade() else { break };
+                bell = model.wait_for_change(bell, &stopped);
+                if let Err(error) = model.poll() {
+                    tracing::warn!(%error, "cannot look for changes of other daemons");
+                }
+            }
+        };
+        let spawned = thread::Builder::new().name("dawn-follow".into()).spawn(work);
+        let thread = spawned
+            .map_err(|e| ModelError::Store(StoreError::Other(format!("cannot start a thread: {e}"))))?;
+        Ok(Follower { stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Waits until the bell rings or the interval is over; without a bell gets one if the database has bells.
+    fn wait_for_change(&self, bell: Option<Box<dyn Bell>>, stopped: &Receiver<()>) -> Option<Box<dyn Bell>> {
+        let mut bell = bell.or_else(|| lock(&self.writer).store.bell().unwrap_or_default());
+        match &mut bell {
+            Some(ringing) => match ringing.wait(FOLLOW_INTERVAL) {
+                Ok(_) => bell,
+                Err(_) => None,
+            },
+            None => {
+                let _ = stopped.recv_timeout(FOLLOW_INTERVAL);
+                None
+            }
+        }
+    }
+
     /// The newest entries of the change log, newest first, at most `limit`: those before `before` (if given) that `wanted`.
     pub fn log(
         &self,
@@ -421,6 +471,45 @@ impl Model {
     }
 }
 
+/// Keeps [`Model::follow`] going; stops it when dropped.
+pub struct Follower {
+    stop: Option<SyncSender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // The thread cannot wait for itself when it holds the model's last reference.
+            if thread.thread().id() != thread::current().id() {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+/// Copies every row of a snapshot into another database, in one change. What is there is replaced if `replace` says so,
+/// otherwise a database that has rows is refused.
+pub fn migrate(from: &Snapshot, to: &Model, who: &str, replace: bool) -> Result<Applied, ModelError> {
+    let head = Change::new(who, "migrate", Vec::new());
+    let copy = |now: &Snapshot| {
+        let mut edits = Vec::new();
+        for table in schema().tables() {
+            if now.row_count(table.id) > 0 {
+                if !replace {
+                    return Err(ModelError::NotEmpty(table.name));
+                }
+                edits.push(Edit::Delete { table: table.id, keys: Vec::new() });
+            }
+            let cells = |row: &Row| table.cols().map(|c| (c, row.cell(c).cloned())).collect();
+            edits.extend(from.rows(table.id).map(|row| Edit::Insert { table: table.id, cells: cells(row) }));
+        }
+        Ok((edits, ()))
+    };
+    to.transact(head, copy).map(|(applied, ())| applied)
+}
+
 /// How the log names an undo; the number of the change follows.
 const UNDO_COMMAND: &str = "undo ";
 
@@ -436,7 +525,6 @@ fn finish(writer: &mut Writer, end: Result<(), StoreError>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::thread;
 
     fn site(key: &str, value: &str) -> Vec<Edit> {
         vec![Edit::set_site(key, value).unwrap()]

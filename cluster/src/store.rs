@@ -8,13 +8,18 @@
 //! change was the last. A writer that has not seen that one catches up from the log before it goes on, so no
 //! two writers ever work from different truths.
 
+use crate::cfgloc::StoreAddress;
 use crate::change::Effect;
 use crate::log::LogEntry;
 use crate::row::{Interner, Row};
 use crate::schema::{Table, schema};
 use std::fmt::Write as _;
+use std::time::Duration;
 
-pub mod sqlite;
+mod mysql;
+mod postgres;
+mod server;
+pub(crate) mod sqlite;
 
 /// Why storage failed. The state is the one before the change, in memory and on disk.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -88,6 +93,50 @@ pub(crate) trait Store: Send {
 
     /// Log entries with `seq < before`, descending, at most `limit`.
     fn changes_before(&mut self, before: u64, limit: usize) -> Result<Vec<LogEntry>, StoreError>;
+
+    /// Something that learns of other writers' changes; `None`: nobody tells, ask [`last_seq`](Store::last_seq).
+    fn bell(&self) -> Result<Option<Box<dyn Bell>>, StoreError> {
+        Ok(None)
+    }
+}
+
+/// Rings when a writer has committed.
+pub(crate) trait Bell: Send {
+    /// Waits; `true` if it rang before the time was over.
+    fn wait(&mut self, time: Duration) -> Result<bool, StoreError>;
+}
+
+/// Opens the database at an address, makes what is missing in it.
+pub(crate) fn open(address: &StoreAddress) -> Result<Box<dyn Store>, StoreError> {
+    match address {
+        StoreAddress::Sqlite(directory) => Ok(Box::new(sqlite::Sqlite::open(directory)?)),
+        StoreAddress::Postgres(server) => postgres::open(server),
+        StoreAddress::Mysql(server) => mysql::open(server),
+    }
+}
+
+/// Makes user and database of `wanted` on a running server, as far as they are missing; an existing user gets the new
+/// password. `admin` is an account (and its database) on the same server that may do that. `from_hosts` says from where a MySQL
+/// user may come (`localhost`, addresses, `%`); PostgreSQL keeps that in `pg_hba.conf`, which this does not touch.
+pub fn set_up_server(
+    admin: &StoreAddress,
+    wanted: &StoreAddress,
+    from_hosts: &[String],
+) -> Result<(), StoreError> {
+    match (admin, wanted) {
+        (StoreAddress::Postgres(admin), StoreAddress::Postgres(wanted)) => postgres::set_up(admin, wanted),
+        (StoreAddress::Mysql(admin), StoreAddress::Mysql(wanted)) => mysql::set_up(admin, wanted, from_hosts),
+        _ => Err(StoreError::Other("both addresses must be of one server, PostgreSQL or MySQL".into())),
+    }
+}
+
+/// A name that can stand in SQL as it is.
+fn plain_name(name: &str) -> Result<&str, StoreError> {
+    let plain =
+        !name.is_empty() && name.len() <= 63 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let bad =
+        || StoreError::Other(format!("{name:?} is not a plain name: letters, digits and _, 63 at most"));
+    plain.then_some(name).ok_or_else(bad)
 }
 
 /// The SQL words that differ between databases.

@@ -1,0 +1,416 @@
+//! A database on a server: what PostgreSQL and MySQL have in common.
+//!
+//! The tables are those of the reference, so an existing database is taken as it is. Ours are `dawn_writer` (one row: the
+//! number of the last change; its row lock puts writers in line), `dawn_change` and `dawn_change_part`.
+//!
+//! A change is written by its net effect: rows that go or change their key are deleted, all others are put by multi-row
+//! upserts, so that a change of ten thousand rows is a few dozen round trips.
+//!
+//! A lost connection fails the change in hand; the next one connects anew. If it broke during a commit, the log tells
+//! afterwards whether the change was made, and it is taken over like another daemon's. Programs that write the tables without
+//! going through the log are noticed only when everything is loaded again.
+
+use super::{Bell, Dialect, Loaded, RowReader, Store, StoreError};
+use crate::cfgloc::ServerAddress;
+use crate::change::Effect;
+use crate::log::{CHANGES_KEPT_MAX, LogEntry, decode, encode};
+use crate::row::Row;
+use crate::schema::{Table, TableId, schema};
+use crate::table::RowId;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// Rows of one statement at most.
+const ROWS_MAX: usize = 500;
+/// Parameters of one statement at most; the protocols count them in 16 bits.
+const PARAMETERS_MAX: usize = 60_000;
+/// Bytes of the parameters of one statement, after which it is closed.
+const STATEMENT_BYTES: usize = 1 << 20;
+
+/// A parameter.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Param<'a> {
+    Text(Option<&'a str>),
+    Int(i64),
+}
+
+/// Rows as the server gives them, numbers as text.
+pub(super) type TextRows = Vec<Vec<Option<String>>>;
+
+/// What differs between the servers beside names and types.
+pub(super) struct ServerDialect {
+    pub(super) engine: &'static str,
+    pub(super) base: Dialect,
+    /// A placeholder for the column that is numbered.
+    pub(super) auto_placeholder: fn(usize) -> String,
+    /// Follows `INSERT … VALUES …`: what makes it an upsert. Gets the table.
+    pub(super) upsert: fn(&Dialect, &Table) -> String,
+    /// Table and column names of the database.
+    pub(super) columns_query: &'static str,
+    /// Keeps others from making tables at the same time, and lets them again.
+    pub(super) ddl_lock: (&'static str, &'static str),
+    /// Starts a read of everything at one moment.
+    pub(super) begin_read: &'static str,
+    /// Makes the tables of ours, in this order.
+    pub(super) own_tables: &'static [&'static str],
+    /// Tells others of a change, inside its transaction.
+    pub(super) notify: Option<&'static str>,
+}
+
+/// A connection.
+pub(super) trait Client: Send + Sized {
+    fn dialect() -> &'static ServerDialect;
+    fn connect(address: &ServerAddress) -> Result<Self, StoreError>;
+    /// Follows `CREATE TABLE …`.
+    fn create_suffix(&mut self) -> Result<&'static str, StoreError>;
+    /// Runs statements without parameters.
+    fn batch(&mut self, sql: &str) -> Result<(), StoreError>;
+    fn run(&mut self, sql: &str, params: &[Param<'_>]) -> Result<u64, StoreError>;
+    fn rows(&mut self, sql: &str, params: &[Param<'_>]) -> Result<TextRows, StoreError>;
+    /// A second connection that listens.
+    fn bell(address: &ServerAddress) -> Result<Option<Box<dyn Bell>>, StoreError>;
+}
+
+/// See the module's text.
+pub(super) struct ServerStore<C> {
+    address: ServerAddress,
+    client: Option<C>,
+    open: bool,
+}
+
+impl<C: Client> ServerStore<C> {
+    /// Connects and makes the tables that are missing.
+    pub(super) fn open(address: &ServerAddress) -> Result<Self, StoreError> {
+        let mut store = Self { address: address.clone(), client: None, open: false };
+        store.create_missing()?;
+        Ok(store)
+    }
+
+    fn client(&mut self) -> Result<&mut C, StoreError> {
+        match &mut self.client {
+            Some(client) => Ok(client),
+            slot => Ok(slot.insert(C::connect(&self.address)?)),
+        }
+    }
+
+    /// Runs with the connection; drops it if it is lost.
+    fn with<T>(&mut self, work: impl FnOnce(&mut C) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let result = self.client().and_then(work);
+        if matches!(result, Err(StoreError::Lost(_))) {
+            self.client = None;
+            self.open = false;
+        }
+        result
+    }
+
+    /// Like `with`, once more on a new connection if an idle one turns out to be dead.
+    fn with_idle<T>(&mut self, work: impl Fn(&mut C) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let had_connection = self.client.is_some();
+        match self.with(&work) {
+            Err(StoreError::Lost(_)) if had_connection && !self.open => self.with(&work),
+            result => result,
+        }
+    }
+
+    fn create_missing(&mut self) -> Result<(), StoreError> {
+        let dialect = C::dialect();
+        self.with(|client| {
+            client.rows(dialect.ddl_lock.0, &[])?;
+            let result = create_all(client, dialect);
+            let _ = client.rows(dialect.ddl_lock.1, &[]);
+            result
+        })
+    }
+
+    fn entries(&mut self, condition: &str, seq: u64, limit: usize) -> Result<Vec<LogEntry>, StoreError> {
+        let mark = (C::dialect().base.placeholder)(1);
+        let sql = format!(
+            "SELECT seq,at_ms,who,command,quiet FROM dawn_change WHERE {} LIMIT {limit}",
+            condition.replace('?', &mark)
+        );
+        let parts = format!("SELECT effects FROM dawn_change_part WHERE seq={mark} ORDER BY part");
+        self.with_idle(|client| {
+            let heads = client.rows(&sql, &[Param::Int(int(seq))])?;
+            let mut entries: Vec<LogEntry> = heads.iter().map(|row| head(row)).collect::<Result<_, _>>()?;
+            for entry in &mut entries {
+                for row in client.rows(&parts, &[Param::Int(int(entry.seq))])? {
+                    let text = row.into_iter().next().flatten().unwrap_or_default();
+                    let rows = decode(&text)
+                        .map_err(|e| StoreError::Damaged(format!("change {}: {e}", entry.seq)))?;
+                    entry.rows.extend(rows);
+                }
+            }
+            Ok(entries)
+        })
+    }
+}
+
+fn int(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn head(row: &[Option<String>]) -> Result<LogEntry, StoreError> {
+    let text = |at: usize| row.get(at).cloned().flatten().unwrap_or_default();
+    let damaged = || StoreError::Damaged(format!("change {:?} cannot be read", row.first()));
+    Ok(LogEntry {
+        seq: text(0).parse().map_err(|_| damaged())?,
+        at_ms: text(1).parse().map_err(|_| damaged())?,
+        who: text(2),
+        command: text(3),
+        quiet: text(4) != "0",
+        rows: Vec::new(),
+    })
+}
+
+fn create_all<C: Client>(client: &mut C, dialect: &ServerDialect) -> Result<(), StoreError> {
+    let mut existing: HashMap<String, HashSet<String>> = HashMap::new();
+    for row in client.rows(dialect.columns_query, &[])? {
+        if let [Some(table), Some(column)] = row.as_slice() {
+            existing.entry(table.clone()).or_default().insert(column.clone());
+        }
+    }
+    let suffix = client.create_suffix()?;
+    for table in schema().tables() {
+        match existing.get(table.name) {
+            None => client.batch(&format!("{}{suffix}", dialect.base.create(table)))?,
+            Some(columns) => {
+                for column in table.columns.iter().filter(|c| !columns.contains(c.name)) {
+                    let (name, column_name) = (dialect.base.name(table.name), dialect.base.name(column.name));
+                    let kind = dialect.base.column_type(table, column.name);
+                    client.batch(&format!("ALTER TABLE {name} ADD COLUMN {column_name} {kind}"))?;
+                }
+            }
+        }
+    }
+    if !existing.contains_key("dawn_change_part") {
+        dialect.own_tables.iter().try_for_each(|sql| client.batch(sql))?;
+    }
+    Ok(())
+}
+
+/// What a list of effects leaves behind: keys to delete, then rows to put, by table.
+#[derive(Default, Debug)]
+struct Net<'a> {
+    gone: Vec<Vec<&'a str>>,
+    put: Vec<&'a Row>,
+}
+
+fn net(effects: &[Effect]) -> BTreeMap<TableId, Net<'_>> {
+    let mut first_last: BTreeMap<(TableId, RowId), (Option<&Row>, Option<&Row>)> = BTreeMap::new();
+    for effect in effects {
+        let ends = first_last.entry((effect.table, effect.row)).or_insert((effect.before.as_ref(), None));
+        ends.1 = effect.after.as_ref();
+    }
+    let mut tables: BTreeMap<TableId, Net<'_>> = BTreeMap::new();
+    for ((table, _), (before, after)) in first_last {
+        let net = tables.entry(table).or_default();
+        let before = before.map(|row| key(table, row));
+        if let Some(old) = before.filter(|old| after.is_none_or(|row| key(table, row) != *old)) {
+            net.gone.push(old);
+        }
+        net.put.extend(after);
+    }
+    tables
+}
+
+fn key(table: TableId, row: &Row) -> Vec<&str> {
+    table.info().keys.iter().map(|k| row.at(*k).map_or("", |t| t)).collect()
+}
+
+/// Cuts items into statements: by number of rows, of parameters, and by bytes.
+fn statements<T>(items: &[T], width: usize, bytes: impl Fn(&T) -> usize) -> Vec<&[T]> {
+    let rows_max = ROWS_MAX.min(PARAMETERS_MAX / width.max(1)).max(1);
+    let (mut found, mut start, mut size) = (Vec::new(), 0, 0);
+    for (at, item) in items.iter().enumerate() {
+        if at > start && (at - start >= rows_max || size > STATEMENT_BYTES) {
+            found.extend(items.get(start..at));
+            (start, size) = (at, 0);
+        }
+        size += bytes(item);
+    }
+    found.extend(items.get(start..).filter(|rest| !rest.is_empty()));
+    found
+}
+
+/// `(?,?),(?,?)` for so many rows; `auto` is the position of the numbered column.
+fn tuples(dialect: &ServerDialect, rows: usize, width: usize, auto: Option<usize>) -> String {
+    let mark = |row: usize, at: usize| {
+        let n = row * width + at + 1;
+        if Some(at) == auto { (dialect.auto_placeholder)(n) } else { (dialect.base.placeholder)(n) }
+    };
+    let tuple = |row| format!("({})", (0..width).map(|at| mark(row, at)).collect::<Vec<_>>().join(","));
+    (0..rows).map(tuple).collect::<Vec<_>>().join(",")
+}
+
+fn write_table<C: Client>(client: &mut C, table: &Table, net: &Net<'_>) -> Result<(), StoreError> {
+    let dialect = C::dialect();
+    let name = dialect.base.name(table.name);
+    let names = |of: Vec<&str>| of.iter().map(|n| dialect.base.name(n)).collect::<Vec<_>>().join(",");
+    let auto_key = table.auto_increment.and_then(|a| table.keys.iter().position(|k| *k == a));
+    for keys in statements(&net.gone, table.keys.len(), |k| k.iter().map(|t| t.len()).sum()) {
+        let marks = tuples(dialect, keys.len(), table.keys.len(), auto_key);
+        let sql = format!("DELETE FROM {name} WHERE ({}) IN ({marks})", names(table.key_names().collect()));
+        let params: Vec<_> = keys.iter().flatten().map(|t| Param::Text(Some(t))).collect();
+        client.run(&sql, &params)?;
+    }
+    let width = table.columns.len();
+    let size = |row: &&Row| row.cells().iter().flatten().map(|t| t.len()).sum();
+    for rows in statements(&net.put, width, size) {
+        let marks = tuples(dialect, rows.len(), width, table.auto_increment);
+        let columns = names(table.columns.iter().map(|c| c.name).collect());
+        let sql = format!(
+            "INSERT INTO {name} ({columns}) VALUES {marks}{}",
+            (dialect.upsert)(&dialect.base, table)
+        );
+        let params: Vec<_> =
+            rows.iter().flat_map(|r| r.cells().iter().map(|c| Param::Text(c.as_deref()))).collect();
+        client.run(&sql, &params)?;
+    }
+    Ok(())
+}
+
+fn write_change<C: Client>(client: &mut C, entry: &LogEntry, effects: &[Effect]) -> Result<(), StoreError> {
+    let dialect = C::dialect();
+    for (table, net) in net(effects) {
+        write_table(client, table.info(), &net)?;
+    }
+    let seq = Param::Int(int(entry.seq));
+    let head = format!(
+        "INSERT INTO dawn_change (seq,at_ms,who,command,quiet) VALUES {}",
+        tuples(dialect, 1, 5, None)
+    );
+    let (who, command) = (Param::Text(Some(&entry.who)), Param::Text(Some(&entry.command)));
+    client.run(&head, &[seq, Param::Int(entry.at_ms), who, command, Param::Int(entry.quiet.into())])?;
+    let part =
+        format!("INSERT INTO dawn_change_part (seq,part,effects) VALUES {}", tuples(dialect, 1, 3, None));
+    for (at, text) in (0i64..).zip(encode(&entry.rows)) {
+        client.run(&part, &[seq, Param::Int(at), Param::Text(Some(&text))])?;
+    }
+    let mark = (dialect.base.placeholder)(1);
+    client.run(&format!("UPDATE dawn_writer SET seq={mark} WHERE id=1"), &[seq])?;
+    if entry.seq.is_multiple_of(CHANGES_KEPT_MAX / 10) {
+        let oldest = Param::Int(int(entry.seq.saturating_sub(CHANGES_KEPT_MAX)));
+        client.run(&format!("DELETE FROM dawn_change WHERE seq<={mark}"), &[oldest])?;
+        client.run(&format!("DELETE FROM dawn_change_part WHERE seq<={mark}"), &[oldest])?;
+    }
+    match dialect.notify {
+        Some(sql) => client.batch(sql),
+        None => Ok(()),
+    }
+}
+
+fn last_seq<C: Client>(client: &mut C, lock: &str) -> Result<u64, StoreError> {
+    let rows = client.rows(&format!("SELECT seq FROM dawn_writer WHERE id=1{lock}"), &[])?;
+    let text = rows.into_iter().next().and_then(|row| row.into_iter().next()).flatten();
+    let damaged = || StoreError::Damaged("dawn_writer holds no number".into());
+    text.and_then(|t| t.parse().ok()).ok_or_else(damaged)
+}
+
+fn load<C: Client>(client: &mut C) -> Result<Loaded, StoreError> {
+    let dialect = &C::dialect().base;
+    let mut reader = RowReader::default();
+    let mut tables = Vec::new();
+    for table in schema().tables() {
+        let keys: Vec<String> = table.key_names().map(|k| dialect.name(k)).collect();
+        let sql = dialect.statements(table, &format!("ORDER BY {}", keys.join(","))).select;
+        let rows = client.rows(&sql, &[])?;
+        tables.push(rows.iter().map(|row| reader.row(table, row.iter().map(Option::as_deref))).collect());
+    }
+    Ok(Loaded { seq: last_seq(client, "")?, tables })
+}
+
+impl<C: Client> Store for ServerStore<C> {
+    fn engine(&self) -> &'static str {
+        C::dialect().engine
+    }
+
+    fn load(&mut self) -> Result<Loaded, StoreError> {
+        if self.open {
+            return self.with(load);
+        }
+        self.with_idle(|client| {
+            client.batch(C::dialect().begin_read)?;
+            let loaded = load(client);
+            client.batch("COMMIT")?;
+            loaded
+        })
+    }
+
+    fn begin(&mut self) -> Result<u64, StoreError> {
+        let seq = self.with_idle(|client| {
+            client.batch("BEGIN")?;
+            last_seq(client, " FOR UPDATE")
+        });
+        self.open = true;
+        if seq.is_err() {
+            self.rollback();
+        }
+        seq
+    }
+
+    fn write(&mut self, entry: &LogEntry, effects: &[Effect]) -> Result<(), StoreError> {
+        self.with(|client| {
+            client.batch("SAVEPOINT dawn")?;
+            match write_change(client, entry, effects) {
+                Ok(()) => client.batch("RELEASE SAVEPOINT dawn"),
+                Err(StoreError::Lost(reason)) => Err(StoreError::Lost(reason)),
+                Err(error) => {
+                    client.batch("ROLLBACK TO SAVEPOINT dawn")?;
+                    Err(error)
+                }
+            }
+        })
+    }
+
+    fn is_open(&self) -> bool {
+        self.open
+    }
+
+    fn commit(&mut self) -> Result<(), StoreError> {
+        let result = self.with(|client| client.batch("COMMIT"));
+        self.open = false;
+        result
+    }
+
+    fn rollback(&mut self) {
+        if self.open && self.client.is_some() {
+            // A connection that cannot even roll back is of no use; the server rolls back when it is closed.
+            if self.with(|client| client.batch("ROLLBACK")).is_err() {
+                self.client = None;
+            }
+        }
+        self.open = false;
+    }
+
+    fn last_seq(&mut self) -> Result<u64, StoreError> {
+        self.with_idle(|client| last_seq(client, ""))
+    }
+
+    fn changes_after(&mut self, after: u64, limit: usize) -> Result<Vec<LogEntry>, StoreError> {
+        self.entries("seq>? ORDER BY seq", after, limit)
+    }
+
+    fn changes_before(&mut self, before: u64, limit: usize) -> Result<Vec<LogEntry>, StoreError> {
+        self.entries("seq<? ORDER BY seq DESC", before, limit)
+    }
+
+    fn bell(&self) -> Result<Option<Box<dyn Bell>>, StoreError> {
+        C::bell(&self.address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_are_cut() {
+        let lengths = |items: usize, width, bytes| {
+            let items = vec![0u8; items];
+            statements(&items, width, |_| bytes).iter().map(|s| s.len()).collect::<Vec<_>>()
+        };
+        assert_eq!(lengths(0, 3, 1), Vec::<usize>::new());
+        assert_eq!(lengths(1100, 3, 1), [500, 500, 100]);
+        assert_eq!(lengths(10, 30_000, 1), [2, 2, 2, 2, 2]);
+        assert_eq!(lengths(3, 3, STATEMENT_BYTES + 1), [1, 1, 1]);
+    }
+}
