@@ -7,14 +7,15 @@
 //! | `statelite` | where a node's persistent files are kept |
 //!
 //! [`files`], [`trees`] and [`store`] resolve them for a node from a snapshot; [`check`] finds what cannot work;
-//! [`node_list`] is the text that `/init` fetches at boot. Nothing here touches a file, and no text of a table
-//! is ever executed: `#CMD=…#`, by which xCAT runs a shell command on the management node, is refused.
+//! [`node_list`] is the text that `/init` fetches at boot. [`mod@liteimg`] prepares an image for nodes that follow
+//! its links; all else here touches no file. No text of a table is ever executed: `#CMD=…#`, by which xCAT runs a shell command on the management node, is refused.
 
 #![forbid(unsafe_code)]
 
 mod check;
 mod entry;
 mod list;
+pub mod liteimg;
 mod location;
 mod option;
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// How a path becomes the node's own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum LiteOption {
     /// `tmpfs` (`rw`, `tmpfs,rw`, `tempfs`, empty): a copy in RAM, gone after a reboot.
     Tmpfs,
