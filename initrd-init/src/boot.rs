@@ -75,9 +75,24 @@ fn boot(line: &Cmdline) -> Result<std::convert::Infallible> {
     let root_on_network = matches!(line.root, Root::Nfs { .. });
     let facts = Facts { node, nic, lease, status, root_on_network };
     let report = status.map(|(server, port)| report_in_background(server, port, "netbooting"));
-    build_root(line, &facts, server, &mut loader)?;
-    handover::prepare(&facts)?;
-    handover::name_node(&facts, ROOT);
+    enter_root(line, &facts, server, report, &mut loader).inspect_err(|_| {
+        if let Some((server, port)) = status {
+            status::report_once(server, port, "failed");
+        }
+    })
+}
+
+/// Everything behind the network: from here on the management node learns of a failure.
+fn enter_root(
+    line: &Cmdline,
+    facts: &Facts,
+    server: Option<Ipv4Addr>,
+    report: Option<JoinHandle<bool>>,
+    loader: &mut Loader,
+) -> Result<std::convert::Infallible> {
+    build_root(line, facts, server, loader)?;
+    handover::prepare(facts)?;
+    handover::name_node(facts, ROOT);
     let init = handover::find_init(ROOT, line.init.as_deref())?;
     if line.shell {
         rescue::shell(ROOT);

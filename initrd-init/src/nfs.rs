@@ -25,6 +25,8 @@ const PAUSE_SECONDS_MAX: u64 = 19;
 pub const ROOT_TRIES: u32 = 30;
 /// Tries of a tree or of persistent storage.
 pub const TREE_TRIES: u32 = 15;
+/// Tries after a clear refusal of something the boot can do without: the server may be about to learn of it.
+const REFUSED_TRIES: u32 = 3;
 
 /// Modules of the NFS client.
 pub const MODULES: [&str; 2] = ["nfs", "nfsv3"];
@@ -50,8 +52,8 @@ pub fn load_client(loader: &mut Loader) -> Result<()> {
 }
 
 impl NfsMount<'_> {
-    /// Mounts on `target`, repeating `tries` times with a message each. A directory that does not exist is
-    /// not waited for when `wait_for_dir` is false.
+    /// Mounts on `target`, repeating `tries` times with a message each. When `wait_for_dir` is false, a missing
+    /// directory or a refusal is believed sooner.
     pub fn mount(&self, target: &str, tries: u32, wait_for_dir: bool) -> Result<()> {
         sys::make_dirs(target)?;
         let (flags, data) = self.parameters();
@@ -61,7 +63,7 @@ impl NfsMount<'_> {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            if attempt >= tries || (!wait_for_dir && is_missing(&error)) {
+            if attempt >= patience(&error, tries, wait_for_dir) {
                 return Err(error);
             }
             let pause = u64::from(attempt).min(PAUSE_SECONDS_MAX);
@@ -117,8 +119,14 @@ impl NfsMount<'_> {
     }
 }
 
-fn is_missing(error: &Error) -> bool {
-    matches!(error, Error::Mount { cause, .. } if cause.raw_os_error() == Some(libc::ENOENT))
+/// How often a mount is tried, by the server's answer.
+fn patience(error: &Error, tries: u32, wait_for_dir: bool) -> u32 {
+    let code = if let Error::Mount { cause, .. } = error { cause.raw_os_error() } else { None };
+    match code {
+        Some(libc::ENOENT) if !wait_for_dir => 1,
+        Some(libc::EACCES | libc::EPERM) if !wait_for_dir => tries.min(REFUSED_TRIES),
+        _ => tries,
+    }
 }
 
 /// Splits options into mount flags and what the NFS client gets.
@@ -148,6 +156,20 @@ fn split_options(options: &str) -> (MountFlags, Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn clear_answers_are_believed() {
+        let error = |code| Error::Mount {
+            what: String::new(),
+            target: String::new(),
+            cause: std::io::Error::from_raw_os_error(code),
+            hint: "",
+        };
+        assert_eq!(patience(&error(libc::ENOENT), 15, false), 1);
+        assert_eq!(patience(&error(libc::EACCES), 15, false), REFUSED_TRIES);
+        assert_eq!(patience(&error(libc::EACCES), 15, true), 15);
+        assert_eq!(patience(&error(libc::ETIMEDOUT), 15, false), 15);
+    }
 
     #[test]
     fn option_strings() {

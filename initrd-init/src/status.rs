@@ -36,6 +36,13 @@ pub fn report(server: Ipv4Addr, port: u16, status: &str) -> bool {
     false
 }
 
+/// Sends a status once, for a node that is about to restart anyway.
+pub fn report_once(server: Ipv4Addr, port: u16, status: &str) {
+    if let Err(cause) = exchange(server, port, &format!("installstatus {status}\n")) {
+        log::problem(&format!("status `{status}` to {server}:{port} failed: {cause}"));
+    }
+}
+
 fn exchange(server: Ipv4Addr, port: u16, line: &str) -> io::Result<()> {
     let patience = Duration::from_secs(ANSWER_SECONDS_MAX);
     let stream = TcpStream::connect_timeout(&SocketAddr::from((server, port)), patience)?;
