@@ -61,7 +61,7 @@ fn run_machines(filter: Option<&str>) -> Result<Count> {
     // One machine after the other: under emulation each takes a processor.
     let args = ["test", "-p", "dawn-qemu", "--tests", "--no-fail-fast", "--"];
     let mut command = shell::cargo(&args);
-    command.args(filter).args(["--ignored", "--test-threads=1", "--nocapture"]);
+    command.env("RUST_BACKTRACE", "0").args(filter).args(["--ignored", "--test-threads=1", "--nocapture"]);
     run_tests(&mut command)
 }
 
