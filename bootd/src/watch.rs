@@ -116,6 +116,9 @@ impl dawn_nfs::Observer for Watcher {
             Event::Unmounted { .. } | Event::Stale { .. } => return,
             Event::MountRefused { path, reason } => (Step::Refused, format!("nfs mount {path}: {reason}")),
             Event::HandleRefused { reason, .. } => (Step::Refused, format!("nfs: {reason}")),
+            Event::OverlayProblem { path, reason, .. } => {
+                (Step::Trouble, format!("nfs: the node's own {path} cannot be shown: {reason}"))
+            }
             Event::ForgedHandle => (Step::Refused, "nfs: a file handle that is not ours".to_owned()),
             Event::CredentialRefused => {
                 (Step::Refused, "nfs: credentials that the export does not take".to_owned())
