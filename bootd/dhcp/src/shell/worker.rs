@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use socket2::Socket;
 use tokio::sync::watch;
@@ -21,6 +22,11 @@ use crate::time::Time;
 
 /// How often the machine's addresses are read again, in milliseconds.
 const INTERFACES_REFRESH_MS: u64 = 5000;
+/// Packets that come closer together than this are a crowd, in milliseconds.
+const CROWD_MS: u64 = 4;
+/// How long a crowd gathers before it is read, in microseconds: a wake-up costs more than a packet, and no client
+/// minds.
+const GATHER_US: u64 = 2000;
 /// Identifier of our echo requests.
 const ECHO_ID: u16 = 0xda37;
 
@@ -181,6 +187,7 @@ pub(super) fn start(
         None => None,
     };
     let worker = Worker {
+        polled: polled(&ports, &wake),
         ports,
         engine,
         observer,
@@ -209,21 +216,58 @@ struct Worker {
     wake: Wake,
     out: Output,
     refreshed: Time,
+    /// What is waited for: UDP sockets, the wake-up, then the sockets of probes.
+    polled: Vec<libc::pollfd>,
+}
+
+fn is_ready(fd: &libc::pollfd) -> bool {
+    fd.revents != 0
+}
+
+fn polled(ports: &Ports, wake: &Wake) -> Vec<libc::pollfd> {
+    let udp = ports.udp.iter().map(|port| port.fd.as_raw_fd());
+    let arp = ports.arp.iter().map(|(fd, _)| fd.as_raw_fd());
+    let all = udp.chain([wake.event.as_raw_fd()]).chain(arp).chain([ports.icmp.as_raw_fd()]);
+    all.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 }).collect()
+}
+
+#[allow(clippy::disallowed_methods, reason = "the worker's own thread; the wait is GATHER_US")]
+fn gather() {
+    std::thread::sleep(Duration::from_micros(GATHER_US));
+}
+
+/// Which descriptors have something.
+#[derive(Debug, Default)]
+struct Ready {
+    udp: Vec<usize>,
+    probes: bool,
+    wake: bool,
 }
 
 impl Worker {
     fn run(mut self) {
         let mut receiver = Receiver::new();
+        let mut last_packets = self.clock.now();
         while !self.wake.stop.load(Ordering::Acquire) {
             let ready = self.wait();
             let now = self.clock.now();
-            self.verdicts(now);
-            self.probe_answers(now);
-            for n in ready {
+            if ready.wake {
+                self.verdicts(now);
+            }
+            if ready.probes {
+                self.probe_answers(now);
+            }
+            if !ready.udp.is_empty() {
+                if now.millis_since(last_packets) <= CROWD_MS {
+                    gather();
+                }
+                last_packets = self.clock.now();
+            }
+            for n in ready.udp {
                 self.receive(n, &mut receiver);
             }
-            lock(&self.engine).tick(self.clock.now(), &mut self.out);
             self.flush();
+            self.timers();
             self.refresh(now);
         }
         // Leases that were promised must be on disk before the daemon says that it has stopped.
@@ -232,24 +276,33 @@ impl Worker {
         }
     }
 
-    /// Waits for a packet, a timer or a wake-up; returns which UDP sockets have something.
-    fn wait(&self) -> Vec<usize> {
+    /// Waits for a packet, a timer or a wake-up.
+    fn wait(&mut self) -> Ready {
         let now = self.clock.now();
         let timer = lock(&self.engine).next_timer().unwrap_or(now + INTERFACES_REFRESH_MS);
         let wait_ms = timer.millis_since(now).min(INTERFACES_REFRESH_MS);
-        let fds = self.ports.udp.iter().map(|port| port.fd.as_raw_fd());
-        let others = self.ports.arp.iter().map(|(fd, _)| fd.as_raw_fd());
-        let more = [self.ports.icmp.as_raw_fd(), self.wake.event.as_raw_fd()];
-        let mut polled: Vec<libc::pollfd> = fds
-            .chain(others)
-            .chain(more)
-            .map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 })
-            .collect();
+        let polled = &mut self.polled;
         let count = libc::nfds_t::try_from(polled.len()).unwrap_or(0);
         // SAFETY: the pointer and count describe `polled`; its descriptors are owned by `self`.
         unsafe { libc::poll(polled.as_mut_ptr(), count, i32::try_from(wait_ms).unwrap_or(i32::MAX)) };
-        let udp = polled.iter().take(self.ports.udp.len()).enumerate();
-        udp.filter(|(_, polled)| polled.revents != 0).map(|(n, _)| n).collect()
+        let (udp, others) = polled.split_at(self.ports.udp.len());
+        let (wake, probes) =
+            others.split_first().map_or((false, others), |(wake, probes)| (is_ready(wake), probes));
+        Ready {
+            udp: udp.iter().enumerate().filter(|(_, fd)| is_ready(fd)).map(|(n, _)| n).collect(),
+            probes: probes.iter().any(is_ready),
+            wake,
+        }
+    }
+
+    fn timers(&mut self) {
+        let now = self.clock.now();
+        let mut engine = lock(&self.engine);
+        if engine.next_timer().is_some_and(|at| at <= now) {
+            engine.tick(now, &mut self.out);
+            drop(engine);
+            self.flush();
+        }
     }
 
     fn receive(&mut self, n: usize, receiver: &mut Receiver) {
