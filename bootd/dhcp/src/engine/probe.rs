@@ -23,9 +23,7 @@ pub struct Probe {
     pub address: Ipv4Addr,
     /// Index of the interface.
     pub interface: u32,
-    /// Our address there.
-    pub from: Ipv4Addr,
-    /// The client is behind a relay: ask by ICMP echo instead of ARP.
+    /// The address is behind a relay, not on the interface's link: ask by ICMP echo instead of ARP.
     pub routed: bool,
 }
 
@@ -93,17 +91,22 @@ impl Engine {
         if self.probes.waiting.len() >= WAITING_MAX {
             return false;
         }
-        let network = ask.link.first().copied();
-        let from = network.map(|network| super::locate::server_address(&self.interfaces, ask, network));
         self.probes.waiting.insert(address, Waiting::of(ask));
         self.probes.ends.push_back((ask.now + self.settings.probe_wait_ms, address));
         out.probes.push(Probe {
             address,
             interface: ask.incoming.interface,
-            from: from.unwrap_or(Ipv4Addr::UNSPECIFIED),
-            routed: !ask.packet.giaddr.is_unspecified(),
+            routed: !ask.packet.giaddr.is_unspecified() && !self.on_own_link(ask, address),
         });
         true
+    }
+
+    /// Whether the address belongs to a network the interface itself is on, relay or not.
+    fn on_own_link(&self, ask: &Ask<'_>, address: Ipv4Addr) -> bool {
+        let network = ask.network_of(address);
+        let interface = self.interfaces.iter().find(|interface| interface.index == ask.incoming.interface);
+        let own = interface.map(|interface| interface.addresses.as_slice()).unwrap_or(&[]);
+        own.iter().any(|(own, _)| network.is_some_and(|network| network.contains(*own)))
     }
 
     /// Someone answered for an address: it rests, and the waiting client gets another one.
