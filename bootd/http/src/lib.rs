@@ -6,6 +6,7 @@
 //! | [`conditions`] | ETag, If-Modified-Since, Range |
 //! | [`response`] | response heads |
 //! | [`media`], [`listing`] | types by name; the page of a directory |
+//! | [`fat`] | a boot image that is made while it is read |
 //! | `stream`, `connection` | a socket (in the clear or TLS), and the life of a connection |
 //! | [`application`] | the hand-over of everything else to hyper |
 //! | [`serve()`] | listening sockets and limits |
@@ -23,6 +24,7 @@
 pub mod application;
 pub mod conditions;
 mod connection;
+pub mod fat;
 pub mod fuzz;
 pub mod head;
 pub mod limits;

@@ -62,6 +62,7 @@ pub struct Client {
     last_packet: Vec<u8>,
     deadline: Duration,
     repeats: u32,
+    repeats_in_all: u32,
     received_bytes: u64,
     checksum: u64,
 }
@@ -82,6 +83,7 @@ impl Client {
             last_packet: request.clone(),
             deadline: now + wish.patience,
             repeats: 0,
+            repeats_in_all: 0,
             received_bytes: 0,
             checksum: 0,
             wish,
@@ -118,6 +120,7 @@ impl Client {
             return None;
         }
         self.repeats += 1;
+        self.repeats_in_all += 1;
         if self.repeats > self.wish.repeats_max {
             self.state = State::Failed(None);
             return None;
@@ -139,6 +142,16 @@ impl Client {
     /// Where it is.
     pub fn state(&self) -> State {
         self.state
+    }
+
+    /// How often it had to repeat its last packet.
+    pub fn repeats_in_all(&self) -> u32 {
+        self.repeats_in_all
+    }
+
+    /// Blocks per acknowledgement, as granted.
+    pub fn window(&self) -> u64 {
+        self.window
     }
 
     /// Bytes received in order.

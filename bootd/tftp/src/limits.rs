@@ -58,7 +58,7 @@ pub const READ_AHEAD_TOTAL_BYTES: usize = 64 * 1024 * 1024;
 pub struct Limits {
     /// Transfers at one time. Default 16,384, 1 to 60,000.
     pub transfers_max: usize,
-    /// Transfers at one time for one address. Default 64 (several machines may hide behind one), at least 1.
+    /// Transfers at one time for one address. Default 4,096 (a whole rack may hide behind one), at least 1.
     pub transfers_per_address_max: usize,
     /// Requests that wait for a place when all are taken. Default 16,384, at least 0.
     pub waiting_max: usize,
@@ -72,7 +72,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             transfers_max: 16_384,
-            transfers_per_address_max: 64,
+            transfers_per_address_max: 4096,
             waiting_max: 16_384,
             blksize_max: BLKSIZE_MAX,
             window_max: WINDOW_MAX,

@@ -197,6 +197,15 @@ pub fn wait(set: &mut [libc::pollfd], timeout: Option<Duration>) -> usize {
     usize::try_from(ready).unwrap_or(0)
 }
 
+/// Gives the calling thread a nice value; without the privilege it keeps what it has.
+pub fn set_thread_nice(nice: libc::c_int) {
+    // SAFETY: integers only; on Linux a process of 0 means the calling thread.
+    let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
+    if result != 0 {
+        tracing::debug!("the TFTP thread keeps its priority");
+    }
+}
+
 /// MTU of an interface, bytes.
 pub fn interface_mtu(fd: RawFd, index: u32) -> Option<usize> {
     // SAFETY: ifreq is plain data; zero is a valid value of it.
