@@ -18,7 +18,7 @@ const ANSWER_BYTES_MAX: usize = 16 << 10;
 /// Commands that are not recorded at all.
 const SKIPPED: [&str; 3] = ["getipmicons", "getcons", "getopenbmccons"];
 /// Commands whose answers may hold secrets.
-const SENSITIVE: [&str; 12] = [
+const SENSITIVE: [&str; 13] = [
     "lsdef",
     "tabdump",
     "gettab",
@@ -31,6 +31,7 @@ const SENSITIVE: [&str; 12] = [
     "dumpxCATdb",
     "gettoken",
     "getAttribs",
+    "imagedef",
 ];
 
 /// The log file; without a path nothing is written.

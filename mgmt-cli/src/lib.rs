@@ -12,6 +12,7 @@
 pub mod app;
 mod appliance;
 mod bridge;
+mod builder;
 pub mod command_log;
 pub mod commands;
 mod conditions;
@@ -24,6 +25,7 @@ mod edits;
 pub mod environment;
 pub mod frame;
 pub mod hooks;
+pub mod imagedef;
 pub mod init;
 mod items;
 mod names;
@@ -31,6 +33,7 @@ pub mod output;
 mod redact;
 pub mod reference;
 pub mod serve;
+mod synclist;
 mod tabch;
 mod token;
 

@@ -286,6 +286,12 @@ sessions! {
         rmdef cn2 x=y
         rmdef -V sw1
     ";
+    imagedef: "
+        chtab key=system passwd.username=root passwd.password=hush
+        imagedef img
+        imagedef nope
+        imagedef
+    ";
     others: "
         tabgrep cn1
         tabgrep cn2

@@ -15,9 +15,9 @@ macro_rules! commands {
 }
 
 commands! {
-    daemon: chdef chtab events gettab lsdef lsxcatd makedhcp mkdef nodeadd nodech nodels noderange noderm nodeset
+    daemon: chdef chtab events gettab imagedef lsdef lsxcatd makedhcp mkdef nodeadd nodech nodels noderange noderm nodeset
         rmdef tabch tabdump tabgrep tabprune tabrestore;
-    local: completions links man;
+    local: completions genimage links man packimage;
 }
 
 /// All commands, daemon commands first, each part in alphabetical order.

@@ -309,16 +309,16 @@ fn dynamic_group(
     let name = &object.name;
     let has_members = value_of(&object.pairs, "members").is_some_and(|list| list != "dynamic");
     if !pairs.is_empty() || has_members {
-        return Ok(out.error(format!("Can not assign attributes to dynamic node group '{name}'."))?);
+        return out.error(format!("Can not assign attributes to dynamic node group '{name}'."));
     }
     let given = match value_of(&object.pairs, "wherevals") {
         Some(text) => text.to_owned(),
         None => options.conditions.join("::"),
     };
     if given.is_empty() {
-        return Ok(out.error(
+        return out.error(
             "The 'where' attributes and values were not provided for dynamic group, use the '-w' option.",
-        )?);
+        );
     }
     let parts: Vec<String> = given.split("::").map(str::to_owned).collect();
     read_conditions(&parts)?;

@@ -1,0 +1,188 @@
+//! `genimage`: build the root tree and the initramfs images of an image.
+//!
+//! Runs in the process of the caller, because it needs the package mirrors and root's rights here; the
+//! daemon may serve a network without either.
+
+use crate::app::print;
+use crate::builder::{ask, definition, fail};
+use crate::environment::Environment;
+use crate::frame::LocalCommand;
+use dawn_imagebuilder::genimage::{self, Embedded, Options};
+use std::path::PathBuf;
+
+/// Build the root tree, kernel and initramfs images of a netboot or statelite image
+///
+/// Needs root and the package mirrors. Values given here are stored in the image's definition unless
+/// --noupdate is given.
+#[derive(Debug, clap::Args)]
+#[allow(clippy::struct_excessive_bools)]
+pub struct Args {
+    /// Architecture (osarch)
+    #[arg(short = 'a', value_name = "ARCH")]
+    arch: Option<String>,
+    /// Distribution and release (osvers)
+    #[arg(short = 'o', value_name = "OS")]
+    os: Option<String>,
+    /// Profile
+    #[arg(short = 'p', value_name = "PROFILE")]
+    profile: Option<String>,
+    /// Boot interface (nodebootif)
+    #[arg(short = 'i', value_name = "NIC")]
+    nic: Option<String>,
+    /// Network drivers for the initramfs (netdrivers)
+    #[arg(short = 'n', value_name = "DRIVERS")]
+    drivers: Option<String>,
+    /// Other interfaces (otherifce)
+    #[arg(short = 'r', value_name = "NICS")]
+    other_nics: Option<String>,
+    /// Accepted for compatibility
+    #[arg(short = 'l', value_name = "LIMIT")]
+    root_limit: Option<String>,
+    /// Accepted for compatibility
+    #[arg(short = 't', value_name = "LIMIT")]
+    tmp_limit: Option<String>,
+    /// Kernel version (kernelver)
+    #[arg(short = 'k', value_name = "VERSION")]
+    kernel: Option<String>,
+    /// Kernel package version (krpmver)
+    #[arg(short = 'g', value_name = "VERSION")]
+    kernel_package: Option<String>,
+    /// Accepted for compatibility: both initramfs images are always made
+    #[arg(short = 'm', value_name = "statelite")]
+    method: Option<String>,
+    /// Directory of kernel packages (kerneldir)
+    #[arg(long, value_name = "DIR")]
+    kerneldir: Option<String>,
+    /// Mode of the image directory (permission)
+    #[arg(long, value_name = "MODE")]
+    permission: Option<String>,
+    /// Only kernel and initramfs images, from the tree that is there
+    #[arg(long)]
+    onlyinitrd: bool,
+    /// Print what would be run
+    #[arg(long)]
+    dryrun: bool,
+    /// Do nothing if the tree was built from the same definition
+    #[arg(long)]
+    unless_changed: bool,
+    /// Accepted for compatibility: nothing is asked
+    #[arg(long)]
+    interactive: bool,
+    /// Accepted for compatibility
+    #[arg(long)]
+    ignorekernelchk: bool,
+    /// Do not store values given here
+    #[arg(long)]
+    noupdate: bool,
+    /// Accepted for compatibility
+    #[arg(long, value_name = "FILE")]
+    tempfile: Option<String>,
+    /// What `imagedef` printed, instead of asking the daemon
+    #[arg(long, value_name = "FILE")]
+    definition: Option<PathBuf>,
+    /// Image; OS-ARCH-netboot-PROFILE without it
+    #[arg(value_name = "IMAGE")]
+    image: Option<String>,
+}
+
+impl LocalCommand for Args {
+    const NAME: &'static str = "genimage";
+
+    fn run(self, environment: &Environment) -> i32 {
+        match self.build(environment) {
+            Ok(()) => 0,
+            Err(text) => fail(&text),
+        }
+    }
+}
+
+impl Args {
+    fn build(&self, environment: &Environment) -> Result<(), String> {
+        let image = self.image_name()?;
+        let from_file = self.definition.is_some();
+        if !self.noupdate && !self.dryrun && !from_file {
+            self.store(environment, &image)?;
+        }
+        let mut def = definition(environment, &image, self.definition.as_deref())?.image;
+        self.override_values(&mut def)?;
+        if !matches!(def.provmethod.as_str(), "netboot" | "statelite") {
+            return Err(format!(
+                "'{image}' cannot be used to build diskless image. Make sure osimage.provmethod is 'netboot' \
+                 or 'statelite'."
+            ));
+        }
+        let options =
+            Options { only_initrd: self.onlyinitrd, unless_changed: self.unless_changed, ..Options::default() };
+        if self.dryrun {
+            let lines = genimage::dryrun(&def, &options).map_err(|error| error.to_string())?;
+            print(&format!("{}\n", lines.join("\n")));
+            return Ok(());
+        }
+        let result = genimage::run(&def, &options, &Embedded::new(), &mut |line| print(&format!("{line}\n")));
+        match result {
+            Ok(_) => Ok(()),
+            Err(error) => Err(match error.hint() {
+                Some(hint) => format!("{error}\nHint: {hint}"),
+                None => error.to_string(),
+            }),
+        }
+    }
+
+    fn image_name(&self) -> Result<String, String> {
+        match (&self.image, &self.os, &self.arch, &self.profile) {
+            (Some(image), ..) => Ok(image.clone()),
+            (None, Some(os), Some(arch), Some(profile)) => Ok(format!("{os}-{arch}-netboot-{profile}")),
+            _ => Err("Name an image, or its OS, architecture and profile with -o, -a and -p.".into()),
+        }
+    }
+
+    /// Attributes given on the command line.
+    fn given(&self) -> Vec<(&'static str, &String)> {
+        [
+            ("osarch", &self.arch),
+            ("osvers", &self.os),
+            ("profile", &self.profile),
+            ("nodebootif", &self.nic),
+            ("netdrivers", &self.drivers),
+            ("otherifce", &self.other_nics),
+            ("kernelver", &self.kernel),
+            ("krpmver", &self.kernel_package),
+            ("kerneldir", &self.kerneldir),
+            ("permission", &self.permission),
+        ]
+        .into_iter()
+        .filter_map(|(attr, value)| Some((attr, value.as_ref()?)))
+        .collect()
+    }
+
+    fn store(&self, environment: &Environment, image: &str) -> Result<(), String> {
+        let given = self.given();
+        if given.is_empty() {
+            return Ok(());
+        }
+        // An image that does not exist must not come into being here.
+        definition(environment, image, None)?;
+        let mut words = vec!["-t".to_owned(), "osimage".to_owned(), image.to_owned()];
+        words.extend(given.into_iter().map(|(attr, value)| format!("{attr}={value}")));
+        ask(environment, "chdef", words).map(drop)
+    }
+
+    fn override_values(&self, def: &mut dawn_imagebuilder::image::ImageDef) -> Result<(), String> {
+        let list = |text: &String| text.split(',').map(str::to_owned).collect();
+        for (attr, value) in self.given() {
+            match attr {
+                "osarch" => def.arch.clone_from(value),
+                "osvers" => def.osvers.clone_from(value),
+                "profile" => def.profile.clone_from(value),
+                "netdrivers" => def.netdrivers = list(value),
+                "kernelver" => def.kernelver = Some(value.clone()),
+                "permission" => {
+                    let mode = u32::from_str_radix(value, 8).ok().filter(|mode| *mode <= 0o7777);
+                    def.permission = Some(mode.ok_or_else(|| format!("{value} is not an octal mode"))?);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
