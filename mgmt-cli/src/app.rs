@@ -90,11 +90,29 @@ fn run_entry(entry: &Entry, words: &[String], environment: &Environment) -> i32 
         print(&(entry.clap)().render_long_help().to_string());
         return 0;
     }
-    let request = request_for(entry, words, environment);
+    let mut request = request_for(entry, words, environment);
+    if entry.sends_file {
+        match file_text(words, environment) {
+            Ok(text) => request.stdin = Some(text),
+            Err((line, code)) => {
+                print(&format!("{line}\n"));
+                return code;
+            }
+        }
+    }
     let verbose = is_verbose(entry, words);
     let stop = stop_on_signals();
     let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
     client::run(&environment.client(verbose), &request, stop, &mut out, &mut err)
+}
+
+/// Text of the file that the last word names, or a line and the exit code of the reference's client.
+fn file_text(words: &[String], environment: &Environment) -> Result<String, (String, i32)> {
+    let file = words.iter().rev().find(|word| !word.starts_with('-'));
+    let file = file.ok_or_else(|| ("Name a file.".to_owned(), 2))?;
+    let bytes = std::fs::read(environment.directory.join(file));
+    let bytes = bytes.map_err(|_| (format!("Error: Unable to open {file} for reading."), 3))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// `-V` behind the noderange, or anywhere for a command without one.

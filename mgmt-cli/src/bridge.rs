@@ -1,6 +1,6 @@
 //! Where commands touch parts of the model that have their own grammar: noderange, policy, store.
 
-use dawn_cluster::{Col, Edit, Model, Noderange, Snapshot, Text, schema};
+use dawn_cluster::{Col, Edit, Model, Noderange, PolicyRequest, Snapshot, Text, schema};
 use dawn_xcatd::{Call, Decision, Expanded};
 use std::os::unix::fs::PermissionsExt;
 
@@ -46,24 +46,26 @@ fn read_list(path: &str, root: bool) -> Option<String> {
     std::fs::read(path).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Policy's decision.
-pub fn decide(_snapshot: &Snapshot, call: &Call) -> Decision {
-    let open = ["getdestiny", "nextdestiny", "litefile", "litetree", "lsxcatd"];
-    if call.peer_name.as_deref() == Some("root") || open.contains(&call.request.command.as_str()) {
-        Decision::Allow { trusted: false }
-    } else {
-        Decision::Deny
-    }
+/// Policy's decision on a call, and why.
+pub fn decide(snapshot: &Snapshot, call: &Call) -> (Decision, String) {
+    let verdict = snapshot.policy(&PolicyRequest {
+        peer_name: call.peer_name.as_deref(),
+        peer_host: &call.peer_host,
+        remote_client: call.request.remote_client.as_deref(),
+        command: &call.request.command,
+        args: &call.request.args,
+        nodes: &call.nodes,
+    });
+    let decision = match verdict.allowed {
+        true => Decision::Allow { trusted: verdict.trusted },
+        false => Decision::Deny,
+    };
+    (decision, verdict.reason.to_string())
 }
 
 /// What `lsxcatd -d` says.
 pub fn database_lines(model: &Model) -> Vec<String> {
     vec![format!("dbengine={}", model.engine())]
-}
-
-/// A password against a crypt hash.
-pub fn verify_hash(_password: &str, _hash: &str) -> bool {
-    false
 }
 
 /// A new row by column names; `None` if table or columns do not exist. Empty values are left out.

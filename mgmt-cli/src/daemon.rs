@@ -211,11 +211,11 @@ impl Dispatcher for Daemon {
     }
 
     fn authorise(&self, call: &Call) -> Decision {
-        let decision = bridge::decide(&self.snapshot(), call);
+        let (decision, reason) = bridge::decide(&self.snapshot(), call);
         if decision == Decision::Deny {
             tracing::warn!(
                 target: "audit",
-                "Permission denied for request: peername={}, peerhost={}, peerport={} command= {}",
+                "Permission denied for request: peername={}, peerhost={}, peerport={} command= {} ({reason})",
                 call.peer_name.as_deref().unwrap_or_default(),
                 call.peer_host,
                 call.peer.port,

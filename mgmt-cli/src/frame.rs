@@ -42,6 +42,8 @@ pub trait Command: clap::Args {
     const KIND: Kind;
     /// Whether text piped into the client is part of the command.
     const READS_STDIN: bool = false;
+    /// Whether the client sends the text of the file that the command names.
+    const SENDS_FILE: bool = false;
     /// Carries the command out.
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done;
 }
@@ -63,6 +65,8 @@ pub struct Entry {
     pub kind: Kind,
     /// Text piped into the client is sent along when no word names an object.
     pub reads_stdin: bool,
+    /// The text of the file named by the last word is sent along.
+    pub sends_file: bool,
     /// Arguments and help.
     pub clap: fn() -> clap::Command,
     run: Runner,
@@ -81,6 +85,7 @@ impl Entry {
             name: C::NAME,
             kind: C::KIND,
             reads_stdin: C::READS_STDIN,
+            sends_file: C::SENDS_FILE,
             clap: clap_of::<C>,
             run: Runner::Daemon(run_in_daemon::<C>),
         }
@@ -92,6 +97,7 @@ impl Entry {
             name: C::NAME,
             kind: Kind::Local,
             reads_stdin: false,
+            sends_file: false,
             clap: clap_of_local::<C>,
             run: Runner::Local(run_locally::<C>),
         }

@@ -76,6 +76,17 @@ impl Bed {
 
     /// The same with piped text.
     pub(crate) fn run_with(&self, line: &str, stdin: Option<&str>) -> String {
+        self.run_as(line, stdin, Some("root"), None)
+    }
+
+    /// The same as another user, or a node's address without certificate.
+    pub(crate) fn run_as(
+        &self,
+        line: &str,
+        stdin: Option<&str>,
+        user: Option<&str>,
+        ip: Option<&str>,
+    ) -> String {
         let mut words = words(line);
         let name = words.remove(0);
         let entry = commands::find_request(&name).expect("a command");
@@ -83,7 +94,8 @@ impl Bed {
             Environment { directory: self.directory.path().to_owned(), ..Environment::default() };
         let mut request = request_for(entry, &words, &environment);
         request.stdin = stdin.map(str::to_owned);
-        let peer = Peer { certificate_name: Some("root".into()), ..Peer::default() };
+        let ip = ip.map(|ip| ip.parse().expect("an address"));
+        let peer = Peer { ip, certificate_name: user.map(str::to_owned), ..Peer::default() };
         let mut responses: Vec<Response> = Vec::new();
         handle(&self.daemon, request, peer, AbortFlag::default(), &mut responses);
         show(&responses)
@@ -120,7 +132,21 @@ pub(crate) fn session(rows: &str, lines: &str) -> String {
     let bed = Bed::new(rows);
     let mut text = String::new();
     for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        text.push_str(&format!("$ {line}\n{}", bed.run(line)));
+        // `bob$ …` runs as bob, `@10.0.0.1$ …` from that address without certificate, and
+        // `… <<< text` pipes the text (`\n` is a line end).
+        let caller = line.split_once("$ ").filter(|(who, _)| !who.contains(' '));
+        let output = match caller {
+            Some((who, line)) => match who.strip_prefix('@') {
+                Some(ip) => bed.run_as(line, None, None, Some(ip)),
+                None => bed.run_as(line, None, Some(who), None),
+            },
+            None => match line.split_once(" <<< ") {
+                Some((line, text)) => bed.run_with(line, Some(&text.replace("\\n", "\n"))),
+                None => bed.run(line),
+            },
+        };
+        let shown = if caller.is_some() { line.to_owned() } else { format!("$ {line}") };
+        text.push_str(&format!("{shown}\n{output}"));
     }
     text
 }

@@ -6,6 +6,9 @@ use expect_test::expect_file;
 const CLUSTER: &str = "
     site key=domain value=cluster
     site key=auditskipcmds value=ALL
+    policy priority=1 name=root rule=allow
+    policy priority=2 commands=getdestiny,litefile,litetree rule=allow
+    policy priority=5 name=bob commands=nodels,noderange noderange=cn1 rule=allow
     site key=installdir value=/install
     nodelist node=cn1 groups=compute,all
     nodelist node=cn2 groups=compute,all
@@ -291,6 +294,56 @@ sessions! {
         imagedef img
         imagedef nope
         imagedef
+    ";
+    policy: "
+        bob$ nodels cn1
+        bob$ nodels cn1,cn2
+        bob$ nodels
+        bob$ tabdump site
+        @10.0.0.1$ tabdump site
+        chtab priority=3 policy.name=bob policy.commands=tabdump policy.rule=trusted
+        bob$ tabdump -w key==domain site
+        chtab key=auditskipcmds site.value=nodels
+        bob$ nodels cn1
+        chdef -t node cn1 mgt=ipmi bmcpassword=hush
+        gettab command=chdef auditlog.userid auditlog.args auditlog.status auditlog.clienttype
+        gettab command=nodels auditlog.userid
+    ";
+    stanzas: "
+        mkdef -z <<< n1:\\n    objtype=node\\n    groups=all,z\\n    mgt=ipmi\\n
+        lsdef n1
+        chdef -z <<< n1:\\n  objtype=node\\n  arch=x86_64\\n
+        lsdef n1 -z
+        mkdef -z <<< n2:\\n groups=all\\n
+        mkdef -z <<< nonsense\\n
+        mkdef -z -t node <<< n1:\\n
+        mkdef -z <<< g:\\n objtype=group\\n members=n3\\nn3:\\n objtype=node\\n groups=all\\n
+        lsdef n3 -i groups
+    ";
+    tabrestore: "
+        tabrestore site.csv <<< #key,value\\n\"domain\",\"new\"\\n\"auditskipcmds\",\"ALL\"\\n
+        tabdump site
+        tabrestore -a site.csv <<< #key,value\\n\"x\",\"a\"\"b\\nc\"\\n
+        tabdump -w key==x site
+        tabrestore site.csv <<< key,value\\n
+        tabrestore site.csv <<< #key,nope\\na,b\\n
+        tabrestore site.csv <<< #key,value\\na,b,c\\n\\nx\"y\\n
+        tabrestore -a site.csv <<< #key,value\\nx,1\\n
+        tabrestore nope.csv <<< #key\\n
+        tabdump -w key==domain site
+    ";
+    undo: "
+        chdef cn1 arch=x86_64
+        undo --dry-run
+        undo
+        lsdef cn1 -i arch
+        undo 9999
+        chdef cn1 arch=a
+        chdef cn1 arch=b
+        undo 4
+        explain cn1
+        leases
+        leases --json
     ";
     others: "
         tabgrep cn1

@@ -11,19 +11,40 @@ const TOKEN_DAYS_DEFAULT: i64 = 1;
 /// Days a token lives at most with a number as setting.
 const TOKEN_DAYS_MAX: i64 = 3650;
 
+/// Rounds of SHA-512 crypt when the hash names none, and what is accepted: a log-in must stay cheap.
+const ROUNDS_DEFAULT: usize = 5_000;
+const ROUNDS_MIN: usize = 1_000;
+const ROUNDS_MAX: usize = 1_000_000;
+
 /// The password is that of the user's row. Compared in a time that does not depend on where they differ.
 pub fn check_password(snapshot: &Snapshot, user: &Credentials) -> bool {
     let (key, name) = (Col::known("passwd.key"), Col::known("passwd.username"));
     let Some(row) = snapshot.find_row(&[(key, "xcat"), (name, &user.username)]) else { return false };
     let Some(stored) = row.get(Col::known("passwd.password")) else { return false };
     if stored.starts_with('$') {
-        return crate::bridge::verify_hash(&user.password, stored);
+        return verify_hash(&user.password, stored);
     }
     same(stored.as_bytes(), user.password.as_bytes())
 }
 
 fn same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |all, (x, y)| all | (x ^ y)) == 0
+}
+
+/// SHA-512 crypt (`$6$[rounds=N$]salt$hash`); other methods are not accepted.
+fn verify_hash(password: &str, stored: &str) -> bool {
+    let Some(rest) = stored.strip_prefix("$6$") else { return false };
+    let (rounds, rest) = match rest.strip_prefix("rounds=").and_then(|rest| rest.split_once('$')) {
+        Some((rounds, rest)) => (rounds.parse().unwrap_or(0), rest),
+        None => (ROUNDS_DEFAULT, rest),
+    };
+    let Some((salt, hash)) = rest.split_once('$') else { return false };
+    if !(ROUNDS_MIN..=ROUNDS_MAX).contains(&rounds) {
+        return false;
+    }
+    let Ok(params) = sha_crypt::Sha512Params::new(rounds) else { return false };
+    let made = sha_crypt::sha512_crypt_b64(password.as_bytes(), salt.as_bytes(), &params);
+    made.is_ok_and(|made| same(made.as_bytes(), hash.as_bytes()))
 }
 
 /// User of a token that has not expired.
@@ -73,4 +94,18 @@ fn uuid() -> Result<String, String> {
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
     Ok([part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes() {
+        // Made by crypt(3).
+        let hash = "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1";
+        assert!(verify_hash("Hello world!", hash));
+        assert!(!verify_hash("Hello world?", hash));
+        assert!(!verify_hash("x", "$1$abc$def"));
+    }
 }

@@ -15,8 +15,8 @@ macro_rules! commands {
 }
 
 commands! {
-    daemon: chdef chtab events gettab imagedef lsdef lsxcatd makedhcp mkdef nodeadd nodech nodels noderange noderm nodeset
-        rmdef tabch tabdump tabgrep tabprune tabrestore;
+    daemon: chdef chtab events explain gettab imagedef leases log lsdef lsxcatd makedhcp mkdef nodeadd nodech
+        nodels noderange noderm nodeset rmdef tabch tabdump tabgrep tabprune tabrestore undo;
     local: completions genimage links man packimage;
 }
 

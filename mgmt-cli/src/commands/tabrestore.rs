@@ -25,6 +25,7 @@ pub struct Args {
 impl Command for Args {
     const NAME: &'static str = "tabrestore";
     const KIND: Kind = Kind::Words;
+    const SENDS_FILE: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let base = self.file.rsplit('/').next().unwrap_or(&self.file);

@@ -1,0 +1,86 @@
+//! `log`: the change log.
+
+use crate::edits::describe;
+use crate::frame::{Command, Ctx, Kind};
+use crate::output::{Done, Out};
+use dawn_cluster::LogEntry;
+use std::collections::HashSet;
+
+/// Entries shown without -n.
+const COUNT_DEFAULT: usize = 20;
+/// Entries shown at most.
+const COUNT_MAX: usize = 10_000;
+
+/// Show what was changed, when, by whom, and by which command; the newest last
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only the newest N changes
+    #[arg(short = 'n', long, value_name = "N")]
+    count: Option<usize>,
+    /// Changes that nodes and services made too
+    #[arg(short = 'a', long)]
+    all: bool,
+    /// One line for each change
+    #[arg(short = 's', long)]
+    short: bool,
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
+    /// Only changes of these nodes
+    #[arg(value_name = "NODERANGE")]
+    noderange: Option<String>,
+}
+
+impl Command for Args {
+    const NAME: &'static str = "log";
+    const KIND: Kind = Kind::Nodes;
+
+    fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        let count = self.count.unwrap_or(COUNT_DEFAULT).min(COUNT_MAX);
+        let nodes: HashSet<&str> = ctx.nodes().iter().map(String::as_str).collect();
+        let any = self.noderange.is_none();
+        let wanted = |entry: &LogEntry| {
+            (self.all || !entry.quiet) && (any || entry.touches(|node| nodes.contains(node)))
+        };
+        let mut entries = ctx.model.log(count, None, wanted)?;
+        entries.reverse();
+        if self.json {
+            let list: Vec<serde_json::Value> = entries.iter().map(as_json).collect();
+            return out.lines(&serde_json::to_string_pretty(&list).unwrap_or_default());
+        }
+        entries.iter().try_for_each(|entry| self.show(entry, out))
+    }
+}
+
+impl Args {
+    fn show(&self, entry: &LogEntry, out: &mut Out<'_>) -> Done {
+        out.line(format!("{} {} {}: {}", entry.seq, local_time(entry.at_ms), entry.who, entry.command))?;
+        if self.short {
+            return Ok(());
+        }
+        for change in &entry.rows {
+            for line in describe(change) {
+                out.line(format!("    {line}"))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Local time of a log entry.
+pub fn local_time(at_ms: i64) -> String {
+    let time = jiff::Timestamp::from_millisecond(at_ms).unwrap_or_default();
+    time.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+fn as_json(entry: &LogEntry) -> serde_json::Value {
+    let rows: Vec<String> = entry.rows.iter().flat_map(describe).collect();
+    serde_json::json!({
+        "id": entry.seq,
+        "time_ms": entry.at_ms,
+        "who": entry.who,
+        "command": entry.command,
+        "quiet": entry.quiet,
+        "rows": rows,
+    })
+}
