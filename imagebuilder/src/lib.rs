@@ -18,5 +18,6 @@ pub mod packimage;
 pub mod password;
 pub mod pkglist;
 mod pool;
+pub mod rmimage;
 pub mod squashfs;
 pub mod tree;

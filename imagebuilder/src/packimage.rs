@@ -21,6 +21,7 @@ use crate::listfile::ListError;
 use crate::password::{self, RootPassword};
 use crate::squashfs::{self, SquashfsError};
 use crate::tree::{Kind, Meta, Tree, TreeError};
+use dawn_statelite::liteimg::{self, LiteimgError};
 
 /// The exclude list used when `linuximage.exlist` is empty.
 pub const DEFAULT_EXLIST: &str = include_str!("../share/debian.compute.exlist");
@@ -74,6 +75,9 @@ pub enum PackimageError {
     /// The time zone is not one.
     #[error("site.timezone '{0}' is not a time zone name")]
     Timezone(String),
+    /// The list of what liteimg did cannot be read.
+    #[error(transparent)]
+    Liteimg(#[from] LiteimgError),
     /// genimage works on the image.
     #[error(transparent)]
     Busy(GenimageError),
@@ -218,16 +222,20 @@ pub fn run(
         line(&format!("{} is up to date.", output.display()));
         return outcome(output, false);
     }
+    without_liteimg(&mut tree, &paths.rootimg)?;
     prepare(&mut tree, def, options, identity)?;
     let (method, compress) = options.method.words();
     line(&format!("Packing contents of {}", paths.rootimg.display()));
     line(&format!("archive method:{method}"));
     line(&format!("compress method:{compress}"));
     let new = paths.dir.join(format!(".{}.new", options.method.file()));
-    let written = write(&tree, options, &new, percent);
-    if let Err(error) = written.and_then(|()| publish(&new, &output)) {
-        let _ = fs::remove_file(&new);
-        return Err(error);
+    let written =
+        write(&tree, options, &new, percent).and_then(|dropped| publish(&new, &output).map(|()| dropped));
+    let dropped = written.inspect_err(|_| drop(fs::remove_file(&new)))?;
+    if dropped > 0 {
+        line(&format!(
+            "Warning: {dropped} access control lists or other attributes have no place in a squashfs."
+        ));
     }
     for other in OUTPUTS.iter().map(|name| paths.dir.join(name)).filter(|path| *path != output) {
         remove(&other)?;
@@ -292,6 +300,23 @@ fn files_below(dir: &Path) -> Vec<PathBuf> {
     tree.walk().iter().map(|entry| dir.join(std::ffi::OsStr::from_bytes(&entry.path))).collect()
 }
 
+/// A tree that liteimg has prepared is packed as it was before: originals in their places, no links.
+fn without_liteimg(tree: &mut Tree, rootimg: &Path) -> Result<(), PackimageError> {
+    let items = liteimg::saved_items(rootimg)?;
+    if items.is_empty() {
+        return Ok(());
+    }
+    for place in liteimg::moved(&items) {
+        let link = tree.get(place).map(|id| &tree.inode(id).kind);
+        if matches!(link, Some(Kind::Symlink(target)) if target.windows(10).any(|w| w == b".statelite")) {
+            tree.rename(&format!("{}/{place}", liteimg::DEFAULT_DIR), place)?;
+        }
+    }
+    tree.remove(liteimg::DEFAULT_DIR);
+    tree.put(liteimg::STATELITE_DIR, Meta::root(0o755, tree.newest_mtime()), Kind::dir())?;
+    Ok(())
+}
+
 /// Put into the tree what every node gets.
 fn prepare(tree: &mut Tree, def: &ImageDef, options: &Options, identity: u128) -> Result<(), PackimageError> {
     let now = options.made_at.unwrap_or_else(|| tree.newest_mtime());
@@ -347,12 +372,13 @@ fn timezone(tree: &mut Tree, zone: &str, now: i64) -> Result<(), PackimageError>
     Ok(())
 }
 
+/// Write the archive; the result is the number of attributes that could not be kept.
 fn write(
     tree: &Tree,
     options: &Options,
     path: &Path,
     percent: &mut dyn FnMut(u8),
-) -> Result<(), PackimageError> {
+) -> Result<u64, PackimageError> {
     let mut file = File::create(path).map_err(|source| file_error(path, source))?;
     let threads = options.squashfs.threads;
     let total = tree
@@ -371,9 +397,11 @@ fn write(
             percent(now);
         }
     };
+    let mut dropped = 0;
     match options.method {
         Method::Squashfs => {
-            squashfs::write(tree, &mut file, &options.squashfs, &mut |p| report(p.read_bytes))?;
+            let summary = squashfs::write(tree, &mut file, &options.squashfs, &mut |p| report(p.read_bytes))?;
+            dropped = summary.dropped_xattrs;
         }
         Method::Cpio(packer) => {
             archive::cpio(tree, BufWriter::new(&file), level(packer), threads, &mut report)?;
@@ -382,7 +410,8 @@ fn write(
             archive::tar(tree, BufWriter::new(&file), level(packer), threads, &mut report)?
         }
     }
-    file.sync_all().map_err(|source| file_error(path, source))
+    file.sync_all().map_err(|source| file_error(path, source))?;
+    Ok(dropped)
 }
 
 fn level(packer: Packer) -> Compress {

@@ -281,6 +281,21 @@ impl Tree {
         }
     }
 
+    /// Move the entry `from` to `to`, replacing what is there. `false`: there is no `from`.
+    pub fn rename(&mut self, from: &str, to: &str) -> Result<bool, TreeError> {
+        let Some(id) = self.get(from) else { return Ok(false) };
+        // The place is made with an entry of no account, which the moved one then replaces.
+        self.put(to, Meta::root(0, 0), Kind::Fifo)?;
+        self.remove(from);
+        let (parent, name) = to.trim_end_matches('/').rsplit_once('/').unwrap_or(("", to));
+        if let Some(dir) = self.get(parent)
+            && let Kind::Dir(entries) = &mut self.inode_mut(dir).kind
+        {
+            entries.insert(name.as_bytes().to_vec(), id);
+        }
+        Ok(true)
+    }
+
     /// The bytes of the regular file at `path`; `None` when there is no such regular file.
     pub fn read(&self, path: &str) -> Result<Option<Vec<u8>>, TreeError> {
         let Some(id) = self.get(path) else { return Ok(None) };

@@ -220,3 +220,39 @@ fn refusals() {
     let files: Vec<_> = fs::read_dir(&def.rootimgdir).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert!(files.iter().all(|name| name == "rootimg" || name == ".lock"), "{files:?}");
 }
+
+#[test]
+fn a_tree_of_liteimg_is_packed_as_it_was_before() {
+    if !has("unsquashfs") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let def = image(dir.path());
+    let root = def.paths().rootimg;
+    fs::create_dir_all(root.join("var/app")).unwrap();
+    fs::write(root.join("var/app/file"), "data").unwrap();
+    fs::write(root.join("etc/hosts"), "127.0.0.1 localhost\n").unwrap();
+    let unpacked = |name: &str| {
+        let (outcome, _) = pack(&def, &Options::default()).unwrap();
+        let mut tree = manifest(&unpack(&outcome.file, &dir.path().join(name)));
+        // Its times and identity differ on purpose.
+        tree.retain(|path, _| path != "opt/xcat/xcatinfo" && !path.starts_with(".statelite"));
+        tree.values_mut().for_each(|line| line.truncate(line.find(" t").unwrap()));
+        tree
+    };
+    let before = unpacked("before");
+    let rows: Vec<(&str, [(&str, &str); 3])> =
+        [("/etc/hosts", "link"), ("/var/app/", "link,persistent"), ("/etc/shadow", "tmpfs")]
+            .into_iter()
+            .map(|(file, options)| ("litefile", [("image", "img"), ("file", file), ("options", options)]))
+            .collect();
+    let snapshot =
+        dawn_cluster::Snapshot::from_rows(rows.iter().map(|(table, row)| (*table, row.as_slice())));
+    let files = dawn_statelite::files_of_image(&snapshot, "img");
+    dawn_statelite::liteimg::liteimg("img", &root, &files, &mut |_| {}).unwrap();
+    assert!(fs::symlink_metadata(root.join("var/app")).unwrap().is_symlink());
+    let mut after = unpacked("after");
+    // liteimg adds /etc/mtab, which was missing here.
+    assert!(after.remove("etc/mtab").is_some());
+    assert_same(&before, &after, "after liteimg");
+}

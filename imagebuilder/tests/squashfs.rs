@@ -31,7 +31,7 @@ fn variants() -> Vec<(&'static str, Options)> {
         ("4k blocks", Options { block_bytes: 4096, ..base.clone() }),
         ("1M blocks", Options { block_bytes: 1 << 20, ..base.clone() }),
         ("gzip", Options { compressor: Compressor::Gzip(6), ..base.clone() }),
-        ("zstd 15, no exports", Options { compressor: Compressor::Zstd(15), exportable: false, ..base }),
+        ("zstd 6, no exports", Options { compressor: Compressor::Zstd(6), exportable: false, ..base }),
     ]
 }
 

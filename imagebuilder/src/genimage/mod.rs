@@ -18,7 +18,7 @@ mod place;
 mod stamp;
 
 pub use initrd::{Embedded, InitrdJob, MakeInitrd};
-pub(crate) use place::lock;
+pub(crate) use place::{lock, remove_tree};
 
 use std::fs;
 use std::io;
