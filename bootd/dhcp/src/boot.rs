@@ -94,6 +94,14 @@ pub enum BootRule {
         /// Path relative to the TFTP root, or a URL.
         file: String,
     },
+    /// UEFI HTTP Boot gets a file of its own (an image with loader, kernel and initramfs, where Secure Boot allows no
+    /// other way); every other client follows the inner rule.
+    HttpImage {
+        /// Path relative to the TFTP root, or a URL; a name that ends in `.img` or `.iso` is booted as a RAM disk.
+        file: String,
+        /// The rule for clients that are not HTTP Boot.
+        otherwise: Box<BootRule>,
+    },
     /// Another boot server's proxyDHCP offer decides: no file, vendor class `PXEClient` (Windows under UEFI).
     ElsewhereByProxy,
     /// No file: the machine goes on to its disk.
@@ -169,6 +177,8 @@ fn for_rule(rule: &BootRule, client: Client, vendor_class: &[u8], server: &Serve
     }
     match rule {
         BootRule::Disk => BootAnswer::default(),
+        BootRule::HttpImage { file, .. } if matches!(client, Client::Http(_)) => BootAnswer::file(file),
+        BootRule::HttpImage { otherwise, .. } => for_rule(otherwise, client, vendor_class, server),
         BootRule::Xnba { script, uefi } => xnba(script, *uefi, client, server),
         BootRule::Pxe if vendor_class.starts_with(b"ScaleMP") => BootAnswer::file("vsmp/pxelinux.0"),
         BootRule::Pxe => match client.arch() {
@@ -238,6 +248,7 @@ mod tests {
         let node = BootRule::Xnba { script: "nodes/cn1".into(), uefi: true };
         let disk = BootRule::Xnba { script: "nodes/cn1".into(), uefi: false };
         let net = BootRule::Xnba { script: "nets/10.1.0.0_16".into(), uefi: true };
+        let image = BootRule::HttpImage { file: "boot/cn1.img".into(), otherwise: Box::new(node.clone()) };
         let url = "http://10.1.0.1:8080/tftpboot";
         for (rule, client, expected) in [
             (&node, Client::Pxe(Arch::Bios), "undionly.kpxe".to_string()),
@@ -255,6 +266,8 @@ mod tests {
             (&net, Client::Ipxe(Arch::UefiX64), format!("{url}/xcat/xnba/nets/10.1.0.0_16.uefi")),
             (&net, Client::Petitboot, format!("- 209={url}/pxelinux.cfg/p/10.1.0.0_16")),
             (&net, Client::Onie, "- 114=http://10.1.0.1:8080/install/onie/onie-installer".into()),
+            (&image, Client::Http(Arch::UefiX64), format!("{url}/boot/cn1.img 60=HTTPClient")),
+            (&image, Client::Pxe(Arch::UefiX64), "snponly.efi".into()),
             (&BootRule::Pxe, Client::Pxe(Arch::Bios), "pxelinux.0".into()),
             (&BootRule::Disk, Client::Pxe(Arch::Bios), "-".into()),
             (&BootRule::ElsewhereByProxy, Client::Pxe(Arch::UefiX64), "- 60=PXEClient".into()),

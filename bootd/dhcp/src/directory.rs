@@ -151,6 +151,11 @@ impl Range {
         (self.first..=self.last).contains(&u32::from(address))
     }
 
+    /// Whether the two share an address.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.first <= other.last && other.first <= self.last
+    }
+
     /// Number of addresses.
     pub fn len(&self) -> u64 {
         u64::from(self.last) - u64::from(self.first) + 1

@@ -188,7 +188,7 @@ impl Table {
             .map(|lease| (lease.since, u32::from(lease.address)))
             .collect();
         // Ranges that went away keep no pool; their leases run out and are forgotten.
-        self.pools.retain(|old| !overlap(old.range, range));
+        self.pools.retain(|old| !old.range.overlaps(&range));
         self.pools.push(pool);
     }
 
@@ -245,10 +245,6 @@ impl Table {
             }
         }
     }
-}
-
-fn overlap(a: Range, b: Range) -> bool {
-    a.contains(b.first()) || b.contains(a.first())
 }
 
 #[cfg(test)]

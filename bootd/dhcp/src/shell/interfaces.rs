@@ -19,23 +19,27 @@ pub(super) struct Found {
 
 /// The interfaces named, or all that can be served when none is named.
 pub(super) fn find(names: &[String]) -> Result<Vec<Found>, ServeError> {
-    let all = all().map_err(|error| ServeError::Interface(format!("cannot list interfaces: {error}")))?;
-    if names.is_empty() {
-        let served = |found: &Found| found.up && !found.loopback && !found.interface.addresses.is_empty();
-        return match all.into_iter().filter(served).collect::<Vec<_>>() {
-            none if none.is_empty() => Err(ServeError::Interface("no interface has an IPv4 address".into())),
-            some => Ok(some),
-        };
+    let found =
+        present(names).map_err(|error| ServeError::Interface(format!("cannot list interfaces: {error}")))?;
+    let missing = names.iter().find(|name| !found.iter().any(|found| found.interface.name == **name));
+    match missing {
+        Some(name) => Err(ServeError::Interface(format!("there is no interface {name}"))),
+        None if found.is_empty() => Err(ServeError::Interface("no interface has an IPv4 address".into())),
+        None => Ok(found),
     }
-    let by_name = |name: &String| {
-        let found = all.iter().find(|found| found.interface.name == *name).cloned();
-        found.ok_or_else(|| ServeError::Interface(format!("there is no interface {name}")))
+}
+
+/// Those of the interfaces named that exist now; all that can be served when none is named.
+pub(super) fn present(names: &[String]) -> io::Result<Vec<Found>> {
+    let served = |found: &Found| match names {
+        [] => found.up && !found.loopback && !found.interface.addresses.is_empty(),
+        names => names.contains(&found.interface.name),
     };
-    names.iter().map(by_name).collect()
+    Ok(all()?.into_iter().filter(served).collect())
 }
 
 /// Every interface.
-pub(super) fn all() -> io::Result<Vec<Found>> {
+fn all() -> io::Result<Vec<Found>> {
     let mut list: *mut libc::ifaddrs = ptr::null_mut();
     // SAFETY: getifaddrs fills the pointer with a list that stays valid until freeifaddrs.
     if unsafe { libc::getifaddrs(&mut list) } != 0 {

@@ -6,7 +6,7 @@
 //! next gathers, so a storm costs few syncs.
 //!
 //! What fails and what then: a journal that cannot be written stops new dynamic leases and nothing else; an
-//! interface that goes away is silent until it comes back; a socket that cannot be bound at start is an error.
+//! interface that goes away is silent, and served again within seconds when it comes back; a socket that cannot be bound at start is an error.
 
 mod committer;
 mod frame;
@@ -138,7 +138,7 @@ pub async fn serve(
     };
     let engine = Arc::new(Mutex::new(engine));
     let (stopped_tx, stopped) = watch::channel(false);
-    let wake = worker::start(ports, engine.clone(), observer, journal, clock, stopped_tx)?;
+    let wake = worker::start(config, ports, engine.clone(), observer, journal, clock, stopped_tx)?;
     tokio::spawn(async move {
         shutdown.await;
         wake.stop();

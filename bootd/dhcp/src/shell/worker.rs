@@ -37,9 +37,10 @@ struct Port {
     port: u16,
 }
 
-/// All sockets.
+/// All sockets, open for a set of interfaces.
 pub(super) struct Ports {
-    names: Vec<String>,
+    /// Names and numbers of the interfaces they are for.
+    interfaces: Vec<(String, u32)>,
     udp: Vec<Port>,
     arp: Vec<(OwnedFd, u32)>,
     direct: OwnedFd,
@@ -51,7 +52,7 @@ impl Ports {
     pub(super) fn open(config: &Config, found: &[Found]) -> Result<Self, ServeError> {
         let any = |what| move |source| ServeError::Socket { interface: "all".into(), what, source };
         let mut ports = Self {
-            names: config.interfaces.clone(),
+            interfaces: identity(found),
             udp: Vec::new(),
             arp: Vec::new(),
             direct: raw::sender().map_err(any("open a packet socket"))?,
@@ -79,23 +80,14 @@ impl Ports {
         }
         Ok(())
     }
-}
 
-/// The sending half of the sockets, shared by both threads.
-pub(super) struct Senders {
-    /// Descriptor for each interface and source port.
-    udp: HashMap<(u32, u16), RawFd>,
-    direct: RawFd,
-}
-
-impl Senders {
-    fn of(ports: &Ports) -> Self {
-        let udp = ports.udp.iter().map(|port| ((port.interface, port.port), port.fd.as_raw_fd())).collect();
-        Self { udp, direct: ports.direct.as_raw_fd() }
+    fn udp_for(&self, interface: u32, port: u16) -> Option<RawFd> {
+        let found = self.udp.iter().find(|socket| socket.interface == interface && socket.port == port);
+        found.map(|socket| socket.fd.as_raw_fd())
     }
 
     /// Sends answers, those of one socket together.
-    pub(super) fn send(&self, outgoing: &[Outgoing]) {
+    fn send(&self, outgoing: &[Outgoing]) {
         let mut direct = Vec::new();
         let mut by_socket: Vec<(RawFd, Vec<Datagram<'_>>)> = Vec::new();
         for answer in outgoing {
@@ -109,21 +101,46 @@ impl Senders {
                 Target::Ip(to) => to,
                 Target::Broadcast(port) => SocketAddrV4::new(Ipv4Addr::BROADCAST, port),
             };
-            let Some(fd) = self.udp.get(&(answer.interface, answer.from_port)) else { continue };
+            let Some(fd) = self.udp_for(answer.interface, answer.from_port) else { continue };
             let interface = if *to.ip() == Ipv4Addr::BROADCAST { answer.interface } else { 0 };
             let datagram = Datagram { bytes: &answer.bytes, to, from: answer.from, interface };
-            match by_socket.iter_mut().find(|(have, _)| have == fd) {
+            match by_socket.iter_mut().find(|(have, _)| *have == fd) {
                 Some((_, datagrams)) => datagrams.push(datagram),
-                None => by_socket.push((*fd, vec![datagram])),
+                None => by_socket.push((fd, vec![datagram])),
             }
         }
         let mut refused = by_socket.iter().map(|(fd, datagrams)| udp::send(*fd, datagrams)).sum::<usize>();
         if !direct.is_empty() {
-            refused += raw::send(self.direct, &direct);
+            refused += raw::send(self.direct.as_raw_fd(), &direct);
         }
         if refused > 0 {
             tracing::debug!(refused, "DHCP answers the kernel did not take");
         }
+    }
+}
+
+fn identity(found: &[Found]) -> Vec<(String, u32)> {
+    found.iter().map(|found| (found.interface.name.clone(), found.interface.index)).collect()
+}
+
+/// The sockets both threads send through; replaced as a whole when the interfaces change.
+pub(super) struct Senders {
+    ports: Mutex<Arc<Ports>>,
+}
+
+impl Senders {
+    pub(super) fn send(&self, outgoing: &[Outgoing]) {
+        if !outgoing.is_empty() {
+            self.ports().send(outgoing);
+        }
+    }
+
+    fn ports(&self) -> Arc<Ports> {
+        self.ports.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn replace(&self, ports: Arc<Ports>) {
+        *self.ports.lock().unwrap_or_else(PoisonError::into_inner) = ports;
     }
 }
 
@@ -170,6 +187,7 @@ impl Wake {
 
 /// Starts the worker, and the committer if there is a journal.
 pub(super) fn start(
+    config: Config,
     ports: Ports,
     engine: Arc<Mutex<Engine>>,
     observer: Arc<dyn Observer>,
@@ -178,7 +196,8 @@ pub(super) fn start(
     stopped: watch::Sender<bool>,
 ) -> Result<Wake, ServeError> {
     let wake = Wake::new().map_err(ServeError::Thread)?;
-    let senders = Arc::new(Senders::of(&ports));
+    let ports = Arc::new(ports);
+    let senders = Arc::new(Senders { ports: Mutex::new(ports.clone()) });
     let committer = match journal {
         Some(journal) => {
             let started = Committer::start(journal, senders.clone(), wake.clone());
@@ -188,6 +207,7 @@ pub(super) fn start(
     };
     let worker = Worker {
         polled: polled(&ports, &wake),
+        config,
         ports,
         engine,
         observer,
@@ -207,7 +227,8 @@ pub(super) fn start(
 }
 
 struct Worker {
-    ports: Ports,
+    config: Config,
+    ports: Arc<Ports>,
     engine: Arc<Mutex<Engine>>,
     observer: Arc<dyn Observer>,
     senders: Arc<Senders>,
@@ -331,9 +352,7 @@ impl Worker {
         }
         self.probe();
         let waiting = self.out.send.extract_if(.., |answer| answer.durable).collect::<Vec<_>>();
-        if !self.out.send.is_empty() {
-            self.senders.send(&self.out.send);
-        }
+        self.senders.send(&self.out.send);
         self.commit(waiting);
         self.out.clear();
     }
@@ -383,15 +402,30 @@ impl Worker {
         }
     }
 
-    /// Addresses may come and go while we run.
+    /// Addresses and interfaces may come and go while we run.
     fn refresh(&mut self, now: Time) {
         if now.millis_since(self.refreshed) < INTERFACES_REFRESH_MS {
             return;
         }
         self.refreshed = now;
-        if let Ok(found) = interfaces::find(&self.ports.names) {
-            let known = found.into_iter().map(|found| found.interface).collect();
-            lock(&self.engine).set_interfaces(known);
+        let Ok(found) = interfaces::present(&self.config.interfaces) else { return };
+        if identity(&found) != self.ports.interfaces {
+            self.reopen(&found);
+        }
+        let known = found.into_iter().map(|found| found.interface).collect();
+        lock(&self.engine).set_interfaces(known);
+    }
+
+    /// An interface that was made anew has another number, and its old sockets hear nothing.
+    fn reopen(&mut self, found: &[Found]) {
+        match Ports::open(&self.config, found) {
+            Ok(ports) => {
+                tracing::info!(interfaces = ?ports.interfaces, "DHCP interfaces changed");
+                self.ports = Arc::new(ports);
+                self.senders.replace(self.ports.clone());
+                self.polled = polled(&self.ports, &self.wake);
+            }
+            Err(error) => tracing::warn!(%error, "DHCP interfaces changed, and cannot be served"),
         }
     }
 }
