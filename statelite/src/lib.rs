@@ -13,14 +13,19 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod conflict;
 mod entry;
 mod list;
 pub mod liteimg;
 mod location;
 mod option;
+pub mod report;
 
 pub use check::{Problem, check};
+pub use conflict::{Conflict, conflicts};
 pub use entry::{LiteFile, files, files_of_image, image_of};
 pub use list::node_list;
-pub use location::{Location, LocationError, Stores, Tree, persistent_store, store, stores, trees};
+pub use location::{
+    Location, LocationError, Stores, Tree, persistent_store, store, stores, trees, trees_of_image,
+};
 pub use option::LiteOption;

@@ -34,6 +34,8 @@ impl fmt::Display for Location {
 pub struct Tree {
     /// `litetree.priority`; the lowest is searched first.
     pub priority: f64,
+    /// The priority as it is written in the table.
+    pub label: String,
     /// The directory.
     pub location: Location,
     /// `litetree.mntopts`, possibly empty.
@@ -160,9 +162,27 @@ static COLUMNS: LazyLock<Columns> = LazyLock::new(|| Columns {
 /// The first cell that cannot be used.
 pub fn trees(snapshot: &Snapshot, node: &str) -> Result<Vec<Tree>, LocationError> {
     let image = crate::image_of(snapshot, node).unwrap_or_else(|| "".into());
-    let group = snapshot.osimage(&image).and_then(|image| image.get("groups").cloned());
+    rows_of_image(snapshot, &image)
+        .into_iter()
+        .filter_map(|(priority, row)| tree(snapshot, node, priority, row))
+        .collect()
+}
+
+/// Priority and directory of the `litetree` rows of an image as they are written, in order of priority.
+#[must_use]
+pub fn trees_of_image(snapshot: &Snapshot, image: &str) -> Vec<(String, String)> {
+    let cell = |row: &Row, column| row.get(column).map_or_else(String::new, Text::to_string);
+    rows_of_image(snapshot, image)
+        .into_iter()
+        .map(|(_, row)| (cell(row, COLUMNS.priority), cell(row, COLUMNS.directory)))
+        .filter(|(_, directory)| !directory.is_empty())
+        .collect()
+}
+
+fn rows_of_image<'a>(snapshot: &'a Snapshot, image: &str) -> Vec<(f64, &'a Row)> {
+    let group = snapshot.osimage(image).and_then(|image| image.get("groups").cloned());
     let mut chosen: Vec<(f64, &Row)> = Vec::new();
-    for wanted in [group.as_deref(), Some(""), Some("ALL"), Some(&*image)].into_iter().flatten() {
+    for wanted in [group.as_deref(), Some(""), Some("ALL"), Some(image)].into_iter().flatten() {
         for row in snapshot.enabled_rows(COLUMNS.image.table) {
             if row.get(COLUMNS.image).map_or("", |text| text) == wanted {
                 let priority = priority_of(row);
@@ -172,7 +192,7 @@ pub fn trees(snapshot: &Snapshot, node: &str) -> Result<Vec<Tree>, LocationError
         }
     }
     chosen.sort_by(|a, b| a.0.total_cmp(&b.0));
-    chosen.into_iter().filter_map(|(priority, row)| tree(snapshot, node, priority, row)).collect()
+    chosen
 }
 
 fn priority_of(row: &Row) -> f64 {
@@ -182,7 +202,8 @@ fn priority_of(row: &Row) -> f64 {
 fn tree(snapshot: &Snapshot, node: &str, priority: f64, row: &Row) -> Option<Result<Tree, LocationError>> {
     let cell = row.get(COLUMNS.directory)?;
     let options = row.get(COLUMNS.options).map_or_else(String::new, Text::to_string);
-    Some(expand(snapshot, node, cell.trim()).map(|location| Tree { priority, location, options }))
+    let label = row.get(COLUMNS.priority).map_or_else(String::new, Text::to_string);
+    Some(expand(snapshot, node, cell.trim()).map(|location| Tree { priority, label, location, options }))
 }
 
 /// What a node mounts beside its root; cells that cannot be used are left out.
