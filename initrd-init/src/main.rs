@@ -1,34 +1,4 @@
-//! `/init` of every node: network root, statelite set-up, status reports.
-//!
-//! One static program in three roles:
-//! - process 1 of the initramfs ([`boot`]): mounts, modules, boot interface, DHCP, root, hand-over;
-//! - `/run/dawn/init report STATUS` in the running system, started by a systemd unit ([`running`]);
-//! - `/run/dawn/init renew`, which keeps the lease ([`running`]).
-//!
-//! Process 1 must never end: failures are told on the console, then there is a shell or, after a bounded wait,
-//! a restart ([`rescue`]). There is no SQL, no async runtime and no configuration but the kernel line.
-
-mod boot;
-mod cmdline;
-mod dhcp;
-mod error;
-mod handover;
-mod http;
-mod inroot;
-mod lease;
-mod log;
-mod modules;
-mod nfs;
-mod nic;
-mod rescue;
-mod resolve;
-mod running;
-mod stateless;
-mod statelite;
-mod status;
-mod sys;
-mod unpack;
-mod url;
+//! The executable of `/init`; what it does is told in the library.
 
 use std::process::ExitCode;
 
@@ -36,15 +6,5 @@ fn main() -> ExitCode {
     // The one place where arguments are read.
     #[allow(clippy::disallowed_methods)]
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if std::process::id() == 1 {
-        boot::run();
-    }
-    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["report", status] => running::report(status),
-        ["renew"] => running::renew(),
-        _ => {
-            eprintln!("dawn-init is the first program of a node; by hand: `report STATUS`, `renew`");
-            ExitCode::from(2)
-        }
-    }
+    initrd_init::run(&arguments)
 }

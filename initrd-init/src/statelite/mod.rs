@@ -181,6 +181,27 @@ fn build_root(plan: &Plan, loader: &mut Loader, root: &str) -> Result<()> {
     sys::mount("dawn-root", root, "overlay", MountFlags::RDONLY, &options)
 }
 
+/// Reads a list of any text and plans it for an image that has nothing.
+pub fn fuzz_list(text: &str) {
+    struct Nothing;
+    impl plan::Probe for Nothing {
+        fn kind(&self, _at: &plan::At) -> plan::Kind {
+            plan::Kind::Missing
+        }
+
+        fn real_path(&self, path: &str) -> String {
+            path.to_owned()
+        }
+
+        fn follow(&self, _path: &str) -> Option<String> {
+            None
+        }
+    }
+    let list = List::parse(text);
+    assert!(list.entries.iter().all(|entry| entry.path.starts_with('/') && !entry.path.contains("/../")));
+    let _ = plan::plan(&list, &Nothing);
+}
+
 /// What was asked for and done, for people who look for it later.
 fn keep_records(list: &List, plan: &Plan, lines: &[String], lite: &str) {
     let skeleton = plan.skeleton.iter().map(|missing| format!("{missing}\n"));

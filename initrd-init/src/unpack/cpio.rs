@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::io::{self, Read};
 
-use super::tree::{FILE, KIND_BITS, LINK, Meta, Tree};
+use super::tree::{FILE, KIND_BITS, LINK, Meta, Target};
 use super::{invalid, skip};
 
 const HEADER_BYTES: usize = 110;
@@ -13,7 +13,7 @@ const NAME_BYTES_MAX: u64 = 64 * 1024;
 const TRAILER: &[u8] = b"TRAILER!!!";
 
 /// Unpacks an archive up to its trailer.
-pub fn unpack(source: &mut dyn Read, tree: &mut Tree) -> io::Result<()> {
+pub fn unpack(source: &mut dyn Read, tree: &mut dyn Target) -> io::Result<()> {
     let mut linked: HashMap<(u64, u64, u64), Vec<u8>> = HashMap::new();
     loop {
         let header = Header::read(source)?;
@@ -41,7 +41,7 @@ pub fn unpack(source: &mut dyn Read, tree: &mut Tree) -> io::Result<()> {
 /// All names of a hard-linked file have its number; the last one carries the bytes.
 fn file(
     source: &mut dyn Read,
-    tree: &mut Tree,
+    tree: &mut dyn Target,
     header: &Header,
     meta: &Meta,
     linked: &mut HashMap<(u64, u64, u64), Vec<u8>>,

@@ -10,7 +10,7 @@ mod tree;
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::mpsc::Receiver;
 
-pub use tree::Tree;
+pub use tree::{Meta, Target, Tree};
 
 /// Bytes looked at to tell formats apart; tar has its mark at 257.
 const SNIFF_BYTES: usize = 512;
@@ -22,32 +22,37 @@ const XZ_MEMORY_MAX: u64 = 128 * 1024 * 1024;
 
 /// Unpacks a stream into the directory `root`. Gives the number of entries.
 pub fn unpack(source: impl Read, root: &str) -> io::Result<u64> {
+    let mut tree = Tree::new(root);
+    stream(source, &mut tree)?;
+    tree.finish()
+}
+
+/// Unpacks a stream, compressed or not.
+pub fn stream(source: impl Read, target: &mut dyn Target) -> io::Result<()> {
     let mut source = BufReader::with_capacity(BUFFER_BYTES, source);
     let head = source.fill_buf()?;
     if head.starts_with(&GZIP_MAGIC) {
-        archive(flate2::bufread::MultiGzDecoder::new(source), root)
+        archive(flate2::bufread::MultiGzDecoder::new(source), target)
     } else if head.starts_with(&XZ_MAGIC) {
         let decoder =
             liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY_MAX, liblzma::stream::CONCATENATED)?;
-        archive(liblzma::bufread::XzDecoder::new_stream(source, decoder), root)
+        archive(liblzma::bufread::XzDecoder::new_stream(source, decoder), target)
     } else {
-        archive(source, root)
+        archive(source, target)
     }
 }
 
-fn archive(mut plain: impl Read, root: &str) -> io::Result<u64> {
+fn archive(mut plain: impl Read, target: &mut dyn Target) -> io::Result<()> {
     let mut head = Vec::new();
     plain.by_ref().take(SNIFF_BYTES as u64).read_to_end(&mut head)?;
     let is_cpio = head.starts_with(b"070701") || head.starts_with(b"070702");
     let is_tar = head.get(257..262).is_some_and(|mark| mark == b"ustar");
     let mut all = BufReader::with_capacity(BUFFER_BYTES, head.as_slice().chain(plain));
-    let mut tree = Tree::new(root);
     match (is_cpio, is_tar) {
-        (true, _) => cpio::unpack(&mut all, &mut tree)?,
-        (_, true) => tar::unpack(&mut all, &mut tree)?,
-        _ => return Err(invalid("it is neither a cpio nor a tar archive")),
+        (true, _) => cpio::unpack(&mut all, target),
+        (_, true) => tar::unpack(&mut all, target),
+        _ => Err(invalid("it is neither a cpio nor a tar archive")),
     }
-    tree.finish()
 }
 
 fn invalid(why: impl Into<String>) -> io::Error {

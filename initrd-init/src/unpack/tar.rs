@@ -3,7 +3,7 @@
 
 use std::io::{self, Read};
 
-use super::tree::{DIRECTORY, FILE, LINK, Meta, Tree};
+use super::tree::{DIRECTORY, FILE, LINK, Meta, Target};
 use super::{invalid, skip};
 
 const BLOCK_BYTES: usize = 512;
@@ -23,7 +23,7 @@ struct Extension {
 }
 
 /// Unpacks an archive up to its end mark or the end of the stream.
-pub fn unpack(source: &mut dyn Read, tree: &mut Tree) -> io::Result<()> {
+pub fn unpack(source: &mut dyn Read, tree: &mut dyn Target) -> io::Result<()> {
     let mut extension = Extension::default();
     loop {
         let mut block = [0; BLOCK_BYTES];
@@ -43,7 +43,12 @@ pub fn unpack(source: &mut dyn Read, tree: &mut Tree) -> io::Result<()> {
     }
 }
 
-fn entry(source: &mut dyn Read, tree: &mut Tree, header: Header, extension: Extension) -> io::Result<()> {
+fn entry(
+    source: &mut dyn Read,
+    tree: &mut dyn Target,
+    header: Header,
+    extension: Extension,
+) -> io::Result<()> {
     let size = extension.size.unwrap_or(header.size);
     let target = extension.target.unwrap_or(header.target);
     let kind = match header.kind {

@@ -41,6 +41,18 @@ pub struct Meta {
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
+/// Takes what an archive holds, entry by entry.
+pub trait Target {
+    /// Anything but a regular file; `target` is that of a symbolic link.
+    fn add(&mut self, meta: Meta, target: &[u8]) -> io::Result<()>;
+    /// A regular file with `size` bytes from `source`; all of them must be read.
+    fn file(&mut self, meta: &Meta, source: &mut dyn Read, size: u64) -> io::Result<()>;
+    /// A second name of the file `first`.
+    fn hard_link(&mut self, meta: &Meta, first: &[u8]) -> io::Result<()>;
+    /// The bytes of a file that is there already (the last name of a cpio hard link carries them).
+    fn fill(&mut self, meta: &Meta, source: &mut dyn Read, size: u64) -> io::Result<()>;
+}
+
 /// A root under construction.
 #[derive(Debug)]
 pub struct Tree {
@@ -68,57 +80,6 @@ impl Tree {
         Ok(place)
     }
 
-    /// Adds anything but a regular file; `target` is that of a symbolic link.
-    pub fn add(&mut self, meta: Meta, target: &[u8]) -> io::Result<()> {
-        let place = self.room(&meta)?;
-        match meta.mode & KIND_BITS {
-            DIRECTORY => {
-                if place != self.root {
-                    fs::create_dir(&place)
-                        .or_else(|cause| if place.is_dir() { Ok(()) } else { Err(cause) })?;
-                }
-                self.directories.push((place, meta));
-                return Ok(());
-            }
-            LINK => std::os::unix::fs::symlink(OsStr::from_bytes(target), &place)?,
-            kind => {
-                let device = rustix::fs::makedev(meta.device.0, meta.device.1);
-                rustix::fs::mknodat(
-                    CWD,
-                    &place,
-                    FileType::from_raw_mode(kind),
-                    Mode::from_raw_mode(0o600),
-                    device,
-                )?;
-            }
-        }
-        apply(&place, &meta)
-    }
-
-    /// Adds a regular file with `size` bytes from `source`.
-    pub fn file(&mut self, meta: &Meta, source: &mut dyn Read, size: u64) -> io::Result<()> {
-        let place = self.room(meta)?;
-        let mut file = File::create(&place)?;
-        if io::copy(&mut source.take(size), &mut file)? != size {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        drop(file);
-        apply(&place, meta)
-    }
-
-    /// Adds a second name.
-    pub fn hard_link(&mut self, meta: &Meta, first: &[u8]) -> io::Result<()> {
-        let place = self.room(meta)?;
-        fs::hard_link(self.place(first)?, place)
-    }
-
-    /// Writes the bytes of a file that is there already (the last name of a cpio hard link carries them).
-    pub fn fill(&mut self, meta: &Meta, source: &mut dyn Read, size: u64) -> io::Result<()> {
-        let place = self.place(&meta.path)?;
-        io::copy(&mut source.take(size), &mut File::create(&place)?)?;
-        apply(&place, meta)
-    }
-
     /// Ends the tree; gives the number of entries.
     pub fn finish(self) -> io::Result<u64> {
         for (place, meta) in self.directories.iter().rev() {
@@ -144,6 +105,55 @@ impl Tree {
             }
         }
         Ok(place)
+    }
+}
+
+impl Target for Tree {
+    fn add(&mut self, meta: Meta, target: &[u8]) -> io::Result<()> {
+        let place = self.room(&meta)?;
+        match meta.mode & KIND_BITS {
+            DIRECTORY => {
+                if place != self.root {
+                    fs::create_dir(&place)
+                        .or_else(|cause| if place.is_dir() { Ok(()) } else { Err(cause) })?;
+                }
+                self.directories.push((place, meta));
+                return Ok(());
+            }
+            LINK => std::os::unix::fs::symlink(OsStr::from_bytes(target), &place)?,
+            kind => {
+                let device = rustix::fs::makedev(meta.device.0, meta.device.1);
+                rustix::fs::mknodat(
+                    CWD,
+                    &place,
+                    FileType::from_raw_mode(kind),
+                    Mode::from_raw_mode(0o600),
+                    device,
+                )?;
+            }
+        }
+        apply(&place, &meta)
+    }
+
+    fn file(&mut self, meta: &Meta, source: &mut dyn Read, size: u64) -> io::Result<()> {
+        let place = self.room(meta)?;
+        let mut file = File::create(&place)?;
+        if io::copy(&mut source.take(size), &mut file)? != size {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        drop(file);
+        apply(&place, meta)
+    }
+
+    fn hard_link(&mut self, meta: &Meta, first: &[u8]) -> io::Result<()> {
+        let place = self.room(meta)?;
+        fs::hard_link(self.place(first)?, place)
+    }
+
+    fn fill(&mut self, meta: &Meta, source: &mut dyn Read, size: u64) -> io::Result<()> {
+        let place = self.place(&meta.path)?;
+        io::copy(&mut source.take(size), &mut File::create(&place)?)?;
+        apply(&place, meta)
     }
 }
 

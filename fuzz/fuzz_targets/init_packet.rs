@@ -1,0 +1,4 @@
+//! Any bytes into `initrd_init::fuzz::packet`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| initrd_init::fuzz::packet(data));
