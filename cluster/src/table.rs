@@ -230,13 +230,9 @@ impl TableData {
             Some(row) => self.rows.insert(id, row.clone()),
             None => self.rows.remove(&id),
         };
-        if let Some(row) = &before {
-            self.unindex(table, id, row);
-        }
-        if let Some(row) = &after {
-            self.index(table, id, row);
-            self.auto_next = self.auto_next.max(auto_number(table, row) + 1);
-        }
+        self.reindex(table, id, before.as_ref(), after.as_ref());
+        let number = after.as_ref().map_or(0, |row| auto_number(table, row) + 1);
+        self.auto_next = self.auto_next.max(number);
         self.version += 1;
         if shape_of(table, before.as_ref()) != shape_of(table, after.as_ref()) {
             self.shape += 1;
@@ -244,23 +240,28 @@ impl TableData {
         self.derived = Derived::default();
     }
 
-    fn index(&mut self, table: &Table, id: RowId, row: &Row) {
-        node_hash(table, row).map(|h| self.by_node.insert((h, id), ()));
-        key_hash(table, row).map(|h| self.by_key.insert((h, id), ()));
-        for hash in aliases(table, row) {
-            self.by_alias.insert((hash, id), ());
-        }
-        listed_name(table, row).map(|name| self.names.insert(name, id));
-    }
-
-    fn unindex(&mut self, table: &Table, id: RowId, row: &Row) {
-        node_hash(table, row).map(|h| self.by_node.remove(&(h, id)));
-        key_hash(table, row).map(|h| self.by_key.remove(&(h, id)));
-        for hash in aliases(table, row) {
-            self.by_alias.remove(&(hash, id));
-        }
-        if let Some(name) = listed_name(table, row).filter(|n| self.names.get(n) == Some(&id)) {
-            self.names.remove(&name);
+    /// Touches only the entries that differ: most changes leave every index as it is.
+    fn reindex(&mut self, table: &Table, id: RowId, before: Option<&Row>, after: Option<&Row>) {
+        let hashes = |row: Option<&Row>, of: fn(&Table, &Row) -> Option<u64>| row.and_then(|r| of(table, r));
+        let update = |index: &mut Index, old: &[u64], new: &[u64]| {
+            for hash in old.iter().filter(|h| !new.contains(h)) {
+                index.remove(&(*hash, id));
+            }
+            for hash in new.iter().filter(|h| !old.contains(h)) {
+                index.insert((*hash, id), ());
+            }
+        };
+        update(&mut self.by_node, hashes(before, node_hash).as_slice(), hashes(after, node_hash).as_slice());
+        update(&mut self.by_key, hashes(before, key_hash).as_slice(), hashes(after, key_hash).as_slice());
+        let alias_hashes = |row: Option<&Row>| row.map(|r| aliases(table, r)).unwrap_or_default();
+        update(&mut self.by_alias, &alias_hashes(before), &alias_hashes(after));
+        let name = |row: Option<&Row>| row.and_then(|r| listed_name(table, r));
+        let (old, new) = (name(before), name(after));
+        if old != new {
+            if let Some(old) = old.filter(|n| self.names.get(n) == Some(&id)) {
+                self.names.remove(&old);
+            }
+            new.map(|name| self.names.insert(name, id));
         }
     }
 

@@ -195,7 +195,8 @@ struct Net<'a> {
 }
 
 fn net(effects: &[Effect]) -> BTreeMap<TableId, Net<'_>> {
-    let mut first_last: BTreeMap<(TableId, RowId), (Option<&Row>, Option<&Row>)> = BTreeMap::new();
+    type Ends<'a> = (Option<&'a Row>, Option<&'a Row>);
+    let mut first_last: BTreeMap<(TableId, RowId), Ends<'_>> = BTreeMap::new();
     for effect in effects {
         let ends = first_last.entry((effect.table, effect.row)).or_insert((effect.before.as_ref(), None));
         ends.1 = effect.after.as_ref();

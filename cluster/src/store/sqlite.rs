@@ -270,3 +270,54 @@ impl Store for Sqlite {
         self.entries("seq<?1 ORDER BY seq DESC", before, limit)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::{Change, Edit};
+    use crate::model::{Model, ModelError};
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn the_file_is_for_its_owner_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let _store = Sqlite::open(directory.path()).unwrap();
+        for entry in fs::read_dir(directory.path()).unwrap() {
+            let path = entry.unwrap().path();
+            assert_eq!(path.metadata().unwrap().permissions().mode() & 0o077, 0, "{path:?}");
+        }
+    }
+
+    #[test]
+    fn columns_that_are_missing_are_added() {
+        let directory = tempfile::tempdir().unwrap();
+        let old = Connection::open(directory.path().join(FILE)).unwrap();
+        old.execute_batch(
+            "CREATE TABLE site (key TEXT PRIMARY KEY, value TEXT); INSERT INTO site VALUES ('a','1')",
+        )
+        .unwrap();
+        drop(old);
+        let model = Model::open(directory.path()).unwrap();
+        assert_eq!(model.snapshot().site("a").as_deref(), Some("1"));
+        let disable = Edit::set("site", &[("key", "a")], &[("disable", "1")]).unwrap();
+        model.apply(Change::new("root", "t", vec![disable])).unwrap();
+        assert_eq!(Model::open(directory.path()).unwrap().snapshot().site("a"), None);
+    }
+
+    #[test]
+    fn errors_say_what_to_do() {
+        let store = Sqlite::in_memory().unwrap();
+        store.connection.execute_batch("PRAGMA query_only=ON").unwrap();
+        let model = Model::with_store(Box::new(store), || 0).unwrap();
+        let change = Change::new("root", "t", vec![Edit::set_site("a", "1").unwrap()]);
+        assert!(matches!(model.apply(change), Err(ModelError::Store(StoreError::ReadOnly))));
+        assert_eq!(model.snapshot().site("a"), None);
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join(FILE), "this is no database, it is a text that is long enough")
+            .unwrap();
+        assert!(matches!(Sqlite::open(directory.path()), Err(StoreError::Damaged(_))));
+        let missing = Sqlite::open(Path::new("/nonexistent/directory")).err().unwrap();
+        assert!(missing.to_string().contains("/nonexistent/directory"), "{missing}");
+    }
+}
