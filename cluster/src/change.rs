@@ -11,6 +11,7 @@
 //! a cell of an existing row.
 
 use crate::row::{Interner, Row, Text};
+use crate::rules;
 use crate::schema::{Col, TableId, schema};
 use crate::snapshot::Snapshot;
 use crate::table::{RowId, TableData};
@@ -77,6 +78,28 @@ pub enum EditError {
     NulByte {
         /// The column.
         col: Col,
+    },
+    /// A value that its column cannot mean.
+    #[error("'{value}' cannot be stored in {col}: {reason}")]
+    BadValue {
+        /// The column.
+        col: Col,
+        /// The value.
+        value: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// Another node has this MAC or IP address.
+    #[error("{col} of {name}: {value} already belongs to {other}")]
+    Taken {
+        /// The column.
+        col: Col,
+        /// The address.
+        value: String,
+        /// Who was to get it.
+        name: Text,
+        /// Who has it.
+        other: Text,
     },
     /// More edits than [`EDITS_MAX`].
     #[error("{0} edits are too many for one change, {EDITS_MAX} are allowed")]
@@ -331,6 +354,7 @@ impl<'a> Draft<'a> {
 
     pub(crate) fn apply(&mut self, edit: &Edit) -> Result<(), EditError> {
         check(edit)?;
+        rules::check_values(edit)?;
         match edit {
             Edit::Set { table, keys, values } => self.set(*table, keys, values),
             Edit::Insert { table, cells } => self.insert(*table, cells),
@@ -450,7 +474,9 @@ pub(crate) fn plan(base: &Snapshot, edits: &[Edit]) -> Result<(Vec<Effect>, Snap
     for edit in edits {
         draft.apply(edit)?;
     }
-    Ok(draft.finish(base.seq + 1))
+    let (effects, next) = draft.finish(base.seq + 1);
+    rules::check_unique(&next, &effects)?;
+    Ok((effects, next))
 }
 
 impl Snapshot {

@@ -82,6 +82,7 @@ pub mod objects;
 mod policy;
 mod resolve;
 mod row;
+mod rules;
 mod schema;
 mod snapshot;
 mod store;

@@ -241,6 +241,12 @@ impl Snapshot {
         hits.into_iter().find_map(owner)
     }
 
+    /// Names in whose enabled rows a cell is what `is_it` looks for. `alias` is the form under which the row is indexed.
+    pub(crate) fn holders(&self, col: Col, alias: &str, is_it: impl Fn(&str) -> bool) -> Vec<Text> {
+        let rows = self.data(col.table).rows_by_alias(alias).map(|(_, row)| row);
+        self.nodes_in(col.table, rows.filter(|row| row.get(col).is_some_and(|text| is_it(text))))
+    }
+
     /// The node with this Ethernet address in `mac.mac`.
     pub fn node_by_mac(&self, mac: MacAddr) -> Option<Text> {
         self.mac_owner(mac).map(|owner| owner.node)
