@@ -11,7 +11,7 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 const PROFILE: &str = "init";
 
 /// Environment that reaches the nested cargo; everything else is left out.
-const KEPT: [&str; 17] = [
+const KEPT: [&str; 14] = [
     "PATH",
     "HOME",
     "USER",
@@ -21,15 +21,15 @@ const KEPT: [&str; 17] = [
     "RUSTUP_TOOLCHAIN",
     "RUSTC",
     "CARGO_MAKEFLAGS",
-    "CARGO_NET_OFFLINE",
     "http_proxy",
     "https_proxy",
     "HTTPS_PROXY",
-    "CARGO_HTTP_CAINFO",
-    "CARGO_HTTP_PROXY",
     "SSL_CERT_FILE",
     "LD_LIBRARY_PATH",
 ];
+
+/// How cargo reaches its registry; kept too.
+const KEPT_PREFIXES: [&str; 4] = ["CARGO_NET_", "CARGO_HTTP_", "CARGO_REGISTR", "CARGO_SOURCE_"];
 
 fn main() {
     let manifest_dir = required("CARGO_MANIFEST_DIR");
@@ -49,11 +49,9 @@ fn main() {
 fn build(workspace: &Path, target_dir: &Path) {
     let mut command = Command::new(required("CARGO"));
     command.env_clear();
-    for name in KEPT {
-        if let Some(value) = env::var_os(name) {
-            command.env(name, value);
-        }
-    }
+    let kept =
+        |name: &str| KEPT.contains(&name) || KEPT_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+    command.envs(env::vars_os().filter(|(name, _)| name.to_str().is_some_and(kept)));
     command
         .env("RUSTFLAGS", "-C target-feature=+crt-static")
         .current_dir(workspace)
