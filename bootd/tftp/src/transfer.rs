@@ -50,7 +50,10 @@ pub struct Transfer {
     /// The OACK packet while it waits to be acknowledged.
     oack: Option<Vec<u8>>,
     acked: u64,
+    /// The last block sent since `acked` was; goes back after loss.
     sent: u64,
+    /// The last block ever sent. An acknowledgement of blocks that we began to repeat is as good as any.
+    highest: u64,
     /// Packets that may leave in one go.
     train: u16,
     pace_at: Option<Duration>,
@@ -90,6 +93,7 @@ impl Transfer {
             oack,
             acked: 0,
             sent: 0,
+            highest: 0,
             pace_at: None,
             retry_at: now,
             retries: 0,
@@ -128,14 +132,15 @@ impl Transfer {
         if self.acked == self.last {
             return Step::Done;
         }
-        let whole = self.acked == self.sent && self.sent == self.window_end(self.acked - count);
+        let whole = self.acked == self.window_end(self.acked - count);
+        self.sent = self.sent.max(self.acked);
         self.progressed(now);
         if whole {
             if self.window_clean {
                 self.train = self.train.saturating_mul(2).min(self.terms.window);
             }
             self.previous_clean = std::mem::replace(&mut self.window_clean, true);
-        } else {
+        } else if self.acked < self.highest {
             // The client tells of a gap: everything behind it is lost to it.
             self.lost();
         }
@@ -223,7 +228,7 @@ impl Transfer {
     /// How many blocks of those in flight `block` acknowledges.
     fn newly_acked(&self, block: u16) -> u64 {
         let ahead = u64::from(block.wrapping_sub(low16(self.acked)));
-        if ahead <= self.sent - self.acked { ahead } else { 0 }
+        if ahead <= self.highest - self.acked { ahead } else { 0 }
     }
 
     fn window_end(&self, acked: u64) -> u64 {
@@ -277,6 +282,7 @@ impl Transfer {
                 let until = self.train_end(train_end);
                 self.send_train(until, out)?;
                 self.sent = until;
+                self.highest = self.highest.max(until);
             }
             self.pace_at = (self.sent < window_end).then(|| now + PACE_GAP);
         }

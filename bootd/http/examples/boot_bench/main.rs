@@ -1,11 +1,11 @@
-//! Measures TFTP and HTTP of Dawn beside the daemons of Debian, in one run: `boot_bench BOOT-SERVER [tftp|http]`.
+//! Measures TFTP and HTTP of Dawn beside the daemons of Debian, in one run: `boot_bench BOOT-SERVER [tftp|http|both] [ATFTPD] [LOAD]`.
 //!
 //! Everything runs in a network namespace of its own, servers on CPU 0 and load on CPU 1, one server at a time. The
 //! load is our own TFTP client (the state machine of `dawn_tftp::client`), curl, and wrk. What counts is the
 //! server's CPU time per unit of work, its children included; rates depend on the load generator as much.
 //!
 //! A daemon that is not installed is left out. `atftpd` cannot be installed beside `tftpd-hpa`: name its program by
-//! a third argument. Needs root for the namespace.
+//! a third argument. LOAD picks one TFTP load by its number. Needs root for the namespace.
 #![allow(clippy::disallowed_methods, reason = "a program of its own, with its own arguments and pauses")]
 
 mod http_load;
@@ -49,7 +49,7 @@ fn main() -> Outcome<()> {
     own_network()?;
     pin_to_load_cpu()?;
     if what != "http" {
-        tftp_load::measure(&bench)?;
+        tftp_load::measure(&bench, rest.get(2).and_then(|text| text.parse().ok()))?;
     }
     if what != "tftp" {
         http_load::measure(&bench)?;
