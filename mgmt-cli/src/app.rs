@@ -127,7 +127,7 @@ fn is_verbose(entry: &Entry, words: &[String]) -> bool {
 /// The request the reference's client would send.
 pub fn request_for(entry: &Entry, words: &[String], environment: &Environment) -> Request {
     let (noderange, args) = match entry.kind {
-        Kind::Nodes => split_noderange(words),
+        Kind::Nodes => split_noderange(&(entry.clap)(), words),
         _ => (None, words.to_vec()),
     };
     let directory = environment.directory.to_string_lossy().into_owned();

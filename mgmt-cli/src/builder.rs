@@ -24,7 +24,18 @@ pub fn definition(environment: &Environment, image: &str, file: Option<&Path>) -
 
 /// Runs a daemon command and fails on its first error.
 pub fn ask(environment: &Environment, command: &str, args: Vec<String>) -> Result<Vec<Response>, String> {
+    ask_with(environment, command, args, None)
+}
+
+/// The same with piped text. All errors of the answer are in the error, a line each.
+pub fn ask_with(
+    environment: &Environment,
+    command: &str,
+    args: Vec<String>,
+    stdin: Option<String>,
+) -> Result<Vec<Response>, String> {
     let request = Request {
+        stdin,
         command: command.to_owned(),
         args,
         cwd: Some(environment.directory.to_string_lossy().into_owned()),
@@ -37,10 +48,9 @@ pub fn ask(environment: &Environment, command: &str, args: Vec<String>) -> Resul
         }
         other => other.to_string(),
     })?;
-    match responses.iter().flat_map(|response| response.error.iter()).next() {
-        Some(error) => Err(error.clone()),
-        None => Ok(responses),
-    }
+    let errors: Vec<&str> =
+        responses.iter().flat_map(|response| response.error.iter()).map(String::as_str).collect();
+    if errors.is_empty() { Ok(responses) } else { Err(errors.join("\n")) }
 }
 
 /// Prints an error with its reason; the exit code.

@@ -5,6 +5,7 @@
 
 use crate::command_log::CommandLog;
 use crate::commands;
+use crate::commands::makehosts::HOSTS;
 use crate::destiny;
 use crate::frame::{Ctx, Kind};
 use crate::hooks::BootHooks;
@@ -28,6 +29,8 @@ pub struct Settings {
     pub host: String,
     /// Where commands are recorded; `None` records nothing.
     pub commands_log: Option<PathBuf>,
+    /// The file that `makehosts` writes; `None`: `/etc/hosts`.
+    pub hosts_file: Option<String>,
 }
 
 /// See the module's text.
@@ -60,6 +63,7 @@ impl Daemon {
             call,
             hooks: self.hooks.as_ref(),
             host: &self.settings.host,
+            hosts_file: self.settings.hosts_file.as_deref().unwrap_or(HOSTS),
         };
         entry.run(&ctx, out)
     }

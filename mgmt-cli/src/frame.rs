@@ -132,6 +132,8 @@ pub struct Ctx<'a> {
     pub hooks: &'a dyn BootHooks,
     /// Short host name of the daemon.
     pub host: &'a str,
+    /// The file that `makehosts` writes.
+    pub hosts_file: &'a str,
 }
 
 impl Ctx<'_> {
@@ -177,16 +179,38 @@ fn words_of(call: &Call) -> Vec<String> {
 }
 
 /// Cuts a noderange out of the words of a [`Kind::Nodes`] command: the first word that does not begin
-/// with `-`.
-pub fn split_noderange(words: &[String]) -> (Option<String>, Vec<String>) {
-    match words.iter().position(|word| !word.starts_with('-')) {
-        Some(at) => {
-            let mut rest = words.to_vec();
-            let noderange = rest.remove(at);
-            (Some(noderange), rest)
+/// with `-` and is not the value of an option. (The reference's client does not know which options take
+/// values and takes `5` of `-n 5` for the noderange.)
+pub fn split_noderange(command: &clap::Command, words: &[String]) -> (Option<String>, Vec<String>) {
+    let mut value_expected = false;
+    for (at, word) in words.iter().enumerate() {
+        if std::mem::take(&mut value_expected) {
+            continue;
         }
-        None => (None, words.to_vec()),
+        if word.starts_with('-') {
+            value_expected = takes_next_word(command, word);
+            continue;
+        }
+        let mut rest = words.to_vec();
+        let noderange = rest.remove(at);
+        return (Some(noderange), rest);
     }
+    (None, words.to_vec())
+}
+
+/// The option's value is the next word: `--name` or `-n`, not `--name=value` or `-nvalue`.
+fn takes_next_word(command: &clap::Command, word: &str) -> bool {
+    let takes_value = |found: Option<&Arg>| found.is_some_and(|arg| arg.get_action().takes_values());
+    if let Some(long) = word.strip_prefix("--") {
+        return takes_value(command.get_arguments().find(|arg| arg.get_long() == Some(long)));
+    }
+    let mut letters = word.chars().skip(1).peekable();
+    while let Some(letter) = letters.next() {
+        if takes_value(command.get_arguments().find(|arg| arg.get_short() == Some(letter))) {
+            return letters.peek().is_none();
+        }
+    }
+    false
 }
 
 fn clap_of<C: Command>() -> clap::Command {
@@ -290,12 +314,23 @@ mod tests {
 
     #[test]
     fn noderange_is_the_first_word_without_dash() {
+        let command = (crate::commands::find("log").expect("log").clap)();
         let split = |text: &str| {
             let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
-            split_noderange(&words)
+            let (noderange, rest) = split_noderange(&command, &words);
+            format!("{} | {}", noderange.unwrap_or_default(), rest.join(" "))
         };
-        assert_eq!(split("-V cn1 stat"), (Some("cn1".into()), vec!["-V".into(), "stat".into()]));
-        assert_eq!(split("-a"), (None, vec!["-a".into()]));
-        assert_eq!(split(""), (None, vec![]));
+        for (line, expected) in [
+            ("-V cn1 stat", "cn1 | -V stat"),
+            ("-a", " | -a"),
+            ("", " | "),
+            ("-n 5 cn1", "cn1 | -n 5"),
+            ("-n5 cn1", "cn1 | -n5"),
+            ("-sn 5", " | -sn 5"),
+            ("--count 5 cn1", "cn1 | --count 5"),
+            ("--count=5 cn1", "cn1 | --count=5"),
+        ] {
+            assert_eq!(split(line), expected, "{line}");
+        }
     }
 }

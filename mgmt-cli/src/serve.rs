@@ -133,6 +133,7 @@ fn command_port(appliance: &Arc<Appliance>) -> Result<CommandPort> {
     let settings = daemon::Settings {
         host: init::host_name(),
         commands_log: Some(data.join("log").join("commands.log")),
+        hosts_file: None,
     };
     let hooks = Arc::new(Hooks::new(Arc::clone(appliance)));
     let daemon = Arc::new(Daemon::new(Arc::clone(&appliance.model), hooks, settings));

@@ -63,9 +63,11 @@ impl Bed {
         let edits: Vec<Edit> =
             rows.lines().map(str::trim).filter(|line| !line.is_empty()).map(edit).collect();
         model.apply(Change::new("test", "rows", edits)).expect("rows");
-        let settings = Settings { host: "mn1".into(), commands_log: None };
+        let directory = tempfile::tempdir().expect("a directory");
+        let hosts = directory.path().join("hosts").to_string_lossy().into_owned();
+        let settings = Settings { host: "mn1".into(), commands_log: None, hosts_file: Some(hosts) };
         let daemon = Daemon::new(Arc::clone(&model), Arc::new(NoBoot), settings);
-        Bed { daemon, directory: tempfile::tempdir().expect("a directory") }
+        Bed { daemon, directory }
     }
 
     /// Runs a command line: standard output, then lines of standard error with `! ` in front, then the

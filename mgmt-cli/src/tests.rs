@@ -7,7 +7,7 @@ const CLUSTER: &str = "
     site key=domain value=cluster
     site key=auditskipcmds value=ALL
     policy priority=1 name=root rule=allow
-    policy priority=2 commands=getdestiny,litefile,litetree rule=allow
+    policy priority=2 commands=getdestiny,nextdestiny,litefile,litetree rule=allow
     policy priority=5 name=bob commands=nodels,noderange noderange=cn1 rule=allow
     site key=installdir value=/install
     nodelist node=cn1 groups=compute,all
@@ -344,6 +344,77 @@ sessions! {
         explain cn1
         leases
         leases --json
+    ";
+    groups: "
+        nodegrpch compute nodehm.mgt=openbmc
+        nodels compute mgt
+        nodech cn1 nodehm.mgt=ipmi
+        nodegrpch compute nodehm.mgt=hmc
+        nodels compute -b mgt
+        nodegrpch compute nodehm.mgt=
+        nodels compute mgt
+        nodegrpch compute groups=x
+        nodegrpch compute nodehm.mgt,=x
+        nodepurge cn1
+        nodels
+        nodepurge cn1
+    ";
+    statelite: "
+        chtab image=img litefile.file=/etc/hosts litefile.options=persistent
+        chtab image=ALL litefile.file=/var/log/
+        chtab priority=1 litetree.directory='10.1.0.1:/state/$node' litetree.mntopts=soft
+        chtab node=compute statelite.statemnt=10.1.0.1:/nodedata
+        nodech cn1 nodetype.provmethod=img
+        litefile cn1
+        litetree cn1
+        ilitefile img
+        ilitefile nope
+        lslite cn1
+        lslite -i img
+        lslite -i nope
+        lslite
+        @10.0.0.1$ litefile
+        @10.0.0.1$ litefile cn2
+        @10.9.9.9$ litetree
+        litefile
+    ";
+    destiny: "
+        @10.9.9.9$ getdestiny
+        @10.0.0.1$ getdestiny
+        nodels cn1 nodelist.status
+        chdef cn1 chain=shell,osimage=img,standby
+        @10.0.0.1$ nextdestiny
+        @10.0.0.1$ nextdestiny
+        @10.0.0.1$ getdestiny
+        nodels cn1 nodelist.status chain.currchain
+        @10.0.0.1$ nextdestiny
+        getdestiny cn1
+    ";
+    makehosts: "
+        makehosts --dry-run cn1
+        makehosts
+        makehosts -l --dry-run -n cn2
+        makehosts -d cn1
+        makehosts --dry-run cn2
+        makehosts cn9
+        makehosts -m
+    ";
+    images: "
+        rmimage nope
+        rmimage img
+        rmimage --xcatdef img
+        lsdef -t osimage
+        liteimg img
+    ";
+    notify: "
+        regnotif /bin/true nodelist,hosts -o a,d
+        tabdump notification
+        regnotif true nodelist
+        regnotif /nope nodelist
+        regnotif /bin/true nope
+        regnotif /bin/true nodelist -o x
+        unregnotif /bin/true
+        unregnotif /bin/true
     ";
     others: "
         tabgrep cn1

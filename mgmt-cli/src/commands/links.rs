@@ -16,7 +16,10 @@ pub struct Args {
 }
 
 /// Names that are no commands of an administrator's fingers.
-const UNLINKED: [&str; 7] = ["links", "completions", "man", "log", "undo", "events", "explain"];
+const UNLINKED: [&str; 11] = [
+    "links", "completions", "man", "log", "undo", "events", "explain", "leases", "getdestiny", "nextdestiny",
+    "imagedef",
+];
 
 impl LocalCommand for Args {
     const NAME: &'static str = "links";

@@ -15,9 +15,11 @@ macro_rules! commands {
 }
 
 commands! {
-    daemon: chdef chtab events explain gettab imagedef leases log lsdef lsxcatd makedhcp mkdef nodeadd nodech
-        nodels noderange noderm nodeset rmdef tabch tabdump tabgrep tabprune tabrestore undo;
-    local: completions genimage links man packimage;
+    daemon: chdef chtab events explain getdestiny gettab ilitefile imagedef leases litefile liteimg litetree log
+        lsdef lslite lsxcatd makedhcp makehosts makenetworks mkdef nextdestiny nodeadd nodech nodegrpch nodels
+        nodepurge noderange noderm nodeset regnotif rmdef rmimage tabch tabdump tabgrep tabprune tabrestore undo
+        unregnotif;
+    local: completions dumpxcatdb genimage links man packimage restorexcatdb tabedit;
 }
 
 /// All commands, daemon commands first, each part in alphabetical order.

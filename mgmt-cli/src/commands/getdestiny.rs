@@ -1,0 +1,22 @@
+//! `getdestiny`: a node asks what to do.
+
+use crate::destiny_reply::{caller, reply};
+use crate::frame::{Command, Ctx, Kind};
+use crate::output::{Done, Out};
+
+/// Tell nodes what to do (nodes ask this themselves)
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Nodes; the caller without it
+    #[arg(value_name = "NODERANGE")]
+    noderange: Option<String>,
+}
+
+impl Command for Args {
+    const NAME: &'static str = "getdestiny";
+    const KIND: Kind = Kind::Nodes;
+
+    fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        caller(ctx, self.noderange.is_some()).iter().try_for_each(|node| reply(node.as_deref(), false, ctx, out))
+    }
+}

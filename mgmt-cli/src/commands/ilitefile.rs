@@ -1,0 +1,24 @@
+//! `ilitefile`: the special files of an image.
+
+use crate::frame::{Command, Ctx, Kind};
+use crate::lite::{check_image, file_lines};
+use crate::output::{Done, Out};
+use dawn_statelite::files_of_image;
+
+/// List the files of an image that are a node's own, and in which way
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Image
+    #[arg(value_name = "IMAGE", required = true)]
+    image: String,
+}
+
+impl Command for Args {
+    const NAME: &'static str = "ilitefile";
+    const KIND: Kind = Kind::Words;
+
+    fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        check_image(&ctx.snapshot, &self.image)?;
+        file_lines(&self.image, &files_of_image(&ctx.snapshot, &self.image), out)
+    }
+}

@@ -1,0 +1,27 @@
+//! `litefile`: the special files of nodes.
+
+use crate::frame::{Command, Ctx, Kind};
+use crate::lite::{file_lines, files_of, nodes};
+use crate::output::{Done, Out};
+
+/// List the files of statelite nodes that are their own, and in which way
+///
+/// A node that asks without noderange gets its own list.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Nodes
+    #[arg(value_name = "NODERANGE")]
+    noderange: Option<String>,
+}
+
+impl Command for Args {
+    const NAME: &'static str = "litefile";
+    const KIND: Kind = Kind::Nodes;
+
+    fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        for node in nodes(ctx, self.noderange.is_some())? {
+            file_lines(&node, &files_of(&ctx.snapshot, &node), out)?;
+        }
+        Ok(())
+    }
+}

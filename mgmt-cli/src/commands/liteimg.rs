@@ -1,0 +1,42 @@
+//! `liteimg`: prepare an image for nodes that follow its links.
+
+use crate::frame::{Command, Ctx, Kind};
+use crate::lite::check_image;
+use crate::output::{Done, Out, Stop};
+use dawn_statelite::{files_of_image, liteimg};
+use std::path::Path;
+
+/// Prepare the root tree of an image for statelite by links
+///
+/// Dawn's own /init needs no prepared image; this is for images that other initramfs programs boot.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Take the preparation back
+    #[arg(long)]
+    undo: bool,
+    /// Image
+    #[arg(value_name = "IMAGE", required = true)]
+    image: String,
+}
+
+impl Command for Args {
+    const NAME: &'static str = "liteimg";
+    const KIND: Kind = Kind::Words;
+
+    fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        let snapshot = &ctx.snapshot;
+        check_image(snapshot, &self.image)?;
+        let directory = snapshot.osimage(&self.image).and_then(|image| image.rootimgdir(snapshot));
+        let directory = directory.ok_or_else(|| Stop::message(format!("{} has no rootimgdir", self.image)))?;
+        let rootimg = Path::new(&directory).join("rootimg");
+        let mut lines = Vec::new();
+        let result = if self.undo {
+            liteimg::undo(&rootimg)
+        } else {
+            let files = files_of_image(snapshot, &self.image);
+            liteimg::liteimg(&self.image, &rootimg, &files, &mut |line| lines.push(line.to_owned()))
+        };
+        lines.into_iter().try_for_each(|line| out.line(line))?;
+        result.map_err(|error| Stop::message(error.to_string()))
+    }
+}

@@ -1,0 +1,33 @@
+//! `lslite`: everything about statelite of nodes or an image.
+
+use crate::frame::{Command, Ctx, Kind};
+use crate::lite::{check_image, describe_image, describe_node};
+use crate::output::{Done, Out, Stop};
+
+/// Show image, persistent directory, special files and trees of statelite nodes
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Of this image instead of nodes
+    #[arg(short = 'i', value_name = "IMAGE")]
+    image: Option<String>,
+    /// Nodes
+    #[arg(value_name = "NODERANGE")]
+    noderange: Option<String>,
+}
+
+impl Command for Args {
+    const NAME: &'static str = "lslite";
+    const KIND: Kind = Kind::Nodes;
+
+    fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        if let Some(image) = &self.image {
+            check_image(&ctx.snapshot, image)?;
+            return describe_image(image, &ctx.snapshot, out);
+        }
+        if self.noderange.is_none() {
+            out.line("Usage: lslite NODERANGE | lslite -i IMAGE")?;
+            return Err(Stop::Code(1));
+        }
+        ctx.nodes().iter().try_for_each(|node| describe_node(node, &ctx.snapshot, out))
+    }
+}

@@ -1,0 +1,85 @@
+//! `makehosts`: node names in `/etc/hosts` of this machine.
+
+use crate::frame::{Command, Ctx, Kind};
+use crate::hosts::{Entry, Style, entries, merge};
+use crate::output::{Done, Out, Stop};
+use std::path::Path;
+
+/// The file when the daemon was told no other.
+pub const HOSTS: &str = "/etc/hosts";
+/// What a new file starts with.
+const FRESH: &str = "127.0.0.1 localhost\n";
+
+/// Write names and addresses of nodes into /etc/hosts of the management node
+#[derive(Debug, clap::Args)]
+#[allow(clippy::struct_excessive_bools)]
+pub struct Args {
+    /// Start with an empty file
+    #[arg(short = 'n')]
+    new: bool,
+    /// Other names before the node's
+    #[arg(short = 'o', long = "othernamesfirst")]
+    others_first: bool,
+    /// Other names with the domain too
+    #[arg(short = 'a', long = "adddomaintohostnames")]
+    add_domain: bool,
+    /// Long name before the short one
+    #[arg(short = 'l', long = "longnamefirst")]
+    long_first: bool,
+    /// Not possible: addresses derived from MAC addresses
+    #[arg(short = 'm', long = "mactolinklocal", hide = true)]
+    link_local: bool,
+    /// Remove the nodes' lines
+    #[arg(short = 'd')]
+    delete: bool,
+    /// Print the new file, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Nodes; all without it
+    #[arg(value_name = "NODERANGE")]
+    noderange: Option<String>,
+}
+
+impl Command for Args {
+    const NAME: &'static str = "makehosts";
+    const KIND: Kind = Kind::Nodes;
+
+    fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        if self.link_local {
+            return Err(Stop::message("-m is not supported: give the nodes their addresses in hosts.ip"));
+        }
+        let path = Path::new(ctx.hosts_file);
+        let text = if self.new { FRESH.to_owned() } else { std::fs::read_to_string(path).unwrap_or_default() };
+        let merged = merge(&text, &self.entries(ctx), self.delete);
+        if self.dry_run {
+            return out.lines(&merged);
+        }
+        write(path, &merged).map_err(|error| Stop::message(format!("{}: {error}", path.display())))
+    }
+}
+
+impl Args {
+    fn entries(&self, ctx: &Ctx<'_>) -> Vec<Entry> {
+        let style = Style {
+            long_first: self.long_first || ctx.snapshot.site_flag("FQDNfirst", false),
+            others_first: self.others_first,
+            domain_for_others: self.add_domain,
+        };
+        let of = |node: &str| entries(&ctx.snapshot, node, style);
+        if self.noderange.is_some() {
+            return ctx.nodes().iter().flat_map(|node| of(node)).collect();
+        }
+        ctx.snapshot.node_names().flat_map(|node| of(node)).collect()
+    }
+}
+
+/// The old file becomes `…xcatbak`; the new one appears as a whole.
+fn write(path: &Path, text: &str) -> std::io::Result<()> {
+    let name = path.to_string_lossy();
+    if path.exists() {
+        std::fs::copy(path, format!("{name}.xcatbak"))?;
+    }
+    let new = format!("{name}.new");
+    std::fs::write(&new, text)?;
+    std::fs::rename(&new, path)
+}

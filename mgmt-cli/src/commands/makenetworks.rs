@@ -1,0 +1,53 @@
+//! `makenetworks`: the networks this machine is on.
+
+use crate::edits::{Edits, transact};
+use crate::frame::{Command, Ctx, Kind};
+use crate::local_networks;
+use crate::output::{Done, Out, Stop};
+use dawn_cluster::LocalNetwork;
+
+/// Put the networks this machine is directly connected to into the table networks
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Print them as stanzas, and change nothing
+    #[arg(short = 'd')]
+    display: bool,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Command for Args {
+    const NAME: &'static str = "makenetworks";
+    const KIND: Kind = Kind::Words;
+
+    fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        let networks = local_networks::read().map_err(Stop::message)?;
+        if self.display {
+            out.line(format!("#From {}.", ctx.host))?;
+            return networks.iter().try_for_each(|network| show(network, out));
+        }
+        transact(ctx, out, self.dry_run, |snapshot, out| {
+            let (list, warnings) = snapshot.network_rows(&networks)?;
+            warnings.into_iter().try_for_each(|text| out.warning(text))?;
+            let mut edits = Edits::new();
+            edits.extend(list);
+            Ok(edits)
+        })
+    }
+}
+
+fn show(network: &LocalNetwork, out: &mut Out<'_>) -> Done {
+    out.line("")?;
+    out.line(format!("{}:", network.name()))?;
+    out.line("    objtype=network")?;
+    let gateway = network.gateway.map_or_else(|| "<xcatmaster>".to_owned(), |gateway| gateway.to_string());
+    out.line(format!("    gateway={gateway}"))?;
+    out.line(format!("    mask={}", network.mask))?;
+    out.line(format!("    mgtifname={}", network.interface))?;
+    if let Some(mtu) = network.mtu {
+        out.line(format!("    mtu={mtu}"))?;
+    }
+    out.line(format!("    net={}", network.net))?;
+    out.line("    tftpserver=<xcatmaster>")
+}

@@ -1,0 +1,55 @@
+//! `regnotif`: who is told of table changes.
+
+use crate::edits::{Edits, transact};
+use crate::frame::{Command, Ctx, Kind};
+use crate::output::{Done, Out, Stop};
+use dawn_cluster::{Col, schema};
+
+/// Register a program that is told when tables change
+///
+/// The program gets the kind of change, the table, and old and new rows on its standard input.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Operations: a (rows added), d (deleted), u (updated); comma separated
+    #[arg(short = 'o', value_name = "OPERATIONS", default_value = "a,d,u")]
+    operations: String,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Program
+    #[arg(value_name = "FILE", required = true)]
+    file: String,
+    /// Tables, comma separated
+    #[arg(value_name = "TABLES", required = true)]
+    tables: String,
+}
+
+impl Command for Args {
+    const NAME: &'static str = "regnotif";
+    const KIND: Kind = Kind::Words;
+
+    fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        if !self.file.starts_with('/') {
+            return Err(Stop::message(format!("The file name {} must be a full path.", self.file)));
+        }
+        if !std::path::Path::new(&self.file).is_file() {
+            return Err(Stop::message(format!("The file {} does not exist.", self.file)));
+        }
+        if let Some(table) = self.tables.split(',').find(|table| schema().find(table).is_none()) {
+            return Err(Stop::message(format!("No such table: {table}")));
+        }
+        if let Some(word) = self.operations.split(',').find(|word| !matches!(*word, "a" | "d" | "u")) {
+            return Err(Stop::message(format!("{word} is not an operation: a, d or u")));
+        }
+        transact(ctx, out, self.dry_run, |_, _| {
+            let key = Col::known("notification.filename");
+            let values = vec![
+                (Col::known("notification.tables"), self.tables.clone()),
+                (Col::known("notification.tableops"), self.operations.clone()),
+            ];
+            let mut edits = Edits::new();
+            edits.set(key.table.info(), vec![(key, self.file.clone())], values);
+            Ok(edits)
+        })
+    }
+}

@@ -1,0 +1,69 @@
+//! `restorexCATdb`: all tables from files.
+
+use crate::app::print;
+use crate::builder::{ask_with, fail};
+use crate::commands::dumpxcatdb::skipped_tables;
+use crate::environment::Environment;
+use crate::frame::LocalCommand;
+use std::path::PathBuf;
+
+/// Replace tables by the TABLE.csv files of a directory
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Directory
+    #[arg(short = 'p', value_name = "DIR")]
+    path: Option<PathBuf>,
+    /// auditlog and eventlog too
+    #[arg(short = 'a')]
+    all: bool,
+    /// Name the tables
+    #[arg(short = 'V', long)]
+    verbose: bool,
+    /// Native restore of the database, which does not exist here
+    #[arg(short = 'b', hide = true)]
+    binary: bool,
+}
+
+impl LocalCommand for Args {
+    const NAME: &'static str = "restorexCATdb";
+
+    fn run(self, environment: &Environment) -> i32 {
+        if self.binary {
+            print("Binary dump (-b) is not supported for SQLite\n");
+            return 1;
+        }
+        let Some(path) = &self.path else {
+            print(" -p with path to database files is required \n");
+            return 1;
+        };
+        let directory = environment.directory.join(path);
+        let Ok(entries) = std::fs::read_dir(&directory) else {
+            print(" Input path must exist \n");
+            return 1;
+        };
+        let skipped = skipped_tables(environment, self.all);
+        let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|p| p.is_file()).collect();
+        files.sort();
+        for file in files {
+            let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let table = name.split('.').next().unwrap_or(&name).to_owned();
+            let skip = skipped.contains(&table);
+            if self.verbose {
+                print(&format!("{} {table}\n", if skip { "Skipping" } else { "Restoring" }));
+            }
+            if skip {
+                continue;
+            }
+            let text = std::fs::read(&file).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+            let result = match text {
+                Ok(text) => ask_with(environment, "tabrestore", vec![name], Some(text)).map(drop),
+                Err(error) => Err(format!("{}: {error}", file.display())),
+            };
+            if let Err(text) = result {
+                fail(&text);
+            }
+        }
+        print("Restore of Database Complete.\n");
+        0
+    }
+}

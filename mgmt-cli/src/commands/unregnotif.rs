@@ -1,0 +1,34 @@
+//! `unregnotif`: no longer told of table changes.
+
+use crate::edits::{Edits, transact};
+use crate::frame::{Command, Ctx, Kind};
+use crate::output::{Done, Out, Stop};
+use dawn_cluster::Col;
+
+/// Take the registration of a program back
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Program
+    #[arg(value_name = "FILE", required = true)]
+    file: String,
+}
+
+impl Command for Args {
+    const NAME: &'static str = "unregnotif";
+    const KIND: Kind = Kind::Words;
+
+    fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        let key = Col::known("notification.filename");
+        transact(ctx, out, self.dry_run, |snapshot, _| {
+            if snapshot.find_rows(&[(key, &self.file)]).is_empty() {
+                return Err(Stop::message(format!("{} is not registered.", self.file)));
+            }
+            let mut edits = Edits::new();
+            edits.delete(&[(key, self.file.clone())], key.table.info());
+            Ok(edits)
+        })
+    }
+}

@@ -1,0 +1,68 @@
+//! The answer to `getdestiny` and `nextdestiny`: one element a line, because nodes read it with `sed`.
+
+use crate::destiny::{next, status_edits, status_for};
+use crate::frame::Ctx;
+use crate::output::{Done, Out, Stop};
+use dawn_cluster::{Change, Snapshot};
+use dawn_xcatd::{Element, NodeItem, Response};
+
+/// The nodes asked about; `None` is a caller that is no node.
+///
+/// A peer without certificate speaks for itself only, whatever noderange it names.
+pub fn caller(ctx: &Ctx<'_>, given: bool) -> Vec<Option<String>> {
+    if given && ctx.call.peer_name.is_some() {
+        return ctx.nodes().iter().cloned().map(Some).collect();
+    }
+    let node = ctx.call.peer.ip.and_then(|ip| ctx.snapshot.node_by_ip(ip));
+    vec![node.map(|node| node.to_string())]
+}
+
+/// Answers for one node, advancing its chain if asked to, or if it has no state yet.
+pub fn reply(node: Option<&str>, advance: bool, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+    let Some(node) = node else {
+        let destiny = Element::text("destiny", "discover");
+        return out.send(Response::node(NodeItem { other: vec![destiny], ..NodeItem::default() }));
+    };
+    let has_state = ctx.snapshot.attr(node, "chain.currstate").is_some();
+    let has_chain =
+        ["chain.chain", "chain.currchain"].iter().any(|col| ctx.snapshot.attr(node, *col).is_some());
+    if advance && !has_chain {
+        return Ok(());
+    }
+    let moves = advance || !has_state && has_chain;
+    let (applied, _) = ctx.model.transact(ctx_change(node, advance), |now| edits(now, node, moves))?;
+    let destiny = if has_state || has_chain {
+        ctx.hooks.destiny(&applied.snapshot, node)
+    } else {
+        crate::hooks::Destiny { destiny: "standby".into(), ..Default::default() }
+    };
+    let mut other = vec![Element::text("destiny", &destiny.destiny)];
+    let optional = [
+        ("kernel", destiny.kernel),
+        ("initrd", destiny.initrd),
+        ("kcmdline", destiny.kcmdline),
+        ("imgserver", destiny.imgserver),
+    ];
+    other.extend(optional.into_iter().filter_map(|(name, value)| Some(Element::text(name, value?))));
+    let item = NodeItem { other, ..NodeItem::named(node).data(destiny.destiny) };
+    out.send(Response::node(item))
+}
+
+fn ctx_change(node: &str, advance: bool) -> Change {
+    let command = if advance { "nextdestiny" } else { "getdestiny" };
+    Change::quiet(node, command, Vec::new())
+}
+
+/// The chain's step (if any) and the status that goes with the state.
+fn edits(now: &Snapshot, node: &str, moves: bool) -> Result<(Vec<dawn_cluster::Edit>, ()), Stop> {
+    let step = if moves { next(now, node).map_err(Stop::message)? } else { None };
+    let state = match &step {
+        Some(step) => step.currstate.clone(),
+        None => now.attr(node, "chain.currstate").map(|text| text.to_string()).unwrap_or_default(),
+    };
+    let mut edits = step.map(|step| step.edits).unwrap_or_default();
+    if now.site_flag("nodestatus", true) {
+        edits.extend(status_edits(now, node, status_for(&state)).map_err(Stop::message)?);
+    }
+    Ok((edits, ()))
+}

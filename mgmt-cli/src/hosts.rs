@@ -1,0 +1,205 @@
+//! The lines of `/etc/hosts` that the tables ask for, and their place among the lines of others.
+
+use dawn_cluster::{Snapshot, Text, nic_entries};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Style {
+    /// Long name before the short one.
+    pub long_first: bool,
+    /// Other names before both.
+    pub others_first: bool,
+    /// Other names with the domain too.
+    pub domain_for_others: bool,
+}
+
+/// A line to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Address.
+    pub ip: IpAddr,
+    /// Short name.
+    pub name: String,
+    line: String,
+}
+
+/// The entries of a node: its own address, other interfaces, NICs of the table `nics`.
+pub fn entries(snapshot: &Snapshot, node: &str, style: Style) -> Vec<Entry> {
+    let value = |col: &str| snapshot.attr(node, col);
+    let others: Vec<String> = value("hosts.hostnames")
+        .map(|text| text.split([',', ' ']).filter(|name| !name.is_empty()).map(str::to_owned).collect())
+        .unwrap_or_default();
+    let mut list = Vec::new();
+    if let Some(ip) = value("hosts.ip").and_then(|text| text.trim().parse().ok()) {
+        list.push(entry(snapshot, ip, node, &others, style));
+    }
+    for (name, ip) in other_interfaces(value("hosts.otherinterfaces"), node) {
+        list.push(entry(snapshot, ip, &name, &[], style));
+    }
+    for (name, ip, aliases) in nics(snapshot, node) {
+        if !list.iter().any(|known: &Entry| known.ip == ip) {
+            list.push(entry(snapshot, ip, &name, &aliases, style));
+        }
+    }
+    list
+}
+
+/// `name:ip,-suffix:ip`; a name that begins with `-` is put behind the node's.
+fn other_interfaces(text: Option<Text>, node: &str) -> Vec<(String, IpAddr)> {
+    let text = text.unwrap_or_default();
+    let one = |part: &str| {
+        let (name, ip) = part.split_once(':')?;
+        let name = if name.starts_with('-') { format!("{node}{name}") } else { name.to_owned() };
+        Some((name, ip.trim().parse().ok()?))
+    };
+    text.split(',').filter_map(one).collect()
+}
+
+fn nics(snapshot: &Snapshot, node: &str) -> Vec<(String, IpAddr, Vec<String>)> {
+    let column = |name: &str| snapshot.attr(node, name).unwrap_or_default();
+    let (ips, suffixes) = (column("nics.nicips"), column("nics.nichostnamesuffixes"));
+    let (prefixes, aliases) = (column("nics.nichostnameprefixes"), column("nics.nicaliases"));
+    let of = |text: &str, nic: &str, at: usize| -> Option<String> {
+        let entries = nic_entries(text);
+        let (_, values) = entries.into_iter().find(|(name, _)| *name == nic)?;
+        values.split('|').nth(at).map(str::to_owned)
+    };
+    let mut list = Vec::new();
+    for (nic, values) in nic_entries(&ips) {
+        for (at, ip) in values.split('|').enumerate() {
+            let Ok(ip) = ip.trim().parse() else { continue };
+            let name = match (of(&prefixes, nic, at), of(&suffixes, nic, at)) {
+                (Some(prefix), _) => format!("{prefix}{node}"),
+                (None, Some(suffix)) => format!("{node}{suffix}"),
+                (None, None) => format!("{node}-{nic}"),
+            };
+            let others = of(&aliases, nic, at).unwrap_or_default();
+            list.push((name, ip, others.split_whitespace().map(str::to_owned).collect()));
+        }
+    }
+    list
+}
+
+fn entry(snapshot: &Snapshot, ip: IpAddr, name: &str, others: &[String], style: Style) -> Entry {
+    let domain = domain_of(snapshot, ip);
+    let (dotted, plain): (Vec<&String>, Vec<&String>) = others.iter().partition(|name| name.contains('.'));
+    let mut dotted = dotted.into_iter();
+    let long = match (dotted.next(), &domain) {
+        (Some(long), _) => long.clone(),
+        (None, Some(domain)) => format!("{name}.{domain}"),
+        (None, None) => String::new(),
+    };
+    let mut rest: Vec<String> = plain.into_iter().chain(dotted).cloned().collect();
+    if let Some(domain) = domain.filter(|_| style.domain_for_others) {
+        let long: Vec<String> =
+            rest.iter().filter(|n| !n.contains('.')).map(|n| format!("{n}.{domain}")).collect();
+        rest.splice(0..0, long);
+    }
+    let rest = rest.join(" ");
+    let parts: [&str; 3] = match style {
+        Style { others_first: true, .. } => [&rest, &long, name],
+        Style { long_first: true, .. } => [&long, name, &rest],
+        _ => [name, &long, &rest],
+    };
+    let words: Vec<&str> =
+        parts.iter().enumerate().filter(|(at, p)| *at == 2 || !p.is_empty()).map(|(_, p)| *p).collect();
+    Entry { ip, name: name.to_owned(), line: format!("{ip} {}", words.join(" ")) }
+}
+
+/// Domain of the matching network, else `site.domain`.
+fn domain_of(snapshot: &Snapshot, ip: IpAddr) -> Option<String> {
+    let col = |name: &'static str| dawn_cluster::Col::known(name);
+    let matching = |row: &&dawn_cluster::Row| -> bool {
+        let IpAddr::V4(ip) = ip else { return false };
+        let address = |name| row.get(col(name)).and_then(|text| text.parse::<Ipv4Addr>().ok());
+        let (Some(net), Some(mask)) = (address("networks.net"), address("networks.mask")) else {
+            return false;
+        };
+        ip & mask == net
+    };
+    let own = snapshot
+        .enabled_rows("networks")
+        .find(matching)
+        .and_then(|row| row.get(col("networks.domain")).cloned());
+    own.or_else(|| snapshot.site("domain"))
+        .map(|domain| domain.trim_matches('.').to_owned())
+        .filter(|d| !d.is_empty())
+}
+
+/// The file's text with these entries: lines of the same address or short name are replaced, the first at
+/// its place, others left as they are; with `remove` they only go.
+pub fn merge(text: &str, entries: &[Entry], remove: bool) -> String {
+    let mut written = vec![false; entries.len()];
+    let mut lines: Vec<String> = Vec::new();
+    for line in text.lines() {
+        let words: Vec<&str> = line.split('#').next().unwrap_or_default().split_whitespace().collect();
+        let ip = words.first().and_then(|word| word.parse::<IpAddr>().ok());
+        let same = |entry: &Entry| {
+            Some(entry.ip) == ip || words.get(1..).unwrap_or_default().iter().any(|word| *word == entry.name)
+        };
+        match entries.iter().position(|entry| !words.is_empty() && same(entry)) {
+            None => lines.push(line.to_owned()),
+            Some(at) => {
+                if let (Some(slot), Some(entry)) = (written.get_mut(at), entries.get(at))
+                    && !std::mem::replace(slot, true)
+                    && !remove
+                {
+                    lines.push(entry.line.clone());
+                }
+            }
+        }
+    }
+    if !remove {
+        let missing = entries.iter().zip(&written).filter(|(_, written)| !**written);
+        lines.extend(missing.map(|(entry, _)| entry.line.clone()));
+    }
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_and_their_places() {
+        let rows: [(&str, &[(&str, &str)]); 5] = [
+            ("nodelist", &[("node", "cn1"), ("groups", "all")]),
+            (
+                "hosts",
+                &[
+                    ("node", "cn1"),
+                    ("ip", "10.0.0.1"),
+                    ("hostnames", "a,b.c"),
+                    ("otherinterfaces", "-ib:10.1.0.1"),
+                ],
+            ),
+            (
+                "nics",
+                &[
+                    ("node", "cn1"),
+                    ("nicips", "eth1!10.2.0.1|10.3.0.1"),
+                    ("nichostnamesuffixes", "eth1!-e|-f"),
+                ],
+            ),
+            ("site", &[("key", "domain"), ("value", "dom")]),
+            ("networks", &[("net", "10.1.0.0"), ("mask", "255.255.0.0"), ("domain", "ib.dom")]),
+        ];
+        let snapshot = Snapshot::from_rows(rows);
+        let list = entries(&snapshot, "cn1", Style::default());
+        let text = merge("# mine\n127.0.0.1 localhost\n10.9.9.9 cn1 old\n", &list, false);
+        expect_test::expect![[r#"
+            # mine
+            127.0.0.1 localhost
+            10.0.0.1 cn1 b.c a
+            10.1.0.1 cn1-ib cn1-ib.ib.dom 
+            10.2.0.1 cn1-e cn1-e.dom 
+            10.3.0.1 cn1-f cn1-f.dom 
+        "#]]
+        .assert_eq(&text);
+        assert_eq!(merge(&text, &list, false), text);
+        assert_eq!(merge(&text, &list, true), "# mine\n127.0.0.1 localhost\n");
+        let long = entries(&snapshot, "cn1", Style { long_first: true, ..Style::default() });
+        assert_eq!(long.first().map(|entry| entry.line.as_str()), Some("10.0.0.1 b.c cn1 a"));
+    }
+}

@@ -1,0 +1,94 @@
+//! Lines of the statelite commands; nodes parse some of them with shell tools (`node: options  path`).
+
+use crate::frame::Ctx;
+use crate::output::{Done, Out, Stop};
+use dawn_cluster::{Col, Snapshot};
+use dawn_statelite::{LiteFile, files, files_of_image, image_of, trees};
+
+/// The nodes a request is about: those of the noderange, or the caller itself when it is a node. A peer
+/// without certificate speaks for itself only, whatever noderange it names.
+pub fn nodes(ctx: &Ctx<'_>, given: bool) -> Result<Vec<String>, Stop> {
+    if given && ctx.call.peer_name.is_some() {
+        return Ok(ctx.nodes().to_vec());
+    }
+    let caller = ctx.call.peer.ip.and_then(|ip| ctx.snapshot.node_by_ip(ip));
+    match caller {
+        Some(node) => Ok(vec![node.to_string()]),
+        None => Err(Stop::message("no node given, and the caller is none")),
+    }
+}
+
+/// `name: options       path`, one line a file.
+pub fn file_lines(name: &str, list: &[LiteFile], out: &mut Out<'_>) -> Done {
+    list.iter().try_for_each(|file| out.line(format!("{name}: {:<13} {}", file.text, file.path)))
+}
+
+/// The files of a node.
+pub fn files_of(snapshot: &Snapshot, node: &str) -> Vec<LiteFile> {
+    files(snapshot, node)
+}
+
+/// `node: server:dir[ :options]` by priority.
+pub fn tree_lines(node: &str, snapshot: &Snapshot, out: &mut Out<'_>) -> Done {
+    let list = trees(snapshot, node).map_err(|error| Stop::message(error.to_string()))?;
+    for tree in list {
+        let options = if tree.options.is_empty() { String::new() } else { format!(" :{}", tree.options) };
+        out.line(format!("{node}: {}{options}", tree.location))?;
+    }
+    Ok(())
+}
+
+/// The long listing of a node.
+pub fn describe_node(node: &str, snapshot: &Snapshot, out: &mut Out<'_>) -> Done {
+    out.line(format!(">>>Node: {node}"))?;
+    out.line("")?;
+    let image = image_of(snapshot, node);
+    out.line(format!("Osimage: {}", image.as_deref().unwrap_or_default()))?;
+    out.line("")?;
+    out.line("Persistent directory (statelite table):")?;
+    if let Some(store) = dawn_statelite::persistent_store(snapshot, node) {
+        out.line(format!("        {store}"))?;
+    }
+    out.line("")?;
+    list_files(&files(snapshot, node), out)?;
+    out.line("Litetree path (litetree table):")?;
+    let list = trees(snapshot, node).map_err(|error| Stop::message(error.to_string()))?;
+    for tree in list {
+        out.line(format!("        {:.1}, {}", tree.priority, tree.location))?;
+    }
+    out.line("")
+}
+
+/// The long listing of an image.
+pub fn describe_image(image: &str, snapshot: &Snapshot, out: &mut Out<'_>) -> Done {
+    out.line(format!("Osimage: {image}"))?;
+    out.line("")?;
+    list_files(&files_of_image(snapshot, image), out)?;
+    out.line("Litetree path (litetree table):")?;
+    let (of, directory, priority) =
+        (Col::known("litetree.image"), Col::known("litetree.directory"), Col::known("litetree.priority"));
+    let mut rows: Vec<(String, String)> = snapshot
+        .enabled_rows("litetree")
+        .filter(|row| row.get(of).is_none_or(|of| matches!(&**of, "" | "ALL") || **of == *image))
+        .filter_map(|row| Some((row.get(priority)?.to_string(), row.get(directory)?.to_string())))
+        .collect();
+    let number = |text: &str| text.parse::<f64>().unwrap_or(f64::MAX);
+    rows.sort_by(|a, b| number(&a.0).total_cmp(&number(&b.0)));
+    rows.into_iter()
+        .try_for_each(|(priority, directory)| out.line(format!("        {priority}, {directory}")))?;
+    out.line("")
+}
+
+fn list_files(list: &[LiteFile], out: &mut Out<'_>) -> Done {
+    out.line("Litefiles (litefile table):")?;
+    list.iter().try_for_each(|file| out.line(format!("        {:<13} {}", file.text, file.path)))?;
+    out.line("")
+}
+
+/// The image exists.
+pub fn check_image(snapshot: &Snapshot, image: &str) -> Done {
+    match snapshot.osimage(image) {
+        Some(_) => Ok(()),
+        None => Err(Stop::message(format!("Cannot find the OS image {image} in the osimage table."))),
+    }
+}
