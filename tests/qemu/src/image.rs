@@ -92,12 +92,11 @@ impl TestImage {
     fn define_statelite(&self, cluster: &Cluster) -> Result<()> {
         let path = self.recipe.join("litefile.csv");
         let list = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let image = format!("image={STATELITE}");
         for (file, options) in
             list.lines().filter(|line| !line.starts_with('#')).filter_map(|l| l.split_once(','))
         {
-            let (file, options) = (format!("file={file}"), format!("litefile.options={options}"));
-            cluster.dawn(["chtab", &image, &file, &options])?;
+            let row = format!("image={STATELITE},file={file}");
+            cluster.dawn(["chtab", &row, &format!("litefile.options={options}")])?;
         }
         let state = cluster.install_dir().join(STATE);
         fs::create_dir_all(&state).with_context(|| format!("cannot make {}", state.display()))?;
