@@ -1,20 +1,26 @@
 //! Whether KVM can be used.
 //!
-//! `/dev/kvm` may be there and still not run a guest (nested virtualisation that is half switched on). So the
-//! question is answered by doing it: a boot sector that prints a word must print it under KVM within seconds.
+//! `/dev/kvm` may be there and still not run a guest (nested virtualisation that is half switched on: simple code
+//! runs, and the first unusual instruction is fatal). So the question is answered by doing it: a boot sector must
+//! print a word from real mode, floating point included, and UEFI firmware must get as far as talking to its
+//! console.
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use crate::process::{Logged, read_log};
-use crate::wait;
+use crate::{Firmware, wait};
 
-/// Time the probe guest gets; a working KVM needs well under a second.
-const PROBE_LIMIT: Duration = Duration::from_secs(8);
+/// Time the boot sector gets; a working KVM needs well under a second.
+const SECTOR_LIMIT: Duration = Duration::from_secs(8);
+/// Time UEFI firmware gets to its first words; a working KVM needs two or three seconds.
+const FIRMWARE_LIMIT: Duration = Duration::from_secs(20);
+/// What UEFI firmware says first when it looks for something to boot.
+const FIRMWARE_WORD: &str = "BdsDxe";
 /// What the probe guest prints.
 const PROBE_WORD: &[u8] = b"DAWN";
 /// First serial port of a PC.
@@ -51,16 +57,25 @@ impl Accel {
 }
 
 fn probe_kvm(scratch: &Path) -> Result<bool> {
-    let (disk, log) = (scratch.join("kvm-probe.img"), scratch.join("kvm-probe.log"));
+    let disk = scratch.join("kvm-probe.img");
     fs::write(&disk, boot_disk()).with_context(|| format!("cannot write {}", disk.display()))?;
+    let sector = ["-m", "16", "-drive", &format!("if=floppy,format=raw,readonly=on,file={}", disk.display())];
+    let firmware = Firmware::Uefi.arguments(scratch)?;
+    let firmware: Vec<&str> = ["-m", "256"].into_iter().chain(firmware.iter().map(String::as_str)).collect();
+    let word = String::from_utf8_lossy(PROBE_WORD);
+    Ok(guest_says(&word, &sector, SECTOR_LIMIT, scratch)?
+        && guest_says(FIRMWARE_WORD, &firmware, FIRMWARE_LIMIT, scratch)?)
+}
+
+/// Whether a guest under KVM writes `word` to its serial port in time.
+fn guest_says(word: &str, args: &[&str], limit: Duration, scratch: &Path) -> Result<bool> {
+    let log = scratch.join("kvm-probe.log");
     let _ = fs::remove_file(&log);
     let mut command = Command::new("qemu-system-x86_64");
-    command.args(["-accel", "kvm", "-m", "16", "-display", "none", "-nodefaults", "-serial", "stdio"]);
-    command.arg("-drive").arg(format!("if=floppy,format=raw,readonly=on,file={}", disk.display()));
-    let mut guest = Logged::spawn(command.stdin(Stdio::null()), &log)?;
-    let word = String::from_utf8_lossy(PROBE_WORD);
-    let answer = wait::until(PROBE_LIMIT, || {
-        if read_log(&log).contains(&*word) {
+    command.args(["-accel", "kvm", "-display", "none", "-nodefaults", "-serial", "stdio"]).args(args);
+    let mut guest = Logged::spawn(&mut command, &log)?;
+    let answer = wait::until(limit, || {
+        if read_log(&log).contains(word) {
             return Ok(Some(true));
         }
         Ok(guest.ended()?.map(|_| false))
@@ -68,10 +83,12 @@ fn probe_kvm(scratch: &Path) -> Result<bool> {
     Ok(answer.unwrap_or(false))
 }
 
-/// A boot sector in 16-bit code: `mov dx, COM1; mov al, c; out dx, al` per letter, then `hlt` for ever.
+/// A boot sector in 16-bit code: `fwait; fninit`, `mov dx, COM1; mov al, c; out dx, al` per letter, then `hlt` for
+/// ever.
 fn boot_disk() -> Vec<u8> {
     let [low, high] = COM1.to_le_bytes();
-    let mut disk: Vec<u8> = PROBE_WORD.iter().flat_map(|&c| [0xba, low, high, 0xb0, c, 0xee]).collect();
+    let mut disk = vec![0x9b, 0xdb, 0xe3];
+    disk.extend(PROBE_WORD.iter().flat_map(|&c| [0xba, low, high, 0xb0, c, 0xee]));
     disk.extend([0xfa, 0xf4, 0xeb, 0xfd]);
     disk.resize(510, 0);
     disk.extend([0x55, 0xaa]);
