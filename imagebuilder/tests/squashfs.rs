@@ -194,3 +194,134 @@ fn exclude_lists_leave_out() {
     ];
     assert_eq!(names, expected);
 }
+
+/// Trees that come from numbers: names, links, sizes and owners without a plan.
+mod random {
+    use super::*;
+    use dawn_imagebuilder::tree::InodeId;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    #[derive(Debug, Clone)]
+    enum What {
+        Dir,
+        Text(usize),
+        Noise(usize),
+        Zeros(usize),
+        Symlink(String),
+        Fifo,
+        Device(u32, u32),
+    }
+
+    fn what() -> impl Strategy<Value = What> {
+        prop_oneof![
+            3 => Just(What::Dir),
+            3 => (0usize..40_000).prop_map(What::Text),
+            2 => (0usize..40_000).prop_map(What::Noise),
+            1 => (0usize..40_000).prop_map(What::Zeros),
+            1 => "[a-z/.]{1,300}".prop_map(What::Symlink),
+            1 => Just(What::Fifo),
+            1 => (0u32..4096, 0u32..(1 << 20)).prop_map(|(major, minor)| What::Device(major, minor)),
+        ]
+    }
+
+    fn kind(what: &What) -> Kind {
+        match what {
+            What::Dir => Kind::dir(),
+            What::Text(n) => {
+                Kind::bytes(b"0123456789abcdef".iter().copied().cycle().take(*n).collect::<Vec<u8>>())
+            }
+            What::Noise(n) => Kind::bytes(common::noise(*n as u64, *n)),
+            What::Zeros(n) => Kind::bytes(vec![0u8; *n]),
+            What::Symlink(target) => Kind::Symlink(target.clone().into_bytes()),
+            What::Fifo => Kind::Fifo,
+            What::Device(major, minor) => Kind::Char { major: *major, minor: *minor },
+        }
+    }
+
+    /// What unpacking must give, from the tree alone.
+    fn expected(tree: &Tree) -> BTreeMap<String, String> {
+        tree.walk()
+            .into_iter()
+            .map(|entry| {
+                let inode = tree.inode(entry.id);
+                let kind = match &inode.kind {
+                    Kind::File { size, .. } => format!("file {size}"),
+                    Kind::Dir(_) => "dir".into(),
+                    other => format!("{other:?}"),
+                };
+                let Meta { mode, uid, gid, mtime, .. } = &inode.meta;
+                (String::from_utf8(entry.path).unwrap(), format!("{kind} {mode:o} {uid}:{gid} t{mtime}"))
+            })
+            .collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+        #[test]
+        fn trees_come_back(
+            items in prop::collection::vec(("[a-c]{1,2}(/[a-d]{1,3}){0,4}", what(), 0u16..0o10000, 0u32..3, 0i64..2_000_000_000), 0..60),
+            block_log in 12u32..18,
+            threads in 1usize..4,
+        ) {
+            if !is_root() || !has("unsquashfs") {
+                return Ok(());
+            }
+            let mut tree = Tree::empty(Meta::root(0o755, 7));
+            for (path, what, mode, uid, mtime) in &items {
+                let mode = if matches!(what, What::Symlink(_)) { 0o777 } else { *mode };
+                let meta = Meta { mode, uid: *uid, gid: uid * 70_000, mtime: *mtime, xattrs: Vec::new() };
+                // A path below something that is no directory is not taken.
+                let _: Result<InodeId, _> = tree.put(path, meta, kind(what));
+            }
+            let dir = tempfile::tempdir().unwrap();
+            let image = dir.path().join("image");
+            let options = Options { block_bytes: 1 << block_log, threads, ..Options::default() };
+            squashfs::write(&tree, &mut File::create(&image).unwrap(), &options, &mut |_| {}).unwrap();
+            let out = dir.path().join("out");
+            run("unsquashfs", &["-q", "-n", "-d", out.to_str().unwrap(), image.to_str().unwrap()]);
+            let back = Tree::scan(&out, &Exlist::default()).unwrap();
+            prop_assert_eq!(expected(&back), expected(&tree));
+            for entry in tree.walk() {
+                let path = String::from_utf8(entry.path).unwrap();
+                prop_assert!(back.read(&path).unwrap() == tree.read(&path).unwrap(), "{} differs", path);
+            }
+        }
+    }
+}
+
+/// More inodes than fit one run of a directory, listings longer than 64 KiB, many owners.
+#[test]
+fn large_directories() {
+    if !is_root() || !fs::read_to_string("/proc/filesystems").unwrap().contains("squashfs") {
+        eprintln!("skipped: needs root and squashfs in the kernel");
+        return;
+    }
+    const FILES: u32 = 70_000;
+    let mut tree = Tree::empty(Meta::root(0o755, 1));
+    for n in 0..FILES {
+        let meta = Meta { uid: n % 3000, ..Meta::root(0o644, i64::from(n)) };
+        tree.put(&format!("/flat/file-{n:06}"), meta, Kind::bytes(n.to_string().into_bytes())).unwrap();
+    }
+    tree.put("/flat/zz-dir/inner", Meta::root(0o600, 5), Kind::bytes(b"inner".to_vec())).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let (image, mount) = (dir.path().join("image"), dir.path().join("mount"));
+    fs::create_dir(&mount).unwrap();
+    squashfs::write(&tree, &mut File::create(&image).unwrap(), &Options::default(), &mut |_| {}).unwrap();
+    run("mount", &["-o", "loop,ro", image.to_str().unwrap(), mount.to_str().unwrap()]);
+    let result = std::panic::catch_unwind(|| {
+        use std::os::unix::fs::MetadataExt;
+        assert_eq!(fs::read_dir(mount.join("flat")).unwrap().count(), FILES as usize + 1);
+        for n in (0..FILES).step_by(997).chain([0, FILES - 1]) {
+            let path = mount.join(format!("flat/file-{n:06}"));
+            assert_eq!(fs::read_to_string(&path).unwrap(), n.to_string());
+            let stat = fs::metadata(&path).unwrap();
+            assert_eq!((stat.uid(), stat.mtime()), (n % 3000, i64::from(n)));
+        }
+        assert_eq!(fs::read_to_string(mount.join("flat/zz-dir/inner")).unwrap(), "inner");
+        assert!(!mount.join("flat/file-07").exists());
+    });
+    run("umount", &[mount.to_str().unwrap()]);
+    result.unwrap();
+}
