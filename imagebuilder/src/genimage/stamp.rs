@@ -35,7 +35,7 @@ pub(super) fn fingerprint(def: &ImageDef, options: &Options, plan: &Plan) -> Str
 }
 
 pub(super) fn read(dir: &Path, file: &str) -> Option<String> {
-    Some(fs::read_to_string(dir.join(file)).ok()?.trim().to_owned())
+    Some(fs::read_to_string(dir.join(file)).ok()?.trim_end_matches('\n').to_owned())
 }
 
 pub(super) fn write(dir: &Path, file: &str, fingerprint: &str) -> Result<(), GenimageError> {
