@@ -93,6 +93,7 @@ fn enter_root(
     build_root(line, facts, server, loader)?;
     handover::prepare(facts)?;
     handover::name_node(facts, ROOT);
+    handover::warn_without_systemd(ROOT);
     let init = handover::find_init(ROOT, line.init.as_deref())?;
     if line.shell {
         rescue::shell(ROOT);

@@ -168,6 +168,17 @@ fn give_file(root: &str, name: &str, text: &str) {
     }
 }
 
+/// Without systemd nobody starts the units under `/run`: say so, because the node will look stuck from outside.
+pub fn warn_without_systemd(root: &str) {
+    let programs = ["/usr/lib/systemd/systemd", "/lib/systemd/systemd"];
+    if programs.iter().all(|program| inroot::follow(root, program).is_none()) {
+        log::problem(
+            "the image has no systemd: `booted` will not be reported and the lease not renewed unless the image runs \
+             `/run/dawn/init report booted` and `/run/dawn/init renew` itself",
+        );
+    }
+}
+
 /// Program that takes over, as a path inside the root.
 pub fn find_init(root: &str, asked: Option<&str>) -> Result<String> {
     let candidates: Vec<&str> = asked.into_iter().chain(INIT_PROGRAMS).collect();
