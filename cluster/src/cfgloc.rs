@@ -10,7 +10,15 @@
 //! host that begins with `/` is the directory of its socket. `DB2` and `CSV` are recognised and refused.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// The file in a data directory.
+const CFGLOC: &str = "cfgloc";
+/// What its predecessor is called.
+const CFGLOC_OLD: &str = "cfgloc.olddb";
 
 /// A text that is never shown: [`Debug`](fmt::Debug) and [`Display`](fmt::Display) print stars.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -69,6 +77,14 @@ pub enum StoreAddress {
 /// Why a `cfgloc` text is not an address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CfglocError {
+    /// The file cannot be read or written.
+    #[error("{}: {reason}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        reason: String,
+    },
     /// Nothing in it.
     #[error("cfgloc is empty")]
     Empty,
@@ -100,6 +116,42 @@ impl StoreAddress {
             _ if engine.eq_ignore_ascii_case("pg") => Ok(Self::Postgres(server("Pg", rest)?)),
             other => Err(CfglocError::Unsupported(other.to_owned())),
         }
+    }
+
+    /// The address in a data directory's `cfgloc`; `None` if there is no such file.
+    pub fn read(directory: &Path) -> Result<Option<Self>, CfglocError> {
+        let path = directory.join(CFGLOC);
+        match fs::read_to_string(&path) {
+            Ok(text) => Self::parse(&text).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(CfglocError::File { path, reason: error.to_string() }),
+        }
+    }
+
+    /// Stores the address in a data directory's `cfgloc`, readable for its owner only. An older file becomes `cfgloc.olddb`.
+    /// An address that is SQLite in the directory itself needs no file: an existing one is moved away.
+    pub fn write(&self, directory: &Path) -> Result<(), CfglocError> {
+        let path = directory.join(CFGLOC);
+        let fail = |error: io::Error| CfglocError::File { path: path.clone(), reason: error.to_string() };
+        if path.exists() {
+            fs::rename(&path, directory.join(CFGLOC_OLD)).map_err(fail)?;
+        }
+        if *self == Self::Sqlite(directory.to_owned()) {
+            return Ok(());
+        }
+        // Complete under another name first: a daemon that starts meanwhile finds all of it or nothing.
+        let new = directory.join("cfgloc.new");
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&new)
+            .map_err(fail)?;
+        file.write_all(format!("{}\n", self.cfgloc_line()).as_bytes())
+            .and_then(|()| file.sync_all())
+            .map_err(fail)?;
+        fs::rename(&new, &path).map_err(fail)
     }
 
     /// The text for a `cfgloc` file, password included: the file must have mode 0600.
@@ -182,6 +234,21 @@ mod tests {
             let got = StoreAddress::parse(text).map_or_else(|e| format!("! {e}"), |a| a.cfgloc_line());
             assert_eq!(got, expect, "{text}");
         }
+    }
+
+    #[test]
+    fn files() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let dir = directory.path();
+        assert_eq!(StoreAddress::read(dir), Ok(None));
+        let server = StoreAddress::parse("Pg:dbname=x;host=h|u|p").unwrap();
+        server.write(dir).unwrap();
+        assert_eq!(StoreAddress::read(dir), Ok(Some(server)));
+        assert_eq!(dir.join(CFGLOC).metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        StoreAddress::Sqlite(dir.to_owned()).write(dir).unwrap();
+        assert_eq!(StoreAddress::read(dir), Ok(None));
+        assert!(dir.join(CFGLOC_OLD).exists());
     }
 
     #[test]

@@ -8,13 +8,12 @@
 //! commits for all, then all are acknowledged. A disk that takes 10 ms for a sync thus carries thousands
 //! of changes a second, and still nothing is acknowledged that is not durable.
 
-use crate::cfgloc::StoreAddress;
+use crate::cfgloc::{CfglocError, StoreAddress};
 use crate::change::{Change, Edit, EditError, Effect, RowChange, plan};
 use crate::log::{LogEntry, UndoError, replay, undo_edits};
 use crate::row::Row;
 use crate::schema::schema;
 use crate::snapshot::Snapshot;
-use crate::store::sqlite::Sqlite;
 use crate::store::{self, Bell, Loaded, Store, StoreError};
 use crate::table::TableData;
 use arc_swap::ArcSwap;
@@ -48,6 +47,9 @@ pub enum ModelError {
     /// Storage failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// `cfgloc` is wrong.
+    #[error(transparent)]
+    Cfgloc(#[from] CfglocError),
     /// It cannot be undone.
     #[error(transparent)]
     Undo(#[from] UndoError),
@@ -164,9 +166,13 @@ fn snapshot_of(loaded: Loaded) -> Snapshot {
 }
 
 impl Model {
-    /// Opens (or makes) the SQLite database of a data directory and loads it.
+    /// Opens (or makes) the database of a data directory and loads it: the one that its `cfgloc` names, or SQLite in the
+    /// directory itself.
     pub fn open(directory: &Path) -> Result<Self, ModelError> {
-        Self::with_store(Box::new(Sqlite::open(directory)?), system_clock_ms)
+        match StoreAddress::read(directory)? {
+            Some(address) => Self::open_at(&address),
+            None => Self::open_at(&StoreAddress::Sqlite(directory.to_owned())),
+        }
     }
 
     /// Opens the database at an address.
@@ -176,7 +182,7 @@ impl Model {
 
     /// A model that is gone with the process; for tests.
     pub fn in_memory() -> Result<Self, ModelError> {
-        Self::with_store(Box::new(Sqlite::in_memory()?), system_clock_ms)
+        Self::with_store(Box::new(store::sqlite::Sqlite::in_memory()?), system_clock_ms)
     }
 
     pub(crate) fn with_store(mut store: Box<dyn Store>, clock: fn() -> i64) -> Result<Self, ModelError> {
@@ -353,16 +359,20 @@ impl Model {
         let fresh = snapshot_of(writer.store.load()?).after(&writer.tip);
         tracing::info!(seq = fresh.seq, "database loaded anew");
         writer.tip = Arc::new(fresh);
+        self.announce_reload(&writer.tip);
+        Ok(())
+    }
+
+    fn announce_reload(&self, snapshot: &Arc<Snapshot>) {
         let change = LogEntry {
-            seq: writer.tip.seq,
+            seq: snapshot.seq,
             at_ms: (self.clock)(),
             who: "dawn".into(),
             command: "reload".into(),
             quiet: true,
             rows: Vec::new(),
         };
-        self.publish(&writer.tip, vec![Arc::new(change)]);
-        Ok(())
+        self.publish(snapshot, vec![Arc::new(change)]);
     }
 
     /// The writer while no transaction is open.
@@ -372,6 +382,23 @@ impl Model {
             writer = self.committed.wait(writer).unwrap_or_else(PoisonError::into_inner);
         }
         writer
+    }
+
+    /// Copies everything into another database and goes on there, without losing a change of the meantime. The old
+    /// database stays as it is. The change log does not move. A database that has rows is refused unless `replace`.
+    pub fn move_to(&self, address: &StoreAddress, who: &str, replace: bool) -> Result<(), ModelError> {
+        let there = Self::open_at(address)?;
+        let mut writer = self.idle();
+        let last = writer.store.last_seq()?;
+        self.catch_up(&mut writer, last)?;
+        migrate(&writer.tip, &there, who, replace)?;
+        let mut there = there.writer.into_inner().unwrap_or_else(PoisonError::into_inner);
+        // Loaded anew, so that the tables are of this model and not shared with one that is gone.
+        let fresh = snapshot_of(there.store.load()?).after(&writer.tip);
+        writer.store = there.store;
+        writer.tip = Arc::new(fresh);
+        self.announce_reload(&writer.tip);
+        Ok(())
     }
 
     /// Looks once whether another process has changed the database, and takes it over.

@@ -157,6 +157,42 @@ fn moved(address: &StoreAddress) {
     assert_same(&back.snapshot(), &here.snapshot());
 }
 
+fn moved_while_running(address: &StoreAddress) {
+    let directory = tempfile::tempdir().unwrap();
+    let model = Arc::new(Model::open(directory.path()).unwrap());
+    let _follower = model.follow().unwrap();
+    model.apply(change(nodes(100))).unwrap();
+    let add_one = |now: &Snapshot| {
+        let n: u32 = now.site("counter").map_or(0, |t| t.parse().unwrap());
+        Ok::<_, ModelError>((site("counter", &(n + 1).to_string()), ()))
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| (0..200).for_each(|_| drop(model.transact(change(vec![]), add_one).unwrap())));
+        scope.spawn(|| model.move_to(address, "root", false).unwrap());
+    });
+    assert_eq!(model.engine(), address.engine());
+    assert_eq!(model.snapshot().site("counter").as_deref(), Some("200"));
+    address.write(directory.path()).unwrap();
+    let again = Model::open(directory.path()).unwrap();
+    assert_eq!(again.engine(), address.engine());
+    assert_same(&again.snapshot(), &model.snapshot());
+    again.move_to(&StoreAddress::Sqlite(directory.path().to_owned()), "root", true).unwrap();
+    assert_eq!(again.engine(), "SQLite");
+    assert_same(&again.snapshot(), &model.snapshot());
+}
+
+/// The daemon opens and closes its model inside an asynchronous runtime.
+fn inside_a_runtime(address: &StoreAddress) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let model = Arc::new(Model::open_at(address).unwrap());
+        let follower = model.follow().unwrap();
+        model.apply(change(site("a", "1"))).unwrap();
+        drop(model);
+        drop(follower);
+    });
+}
+
 fn server_dies(server: &mut Server, address: &StoreAddress) {
     let model = Arc::new(Model::open_at(address).unwrap());
     let _follower = model.follow().unwrap();
@@ -190,6 +226,8 @@ fn everything(engine: Engine) {
     refused(&server.database("refused"));
     two_daemons(&server.database("two"));
     moved(&server.database("moved"));
+    moved_while_running(&server.database("running"));
+    inside_a_runtime(&server.database("runtime"));
     ten_thousand(&server.database("large"));
     let address = server.database("dies");
     server_dies(&mut server, &address);

@@ -11,6 +11,8 @@ use postgres::error::SqlState;
 use postgres::fallible_iterator::FallibleIterator;
 use postgres::types::{ToSql, Type};
 use postgres::{Config, NoTls, Row};
+use std::panic::resume_unwind;
+use std::thread;
 use std::time::Duration;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -58,7 +60,34 @@ pub(super) fn open(address: &ServerAddress) -> Result<Box<dyn Store>, StoreError
 }
 
 struct Pg {
-    client: postgres::Client,
+    client: Outside,
+}
+
+/// A client that is only touched on threads of its own. The driver runs a small asynchronous runtime inside each call, which
+/// panics on a thread that already is inside one; this way it does not matter from where the model is used.
+struct Outside(Option<postgres::Client>);
+
+/// Runs the work on a fresh thread and waits for it.
+fn outside<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| scope.spawn(work).join()).unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+impl Outside {
+    fn with<T: Send>(
+        &mut self,
+        work: impl FnOnce(&mut postgres::Client) -> Result<T, StoreError> + Send,
+    ) -> Result<T, StoreError> {
+        let closed = || StoreError::Lost("the connection is closed".into());
+        let client = self.0.as_mut().ok_or_else(closed)?;
+        outside(|| work(client))
+    }
+}
+
+impl Drop for Outside {
+    fn drop(&mut self) {
+        let client = self.0.take();
+        outside(|| drop(client));
+    }
 }
 
 fn config(address: &ServerAddress) -> Config {
@@ -142,7 +171,7 @@ impl Client for Pg {
     }
 
     fn connect(address: &ServerAddress) -> Result<Self, StoreError> {
-        connect(address).map(|client| Self { client })
+        outside(|| connect(address)).map(|client| Self { client: Outside(Some(client)) })
     }
 
     fn create_suffix(&mut self) -> Result<&'static str, StoreError> {
@@ -150,45 +179,54 @@ impl Client for Pg {
     }
 
     fn batch(&mut self, sql: &str) -> Result<(), StoreError> {
-        self.client.batch_execute(sql).map_err(failed)
+        self.client.with(|client| client.batch_execute(sql).map_err(failed))
     }
 
     fn run(&mut self, sql: &str, params: &[Param<'_>]) -> Result<u64, StoreError> {
-        self.client.execute(sql, &bound(params)).map_err(failed)
+        self.client.with(|client| client.execute(sql, &bound(params)).map_err(failed))
     }
 
     fn rows(&mut self, sql: &str, params: &[Param<'_>]) -> Result<TextRows, StoreError> {
-        let rows = self.client.query(sql, &bound(params)).map_err(failed)?;
-        rows.iter().map(cells).collect()
+        self.client.with(|client| {
+            let rows = client.query(sql, &bound(params)).map_err(failed)?;
+            rows.iter().map(cells).collect()
+        })
     }
 
     fn bell(address: &ServerAddress) -> Result<Option<Box<dyn Bell>>, StoreError> {
-        let mut client = connect(address)?;
-        client.batch_execute(&format!("LISTEN {CHANNEL}")).map_err(failed)?;
+        let mut client = Outside(Some(outside(|| connect(address))?));
+        client.with(|client| client.batch_execute(&format!("LISTEN {CHANNEL}")).map_err(failed))?;
         Ok(Some(Box::new(Listener { client })))
     }
 }
 
 struct Listener {
-    client: postgres::Client,
+    client: Outside,
 }
 
 impl Bell for Listener {
     fn wait(&mut self, time: Duration) -> Result<bool, StoreError> {
-        let rang = {
-            let mut notifications = self.client.notifications();
+        self.client.with(|client| {
+            let mut notifications = client.notifications();
             let first = notifications.timeout_iter(time).next().map_err(failed)?;
             // Whatever else came is answered by the same look.
             while notifications.iter().next().map_err(failed)?.is_some() {}
-            first.is_some()
-        };
-        if self.client.is_closed() { Err(StoreError::Lost("the server closed it".into())) } else { Ok(rang) }
+            drop(notifications);
+            if client.is_closed() {
+                return Err(StoreError::Lost("the server closed it".into()));
+            }
+            Ok(first.is_some())
+        })
     }
 }
 
 /// Makes the user and the database of `wanted` on a running server, as far as they are missing; `admin` must be allowed
 /// to. An existing user gets the new password. Names must be plain: letters, digits, `_`.
 pub(super) fn set_up(admin: &ServerAddress, wanted: &ServerAddress) -> Result<(), StoreError> {
+    outside(|| make_user_and_database(admin, wanted))
+}
+
+fn make_user_and_database(admin: &ServerAddress, wanted: &ServerAddress) -> Result<(), StoreError> {
     let mut client = connect(admin)?;
     let user = super::plain_name(&wanted.user)?;
     let dbname = super::plain_name(&wanted.dbname)?;
