@@ -83,6 +83,8 @@ async fn serve(args: &Args, environment: &Environment, notify: Option<&str>) -> 
         data.display()
     );
     let model = Arc::new(Model::open(&data).context("cannot open the database")?);
+    // Other processes on the same database (another daemon, `dawn init`) are heard of from here on.
+    let _follower = model.follow().context("cannot follow the database")?;
     let appliance = Arc::new(Appliance::new(Arc::clone(&model), settings(args, data, &model)));
     let commands = command_port(&appliance)?;
     // Signals are caught before anything listens: a stop during the start must not be lost.
