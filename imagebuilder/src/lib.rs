@@ -18,6 +18,5 @@ pub mod packimage;
 pub mod password;
 pub mod pkglist;
 mod pool;
-pub mod rmimage;
 pub mod squashfs;
 pub mod tree;

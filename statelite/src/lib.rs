@@ -19,7 +19,6 @@ mod list;
 pub mod liteimg;
 mod location;
 mod option;
-pub mod report;
 
 pub use check::{Problem, check};
 pub use conflict::{Conflict, conflicts};

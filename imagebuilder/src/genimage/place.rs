@@ -13,6 +13,8 @@ use crate::image::PERMISSION_DEFAULT;
 
 /// Where a build works, below the image directory.
 const BUILDING: &str = ".building";
+/// Where the tree that was in use is kept, below the image directory.
+const PREVIOUS: &str = "rootimg.previous";
 /// What a build leaves in the image directory besides the tree.
 const PIECES: [&str; 5] =
     ["kernel", "initrd-stateless.gz", "initrd-statelite.gz", ".initrd-fingerprint", ".fingerprint"];
@@ -55,13 +57,14 @@ pub(super) fn publish(building: &Path, dir: &Path, permission: Option<u32>) -> R
     rustix::fs::syncfs(&handle).map_err(|error| file_error(building, error.into()))?;
     let mode = Permissions::from_mode(permission.unwrap_or(PERMISSION_DEFAULT) & 0o7777);
     fs::set_permissions(dir, mode).map_err(|source| file_error(dir, source))?;
+    let (away, previous) = (building.join("rootimg.old"), dir.join(PREVIOUS));
+    remove_tree(&previous)?;
     let swapped = renameat_with(CWD, &new, CWD, &old, RenameFlags::EXCHANGE);
     match swapped {
-        Ok(()) => {}
+        Ok(()) => fs::rename(&new, &away).map_err(|source| file_error(&away, source))?,
         Err(rustix::io::Errno::NOENT) => fs::rename(&new, &old).map_err(|source| file_error(&old, source))?,
         // A file system without exchange: a moment without a tree cannot be avoided.
         Err(_) => {
-            let away = building.join("rootimg.old");
             fs::rename(&old, &away).map_err(|source| file_error(&old, source))?;
             fs::rename(&new, &old).map_err(|source| file_error(&old, source))?;
         }
@@ -69,6 +72,9 @@ pub(super) fn publish(building: &Path, dir: &Path, permission: Option<u32>) -> R
     for piece in PIECES.iter().filter(|piece| building.join(piece).exists()) {
         fs::rename(building.join(piece), dir.join(piece))
             .map_err(|source| file_error(&dir.join(piece), source))?;
+    }
+    if away.exists() {
+        fs::rename(&away, &previous).map_err(|source| file_error(&previous, source))?;
     }
     remove_tree(building)
 }
@@ -141,7 +147,8 @@ mod tests {
     #[test]
     fn publishing_replaces_and_cleans_up() {
         let dir = tempfile::tempdir().unwrap();
-        for round in ["one", "two"] {
+        let mut before = None;
+        for round in ["one", "two", "three"] {
             let building = fresh(dir.path()).unwrap();
             fs::create_dir(building.join("rootimg")).unwrap();
             fs::write(building.join("rootimg/f"), round).unwrap();
@@ -150,6 +157,8 @@ mod tests {
             assert_eq!(fs::read_to_string(dir.path().join("rootimg/f")).unwrap(), round);
             assert_eq!(fs::read_to_string(dir.path().join("kernel")).unwrap(), round);
             assert!(!building.exists());
+            assert_eq!(fs::read_to_string(dir.path().join("rootimg.previous/f")).ok().as_deref(), before);
+            before = Some(round);
         }
         assert_eq!(fs::metadata(dir.path()).unwrap().mode() & 0o7777, 0o711);
     }
