@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::committer::{Batch, Committer, Verdict};
 use super::interfaces::{self, Found};
-use super::udp::{Datagram, Receiver};
+use super::udp::{BATCH_PACKETS, Datagram, Receiver};
 use super::{Clock, Config, ServeError, lock, raw, udp};
 use crate::engine::{Engine, Incoming, Outgoing, Output, PORT_PXE, Probe, Target};
 use crate::event::Observer;
@@ -23,10 +23,12 @@ use crate::time::Time;
 /// How often the machine's addresses are read again, in milliseconds.
 const INTERFACES_REFRESH_MS: u64 = 5000;
 /// Packets that come closer together than this are a crowd, in milliseconds.
-const CROWD_MS: u64 = 4;
+const CROWD_MS: u64 = 6;
 /// How long a crowd gathers before it is read, in microseconds: a wake-up costs more than a packet, and no client
 /// minds.
-const GATHER_US: u64 = 2000;
+const GATHER_US: u64 = 4000;
+/// Batches read from one socket before the next socket, timers and probes get their turn.
+const BATCHES_PER_TURN_MAX: usize = 8;
 /// Identifier of our echo requests.
 const ECHO_ID: u16 = 0xda37;
 
@@ -269,6 +271,7 @@ impl Worker {
     fn run(mut self) {
         let mut receiver = Receiver::new();
         let mut last_packets = self.clock.now();
+        let mut behind = false;
         while !self.wake.stop.load(Ordering::Acquire) {
             let ready = self.wait();
             let now = self.clock.now();
@@ -279,13 +282,14 @@ impl Worker {
                 self.probe_answers(now);
             }
             if !ready.udp.is_empty() {
-                if now.millis_since(last_packets) <= CROWD_MS {
+                if now.millis_since(last_packets) <= CROWD_MS && !behind {
                     gather();
                 }
                 last_packets = self.clock.now();
             }
+            behind = false;
             for n in ready.udp {
-                self.receive(n, &mut receiver);
+                behind |= self.receive(n, &mut receiver);
             }
             self.flush();
             self.timers();
@@ -326,8 +330,19 @@ impl Worker {
         }
     }
 
-    fn receive(&mut self, n: usize, receiver: &mut Receiver) {
-        let Some(Port { fd, interface, port }) = self.ports.udp.get(n) else { return };
+    /// Answers what is waiting at a socket, a few batches at most so that the others get their turn. True when there
+    /// may be more.
+    fn receive(&mut self, n: usize, receiver: &mut Receiver) -> bool {
+        for _ in 0..BATCHES_PER_TURN_MAX {
+            if self.receive_batch(n, receiver) < BATCH_PACKETS {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn receive_batch(&mut self, n: usize, receiver: &mut Receiver) -> usize {
+        let Some(Port { fd, interface, port }) = self.ports.udp.get(n) else { return 0 };
         let (interface, port, now) = (*interface, *port, self.clock.now());
         let mut engine = lock(&self.engine);
         let out = &mut self.out;
@@ -337,12 +352,15 @@ impl Worker {
             engine.handle(now, &incoming, out);
         });
         drop(engine);
-        if let Err(error) = result
-            && error.kind() != io::ErrorKind::WouldBlock
-        {
-            tracing::debug!(%error, interface, "DHCP socket");
-        }
         self.flush();
+        match result {
+            Ok(packets) => packets,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(error) => {
+                tracing::debug!(%error, interface, "DHCP socket");
+                0
+            }
+        }
     }
 
     /// Carries out what the engine said.
