@@ -3,10 +3,11 @@
 use crate::hooks::{BootHooks, Destiny, Lease};
 use dawn_bootd::Appliance;
 use dawn_bootd::events::Event;
-use dawn_bootd::plan::{self, Action, BootState, Plan, PlanError};
+use dawn_bootd::plan::{self, Action, BootState, KernelBoot, Plan, PlanError};
 use dawn_cluster::Snapshot;
 use dawn_xcatd::node_status::NodeReport;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Answers commands from a running appliance.
@@ -32,6 +33,7 @@ impl BootHooks for Hooks {
             return Err("No MAC address available for this node".to_owned());
         }
         match self.plan(snapshot, node) {
+            Ok(Plan { action: Action::Kernel(boot), state, .. }) => check_files(snapshot, &boot, &state),
             // A state without boot files is what was asked for.
             Ok(_) | Err(PlanError::NoState { .. }) => Ok(()),
             Err(error) => Err(error.to_string()),
@@ -85,8 +87,27 @@ impl BootHooks for Hooks {
     }
 }
 
+/// What the node will ask for must have been built: an error now is cheaper than a node that waits before its console.
+fn check_files(snapshot: &Snapshot, boot: &KernelBoot, state: &BootState) -> Result<(), String> {
+    let image = snapshot.osimage(&boot.image).and_then(|image| image.rootimgdir(snapshot));
+    let dir = PathBuf::from(image.unwrap_or_default());
+    let name = &boot.image;
+    let root = match state {
+        BootState::Statelite(_) => ("rootimg", format!("genimage {name}")),
+        _ => (plan::ROOT_IMAGE, format!("packimage -m squashfs {name}")),
+    };
+    let built = [(plan::KERNEL, format!("genimage {name}")), (boot.initrd, format!("genimage {name}")), root];
+    match built.iter().find(|(file, _)| !dir.join(file).exists()) {
+        Some((file, command)) => Err(format!(
+            "The image {name} is not built: {} is missing. Run: {command}",
+            dir.join(file).display()
+        )),
+        None => Ok(()),
+    }
+}
+
 fn explain(plan: &Plan) -> Vec<String> {
-    let mut lines = vec![format!("state: {}", plan.state), format!("server: {}", plan.server)];
+    let mut lines = vec![format!("server: {}", plan.server)];
     match &plan.action {
         Action::LocalDisk => lines.push("boots: local disk".to_owned()),
         Action::Kernel(boot) => {
