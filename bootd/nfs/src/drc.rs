@@ -2,32 +2,53 @@
 //!
 //! A client that hears nothing sends the same call again, on the same or a new connection. For calls that
 //! change names or attributes the second execution would fail (REMOVE: no such file) or do harm, so their
-//! replies are kept and given again. A call that is still being worked on gets silence: its reply is on
-//! the way, and the client asks again if that is lost too. Memory is bounded by construction: a fixed
-//! number of sets by client address, a fixed number of replies in each, oldest out first.
+//! replies are kept and given again. A repetition that arrives while the call is still being worked on
+//! waits for its reply, for a while.
+//!
+//! The cache lies in a file that is mapped into memory, so a daemon that is killed and started again still
+//! knows what it has answered; nothing is synced, because after a crash of the machine the changes
+//! themselves may be gone, and the file is cleared when the boot id is another. A call that was begun and
+//! not answered when the daemon died is carried out again with the knowledge that it may have happened
+//! ([`Seen::Interrupted`]).
+//!
+//! Memory is bounded by construction: a fixed number of sets by client address, a fixed number of slots of
+//! fixed size in each, oldest out first.
 
-use std::collections::VecDeque;
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::fs::File;
+use std::hash::Hasher;
+use std::io;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::ops::{Deref, DerefMut};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use memmap2::{MmapMut, MmapOptions};
 
 use crate::rpc::Call;
 
-/// Sets of replies; clients are spread over them by address.
+/// Sets of slots; clients are spread over them by address.
 const SETS: usize = 256;
-/// Replies per set. A Linux client has at most 65 calls outstanding unless tuned.
-const REPLIES_PER_SET: usize = 160;
+/// Slots per set. A Linux client has at most 65 calls outstanding unless tuned.
+const SLOTS: usize = 128;
+/// Bytes of a slot: header, key and reply. The longest reply kept, CREATE's, has 308.
+const SLOT_BYTES: usize = 512;
+const SET_BYTES: usize = SLOTS * SLOT_BYTES;
+/// Bytes before the first set in the file: version, boot id. One page, so that sets can be mapped.
+const HEAD_BYTES: usize = 4096;
+/// Bytes of a slot before the reply.
+const SLOT_HEAD_BYTES: usize = 64;
 /// Bytes of the call that go into its fingerprint.
 const FINGERPRINT_BYTES: usize = 256;
+/// Repetitions that wait for a reply at the same time; more are left to ask again.
+const WAITING_MAX: usize = 4;
+/// How long a repetition waits.
+const WAIT: Duration = Duration::from_secs(5);
 
 /// What makes two calls the same call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Key {
-    client: IpAddr,
-    xid: u32,
-    procedure: u32,
-    fingerprint: u64,
-}
+pub struct Key([u8; 32]);
 
 impl Key {
     /// The key of `call`, whose whole record is `record`.
@@ -35,15 +56,37 @@ impl Key {
         let mut hasher = siphasher::sip::SipHasher13::new();
         hasher.write(record.get(..FINGERPRINT_BYTES).unwrap_or(record));
         hasher.write_usize(record.len());
-        Self { client, xid: call.xid, procedure: call.procedure, fingerprint: hasher.finish() }
+        let address = match client {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+            IpAddr::V6(v6) => v6,
+        };
+        let mut key = [0; 32];
+        let parts =
+            address.octets().into_iter().chain(call.xid.to_be_bytes()).chain(call.procedure.to_be_bytes());
+        for (slot, byte) in key.iter_mut().zip(parts.chain(hasher.finish().to_be_bytes())) {
+            *slot = byte;
+        }
+        Self(key)
+    }
+
+    fn tag(&self) -> u32 {
+        self.0.last_chunk().map_or(0, |b| u32::from_be_bytes(*b))
+    }
+
+    fn set(&self) -> usize {
+        let mut hasher = siphasher::sip::SipHasher13::new();
+        hasher.write(self.0.get(..16).unwrap_or_default());
+        usize::try_from(hasher.finish() >> 32).unwrap_or(0) % SETS
     }
 }
 
 /// Whether a call was seen before.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Seen {
     /// No: carry it out and call [`ReplyCache::finish`].
     Never,
+    /// Begun by a daemon that died: as [`Seen::Never`], but it may have happened.
+    Interrupted,
     /// It is being carried out.
     Working,
     /// It was answered with this.
@@ -51,57 +94,262 @@ pub enum Seen {
 }
 
 #[derive(Debug)]
-struct Entry {
-    key: Key,
-    reply: Option<Vec<u8>>,
+enum Memory {
+    Own(Vec<u8>),
+    Mapped(MmapMut),
+}
+
+impl Deref for Memory {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Own(bytes) => bytes,
+            Self::Mapped(map) => map,
+        }
+    }
+}
+
+impl DerefMut for Memory {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        match self {
+            Self::Own(bytes) => bytes,
+            Self::Mapped(map) => map,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Set {
+    memory: Memory,
+    /// A piece of each slot's key, so that a search touches one slot and not all.
+    tags: Vec<u32>,
+    /// The slot to be used next.
+    next: usize,
+}
+
+/// State of a slot, in its first word.
+const WORKING: u32 = 1;
+const ANSWERED: u32 = 2;
+
+/// One slot: state, length of the reply, run of the daemon, key, reply.
+struct Slot<'a>(&'a mut [u8]);
+
+impl Slot<'_> {
+    fn word(&self, at: usize) -> u32 {
+        self.0.get(at..).and_then(|b| b.first_chunk()).map_or(0, |b| u32::from_be_bytes(*b))
+    }
+
+    fn run(&self) -> u64 {
+        self.0.get(8..).and_then(|b| b.first_chunk()).map_or(0, |b| u64::from_be_bytes(*b))
+    }
+
+    fn holds(&self, key: &Key) -> bool {
+        self.word(0) != 0 && self.0.get(16..48) == Some(&key.0)
+    }
+
+    fn reply(&self) -> Vec<u8> {
+        let len = usize::try_from(self.word(4)).unwrap_or(0);
+        self.0.get(SLOT_HEAD_BYTES..SLOT_HEAD_BYTES + len).unwrap_or_default().to_vec()
+    }
+
+    fn begin(&mut self, key: &Key, run: u64) {
+        // The state last: a daemon killed half-way leaves an empty slot.
+        self.put(0, &0u32.to_be_bytes());
+        self.put(8, &run.to_be_bytes());
+        self.put(16, &key.0);
+        self.put(0, &WORKING.to_be_bytes());
+    }
+
+    fn finish(&mut self, reply: &[u8]) {
+        if reply.len() > SLOT_BYTES - SLOT_HEAD_BYTES {
+            return self.put(0, &0u32.to_be_bytes());
+        }
+        self.put(SLOT_HEAD_BYTES, reply);
+        self.put(4, &u32::try_from(reply.len()).unwrap_or(0).to_be_bytes());
+        self.put(0, &ANSWERED.to_be_bytes());
+    }
+
+    fn put(&mut self, at: usize, bytes: &[u8]) {
+        if let Some(place) = self.0.get_mut(at..at + bytes.len()) {
+            place.copy_from_slice(bytes);
+        }
+    }
+}
+
+impl Set {
+    fn new(mut memory: Memory) -> Self {
+        let slots = memory.chunks_exact_mut(SLOT_BYTES).map(Slot);
+        let tags: Vec<u32> = slots.map(|slot| if slot.word(0) == 0 { 0 } else { slot.word(44) }).collect();
+        let next = tags.iter().position(|tag| *tag == 0).unwrap_or(0);
+        Self { memory, tags, next }
+    }
+
+    fn find(&mut self, key: &Key) -> Option<Slot<'_>> {
+        let slots = self.memory.chunks_exact_mut(SLOT_BYTES).zip(&self.tags);
+        slots.filter(|(_, tag)| **tag == key.tag()).map(|(slot, _)| Slot(slot)).find(|slot| slot.holds(key))
+    }
+
+    fn begin(&mut self, key: &Key, run: u64) -> Seen {
+        if let Some(mut slot) = self.find(key) {
+            return match slot.word(0) {
+                ANSWERED => Seen::Answered(slot.reply()),
+                _ if slot.run() == run => Seen::Working,
+                _ => {
+                    slot.begin(key, run);
+                    Seen::Interrupted
+                }
+            };
+        }
+        let next = self.next;
+        self.next = (next + 1) % SLOTS;
+        if let Some(slot) = self.memory.chunks_exact_mut(SLOT_BYTES).nth(next) {
+            Slot(slot).begin(key, run);
+            self.tags.get_mut(next).into_iter().for_each(|tag| *tag = key.tag());
+        }
+        Seen::Never
+    }
 }
 
 /// Replies of calls that must happen once only.
 #[derive(Debug)]
 pub struct ReplyCache {
-    sets: Vec<Mutex<VecDeque<Entry>>>,
-    hasher: RandomState,
-}
-
-impl Default for ReplyCache {
-    fn default() -> Self {
-        Self::new()
-    }
+    sets: Vec<Mutex<Set>>,
+    answered: Condvar,
+    waiting: AtomicUsize,
+    /// Tells the slots of this run from those of a daemon that died.
+    run: u64,
 }
 
 impl ReplyCache {
-    /// An empty cache.
-    pub fn new() -> Self {
-        Self { sets: (0..SETS).map(|_| Mutex::default()).collect(), hasher: RandomState::new() }
+    /// A cache in memory alone, for run number `run`.
+    pub fn in_memory(run: u64) -> Self {
+        Self::of((0..SETS).map(|_| Memory::Own(vec![0; SET_BYTES])).collect(), run)
     }
 
-    fn with_set<T>(&self, key: &Key, f: impl FnOnce(&mut VecDeque<Entry>) -> T) -> Option<T> {
-        let index = usize::try_from(self.hasher.hash_one(key.client) >> 32).unwrap_or(0) % SETS;
-        let set = self.sets.get(index)?;
-        Some(f(&mut set.lock().unwrap_or_else(PoisonError::into_inner)))
+    /// A cache in the file at `path`, which is made if need be, and cleared unless it was written since
+    /// the machine was started last (`boot_id`).
+    pub fn in_file(path: &Path, boot_id: &[u8], run: u64) -> io::Result<Self> {
+        let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+        let bytes = u64::try_from(HEAD_BYTES + SETS * SET_BYTES).unwrap_or(0);
+        if file.metadata()?.len() != bytes {
+            file.set_len(0)?;
+            file.set_len(bytes)?;
+        }
+        let mut head = map(&file, 0, HEAD_BYTES)?;
+        let wanted = [b"dawn nfs replies 1\n", boot_id].concat();
+        if head.get(..wanted.len()) != Some(&wanted) {
+            file.set_len(0)?;
+            file.set_len(bytes)?;
+            head = map(&file, 0, HEAD_BYTES)?;
+            if let Some(place) = head.get_mut(..wanted.len()) {
+                place.copy_from_slice(&wanted);
+            }
+        }
+        let set = |i| Ok(Memory::Mapped(map(&file, HEAD_BYTES + i * SET_BYTES, SET_BYTES)?));
+        Ok(Self::of((0..SETS).map(set).collect::<io::Result<_>>()?, run))
+    }
+
+    fn of(sets: Vec<Memory>, run: u64) -> Self {
+        let sets = sets.into_iter().map(|memory| Mutex::new(Set::new(memory))).collect();
+        Self { sets, answered: Condvar::new(), waiting: AtomicUsize::new(0), run }
+    }
+
+    fn set(&self, key: &Key) -> Option<MutexGuard<'_, Set>> {
+        Some(self.sets.get(key.set())?.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Looks a call up and, if it is new, marks it as being worked on.
     pub fn begin(&self, key: Key) -> Seen {
-        let seen = self.with_set(&key, |set| {
-            if let Some(entry) = set.iter().rev().find(|e| e.key == key) {
-                return entry.reply.clone().map_or(Seen::Working, Seen::Answered);
+        let Some(mut set) = self.set(&key) else { return Seen::Never };
+        let seen = set.begin(&key, self.run);
+        if seen != Seen::Working || self.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING_MAX {
+            if seen == Seen::Working {
+                self.waiting.fetch_sub(1, Ordering::Relaxed);
             }
-            if set.len() >= REPLIES_PER_SET {
-                set.pop_front();
-            }
-            set.push_back(Entry { key, reply: None });
-            Seen::Never
-        });
-        seen.unwrap_or(Seen::Never)
+            return seen;
+        }
+        let still_working = |set: &mut Set| set.find(&key).is_some_and(|slot| slot.word(0) == WORKING);
+        let waited = self.answered.wait_timeout_while(set, WAIT, still_working);
+        let (mut set, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        match set.find(&key).map(|slot| (slot.word(0), slot.reply())) {
+            Some((ANSWERED, reply)) => Seen::Answered(reply),
+            _ => Seen::Working,
+        }
     }
 
     /// Keeps the reply of a call.
     pub fn finish(&self, key: &Key, reply: &[u8]) {
-        self.with_set(key, |set| {
-            if let Some(entry) = set.iter_mut().rev().find(|e| e.key == *key) {
-                entry.reply = Some(reply.to_vec());
-            }
-        });
+        if let Some(mut slot) = self.set(key).as_mut().and_then(|set| set.find(key)) {
+            slot.finish(reply);
+        }
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            self.answered.notify_all();
+        }
+    }
+}
+
+fn map(file: &File, offset: usize, len: usize) -> io::Result<MmapMut> {
+    let offset = u64::try_from(offset).unwrap_or(0);
+    // SAFETY: the file lies in the data directory, where only the daemon writes, and is never shortened
+    // while it is mapped.
+    unsafe { MmapOptions::new().offset(offset).len(len).map_mut(file) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(n: u8) -> Key {
+        let mut key = Key([0; 32]);
+        key.0[20] = n;
+        key.0[31] = n;
+        key
+    }
+
+    #[test]
+    fn replies_outlive_the_daemon_but_not_the_machine() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("replies");
+        let first = ReplyCache::in_file(&path, b"boot 1", 1).unwrap();
+        assert_eq!(first.begin(key(1)), Seen::Never);
+        first.finish(&key(1), b"answer");
+        assert_eq!(first.begin(key(1)), Seen::Answered(b"answer".to_vec()));
+        assert_eq!(first.begin(key(2)), Seen::Never);
+        drop(first);
+
+        let second = ReplyCache::in_file(&path, b"boot 1", 2).unwrap();
+        assert_eq!(second.begin(key(1)), Seen::Answered(b"answer".to_vec()));
+        assert_eq!(second.begin(key(2)), Seen::Interrupted);
+        second.finish(&key(2), b"again");
+        assert_eq!(second.begin(key(2)), Seen::Answered(b"again".to_vec()));
+        drop(second);
+
+        let after_crash = ReplyCache::in_file(&path, b"boot 2", 3).unwrap();
+        assert_eq!(after_crash.begin(key(1)), Seen::Never);
+    }
+
+    #[test]
+    fn a_repetition_waits_for_the_reply() {
+        let cache = std::sync::Arc::new(ReplyCache::in_memory(1));
+        assert_eq!(cache.begin(key(1)), Seen::Never);
+        let waiter = cache.clone();
+        let waiter = std::thread::spawn(move || waiter.begin(key(1)));
+        while cache.waiting.load(Ordering::Relaxed) == 0 {
+            std::thread::yield_now();
+        }
+        cache.finish(&key(1), b"late");
+        assert_eq!(waiter.join().unwrap(), Seen::Answered(b"late".to_vec()));
+    }
+
+    #[test]
+    fn the_oldest_go_first() {
+        let cache = ReplyCache::in_memory(1);
+        for n in 0..=u8::try_from(SLOTS).unwrap() {
+            assert_eq!(cache.begin(key(n)), Seen::Never);
+            cache.finish(&key(n), &[n]);
+        }
+        assert_eq!(cache.begin(key(1)), Seen::Answered(vec![1]));
+        assert_eq!(cache.begin(key(0)), Seen::Never);
     }
 }

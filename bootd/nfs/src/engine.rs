@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::io::Errno;
 
 use crate::cred::{self, Identity};
-use crate::drc::{self, ReplyCache};
+use crate::drc::{Key, ReplyCache, Seen};
 use crate::export::{Export, ExportId, Exports};
 use crate::handle::{FileHandle, HandleKey, Kind, Opened};
 use crate::layers::{Layer, Layers};
@@ -50,6 +50,8 @@ pub struct EngineConfig {
     pub verifier: u64,
     /// Most objects kept open.
     pub open_objects_max: usize,
+    /// Replies to calls that must not be carried out twice.
+    pub replies: ReplyCache,
     /// Directory with an empty directory `dir` and an empty file `file`, see [`Workshop`].
     pub stand_ins: PathBuf,
 }
@@ -138,7 +140,7 @@ impl Engine {
             verifier: config.verifier.into(),
             objects: Objects::new(config.open_objects_max),
             mounts: mount::MountList::default(),
-            replies: ReplyCache::new(),
+            replies: config.replies,
             shop: Workshop { mounts: Mounts::default(), stand_ins: config.stand_ins },
             trees: Mutex::default(),
             change_locks: (0..CHANGE_LOCKS).map(|_| Mutex::default()).collect(),
@@ -159,27 +161,28 @@ impl Engine {
             }
         };
         if !(call.program == nfs3::PROGRAM && ops::is_once_only(call.procedure)) {
-            return Answer::Reply(self.dispatch(session, call, out));
+            return Answer::Reply(self.dispatch(session, call, false, out));
         }
-        let key = drc::Key::of(client_ip(session.client), &call, record);
-        match self.replies.begin(key) {
-            drc::Seen::Never => {
-                let reply = self.dispatch(session, call, out);
-                self.replies.finish(&key, &reply.head);
-                Answer::Reply(reply)
-            }
-            drc::Seen::Answered(head) => Answer::Reply(Reply { head, tail: None }),
-            drc::Seen::Working => Answer::Silence,
-        }
+        let key = Key::of(client_ip(session.client), &call, record);
+        let interrupted = match self.replies.begin(key) {
+            Seen::Never => false,
+            Seen::Interrupted => true,
+            Seen::Answered(head) => return Answer::Reply(Reply { head, tail: None }),
+            Seen::Working => return Answer::Silence,
+        };
+        let reply = self.dispatch(session, call, interrupted, out);
+        self.replies.finish(&key, &reply.head);
+        Answer::Reply(reply)
     }
 
-    fn dispatch(&self, session: &Session, call: Call<'_>, mut out: Writer) -> Reply {
+    fn dispatch(&self, session: &Session, call: Call<'_>, interrupted: bool, mut out: Writer) -> Reply {
         let xid = call.xid;
         rpc::accept(&mut out, xid);
         let cx = Cx {
             engine: self,
             session,
             credential: call.credential,
+            interrupted,
             refused: Cell::new(None),
             tail: Cell::new(None),
         };
@@ -259,6 +262,8 @@ pub(crate) struct Cx<'a> {
     pub engine: &'a Engine,
     pub session: &'a Session,
     pub credential: Credential,
+    /// The call was begun by a daemon that died, so it may have happened: a failure that says so is none.
+    pub interrupted: bool,
     /// Set when the whole call must be refused at the RPC level.
     pub refused: Cell<Option<Refused>>,
     /// Set by READ when file data are to follow the reply.
@@ -411,6 +416,11 @@ impl Cx<'_> {
             return Err(Status::Access);
         }
         Ok(Identity::of(&self.credential, export.squash))
+    }
+
+    /// `result`, unless it is the failure `sign` of a call that may have happened already; then success.
+    pub fn unless_done(&self, result: Result<(), Errno>, sign: Errno) -> Result<(), Errno> {
+        if self.interrupted && result == Err(sign) { Ok(()) } else { result }
     }
 
     /// Tells the observer.

@@ -14,7 +14,7 @@
 
 pub mod client;
 pub mod cred;
-mod drc;
+pub mod drc;
 pub mod engine;
 pub mod export;
 pub mod handle;

@@ -293,6 +293,20 @@ fn a_repeated_call_is_answered_and_not_repeated() {
 }
 
 #[test]
+fn a_repeated_call_is_known_after_a_restart() {
+    let mut fixture = Fixture::new();
+    let (mut c, root) = fixture.area();
+    c.mkdir(&root, "from", &mode(0o755)).unwrap();
+    c.next_xid = 900;
+    c.rename((&root, "from"), (&root, "to")).unwrap();
+    fixture.restart();
+    let mut again = fixture.client();
+    again.next_xid = 900;
+    again.rename((&root, "from"), (&root, "to")).unwrap();
+    assert_eq!(status(again.rename((&root, "from"), (&root, "to"))), Status::NoEnt.code());
+}
+
+#[test]
 fn mounting() {
     let fixture = Fixture::new();
     std::fs::create_dir_all(fixture.path("area/a/b")).unwrap();

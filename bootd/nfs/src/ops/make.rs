@@ -90,7 +90,8 @@ fn create_file(
     exists: impl FnOnce(&Target, &SetAttributes) -> Result<(), Status>,
 ) -> Made {
     let mode = mode_of(wanted, DEFAULT_FILE_MODE);
-    match rustix::fs::mknodat(dir.object.fd(), name, Type::RegularFile, mode, 0) {
+    let made = rustix::fs::mknodat(dir.object.fd(), name, Type::RegularFile, mode, 0);
+    match cx.unless_done(made, Errno::EXIST) {
         Ok(()) => complete(cx, dir, name, wanted),
         Err(Errno::EXIST) => {
             let file = find(cx, dir, name)?;
@@ -154,7 +155,8 @@ pub(super) fn mkdir(cx: &Cx<'_>, args: &mut Reader<'_>, out: &mut Writer) -> Dec
     let name = proper(name, Status::Exist);
     let (made, wcc) = changing_directory(cx, &handle, |dir| {
         let name = free(dir, name?)?;
-        rustix::fs::mkdirat(dir.object.fd(), &name, mode_of(&wanted, DEFAULT_DIR_MODE))?;
+        let made = rustix::fs::mkdirat(dir.object.fd(), &name, mode_of(&wanted, DEFAULT_DIR_MODE));
+        cx.unless_done(made, Errno::EXIST)?;
         // A directory below a set-group-id one is one itself, unless told otherwise.
         let inherited = find(cx, dir, &name)?.object.stat()?.mode & libc::S_ISGID;
         complete(cx, dir, &name, &SetAttributes { mode: wanted.mode.map(|m| m | inherited), ..wanted })
@@ -170,7 +172,7 @@ pub(super) fn symlink(cx: &Cx<'_>, args: &mut Reader<'_>, out: &mut Writer) -> D
     let name = proper(name, Status::Exist);
     let (made, wcc) = changing_directory(cx, &handle, |dir| {
         let name = free(dir, name?)?;
-        rustix::fs::symlinkat(text?, dir.object.fd(), &name)?;
+        cx.unless_done(rustix::fs::symlinkat(text?, dir.object.fd(), &name), Errno::EXIST)?;
         complete(cx, dir, &name, &wanted)
     });
     write_made(out, &made, &wcc);
@@ -192,7 +194,7 @@ pub(super) fn mknod(cx: &Cx<'_>, args: &mut Reader<'_>, out: &mut Writer) -> Dec
     let (made, wcc) = changing_directory(cx, &handle, |dir| {
         let name = free(dir, name?)?;
         let mode = mode_of(&wanted, DEFAULT_FILE_MODE);
-        rustix::fs::mknodat(dir.object.fd(), &name, kind?, mode, device)?;
+        cx.unless_done(rustix::fs::mknodat(dir.object.fd(), &name, kind?, mode, device), Errno::EXIST)?;
         complete(cx, dir, &name, &wanted)
     });
     write_made(out, &made, &wcc);

@@ -4,6 +4,7 @@ use std::ffi::CString;
 use std::sync::Arc;
 
 use rustix::fs::{AtFlags, CWD};
+use rustix::io::Errno;
 
 use super::{Wcc, answer, changing_directory, proper, read_name};
 use crate::engine::{Cx, Decoded, Target};
@@ -25,7 +26,7 @@ fn unlink(cx: &Cx<'_>, args: &mut Reader<'_>, out: &mut Writer, flags: AtFlags, 
     let (result, wcc) = changing_directory(cx, &handle, |dir| {
         let name = not_laid(dir, proper(name, dots)?, Status::Access)?;
         let gone = handle_of(cx, dir, &name);
-        rustix::fs::unlinkat(dir.object.fd(), &name, flags)?;
+        cx.unless_done(rustix::fs::unlinkat(dir.object.fd(), &name, flags), Errno::NOENT)?;
         // An open descriptor would keep the space of a removed file.
         gone.iter().for_each(|handle| cx.engine.objects.forget(handle));
         Ok(())
@@ -69,7 +70,12 @@ fn move_name(cx: &Cx<'_>, (from, from_name): Place<'_>, (to, to_name): Place<'_>
     let to_name = not_laid(to, to_name, Status::Access)?;
     from.act()?;
     let replaced = handle_of(cx, to, &to_name);
-    rustix::fs::renameat(from.object.fd(), &from_name, to.object.fd(), &to_name)?;
+    let moved = rustix::fs::renameat(from.object.fd(), &from_name, to.object.fd(), &to_name);
+    match replaced {
+        // The target is there, as it would be after the move.
+        Some(_) => cx.unless_done(moved, Errno::NOENT)?,
+        None => moved?,
+    }
     replaced.iter().for_each(|handle| cx.engine.objects.forget(handle));
     if let (Some(old), Some(new)) = (from.object.path_of(&from_name), to.object.path_of(&to_name)) {
         from.object.region.renamed(&cx.engine.key, &old, &new);
@@ -93,7 +99,7 @@ pub(super) fn link(cx: &Cx<'_>, args: &mut Reader<'_>, out: &mut Writer) -> Deco
             return Err(Status::IsDir);
         }
         dir.act()?;
-        link_open_file(file, dir, &name)
+        Ok(cx.unless_done(link_open_file(file, dir, &name), Errno::EXIST)?)
     });
     let attributes = file.and_then(|f| f.attributes()).ok();
     answer(out, result, |_, ()| (), |_| ());
@@ -107,12 +113,12 @@ fn not_laid(dir: &Target, name: CString, otherwise: Status) -> Result<CString, S
     if is_laid(dir, &name) { Err(otherwise) } else { Ok(name) }
 }
 
-fn link_open_file(file: &Target, dir: &Target, name: &CString) -> Result<(), Status> {
+fn link_open_file(file: &Target, dir: &Target, name: &CString) -> Result<(), Errno> {
     // Linking a descriptor directly wants a capability that only root has; /proc leads others there.
     if dir.identity.is_root() {
         let flags = AtFlags::EMPTY_PATH;
-        return Ok(rustix::fs::linkat(file.object.fd(), c"", dir.object.fd(), name, flags)?);
+        return rustix::fs::linkat(file.object.fd(), c"", dir.object.fd(), name, flags);
     }
     let path = sys::proc_path(file.object.fd());
-    Ok(rustix::fs::linkat(CWD, path, dir.object.fd(), name, AtFlags::SYMLINK_FOLLOW)?)
+    rustix::fs::linkat(CWD, path, dir.object.fd(), name, AtFlags::SYMLINK_FOLLOW)
 }

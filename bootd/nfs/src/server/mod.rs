@@ -21,6 +21,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 
 use crate::cred;
+use crate::drc::ReplyCache;
 use crate::engine::{Engine, EngineConfig};
 use crate::export::Exports;
 use crate::handle::HandleKey;
@@ -37,6 +38,8 @@ pub use worker::{CONNECTIONS_MAX, CONNECTIONS_PER_CLIENT_MAX};
 const KEY_FILE: &str = "nfs-handle.key";
 /// Directory of the stand-ins within the state directory.
 const STAND_INS_DIR: &str = "nfs-stand-ins";
+/// File of replies within the state directory.
+const REPLIES_FILE: &str = "nfs-replies";
 /// Time between two looks of the monitor.
 const TICK_MS: u64 = 50;
 /// Ticks between two closings of unused files: a file nobody asks for is closed after 10 to 20 s.
@@ -122,6 +125,14 @@ pub enum ServeError {
         /// What the system said.
         source: io::Error,
     },
+    /// The file of replies could not be used.
+    #[error("cannot use the file of replies {path}: {source}")]
+    Replies {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Threads or the poll set could not be made.
     #[error("cannot start NFS workers: {0}")]
     Start(#[source] io::Error),
@@ -163,11 +174,13 @@ impl Server {
         let (endpoints, ports) = bind_all(config)?;
         let descriptors = sys::raise_descriptor_limit().saturating_sub(DESCRIPTORS_RESERVED) / 3;
         let affordable = usize::try_from(descriptors).unwrap_or(usize::MAX);
+        let verifier = start_verifier();
         let engine = Engine::new(EngineConfig {
+            replies: open_replies(&config.state_dir, verifier)?,
             exports,
             observer,
             key: load_key(&config.state_dir)?,
-            verifier: start_verifier(),
+            verifier,
             open_objects_max: config.open_objects_max.min(affordable),
             stand_ins: make_stand_ins(&config.state_dir)?,
         });
@@ -318,6 +331,13 @@ fn bind_udp(what: &'static str, address: SocketAddr) -> Result<UdpSocket, ServeE
 fn start_verifier() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The replies of the last run, if the machine has not been restarted since.
+fn open_replies(state_dir: &Path, run: u64) -> Result<ReplyCache, ServeError> {
+    let path = state_dir.join(REPLIES_FILE);
+    let boot_id = std::fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    ReplyCache::in_file(&path, &boot_id, run).map_err(|source| ServeError::Replies { path, source })
 }
 
 /// The empty directory and the empty file that stand in for what exists in overlays only.
