@@ -3,6 +3,7 @@
 //! Calls take and give the types of this crate; results hold what tests look at, not everything the
 //! protocol carries.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -105,7 +106,10 @@ impl Client {
         let stream = TcpStream::connect(server)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(REPLY_TIMEOUT))?;
-        Ok(Self { stream, credential: Some(SysCredential::new(0, 0, &[])), next_xid: 1 })
+        // Two clients at one address must not use the same ids for different calls.
+        let [_, _, _, _, xid @ ..] = RandomState::new().build_hasher().finish().to_be_bytes();
+        let credential = Some(SysCredential::new(0, 0, &[]));
+        Ok(Self { stream, credential, next_xid: u32::from_be_bytes(xid) })
     }
 
     /// The same connection's settings with other credentials.
@@ -493,6 +497,12 @@ impl Client {
             },
         )
     }
+}
+
+/// The handle in the results of a MOUNT.
+pub(crate) fn mounted_handle(results: &[u8]) -> Option<FileHandle> {
+    let mut r = Reader::new(results);
+    (r.u32().ok()? == 0).then(|| nfs3::read_handle(&mut r).ok())?
 }
 
 fn credential_body(c: &SysCredential) -> Vec<u8> {

@@ -17,6 +17,7 @@ pub mod cred;
 pub mod drc;
 pub mod engine;
 pub mod export;
+pub mod fuzz;
 pub mod handle;
 mod layers;
 mod mount;

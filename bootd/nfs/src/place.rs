@@ -6,8 +6,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::io::Errno;
-
 use crate::cred::{self, Identity};
 use crate::engine::{Cx, Target};
 use crate::handle::{FileHandle, Kind};
@@ -22,21 +20,28 @@ use crate::tree::Tree;
 
 /// The child `name` of `dir`, as the caller may see it.
 pub(crate) fn find(cx: &Cx<'_>, dir: &Target, name: &CStr) -> Result<Target, Status> {
-    let stat = dir.object.stat()?;
+    Ok(find_in(cx, dir, &dir.object.stat()?, name)?.0)
+}
+
+/// [`find`] for who has the directory's attributes already; with the child's, if they fell off.
+pub(crate) fn find_in(cx: &Cx<'_>, dir: &Target, stat: &Stat, name: &CStr) -> Result<Found, Status> {
     if !stat.is_dir() {
         return Err(Status::NotDir);
     }
     match name.to_bytes() {
-        b"." => return Ok(dir.clone()),
-        b".." => return parent(cx, dir, &stat),
+        b"." => return Ok((dir.clone(), None)),
+        b".." => return Ok((parent(cx, dir, stat)?, None)),
         _ => (),
     }
     let tree = dir.tree.clone();
-    match layer_named(&tree, dir, &stat, name) {
-        Some((layers, layer)) => laid(cx, dir, layers, layer, name),
+    match layer_named(&tree, dir, stat, name) {
+        Some((layers, layer)) => Ok((laid(cx, dir, layers, layer, name)?, None)),
         None => real_child(cx, dir, name),
     }
 }
+
+/// A child, and its attributes if they are known.
+pub(crate) type Found = (Target, Option<Stat>);
 
 /// The overlay's child `name` of `dir`, if it has one.
 pub(crate) fn layer_named<'a>(
@@ -88,14 +93,22 @@ fn take(
     Ok(known.unwrap_or_else(fresh))
 }
 
-fn real_child(cx: &Cx<'_>, dir: &Target, name: &CStr) -> Result<Target, Status> {
+fn real_child(cx: &Cx<'_>, dir: &Target, name: &CStr) -> Result<Found, Status> {
     dir.act()?;
-    let fd = sys::open_beneath(dir.object.fd(), name).map_err(|errno| match errno {
+    let region = &dir.object.region;
+    let stat = sys::stat(dir.object.fd(), name)?;
+    if stat.mount != region.root_stat.mount {
         // A mount point: what is behind it belongs to no export.
-        Errno::XDEV => Status::Access,
-        other => other.into(),
-    })?;
-    Ok(dir.sibling(take(cx, &dir.object.region, fd, dir.object.path_of(name))?))
+        return Err(Status::Access);
+    }
+    let path = dir.object.path_of(name);
+    let handle = region.handle(&cx.engine.key, dir.object.fd(), name, path.as_deref(), &stat)?;
+    if let Some(known) = cx.engine.objects.get(&handle).filter(|o| Arc::ptr_eq(&o.region, region)) {
+        return Ok((dir.sibling(known), Some(stat)));
+    }
+    // The name may lead elsewhere by now; what was opened counts.
+    let fd = sys::open_beneath(dir.object.fd(), name)?;
+    Ok((dir.sibling(take(cx, region, fd, path)?), None))
 }
 
 /// What the overlay shows as `name`.
@@ -119,11 +132,11 @@ pub(crate) fn laid(
                 reason: errno.to_string(),
             }),
         }
-        return real_child(cx, dir, name);
+        return Ok(real_child(cx, dir, name)?.0);
     }
     let real = if dir.object.synthetic.is_some() { Err(Status::NoEnt) } else { real_child(cx, dir, name) };
     match real {
-        Ok(real) => {
+        Ok((real, _)) => {
             let stat = real.object.stat()?;
             if stat.is_dir() != layer.is_dir() {
                 return synthetic(cx, dir, layers, layer);

@@ -24,8 +24,9 @@ use crate::place::{is_unmade, laid};
 use crate::sys;
 use crate::xdr::{Reader, Writer};
 
-/// Bytes asked from the kernel at once.
-const BATCH_BYTES: usize = 32 << 10;
+/// Least and most bytes asked from the kernel at once.
+const BATCH_BYTES_MIN: usize = 1 << 10;
+const BATCH_BYTES_MAX: usize = 64 << 10;
 /// Bytes of the results around the entries: status, attributes, verifier, end of list, end-of-file.
 const FRAME_BYTES: usize = 4 + 88 + 8 + 4 + 4;
 /// Bytes of an entry besides its name: presence, file id, name length, cookie.
@@ -124,7 +125,10 @@ impl<'a> Listing<'a> {
         if self.wanted.cookie != 0 {
             rustix::fs::seek(&fd, SeekFrom::Start(self.wanted.cookie)).map_err(|_| Status::BadCookie)?;
         }
-        let mut batch = vec![MaybeUninit::<u8>::uninit(); BATCH_BYTES];
+        // Not much more than fits into the answer: the rest would be read again for the next one.
+        let useful = self.wanted.bytes_max / if self.wanted.plus { 5 } else { 1 };
+        let useful = useful.clamp(BATCH_BYTES_MIN, BATCH_BYTES_MAX);
+        let mut batch = vec![MaybeUninit::<u8>::uninit(); useful];
         let mut kernel = RawDir::new(fd.as_fd(), &mut batch);
         while let Some(entry) = kernel.next() {
             let entry = entry.map_err(|errno| match errno {

@@ -3,7 +3,7 @@
 use super::{answer, read_name};
 use crate::engine::{Cx, Decoded, Target};
 use crate::nfs3::{SYMLINK_BYTES_MAX, Status, read_handle, write_post_op};
-use crate::place::find;
+use crate::place::find_in;
 use crate::sys::{self, Stat};
 use crate::xdr::{Reader, Writer};
 
@@ -16,13 +16,16 @@ pub(super) fn getattr(cx: &Cx<'_>, args: &mut Reader<'_>, out: &mut Writer) -> D
 
 pub(super) fn lookup(cx: &Cx<'_>, args: &mut Reader<'_>, out: &mut Writer) -> Decoded {
     let (handle, name) = (read_handle(args)?, read_name(args)?);
-    let dir = cx.open(&handle);
-    let found = dir.as_ref().map_err(|s| *s).and_then(|dir| {
-        let child = find(cx, dir, &name?)?;
-        let attributes = child.attributes()?;
+    let dir = cx.open(&handle).and_then(|dir| Ok((dir.object.stat()?, dir)));
+    let found = dir.as_ref().map_err(|s| *s).and_then(|(stat, dir)| {
+        let (child, known) = find_in(cx, dir, stat, &name?)?;
+        let attributes = match known {
+            Some(stat) => dir.tree.shown(&child.object.region, child.object.synthetic, stat),
+            None => child.attributes()?,
+        };
         Ok((child.object.handle, attributes))
     });
-    let dir_attributes = dir.and_then(|d| d.attributes()).ok();
+    let dir_attributes = dir.ok().map(|(s, d)| d.tree.shown(&d.object.region, d.object.synthetic, s));
     answer(
         out,
         found,
