@@ -1,6 +1,6 @@
 //! Where commands touch parts of the model that have their own grammar: noderange, policy, store.
 
-use dawn_cluster::{Col, Edit, Model, Noderange, PolicyRequest, Snapshot, Text, schema};
+use dawn_cluster::{Col, Edit, Noderange, PolicyRequest, Snapshot, Text, schema};
 use dawn_xcatd::{Call, Decision, Expanded};
 use std::os::unix::fs::PermissionsExt;
 
@@ -61,11 +61,6 @@ pub fn decide(snapshot: &Snapshot, call: &Call) -> (Decision, String) {
         false => Decision::Deny,
     };
     (decision, verdict.reason.to_string())
-}
-
-/// What `lsxcatd -d` says.
-pub fn database_lines(model: &Model) -> Vec<String> {
-    vec![format!("dbengine={}", model.engine())]
 }
 
 /// A new row by column names; `None` if table or columns do not exist. Empty values are left out.

@@ -31,6 +31,8 @@ pub struct Settings {
     pub commands_log: Option<PathBuf>,
     /// The file that `makehosts` writes; `None`: `/etc/hosts`.
     pub hosts_file: Option<String>,
+    /// What `lsxcatd -d` says about the database.
+    pub database: Vec<String>,
 }
 
 /// See the module's text.
@@ -64,6 +66,7 @@ impl Daemon {
             hooks: self.hooks.as_ref(),
             host: &self.settings.host,
             hosts_file: self.settings.hosts_file.as_deref().unwrap_or(HOSTS),
+            database: &self.settings.database,
         };
         entry.run(&ctx, out)
     }

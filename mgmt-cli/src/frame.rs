@@ -134,6 +134,8 @@ pub struct Ctx<'a> {
     pub host: &'a str,
     /// The file that `makehosts` writes.
     pub hosts_file: &'a str,
+    /// What `lsxcatd -d` says about the database.
+    pub database: &'a [String],
 }
 
 impl Ctx<'_> {

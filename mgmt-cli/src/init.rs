@@ -2,7 +2,7 @@
 
 use crate::environment::Environment;
 use anyhow::{Context, Result, bail};
-use dawn_cluster::{Change, Edit, Installation, Model, Snapshot};
+use dawn_cluster::{Change, Edit, Installation, Snapshot};
 use dawn_xcatd::certificates::Authority;
 use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
@@ -41,7 +41,7 @@ fn set_up(args: &Args, environment: &Environment) -> Result<()> {
     let data = directories(&environment.directory.join(&args.data))?;
     let host = host_name();
     certificates(&data, &host, args.master, environment)?;
-    tables(&data, &host, args)?;
+    tables(&data, &host, args, environment)?;
     loaders(&data)?;
     say(&format!("{} is ready; start the services with: dawn serve --data {0}", data.display()));
     Ok(())
@@ -88,8 +88,8 @@ fn certificates(data: &Path, host: &str, master: Option<IpAddr>, environment: &E
     Ok(())
 }
 
-fn tables(data: &Path, host: &str, args: &Args) -> Result<()> {
-    let model = Model::open(data).context("cannot open the database")?;
+fn tables(data: &Path, host: &str, args: &Args, environment: &Environment) -> Result<()> {
+    let model = crate::database::open(data, environment)?;
     let edits = default_edits(&model.snapshot(), data, host, args)?;
     if !edits.is_empty() {
         let count = edits.len();

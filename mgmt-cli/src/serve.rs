@@ -6,7 +6,7 @@ use crate::environment::Environment;
 use crate::init;
 use anyhow::{Context, Result};
 use dawn_bootd::{Appliance, CommandPort, Ports, Service, Settings};
-use dawn_cluster::Model;
+use dawn_cluster::{Model, StoreAddress};
 use dawn_xcatd::certificates::Authority;
 use std::io::Write;
 use std::os::linux::net::SocketAddrExt;
@@ -82,11 +82,14 @@ async fn serve(args: &Args, environment: &Environment, notify: Option<&str>) -> 
         "{} is no data directory of dawn yet; make it one with: dawn init --data {0}",
         data.display()
     );
-    let model = Arc::new(Model::open(&data).context("cannot open the database")?);
+    let address = crate::database::address(&data, environment)?;
+    let model =
+        Arc::new(Model::open_at(&address).with_context(|| format!("cannot open the database {address}"))?);
+    crate::notify::start(&model);
     // Other processes on the same database (another daemon, `dawn init`) are heard of from here on.
     let _follower = model.follow().context("cannot follow the database")?;
     let appliance = Arc::new(Appliance::new(Arc::clone(&model), settings(args, data, &model)));
-    let commands = command_port(&appliance)?;
+    let commands = command_port(&appliance, &address)?;
     // Signals are caught before anything listens: a stop during the start must not be lost.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut running = dawn_bootd::start(&appliance, commands).await?;
@@ -127,7 +130,7 @@ fn settings(args: &Args, data: PathBuf, model: &Model) -> Settings {
     }
 }
 
-fn command_port(appliance: &Arc<Appliance>) -> Result<CommandPort> {
+fn command_port(appliance: &Arc<Appliance>, address: &StoreAddress) -> Result<CommandPort> {
     let data = &appliance.settings.data;
     let authority = Authority::new(data);
     let tls = dawn_xcatd::tls::server_config(&authority.server_cred(), &authority.ca_certificate())
@@ -136,6 +139,7 @@ fn command_port(appliance: &Arc<Appliance>) -> Result<CommandPort> {
         host: init::host_name(),
         commands_log: Some(data.join("log").join("commands.log")),
         hosts_file: None,
+        database: crate::database::lines(address),
     };
     let hooks = Arc::new(Hooks::new(Arc::clone(appliance)));
     let daemon = Arc::new(Daemon::new(Arc::clone(&appliance.model), hooks, settings));

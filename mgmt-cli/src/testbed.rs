@@ -65,7 +65,12 @@ impl Bed {
         model.apply(Change::new("test", "rows", edits)).expect("rows");
         let directory = tempfile::tempdir().expect("a directory");
         let hosts = directory.path().join("hosts").to_string_lossy().into_owned();
-        let settings = Settings { host: "mn1".into(), commands_log: None, hosts_file: Some(hosts) };
+        let settings = Settings {
+            host: "mn1".into(),
+            commands_log: None,
+            hosts_file: Some(hosts),
+            database: vec!["dbengine=SQLite".into()],
+        };
         let daemon = Daemon::new(Arc::clone(&model), Arc::new(NoBoot), settings);
         Bed { daemon, directory }
     }

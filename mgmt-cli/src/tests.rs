@@ -416,6 +416,16 @@ sessions! {
         unregnotif /bin/true
         unregnotif /bin/true
     ";
+    xcatconfig: "
+        xcatconfig
+        xcatconfig -u
+        tabdump -w priority==1.2 policy
+        gettab key=domain site.value
+        xcatconfig --dry-run -u
+        xcatconfig -m
+        lsdef mn1 -i groups
+        makenetworks --nope
+    ";
     others: "
         tabgrep cn1
         tabgrep cn2

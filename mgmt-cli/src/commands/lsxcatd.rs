@@ -36,7 +36,7 @@ impl Command for Args {
             out.line("This is a Management Node")?;
         }
         if self.all || self.database {
-            crate::bridge::database_lines(ctx.model).into_iter().try_for_each(|line| out.line(line))?;
+            ctx.database.iter().try_for_each(|line| out.line(line))?;
         }
         Ok(())
     }

@@ -1,0 +1,73 @@
+//! `xcatconfig`: default rows of the tables.
+
+use crate::edits::{Edits, transact};
+use crate::frame::{Command, Ctx, Kind};
+use crate::output::{Done, Out, Stop};
+use dawn_cluster::{Installation, Snapshot};
+
+/// Put missing default rows into the tables; rows that exist stay as they are
+///
+/// `dawn init` does this too, and makes certificates and directories.
+#[derive(Debug, clap::Args)]
+#[allow(clippy::struct_excessive_bools)]
+pub struct Args {
+    /// Default rows of site, policy and postscripts
+    #[arg(short = 'i')]
+    initial: bool,
+    /// The same
+    #[arg(short = 'u')]
+    update: bool,
+    /// The same
+    #[arg(short = 'd')]
+    database: bool,
+    /// The same
+    #[arg(short = 'f', long)]
+    force: bool,
+    /// Define the management node
+    #[arg(short = 'm')]
+    management_node: bool,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Command for Args {
+    const NAME: &'static str = "xcatconfig";
+    const KIND: Kind = Kind::Words;
+
+    fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        let rows = self.initial || self.update || self.database || self.force;
+        if !rows && !self.management_node {
+            out.line("Usage: xcatconfig [-i] [-u] [-d] [-f] [-m]")?;
+            return Err(Stop::Code(1));
+        }
+        transact(ctx, out, self.dry_run, |snapshot, _| {
+            let mut edits = Edits::new();
+            if rows {
+                edits.extend(snapshot.default_rows(&installation(snapshot, ctx.host))?);
+            }
+            if self.management_node {
+                edits.extend(snapshot.management_node_rows(ctx.host)?);
+            }
+            Ok(edits)
+        })?;
+        if self.management_node && !self.dry_run {
+            out.line("Management Node defined in the database.")?;
+        }
+        Ok(())
+    }
+}
+
+/// What the tables say about this machine.
+fn installation(snapshot: &Snapshot, host: &str) -> Installation {
+    let site = |key: &str| snapshot.site(key).map(|text| text.to_string()).unwrap_or_default();
+    Installation {
+        master: site("master"),
+        domain: site("domain"),
+        timezone: site("timezone"),
+        installdir: site("installdir"),
+        tftpdir: site("tftpdir"),
+        server_name: host.to_owned(),
+        ..Installation::default()
+    }
+}

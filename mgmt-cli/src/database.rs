@@ -1,0 +1,91 @@
+//! Which database: `XCATCFG`, else the file `cfgloc` of the data directory, else SQLite in that directory.
+
+use crate::environment::Environment;
+use anyhow::{Context, Result};
+use dawn_cluster::{Model, StoreAddress};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// The file that names the database; mode 0600, because it holds a password.
+pub fn cfgloc(data: &Path) -> PathBuf {
+    data.join("cfgloc")
+}
+
+/// Address of the database of a data directory.
+pub fn address(data: &Path, environment: &Environment) -> Result<StoreAddress> {
+    if let Some(text) = environment.variable("XCATCFG") {
+        return StoreAddress::parse(text).context("XCATCFG");
+    }
+    let file = cfgloc(data);
+    match std::fs::read_to_string(&file) {
+        Ok(text) => StoreAddress::parse(&text).with_context(|| file.display().to_string()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Ok(StoreAddress::Sqlite(data.to_owned()))
+        }
+        Err(error) => Err(error).with_context(|| file.display().to_string()),
+    }
+}
+
+/// Opens the database of a data directory.
+pub fn open(data: &Path, environment: &Environment) -> Result<Model> {
+    let address = address(data, environment)?;
+    Model::open_at(&address).with_context(|| format!("cannot open the database {address}"))
+}
+
+/// What `lsxcatd -d` says: never the password.
+pub fn lines(address: &StoreAddress) -> Vec<String> {
+    let engine = format!("dbengine={}", address.engine());
+    let Some(server) = address.server() else { return vec![engine] };
+    let place = address.cfgloc_line();
+    let place: Vec<&str> = place.split('|').take(2).collect();
+    vec![
+        format!("cfgloc={}", place.join("|")),
+        engine,
+        format!("dbname={}", server.dbname),
+        format!("dbhost={}", server.host),
+        format!("dbadmin={}", server.user),
+    ]
+}
+
+/// Writes the file; an older one is kept as `cfgloc.olddb`.
+pub fn write_cfgloc(data: &Path, address: &StoreAddress) -> Result<()> {
+    let file = cfgloc(data);
+    let new = data.join("cfgloc.new");
+    let _ = std::fs::remove_file(&new);
+    let mut handle = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&new)
+        .with_context(|| new.display().to_string())?;
+    writeln!(handle, "{}", address.cfgloc_line()).with_context(|| new.display().to_string())?;
+    handle.sync_all()?;
+    if file.exists() {
+        std::fs::rename(&file, data.join("cfgloc.olddb")).with_context(|| file.display().to_string())?;
+    }
+    std::fs::rename(&new, &file).with_context(|| file.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn choice() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut environment = Environment::default();
+        let show = |environment: &Environment| match address(directory.path(), environment) {
+            Ok(address) => lines(&address).join(" "),
+            Err(error) => format!("{error:#}"),
+        };
+        assert_eq!(show(&environment), "dbengine=SQLite");
+        let pg = StoreAddress::parse("Pg:dbname=xcatdb;host=db1|xcatadm|hush").expect("an address");
+        write_cfgloc(directory.path(), &pg).expect("written");
+        let expected =
+            "cfgloc=Pg:dbname=xcatdb;host=db1|xcatadm dbengine=Pg dbname=xcatdb dbhost=db1 dbadmin=xcatadm";
+        assert_eq!(show(&environment), expected);
+        environment.variables.insert("XCATCFG".into(), "nonsense:x".into());
+        assert!(show(&environment).starts_with("XCATCFG: "));
+    }
+}

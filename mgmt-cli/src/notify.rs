@@ -1,0 +1,178 @@
+//! Programs that are told of table changes (table `notification`, commands `regnotif` and `unregnotif`).
+//!
+//! A program gets on its standard input: the kind of change (`a`, `d` or `u`), the table, `[old data]` with
+//! a header line and rows (comma joined), `[new data]` with names and values. It is started without a shell
+//! and without arguments, one after the other, by one thread that follows the model; a program that is
+//! slow delays other programs, never a command. Perl modules of the reference (`.pm`) are left out.
+//!
+//! A program is started only if it is a regular file that nobody but its owner can write and the owner is
+//! root or this process's user: the table says what is told, not who becomes root.
+
+use dawn_cluster::{Col, LogEntry, Model, RowChange, RowChangeKind, Snapshot, TableId, Text};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Time a program has before it is ended.
+const PROGRAM_TIME_MAX: Duration = Duration::from_secs(60);
+/// How often a running program is looked at.
+const PROGRAM_POLL: Duration = Duration::from_millis(20);
+/// Rows told of one change and table at most.
+const ROWS_MAX: usize = 100_000;
+
+/// Starts the thread. It ends when the model does.
+pub fn start(model: &Arc<Model>) {
+    let events = model.subscribe();
+    let started = std::thread::Builder::new().name("notification".into()).spawn(move || {
+        while let Some(published) = events.wait() {
+            for (program, text) in tellings(&published.snapshot, &published.change) {
+                if let Err(error) = tell(&program, &text) {
+                    tracing::warn!(program = %program.display(), %error, "a notification failed");
+                }
+            }
+        }
+    });
+    if let Err(error) = started {
+        tracing::error!(%error, "nobody will be told of table changes");
+    }
+}
+
+/// What each program is told of a change.
+pub fn tellings(snapshot: &Snapshot, change: &LogEntry) -> Vec<(PathBuf, String)> {
+    let col = |name: &'static str| Col::known(name);
+    let mut list = Vec::new();
+    for row in snapshot.enabled_rows("notification") {
+        let get = |name| row.get(col(name)).map(AsRef::as_ref).unwrap_or_default();
+        let file: &str = get("notification.filename");
+        if !file.starts_with('/') || file.ends_with(".pm") {
+            continue;
+        }
+        let tables: Vec<&str> = get("notification.tables").split(',').map(str::trim).collect();
+        for ((table, word), rows) in by_table(&change.rows) {
+            if tables.contains(&table.name()) && get("notification.tableops").contains(word) {
+                list.push((PathBuf::from(file), text_of(table, word, &rows)));
+            }
+        }
+    }
+    list
+}
+
+fn by_table(rows: &[RowChange]) -> BTreeMap<(TableId, char), Vec<&RowChange>> {
+    let mut map: BTreeMap<(TableId, char), Vec<&RowChange>> = BTreeMap::new();
+    for row in rows {
+        let word = match row.kind {
+            RowChangeKind::Inserted => 'a',
+            RowChangeKind::Updated => 'u',
+            RowChangeKind::Deleted => 'd',
+        };
+        map.entry((row.table, word)).or_default().push(row);
+    }
+    map
+}
+
+fn text_of(table: TableId, word: char, rows: &[&RowChange]) -> String {
+    let mut text = format!("{word}\n{}\n[old data]\n", table.name());
+    let clean = |value: Option<&Text>| value.map(|v| v.replace('\n', " ")).unwrap_or_default();
+    if word != 'a' {
+        let names: Vec<&str> = table.info().columns.iter().map(|column| column.name).collect();
+        text.push_str(&format!("{}\n", names.join(",")));
+        for row in rows.iter().take(ROWS_MAX) {
+            let cells: Vec<String> =
+                table.info().cols().map(|col| clean(old_cell(row, col).as_ref())).collect();
+            text.push_str(&format!("{}\n", cells.join(",")));
+        }
+    }
+    text.push_str("[new data]\n");
+    if word != 'd' {
+        for row in rows.iter().take(ROWS_MAX) {
+            let names: Vec<&str> = row.cells.iter().map(|(col, ..)| col.name()).collect();
+            let values: Vec<String> = row.cells.iter().map(|(_, _, new)| clean(new.as_ref())).collect();
+            text.push_str(&format!("{}\n{}\n", names.join(","), values.join(",")));
+        }
+    }
+    text
+}
+
+/// A cell before the change, as far as the change tells: the key, and what differs.
+fn old_cell(row: &RowChange, col: Col) -> Option<Text> {
+    if let Some((_, old, _)) = row.cells.iter().find(|(changed, ..)| *changed == col) {
+        return old.clone();
+    }
+    let place = row.table.info().keys.iter().position(|key| *key == col.index())?;
+    row.key.get(place).cloned()
+}
+
+fn tell(program: &Path, text: &str) -> std::io::Result<()> {
+    check(program)?;
+    let mut child =
+        Command::new(program).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let mut input = child.stdin.take();
+    let text = text.to_owned();
+    // A program that does not read would block us; the thread ends when the program does.
+    let writer = std::thread::spawn(move || input.as_mut().map(|input| input.write_all(text.as_bytes())));
+    let end = Instant::now() + PROGRAM_TIME_MAX;
+    while child.try_wait()?.is_none() {
+        if Instant::now() > end {
+            child.kill()?;
+            child.wait()?;
+            return Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "the program took too long"));
+        }
+        pause();
+    }
+    let _ = writer.join();
+    Ok(())
+}
+
+#[allow(clippy::disallowed_methods, reason = "a thread of its own that waits for a child process")]
+fn pause() {
+    std::thread::sleep(PROGRAM_POLL);
+}
+
+fn check(program: &Path) -> std::io::Result<()> {
+    let metadata = std::fs::metadata(program)?;
+    let own = rustix::process::geteuid().as_raw();
+    let trusted = metadata.is_file() && metadata.mode() & 0o022 == 0 && [0, own].contains(&metadata.uid());
+    if trusted {
+        return Ok(());
+    }
+    Err(std::io::Error::new(
+        std::io::ErrorKind::PermissionDenied,
+        "it must be a file of root that nobody else can write",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dawn_cluster::{Change, Edit};
+
+    #[test]
+    fn what_is_told() {
+        let model = Model::in_memory().expect("a model");
+        let set = |table: &str, keys: &[(&str, &str)], values: &[(&str, &str)]| {
+            Edit::set(table, keys, values).expect("an edit")
+        };
+        let program = [("tables", "hosts"), ("tableops", "a,u,d")];
+        let apply = |edits| model.apply(Change::new("t", "t", edits)).expect("a change");
+        apply(vec![set("notification", &[("filename", "/bin/true")], &program)]);
+        let told = |edits: Vec<Edit>| -> String {
+            apply(edits);
+            let entry = model.log(1, None, |_| true).expect("log").remove(0);
+            tellings(&model.snapshot(), &entry).into_iter().map(|(_, text)| text).collect()
+        };
+        assert_eq!(
+            told(vec![set("hosts", &[("node", "n1")], &[("ip", "10.0.0.1")])]),
+            "a\nhosts\n[old data]\n[new data]\nnode,ip\nn1,10.0.0.1\n"
+        );
+        assert_eq!(
+            told(vec![set("hosts", &[("node", "n1")], &[("ip", "10.0.0.2")])]),
+            "u\nhosts\n[old data]\nnode,ip,hostnames,otherinterfaces,comments,disable\nn1,10.0.0.1,,,,\n\
+             [new data]\nip\n10.0.0.2\n"
+        );
+        assert_eq!(told(vec![set("mac", &[("node", "n1")], &[("mac", "x")])]), "");
+    }
+}
