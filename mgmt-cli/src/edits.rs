@@ -99,7 +99,11 @@ impl From<ModelError> for Stop {
 
 impl From<EditError> for Stop {
     fn from(error: EditError) -> Self {
-        Stop::Message { text: format!("DB error {error}"), code: 4 }
+        match error {
+            // What the user typed, not what the database says.
+            EditError::BadValue { .. } => Stop::message(error.to_string()),
+            _ => Stop::Message { text: format!("DB error {error}"), code: 4 },
+        }
     }
 }
 

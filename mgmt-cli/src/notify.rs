@@ -173,6 +173,6 @@ mod tests {
             "u\nhosts\n[old data]\nnode,ip,hostnames,otherinterfaces,comments,disable\nn1,10.0.0.1,,,,\n\
              [new data]\nip\n10.0.0.2\n"
         );
-        assert_eq!(told(vec![set("mac", &[("node", "n1")], &[("mac", "x")])]), "");
+        assert_eq!(told(vec![set("nodehm", &[("node", "n1")], &[("mgt", "x")])]), "");
     }
 }
