@@ -165,3 +165,30 @@ fn tell(notify: Option<&str>, word: &str) {
         tracing::warn!(%error, "the service manager could not be told {word}");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn systemd_hears_the_word() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        tell(path.to_str(), "READY=1");
+        let mut buffer = [0; 32];
+        let length = socket.recv(&mut buffer).unwrap();
+        assert_eq!(buffer.get(..length), Some(&b"READY=1"[..]));
+        // Without a service manager, or with one that is gone, nothing happens.
+        tell(None, "READY=1");
+        drop(socket);
+        tell(path.to_str(), "STOPPING=1");
+    }
+
+    #[test]
+    fn services_are_told_by_name() {
+        assert_eq!("nfs".parse(), Ok(Service::Nfs));
+        let error = "smb".parse::<Service>().unwrap_err();
+        assert!(error.contains("smb") && error.contains("dhcp"), "{error}");
+    }
+}
