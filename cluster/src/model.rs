@@ -19,7 +19,7 @@ use crate::table::TableData;
 use arc_swap::ArcSwap;
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -97,11 +97,15 @@ pub struct Model {
     /// Writers that want the lock and have not got it yet: the one who sees none commits.
     waiting: AtomicUsize,
     subscribers: Mutex<Vec<Subscriber>>,
+    /// The data directory, if it was opened by one.
+    directory: Option<PathBuf>,
     clock: fn() -> i64,
 }
 
 struct Writer {
     store: Box<dyn Store>,
+    /// Where the store is; `None` for one that is gone with the process.
+    address: Option<StoreAddress>,
     /// The state after the last change of the open transaction.
     tip: Arc<Snapshot>,
     staged: Vec<Arc<LogEntry>>,
@@ -169,15 +173,21 @@ impl Model {
     /// Opens (or makes) the database of a data directory and loads it: the one that its `cfgloc` names, or SQLite in the
     /// directory itself.
     pub fn open(directory: &Path) -> Result<Self, ModelError> {
-        match StoreAddress::read(directory)? {
-            Some(address) => Self::open_at(&address),
-            None => Self::open_at(&StoreAddress::Sqlite(directory.to_owned())),
-        }
+        let named = StoreAddress::read(directory)?;
+        let address = named.unwrap_or_else(|| StoreAddress::Sqlite(directory.to_owned()));
+        Self::open_in(directory, &address)
+    }
+
+    /// Opens the database at an address for a data directory, in whose `cfgloc` a later [move](Self::move_to) is noted.
+    pub fn open_in(directory: &Path, address: &StoreAddress) -> Result<Self, ModelError> {
+        Ok(Self { directory: Some(directory.to_owned()), ..Self::open_at(address)? })
     }
 
     /// Opens the database at an address.
     pub fn open_at(address: &StoreAddress) -> Result<Self, ModelError> {
-        Self::with_store(store::open(address)?, system_clock_ms)
+        let model = Self::with_store(store::open(address)?, system_clock_ms)?;
+        lock(&model.writer).address = Some(address.clone());
+        Ok(model)
     }
 
     /// A model that is gone with the process; for tests.
@@ -187,13 +197,20 @@ impl Model {
 
     pub(crate) fn with_store(mut store: Box<dyn Store>, clock: fn() -> i64) -> Result<Self, ModelError> {
         let tip = Arc::new(snapshot_of(store.load()?));
-        let writer = Writer { store, tip: Arc::clone(&tip), staged: Vec::new(), ending: Arc::default() };
+        let writer = Writer {
+            store,
+            address: None,
+            tip: Arc::clone(&tip),
+            staged: Vec::new(),
+            ending: Arc::default(),
+        };
         Ok(Self {
             published: ArcSwap::new(tip),
             writer: Mutex::new(writer),
             committed: Condvar::new(),
             waiting: AtomicUsize::new(0),
             subscribers: Mutex::default(),
+            directory: None,
             clock,
         })
     }
@@ -206,6 +223,11 @@ impl Model {
     /// The kind of database: `SQLite`, `Pg` or `mysql`.
     pub fn engine(&self) -> &'static str {
         lock(&self.writer).store.engine()
+    }
+
+    /// Where the database is; `None` for one that is gone with the process.
+    pub fn address(&self) -> Option<StoreAddress> {
+        lock(&self.writer).address.clone()
     }
 
     /// Makes a change. Blocks until it is durable and published, or refused as a whole.
@@ -384,8 +406,9 @@ impl Model {
         writer
     }
 
-    /// Copies everything into another database and goes on there, without losing a change of the meantime. The old
-    /// database stays as it is. The change log does not move. A database that has rows is refused unless `replace`.
+    /// Copies everything into another database and goes on there, without losing a change of the meantime; a model that was
+    /// opened for a data directory notes the place in `cfgloc`. The old database stays as it is. The change log does not
+    /// move. A database that has rows is refused unless `replace`.
     pub fn move_to(&self, address: &StoreAddress, who: &str, replace: bool) -> Result<(), ModelError> {
         let there = Self::open_at(address)?;
         let mut writer = self.idle();
@@ -395,7 +418,12 @@ impl Model {
         let mut there = there.writer.into_inner().unwrap_or_else(PoisonError::into_inner);
         // Loaded anew, so that the tables are of this model and not shared with one that is gone.
         let fresh = snapshot_of(there.store.load()?).after(&writer.tip);
+        // From here on a restart finds the new place; nothing was acknowledged there yet that the old one does not have.
+        if let Some(directory) = &self.directory {
+            address.write(directory)?;
+        }
         writer.store = there.store;
+        writer.address = Some(address.clone());
         writer.tip = Arc::new(fresh);
         self.announce_reload(&writer.tip);
         Ok(())

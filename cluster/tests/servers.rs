@@ -172,12 +172,13 @@ fn moved_while_running(address: &StoreAddress) {
     });
     assert_eq!(model.engine(), address.engine());
     assert_eq!(model.snapshot().site("counter").as_deref(), Some("200"));
-    address.write(directory.path()).unwrap();
+    assert_eq!(model.address().as_ref(), Some(address));
     let again = Model::open(directory.path()).unwrap();
     assert_eq!(again.engine(), address.engine());
     assert_same(&again.snapshot(), &model.snapshot());
     again.move_to(&StoreAddress::Sqlite(directory.path().to_owned()), "root", true).unwrap();
     assert_eq!(again.engine(), "SQLite");
+    assert_eq!(Model::open(directory.path()).unwrap().engine(), "SQLite");
     assert_same(&again.snapshot(), &model.snapshot());
 }
 

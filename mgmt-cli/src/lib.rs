@@ -19,6 +19,7 @@ mod conditions;
 pub mod csv;
 pub mod daemon;
 pub mod database;
+mod dbsetup;
 pub mod defs;
 mod descriptions;
 pub mod destiny;

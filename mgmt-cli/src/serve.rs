@@ -83,8 +83,9 @@ async fn serve(args: &Args, environment: &Environment, notify: Option<&str>) -> 
         data.display()
     );
     let address = crate::database::address(&data, environment)?;
-    let model =
-        Arc::new(Model::open_at(&address).with_context(|| format!("cannot open the database {address}"))?);
+    let model = Arc::new(
+        Model::open_in(&data, &address).with_context(|| format!("cannot open the database {address}"))?,
+    );
     crate::notify::start(&model);
     // Other processes on the same database (another daemon, `dawn init`) are heard of from here on.
     let _follower = model.follow().context("cannot follow the database")?;

@@ -36,7 +36,10 @@ impl Command for Args {
             out.line("This is a Management Node")?;
         }
         if self.all || self.database {
-            ctx.database.iter().try_for_each(|line| out.line(line))?;
+            // The daemon may have moved to another database since it was started.
+            let now = ctx.model.address().map(|address| crate::database::lines(&address));
+            let lines = now.unwrap_or_else(|| ctx.database.to_vec());
+            lines.into_iter().try_for_each(|line| out.line(line))?;
         }
         Ok(())
     }

@@ -16,8 +16,8 @@ macro_rules! commands {
 
 commands! {
     daemon: chdef chtab events explain getdestiny gettab ilitefile imagedef leases litefile liteimg litetree log
-        lsdef lslite lsxcatd makedhcp makehosts makenetworks mkdef nextdestiny nodeadd nodech nodegrpch nodels
-        nodepurge noderange noderm nodeset regnotif rmdef rmimage tabch tabdump tabgrep tabprune tabrestore undo
+        lsdef lslite lsxcatd makedhcp makehosts makenetworks mkdef mysqlsetup nextdestiny nodeadd nodech nodegrpch nodels
+        nodepurge noderange noderm nodeset pgsqlsetup regnotif rmdef rmimage tabch tabdump tabgrep tabprune tabrestore undo
         unregnotif xcatconfig;
     local: completions dumpxcatdb genimage links man packimage restorexcatdb tabedit;
 }

@@ -1,0 +1,47 @@
+//! `mysqlsetup`: the tables into a MySQL or MariaDB database.
+
+use crate::dbsetup::{self, Place, Server};
+use crate::frame::{Command, Ctx, Kind};
+use crate::output::{Done, Out};
+use dawn_cluster::StoreAddress;
+
+/// Move the tables of the running daemon into a MySQL or MariaDB database, or back
+///
+/// Makes database and user on a server that runs, copies every table and goes on there; no change is lost and no node
+/// waits. Pipe in two lines: the password of the new user, and that of the admin account (may be empty).
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    place: Place,
+    /// User of the tables
+    #[arg(long, require_equals = true, default_value = "xcatadmin")]
+    user: String,
+    /// Account that may make users and databases
+    #[arg(long, require_equals = true, default_value = "root")]
+    admin: String,
+    /// Host from which the user may come; can be repeated [default: localhost, 127.0.0.1 and site.master]
+    #[arg(long = "from", require_equals = true, value_name = "HOST")]
+    from_hosts: Vec<String>,
+}
+
+impl Command for Args {
+    const NAME: &'static str = "mysqlsetup";
+    const KIND: Kind = Kind::Words;
+    const READS_STDIN: bool = true;
+
+    fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        let mut from_hosts = self.from_hosts;
+        if from_hosts.is_empty() {
+            from_hosts = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+            from_hosts.extend(ctx.snapshot.site("master").map(|master| master.to_string()));
+        }
+        let server = Server {
+            address: StoreAddress::Mysql,
+            user: self.user,
+            admin: (self.admin, ""),
+            from_hosts,
+            done: "xCAT is now running on the MySQL database.",
+        };
+        dbsetup::run(&self.place, server, ctx, out)
+    }
+}

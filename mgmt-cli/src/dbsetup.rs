@@ -1,0 +1,81 @@
+//! Moving the tables of a running daemon to a database server and back; behind `pgsqlsetup` and `mysqlsetup`.
+//!
+//! Passwords come as piped lines, never as words: words stand in process lists and logs. While the rows are copied
+//! writers wait, readers do not; a failure at any point leaves the daemon where it was.
+
+use crate::frame::Ctx;
+use crate::output::{Done, Out, Stop};
+use dawn_cluster::{Secret, ServerAddress, StoreAddress, set_up_server};
+use std::path::PathBuf;
+
+/// What both commands understand. Values stand behind `=`, since a word of its own would stop the client from reading its input.
+#[derive(Debug, clap::Args)]
+pub struct Place {
+    /// Set up and move (what happens anyway; accepted for scripts)
+    #[arg(short = 'i', long)]
+    init: bool,
+    /// Server: a name, an address, or the path of its socket (PostgreSQL: of the socket's directory)
+    #[arg(long, require_equals = true, default_value = "127.0.0.1")]
+    host: String,
+    /// TCP port [default: the usual one]
+    #[arg(long, require_equals = true)]
+    port: Option<u16>,
+    /// Database
+    #[arg(long, require_equals = true, default_value = "xcatdb")]
+    dbname: String,
+    /// User and database exist already: make nothing, only move
+    #[arg(short = 'N', long)]
+    no_create: bool,
+    /// Replace rows that the database already has
+    #[arg(long)]
+    replace: bool,
+    /// Go back to SQLite in this data directory, taking the rows along
+    #[arg(long, require_equals = true, value_name = "DIR", conflicts_with_all = ["no_create", "replace"])]
+    back: Option<PathBuf>,
+}
+
+/// The names that differ between the servers.
+pub struct Server {
+    /// Makes an address of the kind.
+    pub address: fn(ServerAddress) -> StoreAddress,
+    /// Our user.
+    pub user: String,
+    /// The account that may make users and databases, and the database it connects to.
+    pub admin: (String, &'static str),
+    /// From where our user may come (MySQL).
+    pub from_hosts: Vec<String>,
+    /// The last line of a success.
+    pub done: &'static str,
+}
+
+/// Carries a set-up out.
+pub fn run(place: &Place, server: Server, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+    let who = ctx.change_head().who;
+    if let Some(directory) = &place.back {
+        let here = StoreAddress::Sqlite(directory.clone());
+        ctx.model.move_to(&here, &who, true)?;
+        return out.line("The tables are in the SQLite database again.");
+    }
+    let mut passwords = ctx.call.request.stdin.as_deref().unwrap_or_default().lines();
+    let password = passwords.next().filter(|line| !line.is_empty());
+    let password = password.ok_or_else(|| Stop::message("no password: pipe it in as the first line"))?;
+    let at = |user: &str, dbname: &str, password: &str| {
+        (server.address)(ServerAddress {
+            dbname: dbname.to_owned(),
+            host: place.host.clone(),
+            port: place.port,
+            user: user.to_owned(),
+            password: Secret::new(password),
+        })
+    };
+    let wanted = at(&server.user, &place.dbname, password);
+    if !place.no_create {
+        let (user, dbname) = &server.admin;
+        let admin = at(user, dbname, passwords.next().unwrap_or_default());
+        set_up_server(&admin, &wanted, &server.from_hosts)
+            .map_err(|error| Stop::message(error.to_string()))?;
+        out.line(format!("The database {} and its user {} are there.", place.dbname, server.user))?;
+    }
+    ctx.model.move_to(&wanted, &who, place.replace)?;
+    out.line(server.done)
+}
