@@ -148,10 +148,10 @@ impl NetworkRow<'_> {
         self.addresses.iter().map(|local| local.address).find(|address| network.contains(*address))
     }
 
-    /// `mgtifname`; `!remote!eth1` is a network behind a relay, reached through eth1.
+    /// `mgtifname`. `!remote!eth1` is a network behind a relay: the mark stays, so that no interface of ours has the
+    /// name and clients on our own links are not taken for its machines.
     fn interface(&self) -> Option<String> {
-        let name = self.get("mgtifname")?;
-        Some(name.strip_prefix("!remote!").unwrap_or(name).to_owned())
+        self.get("mgtifname").map(str::to_owned)
     }
 
     /// A list of servers: the column, else the `site` attribute; `<xcatmaster>` is our own address.

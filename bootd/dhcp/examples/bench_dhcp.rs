@@ -18,6 +18,9 @@ use anyhow::{Context, Result, bail, ensure};
 use dawn_dhcp::directory::{Network, Range};
 use dawn_dhcp::engine::{Engine, Incoming, Interface, Output, Settings};
 use dawn_dhcp::fixed::FixedDirectory;
+use dawn_dhcp::lease::journal::Journal;
+use dawn_dhcp::lease::record::Record;
+use dawn_dhcp::lease::{Lease, State, Table};
 use dawn_dhcp::{HwAddr, Time};
 use dhcproto::{Encodable, v4};
 
@@ -39,6 +42,7 @@ struct Options {
 fn main() -> Result<()> {
     let options = options()?;
     println!("engine alone: {:.2} µs for one exchange of four messages", engine_alone()?);
+    println!("restart with 100,000 leases: {:.0} ms", reload()?);
     for tool in ["perfdhcp", "kea-dhcp4", "dnsmasq", "ip"] {
         ensure!(on_path(tool), "{tool} is missing: apt-get install kea-dhcp4-server kea-admin dnsmasq-base");
     }
@@ -124,6 +128,37 @@ fn engine_alone() -> Result<f64> {
         out.clear();
     }
     Ok(start.elapsed().as_secs_f64() * 1e6 / f64::from(CLIENTS))
+}
+
+/// Milliseconds to read a journal of 100,000 leases and have them in the table.
+fn reload() -> Result<f64> {
+    let path = std::env::temp_dir().join("dawn-bench-leases");
+    let _ = fs::remove_file(&path);
+    let (mut journal, _) = Journal::open(&path)?;
+    let end = Time::from_millis(1 << 42);
+    let lease = |n: u32| {
+        let [a, b, c, d] = n.to_be_bytes();
+        Record::Lease(Lease {
+            address: (0x0a00_0000 + n).into(),
+            hw: HwAddr::ethernet([2, 0, a, b, c, d]),
+            state: State::Bound,
+            since: end,
+            expires: end,
+            promised: end,
+            node: None,
+            hostname: Some(format!("node{n}").into()),
+        })
+    };
+    journal.commit(&(0..100_000).map(lease).collect::<Vec<_>>())?;
+    drop(journal);
+    let start = Instant::now();
+    let (_, leases) = Journal::open(&path)?;
+    let mut table = Table::default();
+    leases.into_iter().for_each(|lease| table.put(lease));
+    let ms = start.elapsed().as_secs_f64() * 1e3;
+    ensure!(table.len() == 100_000, "leases are missing");
+    fs::remove_file(&path)?;
+    Ok(ms)
 }
 
 /// DISCOVER and REQUEST of one machine; the addresses are given in order, so the REQUEST is known beforehand.

@@ -163,15 +163,15 @@ fn put_network(ask: &Ask<'_>, network: &Network, from: Ipv4Addr, writer: &mut Wr
         writer.put(code::HOSTNAME, reservation.hostname.as_bytes());
     }
     let own = [from];
-    let or_own = |list: &'_ [Ipv4Addr]| if list.is_empty() { own.to_vec() } else { list.to_vec() };
-    for (code, addresses) in [
-        (code::DNS, network.dns.clone()),
-        (code::BROADCAST, vec![network.broadcast()]),
-        (code::LOG_SERVER, or_own(&network.log_servers)),
-        (code::NTP, or_own(&network.ntp)),
+    let broadcast = [network.broadcast()];
+    for (code, addresses, default) in [
+        (code::DNS, network.dns.as_slice(), [].as_slice()),
+        (code::BROADCAST, &broadcast, &[]),
+        (code::LOG_SERVER, &network.log_servers, &own),
+        (code::NTP, &network.ntp, &own),
     ] {
         if wanted(ask, code) {
-            writer.put_addresses(code, &addresses);
+            writer.put_addresses(code, if addresses.is_empty() { default } else { addresses });
         }
     }
     if let Some(domain) = network.domain.as_deref().filter(|_| wanted(ask, code::DOMAIN_NAME)) {

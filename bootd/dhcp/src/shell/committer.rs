@@ -16,7 +16,7 @@ const BATCHES_MAX: usize = 512;
 /// Records written with one sync at most.
 const RECORDS_PER_SYNC_MAX: usize = 16_384;
 /// How long records gather before a sync when several clients are at it, in milliseconds.
-const GATHER_MS: u64 = 10;
+const GATHER_MS: u64 = 20;
 /// How often a journal that failed is tried again, in milliseconds.
 const RETRY_MS: u64 = 2000;
 

@@ -12,8 +12,8 @@ use crate::hwaddr::{HTYPE_INFINIBAND, HwAddr};
 pub const HEADER_BYTES: usize = 240;
 /// Bytes of the fixed fields without the cookie, the least a BOOTP packet has.
 pub const BOOTP_HEADER_BYTES: usize = 236;
-/// Largest packet that is looked at; longer ones cannot come through an Ethernet of jumbo frames.
-pub const PACKET_BYTES_MAX: usize = 9216;
+/// Largest packet that is looked at: more than any client sends.
+pub const PACKET_BYTES_MAX: usize = 4096;
 /// The magic cookie that starts the options (RFC 1497).
 pub const COOKIE: [u8; 4] = [99, 130, 83, 99];
 /// Relays beyond this are a loop (RFC 1542 §4.1.1).
