@@ -5,6 +5,7 @@
 
 pub mod aptsource;
 pub mod archive;
+pub mod bundle;
 pub mod cpio;
 pub mod exec;
 pub mod exlist;

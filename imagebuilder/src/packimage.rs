@@ -83,6 +83,28 @@ pub enum PackimageError {
     Busy(GenimageError),
 }
 
+impl PackimageError {
+    /// What the user can do about it, if that is known.
+    pub fn hint(&self) -> Option<&'static str> {
+        let full = |source: &io::Error| source.kind() == io::ErrorKind::StorageFull;
+        let out_of_space = match self {
+            PackimageError::Squashfs(SquashfsError::Write(source)) => full(source),
+            PackimageError::Archive(ArchiveError::Write(source)) => full(source),
+            PackimageError::File { source, .. } => full(source),
+            _ => false,
+        };
+        match self {
+            _ if out_of_space => {
+                Some("the disk of rootimgdir is full; the archive that was there is unchanged")
+            }
+            PackimageError::Tree(TreeError::Changed(_)) => {
+                Some("something writes to rootimg; try again when it is done")
+            }
+            _ => None,
+        }
+    }
+}
+
 /// The kind of archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Method {

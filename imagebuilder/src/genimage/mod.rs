@@ -90,8 +90,8 @@ impl GenimageError {
     /// What the user can do about it, if that is known.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            GenimageError::Program { source: ExecError::Start { source, .. }, .. }
-                if source.kind() == io::ErrorKind::NotFound =>
+            GenimageError::Program { source: ExecError::Start { source, program }, .. }
+                if source.kind() == io::ErrorKind::NotFound && program == "mmdebstrap" =>
             {
                 Some("install the package mmdebstrap: apt-get install mmdebstrap")
             }

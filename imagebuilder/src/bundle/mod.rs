@@ -1,0 +1,79 @@
+//! imgexport and imgimport: an image as one file that another management node takes over.
+//!
+//! A bundle is a gzip tar with one directory of the image's name:
+//!
+//! ```text
+//! manifest.xml          attributes of the image, see [`manifest`]
+//! kernel initrd-*.gz    what nodes load
+//! rootimg.sfs …         the packed root
+//! rootimgtree.gz        the tree itself, for statelite images (tar)
+//! files/<path>          the lists and scripts the attributes name, under their absolute paths
+//! extra/<n>/<name>      files the administrator added, with their directory in the manifest
+//! litefile.csv          the image's rows of litefile
+//! ```
+//!
+//! A bundle comes from somewhere else: entries may only be regular files and directories below that one directory,
+//! files go nowhere but to the paths the manifest's attributes name, those can be limited to some directories
+//! ([`Import::within`]), and everything is unpacked beside its place before anything is put there. What is in the
+//! way is kept as `<name>.ORIG`. A postinstall script of a bundle runs as root at the next genimage: who takes a
+//! bundle over trusts its maker as that of a package.
+
+mod export;
+mod import;
+mod manifest;
+
+use std::io;
+use std::path::PathBuf;
+
+pub use export::{Export, export};
+pub use import::{Import, Imported, import};
+pub use manifest::{Extra, Manifest};
+
+use crate::archive::ArchiveError;
+use crate::exec::ExecError;
+use crate::image::DefError;
+use crate::tree::TreeError;
+
+/// Names of the pieces in a bundle and in an image directory.
+const PIECES: [&str; 4] = ["kernel", "initrd-stateless.gz", "initrd-statelite.gz", "rootimg-statelite.gz"];
+const MANIFEST: &str = "manifest.xml";
+const LITEFILE: &str = "litefile.csv";
+const TREE: &str = "rootimgtree.gz";
+
+/// Why a bundle could not be made or taken over.
+#[derive(Debug, thiserror::Error)]
+pub enum BundleError {
+    /// The definition is not usable.
+    #[error(transparent)]
+    Def(#[from] DefError),
+    /// A file could not be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The tree could not be read.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// The tree could not be packed.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// The tree could not be unpacked.
+    #[error("unpacking the tree: {0}")]
+    Unpack(#[from] ExecError),
+    /// The image has not been built.
+    #[error("{0} does not exist; run genimage and packimage first")]
+    Missing(PathBuf),
+    /// The file is no bundle, or one that wants to go where it must not.
+    #[error("the bundle is not usable: {0}")]
+    Bad(String),
+}
+
+fn file_error(path: impl Into<PathBuf>, source: io::Error) -> BundleError {
+    BundleError::File { path: path.into(), source }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,218 @@
+//! Bundles made, taken over, renamed, and refused.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::image::ImageDef;
+
+/// An image below `dir` with all that a bundle may hold.
+fn image(dir: &Path, provmethod: &str) -> (ImageDef, Manifest) {
+    let at = |name: &str| dir.join(name).display().to_string();
+    fs::create_dir_all(dir.join("netboot/compute/rootimg/etc")).unwrap();
+    fs::write(dir.join("netboot/compute/rootimg/etc/motd"), "hello").unwrap();
+    for (name, text) in [
+        ("netboot/compute/kernel", "kernel"),
+        ("netboot/compute/initrd-stateless.gz", "initrd"),
+        ("netboot/compute/rootimg.sfs", "packed"),
+        ("lists/pkglist", "bash"),
+        ("lists/post.sh", "#!/bin/sh"),
+        ("notes", "notes"),
+    ] {
+        fs::create_dir_all(dir.join(name).parent().unwrap()).unwrap();
+        fs::write(dir.join(name), text).unwrap();
+    }
+    let def = ImageDef {
+        name: "debian12-x86_64-netboot-compute".into(),
+        osvers: "debian12".into(),
+        arch: "x86_64".into(),
+        profile: "compute".into(),
+        provmethod: provmethod.into(),
+        rootimgdir: dir.join("netboot/compute"),
+        ..ImageDef::default()
+    };
+    let row = |pairs: &[(&str, String)]| -> BTreeMap<String, String> {
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect()
+    };
+    let manifest = Manifest {
+        osimage: row(&[
+            ("imagename", def.name.clone()),
+            ("profile", "compute".into()),
+            ("comments", "a < b & \"c\"".into()),
+        ]),
+        linuximage: row(&[
+            ("imagename", def.name.clone()),
+            ("rootimgdir", at("netboot/compute")),
+            ("pkglist", at("lists/pkglist")),
+            ("postinstall", format!("{} arg", at("lists/post.sh"))),
+        ]),
+        extra: Vec::new(),
+    };
+    (def, manifest)
+}
+
+fn exported(dir: &Path, provmethod: &str) -> (PathBuf, Manifest) {
+    let (def, manifest) = image(dir, provmethod);
+    let job = Export {
+        def: &def,
+        manifest: manifest.clone(),
+        litefile: Some("\"img\",\"/etc/hosts\",\"tmpfs\",,\n".into()),
+        extra: vec![(dir.join("notes"), dir.join("notes.d").display().to_string())],
+        bundle: dir.join("image.tgz"),
+    };
+    let mut lines = Vec::new();
+    export(&job, &mut |line| lines.push(line.to_owned())).unwrap();
+    let first = format!("Exporting {} to {}...", def.name, job.bundle.display());
+    assert_eq!(lines.first(), Some(&first));
+    assert_eq!(lines.last().map(String::as_str), Some("Done!"));
+    (job.bundle, manifest)
+}
+
+fn take(bundle: &Path, profile: Option<&str>) -> Result<Imported, BundleError> {
+    let work = bundle.parent().unwrap().join("work");
+    let job = Import {
+        bundle: bundle.to_owned(),
+        work: work.clone(),
+        profile: profile.map(str::to_owned),
+        within: Vec::new(),
+    };
+    let result = import(&job, &mut |_| {});
+    assert_eq!(fs::read_dir(&work).unwrap().count(), 0, "the work directory is left clean");
+    result
+}
+
+#[test]
+fn an_image_comes_back_after_everything_was_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let (bundle, manifest) = exported(dir.path(), "netboot");
+    fs::remove_dir_all(dir.path().join("netboot")).unwrap();
+    fs::remove_dir_all(dir.path().join("lists")).unwrap();
+    let imported = take(&bundle, None).unwrap();
+    assert_eq!(imported.manifest.osimage, manifest.osimage);
+    assert_eq!(imported.manifest.linuximage, manifest.linuximage);
+    assert!(imported.litefile.unwrap().contains("/etc/hosts"));
+    for (name, text) in [
+        ("netboot/compute/kernel", "kernel"),
+        ("netboot/compute/rootimg.sfs", "packed"),
+        ("lists/pkglist", "bash"),
+        ("lists/post.sh", "#!/bin/sh"),
+        ("notes.d/notes", "notes"),
+    ] {
+        assert_eq!(fs::read_to_string(dir.path().join(name)).unwrap(), text, "{name}");
+    }
+    // A second time: equal files stay, changed ones are kept.
+    fs::write(dir.path().join("lists/pkglist"), "changed").unwrap();
+    take(&bundle, None).unwrap();
+    assert_eq!(fs::read_to_string(dir.path().join("lists/pkglist.ORIG")).unwrap(), "changed");
+    assert!(!dir.path().join("lists/post.sh.ORIG").exists());
+}
+
+#[test]
+fn a_statelite_image_brings_its_tree_and_may_be_renamed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (bundle, _) = exported(dir.path(), "statelite");
+    let imported = take(&bundle, Some("login")).unwrap();
+    assert_eq!(imported.manifest.name(), Some("debian12-x86_64-netboot-login"));
+    assert_eq!(imported.manifest.osimage.get("profile").map(String::as_str), Some("login"));
+    let dir = dir.path().join("netboot/login");
+    assert_eq!(imported.manifest.linuximage.get("rootimgdir"), Some(&dir.display().to_string()));
+    assert_eq!(fs::read_to_string(dir.join("rootimg/etc/motd")).unwrap(), "hello");
+}
+
+#[test]
+fn an_incomplete_image_makes_no_bundle() {
+    let dir = tempfile::tempdir().unwrap();
+    let (def, manifest) = image(dir.path(), "netboot");
+    let bundle = dir.path().join("image.tgz");
+    let job = Export { def: &def, manifest, litefile: None, extra: Vec::new(), bundle: bundle.clone() };
+    fs::remove_file(dir.path().join("lists/pkglist")).unwrap();
+    assert!(export(&job, &mut |_| {}).unwrap_err().to_string().contains("pkglist"));
+    fs::write(dir.path().join("lists/pkglist"), "bash").unwrap();
+    fs::remove_file(dir.path().join("netboot/compute/rootimg.sfs")).unwrap();
+    assert!(matches!(export(&job, &mut |_| {}), Err(BundleError::Missing(_))));
+    assert!(!bundle.exists());
+}
+
+/// A bundle of the given entries.
+fn forged(path: &Path, entries: &[(&str, tar::EntryType, &str)]) {
+    let gzip = flate2::write::GzEncoder::new(fs::File::create(path).unwrap(), flate2::Compression::fast());
+    let mut tar = tar::Builder::new(gzip);
+    for (name, kind, text) in entries {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(*kind);
+        header.set_mode(0o644);
+        // The name as it is, past the checks of the library.
+        header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_size(if *kind == tar::EntryType::Regular { text.len() as u64 } else { 0 });
+        if *kind == tar::EntryType::Symlink {
+            header.set_link_name(text).unwrap();
+        }
+        header.set_cksum();
+        tar.append(&header, if *kind == tar::EntryType::Regular { text.as_bytes() } else { &[] }).unwrap();
+    }
+    tar.into_inner().unwrap().finish().unwrap();
+}
+
+#[test]
+fn hostile_bundles_are_refused() {
+    use tar::EntryType::{Regular, Symlink};
+    let dir = tempfile::tempdir().unwrap();
+    let bundle = dir.path().join("bundle.tgz");
+    let manifest = |dir: &str| {
+        format!(
+            "<xcatimage><osimage><imagename>i</imagename></osimage><linuximage><rootimgdir>{dir}</rootimgdir></linuximage></xcatimage>"
+        )
+    };
+    let good = manifest("/tmp/x");
+    type Entries<'a> = &'a [(&'a str, tar::EntryType, &'a str)];
+    let table: &[(&str, Entries<'_>)] = &[
+        ("empty", &[]),
+        ("manifest", &[("i/kernel", Regular, "k")]),
+        ("entry", &[("i/../../evil", Regular, "k")]),
+        ("entry", &[("/etc/evil", Regular, "k")]),
+        ("entry", &[("i/manifest.xml", Regular, &good), ("j/kernel", Regular, "k")]),
+        ("no regular file", &[("i/link", Symlink, "/etc")]),
+        ("rootimgdir", &[("i/manifest.xml", Regular, &manifest("../up"))]),
+        ("rootimgdir", &[("i/manifest.xml", Regular, &manifest("/a/../../etc"))]),
+        ("manifest", &[("i/manifest.xml", Regular, "<other/>")]),
+        ("manifest", &[("i/manifest.xml", Regular, "<xcatimage><osimage></xcatimage>")]),
+        ("manifest", &[("i/manifest.xml", Regular, "<xcatimage><a><b><c>1</c></b></a></xcatimage>")]),
+        (
+            "extra file '/etc/shadow'",
+            &[(
+                "i/manifest.xml",
+                Regular,
+                "<xcatimage><osimage><imagename>i</imagename></osimage><linuximage><rootimgdir>/x</rootimgdir></linuximage>\
+                 <extra><name>/etc/shadow</name><dest>/tmp</dest></extra></xcatimage>",
+            )],
+        ),
+        (
+            "extra",
+            &[(
+                "i/manifest.xml",
+                Regular,
+                "<xcatimage><osimage><imagename>i</imagename></osimage><linuximage><rootimgdir>/x</rootimgdir></linuximage>\
+                 <extra><name>0/a</name><dest>../etc</dest></extra></xcatimage>",
+            )],
+        ),
+    ];
+    for (reason, entries) in table {
+        forged(&bundle, entries);
+        let error = take(&bundle, None).unwrap_err();
+        assert!(
+            matches!(error, BundleError::Bad(_)) && error.to_string().contains(reason),
+            "{entries:?}: {error}"
+        );
+    }
+    let (bundle, _) = exported(dir.path(), "netboot");
+    let job = Import {
+        bundle: bundle.clone(),
+        work: dir.path().join("w"),
+        profile: None,
+        within: vec!["/install".into()],
+    };
+    assert!(import(&job, &mut |_| {}).unwrap_err().to_string().contains("outside"));
+    fs::write(&bundle, "no gzip").unwrap();
+    assert!(matches!(take(&bundle, None), Err(BundleError::Bad(_))));
+}
