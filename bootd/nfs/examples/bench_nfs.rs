@@ -1,7 +1,7 @@
 //! Measures the server against nfs-ganesha on the same files, the server pinned to one processor and the
 //! client to another.
 //!
-//! `cargo run --release -p dawn-nfs --example nfs-bench -- [--seconds N] [--ganesha]`, as root. With
+//! `cargo xtask bench nfs -- [--seconds N] [--ganesha]`, as root. With
 //! `--ganesha` Debian's nfs-ganesha (FSAL VFS) and rpcbind are run too, in a network namespace that the
 //! bench enters first, so that nothing of the machine is touched. Processor time is the server's, user and
 //! system, from /proc.
