@@ -100,6 +100,10 @@ impl Exports for TableExports {
         self.model.snapshot().seq()
     }
 
+    fn is_known(&self, client: IpAddr) -> bool {
+        self.client(client).is_ok()
+    }
+
     fn list(&self, client: IpAddr) -> Vec<Listed> {
         let Ok((snapshot, node)) = self.client(client) else { return Vec::new() };
         let grants = granted(&snapshot, &node);

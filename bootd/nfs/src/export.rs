@@ -154,6 +154,13 @@ pub trait Exports: Send + Sync + 'static {
     /// Changes whenever an answer of [`Exports::by_id`] or an overlay may have changed.
     fn generation(&self) -> u64;
 
+    /// Whether `client` may have anything at all. Strangers are answered, but get little memory: few
+    /// connections and small calls.
+    fn is_known(&self, client: IpAddr) -> bool {
+        let _ = client;
+        true
+    }
+
     /// What this client would see in an export list.
     fn list(&self, client: IpAddr) -> Vec<Listed> {
         let _ = client;

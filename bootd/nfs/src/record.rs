@@ -54,15 +54,28 @@ impl Record {
 }
 
 /// Received bytes on their way to records.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Records {
+    bytes_max: usize,
     received: Vec<u8>,
     at: usize,
     partial: Vec<u8>,
     fragments: u32,
 }
 
+impl Default for Records {
+    fn default() -> Self {
+        Self::with_limit(RECORD_BYTES_MAX)
+    }
+}
+
 impl Records {
+    /// For records of at most `bytes_max` bytes (and never more than [`RECORD_BYTES_MAX`]).
+    pub fn with_limit(bytes_max: usize) -> Self {
+        let bytes_max = bytes_max.min(RECORD_BYTES_MAX);
+        Self { bytes_max, received: Vec::new(), at: 0, partial: Vec::new(), fragments: 0 }
+    }
+
     /// The buffer to append received bytes to, with room for at least one more and never much more than
     /// the record at hand can use.
     pub fn room(&mut self) -> &mut Vec<u8> {
@@ -88,7 +101,7 @@ impl Records {
     /// Gives back memory that an idle connection does not need.
     pub fn shrink(&mut self) {
         if !self.in_the_middle() && self.received.capacity() > RECEIVE_BYTES {
-            *self = Self::default();
+            *self = Self::with_limit(self.bytes_max);
         }
     }
 
@@ -105,7 +118,7 @@ impl Records {
     pub fn next_record(&mut self) -> Result<Option<Record>, RecordError> {
         loop {
             let (Some(header), Some(len)) = (self.header(), self.announced()) else { return Ok(None) };
-            if self.partial.len() + len > RECORD_BYTES_MAX {
+            if self.partial.len() + len > self.bytes_max {
                 return Err(RecordError::TooLong);
             }
             let start = self.at + 4;

@@ -10,7 +10,7 @@ use common::{Fixture, status};
 use dawn_nfs::client::{CallError, Client};
 use dawn_nfs::handle::FileHandle;
 use dawn_nfs::nfs3::{SetAttributes, SetTime, Status, Time};
-use dawn_nfs::{Access, Event, Export, ExportId, FixedExports, Squash};
+use dawn_nfs::{Access, Event, Export, ExportId, FixedExports, LogObserver, Server, ServerConfig, Squash};
 
 fn mode(mode: u32) -> SetAttributes {
     SetAttributes { mode: Some(mode), ..SetAttributes::default() }
@@ -385,4 +385,53 @@ fn many_calls_in_flight_and_strangers() {
     assert!(matches!(c.call(100_003, 3, 3, &[0, 0]), Err(CallError::Rpc(w)) if w == [1, 0, 0, 0, 4]));
     assert!(matches!(c.call(100_227, 3, 0, &[]), Err(CallError::Rpc(w)) if w == [1, 0, 0, 0, 1]));
     c.getattr(&root).unwrap();
+}
+
+#[test]
+fn datagrams_and_the_port_mapper() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().canonicalize().unwrap();
+    for name in ["state", "area"] {
+        std::fs::create_dir(path.join(name)).unwrap();
+    }
+    std::fs::write(path.join("area/file"), vec![7u8; 100_000]).unwrap();
+    let export = Export::read_only(ExportId(1), path.join("area"));
+    let exports = std::sync::Arc::new(FixedExports::default().with("/area", export));
+    let portmap = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let config = ServerConfig { portmap_port: Some(portmap), ..ServerConfig::loopback(path.join("state")) };
+    let server = Server::start(&config, exports, std::sync::Arc::new(LogObserver)).unwrap();
+    let nfs = server.ports().nfs;
+
+    let mut asker = Client::connect(([127, 0, 0, 1], portmap).into()).unwrap();
+    for (program, version, protocol, want) in [
+        (100_003, 3, 6, nfs),
+        (100_005, 3, 6, nfs),
+        (100_005, 1, 17, nfs),
+        (100_021, 4, 6, 0),
+        (100_003, 4, 6, nfs),
+    ] {
+        assert_eq!(
+            asker.get_port(program, version, protocol).unwrap(),
+            u32::from(want),
+            "{program} {version}"
+        );
+    }
+
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+    let mut c = Client::connect(([127, 0, 0, 1], nfs).into()).unwrap();
+    let root = c.mount("/area").unwrap();
+    let file = c.walk(&root, "file").unwrap();
+    let mut args = dawn_nfs::xdr::Writer::default();
+    args.opaque(file.as_bytes());
+    args.u64(0);
+    args.u32(60_000);
+    let (xid, call) = c.encode(100_003, 3, 6, args.bytes());
+    socket.send_to(&call[4..], ("127.0.0.1", nfs)).unwrap();
+    let mut reply = vec![0; 65_536];
+    let len = socket.recv(&mut reply).unwrap();
+    assert_eq!(reply[..4], xid.to_be_bytes());
+    // As much as fits into a datagram, and not the end of the file.
+    assert_eq!(reply[len - 32_768 - 12..][..12], [0, 0, 128, 0, 0, 0, 0, 0, 0, 0, 128, 0]);
+    assert!(reply[len - 32_768..len].iter().all(|b| *b == 7));
 }

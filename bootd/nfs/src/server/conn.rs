@@ -23,6 +23,10 @@ use crate::record::{Record, RecordError, Records};
 pub const CALLS_MAX: usize = 64;
 /// Most bytes of replies that wait for a slow client (file data not counted: they stay in the file).
 pub const REPLY_BYTES_MAX: usize = 4 << 20;
+/// Most bytes of calls of one connection that wait to be carried out, not counting the one that exceeds it.
+pub const PENDING_BYTES_MAX: usize = 4 << 20;
+/// Longest record of a client that may mount nothing: the longest call that is no WRITE fits.
+const STRANGER_RECORD_BYTES_MAX: usize = 16 << 10;
 /// Most bytes taken from one connection before its calls are carried out.
 const VISIT_BYTES_MAX: usize = 2 << 20;
 /// Most pieces given to the kernel in one write.
@@ -40,10 +44,11 @@ pub enum Service {
 
 /// Calls received and not begun.
 #[derive(Debug, Default)]
-pub struct Input {
+struct Input {
     records: Records,
     /// Whole calls, oldest first.
-    pub pending: VecDeque<Record>,
+    pending: VecDeque<Record>,
+    pending_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -96,7 +101,7 @@ pub struct Conn {
     /// What the engine remembers of it.
     pub session: Session,
     /// Calls not begun.
-    pub input: Mutex<Input>,
+    input: Mutex<Input>,
     /// Set once; workers then leave it alone.
     pub closed: AtomicBool,
     /// Monitor ticks at the last progress in either direction.
@@ -112,13 +117,22 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Conn {
     /// A connection that nothing was read from yet.
-    pub fn new(token: u64, service: Service, session: Session, stream: TcpStream, tick: u64) -> Self {
+    pub fn new(
+        token: u64,
+        service: Service,
+        session: Session,
+        stream: TcpStream,
+        known: bool,
+        tick: u64,
+    ) -> Self {
+        let record_bytes_max = if known { usize::MAX } else { STRANGER_RECORD_BYTES_MAX };
+        let records = Records::with_limit(record_bytes_max);
         Self {
             token,
             service,
             session,
             stream,
-            input: Mutex::default(),
+            input: Mutex::new(Input { records, ..Input::default() }),
             output: Mutex::default(),
             interest: Mutex::default(),
             closed: AtomicBool::new(false),
@@ -136,7 +150,8 @@ impl Conn {
         let mut input = lock(&self.input);
         let mut visit_bytes = 0;
         loop {
-            if input.pending.len() >= CALLS_MAX || visit_bytes >= VISIT_BYTES_MAX {
+            let full = input.pending.len() >= CALLS_MAX || input.pending_bytes >= PENDING_BYTES_MAX;
+            if full || visit_bytes >= VISIT_BYTES_MAX {
                 return Received::More;
             }
             let room = input.records.room();
@@ -155,7 +170,10 @@ impl Conn {
             visit_bytes += got;
             loop {
                 match input.records.next_record() {
-                    Ok(Some(record)) => input.pending.push_back(record),
+                    Ok(Some(record)) => {
+                        input.pending_bytes += record.bytes().len();
+                        input.pending.push_back(record);
+                    }
                     Ok(None) => break,
                     Err(why) => return Received::Nonsense(why),
                 }
@@ -179,6 +197,7 @@ impl Conn {
         }
         let mut input = lock(&self.input);
         let record = input.pending.pop_front()?;
+        input.pending_bytes -= record.bytes().len();
         Some((record, !input.pending.is_empty()))
     }
 

@@ -31,8 +31,8 @@ use crate::sys;
 use conn::Service;
 use worker::{Endpoint, Shared};
 
-pub use conn::{CALLS_MAX, REPLY_BYTES_MAX};
-pub use worker::{CONNECTIONS_MAX, CONNECTIONS_PER_CLIENT_MAX};
+pub use conn::{CALLS_MAX, PENDING_BYTES_MAX, REPLY_BYTES_MAX};
+pub use worker::{CONNECTIONS_MAX, CONNECTIONS_PER_CLIENT_MAX, CONNECTIONS_PER_STRANGER_MAX};
 
 /// File of the handle key within the state directory.
 const KEY_FILE: &str = "nfs-handle.key";

@@ -28,6 +28,8 @@ use crate::sys;
 pub const CONNECTIONS_MAX: usize = 16_384;
 /// Most connections of one client address.
 pub const CONNECTIONS_PER_CLIENT_MAX: usize = 64;
+/// Most connections of one address that may mount nothing.
+pub const CONNECTIONS_PER_STRANGER_MAX: usize = 4;
 /// Replies gathered before they are sent.
 const GATHER_MAX: usize = 16;
 /// Rounds a worker stays with a connection that keeps sending.
@@ -155,16 +157,18 @@ impl Shared {
 
     fn admit(&self, stream: TcpStream, peer: SocketAddr, service: Service) -> Result<(), &'static str> {
         let client = client_ip(peer);
+        let known = self.engine.exports.is_known(client);
+        let per_client_max = if known { CONNECTIONS_PER_CLIENT_MAX } else { CONNECTIONS_PER_STRANGER_MAX };
         let mut conns = lock(&self.conns);
         let of_client = || conns.values().filter(|c| client_ip(c.session.client) == client).count();
-        if conns.len() >= CONNECTIONS_MAX || of_client() >= CONNECTIONS_PER_CLIENT_MAX {
+        if conns.len() >= CONNECTIONS_MAX || of_client() >= per_client_max {
             return Err("too many connections");
         }
         stream.set_nonblocking(true).map_err(|_| "socket option refused")?;
         stream.set_nodelay(true).map_err(|_| "socket option refused")?;
         let token = self.next_token.fetch_add(1, Ordering::Relaxed);
         let tick = self.tick.load(Ordering::Relaxed);
-        let conn = Arc::new(Conn::new(token, service, Session::new(peer, false), stream, tick));
+        let conn = Arc::new(Conn::new(token, service, Session::new(peer, false), stream, known, tick));
         let added = self.poll.add(conn.stream().as_fd(), token, EventFlags::ONESHOT);
         added.map_err(|_| "poll set is full")?;
         conns.insert(token, conn.clone());
