@@ -130,6 +130,13 @@ pub fn settings(apt_config_dump: &str) -> Vec<String> {
         .collect()
 }
 
+/// Feeds a text to both readers of source files.
+pub(crate) fn fuzz_sources(text: &str) {
+    for source in text.lines().filter_map(parse_line).chain(parse_deb822(text)) {
+        assert!(!source.line().contains('\n'));
+    }
+}
+
 fn source_files(etc_apt: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = fs::read_dir(etc_apt.join("sources.list.d"))
         .into_iter()

@@ -9,6 +9,8 @@ pub mod bundle;
 pub mod cpio;
 pub mod exec;
 pub mod exlist;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod genimage;
 pub mod glob;
 pub mod image;

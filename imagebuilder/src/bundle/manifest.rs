@@ -42,7 +42,7 @@ impl Manifest {
     }
 
     /// Absolute paths of the files that the attributes name.
-    pub(super) fn files(&self) -> Vec<String> {
+    pub(crate) fn files(&self) -> Vec<String> {
         let columns = FILE_COLUMNS.iter().filter_map(|column| {
             self.linuximage.get(*column).or_else(|| self.osimage.get(*column)).map(|value| (*column, value))
         });
@@ -64,7 +64,7 @@ impl Manifest {
         files
     }
 
-    pub(super) fn to_xml(&self) -> std::io::Result<Vec<u8>> {
+    pub(crate) fn to_xml(&self) -> std::io::Result<Vec<u8>> {
         let mut xml = Writer::new_with_indent(Vec::new(), b' ', 2);
         xml.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
         xml.write_event(Event::Start(BytesStart::new("xcatimage")))?;
@@ -80,7 +80,7 @@ impl Manifest {
         Ok(bytes)
     }
 
-    pub(super) fn from_xml(text: &str) -> Result<Self, BundleError> {
+    pub(crate) fn from_xml(text: &str) -> Result<Self, BundleError> {
         let bad = |what: &str| BundleError::Bad(format!("manifest.xml: {what}"));
         let mut manifest = Self::default();
         let mut reader = Reader::from_str(text);
