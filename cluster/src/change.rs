@@ -387,6 +387,8 @@ impl<'a> Draft<'a> {
             let mut cells = before.to_cells();
             for (col, value) in values {
                 let value = value.as_deref().filter(|v| *v != "NULL");
+                // A key can be empty, but never NULL: nothing would find the row again.
+                let value = value.or_else(|| col.info().is_key.then_some(""));
                 self.put(&mut cells, *col, value);
             }
             let after = Row::new(table, cells);
@@ -538,6 +540,24 @@ mod tests {
         assert_eq!(base.preview(&[both]).unwrap().len(), 2);
         let clash = Edit::set("switch", &[("node", "n1")], &[("port", "7")]).unwrap();
         assert!(matches!(base.preview(&[clash]), Err(EditError::DuplicateKey { .. })));
+    }
+
+    #[test]
+    fn a_key_is_never_null() {
+        let base = Snapshot::empty().with(&[Edit::set_site("k", "v").unwrap()]).unwrap();
+        let cleared = base.with(&[Edit::set("site", &[("key", "k")], &[("key", "NULL")]).unwrap()]).unwrap();
+        assert_eq!(cleared.site("").as_deref(), Some("v"));
+    }
+
+    #[test]
+    fn a_change_copies_only_what_it_touches() {
+        let base = Snapshot::empty();
+        let next = base.with(&[Edit::set_site("k", "v").unwrap()]).unwrap();
+        let site = schema().find("site").unwrap().id;
+        for table in schema().tables() {
+            let shared = Arc::ptr_eq(&base.tables[table.id.index()], &next.tables[table.id.index()]);
+            assert_eq!(shared, table.id != site, "{}", table.name);
+        }
     }
 
     #[test]

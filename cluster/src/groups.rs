@@ -142,11 +142,12 @@ pub enum GroupKind {
 impl Snapshot {
     /// The name is a group's, and of which kind.
     pub fn group_kind(&self, name: &str) -> Option<GroupKind> {
-        let row = self.find_row(&[(COLS.name, name)]);
+        let row =
+            (self.row_count(COLS.name.table) > 0).then(|| self.find_row(&[(COLS.name, name)])).flatten();
         if let Some(wherevals) = row.as_ref().and_then(dynamic) {
             return Some(GroupKind::Dynamic(wherevals));
         }
-        (row.is_some() || !self.nodes_listing_group(name).is_empty()).then_some(GroupKind::Static)
+        (row.is_some() || self.is_listed_group(name)).then_some(GroupKind::Static)
     }
 
     /// The name is a group's.

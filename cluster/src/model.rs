@@ -30,6 +30,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const GROUP_MAX: usize = 256;
 /// Events a subscriber may be behind before it misses some.
 const EVENTS_WAITING_MAX: usize = 4096;
+/// Bytes of a command line that the log keeps.
+const COMMAND_BYTES_MAX: usize = 8 << 10;
 /// Log entries read at a time while catching up.
 const CATCH_UP_ENTRIES: usize = 1000;
 /// Log entries a search for a node's changes reads at most.
@@ -301,7 +303,8 @@ impl Model {
         let (edits, value) = compute(&writer.tip)?;
         let (effects, next) = plan(&writer.tip, &edits).map_err(|e| E::from(e.into()))?;
         let rows = effects.iter().map(Effect::to_row_change).collect();
-        let Change { who, command, quiet, .. } = head;
+        let Change { who, mut command, quiet, .. } = head;
+        truncate(&mut command, COMMAND_BYTES_MAX);
         let change = Arc::new(LogEntry { seq: next.seq, at_ms: (self.clock)(), who, command, quiet, rows });
         if effects.is_empty() {
             return Ok((Applied { change, snapshot: Arc::clone(&writer.tip) }, value));
@@ -568,6 +571,14 @@ pub fn migrate(from: &Snapshot, to: &Model, who: &str, replace: bool) -> Result<
 /// How the log names an undo; the number of the change follows.
 const UNDO_COMMAND: &str = "undo ";
 
+/// Cuts a text at a character's border.
+fn truncate(text: &mut String, bytes_max: usize) {
+    if text.len() > bytes_max {
+        let end = (0..=bytes_max).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        text.truncate(end);
+    }
+}
+
 fn undone_by(command: &str) -> Option<u64> {
     command.strip_prefix(UNDO_COMMAND)?.parse().ok()
 }
@@ -661,6 +672,16 @@ mod tests {
         a.poll().unwrap();
         assert_eq!(a.snapshot().site("y").as_deref(), Some("b"));
         assert_eq!(a.snapshot().seq(), 2);
+    }
+
+    #[test]
+    fn long_commands_are_cut() {
+        let mut text = "ä".repeat(100);
+        truncate(&mut text, 11);
+        assert_eq!(text, "äääää");
+        let model = Model::in_memory().unwrap();
+        model.apply(Change::new("root", "x".repeat(1 << 20), site("a", "1"))).unwrap();
+        assert_eq!(model.change(1).unwrap().command.len(), COMMAND_BYTES_MAX);
     }
 
     #[test]

@@ -351,4 +351,98 @@ mod tests {
         assert_eq!(snapshot.nodes_listing_group("all"), ["n12".into()]);
         assert_eq!(snapshot.site("httpport").as_deref(), Some("80"));
     }
+
+    /// A row of the naive reading: name, then the four wanted cells.
+    type Plain = (String, [Option<String>; 4]);
+
+    /// The rule, word by word and without any index: own rows; then group by group, only what is still missing.
+    fn by_the_book(rows: &[Plain], node: &str, groups: &[String]) -> Vec<[Option<String>; 4]> {
+        let set = |row: &Plain| row.1.clone().map(|c| c.filter(|t| !t.is_empty()));
+        let of = |name: &str| -> Vec<[Option<String>; 4]> {
+            rows.iter().filter(|r| r.0 == name).map(set).collect()
+        };
+        let mut result: Vec<_> = of(node).into_iter().filter(|c| c.iter().any(Option::is_some)).collect();
+        let mut satisfied: [bool; 4] = std::array::from_fn(|at| result.iter().any(|r| r[at].is_some()));
+        for group in groups {
+            if satisfied.iter().all(|s| *s) {
+                break;
+            }
+            let wanted = |row: [Option<String>; 4]| {
+                std::array::from_fn(|at| row[at].clone().filter(|_| !satisfied[at]))
+            };
+            let offers: Vec<[Option<String>; 4]> =
+                of(group).into_iter().map(wanted).filter(|c| c.iter().any(Option::is_some)).collect();
+            if offers.is_empty() {
+                continue;
+            }
+            let base = if result.is_empty() { vec![[const { None }; 4]] } else { result };
+            result = base
+                .iter()
+                .flat_map(|have| {
+                    offers
+                        .iter()
+                        .map(|offer| std::array::from_fn(|at| have[at].clone().or_else(|| offer[at].clone())))
+                })
+                .collect();
+            for (at, done) in satisfied.iter_mut().enumerate() {
+                *done |= offers.iter().any(|o| o[at].is_some());
+            }
+        }
+        result
+    }
+
+    mod properties {
+        use super::*;
+        use proptest::prelude::*;
+
+        fn row() -> impl Strategy<Value = Plain> {
+            let name = prop::sample::select(vec!["n1", "g1", "g2", "g3"]);
+            let cell = || prop::option::of("[ab]?");
+            (name, cell(), cell(), cell(), cell()).prop_map(|(n, a, b, c, d)| (n.to_owned(), [a, b, c, d]))
+        }
+
+        proptest! {
+            #[test]
+            fn resolved_by_the_book(
+                rows in prop::collection::vec(row(), 0..10),
+                groups in prop::collection::vec("g[1-4]", 0..5),
+            ) {
+                const COLS: [&str; 4] = ["switch.switch", "switch.port", "switch.vlan", "switch.interface"];
+                let list = groups.join(",");
+                let mut all: Vec<(&str, Vec<(&str, &str)>)> =
+                    vec![("nodelist", vec![("node", "n1"), ("groups", list.as_str())])];
+                for (name, cells) in &rows {
+                    let mut filled = vec![("node", name.as_str())];
+                    for (col, cell) in COLS.iter().zip(cells) {
+                        filled.extend(cell.as_deref().map(|c| (col.split_once('.').unwrap().1, c)));
+                    }
+                    all.push(("switch", filled));
+                }
+                let snapshot = Snapshot::from_rows(all.iter().map(|(t, c)| (*t, c.as_slice())));
+                let cols = COLS.map(Col::known);
+                let got: Vec<Vec<Option<String>>> = snapshot
+                    .attr_rows("n1", cols[0].table, &cols)
+                    .into_iter()
+                    .map(|row| row.into_iter().map(|c| c.map(|r| r.value.to_string())).collect())
+                    .collect();
+                let mut seen = Vec::new();
+                let distinct: Vec<String> =
+                    groups.into_iter().filter(|g| !seen.contains(g) && { seen.push(g.clone()); true }).collect();
+                let book: Vec<Vec<Option<String>>> =
+                    by_the_book(&rows, "n1", &distinct).into_iter().map(Vec::from).collect();
+                prop_assert_eq!(&got, &book);
+                for (at, col) in cols.iter().enumerate() {
+                    let one: Vec<[Option<String>; 4]> = by_the_book(
+                        &rows.iter().map(|(n, c)| {
+                            (n.clone(), std::array::from_fn(|i| c[i].clone().filter(|_| i == at)))
+                        }).collect::<Vec<_>>(),
+                        "n1",
+                        &distinct,
+                    );
+                    let expect = one.first().and_then(|r| r[at].clone());
+                    prop_assert_eq!(snapshot.attr("n1", *col).map(|t| t.to_string()), expect);
+                }
+            }
+        }
+    }
 }

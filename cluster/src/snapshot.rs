@@ -216,6 +216,13 @@ impl Snapshot {
         text.split(',').filter(|g| !g.is_empty()).map(Text::from).collect()
     }
 
+    /// Some node has the name in its group list.
+    pub(crate) fn is_listed_group(&self, name: &str) -> bool {
+        let listed = |row: &Row| row.get(KNOWN.groups).is_some_and(|g| g.split(',').any(|x| x == name));
+        let mut rows = self.data(KNOWN.nodelist).rows_by_alias(name).map(|(_, row)| row);
+        !name.is_empty() && rows.any(|row| row.enabled(KNOWN.nodelist) && listed(row))
+    }
+
     /// The nodes in whose group list the name literally stands, in table order.
     pub fn nodes_listing_group(&self, group: &str) -> Vec<Text> {
         let listed = |row: &Row| row.get(KNOWN.groups).is_some_and(|g| g.split(',').any(|x| x == group));

@@ -226,7 +226,7 @@ impl<'a> Eval<'a> {
         if let Some(names) = self.group(name)? {
             return Ok(names);
         }
-        match parse_increment(name) {
+        match parse_increment(name).filter(|_| name.contains('+')) {
             Some(span) => self.deeper(name, |e| e.span(name, &span)),
             None => self.unknown(name),
         }
