@@ -8,8 +8,9 @@ use crate::address::LocalAddresses;
 use crate::plan::{Ports, Surroundings};
 use crate::view;
 use dawn_cluster::{Model, Snapshot};
-use dawn_tftp::source::{Answer, Mount, OpenFile, Rendered, Request, Roots, Service, Source, Tree};
-use std::fs::File;
+use dawn_tftp::source::{
+    Answer, Mount, NamedFiles, Rendered, Request, Roots, Service, Source, Tree, TreeError,
+};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,6 +21,8 @@ pub struct Files {
     ports: Ports,
     /// `/tftpboot/…` and `/install/…`.
     roots: Roots,
+    /// Files of images, wherever they are.
+    named: NamedFiles,
 }
 
 impl Files {
@@ -31,7 +34,13 @@ impl Files {
         let snapshot = model.snapshot();
         let tftp = Mount::new("tftpboot", open_tree(&snapshot, "tftpdir", "/tftpboot")?);
         let install = Mount::new("install", open_tree(&snapshot, "installdir", "/install")?).listed();
-        Ok(Self { model, addresses, ports, roots: Roots::new().with(tftp).with(install) })
+        Ok(Self {
+            model,
+            addresses,
+            ports,
+            roots: Roots::new().with(tftp).with(install),
+            named: NamedFiles::default(),
+        })
     }
 
     fn view(&self, path: &str, request: &Request<'_>) -> Option<Answer> {
@@ -39,7 +48,11 @@ impl Files {
         let answer = view::render(&self.model.snapshot(), here, path, request.peer.ip().to_canonical())?;
         Some(match answer {
             view::Answer::Text(text) => Answer::Bytes(Rendered::text(text)),
-            view::Answer::File(path) => open_file(&path),
+            view::Answer::File(path) => match self.named.open(&path) {
+                Ok(file) => Answer::File(file),
+                Err(TreeError::NotFound) => Answer::NotFound,
+                Err(error) => Answer::Refused(error.to_string()),
+            },
             view::Answer::Missing(_) => Answer::NotFound,
             view::Answer::Refused(reason) => Answer::Refused(reason),
         })
@@ -58,18 +71,6 @@ pub struct FilesError {
 fn open_tree(snapshot: &Snapshot, key: &'static str, default: &str) -> Result<Tree, FilesError> {
     let path = snapshot.site(key).map_or_else(|| default.to_owned(), |text| text.to_string());
     Tree::open_root(Path::new(&path)).map_err(|source| FilesError { key, path, source })
-}
-
-/// A file that the model names. Only regular files: a FIFO in an image directory must not hang a service.
-fn open_file(path: &Path) -> Answer {
-    let regular = path.metadata().is_ok_and(|meta| meta.is_file());
-    if !regular {
-        return Answer::NotFound;
-    }
-    match File::open(path).and_then(OpenFile::from_disk) {
-        Ok(file) => Answer::File(file),
-        Err(error) => Answer::Refused(format!("the file cannot be opened on the server: {error}")),
-    }
 }
 
 impl Source for Files {

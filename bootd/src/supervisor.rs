@@ -82,6 +82,8 @@ pub struct Ports {
     pub tftp: u16,
     /// HTTP, 80.
     pub http: u16,
+    /// HTTPS, 443; 0 for none.
+    pub https: u16,
     /// NFS and MOUNT, 2049.
     pub nfs: u16,
     /// Port mapper, 111; 0 for none, where the machine runs one already.
@@ -94,7 +96,7 @@ pub struct Ports {
 
 impl Default for Ports {
     fn default() -> Self {
-        Self { dhcp: 67, tftp: 69, http: 80, nfs: 2049, portmap: 111, xcatd: 3001, status: 3002 }
+        Self { dhcp: 67, tftp: 69, http: 80, https: 443, nfs: 2049, portmap: 111, xcatd: 3001, status: 3002 }
     }
 }
 
@@ -242,6 +244,7 @@ impl Running {
 /// # Errors
 /// [`StartError`] of the first service that cannot start; the others are stopped again.
 pub async fn start(appliance: &Arc<Appliance>, commands: CommandPort) -> Result<Running, StartError> {
+    raise_descriptor_limit();
     let (shutdown, until) = watch::channel(false);
     let watcher = Arc::clone(&appliance.watcher);
     let mut starter = Starter { appliance, watcher, until, tasks: JoinSet::new() };
@@ -249,13 +252,23 @@ pub async fn start(appliance: &Arc<Appliance>, commands: CommandPort) -> Result<
         match service {
             Service::Xcatd => starter.xcatd(&commands)?,
             Service::Nfs => starter.nfs().await?,
-            Service::Http => starter.http().await?,
+            Service::Http => starter.http(&commands).await?,
             Service::Tftp => starter.tftp().await?,
             Service::Dhcp => starter.dhcp().await?,
         }
         tracing::info!(service = service.name(), "listening");
     }
     Ok(Running { shutdown, tasks: starter.tasks })
+}
+
+/// A storm of boots holds tens of thousands of connections; a shell's soft limit is 1,024. The hard limit stands.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
 }
 
 struct Starter<'a> {
@@ -322,17 +335,23 @@ impl Starter<'_> {
         Ok(())
     }
 
-    async fn http(&mut self) -> Result<(), StartError> {
+    /// The same tree in the clear and, with the certificate of the command port, inside TLS.
+    async fn http(&mut self, commands: &CommandPort) -> Result<(), StartError> {
+        let ports = self.settings().ports;
         let files = self.files().map_err(|error| StartError::new(Service::Http, &error))?;
-        let listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, self.settings().ports.http));
-        let config = dawn_http::Config { listen, ..Default::default() };
-        let (observer, until) = (Arc::clone(&self.watcher), self.until.clone());
-        let running = dawn_http::serve(config, Arc::new(files), observer, until).await;
-        let running = running.map_err(|error| StartError::new(Service::Http, &error))?;
-        self.tasks.spawn(async move {
-            running.finished().await;
-            "http"
-        });
+        let files: Arc<dyn dawn_tftp::source::Source> = Arc::new(files);
+        let tls = (ports.https != 0).then(|| (ports.https, Some(Arc::clone(&commands.tls).into())));
+        for (port, tls) in [(ports.http, None)].into_iter().chain(tls) {
+            let listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+            let config = dawn_http::Config { listen, tls, ..Default::default() };
+            let (observer, until) = (Arc::clone(&self.watcher), self.until.clone());
+            let running = dawn_http::serve(config, Arc::clone(&files), observer, until).await;
+            let running = running.map_err(|error| StartError::new(Service::Http, &error))?;
+            self.tasks.spawn(async move {
+                running.finished().await;
+                "http"
+            });
+        }
         Ok(())
     }
 

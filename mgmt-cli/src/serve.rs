@@ -38,6 +38,9 @@ pub struct Args {
     /// Port of the HTTP server [default: site.httpport, else 80]
     #[arg(long)]
     pub http_port: Option<u16>,
+    /// Port of the HTTPS server; 0 for none
+    #[arg(long, default_value_t = Ports::default().https)]
+    pub https_port: u16,
     /// Port of NFS and MOUNT
     #[arg(long, default_value_t = Ports::default().nfs)]
     pub nfs_port: u16,
@@ -123,6 +126,7 @@ fn settings(args: &Args, data: PathBuf, model: &Model) -> Settings {
             dhcp: args.dhcp_port,
             tftp: args.tftp_port,
             http: port(args.http_port, "httpport", usual.http),
+            https: args.https_port,
             nfs: args.nfs_port,
             portmap: args.portmap_port,
             xcatd: port(args.xcatd_port, "xcatdport", usual.xcatd),

@@ -57,6 +57,7 @@ pub enum HttpError {
         /// The interface wanted.
         interface: Option<String>,
         /// The system's reason.
+        #[source]
         error: io::Error,
     },
 }

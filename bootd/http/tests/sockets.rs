@@ -1,5 +1,5 @@
 //! The service behind real sockets on loopback, asked by curl and by hand.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -14,6 +14,7 @@ use dawn_tftp::source::{Answer, Event, EventKind, Mount, Rendered, Request, Root
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
 struct Host {
     running: Running,
@@ -37,6 +38,10 @@ impl Application for Echo {
 
 impl Host {
     async fn start(application: Option<Arc<dyn Application>>, limits: Limits) -> Self {
+        Self::start_with(Config { application, limits, ..Config::default() }).await
+    }
+
+    async fn start_with(config: Config) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
         for folder in ["install/repo", "tftpboot/xcat"] {
@@ -59,7 +64,7 @@ impl Host {
             seen.lock().unwrap().push(format!("{} {what}", event.path));
         };
         let listen = "127.0.0.1:0".parse().unwrap();
-        let config = Config { listen, application, limits, ..Config::default() };
+        let config = Config { listen, ..config };
         let (stop, stopped) = watch::channel(false);
         let running = serve(config, Arc::new(source), Arc::new(observer), stopped).await.unwrap();
         Self { running, stop, events, dir }
@@ -244,4 +249,74 @@ async fn connections_of_one_address_are_bounded() {
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(host.raw("GET /tftpboot/view HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 200 "));
     host.stop().await;
+}
+
+/// A certificate for 127.0.0.1 that signs itself, and what a service needs to show it.
+fn tls() -> (String, TlsAcceptor) {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    (made.cert.pem(), TlsAcceptor::from(Arc::new(config)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_tree_inside_tls() {
+    let (certificate, acceptor) = tls();
+    let host = Host::start_with(Config { tls: Some(acceptor), ..Config::default() }).await;
+    host.write("ca.pem", certificate.as_bytes());
+    let ca = host.dir.path().join("ca.pem").display().to_string();
+    let big = pattern(3_000_000);
+    host.write("install/big", &big);
+    let get = |path: &str, options: &[&str]| {
+        let url = format!("https://{}{path}", host.running.address());
+        Command::new("curl").args(["-sS", "--cacert", &ca]).args(options).arg(url).output().unwrap()
+    };
+    for version in ["--tlsv1.3", "--tls-max=1.2"] {
+        let (name, value) = version.split_once('=').unwrap_or((version, ""));
+        let options: Vec<&str> = [name, value].into_iter().filter(|word| !word.is_empty()).collect();
+        let answer = get("/install/big", &options);
+        assert!(answer.stdout == big, "{version}: {}", String::from_utf8_lossy(&answer.stderr));
+    }
+    assert_eq!(get("/install/big", &["-r", "5-9"]).stdout, &big[5..10]);
+    assert_eq!(get("/install/none", &[]).stdout, b"not found: /install/none\n");
+    // A client without TLS is turned away and does not disturb anybody.
+    let mut stranger = TcpStream::connect(host.running.address()).unwrap();
+    stranger.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    assert!(get("/tftpboot/view", &[]).status.success());
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_becomes_shorter_ends_the_connection_and_is_told() {
+    let host = Host::start(None, Limits::default()).await;
+    let name = host.dir.path().join("install/shrinks");
+    std::fs::File::create(&name).unwrap().set_len(200_000_000).unwrap();
+    let mut stream = TcpStream::connect(host.running.address()).unwrap();
+    stream.write_all(b"GET /install/shrinks HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut some = [0; 1000];
+    stream.read_exact(&mut some).unwrap();
+    std::fs::OpenOptions::new().write(true).open(&name).unwrap().set_len(100).unwrap();
+    let rest = std::io::copy(&mut stream, &mut std::io::sink()).unwrap();
+    assert!(rest < 200_000_000);
+    let events = host.stop().await;
+    assert!(events.iter().any(|event| event.contains("became shorter")), "{events:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_is_told_apart() {
+    let host = Host::start(None, Limits::default()).await;
+    std::fs::File::create(host.dir.path().join("install/big")).unwrap().set_len(200_000_000).unwrap();
+    let mut stream = TcpStream::connect(host.running.address()).unwrap();
+    stream.write_all(b"GET /install/big HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    stream.read_exact(&mut [0; 1000]).unwrap();
+    drop(stream);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let events = host.stop().await;
+    assert!(events.iter().any(|event| event.contains("the client closed the connection")), "{events:?}");
 }

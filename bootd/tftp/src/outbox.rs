@@ -9,6 +9,18 @@ pub struct PortId(pub u8);
 impl PortId {
     /// The well-known port.
     pub const LISTEN: PortId = PortId(0);
+    /// Ids from here on are the well-known port on one interface each.
+    const FIRST_INTERFACE: u8 = 64;
+
+    /// The well-known port on the interface with that number, below 192.
+    pub fn on_interface(number: u8) -> Self {
+        PortId(Self::FIRST_INTERFACE.saturating_add(number))
+    }
+
+    /// Whether requests come in here.
+    pub fn is_listener(self) -> bool {
+        self == Self::LISTEN || self.0 >= Self::FIRST_INTERFACE
+    }
 }
 
 /// The two ends of a packet.

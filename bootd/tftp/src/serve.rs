@@ -82,11 +82,12 @@ pub enum TftpError {
         /// The interface wanted.
         interface: Option<String>,
         /// The system's reason.
+        #[source]
         error: io::Error,
     },
     /// Something else the system refuses.
     #[error("TFTP cannot start: {0}")]
-    System(io::Error),
+    System(#[source] io::Error),
 }
 
 fn on(interface: Option<&str>) -> String {
@@ -155,8 +156,8 @@ impl Shell {
         if config.interfaces.is_empty() {
             listeners.push(bind(PortId::LISTEN, config.listen, None)?);
         }
-        for interface in &config.interfaces {
-            listeners.push(bind(PortId::LISTEN, config.listen, Some(interface))?);
+        for (number, interface) in (0..).zip(&config.interfaces) {
+            listeners.push(bind(PortId::on_interface(number), config.listen, Some(interface))?);
         }
         let ports: Vec<u16> = match config.transfer_ports {
             TransferPorts::Any(count) => vec![0; usize::from(count.clamp(1, TRANSFER_PORTS_MAX))],
@@ -258,20 +259,11 @@ impl Work<'_> {
         if self.out.is_empty() {
             return;
         }
-        for port in unique(ports) {
+        for port in ports {
             port.send(&self.out, &mut self.send);
         }
         self.out.clear();
     }
-}
-
-/// Each port of the engine once: several listeners share one name, and any of them can send.
-fn unique<'a>(ports: &'a [&'a Port]) -> impl Iterator<Item = &'a Port> {
-    let mut listener_seen = false;
-    ports
-        .iter()
-        .copied()
-        .filter(move |port| port.id() != PortId::LISTEN || !std::mem::replace(&mut listener_seen, true))
 }
 
 #[derive(Default)]

@@ -87,14 +87,13 @@ struct Waiting {
 }
 
 impl<'a> Server<'a> {
-    /// An engine that sends transfers from `ports` in turn; [`PortId::LISTEN`] alone means one port for everything.
+    /// An engine that sends transfers from `ports` in turn; without any, a transfer uses the port of its request.
     pub fn new(
         limits: Limits,
         ports: Vec<PortId>,
         source: &'a dyn Source,
         observer: &'a dyn Observer,
     ) -> Self {
-        let ports = if ports.is_empty() { vec![PortId::LISTEN] } else { ports };
         Self {
             limits: limits.clamped(),
             ports,
@@ -267,7 +266,7 @@ impl<'a> Server<'a> {
         request: &RawRequest<'_>,
         out: &mut Outbox,
     ) {
-        if incoming.route.port != PortId::LISTEN {
+        if !incoming.route.port.is_listener() {
             self.counters.strays += 1;
             return;
         }
@@ -402,7 +401,7 @@ impl<'a> Server<'a> {
             put_oack(&mut packet, &oack);
             packet
         });
-        let route = Route { port: self.take_port(), ..incoming.route };
+        let route = Route { port: self.take_port(incoming.route.port), ..incoming.route };
         let ahead = (READ_AHEAD_TOTAL_BYTES / (self.by_peer.len() + 1))
             .clamp(READ_AHEAD_BYTES_MIN, READ_AHEAD_BYTES_MAX);
         self.tell(route, path.as_str(), EventKind::Started { size });
@@ -457,9 +456,9 @@ impl<'a> Server<'a> {
         }
     }
 
-    fn take_port(&mut self) -> PortId {
-        self.next_port = (self.next_port + 1) % self.ports.len();
-        self.ports.get(self.next_port).copied().unwrap_or(PortId::LISTEN)
+    fn take_port(&mut self, asked: PortId) -> PortId {
+        self.next_port = (self.next_port + 1) % self.ports.len().max(1);
+        self.ports.get(self.next_port).copied().unwrap_or(asked)
     }
 
     fn refuse(&self, route: Route, name: &[u8], code: ErrorCode, reason: &str, out: &mut Outbox) {

@@ -1,10 +1,11 @@
 //! The service behind real sockets on loopback, asked by curl.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use dawn_tftp::source::{Event, EventKind, Mount, Roots, Tree};
 use dawn_tftp::{Config, Running, TransferPorts, serve};
@@ -128,6 +129,52 @@ async fn refusals_say_why() {
             "fifo refused: it is a FIFO, not a regular file"
         ]
     );
+}
+
+/// A client over a socket of its own, for what curl cannot do.
+fn ask(service: &Service, packet: &[u8]) -> (UdpSocket, SocketAddr, Vec<u8>) {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    socket.send_to(packet, ("127.0.0.1", service.running.address().port())).unwrap();
+    let mut buffer = vec![0; 70_000];
+    let (length, from) = socket.recv_from(&mut buffer).unwrap();
+    buffer.truncate(length);
+    (socket, from, buffer)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_replaced_or_cut_while_it_is_sent() {
+    let service = Service::start(TransferPorts::Any(2)).await;
+    let name = service.dir.path().join("file");
+    for cut in [false, true] {
+        std::fs::write(&name, pattern(300_000)).unwrap();
+        let (socket, from, first) = ask(&service, b"\0\x01file\0octet\0blksize\x001024\0");
+        assert_eq!(&first[..2], b"\0\x06");
+        if cut {
+            std::fs::OpenOptions::new().write(true).open(&name).unwrap().set_len(10).unwrap();
+        } else {
+            std::fs::write(service.dir.path().join("new"), b"other").unwrap();
+            std::fs::rename(service.dir.path().join("new"), &name).unwrap();
+        }
+        let mut buffer = vec![0; 2000];
+        let mut got = Vec::new();
+        let answer = loop {
+            let block = u16::try_from(got.len() / 1024).unwrap();
+            socket.send_to(&[&[0, 4], block.to_be_bytes().as_slice()].concat(), from).unwrap();
+            let (length, _) = socket.recv_from(&mut buffer).unwrap();
+            got.extend_from_slice(&buffer[4..length]);
+            if buffer[1] == 5 || length < 1028 {
+                break buffer[..length].to_vec();
+            }
+        };
+        if cut {
+            let text = String::from_utf8_lossy(&answer[4..]).into_owned();
+            assert!(answer[1] == 5 && text.contains("became shorter"), "{text}");
+        } else {
+            assert!(got == pattern(300_000), "the old content to its end");
+        }
+    }
+    service.stop().await;
 }
 
 fn make_fifo(path: &Path) {

@@ -10,7 +10,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::AsFd;
 use std::sync::{Arc, RwLock, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -46,7 +46,7 @@ enum Body {
 
 impl FileCache {
     /// The file of that name, if it is here and still the same.
-    pub(super) fn find(&self, root: &OwnedFd, path: &str) -> Option<OpenFile> {
+    pub(super) fn find(&self, root: impl AsFd, path: &str) -> Option<OpenFile> {
         let file = {
             let kept = self.kept.read().ok()?;
             let (stamp, body) = kept.files.get(path)?;

@@ -18,7 +18,7 @@ pub use file::{Content, FileBody, FileStamp, OpenFile, ReadAt, Rendered};
 pub use observe::{Event, EventKind, Ignore, Observer};
 pub use path::{PathError, RequestPath};
 pub use roots::{Mount, Roots};
-pub use tree::{Entry, EntryKind, OpenDir, Tree, TreeError};
+pub use tree::{Entry, EntryKind, NamedFiles, OpenDir, Tree, TreeError};
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -49,6 +49,34 @@ pub enum TreeError {
     Io(io::Error),
 }
 
+/// Files that a source names itself, by their place on the server: a kernel of an image, say. Like those of a
+/// [`Tree`] they are opened once for all who fetch them; who may have them is the source's to decide.
+#[derive(Debug, Default)]
+pub struct NamedFiles {
+    cache: FileCache,
+}
+
+impl NamedFiles {
+    /// Opens a regular file.
+    ///
+    /// # Errors
+    /// [`TreeError`]: missing, special, or the system's error.
+    pub fn open(&self, path: &Path) -> Result<OpenFile, TreeError> {
+        let name = path.to_str().ok_or(TreeError::NotFound)?;
+        if let Some(file) = self.cache.find(fs::CWD, name) {
+            return Ok(file);
+        }
+        let handle = fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(tree_error)?;
+        let stat = fs::fstat(&handle).map_err(|e| TreeError::Io(e.into()))?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => {}
+            other => return Err(TreeError::Special(kind_name(other))),
+        }
+        let file = reopen(&handle, OFlags::RDONLY)?;
+        self.cache.keep(name, File::from(file)).map_err(TreeError::Io)
+    }
+}
+
 /// What [`Tree::open`] found.
 #[derive(Debug)]
 pub enum Entry {

@@ -128,9 +128,9 @@ pub fn http_servers(bench: &Bench) -> Vec<Box<dyn Fn() -> Outcome<Option<Server>
 }
 
 fn dawn(bench: &Bench) -> Outcome<Option<Server>> {
-    let arguments =
-        [bench.files().display().to_string(), format!("{ADDRESS}:69"), format!("{ADDRESS}:{HTTP_PORT}")];
-    Server::start("dawn", &bench.boot_server, &arguments)
+    let dir = bench.files().display();
+    let arguments = words(&format!("serve {dir} {ADDRESS}:69 {ADDRESS}:{HTTP_PORT}"));
+    Server::start("dawn", &bench.this_program, &arguments)
 }
 
 fn nginx(bench: &Bench) -> Outcome<Option<Server>> {

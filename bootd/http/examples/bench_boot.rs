@@ -1,15 +1,22 @@
-//! Measures TFTP and HTTP of Dawn beside the daemons of Debian, in one run: `boot_bench BOOT-SERVER [tftp|http|both] [ATFTPD] [LOAD]`.
+//! Measures TFTP and HTTP of Dawn beside the daemons of Debian, in one run:
+//! `cargo xtask bench boot [tftp|http|both] [LOAD] [ATFTPD]`.
 //!
 //! Everything runs in a network namespace of its own, servers on CPU 0 and load on CPU 1, one server at a time. The
 //! load is our own TFTP client (the state machine of `dawn_tftp::client`), curl, and wrk. What counts is the
 //! server's CPU time per unit of work, its children included; rates depend on the load generator as much.
 //!
-//! A daemon that is not installed is left out. `atftpd` cannot be installed beside `tftpd-hpa`: name its program by
-//! a third argument. LOAD picks one TFTP load by its number. Needs root for the namespace.
+//! A daemon that is not installed (tftpd-hpa, dnsmasq-base, nginx-light) is left out. `atftpd` cannot be installed
+//! beside `tftpd-hpa`: unpack its package and name the program. LOAD picks one TFTP load by its number, 0 means all.
+//! Needs root for the namespace. `serve DIR TFTP-ADDRESS HTTP-ADDRESS` is the server of Dawn that is measured.
 #![allow(clippy::disallowed_methods, reason = "a program of its own, with its own arguments and pauses")]
 
+#[path = "bench_boot_parts/http_load.rs"]
 mod http_load;
+#[path = "bench_boot_parts/server_under_test.rs"]
+mod server_under_test;
+#[path = "bench_boot_parts/servers.rs"]
 mod servers;
+#[path = "bench_boot_parts/tftp_load.rs"]
 mod tftp_load;
 
 use std::error::Error;
@@ -24,9 +31,12 @@ pub type Outcome<T> = Result<T, Box<dyn Error>>;
 /// The address that servers listen on.
 pub const ADDRESS: &str = "10.99.0.1";
 
+/// Where Debian puts it.
+const ATFTPD: &str = "/usr/sbin/atftpd";
+
 /// Where the programs and files of a run are.
 pub struct Bench {
-    boot_server: PathBuf,
+    this_program: PathBuf,
     atftpd: PathBuf,
     dir: tempfile::TempDir,
 }
@@ -40,16 +50,20 @@ impl Bench {
 
 fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [boot_server, rest @ ..] = arguments.as_slice() else {
-        return Err("usage: boot_bench BOOT-SERVER [tftp|http|both] [ATFTPD]".into());
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let (what, load, atftpd) = match words.as_slice() {
+        ["serve", dir, tftp, http] => return server_under_test::serve(dir, tftp, http),
+        [] => ("both", "0", ATFTPD),
+        [what] => (*what, "0", ATFTPD),
+        [what, load] => (*what, *load, ATFTPD),
+        [what, load, atftpd, ..] => (*what, *load, *atftpd),
     };
-    let what = rest.first().map_or("both", String::as_str);
-    let atftpd = rest.get(1).map_or_else(|| PathBuf::from("/usr/sbin/atftpd"), PathBuf::from);
-    let bench = Bench { boot_server: PathBuf::from(boot_server), atftpd, dir: make_files()? };
+    let load: usize = load.parse()?;
+    let bench = Bench { this_program: std::env::current_exe()?, atftpd: atftpd.into(), dir: make_files()? };
     own_network()?;
     pin_to_load_cpu()?;
     if what != "http" {
-        tftp_load::measure(&bench, rest.get(2).and_then(|text| text.parse().ok()))?;
+        tftp_load::measure(&bench, load)?;
     }
     if what != "tftp" {
         http_load::measure(&bench)?;
