@@ -225,8 +225,10 @@ fn clap_of_local<C: LocalCommand>() -> clap::Command {
 
 /// Options every command has.
 fn finish(command: clap::Command) -> clap::Command {
-    let has = |short| command.get_arguments().any(|arg| arg.get_short() == Some(short));
-    let (has_v, has_big_v, has_h) = (has('v'), has('V'), has('h'));
+    let has = |short, name: &str| {
+        command.get_arguments().any(|arg| arg.get_short() == Some(short) || arg.get_id() == name)
+    };
+    let (has_v, has_big_v, has_h) = (has('v', "version"), has('V', "verbose"), has('h', "help"));
     let mut command = command.disable_version_flag(true).term_width(HELP_WIDTH);
     if !has_v {
         command = command.arg(flag("version", 'v', "Print the version"));

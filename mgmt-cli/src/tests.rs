@@ -443,3 +443,48 @@ sessions! {
         tabdump networks
     ";
 }
+
+#[test]
+fn bundle_out_and_in() {
+    use crate::testbed::Bed;
+    let bed = Bed::new(CLUSTER);
+    let top = bed.directory.path().to_string_lossy().into_owned();
+    let directory = format!("{top}/install/netboot/debian12/x86_64/compute");
+    let write = |path: &str, text: &str| {
+        std::fs::create_dir_all(std::path::Path::new(path).parent().expect("parent")).expect("directory");
+        std::fs::write(path, text).expect("file");
+    };
+    write(&format!("{directory}/kernel"), "kernel");
+    write(&format!("{directory}/rootimg.sfs"), "root");
+    write(&format!("{top}/install/custom/a.pkglist"), "bash\n");
+    let mut text = String::new();
+    let mut run = |line: &str| {
+        let line = line.replace("TOP", &top);
+        text.push_str(&format!("$ {line}\n{}", bed.run(&line)).replace(&top, "TOP"));
+    };
+    run("chtab key=installdir site.value=TOP/install");
+    run(
+        "chtab imagename=img linuximage.rootimgdir=TOP/install/netboot/debian12/x86_64/compute linuximage.pkglist=TOP/install/custom/a.pkglist",
+    );
+    run("imgexport img");
+    run("imgexport nope");
+    run("rmdef -t osimage img");
+    run("rmimage img");
+    run("imgimport img.tgz");
+    run("lsdef -t osimage img");
+    write(&format!("{top}/install/custom/a.pkglist"), "changed\n");
+    run("imgimport img.tgz -f big -p cn1");
+    run("lsdef -t osimage");
+    run("lsdef cn1 -i provmethod,profile");
+    run("imgimport nope.tgz");
+    run("rmimage img");
+    assert!(std::path::Path::new(&format!("{top}/install/custom/a.pkglist.ORIG")).exists());
+    // A bundle for another install directory is refused.
+    let bundle = format!("{top}/img.tgz");
+    std::fs::rename(&bundle, format!("{top}/other.tgz")).expect("rename");
+    run("chtab key=installdir site.value=TOP");
+    run("chtab key=installdir site.value=TOP/elsewhere");
+    std::fs::create_dir_all(format!("{top}/elsewhere")).expect("directory");
+    run("imgimport other.tgz");
+    expect_file!["tests/bundles.txt"].assert_eq(&text);
+}
