@@ -1,9 +1,10 @@
 //! The thread that makes leases durable: records in, one sync for as many as are waiting, then the answers.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{io, mem};
 
 use super::worker::{Senders, Wake};
@@ -38,16 +39,19 @@ pub(super) enum Verdict {
 /// The way to the thread.
 pub(super) struct Committer {
     batches: SyncSender<Batch>,
+    /// A batch was given back; the thread says so when it has caught up.
+    overrun: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
 impl Committer {
     pub(super) fn start(journal: Journal, senders: Arc<Senders>, wake: Wake) -> io::Result<Self> {
         let (batches, receiver) = sync_channel(BATCHES_MAX);
-        let mut state = State { journal, senders, wake, failed: false };
+        let overrun = Arc::new(AtomicBool::new(false));
+        let mut state = State { journal, senders, wake, failed_at: None, overrun: overrun.clone() };
         let thread =
             std::thread::Builder::new().name("dhcp-journal".into()).spawn(move || state.run(&receiver))?;
-        Ok(Self { batches, thread })
+        Ok(Self { batches, overrun, thread })
     }
 
     /// Hands a batch over; gives it back when the disk is too far behind.
@@ -55,6 +59,12 @@ impl Committer {
         self.batches.try_send(batch).map_err(|error| match error {
             TrySendError::Full(batch) | TrySendError::Disconnected(batch) => batch,
         })
+    }
+
+    /// Asks for word when the disk has caught up; to be called after the engine's failure was told, so that the
+    /// recovery comes behind it.
+    pub(super) fn tell_when_caught_up(&self) {
+        self.overrun.store(true, Ordering::Release);
     }
 
     /// Waits until everything handed over is on disk.
@@ -68,7 +78,9 @@ struct State {
     journal: Journal,
     senders: Arc<Senders>,
     wake: Wake,
-    failed: bool,
+    /// When the journal was last tried in vain.
+    failed_at: Option<Instant>,
+    overrun: Arc<AtomicBool>,
 }
 
 impl State {
@@ -77,7 +89,7 @@ impl State {
         loop {
             let first = match batches.recv_timeout(Duration::from_millis(RETRY_MS)) {
                 Ok(batch) => batch,
-                Err(RecvTimeoutError::Timeout) if self.failed => Batch::default(),
+                Err(RecvTimeoutError::Timeout) if self.is_down() => Batch::default(),
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
@@ -90,21 +102,38 @@ impl State {
         }
     }
 
+    /// Whether the engine has been told that nothing can be written.
+    fn is_down(&self) -> bool {
+        self.failed_at.is_some() || self.overrun.load(Ordering::Acquire)
+    }
+
     fn commit(&mut self, mut batch: Batch) {
-        // After a failure a rewrite is tried first: it may need less room than the file has now.
-        let ready = if self.failed { self.journal.compact() } else { Ok(()) };
-        match ready.and_then(|()| self.journal.commit(&batch.records)) {
+        match self.write(&batch.records) {
             Ok(()) => {
                 self.senders.send(&batch.send);
-                if mem::take(&mut self.failed) {
+                let was_failed = self.failed_at.take().is_some();
+                if self.overrun.swap(false, Ordering::AcqRel) || was_failed {
                     self.wake.tell(Verdict::Recovered);
                 }
             }
-            Err(error) => {
-                self.failed = true;
-                self.wake.tell(Verdict::Failed(mem::take(&mut batch.records), error.to_string()));
-            }
+            Err(why) => self.wake.tell(Verdict::Failed(mem::take(&mut batch.records), why)),
         }
+    }
+
+    /// Writes records; after a failure not before some time has passed, and with a rewrite first, which may need
+    /// less room than the file has now.
+    fn write(&mut self, records: &[Record]) -> Result<(), String> {
+        let written = match self.failed_at {
+            Some(at) if at.elapsed() < Duration::from_millis(RETRY_MS / 2) => {
+                return Err("it failed a moment ago".into());
+            }
+            Some(_) => self.journal.compact().and_then(|()| self.journal.commit(records)),
+            None => self.journal.commit(records),
+        };
+        written.map_err(|error| {
+            self.failed_at = Some(Instant::now());
+            error.to_string()
+        })
     }
 }
 

@@ -385,6 +385,7 @@ impl Worker {
         let batch = Batch { records: std::mem::take(&mut self.out.records), send };
         if let Err(batch) = committer.submit(batch) {
             self.wake.tell(Verdict::Failed(batch.records, "the disk is too slow".into()));
+            committer.tell_when_caught_up();
         }
     }
 
