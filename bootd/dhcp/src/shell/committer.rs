@@ -7,7 +7,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use std::{io, mem};
 
-use super::worker::{Senders, Wake};
+use super::ports::Senders;
+use super::worker::Wake;
 use crate::engine::Outgoing;
 use crate::lease::journal::Journal;
 use crate::lease::record::Record;

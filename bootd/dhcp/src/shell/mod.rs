@@ -11,6 +11,7 @@
 mod committer;
 mod frame;
 mod interfaces;
+mod ports;
 mod raw;
 mod udp;
 mod worker;
@@ -125,7 +126,7 @@ pub async fn serve(
 ) -> Result<Server, ServeError> {
     let clock = Clock::start();
     let interfaces = interfaces::find(&config.interfaces)?;
-    let ports = worker::Ports::open(&config, &interfaces)?;
+    let ports = ports::Ports::open(&config, &interfaces)?;
     let known = interfaces.into_iter().map(|found| found.interface).collect();
     let mut engine = Engine::new(config.settings.clone(), directory, known);
     let journal = match &config.journal {

@@ -1,21 +1,19 @@
 //! The thread that answers: wait, read a batch, run the engine, send.
 
-use std::collections::HashMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use socket2::Socket;
 use tokio::sync::watch;
 
 use super::committer::{Batch, Committer, Verdict};
 use super::interfaces::{self, Found};
-use super::udp::{BATCH_PACKETS, Datagram, Receiver};
-use super::{Clock, Config, ServeError, lock, raw, udp};
-use crate::engine::{Engine, Incoming, Outgoing, Output, PORT_PXE, Probe, Target};
+use super::ports::{Port, Ports, Senders, identity};
+use super::udp::{BATCH_PACKETS, Receiver};
+use super::{Clock, Config, ServeError, lock, raw};
+use crate::engine::{Engine, Incoming, Outgoing, Output, Probe};
 use crate::event::Observer;
 use crate::lease::journal::Journal;
 use crate::time::Time;
@@ -31,120 +29,6 @@ const GATHER_US: u64 = 4000;
 const BATCHES_PER_TURN_MAX: usize = 8;
 /// Identifier of our echo requests.
 const ECHO_ID: u16 = 0xda37;
-
-/// One UDP socket.
-struct Port {
-    fd: OwnedFd,
-    interface: u32,
-    port: u16,
-}
-
-/// All sockets, open for a set of interfaces.
-pub(super) struct Ports {
-    /// Names and numbers of the interfaces they are for.
-    interfaces: Vec<(String, u32)>,
-    udp: Vec<Port>,
-    arp: Vec<(OwnedFd, u32)>,
-    direct: OwnedFd,
-    icmp: Socket,
-    macs: HashMap<u32, [u8; 6]>,
-}
-
-impl Ports {
-    pub(super) fn open(config: &Config, found: &[Found]) -> Result<Self, ServeError> {
-        let any = |what| move |source| ServeError::Socket { interface: "all".into(), what, source };
-        let mut ports = Self {
-            interfaces: identity(found),
-            udp: Vec::new(),
-            arp: Vec::new(),
-            direct: raw::sender().map_err(any("open a packet socket"))?,
-            icmp: raw::icmp().map_err(any("open an ICMP socket"))?.into(),
-            macs: found.iter().filter_map(|f| Some((f.interface.index, f.mac?))).collect(),
-        };
-        for found in found {
-            ports.open_interface(config, found)?;
-        }
-        Ok(ports)
-    }
-
-    fn open_interface(&mut self, config: &Config, found: &Found) -> Result<(), ServeError> {
-        let name = &found.interface.name;
-        let fail = |what| move |source| ServeError::Socket { interface: name.clone(), what, source };
-        let interface = found.interface.index;
-        let numbers = [(config.settings.server_port, true), (PORT_PXE, config.pxe_port)];
-        for (port, _) in numbers.into_iter().filter(|(_, wanted)| *wanted) {
-            let fd = udp::bind(name, port, config.receive_buffer_bytes).map_err(fail("bind the UDP port"))?;
-            self.udp.push(Port { fd, interface, port });
-        }
-        if config.settings.probe && found.mac.is_some() {
-            let fd = raw::arp_listener(interface).map_err(fail("listen to ARP"))?;
-            self.arp.push((fd, interface));
-        }
-        Ok(())
-    }
-
-    fn udp_for(&self, interface: u32, port: u16) -> Option<RawFd> {
-        let found = self.udp.iter().find(|socket| socket.interface == interface && socket.port == port);
-        found.map(|socket| socket.fd.as_raw_fd())
-    }
-
-    /// Sends answers, those of one socket together.
-    fn send(&self, outgoing: &[Outgoing]) {
-        let mut direct = Vec::new();
-        let mut by_socket: Vec<(RawFd, Vec<Datagram<'_>>)> = Vec::new();
-        for answer in outgoing {
-            let from = SocketAddrV4::new(answer.from, answer.from_port);
-            let to = match answer.to {
-                Target::Hw(hw, to) => {
-                    let (bytes, interface) = (answer.bytes.as_slice(), answer.interface);
-                    direct.push(raw::Direct { bytes, hw, from, to, interface });
-                    continue;
-                }
-                Target::Ip(to) => to,
-                Target::Broadcast(port) => SocketAddrV4::new(Ipv4Addr::BROADCAST, port),
-            };
-            let Some(fd) = self.udp_for(answer.interface, answer.from_port) else { continue };
-            let interface = if *to.ip() == Ipv4Addr::BROADCAST { answer.interface } else { 0 };
-            let datagram = Datagram { bytes: &answer.bytes, to, from: answer.from, interface };
-            match by_socket.iter_mut().find(|(have, _)| *have == fd) {
-                Some((_, datagrams)) => datagrams.push(datagram),
-                None => by_socket.push((fd, vec![datagram])),
-            }
-        }
-        let mut refused = by_socket.iter().map(|(fd, datagrams)| udp::send(*fd, datagrams)).sum::<usize>();
-        if !direct.is_empty() {
-            refused += raw::send(self.direct.as_raw_fd(), &direct);
-        }
-        if refused > 0 {
-            tracing::debug!(refused, "DHCP answers the kernel did not take");
-        }
-    }
-}
-
-fn identity(found: &[Found]) -> Vec<(String, u32)> {
-    found.iter().map(|found| (found.interface.name.clone(), found.interface.index)).collect()
-}
-
-/// The sockets both threads send through; replaced as a whole when the interfaces change.
-pub(super) struct Senders {
-    ports: Mutex<Arc<Ports>>,
-}
-
-impl Senders {
-    pub(super) fn send(&self, outgoing: &[Outgoing]) {
-        if !outgoing.is_empty() {
-            self.ports().send(outgoing);
-        }
-    }
-
-    fn ports(&self) -> Arc<Ports> {
-        self.ports.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn replace(&self, ports: Arc<Ports>) {
-        *self.ports.lock().unwrap_or_else(PoisonError::into_inner) = ports;
-    }
-}
 
 /// The way to wake the worker from other threads.
 #[derive(Clone)]
@@ -199,7 +83,7 @@ pub(super) fn start(
 ) -> Result<Wake, ServeError> {
     let wake = Wake::new().map_err(ServeError::Thread)?;
     let ports = Arc::new(ports);
-    let senders = Arc::new(Senders { ports: Mutex::new(ports.clone()) });
+    let senders = Arc::new(Senders::new(ports.clone()));
     let committer = match journal {
         Some(journal) => {
             let started = Committer::start(journal, senders.clone(), wake.clone());
@@ -249,7 +133,7 @@ fn is_ready(fd: &libc::pollfd) -> bool {
 
 fn polled(ports: &Ports, wake: &Wake) -> Vec<libc::pollfd> {
     let udp = ports.udp.iter().map(|port| port.fd.as_raw_fd());
-    let arp = ports.arp.iter().map(|(fd, _)| fd.as_raw_fd());
+    let arp = ports.arp.iter().map(AsRawFd::as_raw_fd);
     let all = udp.chain([wake.event.as_raw_fd()]).chain(arp).chain([ports.icmp.as_raw_fd()]);
     all.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 }).collect()
 }
@@ -403,7 +287,7 @@ impl Worker {
     fn probe_answers(&mut self, now: Time) {
         let mut engine = lock(&self.engine);
         let out = &mut self.out;
-        for (fd, _) in &self.ports.arp {
+        for fd in &self.ports.arp {
             raw::read_arp(fd.as_raw_fd(), |hw, address| engine.probe_answered(now, address, Some(hw), out));
         }
         raw::read_echo(self.ports.icmp.as_raw_fd(), ECHO_ID, |address| {
