@@ -139,15 +139,59 @@ struct Writer<'a, 'w, 't, W: Write> {
 
 impl<'t, W: Write> Writer<'_, '_, 't, W> {
     fn file(&mut self, file: &SourceFile<'t>, maybe_twin: bool) -> Result<(), SquashfsError> {
-        let key = match maybe_twin && file.size > 0 {
-            true => Some((file.size, hash(file)?)),
-            false => None,
-        };
-        if let Some(layout) = self.twin(key, file)? {
+        if file.size < self.block_bytes as u64 {
+            return self.small_file(file, maybe_twin);
+        }
+        let key = if maybe_twin { Some((file.size, hash(file)?)) } else { None };
+        let twin = self.twin(key, |other| equal(other, file.content, file.size))?;
+        match self.place(file, key, twin) {
+            Some(layout) => self.blocks(file, layout),
+            None => Ok(()),
+        }
+    }
+
+    /// A file that fits a block is read once, before it is known whether its bytes are there already.
+    fn small_file(&mut self, file: &SourceFile<'t>, maybe_twin: bool) -> Result<(), SquashfsError> {
+        let mut bytes = vec![0; usize::try_from(file.size).unwrap_or(0)];
+        Reader::open(file.content, file.size)?.fill(&mut bytes)?;
+        let key = (maybe_twin && file.size > 0).then(|| (file.size, hash_bytes(&bytes)));
+        let twin = self.twin(key, |other| {
+            let mut earlier = vec![0; bytes.len()];
+            Reader::open(other, file.size)?.fill(&mut earlier)?;
+            Ok(earlier == bytes)
+        })?;
+        match self.place(file, key, twin) {
+            Some(layout) => self.small(&bytes, layout),
+            None => Ok(()),
+        }
+    }
+
+    /// The layout of an earlier file with the same bytes.
+    fn twin(
+        &self,
+        key: Option<(u64, u128)>,
+        same: impl Fn(&Content) -> Result<bool, SquashfsError>,
+    ) -> Result<Option<usize>, SquashfsError> {
+        for (content, layout) in key.and_then(|key| self.seen.get(&key)).into_iter().flatten() {
+            if same(content)? {
+                return Ok(Some(*layout));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A new layout for the file, or `None` when it shares that of its twin.
+    fn place(
+        &mut self,
+        file: &SourceFile<'t>,
+        key: Option<(u64, u128)>,
+        twin: Option<usize>,
+    ) -> Option<usize> {
+        if let Some(layout) = twin {
             self.data.layout_of.insert(file.id, layout);
             self.data.duplicates += 1;
             self.now.read_bytes += file.size;
-            return Ok(());
+            return None;
         }
         let layout = self.data.layouts.len();
         self.data.layouts.push(Layout::default());
@@ -155,26 +199,11 @@ impl<'t, W: Write> Writer<'_, '_, 't, W> {
         if let Some(key) = key {
             self.seen.entry(key).or_default().push((file.content, layout));
         }
-        self.contents(file, layout)
+        Some(layout)
     }
 
-    /// The layout of an earlier file with the same bytes.
-    fn twin(&self, key: Option<(u64, u128)>, file: &SourceFile<'_>) -> Result<Option<usize>, SquashfsError> {
-        for (content, layout) in key.and_then(|key| self.seen.get(&key)).into_iter().flatten() {
-            if equal(content, file.content, file.size)? {
-                return Ok(Some(*layout));
-            }
-        }
-        Ok(None)
-    }
-
-    fn contents(&mut self, file: &SourceFile<'_>, layout: usize) -> Result<(), SquashfsError> {
+    fn blocks(&mut self, file: &SourceFile<'_>, layout: usize) -> Result<(), SquashfsError> {
         let mut reader = Reader::open(file.content, file.size)?;
-        if file.size < self.block_bytes as u64 {
-            let mut bytes = vec![0; usize::try_from(file.size).unwrap_or(0)];
-            reader.fill(&mut bytes)?;
-            return self.small(&bytes, layout);
-        }
         let mut left = file.size;
         let mut index = 0;
         while left > 0 {
@@ -291,6 +320,12 @@ fn hash(file: &SourceFile<'_>) -> Result<u128, SquashfsError> {
         left -= part.len() as u64;
     }
     Ok(hasher.finish128().as_u128())
+}
+
+fn hash_bytes(bytes: &[u8]) -> u128 {
+    let mut hasher = SipHasher13::new();
+    hasher.write(bytes);
+    hasher.finish128().as_u128()
 }
 
 fn equal(a: &Content, b: &Content, size: u64) -> Result<bool, SquashfsError> {
