@@ -23,6 +23,11 @@ pub const CELL_BYTES_MAX: usize = 1 << 20;
 /// Edits of one change at most. 100,000 nodes with ten tables each fit.
 pub const EDITS_MAX: usize = 2_000_000;
 
+/// Rows that a table which numbers its own rows (`auditlog`, `eventlog`) keeps at most; the oldest make room for new ones.
+pub const LOG_ROWS_MAX: usize = 100_000;
+/// Rows that make room at a time.
+const LOG_ROWS_DROPPED: usize = LOG_ROWS_MAX / 100;
+
 /// Why a change is refused. Nothing of it has been done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EditError {
@@ -419,11 +424,22 @@ impl<'a> Draft<'a> {
                 *slot = Some(self.interner.text(number.as_deref().unwrap_or("")));
             }
         }
+        if info.auto_increment.is_some() && self.data(table).len() >= LOG_ROWS_MAX {
+            self.drop_oldest(table);
+        }
         let after = Row::new(table, cells);
         let row = self.new_row_id(table);
         self.admit(table, row, &after)?;
         self.record(Effect { table, row, before: None, after: Some(after) });
         Ok(())
+    }
+
+    fn drop_oldest(&mut self, table: TableId) {
+        let oldest: Vec<_> =
+            self.data(table).rows().take(LOG_ROWS_DROPPED).map(|(n, row)| (n, row.clone())).collect();
+        for (row, before) in oldest {
+            self.record(Effect { table, row, before: Some(before), after: None });
+        }
     }
 
     /// The row may stand in the table: required cells are there, its key is its own.
@@ -592,6 +608,20 @@ mod tests {
         let after = Snapshot::empty().with(&[line("a"), line("b")]).unwrap();
         let ids: Vec<_> = after.rows("eventlog").map(|r| r.cells()[0].clone().unwrap()).collect();
         assert_eq!(ids, ["1".into(), "2".into()]);
+    }
+
+    #[test]
+    fn logs_do_not_grow_for_ever() {
+        let line = Edit::Insert {
+            table: schema().find("eventlog").unwrap().id,
+            cells: vec![(Col::known("eventlog.message"), Some(Text::from("x")))],
+        };
+        let full = Snapshot::empty().with(&vec![line.clone(); LOG_ROWS_MAX]).unwrap();
+        assert_eq!(full.row_count("eventlog"), LOG_ROWS_MAX);
+        let after = full.with(&[line]).unwrap();
+        assert_eq!(after.row_count("eventlog"), LOG_ROWS_MAX - LOG_ROWS_DROPPED + 1);
+        let last = after.rows("eventlog").last().unwrap().cells()[0].clone().unwrap();
+        assert_eq!(&*last, (LOG_ROWS_MAX + 1).to_string());
     }
 
     #[test]

@@ -90,10 +90,12 @@ mod table;
 pub mod template;
 
 pub use cfgloc::{CfglocError, Secret, ServerAddress, StoreAddress};
-pub use change::{CELL_BYTES_MAX, Change, EDITS_MAX, Edit, EditError, RowChange, RowChangeKind};
+pub use change::{
+    CELL_BYTES_MAX, Change, EDITS_MAX, Edit, EditError, LOG_ROWS_MAX, RowChange, RowChangeKind,
+};
 pub use defaults::{Installation, LocalNetwork, XCATMASTER};
 pub use groups::{Condition, ConditionError, Conditions, GroupKind};
-pub use log::{LogEntry, UndoError};
+pub use log::{CHANGES_BYTES_MAX, CHANGES_KEPT_MAX, LogEntry, UndoError};
 pub use model::{Applied, FOLLOW_INTERVAL, Follower, Model, ModelError, Published, Subscription, migrate};
 pub use names::{
     ImageName, MacAddr, MacEntry, NAME_BYTES_MAX, NameError, NodeName, TableName, parse_mac_column,

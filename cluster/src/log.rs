@@ -10,8 +10,12 @@ use crate::schema::{Col, schema};
 use crate::snapshot::Snapshot;
 use serde_json::{Map, Value, json};
 
-/// Changes kept at most; the oldest are dropped, a tenth at a time.
+/// Changes kept at most, looked at every [`PRUNE_EVERY`] changes.
 pub const CHANGES_KEPT_MAX: u64 = 100_000;
+/// Bytes of all changes kept at most, looked at every [`PRUNE_EVERY`] changes; the newest change is always kept.
+pub const CHANGES_BYTES_MAX: u64 = 512 << 20;
+/// How often old changes are dropped.
+pub(crate) const PRUNE_EVERY: u64 = 1000;
 /// Bytes of one stored piece of a change's rows; a larger change is stored in several pieces.
 pub(crate) const PART_BYTES: usize = 1 << 20;
 
@@ -50,6 +54,19 @@ pub enum UndoError {
         /// The key's values.
         key: String,
     },
+}
+
+/// The lowest number to keep, from the numbers and sizes of the stored pieces, newest first.
+pub(crate) fn lowest_to_keep(newest: u64, pieces: impl Iterator<Item = (u64, u64)>) -> u64 {
+    let by_number = newest.saturating_sub(CHANGES_KEPT_MAX) + 1;
+    let mut bytes = 0u64;
+    for (seq, size) in pieces {
+        bytes = bytes.saturating_add(size);
+        if bytes > CHANGES_BYTES_MAX {
+            return by_number.max(seq + 1).min(newest);
+        }
+    }
+    by_number
 }
 
 pub(crate) fn encode(rows: &[RowChange]) -> Vec<String> {
@@ -249,6 +266,19 @@ mod tests {
         let first = entry(&base, &[set("9")]);
         let later = base.with(&[set("9"), set("10")]).unwrap();
         assert!(undo_edits(&later, &first).is_err());
+    }
+
+    #[test]
+    fn old_changes_go() {
+        let many = |n: u64, size: u64| (0..n).rev().map(move |seq| (seq + 1, size));
+        for (newest, pieces, size, keep) in [
+            (1000, 1000, 10, 1),
+            (CHANGES_KEPT_MAX + 1000, 0, 0, 1001),
+            (1000, 1000, CHANGES_BYTES_MAX / 10, 991),
+            (1000, 1000, CHANGES_BYTES_MAX + 1, 1000),
+        ] {
+            assert_eq!(lowest_to_keep(newest, many(pieces, size)), keep);
+        }
     }
 
     #[test]

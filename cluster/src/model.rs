@@ -232,6 +232,11 @@ impl Model {
         lock(&self.writer).address.clone()
     }
 
+    /// The data directory that the model was opened for.
+    pub fn directory(&self) -> Option<&Path> {
+        self.directory.as_deref()
+    }
+
     /// Makes a change. Blocks until it is durable and published, or refused as a whole.
     pub fn apply(&self, mut change: Change) -> Result<Applied, ModelError> {
         let edits = std::mem::take(&mut change.edits);

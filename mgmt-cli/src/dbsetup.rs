@@ -6,7 +6,6 @@
 use crate::frame::Ctx;
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::{Secret, ServerAddress, StoreAddress, set_up_server};
-use std::path::PathBuf;
 
 /// What both commands understand. Values stand behind `=`, since a word of its own would stop the client from reading its input.
 #[derive(Debug, clap::Args)]
@@ -29,9 +28,9 @@ pub struct Place {
     /// Replace rows that the database already has
     #[arg(long)]
     replace: bool,
-    /// Go back to SQLite in this data directory, taking the rows along
-    #[arg(long, require_equals = true, value_name = "DIR", conflicts_with_all = ["no_create", "replace"])]
-    back: Option<PathBuf>,
+    /// Go back to SQLite in the data directory, taking the rows along
+    #[arg(long, conflicts_with_all = ["no_create", "replace"])]
+    back: bool,
 }
 
 /// The names that differ between the servers.
@@ -51,8 +50,9 @@ pub struct Server {
 /// Carries a set-up out.
 pub fn run(place: &Place, server: Server, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
     let who = ctx.change_head().who;
-    if let Some(directory) = &place.back {
-        let here = StoreAddress::Sqlite(directory.clone());
+    if place.back {
+        let directory = ctx.model.directory().ok_or_else(|| Stop::message("this daemon has no data directory"))?;
+        let here = StoreAddress::Sqlite(directory.to_owned());
         ctx.model.move_to(&here, &who, true)?;
         return out.line("The tables are in the SQLite database again.");
     }
@@ -78,4 +78,53 @@ pub fn run(place: &Place, server: Server, ctx: &Ctx<'_>, out: &mut Out<'_>) -> D
     }
     ctx.model.move_to(&wanted, &who, place.replace)?;
     out.line(server.done)
+}
+
+#[cfg(test)]
+#[path = "../../cluster/tests/servers/server.rs"]
+#[allow(dead_code, clippy::unwrap_used, missing_docs, reason = "shared with the tests of the model, which use more of it")]
+mod server;
+
+#[cfg(test)]
+mod tests {
+    use super::server::{Engine, Server};
+    use crate::testbed::Bed;
+    use dawn_cluster::StoreAddress;
+
+    /// To a real server and back, by the commands. Needs the Debian packages `postgresql` and `mariadb-server`, and root.
+    fn there_and_back(engine: Engine, command: &str, admin: &str) {
+        let server = Server::start(engine);
+        let admin_address = server.admin();
+        let host = &admin_address.server().expect("a server").host;
+        let bed = Bed::on_disk("nodelist node=n1 groups=all");
+        let set_up = format!("{command} --host={host} --admin={admin}");
+        let no_password = bed.run(&set_up);
+        assert!(no_password.contains("pipe it in") && no_password.contains("rc=1"), "{no_password}");
+        assert_eq!(bed.run("lsxcatd -d"), "dbengine=SQLite\n");
+        let done = bed.run_with(&set_up, Some("hush hush\n\n"));
+        assert!(done.contains("database.") && !done.contains("rc="), "{done}");
+        let shown = bed.run("lsxcatd -d");
+        assert!(shown.contains("dbname=xcatdb") && !shown.contains("hush"), "{shown}");
+        assert_eq!(bed.run("nodels"), "n1\n");
+        assert_eq!(bed.run("nodech n1 groups,=new"), "");
+        let noted = StoreAddress::read(bed.directory.path()).expect("readable").expect("noted");
+        assert_eq!(noted.engine(), admin_address.engine());
+        let back = bed.run(&format!("{command} --back"));
+        assert!(back.contains("SQLite"), "{back}");
+        assert_eq!(bed.run("lsxcatd -d"), "dbengine=SQLite\n");
+        assert_eq!(bed.run("nodels n1 groups"), "n1: new,all\n");
+        let again = bed.run_with(&set_up, Some("hush hush\n\n"));
+        assert!(again.contains("not empty") && again.contains("rc="), "{again}");
+        assert!(!bed.run_with(&format!("{set_up} --replace"), Some("hush hush\n\n")).contains("rc="));
+    }
+
+    #[test]
+    fn postgresql() {
+        there_and_back(Engine::Postgres, "pgsqlsetup", "postgres");
+    }
+
+    #[test]
+    fn mariadb() {
+        there_and_back(Engine::Mysql, "mysqlsetup", "root");
+    }
 }

@@ -13,7 +13,7 @@
 use super::{Bell, Dialect, Loaded, RowReader, Store, StoreError};
 use crate::cfgloc::ServerAddress;
 use crate::change::Effect;
-use crate::log::{CHANGES_KEPT_MAX, LogEntry, decode, encode};
+use crate::log::{LogEntry, PRUNE_EVERY, decode, encode, lowest_to_keep};
 use crate::row::Row;
 use crate::schema::{Table, TableId, schema};
 use crate::table::RowId;
@@ -288,15 +288,25 @@ fn write_change<C: Client>(client: &mut C, entry: &LogEntry, effects: &[Effect])
     }
     let mark = (dialect.base.placeholder)(1);
     client.run(&format!("UPDATE dawn_writer SET seq={mark} WHERE id=1"), &[seq])?;
-    if entry.seq.is_multiple_of(CHANGES_KEPT_MAX / 10) {
-        let oldest = Param::Int(int(entry.seq.saturating_sub(CHANGES_KEPT_MAX)));
-        client.run(&format!("DELETE FROM dawn_change WHERE seq<={mark}"), &[oldest])?;
-        client.run(&format!("DELETE FROM dawn_change_part WHERE seq<={mark}"), &[oldest])?;
+    if entry.seq.is_multiple_of(PRUNE_EVERY) {
+        prune(client, entry.seq)?;
     }
     match dialect.notify {
         Some(sql) => client.batch(sql),
         None => Ok(()),
     }
+}
+
+fn prune<C: Client>(client: &mut C, newest: u64) -> Result<(), StoreError> {
+    let rows =
+        client.rows("SELECT seq, octet_length(effects) FROM dawn_change_part ORDER BY seq DESC", &[])?;
+    let number = |row: &[Option<String>], at: usize| row.get(at)?.as_ref()?.parse::<u64>().ok();
+    let pieces = rows.iter().filter_map(|row| Some((number(row, 0)?, number(row, 1)?)));
+    let lowest = Param::Int(int(lowest_to_keep(newest, pieces)));
+    let mark = (C::dialect().base.placeholder)(1);
+    client.run(&format!("DELETE FROM dawn_change WHERE seq<{mark}"), &[lowest])?;
+    client.run(&format!("DELETE FROM dawn_change_part WHERE seq<{mark}"), &[lowest])?;
+    Ok(())
 }
 
 fn last_seq<C: Client>(client: &mut C, lock: &str) -> Result<u64, StoreError> {

@@ -6,7 +6,7 @@
 
 use super::{Dialect, Loaded, RowReader, Store, StoreError, TableSql, bind};
 use crate::change::Effect;
-use crate::log::{CHANGES_KEPT_MAX, LogEntry, decode, encode};
+use crate::log::{LogEntry, PRUNE_EVERY, decode, encode, lowest_to_keep};
 use crate::schema::{Table, schema};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags, params, params_from_iter};
@@ -138,10 +138,8 @@ impl Sqlite {
         for (at, text) in (0i64..).zip(encode(&entry.rows)) {
             savepoint.prepare_cached(part)?.execute(params![seq, at, text])?;
         }
-        if entry.seq.is_multiple_of(CHANGES_KEPT_MAX / 10) {
-            let oldest = i64::try_from(entry.seq.saturating_sub(CHANGES_KEPT_MAX)).unwrap_or(0);
-            savepoint.execute("DELETE FROM dawn_change WHERE seq<=?1", [oldest])?;
-            savepoint.execute("DELETE FROM dawn_change_part WHERE seq<=?1", [oldest])?;
+        if entry.seq.is_multiple_of(PRUNE_EVERY) {
+            prune(&savepoint, entry.seq)?;
         }
         savepoint.commit()
     }
@@ -174,6 +172,19 @@ impl Sqlite {
         }
         Ok(())
     }
+}
+
+fn prune(connection: &Connection, newest: u64) -> Result<(), rusqlite::Error> {
+    let mut sizes = connection
+        .prepare_cached("SELECT seq, octet_length(rows) FROM dawn_change_part ORDER BY seq DESC")?;
+    let number =
+        |row: &rusqlite::Row<'_>, at: usize| row.get::<_, i64>(at).map(|n| u64::try_from(n).unwrap_or(0));
+    let pieces = sizes.query_map([], |row| Ok((number(row, 0)?, number(row, 1)?)))?;
+    let lowest = lowest_to_keep(newest, pieces.map_while(Result::ok));
+    let lowest = i64::try_from(lowest).unwrap_or(0);
+    connection.execute("DELETE FROM dawn_change WHERE seq<?1", [lowest])?;
+    connection.execute("DELETE FROM dawn_change_part WHERE seq<?1", [lowest])?;
+    Ok(())
 }
 
 /// Statements that bring a table to the schema's shape; empty if it has it.
@@ -303,6 +314,18 @@ mod tests {
         let disable = Edit::set("site", &[("key", "a")], &[("disable", "1")]).unwrap();
         model.apply(Change::new("root", "t", vec![disable])).unwrap();
         assert_eq!(Model::open(directory.path()).unwrap().snapshot().site("a"), None);
+    }
+
+    #[test]
+    fn the_log_is_pruned() {
+        let model = Model::with_store(Box::new(Sqlite::in_memory().unwrap()), || 0).unwrap();
+        for n in 0..PRUNE_EVERY + 1 {
+            model
+                .apply(Change::new("root", "t", vec![Edit::set_site("a", &n.to_string()).unwrap()]))
+                .unwrap();
+        }
+        assert!(model.change(1).is_ok());
+        assert_eq!(model.snapshot().seq(), PRUNE_EVERY + 1);
     }
 
     #[test]
