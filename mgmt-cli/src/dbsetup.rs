@@ -51,7 +51,8 @@ pub struct Server {
 pub fn run(place: &Place, server: Server, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
     let who = ctx.change_head().who;
     if place.back {
-        let directory = ctx.model.directory().ok_or_else(|| Stop::message("this daemon has no data directory"))?;
+        let directory =
+            ctx.model.directory().ok_or_else(|| Stop::message("this daemon has no data directory"))?;
         let here = StoreAddress::Sqlite(directory.to_owned());
         ctx.model.move_to(&here, &who, true)?;
         return out.line("The tables are in the SQLite database again.");
@@ -82,7 +83,12 @@ pub fn run(place: &Place, server: Server, ctx: &Ctx<'_>, out: &mut Out<'_>) -> D
 
 #[cfg(test)]
 #[path = "../../cluster/tests/servers/server.rs"]
-#[allow(dead_code, clippy::unwrap_used, missing_docs, reason = "shared with the tests of the model, which use more of it")]
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "shared with the tests of the model, which use more of it"
+)]
 mod server;
 
 #[cfg(test)]
@@ -96,7 +102,7 @@ mod tests {
         let server = Server::start(engine);
         let admin_address = server.admin();
         let host = &admin_address.server().expect("a server").host;
-        let bed = Bed::on_disk("nodelist node=n1 groups=all");
+        let bed = Bed::on_disk("nodelist node=n1 groups=all\npolicy priority=1 name=root rule=allow");
         let set_up = format!("{command} --host={host} --admin={admin}");
         let no_password = bed.run(&set_up);
         assert!(no_password.contains("pipe it in") && no_password.contains("rc=1"), "{no_password}");

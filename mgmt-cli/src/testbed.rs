@@ -59,11 +59,20 @@ pub(crate) fn words(line: &str) -> Vec<String> {
 impl Bed {
     /// A model with these rows, each as `table column=value…`.
     pub(crate) fn new(rows: &str) -> Bed {
-        let model = Arc::new(Model::in_memory().expect("a model"));
+        Self::with(Model::in_memory().expect("a model"), tempfile::tempdir().expect("a directory"), rows)
+    }
+
+    /// The same with a database in the bed's directory.
+    pub(crate) fn on_disk(rows: &str) -> Bed {
+        let directory = tempfile::tempdir().expect("a directory");
+        Self::with(Model::open(directory.path()).expect("a model"), directory, rows)
+    }
+
+    fn with(model: Model, directory: tempfile::TempDir, rows: &str) -> Bed {
+        let model = Arc::new(model);
         let edits: Vec<Edit> =
             rows.lines().map(str::trim).filter(|line| !line.is_empty()).map(edit).collect();
         model.apply(Change::new("test", "rows", edits)).expect("rows");
-        let directory = tempfile::tempdir().expect("a directory");
         let hosts = directory.path().join("hosts").to_string_lossy().into_owned();
         let settings = Settings {
             host: "mn1".into(),
