@@ -295,10 +295,20 @@ impl Starter<'_> {
         let command_port = bind("xcatd", self.settings().ports.xcatd)?;
         let status_port = bind("node status", self.settings().ports.status)?;
         let (tls, dispatcher) = (Arc::clone(&commands.tls), Arc::clone(&commands.dispatcher));
+        let limit = self
+            .appliance
+            .model
+            .snapshot()
+            .site("xcatmaxconnections")
+            .and_then(|text| text.trim().parse().ok());
+        let command_settings = match limit {
+            Some(commands) => dawn_xcatd::server::Settings { commands },
+            None => dawn_xcatd::server::Settings::default(),
+        };
         let reports = Arc::clone(&commands.reports);
         self.until_stopped(
             "xcatd",
-            dawn_xcatd::server::serve(command_port, tls, dispatcher, Default::default()),
+            dawn_xcatd::server::serve(command_port, tls, dispatcher, command_settings),
         );
         self.until_stopped("node status", dawn_xcatd::node_status::serve(status_port, reports));
         Ok(())

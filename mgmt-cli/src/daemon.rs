@@ -96,6 +96,18 @@ impl Daemon {
         }
     }
 
+    /// Puts a row into `eventlog`: columns and values; `eventtime` is now unless it is given.
+    pub fn record_event(&self, values: &[(&str, &str)]) {
+        let now = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
+        let mut row = values.to_vec();
+        if !row.iter().any(|(name, _)| *name == "eventtime") {
+            row.insert(0, ("eventtime", &now));
+        }
+        if let Some(edit) = bridge::insert_row("eventlog", &row) {
+            self.quietly("eventlog", vec![edit]);
+        }
+    }
+
     /// A change of the daemon itself; a failure is logged, the caller cannot do anything about it.
     fn quietly(&self, what: &str, edits: Vec<Edit>) {
         if edits.is_empty() {
@@ -117,6 +129,17 @@ impl Daemon {
                 destiny::status_edits(&snapshot, node, word)
             };
             edits.extend(result.unwrap_or_default());
+            if word == "failed" {
+                let message = "the node reports that it failed";
+                self.record_event(&[
+                    ("eventtype", "event"),
+                    ("monitor", "nodestatus"),
+                    ("monnode", &self.settings.host),
+                    ("node", node),
+                    ("severity", "Critical"),
+                    ("message", message),
+                ]);
+            }
             tracing::info!("xcat.updatestatus - {node}: changing status={word}");
         }
         let change = Change::quiet(node, "installstatus", edits);

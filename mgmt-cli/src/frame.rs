@@ -155,6 +155,14 @@ impl Ctx<'_> {
         Change::new(who, command_line(self.call), Vec::new())
     }
 
+    /// Refuses a caller who is not root: the daemon would write or run a file with root's rights for them.
+    pub fn require_root(&self, what: &str) -> Done {
+        match self.call.peer_name.as_deref() {
+            Some("root") => Ok(()),
+            _ => Err(Stop::message(format!("only root may let the daemon {what}"))),
+        }
+    }
+
     /// A path as the caller means it: relative ones are below the caller's directory.
     pub fn path_of_caller(&self, path: &str) -> PathBuf {
         Path::new(self.call.request.cwd.as_deref().unwrap_or("/")).join(path)

@@ -303,6 +303,7 @@ sessions! {
         @10.0.0.1$ tabdump site
         chtab priority=3 policy.name=bob policy.commands=tabdump policy.rule=trusted
         bob$ tabdump -w key==domain site
+        bob$ tabdump -f /tmp/never site
         chtab key=auditskipcmds site.value=nodels
         bob$ nodels cn1
         chdef -t node cn1 mgt=ipmi bmcpassword=hush

@@ -228,7 +228,9 @@ fn expand(
     }
     match &request.noderange {
         Some(noderange) => dispatcher.expand(noderange, peer_name),
-        None => Expanded { nodes: request.nodes.clone(), ..Expanded::default() },
+        None if request.nodes.is_empty() => Expanded::default(),
+        // Nodes that the sender says it has expanded are looked at like any other noderange.
+        None => dispatcher.expand(&request.nodes.join(","), peer_name),
     }
 }
 

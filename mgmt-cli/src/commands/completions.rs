@@ -28,19 +28,51 @@ pub fn script(shell: Shell) -> String {
     let mut text = Vec::new();
     generate(shell, &mut whole(), "dawn", &mut text);
     let mut script = String::from_utf8_lossy(&text).into_owned();
-    if shell == Shell::Bash {
-        script.push_str(&bash_links());
+    match shell {
+        Shell::Bash => script.push_str(&bash_links()),
+        Shell::Zsh => script.push_str(&zsh_links()),
+        Shell::Fish => script.push_str(&fish_links()),
+        _ => {}
     }
     script
 }
 
+fn daemon_commands() -> impl Iterator<Item = &'static str> {
+    commands::all().iter().filter(|entry| entry.kind != Kind::Local).map(|entry| entry.name)
+}
+
+/// zsh: nodes and groups from the daemon, the part behind the last comma.
+fn zsh_links() -> String {
+    let names: Vec<&str> = daemon_commands().collect();
+    format!(
+        r#"
+# Commands under their own names: names from the daemon.
+_dawn_link() {{
+    local -a names
+    names=(${{(f)"$(nodels 2>/dev/null; lsdef -t group -s 2>/dev/null | cut -d' ' -f1)"}})
+    compset -P '*,'
+    compadd -S '' -a names
+}}
+compdef _dawn_link {}
+"#,
+        names.join(" ")
+    )
+}
+
+/// fish: options from the commands' arguments, nodes and groups from the daemon.
+fn fish_links() -> String {
+    let mut text = String::from(
+        "\nfunction __dawn_names\n    nodels 2>/dev/null\n    lsdef -t group -s 2>/dev/null | string split -f1 ' '\nend\n",
+    );
+    for name in daemon_commands() {
+        text.push_str(&format!("complete -c {name} -f -a '(__dawn_names)'\n"));
+    }
+    text
+}
+
 /// Completion of the symlinks: options from help, nodes and groups from the daemon.
 fn bash_links() -> String {
-    let names = |kind: Kind| {
-        let list: Vec<&str> =
-            commands::all().iter().filter(|entry| entry.kind == kind).map(|entry| entry.name).collect();
-        list.join(" ")
-    };
+    let names: Vec<&str> = daemon_commands().collect();
     format!(
         r#"
 # Commands under their own names: options from their help, names from the daemon.
@@ -53,9 +85,8 @@ _dawn_link() {{
         COMPREPLY=($(compgen -P "$before" -W "$(nodels 2>/dev/null; lsdef -t group -s 2>/dev/null | cut -d' ' -f1)" -- "${{current##*,}}"))
     fi
 }}
-complete -F _dawn_link {} {}
+complete -F _dawn_link {}
 "#,
-        names(Kind::Nodes),
-        names(Kind::Words)
+        names.join(" ")
     )
 }

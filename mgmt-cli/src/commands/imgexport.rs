@@ -46,6 +46,7 @@ impl Command for Args {
             return Err(Stop::message("-R and -p are not supported: copy the file, export scripts with -e"));
         }
         check_image(snapshot, image)?;
+        ctx.require_root("write a file")?;
         let lines = imagedef::lines(snapshot, image).map_err(Stop::message)?;
         let definition = imagedef::read(lines.iter().map(String::as_str)).map_err(Stop::message)?.image;
         let method = definition.provmethod.as_str();

@@ -39,6 +39,7 @@ impl Command for Args {
         if self.remotehost.is_some() || self.nozip {
             return Err(Stop::message("-R and -n are not supported: copy the file here and import it"));
         }
+        ctx.require_root("read and write files")?;
         let bundle = ctx.path_of_caller(&self.bundle);
         if !bundle.is_file() {
             return Err(Stop::message(format!("{} does not exist.", bundle.display())));

@@ -29,6 +29,7 @@ impl Command for Args {
     const KIND: Kind = Kind::Words;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        ctx.require_root("start programs")?;
         if !self.file.starts_with('/') {
             return Err(Stop::message(format!("The file name {} must be a full path.", self.file)));
         }

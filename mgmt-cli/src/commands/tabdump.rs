@@ -88,6 +88,7 @@ impl Args {
 }
 
 fn write_file<'a>(file: &str, table: &Table, rows: impl Iterator<Item = &'a Row>, ctx: &Ctx<'_>) -> Done {
+    ctx.require_root("write a file")?;
     let path = ctx.path_of_caller(file);
     let mut text = header_line(table);
     text.push('\n');
