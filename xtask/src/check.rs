@@ -32,7 +32,7 @@ pub struct Test {
 impl Test {
     /// Success only if nothing failed.
     pub fn run(self) -> Result<ExitCode> {
-        packages::install(&Progress::start())?;
+        packages::install(packages::Purpose::Tests, &Progress::start())?;
         let mut suite = Suite::default();
         if !self.only_machines {
             suite.group("format", || cargo_check(&["fmt", "--all", "--check"]));

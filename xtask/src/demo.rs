@@ -61,7 +61,7 @@ impl Demo {
         if self.stop {
             return stop_leftover(&progress).map(|()| ExitCode::SUCCESS);
         }
-        packages::install(&progress)?;
+        packages::install(packages::Purpose::Demo, &progress)?;
         build(&progress)?;
         stop_leftover(&progress)?;
         let mut cluster = bring_up(&progress)?;

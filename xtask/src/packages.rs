@@ -10,8 +10,20 @@ use dawn_qemu::process::output;
 use crate::progress::Progress;
 use crate::shell::succeeds;
 
+/// The line of the list after which packages are for the tests only.
+const TESTS: &str = "[tests]";
+
+/// What the packages are wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Building the executable, building an image, booting machines.
+    Demo,
+    /// All that, and what tests compare with.
+    Tests,
+}
+
 /// Installs every package of the list that is not there, saying which.
-pub fn install(progress: &Progress) -> Result<()> {
+pub fn install(purpose: Purpose, progress: &Progress) -> Result<()> {
     ensure!(
         rustix::process::geteuid().is_root(),
         "run this as root: it makes network namespaces and installs packages"
@@ -19,13 +31,13 @@ pub fn install(progress: &Progress) -> Result<()> {
     let path = paths::workspace().join("packages.txt");
     let list = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut missing = Vec::new();
-    for name in names(&list) {
+    for name in names(&list, purpose) {
         if !is_installed(name)? {
             missing.push(name);
         }
     }
     if missing.is_empty() {
-        progress.say("all Debian packages of packages.txt are installed");
+        progress.say("all Debian packages needed (packages.txt) are installed");
         return Ok(());
     }
     progress.say(&format!("installing Debian packages: {}", missing.join(" ")));
@@ -49,8 +61,10 @@ fn is_installed(name: &str) -> Result<bool> {
     Ok(result.status.success() && result.stdout == b"installed")
 }
 
-fn names(list: &str) -> impl Iterator<Item = &str> {
-    list.lines().map(|line| line.split('#').next().unwrap_or_default().trim()).filter(|name| !name.is_empty())
+fn names(list: &str, purpose: Purpose) -> impl Iterator<Item = &str> {
+    let lines = list.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+    let wanted = lines.take_while(move |line| purpose == Purpose::Tests || *line != TESTS);
+    wanted.filter(|line| !line.is_empty() && *line != TESTS)
 }
 
 #[cfg(test)]
@@ -59,7 +73,11 @@ mod tests {
 
     #[test]
     fn comments_and_blank_lines_are_no_packages() {
-        let list = "# why\n\nqemu-system-x86\n  ovmf   # firmware\n";
-        assert_eq!(names(list).collect::<Vec<_>>(), ["qemu-system-x86", "ovmf"]);
+        let list = "# why\n\nqemu-system-x86\n  ovmf   # firmware\n[tests]\npostgresql\n";
+        assert_eq!(names(list, Purpose::Demo).collect::<Vec<_>>(), ["qemu-system-x86", "ovmf"]);
+        assert_eq!(
+            names(list, Purpose::Tests).collect::<Vec<_>>(),
+            ["qemu-system-x86", "ovmf", "postgresql"]
+        );
     }
 }

@@ -11,8 +11,11 @@ use dawn_qemu::process::display;
 pub fn cargo(args: &[&str]) -> Command {
     let mut command = Command::new(option_env!("CARGO").unwrap_or("cargo"));
     command.args(args).current_dir(paths::workspace());
-    // A chore started by cargo inherits settings that are about the chore's own package.
-    for name in ["CARGO_MANIFEST_DIR", "CARGO_PKG_NAME", "CARGO_PKG_VERSION"] {
+    // `cargo run` tells its program about the program's own package; build scripts would take that for a change.
+    let of_this = |name: &str| {
+        ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|start| name.starts_with(start))
+    };
+    for (name, _) in std::env::vars_os().filter(|(name, _)| of_this(&name.to_string_lossy())) {
         command.env_remove(name);
     }
     command
