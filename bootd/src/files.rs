@@ -6,10 +6,11 @@
 
 use crate::address::LocalAddresses;
 use crate::plan::{Ports, Surroundings};
+use crate::stores::StorePlaces;
 use crate::view;
 use dawn_cluster::{Model, Snapshot};
 use dawn_tftp::source::{
-    Answer, Mount, NamedFiles, Rendered, Request, Roots, Service, Source, Tree, TreeError,
+    Answer, Mount, NamedFiles, Rendered, Request, RequestPath, Roots, Service, Source, Tree, TreeError,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub struct Files {
     roots: Roots,
     /// Files of images, wherever they are.
     named: NamedFiles,
+    stores: StorePlaces,
 }
 
 impl Files {
@@ -40,7 +42,18 @@ impl Files {
             ports,
             roots: Roots::new().with(tftp).with(install),
             named: NamedFiles::default(),
+            stores: StorePlaces::default(),
         })
+    }
+
+    /// A file or directory below one of the roots.
+    fn find(&self, path: &RequestPath) -> Answer {
+        if self.stores.contain(&self.model.snapshot(), &format!("/{path}")) {
+            return Answer::Refused(
+                "it is in the persistent store of a node, which only the node itself mounts".into(),
+            );
+        }
+        self.roots.find(path)
     }
 
     fn view(&self, path: &str, request: &Request<'_>) -> Option<Answer> {
@@ -82,12 +95,12 @@ impl Source for Files {
             None if request.service == Service::Tftp && !path.starts_with("install/") => Some(path),
             None => None,
         };
-        let Some(inner) = in_tftp_root else { return self.roots.find(request.path) };
+        let Some(inner) = in_tftp_root else { return self.find(request.path) };
         if let Some(answer) = self.view(inner, request) {
             return answer;
         }
-        match dawn_tftp::source::RequestPath::parse(&format!("tftpboot/{inner}")) {
-            Ok(path) => self.roots.find(&path),
+        match RequestPath::parse(&format!("tftpboot/{inner}")) {
+            Ok(path) => self.find(&path),
             Err(_) => Answer::NotFound,
         }
     }

@@ -14,6 +14,7 @@ mod exports;
 mod files;
 pub mod loaders;
 pub mod plan;
+mod stores;
 pub mod supervisor;
 pub mod view;
 pub mod watch;

@@ -25,6 +25,7 @@ pub use conflict::{Conflict, conflicts};
 pub use entry::{LiteFile, files, files_of_image, image_of};
 pub use list::node_list;
 pub use location::{
-    Location, LocationError, Stores, Tree, persistent_store, store, stores, trees, trees_of_image,
+    Location, LocationError, Stores, Tree, persistent_store, store, store_patterns, stores, trees,
+    trees_of_image,
 };
 pub use option::LiteOption;

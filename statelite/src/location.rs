@@ -4,6 +4,7 @@
 //! cannot be resolved reads `UNDEFINED`, so that the place where it is used says what is missing.
 
 use dawn_cluster::{Col, Row, Snapshot, Text};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::LazyLock;
 
@@ -141,6 +142,16 @@ pub fn store(snapshot: &Snapshot, node: &str) -> Option<Result<Location, Locatio
     Some(expand(snapshot, node, cell.trim()))
 }
 
+/// The directories that `statelite.statemnt` names on any server, unexpanded: a component with a `$` stands for any
+/// name. Rows of a pattern (`|…|…|`) are left out, because their text is known for a node only.
+#[must_use]
+pub fn store_patterns(snapshot: &Snapshot) -> BTreeSet<String> {
+    let column = Col::known("statelite.statemnt");
+    let cells = snapshot.enabled_rows(column.table).filter_map(|row| row.get(column));
+    let path = |cell: &str| squeeze(cell.split_once(':').map_or(cell, |(_, path)| path).trim());
+    cells.filter(|cell| !cell.starts_with('|')).map(|cell| path(cell)).filter(|path| path != "/").collect()
+}
+
 struct Columns {
     priority: Col,
     image: Col,
@@ -260,6 +271,21 @@ mod tests {
             ["srv:/a/#CMD=rm -rf /#", "relative", "srv:relative", "", "srv:/a/../b", "srv:/a b", "srv:/a\nb"]
         {
             assert!(expand(&snapshot(), "cn1", cell).is_err(), "{cell:?}");
+        }
+    }
+
+    #[test]
+    fn patterns_of_stores() {
+        let row = |cell| ("statelite", vec![("node", "n"), ("statemnt", cell)]);
+        for (cell, expected) in [
+            ("srv:/install//store/", vec!["/install/store"]),
+            ("$noderes.nfsserver:/a/$node", vec!["/a/$node"]),
+            ("|n|/a/$1|", vec![]),
+            ("", vec![]),
+        ] {
+            let (table, cells) = row(cell);
+            let snapshot = Snapshot::from_rows([(table, cells.as_slice())]);
+            assert_eq!(store_patterns(&snapshot).into_iter().collect::<Vec<_>>(), expected, "{cell}");
         }
     }
 

@@ -130,12 +130,12 @@ impl Tree {
         let mode = Mode::from_raw_mode(stat.st_mode);
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => {
-                self.check_public(path, mode.contains(Mode::ROTH))?;
+                self.check_public(&handle, mode.contains(Mode::ROTH))?;
                 let file = reopen(&handle, OFlags::RDONLY)?;
                 self.cache.keep(path.as_str(), File::from(file)).map(Entry::File).map_err(TreeError::Io)
             }
             FileType::Directory => {
-                self.check_public(path, mode.contains(Mode::ROTH | Mode::XOTH))?;
+                self.check_public(&handle, mode.contains(Mode::ROTH | Mode::XOTH))?;
                 let dir = reopen(&handle, OFlags::RDONLY | OFlags::DIRECTORY)?;
                 Ok(Entry::Directory(OpenDir { dir }))
             }
@@ -157,20 +157,29 @@ impl Tree {
         Err(TreeError::Io(rustix::io::Errno::AGAIN.into()))
     }
 
-    /// Everybody must be able to pass every directory on the way, as if the server were nobody in particular.
-    fn check_public(&self, path: &RequestPath, own: bool) -> Result<(), TreeError> {
+    /// Everybody must be able to pass every directory on the way, as if the server were nobody in particular. The way
+    /// is the one to the file itself: a symbolic link must not lead around a directory that is closed.
+    fn check_public(&self, handle: &OwnedFd, own: bool) -> Result<(), TreeError> {
         if !own {
             return Err(TreeError::Private);
         }
-        for (at, _) in path.as_str().match_indices('/') {
-            let parent = path.as_str().get(..at).unwrap_or_default();
-            let stat = fs::statat(&self.root, parent, AtFlags::empty()).map_err(tree_error)?;
+        let (root, real) = (real_path(&self.root)?, real_path(handle)?);
+        // A file that was moved out while we looked at it is not ours to give.
+        let inside = real.strip_prefix(&root).map_err(|_| TreeError::NotFound)?;
+        for parent in inside.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty()) {
+            let stat = fs::statat(&self.root, parent, AtFlags::SYMLINK_NOFOLLOW).map_err(tree_error)?;
             if !Mode::from_raw_mode(stat.st_mode).contains(Mode::XOTH) {
                 return Err(TreeError::Private);
             }
         }
         Ok(())
     }
+}
+
+/// Where the inode that `handle` names is now, without symbolic links.
+fn real_path(handle: &OwnedFd) -> Result<PathBuf, TreeError> {
+    use std::os::fd::AsRawFd;
+    std::fs::read_link(format!("/proc/self/fd/{}", handle.as_raw_fd())).map_err(TreeError::Io)
 }
 
 /// Opens the very inode that `handle` names, by its entry in /proc: names may have changed meanwhile.
@@ -291,6 +300,19 @@ mod tests {
         assert!(matches!(tree.open(&path("shadow")), Err(TreeError::Private)));
         std::fs::set_permissions(dir.path().join("sub"), PermissionsExt::from_mode(0o700)).unwrap();
         assert!(matches!(tree.open(&path("sub/kernel")), Err(TreeError::Private)));
+    }
+
+    #[test]
+    fn a_link_does_not_lead_around_a_closed_directory() {
+        let (dir, tree) = tree();
+        std::fs::create_dir(dir.path().join("sub/open")).unwrap();
+        std::fs::write(dir.path().join("sub/open/key"), b"secret").unwrap();
+        std::fs::set_permissions(dir.path().join("sub"), PermissionsExt::from_mode(0o700)).unwrap();
+        symlink("sub/open/key", dir.path().join("file")).unwrap();
+        symlink("sub/open", dir.path().join("folder")).unwrap();
+        for name in ["file", "folder", "folder/key"] {
+            assert!(matches!(tree.open(&path(name)), Err(TreeError::Private)), "{name}");
+        }
     }
 
     #[test]
