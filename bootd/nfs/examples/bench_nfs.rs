@@ -1,7 +1,7 @@
 //! Measures the server against nfs-ganesha on the same files, the server pinned to one processor and the
 //! client to another.
 //!
-//! `cargo xtask bench nfs -- [--seconds N] [--ganesha]`, as root. With
+//! `cargo xtask bench nfs -- [--seconds N] [--only WORDS] [--ganesha]`, as root. With
 //! `--ganesha` Debian's nfs-ganesha (FSAL VFS) and rpcbind are run too, in a network namespace that the
 //! bench enters first, so that nothing of the machine is touched. Processor time is the server's, user and
 //! system, from /proc.
@@ -51,7 +51,8 @@ fn main() {
     pin(CLIENT_CPU);
     println!("| measurement | server | per second | server CPU |");
     println!("|---|---|---:|---:|");
-    for measure in MEASURES {
+    let only = value("--only").map_or("", String::as_str);
+    for measure in MEASURES.iter().filter(|m| m.name.contains(only)) {
         for server in &servers {
             let run = run(server, measure, Duration::from_secs(seconds));
             println!("| {} | {} | {} | {} |", measure.name, server.name, run.rate, run.cpu);

@@ -70,7 +70,7 @@ pub struct ServerConfig {
     pub workers: usize,
     /// Most threads, reached only while many calls wait for disks. Default 128.
     pub workers_max: usize,
-    /// Most files kept open between calls. Default 4096; lowered to fit the descriptor limit.
+    /// Most files kept open between calls. Default 16,384; lowered to fit the descriptor limit.
     pub open_objects_max: usize,
 }
 
@@ -86,7 +86,7 @@ impl ServerConfig {
             state_dir: state_dir.into(),
             workers: 16,
             workers_max: 128,
-            open_objects_max: 4096,
+            open_objects_max: 16_384,
         }
     }
 
