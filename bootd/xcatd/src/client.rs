@@ -63,8 +63,8 @@ pub enum ClientError {
 
 /// Sends the request, prints to the two writers, returns the exit code. `stop` is set by a signal.
 ///
-/// Writers that fail (a closed pipe) are not written to again; the exit code is still that of the
-/// command.
+/// A writer that fails is not written to again. A closed pipe leaves the exit code that of the command; output that
+/// could not be written for another reason (a full disk) is an error: a saved table must not be cut short in silence.
 pub fn run(
     settings: &ClientSettings,
     request: &Request,
@@ -281,8 +281,11 @@ impl Printer<'_> {
             Stream::Err => &mut self.err,
         };
         let Some(writer) = slot else { return };
-        if writer.write_all(text.as_bytes()).and_then(|()| writer.flush()).is_err() {
-            *slot = None;
+        let Err(error) = writer.write_all(text.as_bytes()).and_then(|()| writer.flush()) else { return };
+        *slot = None;
+        if error.kind() != io::ErrorKind::BrokenPipe {
+            self.exit_code |= 1;
+            self.write(Stream::Err, &format!("Error: the output could not be written: {error}\n"));
         }
     }
 
@@ -305,6 +308,41 @@ impl Printer<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A writer that fails in one way.
+    struct Failing(io::ErrorKind);
+
+    impl Write for Failing {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn output_that_is_lost_is_an_error_and_a_closed_pipe_is_none() {
+        for (kind, code, told) in
+            [(io::ErrorKind::StorageFull, 1, true), (io::ErrorKind::BrokenPipe, 0, false)]
+        {
+            let settings = ClientSettings {
+                host: HOST_DEFAULT.into(),
+                certificates: PathBuf::new(),
+                show_source: false,
+                show_xml: false,
+                trace: false,
+            };
+            let (mut out, mut err) = (Failing(kind), Vec::new());
+            let mut printer =
+                Printer { out: Some(&mut out), err: Some(&mut err), settings: &settings, exit_code: 0 };
+            printer.write(Stream::Out, "line\n");
+            printer.write(Stream::Out, "line\n");
+            assert_eq!(printer.exit_code, code, "{kind}");
+            assert_eq!(!err.is_empty(), told, "{kind}");
+        }
+    }
 
     #[test]
     fn hosts() {
