@@ -17,6 +17,9 @@ pub const EVENTS_PER_SUBJECT_MAX: usize = 256;
 pub const SUBJECTS_MAX: usize = 100_000;
 /// Strangers with a history: hostile packets must not push nodes out.
 pub const STRANGERS_MAX: usize = 1_024;
+/// Events of strangers that are written to the log in one second; all others are counted. Anybody on the wire can
+/// send packets under as many names as he likes, and the log must not fill the disk that the tables are on.
+pub const STRANGERS_LOGGED_PER_SECOND_MAX: u32 = 50;
 /// Length of the free text of one event, in bytes.
 pub const DETAIL_BYTES_MAX: usize = 256;
 
@@ -95,6 +98,40 @@ pub struct Bus {
 struct Histories {
     nodes: BTreeMap<String, VecDeque<Event>>,
     strangers: BTreeMap<String, VecDeque<Event>>,
+    budget: LogBudget,
+}
+
+/// How much of what strangers do may still be logged.
+#[derive(Debug, Default)]
+struct LogBudget {
+    second: u64,
+    spent: u32,
+    silent: u64,
+}
+
+/// What becomes of one event in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Logged {
+    /// Written, after the number of events that were left out before it.
+    After(u64),
+    /// Left out.
+    No,
+}
+
+impl LogBudget {
+    /// Takes one event out of the budget.
+    fn take(&mut self, time_ms: u64) -> Logged {
+        let second = time_ms / 1000;
+        if second != self.second {
+            (self.second, self.spent) = (second, 0);
+        }
+        if self.spent >= STRANGERS_LOGGED_PER_SECOND_MAX {
+            self.silent = self.silent.saturating_add(1);
+            return Logged::No;
+        }
+        self.spent += 1;
+        Logged::After(std::mem::take(&mut self.silent))
+    }
 }
 
 impl Bus {
@@ -118,7 +155,12 @@ impl Bus {
             duration_ms: amount.duration_ms,
             detail: shorten(detail.into()),
         };
-        tracing::info!(target: "dawn::event", node = name, step = ?step, bytes = event.bytes, "{}", event.detail);
+        let logged = match subject {
+            Subject::Node(_) => Logged::After(0),
+            Subject::Stranger(_) => self.lock().budget.take(time_ms),
+        };
+        // Not under the lock: whoever reads the log may be slow.
+        log(&event, logged);
         let mut histories = self.lock();
         match subject {
             Subject::Node(_) => keep(&mut histories.nodes, SUBJECTS_MAX, event),
@@ -157,6 +199,15 @@ pub struct Amount {
     pub bytes: u64,
     /// Milliseconds taken.
     pub duration_ms: u64,
+}
+
+fn log(event: &Event, logged: Logged) {
+    let Logged::After(left_out) = logged else { return };
+    if left_out > 0 {
+        tracing::warn!(target: "dawn::event", "{left_out} events of unknown machines were not logged");
+    }
+    let Event { node, step, bytes, detail, .. } = event;
+    tracing::info!(target: "dawn::event", node, step = ?step, bytes, "{detail}");
 }
 
 fn keep(histories: &mut BTreeMap<String, VecDeque<Event>>, subjects_max: usize, event: Event) {
@@ -212,6 +263,19 @@ mod tests {
 
     fn publish(bus: &Bus, subject: Subject<'_>, step: Step, time_ms: u64) {
         bus.publish(subject, step, time_ms, Amount::default(), "");
+    }
+
+    #[test]
+    fn strangers_do_not_fill_the_log() {
+        let mut budget = LogBudget::default();
+        let mut written = |time_ms: u64, count: u32| -> Vec<Logged> {
+            (0..count).map(|_| budget.take(time_ms)).filter(|logged| *logged != Logged::No).collect()
+        };
+        let max = usize::try_from(STRANGERS_LOGGED_PER_SECOND_MAX).unwrap();
+        assert_eq!(written(5_000, 1_000).len(), max);
+        assert_eq!(written(5_999, 1_000).len(), 0);
+        let after = 2_000 - u64::from(STRANGERS_LOGGED_PER_SECOND_MAX);
+        assert_eq!(written(6_000, 2), [Logged::After(after), Logged::After(0)]);
     }
 
     #[test]
