@@ -151,9 +151,15 @@ impl Daemon {
     fn advance(&self, node: &str) {
         let head = Change::quiet(node, "next", Vec::new());
         let moved = self.model.transact(head, |snapshot| {
-            let moved = destiny::next(snapshot, node).map_err(Stop::message)?;
-            let edits = moved.map(|moved| moved.edits).unwrap_or_default();
-            Ok::<_, Stop>((edits, ()))
+            let Some(moved) = destiny::next(snapshot, node).map_err(Stop::message)? else {
+                return Ok::<_, Stop>((Vec::new(), ()));
+            };
+            let mut edits = moved.edits;
+            if snapshot.site_flag("nodestatus", true) {
+                let status = destiny::status_for(&moved.currstate);
+                edits.extend(destiny::status_edits(snapshot, node, status).map_err(Stop::message)?);
+            }
+            Ok((edits, ()))
         });
         if let Err(error) = moved {
             tracing::warn!(%error, node, "the chain of a node could not be advanced");

@@ -241,10 +241,10 @@ impl ResponseReader {
     }
 
     fn next_document(&mut self) -> Option<String> {
-        const CLOSE: &[u8] = b"</xcatresponse>";
+        const CLOSE: &str = "</xcatresponse>";
         let from = self.scanned.saturating_sub(CLOSE.len());
         let tail = self.buffer.get(from..)?;
-        let Some(at) = tail.windows(CLOSE.len()).position(|window| window == CLOSE) else {
+        let Some(at) = crate::framing::find(tail, CLOSE) else {
             self.scanned = self.buffer.len();
             return None;
         };
