@@ -10,6 +10,7 @@ use dawn_dhcp::HwAddr;
 use dawn_dhcp::boot::BootRule;
 use dawn_dhcp::directory::{Directory, Mode, Network, Range, Reservation};
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Lease time where `site.dhcplease` says nothing, in seconds (12 hours).
@@ -22,6 +23,8 @@ pub struct TableDirectory {
     model: Arc<Model>,
     addresses: Arc<LocalAddresses>,
     networks: Mutex<Cached>,
+    /// Whether boot images can be made; looked up at start, because an answer never waits for a disk.
+    images: bool,
 }
 
 /// Networks, and the versions of the tables they were read from.
@@ -35,7 +38,9 @@ impl TableDirectory {
     /// A directory over the published snapshot of `model`.
     #[must_use]
     pub fn new(model: Arc<Model>, addresses: Arc<LocalAddresses>) -> Self {
-        Self { model, addresses, networks: Mutex::default() }
+        let tftpdir = model.snapshot().site("tftpdir").unwrap_or_else(|| "/tftpboot".into());
+        let images = crate::loaders::can_make_images(Path::new(&*tftpdir));
+        Self { model, addresses, networks: Mutex::default(), images }
     }
 }
 
@@ -53,7 +58,10 @@ impl Directory for TableDirectory {
 
     fn reservations(&self, hw: &HwAddr) -> Arc<Vec<Reservation>> {
         let Ok(bytes) = <[u8; 6]>::try_from(hw.bytes()) else { return Arc::default() };
-        let found = reservation(&self.model.snapshot(), MacAddr(bytes));
+        let mut found = reservation(&self.model.snapshot(), MacAddr(bytes));
+        if let Some(found) = found.as_mut().filter(|_| self.images) {
+            found.boot = with_image(found.boot.clone(), &found.node);
+        }
         Arc::new(found.into_iter().collect())
     }
 
@@ -91,6 +99,16 @@ fn boot_rule(snapshot: &Snapshot, node: &Text) -> BootRule {
         "onie" => BootRule::Onie { path: "/install/onie/onie-installer".to_owned() },
         // UEFI firmware of a node that shall boot its disk gets no file and goes on by itself.
         _ => BootRule::Xnba { script: format!("nodes/{node}"), uefi: state != Some(BootState::Boot) },
+    }
+}
+
+/// UEFI HTTP Boot gets an image of the node's own: under Secure Boot nothing else works, and without it this does too.
+fn with_image(rule: BootRule, node: &str) -> BootRule {
+    match rule {
+        BootRule::Xnba { uefi: true, .. } => {
+            BootRule::HttpImage { file: crate::view::boot_image_path(node), otherwise: Box::new(rule) }
+        }
+        other => other,
     }
 }
 

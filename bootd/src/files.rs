@@ -5,12 +5,15 @@
 //! counts after a restart.
 
 use crate::address::LocalAddresses;
+use crate::loaders::{GRUB_OF_IMAGES, SHIM, SIGNED_LOADERS_FROM};
 use crate::plan::{Ports, Surroundings};
 use crate::stores::StorePlaces;
 use crate::view;
 use dawn_cluster::{Model, Snapshot};
+use dawn_http::fat::FatImage;
 use dawn_tftp::source::{
-    Answer, Mount, NamedFiles, Rendered, Request, RequestPath, Roots, Service, Source, Tree, TreeError,
+    Answer, Content, Mount, NamedFiles, Rendered, Request, RequestPath, Roots, Service, Source, Tree,
+    TreeError,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -66,9 +69,44 @@ impl Files {
                 Err(TreeError::NotFound) => Answer::NotFound,
                 Err(error) => Answer::Refused(error.to_string()),
             },
+            view::Answer::BootImage(parts) => self.boot_image(&parts),
             view::Answer::Missing(_) => Answer::NotFound,
             view::Answer::Refused(reason) => Answer::Refused(reason),
         })
+    }
+}
+
+impl Files {
+    /// Puts a boot image together; nothing of it is stored.
+    fn boot_image(&self, parts: &view::BootImage) -> Answer {
+        let loader = |name: &str| match RequestPath::parse(&format!("tftpboot/{name}"))
+            .map(|path| self.roots.find(&path))
+        {
+            Ok(Answer::File(file)) => Ok(Content::File(file)),
+            _ => Err(format!(
+                "{name} is not in the TFTP directory; install {SIGNED_LOADERS_FROM} and run dawn init again"
+            )),
+        };
+        let named = |path: &Path| {
+            self.named.open(path).map(Content::File).map_err(|error| format!("{}: {error}", path.display()))
+        };
+        let config = Content::Bytes(parts.config.clone().into_bytes().into());
+        let image = (|| {
+            let files = vec![
+                ("EFI/BOOT/BOOTX64.EFI".to_owned(), loader(SHIM)?),
+                ("EFI/BOOT/grubx64.efi".to_owned(), loader(GRUB_OF_IMAGES)?),
+                // Debian's GRUB looks in its own folder, others beside themselves.
+                ("EFI/debian/grub.cfg".to_owned(), config.clone()),
+                ("EFI/BOOT/grub.cfg".to_owned(), config),
+                ("kernel".to_owned(), named(&parts.kernel)?),
+                ("initrd".to_owned(), named(&parts.initrd)?),
+            ];
+            FatImage::new("DAWNBOOT", files).map_err(|error| error.to_string())
+        })();
+        match image {
+            Ok(image) => Answer::Image(Content::Image(Arc::new(image)), "application/vnd.efi-img"),
+            Err(reason) => Answer::Refused(reason),
+        }
     }
 }
 

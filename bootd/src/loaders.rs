@@ -1,4 +1,5 @@
-//! iPXE, copied from the machine's own `ipxe` package into the TFTP directory.
+//! iPXE, copied from the machine's own `ipxe` package into the TFTP directory, and the signed shim and GRUB where the
+//! machine has them.
 //!
 //! iPXE is GPL and is not part of the executable. `dawn init` copies what it finds; what it does not
 //! find it names, with the package to install.
@@ -8,7 +9,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// Where distributions put iPXE's files.
-const SOURCES: [&str; 3] = ["/usr/lib/ipxe", "/usr/share/ipxe", "/boot"];
+const SOURCES: [&str; 5] =
+    ["/usr/lib/ipxe", "/usr/share/ipxe", "/boot", "/usr/lib/shim", "/usr/lib/grub/x86_64-efi-signed"];
+
+/// shim, the loader that Secure Boot firmware accepts.
+pub const SHIM: &str = "shimx64.efi";
+/// The signed GRUB that shim asks for beside itself by TFTP: it has the network built in.
+const GRUB_OF_NETWORK: &str = "grubx64.efi";
+/// The signed GRUB of boot images, which reads disks.
+pub const GRUB_OF_IMAGES: &str = "grubx64-disk.efi";
+/// Packages of Debian that have them.
+pub const SIGNED_LOADERS_FROM: &str = "shim-signed and grub-efi-amd64-signed";
 
 /// One loader: its name below the TFTP directory, and the names it may have on this machine.
 struct Loader {
@@ -17,11 +28,20 @@ struct Loader {
     required: bool,
 }
 
-const LOADERS: [Loader; 3] = [
+const LOADERS: [Loader; 6] = [
     Loader { name: "undionly.kpxe", found_as: &["undionly.kpxe"], required: true },
     Loader { name: "snponly.efi", found_as: &["snponly.efi", "ipxe-snponly-x86_64.efi"], required: true },
     Loader { name: "ipxe.efi", found_as: &["ipxe.efi", "ipxe-x86_64.efi"], required: false },
+    Loader { name: SHIM, found_as: &["shimx64.efi.signed"], required: false },
+    Loader { name: GRUB_OF_NETWORK, found_as: &["grubnetx64.efi.signed"], required: false },
+    Loader { name: GRUB_OF_IMAGES, found_as: &["grubx64.efi.signed"], required: false },
 ];
+
+/// Whether boot images can be made: both their loaders are there.
+#[must_use]
+pub fn can_make_images(tftpdir: &Path) -> bool {
+    [SHIM, GRUB_OF_IMAGES].iter().all(|name| tftpdir.join(name).is_file())
+}
 
 /// What [`install`] did.
 #[derive(Debug, Default, PartialEq, Eq)]

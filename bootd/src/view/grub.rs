@@ -4,7 +4,8 @@
 //! no HTTP built in and may not load the module.
 
 use super::kernel_of;
-use crate::plan::{KERNEL, Plan};
+use crate::plan::{KERNEL, KernelBoot, Plan};
+use dawn_cluster::MacAddr;
 
 const ENTRY: &str = "xCAT OS Deployment";
 
@@ -25,5 +26,21 @@ pub(super) fn config(plan: &Plan) -> String {
         kernel = boot.path(KERNEL),
         args = boot.args.render(&plan.server.to_string()),
         initrd = boot.path(boot.initrd),
+    )
+}
+
+/// Renders the configuration inside a boot image: the files are beside it, and GRUB knows no network there, so the
+/// boot NIC comes from the tables.
+pub(super) fn image_config(plan: &Plan, boot: &KernelBoot, nic: Option<MacAddr>) -> String {
+    let nic = nic.map(|mac| format!(" BOOTIF=01-{}", mac.to_string().replace(':', "-"))).unwrap_or_default();
+    format!(
+        "#{}\nset timeout=0\nset default=\"{ENTRY}\"\n\
+         menuentry \"{ENTRY}\" {{\n\
+         \x20   search --no-floppy --set=root --file /kernel\n\
+         \x20   linux /kernel {args}{nic}\n\
+         \x20   initrd /initrd\n\
+         }}\n",
+        plan.state,
+        args = boot.args.render(&plan.server.to_string()),
     )
 }

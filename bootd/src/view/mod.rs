@@ -27,6 +27,8 @@ enum View<'a> {
     Pxelinux(&'a str),
     /// `boot/grub2/<node>`, `boot/grub2/grub.cfg-01-<mac>`, `boot/grub2/grub.cfg-<HEXIP>`.
     Grub(&'a str),
+    /// `xcat/httpboot/<node>.img`.
+    HttpBoot(&'a str),
     /// `petitboot/<node>`.
     Petitboot(&'a str),
     /// `xcat/statelite/<node>`.
@@ -42,10 +44,30 @@ pub enum Answer {
     Text(String),
     /// A file of this machine.
     File(PathBuf),
+    /// A disk image for UEFI HTTP Boot.
+    BootImage(BootImage),
     /// Nothing of that name, with the reason where there is one.
     Missing(Option<String>),
     /// Not for this peer, or not now; the reason is for the node's screen.
     Refused(String),
+}
+
+/// What is in a boot image beside the loaders: `EFI/BOOT` holds shim and the signed GRUB, which needs no network to
+/// find the rest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BootImage {
+    /// GRUB's configuration.
+    pub config: String,
+    /// The kernel, `kernel` in the image.
+    pub kernel: PathBuf,
+    /// The initramfs, `initrd` in the image.
+    pub initrd: PathBuf,
+}
+
+/// Path of a node's boot image relative to the TFTP root.
+#[must_use]
+pub fn boot_image_path(node: &str) -> String {
+    format!("xcat/httpboot/{node}.img")
 }
 
 impl<'a> View<'a> {
@@ -56,6 +78,7 @@ impl<'a> View<'a> {
             "pxelinux.cfg" => Some(Self::Pxelinux(name)),
             "boot/grub2" if is_grub_config(name) => Some(Self::Grub(name)),
             "petitboot" => Some(Self::Petitboot(name)),
+            "xcat/httpboot" => name.strip_suffix(".img").map(Self::HttpBoot),
             "xcat/statelite" => Some(Self::Statelite(name)),
             _ => {
                 let image = folder.strip_prefix("xcat/osimage/")?;
@@ -94,6 +117,7 @@ impl Request<'_> {
             View::Grub(key) => {
                 self.for_key(key.strip_prefix("grub.cfg-").unwrap_or(key), |plan| Ok(grub::config(plan)))
             }
+            View::HttpBoot(node) => self.own(node, || self.boot_image(node)),
             View::Petitboot(node) => self.for_node(node, |plan| Ok(pxelinux::petitboot(plan))),
             View::Statelite(node) => self.statelite(node),
         }
@@ -113,6 +137,23 @@ impl Request<'_> {
             Err(error @ PlanError::NoNode(_)) => Answer::Missing(Some(error.to_string())),
             Err(error) => Answer::Refused(error.to_string()),
         })
+    }
+
+    fn boot_image(&self, node: &str) -> Answer {
+        let plan = match plan::plan(self.snapshot, node, self.here) {
+            Ok(plan) => plan,
+            Err(error) => return Answer::Refused(error.to_string()),
+        };
+        let Some(boot) = kernel_of(&plan) else {
+            return Answer::Refused(format!("{node} boots from its disk"));
+        };
+        let nic = self.snapshot.attr(node, "mac.mac").and_then(|cell| install_mac(&cell, node));
+        match (self.image_file(&boot.image, KERNEL), self.image_file(&boot.image, boot.initrd)) {
+            (Answer::File(kernel), Answer::File(initrd)) => {
+                Answer::BootImage(BootImage { config: grub::image_config(&plan, boot, nic), kernel, initrd })
+            }
+            (Answer::File(_), other) | (other, _) => other,
+        }
     }
 
     fn statelite(&self, node: &str) -> Answer {
@@ -164,6 +205,12 @@ impl Request<'_> {
             .or_else(|| self.snapshot.node_by_ip(IpAddr::V4(hex_address(key)?)))
             .or_else(|| (key.len() == 36).then(|| self.snapshot.node_by_uuid(key)).flatten())
     }
+}
+
+/// The MAC of the interface that a node boots from: the element of `mac.mac` without a name, or with the node's own.
+fn install_mac(cell: &str, node: &str) -> Option<MacAddr> {
+    let elements = cell.split('|').map(|element| element.split_once('!').unwrap_or((element, node)));
+    elements.filter(|(_, name)| *name == node).find_map(|(mac, _)| mac.trim().parse().ok())
 }
 
 /// `0A010005` → 10.1.0.5.

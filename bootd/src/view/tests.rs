@@ -186,3 +186,15 @@ fn a_cell_cannot_leave_its_line() {
         );
     }
 }
+
+#[test]
+fn a_boot_image_needs_no_network_in_grub() {
+    let snapshot = snapshot(vec![]);
+    let Some(Answer::BootImage(image)) = ask(&snapshot, "xcat/httpboot/cn1.img", "10.1.0.5") else {
+        panic!("an image");
+    };
+    assert!(image.kernel.ends_with("kernel") && image.initrd.ends_with("initrd-stateless.gz"));
+    let line = image.config.lines().find(|line| line.contains("linux ")).unwrap_or_default();
+    assert!(line.contains(" NODE=cn1 ") && !line.contains('$') && !line.contains("!myipfn!"), "{line}");
+    assert!(matches!(ask(&snapshot, "xcat/httpboot/cn1.img", "10.1.0.6"), Some(Answer::Refused(_))));
+}
