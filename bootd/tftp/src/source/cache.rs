@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::{Arc, RwLock, Weak};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{self, AtFlags};
 
@@ -24,6 +24,8 @@ const SMALL_BYTES_MAX: u64 = 64 * 1024;
 const MEMORY_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Names remembered per tree.
 const ENTRIES_MAX: usize = 4096;
+/// After this time a name is looked up anew: a directory on the way to it may have been closed since.
+const BELIEVED: Duration = Duration::from_secs(2);
 /// A change time younger than this may belong to two versions: kernels count it in ticks.
 const SETTLED: Duration = Duration::from_millis(50);
 
@@ -34,8 +36,15 @@ pub(super) struct FileCache {
 
 #[derive(Debug, Default)]
 struct Kept {
-    files: HashMap<String, (FileStamp, Body)>,
+    files: HashMap<String, Known>,
     memory_bytes: u64,
+}
+
+#[derive(Debug)]
+struct Known {
+    stamp: FileStamp,
+    body: Body,
+    checked: Instant,
 }
 
 #[derive(Debug)]
@@ -49,12 +58,12 @@ impl FileCache {
     pub(super) fn find(&self, root: impl AsFd, path: &str) -> Option<OpenFile> {
         let file = {
             let kept = self.kept.read().ok()?;
-            let (stamp, body) = kept.files.get(path)?;
-            let body = match body {
+            let known = kept.files.get(path).filter(|known| known.checked.elapsed() < BELIEVED)?;
+            let body = match &known.body {
                 Body::Memory(bytes) => FileBody::Memory(Arc::clone(bytes)),
                 Body::Disk(file) => FileBody::Disk(file.upgrade()?),
             };
-            OpenFile::new(body, *stamp)
+            OpenFile::new(body, known.stamp)
         };
         let stat = fs::statat(root, path, AtFlags::empty()).ok()?;
         (stamp_of(&stat) == file.stamp()).then_some(file)
@@ -87,7 +96,8 @@ impl FileCache {
             *kept = Kept::default();
         }
         kept.memory_bytes += bytes;
-        if let Some((old, Body::Memory(_))) = kept.files.insert(path.to_owned(), (stamp, body)) {
+        let known = Known { stamp, body, checked: Instant::now() };
+        if let Some(Known { stamp: old, body: Body::Memory(_), .. }) = kept.files.insert(path.to_owned(), known) {
             kept.memory_bytes = kept.memory_bytes.saturating_sub(old.size);
         }
     }
