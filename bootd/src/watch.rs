@@ -102,6 +102,7 @@ fn step_of(path: &str) -> Step {
         "kernel" if in_image => Step::Kernel,
         _ if in_image && name.starts_with("initrd") => Step::Initrd,
         _ if name.starts_with("rootimg.") => Step::Root,
+        _ if folder == "xcat/httpboot" => Step::Loader,
         _ if [".kpxe", ".pxe", ".efi", ".0"].iter().any(|end| name.ends_with(end)) => Step::Loader,
         _ => Step::File,
     }

@@ -36,7 +36,7 @@ pub(super) fn image_config(plan: &Plan, boot: &KernelBoot, nic: Option<MacAddr>)
     format!(
         "#{}\nset timeout=0\nset default=\"{ENTRY}\"\n\
          menuentry \"{ENTRY}\" {{\n\
-         \x20   search --no-floppy --set=root --file /kernel\n\
+         \x20   if [ ! -f /kernel ]; then search --no-floppy --set=root --file /kernel; fi\n\
          \x20   linux /kernel {args}{nic}\n\
          \x20   initrd /initrd\n\
          }}\n",

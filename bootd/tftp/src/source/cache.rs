@@ -97,7 +97,9 @@ impl FileCache {
         }
         kept.memory_bytes += bytes;
         let known = Known { stamp, body, checked: Instant::now() };
-        if let Some(Known { stamp: old, body: Body::Memory(_), .. }) = kept.files.insert(path.to_owned(), known) {
+        if let Some(Known { stamp: old, body: Body::Memory(_), .. }) =
+            kept.files.insert(path.to_owned(), known)
+        {
             kept.memory_bytes = kept.memory_bytes.saturating_sub(old.size);
         }
     }
