@@ -64,10 +64,13 @@ impl Grant {
     }
 
     fn export(self) -> Export {
-        match self.access {
+        let export = match self.access {
             Access::ReadOnly => Export::read_only(self.id, self.root),
             Access::ReadWrite => Export::read_write(self.id, self.root),
-        }
+        };
+        // Ids are taken as the node states them, so it must be its kernel that states them: any user of the
+        // node can call from a higher port.
+        Export { require_privileged_port: true, ..export }
     }
 }
 

@@ -103,7 +103,11 @@ pub struct Client {
 impl Client {
     /// Connects, calling as root.
     pub fn connect(server: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(server)?;
+        Self::over(TcpStream::connect(server)?)
+    }
+
+    /// Calls over a connection that exists.
+    pub fn over(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(REPLY_TIMEOUT))?;
         // Two clients at one address must not use the same ids for different calls.

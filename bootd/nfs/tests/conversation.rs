@@ -435,3 +435,28 @@ fn datagrams_and_the_port_mapper() {
     assert_eq!(reply[len - 32_768 - 12..][..12], [0, 0, 128, 0, 0, 0, 0, 0, 0, 0, 128, 0]);
     assert!(reply[len - 32_768..len].iter().all(|b| *b == 7));
 }
+
+#[test]
+fn callers_from_unprivileged_ports() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().canonicalize().unwrap();
+    for name in ["state", "area"] {
+        std::fs::create_dir(path.join(name)).unwrap();
+    }
+    let area = Export { require_privileged_port: true, ..Export::read_write(ExportId(1), path.join("area")) };
+    let fixture = Fixture::serving(dir, FixedExports::default().with("/area", area));
+    let privileged = (600..1000).find_map(|port| {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], port)).into()).ok()?;
+        socket.connect(&fixture.address().into()).ok()?;
+        Some(Client::over(socket.into()).unwrap())
+    });
+    let mut kernel = privileged.unwrap();
+    let root = kernel.mount("/area").unwrap();
+    kernel.create(&root, "file", &mode(0o600), true).unwrap();
+
+    let mut user = fixture.client();
+    assert_eq!(status(user.mount("/area")), Status::Access.code());
+    assert_eq!(status(user.getattr(&root)), Status::Access.code());
+    assert_eq!(status(user.remove(&root, "file")), Status::Access.code());
+}
