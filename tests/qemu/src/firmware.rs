@@ -11,6 +11,10 @@ const IPXE_LKRN: &str = "/usr/lib/ipxe/ipxe.lkrn";
 const OVMF_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
 /// Its variable store, copied per machine.
 const OVMF_VARS: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+/// The same with Secure Boot, which needs the system management mode of the processor.
+const OVMF_SECURE_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd";
+/// Its variable store with Microsoft's keys in it.
+const OVMF_SECURE_VARS: &str = "/usr/share/OVMF/OVMF_VARS_4M.ms.fd";
 
 /// Makes the network card's iPXE behave like a vendor's PXE ROM: it announces itself as `PXE` and not as
 /// iPXE, loads the named file by TFTP and jumps into it. The only BIOS PXE stack in Debian is iPXE, which would
@@ -31,6 +35,8 @@ pub enum Firmware {
     BiosIpxeRom,
     /// UEFI x86-64 with its own PXE: DHCP, then a loader by TFTP.
     Uefi,
+    /// UEFI x86-64 with Secure Boot and Microsoft's keys, booting by HTTP.
+    SecureHttp,
 }
 
 impl Firmware {
@@ -40,6 +46,7 @@ impl Firmware {
             Self::Bios => "BIOS",
             Self::BiosIpxeRom => "BIOS, iPXE ROM",
             Self::Uefi => "UEFI",
+            Self::SecureHttp => "UEFI, Secure Boot, HTTP",
         }
     }
 
@@ -50,13 +57,14 @@ impl Firmware {
             // `graphics=off` makes SeaBIOS and what follows talk to the serial port.
             Self::BiosIpxeRom => Ok(words("-machine pc,graphics=off -boot n")),
             Self::Uefi => uefi(dir),
+            Self::SecureHttp => secure_http(dir),
         }
     }
 
     /// Option of the network card: an empty `romfile` leaves the boot to the firmware.
     pub fn card_option(self) -> &'static str {
         match self {
-            Self::Bios | Self::Uefi => ",romfile=",
+            Self::Bios | Self::Uefi | Self::SecureHttp => ",romfile=",
             Self::BiosIpxeRom => "",
         }
     }
@@ -72,15 +80,33 @@ fn bios(dir: &Path) -> Result<Vec<String>> {
 }
 
 fn uefi(dir: &Path) -> Result<Vec<String>> {
-    let vars = dir.join("ovmf-vars.fd");
-    fs::copy(OVMF_VARS, &vars).with_context(|| format!("cannot copy {OVMF_VARS} to {}", vars.display()))?;
     let mut args = words("-machine q35");
-    for (file, mode) in [(Path::new(OVMF_CODE), ",readonly=on"), (&vars, "")] {
+    args.extend(flash(dir, OVMF_CODE, OVMF_VARS)?);
+    // Without it the firmware tries IPv6 first, which costs a minute of time-outs.
+    args.extend(words("-fw_cfg name=opt/org.tianocore/IPv6PXESupport,string=no"));
+    Ok(args)
+}
+
+fn secure_http(dir: &Path) -> Result<Vec<String>> {
+    let mut args = words("-machine q35,smm=on -global driver=cfi.pflash01,property=secure,value=on");
+    args.extend(flash(dir, OVMF_SECURE_CODE, OVMF_SECURE_VARS)?);
+    // What is left is HTTP.
+    for protocol in ["IPv4PXESupport", "IPv6PXESupport"] {
+        args.extend(words(&format!("-fw_cfg name=opt/org.tianocore/{protocol},string=no")));
+    }
+    Ok(args)
+}
+
+/// Code, and a variable store of the machine's own.
+fn flash(dir: &Path, code: &str, vars_template: &str) -> Result<Vec<String>> {
+    let vars = dir.join("ovmf-vars.fd");
+    fs::copy(vars_template, &vars)
+        .with_context(|| format!("cannot copy {vars_template} to {}", vars.display()))?;
+    let mut args = Vec::new();
+    for (file, mode) in [(Path::new(code), ",readonly=on"), (&vars, "")] {
         args.push("-drive".into());
         args.push(format!("if=pflash,format=raw,file={}{mode}", file.display()));
     }
-    // Without it the firmware tries IPv6 first, which costs a minute of time-outs.
-    args.extend(words("-fw_cfg name=opt/org.tianocore/IPv6PXESupport,string=no"));
     Ok(args)
 }
 
