@@ -16,6 +16,11 @@ const OVMF_SECURE_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd";
 /// Its variable store with Microsoft's keys in it.
 const OVMF_SECURE_VARS: &str = "/usr/share/OVMF/OVMF_VARS_4M.ms.fd";
 
+/// A BIOS machine. Firmware and loader write to a screen that nobody sees: on the serial port (`graphics=off`) each
+/// of their progress marks costs so much emulated real-mode code that a kernel takes minutes instead of seconds. What
+/// they load is in the daemon's events; the kernel is the first to use the serial console.
+const PC: &str = "-machine pc -vga std";
+
 /// Makes the network card's iPXE behave like a vendor's PXE ROM: it announces itself as `PXE` and not as
 /// iPXE, loads the named file by TFTP and jumps into it. The only BIOS PXE stack in Debian is iPXE, which would
 /// otherwise be known as a second-stage loader at once, and the TFTP step would never be tested.
@@ -54,8 +59,7 @@ impl Firmware {
     pub fn arguments(self, dir: &Path) -> Result<Vec<String>> {
         match self {
             Self::Bios => bios(dir),
-            // `graphics=off` makes SeaBIOS and what follows talk to the serial port.
-            Self::BiosIpxeRom => Ok(words("-machine pc,graphics=off -boot n")),
+            Self::BiosIpxeRom => Ok(words(PC).into_iter().chain(words("-boot n")).collect()),
             Self::Uefi => uefi(dir),
             Self::SecureHttp => secure_http(dir),
         }
@@ -73,7 +77,7 @@ impl Firmware {
 fn bios(dir: &Path) -> Result<Vec<String>> {
     let script = dir.join("pxe-rom.ipxe");
     fs::write(&script, PXE_ROM_SCRIPT).with_context(|| format!("cannot write {}", script.display()))?;
-    let mut args = words("-machine pc,graphics=off");
+    let mut args = words(PC);
     args.extend(words("-kernel").into_iter().chain([IPXE_LKRN.to_owned()]));
     args.extend(words("-initrd").into_iter().chain([script.display().to_string()]));
     Ok(args)
