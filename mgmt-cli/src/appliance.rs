@@ -4,7 +4,7 @@ use crate::hooks::{BootHooks, Destiny, Lease};
 use dawn_bootd::Appliance;
 use dawn_bootd::events::Event;
 use dawn_bootd::plan::{self, Action, BootState, KernelBoot, Plan, PlanError};
-use dawn_cluster::Snapshot;
+use dawn_cluster::{Snapshot, parse_mac_column};
 use dawn_xcatd::node_status::NodeReport;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -29,8 +29,12 @@ impl Hooks {
 
 impl BootHooks for Hooks {
     fn check_plan(&self, snapshot: &Snapshot, node: &str) -> Result<(), String> {
-        if snapshot.attr(node, "mac.mac").is_none() {
+        let macs = snapshot.attr(node, "mac.mac").map(|text| parse_mac_column(&text)).unwrap_or_default();
+        if macs.is_empty() {
             return Err("No MAC address available for this node".to_owned());
+        }
+        if plan::node_ip(snapshot, node).is_none() {
+            return Err(format!("No IP address for this node. Set one with: chdef {node} ip=<address>"));
         }
         match self.plan(snapshot, node) {
             Ok(Plan { action: Action::Kernel(boot), state, .. }) => check_files(snapshot, &boot, &state),

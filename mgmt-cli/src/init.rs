@@ -82,10 +82,24 @@ fn certificates(data: &Path, host: &str, master: Option<IpAddr>, environment: &E
     }
     let home = environment.home().join(".xcat");
     let user = environment.user();
+    warn_of_other_cluster(&authority, &home);
     if authority.ensure_client(&home, &user).context("cannot make the client certificate")? {
         say(&format!("made a client certificate for {user} in {}", home.display()));
     }
     Ok(())
+}
+
+/// One user has one certificate: that of the data directory that was initialised last.
+fn warn_of_other_cluster(authority: &Authority, home: &Path) {
+    let read = |path: PathBuf| std::fs::read(path).ok();
+    let (present, ours) = (read(home.join("ca.pem")), read(authority.ca_certificate()));
+    if present.is_some() && present != ours {
+        eprintln!(
+            "Warning: the certificate in {} was for another data directory and is replaced. \
+             To command that one again, run dawn init on it.",
+            home.display()
+        );
+    }
 }
 
 fn tables(data: &Path, host: &str, args: &Args, environment: &Environment) -> Result<()> {

@@ -259,6 +259,13 @@ sessions! {
         gettab key=domain site.value
         chdef -t site domain=
         gettab key=domain site.value
+        chdef -t site master=10.0.0.250
+        gettab key=master site.value
+        mkdef -t site -f clustersite domain=third.cluster
+        gettab -H key=master site.value
+        gettab -H key=domain site.value
+        chdef -t site master=
+        gettab key=master site.value
         chdef -t node -o cn2 -n cn22
         lsdef cn22 -i groups
         chdef -t node -o cn2 -n cn22

@@ -108,7 +108,10 @@ fn one(
     if !may_go_on(object, exists, options, base, out)? {
         return Ok(());
     }
-    let mut pairs: Pairs = object.pairs.iter().filter(|(attr, _)| attr != object.kind.key).cloned().collect();
+    // The one `site` object has no key among its attributes: `master` is a value like every other.
+    let is_site = object.kind.name == "site";
+    let is_key = |attr: &str| !is_site && attr == object.kind.key;
+    let mut pairs: Pairs = object.pairs.iter().filter(|(attr, _)| !is_key(attr)).cloned().collect();
     if object.kind.name == "osimage"
         && !exists
         && !options.make
@@ -127,7 +130,8 @@ fn one(
     if refused || !plan.errors.is_empty() && plan.edits.is_empty() {
         return Ok(());
     }
-    if options.make && exists {
+    // Replacing `site` would take every setting of the installation away for the few that were named.
+    if options.make && exists && !is_site {
         outcome.edits.extend(base.delete_object(object.kind, &object.name));
     }
     outcome.edits.extend(plan.edits);
