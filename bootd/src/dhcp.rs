@@ -58,9 +58,11 @@ impl Directory for TableDirectory {
 
     fn reservations(&self, hw: &HwAddr) -> Arc<Vec<Reservation>> {
         let Ok(bytes) = <[u8; 6]>::try_from(hw.bytes()) else { return Arc::default() };
-        let mut found = reservation(&self.model.snapshot(), MacAddr(bytes));
+        let snapshot = self.model.snapshot();
+        let mut found = reservation(&snapshot, MacAddr(bytes));
         if let Some(found) = found.as_mut().filter(|_| self.images) {
-            found.boot = with_image(found.boot.clone(), &found.node);
+            let x86_64 = snapshot.attr(&found.node, "nodetype.arch").is_none_or(|arch| &*arch == "x86_64");
+            found.boot = with_signed_loaders(found.boot.clone(), &found.node, x86_64);
         }
         Arc::new(found.into_iter().collect())
     }
@@ -102,12 +104,14 @@ fn boot_rule(snapshot: &Snapshot, node: &Text) -> BootRule {
     }
 }
 
-/// UEFI HTTP Boot gets an image of the node's own: under Secure Boot nothing else works, and without it this does too.
-fn with_image(rule: BootRule, node: &str) -> BootRule {
+/// What changes where the signed loaders are there. UEFI HTTP Boot gets an image of the node's own: under Secure Boot
+/// nothing else works, and without it this does too. A node that shall boot GRUB gets it by way of shim.
+fn with_signed_loaders(rule: BootRule, node: &str, x86_64: bool) -> BootRule {
     match rule {
         BootRule::Xnba { uefi: true, .. } => {
             BootRule::HttpImage { file: crate::view::boot_image_path(node), otherwise: Box::new(rule) }
         }
+        BootRule::Grub2 { .. } if x86_64 => BootRule::File { file: crate::loaders::SHIM.to_owned() },
         other => other,
     }
 }

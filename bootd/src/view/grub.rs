@@ -7,6 +7,11 @@ use super::kernel_of;
 use crate::plan::{KERNEL, KernelBoot, Plan};
 use dawn_cluster::MacAddr;
 
+/// The first file that the signed GRUB asks for after a network boot (`grub/grub.cfg`), the same for every node: it
+/// leads to the node's own.
+pub const FIRST_CONFIG: &str =
+    "configfile (tftp,$net_default_server)/boot/grub2/grub.cfg-01-$net_default_mac\n";
+
 const ENTRY: &str = "xCAT OS Deployment";
 
 /// Renders the file.

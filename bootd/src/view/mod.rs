@@ -11,6 +11,8 @@ mod grub;
 mod ipxe;
 mod pxelinux;
 
+pub use grub::FIRST_CONFIG as GRUB_FIRST_CONFIG;
+
 use crate::plan::{self, Action, KERNEL, Plan, PlanError, Surroundings};
 use dawn_cluster::{MacAddr, Snapshot, Text};
 use std::net::{IpAddr, Ipv4Addr};

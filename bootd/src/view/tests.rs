@@ -198,3 +198,10 @@ fn a_boot_image_needs_no_network_in_grub() {
     assert!(line.contains(" NODE=cn1 ") && !line.contains('$') && !line.contains("!myipfn!"), "{line}");
     assert!(matches!(ask(&snapshot, "xcat/httpboot/cn1.img", "10.1.0.6"), Some(Answer::Refused(_))));
 }
+
+#[test]
+fn the_first_grub_configuration_leads_to_the_nodes_own() {
+    let mac = crate::view::GRUB_FIRST_CONFIG.replace("$net_default_mac", "52:54:00:00:00:01");
+    let path = mac.trim_end().rsplit_once(")/").map(|(_, path)| path).unwrap_or_default();
+    assert!(matches!(ask(&snapshot(vec![]), path, "10.1.0.5"), Some(Answer::Text(_))), "{path}");
+}

@@ -42,6 +42,8 @@ pub enum Firmware {
     Uefi,
     /// UEFI x86-64 with Secure Boot and Microsoft's keys, booting by HTTP.
     SecureHttp,
+    /// The same, booting by PXE.
+    SecurePxe,
 }
 
 impl Firmware {
@@ -52,6 +54,7 @@ impl Firmware {
             Self::BiosIpxeRom => "BIOS, iPXE ROM",
             Self::Uefi => "UEFI",
             Self::SecureHttp => "UEFI, Secure Boot, HTTP",
+            Self::SecurePxe => "UEFI, Secure Boot, PXE",
         }
     }
 
@@ -61,14 +64,16 @@ impl Firmware {
             Self::Bios => bios(dir),
             Self::BiosIpxeRom => Ok(words(PC).into_iter().chain(words("-boot n")).collect()),
             Self::Uefi => uefi(dir),
-            Self::SecureHttp => secure_http(dir),
+            // What is left is HTTP.
+            Self::SecureHttp => secure(dir, &["IPv4PXESupport", "IPv6PXESupport"]),
+            Self::SecurePxe => secure(dir, &["IPv6PXESupport"]),
         }
     }
 
     /// Option of the network card: an empty `romfile` leaves the boot to the firmware.
     pub fn card_option(self) -> &'static str {
         match self {
-            Self::Bios | Self::Uefi | Self::SecureHttp => ",romfile=",
+            Self::Bios | Self::Uefi | Self::SecureHttp | Self::SecurePxe => ",romfile=",
             Self::BiosIpxeRom => "",
         }
     }
@@ -91,11 +96,10 @@ fn uefi(dir: &Path) -> Result<Vec<String>> {
     Ok(args)
 }
 
-fn secure_http(dir: &Path) -> Result<Vec<String>> {
+fn secure(dir: &Path, without: &[&str]) -> Result<Vec<String>> {
     let mut args = words("-machine q35,smm=on -global driver=cfi.pflash01,property=secure,value=on");
     args.extend(flash(dir, OVMF_SECURE_CODE, OVMF_SECURE_VARS)?);
-    // What is left is HTTP.
-    for protocol in ["IPv4PXESupport", "IPv6PXESupport"] {
+    for protocol in without {
         args.extend(words(&format!("-fw_cfg name=opt/org.tianocore/{protocol},string=no")));
     }
     Ok(args)
