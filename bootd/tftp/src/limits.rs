@@ -28,7 +28,8 @@ pub const RETRY_MIN: Duration = Duration::from_millis(200);
 pub const RETRY_MAX: Duration = Duration::from_secs(8);
 /// A transfer ends when its client was silent this long.
 pub const SILENCE_MAX: Duration = Duration::from_secs(30);
-/// How often the last block is repeated for a client that may be gone already with all it wanted.
+/// How often the last block is repeated unasked for a client that has answered before and may be gone with all it wanted.
+/// The transfer is then kept, silently, until [`SILENCE_MAX`].
 pub const LAST_BLOCK_REPEATS_MAX: u32 = 3;
 /// Smallest and largest value of the `timeout` option, seconds (RFC 2349).
 pub const TIMEOUT_OPTION_S: std::ops::RangeInclusive<u64> = 1..=255;

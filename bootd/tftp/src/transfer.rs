@@ -5,7 +5,9 @@
 //!
 //! An acknowledgement is answered only if it acknowledges something new. A repeated one is ignored and our own timer
 //! repeats what was lost: that is the cure of the Sorcerer's Apprentice, and it stops firmware that acknowledges
-//! every packet of a window it cannot use. One exception, for windows only: the first repeated acknowledgement that
+//! every packet of a window it cannot use. Two exceptions. The last block is repeated a few times only, since its
+//! client may have it and be gone; from then on a repeated acknowledgement brings it, at most every [`RETRY_MIN`]. And,
+//! for windows only: the first repeated acknowledgement that
 //! comes a round trip after a window was sent, with nothing repeated in this window or the one before, says that the
 //! window's first block was lost, and the window is sent again at once. So no packet can ever be answered twice in a
 //! row, whatever the client does.
@@ -49,6 +51,8 @@ pub struct Transfer {
     last: u64,
     /// The OACK packet while it waits to be acknowledged.
     oack: Option<Vec<u8>>,
+    /// Whether the client has acknowledged anything, be it the OACK.
+    heard: bool,
     acked: u64,
     /// The last block sent since `acked` was; goes back after loss.
     sent: u64,
@@ -91,6 +95,7 @@ impl Transfer {
             train: terms.window,
             terms,
             oack,
+            heard: false,
             acked: 0,
             sent: 0,
             highest: 0,
@@ -148,6 +153,14 @@ impl Transfer {
     }
 
     fn on_repeated_ack(&mut self, now: Duration, block: u16, out: &mut Outbox) -> Step {
+        if self.is_resting() && low16(self.acked) == block {
+            // It is there after all. With the timer at rest this is the only thing that can bring the block again.
+            if now.saturating_sub(self.window_sent_at) >= RETRY_MIN {
+                self.lost();
+                return self.send_or_fail(now, out);
+            }
+            return Step::Going;
+        }
         let asks_again = low16(self.acked) == block && self.sent > self.acked && self.terms.window > 1;
         let untouched = self.window_clean && self.previous_clean && self.acked > 0;
         let old_enough = now.saturating_sub(self.window_sent_at) >= self.round_trip.expected() / 2;
@@ -167,10 +180,12 @@ impl Transfer {
         if self.retry_at > now {
             return Step::Going;
         }
-        let last_only = self.acked + 1 == self.last && self.oack.is_none();
-        let tired = last_only && self.retries >= LAST_BLOCK_REPEATS_MAX;
-        if tired || now.saturating_sub(self.progress_at) >= self.silence_max() {
+        if now.saturating_sub(self.progress_at) >= self.silence_max() {
             return Step::TimedOut;
+        }
+        if self.is_resting() {
+            self.retry_at = self.progress_at + self.silence_max();
+            return Step::Going;
         }
         self.retries += 1;
         self.lost();
@@ -178,6 +193,15 @@ impl Transfer {
             self.repeats += 1;
         }
         self.send_or_fail(now, out)
+    }
+
+    /// Whether the last block is not repeated any more, because the client, who did answer before, may have it and be
+    /// gone. It is kept for a client whose acknowledgement was lost, and who then asks by repeating the one before.
+    fn is_resting(&self) -> bool {
+        self.heard
+            && self.acked + 1 == self.last
+            && self.oack.is_none()
+            && self.retries >= LAST_BLOCK_REPEATS_MAX
     }
 
     /// When [`Transfer::on_timer`] has something to do.
@@ -236,6 +260,7 @@ impl Transfer {
     }
 
     fn progressed(&mut self, now: Duration) {
+        self.heard = true;
         if self.window_clean && self.retries == 0 {
             self.round_trip.sample(now.saturating_sub(self.window_sent_at));
         }
