@@ -13,7 +13,7 @@ use crate::output::{Out, Stop};
 use crate::{bridge, token};
 use dawn_cluster::{Change, Edit, Model, Snapshot};
 use dawn_xcatd::node_status::{NodeReport, NodeReports, UPDATE_STATUS_WORDS};
-use dawn_xcatd::{Call, Credentials, Decision, Dispatcher, Expanded, Gone, NodeUse, Response, Sink};
+use dawn_xcatd::{Call, Credentials, Decision, Dispatcher, Expanded, Gone, NodeUse, Request, Response, Sink};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -237,13 +237,22 @@ impl Dispatcher for Daemon {
         }
     }
 
-    fn groups_within(&self, nodes: &[String]) -> Vec<String> {
-        let snapshot = self.snapshot();
-        let mut groups: Vec<String> =
-            nodes.iter().flat_map(|node| snapshot.groups_of(node)).map(|group| group.to_string()).collect();
-        groups.sort();
-        groups.dedup();
-        groups
+    fn hint(&self, command: &str) -> String {
+        match commands::find(command) {
+            Some(_) => {
+                format!("'{command}' works on files of its caller: run `dawn {command}` on this machine.")
+            }
+            None => format!(
+                "Dawn does not have the command '{command}'. `dawn help` lists what it has, \
+                 docs/feature-status.md says what is still missing."
+            ),
+        }
+    }
+
+    fn put_in_order(&self, request: &mut Request) {
+        if let Some(entry) = commands::find_request(&request.command) {
+            entry.put_in_order(request);
+        }
     }
 
     fn authorise(&self, call: &Call) -> Decision {

@@ -48,6 +48,7 @@ impl Environment {
             show_source: verbose || self.variable("XCATSHOWSVR").is_some(),
             show_xml: self.variable("XCATSHOWXML").is_some(),
             trace: self.variable("XCATXMLTRACE").is_some(),
+            bypass: self.variable("XCATBYPASS").is_some(),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::redact;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction};
 use dawn_cluster::{Change, Model, Snapshot};
-use dawn_xcatd::{AbortFlag, Call};
+use dawn_xcatd::{AbortFlag, Call, Request};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -44,6 +44,8 @@ pub trait Command: clap::Args {
     const READS_STDIN: bool = false;
     /// Whether the client sends the text of the file that the command names.
     const SENDS_FILE: bool = false;
+    /// Whether the first word without `=` (or the value of `-o`) names objects, as with `lsdef`.
+    const NAMES_OBJECTS: bool = false;
     /// Carries the command out.
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done;
 }
@@ -67,6 +69,8 @@ pub struct Entry {
     pub reads_stdin: bool,
     /// The text of the file named by the last word is sent along.
     pub sends_file: bool,
+    /// The first word without `=` names objects.
+    pub names_objects: bool,
     /// Arguments and help.
     pub clap: fn() -> clap::Command,
     run: Runner,
@@ -86,6 +90,7 @@ impl Entry {
             kind: C::KIND,
             reads_stdin: C::READS_STDIN,
             sends_file: C::SENDS_FILE,
+            names_objects: C::NAMES_OBJECTS,
             clap: clap_of::<C>,
             run: Runner::Daemon(run_in_daemon::<C>),
         }
@@ -98,6 +103,7 @@ impl Entry {
             kind: Kind::Local,
             reads_stdin: false,
             sends_file: false,
+            names_objects: false,
             clap: clap_of_local::<C>,
             run: Runner::Local(run_locally::<C>),
         }
@@ -108,6 +114,34 @@ impl Entry {
         match self.run {
             Runner::Daemon(run) => run(&words_of(ctx.call), ctx, out),
             Runner::Local(_) => Err(Stop::message("this command does not run in the daemon")),
+        }
+    }
+
+    /// Puts a request into the form its command expects, whichever client sent it.
+    ///
+    /// The reference has several clients, chosen by links that changed over the years: one cuts the first word that is
+    /// no option out as the noderange, one leaves all words among the arguments, that of the object commands does
+    /// both, and that of `tabrestore` sends a table's name and lines as elements of their own. After this the words of a
+    /// [`Kind::Words`] command are all arguments, and the noderange of an object command is what policy looks at.
+    pub fn put_in_order(&self, request: &mut Request) {
+        if self.sends_file {
+            take_table(request);
+        }
+        let given = given_nodes(request);
+        match self.kind {
+            Kind::Nodes if given.is_none() => {
+                let args = std::mem::take(&mut request.args);
+                (request.noderange, request.args) = split_noderange(&(self.clap)(), &args);
+            }
+            Kind::Words => match given {
+                Some(given) if !request.args.contains(&given) => request.args.insert(0, given),
+                Some(_) => {}
+                None if self.names_objects => {
+                    request.noderange = object_names(&(self.clap)(), &request.args);
+                }
+                None => {}
+            },
+            _ => {}
         }
     }
 
@@ -180,12 +214,19 @@ pub fn command_line(call: &Call) -> String {
     line
 }
 
-/// Words as the user typed them: noderange first, as clients cut it out of them.
+/// Words as the user typed them, after [`Entry::put_in_order`]: a [`Kind::Nodes`] command has its noderange in
+/// front, all others have all words among the arguments.
 fn words_of(call: &Call) -> Vec<String> {
     let request = &call.request;
-    let nodes = if request.nodes.is_empty() { None } else { Some(request.nodes.join(",")) };
-    let noderange = request.noderange.clone().or(nodes);
+    let is_words = crate::commands::find_request(&request.command).is_some_and(|e| e.kind == Kind::Words);
+    let noderange = if is_words { None } else { given_nodes(request) };
     noderange.into_iter().chain(request.args.iter().cloned()).collect()
+}
+
+/// The noderange of a request, or the list of nodes that stands for it.
+fn given_nodes(request: &Request) -> Option<String> {
+    let nodes = if request.nodes.is_empty() { None } else { Some(request.nodes.join(",")) };
+    request.noderange.clone().or(nodes)
 }
 
 /// Cuts a noderange out of the words of a [`Kind::Nodes`] command: the first word that does not begin
@@ -206,6 +247,36 @@ pub fn split_noderange(command: &clap::Command, words: &[String]) -> (Option<Str
         return (Some(noderange), rest);
     }
     (None, words.to_vec())
+}
+
+/// The word of an object command that names its objects.
+fn object_names(command: &clap::Command, words: &[String]) -> Option<String> {
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        if word == "-o" {
+            return words.next().cloned();
+        }
+        if word.starts_with('-') {
+            if takes_next_word(command, word) {
+                words.next();
+            }
+        } else if !word.contains('=') {
+            return Some(word.clone());
+        }
+    }
+    None
+}
+
+/// The reference's `tabrestore` sends `<table>`, one `<data>` for each line of the file, and `<addrows>`.
+fn take_table(request: &mut Request) {
+    let Some(table) = request.extra.iter().find(|element| element.name == "table") else { return };
+    request.args = vec![format!("{}.csv", table.text.trim())];
+    if request.extra.iter().any(|element| element.name == "addrows") {
+        request.args.insert(0, "-a".into());
+    }
+    let lines = request.extra.iter().filter(|element| element.name == "data");
+    request.stdin = Some(lines.map(|line| line.text.as_str()).collect());
+    request.extra.clear();
 }
 
 /// The option's value is the next word: `--name` or `-n`, not `--name=value` or `-nvalue`.

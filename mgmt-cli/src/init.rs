@@ -4,9 +4,12 @@ use crate::environment::Environment;
 use anyhow::{Context, Result, bail};
 use dawn_cluster::{Change, Edit, Installation, Snapshot};
 use dawn_xcatd::certificates::Authority;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+
+/// By what clients on this machine may call the daemon; Perl's TLS client compares it with the certificate.
+const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
 /// Make a data directory: database, private CA and certificates, default table rows, boot loaders.
 ///
@@ -76,7 +79,7 @@ fn certificates(data: &Path, host: &str, master: Option<IpAddr>, environment: &E
     let authority = Authority::new(data);
     let short = host.split('.').next().unwrap_or(host);
     let names = [host.to_owned(), short.to_owned(), "localhost".to_owned()];
-    let addresses: Vec<IpAddr> = master.into_iter().chain([IpAddr::from([127, 0, 0, 1])]).collect();
+    let addresses: Vec<IpAddr> = master.into_iter().chain(LOOPBACK).collect();
     if authority.ensure_server(host, &names, &addresses).context("cannot make the server certificate")? {
         say("made a private certificate authority and the server certificate");
     }

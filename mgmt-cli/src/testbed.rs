@@ -110,6 +110,16 @@ impl Bed {
             Environment { directory: self.directory.path().to_owned(), ..Environment::default() };
         let mut request = request_for(entry, &words, &environment);
         request.stdin = stdin.map(str::to_owned);
+        self.send(request, user, ip)
+    }
+
+    /// The elements of a request as another client sends them, by root.
+    pub(crate) fn run_xml(&self, elements: &str) -> String {
+        let text = format!("<xcatrequest>{elements}</xcatrequest>");
+        self.send(dawn_xcatd::Request::parse(&text).expect("a request"), Some("root"), None)
+    }
+
+    fn send(&self, request: dawn_xcatd::Request, user: Option<&str>, ip: Option<&str>) -> String {
         let ip = ip.map(|ip| ip.parse().expect("an address"));
         let peer = Peer { ip, certificate_name: user.map(str::to_owned), ..Peer::default() };
         let mut responses: Vec<Response> = Vec::new();

@@ -452,6 +452,85 @@ sessions! {
     ";
 }
 
+/// What the clients of the reference put on the wire (`xcatclient`, `xcatclientnnr`, `xcatDBcmds`, `tabrestore`), and the
+/// command line that must give the same.
+#[test]
+fn requests_of_other_clients() {
+    use crate::testbed::Bed;
+    for (elements, line, stdin) in [
+        (
+            "<command>nodels</command><noderange>cn1-cn2</noderange><arg>groups</arg>",
+            "nodels cn1-cn2 groups",
+            None,
+        ),
+        ("<command>nodels</command><arg>-S</arg><noderange>compute</noderange>", "nodels -S compute", None),
+        ("<command>nodels</command><arg>cn1</arg><arg>groups</arg>", "nodels cn1 groups", None),
+        ("<command>nodels</command><node>cn1</node><node>cn2</node>", "nodels cn1,cn2", None),
+        ("<command>tabgrep</command><noderange>cn1</noderange>", "tabgrep cn1", None),
+        ("<command>tabgrep</command><arg>cn1</arg>", "tabgrep cn1", None),
+        ("<command>lsdef</command><arg>cn1</arg><noderange>cn1</noderange>", "lsdef cn1", None),
+        ("<command>lsdef</command><arg>-t</arg><arg>site</arg><arg>-l</arg>", "lsdef -t site -l", None),
+        (
+            "<arg>cn1</arg><arg>-p</arg><arg>groups=odd</arg><command>chdef</command><noderange>cn1</noderange>",
+            "chdef cn1 -p groups=odd",
+            None,
+        ),
+        (
+            "<arg>-t</arg><arg>node</arg><arg>-o</arg><arg>n9</arg><arg>groups=all</arg><command>mkdef</command>",
+            "mkdef -t node -o n9 groups=all",
+            None,
+        ),
+        (
+            "<arg>-z</arg><command>mkdef</command><stdin>n9:\n  objtype=node\n  groups=a\n</stdin>",
+            "mkdef -z",
+            Some("n9:\n  objtype=node\n  groups=a\n"),
+        ),
+        (
+            "<addrows>yes</addrows><command>tabrestore</command><data>#netname,net,mask\n</data>\
+             <data>&quot;n&quot;,&quot;10.0.0.0&quot;,&quot;255.0.0.0&quot;\n</data><table>networks</table>",
+            "tabrestore -a networks.csv",
+            Some("#netname,net,mask\n\"n\",\"10.0.0.0\",\"255.0.0.0\"\n"),
+        ),
+        (
+            "<command>gettab</command><arg>key=domain</arg><arg>site.value</arg>",
+            "gettab key=domain site.value",
+            None,
+        ),
+    ] {
+        let (theirs, ours) = (Bed::new(CLUSTER), Bed::new(CLUSTER));
+        let answers = (theirs.run_xml(elements), ours.run_with(line, stdin));
+        assert_eq!(answers.0, answers.1, "{elements}");
+        assert!(!answers.1.contains("rc="), "{line}: {}", answers.1);
+        for table in ["nodelist", "networks"] {
+            assert_eq!(
+                theirs.run(&format!("tabdump {table}")),
+                ours.run(&format!("tabdump {table}")),
+                "{elements}"
+            );
+        }
+    }
+}
+
+/// A rule about some nodes holds for object commands too, whichever client names the nodes in which way.
+#[test]
+fn policy_sees_the_nodes_of_object_commands() {
+    use crate::testbed::Bed;
+    let bed = Bed::new(&format!(
+        "{CLUSTER}\npolicy priority=6 name=eve commands=lsdef,chdef noderange=cn1 rule=allow"
+    ));
+    for (line, allowed) in [
+        ("lsdef cn1 -i groups", true),
+        ("lsdef -t node -o cn1 -i groups", true),
+        ("lsdef -i groups cn2", false),
+        ("chdef cn1 usercomment=x", true),
+        ("chdef -t node -o cn1,cn2 usercomment=x", false),
+        ("lsdef", false),
+    ] {
+        let answer = bed.run_as(line, None, Some("eve"), None);
+        assert_eq!(!answer.contains("Permission denied"), allowed, "{line}: {answer}");
+    }
+}
+
 #[test]
 fn bundle_out_and_in() {
     use crate::testbed::Bed;

@@ -37,6 +37,8 @@ pub struct ClientSettings {
     pub show_xml: bool,
     /// Print request and response XML (`XCATXMLTRACE`).
     pub trace: bool,
+    /// `XCATBYPASS` is set: whoever set it expects no daemon to be needed, and is told so if there is none.
+    pub bypass: bool,
 }
 
 /// Why there is no answer.
@@ -118,7 +120,8 @@ fn exchange(
             Ok(0) => return Err(ClientError::Ended),
             Ok(count) => count,
             Err(error) if waits(&error) => continue,
-            Err(_) => return Err(ClientError::Ended),
+            // With TLS 1.3 a refusal of the client's certificate arrives after the handshake.
+            Err(error) => return Err(refused(&error, settings).unwrap_or(ClientError::Ended)),
         };
         reader.push(chunk.get(..count).unwrap_or_default())?;
         while let Some(document) = reader.next_document() {
@@ -189,11 +192,48 @@ fn connect(
     let connection = ClientConnection::new(config, name).map_err(|error| failed(error.to_string()))?;
     let mut stream = StreamOwned::new(connection, socket);
     while stream.conn.is_handshaking() {
-        stream.conn.complete_io(&mut stream.sock).map_err(|error| failed(error.to_string()))?;
+        stream
+            .conn
+            .complete_io(&mut stream.sock)
+            .map_err(|error| refused(&error, settings).unwrap_or_else(|| failed(error.to_string())))?;
     }
     let poll = stream.sock.set_read_timeout(Some(STOP_POLL));
     poll.map_err(|error| failed(error.to_string()))?;
     Ok(stream)
+}
+
+/// What a failed verification means to the user, if the error is one.
+fn refused(error: &io::Error, settings: &ClientSettings) -> Option<ClientError> {
+    use rustls::{AlertDescription as Alert, CertificateError as Bad, Error};
+    let (host, folder) = (settings.host.clone(), settings.certificates.display());
+    let hint = format!(
+        "Hint: `dawn init --data DIR` on the daemon's data directory renews {folder}; if another daemon was meant, set \
+         XCATHOST (now {host})."
+    );
+    let reason = match error.get_ref()?.downcast_ref::<Error>()? {
+        Error::InvalidCertificate(Bad::BadSignature | Bad::UnknownIssuer) => format!(
+            "the daemon's certificate does not come from the authority in {folder}/ca.pem: the files there belong to \
+             another cluster.\n{hint}"
+        ),
+        Error::InvalidCertificate(
+            Bad::Expired | Bad::ExpiredContext { .. } | Bad::NotValidYet | Bad::NotValidYetContext { .. },
+        ) => "the daemon's certificate is not valid at this time.\nHint: compare the clocks of the two machines; \
+              if they are right, the certificate has to be made anew."
+            .to_owned(),
+        Error::AlertReceived(
+            Alert::UnknownCA
+            | Alert::DecryptError
+            | Alert::BadCertificate
+            | Alert::CertificateUnknown
+            | Alert::CertificateExpired
+            | Alert::CertificateRevoked,
+        ) => format!(
+            "the daemon does not accept the certificate {folder}/client-cred.pem: it was made by another cluster, or \
+             is out of date.\n{hint}"
+        ),
+        _ => return None,
+    };
+    Some(ClientError::Connect { host, reason })
 }
 
 fn connect_tcp(host: &str) -> io::Result<TcpStream> {
@@ -298,6 +338,10 @@ impl Printer<'_> {
                 );
                 self.write(Stream::Out, &text);
                 self.write(Stream::Err, &format!("Connection failure: {reason}\n"));
+                if self.settings.bypass {
+                    let text = "Hint: XCATBYPASS has no effect here; commands are always answered by `dawn serve`.\n";
+                    self.write(Stream::Err, text);
+                }
             }
             other => self.write(Stream::Err, &format!("ERROR/WARNING: {other}\n")),
         }
@@ -333,6 +377,7 @@ mod tests {
                 show_source: false,
                 show_xml: false,
                 trace: false,
+                bypass: false,
             };
             let (mut out, mut err) = (Failing(kind), Vec::new());
             let mut printer =

@@ -3,6 +3,7 @@
 //! [`handle`] is the whole treatment of one request. It is synchronous and knows no socket: the server
 //! calls it on a blocking thread with a sink that ends in a TLS connection, tests with a vector.
 
+use crate::limits::COMMAND_SHOWN_MAX;
 use crate::request::{Credentials, Request};
 use crate::response::{Data, NodeItem, Response};
 use crate::xml::Element;
@@ -113,8 +114,12 @@ pub trait Dispatcher: Send + Sync + 'static {
     fn expand(&self, noderange: &str, peer_name: Option<&str>) -> Expanded;
     /// Whether a command of that name exists and whether it takes nodes that must be known.
     fn knows(&self, command: &str) -> Option<NodeUse>;
-    /// Groups that have members among these nodes (`extnoderange subgroups`).
-    fn groups_within(&self, nodes: &[String]) -> Vec<String>;
+    /// What to tell a caller whose command is not [known](Dispatcher::knows).
+    fn hint(&self, command: &str) -> String {
+        format!("there is no command '{command}'")
+    }
+    /// Puts a request that [`Dispatcher::knows`] into the form its command expects, whichever client sent it.
+    fn put_in_order(&self, _: &mut Request) {}
     /// Policy decision for a call.
     fn authorise(&self, call: &Call) -> Decision;
     /// Runs a command that [`Dispatcher::knows`]; called on a blocking thread.
@@ -159,12 +164,11 @@ fn handle_stamped(
     if request.command == "authcheck" {
         return out.send(authcheck(peer_name.as_deref()));
     }
-    let builtin = matches!(request.command.as_str(), "noderange" | "extnoderange");
-    let node_use = if builtin { Some(NodeUse::Raw) } else { dispatcher.knows(&request.command) };
-    let Some(node_use) = node_use else {
-        return out.send(Response::error("Unsupported request", None));
+    let Some(node_use) = dispatcher.knows(&request.command) else {
+        return out.send(unsupported(dispatcher, &request.command));
     };
-    let expanded = expand(dispatcher, &mut request, peer_name.as_deref(), builtin);
+    dispatcher.put_in_order(&mut request);
+    let expanded = expand(dispatcher, &request, peer_name.as_deref());
     let peer_host = peer.ip.map(|ip| dispatcher.peer_host(ip)).unwrap_or_else(|| dispatcher.source());
     let username = peer_name.clone();
     let mut call = Call { request, nodes: expanded.nodes, peer_name, peer, peer_host, username, abort };
@@ -174,9 +178,6 @@ fn handle_stamped(
             call.username.clone_from(&call.request.username);
         }
         Decision::Allow { .. } => {}
-    }
-    if builtin {
-        return out.send(noderange_reply(dispatcher, &call, &expanded.unknown, expanded.fatal));
     }
     if node_use == NodeUse::Verified
         && let Some(text) = refusal(&expanded.unknown, expanded.fatal)
@@ -216,22 +217,19 @@ fn authcheck(peer_name: Option<&str>) -> Response {
     Response { data: vec![word.into()], other: vec![username], ..Response::default() }
 }
 
-fn expand(
-    dispatcher: &dyn Dispatcher,
-    request: &mut Request,
-    peer_name: Option<&str>,
-    builtin: bool,
-) -> Expanded {
-    // `tabdump` and friends send everything as arguments; the noderange requests may do so too.
-    if builtin && request.noderange.is_none() && !request.args.is_empty() && request.command == "noderange" {
-        request.noderange = Some(request.args.remove(0));
-    }
+fn expand(dispatcher: &dyn Dispatcher, request: &Request, peer_name: Option<&str>) -> Expanded {
     match &request.noderange {
         Some(noderange) => dispatcher.expand(noderange, peer_name),
         None if request.nodes.is_empty() => Expanded::default(),
         // Nodes that the sender says it has expanded are looked at like any other noderange.
         None => dispatcher.expand(&request.nodes.join(","), peer_name),
     }
+}
+
+/// The reference answers the error without an exit code, so that `rpower cn1 on && …` would go on.
+fn unsupported(dispatcher: &dyn Dispatcher, command: &str) -> Response {
+    let shown: String = command.chars().take(COMMAND_SHOWN_MAX).collect();
+    Response { info: vec![dispatcher.hint(&shown)], ..Response::error("Unsupported request", Some(1)) }
 }
 
 fn refusal(unknown: &[String], fatal: Option<String>) -> Option<String> {
@@ -242,32 +240,6 @@ fn refusal(unknown: &[String], fatal: Option<String>) -> Option<String> {
         return None;
     }
     Some(format!("Invalid nodes and/or groups in noderange: {}", unknown.join(",")))
-}
-
-fn noderange_reply(
-    dispatcher: &dyn Dispatcher,
-    call: &Call,
-    unknown: &[String],
-    fatal: Option<String>,
-) -> Response {
-    if let Some(fatal) = fatal {
-        return Response::error(fatal, Some(1));
-    }
-    let mut response = Response::default();
-    if call.request.command == "extnoderange" {
-        let mut children: Vec<Element> = call.nodes.iter().map(|node| Element::text("node", node)).collect();
-        if call.request.args.iter().any(|arg| arg == "subgroups") {
-            let groups = dispatcher.groups_within(&call.nodes);
-            children.extend(groups.into_iter().map(|group| Element::text("intersectinggroups", group)));
-        }
-        response.other = children;
-    } else {
-        response.other = call.nodes.iter().map(|node| Element::text("node", node)).collect();
-    }
-    if !unknown.is_empty() {
-        response.warning.push(format!("Invalid nodes in noderange:{}", unknown.join(",")));
-    }
-    response
 }
 
 /// Adds source and transaction id to each response.
@@ -329,9 +301,6 @@ pub(crate) mod tests {
         fn knows(&self, command: &str) -> Option<NodeUse> {
             (command == "echo").then_some(NodeUse::Verified)
         }
-        fn groups_within(&self, _: &[String]) -> Vec<String> {
-            vec!["all".into()]
-        }
         fn authorise(&self, call: &Call) -> Decision {
             match call.peer_name.as_deref() {
                 Some("root") => Decision::Allow { trusted: false },
@@ -390,7 +359,7 @@ pub(crate) mod tests {
         ] {
             assert!(ask(text, cn).contains(&format!("<error>{word}</error>")), "{text}");
         }
-        assert!(!ask("<command>nope</command>", None).contains("errorcode"));
+        assert!(ask("<command>nope</command>", None).contains("<info>there is no command 'nope'</info>"));
     }
 
     #[test]
@@ -403,14 +372,6 @@ pub(crate) mod tests {
             </xcatresponse>
         "#]]
         .assert_eq(&ask("<command>authcheck</command><tokens><tokenid>t1</tokenid></tokens>", None));
-        expect![[r#"
-            <xcatresponse>
-              <warning>Invalid nodes in noderange:x</warning>
-              <node>cn2</node>
-              <xcatdsource>mn1</xcatdsource>
-            </xcatresponse>
-        "#]]
-        .assert_eq(&ask("<command>noderange</command><noderange>cn2,x</noderange>", Some("root")));
         expect![[r#"
             <xcatresponse>
               <data>

@@ -24,6 +24,8 @@ pub const XML_DEPTH_MAX: usize = 16;
 pub const XML_ELEMENTS_MAX: usize = 2_000_000;
 /// Connections at a time, handshakes and idle ones included; further ones wait in the backlog.
 pub const CONNECTIONS_MAX: usize = 4096;
+/// Connections of one address at a time; further ones are closed at once.
+pub const CONNECTIONS_PER_ADDRESS_MAX: usize = CONNECTIONS_MAX / 4;
 /// Commands running at a time (`site.xcatmaxconnections`): default.
 pub const COMMANDS_DEFAULT: usize = 64;
 /// Commands running at a time: smallest accepted setting.
@@ -46,3 +48,5 @@ pub const NODE_LINE_BYTES_MAX: usize = 4096;
 pub const NODE_SILENCE_MAX: Duration = Duration::from_secs(2);
 /// Time a client waits for a TCP connection to the daemon.
 pub const CONNECT_TIME_MAX: Duration = Duration::from_secs(15);
+/// Characters of a command's name that an error repeats.
+pub const COMMAND_SHOWN_MAX: usize = 64;

@@ -18,11 +18,11 @@ use crate::response::Response;
 use crate::tls::common_name;
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
@@ -80,21 +80,59 @@ pub async fn serve(
         dispatcher,
         commands: Arc::new(Semaphore::new(settings.commands.clamp(COMMANDS_MIN, COMMANDS_MAX))),
     });
+    let book = Arc::new(Book::default());
     let mut tasks = JoinSet::new();
     loop {
         while tasks.try_join_next().is_some() {}
         let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, address)) => {
+                let Some(place) = book.enter(plain_ip(address.ip())) else { continue };
                 let shared = Arc::clone(&shared);
                 tasks.spawn(async move {
                     shared.connection(stream, address).await;
-                    drop(permit);
+                    drop((place, permit));
                 });
             }
             Err(error) => {
                 tracing::warn!(%error, "accept on the command port failed");
                 tokio::time::sleep(ACCEPT_ERROR_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Connections of each address, so that one peer cannot take all of [`CONNECTIONS_MAX`].
+#[derive(Debug, Default)]
+struct Book(Mutex<HashMap<IpAddr, usize>>);
+
+/// One connection in the [`Book`]; dropping it frees the place.
+#[derive(Debug)]
+struct Place {
+    book: Arc<Book>,
+    ip: IpAddr,
+}
+
+impl Book {
+    fn enter(self: &Arc<Self>, ip: IpAddr) -> Option<Place> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(ip).or_insert(0);
+        if *count >= CONNECTIONS_PER_ADDRESS_MAX {
+            tracing::debug!(peer = %ip, "too many connections of one address");
+            return None;
+        }
+        *count += 1;
+        Some(Place { book: Arc::clone(self), ip })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.book.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.ip) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.ip);
             }
         }
     }
@@ -337,6 +375,7 @@ mod tests {
             show_source: false,
             show_xml: false,
             trace: false,
+            bypass: false,
         }
     }
 
@@ -383,6 +422,34 @@ mod tests {
         );
         assert!(err.starts_with("Connection failure: "), "{err}");
         assert_ne!(code, 0);
+    }
+
+    /// `~/.xcat` of another cluster, in whole and in half: both ends name the file that is wrong and what to do.
+    #[test]
+    fn credentials_of_another_cluster() {
+        let (here, other) = (daemon(), daemon());
+        let mut mine = settings(&other, Path::new(".xcat"));
+        mine.host = here.address.to_string();
+        let (_, err, code) = ask(&mine, "cn1");
+        assert!(err.contains("belong to another cluster") && err.contains("Hint: "), "{err}");
+        assert_eq!(code, 1);
+        let authority = here.directory.path().join(".xcat/ca.pem");
+        std::fs::copy(authority, mine.certificates.join("ca.pem")).expect("copy");
+        let (_, err, code) = ask(&mine, "cn1");
+        assert!(err.contains("does not accept the certificate") && err.contains("Hint: "), "{err}");
+        assert_eq!(code, 1);
+    }
+
+    #[test]
+    fn one_address_cannot_take_all_connections() {
+        let book = Arc::new(Book::default());
+        let (loud, quiet) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+        let held: Vec<_> = std::iter::from_fn(|| book.enter(loud)).take(CONNECTIONS_MAX).collect();
+        assert_eq!(held.len(), CONNECTIONS_PER_ADDRESS_MAX);
+        assert!(book.enter(quiet).is_some());
+        drop(held);
+        assert!(book.enter(loud).is_some());
+        assert!(book.0.lock().expect("lock").is_empty(), "nothing is remembered of those who left");
     }
 
     #[test]

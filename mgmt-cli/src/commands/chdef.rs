@@ -67,6 +67,7 @@ pub struct Args {
 impl Command for Args {
     const NAME: &'static str = "chdef";
     const KIND: Kind = Kind::Words;
+    const NAMES_OBJECTS: bool = true;
     const READS_STDIN: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {

@@ -12,7 +12,7 @@ pub struct Args {
     /// Print the column's name even if there is one item only
     #[arg(short = 'H', long = "with-fieldname")]
     with_name: bool,
-    /// COLUMN=VALUE[,COLUMN=VALUE…]
+    /// COLUMN=VALUE[,COLUMN=VALUE...]
     #[arg(value_name = "KEYS", required = true)]
     keys: String,
     /// TABLE.COLUMN, several allowed

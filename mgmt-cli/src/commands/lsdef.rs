@@ -6,7 +6,7 @@ use crate::output::{Done, Out, Stop};
 use dawn_cluster::{NIC_COLUMNS, Object, ObjectType, ObjectValue};
 use dawn_cluster::{Conditions, Text};
 
-/// List objects (nodes, groups, images, networks …) and their attributes
+/// List objects (nodes, groups, images, networks ...) and their attributes
 ///
 /// Without names: the names of all objects of the type. With names: all attributes.
 #[derive(Debug, clap::Args)]
@@ -71,6 +71,7 @@ pub struct Args {
 impl Command for Args {
     const NAME: &'static str = "lsdef";
     const KIND: Kind = Kind::Words;
+    const NAMES_OBJECTS: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         if self.help {

@@ -7,7 +7,7 @@ use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::{Assign, Snapshot};
 
-/// Define objects: nodes, groups, images, networks …
+/// Define objects: nodes, groups, images, networks ...
 ///
 /// Nodes need groups=. With -z the definitions are read as stanzas from standard input.
 #[derive(Debug, clap::Args)]
@@ -66,6 +66,7 @@ pub struct Args {
 impl Command for Args {
     const NAME: &'static str = "mkdef";
     const KIND: Kind = Kind::Words;
+    const NAMES_OBJECTS: bool = true;
     const READS_STDIN: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {

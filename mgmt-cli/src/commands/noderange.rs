@@ -1,7 +1,9 @@
-//! `noderange`: what a noderange stands for.
+//! `noderange`: what a noderange stands for; also asked by programs, which read the `<node>` elements.
 
+use crate::bridge;
 use crate::frame::{Command, Ctx, Kind};
-use crate::output::{Done, Out};
+use crate::output::{Done, Out, Stop};
+use dawn_xcatd::{Element, Expanded, Response};
 
 /// Print the nodes of a noderange, one a line
 #[derive(Debug, clap::Args)]
@@ -16,12 +18,35 @@ pub struct Args {
 
 impl Command for Args {
     const NAME: &'static str = "noderange";
-    const KIND: Kind = Kind::Nodes;
+    const KIND: Kind = Kind::Words;
+    const NAMES_OBJECTS: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        let found = expand(ctx, &self.noderange)?;
+        let mut response = Response { warning: unknown_names(&found), ..Response::default() };
         if self.comma {
-            return out.line(ctx.nodes().join(","));
+            response.info.push(found.nodes.join(","));
+        } else {
+            response.other = node_elements(&found.nodes);
         }
-        ctx.nodes().iter().try_for_each(|node| out.line(node))
+        out.send(response)
     }
+}
+
+/// Expands a noderange of the caller's; one that cannot be read ends the command.
+pub fn expand(ctx: &Ctx<'_>, noderange: &str) -> Result<Expanded, Stop> {
+    let root = ctx.call.peer_name.as_deref() == Some("root");
+    let found = bridge::expand_for(&ctx.snapshot, noderange, root);
+    found.fatal.clone().map_or(Ok(found), |reason| Err(Stop::message(reason)))
+}
+
+/// The warning about names that are neither node nor group, if there are any.
+pub fn unknown_names(found: &Expanded) -> Vec<String> {
+    let names = &found.unknown;
+    if names.is_empty() { Vec::new() } else { vec![format!("Invalid nodes in noderange:{}", names.join(","))] }
+}
+
+/// `<node>name</node>` for each.
+pub fn node_elements(nodes: &[String]) -> Vec<Element> {
+    nodes.iter().map(|node| Element::text("node", node)).collect()
 }

@@ -47,6 +47,7 @@ pub struct Args {
 impl Command for Args {
     const NAME: &'static str = "rmdef";
     const KIND: Kind = Kind::Words;
+    const NAMES_OBJECTS: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         if self.help {
