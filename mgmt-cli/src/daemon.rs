@@ -10,6 +10,7 @@ use crate::destiny;
 use crate::frame::{Ctx, Kind};
 use crate::hooks::BootHooks;
 use crate::output::{Out, Stop};
+use crate::requests::getpostscript;
 use crate::{bridge, token};
 use dawn_cluster::{Change, Edit, Model, Snapshot};
 use dawn_xcatd::node_status::{NodeReport, NodeReports, UPDATE_STATUS_WORDS};
@@ -33,6 +34,8 @@ pub struct Settings {
     pub hosts_file: Option<String>,
     /// What `lsxcatd -d` says about the database.
     pub database: Vec<String>,
+    /// The data directory, for what nodes fetch from it (`hostkeys`).
+    pub data: Option<PathBuf>,
 }
 
 /// See the module's text.
@@ -67,6 +70,7 @@ impl Daemon {
             host: &self.settings.host,
             hosts_file: self.settings.hosts_file.as_deref().unwrap_or(HOSTS),
             database: &self.settings.database,
+            data: self.settings.data.as_deref(),
         };
         entry.run(&ctx, out)
     }
@@ -319,7 +323,10 @@ impl NodeReports for Daemon {
             NodeReport::Next => self.advance(node),
             NodeReport::Status(words) => self.node_status(node, words),
             NodeReport::AppStatus(pairs) => self.app_status(node, pairs),
-            NodeReport::GetPostscript => lines.push("#END OF SCRIPT".into()),
+            NodeReport::GetPostscript => {
+                lines = getpostscript::lines(&self.snapshot(), node);
+                lines.push("#END OF SCRIPT".into());
+            }
             NodeReport::Syncfiles => lines.push("syncfiles done".into()),
             // The TFTP directory is a view that no node writes to: there is nothing to unlock.
             NodeReport::UnlockTftpdir | NodeReport::LockTftpdir | NodeReport::Monitor => {}

@@ -170,6 +170,8 @@ pub struct Ctx<'a> {
     pub hosts_file: &'a str,
     /// What `lsxcatd -d` says about the database.
     pub database: &'a [String],
+    /// The data directory; `None` in a daemon without one.
+    pub data: Option<&'a Path>,
 }
 
 impl Ctx<'_> {

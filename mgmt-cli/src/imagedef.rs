@@ -71,7 +71,7 @@ fn directory(snapshot: &Snapshot, name: &str, image: &OsImage) -> Result<String,
 }
 
 /// `passwd` row of key `system`, user `root`, as a crypt hash.
-fn root_hash(snapshot: &Snapshot, seed: &str) -> Option<String> {
+pub fn root_hash(snapshot: &Snapshot, seed: &str) -> Option<String> {
     let (key, user) = (Col::known("passwd.key"), Col::known("passwd.username"));
     let row = snapshot.find_row(&[(key, "system"), (user, "root")])?;
     RootPassword::from_table(row.get(Col::known("passwd.password"))?).shadow_field(seed)

@@ -39,6 +39,7 @@ pub mod notify;
 pub mod output;
 mod redact;
 pub mod reference;
+pub mod requests;
 pub mod serve;
 mod synclist;
 mod tabch;

@@ -145,6 +145,7 @@ fn command_port(appliance: &Arc<Appliance>, address: &StoreAddress) -> Result<Co
         commands_log: Some(data.join("log").join("commands.log")),
         hosts_file: None,
         database: crate::database::lines(address),
+        data: Some(data.clone()),
     };
     let hooks = Arc::new(Hooks::new(Arc::clone(appliance)));
     let daemon = Arc::new(Daemon::new(Arc::clone(&appliance.model), hooks, settings));

@@ -79,6 +79,7 @@ impl Bed {
             commands_log: None,
             hosts_file: Some(hosts),
             database: vec!["dbengine=SQLite".into()],
+            data: Some(directory.path().to_owned()),
         };
         let daemon = Daemon::new(Arc::clone(&model), Arc::new(NoBoot), settings);
         Bed { daemon, directory }
@@ -119,12 +120,27 @@ impl Bed {
         self.send(dawn_xcatd::Request::parse(&text).expect("a request"), Some("root"), None)
     }
 
+    /// The same from a user or from a node's address; what comes back is the XML between `<xcatresponse>` and its end.
+    pub(crate) fn xml_for(&self, elements: &str, user: Option<&str>, ip: Option<&str>) -> String {
+        let text = format!("<xcatrequest>{elements}</xcatrequest>");
+        let mut out = String::new();
+        for response in self.answer(dawn_xcatd::Request::parse(&text).expect("a request"), user, ip) {
+            response.write(&mut out);
+        }
+        let frame = |line: &&str| !line.contains("xcatresponse>") && !line.contains("<xcatdsource>");
+        out.lines().filter(frame).map(|line| format!("{line}\n")).collect()
+    }
+
     fn send(&self, request: dawn_xcatd::Request, user: Option<&str>, ip: Option<&str>) -> String {
+        show(&self.answer(request, user, ip))
+    }
+
+    fn answer(&self, request: dawn_xcatd::Request, user: Option<&str>, ip: Option<&str>) -> Vec<Response> {
         let ip = ip.map(|ip| ip.parse().expect("an address"));
         let peer = Peer { ip, certificate_name: user.map(str::to_owned), ..Peer::default() };
         let mut responses: Vec<Response> = Vec::new();
         handle(&self.daemon, request, peer, AbortFlag::default(), &mut responses);
-        show(&responses)
+        responses
     }
 }
 

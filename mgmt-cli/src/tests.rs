@@ -531,6 +531,112 @@ fn policy_sees_the_nodes_of_object_commands() {
     }
 }
 
+/// Requests that programs (as root) and nodes (by address, without certificate) send, and the XML they get.
+#[test]
+fn requests_of_programs_and_nodes() {
+    use crate::testbed::Bed;
+    let nodes = "getpostscript,getcredentials,getbmcconfig,getadapter,getpartition,syncfiles,noderange";
+    let bed = Bed::new(&format!(
+        "{CLUSTER}
+        policy priority=4 commands={nodes} rule=allow
+        site key=snmpc value=hush
+        site key=bad;key value=x
+        site key=odd value='it;$(reboot)`x`'
+        postscripts node=xcatdefaults postscripts=syslog,remoteshell postbootscripts=otherpkgs
+        postscripts node=cn1 postscripts='syslog,confignics  -s'
+        nodetype node=compute provmethod=img"
+    ));
+    let layout = bed.directory.path().join("layout");
+    std::fs::write(&layout, "enable=yes\n[disk]\ndev=/dev/sda\n").expect("file");
+    bed.run(&format!("chdef -t osimage img partitionfile={} postscripts=setup", layout.display()));
+    let mut text = String::new();
+    for (who, elements) in [
+        ("root", "<command>noderange</command><noderange>cn1-cn2,nope</noderange>"),
+        ("root", "<command>extnoderange</command><noderange>cn2</noderange><arg>subgroups</arg>"),
+        ("root", "<command>NodeRange</command><noderange>compute</noderange>"),
+        ("root", "<command>NodeRange</command><noderange>nope</noderange>"),
+        ("root", "<command>gennr</command><arg>x1-x3</arg>"),
+        ("root", "<command>rnoderange</command><noderange>cn1,cn2,sw1</noderange>"),
+        ("root", "<command>getAllEntries</command><table>networks</table>"),
+        ("root", "<command>getAllEntries</command><table>zone</table>"),
+        ("root", "<command>getAllEntries</command><table>nope</table>"),
+        (
+            "root",
+            "<command>getNodesAttribs</command><table>hosts</table><noderange>cn1-cn2</noderange><attr>ip</attr>",
+        ),
+        (
+            "root",
+            "<command>getNodesAttribs</command><table>site</table><noderange>cn1</noderange><attr>ALL</attr>",
+        ),
+        (
+            "root",
+            "<command>getNodesAttribs</command><table>hosts</table><noderange>cn1</noderange><attr>nope</attr>",
+        ),
+        (
+            "root",
+            "<command>getTablesNodesAttribs</command><noderange>cn2</noderange><table><tablename>nodelist</tablename><attr>groups</attr></table><table><tablename>nodehm</tablename><attr>ALL</attr></table>",
+        ),
+        (
+            "root",
+            "<command>getTablesAllNodeAttribs</command><table><tablename>mac</tablename><attr>ALL</attr></table>",
+        ),
+        (
+            "root",
+            "<command>getTablesAllRowAttribs</command><table><tablename>osimage</tablename><attr>imagename</attr><attr>osvers</attr></table>",
+        ),
+        (
+            "root",
+            "<command>setNodesAttribs</command><noderange>cn1-cn2</noderange><arg><table><name>nodelist</name><attr><comments>a &amp; b</comments></attr></table><table><name>vpd</name><attr><serial>7</serial></attr></table></arg>",
+        ),
+        (
+            "root",
+            "<command>getNodesAttribs</command><table>vpd</table><noderange>cn2</noderange><attr>ALL</attr>",
+        ),
+        (
+            "root",
+            "<command>setAttribs</command><table>site</table><keys><key>domain</key></keys><attr><value>new.net</value></attr>",
+        ),
+        (
+            "root",
+            "<command>getAttribs</command><table>site</table><keys><key>domain</key></keys><attr>value</attr><attr>comments</attr>",
+        ),
+        ("root", "<command>getAttribs</command><table>site</table><keys></keys><attr>value</attr>"),
+        (
+            "root",
+            "<command>delEntries</command><table><name>vpd</name><attr><node>cn2</node><serial>7</serial></attr></table>",
+        ),
+        ("root", "<command>getAllEntries</command><table>vpd</table>"),
+        ("bob", "<command>getAllEntries</command><table>passwd</table>"),
+        ("10.0.0.1", "<command>getAllEntries</command><table>passwd</table>"),
+        ("10.0.0.1", "<command>getpostscript</command>"),
+        ("10.0.0.1", "<command>getpostscript</command><arg>version2</arg>"),
+        ("10.0.0.9", "<command>getpostscript</command>"),
+        ("10.0.0.9", "<command>getpostscript</command><noderange>cn1</noderange>"),
+        ("10.0.0.1", "<command>getcredentials</command><arg>ssh_root_key</arg>"),
+        (
+            "10.0.0.9",
+            "<command>getcredentials</command><callback_port>300</callback_port><arg>ssh_root_key</arg>",
+        ),
+        ("10.0.0.9", "<command>getbmcconfig</command>"),
+        ("10.0.0.1", "<command>getpartition</command>"),
+        ("10.0.0.9", "<command>getpartition</command>"),
+        (
+            "10.0.0.1",
+            "<command>getadapter</command><action>update</action><nic><interface>eth0</interface><mac>52:54:00:00:00:01</mac><linkstate>UP (ok)</linkstate><pcilocation>/0000:00:03.0</pcilocation><model>x,y=1|2</model></nic>",
+        ),
+        (
+            "root",
+            "<command>getAttribs</command><table>nics</table><keys><node>cn1</node></keys><attr>nicsadapter</attr>",
+        ),
+        ("10.0.0.1", "<command>getadapter</command>"),
+        ("10.0.0.1", "<command>syncfiles</command><arg>-r</arg><arg>/usr/bin/rcp</arg>"),
+    ] {
+        let (user, ip) = if who.contains('.') { (None, Some(who)) } else { (Some(who), None) };
+        text.push_str(&format!("{who}: {elements}\n{}", bed.xml_for(elements, user, ip)));
+    }
+    expect_file!["tests/requests.txt"].assert_eq(&text);
+}
+
 #[test]
 fn bundle_out_and_in() {
     use crate::testbed::Bed;

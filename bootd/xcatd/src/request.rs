@@ -98,7 +98,8 @@ impl Request {
         let text = || Some(element.text.trim().to_owned()).filter(|text| !text.is_empty());
         match element.name.as_str() {
             "command" => self.command = text().unwrap_or_default(),
-            "arg" => self.args.push(element.text),
+            // `setNodesAttribs` has its tables inside of an argument.
+            "arg" if element.children.is_empty() => self.args.push(element.text),
             "noderange" => self.noderange = text(),
             "node" => self.nodes.extend(text()),
             "cwd" => self.cwd = text(),

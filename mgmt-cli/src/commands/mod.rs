@@ -35,5 +35,5 @@ pub fn find(name: &str) -> Option<&'static Entry> {
 
 /// The command or node request of that name, for the daemon.
 pub fn find_request(name: &str) -> Option<&'static Entry> {
-    find(name)
+    find(name).or_else(|| crate::requests::find(name))
 }

@@ -1,0 +1,157 @@
+//! `getcredentials`: a node fetches what only its root may have.
+//!
+//! The answer is about the node whose address the request comes from, after [`super::consent`]; a failed proof is
+//! answered with nothing, as in the reference. Files come from `/root/.ssh` or the zone's directory, and from `hostkeys`
+//! of the data directory. What it hands out is logged by name, never by content.
+
+use super::{calling_node, consent};
+use crate::frame::{Command, Ctx, Kind};
+use crate::imagedef::root_hash;
+use crate::output::{Done, Out};
+use dawn_cluster::{Col, Snapshot};
+use dawn_xcatd::{Data, Element, Response};
+use std::path::{Path, PathBuf};
+
+/// Where root's own keys are without a zone.
+const ROOT_KEYS: &str = "/root/.ssh";
+/// Bytes of a key file.
+const KEY_BYTES_MAX: u64 = 64 << 10;
+/// Items of one request.
+const ITEMS_MAX: usize = 32;
+
+/// Give the calling node its keys
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What: ssh_root_key, ssh_root_pub_key (`:ZONE`), ssh_rsa_hostkey ..., xcat_secure_pw:root
+    items: Vec<String>,
+}
+
+impl Command for Args {
+    const NAME: &'static str = "getcredentials";
+    const KIND: Kind = Kind::Words;
+
+    fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        let node = calling_node(ctx)?;
+        let (ip, port) = (ctx.call.peer.ip, ctx.call.request.callback_port);
+        let proved = ip.zip(port).is_some_and(|(ip, port)| consent::is_given(ip, port));
+        if !proved {
+            tracing::warn!(
+                node,
+                "credentials were asked for without proof of root's consent; nothing was given"
+            );
+            return Ok(());
+        }
+        let answers: Vec<(&String, Result<String, String>)> =
+            self.items.iter().take(ITEMS_MAX).map(|item| (item, content(ctx, &node, item))).collect();
+        let mut response = Response::default();
+        for (item, answer) in &answers {
+            if let Ok(text) = answer {
+                tracing::info!(node, item, "credentials were given to a node");
+                let content = Element::text("content", format!("\n{text}\n"));
+                response.data.push(Data::Parts(vec![content, Element::text("desc", item.as_str())]));
+            }
+        }
+        if response.data.is_empty() {
+            return answers
+                .into_iter()
+                .filter_map(|(_, answer)| answer.err())
+                .try_for_each(|text| out.error(text));
+        }
+        response.errorcode.push(0);
+        out.send(response)
+    }
+}
+
+fn content(ctx: &Ctx<'_>, node: &str, item: &str) -> Result<String, String> {
+    let (name, parameter) = item.split_once(':').map_or((item, None), |(name, rest)| (name, Some(rest)));
+    let snapshot = &ctx.snapshot;
+    match name {
+        "ssh_root_key" => {
+            let unable = "Unable to read root's private ssh key";
+            let folder = zone_keys(snapshot, node, parameter, true).ok_or(unable)?;
+            read(&folder.join("id_rsa")).ok_or_else(|| unable.to_owned())
+        }
+        "ssh_root_pub_key" => {
+            let unable = "Unable to read root's public ssh key";
+            let folder = zone_keys(snapshot, node, parameter, false).ok_or(unable)?;
+            read(&folder.join("id_rsa.pub")).ok_or_else(|| unable.to_owned())
+        }
+        "ssh_dsa_hostkey" | "ssh_rsa_hostkey" | "ssh_ecdsa_hostkey" | "ssh_ed25519_hostkey" => {
+            host_key(ctx.data, node, name)
+        }
+        "xcat_secure_pw" if parameter == Some("root") => root_hash(snapshot, node)
+            .ok_or_else(|| "Unable to find root's password in the passwd table".to_owned()),
+        _ => Err(format!("Dawn does not hand out {item:.64}")),
+    }
+}
+
+/// The directory of the keys a node may have. Without a zone in the request the node must be in the default zone; a private
+/// key is for nodes of a zone whose nodes may log in to each other.
+fn zone_keys(snapshot: &Snapshot, node: &str, asked: Option<&str>, private: bool) -> Option<PathBuf> {
+    let is_yes = |text: &str| matches!(text.to_ascii_lowercase().as_str(), "yes" | "1");
+    let name_col = Col::known("zone.zonename");
+    let default = snapshot
+        .enabled_rows("zone")
+        .find(|row| row.get(Col::known("zone.defaultzone")).is_some_and(|text| is_yes(text)));
+    let default = default.and_then(|row| row.get(name_col).cloned());
+    let own = snapshot.attr(node, "nodelist.zonename").or_else(|| default.clone());
+    match asked {
+        Some(asked) if own.as_deref() != Some(asked) => return None,
+        None if own != default => return None,
+        _ => {}
+    }
+    let Some(own) = own else { return Some(ROOT_KEYS.into()) };
+    let row = snapshot.find_row(&[(name_col, &own)])?;
+    let between = row.get(Col::known("zone.sshbetweennodes"));
+    if private && asked.is_some() && !between.is_some_and(|text| is_yes(text)) {
+        return None;
+    }
+    Some(
+        row.get(Col::known("zone.sshkeydir")).map_or_else(|| ROOT_KEYS.into(), |text| PathBuf::from(&**text)),
+    )
+}
+
+/// The node's own host key, else the one that all nodes share.
+fn host_key(data: Option<&Path>, node: &str, item: &str) -> Result<String, String> {
+    let method = item.trim_start_matches("ssh_").trim_end_matches("_hostkey");
+    let file = format!("ssh_host_{method}_key");
+    let folder = data.map(|data| data.join("hostkeys"));
+    let shown = folder.as_deref().map(|folder| folder.display().to_string()).unwrap_or_default();
+    folder
+        .and_then(|folder| read(&folder.join(node).join(&file)).or_else(|| read(&folder.join(&file))))
+        .ok_or_else(|| format!("Unable to read private {} key from {shown}", method.to_uppercase()))
+}
+
+fn read(path: &Path) -> Option<String> {
+    let metadata = std::fs::metadata(path).ok()?;
+    if !metadata.is_file() || metadata.len() > KEY_BYTES_MAX {
+        return None;
+    }
+    std::fs::read_to_string(path).ok().map(|text| text.trim_end().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zones() {
+        let snapshot = Snapshot::from_rows([
+            ("nodelist", &[("node", "a"), ("groups", "all")][..]),
+            ("nodelist", &[("node", "b"), ("groups", "all"), ("zonename", "red")]),
+            ("zone", &[("zonename", "base"), ("defaultzone", "yes"), ("sshkeydir", "/k/base")]),
+            ("zone", &[("zonename", "red"), ("sshbetweennodes", "yes"), ("sshkeydir", "/k/red")]),
+        ]);
+        for (node, asked, private, expected) in [
+            ("a", None, true, Some("/k/base")),
+            ("a", Some("base"), false, Some("/k/base")),
+            ("a", Some("base"), true, None),
+            ("a", Some("red"), false, None),
+            ("b", None, false, None),
+            ("b", Some("red"), true, Some("/k/red")),
+        ] {
+            let found = zone_keys(&snapshot, node, asked, private);
+            assert_eq!(found.as_deref(), expected.map(Path::new), "{node} {asked:?} {private}");
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! `getpartition`: a node asks how its local disk is to be laid out (`linuximage.partitionfile` of its image).
+//!
+//! The first line says whether the rest is a script or a layout. Errors are data that begin with `Error: `: the node prints
+//! what it gets.
+
+use super::calling_node;
+use crate::frame::{Command, Ctx, Kind};
+use crate::output::{Done, Out};
+use std::path::Path;
+
+/// Bytes of a layout.
+const FILE_BYTES_MAX: u64 = 256 << 10;
+
+/// Print the disk layout of the calling node's image
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    words: Vec<String>,
+}
+
+impl Command for Args {
+    const NAME: &'static str = "getpartition";
+    const KIND: Kind = Kind::Words;
+
+    fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        match layout(ctx) {
+            Ok(lines) => lines.into_iter().try_for_each(|line| out.data(line)),
+            Err(reason) => out.data(format!("Error: {reason}")),
+        }
+    }
+}
+
+fn layout(ctx: &Ctx<'_>) -> Result<Vec<String>, String> {
+    let node = calling_node(ctx).map_err(|stop| stop.to_string())?;
+    let name =
+        dawn_statelite::image_of(&ctx.snapshot, &node).ok_or_else(|| format!("{node} has no image"))?;
+    let image = ctx.snapshot.osimage(&name).ok_or_else(|| format!("there is no image {name}"))?;
+    let entry = image.get("partitionfile").ok_or_else(|| format!("the image {name} has no partitionfile"))?;
+    let (kind, path) = entry.strip_prefix("s:").map_or(("format", &**entry), |path| ("script", path));
+    let text = read(Path::new(path)).map_err(|reason| format!("{path}: {reason}"))?;
+    Ok(std::iter::once(format!("type={kind}")).chain(text.lines().map(str::to_owned)).collect())
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    let metadata = std::fs::metadata(path).map_err(|error| error.to_string())?;
+    if !metadata.is_file() || metadata.len() > FILE_BYTES_MAX {
+        return Err(format!("not a file of at most {} KiB", FILE_BYTES_MAX >> 10));
+    }
+    std::fs::read_to_string(path).map_err(|error| error.to_string())
+}
