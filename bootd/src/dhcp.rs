@@ -5,7 +5,7 @@
 
 use crate::address::LocalAddresses;
 use crate::plan::{BootState, node_ip};
-use dawn_cluster::{MacAddr, Model, Row, Snapshot, Text, schema};
+use dawn_cluster::{MacAddr, Model, Row, Snapshot, Text, dynamic_ranges, prefix_length, schema};
 use dawn_dhcp::HwAddr;
 use dawn_dhcp::boot::BootRule;
 use dawn_dhcp::directory::{Directory, Mode, Network, Range, Reservation};
@@ -17,6 +17,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 const LEASE_SECONDS_DEFAULT: u32 = 43_200;
 /// Shortest lease time that `site.dhcplease` can set, in seconds: below it renewals would be a storm.
 const LEASE_SECONDS_MIN: u32 = 60;
+
+/// Domains in a search list at most; resolvers of clients stop there or earlier.
+const SEARCH_MAX: usize = 16;
 
 /// Answers the DHCP engine from the model.
 pub struct TableDirectory {
@@ -158,6 +161,7 @@ impl NetworkRow<'_> {
         network.log_servers = self.addresses_in("logservers", Some("logservers"), own);
         let domain = self.get("domain").map(Text::from).or_else(|| self.snapshot.site("domain"));
         network.domain = domain.map(|text| text.to_string());
+        network.search = search_list(network.domain.as_deref(), self.snapshot);
         network.mtu = self.get("mtu").and_then(|text| text.parse().ok());
         network.lease_seconds = lease_seconds(self.snapshot);
         network.next_server = self.addresses_in("tftpserver", None, own).first().copied();
@@ -194,32 +198,29 @@ impl NetworkRow<'_> {
             named_address(self.snapshot, server).is_none_or(|address| self.addresses.contains(address))
         });
         let text = self.get("dynamicrange").filter(|_| ours).unwrap_or_default();
-        text.split(';').filter_map(|part| range(part.trim())).collect()
+        let good = dynamic_ranges(text).filter_map(Result::ok);
+        good.filter_map(|range| Range::new(range.first, range.last)).collect()
     }
 }
 
-fn range(text: &str) -> Option<Range> {
-    if let Some((address, prefix)) = text.split_once('/') {
-        let network = Network::new("", address.trim().parse().ok()?, prefix.trim().parse().ok()?);
-        let first = u32::from(network.address) & u32::from(network.mask());
-        // Network and broadcast address are no hosts.
-        return Range::new(
-            Ipv4Addr::from(first.checked_add(1)?),
-            Ipv4Addr::from(u32::from(network.broadcast()).checked_sub(1)?),
-        );
+/// The domains a client searches: its network's first, then every other that the tables know.
+fn search_list(own: Option<&str>, snapshot: &Snapshot) -> Vec<String> {
+    let domain = schema().find_col("networks.domain");
+    let others =
+        snapshot.enabled_rows("networks").filter_map(|row| row.get(domain?).map(|text| text.to_string()));
+    let mut found: Vec<String> = Vec::new();
+    for name in own
+        .map(str::to_owned)
+        .into_iter()
+        .chain(others)
+        .chain(snapshot.site("domain").map(|text| text.to_string()))
+    {
+        let name = name.trim().trim_end_matches('.').to_owned();
+        if !name.is_empty() && !found.contains(&name) && found.len() < SEARCH_MAX {
+            found.push(name);
+        }
     }
-    let (first, last) = text.split_once(['-', ',', ' '])?;
-    Range::new(first.trim().parse().ok()?, last.trim().parse().ok()?)
-}
-
-/// Prefix length of `255.255.0.0`, `/16` or `16`.
-fn prefix_length(mask: &str) -> Option<u8> {
-    if let Ok(prefix) = mask.trim_start_matches('/').parse::<u8>() {
-        return (prefix <= 32).then_some(prefix);
-    }
-    let bits = u32::from(mask.parse::<Ipv4Addr>().ok()?);
-    let ones = bits.leading_ones();
-    (bits.count_ones() == ones).then(|| u8::try_from(ones).ok()).flatten()
+    found
 }
 
 fn lease_seconds(snapshot: &Snapshot) -> u32 {
@@ -242,37 +243,6 @@ mod tests {
     }
 
     #[test]
-    fn masks_are_read_in_every_spelling() {
-        for (text, prefix) in [
-            ("255.255.0.0", Some(16)),
-            ("/16", Some(16)),
-            ("24", Some(24)),
-            ("255.0.255.0", None),
-            ("33", None),
-            ("", None),
-        ] {
-            assert_eq!(prefix_length(text), prefix, "{text}");
-        }
-    }
-
-    #[test]
-    fn ranges_are_read_in_every_spelling() {
-        for text in
-            ["10.1.255.1-10.1.255.254", "10.1.255.1,10.1.255.254", "10.1.255.1 10.1.255.254", "10.1.255.0/24"]
-        {
-            let range = range(text).unwrap();
-            assert_eq!(
-                (range.first().to_string(), range.last().to_string()),
-                ("10.1.255.1".into(), "10.1.255.254".into()),
-                "{text}"
-            );
-        }
-        for text in ["", "10.1.255.9-10.1.255.1", "10.1.0.0/33", "x-y", "0.0.0.0/0/0"] {
-            assert!(range(text).is_none(), "{text}");
-        }
-    }
-
-    #[test]
     fn a_network_row_with_its_defaults() {
         let row: &[(&str, &str)] = &[
             ("netname", "boot"),
@@ -291,9 +261,34 @@ mod tests {
         assert_eq!(network.dns, [Ipv4Addr::new(10, 1, 0, 1), Ipv4Addr::new(10, 1, 0, 9)]);
         assert_eq!(network.next_server, Some(Ipv4Addr::new(10, 1, 0, 1)));
         assert_eq!(network.domain.as_deref(), Some("cluster.example"));
+        assert_eq!(network.search, ["cluster.example"]);
         // Without IP forwarding this machine is no router, so the placeholder means none.
         assert!(network.routers.is_empty());
         assert_eq!(network.lease_seconds, LEASE_SECONDS_DEFAULT);
+    }
+
+    #[test]
+    fn a_client_searches_its_own_domain_first() {
+        let snapshot = Snapshot::from_rows([
+            (
+                "networks",
+                &[("netname", "a"), ("net", "10.1.0.0"), ("mask", "/16"), ("domain", "a.example.")]
+                    as &[(&str, &str)],
+            ),
+            ("networks", &[("netname", "b"), ("net", "10.2.0.0"), ("mask", "/16"), ("domain", "b.example")]),
+            ("networks", &[("netname", "c"), ("net", "10.3.0.0"), ("mask", "/16")]),
+            ("site", &[("key", "domain"), ("value", "cluster.example")]),
+        ]);
+        let lists: Vec<String> =
+            networks(&snapshot, &here()).iter().map(|network| network.search.join(" ")).collect();
+        assert_eq!(
+            lists,
+            [
+                "a.example b.example cluster.example",
+                "b.example a.example cluster.example",
+                "cluster.example a.example b.example",
+            ]
+        );
     }
 
     #[test]

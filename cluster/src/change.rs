@@ -14,8 +14,11 @@ use crate::row::{Interner, Row, Text};
 use crate::rules;
 use crate::schema::{Col, TableId, schema};
 use crate::snapshot::Snapshot;
+use crate::subnet::AddressRange;
 use crate::table::{RowId, TableData};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 /// Bytes of a cell at most.
@@ -92,7 +95,17 @@ pub enum EditError {
         /// The value.
         value: String,
         /// What is wrong with it.
-        reason: &'static str,
+        reason: Cow<'static, str>,
+    },
+    /// A value that a key of the table `site` cannot have.
+    #[error("'{value}' cannot be stored as site.{key}: {reason}")]
+    BadSiteValue {
+        /// The key.
+        key: Text,
+        /// The value.
+        value: String,
+        /// What is wrong with it.
+        reason: Cow<'static, str>,
     },
     /// Another node has this MAC or IP address.
     #[error("{col} of {name}: {value} already belongs to {other}")]
@@ -105,6 +118,21 @@ pub enum EditError {
         name: Text,
         /// Who has it.
         other: Text,
+    },
+    /// A node's address that could be given to a machine without one.
+    #[error(
+        "Node {name} has IP {address} which is inside the DHCP dynamic range {range} of {network}. Move the node IP \
+         outside the dynamic range or adjust the range in the networks table."
+    )]
+    InsideRange {
+        /// The node.
+        name: Text,
+        /// Its address.
+        address: Ipv4Addr,
+        /// The range.
+        range: AddressRange,
+        /// The network's name.
+        network: Text,
     },
     /// More edits than [`EDITS_MAX`].
     #[error("{0} edits are too many for one change, {EDITS_MAX} are allowed")]
@@ -353,7 +381,7 @@ impl<'a> Draft<'a> {
                 *slot = Arc::new(data);
             }
         }
-        let next = self.base.successor(seq, tables);
+        let next = self.base.successor(seq, tables, &self.effects);
         (self.effects, next)
     }
 
@@ -493,7 +521,7 @@ pub(crate) fn plan(base: &Snapshot, edits: &[Edit]) -> Result<(Vec<Effect>, Snap
         draft.apply(edit)?;
     }
     let (effects, next) = draft.finish(base.seq + 1);
-    rules::check_unique(&next, &effects)?;
+    rules::check_effects(base, &next, &effects)?;
     Ok((effects, next))
 }
 

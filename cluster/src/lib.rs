@@ -74,6 +74,8 @@ mod chunk;
 mod defaults;
 pub mod fuzz;
 mod groups;
+mod inherited;
+mod liteoption;
 mod log;
 mod model;
 mod names;
@@ -84,8 +86,10 @@ mod resolve;
 mod row;
 mod rules;
 mod schema;
+mod site;
 mod snapshot;
 mod store;
+mod subnet;
 mod table;
 pub mod template;
 
@@ -95,6 +99,7 @@ pub use change::{
 };
 pub use defaults::{Installation, LocalNetwork, XCATMASTER};
 pub use groups::{Condition, ConditionError, Conditions, GroupKind};
+pub use liteoption::{LiteOption, OptionError};
 pub use log::{CHANGES_BYTES_MAX, CHANGES_KEPT_MAX, LogEntry, UndoError};
 pub use model::{Applied, FOLLOW_INTERVAL, Follower, Model, ModelError, Published, Subscription, migrate};
 pub use names::{
@@ -111,3 +116,4 @@ pub use row::{Row, Text};
 pub use schema::{AsCol, AsTable, Col, Column, Schema, Table, TableId, schema};
 pub use snapshot::{MacOwner, OsImage, Snapshot};
 pub use store::{StoreError, set_up_server};
+pub use subnet::{AddressRange, RangeError, Subnet, dynamic_ranges, prefix_length};

@@ -9,15 +9,10 @@ use crate::row::{Row, Text};
 use crate::schema::{AsCol, Col, TableId};
 use crate::snapshot::{KNOWN, Snapshot};
 use crate::table::GroupRows;
-use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Marker at the end of a value: append what the next group has.
 pub const NEXT_RECORD: &str = "+=NEXTRECORD";
-
-/// Address to node, of addresses that come from a group's row.
-pub(crate) type ResolvedIndex = HashMap<IpAddr, Text>;
 
 /// Where a resolved value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,18 +136,6 @@ impl Snapshot {
         };
         let value = self.templates.expand(&text, node);
         (!value.is_empty()).then_some(Resolved { value, source })
-    }
-
-    pub(crate) fn index_inherited_ips(&self) -> ResolvedIndex {
-        let ip = KNOWN.ip;
-        let Some(name) = ip.table.info().node_col() else { return ResolvedIndex::new() };
-        let shared = |row: &Row| row.get(ip).is_some() && row.get(name).is_some_and(|n| !self.has_node(n));
-        let templated = |row: &Row| row.get(ip).is_some_and(|t| crate::template::is_template(t));
-        if !self.enabled_rows(ip.table).any(|row| shared(row) || templated(row)) {
-            return ResolvedIndex::new();
-        }
-        let address = |node: &Text| Some((self.attr(node, ip)?.trim().parse().ok()?, node.clone()));
-        self.node_names().filter_map(address).collect()
     }
 }
 

@@ -1,15 +1,28 @@
 //! What the values of some columns must be, checked when they are written.
 //!
-//! A MAC or an address that is none, or that two nodes share, is found at the boot of a node otherwise, by
-//! someone who has to walk to it. Templates pass: they are text until a node's name meets them.
+//! A value that cannot work is found at the boot of a node otherwise, by someone who has to walk to it. Three kinds of
+//! checks: a cell by itself (this file), a row as a whole (`litefile`, `site`), and addresses among each other
+//! (`rules/addresses.rs`, `rules/networks.rs`). Only what a change writes is looked at: a database that came with
+//! something wrong can still be worked on. Templates pass if they can be read: they are text until a node's name meets them.
+
+mod addresses;
+mod networks;
+#[cfg(test)]
+mod tests;
 
 use crate::change::{Edit, EditError, Effect};
+use crate::liteoption::LiteOption;
 use crate::names::parse_mac_column;
+use crate::resolve::NEXT_RECORD;
 use crate::row::{Row, Text};
 use crate::schema::Col;
-use crate::snapshot::Snapshot;
+use crate::site;
+use crate::snapshot::{KNOWN, Snapshot};
+use crate::subnet::{dynamic_ranges, prefix_length};
 use crate::template;
-use std::net::{IpAddr, Ipv4Addr};
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::LazyLock;
 
 /// What a column holds.
@@ -23,16 +36,90 @@ enum Rule {
     Network,
     /// `255.255.0.0`, `/16`, or an IPv6 prefix length.
     Mask,
+    /// Ranges of addresses; of IPv6 anything.
+    Ranges,
+    /// An address, a host's name, or `<xcatmaster>`.
+    Host,
+    /// Several of them.
+    Hosts,
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+    /// A switch.
+    Switch,
+    /// A whole number in these bounds.
+    Number(u32, u32),
+    /// One of the options of `litefile`, or a legal combination.
+    LiteOptions,
+    /// An absolute path, a directory with `/` at its end.
+    LitePath,
 }
 
-static RULES: LazyLock<[(Col, Rule); 4]> = LazyLock::new(|| {
-    [
-        (Col::known("mac.mac"), Rule::Macs),
-        (Col::known("hosts.ip"), Rule::Address),
-        (Col::known("networks.net"), Rule::Network),
-        (Col::known("networks.mask"), Rule::Mask),
-    ]
-});
+/// The columns whose values are checked. A list has what the reference documents for the column, also what Dawn does not
+/// boot: `nodeset` and `explain` say that.
+const RULES: &[(&str, Rule)] = &[
+    ("hosts.ip", Rule::Address),
+    ("litefile.file", Rule::LitePath),
+    ("litefile.options", Rule::LiteOptions),
+    ("mac.mac", Rule::Macs),
+    ("networks.dynamicrange", Rule::Ranges),
+    ("networks.gateway", Rule::Host),
+    ("networks.logservers", Rule::Hosts),
+    ("networks.mask", Rule::Mask),
+    ("networks.mtu", Rule::Number(68, 65_535)),
+    ("networks.nameservers", Rule::Hosts),
+    ("networks.net", Rule::Network),
+    ("networks.ntpservers", Rule::Hosts),
+    ("networks.tftpserver", Rule::Host),
+    ("nodegroup.grouptype", Rule::OneOf(&["static", "dynamic"])),
+    ("nodehm.serialflow", Rule::OneOf(&["hard", "soft", "none"])),
+    ("nodehm.serialport", Rule::Number(0, 255)),
+    ("nodehm.serialspeed", Rule::Number(50, 4_000_000)),
+    ("noderes.netboot", Rule::OneOf(NETBOOT)),
+    ("noderes.nfsserver", Rule::Host),
+    ("noderes.tftpserver", Rule::Host),
+    ("noderes.xcatmaster", Rule::Host),
+    ("osimage.imagetype", Rule::OneOf(&["linux", "windows", "NIM", "AIX"])),
+    (
+        "osimage.provmethod",
+        Rule::OneOf(&[
+            "install",
+            "netboot",
+            "statelite",
+            "boottarget",
+            "dualboot",
+            "nimol",
+            "raw",
+            "sysclone",
+        ]),
+    ),
+    ("osimage.rootfstype", Rule::OneOf(&["nfs", "ramdisk"])),
+    ("routes.gateway", Rule::Host),
+    ("routes.mask", Rule::Mask),
+    ("routes.net", Rule::Network),
+    ("servicenode.dhcpserver", Rule::Switch),
+    ("servicenode.ipforward", Rule::Switch),
+    ("servicenode.nameserver", Rule::Switch),
+    ("servicenode.nfsserver", Rule::Switch),
+    ("servicenode.tftpserver", Rule::Switch),
+];
+
+/// `noderes.netboot`.
+const NETBOOT: &[&str] =
+    &["xnba", "pxe", "grub2", "grub2-http", "grub2-tftp", "petitboot", "onie", "yaboot", "nimol", "elilo"];
+
+static BY_COLUMN: LazyLock<HashMap<Col, Rule>> =
+    LazyLock::new(|| RULES.iter().map(|(name, rule)| (Col::known(name), *rule)).collect());
+
+struct LiteCols {
+    file: Col,
+    options: Col,
+}
+
+static LITE: LazyLock<LiteCols> =
+    LazyLock::new(|| LiteCols { file: Col::known("litefile.file"), options: Col::known("litefile.options") });
+
+/// Why a value cannot be stored.
+type Reason = Cow<'static, str>;
 
 /// Refuses an edit that writes a value its column cannot mean.
 pub(crate) fn check_values(edit: &Edit) -> Result<(), EditError> {
@@ -41,38 +128,71 @@ pub(crate) fn check_values(edit: &Edit) -> Result<(), EditError> {
         None => Ok(()),
     };
     match edit {
-        Edit::Set { values, .. } => values.iter().try_for_each(one),
+        // A key that finds a row makes one if there is none.
+        Edit::Set { keys, values, .. } => {
+            let keys = keys.iter().map(|(col, text)| check_value(*col, text));
+            keys.chain(values.iter().map(one)).collect()
+        }
         Edit::Insert { cells, .. } => cells.iter().try_for_each(one),
         Edit::Delete { .. } => Ok(()),
     }
 }
 
 fn check_value(col: Col, text: &str) -> Result<(), EditError> {
-    let Some((_, rule)) = RULES.iter().find(|(of, _)| *of == col) else { return Ok(()) };
     let value = text.trim();
-    if value.is_empty() || value == "NULL" || template::is_template(value) {
+    if value.is_empty() || value == "NULL" {
         return Ok(());
     }
-    match rule.problem(value) {
+    let problem = if is_resolved(col) && template::is_template(value) {
+        template::check(value).err().map(|error| Cow::Owned(error.to_string()))
+    } else if value.ends_with(NEXT_RECORD) {
+        None
+    } else {
+        BY_COLUMN.get(&col).and_then(|rule| rule.problem(value))
+    };
+    match problem {
         Some(reason) => Err(EditError::BadValue { col, value: text.into(), reason }),
         None => Ok(()),
     }
 }
 
+/// Values of the column are expanded for nodes.
+fn is_resolved(col: Col) -> bool {
+    let table = col.table.info();
+    let free = matches!(col.name(), "comments" | "disable");
+    table.node_col().is_some_and(|node| node != col) && !free
+}
+
 impl Rule {
-    fn problem(self, value: &str) -> Option<&'static str> {
+    fn problem(self, value: &str) -> Option<Reason> {
+        let unless = |good: bool, reason: &'static str| (!good).then_some(Cow::Borrowed(reason));
         match self {
-            Self::Macs if value.split('|').all(is_hardware_address) => None,
-            Self::Macs => {
-                Some("it is no MAC address (aa:bb:cc:dd:ee:ff, several joined by |, each may have !host)")
-            }
-            Self::Address if value.parse::<IpAddr>().is_ok() => None,
-            Self::Address => Some("it is no IP address"),
+            Self::Macs => unless(
+                value.split('|').all(is_hardware_address),
+                "it is no MAC address (aa:bb:cc:dd:ee:ff, several joined by |, each may have !host)",
+            ),
+            Self::Address => unless(value.parse::<IpAddr>().is_ok(), "it is no IP address"),
             // `net/len` of IPv6 networks.
-            Self::Network if value.split('/').next().is_some_and(|net| net.parse::<IpAddr>().is_ok()) => None,
-            Self::Network => Some("it is no network address"),
-            Self::Mask if is_mask(value) => None,
-            Self::Mask => Some("it is no netmask (255.255.0.0 or /16)"),
+            Self::Network => unless(
+                value.split('/').next().is_some_and(|net| net.parse::<IpAddr>().is_ok()),
+                "it is no network address",
+            ),
+            Self::Mask => unless(is_mask(value), "it is no netmask (255.255.0.0 or /16)"),
+            Self::Ranges if value.contains(':') => None,
+            Self::Ranges => dynamic_ranges(value).find_map(Result::err).map(|error| error.to_string().into()),
+            Self::Host => {
+                unless(value == "<xcatmaster>" || site::is_host(value), "it is no address and no host name")
+            }
+            Self::Hosts => site::Kind::Servers.problem(value),
+            Self::OneOf(words) => site::one_of(value, words),
+            Self::Switch => site::Kind::Switch.problem(value),
+            Self::Number(low, high) => site::Kind::Number(low, high).problem(value),
+            Self::LiteOptions => value.parse::<LiteOption>().err().map(|error| error.to_string().into()),
+            Self::LitePath => {
+                let clean = value.starts_with('/') && value.len() > 1 && !value.chars().any(char::is_control);
+                let inside = value.split('/').all(|part| part != ".." && part != ".");
+                unless(clean && inside, "it is not one absolute path")
+            }
         }
     }
 }
@@ -86,124 +206,57 @@ fn is_hardware_address(entry: &str) -> bool {
 }
 
 fn is_mask(value: &str) -> bool {
-    if let Ok(length) = value.trim_start_matches('/').parse::<u8>() {
-        return length <= 128;
-    }
-    value.parse::<Ipv4Addr>().is_ok_and(|mask| u32::from(mask).leading_ones() == u32::from(mask).count_ones())
+    let of_ipv6 = value.trim_start_matches('/').parse::<u8>().is_ok_and(|length| length <= 128);
+    of_ipv6 || prefix_length(value).is_some()
 }
 
-/// Refuses a change after which two names share a MAC or an address. Only what the change writes is
-/// looked at: a database that came with a duplicate can still be worked on.
-pub(crate) fn check_unique(next: &Snapshot, effects: &[Effect]) -> Result<(), EditError> {
-    let [(mac, _), (ip, _), ..] = *RULES;
+/// Refuses a change after which what it wrote cannot work.
+pub(crate) fn check_effects(base: &Snapshot, next: &Snapshot, effects: &[Effect]) -> Result<(), EditError> {
     for effect in effects {
         let Some(after) = &effect.after else { continue };
-        let before = effect.before.as_ref();
-        if effect.table == mac.table && changed(before, after, mac) {
-            unique_macs(next, after, mac)?;
+        if effect.table == KNOWN.site && changed(effect, KNOWN.site_value) {
+            site_value(next, after)?;
         }
-        if effect.table == ip.table && changed(before, after, ip) {
-            unique_address(next, after, ip)?;
-        }
-    }
-    Ok(())
-}
-
-fn changed(before: Option<&Row>, after: &Row, col: Col) -> bool {
-    before.and_then(|row| row.get(col)) != after.get(col)
-}
-
-fn unique_macs(next: &Snapshot, row: &Row, col: Col) -> Result<(), EditError> {
-    let Some((name, text)) = name_and_value(row, col) else { return Ok(()) };
-    for entry in parse_mac_column(text) {
-        let others = next.holders(col, &entry.mac.to_string(), |cell| {
-            parse_mac_column(cell).iter().any(|other| other.mac == entry.mac)
-        });
-        if let Some(other) = others.into_iter().find(|other| other != name) {
-            return Err(EditError::Taken { col, value: entry.mac.to_string(), name: name.clone(), other });
+        if effect.table == LITE.file.table && (changed(effect, LITE.file) || changed(effect, LITE.options)) {
+            lite_row(after)?;
         }
     }
-    Ok(())
+    networks::check(base, next, effects)?;
+    addresses::check(base, next, effects)
 }
 
-fn unique_address(next: &Snapshot, row: &Row, col: Col) -> Result<(), EditError> {
-    let Some((name, text)) = name_and_value(row, col) else { return Ok(()) };
-    let Ok(address) = text.trim().parse::<IpAddr>() else { return Ok(()) };
-    let others = next.holders(col, &address.to_string(), |cell| cell.trim().parse() == Ok(address));
-    match others.into_iter().find(|other| other != name) {
-        Some(other) => Err(EditError::Taken { col, value: address.to_string(), name: name.clone(), other }),
+fn changed(effect: &Effect, col: Col) -> bool {
+    let cell = |row: &Option<Row>| row.as_ref().and_then(|row| row.get(col)).cloned();
+    cell(&effect.before) != cell(&effect.after)
+}
+
+fn site_value(next: &Snapshot, row: &Row) -> Result<(), EditError> {
+    let (Some(key), Some(value)) = (row.get(KNOWN.site_key), row.get(KNOWN.site_value)) else {
+        return Ok(());
+    };
+    let Some(kind) = site::kind_of(key) else { return Ok(()) };
+    let unknown = || {
+        let known = value.parse::<IpAddr>().is_ok()
+            || &**value == "NORESOLUTION"
+            || next.attr(value, KNOWN.ip).is_some();
+        (kind == site::Kind::Server && !known)
+            .then(|| format!("it is no IP address, and the table hosts has none for a host '{value}'").into())
+    };
+    match kind.problem(value).or_else(unknown) {
+        Some(reason) => Err(EditError::BadSiteValue { key: key.clone(), value: value.to_string(), reason }),
         None => Ok(()),
     }
 }
 
-fn name_and_value(row: &Row, col: Col) -> Option<(&Text, &Text)> {
-    let name = row.get(col.table.info().node_col()?)?;
-    Some((name, row.get(col)?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{Change, Model};
-
-    fn set(model: &Model, table: &str, key: (&str, &str), value: (&str, &str)) -> Result<(), String> {
-        let edit = Edit::set(table, &[key], &[value]).unwrap();
-        model.apply(Change::new("root", "test", vec![edit])).map(drop).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn values_that_mean_something_pass() {
-        let model = Model::in_memory().unwrap();
-        for (table, key, value) in [
-            ("mac", ("node", "n1"), ("mac", "52:54:00:00:00:01")),
-            ("mac", ("node", "n2"), ("mac", "52-54-00-00-00-02!n2-ib|525400000003!*NOIP*")),
-            ("mac", ("node", "n3"), ("mac", "00:11:22:33:44:55:66:77")),
-            ("mac", ("node", "g1"), ("mac", "|n(\\d+)|52:54:00:00:01:($1)|")),
-            ("mac", ("node", "n1"), ("mac", "")),
-            ("hosts", ("node", "n1"), ("ip", "10.0.0.1")),
-            ("hosts", ("node", "n2"), ("ip", "fd00::1")),
-            ("hosts", ("node", "g1"), ("ip", "|10.0.0.($1)|")),
-            ("hosts", ("node", "g2"), ("ip", "/n/10.0.0./")),
-            ("networks", ("net", "10.1.0.0"), ("mask", "255.255.0.0")),
-            ("networks", ("net", "10.2.0.0"), ("mask", "/16")),
-        ] {
-            assert_eq!(set(&model, table, key, value), Ok(()), "{table} {value:?}");
+/// Directories cannot be joined.
+fn lite_row(row: &Row) -> Result<(), EditError> {
+    let option = row.get(LITE.options).and_then(|text| text.parse::<LiteOption>().ok());
+    match row.get(LITE.file) {
+        Some(path) if path.ends_with('/') && option.is_some_and(LiteOption::is_con) => {
+            let reason = format!("{path} is a directory, and directories cannot be joined").into();
+            let value = row.get(LITE.options).map(ToString::to_string).unwrap_or_default();
+            Err(EditError::BadValue { col: LITE.options, value, reason })
         }
-    }
-
-    #[test]
-    fn nonsense_is_refused_and_nothing_changes() {
-        let model = Model::in_memory().unwrap();
-        for (table, column, value) in [
-            ("mac", "mac", "52:54:00:zz"),
-            ("mac", "mac", "nonsense"),
-            ("mac", "mac", "52:54:00:00:00:01|"),
-            ("mac", "mac", "52:54:00:00:00:01,52:54:00:00:00:02"),
-            ("hosts", "ip", "10.77.0.999"),
-            ("hosts", "ip", "10.1.0.1 10.1.0.2"),
-        ] {
-            let before = model.snapshot().seq();
-            let error = set(&model, table, ("node", "n1"), (column, value)).unwrap_err();
-            assert!(error.contains(value) && error.contains("it is no"), "{error}");
-            assert_eq!(model.snapshot().seq(), before);
-        }
-        assert!(set(&model, "networks", ("net", "10.1.0.0"), ("mask", "255.0.255.0")).is_err());
-    }
-
-    #[test]
-    fn an_address_belongs_to_one() {
-        let model = Model::in_memory().unwrap();
-        set(&model, "mac", ("node", "n1"), ("mac", "52:54:00:00:00:01|52:54:00:00:00:02!n1-b")).unwrap();
-        set(&model, "hosts", ("node", "n1"), ("ip", "10.0.0.1")).unwrap();
-        let error = set(&model, "mac", ("node", "n2"), ("mac", "525400000002")).unwrap_err();
-        assert!(error.contains("52:54:00:00:00:02") && error.contains("n1"), "{error}");
-        assert!(set(&model, "hosts", ("node", "n2"), ("ip", "10.0.0.1")).is_err());
-        // The same again, or on the way from one to the other in one change, is no conflict.
-        set(&model, "hosts", ("node", "n1"), ("ip", "10.0.0.1")).unwrap();
-        let edits = vec![
-            Edit::set("hosts", &[("node", "n2")], &[("ip", "10.0.0.1")]).unwrap(),
-            Edit::set("hosts", &[("node", "n1")], &[("ip", "10.0.0.2")]).unwrap(),
-        ];
-        model.apply(Change::new("root", "swap", edits)).unwrap();
+        _ => Ok(()),
     }
 }

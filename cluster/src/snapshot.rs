@@ -4,24 +4,25 @@
 //! (and nearly all of the touched ones) with the old; whoever holds the old one keeps seeing the old truth.
 //! Nothing here waits, reads a file or locks for longer than a memo lookup.
 
+use crate::change::Effect;
+use crate::inherited::Inherited;
 use crate::names::{MacAddr, parse_mac_column};
-use crate::resolve::ResolvedIndex;
 use crate::row::{Row, Text};
 use crate::schema::{AsTable, Col, TableId, schema};
 use crate::table::{TableData, alias_form};
 use crate::template::TemplateCache;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::{Arc, LazyLock};
 
 /// Columns that this module asks for by itself.
 pub(crate) struct Known {
     pub(crate) nodelist: TableId,
     pub(crate) site: TableId,
     pub(crate) groups: Col,
-    site_key: Col,
-    site_value: Col,
-    mac: Col,
+    pub(crate) site_key: Col,
+    pub(crate) site_value: Col,
+    pub(crate) mac: Col,
     pub(crate) ip: Col,
     uuid: Col,
     image: Col,
@@ -49,7 +50,7 @@ pub struct Snapshot {
     pub(crate) seq: u64,
     pub(crate) tables: Box<[Arc<TableData>]>,
     pub(crate) templates: Arc<TemplateCache>,
-    pub(crate) inherited_ips: Arc<OnceLock<ResolvedIndex>>,
+    pub(crate) inherited: Inherited,
 }
 
 /// What a MAC address belongs to.
@@ -71,17 +72,15 @@ impl Snapshot {
     }
 
     pub(crate) fn from_tables(seq: u64, tables: Box<[Arc<TableData>]>) -> Self {
-        Self { seq, tables, templates: Arc::default(), inherited_ips: Arc::default() }
+        Self { seq, tables, templates: Arc::default(), inherited: Inherited::default() }
     }
 
-    /// The next snapshot; remembers what the changed tables have not made wrong.
-    pub(crate) fn successor(&self, seq: u64, tables: Box<[Arc<TableData>]>) -> Self {
-        let same = |table: TableId, of: fn(&TableData) -> u64| {
-            tables.get(table.index()).map(|t| of(t)) == Some(of(self.data(table)))
-        };
-        let ips_hold = same(KNOWN.ip.table, |t| t.version) && same(KNOWN.nodelist, |t| t.shape);
-        let inherited_ips = if ips_hold { Arc::clone(&self.inherited_ips) } else { Arc::default() };
-        Self { seq, tables, templates: Arc::clone(&self.templates), inherited_ips }
+    /// The next snapshot; remembers what the change has not made wrong.
+    pub(crate) fn successor(&self, seq: u64, tables: Box<[Arc<TableData>]>, effects: &[Effect]) -> Self {
+        let templates = Arc::clone(&self.templates);
+        let mut next = Self { seq, tables, templates, inherited: Inherited::default() };
+        next.inherited = Inherited::after(self, &next, effects);
+        next
     }
 
     /// This freshly loaded snapshot as a successor of another: no version number is used again.
@@ -89,7 +88,6 @@ impl Snapshot {
         for (table, old) in self.tables.iter_mut().zip(&old.tables) {
             if let Some(table) = Arc::get_mut(table) {
                 table.version = old.version + 1;
-                table.shape = old.shape + 1;
             }
         }
         self.templates = Arc::clone(&old.templates);
@@ -235,17 +233,24 @@ impl Snapshot {
         rows.filter(|row| row.enabled(table)).filter_map(|row| row.get(node).cloned()).collect()
     }
 
-    /// Whose interface has this Ethernet address.
+    /// Whose interface has this Ethernet address, in its own row or by a group or template.
     pub fn mac_owner(&self, mac: MacAddr) -> Option<MacOwner> {
         let table = KNOWN.mac.table;
         let node = table.info().node_col()?;
         let hits = self.data(table).rows_by_alias(&mac.to_string()).map(|(_, row)| row);
-        let owner = |row: &Row| {
-            let name = row.get(node).filter(|n| row.enabled(table) && self.has_node(n))?;
-            let entry = parse_mac_column(row.get(KNOWN.mac)?).into_iter().find(|e| e.mac == mac)?;
+        let owner = |name: &Text, column: &str| {
+            let entry = parse_mac_column(column).into_iter().find(|e| e.mac == mac)?;
             Some(MacOwner { node: name.clone(), host: entry.host, no_ip: entry.no_ip })
         };
-        hits.into_iter().find_map(owner)
+        let own = |row: &Row| {
+            let name = row.get(node).filter(|n| row.enabled(table) && self.has_node(n))?;
+            owner(name, row.get(KNOWN.mac)?)
+        };
+        let inherited = || {
+            let name = self.index::<MacAddr>().holders(&mac).next()?;
+            owner(name, &self.attr(name, KNOWN.mac)?)
+        };
+        hits.into_iter().find_map(own).or_else(inherited)
     }
 
     /// Names in whose enabled rows a cell is what `is_it` looks for. `alias` is the form under which the row is indexed.
@@ -263,7 +268,7 @@ impl Snapshot {
     pub fn node_by_ip(&self, ip: IpAddr) -> Option<Text> {
         let is_it = |text: &str| text.trim().parse() == Ok(ip);
         let own = self.by_own_cell(KNOWN.ip, &ip.to_string(), is_it);
-        own.or_else(|| self.inherited_ips.get_or_init(|| self.index_inherited_ips()).get(&ip).cloned())
+        own.or_else(|| self.index::<IpAddr>().holders(&ip).next().cloned())
     }
 
     /// The node whose `vpd.uuid` is this, letters in any case.

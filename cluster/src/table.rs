@@ -12,6 +12,7 @@ use crate::chunk::ChunkMap;
 use crate::names::parse_mac_column;
 use crate::row::{Row, Text};
 use crate::schema::{Col, Table, TableId};
+use crate::subnet::AddressRange;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::{Arc, OnceLock, RwLock};
@@ -37,6 +38,8 @@ pub(crate) struct Derived {
     inherit: RwLock<HashMap<Text, Arc<[GroupRows]>>>,
     /// Of `site`: the columns of `hierarchicalattrs` with their delimiters.
     pub(crate) hierarchical: OnceLock<Vec<(String, String)>>,
+    /// Of `networks`: the dynamic ranges, each with the name of its network.
+    pub(crate) ranges: OnceLock<Vec<(AddressRange, Text)>>,
 }
 
 /// See the module's text.
@@ -50,8 +53,6 @@ pub(crate) struct TableData {
     names: ChunkMap<Text, RowId>,
     /// Changes with every change of the table.
     pub(crate) version: u64,
-    /// Of `nodelist`: changes only when nodes or their groups change, not with every status.
-    pub(crate) shape: u64,
     /// One more than the highest automatic number ever seen.
     auto_next: u64,
     pub(crate) derived: Derived,
@@ -67,7 +68,6 @@ impl Clone for TableData {
             by_alias: self.by_alias.clone(),
             names: self.names.clone(),
             version: self.version,
-            shape: self.shape,
             auto_next: self.auto_next,
             derived: Derived::default(),
         }
@@ -124,7 +124,6 @@ impl TableData {
             by_alias: Index::default(),
             names: ChunkMap::default(),
             version: 0,
-            shape: 0,
             auto_next: 0,
             derived: Derived::default(),
         }
@@ -151,7 +150,6 @@ impl TableData {
             names: ChunkMap::from_unsorted(names),
             rows: ChunkMap::from_unsorted(numbered),
             version: 0,
-            shape: 0,
             auto_next,
             derived: Derived::default(),
         }
@@ -163,11 +161,6 @@ impl TableData {
 
     pub(crate) fn len(&self) -> usize {
         self.rows.len()
-    }
-
-    #[cfg(test)]
-    fn row(&self, id: RowId) -> Option<&Row> {
-        self.rows.get(&id)
     }
 
     pub(crate) fn next_row_id(&self) -> RowId {
@@ -234,9 +227,6 @@ impl TableData {
         let number = after.as_ref().map_or(0, |row| auto_number(table, row) + 1);
         self.auto_next = self.auto_next.max(number);
         self.version += 1;
-        if shape_of(table, before.as_ref()) != shape_of(table, after.as_ref()) {
-            self.shape += 1;
-        }
         self.derived = Derived::default();
     }
 
@@ -321,12 +311,6 @@ fn listed_name(table: &Table, row: &Row) -> Option<Text> {
     row.at(node).filter(|t| !t.is_empty() && row.enabled(table.id)).cloned()
 }
 
-fn shape_of<'a>(table: &Table, row: Option<&'a Row>) -> (Option<Text>, Option<&'a Text>) {
-    let groups = table.col("groups");
-    let row = row.filter(|_| table.name == "nodelist");
-    (row.and_then(|r| listed_name(table, r)), row.and_then(|r| r.get(groups?)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -340,18 +324,6 @@ mod tests {
 
     fn by_alias(data: &TableData, group: &str) -> Vec<RowId> {
         data.rows_by_alias(group).map(|(n, _)| n).collect()
-    }
-
-    #[test]
-    fn status_changes_do_not_change_the_shape() {
-        let t = schema().find("nodelist").unwrap();
-        let mut data = TableData::from_rows(t.id, vec![nodelist_row("n1", "all")]);
-        let mut cells = data.row(1).unwrap().to_cells();
-        cells[t.col("status").unwrap().index()] = Some("booted".into());
-        data.replace(1, Some(Row::new(t.id, cells)));
-        assert_eq!((data.version, data.shape), (1, 0));
-        data.replace(2, Some(nodelist_row("n2", "all")));
-        assert_eq!((data.version, data.shape), (2, 1));
     }
 
     proptest! {

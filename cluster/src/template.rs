@@ -26,6 +26,8 @@ const CACHE_MAX: usize = 4096;
 pub(crate) const REGEX_BYTES_MAX: usize = 1 << 20;
 /// Length of a value that is considered a template, bytes.
 const TEMPLATE_BYTES_MAX: usize = 16 << 10;
+/// Captures that a check of an expression has values for.
+const CAPTURES_TRIED: usize = 9;
 /// Length of a result, bytes.
 pub(crate) const RESULT_BYTES_MAX: usize = 64 << 10;
 
@@ -40,6 +42,19 @@ pub enum TemplateError {
         /// What the regular expression compiler says.
         reason: String,
     },
+    /// An expression cannot be read.
+    #[error("the expression ({expression}) of template {template:?} cannot be read: {reason}")]
+    Expression {
+        /// The whole value.
+        template: String,
+        /// The expression.
+        expression: String,
+        /// What is wrong.
+        reason: expr::ExprError,
+    },
+    /// A parenthesis is opened and not closed.
+    #[error("a parenthesis of template {0:?} is not closed")]
+    Parenthesis(String),
     /// A value longer than [`TEMPLATE_BYTES_MAX`].
     #[error("a template may have {TEMPLATE_BYTES_MAX} bytes at most, this one has {0}")]
     TooLong(usize),
@@ -82,9 +97,12 @@ pub fn expand<'a>(value: &'a str, name: &str) -> Result<Cow<'a, str>, TemplateEr
     }
 }
 
-/// Says why a value that looks like a template cannot work.
+/// Says why a value that looks like a template cannot work for any name.
 pub fn check(value: &str) -> Result<(), TemplateError> {
-    Template::compile(value).map(|_| ())
+    match Template::compile(value)? {
+        Some(template) if template.computes => template.check_text(value),
+        _ => Ok(()),
+    }
 }
 
 /// A compiled template.
@@ -125,6 +143,21 @@ impl Template {
         let (start, end) = found.get(0).map_or((0, 0), |whole| (whole.start(), whole.end()));
         let (before, after) = (name.get(..start).unwrap_or(""), name.get(end..).unwrap_or(""));
         [before, &text, after].concat()
+    }
+
+    /// Reads every expression once. What depends on the captures (a division by zero) is left to the name.
+    fn check_text(&self, value: &str) -> Result<(), TemplateError> {
+        let mut rest: &str = &self.text;
+        while let Some((_, inside, after)) = first_group(rest) {
+            if let Err(reason) = expr::evaluate(inside, &["1"; CAPTURES_TRIED])
+                && !matches!(reason, expr::ExprError::DivisionByZero | expr::ExprError::Overflow)
+            {
+                let (template, expression) = (value.to_owned(), inside.to_owned());
+                return Err(TemplateError::Expression { template, expression, reason });
+            }
+            rest = after;
+        }
+        if rest.contains('(') { Err(TemplateError::Parenthesis(value.to_owned())) } else { Ok(()) }
     }
 
     fn finished_text(&self, captures: &[&str]) -> String {
@@ -265,6 +298,30 @@ mod tests {
         ] {
             let got = expand(value, name).map_or("!".into(), Cow::into_owned);
             assert_eq!(got, expect, "{value} of {name}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_work_for_any_name() {
+        for (value, reason) in [
+            (r"|n(\d+|10.0.0.($1)|", Some("unclosed group")),
+            (r"|n(\d+)|10.0.0.($1|", Some("a parenthesis")),
+            (r"|n(\d+)|10.0.0.($1+)|", Some("($1+)")),
+            (r"|n(\d+)|(system('x'))|", Some("cannot be read")),
+            (r"/n[/x/", Some("not valid")),
+            (r"|n(\d+)|x(1/($1-1))|", None),
+            (r"|n(\d+)|10.0.0.($1+100)|", None),
+            ("|^.*$||", None),
+            ("plain(", None),
+            ("/a/b/", None),
+        ] {
+            let found = check(value).map_err(|error| error.to_string());
+            match reason {
+                Some(reason) => {
+                    assert!(found.as_ref().is_err_and(|text| text.contains(reason)), "{value}: {found:?}")
+                }
+                None => assert_eq!(found, Ok(()), "{value}"),
+            }
         }
     }
 

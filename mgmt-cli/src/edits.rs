@@ -101,7 +101,10 @@ impl From<EditError> for Stop {
     fn from(error: EditError) -> Self {
         match error {
             // What the user typed, not what the database says.
-            EditError::BadValue { .. } | EditError::Taken { .. } => Stop::message(error.to_string()),
+            EditError::BadValue { .. }
+            | EditError::BadSiteValue { .. }
+            | EditError::Taken { .. }
+            | EditError::InsideRange { .. } => Stop::message(error.to_string()),
             _ => Stop::Message { text: format!("DB error {error}"), code: 4 },
         }
     }

@@ -64,9 +64,12 @@ sessions! {
     tabch: "
         chtab key=master site.value=10.0.0.1
         gettab key=master site.value
-        chtab key=master site.value+=10.0.0.2
+        chtab key=nameservers site.value=10.0.0.1
+        chtab key=nameservers site.value+=10.0.0.2
+        gettab key=nameservers site.value
         gettab key=master site.value
         chtab --dry-run key=master site.value=x
+        chtab --dry-run key=master site.value=10.0.0.3
         gettab key=master site.value
         chtab key=master site.value=NULL
         tabdump -w key==master site
@@ -301,6 +304,29 @@ sessions! {
         imagedef img
         imagedef nope
         imagedef
+    ";
+    values: "
+        chtab node=cn1 noderes.netboot=banana
+        chdef cn1 netboot=banana
+        nodech cn1 noderes.netboot=banana
+        chdef -t site master=banana
+        chtab key=httpport site.value=foo
+        chtab image=img litefile.file=/x litefile.options=bogus
+        tabch image=img litefile.file=/x litefile.options=ro,persistent
+        chtab image=img litefile.file=/x/ litefile.options=con
+        tabrestore litefile.csv <<< #image,file,options,comments,disable\\n\"img\",\"/x\",\"bogus\",,\\n
+        chtab node=cn2 hosts.ip='|n(\\d+|10.0.0.($1)|'
+        chdef -t network prov dynamicrange=10.0.0.9-10.0.0.1
+        chdef -t network prov dynamicrange=10.0.0.1-10.0.0.9
+        chdef -t network prov dynamicrange=10.0.1.1-10.0.1.9
+        chdef cn1 ip=10.0.1.5
+        mkdef -t node cn5 groups=all ip=10.0.1.6
+        chdef -t network prov gateway=10.9.9.9
+        mkdef -t network again net=10.0.0.0 mask=/16
+        mkdef -t node cn102 groups=x ip=10.0.0.102
+        chtab node=x hosts.ip=10.0.0.77
+        mkdef -t node y1,y2 groups=x
+        tabdump litefile
     ";
     policy: "
         bob$ nodels cn1

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use crate::check::{Problem, check};
 use crate::entry::{files, image_of};
 use crate::location::{LocationError, store, trees};
-use crate::option::LiteOption;
+use dawn_cluster::LiteOption;
 
 /// One contradiction.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

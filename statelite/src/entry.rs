@@ -1,7 +1,6 @@
 //! The `litefile` table: which paths, in which way.
 
-use crate::option::{LiteOption, OptionError};
-use dawn_cluster::{Col, Snapshot, Text};
+use dawn_cluster::{Col, LiteOption, OptionError, Snapshot, Text};
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 

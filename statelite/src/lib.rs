@@ -18,14 +18,13 @@ mod entry;
 mod list;
 pub mod liteimg;
 mod location;
-mod option;
 
 pub use check::{Problem, check};
 pub use conflict::{Conflict, conflicts};
+pub use dawn_cluster::LiteOption;
 pub use entry::{LiteFile, files, files_of_image, image_of};
 pub use list::node_list;
 pub use location::{
     Location, LocationError, Stores, Tree, persistent_store, store, store_patterns, stores, trees,
     trees_of_image,
 };
-pub use option::LiteOption;

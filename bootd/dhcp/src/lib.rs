@@ -9,7 +9,6 @@
 //! | [`wire`] | packets: options in order, overload, long options, size limits |
 //! | [`hwaddr`], [`client`] | which machine, and which program on it |
 //! | [`boot`] | what it is told to load |
-//! | [`check`] | what must be refused when networks and reservations are defined |
 //! | [`directory`] | networks and reservations, asked for at each packet |
 //! | [`lease`] | the table of leases, and the journal that makes them durable |
 //! | [`engine`] | the protocol |
@@ -21,7 +20,6 @@
 //! Deliberately missing: DHCPv6, failover, dynamic DNS.
 
 pub mod boot;
-pub mod check;
 pub mod client;
 pub mod directory;
 pub mod engine;

@@ -421,6 +421,7 @@ mod tests {
         ("nics", &[("node", "ipmigrp"), ("nicips", r"eth0!1.1.1.1,ib0!|\D+(\d+)|10.9.0.($1)|")]),
         ("postscripts", &[("node", "all"), ("postscripts", "a,b")]),
         ("site", &[("key", "domain"), ("value", "dom")]),
+        ("site", &[("key", "list"), ("value", "a")]),
     ];
 
     fn snapshot() -> Snapshot {
@@ -507,7 +508,7 @@ mod tests {
                 vec![("domain", to("")), ("x", to("y"))],
                 "site[domain] key=NULL value=NULL; site[x] key=x value=y",
             ),
-            ("site", SITE, vec![("domain", add("b"))], "site[domain] value=dom,b"),
+            ("site", SITE, vec![("list", add("b"))], "site[list] value=a,b"),
             (
                 "osimage",
                 "i",

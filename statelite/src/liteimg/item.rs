@@ -1,7 +1,7 @@
 //! An entry as `liteimg` lays it out, and its line in the save file.
 
 use crate::entry::LiteFile;
-use crate::option::LiteOption;
+use dawn_cluster::LiteOption;
 
 /// A path with its option. Ordered by path, so directories come before what is in them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

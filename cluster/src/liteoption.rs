@@ -1,4 +1,4 @@
-//! The `litefile.options` column.
+//! The `litefile.options` column: what it may say, and what it means.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,0 +1,114 @@
+//! Addresses among each other: no two names share one, and no node's lies in a dynamic range.
+
+use super::changed;
+use crate::change::{EditError, Effect};
+use crate::inherited::{Address, Touched, touched};
+use crate::names::MacAddr;
+use crate::row::{Row, Text};
+use crate::snapshot::{KNOWN, Snapshot};
+use std::net::IpAddr;
+
+/// Refuses a change after which two names share a MAC or an address, or a node's address lies in a dynamic range.
+pub(super) fn check(base: &Snapshot, next: &Snapshot, effects: &[Effect]) -> Result<(), EditError> {
+    for effect in effects {
+        let Some(after) = &effect.after else { continue };
+        if effect.table == KNOWN.mac.table && changed(effect, KNOWN.mac) {
+            own_row::<MacAddr>(next, after)?;
+        }
+        if effect.table == KNOWN.ip.table && changed(effect, KNOWN.ip) {
+            own_row::<IpAddr>(next, after)?;
+            own_row_in_range(next, after)?;
+        }
+    }
+    inherited::<MacAddr>(base, next, effects, |_, _| Ok(()))?;
+    inherited::<IpAddr>(base, next, effects, |ip, node| outside_ranges(next, *ip, node))
+}
+
+/// The addresses that a row names by itself, and whose row it is.
+fn own_addresses<K: Address>(row: &Row) -> Option<(&Text, Vec<K>)> {
+    let name = row.get(K::col().table.info().node_col()?)?;
+    Some((name, K::read(row.get(K::col())?)))
+}
+
+fn own_row<K: Address>(next: &Snapshot, row: &Row) -> Result<(), EditError> {
+    let Some((name, addresses)) = own_addresses::<K>(row) else { return Ok(()) };
+    for address in addresses {
+        let others = next.holders(K::col(), &address.to_string(), |cell| K::read(cell).contains(&address));
+        if let Some(other) = others.into_iter().find(|other| other != name) {
+            return Err(taken(&address, name, &other));
+        }
+        // A group's row is no node: its members are looked at one by one.
+        let inherited = next.index::<K>().holders(&address).find(|other| *other != name);
+        if let Some(other) = inherited.filter(|_| !next.is_listed_group(name)) {
+            return Err(taken(&address, name, other));
+        }
+    }
+    Ok(())
+}
+
+fn taken<K: Address>(address: &K, name: &Text, other: &Text) -> EditError {
+    EditError::Taken { col: K::col(), value: address.to_string(), name: name.clone(), other: other.clone() }
+}
+
+fn own_row_in_range(next: &Snapshot, row: &Row) -> Result<(), EditError> {
+    let Some((name, addresses)) = own_addresses::<IpAddr>(row) else { return Ok(()) };
+    addresses.into_iter().try_for_each(|address| outside_ranges(next, address, name))
+}
+
+/// The address lies in no dynamic range.
+pub(super) fn outside_ranges(next: &Snapshot, address: IpAddr, name: &Text) -> Result<(), EditError> {
+    let IpAddr::V4(address) = address else { return Ok(()) };
+    match next.dynamic_ranges().iter().find(|(range, _)| range.contains(address)) {
+        None => Ok(()),
+        Some((range, network)) => Err(EditError::InsideRange {
+            name: name.clone(),
+            address,
+            range: *range,
+            network: network.clone(),
+        }),
+    }
+}
+
+/// Addresses that come by a group's row or a template: of the nodes that the change touches, or of all.
+fn inherited<K: Address>(
+    base: &Snapshot,
+    next: &Snapshot,
+    effects: &[Effect],
+    also: impl Fn(&K, &Text) -> Result<(), EditError>,
+) -> Result<(), EditError> {
+    let is_new = |key: &K, node: &Text| !base.index::<K>().has(key, node);
+    match touched::<K>(base, next, effects) {
+        Touched::Nodes(nodes) if nodes.is_empty() => Ok(()),
+        Touched::Nodes(nodes) => {
+            let index = next.index::<K>();
+            for (key, node) in nodes
+                .iter()
+                .flat_map(|node| next.addresses::<K>(node).into_iter().map(move |key| (key, node)))
+            {
+                let other = index.holders(&key).find(|other| *other != node);
+                if let Some(other) = other.filter(|other| is_new(&key, node) || is_new(&key, other)) {
+                    return Err(taken(&key, node, other));
+                }
+                if index.has(&key, node) && is_new(&key, node) {
+                    also(&key, node)?;
+                }
+            }
+            Ok(())
+        }
+        Touched::All => {
+            let mut last: Option<(&K, &Text)> = None;
+            for (key, node) in next.index::<K>().iter() {
+                if let Some((_, other)) = last.filter(|(same, _)| *same == key)
+                    && (is_new(key, node) || is_new(key, other))
+                {
+                    return Err(taken(key, node, other));
+                }
+                if also(key, node).is_err() && is_new(key, node) {
+                    also(key, node)?;
+                }
+                last = Some((key, node));
+            }
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! What may be written and what may not, as tables.
+
+use crate::{Change, Edit, Model, Snapshot};
+
+type Cell<'a> = (&'a str, &'a str);
+
+fn set(model: &Model, table: &str, key: Cell<'_>, value: Cell<'_>) -> Result<(), String> {
+    let edit = Edit::set(table, &[key], &[value]).unwrap();
+    model.apply(Change::new("root", "test", vec![edit])).map(drop).map_err(|error| error.to_string())
+}
+
+fn refused(model: &Model, table: &str, key: Cell<'_>, value: Cell<'_>) -> String {
+    let before = model.snapshot().seq();
+    let error = set(model, table, key, value).expect_err(&format!("{table} {key:?} {value:?} was accepted"));
+    assert_eq!(model.snapshot().seq(), before, "{table} {value:?} changed something");
+    error
+}
+
+#[test]
+fn values_that_mean_something_pass() {
+    let model = Model::in_memory().unwrap();
+    for (table, key, value) in [
+        ("mac", ("node", "n1"), ("mac", "52:54:00:00:00:01")),
+        ("mac", ("node", "n2"), ("mac", "52-54-00-00-00-02!n2-ib|525400000003!*NOIP*")),
+        ("mac", ("node", "n3"), ("mac", "00:11:22:33:44:55:66:77")),
+        ("mac", ("node", "g1"), ("mac", "|n(\\d+)|52:54:00:00:01:($1)|")),
+        ("mac", ("node", "n1"), ("mac", "")),
+        ("hosts", ("node", "n1"), ("ip", "10.0.0.1")),
+        ("hosts", ("node", "n2"), ("ip", "fd00::1")),
+        ("hosts", ("node", "g1"), ("ip", "|10.0.0.($1)|")),
+        ("hosts", ("node", "g2"), ("ip", "/n/10.0.0./")),
+        ("networks", ("net", "10.1.0.0"), ("mask", "255.255.0.0")),
+        ("networks", ("net", "10.2.0.0"), ("mask", "/16")),
+        ("networks", ("net", "10.1.0.0"), ("gateway", "<xcatmaster>")),
+        ("networks", ("net", "10.1.0.0"), ("dynamicrange", "10.1.1.1-10.1.1.9;10.1.2.0/24")),
+        ("networks", ("net", "10.1.0.0"), ("mtu", "9000")),
+        ("noderes", ("node", "n1"), ("netboot", "yaboot")),
+        ("noderes", ("node", "n1"), ("netboot", "|n(\\d+)|xnba|")),
+        ("noderes", ("node", "g1"), ("netboot", "xnba+=NEXTRECORD")),
+        ("noderes", ("node", "n1"), ("netboot", "NULL")),
+        ("nodehm", ("node", "n1"), ("serialspeed", "115200")),
+        ("osimage", ("imagename", "i"), ("provmethod", "statelite")),
+        ("litefile", ("image", "i"), ("file", "/etc/")),
+        ("site", ("key", "mine"), ("value", "anything at all")),
+        ("site", ("key", "master"), ("value", "10.0.0.1")),
+        ("site", ("key", "master"), ("value", "n1")),
+    ] {
+        assert_eq!(set(&model, table, key, value), Ok(()), "{table} {value:?}");
+    }
+}
+
+#[test]
+fn nonsense_is_refused_and_nothing_changes() {
+    let model = Model::in_memory().unwrap();
+    let node = ("node", "n1");
+    for (table, key, value, reason) in [
+        ("mac", node, ("mac", "52:54:00:zz"), "it is no MAC"),
+        ("mac", node, ("mac", "nonsense"), "it is no MAC"),
+        ("mac", node, ("mac", "52:54:00:00:00:01|"), "it is no MAC"),
+        ("mac", node, ("mac", "52:54:00:00:00:01,52:54:00:00:00:02"), "it is no MAC"),
+        ("hosts", node, ("ip", "10.77.0.999"), "it is no IP"),
+        ("hosts", node, ("ip", "10.1.0.1 10.1.0.2"), "it is no IP"),
+        ("hosts", node, ("ip", r"|n(\d+|10.0.0.($1)|"), "the pattern of template"),
+        ("hosts", node, ("ip", r"|n(\d+)|10.0.0.($1|"), "a parenthesis"),
+        ("nodehm", node, ("mgt", r"|n[|ipmi|"), "the pattern of template"),
+        ("networks", ("net", "10.1.0.0"), ("mask", "255.0.255.0"), "it is no netmask"),
+        ("noderes", node, ("netboot", "banana"), "it must be one of xnba, pxe, grub2"),
+        ("noderes", node, ("nfsserver", "10.0.0"), "it is no address"),
+        ("nodehm", node, ("serialport", "ttyS0"), "it is no number from 0 to 255"),
+        ("nodegroup", ("groupname", "g"), ("grouptype", "dynamical"), "it must be one of static, dynamic"),
+        ("osimage", ("imagename", "i"), ("provmethod", "stateless"), "it must be one of install, netboot"),
+        ("litefile", ("file", "/a"), ("options", "bogus"), "the valid options are"),
+        ("litefile", ("file", "/a"), ("options", "ro,persistent"), "the valid options are"),
+        ("litefile", ("file", "/a/"), ("options", "con"), "is a directory"),
+        ("litefile", ("file", "a/b"), ("options", "ro"), "not one absolute path"),
+        ("site", ("key", "master"), ("value", "banana"), "the table hosts has none"),
+        ("site", ("key", "httpport"), ("value", "foo"), "it is no port"),
+        ("site", ("key", "timezone"), ("value", "banana"), "it is no time zone"),
+    ] {
+        let error = refused(&model, table, key, value);
+        let named = error.contains(value.1) || error.contains(key.1);
+        assert!(named && error.contains(reason), "{error}");
+    }
+}
+
+#[test]
+fn an_address_belongs_to_one() {
+    let model = Model::in_memory().unwrap();
+    set(&model, "mac", ("node", "n1"), ("mac", "52:54:00:00:00:01|52:54:00:00:00:02!n1-b")).unwrap();
+    set(&model, "hosts", ("node", "n1"), ("ip", "10.0.0.1")).unwrap();
+    let error = set(&model, "mac", ("node", "n2"), ("mac", "525400000002")).unwrap_err();
+    assert!(error.contains("52:54:00:00:00:02") && error.contains("n1"), "{error}");
+    assert!(set(&model, "hosts", ("node", "n2"), ("ip", "10.0.0.1")).is_err());
+    // The same again, or on the way from one to the other in one change, is no conflict.
+    set(&model, "hosts", ("node", "n1"), ("ip", "10.0.0.1")).unwrap();
+    let edits = vec![
+        Edit::set("hosts", &[("node", "n2")], &[("ip", "10.0.0.1")]).unwrap(),
+        Edit::set("hosts", &[("node", "n1")], &[("ip", "10.0.0.2")]).unwrap(),
+    ];
+    model.apply(Change::new("root", "swap", edits)).unwrap();
+}
+
+/// Edits, in order; the last one is refused with these words.
+fn last_refused(rows: &[(&str, &[Cell<'_>], Cell<'_>)], words: &[&str]) {
+    let model = Model::in_memory().unwrap();
+    let (last, first) = rows.split_last().unwrap();
+    let edit =
+        |(table, keys, value): &(&str, &[Cell<'_>], Cell<'_>)| Edit::set(table, keys, &[*value]).unwrap();
+    model.apply(Change::new("root", "test", first.iter().map(edit).collect())).unwrap();
+    let error = model
+        .apply(Change::new("root", "test", vec![edit(last)]))
+        .expect_err(&format!("{last:?}"))
+        .to_string();
+    assert!(words.iter().all(|word| error.contains(word)), "{last:?}: {error}");
+}
+
+#[test]
+fn addresses_by_groups_and_templates_belong_to_one_too() {
+    let n = |name| -> [Cell<'_>; 1] { [("node", name)] };
+    let base: [(&str, &[Cell<'_>], Cell<'_>); 5] = [
+        ("nodelist", &n("n1"), ("groups", "g")),
+        ("nodelist", &n("n2"), ("groups", "g")),
+        ("nodelist", &n("x2"), ("groups", "other")),
+        ("hosts", &n("g"), ("ip", "|10.0.0.($1+100)|")),
+        ("mac", &n("g"), ("mac", r"|\D+(\d+)|52:54:00:00:00:0($1)|")),
+    ];
+    for (last, words) in [
+        (("hosts", &n("x2") as &[Cell<'_>], ("ip", "10.0.0.102")), ["10.0.0.102", "x2", "n2"]),
+        (("nodelist", &n("x2"), ("groups", "g")), ["x2", "n2", "already belongs"]),
+        (("nodelist", &n("y2"), ("groups", "other,g")), ["y2", "n2", "already belongs"]),
+        (("hosts", &n("g"), ("ip", "10.0.0.7")), ["10.0.0.7", "n1", "n2"]),
+        (("hosts", &n("other"), ("ip", "|10.0.0.($1+100)|")), ["10.0.0.102", "x2", "n2"]),
+        (("mac", &n("x2"), ("mac", "52:54:00:00:00:02")), ["52:54:00:00:00:02", "x2", "n2"]),
+    ] {
+        last_refused(&[base.as_slice(), &[last]].concat(), &words);
+    }
+}
+
+#[test]
+fn a_group_mac_finds_its_node() {
+    let snapshot = Snapshot::from_rows([
+        ("nodelist", &[("node", "n7"), ("groups", "g")] as &[Cell<'_>]),
+        ("mac", &[("node", "g"), ("mac", r"|n(\d+)|52:54:00:00:00:0($1)!*NOIP*|")]),
+    ]);
+    let owner = snapshot.mac_owner("52:54:00:00:00:07".parse().unwrap()).unwrap();
+    assert_eq!((&*owner.node, owner.no_ip), ("n7", true));
+    assert_eq!(snapshot.mac_owner("52:54:00:00:00:08".parse().unwrap()), None);
+}
+
+#[test]
+fn networks_that_cannot_work() {
+    let net: [Cell<'_>; 2] = [("net", "10.1.0.0"), ("mask", "255.255.0.0")];
+    let base: [(&str, &[Cell<'_>], Cell<'_>); 5] = [
+        ("networks", &net, ("netname", "boot")),
+        ("networks", &[("net", "10.2.0.0"), ("mask", "/16")], ("dynamicrange", "10.2.0.1-10.2.0.9")),
+        ("nodelist", &[("node", "n5")], ("groups", "g")),
+        ("hosts", &[("node", "g")], ("ip", "|10.1.9.($1)|")),
+        ("hosts", &[("node", "n6")], ("ip", "10.1.8.6")),
+    ];
+    for (last, words) in [
+        (
+            ("networks", &net as &[Cell<'_>], ("dynamicrange", "10.1.0.9-10.1.0.1")),
+            ["10.1.0.9", "lowest address"],
+        ),
+        (("networks", &net, ("dynamicrange", "10.1.255.0-10.2.0.5")), ["is not inside", "10.1.0.0/16"]),
+        (
+            ("networks", &net, ("dynamicrange", "10.1.0.1-10.1.0.9;10.1.0.5-10.1.0.7")),
+            ["overlap", "10.1.0.5"],
+        ),
+        (("networks", &net, ("dynamicrange", "some")), ["some", "first-last"]),
+        (("networks", &net, ("gateway", "10.9.0.1")), ["Specified gateway 10.9.0.1", "same network"]),
+        (("networks", &net, ("dynamicrange", "10.1.8.0/24")), ["Node n6 has IP 10.1.8.6", "range"]),
+        (("networks", &net, ("dynamicrange", "10.1.9.1-10.1.9.9")), ["Node n5 has IP 10.1.9.5", "of boot"]),
+        (
+            ("networks", &[("net", "10.1.0.0"), ("mask", "/16")], ("netname", "again")),
+            ["boot", "same network"],
+        ),
+        (
+            ("networks", &[("net", "10.3.0.1"), ("mask", "/16")], ("netname", "x")),
+            ["10.3.0.1", "the network is 10.3.0.0"],
+        ),
+        (
+            ("networks", &[("net", "10.0.0.0"), ("mask", "/8")], ("dynamicrange", "10.2.0.9-10.2.0.10")),
+            ["overlaps", "10.2.0.0"],
+        ),
+        (("hosts", &[("node", "n7")], ("ip", "10.2.0.5")), ["Node n7 has IP 10.2.0.5", "10.2.0.0"]),
+        (("hosts", &[("node", "g")], ("ip", "|10.2.0.($1)|")), ["Node n5 has IP 10.2.0.5", "dynamic range"]),
+    ] {
+        last_refused(&[base.as_slice(), &[last]].concat(), &words);
+    }
+}
+
+#[test]
+fn what_was_wrong_before_does_not_stop_other_work() {
+    let bad = Snapshot::from_rows([
+        ("nodelist", &[("node", "n1"), ("groups", "g")] as &[Cell<'_>]),
+        ("nodelist", &[("node", "n2"), ("groups", "g")]),
+        ("hosts", &[("node", "g"), ("ip", "10.1.0.5")]),
+        ("networks", &[("net", "10.1.0.0"), ("mask", "/16"), ("dynamicrange", "10.1.0.1-10.1.0.9")]),
+        ("noderes", &[("node", "n1"), ("netboot", "banana")]),
+    ]);
+    for edit in [
+        Edit::set("nodelist", &[("node", "n1")], &[("groups", "g,more")]),
+        Edit::set("nodelist", &[("node", "n3")], &[("groups", "more")]),
+        Edit::set("hosts", &[("node", "g")], &[("comments", "x")]),
+        Edit::set("networks", &[("net", "10.1.0.0"), ("mask", "/16")], &[("gateway", "10.1.0.1")]),
+        Edit::set("noderes", &[("node", "n1")], &[("installnic", "mac")]),
+    ] {
+        let edit = edit.unwrap();
+        let after = bad.with(std::slice::from_ref(&edit));
+        assert!(after.is_ok(), "{edit:?}: {:?}", after.err());
+    }
+}
+
+#[test]
+fn networks_inside_of_others_are_named() {
+    let row = |net: &'static str, mask: &'static str, nic: &'static str| {
+        [("netname", net), ("net", net), ("mask", mask), ("mgtifname", nic)]
+    };
+    let rows = [
+        row("10.0.0.0", "/8", "eth0"),
+        row("10.1.0.0", "/16", "eth0"),
+        row("10.2.0.0", "/16", "!remote!eth0"),
+    ];
+    let snapshot = Snapshot::from_rows(rows.iter().map(|cells| ("networks", cells.as_slice())));
+    assert_eq!(snapshot.nested_networks(), [("10.1.0.0".into(), "10.0.0.0".into())]);
+}
