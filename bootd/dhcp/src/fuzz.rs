@@ -84,3 +84,25 @@ fn engine(mode: Mode) -> Engine {
     let interfaces = vec![Interface { index: 2, name: "eth0".into(), addresses }];
     Engine::new(Settings::default(), Arc::new(directory), interfaces)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{code, packet::COOKIE};
+
+    /// Found by a fuzzer: option 82 in many pieces was echoed whole, in an answer longer than a frame.
+    #[test]
+    fn relay_information_of_many_pieces_keeps_the_answer_in_a_frame() {
+        let mut packet = vec![0; HEADER_BYTES - COOKIE.len()];
+        packet[..4].copy_from_slice(&[1, 1, 6, 0]);
+        packet[28..34].copy_from_slice(&[2, 0, 0, 0, 0, 1]);
+        packet.extend(COOKIE);
+        packet.extend([53, 1, 1]);
+        for _ in 0..6 {
+            packet.extend([code::RELAY_INFO, 255]);
+            packet.extend([1; 255]);
+        }
+        packet.push(code::END);
+        fuzz_packet(&packet);
+    }
+}

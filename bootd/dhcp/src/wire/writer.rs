@@ -22,6 +22,9 @@ const FILE_BYTES: usize = 128;
 const SNAME_BYTES: usize = 64;
 /// Longest value of one piece.
 const PIECE_BYTES_MAX: usize = 255;
+/// Longest option 82 that is echoed: one option (RFC 3046 §2.0). A longer one, sent in pieces, is nothing a
+/// relay makes and would take the room of everything else.
+const RELAY_INFO_BYTES_MAX: usize = PIECE_BYTES_MAX;
 
 /// An answer under construction.
 #[derive(Debug)]
@@ -133,7 +136,8 @@ impl<'a> Writer<'a> {
 
     /// Lays the options out over the three areas.
     fn fill(&self, area: &mut Vec<u8>, file: &mut [u8; FILE_BYTES], sname: &mut [u8; SNAME_BYTES]) {
-        let relay = self.request.options.get(code::RELAY_INFO).unwrap_or(&[]);
+        let relay = self.request.options.get(code::RELAY_INFO);
+        let relay = relay.filter(|info| info.len() <= RELAY_INFO_BYTES_MAX).unwrap_or(&[]);
         let relay_bytes = encoded_len(relay.len());
         let room = size_limit(self.request)
             .saturating_sub(super::packet::HEADER_BYTES + 1)
