@@ -6,7 +6,7 @@
 
 use crate::address::LocalAddresses;
 use crate::loaders::{GRUB_OF_IMAGES, SHIM, SIGNED_LOADERS_FROM};
-use crate::plan::{Ports, Surroundings};
+use crate::plan::{Ports, Surroundings, packed_root};
 use crate::stores::StorePlaces;
 use crate::view;
 use dawn_cluster::{Model, Snapshot};
@@ -60,7 +60,7 @@ impl Files {
     }
 
     fn view(&self, path: &str, request: &Request<'_>) -> Option<Answer> {
-        let here = Surroundings { addresses: &self.addresses, ports: self.ports };
+        let here = Surroundings { addresses: &self.addresses, ports: self.ports, packed: packed_root };
         let answer = view::render(&self.model.snapshot(), here, path, request.peer.ip().to_canonical())?;
         Some(match answer {
             view::Answer::Text(text) => Answer::Bytes(Rendered::text(text)),

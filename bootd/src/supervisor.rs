@@ -185,7 +185,11 @@ impl Appliance {
     /// What plans depend on beside the tables.
     #[must_use]
     pub fn surroundings(&self) -> plan::Surroundings<'_> {
-        plan::Surroundings { addresses: &self.addresses, ports: self.settings.ports.of_plan() }
+        plan::Surroundings {
+            addresses: &self.addresses,
+            ports: self.settings.ports.of_plan(),
+            packed: plan::packed_root,
+        }
     }
 
     /// Who hears what nodes report on the status port.

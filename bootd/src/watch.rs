@@ -4,6 +4,7 @@
 //! is why the paths of the boot are named in one place only, the views.
 
 use crate::events::{Amount, Bus, Step, Subject};
+use crate::plan::STATELITE_ROOT;
 use dawn_cluster::{MacAddr, Model, Text};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -101,7 +102,7 @@ fn step_of(path: &str) -> Step {
         _ if name.starts_with("grub.cfg") => Step::Script,
         "kernel" if in_image => Step::Kernel,
         _ if in_image && name.starts_with("initrd") => Step::Initrd,
-        _ if name.starts_with("rootimg.") => Step::Root,
+        _ if name.starts_with("rootimg.") || name == STATELITE_ROOT => Step::Root,
         _ if folder == "xcat/httpboot" => Step::Loader,
         _ if [".kpxe", ".pxe", ".efi", ".0"].iter().any(|end| name.ends_with(end)) => Step::Loader,
         _ => Step::File,

@@ -93,12 +93,15 @@ impl BootHooks for Hooks {
 
 /// What the node will ask for must have been built: an error now is cheaper than a node that waits before its console.
 fn check_files(snapshot: &Snapshot, boot: &KernelBoot, state: &BootState) -> Result<(), String> {
-    let image = snapshot.osimage(&boot.image).and_then(|image| image.rootimgdir(snapshot));
-    let dir = PathBuf::from(image.unwrap_or_default());
+    let image = snapshot.osimage(&boot.image);
+    let dir = PathBuf::from(image.as_ref().and_then(|image| image.rootimgdir(snapshot)).unwrap_or_default());
     let name = &boot.image;
-    let root = match state {
-        BootState::Statelite(_) => ("rootimg", format!("genimage {name}")),
-        _ => (plan::ROOT_IMAGE, format!("packimage -m squashfs {name}")),
+    let root = match (state, &image) {
+        (BootState::Statelite(_), Some(image)) if plan::is_ramdisk(image) => {
+            (plan::STATELITE_ROOT, format!("liteimg {name}"))
+        }
+        (BootState::Statelite(_), _) => ("rootimg", format!("genimage {name}")),
+        _ => (plan::packed_root(&dir).unwrap_or(plan::PACKED_ROOTS[0]), format!("packimage {name}")),
     };
     let built = [(plan::KERNEL, format!("genimage {name}")), (boot.initrd, format!("genimage {name}")), root];
     match built.iter().find(|(file, _)| !dir.join(file).exists()) {
@@ -139,5 +142,14 @@ fn lease(lease: &dawn_dhcp::lease::Lease) -> Lease {
         node: lease.node.as_deref().unwrap_or_default().to_owned(),
         kind: if lease.node.is_some() { "reserved" } else { "dynamic" }.to_owned(),
         expires: expires.map(local).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// Two crates name the same files; neither can see the other.
+    #[test]
+    fn a_plan_knows_every_file_that_packimage_makes() {
+        assert_eq!(super::plan::PACKED_ROOTS, dawn_imagebuilder::packimage::OUTPUTS);
     }
 }

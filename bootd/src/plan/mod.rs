@@ -17,7 +17,7 @@ pub use state::{BootState, Distribution};
 use crate::address::LocalAddresses;
 use dawn_cluster::{OsImage, Snapshot, Text};
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why a node has no plan. The text is for the administrator and for the node's console.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -141,6 +141,8 @@ pub struct Surroundings<'a> {
     pub addresses: &'a LocalAddresses,
     /// Ports of its services.
     pub ports: Ports,
+    /// Name of the packed root in an image directory, [`packed_root`] but in tests.
+    pub packed: fn(&Path) -> Option<&'static str>,
 }
 
 /// Computes what `node` boots.
@@ -272,9 +274,11 @@ impl Facts<'_> {
 
     fn stateless(&self) -> Result<KernelBoot, PlanError> {
         let image = image_of(self.snapshot, self.node)?;
-        let root = root_file(self.snapshot, &image)?;
+        let dir = image_dir(self.snapshot, &image)?;
+        // One that was not packed yet gets the name it will have; `nodeset` has said what is missing.
+        let root = (self.here.packed)(Path::new(&dir)).unwrap_or(PACKED_ROOTS[0]);
         let mut args = KernelArgs::default();
-        args.push(format!("imgurl=http://{}:{}/{root}", self.image_server(), self.here.ports.http))?;
+        args.push(self.image_url(&dir, root))?;
         self.common_args(&mut args)?;
         let flow = self.snapshot.site("useflowcontrol").unwrap_or_else(|| "0".into());
         args.push(format!("FC={flow}"))?;
@@ -282,11 +286,21 @@ impl Facts<'_> {
         Ok(KernelBoot { image: image.name, initrd: INITRD_STATELESS, args })
     }
 
+    fn image_url(&self, dir: &str, file: &str) -> String {
+        let (server, port) = (self.image_server(), self.here.ports.http);
+        format!("imgurl=http://{server}:{port}/{}/{file}", public_path(self.snapshot, dir))
+    }
+
     fn statelite(&self) -> Result<KernelBoot, PlanError> {
         let image = image_of(self.snapshot, self.node)?;
         let dir = image_dir(self.snapshot, &image)?;
         let mut args = KernelArgs::default();
-        args.push(format!("NFSROOT={}:{}/rootimg", self.image_server(), public_path(self.snapshot, &dir)))?;
+        if is_ramdisk(&image) {
+            args.push(self.image_url(&dir, STATELITE_ROOT))?;
+        } else {
+            let public = public_path(self.snapshot, &dir);
+            args.push(format!("NFSROOT={}:{public}/rootimg", self.image_server()))?;
+        }
         args.push(format!("STATEMNT={}", self.attr_persistent().unwrap_or_default()))?;
         self.common_args(&mut args)?;
         let options = self.attr("statelite.mntopts").unwrap_or_else(|| "".into());
@@ -355,12 +369,21 @@ fn image_dir(snapshot: &Snapshot, image: &OsImage) -> Result<String, PlanError> 
     image.rootimgdir(snapshot).ok_or_else(missing)
 }
 
-/// The packed root as nodes name it. `packimage` leaves exactly one kind of file; which one it is
-/// stands in the image's directory, and only its name is looked at here.
-fn root_file(snapshot: &Snapshot, image: &OsImage) -> Result<String, PlanError> {
-    let dir = image_dir(snapshot, image)?;
-    Ok(format!("{}/{}", public_path(snapshot, &dir), ROOT_IMAGE))
+/// Every name `packimage` may give the packed root of stateless nodes, in the order in which they are looked for. It
+/// leaves exactly one.
+pub const PACKED_ROOTS: [&str; 6] =
+    ["rootimg.sfs", "rootimg.cpio.gz", "rootimg.cpio.xz", "rootimg.tar.gz", "rootimg.tar.xz", "rootimg.gz"];
+/// The packed root of statelite nodes with `rootfstype=ramdisk`; made by `liteimg`.
+pub const STATELITE_ROOT: &str = "rootimg-statelite.gz";
+
+/// The packed root that is in the image directory `dir`.
+#[must_use]
+pub fn packed_root(dir: &Path) -> Option<&'static str> {
+    PACKED_ROOTS.into_iter().find(|name| dir.join(name).exists())
 }
 
-/// What the node asks for as its root image; the HTTP view answers with the packed file that is there.
-pub const ROOT_IMAGE: &str = "rootimg.sfs";
+/// Whether a statelite image is loaded into memory instead of mounted.
+#[must_use]
+pub fn is_ramdisk(image: &OsImage) -> bool {
+    image.get("rootfstype").is_some_and(|kind| kind.trim() == "ramdisk")
+}

@@ -39,7 +39,7 @@ fn ask(snapshot: &Snapshot, path: &str, peer: &str) -> Option<Answer> {
         address: [10, 1, 0, 1].into(),
         mask: [255, 255, 0, 0].into(),
     }]);
-    let here = Surroundings { addresses: &addresses, ports: Ports::default() };
+    let here = Surroundings { addresses: &addresses, ports: Ports::default(), packed: |_| None };
     render(snapshot, here, path, peer.parse().unwrap())
 }
 
@@ -204,4 +204,55 @@ fn the_first_grub_configuration_leads_to_the_nodes_own() {
     let mac = crate::view::GRUB_FIRST_CONFIG.replace("$net_default_mac", "52:54:00:00:00:01");
     let path = mac.trim_end().rsplit_once(")/").map(|(_, path)| path).unwrap_or_default();
     assert!(matches!(ask(&snapshot(vec![]), path, "10.1.0.5"), Some(Answer::Text(_))), "{path}");
+}
+
+fn kernel_words(node: &str, rows: Rows<'_>, packed: fn(&std::path::Path) -> Option<&'static str>) -> String {
+    let addresses = LocalAddresses::new(Vec::new());
+    let here = Surroundings { addresses: &addresses, ports: Ports::default(), packed };
+    match plan::plan(&snapshot(rows), node, here).unwrap().action {
+        Action::Kernel(boot) => format!("{} {}", boot.initrd, boot.args),
+        Action::LocalDisk => "disk".into(),
+    }
+}
+
+#[test]
+fn the_root_is_named_as_it_was_packed() {
+    for (packed, word) in [
+        ((|_| Some("rootimg.cpio.gz")) as fn(&std::path::Path) -> _, "/compute/rootimg.cpio.gz "),
+        (|_| Some("rootimg.tar.xz"), "/compute/rootimg.tar.xz "),
+        (
+            |dir| dir.ends_with("netboot/debian12/x86_64/compute").then_some("rootimg.gz"),
+            "/compute/rootimg.gz ",
+        ),
+        (|_| None, "/compute/rootimg.sfs "),
+    ] {
+        let words = kernel_words("cn1", vec![], packed);
+        assert!(words.contains(word), "{words}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(plan::packed_root(dir.path()), None);
+    std::fs::write(dir.path().join("rootimg.cpio.xz"), "").unwrap();
+    assert_eq!(plan::packed_root(dir.path()), Some("rootimg.cpio.xz"));
+}
+
+#[test]
+fn a_statelite_root_in_memory_is_fetched() {
+    let rows = |kind| -> Rows<'static> {
+        vec![
+            ("chain", &[("node", "cn2"), ("currstate", "statelite lite-x86_64-compute")]),
+            ("nodetype", &[("node", "cn2"), ("provmethod", "lite")]),
+            ("statelite", &[("node", "cn2"), ("statemnt", "10.1.0.9:/nodes")]),
+            ("osimage", kind),
+            ("linuximage", &[("imagename", "lite"), ("rootimgdir", "/data/install/lite")]),
+        ]
+    };
+    let ramdisk = kernel_words(
+        "cn2",
+        rows(&[("imagename", "lite"), ("provmethod", "statelite"), ("rootfstype", "ramdisk")]),
+        |_| None,
+    );
+    let want = "initrd-statelite.gz imgurl=http://!myipfn!:80//install/lite/rootimg-statelite.gz STATEMNT=10.1.0.9:/nodes ";
+    assert!(ramdisk.starts_with(want), "{ramdisk}");
+    let nfs = kernel_words("cn2", rows(&[("imagename", "lite"), ("rootfstype", "nfs")]), |_| None);
+    assert!(nfs.starts_with("initrd-statelite.gz NFSROOT=!myipfn!:/install/lite/rootimg STATEMNT="), "{nfs}");
 }
