@@ -4,7 +4,9 @@
 //! persistent directory read-write. Everything else is refused with the reason, which becomes an event. A node is
 //! known by its address.
 
+use crate::generations::{Generation, Generations};
 use crate::plan::{self, local_path};
+use crate::watch::now_ms;
 use dawn_cluster::{Model, Snapshot, Text};
 use dawn_nfs::{Access, Export, ExportId, Exports, Listed, Mounted, Refusal};
 use std::net::IpAddr;
@@ -14,13 +16,14 @@ use std::sync::Arc;
 /// Answers the NFS engine from the model.
 pub struct TableExports {
     model: Arc<Model>,
+    generations: Arc<Generations>,
 }
 
 impl TableExports {
-    /// Exports over the published snapshot of `model`.
+    /// Exports over the published snapshot of `model`; which tree of an image a node runs from, `generations` knows.
     #[must_use]
-    pub fn new(model: Arc<Model>) -> Self {
-        Self { model }
+    pub fn new(model: Arc<Model>, generations: Arc<Generations>) -> Self {
+        Self { model, generations }
     }
 
     fn client(&self, client: IpAddr) -> Result<(Arc<Snapshot>, Text), Refusal> {
@@ -31,19 +34,22 @@ impl TableExports {
     }
 }
 
-/// Everything a node may mount.
-fn granted(snapshot: &Snapshot, node: &str) -> Vec<Grant> {
-    let mut grants = Vec::new();
-    let image = plan::image_of(snapshot, node).ok();
-    if let Some(dir) = image.and_then(|image| image.rootimgdir(snapshot)) {
-        grants.push(Grant::read_only("image", PathBuf::from(dir).join("rootimg")));
-    }
+/// The directory of a node's image.
+fn image_dir(snapshot: &Snapshot, node: &str) -> Option<PathBuf> {
+    plan::image_of(snapshot, node).ok()?.rootimgdir(snapshot).map(PathBuf::from)
+}
+
+/// Everything a node may mount: the present tree of its image first, then those it still runs from.
+fn granted(generations: &Generations, snapshot: &Snapshot, node: &str) -> Vec<Grant> {
+    let trees = generations.of_node(node, image_dir(snapshot, node).as_deref());
+    let mut grants: Vec<Grant> = trees.into_iter().map(Grant::image).collect();
     let stores = dawn_statelite::stores(snapshot, node);
     grants.extend(stores.persistent.map(|store| Grant {
         // A node's store is its own: the id names the node, so that a handle of another node is none.
         id: ExportId::of(&["persistent", node, &store.path]),
         root: local_path(snapshot, &store.path),
         access: Access::ReadWrite,
+        generation: None,
     }));
     grants.extend(
         stores.trees.into_iter().map(|tree| Grant::read_only("tree", local_path(snapshot, &tree.path))),
@@ -56,11 +62,20 @@ struct Grant {
     id: ExportId,
     root: PathBuf,
     access: Access,
+    /// The tree, if it is one of an image.
+    generation: Option<Generation>,
 }
 
 impl Grant {
     fn read_only(kind: &str, root: PathBuf) -> Self {
-        Self { id: ExportId::of(&[kind, &root.to_string_lossy()]), root, access: Access::ReadOnly }
+        let id = ExportId::of(&[kind, &root.to_string_lossy()]);
+        Self { id, root, access: Access::ReadOnly, generation: None }
+    }
+
+    /// The id names the tree and not its path: it stays what it is when the tree is set aside.
+    fn image(tree: Generation) -> Self {
+        let id = ExportId::of(&["image", &tree.image_dir.to_string_lossy(), &tree.identity.to_string()]);
+        Self { id, root: tree.root.clone(), access: Access::ReadOnly, generation: Some(tree) }
     }
 
     fn export(self) -> Export {
@@ -78,8 +93,15 @@ impl Exports for TableExports {
     fn mount(&self, client: IpAddr, path: &str) -> Result<Mounted, Refusal> {
         let (snapshot, node) = self.client(client)?;
         let wanted = local_path(&snapshot, path);
-        let grant = granted(&snapshot, &node).into_iter().find(|grant| wanted.starts_with(&grant.root));
-        let Some(grant) = grant else { return Err(refusal(&snapshot, &node, path)) };
+        let mut grants = granted(&self.generations, &snapshot, &node);
+        let Some(found) = grants.iter().position(|grant| wanted.starts_with(&grant.root)) else {
+            return Err(refusal(&grants, &snapshot, &node, path));
+        };
+        let grant = grants.swap_remove(found);
+        if let Some(tree) = &grant.generation {
+            let noted = self.generations.mounted(&node, tree, now_ms() / 1000);
+            warn(&node, noted);
+        }
         if grant.access == Access::ReadWrite {
             make_store(&grant.root).map_err(|error| {
                 Refusal::NotAllowed(format!(
@@ -94,13 +116,24 @@ impl Exports for TableExports {
 
     fn by_id(&self, client: IpAddr, id: ExportId) -> Result<Arc<Export>, Refusal> {
         let (snapshot, node) = self.client(client)?;
-        let grant = granted(&snapshot, &node).into_iter().find(|grant| grant.id == id);
+        let grants = granted(&self.generations, &snapshot, &node);
+        // A tree that nobody wrote down (a restored data directory) is still known by its handle.
+        let unknown = || {
+            let is_it = |tree: &Generation| Grant::image(tree.clone()).id == id;
+            self.generations.among(&image_dir(&snapshot, &node)?, is_it).map(Grant::image)
+        };
+        let grant = grants.into_iter().find(|grant| grant.id == id).or_else(unknown);
         let gone = || Refusal::NotAllowed(format!("this export is not (or no longer) for {node}"));
-        grant.map(|grant| Arc::new(grant.export())).ok_or_else(gone)
+        let grant = grant.ok_or_else(gone)?;
+        if let Some(tree) = &grant.generation {
+            warn(&node, self.generations.used(&node, tree, now_ms() / 1000));
+        }
+        Ok(Arc::new(grant.export()))
     }
 
     fn generation(&self) -> u64 {
-        self.model.snapshot().seq()
+        // Neither ever goes back, so the sum changes with each of them.
+        self.model.snapshot().seq().wrapping_add(self.generations.round())
     }
 
     fn is_known(&self, client: IpAddr) -> bool {
@@ -109,7 +142,7 @@ impl Exports for TableExports {
 
     fn list(&self, client: IpAddr) -> Vec<Listed> {
         let Ok((snapshot, node)) = self.client(client) else { return Vec::new() };
-        let grants = granted(&snapshot, &node);
+        let grants = granted(&self.generations, &snapshot, &node);
         let listed = |grant: &Grant| Listed {
             path: plan::public_path(&snapshot, &grant.root.to_string_lossy()),
             groups: vec![node.to_string()],
@@ -118,13 +151,18 @@ impl Exports for TableExports {
     }
 }
 
-fn refusal(snapshot: &Snapshot, node: &str, path: &str) -> Refusal {
-    let allowed: Vec<String> = granted(snapshot, node)
-        .iter()
-        .map(|grant| plan::public_path(snapshot, &grant.root.to_string_lossy()))
-        .collect();
+fn refusal(grants: &[Grant], snapshot: &Snapshot, node: &str, path: &str) -> Refusal {
+    let allowed: Vec<String> =
+        grants.iter().map(|grant| plan::public_path(snapshot, &grant.root.to_string_lossy())).collect();
     let allowed = if allowed.is_empty() { "nothing".to_owned() } else { allowed.join(", ") };
     Refusal::NotAllowed(format!("{node} may not mount {path}; it may mount {allowed}"))
+}
+
+/// A use that is not written is lost with the daemon only; the node goes on.
+fn warn(node: &str, noted: std::io::Result<()>) {
+    if let Err(error) = noted {
+        tracing::warn!(node, %error, "cannot write which tree a node uses");
+    }
 }
 
 /// The directory of a node in the persistent store: made at the first mount, readable by its node alone.

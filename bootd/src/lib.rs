@@ -1,7 +1,8 @@
 //! The boot plan, its views, and the supervisor of all services.
 //!
 //! Start reading at [`plan`]: what a node boots is computed there and nowhere else. [`view`] renders it for
-//! each loader. `files`, `exports` and `dhcp` answer the engines' questions from the model; `watch` turns what
+//! each loader. `files`, `exports` and `dhcp` answer the engines' questions from the model;
+//! [`generations`] keeps the trees that nodes run from; `watch` turns what
 //! the engines report into [`events`]. [`supervisor`] starts and stops everything.
 //!
 //! **Invariants.** Nothing here waits for SQL or DNS before it answers a node. The plan and the views hold no clock and
@@ -12,6 +13,7 @@ mod dhcp;
 pub mod events;
 mod exports;
 mod files;
+pub mod generations;
 pub mod loaders;
 pub mod plan;
 mod stores;

@@ -9,8 +9,9 @@ use crate::dhcp::TableDirectory;
 use crate::events::Bus;
 use crate::exports::TableExports;
 use crate::files::{Files, FilesError};
+use crate::generations::{Generations, ROUND_SECONDS};
 use crate::plan;
-use crate::watch::Watcher;
+use crate::watch::{Watcher, now_ms};
 use dawn_cluster::Model;
 use dawn_xcatd::Dispatcher;
 use dawn_xcatd::node_status::NodeReports;
@@ -170,6 +171,7 @@ pub struct Appliance {
     pub settings: Settings,
     watcher: Arc<Watcher>,
     leases: std::sync::OnceLock<dawn_dhcp::shell::Server>,
+    generations: std::sync::OnceLock<Arc<Generations>>,
 }
 
 impl Appliance {
@@ -179,7 +181,8 @@ impl Appliance {
         let addresses = Arc::new(LocalAddresses::of_this_machine());
         let bus: Arc<Bus> = Arc::default();
         let watcher = Arc::new(Watcher::new(Arc::clone(&model), Arc::clone(&bus)));
-        Self { model, bus, addresses, settings, watcher, leases: std::sync::OnceLock::new() }
+        let (leases, generations) = Default::default();
+        Self { model, bus, addresses, settings, watcher, leases, generations }
     }
 
     /// What plans depend on beside the tables.
@@ -196,6 +199,12 @@ impl Appliance {
     #[must_use]
     pub fn watcher(&self) -> &Watcher {
         &self.watcher
+    }
+
+    /// Nodes that run from the tree at `root`; none when the NFS service does not run.
+    #[must_use]
+    pub fn tree_users(&self, root: &std::path::Path) -> Vec<String> {
+        self.generations.get().map(|all| all.users(root, now_ms() / 1000)).unwrap_or_default()
     }
 
     /// Leases of the DHCP service; empty when it does not run.
@@ -334,7 +343,11 @@ impl Starter<'_> {
             portmap_port: (ports.portmap != 0).then_some(ports.portmap),
             ..dawn_nfs::ServerConfig::new(&self.settings().data)
         };
-        let exports = Arc::new(TableExports::new(Arc::clone(&self.appliance.model)));
+        let generations = Generations::open(self.settings().data.join("generations"));
+        let generations = Arc::new(generations.map_err(|error| StartError::new(Service::Nfs, &error))?);
+        let _ = self.appliance.generations.set(Arc::clone(&generations));
+        self.tidy_generations(&generations);
+        let exports = Arc::new(TableExports::new(Arc::clone(&self.appliance.model), generations));
         let observer = Arc::clone(&self.watcher);
         let until = stopped(self.until.clone());
         let server = dawn_nfs::serve(config, exports, observer, until).await;
@@ -347,6 +360,25 @@ impl Starter<'_> {
             "nfs"
         });
         Ok(())
+    }
+
+    /// Every few minutes: which trees are in use, and which may go. Removing a tree takes its time, elsewhere.
+    fn tidy_generations(&mut self, generations: &Arc<Generations>) {
+        let (model, generations) = (Arc::clone(&self.appliance.model), Arc::clone(generations));
+        self.until_stopped("image generations", async move {
+            loop {
+                tokio::time::sleep(Duration::from_secs(ROUND_SECONDS)).await;
+                let snapshot = model.snapshot();
+                let images = snapshot.osimage_names().filter_map(|name| snapshot.osimage(name));
+                let dirs: Vec<PathBuf> =
+                    images.filter_map(|image| Some(image.rootimgdir(&snapshot)?.into())).collect();
+                let generations = Arc::clone(&generations);
+                let tidy = tokio::task::spawn_blocking(move || generations.tidy(dirs, now_ms() / 1000));
+                for path in tidy.await.unwrap_or_default() {
+                    tracing::info!(path = %path.display(), "removed a tree that no node uses any more");
+                }
+            }
+        });
     }
 
     /// The same tree in the clear and, with the certificate of the command port, inside TLS.

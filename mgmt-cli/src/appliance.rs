@@ -7,7 +7,7 @@ use dawn_bootd::plan::{self, Action, BootState, KernelBoot, Plan, PlanError};
 use dawn_cluster::{Snapshot, parse_mac_column};
 use dawn_xcatd::node_status::NodeReport;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Answers commands from a running appliance.
@@ -84,6 +84,10 @@ impl BootHooks for Hooks {
         if let NodeReport::Status(words) = report {
             words.iter().for_each(|word| self.appliance.watcher().status(node, word));
         }
+    }
+
+    fn tree_users(&self, root: &Path) -> Vec<String> {
+        self.appliance.tree_users(root)
     }
 
     fn stranger(&self, ip: IpAddr) {

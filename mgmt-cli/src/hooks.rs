@@ -4,6 +4,7 @@ use dawn_bootd::events::Event;
 use dawn_cluster::Snapshot;
 use dawn_xcatd::node_status::NodeReport;
 use std::net::IpAddr;
+use std::path::Path;
 
 /// What `getdestiny` tells a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,6 +34,10 @@ pub trait BootHooks: Send + Sync + 'static {
     fn leases(&self) -> Vec<Lease>;
     /// The newest boot events, oldest first; of one node if named.
     fn events(&self, node: Option<&str>, count_max: usize) -> Vec<Event>;
+    /// Nodes that run from the tree at `root` by NFS.
+    fn tree_users(&self, _root: &Path) -> Vec<String> {
+        Vec::new()
+    }
     /// A node has said something on the status port; the tables are written already.
     fn reported(&self, _node: &str, _report: &NodeReport) {}
     /// Someone who is no node has connected to the status port.

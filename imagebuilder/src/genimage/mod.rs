@@ -3,8 +3,8 @@
 //! Steps: plan (pure: lists, sources, kernel package) → `mmdebstrap` ([`bootstrap`]) → fixed changes
 //! ([`customize`]) → postinstall scripts → kernel → initramfs. Everything is built in `R/.building` and put
 //! into place by renaming at the end, so an interrupted or failed build leaves the old image as it was. The
-//! next build throws the remains away. The tree that was in use is kept as `R/rootimg.previous` until the next
-//! build: nodes that run from it by NFS have handles of its files and go on undisturbed. One build at a time works on an image (lock file `R/.lock`).
+//! next build throws the remains away. The tree that was in use is kept as `R/rootimg.<number>`: nodes that
+//! run from it by NFS go on undisturbed, and the daemon removes it when none does any more. One build at a time works on an image (lock file `R/.lock`).
 //!
 //! The library needs no daemon and no tables: it runs where the caller is (its network namespace, its apt
 //! configuration), as root.
@@ -20,6 +20,7 @@ mod stamp;
 
 pub use initrd::{Embedded, InitrdJob, MakeInitrd};
 pub(crate) use place::lock;
+pub use place::set_aside;
 
 use std::fs;
 use std::io;

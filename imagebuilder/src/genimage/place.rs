@@ -13,8 +13,8 @@ use crate::image::PERMISSION_DEFAULT;
 
 /// Where a build works, below the image directory.
 const BUILDING: &str = ".building";
-/// Where the tree that was in use is kept, below the image directory.
-const PREVIOUS: &str = "rootimg.previous";
+/// Beginning of the name under which the tree that was in use is kept, below the image directory; a number follows.
+const PREVIOUS: &str = "rootimg.";
 /// What a build leaves in the image directory besides the tree.
 const PIECES: [&str; 5] =
     ["kernel", "initrd-stateless.gz", "initrd-statelite.gz", ".initrd-fingerprint", ".fingerprint"];
@@ -57,8 +57,7 @@ pub(super) fn publish(building: &Path, dir: &Path, permission: Option<u32>) -> R
     rustix::fs::syncfs(&handle).map_err(|error| file_error(building, error.into()))?;
     let mode = Permissions::from_mode(permission.unwrap_or(PERMISSION_DEFAULT) & 0o7777);
     fs::set_permissions(dir, mode).map_err(|source| file_error(dir, source))?;
-    let (away, previous) = (building.join("rootimg.old"), dir.join(PREVIOUS));
-    remove_tree(&previous)?;
+    let (away, previous) = (building.join("rootimg.old"), set_aside(dir)?);
     let swapped = renameat_with(CWD, &new, CWD, &old, RenameFlags::EXCHANGE);
     match swapped {
         Ok(()) => fs::rename(&new, &away).map_err(|source| file_error(&away, source))?,
@@ -77,6 +76,17 @@ pub(super) fn publish(building: &Path, dir: &Path, permission: Option<u32>) -> R
         fs::rename(&away, &previous).map_err(|source| file_error(&previous, source))?;
     }
     remove_tree(building)
+}
+
+/// A free name for a tree that nodes may run from. The daemon removes it when none does any more.
+///
+/// # Errors
+/// When the image directory cannot be read.
+pub fn set_aside(dir: &Path) -> Result<PathBuf, GenimageError> {
+    let entries = fs::read_dir(dir).map_err(|source| file_error(dir, source))?;
+    let number = |name: &str| -> Option<u64> { name.strip_prefix(PREVIOUS)?.split('.').next()?.parse().ok() };
+    let last = entries.flatten().filter_map(|entry| number(&entry.file_name().to_string_lossy())).max();
+    Ok(dir.join(format!("{PREVIOUS}{}", last.unwrap_or(0).saturating_add(1))))
 }
 
 /// Copy a file to its place in one step.
@@ -147,7 +157,7 @@ mod tests {
     #[test]
     fn publishing_replaces_and_cleans_up() {
         let dir = tempfile::tempdir().unwrap();
-        let mut before = None;
+        let mut before: Vec<&str> = Vec::new();
         for round in ["one", "two", "three"] {
             let building = fresh(dir.path()).unwrap();
             fs::create_dir(building.join("rootimg")).unwrap();
@@ -157,8 +167,9 @@ mod tests {
             assert_eq!(fs::read_to_string(dir.path().join("rootimg/f")).unwrap(), round);
             assert_eq!(fs::read_to_string(dir.path().join("kernel")).unwrap(), round);
             assert!(!building.exists());
-            assert_eq!(fs::read_to_string(dir.path().join("rootimg.previous/f")).ok().as_deref(), before);
-            before = Some(round);
+            let old = |number: usize| fs::read_to_string(dir.path().join(format!("rootimg.{number}/f"))).ok();
+            assert_eq!((1..4).filter_map(old).collect::<Vec<_>>(), before);
+            before.push(round);
         }
         assert_eq!(fs::metadata(dir.path()).unwrap().mode() & 0o7777, 0o711);
     }

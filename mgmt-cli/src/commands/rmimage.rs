@@ -78,6 +78,11 @@ impl Args {
         }
         for path in doomed {
             let Ok(metadata) = std::fs::symlink_metadata(&path) else { continue };
+            let users = if metadata.is_dir() { ctx.hooks.tree_users(&path) } else { Vec::new() };
+            if !users.is_empty() {
+                self.keep(&path, directory, &users, out)?;
+                continue;
+            }
             let word = if metadata.is_dir() { "directory" } else { "file" };
             out.line(format!("Removing {word} {}", path.display()))?;
             if self.dry_run {
@@ -89,6 +94,23 @@ impl Args {
             removed.map_err(|error| Stop::message(format!("{}: {error}", path.display())))?;
         }
         Ok(())
+    }
+}
+
+impl Args {
+    /// Nodes run from this tree: it only loses its name, and goes when they have gone.
+    fn keep(&self, path: &Path, directory: &Path, users: &[String], out: &mut Out<'_>) -> Done {
+        let mut kept = path.to_owned();
+        if path == directory.join("rootimg") {
+            kept = dawn_imagebuilder::genimage::set_aside(directory)
+                .map_err(|error| Stop::message(error.to_string()))?;
+            if !self.dry_run {
+                std::fs::rename(path, &kept)
+                    .map_err(|error| Stop::message(format!("{}: {error}", path.display())))?;
+            }
+        }
+        let names = users.join(",");
+        out.line(format!("Keeping directory {} until {names} run from it no more", kept.display()))
     }
 }
 

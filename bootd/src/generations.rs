@@ -1,0 +1,372 @@
+//! Generations of image trees: a node keeps the tree it has booted, whatever becomes of its name.
+//!
+//! The tree of an image is `R/rootimg`. `genimage` puts a new tree into its place and leaves the old one beside it as
+//! `R/rootimg.<number>`. A tree is known by what does not change when it is renamed: its inode number and the time it
+//! was made. That identity is part of the export's id, and so of every file handle, so a handle leads to the tree
+//! it was made for, under whatever name it is in `R` now. MOUNT gives out the tree that is `rootimg` at that moment:
+//! running nodes keep theirs, new boots get the new one.
+//!
+//! Which node uses which tree is learnt from its calls and kept in `<data>/generations/<node>`, one line a tree, so
+//! that it outlives the daemon. An old tree that `genimage` has set aside is removed when no node uses it any more:
+//! every node that did has mounted another root since, or has not made a call for [`UNUSED_SECONDS_MAX`]. Trees under
+//! other names are an administrator's and never removed. Where a tree's identity cannot be told (no birth time), an
+//! inode number alone must do; the kernel's own handles still tell a reused inode from the one it was.
+
+use rustix::fs::{AtFlags, CWD, StatxFlags};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A node that has made no call for so long does not run from a tree any more, in seconds. A running system
+/// asks for attributes at least every few minutes.
+pub const UNUSED_SECONDS_MAX: u64 = 24 * 3600;
+/// A tree stays at least so long after its last use, although its nodes have mounted another, in seconds: a root may
+/// be mounted a second time by a running node.
+pub const GRACE_SECONDS: u64 = 1800;
+/// How often use is noticed and old trees are looked for, in seconds; well below [`GRACE_SECONDS`].
+pub const ROUND_SECONDS: u64 = 300;
+/// A later use is written to disk when the written one is older than this, in seconds.
+const WRITE_SECONDS: u64 = 3600;
+/// Trees remembered for one node.
+const TREES_PER_NODE_MAX: usize = 8;
+/// The tree of an image, and the beginning of the names of its old ones.
+const TREE: &str = "rootimg";
+
+/// What a tree is known by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identity {
+    inode: u64,
+    /// Birth time in nanoseconds since 1970, 0 where the file system does not tell.
+    born_ns: i128,
+}
+
+impl Identity {
+    /// Of the directory at `path`.
+    fn of(path: &Path) -> io::Result<Self> {
+        let wanted = StatxFlags::INO | StatxFlags::BTIME | StatxFlags::TYPE;
+        let stat = rustix::fs::statx(CWD, path, AtFlags::empty(), wanted)?;
+        if u32::from(stat.stx_mode) & libc::S_IFMT != libc::S_IFDIR {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        let born = &stat.stx_btime;
+        Ok(Self {
+            inode: stat.stx_ino,
+            born_ns: i128::from(born.tv_sec) * 1_000_000_000 + i128::from(born.tv_nsec),
+        })
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (inode, born) = text.split_once('.')?;
+        Some(Self { inode: inode.parse().ok()?, born_ns: born.parse().ok()? })
+    }
+}
+
+impl std::fmt::Display for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.inode, self.born_ns)
+    }
+}
+
+/// A tree a node may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Generation {
+    /// `R` of its image.
+    pub image_dir: PathBuf,
+    /// What it is known by.
+    pub identity: Identity,
+    /// Where it is now.
+    pub root: PathBuf,
+}
+
+/// One use of a tree by a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Use {
+    /// Last call, in seconds since 1970, as far as noticed.
+    last: u64,
+    /// The same as it is on disk.
+    written: u64,
+    /// The node has mounted another root since, at this time.
+    left: Option<u64>,
+}
+
+/// `R` and identity.
+type Tree = (PathBuf, Identity);
+
+/// All known uses.
+#[derive(Debug)]
+pub struct Generations {
+    dir: PathBuf,
+    uses: Mutex<BTreeMap<String, BTreeMap<Tree, Use>>>,
+    round: AtomicU64,
+}
+
+impl Generations {
+    /// Reads what is known from `dir`, which is made if need be.
+    ///
+    /// # Errors
+    /// When the directory can be neither read nor made.
+    pub fn open(dir: PathBuf) -> io::Result<Self> {
+        fs::create_dir_all(&dir)?;
+        let mut uses = BTreeMap::new();
+        for entry in fs::read_dir(&dir)?.flatten() {
+            let Ok(node) = entry.file_name().into_string() else { continue };
+            if !node.starts_with('.') {
+                uses.insert(node, parse(&fs::read_to_string(entry.path())?));
+            }
+        }
+        Ok(Self { dir, uses: Mutex::new(uses), round: AtomicU64::new(0) })
+    }
+
+    fn uses(&self) -> MutexGuard<'_, BTreeMap<String, BTreeMap<Tree, Use>>> {
+        self.uses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes when exports must be looked at again: names may lead to other trees, and use is to be noticed.
+    #[must_use]
+    pub fn round(&self) -> u64 {
+        self.round.load(Ordering::Acquire)
+    }
+
+    /// What `node` may use of images: the present tree of its own image directory, first, and those it runs from.
+    #[must_use]
+    pub fn of_node(&self, node: &str, image_dir: Option<&Path>) -> Vec<Generation> {
+        let mut all: Vec<Generation> = image_dir.and_then(current).into_iter().collect();
+        let known: Vec<Tree> =
+            self.uses().get(node).map(|trees| trees.keys().cloned().collect()).unwrap_or_default();
+        for (image_dir, identity) in known {
+            if all.iter().any(|g| (&g.image_dir, g.identity) == (&image_dir, identity)) {
+                continue;
+            }
+            // A tree that was moved out of the directory is served as long as it is held open under its old name.
+            let root = find(&image_dir, identity).unwrap_or_else(|| image_dir.join(TREE));
+            all.push(Generation { image_dir, identity, root });
+        }
+        all
+    }
+
+    /// The tree of an image directory, under whatever name, that `wanted` says yes to.
+    #[must_use]
+    pub fn among(&self, image_dir: &Path, wanted: impl Fn(&Generation) -> bool) -> Option<Generation> {
+        let all = trees(image_dir);
+        all.map(|(identity, root)| Generation { image_dir: image_dir.to_owned(), identity, root })
+            .find(wanted)
+    }
+
+    /// A node has mounted a tree as its root at `now` (seconds since 1970).
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub fn mounted(&self, node: &str, tree: &Generation, now: u64) -> io::Result<()> {
+        self.change(node, tree, now, |trees| {
+            let this = (tree.image_dir.clone(), tree.identity);
+            for (_, other) in trees.iter_mut().filter(|(other, _)| **other != this) {
+                other.left.get_or_insert(now);
+            }
+            true
+        })
+    }
+
+    /// A node has used a tree at `now`.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub fn used(&self, node: &str, tree: &Generation, now: u64) -> io::Result<()> {
+        self.change(node, tree, now, |_| false)
+    }
+
+    fn change(
+        &self,
+        node: &str,
+        tree: &Generation,
+        now: u64,
+        also: impl FnOnce(&mut BTreeMap<Tree, Use>) -> bool,
+    ) -> io::Result<()> {
+        let mut uses = self.uses();
+        let trees = uses.entry(node.to_owned()).or_default();
+        let key = (tree.image_dir.clone(), tree.identity);
+        let mut write = also(trees) || !trees.contains_key(&key);
+        let this = trees.entry(key).or_insert(Use { last: now, written: 0, left: None });
+        this.last = this.last.max(now);
+        // Who goes on using what it seemed to have left has not left it.
+        write |= this.left.take_if(|left| *left < now).is_some();
+        write |= now.saturating_sub(this.written) >= WRITE_SECONDS;
+        if !write {
+            return Ok(());
+        }
+        while trees.len() > TREES_PER_NODE_MAX {
+            let oldest = trees.iter().min_by_key(|(_, one)| one.last).map(|(tree, _)| tree.clone());
+            oldest.and_then(|oldest| trees.remove(&oldest));
+        }
+        trees.values_mut().for_each(|one| one.written = one.last);
+        let text = render(trees);
+        // Under the lock, so that a later state is not replaced by an earlier one.
+        self.write(node, &text)
+    }
+
+    fn write(&self, node: &str, text: &str) -> io::Result<()> {
+        if node.is_empty() || node.contains('/') || node.starts_with('.') {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("'{node}' cannot be a file name"),
+            ));
+        }
+        let (new, file) = (self.dir.join(format!(".{node}")), self.dir.join(node));
+        if text.is_empty() {
+            return fs::remove_file(&file).or_else(|error| match error.kind() {
+                io::ErrorKind::NotFound => Ok(()),
+                _ => Err(error),
+            });
+        }
+        fs::write(&new, text)?;
+        fs::rename(&new, &file)
+    }
+
+    /// Nodes that run from the tree at `root`, a directory in an image directory.
+    #[must_use]
+    pub fn users(&self, root: &Path, now: u64) -> Vec<String> {
+        match (root.parent(), Identity::of(root)) {
+            (Some(dir), Ok(identity)) => self.users_of(&(dir.to_owned(), identity), now),
+            _ => Vec::new(),
+        }
+    }
+
+    fn users_of(&self, tree: &Tree, now: u64) -> Vec<String> {
+        let uses = self.uses();
+        let using = uses.iter().filter(|(_, trees)| trees.get(tree).is_some_and(|one| one.is_running(now)));
+        using.map(|(node, _)| node.clone()).collect()
+    }
+
+    /// Begins a new round, forgets uses that ended, and removes old trees that nobody uses. `image_dirs` are those of
+    /// the tables. Gives the trees that were removed.
+    pub fn tidy(&self, image_dirs: impl IntoIterator<Item = PathBuf>, now: u64) -> Vec<PathBuf> {
+        self.round.fetch_add(1, Ordering::AcqRel);
+        let mut dirs: BTreeSet<PathBuf> = image_dirs.into_iter().collect();
+        dirs.extend(self.uses().values().flat_map(|trees| trees.keys().map(|(dir, _)| dir.clone())));
+        let mut removed = Vec::new();
+        for dir in &dirs {
+            for (identity, path) in set_aside(dir) {
+                let fresh = changed_at(&path).is_none_or(|at| now.saturating_sub(at) < GRACE_SECONDS);
+                if fresh || !self.users_of(&(dir.clone(), identity), now).is_empty() {
+                    continue;
+                }
+                match remove(&path) {
+                    Ok(()) => removed.push(path),
+                    Err(error) => {
+                        tracing::warn!(path = %path.display(), %error, "an old tree cannot be removed")
+                    }
+                }
+            }
+        }
+        self.forget(now);
+        removed
+    }
+
+    /// What ended is forgotten, except where a tree waits for its removal: its directory may be known from here only.
+    fn forget(&self, now: u64) {
+        let mut uses = self.uses();
+        for (node, trees) in uses.iter_mut() {
+            let before = trees.len();
+            let waits = |(dir, identity): &Tree| set_aside(dir).iter().any(|(found, _)| found == identity);
+            trees.retain(|tree, one| one.is_running(now) || waits(tree));
+            if trees.len() != before
+                && let Err(error) = self.write(node, &render(trees))
+            {
+                tracing::warn!(node, %error, "cannot write which trees a node uses");
+            }
+        }
+        uses.retain(|_, trees| !trees.is_empty());
+    }
+}
+
+impl Use {
+    fn is_running(&self, now: u64) -> bool {
+        let silent = now.saturating_sub(self.last);
+        match self.left {
+            Some(_) => silent < GRACE_SECONDS,
+            None => silent < UNUSED_SECONDS_MAX,
+        }
+    }
+}
+
+/// The tree that is `R/rootimg` now.
+fn current(image_dir: &Path) -> Option<Generation> {
+    let root = image_dir.join(TREE);
+    let identity = Identity::of(&root).ok()?;
+    Some(Generation { image_dir: image_dir.to_owned(), identity, root })
+}
+
+/// Every tree in an image directory: `rootimg` and what begins so.
+fn trees(image_dir: &Path) -> impl Iterator<Item = (Identity, PathBuf)> {
+    let entries = fs::read_dir(image_dir).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(TREE))
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .filter_map(|entry| Some((Identity::of(&entry.path()).ok()?, entry.path())))
+}
+
+fn find(image_dir: &Path, identity: Identity) -> Option<PathBuf> {
+    trees(image_dir).find(|(found, _)| *found == identity).map(|(_, path)| path)
+}
+
+/// Trees that `genimage` has set aside: `rootimg.<number>`, and what a removal that was interrupted left.
+fn set_aside(image_dir: &Path) -> Vec<(Identity, PathBuf)> {
+    let is_old = |path: &Path| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let number = name.strip_prefix(TREE).and_then(|rest| rest.strip_prefix('.')).unwrap_or_default();
+        let number = number.strip_suffix(DOOMED).unwrap_or(number);
+        !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    trees(image_dir).filter(|(_, path)| is_old(path)).collect()
+}
+
+/// End of the name of a tree that is being removed.
+const DOOMED: &str = ".removing";
+
+/// Renamed first: half a tree is no generation.
+fn remove(path: &Path) -> io::Result<()> {
+    let mut doomed = path.as_os_str().to_owned();
+    if !path.to_string_lossy().ends_with(DOOMED) {
+        doomed.push(DOOMED);
+        fs::rename(path, &doomed)?;
+    }
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let inside = |line: &str| line.split(' ').nth(1).is_some_and(|at| Path::new(at).starts_with(&doomed));
+    if mounts.lines().any(inside) {
+        return Err(io::Error::other("something is mounted in it"));
+    }
+    fs::remove_dir_all(&doomed)
+}
+
+/// When a directory was last renamed or changed, in seconds since 1970.
+fn changed_at(path: &Path) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt;
+    u64::try_from(fs::metadata(path).ok()?.ctime()).ok()
+}
+
+/// One line a tree: identity, last use, when it was left (0: not), `R`.
+fn render(trees: &BTreeMap<Tree, Use>) -> String {
+    let line = |((dir, identity), one): (&Tree, &Use)| {
+        format!("{identity}\t{}\t{}\t{}\n", one.last, one.left.unwrap_or(0), dir.display())
+    };
+    trees.iter().map(line).collect()
+}
+
+/// Lines that make no sense are left out: the node's next call brings them back.
+fn parse(text: &str) -> BTreeMap<Tree, Use> {
+    let line = |line: &str| {
+        let mut fields = line.splitn(4, '\t');
+        let identity = Identity::parse(fields.next()?)?;
+        let last = fields.next()?.parse().ok()?;
+        let left = fields.next()?.parse().ok().filter(|left| *left != 0);
+        let dir = PathBuf::from(fields.next()?);
+        dir.is_absolute().then_some(((dir, identity), Use { last, written: last, left }))
+    };
+    text.lines().filter_map(line).collect()
+}
+
+#[cfg(test)]
+#[path = "generations_tests.rs"]
+mod tests;

@@ -1,0 +1,150 @@
+use super::*;
+use crate::exports::TableExports;
+use dawn_cluster::{Change, Edit, Model};
+use dawn_nfs::Exports;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+const NOW: u64 = 2_000_000_000;
+
+fn tree(dir: &Path, name: &str, text: &str) {
+    fs::create_dir_all(dir.join(name)).unwrap();
+    fs::write(dir.join(name).join("version"), text).unwrap();
+}
+
+/// What `genimage` does at its end.
+fn exchange(dir: &Path, old: &str, text: &str) {
+    tree(dir, "new", text);
+    fs::rename(dir.join("rootimg"), dir.join(old)).unwrap();
+    fs::rename(dir.join("new"), dir.join("rootimg")).unwrap();
+}
+
+fn open(dir: &Path) -> Generations {
+    Generations::open(dir.join("state")).unwrap()
+}
+
+fn present(generations: &Generations, node: &str, image: &Path) -> Generation {
+    generations.of_node(node, Some(image)).swap_remove(0)
+}
+
+#[test]
+fn a_node_keeps_its_tree_and_an_unused_one_goes() {
+    let top = tempfile::tempdir().unwrap();
+    let image = top.path().join("R");
+    tree(&image, "rootimg", "one");
+    let generations = open(top.path());
+    let first = present(&generations, "cn1", &image);
+    generations.mounted("cn1", &first, NOW).unwrap();
+    generations.mounted("cn2", &first, NOW).unwrap();
+    exchange(&image, "rootimg.1", "two");
+    tree(&image, "rootimg.mine", "an administrator's");
+
+    // After a restart, too.
+    let generations = open(top.path());
+    let trees = generations.of_node("cn1", Some(&image));
+    let texts: Vec<String> =
+        trees.iter().map(|one| fs::read_to_string(one.root.join("version")).unwrap()).collect();
+    assert_eq!(texts, ["two", "one"]);
+    assert_eq!(trees[1].identity, first.identity);
+    assert_eq!(generations.of_node("cn3", Some(&image)).len(), 1);
+
+    // The set-aside tree is changed `ctime` ago, so the clock of the test runs from there.
+    let dirs = || [image.clone()];
+    let later = changed_at(&image.join("rootimg.1")).unwrap().max(NOW) + GRACE_SECONDS;
+    let second = present(&generations, "cn1", &image);
+    generations.used("cn2", &first, later).unwrap();
+    generations.mounted("cn1", &second, later).unwrap();
+    assert_eq!(generations.tidy(dirs(), later + GRACE_SECONDS), [] as [PathBuf; 0], "cn2 runs from it");
+    generations.mounted("cn2", &second, later).unwrap();
+    assert_eq!(generations.tidy(dirs(), later + GRACE_SECONDS - 1), [] as [PathBuf; 0], "grace");
+    assert_eq!(generations.tidy(dirs(), later + GRACE_SECONDS), [image.join("rootimg.1")]);
+    let left: BTreeSet<_> = fs::read_dir(&image).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left, ["rootimg".into(), "rootimg.mine".into()].into());
+}
+
+#[test]
+fn a_tree_mounted_twice_is_not_left() {
+    let top = tempfile::tempdir().unwrap();
+    let image = top.path().join("R");
+    tree(&image, "rootimg", "one");
+    let generations = open(top.path());
+    let first = present(&generations, "cn1", &image);
+    generations.mounted("cn1", &first, NOW).unwrap();
+    exchange(&image, "rootimg.1", "two");
+    let second = present(&generations, "cn1", &image);
+    // The running node looks at the new tree, and goes on running from the old one.
+    generations.mounted("cn1", &second, NOW + 10).unwrap();
+    generations.used("cn1", &first, NOW + 100).unwrap();
+    assert!(generations.tidy([image.clone()], NOW + 100 + 2 * GRACE_SECONDS).is_empty());
+    assert_eq!(generations.users(&image.join("rootimg.1"), NOW + 100 + 2 * GRACE_SECONDS), ["cn1"]);
+    // It falls silent.
+    let silent = NOW + 100 + UNUSED_SECONDS_MAX;
+    assert_eq!(generations.tidy([], silent), [image.join("rootimg.1")], "known from the record alone");
+    assert_eq!(generations.tidy([], silent), [] as [PathBuf; 0]);
+    assert_eq!(fs::read_dir(top.path().join("state")).unwrap().count(), 0, "records go with their trees");
+}
+
+#[test]
+fn records_of_any_text_are_read() {
+    let dir = PathBuf::from("/install/a b");
+    let identity = Identity { inode: 7, born_ns: 1_700_000_000_123_456_789 };
+    let one = Use { last: 5, written: 5, left: Some(6) };
+    let trees = BTreeMap::from([((dir, identity), one)]);
+    assert_eq!(parse(&render(&trees)), trees);
+    for text in ["", "7\t1\t0\t/x", "7.1\tx\t0\t/x", "7.1\t1\t0\trelative", "7.1\t1\t0", "\n\t\n"] {
+        assert!(parse(text).is_empty(), "{text:?}");
+    }
+}
+
+#[test]
+fn exports_lead_to_the_tree_a_node_has_mounted() {
+    let top = tempfile::tempdir().unwrap();
+    let image = top.path().join("R");
+    tree(&image, "rootimg", "one");
+    let directory = image.display().to_string();
+    let exports = || exports_of(top.path(), &directory);
+    let cn1: IpAddr = [10, 1, 0, 1].into();
+    let cn2: IpAddr = [10, 1, 0, 2].into();
+    let path = format!("{directory}/rootimg");
+    let read = |export: &dawn_nfs::Export| fs::read_to_string(export.root.join("version")).unwrap();
+
+    let one = exports().mount(cn1, &path).unwrap().export;
+    exchange(&image, "rootimg.old-by-hand", "two");
+    let after = exports();
+    assert_eq!(read(&after.by_id(cn1, one.id).unwrap()), "one");
+    let two = after.mount(cn2, &path).unwrap().export;
+    assert_eq!(read(&two), "two");
+    assert_ne!(one.id, two.id);
+    assert_eq!(read(&after.by_id(cn2, two.id).unwrap()), "two");
+    // Without the record the handle itself still tells.
+    fs::remove_dir_all(top.path().join("state")).unwrap();
+    assert_eq!(read(&exports().by_id(cn1, one.id).unwrap()), "one");
+    // A tree of an image that is the node's no more: it runs from it, and another node does not.
+    let other = exports_of(top.path(), "/nowhere");
+    assert_eq!(read(&other.by_id(cn1, one.id).unwrap()), "one");
+    assert!(other.by_id(cn2, one.id).is_err());
+    assert!(other.mount(cn2, &path).is_err());
+}
+
+fn exports_of(top: &Path, image_dir: &str) -> TableExports {
+    let model = Arc::new(model(image_dir));
+    TableExports::new(model, Arc::new(Generations::open(top.join("state")).unwrap()))
+}
+
+/// Table, key, values.
+type Row<'a> = (&'a str, [(&'a str, &'a str); 1], &'a [(&'a str, &'a str)]);
+
+fn model(image_dir: &str) -> Model {
+    let model = Model::in_memory().unwrap();
+    let rows: [Row<'_>; 6] = [
+        ("nodelist", [("node", "cn1")], &[("groups", "all")]),
+        ("nodelist", [("node", "cn2")], &[("groups", "all")]),
+        ("hosts", [("node", "all")], &[("ip", "|cn(\\d+)|10.1.0.($1+0)|")]),
+        ("nodetype", [("node", "all")], &[("provmethod", "img")]),
+        ("osimage", [("imagename", "img")], &[("provmethod", "statelite")]),
+        ("linuximage", [("imagename", "img")], &[("rootimgdir", image_dir)]),
+    ];
+    let edits = rows.iter().map(|(table, keys, values)| Edit::set(table, keys, values).unwrap());
+    model.apply(Change::new("root", "test", edits.collect())).unwrap();
+    model
+}
