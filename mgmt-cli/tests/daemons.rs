@@ -1,0 +1,334 @@
+//! The real executable under its clients: killed under load, two hundred writers over TLS, a full disk, a database that
+//! cannot be written, two daemons on one database server.
+//!
+//! Needs root (a tmpfs is mounted) and the Debian packages `postgresql` and `mariadb-server`; without them the tests
+//! fail. Traffic stays on loopback. Waits have a bound and end with the condition; nothing is asserted about how long it took.
+
+#![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
+#[path = "../../cluster/tests/servers/server.rs"]
+#[allow(dead_code, reason = "shared with the tests of the model, which use more of it")]
+mod server;
+
+use dawn_xcatd::Request;
+use dawn_xcatd::client::{self, ClientSettings};
+use server::{Engine, Server};
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long anything that must happen may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+const WRITERS: usize = 8;
+const KILLS: u64 = 6;
+
+/// A data directory with its user's home, made by `dawn init`.
+struct Site {
+    data: PathBuf,
+    home: PathBuf,
+    /// `XCATCFG`: the database server, if it is not SQLite.
+    database: Option<String>,
+}
+
+fn dawn(home: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dawn"));
+    command.env_clear().env("HOME", home).env("USER", "root").env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    command.stdin(Stdio::null());
+    command
+}
+
+impl Site {
+    fn new(directory: &Path, database: Option<String>) -> Site {
+        let site = Site { data: directory.join("data"), home: directory.join("home"), database };
+        std::fs::create_dir_all(&site.home).unwrap();
+        let mut init = site.command();
+        let output = init.args(["init", "--master", "127.0.0.1", "--data"]).arg(&site.data).output().unwrap();
+        assert!(output.status.success(), "{}", told(&output));
+        site
+    }
+
+    fn command(&self) -> Command {
+        let mut command = dawn(&self.home);
+        command.envs(self.database.iter().map(|line| ("XCATCFG", line)));
+        command
+    }
+
+    fn serve(&self) -> Command {
+        // Two ports that were free a moment ago.
+        let ports = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let [commands, status] = ports.map(|socket| socket.local_addr().unwrap().port().to_string());
+        let mut command = self.command();
+        command.args(["serve", "--services", "xcatd", "--xcatd-port", &commands, "--status-port", &status]);
+        command.arg("--data").arg(&self.data);
+        command
+    }
+
+    fn start(&self) -> Daemon {
+        let mut command = self.serve();
+        let port = command.get_args().nth(4).unwrap().to_string_lossy().into_owned();
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n");
+        let settings = ClientSettings {
+            host: format!("127.0.0.1:{port}"),
+            certificates: self.home.join(".xcat"),
+            show_source: false,
+            show_xml: false,
+            trace: false,
+            bypass: false,
+        };
+        Daemon { child, settings }
+    }
+}
+
+fn told(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// `dawn serve` as a process of its own.
+struct Daemon {
+    child: Child,
+    settings: ClientSettings,
+}
+
+impl Daemon {
+    /// Runs a command over TLS: what it prints and its exit code.
+    fn run(&self, line: &str) -> (String, i32) {
+        let mut words = line.split(' ').map(str::to_owned);
+        let command = words.next().unwrap();
+        let request = Request { command, args: words.collect(), ..Request::default() };
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let code = client::run(&self.settings, &request, &AtomicBool::new(false), &mut out, &mut err);
+        out.append(&mut err);
+        (String::from_utf8_lossy(&out).into_owned(), code)
+    }
+
+    fn ok(&self, line: &str) -> String {
+        let (text, code) = self.run(line);
+        assert_eq!(code, 0, "{line}: {text}");
+        text
+    }
+
+    fn site(&self, key: &str) -> String {
+        self.ok(&format!("gettab key={key} site.value")).trim_end().to_owned()
+    }
+
+    /// SIGKILL.
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < end, "{what}");
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+}
+
+/// What a client was told is written is there after SIGKILL, and nothing that nobody wrote.
+#[test]
+fn killed_under_load() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = Site::new(directory.path(), None);
+    let acknowledged: Vec<AtomicU64> = (0..WRITERS).map(|_| AtomicU64::new(0)).collect();
+    for round in 1..=KILLS {
+        let daemon = site.start();
+        for (writer, last) in acknowledged.iter().enumerate() {
+            let found: u64 = daemon.site(&format!("w{writer}")).parse().unwrap_or(0);
+            let last = last.load(Ordering::Acquire);
+            assert!(
+                found == last || found == last + 1,
+                "round {round}: w{writer} is {found}, {last} was acknowledged"
+            );
+        }
+        let before: u64 = acknowledged.iter().map(|last| last.load(Ordering::Acquire)).sum();
+        let settings = daemon.settings.clone();
+        std::thread::scope(|scope| {
+            for (writer, last) in acknowledged.iter().enumerate() {
+                let start: u64 = daemon.site(&format!("w{writer}")).parse().unwrap_or(0);
+                last.store(start, Ordering::Release);
+                let settings = &settings;
+                scope.spawn(move || {
+                    for n in start + 1.. {
+                        if !write(settings, &format!("chtab key=w{writer} site.value={n}")) {
+                            return;
+                        }
+                        last.store(n, Ordering::Release);
+                    }
+                });
+            }
+            wait_for("nothing is written", || {
+                acknowledged.iter().map(|last| last.load(Ordering::Acquire)).sum::<u64>()
+                    > before + 20 * round
+            });
+            daemon.kill();
+        });
+    }
+}
+
+fn write(settings: &ClientSettings, line: &str) -> bool {
+    let mut words = line.split(' ').map(str::to_owned);
+    let command = words.next().unwrap();
+    let request = Request { command, args: words.collect(), ..Request::default() };
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    client::run(settings, &request, &AtomicBool::new(false), &mut out, &mut err) == 0
+}
+
+/// Two hundred clients at once, each with a row of its own and all with one row together.
+#[test]
+fn two_hundred_clients_lose_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = Site::new(directory.path(), None);
+    let daemon = site.start();
+    daemon.ok("nodeadd n1 groups=all");
+    std::thread::scope(|scope| {
+        for client in 0..200 {
+            let daemon = &daemon;
+            scope.spawn(move || {
+                daemon.ok(&format!("chtab key=c{client} site.value=v{client}"));
+                daemon.ok(&format!("nodech n1 groups,=g{client}"));
+            });
+        }
+    });
+    let check = |daemon: &Daemon| {
+        let groups = daemon.ok("gettab node=n1 nodelist.groups");
+        let groups: BTreeSet<&str> = groups.trim_end().split(',').collect();
+        assert_eq!(groups.len(), 201);
+        for client in 0..200 {
+            assert_eq!(daemon.site(&format!("c{client}")), format!("v{client}"));
+        }
+    };
+    check(&daemon);
+    daemon.kill();
+    check(&site.start());
+}
+
+/// A small file system of memory.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn new(directory: &Path, size: &str) -> SmallDisk {
+        let disk = SmallDisk(directory.join("disk"));
+        std::fs::create_dir(&disk.0).unwrap();
+        mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"], &disk.0);
+        disk
+    }
+
+    fn remount(&self, option: &str) {
+        mount(&["-o", &format!("remount,{option}")], &self.0);
+    }
+}
+
+fn mount(words: &[&str], directory: &Path) {
+    let output = Command::new("mount").args(words).arg(directory).output().unwrap();
+    assert!(output.status.success(), "{}", told(&output));
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_is_an_error_and_the_old_state_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = SmallDisk::new(directory.path(), "12m");
+    let site = Site::new(&disk.0, None);
+    let daemon = site.start();
+    let big = "x".repeat(200_000);
+    let stored = (0..200).find(|n| daemon.run(&format!("chtab key=k{n} site.value={big}")).1 != 0).unwrap();
+    let (error, code) = daemon.run(&format!("chtab key=k{stored} site.value={big}"));
+    assert!(error.contains("full") && code != 0, "{error}");
+    assert!(
+        stored > 0 && daemon.site(&format!("k{}", stored - 1)) == big,
+        "what was there is still answered"
+    );
+    assert_eq!(daemon.site(&format!("k{stored}")), "");
+    disk.remount("size=64m");
+    daemon.ok(&format!("chtab key=k{stored} site.value={big}"));
+    daemon.kill();
+    assert_eq!(site.start().site(&format!("k{stored}")), big);
+}
+
+/// A file system that has become read-only: what is stored is answered, a write is refused with the reason.
+#[test]
+fn a_read_only_database_is_an_error_and_the_old_state_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = SmallDisk::new(directory.path(), "32m");
+    let site = Site::new(&disk.0, None);
+    let daemon = site.start();
+    daemon.ok("chtab key=k site.value=v");
+    daemon.kill();
+    disk.remount("ro");
+    let daemon = site.start();
+    let (error, code) = daemon.run("chtab key=k site.value=w");
+    assert!(error.contains("the database is read-only; nothing was changed") && code != 0, "{error}");
+    assert_eq!(daemon.site("k"), "v");
+    daemon.kill();
+    disk.remount("rw");
+    let daemon = site.start();
+    assert_eq!(daemon.site("k"), "v");
+    daemon.ok("chtab key=k site.value=w");
+}
+
+/// Two whole daemons on one database server.
+fn two_daemons(engine: Engine) {
+    let server = Server::start(engine);
+    let directory = tempfile::tempdir().unwrap();
+    let line = server.database("together").cfgloc_line();
+    let first = Site::new(directory.path(), Some(line.clone()));
+    let data = directory.path().join("second");
+    let copied = Command::new("cp").arg("-a").arg(&first.data).arg(&data).status().unwrap();
+    assert!(copied.success());
+    let second = Site { data, home: first.home.clone(), database: Some(line) };
+    let (a, b) = (first.start(), second.start());
+    for (writer, reader) in [(&a, &b), (&b, &a)] {
+        writer.ok(&format!("chtab key=seen site.value={}", writer.settings.host));
+        wait_for("the other daemon does not see the change", || reader.site("seen") == writer.settings.host);
+    }
+    a.ok("nodeadd n1 groups=all");
+    wait_for("the other daemon does not see the node", || b.ok("nodels") == "n1\n");
+    // Writers to one row through both: each is done on top of the others, or told that it was not.
+    std::thread::scope(|scope| {
+        for (name, daemon) in [("a", &a), ("b", &b)] {
+            for writer in 0..4 {
+                scope.spawn(move || {
+                    (0..5).for_each(|n| drop(daemon.ok(&format!("nodech n1 groups,={name}{writer}x{n}"))));
+                });
+            }
+        }
+    });
+    for daemon in [&a, &b] {
+        let groups = || daemon.ok("gettab node=n1 nodelist.groups").trim_end().split(',').count();
+        wait_for("a change was lost", || groups() == 41);
+    }
+    a.kill();
+    b.ok("chtab key=alone site.value=yes");
+    assert_eq!(first.start().site("alone"), "yes");
+}
+
+#[test]
+fn two_daemons_on_postgresql() {
+    two_daemons(Engine::Postgres);
+}
+
+#[test]
+fn two_daemons_on_mariadb() {
+    two_daemons(Engine::Mysql);
+}
