@@ -1,5 +1,6 @@
 //! The one way of commands to write: collect edits, then show or apply them as one change.
 
+use crate::conflicts;
 use crate::frame::Ctx;
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::{Col, Edit, EditError, ModelError, RowChange, RowChangeKind, Snapshot, Table, Text};
@@ -65,21 +66,21 @@ pub fn transact(
 ) -> Done {
     let mut notes: Vec<Response> = Vec::new();
     let mut aside = Out::new(&mut notes);
+    let before = &ctx.snapshot;
     let result = if dry_run {
-        compute(&ctx.snapshot, &mut aside).and_then(|edits| Ok(Some(ctx.snapshot.preview(&edits.0)?)))
+        compute(before, &mut aside).and_then(|edits| Ok((before.preview(&edits.0)?, None)))
     } else {
-        let head = ctx.change_head();
-        ctx.model
-            .transact(head, |snapshot| compute(snapshot, &mut aside).map(|edits| (edits.0, ())))
-            .map(|_| None)
+        let write = |snapshot: &Snapshot| compute(snapshot, &mut aside).map(|edits| (edits.0, ()));
+        let written = ctx.model.transact(ctx.change_head(), write);
+        written.map(|(applied, ())| (applied.change.rows.clone(), Some(applied.snapshot)))
     };
     aside.flush()?;
     for note in notes {
         out.send(note)?;
     }
     match result? {
-        Some(changes) => show(&changes, out),
-        None => Ok(()),
+        (rows, Some(after)) => conflicts::warn(&rows, before, &after, out),
+        (rows, None) => show(&rows, out),
     }
 }
 

@@ -40,7 +40,7 @@ impl Words {
         let Some((first, rest)) = self.words.split_first() else {
             return complain("Missing table name.", manner, out);
         };
-        let keys_given = !looks_like_assignment(first);
+        let keys_given = !looks_like_assignment(first) || names_several_keys(first);
         let (keys, rest) = if keys_given { (first.as_str(), rest) } else { ("", self.words.as_slice()) };
         if rest.is_empty() {
             return complain("Missing table name.", manner, out);
@@ -84,12 +84,22 @@ fn assignments(
     for (table, values) in tables {
         let keys = read_keys(keys, table)?;
         if keys.is_empty() {
-            edits.insert(table, values);
+            insert_or_update(&mut edits, table, values);
         } else {
             edits.set(table, keys, values);
         }
     }
     Ok(edits)
+}
+
+/// A row told in full by `table.column=value` words: one with this key is changed, else it is new.
+fn insert_or_update(edits: &mut Edits, table: &'static Table, values: Vec<(Col, String)>) {
+    let (keys, rest): (Vec<_>, Vec<_>) = values.iter().cloned().partition(|(col, _)| col.info().is_key);
+    if keys.len() == table.keys.len() && !rest.is_empty() {
+        edits.set(table, keys, rest);
+    } else {
+        edits.insert(table, values);
+    }
 }
 
 fn values_of<'a>(tables: &'a mut Vec<Values>, table: &'static Table) -> &'a mut Vec<(Col, String)> {
@@ -118,6 +128,16 @@ fn looks_like_assignment(word: &str) -> bool {
     word.split_once('=').is_some_and(|(name, _)| name.contains('.'))
 }
 
+/// `table.key=value,table.key=value`: keys with the table in front, as for the other words. A value that only contains
+/// such a text is meant as a value, unless all its columns are keys.
+fn names_several_keys(word: &str) -> bool {
+    let is_key = |piece: &str| {
+        let column = piece.split_once('=').and_then(|(name, _)| schema().find_col(name));
+        column.is_some_and(|column| column.info().is_key)
+    };
+    word.split(',').count() > 1 && word.split(',').all(is_key)
+}
+
 fn complain(text: &str, manner: &Manner, out: &mut Out<'_>) -> Done {
     out.line(text)?;
     if !manner.hint.is_empty() {
@@ -140,7 +160,8 @@ fn read_keys(text: &str, table: &Table) -> Result<Vec<(Col, String)>, Stop> {
     let mut keys = Vec::new();
     for pair in text.split(',').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.rsplit_once('=').unwrap_or((pair, ""));
-        keys.push((find_column(table, name)?, value.to_owned()));
+        let column = name.strip_prefix(table.name).and_then(|rest| rest.strip_prefix('.')).unwrap_or(name);
+        keys.push((find_column(table, column)?, value.to_owned()));
     }
     Ok(keys)
 }

@@ -162,6 +162,7 @@ sessions! {
         makedhcp cn2
         makedhcp -a
         makedhcp -n
+        makedhcp -d cn1
         makedhcp -n -a
         makedhcp -q -a
         makedhcp
@@ -292,6 +293,8 @@ sessions! {
         rmdef cn2,cn9
         rmdef
         rmdef -a
+        rmdef -t node -a
+        rmdef -a cn1
         rmdef -t osimage img
         lsdef -t osimage
         rmdef -t group compute
@@ -327,6 +330,28 @@ sessions! {
         chtab node=x hosts.ip=10.0.0.77
         mkdef -t node y1,y2 groups=x
         tabdump litefile
+        tabch litefile.image=img,litefile.file=/x litefile.options=ro
+        tabch litefile.image=img litefile.file=/x litefile.options=persistent
+        tabch litefile.image=img litefile.file=/y litefile.options=tmpfs
+        tabdump litefile
+        chtab node=cn2 noderes.netboot=yaboot
+        nodeset cn2 osimage=img
+        explain cn2
+        tabrestore --bundle all <<< hosts.csv 22\\n#node,ip\\ncn1,10.0.0.9\\nlitefile.csv 33\\n#image,file,options\\nimg,/z,bogus\\n
+        tabrestore --bundle all <<< hosts.csv 22\\n#node,ip\\ncn1,10.0.0.9\\nlitefile.csv 30\\n#image,file,options\\nimg,/z,ro\\n
+        undo
+        gettab node=cn1 hosts.ip
+        tabdump litefile
+    ";
+    conflicts: "
+        nodech cn1,cn2 nodetype.provmethod=img
+        chtab image=img litefile.file=/var/ litefile.options=persistent
+        chtab node=compute statelite.statemnt=10.1.0.1:/a
+        chtab node=all statelite.statemnt=10.1.0.1:/b
+        chtab image=img,file=/var/log/ litefile.options=tmpfs
+        chtab image=img,file=/var/log/ litefile.options=persistent
+        nodeadd cn3 groups=compute nodetype.provmethod=img
+        explain cn1
     ";
     policy: "
         bob$ nodels cn1
@@ -376,6 +401,7 @@ sessions! {
         chdef cn1 arch=b
         undo 4
         explain cn1
+        explain --json cn2
         leases
         leases --json
     ";
@@ -706,4 +732,19 @@ fn bundle_out_and_in() {
     std::fs::create_dir_all(format!("{top}/elsewhere")).expect("directory");
     run("imgimport other.tgz");
     expect_file!["tests/bundles.txt"].assert_eq(&text);
+}
+
+/// The history of a node outlives it, and a change that several rows of a restore made is taken back at once.
+#[test]
+fn a_node_that_is_gone_has_a_history() {
+    let bed = crate::testbed::Bed::new(CLUSTER);
+    bed.run("chdef cn1 arch=x86_64");
+    bed.run("noderm cn2");
+    let commands = |range: &str| -> Vec<String> {
+        let text = bed.run(&format!("log -s {range}"));
+        text.lines().filter_map(|line| line.split_once(": ").map(|(_, command)| command.to_owned())).collect()
+    };
+    assert_eq!(commands("cn2"), ["rows", "noderm cn2"]);
+    assert_eq!(commands("cn1,cn2"), ["rows", "chdef cn1 arch=x86_64", "noderm cn2"]);
+    assert_eq!(commands("never"), Vec::<String>::new());
 }

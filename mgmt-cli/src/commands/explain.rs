@@ -1,14 +1,69 @@
-//! `explain`: why a node boots what it boots.
+//! `explain`: why a node boots what it boots, and whose row says so.
 
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out};
+use crate::sources;
+use dawn_cluster::{Col, Snapshot};
+use serde_json::{Value, json};
 
-/// Say what nodes will boot and where each decision comes from
+/// Columns that decide how a node boots, in the order in which they are shown.
+const COLUMNS: [&str; 32] = [
+    "nodelist.groups",
+    "chain.currstate",
+    "chain.currchain",
+    "nodetype.provmethod",
+    "nodetype.os",
+    "nodetype.arch",
+    "nodetype.profile",
+    "mac.mac",
+    "mac.interface",
+    "hosts.ip",
+    "noderes.netboot",
+    "noderes.installnic",
+    "noderes.primarynic",
+    "noderes.xcatmaster",
+    "noderes.servicenode",
+    "noderes.tftpserver",
+    "noderes.tftpdir",
+    "noderes.nfsserver",
+    "noderes.nfsdir",
+    "noderes.nameservers",
+    "noderes.proxydhcp",
+    "bootparams.kernel",
+    "bootparams.initrd",
+    "bootparams.kcmdline",
+    "bootparams.addkcmdline",
+    "nodehm.mgt",
+    "nodehm.serialport",
+    "nodehm.serialspeed",
+    "nodehm.serialflow",
+    "statelite.image",
+    "statelite.statemnt",
+    "statelite.mntopts",
+];
+
+/// Say what nodes will boot, where each value comes from, and what contradicts itself
+///
+/// A value is followed by the table and by whose row it stands in, the node's own or a group's.
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
     /// Nodes
     #[arg(value_name = "NODERANGE", required = true)]
     noderange: String,
+}
+
+/// What is said about one node.
+struct Explained {
+    state: Option<String>,
+    problems: Vec<String>,
+    plan: Vec<String>,
+    /// Column, value, whose row.
+    values: Vec<(String, String, String)>,
+    files: Vec<String>,
+    conflicts: Vec<String>,
 }
 
 impl Command for Args {
@@ -16,17 +71,71 @@ impl Command for Args {
     const KIND: Kind = Kind::Nodes;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        let mut all = Vec::new();
         for node in ctx.nodes() {
-            let snapshot = &ctx.snapshot;
-            let state = snapshot.attr(node, "chain.currstate");
-            out.node(node, format!("state {}", state.as_deref().unwrap_or("(none)")))?;
-            if let Err(reason) = ctx.hooks.check_plan(snapshot, node) {
-                out.node(node, format!("would not boot: {reason}"))?;
-            }
-            for line in ctx.hooks.explain(snapshot, node) {
-                out.node(node, line)?;
+            let explained = explain(ctx, node);
+            if self.json {
+                all.push(explained.to_json(node));
+            } else {
+                explained.show(node, out)?;
             }
         }
-        Ok(())
+        match self.json {
+            true => out.lines(&serde_json::to_string_pretty(&all).unwrap_or_default()),
+            false => Ok(()),
+        }
+    }
+}
+
+fn explain(ctx: &Ctx<'_>, node: &str) -> Explained {
+    let snapshot: &Snapshot = &ctx.snapshot;
+    let state = snapshot.attr(node, "chain.currstate").map(|text| text.to_string());
+    let mut problems: Vec<String> = ctx.hooks.check_plan(snapshot, node).err().into_iter().collect();
+    problems.extend(crate::netboot::problem(snapshot, node));
+    let value = |name: &&'static str| {
+        let found = snapshot.attr_with_source(node, Col::known(name))?;
+        Some(((*name).to_owned(), found.value.to_string(), sources::row_of(&found.source, node)))
+    };
+    let is_statelite = state.as_deref().is_some_and(|state| state.starts_with("statelite"));
+    let has_list = |file: &dawn_statelite::LiteFile| format!("{} {}", file.text, file.path);
+    let files = match is_statelite {
+        true => dawn_statelite::files(snapshot, node).iter().map(has_list).collect(),
+        false => Vec::new(),
+    };
+    Explained {
+        state,
+        problems,
+        plan: ctx.hooks.explain(snapshot, node),
+        values: COLUMNS.iter().filter_map(value).collect(),
+        files,
+        conflicts: dawn_statelite::conflicts(snapshot, node).iter().map(ToString::to_string).collect(),
+    }
+}
+
+impl Explained {
+    fn show(&self, node: &str, out: &mut Out<'_>) -> Done {
+        out.node(node, format!("state {}", self.state.as_deref().unwrap_or("(none)")))?;
+        for problem in &self.problems {
+            out.node(node, format!("would not boot: {problem}"))?;
+        }
+        self.plan.iter().try_for_each(|line| out.node(node, line))?;
+        for (column, value, row) in &self.values {
+            out.node(node, format!("{column}={value} ({row})"))?;
+        }
+        self.files.iter().try_for_each(|file| out.node(node, format!("statelite: {file}")))?;
+        self.conflicts.iter().try_for_each(|text| out.node(node, format!("conflict: {}", text.trim())))
+    }
+
+    fn to_json(&self, node: &str) -> Value {
+        let value = |(column, value, row): &(String, String, String)| json!({"column": column, "value": value, "row": row});
+        json!({
+            "node": node,
+            "state": self.state,
+            "problems": self.problems,
+            "plan": self.plan,
+            "values": self.values.iter().map(value).collect::<Vec<_>>(),
+            "statelite": self.files,
+            "conflicts": self.conflicts,
+        })
     }
 }

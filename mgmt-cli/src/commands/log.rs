@@ -1,8 +1,9 @@
 //! `log`: the change log.
 
+use crate::bridge;
 use crate::edits::describe;
 use crate::frame::{Command, Ctx, Kind};
-use crate::output::{Done, Out};
+use crate::output::{Done, Out, Stop};
 use dawn_cluster::LogEntry;
 use std::collections::HashSet;
 
@@ -33,11 +34,14 @@ pub struct Args {
 
 impl Command for Args {
     const NAME: &'static str = "log";
-    const KIND: Kind = Kind::Nodes;
+    const KIND: Kind = Kind::Words;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let count = self.count.unwrap_or(COUNT_DEFAULT).min(COUNT_MAX);
-        let nodes: HashSet<&str> = ctx.nodes().iter().map(String::as_str).collect();
+        // Nodes that are gone have a history too.
+        let range = self.noderange.as_deref().unwrap_or_default();
+        let nodes = bridge::expand_unverified(&ctx.snapshot, range).map_err(Stop::message)?;
+        let nodes: HashSet<&str> = nodes.iter().map(String::as_str).collect();
         let any = self.noderange.is_none();
         let wanted = |entry: &LogEntry| {
             (self.all || !entry.quiet) && (any || entry.touches(|node| nodes.contains(node)))

@@ -1,12 +1,13 @@
 //! `makedhcp`: address reservations.
 //!
 //! The DHCP service answers from the tables, so there is nothing to write: the command checks what it
-//! would answer and reports what keeps a node from an answer. `-d` finds nothing to take away: a node
+//! would answer and reports what keeps a node from an answer. `-d` finds nothing to take away and says so: a node
 //! gets no answer when its `mac.mac` is cleared or it is gone.
 
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::{MacAddr, Snapshot, parse_mac_column};
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Check or show the DHCP reservations of nodes
 ///
@@ -65,10 +66,13 @@ impl Command for Args {
                 return Err(Stop::Code(1));
             }
         };
+        if self.delete {
+            return self.say_what_stays(&nodes, &ctx.snapshot, out);
+        }
         for node in &nodes {
             if self.query {
                 show(node, &ctx.snapshot, out)?;
-            } else if !self.delete {
+            } else {
                 check(node, &ctx.snapshot, out)?;
             }
         }
@@ -77,6 +81,18 @@ impl Command for Args {
 }
 
 impl Args {
+    /// There is no entry to delete: an answer follows from the tables, and a script that has removed it elsewhere must know.
+    fn say_what_stays(&self, nodes: &[String], snapshot: &Snapshot, out: &mut Out<'_>) -> Done {
+        let stay = nodes.iter().filter(|node| reservation(node, snapshot).is_ok()).count();
+        if stay == 0 {
+            return Ok(());
+        }
+        out.warning(format!(
+            "Nothing is deleted: the DHCP service answers from the tables. {stay} node(s) keep their reservation until \
+             mac.mac is cleared or the node is removed; a node that is set offline gets an address and no boot file."
+        ))
+    }
+
     fn check_combination(&self) -> Done {
         let others = self.all || self.delete || self.restart || self.statements.is_some();
         let text = if self.query && (others || self.new) {
@@ -96,13 +112,24 @@ fn with_mac(snapshot: &Snapshot) -> Vec<String> {
 }
 
 fn show(node: &str, snapshot: &Snapshot, out: &mut Out<'_>) -> Done {
-    let column = snapshot.attr(node, "mac.mac").unwrap_or_default();
+    match reservation(node, snapshot) {
+        Ok((mac, ip)) => out.line(format!("{node}: ip-address = {ip}, hardware-address = {mac}")),
+        Err(reason) => out.warning(format!("{node} has no reservation: {reason}")),
+    }
+}
+
+/// What the node's own interface is answered: MAC and address.
+fn reservation(node: &str, snapshot: &Snapshot) -> Result<(MacAddr, Ipv4Addr), String> {
+    let column = snapshot.attr(node, "mac.mac").ok_or("mac.mac is not set")?;
     let mine = |host: &Option<String>| host.as_deref().is_none_or(|host| host == node);
-    let Some(entry) = parse_mac_column(&column).into_iter().find(|entry| mine(&entry.host)) else {
-        return Ok(());
-    };
-    let Some(ip) = snapshot.attr(node, "hosts.ip") else { return Ok(()) };
-    out.line(format!("{node}: ip-address = {ip}, hardware-address = {}", entry.mac))
+    let entry = parse_mac_column(&column).into_iter().find(|entry| mine(&entry.host));
+    let entry = entry.ok_or_else(|| format!("no MAC address of '{column}' is for the node itself"))?;
+    if entry.no_ip {
+        return Err(format!("{} gets no address (*NOIP*)", entry.mac));
+    }
+    let ip = snapshot.attr(node, "hosts.ip").ok_or("hosts.ip is not set")?;
+    let address = ip.trim().parse().map_err(|_| format!("hosts.ip '{ip}' is no IPv4 address"))?;
+    Ok((entry.mac, address))
 }
 
 /// What keeps the node from an answer.
@@ -116,13 +143,23 @@ fn check(node: &str, snapshot: &Snapshot, out: &mut Out<'_>) -> Done {
             out.error(format!("Invalid mac address {mac} for {node}"))?;
         }
     }
-    if snapshot.attr(node, "hosts.ip").is_none() {
-        out.warning(format!("The hostname {node} of node {node} could not be resolved."))?;
-    }
+    match snapshot.attr(node, "hosts.ip") {
+        None => out.warning(format!("The hostname {node} of node {node} could not be resolved.")),
+        // A template can come to anything with the node's name.
+        Some(ip) if ip.trim().parse::<IpAddr>().is_err() => {
+            out.error(format!("hosts.ip of {node} is '{ip}', which is no IP address"))
+        }
+        Some(_) => Ok(()),
+    }?;
     Ok(())
 }
 
 fn check_networks(snapshot: &Snapshot, out: &mut Out<'_>) -> Done {
+    for (inner, outer) in snapshot.nested_networks() {
+        out.warning(format!(
+            "Network {inner} lies inside of {outer} on the same interface: machines there may get an address of either."
+        ))?;
+    }
     for row in snapshot.enabled_rows("networks") {
         let text = |name| dawn_cluster::schema().find_col(name).and_then(|col| row.get(col)).cloned();
         let Some(net) = text("networks.net") else { continue };

@@ -107,7 +107,10 @@ fn check(ctx: &Ctx<'_>, after: &Snapshot, node: &str, moved: &Move) -> Result<()
     if moved.currstate == "offline" {
         return Ok(());
     }
-    ctx.hooks.check_plan(after, node)
+    match crate::netboot::problem(after, node) {
+        Some(problem) => Err(problem),
+        None => ctx.hooks.check_plan(after, node),
+    }
 }
 
 fn report(bad: &[(&String, String)], ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {

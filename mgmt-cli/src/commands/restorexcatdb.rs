@@ -3,11 +3,14 @@
 use crate::app::print;
 use crate::builder::{ask_with, fail};
 use crate::commands::dumpxcatdb::skipped_tables;
+use crate::commands::tabrestore::bundled;
 use crate::environment::Environment;
 use crate::frame::LocalCommand;
 use std::path::PathBuf;
 
 /// Replace tables by the TABLE.csv files of a directory
+///
+/// All tables are one change: one `dawn undo` takes it back, and an error leaves everything as it was.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Directory
@@ -44,6 +47,7 @@ impl LocalCommand for Args {
         let skipped = skipped_tables(environment, self.all);
         let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|p| p.is_file()).collect();
         files.sort();
+        let mut bundle = String::new();
         for file in files {
             let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             let table = name.split('.').next().unwrap_or(&name).to_owned();
@@ -54,14 +58,15 @@ impl LocalCommand for Args {
             if skip {
                 continue;
             }
-            let text = std::fs::read(&file).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-            let result = match text {
-                Ok(text) => ask_with(environment, "tabrestore", vec![name], Some(text)).map(drop),
-                Err(error) => Err(format!("{}: {error}", file.display())),
-            };
-            if let Err(text) = result {
-                fail(&text);
+            match std::fs::read(&file) {
+                Ok(bytes) => bundle.push_str(&bundled(&name, &String::from_utf8_lossy(&bytes))),
+                Err(error) => return fail(&format!("{}: {error}", file.display())),
             }
+        }
+        // One change: it is done as a whole or not at all, and one `dawn undo` takes it back.
+        let words = vec!["--bundle".to_owned(), path.to_string_lossy().into_owned()];
+        if let Err(text) = ask_with(environment, "tabrestore", words, Some(bundle)) {
+            return fail(&format!("{text}\nNothing was restored."));
         }
         print("Restore of Database Complete.\n");
         0

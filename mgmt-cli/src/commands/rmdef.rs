@@ -26,7 +26,7 @@ pub struct Args {
     /// With -a, and to remove the site object: yes, really
     #[arg(short = 'f', long)]
     force: bool,
-    /// Take the nodes out of service first
+    /// Accepted for compatibility: boot files and reservations go with the definition
     #[arg(short = 'C', long)]
     cleanup: bool,
     /// Say which objects were removed
@@ -57,7 +57,10 @@ impl Command for Args {
         if !words.pairs.is_empty() || self.xml {
             return Err(Stop::message("Invalid flag specified, see rmdef manpage for details."));
         }
-        if self.all && (self.kind.is_some() || words.names.is_some()) {
+        if self.all && self.kind.is_some() {
+            return defs::refuse(Self::NAME, "Cannot combine '-t' and '-a', '-z', or '-x' options.", out);
+        }
+        if self.all && words.names.is_some() {
             return defs::refuse(Self::NAME, "Cannot use '-a' with '-o', a noderange or file input.", out);
         }
         if self.all && !self.force {

@@ -17,6 +17,9 @@ pub struct Args {
     /// Show what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
+    /// The text holds several files, and all become one change
+    #[arg(long, hide = true)]
+    bundle: bool,
     /// TABLE.csv; its text is what the client sends along
     #[arg(value_name = "FILE", required = true)]
     file: String,
@@ -28,23 +31,52 @@ impl Command for Args {
     const SENDS_FILE: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-        let base = self.file.rsplit('/').next().unwrap_or(&self.file);
-        let name = base.split('.').next().unwrap_or(base);
-        let unable = || Stop::Message { text: format!("Unable to open {name}"), code: 4 };
-        let table = schema().find(name).ok_or_else(unable)?;
         let text = ctx.call.request.stdin.as_deref().unwrap_or_default();
-        let mut lines = text.lines();
-        let columns = columns(lines.next().unwrap_or_default(), table)?;
         let mut edits = Edits::new();
-        if !self.add {
-            edits.delete(&[], table);
+        if self.bundle {
+            let mut rest = text;
+            while !rest.is_empty() {
+                let (file, text, after) = next_file(rest).ok_or_else(|| Stop::message("the files cannot be told apart"))?;
+                self.read(file, text, &mut edits, out)?;
+                rest = after;
+            }
+        } else {
+            self.read(&self.file, text, &mut edits, out)?;
         }
-        read_rows(lines, table, &columns, &mut edits, out)?;
         if out.failed() {
             return Ok(());
         }
         transact(ctx, out, self.dry_run, |_, _| Ok(edits))
     }
+}
+
+impl Args {
+    /// The edits of one file.
+    fn read(&self, file: &str, text: &str, edits: &mut Edits, out: &mut Out<'_>) -> Done {
+        let base = file.rsplit('/').next().unwrap_or(file);
+        let name = base.split('.').next().unwrap_or(base);
+        let unable = || Stop::Message { text: format!("Unable to open {name}"), code: 4 };
+        let table = schema().find(name).ok_or_else(unable)?;
+        let mut lines = text.lines();
+        let columns = columns(lines.next().unwrap_or_default(), table)?;
+        if !self.add {
+            edits.delete(&[], table);
+        }
+        read_rows(lines, table, &columns, edits, out)
+    }
+}
+
+/// One file of a bundle: a line with name and length in bytes, then the text.
+pub fn bundled(file: &str, text: &str) -> String {
+    format!("{file} {}\n{text}", text.len())
+}
+
+/// Splits the first file off: name, text, and what follows.
+fn next_file(bundle: &str) -> Option<(&str, &str, &str)> {
+    let (head, rest) = bundle.split_once('\n')?;
+    let (file, length) = head.rsplit_once(' ')?;
+    let (text, after) = rest.split_at_checked(length.parse().ok()?)?;
+    Some((file, text, after))
 }
 
 fn columns(header: &str, table: &Table) -> Result<Vec<Col>, Stop> {
