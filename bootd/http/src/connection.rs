@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
 
 use dawn_tftp::source::{
     Answer, Content, Event, EventKind, Observer, OpenDir, PathError, Request, RequestPath, Source,
@@ -48,6 +49,7 @@ pub(crate) struct Connection {
     local: IpAddr,
     read: Vec<u8>,
     out: Vec<u8>,
+    stop: watch::Receiver<bool>,
 }
 
 /// Who answers a request.
@@ -65,9 +67,15 @@ enum Arrived {
 }
 
 impl Connection {
-    pub(crate) fn new(shared: Arc<Shared>, stream: Stream, peer: SocketAddr) -> Self {
+    /// `stop`: the service stops when it becomes true; who is being answered is answered, nobody is waited for.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        stream: Stream,
+        peer: SocketAddr,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
         let local = stream.local_addr().map_or(peer.ip(), |address| address.ip());
-        Self { shared, stream, peer, local, read: Vec::new(), out: Vec::new() }
+        Self { shared, stream, peer, local, read: Vec::new(), out: Vec::new(), stop }
     }
 
     /// Serves until the connection ends.
@@ -133,7 +141,12 @@ impl Connection {
                 let since: &mut Instant = first_byte.get_or_insert_with(Instant::now);
                 limit = HEAD_TIME_MAX.saturating_sub(since.elapsed());
             }
-            match self.read_some(limit).await {
+            let mut stop = self.stop.clone();
+            let read = tokio::select! {
+                read = self.read_some(limit) => read,
+                _ = stop.wait_for(|stop| *stop) => return Arrived::Gone,
+            };
+            match read {
                 Ok(0) => return Arrived::Gone,
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::TimedOut && first_byte.is_some() => {

@@ -161,7 +161,8 @@ impl Service {
             match accepted {
                 Ok((stream, peer)) => {
                     let full = connections.len() >= self.limits.connections_max;
-                    connections.spawn(Arc::clone(&self).connection(stream, unmapped(peer), full));
+                    let stop = shutdown.clone();
+                    connections.spawn(Arc::clone(&self).connection(stream, unmapped(peer), full, stop));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "accept on the HTTP port failed");
@@ -175,12 +176,22 @@ impl Service {
         let _ = timeout(STOP_TIME_MAX, all).await;
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, full: bool) {
+    async fn connection(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        full: bool,
+        mut stop: watch::Receiver<bool>,
+    ) {
         // Fails only on a dead connection, which the first read will find.
         let _ = stream.set_nodelay(true);
         let place = Place::take(&self, peer.ip());
-        let Some(stream) = self.handshake(stream).await else { return };
-        let connection = Connection::new(Arc::clone(&self.shared), stream, peer);
+        let stream = tokio::select! {
+            stream = self.handshake(stream) => stream,
+            _ = stop.wait_for(|stop| *stop) => None,
+        };
+        let Some(stream) = stream else { return };
+        let connection = Connection::new(Arc::clone(&self.shared), stream, peer, stop);
         if full {
             connection.last_words_busy("this server has as many connections as it can hold").await;
         } else if place.is_none() {

@@ -107,6 +107,29 @@ fn pattern(size: usize) -> Vec<u8> {
     (0..size).map(|i| (i * 31 + i / 251).to_le_bytes()[0]).collect()
 }
 
+/// A stop ends connections that ask for nothing while a transfer may still go on: the idle client hears of it although the
+/// service has not stopped yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_does_not_wait_for_idle_connections() {
+    let host = Host::start(None, Limits::default()).await;
+    host.write("install/small", b"x");
+    host.write("install/big", &pattern(64 << 20));
+    let connect = |request: &str| {
+        let mut stream = TcpStream::connect(host.running.address()).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut first = [0; 1];
+        stream.read_exact(&mut first).unwrap();
+        stream
+    };
+    let mut idle = connect("GET /install/small HTTP/1.1\r\nHost: x\r\n\r\n");
+    let _busy = connect("GET /install/big HTTP/1.1\r\nHost: x\r\n\r\n");
+    host.stop.send(true).unwrap();
+    let stopped = tokio::spawn(host.running.finished());
+    idle.read_to_end(&mut Vec::new()).unwrap();
+    assert!(!stopped.is_finished(), "the transfer is given its time");
+    stopped.await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn files_of_every_size_and_part() {
     let host = Host::start(None, Limits::default()).await;
