@@ -103,8 +103,14 @@ fn stop_leftover(progress: &Progress) -> Result<()> {
 fn bring_up(progress: &Progress) -> Result<Cluster> {
     progress
         .say(&format!("network namespace {NAME}, data directory {}, `dawn serve`", directory().display()));
-    let options =
-        Options { name: NAME.into(), dir: directory(), dawn: paths::dawn(), keep_dir: true, accel: None };
+    let options = Options {
+        name: NAME.into(),
+        dir: directory(),
+        dawn: paths::dawn(),
+        keep_dir: true,
+        capture: false,
+        accel: None,
+    };
     let mut cluster = Cluster::up(options)?;
     progress.say(&format!("machines run under {:?}", cluster.accel()));
     TestImage::new()?.provide(&cluster, &mut |line| progress.say(line))?;

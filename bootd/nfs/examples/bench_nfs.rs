@@ -42,6 +42,8 @@ fn main() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let dir = dir.path().canonicalize().expect("temporary directory");
     prepare(&dir);
+    // Files of an image are not a moment old.
+    std::thread::sleep(Duration::from_secs(4));
     let mut servers = Vec::new();
     if has("--ganesha") {
         wait_for(111);

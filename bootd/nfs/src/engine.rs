@@ -17,6 +17,7 @@ use crate::cred::{self, Identity};
 use crate::drc::{Key, ReplyCache, Seen};
 use crate::export::{Export, ExportId, Exports};
 use crate::handle::{FileHandle, HandleKey, Kind, Opened};
+use crate::known::KnownHandles;
 use crate::layers::{Layer, Layers};
 use crate::mounts::Mounts;
 use crate::nfs3::{self, IO_BYTES_MAX, IO_BYTES_MAX_UDP, Status};
@@ -63,6 +64,7 @@ pub struct Engine {
     pub(crate) key: HandleKey,
     pub(crate) verifier: std::sync::atomic::AtomicU64,
     pub(crate) objects: Objects,
+    pub(crate) known: KnownHandles,
     pub(crate) mounts: mount::MountList,
     pub(crate) replies: ReplyCache,
     shop: Workshop,
@@ -139,6 +141,7 @@ impl Engine {
             key: config.key,
             verifier: config.verifier.into(),
             objects: Objects::new(config.open_objects_max),
+            known: KnownHandles::default(),
             mounts: mount::MountList::default(),
             replies: config.replies,
             shop: Workshop { mounts: Mounts::default(), stand_ins: config.stand_ins },
@@ -210,6 +213,11 @@ impl Engine {
     /// To be called every few seconds: closes files that nobody has asked for since the last call.
     pub fn tidy(&self) {
         self.objects.rotate();
+    }
+
+    /// Tells the time, in seconds since 1970. Until it is told, less is remembered.
+    pub fn set_time(&self, now: u32) {
+        self.known.set_time(now);
     }
 
     /// The export ready to serve; opened if it is not, or if its directory has been replaced.

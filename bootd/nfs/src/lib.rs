@@ -19,6 +19,7 @@ pub mod engine;
 pub mod export;
 pub mod fuzz;
 pub mod handle;
+mod known;
 mod layers;
 mod mount;
 pub mod mounts;

@@ -1,7 +1,7 @@
 //! Finding objects by name: in the real tree, and in what is laid over it.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -87,7 +87,7 @@ fn take(
     path: Option<PathBuf>,
 ) -> Result<Arc<Object>, Status> {
     let stat = sys::stat(fd.as_fd(), c"")?;
-    let handle = region.handle(&cx.engine.key, fd.as_fd(), c"", path.as_deref(), &stat)?;
+    let handle = own_handle(cx, region, fd.as_fd(), path.as_deref(), &stat)?;
     let known = cx.engine.objects.get(&handle).filter(|o| Arc::ptr_eq(&o.region, region));
     let fresh = || cx.adopt(Object::new(handle, region.clone(), path, None, fd));
     Ok(known.unwrap_or_else(fresh))
@@ -102,8 +102,13 @@ fn real_child(cx: &Cx<'_>, dir: &Target, name: &CStr) -> Result<Found, Status> {
         return Err(Status::Access);
     }
     let path = dir.object.path_of(name);
-    let handle = region.handle(&cx.engine.key, dir.object.fd(), name, path.as_deref(), &stat)?;
-    if let Some(known) = cx.engine.objects.get(&handle).filter(|o| Arc::ptr_eq(&o.region, region)) {
+    let seen = cx.engine.known.settled(region, &stat);
+    let handle = match &seen {
+        Some(seen) => cx.engine.known.get(seen),
+        None => Some(region.handle(&cx.engine.key, dir.object.fd(), name, path.as_deref(), &stat)?),
+    };
+    let open = handle.and_then(|handle| cx.engine.objects.get(&handle));
+    if let Some(known) = open.filter(|o| Arc::ptr_eq(&o.region, region)) {
         return Ok((dir.sibling(known), Some(stat)));
     }
     // The name may lead elsewhere by now; what was opened counts.
@@ -188,6 +193,42 @@ fn parent(cx: &Cx<'_>, dir: &Target, dir_stat: &Stat) -> Result<Target, Status> 
     let fd = region.parent(dir.object.fd(), dir_stat)?;
     let path = dir.object.path.as_ref().map(|p| p.parent().map(Into::into).unwrap_or_default());
     Ok(dir.sibling(take(cx, region, fd, path)?))
+}
+
+/// The handle of what `fd` is, kept for later if it may be. `stat` is the descriptor's.
+fn own_handle(
+    cx: &Cx<'_>,
+    region: &Region,
+    fd: BorrowedFd<'_>,
+    path: Option<&Path>,
+    stat: &Stat,
+) -> Result<FileHandle, Status> {
+    let seen = cx.engine.known.settled(region, stat);
+    if let Some(known) = seen.as_ref().and_then(|seen| cx.engine.known.get(seen)) {
+        return Ok(known);
+    }
+    let handle = region.handle(&cx.engine.key, fd, c"", path, stat)?;
+    seen.into_iter().for_each(|seen| cx.engine.known.keep(seen, handle));
+    Ok(handle)
+}
+
+/// Handle and attributes of `name` in the directory `dir`, for a listing.
+pub(crate) fn entry(cx: &Cx<'_>, dir: &Object, name: &CStr) -> Result<(FileHandle, Stat), Status> {
+    let region = &dir.region;
+    let stat = sys::stat(dir.fd(), name)?;
+    if stat.mount != region.root_stat.mount {
+        return Err(Status::Access);
+    }
+    let Some(seen) = cx.engine.known.settled(region, &stat) else {
+        let path = dir.path_of(name);
+        return Ok((region.handle(&cx.engine.key, dir.fd(), name, path.as_deref(), &stat)?, stat));
+    };
+    if let Some(handle) = cx.engine.known.get(&seen) {
+        return Ok((handle, stat));
+    }
+    let fd = sys::open_beneath(dir.fd(), name)?;
+    let stat = sys::stat(fd.as_fd(), c"")?;
+    Ok((own_handle(cx, region, fd.as_fd(), None, &stat)?, stat))
 }
 
 /// The handle `name` has below `dir` now, to forget it once the name is gone.

@@ -34,6 +34,8 @@ pub struct Stat {
     pub atime: Time,
     pub mtime: Time,
     pub ctime: Time,
+    /// Time of birth; zero where the file system does not know it.
+    pub birth: Time,
 }
 
 impl Stat {
@@ -67,7 +69,7 @@ pub fn stat(dir: BorrowedFd<'_>, name: &CStr) -> Result<Stat, Errno> {
     let mut out = std::mem::MaybeUninit::<libc::statx>::zeroed();
     // SAFETY: `name` is a C string, `out` is a whole statx; the kernel fills it or fails.
     let x = unsafe {
-        let mask = libc::STATX_BASIC_STATS | STATX_MNT_ID;
+        let mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME | STATX_MNT_ID;
         check(libc::c_long::from(libc::statx(
             dir.as_raw_fd(),
             name.as_ptr(),
@@ -101,6 +103,7 @@ fn from_statx(x: &libc::statx) -> Stat {
         atime: time(x.stx_atime),
         mtime: time(x.stx_mtime),
         ctime: time(x.stx_ctime),
+        birth: if x.stx_mask & libc::STATX_BTIME != 0 { time(x.stx_btime) } else { Time::default() },
     }
 }
 

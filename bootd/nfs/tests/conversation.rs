@@ -460,3 +460,60 @@ fn callers_from_unprivileged_ports() {
     assert_eq!(status(user.getattr(&root)), Status::Access.code());
     assert_eq!(status(user.remove(&root, "file")), Status::Access.code());
 }
+
+/// Handles that were kept are those that the kernel gives: a listing, the same again, a look at each name, and a server
+/// that has just started agree. The files must be older than the test, so they are the crate's own.
+#[test]
+fn handles_are_the_same_however_they_are_come_by() {
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let exports =
+        FixedExports::default().with("/source", Export::read_only(ExportId::of(&["source"]), source));
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("state")).unwrap();
+    let mut fixture = Fixture::serving(dir, exports);
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let mut c = fixture.client();
+        let root = c.mount("/source").unwrap();
+        for _ in 0..2 {
+            let mut listed: Vec<_> = c.readdir(&root, 64 << 10, true).unwrap();
+            listed.sort_by(|a, b| a.name.cmp(&b.name));
+            let handles: Vec<_> = listed.iter().filter_map(|e| Some((e.name.clone(), e.handle?))).collect();
+            for (name, handle) in &handles {
+                assert_eq!(c.lookup(&root, std::str::from_utf8(name).unwrap()).unwrap().0, *handle);
+                assert!(c.getattr(handle).is_ok());
+            }
+            seen.push(handles);
+        }
+        fixture.restart();
+    }
+    assert!(seen[0].len() > 20);
+    assert!(seen.iter().all(|handles| *handles == seen[0]));
+}
+
+/// What a client asks for when a user opens a file of another with O_TRUNC: size and one of the times.
+#[test]
+fn who_may_write_may_truncate_and_set_the_servers_time() {
+    let fixture = Fixture::new();
+    let (mut root_client, root) = fixture.area();
+    let file = root_client.create(&root, "shared", &mode(0o4666), true).unwrap();
+    root_client.write(&file, 0, b"long", 2).unwrap();
+    let locked = root_client.create(&root, "locked", &mode(0o644), true).unwrap();
+    let before = root_client.getattr(&file).unwrap();
+    let mut user = fixture.client().acting_as(1000, 1000, &[]);
+    let truncate = SetAttributes { size: Some(0), mtime: SetTime::Server, ..SetAttributes::default() };
+    user.setattr(&file, &truncate, None).unwrap();
+    let after = root_client.getattr(&file).unwrap();
+    assert_eq!((after.size, after.atime, after.mode), (0, before.atime, 0o666));
+    for wanted in [
+        SetAttributes { mtime: SetTime::Server, ..SetAttributes::default() },
+        SetAttributes { atime: SetTime::Server, mtime: SetTime::Server, ..SetAttributes::default() },
+    ] {
+        user.setattr(&file, &wanted, None).unwrap();
+        assert_eq!(status(user.setattr(&locked, &wanted, None)), Status::Access.code());
+    }
+    let stated = SetTime::Client(Time { sec: 1, nsec: 0 });
+    let stated = SetAttributes { mtime: stated, ..SetAttributes::default() };
+    assert_eq!(status(user.setattr(&file, &stated, None)), Status::Perm.code());
+    assert_eq!(status(user.setattr(&locked, &truncate, None)), Status::Access.code());
+}

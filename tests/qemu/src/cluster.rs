@@ -18,6 +18,8 @@ use crate::{Accel, BootEvent, events, paths, stale, wait};
 const READY_LIMIT: Duration = Duration::from_secs(60);
 /// Time the daemon has to end after SIGTERM.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
+/// Set in the environment to keep the traffic of a test's machines.
+const CAPTURE_VARIABLE: &str = "DAWN_CAPTURE";
 /// The cluster's DNS domain.
 const DOMAIN: &str = "cluster.test";
 
@@ -35,6 +37,8 @@ pub struct Options {
     pub dawn: PathBuf,
     /// Whether the directory outlives the cluster.
     pub keep_dir: bool,
+    /// Whether each machine's network traffic is kept, in `traffic.pcap` beside its console; the directory then stays.
+    pub capture: bool,
     /// How machines are run; `None` finds out.
     pub accel: Option<Accel>,
 }
@@ -42,10 +46,11 @@ pub struct Options {
 impl Options {
     /// A cluster of a test, with a name nobody else has.
     pub fn test() -> Self {
+        let capture = std::env::var_os(CAPTURE_VARIABLE).is_some();
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}{}-{number}", stale::PREFIX, std::process::id());
         let dir = paths::runs().join(&name);
-        Self { name, dir, dawn: paths::dawn(), keep_dir: false, accel: None }
+        Self { name, dir, dawn: paths::dawn(), keep_dir: capture, capture, accel: None }
     }
 }
 
@@ -167,7 +172,9 @@ impl Cluster {
             self.define(definition)?;
             let dir = self.options.dir.join("nodes").join(&definition.hardware.name);
             let sockets = paths::sockets().join(&self.options.name);
-            self.nodes.push(Node::create(definition.hardware.clone(), &self.network, &dir, &sockets)?);
+            let mut node = Node::create(definition.hardware.clone(), &self.network, &dir, &sockets)?;
+            node.set_capture(self.options.capture);
+            self.nodes.push(node);
         }
         Ok(())
     }

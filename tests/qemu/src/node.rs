@@ -50,6 +50,7 @@ pub struct Node {
     dir: PathBuf,
     sockets: PathBuf,
     machine: Option<Logged>,
+    capture: bool,
 }
 
 impl Node {
@@ -57,7 +58,12 @@ impl Node {
     pub fn create(hardware: Hardware, network: &Network, dir: &Path, sockets: &Path) -> Result<Self> {
         fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
         network.add_tap(&hardware.name)?;
-        Ok(Self { hardware, dir: dir.to_owned(), sockets: sockets.to_owned(), machine: None })
+        Ok(Self { hardware, dir: dir.to_owned(), sockets: sockets.to_owned(), machine: None, capture: false })
+    }
+
+    /// Whether the network traffic from the next switching on is kept, in `traffic.pcap` beside the console's log.
+    pub fn set_capture(&mut self, capture: bool) {
+        self.capture = capture;
     }
 
     /// What it is made of.
@@ -133,6 +139,10 @@ impl Node {
         add("-display", "none".into());
         add("-netdev", format!("tap,id=net0,ifname={name},script=no,downscript=no"));
         add("-device", format!("virtio-net-pci,netdev=net0,mac={mac}{}", firmware.card_option()));
+        if self.capture {
+            let file = self.dir.join("traffic.pcap");
+            add("-object", format!("filter-dump,id=capture,netdev=net0,file={}", file.display()));
+        }
         // Without a source of entropy a fresh system waits for one.
         add("-device", "virtio-rng-pci".into());
         add("-chardev", socket("console", &self.console_socket(), Some(&self.console_log())));

@@ -20,7 +20,8 @@ pub(super) const SEND_FILE_BYTES_MIN: u32 = 16 << 10;
 pub(super) fn read(cx: &Cx<'_>, args: &mut Reader<'_>, out: &mut Writer) -> Decoded {
     let (handle, offset, count) = (read_handle(args)?, args.u64()?, args.u32()?);
     let start = out.len();
-    if let Err((status, attributes)) = read_into(cx, &handle, offset, count, out) {
+    if let Err(failed) = read_into(cx, &handle, offset, count, out) {
+        let (status, attributes) = *failed;
         out.truncate(start);
         out.u32(status.code());
         write_post_op(out, attributes.as_ref());
@@ -28,7 +29,8 @@ pub(super) fn read(cx: &Cx<'_>, args: &mut Reader<'_>, out: &mut Writer) -> Deco
     Ok(())
 }
 
-type Failed = (Status, Option<Attributes>);
+/// In a box, because it is rare and large.
+type Failed = Box<(Status, Option<Attributes>)>;
 
 fn read_into(
     cx: &Cx<'_>,
@@ -37,9 +39,9 @@ fn read_into(
     count: u32,
     out: &mut Writer,
 ) -> Result<(), Failed> {
-    let target = cx.open(handle).map_err(|s| (s, None))?;
-    let attributes = target.attributes().map_err(|s| (s, None))?;
-    let fail = |status| (status, Some(attributes));
+    let target = cx.open(handle).map_err(|s| Box::new((s, None)))?;
+    let attributes = target.attributes().map_err(|s| Box::new((s, None)))?;
+    let fail = |status| Box::new((status, Some(attributes)));
     if !attributes.stat.is_file() {
         return Err(fail(if attributes.stat.is_dir() { Status::IsDir } else { Status::Inval }));
     }

@@ -20,7 +20,7 @@ use crate::engine::{Cx, Decoded, Target};
 use crate::handle::FileHandle;
 use crate::layers::{Layer, Layers};
 use crate::nfs3::{Attributes, Status, read_handle, write_post_op};
-use crate::place::{is_unmade, laid};
+use crate::place::{entry, is_unmade, laid};
 use crate::sys;
 use crate::xdr::{Reader, Writer};
 
@@ -232,13 +232,7 @@ impl<'a> Listing<'a> {
             return None;
         }
         let object = &self.dir.object;
-        let stat = sys::stat(object.fd(), name).ok()?;
-        if stat.mount != object.region.root_stat.mount {
-            return None;
-        }
-        let path = object.path_of(name);
-        let handle =
-            object.region.handle(&self.cx.engine.key, object.fd(), name, path.as_deref(), &stat).ok()?;
+        let (handle, stat) = entry(self.cx, object, name).ok()?;
         Some((handle, self.dir.tree.shown(&object.region, None, stat)))
     }
 }

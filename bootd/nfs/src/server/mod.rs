@@ -251,6 +251,7 @@ impl Monitor {
 
     fn look(&mut self) {
         let now = self.shared.tick.fetch_add(1, Ordering::Relaxed);
+        self.shared.engine.set_time(seconds_now());
         if now.is_multiple_of(TIDY_TICKS) {
             self.shared.engine.tidy();
             self.drop_stalled(now);
@@ -331,6 +332,12 @@ fn bind_udp(what: &'static str, address: SocketAddr) -> Result<UdpSocket, ServeE
 fn start_verifier() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Seconds since 1970, as the wire has them.
+fn seconds_now() -> u32 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u32::try_from(since.as_secs()).unwrap_or(0)
 }
 
 /// The replies of the last run, if the machine has not been restarted since.
