@@ -5,7 +5,9 @@
 
 use crate::address::LocalAddresses;
 use crate::plan::{BootState, node_ip};
-use dawn_cluster::{MacAddr, Model, Row, Snapshot, Text, dynamic_ranges, prefix_length, schema};
+use dawn_cluster::{
+    Guid, MacAddr, MacOwner, Model, Row, Snapshot, Text, dynamic_ranges, prefix_length, schema,
+};
 use dawn_dhcp::HwAddr;
 use dawn_dhcp::boot::BootRule;
 use dawn_dhcp::directory::{Directory, Mode, Network, Range, Reservation};
@@ -26,6 +28,8 @@ pub struct TableDirectory {
     model: Arc<Model>,
     addresses: Arc<LocalAddresses>,
     networks: Mutex<Cached>,
+    /// Under which names `site.dhcpinterfaces` may speak of this machine.
+    host: String,
     /// Whether boot images can be made; looked up at start, because an answer never waits for a disk.
     images: bool,
 }
@@ -33,7 +37,7 @@ pub struct TableDirectory {
 /// Networks, and the versions of the tables they were read from.
 #[derive(Default)]
 struct Cached {
-    versions: Option<[u64; 2]>,
+    versions: Option<[u64; 4]>,
     networks: Arc<Vec<Network>>,
 }
 
@@ -43,26 +47,26 @@ impl TableDirectory {
     pub fn new(model: Arc<Model>, addresses: Arc<LocalAddresses>) -> Self {
         let tftpdir = model.snapshot().site("tftpdir").unwrap_or_else(|| "/tftpboot".into());
         let images = crate::loaders::can_make_images(Path::new(&*tftpdir));
-        Self { model, addresses, networks: Mutex::default(), images }
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        Self { model, addresses, networks: Mutex::default(), host, images }
     }
 }
 
 impl Directory for TableDirectory {
     fn networks(&self) -> Arc<Vec<Network>> {
         let snapshot = self.model.snapshot();
-        let versions = [snapshot.version("networks"), snapshot.version("site")];
+        let versions = ["networks", "site", "hosts", "nodelist"].map(|table| snapshot.version(table));
         let mut cached = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
         if cached.versions != Some(versions) {
-            cached.networks = Arc::new(networks(&snapshot, &self.addresses));
+            cached.networks = Arc::new(networks(&snapshot, &self.addresses, &self.host));
             cached.versions = Some(versions);
         }
         Arc::clone(&cached.networks)
     }
 
     fn reservations(&self, hw: &HwAddr) -> Arc<Vec<Reservation>> {
-        let Ok(bytes) = <[u8; 6]>::try_from(hw.bytes()) else { return Arc::default() };
         let snapshot = self.model.snapshot();
-        let mut found = reservation(&snapshot, MacAddr(bytes));
+        let mut found = interface_owner(&snapshot, hw).map(|owner| reservation(&snapshot, owner));
         if let Some(found) = found.as_mut().filter(|_| self.images) {
             let x86_64 = snapshot.attr(&found.node, "nodetype.arch").is_none_or(|arch| &*arch == "x86_64");
             found.boot = with_signed_loaders(found.boot.clone(), &found.node, x86_64);
@@ -75,19 +79,27 @@ impl Directory for TableDirectory {
     }
 }
 
-fn reservation(snapshot: &Snapshot, mac: MacAddr) -> Option<Reservation> {
-    let owner = snapshot.mac_owner(mac)?;
+/// Six bytes are an Ethernet address, eight the GUID of an InfiniBand port.
+fn interface_owner(snapshot: &Snapshot, hw: &HwAddr) -> Option<MacOwner> {
+    match hw.bytes().len() {
+        6 => snapshot.mac_owner(MacAddr(hw.bytes().try_into().ok()?)),
+        8 => snapshot.guid_owner(Guid(hw.bytes().try_into().ok()?)),
+        _ => None,
+    }
+}
+
+fn reservation(snapshot: &Snapshot, owner: MacOwner) -> Reservation {
     let hostname = owner.host.clone().unwrap_or_else(|| owner.node.to_string());
     let address = if owner.no_ip { None } else { node_ip(snapshot, &hostname) };
     let server = snapshot.attr(&owner.node, "noderes.tftpserver");
-    Some(Reservation {
+    Reservation {
         address,
         next_server: server.and_then(|text| named_address(snapshot, &text)),
         boot: boot_rule(snapshot, &owner.node),
         hostname,
         node: owner.node,
         options: Vec::new(),
-    })
+    }
 }
 
 /// What the loader of a node shall be, by `noderes.netboot` and the boot state.
@@ -125,9 +137,10 @@ fn named_address(snapshot: &Snapshot, name: &str) -> Option<Ipv4Addr> {
 
 /// All usable rows of `networks`. A row that cannot be read is left out and said in the log: one bad row
 /// must not stop the others.
-fn networks(snapshot: &Snapshot, addresses: &LocalAddresses) -> Vec<Network> {
+fn networks(snapshot: &Snapshot, addresses: &LocalAddresses, host: &str) -> Vec<Network> {
+    let served = Interfaces::read(snapshot, addresses, host);
     let read = |row: &Row| {
-        let row = NetworkRow { row, snapshot, addresses };
+        let row = NetworkRow { row, snapshot, addresses, served: &served };
         let network = row.network();
         if network.is_none() {
             tracing::warn!(netname = ?row.get("netname"), "networks: row without usable net and mask");
@@ -137,10 +150,70 @@ fn networks(snapshot: &Snapshot, addresses: &LocalAddresses) -> Vec<Network> {
     snapshot.enabled_rows("networks").filter_map(read).collect()
 }
 
+/// `site.dhcpinterfaces`: `eth1,eth2:noboot` for every server, or `mn|eth1,eth2;service|eth0` with the name, address or group
+/// of the server before the bar.
+struct Interfaces {
+    /// Name, and whether unknown machines behind it are told what to boot; `None` means all of them, and they are.
+    listed: Option<Vec<(String, bool)>>,
+}
+
+impl Interfaces {
+    fn read(snapshot: &Snapshot, addresses: &LocalAddresses, host: &str) -> Self {
+        let text = snapshot.site("dhcpinterfaces").filter(|text| !text.trim().is_empty());
+        let Some(text) = text else { return Self { listed: None } };
+        let parts = text.split(';').filter_map(|part| match part.split_once('|') {
+            Some((name, list)) => is_this_machine(snapshot, addresses, host, name.trim()).then_some(list),
+            None => Some(part),
+        });
+        let words = parts.flat_map(|list| list.split([',', ' '])).filter(|word| !word.is_empty());
+        let listed = words.map(|word| match word.split_once(':') {
+            Some((name, mark)) => (name.to_owned(), mark != "noboot"),
+            None => (word.to_owned(), true),
+        });
+        Self { listed: Some(listed.collect()) }
+    }
+
+    /// Whether the interface is served, and if so whether unknown machines behind it are told what to boot.
+    fn find(&self, name: Option<&str>) -> Option<bool> {
+        let Some(listed) = &self.listed else { return Some(true) };
+        listed.iter().find(|(known, _)| Some(known.as_str()) == name).map(|(_, boot)| *boot)
+    }
+}
+
+fn is_this_machine(snapshot: &Snapshot, addresses: &LocalAddresses, host: &str, name: &str) -> bool {
+    let short = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
+    let own_address = |name: &str| named_address(snapshot, name).is_some_and(|ip| addresses.contains(ip));
+    let own_name = |name: &str| short(name) == short(host) || own_address(name);
+    own_name(name) || snapshot.nodes_listing_group(name).iter().any(|member| own_name(member))
+}
+
+/// `site.proxydhcp`: names of the networks on which another DHCP server gives the addresses, or `ALL`.
+fn is_proxied(snapshot: &Snapshot, netname: &str) -> bool {
+    let list = snapshot.site("proxydhcp").unwrap_or_default();
+    list.split([',', ' ']).any(|name| name == netname || name == "ALL")
+}
+
+/// Whether another DHCP server gives this address: then a loader knows that server's name for the next one, and not ours.
+pub(crate) fn is_proxied_address(snapshot: &Snapshot, address: Ipv4Addr) -> bool {
+    if snapshot.site("proxydhcp").is_none_or(|list| list.is_empty()) {
+        return false;
+    }
+    let cell = |row: &Row, column: &str| row.get(schema().find("networks")?.col(column)?).cloned();
+    let holds = |row: &Row| {
+        let net = cell(row, "net").and_then(|text| text.parse().ok());
+        let prefix = cell(row, "mask").and_then(|text| prefix_length(&text));
+        let netname = cell(row, "netname").unwrap_or_default();
+        let network = net.zip(prefix).map(|(net, prefix)| Network::new(&netname, net, prefix));
+        network.is_some_and(|network| network.contains(address)) && is_proxied(snapshot, &netname)
+    };
+    snapshot.enabled_rows("networks").any(holds)
+}
+
 struct NetworkRow<'a> {
     row: &'a Row,
     snapshot: &'a Snapshot,
     addresses: &'a LocalAddresses,
+    served: &'a Interfaces,
 }
 
 impl NetworkRow<'_> {
@@ -154,6 +227,7 @@ impl NetworkRow<'_> {
         let prefix = prefix_length(self.get("mask")?)?;
         let mut network = Network::new(self.get("netname").unwrap_or("?"), address, prefix);
         let own = self.own_address(&network);
+        let nic = self.nic(&network);
         network.interface = self.interface();
         network.routers = self.addresses_in("gateway", None, None);
         network.dns = self.addresses_in("nameservers", Some("nameservers"), own);
@@ -166,8 +240,24 @@ impl NetworkRow<'_> {
         network.lease_seconds = lease_seconds(self.snapshot);
         network.next_server = self.addresses_in("tftpserver", None, own).first().copied();
         network.ranges = self.ranges();
-        network.mode = Mode::Authoritative;
+        let boots = self.served.find(nic.as_deref());
+        network.mode = match boots {
+            None => Mode::Off,
+            Some(_) if is_proxied(self.snapshot, &network.name) => Mode::Proxy,
+            Some(_) => Mode::Authoritative,
+        };
+        if boots == Some(false) {
+            network.boot = BootRule::Disk;
+        }
         Some(network)
+    }
+
+    /// The interface of ours that leads to the network: named in `mgtifname` (after `!remote!` for one behind a relay),
+    /// else the one with an address in it.
+    fn nic(&self, network: &Network) -> Option<String> {
+        let named = self.get("mgtifname").map(|name| name.trim_start_matches("!remote!").to_owned());
+        let facing = || self.addresses.iter().find(|local| network.contains(local.address));
+        named.filter(|name| !name.is_empty()).or_else(|| facing().map(|local| local.interface.clone()))
     }
 
     fn own_address(&self, network: &Network) -> Option<Ipv4Addr> {
@@ -255,7 +345,7 @@ mod tests {
         let bad: &[(&str, &str)] = &[("netname", "bad"), ("net", "nonsense"), ("mask", "255.255.0.0")];
         let domain: &[(&str, &str)] = &[("key", "domain"), ("value", "cluster.example")];
         let snapshot = Snapshot::from_rows([("networks", row), ("networks", bad), ("site", domain)]);
-        let networks = networks(&snapshot, &here());
+        let networks = networks(&snapshot, &here(), "mn1.cluster.example");
         assert_eq!(networks.len(), 1);
         let network = &networks[0];
         assert_eq!(network.dns, [Ipv4Addr::new(10, 1, 0, 1), Ipv4Addr::new(10, 1, 0, 9)]);
@@ -265,6 +355,89 @@ mod tests {
         // Without IP forwarding this machine is no router, so the placeholder means none.
         assert!(network.routers.is_empty());
         assert_eq!(network.lease_seconds, LEASE_SECONDS_DEFAULT);
+    }
+
+    fn boot_network(site: &[(&str, &str)], row: &[(&str, &str)]) -> Network {
+        let row = [&[("netname", "boot"), ("net", "10.1.0.0"), ("mask", "255.255.0.0")], row].concat();
+        let site: Vec<_> = site.iter().map(|(key, value)| [("key", *key), ("value", *value)]).collect();
+        let nodes: &[(&str, &str)] = &[("node", "mn1"), ("groups", "service")];
+        let address: &[(&str, &str)] = &[("node", "sn7"), ("ip", "10.1.0.1")];
+        let rows = [("networks", row.as_slice()), ("nodelist", nodes), ("hosts", address)];
+        let site = site.iter().map(|row| ("site", row.as_slice()));
+        let snapshot = Snapshot::from_rows(rows.into_iter().chain(site));
+        networks(&snapshot, &here(), "mn1.cluster.example").remove(0)
+    }
+
+    #[test]
+    fn what_a_network_says_comes_from_its_row_or_the_site() {
+        let site = [
+            ("ntpservers", "10.1.0.7"),
+            ("logservers", "10.1.0.8"),
+            ("nameservers", "<xcatmaster>"),
+            ("dhcplease", "600"),
+            ("domain", "cluster.example"),
+        ];
+        let network = boot_network(&site, &[]);
+        let address = |last| Ipv4Addr::new(10, 1, 0, last);
+        assert_eq!(network.ntp, [address(7)]);
+        assert_eq!(network.log_servers, [address(8)]);
+        assert_eq!(network.dns, [address(1)]);
+        assert_eq!((network.lease_seconds, network.mtu), (600, None));
+        assert_eq!(network.search, ["cluster.example"]);
+        let row = [
+            ("ntpservers", "10.1.0.17"),
+            ("logservers", "<xcatmaster>"),
+            ("nameservers", "10.1.0.19,10.1.0.20"),
+            ("mtu", "9000"),
+            ("gateway", "10.1.0.254"),
+            ("domain", "boot.example"),
+            ("dynamicrange", "10.1.9.1-10.1.9.9;10.1.8.0/24"),
+        ];
+        let network = boot_network(&site, &row);
+        assert_eq!(network.ntp, [address(17)]);
+        assert_eq!(network.log_servers, [address(1)]);
+        assert_eq!(network.dns, [address(19), address(20)]);
+        assert_eq!(network.mtu, Some(9000));
+        assert_eq!(network.routers, [address(254)]);
+        assert_eq!(network.search, ["boot.example", "cluster.example"]);
+        assert_eq!(network.ranges.len(), 2);
+        // Too short a lease would be a storm of renewals.
+        assert_eq!(boot_network(&[("dhcplease", "1")], &[]).lease_seconds, LEASE_SECONDS_MIN);
+        // Another server's range is not ours to give.
+        let theirs = [("dynamicrange", "10.1.9.1-10.1.9.9"), ("dhcpserver", "10.1.0.77")];
+        assert!(boot_network(&[], &theirs).ranges.is_empty());
+    }
+
+    #[test]
+    fn dhcpinterfaces_and_proxydhcp_choose_the_networks_served() {
+        use Mode::{Authoritative, Off, Proxy};
+        for (interfaces, proxy, mgtifname, mode, boots) in [
+            ("", "", "", Authoritative, true),
+            ("eth1", "", "", Authoritative, true),
+            ("eth0,eth1", "", "", Authoritative, true),
+            ("eth0", "", "", Off, true),
+            ("eth1:noboot", "", "", Authoritative, false),
+            ("mn1|eth1;service|eth0", "", "", Authoritative, true),
+            ("mn2|eth1", "", "", Off, true),
+            ("mn1.cluster.example|eth1:noboot", "", "", Authoritative, false),
+            ("service|eth1", "", "", Authoritative, true),
+            ("sn7|eth1", "", "", Authoritative, true),
+            ("10.1.0.1|eth1", "", "", Authoritative, true),
+            ("mn2|eth1;mn1|eth0", "", "", Off, true),
+            ("eth1", "", "!remote!eth1", Authoritative, true),
+            ("eth1", "", "!remote!eth0", Off, true),
+            ("eth1", "boot", "", Proxy, true),
+            ("", "lab,boot", "", Proxy, true),
+            ("", "ALL", "", Proxy, true),
+            ("", "lab", "", Authoritative, true),
+            ("eth0", "boot", "", Off, true),
+        ] {
+            let site = [("dhcpinterfaces", interfaces), ("proxydhcp", proxy)];
+            let row: &[(&str, &str)] = if mgtifname.is_empty() { &[] } else { &[("mgtifname", mgtifname)] };
+            let network = boot_network(&site, row);
+            let got = (network.mode, network.boot != BootRule::Disk);
+            assert_eq!(got, (mode, boots), "{interfaces:?} {proxy:?} {mgtifname:?}");
+        }
     }
 
     #[test]
@@ -280,7 +453,7 @@ mod tests {
             ("site", &[("key", "domain"), ("value", "cluster.example")]),
         ]);
         let lists: Vec<String> =
-            networks(&snapshot, &here()).iter().map(|network| network.search.join(" ")).collect();
+            networks(&snapshot, &here(), "mn1").iter().map(|network| network.search.join(" ")).collect();
         assert_eq!(
             lists,
             [
@@ -319,11 +492,15 @@ mod tests {
                 "mac",
                 &[
                     ("node", "cn1"),
-                    ("mac", "52:54:00:00:00:01|52:54:00:00:00:02!cn1-ib|52:54:00:00:00:03!*NOIP*"),
+                    (
+                        "mac",
+                        "52:54:00:00:00:01|52:54:00:00:00:02!cn1-ib|52:54:00:00:00:03!*NOIP*|80:00:02:08:fe:80:00:00:00:00:00:00:f4:52:14:03:00:aa:bb:cc!cn1-ib",
+                    ),
                 ],
             ),
         ]);
-        let at = |last: u8| reservation(&snapshot, MacAddr([0x52, 0x54, 0, 0, 0, last]));
+        let of = |hw: HwAddr| interface_owner(&snapshot, &hw).map(|owner| reservation(&snapshot, owner));
+        let at = |last: u8| of(HwAddr::ethernet([0x52, 0x54, 0, 0, 0, last]));
         assert_eq!(at(1).and_then(|r| r.address), Some(Ipv4Addr::new(10, 1, 0, 5)));
         assert_eq!(
             at(2).map(|r| (r.hostname, r.address)),
@@ -331,5 +508,9 @@ mod tests {
         );
         assert_eq!(at(3).map(|r| r.address), Some(None));
         assert_eq!(at(4), None);
+        // An InfiniBand port is known by its GUID, however much of its address the table has.
+        let port = of("f4:52:14:03:00:aa:bb:cc".parse().unwrap());
+        assert_eq!(port.map(|r| r.hostname).as_deref(), Some("cn1-ib"));
+        assert_eq!(of("f4:52:14:03:00:aa:bb:cd".parse().unwrap()), None);
     }
 }

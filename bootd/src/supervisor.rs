@@ -13,6 +13,7 @@ use crate::generations::{Generations, ROUND_SECONDS};
 use crate::plan;
 use crate::watch::{Watcher, now_ms};
 use dawn_cluster::Model;
+use dawn_dhcp::directory::{Directory, Mode};
 use dawn_xcatd::Dispatcher;
 use dawn_xcatd::node_status::NodeReports;
 use std::collections::BTreeSet;
@@ -118,6 +119,8 @@ pub struct Settings {
     pub services: BTreeSet<Service>,
     /// Their ports.
     pub ports: Ports,
+    /// Whether IPv6 router solicitations are answered where DHCP is served.
+    pub router_answers: bool,
 }
 
 /// A service could not start.
@@ -432,16 +435,44 @@ impl Starter<'_> {
         };
         let here = self.appliance;
         let directory = TableDirectory::new(Arc::clone(&here.model), Arc::clone(&here.addresses));
-        let observer = Arc::clone(&self.watcher);
+        let directory = Arc::new(directory);
+        let (observer, answers) = (Arc::clone(&self.watcher), Arc::clone(&directory));
         let until = stopped(self.until.clone());
-        let server = dawn_dhcp::shell::serve(config, Arc::new(directory), observer, until).await;
+        let server = dawn_dhcp::shell::serve(config, answers, observer, until).await;
         let server = server.map_err(|error| StartError::new(Service::Dhcp, &error))?;
         let _ = here.leases.set(server.clone());
+        if settings.router_answers {
+            self.router_answers(directory);
+        }
         self.tasks.spawn(async move {
             server.stopped().await;
             "dhcp"
         });
         Ok(())
+    }
+}
+
+impl Starter<'_> {
+    /// Loaders that look for an IPv6 router are told that there is none, on links where DHCP is served.
+    fn router_answers(&mut self, directory: Arc<TableDirectory>) {
+        let addresses = Arc::clone(&self.appliance.addresses);
+        let mut interfaces = self.settings().interfaces.clone();
+        if interfaces.is_empty() {
+            let own = addresses.iter().filter(|local| !local.address.is_loopback());
+            let names: BTreeSet<String> = own.map(|local| local.interface.clone()).collect();
+            interfaces.extend(names);
+        }
+        let serves = move |name: &str| {
+            let networks = directory.networks();
+            let mut own = addresses.iter().filter(|local| local.interface == name);
+            own.any(|local| networks.iter().any(|net| net.mode != Mode::Off && net.contains(local.address)))
+        };
+        let config = dawn_ndp::Config { interfaces, serves: Arc::new(serves) };
+        let until = self.until.clone();
+        self.tasks.spawn(async move {
+            dawn_ndp::serve(config, until).await;
+            "router answers"
+        });
     }
 }
 

@@ -103,7 +103,8 @@ pub use liteoption::{LiteOption, OptionError};
 pub use log::{CHANGES_BYTES_MAX, CHANGES_KEPT_MAX, LogEntry, UndoError};
 pub use model::{Applied, FOLLOW_INTERVAL, Follower, Model, ModelError, Published, Subscription, migrate};
 pub use names::{
-    ImageName, MacAddr, MacEntry, NAME_BYTES_MAX, NameError, NodeName, TableName, parse_mac_column,
+    Guid, ImageName, MacAddr, MacEntry, NAME_BYTES_MAX, NameError, NodeName, TableName, parse_mac_column,
+    parse_mac_column_as,
 };
 pub use noderange::{Expanded, Noderange, NoderangeError, ReadFile, node_item_col};
 pub use objects::{

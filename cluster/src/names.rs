@@ -182,11 +182,39 @@ impl fmt::Debug for MacAddr {
     }
 }
 
+/// The port GUID of an InfiniBand card: what is lasting in its link-layer address.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Guid(pub [u8; 8]);
+
+impl FromStr for Guid {
+    type Err = NameError;
+
+    /// Reads 8 bytes, 9 (with a prefix byte) or 20 (the whole IPoIB address, RFC 4391 §9.1.1) separated by `:`; the GUID
+    /// is at the end.
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let bad = || NameError::Form { what: "InfiniBand address", name: text.chars().take(60).collect() };
+        let byte = |part: &str| {
+            let hex = part.len() == 2 && part.bytes().all(|b| b.is_ascii_hexdigit());
+            hex.then(|| u8::from_str_radix(part, 16).ok()).flatten()
+        };
+        let bytes: Vec<u8> = text.split(':').map(byte).collect::<Option<_>>().ok_or_else(bad)?;
+        let whole = matches!(bytes.len(), 8 | 9 | 20);
+        bytes.last_chunk().filter(|_| whole).map(|guid| Self(*guid)).ok_or_else(bad)
+    }
+}
+
+impl fmt::Display for Guid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g, h, i] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}:{h:02x}:{i:02x}")
+    }
+}
+
 /// One entry of the `mac.mac` column.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct MacEntry {
+pub struct MacEntry<A = MacAddr> {
     /// The address.
-    pub mac: MacAddr,
+    pub mac: A,
     /// Host name for this interface (`mac!host`); `None` means the node's own name.
     pub host: Option<String>,
     /// The entry says `mac!*NOIP*`: the interface is the node's but gets no address.
@@ -196,6 +224,11 @@ pub struct MacEntry {
 /// Reads the `mac.mac` column: entries separated by `|`, each `mac` or `mac!host` or `mac!*NOIP*`.
 /// Entries that hold no Ethernet address are left out.
 pub fn parse_mac_column(text: &str) -> Vec<MacEntry> {
+    parse_mac_column_as(text)
+}
+
+/// The entries of the `mac.mac` column with addresses of one kind; all others are left out.
+pub fn parse_mac_column_as<A: FromStr>(text: &str) -> Vec<MacEntry<A>> {
     let entry = |part: &str| {
         let (mac, host) = part.split_once('!').map_or((part, None), |(m, h)| (m, Some(h)));
         let mac = mac.trim().parse().ok()?;
@@ -245,6 +278,23 @@ mod tests {
         ] {
             assert_eq!(read(text), expect, "{text}");
         }
+    }
+
+    #[test]
+    fn infiniband_addresses() {
+        let guid: Guid = "f4:52:14:03:00:AA:bb:cc".parse().unwrap();
+        for text in
+            ["00:f4:52:14:03:00:aa:bb:cc", "80:00:02:08:fe:80:00:00:00:00:00:00:f4:52:14:03:00:aa:bb:cc"]
+        {
+            assert_eq!(text.parse::<Guid>().unwrap(), guid, "{text}");
+        }
+        assert_eq!(guid.to_string(), "f4:52:14:03:00:aa:bb:cc");
+        for text in ["", "52:54:00:12:ab:cd", "f4:52:14:03:00:aa:bb:+c", "f4:52:14:03:00:aa:bb:c"] {
+            assert!(text.parse::<Guid>().is_err(), "{text}");
+        }
+        let column = "52:54:00:00:00:01|f4:52:14:03:00:aa:bb:cc!n1-ib";
+        let entries = parse_mac_column_as::<Guid>(column);
+        assert_eq!((entries.len(), entries[0].mac, entries[0].host.as_deref()), (1, guid, Some("n1-ib")));
     }
 
     #[test]

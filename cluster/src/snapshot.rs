@@ -6,7 +6,7 @@
 
 use crate::change::Effect;
 use crate::inherited::Inherited;
-use crate::names::{MacAddr, parse_mac_column};
+use crate::names::{Guid, MacAddr, parse_mac_column, parse_mac_column_as};
 use crate::row::{Row, Text};
 use crate::schema::{AsTable, Col, TableId, schema};
 use crate::table::{TableData, alias_form};
@@ -251,6 +251,19 @@ impl Snapshot {
             owner(name, &self.attr(name, KNOWN.mac)?)
         };
         hits.into_iter().find_map(own).or_else(inherited)
+    }
+
+    /// Whose InfiniBand port has this GUID, in its own row.
+    pub fn guid_owner(&self, guid: Guid) -> Option<MacOwner> {
+        let table = KNOWN.mac.table;
+        let node = table.info().node_col()?;
+        let owner = |row: &Row| {
+            let name = row.get(node).filter(|n| row.enabled(table) && self.has_node(n))?;
+            let entries = parse_mac_column_as::<Guid>(row.get(KNOWN.mac)?);
+            let entry = entries.into_iter().find(|entry| entry.mac == guid)?;
+            Some(MacOwner { node: name.clone(), host: entry.host, no_ip: entry.no_ip })
+        };
+        self.data(table).rows_by_alias(&guid.to_string()).find_map(|(_, row)| owner(row))
     }
 
     /// Names in whose enabled rows a cell is what `is_it` looks for. `alias` is the form under which the row is indexed.

@@ -9,7 +9,7 @@
 //!   `vpd.uuid`, a group in `nodelist.groups`, a switch in `switch.switch`
 
 use crate::chunk::ChunkMap;
-use crate::names::parse_mac_column;
+use crate::names::{Guid, parse_mac_column, parse_mac_column_as};
 use crate::row::{Row, Text};
 use crate::schema::{Col, Table, TableId};
 use crate::subnet::AddressRange;
@@ -98,7 +98,11 @@ pub(crate) fn alias_form(text: &str) -> String {
 fn aliases(table: &Table, row: &Row) -> Vec<u64> {
     let cell = |name: &str| table.col(name).and_then(|c| row.get(c)).map_or("", |t| &**t);
     let mut found: Vec<u64> = match table.name {
-        "mac" => parse_mac_column(cell("mac")).iter().map(|e| hash_text(&e.mac.to_string())).collect(),
+        "mac" => {
+            let ethernet = parse_mac_column(cell("mac")).into_iter().map(|e| e.mac.to_string());
+            let infiniband = parse_mac_column_as::<Guid>(cell("mac")).into_iter().map(|e| e.mac.to_string());
+            ethernet.chain(infiniband).map(|address| hash_text(&address)).collect()
+        }
         "nodelist" => cell("groups").split(',').filter(|g| !g.is_empty()).map(hash_alias).collect(),
         "hosts" => Vec::from_iter(Some(cell("ip")).filter(|t| !t.is_empty()).map(hash_alias)),
         "vpd" => Vec::from_iter(Some(cell("uuid")).filter(|t| !t.is_empty()).map(hash_alias)),

@@ -26,6 +26,9 @@ pub struct Args {
     /// Answer DHCP and TFTP on this interface only; can be repeated [default: all but loopback]
     #[arg(long, value_name = "IF")]
     pub interface: Vec<String>,
+    /// Do not tell loaders that there is no IPv6 router; without a router they then wait seconds for one at every stage
+    #[arg(long)]
+    pub no_ra: bool,
     /// Services to run, separated by commas: dhcp, tftp, http, nfs, xcatd [default: all]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub services: Vec<Service>,
@@ -121,6 +124,7 @@ fn settings(args: &Args, data: PathBuf, model: &Model) -> Settings {
     Settings {
         data,
         interfaces: args.interface.clone(),
+        router_answers: !args.no_ra,
         services: services.into_iter().collect(),
         ports: Ports {
             dhcp: args.dhcp_port,

@@ -12,11 +12,10 @@ use crate::shell;
 /// Which program, and its own arguments
 #[derive(Debug, Args)]
 pub struct Tool {
-    /// The part to exercise; without it, the names are listed
-    name: Option<String>,
-    /// Arguments for the program
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    rest: Vec<String>,
+    /// The part to exercise, and arguments for its program. Without a part the only program is run; of several, the names
+    /// are listed
+    #[arg(value_name = "PART] [ARGUMENTS", trailing_var_arg = true, allow_hyphen_values = true)]
+    words: Vec<String>,
 }
 
 /// An example of a crate.
@@ -30,21 +29,32 @@ impl Tool {
     pub fn run(self, kind: &str) -> Result<ExitCode> {
         let prefix = format!("{kind}_");
         let examples = find_examples(&paths::workspace());
-        let Some(name) = self.name else {
-            list(&examples, &prefix);
-            return Ok(ExitCode::SUCCESS);
+        let (wanted, rest) = match self.words.split_first() {
+            Some((name, rest)) if !name.starts_with('-') => (format!("{prefix}{name}"), rest),
+            _ => match only(&examples, &prefix) {
+                Some(example) => (example.file_stem.clone(), self.words.as_slice()),
+                None => {
+                    list(&examples, &prefix);
+                    return Ok(ExitCode::SUCCESS);
+                }
+            },
         };
-        let wanted = format!("{prefix}{name}");
         let Some(example) = examples.iter().find(|example| example.file_stem == wanted) else {
             list(&examples, &prefix);
-            bail!("no `{kind}` program is called `{name}`");
+            bail!("no program is called `{wanted}`");
         };
         let manifest = example.package_dir.join("Cargo.toml").display().to_string();
         let mut command =
             shell::cargo(&["run", "--release", "--manifest-path", &manifest, "--example", &wanted, "--"]);
-        let success = shell::succeeds(command.args(&self.rest))?;
+        let success = shell::succeeds(command.args(rest))?;
         Ok(if success { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+}
+
+/// The program of this kind, if there is but one.
+fn only<'e>(examples: &'e [Example], prefix: &str) -> Option<&'e Example> {
+    let mut of_kind = examples.iter().filter(|example| example.file_stem.starts_with(prefix));
+    of_kind.next().filter(|_| of_kind.next().is_none())
 }
 
 fn list(examples: &[Example], prefix: &str) {

@@ -24,6 +24,8 @@ fn a_quiet_network_needs_no_patience() {
         reordered: 0,
         kills: 0,
         spread_us: 1000,
+        kernel_bytes: 100_000,
+        initrd_bytes: 50_000,
         ..Storm::default()
     };
     let outcome = run(&storm);

@@ -16,13 +16,14 @@ use dawn_tftp::source::{
 };
 
 use crate::application::{Application, hand_over};
-use crate::conditions::{Part, Version, decide};
+use crate::conditions::Version;
 use crate::head::{Head, HeadError, Method};
 use crate::limits::{
     HEAD_TIME_MAX, IDLE_TIME_MAX, LINGER_BYTES_MAX, LINGER_TIME_MAX, ONE_PIECE_BYTES_MAX, READ_BYTES,
 };
 use crate::listing;
 use crate::media::media_type;
+use crate::respond::{Follows, keep, respond};
 use crate::response::{self, HeadWriter, Keep, Status, put_text};
 use crate::stream::{Stream, in_time};
 
@@ -206,42 +207,18 @@ impl Connection {
         content: Content,
         media_type: &str,
     ) -> Then {
-        let size = content.size();
-        let part = decide(head, version, size);
-        let keep = keep(head);
         self.out.clear();
-        let (start, end) = match part {
-            Part::Whole => (0, size),
-            Part::Range { start, end } => (start, end),
-            Part::NotModified => {
-                let mut writer = HeadWriter::new(&mut self.out, response::NOT_MODIFIED);
-                writer.version(version).end(keep);
+        match respond(&mut self.out, head, version, content.size(), media_type) {
+            Follows::Content { start, end } => self.body(head, path, &content, start, end).await,
+            Follows::Nothing => {
                 self.tell(path.as_str(), EventKind::Probed);
-                return self.flush(head).await;
+                self.flush(head).await
             }
-            Part::Unsatisfiable => {
-                let mut writer = HeadWriter::new(&mut self.out, response::RANGE_UNSATISFIABLE);
-                writer.content_range(None, size).length(0).end(keep);
+            Follows::Unsatisfiable => {
                 self.tell(path.as_str(), EventKind::Refused { reason: "the range lies outside the file" });
-                return self.flush(head).await;
+                self.flush(head).await
             }
-        };
-        let status = if part == Part::Whole { response::OK } else { response::PARTIAL };
-        let mut writer = HeadWriter::new(&mut self.out, status);
-        writer.field("Content-Type", media_type).length(end - start);
-        if !version.etag.is_empty() {
-            writer.version(version);
         }
-        writer.field("Accept-Ranges", "bytes");
-        if part != Part::Whole {
-            writer.content_range(Some((start, end)), size);
-        }
-        writer.end(keep);
-        if head.method == Method::Head {
-            self.tell(path.as_str(), EventKind::Probed);
-            return self.flush(head).await;
-        }
-        self.body(head, path, &content, start, end).await
     }
 
     /// Sends the head in `out` and the content, and tells how it went.
@@ -413,13 +390,5 @@ impl Connection {
             path,
             kind,
         });
-    }
-}
-
-fn keep(head: &Head) -> Keep {
-    match (head.keep_alive, head.is_11) {
-        (false, _) => Keep::Close,
-        (true, true) => Keep::Default,
-        (true, false) => Keep::Say,
     }
 }

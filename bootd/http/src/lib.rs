@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`head`] | a request head and what it means |
 //! | [`conditions`] | ETag, If-Modified-Since, Range |
-//! | [`response`] | response heads |
+//! | [`respond`], [`response`] | which response, and its head |
 //! | [`media`], [`listing`] | types by name; the page of a directory |
 //! | [`fat`] | a boot image that is made while it is read |
 //! | `stream`, `connection` | a socket (in the clear or TLS), and the life of a connection |
@@ -30,6 +30,7 @@ pub mod head;
 pub mod limits;
 pub mod listing;
 pub mod media;
+pub mod respond;
 pub mod response;
 mod serve;
 mod stream;

@@ -15,6 +15,7 @@ pub use args::{KERNEL_ARGS_BYTES_MAX, KernelArgs, MY_IP};
 pub use state::{BootState, Distribution};
 
 use crate::address::LocalAddresses;
+use crate::dhcp::is_proxied_address;
 use dawn_cluster::{OsImage, Snapshot, Text};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -76,6 +77,8 @@ pub struct Plan {
     pub action: Action,
     /// The server as the node sees it, for loaders without a variable for it.
     pub server: Ipv4Addr,
+    /// Another DHCP server gives the node its address (`site.proxydhcp`): the loader's variable then names that one.
+    pub proxied: bool,
     /// Port of the HTTP service.
     pub http_port: u16,
 }
@@ -161,7 +164,8 @@ pub fn plan(snapshot: &Snapshot, node: &str, here: Surroundings<'_>) -> Result<P
         BootState::Install(_) | BootState::Task(_) => return Err(PlanError::Unsupported(state.to_string())),
     };
     let server = facts.server_address()?;
-    Ok(Plan { node: node.clone(), state, action, server, http_port: here.ports.http })
+    let proxied = node_ip(snapshot, &node).is_some_and(|address| is_proxied_address(snapshot, address));
+    Ok(Plan { node: node.clone(), state, action, server, proxied, http_port: here.ports.http })
 }
 
 /// The image that `nodetype.provmethod` names.

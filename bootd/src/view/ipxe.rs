@@ -1,7 +1,7 @@
 //! The iPXE script of a node (`xcat/xnba/nodes/<node>`).
 //!
 //! `${next-server}` is the server that iPXE itself booted from, so an address that moves between
-//! machines works. A file that cannot be fetched is said on the screen and tried again: a node that sits before
+//! machines works; beside another DHCP server it would be that one, and our address stands there instead. A file that cannot be fetched is said on the screen and tried again: a node that sits before
 //! a broken script is a walk to the rack.
 
 use super::{host_and_port, kernel_of};
@@ -29,10 +29,11 @@ pub(super) fn script(plan: &Plan, firmware: Firmware) -> String {
 }
 
 fn kernel_script(plan: &Plan, boot: &KernelBoot, firmware: Firmware) -> String {
-    let base = format!("http://{}/tftpboot", host_and_port("${next-server}", plan.http_port));
+    let server = if plan.proxied { plan.server.to_string() } else { "${next-server}".to_owned() };
+    let base = format!("http://{}/tftpboot", host_and_port(&server, plan.http_port));
     let kernel = format!("{base}/{}", boot.path(KERNEL));
     let initrd = format!("{base}/{}", boot.path(boot.initrd));
-    let args = boot.args.render("${next-server}");
+    let args = boot.args.render(&server);
     let stub = if firmware == Firmware::Uefi { " initrd=initrd" } else { "" };
     let mut script = String::with_capacity(1024);
     let _ = write!(
@@ -46,7 +47,7 @@ fn kernel_script(plan: &Plan, boot: &KernelBoot, firmware: Firmware) -> String {
          imgfetch -n initrd {initrd} || goto failed\n\
          imgexec kernel || goto failed\n\
          :failed\n\
-         echo Dawn: {node} could not load its kernel or initramfs from ${{next-server}}.\n\
+         echo Dawn: {node} could not load its kernel or initramfs from {server}.\n\
          echo Dawn: the reason stands above, and on the server: dawn events {node}\n\
          echo Dawn: next try in {RETRY_SECONDS} seconds.\n\
          sleep {RETRY_SECONDS}\n\

@@ -256,3 +256,22 @@ fn a_statelite_root_in_memory_is_fetched() {
     let nfs = kernel_words("cn2", rows(&[("imagename", "lite"), ("rootfstype", "nfs")]), |_| None);
     assert!(nfs.starts_with("initrd-statelite.gz NFSROOT=!myipfn!:/install/lite/rootimg STATEMNT="), "{nfs}");
 }
+
+/// Beside another DHCP server `${next-server}` is that server.
+#[test]
+fn a_script_beside_another_dhcp_server_names_ours() {
+    let net: &[(&str, &str)] = &[("netname", "campus"), ("net", "10.1.0.0"), ("mask", "/16")];
+    let at = |networks: &'static str| {
+        let site: &[(&str, &str)] = &[("key", "proxydhcp"), ("value", networks)];
+        let snapshot = snapshot(vec![("networks", net), ("site", site)]);
+        match ask(&snapshot, "xcat/xnba/nodes/cn1", "10.1.0.5") {
+            Some(Answer::Text(text)) => text,
+            other => panic!("{other:?}"),
+        }
+    };
+    for (networks, ours) in [("campus", true), ("ALL", true), ("lab", false)] {
+        let script = at(networks);
+        assert_eq!(script.contains("kernel http://10.1.0.1/tftpboot/"), ours, "{networks}: {script}");
+        assert_eq!(script.contains("${next-server}"), !ours, "{networks}: {script}");
+    }
+}

@@ -89,6 +89,22 @@ impl Network {
         self.link.inside()
     }
 
+    /// Adds another bridge, without an address of the appliance's: a network behind a relay.
+    pub fn add_bridge(&self, bridge: &str) -> Result<()> {
+        ip(["-n", &self.name, "link", "add", bridge, "type", "bridge"])?;
+        ip(["-n", &self.name, "link", "set", bridge, "up"])
+    }
+
+    /// Moves a machine's tap to another bridge.
+    pub fn move_tap(&self, tap: &str, bridge: &str) -> Result<()> {
+        ip(["-n", &self.name, "link", "set", tap, "master", bridge])
+    }
+
+    /// Tells the appliance's machine the way to a network.
+    pub fn add_route(&self, to: &str, via: &str) -> Result<()> {
+        ip(["-n", &self.name, "route", "add", to, "via", via])
+    }
+
     /// Adds a tap to the bridge for one machine. The same tap serves it for its whole life.
     pub fn add_tap(&self, tap: &str) -> Result<()> {
         ip(["-n", &self.name, "tuntap", "add", tap, "mode", "tap"])?;
@@ -100,6 +116,50 @@ impl Network {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.name]).arg(program);
         command
+    }
+}
+
+/// A namespace beside a cluster's, with a link to one or more of its bridges: somebody else's machine, or a relay. Dropping
+/// it ends what runs there.
+#[derive(Debug)]
+pub struct Neighbour {
+    name: String,
+}
+
+impl Neighbour {
+    /// Makes the namespace. Each of `ends` is a bridge of the cluster's and the neighbour's address on it with prefix
+    /// length; its interfaces are `eth0`, `eth1` and so on.
+    pub fn create(network: &Network, suffix: &str, ends: &[(&str, &str)]) -> Result<Self> {
+        let name = format!("{}-{suffix}", network.name);
+        ip(["netns", "add", &name])?;
+        let neighbour = Self { name };
+        let inside = neighbour.name.as_str();
+        ip(["-n", inside, "link", "set", "lo", "up"])?;
+        for (number, (bridge, address)) in ends.iter().enumerate() {
+            let (own, theirs) = (format!("eth{number}"), format!("{suffix}{number}"));
+            let cluster = network.name.as_str();
+            ip([
+                "-n", cluster, "link", "add", &theirs, "type", "veth", "peer", "name", &own, "netns", inside,
+            ])?;
+            ip(["-n", cluster, "link", "set", &theirs, "master", bridge, "up"])?;
+            ip(["-n", inside, "addr", "add", address, "dev", &own])?;
+            ip(["-n", inside, "link", "set", &own, "up"])?;
+        }
+        Ok(neighbour)
+    }
+
+    /// A command that will run inside the namespace.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name]).arg(program);
+        command
+    }
+}
+
+impl Drop for Neighbour {
+    fn drop(&mut self) {
+        // A leftover is found and removed at the next start (`stale`).
+        let _ = remove(&self.name);
     }
 }
 

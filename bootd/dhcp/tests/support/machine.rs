@@ -8,6 +8,7 @@ use dawn_tftp::outbox::PortId;
 use dhcproto::{Decodable, Decoder, v4};
 
 use super::client::Request;
+use super::http::{Download, Wanted};
 use super::storm::Random;
 
 /// What runs on the machine.
@@ -17,6 +18,7 @@ pub enum Program {
     Firmware,
     Tftp,
     Loader,
+    Http,
     System,
     Up,
 }
@@ -37,6 +39,8 @@ impl Program {
 pub enum Action {
     Dhcp(Vec<u8>),
     Tftp(PortId, Vec<u8>),
+    /// Connect, and send this request.
+    Http(Vec<u8>),
     WakeAt(u64),
     StartedOver,
 }
@@ -57,7 +61,14 @@ pub struct Machine {
     wake_us: u64,
     tftp: Option<TftpClient>,
     tftp_port: PortId,
+    download: Option<Download>,
+    /// Paths of kernel and initramfs, from the script.
+    files: Vec<String>,
+    script_path: String,
 }
+
+/// Our scripts try again after ten seconds.
+const SCRIPT_RETRY_US: u64 = 10_000_000;
 
 impl Machine {
     pub fn new(number: u32, known: bool, uefi: bool) -> Self {
@@ -74,6 +85,9 @@ impl Machine {
             wake_us: 0,
             tftp: None,
             tftp_port: PortId::LISTEN,
+            download: None,
+            files: Vec::new(),
+            script_path: String::new(),
         }
     }
 
@@ -90,6 +104,7 @@ impl Machine {
 
     fn begin(&mut self, program: Program, now_us: u64, random: &mut Random) -> Vec<Action> {
         (self.program, self.tries, self.offer, self.tftp) = (program, 0, None, None);
+        self.download = None;
         self.xid = u32::try_from(random.below(1 << 32)).unwrap_or(0);
         self.ask(now_us, random)
     }
@@ -137,6 +152,9 @@ impl Machine {
             Program::Off => self.begin(Program::Firmware, now_us, random),
             Program::Up => Vec::new(),
             Program::Tftp => self.tftp_timer(now_us, random),
+            // Only a script's pause has a timer; a connection has the kernel's.
+            Program::Http if self.download.is_none() => self.http_get(Wanted::Kernel),
+            Program::Http => Vec::new(),
             _ => {
                 // A REQUEST nobody answers twice goes back to DISCOVER.
                 if self.tries > 2 {
@@ -165,14 +183,14 @@ impl Machine {
             }
             (Some(v4::MessageType::Ack), Some(_)) => {
                 self.address = message.yiaddr();
-                self.acknowledged(message.fname().unwrap_or(b""), now_us, random)
+                self.acknowledged(message.fname().unwrap_or(b""), now_us)
             }
             (Some(v4::MessageType::Nak), Some(_)) => self.begin(self.program, now_us, random),
             _ => Vec::new(),
         }
     }
 
-    fn acknowledged(&mut self, file: &[u8], now_us: u64, random: &mut Random) -> Vec<Action> {
+    fn acknowledged(&mut self, file: &[u8], now_us: u64) -> Vec<Action> {
         let file = String::from_utf8_lossy(file).trim_end_matches('\0').to_owned();
         match self.program {
             Program::Firmware => {
@@ -185,7 +203,9 @@ impl Machine {
                     if self.known { format!("nodes/cn{}", self.number) } else { "nets/10.0.0.0_8".into() };
                 let suffix = if self.uefi { ".uefi" } else { "" };
                 assert_eq!(file, format!("http://10.0.0.1/tftpboot/xcat/xnba/{script}{suffix}"));
-                self.begin(Program::System, now_us, random)
+                self.program = Program::Http;
+                self.script_path = file.trim_start_matches("http://10.0.0.1/").to_owned();
+                self.http_get(Wanted::Script)
             }
             _ => {
                 assert_eq!(file, "", "a system has nothing to load");
@@ -193,6 +213,50 @@ impl Machine {
                 Vec::new()
             }
         }
+    }
+
+    fn http_get(&mut self, wanted: Wanted) -> Vec<Action> {
+        let path = match wanted {
+            Wanted::Script => &self.script_path,
+            Wanted::Kernel => &self.files[0],
+            Wanted::Initrd => &self.files[1],
+        };
+        let request = Download::request(path);
+        self.download = Some(Download::new(wanted));
+        vec![Action::Http(request)]
+    }
+
+    /// Something came on the connection: `text` and then `body` bytes.
+    pub fn http_data(&mut self, now_us: u64, text: &[u8], body: u64, random: &mut Random) -> Vec<Action> {
+        let Some(download) = &mut self.download else { return Vec::new() };
+        if !text.is_empty() {
+            download.text(text);
+        }
+        download.body(body);
+        if !download.is_complete() {
+            return Vec::new();
+        }
+        match download.wanted {
+            Wanted::Script => {
+                self.files = download.script().lines().map(str::to_owned).collect();
+                assert_eq!(self.files.len(), 2, "machine {}", self.number);
+                self.http_get(Wanted::Kernel)
+            }
+            Wanted::Kernel => self.http_get(Wanted::Initrd),
+            Wanted::Initrd => self.begin(Program::System, now_us, random),
+        }
+    }
+
+    /// The connection was refused or reset. Without its script a loader gives up; a script tries again.
+    pub fn http_failed(&mut self, now_us: u64) -> Vec<Action> {
+        let Some(download) = self.download.take() else { return Vec::new() };
+        if download.wanted == Wanted::Script {
+            self.program = Program::Off;
+            self.wake_us = now_us + 5_000_000;
+            return vec![Action::StartedOver, Action::WakeAt(self.wake_us)];
+        }
+        self.wake_us = now_us + SCRIPT_RETRY_US;
+        vec![Action::WakeAt(self.wake_us)]
     }
 
     fn fetch(&mut self, name: String, now_us: u64) -> Vec<Action> {

@@ -1,8 +1,6 @@
 //! A storm in virtual time: thousands of machines are switched on, and each goes from firmware by DHCP to the loader by TFTP,
-//! from the loader by DHCP, to the system by DHCP, over a network that loses, doubles and reorders, with a daemon that is killed and
-//! starts again. The engines are the real ones; everything follows from the seed.
-//!
-//! What HTTP does afterwards runs over the kernel's TCP and has no engine to simulate.
+//! from the loader by DHCP to script, kernel and initramfs by HTTP, to the system by DHCP, over a network that loses, doubles and reorders, with a daemon that is killed and
+//! starts again. The engines are the real ones (of HTTP all but the sockets, see `http`); everything follows from the seed.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -22,6 +20,7 @@ use dawn_tftp::outbox::{Outbox, PortId, Route};
 use dawn_tftp::server::Server as TftpServer;
 use dawn_tftp::source::{Answer, Event as TftpEvent, Observer, Rendered, Request as TftpRequest, Source};
 
+use super::http::{PIECE_BYTES, ServerEnd};
 use super::machine::{Action, Machine, Program};
 use super::stage::START;
 
@@ -34,7 +33,14 @@ const SOCKET_PACKETS: u64 = 8000;
 /// How long the daemon is away when it is killed.
 const AWAY_US: u64 = 1_000_000;
 /// A machine that is not up after this much virtual time is stuck.
-const LIMIT_US: u64 = 3_600_000_000;
+const LIMIT_US: u64 = 7_200_000_000;
+/// A TCP segment that was lost at the end of a window, or a SYN, is sent again after this; then twice as long.
+const TCP_AGAIN_US: u64 = 1_000_000;
+const TCP_TRIES_MAX: u32 = 7;
+/// A reset that is lost is noticed by the loader's keep-alive.
+const KEEPALIVE_US: u64 = 15_000_000;
+/// One piece in so many times 1/loss ends in a reset.
+const RESETS_PER_LOSS: u64 = 20;
 
 /// What the storm is like. Chances are of 1000.
 #[derive(Debug, Clone)]
@@ -49,6 +55,8 @@ pub struct Storm {
     /// How often the daemon is killed while the machines boot.
     pub kills: u64,
     pub loader_bytes: usize,
+    pub kernel_bytes: usize,
+    pub initrd_bytes: usize,
     /// Bytes per second of the server's link, and bytes it holds before it drops.
     pub link_rate: u64,
     pub link_queue: u64,
@@ -67,6 +75,8 @@ impl Default for Storm {
             unknown: 300,
             kills: 2,
             loader_bytes: 75_000,
+            kernel_bytes: 8_000_000,
+            initrd_bytes: 3_000_000,
             link_rate: 117_000_000,
             link_queue: 4_000_000,
             spread_us: 2_000_000,
@@ -119,6 +129,11 @@ enum What {
     FromDhcp(usize, Vec<u8>),
     ToTftp(usize, PortId, Vec<u8>),
     FromTftp(usize, PortId, Vec<u8>),
+    /// Bytes of the stream of this connection.
+    ToHttp(usize, u64, Vec<u8>),
+    /// Text, and then so many bytes of a body.
+    FromHttp(usize, u64, Vec<u8>, u64),
+    HttpGone(usize, u64),
     /// Records are on disk: their answers may leave. The number is the daemon's life they belong to.
     Durable(u32, Vec<Record>, Vec<Outgoing>),
     Kill,
@@ -140,6 +155,9 @@ struct World<'a> {
     life: u32,
     busy_us: u64,
     link_free_us: u64,
+    http: HashMap<usize, (u64, ServerEnd)>,
+    connections: u64,
+    bulk_free_us: u64,
     disk: HashMap<Ipv4Addr, Lease>,
     machines: Vec<Machine>,
     by_address: HashMap<Ipv4Addr, usize>,
@@ -149,7 +167,19 @@ struct World<'a> {
 /// Runs the storm; panics, with the seed, when something happened that must not.
 pub fn run(storm: &Storm) -> Outcome {
     let loader: Arc<[u8]> = vec![7; storm.loader_bytes].into();
-    let source = move |_: &TftpRequest<'_>| Answer::Bytes(Rendered::new(loader.clone(), ""));
+    let script: Arc<[u8]> = Arc::from(*b"tftpboot/xcat/kernel\ntftpboot/xcat/initrd\n");
+    let kernel: Arc<[u8]> = vec![7; storm.kernel_bytes].into();
+    let initrd: Arc<[u8]> = vec![7; storm.initrd_bytes].into();
+    let source = move |request: &TftpRequest<'_>| {
+        let content = match request.path.as_str() {
+            "undionly.kpxe" | "snponly.efi" => &loader,
+            "tftpboot/xcat/kernel" => &kernel,
+            "tftpboot/xcat/initrd" => &initrd,
+            path if path.starts_with("tftpboot/xcat/xnba/") => &script,
+            _ => return Answer::NotFound,
+        };
+        Answer::Bytes(Rendered::new(Arc::clone(content), ""))
+    };
     let observer = |_: &TftpEvent<'_>| ();
     let mut random = Random(storm.seed);
     let machines: Vec<Machine> = (0..storm.machines)
@@ -170,6 +200,9 @@ pub fn run(storm: &Storm) -> Outcome {
         life: 0,
         busy_us: 0,
         link_free_us: 0,
+        http: HashMap::new(),
+        connections: 0,
+        bulk_free_us: 0,
         disk: HashMap::new(),
         machines,
         by_address: HashMap::new(),
@@ -289,12 +322,16 @@ impl World<'_> {
             What::FromTftp(n, port, bytes) => {
                 self.machine(n, |machine, now, random| machine.tftp_packet(now, port, &bytes, random));
             }
+            What::ToHttp(n, id, bytes) => self.reach_http(n, id, &bytes),
+            What::FromHttp(n, id, text, body) => self.hear_http(n, id, &text, body),
+            What::HttpGone(n, id) => self.http_gone(n, id),
             What::ToDhcp(n, bytes) => self.reach_dhcp(n, &bytes),
             What::ToTftp(n, port, bytes) => self.reach_tftp(n, port, &bytes),
             What::Durable(life, records, send) if life == self.life => self.durable(&records, send),
             What::Durable(..) => (),
             What::Kill => {
                 (self.dhcp, self.tftp) = (None, None);
+                self.reset_all();
                 self.life += 1;
                 self.at(self.now_us + AWAY_US, What::Back);
             }
@@ -316,6 +353,7 @@ impl World<'_> {
             match action {
                 Action::Dhcp(bytes) => self.travel(self.now_us, What::ToDhcp(n, bytes)),
                 Action::Tftp(port, bytes) => self.travel(self.now_us, What::ToTftp(n, port, bytes)),
+                Action::Http(request) => self.connect(n, &request),
                 Action::WakeAt(at_us) => self.at(at_us.max(self.now_us + 1), What::Timer(n)),
                 Action::StartedOver => self.outcome.started_over += 1,
             }
@@ -407,6 +445,92 @@ impl World<'_> {
             for bytes in outbox.split(packet) {
                 self.link(self.now_us, What::FromTftp(n, packet.route.port, bytes.to_vec()));
             }
+        }
+    }
+
+    /// Three packets, the request with the last: it may come in two parts. A SYN that is lost is sent again.
+    fn connect(&mut self, n: usize, request: &[u8]) {
+        self.connections += 1;
+        let id = self.connections;
+        self.http.insert(n, (id, ServerEnd::default()));
+        match self.tcp_delay() {
+            None => self.at(self.now_us + TCP_AGAIN_US * 120, What::HttpGone(n, id)),
+            Some(delay) => {
+                let cut = usize::try_from(self.random.below(request.len() as u64)).unwrap_or(0);
+                let (first, rest) =
+                    request.split_at(if self.random.chance(self.storm.reordered) { cut } else { 0 });
+                if !first.is_empty() {
+                    self.at(self.now_us + delay, What::ToHttp(n, id, first.to_vec()));
+                }
+                self.at(self.now_us + delay + 1, What::ToHttp(n, id, rest.to_vec()));
+            }
+        }
+    }
+
+    /// What loss costs something small on a stream; none when TCP gives up.
+    fn tcp_delay(&mut self) -> Option<u64> {
+        let tries = (0..TCP_TRIES_MAX).find(|_| !self.random.chance(self.storm.loss))?;
+        Some(150 + TCP_AGAIN_US * ((1 << tries) - 1))
+    }
+
+    fn reach_http(&mut self, n: usize, id: u64, bytes: &[u8]) {
+        if self.tftp.is_none() {
+            // Nobody listens: refused.
+            return self.at(self.now_us + 150, What::HttpGone(n, id));
+        }
+        let address = self.machines[n].address;
+        let Some((_, end)) = self.http.get_mut(&n).filter(|(open, _)| *open == id) else { return };
+        self.outcome.packets += 1;
+        if let Some(sent) = end.take(self.source, address, bytes, SERVER) {
+            match self.tcp_delay() {
+                Some(delay) => self.at(self.now_us + delay, What::FromHttp(n, id, sent, 0)),
+                None => self.at(self.now_us + KEEPALIVE_US, What::HttpGone(n, id)),
+            }
+        }
+    }
+
+    fn hear_http(&mut self, n: usize, id: u64, text: &[u8], body: u64) {
+        if self.http.get(&n).is_none_or(|(open, _)| *open != id) {
+            return;
+        }
+        self.machine(n, |machine, now, random| machine.http_data(now, text, body, random));
+        let Some((_, end)) = self.http.get_mut(&n).filter(|(open, _)| *open == id) else { return };
+        let piece = end.left.min(PIECE_BYTES);
+        if piece == 0 {
+            return;
+        }
+        end.left -= piece;
+        if self.random.below(1000 * RESETS_PER_LOSS) < self.storm.loss {
+            return self.at(self.now_us + 150, What::HttpGone(n, id));
+        }
+        self.bulk_free_us = self.bulk_free_us.max(self.now_us) + piece * 1_000_000 / self.storm.link_rate;
+        match self.tcp_delay() {
+            Some(delay) => self.at(self.bulk_free_us + delay, What::FromHttp(n, id, Vec::new(), piece)),
+            None => self.at(self.bulk_free_us + KEEPALIVE_US, What::HttpGone(n, id)),
+        }
+    }
+
+    fn http_gone(&mut self, n: usize, id: u64) {
+        if self.http.get(&n).is_some_and(|(open, _)| *open == id) {
+            self.http.remove(&n);
+            self.machine(n, |machine, now, _| machine.http_failed(now));
+        }
+    }
+
+    /// The daemon is gone, and its kernel says so on every connection.
+    fn reset_all(&mut self) {
+        let mut open: Vec<(usize, u64)> = self.http.iter().map(|(n, (id, _))| (*n, *id)).collect();
+        open.sort_unstable();
+        self.bulk_free_us = self.now_us;
+        for (n, id) in open {
+            // What was under way is lost with the connection: it gets a number that nothing knows.
+            self.connections += 1;
+            let gone = self.connections;
+            if let Some((known, _)) = self.http.get_mut(&n).filter(|(known, _)| *known == id) {
+                *known = gone;
+            }
+            let heard = if self.random.chance(self.storm.loss) { KEEPALIVE_US } else { 150 };
+            self.at(self.now_us + heard, What::HttpGone(n, gone));
         }
     }
 
