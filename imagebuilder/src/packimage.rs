@@ -237,6 +237,7 @@ pub fn run(
         return Err(PackimageError::NoTree(paths.rootimg));
     }
     let _lock = genimage::lock(&paths.dir).map_err(PackimageError::Busy)?;
+    remove_unfinished(&paths.dir)?;
     let output = paths.dir.join(options.method.file());
     let mut tree = Tree::scan(&paths.rootimg, &exlist(def)?)?;
     let identity = identity(&tree, options);
@@ -265,6 +266,11 @@ pub fn run(
     let stamp = paths.dir.join(STAMP);
     fs::write(&stamp, format!("{identity:032x}\n")).map_err(|source| file_error(&stamp, source))?;
     outcome(output, true)
+}
+
+/// What a killed packing left: files of the size of an image. Only under the lock.
+fn remove_unfinished(dir: &Path) -> Result<(), PackimageError> {
+    OUTPUTS.iter().try_for_each(|name| remove(&dir.join(format!(".{name}.new"))))
 }
 
 /// What the archive was made from, beside it.

@@ -31,6 +31,8 @@ pub struct Import {
     /// Directories (`site.installdir`) that files may go into; empty: anywhere, for a bundle that is trusted like
     /// a package.
     pub within: Vec<PathBuf>,
+    /// Only say which files would be written: `+ file PATH`, or `~ file PATH` where one is in the way.
+    pub dry_run: bool,
 }
 
 /// What the caller puts into the tables.
@@ -47,7 +49,9 @@ pub struct Imported {
 /// # Errors
 /// [`BundleError::Bad`] for a bundle that is none; then nothing has been put anywhere.
 pub fn import(job: &Import, line: &mut dyn FnMut(&str)) -> Result<Imported, BundleError> {
-    line("Unbundling image...");
+    if !job.dry_run {
+        line("Unbundling image...");
+    }
     fs::create_dir_all(&job.work).map_err(|source| file_error(&job.work, source))?;
     let work = job.work.join(format!(".imgimport-{}", std::process::id()));
     fs::create_dir(&work).map_err(|source| file_error(&work, source))?;
@@ -71,19 +75,27 @@ fn take_over(job: &Import, work: &Path, line: &mut dyn FnMut(&str)) -> Result<Im
     let dir = manifest.linuximage.get("rootimgdir").cloned().unwrap_or_default();
     check_places(job, &manifest, &dir)?;
     let dir = PathBuf::from(dir);
+    let mut put = |from: &Path, to: &Path| match job.dry_run {
+        true => show(from, to, line),
+        false => put(from, to, line),
+    };
     for name in PIECES.iter().chain(&OUTPUTS) {
-        put(&top.join(name), &dir.join(name), line)?;
-    }
-    if top.join(TREE).is_file() {
-        tree(&top.join(TREE), &dir, line)?;
+        put(&top.join(name), &dir.join(name))?;
     }
     for path in manifest.files() {
-        put(&top.join(format!("files{path}")), Path::new(&path), line)?;
+        put(&top.join(format!("files{path}")), Path::new(&path))?;
     }
     for extra in &manifest.extra {
         let from = top.join("extra").join(&extra.name);
         let base = from.file_name().unwrap_or_default().to_owned();
-        put(&from, &Path::new(&extra.dest).join(base), line)?;
+        put(&from, &Path::new(&extra.dest).join(base))?;
+    }
+    let packed = top.join(TREE);
+    if packed.is_file() {
+        match job.dry_run {
+            true => show(&packed, &dir.join("rootimg"), line)?,
+            false => tree(&packed, &dir, line)?,
+        }
     }
     let litefile = self::text(&top.join(LITEFILE))?;
     Ok(Imported { manifest, litefile })
@@ -159,6 +171,15 @@ fn text(path: &Path) -> Result<Option<String>, BundleError> {
     file.take(TEXT_BYTES_MAX).read_to_end(&mut bytes).map_err(|source| file_error(path, source))?;
     let text = String::from_utf8(bytes).map_err(|_| BundleError::Bad("a text is not UTF-8".to_owned()))?;
     Ok(Some(text))
+}
+
+/// What [`put`] would do.
+fn show(from: &Path, to: &Path, line: &mut dyn FnMut(&str)) -> Result<(), BundleError> {
+    if from.is_file() {
+        let sign = if fs::symlink_metadata(to).is_ok() { '~' } else { '+' };
+        line(&format!("{sign} file {}", to.display()));
+    }
+    Ok(())
 }
 
 /// Put a file of the bundle (if it has it) into its place; what is there is kept as `.ORIG` if it differs.

@@ -76,6 +76,7 @@ fn take(bundle: &Path, profile: Option<&str>) -> Result<Imported, BundleError> {
         work: work.clone(),
         profile: profile.map(str::to_owned),
         within: Vec::new(),
+        dry_run: false,
     };
     let result = import(&job, &mut |_| {});
     assert_eq!(fs::read_dir(&work).unwrap().count(), 0, "the work directory is left clean");
@@ -211,6 +212,7 @@ fn hostile_bundles_are_refused() {
         work: dir.path().join("w"),
         profile: None,
         within: vec!["/install".into()],
+        dry_run: false,
     };
     assert!(import(&job, &mut |_| {}).unwrap_err().to_string().contains("outside"));
     fs::write(&bundle, "no gzip").unwrap();

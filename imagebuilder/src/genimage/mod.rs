@@ -2,9 +2,10 @@
 //!
 //! Steps: plan (pure: lists, sources, kernel package) → `mmdebstrap` ([`bootstrap`]) → fixed changes
 //! ([`customize`]) → postinstall scripts → kernel → initramfs. Everything is built in `R/.building` and put
-//! into place by renaming at the end, so an interrupted or failed build leaves the old image as it was. The
-//! next build throws the remains away. The tree that was in use is kept as `R/rootimg.<number>`: nodes that
-//! run from it by NFS go on undisturbed, and the daemon removes it when none does any more. One build at a time works on an image (lock file `R/.lock`).
+//! into place by renaming at the end, so an interrupted or failed build leaves the old image as it was. A failed
+//! build removes what it made, the remains of a killed one go with the next. The tree that was in use is kept as
+//! `R/rootimg.<number>`: nodes that run from it by NFS go on undisturbed, and the daemon removes it when none does any
+//! more. One build at a time works on an image (lock file `R/.lock`).
 //!
 //! The library needs no daemon and no tables: it runs where the caller is (its network namespace, its apt
 //! configuration), as root.
@@ -20,7 +21,7 @@ mod stamp;
 
 pub use initrd::{Embedded, InitrdJob, MakeInitrd};
 pub(crate) use place::lock;
-pub use place::set_aside;
+pub use place::{pieces, remove_image, set_aside};
 
 use std::fs;
 use std::io;
@@ -240,15 +241,34 @@ pub fn run(
         };
     }
     let building = place::fresh(&paths.dir)?;
+    let outcome = build(def, options, &plan, &building, maker, line);
+    if outcome.is_err()
+        && let Err(error) = place::remove_tree(&building)
+    {
+        line(&format!("Warning: {} is left over: {error}", building.display()));
+    }
+    let outcome = outcome?;
+    line(&format!("The image is in {}.", paths.dir.display()));
+    Ok(outcome)
+}
+
+/// Build in `building` and put the result into its place.
+fn build(
+    def: &ImageDef,
+    options: &Options,
+    plan: &Plan,
+    building: &Path,
+    maker: &dyn MakeInitrd,
+    line: &mut dyn FnMut(&str),
+) -> Result<Outcome, GenimageError> {
     let rootimg = building.join("rootimg");
-    bootstrap::run(def, options, &plan, &building, line)?;
+    bootstrap::run(def, options, plan, building, line)?;
     line("Setting up the tree for network boot.");
     customize::apply(def, &rootimg)?;
-    postinstall(def, &building, line)?;
-    let outcome = initrd::make(def, &rootimg, &building, maker, line)?;
-    stamp::write(&building, stamp::TREE, &plan.fingerprint)?;
-    place::publish(&building, &paths.dir, def.permission)?;
-    line(&format!("The image is in {}.", paths.dir.display()));
+    postinstall(def, building, line)?;
+    let outcome = initrd::make(def, &rootimg, building, maker, line)?;
+    stamp::write(building, stamp::TREE, &plan.fingerprint)?;
+    place::publish(building, &def.paths().dir, def.permission)?;
     Ok(outcome)
 }
 
@@ -257,7 +277,12 @@ fn sources(def: &ImageDef, options: &Options, suite: &str) -> Result<Vec<Source>
     if def.pkgdir.is_empty() {
         let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
         let own = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
-        all = aptsource::of_machine(&options.etc_apt, suite, own);
+        let ours =
+            format!("{}/", release.lines().find_map(|line| line.strip_prefix("ID=")).unwrap_or_default());
+        // A mirror of another distribution has no such release: better no source than a wrong one.
+        if format!("{}/", def.osvers.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.')) == ours {
+            all = aptsource::of_machine(&options.etc_apt, suite, own);
+        }
         if all.is_empty() {
             return Err(GenimageError::NoSource(format!("{} ({suite})", def.osvers)));
         }

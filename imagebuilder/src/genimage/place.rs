@@ -98,6 +98,73 @@ pub(super) fn install_file(from: &Path, to: &Path) -> Result<(), GenimageError> 
     fs::rename(&new, to).map_err(|source| file_error(to, source))
 }
 
+/// What is there of an image in its directory: trees, packed roots, kernel, initramfs images, and what builds and
+/// packings note or left half done. Sorted; the lock file is not among them.
+pub fn pieces(dir: &Path) -> Vec<PathBuf> {
+    let ours = |name: &str| {
+        let hidden = name.strip_prefix('.').unwrap_or_default();
+        matches!(name, "kernel" | "rootimg" | BUILDING | ".fingerprint" | ".initrd-fingerprint" | ".packed")
+            || name.starts_with("rootimg.")
+            || name.starts_with("rootimg-")
+            || name.starts_with("initrd-stateless.gz")
+            || name.starts_with("initrd-statelite.gz")
+            || hidden.ends_with(".new")
+    };
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut found: Vec<PathBuf> = entries
+        .filter(|entry| ours(&entry.file_name().to_string_lossy()))
+        .map(|entry| entry.path())
+        .collect();
+    found.sort();
+    found
+}
+
+/// Remove an image from its directory, and the directory if nothing else is in it. Nobody builds or packs it meanwhile.
+/// A tree of which `users` names nodes that run from it only loses its name; the daemon removes it when they have gone.
+///
+/// # Errors
+/// [`GenimageError::Busy`] while another command works on the image, [`GenimageError::Mounted`] when something in it
+/// cannot be unmounted.
+pub fn remove_image(
+    dir: &Path,
+    users: &dyn Fn(&Path) -> Vec<String>,
+    line: &mut dyn FnMut(&str),
+) -> Result<(), GenimageError> {
+    let _lock = lock(dir)?;
+    for piece in pieces(dir) {
+        let is_tree = piece.is_dir() && !piece.is_symlink();
+        let names = if is_tree { users(&piece) } else { Vec::new() };
+        if !names.is_empty() {
+            let kept = keep(&piece, dir)?;
+            let names = names.join(",");
+            line(&format!("Keeping directory {} until {names} run from it no more", kept.display()));
+        } else if is_tree {
+            line(&format!("Removing directory {}", piece.display()));
+            remove_tree(&piece)?;
+        } else {
+            line(&format!("Removing file {}", piece.display()));
+            fs::remove_file(&piece).map_err(|source| file_error(&piece, source))?;
+        }
+    }
+    let lock = dir.join(".lock");
+    let alone = fs::read_dir(dir).is_ok_and(|entries| entries.flatten().all(|entry| entry.path() == lock));
+    if alone {
+        fs::remove_file(&lock).map_err(|source| file_error(&lock, source))?;
+        fs::remove_dir(dir).map_err(|source| file_error(dir, source))?;
+    }
+    Ok(())
+}
+
+/// The name under which a tree goes on that nodes run from.
+fn keep(tree: &Path, dir: &Path) -> Result<PathBuf, GenimageError> {
+    if tree != dir.join("rootimg") {
+        return Ok(tree.to_owned());
+    }
+    let kept = set_aside(dir)?;
+    fs::rename(tree, &kept).map_err(|source| file_error(tree, source))?;
+    Ok(kept)
+}
+
 /// Remove a tree, never what is mounted in it: mounts of a killed build are undone first, and if that fails
 /// nothing is removed.
 pub(crate) fn remove_tree(path: &Path) -> Result<(), GenimageError> {
@@ -172,6 +239,39 @@ mod tests {
             before.push(round);
         }
         assert_eq!(fs::metadata(dir.path()).unwrap().mode() & 0o7777, 0o711);
+    }
+
+    #[test]
+    fn an_image_goes_as_a_whole() {
+        let top = tempfile::tempdir().unwrap();
+        let dir = top.path().join("image");
+        for tree in ["rootimg", "rootimg.1", "rootimg.2", ".building/rootimg"] {
+            fs::create_dir_all(dir.join(tree)).unwrap();
+        }
+        for file in ["kernel", "rootimg.sfs", ".rootimg.sfs.new", ".fingerprint", ".packed", "notes"] {
+            fs::write(dir.join(file), "x").unwrap();
+        }
+        let nobody = |_: &Path| Vec::new();
+        let held = lock(&dir).unwrap();
+        assert!(matches!(remove_image(&dir, &nobody, &mut |_| ()), Err(GenimageError::Busy(_))));
+        assert!(dir.join("kernel").exists());
+        drop(held);
+        let of_two = |tree: &Path| {
+            if tree.ends_with("rootimg") || tree.ends_with("rootimg.1") {
+                vec!["cn1".to_owned()]
+            } else {
+                Vec::new()
+            }
+        };
+        remove_image(&dir, &of_two, &mut |_| ()).unwrap();
+        let kept = |name: &str| dir.join(name).is_dir();
+        assert_eq!(["rootimg", "rootimg.1", "rootimg.2", "rootimg.3"].map(kept), [false, true, false, true]);
+        remove_image(&dir, &nobody, &mut |_| ()).unwrap();
+        let left: Vec<_> = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert!(left.len() == 2 && left.contains(&"notes".into()), "{left:?}");
+        fs::remove_file(dir.join("notes")).unwrap();
+        remove_image(&dir, &nobody, &mut |_| ()).unwrap();
+        assert!(!dir.exists());
     }
 
     #[test]

@@ -1,16 +1,14 @@
 //! `rmimage`: the files of an image removed.
 
-use crate::edits::{Edits, transact};
+use crate::edits::{self, Edits, transact};
 use crate::frame::{Command, Ctx, Kind};
 use crate::lite::check_image;
 use crate::output::{Done, Out, Stop};
+use dawn_imagebuilder::genimage::{pieces, remove_image};
 use std::path::{Path, PathBuf};
 
 /// Provisioning methods whose images have files here.
 const METHODS: [&str; 5] = ["", "netboot", "statelite", "raw", "sysclone"];
-/// Files of an image beside the root tree.
-const FILES: [&str; 3] = ["kernel", "initrd-stateless.gz", "initrd-statelite.gz"];
-const MOUNTS: &str = "/proc/self/mounts";
 
 /// Remove the files of an image: root tree, packed root, kernel, initramfs images
 #[derive(Debug, clap::Args)]
@@ -18,7 +16,7 @@ pub struct Args {
     /// Remove the image's definition too
     #[arg(long)]
     xcatdef: bool,
-    /// Show what would be removed
+    /// Show what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
     /// Image
@@ -29,6 +27,7 @@ pub struct Args {
 impl Command for Args {
     const NAME: &'static str = "rmimage";
     const KIND: Kind = Kind::Words;
+    const WRITES: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let (image, snapshot) = (&self.image, &ctx.snapshot);
@@ -44,79 +43,59 @@ impl Command for Args {
         if !directory.is_dir() && !self.xcatdef {
             return Err(Stop::message(format!("Image directory {} does not exist", directory.display())));
         }
-        self.remove_files(&directory, ctx, out)?;
         if self.dry_run {
-            return Ok(());
+            show_files(&directory, ctx, image, out)?;
+        } else {
+            remove_files(&directory, ctx, image, out)?;
+            out.line("Image files have been removed successfully from this management node.")?;
         }
-        out.line("Image files have been removed successfully from this management node.")?;
         if !self.xcatdef {
             return Ok(());
         }
-        transact(ctx, out, false, |now, _| {
+        transact(ctx, out, self.dry_run, |now, _| {
             let mut edits = Edits::new();
             edits.extend(now.delete_object(crate::defs::kind("osimage")?, image));
             Ok(edits)
         })?;
+        if self.dry_run {
+            return Ok(());
+        }
         out.line(format!("osimage definition for {image} is removed successfully."))
     }
 }
 
-impl Args {
-    fn remove_files(&self, directory: &Path, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-        let rootimg = directory.join("rootimg");
-        if let Some(mount) = mounted_below(&rootimg) {
-            return Err(Stop::message(format!("{mount} is mounted; unmount it first")));
-        }
-        let mut doomed = vec![rootimg];
-        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-        let packed = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("rootimg."));
-        doomed.extend(packed.map(|entry| entry.path()));
-        doomed.extend(FILES.iter().map(|name| directory.join(name)));
-        if let Some(tftpdir) = ctx.snapshot.site("tftpdir") {
-            let name = Path::new(&self.image).file_name().unwrap_or_default();
-            doomed.push(Path::new(&*tftpdir).join("xcat/osimage").join(name));
-        }
-        for path in doomed {
-            let Ok(metadata) = std::fs::symlink_metadata(&path) else { continue };
-            let users = if metadata.is_dir() { ctx.hooks.tree_users(&path) } else { Vec::new() };
-            if !users.is_empty() {
-                self.keep(&path, directory, &users, out)?;
-                continue;
-            }
-            let word = if metadata.is_dir() { "directory" } else { "file" };
-            out.line(format!("Removing {word} {}", path.display()))?;
-            if self.dry_run {
-                continue;
-            }
-            out.flush()?;
-            let removed =
-                if metadata.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
-            removed.map_err(|error| Stop::message(format!("{}: {error}", path.display())))?;
-        }
-        Ok(())
-    }
+/// What the TFTP service has of the image, from a management node that copied boot files.
+fn copies(ctx: &Ctx<'_>, image: &str) -> Option<PathBuf> {
+    let tftpdir = ctx.snapshot.site("tftpdir")?;
+    let copies = Path::new(&*tftpdir).join("xcat/osimage").join(Path::new(image).file_name()?);
+    copies.is_dir().then_some(copies)
 }
 
-impl Args {
-    /// Nodes run from this tree: it only loses its name, and goes when they have gone.
-    fn keep(&self, path: &Path, directory: &Path, users: &[String], out: &mut Out<'_>) -> Done {
-        let mut kept = path.to_owned();
-        if path == directory.join("rootimg") {
-            kept = dawn_imagebuilder::genimage::set_aside(directory)
-                .map_err(|error| Stop::message(error.to_string()))?;
-            if !self.dry_run {
-                std::fs::rename(path, &kept)
-                    .map_err(|error| Stop::message(format!("{}: {error}", path.display())))?;
-            }
-        }
-        let names = users.join(",");
-        out.line(format!("Keeping directory {} until {names} run from it no more", kept.display()))
+/// The difference, as other commands show it.
+fn show_files(directory: &Path, ctx: &Ctx<'_>, image: &str, out: &mut Out<'_>) -> Done {
+    for path in pieces(directory).into_iter().chain(copies(ctx, image)) {
+        let users = if path.is_dir() { ctx.hooks.tree_users(&path) } else { Vec::new() };
+        let line = edits::file_line(if users.is_empty() { '-' } else { '~' }, &path);
+        out.line(if users.is_empty() { line } else { format!("{line}: kept until {} run from it no more", users.join(",")) })?;
     }
+    Ok(())
 }
 
-/// A file system that is mounted inside the tree would be emptied with it.
-fn mounted_below(directory: &Path) -> Option<String> {
-    let text = std::fs::read_to_string(MOUNTS).ok()?;
-    let mounts = text.lines().filter_map(|line| line.split(' ').nth(1));
-    mounts.map(|mount| mount.replace("\\040", " ")).find(|mount| Path::new(mount).starts_with(directory))
+fn remove_files(directory: &Path, ctx: &Ctx<'_>, image: &str, out: &mut Out<'_>) -> Done {
+    let mut gone = Ok(());
+    let mut line = |text: &str| {
+        if gone.is_ok() {
+            gone = out.line(text).and_then(|()| out.flush());
+        }
+    };
+    if directory.is_dir() {
+        let users = |tree: &Path| ctx.hooks.tree_users(tree);
+        remove_image(directory, &users, &mut line).map_err(|error| Stop::message(error.to_string()))?;
+    }
+    if let Some(copies) = copies(ctx, image) {
+        line(&format!("Removing directory {}", copies.display()));
+        std::fs::remove_dir_all(&copies)
+            .map_err(|error| Stop::message(format!("{}: {error}", copies.display())))?;
+    }
+    gone
 }

@@ -123,6 +123,39 @@ pub fn undo(rootimg: &Path) -> Result<(), LiteimgError> {
     disk.remove(DEFAULT_DIR)
 }
 
+/// What [`liteimg`], or with `undo` [`undo`], would lay out (`+`) and take back (`-`): signs and paths of the image,
+/// sorted by path. Changes nothing, not even the lock file.
+///
+/// # Errors
+/// As [`liteimg`].
+pub fn preview(
+    image: &str,
+    rootimg: &Path,
+    files: &[LiteFile],
+    undo: bool,
+) -> Result<Vec<(char, String)>, LiteimgError> {
+    let problems = check(files);
+    if !problems.is_empty() {
+        return Err(LiteimgError::Problems(problems));
+    }
+    let wanted: BTreeSet<Item> = files.iter().filter_map(Item::of).collect();
+    if wanted.is_empty() && !undo {
+        return Err(LiteimgError::NoFiles(image.to_owned()));
+    }
+    if !rootimg.is_dir() {
+        return Err(LiteimgError::NoTree(rootimg.to_owned()));
+    }
+    let saved = saved_items(rootimg)?;
+    let list: Vec<Item> = wanted.iter().cloned().collect();
+    refuse_links(&Disk::new(rootimg), &saved, &list)?;
+    let saved: BTreeSet<Item> = saved.into_iter().collect();
+    let added = wanted.difference(&saved).map(|item| ('+', item.path().to_owned()));
+    let removed = saved.difference(&wanted).map(|item| ('-', item.path().to_owned()));
+    let mut changes: Vec<(char, String)> = added.chain(removed).collect();
+    changes.sort_by(|a, b| (&a.1, a.0).cmp(&(&b.1, b.0)));
+    Ok(changes)
+}
+
 fn open(rootimg: &Path) -> Result<Lock, LiteimgError> {
     if !rootimg.is_dir() {
         return Err(LiteimgError::NoTree(rootimg.to_owned()));
