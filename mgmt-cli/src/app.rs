@@ -22,6 +22,7 @@ pub fn run(environment: &Environment) -> i32 {
     }
     match words.split_first() {
         None => usage(1),
+        Some((word, rest)) if word == "help" && !rest.is_empty() => help(rest),
         Some((word, _)) if matches!(word.as_str(), "-h" | "--help" | "help") => usage(0),
         Some((word, _)) if matches!(word.as_str(), "-v" | "-V" | "--version") => {
             print(&format!("{VERSION}\n"));
@@ -38,7 +39,7 @@ fn run_named(word: &str, rest: &[String], environment: &Environment) -> i32 {
         _ => match commands::find(word) {
             Some(entry) => run_entry(entry, rest, environment),
             None => {
-                print_error(&format!("there is no command {word:?}; `dawn help` lists them"));
+                print_error(&crate::advice::unknown(word));
                 1
             }
         },
@@ -64,6 +65,21 @@ fn with_args<A: Args + FromArgMatches>(
 fn usage(code: i32) -> i32 {
     print(&whole().render_help().to_string());
     code
+}
+
+/// `dawn help COMMAND`: what `COMMAND --help` prints.
+fn help(words: &[String]) -> i32 {
+    let Some(name) = words.first() else { return usage(0) };
+    match whole().find_subcommand_mut(name) {
+        Some(command) => {
+            print(&command.render_long_help().to_string());
+            0
+        }
+        None => {
+            print_error(&crate::advice::unknown(name));
+            1
+        }
+    }
 }
 
 /// The program with all its commands: source of help, completion and man pages.

@@ -246,10 +246,7 @@ impl Dispatcher for Daemon {
             Some(_) => {
                 format!("'{command}' works on files of its caller: run `dawn {command}` on this machine.")
             }
-            None => format!(
-                "Dawn does not have the command '{command}'. `dawn help` lists what it has, \
-                 docs/feature-status.md says what is still missing."
-            ),
+            None => crate::advice::unknown(command),
         }
     }
 

@@ -31,6 +31,9 @@ pub struct Place {
     /// Go back to SQLite in the data directory, taking the rows along
     #[arg(long, conflicts_with_all = ["no_create", "replace"])]
     back: bool,
+    /// Show where the tables would go, and change nothing; the server is not asked
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// The names that differ between the servers.
@@ -50,6 +53,9 @@ pub struct Server {
 /// Carries a set-up out.
 pub fn run(place: &Place, server: Server, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
     let who = ctx.change_head().who;
+    if place.dry_run {
+        return show(place, &server, ctx, out);
+    }
     if place.back {
         let directory =
             ctx.model.directory().ok_or_else(|| Stop::message("this daemon has no data directory"))?;
@@ -79,6 +85,33 @@ pub fn run(place: &Place, server: Server, ctx: &Ctx<'_>, out: &mut Out<'_>) -> D
     }
     ctx.model.move_to(&wanted, &who, place.replace)?;
     out.line(server.done)
+}
+
+/// The address that would be written, and the rows that would go there.
+fn show(place: &Place, server: &Server, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+    let to = match (place.back, ctx.model.directory()) {
+        (true, Some(directory)) => StoreAddress::Sqlite(directory.to_owned()),
+        (true, None) => return Err(Stop::message("this daemon has no data directory")),
+        (false, _) => (server.address)(ServerAddress {
+            dbname: place.dbname.clone(),
+            host: place.host.clone(),
+            port: place.port,
+            user: server.user.clone(),
+            password: Secret::new(""),
+        }),
+    };
+    if !place.back && !place.no_create {
+        out.line(format!("+ user {} of {}", server.user, place.host))?;
+        out.line(format!("+ database {} of {}", place.dbname, place.host))?;
+    }
+    out.line(format!("~ cfgloc {to}"))?;
+    for table in dawn_cluster::schema().tables_by_name() {
+        let rows = ctx.snapshot.row_count(table.id);
+        if rows > 0 {
+            out.line(format!("+ {}: {rows} rows", table.name))?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

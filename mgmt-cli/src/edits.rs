@@ -5,6 +5,7 @@ use crate::frame::Ctx;
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::{Col, Edit, EditError, ModelError, RowChange, RowChangeKind, Snapshot, Table, Text};
 use dawn_xcatd::Response;
+use std::path::Path;
 
 /// Edits of one command.
 #[derive(Debug, Default)]
@@ -126,6 +127,17 @@ pub fn show(changes: &[RowChange], out: &mut Out<'_>) -> Done {
         }
     }
     Ok(())
+}
+
+/// `+ file PATH`, `- file PATH` or `~ file PATH`; a path that is a directory is called one.
+pub fn file_line(sign: char, path: &Path) -> String {
+    let word = if path.is_dir() && !path.is_symlink() { "directory" } else { "file" };
+    format!("{sign} {word} {}", path.display())
+}
+
+/// The sign of a file that would be written.
+pub fn written(path: &Path) -> char {
+    if path.exists() { '~' } else { '+' }
 }
 
 /// The lines of one row change.

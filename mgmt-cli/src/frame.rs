@@ -46,6 +46,8 @@ pub trait Command: clap::Args {
     const SENDS_FILE: bool = false;
     /// Whether the first word without `=` (or the value of `-o`) names objects, as with `lsdef`.
     const NAMES_OBJECTS: bool = false;
+    /// Whether it changes tables or files; then it has `--dry-run` (a test holds it to that).
+    const WRITES: bool = false;
     /// Carries the command out.
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done;
 }
@@ -54,6 +56,8 @@ pub trait Command: clap::Args {
 pub trait LocalCommand: clap::Args {
     /// Name: symlink and sub-command.
     const NAME: &'static str;
+    /// Whether it changes tables or files; then it has `--dry-run` (a test holds it to that).
+    const WRITES: bool = false;
     /// Carries the command out; the exit code.
     fn run(self, environment: &Environment) -> i32;
 }
@@ -71,6 +75,8 @@ pub struct Entry {
     pub sends_file: bool,
     /// The first word without `=` names objects.
     pub names_objects: bool,
+    /// Changes tables or files.
+    pub writes: bool,
     /// Arguments and help.
     pub clap: fn() -> clap::Command,
     run: Runner,
@@ -91,6 +97,7 @@ impl Entry {
             reads_stdin: C::READS_STDIN,
             sends_file: C::SENDS_FILE,
             names_objects: C::NAMES_OBJECTS,
+            writes: C::WRITES,
             clap: clap_of::<C>,
             run: Runner::Daemon(run_in_daemon::<C>),
         }
@@ -104,6 +111,7 @@ impl Entry {
             reads_stdin: false,
             sends_file: false,
             names_objects: false,
+            writes: C::WRITES,
             clap: clap_of_local::<C>,
             run: Runner::Local(run_locally::<C>),
         }
@@ -187,6 +195,8 @@ impl Ctx<'_> {
 
     /// Who asks, and by which command line (secrets masked): the head of a change.
     pub fn change_head(&self) -> Change {
+        let command = crate::commands::find(&self.call.request.command);
+        debug_assert!(command.is_none_or(|entry| entry.writes), "a command that writes says so: WRITES");
         let who = self.call.username.clone().unwrap_or_else(|| self.call.peer_host.clone());
         Change::new(who, command_line(self.call), Vec::new())
     }

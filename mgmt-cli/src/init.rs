@@ -113,7 +113,22 @@ fn tables(data: &Path, host: &str, args: &Args, environment: &Environment) -> Re
         model.apply(Change::new("root", "dawn init", edits)).context("cannot write the default rows")?;
         say(&format!("wrote {count} default rows"));
     }
+    say_choices(&model.snapshot(), args);
     Ok(())
+}
+
+/// What nobody asked for and is so nevertheless.
+fn say_choices(snapshot: &Snapshot, args: &Args) {
+    for (key, given, otherwise) in [
+        ("master", args.master.is_some(), "each node is told the address on which this machine answers it"),
+        ("domain", args.domain.is_some(), "nodes have no domain"),
+    ] {
+        match snapshot.site(key) {
+            _ if given => {}
+            Some(value) => say(&format!("site.{key} stays {value}; change it with --{key}")),
+            None => say(&format!("site.{key} is not set, so {otherwise}; set it with --{key}")),
+        }
+    }
 }
 
 /// Default rows that are missing. What the arguments say replaces what is there: it was asked for.

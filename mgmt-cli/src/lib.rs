@@ -9,12 +9,14 @@
 //! model through one `Change` and never half; the doc comment of a command's arguments is its help,
 //! its man page and its part of `docs/commands.md`.
 
+mod advice;
 pub mod app;
 mod appliance;
 mod bridge;
 mod builder;
 pub mod command_log;
 pub mod commands;
+mod complete;
 mod conditions;
 mod conflicts;
 pub mod csv;
@@ -48,6 +50,8 @@ mod synclist;
 mod tabch;
 mod token;
 
+#[cfg(test)]
+mod dry_run_tests;
 #[cfg(test)]
 mod testbed;
 #[cfg(test)]

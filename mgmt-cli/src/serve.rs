@@ -79,6 +79,7 @@ pub fn run(args: Args, environment: &Environment) -> i32 {
 }
 
 async fn serve(args: &Args, environment: &Environment, notify: Option<&str>) -> Result<()> {
+    check_interfaces(&args.interface)?;
     let data = environment.directory.join(&args.data);
     let data = data.canonicalize().with_context(|| {
         format!("no data directory {}; make it with: dawn init --data {0}", data.display())
@@ -110,6 +111,22 @@ async fn serve(args: &Args, environment: &Environment, notify: Option<&str>) -> 
     running.stop().await;
     match ended {
         Some(service) => anyhow::bail!("the service {service} has ended by itself; the log above says why"),
+        None => Ok(()),
+    }
+}
+
+/// A name with a typo would serve nobody, and say so to nobody.
+fn check_interfaces(names: &[String]) -> Result<()> {
+    let known: Vec<String> = std::fs::read_dir("/sys/class/net")
+        .context("cannot list the network interfaces")?
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    match names.iter().find(|name| !known.contains(name)) {
+        Some(name) => anyhow::bail!(
+            "there is no network interface '{name}'\nHint: this machine has {}",
+            known.join(", ")
+        ),
         None => Ok(()),
     }
 }
@@ -193,6 +210,13 @@ mod tests {
         tell(None, "READY=1");
         drop(socket);
         tell(path.to_str(), "STOPPING=1");
+    }
+
+    #[test]
+    fn an_interface_must_exist() {
+        assert!(check_interfaces(&["lo".to_owned()]).is_ok());
+        let error = check_interfaces(&["lo".to_owned(), "nosuch".to_owned()]).unwrap_err().to_string();
+        assert!(error.contains("'nosuch'") && error.contains("Hint:") && error.contains("lo"), "{error}");
     }
 
     #[test]

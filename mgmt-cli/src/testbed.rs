@@ -190,5 +190,5 @@ pub(crate) fn session(rows: &str, lines: &str) -> String {
         let shown = if caller.is_some() { line.to_owned() } else { format!("$ {line}") };
         text.push_str(&format!("{shown}\n{output}"));
     }
-    text
+    text.replace(&*bed.directory.path().to_string_lossy(), "TOP")
 }

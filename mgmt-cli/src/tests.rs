@@ -718,6 +718,7 @@ fn bundle_out_and_in() {
     run("imgimport img.tgz");
     run("lsdef -t osimage img");
     write(&format!("{top}/install/custom/a.pkglist"), "changed\n");
+    run("imgimport --dry-run img.tgz -f big -p cn1");
     run("imgimport img.tgz -f big -p cn1");
     run("lsdef -t osimage");
     run("lsdef cn1 -i provmethod,profile");

@@ -17,6 +17,7 @@ pub struct Args {
 impl Command for Args {
     const NAME: &'static str = "chtab";
     const KIND: Kind = Kind::Words;
+    const WRITES: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let hint = "Usage: chtab [-d] KEY=VALUE[,KEY=VALUE...] TABLE.COLUMN=VALUE ...";

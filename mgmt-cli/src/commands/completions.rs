@@ -1,17 +1,31 @@
 //! `dawn completions`: what a shell needs to complete commands, options, and names from the daemon.
+//!
+//! The scripts know nothing themselves: they ask `dawn complete`, so that they never are older than the program.
 
-use crate::app::{print, whole};
+use crate::app::print;
 use crate::commands;
 use crate::environment::Environment;
-use crate::frame::{Kind, LocalCommand};
-use clap_complete::{Shell, generate};
+use crate::frame::LocalCommand;
 
 /// Print the completion script of a shell
+///
+/// bash: source <(dawn completions bash). zsh, after compinit: source <(dawn completions zsh). fish: dawn completions fish | source.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Shell
     #[arg(value_enum)]
     shell: Shell,
+}
+
+/// Shells that have a script.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum Shell {
+    /// GNU bash.
+    Bash,
+    /// zsh, after compinit.
+    Zsh,
+    /// fish.
+    Fish,
 }
 
 impl LocalCommand for Args {
@@ -23,70 +37,67 @@ impl LocalCommand for Args {
     }
 }
 
-/// The script: `dawn` with all its commands, and each command under its own name.
+/// The script: `dawn`, and each command under its own name.
 pub fn script(shell: Shell) -> String {
-    let mut text = Vec::new();
-    generate(shell, &mut whole(), "dawn", &mut text);
-    let mut script = String::from_utf8_lossy(&text).into_owned();
-    match shell {
-        Shell::Bash => script.push_str(&bash_links()),
-        Shell::Zsh => script.push_str(&zsh_links()),
-        Shell::Fish => script.push_str(&fish_links()),
-        _ => {}
-    }
-    script
+    let mut names = vec!["dawn"];
+    names.extend(commands::all().iter().map(|entry| entry.name));
+    names.retain(|name| !super::links::is_unlinked(name));
+    let (text, line) = match shell {
+        Shell::Bash => (BASH, "complete -o default -F _dawn_complete"),
+        Shell::Zsh => (ZSH, "compdef _dawn_complete"),
+        Shell::Fish => return fish(&names),
+    };
+    format!("{text}{line} {}\n", names.join(" "))
 }
 
-fn daemon_commands() -> impl Iterator<Item = &'static str> {
-    commands::all().iter().filter(|entry| entry.kind != Kind::Local).map(|entry| entry.name)
+/// Readline breaks words at `=` and `:` and replaces what is behind the last of them only; so what is before is cut off.
+const BASH: &str = r#"# Completion of dawn and its commands for bash.
+_dawn_complete() {
+    local line=${COMP_LINE:0:COMP_POINT} words current start=""
+    read -ra words <<< "$line"
+    [[ $line == *[[:blank:]] ]] && words+=("")
+    current=${words[-1]}
+    [[ $current == *[=:]* ]] && start=${current%"${current##*[=:]}"}
+    mapfile -t COMPREPLY < <(command dawn complete -- "${words[@]}" 2>/dev/null)
+    COMPREPLY=("${COMPREPLY[@]#"$start"}")
+    [[ ${#COMPREPLY[@]} == 1 && ${COMPREPLY[0]} == *[=.] ]] && compopt -o nospace 2>/dev/null
+    return 0
 }
+"#;
 
-/// zsh: nodes and groups from the daemon, the part behind the last comma.
-fn zsh_links() -> String {
-    let names: Vec<&str> = daemon_commands().collect();
-    format!(
-        r#"
-# Commands under their own names: names from the daemon.
-_dawn_link() {{
-    local -a names
-    names=(${{(f)"$(nodels 2>/dev/null; lsdef -t group -s 2>/dev/null | cut -d' ' -f1)"}})
-    compset -P '*,'
-    compadd -S '' -a names
-}}
-compdef _dawn_link {}
-"#,
-        names.join(" ")
-    )
+const ZSH: &str = r#"# Completion of dawn and its commands for zsh.
+_dawn_complete() {
+    local -a found open
+    found=("${(@f)$(command dawn complete -- "${(@)words[1,CURRENT-1]}" "$PREFIX" 2>/dev/null)}")
+    found=("${(@)found:#}")
+    if (( ! $#found )); then
+        _files
+        return
+    fi
+    open=("${(@M)found:#*[=.]}")
+    found=("${(@)found:#*[=.]}")
+    (( $#open )) && compadd -Q -S '' -a open
+    (( $#found )) && compadd -Q -a found
 }
+"#;
 
-/// fish: options from the commands' arguments, nodes and groups from the daemon.
-fn fish_links() -> String {
+fn fish(names: &[&str]) -> String {
     let mut text = String::from(
-        "\nfunction __dawn_names\n    nodels 2>/dev/null\n    lsdef -t group -s 2>/dev/null | string split -f1 ' '\nend\n",
+        r#"# Completion of dawn and its commands for fish.
+function __dawn_complete
+    set -l words (commandline -opc)
+    set -l current (commandline -ct)
+    set -l found (command dawn complete -- $words "$current" 2>/dev/null)
+    if test (count $found) -gt 0
+        printf '%s\n' $found
+    else
+        __fish_complete_path "$current"
+    end
+end
+"#,
     );
-    for name in daemon_commands() {
-        text.push_str(&format!("complete -c {name} -f -a '(__dawn_names)'\n"));
+    for name in names {
+        text.push_str(&format!("complete -c {name} -f -a '(__dawn_complete)'\n"));
     }
     text
-}
-
-/// Completion of the symlinks: options from help, nodes and groups from the daemon.
-fn bash_links() -> String {
-    let names: Vec<&str> = daemon_commands().collect();
-    format!(
-        r#"
-# Commands under their own names: options from their help, names from the daemon.
-_dawn_link() {{
-    local current=${{COMP_WORDS[COMP_CWORD]}}
-    if [[ $current == -* ]]; then
-        COMPREPLY=($(compgen -W "$("${{COMP_WORDS[0]}}" --help 2>/dev/null | grep -oE -- '--?[A-Za-z][A-Za-z-]*')" -- "$current"))
-    else
-        local before=${{current%"${{current##*,}}"}}
-        COMPREPLY=($(compgen -P "$before" -W "$(nodels 2>/dev/null; lsdef -t group -s 2>/dev/null | cut -d' ' -f1)" -- "${{current##*,}}"))
-    fi
-}}
-complete -F _dawn_link {}
-"#,
-        names.join(" ")
-    )
 }

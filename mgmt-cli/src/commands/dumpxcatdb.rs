@@ -2,6 +2,7 @@
 
 use crate::app::print;
 use crate::builder::{ask, fail};
+use crate::edits::{file_line, written};
 use crate::environment::Environment;
 use crate::frame::LocalCommand;
 use dawn_cluster::schema;
@@ -19,6 +20,9 @@ pub struct Args {
     /// Name the tables
     #[arg(short = 'V', long)]
     verbose: bool,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    dry_run: bool,
     /// Native dump of the database, which does not exist here
     #[arg(short = 'b', hide = true)]
     binary: bool,
@@ -26,6 +30,7 @@ pub struct Args {
 
 impl LocalCommand for Args {
     const NAME: &'static str = "dumpxCATdb";
+    const WRITES: bool = true;
 
     fn run(self, environment: &Environment) -> i32 {
         if self.binary {
@@ -37,7 +42,7 @@ impl LocalCommand for Args {
             return 1;
         };
         let directory = environment.directory.join(path);
-        if !directory.is_dir() {
+        if !directory.is_dir() && !self.dry_run {
             print(&format!(" Creating {} for database dump\n", directory.display()));
             if let Err(error) = std::fs::create_dir_all(&directory) {
                 return fail(&format!("{}: {error}", directory.display()));
@@ -52,13 +57,20 @@ impl LocalCommand for Args {
             if skip {
                 continue;
             }
-            let file = directory.join(format!("{}.csv", table.name)).to_string_lossy().into_owned();
+            let file = directory.join(format!("{}.csv", table.name));
+            if self.dry_run {
+                print(&format!("{}\n", file_line(written(&file), &file)));
+                continue;
+            }
+            let file = file.to_string_lossy().into_owned();
             // As in the reference, one table's failure does not stop the others.
             if let Err(text) = ask(environment, "tabdump", vec!["-f".into(), file, table.name.into()]) {
                 fail(&text);
             }
         }
-        print("Backup Complete.\n");
+        if !self.dry_run {
+            print("Backup Complete.\n");
+        }
         0
     }
 }

@@ -59,9 +59,9 @@ pub struct Args {
     /// Only kernel and initramfs images, from the tree that is there
     #[arg(long)]
     onlyinitrd: bool,
-    /// Print what would be run
-    #[arg(long)]
-    dryrun: bool,
+    /// Print what would be run, and change nothing
+    #[arg(long, visible_alias = "dryrun")]
+    dry_run: bool,
     /// Do nothing if the tree was built from the same definition
     #[arg(long)]
     unless_changed: bool,
@@ -87,6 +87,7 @@ pub struct Args {
 
 impl LocalCommand for Args {
     const NAME: &'static str = "genimage";
+    const WRITES: bool = true;
 
     fn run(self, environment: &Environment) -> i32 {
         match self.build(environment) {
@@ -100,7 +101,7 @@ impl Args {
     fn build(&self, environment: &Environment) -> Result<(), String> {
         let image = self.image_name()?;
         let from_file = self.definition.is_some();
-        if !self.noupdate && !self.dryrun && !from_file {
+        if !self.noupdate && !self.dry_run && !from_file {
             self.store(environment, &image)?;
         }
         let mut def = definition(environment, &image, self.definition.as_deref())?.image;
@@ -113,7 +114,7 @@ impl Args {
         }
         let options =
             Options { only_initrd: self.onlyinitrd, unless_changed: self.unless_changed, ..Options::default() };
-        if self.dryrun {
+        if self.dry_run {
             let lines = genimage::dryrun(&def, &options).map_err(|error| error.to_string())?;
             print(&format!("{}\n", lines.join("\n")));
             return Ok(());

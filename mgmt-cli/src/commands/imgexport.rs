@@ -1,6 +1,7 @@
 //! `imgexport`: an image as one file.
 
 use crate::csv::{header_line, row_line};
+use crate::edits::{file_line, written};
 use crate::frame::{Command, Ctx, Kind};
 use crate::imagedef;
 use crate::lite::check_image;
@@ -15,7 +16,8 @@ const METHODS: [&str; 4] = ["install", "netboot", "statelite", "raw"];
 
 /// Write an image with its definition, lists and scripts into one file
 ///
-/// The file is IMAGE.tgz in the caller's directory, unless another name is given.
+/// The file is IMAGE.tgz in the caller's directory. Of another name only the last part counts: the file is in the
+/// caller's directory all the same, as in xCAT.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// A file to go along, and the directory it belongs to: FILE:DIR; repeatable
@@ -24,6 +26,9 @@ pub struct Args {
     /// Accepted for compatibility
     #[arg(short = 'v', long = "verbose")]
     verbose: bool,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    dry_run: bool,
     #[arg(short = 'p', long, hide = true)]
     postscripts: Option<String>,
     #[arg(short = 'R', long, hide = true)]
@@ -31,7 +36,7 @@ pub struct Args {
     /// Image
     #[arg(value_name = "IMAGE", required = true)]
     image: String,
-    /// Name of the file
+    /// Name of the file in the caller's directory
     #[arg(value_name = "FILE")]
     destination: Option<String>,
 }
@@ -39,6 +44,7 @@ pub struct Args {
 impl Command for Args {
     const NAME: &'static str = "imgexport";
     const KIND: Kind = Kind::Words;
+    const WRITES: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let (image, snapshot) = (self.image.as_str(), &ctx.snapshot);
@@ -69,6 +75,9 @@ impl Command for Args {
             extra: self.extra_files(ctx)?,
             bundle: self.place(ctx),
         };
+        if self.dry_run {
+            return out.line(file_line(written(&job.bundle), &job.bundle));
+        }
         let mut gone = Ok(());
         let result = export(&job, &mut |line| {
             if gone.is_ok() {

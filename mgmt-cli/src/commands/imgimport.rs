@@ -1,7 +1,7 @@
 //! `imgimport`: an image from one file.
 
 use crate::csv::{read_header, read_records};
-use crate::edits::{Edits, transact};
+use crate::edits::{Edits, show, transact};
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::{Col, Edit, ImageName, Text, schema};
@@ -22,6 +22,9 @@ pub struct Args {
     /// Accepted for compatibility
     #[arg(short = 'v', long = "verbose")]
     verbose: bool,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    dry_run: bool,
     #[arg(short = 'R', long, hide = true)]
     remotehost: Option<String>,
     #[arg(short = 'n', long = "nozip", hide = true)]
@@ -34,6 +37,7 @@ pub struct Args {
 impl Command for Args {
     const NAME: &'static str = "imgimport";
     const KIND: Kind = Kind::Words;
+    const WRITES: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         if self.remotehost.is_some() || self.nozip {
@@ -59,6 +63,7 @@ impl Command for Args {
             work: installdir.clone(),
             profile: self.profile.clone(),
             within: vec![installdir],
+            dry_run: self.dry_run,
         };
         let mut lines = Vec::new();
         let imported = import(&job, &mut |line| lines.push(line.to_owned()));
@@ -66,6 +71,11 @@ impl Command for Args {
         let last = if imported.is_ok() { lines.pop() } else { None };
         lines.into_iter().try_for_each(|line| out.line(line))?;
         let imported = imported.map_err(|error| Stop::message(error.to_string()))?;
+        if self.dry_run {
+            let changes = ctx.snapshot.preview(&edits(&imported, &nodes)?.into_list())?;
+            // Files were shown already; rows that stay as they are need no word.
+            return if changes.is_empty() { Ok(()) } else { show(&changes, out) };
+        }
         transact(ctx, out, false, |_, _| edits(&imported, &nodes))?;
         last.into_iter().try_for_each(|line| out.line(line))
     }

@@ -13,43 +13,88 @@ pub struct Args {
     /// Directory; made if it is missing
     #[arg(value_name = "DIR", required = true)]
     directory: PathBuf,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// Names that are no commands of an administrator's fingers.
-const UNLINKED: [&str; 11] = [
-    "links", "completions", "man", "log", "undo", "events", "explain", "leases", "getdestiny", "nextdestiny",
+const UNLINKED: [&str; 12] = [
+    "links", "complete", "completions", "man", "log", "undo", "events", "explain", "leases", "getdestiny", "nextdestiny",
     "imagedef",
 ];
 
+/// No link is made for the command: it is asked for as `dawn NAME`, or by nodes.
+pub fn is_unlinked(name: &str) -> bool {
+    UNLINKED.contains(&name)
+}
+
 impl LocalCommand for Args {
     const NAME: &'static str = "links";
+    const WRITES: bool = true;
 
     fn run(self, environment: &Environment) -> i32 {
-        match make(&self.directory, &environment.executable) {
-            Ok(count) => {
-                print(&format!("{count} links in {}\n", self.directory.display()));
-                0
-            }
+        let (count, foreign) = match make(&self.directory, &environment.executable, self.dry_run) {
+            Ok(made) => made,
             Err(error) => {
                 print_error(&format!("{}: {error}", self.directory.display()));
-                1
+                return 1;
             }
+        };
+        if !self.dry_run {
+            print(&format!("{count} links in {}\n", self.directory.display()));
         }
+        if foreign.is_empty() {
+            return 0;
+        }
+        print_error(&format!(
+            "left as they are, because they are no links: {}\nHint: remove these files, or name another directory.",
+            foreign.join(", ")
+        ));
+        1
     }
 }
 
-/// A present symlink is replaced; a present file is left and counts as an error.
-fn make(directory: &Path, target: &Path) -> io::Result<usize> {
-    std::fs::create_dir_all(directory)?;
-    let mut count = 0;
-    for entry in commands::all().iter().filter(|entry| !UNLINKED.contains(&entry.name)) {
-        let path = directory.join(entry.name);
-        if path.is_symlink() {
-            std::fs::remove_file(&path)?;
-        }
-        std::os::unix::fs::symlink(target, &path)
-            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", entry.name)))?;
-        count += 1;
+/// A present symlink is replaced; any other file is left. Links made, and names of the files in the way.
+fn make(directory: &Path, target: &Path, dry_run: bool) -> io::Result<(usize, Vec<&'static str>)> {
+    if !dry_run {
+        std::fs::create_dir_all(directory)?;
     }
-    Ok(count)
+    let (mut count, mut foreign) = (0, Vec::new());
+    for entry in commands::all().iter().filter(|entry| !is_unlinked(entry.name)) {
+        let path = directory.join(entry.name);
+        let is_link = path.is_symlink();
+        if !is_link && path.exists() {
+            foreign.push(entry.name);
+        } else if dry_run {
+            print(&format!("{} link {}\n", if is_link { '~' } else { '+' }, path.display()));
+        } else {
+            if is_link {
+                std::fs::remove_file(&path)?;
+            }
+            std::os::unix::fs::symlink(target, &path)?;
+            count += 1;
+        }
+    }
+    Ok((count, foreign))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_files_are_left_and_named() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("chdef"), "mine").unwrap();
+        let target = Path::new("/usr/sbin/dawn");
+        assert_eq!(make(dir.path(), target, true).unwrap(), (0, vec!["chdef"]));
+        assert!(!dir.path().join("nodels").is_symlink());
+        for _ in 0..2 {
+            let (count, foreign) = make(dir.path(), target, false).unwrap();
+            assert_eq!((count + 1 + UNLINKED.len(), foreign), (commands::all().len(), vec!["chdef"]));
+        }
+        assert_eq!(std::fs::read_link(dir.path().join("unregnotif")).unwrap(), target);
+        assert_eq!(std::fs::read(dir.path().join("chdef")).unwrap(), b"mine");
+    }
 }

@@ -14,6 +14,9 @@ pub struct Args {
     /// Take the preparation back
     #[arg(long)]
     undo: bool,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    dry_run: bool,
     /// Image
     #[arg(value_name = "IMAGE", required = true)]
     image: String,
@@ -22,6 +25,7 @@ pub struct Args {
 impl Command for Args {
     const NAME: &'static str = "liteimg";
     const KIND: Kind = Kind::Words;
+    const WRITES: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let snapshot = &ctx.snapshot;
@@ -30,10 +34,18 @@ impl Command for Args {
         let directory = directory.ok_or_else(|| Stop::message(format!("{} has no rootimgdir", self.image)))?;
         let rootimg = Path::new(&directory).join("rootimg");
         let mut lines = Vec::new();
-        let result = if self.undo {
+        let files = if self.undo { Vec::new() } else { files_of_image(snapshot, &self.image) };
+        let result = if self.dry_run {
+            liteimg::preview(&self.image, &rootimg, &files, self.undo).map(|changes| {
+                let changes = changes.iter();
+                lines.extend(changes.map(|(sign, path)| format!("{sign} file {}", rootimg.join(path).display())));
+                if lines.is_empty() {
+                    lines.push("Nothing would change.".to_owned());
+                }
+            })
+        } else if self.undo {
             liteimg::undo(&rootimg)
         } else {
-            let files = files_of_image(snapshot, &self.image);
             liteimg::liteimg(&self.image, &rootimg, &files, &mut |line| lines.push(line.to_owned()))
         };
         lines.into_iter().try_for_each(|line| out.line(line))?;

@@ -1,5 +1,6 @@
 //! `makehosts`: node names in `/etc/hosts` of this machine.
 
+use crate::edits::{file_line, written};
 use crate::frame::{Command, Ctx, Kind};
 use crate::hosts::{Entry, Style, entries, merge};
 use crate::output::{Done, Out, Stop};
@@ -32,7 +33,7 @@ pub struct Args {
     /// Remove the nodes' lines
     #[arg(short = 'd')]
     delete: bool,
-    /// Print the new file, and change nothing
+    /// Show what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
     /// Nodes; all without it
@@ -43,6 +44,7 @@ pub struct Args {
 impl Command for Args {
     const NAME: &'static str = "makehosts";
     const KIND: Kind = Kind::Nodes;
+    const WRITES: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         if self.link_local {
@@ -52,7 +54,8 @@ impl Command for Args {
         let text = if self.new { FRESH.to_owned() } else { std::fs::read_to_string(path).unwrap_or_default() };
         let merged = merge(&text, &self.entries(ctx), self.delete);
         if self.dry_run {
-            return out.lines(&merged);
+            let old = std::fs::read_to_string(path).unwrap_or_default();
+            return show(path, &old, &merged, out);
         }
         write(path, &merged).map_err(|error| Stop::message(format!("{}: {error}", path.display())))
     }
@@ -71,6 +74,19 @@ impl Args {
         }
         ctx.snapshot.node_names().flat_map(|node| of(node)).collect()
     }
+}
+
+/// The lines that differ, whatever their place.
+fn show(path: &Path, old: &str, new: &str, out: &mut Out<'_>) -> Done {
+    let gone = old.lines().filter(|line| !new.lines().any(|other| other == *line));
+    let come = new.lines().filter(|line| !old.lines().any(|other| other == *line));
+    let lines: Vec<String> =
+        gone.map(|line| format!("    - {line}")).chain(come.map(|line| format!("    + {line}"))).collect();
+    if lines.is_empty() {
+        return out.line("Nothing would change.");
+    }
+    out.line(file_line(written(path), path))?;
+    lines.into_iter().try_for_each(|line| out.line(line))
 }
 
 /// The old file becomes `…xcatbak`; the new one appears as a whole.

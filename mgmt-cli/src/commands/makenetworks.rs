@@ -20,6 +20,7 @@ pub struct Args {
 impl Command for Args {
     const NAME: &'static str = "makenetworks";
     const KIND: Kind = Kind::Words;
+    const WRITES: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let networks = local_networks::read().map_err(Stop::message)?;

@@ -1,6 +1,7 @@
 //! `dawn man`: manual pages, from the same source as help.
 
 use crate::app::{print, print_error, whole};
+use crate::edits::{file_line, written};
 use crate::environment::Environment;
 use crate::frame::LocalCommand;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,9 @@ pub struct Args {
     /// Directory for all pages; made if it is missing
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    /// Show which files would be written
+    #[arg(long)]
+    dry_run: bool,
     /// Command whose page is printed; the program's own without it
     #[arg(value_name = "COMMAND")]
     command: Option<String>,
@@ -18,10 +22,11 @@ pub struct Args {
 
 impl LocalCommand for Args {
     const NAME: &'static str = "man";
+    const WRITES: bool = true;
 
     fn run(self, _: &Environment) -> i32 {
         let result = match &self.dir {
-            Some(directory) => write_all(directory),
+            Some(directory) => write_all(directory, self.dry_run),
             None => show(self.command.as_deref()),
         };
         match result {
@@ -51,12 +56,18 @@ fn show(name: Option<&str>) -> std::io::Result<()> {
     Ok(())
 }
 
-fn write_all(directory: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(directory)?;
-    let dawn = whole();
-    for command in dawn.get_subcommands() {
-        let path = directory.join(format!("{}.8", command.get_name()));
-        std::fs::write(path, page(command.clone())?)?;
+fn write_all(directory: &Path, dry_run: bool) -> std::io::Result<()> {
+    if !dry_run {
+        std::fs::create_dir_all(directory)?;
     }
-    std::fs::write(directory.join("dawn.8"), page(dawn)?)
+    let dawn = whole();
+    for command in dawn.get_subcommands().chain([&dawn]) {
+        let path = directory.join(format!("{}.8", command.get_name()));
+        if dry_run {
+            print(&format!("{}\n", file_line(written(&path), &path)));
+        } else {
+            std::fs::write(path, page(command.clone())?)?;
+        }
+    }
+    Ok(())
 }

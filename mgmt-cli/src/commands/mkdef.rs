@@ -68,6 +68,7 @@ impl Command for Args {
     const KIND: Kind = Kind::Words;
     const NAMES_OBJECTS: bool = true;
     const READS_STDIN: bool = true;
+    const WRITES: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         if self.help {

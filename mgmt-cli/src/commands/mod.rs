@@ -20,7 +20,7 @@ commands! {
         nodeadd nodech nodegrpch nodels nodepurge noderange noderm nodeset pgsqlsetup regnotif rmdef rmimage tabch
         tabdump tabgrep tabprune tabrestore undo
         unregnotif xcatconfig;
-    local: completions dumpxcatdb genimage links man packimage restorexcatdb tabedit;
+    local: complete completions dumpxcatdb genimage links man packimage restorexcatdb tabedit;
 }
 
 /// All commands, daemon commands first, each part in alphabetical order.

@@ -28,6 +28,7 @@ impl Command for Args {
     const NAME: &'static str = "mysqlsetup";
     const KIND: Kind = Kind::Words;
     const READS_STDIN: bool = true;
+    const WRITES: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let mut from_hosts = self.from_hosts;

@@ -26,6 +26,7 @@ pub struct Args {
 impl Command for Args {
     const NAME: &'static str = "nodeadd";
     const KIND: Kind = Kind::Words;
+    const WRITES: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let nodes = crate::names::expand_new(&ctx.snapshot, &self.noderange)?;

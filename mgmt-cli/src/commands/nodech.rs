@@ -34,6 +34,7 @@ pub struct Args {
 impl Command for Args {
     const NAME: &'static str = "nodech";
     const KIND: Kind = Kind::Nodes;
+    const WRITES: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         if self.delete {

@@ -23,6 +23,7 @@ pub struct Args {
 impl Command for Args {
     const NAME: &'static str = "nodegrpch";
     const KIND: Kind = Kind::Words;
+    const WRITES: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let words = Assignment::read_all(&self.items, out)?;

@@ -19,6 +19,7 @@ pub struct Args {
 impl Command for Args {
     const NAME: &'static str = "noderm";
     const KIND: Kind = Kind::Nodes;
+    const WRITES: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         transact(ctx, out, self.dry_run, |snapshot, _| Ok(remove(ctx.nodes(), snapshot)))

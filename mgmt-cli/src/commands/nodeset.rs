@@ -12,8 +12,9 @@ use dawn_cluster::Snapshot;
 
 /// Set what nodes do at their next boot
 ///
-/// STATE is osimage=IMAGE, osimage, boot, shell, standby, shutdown, offline, runcmd=COMMAND, runimage=URL,
-/// stat, next or enact. In a comma list the first element is the state, the others the chain that follows.
+/// STATE is osimage=IMAGE, osimage, boot, offline, stat, next or enact. shell, standby, shutdown, runcmd=COMMAND and
+/// runimage=URL are understood in a chain, but no machine can boot into them yet: nodeset refuses them with the reason.
+/// In a comma list the first element is the state, the others the chain that follows.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// With stat: accepted for compatibility
@@ -39,6 +40,7 @@ pub struct Args {
 impl Command for Args {
     const NAME: &'static str = "nodeset";
     const KIND: Kind = Kind::Nodes;
+    const WRITES: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let [word] = self.state.as_slice() else {

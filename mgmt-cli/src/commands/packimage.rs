@@ -2,6 +2,7 @@
 
 use crate::app::print;
 use crate::builder::{definition, fail};
+use crate::edits::{file_line, written};
 use crate::environment::Environment;
 use crate::frame::LocalCommand;
 use crate::imagedef::Definition;
@@ -28,6 +29,9 @@ pub struct Args {
     /// Do nothing if the file was packed from the same tree with the same options
     #[arg(long)]
     unless_changed: bool,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    dry_run: bool,
     /// What `imagedef` printed, instead of asking the daemon
     #[arg(long, value_name = "FILE")]
     definition: Option<PathBuf>,
@@ -44,6 +48,7 @@ pub struct Args {
 
 impl LocalCommand for Args {
     const NAME: &'static str = "packimage";
+    const WRITES: bool = true;
 
     fn run(self, environment: &Environment) -> i32 {
         match self.pack(environment) {
@@ -62,6 +67,11 @@ impl Args {
         let method = Method::parse(self.method.as_deref(), self.compress.as_deref());
         let method = method.map_err(|error| error.to_string())?;
         let definition = definition(environment, image, self.definition.as_deref())?;
+        if self.dry_run {
+            let output = definition.image.paths().dir.join(method.file());
+            print(&format!("{}\n", file_line(written(&output), &output)));
+            return Ok(());
+        }
         let options = self.options(method, &definition)?;
         let mut percent = progress();
         let mut line = |line: &str| print(&format!("{line}\n"));

@@ -26,6 +26,7 @@ impl Command for Args {
     const NAME: &'static str = "pgsqlsetup";
     const KIND: Kind = Kind::Words;
     const READS_STDIN: bool = true;
+    const WRITES: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let server = Server {

@@ -27,6 +27,7 @@ pub struct Args {
 impl Command for Args {
     const NAME: &'static str = "regnotif";
     const KIND: Kind = Kind::Words;
+    const WRITES: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         ctx.require_root("start programs")?;

@@ -22,6 +22,9 @@ pub struct Args {
     /// Name the tables
     #[arg(short = 'V', long)]
     verbose: bool,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    dry_run: bool,
     /// Native restore of the database, which does not exist here
     #[arg(short = 'b', hide = true)]
     binary: bool,
@@ -29,6 +32,7 @@ pub struct Args {
 
 impl LocalCommand for Args {
     const NAME: &'static str = "restorexCATdb";
+    const WRITES: bool = true;
 
     fn run(self, environment: &Environment) -> i32 {
         if self.binary {
@@ -64,11 +68,17 @@ impl LocalCommand for Args {
             }
         }
         // One change: it is done as a whole or not at all, and one `dawn undo` takes it back.
-        let words = vec!["--bundle".to_owned(), path.to_string_lossy().into_owned()];
-        if let Err(text) = ask_with(environment, "tabrestore", words, Some(bundle)) {
-            return fail(&format!("{text}\nNothing was restored."));
+        let mut words = vec!["--bundle".to_owned(), path.to_string_lossy().into_owned()];
+        if self.dry_run {
+            words.push("--dry-run".to_owned());
         }
-        print("Restore of Database Complete.\n");
+        match ask_with(environment, "tabrestore", words, Some(bundle)) {
+            Err(text) => return fail(&format!("{text}\nNothing was restored.")),
+            Ok(answers) if self.dry_run => {
+                answers.iter().flat_map(|answer| answer.info.iter()).for_each(|line| print(&format!("{line}\n")));
+            }
+            Ok(_) => print("Restore of Database Complete.\n"),
+        }
         0
     }
 }

@@ -48,6 +48,7 @@ impl Command for Args {
     const NAME: &'static str = "rmdef";
     const KIND: Kind = Kind::Words;
     const NAMES_OBJECTS: bool = true;
+    const WRITES: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         if self.help {

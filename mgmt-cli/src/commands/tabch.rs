@@ -16,6 +16,7 @@ pub struct Args {
 impl Command for Args {
     const NAME: &'static str = "tabch";
     const KIND: Kind = Kind::Words;
+    const WRITES: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         self.words.run(&Manner { hint: "\nCheck man tabch or tabch -h\n\n" }, ctx, out)

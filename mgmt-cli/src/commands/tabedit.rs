@@ -12,6 +12,9 @@ use std::process::Command;
 /// Edit a table as text, with $TABEDITOR, $EDITOR or vi
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    dry_run: bool,
     /// Table
     #[arg(value_name = "TABLE")]
     table: Option<String>,
@@ -19,6 +22,7 @@ pub struct Args {
 
 impl LocalCommand for Args {
     const NAME: &'static str = "tabedit";
+    const WRITES: bool = true;
 
     fn run(self, environment: &Environment) -> i32 {
         let Some(table) = &self.table else {
@@ -31,7 +35,7 @@ impl LocalCommand for Args {
         }
         let directory = environment.variable("TMPDIR").unwrap_or("/tmp");
         let directory = Path::new(directory).join(format!("tabedit.{}", std::process::id()));
-        let result = edit(table, &directory, environment);
+        let result = edit(table, self.dry_run, &directory, environment);
         let _ = std::fs::remove_dir_all(&directory);
         match result {
             Ok(()) => 0,
@@ -40,7 +44,7 @@ impl LocalCommand for Args {
     }
 }
 
-fn edit(table: &str, directory: &Path, environment: &Environment) -> Result<(), String> {
+fn edit(table: &str, dry_run: bool, directory: &Path, environment: &Environment) -> Result<(), String> {
     let text = dump(table, environment)?;
     let shown = |error: std::io::Error| format!("{}: {error}", directory.display());
     std::fs::DirBuilder::new().mode(0o700).create(directory).map_err(shown)?;
@@ -57,8 +61,17 @@ fn edit(table: &str, directory: &Path, environment: &Environment) -> Result<(), 
             print("No file modifications detected, not restoring.\n");
             return Ok(());
         }
-        match ask_with(environment, "tabrestore", vec![format!("{table}.csv")], Some(edited)) {
-            Ok(_) => return Ok(()),
+        let mut words = vec![format!("{table}.csv")];
+        if dry_run {
+            words.insert(0, "--dry-run".to_owned());
+        }
+        match ask_with(environment, "tabrestore", words, Some(edited)) {
+            Ok(answers) => {
+                for line in answers.iter().flat_map(|answer| answer.info.iter()) {
+                    print(&format!("{line}\n"));
+                }
+                return Ok(());
+            }
             Err(text) => fail(&text),
         };
         print("Above errors occured, hit enter to edit, or ctrl-c to abort\n");

@@ -38,6 +38,7 @@ pub struct Args {
 impl Command for Args {
     const NAME: &'static str = "tabprune";
     const KIND: Kind = Kind::Words;
+    const WRITES: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         match self.check() {
@@ -78,7 +79,8 @@ impl Args {
         if ctx.snapshot.row_count(table.id) == 0 {
             return out.line(format!("Nothing to prune from {}.", table.name));
         }
-        if self.verbose {
+        let print = self.verbose && !self.dry_run;
+        if print {
             out.line(header_line(table))?;
         }
         transact(ctx, out, self.dry_run, |snapshot, out| {
@@ -87,13 +89,13 @@ impl Args {
             let mut edits = Edits::new();
             for row in all.into_iter().filter(|row| limit.takes(row)) {
                 edits.delete(&key_of(table, row), table);
-                if self.verbose {
+                if print {
                     out.line(row_line(row))?;
                 }
             }
             Ok(edits)
         })?;
-        if self.verbose { Ok(()) } else { out.line(format!("tabprune of {} complete.", table.name)) }
+        if self.verbose || self.dry_run { Ok(()) } else { out.line(format!("tabprune of {} complete.", table.name)) }
     }
 
     fn limit(&self, table: &Table, rows: &[&Row]) -> Limit {

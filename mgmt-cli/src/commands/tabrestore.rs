@@ -29,6 +29,7 @@ impl Command for Args {
     const NAME: &'static str = "tabrestore";
     const KIND: Kind = Kind::Words;
     const SENDS_FILE: bool = true;
+    const WRITES: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let text = ctx.call.request.stdin.as_deref().unwrap_or_default();

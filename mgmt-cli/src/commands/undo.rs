@@ -20,6 +20,7 @@ pub struct Args {
 impl Command for Args {
     const NAME: &'static str = "undo";
     const KIND: Kind = Kind::Words;
+    const WRITES: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let entry = match self.id {

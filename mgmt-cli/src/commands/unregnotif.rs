@@ -19,6 +19,7 @@ pub struct Args {
 impl Command for Args {
     const NAME: &'static str = "unregnotif";
     const KIND: Kind = Kind::Words;
+    const WRITES: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let key = Col::known("notification.filename");

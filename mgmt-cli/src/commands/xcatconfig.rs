@@ -34,6 +34,7 @@ pub struct Args {
 impl Command for Args {
     const NAME: &'static str = "xcatconfig";
     const KIND: Kind = Kind::Words;
+    const WRITES: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let rows = self.initial || self.update || self.database || self.force;

@@ -1,0 +1,122 @@
+//! What to say about a command that does not exist: the name that was meant, or what to use instead.
+
+use crate::commands;
+
+/// Most letters that may differ in a name that was meant.
+const DISTANCE_MAX: usize = 2;
+
+/// Commands of the reference that are no part of Dawn, and what does their work.
+const ELSEWHERE: &[(&[&str], &str)] = &[
+    (
+        &["rpower", "rsetboot", "rinv", "rvitals", "reventlog", "rspconfig", "rbeacon", "rflash", "renergy"],
+        "hardware control is left to `ipmitool` and Redfish tools; `nodels NODE ipmi` has the addresses",
+    ),
+    (
+        &["rcons", "wcons", "makeconservercf", "makegocons"],
+        "consoles are left to `ipmitool sol` and conserver",
+    ),
+    (
+        &["xdsh", "psh", "pscp", "xdcp", "prsync", "xdshbak", "xcoll", "sinv", "updatenode", "runxcmd"],
+        "commands on nodes are left to ssh tools: `clush -w $(dawn noderange --comma NODERANGE) COMMAND`",
+    ),
+    (&["makedns"], "Dawn has no name server; `makehosts` writes /etc/hosts, which dnsmasq serves"),
+    (&["makentp"], "the management node's own chrony serves time"),
+    (
+        &["getmacs"],
+        "machines that ask show their address in `dawn events`; `chdef NODE mac=ADDRESS` enters it",
+    ),
+    (&["mknb"], "there is nothing to build: Dawn's /init travels inside the executable"),
+    (&["rnetboot"], "`nodeset` says what a node boots; start it with `ipmitool chassis power`"),
+    (
+        &["nodestat", "pping", "ppping"],
+        "`nodels NODERANGE nodelist.status` and `dawn events` show what nodes said",
+    ),
+    (&["xcatprobe"], "`dawn explain NODE` shows what a node would boot and why, `dawn events` what it did"),
+    (&["xcatd", "restartxcatd"], "`dawn serve` is the daemon"),
+    (&["db2sqlsetup"], "DB2 is not supported; see `dawn pgsqlsetup` and `dawn mysqlsetup`"),
+    (&["xcatsnap", "xcatdebug"], "`dawn log` and `dawn events` show what happened"),
+    (
+        &["mkvm", "rmvm", "lsvm", "chvm", "mkhwconn", "rmhwconn", "lshwconn", "lsslp", "rscan"],
+        "virtual machines and hardware managers are not controlled by Dawn",
+    ),
+];
+
+/// The text for a name that is no command, with a hint.
+pub fn unknown(name: &str) -> String {
+    if let Some((_, instead)) = ELSEWHERE.iter().find(|(names, _)| names.contains(&name)) {
+        return format!("Dawn does not have the command '{name}'.\nHint: {instead}.");
+    }
+    match nearest(name) {
+        Some(meant) => format!("there is no command '{name}'.\nHint: did you mean '{meant}'?"),
+        None => format!(
+            "there is no command '{name}'.\nHint: `dawn help` lists the commands, docs/feature-status.md says what is missing."
+        ),
+    }
+}
+
+/// The command whose name differs least.
+fn nearest(name: &str) -> Option<&'static str> {
+    let lower = name.to_lowercase();
+    let names = commands::all().iter().map(|entry| entry.name).chain(["serve", "init", "help"]);
+    let near = names.map(|known| (distance(&lower, &known.to_lowercase()), known));
+    let (distance, known) = near.min_by_key(|(distance, _)| *distance)?;
+    // Half of a short name must not be wrong.
+    (distance <= DISTANCE_MAX && distance * 2 < name.chars().count()).then_some(known)
+}
+
+/// Letters to insert, remove, replace, or swap with their neighbour (optimal string alignment).
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
+    for (i, ca) in a.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, cb) in b.iter().enumerate() {
+            let at = |back: usize, j: usize| {
+                rows.len()
+                    .checked_sub(back)
+                    .and_then(|i| rows.get(i)?.get(j))
+                    .copied()
+                    .unwrap_or(usize::MAX / 2)
+            };
+            let mut best = (at(1, j) + usize::from(ca != cb))
+                .min(at(1, j + 1) + 1)
+                .min(row.last().copied().unwrap_or_default() + 1);
+            let swapped = i > 0 && j > 0 && a.get(i - 1) == Some(cb) && b.get(j - 1) == Some(ca);
+            if swapped {
+                best = best.min(at(2, j - 1) + 1);
+            }
+            row.push(best);
+        }
+        rows.push(row);
+    }
+    rows.last().and_then(|row| row.last()).copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice() {
+        for (name, part) in [
+            ("nodesl", "'nodels'"),
+            ("nodset", "'nodeset'"),
+            ("tabdmp", "'tabdump'"),
+            ("serv", "'serve'"),
+            ("dumpxcatdb", "'dumpxCATdb'"),
+            ("rpower", "ipmitool"),
+            ("xdsh", "clush"),
+            ("qqqqqq", "`dawn help`"),
+            ("x", "`dawn help`"),
+        ] {
+            assert!(unknown(name).contains(part), "{name}: {}", unknown(name));
+        }
+    }
+
+    #[test]
+    fn nothing_that_exists_is_called_missing() {
+        for name in ELSEWHERE.iter().flat_map(|(names, _)| *names) {
+            assert!(commands::find(name).is_none(), "{name}");
+        }
+    }
+}

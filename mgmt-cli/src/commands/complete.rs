@@ -1,0 +1,61 @@
+//! `dawn complete`: what the completion scripts of the shells ask.
+
+use crate::app::print;
+use crate::builder::ask;
+use crate::complete::{Names, candidates};
+use crate::environment::Environment;
+use crate::frame::LocalCommand;
+use dawn_xcatd::{Data, Response};
+
+/// Print what may stand in place of the last word, one a line (shells ask this, see completions)
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The command line up to the cursor, the program first
+    #[arg(value_name = "LINE", trailing_var_arg = true, allow_hyphen_values = true)]
+    line: Vec<String>,
+}
+
+impl LocalCommand for Args {
+    const NAME: &'static str = "complete";
+
+    fn run(self, environment: &Environment) -> i32 {
+        let names = |names: Names<'_>| names_of(names, environment);
+        let mut text = String::new();
+        for word in candidates(&self.line, &names) {
+            text.push_str(&word);
+            text.push('\n');
+        }
+        print(&text);
+        0
+    }
+}
+
+/// Names from the daemon; none if it does not answer.
+fn names_of(names: Names<'_>, environment: &Environment) -> Vec<String> {
+    let words = |list: &[&str]| list.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let lines = |command: &str, args: &[&str]| -> Vec<String> {
+        let answers = ask(environment, command, words(args)).unwrap_or_default();
+        answers.iter().flat_map(lines_of).collect()
+    };
+    match names {
+        Names::Nodes => lines("nodels", &[]),
+        Names::Objects(kind) => {
+            let first = |line: String| line.split_once("  (").map(|(name, _)| name.to_owned());
+            lines("lsdef", &["-t", kind, "-s"]).into_iter().filter_map(first).collect()
+        }
+        Names::SiteKeys => {
+            let key = |line: String| Some(line.strip_prefix('"')?.split_once('"')?.0.to_owned());
+            lines("tabdump", &["site"]).into_iter().filter_map(key).collect()
+        }
+    }
+}
+
+/// Plain lines, data and node names of an answer.
+fn lines_of(answer: &Response) -> Vec<String> {
+    let data = answer.data.iter().filter_map(|data| match data {
+        Data::Text(text) => Some(text.clone()),
+        Data::Parts(_) => None,
+    });
+    let nodes = answer.node.iter().map(|item| item.name.clone());
+    answer.info.iter().cloned().chain(data).chain(nodes).collect()
+}
