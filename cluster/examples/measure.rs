@@ -144,6 +144,23 @@ fn main() {
             }
         });
     });
+    let groups = Col::known("nodelist.groups");
+    timed("100 nodes regrouped, one after another", || {
+        for name in names.iter().take(100) {
+            let list = format!("{},moved", snapshot.groups_text(name).unwrap_or_default());
+            let edits = vec![Edit::set_node(name.clone(), groups, list).unwrap()];
+            model.apply(Change::new("root", "group", edits)).unwrap();
+        }
+    });
+    timed("template of a group, all its nodes checked", || {
+        let edits = vec![Edit::set("mac", &[("node", "moved")], &[("interface", "eth0")]).unwrap()];
+        model.apply(Change::new("root", "chdef", edits)).unwrap();
+        let edits = vec![
+            Edit::set("hosts", &[("node", "compute")], &[("ip", "|10.9.(($1)/250).(($1)%250+1)|")]).unwrap(),
+        ];
+        model.apply(Change::new("root", "chdef", edits))
+    })
+    .unwrap();
     drop(snapshot);
     println!("{:<44} {:>9} MiB", "resident at the end", resident_mib());
 }

@@ -269,6 +269,26 @@ mod tests {
     }
 
     #[test]
+    fn of_several_rows_none_is_undone_when_one_has_changed_since() {
+        let base = base();
+        let set = |key, value| Edit::set("site", &[("key", key)], &[("value", value)]).unwrap();
+        let made = [set("a", "9"), set("b", "8")];
+        let first = entry(&base, &made);
+        for (since, named) in [
+            (set("b", "7"), "site row b"),
+            (Edit::delete("site", &[("key", "a")]).unwrap(), "site row a"),
+            (Edit::set("site", &[("key", "b")], &[("key", "z")]).unwrap(), "site row b"),
+        ] {
+            let later = base.with(&made).unwrap().with(std::slice::from_ref(&since)).unwrap();
+            let error = undo_edits(&later, &first).expect_err(&format!("{since:?}")).to_string();
+            assert!(error.contains(named), "{error}");
+        }
+        // What nobody touched but stands in the same table is no obstacle.
+        let later = base.with(&made).unwrap().with(&[set("c", "1")]).unwrap();
+        assert_eq!(undo_edits(&later, &first).map(|edits| edits.len()), Ok(2));
+    }
+
+    #[test]
     fn old_changes_go() {
         let many = |n: u64, size: u64| (0..n).rev().map(move |seq| (seq + 1, size));
         for (newest, pieces, size, keep) in [

@@ -225,6 +225,9 @@ sessions! {
         mkdef -t network -o net1 net=10.5.0.0
         mkdef -t network -o net1 net=10.5.0.0 mask=255.255.0.0
         mkdef -t network -o net2 net=10.5.0.0 mask=255.255.0.0
+        mkdef -t network -o net3 net=10.6.0.0 mask=255.255.0.0
+        chdef -t network -o net3 net=10.5.0.0
+        chdef -t network -o net3 mtu=9000
         mkdef -t group g1 members=cn1
         mkdef -t group g2 -w mgt==ipmi
         mkdef -t group -d g3 -w mgt==ipmi

@@ -175,18 +175,20 @@ fn may_go_on(
         ))?;
         return Ok(false);
     }
-    if object.kind.name == "network" && (!exists || options.make) {
-        if !given("net") || !given("mask") {
-            out.error(format!("Net or mask value should not be empty for xCAT network object '{name}'."))?;
-            return Ok(false);
-        }
-        if let Some(other) = same_network(object, base) {
-            out.error(format!(
-                "A network definition called '{other}' already exists that contains the same net and mask \
-                 values. Cannot create a definition for '{name}'."
-            ))?;
-            return Ok(false);
-        }
+    let net_needed = object.kind.name == "network" && (!exists || options.make);
+    if net_needed && (!given("net") || !given("mask")) {
+        out.error(format!("Net or mask value should not be empty for xCAT network object '{name}'."))?;
+        return Ok(false);
+    }
+    if object.kind.name == "network"
+        && let Some(other) = same_network(object, base)
+    {
+        let verb = if exists && !options.make { "change the" } else { "create a" };
+        out.error(format!(
+            "A network definition called '{other}' already exists that contains the same net and mask \
+             values. Cannot {verb} definition for '{name}'."
+        ))?;
+        return Ok(false);
     }
     Ok(true)
 }
@@ -198,10 +200,17 @@ fn value_of<'a>(pairs: &'a Pairs, attr: &str) -> Option<&'a str> {
 }
 
 fn same_network(object: &Wanted, base: &Snapshot) -> Option<String> {
-    let text = |attr: &str| value_of(&object.pairs, attr).unwrap_or_default();
     let kind = object.kind;
+    // What is not given stays as it is.
+    let text = |attr: &str| match value_of(&object.pairs, attr) {
+        Some(given) => given.to_owned(),
+        None => base.object_attr(kind, &object.name, attr).map(|text| text.to_string()).unwrap_or_default(),
+    };
+    if text("net").is_empty() || text("mask").is_empty() {
+        return None;
+    }
     base.object_names(kind).into_iter().map(|name| name.to_string()).find(|name| {
-        let has = |attr: &str| base.object_attr(kind, name, attr).as_deref() == Some(text(attr));
+        let has = |attr: &str| base.object_attr(kind, name, attr).as_deref() == Some(&*text(attr));
         *name != object.name && has("net") && has("mask")
     })
 }
