@@ -1,10 +1,11 @@
 //! Who may mount what, derived from the tables.
 //!
-//! A node gets the root of its own image read-only, the read-only directories of its litetree, and its own
+//! A node gets the root of its own image read-only, with its own files laid over it where it is a live root, the read-only directories of its litetree, and its own
 //! persistent directory read-write. Everything else is refused with the reason, which becomes an event. A node is
 //! known by its address.
 
 use crate::generations::{Generation, Generations};
+use crate::live::{self, LiveRoots, image_dir, make_store};
 use crate::plan::{self, local_path};
 use crate::watch::now_ms;
 use dawn_cluster::{Model, Snapshot, Text};
@@ -17,13 +18,15 @@ use std::sync::Arc;
 pub struct TableExports {
     model: Arc<Model>,
     generations: Arc<Generations>,
+    live: Arc<LiveRoots>,
 }
 
 impl TableExports {
-    /// Exports over the published snapshot of `model`; which tree of an image a node runs from, `generations` knows.
+    /// Exports over the published snapshot of `model`; which tree of an image a node runs from, `generations` knows, and
+    /// what is laid over it, `live`.
     #[must_use]
-    pub fn new(model: Arc<Model>, generations: Arc<Generations>) -> Self {
-        Self { model, generations }
+    pub fn new(model: Arc<Model>, generations: Arc<Generations>, live: Arc<LiveRoots>) -> Self {
+        Self { model, generations, live }
     }
 
     fn client(&self, client: IpAddr) -> Result<(Arc<Snapshot>, Text), Refusal> {
@@ -32,11 +35,6 @@ impl TableExports {
         let node = node.ok_or_else(|| Refusal::NotAllowed(format!("{client} is no known node")))?;
         Ok((snapshot, node))
     }
-}
-
-/// The directory of a node's image.
-fn image_dir(snapshot: &Snapshot, node: &str) -> Option<PathBuf> {
-    plan::image_of(snapshot, node).ok()?.rootimgdir(snapshot).map(PathBuf::from)
 }
 
 /// Everything a node may mount: the present tree of its image first, then those it still runs from.
@@ -78,6 +76,11 @@ impl Grant {
         Self { id, root: tree.root.clone(), access: Access::ReadOnly, generation: Some(tree) }
     }
 
+    /// Whether `id` is this tree, plain or as the live root of `node`.
+    fn shows(&self, node: &str, id: ExportId) -> bool {
+        self.id == id || self.generation.as_ref().is_some_and(|tree| live::id(node, tree) == id)
+    }
+
     fn export(self) -> Export {
         let export = match self.access {
             Access::ReadOnly => Export::read_only(self.id, self.root),
@@ -98,9 +101,11 @@ impl Exports for TableExports {
             return Err(refusal(&grants, &snapshot, &node, path));
         };
         let grant = grants.swap_remove(found);
+        let mut live = None;
         if let Some(tree) = &grant.generation {
             let noted = self.generations.mounted(&node, tree, now_ms() / 1000);
             warn(&node, noted);
+            live = self.live.mount(&snapshot, &node, tree);
         }
         if grant.access == Access::ReadWrite {
             make_store(&grant.root).map_err(|error| {
@@ -111,7 +116,7 @@ impl Exports for TableExports {
             })?;
         }
         let subdir = wanted.strip_prefix(&grant.root).map(Path::to_path_buf).unwrap_or_default();
-        Ok(Mounted { export: Arc::new(grant.export()), subdir })
+        Ok(Mounted { export: live.unwrap_or_else(|| Arc::new(grant.export())), subdir })
     }
 
     fn by_id(&self, client: IpAddr, id: ExportId) -> Result<Arc<Export>, Refusal> {
@@ -119,21 +124,31 @@ impl Exports for TableExports {
         let grants = granted(&self.generations, &snapshot, &node);
         // A tree that nobody wrote down (a restored data directory) is still known by its handle.
         let unknown = || {
-            let is_it = |tree: &Generation| Grant::image(tree.clone()).id == id;
+            let is_it = |tree: &Generation| Grant::image(tree.clone()).shows(&node, id);
             self.generations.among(&image_dir(&snapshot, &node)?, is_it).map(Grant::image)
         };
-        let grant = grants.into_iter().find(|grant| grant.id == id).or_else(unknown);
+        let grant = grants.into_iter().find(|grant| grant.shows(&node, id)).or_else(unknown);
         let gone = || Refusal::NotAllowed(format!("this export is not (or no longer) for {node}"));
         let grant = grant.ok_or_else(gone)?;
-        if let Some(tree) = &grant.generation {
-            warn(&node, self.generations.used(&node, tree, now_ms() / 1000));
+        let Some(tree) = grant.generation.as_ref() else { return Ok(Arc::new(grant.export())) };
+        warn(&node, self.generations.used(&node, tree, now_ms() / 1000));
+        match grant.id == id {
+            true => Ok(Arc::new(grant.export())),
+            false => Ok(self.live.export(&snapshot, &node, tree)),
         }
-        Ok(Arc::new(grant.export()))
     }
 
     fn generation(&self) -> u64 {
-        // Neither ever goes back, so the sum changes with each of them.
-        self.model.snapshot().seq().wrapping_add(self.generations.round())
+        // None of them ever goes back, so the sum changes with each of them.
+        self.model
+            .snapshot()
+            .seq()
+            .wrapping_add(self.generations.round())
+            .wrapping_add(self.live.generation())
+    }
+
+    fn materialise(&self, export: ExportId, path: &Path) -> std::io::Result<PathBuf> {
+        self.live.materialise(export, path)
     }
 
     fn is_known(&self, client: IpAddr) -> bool {
@@ -163,10 +178,4 @@ fn warn(node: &str, noted: std::io::Result<()>) {
     if let Err(error) = noted {
         tracing::warn!(node, %error, "cannot write which tree a node uses");
     }
-}
-
-/// The directory of a node in the persistent store: made at the first mount, readable by its node alone.
-fn make_store(root: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o755).create(root)
 }

@@ -5,6 +5,7 @@
 //! counts after a restart.
 
 use crate::address::LocalAddresses;
+use crate::live::LiveRoots;
 use crate::loaders::{GRUB_OF_IMAGES, SHIM, SIGNED_LOADERS_FROM};
 use crate::plan::{Ports, Surroundings, packed_root};
 use crate::stores::StorePlaces;
@@ -28,6 +29,7 @@ pub struct Files {
     /// Files of images, wherever they are.
     named: NamedFiles,
     stores: StorePlaces,
+    live: Arc<LiveRoots>,
 }
 
 impl Files {
@@ -35,7 +37,12 @@ impl Files {
     ///
     /// # Errors
     /// When one of them cannot be opened.
-    pub fn open(model: Arc<Model>, addresses: Arc<LocalAddresses>, ports: Ports) -> Result<Self, FilesError> {
+    pub fn open(
+        model: Arc<Model>,
+        addresses: Arc<LocalAddresses>,
+        live: Arc<LiveRoots>,
+        ports: Ports,
+    ) -> Result<Self, FilesError> {
         let snapshot = model.snapshot();
         let tftp = Mount::new("tftpboot", open_tree(&snapshot, "tftpdir", "/tftpboot")?);
         let install = Mount::new("install", open_tree(&snapshot, "installdir", "/install")?).listed();
@@ -46,6 +53,7 @@ impl Files {
             roots: Roots::new().with(tftp).with(install),
             named: NamedFiles::default(),
             stores: StorePlaces::default(),
+            live,
         })
     }
 
@@ -61,12 +69,17 @@ impl Files {
 
     fn view(&self, path: &str, request: &Request<'_>) -> Option<Answer> {
         let here = Surroundings { addresses: &self.addresses, ports: self.ports, packed: packed_root };
-        let answer = view::render(&self.model.snapshot(), here, path, request.peer.ip().to_canonical())?;
+        let snapshot = self.model.snapshot();
+        let answer = view::render(&snapshot, here, path, request.peer.ip().to_canonical())?;
         Some(match answer {
             view::Answer::Text(text) => Answer::Bytes(Rendered::text(text)),
             view::Answer::File(path) => match self.named.open(&path) {
                 Ok(file) => Answer::File(file),
                 Err(TreeError::NotFound) => Answer::NotFound,
+                Err(error) => Answer::Refused(error.to_string()),
+            },
+            view::Answer::StateliteList(node) => match self.live.list(&snapshot, &node) {
+                Ok(text) => Answer::Bytes(Rendered::text(text)),
                 Err(error) => Answer::Refused(error.to_string()),
             },
             view::Answer::BootImage(parts) => self.boot_image(&parts),

@@ -292,7 +292,7 @@ impl Use {
 }
 
 /// The tree that is `R/rootimg` now.
-fn current(image_dir: &Path) -> Option<Generation> {
+pub(crate) fn current(image_dir: &Path) -> Option<Generation> {
     let root = image_dir.join(TREE);
     let identity = Identity::of(&root).ok()?;
     Some(Generation { image_dir: image_dir.to_owned(), identity, root })
@@ -307,7 +307,8 @@ fn trees(image_dir: &Path) -> impl Iterator<Item = (Identity, PathBuf)> {
         .filter_map(|entry| Some((Identity::of(&entry.path()).ok()?, entry.path())))
 }
 
-fn find(image_dir: &Path, identity: Identity) -> Option<PathBuf> {
+/// Where the tree of that identity is now.
+pub(crate) fn find(image_dir: &Path, identity: Identity) -> Option<PathBuf> {
     trees(image_dir).find(|(found, _)| *found == identity).map(|(_, path)| path)
 }
 

@@ -1,5 +1,6 @@
 use super::*;
 use crate::exports::TableExports;
+use crate::live::LiveRoots;
 use dawn_cluster::{Change, Edit, Model};
 use dawn_nfs::Exports;
 use std::net::IpAddr;
@@ -128,7 +129,8 @@ fn exports_lead_to_the_tree_a_node_has_mounted() {
 
 fn exports_of(top: &Path, image_dir: &str) -> TableExports {
     let model = Arc::new(model(image_dir));
-    TableExports::new(model, Arc::new(Generations::open(top.join("state")).unwrap()))
+    let live = LiveRoots::new(model.clone(), Arc::default(), Arc::default(), &top.join("data"));
+    TableExports::new(model, Arc::new(Generations::open(top.join("state")).unwrap()), Arc::new(live))
 }
 
 /// Table, key, values.

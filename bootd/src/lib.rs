@@ -1,9 +1,9 @@
 //! The boot plan, its views, and the supervisor of all services.
 //!
 //! Start reading at [`plan`]: what a node boots is computed there and nowhere else. [`view`] renders it for
-//! each loader. `files`, `exports` and `dhcp` answer the engines' questions from the model;
-//! [`generations`] keeps the trees that nodes run from; `watch` turns what
-//! the engines report into [`events`]. [`supervisor`] starts and stops everything.
+//! each loader. `files`, `exports` and `dhcp` answer the engines' questions from the model; [`generations`] keeps the
+//! trees that nodes run from, and [`live`] lays a node's own files over them; `watch` turns what the engines report into
+//! [`events`]. [`supervisor`] starts and stops everything.
 //!
 //! **Invariants.** Nothing here waits for SQL or DNS before it answers a node. The plan and the views hold no clock and
 //! no socket. A node's own files are for that node.
@@ -14,6 +14,7 @@ pub mod events;
 mod exports;
 mod files;
 pub mod generations;
+pub mod live;
 pub mod loaders;
 pub mod plan;
 mod stores;

@@ -10,6 +10,7 @@ use crate::events::Bus;
 use crate::exports::TableExports;
 use crate::files::{Files, FilesError};
 use crate::generations::{Generations, ROUND_SECONDS};
+use crate::live::{self, LiveRoots};
 use crate::plan;
 use crate::watch::{Watcher, now_ms};
 use dawn_cluster::Model;
@@ -173,6 +174,7 @@ pub struct Appliance {
     /// What was asked for.
     pub settings: Settings,
     watcher: Arc<Watcher>,
+    live: Arc<LiveRoots>,
     leases: std::sync::OnceLock<dawn_dhcp::shell::Server>,
     generations: std::sync::OnceLock<Arc<Generations>>,
 }
@@ -184,8 +186,10 @@ impl Appliance {
         let addresses = Arc::new(LocalAddresses::of_this_machine());
         let bus: Arc<Bus> = Arc::default();
         let watcher = Arc::new(Watcher::new(Arc::clone(&model), Arc::clone(&bus)));
+        let live =
+            LiveRoots::new(Arc::clone(&model), Arc::clone(&addresses), Arc::clone(&bus), &settings.data);
         let (leases, generations) = Default::default();
-        Self { model, bus, addresses, settings, watcher, leases, generations }
+        Self { model, bus, addresses, settings, watcher, live: Arc::new(live), leases, generations }
     }
 
     /// What plans depend on beside the tables.
@@ -301,7 +305,9 @@ impl Starter<'_> {
 
     fn files(&self) -> Result<Files, FilesError> {
         let here = self.appliance;
-        Files::open(Arc::clone(&here.model), Arc::clone(&here.addresses), here.settings.ports.of_plan())
+        let (model, addresses, live) = (&here.model, &here.addresses, &here.live);
+        let ports = here.settings.ports.of_plan();
+        Files::open(Arc::clone(model), Arc::clone(addresses), Arc::clone(live), ports)
     }
 
     fn xcatd(&mut self, commands: &CommandPort) -> Result<(), StartError> {
@@ -350,7 +356,9 @@ impl Starter<'_> {
         let generations = Arc::new(generations.map_err(|error| StartError::new(Service::Nfs, &error))?);
         let _ = self.appliance.generations.set(Arc::clone(&generations));
         self.tidy_generations(&generations);
-        let exports = Arc::new(TableExports::new(Arc::clone(&self.appliance.model), generations));
+        self.sweep_live_roots();
+        let (model, live) = (Arc::clone(&self.appliance.model), Arc::clone(&self.appliance.live));
+        let exports = Arc::new(TableExports::new(model, generations, live));
         let observer = Arc::clone(&self.watcher);
         let until = stopped(self.until.clone());
         let server = dawn_nfs::serve(config, exports, observer, until).await;
@@ -381,6 +389,20 @@ impl Starter<'_> {
                     tracing::info!(path = %path.display(), "removed a tree that no node uses any more");
                 }
             }
+        });
+    }
+
+    /// Files may be on slow disks, so the looks have a thread of their own.
+    fn sweep_live_roots(&mut self) {
+        let (roots, mut until) = (Arc::clone(&self.appliance.live), self.until.clone());
+        self.tasks.spawn(async move {
+            while tokio::time::timeout(live::SWEEP_PERIOD, until.wait_for(|stop| *stop)).await.is_err() {
+                let roots = Arc::clone(&roots);
+                if let Err(error) = tokio::task::spawn_blocking(move || roots.sweep()).await {
+                    tracing::error!(%error, "defect while looking after live roots");
+                }
+            }
+            "live roots"
         });
     }
 

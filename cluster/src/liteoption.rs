@@ -24,6 +24,8 @@ pub enum LiteOption {
     Con,
     /// `link,con`.
     LinkCon,
+    /// `con,persistent`: joined once, then kept in the node's store.
+    ConPersistent,
 }
 
 impl LiteOption {
@@ -36,13 +38,13 @@ impl LiteOption {
     /// Whether the path survives a reboot.
     #[must_use]
     pub fn is_persistent(self) -> bool {
-        matches!(self, Self::Persistent | Self::LinkPersistent)
+        matches!(self, Self::Persistent | Self::LinkPersistent | Self::ConPersistent)
     }
 
     /// Whether the files of all trees are joined.
     #[must_use]
     pub fn is_con(self) -> bool {
-        matches!(self, Self::Con | Self::LinkCon)
+        matches!(self, Self::Con | Self::LinkCon | Self::ConPersistent)
     }
 
     /// Whether the path is read-only for the node.
@@ -64,6 +66,7 @@ impl LiteOption {
             Self::LinkRo => "link,ro",
             Self::Con => "con",
             Self::LinkCon => "link,con",
+            Self::ConPersistent => "con,persistent",
         }
     }
 }
@@ -90,6 +93,7 @@ impl FromStr for LiteOption {
             "link,ro" | "ro,link" => Ok(Self::LinkRo),
             "con" => Ok(Self::Con),
             "link,con" | "con,link" => Ok(Self::LinkCon),
+            "con,persistent" | "persistent,con" => Ok(Self::ConPersistent),
             _ => Err(OptionError(text.to_owned())),
         }
     }
@@ -108,7 +112,9 @@ mod tests {
     #[test]
     fn the_canonical_spelling_reads_back() {
         use LiteOption::*;
-        for option in [Tmpfs, Link, Persistent, LinkPersistent, Localdisk, Ro, LinkRo, Con, LinkCon] {
+        for option in
+            [Tmpfs, Link, Persistent, LinkPersistent, Localdisk, Ro, LinkRo, Con, LinkCon, ConPersistent]
+        {
             assert_eq!(option.as_str().parse(), Ok(option));
         }
     }
@@ -121,7 +127,7 @@ mod tests {
             ("tempfs", Some(LiteOption::Tmpfs)),
             ("rw", Some(LiteOption::Tmpfs)),
             ("link, persistent", Some(LiteOption::LinkPersistent)),
-            ("con,persistent", None),
+            ("persistent,con", Some(LiteOption::ConPersistent)),
             ("ro,con", None),
             ("links", None),
         ] {

@@ -15,7 +15,7 @@ mod error;
 pub mod fuzz;
 mod handover;
 mod http;
-mod inroot;
+pub mod inroot;
 mod lease;
 mod log;
 mod modules;
@@ -30,6 +30,9 @@ mod status;
 mod sys;
 mod unpack;
 mod url;
+
+pub use error::Error;
+pub use statelite::copy;
 
 use std::process::ExitCode;
 

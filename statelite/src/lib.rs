@@ -7,7 +7,7 @@
 //! | `statelite` | where a node's persistent files are kept |
 //!
 //! [`files`], [`trees`] and [`store`] resolve them for a node from a snapshot; [`check`] finds what cannot work;
-//! [`node_list`] is the text that `/init` fetches at boot. [`mod@liteimg`] prepares an image for nodes that follow
+//! [`node_list`] is the text that `/init` fetches at boot; [`live`] says which part of it the NFS server does. [`mod@liteimg`] prepares an image for nodes that follow
 //! its links; all else here touches no file. No text of a table is ever executed: `#CMD=…#`, by which xCAT runs a shell command on the management node, is refused.
 
 #![forbid(unsafe_code)]
@@ -17,13 +17,14 @@ mod conflict;
 mod entry;
 mod list;
 pub mod liteimg;
+pub mod live;
 mod location;
 
 pub use check::{Problem, check};
 pub use conflict::{Conflict, conflicts};
 pub use dawn_cluster::LiteOption;
 pub use entry::{LiteFile, files, files_of_image, image_of};
-pub use list::node_list;
+pub use list::{ListError, add_notes, node_list};
 pub use location::{
     Location, LocationError, Stores, Tree, persistent_store, store, store_patterns, stores, trees,
     trees_of_image,

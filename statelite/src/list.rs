@@ -1,10 +1,14 @@
 //! The list that `/init` fetches: what is special for this node, one entry a line, fields separated by tabs.
 //!
 //! ```text
-//! file        <option>       <path>
-//! tree        <server:/dir>  [mount options]
+//! file        <option>       <path>           [served]
+//! tree        <server:/dir>  [mount options]  [served]
 //! persistent  <server:/dir/node>  [mount options]
+//! note        <text>
 //! ```
+//!
+//! `served` marks what the NFS server lays over the root by itself ([`Duties`]); it counts only on a root that shows
+//! [`crate::live::MARK`]. A note is for the node's console.
 //!
 //! Trees come in order of priority. Control characters, tab and `%` of a field are percent-encoded, so a
 //! table cell can never make a line of its own. `/etc/mtab` is left out: on systems of today it is a link to
@@ -12,6 +16,7 @@
 
 use crate::check::check;
 use crate::entry::files;
+use crate::live::Duties;
 use crate::location::{LocationError, store, trees};
 use dawn_cluster::Snapshot;
 use std::fmt::Write as _;
@@ -30,11 +35,11 @@ pub enum ListError {
     Store(LocationError),
 }
 
-/// Renders the list of a node.
+/// Renders the list of a node whose server has taken over `duties`.
 ///
 /// # Errors
 /// The first thing that cannot work, for the node's console.
-pub fn node_list(snapshot: &Snapshot, node: &str) -> Result<String, ListError> {
+pub fn node_list(snapshot: &Snapshot, node: &str, duties: Duties) -> Result<String, ListError> {
     let files = files(snapshot, node);
     if let Some(problem) = check(&files).first() {
         return Err(ListError::Files(problem.to_string()));
@@ -42,10 +47,12 @@ pub fn node_list(snapshot: &Snapshot, node: &str) -> Result<String, ListError> {
     let mut list = String::new();
     for file in files.iter().filter(|file| &*file.path != "/etc/mtab") {
         let option = file.option.as_ref().map_or("tmpfs", |option| option.as_str());
-        line(&mut list, &["file", option, &file.path]);
+        let served = file.option.as_ref().is_ok_and(|option| duties.include(*option));
+        line(&mut list, &["file", option, &file.path, if served { "served" } else { "" }]);
     }
+    let served = if duties.trees { "served" } else { "" };
     for tree in trees(snapshot, node).map_err(ListError::Tree)? {
-        line(&mut list, &["tree", &tree.location.to_string(), &tree.options]);
+        line(&mut list, &["tree", &tree.location.to_string(), &tree.options, served]);
     }
     if let Some(location) = store(snapshot, node) {
         let location = location.map_err(ListError::Store)?;
@@ -56,6 +63,11 @@ pub fn node_list(snapshot: &Snapshot, node: &str) -> Result<String, ListError> {
         );
     }
     Ok(list)
+}
+
+/// Adds what the node's console shall say.
+pub fn add_notes<'a>(list: &mut String, notes: impl IntoIterator<Item = &'a str>) {
+    notes.into_iter().for_each(|note| line(list, &["note", note]));
 }
 
 fn line(list: &mut String, fields: &[&str]) {
@@ -102,15 +114,21 @@ mod tests {
                 .chain([("statelite", store)]),
         );
         assert_eq!(
-            node_list(&snapshot, "cn1").unwrap(),
+            node_list(&snapshot, "cn1", Duties::default()).unwrap(),
             "file\tpersistent\t/var/lib/app/\ntree\t10.1.0.1:/state/cn1\tsoft\npersistent\t10.1.0.1:/data/cn1\n"
+        );
+        let duties = Duties { trees: true, store: true };
+        assert_eq!(
+            node_list(&snapshot, "cn1", duties).unwrap(),
+            "file\tpersistent\t/var/lib/app/\tserved\ntree\t10.1.0.1:/state/cn1\tsoft\tserved\n\
+             persistent\t10.1.0.1:/data/cn1\n"
         );
     }
 
     #[test]
     fn a_cell_cannot_make_a_line() {
         assert!(matches!(
-            node_list(&Snapshot::from_rows(NODE.iter().copied()), "cn1"),
+            node_list(&Snapshot::from_rows(NODE.iter().copied()), "cn1", Duties::default()),
             Err(ListError::Files(_))
         ));
         let mut list = String::new();

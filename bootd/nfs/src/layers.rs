@@ -223,7 +223,10 @@ impl Layers {
                 .map_err(|e| Errno::from_raw_os_error(e.raw_os_error().unwrap_or(libc::EIO)))?,
             _ => return Err(Errno::NOENT),
         };
-        let region = Arc::new(Region::open(mounts, export, layer.region, &source, layer.access())?);
+        // What is made on first use lies where the node itself may have left links.
+        let follow = !matches!(layer.what, Some(OverlayKind::OnFirstUse { .. }));
+        let region = Region::open(mounts, export, layer.region, &source, layer.access(), follow)?;
+        let region = Arc::new(region);
         *open = Some(region.clone());
         drop(open);
         if let (Some(at), Ok(fd)) = (self.by_region.get(&layer.region), region.open_root()) {

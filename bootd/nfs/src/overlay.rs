@@ -44,7 +44,7 @@ pub enum OverlayKind {
         access: Access,
     },
     /// An empty file or directory, for the node to mount something over. What the tree holds at this
-    /// path is shown instead if it is of the same kind.
+    /// path is shown instead if it is of the same kind and no symbolic link.
     Placeholder {
         /// Whether it is a directory.
         directory: bool,

@@ -143,7 +143,8 @@ pub(crate) fn laid(
     match real {
         Ok((real, _)) => {
             let stat = real.object.stat()?;
-            if stat.is_dir() != layer.is_dir() {
+            // A link is no mount point: it would lead the mount elsewhere.
+            if stat.is_dir() != layer.is_dir() || stat.is_symlink() {
                 return synthetic(cx, dir, layers, layer);
             }
             layers.note_directory(real.object.region.id, &stat, layer);

@@ -51,22 +51,28 @@ enum Root {
 }
 
 impl Region {
-    /// Opens the tree at `path`.
+    /// Opens the tree at `path`; links in `path` are an error unless `follow` is set.
     pub fn open(
         mounts: &Mounts,
         export: ExportId,
         id: u32,
         path: &Path,
         access: Access,
+        follow: bool,
     ) -> Result<Self, Errno> {
-        let fd = sys::open_path(path)?;
+        let fd = if follow { sys::open_path(path)? } else { sys::open_path_plain(path)? };
         let stat = sys::stat(fd.as_fd(), c"")?;
         let mount = mounts.of(path, &stat, access)?;
         let (root, root_stat) = match working_handle(fd.as_fd(), &mount) {
             Some(handle) => (Root::Handle(handle), Stat { mount: mount.id, ..stat }),
             None => {
+                let opened = (stat.dev, stat.ino);
                 let fd = clone_or_plain(path, access)?;
                 let stat = sys::stat(fd.as_fd(), c"")?;
+                // Found by its name a second time.
+                if (stat.dev, stat.ino) != opened {
+                    return Err(Errno::STALE);
+                }
                 (Root::Open(fd, PathNames::default()), stat)
             }
         };

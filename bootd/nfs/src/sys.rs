@@ -320,6 +320,12 @@ pub fn open_path(path: &Path) -> Result<OwnedFd, Errno> {
     rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
 }
 
+/// As [`open_path`], but any symbolic link in the path is an error.
+pub fn open_path_plain(path: &Path) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    rustix::fs::openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
+}
+
 /// Descriptor of anything that has one, for the functions above.
 pub fn fd(of: &impl AsFd) -> BorrowedFd<'_> {
     of.as_fd()

@@ -37,11 +37,13 @@ impl Tree {
     /// taken over, so that files in use stay open.
     pub fn open(shop: &Workshop, export: &Export, previous: Option<&Self>) -> Result<Self, Errno> {
         let kept = previous.filter(|p| p.base_is_current(export)).map(|p| p.base.clone());
-        let open = || Region::open(&shop.mounts, export.id, 0, &export.root, export.access).map(Arc::new);
+        let open =
+            || Region::open(&shop.mounts, export.id, 0, &export.root, export.access, true).map(Arc::new);
         let base = kept.map_or_else(open, Ok)?;
         let Some(spec) = &export.overlay else { return Ok(Self { base, layers: None }) };
         let access = Access::ReadOnly;
-        let stand_ins = Region::open(&shop.mounts, export.id, SYNTHETIC_REGION, &shop.stand_ins, access)?;
+        let stand_ins =
+            Region::open(&shop.mounts, export.id, SYNTHETIC_REGION, &shop.stand_ins, access, true)?;
         let before = previous.and_then(|p| p.layers.as_ref());
         let layers = Layers::new(spec, &base, Arc::new(stand_ins), before);
         Ok(Self { base, layers: Some(layers) })

@@ -39,6 +39,7 @@ impl Places {
             Place::Tree(index) => self.tree(index),
             Place::Tmpfs => format!("{}/tmpfs", self.lite),
             Place::Persistent => format!("{}/persistent", self.lite),
+            Place::Live => format!("{}/live", self.lite),
         }
     }
 

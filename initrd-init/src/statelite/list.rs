@@ -1,10 +1,14 @@
 //! The list of a node's special paths, as the server sends it: one entry per line, fields split by tabs.
 //!
 //! ```text
-//! file        <options>            <path>
-//! tree        <server>:/<dir>      [<mount options>]
+//! file        <options>            <path>             [served]
+//! tree        <server>:/<dir>      [<mount options>]  [served]
 //! persistent  <server>:/<dir>/<n>  [<mount options>]
+//! note        <text>
 //! ```
+//! What is `served` the NFS server lays over the root by itself, if the root says so ([`List::on_plain_root`]). A note
+//! is for the console.
+//!
 //! Control characters, tab and `%` inside a path are percent-encoded. A line that cannot be understood becomes a
 //! complaint; the others count.
 
@@ -22,6 +26,8 @@ pub struct List {
     pub trees: Vec<Mount>,
     /// Persistent storage of this node.
     pub persistent: Option<Mount>,
+    /// What the server wants the console to say.
+    pub notes: Vec<String>,
     /// Lines that could not be understood.
     pub complaints: Vec<String>,
 }
@@ -33,6 +39,8 @@ pub struct Mount {
     pub remote: Remote,
     /// Options in the words of `mount.nfs`.
     pub options: String,
+    /// It is a directory of the served root.
+    pub served: bool,
 }
 
 /// One special path.
@@ -44,6 +52,8 @@ pub struct Entry {
     pub is_dir: bool,
     /// Where its content lives.
     pub option: Opt,
+    /// The server does it.
+    pub served: bool,
 }
 
 /// Where the content of a path lives and how it appears.
@@ -67,6 +77,8 @@ pub enum Opt {
     Con,
     /// The same, through links.
     LinkCon,
+    /// All trees' files one after the other, once, on the persistent storage, bind mounted.
+    ConPersistent,
 }
 
 impl Opt {
@@ -84,8 +96,14 @@ impl Opt {
             ["link", "ro"] => Self::LinkRo,
             ["con"] => Self::Con,
             ["con", "link"] => Self::LinkCon,
+            ["con", "persistent"] => Self::ConPersistent,
             _ => return None,
         })
+    }
+
+    /// The path lies on the persistent storage.
+    pub fn is_persistent(self) -> bool {
+        matches!(self, Self::Persistent | Self::LinkPersistent | Self::ConPersistent)
     }
 
     /// The path is a link of the image.
@@ -102,8 +120,10 @@ impl List {
             let fields: Vec<&str> = line.split('\t').collect();
             let understood = match fields.as_slice() {
                 [] | [""] => true,
-                ["file", options, path] => list.add_file(options, path),
+                ["file", options, path] => list.add_file(options, path, false),
+                ["file", options, path, "served"] => list.add_file(options, path, true),
                 ["tree", remote, rest @ ..] => list.add_tree(remote, rest),
+                ["note", text] => list.add_note(text),
                 ["persistent", remote, rest @ ..] => list.set_persistent(remote, rest),
                 [comment, ..] => comment.starts_with('#'),
             };
@@ -114,7 +134,46 @@ impl List {
         list
     }
 
-    fn add_file(&mut self, options: &str, path: &str) -> bool {
+    /// Forgets what the server would do: this root is not one that it lays anything over.
+    pub fn on_plain_root(&mut self) {
+        self.entries.iter_mut().for_each(|entry| entry.served = false);
+        self.trees.iter_mut().for_each(|tree| tree.served = false);
+        self.notes.clear();
+    }
+
+    /// Links into the node's files would need a layer over the root, which hides what changes below it: what is linked in a
+    /// prepared image is mounted here.
+    pub fn on_live_root(&mut self) {
+        for entry in &mut self.entries {
+            entry.option = match entry.option {
+                Opt::Link => Opt::Tmpfs,
+                Opt::LinkPersistent => Opt::Persistent,
+                Opt::LinkRo => Opt::Ro,
+                Opt::LinkCon => Opt::Con,
+                other => other,
+            };
+        }
+    }
+
+    /// Whether the node needs its persistent storage mounted: not if the server does all entries on it.
+    pub fn wants_storage(&self) -> bool {
+        let persistent = || self.entries.iter().filter(|entry| entry.option.is_persistent());
+        persistent().count() == 0 || persistent().any(|entry| !entry.served)
+    }
+
+    /// Whether the node needs the trees as directories: for what it does itself.
+    pub fn wants_trees(&self) -> bool {
+        self.entries.iter().any(|entry| !entry.served)
+    }
+
+    fn add_note(&mut self, text: &str) -> bool {
+        let text = decode(text);
+        let sound = text.is_some();
+        self.notes.extend(text);
+        sound
+    }
+
+    fn add_file(&mut self, options: &str, path: &str, served: bool) -> bool {
         let (Some(option), Some(path)) = (Opt::parse(options), decode(path)) else { return false };
         let clean = squeeze(&path);
         let sound = path.starts_with('/')
@@ -122,7 +181,7 @@ impl List {
             && !clean.split('/').any(|part| part == ".." || part == ".");
         if sound {
             self.entries.retain(|entry| entry.path != clean);
-            self.entries.push(Entry { is_dir: path.ends_with('/'), path: clean, option });
+            self.entries.push(Entry { is_dir: path.ends_with('/'), path: clean, option, served });
         }
         sound
     }
@@ -146,7 +205,8 @@ fn mount(remote: &str, rest: &[&str]) -> Option<Mount> {
         return None;
     }
     let options = rest.first().map_or("", |text| text.trim());
-    Some(Mount { remote, options: options.to_owned() })
+    let served = rest.get(1).is_some_and(|word| *word == "served");
+    Some(Mount { remote, options: options.to_owned(), served })
 }
 
 /// Undoes percent-encoding; no value for a broken sequence or text that is not UTF-8.
@@ -180,12 +240,25 @@ mod tests {
         assert_eq!(list.entries.len(), 3);
         assert_eq!(
             list.entries[1],
-            Entry { path: "/var/lib/a%b".into(), is_dir: true, option: Opt::LinkPersistent }
+            Entry { path: "/var/lib/a%b".into(), is_dir: true, option: Opt::LinkPersistent, served: false }
         );
         assert_eq!(list.entries[2].option, Opt::Link);
         assert_eq!(list.trees[1].remote.to_string(), "s:/b");
         assert_eq!(list.trees[1].options, "soft,timeo=30");
         assert_eq!(list.persistent.unwrap().remote.dir, "/nodes/cn1");
+    }
+
+    #[test]
+    fn what_the_server_does() {
+        let text = "file\tro\t/etc/a\tserved\nfile\ttmpfs\t/etc/b\nfile\tpersistent\t/srv/\tserved\n\
+                    tree\t10.1.0.1:/state\t\tserved\nnote\t/etc/c is%0Anowhere\n";
+        let mut list = List::parse(text);
+        assert_eq!(list.complaints, Vec::<String>::new());
+        assert_eq!(list.entries.iter().map(|entry| entry.served).collect::<Vec<_>>(), [true, false, true]);
+        assert!(list.trees[0].served && list.wants_trees() && !list.wants_storage());
+        assert_eq!(list.notes, ["/etc/c is\nnowhere"]);
+        list.on_plain_root();
+        assert!(!list.entries[0].served && !list.trees[0].served && list.wants_storage());
     }
 
     #[test]

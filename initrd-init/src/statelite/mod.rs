@@ -3,8 +3,12 @@
 //! Order: image, list, trees and persistent storage are mounted; the [`plan`] is made; the root is the image
 //! itself or, where the image lacks mount points or links, a read-only overlay of a skeleton in memory over it;
 //! then the actions fill and mount the per-node files. The server's image is never written to.
+//!
+//! A server with a live overlay has laid its part of the list, and all mount points, over the image already; the root
+//! shows this by the directory [`MARK`]. What the list marks as served is left alone then, trees are directories of
+//! the root, and the root is the NFS mount itself, so that what changes on the server is seen here.
 
-mod copy;
+pub mod copy;
 mod exec;
 mod list;
 mod plan;
@@ -31,6 +35,13 @@ use plan::{Plan, STATELITE};
 const IMAGE: &str = "/image";
 const LITE: &str = "/lite";
 const SKELETON: &str = "/skel";
+/// Directory that a root with a live overlay shows; below it is what the node covers with mounts of its own.
+const MARK: &str = "/image/.statelite/live";
+/// Directory of a root with a live overlay that holds the trees by number.
+const TREES: &str = "/image/.statelite/trees";
+/// How long the kernel believes what it knows of directories, in seconds, unless the kernel line says otherwise: the
+/// bound within which changes on the server are seen.
+const ATTRIBUTES_OPTIONS: &str = "acdirmin=3,acdirmax=10";
 
 /// Options of persistent storage when neither list nor kernel line has any: a storage server that is away must
 /// not lose data, so requests are repeated for ever.
@@ -54,15 +65,27 @@ pub struct Wish<'a> {
 /// Builds the root at `root`.
 pub fn build(wish: &Wish<'_>, loader: &mut Loader, root: &str) -> Result<()> {
     nfs::load_client(loader)?;
-    mount(wish, wish.remote, wish.options, true)?.mount(IMAGE, nfs::ROOT_TRIES, true)?;
-    log::step(&format!("root: {} mounted read-only", wish.remote));
+    let live = mount_image(wish)?;
     sys::tmpfs(LITE, "mode=755")?;
     sys::make_dirs(&format!("{LITE}/tmpfs"))?;
     let mut list = fetch_list(wish)?;
+    if live {
+        let shown = format!("{LITE}/live");
+        sys::make_dirs(&shown)?;
+        sys::bind(MARK, &shown)?;
+        list.on_live_root();
+    } else {
+        list.on_plain_root();
+    }
+    list.notes.iter().for_each(|note| log::problem(&format!("statelite: {note}")));
     complete(&mut list, wish);
     let mut places = Places { image: IMAGE.to_owned(), lite: LITE.to_owned(), trees: list.trees.clone() };
-    mount_trees(wish, &places);
-    mount_persistent(wish, &list)?;
+    if list.wants_trees() {
+        mount_trees(wish, &places);
+    }
+    if list.wants_storage() {
+        mount_persistent(wish, &list)?;
+    }
     let plan = plan::plan(&list, &places);
     plan.notes.iter().for_each(|note| log::step(&format!("statelite: {note}")));
     build_root(&plan, loader, root)?;
@@ -70,11 +93,41 @@ pub fn build(wish: &Wish<'_>, loader: &mut Loader, root: &str) -> Result<()> {
     sys::move_mount(LITE, &lite)?;
     places.lite = lite;
     let lines = exec::run(&plan.actions, &places, root)?;
-    log::step(&format!("statelite: {} paths, {} actions", list.entries.len(), lines.len()));
+    let served = list.entries.iter().filter(|entry| entry.served).count();
+    log::step(&format!(
+        "statelite: {} paths, {served} of them served, {} actions",
+        list.entries.len(),
+        lines.len()
+    ));
     keep_records(&list, &plan, &lines, &places.lite);
     sys::detach(IMAGE);
     sys::detach(SKELETON);
     Ok(())
+}
+
+/// Mounts the image; says whether the server lays files over it. Such a root is not read-only as a whole, because
+/// persistent files are in it: the server alone says what may be written.
+fn mount_image(wish: &Wish<'_>) -> Result<bool> {
+    let options = root_options(wish.options);
+    mount(wish, wish.remote, &options, true)?.mount(IMAGE, nfs::ROOT_TRIES, true)?;
+    let live = fs::symlink_metadata(MARK).is_ok_and(|meta| meta.is_dir());
+    if live {
+        sys::detach(IMAGE);
+        let options: Vec<&str> = options.split(',').filter(|option| *option != "ro").collect();
+        mount(wish, wish.remote, &options.join(","), false)?.mount(IMAGE, nfs::ROOT_TRIES, true)?;
+    }
+    let kind = if live { "with this node's files laid over it by the server" } else { "read-only" };
+    log::step(&format!("root: {} mounted {kind}", wish.remote));
+    Ok(live)
+}
+
+fn root_options(given: &str) -> String {
+    let decided = |option: &str| option == "noac" || option.starts_with("ac");
+    match given {
+        "" => ATTRIBUTES_OPTIONS.to_owned(),
+        given if given.split(',').any(decided) => given.to_owned(),
+        given => format!("{given},{ATTRIBUTES_OPTIONS}"),
+    }
 }
 
 fn mount<'a>(wish: &Wish<'_>, remote: &'a Remote, options: &'a str, read_only: bool) -> Result<NfsMount<'a>> {
@@ -109,12 +162,9 @@ fn complete(list: &mut List, wish: &Wish<'_>) {
         && let Some(base) = &wish.line.state_mount
     {
         let remote = Remote { host: base.host.clone(), dir: format!("{}/{}", base.dir, wish.facts.node) };
-        list.persistent = Some(Mount { remote, options: wish.line.state_options.clone() });
+        list.persistent = Some(Mount { remote, options: wish.line.state_options.clone(), served: false });
     }
-    let wanted = list
-        .entries
-        .iter()
-        .find(|entry| matches!(entry.option, list::Opt::Persistent | list::Opt::LinkPersistent));
+    let wanted = list.entries.iter().find(|entry| entry.option.is_persistent() && !entry.served);
     if let (Some(entry), None) = (wanted, &list.persistent) {
         log::problem(&format!(
             "statelite: {} and others are persistent, but this node has no persistent storage (statelite table); \
@@ -128,6 +178,18 @@ fn complete(list: &mut List, wish: &Wish<'_>) {
 fn mount_trees(wish: &Wish<'_>, places: &Places) {
     for (index, tree) in places.trees.iter().enumerate() {
         let target = places.tree(index);
+        if tree.served {
+            // One that does not exist, or hangs, is not shown.
+            let shown = format!("{TREES}/{index}");
+            let bound = fs::metadata(&shown)
+                .map(|_| sys::make_dirs(&target).and_then(|()| sys::bind(&shown, &target)));
+            match bound {
+                Ok(Ok(())) => log::step(&format!("statelite: tree {} is served", tree.remote)),
+                Ok(Err(error)) => log::problem(&error.to_string()),
+                Err(_) => log::problem(&format!("statelite: the server does not show tree {}", tree.remote)),
+            }
+            continue;
+        }
         let result = mount(wish, &tree.remote, &tree.options, true)
             .and_then(|mount| mount.mount(&target, nfs::TREE_TRIES, false));
         match result {

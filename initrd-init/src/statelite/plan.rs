@@ -32,6 +32,8 @@ pub enum Place {
     Tmpfs,
     /// The node's persistent files.
     Persistent,
+    /// What the server shows of entries that lie below a mount of the node.
+    Live,
 }
 
 /// A path in a place.
@@ -165,6 +167,10 @@ impl Planner<'_> {
             self.mtab(&real);
             return;
         }
+        if entry.served {
+            self.served(entry, &real);
+            return;
+        }
         let parent = self.parent_of(entry).map(|parent| parent.option);
         let subject = self.subject(entry, real, parent);
         match entry.option {
@@ -178,7 +184,7 @@ impl Planner<'_> {
                 self.in_memory(&subject);
             }
             Opt::Link => self.linked_in_memory(&subject),
-            Opt::Persistent => self.persistent(&subject),
+            Opt::Persistent | Opt::ConPersistent => self.persistent(&subject),
             Opt::LinkPersistent => self.linked_persistent(&subject),
             Opt::Ro | Opt::LinkRo => self.read_only(&subject),
             Opt::Con => {
@@ -189,6 +195,27 @@ impl Planner<'_> {
                 self.concatenate(&subject);
                 self.link_in_image(&subject);
             }
+        }
+    }
+
+    /// The server shows it in its place already, unless a mount of this node covers that place.
+    fn served(&mut self, entry: &Entry, real: &str) {
+        if self.parent_of(entry).is_none_or(|parent| parent.served) {
+            return;
+        }
+        let live = At { place: Place::Live, path: entry.path.clone() };
+        let memory = At { place: Place::Tmpfs, path: entry.path.clone() };
+        let is_dir = match self.probe.kind(&live) {
+            Kind::Missing => return,
+            Kind::Dir { .. } => true,
+            _ => false,
+        };
+        if is_dir || entry.option.is_persistent() {
+            self.act(Action::Create(memory, is_dir));
+            self.act(Action::Bind(live, real.to_owned()));
+        } else {
+            // A link finds a replaced file again; a bind mount would hold on to the one that is gone.
+            self.act(Action::Link(memory, format!("{STATELITE}/live{}", entry.path)));
         }
     }
 
@@ -225,7 +252,8 @@ impl Planner<'_> {
     fn tree_hits(&self, subject: &Subject<'_>) -> Vec<At> {
         let entry = subject.entry;
         let parent_dir = subject.is_dir && subject.parent.is_none();
-        let all = parent_dir || matches!(entry.option, Opt::Con | Opt::LinkCon);
+        let joined = matches!(entry.option, Opt::Con | Opt::LinkCon | Opt::ConPersistent);
+        let all = parent_dir || joined;
         let here = |index| At { place: Place::Tree(index), path: entry.path.clone() };
         let usable = |at: &At| {
             let kind = self.probe.kind(at);
@@ -282,8 +310,16 @@ impl Planner<'_> {
 
     /// Content goes to the persistent storage once; afterwards the storage's copy counts.
     fn seed_persistent(&mut self, subject: &Subject<'_>) {
-        if self.probe.kind(&subject.at(Place::Persistent)) == Kind::Missing {
-            self.seed(subject, Place::Persistent);
+        if self.probe.kind(&subject.at(Place::Persistent)) != Kind::Missing {
+            return;
+        }
+        match subject.entry.option {
+            // Joined elsewhere first: what is on the storage is whole.
+            Opt::ConPersistent => {
+                self.concatenate(subject);
+                self.act(Action::Copy(subject.at(Place::Tmpfs), subject.at(Place::Persistent)));
+            }
+            _ => self.seed(subject, Place::Persistent),
         }
     }
 
@@ -452,6 +488,7 @@ impl fmt::Display for At {
             Place::Tree(index) => write!(f, "tree{}:{}", index + 1, self.path),
             Place::Tmpfs => write!(f, "tmpfs:{}", self.path),
             Place::Persistent => write!(f, "persistent:{}", self.path),
+            Place::Live => write!(f, "live:{}", self.path),
         }
     }
 }

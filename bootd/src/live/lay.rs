@@ -1,0 +1,266 @@
+//! A wish and the files as they are: what is laid over the root, what is seeded, what is missing.
+//!
+//! Content is searched as `/init` does it: trees in order of priority, an empty directory counts for nothing, and the
+//! image's own file, followed if it is a link, is the last resort.
+
+use super::con;
+use super::reach::Mounts;
+use super::seed::Seed;
+use super::trees::{Hit, TreeLook, Whole};
+use super::wish::{Above, Entry, Wish, is_below};
+use crate::events::Step;
+use dawn_nfs::{Access, OverlayEntry, OverlayKind};
+use dawn_statelite::LiteOption;
+use dawn_statelite::live::{MARK, TREES};
+use initrd_init::inroot;
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+/// Directories that every root needs: mounts are moved there.
+const NEEDED_DIRS: [&str; 5] = ["/proc", "/sys", "/dev", "/run", "/.statelite"];
+/// Files that every node has its own of.
+const NEEDED_FILES: [&str; 3] = ["/etc/hostname", "/etc/resolv.conf", "/etc/machine-id"];
+/// Places that the node mounts over: content there has no effect.
+const VOLATILE: [&str; 4] = ["/run", "/dev", "/proc", "/sys"];
+
+/// The files' side of one node's live root.
+#[derive(Debug, Default)]
+pub struct Laid {
+    /// What is laid over the image.
+    pub entries: Vec<OverlayEntry>,
+    /// What is made at the first look, by its path in the export.
+    pub seeds: BTreeMap<PathBuf, Seed>,
+    /// What the node's console and the events shall say.
+    pub notes: Vec<Note>,
+}
+
+/// What happened, as the step of an event, and the words.
+pub type Note = (Step, String);
+
+/// What an image holds at a path.
+#[derive(Debug, Clone, Default)]
+pub struct InImage {
+    /// The path with the links of its directories resolved.
+    real: String,
+    /// Content, with a link at the end followed; none behind a link to what is mounted over.
+    content: Option<Hit>,
+    /// Something is there that a mount can be put on.
+    fits: bool,
+    /// Anything at all is there.
+    exists: bool,
+}
+
+/// What is known of this machine during one sweep over all nodes, which mostly share one image.
+#[derive(Debug, Default)]
+pub struct Images {
+    known: HashMap<(PathBuf, String), InImage>,
+    /// Which trees are on network file systems.
+    pub mounts: Mounts,
+}
+
+impl Images {
+    /// No image yet.
+    pub fn now() -> Self {
+        Self { known: HashMap::new(), mounts: Mounts::now() }
+    }
+}
+
+/// Looks at the files.
+pub fn lay(wish: &Wish, trees: &[Box<dyn TreeLook>], cache: &Path, images: &mut Images) -> Laid {
+    let mut layer = Layer { wish, trees, cache, images, laid: Laid::default() };
+    layer.mount_points();
+    layer.show_trees();
+    for entry in &wish.entries {
+        layer.entry(entry);
+    }
+    layer.laid
+}
+
+struct Layer<'a> {
+    wish: &'a Wish,
+    trees: &'a [Box<dyn TreeLook>],
+    cache: &'a Path,
+    images: &'a mut Images,
+    laid: Laid,
+}
+
+impl Layer<'_> {
+    fn image(&mut self, path: &str) -> InImage {
+        let key = (self.wish.root.clone(), path.to_owned());
+        self.images.known.entry(key).or_insert_with(|| look(&self.wish.root, path)).clone()
+    }
+
+    fn show(&mut self, path: &str, what: OverlayKind) {
+        let path = PathBuf::from(path.trim_start_matches('/'));
+        self.laid.entries.push(OverlayEntry { path, what });
+    }
+
+    fn substitute(&mut self, path: &str, source: PathBuf) {
+        self.show(path, OverlayKind::Substitute { source, access: Access::ReadOnly });
+    }
+
+    fn mount_points(&mut self) {
+        for dir in NEEDED_DIRS {
+            if !self.image(dir).exists {
+                self.show(dir, OverlayKind::Placeholder { directory: true });
+            }
+        }
+        for file in NEEDED_FILES {
+            let listed = self.wish.entries.iter().any(|entry| entry.path == file);
+            if !listed && !self.image(file).exists {
+                self.show(file, OverlayKind::Placeholder { directory: false });
+            }
+        }
+        self.show(MARK, OverlayKind::Placeholder { directory: true });
+    }
+
+    /// The node fills its files in RAM from the same trees.
+    fn show_trees(&mut self) {
+        for (index, tree) in self.trees.iter().enumerate() {
+            self.laid.notes.extend(tree.problem().map(|problem| (Step::Trouble, problem)));
+            match tree.whole() {
+                Whole::Here(root) => self.substitute(&format!("{TREES}/{index}"), root),
+                Whole::Far => self.show_far_tree(index, tree.as_ref()),
+                Whole::Missing => {}
+            }
+        }
+    }
+
+    /// Of a tree that is not shown as a whole, the files that the node itself needs.
+    fn show_far_tree(&mut self, index: usize, tree: &dyn TreeLook) {
+        let wish = self.wish;
+        for entry in wish.entries.iter().filter(|entry| !entry.served) {
+            if let Some(hit) = tree.find(&entry.path) {
+                self.substitute(&format!("{TREES}/{index}{}", entry.path), hit.path);
+            }
+        }
+    }
+
+    fn entry(&mut self, entry: &Entry) {
+        let image = self.image(&entry.path);
+        if VOLATILE.iter().any(|dir| image.real == *dir || is_below(&image.real, dir)) {
+            return;
+        }
+        let hits = self.hits(entry, &image);
+        if hits.is_empty() && image.content.is_none() && self.wish.duties.trees {
+            let made = if entry.option.is_ro() { "left out" } else { "made empty" };
+            let note = format!("{} is neither in a tree nor in the image: {made}", entry.path);
+            self.laid.notes.push((Step::Missing, note));
+        }
+        match (entry.served, entry.above) {
+            (false, Above::Mount) => {}
+            (false, _) => self.mount_point(entry, &image),
+            // Part of what is seeded with the entry above.
+            (true, Above::Served(_)) => {}
+            (true, Above::Mount) => self.served(entry, &format!("{MARK}{}", entry.path), &hits, &image),
+            (true, Above::Nothing) => self.served(entry, &image.real.clone(), &hits, &image),
+        }
+    }
+
+    /// Something for the node to mount its own over, with the content that it begins with.
+    fn mount_point(&mut self, entry: &Entry, image: &InImage) {
+        if image.fits {
+            return;
+        }
+        match &image.content {
+            Some(behind_link) => self.substitute(&image.real, behind_link.path.clone()),
+            None => self.show(&image.real, OverlayKind::Placeholder { directory: entry.is_dir }),
+        }
+    }
+
+    fn served(&mut self, entry: &Entry, shown: &str, hits: &[Hit], image: &InImage) {
+        if entry.option.is_persistent() {
+            return self.persistent(entry, shown, hits, image);
+        }
+        let in_place = entry.above == Above::Nothing;
+        let source = match hits {
+            [] if in_place => return,
+            [] => image.content.as_ref().map(|hit| hit.path.clone()),
+            [_, _, ..] if entry.option.is_con() => match con::joined(self.cache, hits) {
+                Ok(path) => Some(path),
+                Err(error) => {
+                    let note = format!("{} cannot be joined: {error}", entry.path);
+                    self.laid.notes.push((Step::Trouble, note));
+                    None
+                }
+            },
+            [first, ..] => Some(first.path.clone()),
+        };
+        if let Some(source) = source {
+            self.substitute(shown, source);
+        }
+    }
+
+    fn persistent(&mut self, entry: &Entry, shown: &str, hits: &[Hit], image: &InImage) {
+        let mut seed = self.seed(entry, hits, image);
+        let mine = |above: Above| match above {
+            Above::Served(at) => self.wish.entries.get(at).map(|parent| parent.path.as_str()),
+            _ => None,
+        };
+        let below = |child: &&Entry| is_below(&child.path, &entry.path) && mine(child.above).is_some();
+        for child in self.wish.entries.iter().filter(below) {
+            let image = self.image(&child.path);
+            let hits = self.hits(child, &image);
+            seed.children.push(self.seed(child, &hits, &image));
+        }
+        let directory = seed.is_dir;
+        self.laid.seeds.insert(PathBuf::from(shown.trim_start_matches('/')), seed);
+        self.show(shown, OverlayKind::OnFirstUse { directory, access: Access::ReadWrite });
+    }
+
+    fn seed(&self, entry: &Entry, hits: &[Hit], image: &InImage) -> Seed {
+        let sources: Vec<&Hit> =
+            if hits.is_empty() { image.content.iter().collect() } else { hits.iter().collect() };
+        Seed {
+            path: entry.path.clone(),
+            is_dir: sources.first().map_or(entry.is_dir, |hit| hit.is_dir),
+            join: entry.option == LiteOption::ConPersistent,
+            sources: sources.into_iter().map(|hit| hit.path.clone()).collect(),
+            children: Vec::new(),
+        }
+    }
+
+    /// Content of trees for an entry: all of it for `con` and for a directory that stands alone, else the first.
+    fn hits(&self, entry: &Entry, image: &InImage) -> Vec<Hit> {
+        let is_dir = image.content.as_ref().map_or(entry.is_dir, |hit| hit.is_dir);
+        let alone = is_dir && entry.above == Above::Nothing;
+        // A tree that holds special files directly below the directory means them, not the directory.
+        let children: Vec<&str> = self
+            .wish
+            .entries
+            .iter()
+            .filter_map(|other| {
+                let name = other.path.strip_prefix(&entry.path)?.strip_prefix('/')?;
+                (alone && !name.contains('/')).then_some(other.path.as_str())
+            })
+            .collect();
+        let mut hits: Vec<Hit> = Vec::new();
+        for tree in self.trees {
+            if let Some(hit) = tree.find(&entry.path)
+                && !children.iter().any(|child| tree.find(child).is_some())
+                && !(entry.option.is_con() && hit.is_dir)
+            {
+                hits.push(hit);
+            }
+        }
+        if !alone && !entry.option.is_con() {
+            hits.truncate(1);
+        }
+        hits
+    }
+}
+
+fn look(root: &Path, path: &str) -> InImage {
+    let base = root.to_string_lossy();
+    let here = inroot::locate(&base, path);
+    let real = inroot::inside(&base, &here).to_owned();
+    let Ok(meta) = std::fs::symlink_metadata(&here) else { return InImage { real, ..InImage::default() } };
+    if !meta.is_symlink() {
+        return InImage { real, content: Hit::of(here.into()), fits: true, exists: true };
+    }
+    let target = inroot::follow(&base, path).filter(|target| {
+        let inside = inroot::inside(&base, target);
+        !VOLATILE.iter().any(|dir| is_below(inside, dir))
+    });
+    InImage { real, content: target.and_then(|path| Hit::of(path.into())), fits: false, exists: true }
+}

@@ -1,0 +1,208 @@
+//! Live roots: what the NFS server lays over a node's image so that the node finds its own files there.
+//!
+//! A node mounts the path of its image. If it is a statelite node and the image was never prepared by `liteimg`, it gets
+//! an export of its own: the image with an overlay that follows from `litefile`, `litetree` and `statelite`
+//! ([`wish`]) and from the files that are there ([`lay`]). Persistent paths are made on first use ([`seed`]).
+//!
+//! A thread looks at tables and files again every [`SWEEP_PERIOD`]; what has changed becomes a new generation of the
+//! overlay, which the engine shows at once and clients see when they next ask for attributes of a directory. Worker threads
+//! of the engine read what the last sweep found; only a node's first mount looks at files itself, and neither touches a
+//! network file system ([`reach`]).
+
+mod con;
+mod lay;
+mod reach;
+mod seed;
+mod trees;
+mod wish;
+
+#[cfg(test)]
+mod tests;
+
+use crate::address::LocalAddresses;
+use crate::events::{Amount, Bus, Subject};
+use crate::generations::{self, Generation};
+use crate::plan::BootState;
+use crate::watch::now_ms;
+use dawn_cluster::{Model, Snapshot};
+use dawn_nfs::nfs3::Time;
+use dawn_nfs::{Export, ExportId, OverlayEntry, OverlayKind, OverlaySpec};
+use dawn_statelite::ListError;
+use dawn_statelite::live::Duties;
+use lay::{Images, Laid, Note, lay};
+use reach::Reach;
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use trees::TreeLook;
+use wish::Wish;
+
+pub use seed::make_store;
+pub use wish::image_dir;
+
+/// Time between two looks at the tables and source files of all live roots.
+pub const SWEEP_PERIOD: Duration = Duration::from_secs(2);
+
+/// All live roots.
+pub struct LiveRoots {
+    model: Arc<Model>,
+    addresses: Arc<LocalAddresses>,
+    bus: Arc<Bus>,
+    /// Joined files and copies are made here.
+    cache: PathBuf,
+    reach: Reach,
+    views: Mutex<HashMap<ExportId, Arc<View>>>,
+    generation: AtomicU64,
+}
+
+/// One node's root, as the last look found it.
+struct View {
+    node: String,
+    tree: Generation,
+    wish: Wish,
+    spec: Arc<OverlaySpec>,
+    seeds: BTreeMap<PathBuf, seed::Seed>,
+    notes: Vec<Note>,
+}
+
+impl LiveRoots {
+    /// No live root yet. Joined files are kept below `data`.
+    #[must_use]
+    pub fn new(model: Arc<Model>, addresses: Arc<LocalAddresses>, bus: Arc<Bus>, data: &Path) -> Self {
+        let cache = data.join("live");
+        let reach = Reach::new(&cache);
+        Self { model, addresses, bus, cache, reach, views: Mutex::default(), generation: AtomicU64::new(1) }
+    }
+
+    fn views(&self) -> MutexGuard<'_, HashMap<ExportId, Arc<View>>> {
+        self.views.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes whenever some overlay does.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// What the server does itself for a node that boots now.
+    pub fn duties(&self, snapshot: &Snapshot, node: &str) -> Option<Duties> {
+        let state = snapshot.attr(node, "chain.currstate")?;
+        let statelite = matches!(BootState::parse(&state), Some(BootState::Statelite(_)));
+        let tree = generations::current(&image_dir(snapshot, node)?).filter(|_| statelite)?;
+        let prepared = tree.root.join(dawn_statelite::liteimg::SAVE_FILE).exists();
+        (!prepared).then(|| wish::duties(snapshot, node, &self.addresses))
+    }
+
+    /// The list of a node, with the server's part marked.
+    ///
+    /// # Errors
+    /// What makes the list unusable.
+    pub fn list(&self, snapshot: &Snapshot, node: &str) -> Result<String, ListError> {
+        let duties = self.duties(snapshot, node);
+        let mut list = dawn_statelite::node_list(snapshot, node, duties.unwrap_or_default())?;
+        let tree = image_dir(snapshot, node).and_then(|dir| generations::current(&dir));
+        let view = tree.and_then(|tree| self.views().get(&id(node, &tree)).cloned());
+        if let (Some(_), Some(view)) = (duties, view) {
+            dawn_statelite::add_notes(&mut list, view.notes.iter().map(|(_, note)| note.as_str()));
+        }
+        Ok(list)
+    }
+
+    /// The live root over `tree`, if the node is to have one.
+    pub fn mount(&self, snapshot: &Snapshot, node: &str, tree: &Generation) -> Option<Arc<Export>> {
+        self.duties(snapshot, node)?;
+        Some(self.export(snapshot, node, tree))
+    }
+
+    /// The live root over `tree`. A node that runs keeps it, whatever it is to boot next.
+    pub fn export(&self, snapshot: &Snapshot, node: &str, tree: &Generation) -> Arc<Export> {
+        let id = id(node, tree);
+        let known = self.views().get(&id).cloned();
+        let view = known.unwrap_or_else(|| {
+            let wish = Wish::of(snapshot, node, &self.addresses, tree.root.clone());
+            self.look(node, tree, wish, None, &mut Images::now())
+        });
+        let export = Export { require_privileged_port: true, ..Export::read_only(id, &tree.root) };
+        Arc::new(Export { overlay: Some(Arc::clone(&view.spec)), ..export })
+    }
+
+    /// Makes what stands behind a persistent entry.
+    pub fn materialise(&self, export: ExportId, path: &Path) -> io::Result<PathBuf> {
+        let view = self.views().get(&export).cloned().ok_or(io::ErrorKind::NotFound)?;
+        let seed = view.seeds.get(path).ok_or(io::ErrorKind::NotFound)?;
+        let store = view.wish.store.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        seed::plant(store, seed, &view.wish.root)
+    }
+
+    /// Looks at everything again.
+    pub fn sweep(&self) {
+        let snapshot = self.model.snapshot();
+        let views: Vec<Arc<View>> = self.views().values().cloned().collect();
+        let mut images = Images::now();
+        for view in &views {
+            if !snapshot.has_node(&view.node) {
+                self.views().remove(&id(&view.node, &view.tree));
+                continue;
+            }
+            // A node that runs from another image than it is to boot next keeps what that image was shown with.
+            if image_dir(&snapshot, &view.node).as_deref() == Some(&view.tree.image_dir)
+                && let Some(root) = generations::find(&view.tree.image_dir, view.tree.identity)
+            {
+                let wish = Wish::of(&snapshot, &view.node, &self.addresses, root);
+                self.look(&view.node, &view.tree, wish, Some(view), &mut images);
+            }
+        }
+        let shown = |path: &Path| {
+            let is_it = |entry: &OverlayEntry| matches!(&entry.what, OverlayKind::Substitute { source, .. } if source == path);
+            self.views().values().any(|view| view.spec.entries.iter().any(is_it))
+        };
+        con::prune(&self.cache, shown);
+    }
+
+    /// Looks at the files of one node and publishes what has changed.
+    fn look(
+        &self,
+        node: &str,
+        tree: &Generation,
+        wish: Wish,
+        before: Option<&Arc<View>>,
+        images: &mut Images,
+    ) -> Arc<View> {
+        let trees: Vec<Box<dyn TreeLook>> =
+            wish.trees.iter().map(|tree| self.reach.tree(tree, &images.mounts)).collect();
+        let Laid { entries, seeds, notes } = lay(&wish, &trees, &self.cache, images);
+        let old = before.map_or(&[][..], |view| &view.notes);
+        for (step, note) in notes.iter().filter(|note| !old.contains(note)) {
+            let subject = Subject::Node(node);
+            self.bus.publish(subject, *step, now_ms(), Amount::default(), format!("statelite: {note}"));
+        }
+        let same = before.filter(|view| view.spec.entries == entries);
+        let spec = same.map_or_else(|| Arc::new(self.new_spec(entries)), |view| Arc::clone(&view.spec));
+        let view = View { node: node.to_owned(), tree: tree.clone(), wish, spec, seeds, notes };
+        let view = Arc::new(view);
+        self.views().insert(id(node, tree), Arc::clone(&view));
+        if same.is_none() {
+            // Whoever asked since the generation was made asks again.
+            self.generation.fetch_add(1, Ordering::AcqRel);
+        }
+        view
+    }
+
+    fn new_spec(&self, entries: Vec<OverlayEntry>) -> OverlaySpec {
+        let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
+        OverlaySpec { generation, changed: now(), entries }
+    }
+}
+
+/// The export of a node's live root over `tree`.
+#[must_use]
+pub fn id(node: &str, tree: &Generation) -> ExportId {
+    ExportId::of(&["live", node, &tree.image_dir.to_string_lossy(), &tree.identity.to_string()])
+}
+
+fn now() -> Time {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Time { sec: u32::try_from(since.as_secs()).unwrap_or(u32::MAX), nsec: since.subsec_nanos() }
+}

@@ -1,0 +1,373 @@
+//! Trees on network file systems, which may hang: nobody who answers nodes touches them.
+//!
+//! One thread for each such mount looks for what is wanted and copies it here; overlays show the copies, which are
+//! named by their content's state and never change. While a mount does not answer, what is known of it stays, what
+//! is not comes from the next tree, and the tree has a problem to tell.
+
+use super::trees::{Hit, LocalTree, TreeLook, Whole};
+use super::{SWEEP_PERIOD, con};
+use dawn_nfs::ExportId;
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a look-up waits for a mount, and after which one that is silent counts as away.
+const ANSWER_WAIT_MAX: Duration = Duration::from_secs(3);
+/// Most paths looked for on one mount.
+const PATHS_MAX: usize = 100_000;
+/// Most files and directories copied for one path.
+const COPY_ENTRIES_MAX: usize = 10_000;
+/// Most bytes copied for one path: 256 MiB.
+const COPY_BYTES_MAX: u64 = 256 << 20;
+/// Most symbolic links followed to find out which mount a tree is on.
+const LINKS_MAX: usize = 40;
+/// Types of file systems that may hang with a server. FUSE may be anything.
+const NETWORK_TYPES: [&str; 15] = [
+    "9p",
+    "afs",
+    "autofs",
+    "beegfs",
+    "ceph",
+    "cifs",
+    "fuse",
+    "glusterfs",
+    "gpfs",
+    "lustre",
+    "nfs",
+    "nfs4",
+    "ocfs2",
+    "orangefs",
+    "smb3",
+];
+
+/// Looks into a tree, however long it takes.
+type Probe = dyn Fn(&Path, &str) -> Option<Hit> + Send + Sync;
+
+/// The mounts that have been looked at.
+pub struct Reach {
+    scouts: Mutex<HashMap<PathBuf, Arc<Scout>>>,
+    probe: Arc<Probe>,
+}
+
+impl Reach {
+    /// None yet; copies are kept in `cache`.
+    pub fn new(cache: &Path) -> Self {
+        let cache = cache.to_owned();
+        Self::probing(Arc::new(move |tree, path| copy_here(&cache, LocalTree::open(tree).find(path)?)))
+    }
+
+    /// The same with another way to look.
+    pub fn probing(probe: Arc<Probe>) -> Self {
+        Self { scouts: Mutex::default(), probe }
+    }
+
+    /// The tree at `path`.
+    pub fn tree(&self, path: &Path, mounts: &Mounts) -> Box<dyn TreeLook> {
+        let Some(mount) = mounts.network(path) else { return Box::new(LocalTree::open(path)) };
+        let mut scouts = self.scouts.lock().unwrap_or_else(PoisonError::into_inner);
+        let scout = scouts.entry(mount.to_owned()).or_insert_with(|| Scout::start(mount, self.probe.clone()));
+        Box::new(FarTree { path: path.to_owned(), scout: scout.clone() })
+    }
+}
+
+/// Who looks on one mount.
+struct Scout {
+    known: Mutex<Known>,
+    news: Condvar,
+}
+
+#[derive(Default)]
+struct Known {
+    /// Tree and path, and what was found there once it has been looked for.
+    paths: BTreeMap<(PathBuf, String), Option<Option<Hit>>>,
+    /// When the look began that is going on.
+    since: Option<Instant>,
+    /// There are paths nobody has looked for yet.
+    fresh: bool,
+}
+
+impl Known {
+    fn is_away(&self) -> bool {
+        self.since.is_some_and(|since| since.elapsed() >= ANSWER_WAIT_MAX)
+    }
+}
+
+impl Scout {
+    fn start(mount: &Path, probe: Arc<Probe>) -> Arc<Self> {
+        let scout = Arc::new(Self { known: Mutex::default(), news: Condvar::new() });
+        let weak = Arc::downgrade(&scout);
+        let rounds = move || {
+            while let Some(scout) = weak.upgrade() {
+                scout.round(&probe);
+                let known = scout.lock();
+                let more = scout.news.wait_timeout_while(known, SWEEP_PERIOD, |known| !known.fresh);
+                drop(more);
+            }
+        };
+        let started = std::thread::Builder::new().name("litetree".to_owned()).spawn(rounds);
+        if let Err(error) = started {
+            // Its tree counts as away.
+            tracing::error!(mount = %mount.display(), %error, "no thread to look at trees");
+            scout.lock().since = Some(Instant::now());
+        }
+        scout
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks for everything once, what is new first.
+    fn round(&self, probe: &Arc<Probe>) {
+        let mut known = self.lock();
+        known.fresh = false;
+        let mut todo: Vec<(bool, (PathBuf, String))> =
+            known.paths.iter().map(|(key, found)| (found.is_some(), key.clone())).collect();
+        drop(known);
+        todo.sort();
+        for (_, key) in todo {
+            self.lock().since = Some(Instant::now());
+            let found = probe(&key.0, &key.1);
+            let mut known = self.lock();
+            known.since = None;
+            known.paths.insert(key, Some(found));
+            self.news.notify_all();
+        }
+    }
+
+    /// What is at `path` of `tree`. Waits for a first answer, but not for a mount that is away.
+    fn find(&self, tree: &Path, path: &str) -> Option<Hit> {
+        let key = (tree.to_owned(), path.to_owned());
+        let deadline = Instant::now() + ANSWER_WAIT_MAX;
+        let mut known = self.lock();
+        loop {
+            if let Some(Some(found)) = known.paths.get(&key) {
+                return found.clone();
+            }
+            if known.paths.len() < PATHS_MAX && !known.paths.contains_key(&key) {
+                known.paths.insert(key.clone(), None);
+                known.fresh = true;
+                self.news.notify_all();
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || known.is_away() || !known.paths.contains_key(&key) {
+                return None;
+            }
+            known = self.news.wait_timeout(known, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+/// A tree that is looked at from afar.
+struct FarTree {
+    path: PathBuf,
+    scout: Arc<Scout>,
+}
+
+impl TreeLook for FarTree {
+    fn find(&self, path: &str) -> Option<Hit> {
+        self.scout.find(&self.path, path)
+    }
+
+    fn whole(&self) -> Whole {
+        Whole::Far
+    }
+
+    fn problem(&self) -> Option<String> {
+        let text = || {
+            format!(
+                "tree {} does not answer; what is not known of it comes from elsewhere",
+                self.path.display()
+            )
+        };
+        self.scout.lock().is_away().then(text)
+    }
+}
+
+/// A copy of `hit` in `cache`, made if there is none of this state.
+fn copy_here(cache: &Path, hit: Hit) -> Option<Hit> {
+    let mut size = Size::default();
+    let state = state_of(&hit.path, &mut size).ok()?;
+    let target = cache.join(format!("{}{:016x}", con::COPY_PREFIX, ExportId::of(&[&state]).0));
+    if !target.exists() {
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let part = cache.join(format!("new-{:?}", std::thread::current().id()));
+        let _ = fs::remove_dir_all(&part).or_else(|_| fs::remove_file(&part));
+        let made = fs::create_dir_all(cache).and_then(|()| {
+            initrd_init::copy::copy(&text(&hit.path), &text(&part)).map_err(initrd_init::Error::into_io)?;
+            fs::rename(&part, &target)
+        });
+        if let Err(error) = made {
+            tracing::warn!(path = %hit.path.display(), %error, "cannot copy a file of a tree");
+            return None;
+        }
+    }
+    Hit::of(target)
+}
+
+#[derive(Default)]
+struct Size {
+    entries: usize,
+    bytes: u64,
+}
+
+/// Everything that changes with the content at `path`, as text.
+fn state_of(path: &Path, size: &mut Size) -> io::Result<String> {
+    let hit = Hit::of(path.to_owned()).ok_or(io::ErrorKind::NotFound)?;
+    let mut text = format!("{} {:?}\n", path.display(), hit.state);
+    size.entries += 1;
+    if !hit.is_dir {
+        size.bytes = size.bytes.saturating_add(hit.state.1);
+    }
+    if size.entries > COPY_ENTRIES_MAX || size.bytes > COPY_BYTES_MAX {
+        return Err(io::Error::other("too large to be copied from a network file system"));
+    }
+    if hit.is_dir {
+        let mut names: Vec<PathBuf> =
+            fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+        names.sort();
+        for name in names {
+            text.push_str(&state_of(&name, size)?);
+        }
+    }
+    Ok(text)
+}
+
+/// The mount points of this machine that are on network file systems.
+#[derive(Debug, Default)]
+pub struct Mounts {
+    network: Vec<PathBuf>,
+    local: Vec<PathBuf>,
+}
+
+impl Mounts {
+    /// Reads `/proc/self/mountinfo` (proc(5)), which asks no file system anything.
+    pub fn now() -> Self {
+        Self::parse(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
+    }
+
+    fn parse(table: &str) -> Self {
+        let mut mounts = Self::default();
+        for line in table.lines() {
+            let Some((fields, rest)) = line.split_once(" - ") else { continue };
+            let Some(point) = fields.split(' ').nth(4) else { continue };
+            let kind = rest.split([' ', '.']).next().unwrap_or_default();
+            let list = if NETWORK_TYPES.contains(&kind) { &mut mounts.network } else { &mut mounts.local };
+            list.push(PathBuf::from(point.replace("\\040", " ")));
+        }
+        mounts
+    }
+
+    /// The network mount that `path` leads to; each step is looked at before it is taken.
+    fn network(&self, path: &Path) -> Option<&Path> {
+        let mut todo: Vec<PathBuf> = vec![path.to_owned()];
+        let mut at = PathBuf::from("/");
+        let mut links = 0;
+        while let Some(next) = todo.pop() {
+            let mut parts = next.components();
+            let Some(part) = parts.next() else { continue };
+            let rest = parts.as_path().to_owned();
+            match part {
+                Component::Normal(name) => at.push(name),
+                Component::ParentDir => drop(at.pop()),
+                _ => at = PathBuf::from("/"),
+            }
+            if !rest.as_os_str().is_empty() {
+                todo.push(rest);
+            }
+            if let Some(mount) = self.holding(&at) {
+                return Some(mount);
+            }
+            if links < LINKS_MAX
+                && let Ok(target) = fs::read_link(&at)
+            {
+                links += 1;
+                at.pop();
+                todo.push(target);
+            }
+        }
+        None
+    }
+
+    fn holding(&self, path: &Path) -> Option<&Path> {
+        let longest = |list: &'_ [PathBuf]| {
+            list.iter().filter(|point| path.starts_with(point)).map(|point| point.components().count()).max()
+        };
+        let point = self.network.iter().filter(|point| path.starts_with(point));
+        let point = point.max_by_key(|point| point.components().count())?;
+        (longest(&self.local).unwrap_or(0) < point.components().count()).then_some(point)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn network_mounts_are_known_by_their_type() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path().canonicalize().unwrap();
+        std::os::unix::fs::symlink("/far/a/../b", base.join("link")).unwrap();
+        let table = "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 0:5 / /far rw shared:1 - nfs4 s:/x rw\n\
+                     3 2 8:2 / /far/near rw - xfs /dev/sdb rw\n4 1 0:6 / /f\\040x rw - fuse.sshfs s: rw\n";
+        let mounts = Mounts::parse(table);
+        for (path, expected) in [
+            ("/far/a", Some("/far")),
+            ("/far/near/a", Some("/far")),
+            ("/near", None),
+            ("/f x/a", Some("/f x")),
+            (base.join("link").to_str().unwrap(), Some("/far")),
+            (base.to_str().unwrap(), None),
+        ] {
+            assert_eq!(mounts.network(Path::new(path)), expected.map(Path::new), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_mount_that_hangs_is_left_out_and_comes_back() {
+        let (hold, held) = mpsc::channel::<()>();
+        let held = Mutex::new(held);
+        let hit = Hit { path: "/copy".into(), is_dir: false, state: (1, 2, 3, 4) };
+        let found = hit.clone();
+        let probe = move |_: &Path, path: &str| {
+            if path == "/hung" {
+                let _ = held.lock().unwrap().recv();
+            }
+            Some(found.clone())
+        };
+        let reach = Reach::probing(Arc::new(probe));
+        let mounts = Mounts { network: vec!["/far".into()], local: vec!["/".into()] };
+        let tree = reach.tree(Path::new("/far/tree"), &mounts);
+        assert_eq!(tree.find("/known"), Some(hit.clone()));
+        assert_eq!((tree.find("/hung"), tree.find("/unknown")), (None, None));
+        assert!(tree.problem().unwrap().contains("/far/tree does not answer"));
+        assert_eq!(tree.find("/known"), Some(hit.clone()), "what is known stays");
+        drop(hold);
+        while tree.problem().is_some() {
+            std::thread::yield_now();
+        }
+        assert_eq!((tree.find("/hung"), tree.find("/unknown")), (Some(hit.clone()), Some(hit)));
+    }
+
+    #[test]
+    fn copies_are_whole_and_new_for_each_state() {
+        let dir = tempfile::tempdir().unwrap();
+        let (cache, tree) = (dir.path().join("cache"), dir.path().join("tree"));
+        fs::create_dir_all(tree.join("etc/dir/sub")).unwrap();
+        fs::write(tree.join("etc/dir/sub/a"), "1").unwrap();
+        let look = || copy_here(&cache, LocalTree::open(&tree).find("/etc/dir").unwrap()).unwrap();
+        let first = look();
+        assert_eq!(look(), first);
+        assert_eq!(fs::read_to_string(first.path.join("sub/a")).unwrap(), "1");
+        fs::write(tree.join("etc/dir/sub/a"), "two").unwrap();
+        let second = look();
+        assert_ne!(second.path, first.path);
+        assert_eq!(fs::read_to_string(second.path.join("sub/a")).unwrap(), "two");
+        assert_eq!(fs::read_to_string(first.path.join("sub/a")).unwrap(), "1");
+    }
+}

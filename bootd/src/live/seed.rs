@@ -1,0 +1,136 @@
+//! Making a persistent path on its first use, from the trees or the image.
+//!
+//! The store belongs to the node, and a node may have prepared it for us: no link below it is followed, and a copy is
+//! made outside of the node's reach, then moved into its place whole.
+
+use super::con;
+use dawn_nfs::{ExportId, sys};
+use rustix::fs::{AtFlags, Gid, Mode, Uid};
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// One persistent path and where it comes from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seed {
+    /// Absolute path on the node, and in the store.
+    pub path: String,
+    /// What to make if there is no source.
+    pub is_dir: bool,
+    /// The sources are joined; else directories are merged and the last file stays.
+    pub join: bool,
+    /// Where the content comes from, in order.
+    pub sources: Vec<PathBuf>,
+    /// Special paths below it.
+    pub children: Vec<Seed>,
+}
+
+/// Makes what is missing of `seed` in the store of a node; gives the path it has there. `image` lends its looks to
+/// directories on the way.
+pub fn plant(store: &Path, seed: &Seed, image: &Path) -> io::Result<PathBuf> {
+    make_store(store)?;
+    let store = store.canonicalize()?;
+    let path = place(&store, seed, image)?;
+    for child in &seed.children {
+        if let Err(error) = place(&store, child, image) {
+            // The entry above is usable without it.
+            tracing::warn!(store = %store.display(), path = child.path, %error, "cannot seed a persistent path");
+        }
+    }
+    Ok(path)
+}
+
+/// The directory of a node in the persistent store: made at its first use.
+pub fn make_store(root: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o755).create(root)
+}
+
+fn place(store: &Path, seed: &Seed, image: &Path) -> io::Result<PathBuf> {
+    let names: Vec<&str> = seed.path.split('/').filter(|name| !name.is_empty()).collect();
+    let Some((name, above)) = names.split_last() else { return Err(io::ErrorKind::InvalidInput.into()) };
+    let parent = directory(store, above, image)?;
+    let target = store.join(names.iter().collect::<PathBuf>());
+    match rustix::fs::statat(&parent, *name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) if rustix::fs::FileType::from_raw_mode(stat.st_mode).is_symlink() => {
+            return Err(io::Error::other("a symbolic link is in its place in the store"));
+        }
+        Ok(_) => return Ok(target),
+        Err(rustix::io::Errno::NOENT) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    let outside = store.parent().unwrap_or(store);
+    match move_in(outside, store, seed, (parent.as_fd(), name)) {
+        // The store is a file system, or has a quota, of its own.
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            move_in(store, store, seed, (parent.as_fd(), name))?;
+        }
+        other => other?,
+    }
+    Ok(target)
+}
+
+/// Makes the content in `workshop` and moves it to its place.
+fn move_in(workshop: &Path, store: &Path, seed: &Seed, to: (BorrowedFd<'_>, &str)) -> io::Result<()> {
+    let id = ExportId::of(&[&store.to_string_lossy(), &seed.path]);
+    let part = workshop.join(format!(".dawn-seed-{:016x}", id.0));
+    remove(&part)?;
+    let done = fill(&part, seed).and_then(|()| Ok(rustix::fs::renameat(rustix::fs::CWD, &part, to.0, to.1)?));
+    if done.is_err() {
+        // Whatever a full store has taken is given back.
+        let _ = remove(&part);
+    }
+    done
+}
+
+fn fill(part: &Path, seed: &Seed) -> io::Result<()> {
+    if seed.join {
+        con::join(part, seed.sources.iter().map(PathBuf::as_path))?;
+    } else {
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        for source in &seed.sources {
+            let done = initrd_init::copy::copy(&text(source), &text(part));
+            done.map_err(initrd_init::Error::into_io)?;
+        }
+    }
+    match (seed.sources.is_empty(), seed.is_dir) {
+        (false, _) => Ok(()),
+        (true, true) => fs::DirBuilder::new().mode(0o755).create(part),
+        (true, false) => {
+            fs::File::create_new(part)?;
+            fs::set_permissions(part, std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        }
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens the directory `names` below the store, made like the image's where it is missing.
+fn directory(store: &Path, names: &[&str], image: &Path) -> io::Result<OwnedFd> {
+    let mut at = sys::open_path(store)?;
+    let mut model = image.to_owned();
+    for name in names {
+        model.push(name);
+        let made = rustix::fs::mkdirat(&at, *name, Mode::from_raw_mode(0o755));
+        let below = sys::open_beneath(at.as_fd(), *name)?;
+        if made.is_ok()
+            && let Ok(meta) = fs::symlink_metadata(&model)
+        {
+            let (uid, gid) = (Uid::from_raw(meta.uid()), Gid::from_raw(meta.gid()));
+            rustix::fs::chownat(&below, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
+            if meta.is_dir() {
+                sys::chmod(below.as_fd(), meta.mode() & 0o7777)?;
+            }
+        }
+        at = below;
+    }
+    Ok(at)
+}

@@ -1,0 +1,352 @@
+//! Conversations of two nodes with a real NFS server over tables and trees that change while they run.
+//!
+//! Calls must come from privileged ports, and seeds keep owners: the tests run as root.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use super::*;
+use crate::exports::TableExports;
+use crate::generations::Generations;
+use dawn_cluster::{Change, Edit};
+use dawn_nfs::client::{CallError, Client};
+use dawn_nfs::handle::FileHandle;
+use dawn_nfs::nfs3::{SetAttributes, Status};
+use dawn_nfs::{LogObserver, Server, ServerConfig};
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+
+struct Site {
+    dir: tempfile::TempDir,
+    model: Arc<Model>,
+    live: Arc<LiveRoots>,
+    bus: Arc<Bus>,
+    server: Server,
+}
+
+impl Site {
+    /// Nodes cn1 (127.0.0.1) and cn2 (127.0.0.2) on one image, two trees, a store, and these `litefile` rows.
+    fn new(files: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().canonicalize().unwrap().join(name).to_string_lossy().into_owned();
+        for name in ["state", "img/rootimg/etc", "img/rootimg/srv", "own/cn1/etc", "shared/etc", "store"] {
+            fs::create_dir_all(at(name)).unwrap();
+        }
+        fs::write(at("img/rootimg/etc/motd"), "image\n").unwrap();
+        fs::write(at("img/rootimg/srv/seed"), "seed").unwrap();
+        let model = Arc::new(Model::in_memory().unwrap());
+        let mut rows = vec![
+            Edit::set("osimage", &[("imagename", "img")], &[("provmethod", "statelite")]).unwrap(),
+            Edit::set("linuximage", &[("imagename", "img")], &[("rootimgdir", &at("img"))]).unwrap(),
+            Edit::set("litetree", &[("priority", "1"), ("image", "img")], &[("directory", &at("own/$node"))])
+                .unwrap(),
+            Edit::set("litetree", &[("priority", "2"), ("image", "img")], &[("directory", &at("shared"))])
+                .unwrap(),
+            Edit::set("statelite", &[("node", "all")], &[("statemnt", &at("store"))]).unwrap(),
+        ];
+        for (node, ip) in [("cn1", "127.0.0.1"), ("cn2", "127.0.0.2")] {
+            rows.push(Edit::set("nodelist", &[("node", node)], &[("groups", "all")]).unwrap());
+            rows.push(Edit::set("hosts", &[("node", node)], &[("ip", ip)]).unwrap());
+            rows.push(Edit::set("nodetype", &[("node", node)], &[("provmethod", "img")]).unwrap());
+            rows.push(Edit::set("chain", &[("node", node)], &[("currstate", "statelite a-b-c")]).unwrap());
+        }
+        rows.extend(files.iter().map(|(file, options)| row(file, options)));
+        model.apply(Change::new("test", "rows", rows)).unwrap();
+        let bus = Arc::<Bus>::default();
+        let addresses = Arc::new(LocalAddresses::default());
+        let live = LiveRoots::new(model.clone(), addresses, bus.clone(), &dir.path().join("state"));
+        let live = Arc::new(live);
+        let generations = Arc::new(Generations::open(dir.path().join("generations")).unwrap());
+        let exports = Arc::new(TableExports::new(model.clone(), generations, live.clone()));
+        let config = ServerConfig::loopback(dir.path().join("state"));
+        let server = Server::start(&config, exports, Arc::new(LogObserver)).unwrap();
+        Self { dir, model, live, bus, server }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().canonicalize().unwrap().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::create_dir_all(self.path(name).parent().unwrap()).unwrap();
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    fn apply(&self, edit: Edit) {
+        self.model.apply(Change::new("test", "edit", vec![edit])).unwrap();
+        self.live.sweep();
+    }
+
+    /// A node's kernel, its root mounted.
+    fn node(&self, number: u8) -> Node {
+        let server = ([127, 0, 0, 1], self.server.ports().nfs).into();
+        let mut client = Client::over(privileged(Ipv4Addr::new(127, 0, 0, number), server)).unwrap();
+        let root = client.mount(&self.path("img/rootimg").to_string_lossy()).unwrap();
+        Node { client, root }
+    }
+
+    fn events(&self, node: &str) -> String {
+        self.bus.of(node).iter().map(|event| format!("{}\n", event.detail)).collect()
+    }
+}
+
+fn row(file: &str, options: &str) -> Edit {
+    Edit::set("litefile", &[("image", "img"), ("file", file)], &[("options", options)]).unwrap()
+}
+
+/// A connection from a port that only root can call from.
+fn privileged(from: Ipv4Addr, to: SocketAddr) -> TcpStream {
+    for port in 600..1024 {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.set_reuse_address(true).unwrap();
+        match socket.bind(&SocketAddr::from((from, port)).into()) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                panic!("this test calls from a port below 1024 and needs to run as root: {error}")
+            }
+            Ok(()) if socket.connect(&to.into()).is_ok() => return socket.into(),
+            _ => {}
+        }
+    }
+    panic!("no privileged port is free")
+}
+
+struct Node {
+    client: Client,
+    root: FileHandle,
+}
+
+impl Node {
+    fn text(&mut self, path: &str) -> Result<String, CallError> {
+        let file = self.client.walk(&self.root, path)?;
+        Ok(String::from_utf8(self.client.read(&file, 0, 4096)?.0).unwrap())
+    }
+
+    fn is(&mut self, path: &str, text: &str) {
+        assert_eq!(self.text(path).unwrap(), text, "{path}");
+    }
+
+    fn fails(&mut self, path: &str, status: Status) {
+        match self.text(path) {
+            Err(CallError::Status(got)) if got == status as u32 => {}
+            other => panic!("{path}: {other:?} instead of {status:?}"),
+        }
+    }
+
+    fn put(&mut self, dir: &str, name: &str, text: &str) -> Result<(), CallError> {
+        let dir = self.client.walk(&self.root, dir)?;
+        let mode = SetAttributes { mode: Some(0o644), ..SetAttributes::default() };
+        let file = self.client.create(&dir, name, &mode, false)?;
+        let mut done = 0;
+        while let Some(rest) = text.as_bytes().get(done..).filter(|rest| !rest.is_empty()) {
+            let (count, _) = self.client.write(&file, done as u64, rest, 2)?;
+            done += count as usize;
+        }
+        Ok(())
+    }
+
+    fn times(&mut self, dir: &str) -> (Time, Time) {
+        let dir = self.client.walk(&self.root, dir).unwrap();
+        let stat = self.client.getattr(&dir).unwrap();
+        (stat.mtime, stat.ctime)
+    }
+}
+
+#[test]
+fn the_first_tree_that_has_a_file_wins_and_changes_show_at_once() {
+    let site = Site::new(&[("/etc/motd", "ro"), ("/etc/gone", "ro")]);
+    let (mut cn1, mut cn2) = (site.node(1), site.node(2));
+    cn1.is("etc/motd", "image\n");
+    cn1.fails("etc/gone", Status::NoEnt);
+    assert!(site.events("cn1").contains("/etc/gone is neither in a tree nor in the image: left out"));
+
+    let before = cn1.times("etc");
+    site.write("shared/etc/motd", "shared\n");
+    site.live.sweep();
+    cn1.is("etc/motd", "shared\n");
+    cn2.is("etc/motd", "shared\n");
+    assert!(cn1.times("etc") > before, "clients learn of it by the directory's times");
+
+    site.write("own/cn1/etc/motd", "cn1\n");
+    site.live.sweep();
+    cn1.is("etc/motd", "cn1\n");
+    cn2.is("etc/motd", "shared\n");
+
+    // Content is read live: no sweep needed.
+    site.write("own/cn1/etc/motd", "cn1 again\n");
+    cn1.is("etc/motd", "cn1 again\n");
+    fs::write(site.path("new"), "replaced\n").unwrap();
+    fs::rename(site.path("new"), site.path("own/cn1/etc/motd")).unwrap();
+    cn1.is("etc/motd", "replaced\n");
+
+    // A link in a tree stays in the tree.
+    fs::remove_file(site.path("own/cn1/etc/motd")).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", site.path("own/cn1/etc/motd")).unwrap();
+    site.live.sweep();
+    cn1.is("etc/motd", "shared\n");
+    assert!(
+        matches!(cn1.put("etc", "x", ""), Err(CallError::Status(status)) if status == Status::RoFs as u32)
+    );
+    assert_eq!(site.read("img/rootimg/etc/motd"), "image\n");
+}
+
+#[test]
+fn table_rows_come_and_go_under_a_running_node() {
+    let site = Site::new(&[]);
+    let mut cn1 = site.node(1);
+    cn1.is("etc/motd", "image\n");
+    site.write("shared/etc/motd", "shared\n");
+    site.apply(row("/etc/motd", "ro"));
+    cn1.is("etc/motd", "shared\n");
+    site.apply(
+        Edit::set("litetree", &[("priority", "2"), ("image", "img")], &[("directory", "/nowhere")]).unwrap(),
+    );
+    cn1.is("etc/motd", "image\n");
+    site.apply(row("/srv/", "persistent"));
+    cn1.is("srv/seed", "seed");
+    cn1.put("srv", "mine", "1").unwrap();
+    assert_eq!(site.read("store/cn1/srv/mine"), "1");
+    site.apply(Edit::delete("litefile", &[("file", "/srv/")]).unwrap());
+    cn1.fails("srv/mine", Status::NoEnt);
+    assert_eq!(site.read("store/cn1/srv/mine"), "1");
+}
+
+#[test]
+fn persistent_paths_are_seeded_once_and_apart() {
+    let site = Site::new(&[
+        ("/etc/app", "persistent"),
+        ("/etc/joined", "con,persistent"),
+        ("/srv/", "persistent"),
+        ("/srv/sub/", "persistent"),
+        ("/var/lib/new/", "persistent"),
+    ]);
+    site.write("own/cn1/etc/app", "for cn1");
+    site.write("shared/etc/app", "for all");
+    site.write("own/cn1/etc/joined", "1\n");
+    site.write("shared/etc/joined", "2\n");
+    site.write("shared/srv/sub/deep", "deep");
+    let (mut cn1, mut cn2) = (site.node(1), site.node(2));
+    cn1.is("etc/app", "for cn1");
+    cn2.is("etc/app", "for all");
+    cn1.is("etc/joined", "1\n2\n");
+    cn1.is("srv/seed", "seed");
+    cn1.is("srv/sub/deep", "deep");
+    cn1.put("var/lib/new", "x", "x").unwrap();
+    assert!(site.events("cn1").contains("/var/lib/new is neither in a tree nor in the image: made empty"));
+    // What the node has written counts from now on.
+    site.write("shared/etc/joined", "3\n");
+    site.live.sweep();
+    let file = cn1.client.walk(&cn1.root, "etc/joined").unwrap();
+    cn1.client.write(&file, 0, b"cn1", 2).unwrap();
+    site.live.sweep();
+    cn1.is("etc/joined", "cn1\n");
+    cn2.is("etc/joined", "3\n");
+    assert_eq!(site.read("store/cn1/etc/joined"), "cn1\n");
+    assert_eq!(fs::read_dir(site.path("store")).unwrap().count(), 2, "no work is left behind");
+}
+
+#[test]
+fn links_that_a_node_left_in_its_store_lead_nowhere() {
+    let site = Site::new(&[("/srv/", "persistent"), ("/etc/app", "persistent")]);
+    site.write("outside/secret", "secret");
+    fs::create_dir_all(site.path("store/cn1")).unwrap();
+    for name in ["srv", "etc"] {
+        std::os::unix::fs::symlink(site.path("outside"), site.path("store/cn1").join(name)).unwrap();
+    }
+    let mut cn1 = site.node(1);
+    // The image's own directory stands in, read-only.
+    cn1.is("srv/seed", "seed");
+    cn1.fails("srv/secret", Status::NoEnt);
+    assert!(cn1.put("srv", "x", "").is_err());
+    assert!(cn1.text("etc/app").is_err());
+    assert_eq!(fs::read_dir(site.path("outside")).unwrap().count(), 1);
+}
+
+#[test]
+fn parts_are_joined_and_joined_again() {
+    let site = Site::new(&[("/etc/hosts", "con")]);
+    site.write("img/rootimg/etc/hosts", "image\n");
+    let mut cn1 = site.node(1);
+    cn1.is("etc/hosts", "image\n");
+    for (name, after) in [("shared", "2\n"), ("own/cn1", "1\n2\n")] {
+        site.write(&format!("{name}/etc/hosts"), if name == "shared" { "2\n" } else { "1\n" });
+        site.live.sweep();
+        cn1.is("etc/hosts", after);
+    }
+    site.write("shared/etc/hosts", "two\n");
+    site.live.sweep();
+    cn1.is("etc/hosts", "1\ntwo\n");
+}
+
+#[test]
+fn what_the_node_mounts_over_has_a_place_and_its_content() {
+    let site = Site::new(&[
+        ("/etc/ram", "tmpfs"),
+        ("/etc/linked", "link"),
+        ("/var/cache/", "tmpfs"),
+        ("/var/cache/fixed", "ro"),
+        ("/var/cache/kept/", "persistent"),
+    ]);
+    std::os::unix::fs::symlink("motd", site.path("img/rootimg/etc/linked")).unwrap();
+    site.write("shared/var/cache/fixed", "fixed");
+    site.write("shared/etc/ram", "ram");
+    let mut cn1 = site.node(1);
+    for dir in ["proc", "dev", "run", ".statelite/live", "var/cache"] {
+        let dir = cn1.client.walk(&cn1.root, dir).unwrap();
+        cn1.client.readdir(&dir, 4096, true).unwrap();
+    }
+    cn1.is("etc/ram", "");
+    cn1.is("etc/hostname", "");
+    cn1.is("etc/linked", "image\n");
+    cn1.is(".statelite/trees/1/etc/ram", "ram");
+    // Below a mount of the node they would be out of its sight.
+    cn1.is(".statelite/live/var/cache/fixed", "fixed");
+    cn1.put(".statelite/live/var/cache/kept", "x", "x").unwrap();
+    assert_eq!(site.read("store/cn1/var/cache/kept/x"), "x");
+    let list = site.live.list(&site.model.snapshot(), "cn1").unwrap();
+    let expected = "file\tlink\t/etc/linked\nfile\ttmpfs\t/etc/ram\nfile\ttmpfs\t/var/cache/\n\
+                    file\tro\t/var/cache/fixed\tserved\nfile\tpersistent\t/var/cache/kept/\tserved\n";
+    assert_eq!(list.split("tree").next(), Some(expected), "{list}");
+}
+
+#[test]
+fn prepared_images_and_other_nodes_get_the_plain_tree() {
+    let site = Site::new(&[("/etc/motd", "ro")]);
+    site.write("shared/etc/motd", "shared\n");
+    site.apply(Edit::set("chain", &[("node", "cn2")], &[("currstate", "netboot a-b-c")]).unwrap());
+    site.node(1).is("etc/motd", "shared\n");
+    let mut cn2 = site.node(2);
+    cn2.is("etc/motd", "image\n");
+    cn2.fails(".statelite/live/x", Status::NoEnt);
+    // A running node keeps what it has; the next boot finds a prepared image.
+    let mut running = site.node(1);
+    site.write("img/rootimg/.statelite/litefile.save", "");
+    site.live.sweep();
+    running.is("etc/motd", "shared\n");
+    site.node(1).is("etc/motd", "image\n");
+    assert!(!site.live.list(&site.model.snapshot(), "cn1").unwrap().contains("served"));
+}
+
+#[test]
+fn a_full_store_is_its_nodes_trouble_alone() {
+    use rustix::mount::{MountFlags, mount, unmount};
+    let site = Site::new(&[("/srv/", "persistent")]);
+    let small = site.path("store/cn1");
+    fs::create_dir_all(&small).unwrap();
+    mount("tmpfs", &small, "tmpfs", MountFlags::empty(), Some(c"size=64k")).unwrap();
+    struct Unmount(PathBuf);
+    impl Drop for Unmount {
+        fn drop(&mut self) {
+            let _ = unmount(&self.0, rustix::mount::UnmountFlags::DETACH);
+        }
+    }
+    let _unmount = Unmount(small);
+    let (mut cn1, mut cn2) = (site.node(1), site.node(2));
+    cn1.is("srv/seed", "seed");
+    let big = "x".repeat(100_000);
+    let full = cn1.put("srv", "big", &big);
+    assert!(matches!(full, Err(CallError::Status(status)) if status == Status::NoSpc as u32), "{full:?}");
+    cn2.put("srv", "big", &big).unwrap();
+    cn1.is("srv/seed", "seed");
+}

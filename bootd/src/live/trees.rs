@@ -1,0 +1,85 @@
+//! Looking into the directories of `litetree`.
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use std::fs;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// Content that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hit {
+    /// Where it is, free of links.
+    pub path: PathBuf,
+    /// Whether it is a directory.
+    pub is_dir: bool,
+    /// What distinguishes this state of a file from another: inode, size, time of change.
+    pub state: (u64, u64, i64, i64),
+}
+
+impl Hit {
+    /// What is at `path`, which holds no links.
+    pub fn of(path: PathBuf) -> Option<Self> {
+        let meta = fs::symlink_metadata(&path).ok()?;
+        let state = (meta.ino(), meta.size(), meta.ctime(), meta.ctime_nsec());
+        Some(Self { is_dir: meta.is_dir(), path, state })
+    }
+}
+
+/// One directory of `litetree`.
+pub trait TreeLook {
+    /// The content for an absolute path. Empty directories count for nothing.
+    fn find(&self, path: &str) -> Option<Hit>;
+
+    /// How the directory itself is shown to a node.
+    fn whole(&self) -> Whole;
+
+    /// What is wrong with it.
+    fn problem(&self) -> Option<String>;
+}
+
+/// How a tree itself is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whole {
+    /// The directory at this path.
+    Here(PathBuf),
+    /// Only what is found in it.
+    Far,
+    /// There is none.
+    Missing,
+}
+
+/// A directory on a file system of this machine.
+#[derive(Debug)]
+pub struct LocalTree {
+    path: PathBuf,
+    fd: Option<OwnedFd>,
+}
+
+impl LocalTree {
+    /// Opens it. One that is not there (trees by node often are not) has no content.
+    pub fn open(path: &Path) -> Self {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(CWD, path, flags, Mode::empty()).ok();
+        Self { path: path.to_owned(), fd }
+    }
+}
+
+impl TreeLook for LocalTree {
+    fn find(&self, path: &str) -> Option<Hit> {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let path = path.trim_start_matches('/');
+        // Links of a tree stay in the tree: whoever fills it shall not reach the rest of this machine.
+        let found = openat2(self.fd.as_ref()?, path, flags, Mode::empty(), ResolveFlags::IN_ROOT).ok()?;
+        let hit = Hit::of(fs::read_link(format!("/proc/self/fd/{}", found.as_raw_fd())).ok()?)?;
+        (!hit.is_dir || fs::read_dir(&hit.path).ok()?.next().is_some()).then_some(hit)
+    }
+
+    fn whole(&self) -> Whole {
+        self.fd.as_ref().map_or(Whole::Missing, |_| Whole::Here(self.path.clone()))
+    }
+
+    fn problem(&self) -> Option<String> {
+        None
+    }
+}
