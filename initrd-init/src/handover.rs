@@ -77,6 +77,20 @@ fn unit(name: &str, text: &str) -> Result<()> {
     }
 }
 
+/// Keeps units of the image from being started (systemd.unit(5), "masked").
+pub fn mask(units: &[&str]) {
+    let made = sys::make_dirs(UNIT_DIR);
+    for unit in units {
+        let link = format!("{UNIT_DIR}/{unit}");
+        if let Err(cause) = std::os::unix::fs::symlink("/dev/null", &link) {
+            log::debug(&format!("cannot mask {unit}: {cause}"));
+        }
+    }
+    if let Err(error) = made {
+        log::problem(&error.to_string());
+    }
+}
+
 /// Without default dependencies the unit may be wanted by the target it waits for.
 fn booted_unit() -> String {
     format!(

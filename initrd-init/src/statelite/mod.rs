@@ -20,7 +20,7 @@ use rustix::mount::MountFlags;
 
 use crate::cmdline::{Cmdline, NfsPorts, Remote};
 use crate::error::{Error, Result};
-use crate::handover::Facts;
+use crate::handover::{self, Facts};
 use crate::http;
 use crate::log;
 use crate::modules::Loader;
@@ -39,6 +39,15 @@ const SKELETON: &str = "/skel";
 const MARK: &str = "/image/.statelite/live";
 /// Directory of a root with a live overlay that holds the trees by number.
 const TREES: &str = "/image/.statelite/trees";
+/// Units that write into a root they take for writable. The kernel takes a live root for that, the server does not.
+const WRITERS: [&str; 6] = [
+    "ldconfig.service",
+    "systemd-hwdb-update.service",
+    "systemd-journal-catalog-update.service",
+    "systemd-machine-id-commit.service",
+    "systemd-sysusers.service",
+    "systemd-update-done.service",
+];
 /// How long the kernel believes what it knows of directories, in seconds, unless the kernel line says otherwise: the
 /// bound within which changes on the server are seen.
 const ATTRIBUTES_OPTIONS: &str = "acdirmin=3,acdirmax=10";
@@ -74,6 +83,7 @@ pub fn build(wish: &Wish<'_>, loader: &mut Loader, root: &str) -> Result<()> {
         sys::make_dirs(&shown)?;
         sys::bind(MARK, &shown)?;
         list.on_live_root();
+        handover::mask(&WRITERS);
     } else {
         list.on_plain_root();
     }

@@ -164,9 +164,9 @@ fn live_overlay_of_an_untouched_image() -> Result<()> {
     boot(&mut cluster, &["cn1", "cn2"])?;
 
     // One mount, and no layer of the node's own between it and the programs.
-    let mounts = "awk '$3 ~ /^(nfs|overlay)/ {print $1}' /proc/mounts | sort -u";
     let root = format!("{SERVER}:/install/{ROOTIMGDIR}/rootimg");
-    expect(&cluster, "cn1", mounts, &root)?;
+    let others = format!("awk '$3 ~ /^(nfs|overlay)/ && index($1, \"{root}\") != 1' /proc/mounts");
+    expect(&cluster, "cn1", &others, "")?;
     let all = "cat /etc/issue /opt/conf/a /etc/joined /etc/kept /etc/ram /etc/linked /var/log/fixed";
     let cn1 = "issue of cn1\na\n1\n2\nk1\nk2\nram\nlinked\nfixed";
     expect(&cluster, "cn1", all, cn1)?;
