@@ -7,6 +7,7 @@
 use crate::address::LocalAddresses;
 use crate::live::LiveRoots;
 use crate::loaders::{GRUB_OF_IMAGES, SHIM, SIGNED_LOADERS_FROM};
+use crate::localdisk;
 use crate::plan::{Ports, Surroundings, packed_root};
 use crate::stores::StorePlaces;
 use crate::view;
@@ -79,7 +80,7 @@ impl Files {
                 Err(error) => Answer::Refused(error.to_string()),
             },
             view::Answer::StateliteList(node) => match self.live.list(&snapshot, &node) {
-                Ok(text) => Answer::Bytes(Rendered::text(text)),
+                Ok(text) => Answer::Bytes(Rendered::text(text + &localdisk::line(&snapshot, &node))),
                 Err(error) => Answer::Refused(error.to_string()),
             },
             view::Answer::BootImage(parts) => self.boot_image(&parts),

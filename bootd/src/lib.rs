@@ -16,6 +16,7 @@ mod files;
 pub mod generations;
 pub mod live;
 pub mod loaders;
+mod localdisk;
 pub mod plan;
 mod stores;
 pub mod supervisor;

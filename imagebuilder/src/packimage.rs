@@ -273,6 +273,24 @@ fn remove_unfinished(dir: &Path) -> Result<(), PackimageError> {
     OUTPUTS.iter().try_for_each(|name| remove(&dir.join(format!(".{name}.new"))))
 }
 
+/// The packed root of statelite nodes with `rootfstype=ramdisk`.
+pub const STATELITE_ROOT: &str = "rootimg-statelite.gz";
+
+/// Pack the whole tree of the image directory `dir` as it is, links of `liteimg` included. The result is the archive.
+pub fn pack_statelite(dir: &Path) -> Result<PathBuf, PackimageError> {
+    let rootimg = dir.join("rootimg");
+    if !rootimg.is_dir() {
+        return Err(PackimageError::NoTree(rootimg));
+    }
+    let _lock = genimage::lock(dir).map_err(PackimageError::Busy)?;
+    let tree = Tree::scan(&rootimg, &Exlist::default())?;
+    let options = Options { method: Method::Cpio(Packer::Gzip), ..Options::default() };
+    let (new, output) = (dir.join(format!(".{STATELITE_ROOT}.new")), dir.join(STATELITE_ROOT));
+    let written = write(&tree, &options, &new, &mut |_| {}).and_then(|_| publish(&new, &output));
+    written.inspect_err(|_| drop(fs::remove_file(&new)))?;
+    Ok(output)
+}
+
 /// What the archive was made from, beside it.
 const STAMP: &str = ".packed";
 

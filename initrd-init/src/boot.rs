@@ -18,7 +18,7 @@ use crate::nic::{self, Nic};
 use crate::rescue;
 use crate::resolve::resolve;
 use crate::stateless::{self, Writable};
-use crate::statelite;
+use crate::statelite::{self, Image};
 use crate::status;
 use crate::sys;
 
@@ -115,11 +115,15 @@ fn build_root(line: &Cmdline, facts: &Facts, server: Option<Ipv4Addr>, loader: &
                 );
             }
             let writable = Writable { limit: line.root_limit.as_deref(), flags: line.root_flags.as_deref() };
+            if url.file_name() == statelite::ARCHIVE {
+                let image = Image::Archive(url, writable);
+                return statelite::build(&statelite::Wish { line, facts, server, image }, loader, ROOT);
+            }
             stateless::build(url, &|host| resolve(host, &facts.lease), writable, loader, ROOT)
         }
         Root::Nfs { remote, options } => {
-            let wish = statelite::Wish { line, facts, server, remote, options };
-            statelite::build(&wish, loader, ROOT)
+            let image = Image::Shared(remote, options);
+            statelite::build(&statelite::Wish { line, facts, server, image }, loader, ROOT)
         }
     }
 }

@@ -162,13 +162,19 @@ pub struct Loader {
 impl Loader {
     /// Reads the index of `/lib/modules/<running kernel>`. Without one, every module counts as built in.
     pub fn open(blacklist: &[String]) -> Self {
+        Self::of_root("", blacklist)
+    }
+
+    /// The same with the modules of a root that is mounted at `root`, which has all that its kernel has.
+    pub fn of_root(root: &str, blacklist: &[String]) -> Self {
         let release = rustix::system::uname().release().to_string_lossy().into_owned();
-        let dir = Path::new("/lib/modules").join(&release);
+        let dir = PathBuf::from(format!("{root}/lib/modules/{release}"));
         let read = |name: &str| fs::read_to_string(dir.join(name)).unwrap_or_default();
         let index = Index::parse(&read("modules.dep"), &read("modules.alias"));
         if index.modules.is_empty() {
             log::problem(&format!(
-                "no modules for the running kernel {release} in this initramfs; only built-in drivers will work"
+                "no modules for the running kernel {release} in {}; only built-in drivers will work",
+                dir.display()
             ));
         }
         let blacklist = blacklist.iter().map(|name| name.replace('-', "_")).collect();

@@ -16,7 +16,7 @@ use crate::http::{self, Sink};
 use crate::log;
 use crate::modules::Loader;
 use crate::sys;
-use crate::unpack::{self, ChannelReader};
+use crate::unpack::ChannelReader;
 use crate::url::Url;
 
 const STORE: &str = "/store";
@@ -59,7 +59,7 @@ pub fn build(
     target: &str,
 ) -> Result<()> {
     if is_archive(url) {
-        return build_unpacked(url, resolve, writable, target);
+        return unpack(url, resolve, writable, target);
     }
     for module in ["loop", "squashfs", "overlay"] {
         loader.load(module)?;
@@ -84,7 +84,8 @@ fn is_archive(url: &Url) -> bool {
     [".gz", ".xz", ".cpio", ".tar"].iter().any(|suffix| name.ends_with(suffix))
 }
 
-fn build_unpacked(
+/// Unpacks an archive into a tmpfs at `target`.
+pub fn unpack(
     url: &Url,
     resolve: &dyn Fn(&str) -> Result<Ipv4Addr>,
     writable: Writable<'_>,
@@ -95,7 +96,7 @@ fn build_unpacked(
     let started = log::uptime_ms();
     let (sender, receiver) = sync_channel(QUEUE_BUFFERS);
     let root = target.to_owned();
-    let unpacker = std::thread::spawn(move || unpack::unpack(ChannelReader::new(receiver), &root));
+    let unpacker = std::thread::spawn(move || crate::unpack::unpack(ChannelReader::new(receiver), &root));
     let mut pipe = Pipe { sender, progress: Progress::default(), broken: false };
     let fetched = http::fetch(url, resolve, &mut pipe);
     let broken = pipe.broken;

@@ -155,5 +155,6 @@ mod tests {
     #[test]
     fn a_plan_knows_every_file_that_packimage_makes() {
         assert_eq!(super::plan::PACKED_ROOTS, dawn_imagebuilder::packimage::OUTPUTS);
+        assert_eq!(super::plan::STATELITE_ROOT, dawn_imagebuilder::packimage::STATELITE_ROOT);
     }
 }

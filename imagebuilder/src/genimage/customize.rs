@@ -18,6 +18,7 @@ const SSH_HOSTKEYS: &str = include_str!("../../share/ssh-hostkeys");
 
 const FSTAB: &str = "# The root comes from the network and is mounted before systemd starts.\n";
 const RESOLV_CONF: &str = "# Written at boot from the DHCP lease.\n";
+const HOSTS: &str = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n";
 const LOCALE: &str = "LANG=C.UTF-8\n";
 /// If networkd is used: take the boot interface as it is and keep its address, the root hangs on it.
 const NETWORKD: &str = "[Match]\nType=ether\n\n[Network]\nDHCP=yes\nKeepConfiguration=yes\n\n\
@@ -47,7 +48,11 @@ pub(super) fn apply(def: &ImageDef, rootimg: &Path) -> Result<(), GenimageError>
     tree.write("etc/resolv.conf", 0o644, RESOLV_CONF)?;
     tree.write("etc/default/locale", 0o644, LOCALE)?;
     tree.write("etc/machine-id", 0o444, "")?;
-    tree.remove("etc/hostname")?;
+    // Empty, so that a node of a shared root has something to mount its own on.
+    tree.write("etc/hostname", 0o644, "")?;
+    if !tree.has("etc/hosts") {
+        tree.write("etc/hosts", 0o644, HOSTS)?;
+    }
     tree.remove("etc/apt/apt.conf.d/99mmdebstrap")?;
     tree.remove("etc/dpkg/dpkg.cfg.d/99mmdebstrap")?;
     if tree.has("var/lib/dbus") {

@@ -20,6 +20,8 @@ pub struct Places {
     pub image: String,
     /// The node's files: `tmpfs`, `persistent` and `mnt` below it.
     pub lite: String,
+    /// The local disk.
+    pub local: String,
     /// Trees in list order.
     pub trees: Vec<Mount>,
 }
@@ -40,6 +42,7 @@ impl Places {
             Place::Tmpfs => format!("{}/tmpfs", self.lite),
             Place::Persistent => format!("{}/persistent", self.lite),
             Place::Live => format!("{}/live", self.lite),
+            Place::Local => self.local.clone(),
         }
     }
 
@@ -140,11 +143,11 @@ fn shown(root: &str, path: &str) -> String {
     inroot::locate(root, path)
 }
 
-/// A copy on the persistent storage appears whole or not at all, so that a node that dies in between copies again.
+/// A copy on persistent storage or a disk appears whole or not at all, so that a node that dies in between copies again.
 fn copy_to(from: &At, to: &At, places: &Places) -> Result<()> {
     copy::parents(&places.base(to.place), &to.path, &places.image)?;
     let (source, target) = (places.real(from), places.real(to));
-    if to.place != Place::Persistent {
+    if !matches!(to.place, Place::Persistent | Place::Local) {
         return copy::copy(&source, &target);
     }
     let part = format!("{target}.dawn-part");
@@ -185,8 +188,12 @@ mod tests {
     fn copies_links_and_skeleton_on_a_real_tree() {
         let dir = tempfile::tempdir().unwrap();
         let base = dir.path().to_str().unwrap();
-        let places =
-            Places { image: format!("{base}/image"), lite: format!("{base}/lite"), trees: Vec::new() };
+        let places = Places {
+            image: format!("{base}/image"),
+            lite: format!("{base}/lite"),
+            local: String::new(),
+            trees: Vec::new(),
+        };
         for made in ["image/etc", "lite/tmpfs", "lite/persistent", "skel"] {
             fs::create_dir_all(format!("{base}/{made}")).unwrap();
         }

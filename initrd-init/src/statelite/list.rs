@@ -5,6 +5,8 @@
 //! tree        <server>:/<dir>      [<mount options>]  [served]
 //! persistent  <server>:/<dir>/<n>  [<mount options>]
 //! note        <text>
+//! localdisk   <device>             <file system>
+//! localdisk   -                    <why there is none>
 //! ```
 //! What is `served` the NFS server lays over the root by itself, if the root says so ([`List::on_plain_root`]). A note
 //! is for the console.
@@ -28,8 +30,27 @@ pub struct List {
     pub persistent: Option<Mount>,
     /// What the server wants the console to say.
     pub notes: Vec<String>,
+    /// File system of `localdisk` entries, or why there is none.
+    pub local_disk: LocalDisk,
     /// Lines that could not be understood.
     pub complaints: Vec<String>,
+}
+
+/// Where `localdisk` entries live.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum LocalDisk {
+    /// The image has no layout.
+    #[default]
+    Unknown,
+    /// A device with a file system.
+    Device {
+        /// Path of the device.
+        device: String,
+        /// Name of the file system.
+        kind: String,
+    },
+    /// There is none, for this reason.
+    Missing(String),
 }
 
 /// Server, directory and mount options.
@@ -125,6 +146,11 @@ impl List {
                 ["tree", remote, rest @ ..] => list.add_tree(remote, rest),
                 ["note", text] => list.add_note(text),
                 ["persistent", remote, rest @ ..] => list.set_persistent(remote, rest),
+                ["localdisk", "-", reason] => list.set_local(LocalDisk::Missing((*reason).to_owned())),
+                ["localdisk", device, kind] if device.starts_with("/dev/") && !device.contains("..") => {
+                    let (device, kind) = ((*device).to_owned(), (*kind).to_owned());
+                    list.set_local(LocalDisk::Device { device, kind })
+                }
                 [comment, ..] => comment.starts_with('#'),
             };
             if !understood {
@@ -184,6 +210,11 @@ impl List {
             self.entries.push(Entry { is_dir: path.ends_with('/'), path: clean, option, served });
         }
         sound
+    }
+
+    fn set_local(&mut self, disk: LocalDisk) -> bool {
+        self.local_disk = disk;
+        true
     }
 
     fn add_tree(&mut self, remote: &str, rest: &[&str]) -> bool {
@@ -264,7 +295,7 @@ mod tests {
     #[test]
     fn bad_lines_are_complaints() {
         let bad = "file\tnonsense\t/x\nfile\ttmpfs\trelative\nfile\ttmpfs\t/a/../b\nfile\ttmpfs\t/\n\
-                   file\ttmpfs\t/a%zz\nfile\ttmpfs\ntree\tnowhere\ntree\ts:/../x\nwhat\never\n";
+                   file\ttmpfs\t/a%zz\nfile\ttmpfs\nlocaldisk\t/etc/x\text4\ntree\tnowhere\ntree\ts:/../x\nwhat\never\n";
         assert_eq!(List::parse(bad).complaints.len(), bad.lines().count());
         assert_eq!(List::parse("# comment\n\n").complaints.len(), 0);
     }

@@ -11,6 +11,7 @@
 pub mod copy;
 mod exec;
 mod list;
+mod localdisk;
 mod plan;
 
 use std::fs;
@@ -26,11 +27,12 @@ use crate::log;
 use crate::modules::Loader;
 use crate::nfs::{self, NfsMount};
 use crate::resolve::resolve;
+use crate::stateless::{self, Writable};
 use crate::sys;
 use crate::url::Url;
 use exec::Places;
-use list::{List, Mount};
-use plan::{Plan, STATELITE};
+use list::{List, LocalDisk, Mount};
+use plan::{LOCAL, Plan, STATELITE};
 
 const IMAGE: &str = "/image";
 const LITE: &str = "/lite";
@@ -51,6 +53,7 @@ const WRITERS: [&str; 6] = [
 /// How long the kernel believes what it knows of directories, in seconds, unless the kernel line says otherwise: the
 /// bound within which changes on the server are seen.
 const ATTRIBUTES_OPTIONS: &str = "acdirmin=3,acdirmax=10";
+const LOCAL_DISK: &str = "/local";
 
 /// Options of persistent storage when neither list nor kernel line has any: a storage server that is away must
 /// not lose data, so requests are repeated for ever.
@@ -65,11 +68,21 @@ pub struct Wish<'a> {
     pub facts: &'a Facts,
     /// Server for lists.
     pub server: Option<Ipv4Addr>,
-    /// The shared root.
-    pub remote: &'a Remote,
-    /// Its mount options.
-    pub options: &'a str,
+    /// Where the image comes from.
+    pub image: Image<'a>,
 }
+
+/// Where the image comes from.
+#[derive(Debug, Clone, Copy)]
+pub enum Image<'a> {
+    /// A shared root, with its mount options.
+    Shared(&'a Remote, &'a str),
+    /// An archive that is unpacked into memory (`rootfstype=ramdisk`).
+    Archive(&'a Url, Writable<'a>),
+}
+
+/// Name of the archive that holds a statelite root.
+pub const ARCHIVE: &str = "rootimg-statelite.gz";
 
 /// Builds the root at `root`.
 pub fn build(wish: &Wish<'_>, loader: &mut Loader, root: &str) -> Result<()> {
@@ -89,7 +102,13 @@ pub fn build(wish: &Wish<'_>, loader: &mut Loader, root: &str) -> Result<()> {
     }
     list.notes.iter().for_each(|note| log::problem(&format!("statelite: {note}")));
     complete(&mut list, wish);
-    let mut places = Places { image: IMAGE.to_owned(), lite: LITE.to_owned(), trees: list.trees.clone() };
+    localdisk::mount(&mut list, IMAGE, &wish.line.blacklist, LOCAL_DISK);
+    let mut places = Places {
+        image: IMAGE.to_owned(),
+        lite: LITE.to_owned(),
+        local: LOCAL_DISK.to_owned(),
+        trees: list.trees.clone(),
+    };
     if list.wants_trees() {
         mount_trees(wish, &places);
     }
@@ -102,6 +121,10 @@ pub fn build(wish: &Wish<'_>, loader: &mut Loader, root: &str) -> Result<()> {
     let lite = format!("{root}{STATELITE}");
     sys::move_mount(LITE, &lite)?;
     places.lite = lite;
+    if matches!(list.local_disk, LocalDisk::Device { .. }) {
+        places.local = format!("{root}{LOCAL}");
+        sys::move_mount(LOCAL_DISK, &places.local)?;
+    }
     let lines = exec::run(&plan.actions, &places, root)?;
     let served = list.entries.iter().filter(|entry| entry.served).count();
     log::step(&format!(
@@ -118,16 +141,22 @@ pub fn build(wish: &Wish<'_>, loader: &mut Loader, root: &str) -> Result<()> {
 /// Mounts the image; says whether the server lays files over it. Such a root is not read-only as a whole, because
 /// persistent files are in it: the server alone says what may be written.
 fn mount_image(wish: &Wish<'_>) -> Result<bool> {
-    let options = root_options(wish.options);
-    mount(wish, wish.remote, &options, true)?.mount(IMAGE, nfs::ROOT_TRIES, true)?;
+    let (remote, options) = match wish.image {
+        Image::Shared(remote, options) => (remote, root_options(options)),
+        Image::Archive(url, writable) => {
+            stateless::unpack(url, &|host| resolve(host, &wish.facts.lease), writable, IMAGE)?;
+            return Ok(false);
+        }
+    };
+    mount(wish, remote, &options, true)?.mount(IMAGE, nfs::ROOT_TRIES, true)?;
     let live = fs::symlink_metadata(MARK).is_ok_and(|meta| meta.is_dir());
     if live {
         sys::detach(IMAGE);
         let options: Vec<&str> = options.split(',').filter(|option| *option != "ro").collect();
-        mount(wish, wish.remote, &options.join(","), false)?.mount(IMAGE, nfs::ROOT_TRIES, true)?;
+        mount(wish, remote, &options.join(","), false)?.mount(IMAGE, nfs::ROOT_TRIES, true)?;
     }
     let kind = if live { "with this node's files laid over it by the server" } else { "read-only" };
-    log::step(&format!("root: {} mounted {kind}", wish.remote));
+    log::step(&format!("root: {remote} mounted {kind}"));
     Ok(live)
 }
 
@@ -143,7 +172,11 @@ fn root_options(given: &str) -> String {
 fn mount<'a>(wish: &Wish<'_>, remote: &'a Remote, options: &'a str, read_only: bool) -> Result<NfsMount<'a>> {
     let address = resolve(&remote.host, &wish.facts.lease)?;
     // The ports of the kernel line are those of the server that has the root.
-    let ports = if remote.host == wish.remote.host { wish.line.nfs_ports } else { NfsPorts::default() };
+    let same = match wish.image {
+        Image::Shared(root, _) => remote.host == root.host,
+        Image::Archive(url, _) => remote.host == url.host,
+    };
+    let ports = if same { wish.line.nfs_ports } else { NfsPorts::default() };
     Ok(NfsMount { remote, address, ports, options, read_only })
 }
 

@@ -8,10 +8,12 @@
 
 use std::fmt;
 
-use super::list::{Entry, List, Opt};
+use super::list::{Entry, List, LocalDisk, Opt};
 
 /// Directory of the per-node files, below the root.
 pub const STATELITE: &str = "/.statelite";
+/// Directory of the local disk, below the root.
+pub const LOCAL: &str = "/.sllocal/localmnt";
 /// Pristine copies in a prepared image, below the root.
 const DEFAULT: &str = "/.default";
 /// Places that are mounted over during the hand-over: content there has no effect.
@@ -34,6 +36,8 @@ pub enum Place {
     Persistent,
     /// What the server shows of entries that lie below a mount of the node.
     Live,
+    /// Its files on a local disk.
+    Local,
 }
 
 /// A path in a place.
@@ -138,12 +142,19 @@ impl Planner<'_> {
                 self.plan.skeleton.push(Missing::Dir(dir.to_owned()));
             }
         }
+        if self.has_disk() && self.image(LOCAL) == Kind::Missing {
+            self.plan.skeleton.push(Missing::Dir(LOCAL.to_owned()));
+        }
         for file in NEEDED_FILES {
             let listed = self.list.entries.iter().any(|entry| entry.path == file);
             if !listed && self.image(file) == Kind::Missing {
                 self.plan.skeleton.push(Missing::File(file.to_owned()));
             }
         }
+    }
+
+    fn has_disk(&self) -> bool {
+        matches!(self.list.local_disk, LocalDisk::Device { .. })
     }
 
     fn image(&self, path: &str) -> Kind {
@@ -175,11 +186,7 @@ impl Planner<'_> {
         let subject = self.subject(entry, real, parent);
         match entry.option {
             Opt::Tmpfs => self.in_memory(&subject),
-            Opt::LocalDisk => {
-                let note = format!("{}: no local disk (preview), kept in memory instead", entry.path);
-                self.plan.notes.push(note);
-                self.in_memory(&subject);
-            }
+            Opt::LocalDisk => self.local(&subject),
             Opt::Link | Opt::LinkCon if !subject.linked && parent.is_some_and(|option| !option.is_link()) => {
                 self.in_memory(&subject);
             }
@@ -296,10 +303,32 @@ impl Planner<'_> {
     }
 
     fn in_memory(&mut self, subject: &Subject<'_>) {
+        // Below a directory on the disk the disk has the content, and what is put into memory would not be seen.
+        if subject.parent == Some(Opt::LocalDisk) && self.has_disk() {
+            return self.local(subject);
+        }
         self.seed(subject, Place::Tmpfs);
         // The parent's mount shows its children too.
         if !matches!(subject.parent, Some(Opt::Tmpfs | Opt::LocalDisk | Opt::Link)) {
             self.show(subject, Place::Tmpfs);
+        }
+    }
+
+    /// Content goes to the local disk once; afterwards the disk's copy counts. Without a disk it is memory.
+    fn local(&mut self, subject: &Subject<'_>) {
+        if !self.has_disk() {
+            let note = format!("{}: no local disk, kept in memory instead", subject.entry.path);
+            self.plan.notes.push(note);
+            return self.in_memory(subject);
+        }
+        if self.probe.kind(&subject.at(Place::Local)) == Kind::Missing {
+            self.seed(subject, Place::Local);
+        }
+        if subject.parent.is_none() {
+            self.show(subject, Place::Local);
+        } else if subject.parent != Some(Opt::LocalDisk) {
+            self.act(Action::Create(subject.at(Place::Tmpfs), subject.is_dir));
+            self.show(subject, Place::Local);
         }
     }
 
@@ -416,7 +445,11 @@ impl Planner<'_> {
 
     /// The image must have something of the right kind to mount on.
     fn mount_point(&mut self, subject: &Subject<'_>) {
-        if subject.parent.is_some() {
+        if let Some(parent) = subject.parent {
+            // What covers the image there is the disk, and it may lack the path.
+            if parent == Opt::LocalDisk && self.has_disk() {
+                self.act(Action::Create(subject.at(Place::Local), subject.is_dir));
+            }
             return;
         }
         let missing = match (&subject.on_image, subject.is_dir) {
@@ -489,6 +522,7 @@ impl fmt::Display for At {
             Place::Tmpfs => write!(f, "tmpfs:{}", self.path),
             Place::Persistent => write!(f, "persistent:{}", self.path),
             Place::Live => write!(f, "live:{}", self.path),
+            Place::Local => write!(f, "local:{}", self.path),
         }
     }
 }

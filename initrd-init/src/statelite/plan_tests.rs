@@ -240,7 +240,7 @@ fn links_of_directories_and_volatile_places() {
          copy image:/scratch tmpfs:/scratch
          bind tmpfs:/scratch /scratch
          note /var/run/y lies in memory anyway (/run/y), its entry has no effect
-         note /scratch: no local disk (preview), kept in memory instead",
+         note /scratch: no local disk, kept in memory instead",
     );
 }
 
@@ -249,4 +249,41 @@ fn an_image_without_mount_points() {
     let list = List::parse("");
     let plan = plan(&list, &Fake(BTreeMap::new()));
     assert_eq!(plan.skeleton.len(), NEEDED_DIRS.len() + NEEDED_FILES.len());
+}
+
+/// The disk is filled once; what lies below a directory of the disk needs its mount points there.
+#[test]
+fn entries_of_a_local_disk() {
+    check(
+        "file localdisk /scratch/
+         file localdisk /scratch/a
+         file tmpfs /scratch/b
+         file con /scratch/c
+         file localdisk /var/kept
+         file tmpfs /opt/
+         file localdisk /opt/d/
+         localdisk /dev/vda ext4",
+        "image:/scratch/
+         image:/scratch/a
+         image:/scratch/b
+         image:/scratch/c
+         image:/var/kept
+         image:/opt/
+         image:/opt/d/.
+         local:/var/kept",
+        "skeleton /.sllocal/localmnt/
+         copy image:/scratch local:/scratch
+         bind local:/scratch /scratch
+         bind local:/var/kept /var/kept
+         copy image:/opt tmpfs:/opt
+         bind tmpfs:/opt /opt
+         copy image:/scratch/a local:/scratch/a
+         copy image:/scratch/b local:/scratch/b
+         copy image:/scratch/c tmpfs:/scratch/c
+         create local:/scratch/c
+         bind tmpfs:/scratch/c /scratch/c
+         copy image:/opt/d local:/opt/d
+         create tmpfs:/opt/d/
+         bind local:/opt/d /opt/d",
+    );
 }

@@ -3,6 +3,8 @@
 use crate::frame::{Command, Ctx, Kind};
 use crate::lite::check_image;
 use crate::output::{Done, Out, Stop};
+use dawn_bootd::plan::is_ramdisk;
+use dawn_imagebuilder::packimage::pack_statelite;
 use dawn_statelite::{files_of_image, liteimg};
 use std::path::Path;
 
@@ -49,6 +51,13 @@ impl Command for Args {
             liteimg::liteimg(&self.image, &rootimg, &files, &mut |line| lines.push(line.to_owned()))
         };
         lines.into_iter().try_for_each(|line| out.line(line))?;
-        result.map_err(|error| Stop::message(error.to_string()))
+        result.map_err(|error| Stop::message(error.to_string()))?;
+        if self.dry_run || !snapshot.osimage(&self.image).is_some_and(|image| is_ramdisk(&image)) {
+            return Ok(());
+        }
+        out.line(format!("Packing contents of {}", rootimg.display()))?;
+        out.flush()?;
+        let packed = pack_statelite(Path::new(&directory)).map_err(|error| Stop::message(error.to_string()))?;
+        out.line(format!("The image is in {}.", packed.display()))
     }
 }
