@@ -83,6 +83,28 @@ fn files_of_an_untouched_image() {
 }
 
 #[test]
+fn what_the_server_shows_is_left_alone() {
+    check(
+        "file tmpfs /var/
+         file ro /var/fixed served
+         file ro /var/gone served
+         file persistent /var/kept/ served
+         file persistent /srv/ served
+         file persistent /srv/sub/ served
+         file ro /etc/issue served",
+        "image:/var/
+         image:/srv/
+         live:/var/fixed
+         live:/var/kept/",
+        "copy image:/var tmpfs:/var
+         bind tmpfs:/var /var
+         link tmpfs:/var/fixed -> /.statelite/live/var/fixed
+         create tmpfs:/var/kept/
+         bind live:/var/kept /var/kept",
+    );
+}
+
+#[test]
 fn files_of_a_prepared_image() {
     check(
         "file link /etc/foo/bar
