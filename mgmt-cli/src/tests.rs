@@ -202,6 +202,11 @@ sessions! {
         lsdef -x cn1
         lsdef a b
         lsdef --json cn1
+        lsdef --template
+        lsdef -t osimage --template
+        lsdef --template switch-template,diskless-template
+        lsdef --template nope
+        lsdef -t node -z --template switch-template
     ";
     mkdef: "
         mkdef
@@ -241,6 +246,8 @@ sessions! {
         mkdef --dry-run cn8 groups=all
         mkdef -V cn8 groups=all
         mkdef cn8 cn9 groups=all
+        mkdef -t osimage imgy --template diskless-template osarch=x86_64 osvers=debian12 profile=io
+        lsdef -t osimage imgy -z
         mkdef -h -t route
     ";
     chdef: "
@@ -714,12 +721,25 @@ fn bundle_out_and_in() {
     run(
         "chtab imagename=img linuximage.rootimgdir=TOP/install/netboot/debian12/x86_64/compute linuximage.pkglist=TOP/install/custom/a.pkglist",
     );
-    run("imgexport img");
+    run("chtab node=cn1 postscripts.postscripts='mine,nested/two 5'");
+    write(&format!("{top}/install/postscripts/mine"), "#!/bin/sh\n");
+    write(&format!("{top}/install/postscripts/nested/two"), "#!/bin/sh\n");
+    run("imgexport img -p cn1");
+    std::fs::remove_dir_all(format!("{top}/install/postscripts")).expect("scripts");
+    run("chtab node=cn2 postscripts.postscripts=../secret");
+    run("imgexport img -p cn2");
+    run("imgexport img -p cn99");
+    run("imgexport img -R root@other");
+    run("imgimport img.tgz -R root@other");
+    run("imgimport img.tgz -n");
     run("imgexport nope");
     run("rmdef -t osimage img");
     run("rmimage img");
     run("imgimport img.tgz");
     run("lsdef -t osimage img");
+    for script in ["mine", "nested/two"] {
+        assert!(std::path::Path::new(&format!("{top}/install/postscripts/{script}")).is_file(), "{script}");
+    }
     write(&format!("{top}/install/custom/a.pkglist"), "changed\n");
     run("imgimport --dry-run img.tgz -f big -p cn1");
     run("imgimport img.tgz -f big -p cn1");

@@ -1,6 +1,7 @@
 //! `imgexport`: an image as one file.
 
 use crate::csv::{header_line, row_line};
+use crate::defs;
 use crate::edits::{file_line, written};
 use crate::frame::{Command, Ctx, Kind};
 use crate::imagedef;
@@ -9,7 +10,7 @@ use crate::output::{Done, Out, Stop};
 use dawn_cluster::{Col, Snapshot, schema};
 use dawn_imagebuilder::bundle::{Export, Manifest, export};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// Provisioning methods whose images can be exported.
 const METHODS: [&str; 4] = ["install", "netboot", "statelite", "raw"];
@@ -29,9 +30,11 @@ pub struct Args {
     /// Show what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
-    #[arg(short = 'p', long, hide = true)]
+    /// Pack the post scripts of this node too
+    #[arg(short = 'p', long, value_name = "NODE")]
     postscripts: Option<String>,
-    #[arg(short = 'R', long, hide = true)]
+    /// Refused: copy the file yourself
+    #[arg(short = 'R', long, value_name = "USER@HOST")]
     remotehost: Option<String>,
     /// Image
     #[arg(value_name = "IMAGE", required = true)]
@@ -48,8 +51,11 @@ impl Command for Args {
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let (image, snapshot) = (self.image.as_str(), &ctx.snapshot);
-        if self.remotehost.is_some() || self.postscripts.is_some() {
-            return Err(Stop::message("-R and -p are not supported: copy the file, export scripts with -e"));
+        if let Some(host) = &self.remotehost {
+            return Err(Stop::message(format!(
+                "-R is not supported, as the daemon does not log in to other machines. \
+                 Export without it, then: scp FILE {host}:DIRECTORY"
+            )));
         }
         check_image(snapshot, image)?;
         ctx.require_root("write a file")?;
@@ -107,8 +113,40 @@ impl Args {
             let parent = file.parent().unwrap_or(Path::new("/")).to_string_lossy().into_owned();
             Ok((file, if directory.is_empty() { parent } else { directory.to_owned() }))
         };
-        self.extra.iter().map(one).collect()
+        let mut files = self.extra.iter().map(one).collect::<Result<Vec<_>, _>>()?;
+        if let Some(node) = &self.postscripts {
+            files.extend(script_files(node, &ctx.snapshot)?);
+        }
+        Ok(files)
     }
+}
+
+/// The scripts of a node and of all nodes, with the directory they go back to. An element of the list is a path below
+/// `postscripts` and words for the script.
+fn script_files(node: &str, snapshot: &Snapshot) -> Result<Vec<(PathBuf, String)>, Stop> {
+    if !snapshot.has_node(node) {
+        return Err(Stop::message(format!("Invalid nodes and/or groups in noderange: {node}")));
+    }
+    let installdir = snapshot.site("installdir").ok_or_else(|| Stop::message("site.installdir is not set"))?;
+    let directory = Path::new(&*installdir).join("postscripts");
+    let mut files: Vec<(PathBuf, String)> = Vec::new();
+    for attr in ["postscripts", "postbootscripts"] {
+        let own = snapshot.attr(node, format!("postscripts.{attr}").as_str());
+        for element in defs::default_scripts_of(snapshot, attr).iter().chain(own.iter()).flat_map(|list| list.split(',')) {
+            let Some(name) = element.split_whitespace().next() else { continue };
+            let relative = Path::new(name);
+            if !relative.components().all(|part| matches!(part, Component::Normal(_))) {
+                return Err(Stop::message(format!("{name} is no path below {}", directory.display())));
+            }
+            let file = directory.join(relative);
+            // What comes with the daemon (remoteshell, syncfiles …) is on every management node.
+            if file.is_file() && !files.iter().any(|(known, _)| *known == file) {
+                let parent = file.parent().unwrap_or(&directory).to_string_lossy().into_owned();
+                files.push((file, parent));
+            }
+        }
+    }
+    Ok(files)
 }
 
 /// The row of an image as column and value.

@@ -25,9 +25,11 @@ pub struct Args {
     /// Show what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
-    #[arg(short = 'R', long, hide = true)]
+    /// Refused: copy the file yourself
+    #[arg(short = 'R', long, value_name = "USER@HOST")]
     remotehost: Option<String>,
-    #[arg(short = 'n', long = "nozip", hide = true)]
+    /// Refused: files are compressed
+    #[arg(short = 'n', long = "nozip")]
     nozip: bool,
     /// The file
     #[arg(value_name = "FILE", required = true)]
@@ -40,8 +42,15 @@ impl Command for Args {
     const WRITES: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-        if self.remotehost.is_some() || self.nozip {
-            return Err(Stop::message("-R and -n are not supported: copy the file here and import it"));
+        if let Some(host) = &self.remotehost {
+            return Err(Stop::message(format!(
+                "-R is not supported, as the daemon does not log in to other machines. \
+                 First: scp {host}:{} . and then import the file without -R",
+                self.bundle
+            )));
+        }
+        if self.nozip {
+            return Err(Stop::message("-n is not supported: pack the directory as a gzip tar and import that"));
         }
         ctx.require_root("read and write files")?;
         let bundle = ctx.path_of_caller(&self.bundle);

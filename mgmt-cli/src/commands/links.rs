@@ -34,7 +34,9 @@ impl LocalCommand for Args {
     const WRITES: bool = true;
 
     fn run(self, environment: &Environment) -> i32 {
-        let (count, foreign) = match make(&self.directory, &environment.executable, self.dry_run) {
+        let mut show = |line: &str| print(&format!("{line}\n"));
+        let made = make(&self.directory, &environment.executable, self.dry_run, &mut show);
+        let (count, foreign) = match made {
             Ok(made) => made,
             Err(error) => {
                 print_error(&format!("{}: {error}", self.directory.display()));
@@ -55,8 +57,14 @@ impl LocalCommand for Args {
     }
 }
 
-/// A present symlink is replaced; any other file is left. Links made, and names of the files in the way.
-fn make(directory: &Path, target: &Path, dry_run: bool) -> io::Result<(usize, Vec<&'static str>)> {
+/// A present symlink is replaced; any other file is left. Links made, and names of the files in the way; a dry run shows
+/// what it would make.
+fn make(
+    directory: &Path,
+    target: &Path,
+    dry_run: bool,
+    show: &mut dyn FnMut(&str),
+) -> io::Result<(usize, Vec<&'static str>)> {
     if !dry_run {
         std::fs::create_dir_all(directory)?;
     }
@@ -67,7 +75,7 @@ fn make(directory: &Path, target: &Path, dry_run: bool) -> io::Result<(usize, Ve
         if !is_link && path.exists() {
             foreign.push(entry.name);
         } else if dry_run {
-            print(&format!("{} link {}\n", if is_link { '~' } else { '+' }, path.display()));
+            show(&format!("{} link {}", if is_link { '~' } else { '+' }, path.display()));
         } else {
             if is_link {
                 std::fs::remove_file(&path)?;
@@ -88,10 +96,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("chdef"), "mine").unwrap();
         let target = Path::new("/usr/sbin/dawn");
-        assert_eq!(make(dir.path(), target, true).unwrap(), (0, vec!["chdef"]));
+        let mut lines = Vec::new();
+        let shown = make(dir.path(), target, true, &mut |line| lines.push(line.to_owned())).unwrap();
+        assert_eq!(shown, (0, vec!["chdef"]));
+        assert_eq!(lines.len() + 1 + UNLINKED.len(), commands::all().len());
+        assert!(lines.contains(&format!("+ link {}/nodels", dir.path().display())), "{lines:?}");
         assert!(!dir.path().join("nodels").is_symlink());
         for _ in 0..2 {
-            let (count, foreign) = make(dir.path(), target, false).unwrap();
+            let (count, foreign) = make(dir.path(), target, false, &mut |line| panic!("{line}")).unwrap();
             assert_eq!((count + 1 + UNLINKED.len(), foreign), (commands::all().len(), vec!["chdef"]));
         }
         assert_eq!(std::fs::read_link(dir.path().join("unregnotif")).unwrap(), target);

@@ -1,6 +1,6 @@
 //! `lsdef`: objects and their attributes.
 
-use crate::defs::{self, Words};
+use crate::defs::{self, Words, templates};
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::{NIC_COLUMNS, Object, ObjectType, ObjectValue};
@@ -60,6 +60,9 @@ pub struct Args {
     /// Accepted for compatibility
     #[arg(long, hide = true)]
     nocache: bool,
+    /// Templates for mkdef instead of objects; of these names only
+    #[arg(long, value_name = "NAMES", num_args = 0..=1, default_missing_value = "")]
+    template: Option<String>,
     /// Print as JSON
     #[arg(long)]
     json: bool,
@@ -80,11 +83,15 @@ impl Command for Args {
         if let Some(text) = self.conflict() {
             return defs::refuse(Self::NAME, text, out);
         }
-        let words = Words::read(&self.words, self.objects.as_deref())?;
+        let named = self.template.as_deref().filter(|names| !names.is_empty());
+        let words = Words::read(&self.words, self.objects.as_deref().or(named))?;
         if !words.pairs.is_empty() {
             return defs::refuse(Self::NAME, "Invalid option..", out);
         }
         let view = self.view(&words, out)?;
+        if self.template.is_some() {
+            return self.show_templates(&words, &view, ctx, out);
+        }
         let (mut shown, mut asked) = (0, false);
         if self.stanza {
             out.line("# <xCAT data object stanza file>")?;
@@ -152,7 +159,11 @@ impl Args {
     }
 
     fn view(&self, words: &Words, out: &mut Out<'_>) -> Result<View, Stop> {
-        let types = if self.all { defs::all_types() } else { defs::types(self.kind.as_deref())? };
+        let types = match self.kind.as_deref() {
+            _ if self.all => defs::all_types(),
+            None if self.template.is_some() => templates::all_types(),
+            kinds => defs::types(kinds)?,
+        };
         let conditions = match self.conditions.as_slice() {
             [] => None,
             list => Some(Conditions::parse(list.iter().map(String::as_str)).map_err(|_| {
@@ -177,8 +188,35 @@ impl Args {
         }
         let long = self.long || self.stanza || only.is_some() || self.json || words.names.is_some();
         let names_only = self.short || !long && !self.osimage;
-        let with_type = types.len() > 1;
+        let with_type = types.len() > 1 && self.template.is_none();
         Ok(View { types, conditions, only, names_only, with_type })
+    }
+
+    /// Templates instead of objects, in the same forms.
+    fn show_templates(&self, words: &Words, view: &View, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        let mut list = templates::list(&view.types, ctx.data)?;
+        if let Some(names) = &words.names {
+            let names: Vec<&str> = names.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+            for name in &names {
+                if !list.iter().any(|template| &*template.name == *name) {
+                    return Err(templates::missing(name));
+                }
+            }
+            list.retain(|template| names.contains(&&*template.name));
+        }
+        if let Some(only) = &view.only {
+            for template in &mut list {
+                template.attrs.retain(|attr, _| only.iter().any(|wanted| **wanted == **attr));
+            }
+        }
+        if self.json {
+            let list: Vec<_> = list.iter().map(as_json).collect();
+            return out.lines(&serde_json::to_string_pretty(&list).unwrap_or_default());
+        }
+        if self.stanza {
+            out.line("# <xCAT data object stanza file>")?;
+        }
+        list.iter().try_for_each(|template| self.show(template, view, ctx, out))
     }
 
     /// Names of the objects, sorted, and whether the user gave them.

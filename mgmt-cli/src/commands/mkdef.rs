@@ -1,11 +1,12 @@
 //! `mkdef`: new objects.
 
 use crate::defs::write::{Options, from_words, plan};
-use crate::defs::{self, Mode, Wanted, Words};
+use crate::defs::{self, Mode, Wanted, Words, templates};
 use crate::edits::{Edits, transact};
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
-use dawn_cluster::{Assign, Snapshot};
+use dawn_cluster::Snapshot;
+use std::path::Path;
 
 /// Define objects: nodes, groups, images, networks ...
 ///
@@ -34,7 +35,7 @@ pub struct Args {
     /// Members of a group: nodes whose ATTRIBUTE<op>VALUE holds; repeatable
     #[arg(short = 'w', value_name = "CONDITION")]
     conditions: Vec<String>,
-    /// Take what is not given from this object
+    /// Take what is not given from this object or template (lsdef --template lists them)
     #[arg(long, value_name = "NAME")]
     template: Option<String>,
     /// Say which objects were written
@@ -84,7 +85,7 @@ impl Command for Args {
         }
         let mut done = Vec::new();
         transact(ctx, out, self.dry_run, |base, out| {
-            let wanted = self.wanted(&words, stdin, base)?;
+            let wanted = self.wanted(&words, stdin, base, ctx.data)?;
             let nodes: Vec<String> =
                 wanted.iter().filter(|w| w.kind.name == "node").map(|w| w.name.clone()).collect();
             crate::names::warn_capitals(&nodes, out)?;
@@ -120,7 +121,13 @@ impl Args {
         .find_map(|(wrong, text)| wrong.then_some(text))
     }
 
-    fn wanted(&self, words: &Words, stdin: Option<&str>, base: &Snapshot) -> Result<Vec<Wanted>, Stop> {
+    fn wanted(
+        &self,
+        words: &Words,
+        stdin: Option<&str>,
+        base: &Snapshot,
+        data: Option<&Path>,
+    ) -> Result<Vec<Wanted>, Stop> {
         if self.stanza || words.names.is_none() && self.kind.is_none() && stdin.is_some() {
             return defs::from_stanzas(stdin);
         }
@@ -128,7 +135,7 @@ impl Args {
         let mut wanted = from_words(words, &kinds, Mode::Set, base)?;
         if let Some(template) = &self.template {
             for object in &mut wanted {
-                fill_from_template(object, template, base)?;
+                templates::fill(object, template, base, data)?;
             }
         }
         let nothing = wanted.iter().all(|object| object.pairs.is_empty()) && self.conditions.is_empty();
@@ -161,23 +168,4 @@ impl Args {
         }
         out.line(format!("{} object definitions have been created or modified.", done.len()))
     }
-}
-
-/// Attributes that were not given come from the template object.
-fn fill_from_template(object: &mut Wanted, template: &str, base: &Snapshot) -> Result<(), Stop> {
-    let Some(source) = base.object(object.kind, template) else {
-        return Err(Stop::message(format!("Could not find {template} in xCAT templates.")));
-    };
-    for (attr, value) in &source.attrs {
-        if object.pairs.iter().any(|(given, _)| **given == **attr) {
-            continue;
-        }
-        if value.value.starts_with("MANDATORY:") {
-            return Err(Stop::message(format!("The attribute \"{attr}\" must be specified!")));
-        }
-        if !value.value.starts_with("OPTIONAL:") {
-            object.pairs.push((attr.to_string(), Assign::Set(value.value.to_string())));
-        }
-    }
-    Ok(())
 }

@@ -1,6 +1,7 @@
 //! What the object commands `lsdef`, `mkdef`, `chdef` and `rmdef` have in common: words, types, names.
 
 pub mod stanza;
+pub mod templates;
 pub mod write;
 
 use crate::frame::Ctx;

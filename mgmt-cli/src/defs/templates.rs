@@ -1,0 +1,163 @@
+//! Object templates: stanza files that `lsdef --template` lists and `mkdef --template` takes values from.
+//!
+//! Some come with the program; more are files in `templates/objects/TYPE/` of the data directory, any name, as many
+//! stanzas as one likes. A file's stanza takes the place of one of the same name and type that came with the program.
+
+use super::{Wanted, stanza};
+use crate::output::Stop;
+use dawn_cluster::{Assign, Object, ObjectType, ObjectValue, Snapshot};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// What comes with the program.
+const OURS: &str = include_str!("templates.stanza");
+/// Where the administrator's own ones are, below the data directory; then a directory for each type.
+const DIRECTORY: &str = "templates/objects";
+/// Files of one type that are read at most.
+const FILES_MAX: usize = 1000;
+/// Bytes of one file at most.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+/// In front of the value of an attribute that must be given.
+const MANDATORY: &str = "MANDATORY:";
+/// In front of the value of an attribute that stays empty unless it is given.
+const OPTIONAL: &str = "OPTIONAL:";
+
+/// All templates of these types, by type in the order given, then by name.
+pub fn list(types: &[&'static ObjectType], data: Option<&Path>) -> Result<Vec<Object>, Stop> {
+    let ours = stanza::read(OURS).map_err(|error| Stop::message(error.to_string()))?;
+    let mut all = Vec::new();
+    for kind in types {
+        let mut found: Vec<stanza::Stanza> =
+            ours.iter().filter(|one| one.kind == kind.name).cloned().collect();
+        for file in files(kind, data)? {
+            for one in read_file(&file)?.into_iter().filter(|one| one.kind == kind.name) {
+                found.retain(|known| known.name != one.name);
+                found.push(one);
+            }
+        }
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        all.extend(found.into_iter().map(|one| object(kind, one)));
+    }
+    Ok(all)
+}
+
+/// Attributes that were not given come from the object of that name, or the template.
+pub fn fill(object: &mut Wanted, name: &str, base: &Snapshot, data: Option<&Path>) -> Result<(), Stop> {
+    let source = match base.object(object.kind, name) {
+        Some(source) => source,
+        None => list(&[object.kind], data)?
+            .into_iter()
+            .find(|template| &*template.name == name)
+            .ok_or_else(|| missing(name))?,
+    };
+    for (attr, value) in &source.attrs {
+        if object.pairs.iter().any(|(given, _)| **given == **attr) {
+            continue;
+        }
+        if value.value.starts_with(MANDATORY) {
+            return Err(Stop::message(format!("The attribute \"{attr}\" must be specified!")));
+        }
+        if !value.value.starts_with(OPTIONAL) {
+            object.pairs.push((attr.to_string(), Assign::Set(value.value.to_string())));
+        }
+    }
+    Ok(())
+}
+
+/// What is said of a name that is none.
+pub fn missing(name: &str) -> Stop {
+    Stop::message(format!("Could not find {name} in xCAT templates."))
+}
+
+fn object(kind: &'static ObjectType, one: stanza::Stanza) -> Object {
+    let value = |value: String| ObjectValue { value: value.into(), line: None };
+    let attrs = one.attrs.into_iter().filter(|(_, text)| !text.is_empty());
+    Object {
+        kind,
+        name: one.name.into(),
+        attrs: attrs.map(|(attr, text)| (attr.into(), value(text))).collect(),
+    }
+}
+
+/// The administrator's files for a type, sorted, hidden ones and editors' copies left out.
+fn files(kind: &ObjectType, data: Option<&Path>) -> Result<Vec<PathBuf>, Stop> {
+    let Some(data) = data else { return Ok(Vec::new()) };
+    let directory = data.join(DIRECTORY).join(kind.name);
+    let Ok(entries) = std::fs::read_dir(&directory) else { return Ok(Vec::new()) };
+    let is_meant = |path: &PathBuf| {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        path.is_file() && !name.starts_with('.') && !name.ends_with('~')
+    };
+    let mut list: Vec<PathBuf> =
+        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_meant).collect();
+    if list.len() > FILES_MAX {
+        return Err(Stop::message(format!("{}: more than {FILES_MAX} templates", directory.display())));
+    }
+    list.sort();
+    Ok(list)
+}
+
+fn read_file(path: &Path) -> Result<Vec<stanza::Stanza>, Stop> {
+    let failed = |error: &dyn std::fmt::Display| Stop::message(format!("{}: {error}", path.display()));
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(|error| failed(&error))?;
+    file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(|error| failed(&error))?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        return Err(failed(&format!("longer than {FILE_BYTES_MAX} bytes")));
+    }
+    stanza::read(&text).map_err(|error| failed(&error))
+}
+
+/// Types in the order of `lsdef --template` without `-t`.
+pub fn all_types() -> Vec<&'static ObjectType> {
+    let mut types = super::all_types();
+    types.sort_by_key(|kind| (kind.name != "node", kind.name));
+    types
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::defs::kind;
+    use crate::testbed::Bed;
+
+    #[test]
+    fn ours_name_attributes_that_exist() {
+        for one in stanza::read(OURS).unwrap() {
+            let kind = kind(&one.kind).unwrap();
+            for (attr, _) in &one.attrs {
+                assert!(kind.has_attr(attr), "{}: {attr}", one.name);
+            }
+        }
+    }
+
+    #[test]
+    fn files_of_the_data_directory() {
+        let bed = Bed::new("policy priority=1 name=root rule=allow\nsite key=auditskipcmds value=ALL");
+        let directory = bed.directory.path().join(DIRECTORY).join("node");
+        std::fs::create_dir_all(&directory).unwrap();
+        let text = "site-a:\n objtype=node\n groups=all,a\n arch=OPTIONAL:x\n mgt=MANDATORY:how\n";
+        std::fs::write(directory.join("a.stanza"), text).unwrap();
+        std::fs::write(directory.join("b"), "switch-template:\n objtype=node\n groups=mine\n").unwrap();
+        std::fs::write(directory.join(".a.swp"), "junk").unwrap();
+        for (line, expected) in [
+            ("lsdef --template site-a -i groups", "Object name: site-a\n    groups=all,a\n"),
+            ("lsdef --template switch-template", "Object name: switch-template\n    groups=mine\n"),
+            (
+                "mkdef n1 --template site-a",
+                "! Error: [mn1]: The attribute \"mgt\" must be specified!\nrc=1\n",
+            ),
+            ("mkdef n1 --template site-a mgt=kvm", "1 object definitions have been created or modified.\n"),
+            ("lsdef n1", "Object name: n1\n    groups=all,a\n    mgt=kvm\n"),
+            ("mkdef n2 --template n1 arch=x86_64", "1 object definitions have been created or modified.\n"),
+            ("lsdef n2 -i arch,groups,mgt -c", "n2: arch=x86_64\nn2: groups=all,a\nn2: mgt=kvm\n"),
+            ("mkdef n3 --template nope", "! Error: [mn1]: Could not find nope in xCAT templates.\nrc=1\n"),
+        ] {
+            assert_eq!(bed.run(line), expected, "{line}");
+        }
+        std::fs::write(directory.join("c"), "junk").unwrap();
+        assert!(bed.run("lsdef --template").contains("/c: line 1"));
+        std::fs::write(directory.join("c"), "x".repeat(1 << 20) + "x").unwrap();
+        assert!(bed.run("lsdef --template").contains("longer than"));
+    }
+}
