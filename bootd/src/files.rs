@@ -86,6 +86,7 @@ impl Files {
             view::Answer::BootImage(parts) => self.boot_image(&parts),
             view::Answer::Missing(_) => Answer::NotFound,
             view::Answer::Refused(reason) => Answer::Refused(reason),
+            view::Answer::Explained { reason, shown } => Answer::Explained { reason, shown },
         })
     }
 }

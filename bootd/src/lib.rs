@@ -23,4 +23,5 @@ pub mod supervisor;
 pub mod view;
 pub mod watch;
 
+pub use dawn_tftp::TransferPorts;
 pub use supervisor::{Appliance, CommandPort, Ports, Running, Service, Settings, StartError, start};

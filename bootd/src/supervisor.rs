@@ -120,6 +120,8 @@ pub struct Settings {
     pub services: BTreeSet<Service>,
     /// Their ports.
     pub ports: Ports,
+    /// Which ports of ours carry TFTP transfers.
+    pub tftp_transfers: dawn_tftp::TransferPorts,
     /// Whether IPv6 router solicitations are answered where DHCP is served.
     pub router_answers: bool,
 }
@@ -431,6 +433,7 @@ impl Starter<'_> {
         let config = dawn_tftp::Config {
             listen: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, self.settings().ports.tftp),
             interfaces: self.settings().interfaces.clone(),
+            transfer_ports: self.settings().tftp_transfers,
             ..Default::default()
         };
         let (observer, until) = (Arc::clone(&self.watcher), self.until.clone());

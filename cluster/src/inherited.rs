@@ -7,7 +7,7 @@
 
 use crate::change::Effect;
 use crate::chunk::ChunkMap;
-use crate::names::{MacAddr, parse_mac_column};
+use crate::names::{Guid, MacAddr, parse_mac_column, parse_mac_column_as};
 use crate::row::{Row, Text};
 use crate::schema::Col;
 use crate::snapshot::{KNOWN, Snapshot};
@@ -53,6 +53,18 @@ impl Address for MacAddr {
     }
 }
 
+impl Address for Guid {
+    fn col() -> Col {
+        KNOWN.mac
+    }
+    fn read(text: &str) -> Vec<Self> {
+        parse_mac_column_as::<Guid>(text).into_iter().map(|entry| entry.mac).collect()
+    }
+    fn slot(all: &Inherited) -> &Slot<Self> {
+        &all.guids
+    }
+}
+
 /// An index that may not have been made yet.
 pub(crate) type Slot<K> = Arc<OnceLock<Index<K>>>;
 
@@ -61,6 +73,7 @@ pub(crate) type Slot<K> = Arc<OnceLock<Index<K>>>;
 pub(crate) struct Inherited {
     ips: Slot<IpAddr>,
     macs: Slot<MacAddr>,
+    guids: Slot<Guid>,
 }
 
 /// Which node has which address. `None`: no row is shared or a template, so that the cells say all there is.
@@ -136,7 +149,11 @@ fn followed<K: Address>(
 impl Inherited {
     /// The indexes after a change, as far as they follow from the ones before it.
     pub(crate) fn after(before: &Snapshot, after: &Snapshot, effects: &[Effect]) -> Self {
-        Self { ips: follow(before, after, effects), macs: follow(before, after, effects) }
+        Self {
+            ips: follow(before, after, effects),
+            macs: follow(before, after, effects),
+            guids: follow(before, after, effects),
+        }
     }
 }
 

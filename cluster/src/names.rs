@@ -131,20 +131,24 @@ impl FromStr for MacAddr {
     /// Reads `aa:bb:cc:dd:ee:ff`, `aa-bb-…`, `aabb.ccdd.eeff` and `aabbccddeeff`, letters in any case.
     fn from_str(text: &str) -> Result<Self, NameError> {
         let bad = || NameError::Form { what: "MAC address", name: text.chars().take(40).collect() };
-        let digits = |group: usize, separator: char| {
-            let parts: Vec<&str> = text.split(separator).collect();
-            (parts.len() * group == 12 && parts.iter().all(|p| p.len() == group)).then(|| parts.concat())
-        };
-        let hex = digits(2, ':')
-            .or_else(|| digits(2, '-'))
-            .or_else(|| digits(4, '.'))
-            .or_else(|| (text.len() == 12).then(|| text.to_owned()))
-            .filter(|h| h.bytes().all(|b| b.is_ascii_hexdigit()))
-            .ok_or_else(bad)?;
-        let number = u64::from_str_radix(&hex, 16).map_err(|_| bad())?;
-        let [_, _, a, b, c, d, e, f] = number.to_be_bytes();
-        Ok(Self([a, b, c, d, e, f]))
+        let bytes = hardware_bytes(text).and_then(|bytes| bytes.try_into().ok());
+        bytes.map(Self).ok_or_else(bad)
     }
+}
+
+/// Bytes of a link-layer address: pairs of digits behind `:` or `-`, groups of four behind `.`, or bare digits.
+fn hardware_bytes(text: &str) -> Option<Vec<u8>> {
+    let digits = |group: usize, separator: char| {
+        let parts: Vec<&str> = text.split(separator).collect();
+        (parts.len() > 1 && parts.iter().all(|part| part.len() == group)).then(|| parts.concat())
+    };
+    let joined = digits(2, ':').or_else(|| digits(2, '-')).or_else(|| digits(4, '.'));
+    let hex = joined.unwrap_or_else(|| text.to_owned());
+    if hex.len() % 2 != 0 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let pairs = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok());
+    pairs.collect()
 }
 
 impl MacAddr {
@@ -189,17 +193,12 @@ pub struct Guid(pub [u8; 8]);
 impl FromStr for Guid {
     type Err = NameError;
 
-    /// Reads 8 bytes, 9 (with a prefix byte) or 20 (the whole IPoIB address, RFC 4391 §9.1.1) separated by `:`; the GUID
-    /// is at the end.
+    /// Reads 8 bytes, 9 (with a prefix byte) or 20 (the whole IPoIB address, RFC 4391 §9.1.1), written like a MAC address;
+    /// the GUID is at the end.
     fn from_str(text: &str) -> Result<Self, NameError> {
         let bad = || NameError::Form { what: "InfiniBand address", name: text.chars().take(60).collect() };
-        let byte = |part: &str| {
-            let hex = part.len() == 2 && part.bytes().all(|b| b.is_ascii_hexdigit());
-            hex.then(|| u8::from_str_radix(part, 16).ok()).flatten()
-        };
-        let bytes: Vec<u8> = text.split(':').map(byte).collect::<Option<_>>().ok_or_else(bad)?;
-        let whole = matches!(bytes.len(), 8 | 9 | 20);
-        bytes.last_chunk().filter(|_| whole).map(|guid| Self(*guid)).ok_or_else(bad)
+        let bytes = hardware_bytes(text).filter(|bytes| matches!(bytes.len(), 8 | 9 | 20)).ok_or_else(bad)?;
+        bytes.last_chunk().map(|guid| Self(*guid)).ok_or_else(bad)
     }
 }
 
@@ -283,9 +282,13 @@ mod tests {
     #[test]
     fn infiniband_addresses() {
         let guid: Guid = "f4:52:14:03:00:AA:bb:cc".parse().unwrap();
-        for text in
-            ["00:f4:52:14:03:00:aa:bb:cc", "80:00:02:08:fe:80:00:00:00:00:00:00:f4:52:14:03:00:aa:bb:cc"]
-        {
+        for text in [
+            "00:f4:52:14:03:00:aa:bb:cc",
+            "80:00:02:08:fe:80:00:00:00:00:00:00:f4:52:14:03:00:aa:bb:cc",
+            "F4-52-14-03-00-aa-bb-cc",
+            "f452.1403.00aa.bbcc",
+            "f452140300aabbcc",
+        ] {
             assert_eq!(text.parse::<Guid>().unwrap(), guid, "{text}");
         }
         assert_eq!(guid.to_string(), "f4:52:14:03:00:aa:bb:cc");

@@ -12,7 +12,7 @@ mod tests;
 
 use crate::change::{Edit, EditError, Effect};
 use crate::liteoption::LiteOption;
-use crate::names::parse_mac_column;
+use crate::names::{Guid, parse_mac_column, parse_mac_column_as};
 use crate::resolve::NEXT_RECORD;
 use crate::row::{Row, Text};
 use crate::schema::Col;
@@ -197,12 +197,9 @@ impl Rule {
     }
 }
 
-/// Ethernet, or the 8 and 20 bytes of InfiniBand.
+/// Ethernet, or the 8, 9 and 20 bytes of InfiniBand.
 fn is_hardware_address(entry: &str) -> bool {
-    let address = entry.split('!').next().unwrap_or_default().trim();
-    let digits = address.bytes().filter(u8::is_ascii_hexdigit).count();
-    let clean = address.bytes().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'-' | b'.'));
-    clean && (!parse_mac_column(address).is_empty() || matches!(digits, 16 | 18 | 40))
+    !parse_mac_column(entry).is_empty() || !parse_mac_column_as::<Guid>(entry).is_empty()
 }
 
 fn is_mask(value: &str) -> bool {

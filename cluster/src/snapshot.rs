@@ -5,14 +5,15 @@
 //! Nothing here waits, reads a file or locks for longer than a memo lookup.
 
 use crate::change::Effect;
-use crate::inherited::Inherited;
-use crate::names::{Guid, MacAddr, parse_mac_column, parse_mac_column_as};
+use crate::inherited::{Address, Inherited};
+use crate::names::{Guid, MacAddr, parse_mac_column_as};
 use crate::row::{Row, Text};
 use crate::schema::{AsTable, Col, TableId, schema};
 use crate::table::{TableData, alias_form};
 use crate::template::TemplateCache;
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::str::FromStr;
 use std::sync::{Arc, LazyLock};
 
 /// Columns that this module asks for by itself.
@@ -235,11 +236,20 @@ impl Snapshot {
 
     /// Whose interface has this Ethernet address, in its own row or by a group or template.
     pub fn mac_owner(&self, mac: MacAddr) -> Option<MacOwner> {
+        self.interface_owner(mac)
+    }
+
+    /// Whose InfiniBand port has this GUID, in its own row or by a group or template.
+    pub fn guid_owner(&self, guid: Guid) -> Option<MacOwner> {
+        self.interface_owner(guid)
+    }
+
+    fn interface_owner<K: Address + FromStr + Copy>(&self, address: K) -> Option<MacOwner> {
         let table = KNOWN.mac.table;
         let node = table.info().node_col()?;
-        let hits = self.data(table).rows_by_alias(&mac.to_string()).map(|(_, row)| row);
+        let hits = self.data(table).rows_by_alias(&address.to_string()).map(|(_, row)| row);
         let owner = |name: &Text, column: &str| {
-            let entry = parse_mac_column(column).into_iter().find(|e| e.mac == mac)?;
+            let entry = parse_mac_column_as::<K>(column).into_iter().find(|entry| entry.mac == address)?;
             Some(MacOwner { node: name.clone(), host: entry.host, no_ip: entry.no_ip })
         };
         let own = |row: &Row| {
@@ -247,23 +257,10 @@ impl Snapshot {
             owner(name, row.get(KNOWN.mac)?)
         };
         let inherited = || {
-            let name = self.index::<MacAddr>().holders(&mac).next()?;
+            let name = self.index::<K>().holders(&address).next()?;
             owner(name, &self.attr(name, KNOWN.mac)?)
         };
         hits.into_iter().find_map(own).or_else(inherited)
-    }
-
-    /// Whose InfiniBand port has this GUID, in its own row.
-    pub fn guid_owner(&self, guid: Guid) -> Option<MacOwner> {
-        let table = KNOWN.mac.table;
-        let node = table.info().node_col()?;
-        let owner = |row: &Row| {
-            let name = row.get(node).filter(|n| row.enabled(table) && self.has_node(n))?;
-            let entries = parse_mac_column_as::<Guid>(row.get(KNOWN.mac)?);
-            let entry = entries.into_iter().find(|entry| entry.mac == guid)?;
-            Some(MacOwner { node: name.clone(), host: entry.host, no_ip: entry.no_ip })
-        };
-        self.data(table).rows_by_alias(&guid.to_string()).find_map(|(_, row)| owner(row))
     }
 
     /// Names in whose enabled rows a cell is what `is_it` looks for. `alias` is the form under which the row is indexed.

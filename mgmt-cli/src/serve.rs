@@ -5,7 +5,7 @@ use crate::daemon::{self, Daemon};
 use crate::environment::Environment;
 use crate::init;
 use anyhow::{Context, Result};
-use dawn_bootd::{Appliance, CommandPort, Ports, Service, Settings};
+use dawn_bootd::{Appliance, CommandPort, Ports, Service, Settings, TransferPorts};
 use dawn_cluster::{Model, StoreAddress};
 use dawn_xcatd::certificates::Authority;
 use std::io::Write;
@@ -38,6 +38,9 @@ pub struct Args {
     /// Port of the TFTP server
     #[arg(long, default_value_t = Ports::default().tftp)]
     pub tftp_port: u16,
+    /// Ports that carry TFTP transfers: any two, one (the server's own, for strict firewalls), or a range
+    #[arg(long, value_name = "any|one|FIRST-LAST", default_value = "any")]
+    pub tftp_transfers: TransferPorts,
     /// Port of the HTTP server [default: site.httpport, else 80]
     #[arg(long)]
     pub http_port: Option<u16>,
@@ -142,6 +145,7 @@ fn settings(args: &Args, data: PathBuf, model: &Model) -> Settings {
         data,
         interfaces: args.interface.clone(),
         router_answers: !args.no_ra,
+        tftp_transfers: args.tftp_transfers,
         services: services.into_iter().collect(),
         ports: Ports {
             dhcp: args.dhcp_port,

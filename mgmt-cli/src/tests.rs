@@ -169,6 +169,12 @@ sessions! {
         makedhcp cn9
         chtab node=cn2 mac.mac=nonsense
         makedhcp cn2
+        chtab node=cn2 mac.mac=80:00:02:08:fe:80:00:00:00:00:00:00:f4:52:14:03:00:aa:bb:cc
+        makedhcp cn2
+        makedhcp -q cn2
+        chtab node=cn1 mac.mac=f4:52:14:03:00:aa:bb:cc!cn1-ib
+        chtab node=cn2 hosts.ip=192.0.2.7
+        makedhcp -q cn2
     ";
     lsdef: "
         lsdef

@@ -13,7 +13,6 @@
 //! | [`lease`] | the table of leases, and the journal that makes them durable |
 //! | [`engine`] | the protocol |
 //! | [`shell`] | sockets, raw frames, probes, the journal's thread |
-//! | [`history`] | the last events of each node |
 //! | [`fuzz`] | the entry of fuzzers: any bytes, several engines |
 //! | [`fixed`] | a directory that holds everything itself, for tests, benches and simulators |
 //!
@@ -26,7 +25,6 @@ pub mod engine;
 pub mod event;
 pub mod fixed;
 pub mod fuzz;
-pub mod history;
 pub mod hwaddr;
 pub mod lease;
 pub mod shell;

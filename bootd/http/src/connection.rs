@@ -196,6 +196,10 @@ impl Connection {
             Answer::Redirect(to) => self.redirect(head, &to).await,
             Answer::NotFound | Answer::Elsewhere => self.not_found(head, path).await,
             Answer::Refused(reason) => self.refuse(head, response::FORBIDDEN, &reason).await,
+            Answer::Explained { reason, shown } => {
+                self.tell(path.as_str(), EventKind::Refused { reason: &reason });
+                self.text(head, response::OK, &shown).await
+            }
         }
     }
 

@@ -51,6 +51,9 @@ impl Host {
         let roots = Roots::new().with(mount("install").listed()).with(mount("tftpboot"));
         let source = move |request: &Request<'_>| match request.path.as_str() {
             "tftpboot/view" => Answer::Bytes(Rendered::text(format!("for {}\n", request.peer.ip()))),
+            "tftpboot/explained" => {
+                Answer::Explained { reason: "no image".into(), shown: "#!say it\n".into() }
+            }
             _ => roots.find(request.path),
         };
         let events = Arc::new(Mutex::new(Vec::new()));
@@ -164,6 +167,7 @@ async fn answers_and_refusals() {
         .unwrap();
     let cases: &[(&str, &str, &str)] = &[
         ("/tftpboot/view", "200", "for 127.0.0.1\n"),
+        ("/tftpboot/explained", "200", "#!say it\n"),
         ("/install/repo/a%20b.rpm", "200", "rpm"),
         ("/install/none", "404", "not found: /install/none\n"),
         ("/elsewhere", "404", "not found: /elsewhere\n"),
@@ -198,7 +202,9 @@ async fn answers_and_refusals() {
     let page = String::from_utf8(page).unwrap();
     assert!(status == "200" && page.contains("<a href=\"a%20b.rpm\">a b.rpm</a>  3\n"), "{status} {page}");
     assert_eq!(host.curl("/tftpboot/view", &["-d", "x"]).0, "405");
-    host.stop().await;
+    let events = host.stop().await;
+    let told: Vec<_> = events.iter().filter(|event| event.contains("explained")).collect();
+    assert_eq!(told, [r#"tftpboot/explained Refused { reason: "no image" }"#]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

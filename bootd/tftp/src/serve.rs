@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,8 @@ const MTU_MEMORY: Duration = Duration::from_secs(10);
 const MTU_DEFAULT: usize = 1500;
 /// Most transfer ports.
 const TRANSFER_PORTS_MAX: u8 = 16;
+/// Ports of transfers that the system picks, unless the settings say another number.
+const TRANSFER_PORTS_DEFAULT: u8 = 2;
 
 /// Which ports of ours carry the transfers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +48,27 @@ pub enum TransferPorts {
     Range(u16, u16),
     /// The well-known port itself carries everything, for the strictest firewalls and address translation.
     Single,
+}
+
+impl FromStr for TransferPorts {
+    type Err = String;
+
+    /// `any`, `one`, or `FIRST-LAST`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let range = || {
+            let (first, last) = text.split_once('-')?;
+            let (first, last): (u16, u16) = (first.parse().ok()?, last.parse().ok()?);
+            (first > 0 && (1..=usize::from(TRANSFER_PORTS_MAX)).contains(&(first..=last).len()))
+                .then_some(Self::Range(first, last))
+        };
+        match text {
+            "any" => Ok(Self::Any(TRANSFER_PORTS_DEFAULT)),
+            "one" => Ok(Self::Single),
+            _ => range().ok_or_else(|| {
+                format!("it is neither 'any', 'one' nor a range of at most {TRANSFER_PORTS_MAX} ports such as 6900-6903")
+            }),
+        }
+    }
 }
 
 /// Settings of the service.
@@ -65,7 +89,7 @@ impl Default for Config {
         Self {
             listen: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 69),
             interfaces: Vec::new(),
-            transfer_ports: TransferPorts::Any(2),
+            transfer_ports: TransferPorts::Any(TRANSFER_PORTS_DEFAULT),
             limits: Limits::default(),
         }
     }
@@ -277,5 +301,28 @@ impl Mtus {
         let mtu = interface_mtu(port.fd(), interface).unwrap_or(MTU_DEFAULT);
         self.0.insert(interface, (mtu, now + MTU_MEMORY));
         mtu
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transfer_ports_are_read() {
+        for (text, ports) in [
+            ("any", Some(TransferPorts::Any(TRANSFER_PORTS_DEFAULT))),
+            ("one", Some(TransferPorts::Single)),
+            ("6900-6901", Some(TransferPorts::Range(6900, 6901))),
+            ("6900-6900", Some(TransferPorts::Range(6900, 6900))),
+            ("6901-6900", None),
+            ("6900-6916", None),
+            ("0-3", None),
+            ("65530-65536", None),
+            ("two", None),
+            ("", None),
+        ] {
+            assert_eq!(text.parse().ok(), ports, "{text}");
+        }
     }
 }

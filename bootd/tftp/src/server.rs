@@ -375,7 +375,7 @@ impl<'a> Server<'a> {
             Answer::Bytes(rendered) => Ok(Content::Bytes(rendered.bytes)),
             Answer::Image(content, _) => Ok(content),
             Answer::Directory(_) => Err((ErrorCode::Access, "it is a directory, not a file".to_owned())),
-            Answer::Refused(reason) => Err((ErrorCode::Access, reason)),
+            Answer::Refused(reason) | Answer::Explained { reason, .. } => Err((ErrorCode::Access, reason)),
             Answer::NotFound | Answer::Elsewhere | Answer::Redirect(_) => {
                 Err((ErrorCode::NotFound, format!("no file {path} here")))
             }

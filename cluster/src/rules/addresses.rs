@@ -3,17 +3,18 @@
 use super::changed;
 use crate::change::{EditError, Effect};
 use crate::inherited::{Address, Touched, touched};
-use crate::names::MacAddr;
+use crate::names::{Guid, MacAddr};
 use crate::row::{Row, Text};
 use crate::snapshot::{KNOWN, Snapshot};
 use std::net::IpAddr;
 
-/// Refuses a change after which two names share a MAC or an address, or a node's address lies in a dynamic range.
+/// Refuses a change after which two names share a MAC, an InfiniBand GUID or an address, or a node's address lies in a dynamic range.
 pub(super) fn check(base: &Snapshot, next: &Snapshot, effects: &[Effect]) -> Result<(), EditError> {
     for effect in effects {
         let Some(after) = &effect.after else { continue };
         if effect.table == KNOWN.mac.table && changed(effect, KNOWN.mac) {
             own_row::<MacAddr>(next, after)?;
+            own_row::<Guid>(next, after)?;
         }
         if effect.table == KNOWN.ip.table && changed(effect, KNOWN.ip) {
             own_row::<IpAddr>(next, after)?;
@@ -21,6 +22,7 @@ pub(super) fn check(base: &Snapshot, next: &Snapshot, effects: &[Effect]) -> Res
         }
     }
     inherited::<MacAddr>(base, next, effects, |_, _| Ok(()))?;
+    inherited::<Guid>(base, next, effects, |_, _| Ok(()))?;
     inherited::<IpAddr>(base, next, effects, |ip, node| outside_ranges(next, *ip, node))
 }
 

@@ -91,6 +91,10 @@ fn an_address_belongs_to_one() {
     let error = set(&model, "mac", ("node", "n2"), ("mac", "525400000002")).unwrap_err();
     assert!(error.contains("52:54:00:00:00:02") && error.contains("n1"), "{error}");
     assert!(set(&model, "hosts", ("node", "n2"), ("ip", "10.0.0.1")).is_err());
+    // The port of an InfiniBand card, with and without what stands before its GUID.
+    set(&model, "mac", ("node", "n3"), ("mac", "f4:52:14:03:00:aa:bb:cc!n3-ib")).unwrap();
+    let error = set(&model, "mac", ("node", "n4"), ("mac", "00:f4:52:14:03:00:aa:bb:cc")).unwrap_err();
+    assert!(error.contains("f4:52:14:03:00:aa:bb:cc") && error.contains("n3"), "{error}");
     // The same again, or on the way from one to the other in one change, is no conflict.
     set(&model, "hosts", ("node", "n1"), ("ip", "10.0.0.1")).unwrap();
     let edits = vec![
@@ -131,6 +135,7 @@ fn addresses_by_groups_and_templates_belong_to_one_too() {
         (("hosts", &n("g"), ("ip", "10.0.0.7")), ["10.0.0.7", "n1", "n2"]),
         (("hosts", &n("other"), ("ip", "|10.0.0.($1+100)|")), ["10.0.0.102", "x2", "n2"]),
         (("mac", &n("x2"), ("mac", "52:54:00:00:00:02")), ["52:54:00:00:00:02", "x2", "n2"]),
+        (("mac", &n("g"), ("mac", "f4:52:14:03:00:aa:bb:cc")), ["f4:52:14:03:00:aa:bb:cc", "n1", "n2"]),
     ] {
         last_refused(&[base.as_slice(), &[last]].concat(), &words);
     }
@@ -145,6 +150,13 @@ fn a_group_mac_finds_its_node() {
     let owner = snapshot.mac_owner("52:54:00:00:00:07".parse().unwrap()).unwrap();
     assert_eq!((&*owner.node, owner.no_ip), ("n7", true));
     assert_eq!(snapshot.mac_owner("52:54:00:00:00:08".parse().unwrap()), None);
+    let port = r"|n(\d+)|f4:52:14:03:00:aa:bb:0($1)!n($1)-ib|";
+    let snapshot = Snapshot::from_rows([
+        ("nodelist", &[("node", "n7"), ("groups", "g")] as &[Cell<'_>]),
+        ("mac", &[("node", "g"), ("mac", port)]),
+    ]);
+    let owner = snapshot.guid_owner("f4:52:14:03:00:aa:bb:07".parse().unwrap()).unwrap();
+    assert_eq!((&*owner.node, owner.host.as_deref()), ("n7", Some("n7-ib")));
 }
 
 #[test]

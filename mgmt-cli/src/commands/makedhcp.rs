@@ -6,8 +6,9 @@
 
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
-use dawn_cluster::{MacAddr, Snapshot, parse_mac_column};
+use dawn_cluster::{Guid, MacAddr, MacEntry, Row, Snapshot, Subnet, parse_mac_column_as, prefix_length, schema};
 use std::net::{IpAddr, Ipv4Addr};
+use std::str::FromStr;
 
 /// Check or show the DHCP reservations of nodes
 ///
@@ -118,18 +119,39 @@ fn show(node: &str, snapshot: &Snapshot, out: &mut Out<'_>) -> Done {
     }
 }
 
-/// What the node's own interface is answered: MAC and address.
-fn reservation(node: &str, snapshot: &Snapshot) -> Result<(MacAddr, Ipv4Addr), String> {
+/// What the node's own interface is answered: link-layer address and IP address.
+fn reservation(node: &str, snapshot: &Snapshot) -> Result<(String, Ipv4Addr), String> {
     let column = snapshot.attr(node, "mac.mac").ok_or("mac.mac is not set")?;
-    let mine = |host: &Option<String>| host.as_deref().is_none_or(|host| host == node);
-    let entry = parse_mac_column(&column).into_iter().find(|entry| mine(&entry.host));
+    let ethernet = own_interface::<MacAddr>(node, &column);
+    let entry = ethernet.or_else(|| own_interface::<Guid>(node, &column));
     let entry = entry.ok_or_else(|| format!("no MAC address of '{column}' is for the node itself"))?;
     if entry.no_ip {
         return Err(format!("{} gets no address (*NOIP*)", entry.mac));
     }
     let ip = snapshot.attr(node, "hosts.ip").ok_or("hosts.ip is not set")?;
     let address = ip.trim().parse().map_err(|_| format!("hosts.ip '{ip}' is no IPv4 address"))?;
-    Ok((entry.mac, address))
+    match is_served(snapshot, address) {
+        true => Ok((entry.mac, address)),
+        false => Err(format!("its address {address} is in no network of the networks table")),
+    }
+}
+
+/// The first entry of `mac.mac` that is for the node itself.
+fn own_interface<A: FromStr + ToString>(node: &str, column: &str) -> Option<MacEntry<String>> {
+    let mine = |host: &Option<String>| host.as_deref().is_none_or(|host| host == node);
+    let entry = parse_mac_column_as::<A>(column).into_iter().find(|entry| mine(&entry.host))?;
+    Some(MacEntry { mac: entry.mac.to_string(), host: entry.host, no_ip: entry.no_ip })
+}
+
+/// Whether a row of `networks` has the address.
+fn is_served(snapshot: &Snapshot, address: Ipv4Addr) -> bool {
+    let holds = |row: &Row| {
+        let cell = |name| schema().find_col(name).and_then(|col| row.get(col)).map(|text| text.trim().to_owned());
+        let net = cell("networks.net").and_then(|net| net.parse().ok());
+        let prefix = cell("networks.mask").and_then(|mask| prefix_length(&mask));
+        net.zip(prefix).and_then(|(net, prefix)| Subnet::around(net, prefix)).is_some_and(|net| net.contains(address))
+    };
+    snapshot.enabled_rows("networks").any(holds)
 }
 
 /// What keeps the node from an answer.
@@ -139,7 +161,7 @@ fn check(node: &str, snapshot: &Snapshot, out: &mut Out<'_>) -> Done {
     };
     for entry in column.split('|') {
         let mac = entry.split('!').next().unwrap_or(entry).trim();
-        if mac.parse::<MacAddr>().is_err() {
+        if mac.parse::<MacAddr>().is_err() && mac.parse::<Guid>().is_err() {
             out.error(format!("Invalid mac address {mac} for {node}"))?;
         }
     }
@@ -161,7 +183,7 @@ fn check_networks(snapshot: &Snapshot, out: &mut Out<'_>) -> Done {
         ))?;
     }
     for row in snapshot.enabled_rows("networks") {
-        let text = |name| dawn_cluster::schema().find_col(name).and_then(|col| row.get(col)).cloned();
+        let text = |name| schema().find_col(name).and_then(|col| row.get(col)).cloned();
         let Some(net) = text("networks.net") else { continue };
         if text("networks.domain").is_none() && snapshot.site("domain").is_none() {
             out.error(format!(

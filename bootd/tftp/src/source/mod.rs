@@ -76,6 +76,14 @@ pub enum Answer {
     NotFound,
     /// It exists or might exist, but not for this peer; the text says why and is shown to the peer.
     Refused(String),
+    /// Refused, to a program that would show nobody a refusal: by HTTP it gets `shown`, a file that says the reason in
+    /// its own language. TFTP's error text is shown anyway.
+    Explained {
+        /// Why, for the event.
+        reason: String,
+        /// The file.
+        shown: String,
+    },
     /// Not a path of this source: HTTP hands the request to the application behind it, TFTP answers not found.
     Elsewhere,
 }
