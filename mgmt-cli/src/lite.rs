@@ -4,6 +4,7 @@ use crate::frame::Ctx;
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::{Col, Snapshot};
 use dawn_statelite::{LiteFile, files, files_of_image, image_of, trees};
+use serde_json::{Value, json};
 
 /// The nodes a request is about: those of the noderange, or the caller itself when it is a node. A peer
 /// without certificate speaks for itself only, whatever noderange it names.
@@ -21,6 +22,18 @@ pub fn nodes(ctx: &Ctx<'_>, given: bool) -> Result<Vec<String>, Stop> {
 /// `name: options       path`, one line a file.
 pub fn file_lines(name: &str, list: &[LiteFile], out: &mut Out<'_>) -> Done {
     list.iter().try_for_each(|file| out.line(format!("{name}: {:<13} {}", file.text, file.path)))
+}
+
+/// The same for `--json`; `of` is `node` or `image`.
+pub fn file_objects(of: &str, name: &str, list: &[LiteFile]) -> Vec<Value> {
+    list.iter().map(|file| json!({ of: name, "options": *file.text, "file": *file.path })).collect()
+}
+
+/// Trees of a node for `--json`.
+pub fn tree_objects(node: &str, snapshot: &Snapshot) -> Result<Vec<Value>, Stop> {
+    let list = trees(snapshot, node).map_err(|error| Stop::message(error.to_string()))?;
+    let object = |tree: &dawn_statelite::Tree| json!({ "node": node, "priority": tree.label, "directory": tree.location.to_string(), "mntopts": tree.options });
+    Ok(list.iter().map(object).collect())
 }
 
 /// The files of a node.

@@ -83,6 +83,12 @@ impl<'a> Out<'a> {
         text.lines().try_for_each(|line| self.line(line))
     }
 
+    /// A list of objects, as every `--json` prints it.
+    pub fn json(&mut self, list: &impl serde::Serialize) -> Done {
+        let text = serde_json::to_string_pretty(list).map_err(|error| Stop::message(error.to_string()))?;
+        self.lines(&text)
+    }
+
     /// Top-level data: a client swallows an empty text and `0`.
     pub fn data(&mut self, text: impl Into<String>) -> Done {
         let text = text.into();

@@ -16,7 +16,7 @@ pub struct Words {
     #[arg(long)]
     dry_run: bool,
     /// KEY=VALUE[,KEY=VALUE…], then TABLE.COLUMN=VALUE, TABLE.COLUMN+=VALUE or, with -d, TABLE
-    #[arg(value_name = "WORD", allow_hyphen_values = true)]
+    #[arg(value_name = "WORD")]
     words: Vec<String>,
 }
 

@@ -49,6 +49,10 @@ sessions! {
         tabdump -n 2 -d auditlog
         tabdump site hosts
         tabdump --nope
+        tabdump --json site
+        tabdump --json -w key==domain site
+        tabdump --json -d hosts
+        tabdump --json -f x site
         tabdump -v
     ";
     gettab: "
@@ -59,6 +63,8 @@ sessions! {
         gettab nope=1 site.value
         gettab key=domain nope.value
         gettab key=domain site.nope
+        gettab --json key=domain site.value site.comments
+        gettab --json key=nope site.value
         gettab key=domain
     ";
     tabch: "
@@ -73,6 +79,8 @@ sessions! {
         gettab key=master site.value
         chtab key=master site.value=NULL
         tabdump -w key==master site
+        chtab key=master site.value=10.0.0.4 --dry-run
+        chtab key=master --dry-run site.value=-1
         chtab -d key=master site
         tabdump -w key==master site
         chtab node=cn9 hosts.ip=10.0.0.9 mac.mac=52:54:00:00:00:09
@@ -105,6 +113,11 @@ sessions! {
         nodels cn1 hosts.nope mgt
         nodels cn9
         nodels cn1 mgt==a mgt==b
+        nodels --json
+        nodels compute --json -b mgt==ipmi hosts.ip mac.mac mgt
+        chtab node=cn1,switch=s1,port=1 switch.vlan=1
+        chtab node=cn1,switch=s1,port=2 switch.vlan=2
+        nodels cn1 --json groups switch.port
     ";
     nodech: "
         nodech cn1 nodehm.cons=ipmi groups,=a,b
@@ -453,6 +466,9 @@ sessions! {
         @10.0.0.1$ litefile cn2
         @10.9.9.9$ litetree
         litefile
+        litefile --json cn1
+        litetree --json cn1
+        ilitefile --json img
     ";
     destiny: "
         @10.9.9.9$ getdestiny
@@ -510,6 +526,7 @@ sessions! {
         lsxcatd
         noderange compute
         noderange cn1,nope
+        noderange --json compute
         tabprune auditlog -a
         tabprune site -n 1
         tabprune auditlog

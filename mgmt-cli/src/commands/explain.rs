@@ -81,7 +81,7 @@ impl Command for Args {
             }
         }
         match self.json {
-            true => out.lines(&serde_json::to_string_pretty(&all).unwrap_or_default()),
+            true => out.json(&all),
             false => Ok(()),
         }
     }

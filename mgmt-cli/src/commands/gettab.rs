@@ -12,6 +12,9 @@ pub struct Args {
     /// Print the column's name even if there is one item only
     #[arg(short = 'H', long = "with-fieldname")]
     with_name: bool,
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
     /// COLUMN=VALUE[,COLUMN=VALUE...]
     #[arg(value_name = "KEYS", required = true)]
     keys: String,
@@ -25,17 +28,22 @@ impl Command for Args {
     const KIND: Kind = Kind::Words;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        let mut found = serde_json::Map::new();
         let named = self.with_name || self.items.len() > 1;
         for item in &self.items {
             let Some((table_name, column)) = item.split_once('.') else { continue };
             let Some((key, value)) = self.lookup(table_name, column, ctx)? else { continue };
-            if named {
+            if self.json {
+                if !value.is_empty() {
+                    found.insert(key, value.into());
+                }
+            } else if named {
                 out.data(format!("{key}: {value}"))?;
             } else {
                 out.data(value)?;
             }
         }
-        Ok(())
+        if self.json { out.json(&Vec::from_iter((!found.is_empty()).then_some(found))) } else { Ok(()) }
     }
 }
 

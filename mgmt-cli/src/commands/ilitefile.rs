@@ -1,13 +1,16 @@
 //! `ilitefile`: the special files of an image.
 
 use crate::frame::{Command, Ctx, Kind};
-use crate::lite::{check_image, file_lines};
+use crate::lite::{check_image, file_lines, file_objects};
 use crate::output::{Done, Out};
 use dawn_statelite::files_of_image;
 
 /// List the files of an image that are a node's own, and in which way
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
     /// Image
     #[arg(value_name = "IMAGE", required = true)]
     image: String,
@@ -19,6 +22,10 @@ impl Command for Args {
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         check_image(&ctx.snapshot, &self.image)?;
-        file_lines(&self.image, &files_of_image(&ctx.snapshot, &self.image), out)
+        let files = files_of_image(&ctx.snapshot, &self.image);
+        if self.json {
+            return out.json(&file_objects("image", &self.image, &files));
+        }
+        file_lines(&self.image, &files, out)
     }
 }

@@ -18,7 +18,7 @@ impl Command for Args {
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let leases = ctx.hooks.leases();
         if self.json {
-            return out.lines(&serde_json::to_string_pretty(&leases).unwrap_or_default());
+            return out.json(&leases);
         }
         for lease in leases {
             let node = if lease.node.is_empty() { "-" } else { &lease.node };

@@ -1,7 +1,7 @@
 //! `litefile`: the special files of nodes.
 
 use crate::frame::{Command, Ctx, Kind};
-use crate::lite::{file_lines, files_of, nodes};
+use crate::lite::{file_lines, file_objects, files_of, nodes};
 use crate::output::{Done, Out};
 
 /// List the files of statelite nodes that are their own, and in which way
@@ -9,6 +9,9 @@ use crate::output::{Done, Out};
 /// A node that asks without noderange gets its own list.
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
     /// Nodes
     #[arg(value_name = "NODERANGE")]
     noderange: Option<String>,
@@ -19,9 +22,15 @@ impl Command for Args {
     const KIND: Kind = Kind::Nodes;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        let mut list = Vec::new();
         for node in nodes(ctx, self.noderange.is_some())? {
-            file_lines(&node, &files_of(&ctx.snapshot, &node), out)?;
+            let files = files_of(&ctx.snapshot, &node);
+            if self.json {
+                list.extend(file_objects("node", &node, &files));
+            } else {
+                file_lines(&node, &files, out)?;
+            }
         }
-        Ok(())
+        if self.json { out.json(&list) } else { Ok(()) }
     }
 }

@@ -1,7 +1,7 @@
 //! `litetree`: where nodes look for their files.
 
 use crate::frame::{Command, Ctx, Kind};
-use crate::lite::{nodes, tree_lines};
+use crate::lite::{nodes, tree_lines, tree_objects};
 use crate::output::{Done, Out};
 
 /// List the directories in which statelite nodes look for their files, in order
@@ -9,6 +9,9 @@ use crate::output::{Done, Out};
 /// A node that asks without noderange gets its own list.
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
     /// Nodes
     #[arg(value_name = "NODERANGE")]
     noderange: Option<String>,
@@ -19,8 +22,11 @@ impl Command for Args {
     const KIND: Kind = Kind::Nodes;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-        nodes(ctx, self.noderange.is_some())?
-            .iter()
-            .try_for_each(|node| tree_lines(node, &ctx.snapshot, out))
+        let nodes = nodes(ctx, self.noderange.is_some())?;
+        if self.json {
+            let trees = nodes.iter().map(|node| tree_objects(node, &ctx.snapshot));
+            return out.json(&trees.collect::<Result<Vec<_>, _>>()?.concat());
+        }
+        nodes.iter().try_for_each(|node| tree_lines(node, &ctx.snapshot, out))
     }
 }

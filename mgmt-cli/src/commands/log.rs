@@ -50,7 +50,7 @@ impl Command for Args {
         entries.reverse();
         if self.json {
             let list: Vec<serde_json::Value> = entries.iter().map(as_json).collect();
-            return out.lines(&serde_json::to_string_pretty(&list).unwrap_or_default());
+            return out.json(&list);
         }
         entries.iter().try_for_each(|entry| self.show(entry, out))
     }

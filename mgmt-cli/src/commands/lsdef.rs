@@ -120,8 +120,7 @@ impl Command for Args {
             }
         }
         if self.json {
-            let text = serde_json::to_string_pretty(&json).unwrap_or_default();
-            return out.lines(&text);
+            return out.json(&json);
         }
         if shown == 0 && (asked || !self.conditions.is_empty()) {
             out.line("No object definitions have been found")?;
@@ -211,7 +210,7 @@ impl Args {
         }
         if self.json {
             let list: Vec<_> = list.iter().map(as_json).collect();
-            return out.lines(&serde_json::to_string_pretty(&list).unwrap_or_default());
+            return out.json(&list);
         }
         if self.stanza {
             out.line("# <xCAT data object stanza file>")?;

@@ -21,6 +21,9 @@ pub struct Args {
     /// List hidden nodes too
     #[arg(short = 'S')]
     hidden: bool,
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
     /// Nodes; all without it
     #[arg(value_name = "NODERANGE")]
     noderange: Option<String>,
@@ -35,11 +38,21 @@ impl Command for Args {
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let query = self.query(out)?;
+        let mut list = Vec::new();
+        let mut one = |node: &str| match self.is_meant(node, &query, ctx) {
+            false => Ok(()),
+            true if self.json => {
+                list.extend(self.objects(node, &query, ctx));
+                Ok(())
+            }
+            true => self.show(node, &query, ctx, out),
+        };
         if self.noderange.is_some() {
-            ctx.nodes().iter().try_for_each(|node| self.show(node, &query, ctx, out))
+            ctx.nodes().iter().try_for_each(|node| one(node))?;
         } else {
-            ctx.snapshot.node_names().try_for_each(|node| self.show(node, &query, ctx, out))
+            ctx.snapshot.node_names().try_for_each(|node| one(node))?;
         }
+        if self.json { out.json(&list) } else { Ok(()) }
     }
 }
 
@@ -85,11 +98,32 @@ impl Args {
         Ok(query)
     }
 
-    fn show(&self, node: &str, query: &Query, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+    fn is_meant(&self, node: &str, query: &Query, ctx: &Ctx<'_>) -> bool {
         let hidden = !self.hidden && ctx.snapshot.is_hidden(node);
-        if hidden || !query.conditions.iter().all(|condition| condition.holds(&ctx.snapshot, node)) {
-            return Ok(());
+        !hidden && query.conditions.iter().all(|condition| condition.holds(&ctx.snapshot, node))
+    }
+
+    /// An object for the node, or for each row of a table where the node has several.
+    fn objects(&self, node: &str, query: &Query, ctx: &Ctx<'_>) -> Vec<serde_json::Value> {
+        let mut list = vec![serde_json::Map::from_iter([("node".to_owned(), node.into())])];
+        for shown in &query.shown {
+            let rows = ctx.snapshot.attr_rows(node, shown.table, &shown.cols);
+            let before = list.clone();
+            for (at, row) in rows.iter().enumerate() {
+                if at > 0 {
+                    list.extend(before.iter().cloned());
+                }
+                for object in list.iter_mut().rev().take(before.len()) {
+                    let cells = shown.labels.iter().zip(row);
+                    let cells = cells.filter_map(|(label, value)| Some((label, value.as_ref()?)));
+                    object.extend(cells.map(|(label, value)| (label.clone(), self.value_text(Some(value)).into())));
+                }
+            }
         }
+        list.into_iter().map(serde_json::Value::Object).collect()
+    }
+
+    fn show(&self, node: &str, query: &Query, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         if query.names_only {
             return out.node_name(node);
         }

@@ -4,6 +4,7 @@ use crate::bridge;
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 use dawn_xcatd::{Element, Expanded, Response};
+use serde_json::json;
 
 /// Print the nodes of a noderange, one a line
 #[derive(Debug, clap::Args)]
@@ -11,6 +12,9 @@ pub struct Args {
     /// The expression
     #[arg(value_name = "NODERANGE", required = true)]
     noderange: String,
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
     /// Print one line, names separated by commas
     #[arg(long)]
     comma: bool,
@@ -24,7 +28,10 @@ impl Command for Args {
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let found = expand(ctx, &self.noderange)?;
         let mut response = Response { warning: unknown_names(&found), ..Response::default() };
-        if self.comma {
+        if self.json {
+            let list: Vec<_> = found.nodes.iter().map(|node| json!({ "node": node })).collect();
+            out.json(&list)?;
+        } else if self.comma {
             response.info.push(found.nodes.join(","));
         } else {
             response.other = node_elements(&found.nodes);

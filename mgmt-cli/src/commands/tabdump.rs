@@ -4,6 +4,7 @@ use crate::csv::{header_line, row_line};
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::{Row, Table, schema};
+use std::collections::BTreeMap;
 
 /// Print a table as comma separated values, or the names and columns of tables
 ///
@@ -23,6 +24,9 @@ pub struct Args {
     /// Only rows that satisfy COLUMN<op>VALUE, op one of == != =~ !~ < <= > >= (=~: % and _ match anything)
     #[arg(short = 'w', value_name = "CONDITION")]
     conditions: Vec<String>,
+    /// Print as JSON
+    #[arg(long, conflicts_with = "file")]
+    json: bool,
     /// Tables; more than one is an error
     #[arg(value_name = "TABLE")]
     tables: Vec<String>,
@@ -36,9 +40,13 @@ impl Command for Args {
         self.check_combination()?;
         match self.tables.as_slice() {
             [] if self.file.is_some() => Err(Stop::message("table name missing from the command input. ")),
-            [] if self.describe => describe_tables(out),
+            [] if self.describe => self.describe_tables(out),
+            [] if self.json => {
+                let names = schema().tables_by_name().map(|table| serde_json::json!({ "name": table.name }));
+                out.json(&names.collect::<Vec<_>>())
+            }
             [] => schema().tables_by_name().try_for_each(|table| out.data(table.name)),
-            [name] if self.describe => describe_columns(name, out),
+            [name] if self.describe => self.describe_columns(name, out),
             [name] => self.dump(name, ctx, out),
             _ => {
                 out.lines("Usage: tabdump [OPTIONS] [TABLE]")?;
@@ -70,7 +78,7 @@ impl Args {
         let table = schema().find(name).filter(|table| !table.name.starts_with("x_teal"));
         let table = table.ok_or_else(|| Stop::message(format!("No such table: {name}")))?;
         if let Some(count) = self.newest {
-            return dump_newest(table, count, ctx, out);
+            return self.dump_newest(table, count, ctx, out);
         }
         let conditions = self.conditions.iter().map(|text| Condition::parse(text, table));
         let conditions = conditions.collect::<Result<Vec<_>, _>>()?;
@@ -79,11 +87,65 @@ impl Args {
         let rows = rows.filter(|row| conditions.iter().all(|condition| condition.holds(row, table)));
         match &self.file {
             Some(file) => write_file(file, table, rows, ctx),
-            None => {
-                out.data(header_line(table))?;
-                rows.map(row_line).try_for_each(|line| out.data(line))
-            }
+            None => self.show(table, rows, out),
         }
+    }
+}
+
+impl Args {
+fn dump_newest(&self, table: &Table, count: i64, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+    let Some(recid) = table.auto_increment.and_then(|at| table.col_at(at)) else {
+        let name = table.name;
+        return Err(Stop::message(format!(
+            "{name} table is not supported in tabdump -n. \
+             You may only use this option on the auditlog or the eventlog."
+        )));
+    };
+    let number = |row: &Row| row.get(recid).and_then(|text| text.parse::<i64>().ok()).unwrap_or(0);
+    let Some(last) = ctx.snapshot.rows(table.id).map(number).max() else {
+        return out.line(format!("Nothing to display from {}.", table.name));
+    };
+    let rows = ctx.snapshot.rows(table.id).filter(|row| number(row) > last.saturating_sub(count));
+    self.show(table, rows, out)
+}
+
+fn describe_tables(&self, out: &mut Out<'_>) -> Done {
+    let names: Vec<&str> = schema().tables_by_name().map(|table| table.name).collect();
+    self.describe_all(&names, crate::descriptions::table, out)
+}
+
+fn describe_columns(&self, name: &str, out: &mut Out<'_>) -> Done {
+    let table = schema().find(name);
+    let table = table.ok_or_else(|| Stop::message(format!("table {name} does not exist.")))?;
+    let names: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
+    self.describe_all(&names, |column| crate::descriptions::column(table, column), out)
+}
+
+/// `name:`, one or two tabs, description; an empty line between entries.
+fn describe_all(&self, names: &[&str], text: impl Fn(&str) -> String, out: &mut Out<'_>) -> Done {
+    if self.json {
+        let list = names.iter().map(|name| serde_json::json!({ "name": name, "description": text(name) }));
+        return out.json(&list.collect::<Vec<_>>());
+    }
+    for (at, name) in names.iter().enumerate() {
+        if at > 0 {
+            out.line("")?;
+        }
+        let tabs = if name.len() < 7 { "\t\t" } else { "\t" };
+        out.line(format!("{name}:{tabs}{}", text(name)))?;
+    }
+    Ok(())
+}
+
+    /// The rows under their header, or as JSON without what is not set.
+    fn show<'a>(&self, table: &Table, rows: impl Iterator<Item = &'a Row>, out: &mut Out<'_>) -> Done {
+        if self.json {
+            let cell = |row: &Row, col: dawn_cluster::Col| Some((col.name(), row.get(col)?.to_string()));
+            let object = |row: &Row| table.cols().filter_map(|col| cell(row, col)).collect::<BTreeMap<_, _>>();
+            return out.json(&rows.map(object).collect::<Vec<_>>());
+        }
+        out.data(header_line(table))?;
+        rows.map(row_line).try_for_each(|line| out.data(line))
     }
 }
 
@@ -100,47 +162,6 @@ fn write_file<'a>(file: &str, table: &Table, rows: impl Iterator<Item = &'a Row>
         let name = table.name;
         Stop::message(format!("Error on tabdump of {name} to {file}. Unable to open the file for write. "))
     })
-}
-
-fn dump_newest(table: &Table, count: i64, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-    let Some(recid) = table.auto_increment.and_then(|at| table.col_at(at)) else {
-        let name = table.name;
-        return Err(Stop::message(format!(
-            "{name} table is not supported in tabdump -n. \
-             You may only use this option on the auditlog or the eventlog."
-        )));
-    };
-    let number = |row: &Row| row.get(recid).and_then(|text| text.parse::<i64>().ok()).unwrap_or(0);
-    let Some(last) = ctx.snapshot.rows(table.id).map(number).max() else {
-        return out.line(format!("Nothing to display from {}.", table.name));
-    };
-    out.data(header_line(table))?;
-    let rows = ctx.snapshot.rows(table.id).filter(|row| number(row) > last.saturating_sub(count));
-    rows.map(row_line).try_for_each(|line| out.data(line))
-}
-
-fn describe_tables(out: &mut Out<'_>) -> Done {
-    let names: Vec<&str> = schema().tables_by_name().map(|table| table.name).collect();
-    describe(&names, crate::descriptions::table, out)
-}
-
-fn describe_columns(name: &str, out: &mut Out<'_>) -> Done {
-    let table = schema().find(name);
-    let table = table.ok_or_else(|| Stop::message(format!("table {name} does not exist.")))?;
-    let names: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
-    describe(&names, |column| crate::descriptions::column(table, column), out)
-}
-
-/// `name:`, one or two tabs, description; an empty line between entries.
-fn describe(names: &[&str], text: impl Fn(&str) -> String, out: &mut Out<'_>) -> Done {
-    for (at, name) in names.iter().enumerate() {
-        if at > 0 {
-            out.line("")?;
-        }
-        let tabs = if name.len() < 7 { "\t\t" } else { "\t" };
-        out.line(format!("{name}:{tabs}{}", text(name)))?;
-    }
-    Ok(())
 }
 
 /// One `-w`.
