@@ -1,7 +1,8 @@
 //! The boot plan, its views, and the supervisor of all services.
 //!
 //! Start reading at [`plan`]: what a node boots is computed there and nowhere else. [`view`] renders it for
-//! each loader. `files`, `exports` and `dhcp` answer the engines' questions from the model; [`generations`] keeps the
+//! each loader. `files`, `exports` and `dhcp` answer the engines' questions from the model,
+//! `extra_exports` from a file beside it; [`generations`] keeps the
 //! trees that nodes run from, and [`live`] lays a node's own files over them; `watch` turns what the engines report into
 //! [`events`]. [`supervisor`] starts and stops everything.
 //!
@@ -12,6 +13,7 @@ pub mod address;
 mod dhcp;
 pub mod events;
 mod exports;
+mod extra_exports;
 mod files;
 pub mod generations;
 pub mod live;

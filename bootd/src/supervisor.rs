@@ -8,6 +8,7 @@ use crate::address::LocalAddresses;
 use crate::dhcp::TableDirectory;
 use crate::events::Bus;
 use crate::exports::TableExports;
+use crate::extra_exports::WithExtras;
 use crate::files::{Files, FilesError};
 use crate::generations::{Generations, ROUND_SECONDS};
 use crate::live::{self, LiveRoots};
@@ -360,7 +361,9 @@ impl Starter<'_> {
         self.tidy_generations(&generations);
         self.sweep_live_roots();
         let (model, live) = (Arc::clone(&self.appliance.model), Arc::clone(&self.appliance.live));
-        let exports = Arc::new(TableExports::new(model, generations, live));
+        let exports = TableExports::new(model, generations, live);
+        let exports = WithExtras::open(exports, &self.settings().data);
+        let exports = Arc::new(exports.map_err(|error| StartError::new(Service::Nfs, &error))?);
         let observer = Arc::clone(&self.watcher);
         let until = stopped(self.until.clone());
         let server = dawn_nfs::serve(config, exports, observer, until).await;

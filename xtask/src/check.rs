@@ -53,6 +53,29 @@ impl Test {
     }
 }
 
+/// Ten minutes of work on a node's files while the server is killed every 20 s
+#[derive(Debug, Args)]
+pub struct Soak {
+    /// How long the node works
+    #[arg(long, default_value_t = 10)]
+    minutes: u64,
+}
+
+impl Soak {
+    /// Success only if the node saw no error and no byte differs.
+    pub fn run(self) -> Result<ExitCode> {
+        packages::install(packages::Purpose::Tests, &Progress::start())?;
+        ensure!(
+            cargo_check(&["build", "--release", "--bin", "dawn"])?.failed == 0,
+            "the release build failed"
+        );
+        let args = ["test", "-p", "dawn-qemu", "--test", "soak", "--", "--ignored", "--nocapture"];
+        let mut command = shell::cargo(&args);
+        command.env("DAWN_SOAK_SECONDS", self.minutes.saturating_mul(60).to_string());
+        Ok(if shell::succeeds(&mut command)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
 fn cargo_check(args: &[&str]) -> Result<Count> {
     shell::succeeds(&mut shell::cargo(args)).map(Count::one)
 }

@@ -32,6 +32,8 @@ enum Chore {
     Demo(demo::Demo),
     /// Everything that must hold: format, lints, unit and conversation tests, the static binary, machines
     Test(check::Test),
+    /// Ten minutes of work on a node's files while the server is killed every 20 s
+    Soak(check::Soak),
     /// Attach to the console of a machine of a running demo
     Console(console::Console),
     /// Run a benchmark of an engine
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
         Chore::Demo(demo) => demo.run(),
         Chore::Test(test) => test.run(),
+        Chore::Soak(soak) => soak.run(),
         Chore::Console(console) => console.run(),
         Chore::Bench(tool) => tool.run("bench"),
         Chore::Fuzz(tool) => tool.run("fuzz"),

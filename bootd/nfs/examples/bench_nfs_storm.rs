@@ -1,11 +1,18 @@
 //! A storm of booting nodes: the calls of one boot, made by 1, 10, 100 and 1,000 nodes at once.
 //!
-//! `cargo xtask bench nfs_storm -- [--tree DIR] [--nodes N,N,…]`. The trace is what a kernel with an NFS root
-//! asks for while it reads part of a real tree (by default this machine's `/usr/lib/systemd` and libraries): a
-//! LOOKUP for every new name, ACCESS and GETATTR for every file, READLINK for links, and the first 256 KiB
-//! of every file in READs of 128 KiB. Every node is one TCP connection with one call in flight, as a booting
-//! kernel mostly is. Server and client run on one processor each.
+//! `cargo xtask bench nfs_storm [--tree DIR] [--nodes N,N,…]`. The calls are those of a real statelite boot, recorded
+//! in `storm/boot.trace` and replayed in a tree of the same names and sizes; with `--tree`, what a kernel would ask for while
+//! it reads part of a real tree: a LOOKUP for every new name, ACCESS and GETATTR for every file, READLINK for
+//! links, and the first 256 KiB of every file in READs of 128 KiB. Every node is one TCP connection with one call in
+//! flight, as a booting kernel mostly is. Server and client run on one processor each.
+//!
+//! `--capture FILE` prints a trace instead, made from what a test with `DAWN_CAPTURE=1` leaves as `traffic.pcap`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::disallowed_methods)]
+
+#[path = "storm/capture.rs"]
+mod capture;
+#[path = "storm/trace.rs"]
+mod trace;
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -23,6 +30,8 @@ use dawn_nfs::{Export, ExportId, FixedExports, LogObserver, Server, ServerConfig
 use rustix::event::epoll;
 
 const PORT: u16 = 22_249;
+/// The calls of a real boot.
+const BOOT: &str = include_str!("storm/boot.trace");
 /// Files a node touches.
 const FILES_MAX: usize = 500;
 const READ_BYTES: u64 = 128 << 10;
@@ -31,19 +40,36 @@ const READ_BYTES_PER_FILE: u64 = 256 << 10;
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let value = |name: &str| args.iter().position(|a| a == name).and_then(|i| args.get(i + 1));
-    let tree = PathBuf::from(value("--tree").map_or("/usr/lib", String::as_str));
+    if let Some(file) = value("--capture") {
+        print!("{}", trace::of_capture(&capture::read(&std::fs::read(file).expect("the capture"))));
+        return;
+    }
+    let planted = tempfile::tempdir().expect("temporary directory");
+    let tree = PathBuf::from(value("--tree").map_or(planted.path(), Path::new));
     if let Some(state) = value("--serve") {
         return serve(Path::new(state), &tree);
     }
     let state = tempfile::tempdir().expect("temporary directory");
+    if value("--tree").is_none() {
+        trace::plant(BOOT, &tree);
+    }
     let server = start(state.path(), &tree);
     pin(1);
     dawn_nfs::sys::raise_descriptor_limit();
-    let trace = record(&tree);
+    let trace = match value("--tree") {
+        Some(_) => record(&tree),
+        None => {
+            let mut client = Client::connect(([127, 0, 0, 1], PORT).into()).unwrap();
+            let root = client.mount("/storm").unwrap();
+            trace::calls(BOOT, &mut client, root)
+        }
+    };
     let bytes: u64 = trace.iter().map(|call| call.reply_bytes).sum();
     println!("{} calls and {} MB of file data a node", trace.len(), bytes >> 20);
-    println!("| nodes | seconds | calls/s | server CPU µs/call | median ms | 99.9 % ms | slowest ms |");
-    println!("|---:|---:|---:|---:|---:|---:|---:|");
+    println!(
+        "| nodes | seconds | calls/s | server CPU s/node | µs/call | median ms | 99.9 % ms | slowest ms |"
+    );
+    println!("|---:|---:|---:|---:|---:|---:|---:|---:|");
     let nodes = value("--nodes").map_or("1,10,100,1000", String::as_str);
     for nodes in nodes.split(',').filter_map(|n| n.parse().ok()) {
         storm(nodes, &trace, server.0.id());
@@ -225,8 +251,9 @@ fn storm(nodes: usize, trace: &[Traced], server: u32) {
     latencies.sort_by(f32::total_cmp);
     let at = |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize];
     println!(
-        "| {nodes} | {wall:.1} | {:.0} | {:.1} | {:.2} | {:.1} | {:.1} |",
+        "| {nodes} | {wall:.1} | {:.0} | {:.3} | {:.1} | {:.2} | {:.1} | {:.1} |",
         latencies.len() as f64 / wall,
+        cpu / nodes as f64,
         cpu / latencies.len() as f64 * 1e6,
         at(0.5),
         at(0.999),

@@ -8,6 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::fs::{CWD, FileType, FlockOperation, Mode, flock};
@@ -33,6 +34,8 @@ const ALL: [(&str, Scene); 13] = [
 /// Number of scenarios in a round.
 pub const SCENES: u64 = ALL.len() as u64;
 
+/// How long a removed file that was open may be seen: the longest pause of a client whose server was dead.
+const SETTLE_LIMIT: Duration = Duration::from_secs(90);
 /// Threads of a race.
 const RACERS: usize = 4;
 /// The user that is not root.
@@ -44,9 +47,27 @@ pub fn all(top: &Path, round: u64) -> Result<()> {
         let dir = top.join(format!("{round}-{number}"));
         fs::create_dir(&dir).context("mkdir")?;
         scene(&dir).with_context(|| (*name).to_owned())?;
+        settle(&dir).with_context(|| (*name).to_owned())?;
         fs::remove_dir_all(&dir).with_context(|| format!("{name}: cleaning up"))?;
     }
     Ok(())
+}
+
+/// Waits until the kernel has removed what it renamed to `.nfs…` because it was open: it does so after the last close,
+/// by a call that nobody waits for, and that may meet a dead server.
+fn settle(dir: &Path) -> Result<()> {
+    let start = Instant::now();
+    while start.elapsed() < SETTLE_LIMIT {
+        let hidden = |entry: std::io::Result<fs::DirEntry>| {
+            entry.is_ok_and(|entry| entry.file_name().as_encoded_bytes().starts_with(b".nfs"))
+        };
+        if !fs::read_dir(dir)?.any(hidden) {
+            return Ok(());
+        }
+        #[expect(clippy::disallowed_methods, reason = "the kernel tells nobody")]
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    bail!("a removed file is still there after {SETTLE_LIMIT:?}")
 }
 
 fn exclusive_race(dir: &Path) -> Result<()> {
@@ -102,6 +123,7 @@ fn unlink_open(dir: &Path) -> Result<()> {
     file.read_exact_at(&mut bytes, 0)?;
     ensure!(&bytes == b"before and after", "the removed file lost bytes");
     drop(file);
+    settle(dir)?;
     ensure!(fs::read_dir(dir)?.next().is_none(), "something is left of it");
     Ok(())
 }
