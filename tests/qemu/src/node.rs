@@ -28,6 +28,8 @@ pub struct Hardware {
     pub ip: Ipv4Addr,
     /// Memory in MiB.
     pub memory_mib: u32,
+    /// Raw image of its disk, if it has one.
+    pub disk: Option<PathBuf>,
 }
 
 impl Hardware {
@@ -39,6 +41,7 @@ impl Hardware {
             mac: format!("52:54:00:da:00:{index:02x}"),
             ip: Ipv4Addr::new(10, 77, 0, 10 + index),
             memory_mib: MEMORY_MIB_DEFAULT,
+            disk: None,
         }
     }
 }
@@ -130,7 +133,7 @@ impl Node {
     }
 
     fn arguments(&self, accel: Accel) -> Result<Vec<String>> {
-        let Hardware { name, firmware, mac, memory_mib, .. } = &self.hardware;
+        let Hardware { name, firmware, mac, memory_mib, disk, .. } = &self.hardware;
         let mut args = firmware.arguments(&self.dir)?;
         let mut add = |option: &str, value: String| args.extend([option.to_owned(), value]);
         add("-name", name.clone());
@@ -142,6 +145,10 @@ impl Node {
         if self.capture {
             let file = self.dir.join("traffic.pcap");
             add("-object", format!("filter-dump,id=capture,netdev=net0,file={}", file.display()));
+        }
+        if let Some(disk) = disk {
+            // Written through, so that what the machine has synced survives its end.
+            add("-drive", format!("if=virtio,format=raw,file={}", disk.display()));
         }
         // Without a source of entropy a fresh system waits for one.
         add("-device", "virtio-rng-pci".into());
