@@ -1,6 +1,16 @@
-//! What `tabdump -d` says about tables and columns: what the schema knows, in words.
+//! What `tabdump -d` and `lsdef -h -t` say about tables and columns: what the schema knows, and for the columns that
+//! matter to an administrator a text.
 
-use dawn_cluster::{Table, schema};
+use dawn_cluster::{Col, Table, schema};
+
+/// `table.column`, tab, text; sorted.
+const TEXTS: &str = include_str!("descriptions.tsv");
+
+/// What a column is for; `None` where nobody has written it down.
+pub fn purpose(col: Col) -> Option<&'static str> {
+    let name = col.to_string();
+    TEXTS.lines().filter_map(|line| line.split_once('\t')).find(|(of, _)| *of == name).map(|(_, text)| text)
+}
 
 /// A table in one line.
 pub fn table(name: &str) -> String {
@@ -14,8 +24,8 @@ pub fn table(name: &str) -> String {
 pub fn column(table: &Table, name: &str) -> String {
     let at = table.columns.iter().position(|column| column.name == name);
     let Some(column) = at.and_then(|at| table.columns.get(at)) else { return String::new() };
-    let mut words = Vec::new();
-    if at == table.node_column {
+    let mut words: Vec<&str> = table.col(name).and_then(purpose).into_iter().collect();
+    if words.is_empty() && at == table.node_column {
         words.push("name of a node or group");
     }
     match name {
@@ -32,4 +42,20 @@ pub fn column(table: &Table, name: &str) -> String {
     let kind = column.sql_type.unwrap_or("text");
     words.push(kind);
     words.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_of_columns_that_exist() {
+        let names: Vec<&str> =
+            TEXTS.lines().filter_map(|line| line.split_once('\t')).map(|(of, _)| of).collect();
+        assert_eq!(names.len(), TEXTS.lines().count());
+        assert!(names.is_sorted_by(|a, b| a < b), "sorted, each once");
+        for name in names {
+            assert!(schema().find_col(name).is_some(), "{name}");
+        }
+    }
 }

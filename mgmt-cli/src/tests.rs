@@ -510,6 +510,8 @@ sessions! {
     ";
     xcatconfig: "
         xcatconfig
+        xcatconfig -k
+        xcatconfig -i --installdir /x
         xcatconfig -u
         tabdump -w priority==1.2 policy
         gettab key=domain site.value

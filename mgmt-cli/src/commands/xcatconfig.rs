@@ -26,6 +26,18 @@ pub struct Args {
     /// Define the management node
     #[arg(short = 'm')]
     management_node: bool,
+    #[arg(short = 'k', hide = true)]
+    ssh_keys: bool,
+    #[arg(short = 's', hide = true)]
+    host_keys: bool,
+    #[arg(short = 'c', hide = true)]
+    credentials: bool,
+    #[arg(short = 't', hide = true)]
+    tunables: bool,
+    #[arg(long, hide = true, value_name = "DIR")]
+    installdir: Option<String>,
+    #[arg(long, hide = true, value_name = "DIR")]
+    tftpdir: Option<String>,
     /// Show what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -37,6 +49,14 @@ impl Command for Args {
     const WRITES: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        if self.ssh_keys || self.host_keys || self.credentials || self.tunables {
+            return Err(Stop::message("-k, -s, -c and -t are not supported: dawn init makes keys and certificates"));
+        }
+        if self.installdir.is_some() || self.tftpdir.is_some() {
+            return Err(Stop::message(
+                "--installdir and --tftpdir are not supported: chdef -t site installdir=DIR tftpdir=DIR",
+            ));
+        }
         let rows = self.initial || self.update || self.database || self.force;
         if !rows && !self.management_node {
             out.line("Usage: xcatconfig [-i] [-u] [-d] [-f] [-m]")?;

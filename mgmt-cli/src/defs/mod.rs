@@ -190,7 +190,13 @@ pub fn attribute_help(kind: &ObjectType, out: &mut Out<'_>) -> Done {
             })
             .collect();
         let tabs = if name.len() < 7 { "\t\t" } else { "\t" };
-        out.line(format!("{name}:{tabs}{}", places.join(", ")))?;
+        let places = places.join(", ");
+        // Attributes in several places are described by the first that has a text.
+        let text = match kind.lines(name).find_map(|line| crate::descriptions::purpose(line.col)) {
+            Some(text) => format!("{text} ({places})"),
+            None => places,
+        };
+        out.line(format!("{name}:{tabs}{text}"))?;
         out.line("")?;
     }
     Ok(())
