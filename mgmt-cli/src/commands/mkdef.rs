@@ -11,6 +11,7 @@ use std::path::Path;
 /// Define objects: nodes, groups, images, networks ...
 ///
 /// Nodes need groups=. With -z the definitions are read as stanzas from standard input.
+/// Templates of one's own are stanza files in templates/objects/TYPE/ of the data directory.
 #[derive(Debug, clap::Args)]
 #[allow(clippy::struct_excessive_bools)]
 pub struct Args {
