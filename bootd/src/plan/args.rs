@@ -72,6 +72,9 @@ fn misreadable(word: &str) -> Option<&'static str> {
     if !word.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Some("it contains a blank, a control character or a character outside ASCII");
     }
+    if word.starts_with('#') {
+        return Some("a boot loader would take it and the rest of its line for a comment");
+    }
     if word.contains("${") || word.contains("$(") || word.contains('`') {
         return Some("a boot loader would expand it");
     }
@@ -107,6 +110,7 @@ mod tests {
             "x||shell",
             "x&&shell",
             "a;b",
+            "#a",
             "\"",
             "it's",
             "a\\",

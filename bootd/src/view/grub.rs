@@ -29,7 +29,7 @@ pub(super) fn config(plan: &Plan) -> String {
          }}",
         server = plan.server,
         kernel = boot.path(KERNEL),
-        args = boot.args.render(&plan.server.to_string()),
+        args = words(boot, plan),
         initrd = boot.path(boot.initrd),
     )
 }
@@ -46,6 +46,12 @@ pub(super) fn image_config(plan: &Plan, boot: &KernelBoot, nic: Option<MacAddr>)
          \x20   initrd /initrd\n\
          }}\n",
         plan.state,
-        args = boot.args.render(&plan.server.to_string()),
+        args = words(boot, plan),
     )
+}
+
+/// The kernel's arguments as GRUB reads them: `$` would begin a variable (`memmap=64M$4G` is a good argument), `&` end the
+/// command.
+fn words(boot: &KernelBoot, plan: &Plan) -> String {
+    boot.args.render(&plan.server.to_string()).replace('$', "\\$").replace('&', "\\&")
 }

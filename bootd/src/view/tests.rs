@@ -255,6 +255,18 @@ fn a_cell_cannot_leave_its_line() {
 }
 
 #[test]
+fn grub_expands_nothing_in_arguments() {
+    let row = [("node", "cn1"), ("addkcmdline", "memmap=64M$4G a&b")];
+    let snapshot = snapshot(vec![("bootparams", &row)]);
+    for (path, words) in
+        [("boot/grub2/cn1", r"memmap=64M\$4G a\&b quiet"), ("xcat/xnba/nodes/cn1", "memmap=64M$4G a&b quiet")]
+    {
+        let answer = ask(&snapshot, path, "10.1.0.5");
+        assert!(matches!(&answer, Some(Answer::Text(text)) if text.contains(words)), "{answer:?}");
+    }
+}
+
+#[test]
 fn a_boot_image_needs_no_network_in_grub() {
     let snapshot = snapshot(vec![]);
     let Some(Answer::BootImage(image)) = ask(&snapshot, "xcat/httpboot/cn1.img", "10.1.0.5") else {
@@ -340,5 +352,30 @@ fn a_script_beside_another_dhcp_server_names_ours() {
         let script = at(networks);
         assert_eq!(script.contains("kernel http://10.1.0.1/tftpboot/"), ours, "{networks}: {script}");
         assert_eq!(script.contains("${next-server}"), !ours, "{networks}: {script}");
+    }
+}
+
+proptest::proptest! {
+    /// Whatever a cell holds, the script has the lines it always has, and nothing in them that was not ours is a variable or
+    /// ends a command.
+    #[test]
+    fn no_cell_breaks_out_of_a_script(cell in ".{0,40}|[ a|&;#$`{}\"'\\\\\n\r-]{0,12}", in_state: bool) {
+        let (words, state) = if in_state { ("quiet", cell.as_str()) } else { (cell.as_str(), "netboot a-b-c") };
+        let boot: &[(&str, &str)] = &[("node", "cn2"), ("addkcmdline", words)];
+        let chain: &[(&str, &str)] = &[("node", "cn2"), ("currstate", state)];
+        let image: &[(&str, &str)] = &[("node", "cn2"), ("provmethod", "deb")];
+        let snapshot = snapshot(vec![("bootparams", boot), ("chain", chain), ("nodetype", image)]);
+        let (script, lines) = match ask(&snapshot, "xcat/xnba/nodes/cn2.uefi", "10.1.0.6") {
+            Some(Answer::Explained { shown, .. }) => (shown, 6),
+            Some(Answer::Text(text)) if text.contains("imgexec") => (text, 15),
+            Some(Answer::Text(text)) => (text, 3),
+            other => panic!("{other:?}"),
+        };
+        let ours = script.replace("${next-server}", "").replace("${netX/mac:hexhyp}", "");
+        let ours = ours.replace(" || goto failed\n", "\n").replace(" || goto again\n", "\n");
+        let commands = ours.lines().skip(2).collect::<String>();
+        proptest::prop_assert_eq!(script.lines().count(), lines, "{}", script);
+        let breaks = ["${", "|", "&&", ";", " #", "\r", "\0"].into_iter().find(|text| commands.contains(*text));
+        proptest::prop_assert_eq!(breaks, None, "{}", script);
     }
 }
