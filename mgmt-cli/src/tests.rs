@@ -797,3 +797,31 @@ fn a_node_that_is_gone_has_a_history() {
     assert_eq!(commands("cn1,cn2"), ["rows", "chdef cn1 arch=x86_64", "noderm cn2"]);
     assert_eq!(commands("never"), Vec::<String>::new());
 }
+
+#[test]
+fn images_completed_from_their_names() {
+    let bed = crate::testbed::Bed::new(CLUSTER);
+    let top = bed.directory.path().to_string_lossy().into_owned();
+    let lists = bed.directory.path().join("install/custom/netboot/debian");
+    std::fs::create_dir_all(&lists).expect("directory");
+    for name in ["compute.pkglist", "compute.debian12.x86_64.pkglist", "compute.exlist", "other.postinstall"]
+    {
+        std::fs::write(lists.join(name), "").expect("file");
+    }
+    let mut text = String::new();
+    let mut run = |line: &str| {
+        let line = line.replace("TOP", &top);
+        text.push_str(&format!("$ {line}\n{}", bed.run(&line)).replace(&top, "TOP"));
+    };
+    run("chtab key=installdir site.value=TOP/install");
+    run("mkdef -u -t osimage debian12-x86_64-netboot-compute");
+    run("lsdef -t osimage debian12-x86_64-netboot-compute");
+    run("mkdef -u -t osimage custom");
+    run("mkdef -u -t osimage custom osvers=debian12 osarch=x86_64 provmethod=install profile=compute");
+    run("lsdef -t osimage custom");
+    run("mkdef -u -t osimage out profile=../../compute osvers=debian12 osarch=x86_64 provmethod=netboot");
+    run("chdef -u -t osimage img exlist=/mine");
+    run("lsdef -t osimage img");
+    run("chdef -u -t node cn1 arch=x86_64");
+    expect_file!["tests/complete_images.txt"].assert_eq(&text);
+}

@@ -46,8 +46,8 @@ pub struct Args {
     /// Show what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Accepted for compatibility
-    #[arg(short = 'u', hide = true)]
+    /// Complete osimages from their names and from the lists in installdir/custom
+    #[arg(short = 'u')]
     update: bool,
     #[arg(short = 'f', hide = true)]
     force: bool,
@@ -88,7 +88,10 @@ impl Command for Args {
         }
         let (mut done, mut created) = (Vec::new(), Vec::new());
         transact(ctx, out, self.dry_run, |base, out| {
-            let wanted = self.wanted(&words, stdin, base)?;
+            let mut wanted = self.wanted(&words, stdin, base)?;
+            if self.update {
+                defs::complete::osimages(&mut wanted, base)?;
+            }
             let options = Options {
                 make: false,
                 force: false,

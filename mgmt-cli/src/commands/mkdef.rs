@@ -45,8 +45,8 @@ pub struct Args {
     /// Show what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Accepted for compatibility
-    #[arg(short = 'u', hide = true)]
+    /// Complete osimages from their names and from the lists in installdir/custom
+    #[arg(short = 'u')]
     update: bool,
     #[arg(short = 'p', hide = true)]
     plus: bool,
@@ -130,7 +130,7 @@ impl Args {
         data: Option<&Path>,
     ) -> Result<Vec<Wanted>, Stop> {
         if self.stanza || words.names.is_none() && self.kind.is_none() && stdin.is_some() {
-            return defs::from_stanzas(stdin);
+            return self.completed(defs::from_stanzas(stdin)?, base);
         }
         let kinds = defs::types(self.kind.as_deref())?;
         let mut wanted = from_words(words, &kinds, Mode::Set, base)?;
@@ -139,6 +139,7 @@ impl Args {
                 templates::fill(object, template, base, data)?;
             }
         }
+        let wanted = self.completed(wanted, base)?;
         let nothing = wanted.iter().all(|object| object.pairs.is_empty()) && self.conditions.is_empty();
         if nothing && !kinds.iter().any(|kind| kind.name == "group") {
             let hint = if kinds.iter().any(|kind| kind.name == "node") {
@@ -149,6 +150,13 @@ impl Args {
             return Err(Stop::message(format!(
                 "No object definitions have been created or modified: no attributes were specified.{hint}"
             )));
+        }
+        Ok(wanted)
+    }
+
+    fn completed(&self, mut wanted: Vec<Wanted>, base: &Snapshot) -> Result<Vec<Wanted>, Stop> {
+        if self.update {
+            defs::complete::osimages(&mut wanted, base)?;
         }
         Ok(wanted)
     }
