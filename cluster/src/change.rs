@@ -65,6 +65,12 @@ pub enum EditError {
         /// The column.
         col: Col,
     },
+    /// A row that nothing would find again.
+    #[error("{col} says whose row it is and may not be empty: give {}=...", col.name())]
+    EmptyKey {
+        /// The column.
+        col: Col,
+    },
     /// Another row already has this primary key.
     #[error("UNIQUE constraint failed: {table} already has a row with key {key}")]
     DuplicateKey {
@@ -414,6 +420,9 @@ impl<'a> Draft<'a> {
             }
             let keys = keys.iter().map(|(c, text)| (*c, Some(text.clone())));
             let cells: Vec<_> = keys.chain(values.iter().cloned()).collect();
+            if let Some(col) = empty_key(table, &cells) {
+                return Err(EditError::EmptyKey { col });
+            }
             return self.insert(table, &cells);
         }
         for (row, before) in found {
@@ -484,6 +493,23 @@ impl<'a> Draft<'a> {
             _ => Ok(()),
         }
     }
+}
+
+/// The key column that says whose row it is, if it is empty in a row to be made. Further columns of a key may be empty
+/// (`switch.port`), but not the path of `litefile`; a row of `policy` needs its rule only. Rows that are restored from a
+/// dump are not asked.
+pub fn empty_key(table: TableId, cells: &[(Col, Option<Text>)]) -> Option<Col> {
+    let info = table.info();
+    if info.auto_increment.is_some() || info.name == "policy" {
+        return None;
+    }
+    let needed = if info.name == "litefile" { info.keys.len() } else { 1 };
+    let given = |col: &Col| {
+        cells
+            .iter()
+            .any(|(other, text)| other == col && text.as_deref().is_some_and(|t| !t.trim().is_empty()))
+    };
+    info.cols().filter(|col| info.keys.contains(&col.index())).take(needed).find(|col| !given(col))
 }
 
 fn check(edit: &Edit) -> Result<(), EditError> {

@@ -95,7 +95,7 @@ pub mod template;
 
 pub use cfgloc::{CfglocError, Secret, ServerAddress, StoreAddress};
 pub use change::{
-    CELL_BYTES_MAX, Change, EDITS_MAX, Edit, EditError, LOG_ROWS_MAX, RowChange, RowChangeKind,
+    CELL_BYTES_MAX, Change, EDITS_MAX, Edit, EditError, LOG_ROWS_MAX, RowChange, RowChangeKind, empty_key,
 };
 pub use defaults::{Installation, LocalNetwork, XCATMASTER};
 pub use groups::{Condition, ConditionError, Conditions, GroupKind};

@@ -52,6 +52,14 @@ enum Rule {
     LiteOptions,
     /// An absolute path, a directory with `/` at its end.
     LitePath,
+    /// `server:/directory` or `/directory`, with variables of the node; never a program to run.
+    Location,
+    /// One absolute path that does not lead upwards.
+    Directory,
+    /// One component of a path.
+    PathPart,
+    /// A number that may have a fraction.
+    Decimal,
 }
 
 /// The columns whose values are checked. A list has what the reference documents for the column, also what Dawn does not
@@ -60,6 +68,9 @@ const RULES: &[(&str, Rule)] = &[
     ("hosts.ip", Rule::Address),
     ("litefile.file", Rule::LitePath),
     ("litefile.options", Rule::LiteOptions),
+    ("litetree.directory", Rule::Location),
+    ("litetree.priority", Rule::Decimal),
+    ("linuximage.rootimgdir", Rule::Directory),
     ("mac.mac", Rule::Macs),
     ("networks.dynamicrange", Rule::Ranges),
     ("networks.gateway", Rule::Host),
@@ -92,6 +103,9 @@ const RULES: &[(&str, Rule)] = &[
             "sysclone",
         ]),
     ),
+    ("osimage.osarch", Rule::PathPart),
+    ("osimage.osvers", Rule::PathPart),
+    ("osimage.profile", Rule::PathPart),
     ("osimage.rootfstype", Rule::OneOf(&["nfs", "ramdisk"])),
     ("routes.gateway", Rule::Host),
     ("routes.mask", Rule::Mask),
@@ -101,6 +115,7 @@ const RULES: &[(&str, Rule)] = &[
     ("servicenode.nameserver", Rule::Switch),
     ("servicenode.nfsserver", Rule::Switch),
     ("servicenode.tftpserver", Rule::Switch),
+    ("statelite.statemnt", Rule::Location),
 ];
 
 /// `noderes.netboot`.
@@ -117,6 +132,9 @@ struct LiteCols {
 
 static LITE: LazyLock<LiteCols> =
     LazyLock::new(|| LiteCols { file: Col::known("litefile.file"), options: Col::known("litefile.options") });
+
+/// What `#CMD=…#` in a cell is answered with.
+const NO_COMMANDS: &str = "#CMD=...# is not carried out: use $table.column instead";
 
 /// Why a value cannot be stored.
 type Reason = Cow<'static, str>;
@@ -143,12 +161,15 @@ fn check_value(col: Col, text: &str) -> Result<(), EditError> {
     if value.is_empty() || value == "NULL" {
         return Ok(());
     }
-    let problem = if is_resolved(col) && template::is_template(value) {
+    let rule = BY_COLUMN.get(&col);
+    let problem = if matches!(rule, Some(Rule::Location)) && value.contains("#CMD") {
+        Some(Cow::Borrowed(NO_COMMANDS))
+    } else if is_resolved(col) && template::is_template(value) {
         template::check(value).err().map(|error| Cow::Owned(error.to_string()))
     } else if value.ends_with(NEXT_RECORD) {
         None
     } else {
-        BY_COLUMN.get(&col).and_then(|rule| rule.problem(value))
+        rule.and_then(|rule| rule.problem(value))
     };
     match problem {
         Some(reason) => Err(EditError::BadValue { col, value: text.into(), reason }),
@@ -189,12 +210,34 @@ impl Rule {
             Self::Number(low, high) => site::Kind::Number(low, high).problem(value),
             Self::LiteOptions => value.parse::<LiteOption>().err().map(|error| error.to_string().into()),
             Self::LitePath => {
-                let clean = value.starts_with('/') && value.len() > 1 && !value.chars().any(char::is_control);
-                let inside = value.split('/').all(|part| part != ".." && part != ".");
-                unless(clean && inside, "it is not one absolute path")
+                let inside = value.split('/').all(|part| part != ".");
+                unless(is_absolute(value) && inside, "it is not one absolute path")
             }
+            Self::Location => unless(
+                is_location(value),
+                "it is not of the form server:/directory or /directory, without blanks and '..'",
+            ),
+            Self::Directory => unless(is_absolute(value), "it is not one absolute path"),
+            Self::PathPart => unless(
+                !value.contains('/') && value != ".." && value != "." && !value.chars().any(char::is_control),
+                "it becomes part of a path and may not contain / or be ..",
+            ),
+            Self::Decimal => unless(value.parse::<f64>().is_ok_and(f64::is_finite), "it is no number"),
         }
     }
+}
+
+/// An absolute path that is not the root and does not lead upwards.
+fn is_absolute(value: &str) -> bool {
+    let clean = value.starts_with('/') && value.len() > 1 && !value.chars().any(char::is_control);
+    clean && value.split('/').all(|part| part != "..")
+}
+
+/// `[server:]/path`; a variable may stand where the path begins, as its value is known for a node only.
+fn is_location(value: &str) -> bool {
+    let path = value.split_once(':').map_or(value, |(_, path)| path);
+    let clean = !value.chars().any(|c| c.is_whitespace() || c.is_control());
+    clean && path.starts_with(['/', '$']) && path.split('/').all(|part| part != "..")
 }
 
 /// Ethernet, or the 8, 9 and 20 bytes of InfiniBand.

@@ -345,11 +345,16 @@ impl OsImage {
     /// The directory that holds `rootimg`: `linuximage.rootimgdir`, else
     /// `<installdir>/netboot/<os>/<arch>/<profile>` as far as those columns are set.
     pub fn rootimgdir(&self, snapshot: &Snapshot) -> Option<String> {
+        // Rows that came with the database were never checked: no path from them leads upwards.
         if let Some(dir) = self.get("rootimgdir") {
-            return Some(dir.to_string());
+            let upwards = dir.split('/').any(|part| part == "..");
+            return (!upwards).then(|| dir.to_string());
         }
         let installdir = snapshot.site("installdir").unwrap_or_else(|| "/install".into());
         let (os, arch, profile) = (self.get("osvers")?, self.get("osarch")?, self.get("profile")?);
+        if [os, arch, profile].iter().any(|part| part.contains('/') || &***part == "..") {
+            return None;
+        }
         Some(format!("{installdir}/netboot/{os}/{arch}/{profile}"))
     }
 }

@@ -3,7 +3,7 @@
 use crate::frame::Ctx;
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::{Col, Snapshot};
-use dawn_statelite::{LiteFile, files, files_of_image, image_of, trees};
+use dawn_statelite::{LiteFile, Tree, each_tree, files, files_of_image, image_of};
 use serde_json::{Value, json};
 
 /// The nodes a request is about: those of the noderange, or the caller itself when it is a node. A peer
@@ -29,10 +29,22 @@ pub fn file_objects(of: &str, name: &str, list: &[LiteFile]) -> Vec<Value> {
     list.iter().map(|file| json!({ of: name, "options": *file.text, "file": *file.path })).collect()
 }
 
+/// The trees of a node. A row that cannot be used is an error line of its own and spoils nothing else.
+fn usable_trees(node: &str, snapshot: &Snapshot, out: &mut Out<'_>) -> Result<Vec<Tree>, Stop> {
+    let mut usable = Vec::new();
+    for tree in each_tree(snapshot, node) {
+        match tree {
+            Ok(tree) => usable.push(tree),
+            Err(error) => out.error(format!("{node}: litetree.directory: {error}"))?,
+        }
+    }
+    Ok(usable)
+}
+
 /// Trees of a node for `--json`.
-pub fn tree_objects(node: &str, snapshot: &Snapshot) -> Result<Vec<Value>, Stop> {
-    let list = trees(snapshot, node).map_err(|error| Stop::message(error.to_string()))?;
-    let object = |tree: &dawn_statelite::Tree| json!({ "node": node, "priority": tree.label, "directory": tree.location.to_string(), "mntopts": tree.options });
+pub fn tree_objects(node: &str, snapshot: &Snapshot, out: &mut Out<'_>) -> Result<Vec<Value>, Stop> {
+    let list = usable_trees(node, snapshot, out)?;
+    let object = |tree: &Tree| json!({ "node": node, "priority": tree.label, "directory": tree.location.to_string(), "mntopts": tree.options });
     Ok(list.iter().map(object).collect())
 }
 
@@ -43,8 +55,7 @@ pub fn files_of(snapshot: &Snapshot, node: &str) -> Vec<LiteFile> {
 
 /// `node: server:dir[ :options]` by priority.
 pub fn tree_lines(node: &str, snapshot: &Snapshot, out: &mut Out<'_>) -> Done {
-    let list = trees(snapshot, node).map_err(|error| Stop::message(error.to_string()))?;
-    for tree in list {
+    for tree in usable_trees(node, snapshot, out)? {
         let options = if tree.options.is_empty() { String::new() } else { format!(" :{}", tree.options) };
         out.line(format!("{node}: {}{options}", tree.location))?;
     }
@@ -59,14 +70,15 @@ pub fn describe_node(node: &str, snapshot: &Snapshot, out: &mut Out<'_>) -> Done
     out.line(format!("Osimage: {}", image.as_deref().unwrap_or_default()))?;
     out.line("")?;
     out.line("Persistent directory (statelite table):")?;
-    if let Some(store) = dawn_statelite::persistent_store(snapshot, node) {
-        out.line(format!("        {store}"))?;
+    match dawn_statelite::store(snapshot, node) {
+        Some(Ok(store)) => out.line(format!("        {store}"))?,
+        Some(Err(error)) => out.error(format!("{node}: statelite.statemnt: {error}"))?,
+        None => {}
     }
     out.line("")?;
     list_files(&files(snapshot, node), out)?;
     out.line("Litetree path (litetree table):")?;
-    let list = trees(snapshot, node).map_err(|error| Stop::message(error.to_string()))?;
-    for tree in list {
+    for tree in usable_trees(node, snapshot, out)? {
         out.line(format!("        {:.1}, {}", tree.priority, tree.location))?;
     }
     out.line("")

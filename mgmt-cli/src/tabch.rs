@@ -4,7 +4,7 @@ use crate::edits::{Edits, transact};
 use crate::frame::Ctx;
 use crate::items::list_add;
 use crate::output::{Done, Out, Stop};
-use dawn_cluster::{Col, Snapshot, Table, schema};
+use dawn_cluster::{Col, EditError, Snapshot, Table, schema};
 
 /// The words of both commands.
 #[derive(Debug, clap::Args)]
@@ -84,7 +84,7 @@ fn assignments(
     for (table, values) in tables {
         let keys = read_keys(keys, table)?;
         if keys.is_empty() {
-            insert_or_update(&mut edits, table, values);
+            insert_or_update(&mut edits, table, values)?;
         } else {
             edits.set(table, keys, values);
         }
@@ -93,13 +93,18 @@ fn assignments(
 }
 
 /// A row told in full by `table.column=value` words: one with this key is changed, else it is new.
-fn insert_or_update(edits: &mut Edits, table: &'static Table, values: Vec<(Col, String)>) {
+fn insert_or_update(edits: &mut Edits, table: &'static Table, values: Vec<(Col, String)>) -> Done {
     let (keys, rest): (Vec<_>, Vec<_>) = values.iter().cloned().partition(|(col, _)| col.info().is_key);
     if keys.len() == table.keys.len() && !rest.is_empty() {
         edits.set(table, keys, rest);
     } else {
+        let cells: Vec<_> = values.iter().map(|(col, text)| (*col, Some(text.as_str().into()))).collect();
+        if let Some(col) = dawn_cluster::empty_key(table.id, &cells) {
+            return Err(EditError::EmptyKey { col }.into());
+        }
         edits.insert(table, values);
     }
+    Ok(())
 }
 
 fn values_of<'a>(tables: &'a mut Vec<Values>, table: &'static Table) -> &'a mut Vec<(Col, String)> {

@@ -469,6 +469,18 @@ sessions! {
         litefile --json cn1
         litetree --json cn1
         ilitefile --json img
+        chtab priority=2 litetree.directory='#CMD=hostname#'
+        chtab node=cn1 statelite.statemnt=nohost:relpath
+        chtab litefile.file=/x2 litefile.options=tmpfs
+        chtab hosts.ip=1.2.3.4
+        chtab priority=3 litetree.directory='10.1.0.1:$site.nosuch'
+        litetree cn1
+        litetree --json cn1
+        chtab node=cn1 statelite.statemnt='10.1.0.1:$site.nosuch'
+        lslite cn1
+        chdef -t osimage img rootimgdir=/srv/elsewhere
+        rmimage img
+        chdef -t osimage img profile=../../../etc
     ";
     destiny: "
         @10.9.9.9$ getdestiny

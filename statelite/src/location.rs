@@ -172,6 +172,12 @@ static COLUMNS: LazyLock<Columns> = LazyLock::new(|| Columns {
 /// # Errors
 /// The first cell that cannot be used.
 pub fn trees(snapshot: &Snapshot, node: &str) -> Result<Vec<Tree>, LocationError> {
+    each_tree(snapshot, node).into_iter().collect()
+}
+
+/// The trees of a node like [`trees`], each with its own error.
+#[must_use]
+pub fn each_tree(snapshot: &Snapshot, node: &str) -> Vec<Result<Tree, LocationError>> {
     let image = crate::image_of(snapshot, node).unwrap_or_else(|| "".into());
     rows_of_image(snapshot, &image)
         .into_iter()
@@ -224,7 +230,7 @@ pub fn stores(snapshot: &Snapshot, node: &str) -> Stores {
         |base: Location| Location { path: format!("{}/{node}", base.path.trim_end_matches('/')), ..base };
     Stores {
         persistent: store(snapshot, node).and_then(Result::ok).map(own),
-        trees: trees(snapshot, node).unwrap_or_default().into_iter().map(|tree| tree.location).collect(),
+        trees: each_tree(snapshot, node).into_iter().flatten().map(|tree| tree.location).collect(),
     }
 }
 

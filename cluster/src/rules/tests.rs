@@ -40,7 +40,11 @@ fn values_that_mean_something_pass() {
         ("noderes", ("node", "n1"), ("netboot", "NULL")),
         ("nodehm", ("node", "n1"), ("serialspeed", "115200")),
         ("osimage", ("imagename", "i"), ("provmethod", "statelite")),
-        ("litefile", ("image", "i"), ("file", "/etc/")),
+        ("litetree", ("priority", "1.5"), ("directory", "$noderes.nfsserver:/trees/$node")),
+        ("litetree", ("priority", "2"), ("directory", "/trees")),
+        ("statelite", ("node", "n1"), ("statemnt", "10.0.0.1:/data")),
+        ("linuximage", ("imagename", "i"), ("rootimgdir", "/srv/images/i")),
+        ("osimage", ("imagename", "i"), ("profile", "compute-1.0")),
         ("site", ("key", "mine"), ("value", "anything at all")),
         ("site", ("key", "master"), ("value", "10.0.0.1")),
         ("site", ("key", "master"), ("value", "n1")),
@@ -71,14 +75,29 @@ fn nonsense_is_refused_and_nothing_changes() {
         ("osimage", ("imagename", "i"), ("provmethod", "stateless"), "it must be one of install, netboot"),
         ("litefile", ("file", "/a"), ("options", "bogus"), "the valid options are"),
         ("litefile", ("file", "/a"), ("options", "ro,persistent"), "the valid options are"),
-        ("litefile", ("file", "/a/"), ("options", "con"), "is a directory"),
         ("litefile", ("file", "a/b"), ("options", "ro"), "not one absolute path"),
+        ("litetree", ("priority", "2"), ("directory", "#CMD=hostname#"), "#CMD=...# is not carried out"),
+        ("litetree", ("priority", "2"), ("directory", "relative"), "not of the form server:/directory"),
+        ("litetree", ("priority", "high"), ("directory", "/trees"), "it is no number"),
+        ("litetree", ("priority", "NaN"), ("directory", "/trees"), "it is no number"),
+        ("statelite", node, ("statemnt", "nohost:relpath"), "not of the form server:/directory"),
+        ("statelite", node, ("statemnt", "|n(\\d+)|#CMD=id#:/x|"), "#CMD=...# is not carried out"),
+        ("statelite", node, ("statemnt", "srv:/a/../b"), "not of the form server:/directory"),
+        ("linuximage", ("imagename", "i"), ("rootimgdir", "relative/dir"), "not one absolute path"),
+        ("linuximage", ("imagename", "i"), ("rootimgdir", "/install/../etc"), "not one absolute path"),
+        ("osimage", ("imagename", "i"), ("profile", "../../../etc"), "may not contain /"),
+        ("osimage", ("imagename", "i"), ("osvers", ".."), "may not contain /"),
+        ("osimage", ("imagename", "i"), ("osarch", "a/b"), "may not contain /"),
+        ("hosts", ("ip", "1.2.3.4"), ("hostnames", "x"), "give node="),
+        ("hosts", ("node", ""), ("ip", "1.2.3.4"), "give node="),
+        ("litefile", ("file", "/x2"), ("options", "tmpfs"), "give image="),
+        ("litetree", ("image", "i"), ("directory", "/trees"), "give priority="),
         ("site", ("key", "master"), ("value", "banana"), "the table hosts has none"),
         ("site", ("key", "httpport"), ("value", "foo"), "it is no port"),
         ("site", ("key", "timezone"), ("value", "banana"), "it is no time zone"),
     ] {
         let error = refused(&model, table, key, value);
-        let named = error.contains(value.1) || error.contains(key.1);
+        let named = error.contains("give ") || error.contains(value.1) || error.contains(key.1);
         assert!(named && error.contains(reason), "{error}");
     }
 }
@@ -102,6 +121,13 @@ fn an_address_belongs_to_one() {
         Edit::set("hosts", &[("node", "n1")], &[("ip", "10.0.0.2")]).unwrap(),
     ];
     model.apply(Change::new("root", "swap", edits)).unwrap();
+}
+
+#[test]
+fn directories_are_not_joined() {
+    let row: (&str, &[Cell<'_>], Cell<'_>) =
+        ("litefile", &[("image", "i"), ("file", "/a/")], ("options", "con"));
+    last_refused(&[row], &["con", "is a directory"]);
 }
 
 /// Edits, in order; the last one is refused with these words.

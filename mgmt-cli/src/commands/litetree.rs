@@ -24,8 +24,11 @@ impl Command for Args {
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let nodes = nodes(ctx, self.noderange.is_some())?;
         if self.json {
-            let trees = nodes.iter().map(|node| tree_objects(node, &ctx.snapshot));
-            return out.json(&trees.collect::<Result<Vec<_>, _>>()?.concat());
+            let mut trees = Vec::new();
+            for node in &nodes {
+                trees.extend(tree_objects(node, &ctx.snapshot, out)?);
+            }
+            return out.json(&trees);
         }
         nodes.iter().try_for_each(|node| tree_lines(node, &ctx.snapshot, out))
     }

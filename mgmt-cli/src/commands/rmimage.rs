@@ -40,6 +40,11 @@ impl Command for Args {
         let directory = definition.rootimgdir(snapshot).map(PathBuf::from);
         let directory = directory.filter(|path| path.is_absolute() && path.components().count() > 2);
         let directory = directory.ok_or_else(|| Stop::message(format!("{image} has no usable rootimgdir")))?;
+        let installdir = snapshot.site("installdir").unwrap_or_else(|| "/install".into());
+        if !is_below(&directory, Path::new(&*installdir)) {
+            let problem = format!("{image}: {} is not below {installdir}", directory.display());
+            return Err(Stop::message(format!("{problem} (site.installdir), rmimage removes nothing elsewhere")));
+        }
         if !directory.is_dir() && !self.xcatdef {
             return Err(Stop::message(format!("Image directory {} does not exist", directory.display())));
         }
@@ -62,6 +67,17 @@ impl Command for Args {
         }
         out.line(format!("osimage definition for {image} is removed successfully."))
     }
+}
+
+/// The directory is below the other one, by its name and, if it exists, by where its links lead.
+fn is_below(directory: &Path, installdir: &Path) -> bool {
+    let below = |inner: &Path, outer: &Path| inner != outer && inner.starts_with(outer);
+    let upwards = directory.components().any(|part| part == std::path::Component::ParentDir);
+    let real = match (directory.canonicalize(), installdir.canonicalize()) {
+        (Ok(inner), Ok(outer)) => below(&inner, &outer),
+        (inner, _) => inner.is_err() && below(directory, installdir),
+    };
+    real && !upwards
 }
 
 /// What the TFTP service has of the image, from a management node that copied boot files.
@@ -98,4 +114,31 @@ fn remove_files(directory: &Path, ctx: &Ctx<'_>, image: &str, out: &mut Out<'_>)
             .map_err(|error| Stop::message(format!("{}: {error}", copies.display())))?;
     }
     gone
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_outside_installdir_is_removed() {
+        let top = tempfile::tempdir().unwrap();
+        let install = top.path().join("install");
+        for name in ["install/netboot/a", "elsewhere/deep"] {
+            std::fs::create_dir_all(top.path().join(name)).unwrap();
+        }
+        std::os::unix::fs::symlink(top.path().join("elsewhere"), install.join("link")).unwrap();
+        for (path, expected) in [
+            ("install/netboot/a", true),
+            ("install/netboot/gone", true),
+            ("install", false),
+            ("elsewhere/deep", false),
+            ("elsewhere/gone", false),
+            ("install/link/deep", false),
+            ("install/netboot/../../elsewhere/deep", false),
+            ("install/netboot/../netboot/a", false),
+        ] {
+            assert_eq!(is_below(&top.path().join(path), &install), expected, "{path}");
+        }
+    }
 }
