@@ -56,9 +56,13 @@ pub fn unknown(name: &str) -> String {
 
 /// The command whose name differs least.
 fn nearest(name: &str) -> Option<&'static str> {
+    nearest_of(name, commands::all().iter().map(|entry| entry.name).chain(["serve", "init", "help"]))
+}
+
+/// The name of a list that differs least, if it differs by little.
+pub fn nearest_of<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = name.to_lowercase();
-    let names = commands::all().iter().map(|entry| entry.name).chain(["serve", "init", "help"]);
-    let near = names.map(|known| (distance(&lower, &known.to_lowercase()), known));
+    let near = names.into_iter().map(|known| (distance(&lower, &known.to_lowercase()), known));
     let (distance, known) = near.min_by_key(|(distance, _)| *distance)?;
     // Half of a short name must not be wrong.
     (distance <= DISTANCE_MAX && distance * 2 < name.chars().count()).then_some(known)

@@ -9,6 +9,8 @@ use dawn_cluster::{Col, Edit, EditError, Snapshot, Text};
 const DISKLESS: [&str; 2] = ["netboot", "statelite"];
 /// States that are a word alone.
 const PLAIN_STATES: [&str; 5] = ["boot", "shell", "standby", "shutdown", "offline"];
+/// What `nodeset` can be asked for.
+const STATES: &str = "the states are osimage=IMAGE, osimage, boot, offline, stat, next and enact";
 /// States that carry an argument.
 const ARGUMENT_STATES: [&str; 3] = ["runcmd=", "runimage=", "ondiscover="];
 /// Former words for provisioning.
@@ -50,7 +52,7 @@ impl State {
         if PLAIN_STATES.contains(&text) || ARGUMENT_STATES.iter().any(has_argument) {
             return Ok(State::Word(text.to_owned()));
         }
-        Err(format!("Unknown state {text} requested"))
+        Err(format!("Unknown state {text} requested; {STATES}"))
     }
 }
 
@@ -261,8 +263,14 @@ mod tests {
         for (text, expected) in [
             ("osimage=nope", "Cannot find the OS image nope in the osimage table."),
             ("osimage=bad", "osimage.provmethod for bad must be set."),
-            ("bogus", "Unknown state bogus requested"),
-            ("runcmd=", "Unknown state runcmd= requested"),
+            (
+                "bogus",
+                "Unknown state bogus requested; the states are osimage=IMAGE, osimage, boot, offline, stat, next and enact",
+            ),
+            (
+                "runcmd=",
+                "Unknown state runcmd= requested; the states are osimage=IMAGE, osimage, boot, offline, stat, next and enact",
+            ),
         ] {
             assert_eq!(go(text).expect_err(text), expected);
         }

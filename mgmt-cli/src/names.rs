@@ -3,9 +3,32 @@
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::Snapshot;
 
+/// Bytes of one label of a host's name at most (RFC 1035 §2.3.4).
+const LABEL_BYTES_MAX: usize = 63;
+
 /// Expands a noderange whose names may be unknown (`nodeadd`, `mkdef` …). Sorted.
 pub fn expand_new(snapshot: &Snapshot, noderange: &str) -> Result<Vec<String>, Stop> {
-    crate::bridge::expand_unverified(snapshot, noderange).map_err(Stop::message)
+    if let Some(piece) = lettered_range(noderange) {
+        let text = format!("'{noderange}': [{piece}] is no range of numbers, and letters have none");
+        return Err(Stop::message(format!("{text}; write the names out, separated by commas")));
+    }
+    let names = crate::bridge::expand_unverified(snapshot, noderange).map_err(Stop::message)?;
+    match names.iter().flat_map(|name| name.split('.')).find(|label| label.len() > LABEL_BYTES_MAX) {
+        None => Ok(names),
+        Some(label) => Err(Stop::message(format!(
+            "the name '{label}' has {} letters, DNS allows {LABEL_BYTES_MAX}",
+            label.len()
+        ))),
+    }
+}
+
+/// A range inside of brackets that has a number at neither end.
+fn lettered_range(noderange: &str) -> Option<&str> {
+    let inside = noderange.split('[').skip(1).filter_map(|rest| rest.split(']').next());
+    let number_ends = |text: &str| text.ends_with(|c: char| c.is_ascii_digit());
+    let lettered =
+        |piece: &&str| piece.split_once('-').is_some_and(|(a, b)| !number_ends(a) && !number_ends(b));
+    inside.flat_map(|list| list.split(',')).find(lettered)
 }
 
 /// Capital letters do not survive DNS.

@@ -481,6 +481,17 @@ sessions! {
         chdef -t osimage img rootimgdir=/srv/elsewhere
         rmimage img
         chdef -t osimage img profile=../../../etc
+        chdef -t osimage newimg provmethod=netboot
+        lsdef -t osimage newimg
+        gettab node=cn1 ip
+        log nosuch
+        nodeset cn1 bogus
+        nodeset cn1 osimage=nope
+        lsdef -t bogus
+        chdef cn1 provmethd=x
+        nodeadd n[a-c] groups=all
+        nodeadd b2 groups=
+        nodeadd b2 groups=compute,all,
     ";
     destiny: "
         @10.9.9.9$ getdestiny
@@ -807,7 +818,7 @@ fn a_node_that_is_gone_has_a_history() {
     };
     assert_eq!(commands("cn2"), ["rows", "noderm cn2"]);
     assert_eq!(commands("cn1,cn2"), ["rows", "chdef cn1 arch=x86_64", "noderm cn2"]);
-    assert_eq!(commands("never"), Vec::<String>::new());
+    assert_eq!(commands("never"), ["[mn1]: there is no node never, and no change of one is logged"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Addresses among each other: no two names share one, and no node's lies in a dynamic range.
 
-use super::changed;
+use super::{changed, networks};
 use crate::change::{EditError, Effect};
 use crate::inherited::{Address, Touched, touched};
 use crate::names::{Guid, MacAddr};
@@ -23,7 +23,7 @@ pub(super) fn check(base: &Snapshot, next: &Snapshot, effects: &[Effect]) -> Res
     }
     inherited::<MacAddr>(base, next, effects, |_, _| Ok(()))?;
     inherited::<Guid>(base, next, effects, |_, _| Ok(()))?;
-    inherited::<IpAddr>(base, next, effects, |ip, node| outside_ranges(next, *ip, node))
+    inherited::<IpAddr>(base, next, effects, |ip, node| usable(next, *ip, node))
 }
 
 /// The addresses that a row names by itself, and whose row it is.
@@ -54,7 +54,26 @@ fn taken<K: Address>(address: &K, name: &Text, other: &Text) -> EditError {
 
 fn own_row_in_range(next: &Snapshot, row: &Row) -> Result<(), EditError> {
     let Some((name, addresses)) = own_addresses::<IpAddr>(row) else { return Ok(()) };
-    addresses.into_iter().try_for_each(|address| outside_ranges(next, address, name))
+    addresses.into_iter().try_for_each(|address| usable(next, address, name))
+}
+
+/// A node can have the address: it is not the management node's, no network's own, and lies in no dynamic range.
+fn usable(next: &Snapshot, address: IpAddr, name: &Text) -> Result<(), EditError> {
+    let refuse = |reason: String| {
+        let reason = format!("for {name}: {reason}").into();
+        Err(EditError::BadValue { col: KNOWN.ip, value: address.to_string(), reason })
+    };
+    if let IpAddr::V4(address) = address
+        && let Some(reason) = networks::own_address(next, address)
+    {
+        return refuse(reason);
+    }
+    let is_master = || next.site("master").and_then(|master| master.trim().parse().ok()) == Some(address);
+    let is_itself = || next.groups_of(name).iter().any(|group| &**group == "__mgmtnode");
+    if next.has_node(name) && is_master() && !is_itself() {
+        return refuse("the management node has it (site.master)".to_owned());
+    }
+    outside_ranges(next, address, name)
 }
 
 /// The address lies in no dynamic range.

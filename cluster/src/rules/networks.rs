@@ -55,6 +55,22 @@ fn subnet(row: &Row) -> Option<Subnet> {
     Subnet::around(row.get(COLUMNS.net)?.trim().parse().ok()?, prefix_length(row.get(COLUMNS.mask)?.trim())?)
 }
 
+/// Why no machine of the network that an address is in can have it.
+pub(super) fn own_address(next: &Snapshot, address: Ipv4Addr) -> Option<String> {
+    next.enabled_rows(COLUMNS.net.table).filter_map(subnet).find_map(|net| {
+        let wide =
+            net.address() != net.broadcast() && u32::from(net.broadcast()) - u32::from(net.address()) > 1;
+        match address {
+            _ if !wide => None,
+            _ if address == net.address() => Some(format!("it is the address of the network {net} itself")),
+            _ if address == net.broadcast() => {
+                Some(format!("it is the broadcast address of the network {net}"))
+            }
+            _ => None,
+        }
+    })
+}
+
 fn ranges(row: &Row) -> impl Iterator<Item = AddressRange> + '_ {
     let text = row.get(COLUMNS.range).map_or("", |text| text);
     dynamic_ranges(text).filter_map(Result::ok)

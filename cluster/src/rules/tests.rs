@@ -124,6 +124,26 @@ fn an_address_belongs_to_one() {
 }
 
 #[test]
+fn addresses_that_are_no_nodes() {
+    let net: (&str, &[Cell<'_>], Cell<'_>) =
+        ("networks", &[("net", "10.0.0.0"), ("mask", "255.255.0.0")], ("netname", "prov"));
+    let p2p: (&str, &[Cell<'_>], Cell<'_>) =
+        ("networks", &[("net", "10.9.0.0"), ("mask", "255.255.255.254")], ("netname", "p2p"));
+    let master: (&str, &[Cell<'_>], Cell<'_>) = ("site", &[("key", "master")], ("value", "10.0.0.1"));
+    let node: (&str, &[Cell<'_>], Cell<'_>) = ("nodelist", &[("node", "n1")], ("groups", "all"));
+    let ip = |address| ("hosts", &[("node", "n1")] as &[Cell<'_>], ("ip", address));
+    last_refused(&[net, node, ip("10.0.255.255")], &["n1", "broadcast address of the network 10.0.0.0/16"]);
+    last_refused(&[net, node, ip("10.0.0.0")], &["n1", "address of the network"]);
+    last_refused(&[net, master, node, ip("10.0.0.1")], &["n1", "management node"]);
+    let group: (&str, &[Cell<'_>], Cell<'_>) = ("hosts", &[("node", "all")], ("ip", "|10.0.0.($1)|"));
+    last_refused(&[net, master, node, group], &["n1", "management node"]);
+    let model = Model::in_memory().unwrap();
+    let edits = [net, p2p, master, ip("10.9.0.0"), ("hosts", &[("node", "mn")], ("ip", "10.0.0.1"))];
+    let edits = edits.iter().map(|(table, keys, value)| Edit::set(table, keys, &[*value]).unwrap());
+    model.apply(Change::new("root", "test", edits.collect())).unwrap();
+}
+
+#[test]
 fn directories_are_not_joined() {
     let row: (&str, &[Cell<'_>], Cell<'_>) =
         ("litefile", &[("image", "i"), ("file", "/a/")], ("options", "con"));

@@ -31,7 +31,10 @@ impl Command for Args {
         let mut found = serde_json::Map::new();
         let named = self.with_name || self.items.len() > 1;
         for item in &self.items {
-            let Some((table_name, column)) = item.split_once('.') else { continue };
+            let Some((table_name, column)) = item.split_once('.') else {
+                out.error(format!("'{item}' is no TABLE.COLUMN"))?;
+                continue;
+            };
             let Some((key, value)) = self.lookup(table_name, column, ctx)? else { continue };
             if self.json {
                 if !value.is_empty() {

@@ -47,6 +47,10 @@ impl Command for Args {
             (self.all || !entry.quiet) && (any || entry.touches(|node| nodes.contains(node)))
         };
         let mut entries = ctx.model.log(count, None, wanted)?;
+        let known = |name: &&str| ctx.snapshot.has_node(name) || ctx.snapshot.is_group(name);
+        if entries.is_empty() && !any && !nodes.iter().any(known) {
+            return Err(Stop::message(format!("there is no node {range}, and no change of one is logged")));
+        }
         entries.reverse();
         if self.json {
             let list: Vec<serde_json::Value> = entries.iter().map(as_json).collect();

@@ -41,8 +41,34 @@ impl LocalCommand for Args {
 
 fn page(command: clap::Command) -> std::io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    clap_mangen::Man::new(command).section("8").render(&mut text)?;
-    Ok(text)
+    clap_mangen::Man::new(command.clone()).section("8").render(&mut text)?;
+    Ok(with_values(&String::from_utf8_lossy(&text), &command).into_bytes())
+}
+
+/// The page with the values of options in its synopsis, where the renderer leaves them out.
+fn with_values(page: &str, command: &clap::Command) -> String {
+    let Some((head, (synopsis, rest))) = page
+        .split_once(".SH SYNOPSIS\n")
+        .and_then(|(head, tail)| Some((head, tail.split_once(".SH ")?)))
+    else {
+        return page.to_owned();
+    };
+    let mut synopsis = synopsis.to_owned();
+    for option in command.get_opts() {
+        let values = option.get_value_names().filter(|_| option.get_action().takes_values());
+        let Some(values) = values else { continue };
+        let value = format!("\\fI{}\\fR", values.join(" ").replace('-', "\\-"));
+        let (from, to) = match (option.get_short(), option.get_long()) {
+            (_, Some(long)) => {
+                let name = format!("\\fB\\-\\-{}\\fR", long.replace('-', "\\-"));
+                (name.clone(), format!("{name} {value}"))
+            }
+            (Some(short), None) => (format!("\\fB\\-{short} \\fR"), format!("\\fB\\-{short}\\fR {value}")),
+            (None, None) => continue,
+        };
+        synopsis = synopsis.replacen(&from, &to, 1);
+    }
+    format!("{head}.SH SYNOPSIS\n{synopsis}.SH {rest}")
 }
 
 fn show(name: Option<&str>) -> std::io::Result<()> {
@@ -70,4 +96,23 @@ fn write_all(directory: &Path, dry_run: bool) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn synopses_name_the_values_of_options() {
+        for command in whole().get_subcommands() {
+            let text = String::from_utf8(page(command.clone()).unwrap()).unwrap();
+            let synopsis = text.split(".SH ").find(|part| part.starts_with("SYNOPSIS")).unwrap();
+            for option in command.get_opts().filter(|option| !option.is_hide_set() && option.get_action().takes_values()) {
+                for value in option.get_value_names().unwrap_or_default() {
+                    let value = format!("\\fI{}", value.replace('-', "\\-"));
+                    assert!(synopsis.contains(&value), "{}: {value} in {synopsis}", command.get_name());
+                }
+            }
+        }
+    }
 }

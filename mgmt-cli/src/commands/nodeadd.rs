@@ -4,7 +4,7 @@ use crate::commands::nodech::{Assignment, Operator, assign, warn_dynamic};
 use crate::edits::{Edits, transact};
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
-use dawn_cluster::NodeName;
+use dawn_cluster::{Col, NodeName};
 
 /// Add nodes, with values of their tables
 ///
@@ -40,6 +40,12 @@ impl Command for Args {
         if let Some(other) = words.assignments.iter().find(|a| a.operator != Operator::Set) {
             let name = other.col;
             return Err(Stop::message(format!("only {name}=value is possible for new nodes")));
+        }
+        let empty_group = |a: &&Assignment| {
+            a.col == Col::known("nodelist.groups") && a.value.split(',').any(|group| group.trim().is_empty())
+        };
+        if let Some(groups) = words.assignments.iter().find(empty_group) {
+            return Err(Stop::message(format!("groups={}: a group has no name", groups.value)));
         }
         crate::names::warn_capitals(&nodes, out)?;
         transact(ctx, out, self.dry_run, |snapshot, out| {

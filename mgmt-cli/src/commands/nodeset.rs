@@ -125,7 +125,7 @@ fn report(bad: &[(&String, String)], ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
     let host = ctx.host;
     out.error(format!(
         "Failed to generate {handler} configurations for some node(s) on {host}. \
-         Check xCAT log file for more details."
+         The lines above say why, `dawn explain {first}` says more."
     ))
 }
 

@@ -92,7 +92,11 @@ pub fn types(list: Option<&str>) -> Result<Vec<&'static ObjectType>, Stop> {
 
 /// One type.
 pub fn kind(name: &str) -> Result<&'static ObjectType, Stop> {
-    let unknown = || Stop::message(format!("\nType '{name}' is not a valid xCAT object type."));
+    let unknown = || {
+        let known: Vec<&str> = object_types().iter().map(|kind| kind.name).collect();
+        let known = known.join(", ");
+        Stop::message(format!("\nType '{name}' is not a valid xCAT object type.\nThe types are {known}."))
+    };
     object_type(name).ok_or_else(unknown)
 }
 
@@ -141,8 +145,8 @@ pub fn from_stanzas(text: Option<&str>) -> Result<Vec<Wanted>, Stop> {
 pub fn check_new_name(kind: &ObjectType, name: &str, snapshot: &Snapshot) -> Result<(), String> {
     let invalid = || {
         format!(
-            "The object name '{name}' is invalid, please refer to \"man xcatdb\" for the valid \
-             \"xCAT Object Name Format\""
+            "The object name '{name}' is invalid: names begin with a letter or digit and have letters, digits, \
+             - and _ only"
         )
     };
     match kind.name {

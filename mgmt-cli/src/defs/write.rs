@@ -59,6 +59,9 @@ pub fn plan(
     Ok(outcome)
 }
 
+/// Values of `provmethod` that only images of Linux have.
+const LINUX_METHODS: [&str; 3] = ["install", "netboot", "statelite"];
+
 /// Names and attribute names; any bad one means that nothing is written.
 fn check_all(
     wanted: &[Wanted],
@@ -82,7 +85,13 @@ fn check_all(
             if !told.contains(&(object.kind.name, attr)) {
                 told.push((object.kind.name, attr));
                 let kind = object.kind.name;
-                out.error(format!("'{attr}' is not a valid attribute name for an object type of '{kind}'."))?;
+                let meant = crate::advice::nearest_of(attr, object.kind.attr_names());
+                let hint = match meant {
+                    Some(meant) => format!(" Did you mean '{meant}'?"),
+                    None => format!(" `dawn lsdef -t {kind} -h` lists them."),
+                };
+                let text = format!("'{attr}' is not a valid attribute name for an object type of '{kind}'.");
+                out.error(format!("{text}{hint}"))?;
                 if options.make {
                     out.error("Skipping to the next attribute.")?;
                 }
@@ -117,7 +126,12 @@ fn one(
         && !options.make
         && !pairs.iter().any(|(a, _)| a == "imagetype")
     {
-        pairs.push(("imagetype".into(), Assign::Set("NIM".into())));
+        let of_linux = |(attr, to): &(String, Assign)| {
+            let method = matches!(to, Assign::Set(to) if LINUX_METHODS.contains(&to.as_str()));
+            attr == "provmethod" && method
+        };
+        let kind = if pairs.iter().any(of_linux) { "linux" } else { "NIM" };
+        pairs.push(("imagetype".into(), Assign::Set(kind.into())));
     }
     if object.kind.name == "node" && !options.make {
         drop_default_scripts(&object.name, &mut pairs, base, out)?;
