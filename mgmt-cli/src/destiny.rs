@@ -109,7 +109,11 @@ fn set_image(
         "No osimage name was given, and nodetype.provmethod of the node is not set.".to_owned()
     })?;
     let image = snapshot.osimage(name);
-    let image = image.ok_or_else(|| format!("Cannot find the OS image {name} in the osimage table."))?;
+    let image = image.ok_or_else(|| {
+        let meant = crate::advice::nearest_of(name, snapshot.osimage_names().map(|known| &**known));
+        let hint = meant.map(|meant| format!(" Did you mean '{meant}'?")).unwrap_or_default();
+        format!("Cannot find the OS image {name} in the osimage table.{hint}")
+    })?;
     let method = image.provmethod().ok_or_else(|| format!("osimage.provmethod for {name} must be set."))?;
     let text = |column| image.get(column).map(Text::to_string).unwrap_or_default();
     let (os, arch, profile) = (text("osvers"), text("osarch"), text("profile"));

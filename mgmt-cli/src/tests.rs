@@ -487,6 +487,9 @@ sessions! {
         log nosuch
         nodeset cn1 bogus
         nodeset cn1 osimage=nope
+        nodeset cn1 osimage=newimgs
+        chtab node=compute 'hosts.ip=|10.9.4.($1+302)|'
+        makehosts --dry-run cn2
         lsdef -t bogus
         chdef cn1 provmethd=x
         nodeadd n[a-c] groups=all

@@ -52,7 +52,7 @@ impl Command for Args {
         }
         let path = Path::new(ctx.hosts_file);
         let text = if self.new { FRESH.to_owned() } else { std::fs::read_to_string(path).unwrap_or_default() };
-        let merged = merge(&text, &self.entries(ctx), self.delete);
+        let merged = merge(&text, &self.entries(ctx, out)?, self.delete);
         if self.dry_run {
             let old = std::fs::read_to_string(path).unwrap_or_default();
             return show(path, &old, &merged, out);
@@ -62,17 +62,23 @@ impl Command for Args {
 }
 
 impl Args {
-    fn entries(&self, ctx: &Ctx<'_>) -> Vec<Entry> {
+    fn entries(&self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Result<Vec<Entry>, Stop> {
         let style = Style {
             long_first: self.long_first || ctx.snapshot.site_flag("FQDNfirst", false),
             others_first: self.others_first,
             domain_for_others: self.add_domain,
         };
-        let of = |node: &str| entries(&ctx.snapshot, node, style);
-        if self.noderange.is_some() {
-            return ctx.nodes().iter().flat_map(|node| of(node)).collect();
+        let nodes: Vec<String> = match self.noderange {
+            Some(_) => ctx.nodes().to_vec(),
+            None => ctx.snapshot.node_names().map(ToString::to_string).collect(),
+        };
+        for node in &nodes {
+            let ip = ctx.snapshot.attr(node, "hosts.ip").filter(|ip| !ip.trim().is_empty());
+            if let Some(ip) = ip.filter(|ip| ip.trim().parse::<std::net::IpAddr>().is_err()) {
+                out.warning(format!("{node} gets no line: hosts.ip is '{ip}', which is no IP address"))?;
+            }
         }
-        ctx.snapshot.node_names().flat_map(|node| of(node)).collect()
+        Ok(nodes.iter().flat_map(|node| entries(&ctx.snapshot, node, style)).collect())
     }
 }
 
