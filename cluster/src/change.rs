@@ -17,7 +17,7 @@ use crate::snapshot::Snapshot;
 use crate::subnet::AddressRange;
 use crate::table::{RowId, TableData};
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -339,12 +339,41 @@ pub(crate) fn key_of(table: TableId, row: &Row) -> Vec<Text> {
     table.info().keys.iter().map(|k| row.at(*k).cloned().unwrap_or_default()).collect()
 }
 
+/// One effect for each row, unless the row's key changes on the way: then the order among rows matters.
+fn folded(effects: Vec<Effect>) -> Vec<Effect> {
+    let mut places: HashMap<(TableId, RowId), Option<usize>> = HashMap::with_capacity(effects.len());
+    let mut list: Vec<Effect> = Vec::with_capacity(effects.len());
+    for effect in effects {
+        let key = |row: &Option<Row>| row.as_ref().map(|row| key_of(effect.table, row));
+        let place = places.entry((effect.table, effect.row)).or_insert(Some(list.len()));
+        let earlier = place.and_then(|at| list.get_mut(at));
+        let keys_differ = |one: &Option<Row>, other: &Option<Row>| matches!((key(one), key(other)), (Some(one), Some(other)) if one != other);
+        match earlier {
+            None if place.is_some() => list.push(effect),
+            Some(first)
+                if !keys_differ(&effect.before, &effect.after)
+                    && !keys_differ(&first.before, &effect.after) =>
+            {
+                first.after = effect.after;
+            }
+            _ => {
+                *place = None;
+                list.push(effect);
+            }
+        }
+    }
+    list.retain(|effect| effect.before != effect.after);
+    list
+}
+
 /// The tables that a plan has touched so far, on top of a snapshot.
 pub(crate) struct Draft<'a> {
     base: &'a Snapshot,
     touched: BTreeMap<TableId, TableData>,
     next_row: BTreeMap<TableId, RowId>,
     effects: Vec<Effect>,
+    /// Rows that are gone and whose key nobody has taken since: where their effect stands.
+    gone: HashMap<(TableId, Vec<Text>), usize>,
     interner: Interner,
 }
 
@@ -355,6 +384,7 @@ impl<'a> Draft<'a> {
             touched: BTreeMap::new(),
             next_row: BTreeMap::new(),
             effects: Vec::new(),
+            gone: HashMap::new(),
             interner: Interner::default(),
         }
     }
@@ -371,16 +401,28 @@ impl<'a> Draft<'a> {
     }
 
     /// Notes an effect and makes it visible to the edits that follow. What changes nothing is no effect.
-    pub(crate) fn record(&mut self, effect: Effect) {
+    ///
+    /// A row that is removed and made again under the same key is the same row: replacing a table or an object by
+    /// what it already is changes nothing, and the log holds what differs.
+    pub(crate) fn record(&mut self, mut effect: Effect) {
         if effect.before == effect.after {
             return;
+        }
+        let table = effect.table;
+        if let Some(after) = &effect.after {
+            let removed = self.gone.remove(&(table, key_of(table, after)));
+            let slot = removed.filter(|_| effect.before.is_none()).and_then(|at| self.effects.get(at));
+            effect.row = slot.map_or(effect.row, |removal| removal.row);
+        } else if let Some(before) = &effect.before {
+            self.gone.insert((table, key_of(table, before)), self.effects.len());
         }
         self.data(effect.table).replace(effect.row, effect.after.clone());
         self.effects.push(effect);
     }
 
     /// The effects and the snapshot after them.
-    pub(crate) fn finish(self, seq: u64) -> (Vec<Effect>, Snapshot) {
+    pub(crate) fn finish(mut self, seq: u64) -> (Vec<Effect>, Snapshot) {
+        self.effects = folded(self.effects);
         let mut tables = self.base.tables.clone();
         for (id, data) in self.touched {
             if let Some(slot) = tables.get_mut(id.index()).filter(|old| old.version != data.version) {

@@ -47,13 +47,19 @@ impl LogEntry {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UndoError {
     /// A row has been changed since.
-    #[error("{table} row {key} has been changed since; undo the later change first")]
+    #[error("{table} row {key} has been changed since{}; undo the later change first", by(*.later))]
     ChangedSince {
         /// The table.
         table: &'static str,
         /// The key's values.
         key: String,
+        /// The newest change of the row, if the log still has it.
+        later: Option<u64>,
     },
+}
+
+fn by(later: Option<u64>) -> String {
+    later.map(|seq| format!(" by change {seq}")).unwrap_or_default()
 }
 
 /// The lowest number to keep, from the numbers and sizes of the stored pieces, newest first.
@@ -166,7 +172,8 @@ pub(crate) fn undo_edits(now: &Snapshot, entry: &LogEntry) -> Result<Vec<Edit>, 
     let mut edits = Vec::new();
     for change in entry.rows.iter().rev().map(RowChange::inverse) {
         let table = change.table;
-        let since = || UndoError::ChangedSince { table: table.name(), key: change.key.join(",") };
+        let since =
+            || UndoError::ChangedSince { table: table.name(), key: change.key.join(","), later: None };
         let row = draft.row_with_key(&change).map(|(_, row)| row);
         let holds = |(col, old, _): &(Col, Option<Text>, Option<Text>)| {
             row.as_ref().and_then(|r| r.cell(*col)) == old.as_ref()

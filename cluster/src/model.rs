@@ -524,13 +524,26 @@ impl Model {
     /// Takes a change back. Refused if a row it touched has been changed since.
     pub fn undo(&self, entry: &LogEntry, who: &str) -> Result<Applied, ModelError> {
         let head = Change::new(who, format!("{UNDO_COMMAND}{}", entry.seq), Vec::new());
-        let (applied, ()) = self.transact(head, |now| Ok::<_, ModelError>((undo_edits(now, entry)?, ())))?;
-        Ok(applied)
+        let undone = self.transact(head, |now| Ok::<_, ModelError>((undo_edits(now, entry)?, ())));
+        undone.map(|(applied, ())| applied).map_err(|error| self.with_later_change(error, entry))
+    }
+
+    /// Adds to a refused undo which change is in its way.
+    fn with_later_change(&self, error: ModelError, entry: &LogEntry) -> ModelError {
+        let ModelError::Undo(UndoError::ChangedSince { table, key, .. }) = error else { return error };
+        let touches = |later: &LogEntry| {
+            let is_row = |row: &RowChange| row.table.name() == table && row.key.join(",") == key;
+            later.seq > entry.seq && later.rows.iter().any(is_row)
+        };
+        let later = self.log(1, None, touches).ok().and_then(|list| list.first().map(|later| later.seq));
+        ModelError::Undo(UndoError::ChangedSince { table, key, later })
     }
 
     /// What [`undo`](Self::undo) would do.
     pub fn undo_dry_run(&self, entry: &LogEntry) -> Result<Vec<RowChange>, ModelError> {
-        self.dry_run(|now| Ok::<_, ModelError>((undo_edits(now, entry)?, ()))).map(|(rows, ())| rows)
+        self.dry_run(|now| Ok::<_, ModelError>((undo_edits(now, entry)?, ())))
+            .map(|(rows, ())| rows)
+            .map_err(|error| self.with_later_change(error, entry))
     }
 }
 

@@ -8,6 +8,9 @@ use dawn_cluster::{Row, Table};
 /// Records of a file at most.
 pub const RECORDS_MAX: usize = 5_000_000;
 
+/// The line below the header.
+const FIRST_LINE: usize = 2;
+
 /// `#col1,col2,…` in schema order.
 pub fn header_line(table: &Table) -> String {
     let names: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
@@ -39,10 +42,10 @@ fn quote_into(line: &mut String, text: &str) {
     line.push('"');
 }
 
-/// One record: its number after the header, counted from 0, and its fields.
+/// One record: the line of the file on which it begins (the header is line 1), and its fields.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Number.
+    /// Line.
     pub number: usize,
     /// The record's lines as they stand in the file.
     pub text: String,
@@ -61,29 +64,31 @@ pub fn read_records<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<Record> {
     let mut records = Vec::new();
     let mut text = String::new();
     let mut inside_quotes = false;
-    for line in lines {
+    let mut first = FIRST_LINE;
+    for (number, line) in (FIRST_LINE..).zip(lines) {
         let line = line.trim_end();
         if inside_quotes {
             text.push('\n');
+        } else {
+            first = number;
         }
         text.push_str(line);
         // An odd number of quotes means that a quoted field goes on in the next line.
         inside_quotes ^= line.bytes().filter(|byte| *byte == b'"').count() % 2 == 1;
         if !inside_quotes {
-            push_record(&mut records, std::mem::take(&mut text));
+            push_record(&mut records, std::mem::take(&mut text), first);
         }
         if records.len() >= RECORDS_MAX {
             break;
         }
     }
     if inside_quotes {
-        push_record(&mut records, text);
+        push_record(&mut records, text, first);
     }
     records
 }
 
-fn push_record(records: &mut Vec<Record>, text: String) {
-    let number = records.len();
+fn push_record(records: &mut Vec<Record>, text: String, number: usize) {
     let fields = read_fields(&text, number);
     records.push(Record { number, text, fields });
 }
@@ -164,9 +169,9 @@ mod tests {
             ("\"z1\",\"/a\",,,,", "z1|/a|-|-|-|-"),
             ("a,b c ,\"x\"\"y\"", "a|b c |x\"y"),
             ("\"a  \nb\",c", "a\nb|c"),
-            ("a\"b,c", "CSV missing opening \" for record with \" characters on line 0, character 0: a\"b,c"),
-            ("\"a\"b\"\",c", "CSV unescaped \" in record on line 0: \"a\"b\"\",c"),
-            ("\"ab,c", "CSV unmatched \" in record on line 0: \"ab,c"),
+            ("a\"b,c", "CSV missing opening \" for record with \" characters on line 2, character 0: a\"b,c"),
+            ("\"a\"b\"\",c", "CSV unescaped \" in record on line 2: \"a\"b\"\",c"),
+            ("\"ab,c", "CSV unmatched \" in record on line 2: \"ab,c"),
             ("", ""),
         ] {
             assert_eq!(read(text).join("\n"), expected, "{text}");

@@ -447,6 +447,16 @@ sessions! {
         nodepurge cn1
         nodels
         nodepurge cn1
+        nodeadd q1-q3 groups=mg,all
+        nodeadd q5 groups=all
+        mkdef -f -t group -o mg members=q1,q5
+        nodels mg
+        mkdef --dry-run -f -t group -o mg members=q1,q5
+        chdef --dry-run -t group mg -n ng
+        chdef -t group mg -n ng
+        nodels ng groups
+        nodels mg
+        lsdef -t group ng
     ";
     statelite: "
         chtab image=img litefile.file=/etc/hosts litefile.options=persistent
@@ -850,4 +860,54 @@ fn images_completed_from_their_names() {
     run("lsdef -t osimage img");
     run("chdef -u -t node cn1 arch=x86_64");
     expect_file!["tests/complete_images.txt"].assert_eq(&text);
+}
+
+/// The usual backup, `lsdef -a -z >f; mkdef -z -f <f`, changes nothing, whatever the order of its stanzas.
+#[test]
+fn a_backup_by_stanzas_changes_nothing() {
+    let bed = crate::testbed::Bed::new(CLUSTER);
+    bed.run("mkdef -t group -o tg members=cn2");
+    bed.run("mkdef -t group -o dyn -d -w mgt==ipmi");
+    bed.run("chdef cn1 usercomment='Köln €'");
+    let seen = || (bed.run("lsdef -a -z"), bed.run("tabdump nodelist"), bed.run("tabdump nodegroup"));
+    let before = seen();
+    let (comment, body) = before.0.split_once('\n').expect("lines");
+    let mut stanzas: Vec<&str> = body.split("\n\n").collect();
+    let count = stanzas.len();
+    assert!(count > 5, "{body}");
+    for turn in 0..count {
+        let text = format!("{comment}\n{}\n", stanzas.join("\n\n"));
+        let done = bed.run_with("mkdef -z -f", Some(&text));
+        assert!(done.ends_with("have been created or modified.\n"), "{done}");
+        assert_eq!(seen(), before, "turn {turn}");
+        if turn % 2 == 0 { stanzas.reverse() } else { stanzas.rotate_left(1) }
+    }
+    for group in ["tg", "compute", "dyn"] {
+        let text = bed.run(&format!("lsdef -z -t group {group}"));
+        bed.run_with("mkdef -z -f", Some(&text));
+        assert_eq!(seen(), before, "{group}");
+    }
+}
+
+/// Text beyond ASCII is stored as it was given.
+#[test]
+fn text_is_utf8() {
+    let bed = crate::testbed::Bed::new(CLUSTER);
+    bed.run("chdef cn1 usercomment='Köln €'");
+    assert_eq!(bed.run("lsdef cn1 -i usercomment -c"), "cn1: usercomment=Köln €\n");
+    let table = bed.run("tabdump nodelist");
+    bed.run_with("tabrestore nodelist.csv", Some(&table.replace("Köln", "Zürich")));
+    assert_eq!(bed.run("nodels cn1 nodelist.comments"), "cn1: Zürich €\n");
+    // What a client puts on the wire arrives.
+    let request = dawn_xcatd::Request {
+        command: "nodech".into(),
+        args: vec!["nodelist.comments=Øl 🦀".into()],
+        noderange: Some("cn1".into()),
+        ..Default::default()
+    };
+    let text = request.to_xml();
+    assert!(text.is_ascii(), "{text}");
+    let element = text.trim().trim_start_matches("<xcatrequest>").trim_end_matches("</xcatrequest>");
+    bed.run_xml(element);
+    assert_eq!(bed.run("nodels cn1 nodelist.comments"), "cn1: Øl 🦀\n");
 }

@@ -1,7 +1,7 @@
 //! The element tree under requests and responses.
 //!
-//! Not general XML: no attributes, no declaration, no name spaces, and only the five predefined
-//! entities, because node-side shell tools undo them by `sed`. What breaks these rules or the limits of
+//! Not general XML: no attributes, no declaration, no name spaces, and for ASCII text only the five predefined
+//! entities, because node-side shell tools undo them by `sed`; other characters are character references. What breaks these rules or the limits of
 //! [`crate::limits`] is an error; nothing is guessed.
 
 use crate::limits::{XML_DEPTH_MAX, XML_ELEMENTS_MAX};
@@ -98,9 +98,9 @@ fn indent(out: &mut String, level: usize) {
     }
 }
 
-/// Escapes text so that the five predefined entities are the only markup in it, and replaces what the
-/// reference's wire cannot carry (bytes outside octal 011–177, and control characters that no XML
-/// parser takes) by `?`, one for each byte.
+/// Escapes text so that entities are the only markup in it and every byte is one that the reference's wire
+/// carries (octal 011–177): what is beyond ASCII becomes a character reference (XML 1.0, section 4.1), which
+/// every parser turns back. Only what no XML document can hold (control characters, U+FFFE, U+FFFF) becomes `?`.
 pub fn escape_into(out: &mut String, text: &str) {
     for c in text.chars() {
         match c {
@@ -109,7 +109,8 @@ pub fn escape_into(out: &mut String, text: &str) {
             '&' => out.push_str("&amp;"),
             '"' => out.push_str("&quot;"),
             '\t' | '\n' | '\r' | '\x1b' | ' '..='~' => out.push(c),
-            other => out.extend(std::iter::repeat_n('?', other.len_utf8())),
+            '\0'..='\x7f' | '\u{fffe}' | '\u{ffff}' => out.push('?'),
+            other => out.push_str(&format!("&#{};", u32::from(other))),
         }
     }
 }
@@ -210,8 +211,10 @@ mod tests {
 
     #[test]
     fn text_survives_a_round_trip() {
-        let element =
-            Element::parent("a", vec![Element::text("b", "x <&>\"' y\n z\t"), Element::text("c", "")]);
+        let element = Element::parent(
+            "a",
+            vec![Element::text("b", "x <&>\"' y\n z\t Köln €🦀"), Element::text("c", "")],
+        );
         let mut out = String::new();
         element.write(&mut out, 0);
         assert_eq!(Element::parse(&out), Ok(element));
@@ -221,7 +224,7 @@ mod tests {
     fn wire_is_ascii() {
         let mut out = String::new();
         escape_into(&mut out, "ä\0\u{7}\u{1b}[1m");
-        assert_eq!(out, "????\u{1b}[1m");
+        assert_eq!(out, "&#228;??\u{1b}[1m");
     }
 
     #[test]

@@ -147,10 +147,19 @@ impl Snapshot {
 
     /// The edits that remove an object: its rows in every table of the type; a static group leaves its members' lists.
     pub fn delete_object(&self, kind: &'static ObjectType, name: &str) -> Vec<Edit> {
+        let mut edits = match kind.name {
+            "group" => self.leave_group(name, &self.nodes_listing_group(name)),
+            _ => Vec::new(),
+        };
+        edits.extend(self.delete_rows(kind, name));
+        edits
+    }
+
+    /// The same, but a group keeps its members.
+    pub fn delete_rows(&self, kind: &'static ObjectType, name: &str) -> Vec<Edit> {
         let mut edits = Vec::new();
         match kind.name {
             "site" => return vec![Edit::Delete { table: KNOWN.site, keys: Vec::new() }],
-            "group" => edits.extend(self.leave_group(name, &self.nodes_listing_group(name))),
             "monitoring" => {
                 let col = Col::known("monsetting.name");
                 edits.push(Edit::Delete { table: col.table, keys: vec![(col, name.into())] });
@@ -162,7 +171,7 @@ impl Snapshot {
         edits
     }
 
-    /// The edits that give an object another name, in every table of its type.
+    /// The edits that give an object another name, in every table of its type and, for a group, in its members' lists.
     pub fn rename_object(
         &self,
         kind: &'static ObjectType,
@@ -188,7 +197,15 @@ impl Snapshot {
             keys: vec![(col, from.into())],
             values: vec![(col, Some(to.into()))],
         };
-        Ok(key_cols.into_iter().filter(has_rows).map(rename).collect())
+        let mut edits: Vec<Edit> = key_cols.into_iter().filter(has_rows).map(rename).collect();
+        if kind.name == "group" {
+            let list = |groups: &str| {
+                let names = groups.split(',').map(|name| if name == from { to } else { name });
+                names.collect::<Vec<_>>().join(",")
+            };
+            edits.extend(self.regroup(&self.nodes_listing_group(from), list));
+        }
+        Ok(edits)
     }
 
     /// The edits that add the group at the end of these nodes' group lists.
@@ -553,6 +570,8 @@ mod tests {
             see(snapshot.rename_object(node, "n2", "n3").unwrap()),
             "nodehm[n2] node=n3; nodelist[n2] node=n3"
         );
+        let renamed = see(snapshot.rename_object(group, "ipmigrp", "bmcs").unwrap());
+        assert!(renamed.contains("nodelist[n1] groups=") && renamed.contains("bmcs"), "{renamed}");
         assert!(snapshot.rename_object(node, "n2", "n1").is_err());
         assert!(snapshot.rename_object(node, "n9", "n10").is_err());
         assert_eq!(

@@ -48,6 +48,7 @@ impl LocalCommand for Args {
                 return fail(&format!("{}: {error}", directory.display()));
             }
         }
+        let mut failed = 0;
         let skipped = skipped_tables(environment, self.all);
         for table in schema().tables_by_name() {
             let skip = skipped.iter().any(|name| name == table.name);
@@ -65,8 +66,12 @@ impl LocalCommand for Args {
             let file = file.to_string_lossy().into_owned();
             // As in the reference, one table's failure does not stop the others.
             if let Err(text) = ask(environment, "tabdump", vec!["-f".into(), file, table.name.into()]) {
-                fail(&text);
+                fail(&format!("{}: {text}", table.name));
+                failed += 1;
             }
+        }
+        if failed > 0 {
+            return fail(&format!("{failed} tables could not be written: this is no complete backup."));
         }
         if !self.dry_run {
             print("Backup Complete.\n");

@@ -67,6 +67,10 @@ impl LocalCommand for Args {
                 Err(error) => return fail(&format!("{}: {error}", file.display())),
             }
         }
+        if bundle.is_empty() {
+            let reason = "no TABLE.csv to restore; give the directory that dumpxCATdb wrote";
+            return fail(&format!("{}: {reason}", directory.display()));
+        }
         // One change: it is done as a whole or not at all, and one `dawn undo` takes it back.
         let mut words = vec!["--bundle".to_owned(), path.to_string_lossy().into_owned()];
         if self.dry_run {

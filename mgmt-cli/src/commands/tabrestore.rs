@@ -38,7 +38,16 @@ impl Command for Args {
             let mut rest = text;
             while !rest.is_empty() {
                 let (file, text, after) = next_file(rest).ok_or_else(|| Stop::message("the files cannot be told apart"))?;
-                self.read(file, text, &mut edits, out)?;
+                let mut errors: Vec<dawn_xcatd::Response> = Vec::new();
+                let mut aside = Out::new(&mut errors);
+                let done = self.read(file, text, &mut edits, &mut aside);
+                if let Err(Stop::Message { text, code }) = done {
+                    aside.error_code(text, code)?;
+                }
+                aside.flush()?;
+                for text in errors.iter().flat_map(|response| response.error.iter()) {
+                    out.error_code(format!("{file}: {text}"), 4)?;
+                }
                 rest = after;
             }
         } else {

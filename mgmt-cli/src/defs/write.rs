@@ -274,9 +274,18 @@ fn one_group(
     }
     let mut edits = Vec::new();
     if options.make && kind.is_some() {
-        edits.extend(now.delete_object(object.kind, name));
+        // Who is a member is said by the list of members below, and by the nodes of the same request.
+        edits.extend(now.delete_rows(object.kind, name));
     }
-    edits.push(now.define_group(name, &GroupKind::Static));
+    // A group that only the lists of its members know needs no row to be what its stanza says.
+    let is_listed_only = object.from_stanza
+        && kind.is_some()
+        && text("grouptype").is_none()
+        && text("members").is_some_and(|list| !list.is_empty())
+        && now.object_attr(object.kind, name, "grouptype").is_none();
+    if !is_listed_only {
+        edits.push(now.define_group(name, &GroupKind::Static));
+    }
     let plan = now.set_object(object.kind, name, &pairs, object.from_stanza);
     for error in &plan.errors {
         out.error(error.to_string())?;
@@ -319,7 +328,6 @@ fn member_edits(
             }
             Ok(now.leave_group(name, &nodes))
         }
-        Mode::Set if options.make => Ok(now.join_group(name, &nodes)),
         Mode::Set => Ok(now.set_members(name, &nodes)),
     }
 }
@@ -334,7 +342,9 @@ fn dynamic_group(
     out: &mut Out<'_>,
 ) -> Result<(), Stop> {
     let name = &object.name;
-    let has_members = value_of(&object.pairs, "members").is_some_and(|list| list != "dynamic");
+    // In stanzas they are what `lsdef -z` found by the condition.
+    let has_members =
+        !object.from_stanza && value_of(&object.pairs, "members").is_some_and(|list| list != "dynamic");
     if !pairs.is_empty() || has_members {
         return out.error(format!("Can not assign attributes to dynamic node group '{name}'."));
     }
