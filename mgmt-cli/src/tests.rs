@@ -796,7 +796,10 @@ fn bundle_out_and_in() {
     run("imgexport nope");
     run("rmdef -t osimage img");
     run("rmimage img");
+    run("rmimage -o debian12 -a x86_64");
+    run("rmimage -o debian12 -a x86_64 -p compute --dry-run");
     run("imgimport img.tgz");
+    run("rmimage -o debian12 -a x86_64 -p compute --dry-run");
     run("lsdef -t osimage img");
     for script in ["mine", "nested/two"] {
         assert!(std::path::Path::new(&format!("{top}/install/postscripts/{script}")).is_file(), "{script}");

@@ -1,9 +1,11 @@
 //! `rmimage`: the files of an image removed.
 
+use crate::defs;
 use crate::edits::{self, Edits, transact};
 use crate::frame::{Command, Ctx, Kind};
 use crate::lite::check_image;
 use crate::output::{Done, Out, Stop};
+use dawn_cluster::Snapshot;
 use dawn_imagebuilder::genimage::{pieces, remove_image};
 use std::path::{Path, PathBuf};
 
@@ -19,9 +21,44 @@ pub struct Args {
     /// Show what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
+    /// Release, instead of the image's name; with -a and -p
+    #[arg(short = 'o', value_name = "OSVERS", requires_all = ["arch", "profile"], conflicts_with = "image")]
+    os: Option<String>,
+    /// Architecture
+    #[arg(short = 'a', value_name = "ARCH", requires = "os")]
+    arch: Option<String>,
+    /// Profile
+    #[arg(short = 'p', value_name = "PROFILE", requires = "os")]
+    profile: Option<String>,
     /// Image
-    #[arg(value_name = "IMAGE", required = true)]
-    image: String,
+    #[arg(value_name = "IMAGE", required_unless_present = "os")]
+    image: Option<String>,
+}
+
+impl Args {
+    /// The image asked for, by its name or by what it is.
+    fn image(&self, snapshot: &Snapshot) -> Result<String, Stop> {
+        if let Some(name) = &self.image {
+            return Ok(name.clone());
+        }
+        let osimage = defs::kind("osimage")?;
+        let wanted = [("osvers", &self.os), ("osarch", &self.arch), ("profile", &self.profile)];
+        let says = |name: &str, attr: &str, value: &Option<String>| {
+            snapshot.object_attr(osimage, name, attr).as_deref() == value.as_deref()
+        };
+        let method = |name: &str| snapshot.object_attr(osimage, name, "provmethod");
+        let names = snapshot.osimage_names().filter(|name| {
+            wanted.iter().all(|(attr, value)| says(name, attr, value))
+                && METHODS.contains(&method(name).as_deref().unwrap_or_default())
+        });
+        // Images of one release, architecture and profile share their directory, unless rootimgdir says otherwise.
+        let names: Vec<String> = names.map(ToString::to_string).collect();
+        match names.as_slice() {
+            [name] => Ok(name.clone()),
+            [] => Err(Stop::message("No image has this osvers, osarch and profile.")),
+            _ => Err(Stop::message(format!("Several images match, name one of them: {}", names.join(", ")))),
+        }
+    }
 }
 
 impl Command for Args {
@@ -30,7 +67,8 @@ impl Command for Args {
     const WRITES: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-        let (image, snapshot) = (&self.image, &ctx.snapshot);
+        let snapshot = &ctx.snapshot;
+        let image = &self.image(snapshot)?;
         check_image(snapshot, image)?;
         let Some(definition) = snapshot.osimage(image) else { return Ok(()) };
         let method = definition.provmethod().map(|text| text.to_string()).unwrap_or_default();
@@ -59,7 +97,7 @@ impl Command for Args {
         }
         transact(ctx, out, self.dry_run, |now, _| {
             let mut edits = Edits::new();
-            edits.extend(now.delete_object(crate::defs::kind("osimage")?, image));
+            edits.extend(now.delete_object(defs::kind("osimage")?, image));
             Ok(edits)
         })?;
         if self.dry_run {
