@@ -93,6 +93,15 @@ pub enum EditError {
         /// The column.
         col: Col,
     },
+    /// Nobody could take the change back.
+    #[error(
+        "with this policy root could not run {command} any more, and nobody could mend it: leave a rule with a \
+         lower priority that allows root"
+    )]
+    LocksOut {
+        /// The command.
+        command: &'static str,
+    },
     /// A value that its column cannot mean.
     #[error("'{value}' cannot be stored in {col}: {reason}")]
     BadValue {

@@ -13,6 +13,7 @@ mod tests;
 use crate::change::{Edit, EditError, Effect};
 use crate::liteoption::LiteOption;
 use crate::names::{Guid, parse_mac_column, parse_mac_column_as};
+use crate::policy::PolicyRequest;
 use crate::resolve::NEXT_RECORD;
 use crate::row::{Row, Text};
 use crate::schema::Col;
@@ -261,8 +262,26 @@ pub(crate) fn check_effects(base: &Snapshot, next: &Snapshot, effects: &[Effect]
             lite_row(after)?;
         }
     }
+    if effects.iter().any(|effect| effect.table == KNOWN.policy) {
+        keeps_root(base, next)?;
+    }
     networks::check(base, next, effects)?;
     addresses::check(base, next, effects)
+}
+
+/// Commands that root needs to mend the tables.
+const MENDING: [&str; 2] = ["chtab", "undo"];
+
+/// A policy that keeps root from changing it could be mended by nobody.
+fn keeps_root(base: &Snapshot, next: &Snapshot) -> Result<(), EditError> {
+    let may = |snapshot: &Snapshot, command: &str| {
+        let request = PolicyRequest { peer_name: Some("root"), command, ..PolicyRequest::default() };
+        snapshot.policy(&request).allowed
+    };
+    match MENDING.iter().find(|command| may(base, command) && !may(next, command)) {
+        Some(command) => Err(EditError::LocksOut { command }),
+        None => Ok(()),
+    }
 }
 
 fn changed(effect: &Effect, col: Col) -> bool {

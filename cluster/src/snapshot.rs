@@ -20,6 +20,7 @@ use std::sync::{Arc, LazyLock};
 pub(crate) struct Known {
     pub(crate) nodelist: TableId,
     pub(crate) site: TableId,
+    pub(crate) policy: TableId,
     pub(crate) groups: Col,
     pub(crate) site_key: Col,
     pub(crate) site_value: Col,
@@ -34,6 +35,7 @@ pub(crate) struct Known {
 pub(crate) static KNOWN: LazyLock<Known> = LazyLock::new(|| Known {
     nodelist: Col::known("nodelist.node").table,
     site: Col::known("site.key").table,
+    policy: Col::known("policy.priority").table,
     groups: Col::known("nodelist.groups"),
     site_key: Col::known("site.key"),
     site_value: Col::known("site.value"),

@@ -150,6 +150,23 @@ fn directories_are_not_joined() {
     last_refused(&[row], &["con", "is a directory"]);
 }
 
+#[test]
+fn root_is_not_locked_out() {
+    let model = Model::in_memory().unwrap();
+    set(&model, "policy", ("priority", "5"), ("name", "root")).unwrap();
+    set(&model, "policy", ("priority", "5"), ("rule", "allow")).unwrap();
+    for (priority, column, value) in
+        [("1", "rule", "deny"), ("5", "rule", "deny"), ("5", "name", "bob"), ("5", "commands", "lsdef")]
+    {
+        let error = refused(&model, "policy", ("priority", priority), (column, value));
+        assert!(error.contains("root could not run"), "{priority} {column}={value}: {error}");
+    }
+    let all = Edit::delete("policy", &[]).unwrap();
+    model.apply(Change::new("root", "test", vec![all])).expect_err("the last rule was removed");
+    set(&model, "policy", ("priority", "7"), ("rule", "deny")).unwrap();
+    set(&model, "policy", ("priority", "5"), ("commands", "chtab,undo,lsdef")).unwrap();
+}
+
 /// Edits, in order; the last one is refused with these words.
 fn last_refused(rows: &[(&str, &[Cell<'_>], Cell<'_>)], words: &[&str]) {
     let model = Model::in_memory().unwrap();
