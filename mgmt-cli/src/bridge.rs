@@ -1,8 +1,11 @@
 //! Where commands touch parts of the model that have their own grammar: noderange, policy, store.
 
+use crate::bounded_read::{self, Refused};
+use crate::items::split_operator;
 use dawn_cluster::{Col, Edit, Noderange, PolicyRequest, Snapshot, Text, schema};
 use dawn_xcatd::{Call, Decision, Expanded};
-use std::os::unix::fs::PermissionsExt;
+use std::cell::RefCell;
+use std::path::Path;
 
 /// Bytes of a file that a noderange may name.
 const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -10,10 +13,13 @@ const FILE_BYTES_MAX: u64 = 4 << 20;
 /// Expands a noderange: nodes sorted, unknown names apart. `root`: the caller may read any file by
 /// `^path`; others only what everybody on this machine may read.
 pub fn expand_for(snapshot: &Snapshot, noderange: &str, root: bool) -> Expanded {
-    let read = |path: &str| read_list(path, root);
-    match Noderange::new(noderange).files(&read).expand(snapshot) {
-        Ok(found) => Expanded { nodes: strings(&found.nodes), unknown: found.missing, fatal: None },
-        Err(error) => Expanded { fatal: Some(error.to_string()), ..Expanded::default() },
+    let files = Files::of(root);
+    let read = |path: &str| files.read(path);
+    let found = Noderange::new(noderange).files(&read).expand(snapshot);
+    match (found, files.refused.take()) {
+        (_, Some(fatal)) => Expanded { fatal: Some(fatal), ..Expanded::default() },
+        (Ok(found), None) => Expanded { nodes: strings(&found.nodes), unknown: found.missing, fatal: None },
+        (Err(error), None) => Expanded { fatal: Some(error.to_string()), ..Expanded::default() },
     }
 }
 
@@ -27,40 +33,96 @@ pub fn expand(snapshot: &Snapshot, noderange: &str) -> Expanded {
 
 /// Expands a noderange whose names need not exist.
 pub fn expand_unverified(snapshot: &Snapshot, noderange: &str) -> Result<Vec<String>, String> {
-    let read = |path: &str| read_list(path, false);
+    let files = Files::of(false);
+    let read = |path: &str| files.read(path);
     let found = Noderange::new(noderange).unverified().with_excluded().files(&read).expand(snapshot);
-    found.map(|found| strings(&found.nodes)).map_err(|error| error.to_string())
+    match files.refused.take() {
+        Some(refused) => Err(refused),
+        None => found.map(|found| strings(&found.nodes)).map_err(|error| error.to_string()),
+    }
 }
 
 fn strings(names: &[Text]) -> Vec<String> {
     names.iter().map(|name| name.to_string()).collect()
 }
 
-/// A regular file of bounded size; `None` is ignored by the noderange.
-fn read_list(path: &str, root: bool) -> Option<String> {
-    let metadata = std::fs::metadata(path).ok()?;
-    let open_to_all = metadata.permissions().mode() & 0o004 != 0;
-    if !metadata.is_file() || metadata.len() > FILE_BYTES_MAX || !(root || open_to_all) {
-        return None;
+/// The files that a noderange names.
+struct Files {
+    root: bool,
+    /// The first that was not read although it is there: leaving it out would change what the noderange means.
+    refused: RefCell<Option<String>>,
+}
+
+impl Files {
+    fn of(root: bool) -> Self {
+        Self { root, refused: RefCell::new(None) }
     }
-    std::fs::read(path).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+
+    /// The text; `None` for a file that does not exist, which a noderange ignores, and for a refused one.
+    fn read(&self, path: &str) -> Option<String> {
+        match bounded_read::read(Path::new(path), FILE_BYTES_MAX, self.root) {
+            Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+            // Others than root are not told which private files there are.
+            Err(Refused::Io(_) | Refused::Private) => None,
+            Err(why) => {
+                self.refused
+                    .borrow_mut()
+                    .get_or_insert_with(|| format!("the file {path} of the noderange was not read: {why}"));
+                None
+            }
+        }
+    }
 }
 
 /// Policy's decision on a call, and why.
 pub fn decide(snapshot: &Snapshot, call: &Call) -> (Decision, String) {
+    let mut nodes = call.nodes.clone();
+    for name in touched_objects(snapshot, call) {
+        if !nodes.contains(&name) {
+            nodes.push(name);
+        }
+    }
     let verdict = snapshot.policy(&PolicyRequest {
         peer_name: call.peer_name.as_deref(),
         peer_host: &call.peer_host,
         remote_client: call.request.remote_client.as_deref(),
         command: &call.request.command,
         args: &call.request.args,
-        nodes: &call.nodes,
+        nodes: &nodes,
     });
     let decision = match verdict.allowed {
         true => Decision::Allow { trusted: verdict.trusted },
         false => Decision::Deny,
     };
     (decision, verdict.reason.to_string())
+}
+
+/// What an object command touches beside the nodes of its request: every name it is given in whatever way, names that
+/// do not exist yet, the new name of a renamed object, the members of a group, the object that values are copied from.
+fn touched_objects(snapshot: &Snapshot, call: &Call) -> Vec<String> {
+    let entry = crate::commands::find_request(&call.request.command);
+    let Some(entry) = entry.filter(|entry| entry.names_objects) else { return Vec::new() };
+    let words = std::iter::once(&call.request.command).chain(&call.request.args);
+    // Words that cannot be read are refused by the command.
+    let Ok(given) = (entry.clap)().try_get_matches_from(words) else { return Vec::new() };
+    let values = |id: &str| -> Vec<String> {
+        given.try_get_many::<String>(id).ok().flatten().map(|all| all.cloned().collect()).unwrap_or_default()
+    };
+    let named = |noderange: &String| match entry.writes {
+        true => expand_unverified(snapshot, noderange).unwrap_or_default(),
+        false => expand(snapshot, noderange).nodes,
+    };
+    let mut touched = values("rename");
+    touched.extend(values("objects").iter().flat_map(named));
+    for word in values("words") {
+        match split_operator(&word, &["+=", ",=", "^=", "-=", "="]) {
+            Some(("members", _, members)) => touched.extend(named(&members.to_owned())),
+            Some(_) => {}
+            None => touched.extend(named(&word)),
+        }
+    }
+    touched.extend(values("template").iter().flat_map(|source| expand(snapshot, source).nodes));
+    touched
 }
 
 /// A new row by column names; `None` if table or columns do not exist. Empty values are left out.

@@ -47,8 +47,6 @@ fn quote_into(line: &mut String, text: &str) {
 pub struct Record {
     /// Line.
     pub number: usize,
-    /// The record's lines as they stand in the file.
-    pub text: String,
     /// Fields; `None` for an empty one.
     pub fields: Result<Vec<Option<String>>, String>,
 }
@@ -76,21 +74,22 @@ pub fn read_records<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<Record> {
         // An odd number of quotes means that a quoted field goes on in the next line.
         inside_quotes ^= line.bytes().filter(|byte| *byte == b'"').count() % 2 == 1;
         if !inside_quotes {
-            push_record(&mut records, std::mem::take(&mut text), first);
+            push_record(&mut records, &text, first);
+            text.clear();
         }
         if records.len() >= RECORDS_MAX {
             break;
         }
     }
     if inside_quotes {
-        push_record(&mut records, text, first);
+        push_record(&mut records, &text, first);
     }
     records
 }
 
-fn push_record(records: &mut Vec<Record>, text: String, number: usize) {
-    let fields = read_fields(&text, number);
-    records.push(Record { number, text, fields });
+fn push_record(records: &mut Vec<Record>, text: &str, number: usize) {
+    let fields = read_fields(text, number);
+    records.push(Record { number, fields });
 }
 
 fn read_fields(text: &str, number: usize) -> Result<Vec<Option<String>>, String> {
@@ -118,7 +117,7 @@ fn read_bare<'a>(rest: &'a str, text: &str, number: usize) -> Result<(Option<Str
     if value.contains('"') {
         let at = text.len() - rest.len();
         return Err(format!(
-            "CSV missing opening \" for record with \" characters on line {number}, character {at}: {text}"
+            "CSV missing opening \" for record with \" characters on line {number}, character {at}"
         ));
     }
     Ok((Some(value.to_owned()), after))
@@ -129,7 +128,8 @@ fn read_quoted<'a>(mut rest: &'a str, text: &str, number: usize) -> Result<(Stri
     let mut value = String::new();
     loop {
         let Some((part, after)) = rest.split_once('"') else {
-            return Err(format!("CSV unmatched \" in record on line {number}: {text}"));
+            let at = text.len() - rest.len();
+            return Err(format!("CSV unmatched \" in record on line {number}, character {at}"));
         };
         value.push_str(part);
         match after.strip_prefix('"') {
@@ -138,7 +138,10 @@ fn read_quoted<'a>(mut rest: &'a str, text: &str, number: usize) -> Result<(Stri
                 rest = next;
             }
             None if after.is_empty() || after.starts_with(',') => return Ok((value, after)),
-            None => return Err(format!("CSV unescaped \" in record on line {number}: {text}")),
+            None => {
+                let at = text.len() - after.len();
+                return Err(format!("CSV unescaped \" in record on line {number}, character {at}"));
+            }
         }
     }
 }
@@ -169,9 +172,9 @@ mod tests {
             ("\"z1\",\"/a\",,,,", "z1|/a|-|-|-|-"),
             ("a,b c ,\"x\"\"y\"", "a|b c |x\"y"),
             ("\"a  \nb\",c", "a\nb|c"),
-            ("a\"b,c", "CSV missing opening \" for record with \" characters on line 2, character 0: a\"b,c"),
-            ("\"a\"b\"\",c", "CSV unescaped \" in record on line 2: \"a\"b\"\",c"),
-            ("\"ab,c", "CSV unmatched \" in record on line 2: \"ab,c"),
+            ("a\"b,c", "CSV missing opening \" for record with \" characters on line 2, character 0"),
+            ("\"a\"b\"\",c", "CSV unescaped \" in record on line 2, character 3"),
+            ("\"ab,c", "CSV unmatched \" in record on line 2, character 1"),
             ("", ""),
         ] {
             assert_eq!(read(text).join("\n"), expected, "{text}");

@@ -12,6 +12,7 @@
 mod advice;
 pub mod app;
 mod appliance;
+mod bounded_read;
 mod bridge;
 mod builder;
 pub mod command_log;

@@ -69,9 +69,16 @@ const SECRET_OPTIONS: [(&str, &[&str]); 7] = [
     ("rmvcluster", &["--password"]),
 ];
 
-/// The name is one of a secret.
+/// Parts of names that only secrets have. Site keys are open to all: administrators keep their own in the table.
+const SECRET_PARTS: [&str; 6] = ["passw", "secret", "dbpass", "omapikey", "apikey", "bindpw"];
+/// What has such a part and is none: the name of a key.
+const NAME_OF_KEY: &str = "keyname";
+
+/// The name is one of a secret: an attribute, a column with its table, or a key of `site`.
 pub fn is_secret(name: &str) -> bool {
-    SECRET_NAMES.contains(&name)
+    let last = name.rsplit('.').next().unwrap_or(name).to_ascii_lowercase();
+    let has_part = SECRET_PARTS.iter().any(|part| last.contains(part)) && !last.ends_with(NAME_OF_KEY);
+    has_part || SECRET_NAMES.contains(&name)
 }
 
 /// The words of a command line with secrets masked.
@@ -108,6 +115,13 @@ mod tests {
             ("chdef cn1 bmcpassword=pw bmc=10.0.0.1", "cn1 bmcpassword=xxxxxxxx bmc=10.0.0.1"),
             ("chtab key=system passwd.password=pw", "key=system passwd.password=xxxxxxxx"),
             ("chtab key=snmpc site.value=pw", "key=snmpc site.value=xxxxxxxx"),
+            (
+                "chdef -t site clustersite dhcpomapikey=pw dhcpomapikeyname=k domain=d",
+                "-t site clustersite dhcpomapikey=xxxxxxxx dhcpomapikeyname=k domain=d",
+            ),
+            ("chtab key=dhcpomapikey site.value=pw", "key=dhcpomapikey site.value=xxxxxxxx"),
+            ("chtab key=ldapPassword site.value=pw", "key=ldapPassword site.value=xxxxxxxx"),
+            ("chtab key=omapi passwd.username=u", "key=omapi passwd.username=u"),
             ("bmcdiscover -p pw --range x", "-p xxxxxxxx --range x"),
             ("nodech cn1 ipmi.password,=pw", "cn1 ipmi.password,=xxxxxxxx"),
         ] {

@@ -13,7 +13,11 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
+
+/// How long commands that still run may go on after the services have stopped.
+const COMMANDS_END_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Run the appliance in the foreground: DHCP, TFTP, HTTP, NFS and the command daemon.
 ///
@@ -69,7 +73,12 @@ pub fn run(args: Args, environment: &Environment) -> i32 {
     let notify = environment.variable("NOTIFY_SOCKET").map(str::to_owned);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let result = match runtime {
-        Ok(runtime) => runtime.block_on(serve(&args, environment, notify.as_deref())),
+        Ok(runtime) => {
+            let result = runtime.block_on(serve(&args, environment, notify.as_deref()));
+            // Dropping it would wait without end for a command that hangs in the kernel.
+            runtime.shutdown_timeout(COMMANDS_END_TIME_MAX);
+            result
+        }
         Err(error) => Err(anyhow::Error::from(error).context("cannot start the runtime")),
     };
     match result {

@@ -396,6 +396,24 @@ sessions! {
         chdef -t node cn1 mgt=ipmi bmcpassword=hush
         gettab command=chdef auditlog.userid auditlog.args auditlog.status auditlog.clienttype
         gettab command=nodels auditlog.userid
+        nodech cn1 ipmi.password=hush1
+        chtab priority=7 policy.name=bob policy.commands=chdef,mkdef,lsdef policy.noderange=cn[2-4] policy.rule=allow
+        bob$ mkdef -t node -o cn2 -f groups=all --template cn1
+        bob$ mkdef -t node -o cn2 -f groups=all --template=cn1
+        bob$ mkdef -t node -o cn2 -f groups=all --template sw1
+        bob$ chdef -t node -o cn2 -n newname
+        bob$ chdef -t node -o cn2 -ncn1
+        bob$ chdef -t node -ocn1 cn2 comments=x
+        bob$ chdef -t node cn2,cn9 groups=all
+        bob$ chdef -t group -o mine members=cn1
+        bob$ lsdef -ocn1 cn2 -i bmcpassword
+        bob$ lsdef cn2 -i groups
+        bob$ mkdef -t node -o cn4 groups=all
+        bob$ chdef -t node -o cn4 -n cn3
+        bob$ lsdef cn3 -i groups
+        noderange ^/proc/kmsg
+        nodels ^/proc/kmsg
+        nodels ^/no/such/file
     ";
     stanzas: "
         mkdef -z <<< n1:\\n    objtype=node\\n    groups=all,z\\n    mgt=ipmi\\n

@@ -6,7 +6,6 @@
 use super::{Wanted, stanza};
 use crate::output::Stop;
 use dawn_cluster::{Assign, Object, ObjectType, ObjectValue, Snapshot};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// What comes with the program.
@@ -99,12 +98,8 @@ fn files(kind: &ObjectType, data: Option<&Path>) -> Result<Vec<PathBuf>, Stop> {
 
 fn read_file(path: &Path) -> Result<Vec<stanza::Stanza>, Stop> {
     let failed = |error: &dyn std::fmt::Display| Stop::message(format!("{}: {error}", path.display()));
-    let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(|error| failed(&error))?;
-    file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(|error| failed(&error))?;
-    if text.len() as u64 > FILE_BYTES_MAX {
-        return Err(failed(&format!("longer than {FILE_BYTES_MAX} bytes")));
-    }
+    let bytes = crate::bounded_read::read(path, FILE_BYTES_MAX, true).map_err(|error| failed(&error))?;
+    let text = String::from_utf8(bytes).map_err(|error| failed(&error))?;
     stanza::read(&text).map_err(|error| failed(&error))
 }
 
@@ -158,6 +153,6 @@ mod tests {
         std::fs::write(directory.join("c"), "junk").unwrap();
         assert!(bed.run("lsdef --template").contains("/c: line 1"));
         std::fs::write(directory.join("c"), "x".repeat(1 << 20) + "x").unwrap();
-        assert!(bed.run("lsdef --template").contains("longer than"));
+        assert!(bed.run("lsdef --template").contains("longer than 1048576 bytes"));
     }
 }

@@ -1,0 +1,170 @@
+//! Files that the daemon reads because a client names them: never for long, never without end.
+//!
+//! A file may look regular and block its reader (`/proc/kmsg`), and any file may on a dead NFS mount. So a file is
+//! looked at before it is opened, kernel interfaces are refused, and a thread of its own reads it: when that hangs, the
+//! client hears so after [`READ_TIME_MAX`], and the number of threads that may hang at once is bounded.
+
+use rustix::fs::{FileType, Mode, OFlags};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// How long a file may take.
+pub const READ_TIME_MAX: Duration = Duration::from_secs(5);
+/// Reading threads at once, those that hang included.
+pub const READERS_MAX: usize = 16;
+/// File systems whose files are no data but questions to the kernel, by the magic numbers of statfs(2): proc, sysfs,
+/// debugfs, tracefs, securityfs, configfs, pstore, efivarfs, selinuxfs, bpf, cgroup, cgroup2, mqueue, rpc_pipefs, nfsd.
+const KERNEL_INTERFACES: [u64; 15] = [
+    0x9fa0,
+    0x6265_6572,
+    0x6462_6720,
+    0x7472_6163,
+    0x7363_6673,
+    0x6265_6570,
+    0x6165_676c,
+    0xde5e_81e4,
+    0xf97c_ff8c,
+    0xcafe_4a11,
+    0x0027_e0eb,
+    0x6367_7270,
+    0x1980_0202,
+    0x6759_6969,
+    0x6e66_7364,
+];
+
+static READERS: AtomicUsize = AtomicUsize::new(0);
+
+/// Why a file was not read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// There is none, or the system does not let us.
+    #[error("{0}")]
+    Io(String),
+    /// A directory, device, pipe or socket.
+    #[error("it is no regular file")]
+    NotRegular,
+    /// `/proc` and the like.
+    #[error("it is an interface of the kernel, not a file with data")]
+    Kernel,
+    /// Only its owner may read it, and the caller is not root.
+    #[error("it is not readable for everybody")]
+    Private,
+    /// Longer than the limit, in bytes.
+    #[error("it is longer than {0} bytes")]
+    Long(u64),
+    /// The read hangs.
+    #[error("it could not be read within {} s; is it on a file server that is gone?", READ_TIME_MAX.as_secs())]
+    Slow,
+    /// Too many others hang.
+    #[error("{READERS_MAX} other files are being read or hang; try again later")]
+    Busy,
+}
+
+/// Reads a regular file of at most `bytes_max` bytes. `private`: it need not be readable for everybody.
+pub fn read(path: &Path, bytes_max: u64, private: bool) -> Result<Vec<u8>, Refused> {
+    let path: PathBuf = path.to_owned();
+    in_time(READ_TIME_MAX, move || read_now(&path, bytes_max, private))
+}
+
+/// One place among the readers, free again when the thread ends.
+struct Place;
+
+impl Place {
+    fn take() -> Option<Place> {
+        let more = |taken: usize| (taken < READERS_MAX).then_some(taken + 1);
+        READERS.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_ok().then_some(Place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        READERS.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn in_time<T: Send + 'static>(
+    limit: Duration,
+    work: impl FnOnce() -> Result<T, Refused> + Send + 'static,
+) -> Result<T, Refused> {
+    let place = Place::take().ok_or(Refused::Busy)?;
+    let (sender, receiver) = mpsc::channel();
+    let body = move || {
+        let result = work();
+        drop(place);
+        // Nobody listens any more when it took too long.
+        let _ = sender.send(result);
+    };
+    std::thread::Builder::new()
+        .name("dawn-file".into())
+        .spawn(body)
+        .map_err(|error| Refused::Io(error.to_string()))?;
+    receiver.recv_timeout(limit).unwrap_or(Err(Refused::Slow))
+}
+
+fn read_now(path: &Path, bytes_max: u64, private: bool) -> Result<Vec<u8>, Refused> {
+    let io = |error: rustix::io::Errno| Refused::Io(std::io::Error::from(error).to_string());
+    // Only looked at: opening a device can already do something to it.
+    let seen = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(io)?;
+    let stat = rustix::fs::fstat(&seen).map_err(io)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(Refused::NotRegular);
+    }
+    let magic = rustix::fs::fstatfs(&seen).map_err(io)?.f_type;
+    // The field has a sign, the numbers have 32 bits.
+    if KERNEL_INTERFACES.contains(&(u64::from_ne_bytes(magic.to_ne_bytes()) & 0xffff_ffff)) {
+        return Err(Refused::Kernel);
+    }
+    if !private && stat.st_mode & 0o004 == 0 {
+        return Err(Refused::Private);
+    }
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let same = format!("/proc/self/fd/{}", seen.as_raw_fd());
+    let file = File::from(rustix::fs::open(same, flags, Mode::empty()).map_err(io)?);
+    let mut bytes = Vec::new();
+    file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes).map_err(|e| Refused::Io(e.to_string()))?;
+    if bytes.len() as u64 > bytes_max { Err(Refused::Long(bytes_max)) } else { Ok(bytes) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn only_files_with_data() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("list");
+        std::fs::write(&file, "cn1\n").unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, dir.path().join("pipe"), FileType::Fifo, Mode::RUSR, 0).unwrap();
+        for (path, bytes_max, private, expected) in [
+            (file.as_path(), 4, true, Ok(b"cn1\n".to_vec())),
+            (&file, 3, true, Err(Refused::Long(3))),
+            (&file, 4, false, Err(Refused::Private)),
+            (dir.path(), 9, true, Err(Refused::NotRegular)),
+            (&dir.path().join("pipe"), 9, true, Err(Refused::NotRegular)),
+            (Path::new("/dev/null"), 9, true, Err(Refused::NotRegular)),
+            (Path::new("/proc/kmsg"), 9, true, Err(Refused::Kernel)),
+            (Path::new("/proc/self/environ"), 1 << 20, true, Err(Refused::Kernel)),
+        ] {
+            assert_eq!(read(path, bytes_max, private), expected, "{}", path.display());
+        }
+        assert!(matches!(read(&dir.path().join("none"), 9, true), Err(Refused::Io(_))));
+    }
+
+    #[test]
+    fn a_read_that_hangs_is_given_up() {
+        let (release, held) = mpsc::channel::<()>();
+        let hang = move || {
+            let _ = held.recv();
+            Ok(())
+        };
+        assert_eq!(in_time(Duration::from_millis(1), hang), Err(Refused::Slow));
+        drop(release);
+    }
+}
