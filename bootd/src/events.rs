@@ -20,6 +20,8 @@ pub const STRANGERS_MAX: usize = 1_024;
 /// Events of strangers that are written to the log in one second; all others are counted. Anybody on the wire can
 /// send packets under as many names as he likes, and the log must not fill the disk that the tables are on.
 pub const STRANGERS_LOGGED_PER_SECOND_MAX: u32 = 50;
+/// Of the latest events one in so many may be a stranger's while nodes have events to show.
+const STRANGERS_SHARE: usize = 4;
 /// Length of the free text of one event, in bytes.
 pub const DETAIL_BYTES_MAX: usize = 256;
 
@@ -180,16 +182,28 @@ impl Bus {
     #[must_use]
     pub fn latest(&self, count: usize) -> Vec<Event> {
         let histories = self.lock();
-        let all = histories.nodes.values().chain(histories.strangers.values());
-        let mut events: Vec<Event> = all.flatten().cloned().collect();
+        let nodes = newest(histories.nodes.values(), count);
+        let mut strangers = newest(histories.strangers.values(), count);
+        let room = count.saturating_sub(nodes.len()).max(count / STRANGERS_SHARE);
+        strangers.drain(..strangers.len().saturating_sub(room));
+        let mut events = nodes;
+        events.drain(..(events.len() + strangers.len()).saturating_sub(count));
+        events.append(&mut strangers);
         events.sort_by_key(|event| event.time_ms);
-        let surplus = events.len().saturating_sub(count);
-        events.split_off(surplus)
+        events
     }
 
     fn lock(&self) -> MutexGuard<'_, Histories> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The latest `count` events of these histories, oldest first.
+fn newest<'a>(histories: impl Iterator<Item = &'a VecDeque<Event>>, count: usize) -> Vec<Event> {
+    let mut events: Vec<&Event> = histories.flatten().collect();
+    events.sort_by_key(|event| event.time_ms);
+    events.drain(..events.len().saturating_sub(count));
+    events.into_iter().cloned().collect()
 }
 
 /// Size and duration of a step; `Amount::default()` where neither means anything.
@@ -298,6 +312,13 @@ mod tests {
         }
         assert_eq!(bus.of("cn1").len(), 1);
         assert_eq!(bus.lock().strangers.len(), STRANGERS_MAX);
+        let latest = bus.latest(100);
+        assert_eq!((latest.len(), latest.first().map(|event| &*event.node)), (100, Some("cn1")));
+        for time in 0..200 {
+            publish(&bus, Subject::Node("cn2"), Step::File, time);
+        }
+        let nodes = bus.latest(100).iter().filter(|event| event.node == "cn2").count();
+        assert_eq!(nodes, 75);
     }
 
     #[test]
