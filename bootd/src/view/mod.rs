@@ -7,6 +7,7 @@
 //! reason, because a command line may hold what a stranger should not read. This machine itself may read
 //! everything, so that an administrator can look.
 
+pub mod fuzz;
 mod grub;
 mod ipxe;
 mod pxelinux;
