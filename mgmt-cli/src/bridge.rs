@@ -5,6 +5,7 @@ use crate::items::split_operator;
 use dawn_cluster::{Col, Edit, Noderange, PolicyRequest, Snapshot, Text, schema};
 use dawn_xcatd::{Call, Decision, Expanded};
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::path::Path;
 
 /// Bytes of a file that a noderange may name.
@@ -77,11 +78,8 @@ impl Files {
 /// Policy's decision on a call, and why.
 pub fn decide(snapshot: &Snapshot, call: &Call) -> (Decision, String) {
     let mut nodes = call.nodes.clone();
-    for name in touched_objects(snapshot, call) {
-        if !nodes.contains(&name) {
-            nodes.push(name);
-        }
-    }
+    let known: HashSet<&str> = call.nodes.iter().map(String::as_str).collect();
+    nodes.extend(touched_objects(snapshot, call).into_iter().filter(|name| !known.contains(name.as_str())));
     let verdict = snapshot.policy(&PolicyRequest {
         peer_name: call.peer_name.as_deref(),
         peer_host: &call.peer_host,
