@@ -3,7 +3,7 @@
 //! The alias indexes of the tables know what stands in a cell. An address that a node has by a group's row or by a
 //! template stands in none; it is found here. The index of a column is made when it is first asked for, only if
 //! a shared or templated row exists at all, and follows changes of single nodes; a change of a group's row or of a
-//! node that is a group as well makes it anew (10 ms with 10,000 nodes).
+//! node that is a group as well makes it anew.
 
 use crate::change::Effect;
 use crate::chunk::ChunkMap;
