@@ -10,6 +10,7 @@
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 
+use crate::cpio::{ALIGNMENT, Header};
 use crate::pool::{Pack, Packed, Pool};
 use crate::tree::{Content, Entry, Inode, InodeId, Kind, Meta, Reader, Tree, TreeError};
 
@@ -70,8 +71,7 @@ pub fn cpio(
             cpio_entry(stream, tree.inode(entry.id), entry, count, with_bytes)?;
             progress(stream.bytes);
         }
-        let end = Entry { path: b"TRAILER!!!".to_vec(), id: tree.root() };
-        cpio_header(stream, &Meta::root(0, 0), 0, &end.path, 0, 1, 0, (0, 0))?;
+        Header::trailer().write(stream)?;
         stream.align(512)
     })
 }
@@ -99,38 +99,25 @@ fn cpio_entry(
         Kind::Socket => (0o140_000, 0, (0, 0)),
     };
     let size32 = u32::try_from(size).map_err(too_large)?;
-    cpio_header(stream, &inode.meta, kind, &path, number, links, size32, device)?;
+    let Meta { mode, uid, gid, mtime, .. } = inode.meta;
+    let header = Header {
+        path: &path,
+        inode: number,
+        mode: kind | u32::from(mode),
+        uid,
+        gid,
+        links,
+        mtime: u32::try_from(mtime.max(0)).unwrap_or(u32::MAX),
+        size: size32,
+        device,
+    };
+    header.write(stream)?;
     match &inode.kind {
         Kind::File { content, size } if with_bytes => stream.copy(content, *size)?,
         Kind::Symlink(target) => stream.write_all(target)?,
         _ => {}
     }
-    stream.align(4)
-}
-
-#[allow(clippy::too_many_arguments, reason = "the fields of the header")]
-fn cpio_header(
-    stream: &mut Stream<'_>,
-    meta: &Meta,
-    kind: u32,
-    path: &[u8],
-    number: u32,
-    links: u32,
-    size: u32,
-    device: (u32, u32),
-) -> Result<(), ArchiveError> {
-    let mtime = u32::try_from(meta.mtime.max(0)).unwrap_or(u32::MAX);
-    let name_bytes = u32::try_from(path.len() + 1).unwrap_or(u32::MAX);
-    let mode = kind | u32::from(meta.mode);
-    let fields =
-        [number, mode, meta.uid, meta.gid, links, mtime, size, 0, 0, device.0, device.1, name_bytes, 0];
-    stream.write_all(b"070701")?;
-    for field in fields {
-        write!(stream, "{field:08X}")?;
-    }
-    stream.write_all(path)?;
-    stream.write_all(&[0])?;
-    stream.align(4)
+    stream.align(ALIGNMENT)
 }
 
 /// Write a tar archive of the tree.

@@ -1,19 +1,81 @@
 //! Writer for cpio archives of the `newc` kind, the format of an initramfs
 //! (kernel documentation, `driver-api/early-userspace/buffer-format`).
 //!
-//! Archives are deterministic: owner root, time zero, inode numbers counted from one. Paths are relative; the
-//! caller writes a directory before what lies in it. There is no reader and no hard link.
+//! [`Header`] is the format itself; trees of any size are written with it by [`crate::archive`]. [`Archive`] puts
+//! small archives together that come out the same every time: owner root, time zero, inode numbers counted from one,
+//! paths relative, no hard link. The caller writes a directory before what lies in it.
 
 use std::io::{self, Write};
 
 /// Largest file that fits the format, in bytes.
 pub const FILE_BYTES_MAX: u64 = 0xffff_ffff;
+/// Names and contents end at a multiple of this (bytes).
+pub const ALIGNMENT: u64 = 4;
+/// Name of the entry that ends an archive.
+const TRAILER: &[u8] = b"TRAILER!!!";
 
-const KIND_FIFO_MASK: u32 = 0o170_000;
+const KIND_MASK: u32 = 0o170_000;
 const KIND_DIRECTORY: u32 = 0o040_000;
 const KIND_FILE: u32 = 0o100_000;
 const KIND_LINK: u32 = 0o120_000;
 const KIND_CHARACTER: u32 = 0o020_000;
+
+/// What stands before the content of an entry.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Header<'a> {
+    /// Path in the archive, any bytes but NUL.
+    pub path: &'a [u8],
+    /// Entries with the same number are hard links of each other.
+    pub inode: u32,
+    /// Kind and permission bits, as in `st_mode`.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Number of names.
+    pub links: u32,
+    /// Modification time, seconds since 1970.
+    pub mtime: u32,
+    /// Length of the content (bytes).
+    pub size: u32,
+    /// Major and minor number of a device node.
+    pub device: (u32, u32),
+}
+
+impl Header<'static> {
+    /// The entry that ends an archive.
+    pub fn trailer() -> Self {
+        Self { path: TRAILER, links: 1, ..Self::default() }
+    }
+}
+
+impl Header<'_> {
+    /// Writes the header and the path; the content follows at once, and [`ALIGNMENT`] holds for both.
+    pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        let name_size = u32::try_from(self.path.len() + 1).map_err(io::Error::other)?;
+        let (major, minor) = self.device;
+        let fields = [
+            self.inode, self.mode, self.uid, self.gid, self.links, self.mtime, self.size, 0, 0, major, minor,
+            name_size, 0,
+        ];
+        let mut header = b"070701".to_vec();
+        for field in fields {
+            write!(header, "{field:08x}")?;
+        }
+        header.extend_from_slice(self.path);
+        header.push(0);
+        out.write_all(&header)?;
+        pad(out, header.len())
+    }
+}
+
+/// Fills up to the next multiple of [`ALIGNMENT`] after `length` bytes.
+fn pad(out: &mut impl Write, length: usize) -> io::Result<()> {
+    let length = length as u64;
+    let missing = length.next_multiple_of(ALIGNMENT) - length;
+    io::copy(&mut io::Read::take(io::repeat(0), missing), out).map(|_| ())
+}
 
 /// An archive under construction.
 #[derive(Debug)]
@@ -30,12 +92,12 @@ impl<W: Write> Archive<W> {
 
     /// Adds a directory with permission bits `mode`.
     pub fn directory(&mut self, path: &str, mode: u32) -> io::Result<()> {
-        self.entry(path, KIND_DIRECTORY | (mode & !KIND_FIFO_MASK), (0, 0), &[])
+        self.entry(path, KIND_DIRECTORY | (mode & !KIND_MASK), (0, 0), &[])
     }
 
     /// Adds a file with permission bits `mode`.
     pub fn file(&mut self, path: &str, mode: u32, content: &[u8]) -> io::Result<()> {
-        self.entry(path, KIND_FILE | (mode & !KIND_FIFO_MASK), (0, 0), content)
+        self.entry(path, KIND_FILE | (mode & !KIND_MASK), (0, 0), content)
     }
 
     /// Adds a symbolic link.
@@ -45,7 +107,7 @@ impl<W: Write> Archive<W> {
 
     /// Adds a character device.
     pub fn character_device(&mut self, path: &str, mode: u32, major: u32, minor: u32) -> io::Result<()> {
-        self.entry(path, KIND_CHARACTER | (mode & !KIND_FIFO_MASK), (major, minor), &[])
+        self.entry(path, KIND_CHARACTER | (mode & !KIND_MASK), (major, minor), &[])
     }
 
     /// Number of entries so far.
@@ -55,7 +117,7 @@ impl<W: Write> Archive<W> {
 
     /// Ends the archive and gives the output back.
     pub fn finish(mut self) -> io::Result<W> {
-        self.header("TRAILER!!!", 0, 0, (0, 0), 0)?;
+        Header::trailer().write(&mut self.out)?;
         self.out.flush()?;
         Ok(self.out)
     }
@@ -66,29 +128,19 @@ impl<W: Write> Archive<W> {
             io::Error::new(io::ErrorKind::FileTooLarge, format!("{path} is too big for cpio"))
         })?;
         self.entries = self.entries.saturating_add(1);
-        self.header(path, self.entries, mode, device, size)?;
+        let links = if mode & KIND_MASK == KIND_DIRECTORY { 2 } else { 1 };
+        let header = Header {
+            path: path.as_bytes(),
+            inode: self.entries,
+            mode,
+            links,
+            size,
+            device,
+            ..Header::default()
+        };
+        header.write(&mut self.out)?;
         self.out.write_all(content)?;
-        self.pad(content.len())
-    }
-
-    fn header(&mut self, path: &str, inode: u32, mode: u32, device: (u32, u32), size: u32) -> io::Result<()> {
-        let name_size = u32::try_from(path.len() + 1).map_err(io::Error::other)?;
-        let links = if mode & KIND_FIFO_MASK == KIND_DIRECTORY { 2 } else { 1 };
-        let fields = [inode, mode, 0, 0, links, 0, size, 0, 0, device.0, device.1, name_size, 0];
-        let mut header = String::from("070701");
-        for field in fields {
-            header.push_str(&format!("{field:08x}"));
-        }
-        header.push_str(path);
-        header.push('\0');
-        self.out.write_all(header.as_bytes())?;
-        self.pad(header.len())
-    }
-
-    /// Names and contents end at a multiple of four bytes.
-    fn pad(&mut self, length: usize) -> io::Result<()> {
-        let missing = length.next_multiple_of(4) - length;
-        self.out.write_all([0; 3].get(..missing).unwrap_or_default())
+        pad(&mut self.out, content.len())
     }
 }
 
