@@ -34,7 +34,7 @@ pub use probe::Probe;
 pub use settings::Settings;
 
 use crate::client::Client;
-use crate::directory::{Directory, Network, Reservation};
+use crate::directory::{Directory, Mode, Network, Reservation};
 use crate::event::{Event, What};
 use crate::hwaddr::HwAddr;
 use crate::lease::record::Record;
@@ -183,6 +183,21 @@ impl<'a> Ask<'a> {
 
     fn has_ranges(&self) -> bool {
         self.link.iter().any(|network| !network.ranges.is_empty())
+    }
+
+    /// The network on which somebody else, or nobody, gives this machine its address: its reservation's; else the one
+    /// of the address that it speaks of (which is not ours to refuse); else one beside another server, if we have no
+    /// dynamic address for it.
+    fn elsewhere(&self) -> Option<&'a Network> {
+        let is_ours = |network: &Network| network.mode == Mode::Authoritative;
+        if let Some((_, _, network)) = self.fixed {
+            return Some(network).filter(|network| !is_ours(network));
+        }
+        let named = self.packet.requested_ip().unwrap_or(self.packet.ciaddr);
+        let named = self.network_of(named).filter(|network| !is_ours(network));
+        let proxied = self.link.iter().copied().find(|network| network.mode == Mode::Proxy);
+        let we_have_one = self.link.iter().any(|network| is_ours(network) && !network.ranges.is_empty());
+        named.filter(|_| self.packet.kind != Kind::Discover).or_else(|| proxied.filter(|_| !we_have_one))
     }
 
     fn event(&self, what: What) -> Event {
@@ -354,13 +369,12 @@ impl Engine {
             Some((reservation, address, ask.network_of(address)?))
         });
         if self.answerable(&ask, out) {
-            self.dispatch(&ask, out);
+            self.dispatch(ask, out);
         }
     }
 
     /// Sorts out what is never answered.
     fn answerable(&mut self, ask: &Ask<'_>, out: &mut Output) -> bool {
-        use crate::directory::Mode;
         let what = if ask.link.is_empty() {
             What::NoNetwork
         } else if ask.link.iter().all(|network| network.mode == Mode::Off) {
@@ -374,20 +388,27 @@ impl Engine {
         false
     }
 
-    fn dispatch(&mut self, ask: &Ask<'_>, out: &mut Output) {
+    /// Hands the packet to the part that answers its kind. Networks of one link may have different masters: each
+    /// machine is answered as its own network wants it.
+    fn dispatch(&mut self, mut ask: Ask<'_>, out: &mut Output) {
+        let elsewhere = ask.elsewhere();
+        if elsewhere.is_some_and(|network| network.mode == Mode::Off) {
+            return;
+        }
         if ask.incoming.port == PORT_PXE {
-            return self.boot_server(ask, out);
+            return self.boot_server(&ask, elsewhere, out);
         }
-        if ask.link.first().is_some_and(|network| network.mode == crate::directory::Mode::Proxy) {
-            return self.proxy_discover(ask, out);
+        if let Some(network) = elsewhere {
+            return self.proxy_discover(&ask, network, out);
         }
+        ask.link.retain(|network| network.mode == Mode::Authoritative);
         match ask.packet.kind {
-            Kind::Discover => self.discover(ask, out),
-            Kind::Bootp => self.bootp(ask, out),
-            Kind::Request => self.request(ask, out),
-            Kind::Inform => self.inform(ask, out),
-            Kind::Decline => self.decline(ask, out),
-            Kind::Release => self.release(ask, out),
+            Kind::Discover => self.discover(&ask, out),
+            Kind::Bootp => self.bootp(&ask, out),
+            Kind::Request => self.request(&ask, out),
+            Kind::Inform => self.inform(&ask, out),
+            Kind::Decline => self.decline(&ask, out),
+            Kind::Release => self.release(&ask, out),
         }
     }
 

@@ -20,7 +20,7 @@ use crate::wire::{Writer, code};
 
 impl Engine {
     /// DISCOVER beside another server. Everything else is between the client and that server.
-    pub(super) fn proxy_discover(&mut self, ask: &Ask<'_>, out: &mut Output) {
+    pub(super) fn proxy_discover(&mut self, ask: &Ask<'_>, network: &Network, out: &mut Output) {
         if ask.packet.kind != Kind::Discover || !speaks_pxe(ask.client) {
             return;
         }
@@ -29,8 +29,8 @@ impl Engine {
             Ipv4Addr::UNSPECIFIED => Target::Broadcast(self.settings.client_port),
             relay => Target::Ip(SocketAddrV4::new(relay, self.settings.server_port)),
         };
-        let Some(answer) = self.proxy_answer(ask, MessageType::Offer, to, self.settings.server_port, out)
-        else {
+        let port = self.settings.server_port;
+        let Some(answer) = self.proxy_answer(ask, network, MessageType::Offer, (port, to), out) else {
             return;
         };
         let at = ask.now + self.settings.proxy_delay_ms;
@@ -41,8 +41,10 @@ impl Engine {
         }
     }
 
-    /// A request at port 4011.
-    pub(super) fn boot_server(&mut self, ask: &Ask<'_>, out: &mut Output) {
+    /// A request at port 4011, beside another server or not.
+    pub(super) fn boot_server(&mut self, ask: &Ask<'_>, proxied: Option<&Network>, out: &mut Output) {
+        let fixed = ask.fixed.map(|(_, _, network)| network);
+        let Some(network) = proxied.or(fixed).or(ask.link.first().copied()) else { return };
         if !matches!(ask.packet.kind, Kind::Request | Kind::Inform | Kind::Discover)
             || !speaks_pxe(ask.client)
         {
@@ -51,7 +53,7 @@ impl Engine {
         let address =
             if ask.packet.ciaddr.is_unspecified() { *ask.incoming.source.ip() } else { ask.packet.ciaddr };
         let to = Target::Ip(SocketAddrV4::new(address, ask.incoming.source.port()));
-        if let Some(answer) = self.proxy_answer(ask, MessageType::Ack, to, PORT_PXE, out) {
+        if let Some(answer) = self.proxy_answer(ask, network, MessageType::Ack, (PORT_PXE, to), out) {
             self.push(answer, out);
         }
     }
@@ -59,16 +61,20 @@ impl Engine {
     fn proxy_answer(
         &mut self,
         ask: &Ask<'_>,
+        network: &Network,
         kind: MessageType,
-        to: Target,
-        from_port: u16,
+        (from_port, to): (u16, Target),
         out: &mut Output,
     ) -> Option<Outgoing> {
-        let network = ask.link.first().copied()?;
         let boot = self.boot_answer(ask, network);
         // No file for this client: saying nothing lets it go on to its disk or to another boot server.
         let file = boot.file.as_deref()?;
-        out.events.push(Event { file: Some(file.into()), ..ask.event(What::ProxyOffer) });
+        let network_name = Some(network.name.clone());
+        out.events.push(Event {
+            file: Some(file.into()),
+            network: network_name,
+            ..ask.event(What::ProxyOffer)
+        });
         let from = locate::server_address(&self.interfaces, ask, network);
         let bytes = proxy_bytes(ask, kind, from, self.next_server(ask, network), &boot);
         Some(Outgoing { bytes, interface: ask.incoming.interface, from, from_port, to, durable: false })
