@@ -114,6 +114,7 @@ pub use objects::{
 pub use policy::{PolicyRequest, Reason, Verdict};
 pub use resolve::{NEXT_RECORD, Resolved, ResolvedRow, Source};
 pub use row::{Row, Text};
+pub use rules::check_group_name;
 pub use schema::{AsCol, AsTable, Col, Column, Schema, Table, TableId, schema};
 pub use snapshot::{MacOwner, OsImage, Snapshot};
 pub use store::{StoreError, set_up_server};

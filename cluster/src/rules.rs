@@ -2,13 +2,16 @@
 //!
 //! A value that cannot work is found at the boot of a node otherwise, by someone who has to walk to it. Three kinds of
 //! checks: a cell by itself (this file), a row as a whole (`litefile`, `site`), and addresses among each other
-//! (`rules/addresses.rs`, `rules/networks.rs`). Only what a change writes is looked at: a database that came with
+//! (`rules/addresses.rs`, `rules/networks.rs`); and names (`rules/names.rs`). Only what a change writes is looked at: a database that came with
 //! something wrong can still be worked on. Templates pass if they can be read: they are text until a node's name meets them.
 
 mod addresses;
+mod names;
 mod networks;
 #[cfg(test)]
 mod tests;
+
+pub use names::check_group_name;
 
 use crate::change::{Edit, EditError, Effect};
 use crate::liteoption::LiteOption;
@@ -265,6 +268,7 @@ pub(crate) fn check_effects(base: &Snapshot, next: &Snapshot, effects: &[Effect]
     if effects.iter().any(|effect| effect.table == KNOWN.policy) {
         keeps_root(base, next)?;
     }
+    names::check(base, next, effects)?;
     networks::check(base, next, effects)?;
     addresses::check(base, next, effects)
 }

@@ -3,7 +3,7 @@
 use crate::commands;
 use crate::environment::Environment;
 use crate::frame::{Entry, Kind, VERSION, split_noderange};
-use crate::{init, serve};
+use crate::{init, serve, utf8};
 use clap::{Args, FromArgMatches};
 use dawn_xcatd::{Request, client};
 use std::io::{IsTerminal, Read, Write};
@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Bytes of piped text a client forwards.
 const STDIN_BYTES_MAX: u64 = 64 << 20;
+/// Exit code of `tabrestore` for a file whose lines are wrong.
+const BAD_TEXT: i32 = 4;
 
 /// Runs the program; the exit code.
 pub fn run(environment: &Environment) -> i32 {
@@ -107,14 +109,14 @@ fn run_entry(entry: &Entry, words: &[String], environment: &Environment) -> i32 
         return 0;
     }
     let mut request = request_for(entry, words, environment);
-    if entry.sends_file {
-        match file_text(words, environment) {
-            Ok(text) => request.stdin = Some(text),
-            Err((line, code)) => {
-                print(&format!("{line}\n"));
-                return code;
-            }
-        }
+    let input = match () {
+        () if entry.sends_file => file_text(words, environment).map(Some),
+        () if wants_stdin(entry, words) => piped_text(),
+        () => Ok(None),
+    };
+    match input {
+        Ok(text) => request.stdin = text,
+        Err(code) => return code,
     }
     let verbose = is_verbose(entry, words);
     let stop = stop_on_signals();
@@ -122,13 +124,22 @@ fn run_entry(entry: &Entry, words: &[String], environment: &Environment) -> i32 
     client::run(&environment.client(verbose), &request, stop, &mut out, &mut err)
 }
 
-/// Text of the file that the last word names, or a line and the exit code of the reference's client.
-fn file_text(words: &[String], environment: &Environment) -> Result<String, (String, i32)> {
+/// Text of the file that the last word names, or the exit code of the reference's client.
+fn file_text(words: &[String], environment: &Environment) -> Result<String, i32> {
+    let said = |line: &str, code: i32| {
+        print(&format!("{line}\n"));
+        code
+    };
     let file = words.iter().rev().find(|word| !word.starts_with('-'));
-    let file = file.ok_or_else(|| ("Name a file.".to_owned(), 2))?;
+    let file = file.ok_or_else(|| said("Name a file.", 2))?;
     let bytes = std::fs::read(environment.directory.join(file));
-    let bytes = bytes.map_err(|_| (format!("Error: Unable to open {file} for reading."), 3))?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    let bytes = bytes.map_err(|_| said(&format!("Error: Unable to open {file} for reading."), 3))?;
+    utf8::text(bytes, file).map_err(|error| refused(&error, BAD_TEXT))
+}
+
+fn refused(error: &str, code: i32) -> i32 {
+    print_error(error);
+    code
 }
 
 /// `-V` behind the noderange, or anywhere for a command without one.
@@ -153,7 +164,6 @@ pub fn request_for(entry: &Entry, words: &[String], environment: &Environment) -
         args,
         noderange: noderange.map(|noderange| absolute_files(&noderange, &directory)),
         cwd: Some(directory),
-        stdin: if wants_stdin(entry, words) { piped_text() } else { None },
         environment: forwarded.map(|(name, value)| (name.clone(), value.clone())).collect(),
         client_type: Some("cli".into()),
         ..Request::default()
@@ -180,14 +190,22 @@ fn is_short_with(word: &str, letter: char) -> bool {
     word.strip_prefix('-').is_some_and(|rest| !rest.starts_with('-') && rest.contains(letter))
 }
 
-fn piped_text() -> Option<String> {
+/// What is piped in as a whole, or an exit code: a part of it would be taken for all.
+fn piped_text() -> Result<Option<String>, i32> {
     let stdin = std::io::stdin();
     if stdin.is_terminal() || rustix::fs::fstat(stdin.as_fd()).is_err() {
-        return None;
+        return Ok(None);
     }
-    let mut text = Vec::new();
-    stdin.lock().take(STDIN_BYTES_MAX).read_to_end(&mut text).ok()?;
-    Some(String::from_utf8_lossy(&text).into_owned()).filter(|text| !text.is_empty())
+    let mut bytes = Vec::new();
+    if let Err(error) = stdin.lock().take(STDIN_BYTES_MAX + 1).read_to_end(&mut bytes) {
+        return Err(refused(&format!("standard input: {error}"), 1));
+    }
+    if bytes.len() as u64 > STDIN_BYTES_MAX {
+        let limit = STDIN_BYTES_MAX >> 20;
+        return Err(refused(&format!("standard input has more than {limit} MiB; split it"), 1));
+    }
+    let text = utf8::text(bytes, "standard input").map_err(|error| refused(&error, 1))?;
+    Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
 static STOP: AtomicBool = AtomicBool::new(false);

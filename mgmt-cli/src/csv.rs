@@ -3,6 +3,7 @@
 //! Always quoted when there is something, `""` for a quote, nothing for NULL and for an empty text; line
 //! breaks inside values are printed raw. The reader takes bare fields too and reports every bad line.
 
+use crate::utf8::without_mark;
 use dawn_cluster::{Row, Table};
 
 /// Records of a file at most.
@@ -51,10 +52,18 @@ pub struct Record {
     pub fields: Result<Vec<Option<String>>, String>,
 }
 
-/// Names of the header line's columns, or the message for a missing header.
+/// Names of the header line's columns, or the message for a missing header or a column that stands there twice.
 pub fn read_header(line: &str) -> Result<Vec<String>, String> {
-    let names = line.trim_end().strip_prefix('#').ok_or("Data missing header line starting with #")?;
-    Ok(names.split(',').map(|name| name.replace('"', "").trim().to_owned()).collect())
+    let names =
+        without_mark(line).trim_end().strip_prefix('#').ok_or("Data missing header line starting with #")?;
+    let mut columns: Vec<String> = Vec::new();
+    for name in names.split(',').map(|name| name.replace('"', "").trim().to_owned()) {
+        if columns.contains(&name) {
+            return Err(format!("The header line has the column '{name}' twice: which one is meant?"));
+        }
+        columns.push(name);
+    }
+    Ok(columns)
 }
 
 /// Reads the records below the header.
@@ -184,6 +193,8 @@ mod tests {
     #[test]
     fn header() {
         assert_eq!(read_header("#node,\"ip\" "), Ok(vec!["node".into(), "ip".into()]));
+        assert_eq!(read_header("\u{feff}#node,ip"), Ok(vec!["node".into(), "ip".into()]));
         assert!(read_header("node").is_err());
+        assert!(read_header("#node,ip,node").unwrap_err().contains("'node' twice"));
     }
 }

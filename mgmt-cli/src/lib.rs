@@ -50,6 +50,7 @@ mod sources;
 mod synclist;
 mod tabch;
 mod token;
+mod utf8;
 
 #[cfg(test)]
 mod dry_run_tests;

@@ -119,6 +119,29 @@ sessions! {
         chtab node=cn1,switch=s1,port=2 switch.vlan=2
         nodels cn1 --json groups switch.port
     ";
+    names: "
+        mkdef all groups=x
+        chtab node=all nodelist.groups=x
+        mkdef -o -n groups=x
+        mkdef ../x groups=x
+        mkdef -t group -o ../x members=cn1
+        mkdef -t group -o -n members=cn1
+        mkdef -t group -o all2 members=cn1
+        mkdef -t group -o cn1 members=cn1
+        mkdef -t group -o cn1-cn3 members=cn1
+        mkdef -t group -o cn[1-3] members=cn1
+        nodeadd ../x groups=x
+        nodeadd -n groups=x
+        nodeadd all groups=x
+        nodeadd all3 groups=../x
+        chtab node=../x hosts.ip=10.0.0.77
+        chtab node=-n nodelist.groups=x
+        chtab node='a b' nodehm.mgt=ipmi
+        chtab groupname=../x nodegroup.grouptype=static
+        nodech cn1 groups,=../x,-n,cn1-cn3
+        tabrestore -a nodelist.csv <<< #node,groups\\n../x,all\\n
+        tabrestore -a hosts.csv <<< \u{feff}#node,ip,node\\ncn9,10.0.0.1,cn9\\n
+    ";
     nodech: "
         nodech cn1 nodehm.cons=ipmi groups,=a,b
         nodels cn1 nodehm.cons groups

@@ -189,6 +189,31 @@ fn write(settings: &ClientSettings, line: &str) -> bool {
     client::run(settings, &request, &AtomicBool::new(false), &mut out, &mut err) == 0
 }
 
+/// The client itself, with files of its own: bytes that are no UTF-8 are refused before anything is sent.
+#[test]
+fn files_of_the_caller() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = Site::new(directory.path(), None);
+    let daemon = site.start();
+    daemon.ok("nodeadd n1 groups=all nodelist.comments=here");
+    let dump = directory.path().join("dump");
+    let client = |words: &[&str]| {
+        let mut command = site.command();
+        command.env("XCATHOST", &daemon.settings.host).current_dir(directory.path()).args(words);
+        let output = command.output().unwrap();
+        (told(&output), output.status.code().unwrap())
+    };
+    assert_eq!(client(&["dumpxCATdb", "-p", "dump"]).1, 0);
+    std::fs::write(dump.join("nodelist.csv"), b"#node,groups,comments\n\"n1\",\"all\",\"K\xf6ln\"\n")
+        .unwrap();
+    let lossy: [&[&str]; 2] = [&["tabrestore", "dump/nodelist.csv"], &["restorexCATdb", "-p", "dump"]];
+    for (words, expected) in lossy.into_iter().zip([4, 1]) {
+        let (text, code) = client(words);
+        assert!(text.contains("line 2 has the byte 0xf6") && code == expected, "{words:?}: {text} {code}");
+        assert_eq!(daemon.ok("nodels n1 nodelist.comments"), "n1: here\n");
+    }
+}
+
 /// Two hundred clients at once, each with a row of its own and all with one row together.
 #[test]
 fn two_hundred_clients_lose_nothing() {

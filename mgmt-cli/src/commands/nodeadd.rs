@@ -4,7 +4,7 @@ use crate::commands::nodech::{Assignment, Operator, assign, warn_dynamic};
 use crate::edits::{Edits, transact};
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
-use dawn_cluster::{Col, NodeName};
+use dawn_cluster::Col;
 
 /// Add nodes, with values of their tables
 ///
@@ -30,9 +30,6 @@ impl Command for Args {
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let nodes = crate::names::expand_new(&ctx.snapshot, &self.noderange)?;
-        for name in &nodes {
-            name.parse::<NodeName>().map_err(|error| Stop::message(error.to_string()))?;
-        }
         let words = Assignment::read_all(&self.items, out)?;
         if out.failed() {
             return Ok(());

@@ -6,6 +6,7 @@ use crate::commands::dumpxcatdb::skipped_tables;
 use crate::commands::tabrestore::bundled;
 use crate::environment::Environment;
 use crate::frame::LocalCommand;
+use crate::utf8;
 use std::path::PathBuf;
 
 /// Replace tables by the TABLE.csv files of a directory
@@ -62,9 +63,11 @@ impl LocalCommand for Args {
             if skip {
                 continue;
             }
-            match std::fs::read(&file) {
-                Ok(bytes) => bundle.push_str(&bundled(&name, &String::from_utf8_lossy(&bytes))),
-                Err(error) => return fail(&format!("{}: {error}", file.display())),
+            let shown = file.display().to_string();
+            let bytes = std::fs::read(&file).map_err(|error| format!("{shown}: {error}"));
+            match bytes.and_then(|bytes| utf8::text(bytes, &shown)) {
+                Ok(text) => bundle.push_str(&bundled(&name, &text)),
+                Err(error) => return fail(&error),
             }
         }
         if bundle.is_empty() {

@@ -4,6 +4,7 @@ use crate::app::print;
 use crate::builder::{ask, ask_with, fail};
 use crate::environment::Environment;
 use crate::frame::LocalCommand;
+use crate::utf8;
 use std::io::{BufRead, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -56,8 +57,7 @@ fn edit(table: &str, dry_run: bool, directory: &Path, environment: &Environment)
     loop {
         run_editor(&file, environment)?;
         let bytes = std::fs::read(&file).map_err(shown)?;
-        let edited = String::from_utf8_lossy(&bytes).into_owned();
-        if edited == text {
+        if bytes == text.as_bytes() {
             print("No file modifications detected, not restoring.\n");
             return Ok(());
         }
@@ -65,7 +65,8 @@ fn edit(table: &str, dry_run: bool, directory: &Path, environment: &Environment)
         if dry_run {
             words.insert(0, "--dry-run".to_owned());
         }
-        match ask_with(environment, "tabrestore", words, Some(edited)) {
+        let edited = utf8::text(bytes, &file.to_string_lossy());
+        match edited.and_then(|edited| ask_with(environment, "tabrestore", words, Some(edited))) {
             Ok(answers) => {
                 for line in answers.iter().flat_map(|answer| answer.info.iter()) {
                     print(&format!("{line}\n"));

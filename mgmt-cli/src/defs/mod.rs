@@ -159,9 +159,8 @@ pub fn check_new_name(kind: &ObjectType, name: &str, snapshot: &Snapshot) -> Res
             if good && !name.is_empty() && !name.starts_with('-') { Ok(()) } else { Err(invalid()) }
         }
         "group" => {
-            let expanded = crate::bridge::expand_unverified(snapshot, name).unwrap_or_default();
-            let is_range = expanded.len() > 1 && !snapshot.is_group(name);
-            if is_range || name.contains(['/', '@', '(', '^']) { Err(invalid()) } else { Ok(()) }
+            let invalid = |reason| format!("The object name '{name}' is invalid: {reason}");
+            dawn_cluster::check_group_name(snapshot, name).map_err(invalid)
         }
         _ if name.is_empty() || name.contains('/') && kind.name == "osimage" => Err(invalid()),
         _ => Ok(()),

@@ -57,7 +57,7 @@ pub fn read(text: &str) -> Result<Vec<Stanza>, StanzaError> {
     let mut defaults: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
     let mut done = Vec::new();
     let mut open: Option<Open> = None;
-    for (at, line) in text.lines().enumerate() {
+    for (at, line) in crate::utf8::without_mark(text).lines().enumerate() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
             continue;
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn files() {
         for (text, expected) in [
-            ("cn1:\n objtype=node\n groups = all \n", "cn1(node): groups=all"),
+            ("\u{feff}cn1:\n objtype=node\n groups = all \n", "cn1(node): groups=all"),
             (
                 "# x\n\ncn1:\nobjtype=node\nip=\"10.0.0.1\"\nconserver=fe80::1:\n",
                 "cn1(node): ip=10.0.0.1 conserver=fe80::1:",

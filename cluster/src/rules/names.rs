@@ -1,0 +1,94 @@
+//! Names that a change brings in: of nodes, and of groups in `nodelist.groups`, `nodegroup` and the node tables.
+//!
+//! A name becomes part of noderanges, files and command lines. One that means something else there could not be removed by
+//! the commands that made it. Names that are there already may stay and be worked on.
+
+use super::changed;
+use crate::change::{EditError, Effect};
+use crate::names::{NAME_BYTES_MAX, NodeName};
+use crate::noderange::{Noderange, NoderangeError};
+use crate::schema::Col;
+use crate::snapshot::{KNOWN, Snapshot};
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+static GROUP_NAME: LazyLock<Col> = LazyLock::new(|| Col::known("nodegroup.groupname"));
+
+/// Refuses a change that brings in a name no command could name, or a node with a group's name and the reverse.
+pub(super) fn check(base: &Snapshot, next: &Snapshot, effects: &[Effect]) -> Result<(), EditError> {
+    let (mut checked, mut listed) = (HashSet::new(), HashSet::new());
+    for effect in effects {
+        let Some(after) = &effect.after else { continue };
+        let is_group = effect.table == GROUP_NAME.table;
+        let key = if is_group { Some(*GROUP_NAME) } else { effect.table.info().node_col() };
+        if let Some(col) = key.filter(|col| changed(effect, *col))
+            && let Some(name) = after.get(col)
+        {
+            let problem = match () {
+                () if effect.table == KNOWN.nodelist => new_node(base, name),
+                () if is_group => new_group(base, next, name),
+                () if next.has_node(name) || base.is_group(name) || !checked.insert(name) => Ok(()),
+                () => check_group_name(base, name),
+            };
+            problem.map_err(|reason| refused(col, name, reason))?;
+        }
+        if effect.table == KNOWN.nodelist && changed(effect, KNOWN.groups) {
+            let groups = after.get(KNOWN.groups).map(|text| text.split(',')).into_iter().flatten();
+            for name in groups.map(str::trim).filter(|name| !name.is_empty()) {
+                if listed.insert(name) {
+                    new_group(base, next, name).map_err(|reason| refused(KNOWN.groups, name, reason))?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn refused(col: Col, name: &str, reason: String) -> EditError {
+    EditError::BadValue { col, value: name.to_owned(), reason: reason.into() }
+}
+
+fn new_node(base: &Snapshot, name: &str) -> Result<(), String> {
+    if base.has_node(name) {
+        return Ok(());
+    }
+    name.parse::<NodeName>().map_err(|error| error.to_string())?;
+    if base.is_group(name) {
+        return Err("it is a group, and a node of that name would hide its members from every command".into());
+    }
+    Ok(())
+}
+
+fn new_group(base: &Snapshot, next: &Snapshot, name: &str) -> Result<(), String> {
+    if base.is_group(name) {
+        return Ok(());
+    }
+    if next.has_node(name) {
+        return Err("it is a node, which every command would take instead of the group".into());
+    }
+    check_group_name(base, name)
+}
+
+/// The rules for the name of a new group (or of a row that is a node's or a group's).
+///
+/// # Errors
+/// Why commands could not name it: it is too long, begins with `-`, has a character that noderanges use, or reads as a range.
+pub fn check_group_name(base: &Snapshot, name: &str) -> Result<(), String> {
+    let odd = |c: char| c.is_control() || matches!(c, '/' | '@' | '(' | ')' | '^');
+    if let Some(found) = name.chars().find(|c| odd(*c)) {
+        return Err(format!("the name of a group or node has no {found:?}"));
+    }
+    if name.starts_with('-') || matches!(name, "." | "..") {
+        return Err("the name of a group or node begins with a letter or digit".into());
+    }
+    if name.len() > NAME_BYTES_MAX {
+        return Err(format!("a name may have {NAME_BYTES_MAX} bytes at most"));
+    }
+    match Noderange::new(name).unverified().with_excluded().expand(base) {
+        Err(NoderangeError::TooMuch) => Err("it reads as a range of nodes".into()),
+        Ok(found) if found.nodes.len() > 1 && !base.is_group(name) => {
+            Err(format!("it reads as a range of {} nodes", found.nodes.len()))
+        }
+        _ => Ok(()),
+    }
+}

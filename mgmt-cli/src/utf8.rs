@@ -1,0 +1,36 @@
+//! Files of the caller as text. Cells are UTF-8: other bytes are refused where they stand, and never guessed at.
+
+/// The text of a file.
+///
+/// # Errors
+/// Bytes that are no UTF-8: the file, the line on which they stand, and how to convert the whole.
+pub fn text(bytes: Vec<u8>, file: &str) -> Result<String, String> {
+    String::from_utf8(bytes).map_err(|error| {
+        let good = error.utf8_error().valid_up_to();
+        let (before, rest) = error.as_bytes().split_at_checked(good).unwrap_or_default();
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let byte = rest.first().copied().unwrap_or_default();
+        format!(
+            "{file}: line {line} has the byte 0x{byte:02x}, which is no UTF-8; nothing was changed. If the file is \
+             Latin-1, convert it: iconv -f latin1 -t utf-8 {file} >NEW"
+        )
+    })
+}
+
+/// The text behind a byte order mark, which spreadsheets put in front of UTF-8.
+pub fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_bytes_are_refused_with_their_line() {
+        assert_eq!(text("Köln\n".into(), "f").as_deref(), Ok("Köln\n"));
+        let error = text(b"#node,comments\n\"n1\",\"K\xf6ln\"\n".to_vec(), "nodelist.csv").unwrap_err();
+        assert!(error.starts_with("nodelist.csv: line 2 has the byte 0xf6"), "{error}");
+        assert!(text(b"cut \xe2\x82".to_vec(), "f").is_err());
+    }
+}
