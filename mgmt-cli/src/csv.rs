@@ -73,15 +73,15 @@ pub fn read_records<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<Record> {
     let mut inside_quotes = false;
     let mut first = FIRST_LINE;
     for (number, line) in (FIRST_LINE..).zip(lines) {
-        let line = line.trim_end();
         if inside_quotes {
             text.push('\n');
         } else {
             first = number;
         }
-        text.push_str(line);
         // An odd number of quotes means that a quoted field goes on in the next line.
         inside_quotes ^= line.bytes().filter(|byte| *byte == b'"').count() % 2 == 1;
+        // Blanks before a line break inside of a field are the field's.
+        text.push_str(if inside_quotes { line } else { line.trim_end() });
         if !inside_quotes {
             push_record(&mut records, &text, first);
             text.clear();
@@ -180,7 +180,7 @@ mod tests {
         for (text, expected) in [
             ("\"z1\",\"/a\",,,,", "z1|/a|-|-|-|-"),
             ("a,b c ,\"x\"\"y\"", "a|b c |x\"y"),
-            ("\"a  \nb\",c", "a\nb|c"),
+            ("\"a  \nb\",c ", "a  \nb|c"),
             ("a\"b,c", "CSV missing opening \" for record with \" characters on line 2, character 0"),
             ("\"a\"b\"\",c", "CSV unescaped \" in record on line 2, character 3"),
             ("\"ab,c", "CSV unmatched \" in record on line 2, character 1"),

@@ -912,7 +912,8 @@ fn a_backup_by_stanzas_changes_nothing() {
     let bed = crate::testbed::Bed::new(CLUSTER);
     bed.run("mkdef -t group -o tg members=cn2");
     bed.run("mkdef -t group -o dyn -d -w mgt==ipmi");
-    bed.run("chdef cn1 usercomment='Köln €'");
+    bed.run("chdef cn1 usercomment='Köln €\n  second line: \"x\"\n'");
+    bed.run("nodech cn2 nodelist.comments=' \"quoted\" '");
     let seen = || (bed.run("lsdef -a -z"), bed.run("tabdump nodelist"), bed.run("tabdump nodegroup"));
     let before = seen();
     let (comment, body) = before.0.split_once('\n').expect("lines");

@@ -1,6 +1,6 @@
 //! `lsdef`: objects and their attributes.
 
-use crate::defs::{self, Words, templates};
+use crate::defs::{self, Words, stanza, templates};
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::{NIC_COLUMNS, Object, ObjectType, ObjectValue};
@@ -276,9 +276,13 @@ impl Args {
             return out.line(format!("{name}{blanks}({kind})"));
         }
         if self.compress {
-            return lines_of(object, view, false).into_iter().try_for_each(|l| out.line(format!("{name}: {l}")));
+            return lines_of(object, view, Form::Plain).into_iter().try_for_each(|l| out.line(format!("{name}: {l}")));
         }
         if self.stanza {
+            if !stanza::is_header(name) {
+                let hint = "it has '=', ':' at its end, or the like; dumpxCATdb keeps it";
+                return out.error(format!("The {kind} '{name}' cannot stand in a stanza file: {hint}."));
+            }
             out.line("")?;
             out.line(format!("{name}:"))?;
             out.line(format!("    objtype={kind}"))?;
@@ -287,7 +291,12 @@ impl Args {
         } else {
             out.line(format!("Object name: {name}"))?;
         }
-        for line in lines_of(object, view, self.verbose) {
+        let form = match () {
+            () if self.stanza => Form::Stanza,
+            () if self.verbose => Form::WithPlace,
+            () => Form::Plain,
+        };
+        for line in lines_of(object, view, form) {
             out.line(format!("    {line}"))?;
         }
         if self.osimage { self.show_image(object, ctx, out) } else { Ok(()) }
@@ -313,13 +322,25 @@ fn set(object: &mut Object, attr: &str, value: String) {
     object.attrs.insert(attr.into(), ObjectValue { value: value.into(), line });
 }
 
+/// How `attr=value` is written.
+#[derive(Clone, Copy)]
+enum Form {
+    Plain,
+    /// `-V`: with table, key and column behind.
+    WithPlace,
+    /// `-z`: as it is read back.
+    Stanza,
+}
+
 /// `attr=value` of what is set, sorted; of attributes asked for by name the empty ones too.
-fn lines_of(object: &Object, view: &View, verbose: bool) -> Vec<String> {
-    let mut lines: Vec<(String, String)> = object
-        .attrs
-        .iter()
-        .map(|(attr, value)| (attr.to_string(), format!("{attr}={}{}", value.value, place(object, attr, value, verbose))))
-        .collect();
+fn lines_of(object: &Object, view: &View, form: Form) -> Vec<String> {
+    let line = |attr: &str, value: &ObjectValue| match form {
+        Form::Plain => format!("{attr}={}", value.value),
+        Form::WithPlace => format!("{attr}={}{}", value.value, place(object, attr, value)),
+        Form::Stanza => format!("{attr}={}", stanza::write_value(&value.value)),
+    };
+    let lines = object.attrs.iter().map(|(attr, value)| (attr.to_string(), line(attr, value)));
+    let mut lines: Vec<(String, String)> = lines.collect();
     for attr in view.only.iter().flatten() {
         let is_column = NIC_COLUMNS.contains(&attr.as_str());
         if !is_column && object.get(attr).is_none() && object.kind.has_attr(attr) {
@@ -330,10 +351,8 @@ fn lines_of(object: &Object, view: &View, verbose: bool) -> Vec<String> {
     lines.into_iter().map(|(_, line)| line).collect()
 }
 
-fn place(object: &Object, attr: &str, value: &ObjectValue, verbose: bool) -> String {
-    if !verbose {
-        return String::new();
-    }
+/// Table, key and column.
+fn place(object: &Object, attr: &str, value: &ObjectValue) -> String {
     match (object.kind.name, value.line) {
         ("site", _) => format!("\t(Table:site - Key:{attr})"),
         ("monitoring", _) => "\t(Table:monsetting)".to_owned(),

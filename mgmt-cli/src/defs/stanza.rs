@@ -6,10 +6,14 @@
 //!     groups=compute,all
 //! ```
 //!
+//! A value stands in quotes if blanks or quotes at its ends belong to it, and as `$'…'` with `\n`, `\r`, `\t`, `\\` and `\'`
+//! if it has control characters: a stanza has one line for each attribute (the reference breaks the line and does not read it).
+//!
 //! Empty lines and lines that begin with `#` are ignored. `default-<type>:` gives values for the objects of
 //! the type that follow; they are copied at the object's `objtype` line. A line that is neither a header
 //! nor `attr=value` is an error (the reference skips to the next header without a word).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// Objects of one file at most.
@@ -70,7 +74,7 @@ pub fn read(text: &str) -> Result<Vec<Stanza>, StanzaError> {
             }
             Some((attr, value)) if open.is_some() => {
                 if let Some(open) = &mut open {
-                    take(open, attr.trim(), unquote(value.trim()), &defaults);
+                    take(open, attr.trim(), &read_value(value.trim()), &defaults);
                 }
             }
             _ => return Err(StanzaError::Line { line: at + 1, text: line.chars().take(80).collect() }),
@@ -98,9 +102,55 @@ fn put(attrs: &mut Vec<(String, String)>, attr: &str, value: &str) {
     }
 }
 
-/// One pair of quotes around a value is taken off.
-fn unquote(value: &str) -> &str {
-    value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value)
+/// One pair of quotes around a value is taken off; `$'…'` is read as `write_value` wrote it.
+fn read_value(value: &str) -> Cow<'_, str> {
+    if let Some(inner) = value.strip_prefix("$'").and_then(|rest| rest.strip_suffix('\'')) {
+        return unescaped(inner).map_or(Cow::Borrowed(value), Cow::Owned);
+    }
+    value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value).into()
+}
+
+/// The text behind the escapes; `None` if there are others than ours, which then are no escapes.
+fn unescaped(text: &str) -> Option<String> {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        plain.push(match c {
+            '\\' => {
+                let letter = rest.next()?;
+                ESCAPES.iter().find(|(_, known)| *known == letter)?.0
+            }
+            '\'' => return None,
+            other => other,
+        });
+    }
+    Some(plain)
+}
+
+/// What stands behind a backslash in `$'…'`.
+const ESCAPES: [(char, char); 5] = [('\n', 'n'), ('\r', 'r'), ('\t', 't'), ('\\', '\\'), ('\'', '\'')];
+
+/// The value as it stands behind `attr=`, so that it is read back as it is.
+pub fn write_value(value: &str) -> Cow<'_, str> {
+    let is_escaped = |c: char| matches!(c, '\n' | '\r');
+    if value.contains(is_escaped) || !matches!(read_value(value), Cow::Borrowed(_)) {
+        let mut text = String::from("$'");
+        for c in value.chars() {
+            match ESCAPES.iter().find(|(plain, _)| *plain == c) {
+                Some((_, letter)) => text.extend(['\\', *letter]),
+                None => text.push(c),
+            }
+        }
+        text.push('\'');
+        return text.into();
+    }
+    if read_value(value.trim()) == value { value.into() } else { format!("\"{value}\"").into() }
+}
+
+/// The name can head a stanza.
+pub fn is_header(name: &str) -> bool {
+    let clean = !name.contains(|c: char| c == '=' || c.is_control());
+    clean && !name.is_empty() && name.trim() == name && !name.starts_with('#') && !name.ends_with(':')
 }
 
 fn close(
@@ -141,6 +191,26 @@ mod tests {
                 })
                 .collect::<Vec<_>>()
                 .join("; "),
+        }
+    }
+
+    #[test]
+    fn values_are_read_as_they_were_written() {
+        for (value, written) in [
+            ("plain", "plain"),
+            (r"|\D+(\d+)|10.0.0.($1)|", r"|\D+(\d+)|10.0.0.($1)|"),
+            ("a\nb", r"$'a\nb'"),
+            ("it's\r\n\\n", r"$'it\'s\r\n\\n'"),
+            (" a ", "\" a \""),
+            ("\"q\"", "\"\"q\"\""),
+            ("\"", "\""),
+            ("$'x'", r"$'$\'x\''"),
+            (r"$'\q'", r"$'\q'"),
+            ("x:", "x:"),
+            ("a\tb", "a\tb"),
+        ] {
+            assert_eq!(write_value(value), written);
+            assert_eq!(show(&format!("o:\n objtype=t\n a={written}\n")), format!("o(t): a={value}"));
         }
     }
 
