@@ -6,9 +6,9 @@ use std::str::FromStr;
 /// How a path becomes the node's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum LiteOption {
-    /// `tmpfs` (`rw`, `tmpfs,rw`, `tempfs`, empty): a copy in RAM, gone after a reboot.
+    /// `tmpfs` (`rw`, `tempfs`): a copy in RAM, gone after a reboot.
     Tmpfs,
-    /// `link`: a copy in RAM, reached by a symbolic link in the image.
+    /// `link` (`tmpfs,rw`, empty): a copy in RAM, reached by a symbolic link in the image.
     Link,
     /// `persistent`: in the node's store, kept over reboots.
     Persistent,
@@ -74,27 +74,39 @@ impl LiteOption {
 /// The text is none of the options.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "invalid option '{0}'; the valid options are: tmpfs persistent localdisk rw ro con link tmpfs,rw link,ro link,persistent link,con"
+    "{reason}; the valid options are: tmpfs persistent localdisk rw ro con link tmpfs,rw link,ro link,persistent link,con con,persistent"
 )]
-pub struct OptionError(pub String);
+pub struct OptionError {
+    /// Which word is none, or which do not go together.
+    pub reason: String,
+}
+
+/// The words of all options; `tempfs` is an old spelling.
+const WORDS: [&str; 8] = ["tmpfs", "tempfs", "rw", "persistent", "localdisk", "ro", "con", "link"];
 
 impl FromStr for LiteOption {
     type Err = OptionError;
 
+    /// Words in any order, with blanks around them.
     fn from_str(text: &str) -> Result<Self, OptionError> {
-        let compact: String = text.chars().filter(|c| !c.is_whitespace()).collect();
-        match compact.as_str() {
-            "" | "tmpfs" | "tempfs" | "rw" | "tmpfs,rw" | "tempfs,rw" | "rw,tmpfs" => Ok(Self::Tmpfs),
-            "link" | "link,tmpfs" | "tmpfs,link" | "link,tmpfs,rw" => Ok(Self::Link),
-            "persistent" | "persistent,rw" => Ok(Self::Persistent),
-            "link,persistent" | "persistent,link" => Ok(Self::LinkPersistent),
-            "localdisk" => Ok(Self::Localdisk),
-            "ro" => Ok(Self::Ro),
-            "link,ro" | "ro,link" => Ok(Self::LinkRo),
-            "con" => Ok(Self::Con),
-            "link,con" | "con,link" => Ok(Self::LinkCon),
-            "con,persistent" | "persistent,con" => Ok(Self::ConPersistent),
-            _ => Err(OptionError(text.to_owned())),
+        let text = text.trim();
+        let mut words: Vec<&str> = text.split(',').map(str::trim).collect();
+        if let Some(word) = words.iter().find(|word| !text.is_empty() && !WORDS.contains(word)) {
+            return Err(OptionError { reason: format!("'{word}' is no option") });
+        }
+        words.sort_unstable();
+        match words.as_slice() {
+            [""] | ["link"] | ["rw", "tmpfs" | "tempfs"] => Ok(Self::Link),
+            ["tmpfs" | "tempfs" | "rw"] => Ok(Self::Tmpfs),
+            ["persistent"] => Ok(Self::Persistent),
+            ["link", "persistent"] => Ok(Self::LinkPersistent),
+            ["localdisk"] => Ok(Self::Localdisk),
+            ["ro"] => Ok(Self::Ro),
+            ["link", "ro"] => Ok(Self::LinkRo),
+            ["con"] => Ok(Self::Con),
+            ["con", "link"] => Ok(Self::LinkCon),
+            ["con", "persistent"] => Ok(Self::ConPersistent),
+            words => Err(OptionError { reason: format!("'{}' do not go together", words.join("' and '")) }),
         }
     }
 }
@@ -120,18 +132,24 @@ mod tests {
     }
 
     #[test]
-    fn other_spellings_and_nonsense() {
+    fn other_spellings_and_reasons() {
+        use LiteOption::*;
         for (text, option) in [
-            ("", Some(LiteOption::Tmpfs)),
-            ("tmpfs,rw", Some(LiteOption::Tmpfs)),
-            ("tempfs", Some(LiteOption::Tmpfs)),
-            ("rw", Some(LiteOption::Tmpfs)),
-            ("link, persistent", Some(LiteOption::LinkPersistent)),
-            ("persistent,con", Some(LiteOption::ConPersistent)),
-            ("ro,con", None),
-            ("links", None),
+            ("", Ok(Link)),
+            ("tmpfs,rw", Ok(Link)),
+            ("rw,tempfs", Ok(Link)),
+            ("tempfs", Ok(Tmpfs)),
+            ("rw", Ok(Tmpfs)),
+            ("link, persistent", Ok(LinkPersistent)),
+            ("persistent,con", Ok(ConPersistent)),
+            ("con,ro", Err("'con' and 'ro' do not go together")),
+            ("link,tmpfs", Err("'link' and 'tmpfs' do not go together")),
+            ("localdisk,persistent", Err("'localdisk' and 'persistent' do not go together")),
+            ("ro,", Err("'' is no option")),
+            ("links", Err("'links' is no option")),
         ] {
-            assert_eq!(text.parse::<LiteOption>().ok(), option, "{text}");
+            let got = text.parse::<LiteOption>().map_err(|error| error.reason);
+            assert_eq!(got, option.map_err(str::to_owned), "{text}");
         }
     }
 }

@@ -32,7 +32,7 @@ mod unpack;
 mod url;
 
 pub use error::Error;
-pub use statelite::copy;
+pub use statelite::{copy, rehearse};
 
 use std::process::ExitCode;
 

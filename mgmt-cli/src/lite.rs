@@ -2,8 +2,8 @@
 
 use crate::frame::Ctx;
 use crate::output::{Done, Out, Stop};
-use dawn_cluster::{Col, Snapshot};
-use dawn_statelite::{LiteFile, Tree, each_tree, files, files_of_image, image_of};
+use dawn_cluster::Snapshot;
+use dawn_statelite::{LiteFile, Tree, each_tree, files, files_of_image, image_of, trees_of_image};
 use serde_json::{Value, json};
 
 /// The nodes a request is about: those of the noderange, or the caller itself when it is a node. A peer
@@ -90,16 +90,8 @@ pub fn describe_image(image: &str, snapshot: &Snapshot, out: &mut Out<'_>) -> Do
     out.line("")?;
     list_files(&files_of_image(snapshot, image), out)?;
     out.line("Litetree path (litetree table):")?;
-    let (of, directory, priority) =
-        (Col::known("litetree.image"), Col::known("litetree.directory"), Col::known("litetree.priority"));
-    let mut rows: Vec<(String, String)> = snapshot
-        .enabled_rows("litetree")
-        .filter(|row| row.get(of).is_none_or(|of| matches!(&**of, "" | "ALL") || **of == *image))
-        .filter_map(|row| Some((row.get(priority)?.to_string(), row.get(directory)?.to_string())))
-        .collect();
-    let number = |text: &str| text.parse::<f64>().unwrap_or(f64::MAX);
-    rows.sort_by(|a, b| number(&a.0).total_cmp(&number(&b.0)));
-    rows.into_iter()
+    trees_of_image(snapshot, image)
+        .into_iter()
         .try_for_each(|(priority, directory)| out.line(format!("        {priority}, {directory}")))?;
     out.line("")
 }

@@ -17,6 +17,8 @@ mod trees;
 mod wish;
 
 #[cfg(test)]
+mod matrix;
+#[cfg(test)]
 mod tests;
 
 use crate::address::LocalAddresses;

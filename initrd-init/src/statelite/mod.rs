@@ -286,6 +286,26 @@ fn build_root(plan: &Plan, loader: &mut Loader, root: &str) -> Result<()> {
     sys::mount("dawn-root", root, "overlay", MountFlags::RDONLY, &options)
 }
 
+/// What the node would do with the text of its list, its image at `image` and its own files below `lite`: the lines of
+/// `statelite.log`. On a `live` root the server does its part. Nothing is touched.
+pub fn rehearse(text: &str, image: &str, lite: &str, live: bool) -> Vec<String> {
+    let mut list = List::parse(text);
+    if live {
+        list.on_live_root()
+    } else {
+        list.on_plain_root()
+    }
+    let places = Places {
+        image: image.to_owned(),
+        lite: lite.to_owned(),
+        local: format!("{lite}/local"),
+        trees: list.trees.clone(),
+    };
+    let plan = plan::plan(&list, &places);
+    let actions: Vec<String> = plan.actions.iter().map(ToString::to_string).collect();
+    list.complaints.into_iter().chain(record(&plan, &actions).lines().map(str::to_owned)).collect()
+}
+
 /// Reads a list of any text and plans it for an image that has nothing.
 pub fn fuzz_list(text: &str) {
     struct Nothing;
@@ -309,14 +329,17 @@ pub fn fuzz_list(text: &str) {
 
 /// What was asked for and done, for people who look for it later.
 fn keep_records(list: &List, plan: &Plan, lines: &[String], lite: &str) {
-    let skeleton = plan.skeleton.iter().map(|missing| format!("{missing}\n"));
-    let actions = lines.iter().map(|line| format!("{line}\n"));
-    let notes = plan.notes.iter().map(|note| format!("note {note}\n"));
-    let text: String = skeleton.chain(actions).chain(notes).collect();
     let trees: String = list.trees.iter().map(|tree| format!("{}\n", tree.remote)).collect();
-    for (name, text) in [("statelite.log", text), ("litetree", trees)] {
+    for (name, text) in [("statelite.log", record(plan, lines)), ("litetree", trees)] {
         if let Err(error) = sys::write_file(&format!("{lite}/{name}"), &text) {
             log::problem(&error.to_string());
         }
     }
+}
+
+fn record(plan: &Plan, actions: &[String]) -> String {
+    let skeleton = plan.skeleton.iter().map(|missing| format!("{missing}\n"));
+    let actions = actions.iter().map(|line| format!("{line}\n"));
+    let notes = plan.notes.iter().map(|note| format!("note {note}\n"));
+    skeleton.chain(actions).chain(notes).collect()
 }

@@ -386,9 +386,12 @@ impl Planner<'_> {
                 .push(format!("{} is neither in a tree nor in the image: left out", subject.entry.path));
             return;
         };
-        if subject.entry.option == Opt::LinkRo && subject.linked {
+        // A link over the only copy there is would lead to itself.
+        let apart = matches!(source.place, Place::Tree(_)) && subject.parent.is_none();
+        if subject.entry.option == Opt::LinkRo && (subject.linked || apart) {
             let target = self.shown_path(&source);
             self.act(Action::Link(subject.at(Place::Tmpfs), target));
+            self.link_in_image(subject);
         } else if source != image(&subject.entry.path) {
             self.mount_point(subject);
             self.act(Action::BindRo(source, subject.real.clone()));
