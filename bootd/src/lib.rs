@@ -16,6 +16,7 @@ mod exports;
 mod extra_exports;
 mod files;
 pub mod generations;
+mod held_ports;
 pub mod live;
 pub mod loaders;
 mod localdisk;

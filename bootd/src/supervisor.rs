@@ -11,6 +11,7 @@ use crate::exports::TableExports;
 use crate::extra_exports::WithExtras;
 use crate::files::{Files, FilesError};
 use crate::generations::{Generations, ROUND_SECONDS};
+use crate::held_ports::{self, Transport, Wanted};
 use crate::live::{self, LiveRoots};
 use crate::plan;
 use crate::watch::{Watcher, now_ms};
@@ -25,12 +26,16 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// How long services may take to end their work after a signal.
 const STOP_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long the start waits for ports that are in use: those of a predecessor that is being ended come free.
+const PORTS_TIME_MAX: Duration = Duration::from_secs(5);
+/// Pause between two attempts to have a port.
+const PORT_RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// A service that can be started on its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -135,6 +140,8 @@ pub struct StartError {
     pub service: &'static str,
     reason: String,
     in_use: bool,
+    /// Who has the ports, as far as it can be told.
+    holders: Vec<String>,
 }
 
 impl StartError {
@@ -154,15 +161,18 @@ impl StartError {
             }
             next = link.source();
         }
-        Self { service, reason, in_use }
+        Self { service, reason, in_use, holders: Vec::new() }
     }
 
-    fn hint(&self) -> &'static str {
-        if self.in_use {
-            "\nHint: another program has the port (`ss -lntup` shows which); stop it, choose another port, or leave the service out with --services"
-        } else {
-            ""
+    fn hint(&self) -> String {
+        if !self.in_use {
+            return String::new();
         }
+        let holders = match self.holders.as_slice() {
+            [] => "another program has the port (`ss -lntup` shows which)".to_owned(),
+            known => known.join(", "),
+        };
+        format!("\nHint: {holders}; stop it, choose another port, or leave the service out with --services")
     }
 }
 
@@ -265,15 +275,17 @@ impl Running {
 /// Starts what the settings ask for. When it returns, every service listens.
 ///
 /// # Errors
-/// [`StartError`] of the first service that cannot start; the others are stopped again.
+/// [`StartError`] of the first service that cannot start; the others are stopped again. Ports that are in use are
+/// waited for, 5 s for all services together.
 pub async fn start(appliance: &Arc<Appliance>, commands: CommandPort) -> Result<Running, StartError> {
     raise_descriptor_limit();
     let (shutdown, until) = watch::channel(false);
     let watcher = Arc::clone(&appliance.watcher);
-    let mut starter = Starter { appliance, watcher, until, tasks: JoinSet::new() };
+    let patience_ends = Instant::now() + PORTS_TIME_MAX;
+    let mut starter = Starter { appliance, watcher, until, tasks: JoinSet::new(), patience_ends };
     for service in Service::ALL.into_iter().filter(|service| appliance.settings.services.contains(service)) {
         match service {
-            Service::Xcatd => starter.xcatd(&commands)?,
+            Service::Xcatd => starter.xcatd(&commands).await?,
             Service::Nfs => starter.nfs().await?,
             Service::Http => starter.http(&commands).await?,
             Service::Tftp => starter.tftp().await?,
@@ -299,9 +311,36 @@ struct Starter<'a> {
     watcher: Arc<Watcher>,
     until: watch::Receiver<bool>,
     tasks: JoinSet<&'static str>,
+    patience_ends: Instant,
 }
 
 impl Starter<'_> {
+    /// Has the sockets of a service bound, again and again while one of `ports` is in use and patience lasts.
+    async fn listening<T, E: std::error::Error + 'static>(
+        &self,
+        service: &'static str,
+        ports: &[Wanted],
+        bind: impl AsyncFn() -> Result<T, E>,
+    ) -> Result<T, StartError> {
+        let mut waiting = false;
+        loop {
+            let error = match bind().await {
+                Ok(bound) => return Ok(bound),
+                Err(error) => StartError::of(service, &error),
+            };
+            if !error.in_use {
+                return Err(error);
+            }
+            if Instant::now() >= self.patience_ends {
+                return Err(StartError { holders: held_ports::sentences(ports), ..error });
+            }
+            if !std::mem::replace(&mut waiting, true) {
+                tracing::info!(service, "waiting for a port that is in use");
+            }
+            tokio::time::sleep(PORT_RETRY_PAUSE).await;
+        }
+    }
+
     fn settings(&self) -> &Settings {
         &self.appliance.settings
     }
@@ -313,12 +352,14 @@ impl Starter<'_> {
         Files::open(Arc::clone(model), Arc::clone(addresses), Arc::clone(live), ports)
     }
 
-    fn xcatd(&mut self, commands: &CommandPort) -> Result<(), StartError> {
-        let bind = |name, port| {
-            dawn_xcatd::server::bind(port).map_err(|error| StartError::of(name, &port_error(port, error)))
+    async fn xcatd(&mut self, commands: &CommandPort) -> Result<(), StartError> {
+        let bind = async |name, port| {
+            let wanted = [Wanted(Transport::Tcp, port)];
+            let bind = async || dawn_xcatd::server::bind(port).map_err(|error| port_error(port, error));
+            self.listening(name, &wanted, bind).await
         };
-        let command_port = bind("xcatd", self.settings().ports.xcatd)?;
-        let status_port = bind("node status", self.settings().ports.status)?;
+        let command_port = bind("xcatd", self.settings().ports.xcatd).await?;
+        let status_port = bind("node status", self.settings().ports.status).await?;
         let (tls, dispatcher) = (Arc::clone(&commands.tls), Arc::clone(&commands.dispatcher));
         let limit = self
             .appliance
@@ -365,9 +406,13 @@ impl Starter<'_> {
         let exports = WithExtras::open(exports, &self.settings().data);
         let exports = Arc::new(exports.map_err(|error| StartError::new(Service::Nfs, &error))?);
         let observer = Arc::clone(&self.watcher);
-        let until = stopped(self.until.clone());
-        let server = dawn_nfs::serve(config, exports, observer, until).await;
-        let server = server.map_err(|error| StartError::new(Service::Nfs, &error))?;
+        let both = |port| [Wanted(Transport::Tcp, port), Wanted(Transport::Udp, port)];
+        let wanted: Vec<Wanted> = [ports.nfs, ports.portmap].into_iter().flat_map(both).collect();
+        let serve = async || {
+            let (exports, observer) = (Arc::clone(&exports), Arc::clone(&observer));
+            dawn_nfs::serve(config.clone(), exports, observer, stopped(self.until.clone())).await
+        };
+        let server = self.listening(Service::Nfs.name(), &wanted, serve).await?;
         // The server stops by itself with `until`; the task keeps it alive so long.
         let until = stopped(self.until.clone());
         self.tasks.spawn(async move {
@@ -420,9 +465,12 @@ impl Starter<'_> {
         for (port, tls) in [(ports.http, None)].into_iter().chain(tls) {
             let listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
             let config = dawn_http::Config { listen, tls, ..Default::default() };
-            let (observer, until) = (Arc::clone(&self.watcher), self.until.clone());
-            let running = dawn_http::serve(config, Arc::clone(&files), observer, until).await;
-            let running = running.map_err(|error| StartError::new(Service::Http, &error))?;
+            let serve = async || {
+                let (observer, until) = (Arc::clone(&self.watcher), self.until.clone());
+                dawn_http::serve(config.clone(), Arc::clone(&files), observer, until).await
+            };
+            let wanted = [Wanted(Transport::Tcp, port)];
+            let running = self.listening(Service::Http.name(), &wanted, serve).await?;
             self.tasks.spawn(async move {
                 running.finished().await;
                 "http"
@@ -433,15 +481,19 @@ impl Starter<'_> {
 
     async fn tftp(&mut self) -> Result<(), StartError> {
         let files = self.files().map_err(|error| StartError::new(Service::Tftp, &error))?;
+        let files = Arc::new(files);
         let config = dawn_tftp::Config {
             listen: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, self.settings().ports.tftp),
             interfaces: self.settings().interfaces.clone(),
             transfer_ports: self.settings().tftp_transfers,
             ..Default::default()
         };
-        let (observer, until) = (Arc::clone(&self.watcher), self.until.clone());
-        let running = dawn_tftp::serve(config, Arc::new(files), observer, until).await;
-        let running = running.map_err(|error| StartError::new(Service::Tftp, &error))?;
+        let serve = async || {
+            let (observer, until) = (Arc::clone(&self.watcher), self.until.clone());
+            dawn_tftp::serve(config.clone(), Arc::clone(&files) as _, observer, until).await
+        };
+        let wanted = [Wanted(Transport::Udp, self.settings().ports.tftp)];
+        let running = self.listening(Service::Tftp.name(), &wanted, serve).await?;
         self.tasks.spawn(async move {
             running.finished().await;
             "tftp"
@@ -464,10 +516,14 @@ impl Starter<'_> {
         let here = self.appliance;
         let directory = TableDirectory::new(Arc::clone(&here.model), Arc::clone(&here.addresses));
         let directory = Arc::new(directory);
-        let (observer, answers) = (Arc::clone(&self.watcher), Arc::clone(&directory));
-        let until = stopped(self.until.clone());
-        let server = dawn_dhcp::shell::serve(config, answers, observer, until).await;
-        let server = server.map_err(|error| StartError::new(Service::Dhcp, &error))?;
+        let serve = async || {
+            let (observer, answers) = (Arc::clone(&self.watcher), Arc::clone(&directory));
+            let until = stopped(self.until.clone());
+            dawn_dhcp::shell::serve(config.clone(), answers, observer, until).await
+        };
+        let wanted = [settings.ports.dhcp, dawn_dhcp::engine::PORT_PXE];
+        let wanted = wanted.map(|port| Wanted(Transport::Udp, port));
+        let server = self.listening(Service::Dhcp.name(), &wanted, serve).await?;
         let _ = here.leases.set(server.clone());
         if settings.router_answers {
             self.router_answers(directory);

@@ -64,7 +64,7 @@ impl CommandLog {
             return None;
         }
         let line = crate::frame::command_line(call);
-        let kind = call.request.client_type.as_deref().unwrap_or("other");
+        let kind = clean(call.request.client_type.as_deref().unwrap_or("other"));
         let bar = "=".repeat(52);
         let quoted: Vec<String> = line.split(' ').map(quote).collect();
         let line = quoted.join(" ");
@@ -124,6 +124,10 @@ impl Record {
 /// Words with other characters than letters, digits, `.` and `-` are quoted.
 fn quote(word: &str) -> String {
     let plain = word.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'));
-    let clean: String = word.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if plain { clean } else { format!("'{clean}'") }
+    if plain { word.to_owned() } else { format!("'{}'", clean(word)) }
+}
+
+/// What a client sends cannot begin a line of the log.
+fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -22,6 +22,7 @@ mod conditions;
 mod conflicts;
 pub mod csv;
 pub mod daemon;
+mod daemon_log;
 pub mod database;
 mod dbsetup;
 pub mod defs;

@@ -67,9 +67,7 @@ pub struct Args {
 
 /// Runs until a signal; the exit code.
 pub fn run(args: Args, environment: &Environment) -> i32 {
-    let filter = environment.variable("DAWN_LOG").unwrap_or("info");
-    let filter = tracing_subscriber::EnvFilter::try_new(filter).unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    crate::daemon_log::start(environment.variable("DAWN_LOG"));
     let notify = environment.variable("NOTIFY_SOCKET").map(str::to_owned);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let result = match runtime {
@@ -112,7 +110,11 @@ async fn serve(args: &Args, environment: &Environment, notify: Option<&str>) -> 
     let commands = command_port(&appliance, &address)?;
     // Signals are caught before anything listens: a stop during the start must not be lost.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let mut running = dawn_bootd::start(&appliance, commands).await?;
+    let mut running = tokio::select! {
+        started = dawn_bootd::start(&appliance, commands) => started?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
     tell_ready(notify);
     let ended = tokio::select! {
         _ = terminate.recv() => None,

@@ -14,7 +14,7 @@ use dawn_xcatd::Request;
 use dawn_xcatd::client::{self, ClientSettings};
 use server::{Engine, Server};
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -71,9 +71,7 @@ impl Site {
         let mut command = self.serve();
         let port = command.get_args().nth(4).unwrap().to_string_lossy().into_owned();
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line, "ready\n");
+        assert_eq!(first_line(&mut child.stdout), "ready\n");
         let settings = ClientSettings {
             host: format!("127.0.0.1:{port}"),
             certificates: self.home.join(".xcat"),
@@ -84,6 +82,12 @@ impl Site {
         };
         Daemon { child, settings }
     }
+}
+
+fn first_line(stream: &mut Option<impl Read>) -> String {
+    let mut line = String::new();
+    BufReader::new(stream.as_mut().unwrap()).read_line(&mut line).unwrap();
+    line
 }
 
 fn told(output: &Output) -> String {
@@ -310,6 +314,31 @@ fn a_read_only_database_is_an_error_and_the_old_state_stays() {
     let daemon = site.start();
     assert_eq!(daemon.site("k"), "v");
     daemon.ok("chtab key=k site.value=w");
+}
+
+/// The ports of a predecessor that is going are waited for; of one that stays, the error says who it is.
+#[test]
+fn ports_that_are_held() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = Site::new(directory.path(), None);
+    let (mut serve, mut again) = (site.serve(), site.command());
+    again.args(serve.get_args());
+    let mut first = serve.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    assert_eq!(first_line(&mut first.stdout), "ready\n");
+    let output = again.output().unwrap();
+    let port = serve.get_args().nth(4).unwrap().to_str().unwrap();
+    let sentence = format!("TCP port {port} is held by dawn (process {})", first.id());
+    assert!(!output.status.success() && told(&output).contains(&sentence), "{}", told(&output));
+    let mut second = again.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let waits = first_line(&mut second.stderr);
+    // Whoever read the log has gone, which is no reason to end either.
+    drop(second.stderr.take());
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let ready = first_line(&mut second.stdout);
+    let _ = second.kill().and_then(|()| second.wait());
+    assert!(waits.contains("waiting for a port"), "{waits}");
+    assert_eq!(ready, "ready\n");
 }
 
 /// Two whole daemons on one database server.

@@ -50,8 +50,13 @@ impl Default for Settings {
 
 /// Listens on all addresses, both families; IPv4 only where the kernel has no IPv6.
 pub fn bind(port: u16) -> io::Result<TcpListener> {
-    bind_at(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))
-        .or_else(|_| bind_at(SocketAddr::from(([0, 0, 0, 0], port))))
+    match bind_at(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))) {
+        // A port that another program holds in one family is not ours in the other.
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+            bind_at(SocketAddr::from(([0, 0, 0, 0], port)))
+        }
+        bound => bound,
+    }
 }
 
 /// Listens on one address. Needs a tokio runtime.
