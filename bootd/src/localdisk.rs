@@ -4,10 +4,9 @@
 //! file system of `[localspace]` and makes none: it is prepared once, by hand or by the image. `[disk]` blocks, which
 //! would partition and format, `[swapspace]`, and layouts that are scripts (`s:/path`) are not carried out.
 
-use crate::plan;
+use crate::{bounded_read, plan};
 use dawn_cluster::Snapshot;
-use std::fs::File;
-use std::io::Read;
+use std::path::Path;
 
 /// Bytes of a layout.
 const FILE_BYTES_MAX: u64 = 256 << 10;
@@ -33,17 +32,7 @@ fn read(file: &str) -> Result<String, String> {
     if file.starts_with("s:") {
         return Err("its layout is a script, which is not carried out".to_owned());
     }
-    let mut text = String::new();
-    let opened = File::open(file).and_then(|opened| match opened.metadata()?.is_file() {
-        true => Ok(opened),
-        false => Err(std::io::ErrorKind::InvalidInput.into()),
-    });
-    let got = opened.and_then(|opened| opened.take(FILE_BYTES_MAX + 1).read_to_string(&mut text));
-    match got {
-        Ok(_) if u64::try_from(text.len()).is_ok_and(|length| length <= FILE_BYTES_MAX) => Ok(text),
-        Ok(_) => Err(format!("{file} is longer than {} KiB", FILE_BYTES_MAX >> 10)),
-        Err(error) => Err(format!("{file}: {error}")),
-    }
+    bounded_read::read_text(Path::new(file), FILE_BYTES_MAX).map_err(|why| format!("{file}: {why}"))
 }
 
 /// Device and file system of `[localspace]`.
@@ -107,7 +96,11 @@ mod tests {
             super::line(&snapshot, "cn1")
         };
         assert_eq!(line(""), "");
-        assert!(line(&file).starts_with("localdisk\t-\t"), "unreadable");
+        for (unreadable, why) in [(file.as_str(), "No such file"), ("/proc/kmsg", "interface of the kernel")]
+        {
+            let told = line(unreadable);
+            assert!(told.starts_with("localdisk\t-\t") && told.contains(why), "{told}");
+        }
         std::fs::write(&file, "enable=yes\n[localspace]\ndev=/dev/vda\n").unwrap();
         assert_eq!(line(&file), "localdisk\t/dev/vda\text4\n");
         assert!(line(&format!("s:{file}")).contains("script"));

@@ -1,7 +1,7 @@
 //! Where commands touch parts of the model that have their own grammar: noderange, policy, store.
 
-use crate::bounded_read::{self, Refused};
 use crate::items::split_operator;
+use dawn_bootd::bounded_read::{self, Refused};
 use dawn_cluster::{Col, Edit, Noderange, PolicyRequest, Snapshot, Text, schema};
 use dawn_xcatd::{Call, Decision, Expanded};
 use std::cell::RefCell;

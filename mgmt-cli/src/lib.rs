@@ -12,7 +12,6 @@
 mod advice;
 pub mod app;
 mod appliance;
-mod bounded_read;
 mod bridge;
 mod builder;
 pub mod command_log;

@@ -8,9 +8,12 @@
 //! A program is started only if it is a regular file that nobody but its owner can write and the owner is
 //! root or this process's user: the table says what is told, not who becomes root.
 
+use dawn_bootd::bounded_read;
 use dawn_cluster::{Col, LogEntry, Model, RowChange, RowChangeKind, Snapshot, TableId, Text};
+use rustix::fs::MemfdFlags;
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::fs::File;
+use std::io::{Seek, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -108,12 +111,8 @@ fn old_cell(row: &RowChange, col: Col) -> Option<Text> {
 
 fn tell(program: &Path, text: &str) -> std::io::Result<()> {
     check(program)?;
-    let mut child =
-        Command::new(program).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-    let mut input = child.stdin.take();
-    let text = text.to_owned();
-    // A program that does not read would block us; the thread ends when the program does.
-    let writer = std::thread::spawn(move || input.as_mut().map(|input| input.write_all(text.as_bytes())));
+    let input = in_memory(text)?;
+    let mut child = Command::new(program).stdin(input).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     let end = Instant::now() + PROGRAM_TIME_MAX;
     while child.try_wait()?.is_none() {
         if Instant::now() > end {
@@ -123,8 +122,15 @@ fn tell(program: &Path, text: &str) -> std::io::Result<()> {
         }
         pause();
     }
-    let _ = writer.join();
     Ok(())
+}
+
+/// The text as a file without a name: unlike a pipe it never waits for a program that does not read.
+fn in_memory(text: &str) -> std::io::Result<File> {
+    let mut file = File::from(rustix::fs::memfd_create("notification", MemfdFlags::CLOEXEC)?);
+    file.write_all(text.as_bytes())?;
+    file.rewind()?;
+    Ok(file)
 }
 
 #[allow(clippy::disallowed_methods, reason = "a thread of its own that waits for a child process")]
@@ -133,9 +139,9 @@ fn pause() {
 }
 
 fn check(program: &Path) -> std::io::Result<()> {
-    let metadata = std::fs::metadata(program)?;
+    let metadata = bounded_read::look(program).map_err(std::io::Error::other)?;
     let own = rustix::process::geteuid().as_raw();
-    let trusted = metadata.is_file() && metadata.mode() & 0o022 == 0 && [0, own].contains(&metadata.uid());
+    let trusted = metadata.mode() & 0o022 == 0 && [0, own].contains(&metadata.uid());
     if trusted {
         return Ok(());
     }
@@ -149,6 +155,25 @@ fn check(program: &Path) -> std::io::Result<()> {
 mod tests {
     use super::*;
     use dawn_cluster::{Change, Edit};
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_program_reads_it_all() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (program, out) = (dir.path().join("program"), dir.path().join("out"));
+        let script = format!("#!/bin/sh\nsleep 5 <&0 &\nwc -c > {}\n", out.display());
+        std::fs::write(&program, script).expect("write");
+        let mode =
+            |bits| std::fs::set_permissions(&program, std::fs::Permissions::from_mode(bits)).expect("chmod");
+        mode(0o722);
+        let error = tell(&program, "x").expect_err("anybody may write it").to_string();
+        assert!(error.contains("nobody else can write"), "{error}");
+        assert!(tell(dir.path(), "x").expect_err("a directory").to_string().contains("no regular file"));
+        mode(0o700);
+        // More than a pipe holds.
+        tell(&program, &"x".repeat(1 << 20)).expect("told");
+        assert_eq!(std::fs::read_to_string(out).expect("read").trim(), "1048576");
+    }
 
     #[test]
     fn what_is_told() {

@@ -4,6 +4,7 @@
 //! a directory. Lines for certain nodes (`-> (noderange) …`) and everything from the first clause on are
 //! for running nodes and left out.
 
+use dawn_bootd::bounded_read::{self, Refused};
 use std::path::{Path, PathBuf};
 
 /// Bytes of one list at most.
@@ -23,11 +24,13 @@ pub fn read_all(lists: &[PathBuf]) -> Result<Vec<(String, PathBuf)>, String> {
 
 fn read_list(list: &Path, depth: usize, files: &mut Vec<(String, PathBuf)>) -> Result<(), String> {
     let shown = list.display();
-    let size = std::fs::metadata(list).map_err(|_| format!("File:{shown} does not exist."))?.len();
-    if size > LIST_BYTES_MAX || depth > INCLUDE_DEPTH_MAX {
-        return Err(format!("{shown} is too large or included too deeply"));
+    if depth > INCLUDE_DEPTH_MAX {
+        return Err(format!("{shown} is included too deeply"));
     }
-    let text = std::fs::read_to_string(list).map_err(|error| format!("{shown}: {error}"))?;
+    let text = bounded_read::read_text(list, LIST_BYTES_MAX).map_err(|why| match why {
+        Refused::Io(_) => format!("File:{shown} does not exist."),
+        why => format!("{shown}: {why}"),
+    })?;
     for line in text.lines().map(str::trim) {
         if CLAUSES.contains(&line) {
             break;

@@ -851,6 +851,8 @@ fn bundle_out_and_in() {
     run("lsdef -t osimage");
     run("lsdef cn1 -i provmethod,profile");
     run("imgimport nope.tgz");
+    run("imgimport install");
+    run("imgimport /proc/kmsg");
     run("rmimage img");
     assert!(std::path::Path::new(&format!("{top}/install/custom/a.pkglist.ORIG")).exists());
     // A bundle for another install directory is refused.

@@ -4,6 +4,7 @@ use crate::csv::{read_header, read_records};
 use crate::edits::{Edits, show, transact};
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
+use dawn_bootd::bounded_read::{self, Refused};
 use dawn_cluster::{Col, Edit, ImageName, Text, schema};
 use dawn_imagebuilder::bundle::{Import, Imported, import};
 use std::path::PathBuf;
@@ -54,9 +55,10 @@ impl Command for Args {
         }
         ctx.require_root("read and write files")?;
         let bundle = ctx.path_of_caller(&self.bundle);
-        if !bundle.is_file() {
-            return Err(Stop::message(format!("{} does not exist.", bundle.display())));
-        }
+        bounded_read::look(&bundle).map_err(|why| match why {
+            Refused::Io(_) => Stop::message(format!("{} does not exist.", bundle.display())),
+            why => Stop::message(format!("{} cannot be imported: {why}", bundle.display())),
+        })?;
         if let Some(profile) = &self.profile {
             profile.parse::<ImageName>().map_err(|error| Stop::message(error.to_string()))?;
         }

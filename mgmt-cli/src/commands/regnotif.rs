@@ -3,6 +3,7 @@
 use crate::edits::{Edits, transact};
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
+use dawn_bootd::bounded_read::{self, Refused};
 use dawn_cluster::{Col, schema};
 
 /// Register a program that is told when tables change
@@ -34,9 +35,10 @@ impl Command for Args {
         if !self.file.starts_with('/') {
             return Err(Stop::message(format!("The file name {} must be a full path.", self.file)));
         }
-        if !std::path::Path::new(&self.file).is_file() {
-            return Err(Stop::message(format!("The file {} does not exist.", self.file)));
-        }
+        bounded_read::look(self.file.as_ref()).map_err(|why| match why {
+            Refused::Io(_) => Stop::message(format!("The file {} does not exist.", self.file)),
+            why => Stop::message(format!("The file {} cannot be used: {why}.", self.file)),
+        })?;
         if let Some(table) = self.tables.split(',').find(|table| schema().find(table).is_none()) {
             return Err(Stop::message(format!("No such table: {table}")));
         }

@@ -8,6 +8,7 @@ use super::{calling_node, consent};
 use crate::frame::{Command, Ctx, Kind};
 use crate::imagedef::root_hash;
 use crate::output::{Done, Out};
+use dawn_bootd::bounded_read;
 use dawn_cluster::{Col, Snapshot};
 use dawn_xcatd::{Data, Element, Response};
 use std::path::{Path, PathBuf};
@@ -122,12 +123,15 @@ fn host_key(data: Option<&Path>, node: &str, item: &str) -> Result<String, Strin
         .ok_or_else(|| format!("Unable to read private {} key from {shown}", method.to_uppercase()))
 }
 
+/// The node is told that there is none, the log why.
 fn read(path: &Path) -> Option<String> {
-    let metadata = std::fs::metadata(path).ok()?;
-    if !metadata.is_file() || metadata.len() > KEY_BYTES_MAX {
-        return None;
+    match bounded_read::read_text(path, KEY_BYTES_MAX) {
+        Ok(text) => Some(text.trim_end().to_owned()),
+        Err(why) => {
+            tracing::debug!(path = %path.display(), %why, "a key was not read");
+            None
+        }
     }
-    std::fs::read_to_string(path).ok().map(|text| text.trim_end().to_owned())
 }
 
 #[cfg(test)]

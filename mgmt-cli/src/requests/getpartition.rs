@@ -6,6 +6,7 @@
 use super::calling_node;
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out};
+use dawn_bootd::bounded_read;
 use std::path::Path;
 
 /// Bytes of a layout.
@@ -37,14 +38,7 @@ fn layout(ctx: &Ctx<'_>) -> Result<Vec<String>, String> {
     let image = ctx.snapshot.osimage(&name).ok_or_else(|| format!("there is no image {name}"))?;
     let entry = image.get("partitionfile").ok_or_else(|| format!("the image {name} has no partitionfile"))?;
     let (kind, path) = entry.strip_prefix("s:").map_or(("format", &**entry), |path| ("script", path));
-    let text = read(Path::new(path)).map_err(|reason| format!("{path}: {reason}"))?;
+    let text =
+        bounded_read::read_text(Path::new(path), FILE_BYTES_MAX).map_err(|why| format!("{path}: {why}"))?;
     Ok(std::iter::once(format!("type={kind}")).chain(text.lines().map(str::to_owned)).collect())
-}
-
-fn read(path: &Path) -> Result<String, String> {
-    let metadata = std::fs::metadata(path).map_err(|error| error.to_string())?;
-    if !metadata.is_file() || metadata.len() > FILE_BYTES_MAX {
-        return Err(format!("not a file of at most {} KiB", FILE_BYTES_MAX >> 10));
-    }
-    std::fs::read_to_string(path).map_err(|error| error.to_string())
 }

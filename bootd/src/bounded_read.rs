@@ -1,13 +1,13 @@
-//! Files that the daemon reads because a client names them: never for long, never without end.
+//! Files that the daemon reads because a client or a cell names them: never for long, never without end.
 //!
 //! A file may look regular and block its reader (`/proc/kmsg`), and any file may on a dead NFS mount. So a file is
 //! looked at before it is opened, kernel interfaces are refused, and a thread of its own reads it: when that hangs, the
 //! client hears so after [`READ_TIME_MAX`], and the number of threads that may hang at once is bounded.
 
 use rustix::fs::{FileType, Mode, OFlags};
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::Read;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -57,6 +57,9 @@ pub enum Refused {
     /// Longer than the limit, in bytes.
     #[error("it is longer than {0} bytes")]
     Long(u64),
+    /// Text is wanted, and this is not UTF-8.
+    #[error("it is no text")]
+    NotText,
     /// The read hangs.
     #[error("it could not be read within {} s; is it on a file server that is gone?", READ_TIME_MAX.as_secs())]
     Slow,
@@ -69,6 +72,19 @@ pub enum Refused {
 pub fn read(path: &Path, bytes_max: u64, private: bool) -> Result<Vec<u8>, Refused> {
     let path: PathBuf = path.to_owned();
     in_time(READ_TIME_MAX, move || read_now(&path, bytes_max, private))
+}
+
+/// The same as text. Any file may be named: who reads it is not the one who names it.
+pub fn read_text(path: &Path, bytes_max: u64) -> Result<String, Refused> {
+    String::from_utf8(read(path, bytes_max, true)?).map_err(|_| Refused::NotText)
+}
+
+/// Looks at a regular file that somebody else will open.
+pub fn look(path: &Path) -> Result<Metadata, Refused> {
+    let path: PathBuf = path.to_owned();
+    in_time(READ_TIME_MAX, move || {
+        File::from(find(&path)?).metadata().map_err(|e| Refused::Io(e.to_string()))
+    })
 }
 
 /// One place among the readers, free again when the thread ends.
@@ -106,9 +122,12 @@ fn in_time<T: Send + 'static>(
     receiver.recv_timeout(limit).unwrap_or(Err(Refused::Slow))
 }
 
-fn read_now(path: &Path, bytes_max: u64, private: bool) -> Result<Vec<u8>, Refused> {
-    let io = |error: rustix::io::Errno| Refused::Io(std::io::Error::from(error).to_string());
-    // Only looked at: opening a device can already do something to it.
+fn io(error: rustix::io::Errno) -> Refused {
+    Refused::Io(std::io::Error::from(error).to_string())
+}
+
+/// A regular file with data, only looked at: opening a device can already do something to it.
+fn find(path: &Path) -> Result<OwnedFd, Refused> {
     let seen = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(io)?;
     let stat = rustix::fs::fstat(&seen).map_err(io)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
@@ -119,7 +138,12 @@ fn read_now(path: &Path, bytes_max: u64, private: bool) -> Result<Vec<u8>, Refus
     if KERNEL_INTERFACES.contains(&(u64::from_ne_bytes(magic.to_ne_bytes()) & 0xffff_ffff)) {
         return Err(Refused::Kernel);
     }
-    if !private && stat.st_mode & 0o004 == 0 {
+    Ok(seen)
+}
+
+fn read_now(path: &Path, bytes_max: u64, private: bool) -> Result<Vec<u8>, Refused> {
+    let seen = find(path)?;
+    if !private && rustix::fs::fstat(&seen).map_err(io)?.st_mode & 0o004 == 0 {
         return Err(Refused::Private);
     }
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
