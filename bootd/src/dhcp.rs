@@ -4,7 +4,7 @@
 //! per packet in the snapshot's index. Nothing is generated, so `makedhcp` has nothing to write.
 
 use crate::address::LocalAddresses;
-use crate::plan::{BootState, node_ip};
+use crate::plan::{self, BootState, node_ip};
 use dawn_cluster::{
     Guid, MacAddr, MacOwner, Model, Row, Snapshot, Text, dynamic_ranges, prefix_length, schema,
 };
@@ -20,6 +20,13 @@ const LEASE_SECONDS_DEFAULT: u32 = 43_200;
 /// Shortest lease time that `site.dhcplease` can set, in seconds: below it renewals would be a storm.
 const LEASE_SECONDS_MIN: u32 = 60;
 
+/// Where switches find their installer if no image names it.
+const ONIE_INSTALLER: &str = "/install/onie/onie-installer";
+/// Whether this machine forwards packets between its networks: "1" if it does.
+const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
+/// The group of the management node.
+const MANAGEMENT_GROUP: &str = "__mgmtnode";
+
 /// Domains in a search list at most; resolvers of clients stop there or earlier.
 const SEARCH_MAX: usize = 16;
 
@@ -28,7 +35,7 @@ pub struct TableDirectory {
     model: Arc<Model>,
     addresses: Arc<LocalAddresses>,
     networks: Mutex<Cached>,
-    /// Under which names `site.dhcpinterfaces` may speak of this machine.
+    /// Under which names `dhcpinterfaces` may speak of this machine.
     host: String,
     /// Whether boot images can be made; looked up at start, because an answer never waits for a disk.
     images: bool,
@@ -37,7 +44,7 @@ pub struct TableDirectory {
 /// Networks, and the versions of the tables they were read from.
 #[derive(Default)]
 struct Cached {
-    versions: Option<[u64; 4]>,
+    versions: Option<[u64; 5]>,
     networks: Arc<Vec<Network>>,
 }
 
@@ -55,10 +62,13 @@ impl TableDirectory {
 impl Directory for TableDirectory {
     fn networks(&self) -> Arc<Vec<Network>> {
         let snapshot = self.model.snapshot();
-        let versions = ["networks", "site", "hosts", "nodelist"].map(|table| snapshot.version(table));
+        let versions =
+            ["networks", "site", "hosts", "nodelist", "servicenode"].map(|table| snapshot.version(table));
         let mut cached = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
         if cached.versions != Some(versions) {
-            cached.networks = Arc::new(networks(&snapshot, &self.addresses, &self.host));
+            let forwards = std::fs::read_to_string(IP_FORWARD).is_ok_and(|text| text.trim() == "1");
+            let here = Here { snapshot: &snapshot, addresses: &self.addresses, host: &self.host, forwards };
+            cached.networks = Arc::new(networks(here));
             cached.versions = Some(versions);
         }
         Arc::clone(&cached.networks)
@@ -91,15 +101,23 @@ fn interface_owner(snapshot: &Snapshot, hw: &HwAddr) -> Option<MacOwner> {
 fn reservation(snapshot: &Snapshot, owner: MacOwner) -> Reservation {
     let hostname = owner.host.clone().unwrap_or_else(|| owner.node.to_string());
     let address = if owner.no_ip { None } else { node_ip(snapshot, &hostname) };
-    let server = snapshot.attr(&owner.node, "noderes.tftpserver");
     Reservation {
         address,
-        next_server: server.and_then(|text| named_address(snapshot, &text)),
+        next_server: next_server(snapshot, &owner.node),
         boot: boot_rule(snapshot, &owner.node),
         hostname,
         node: owner.node,
         options: Vec::new(),
     }
+}
+
+/// The server of a node's files, where it is not the one of its network. Petitboot and ONIE know no other way to their
+/// management node, so that one counts for them too.
+fn next_server(snapshot: &Snapshot, node: &str) -> Option<Ipv4Addr> {
+    let named = |column: &str| named_address(snapshot, &snapshot.attr(node, column)?);
+    let method = snapshot.attr(node, "noderes.netboot");
+    let by_master = method.is_some_and(|method| ["petitboot", "onie"].contains(&&*method));
+    named("noderes.tftpserver").or_else(|| named("noderes.xcatmaster").filter(|_| by_master))
 }
 
 /// What the loader of a node shall be, by `noderes.netboot` and the boot state.
@@ -113,10 +131,17 @@ fn boot_rule(snapshot: &Snapshot, node: &Text) -> BootRule {
         "pxe" => BootRule::Pxe,
         "petitboot" => BootRule::Petitboot { config: format!("petitboot/{node}") },
         grub if grub.starts_with("grub2") => BootRule::Grub2 { file: format!("/boot/grub2/grub2-{node}") },
-        "onie" => BootRule::Onie { path: "/install/onie/onie-installer".to_owned() },
+        "onie" => BootRule::Onie { path: installer(snapshot, node) },
         // UEFI firmware of a node that shall boot its disk gets no file and goes on by itself.
         _ => BootRule::Xnba { script: format!("nodes/{node}"), uefi: state != Some(BootState::Boot) },
     }
+}
+
+/// The installer of a switch as HTTP serves it.
+fn installer(snapshot: &Snapshot, node: &str) -> String {
+    let image = plan::image_of(snapshot, node).ok();
+    let path = image.as_ref().and_then(plan::installer);
+    path.map_or_else(|| ONIE_INSTALLER.to_owned(), |path| plan::public_path(snapshot, path))
 }
 
 /// What changes where the signed loaders are there. UEFI HTTP Boot gets an image of the node's own: under Secure Boot
@@ -137,32 +162,72 @@ fn named_address(snapshot: &Snapshot, name: &str) -> Option<Ipv4Addr> {
 
 /// All usable rows of `networks`. A row that cannot be read is left out and said in the log: one bad row
 /// must not stop the others.
-fn networks(snapshot: &Snapshot, addresses: &LocalAddresses, host: &str) -> Vec<Network> {
-    let served = Interfaces::read(snapshot, addresses, host);
+fn networks(here: Here<'_>) -> Vec<Network> {
+    let served = Interfaces::read(here);
     let read = |row: &Row| {
-        let row = NetworkRow { row, snapshot, addresses, served: &served };
+        let row = NetworkRow { row, here, served: &served };
         let network = row.network();
         if network.is_none() {
             tracing::warn!(netname = ?row.get("netname"), "networks: row without usable net and mask");
         }
         network
     };
-    snapshot.enabled_rows("networks").filter_map(read).collect()
+    here.snapshot.enabled_rows("networks").filter_map(read).collect()
 }
 
-/// `site.dhcpinterfaces`: `eth1,eth2:noboot` for every server, or `mn|eth1,eth2;service|eth0` with the name, address or group
-/// of the server before the bar.
+/// The tables, and what they do not say of this machine.
+#[derive(Clone, Copy)]
+struct Here<'a> {
+    snapshot: &'a Snapshot,
+    addresses: &'a LocalAddresses,
+    host: &'a str,
+    /// It forwards packets, so it can be a router.
+    forwards: bool,
+}
+
+impl Here<'_> {
+    /// Whether the name or address is this machine's.
+    fn is_named(self, name: &str) -> bool {
+        let short = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
+        let has = |address| self.addresses.contains(address);
+        short(name) == short(self.host) || named_address(self.snapshot, name).is_some_and(has)
+    }
+
+    /// Whether the name, address or group means this machine.
+    fn is_meant(self, name: &str) -> bool {
+        let is_master = || self.snapshot.site("master").is_some_and(|master| self.is_named(&master));
+        let members = || self.snapshot.nodes_listing_group(name);
+        self.is_named(name)
+            || members().iter().any(|member| self.is_named(member))
+            || name == MANAGEMENT_GROUP && is_master()
+    }
+
+    /// `servicenode.dhcpinterfaces` of this machine; rows of its own go before those of its groups.
+    fn own_interfaces(self) -> Option<Text> {
+        let table = schema().find("servicenode")?;
+        let (node, interfaces) = (table.col("node")?, table.col("dhcpinterfaces")?);
+        let cells = |row: &Row| Some((row.get(node)?.clone(), row.get(interfaces)?.clone()));
+        let rows: Vec<(Text, Text)> = self.snapshot.enabled_rows("servicenode").filter_map(cells).collect();
+        let own = rows.iter().find(|(name, _)| self.is_named(name));
+        own.or_else(|| rows.iter().find(|(name, _)| self.is_meant(name))).map(|(_, text)| text.clone())
+    }
+}
+
+/// `servicenode.dhcpinterfaces` of this machine, else `site.dhcpinterfaces`: `eth1,eth2:noboot` for every server, or
+/// `mn|eth1,eth2;service|eth0` with the name, address or group of the server before the bar.
 struct Interfaces {
     /// Name, and whether unknown machines behind it are told what to boot; `None` means all of them, and they are.
     listed: Option<Vec<(String, bool)>>,
 }
 
 impl Interfaces {
-    fn read(snapshot: &Snapshot, addresses: &LocalAddresses, host: &str) -> Self {
-        let text = snapshot.site("dhcpinterfaces").filter(|text| !text.trim().is_empty());
+    fn read(here: Here<'_>) -> Self {
+        let says_something = |text: &Text| !text.trim().is_empty();
+        let own = here.own_interfaces().filter(says_something);
+        let text = own.or_else(|| here.snapshot.site("dhcpinterfaces").filter(says_something));
         let Some(text) = text else { return Self { listed: None } };
         let parts = text.split(';').filter_map(|part| match part.split_once('|') {
-            Some((name, list)) => is_this_machine(snapshot, addresses, host, name.trim()).then_some(list),
+            Some((name, list)) => here.is_meant(name.trim()).then_some(list),
             None => Some(part),
         });
         let words = parts.flat_map(|list| list.split([',', ' '])).filter(|word| !word.is_empty());
@@ -178,13 +243,6 @@ impl Interfaces {
         let Some(listed) = &self.listed else { return Some(true) };
         listed.iter().find(|(known, _)| Some(known.as_str()) == name).map(|(_, boot)| *boot)
     }
-}
-
-fn is_this_machine(snapshot: &Snapshot, addresses: &LocalAddresses, host: &str, name: &str) -> bool {
-    let short = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
-    let own_address = |name: &str| named_address(snapshot, name).is_some_and(|ip| addresses.contains(ip));
-    let own_name = |name: &str| short(name) == short(host) || own_address(name);
-    own_name(name) || snapshot.nodes_listing_group(name).iter().any(|member| own_name(member))
 }
 
 /// `site.proxydhcp`: names of the networks on which another DHCP server gives the addresses, or `ALL`.
@@ -211,8 +269,7 @@ pub(crate) fn is_proxied_address(snapshot: &Snapshot, address: Ipv4Addr) -> bool
 
 struct NetworkRow<'a> {
     row: &'a Row,
-    snapshot: &'a Snapshot,
-    addresses: &'a LocalAddresses,
+    here: Here<'a>,
     served: &'a Interfaces,
 }
 
@@ -226,24 +283,24 @@ impl NetworkRow<'_> {
         let address: Ipv4Addr = self.get("net")?.parse().ok()?;
         let prefix = prefix_length(self.get("mask")?)?;
         let mut network = Network::new(self.get("netname").unwrap_or("?"), address, prefix);
-        let own = self.own_address(&network);
+        let (own, snapshot) = (self.own_address(&network), self.here.snapshot);
         let nic = self.nic(&network);
         network.interface = self.interface();
-        network.routers = self.addresses_in("gateway", None, None);
+        network.routers = self.addresses_in("gateway", None, own.filter(|_| self.here.forwards));
         network.dns = self.addresses_in("nameservers", Some("nameservers"), own);
         network.ntp = self.addresses_in("ntpservers", Some("ntpservers"), own);
         network.log_servers = self.addresses_in("logservers", Some("logservers"), own);
-        let domain = self.get("domain").map(Text::from).or_else(|| self.snapshot.site("domain"));
+        let domain = self.get("domain").map(Text::from).or_else(|| snapshot.site("domain"));
         network.domain = domain.map(|text| text.to_string());
-        network.search = search_list(network.domain.as_deref(), self.snapshot);
+        network.search = search_list(network.domain.as_deref(), snapshot);
         network.mtu = self.get("mtu").and_then(|text| text.parse().ok());
-        network.lease_seconds = lease_seconds(self.snapshot);
+        network.lease_seconds = lease_seconds(snapshot);
         network.next_server = self.addresses_in("tftpserver", None, own).first().copied();
         network.ranges = self.ranges();
         let boots = self.served.find(nic.as_deref());
         network.mode = match boots {
             None => Mode::Off,
-            Some(_) if is_proxied(self.snapshot, &network.name) => Mode::Proxy,
+            Some(_) if is_proxied(snapshot, &network.name) => Mode::Proxy,
             Some(_) => Mode::Authoritative,
         };
         if boots == Some(false) {
@@ -256,12 +313,12 @@ impl NetworkRow<'_> {
     /// else the one with an address in it.
     fn nic(&self, network: &Network) -> Option<String> {
         let named = self.get("mgtifname").map(|name| name.trim_start_matches("!remote!").to_owned());
-        let facing = || self.addresses.iter().find(|local| network.contains(local.address));
+        let facing = || self.here.addresses.iter().find(|local| network.contains(local.address));
         named.filter(|name| !name.is_empty()).or_else(|| facing().map(|local| local.interface.clone()))
     }
 
     fn own_address(&self, network: &Network) -> Option<Ipv4Addr> {
-        self.addresses.iter().map(|local| local.address).find(|address| network.contains(*address))
+        self.here.addresses.iter().map(|local| local.address).find(|address| network.contains(*address))
     }
 
     /// `mgtifname`. `!remote!eth1` is a network behind a relay: the mark stays, so that no interface of ours has the
@@ -272,11 +329,11 @@ impl NetworkRow<'_> {
 
     /// A list of servers: the column, else the `site` attribute; `<xcatmaster>` is our own address.
     fn addresses_in(&self, column: &str, site: Option<&str>, own: Option<Ipv4Addr>) -> Vec<Ipv4Addr> {
-        let from_site = || site.and_then(|key| self.snapshot.site(key));
+        let from_site = || site.and_then(|key| self.here.snapshot.site(key));
         let Some(text) = self.get(column).map(Text::from).or_else(from_site) else { return Vec::new() };
         let one = |word: &str| match word {
             "<xcatmaster>" => own,
-            name => named_address(self.snapshot, name),
+            name => named_address(self.here.snapshot, name),
         };
         text.split([',', ' ']).filter(|word| !word.is_empty()).filter_map(one).collect()
     }
@@ -285,7 +342,8 @@ impl NetworkRow<'_> {
     /// server is named in `dhcpserver`.
     fn ranges(&self) -> Vec<Range> {
         let ours = self.get("dhcpserver").is_none_or(|server| {
-            named_address(self.snapshot, server).is_none_or(|address| self.addresses.contains(address))
+            let address = named_address(self.here.snapshot, server);
+            address.is_none_or(|address| self.here.addresses.contains(address))
         });
         let text = self.get("dynamicrange").filter(|_| ours).unwrap_or_default();
         let good = dynamic_ranges(text).filter_map(Result::ok);
@@ -332,6 +390,10 @@ mod tests {
         LocalAddresses::new(vec![local])
     }
 
+    fn at_mn1(snapshot: &Snapshot, forwards: bool) -> Vec<Network> {
+        networks(Here { snapshot, addresses: &here(), host: "mn1.cluster.example", forwards })
+    }
+
     #[test]
     fn a_network_row_with_its_defaults() {
         let row: &[(&str, &str)] = &[
@@ -345,7 +407,7 @@ mod tests {
         let bad: &[(&str, &str)] = &[("netname", "bad"), ("net", "nonsense"), ("mask", "255.255.0.0")];
         let domain: &[(&str, &str)] = &[("key", "domain"), ("value", "cluster.example")];
         let snapshot = Snapshot::from_rows([("networks", row), ("networks", bad), ("site", domain)]);
-        let networks = networks(&snapshot, &here(), "mn1.cluster.example");
+        let networks = at_mn1(&snapshot, false);
         assert_eq!(networks.len(), 1);
         let network = &networks[0];
         assert_eq!(network.dns, [Ipv4Addr::new(10, 1, 0, 1), Ipv4Addr::new(10, 1, 0, 9)]);
@@ -354,6 +416,7 @@ mod tests {
         assert_eq!(network.search, ["cluster.example"]);
         // Without IP forwarding this machine is no router, so the placeholder means none.
         assert!(network.routers.is_empty());
+        assert_eq!(at_mn1(&snapshot, true)[0].routers, [Ipv4Addr::new(10, 1, 0, 1)]);
         assert_eq!(network.lease_seconds, LEASE_SECONDS_DEFAULT);
     }
 
@@ -365,7 +428,7 @@ mod tests {
         let rows = [("networks", row.as_slice()), ("nodelist", nodes), ("hosts", address)];
         let site = site.iter().map(|row| ("site", row.as_slice()));
         let snapshot = Snapshot::from_rows(rows.into_iter().chain(site));
-        networks(&snapshot, &here(), "mn1.cluster.example").remove(0)
+        at_mn1(&snapshot, false).remove(0)
     }
 
     #[test]
@@ -441,6 +504,73 @@ mod tests {
     }
 
     #[test]
+    fn dhcpinterfaces_of_this_machine_go_before_those_of_the_site() {
+        for (row, interfaces, mode) in [
+            ("mn1", "eth1", Mode::Authoritative),
+            ("service", "eth1", Mode::Authoritative),
+            ("10.1.0.1", "eth1:noboot", Mode::Authoritative),
+            ("__mgmtnode", "!remote!,eth1", Mode::Authoritative),
+            ("mn1", "eth2", Mode::Off),
+            ("mn2", "eth1", Mode::Off),
+            ("mn1", " ", Mode::Off),
+        ] {
+            let rows: [(&str, &[(&str, &str)]); 6] = [
+                ("networks", &[("netname", "boot"), ("net", "10.1.0.0"), ("mask", "255.255.0.0")]),
+                ("site", &[("key", "dhcpinterfaces"), ("value", "eth0")]),
+                ("site", &[("key", "master"), ("value", "10.1.0.1")]),
+                ("nodelist", &[("node", "mn1"), ("groups", "service")]),
+                ("servicenode", &[("node", "other"), ("dhcpinterfaces", "eth0")]),
+                ("servicenode", &[("node", row), ("dhcpinterfaces", interfaces)]),
+            ];
+            let network = at_mn1(&Snapshot::from_rows(rows), false).remove(0);
+            assert_eq!(network.mode, mode, "{row} {interfaces}");
+            assert_eq!(network.boot == BootRule::Disk, interfaces.ends_with("noboot"), "{row} {interfaces}");
+        }
+    }
+
+    #[test]
+    fn a_switch_gets_the_installer_of_its_image() {
+        for (pkgdir, expected) in [
+            ("/data/install/onie/cumulus.bin,/data/other", "/install/onie/cumulus.bin"),
+            ("", ONIE_INSTALLER),
+            ("/data/install/a b", ONIE_INSTALLER),
+        ] {
+            let snapshot = Snapshot::from_rows([
+                ("site", &[("key", "installdir"), ("value", "/data/install")] as &[(&str, &str)]),
+                ("nodelist", &[("node", "sw1")]),
+                ("noderes", &[("node", "sw1"), ("netboot", "onie")]),
+                ("nodetype", &[("node", "sw1"), ("provmethod", "cumulus")]),
+                ("osimage", &[("imagename", "cumulus")]),
+                ("linuximage", &[("imagename", "cumulus"), ("pkgdir", pkgdir)]),
+            ]);
+            assert_eq!(boot_rule(&snapshot, &"sw1".into()), BootRule::Onie { path: expected.into() });
+        }
+    }
+
+    #[test]
+    fn the_server_of_a_nodes_files() {
+        for (netboot, tftpserver, expected) in [
+            ("petitboot", "", Some(2)),
+            ("onie", "<xcatmaster>", Some(2)),
+            ("petitboot", "10.1.0.3", Some(3)),
+            ("xnba", "", None),
+            ("xnba", "10.1.0.3", Some(3)),
+            ("grub2", "<xcatmaster>", None),
+        ] {
+            let noderes =
+                [("node", "cn1"), ("netboot", netboot), ("tftpserver", tftpserver), ("xcatmaster", "sn1")];
+            let snapshot = Snapshot::from_rows([
+                ("nodelist", &[("node", "cn1")] as &[(&str, &str)]),
+                ("nodelist", &[("node", "sn1")]),
+                ("hosts", &[("node", "sn1"), ("ip", "10.1.0.2")]),
+                ("noderes", &noderes),
+            ]);
+            let server = next_server(&snapshot, "cn1").map(|address| address.octets()[3]);
+            assert_eq!(server, expected, "{netboot} {tftpserver}");
+        }
+    }
+
+    #[test]
     fn a_client_searches_its_own_domain_first() {
         let snapshot = Snapshot::from_rows([
             (
@@ -453,7 +583,7 @@ mod tests {
             ("site", &[("key", "domain"), ("value", "cluster.example")]),
         ]);
         let lists: Vec<String> =
-            networks(&snapshot, &here(), "mn1").iter().map(|network| network.search.join(" ")).collect();
+            at_mn1(&snapshot, false).iter().map(|network| network.search.join(" ")).collect();
         assert_eq!(
             lists,
             [

@@ -79,6 +79,10 @@ impl Files {
                 Err(TreeError::NotFound) => Answer::NotFound,
                 Err(error) => Answer::Refused(error.to_string()),
             },
+            view::Answer::TftpFile(path) => match RequestPath::parse(&format!("tftpboot/{path}")) {
+                Ok(path) => self.find(&path),
+                Err(_) => Answer::NotFound,
+            },
             view::Answer::StateliteList(node) => match self.live.list(&snapshot, &node) {
                 Ok(text) => Answer::Bytes(Rendered::text(text + &localdisk::line(&snapshot, &node))),
                 Err(error) => Answer::Refused(error.to_string()),

@@ -38,6 +38,7 @@ impl BootHooks for Hooks {
         }
         match self.plan(snapshot, node) {
             Ok(Plan { action: Action::Kernel(boot), state, .. }) => check_files(snapshot, &boot, &state),
+            Ok(Plan { action: Action::Installer(file), .. }) => check_installer(snapshot, node, &file),
             // A state without boot files is what was asked for.
             Ok(_) | Err(PlanError::NoState { .. }) => Ok(()),
             Err(error) => Err(error.to_string()),
@@ -117,10 +118,27 @@ fn check_files(snapshot: &Snapshot, boot: &KernelBoot, state: &BootState) -> Res
     }
 }
 
+/// A switch fetches one file, and HTTP must serve it.
+fn check_installer(snapshot: &Snapshot, node: &str, file: &str) -> Result<(), String> {
+    let kind = snapshot.attr(node, "switches.switchtype");
+    if kind.as_deref() != Some("onie") {
+        return Err(format!("nodeset command is not processed for {node}, only supports switchtype=onie"));
+    }
+    let public = plan::public_path(snapshot, file);
+    let served = ["/install/", "/tftpboot/"].iter().any(|root| public.starts_with(root));
+    match served && Path::new(file).is_file() {
+        true => Ok(()),
+        false => Err(format!(
+            "The image '{file}' is invalid: linuximage.pkgdir must be one file below the install or TFTP directory"
+        )),
+    }
+}
+
 fn explain(plan: &Plan) -> Vec<String> {
     let mut lines = vec![format!("server: {}", plan.server)];
     match &plan.action {
         Action::LocalDisk => lines.push("boots: local disk".to_owned()),
+        Action::Installer(file) => lines.push(format!("installer: {file}")),
         Action::Kernel(boot) => {
             lines.push(format!("image: {}", boot.image));
             lines.push(format!("kernel: {}", boot.path(plan::KERNEL)));
@@ -156,5 +174,26 @@ mod tests {
     fn a_plan_knows_every_file_that_packimage_makes() {
         assert_eq!(super::plan::PACKED_ROOTS, dawn_imagebuilder::packimage::OUTPUTS);
         assert_eq!(super::plan::STATELITE_ROOT, dawn_imagebuilder::packimage::STATELITE_ROOT);
+    }
+
+    #[test]
+    fn an_installer_is_one_file_that_http_serves() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().to_str().unwrap();
+        std::fs::write(dir.path().join("onie.bin"), b"installer").unwrap();
+        let check = |kind: &str, file: &str| {
+            let snapshot = super::Snapshot::from_rows([
+                ("site", &[("key", "installdir"), ("value", root)] as &[(&str, &str)]),
+                ("nodelist", &[("node", "sw1")]),
+                ("switches", &[("switch", "sw1"), ("switchtype", kind)]),
+            ]);
+            super::check_installer(&snapshot, "sw1", file)
+        };
+        assert_eq!(check("onie", &format!("{root}/onie.bin")), Ok(()));
+        for file in [root, &format!("{root}/none"), "/etc/hostname"] {
+            assert!(check("onie", file).unwrap_err().contains("is invalid"), "{file}");
+        }
+        let other = check("cisco", &format!("{root}/onie.bin")).unwrap_err();
+        assert_eq!(other, "nodeset command is not processed for sw1, only supports switchtype=onie");
     }
 }

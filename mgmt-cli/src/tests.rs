@@ -199,6 +199,7 @@ sessions! {
         makedhcp -a
         makedhcp -n
         makedhcp -d cn1
+        makedhcp cn1 -s next-server=10.0.0.9
         makedhcp -n -a
         makedhcp -q -a
         makedhcp

@@ -90,6 +90,8 @@ pub enum Action {
     LocalDisk,
     /// Loads a kernel.
     Kernel(KernelBoot),
+    /// A switch fetches this installer, a local file, and runs it (`noderes.netboot` is onie).
+    Installer(String),
 }
 
 /// Kernel, initramfs and command line.
@@ -161,6 +163,7 @@ pub fn plan(snapshot: &Snapshot, node: &str, here: Surroundings<'_>) -> Result<P
         BootState::Netboot(_) => Action::Kernel(facts.stateless()?),
         BootState::Statelite(_) => Action::Kernel(facts.statelite()?),
         BootState::Offline => return Err(facts.no_state("offline")),
+        BootState::Install(_) if facts.is_onie() => Action::Installer(facts.installer()?),
         BootState::Install(_) | BootState::Task(_) => return Err(PlanError::Unsupported(state.to_string())),
     };
     let server = facts.server_address()?;
@@ -175,6 +178,14 @@ pub fn plan(snapshot: &Snapshot, node: &str, here: Surroundings<'_>) -> Result<P
 pub fn image_of(snapshot: &Snapshot, node: &str) -> Result<OsImage, PlanError> {
     let name = snapshot.attr(node, "nodetype.provmethod").unwrap_or_else(|| "".into());
     snapshot.osimage(&name).ok_or_else(|| PlanError::NoImage { image: name.to_string() })
+}
+
+/// The installer of a switch: the first file of the image's `pkgdir`. `None`: the image has none that a URL could name.
+#[must_use]
+pub fn installer(image: &OsImage) -> Option<&str> {
+    let first = image.get("pkgdir")?.split(',').map(str::trim).find(|path| !path.is_empty())?;
+    let nameable = first.starts_with('/') && first.bytes().all(|byte| byte.is_ascii_graphic());
+    nameable.then_some(first)
 }
 
 /// The node's address: `hosts.ip`, inherited and expanded like every attribute. Names are not looked up
@@ -274,6 +285,16 @@ impl Facts<'_> {
             .into_iter()
             .find_map(|column| self.server_attr(column))
             .map_or_else(|| MY_IP.to_owned(), |text| text.to_string())
+    }
+
+    fn is_onie(&self) -> bool {
+        self.attr("noderes.netboot").is_some_and(|method| &*method == "onie")
+    }
+
+    fn installer(&self) -> Result<String, PlanError> {
+        let image = image_of(self.snapshot, self.node)?;
+        let missing = || PlanError::ImageIncomplete { image: image.name.to_string(), column: "pkgdir" };
+        installer(&image).map(str::to_owned).ok_or_else(missing)
     }
 
     fn stateless(&self) -> Result<KernelBoot, PlanError> {

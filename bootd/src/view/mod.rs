@@ -26,10 +26,16 @@ enum View<'a> {
     Ipxe(&'a str),
     /// `xcat/xnba/nodes/<node>.uefi`.
     IpxeUefi(&'a str),
+    /// `xcat/xnba/nodes/<node>.elilo`.
+    Elilo(&'a str),
     /// `xcat/xnba/nets/<net>_<bits>`, with or without `.uefi`: for machines that no node is known for.
     IpxeNet,
     /// `xcat/xnba/nodes/<node>.pxelinux` and `pxelinux.cfg/<key>`: node, `01-<mac>`, hexadecimal address, UUID or `default`.
     Pxelinux(&'a str),
+    /// `pxelinux.cfg/p/<net>_<bits>`: petitboot on machines that no node is known for.
+    PetitbootNet,
+    /// `boot/grub2/grub2-<node>`: GRUB itself, as DHCP names it.
+    GrubLoader(&'a str),
     /// `boot/grub2/<node>`, `boot/grub2/grub.cfg-01-<mac>`, `boot/grub2/grub.cfg-<HEXIP>`.
     Grub(&'a str),
     /// `xcat/httpboot/<node>.img`.
@@ -49,6 +55,8 @@ pub enum Answer {
     Text(String),
     /// A file of this machine.
     File(PathBuf),
+    /// A file of the TFTP directory.
+    TftpFile(String),
     /// A disk image for UEFI HTTP Boot.
     BootImage(BootImage),
     /// The list of special paths of this statelite node.
@@ -91,10 +99,15 @@ impl<'a> View<'a> {
             "xcat/xnba/nodes" => Some(match name.rsplit_once('.') {
                 Some((node, "uefi")) => Self::IpxeUefi(node),
                 Some((node, "pxelinux")) => Self::Pxelinux(node),
+                Some((node, "elilo")) => Self::Elilo(node),
                 _ => Self::Ipxe(name),
             }),
             "xcat/xnba/nets" => Some(Self::IpxeNet),
             "pxelinux.cfg" => Some(Self::Pxelinux(name)),
+            "pxelinux.cfg/p" => Some(Self::PetitbootNet),
+            "boot/grub2" if name.starts_with(GRUB_LOADER) => {
+                name.strip_prefix(GRUB_LOADER).map(Self::GrubLoader)
+            }
             "boot/grub2" if is_grub_config(name) => Some(Self::Grub(name)),
             "petitboot" => Some(Self::Petitboot(name)),
             "xcat/httpboot" => name.strip_suffix(".img").map(Self::HttpBoot),
@@ -106,6 +119,9 @@ impl<'a> View<'a> {
         }
     }
 }
+
+/// What stands before a node's name in the file name of its GRUB.
+const GRUB_LOADER: &str = "grub2-";
 
 /// GRUB's folder also holds its binaries and modules; configurations are told by their names.
 fn is_grub_config(name: &str) -> bool {
@@ -132,6 +148,9 @@ impl Request<'_> {
             View::ImageFile { image, file } => self.image_file(image, file),
             View::Ipxe(node) => self.script(node, ipxe::Firmware::Bios),
             View::IpxeUefi(node) => self.script(node, ipxe::Firmware::Uefi),
+            View::Elilo(node) => self.for_node(node, |plan| Ok(pxelinux::elilo(plan))),
+            View::PetitbootNet => Answer::Text(pxelinux::PETITBOOT_UNKNOWN.to_owned()),
+            View::GrubLoader(node) => self.grub_loader(node),
             View::IpxeNet => Answer::Text(ipxe::UNKNOWN.to_owned()),
             View::Pxelinux(key) => self.for_key(key, |plan| Ok(pxelinux::config(plan))),
             View::Grub(key) => {
@@ -141,6 +160,15 @@ impl Request<'_> {
             View::Petitboot(node) => self.for_node(node, |plan| Ok(pxelinux::petitboot(plan))),
             View::Statelite(node) => self.statelite(node),
         }
+    }
+
+    fn grub_loader(&self, node: &str) -> Answer {
+        if !self.snapshot.has_node(node) {
+            return Answer::Missing(Some(PlanError::NoNode(node.to_owned()).to_string()));
+        }
+        let arch = self.snapshot.attr(node, "nodetype.arch").unwrap_or_else(|| "x86_64".into());
+        let suffix = if arch.starts_with("ppc64") { "ppc" } else { &arch };
+        Answer::TftpFile(format!("boot/grub2/grub2.{suffix}"))
     }
 
     /// Loaders try several names in turn; a name that is no node of ours is simply not there.
@@ -259,7 +287,7 @@ fn host_and_port(host: &str, port: u16) -> String {
 fn kernel_of(plan: &Plan) -> Option<&plan::KernelBoot> {
     match &plan.action {
         Action::Kernel(boot) => Some(boot),
-        Action::LocalDisk => None,
+        Action::LocalDisk | Action::Installer(_) => None,
     }
 }
 

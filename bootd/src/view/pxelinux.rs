@@ -1,4 +1,5 @@
-//! Configurations of pxelinux (`pxelinux.cfg/<key>`) and petitboot (`petitboot/<node>`).
+//! Configurations of pxelinux (`pxelinux.cfg/<key>`), petitboot (`petitboot/<node>`) and elilo
+//! (`xcat/xnba/nodes/<node>.elilo`).
 
 use super::{host_and_port, kernel_of};
 use crate::plan::{KERNEL, Plan};
@@ -16,6 +17,23 @@ pub(super) fn config(plan: &Plan) -> String {
         None => format!("{head} LOCALBOOT 0\n"),
     }
 }
+
+/// Renders the file of elilo, which knows the server as `%N` and its network card as `%B`.
+pub(super) fn elilo(plan: &Plan) -> String {
+    let Some(boot) = kernel_of(plan) else { return format!("#{}\n", plan.state) };
+    format!(
+        "#{}\ndefault=\"xCAT\"\ndelay=0\n\nimage=/tftpboot/{}\n   label=\"xCAT\"\n   initrd=/tftpboot/{}\n   \
+         append=\"{} BOOTIF=%B\"\n",
+        plan.state,
+        boot.path(KERNEL),
+        boot.path(boot.initrd),
+        boot.args.render("%N"),
+    )
+}
+
+/// For machines that no node is known for: nothing to boot, and what to do. Petitboot offers what else it finds.
+pub(super) const PETITBOOT_UNKNOWN: &str = "# no node has the MAC address of this machine; on the server:\n\
+    # mkdef -t node -o NODE mac=MAC ip=ADDRESS groups=all netboot=petitboot\n";
 
 /// Renders the file of petitboot, which wants URLs.
 pub(super) fn petitboot(plan: &Plan) -> String {

@@ -108,6 +108,36 @@ fn the_other_loaders_say_the_same() {
 }
 
 #[test]
+fn elilo_gets_the_server_from_the_loader() {
+    check(
+        &snapshot(vec![]),
+        "xcat/xnba/nodes/cn1.elilo",
+        expect![[r#"
+            #netboot debian12-x86_64-compute
+            default="xCAT"
+            delay=0
+
+            image=/tftpboot/xcat/osimage/deb/kernel
+               label="xCAT"
+               initrd=/tftpboot/xcat/osimage/deb/initrd-stateless.gz
+               append="imgurl=http://%N:80//install/netboot/debian12/x86_64/compute/rootimg.sfs XCAT=10.1.0.1:3001 NODE=cn1 XCATHTTPPORT=80 FC=0 quiet BOOTIF=%B"
+        "#]],
+    );
+}
+
+/// The file that DHCP names to a machine that shall boot GRUB is GRUB.
+#[test]
+fn grub_itself_is_chosen_by_architecture() {
+    for (arch, file) in [("", "x86_64"), ("aarch64", "aarch64"), ("ppc64le", "ppc"), ("x86_64", "x86_64")] {
+        let arch = [("node", "cn2"), ("arch", arch)];
+        let answer = ask(&snapshot(vec![("nodetype", &arch)]), "boot/grub2/grub2-cn2", "10.1.0.6");
+        assert_eq!(answer, Some(Answer::TftpFile(format!("boot/grub2/grub2.{file}"))));
+    }
+    let stranger = ask(&snapshot(vec![]), "boot/grub2/grub2-cn9", "10.1.0.6");
+    assert_eq!(stranger, Some(Answer::Missing(Some("Could not find node 'cn9'.".into()))));
+}
+
+#[test]
 fn a_statelite_node_gets_an_nfs_root() {
     let more: Rows<'_> = vec![
         ("nodetype", &[("node", "cn1"), ("provmethod", "lite")]),
@@ -206,6 +236,11 @@ fn an_unknown_machine_is_told_its_own_address() {
         let Some(Answer::Text(text)) = ask(&snapshot(vec![]), path, "10.1.200.7") else { panic!("{path}") };
         assert!(text.starts_with("#!gpxe\n") && text.contains("${netX/mac}"), "{text}");
     }
+    let Some(Answer::Text(text)) = ask(&snapshot(vec![]), "pxelinux.cfg/p/10.1.0.0_16", "10.1.200.7") else {
+        panic!("no configuration of petitboot")
+    };
+    // Nothing in it that petitboot would boot.
+    assert!(text.contains("mkdef") && text.lines().all(|line| line.starts_with('#')), "{text}");
 }
 
 #[test]
@@ -290,7 +325,7 @@ fn kernel_words(node: &str, rows: Rows<'_>, packed: fn(&std::path::Path) -> Opti
     let here = Surroundings { addresses: &addresses, ports: Ports::default(), packed };
     match plan::plan(&snapshot(rows), node, here).unwrap().action {
         Action::Kernel(boot) => format!("{} {}", boot.initrd, boot.args),
-        Action::LocalDisk => "disk".into(),
+        Action::LocalDisk | Action::Installer(_) => "no kernel".into(),
     }
 }
 

@@ -28,7 +28,7 @@ pub struct Args {
     /// Show the reservations
     #[arg(short = 'q')]
     query: bool,
-    /// Accepted for compatibility: extra statements of another DHCP server
+    /// Refused: statements of another DHCP server mean nothing to this one
     #[arg(short = 's', value_name = "STATEMENTS")]
     statements: Option<String>,
     /// Accepted for compatibility: this daemon is the only server
@@ -49,6 +49,9 @@ const USAGE: &str = "Usage: makedhcp -n
        makedhcp <noderange> [-s statements]
        makedhcp -q <noderange>
        makedhcp [-h|--help]";
+
+const STATEMENTS: &str = "makedhcp -s: statements of another DHCP server mean nothing to this one. The boot file follows from \
+     noderes.netboot and nodeset, its server from noderes.tftpserver, and what else a client is told from networks and site.";
 
 impl Command for Args {
     const NAME: &'static str = "makedhcp";
@@ -101,7 +104,10 @@ impl Args {
         } else if self.new && others {
             "The -n option cannot be used with other options."
         } else {
-            return Ok(());
+            return match self.statements {
+                Some(_) => Err(Stop::message(STATEMENTS)),
+                None => Ok(()),
+            };
         };
         Err(Stop::message(text))
     }
