@@ -7,6 +7,7 @@
 //! [`Kind::Words`] commands look at all their words themselves, [`Kind::Local`] ones run in the process
 //! of the caller (they read or write its files) and ask the daemon for what they need.
 
+use crate::commands::tabrestore;
 use crate::environment::Environment;
 use crate::hooks::BootHooks;
 use crate::output::{Done, Out, Stop};
@@ -218,8 +219,12 @@ impl Ctx<'_> {
 /// The command line of a call with secrets masked.
 pub fn command_line(call: &Call) -> String {
     let command = &call.request.command;
+    let words = words_of(call);
+    if let Some(line) = tabrestore::typed(&words).filter(|_| command == tabrestore::Args::NAME) {
+        return line;
+    }
     let mut line = command.clone();
-    for word in redact::words(command, &words_of(call)) {
+    for word in redact::words(command, &words) {
         line.push(' ');
         line.push_str(&word);
     }

@@ -390,8 +390,8 @@ sessions! {
         chtab node=cn2 noderes.netboot=yaboot
         nodeset cn2 osimage=img
         explain cn2
-        tabrestore --bundle all <<< hosts.csv 22\\n#node,ip\\ncn1,10.0.0.9\\nlitefile.csv 33\\n#image,file,options\\nimg,/z,bogus\\n
-        tabrestore --bundle all <<< hosts.csv 22\\n#node,ip\\ncn1,10.0.0.9\\nlitefile.csv 30\\n#image,file,options\\nimg,/z,ro\\n
+        tabrestore --for=restorexCATdb all <<< hosts.csv 22\\n#node,ip\\ncn1,10.0.0.9\\nlitefile.csv 33\\n#image,file,options\\nimg,/z,bogus\\n
+        tabrestore --for=restorexCATdb all <<< hosts.csv 22\\n#node,ip\\ncn1,10.0.0.9\\nlitefile.csv 30\\n#image,file,options\\nimg,/z,ro\\n
         undo
         gettab node=cn1 hosts.ip
         tabdump litefile

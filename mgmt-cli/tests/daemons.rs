@@ -16,6 +16,7 @@ use server::{Engine, Server};
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -216,6 +217,24 @@ fn files_of_the_caller() {
         assert!(text.contains("line 2 has the byte 0xf6") && code == expected, "{words:?}: {text} {code}");
         assert_eq!(daemon.ok("nodels n1 nodelist.comments"), "n1: here\n");
     }
+    // What they write is logged as what was typed.
+    std::fs::write(dump.join("nodelist.csv"), "#node,groups,comments\n\"n1\",\"all\",\"there\"\n").unwrap();
+    assert_eq!(client(&["restorexCATdb", "-p", "dump"]).1, 0);
+    let editor = directory.path().join("editor");
+    std::fs::write(&editor, "#!/bin/sh\nsed -i s/there/elsewhere/ \"$1\"\n").unwrap();
+    std::fs::set_permissions(&editor, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let edited = site
+        .command()
+        .env("XCATHOST", &daemon.settings.host)
+        .env("EDITOR", &editor)
+        .args(["tabedit", "nodelist"])
+        .output()
+        .unwrap();
+    assert!(edited.status.success(), "{}", told(&edited));
+    assert_eq!(daemon.ok("nodels n1 nodelist.comments"), "n1: elsewhere\n");
+    let logged = daemon.ok("log -s");
+    let last: Vec<&str> = logged.lines().rev().take(2).filter_map(|line| line.rsplit(": ").next()).collect();
+    assert_eq!(last, ["tabedit nodelist", "restorexCATdb -p dump"], "{logged}");
 }
 
 /// Two hundred clients at once, each with a row of its own and all with one row together.

@@ -3,7 +3,7 @@
 use crate::app::print;
 use crate::builder::{ask_with, fail};
 use crate::commands::dumpxcatdb::skipped_tables;
-use crate::commands::tabrestore::bundled;
+use crate::commands::tabrestore::{Sender, bundled};
 use crate::environment::Environment;
 use crate::frame::LocalCommand;
 use crate::utf8;
@@ -75,10 +75,7 @@ impl LocalCommand for Args {
             return fail(&format!("{}: {reason}", directory.display()));
         }
         // One change: it is done as a whole or not at all, and one `dawn undo` takes it back.
-        let mut words = vec!["--bundle".to_owned(), path.to_string_lossy().into_owned()];
-        if self.dry_run {
-            words.push("--dry-run".to_owned());
-        }
+        let words = Sender::RestorexCatdb.words(&path.to_string_lossy(), self.dry_run);
         match ask_with(environment, "tabrestore", words, Some(bundle)) {
             Err(text) => return fail(&format!("{text}\nNothing was restored.")),
             Ok(answers) if self.dry_run => {

@@ -2,6 +2,7 @@
 
 use crate::app::print;
 use crate::builder::{ask, ask_with, fail};
+use crate::commands::tabrestore::Sender;
 use crate::environment::Environment;
 use crate::frame::LocalCommand;
 use crate::utf8;
@@ -61,10 +62,7 @@ fn edit(table: &str, dry_run: bool, directory: &Path, environment: &Environment)
             print("No file modifications detected, not restoring.\n");
             return Ok(());
         }
-        let mut words = vec![format!("{table}.csv")];
-        if dry_run {
-            words.insert(0, "--dry-run".to_owned());
-        }
+        let words = Sender::Tabedit.words(&format!("{table}.csv"), dry_run);
         let edited = utf8::text(bytes, &file.to_string_lossy());
         match edited.and_then(|edited| ask_with(environment, "tabrestore", words, Some(edited))) {
             Ok(answers) => {

@@ -17,12 +17,53 @@ pub struct Args {
     /// Show what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// The text holds several files, and all become one change
-    #[arg(long, hide = true)]
-    bundle: bool,
+    /// The program that sends the text, for the log
+    #[arg(long = "for", value_enum, hide = true)]
+    sender: Option<Sender>,
     /// TABLE.csv; its text is what the client sends along
     #[arg(value_name = "FILE", required = true)]
     file: String,
+}
+
+/// Programs of the client that have their text stored by `tabrestore`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Sender {
+    /// One table.
+    #[value(name = "tabedit")]
+    Tabedit,
+    /// The text holds several files, and all become one change.
+    #[value(name = "restorexCATdb")]
+    RestorexCatdb,
+}
+
+impl Sender {
+    fn option(self) -> &'static str {
+        match self {
+            Self::Tabedit => "--for=tabedit",
+            Self::RestorexCatdb => "--for=restorexCATdb",
+        }
+    }
+
+    /// The words of a request: `file` is the table's file, or the directory with those of all tables.
+    pub fn words(self, file: &str, dry_run: bool) -> Vec<String> {
+        let mut words = vec![self.option().to_owned(), file.to_owned()];
+        if dry_run {
+            words.push("--dry-run".to_owned());
+        }
+        words
+    }
+}
+
+/// What the administrator typed, if these words of `tabrestore` are those of another program.
+pub fn typed(words: &[String]) -> Option<String> {
+    let (option, file) = match words {
+        [option, file, ..] => (option, file),
+        _ => return None,
+    };
+    match [Sender::Tabedit, Sender::RestorexCatdb].into_iter().find(|sender| sender.option() == option)? {
+        Sender::Tabedit => Some(format!("tabedit {}", file.trim_end_matches(".csv"))),
+        Sender::RestorexCatdb => Some(format!("restorexCATdb -p {file}")),
+    }
 }
 
 impl Command for Args {
@@ -34,7 +75,7 @@ impl Command for Args {
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let text = ctx.call.request.stdin.as_deref().unwrap_or_default();
         let mut edits = Edits::new();
-        if self.bundle {
+        if self.sender == Some(Sender::RestorexCatdb) {
             let mut rest = text;
             while !rest.is_empty() {
                 let (file, text, after) = next_file(rest).ok_or_else(|| Stop::message("the files cannot be told apart"))?;
