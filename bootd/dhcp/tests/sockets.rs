@@ -4,12 +4,14 @@
 
 mod support;
 
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use dawn_dhcp::directory::{Network, Range};
+use dawn_dhcp::HwAddr;
+use dawn_dhcp::boot::BootRule;
+use dawn_dhcp::directory::{Network, Range, Reservation};
 use dawn_dhcp::event::{Event, What};
 use dawn_dhcp::fixed::FixedDirectory;
 use dawn_dhcp::shell::{Config, Server, serve};
@@ -18,6 +20,11 @@ use support::client::Request;
 use tokio::sync::oneshot;
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 7, 0, 5);
+const STRANGER: [u8; 6] = [2, 0, 0, 0, 0, 9];
+const OTHER: Ipv4Addr = Ipv4Addr::new(127, 7, 0, 6);
+/// Address of the node.
+const NODE: Ipv4Addr = Ipv4Addr::new(127, 8, 0, 1);
+const NODE_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 
 /// A service on loopback, the way to stop it, and what it reported.
 struct Running {
@@ -42,7 +49,16 @@ impl Running {
         let events = Arc::new(Mutex::new(Vec::new()));
         let seen = events.clone();
         let observer = Arc::new(move |event: &Event| seen.lock().unwrap().push(event.clone()));
-        let directory = Arc::new(FixedDirectory::new(vec![network], []));
+        let node = Reservation {
+            node: "cn1".into(),
+            hostname: "cn1".into(),
+            address: Some(NODE),
+            next_server: None,
+            boot: BootRule::Disk,
+            options: Vec::new(),
+        };
+        let nodes = [(HwAddr::ethernet(NODE_MAC), node)];
+        let directory = Arc::new(FixedDirectory::new(vec![network], nodes));
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async move { drop(stopped.await) };
         match serve(config, directory, observer, shutdown).await {
@@ -55,8 +71,10 @@ impl Running {
         }
     }
 
-    fn renew(&self, client: &UdpSocket, ciaddr: Ipv4Addr) -> Option<v4::Message> {
-        let request = Request { ciaddr: Some(ciaddr), xid: 7, ..Request::new(3, &[2, 0, 0, 0, 0, 9]) };
+    /// Asks for the address that the client's socket has.
+    fn renew(&self, client: &UdpSocket, mac: [u8; 6]) -> Option<v4::Message> {
+        let SocketAddr::V4(own) = client.local_addr().unwrap() else { panic!("IPv4") };
+        let request = Request { ciaddr: Some(*own.ip()), xid: 7, ..Request::new(3, &mac) };
         client.send_to(&request.bytes(), (Ipv4Addr::LOCALHOST, self.port)).unwrap();
         let mut buffer = [0; 1500];
         let len = client.recv(&mut buffer).ok()?;
@@ -73,8 +91,8 @@ impl Running {
     }
 }
 
-fn client(port: u16) -> UdpSocket {
-    let socket = UdpSocket::bind((CLIENT, port + 1)).unwrap();
+fn client(address: Ipv4Addr, port: u16) -> UdpSocket {
+    let socket = UdpSocket::bind((address, port + 1)).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     socket
 }
@@ -84,8 +102,8 @@ async fn an_acknowledged_lease_is_on_disk() {
     let folder = tempfile::tempdir().unwrap();
     let journal = folder.path().join("leases");
     let Some(running) = Running::start(&journal, 20_067).await else { return };
-    let socket = client(20_067);
-    let answer = running.renew(&socket, CLIENT).expect("an answer");
+    let socket = client(CLIENT, 20_067);
+    let answer = running.renew(&socket, STRANGER).expect("an answer");
     assert_eq!(answer.opts().msg_type(), Some(v4::MessageType::Ack));
     assert_eq!((answer.yiaddr(), answer.xid()), (CLIENT, 7));
     // The daemon's file is read while it runs, as after a kill.
@@ -113,12 +131,22 @@ async fn a_full_disk_stops_new_leases_and_says_so() {
     let journal = folder.path().join("leases");
     // The one page belongs to the journal now; no other file gets any room, so a rewrite fails too.
     let Some(running) = Running::start(&journal, 20_077).await else { return };
-    let socket = client(20_077);
+    let socket = client(CLIENT, 20_077);
     socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
-    let answered = (0..500).take_while(|_| running.renew(&socket, CLIENT).is_some()).count();
+    let answered = (0..500).take_while(|_| running.renew(&socket, STRANGER).is_some()).count();
     assert!((10..500).contains(&answered), "{answered}");
-    // A lease that exists is confirmed for what is left of it; when there is room again, all is well within seconds.
-    assert!(running.renew(&socket, CLIENT).is_some());
+    // A lease that exists is confirmed for what is left of it, a new one is not promised, and nodes are served as ever.
+    assert!(running.renew(&socket, STRANGER).is_some());
+    let other = client(OTHER, 20_077);
+    other.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    assert!(running.renew(&other, [2, 0, 0, 0, 0, 8]).is_none());
+    assert!(running.saw(|what| *what == What::NotDurable));
+    let node = client(NODE, 20_077);
+    for _ in 0..3 {
+        let answer = running.renew(&node, NODE_MAC).expect("an answer");
+        assert_eq!(answer.yiaddr(), NODE);
+    }
+    // When there is room again, all is well within seconds.
     rustix::mount::mount_remount(folder.path(), flags, "size=1m").unwrap();
     for _ in 0..40 {
         if running.saw(|what| *what == What::JournalRecovered) {

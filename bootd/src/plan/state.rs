@@ -42,10 +42,15 @@ impl fmt::Display for Distribution {
 }
 
 impl BootState {
-    /// Reads the text of `chain.currstate`. `None` for an empty or unknown text.
+    /// Reads the text of `chain.currstate`. `None` for an empty or unknown text, and for one with control characters: it is
+    /// the comment line of every boot file.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let (word, rest) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
+        let text = text.trim();
+        if text.contains(char::is_control) {
+            return None;
+        }
+        let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
         let distribution = || Distribution(rest.trim().to_owned());
         match word {
             "netboot" => Some(Self::Netboot(distribution())),
@@ -96,7 +101,7 @@ mod tests {
 
     #[test]
     fn an_unknown_word_is_no_state() {
-        for text in ["", "  ", "bogus", "runcmd"] {
+        for text in ["", "  ", "bogus", "runcmd", "netboot a\nb"] {
             assert_eq!(BootState::parse(text), None);
         }
     }

