@@ -37,7 +37,12 @@ pub enum Names<'a> {
     Objects(&'a str),
     /// Keys of the site table.
     SiteKeys,
+    /// Numbers of changes, each with [`DESCRIBED_BY`] and its command line behind.
+    Changes,
 }
+
+/// What stands between a word and what the shell shows beside it.
+pub const DESCRIBED_BY: char = '\t';
 
 /// The words that could stand in place of the last one. `words` begins with the program's name.
 pub fn candidates(words: &[String], ask: &dyn Fn(Names<'_>) -> Vec<String>) -> Vec<String> {
@@ -181,6 +186,7 @@ impl<'a> Line<'a> {
             "KEYS" => key_columns(self.current, ask),
             "STATE" => self.states(ask),
             "COMMAND" => command_names(),
+            "CHANGE" => ask(Names::Changes),
             "WORD" => self.word(ask),
             _ => Vec::new(),
         }
@@ -326,6 +332,7 @@ mod tests {
             Names::Objects("network") => &["prov"],
             Names::Objects(_) => &[],
             Names::SiteKeys => &["domain", "master"],
+            Names::Changes => &["7\troot: chdef cn1 arch=x86_64", "12\tbob: noderm cn2"],
         };
         list.iter().map(|name| (*name).to_owned()).collect()
     }
@@ -338,7 +345,7 @@ mod tests {
             let mut found = candidates(&words, &names);
             let more = found.len().saturating_sub(12);
             found.truncate(12);
-            let _ = write!(text, "{line}|\n    {}", found.join(" "));
+            let _ = write!(text, "{line}|\n    {}", found.join(" ").replace(DESCRIBED_BY, " -- "));
             let _ = writeln!(text, "{}", if more > 0 { format!(" … {more} more") } else { String::new() });
         }
         expect_test::expect_file!["tests/complete.txt"].assert_eq(&text);

@@ -84,6 +84,21 @@ pub fn describe_node(node: &str, snapshot: &Snapshot, out: &mut Out<'_>) -> Done
     out.line("")
 }
 
+/// The same as an object; what is not set is left out.
+pub fn node_object(node: &str, snapshot: &Snapshot, out: &mut Out<'_>) -> Result<Value, Stop> {
+    let mut object = serde_json::Map::new();
+    object.insert("node".into(), node.into());
+    object.extend(image_of(snapshot, node).map(|image| ("osimage".into(), (*image).into())));
+    match dawn_statelite::store(snapshot, node) {
+        Some(Ok(store)) => drop(object.insert("statelite".into(), store.to_string().into())),
+        Some(Err(error)) => out.error(format!("{node}: statelite.statemnt: {error}"))?,
+        None => {}
+    }
+    object.insert("litefile".into(), file_objects("node", node, &files(snapshot, node)).into());
+    object.insert("litetree".into(), tree_objects(node, snapshot, out)?.into());
+    Ok(object.into())
+}
+
 /// The long listing of an image.
 pub fn describe_image(image: &str, snapshot: &Snapshot, out: &mut Out<'_>) -> Done {
     out.line(format!("Osimage: {image}"))?;
@@ -94,6 +109,17 @@ pub fn describe_image(image: &str, snapshot: &Snapshot, out: &mut Out<'_>) -> Do
         .into_iter()
         .try_for_each(|(priority, directory)| out.line(format!("        {priority}, {directory}")))?;
     out.line("")
+}
+
+/// The same as an object.
+pub fn image_object(image: &str, snapshot: &Snapshot) -> Value {
+    let tree =
+        |(priority, directory)| json!({ "image": image, "priority": priority, "directory": directory });
+    json!({
+        "image": image,
+        "litefile": file_objects("image", image, &files_of_image(snapshot, image)),
+        "litetree": trees_of_image(snapshot, image).into_iter().map(tree).collect::<Vec<_>>(),
+    })
 }
 
 fn list_files(list: &[LiteFile], out: &mut Out<'_>) -> Done {

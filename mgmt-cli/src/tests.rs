@@ -195,6 +195,8 @@ sessions! {
         makedhcp cn1
         makedhcp -q cn1
         makedhcp -q cn2
+        makedhcp -q --json cn1,cn2
+        makedhcp --json cn1
         makedhcp cn2
         makedhcp -a
         makedhcp -n
@@ -512,6 +514,8 @@ sessions! {
         ilitefile nope
         lslite cn1
         lslite -i img
+        lslite --json cn1
+        lslite --json -i img
         lslite -i nope
         lslite
         @10.0.0.1$ litefile

@@ -2,12 +2,19 @@
 
 use crate::app::print;
 use crate::builder::ask;
-use crate::complete::{Names, candidates};
+use crate::complete::{DESCRIBED_BY, Names, candidates};
 use crate::environment::Environment;
 use crate::frame::LocalCommand;
 use dawn_xcatd::{Data, Response};
 
+/// Changes offered to `undo` at most.
+const CHANGES_OFFERED: usize = 50;
+/// Bytes of `YYYY-MM-DD hh:mm:ss`.
+const TIME_BYTES: usize = 19;
+
 /// Print what may stand in place of the last word, one a line (shells ask this, see completions)
+///
+/// What a shell shows beside a word stands behind it, after a tab.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The command line up to the cursor, the program first
@@ -42,6 +49,16 @@ fn names_of(names: Names<'_>, environment: &Environment) -> Vec<String> {
         Names::Objects(kind) => {
             let first = |line: String| line.split_once("  (").map(|(name, _)| name.to_owned());
             lines("lsdef", &["-t", kind, "-s"]).into_iter().filter_map(first).collect()
+        }
+        Names::Changes => {
+            // `12 2026-01-31 09:00:00 root: chdef …`
+            let described = |line: String| {
+                let (id, rest) = line.split_once(' ')?;
+                let command = rest.get(TIME_BYTES..).unwrap_or(rest);
+                Some(format!("{id}{DESCRIBED_BY}{}", command.replace(char::is_control, " ").trim()))
+            };
+            let newest = CHANGES_OFFERED.to_string();
+            lines("log", &["-s", "-n", &newest]).into_iter().filter_map(described).collect()
         }
         Names::SiteKeys => {
             let key = |line: String| Some(line.strip_prefix('"')?.split_once('"')?.0.to_owned());

@@ -59,6 +59,7 @@ _dawn_complete() {
     current=${words[-1]}
     [[ $current == *[=:]* ]] && start=${current%"${current##*[=:]}"}
     mapfile -t COMPREPLY < <(command dawn complete -- "${words[@]}" 2>/dev/null)
+    COMPREPLY=("${COMPREPLY[@]%%$'\t'*}")
     COMPREPLY=("${COMPREPLY[@]#"$start"}")
     [[ ${#COMPREPLY[@]} == 1 && ${COMPREPLY[0]} == *[=.] ]] && compopt -o nospace 2>/dev/null
     return 0
@@ -67,11 +68,17 @@ _dawn_complete() {
 
 const ZSH: &str = r#"# Completion of dawn and its commands for zsh.
 _dawn_complete() {
-    local -a found open
+    local -a found open shown
     found=("${(@f)$(command dawn complete -- "${(@)words[1,CURRENT-1]}" "$PREFIX" 2>/dev/null)}")
     found=("${(@)found:#}")
     if (( ! $#found )); then
         _files
+        return
+    fi
+    if [[ ${found[1]} == *$'\t'* ]]; then
+        shown=("${(@)found/$'\t'/ -- }")
+        found=("${(@)found%%$'\t'*}")
+        compadd -V changes -l -d shown -a found
         return
     fi
     open=("${(@M)found:#*[=.]}")

@@ -28,6 +28,9 @@ pub struct Args {
     /// Show the reservations
     #[arg(short = 'q')]
     query: bool,
+    /// With -q: print as JSON
+    #[arg(long, requires = "query")]
+    json: bool,
     /// Refused: statements of another DHCP server mean nothing to this one
     #[arg(short = 's', value_name = "STATEMENTS")]
     statements: Option<String>,
@@ -73,14 +76,12 @@ impl Command for Args {
         if self.delete {
             return self.say_what_stays(&nodes, &ctx.snapshot, out);
         }
-        for node in &nodes {
-            if self.query {
-                show(node, &ctx.snapshot, out)?;
-            } else {
-                check(node, &ctx.snapshot, out)?;
-            }
+        if self.json {
+            let list: Vec<_> = nodes.iter().map(|node| as_json(node, &ctx.snapshot)).collect();
+            return out.json(&list);
         }
-        Ok(())
+        let tell = if self.query { show } else { check };
+        nodes.iter().try_for_each(|node| tell(node, &ctx.snapshot, out))
     }
 }
 
@@ -122,6 +123,14 @@ fn show(node: &str, snapshot: &Snapshot, out: &mut Out<'_>) -> Done {
     match reservation(node, snapshot) {
         Ok((mac, ip)) => out.line(format!("{node}: ip-address = {ip}, hardware-address = {mac}")),
         Err(reason) => out.warning(format!("{node} has no reservation: {reason}")),
+    }
+}
+
+/// The reservation, or why there is none.
+fn as_json(node: &str, snapshot: &Snapshot) -> serde_json::Value {
+    match reservation(node, snapshot) {
+        Ok((mac, ip)) => serde_json::json!({ "node": node, "ip": ip.to_string(), "mac": mac }),
+        Err(reason) => serde_json::json!({ "node": node, "problem": reason }),
     }
 }
 

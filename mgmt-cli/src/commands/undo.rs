@@ -13,7 +13,7 @@ pub struct Args {
     #[arg(long)]
     dry_run: bool,
     /// Number of the change, from `dawn log`
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "CHANGE")]
     id: Option<u64>,
 }
 
