@@ -243,6 +243,10 @@ sessions! {
         lsdef -w mgt==ipmi
         lsdef -t node -w mgt=~op
         lsdef -w nonsense
+        lsdef -w mtg==ipmi
+        lsdef -w bogus==1
+        lsdef -w mgt=~(
+        lsdef -w node==cn1 -i mgt
         lsdef -l -s cn1
         lsdef -x cn1
         lsdef a b
@@ -280,6 +284,7 @@ sessions! {
         chdef -t network -o net3 mtu=9000
         mkdef -t group g1 members=cn1
         mkdef -t group g2 -w mgt==ipmi
+        mkdef -t group -d g4 -w mtg==ipmi
         mkdef -t group -d g3 -w mgt==ipmi
         mkdef -t group -d g4
         mkdef -t group g5

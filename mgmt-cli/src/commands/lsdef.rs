@@ -165,9 +165,10 @@ impl Args {
         };
         let conditions = match self.conditions.as_slice() {
             [] => None,
-            list => Some(Conditions::parse(list.iter().map(String::as_str)).map_err(|_| {
-                Stop::message("Incorrect selection string specified with -w flag.")
-            })?),
+            list => {
+                let malformed = "Incorrect selection string specified with -w flag.";
+                Some(defs::conditions(list.iter().map(String::as_str), &types, malformed)?)
+            }
         };
         let mut only = None;
         if let Some(list) = &self.attributes {
@@ -176,9 +177,7 @@ impl Args {
                 if types.iter().any(|kind| kind.has_attr(attr)) {
                     good.push(attr.to_owned());
                 } else {
-                    let names: Vec<&str> = types.iter().map(|kind| kind.name).collect();
-                    let kind = names.join(",");
-                    out.error(format!("'{attr}' is not a valid attribute name for an object type of '{kind}'."))?;
+                    out.error(defs::unknown_attribute(attr, &types))?;
                 }
             }
             only = Some(good);

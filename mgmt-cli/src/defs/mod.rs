@@ -5,10 +5,11 @@ pub mod stanza;
 pub mod templates;
 pub mod write;
 
+use crate::advice::nearest_of;
 use crate::frame::Ctx;
 use crate::items::split_operator;
 use crate::output::{Done, Out, Stop};
-use dawn_cluster::{Assign, Snapshot, Text};
+use dawn_cluster::{Assign, ConditionError, Conditions, Snapshot, Text};
 use dawn_cluster::{ObjectType, SITE_OBJECT, object_type, object_types};
 use std::net::IpAddr;
 
@@ -98,6 +99,34 @@ pub fn kind(name: &str) -> Result<&'static ObjectType, Stop> {
         Stop::message(format!("\nType '{name}' is not a valid xCAT object type.\nThe types are {known}."))
     };
     object_type(name).ok_or_else(unknown)
+}
+
+/// `attr` is no attribute of these types: the reference's line, and the name that was meant.
+pub fn unknown_attribute(attr: &str, kinds: &[&'static ObjectType]) -> String {
+    let names: Vec<&str> = kinds.iter().map(|kind| kind.name).collect();
+    let names = names.join(",");
+    let hint = match nearest_of(attr, kinds.iter().flat_map(|kind| kind.attr_names())) {
+        Some(meant) => format!("Did you mean '{meant}'?"),
+        None => format!("`dawn lsdef -t {names} -h` lists them."),
+    };
+    format!("'{attr}' is not a valid attribute name for an object type of '{names}'. {hint}")
+}
+
+/// Conditions of `-w` on attributes of these types; `malformed` is what is said of one without operator.
+pub fn conditions<'a>(
+    list: impl IntoIterator<Item = &'a str>,
+    kinds: &[&'static ObjectType],
+    malformed: &str,
+) -> Result<Conditions, Stop> {
+    let conditions = Conditions::parse(list).map_err(|error| match error {
+        ConditionError::Malformed => Stop::message(malformed),
+        other => Stop::message(other.to_string()),
+    })?;
+    let known = |attr: &str| kinds.iter().any(|kind| attr == kind.key || kind.has_attr(attr));
+    if let Some(attr) = conditions.attrs().find(|attr| !known(attr)) {
+        return Err(Stop::message(unknown_attribute(attr, kinds)));
+    }
+    Ok(conditions)
 }
 
 /// All types that `-a` stands for.

@@ -84,14 +84,7 @@ fn check_all(
             good = false;
             if !told.contains(&(object.kind.name, attr)) {
                 told.push((object.kind.name, attr));
-                let kind = object.kind.name;
-                let meant = crate::advice::nearest_of(attr, object.kind.attr_names());
-                let hint = match meant {
-                    Some(meant) => format!(" Did you mean '{meant}'?"),
-                    None => format!(" `dawn lsdef -t {kind} -h` lists them."),
-                };
-                let text = format!("'{attr}' is not a valid attribute name for an object type of '{kind}'.");
-                out.error(format!("{text}{hint}"))?;
+                out.error(super::unknown_attribute(attr, &[object.kind]))?;
                 if options.make {
                     out.error("Skipping to the next attribute.")?;
                 }
@@ -311,7 +304,7 @@ fn member_edits(
     if let Some(list) = value_of(&object.pairs, "members").filter(|list| *list != "static") {
         nodes = Some(members(now, list)?);
     } else if !options.conditions.is_empty() {
-        nodes = Some(now.nodes_where(&read_conditions(options.conditions)?));
+        nodes = Some(now.nodes_where(&read_conditions(options.conditions.iter().map(String::as_str))?));
     }
     let Some(nodes) = nodes else {
         if options.make {
@@ -358,7 +351,10 @@ fn dynamic_group(
         );
     }
     let parts: Vec<String> = given.split("::").map(str::to_owned).collect();
-    read_conditions(&parts)?;
+    // What is taken away may be as wrong as it likes.
+    if options.mode != Mode::Minus {
+        read_conditions(parts.iter().map(String::as_str))?;
+    }
     let wherevals = match (&kind, options.mode) {
         (Some(GroupKind::Dynamic(old)), Mode::Plus) => merged(old, &parts, true),
         (Some(GroupKind::Dynamic(old)), Mode::Minus) => merged(old, &parts, false),
@@ -380,9 +376,9 @@ fn merged(old: &str, parts: &[String], add: bool) -> String {
     list.join("::")
 }
 
-fn read_conditions(list: &[String]) -> Result<Conditions, Stop> {
-    Conditions::parse(list.iter().map(String::as_str))
-        .map_err(|_| Stop::message("The '-w' option has an incorrect attr*val pair."))
+/// Conditions on nodes.
+fn read_conditions<'a>(list: impl IntoIterator<Item = &'a str>) -> Result<Conditions, Stop> {
+    super::conditions(list, &[super::kind("node")?], "The '-w' option has an incorrect attr*val pair.")
 }
 
 /// The objects of a command line: every name of every type with the same attributes.
