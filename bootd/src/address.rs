@@ -37,6 +37,13 @@ impl LocalAddresses {
         Self(addresses)
     }
 
+    /// One address of one interface; for tests and simulations.
+    #[must_use]
+    pub fn one(interface: &str, address: [u8; 4], mask: [u8; 4]) -> Self {
+        let (address, mask) = (address.into(), mask.into());
+        Self::new(vec![LocalAddress { interface: interface.to_owned(), address, mask }])
+    }
+
     /// Asks the kernel (getifaddrs(3)). A failure leaves the list empty: every reader has a
     /// fallback from the tables.
     #[must_use]

@@ -379,15 +379,9 @@ fn lease_seconds(snapshot: &Snapshot) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::address::LocalAddress;
 
     fn here() -> LocalAddresses {
-        let local = LocalAddress {
-            interface: "eth1".into(),
-            address: [10, 1, 0, 1].into(),
-            mask: [255, 255, 0, 0].into(),
-        };
-        LocalAddresses::new(vec![local])
+        LocalAddresses::one("eth1", [10, 1, 0, 1], [255, 255, 0, 0])
     }
 
     fn at_mn1(snapshot: &Snapshot, forwards: bool) -> Vec<Network> {

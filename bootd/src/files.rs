@@ -168,3 +168,76 @@ impl Source for Files {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::model;
+    use std::fs;
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::os::unix::fs::PermissionsExt;
+
+    /// What one request gets, as text.
+    fn ask(files: &Files, service: Service, path: &str) -> String {
+        let peer = SocketAddr::from(([10, 1, 0, 1], 1000));
+        let path = RequestPath::parse(path).unwrap();
+        let local = Ipv4Addr::new(10, 1, 0, 254).into();
+        match files.resolve(&Request { path: &path, query: "", peer, local, service }) {
+            Answer::File(file) => {
+                let mut bytes = vec![0; usize::try_from(file.size()).unwrap()];
+                Content::File(file).read_full_at(0, &mut bytes).unwrap();
+                String::from_utf8(bytes).unwrap()
+            }
+            Answer::Bytes(rendered) => String::from_utf8_lossy(&rendered.bytes).into_owned(),
+            Answer::Directory(dir) => format!("{} names", dir.list().unwrap().0.len()),
+            Answer::Refused(reason) => format!("refused: {reason}"),
+            Answer::NotFound | Answer::Elsewhere => "none".to_owned(),
+            _ => "another answer".to_owned(),
+        }
+    }
+
+    #[test]
+    fn both_services_find_the_same_files_and_no_store() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for (name, text) in [
+            ("tftp/boot/grub2/grub2.x86_64", "GRUB"),
+            ("tftp/loader", "loader"),
+            ("install/repo/list", "list"),
+            ("install/store/cn1/secret", "secret"),
+            ("install/closed/key", "key"),
+        ] {
+            fs::create_dir_all(at(name).parent().unwrap()).unwrap();
+            fs::write(at(name), text).unwrap();
+        }
+        fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        fs::set_permissions(at("install/closed"), PermissionsExt::from_mode(0o700)).unwrap();
+        let model = Arc::new(model(&[
+            ("site", &[("key", "tftpdir")], &[("value", &at("tftp").to_string_lossy())]),
+            ("site", &[("key", "installdir")], &[("value", &at("install").to_string_lossy())]),
+            ("nodelist", &[("node", "cn1")], &[("groups", "all")]),
+            ("hosts", &[("node", "cn1")], &[("ip", "10.1.0.1")]),
+            ("statelite", &[("node", "all")], &[("statemnt", "/install/store")]),
+        ]));
+        let live = LiveRoots::new(model.clone(), Arc::default(), Arc::default(), &at("data"));
+        let files = Files::open(model, Arc::default(), Arc::new(live), Ports::default()).unwrap();
+        let store = "refused: it is in the persistent store of a node, which only the node itself mounts";
+        let closed = "refused: it is not readable for everybody on the server";
+        for (path, by_tftp, by_http) in [
+            ("loader", "loader", "none"),
+            ("tftpboot/loader", "loader", "loader"),
+            ("boot/grub2/grub2-cn1", "GRUB", "none"),
+            ("tftpboot/boot/grub2/grub2-cn1", "GRUB", "GRUB"),
+            ("install/repo/list", "list", "list"),
+            ("install/repo", "1 names", "1 names"),
+            ("install/store/cn1/secret", store, store),
+            ("install/store/cn1", store, store),
+            ("install/closed/key", closed, closed),
+            ("install/closed", closed, closed),
+            ("grub/grub.cfg", view::GRUB_FIRST_CONFIG, "none"),
+        ] {
+            assert_eq!(ask(&files, Service::Tftp, path), by_tftp, "TFTP {path}");
+            assert_eq!(ask(&files, Service::Http, path), by_http, "HTTP {path}");
+        }
+    }
+}

@@ -1,7 +1,7 @@
 use super::*;
 use crate::exports::TableExports;
 use crate::live::LiveRoots;
-use dawn_cluster::{Change, Edit, Model};
+use crate::testing::model;
 use dawn_nfs::Exports;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -128,25 +128,14 @@ fn exports_lead_to_the_tree_a_node_has_mounted() {
 }
 
 fn exports_of(top: &Path, image_dir: &str) -> TableExports {
-    let model = Arc::new(model(image_dir));
+    let model = Arc::new(model(&[
+        ("nodelist", &[("node", "cn1")], &[("groups", "all")]),
+        ("nodelist", &[("node", "cn2")], &[("groups", "all")]),
+        ("hosts", &[("node", "all")], &[("ip", "|cn(\\d+)|10.1.0.($1+0)|")]),
+        ("nodetype", &[("node", "all")], &[("provmethod", "img")]),
+        ("osimage", &[("imagename", "img")], &[("provmethod", "statelite")]),
+        ("linuximage", &[("imagename", "img")], &[("rootimgdir", image_dir)]),
+    ]));
     let live = LiveRoots::new(model.clone(), Arc::default(), Arc::default(), &top.join("data"));
     TableExports::new(model, Arc::new(Generations::open(top.join("state")).unwrap()), Arc::new(live))
-}
-
-/// Table, key, values.
-type Row<'a> = (&'a str, [(&'a str, &'a str); 1], &'a [(&'a str, &'a str)]);
-
-fn model(image_dir: &str) -> Model {
-    let model = Model::in_memory().unwrap();
-    let rows: [Row<'_>; 6] = [
-        ("nodelist", [("node", "cn1")], &[("groups", "all")]),
-        ("nodelist", [("node", "cn2")], &[("groups", "all")]),
-        ("hosts", [("node", "all")], &[("ip", "|cn(\\d+)|10.1.0.($1+0)|")]),
-        ("nodetype", [("node", "all")], &[("provmethod", "img")]),
-        ("osimage", [("imagename", "img")], &[("provmethod", "statelite")]),
-        ("linuximage", [("imagename", "img")], &[("rootimgdir", image_dir)]),
-    ];
-    let edits = rows.iter().map(|(table, keys, values)| Edit::set(table, keys, values).unwrap());
-    model.apply(Change::new("root", "test", edits.collect())).unwrap();
-    model
 }

@@ -24,6 +24,8 @@ mod localdisk;
 pub mod plan;
 mod stores;
 pub mod supervisor;
+#[cfg(test)]
+mod testing;
 pub mod view;
 pub mod watch;
 

@@ -38,8 +38,6 @@ enum Chore {
     Console(console::Console),
     /// Run a benchmark of an engine
     Bench(tools::Tool),
-    /// Run a fuzz target of a parser for a while
-    Fuzz(tools::Tool),
     /// Run the storm simulator
     Sim(tools::Tool),
 }
@@ -51,7 +49,6 @@ fn main() -> ExitCode {
         Chore::Soak(soak) => soak.run(),
         Chore::Console(console) => console.run(),
         Chore::Bench(tool) => tool.run("bench"),
-        Chore::Fuzz(tool) => tool.run("fuzz"),
         Chore::Sim(tool) => tool.run("sim"),
     };
     match result {

@@ -165,6 +165,7 @@ async fn answers_and_refusals() {
     host.write("install/shadow", b"secret");
     std::fs::set_permissions(host.dir.path().join("install/shadow"), PermissionsExt::from_mode(0o600))
         .unwrap();
+    assert!(Command::new("mkfifo").arg(host.dir.path().join("install/fifo")).status().unwrap().success());
     let cases: &[(&str, &str, &str)] = &[
         ("/tftpboot/view", "200", "for 127.0.0.1\n"),
         ("/tftpboot/explained", "200", "#!say it\n"),
@@ -188,6 +189,7 @@ async fn answers_and_refusals() {
         ),
         ("/install/shadow", "403", "refused: it is not readable for everybody on the server\n"),
         ("/tftpboot/xcat", "403", "refused: it is a directory, not a file\n"),
+        ("/install/fifo", "403", "refused: it is a FIFO, not a regular file\n"),
         ("/install/repo", "301", ""),
     ];
     for (path, status, body) in cases {
@@ -318,6 +320,75 @@ async fn the_same_tree_inside_tls() {
     let mut stranger = TcpStream::connect(host.running.address()).unwrap();
     stranger.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
     assert!(get("/tftpboot/view", &[]).status.success());
+    host.stop().await;
+}
+
+/// Types of TLS records.
+const ALERT: u8 = 21;
+const HANDSHAKE: u8 = 22;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_tls_before_1_2() {
+    let host = Host::start_with(Config { tls: Some(tls().1), ..Config::default() }).await;
+    // A hello with one cipher suite and the extensions it needs; the same of TLS 1.2 gets a hello back.
+    for (minor, answer) in [(2, ALERT), (3, HANDSHAKE)] {
+        let extensions = [
+            &[0, 10, 0, 4, 0, 2, 0, 29][..], // groups: x25519
+            &[0, 13, 0, 4, 0, 2, 4, 3],      // signatures: ECDSA P-256
+            &[0, 11, 0, 2, 1, 0],            // points: uncompressed
+        ]
+        .concat();
+        let rest = [0, 0, 2, 0xc0, 0x2b, 1, 0, 0, u8::try_from(extensions.len()).unwrap()];
+        let body = [&[3, minor][..], &[7; 32], &rest, &extensions].concat();
+        let length = u8::try_from(body.len()).unwrap();
+        let hello = [&[HANDSHAKE, 3, 1, 0, length + 4, 1, 0, 0, length][..], &body].concat();
+        let mut stream = TcpStream::connect(host.running.address()).unwrap();
+        stream.write_all(&hello).unwrap();
+        let mut first = [0; 1];
+        stream.read_exact(&mut first).unwrap();
+        assert_eq!(first, [answer], "TLS 1.{}", minor - 1);
+    }
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_replaced_while_it_is_sent_is_sent_as_it_was() {
+    let host = Host::start(None, Limits::default()).await;
+    let old = pattern(50_000_000);
+    host.write("install/file", &old);
+    let mut stream = TcpStream::connect(host.running.address()).unwrap();
+    stream.write_all(b"GET /install/file HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = vec![0; 1000];
+    stream.read_exact(&mut answer).unwrap();
+    host.write("install/new", b"other");
+    std::fs::rename(host.dir.path().join("install/new"), host.dir.path().join("install/file")).unwrap();
+    stream.read_to_end(&mut answer).unwrap();
+    assert!(answer.ends_with(&old), "the old content to its end");
+    assert_eq!(host.curl("/install/file", &[]).1, b"other");
+    host.stop().await;
+}
+
+/// Clients that stopped reading, and clients that stopped in the middle of a head, hold nobody up.
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_clients_keep_nobody_waiting() {
+    let host = Host::start(None, Limits::default()).await;
+    let big = pattern(20_000_000);
+    host.write("install/big", &big);
+    let connect = |request: &str| {
+        let mut stream = TcpStream::connect(host.running.address()).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        stream
+    };
+    let readers: Vec<_> = (0..200).map(|_| connect("GET /install/big HTTP/1.1\r\nHost: x\r\n\r\n")).collect();
+    let heads: Vec<_> = (0..200).map(|_| connect("GET /install/big HT")).collect();
+    assert_eq!(host.curl("/install/big", &[]), ("200".to_owned(), big));
+    // Half a head is waited for as long as the limit says, and its client is told.
+    for mut head in heads.into_iter().take(3) {
+        let mut answer = String::new();
+        head.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("longer than 10 seconds"), "{answer}");
+    }
+    drop(readers);
     host.stop().await;
 }
 

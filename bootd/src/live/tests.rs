@@ -6,6 +6,7 @@
 use super::*;
 use crate::exports::TableExports;
 use crate::generations::Generations;
+use crate::testing::model;
 use dawn_cluster::{Change, Edit};
 use dawn_nfs::client::{CallError, Client};
 use dawn_nfs::handle::FileHandle;
@@ -32,24 +33,20 @@ impl Site {
         }
         fs::write(at("img/rootimg/etc/motd"), "image\n").unwrap();
         fs::write(at("img/rootimg/srv/seed"), "seed").unwrap();
-        let model = Arc::new(Model::in_memory().unwrap());
-        let mut rows = vec![
-            Edit::set("osimage", &[("imagename", "img")], &[("provmethod", "statelite")]).unwrap(),
-            Edit::set("linuximage", &[("imagename", "img")], &[("rootimgdir", &at("img"))]).unwrap(),
-            Edit::set("litetree", &[("priority", "1"), ("image", "img")], &[("directory", &at("own/$node"))])
-                .unwrap(),
-            Edit::set("litetree", &[("priority", "2"), ("image", "img")], &[("directory", &at("shared"))])
-                .unwrap(),
-            Edit::set("statelite", &[("node", "all")], &[("statemnt", &at("store"))]).unwrap(),
-        ];
-        for (node, ip) in [("cn1", "127.0.0.1"), ("cn2", "127.0.0.2")] {
-            rows.push(Edit::set("nodelist", &[("node", node)], &[("groups", "all")]).unwrap());
-            rows.push(Edit::set("hosts", &[("node", node)], &[("ip", ip)]).unwrap());
-            rows.push(Edit::set("nodetype", &[("node", node)], &[("provmethod", "img")]).unwrap());
-            rows.push(Edit::set("chain", &[("node", node)], &[("currstate", "statelite a-b-c")]).unwrap());
-        }
-        rows.extend(files.iter().map(|(file, options)| row(file, options)));
-        model.apply(Change::new("test", "rows", rows)).unwrap();
+        let model = Arc::new(model(&[
+            ("osimage", &[("imagename", "img")], &[("provmethod", "statelite")]),
+            ("linuximage", &[("imagename", "img")], &[("rootimgdir", &at("img"))]),
+            ("litetree", &[("priority", "1"), ("image", "img")], &[("directory", &at("own/$node"))]),
+            ("litetree", &[("priority", "2"), ("image", "img")], &[("directory", &at("shared"))]),
+            ("statelite", &[("node", "all")], &[("statemnt", &at("store"))]),
+            ("nodelist", &[("node", "cn1")], &[("groups", "all")]),
+            ("nodelist", &[("node", "cn2")], &[("groups", "all")]),
+            ("hosts", &[("node", "all")], &[("ip", "|cn(\\d+)|127.0.0.($1+0)|")]),
+            ("nodetype", &[("node", "all")], &[("provmethod", "img")]),
+            ("chain", &[("node", "all")], &[("currstate", "statelite a-b-c")]),
+        ]));
+        let files = files.iter().map(|(file, options)| row(file, options)).collect();
+        model.apply(Change::new("test", "rows", files)).unwrap();
         let bus = Arc::<Bus>::default();
         let addresses = Arc::new(LocalAddresses::default());
         let live = LiveRoots::new(model.clone(), addresses, bus.clone(), &dir.path().join("state"));

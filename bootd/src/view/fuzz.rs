@@ -2,10 +2,18 @@
 //! command or names a variable of iPXE, which is what a fuzzer looks for.
 
 use super::{Answer, Surroundings, render};
-use crate::address::{LocalAddress, LocalAddresses};
+use crate::address::LocalAddresses;
 use crate::plan::Ports;
 use dawn_cluster::Snapshot;
 
+/// The row of an image for stateless nodes.
+pub(super) const IMAGE: [(&str, &str); 5] = [
+    ("imagename", "deb"),
+    ("provmethod", "netboot"),
+    ("osvers", "debian12"),
+    ("osarch", "x86_64"),
+    ("profile", "compute"),
+];
 /// What a script holds besides its `#!` line and its comment: nothing of a cell may add to these.
 const OURS: [(&str, &str); 4] = [
     ("${next-server}", ""),
@@ -40,23 +48,9 @@ pub(super) fn cell_stays_inside(cell: &str, place: u8) {
         ("bootparams", &[("node", "cn2"), ("addkcmdline", words)]),
         ("chain", &[("node", "cn2"), ("currstate", &state)]),
         ("nodetype", &[("node", "cn2"), ("provmethod", "deb")]),
-        (
-            "osimage",
-            &[
-                ("imagename", "deb"),
-                ("provmethod", "netboot"),
-                ("osvers", "debian12"),
-                ("osarch", "x86_64"),
-                ("profile", "compute"),
-            ],
-        ),
+        ("osimage", &IMAGE),
     ]);
-    let address = LocalAddress {
-        interface: "eth1".into(),
-        address: [10, 1, 0, 1].into(),
-        mask: [255, 255, 0, 0].into(),
-    };
-    let addresses = LocalAddresses::new(vec![address]);
+    let addresses = LocalAddresses::one("eth1", [10, 1, 0, 1], [255, 255, 0, 0]);
     let here = Surroundings { addresses: &addresses, ports: Ports::default(), packed: |_| None };
     let (script, lines) = match render(&snapshot, here, "xcat/xnba/nodes/cn2.uefi", [10, 1, 0, 6].into()) {
         Some(Answer::Explained { shown, .. }) => (shown, 6),

@@ -1,5 +1,5 @@
 use super::*;
-use crate::address::{LocalAddress, LocalAddresses};
+use crate::address::LocalAddresses;
 use crate::plan::Ports;
 use expect_test::{Expect, expect};
 
@@ -14,16 +14,7 @@ const NODE_ROWS: &[(&str, &[(&str, &str)])] = &[
     ("vpd", &[("node", "cn1"), ("uuid", "3F1A0000-0000-4000-8000-000000000001")]),
     ("nodetype", &[("node", "compute"), ("provmethod", "deb")]),
     ("chain", &[("node", "cn1"), ("currstate", "netboot debian12-x86_64-compute")]),
-    (
-        "osimage",
-        &[
-            ("imagename", "deb"),
-            ("provmethod", "netboot"),
-            ("osvers", "debian12"),
-            ("osarch", "x86_64"),
-            ("profile", "compute"),
-        ],
-    ),
+    ("osimage", &super::fuzz::IMAGE),
     ("linuximage", &[("imagename", "deb"), ("addkcmdline", "quiet R::resume=/dev/sda2")]),
 ];
 
@@ -34,11 +25,7 @@ fn snapshot(more: Rows<'_>) -> Snapshot {
 }
 
 fn ask(snapshot: &Snapshot, path: &str, peer: &str) -> Option<Answer> {
-    let addresses = LocalAddresses::new(vec![LocalAddress {
-        interface: "eth1".into(),
-        address: [10, 1, 0, 1].into(),
-        mask: [255, 255, 0, 0].into(),
-    }]);
+    let addresses = LocalAddresses::one("eth1", [10, 1, 0, 1], [255, 255, 0, 0]);
     let here = Surroundings { addresses: &addresses, ports: Ports::default(), packed: |_| None };
     render(snapshot, here, path, peer.parse().unwrap())
 }
