@@ -71,16 +71,28 @@ fn usage(code: i32) -> i32 {
 
 /// `dawn help COMMAND`: what `COMMAND --help` prints.
 fn help(words: &[String]) -> i32 {
-    let Some(name) = words.first() else { return usage(0) };
-    match whole().find_subcommand_mut(name) {
-        Some(command) => {
-            print(&command.render_long_help().to_string());
+    match help_text(words.first().map(String::as_str)) {
+        Ok(text) => {
+            print(&text);
             0
         }
-        None => {
-            print_error(&crate::advice::unknown(name));
+        Err(text) => {
+            print_error(&text);
             1
         }
+    }
+}
+
+/// The list of commands, or the explanation of one.
+///
+/// # Errors
+/// What to say about a name that is no command.
+pub fn help_text(command: Option<&str>) -> Result<String, String> {
+    let mut whole = whole();
+    let Some(name) = command else { return Ok(whole.render_help().to_string()) };
+    match whole.find_subcommand_mut(name) {
+        Some(command) => Ok(command.render_long_help().to_string()),
+        None => Err(crate::advice::unknown(name)),
     }
 }
 

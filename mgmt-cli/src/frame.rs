@@ -15,7 +15,7 @@ use crate::redact;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction};
 use dawn_cluster::{Change, Model, Snapshot};
-use dawn_xcatd::{AbortFlag, Call, Request};
+use dawn_xcatd::{Call, Request};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -187,11 +187,6 @@ impl Ctx<'_> {
     /// Expanded noderange of the call.
     pub fn nodes(&self) -> &[String] {
         &self.call.nodes
-    }
-
-    /// Stop sign of the caller.
-    pub fn abort(&self) -> &AbortFlag {
-        &self.call.abort
     }
 
     /// Who asks, and by which command line (secrets masked): the head of a change.

@@ -8,7 +8,7 @@ use crate::hooks::NoBoot;
 use dawn_cluster::{Change, Edit, Model};
 use dawn_xcatd::dispatch::handle;
 use dawn_xcatd::render::{Stream, render};
-use dawn_xcatd::{AbortFlag, Peer, Response};
+use dawn_xcatd::{Peer, Response};
 use std::sync::Arc;
 
 /// A daemon on an empty model in memory.
@@ -139,7 +139,7 @@ impl Bed {
         let ip = ip.map(|ip| ip.parse().expect("an address"));
         let peer = Peer { ip, certificate_name: user.map(str::to_owned), ..Peer::default() };
         let mut responses: Vec<Response> = Vec::new();
-        handle(&self.daemon, request, peer, AbortFlag::default(), &mut responses);
+        handle(&self.daemon, request, peer, &mut responses);
         responses
     }
 }

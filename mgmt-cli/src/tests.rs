@@ -804,6 +804,8 @@ fn requests_of_programs_and_nodes() {
         ),
         ("10.0.0.1", "<command>getadapter</command>"),
         ("10.0.0.1", "<command>syncfiles</command><arg>-r</arg><arg>/usr/bin/rcp</arg>"),
+        ("root", "<command>help</command><noderange>lsxcatd</noderange>"),
+        ("root", "<command>help</command><noderange>rpower</noderange>"),
     ] {
         let (user, ip) = if who.contains('.') { (None, Some(who)) } else { (Some(who), None) };
         text.push_str(&format!("{who}: {elements}\n{}", bed.xml_for(elements, user, ip)));

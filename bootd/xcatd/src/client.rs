@@ -113,7 +113,7 @@ fn exchange(
     let mut chunk = vec![0; 64 << 10];
     loop {
         if stop.load(Ordering::Relaxed) {
-            abort(&mut stream);
+            abort(&mut stream, &mut reader);
             return Ok(Outcome::Stopped);
         }
         let count = match stream.read(&mut chunk) {
@@ -151,7 +151,7 @@ fn println_quietly(text: &str) {
 }
 
 /// Tells the daemon and gives it a moment to stop the command.
-fn abort(stream: &mut StreamOwned<ClientConnection, TcpStream>) {
+fn abort(stream: &mut StreamOwned<ClientConnection, TcpStream>, reader: &mut ResponseReader) {
     let request = Request { abort: true, ..Request::default() }.to_xml();
     if stream.write_all(request.as_bytes()).and_then(|()| stream.flush()).is_err() {
         return;
@@ -160,9 +160,14 @@ fn abort(stream: &mut StreamOwned<ClientConnection, TcpStream>) {
     let mut chunk = [0; 4096];
     while Instant::now() < end {
         match stream.read(&mut chunk) {
-            Ok(1..) => {}
+            Ok(count @ 1..) if reader.push(chunk.get(..count).unwrap_or_default()).is_ok() => {}
             Err(error) if waits(&error) => {}
             _ => return,
+        }
+        while let Some(document) = reader.next_document() {
+            if Response::parse(&document).is_ok_and(|response| response.serverdone) {
+                return;
+            }
         }
     }
 }

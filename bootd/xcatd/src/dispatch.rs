@@ -8,8 +8,6 @@ use crate::request::{Credentials, Request};
 use crate::response::{Data, NodeItem, Response};
 use crate::xml::Element;
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Who is at the other end of the connection.
 #[derive(Clone, Debug, Default)]
@@ -20,22 +18,6 @@ pub struct Peer {
     pub port: u16,
     /// CN of the verified client certificate.
     pub certificate_name: Option<String>,
-}
-
-/// Set when the client asked to stop or has gone away; long commands look at it.
-#[derive(Clone, Debug, Default)]
-pub struct AbortFlag(Arc<AtomicBool>);
-
-impl AbortFlag {
-    /// The command should end.
-    pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    /// Asks the command to end.
-    pub fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 /// A noderange after expansion.
@@ -64,8 +46,6 @@ pub struct Call {
     pub peer_host: String,
     /// User in whose name the command runs (`username` of a trusted peer, else the peer name).
     pub username: Option<String>,
-    /// Stop sign.
-    pub abort: AbortFlag,
 }
 
 /// Policy's answer.
@@ -80,7 +60,7 @@ pub enum Decision {
     Deny,
 }
 
-/// The client has gone; the command should stop.
+/// The client has gone, or asked to stop; the command ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the client has gone")]
 pub struct Gone;
@@ -136,23 +116,16 @@ pub enum NodeUse {
 }
 
 /// Carries out one request and sends the answer up to, not including, `serverdone`.
-pub fn handle(
-    dispatcher: &dyn Dispatcher,
-    request: Request,
-    peer: Peer,
-    abort: AbortFlag,
-    out: &mut dyn Sink,
-) {
+pub fn handle(dispatcher: &dyn Dispatcher, request: Request, peer: Peer, out: &mut dyn Sink) {
     let mut out = Stamped { source: dispatcher.source(), transid: request.transid.clone(), inner: out };
     // A client that has gone away is no error here: the next request, if any, finds out by itself.
-    let _ = handle_stamped(dispatcher, request, peer, abort, &mut out);
+    let _ = handle_stamped(dispatcher, request, peer, &mut out);
 }
 
 fn handle_stamped(
     dispatcher: &dyn Dispatcher,
     mut request: Request,
     peer: Peer,
-    abort: AbortFlag,
     out: &mut dyn Sink,
 ) -> Result<(), Gone> {
     let Ok(peer_name) = authenticate(dispatcher, &request, &peer) else {
@@ -171,7 +144,7 @@ fn handle_stamped(
     let expanded = expand(dispatcher, &request, peer_name.as_deref());
     let peer_host = peer.ip.map(|ip| dispatcher.peer_host(ip)).unwrap_or_else(|| dispatcher.source());
     let username = peer_name.clone();
-    let mut call = Call { request, nodes: expanded.nodes, peer_name, peer, peer_host, username, abort };
+    let mut call = Call { request, nodes: expanded.nodes, peer_name, peer, peer_host, username };
     match dispatcher.authorise(&call) {
         Decision::Deny => return out.send(Response::error("Permission denied for request", Some(1))),
         Decision::Allow { trusted } if trusted && call.request.username.is_some() => {
@@ -274,7 +247,7 @@ pub(crate) mod tests {
     use super::*;
     use expect_test::expect;
 
-    /// A daemon with the nodes cn1 and cn2, a command `echo` and a user `root`.
+    /// A daemon with the nodes cn1 and cn2, the commands `echo` and `endless`, and a user `root`.
     pub(crate) struct Toy;
 
     impl Dispatcher for Toy {
@@ -299,7 +272,7 @@ pub(crate) mod tests {
             Expanded { nodes, unknown, fatal: None }
         }
         fn knows(&self, command: &str) -> Option<NodeUse> {
-            (command == "echo").then_some(NodeUse::Verified)
+            matches!(command, "echo" | "endless").then_some(NodeUse::Verified)
         }
         fn authorise(&self, call: &Call) -> Decision {
             match call.peer_name.as_deref() {
@@ -308,6 +281,10 @@ pub(crate) mod tests {
             }
         }
         fn run(&self, call: Call, out: &mut dyn Sink) {
+            if call.request.command == "endless" {
+                let on = || Response { info: vec!["on and on".into()], ..Response::default() };
+                while out.send(on()).is_ok() {}
+            }
             for node in &call.nodes {
                 let item = NodeItem::named(node).data(call.request.args.join(" "));
                 let _ = out.send(Response::node(item));
@@ -319,7 +296,7 @@ pub(crate) mod tests {
         let request = Request::parse(&format!("<xcatrequest>{text}</xcatrequest>")).expect("request");
         let peer = Peer { certificate_name: cn.map(str::to_owned), ..Peer::default() };
         let mut responses = Vec::new();
-        handle(&Toy, request, peer, AbortFlag::default(), &mut responses);
+        handle(&Toy, request, peer, &mut responses);
         let mut out = String::new();
         responses.iter().for_each(|response| response.write(&mut out));
         out

@@ -1,7 +1,7 @@
 //! The xcatd protocol: commands as XML over TLS on 3001, node status on 3002, and the client.
 //!
 //! Where to start reading: [`request`] and [`response`] are the wire types, [`dispatch`] is the
-//! treatment of one request without any socket, [`server`] is the thin shell that feeds it, and
+//! treatment of one request without any socket, [`server`] with its sessions is the shell that feeds it, and
 //! [`render`] with [`client`] are the other end. [`node_status`] is the small clear-text protocol nodes
 //! report through. [`certificates`] makes the private CA and what hangs from it; [`tls`] turns those
 //! files into configurations. Every number that limits something is in [`limits`].
@@ -18,14 +18,16 @@ pub mod dispatch;
 pub mod framing;
 pub mod limits;
 pub mod node_status;
+mod places;
 pub mod render;
 pub mod request;
 pub mod response;
 pub mod server;
+mod session;
 pub mod tls;
 pub mod xml;
 
-pub use dispatch::{AbortFlag, Call, Decision, Dispatcher, Expanded, Gone, NodeUse, Peer, Sink};
+pub use dispatch::{Call, Decision, Dispatcher, Expanded, Gone, NodeUse, Peer, Sink};
 pub use request::{Credentials, Request};
 pub use response::{Data, NodeItem, Response};
 pub use xml::Element;

@@ -8,6 +8,16 @@ pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
 pub const REQUEST_IDLE_MAX: Duration = Duration::from_secs(15);
 /// Time in which a started request must be complete.
 pub const REQUEST_READ_MAX: Duration = Duration::from_secs(120);
+/// The same for a peer that showed no certificate: its requests are small.
+pub const REQUEST_ANONYMOUS_READ_MAX: Duration = Duration::from_secs(15);
+/// Time for which a peer whose request was refused may go on sending it.
+pub const REFUSED_DRAIN_MAX: Duration = Duration::from_secs(10);
+/// Silence of a connection after which its peer is probed.
+pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+/// Time between two probes.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// Probes without an answer that end a connection.
+pub const KEEPALIVE_PROBES: u32 = 3;
 /// Time without any progress of a client that should read our answer.
 pub const WRITE_STALL_MAX: Duration = Duration::from_secs(60);
 /// Bytes of one request of a peer that showed a certificate: a stanza file of 100,000 nodes fits.
@@ -22,16 +32,22 @@ pub const REQUEST_GAP_BYTES_MAX: usize = 1024;
 pub const XML_DEPTH_MAX: usize = 16;
 /// Elements in one request or response.
 pub const XML_ELEMENTS_MAX: usize = 2_000_000;
+/// Elements in one request of a peer without certificate: those of a machine with all adapters that `getadapter` takes.
+pub const XML_ELEMENTS_ANONYMOUS_MAX: usize = 4096;
 /// Connections at a time, handshakes and idle ones included; further ones wait in the backlog.
 pub const CONNECTIONS_MAX: usize = 4096;
-/// Connections of one address at a time; further ones are closed at once.
-pub const CONNECTIONS_PER_ADDRESS_MAX: usize = CONNECTIONS_MAX / 4;
+/// Connections of one other machine at a time; further ones are closed at once.
+pub const CONNECTIONS_PER_ADDRESS_MAX: usize = CONNECTIONS_MAX / 16;
+/// Connections of this machine at a time; further ones are closed at once.
+pub const CONNECTIONS_LOOPBACK_MAX: usize = CONNECTIONS_MAX / 4;
 /// Commands running at a time (`site.xcatmaxconnections`): default.
 pub const COMMANDS_DEFAULT: usize = 64;
 /// Commands running at a time: smallest accepted setting.
 pub const COMMANDS_MIN: usize = 1;
 /// Commands running at a time: largest accepted setting.
 pub const COMMANDS_MAX: usize = 400;
+/// One part in so many of the commands is for peers with a certificate alone.
+pub const COMMANDS_RESERVED_PART: usize = 4;
 /// Length of the listen queue.
 pub const LISTEN_BACKLOG: i32 = 8192;
 /// Responses waiting for a slow client before the command waits too.
@@ -42,6 +58,10 @@ pub const RESPONSE_BATCH_BYTES: usize = 32 << 10;
 pub const RESPONSE_BYTES_MAX: usize = 256 << 20;
 /// Nodes talking on 3002 at a time; further connections wait in the backlog.
 pub const NODE_SESSIONS_MAX: usize = 1024;
+/// Sessions of one address on 3002 at a time; further ones are closed at once.
+pub const NODE_SESSIONS_PER_ADDRESS_MAX: usize = 16;
+/// Time in which a line on 3002 must be complete.
+pub const NODE_LINE_TIME_MAX: Duration = Duration::from_secs(10);
 /// Bytes of one line on 3002.
 pub const NODE_LINE_BYTES_MAX: usize = 4096;
 /// Silence that ends a session on 3002.

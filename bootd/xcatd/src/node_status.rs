@@ -4,8 +4,11 @@
 //! done, because a node waits for that word while it boots. A line may come before `ready` was sent
 //! (switch installers do not wait). A peer that is no node is closed without a byte.
 
-use crate::limits::{NODE_LINE_BYTES_MAX, NODE_SESSIONS_MAX, NODE_SILENCE_MAX, WRITE_STALL_MAX};
-use crate::server::plain_ip;
+use crate::limits::{
+    NODE_LINE_BYTES_MAX, NODE_LINE_TIME_MAX, NODE_SESSIONS_MAX, NODE_SESSIONS_PER_ADDRESS_MAX,
+    NODE_SILENCE_MAX, WRITE_STALL_MAX,
+};
+use crate::places::{Places, plain_ip};
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -119,19 +122,21 @@ pub trait NodeReports: Send + Sync + 'static {
 /// Serves until the future is dropped.
 pub async fn serve(listener: TcpListener, reports: Arc<dyn NodeReports>) {
     let sessions = Arc::new(Semaphore::new(NODE_SESSIONS_MAX));
+    let places = Places::new(NODE_SESSIONS_PER_ADDRESS_MAX, NODE_SESSIONS_PER_ADDRESS_MAX);
     let mut tasks = JoinSet::new();
     loop {
         while tasks.try_join_next().is_some() {}
         let Ok(permit) = Arc::clone(&sessions).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, address)) => {
+                let ip = plain_ip(address.ip());
+                let Some(place) = places.enter(ip) else { continue };
                 let reports = Arc::clone(&reports);
                 tasks.spawn(async move {
-                    let ip = plain_ip(address.ip());
                     if let Err(error) = session(stream, ip, reports).await {
                         tracing::debug!(peer = %ip, %error, "node session ended");
                     }
-                    drop(permit);
+                    drop((place, permit));
                 });
             }
             Err(error) => {
@@ -149,7 +154,8 @@ async fn session(mut stream: TcpStream, ip: IpAddr, reports: Arc<dyn NodeReports
     };
     let _ = stream.set_nodelay(true);
     stream.write_all(b"ready\n").await?;
-    let Some(line) = read_line(&mut stream).await? else { return Ok(()) };
+    let Ok(line) = timeout(NODE_LINE_TIME_MAX, read_line(&mut stream)).await else { return Ok(()) };
+    let Some(line) = line? else { return Ok(()) };
     // The node may be gone already; its report counts all the same.
     let answered = stream.write_all(b"done\n").await;
     let report = NodeReport::parse(&line);

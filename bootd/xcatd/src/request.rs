@@ -3,6 +3,7 @@
 //! Elements come in any order, repeated or not; an empty element counts as absent. What the core does
 //! not know stays in [`Request::extra`] for the command that does.
 
+use crate::limits::XML_ELEMENTS_MAX;
 use crate::xml::{Element, XmlError};
 
 /// A user's name and password as given in `becomeuser` and `gettoken`. Never printed.
@@ -65,7 +66,7 @@ pub struct Request {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum RequestError {
     /// Not a document.
-    #[error("request is {0}")]
+    #[error("the request cannot be read: {0}")]
     Xml(#[from] XmlError),
     /// Another root element.
     #[error("the root element is <{0}>, not <xcatrequest>")]
@@ -75,6 +76,11 @@ pub enum RequestError {
 impl Request {
     /// Reads one document, from `<xcatrequest>` to `</xcatrequest>`.
     pub fn parse(text: &str) -> Result<Request, RequestError> {
+        Self::parse_within(text, XML_ELEMENTS_MAX)
+    }
+
+    /// The same with at most `elements_max` elements.
+    pub fn parse_within(text: &str, elements_max: usize) -> Result<Request, RequestError> {
         // Escape bytes cannot stand in XML; clients send them under this name.
         let restored;
         let text = if text.contains("xxxxESCxxxx") {
@@ -83,7 +89,7 @@ impl Request {
         } else {
             text
         };
-        let root = Element::parse(text)?;
+        let root = Element::parse_within(text, elements_max)?;
         if root.name != "xcatrequest" {
             return Err(RequestError::Root(root.name));
         }

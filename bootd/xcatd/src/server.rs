@@ -1,37 +1,29 @@
-//! The command port: accepts, shakes hands, reads requests, runs them on blocking threads, writes
-//! answers.
+//! The command port: accepts, shakes hands, and gives each connection to a [`Session`].
 //!
 //! One task per connection, no process. A silent peer or a port scan holds one task until
-//! [`HANDSHAKE_TIME_MAX`]; only complete requests compete for the command slots. Answers pass through a
-//! short queue, so that a client that does not read makes its own command wait, not the daemon. While a
-//! command runs the connection is read on, for `abortcommand` and for further requests; a half-closed
-//! connection still gets its answer.
+//! [`HANDSHAKE_TIME_MAX`]; only complete requests compete for the command slots, and those of nodes never for all
+//! of them. No source has more than its share of the connections, so that it takes sixteen to take them all. A client
+//! whose machine is gone is noticed by keepalive probes of TCP.
 //!
 //! Dropping the future of [`serve`] closes the connections; commands that are running see their client
 //! gone.
 
-use crate::dispatch::{AbortFlag, Dispatcher, Gone, Peer, Sink, handle};
-use crate::framing::Framer;
+use crate::dispatch::{Dispatcher, Peer};
 use crate::limits::*;
-use crate::request::Request;
-use crate::response::Response;
+use crate::places::{Places, plain_ip};
+use crate::session::{Session, Slots};
 use crate::tls::common_name;
 use rustls::ServerConfig;
-use socket2::{Domain, Protocol, Socket, Type};
-use std::collections::{HashMap, VecDeque};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use std::net::{Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-/// Requests read ahead on one connection while a command runs.
-const READ_AHEAD_MAX: usize = 8;
 /// Pause after an accept error (out of descriptors …), so that it is not a busy loop.
 const ACCEPT_ERROR_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 
@@ -83,16 +75,16 @@ pub async fn serve(
     let shared = Arc::new(Shared {
         acceptor: TlsAcceptor::from(tls),
         dispatcher,
-        commands: Arc::new(Semaphore::new(settings.commands.clamp(COMMANDS_MIN, COMMANDS_MAX))),
+        slots: Slots::new(settings.commands.clamp(COMMANDS_MIN, COMMANDS_MAX)),
     });
-    let book = Arc::new(Book::default());
+    let places = Places::new(CONNECTIONS_PER_ADDRESS_MAX, CONNECTIONS_LOOPBACK_MAX);
     let mut tasks = JoinSet::new();
     loop {
         while tasks.try_join_next().is_some() {}
         let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, address)) => {
-                let Some(place) = book.enter(plain_ip(address.ip())) else { continue };
+                let Some(place) = places.enter(plain_ip(address.ip())) else { continue };
                 let shared = Arc::clone(&shared);
                 tasks.spawn(async move {
                     shared.connection(stream, address).await;
@@ -107,53 +99,16 @@ pub async fn serve(
     }
 }
 
-/// Connections of each address, so that one peer cannot take all of [`CONNECTIONS_MAX`].
-#[derive(Debug, Default)]
-struct Book(Mutex<HashMap<IpAddr, usize>>);
-
-/// One connection in the [`Book`]; dropping it frees the place.
-#[derive(Debug)]
-struct Place {
-    book: Arc<Book>,
-    ip: IpAddr,
-}
-
-impl Book {
-    fn enter(self: &Arc<Self>, ip: IpAddr) -> Option<Place> {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(ip).or_insert(0);
-        if *count >= CONNECTIONS_PER_ADDRESS_MAX {
-            tracing::debug!(peer = %ip, "too many connections of one address");
-            return None;
-        }
-        *count += 1;
-        Some(Place { book: Arc::clone(self), ip })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut counts = self.book.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.ip) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.ip);
-            }
-        }
-    }
-}
-
 struct Shared {
     acceptor: TlsAcceptor,
     dispatcher: Arc<dyn Dispatcher>,
-    commands: Arc<Semaphore>,
+    slots: Slots,
 }
-
-type Tls = tokio_rustls::server::TlsStream<TcpStream>;
 
 impl Shared {
     async fn connection(&self, stream: TcpStream, address: SocketAddr) {
         let _ = stream.set_nodelay(true);
+        watch_over(&stream);
         let stream = match timeout(HANDSHAKE_TIME_MAX, self.acceptor.accept(stream)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return tracing::debug!(peer = %address, %error, "TLS handshake failed"),
@@ -165,178 +120,21 @@ impl Shared {
             port: address.port(),
             certificate_name: certificate.and_then(common_name),
         };
-        let mut session = Session::new(stream, peer);
-        match session.run(self).await {
-            Ok(()) => {}
-            Err(error) => tracing::debug!(peer = %address, %error, "connection ended"),
-        }
-        let _ = timeout(WRITE_STALL_MAX, session.writer.shutdown()).await;
-    }
-}
-
-/// `::ffff:10.0.0.1` is the dual-stack socket's name for 10.0.0.1.
-pub(crate) fn plain_ip(ip: IpAddr) -> IpAddr {
-    ip.to_canonical()
-}
-
-struct Session<S> {
-    reader: ReadHalf<S>,
-    writer: WriteHalf<S>,
-    framer: Framer,
-    pending: VecDeque<Request>,
-    peer: Peer,
-    input_ended: bool,
-}
-
-impl Session<Tls> {
-    fn new(stream: Tls, peer: Peer) -> Self {
-        let (reader, writer) = tokio::io::split(stream);
-        let bytes_max = match peer.certificate_name {
-            Some(_) => REQUEST_BYTES_MAX,
-            None => REQUEST_ANONYMOUS_BYTES_MAX,
-        };
-        let framer = Framer::new(bytes_max);
-        Self { reader, writer, framer, pending: VecDeque::new(), peer, input_ended: false }
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite> Session<S> {
-    async fn run(&mut self, shared: &Shared) -> io::Result<()> {
-        while let Some(request) = self.next_request().await? {
-            if request.abort {
-                continue;
-            }
-            self.answer(shared, request).await?;
-            // Shell clients (`openssl s_client -quiet`) hang on until we close.
-            let more = !self.pending.is_empty() || !self.framer.is_empty();
-            if self.peer.certificate_name.is_none() && !more {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    async fn next_request(&mut self) -> io::Result<Option<Request>> {
-        let idle = async {
-            while self.pending.is_empty() && self.framer.is_empty() && !self.input_ended {
-                self.read_some().await?;
-            }
-            io::Result::Ok(())
-        };
-        match timeout(REQUEST_IDLE_MAX, idle).await {
-            Ok(result) => result?,
-            Err(_) => return Ok(None),
-        }
-        let complete = async {
-            while self.pending.is_empty() && !self.input_ended {
-                self.read_some().await?;
-            }
-            io::Result::Ok(())
-        };
-        timeout(REQUEST_READ_MAX, complete).await.map_err(|_| too_slow())??;
-        Ok(self.pending.pop_front())
-    }
-
-    /// Reads what has come and moves complete requests to `pending`. Cancel safe.
-    async fn read_some(&mut self) -> io::Result<()> {
-        let mut chunk = [0; 16 << 10];
-        let count = self.reader.read(&mut chunk).await?;
-        self.input_ended = count == 0;
-        self.framer.push(chunk.get(..count).unwrap_or_default()).map_err(io::Error::other)?;
-        while let Some(document) = self.framer.next_document() {
-            let request = Request::parse(&document).map_err(io::Error::other)?;
-            if self.pending.len() >= READ_AHEAD_MAX {
-                return Err(io::Error::other("too many requests in a row"));
-            }
-            self.pending.push_back(request);
-        }
-        Ok(())
-    }
-
-    async fn answer(&mut self, shared: &Shared, request: Request) -> io::Result<()> {
-        let Ok(slot) = Arc::clone(&shared.commands).acquire_owned().await else { return Ok(()) };
-        let (sender, mut chunks) = mpsc::channel(RESPONSE_QUEUE_MAX);
-        let abort = AbortFlag::default();
-        let (dispatcher, peer, flag) = (Arc::clone(&shared.dispatcher), self.peer.clone(), abort.clone());
-        tokio::task::spawn_blocking(move || {
-            run_command(dispatcher.as_ref(), request, peer, flag, sender);
-            drop(slot);
-        });
-        let result = self.pump(&mut chunks, &abort).await;
-        if result.is_err() {
-            abort.set();
-        }
-        result
-    }
-
-    /// Moves the answer to the client while listening for an abort.
-    async fn pump(&mut self, chunks: &mut mpsc::Receiver<String>, abort: &AbortFlag) -> io::Result<()> {
-        loop {
-            tokio::select! {
-                biased;
-                chunk = chunks.recv() => {
-                    let Some(mut chunk) = chunk else { return Ok(()) };
-                    while chunk.len() < RESPONSE_BATCH_BYTES
-                        && let Ok(more) = chunks.try_recv()
-                    {
-                        chunk.push_str(&more);
-                    }
-                    self.send(chunk.as_bytes()).await?;
-                }
-                result = self.read_some(), if !self.input_ended => {
-                    result?;
-                    if self.pending.iter().any(|request| request.abort) {
-                        abort.set();
-                    }
-                }
-            }
+        let session = Session::new(stream, peer, Arc::clone(&self.dispatcher));
+        if let Err(error) = session.run(&self.slots).await {
+            tracing::debug!(peer = %address, %error, "connection ended");
         }
     }
-
-    async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        for part in bytes.chunks(RESPONSE_BATCH_BYTES) {
-            timeout(WRITE_STALL_MAX, self.writer.write_all(part)).await.map_err(|_| too_slow())??;
-        }
-        timeout(WRITE_STALL_MAX, self.writer.flush()).await.map_err(|_| too_slow())?
-    }
 }
 
-fn too_slow() -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, "the peer is too slow")
-}
-
-/// The blocking side of one request; always ends with `serverdone`.
-fn run_command(
-    dispatcher: &dyn Dispatcher,
-    request: Request,
-    peer: Peer,
-    abort: AbortFlag,
-    sender: mpsc::Sender<String>,
-) {
-    let mut sink = QueueSink { sender, abort: abort.clone() };
-    let command = request.command.clone();
-    let result = catch_unwind(AssertUnwindSafe(|| handle(dispatcher, request, peer, abort, &mut sink)));
-    if result.is_err() {
-        tracing::error!(command, "a command panicked; its caller was told");
-        let text = format!("internal error in {command}; see the daemon's log");
-        let _ = sink.send(Response::error(text, Some(1)));
-    }
-    let _ = sink.send(Response::done());
-}
-
-struct QueueSink {
-    sender: mpsc::Sender<String>,
-    abort: AbortFlag,
-}
-
-impl Sink for QueueSink {
-    fn send(&mut self, response: Response) -> Result<(), Gone> {
-        let mut text = String::new();
-        response.write(&mut text);
-        self.sender.blocking_send(text).map_err(|_| {
-            self.abort.set();
-            Gone
-        })
+/// A machine that lost its power says nothing; its connection must not stay for ever.
+fn watch_over(stream: &TcpStream) {
+    let probes = TcpKeepalive::new()
+        .with_time(KEEPALIVE_IDLE)
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(KEEPALIVE_PROBES);
+    if let Err(error) = SockRef::from(stream).set_tcp_keepalive(&probes) {
+        tracing::debug!(%error, "no keepalive probes for a connection");
     }
 }
 
@@ -346,10 +144,12 @@ mod tests {
     use crate::certificates::Authority;
     use crate::client::{self, ClientSettings};
     use crate::dispatch::tests::Toy;
+    use crate::request::Request;
     use crate::tls::server_config;
+    use crate::xml::Element;
     use std::io::{Read, Write};
     use std::path::Path;
-    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     struct Daemon {
         directory: tempfile::TempDir,
@@ -358,6 +158,10 @@ mod tests {
     }
 
     fn daemon() -> Daemon {
+        daemon_with(Settings::default())
+    }
+
+    fn daemon_with(limits: Settings) -> Daemon {
         let directory = tempfile::tempdir().expect("a directory");
         let authority = Authority::new(directory.path());
         authority.ensure_server("mn1", &["mn1".to_owned()], &[]).expect("server certificate");
@@ -369,7 +173,7 @@ mod tests {
             bind_at(SocketAddr::from(([127, 0, 0, 1], 0))).expect("bind")
         };
         let address = listener.local_addr().expect("address");
-        runtime.spawn(serve(listener, tls, Arc::new(Toy), Settings::default()));
+        runtime.spawn(serve(listener, tls, Arc::new(Toy), limits));
         Daemon { directory, address, _runtime: runtime }
     }
 
@@ -384,15 +188,18 @@ mod tests {
         }
     }
 
+    fn echo(nodes: &str, word: &str) -> Request {
+        let (command, noderange) = ("echo".into(), Some(nodes.into()));
+        Request { command, noderange, args: vec![word.into()], ..Request::default() }
+    }
+
     fn ask(settings: &ClientSettings, nodes: &str) -> (String, String, i32) {
-        let request = Request {
-            command: "echo".into(),
-            noderange: Some(nodes.into()),
-            args: vec!["hi".into()],
-            ..Request::default()
-        };
+        send(settings, &echo(nodes, "hi"))
+    }
+
+    fn send(settings: &ClientSettings, request: &Request) -> (String, String, i32) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let code = client::run(settings, &request, &AtomicBool::new(false), &mut out, &mut err);
+        let code = client::run(settings, request, &AtomicBool::new(false), &mut out, &mut err);
         let text = |bytes| String::from_utf8(bytes).expect("text");
         (text(out), text(err), code)
     }
@@ -446,18 +253,6 @@ mod tests {
     }
 
     #[test]
-    fn one_address_cannot_take_all_connections() {
-        let book = Arc::new(Book::default());
-        let (loud, quiet) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
-        let held: Vec<_> = std::iter::from_fn(|| book.enter(loud)).take(CONNECTIONS_MAX).collect();
-        assert_eq!(held.len(), CONNECTIONS_PER_ADDRESS_MAX);
-        assert!(book.enter(quiet).is_some());
-        drop(held);
-        assert!(book.enter(loud).is_some());
-        assert!(book.0.lock().expect("lock").is_empty(), "nothing is remembered of those who left");
-    }
-
-    #[test]
     fn strangers_cost_nothing() {
         let daemon = daemon();
         let mut silent = Vec::new();
@@ -469,6 +264,64 @@ mod tests {
         let mut rest = Vec::new();
         let _ = garbage.read_to_end(&mut rest);
         let settings = settings(&daemon, Path::new(".xcat"));
+        assert_eq!(ask(&settings, "cn1").2, 0);
+    }
+    /// What cannot be answered is told to its sender, who may still be sending.
+    #[test]
+    fn refused_requests_get_the_reason() {
+        let daemon = daemon();
+        let settings = settings(&daemon, Path::new("nothing"));
+        let (_, err, code) = send(&settings, &echo("cn1", &"x".repeat(4 * REQUEST_ANONYMOUS_BYTES_MAX)));
+        assert!(err.contains("the request is larger than 262144 bytes"), "{err}");
+        assert_eq!(code, 1);
+        let deep = Request { extra: vec![nested(100)], ..echo("cn1", "hi") };
+        let (_, err, code) = send(&settings, &deep);
+        assert!(err.contains("elements nested deeper than"), "{err}");
+        assert_eq!(code, 1);
+        let many = Element::parent("nic", vec![Element::text("a", ""); XML_ELEMENTS_ANONYMOUS_MAX]);
+        let (_, err, _) = send(&settings, &Request { extra: vec![many], ..echo("cn1", "hi") });
+        assert!(err.contains("elements"), "{err}");
+    }
+
+    fn nested(levels: usize) -> Element {
+        (0..levels).fold(Element::text("a", ""), |inner, _| Element::parent("a", vec![inner]))
+    }
+
+    /// Sets the flag at the first output, as if the user had pressed Ctrl-C then.
+    struct Impatient<'a>(&'a AtomicBool);
+
+    impl Write for Impatient<'_> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.store(true, Ordering::Relaxed);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// With one slot, nobody else is served before a command has ended that nobody reads any more.
+    #[test]
+    fn a_client_that_stops_or_goes_frees_its_slot() {
+        let daemon = daemon_with(Settings { commands: 1 });
+        let settings = settings(&daemon, Path::new(".xcat"));
+        let endless = Request { command: "endless".into(), ..Request::default() };
+        let stop = AtomicBool::new(false);
+        let code = client::run(&settings, &endless, &stop, &mut Impatient(&stop), &mut Vec::new());
+        assert_eq!(code, 0);
+        assert_eq!(ask(&settings, "cn1").2, 0);
+        // A client that is killed closes without a word of TLS.
+        let certificates = &settings.certificates;
+        let tls =
+            crate::tls::client_config(&certificates.join("client-cred.pem"), &certificates.join("ca.pem"));
+        let name = rustls_pki_types::ServerName::try_from("mn1").expect("name");
+        let connection = rustls::ClientConnection::new(tls.expect("TLS"), name).expect("connection");
+        let socket = std::net::TcpStream::connect(daemon.address).expect("connect");
+        let mut stream = rustls::StreamOwned::new(connection, socket);
+        stream.write_all(endless.to_xml().as_bytes()).expect("write");
+        stream.read_exact(&mut [0; 100]).expect("read");
+        drop(stream);
         assert_eq!(ask(&settings, "cn1").2, 0);
     }
 }

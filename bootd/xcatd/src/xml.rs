@@ -34,9 +34,9 @@ pub enum XmlError {
     /// Nesting beyond [`XML_DEPTH_MAX`].
     #[error("elements nested deeper than {XML_DEPTH_MAX}")]
     TooDeep,
-    /// More elements than [`XML_ELEMENTS_MAX`].
-    #[error("more than {XML_ELEMENTS_MAX} elements")]
-    TooMany,
+    /// More elements than this sender may use.
+    #[error("more than {0} elements")]
+    TooMany(usize),
     /// A construct the protocol does not have (declaration, DTD, unknown entity …).
     #[error("{0} is not part of the protocol")]
     Unsupported(&'static str),
@@ -88,7 +88,12 @@ impl Element {
 
     /// Reads exactly one element; white space around it is allowed.
     pub fn parse(text: &str) -> Result<Element, XmlError> {
-        TreeBuilder::default().run(text)
+        Self::parse_within(text, XML_ELEMENTS_MAX)
+    }
+
+    /// The same with at most `elements_max` elements.
+    pub fn parse_within(text: &str, elements_max: usize) -> Result<Element, XmlError> {
+        TreeBuilder { elements_max, ..TreeBuilder::default() }.run(text)
     }
 }
 
@@ -120,6 +125,7 @@ struct TreeBuilder {
     open: Vec<Element>,
     done: Option<Element>,
     elements: usize,
+    elements_max: usize,
 }
 
 impl TreeBuilder {
@@ -158,8 +164,8 @@ impl TreeBuilder {
             return Err(XmlError::TooDeep);
         }
         self.elements += 1;
-        if self.elements > XML_ELEMENTS_MAX {
-            return Err(XmlError::TooMany);
+        if self.elements > self.elements_max {
+            return Err(XmlError::TooMany(self.elements_max));
         }
         self.open.push(Element { name, ..Element::default() });
         Ok(())

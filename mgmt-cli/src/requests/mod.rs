@@ -16,6 +16,7 @@ pub mod getbmcconfig;
 pub mod getcredentials;
 pub mod getpartition;
 pub mod getpostscript;
+pub mod help;
 pub mod names;
 pub mod syncfiles;
 pub mod tables;
@@ -26,6 +27,7 @@ static ENTRIES: &[Entry] = &[
     Entry::daemon::<getcredentials::Args>(),
     Entry::daemon::<getpartition::Args>(),
     Entry::daemon::<getpostscript::Args>(),
+    Entry::daemon::<help::Args>(),
     Entry::daemon::<names::Extended>(),
     Entry::daemon::<names::Generate>(),
     Entry::daemon::<names::Nodes>(),

@@ -1,0 +1,384 @@
+//! One connection of the command port: reads requests, runs them on blocking threads, writes answers.
+//!
+//! Answers pass through a short queue, so that a client that does not read makes its own command wait, not the daemon.
+//! While a command waits for its turn or runs the connection is read on, for `abortcommand`, for further requests, and
+//! to notice that the client has gone: then the command is stopped and its slot is free. A connection whose sending
+//! side alone is closed still gets its answer.
+//!
+//! A request that cannot be read or is too large gets an error with the reason; after the latter the connection ends.
+//! What is read ahead is kept as text and counts towards the size of one request, so that a connection never holds
+//! more than that; it is parsed when it is its turn, on the thread of its command.
+
+use crate::dispatch::{Dispatcher, Gone, Peer, Sink, handle};
+use crate::framing::{FrameError, Framer};
+use crate::limits::*;
+use crate::request::Request;
+use crate::response::Response;
+use std::collections::VecDeque;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::timeout;
+
+/// Requests read ahead on one connection while a command runs.
+const READ_AHEAD_MAX: usize = 8;
+/// Bytes of a request that stops a command; larger ones are not looked at for that.
+const ABORT_BYTES_MAX: usize = 1024;
+
+/// Commands that may run at a time.
+pub(crate) struct Slots {
+    all: Arc<Semaphore>,
+    /// Part of them for peers without certificate: however many nodes ask, an administrator gets his turn.
+    anonymous: Arc<Semaphore>,
+}
+
+/// The right to run one command.
+struct Slot {
+    _all: OwnedSemaphorePermit,
+    _anonymous: Option<OwnedSemaphorePermit>,
+}
+
+impl Slots {
+    pub(crate) fn new(commands: usize) -> Self {
+        let anonymous = commands - commands / COMMANDS_RESERVED_PART;
+        Self { all: Arc::new(Semaphore::new(commands)), anonymous: Arc::new(Semaphore::new(anonymous)) }
+    }
+
+    async fn take(&self, anonymous: bool) -> Option<Slot> {
+        let part = match anonymous {
+            true => Some(Arc::clone(&self.anonymous).acquire_owned().await.ok()?),
+            false => None,
+        };
+        let all = Arc::clone(&self.all).acquire_owned().await.ok()?;
+        Some(Slot { _all: all, _anonymous: part })
+    }
+}
+
+/// Set when the client asked to stop or has gone: the next word of its command ends it.
+#[derive(Clone, Default)]
+struct AbortFlag(Arc<AtomicBool>);
+
+impl AbortFlag {
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// How much a peer may ask for.
+#[derive(Clone, Copy)]
+struct Allowance {
+    request_bytes: usize,
+    request_time: Duration,
+    elements: usize,
+}
+
+impl Allowance {
+    fn of(peer: &Peer) -> Self {
+        match peer.certificate_name {
+            Some(_) => Self {
+                request_bytes: REQUEST_BYTES_MAX,
+                request_time: REQUEST_READ_MAX,
+                elements: XML_ELEMENTS_MAX,
+            },
+            None => Self {
+                request_bytes: REQUEST_ANONYMOUS_BYTES_MAX,
+                request_time: REQUEST_ANONYMOUS_READ_MAX,
+                elements: XML_ELEMENTS_ANONYMOUS_MAX,
+            },
+        }
+    }
+}
+
+/// Why a session ends before its peer ends it.
+enum End {
+    /// The connection broke, or the peer speaks something else or too slowly.
+    Connection(io::Error),
+    /// The peer is told why it is not answered.
+    Refused(String),
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        Self::Connection(error)
+    }
+}
+
+impl From<FrameError> for End {
+    fn from(error: FrameError) -> Self {
+        match error {
+            FrameError::NotOurs => Self::Connection(io::Error::other(error)),
+            FrameError::TooLarge { .. } => Self::Refused(error.to_string()),
+        }
+    }
+}
+
+/// See the module's text.
+pub(crate) struct Session<S> {
+    reader: ReadHalf<S>,
+    writer: WriteHalf<S>,
+    framer: Framer,
+    /// Documents that wait for their turn.
+    pending: VecDeque<String>,
+    peer: Peer,
+    allowance: Allowance,
+    dispatcher: Arc<dyn Dispatcher>,
+    input_ended: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite> Session<S> {
+    /// A session on a connection whose handshake is over.
+    pub(crate) fn new(stream: S, peer: Peer, dispatcher: Arc<dyn Dispatcher>) -> Self {
+        let (reader, writer) = tokio::io::split(stream);
+        let allowance = Allowance::of(&peer);
+        let framer = Framer::new(allowance.request_bytes);
+        Self {
+            reader,
+            writer,
+            framer,
+            pending: VecDeque::new(),
+            peer,
+            allowance,
+            dispatcher,
+            input_ended: false,
+        }
+    }
+
+    /// Answers requests until there are none; closes the connection.
+    pub(crate) async fn run(mut self, slots: &Slots) -> io::Result<()> {
+        let ended = match self.serve(slots).await {
+            Ok(()) => Ok(()),
+            Err(End::Connection(error)) => Err(error),
+            Err(End::Refused(reason)) => self.refuse(&reason).await,
+        };
+        let _ = timeout(WRITE_STALL_MAX, self.writer.shutdown()).await;
+        ended
+    }
+
+    async fn serve(&mut self, slots: &Slots) -> Result<(), End> {
+        while let Some(document) = self.next_document().await? {
+            if stops(&document) {
+                continue;
+            }
+            self.answer(slots, document).await?;
+            // Shell clients (`openssl s_client -quiet`) hang on until we close.
+            let more = !self.pending.is_empty() || !self.framer.is_empty();
+            if self.is_anonymous() && !more {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_anonymous(&self) -> bool {
+        self.peer.certificate_name.is_none()
+    }
+
+    async fn next_document(&mut self) -> Result<Option<String>, End> {
+        self.take_documents();
+        let idle = async {
+            while self.pending.is_empty() && self.framer.is_empty() && !self.input_ended {
+                self.read_some().await?;
+            }
+            Ok::<_, End>(())
+        };
+        match timeout(REQUEST_IDLE_MAX, idle).await {
+            Ok(result) => result?,
+            Err(_) => return Ok(None),
+        }
+        let time_max = self.allowance.request_time;
+        let complete = async {
+            while self.pending.is_empty() && !self.input_ended {
+                self.read_some().await?;
+            }
+            Ok::<_, End>(())
+        };
+        timeout(time_max, complete).await.map_err(|_| too_slow())??;
+        Ok(self.pending.pop_front())
+    }
+
+    /// Reads what has come and moves complete requests to `pending`. Cancel safe.
+    async fn read_some(&mut self) -> Result<(), End> {
+        let mut chunk = [0; 16 << 10];
+        let count = self.reader.read(&mut chunk).await?;
+        self.input_ended = count == 0;
+        self.framer.push(chunk.get(..count).unwrap_or_default())?;
+        self.take_documents();
+        Ok(())
+    }
+
+    fn take_documents(&mut self) {
+        while self.pending.len() < READ_AHEAD_MAX
+            && let Some(document) = self.framer.next_document()
+        {
+            self.pending.push_back(document);
+        }
+    }
+
+    /// Whether more may be read while a command waits or runs.
+    fn has_room(&self) -> bool {
+        let held: usize = self.pending.iter().map(String::len).sum();
+        !self.input_ended && self.pending.len() < READ_AHEAD_MAX && held < self.allowance.request_bytes
+    }
+
+    async fn answer(&mut self, slots: &Slots, document: String) -> Result<(), End> {
+        let Some(slot) = self.turn(slots).await? else { return Ok(()) };
+        let (sender, mut chunks) = mpsc::channel(RESPONSE_QUEUE_MAX);
+        let abort = AbortFlag::default();
+        let job = Job {
+            dispatcher: Arc::clone(&self.dispatcher),
+            peer: self.peer.clone(),
+            elements_max: self.allowance.elements,
+            abort: abort.clone(),
+            sender,
+        };
+        tokio::task::spawn_blocking(move || {
+            job.run(&document);
+            drop(slot);
+        });
+        let result = self.pump(&mut chunks, &abort).await;
+        if result.is_err() {
+            abort.set();
+        }
+        result
+    }
+
+    /// Waits for a slot. `None`: the client does not want the answer any more.
+    async fn turn(&mut self, slots: &Slots) -> Result<Option<Slot>, End> {
+        let slot = slots.take(self.is_anonymous());
+        tokio::pin!(slot);
+        loop {
+            tokio::select! {
+                biased;
+                slot = &mut slot => return Ok(slot),
+                result = self.read_some(), if self.has_room() => {
+                    result?;
+                    if self.pending.iter().any(|document| stops(document)) {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Moves the answer to the client while listening for an abort.
+    async fn pump(&mut self, chunks: &mut mpsc::Receiver<String>, abort: &AbortFlag) -> Result<(), End> {
+        loop {
+            tokio::select! {
+                biased;
+                chunk = chunks.recv() => {
+                    let Some(mut chunk) = chunk else { return Ok(()) };
+                    while chunk.len() < RESPONSE_BATCH_BYTES
+                        && let Ok(more) = chunks.try_recv()
+                    {
+                        chunk.push_str(&more);
+                    }
+                    self.send(chunk.as_bytes()).await?;
+                }
+                result = self.read_some(), if self.has_room() => {
+                    result?;
+                    if self.pending.iter().any(|document| stops(document)) {
+                        abort.set();
+                    }
+                }
+            }
+        }
+    }
+
+    async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        for part in bytes.chunks(RESPONSE_BATCH_BYTES) {
+            timeout(WRITE_STALL_MAX, self.writer.write_all(part)).await.map_err(|_| too_slow())??;
+        }
+        timeout(WRITE_STALL_MAX, self.writer.flush()).await.map_err(|_| too_slow())?
+    }
+
+    /// Says why, and reads for a while what the peer still sends: closing at once would take the reason from it.
+    async fn refuse(&mut self, reason: &str) -> io::Result<()> {
+        let mut text = String::new();
+        error(self.dispatcher.as_ref(), reason).write(&mut text);
+        Response::done().write(&mut text);
+        self.send(text.as_bytes()).await?;
+        timeout(WRITE_STALL_MAX, self.writer.shutdown()).await.map_err(|_| too_slow())??;
+        let mut chunk = [0; 16 << 10];
+        let drain = async { while self.reader.read(&mut chunk).await.is_ok_and(|count| count > 0) {} };
+        let _ = timeout(REFUSED_DRAIN_MAX, drain).await;
+        Ok(())
+    }
+}
+
+fn too_slow() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the peer is too slow")
+}
+
+fn error(dispatcher: &dyn Dispatcher, reason: &str) -> Response {
+    Response { source: Some(dispatcher.source()), ..Response::error(reason, Some(1)) }
+}
+
+/// Whether a document is `abortcommand`.
+fn stops(document: &str) -> bool {
+    document.len() <= ABORT_BYTES_MAX
+        && document.contains("<abortcommand>")
+        && Request::parse(document).is_ok_and(|request| request.abort)
+}
+
+/// The blocking side of one request; always ends with `serverdone`.
+struct Job {
+    dispatcher: Arc<dyn Dispatcher>,
+    peer: Peer,
+    elements_max: usize,
+    abort: AbortFlag,
+    sender: mpsc::Sender<String>,
+}
+
+impl Job {
+    fn run(self, document: &str) {
+        let dispatcher = self.dispatcher.as_ref();
+        let mut sink = QueueSink { sender: self.sender, abort: self.abort };
+        match Request::parse_within(document, self.elements_max) {
+            Err(reason) => {
+                let _ = sink.send(error(dispatcher, &reason.to_string()));
+            }
+            Ok(request) => {
+                let command = request.command.clone();
+                let run = || handle(dispatcher, request, self.peer, &mut sink);
+                if catch_unwind(AssertUnwindSafe(run)).is_err() {
+                    tracing::error!(command, "a command panicked; its caller was told");
+                    let text = format!("internal error in {command}; see the daemon's log");
+                    let _ = sink.send(Response::error(text, Some(1)));
+                }
+            }
+        }
+        // Whoever stopped the command waits for its end.
+        let _ = sink.push(&Response::done());
+    }
+}
+
+/// Into the queue of [`Session::pump`]; ends a command that was stopped.
+struct QueueSink {
+    sender: mpsc::Sender<String>,
+    abort: AbortFlag,
+}
+
+impl QueueSink {
+    fn push(&mut self, response: &Response) -> Result<(), Gone> {
+        let mut text = String::new();
+        response.write(&mut text);
+        self.sender.blocking_send(text).map_err(|_| {
+            self.abort.set();
+            Gone
+        })
+    }
+}
+
+impl Sink for QueueSink {
+    fn send(&mut self, response: Response) -> Result<(), Gone> {
+        if self.abort.is_set() { Err(Gone) } else { self.push(&response) }
+    }
+}
