@@ -91,6 +91,11 @@ impl BootHooks for Hooks {
         self.appliance.tree_users(root)
     }
 
+    fn is_own_address(&self, address: IpAddr) -> bool {
+        address.is_loopback()
+            || matches!(address, IpAddr::V4(address) if self.appliance.addresses.contains(address))
+    }
+
     fn stranger(&self, ip: IpAddr) {
         self.appliance.watcher().status_stranger(ip);
     }

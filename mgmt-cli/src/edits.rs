@@ -1,8 +1,8 @@
 //! The one way of commands to write: collect edits, then show or apply them as one change.
 
-use crate::conflicts;
 use crate::frame::Ctx;
 use crate::output::{Done, Out, Stop};
+use crate::{addresses, conflicts};
 use dawn_cluster::{Col, Edit, EditError, ModelError, RowChange, RowChangeKind, Snapshot, Table, Text};
 use dawn_xcatd::Response;
 use std::path::Path;
@@ -80,7 +80,10 @@ pub fn transact(
         out.send(note)?;
     }
     match result? {
-        (rows, Some(after)) => conflicts::warn(&rows, before, &after, out),
+        (rows, Some(after)) => {
+            addresses::warn(&rows, before, &after, ctx.hooks, out)?;
+            conflicts::warn(&rows, before, &after, out)
+        }
         (rows, None) => show(&rows, out),
     }
 }

@@ -38,6 +38,10 @@ pub trait BootHooks: Send + Sync + 'static {
     fn tree_users(&self, _root: &Path) -> Vec<String> {
         Vec::new()
     }
+    /// An interface of this machine has the address.
+    fn is_own_address(&self, address: IpAddr) -> bool {
+        address.is_loopback()
+    }
     /// A node has said something on the status port; the tables are written already.
     fn reported(&self, _node: &str, _report: &NodeReport) {}
     /// Someone who is no node has connected to the status port.

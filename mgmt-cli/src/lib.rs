@@ -9,6 +9,7 @@
 //! model through one `Change` and never half; the doc comment of a command's arguments is its help,
 //! its man page and its part of `docs/commands.md`.
 
+mod addresses;
 mod advice;
 pub mod app;
 mod appliance;

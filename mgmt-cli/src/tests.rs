@@ -215,6 +215,18 @@ sessions! {
         chtab node=cn2 hosts.ip=192.0.2.7
         makedhcp -q cn2
     ";
+    addresses: "
+        chtab node=compute hosts.ip=|cn1|10.0.0.9|
+        chtab node=compute 'hosts.ip=|\\D+(\\d+)|10.0.0.($1*200)|'
+        chtab node=compute mac.mac=|52:54:00:00:00:($1)|
+        chtab node=cn2 hosts.ip=127.0.0.1
+        mkdef mn1 groups=__mgmtnode ip=127.0.0.2
+        chtab node=cn2 hosts.ip=192.0.2.7
+        nodeset cn2 osimage=img
+        nodeset cn2 boot
+        explain cn2
+        makedhcp -q cn2
+    ";
     lsdef: "
         lsdef
         lsdef -S

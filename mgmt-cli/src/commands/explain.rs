@@ -1,5 +1,6 @@
 //! `explain`: why a node boots what it boots, and whose row says so.
 
+use crate::addresses::{needs_network, outside_networks};
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out};
 use crate::sources;
@@ -92,6 +93,9 @@ fn explain(ctx: &Ctx<'_>, node: &str) -> Explained {
     let state = snapshot.attr(node, "chain.currstate").map(|text| text.to_string());
     let mut problems: Vec<String> = ctx.hooks.check_plan(snapshot, node).err().into_iter().collect();
     problems.extend(crate::netboot::problem(snapshot, node));
+    if state.as_deref().is_none_or(needs_network) {
+        problems.extend(outside_networks(snapshot, node));
+    }
     let value = |name: &&'static str| {
         let found = snapshot.attr_with_source(node, Col::known(name))?;
         Some(((*name).to_owned(), found.value.to_string(), sources::row_of(&found.source, node)))

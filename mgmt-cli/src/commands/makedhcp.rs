@@ -4,9 +4,10 @@
 //! would answer and reports what keeps a node from an answer. `-d` finds nothing to take away and says so: a node
 //! gets no answer when its `mac.mac` is cleared or it is gone.
 
+use crate::addresses::outside_networks;
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
-use dawn_cluster::{Guid, MacAddr, MacEntry, Row, Snapshot, Subnet, parse_mac_column_as, prefix_length, schema};
+use dawn_cluster::{Guid, MacAddr, MacEntry, Snapshot, parse_mac_column_as, schema};
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
@@ -145,9 +146,9 @@ fn reservation(node: &str, snapshot: &Snapshot) -> Result<(String, Ipv4Addr), St
     }
     let ip = snapshot.attr(node, "hosts.ip").ok_or("hosts.ip is not set")?;
     let address = ip.trim().parse().map_err(|_| format!("hosts.ip '{ip}' is no IPv4 address"))?;
-    match is_served(snapshot, address) {
-        true => Ok((entry.mac, address)),
-        false => Err(format!("its address {address} is in no network of the networks table")),
+    match outside_networks(snapshot, node) {
+        None => Ok((entry.mac, address)),
+        Some(problem) => Err(problem),
     }
 }
 
@@ -156,17 +157,6 @@ fn own_interface<A: FromStr + ToString>(node: &str, column: &str) -> Option<MacE
     let mine = |host: &Option<String>| host.as_deref().is_none_or(|host| host == node);
     let entry = parse_mac_column_as::<A>(column).into_iter().find(|entry| mine(&entry.host))?;
     Some(MacEntry { mac: entry.mac.to_string(), host: entry.host, no_ip: entry.no_ip })
-}
-
-/// Whether a row of `networks` has the address.
-fn is_served(snapshot: &Snapshot, address: Ipv4Addr) -> bool {
-    let holds = |row: &Row| {
-        let cell = |name| schema().find_col(name).and_then(|col| row.get(col)).map(|text| text.trim().to_owned());
-        let net = cell("networks.net").and_then(|net| net.parse().ok());
-        let prefix = cell("networks.mask").and_then(|mask| prefix_length(&mask));
-        net.zip(prefix).and_then(|(net, prefix)| Subnet::around(net, prefix)).is_some_and(|net| net.contains(address))
-    };
-    snapshot.enabled_rows("networks").any(holds)
 }
 
 /// What keeps the node from an answer.

@@ -5,6 +5,7 @@
 //! be; a node whose plan fails is reported and left as it is.
 
 use crate::destiny::{Move, State, next, set_state};
+use crate::addresses::{needs_network, outside_networks};
 use crate::edits::{Edits, transact};
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
@@ -100,8 +101,25 @@ impl Args {
         if !self.dry_run {
             good.iter().try_for_each(|(node, state)| out.node(node, state))?;
         }
+        let by_network = good.iter().filter(|(_, state)| needs_network(state));
+        warn_outside(by_network.map(|(node, _)| node.as_str()), &ctx.snapshot, out)?;
         report(&bad, ctx, out)
     }
+}
+
+/// Another server may answer nodes outside of our networks: their state is set all the same.
+fn warn_outside<'a>(
+    nodes: impl Iterator<Item = &'a str>,
+    snapshot: &Snapshot,
+    out: &mut Out<'_>,
+) -> Done {
+    let mut outside = nodes.filter_map(|node| Some((node, outside_networks(snapshot, node)?)));
+    let Some((node, problem)) = outside.next() else { return Ok(()) };
+    let others = match outside.count() {
+        0 => String::new(),
+        more => format!(" ({more} more nodes are outside, too)"),
+    };
+    out.warning(format!("{node}: {problem}{others}"))
 }
 
 /// A node that goes offline or stays on disk needs no plan.
