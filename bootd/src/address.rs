@@ -3,7 +3,7 @@
 //! "Own address facing X" of the reference is the address of the local interface whose
 //! network contains X. The list is a plain value, so that the plan stays a pure function.
 
-use std::ffi::CStr;
+use dawn_dhcp::shell;
 use std::net::Ipv4Addr;
 
 /// One IPv4 address of a local interface.
@@ -44,11 +44,19 @@ impl LocalAddresses {
         Self::new(vec![LocalAddress { interface: interface.to_owned(), address, mask }])
     }
 
-    /// Asks the kernel (getifaddrs(3)). A failure leaves the list empty: every reader has a
-    /// fallback from the tables.
+    /// Asks the kernel. A failure leaves the list empty: every reader has a fallback from the tables.
     #[must_use]
     pub fn of_this_machine() -> Self {
-        Self::new(interface_addresses())
+        let interfaces = shell::of_this_machine().unwrap_or_default();
+        let mask = |prefix: u8| u32::MAX.checked_shl(32_u32.saturating_sub(prefix.into())).unwrap_or(0);
+        let addresses = interfaces.iter().flat_map(|interface| {
+            interface.addresses.iter().map(|(address, prefix)| LocalAddress {
+                interface: interface.name.clone(),
+                address: *address,
+                mask: mask(*prefix).into(),
+            })
+        });
+        Self::new(addresses.collect())
     }
 
     /// The address that faces `peer`.
@@ -67,43 +75,6 @@ impl LocalAddresses {
     pub fn iter(&self) -> impl Iterator<Item = &LocalAddress> {
         self.0.iter()
     }
-}
-
-fn interface_addresses() -> Vec<LocalAddress> {
-    let mut head: *mut libc::ifaddrs = std::ptr::null_mut();
-    // SAFETY: getifaddrs fills `head` with a list that freeifaddrs below releases.
-    if unsafe { libc::getifaddrs(&raw mut head) } != 0 {
-        return Vec::new();
-    }
-    let mut addresses = Vec::new();
-    let mut next = head;
-    while !next.is_null() {
-        // SAFETY: `next` is an element of the list, which lives until freeifaddrs.
-        let entry = unsafe { &*next };
-        if let (Some(address), Some(mask)) = (ipv4(entry.ifa_addr), ipv4(entry.ifa_netmask)) {
-            // SAFETY: the kernel gives a NUL-terminated name with every entry.
-            let name = unsafe { CStr::from_ptr(entry.ifa_name) };
-            addresses.push(LocalAddress { interface: name.to_string_lossy().into_owned(), address, mask });
-        }
-        next = entry.ifa_next;
-    }
-    // SAFETY: `head` came from getifaddrs and no reference into the list is left.
-    unsafe { libc::freeifaddrs(head) };
-    addresses
-}
-
-fn ipv4(address: *const libc::sockaddr) -> Option<Ipv4Addr> {
-    if address.is_null() {
-        return None;
-    }
-    // SAFETY: a sockaddr that is not null has a readable family.
-    let family = i32::from(unsafe { (*address).sa_family });
-    if family != libc::AF_INET {
-        return None;
-    }
-    // SAFETY: family AF_INET says that this is a sockaddr_in.
-    let address = unsafe { &*address.cast::<libc::sockaddr_in>() };
-    Some(Ipv4Addr::from(u32::from_be(address.sin_addr.s_addr)))
 }
 
 #[cfg(test)]

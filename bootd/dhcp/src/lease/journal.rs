@@ -125,9 +125,13 @@ impl Journal {
         self.file = file;
         self.len = self.living_bytes + 8;
         self.file_len = self.len;
+        self.sync_folder().map_err(|source| self.error("sync the folder of", source))
+    }
+
+    /// Puts the file's name on disk.
+    fn sync_folder(&self) -> io::Result<()> {
         let folder = self.path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let synced = File::open(folder).and_then(|folder| folder.sync_all());
-        synced.map_err(|source| self.error("sync the folder of", source))
+        File::open(folder)?.sync_all()
     }
 
     /// Length of the file in bytes.
@@ -148,6 +152,7 @@ impl Journal {
     fn begin(&mut self) -> io::Result<()> {
         self.file.write_all_at(MAGIC, 0)?;
         self.file.sync_data()?;
+        self.sync_folder()?;
         self.len = 8;
         Ok(())
     }

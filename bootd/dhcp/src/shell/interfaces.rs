@@ -17,6 +17,14 @@ pub(super) struct Found {
     loopback: bool,
 }
 
+/// Every interface of this machine with its IPv4 addresses; those of aliases (`eth0:1`) are their interface's.
+///
+/// # Errors
+/// The system's, when it cannot list them.
+pub fn of_this_machine() -> io::Result<Vec<Interface>> {
+    Ok(all()?.into_iter().map(|found| found.interface).collect())
+}
+
 /// The interfaces named, or all that can be served when none is named.
 pub(super) fn find(names: &[String]) -> Result<Vec<Found>, ServeError> {
     let found =
@@ -110,4 +118,26 @@ fn mac(address: *const libc::sockaddr) -> Option<[u8; 6]> {
     };
     let bytes = link.sll_addr.first_chunk::<6>()?;
     (link.sll_halen == 6).then_some(*bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alias_is_an_address_of_its_interface() {
+        // SAFETY: an entry and an address of zeros are valid values.
+        let (mut entry, mut inet): (libc::ifaddrs, libc::sockaddr_in) = unsafe { std::mem::zeroed() };
+        inet.sin_family = u16::try_from(libc::AF_INET).unwrap();
+        let mut found = Vec::new();
+        for (name, last) in [(c"eth9", 1), (c"eth9:1", 2)] {
+            inet.sin_addr.s_addr = u32::from(Ipv4Addr::new(10, 1, 0, last)).to_be();
+            entry.ifa_name = name.as_ptr().cast_mut();
+            entry.ifa_addr = (&raw mut inet).cast();
+            note(&entry, &mut found);
+        }
+        let addresses: Vec<Ipv4Addr> = found[0].interface.addresses.iter().map(|(ip, _)| *ip).collect();
+        assert_eq!((found.len(), &*found[0].interface.name), (1, "eth9"));
+        assert_eq!(addresses, [Ipv4Addr::new(10, 1, 0, 1), Ipv4Addr::new(10, 1, 0, 2)]);
+    }
 }

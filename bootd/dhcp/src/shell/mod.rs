@@ -16,6 +16,8 @@ mod raw;
 mod udp;
 mod worker;
 
+pub use interfaces::of_this_machine;
+
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;
