@@ -1,6 +1,6 @@
 //! A storm of booting nodes: the calls of one boot, made by 1, 10, 100 and 1,000 nodes at once.
 //!
-//! `cargo xtask bench nfs_storm [--tree DIR] [--nodes N,N,…]`. The calls are those of a real statelite boot, recorded
+//! `cargo xtask bench nfs_storm [--tree DIR] [--nodes N,N,…] [--slowest N]`. The calls are those of a real statelite boot, recorded
 //! in `storm/boot.trace` and replayed in a tree of the same names and sizes; with `--tree`, what a kernel would ask for while
 //! it reads part of a real tree: a LOOKUP for every new name, ACCESS and GETATTR for every file, READLINK for
 //! links, and the first 256 KiB of every file in READs of 128 KiB. Every node is one TCP connection with one call in
@@ -36,6 +36,8 @@ const BOOT: &str = include_str!("storm/boot.trace");
 const FILES_MAX: usize = 500;
 const READ_BYTES: u64 = 128 << 10;
 const READ_BYTES_PER_FILE: u64 = 256 << 10;
+/// Most of the slowest calls that can be shown.
+const SLOWEST_MAX: usize = 1000;
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -70,9 +72,10 @@ fn main() {
         "| nodes | seconds | calls/s | server CPU s/node | µs/call | median ms | 99.9 % ms | slowest ms |"
     );
     println!("|---:|---:|---:|---:|---:|---:|---:|---:|");
+    let slow = value("--slowest").map_or(0, |n| n.parse().expect("a number"));
     let nodes = value("--nodes").map_or("1,10,100,1000", String::as_str);
     for nodes in nodes.split(',').filter_map(|n| n.parse().ok()) {
-        storm(nodes, &trace, server.0.id());
+        storm(nodes, &trace, server.0.id(), slow);
     }
 }
 
@@ -118,6 +121,13 @@ fn pin(cpu: usize) {
 struct Traced {
     bytes: Vec<u8>,
     reply_bytes: u64,
+}
+
+impl Traced {
+    /// Number of the procedure, behind record mark, xid, message type and versions (RFC 5531 §9).
+    fn procedure(&self) -> u32 {
+        self.bytes.get(24..).and_then(|b| b.first_chunk()).map_or(0, |b| u32::from_be_bytes(*b))
+    }
 }
 
 /// Makes the calls once, one after the other, and keeps them.
@@ -207,7 +217,7 @@ struct Node {
     header: Vec<u8>,
 }
 
-fn storm(nodes: usize, trace: &[Traced], server: u32) {
+fn storm(nodes: usize, trace: &[Traced], server: u32, slow: usize) {
     // Every node has an address of its own in 127.0.0.0/8.
     let connect = |n: usize| {
         let at = [127, 1, (n >> 8) as u8, (n & 255) as u8];
@@ -227,6 +237,7 @@ fn storm(nodes: usize, trace: &[Traced], server: u32) {
     let start = Instant::now();
     all.iter_mut().for_each(|node| node.send(trace));
     let mut latencies: Vec<f32> = Vec::with_capacity(nodes * trace.len());
+    let mut slowest = Slowest::default();
     let mut buffer = vec![0; 1 << 20];
     let mut events = Vec::with_capacity(256);
     let mut running = nodes;
@@ -237,7 +248,15 @@ fn storm(nodes: usize, trace: &[Traced], server: u32) {
             let data = event.data;
             let node = &mut all[data.u64() as usize];
             if node.receive(&mut buffer) {
-                latencies.push(node.sent.elapsed().as_secs_f32() * 1e3);
+                let took = node.sent.elapsed();
+                latencies.push(took.as_secs_f32() * 1e3);
+                slowest.note(Slow {
+                    took,
+                    procedure: trace[node.next - 1].procedure(),
+                    call: node.next,
+                    node: data.u64() as usize,
+                    sent: node.sent - start,
+                });
                 if node.next < trace.len() {
                     node.send(trace);
                 } else {
@@ -259,6 +278,47 @@ fn storm(nodes: usize, trace: &[Traced], server: u32) {
         at(0.999),
         at(1.0),
     );
+    if slow > 0 {
+        slowest.print(slow);
+    }
+}
+
+/// One call and when it was made.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Slow {
+    took: Duration,
+    procedure: u32,
+    /// Its number in the trace, from 1.
+    call: usize,
+    node: usize,
+    /// Since the storm began.
+    sent: Duration,
+}
+
+/// The calls that took longest.
+#[derive(Default)]
+struct Slowest(std::collections::BinaryHeap<std::cmp::Reverse<Slow>>);
+
+impl Slowest {
+    fn note(&mut self, call: Slow) {
+        self.0.push(std::cmp::Reverse(call));
+        if self.0.len() > SLOWEST_MAX {
+            self.0.pop();
+        }
+    }
+
+    fn print(self, count: usize) {
+        for std::cmp::Reverse(call) in self.0.into_sorted_vec().into_iter().take(count) {
+            println!(
+                "  {:7.1} ms: procedure {:2}, call {} of node {}, sent after {:.3} s",
+                call.took.as_secs_f64() * 1e3,
+                call.procedure,
+                call.call,
+                call.node,
+                call.sent.as_secs_f64()
+            );
+        }
+    }
 }
 
 impl Node {

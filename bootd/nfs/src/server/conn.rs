@@ -106,6 +106,8 @@ pub struct Conn {
     pub closed: AtomicBool,
     /// Monitor ticks at the last progress in either direction.
     pub progress: AtomicU64,
+    /// It is in the queue of connections whose calls any worker may take.
+    pub enlisted: AtomicBool,
     stream: TcpStream,
     output: Mutex<Output>,
     interest: Mutex<Interest>,
@@ -137,6 +139,7 @@ impl Conn {
             interest: Mutex::default(),
             closed: AtomicBool::new(false),
             progress: AtomicU64::new(tick),
+            enlisted: AtomicBool::new(false),
         }
     }
 

@@ -40,6 +40,8 @@ const KEY_FILE: &str = "nfs-handle.key";
 const STAND_INS_DIR: &str = "nfs-stand-ins";
 /// File of replies within the state directory.
 const REPLIES_FILE: &str = "nfs-replies";
+/// What the kernel calls a worker thread.
+const WORKER_NAME: &str = "nfs-worker";
 /// Time between two looks of the monitor.
 const TICK_MS: u64 = 50;
 /// Ticks between two closings of unused files: a file nobody asks for is closed after 10 to 20 s.
@@ -190,7 +192,9 @@ impl Server {
         for _ in 0..config.workers.max(2) {
             workers.push(spawn_worker(&shared).map_err(ServeError::Start)?);
         }
-        let monitor = Monitor { shared: shared.clone(), workers, workers_max: config.workers_max };
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let monitor =
+            Monitor { shared: shared.clone(), workers, workers_max: config.workers_max, processors };
         let ring = bell.clone();
         let thread = std::thread::Builder::new().name("nfs-monitor".to_owned());
         let monitor = thread.spawn(move || monitor.run(&ring)).map_err(ServeError::Start)?;
@@ -225,7 +229,18 @@ impl Drop for Server {
 
 fn spawn_worker(shared: &Arc<Shared>) -> io::Result<JoinHandle<()>> {
     let shared = shared.clone();
-    std::thread::Builder::new().name("nfs-worker".to_owned()).spawn(move || shared.work())
+    std::thread::Builder::new().name(WORKER_NAME.to_owned()).spawn(move || shared.work())
+}
+
+/// How many workers run or could, were there a processor for them: state R in proc(5). None if that cannot be read.
+fn running_workers() -> usize {
+    let runs = |stat: &str| {
+        let (head, state) = stat.split_once(") ")?;
+        Some(head.ends_with(WORKER_NAME) && state.starts_with('R'))
+    };
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let stats = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok());
+    stats.filter(|stat| runs(stat) == Some(true)).count()
 }
 
 /// Looks after time: unused files, stalled clients, calls stuck behind a slow one.
@@ -233,6 +248,8 @@ struct Monitor {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
     workers_max: usize,
+    /// Processors this process may use.
+    processors: usize,
 }
 
 impl Monitor {
@@ -265,7 +282,9 @@ impl Monitor {
                 self.shared.enlist(&conn);
             }
         }
-        if busy >= self.workers.len() && self.workers.len() < self.workers_max {
+        // Another worker helps if these wait for disks; if they wait for a processor it only takes turns from them.
+        let few = busy >= self.workers.len() && self.workers.len() < self.workers_max;
+        if few && running_workers() < self.processors {
             match spawn_worker(&self.shared) {
                 Ok(worker) => self.workers.push(worker),
                 Err(error) => tracing::warn!(%error, "no further NFS worker"),

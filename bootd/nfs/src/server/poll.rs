@@ -59,9 +59,9 @@ impl Poll {
         let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
     }
 
-    /// Takes one wake-up; `false` if another worker was faster.
-    pub fn take_wake(&self) -> bool {
-        rustix::io::read(&self.wake, &mut [0u8; 8]).is_ok()
+    /// Takes one wake-up, unless another worker was faster.
+    pub fn take_wake(&self) {
+        let _ = rustix::io::read(&self.wake, &mut [0u8; 8]);
     }
 
     /// Wakes all workers, for good.

@@ -107,12 +107,19 @@ impl Shared {
                 Err(error) => return tracing::error!(%error, "NFS worker cannot wait for sockets"),
             };
             self.busy.fetch_add(1, Ordering::Relaxed);
-            // A defect in one call must not take the service from everybody else.
-            let handled = catch_unwind(AssertUnwindSafe(|| self.handle(token, events, &mut datagram)));
-            self.busy.fetch_sub(1, Ordering::Relaxed);
-            if handled.is_err() {
-                self.drop_connection(token, "defect while carrying out a call");
+            self.guarded(token, || self.handle(token, events, &mut datagram));
+            // In the poll set the queue is one of many that are ready; here it gets its share.
+            if let Some(conn) = self.take_enlisted() {
+                self.guarded(conn.token, || self.carry_on(&conn));
             }
+            self.busy.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A defect in one call must not take the service from everybody else.
+    fn guarded(&self, token: u64, work: impl FnOnce()) {
+        if catch_unwind(AssertUnwindSafe(work)).is_err() {
+            self.drop_connection(token, "defect while carrying out a call");
         }
     }
 
@@ -120,10 +127,7 @@ impl Shared {
         match token {
             STOP => (),
             WAKE => {
-                if self.poll.take_wake() {
-                    let next = lock(&self.run_queue).pop_front();
-                    next.iter().for_each(|conn| self.carry_on(conn));
-                }
+                self.poll.take_wake();
             }
             FIRST_CONNECTION.. => {
                 let conn = lock(&self.conns).get(&token).cloned();
@@ -196,10 +200,20 @@ impl Shared {
         lock(&self.conns).remove(&conn.token);
     }
 
-    /// Offers the waiting calls of a connection to another worker.
+    /// Offers the waiting calls of a connection to another worker. The queue holds each connection once at most.
     pub fn enlist(&self, conn: &Arc<Conn>) {
-        lock(&self.run_queue).push_back(conn.clone());
-        self.poll.wake();
+        if !conn.enlisted.swap(true, Ordering::AcqRel) {
+            lock(&self.run_queue).push_back(conn.clone());
+            self.poll.wake();
+        }
+    }
+
+    /// The connection that has been offered longest.
+    fn take_enlisted(&self) -> Option<Arc<Conn>> {
+        let conn = lock(&self.run_queue).pop_front()?;
+        // From here on it may be offered again: calls may come that this worker does not see.
+        conn.enlisted.store(false, Ordering::Release);
+        Some(conn)
     }
 
     fn attend(&self, conn: &Arc<Conn>, events: EventFlags) {
