@@ -99,8 +99,12 @@ impl<E> WithExtras<E> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(source) => return Err(ExtraError::Read { path, source }),
         };
-        let extras = parse(&text).map_err(|(line, reason)| ExtraError::Line { path, line, reason })?;
-        Ok(Self { tables, extras })
+        Self::of(tables, &text).map_err(|(line, reason)| ExtraError::Line { path, line, reason })
+    }
+
+    /// The same from the text of the file; or the number of a line and what is wrong with it.
+    pub(crate) fn of(tables: E, text: &str) -> Result<Self, (usize, String)> {
+        Ok(Self { tables, extras: parse(text)? })
     }
 
     fn of_client(&self, client: IpAddr) -> impl Iterator<Item = &Extra> {
@@ -210,7 +214,8 @@ fn parse(text: &str) -> Result<Vec<Extra>, (usize, String)> {
             Some(rest) => rest.split_once('"').ok_or_else(|| (number, "a quote is not closed".to_owned()))?,
             None => line.split_once(char::is_whitespace).unwrap_or((line, "")),
         };
-        let path = Path::new(path);
+        // One spelling of each directory: it is part of the export's id.
+        let path = &Path::new(path).components().collect::<PathBuf>();
         let plain = path.components().all(|part| !matches!(part, std::path::Component::ParentDir));
         if !path.is_absolute() || !plain || path == Path::new("/") {
             let reason = format!("'{}' is no absolute path of a directory below /", path.display());
@@ -234,7 +239,7 @@ impl<E: Exports> Exports for WithExtras<E> {
             Err(refusal) => refusal,
         };
         let within = |extra: &&Extra| Path::new(path).starts_with(&extra.path);
-        let extra = self.of_client(client).filter(within).max_by_key(|extra| extra.path.as_os_str().len());
+        let extra = self.of_client(client).filter(within).max_by_key(|extra| extra.path.components().count());
         let Some(extra) = extra else { return Err(refusal) };
         let subdir = Path::new(path).strip_prefix(&extra.path).map(Path::to_path_buf).unwrap_or_default();
         Ok(Mounted { export: Arc::new(extra.export()), subdir })
@@ -284,10 +289,10 @@ mod tests {
     #[test]
     fn who_gets_what() {
         let text = "# mine\n/srv/data 10.1.0.5(rw,no_root_squash,sync) 10.1.0.0/24(ro)\n\
-             /srv/data/deep\t*(rw,all_squash,anonuid=7,anongid=8,insecure)\n\"/srv/a b\" fd00::/8\n";
+             /srv/data/deep\t*(rw,all_squash,anonuid=7,anongid=8,insecure)\n\"/srv/a b\" fd00::/8\n/srv/./twice////////// *\n/srv/twice/deep *\n";
         let extras = open(text).unwrap();
         let data = Path::new("/srv/data");
-        let cases: [(&str, &str, Option<Want<'_>>); 9] = [
+        let cases: [(&str, &str, Option<Want<'_>>); 10] = [
             ("10.1.0.5", "/srv/data", Some((data, "", Access::ReadWrite, Squash::None, true))),
             ("10.1.0.6", "/srv/data/x/y", Some((data, "x/y", Access::ReadOnly, ANON, true))),
             ("10.1.1.6", "/srv/data", None),
@@ -296,6 +301,11 @@ mod tests {
             ("fd12::1", "/srv/a b", Some((Path::new("/srv/a b"), "", Access::ReadOnly, ANON, true))),
             ("fe12::1", "/srv/a b", None),
             ("10.1.0.5", "/srv/a b", None),
+            (
+                "10.1.0.5",
+                "/srv/twice/deep",
+                Some((Path::new("/srv/twice/deep"), "", Access::ReadOnly, ANON, true)),
+            ),
             (
                 "10.9.9.9",
                 "/srv/data/deep",

@@ -16,6 +16,7 @@ pub mod events;
 mod exports;
 mod extra_exports;
 mod files;
+pub mod fuzz;
 pub mod generations;
 mod held_ports;
 pub mod live;

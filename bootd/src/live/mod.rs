@@ -10,6 +10,7 @@
 //! network file system ([`reach`]).
 
 mod con;
+pub(crate) mod fuzz;
 mod lay;
 mod reach;
 mod seed;
