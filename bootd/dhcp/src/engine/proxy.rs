@@ -9,6 +9,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use dhcproto::v4::MessageType;
 
+use super::reply::echo_machine_id;
 use super::{Ask, DELAYED_MAX, Engine, Outgoing, Output, PORT_PXE, Target, locate};
 use crate::boot::{self, BootAnswer};
 use crate::client::Client;
@@ -127,8 +128,6 @@ fn proxy_bytes(
     if !http {
         writer.put(code::VENDOR, &[pxe::DISCOVERY_CONTROL, 1, pxe::USE_BOOT_FILE, code::END]);
     }
-    if let Some(uuid) = ask.packet.options.get(code::CLIENT_UUID) {
-        writer.put(code::CLIENT_UUID, uuid);
-    }
+    echo_machine_id(ask, &mut writer);
     writer.finish()
 }

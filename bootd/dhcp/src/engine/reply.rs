@@ -14,6 +14,9 @@ use crate::wire::code::ipxe;
 use crate::wire::packet::FLAG_BROADCAST;
 use crate::wire::{Writer, code};
 
+/// A type and a UUID.
+const MACHINE_ID_BYTES: usize = 17;
+
 /// What is to be said; how it is written follows from the client.
 pub(super) struct Answer<'a> {
     /// Message type; `None` for BOOTP.
@@ -124,6 +127,7 @@ impl Engine {
         put_boot(ask, boot, writer);
         put_network(ask, answer.network, from, writer);
         echo_client_id(ask, writer);
+        echo_machine_id(ask, writer);
     }
 }
 
@@ -193,6 +197,14 @@ fn put_network(ask: &Ask<'_>, network: &Network, from: Ipv4Addr, writer: &mut Wr
 fn echo_client_id(ask: &Ask<'_>, writer: &mut Writer<'_>) {
     if let Some(id) = ask.packet.options.get(code::CLIENT_ID) {
         writer.put(code::CLIENT_ID, id);
+    }
+}
+
+/// Firmware that names its machine gets the name back: it belongs into every packet of a boot (RFC 4578 §2.3).
+pub(super) fn echo_machine_id(ask: &Ask<'_>, writer: &mut Writer<'_>) {
+    let id = ask.packet.options.get(code::CLIENT_UUID);
+    if let Some(id) = id.filter(|id| id.len() == MACHINE_ID_BYTES) {
+        writer.put(code::CLIENT_UUID, id);
     }
 }
 
