@@ -44,6 +44,11 @@ impl Watcher {
         self.bus.publish(Subject::Node(node), step, now_ms(), Amount::default(), word);
     }
 
+    /// What a node asked for cannot be done.
+    pub fn trouble(&self, node: &str, detail: &str) {
+        self.bus.publish(Subject::Node(node), Step::Trouble, now_ms(), Amount::default(), detail);
+    }
+
     /// Somebody without a node's address spoke to the status port.
     pub fn status_stranger(&self, address: IpAddr) {
         self.at_address(address, Step::Refused, Amount::default(), "status port: not the address of a node");

@@ -19,6 +19,17 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
         &["xdsh", "psh", "pscp", "xdcp", "prsync", "xdshbak", "xcoll", "sinv", "updatenode", "runxcmd"],
         "commands on nodes are left to ssh tools: `clush -w $(dawn noderange --comma NODERANGE) COMMAND`",
     ),
+    (
+        &["remoteimmsetup"],
+        "management modules are set up with their own tools; a node's own BMC asks `getbmcconfig`",
+    ),
+    (&["signx509cert"], "there are no service nodes, and nodes get no certificates"),
+    (
+        &["updatenodestat", "updatemynodestat"],
+        "nodes report on the status port (`installstatus WORD`); `chtab node=NODE nodelist.status=WORD` sets one by hand",
+    ),
+    (&["rescanplugins"], "all commands are in the one executable; nothing is loaded"),
+    (&["findme"], "machines are not discovered yet; `dawn events` shows those that ask for an address"),
     (&["makedns"], "Dawn has no name server; `makehosts` writes /etc/hosts, which dnsmasq serves"),
     (&["makentp"], "the management node's own chrony serves time"),
     (

@@ -87,6 +87,10 @@ impl BootHooks for Hooks {
         }
     }
 
+    fn trouble(&self, node: &str, detail: &str) {
+        self.appliance.watcher().trouble(node, detail);
+    }
+
     fn tree_users(&self, root: &Path) -> Vec<String> {
         self.appliance.tree_users(root)
     }

@@ -10,7 +10,7 @@ use crate::destiny;
 use crate::frame::{Ctx, Kind};
 use crate::hooks::BootHooks;
 use crate::output::{Out, Stop};
-use crate::requests::getpostscript;
+use crate::requests::{self, getpostscript, syncfiles};
 use crate::{bridge, token};
 use dawn_cluster::{Change, Edit, Model, Snapshot};
 use dawn_xcatd::node_status::{NodeReport, NodeReports, UPDATE_STATUS_WORDS};
@@ -170,6 +170,16 @@ impl Daemon {
         }
     }
 
+    fn sync_files(&self, node: &str) -> String {
+        match syncfiles::refusal(&self.snapshot(), node) {
+            None => "syncfiles done".into(),
+            Some(reason) => {
+                self.hooks.trouble(node, &format!("syncfiles: {reason}"));
+                format!("syncfiles failed: {reason}")
+            }
+        }
+    }
+
     fn app_status(&self, node: &str, pairs: &[(String, String)]) {
         let snapshot = self.snapshot();
         let old = snapshot.attr(node, "nodelist.appstatus").unwrap_or_default();
@@ -202,6 +212,26 @@ fn is_audited(snapshot: &Snapshot, call: &Call) -> bool {
     !skip.split(',').map(str::trim).any(|word| {
         word.eq_ignore_ascii_case("all") || word == command || word.strip_prefix("clienttype:") == Some(kind)
     })
+}
+
+/// What `site.auditnosyslog` and `site.skipvalidatelog` leave of the reference's records for the system log.
+fn log_allowed(snapshot: &Snapshot, call: &Call) {
+    let command = call.request.command.as_str();
+    let quiet = match command {
+        "getpostscript" | "getcredentials" => snapshot.site_flag("skipvalidatelog", false),
+        _ => UNAUDITED.contains(&command),
+    };
+    if quiet || snapshot.site_flag("auditnosyslog", false) {
+        return;
+    }
+    let noderange = call.request.noderange.as_deref().map(|text| format!(" to {text}")).unwrap_or_default();
+    tracing::info!(
+        target: "audit",
+        "Allowing {command}{noderange} {} for {} from {}",
+        crate::redact::words(command, &call.request.args).join(" "),
+        call.username.as_deref().unwrap_or("a caller without certificate"),
+        call.peer_host,
+    );
 }
 
 impl Dispatcher for Daemon {
@@ -273,6 +303,7 @@ impl Dispatcher for Daemon {
 
     fn run(&self, call: Call, sink: &mut dyn Sink) {
         self.audit(&call);
+        log_allowed(&self.snapshot(), &call);
         let started = Instant::now();
         let time = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
         let mut tee = Tee { sink, record: self.log.start(&call, &time) };
@@ -321,10 +352,18 @@ impl NodeReports for Daemon {
             NodeReport::Status(words) => self.node_status(node, words),
             NodeReport::AppStatus(pairs) => self.app_status(node, pairs),
             NodeReport::GetPostscript => {
-                lines = getpostscript::lines(&self.snapshot(), node);
+                let snapshot = self.snapshot();
+                lines = match requests::wants_certificates(&snapshot) {
+                    // Nobody shows one here.
+                    true => vec![
+                        "# site.nodeauthentication is set: ask on the command port, with a certificate"
+                            .into(),
+                    ],
+                    false => getpostscript::lines(&snapshot, node),
+                };
                 lines.push("#END OF SCRIPT".into());
             }
-            NodeReport::Syncfiles => lines.push("syncfiles done".into()),
+            NodeReport::Syncfiles => lines.push(self.sync_files(node)),
             // The TFTP directory is a view that no node writes to: there is nothing to unlock.
             NodeReport::UnlockTftpdir | NodeReport::LockTftpdir | NodeReport::Monitor => {}
             NodeReport::Unknown(line) => {

@@ -3,18 +3,20 @@
 use crate::destiny::{next, status_edits, status_for};
 use crate::frame::Ctx;
 use crate::output::{Done, Out, Stop};
+use crate::requests::booting_node;
 use dawn_cluster::{Change, Snapshot};
 use dawn_xcatd::{Element, NodeItem, Response};
 
 /// The nodes asked about; `None` is a caller that is no node.
 ///
-/// A peer without certificate speaks for itself only, whatever noderange it names.
-pub fn caller(ctx: &Ctx<'_>, given: bool) -> Vec<Option<String>> {
-    if given && ctx.call.peer_name.is_some() {
-        return ctx.nodes().iter().cloned().map(Some).collect();
+/// A peer without certificate, or with that of a node, speaks for itself only, whatever noderange it names.
+pub fn caller(ctx: &Ctx<'_>, given: bool) -> Result<Vec<Option<String>>, Stop> {
+    // A node may have a certificate too, and is no administrator by that.
+    let administrator = ctx.call.peer_name.as_deref().filter(|name| !ctx.snapshot.has_node(name));
+    if given && administrator.is_some() {
+        return Ok(ctx.nodes().iter().cloned().map(Some).collect());
     }
-    let node = ctx.call.peer.ip.and_then(|ip| ctx.snapshot.node_by_ip(ip));
-    vec![node.map(|node| node.to_string())]
+    Ok(vec![booting_node(ctx)?])
 }
 
 /// Answers for one node, advancing its chain if asked to, or if it has no state yet.

@@ -44,6 +44,8 @@ pub trait BootHooks: Send + Sync + 'static {
     }
     /// A node has said something on the status port; the tables are written already.
     fn reported(&self, _node: &str, _report: &NodeReport) {}
+    /// A node asked for something that cannot be done; its timeline says why.
+    fn trouble(&self, _node: &str, _detail: &str) {}
     /// Someone who is no node has connected to the status port.
     fn stranger(&self, _ip: IpAddr) {}
 }

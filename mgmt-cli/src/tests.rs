@@ -721,7 +721,9 @@ fn policy_sees_the_nodes_of_object_commands() {
 #[test]
 fn requests_of_programs_and_nodes() {
     use crate::testbed::Bed;
-    let nodes = "getpostscript,getcredentials,getbmcconfig,getadapter,getpartition,syncfiles,noderange";
+    use dawn_xcatd::node_status::NodeReport;
+    let nodes =
+        "getpostscript,getcredentials,getbmcconfig,getadapter,getpartition,syncfiles,noderange,getdestiny";
     let bed = Bed::new(&format!(
         "{CLUSTER}
         policy priority=4 commands={nodes} rule=allow
@@ -815,7 +817,15 @@ fn requests_of_programs_and_nodes() {
             "<command>getAttribs</command><table>nics</table><keys><node>cn1</node></keys><attr>nicsadapter</attr>",
         ),
         ("10.0.0.1", "<command>getadapter</command>"),
+        ("10.0.0.9", "<command>syncfiles</command>"),
         ("10.0.0.1", "<command>syncfiles</command><arg>-r</arg><arg>/usr/bin/rcp</arg>"),
+        ("root", "<command>chtab</command><arg>imagename=img</arg><arg>osimage.synclists=/x</arg>"),
+        ("10.0.0.1", "<command>syncfiles</command><arg>-r</arg><arg>/usr/bin/rcp</arg>"),
+        ("10.0.0.1", "<command>remoteimmsetup</command>"),
+        ("root", "<command>chtab</command><arg>key=nodeauthentication</arg><arg>site.value=1</arg>"),
+        ("10.0.0.1", "<command>getpostscript</command>"),
+        ("10.0.0.1", "<command>getdestiny</command>"),
+        ("cn2", "<command>getdestiny</command><noderange>cn1</noderange>"),
         ("root", "<command>help</command><noderange>lsxcatd</noderange>"),
         ("root", "<command>help</command><noderange>rpower</noderange>"),
     ] {
@@ -823,6 +833,10 @@ fn requests_of_programs_and_nodes() {
         text.push_str(&format!("{who}: {elements}\n{}", bed.xml_for(elements, user, ip)));
     }
     expect_file!["tests/requests.txt"].assert_eq(&text);
+    // The status port tells the same: nothing was copied, and scripts go to certificates only.
+    let report = |report| dawn_xcatd::node_status::NodeReports::report(&bed.daemon, "cn1", report);
+    assert!(report(NodeReport::Syncfiles).concat().starts_with("syncfiles failed: nothing was copied"));
+    assert_eq!(report(NodeReport::GetPostscript).len(), 2);
 }
 
 #[test]

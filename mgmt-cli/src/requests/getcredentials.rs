@@ -82,6 +82,11 @@ fn content(ctx: &Ctx<'_>, node: &str, item: &str) -> Result<String, String> {
         }
         "xcat_secure_pw" if parameter == Some("root") => root_hash(snapshot, node)
             .ok_or_else(|| "Unable to find root's password in the passwd table".to_owned()),
+        "x509cert" => Err("Dawn makes no certificates for nodes: they are known by their address".to_owned()),
+        "krb5_keytab" => Err("Dawn makes no Kerberos keytabs: the KDC's own tools do".to_owned()),
+        "xcat_server_cred" | "xcat_client_cred" | "xcat_root_cred" | "xcat_cfgloc" => {
+            Err(format!("Dawn has no service nodes, so nobody gets {name}: one daemon serves all nodes"))
+        }
         _ => Err(format!("Dawn does not hand out {item:.64}")),
     }
 }

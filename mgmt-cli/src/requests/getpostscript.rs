@@ -4,7 +4,7 @@
 //! quotes, so nothing in a table is ever run by the node's shell. Values of attributes that hold secrets are left out.
 //! Deliberately missing: a site's own template, and `version2` (the text as a file for HTTP).
 
-use super::calling_node;
+use super::booting_node;
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 use crate::redact::is_secret;
@@ -27,7 +27,8 @@ impl Command for Args {
                 "the script is not offered as a file yet: ask getpostscript without version2 and read the answer",
             ));
         }
-        let node = calling_node(ctx)?;
+        let node = booting_node(ctx)?
+            .ok_or_else(|| Stop::message("getpostscript asks for nodes only, and the caller is none"))?;
         lines(&ctx.snapshot, &node).into_iter().try_for_each(|line| out.data(line))
     }
 }

@@ -5,10 +5,11 @@
 //! certificate: those answer about the caller only, and what is secret only after the caller's [`consent`] was proved.
 //!
 //! Deliberately missing: service nodes (`xcat_server_cred`, `xcat_client_cred`, `xcat_cfgloc`), certificates for nodes
-//! (`x509cert`), Kerberos, `syncfiles`. They answer with an error that says so.
+//! (`x509cert`), Kerberos, copying of files to running nodes. They answer with an error that says so.
 
 use crate::frame::{Ctx, Entry};
 use crate::output::Stop;
+use dawn_cluster::Snapshot;
 
 pub mod consent;
 pub mod getadapter;
@@ -47,6 +48,26 @@ static ENTRIES: &[Entry] = &[
 /// The request of that name.
 pub fn find(name: &str) -> Option<&'static Entry> {
     ENTRIES.iter().find(|entry| entry.name == name)
+}
+
+/// Whether nodes that ask for boot and script must show a certificate with their name (`site.nodeauthentication`).
+pub fn wants_certificates(snapshot: &Snapshot) -> bool {
+    snapshot.site("nodeauthentication").is_some_and(|value| !value.trim().is_empty())
+}
+
+/// The node that asks for its boot or script: by its address, or by its certificate where the site wants one; `None` for
+/// a caller that is no node.
+pub fn booting_node(ctx: &Ctx<'_>) -> Result<Option<String>, Stop> {
+    if !wants_certificates(&ctx.snapshot) {
+        let node = ctx.call.peer.ip.and_then(|ip| ctx.snapshot.node_by_ip(ip));
+        return Ok(node.map(|node| node.to_string()));
+    }
+    match ctx.call.peer.certificate_name.as_deref() {
+        Some(name) => Ok(ctx.snapshot.has_node(name).then(|| name.to_owned())),
+        None => Err(Stop::message(
+            "site.nodeauthentication asks nodes for a certificate with their name, and the caller shows none",
+        )),
+    }
 }
 
 /// The node that asks, known by its address. No certificate and no word of the request changes who that is.
