@@ -86,6 +86,7 @@ mod resolve;
 mod row;
 mod rules;
 mod schema;
+pub mod secrets;
 mod site;
 mod snapshot;
 mod store;

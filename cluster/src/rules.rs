@@ -20,6 +20,7 @@ use crate::policy::PolicyRequest;
 use crate::resolve::NEXT_RECORD;
 use crate::row::{Row, Text};
 use crate::schema::Col;
+use crate::secrets;
 use crate::site;
 use crate::snapshot::{KNOWN, Snapshot};
 use crate::subnet::{dynamic_ranges, prefix_length};
@@ -176,7 +177,7 @@ fn check_value(col: Col, text: &str) -> Result<(), EditError> {
         rule.and_then(|rule| rule.problem(value))
     };
     match problem {
-        Some(reason) => Err(EditError::BadValue { col, value: text.into(), reason }),
+        Some(reason) => Err(EditError::BadValue { col, value: secrets::shown(col, text).into(), reason }),
         None => Ok(()),
     }
 }

@@ -3,6 +3,7 @@
 use crate::frame::Ctx;
 use crate::output::{Done, Out, Stop};
 use crate::{addresses, conflicts};
+use dawn_cluster::secrets::{self, MASK, Sensitivity};
 use dawn_cluster::{Col, Edit, EditError, ModelError, RowChange, RowChangeKind, Snapshot, Table, Text};
 use dawn_xcatd::Response;
 use std::path::Path;
@@ -150,13 +151,14 @@ pub fn describe(change: &RowChange) -> Vec<String> {
         RowChangeKind::Updated => '~',
         RowChangeKind::Deleted => '-',
     };
-    let key: Vec<&str> = change.key.iter().map(AsRef::as_ref).collect();
+    let keys = change.table.info().cols().filter(|col| col.info().is_key).zip(&change.key);
+    let key: Vec<&str> = keys.map(|(col, text)| if secrets::is_secret(col) { MASK } else { text }).collect();
     let mut lines = vec![format!("{sign} {} {}", change.table, key.join(","))];
     for (col, old, new) in &change.cells {
-        let hidden = crate::redact::is_secret(&col.to_string()) || is_secret_row(change, *col);
+        let hidden = secrets::is_secret(*col) || is_hidden_setting(change, *col);
         let word = |text: &Option<Text>| match text.as_deref() {
             None => "(not set)".to_owned(),
-            Some(_) if hidden => crate::redact::MASK.to_owned(),
+            Some(_) if hidden => MASK.to_owned(),
             Some(text) => format!("{text:?}"),
         };
         lines.push(format!("    {}: {} -> {}", col.name(), word(old), word(new)));
@@ -164,7 +166,8 @@ pub fn describe(change: &RowChange) -> Vec<String> {
     lines
 }
 
-/// `site.value` of a row whose key names a secret.
-fn is_secret_row(change: &RowChange, col: Col) -> bool {
-    col.to_string() == "site.value" && change.key.first().is_some_and(|key| crate::redact::is_secret(key))
+/// `site.value` of a row whose key is not declared to be open.
+fn is_hidden_setting(change: &RowChange, col: Col) -> bool {
+    let open = |key: &Text| secrets::of_site_key(key) == Sensitivity::Open;
+    col == Col::known("site.value") && !change.key.first().is_some_and(open)
 }

@@ -1,62 +1,15 @@
 //! Secrets on command lines: which words hold one, and what is written in their place.
 //!
-//! Decided by the attribute's or column's name, never by the look of the value.
+//! What is a secret is declared in the model; here is where on a command line it may stand.
 
-use crate::items::split_operator;
+use crate::items::{column, split_operator};
+use dawn_cluster::secrets::{self, MASK, Sensitivity};
 
-/// Written instead of a secret.
-pub const MASK: &str = "xxxxxxxx";
-
-/// Attributes and columns whose values are never written to logs.
-const SECRET_NAMES: [&str; 47] = [
-    "authkey",
-    "bmcpassword",
-    "domainadminpassword",
-    "iscsipassword",
-    "passwd.HMC",
-    "passwd.admin",
-    "passwd.celogin",
-    "passwd.general",
-    "passwd.hscroot",
-    "password",
-    "privkey",
-    "snmppassword",
-    "snmpc",
-    "community",
-    "productkey",
-    "tokenid",
-    "domain.adminpassword",
-    "ipmi.password",
-    "iscsi.passwd",
-    "mpa.password",
-    "openbmc.password",
-    "passwd.password",
-    "pdu.authkey",
-    "pdu.community",
-    "pdu.password",
-    "pdu.privkey",
-    "ppcdirect.password",
-    "ppchcp.password",
-    "prodkey.key",
-    "switches.password",
-    "switches.sshpassword",
-    "switches.snmppassword",
-    "token.tokenid",
-    "vm.vidpassword",
-    "websrv.password",
-    "openbmcpassword",
-    "vidpassword",
-    "sshpassword",
-    "hypervisorpassword",
-    "authdomainpassword",
-    "adminpassword",
-    "passwd",
-    "switches.authkey",
-    "switches.privkey",
-    "mpa.community",
-    "pdu.snmpuser",
-    "token.access",
-];
+/// Commands whose `name=value` words are written to tables: a name that nobody has declared may be a slip of the finger in
+/// the name of a secret, or a setting of the administrator's own.
+const ASSIGNING: [&str; 7] = ["chdef", "mkdef", "chtab", "tabch", "nodech", "nodeadd", "nodegrpch"];
+/// Its `name=value` words are the settings of a service processor, passwords among them.
+const SETTING: &str = "rspconfig";
 
 /// Options followed by a secret, by command.
 const SECRET_OPTIONS: [(&str, &[&str]); 7] = [
@@ -69,40 +22,32 @@ const SECRET_OPTIONS: [(&str, &[&str]); 7] = [
     ("rmvcluster", &["--password"]),
 ];
 
-/// Parts of names that only secrets have. Site keys are open to all: administrators keep their own in the table.
-const SECRET_PARTS: [&str; 6] = ["passw", "secret", "dbpass", "omapikey", "apikey", "bindpw"];
-/// What has such a part and is none: the name of a key.
-const NAME_OF_KEY: &str = "keyname";
-
-/// The name is one of a secret: an attribute, a column with its table, or a key of `site`.
-pub fn is_secret(name: &str) -> bool {
-    let last = name.rsplit('.').next().unwrap_or(name).to_ascii_lowercase();
-    let has_part = SECRET_PARTS.iter().any(|part| last.contains(part)) && !last.ends_with(NAME_OF_KEY);
-    has_part || SECRET_NAMES.contains(&name)
-}
-
 /// The words of a command line with secrets masked.
 pub fn words(command: &str, words: &[String]) -> Vec<String> {
     let options = SECRET_OPTIONS.iter().find(|(name, _)| *name == command).map_or(&[][..], |(_, list)| list);
-    let site_secret = words.iter().any(|word| word.strip_prefix("key=").is_some_and(is_secret));
+    let assigns = ASSIGNING.contains(&command);
+    let site_key = words.iter().find_map(|word| word.strip_prefix("key="));
+    let site_hidden = site_key.is_some_and(|key| secrets::of_site_key(key) != Sensitivity::Open);
+    let hidden = |name: &str| {
+        let declared = secrets::of_name(name) == Sensitivity::Secret;
+        let undeclared =
+            || assigns && secrets::of_name(name) == Sensitivity::Unknown && column(name).is_err();
+        declared || undeclared() || site_hidden && name == "site.value" || command == SETTING
+    };
     let mut mask_next = false;
     let mut masked = Vec::with_capacity(words.len());
     for word in words {
         let hide = std::mem::replace(&mut mask_next, options.contains(&word.as_str()));
-        masked.push(if hide { MASK.to_owned() } else { one(word, site_secret) });
+        masked.push(if hide { MASK.to_owned() } else { one(word, hidden) });
     }
     masked
 }
 
-fn one(word: &str, site_secret: bool) -> String {
-    let Some((name, operator, _)) = split_operator(word, &["+=", ",=", "^=", "-=", "="]) else {
-        return word.to_owned();
-    };
-    let secret = is_secret(name)
-        || (site_secret && name == "site.value")
-        || name.ends_with("_passwd")
-        || name == "USERID";
-    if secret { format!("{name}{operator}{MASK}") } else { word.to_owned() }
+fn one(word: &str, hidden: impl Fn(&str) -> bool) -> String {
+    match split_operator(word, &["+=", ",=", "^=", "-=", "="]) {
+        Some((name, operator, _)) if hidden(name) => format!("{name}{operator}{MASK}"),
+        _ => word.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -122,6 +67,11 @@ mod tests {
             ("chtab key=dhcpomapikey site.value=pw", "key=dhcpomapikey site.value=xxxxxxxx"),
             ("chtab key=ldapPassword site.value=pw", "key=ldapPassword site.value=xxxxxxxx"),
             ("chtab key=omapi passwd.username=u", "key=omapi passwd.username=u"),
+            ("chdef cn1 bmcpasword=pw nicips.eth0=10.0.0.1", "cn1 bmcpasword=xxxxxxxx nicips.eth0=10.0.0.1"),
+            ("nodech cn1 tags=a mgt=ipmi", "cn1 tags=a mgt=ipmi"),
+            ("gettab tokenid=abc token.username", "tokenid=xxxxxxxx token.username"),
+            ("nodeset cn1 osimage=img", "cn1 osimage=img"),
+            ("rspconfig cn1 admin_passwd=a,b", "cn1 admin_passwd=xxxxxxxx"),
             ("bmcdiscover -p pw --range x", "-p xxxxxxxx --range x"),
             ("nodech cn1 ipmi.password,=pw", "cn1 ipmi.password,=xxxxxxxx"),
         ] {

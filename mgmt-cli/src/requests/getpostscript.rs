@@ -7,7 +7,7 @@
 use super::booting_node;
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
-use crate::redact::is_secret;
+use dawn_cluster::secrets::{Sensitivity, of_site_key};
 use dawn_cluster::{Col, Snapshot, Text};
 
 /// Print the caller's post-install script
@@ -60,7 +60,7 @@ fn site(snapshot: &Snapshot, export: &mut dyn FnMut(&str, &str)) {
         let (Some(key), Some(value)) = (row.get(key), row.get(value)) else { continue };
         let is_name = key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
             && key.chars().next().is_some_and(|c| c.is_ascii_alphabetic());
-        if !is_name || is_secret(key) {
+        if !is_name || of_site_key(key) == Sensitivity::Secret {
             continue;
         }
         match key.to_ascii_uppercase().as_str() {
