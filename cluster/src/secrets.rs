@@ -105,10 +105,11 @@ mod tests {
         let no_secrets = [
             ("monsetting.key", "the name of a setting"),
             ("passwd.key", "what the password is for"),
-            ("passwd.cryptmethod", "md5, sha256 …"),
             ("passwd.authdomain", "a name"),
             ("domain.authdomain", "a name"),
             ("pdu.authtype", "md5, sha"),
+            ("pdu.privtype", "des, aes"),
+            ("switches.privacy", "des, aes"),
             ("site.key", "the name of a setting"),
             ("switches.auth", "md5, sha"),
             ("zone.sshkeydir", "a path"),
