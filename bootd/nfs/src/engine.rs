@@ -354,7 +354,10 @@ impl Cx<'_> {
             (0, _) => tree.base.clone(),
             (id, Some(layers)) => {
                 let layer = layers.of_region(id).ok_or(Status::Stale)?;
-                self.region_of(tree, layers, layer).map_err(|_| Status::Stale)?
+                self.region_of(tree, layers, layer).map_err(|errno| match Status::from(errno) {
+                    Status::Jukebox => Status::Jukebox,
+                    _ => Status::Stale,
+                })?
             }
             (_, None) => return Err(Status::Stale),
         };

@@ -168,7 +168,8 @@ pub trait Exports: Send + Sync + 'static {
     }
 
     /// Creates the file or directory behind an overlay entry on its first use, and says where it is.
-    /// `path` is the entry's path in the export. It runs on a worker thread and may copy files.
+    /// `path` is the entry's path in the export. It runs on a worker thread; what takes long goes on elsewhere and
+    /// is answered with [`std::io::ErrorKind::WouldBlock`] meanwhile, by which the client is told to ask again.
     fn materialise(&self, export: ExportId, path: &Path) -> std::io::Result<PathBuf> {
         let _ = (export, path);
         Err(std::io::ErrorKind::NotFound.into())

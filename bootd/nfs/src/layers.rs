@@ -211,21 +211,24 @@ impl Layers {
         layer: &Layer,
         first_use: impl FnOnce(&Path) -> std::io::Result<PathBuf>,
     ) -> Result<Arc<Region>, Errno> {
-        let mut open = layer.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(region) = open.as_ref()
-            && is_current(region)
-        {
-            return Ok(region.clone());
+        if let Some(region) = layer.opened().filter(|region| is_current(region)) {
+            return Ok(region);
         }
+        // Not under the lock: what is made on first use may take a while, and others ask what is there.
         let source = match &layer.what {
             Some(OverlayKind::Substitute { source, .. }) => source.clone(),
-            Some(OverlayKind::OnFirstUse { .. }) => first_use(&layer.path)
-                .map_err(|e| Errno::from_raw_os_error(e.raw_os_error().unwrap_or(libc::EIO)))?,
+            Some(OverlayKind::OnFirstUse { .. }) => first_use(&layer.path).map_err(errno)?,
             _ => return Err(Errno::NOENT),
         };
         // What is made on first use lies where the node itself may have left links.
         let follow = !matches!(layer.what, Some(OverlayKind::OnFirstUse { .. }));
         let region = Region::open(mounts, export, layer.region, &source, layer.access(), follow)?;
+        let mut open = layer.open.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another thread may have been faster; all shall share one region.
+        if let Some(faster) = open.as_ref().filter(|r| r.path == region.path && r.is_root(&region.root_stat))
+        {
+            return Ok(faster.clone());
+        }
         let region = Arc::new(region);
         *open = Some(region.clone());
         drop(open);
@@ -233,6 +236,13 @@ impl Layers {
             self.find_directories(*at, &region, fd);
         }
         Ok(region)
+    }
+}
+
+fn errno(error: std::io::Error) -> Errno {
+    match error.kind() {
+        std::io::ErrorKind::WouldBlock => Errno::AGAIN,
+        _ => Errno::from_raw_os_error(error.raw_os_error().unwrap_or(libc::EIO)),
     }
 }
 

@@ -92,13 +92,22 @@ fn mount(cx: &Cx<'_>, version: u32, args: &mut Reader<'_>, out: &mut Writer) -> 
         }
         Ok(_) => out.u32(Status::Access.code()),
         Err(status) => {
-            out.u32(status.code());
+            out.u32(mount_status(status).code());
             if status != Status::Access {
                 cx.event(Event::MountRefused { path, reason: format!("{status:?}") });
             }
         }
     }
     Ok(())
+}
+
+/// The nearest status that MOUNT has (RFC 1813 §5.1.5).
+fn mount_status(status: Status) -> Status {
+    use Status::{Access, Inval, Io, NameTooLong, NoEnt, NotDir, NotSupp, Perm, ServerFault};
+    match status {
+        Perm | NoEnt | Io | Access | NotDir | Inval | NameTooLong | NotSupp => status,
+        _ => ServerFault,
+    }
 }
 
 /// An absolute path without doubled slashes; none if it has `.` or `..` or is not text.

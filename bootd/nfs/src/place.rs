@@ -131,6 +131,8 @@ pub(crate) fn laid(
     if layer.is_region() {
         match cx.region_of(&dir.tree, layers, layer) {
             Ok(region) => return root_of(cx, dir, &region),
+            // It is on its way: what the tree has in its place would be believed.
+            Err(errno) if Status::from(errno) == Status::Jukebox => return Err(Status::Jukebox),
             Err(errno) => cx.event(Event::OverlayProblem {
                 export: dir.object.region.export,
                 path: layer.path.display().to_string(),

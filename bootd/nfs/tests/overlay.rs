@@ -5,7 +5,7 @@ mod common;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use common::{Events, status};
@@ -23,6 +23,8 @@ struct Live {
     store: PathBuf,
     spec: Mutex<Arc<OverlaySpec>>,
     generation: AtomicU64,
+    /// What is made on first use is not made yet.
+    unfinished: AtomicBool,
 }
 
 impl Live {
@@ -51,6 +53,9 @@ impl Exports for Live {
     }
 
     fn materialise(&self, _export: ExportId, path: &Path) -> std::io::Result<PathBuf> {
+        if self.unfinished.load(Ordering::Relaxed) {
+            return Err(std::io::ErrorKind::WouldBlock.into());
+        }
         let target = self.store.join(path);
         if !target.exists() {
             std::fs::create_dir_all(target.parent().unwrap())?;
@@ -91,6 +96,7 @@ impl Fixture {
             store: at("store"),
             spec: Mutex::new(Arc::new(spec)),
             generation: AtomicU64::new(0),
+            unfinished: AtomicBool::new(false),
         };
         let mut fixture = Self { live: Arc::new(live), dir, events: Arc::default(), server: None };
         fixture.start();
@@ -253,6 +259,27 @@ fn only_what_is_read_write_changes() {
     assert_eq!(status(c.rename((&sub, "b"), (&etc, "b"))), rofs);
     assert_eq!(std::fs::read_dir(fixture.at("image/etc")).unwrap().count(), 3);
     assert!(!fixture.at("tree/dir/sub/fixed").exists());
+}
+
+#[test]
+fn what_is_being_made_is_waited_for() {
+    let mut fixture = Fixture::new();
+    let on_first_use = OverlayKind::OnFirstUse { directory: false, access: Access::ReadWrite };
+    fixture.live.set(vec![entry("/etc/hosts", on_first_use)]);
+    let (mut c, root) = fixture.client();
+    let etc = c.walk(&root, "etc").unwrap();
+    fixture.live.unfinished.store(true, Ordering::Relaxed);
+    // The image has a file of that name, which is not meant.
+    assert_eq!(status(c.lookup(&etc, "hosts")), Status::Jukebox.code());
+    assert!(names(&mut c, &root, "etc").contains(&"hosts".to_owned()));
+    fixture.live.unfinished.store(false, Ordering::Relaxed);
+    let hosts = c.lookup(&etc, "hosts").unwrap().0;
+    assert_eq!(c.read(&hosts, 0, 100).unwrap().0, b"seed of etc/hosts");
+    // A handle from before a restart is none of a file that is gone.
+    fixture.live.unfinished.store(true, Ordering::Relaxed);
+    fixture.start();
+    let (mut c, _) = fixture.client();
+    assert_eq!(status(c.getattr(&hosts)), Status::Jukebox.code());
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //!
 //! A node mounts the path of its image. If it is a statelite node and the image was never prepared by `liteimg`, it gets
 //! an export of its own: the image with an overlay that follows from `litefile`, `litetree` and `statelite`
-//! ([`wish`]) and from the files that are there ([`lay`]). Persistent paths are made on first use ([`seed`]).
+//! ([`wish`]) and from the files that are there ([`lay`]). Persistent paths are made on first use ([`seed`]), large ones
+//! while the node is told to ask again ([`seeder`]).
 //!
 //! A thread looks at tables and files again every [`SWEEP_PERIOD`]; what has changed becomes a new generation of the
 //! overlay, which the engine shows at once and clients see when they next ask for attributes of a directory. Worker threads
@@ -14,6 +15,7 @@ pub(crate) mod fuzz;
 mod lay;
 mod reach;
 mod seed;
+mod seeder;
 mod trees;
 mod wish;
 
@@ -34,6 +36,7 @@ use dawn_statelite::ListError;
 use dawn_statelite::live::Duties;
 use lay::{Images, Laid, Note, lay};
 use reach::Reach;
+use seeder::{Seeder, Work};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -57,6 +60,7 @@ pub struct LiveRoots {
     /// Joined files and copies are made here.
     cache: PathBuf,
     reach: Reach,
+    seeder: Seeder,
     views: Mutex<HashMap<ExportId, Arc<View>>>,
     generation: AtomicU64,
 }
@@ -77,7 +81,9 @@ impl LiveRoots {
     pub fn new(model: Arc<Model>, addresses: Arc<LocalAddresses>, bus: Arc<Bus>, data: &Path) -> Self {
         let cache = data.join("live");
         let reach = Reach::new(&cache);
-        Self { model, addresses, bus, cache, reach, views: Mutex::default(), generation: AtomicU64::new(1) }
+        let seeder = Seeder::new(Arc::clone(&bus));
+        let generation = AtomicU64::new(1);
+        Self { model, addresses, bus, cache, reach, seeder, views: Mutex::default(), generation }
     }
 
     fn views(&self) -> MutexGuard<'_, HashMap<ExportId, Arc<View>>> {
@@ -131,12 +137,17 @@ impl LiveRoots {
         Arc::new(Export { overlay: Some(Arc::clone(&view.spec)), ..export })
     }
 
-    /// Makes what stands behind a persistent entry.
+    /// Makes what stands behind a persistent entry. [`io::ErrorKind::WouldBlock`]: it is being made.
     pub fn materialise(&self, export: ExportId, path: &Path) -> io::Result<PathBuf> {
         let view = self.views().get(&export).cloned().ok_or(io::ErrorKind::NotFound)?;
         let seed = view.seeds.get(path).ok_or(io::ErrorKind::NotFound)?;
-        let store = view.wish.store.as_ref().ok_or(io::ErrorKind::NotFound)?;
-        seed::plant(store, seed, &view.wish.root)
+        let store = view.wish.store.clone().ok_or(io::ErrorKind::NotFound)?;
+        self.seeder.make(Work {
+            node: view.node.clone(),
+            store,
+            seed: seed.clone(),
+            image: view.wish.root.clone(),
+        })
     }
 
     /// Looks at everything again.

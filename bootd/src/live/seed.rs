@@ -42,6 +42,23 @@ pub fn plant(store: &Path, seed: &Seed, image: &Path) -> io::Result<PathBuf> {
     Ok(path)
 }
 
+/// Where all of `seed` is in the store of a node, if it is there.
+pub fn present(store: &Path, seed: &Seed) -> Option<PathBuf> {
+    let store = store.canonicalize().ok()?;
+    let top = sys::open_path(&store).ok()?;
+    let has = |seed: &Seed| {
+        let path = Path::new(seed.path.trim_matches('/'));
+        let (parent, name) = (path.parent()?, path.file_name()?);
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        let parent = sys::open_beneath(top.as_fd(), parent).ok()?;
+        let stat = rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        let plain = !rustix::fs::FileType::from_raw_mode(stat.st_mode).is_symlink();
+        plain.then(|| store.join(path))
+    };
+    let place = has(seed)?;
+    seed.children.iter().all(|child| has(child).is_some()).then_some(place)
+}
+
 /// The directory of a node in the persistent store: made at its first use.
 pub fn make_store(root: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o755).create(root)
