@@ -12,13 +12,56 @@ use dawn_cluster::{Model, Snapshot, Text};
 use dawn_nfs::{Access, Export, ExportId, Exports, Listed, Mounted, Refusal};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Tables that say what a node may mount. A change of one counts at once.
+const TABLES: [&str; 11] = [
+    "chain",
+    "hosts",
+    "linuximage",
+    "litefile",
+    "litetree",
+    "networks",
+    "noderes",
+    "nodetype",
+    "osimage",
+    "site",
+    "statelite",
+];
+/// How far the answers may be behind the other tables. Among them is `nodelist`, which changes with each status of each
+/// node: were that a new answer for everybody, a thousand booting nodes would be asked about at every call.
+const BEHIND_MAX: Duration = Duration::from_secs(1);
 
 /// Answers the NFS engine from the model.
 pub struct TableExports {
     model: Arc<Model>,
     generations: Arc<Generations>,
     live: Arc<LiveRoots>,
+    tables: Mutex<Tables>,
+}
+
+/// What the tables were like when they were last looked at.
+#[derive(Default)]
+struct Tables {
+    /// The change that made the snapshot whose [`TABLES`] are summed up in `state`.
+    seq: u64,
+    state: u64,
+    /// The snapshot that answers may come from, and since when.
+    all: Option<(Instant, u64)>,
+}
+
+impl Tables {
+    /// A number that grows when answers may be others.
+    fn state(&mut self, snapshot: &Snapshot, now: Instant) -> u64 {
+        if self.seq != snapshot.seq() {
+            self.seq = snapshot.seq();
+            self.state = TABLES.iter().map(|table| snapshot.version(*table)).fold(0, u64::wrapping_add);
+        }
+        let fresh = self.all.filter(|(since, _)| now.saturating_duration_since(*since) < BEHIND_MAX);
+        let (_, all) = *self.all.insert(fresh.unwrap_or((now, snapshot.seq())));
+        self.state.wrapping_add(all)
+    }
 }
 
 impl TableExports {
@@ -26,7 +69,7 @@ impl TableExports {
     /// what is laid over it, `live`.
     #[must_use]
     pub fn new(model: Arc<Model>, generations: Arc<Generations>, live: Arc<LiveRoots>) -> Self {
-        Self { model, generations, live }
+        Self { model, generations, live, tables: Mutex::default() }
     }
 
     fn client(&self, client: IpAddr) -> Result<(Arc<Snapshot>, Text), Refusal> {
@@ -139,12 +182,10 @@ impl Exports for TableExports {
     }
 
     fn generation(&self) -> u64 {
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        let tables = tables.state(&self.model.snapshot(), Instant::now());
         // None of them ever goes back, so the sum changes with each of them.
-        self.model
-            .snapshot()
-            .seq()
-            .wrapping_add(self.generations.round())
-            .wrapping_add(self.live.generation())
+        tables.wrapping_add(self.generations.round()).wrapping_add(self.live.generation())
     }
 
     fn materialise(&self, export: ExportId, path: &Path) -> std::io::Result<PathBuf> {
@@ -177,5 +218,30 @@ fn refusal(grants: &[Grant], snapshot: &Snapshot, node: &str, path: &str) -> Ref
 fn warn(node: &str, noted: std::io::Result<()>) {
     if let Err(error) = noted {
         tracing::warn!(node, %error, "cannot write which tree a node uses");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use dawn_cluster::{Change, Edit};
+
+    #[test]
+    fn a_status_is_no_new_answer_at_once() {
+        let model = Model::in_memory().unwrap();
+        let mut tables = Tables::default();
+        let start = Instant::now();
+        let mut after = |edit, later: Duration| {
+            model.apply(Change::new("test", "edit", vec![edit])).unwrap();
+            tables.state(&model.snapshot(), start + later)
+        };
+        let status = |text: &str| Edit::set("nodelist", &[("node", "cn1")], &[("status", text)]).unwrap();
+        let store = Edit::set("statelite", &[("node", "cn1")], &[("statemnt", "/srv")]).unwrap();
+        let first = after(status("netbooting"), Duration::ZERO);
+        assert_eq!(after(status("booting"), BEHIND_MAX / 2), first);
+        let second = after(store, BEHIND_MAX / 2);
+        assert!(second > first);
+        assert!(after(status("booted"), BEHIND_MAX) > second);
     }
 }
