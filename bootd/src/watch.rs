@@ -49,9 +49,9 @@ impl Watcher {
         self.bus.publish(Subject::Node(node), Step::Trouble, now_ms(), Amount::default(), detail);
     }
 
-    /// Somebody without a node's address spoke to the status port.
-    pub fn status_stranger(&self, address: IpAddr) {
-        self.at_address(address, Step::Refused, Amount::default(), "status port: not the address of a node");
+    /// A machine asked for what it may not have.
+    pub fn refused(&self, address: IpAddr, detail: &str) {
+        self.at_address(address, Step::Refused, Amount::default(), detail);
     }
 }
 

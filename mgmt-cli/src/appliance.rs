@@ -91,6 +91,10 @@ impl BootHooks for Hooks {
         self.appliance.watcher().trouble(node, detail);
     }
 
+    fn denied(&self, ip: IpAddr, detail: &str) {
+        self.appliance.watcher().refused(ip, detail);
+    }
+
     fn tree_users(&self, root: &Path) -> Vec<String> {
         self.appliance.tree_users(root)
     }
@@ -101,7 +105,7 @@ impl BootHooks for Hooks {
     }
 
     fn stranger(&self, ip: IpAddr) {
-        self.appliance.watcher().status_stranger(ip);
+        self.appliance.watcher().refused(ip, "status port: not the address of a node");
     }
 }
 

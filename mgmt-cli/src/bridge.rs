@@ -2,8 +2,8 @@
 
 use crate::items::split_operator;
 use dawn_bootd::bounded_read::{self, Refused};
-use dawn_cluster::{Col, Edit, Noderange, PolicyRequest, Snapshot, Text, schema};
-use dawn_xcatd::{Call, Decision, Expanded};
+use dawn_cluster::{Col, Edit, Noderange, PolicyRequest, Snapshot, Text, Verdict, schema};
+use dawn_xcatd::{Call, Expanded};
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::path::Path;
@@ -76,23 +76,18 @@ impl Files {
 }
 
 /// Policy's decision on a call, and why.
-pub fn decide(snapshot: &Snapshot, call: &Call) -> (Decision, String) {
+pub fn decide(snapshot: &Snapshot, call: &Call) -> Verdict {
     let mut nodes = call.nodes.clone();
     let known: HashSet<&str> = call.nodes.iter().map(String::as_str).collect();
     nodes.extend(touched_objects(snapshot, call).into_iter().filter(|name| !known.contains(name.as_str())));
-    let verdict = snapshot.policy(&PolicyRequest {
+    snapshot.policy(&PolicyRequest {
         peer_name: call.peer_name.as_deref(),
         peer_host: &call.peer_host,
         remote_client: call.request.remote_client.as_deref(),
         command: &call.request.command,
         args: &call.request.args,
         nodes: &nodes,
-    });
-    let decision = match verdict.allowed {
-        true => Decision::Allow { trusted: verdict.trusted },
-        false => Decision::Deny,
-    };
-    (decision, verdict.reason.to_string())
+    })
 }
 
 /// What an object command touches beside the nodes of its request: every name it is given in whatever way, names that

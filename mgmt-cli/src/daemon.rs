@@ -12,11 +12,11 @@ use crate::hooks::BootHooks;
 use crate::output::{Out, Stop};
 use crate::requests::{self, getpostscript, syncfiles};
 use crate::{bridge, token};
-use dawn_cluster::{Change, Edit, Model, Snapshot};
+use dawn_cluster::{Change, Edit, Model, Reason, Snapshot};
 use dawn_xcatd::node_status::{NodeReport, NodeReports, UPDATE_STATUS_WORDS};
 use dawn_xcatd::{Call, Credentials, Decision, Dispatcher, Expanded, Gone, NodeUse, Request, Response, Sink};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -120,6 +120,17 @@ impl Daemon {
         if let Err(error) = self.model.apply(Change::quiet(what, what, edits)) {
             tracing::error!(%error, what, "a change of the daemon itself failed");
         }
+    }
+
+    /// How root gets in again. Others are not told what the policy says.
+    fn way_out(&self, call: &Call, reason: &str) -> Option<String> {
+        if call.peer.certificate_name.as_deref() != Some("root") {
+            return None;
+        }
+        let data = self.settings.data.as_deref().unwrap_or(Path::new("DIR")).display();
+        Some(format!(
+            "Hint: {reason}. If root is locked out, `dawn init --data {data}` on the daemon's machine lets root in again."
+        ))
     }
 
     fn node_status(&self, node: &str, words: &[String]) {
@@ -287,18 +298,27 @@ impl Dispatcher for Daemon {
     }
 
     fn authorise(&self, call: &Call) -> Decision {
-        let (decision, reason) = bridge::decide(&self.snapshot(), call);
-        if decision == Decision::Deny {
-            tracing::warn!(
-                target: "audit",
-                "Permission denied for request: peername={}, peerhost={}, peerport={} command= {} ({reason})",
-                call.peer_name.as_deref().unwrap_or_default(),
-                call.peer_host,
-                call.peer.port,
-                call.request.command,
-            );
+        let verdict = bridge::decide(&self.snapshot(), call);
+        if verdict.allowed {
+            return Decision::Allow { trusted: verdict.trusted };
         }
-        decision
+        let command = &call.request.command;
+        let reason = match verdict.reason {
+            Reason::Row(priority) => format!("policy rule {priority} denies it"),
+            Reason::NoRule { nodes } if nodes.is_empty() => "no policy rule allows it".to_owned(),
+            Reason::NoRule { nodes } => format!("no policy rule allows it for {}", nodes.join(",")),
+        };
+        tracing::warn!(
+            target: "audit",
+            "Permission denied for request: peername={}, peerhost={}, peerport={} command= {command} ({reason})",
+            call.peer_name.as_deref().unwrap_or_default(),
+            call.peer_host,
+            call.peer.port,
+        );
+        if let (None, Some(ip)) = (&call.peer_name, call.peer.ip) {
+            self.hooks.denied(ip, &format!("{command}: {reason}"));
+        }
+        Decision::Deny { hint: self.way_out(call, &reason) }
     }
 
     fn run(&self, call: Call, sink: &mut dyn Sink) {

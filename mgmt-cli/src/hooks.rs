@@ -46,6 +46,8 @@ pub trait BootHooks: Send + Sync + 'static {
     fn reported(&self, _node: &str, _report: &NodeReport) {}
     /// A node asked for something that cannot be done; its timeline says why.
     fn trouble(&self, _node: &str, _detail: &str) {}
+    /// A machine without certificate asked for something that the policy denies it.
+    fn denied(&self, _ip: IpAddr, _detail: &str) {}
     /// Someone who is no node has connected to the status port.
     fn stranger(&self, _ip: IpAddr) {}
 }

@@ -1,6 +1,7 @@
 //! `dawn init`: data directory, certificates, default rows, loaders.
 
 use crate::environment::Environment;
+use crate::policy_repair;
 use anyhow::{Context, Result, bail};
 use dawn_cluster::{Change, Edit, Installation, Snapshot};
 use dawn_xcatd::certificates::Authority;
@@ -13,8 +14,8 @@ const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6A
 
 /// Make a data directory: database, private CA and certificates, default table rows, boot loaders.
 ///
-/// Can be repeated: what is there stays, what is missing is added. The invoking user gets a client
-/// certificate in ~/.xcat. iPXE is copied from the machine's own `ipxe` package.
+/// Can be repeated: what is there stays, what is missing is added, and a policy that keeps root from mending it is
+/// mended. The invoking user gets a client certificate in ~/.xcat. iPXE is copied from the machine's own `ipxe` package.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Data directory
@@ -112,6 +113,13 @@ fn tables(data: &Path, host: &str, args: &Args, environment: &Environment) -> Re
         let count = edits.len();
         model.apply(Change::new("root", "dawn init", edits)).context("cannot write the default rows")?;
         say(&format!("wrote {count} default rows"));
+    }
+    let short = host.split('.').next().unwrap_or(host);
+    let (repair, lines) =
+        policy_repair::edits(&model.snapshot(), short).context("cannot mend the policy table")?;
+    if !repair.is_empty() {
+        model.apply(Change::new("root", "dawn init", repair)).context("cannot mend the policy table")?;
+        lines.iter().for_each(|line| say(line));
     }
     say_choices(&model.snapshot(), args);
     Ok(())

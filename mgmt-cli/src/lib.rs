@@ -43,6 +43,7 @@ mod names;
 mod netboot;
 pub mod notify;
 pub mod output;
+mod policy_repair;
 mod redact;
 pub mod reference;
 pub mod requests;

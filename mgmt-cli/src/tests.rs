@@ -717,6 +717,20 @@ fn policy_sees_the_nodes_of_object_commands() {
     }
 }
 
+/// Root is told which rule denied a request and how to get in again; others are told nothing of the policy.
+#[test]
+fn a_denial_explains_itself_to_root() {
+    use crate::testbed::Bed;
+    let bed =
+        Bed::new("policy priority=0.5 commands=nodels rule=deny\npolicy priority=1 name=root rule=allow");
+    let told = bed.run("nodels");
+    assert!(told.contains("policy rule 0.5 denies it. If root is locked out, `dawn init --data /"), "{told}");
+    for user in [Some("bob"), None] {
+        let told = bed.run_as("nodels", None, user, Some("10.0.0.9"));
+        assert_eq!(told, "! Error: [mn1]: Permission denied for request\nrc=1\n");
+    }
+}
+
 /// Requests that programs (as root) and nodes (by address, without certificate) send, and the XML they get.
 #[test]
 fn requests_of_programs_and_nodes() {

@@ -49,7 +49,7 @@ pub struct Call {
 }
 
 /// Policy's answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// May run; `trusted` peers may speak in another user's name.
     Allow {
@@ -57,7 +57,10 @@ pub enum Decision {
         trusted: bool,
     },
     /// May not.
-    Deny,
+    Deny {
+        /// What this caller may know of the reason.
+        hint: Option<String>,
+    },
 }
 
 /// The client has gone, or asked to stop; the command ends.
@@ -146,7 +149,10 @@ fn handle_stamped(
     let username = peer_name.clone();
     let mut call = Call { request, nodes: expanded.nodes, peer_name, peer, peer_host, username };
     match dispatcher.authorise(&call) {
-        Decision::Deny => return out.send(Response::error("Permission denied for request", Some(1))),
+        Decision::Deny { hint } => {
+            let info = hint.into_iter().collect();
+            return out.send(Response { info, ..Response::error("Permission denied for request", Some(1)) });
+        }
         Decision::Allow { trusted } if trusted && call.request.username.is_some() => {
             call.username.clone_from(&call.request.username);
         }
@@ -277,7 +283,7 @@ pub(crate) mod tests {
         fn authorise(&self, call: &Call) -> Decision {
             match call.peer_name.as_deref() {
                 Some("root") => Decision::Allow { trusted: false },
-                _ => Decision::Deny,
+                _ => Decision::Deny { hint: None },
             }
         }
         fn run(&self, call: Call, out: &mut dyn Sink) {
