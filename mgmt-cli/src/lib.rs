@@ -13,6 +13,7 @@ mod addresses;
 mod advice;
 pub mod app;
 mod appliance;
+mod backup;
 mod bridge;
 mod builder;
 pub mod command_log;

@@ -1,6 +1,7 @@
 //! `lsdef`: objects and their attributes.
 
 use crate::defs::{self, Words, stanza, templates};
+use crate::defs::args::Selection;
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::{NIC_COLUMNS, Object, ObjectType, ObjectValue};
@@ -12,15 +13,8 @@ use dawn_cluster::{Conditions, Text};
 #[derive(Debug, clap::Args)]
 #[allow(clippy::struct_excessive_bools)]
 pub struct Args {
-    /// Show this help; with -t the attributes of the type
-    #[arg(short = 'h', long)]
-    help: bool,
-    /// Object types, comma separated; node without it
-    #[arg(short = 't', value_name = "TYPE")]
-    kind: Option<String>,
-    /// Object names
-    #[arg(short = 'o', value_name = "NAMES")]
-    objects: Option<String>,
+    #[command(flatten)]
+    selection: Selection,
     /// Complete definitions
     #[arg(short = 'l', long)]
     long: bool,
@@ -54,21 +48,12 @@ pub struct Args {
     /// Say in which table each value stands
     #[arg(short = 'V', long)]
     verbose: bool,
-    /// XML, which does not exist
-    #[arg(short = 'x', hide = true)]
-    xml: bool,
-    /// Accepted for compatibility
-    #[arg(long, hide = true)]
-    nocache: bool,
     /// Templates for mkdef instead of objects; of these names only
     #[arg(long, value_name = "NAMES", num_args = 0..=1, default_missing_value = "")]
     template: Option<String>,
     /// Print as JSON
     #[arg(long)]
     json: bool,
-    /// Names, or a noderange for nodes
-    #[arg(value_name = "NAMES")]
-    words: Vec<String>,
 }
 
 impl Command for Args {
@@ -77,14 +62,14 @@ impl Command for Args {
     const NAMES_OBJECTS: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-        if self.help {
-            return defs::help(Self::NAME, self.kind.as_deref(), out);
+        if self.selection.help {
+            return defs::help(Self::NAME, self.selection.kind.as_deref(), out);
         }
         if let Some(text) = self.conflict() {
             return defs::refuse(Self::NAME, text, out);
         }
         let named = self.template.as_deref().filter(|names| !names.is_empty());
-        let words = Words::read(&self.words, self.objects.as_deref().or(named))?;
+        let words = Words::read(&self.selection.words, self.selection.objects.as_deref().or(named))?;
         if !words.pairs.is_empty() {
             return defs::refuse(Self::NAME, "Invalid option..", out);
         }
@@ -144,10 +129,10 @@ impl Args {
     fn conflict(&self) -> Option<&'static str> {
         let only = self.attributes.is_some();
         [
-            (self.xml, "The '-x' (XML format) option is not yet implemented."),
+            (self.selection.xml, "The '-x' (XML format) option is not yet implemented."),
             (self.long && self.short, "The flags '-l' and '-s' cannot be used together."),
             (only && self.short, "The flags '-i' and '-s' cannot be used together."),
-            (self.all && self.kind.is_some(), "Cannot combine '-t' and '-a', '-z', or '-x' options."),
+            (self.all && self.selection.kind.is_some(), "Cannot combine '-t' and '-a', '-z', or '-x' options."),
             (only && self.osimage, "The flags '-i' and '--osimage' cannot be used together."),
             (self.stanza && self.osimage, "The flags '-z' and '--osimage' cannot be used together."),
             (only && self.nics, "The flags '-i' and '--nics' cannot be used together."),
@@ -158,7 +143,7 @@ impl Args {
     }
 
     fn view(&self, words: &Words, out: &mut Out<'_>) -> Result<View, Stop> {
-        let types = match self.kind.as_deref() {
+        let types = match self.selection.kind.as_deref() {
             _ if self.all => defs::all_types(),
             None if self.template.is_some() => templates::all_types(),
             kinds => defs::types(kinds)?,

@@ -2,6 +2,7 @@
 
 use crate::defs::{self, Words};
 use crate::edits::{Edits, transact};
+use crate::defs::args::Selection;
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::Snapshot;
@@ -11,15 +12,8 @@ use dawn_cluster::ObjectType;
 #[derive(Debug, clap::Args)]
 #[allow(clippy::struct_excessive_bools)]
 pub struct Args {
-    /// Show this help; with -t the attributes of the type
-    #[arg(short = 'h', long)]
-    help: bool,
-    /// Object types, comma separated; node without it
-    #[arg(short = 't', value_name = "TYPE")]
-    kind: Option<String>,
-    /// Object names
-    #[arg(short = 'o', value_name = "NAMES")]
-    objects: Option<String>,
+    #[command(flatten)]
+    selection: Selection,
     /// All objects of all types; needs -f
     #[arg(short = 'a', long)]
     all: bool,
@@ -35,13 +29,6 @@ pub struct Args {
     /// Show what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
-    #[arg(short = 'x', hide = true)]
-    xml: bool,
-    #[arg(long, hide = true)]
-    nocache: bool,
-    /// Names, or a noderange for nodes
-    #[arg(value_name = "NAMES")]
-    words: Vec<String>,
 }
 
 impl Command for Args {
@@ -51,14 +38,14 @@ impl Command for Args {
     const WRITES: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-        if self.help {
-            return defs::help(Self::NAME, self.kind.as_deref(), out);
+        if self.selection.help {
+            return defs::help(Self::NAME, self.selection.kind.as_deref(), out);
         }
-        let words = Words::read(&self.words, self.objects.as_deref())?;
-        if !words.pairs.is_empty() || self.xml {
+        let words = Words::read(&self.selection.words, self.selection.objects.as_deref())?;
+        if !words.pairs.is_empty() || self.selection.xml {
             return Err(Stop::message("Invalid flag specified, see rmdef manpage for details."));
         }
-        if self.all && self.kind.is_some() {
+        if self.all && self.selection.kind.is_some() {
             return defs::refuse(Self::NAME, "Cannot combine '-t' and '-a', '-z', or '-x' options.", out);
         }
         if self.all && words.names.is_some() {
@@ -67,7 +54,7 @@ impl Command for Args {
         if self.all && !self.force {
             return defs::refuse(Self::NAME, "You must use the '-f' option when using the '-a' option.", out);
         }
-        if !self.all && self.kind.is_none() && words.names.is_none() {
+        if !self.all && self.selection.kind.is_none() && words.names.is_none() {
             return defs::usage(Self::NAME, out);
         }
         let mut removed = Vec::new();
@@ -90,7 +77,7 @@ impl Command for Args {
 
 impl Args {
     fn wanted(&self, words: &Words, base: &Snapshot) -> Result<Vec<(&'static ObjectType, String)>, Stop> {
-        let kinds = if self.all { defs::all_types() } else { defs::types(self.kind.as_deref())? };
+        let kinds = if self.all { defs::all_types() } else { defs::types(self.selection.kind.as_deref())? };
         let mut wanted = Vec::new();
         for kind in kinds {
             // The site table holds what the daemon needs to run.

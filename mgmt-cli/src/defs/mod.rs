@@ -1,5 +1,6 @@
 //! What the object commands `lsdef`, `mkdef`, `chdef` and `rmdef` have in common: words, types, names.
 
+pub mod args;
 pub mod complete;
 pub mod stanza;
 pub mod templates;
