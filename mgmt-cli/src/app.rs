@@ -127,7 +127,7 @@ fn run_entry(entry: &Entry, words: &[String], environment: &Environment) -> i32 
         () => Ok(None),
     };
     match input {
-        Ok(text) => request.stdin = text,
+        Ok(text) => request.stdin = text.or_else(|| lines_of_variables(entry, environment)),
         Err(code) => return code,
     }
     let verbose = is_verbose(entry, words);
@@ -218,6 +218,13 @@ fn piped_text() -> Result<Option<String>, i32> {
     }
     let text = utf8::text(bytes, "standard input").map_err(|error| refused(&error, 1))?;
     Ok(Some(text).filter(|text| !text.is_empty()))
+}
+
+/// The values of the command's variables, a line each, as far as the first is set.
+fn lines_of_variables(entry: &Entry, environment: &Environment) -> Option<String> {
+    environment.variable(entry.input_from.first()?)?;
+    let line = |name: &&str| format!("{}\n", environment.variable(name).unwrap_or_default());
+    Some(entry.input_from.iter().map(line).collect())
 }
 
 static STOP: AtomicBool = AtomicBool::new(false);

@@ -1,6 +1,6 @@
 //! Moving the tables of a running daemon to a database server and back; behind `pgsqlsetup` and `mysqlsetup`.
 //!
-//! Passwords come as piped lines, never as words: words stand in process lists and logs. While the rows are copied
+//! Passwords come as piped lines, or by the environment of the client, never as words: words stand in process lists and logs. While the rows are copied
 //! writers wait, readers do not; a failure at any point leaves the daemon where it was.
 
 use crate::frame::Ctx;
@@ -23,7 +23,7 @@ pub struct Place {
     #[arg(long, require_equals = true, default_value = "xcatdb")]
     dbname: String,
     /// User and database exist already: make nothing, only move
-    #[arg(short = 'N', long)]
+    #[arg(long)]
     no_create: bool,
     /// Replace rows that the database already has
     #[arg(long)]
@@ -48,6 +48,16 @@ pub struct Server {
     pub from_hosts: Vec<String>,
     /// The last line of a success.
     pub done: &'static str,
+    /// Only user and database are made, and this is the last line.
+    pub only_made: Option<&'static str>,
+}
+
+/// Refuses the first of the reference's options that was given and is done otherwise here.
+pub fn refuse(options: &[(bool, &str)]) -> Done {
+    match options.iter().find(|(given, _)| *given) {
+        Some((_, text)) => Err(Stop::message(*text)),
+        None => Ok(()),
+    }
 }
 
 /// Carries a set-up out.
@@ -65,7 +75,9 @@ pub fn run(place: &Place, server: Server, ctx: &Ctx<'_>, out: &mut Out<'_>) -> D
     }
     let mut passwords = ctx.call.request.stdin.as_deref().unwrap_or_default().lines();
     let password = passwords.next().filter(|line| !line.is_empty());
-    let password = password.ok_or_else(|| Stop::message("no password: pipe it in as the first line"))?;
+    let password = password.ok_or_else(|| {
+        Stop::message("no password: pipe it in as the first line, or set the variable that --help names")
+    })?;
     let at = |user: &str, dbname: &str, password: &str| {
         (server.address)(ServerAddress {
             dbname: dbname.to_owned(),
@@ -81,6 +93,9 @@ pub fn run(place: &Place, server: Server, ctx: &Ctx<'_>, out: &mut Out<'_>) -> D
         let admin = at(user, dbname, passwords.next().unwrap_or_default());
         set_up_server(&admin, &wanted, &server.from_hosts)
             .map_err(|error| Stop::message(error.to_string()))?;
+        if let Some(line) = server.only_made {
+            return out.line(line);
+        }
         out.line(format!("The database {} and its user {} are there.", place.dbname, server.user))?;
     }
     ctx.model.move_to(&wanted, &who, place.replace)?;
@@ -105,6 +120,9 @@ fn show(place: &Place, server: &Server, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Don
         out.line(format!("+ database {} of {}", place.dbname, place.host))?;
     }
     out.line(format!("~ cfgloc {to}"))?;
+    if server.only_made.is_some() {
+        return Ok(());
+    }
     for table in dawn_cluster::schema().tables_by_name() {
         let rows = ctx.snapshot.row_count(table.id);
         if rows > 0 {
@@ -137,6 +155,18 @@ mod tests {
         let host = &admin_address.server().expect("a server").host;
         let bed = Bed::on_disk("nodelist node=n1 groups=all\npolicy priority=1 name=root rule=allow");
         let set_up = format!("{command} --host={host} --admin={admin}");
+        for refused in ["-o", if engine == Engine::Postgres { "-a 10.0.0.2" } else { "-u" }] {
+            let text = bed.run(&format!("{set_up} {refused}"));
+            assert!(
+                text.contains(refused.split(' ').next().expect("an option")) && text.contains("rc=1"),
+                "{text}"
+            );
+        }
+        if engine == Engine::Postgres {
+            let made = bed.run_with(&format!("{set_up} -i -N"), Some("hush hush\n\n"));
+            assert_eq!(made, "xCAT PostgreSQL database is setup.\n");
+            assert_eq!(bed.run("lsxcatd -d"), "dbengine=SQLite\n");
+        }
         let no_password = bed.run(&set_up);
         assert!(no_password.contains("pipe it in") && no_password.contains("rc=1"), "{no_password}");
         assert_eq!(bed.run("lsxcatd -d"), "dbengine=SQLite\n");

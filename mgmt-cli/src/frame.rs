@@ -43,6 +43,8 @@ pub trait Command: clap::Args {
     const KIND: Kind;
     /// Whether text piped into the client is part of the command.
     const READS_STDIN: bool = false;
+    /// Variables of the client whose values are sent as lines of input when nothing is piped.
+    const INPUT_FROM: &'static [&'static str] = &[];
     /// Whether the client sends the text of the file that the command names.
     const SENDS_FILE: bool = false;
     /// Whether the first word without `=` (or the value of `-o`) names objects, as with `lsdef`.
@@ -72,6 +74,8 @@ pub struct Entry {
     pub kind: Kind,
     /// Text piped into the client is sent along when no word names an object.
     pub reads_stdin: bool,
+    /// Variables sent as lines of input when nothing is piped.
+    pub input_from: &'static [&'static str],
     /// The text of the file named by the last word is sent along.
     pub sends_file: bool,
     /// The first word without `=` names objects.
@@ -96,6 +100,7 @@ impl Entry {
             name: C::NAME,
             kind: C::KIND,
             reads_stdin: C::READS_STDIN,
+            input_from: C::INPUT_FROM,
             sends_file: C::SENDS_FILE,
             names_objects: C::NAMES_OBJECTS,
             writes: C::WRITES,
@@ -110,6 +115,7 @@ impl Entry {
             name: C::NAME,
             kind: Kind::Local,
             reads_stdin: false,
+            input_from: &[],
             sends_file: false,
             names_objects: false,
             writes: C::WRITES,

@@ -235,6 +235,16 @@ fn files_of_the_caller() {
     let logged = daemon.ok("log -s");
     let last: Vec<&str> = logged.lines().rev().take(2).filter_map(|line| line.rsplit(": ").next()).collect();
     assert_eq!(last, ["tabedit nodelist", "restorexCATdb -p dump"], "{logged}");
+    let (text, code) = client(&["tabedit", "-h"]);
+    assert!(text.contains("--dry-run") && code == 1, "{text} {code}");
+    // A password that is not piped in comes by the environment; nobody listens on port 1.
+    let set_up = |command: &mut Command| {
+        let command = command.env("XCATHOST", &daemon.settings.host);
+        told(&command.args(["pgsqlsetup", "--host=127.0.0.1", "--port=1"]).output().unwrap())
+    };
+    assert!(set_up(&mut site.command()).contains("no password"));
+    let refused = set_up(site.command().env("XCATPGPW", "hush"));
+    assert!(!refused.contains("no password") && refused.contains("127.0.0.1"), "{refused}");
 }
 
 /// Two hundred clients at once, each with a row of its own and all with one row together.

@@ -12,7 +12,7 @@ use dawn_cluster::{Col, schema};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Operations: a (rows added), d (deleted), u (updated); comma separated
-    #[arg(short = 'o', value_name = "OPERATIONS", default_value = "a,d,u")]
+    #[arg(short = 'o', long = "operation", value_name = "OPERATIONS", default_value = "a,d,u")]
     operations: String,
     /// Show what would change, and change nothing
     #[arg(long)]

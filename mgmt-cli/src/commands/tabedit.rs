@@ -14,6 +14,9 @@ use std::process::Command;
 /// Edit a table as text, with $TABEDITOR, $EDITOR or vi
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// Show this help; the exit code is 1, as without a table
+    #[arg(short = 'h', long)]
+    help: bool,
     /// Show what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -27,6 +30,10 @@ impl LocalCommand for Args {
     const WRITES: bool = true;
 
     fn run(self, environment: &Environment) -> i32 {
+        if self.help {
+            print(&help(Self::NAME));
+            return 1;
+        }
         let Some(table) = &self.table else {
             print("Usage: tabedit TABLE\n");
             return 1;
@@ -44,6 +51,11 @@ impl LocalCommand for Args {
             Err(text) => fail(&text),
         }
     }
+}
+
+fn help(command: &str) -> String {
+    let entry = crate::commands::find(command);
+    entry.map(|entry| (entry.clap)().render_long_help().to_string()).unwrap_or_default()
 }
 
 fn edit(table: &str, dry_run: bool, directory: &Path, environment: &Environment) -> Result<(), String> {
