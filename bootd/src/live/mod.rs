@@ -22,6 +22,8 @@ mod wish;
 #[cfg(test)]
 mod matrix;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 
 use crate::address::LocalAddresses;

@@ -15,17 +15,17 @@ use dawn_nfs::{LogObserver, Server, ServerConfig};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
-struct Site {
+pub struct Site {
     dir: tempfile::TempDir,
     model: Arc<Model>,
-    live: Arc<LiveRoots>,
+    pub live: Arc<LiveRoots>,
     bus: Arc<Bus>,
     server: Server,
 }
 
 impl Site {
     /// Nodes cn1 (127.0.0.1) and cn2 (127.0.0.2) on one image, two trees, a store, and these `litefile` rows.
-    fn new(files: &[(&str, &str)]) -> Self {
+    pub fn new(files: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().canonicalize().unwrap().join(name).to_string_lossy().into_owned();
         for name in ["state", "img/rootimg/etc", "img/rootimg/srv", "own/cn1/etc", "shared/etc", "store"] {
@@ -48,38 +48,54 @@ impl Site {
         let files = files.iter().map(|(file, options)| row(file, options)).collect();
         model.apply(Change::new("test", "rows", files)).unwrap();
         let bus = Arc::<Bus>::default();
-        let addresses = Arc::new(LocalAddresses::default());
-        let live = LiveRoots::new(model.clone(), addresses, bus.clone(), &dir.path().join("state"));
-        let live = Arc::new(live);
-        let generations = Arc::new(Generations::open(dir.path().join("generations")).unwrap());
-        let exports = Arc::new(TableExports::new(model.clone(), generations, live.clone()));
-        let config = ServerConfig::loopback(dir.path().join("state"));
-        let server = Server::start(&config, exports, Arc::new(LogObserver)).unwrap();
+        let (live, server) = Self::serve(dir.path(), &model, &bus);
         Self { dir, model, live, bus, server }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    fn serve(dir: &Path, model: &Arc<Model>, bus: &Arc<Bus>) -> (Arc<LiveRoots>, Server) {
+        let addresses = Arc::new(LocalAddresses::default());
+        let live = LiveRoots::new(model.clone(), addresses, bus.clone(), &dir.join("state"));
+        let live = Arc::new(live);
+        let generations = Arc::new(Generations::open(dir.join("generations")).unwrap());
+        let exports = Arc::new(TableExports::new(model.clone(), generations, live.clone()));
+        let config = ServerConfig::loopback(dir.join("state"));
+        let server = Server::start(&config, exports, Arc::new(LogObserver)).unwrap();
+        (live, server)
+    }
+
+    /// Stops and starts: a new port, nothing remembered but tables and data directory.
+    pub fn restart(&mut self) {
+        self.server.stop();
+        (self.live, self.server) = Self::serve(self.dir.path(), &self.model, &self.bus);
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().canonicalize().unwrap().join(name)
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub fn write(&self, name: &str, text: &str) {
         fs::create_dir_all(self.path(name).parent().unwrap()).unwrap();
         fs::write(self.path(name), text).unwrap();
     }
 
-    fn read(&self, name: &str) -> String {
+    pub fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap()
     }
 
-    fn apply(&self, edit: Edit) {
+    pub fn apply(&self, edit: Edit) {
         self.model.apply(Change::new("test", "edit", vec![edit])).unwrap();
         self.live.sweep();
     }
 
-    /// A node's kernel, its root mounted.
-    fn node(&self, number: u8) -> Node {
+    /// A connection of a node's kernel.
+    pub fn client(&self, number: u8) -> Client {
         let server = ([127, 0, 0, 1], self.server.ports().nfs).into();
-        let mut client = Client::over(privileged(Ipv4Addr::new(127, 0, 0, number), server)).unwrap();
+        Client::over(privileged(Ipv4Addr::new(127, 0, 0, number), server)).unwrap()
+    }
+
+    /// A node's kernel, its root mounted.
+    pub fn node(&self, number: u8) -> Node {
+        let mut client = self.client(number);
         let root = client.mount(&self.path("img/rootimg").to_string_lossy()).unwrap();
         Node { client, root }
     }
@@ -89,7 +105,7 @@ impl Site {
     }
 }
 
-fn row(file: &str, options: &str) -> Edit {
+pub fn row(file: &str, options: &str) -> Edit {
     Edit::set("litefile", &[("image", "img"), ("file", file)], &[("options", options)]).unwrap()
 }
 
@@ -109,13 +125,13 @@ fn privileged(from: Ipv4Addr, to: SocketAddr) -> TcpStream {
     panic!("no privileged port is free")
 }
 
-struct Node {
-    client: Client,
-    root: FileHandle,
+pub struct Node {
+    pub client: Client,
+    pub root: FileHandle,
 }
 
 impl Node {
-    fn text(&mut self, path: &str) -> Result<String, CallError> {
+    pub fn text(&mut self, path: &str) -> Result<String, CallError> {
         let file = self.client.walk(&self.root, path)?;
         Ok(String::from_utf8(self.client.read(&file, 0, 4096)?.0).unwrap())
     }
@@ -131,7 +147,7 @@ impl Node {
         }
     }
 
-    fn put(&mut self, dir: &str, name: &str, text: &str) -> Result<(), CallError> {
+    pub fn put(&mut self, dir: &str, name: &str, text: &str) -> Result<(), CallError> {
         let dir = self.client.walk(&self.root, dir)?;
         let mode = SetAttributes { mode: Some(0o644), ..SetAttributes::default() };
         let file = self.client.create(&dir, name, &mode, false)?;
