@@ -20,6 +20,8 @@ pub const STRANGERS_MAX: usize = 1_024;
 /// Events of strangers that are written to the log in one second; all others are counted. Anybody on the wire can
 /// send packets under as many names as he likes, and the log must not fill the disk that the tables are on.
 pub const STRANGERS_LOGGED_PER_SECOND_MAX: u32 = 50;
+/// Events of one stranger that are written to the log in one second.
+pub const STRANGER_LOGGED_PER_SECOND_MAX: u32 = 10;
 /// Of the latest events one in so many may be a stranger's while nodes have events to show.
 const STRANGERS_SHARE: usize = 4;
 /// Length of the free text of one event, in bytes.
@@ -108,6 +110,8 @@ struct Histories {
 struct LogBudget {
     second: u64,
     spent: u32,
+    /// Who spent it; never more than were logged in one second.
+    spent_by: BTreeMap<String, u32>,
     silent: u64,
 }
 
@@ -121,17 +125,20 @@ enum Logged {
 }
 
 impl LogBudget {
-    /// Takes one event out of the budget.
-    fn take(&mut self, time_ms: u64) -> Logged {
+    /// Takes one event of a stranger out of the budget.
+    fn take(&mut self, stranger: &str, time_ms: u64) -> Logged {
         let second = time_ms / 1000;
         if second != self.second {
             (self.second, self.spent) = (second, 0);
+            self.spent_by.clear();
         }
-        if self.spent >= STRANGERS_LOGGED_PER_SECOND_MAX {
+        let own = self.spent_by.get(stranger).copied().unwrap_or(0);
+        if self.spent >= STRANGERS_LOGGED_PER_SECOND_MAX || own >= STRANGER_LOGGED_PER_SECOND_MAX {
             self.silent = self.silent.saturating_add(1);
             return Logged::No;
         }
         self.spent += 1;
+        self.spent_by.insert(stranger.to_owned(), own + 1);
         Logged::After(std::mem::take(&mut self.silent))
     }
 }
@@ -159,7 +166,7 @@ impl Bus {
         };
         let logged = match subject {
             Subject::Node(_) => Logged::After(0),
-            Subject::Stranger(_) => self.lock().budget.take(time_ms),
+            Subject::Stranger(name) => self.lock().budget.take(name, time_ms),
         };
         // Not under the lock: whoever reads the log may be slow.
         log(&event, logged);
@@ -182,10 +189,9 @@ impl Bus {
     #[must_use]
     pub fn latest(&self, count: usize) -> Vec<Event> {
         let histories = self.lock();
-        let nodes = newest(histories.nodes.values(), count);
-        let mut strangers = newest(histories.strangers.values(), count);
+        let nodes = newest(histories.nodes.values().flatten(), count);
         let room = count.saturating_sub(nodes.len()).max(count / STRANGERS_SHARE);
-        strangers.drain(..strangers.len().saturating_sub(room));
+        let mut strangers = fairly(&histories.strangers, room);
         let mut events = nodes;
         events.drain(..(events.len() + strangers.len()).saturating_sub(count));
         events.append(&mut strangers);
@@ -198,9 +204,26 @@ impl Bus {
     }
 }
 
-/// The latest `count` events of these histories, oldest first.
-fn newest<'a>(histories: impl Iterator<Item = &'a VecDeque<Event>>, count: usize) -> Vec<Event> {
-    let mut events: Vec<&Event> = histories.flatten().collect();
+/// The latest `count` events, oldest first, of which no subject has more than others that have as many.
+fn fairly(histories: &BTreeMap<String, VecDeque<Event>>, count: usize) -> Vec<Event> {
+    let mut lengths: Vec<usize> = histories.values().map(VecDeque::len).collect();
+    lengths.sort_unstable();
+    let (mut left, mut share) = (count, 1);
+    for (number, length) in lengths.iter().enumerate() {
+        share = (left / (lengths.len() - number)).max(1);
+        if *length > share {
+            break;
+        }
+        share = *length;
+        left = left.saturating_sub(*length);
+    }
+    let latest = |history: &'_ VecDeque<Event>| history.len().saturating_sub(share);
+    newest(histories.values().flat_map(|history| history.range(latest(history)..)), count)
+}
+
+/// The latest `count` of these events, oldest first.
+fn newest<'a>(events: impl Iterator<Item = &'a Event>, count: usize) -> Vec<Event> {
+    let mut events: Vec<&Event> = events.collect();
     events.sort_by_key(|event| event.time_ms);
     events.drain(..events.len().saturating_sub(count));
     events.into_iter().cloned().collect()
@@ -283,13 +306,35 @@ mod tests {
     fn strangers_do_not_fill_the_log() {
         let mut budget = LogBudget::default();
         let mut written = |time_ms: u64, count: u32| -> Vec<Logged> {
-            (0..count).map(|_| budget.take(time_ms)).filter(|logged| *logged != Logged::No).collect()
+            let names = (0..count).map(|n| n.to_string());
+            names.map(|name| budget.take(&name, time_ms)).filter(|logged| *logged != Logged::No).collect()
         };
         let max = usize::try_from(STRANGERS_LOGGED_PER_SECOND_MAX).unwrap();
         assert_eq!(written(5_000, 1_000).len(), max);
         assert_eq!(written(5_999, 1_000).len(), 0);
         let after = 2_000 - u64::from(STRANGERS_LOGGED_PER_SECOND_MAX);
         assert_eq!(written(6_000, 2), [Logged::After(after), Logged::After(0)]);
+        let loud = (0..100).filter(|_| budget.take("loud", 7_000) != Logged::No).count();
+        assert_eq!(loud, usize::try_from(STRANGER_LOGGED_PER_SECOND_MAX).unwrap());
+        assert_eq!(budget.take("quiet", 7_000), Logged::After(90));
+    }
+
+    #[test]
+    fn one_stranger_does_not_displace_others() {
+        let bus = Bus::default();
+        for time in 0..20 {
+            publish(&bus, Subject::Stranger("quiet"), Step::Unknown, time);
+        }
+        publish(&bus, Subject::Stranger("single"), Step::Unknown, 20);
+        for time in 100..400 {
+            publish(&bus, Subject::Stranger("loud"), Step::Unknown, time);
+            publish(&bus, Subject::Node("cn1"), Step::File, time);
+        }
+        let of = |name: &str, count| bus.latest(count).iter().filter(|event| event.node == name).count();
+        let all = |count| ["cn1", "loud", "quiet", "single"].map(|name| of(name, count));
+        assert_eq!(all(100), [75, 12, 12, 1]);
+        assert_eq!(all(200), [150, 29, 20, 1]);
+        assert_eq!(all(4), [3, 1, 0, 0]);
     }
 
     #[test]
