@@ -1,10 +1,20 @@
-//! Addresses of this machine, read once at start: which of them faces a node.
+//! Addresses of this machine: which of them faces a node.
 //!
 //! "Own address facing X" of the reference is the address of the local interface whose
 //! network contains X. The list is a plain value, so that the plan stays a pure function.
+//!
+//! Addresses move: a floating one goes to another machine, whose requests must not count as ours any more. So
+//! [`CurrentAddresses`] is read again every [`REFRESH_PERIOD`]; whoever answers a request takes the list of that moment.
 
+use arc_swap::ArcSwap;
 use dawn_dhcp::shell;
+use std::io;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Time between two looks at the addresses of this machine.
+pub const REFRESH_PERIOD: Duration = Duration::from_secs(1);
 
 /// One IPv4 address of a local interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,10 +54,12 @@ impl LocalAddresses {
         Self::new(vec![LocalAddress { interface: interface.to_owned(), address, mask }])
     }
 
-    /// Asks the kernel. A failure leaves the list empty: every reader has a fallback from the tables.
-    #[must_use]
-    pub fn of_this_machine() -> Self {
-        let interfaces = shell::of_this_machine().unwrap_or_default();
+    /// Asks the kernel.
+    ///
+    /// # Errors
+    /// The system's, when it cannot list them.
+    pub fn of_this_machine() -> io::Result<Self> {
+        let interfaces = shell::of_this_machine()?;
         let mask = |prefix: u8| u32::MAX.checked_shl(32_u32.saturating_sub(prefix.into())).unwrap_or(0);
         let addresses = interfaces.iter().flat_map(|interface| {
             interface.addresses.iter().map(|(address, prefix)| LocalAddress {
@@ -56,7 +68,7 @@ impl LocalAddresses {
                 mask: mask(*prefix).into(),
             })
         });
-        Self::new(addresses.collect())
+        Ok(Self::new(addresses.collect()))
     }
 
     /// The address that faces `peer`.
@@ -74,6 +86,51 @@ impl LocalAddresses {
     /// The addresses, loopback last.
     pub fn iter(&self) -> impl Iterator<Item = &LocalAddress> {
         self.0.iter()
+    }
+}
+
+/// The addresses of this machine as they were at the last look.
+#[derive(Debug, Default)]
+pub struct CurrentAddresses(ArcSwap<LocalAddresses>);
+
+impl From<LocalAddresses> for CurrentAddresses {
+    fn from(addresses: LocalAddresses) -> Self {
+        Self(ArcSwap::from_pointee(addresses))
+    }
+}
+
+impl CurrentAddresses {
+    /// A first look. A failure leaves the list empty: every reader has a fallback from the tables.
+    #[must_use]
+    pub fn of_this_machine() -> Self {
+        let current = Self::default();
+        current.refresh();
+        current
+    }
+
+    /// The list of this moment: the same one until something changes.
+    #[must_use]
+    pub fn now(&self) -> Arc<LocalAddresses> {
+        self.0.load_full()
+    }
+
+    /// Looks again; whether the addresses are others. A failure leaves them as they are.
+    pub fn refresh(&self) -> bool {
+        match LocalAddresses::of_this_machine() {
+            Ok(found) => self.replace(found),
+            Err(error) => {
+                tracing::warn!(%error, "the addresses of this machine cannot be read");
+                false
+            }
+        }
+    }
+
+    fn replace(&self, found: LocalAddresses) -> bool {
+        let differs = **self.0.load() != found;
+        if differs {
+            self.0.store(Arc::new(found));
+        }
+        differs
     }
 }
 
@@ -99,6 +156,16 @@ mod tests {
 
     #[test]
     fn this_machine_has_a_loopback_address() {
-        assert!(LocalAddresses::of_this_machine().contains(Ipv4Addr::LOCALHOST));
+        assert!(LocalAddresses::of_this_machine().unwrap().contains(Ipv4Addr::LOCALHOST));
+    }
+
+    #[test]
+    fn an_address_that_moved_away_is_no_longer_ours() {
+        let current = CurrentAddresses::from(LocalAddresses::one("eth1", [10, 1, 0, 1], [255, 255, 0, 0]));
+        let before = current.now();
+        assert!(!current.replace(LocalAddresses::clone(&before)));
+        assert!(Arc::ptr_eq(&before, &current.now()), "caches compare lists by identity");
+        assert!(current.refresh());
+        assert!(!current.now().contains([10, 1, 0, 1].into()) && current.now().contains(Ipv4Addr::LOCALHOST));
     }
 }

@@ -3,7 +3,7 @@
 //! Networks are read once per change of the tables they come from; reservations are looked up
 //! per packet in the snapshot's index. Nothing is generated, so `makedhcp` has nothing to write.
 
-use crate::address::LocalAddresses;
+use crate::address::{CurrentAddresses, LocalAddresses};
 use crate::plan::{self, BootState, node_ip};
 use dawn_cluster::{
     Guid, MacAddr, MacOwner, Model, Row, Snapshot, Text, dynamic_ranges, prefix_length, schema,
@@ -33,7 +33,7 @@ const SEARCH_MAX: usize = 16;
 /// Answers the DHCP engine from the model.
 pub struct TableDirectory {
     model: Arc<Model>,
-    addresses: Arc<LocalAddresses>,
+    addresses: Arc<CurrentAddresses>,
     networks: Mutex<Cached>,
     /// Under which names `dhcpinterfaces` may speak of this machine.
     host: String,
@@ -41,17 +41,18 @@ pub struct TableDirectory {
     images: bool,
 }
 
-/// Networks, and the versions of the tables they were read from.
+/// Networks, and what they were made from: the tables in these versions, and this machine's addresses.
 #[derive(Default)]
 struct Cached {
     versions: Option<[u64; 5]>,
+    addresses: Arc<LocalAddresses>,
     networks: Arc<Vec<Network>>,
 }
 
 impl TableDirectory {
     /// A directory over the published snapshot of `model`.
     #[must_use]
-    pub fn new(model: Arc<Model>, addresses: Arc<LocalAddresses>) -> Self {
+    pub fn new(model: Arc<Model>, addresses: Arc<CurrentAddresses>) -> Self {
         let tftpdir = model.snapshot().site("tftpdir").unwrap_or_else(|| "/tftpboot".into());
         let images = crate::loaders::can_make_images(Path::new(&*tftpdir));
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -65,11 +66,12 @@ impl Directory for TableDirectory {
         let versions =
             ["networks", "site", "hosts", "nodelist", "servicenode"].map(|table| snapshot.version(table));
         let mut cached = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
-        if cached.versions != Some(versions) {
+        let addresses = self.addresses.now();
+        if cached.versions != Some(versions) || !Arc::ptr_eq(&cached.addresses, &addresses) {
             let forwards = std::fs::read_to_string(IP_FORWARD).is_ok_and(|text| text.trim() == "1");
-            let here = Here { snapshot: &snapshot, addresses: &self.addresses, host: &self.host, forwards };
+            let here = Here { snapshot: &snapshot, addresses: &addresses, host: &self.host, forwards };
             cached.networks = Arc::new(networks(here));
-            cached.versions = Some(versions);
+            (cached.versions, cached.addresses) = (Some(versions), addresses);
         }
         Arc::clone(&cached.networks)
     }

@@ -4,7 +4,7 @@
 //! `/install/`. The trees are opened once at start; a changed `site.tftpdir` or `site.installdir`
 //! counts after a restart.
 
-use crate::address::LocalAddresses;
+use crate::address::CurrentAddresses;
 use crate::live::LiveRoots;
 use crate::loaders::{GRUB_OF_IMAGES, SHIM, SIGNED_LOADERS_FROM};
 use crate::localdisk;
@@ -23,7 +23,7 @@ use std::sync::Arc;
 /// Answers requests for files.
 pub struct Files {
     model: Arc<Model>,
-    addresses: Arc<LocalAddresses>,
+    addresses: Arc<CurrentAddresses>,
     ports: Ports,
     /// `/tftpboot/…` and `/install/…`.
     roots: Roots,
@@ -40,7 +40,7 @@ impl Files {
     /// When one of them cannot be opened.
     pub fn open(
         model: Arc<Model>,
-        addresses: Arc<LocalAddresses>,
+        addresses: Arc<CurrentAddresses>,
         live: Arc<LiveRoots>,
         ports: Ports,
     ) -> Result<Self, FilesError> {
@@ -69,7 +69,8 @@ impl Files {
     }
 
     fn view(&self, path: &str, request: &Request<'_>) -> Option<Answer> {
-        let here = Surroundings { addresses: &self.addresses, ports: self.ports, packed: packed_root };
+        let addresses = self.addresses.now();
+        let here = Surroundings { addresses: &addresses, ports: self.ports, packed: packed_root };
         let snapshot = self.model.snapshot();
         let answer = view::render(&snapshot, here, path, request.peer.ip().to_canonical())?;
         Some(match answer {

@@ -4,7 +4,7 @@
 //! start ends the start, with its name and the reason; half an appliance is worse than none, because
 //! nodes would hang where a machine without a server would go on to its disk.
 
-use crate::address::LocalAddresses;
+use crate::address::{self, CurrentAddresses, LocalAddresses};
 use crate::dhcp::TableDirectory;
 use crate::events::Bus;
 use crate::exports::TableExports;
@@ -183,7 +183,7 @@ pub struct Appliance {
     /// What nodes did.
     pub bus: Arc<Bus>,
     /// Addresses of this machine.
-    pub addresses: Arc<LocalAddresses>,
+    pub addresses: Arc<CurrentAddresses>,
     /// What was asked for.
     pub settings: Settings,
     watcher: Arc<Watcher>,
@@ -196,7 +196,7 @@ impl Appliance {
     /// An appliance that has not started anything.
     #[must_use]
     pub fn new(model: Arc<Model>, settings: Settings) -> Self {
-        let addresses = Arc::new(LocalAddresses::of_this_machine());
+        let addresses = Arc::new(CurrentAddresses::of_this_machine());
         let bus: Arc<Bus> = Arc::default();
         let watcher = Arc::new(Watcher::new(Arc::clone(&model), Arc::clone(&bus)));
         let live =
@@ -205,14 +205,10 @@ impl Appliance {
         Self { model, bus, addresses, settings, watcher, live: Arc::new(live), leases, generations }
     }
 
-    /// What plans depend on beside the tables.
+    /// What plans depend on beside the tables: the machine's addresses of this moment, and the ports.
     #[must_use]
-    pub fn surroundings(&self) -> plan::Surroundings<'_> {
-        plan::Surroundings {
-            addresses: &self.addresses,
-            ports: self.settings.ports.of_plan(),
-            packed: plan::packed_root,
-        }
+    pub fn surroundings<'a>(&self, addresses: &'a LocalAddresses) -> plan::Surroundings<'a> {
+        plan::Surroundings { addresses, ports: self.settings.ports.of_plan(), packed: plan::packed_root }
     }
 
     /// Who hears what nodes report on the status port.
@@ -282,6 +278,7 @@ pub async fn start(appliance: &Arc<Appliance>, commands: CommandPort) -> Result<
     let (shutdown, until) = watch::channel(false);
     let watcher = Arc::clone(&appliance.watcher);
     let patience_ends = Instant::now() + PORTS_TIME_MAX;
+    let addresses = Arc::clone(&appliance.addresses);
     let mut starter = Starter { appliance, watcher, until, tasks: JoinSet::new(), patience_ends };
     for service in Service::ALL.into_iter().filter(|service| appliance.settings.services.contains(service)) {
         match service {
@@ -293,7 +290,19 @@ pub async fn start(appliance: &Arc<Appliance>, commands: CommandPort) -> Result<
         }
         tracing::info!(service = service.name(), "listening");
     }
+    starter.until_stopped("addresses", follow_addresses(addresses));
     Ok(Running { shutdown, tasks: starter.tasks })
+}
+
+/// Looks for addresses that have come or gone.
+async fn follow_addresses(addresses: Arc<CurrentAddresses>) {
+    loop {
+        tokio::time::sleep(address::REFRESH_PERIOD).await;
+        if addresses.refresh() {
+            let own: Vec<String> = addresses.now().iter().map(|local| local.address.to_string()).collect();
+            tracing::info!("the addresses of this machine are now {}", own.join(", "));
+        }
+    }
 }
 
 /// A storm of boots holds tens of thousands of connections; a shell's soft limit is 1,024. The hard limit stands.
@@ -542,13 +551,15 @@ impl Starter<'_> {
         let addresses = Arc::clone(&self.appliance.addresses);
         let mut interfaces = self.settings().interfaces.clone();
         if interfaces.is_empty() {
-            let own = addresses.iter().filter(|local| !local.address.is_loopback());
+            let now = addresses.now();
+            let own = now.iter().filter(|local| !local.address.is_loopback());
             let names: BTreeSet<String> = own.map(|local| local.interface.clone()).collect();
             interfaces.extend(names);
         }
         let serves = move |name: &str| {
             let networks = directory.networks();
-            let mut own = addresses.iter().filter(|local| local.interface == name);
+            let now = addresses.now();
+            let mut own = now.iter().filter(|local| local.interface == name);
             own.any(|local| networks.iter().any(|net| net.mode != Mode::Off && net.contains(local.address)))
         };
         let config = dawn_ndp::Config { interfaces, serves: Arc::new(serves) };

@@ -23,7 +23,8 @@ impl Hooks {
     }
 
     fn plan(&self, snapshot: &Snapshot, node: &str) -> Result<Plan, PlanError> {
-        plan::plan(snapshot, node, self.appliance.surroundings())
+        let addresses = self.appliance.addresses.now();
+        plan::plan(snapshot, node, self.appliance.surroundings(&addresses))
     }
 }
 
@@ -101,7 +102,7 @@ impl BootHooks for Hooks {
 
     fn is_own_address(&self, address: IpAddr) -> bool {
         address.is_loopback()
-            || matches!(address, IpAddr::V4(address) if self.appliance.addresses.contains(address))
+            || matches!(address, IpAddr::V4(address) if self.appliance.addresses.now().contains(address))
     }
 
     fn stranger(&self, ip: IpAddr) {

@@ -26,7 +26,7 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
-use crate::address::LocalAddresses;
+use crate::address::CurrentAddresses;
 use crate::events::{Amount, Bus, Subject};
 use crate::generations::{self, Generation};
 use crate::plan::BootState;
@@ -57,7 +57,7 @@ pub const SWEEP_PERIOD: Duration = Duration::from_secs(2);
 /// All live roots.
 pub struct LiveRoots {
     model: Arc<Model>,
-    addresses: Arc<LocalAddresses>,
+    addresses: Arc<CurrentAddresses>,
     bus: Arc<Bus>,
     /// Joined files and copies are made here.
     cache: PathBuf,
@@ -80,7 +80,7 @@ struct View {
 impl LiveRoots {
     /// No live root yet. Joined files are kept below `data`.
     #[must_use]
-    pub fn new(model: Arc<Model>, addresses: Arc<LocalAddresses>, bus: Arc<Bus>, data: &Path) -> Self {
+    pub fn new(model: Arc<Model>, addresses: Arc<CurrentAddresses>, bus: Arc<Bus>, data: &Path) -> Self {
         let cache = data.join("live");
         let reach = Reach::new(&cache);
         let seeder = Seeder::new(Arc::clone(&bus));
@@ -103,7 +103,7 @@ impl LiveRoots {
         let statelite = matches!(BootState::parse(&state), Some(BootState::Statelite(_)));
         let tree = generations::current(&image_dir(snapshot, node)?).filter(|_| statelite)?;
         let prepared = tree.root.join(dawn_statelite::liteimg::SAVE_FILE).exists();
-        (!prepared).then(|| wish::duties(snapshot, node, &self.addresses))
+        (!prepared).then(|| wish::duties(snapshot, node, &self.addresses.now()))
     }
 
     /// The list of a node, with the server's part marked.
@@ -132,7 +132,7 @@ impl LiveRoots {
         let id = id(node, tree);
         let known = self.views().get(&id).cloned();
         let view = known.unwrap_or_else(|| {
-            let wish = Wish::of(snapshot, node, &self.addresses, tree.root.clone());
+            let wish = Wish::of(snapshot, node, &self.addresses.now(), tree.root.clone());
             self.look(node, tree, wish, None, &mut Images::now())
         });
         let export = Export { require_privileged_port: true, ..Export::read_only(id, &tree.root) };
@@ -166,7 +166,7 @@ impl LiveRoots {
             if image_dir(&snapshot, &view.node).as_deref() == Some(&view.tree.image_dir)
                 && let Some(root) = generations::find(&view.tree.image_dir, view.tree.identity)
             {
-                let wish = Wish::of(&snapshot, &view.node, &self.addresses, root);
+                let wish = Wish::of(&snapshot, &view.node, &self.addresses.now(), root);
                 self.look(&view.node, &view.tree, wish, Some(view), &mut images);
             }
         }

@@ -53,8 +53,7 @@ impl Site {
     }
 
     fn serve(dir: &Path, model: &Arc<Model>, bus: &Arc<Bus>) -> (Arc<LiveRoots>, Server) {
-        let addresses = Arc::new(LocalAddresses::default());
-        let live = LiveRoots::new(model.clone(), addresses, bus.clone(), &dir.join("state"));
+        let live = LiveRoots::new(model.clone(), Arc::default(), bus.clone(), &dir.join("state"));
         let live = Arc::new(live);
         let generations = Arc::new(Generations::open(dir.join("generations")).unwrap());
         let exports = Arc::new(TableExports::new(model.clone(), generations, live.clone()));
