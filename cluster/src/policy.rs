@@ -7,6 +7,7 @@
 //!
 //! Where the reference reads rules in a way that grants by accident, this one does not:
 //! * `allow`, `accept` and `trusted` are whole words (there `disallow` permits);
+//! * a rule with a noderange allows what touches these nodes and nothing else;
 //! * a `parameters` pattern or noderange that cannot be read makes an allow row not match and a deny row match;
 //! * the hosts that a request says it comes from count only if a trusted peer passes it on.
 
@@ -54,6 +55,8 @@ pub struct PolicyRequest<'a> {
     pub args: &'a [String],
     /// The nodes it is for, expanded.
     pub nodes: &'a [String],
+    /// It touches something that is no node: other objects, whole tables. A rule for some nodes does not allow it.
+    pub beyond_nodes: bool,
 }
 
 /// The answer, and why.
@@ -114,7 +117,7 @@ impl Snapshot {
             }
             let decided =
                 |allowed| Verdict { allowed, trusted, reason: Reason::Row(text(row, COLS.priority).into()) };
-            match self.overlap(row, rule, &left) {
+            match self.overlap(row, rule, request.beyond_nodes, &left) {
                 Overlap::None => {}
                 Overlap::Part(rest) if rule == Rule::Allow => left = rest,
                 Overlap::Part(_) | Overlap::Whole => return decided(rule == Rule::Allow),
@@ -124,12 +127,12 @@ impl Snapshot {
         Verdict { allowed: false, trusted, reason: Reason::NoRule { nodes } }
     }
 
-    fn overlap<'a>(&self, row: &Row, rule: Rule, nodes: &[&'a str]) -> Overlap<'a> {
+    fn overlap<'a>(&self, row: &Row, rule: Rule, beyond_nodes: bool, nodes: &[&'a str]) -> Overlap<'a> {
         let noderange = text(row, COLS.noderange);
         if noderange.is_empty() || noderange == "*" {
             return Overlap::Whole;
         }
-        if nodes.is_empty() {
+        if nodes.is_empty() || beyond_nodes && rule == Rule::Allow {
             return Overlap::None;
         }
         // Unverified: who may make cn1 to cn9 may make those that do not exist yet.

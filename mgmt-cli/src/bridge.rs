@@ -1,5 +1,7 @@
 //! Where commands touch parts of the model that have their own grammar: noderange, policy, store.
 
+use crate::defs::stanza;
+use crate::frame::{Entry, Kind};
 use crate::items::split_operator;
 use dawn_bootd::bounded_read::{self, Refused};
 use dawn_cluster::{Col, Edit, Noderange, PolicyRequest, Snapshot, Text, Verdict, schema};
@@ -77,45 +79,82 @@ impl Files {
 
 /// Policy's decision on a call, and why.
 pub fn decide(snapshot: &Snapshot, call: &Call) -> Verdict {
-    let mut nodes = call.nodes.clone();
-    let known: HashSet<&str> = call.nodes.iter().map(String::as_str).collect();
-    nodes.extend(touched_objects(snapshot, call).into_iter().filter(|name| !known.contains(name.as_str())));
+    let scope = Scope::of(snapshot, call);
     snapshot.policy(&PolicyRequest {
         peer_name: call.peer_name.as_deref(),
         peer_host: &call.peer_host,
         remote_client: call.request.remote_client.as_deref(),
         command: &call.request.command,
         args: &call.request.args,
-        nodes: &nodes,
+        nodes: &scope.nodes,
+        beyond_nodes: scope.beyond_nodes,
     })
 }
 
-/// What an object command touches beside the nodes of its request: every name it is given in whatever way, names that
-/// do not exist yet, the new name of a renamed object, the members of a group, the object that values are copied from.
-fn touched_objects(snapshot: &Snapshot, call: &Call) -> Vec<String> {
-    let entry = crate::commands::find_request(&call.request.command);
-    let Some(entry) = entry.filter(|entry| entry.names_objects) else { return Vec::new() };
-    let words = std::iter::once(&call.request.command).chain(&call.request.args);
-    // Words that cannot be read are refused by the command.
-    let Ok(given) = (entry.clap)().try_get_matches_from(words) else { return Vec::new() };
-    let values = |id: &str| -> Vec<String> {
-        given.try_get_many::<String>(id).ok().flatten().map(|all| all.cloned().collect()).unwrap_or_default()
-    };
-    let named = |noderange: &String| match entry.writes {
-        true => expand_unverified(snapshot, noderange).unwrap_or_default(),
-        false => expand(snapshot, noderange).nodes,
-    };
-    let mut touched = values("rename");
-    touched.extend(values("objects").iter().flat_map(named));
-    for word in values("words") {
-        match split_operator(&word, &["+=", ",=", "^=", "-=", "="]) {
-            Some(("members", _, members)) => touched.extend(named(&members.to_owned())),
-            Some(_) => {}
-            None => touched.extend(named(&word)),
+/// What a call touches, as far as policy tells calls apart by it.
+struct Scope {
+    nodes: Vec<String>,
+    /// Other objects or whole tables as well.
+    beyond_nodes: bool,
+}
+
+impl Scope {
+    /// A client may put a noderange into any request; it counts for commands that keep to it.
+    fn of(snapshot: &Snapshot, call: &Call) -> Self {
+        match crate::commands::find_request(&call.request.command) {
+            Some(entry) if entry.names_objects => Self::of_objects(snapshot, call, entry),
+            Some(entry) if entry.kind == Kind::Words => {
+                Self { nodes: call.nodes.clone(), beyond_nodes: true }
+            }
+            _ => Self { nodes: call.nodes.clone(), beyond_nodes: false },
         }
     }
-    touched.extend(values("template").iter().flat_map(|source| expand(snapshot, source).nodes));
-    touched
+
+    /// An object command touches, beside the nodes of its request, every name it is given in whatever way: names that do
+    /// not exist yet, the new name of a renamed object, the members of a group, the object that values are copied from.
+    fn of_objects(snapshot: &Snapshot, call: &Call, entry: &Entry) -> Self {
+        let mut scope = Self { nodes: call.nodes.clone(), beyond_nodes: false };
+        let words = std::iter::once(&call.request.command).chain(&call.request.args);
+        // Words that cannot be read are refused by the command.
+        let Ok(given) = (entry.clap)().try_get_matches_from(words) else { return scope };
+        let values = |id: &str| -> Vec<String> {
+            given
+                .try_get_many::<String>(id)
+                .ok()
+                .flatten()
+                .map(|all| all.cloned().collect())
+                .unwrap_or_default()
+        };
+        let flag = |id: &str| matches!(given.try_get_one::<bool>(id), Ok(Some(true)));
+        let of_nodes = |kind: &str| matches!(kind.trim(), "node" | "group");
+        let kinds = values("kind");
+        scope.beyond_nodes = flag("all") || !kinds.iter().flat_map(|list| list.split(',')).all(of_nodes);
+        let named = |noderange: &String| match entry.writes {
+            true => expand_unverified(snapshot, noderange).unwrap_or_default(),
+            false => expand(snapshot, noderange).nodes,
+        };
+        let mut touched = values("rename");
+        touched.extend(values("objects").iter().flat_map(named));
+        for word in values("words") {
+            match split_operator(&word, &["+=", ",=", "^=", "-=", "="]) {
+                Some(("members", _, members)) => touched.extend(named(&members.to_owned())),
+                Some(_) => {}
+                None => touched.extend(named(&word)),
+            }
+        }
+        touched.extend(values("template").iter().flat_map(|source| expand(snapshot, source).nodes));
+        if entry.reads_stdin {
+            // Stanzas that cannot be read are refused by the command.
+            for stanza in stanza::read(call.request.stdin.as_deref().unwrap_or_default()).unwrap_or_default()
+            {
+                scope.beyond_nodes |= !of_nodes(&stanza.kind);
+                touched.extend(named(&stanza.name));
+            }
+        }
+        let mut known: HashSet<String> = scope.nodes.iter().cloned().collect();
+        scope.nodes.extend(touched.into_iter().filter(|name| known.insert(name.clone())));
+        scope
+    }
 }
 
 /// A new row by column names; `None` if table or columns do not exist. Empty values are left out.

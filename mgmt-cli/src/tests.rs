@@ -711,9 +711,42 @@ fn policy_sees_the_nodes_of_object_commands() {
         ("chdef cn1 usercomment=x", true),
         ("chdef -t node -o cn1,cn2 usercomment=x", false),
         ("lsdef", false),
+        // Objects of other types are no nodes, whatever they are called.
+        ("lsdef -t policy -o cn1", false),
+        ("chdef -t policy -o cn1 name=eve rule=allow", false),
+        ("chdef -t site cn1 master=192.0.2.9", false),
+        ("chdef -t node,policy -o cn1 usercomment=x", false),
+        ("lsdef -a cn1", false),
     ] {
         let answer = bed.run_as(line, None, Some("eve"), None);
         assert_eq!(!answer.contains("Permission denied"), allowed, "{line}: {answer}");
+    }
+    for (stanzas, allowed) in [
+        ("cn1:\n  objtype=node\n  usercomment=y\n", true),
+        ("cn2:\n  objtype=node\n  usercomment=y\n", false),
+        ("7:\n  objtype=policy\n  name=eve\n  rule=allow\n", false),
+    ] {
+        let answer = bed.run_as("chdef -z", Some(stanzas), Some("eve"), None);
+        assert_eq!(!answer.contains("Permission denied"), allowed, "{stanzas}: {answer}");
+    }
+}
+
+/// A client may put a noderange into any request; a rule about nodes does not open commands that do not keep to it.
+#[test]
+fn a_noderange_does_not_open_whole_tables() {
+    use crate::testbed::Bed;
+    let bed = Bed::new(&format!("{CLUSTER}\npolicy priority=6 name=eve noderange=cn1 rule=allow"));
+    for (elements, allowed) in [
+        ("<command>nodels</command><noderange>cn1</noderange>", true),
+        ("<command>tabdump</command><noderange>cn1</noderange><arg>passwd</arg>", false),
+        (
+            "<command>tabch</command><noderange>cn1</noderange><arg>priority=1</arg><arg>policy.name=eve</arg>",
+            false,
+        ),
+        ("<command>getAllEntries</command><noderange>cn1</noderange><table>passwd</table>", false),
+    ] {
+        let answer = bed.xml_for(elements, Some("eve"), None);
+        assert_eq!(!answer.contains("Permission denied"), allowed, "{elements}: {answer}");
     }
 }
 
