@@ -214,6 +214,12 @@ sessions! {
         chtab node=cn1 mac.mac=f4:52:14:03:00:aa:bb:cc!cn1-ib
         chtab node=cn2 hosts.ip=192.0.2.7
         makedhcp -q cn2
+        chtab node=cn1 noderes.netboot=petitboot noderes.xcatmaster=sn9
+        makedhcp cn1
+        chtab node=cn1 noderes.tftpserver=<xcatmaster> noderes.xcatmaster=cn2
+        makedhcp cn1
+        chtab node=cn1 noderes.tftpserver=sn9
+        makedhcp cn1
     ";
     addresses: "
         chtab node=compute hosts.ip=|cn1|10.0.0.9|

@@ -7,7 +7,7 @@
 use crate::addresses::outside_networks;
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
-use dawn_cluster::{Guid, MacAddr, MacEntry, Snapshot, parse_mac_column_as, schema};
+use dawn_cluster::{Guid, MacAddr, MacEntry, Snapshot, XCATMASTER, parse_mac_column_as, schema};
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
@@ -178,6 +178,28 @@ fn check(node: &str, snapshot: &Snapshot, out: &mut Out<'_>) -> Done {
         }
         Some(_) => Ok(()),
     }?;
+    check_servers(node, snapshot, out)
+}
+
+/// A server that has no address is passed over by the DHCP service: the node would be sent to its network's.
+fn check_servers(node: &str, snapshot: &Snapshot, out: &mut Out<'_>) -> Done {
+    let has_address = |name: &str| {
+        let address = |text: &str| text.trim().parse::<Ipv4Addr>().is_ok();
+        address(name) || snapshot.attr(name, "hosts.ip").is_some_and(|ip| address(&ip))
+    };
+    let lost = |column: &str| {
+        let server = snapshot.attr(node, column).filter(|server| &**server != XCATMASTER);
+        server.is_some_and(|server| !has_address(&server))
+    };
+    if lost("noderes.tftpserver") {
+        return out.error("Unable to resolve the tftpserver for node");
+    }
+    let method = snapshot.attr(node, "noderes.netboot");
+    if method.is_some_and(|method| ["petitboot", "onie"].contains(&&*method)) && lost("noderes.xcatmaster") {
+        return out.error(format!(
+            "Unable to determine the tftpserver for {node}, verify \"xcatmaster\" is set correctly"
+        ));
+    }
     Ok(())
 }
 
