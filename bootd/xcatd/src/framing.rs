@@ -41,6 +41,11 @@ impl Framer {
         self.buffer.iter().all(u8::is_ascii_whitespace)
     }
 
+    /// Bytes of the request that is arriving.
+    pub fn held(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// Adds received bytes.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), FrameError> {
         self.buffer.extend_from_slice(bytes);

@@ -24,14 +24,18 @@ pub const WRITE_STALL_MAX: Duration = Duration::from_secs(60);
 pub const REQUEST_BYTES_MAX: usize = 64 << 20;
 /// Bytes of one request of a peer without certificate (nodes): adapters of a large machine fit.
 pub const REQUEST_ANONYMOUS_BYTES_MAX: usize = 256 << 10;
+/// Bytes of unanswered requests that every connection may hold.
+pub const REQUEST_SMALL_BYTES_MAX: usize = REQUEST_ANONYMOUS_BYTES_MAX;
+/// Connections at a time that may hold more than [`REQUEST_SMALL_BYTES_MAX`]; further ones wait before they are read on.
+pub const LARGE_REQUESTS_MAX: usize = 3;
 /// Bytes after which a connection that has not said `<xcatrequest>` is dropped.
 pub const REQUEST_PREAMBLE_BYTES_MAX: usize = 15;
 /// Bytes of white space skipped between two requests of one connection.
 pub const REQUEST_GAP_BYTES_MAX: usize = 1024;
 /// Nesting of elements in a request or response.
 pub const XML_DEPTH_MAX: usize = 16;
-/// Elements in one request or response.
-pub const XML_ELEMENTS_MAX: usize = 2_000_000;
+/// Elements in one request or response: the lines of a table or the names of 100,000 nodes, and as much again.
+pub const XML_ELEMENTS_MAX: usize = 500_000;
 /// Elements in one request of a peer without certificate: those of a machine with all adapters that `getadapter` takes.
 pub const XML_ELEMENTS_ANONYMOUS_MAX: usize = 4096;
 /// Connections at a time, handshakes and idle ones included; further ones wait in the backlog.

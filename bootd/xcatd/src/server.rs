@@ -120,7 +120,7 @@ impl Shared {
             port: address.port(),
             certificate_name: certificate.and_then(common_name),
         };
-        let session = Session::new(stream, peer, Arc::clone(&self.dispatcher));
+        let session = Session::new(stream, peer, Arc::clone(&self.dispatcher), &self.slots);
         if let Err(error) = session.run(&self.slots).await {
             tracing::debug!(peer = %address, %error, "connection ended");
         }

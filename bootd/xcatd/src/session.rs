@@ -7,7 +7,7 @@
 //!
 //! A request that cannot be read or is too large gets an error with the reason; after the latter the connection ends.
 //! What is read ahead is kept as text and counts towards the size of one request, so that a connection never holds
-//! more than that; it is parsed when it is its turn, on the thread of its command.
+//! more than that, and few connections hold much at a time ([`LARGE_REQUESTS_MAX`]); it is parsed when it is its turn, on the thread of its command.
 
 use crate::dispatch::{Dispatcher, Gone, Peer, Sink, handle};
 use crate::framing::{FrameError, Framer};
@@ -34,6 +34,8 @@ pub(crate) struct Slots {
     all: Arc<Semaphore>,
     /// Part of them for peers without certificate: however many nodes ask, an administrator gets his turn.
     anonymous: Arc<Semaphore>,
+    /// Large requests that may be held, arriving or running.
+    large: Arc<Semaphore>,
 }
 
 /// The right to run one command.
@@ -45,7 +47,11 @@ struct Slot {
 impl Slots {
     pub(crate) fn new(commands: usize) -> Self {
         let anonymous = commands - commands / COMMANDS_RESERVED_PART;
-        Self { all: Arc::new(Semaphore::new(commands)), anonymous: Arc::new(Semaphore::new(anonymous)) }
+        Self {
+            all: Arc::new(Semaphore::new(commands)),
+            anonymous: Arc::new(Semaphore::new(anonymous)),
+            large: Arc::new(Semaphore::new(LARGE_REQUESTS_MAX)),
+        }
     }
 
     async fn take(&self, anonymous: bool) -> Option<Slot> {
@@ -130,12 +136,15 @@ pub(crate) struct Session<S> {
     peer: Peer,
     allowance: Allowance,
     dispatcher: Arc<dyn Dispatcher>,
+    /// All that may be held at a time, and this connection's part of it.
+    large_requests: Arc<Semaphore>,
+    large: Option<OwnedSemaphorePermit>,
     input_ended: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite> Session<S> {
     /// A session on a connection whose handshake is over.
-    pub(crate) fn new(stream: S, peer: Peer, dispatcher: Arc<dyn Dispatcher>) -> Self {
+    pub(crate) fn new(stream: S, peer: Peer, dispatcher: Arc<dyn Dispatcher>, slots: &Slots) -> Self {
         let (reader, writer) = tokio::io::split(stream);
         let allowance = Allowance::of(&peer);
         let framer = Framer::new(allowance.request_bytes);
@@ -147,6 +156,8 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
             peer,
             allowance,
             dispatcher,
+            large_requests: Arc::clone(&slots.large),
+            large: None,
             input_ended: false,
         }
     }
@@ -206,6 +217,10 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
 
     /// Reads what has come and moves complete requests to `pending`. Cancel safe.
     async fn read_some(&mut self) -> Result<(), End> {
+        if self.held() > REQUEST_SMALL_BYTES_MAX && self.large.is_none() {
+            let turn = Arc::clone(&self.large_requests).acquire_owned();
+            self.large = Some(turn.await.map_err(io::Error::other)?);
+        }
         let mut chunk = [0; 16 << 10];
         let count = self.reader.read(&mut chunk).await?;
         self.input_ended = count == 0;
@@ -224,8 +239,12 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
 
     /// Whether more may be read while a command waits or runs.
     fn has_room(&self) -> bool {
-        let held: usize = self.pending.iter().map(String::len).sum();
-        !self.input_ended && self.pending.len() < READ_AHEAD_MAX && held < self.allowance.request_bytes
+        !self.input_ended && self.pending.len() < READ_AHEAD_MAX && self.held() < self.allowance.request_bytes
+    }
+
+    /// Bytes of requests that were read and not begun.
+    fn held(&self) -> usize {
+        self.framer.held() + self.pending.iter().map(String::len).sum::<usize>()
     }
 
     async fn answer(&mut self, slots: &Slots, document: String) -> Result<(), End> {
@@ -239,9 +258,11 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
             abort: abort.clone(),
             sender,
         };
+        // What was read ahead meanwhile needs a permit of its own.
+        let large = self.large.take();
         tokio::task::spawn_blocking(move || {
             job.run(&document);
-            drop(slot);
+            drop((slot, large));
         });
         let result = self.pump(&mut chunks, &abort).await;
         if result.is_err() {
@@ -380,5 +401,44 @@ impl QueueSink {
 impl Sink for QueueSink {
     fn send(&mut self, response: Response) -> Result<(), Gone> {
         if self.abort.is_set() { Err(Gone) } else { self.push(&response) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dispatch::tests::Toy;
+    use tokio::io::DuplexStream;
+
+    /// A session and the client's end of its connection.
+    fn session(slots: &Arc<Slots>) -> DuplexStream {
+        let (client, server) = tokio::io::duplex(16 << 10);
+        let peer = Peer { certificate_name: Some("root".into()), ..Peer::default() };
+        let (session, slots) = (Session::new(server, peer, Arc::new(Toy), slots), Arc::clone(slots));
+        tokio::spawn(async move { session.run(&slots).await });
+        client
+    }
+
+    /// Sends the head of a large request; whether it was taken off within a second in which nothing else happens.
+    async fn is_read(client: &mut DuplexStream) -> bool {
+        let mut part = b"<xcatrequest>".to_vec();
+        part.resize(2 * REQUEST_SMALL_BYTES_MAX, b' ');
+        timeout(Duration::from_secs(1), client.write_all(&part)).await.is_ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn few_connections_hold_large_requests() {
+        let slots = Arc::new(Slots::new(COMMANDS_DEFAULT));
+        let mut holders: Vec<_> = (0..LARGE_REQUESTS_MAX).map(|_| session(&slots)).collect();
+        for client in &mut holders {
+            assert!(is_read(client).await);
+        }
+        let mut late = session(&slots);
+        assert!(!is_read(&mut late).await, "too much would be held");
+        let mut small = session(&slots);
+        small.write_all(b"<xcatrequest><command>echo</command></xcatrequest>").await.expect("write");
+        assert!(small.read(&mut [0; 10]).await.expect("an answer") > 0);
+        holders.clear();
+        assert!(is_read(&mut late).await, "their place is free again");
     }
 }
