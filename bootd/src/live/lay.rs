@@ -50,18 +50,38 @@ pub struct InImage {
     exists: bool,
 }
 
-/// What is known of this machine during one sweep over all nodes, which mostly share one image.
+/// What is known of this machine during one sweep over all nodes, which mostly share one image and some trees.
 #[derive(Debug, Default)]
 pub struct Images {
     known: HashMap<(PathBuf, String), InImage>,
+    /// Trees of more than one node, and what was found in them. What only one node asks for is not kept.
+    shared: HashMap<PathBuf, HashMap<String, Option<Hit>>>,
     /// Which trees are on network file systems.
     pub mounts: Mounts,
 }
 
 impl Images {
-    /// No image yet.
+    /// Nothing yet.
     pub fn now() -> Self {
-        Self { known: HashMap::new(), mounts: Mounts::now() }
+        Self { mounts: Mounts::now(), ..Self::default() }
+    }
+
+    /// The same for nodes with these wishes.
+    pub fn for_all<'a>(wishes: impl Iterator<Item = &'a Wish>) -> Self {
+        let mut users: HashMap<&Path, usize> = HashMap::new();
+        wishes.flat_map(|wish| &wish.trees).for_each(|tree| *users.entry(tree).or_default() += 1);
+        let shared = users.into_iter().filter(|(_, users)| *users > 1);
+        Self { shared: shared.map(|(tree, _)| (tree.to_owned(), HashMap::new())).collect(), ..Self::now() }
+    }
+
+    fn find(&mut self, path: &Path, tree: &dyn TreeLook, wanted: &str) -> Option<Hit> {
+        let Some(known) = self.shared.get_mut(path) else { return tree.find(wanted) };
+        if let Some(found) = known.get(wanted) {
+            return found.clone();
+        }
+        let found = tree.find(wanted);
+        known.insert(wanted.to_owned(), found.clone());
+        found
     }
 }
 
@@ -88,6 +108,11 @@ impl Layer<'_> {
     fn image(&mut self, path: &str) -> InImage {
         let key = (self.wish.root.clone(), path.to_owned());
         self.images.known.entry(key).or_insert_with(|| look(&self.wish.root, path)).clone()
+    }
+
+    /// What the tree of that number has.
+    fn find(&mut self, tree: usize, wanted: &str) -> Option<Hit> {
+        self.images.find(self.wish.trees.get(tree)?, self.trees.get(tree)?.as_ref(), wanted)
     }
 
     fn show(&mut self, path: &str, what: OverlayKind) {
@@ -120,17 +145,17 @@ impl Layer<'_> {
             self.laid.notes.extend(tree.problem().map(|problem| (Step::Trouble, problem)));
             match tree.whole() {
                 Whole::Here(root) => self.substitute(&format!("{TREES}/{index}"), root),
-                Whole::Far => self.show_far_tree(index, tree.as_ref()),
+                Whole::Far => self.show_far_tree(index),
                 Whole::Missing => {}
             }
         }
     }
 
     /// Of a tree that is not shown as a whole, the files that the node itself needs.
-    fn show_far_tree(&mut self, index: usize, tree: &dyn TreeLook) {
+    fn show_far_tree(&mut self, index: usize) {
         let wish = self.wish;
         for entry in wish.entries.iter().filter(|entry| !entry.served) {
-            if let Some(hit) = tree.find(&entry.path) {
+            if let Some(hit) = self.find(index, &entry.path) {
                 self.substitute(&format!("{TREES}/{index}{}", entry.path), hit.path);
             }
         }
@@ -221,12 +246,12 @@ impl Layer<'_> {
     }
 
     /// Content of trees for an entry: all of it for `con` and for a directory that stands alone, else the first.
-    fn hits(&self, entry: &Entry, image: &InImage) -> Vec<Hit> {
+    fn hits(&mut self, entry: &Entry, image: &InImage) -> Vec<Hit> {
         let is_dir = image.content.as_ref().map_or(entry.is_dir, |hit| hit.is_dir);
         let alone = is_dir && entry.above == Above::Nothing;
         // A tree that holds special files directly below the directory means them, not the directory.
-        let children: Vec<&str> = self
-            .wish
+        let wish = self.wish;
+        let children: Vec<&str> = wish
             .entries
             .iter()
             .filter_map(|other| {
@@ -235,9 +260,9 @@ impl Layer<'_> {
             })
             .collect();
         let mut hits: Vec<Hit> = Vec::new();
-        for tree in self.trees {
-            if let Some(hit) = tree.find(&entry.path)
-                && !children.iter().any(|child| tree.find(child).is_some())
+        for tree in 0..self.trees.len() {
+            if let Some(hit) = self.find(tree, &entry.path)
+                && !children.iter().any(|child| self.find(tree, child).is_some())
                 && !(entry.option.is_con() && hit.is_dir)
             {
                 hits.push(hit);

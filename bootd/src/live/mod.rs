@@ -26,7 +26,7 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
-use crate::address::CurrentAddresses;
+use crate::address::{CurrentAddresses, LocalAddresses};
 use crate::events::{Amount, Bus, Subject};
 use crate::generations::{self, Generation};
 use crate::plan::BootState;
@@ -38,8 +38,9 @@ use dawn_statelite::ListError;
 use dawn_statelite::live::Duties;
 use lay::{Images, Laid, Note, lay};
 use reach::Reach;
+use seed::Seed;
 use seeder::{Seeder, Work};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -71,10 +72,37 @@ pub struct LiveRoots {
 struct View {
     node: String,
     tree: Generation,
-    wish: Wish,
+    wish: WishAsOf,
     spec: Arc<OverlaySpec>,
-    seeds: BTreeMap<PathBuf, seed::Seed>,
+    seeds: BTreeMap<PathBuf, Seed>,
     notes: Vec<Note>,
+}
+
+/// A wish, and what it follows from: the number of the last change of the tables, and the addresses of this machine.
+#[derive(Clone)]
+struct WishAsOf {
+    wish: Arc<Wish>,
+    seq: u64,
+    addresses: Arc<LocalAddresses>,
+}
+
+impl std::ops::Deref for WishAsOf {
+    type Target = Wish;
+
+    fn deref(&self) -> &Wish {
+        &self.wish
+    }
+}
+
+impl View {
+    /// Every file and directory that is shown or may be copied yet.
+    fn sources(&self) -> impl Iterator<Item = &Path> {
+        let shown = self.spec.entries.iter().filter_map(|entry| match &entry.what {
+            OverlayKind::Substitute { source, .. } => Some(source.as_path()),
+            _ => None,
+        });
+        shown.chain(self.seeds.values().flat_map(Seed::all_sources))
+    }
 }
 
 impl LiveRoots {
@@ -132,7 +160,7 @@ impl LiveRoots {
         let id = id(node, tree);
         let known = self.views().get(&id).cloned();
         let view = known.unwrap_or_else(|| {
-            let wish = Wish::of(snapshot, node, &self.addresses.now(), tree.root.clone());
+            let wish = self.wish(snapshot, node, tree.root.clone(), None);
             self.look(node, tree, wish, None, &mut Images::now())
         });
         let export = Export { require_privileged_port: true, ..Export::read_only(id, &tree.root) };
@@ -156,7 +184,7 @@ impl LiveRoots {
     pub fn sweep(&self) {
         let snapshot = self.model.snapshot();
         let views: Vec<Arc<View>> = self.views().values().cloned().collect();
-        let mut images = Images::now();
+        let mut images = Images::for_all(views.iter().map(|view| &*view.wish));
         for view in &views {
             if !snapshot.has_node(&view.node) {
                 self.views().remove(&id(&view.node, &view.tree));
@@ -166,15 +194,29 @@ impl LiveRoots {
             if image_dir(&snapshot, &view.node).as_deref() == Some(&view.tree.image_dir)
                 && let Some(root) = generations::find(&view.tree.image_dir, view.tree.identity)
             {
-                let wish = Wish::of(&snapshot, &view.node, &self.addresses.now(), root);
+                let wish = self.wish(&snapshot, &view.node, root, Some(view));
                 self.look(&view.node, &view.tree, wish, Some(view), &mut images);
             }
         }
-        let shown = |path: &Path| {
-            let is_it = |entry: &OverlayEntry| matches!(&entry.what, OverlayKind::Substitute { source, .. } if source == path);
-            self.views().values().any(|view| view.spec.entries.iter().any(is_it))
+        let views: Vec<Arc<View>> = self.views().values().cloned().collect();
+        let used: HashSet<&Path> = views
+            .iter()
+            .flat_map(|view| view.sources())
+            .filter(|path| path.starts_with(&self.cache))
+            .collect();
+        con::prune(&self.cache, |path| used.contains(path));
+    }
+
+    /// What the tables want, read again only if it may be something else than before.
+    fn wish(&self, snapshot: &Snapshot, node: &str, root: PathBuf, before: Option<&Arc<View>>) -> WishAsOf {
+        let (seq, addresses) = (snapshot.seq(), self.addresses.now());
+        let holds = |wish: &&WishAsOf| {
+            wish.seq == seq && Arc::ptr_eq(&wish.addresses, &addresses) && wish.root == root
         };
-        con::prune(&self.cache, shown);
+        if let Some(wish) = before.map(|view| &view.wish).filter(holds) {
+            return wish.clone();
+        }
+        WishAsOf { wish: Arc::new(Wish::of(snapshot, node, &addresses, root)), seq, addresses }
     }
 
     /// Looks at the files of one node and publishes what has changed.
@@ -182,7 +224,7 @@ impl LiveRoots {
         &self,
         node: &str,
         tree: &Generation,
-        wish: Wish,
+        wish: WishAsOf,
         before: Option<&Arc<View>>,
         images: &mut Images,
     ) -> Arc<View> {

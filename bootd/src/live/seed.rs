@@ -27,6 +27,14 @@ pub struct Seed {
     pub children: Vec<Seed>,
 }
 
+impl Seed {
+    /// Its own sources and those of the paths below it.
+    pub fn all_sources(&self) -> impl Iterator<Item = &Path> {
+        let own = self.sources.iter().map(PathBuf::as_path);
+        own.chain(self.children.iter().flat_map(|child| &child.sources).map(PathBuf::as_path))
+    }
+}
+
 /// Makes what is missing of `seed` in the store of a node; gives the path it has there. `image` lends its looks to
 /// directories on the way.
 pub fn plant(store: &Path, seed: &Seed, image: &Path) -> io::Result<PathBuf> {

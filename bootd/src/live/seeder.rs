@@ -227,12 +227,7 @@ impl Failure {
 /// Fails if the sources of a seed are more than these.
 fn measure(seed: &Seed, entries_max: u64, bytes_max: u64) -> io::Result<()> {
     let (mut entries, mut bytes) = (0, 0);
-    let mut todo: Vec<PathBuf> = Vec::new();
-    let mut seeds = vec![seed];
-    while let Some(seed) = seeds.pop() {
-        todo.extend(seed.sources.iter().cloned());
-        seeds.extend(&seed.children);
-    }
+    let mut todo: Vec<PathBuf> = seed.all_sources().map(Path::to_owned).collect();
     while let Some(path) = todo.pop() {
         let Ok(meta) = fs::symlink_metadata(&path) else { continue };
         entries += 1;
