@@ -252,10 +252,20 @@ impl<'a> Server<'a> {
                 self.per_address.remove(route.peer.ip());
             }
         }
-        if slot.transfer.lossy_windows() >= LOSSY_WINDOWS_MAX && self.lossy.len() < LOSSY_CLIENTS_MAX {
-            self.lossy.insert(*route.peer.ip(), slot.begun + LOSSY_MEMORY);
+        if slot.transfer.lossy_windows() >= LOSSY_WINDOWS_MAX {
+            self.remember_lossy(*route.peer.ip(), slot.begun);
         }
         Some(slot)
+    }
+
+    /// Those who never came back make room for others.
+    fn remember_lossy(&mut self, address: Ipv4Addr, begun: Duration) {
+        if self.lossy.len() >= LOSSY_CLIENTS_MAX {
+            self.lossy.retain(|_, until| *until > begun);
+        }
+        if self.lossy.len() < LOSSY_CLIENTS_MAX {
+            self.lossy.insert(address, begun + LOSSY_MEMORY);
+        }
     }
 
     fn on_read(
@@ -474,5 +484,25 @@ impl<'a> Server<'a> {
             path,
             kind,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::Ignore;
+
+    #[test]
+    fn lossy_clients_of_long_ago_make_room() {
+        let source = |_: &Request<'_>| Answer::NotFound;
+        let mut server = Server::new(Limits::default(), Vec::new(), &source, &Ignore);
+        let most = u32::try_from(LOSSY_CLIENTS_MAX).unwrap();
+        for number in 0..=most {
+            server.remember_lossy(number.into(), Duration::ZERO);
+        }
+        assert!(!server.lossy.contains_key(&most.into()), "bounded");
+        server.remember_lossy(most.into(), LOSSY_MEMORY);
+        assert!(server.lossy.contains_key(&most.into()));
+        assert_eq!(server.lossy.len(), 1);
     }
 }
