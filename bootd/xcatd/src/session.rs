@@ -26,6 +26,8 @@ use tokio::time::timeout;
 
 /// Requests read ahead on one connection while a command runs.
 const READ_AHEAD_MAX: usize = 8;
+/// Bytes read from one connection before it is the turn of others; a TLS record holds no more.
+const READ_CHUNK_BYTES: usize = 16 << 10;
 /// Bytes of a request that stops a command; larger ones are not looked at for that.
 const ABORT_BYTES_MAX: usize = 1024;
 
@@ -221,7 +223,9 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
             let turn = Arc::clone(&self.large_requests).acquire_owned();
             self.large = Some(turn.await.map_err(io::Error::other)?);
         }
-        let mut chunk = [0; 16 << 10];
+        // A peer that sends without end is read chunk by chunk in turn with all others.
+        tokio::task::yield_now().await;
+        let mut chunk = [0; READ_CHUNK_BYTES];
         let count = self.reader.read(&mut chunk).await?;
         self.input_ended = count == 0;
         self.framer.push(chunk.get(..count).unwrap_or_default())?;
@@ -327,8 +331,12 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         Response::done().write(&mut text);
         self.send(text.as_bytes()).await?;
         timeout(WRITE_STALL_MAX, self.writer.shutdown()).await.map_err(|_| too_slow())??;
-        let mut chunk = [0; 16 << 10];
-        let drain = async { while self.reader.read(&mut chunk).await.is_ok_and(|count| count > 0) {} };
+        let mut chunk = [0; READ_CHUNK_BYTES];
+        let drain = async {
+            while self.reader.read(&mut chunk).await.is_ok_and(|count| count > 0) {
+                tokio::task::yield_now().await;
+            }
+        };
         let _ = timeout(REFUSED_DRAIN_MAX, drain).await;
         Ok(())
     }
