@@ -4,13 +4,19 @@
 
 mod common;
 
+use std::net::IpAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{Fixture, status};
 use dawn_nfs::client::{CallError, Client};
 use dawn_nfs::handle::FileHandle;
 use dawn_nfs::nfs3::{SetAttributes, SetTime, Status, Time};
-use dawn_nfs::{Access, Event, Export, ExportId, FixedExports, LogObserver, Server, ServerConfig, Squash};
+use dawn_nfs::{
+    Access, Event, Export, ExportId, Exports, FixedExports, LogObserver, Mounted, Refusal, Server,
+    ServerConfig, Squash,
+};
 
 fn mode(mode: u32) -> SetAttributes {
     SetAttributes { mode: Some(mode), ..SetAttributes::default() }
@@ -516,4 +522,38 @@ fn who_may_write_may_truncate_and_set_the_servers_time() {
     let stated = SetAttributes { mtime: stated, ..SetAttributes::default() };
     assert_eq!(status(user.setattr(&file, &stated, None)), Status::Perm.code());
     assert_eq!(status(user.setattr(&locked, &truncate, None)), Status::Access.code());
+}
+
+/// Exports with a defect: the question who may connect ends in a panic, once.
+struct Defective(AtomicBool, FixedExports);
+
+impl Exports for Defective {
+    fn mount(&self, client: IpAddr, path: &str) -> Result<Mounted, Refusal> {
+        self.1.mount(client, path)
+    }
+
+    fn by_id(&self, client: IpAddr, id: ExportId) -> Result<Arc<Export>, Refusal> {
+        self.1.by_id(client, id)
+    }
+
+    fn generation(&self) -> u64 {
+        0
+    }
+
+    fn is_known(&self, _client: IpAddr) -> bool {
+        assert!(!self.0.swap(false, Ordering::Relaxed), "a defect, as this test wants it");
+        true
+    }
+}
+
+#[test]
+fn a_defect_costs_one_connection_and_not_the_service() {
+    let dir = tempfile::tempdir().unwrap();
+    let export = Export::read_only(ExportId::of(&["x"]), dir.path());
+    let exports = Defective(AtomicBool::new(true), FixedExports::default().with("/x", export));
+    let config = ServerConfig::loopback(dir.path());
+    let server = Server::start(&config, Arc::new(exports), Arc::new(LogObserver)).unwrap();
+    let address = ([127, 0, 0, 1], server.ports().nfs).into();
+    assert!(Client::connect(address).unwrap().mount("/x").is_err());
+    Client::connect(address).unwrap().mount("/x").unwrap();
 }

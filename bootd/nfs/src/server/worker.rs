@@ -118,9 +118,17 @@ impl Shared {
 
     /// A defect in one call must not take the service from everybody else.
     fn guarded(&self, token: u64, work: impl FnOnce()) {
-        if catch_unwind(AssertUnwindSafe(work)).is_err() {
-            self.drop_connection(token, "defect while carrying out a call");
+        if catch_unwind(AssertUnwindSafe(work)).is_ok() {
+            return;
         }
+        match self.endpoint(token) {
+            Some(endpoint) => self.rearm(token, endpoint),
+            None => self.drop_connection(token, "defect while carrying out a call"),
+        }
+    }
+
+    fn endpoint(&self, token: u64) -> Option<&Endpoint> {
+        usize::try_from(token).ok().and_then(|at| self.endpoints.get(at))
     }
 
     fn handle(&self, token: u64, events: EventFlags, datagram: &mut Vec<u8>) {
@@ -133,14 +141,11 @@ impl Shared {
                 let conn = lock(&self.conns).get(&token).cloned();
                 conn.iter().for_each(|conn| self.attend(conn, events));
             }
-            _ => {
-                let endpoint = usize::try_from(token).ok().and_then(|i| self.endpoints.get(i));
-                match endpoint {
-                    Some(Endpoint::Tcp(listener, service)) => self.accept(token, listener, *service),
-                    Some(Endpoint::Udp(socket, service)) => self.datagram(token, socket, *service, datagram),
-                    None => (),
-                }
-            }
+            _ => match self.endpoint(token) {
+                Some(Endpoint::Tcp(listener, service)) => self.accept(token, listener, *service),
+                Some(Endpoint::Udp(socket, service)) => self.datagram(token, socket, *service, datagram),
+                None => (),
+            },
         }
     }
 
