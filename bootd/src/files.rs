@@ -85,7 +85,7 @@ impl Files {
                 Err(_) => Answer::NotFound,
             },
             view::Answer::StateliteList(node) => match self.live.list(&snapshot, &node) {
-                Ok(text) => Answer::Bytes(Rendered::text(text + &localdisk::line(&snapshot, &node))),
+                Ok(text) => Answer::Bytes(Rendered::text(text + &localdisk::lines(&snapshot, &node))),
                 Err(error) => Answer::Refused(error.to_string()),
             },
             view::Answer::BootImage(parts) => self.boot_image(&parts),

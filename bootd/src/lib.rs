@@ -21,7 +21,7 @@ pub mod generations;
 mod held_ports;
 pub mod live;
 pub mod loaders;
-mod localdisk;
+pub mod localdisk;
 pub mod plan;
 mod stores;
 pub mod supervisor;

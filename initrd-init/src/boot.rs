@@ -75,8 +75,10 @@ fn boot(line: &Cmdline) -> Result<std::convert::Infallible> {
     let root_on_network = matches!(line.root, Root::Nfs { .. });
     let facts = Facts { node, nic, lease, status, root_on_network };
     let report = status.map(|(server, port)| report_in_background(server, port, "netbooting"));
-    enter_root(line, &facts, server, report, &mut loader).inspect_err(|_| {
+    enter_root(line, &facts, server, report, &mut loader).inspect_err(|error| {
         if let Some((server, port)) = status {
+            log::remember(&error.to_string());
+            status::report_troubles(server, port);
             status::report_once(server, port, "failed");
         }
     })
@@ -91,6 +93,9 @@ fn enter_root(
     loader: &mut Loader,
 ) -> Result<std::convert::Infallible> {
     build_root(line, facts, server, loader)?;
+    if let Some((server, port)) = facts.status {
+        status::report_troubles(server, port);
+    }
     handover::prepare(facts)?;
     handover::name_node(facts, ROOT);
     handover::warn_without_systemd(ROOT);

@@ -31,6 +31,14 @@ pub enum Error {
         /// What the operator should look at, with a leading blank, or nothing.
         hint: &'static str,
     },
+    /// An NFS server takes connections, or not even those, and answers nothing.
+    #[error("the NFS server of {remote} does not work: {why}")]
+    Silent {
+        /// Server and directory.
+        remote: String,
+        /// What came of asking it.
+        why: String,
+    },
     /// A network interface could not be set up.
     #[error("interface {nic}: {what}: {cause}")]
     Nic {

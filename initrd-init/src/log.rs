@@ -7,8 +7,8 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Longest line handed to the kernel's log, in bytes; the kernel refuses records above about 1 KiB.
 const LINE_BYTES_MAX: usize = 900;
@@ -18,6 +18,10 @@ const PRIORITY_INFO: u8 = 6;
 /// Kernel log priority of failures; shown even with `quiet`.
 const PRIORITY_ERROR: u8 = 3;
 
+/// Problems kept for the management node.
+const TROUBLES_MAX: usize = 10;
+
+static TROUBLES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 static SINKS: OnceLock<Sinks> = OnceLock::new();
 static DEBUG: AtomicBool = AtomicBool::new(false);
 
@@ -53,6 +57,25 @@ pub fn step(text: &str) {
 /// Something failed or is missing; the text says what and what happens next.
 pub fn problem(text: &str) {
     write(PRIORITY_ERROR, text);
+}
+
+/// A problem that the management node is to hear of as well; [`troubles`] hands them out.
+pub fn trouble(text: &str) {
+    problem(text);
+    remember(text);
+}
+
+/// The same for what the console is told elsewhere.
+pub fn remember(text: &str) {
+    let mut kept = TROUBLES.lock().unwrap_or_else(PoisonError::into_inner);
+    if kept.len() < TROUBLES_MAX {
+        kept.push(text.to_owned());
+    }
+}
+
+/// What [`trouble`] has been told since the last call.
+pub fn troubles() -> Vec<String> {
+    std::mem::take(&mut TROUBLES.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Detail, shown with the kernel word `debug`.

@@ -3,9 +3,13 @@
 //! Version 3 over TCP without locks is the default; the kernel speaks the MOUNT protocol itself. Options of
 //! tables and kernel line are written for `mount.nfs`, so flags, and options only that program knows, are taken
 //! out of the string.
+//!
+//! The kernel waits minutes for a server that takes connections and says nothing. What the boot can do without is therefore
+//! mounted only after the server has answered a call of no effect, and within a limit of time ([`Patience`]).
 
-use std::net::Ipv4Addr;
-use std::time::Duration;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
 
 use rustix::mount::MountFlags;
 
@@ -21,12 +25,37 @@ const TIMEO_DEFAULT: u32 = 600;
 const RETRANS_DEFAULT: u32 = 2;
 /// Longest pause between two tries of one mount, in seconds.
 const PAUSE_SECONDS_MAX: u64 = 19;
-/// Tries of a mount the boot cannot do without.
-pub const ROOT_TRIES: u32 = 30;
-/// Tries of a tree or of persistent storage.
-pub const TREE_TRIES: u32 = 15;
-/// Tries after a clear refusal of something the boot can do without: the server may be about to learn of it.
+/// Tries after a clear refusal that is believed: the server may be about to learn of the node.
 const REFUSED_TRIES: u32 = 3;
+/// Wait for a connection and for the answer to one call, in seconds.
+const ANSWER_SECONDS_MAX: u64 = 10;
+/// Port of NFS where none is given.
+const NFS_PORT: u16 = 2049;
+/// A call of the procedure that does nothing, of NFS version 3 without credentials, as a record of 40 bytes (RFC 5531).
+const NULL_CALL: [u32; 11] = [0x8000_0028, NULL_XID, 0, 2, 100_003, 3, 0, 0, 0, 0, 0];
+const NULL_XID: u32 = 0x6461_776E;
+
+/// How long a mount is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// Tries.
+    tries: u32,
+    /// Time for all of them together, in seconds; none where the boot cannot go on anyway.
+    seconds_max: Option<u64>,
+    /// A missing directory or a refusal is believed sooner.
+    believes: bool,
+}
+
+impl Patience {
+    /// For the root.
+    pub const ROOT: Self = Self { tries: 30, seconds_max: None, believes: false };
+    /// For a tree: there may be another, or the image's own file.
+    pub const TREE: Self = Self { tries: 15, seconds_max: Some(30), believes: true };
+    /// For the node's directory in its persistent storage, which may have to be made.
+    pub const STORE: Self = Self { tries: 15, seconds_max: Some(120), believes: true };
+    /// For the directory once it has been made.
+    pub const MADE_STORE: Self = Self { believes: false, ..Self::STORE };
+}
 
 /// Modules of the NFS client.
 pub const MODULES: [&str; 2] = ["nfs", "nfsv3"];
@@ -52,25 +81,50 @@ pub fn load_client(loader: &mut Loader) -> Result<()> {
 }
 
 impl NfsMount<'_> {
-    /// Mounts on `target`, repeating `tries` times with a message each. When `wait_for_dir` is false, a missing
-    /// directory or a refusal is believed sooner.
-    pub fn mount(&self, target: &str, tries: u32, wait_for_dir: bool) -> Result<()> {
+    /// Mounts on `target`, with a message for each try that fails.
+    pub fn mount(&self, target: &str, patience: Patience) -> Result<()> {
         sys::make_dirs(target)?;
         let (flags, data) = self.parameters();
         log::debug(&format!("mount {} on {target}: {data}", self.remote));
+        let limit = patience.seconds_max.map(Duration::from_secs);
+        let start = Instant::now();
         for attempt in 1.. {
-            let error = match sys::mount(&self.remote.to_string(), target, "nfs", flags, &data) {
-                Ok(()) => return Ok(()),
-                Err(error) => error,
-            };
-            if attempt >= patience(&error, tries, wait_for_dir) {
+            let answers = limit.map_or(Ok(()), |_| self.answers());
+            let mounted =
+                answers.and_then(|()| sys::mount(&self.remote.to_string(), target, "nfs", flags, &data));
+            let Err(error) = mounted else { return Ok(()) };
+            let tries = patience.tries_after(&error);
+            let pause = Duration::from_secs(u64::from(attempt).min(PAUSE_SECONDS_MAX));
+            if attempt >= tries || limit.is_some_and(|limit| start.elapsed() + pause >= limit) {
                 return Err(error);
             }
-            let pause = u64::from(attempt).min(PAUSE_SECONDS_MAX);
-            log::problem(&format!("{error}; try {attempt} of {tries}, again in {pause} s"));
-            sys::pause(Duration::from_secs(pause));
+            log::problem(&format!("{error}; try {attempt} of {tries}, again in {} s", pause.as_secs()));
+            sys::pause(pause);
         }
         Ok(())
+    }
+
+    /// Whether the server answers at all. Another version's server says so, too. Nobody on the port is for the kernel to
+    /// find out, which knows other ways to a port.
+    fn answers(&self) -> Result<()> {
+        let given: Vec<&str> = self.options.split(',').map(str::trim).collect();
+        if given.iter().any(|option| matches!(*option, "udp" | "proto=udp")) {
+            return Ok(());
+        }
+        let port = given.iter().find_map(|option| option.strip_prefix("port=")?.parse().ok());
+        let port = port.or(self.ports.nfs).unwrap_or(NFS_PORT);
+        match null_call(SocketAddr::from((self.address, port))) {
+            Err(cause) if cause.kind() != io::ErrorKind::ConnectionRefused => {
+                let why = match cause.kind() {
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                        format!("no answer within {ANSWER_SECONDS_MAX} s")
+                    }
+                    _ => cause.to_string(),
+                };
+                Err(Error::Silent { remote: self.remote.to_string(), why })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn parameters(&self) -> (MountFlags, String) {
@@ -119,13 +173,32 @@ impl NfsMount<'_> {
     }
 }
 
-/// How often a mount is tried, by the server's answer.
-fn patience(error: &Error, tries: u32, wait_for_dir: bool) -> u32 {
-    let code = if let Error::Mount { cause, .. } = error { cause.raw_os_error() } else { None };
-    match code {
-        Some(libc::ENOENT) if !wait_for_dir => 1,
-        Some(libc::EACCES | libc::EPERM) if !wait_for_dir => tries.min(REFUSED_TRIES),
-        _ => tries,
+impl Patience {
+    /// How often a mount is tried, by the server's answer.
+    fn tries_after(self, error: &Error) -> u32 {
+        let code = if let Error::Mount { cause, .. } = error { cause.raw_os_error() } else { None };
+        match code {
+            Some(libc::ENOENT) if self.believes => 1,
+            Some(libc::EACCES | libc::EPERM) if self.believes => self.tries.min(REFUSED_TRIES),
+            _ => self.tries,
+        }
+    }
+}
+
+/// Sends a call of no effect and waits for any answer to it.
+fn null_call(server: SocketAddr) -> io::Result<()> {
+    let wait = Duration::from_secs(ANSWER_SECONDS_MAX);
+    let mut stream = TcpStream::connect_timeout(&server, wait)?;
+    stream.set_read_timeout(Some(wait))?;
+    stream.set_write_timeout(Some(wait))?;
+    let call: Vec<u8> = NULL_CALL.iter().flat_map(|word| word.to_be_bytes()).collect();
+    stream.write_all(&call)?;
+    // Length of the record, and the number of the call it answers.
+    let mut head = [0; 8];
+    stream.read_exact(&mut head)?;
+    match head.ends_with(&NULL_XID.to_be_bytes()) {
+        true => Ok(()),
+        false => Err(io::Error::other("what answers is no NFS server")),
     }
 }
 
@@ -165,10 +238,30 @@ mod tests {
             cause: std::io::Error::from_raw_os_error(code),
             hint: "",
         };
-        assert_eq!(patience(&error(libc::ENOENT), 15, false), 1);
-        assert_eq!(patience(&error(libc::EACCES), 15, false), REFUSED_TRIES);
-        assert_eq!(patience(&error(libc::EACCES), 15, true), 15);
-        assert_eq!(patience(&error(libc::ETIMEDOUT), 15, false), 15);
+        assert_eq!(Patience::TREE.tries_after(&error(libc::ENOENT)), 1);
+        assert_eq!(Patience::TREE.tries_after(&error(libc::EACCES)), REFUSED_TRIES);
+        assert_eq!(Patience::MADE_STORE.tries_after(&error(libc::EACCES)), 15);
+        assert_eq!(Patience::TREE.tries_after(&error(libc::ETIMEDOUT)), 15);
+    }
+
+    #[test]
+    fn the_call_of_no_effect() {
+        use std::net::TcpListener;
+        for (reply, sound) in
+            [(Some(*b"\x80\0\0\x18dawn\0\0\0\x01"), true), (Some(*b"HTTP/1.1 400"), false), (None, false)]
+        {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let server = listener.local_addr().unwrap();
+            let thread = std::thread::spawn(move || {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut call = [0; 44];
+                stream.read_exact(&mut call).unwrap();
+                assert_eq!(&call[..8], b"\x80\0\0\x28dawn");
+                reply.iter().for_each(|reply| stream.write_all(reply).unwrap());
+            });
+            assert_eq!(null_call(server).is_ok(), sound, "{reply:?}");
+            thread.join().unwrap();
+        }
     }
 
     #[test]

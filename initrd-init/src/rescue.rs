@@ -99,7 +99,7 @@ pub fn shell(root: &str) {
 /// File systems of the kernel that a shell inside the root wants to see.
 const KERNEL_FILESYSTEMS: [&str; 4] = ["/proc", "/sys", "/dev", "/run"];
 
-fn show_kernel_filesystems(inside: Option<&str>) {
+pub fn show_kernel_filesystems(inside: Option<&str>) {
     for dir in inside.iter().flat_map(|_| KERNEL_FILESYSTEMS) {
         let target = format!("{}{dir}", inside.unwrap_or_default());
         if let Err(error) = sys::bind(dir, &target) {
@@ -108,7 +108,7 @@ fn show_kernel_filesystems(inside: Option<&str>) {
     }
 }
 
-fn hide_kernel_filesystems(inside: Option<&str>) {
+pub fn hide_kernel_filesystems(inside: Option<&str>) {
     for dir in inside.iter().flat_map(|_| KERNEL_FILESYSTEMS) {
         sys::detach(&format!("{}{dir}", inside.unwrap_or_default()));
     }

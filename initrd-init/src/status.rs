@@ -43,6 +43,16 @@ pub fn report_once(server: Ipv4Addr, port: u16, status: &str) {
     }
 }
 
+/// Tells the server what went wrong so far, one event each. What cannot be sent has been on the console.
+pub fn report_troubles(server: Ipv4Addr, port: u16) {
+    for text in log::troubles() {
+        if let Err(cause) = exchange(server, port, &format!("problem {}\n", text.replace('\n', " "))) {
+            log::problem(&format!("events to {server}:{port} failed: {cause}"));
+            return;
+        }
+    }
+}
+
 fn exchange(server: Ipv4Addr, port: u16, line: &str) -> io::Result<()> {
     let patience = Duration::from_secs(ANSWER_SECONDS_MAX);
     let stream = TcpStream::connect_timeout(&SocketAddr::from((server, port)), patience)?;

@@ -1,6 +1,6 @@
 //! Mounts, directories and loop devices: thin wrappers that say in words what failed.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -11,6 +11,7 @@ use rustix::mount::{MountFlags, UnmountFlags};
 
 use crate::error::{Error, Result};
 
+const BLKRRPART: libc::Ioctl = 0x125F;
 const LOOP_CTL_GET_FREE: libc::Ioctl = 0x4C82;
 const LOOP_CONFIGURE: libc::Ioctl = 0x4C0A;
 const LO_FLAGS_READ_ONLY: u32 = 1;
@@ -155,6 +156,20 @@ fn configure_loop(device: &File, backing: &File) -> io::Result<()> {
     };
     // SAFETY: the argument is a whole `loop_config` that lives until the call returns.
     let result = unsafe { libc::ioctl(device.as_raw_fd(), LOOP_CONFIGURE, &raw const config) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Makes the kernel read a disk's partition table again.
+pub fn read_partitions_again(disk: &File) -> io::Result<()> {
+    // SAFETY: BLKRRPART takes no argument.
+    let result = unsafe { libc::ioctl(disk.as_raw_fd(), BLKRRPART) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Takes a device with a swap area for swapping.
+pub fn swap_on(device: &CStr) -> io::Result<()> {
+    // SAFETY: the path lives until the call returns.
+    let result = unsafe { libc::swapon(device.as_ptr(), 0) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 

@@ -83,8 +83,12 @@ impl BootHooks for Hooks {
     }
 
     fn reported(&self, node: &str, report: &NodeReport) {
-        if let NodeReport::Status(words) = report {
-            words.iter().for_each(|word| self.appliance.watcher().status(node, word));
+        match report {
+            NodeReport::Status(words) => {
+                words.iter().for_each(|word| self.appliance.watcher().status(node, word));
+            }
+            NodeReport::Trouble(text) => self.appliance.watcher().trouble(node, &format!("node: {text}")),
+            _ => {}
         }
     }
 
@@ -110,10 +114,15 @@ impl BootHooks for Hooks {
     }
 }
 
+fn image_dir(snapshot: &Snapshot, image: &str) -> PathBuf {
+    let dir = snapshot.osimage(image).and_then(|image| image.rootimgdir(snapshot));
+    PathBuf::from(dir.unwrap_or_default())
+}
+
 /// What the node will ask for must have been built: an error now is cheaper than a node that waits before its console.
 fn check_files(snapshot: &Snapshot, boot: &KernelBoot, state: &BootState) -> Result<(), String> {
     let image = snapshot.osimage(&boot.image);
-    let dir = PathBuf::from(image.as_ref().and_then(|image| image.rootimgdir(snapshot)).unwrap_or_default());
+    let dir = image_dir(snapshot, &boot.image);
     let name = &boot.image;
     let root = match (state, &image) {
         (BootState::Statelite(_), Some(image)) if plan::is_ramdisk(image) => {

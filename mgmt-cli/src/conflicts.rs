@@ -5,7 +5,7 @@
 
 use crate::output::{Done, Out};
 use dawn_cluster::{RowChange, Snapshot, Text, schema};
-use dawn_statelite::{conflicts, image_of};
+use dawn_statelite::image_of;
 use std::collections::{BTreeMap, HashSet};
 
 /// Kinds of nodes looked at after a change at most.
@@ -18,16 +18,15 @@ const TABLES: [&str; 3] = ["litefile", "litetree", "statelite"];
 
 /// Warns of contradictions that were not there before the change.
 pub fn warn(rows: &[RowChange], before: &Snapshot, after: &Snapshot, out: &mut Out<'_>) -> Done {
-    if TABLES.iter().all(|table| after.row_count(*table) == 0) {
+    let layout = rows.iter().any(|row| row.table.name() == "linuximage");
+    if !layout && TABLES.iter().all(|table| after.row_count(*table) == 0) {
         return Ok(());
     }
     let Some(touched) = touched(rows, after) else { return Ok(()) };
     let mut told = 0;
     for (first, count) in kinds(after, touched) {
-        let old: HashSet<String> = conflicts(before, &first).iter().map(ToString::to_string).collect();
-        for text in
-            conflicts(after, &first).iter().map(ToString::to_string).filter(|text| !old.contains(text))
-        {
+        let old: HashSet<String> = conflicts(before, &first).into_iter().collect();
+        for text in conflicts(after, &first).into_iter().filter(|text| !old.contains(text)) {
             told += 1;
             if told > TOLD_MAX {
                 return out.warning("There are more contradictions; `dawn explain NODERANGE` tells them.");
@@ -37,10 +36,16 @@ pub fn warn(rows: &[RowChange], before: &Snapshot, after: &Snapshot, out: &mut O
             } else {
                 String::new()
             };
-            out.warning(format!("{}{others}", text.trim()))?;
+            out.warning(format!("{text}{others}"))?;
         }
     }
     Ok(())
+}
+
+/// Everything that contradicts itself for a node: rows, and the file that its disk layout is in.
+pub fn conflicts(snapshot: &Snapshot, node: &str) -> Vec<String> {
+    let rows = dawn_statelite::conflicts(snapshot, node).into_iter().map(|conflict| conflict.to_string());
+    rows.chain(dawn_bootd::localdisk::problem(snapshot, node)).collect()
 }
 
 /// Whose root the rows may have changed.

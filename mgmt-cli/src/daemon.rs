@@ -384,8 +384,11 @@ impl NodeReports for Daemon {
                 lines.push("#END OF SCRIPT".into());
             }
             NodeReport::Syncfiles => lines.push(self.sync_files(node)),
-            // The TFTP directory is a view that no node writes to: there is nothing to unlock.
-            NodeReport::UnlockTftpdir | NodeReport::LockTftpdir | NodeReport::Monitor => {}
+            // The TFTP directory is a view that no node writes to: there is nothing to unlock. Troubles are events only.
+            NodeReport::UnlockTftpdir
+            | NodeReport::LockTftpdir
+            | NodeReport::Monitor
+            | NodeReport::Trouble(_) => {}
             NodeReport::Unknown(line) => {
                 tracing::warn!(node, line, "a node said something unknown on the status port");
             }

@@ -424,6 +424,13 @@ sessions! {
     conflicts: "
         nodech cn1,cn2 nodetype.provmethod=img
         chtab image=img litefile.file=/var/ litefile.options=persistent
+        chtab image=img litefile.file=/opt/ litefile.options=ro
+        chtab image=img,file=/opt/a litefile.options=tmpfs
+        chtab image=img,file=/opt/b litefile.options=ro
+        chtab -d image=img,file=/opt/a litefile
+        chtab -d image=img,file=/opt/b litefile
+        chdef -t osimage img partitionfile=/nonexistent/layout
+        chdef -t osimage img partitionfile=
         chtab node=compute statelite.statemnt=10.1.0.1:/a
         chtab node=all statelite.statemnt=10.1.0.1:/b
         chtab image=img,file=/var/log/ litefile.options=tmpfs

@@ -18,8 +18,13 @@ pub enum Problem {
     #[error(" {0} is directory, don't use \"con\" as its option ")]
     ConDirectory(String),
     /// Entries below an `ro` or `con` directory.
-    #[error("the directory \"{0}\" should not be with \"ro\" or \"con\" as its option")]
-    ChildrenUnderReadOnly(String),
+    #[error("the directory \"{parent}\" should not be with \"ro\" or \"con\" as its option")]
+    ChildrenUnderReadOnly {
+        /// The directory above.
+        parent: String,
+        /// The entry, which the text leaves out.
+        child: String,
+    },
     /// `link,ro` below another entry.
     #[error("Based on the option of {parent}, {child} should not use \"link,ro\" as its option")]
     LinkRoChild {
@@ -63,7 +68,6 @@ pub fn check(files: &[LiteFile]) -> Vec<Problem> {
             problems.extend(below(parent, child));
         }
     }
-    problems.dedup();
     problems
 }
 
@@ -90,7 +94,7 @@ fn below(parent: &LiteFile, child: &LiteFile) -> Option<Problem> {
     let (Ok(above), Ok(option)) = (&parent.option, &child.option) else { return None };
     let (parent, child) = (parent.path.to_string(), child.path.to_string());
     if above.is_ro() || above.is_con() {
-        return Some(Problem::ChildrenUnderReadOnly(parent));
+        return Some(Problem::ChildrenUnderReadOnly { parent, child });
     }
     if above.is_link() && *option == LiteOption::LinkRo {
         return Some(Problem::LinkRoChild { parent, child });

@@ -15,7 +15,7 @@ use dawn_cluster::LiteOption;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Conflict {
     /// Entries that cannot stand together.
-    #[error("litefile:{0}")]
+    #[error("litefile: {}", sentence(.0))]
     Files(#[from] Problem),
     /// A directory of `litetree` cannot be used.
     #[error("litetree: {0}")]
@@ -57,6 +57,15 @@ pub enum Conflict {
         /// The image.
         image: String,
     },
+}
+
+/// The text of a problem, with the entry where it names the directory above only.
+fn sentence(problem: &Problem) -> String {
+    let text = problem.to_string();
+    match problem {
+        Problem::ChildrenUnderReadOnly { child, .. } => format!("{}, as {child} lies below it", text.trim()),
+        _ => text.trim().to_owned(),
+    }
 }
 
 struct Columns {

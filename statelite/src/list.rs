@@ -6,6 +6,8 @@
 //! persistent  <server:/dir/node>  [mount options]
 //! note        <text>
 //! ```
+//! and, from elsewhere, the lines about the local disk. `/init` reads it (`initrd-init/src/statelite/list.rs`).
+//!
 //!
 //! `served` marks what the NFS server lays over the root by itself ([`Duties`]); it counts only on a root that shows
 //! [`crate::live::MARK`]. A note is for the node's console.
@@ -76,17 +78,25 @@ fn line(list: &mut String, fields: &[&str]) {
         if index > 0 {
             list.push('\t');
         }
-        for c in field.chars() {
-            if c.is_control() || c == '%' {
-                for byte in c.encode_utf8(&mut [0; 4]).bytes() {
-                    let _ = write!(list, "%{byte:02X}");
-                }
-            } else {
-                list.push(c);
-            }
-        }
+        list.push_str(&encode(field));
     }
     list.push('\n');
+}
+
+/// A field as it may stand in the list: control characters and `%` become percent and two digits for each byte.
+#[must_use]
+pub fn encode(field: &str) -> String {
+    let mut out = String::with_capacity(field.len());
+    for c in field.chars() {
+        if c.is_control() || c == '%' {
+            for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+                let _ = write!(out, "%{byte:02X}");
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 #[cfg(test)]

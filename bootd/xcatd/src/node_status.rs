@@ -43,6 +43,9 @@ pub const STATUS_WORDS: [&str; 20] = [
 /// Words `nodelist.updatestatus` may hold.
 pub const UPDATE_STATUS_WORDS: [&str; 4] = ["syncing", "out-of-sync", "synced", "failed"];
 
+/// Characters kept of a line that is text.
+const TEXT_CHARS_MAX: usize = 250;
+
 /// What a node says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NodeReport {
@@ -62,6 +65,8 @@ pub enum NodeReport {
     AppStatus(Vec<(String, String)>),
     /// Is somebody there?
     Monitor,
+    /// Something went wrong while the node boots: words of Dawn's own `/init` for the operator.
+    Trouble(String),
     /// Not a line of the protocol (control characters removed).
     Unknown(String),
 }
@@ -70,6 +75,9 @@ impl NodeReport {
     /// Reads a line, in the reference's order of tests.
     pub fn parse(line: &str) -> NodeReport {
         let line = line.trim();
+        if let Some(text) = line.strip_prefix("problem ") {
+            return Self::Trouble(printable(text));
+        }
         let after = |word: &str| line.split_once(word).map(|(_, rest)| rest.trim());
         if let Some(rest) = after("installstatus") {
             // Tested before `next`: the reference would take `installstatus next…` for a `next`.
@@ -99,13 +107,18 @@ impl NodeReport {
         if line.contains("installmonitor") {
             return Self::Monitor;
         }
-        Self::Unknown(line.chars().filter(|c| !c.is_control()).take(200).collect())
+        Self::Unknown(printable(line))
     }
 
     fn status(rest: &str) -> NodeReport {
         let known = |word: &&str| STATUS_WORDS.contains(word) || UPDATE_STATUS_WORDS.contains(word);
         Self::Status(rest.split_ascii_whitespace().filter(known).map(str::to_owned).collect())
     }
+}
+
+/// Text of a stranger as it may stand in a log: at most [`TEXT_CHARS_MAX`] characters, none of them for terminals.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(TEXT_CHARS_MAX).collect()
 }
 
 /// The model behind the port.
@@ -205,6 +218,7 @@ mod tests {
                 NodeReport::AppStatus(vec![("gpfs".into(), "up".into()), ("ll".into(), "down".into())])
             }),
             ("installmonitor", NodeReport::Monitor),
+            ("problem no disk\u{7}: next", NodeReport::Trouble("no disk: next".into())),
             ("GET /\u{1b}", NodeReport::Unknown("GET /".into())),
         ] {
             assert_eq!(NodeReport::parse(line), report, "{line}");

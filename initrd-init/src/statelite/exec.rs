@@ -3,6 +3,8 @@
 //! Every action is written to `/.statelite/statelite.log`. An action that fails is told and the others go on,
 //! except where persistent files are concerned: a node that silently keeps such files in memory would lose data.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs;
 
 use super::copy;
@@ -24,6 +26,8 @@ pub struct Places {
     pub local: String,
     /// Trees in list order.
     pub trees: Vec<Mount>,
+    /// Those whose server has fallen silent: they are not asked again.
+    pub lost: RefCell<BTreeSet<usize>>,
 }
 
 impl Places {
@@ -53,8 +57,19 @@ impl Places {
 
 impl Probe for Places {
     fn kind(&self, at: &At) -> Kind {
+        let tree = if let Place::Tree(index) = at.place { Some(index) } else { None };
+        if tree.is_some_and(|index| self.lost.borrow().contains(&index)) {
+            return Kind::Missing;
+        }
         let path = self.real(at);
-        let Ok(meta) = fs::symlink_metadata(&path) else { return Kind::Missing };
+        let meta = match fs::symlink_metadata(&path) {
+            Ok(meta) => meta,
+            Err(cause) => {
+                let silent = matches!(cause.raw_os_error(), Some(libc::EIO | libc::ETIMEDOUT));
+                self.lost.borrow_mut().extend(tree.filter(|_| silent));
+                return Kind::Missing;
+            }
+        };
         if meta.is_symlink() {
             let target = fs::read_link(&path).unwrap_or_default();
             return Kind::Link(target.to_string_lossy().into_owned());
@@ -189,6 +204,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let base = dir.path().to_str().unwrap();
         let places = Places {
+            lost: RefCell::default(),
             image: format!("{base}/image"),
             lite: format!("{base}/lite"),
             local: String::new(),

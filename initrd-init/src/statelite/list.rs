@@ -5,15 +5,21 @@
 //! tree        <server>:/<dir>      [<mount options>]  [served]
 //! persistent  <server>:/<dir>/<n>  [<mount options>]
 //! note        <text>
+//! disk        <device>             dos|gpt            clear|keep    <file system>  <part>...
 //! localdisk   <device>             <file system>
 //! localdisk   -                    <why there is none>
+//! swap        <device>
+//! script      <text>
 //! ```
+//! The last five are the layout of the local disk and are carried out in their order; a part is `<percent>` or
+//! `<first byte>-<byte behind the last>`.
 //! What is `served` the NFS server lays over the root by itself, if the root says so ([`List::on_plain_root`]). A note
 //! is for the console.
 //!
 //! Control characters, tab and `%` inside a path are percent-encoded. A line that cannot be understood becomes a
 //! complaint; the others count.
 
+use super::parttable::{Kind, Part};
 use crate::cmdline::{Remote, squeeze};
 
 /// Longest list that is accepted, in lines.
@@ -42,15 +48,57 @@ pub enum LocalDisk {
     /// The image has no layout.
     #[default]
     Unknown,
-    /// A device with a file system.
-    Device {
+    /// What is to be done, in order.
+    Layout(Vec<Step>),
+    /// It has been done, and a file system is mounted.
+    Mounted,
+    /// There is none, for this reason.
+    Missing(String),
+}
+
+/// One step of a layout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Divide a disk and make a file system on each new partition.
+    Disk {
+        /// Path of the device.
+        device: String,
+        /// The table to make where there is none.
+        table: Kind,
+        /// Whether to make a new one in any case.
+        clear: bool,
+        /// Name of the file system.
+        kind: String,
+        /// The partitions.
+        parts: Vec<Part>,
+    },
+    /// Mount a file system for the entries.
+    Space {
         /// Path of the device.
         device: String,
         /// Name of the file system.
         kind: String,
     },
-    /// There is none, for this reason.
-    Missing(String),
+    /// Make a swap area and swap to it.
+    Swap {
+        /// Path of the device.
+        device: String,
+    },
+    /// Run this program in the image.
+    Script(String),
+}
+
+impl LocalDisk {
+    /// Whether entries lie on a disk, or will if nothing goes wrong.
+    pub fn is_there(&self) -> bool {
+        match self {
+            Self::Mounted => true,
+            Self::Layout(steps) => {
+                steps.iter().any(|step| matches!(step, Step::Space { .. } | Step::Script(_)))
+            }
+            Self::Unknown | Self::Missing(_) => false,
+        }
+    }
 }
 
 /// Server, directory and mount options.
@@ -125,6 +173,11 @@ impl Opt {
         matches!(self, Self::Persistent | Self::LinkPersistent | Self::ConPersistent)
     }
 
+    /// Programs of the node read it where it lies.
+    pub fn is_in_place(self) -> bool {
+        matches!(self, Self::Ro | Self::LinkRo)
+    }
+
     /// The path is a link of the image.
     pub fn is_link(self) -> bool {
         matches!(self, Self::Link | Self::LinkPersistent | Self::LinkRo | Self::LinkCon)
@@ -144,11 +197,8 @@ impl List {
                 ["tree", remote, rest @ ..] => list.add_tree(remote, rest),
                 ["note", text] => list.add_note(text),
                 ["persistent", remote, rest @ ..] => list.set_persistent(remote, rest),
-                ["localdisk", "-", reason] => list.set_local(LocalDisk::Missing((*reason).to_owned())),
-                ["localdisk", device, kind] if device.starts_with("/dev/") && !device.contains("..") => {
-                    let (device, kind) = ((*device).to_owned(), (*kind).to_owned());
-                    list.set_local(LocalDisk::Device { device, kind })
-                }
+                ["localdisk", "-", reason] => list.set_no_disk(reason),
+                ["disk" | "localdisk" | "swap" | "script", ..] => list.add_step(&fields),
                 [comment, ..] => comment.starts_with('#'),
             };
             if !understood {
@@ -210,9 +260,24 @@ impl List {
         sound
     }
 
-    fn set_local(&mut self, disk: LocalDisk) -> bool {
-        self.local_disk = disk;
-        true
+    fn set_no_disk(&mut self, reason: &str) -> bool {
+        let reason = decode(reason);
+        let sound = reason.is_some();
+        self.local_disk = LocalDisk::Missing(reason.unwrap_or_default());
+        sound
+    }
+
+    /// A layout with a step that cannot be understood is not carried out at all.
+    fn add_step(&mut self, fields: &[&str]) -> bool {
+        let step = Step::parse(fields);
+        let sound = step.is_some();
+        match (&mut self.local_disk, step) {
+            (LocalDisk::Missing(_), _) => {}
+            (LocalDisk::Layout(steps), Some(step)) => steps.push(step),
+            (disk, Some(step)) => *disk = LocalDisk::Layout(vec![step]),
+            (disk, None) => *disk = LocalDisk::Missing("its layout cannot be understood".to_owned()),
+        }
+        sound
     }
 
     fn add_tree(&mut self, remote: &str, rest: &[&str]) -> bool {
@@ -225,6 +290,52 @@ impl List {
     fn set_persistent(&mut self, remote: &str, rest: &[&str]) -> bool {
         self.persistent = mount(remote, rest);
         self.persistent.is_some()
+    }
+}
+
+impl Step {
+    fn parse(fields: &[&str]) -> Option<Self> {
+        match fields {
+            ["disk", device, table, clear, kind, parts @ ..] => Some(Self::Disk {
+                device: device_path(device)?,
+                table: match *table {
+                    "dos" => Kind::Dos,
+                    "gpt" => Kind::Gpt,
+                    _ => return None,
+                },
+                clear: match *clear {
+                    "clear" => true,
+                    "keep" => false,
+                    _ => return None,
+                },
+                kind: word(kind)?,
+                parts: parts.iter().map(|text| part(text)).collect::<Option<_>>()?,
+            }),
+            ["localdisk", device, kind] => {
+                Some(Self::Space { device: device_path(device)?, kind: word(kind)? })
+            }
+            ["swap", device] => Some(Self::Swap { device: device_path(device)? }),
+            ["script", text] => decode(text).map(Self::Script),
+            _ => None,
+        }
+    }
+}
+
+fn device_path(text: &str) -> Option<String> {
+    let sound = text.starts_with("/dev/") && !text.contains("..") && !text.chars().any(char::is_control);
+    sound.then(|| text.to_owned())
+}
+
+/// The name of a file system: it becomes part of a program's name.
+fn word(text: &str) -> Option<String> {
+    let sound = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric());
+    sound.then(|| text.to_owned())
+}
+
+fn part(text: &str) -> Option<Part> {
+    match text.split_once('-') {
+        Some((start, end)) => Some(Part::Bytes(start.parse().ok()?, end.parse().ok()?)),
+        None => text.parse().ok().filter(|share| *share <= 100).map(Part::Percent),
     }
 }
 
@@ -296,6 +407,29 @@ mod tests {
                    file\ttmpfs\t/a%zz\nfile\ttmpfs\nlocaldisk\t/etc/x\text4\ntree\tnowhere\ntree\ts:/../x\nwhat\never\n";
         assert_eq!(List::parse(bad).complaints.len(), bad.lines().count());
         assert_eq!(List::parse("# comment\n\n").complaints.len(), 0);
+    }
+
+    #[test]
+    fn the_layout_of_a_disk() {
+        let text = "disk\t/dev/sda\tgpt\tclear\txfs\t10\t1000-2000\nlocaldisk\t/dev/sda1\txfs\nswap\t/dev/sda2\nscript\techo%0A\n";
+        let list = List::parse(text);
+        assert_eq!(list.complaints, Vec::<String>::new());
+        let device = || "/dev/sda".to_owned();
+        let parts = vec![Part::Percent(10), Part::Bytes(1000, 2000)];
+        let expected = vec![
+            Step::Disk { device: device(), table: Kind::Gpt, clear: true, kind: "xfs".into(), parts },
+            Step::Space { device: device() + "1", kind: "xfs".into() },
+            Step::Swap { device: device() + "2" },
+            Step::Script("echo\n".into()),
+        ];
+        assert_eq!(list.local_disk, LocalDisk::Layout(expected));
+        for line in
+            ["disk\t/dev/sda\tbsd\tkeep\txfs", "swap\t/etc/x", "localdisk\t/dev/a\t../x", "script\t%z"]
+        {
+            let list = List::parse(&format!("{text}{line}\nswap\t/dev/sdb\n"));
+            assert!(matches!(list.local_disk, LocalDisk::Missing(_)), "{line}");
+            assert_eq!(list.complaints.len(), 1, "{line}");
+        }
     }
 
     #[test]

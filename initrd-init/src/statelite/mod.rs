@@ -12,8 +12,10 @@ pub mod copy;
 mod exec;
 mod list;
 mod localdisk;
+mod parttable;
 mod plan;
 
+use std::cell::RefCell;
 use std::fs;
 use std::net::Ipv4Addr;
 
@@ -25,13 +27,13 @@ use crate::handover::{self, Facts};
 use crate::http;
 use crate::log;
 use crate::modules::Loader;
-use crate::nfs::{self, NfsMount};
+use crate::nfs::{self, NfsMount, Patience};
 use crate::resolve::resolve;
 use crate::stateless::{self, Writable};
 use crate::sys;
 use crate::url::Url;
 use exec::Places;
-use list::{List, LocalDisk, Mount};
+use list::{List, Mount};
 use plan::{LOCAL, Plan, STATELITE};
 
 const IMAGE: &str = "/image";
@@ -58,6 +60,10 @@ const LOCAL_DISK: &str = "/local";
 /// Options of persistent storage when neither list nor kernel line has any: a storage server that is away must
 /// not lose data, so requests are repeated for ever.
 const PERSISTENT_OPTIONS: &str = "hard";
+
+/// Options of a tree that is only copied from, in the words of mount.nfs, before those of the list: a server that falls silent
+/// is an error after half a minute.
+const TREE_OPTIONS: &str = "soft,timeo=50,retrans=2";
 
 /// What the kernel line asks for.
 #[derive(Debug)]
@@ -102,26 +108,29 @@ pub fn build(wish: &Wish<'_>, loader: &mut Loader, root: &str) -> Result<()> {
     }
     list.notes.iter().for_each(|note| log::problem(&format!("statelite: {note}")));
     complete(&mut list, wish);
-    localdisk::mount(&mut list, IMAGE, &wish.line.blacklist, LOCAL_DISK);
+    localdisk::set_up(&mut list, IMAGE, &wish.line.blacklist, LOCAL_DISK);
     let mut places = Places {
         image: IMAGE.to_owned(),
         lite: LITE.to_owned(),
         local: LOCAL_DISK.to_owned(),
         trees: list.trees.clone(),
+        lost: RefCell::default(),
     };
     if list.wants_trees() {
-        mount_trees(wish, &places);
+        let in_place = list.entries.iter().any(|entry| entry.option.is_in_place() && !entry.served);
+        mount_trees(wish, &places, in_place);
     }
     if list.wants_storage() {
         mount_persistent(wish, &list)?;
     }
     let plan = plan::plan(&list, &places);
+    tell_lost_trees(&places);
     plan.notes.iter().for_each(|note| log::step(&format!("statelite: {note}")));
     build_root(&plan, loader, root)?;
     let lite = format!("{root}{STATELITE}");
     sys::move_mount(LITE, &lite)?;
     places.lite = lite;
-    if matches!(list.local_disk, LocalDisk::Device { .. }) {
+    if list.local_disk.is_there() {
         places.local = format!("{root}{LOCAL}");
         sys::move_mount(LOCAL_DISK, &places.local)?;
     }
@@ -148,12 +157,12 @@ fn mount_image(wish: &Wish<'_>) -> Result<bool> {
             return Ok(false);
         }
     };
-    mount(wish, remote, &options, true)?.mount(IMAGE, nfs::ROOT_TRIES, true)?;
+    mount(wish, remote, &options, true)?.mount(IMAGE, Patience::ROOT)?;
     let live = fs::symlink_metadata(MARK).is_ok_and(|meta| meta.is_dir());
     if live {
         sys::detach(IMAGE);
         let options: Vec<&str> = options.split(',').filter(|option| *option != "ro").collect();
-        mount(wish, remote, &options.join(","), false)?.mount(IMAGE, nfs::ROOT_TRIES, true)?;
+        mount(wish, remote, &options.join(","), false)?.mount(IMAGE, Patience::ROOT)?;
     }
     let kind = if live { "with this node's files laid over it by the server" } else { "read-only" };
     log::step(&format!("root: {remote} mounted {kind}"));
@@ -217,8 +226,9 @@ fn complete(list: &mut List, wish: &Wish<'_>) {
     }
 }
 
-/// A tree that cannot be mounted is left empty: its content then comes from the next one or from the image.
-fn mount_trees(wish: &Wish<'_>, places: &Places) {
+/// A tree that cannot be mounted is left empty: its content then comes from the next one or from the image. `in_place`: the
+/// running node reads from the trees.
+fn mount_trees(wish: &Wish<'_>, places: &Places, in_place: bool) {
     for (index, tree) in places.trees.iter().enumerate() {
         let target = places.tree(index);
         if tree.served {
@@ -228,17 +238,27 @@ fn mount_trees(wish: &Wish<'_>, places: &Places) {
                 .map(|_| sys::make_dirs(&target).and_then(|()| sys::bind(&shown, &target)));
             match bound {
                 Ok(Ok(())) => log::step(&format!("statelite: tree {} is served", tree.remote)),
-                Ok(Err(error)) => log::problem(&error.to_string()),
-                Err(_) => log::problem(&format!("statelite: the server does not show tree {}", tree.remote)),
+                Ok(Err(error)) => log::trouble(&error.to_string()),
+                Err(_) => log::trouble(&format!("statelite: the server does not show tree {}", tree.remote)),
             }
             continue;
         }
-        let result = mount(wish, &tree.remote, &tree.options, true)
-            .and_then(|mount| mount.mount(&target, nfs::TREE_TRIES, false));
+        let options = tree_options(tree, in_place);
+        let result =
+            mount(wish, &tree.remote, &options, true).and_then(|mount| mount.mount(&target, Patience::TREE));
         match result {
             Ok(()) => log::step(&format!("statelite: tree {} mounted", tree.remote)),
-            Err(error) => log::problem(&format!("statelite: tree {} is left out: {error}", tree.remote)),
+            Err(error) => log::trouble(&format!("statelite: tree {} is left out: {error}", tree.remote)),
         }
+    }
+}
+
+/// What is only copied from may fail where its server falls silent; what programs of the node read may not.
+fn tree_options(tree: &Mount, in_place: bool) -> String {
+    match (in_place, tree.options.as_str()) {
+        (true, given) => given.to_owned(),
+        (false, "") => TREE_OPTIONS.to_owned(),
+        (false, given) => format!("{TREE_OPTIONS},{given}"),
     }
 }
 
@@ -249,10 +269,10 @@ fn mount_persistent(wish: &Wish<'_>, list: &List) -> Result<()> {
     let Some(storage) = &list.persistent else { return Ok(()) };
     let options = if storage.options.is_empty() { PERSISTENT_OPTIONS } else { &storage.options };
     let own = mount(wish, &storage.remote, options, false)?;
-    if let Err(error) = own.mount(&target, nfs::TREE_TRIES, false) {
+    if let Err(error) = own.mount(&target, Patience::STORE) {
         log::step(&format!("{error}; making the node's directory"));
         make_directory(wish, &storage.remote, options, &target)?;
-        own.mount(&target, nfs::TREE_TRIES, true)?;
+        own.mount(&target, Patience::MADE_STORE)?;
     }
     let test = format!("{target}/.dawn-write-test");
     let written = fs::write(&test, "").and_then(|()| fs::remove_file(&test));
@@ -267,10 +287,20 @@ fn make_directory(wish: &Wish<'_>, remote: &Remote, options: &str, target: &str)
     let (parent, name) = remote.dir.rsplit_once('/').unwrap_or(("", &remote.dir));
     let parent = if parent.is_empty() { "/" } else { parent };
     let base = Remote { host: remote.host.clone(), dir: parent.to_owned() };
-    mount(wish, &base, options, false)?.mount(target, nfs::TREE_TRIES, false)?;
+    mount(wish, &base, options, false)?.mount(target, Patience::STORE)?;
     let made = sys::make_dirs(&format!("{target}/{name}"));
     sys::detach(target);
     made
+}
+
+/// Trees that fell silent while their files were looked for have none.
+fn tell_lost_trees(places: &Places) {
+    for index in places.lost.borrow().iter() {
+        if let Some(tree) = places.trees.get(*index) {
+            log::trouble(&format!("statelite: tree {} has fallen silent and is left out", tree.remote));
+            sys::detach(&places.tree(*index));
+        }
+    }
 }
 
 fn build_root(plan: &Plan, loader: &mut Loader, root: &str) -> Result<()> {
@@ -300,6 +330,7 @@ pub fn rehearse(text: &str, image: &str, lite: &str, live: bool) -> Vec<String> 
         lite: lite.to_owned(),
         local: format!("{lite}/local"),
         trees: list.trees.clone(),
+        lost: RefCell::default(),
     };
     let plan = plan::plan(&list, &places);
     let actions: Vec<String> = plan.actions.iter().map(ToString::to_string).collect();
@@ -330,7 +361,9 @@ pub fn fuzz_list(text: &str) {
 /// What was asked for and done, for people who look for it later.
 fn keep_records(list: &List, plan: &Plan, lines: &[String], lite: &str) {
     let trees: String = list.trees.iter().map(|tree| format!("{}\n", tree.remote)).collect();
-    for (name, text) in [("statelite.log", record(plan, lines)), ("litetree", trees)] {
+    let disk = fs::read_to_string(localdisk::LOG).unwrap_or_default();
+    for (name, text) in [("statelite.log", record(plan, lines)), ("litetree", trees), ("localdisk.log", disk)]
+    {
         if let Err(error) = sys::write_file(&format!("{lite}/{name}"), &text) {
             log::problem(&error.to_string());
         }

@@ -8,7 +8,7 @@
 
 use std::fmt;
 
-use super::list::{Entry, List, LocalDisk, Opt};
+use super::list::{Entry, List, Opt};
 
 /// Directory of the per-node files, below the root.
 pub const STATELITE: &str = "/.statelite";
@@ -154,7 +154,7 @@ impl Planner<'_> {
     }
 
     fn has_disk(&self) -> bool {
-        matches!(self.list.local_disk, LocalDisk::Device { .. })
+        self.list.local_disk.is_there()
     }
 
     fn image(&self, path: &str) -> Kind {

@@ -1,6 +1,7 @@
 //! `explain`: why a node boots what it boots, and whose row says so.
 
 use crate::addresses::{needs_network, outside_networks};
+use crate::conflicts::conflicts;
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out};
 use crate::sources;
@@ -112,7 +113,7 @@ fn explain(ctx: &Ctx<'_>, node: &str) -> Explained {
         plan: ctx.hooks.explain(snapshot, node),
         values: COLUMNS.iter().filter_map(value).collect(),
         files,
-        conflicts: dawn_statelite::conflicts(snapshot, node).iter().map(ToString::to_string).collect(),
+        conflicts: conflicts(snapshot, node),
     }
 }
 
@@ -127,7 +128,7 @@ impl Explained {
             out.node(node, format!("{column}={value} ({row})"))?;
         }
         self.files.iter().try_for_each(|file| out.node(node, format!("statelite: {file}")))?;
-        self.conflicts.iter().try_for_each(|text| out.node(node, format!("conflict: {}", text.trim())))
+        self.conflicts.iter().try_for_each(|text| out.node(node, format!("conflict: {text}")))
     }
 
     fn to_json(&self, node: &str) -> Value {

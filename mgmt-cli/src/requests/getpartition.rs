@@ -6,11 +6,7 @@
 use super::calling_node;
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out};
-use dawn_bootd::bounded_read;
-use std::path::Path;
-
-/// Bytes of a layout.
-const FILE_BYTES_MAX: u64 = 256 << 10;
+use dawn_bootd::localdisk;
 
 /// Print the disk layout of the calling node's image
 #[derive(Debug, clap::Args)]
@@ -37,8 +33,7 @@ fn layout(ctx: &Ctx<'_>) -> Result<Vec<String>, String> {
         dawn_statelite::image_of(&ctx.snapshot, &node).ok_or_else(|| format!("{node} has no image"))?;
     let image = ctx.snapshot.osimage(&name).ok_or_else(|| format!("there is no image {name}"))?;
     let entry = image.get("partitionfile").ok_or_else(|| format!("the image {name} has no partitionfile"))?;
-    let (kind, path) = entry.strip_prefix("s:").map_or(("format", &**entry), |path| ("script", path));
-    let text =
-        bounded_read::read_text(Path::new(path), FILE_BYTES_MAX).map_err(|why| format!("{path}: {why}"))?;
-    Ok(std::iter::once(format!("type={kind}")).chain(text.lines().map(str::to_owned)).collect())
+    let layout = localdisk::read(entry)?;
+    let kind = if layout.is_script { "script" } else { "format" };
+    Ok(std::iter::once(format!("type={kind}")).chain(layout.text.lines().map(str::to_owned)).collect())
 }

@@ -81,7 +81,9 @@ pub enum LiteimgError {
 }
 
 fn texts(problems: &[Problem]) -> String {
-    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    let mut lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    lines.dedup();
+    lines.join("\n")
 }
 
 /// Lay out `files` in the tree `rootimg` of `image`, undoing what an earlier list had and this one has not.

@@ -58,13 +58,28 @@ fn write(path: &Path, text: &str) -> Result<()> {
         .with_context(|| format!("{}", path.display()))
 }
 
-/// A disk with a file system, as an administrator prepares it.
+/// A disk with nothing on it.
 fn disk(cluster: &Cluster) -> Result<PathBuf> {
-    let path = cluster.data().join("disk.ext4");
+    let path = cluster.data().join("disk");
     fs::File::create(&path)?.set_len(DISK_BYTES)?;
-    process::run(Command::new("mkfs.ext4").arg("-q").arg(&path))?;
     Ok(path)
 }
+
+/// Makes `text` the layout of the local disk; `kind` is `s:` for a script.
+fn define_layout(cluster: &Cluster, kind: &str, text: &str) -> Result<()> {
+    let layout = cluster.install_dir().join("custom/layout");
+    write(&layout, text)?;
+    let row = format!("imagename={STATELITE}");
+    let cell = format!("linuximage.partitionfile={kind}{}", layout.display());
+    cluster.dawn(["chtab", &row, &cell]).map(drop)
+}
+
+/// Two partitions, one of them for swapping; `%` says whether they are made.
+const LAYOUT: &str = "enable=yes\nenablepart=%\n[disk]\ndev=/dev/vda\nclear=yes\nptype=gpt\nparts=60,30\n\
+                      [localspace]\ndev=/dev/vda1\nfstype=ext4\n[swapspace]\ndev=/dev/vda2\n";
+/// The same disk without a partition, made by a script.
+const LAYOUT_SCRIPT: &str =
+    "#!/bin/sh\nmkfs.ext4 -q -F /dev/vda && mount -t ext4 /dev/vda /.sllocal/localmnt\n";
 
 /// One entry of every option beside those of the test image, with content in two trees.
 const ENTRIES: [(&str, &str); 9] = [
@@ -105,10 +120,7 @@ fn define_entries(cluster: &Cluster) -> Result<()> {
         let directory = format!("litetree.directory={SERVER}:/install/trees/{tree}");
         cluster.dawn(["chtab", &format!("priority={priority}"), &directory])?;
     }
-    let layout = install.join("custom/layout");
-    write(&layout, "enable=yes\nenablepart=no\n[localspace]\ndev=/dev/vda\nfstype=ext4\n")?;
-    let row = format!("imagename={STATELITE}");
-    cluster.dawn(["chtab", &row, &format!("linuximage.partitionfile={}", layout.display())]).map(drop)
+    define_layout(cluster, "", &LAYOUT.replace('%', "yes"))
 }
 
 /// A tree prepared by `liteimg` boots with every option; persistent files and those on a disk survive a reboot; a node
@@ -132,11 +144,15 @@ fn liteimg_tree_with_all_options() -> Result<()> {
     }
     expect(&cluster, "cn1", "stat -f -c %T /scratch", "ext2/ext3")?;
     expect(&cluster, "cn2", "stat -f -c %T /scratch", "tmpfs")?;
+    expect(&cluster, "cn1", "awk '{ print $1 }' /proc/swaps", "Filename\n/dev/vda2")?;
     let said = cluster.node("cn2")?.console();
     ensure!(said.contains("its files are kept in memory"), "cn2 does not say that it has no disk:\n{said}");
+    let told = cluster.events("cn2")?.iter().any(|event| event.detail.contains("/dev/vda has not appeared"));
+    ensure!(told, "no event says that cn2 has no disk\n{}", cluster.evidence("cn2"));
 
     let fill = "for f in /opt/kept /opt/linkkept /scratch/file /etc/issue; do echo mine > $f || exit 1; done";
     expect(&cluster, "cn1", fill, "")?;
+    define_layout(&cluster, "", &LAYOUT.replace('%', "no"))?;
     reboot(&mut cluster, "cn1")?;
     expect(&cluster, "cn1", "cat /opt/kept /opt/linkkept /scratch/file", "mine\nmine\nmine")?;
     expect(&cluster, "cn1", "cat /etc/issue", issue.trim_end())?;
@@ -230,15 +246,21 @@ fn cpio_root() -> Result<()> {
     cluster.down()
 }
 
-/// A statelite image with `rootfstype=ramdisk`: the root is in memory, persistent files are on the server.
+/// A statelite image with `rootfstype=ramdisk`: the root is in memory, persistent files are on the server. Its local disk is
+/// set up by a script.
 #[test]
 #[ignore = "boots a machine; run by `cargo xtask test`"]
 fn statelite_in_memory() -> Result<()> {
     let mut cluster = up()?;
     cluster.dawn(["chdef", "-t", "osimage", "-o", STATELITE, "rootfstype=ramdisk"])?;
+    define_layout(&cluster, "s:", LAYOUT_SCRIPT)?;
+    cluster.dawn(["chtab", &format!("image={STATELITE},file=/scratch/"), "litefile.options=localdisk"])?;
     cluster.dawn(["liteimg", STATELITE])?;
-    cluster.add_nodes(&[node(1, "cn1", STATELITE)])?;
+    let mut machine = node(1, "cn1", STATELITE);
+    machine.hardware.disk = Some(disk(&cluster)?);
+    cluster.add_nodes(&[machine])?;
     boot(&mut cluster, &["cn1"])?;
+    expect(&cluster, "cn1", "stat -f -c %T /scratch", "ext2/ext3")?;
     expect(&cluster, "cn1", "grep -c rootimg /proc/mounts || true", "0")?;
     expect(&cluster, "cn1", "stat -f -c %T /srv", "nfs")?;
     expect(&cluster, "cn1", "echo kept > /srv/kept && sync && cat /srv/kept", "kept")?;
