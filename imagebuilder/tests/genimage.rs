@@ -104,7 +104,9 @@ fn a_real_image_is_built_and_rebuilt() {
         genimage::built_fingerprint(&def).unwrap()
     );
     let only = Options { only_initrd: true, ..Options::default() };
+    assert!(genimage::is_of_another_build(&paths.dir), "an initramfs of another maker");
     genimage::run(&def, &only, &Embedded::new(), &mut |_| {}).unwrap();
+    assert!(!genimage::is_of_another_build(&paths.dir));
     let head = fs::read(&paths.initrd_stateless).unwrap();
     assert_eq!(head[..2], [0x1f, 0x8b]);
 

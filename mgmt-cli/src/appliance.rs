@@ -5,6 +5,7 @@ use dawn_bootd::Appliance;
 use dawn_bootd::events::Event;
 use dawn_bootd::plan::{self, Action, BootState, KernelBoot, Plan, PlanError};
 use dawn_cluster::{Snapshot, parse_mac_column};
+use dawn_imagebuilder::genimage;
 use dawn_xcatd::node_status::NodeReport;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -82,10 +83,24 @@ impl BootHooks for Hooks {
         }
     }
 
-    fn reported(&self, node: &str, report: &NodeReport) {
+    fn advice(&self, snapshot: &Snapshot, node: &str) -> Option<String> {
+        let Ok(Plan { action: Action::Kernel(boot), .. }) = self.plan(snapshot, node) else { return None };
+        let image = &boot.image;
+        genimage::is_of_another_build(&image_dir(snapshot, image)).then(|| {
+            format!(
+                "the initramfs images of {image} were made by another build of Dawn. \
+                 Renew them with: genimage --onlyinitrd {image}"
+            )
+        })
+    }
+
+    fn reported(&self, snapshot: &Snapshot, node: &str, report: &NodeReport) {
         match report {
             NodeReport::Status(words) => {
                 words.iter().for_each(|word| self.appliance.watcher().status(node, word));
+                let starts = words.iter().any(|word| word == "netbooting");
+                let advice = starts.then(|| self.advice(snapshot, node)).flatten();
+                advice.iter().for_each(|text| self.appliance.watcher().trouble(node, text));
             }
             NodeReport::Trouble(text) => self.appliance.watcher().trouble(node, &format!("node: {text}")),
             _ => {}

@@ -393,7 +393,7 @@ impl NodeReports for Daemon {
                 tracing::warn!(node, line, "a node said something unknown on the status port");
             }
         }
-        self.hooks.reported(node, &report);
+        self.hooks.reported(&self.snapshot(), node, &report);
         lines
     }
 

@@ -38,12 +38,16 @@ pub trait BootHooks: Send + Sync + 'static {
     fn tree_users(&self, _root: &Path) -> Vec<String> {
         Vec::new()
     }
+    /// What should be done about the image of a node before it boots, although it would boot.
+    fn advice(&self, _snapshot: &Snapshot, _node: &str) -> Option<String> {
+        None
+    }
+    /// A node has said something on the status port; the tables are written already.
+    fn reported(&self, _snapshot: &Snapshot, _node: &str, _report: &NodeReport) {}
     /// An interface of this machine has the address.
     fn is_own_address(&self, address: IpAddr) -> bool {
         address.is_loopback()
     }
-    /// A node has said something on the status port; the tables are written already.
-    fn reported(&self, _node: &str, _report: &NodeReport) {}
     /// A node asked for something that cannot be done; its timeline says why.
     fn trouble(&self, _node: &str, _detail: &str) {}
     /// A machine without certificate asked for something that the policy denies it.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::hash::Hasher;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
@@ -68,6 +69,14 @@ impl MakeInitrd for Embedded {
         };
         initramfs::build(&spec, job.output).map(|summary| summary.warnings).map_err(|error| error.to_string())
     }
+}
+
+/// Whether the initramfs images in `dir` were made by another maker than this program's: they hold another `/init`. Images
+/// that no `genimage` of ours has made say nothing about it.
+#[must_use]
+pub fn is_of_another_build(dir: &Path) -> bool {
+    static MAKER: LazyLock<String> = LazyLock::new(|| Embedded::new().identity());
+    stamp::read(dir, stamp::INITRD).is_some_and(|stamp| stamp.split(' ').next() != Some(MAKER.as_str()))
 }
 
 /// Copy the kernel of `rootimg` to `dir` and make both initramfs images there.

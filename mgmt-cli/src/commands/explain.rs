@@ -65,6 +65,7 @@ struct Explained {
     /// Column, value, whose row.
     values: Vec<(String, String, String)>,
     files: Vec<String>,
+    advice: Option<String>,
     conflicts: Vec<String>,
 }
 
@@ -111,6 +112,7 @@ fn explain(ctx: &Ctx<'_>, node: &str) -> Explained {
         state,
         problems,
         plan: ctx.hooks.explain(snapshot, node),
+        advice: ctx.hooks.advice(snapshot, node),
         values: COLUMNS.iter().filter_map(value).collect(),
         files,
         conflicts: conflicts(snapshot, node),
@@ -124,6 +126,7 @@ impl Explained {
             out.node(node, format!("would not boot: {problem}"))?;
         }
         self.plan.iter().try_for_each(|line| out.node(node, line))?;
+        self.advice.iter().try_for_each(|text| out.node(node, format!("advice: {text}")))?;
         for (column, value, row) in &self.values {
             out.node(node, format!("{column}={value} ({row})"))?;
         }
@@ -140,6 +143,7 @@ impl Explained {
             "plan": self.plan,
             "values": self.values.iter().map(value).collect::<Vec<_>>(),
             "statelite": self.files,
+            "advice": self.advice,
             "conflicts": self.conflicts,
         })
     }

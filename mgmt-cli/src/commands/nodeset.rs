@@ -10,6 +10,7 @@ use crate::edits::{Edits, transact};
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::Snapshot;
+use std::collections::BTreeSet;
 
 /// Set what nodes do at their next boot
 ///
@@ -100,6 +101,10 @@ impl Args {
         })?;
         if !self.dry_run {
             good.iter().try_for_each(|(node, state)| out.node(node, state))?;
+            let after = ctx.model.snapshot();
+            let advice: BTreeSet<String> =
+                good.iter().filter_map(|(node, _)| ctx.hooks.advice(&after, node)).collect();
+            advice.iter().try_for_each(|text| out.warning(text))?;
         }
         let by_network = good.iter().filter(|(_, state)| needs_network(state));
         warn_outside(by_network.map(|(node, _)| node.as_str()), &ctx.snapshot, out)?;
