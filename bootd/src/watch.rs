@@ -102,9 +102,13 @@ fn step_of(path: &str) -> Step {
     let path = path.strip_prefix("tftpboot/").unwrap_or(path);
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
     let in_image = folder.starts_with("xcat/osimage/");
+    let of_scripts = ["xcat/xnba/nodes", "xcat/xnba/nets", "pxelinux.cfg", "pxelinux.cfg/p", "petitboot"];
     match name {
-        _ if folder == "xcat/xnba/nodes" || folder == "pxelinux.cfg" || folder == "petitboot" => Step::Script,
-        _ if name.starts_with("grub.cfg") => Step::Script,
+        _ if of_scripts.contains(&folder) || name.starts_with("grub.cfg") => Step::Script,
+        _ if folder == "boot/grub2" && ["grub2-", "grub2."].iter().any(|own| name.starts_with(own)) => {
+            Step::Loader
+        }
+        _ if folder == "boot/grub2" && !name.contains('.') => Step::Script,
         "kernel" if in_image => Step::Kernel,
         _ if in_image && name.starts_with("initrd") => Step::Initrd,
         _ if name.starts_with("rootimg.") || name == STATELITE_ROOT => Step::Root,
@@ -176,6 +180,12 @@ mod tests {
             ("/snponly.efi", Step::Loader),
             ("/tftpboot/xcat/xnba/nodes/cn1.uefi", Step::Script),
             ("pxelinux.cfg/01-52-54-00-00-00-01", Step::Script),
+            ("/tftpboot/pxelinux.cfg/p/10.1.0.0_16", Step::Script),
+            ("boot/grub2/grub2-cn1", Step::Loader),
+            ("/boot/grub2/grub2.aarch64", Step::Loader),
+            ("boot/grub2/cn1", Step::Script),
+            ("boot/grub2/grub.cfg-0A010005", Step::Script),
+            ("boot/grub2/fonts/unicode.pf2", Step::File),
             ("/tftpboot/xcat/osimage/deb/kernel", Step::Kernel),
             ("/tftpboot/xcat/osimage/deb/initrd-statelite.gz", Step::Initrd),
             ("//install/netboot/debian12/x86_64/compute/rootimg.sfs", Step::Root),
