@@ -1,6 +1,6 @@
 //! What `genimage` and `packimage` have in common in the caller's process: asking the daemon.
 
-use crate::app::print_error;
+use crate::app::{print, print_error, print_warning};
 use crate::environment::Environment;
 use crate::imagedef::{self, Definition};
 use dawn_xcatd::client::{ClientError, fetch};
@@ -51,6 +51,14 @@ pub fn ask_with(
     let errors: Vec<&str> =
         responses.iter().flat_map(|response| response.error.iter()).map(String::as_str).collect();
     if errors.is_empty() { Ok(responses) } else { Err(errors.join("\n")) }
+}
+
+/// Prints lines and warnings of an answer.
+pub fn show(answers: &[Response]) {
+    for answer in answers {
+        answer.info.iter().for_each(|line| print(&format!("{line}\n")));
+        answer.warning.iter().for_each(|text| print_warning(text));
+    }
 }
 
 /// Prints an error with its reason; the exit code.

@@ -235,6 +235,21 @@ fn files_of_the_caller() {
     let logged = daemon.ok("log -s");
     let last: Vec<&str> = logged.lines().rev().take(2).filter_map(|line| line.rsplit(": ").next()).collect();
     assert_eq!(last, ["tabedit nodelist", "restorexCATdb -p dump"], "{logged}");
+    // A signal ends it, and nothing stays behind; lines that cannot be stored are shown, and so is the prompt.
+    for (script, said) in [
+        ("sed -i s/elsewhere/nowhere/ \"$1\"; kill -TERM $PPID", "interrupted"),
+        ("sed -i s/n1/-n/ \"$1\"", "Above errors occured"),
+    ] {
+        std::fs::write(&editor, format!("#!/bin/sh\n{script}\n")).unwrap();
+        let mut command = site.command();
+        command.env("XCATHOST", &daemon.settings.host).env("EDITOR", &editor).env("TMPDIR", &site.home);
+        let output = command.args(["tabedit", "nodelist"]).output().unwrap();
+        assert!(told(&output).contains(said) && output.status.code() == Some(1), "{}", told(&output));
+        let left: Vec<_> =
+            std::fs::read_dir(&site.home).unwrap().flatten().map(|entry| entry.file_name()).collect();
+        assert!(!left.iter().any(|name| name.to_string_lossy().starts_with("tabedit")), "{left:?}");
+        assert_eq!(daemon.ok("nodels n1 nodelist.comments"), "n1: elsewhere\n");
+    }
     let (text, code) = client(&["tabedit", "-h"]);
     assert!(text.contains("--dry-run") && code == 1, "{text} {code}");
     // A password that is not piped in comes by the environment; nobody listens on port 1.

@@ -2,7 +2,7 @@
 
 use crate::app::print;
 use crate::backup::Options;
-use crate::builder::{ask_with, fail};
+use crate::builder::{ask_with, fail, show};
 use crate::commands::tabrestore::{Sender, bundled};
 use crate::environment::Environment;
 use crate::frame::LocalCommand;
@@ -61,10 +61,10 @@ impl LocalCommand for Args {
         let words = Sender::RestorexCatdb.words(&path.to_string_lossy(), self.options.dry_run);
         match ask_with(environment, "tabrestore", words, Some(bundle)) {
             Err(text) => return fail(&format!("{text}\nNothing was restored.")),
-            Ok(answers) if self.options.dry_run => {
-                answers.iter().flat_map(|answer| answer.info.iter()).for_each(|line| print(&format!("{line}\n")));
-            }
-            Ok(_) => print("Restore of Database Complete.\n"),
+            Ok(answers) => show(&answers),
+        }
+        if !self.options.dry_run {
+            print("Restore of Database Complete.\n");
         }
         0
     }

@@ -1,7 +1,7 @@
 //! `tabedit`: a table in an editor.
 
-use crate::app::print;
-use crate::builder::{ask, ask_with, fail};
+use crate::app::{print, stop_on_signals};
+use crate::builder::{ask, ask_with, fail, show};
 use crate::commands::tabrestore::Sender;
 use crate::environment::Environment;
 use crate::frame::LocalCommand;
@@ -9,7 +9,13 @@ use crate::utf8;
 use std::io::{BufRead, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Seconds between two looks at the flag that a signal sets, while a line is waited for.
+const LOOK_PERIOD_SECONDS: i64 = 1;
+const INTERRUPTED: &str = "interrupted; nothing was changed";
 
 /// Edit a table as text, with $TABEDITOR, $EDITOR or vi
 #[derive(Debug, clap::Args)]
@@ -42,14 +48,29 @@ impl LocalCommand for Args {
             print(&format!("Editing of the {table} table is not allowed; see tabprune.\n"));
             return 1;
         }
-        let directory = environment.variable("TMPDIR").unwrap_or("/tmp");
-        let directory = Path::new(directory).join(format!("tabedit.{}", std::process::id()));
-        let result = edit(table, self.dry_run, &directory, environment);
-        let _ = std::fs::remove_dir_all(&directory);
-        match result {
+        match edit(table, self.dry_run, environment) {
             Ok(()) => 0,
             Err(text) => fail(&text),
         }
+    }
+}
+
+/// A directory that only its owner may read, and that goes with its value.
+struct PrivateDirectory(PathBuf);
+
+impl PrivateDirectory {
+    fn new(environment: &Environment) -> Result<Self, String> {
+        let parent = environment.variable("TMPDIR").unwrap_or("/tmp");
+        let path = Path::new(parent).join(format!("tabedit.{}", std::process::id()));
+        let made = std::fs::DirBuilder::new().mode(0o700).create(&path);
+        made.map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for PrivateDirectory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -58,17 +79,22 @@ fn help(command: &str) -> String {
     entry.map(|entry| (entry.clap)().render_long_help().to_string()).unwrap_or_default()
 }
 
-fn edit(table: &str, dry_run: bool, directory: &Path, environment: &Environment) -> Result<(), String> {
+fn edit(table: &str, dry_run: bool, environment: &Environment) -> Result<(), String> {
     let text = dump(table, environment)?;
-    let shown = |error: std::io::Error| format!("{}: {error}", directory.display());
-    std::fs::DirBuilder::new().mode(0o700).create(directory).map_err(shown)?;
-    let file = directory.join(format!("{table}.csv"));
+    // From here on a signal must not leave the directory behind: it only sets a flag.
+    let stop = stop_on_signals();
+    let directory = PrivateDirectory::new(environment)?;
+    let file = directory.0.join(format!("{table}.csv"));
+    let shown = |error: std::io::Error| format!("{}: {error}", file.display());
     let mut handle =
         std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file).map_err(shown)?;
     handle.write_all(text.as_bytes()).map_err(shown)?;
     drop(handle);
     loop {
         run_editor(&file, environment)?;
+        if stop.load(Ordering::Relaxed) {
+            return Err(INTERRUPTED.into());
+        }
         let bytes = std::fs::read(&file).map_err(shown)?;
         if bytes == text.as_bytes() {
             print("No file modifications detected, not restoring.\n");
@@ -78,17 +104,32 @@ fn edit(table: &str, dry_run: bool, directory: &Path, environment: &Environment)
         let edited = utf8::text(bytes, &file.to_string_lossy());
         match edited.and_then(|edited| ask_with(environment, "tabrestore", words, Some(edited))) {
             Ok(answers) => {
-                for line in answers.iter().flat_map(|answer| answer.info.iter()) {
-                    print(&format!("{line}\n"));
-                }
+                show(&answers);
                 return Ok(());
             }
             Err(text) => fail(&text),
         };
         print("Above errors occured, hit enter to edit, or ctrl-c to abort\n");
-        let mut line = String::new();
-        if !std::io::stdin().lock().read_line(&mut line).is_ok_and(|count| count > 0) {
-            return Err("nothing was changed".into());
+        if !enter(stop) {
+            return Err(INTERRUPTED.into());
+        }
+    }
+}
+
+/// Waits for a line. No line: a signal, or the end of the input.
+fn enter(stop: &AtomicBool) -> bool {
+    let stdin = std::io::stdin();
+    let look = Timespec { tv_sec: LOOK_PERIOD_SECONDS, tv_nsec: 0 };
+    loop {
+        let mut wait = [PollFd::new(&stdin, PollFlags::IN)];
+        let ready = poll(&mut wait, Some(&look));
+        if stop.load(Ordering::Relaxed) {
+            return false;
+        }
+        match ready {
+            Ok(0) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) => return stdin.lock().read_line(&mut String::new()).is_ok_and(|count| count > 0),
+            Err(_) => return false,
         }
     }
 }
