@@ -13,6 +13,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+/// Characters of a command line that are recorded.
+const LINE_CHARS_MAX: usize = 64 << 10;
 /// Bytes of an answer that are recorded.
 const ANSWER_BYTES_MAX: usize = 16 << 10;
 /// Commands that are not recorded at all.
@@ -67,7 +69,7 @@ impl CommandLog {
         let kind = clean(call.request.client_type.as_deref().unwrap_or("other"));
         let bar = "=".repeat(52);
         let quoted: Vec<String> = line.split(' ').map(quote).collect();
-        let line = quoted.join(" ");
+        let line: String = quoted.join(" ").chars().take(LINE_CHARS_MAX).collect();
         Some(Record {
             head: format!(
                 "{bar}\n[Date]       {time}\n[ClientType] {kind} \n[Request]    {line}\n[Response]\n"

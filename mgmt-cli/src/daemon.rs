@@ -23,6 +23,9 @@ use std::time::Instant;
 /// Requests that leave no audit record (polled by consoles and nodes).
 const UNAUDITED: [&str; 5] = ["getdestiny", "getbladecons", "getipmicons", "getopenbmccons", "getcons"];
 
+/// Characters of a command line in the daemon's log.
+const LOGGED_CHARS_MAX: usize = 1024;
+
 /// What the daemon is told when it is made.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -120,6 +123,12 @@ impl Daemon {
         if let Err(error) = self.model.apply(Change::quiet(what, what, edits)) {
             tracing::error!(%error, what, "a change of the daemon itself failed");
         }
+    }
+
+    /// Neither a user nor a node. What such callers may ask says nothing, and must not fill the logs.
+    fn is_stranger(&self, call: &Call) -> bool {
+        let known = |ip: IpAddr| ip.is_loopback() || self.snapshot().node_by_ip(ip).is_some();
+        call.peer_name.is_none() && !call.peer.ip.is_some_and(known)
     }
 
     /// How root gets in again. Others are not told what the policy says.
@@ -235,14 +244,9 @@ fn log_allowed(snapshot: &Snapshot, call: &Call) {
     if quiet || snapshot.site_flag("auditnosyslog", false) {
         return;
     }
-    let noderange = call.request.noderange.as_deref().map(|text| format!(" to {text}")).unwrap_or_default();
-    tracing::info!(
-        target: "audit",
-        "Allowing {command}{noderange} {} for {} from {}",
-        crate::redact::words(command, &call.request.args).join(" "),
-        call.username.as_deref().unwrap_or("a caller without certificate"),
-        call.peer_host,
-    );
+    let line: String = crate::frame::command_line(call).chars().take(LOGGED_CHARS_MAX).collect();
+    let user = call.username.as_deref().unwrap_or("a caller without certificate");
+    tracing::info!(target: "audit", "Allowing {line} for {user} from {}", call.peer_host);
 }
 
 impl Dispatcher for Daemon {
@@ -308,25 +312,30 @@ impl Dispatcher for Daemon {
             Reason::NoRule { nodes } if nodes.is_empty() => "no policy rule allows it".to_owned(),
             Reason::NoRule { nodes } => format!("no policy rule allows it for {}", nodes.join(",")),
         };
-        tracing::warn!(
-            target: "audit",
-            "Permission denied for request: peername={}, peerhost={}, peerport={} command= {command} ({reason})",
-            call.peer_name.as_deref().unwrap_or_default(),
-            call.peer_host,
-            call.peer.port,
-        );
-        if let (None, Some(ip)) = (&call.peer_name, call.peer.ip) {
-            self.hooks.denied(ip, &format!("{command}: {reason}"));
+        match (&call.peer_name, call.peer.ip) {
+            // Events are bounded for each machine, as the log is not.
+            (None, Some(ip)) => self.hooks.denied(ip, &format!("{command}: {reason}")),
+            (name, _) => tracing::warn!(
+                target: "audit",
+                "Permission denied for request: peername={}, peerhost={}, peerport={} command= {command} ({reason})",
+                name.as_deref().unwrap_or_default(),
+                call.peer_host,
+                call.peer.port,
+            ),
         }
         Decision::Deny { hint: self.way_out(call, &reason) }
     }
 
     fn run(&self, call: Call, sink: &mut dyn Sink) {
         self.audit(&call);
-        log_allowed(&self.snapshot(), &call);
         let started = Instant::now();
-        let time = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
-        let mut tee = Tee { sink, record: self.log.start(&call, &time) };
+        let mut record = None;
+        if !self.is_stranger(&call) {
+            log_allowed(&self.snapshot(), &call);
+            let time = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
+            record = self.log.start(&call, &time);
+        }
+        let mut tee = Tee { sink, record };
         let mut out = Out::new(&mut tee);
         let result = self.carry_out(&call, &mut out);
         // A client that has gone needs no last words.

@@ -9,6 +9,7 @@ use dawn_cluster::{Change, Edit, Model};
 use dawn_xcatd::dispatch::handle;
 use dawn_xcatd::render::{Stream, render};
 use dawn_xcatd::{Peer, Response};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// A daemon on an empty model in memory.
@@ -59,16 +60,28 @@ pub(crate) fn words(line: &str) -> Vec<String> {
 impl Bed {
     /// A model with these rows, each as `table column=value…`.
     pub(crate) fn new(rows: &str) -> Bed {
-        Self::with(Model::in_memory().expect("a model"), tempfile::tempdir().expect("a directory"), rows)
+        Self::with(
+            Model::in_memory().expect("a model"),
+            tempfile::tempdir().expect("a directory"),
+            None,
+            rows,
+        )
+    }
+
+    /// The same with `commands.log` in the bed's directory.
+    pub(crate) fn logged(rows: &str) -> Bed {
+        let directory = tempfile::tempdir().expect("a directory");
+        let log = directory.path().join("commands.log");
+        Self::with(Model::in_memory().expect("a model"), directory, Some(log), rows)
     }
 
     /// The same with a database in the bed's directory.
     pub(crate) fn on_disk(rows: &str) -> Bed {
         let directory = tempfile::tempdir().expect("a directory");
-        Self::with(Model::open(directory.path()).expect("a model"), directory, rows)
+        Self::with(Model::open(directory.path()).expect("a model"), directory, None, rows)
     }
 
-    fn with(model: Model, directory: tempfile::TempDir, rows: &str) -> Bed {
+    fn with(model: Model, directory: tempfile::TempDir, commands_log: Option<PathBuf>, rows: &str) -> Bed {
         let model = Arc::new(model);
         let edits: Vec<Edit> =
             rows.lines().map(str::trim).filter(|line| !line.is_empty()).map(edit).collect();
@@ -76,7 +89,7 @@ impl Bed {
         let hosts = directory.path().join("hosts").to_string_lossy().into_owned();
         let settings = Settings {
             host: "mn1".into(),
-            commands_log: None,
+            commands_log,
             hosts_file: Some(hosts),
             database: vec!["dbengine=SQLite".into()],
             data: Some(directory.path().to_owned()),

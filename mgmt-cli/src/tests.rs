@@ -777,6 +777,21 @@ fn a_denial_explains_itself_to_root() {
     }
 }
 
+/// Users and nodes are recorded; whoever can send packets cannot fill the log.
+#[test]
+fn commands_of_strangers_are_not_recorded() {
+    use crate::testbed::Bed;
+    let bed = Bed::logged(&format!("{CLUSTER}\npolicy priority=4 commands=lsxcatd rule=allow"));
+    bed.run_as("lsxcatd -v", None, None, Some("10.9.9.9"));
+    assert!(!bed.directory.path().join("commands.log").exists());
+    bed.run_as("lsxcatd -v", None, None, Some("10.0.0.1"));
+    let forged = "<command>lsxcatd</command><clienttype>cli\n[Request] forged</clienttype><arg>-t</arg>";
+    bed.xml_for(forged, Some("root"), None);
+    let text = std::fs::read_to_string(bed.directory.path().join("commands.log")).expect("log");
+    let requests: Vec<&str> = text.lines().filter(|line| line.starts_with("[Request]")).collect();
+    assert_eq!(requests, ["[Request]    lsxcatd -v", "[Request]    lsxcatd -t"], "{text}");
+}
+
 /// Requests that programs (as root) and nodes (by address, without certificate) send, and the XML they get.
 #[test]
 fn requests_of_programs_and_nodes() {
