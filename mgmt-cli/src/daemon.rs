@@ -9,12 +9,15 @@ use crate::commands::makehosts::HOSTS;
 use crate::destiny;
 use crate::frame::{Ctx, Kind};
 use crate::hooks::BootHooks;
+use crate::logins::Logins;
 use crate::output::{Out, Stop};
 use crate::requests::{self, getpostscript, syncfiles};
 use crate::{bridge, token};
 use dawn_cluster::{Change, Edit, Model, Reason, Snapshot};
 use dawn_xcatd::node_status::{NodeReport, NodeReports, UPDATE_STATUS_WORDS};
-use dawn_xcatd::{Call, Credentials, Decision, Dispatcher, Expanded, Gone, NodeUse, Request, Response, Sink};
+use dawn_xcatd::{
+    Call, Credentials, Decision, Dispatcher, Expanded, Gone, NodeUse, Peer, Request, Response, Sink,
+};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -47,6 +50,7 @@ pub struct Daemon {
     hooks: Arc<dyn BootHooks>,
     settings: Settings,
     log: CommandLog,
+    logins: Logins,
 }
 
 impl Daemon {
@@ -54,7 +58,7 @@ impl Daemon {
     pub fn new(model: Arc<Model>, hooks: Arc<dyn BootHooks>, settings: Settings) -> Self {
         let log = CommandLog::new(settings.commands_log.clone());
         let short = settings.host.split('.').next().unwrap_or_default().to_owned();
-        Self { model, hooks, log, settings: Settings { host: short, ..settings } }
+        Self { model, hooks, log, logins: Logins::default(), settings: Settings { host: short, ..settings } }
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {
@@ -261,8 +265,9 @@ impl Dispatcher for Daemon {
         self.snapshot().node_by_ip(ip).map_or_else(|| ip.to_string(), |node| node.to_string())
     }
 
-    fn check_password(&self, user: &Credentials) -> bool {
-        token::check_password(&self.snapshot(), user)
+    fn check_password(&self, user: &Credentials, peer: &Peer) -> bool {
+        let check = || token::check_password(&self.snapshot(), user);
+        self.logins.attempt(peer.ip, &user.username, Instant::now(), check)
     }
 
     fn token_user(&self, token: &str) -> Option<String> {

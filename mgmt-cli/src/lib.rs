@@ -40,6 +40,7 @@ pub mod init;
 mod items;
 mod lite;
 mod local_networks;
+mod logins;
 mod names;
 mod netboot;
 pub mod notify;

@@ -87,8 +87,8 @@ pub trait Dispatcher: Send + Sync + 'static {
     fn source(&self) -> String;
     /// Host name of a peer for policy and audit: node name or reverse name without domain.
     fn peer_host(&self, ip: IpAddr) -> String;
-    /// Checks a password against the `passwd` rows of key `xcat`.
-    fn check_password(&self, user: &Credentials) -> bool;
+    /// Checks the password that `peer` sent against the `passwd` rows of key `xcat`.
+    fn check_password(&self, user: &Credentials, peer: &Peer) -> bool;
     /// User of a token, if it is valid now.
     fn token_user(&self, token: &str) -> Option<String>;
     /// Makes a token: id and expiry text (`2025-1-31 9:5:3` or `never`).
@@ -171,7 +171,7 @@ fn handle_stamped(
 fn authenticate(dispatcher: &dyn Dispatcher, request: &Request, peer: &Peer) -> Result<Option<String>, ()> {
     let by_password = request.become_user.as_ref().or(request.get_token.as_ref());
     if let Some(user) = by_password {
-        return if dispatcher.check_password(user) { Ok(Some(user.username.clone())) } else { Err(()) };
+        return if dispatcher.check_password(user, peer) { Ok(Some(user.username.clone())) } else { Err(()) };
     }
     match &request.token {
         Some(token) => dispatcher.token_user(token).map(Some).ok_or(()),
@@ -263,7 +263,7 @@ pub(crate) mod tests {
         fn peer_host(&self, ip: IpAddr) -> String {
             ip.to_string()
         }
-        fn check_password(&self, user: &Credentials) -> bool {
+        fn check_password(&self, user: &Credentials, _: &Peer) -> bool {
             user.password == "good"
         }
         fn token_user(&self, token: &str) -> Option<String> {
