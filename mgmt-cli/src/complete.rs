@@ -2,6 +2,9 @@
 //!
 //! The scripts call `dawn complete -- WORDS`; the words and options of commands come from the same source as
 //! their help, names from the daemon. A daemon that does not answer only means that no names are offered.
+//!
+//! What is offered lands on a command line, and not every shell quotes it. So a name that a shell could read as more than
+//! a word is never offered: whoever may write into a table must not type for whoever presses Tab.
 
 use crate::app::whole;
 use crate::commands;
@@ -44,8 +47,14 @@ pub enum Names<'a> {
 /// What stands between a word and what the shell shows beside it.
 pub const DESCRIBED_BY: char = '\t';
 
-/// The words that could stand in place of the last one. `words` begins with the program's name.
+/// The words that could stand in place of the last one. `words` begins with the program's name. What `ask` finds is
+/// offered as far as it [is safe](is_plain).
 pub fn candidates(words: &[String], ask: &dyn Fn(Names<'_>) -> Vec<String>) -> Vec<String> {
+    let ask = &|names: Names<'_>| -> Vec<String> {
+        let mut found = ask(names);
+        found.retain(|line| is_plain(line.split(DESCRIBED_BY).next().unwrap_or_default()));
+        found
+    };
     let Some((program, rest)) = words.split_first() else { return Vec::new() };
     let program = program.rsplit('/').next().unwrap_or(program);
     let (name, rest) = if commands::find(program).is_some() {
@@ -66,6 +75,12 @@ pub fn candidates(words: &[String], ask: &dyn Fn(Names<'_>) -> Vec<String>) -> V
     let mut line = Line::read(command, before);
     line.current = current;
     matching(current, line.offer(ask))
+}
+
+/// Letters, digits and signs that are nothing but themselves to every shell, and no option.
+fn is_plain(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '+' | ':' | '/');
+    !name.is_empty() && !name.starts_with('-') && name.chars().all(plain)
 }
 
 fn command_names() -> Vec<String> {
@@ -326,12 +341,12 @@ mod tests {
 
     fn names(names: Names<'_>) -> Vec<String> {
         let list: &[&str] = match names {
-            Names::Nodes => &["cn1", "cn2", "sw1"],
+            Names::Nodes => &["cn1", "cn2", "sw1", "cn$(id)", "cn`id`", "-f", "cn 3", "cn;id", "~root", "cn\nid"],
             Names::Objects("group") => &["all", "compute"],
             Names::Objects("osimage") => &["deb12", "deb13-lite"],
             Names::Objects("network") => &["prov"],
             Names::Objects(_) => &[],
-            Names::SiteKeys => &["domain", "master"],
+            Names::SiteKeys => &["domain", "master", "m$IFS"],
             Names::Changes => &["7\troot: chdef cn1 arch=x86_64", "12\tbob: noderm cn2"],
         };
         list.iter().map(|name| (*name).to_owned()).collect()

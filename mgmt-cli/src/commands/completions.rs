@@ -83,8 +83,8 @@ _dawn_complete() {
     fi
     open=("${(@M)found:#*[=.]}")
     found=("${(@)found:#*[=.]}")
-    (( $#open )) && compadd -Q -S '' -a open
-    (( $#found )) && compadd -Q -a found
+    (( $#open )) && compadd -S '' -a open
+    (( $#found )) && compadd -a found
 }
 "#;
 
