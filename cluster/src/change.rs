@@ -10,6 +10,7 @@
 //! which does nothing. Primary key columns that are not given are stored empty. The four letters `NULL` clear
 //! a cell of an existing row.
 
+use crate::names::excerpt;
 use crate::row::{Interner, Row, Text};
 use crate::rules;
 use crate::schema::{Col, TableId, schema};
@@ -103,7 +104,7 @@ pub enum EditError {
         command: &'static str,
     },
     /// A value that its column cannot mean.
-    #[error("'{value}' cannot be stored in {col}: {reason}")]
+    #[error("'{}' cannot be stored in {col}: {reason}", excerpt(value))]
     BadValue {
         /// The column.
         col: Col,
@@ -113,7 +114,7 @@ pub enum EditError {
         reason: Cow<'static, str>,
     },
     /// A value that a key of the table `site` cannot have.
-    #[error("'{value}' cannot be stored as site.{key}: {reason}")]
+    #[error("'{}' cannot be stored as site.{key}: {reason}", excerpt(value))]
     BadSiteValue {
         /// The key.
         key: Text,

@@ -5,6 +5,7 @@
 //! (static) groups and templates; a node without the attribute never matches, not even with `!=`. Membership in a
 //! dynamic group gives a node no attributes.
 
+use crate::names::excerpt;
 use crate::row::{Row, Text};
 use crate::schema::Col;
 use crate::snapshot::{KNOWN, Snapshot};
@@ -32,7 +33,7 @@ pub enum ConditionError {
     #[error("The '-w' option has an incorrect attr*val pair.")]
     Malformed,
     /// The regular expression does not compile.
-    #[error("{pattern:?} is not a valid regular expression: {reason}")]
+    #[error("'{}' is not a valid regular expression: {reason}", excerpt(pattern))]
     Regex {
         /// The expression.
         pattern: String,
@@ -96,8 +97,7 @@ impl Condition {
 fn pattern(value: &str) -> Result<Regex, ConditionError> {
     let value = value.strip_prefix('/').unwrap_or(value);
     let value = value.strip_suffix('/').unwrap_or(value);
-    linear_regex(value)
-        .map_err(|e| ConditionError::Regex { pattern: value.to_owned(), reason: e.to_string() })
+    linear_regex(value).map_err(|reason| ConditionError::Regex { pattern: value.to_owned(), reason })
 }
 
 /// Conditions that must all hold, as `-w` options and `nodegroup.wherevals` (joined by `::`) state them.

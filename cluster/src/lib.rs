@@ -104,8 +104,8 @@ pub use liteoption::{LiteOption, OptionError};
 pub use log::{CHANGES_BYTES_MAX, CHANGES_KEPT_MAX, LogEntry, UndoError};
 pub use model::{Applied, FOLLOW_INTERVAL, Follower, Model, ModelError, Published, Subscription, migrate};
 pub use names::{
-    Guid, ImageName, MacAddr, MacEntry, NAME_BYTES_MAX, NameError, NodeName, TableName, parse_mac_column,
-    parse_mac_column_as,
+    Guid, ImageName, MacAddr, MacEntry, NAME_BYTES_MAX, NameError, NodeName, TableName, excerpt,
+    parse_mac_column, parse_mac_column_as,
 };
 pub use noderange::{Expanded, Noderange, NoderangeError, ReadFile, node_item_col};
 pub use objects::{
@@ -117,6 +117,7 @@ pub use resolve::{NEXT_RECORD, Resolved, ResolvedRow, Source};
 pub use row::{Row, Text};
 pub use rules::check_group_name;
 pub use schema::{AsCol, AsTable, Col, Column, Schema, Table, TableId, schema};
+pub use site::is_host_name;
 pub use snapshot::{MacOwner, OsImage, Snapshot};
 pub use store::{StoreError, set_up_server};
 pub use subnet::{AddressRange, RangeError, Subnet, dynamic_ranges, prefix_length};

@@ -1,5 +1,6 @@
 //! The `litefile.options` column: what it may say, and what it means.
 
+use crate::names::excerpt;
 use std::fmt;
 use std::str::FromStr;
 
@@ -92,7 +93,7 @@ impl FromStr for LiteOption {
         let text = text.trim();
         let mut words: Vec<&str> = text.split(',').map(str::trim).collect();
         if let Some(word) = words.iter().find(|word| !text.is_empty() && !WORDS.contains(word)) {
-            return Err(OptionError { reason: format!("'{word}' is no option") });
+            return Err(OptionError { reason: format!("'{}' is no option", excerpt(word)) });
         }
         words.sort_unstable();
         match words.as_slice() {

@@ -7,6 +7,19 @@ use std::str::FromStr;
 /// Bytes of a node, group or image name at most (a DNS name's limit).
 pub const NAME_BYTES_MAX: usize = 253;
 
+/// Characters of a text that a message repeats.
+const EXCERPT_MAX: usize = 40;
+
+/// What a message repeats of a text: its beginning, control characters spelled out.
+pub fn excerpt(text: &str) -> String {
+    let spelled = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    let mut shown: String = text.chars().take(EXCERPT_MAX).map(spelled).collect();
+    if text.chars().nth(EXCERPT_MAX).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
 /// Why a text is not the name it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -23,7 +36,7 @@ pub enum NameError {
         what: &'static str,
     },
     /// A character that does not belong there.
-    #[error("{what} {name:?}: the character {found:?} is not allowed")]
+    #[error("{what} '{}': the character {found:?} is not allowed", excerpt(name))]
     Character {
         /// `node name`, `image name`, …
         what: &'static str,
@@ -33,7 +46,7 @@ pub enum NameError {
         found: char,
     },
     /// Right characters, wrong form.
-    #[error("{name:?} is not a {what}")]
+    #[error("'{}' is not a {what}", excerpt(name))]
     Form {
         /// `node name`, `image name`, …
         what: &'static str,

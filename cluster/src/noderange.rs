@@ -11,7 +11,7 @@
 //!
 //! Where the reference implementation lets a slip of the pen pass in silence, this one says so, because in
 //! `all,-n3-n1` or `all,-mtg==ipmi` silence means "all": a descending range and a criterion on a column that does not
-//! exist are errors, and lines of a file that begin with `-` exclude. A regular expression may contain parentheses.
+//! exist are errors, lines of a file that begin with `-` exclude, and a file that excludes must be there. A regular expression may contain parentheses.
 //!
 //! Input may be hostile: length, depth, names produced and nodes examined are limited, regular expressions run in
 //! linear time.
@@ -23,6 +23,7 @@ mod span;
 
 pub use criteria::node_item_col;
 
+use crate::names::excerpt;
 use crate::row::Text;
 use crate::snapshot::Snapshot;
 
@@ -30,26 +31,29 @@ use crate::snapshot::Snapshot;
 pub const TEXT_BYTES_MAX: usize = 4 << 20;
 /// Nesting of parentheses, files and `excludenodes` at most.
 const DEPTH_MAX: usize = 64;
-/// Names produced by one expression at most, examined nodes counting a quarter.
+/// Names produced by one expression at most, examined nodes counting a quarter; see [`Noderange::work_max`].
 const WORK_MAX: usize = 1_000_000;
 
 /// Why an expression has no value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoderangeError {
-    /// A parenthesis or bracket without its partner.
+    /// A parenthesis without its partner.
     #[error("Unbalanced parentheses in noderange")]
     Unbalanced,
+    /// A bracket that nothing closes.
+    #[error("a bracket ([) of the noderange is not closed")]
+    Bracket,
     /// Something between or beside operators that does not belong there.
-    #[error("cannot read {0:?} in noderange")]
+    #[error("cannot read '{}' in noderange", excerpt(.0))]
     Syntax(String),
     /// A range that goes down, or whose left number is wider than its right.
-    #[error("the range {0:?} goes down or its numbers differ in width; write the smaller name first")]
+    #[error("the range '{}' goes down or its numbers differ in width; write the smaller name first", excerpt(.0))]
     Descending(String),
     /// A criterion on a column that does not exist.
-    #[error("{0:?} is not a valid table.column description")]
+    #[error("'{}' is not a valid table.column description", excerpt(.0))]
     NoSuchColumn(String),
     /// A regular expression that does not compile.
-    #[error("the regular expression {pattern:?} in noderange is not valid: {reason}")]
+    #[error("the regular expression /{} in noderange is not valid: {reason}", excerpt(pattern))]
     Regex {
         /// The expression.
         pattern: String,
@@ -57,8 +61,11 @@ pub enum NoderangeError {
         reason: String,
     },
     /// A file may not be read here.
-    #[error("files (^{0}) cannot be used in this noderange")]
+    #[error("files (^{}) cannot be used in this noderange", excerpt(.0))]
     FileRefused(String),
+    /// A file that takes names away, or says which to keep, cannot be read: without it more nodes would be meant.
+    #[error("the file ^{} cannot be read; without it the noderange would name other nodes than you mean", excerpt(.0))]
+    FileMissing(String),
     /// Longer than [`TEXT_BYTES_MAX`].
     #[error("a noderange may have {TEXT_BYTES_MAX} bytes at most")]
     TooLong,
@@ -66,8 +73,8 @@ pub enum NoderangeError {
     #[error("NodeRange seems to be hung on evaluating {0}, recursion limit hit")]
     TooDeep(String),
     /// More names than this program is willing to look at.
-    #[error("the noderange names or examines more than {WORK_MAX} nodes")]
-    TooMuch,
+    #[error("the noderange names or examines more than {0} nodes")]
+    TooMuch(usize),
 }
 
 /// The value of an expression.
@@ -87,7 +94,7 @@ impl Expanded {
     }
 }
 
-/// Reads a file for `^path`; `None` if it cannot be read, which is ignored.
+/// Reads a file for `^path`; `None` if it cannot be read, which is ignored where the file could only add names.
 pub type ReadFile<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// How to evaluate.
@@ -108,12 +115,21 @@ pub struct Noderange<'a> {
     prefix: &'a str,
     suffix: &'a str,
     read_file: Option<ReadFile<'a>>,
+    work_max: usize,
 }
 
 impl<'a> Noderange<'a> {
     /// With verification, `site.excludenodes`, and without files.
     pub fn new(text: &'a str) -> Self {
-        Self { text, verify: true, exclude: true, prefix: "node", suffix: "", read_file: None }
+        Self {
+            text,
+            verify: true,
+            exclude: true,
+            prefix: "node",
+            suffix: "",
+            read_file: None,
+            work_max: WORK_MAX,
+        }
     }
 
     /// Names that are neither node nor group stand for themselves.
@@ -136,6 +152,12 @@ impl<'a> Noderange<'a> {
         Self { read_file: Some(read_file), ..self }
     }
 
+    /// At most so many names are produced instead of 1,000,000, examined nodes counting a quarter. What every node has
+    /// to be looked at for is charged before.
+    pub fn work_max(self, names: usize) -> Self {
+        Self { work_max: names, ..self }
+    }
+
     /// The nodes.
     pub fn expand(self, snapshot: &Snapshot) -> Result<Expanded, NoderangeError> {
         eval::expand(self, snapshot)
@@ -146,6 +168,17 @@ impl Snapshot {
     /// The nodes that an expression names, verified; see [`Noderange`] for other ways.
     pub fn noderange(&self, text: &str) -> Result<Expanded, NoderangeError> {
         Noderange::new(text).expand(self)
+    }
+
+    /// The nodes of `site.excludenodes`, which no noderange means; unknown names there count for nothing.
+    ///
+    /// # Errors
+    /// The setting cannot be evaluated.
+    pub fn excluded_nodes(&self) -> Result<Vec<Text>, NoderangeError> {
+        match self.site("excludenodes") {
+            Some(text) => Ok(Noderange::new(&text).with_excluded().expand(self)?.nodes),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// The shortest expression for a set of nodes by whole groups: groups whose members all are in the set, largest

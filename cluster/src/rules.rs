@@ -15,7 +15,7 @@ pub use names::check_group_name;
 
 use crate::change::{Edit, EditError, Effect};
 use crate::liteoption::LiteOption;
-use crate::names::{Guid, parse_mac_column, parse_mac_column_as};
+use crate::names::{Guid, excerpt, parse_mac_column, parse_mac_column_as};
 use crate::policy::PolicyRequest;
 use crate::resolve::NEXT_RECORD;
 use crate::row::{Row, Text};
@@ -65,6 +65,8 @@ enum Rule {
     PathPart,
     /// A number that may have a fraction.
     Decimal,
+    /// A DNS domain.
+    Domain,
 }
 
 /// The columns whose values are checked. A list has what the reference documents for the column, also what Dawn does not
@@ -94,6 +96,7 @@ const RULES: &[(&str, Rule)] = &[
     ("noderes.nfsserver", Rule::Host),
     ("noderes.tftpserver", Rule::Host),
     ("noderes.xcatmaster", Rule::Host),
+    ("networks.domain", Rule::Domain),
     ("osimage.imagetype", Rule::OneOf(&["linux", "windows", "NIM", "AIX"])),
     (
         "osimage.provmethod",
@@ -112,6 +115,7 @@ const RULES: &[(&str, Rule)] = &[
     ("osimage.osvers", Rule::PathPart),
     ("osimage.profile", Rule::PathPart),
     ("osimage.rootfstype", Rule::OneOf(&["nfs", "ramdisk"])),
+    ("policy.priority", Rule::Decimal),
     ("routes.gateway", Rule::Host),
     ("routes.mask", Rule::Mask),
     ("routes.net", Rule::Network),
@@ -141,6 +145,8 @@ static LITE: LazyLock<LiteCols> =
 /// What `#CMD=…#` in a cell is answered with.
 const NO_COMMANDS: &str = "#CMD=...# is not carried out: use $table.column instead";
 
+const CONTROL: &str = "it may not have control characters (line ends, tabs)";
+
 /// Why a value cannot be stored.
 type Reason = Cow<'static, str>;
 
@@ -162,6 +168,11 @@ pub(crate) fn check_values(edit: &Edit) -> Result<(), EditError> {
 }
 
 fn check_value(col: Col, text: &str) -> Result<(), EditError> {
+    let refused =
+        |reason: Reason| EditError::BadValue { col, value: secrets::shown(col, text).into(), reason };
+    if text.contains(char::is_control) && is_line(col) {
+        return Err(refused(CONTROL.into()));
+    }
     let value = text.trim();
     if value.is_empty() || value == "NULL" {
         return Ok(());
@@ -170,16 +181,26 @@ fn check_value(col: Col, text: &str) -> Result<(), EditError> {
     let problem = if matches!(rule, Some(Rule::Location)) && value.contains("#CMD") {
         Some(Cow::Borrowed(NO_COMMANDS))
     } else if is_resolved(col) && template::is_template(value) {
-        template::check(value).err().map(|error| Cow::Owned(error.to_string()))
+        template::check(value).err().map(|error| match secrets::is_secret(col) {
+            true => Cow::Borrowed("it has the form of a template and is none"),
+            false => Cow::Owned(error.to_string()),
+        })
     } else if value.ends_with(NEXT_RECORD) {
         None
     } else {
         rule.and_then(|rule| rule.problem(value))
     };
-    match problem {
-        Some(reason) => Err(EditError::BadValue { col, value: secrets::shown(col, text).into(), reason }),
-        None => Ok(()),
-    }
+    problem.map_or(Ok(()), |reason| Err(refused(reason)))
+}
+
+/// The column's values stand in lines of other files (`/etc/hosts`, boot scripts) and on command lines, where a line end
+/// would begin something else: names, and what belongs to a node or a network. (Of `site` the keys that are known.)
+fn is_line(col: Col) -> bool {
+    let table = col.table.info();
+    let is_log = table.auto_increment.is_some();
+    let free = matches!(col.name(), "comments" | "disable" | "usercomment");
+    let whole = table.is_node_table || table.name == "networks";
+    !is_log && !free && (whole || col.info().is_key)
 }
 
 /// Values of the column are expanded for nodes.
@@ -227,6 +248,7 @@ impl Rule {
                 !value.contains('/') && value != ".." && value != "." && !value.chars().any(char::is_control),
                 "it becomes part of a path and may not contain / or be ..",
             ),
+            Self::Domain => site::Kind::Domain.problem(value),
             Self::Decimal => unless(value.parse::<f64>().is_ok_and(f64::is_finite), "it is no number"),
         }
     }
@@ -303,10 +325,13 @@ fn site_value(next: &Snapshot, row: &Row) -> Result<(), EditError> {
         let known = value.parse::<IpAddr>().is_ok()
             || &**value == "NORESOLUTION"
             || next.attr(value, KNOWN.ip).is_some();
-        (kind == site::Kind::Server && !known)
-            .then(|| format!("it is no IP address, and the table hosts has none for a host '{value}'").into())
+        (kind == site::Kind::Server && !known).then(|| {
+            format!("it is no IP address, and the table hosts has none for a host '{}'", excerpt(value))
+                .into()
+        })
     };
-    match kind.problem(value).or_else(unknown) {
+    let control = value.contains(char::is_control).then_some(Cow::Borrowed(CONTROL));
+    match control.or_else(|| kind.problem(value)).or_else(unknown) {
         Some(reason) => Err(EditError::BadSiteValue { key: key.clone(), value: value.to_string(), reason }),
         None => Ok(()),
     }

@@ -206,7 +206,12 @@ pub(crate) fn is_switch(value: &str) -> bool {
 
 /// An address or what could be the name of a host.
 pub(crate) fn is_host(word: &str) -> bool {
-    word.parse::<IpAddr>().is_ok() || is_domain(word) && !looks_like_address(word)
+    word.parse::<IpAddr>().is_ok() || is_host_name(word)
+}
+
+/// Labels of letters, digits, `-` and `_`, joined by dots, that are no address.
+pub fn is_host_name(word: &str) -> bool {
+    is_domain(word) && !looks_like_address(word)
 }
 
 /// Nothing but digits and dots: an address with a slip of the finger, not a name.

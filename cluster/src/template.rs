@@ -11,6 +11,7 @@
 //! is not a valid regular expression makes the attribute "not set" ([`check`] says why). Regular expressions run in linear
 //! time; there are no look-arounds and back references.
 
+use crate::names::excerpt;
 use crate::row::Text;
 use regex::{Regex, RegexBuilder};
 use std::borrow::Cow;
@@ -35,26 +36,19 @@ pub(crate) const RESULT_BYTES_MAX: usize = 64 << 10;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
     /// The pattern does not compile.
-    #[error("the pattern of template {template:?} is not valid: {reason}")]
-    Pattern {
-        /// The whole value.
-        template: String,
-        /// What the regular expression compiler says.
-        reason: String,
-    },
+    #[error("the pattern of the template is not valid: {0}")]
+    Pattern(String),
     /// An expression cannot be read.
-    #[error("the expression ({expression}) of template {template:?} cannot be read: {reason}")]
+    #[error("the expression ({}) of the template cannot be read: {reason}", excerpt(expression))]
     Expression {
-        /// The whole value.
-        template: String,
         /// The expression.
         expression: String,
         /// What is wrong.
         reason: expr::ExprError,
     },
     /// A parenthesis is opened and not closed.
-    #[error("a parenthesis of template {0:?} is not closed")]
-    Parenthesis(String),
+    #[error("a parenthesis of the template is not closed")]
+    Parenthesis,
     /// A value longer than [`TEMPLATE_BYTES_MAX`].
     #[error("a template may have {TEMPLATE_BYTES_MAX} bytes at most, this one has {0}")]
     TooLong(usize),
@@ -100,7 +94,7 @@ pub fn expand<'a>(value: &'a str, name: &str) -> Result<Cow<'a, str>, TemplateEr
 /// Says why a value that looks like a template cannot work for any name.
 pub fn check(value: &str) -> Result<(), TemplateError> {
     match Template::compile(value)? {
-        Some(template) if template.computes => template.check_text(value),
+        Some(template) if template.computes => template.check_text(),
         _ => Ok(()),
     }
 }
@@ -125,11 +119,7 @@ impl Template {
         if value.len() > TEMPLATE_BYTES_MAX {
             return Err(TemplateError::TooLong(value.len()));
         }
-        let compile = |re: &str| {
-            let pattern =
-                |e: regex::Error| TemplateError::Pattern { template: value.into(), reason: e.to_string() };
-            linear_regex(re).map_err(pattern)
-        };
+        let compile = |re: &str| linear_regex(re).map_err(TemplateError::Pattern);
         Ok(Some(Self { re: re.map(compile).transpose()?, text: text.into(), computes }))
     }
 
@@ -146,18 +136,17 @@ impl Template {
     }
 
     /// Reads every expression once. What depends on the captures (a division by zero) is left to the name.
-    fn check_text(&self, value: &str) -> Result<(), TemplateError> {
+    fn check_text(&self) -> Result<(), TemplateError> {
         let mut rest: &str = &self.text;
         while let Some((_, inside, after)) = first_group(rest) {
             if let Err(reason) = expr::evaluate(inside, &["1"; CAPTURES_TRIED])
                 && !matches!(reason, expr::ExprError::DivisionByZero | expr::ExprError::Overflow)
             {
-                let (template, expression) = (value.to_owned(), inside.to_owned());
-                return Err(TemplateError::Expression { template, expression, reason });
+                return Err(TemplateError::Expression { expression: inside.to_owned(), reason });
             }
             rest = after;
         }
-        if rest.contains('(') { Err(TemplateError::Parenthesis(value.to_owned())) } else { Ok(()) }
+        if rest.contains('(') { Err(TemplateError::Parenthesis) } else { Ok(()) }
     }
 
     fn finished_text(&self, captures: &[&str]) -> String {
@@ -174,9 +163,16 @@ impl Template {
     }
 }
 
-/// A pattern compiled with this program's memory limit.
-pub(crate) fn linear_regex(re: &str) -> Result<Regex, regex::Error> {
-    RegexBuilder::new(re).size_limit(REGEX_BYTES_MAX).dfa_size_limit(REGEX_BYTES_MAX).nest_limit(100).build()
+/// A pattern compiled with this program's memory limit; the error is the compiler's reason, without the pattern.
+pub(crate) fn linear_regex(re: &str) -> Result<Regex, String> {
+    let mut builder = RegexBuilder::new(re);
+    let compiled =
+        builder.size_limit(REGEX_BYTES_MAX).dfa_size_limit(REGEX_BYTES_MAX).nest_limit(100).build();
+    compiled.map_err(|error| {
+        let text = error.to_string();
+        let last = text.lines().last().unwrap_or_default();
+        last.strip_prefix("error: ").unwrap_or(last).to_owned()
+    })
 }
 
 /// Splits at the first outermost balanced parenthesis: before, inside, after.

@@ -2,7 +2,7 @@
 
 use super::parse::{Role, elements, parenthesised, split_top};
 use super::span::{Span, is_number, parse_brackets, parse_increment, parse_span};
-use super::{DEPTH_MAX, Expanded, Noderange, NoderangeError, TEXT_BYTES_MAX, WORK_MAX, criteria};
+use super::{DEPTH_MAX, Expanded, Noderange, NoderangeError, TEXT_BYTES_MAX, criteria};
 use crate::groups::GroupKind;
 use crate::row::Text;
 use crate::snapshot::Snapshot;
@@ -22,6 +22,8 @@ struct Eval<'a> {
     snapshot: &'a Snapshot,
     work: usize,
     depth: usize,
+    /// Inside of an exclusion or intersection: a name that is missing there makes the result larger.
+    narrowing: bool,
     missing: Vec<String>,
     missing_seen: HashSet<String>,
     /// Values of atoms for which every node is examined.
@@ -36,9 +38,8 @@ pub(super) fn expand(how: Noderange<'_>, snapshot: &Snapshot) -> Result<Expanded
     let text: String = how.text.chars().filter(|c| !matches!(c, '\'' | '"')).collect();
     let mut nodes = eval.range(&text)?;
     settle(&mut nodes);
-    if let Some(excluded) = snapshot.site("excludenodes").filter(|_| how.exclude) {
-        let how = Noderange { text: &excluded, verify: true, exclude: false, read_file: None, ..how };
-        nodes = without(nodes, &expand(how, snapshot)?.nodes);
+    if how.exclude {
+        nodes = without(nodes, &snapshot.excluded_nodes()?);
     }
     Ok(Expanded { nodes, missing: eval.missing })
 }
@@ -65,6 +66,7 @@ impl<'a> Eval<'a> {
             snapshot,
             work: 0,
             depth: 0,
+            narrowing: false,
             missing: Vec::new(),
             missing_seen: HashSet::new(),
             known: HashMap::new(),
@@ -73,7 +75,8 @@ impl<'a> Eval<'a> {
 
     fn spend(&mut self, names: usize) -> Result<(), NoderangeError> {
         self.work = self.work.saturating_add(names);
-        if self.work > WORK_MAX { Err(NoderangeError::TooMuch) } else { Ok(()) }
+        let max = self.how.work_max;
+        if self.work > max { Err(NoderangeError::TooMuch(max)) } else { Ok(()) }
     }
 
     fn deeper(&mut self, text: &str, inner: impl FnOnce(&mut Self) -> Value) -> Value {
@@ -90,7 +93,11 @@ impl<'a> Eval<'a> {
         self.deeper(text, |e| {
             let (mut names, mut gone) = (Names::new(), Names::new());
             for (role, operand) in elements(text)? {
-                let value = e.operand(operand)?;
+                let outer = e.narrowing;
+                e.narrowing |= role != Role::Add;
+                let value = e.operand(operand);
+                e.narrowing = outer;
+                let value = value?;
                 match role {
                     Role::Add => names.extend(value),
                     Role::Exclude => gone.extend(value),
@@ -195,8 +202,7 @@ impl<'a> Eval<'a> {
     }
 
     fn matching(&self, pattern: &str) -> Value {
-        let bad =
-            |e: regex::Error| NoderangeError::Regex { pattern: pattern.to_owned(), reason: e.to_string() };
+        let bad = |reason| NoderangeError::Regex { pattern: pattern.to_owned(), reason };
         let re = linear_regex(&format!("^{pattern}$")).map_err(bad)?;
         Ok(self.snapshot.node_names().filter(|name| re.is_match(name)).cloned().collect())
     }
@@ -244,7 +250,10 @@ impl<'a> Eval<'a> {
 
     fn file(&mut self, path: &str) -> Value {
         let Some(read) = self.how.read_file else { return Err(NoderangeError::FileRefused(path.to_owned())) };
-        let Some(content) = read(path) else { return Ok(Names::new()) };
+        let Some(content) = read(path) else {
+            let path = path.to_owned();
+            return if self.narrowing { Err(NoderangeError::FileMissing(path)) } else { Ok(Names::new()) };
+        };
         if content.len() > TEXT_BYTES_MAX {
             return Err(NoderangeError::TooLong);
         }

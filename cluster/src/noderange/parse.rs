@@ -10,7 +10,7 @@ pub(super) enum Role {
     Intersect,
 }
 
-/// Cuts at a separator that stands outside of parentheses and brackets.
+/// Cuts at a separator that stands outside of parentheses, brackets and the braces of a regular expression.
 pub(super) fn split_top(text: &str, separator: char) -> Result<Vec<&str>, NoderangeError> {
     let mut parts = Vec::new();
     let (mut start, mut round, mut square) = (0, 0usize, 0usize);
@@ -18,9 +18,9 @@ pub(super) fn split_top(text: &str, separator: char) -> Result<Vec<&str>, Nodera
         match c {
             '(' => round += 1,
             ')' => round = round.checked_sub(1).ok_or(NoderangeError::Unbalanced)?,
-            '[' => square += 1,
+            '[' | '{' => square += 1,
             // A bracket expression of a regular expression may close one that it did not open.
-            ']' => square = square.saturating_sub(1),
+            ']' | '}' => square = square.saturating_sub(1),
             c if c == separator && round == 0 && square == 0 => {
                 parts.push(text.get(start..at).unwrap_or(""));
                 start = at + c.len_utf8();

@@ -138,7 +138,7 @@ pub(super) fn parse_brackets(atom: &str) -> Result<Option<Brackets<'_>>, Noderan
     };
     pieces.head = head;
     loop {
-        let (list, after) = rest.split_once(']').ok_or(NoderangeError::Unbalanced)?;
+        let (list, after) = rest.split_once(']').ok_or(NoderangeError::Bracket)?;
         let (text, next) = after.split_once('[').map_or((after, None), |(text, next)| (text, Some(next)));
         let items = list.split(',').filter(|i| !i.is_empty()).map(|item| parse_item(atom, item));
         pieces.lists.push((items.collect::<Result<_, _>>()?, text));

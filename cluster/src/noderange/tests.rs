@@ -39,6 +39,9 @@ fn show(result: Result<Expanded, NoderangeError>) -> String {
     }
 }
 
+const UNREADABLE: &str =
+    "! the file ^/missing cannot be read; without it the noderange would name other nodes than you mean";
+
 #[test]
 fn expressions() {
     let snapshot = cluster();
@@ -73,18 +76,18 @@ fn expressions() {
         ("((n1))", "n1"),
         ("(n1", "! Unbalanced parentheses in noderange"),
         ("n1)", "! Unbalanced parentheses in noderange"),
-        ("(n1)(n2)", "! cannot read \"(n1)(n2)\" in noderange"),
+        ("(n1)(n2)", "! cannot read '(n1)(n2)' in noderange"),
         ("n1-n3", "n1,n2,n3"),
         ("n1:n3", "n1,n2,n3"),
         ("n1-n1", "n1"),
         ("n1-n03", "n1,n2,n3"),
         (
             "n3-n1",
-            "! the range \"n3-n1\" goes down or its numbers differ in width; write the smaller name first",
+            "! the range 'n3-n1' goes down or its numbers differ in width; write the smaller name first",
         ),
         (
             "n01-n3",
-            "! the range \"n01-n3\" goes down or its numbers differ in width; write the smaller name first",
+            "! the range 'n01-n3' goes down or its numbers differ in width; write the smaller name first",
         ),
         ("p098-p100", "p098,p099,p100"),
         ("p[098-100]", "p098,p099,p100"),
@@ -101,7 +104,7 @@ fn expressions() {
         ("n[1:2]", "n1,n2"),
         ("foo-[1-2],n1", "foo-1,foo-2,n1"),
         ("[1-3]", " ? [1-3]"),
-        ("n[1-2", "! Unbalanced parentheses in noderange"),
+        ("n[1-2", "! a bracket ([) of the noderange is not closed"),
         ("n1+2", "n1,n2,n3"),
         ("p098+2", "p098,p099,p100"),
         ("7", "node7"),
@@ -116,6 +119,8 @@ fn expressions() {
         ("/n1/", ""),
         ("/n(1", "! Unbalanced parentheses in noderange"),
         ("/n{99999}", "!"),
+        ("/n[1", "! the regular expression /n[1 in noderange is not valid: unclosed character class"),
+        ("/n1{1,2}0?,n3", "n1,n10,n3"),
         ("mgt==ipmi", "n1,n10,n2"),
         ("mgt=ipmi@racks", "n10"),
         ("mgt!=ipmi,-f,-pad,-dash", "n3,node7,node8"),
@@ -124,10 +129,14 @@ fn expressions() {
         ("nodelist.groups!~all,@/n.*", "node7,node8"),
         ("switch.switch==s2", "n1"),
         ("switch.switch!=s2,@compute", "n1,n10,n2"),
-        ("nodehm.nothing==x", "! \"nodehm.nothing\" is not a valid table.column description"),
-        ("all,-mtg==ipmi", "! \"mtg\" is not a valid table.column description"),
+        ("nodehm.nothing==x", "! 'nodehm.nothing' is not a valid table.column description"),
+        ("all,-mtg==ipmi", "! 'mtg' is not a valid table.column description"),
         ("^/list", "n1"),
         ("^/missing", ""),
+        ("n1,^/missing", "n1"),
+        ("all,-^/missing", UNREADABLE),
+        ("all,@^/missing", UNREADABLE),
+        ("all,-(n1,^/missing)", UNREADABLE),
         ("all,-^/list", "n10,n2,n3"),
         ("^/loop,@rack1", "n1"),
         ("nosuch,n1", "n1 ? nosuch"),
@@ -159,6 +168,16 @@ fn without_verification() {
     }
     let affixes = Noderange::new("1-2").unverified().number_affixes("a", "b");
     assert_eq!(show(affixes.expand(&snapshot)), "a1b,a2b");
+}
+
+#[test]
+fn less_work_is_allowed() {
+    let snapshot = cluster();
+    let little = |text| show(Noderange::new(text).work_max(10).expand(&snapshot));
+    assert_eq!(little("n1-n3"), "n1,n2,n3");
+    let refusal = "! the noderange names or examines more than 10 nodes";
+    assert_eq!(little("n1-n11"), refusal);
+    assert_eq!(little("mgt!=x0,mgt!=x1,mgt!=x2,mgt!=x3,mgt!=x4"), refusal);
 }
 
 #[test]

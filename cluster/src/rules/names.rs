@@ -89,7 +89,7 @@ pub fn check_group_name(base: &Snapshot, name: &str) -> Result<(), String> {
         return Ok(());
     }
     match Noderange::new(name).unverified().with_excluded().expand(base) {
-        Err(NoderangeError::TooMuch) => Err("it reads as a range of nodes".into()),
+        Err(NoderangeError::TooMuch(_)) => Err("it reads as a range of nodes".into()),
         Ok(found) if found.nodes.len() > 1 && !base.is_group(name) => {
             Err(format!("it reads as a range of {} nodes", found.nodes.len()))
         }

@@ -46,6 +46,8 @@ fn values_that_mean_something_pass() {
         ("linuximage", ("imagename", "i"), ("rootimgdir", "/srv/images/i")),
         ("osimage", ("imagename", "i"), ("profile", "compute-1.0")),
         ("site", ("key", "mine"), ("value", "anything at all")),
+        ("nodelist", ("node", "n7"), ("comments", "two\nlines")),
+        ("policy", ("priority", "4.8"), ("name", "x")),
         ("site", ("key", "master"), ("value", "10.0.0.1")),
         ("site", ("key", "master"), ("value", "n1")),
     ] {
@@ -64,9 +66,9 @@ fn nonsense_is_refused_and_nothing_changes() {
         ("mac", node, ("mac", "52:54:00:00:00:01,52:54:00:00:00:02"), "it is no MAC"),
         ("hosts", node, ("ip", "10.77.0.999"), "it is no IP"),
         ("hosts", node, ("ip", "10.1.0.1 10.1.0.2"), "it is no IP"),
-        ("hosts", node, ("ip", r"|n(\d+|10.0.0.($1)|"), "the pattern of template"),
+        ("hosts", node, ("ip", r"|n(\d+|10.0.0.($1)|"), "the pattern of the template"),
         ("hosts", node, ("ip", r"|n(\d+)|10.0.0.($1|"), "a parenthesis"),
-        ("nodehm", node, ("mgt", r"|n[|ipmi|"), "the pattern of template"),
+        ("nodehm", node, ("mgt", r"|n[|ipmi|"), "the pattern of the template"),
         ("networks", ("net", "10.1.0.0"), ("mask", "255.0.255.0"), "it is no netmask"),
         ("noderes", node, ("netboot", "banana"), "it must be one of xnba, pxe, grub2"),
         ("noderes", node, ("nfsserver", "10.0.0"), "it is no address"),
@@ -95,9 +97,20 @@ fn nonsense_is_refused_and_nothing_changes() {
         ("site", ("key", "master"), ("value", "banana"), "the table hosts has none"),
         ("site", ("key", "httpport"), ("value", "foo"), "it is no port"),
         ("site", ("key", "timezone"), ("value", "banana"), "it is no time zone"),
+        ("hosts", node, ("hostnames", "a b\n6.6.6.6 evil"), "control characters"),
+        ("hosts", ("node", "n1\n1.2.3.4 bank.com"), ("ip", "10.9.9.8"), "control characters"),
+        ("nics", node, ("nicaliases", "eth0!a\tb"), "control characters"),
+        ("bootparams", node, ("addkcmdline", "quiet\nimgfetch x"), "control characters"),
+        ("osimage", ("imagename", "i\nx"), ("provmethod", "netboot"), "control characters"),
+        ("site", ("key", "mine\nx"), ("value", "y"), "control characters"),
+        ("site", ("key", "auditskipcmds"), ("value", "a\nb"), "control characters"),
+        ("networks", ("net", "10.1.0.0"), ("domain", "a b"), "it is no domain"),
+        ("policy", ("priority", "SECRETBAD"), ("name", "x"), "it is no number"),
     ] {
         let error = refused(&model, table, key, value);
-        let named = error.contains("give ") || error.contains(value.1) || error.contains(key.1);
+        let spelled = |text: &str| text.replace('\n', "\\n").replace('\t', "\\t");
+        let repeated = |text: &str| error.contains(&spelled(text));
+        let named = error.contains("give ") || repeated(value.1) || repeated(key.1);
         assert!(named && error.contains(reason), "{error}");
     }
 }
