@@ -2,7 +2,7 @@
 
 use crate::commands;
 use crate::environment::Environment;
-use crate::frame::{Entry, Kind, VERSION, split_noderange};
+use crate::frame::{Entry, Kind, NO_NODES, VERSION, split_noderange};
 use crate::{init, serve, utf8};
 use clap::{Args, FromArgMatches};
 use dawn_xcatd::{Request, client};
@@ -121,6 +121,10 @@ fn run_entry(entry: &Entry, words: &[String], environment: &Environment) -> i32 
         return 0;
     }
     let mut request = request_for(entry, words, environment);
+    // The empty variable of a script: the daemon, which has other clients too, could take it for all nodes.
+    if entry.kind == Kind::Nodes && entry.writes && request.noderange.as_deref() == Some("") {
+        return refused(NO_NODES, 1);
+    }
     let input = match () {
         () if entry.sends_file => file_text(words, environment).map(Some),
         () if wants_stdin(entry, words) => piped_text(),

@@ -341,7 +341,9 @@ mod tests {
 
     fn names(names: Names<'_>) -> Vec<String> {
         let list: &[&str] = match names {
-            Names::Nodes => &["cn1", "cn2", "sw1", "cn$(id)", "cn`id`", "-f", "cn 3", "cn;id", "~root", "cn\nid"],
+            Names::Nodes => {
+                &["cn1", "cn2", "sw1", "cn$(id)", "cn`id`", "-f", "cn 3", "cn;id", "~root", "cn\nid"]
+            }
             Names::Objects("group") => &["all", "compute"],
             Names::Objects("osimage") => &["deb12", "deb13-lite"],
             Names::Objects("network") => &["prov"],

@@ -21,6 +21,8 @@ use std::sync::Arc;
 
 /// Columns help texts are wrapped at: the daemon does not know the terminal of its caller.
 const HELP_WIDTH: usize = 100;
+/// What a command says whose noderange is the empty word.
+pub const NO_NODES: &str = "no nodes given: the noderange is empty";
 /// What `-v` prints: the level of compatibility, then our own version.
 pub const VERSION: &str = concat!("Version 2.19.0 (Dawn ", env!("CARGO_PKG_VERSION"), ")");
 
@@ -126,6 +128,9 @@ impl Entry {
 
     /// Runs a daemon command with its words.
     pub fn run(&self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        if self.kind == Kind::Nodes && ctx.call.request.noderange.as_deref() == Some("") {
+            return Err(Stop::message(NO_NODES));
+        }
         match self.run {
             Runner::Daemon(run) => run(&words_of(ctx.call), ctx, out),
             Runner::Local(_) => Err(Stop::message("this command does not run in the daemon")),
@@ -138,12 +143,19 @@ impl Entry {
     /// no option out as the noderange, one leaves all words among the arguments, that of the object commands does
     /// both, and that of `tabrestore` sends a table's name and lines as elements of their own. After this the words of a
     /// [`Kind::Words`] command are all arguments, and the noderange of an object command is what policy looks at.
+    /// A noderange that is there and empty stays so, if there are words that could be taken for it; the command is refused.
     pub fn put_in_order(&self, request: &mut Request) {
         if self.sends_file {
             take_table(request);
         }
+        let is_empty = request.noderange.take_if(|noderange| noderange.is_empty()).is_some();
         let given = given_nodes(request);
         match self.kind {
+            // Clients send the empty element too when there is no word at all.
+            Kind::Nodes if given.is_none() && is_empty => {
+                let (word, _) = split_noderange(&(self.clap)(), &request.args);
+                request.noderange = word.map(|_| String::new());
+            }
             Kind::Nodes if given.is_none() => {
                 let args = std::mem::take(&mut request.args);
                 (request.noderange, request.args) = split_noderange(&(self.clap)(), &args);

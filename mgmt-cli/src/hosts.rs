@@ -1,6 +1,8 @@
 //! The lines of `/etc/hosts` that the tables ask for, and their place among the lines of others.
+//!
+//! What is no host name never gets there: a cell with a blank or a line end would become names and lines of its own.
 
-use dawn_cluster::{Snapshot, Text, nic_entries};
+use dawn_cluster::{Snapshot, Text, is_host_name, nic_entries};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// How a line looks.
@@ -24,22 +26,23 @@ pub struct Entry {
     line: String,
 }
 
-/// The entries of a node: its own address, other interfaces, NICs of the table `nics`.
-pub fn entries(snapshot: &Snapshot, node: &str, style: Style) -> Vec<Entry> {
+/// The entries of a node: its own address, other interfaces, NICs of the table `nics`. Names that are no host names are
+/// left out and added to `odd`.
+pub fn entries(snapshot: &Snapshot, node: &str, style: Style, odd: &mut Vec<String>) -> Vec<Entry> {
     let value = |col: &str| snapshot.attr(node, col);
     let others: Vec<String> = value("hosts.hostnames")
         .map(|text| text.split([',', ' ']).filter(|name| !name.is_empty()).map(str::to_owned).collect())
         .unwrap_or_default();
     let mut list = Vec::new();
     if let Some(ip) = value("hosts.ip").and_then(|text| text.trim().parse().ok()) {
-        list.push(entry(snapshot, ip, node, &others, style));
+        list.extend(entry(snapshot, ip, node, &others, style, odd));
     }
     for (name, ip) in other_interfaces(value("hosts.otherinterfaces"), node) {
-        list.push(entry(snapshot, ip, &name, &[], style));
+        list.extend(entry(snapshot, ip, &name, &[], style, odd));
     }
     for (name, ip, aliases) in nics(snapshot, node) {
         if !list.iter().any(|known: &Entry| known.ip == ip) {
-            list.push(entry(snapshot, ip, &name, &aliases, style));
+            list.extend(entry(snapshot, ip, &name, &aliases, style, odd));
         }
     }
     list
@@ -81,9 +84,27 @@ fn nics(snapshot: &Snapshot, node: &str) -> Vec<(String, IpAddr, Vec<String>)> {
     list
 }
 
-fn entry(snapshot: &Snapshot, ip: IpAddr, name: &str, others: &[String], style: Style) -> Entry {
-    let domain = domain_of(snapshot, ip);
-    let (dotted, plain): (Vec<&String>, Vec<&String>) = others.iter().partition(|name| name.contains('.'));
+fn entry(
+    snapshot: &Snapshot,
+    ip: IpAddr,
+    name: &str,
+    others: &[String],
+    style: Style,
+    odd: &mut Vec<String>,
+) -> Option<Entry> {
+    let mut good = |name: &str| {
+        let good = is_host_name(name);
+        if !good {
+            odd.push(name.to_owned());
+        }
+        good
+    };
+    if !good(name) {
+        return None;
+    }
+    let domain = domain_of(snapshot, ip).filter(|domain| good(domain));
+    let others = others.iter().filter(|name| good(name));
+    let (dotted, plain): (Vec<&String>, Vec<&String>) = others.partition(|name| name.contains('.'));
     let mut dotted = dotted.into_iter();
     let long = match (dotted.next(), &domain) {
         (Some(long), _) => long.clone(),
@@ -104,7 +125,7 @@ fn entry(snapshot: &Snapshot, ip: IpAddr, name: &str, others: &[String], style: 
     };
     let words: Vec<&str> =
         parts.iter().enumerate().filter(|(at, p)| *at == 2 || !p.is_empty()).map(|(_, p)| *p).collect();
-    Entry { ip, name: name.to_owned(), line: format!("{ip} {}", words.join(" ")) }
+    Some(Entry { ip, name: name.to_owned(), line: format!("{ip} {}", words.join(" ")) })
 }
 
 /// Domain of the matching network, else `site.domain`.
@@ -170,7 +191,7 @@ mod tests {
                 &[
                     ("node", "cn1"),
                     ("ip", "10.0.0.1"),
-                    ("hostnames", "a,b.c"),
+                    ("hostnames", "a,b.c,$(id),x\n6.6.6.6"),
                     ("otherinterfaces", "-ib:10.1.0.1"),
                 ],
             ),
@@ -186,7 +207,9 @@ mod tests {
             ("networks", &[("net", "10.1.0.0"), ("mask", "255.255.0.0"), ("domain", "ib.dom")]),
         ];
         let snapshot = Snapshot::from_rows(rows);
-        let list = entries(&snapshot, "cn1", Style::default());
+        let mut odd = Vec::new();
+        let list = entries(&snapshot, "cn1", Style::default(), &mut odd);
+        assert_eq!(odd, ["$(id)", "x\n6.6.6.6"]);
         let text = merge("# mine\n127.0.0.1 localhost\n10.9.9.9 cn1 old\n", &list, false);
         expect_test::expect![[r#"
             # mine
@@ -199,7 +222,7 @@ mod tests {
         .assert_eq(&text);
         assert_eq!(merge(&text, &list, false), text);
         assert_eq!(merge(&text, &list, true), "# mine\n127.0.0.1 localhost\n");
-        let long = entries(&snapshot, "cn1", Style { long_first: true, ..Style::default() });
+        let long = entries(&snapshot, "cn1", Style { long_first: true, ..Style::default() }, &mut odd);
         assert_eq!(long.first().map(|entry| entry.line.as_str()), Some("10.0.0.1 b.c cn1 a"));
     }
 }

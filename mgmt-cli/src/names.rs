@@ -1,18 +1,20 @@
 //! Names that need not exist yet.
 
 use crate::output::{Done, Out, Stop};
-use dawn_cluster::Snapshot;
+use dawn_cluster::{Snapshot, excerpt};
+use std::collections::HashSet;
 
 /// Bytes of one label of a host's name at most (RFC 1035 §2.3.4).
 const LABEL_BYTES_MAX: usize = 63;
 
-/// Expands a noderange whose names may be unknown (`nodeadd`, `mkdef` …). Sorted.
+/// Expands a noderange whose names may be unknown (`nodeadd`, `mkdef` …), without those of `site.excludenodes`. Sorted.
 pub fn expand_new(snapshot: &Snapshot, noderange: &str) -> Result<Vec<String>, Stop> {
     if let Some(piece) = lettered_range(noderange) {
         let text = format!("'{noderange}': [{piece}] is no range of numbers, and letters have none");
         return Err(Stop::message(format!("{text}; write the names out, separated by commas")));
     }
     let names = crate::bridge::expand_unverified(snapshot, noderange).map_err(Stop::message)?;
+    let names = spare(snapshot, names, noderange)?;
     match names.iter().flat_map(|name| name.split('.')).find(|label| label.len() > LABEL_BYTES_MAX) {
         None => Ok(names),
         Some(label) => Err(Stop::message(format!(
@@ -20,6 +22,21 @@ pub fn expand_new(snapshot: &Snapshot, noderange: &str) -> Result<Vec<String>, S
             label.len()
         ))),
     }
+}
+
+/// Without the nodes of `site.excludenodes`; an error if there were no others.
+fn spare(snapshot: &Snapshot, mut names: Vec<String>, noderange: &str) -> Result<Vec<String>, Stop> {
+    let spared = snapshot.excluded_nodes().map_err(|error| Stop::message(error.to_string()))?;
+    if spared.is_empty() || names.is_empty() {
+        return Ok(names);
+    }
+    let spared: HashSet<&str> = spared.iter().map(AsRef::as_ref).collect();
+    names.retain(|name| !spared.contains(name.as_str()));
+    if names.is_empty() {
+        let text = format!("every node of '{}' is among site.excludenodes", excerpt(noderange));
+        return Err(Stop::message(text));
+    }
+    Ok(names)
 }
 
 /// A range inside of brackets that has a number at neither end.

@@ -594,7 +594,33 @@ sessions! {
         @10.0.0.1$ nextdestiny
         getdestiny cn1
     ";
+    excludenodes: "
+        chtab key=excludenodes site.value=cn2
+        noderange all
+        lsdef all -i mgt -c
+        chdef all usercomment=x --dry-run
+        rmdef all --dry-run
+        rmdef cn2 --dry-run
+        chdef cn1,cn2 usercomment=x --dry-run
+        nodels all,-^/nowhere/typo
+        noderm cn1,-^/nowhere/typo --dry-run
+        nodels /cn[1
+        nodels cn[1
+        nodels /cn{1}1
+    ";
+    nothing_named: "
+        nodech '' nodehm.mgt=ipmi nodehm.power=foo
+        nodech '' groups!=q nodehm.power=foo
+        noderm '' cn2
+        nodeset '' cn2 boot
+        nodels '' groups
+        nodels ''
+        tabdump nodehm
+    ";
     makehosts: "
+        chtab node=cn1 hosts.hostnames='evil $(id)'
+        makehosts --dry-run cn1
+        tabch node=cn1 hosts.hostnames=
         makehosts --dry-run cn1
         makehosts
         makehosts -l --dry-run -n cn2
@@ -667,6 +693,14 @@ fn requests_of_other_clients() {
         ("<command>nodels</command><node>cn1</node><node>cn2</node>", "nodels cn1,cn2", None),
         ("<command>tabgrep</command><noderange>cn1</noderange>", "tabgrep cn1", None),
         ("<command>tabgrep</command><arg>cn1</arg>", "tabgrep cn1", None),
+        // They send the element for no word at all, too.
+        ("<command>nodels</command><noderange></noderange>", "nodels", None),
+        ("<command>nodels</command><noderange></noderange><arg>-S</arg>", "nodels -S", None),
+        (
+            "<command>chdef</command><noderange/><arg>-t</arg><arg>site</arg><arg>x=1</arg>",
+            "chdef -t site x=1",
+            None,
+        ),
         ("<command>lsdef</command><arg>cn1</arg><noderange>cn1</noderange>", "lsdef cn1", None),
         ("<command>lsdef</command><arg>-t</arg><arg>site</arg><arg>-l</arg>", "lsdef -t site -l", None),
         (

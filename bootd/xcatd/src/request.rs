@@ -1,6 +1,6 @@
 //! What a client asks: one `<xcatrequest>` document.
 //!
-//! Elements come in any order, repeated or not; an empty element counts as absent. What the core does
+//! Elements come in any order, repeated or not; an empty element counts as absent, but for `<noderange>`. What the core does
 //! not know stays in [`Request::extra`] for the command that does.
 
 use crate::limits::XML_ELEMENTS_MAX;
@@ -28,7 +28,7 @@ pub struct Request {
     pub command: String,
     /// Arguments in order; an empty argument is kept.
     pub args: Vec<String>,
-    /// Noderange as typed.
+    /// Noderange as typed; empty if the element is there without text.
     pub noderange: Option<String>,
     /// Nodes already expanded by the sender.
     pub nodes: Vec<String>,
@@ -106,7 +106,8 @@ impl Request {
             "command" => self.command = text().unwrap_or_default(),
             // `setNodesAttribs` has its tables inside of an argument.
             "arg" if element.children.is_empty() => self.args.push(element.text),
-            "noderange" => self.noderange = text(),
+            // An empty one is not none: a script whose variable is empty means no node, not the next word.
+            "noderange" => self.noderange = Some(element.text.trim().to_owned()),
             "node" => self.nodes.extend(text()),
             "cwd" => self.cwd = text(),
             "stdin" => self.stdin = Some(element.text).filter(|text| !text.is_empty()),

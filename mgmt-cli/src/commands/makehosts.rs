@@ -4,6 +4,7 @@ use crate::edits::{file_line, written};
 use crate::frame::{Command, Ctx, Kind};
 use crate::hosts::{Entry, Style, entries, merge};
 use crate::output::{Done, Out, Stop};
+use dawn_cluster::excerpt;
 use std::path::Path;
 
 /// The file when the daemon was told no other.
@@ -51,10 +52,10 @@ impl Command for Args {
             return Err(Stop::message("-m is not supported: give the nodes their addresses in hosts.ip"));
         }
         let path = Path::new(ctx.hosts_file);
-        let text = if self.new { FRESH.to_owned() } else { std::fs::read_to_string(path).unwrap_or_default() };
-        let merged = merge(&text, &self.entries(ctx, out)?, self.delete);
+        let old = present(path)?;
+        let text = if self.new { FRESH } else { old.as_str() };
+        let merged = merge(text, &self.entries(ctx, out)?, self.delete);
         if self.dry_run {
-            let old = std::fs::read_to_string(path).unwrap_or_default();
             return show(path, &old, &merged, out);
         }
         write(path, &merged).map_err(|error| Stop::message(format!("{}: {error}", path.display())))
@@ -78,7 +79,23 @@ impl Args {
                 out.warning(format!("{node} gets no line: hosts.ip is '{ip}', which is no IP address"))?;
             }
         }
-        Ok(nodes.iter().flat_map(|node| entries(&ctx.snapshot, node, style)).collect())
+        let mut list = Vec::new();
+        for node in &nodes {
+            let mut odd = Vec::new();
+            list.extend(entries(&ctx.snapshot, node, style, &mut odd));
+            for name in odd {
+                out.warning(format!("{node}: '{}' is no host name and is left out", excerpt(&name)))?;
+            }
+        }
+        Ok(list)
+    }
+}
+
+/// The file's text; none if there is no file. What cannot be read is not replaced.
+fn present(path: &Path) -> Result<String, Stop> {
+    match std::fs::read_to_string(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        text => text.map_err(|error| Stop::message(format!("{}: {error}", path.display()))),
     }
 }
 
