@@ -151,21 +151,28 @@ pub enum Opt {
 }
 
 impl Opt {
-    /// Reads an option as the server spells it: `dawn_cluster::LiteOption::as_str`.
+    /// All of them as the server spells them: `dawn_cluster::LiteOption::as_str`.
+    const SPELLINGS: [(&'static str, Self); 10] = [
+        ("tmpfs", Self::Tmpfs),
+        ("link", Self::Link),
+        ("persistent", Self::Persistent),
+        ("link,persistent", Self::LinkPersistent),
+        ("localdisk", Self::LocalDisk),
+        ("ro", Self::Ro),
+        ("link,ro", Self::LinkRo),
+        ("con", Self::Con),
+        ("link,con", Self::LinkCon),
+        ("con,persistent", Self::ConPersistent),
+    ];
+
+    /// Reads an option.
     pub fn parse(text: &str) -> Option<Self> {
-        Some(match text {
-            "tmpfs" => Self::Tmpfs,
-            "link" => Self::Link,
-            "persistent" => Self::Persistent,
-            "link,persistent" => Self::LinkPersistent,
-            "localdisk" => Self::LocalDisk,
-            "ro" => Self::Ro,
-            "link,ro" => Self::LinkRo,
-            "con" => Self::Con,
-            "link,con" => Self::LinkCon,
-            "con,persistent" => Self::ConPersistent,
-            _ => return None,
-        })
+        Self::SPELLINGS.iter().find(|(spelling, _)| *spelling == text).map(|(_, option)| *option)
+    }
+
+    /// Its spelling.
+    pub fn as_str(self) -> &'static str {
+        Self::SPELLINGS.iter().find(|(_, option)| *option == self).map_or("", |(spelling, _)| spelling)
     }
 
     /// The path lies on the persistent storage.

@@ -361,8 +361,18 @@ pub fn fuzz_list(text: &str) {
 /// What was asked for and done, for people who look for it later.
 fn keep_records(list: &List, plan: &Plan, lines: &[String], lite: &str) {
     let trees: String = list.trees.iter().map(|tree| format!("{}\n", tree.remote)).collect();
+    let files: String = list
+        .entries
+        .iter()
+        .map(|entry| {
+            let slash = if entry.is_dir { "/" } else { "" };
+            format!("{} {}{slash}\n", entry.option.as_str(), entry.path)
+        })
+        .collect();
     let disk = fs::read_to_string(localdisk::LOG).unwrap_or_default();
-    for (name, text) in [("statelite.log", record(plan, lines)), ("litetree", trees), ("localdisk.log", disk)]
+    let log = record(plan, lines);
+    for (name, text) in
+        [("statelite.log", log), ("litefile", files), ("litetree", trees), ("localdisk.log", disk)]
     {
         if let Err(error) = sys::write_file(&format!("{lite}/{name}"), &text) {
             log::problem(&error.to_string());

@@ -40,7 +40,7 @@ impl Command for Args {
         let result = if self.dry_run {
             liteimg::preview(&self.image, &rootimg, &files, self.undo).map(|changes| {
                 let changes = changes.iter();
-                lines.extend(changes.map(|(sign, path)| format!("{sign} file {}", rootimg.join(path).display())));
+                lines.extend(changes.map(|(sign, path)| format!("{sign} file {}", rootimg.join(path.trim_start_matches('/')).display())));
                 if lines.is_empty() {
                     lines.push("Nothing would change.".to_owned());
                 }
