@@ -239,7 +239,7 @@ fn mount_trees(wish: &Wish<'_>, places: &Places, in_place: bool) {
             match bound {
                 Ok(Ok(())) => log::step(&format!("statelite: tree {} is served", tree.remote)),
                 Ok(Err(error)) => log::trouble(&error.to_string()),
-                Err(_) => log::trouble(&format!("statelite: the server does not show tree {}", tree.remote)),
+                Err(_) => log::problem(&format!("statelite: the server does not show tree {}", tree.remote)),
             }
             continue;
         }
