@@ -82,7 +82,7 @@ const LAYOUT_SCRIPT: &str =
     "#!/bin/sh\nmkfs.ext4 -q -F /dev/vda && mount -t ext4 /dev/vda /.sllocal/localmnt\n";
 
 /// One entry of every option beside those of the test image, with content in two trees.
-const ENTRIES: [(&str, &str); 9] = [
+const ENTRIES: [(&str, &str); 10] = [
     ("/etc/issue", "link"),
     ("/etc/motd", "tmpfs"),
     ("/etc/lite-ro", "ro"),
@@ -91,6 +91,7 @@ const ENTRIES: [(&str, &str); 9] = [
     ("/etc/lite-linkcon", "link,con"),
     ("/opt/kept", "persistent"),
     ("/opt/linkkept", "link,persistent"),
+    ("/etc/lite-conkept", "con,persistent"),
     ("/scratch/", "localdisk"),
 ];
 
@@ -101,7 +102,16 @@ fn define_entries(cluster: &Cluster) -> Result<()> {
     }
     let install = cluster.install_dir();
     for (priority, tree, files) in [
-        (1, "a", &[("lite-con", "a\n"), ("lite-linkcon", "la\n"), ("lite-linkro", "linkro-a\n")][..]),
+        (
+            1,
+            "a",
+            &[
+                ("lite-con", "a\n"),
+                ("lite-linkcon", "la\n"),
+                ("lite-linkro", "linkro-a\n"),
+                ("lite-conkept", "ka\n"),
+            ][..],
+        ),
         (
             2,
             "b",
@@ -111,6 +121,7 @@ fn define_entries(cluster: &Cluster) -> Result<()> {
                 ("lite-linkro", "linkro-b\n"),
                 ("lite-ro", "ro-b\n"),
                 ("motd", "motd-b\n"),
+                ("lite-conkept", "kb\n"),
             ],
         ),
     ] {
@@ -150,11 +161,13 @@ fn liteimg_tree_with_all_options() -> Result<()> {
     let told = cluster.events("cn2")?.iter().any(|event| event.detail.contains("/dev/vda has not appeared"));
     ensure!(told, "no event says that cn2 has no disk\n{}", cluster.evidence("cn2"));
 
-    let fill = "for f in /opt/kept /opt/linkkept /scratch/file /etc/issue; do echo mine > $f || exit 1; done";
+    expect(&cluster, "cn1", "cat /etc/lite-conkept", "ka\nkb")?;
+    let fill = "for f in /etc/lite-conkept /opt/kept /opt/linkkept /scratch/file /etc/issue; do echo mine > $f || exit 1; done";
     expect(&cluster, "cn1", fill, "")?;
     define_layout(&cluster, "", &LAYOUT.replace('%', "no"))?;
     reboot(&mut cluster, "cn1")?;
-    expect(&cluster, "cn1", "cat /opt/kept /opt/linkkept /scratch/file", "mine\nmine\nmine")?;
+    let kept = "cat /etc/lite-conkept /opt/kept /opt/linkkept /scratch/file";
+    expect(&cluster, "cn1", kept, "mine\nmine\nmine\nmine")?;
     expect(&cluster, "cn1", "cat /etc/issue", issue.trim_end())?;
     check_entries(&cluster, "cn1")?;
 

@@ -17,17 +17,30 @@ const BOOT_LIMIT: Duration = Duration::from_secs(480);
 const EXEC_LIMIT: Duration = Duration::from_secs(90);
 /// Within which a change is seen: a sweep of the server, what the client believes of directories, and a slow machine.
 const CHANGE_LIMIT: Duration = Duration::from_secs(120);
+/// Size of the disk of a machine that has one, in bytes.
+const DISK_BYTES: u64 = 64 << 20;
+/// One partition, made where the disk has no table; `%` says whether.
+const LAYOUT: &str =
+    "enable=yes\nenablepart=%\n[disk]\ndev=/dev/vda\nparts=100\n[localspace]\ndev=/dev/vda1\n";
 /// How long the server stays dead: longer than the NFS client's first retries.
 const OUTAGE: Duration = Duration::from_secs(10);
 /// For a command that has to outlast a dead server: NFS clients back off up to a minute.
 const EXEC_AFTER_OUTAGE_LIMIT: Duration = Duration::from_secs(180);
 
 fn cluster(nodes: &[&str]) -> Result<Cluster> {
+    cluster_with_disk(nodes, "")
+}
+
+/// The machine of the name `disk` has an empty disk.
+fn cluster_with_disk(nodes: &[&str], disk: &str) -> Result<Cluster> {
     let mut cluster = Cluster::up(Options::test())?;
     TestImage::new()?.provide(&cluster, &mut |line| eprintln!("{line}"))?;
-    let definitions = nodes.iter().zip(1..).map(|(name, index)| Definition {
-        hardware: Hardware::numbered(index, name, Firmware::Bios),
-        image: STATELITE.into(),
+    let path = cluster.data().join("disk");
+    fs::File::create(&path)?.set_len(DISK_BYTES)?;
+    let definitions = nodes.iter().zip(1..).map(|(name, index)| {
+        let hardware = Hardware::numbered(index, name, Firmware::Bios);
+        let disk = (*name == disk).then(|| path.clone());
+        Definition { hardware: Hardware { disk, ..hardware }, image: STATELITE.into() }
     });
     cluster.add_nodes(&definitions.collect::<Vec<_>>())?;
     Ok(cluster)
@@ -127,9 +140,12 @@ fn expect_soon(cluster: &Cluster, node: &str, command: &str, want: &str) -> Resu
 #[test]
 #[ignore = "boots machines; run by `cargo xtask test`"]
 fn live_overlay_of_an_untouched_image() -> Result<()> {
-    let mut cluster = cluster(&["cn1", "cn2"])?;
+    let mut cluster = cluster_with_disk(&["cn1", "cn2"], "cn1")?;
     let image = cluster.install_dir().join(ROOTIMGDIR).join("rootimg");
     let before = fingerprint::of_tree(&image)?;
+    source(&cluster, "custom/layout", &LAYOUT.replace('%', "yes"))?;
+    let layout = format!("linuximage.partitionfile={}/custom/layout", cluster.install_dir().display());
+    cluster.dawn(["chtab", &format!("imagename={STATELITE}"), &layout])?;
     for (priority, directory) in [("1", "/install/trees/$node"), ("2", "/install/trees/shared")] {
         let row = format!("priority={priority},image={STATELITE}");
         cluster.dawn(["chtab", &row, &format!("litetree.directory={SERVER}:{directory}")])?;
@@ -141,6 +157,10 @@ fn live_overlay_of_an_untouched_image() -> Result<()> {
         ("/etc/kept", "con,persistent"),
         ("/etc/ram", "rw"),
         ("/etc/linked", "link"),
+        ("/etc/linkro", "link,ro"),
+        ("/etc/linkcon", "link,con"),
+        ("/opt/linkkept", "link,persistent"),
+        ("/scratch/", "localdisk"),
         ("/etc/nowhere", "ro"),
         ("/var/log/fixed", "ro"),
         ("/var/log/kept/", "persistent"),
@@ -157,6 +177,9 @@ fn live_overlay_of_an_untouched_image() -> Result<()> {
         ("trees/shared/etc/kept", "k2\n"),
         ("trees/shared/etc/ram", "ram\n"),
         ("trees/shared/etc/linked", "linked\n"),
+        ("trees/shared/etc/linkro", "linkro\n"),
+        ("trees/cn1/etc/linkcon", "lc1\n"),
+        ("trees/shared/etc/linkcon", "lc2\n"),
         ("trees/shared/var/log/fixed", "fixed\n"),
     ] {
         source(&cluster, path, text)?;
@@ -171,12 +194,16 @@ fn live_overlay_of_an_untouched_image() -> Result<()> {
     let cn1 = "issue of cn1\na\n1\n2\nk1\nk2\nram\nlinked\nfixed";
     expect(&cluster, "cn1", all, cn1)?;
     expect(&cluster, "cn2", all, "issue of all\na\n2\nk2\nram\nlinked\nfixed")?;
+    expect(&cluster, "cn1", "cat /etc/linkro /etc/linkcon", "linkro\nlc1\nlc2")?;
+    expect(&cluster, "cn2", "cat /etc/linkro /etc/linkcon", "linkro\nlc2")?;
+    expect(&cluster, "cn1", "stat -f -c %T /scratch", "ext2/ext3")?;
+    expect(&cluster, "cn2", "stat -f -c %T /scratch", "tmpfs")?;
     expect(&cluster, "cn1", "test ! -e /etc/nowhere && echo nowhere", "nowhere")?;
     let refused = "for f in /etc/issue /opt/conf/a /etc/joined; do (echo x >$f) 2>/dev/null && echo $f; done; echo done";
     expect(&cluster, "cn1", refused, "done")?;
     let told = cluster.events("cn1")?.iter().any(|event| event.detail.contains("/etc/nowhere is neither"));
     ensure!(told, "no event says that /etc/nowhere is nowhere\n{}", cluster.evidence("cn1"));
-    let write = "for f in /etc/ram /etc/linked /etc/kept /srv/s /var/log/kept/l; do echo $(hostname) > $f; done; sync";
+    let write = "for f in /etc/ram /etc/linked /etc/kept /srv/s /var/log/kept/l /opt/linkkept /scratch/f; do echo $(hostname) > $f; done; sync";
     for node in ["cn1", "cn2"] {
         expect(&cluster, node, write, "")?;
     }
@@ -201,9 +228,12 @@ fn live_overlay_of_an_untouched_image() -> Result<()> {
     cluster.dawn(["chtab", &row, &format!("litetree.directory={SERVER}:/install/trees/first")])?;
     expect_soon(&cluster, "cn1", "cat /etc/issue", "first")?;
 
+    source(&cluster, "custom/layout", &LAYOUT.replace('%', "no"))?;
     reboot(&mut cluster, "cn1")?;
-    let after = "cat /etc/ram /etc/linked /etc/kept /srv/s /var/log/kept/l /opt/data/d /etc/issue";
-    expect(&cluster, "cn1", after, "ram\nlinked\ncn1\ncn1\ncn1\ncn1\nfirst")?;
+    let after = "cat /etc/ram /etc/linked /etc/issue";
+    expect(&cluster, "cn1", after, "ram\nlinked\nfirst")?;
+    let kept = "cat /etc/kept /srv/s /var/log/kept/l /opt/data/d /opt/linkkept /scratch/f";
+    expect(&cluster, "cn1", kept, "cn1\ncn1\ncn1\ncn1\ncn1\ncn1")?;
     expect(&cluster, "cn2", "cat /etc/ram /etc/kept /srv/s /var/log/kept/l", "cn2\ncn2\ncn2\ncn2")?;
     let kept = fs::read_to_string(cluster.install_dir().join("state/cn2/srv/s"))?;
     ensure!(kept == "cn2\n", "the store of cn2 holds {kept:?}");
