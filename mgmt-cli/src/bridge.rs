@@ -13,12 +13,18 @@ use std::path::Path;
 /// Bytes of a file that a noderange may name.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
-/// Expands a noderange: nodes sorted, unknown names apart. `root`: the caller may read any file by
-/// `^path`; others only what everybody on this machine may read.
-pub fn expand_for(snapshot: &Snapshot, noderange: &str, root: bool) -> Expanded {
-    let files = Files::of(root);
+/// Names that a noderange of a peer without certificate may produce, examined nodes counting a quarter: such a peer has
+/// no business but its own.
+const WORK_ANONYMOUS_MAX: usize = 10_000;
+
+/// Expands a noderange for a peer: nodes sorted, unknown names apart. Root may read any file by `^path`; others only
+/// what everybody on this machine may read.
+pub fn expand_for(snapshot: &Snapshot, noderange: &str, peer_name: Option<&str>) -> Expanded {
+    let files = Files::of(peer_name == Some("root"));
     let read = |path: &str| files.read(path);
-    let found = Noderange::new(noderange).files(&read).expand(snapshot);
+    let how = Noderange::new(noderange).files(&read);
+    let how = if peer_name.is_some() { how } else { how.work_max(WORK_ANONYMOUS_MAX) };
+    let found = how.expand(snapshot);
     match (found, files.refused.take()) {
         (_, Some(fatal)) => Expanded { fatal: Some(fatal), ..Expanded::default() },
         (Ok(found), None) => Expanded { nodes: strings(&found.nodes), unknown: found.missing, fatal: None },
@@ -102,6 +108,10 @@ impl Scope {
     /// A client may put a noderange into any request; it counts for commands that keep to it.
     fn of(snapshot: &Snapshot, call: &Call) -> Self {
         match crate::commands::find_request(&call.request.command) {
+            // No rule about some nodes is for somebody without a name: the words need not be evaluated for it.
+            Some(entry) if entry.names_objects && call.peer_name.is_none() => {
+                Self { nodes: call.nodes.clone(), beyond_nodes: true }
+            }
             Some(entry) if entry.names_objects => Self::of_objects(snapshot, call, entry),
             Some(entry) if entry.kind == Kind::Words => {
                 Self { nodes: call.nodes.clone(), beyond_nodes: true }
@@ -165,4 +175,18 @@ pub fn insert_row(table: &str, values: &[(&str, &str)]) -> Option<Edit> {
         Some((table.col(name)?, Some(Text::from(*value))))
     };
     Some(Edit::Insert { table: table.id, cells: filled.map(cell).collect::<Option<_>>()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_without_certificate_gets_little_work_done() {
+        let snapshot = Snapshot::from_rows([("nodelist", &[("node", "n1"), ("groups", "all")][..])]);
+        let fatal = |peer| expand_for(&snapshot, "x[1-20000]", peer).fatal;
+        assert!(fatal(None).is_some_and(|text| text.contains("10000")));
+        assert_eq!(fatal(Some("bob")), None);
+        assert_eq!(expand_for(&snapshot, "all", None).nodes, ["n1"]);
+    }
 }

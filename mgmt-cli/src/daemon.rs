@@ -279,7 +279,7 @@ impl Dispatcher for Daemon {
     }
 
     fn expand(&self, noderange: &str, peer_name: Option<&str>) -> Expanded {
-        bridge::expand_for(&self.snapshot(), noderange, peer_name == Some("root"))
+        bridge::expand_for(&self.snapshot(), noderange, peer_name)
     }
 
     fn knows(&self, command: &str) -> Option<NodeUse> {

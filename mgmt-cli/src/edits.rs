@@ -110,7 +110,12 @@ impl From<EditError> for Stop {
             EditError::BadValue { .. }
             | EditError::BadSiteValue { .. }
             | EditError::Taken { .. }
-            | EditError::InsideRange { .. } => Stop::message(error.to_string()),
+            | EditError::InsideRange { .. }
+            | EditError::LocksOut { .. }
+            | EditError::EmptyKey { .. }
+            | EditError::TooLong { .. }
+            | EditError::NulByte { .. }
+            | EditError::TooManyEdits(_) => Stop::message(error.to_string()),
             _ => Stop::Message { text: format!("DB error {error}"), code: 4 },
         }
     }

@@ -396,11 +396,21 @@ fn run_in_daemon<C: Command>(words: &[String], ctx: &Ctx<'_>, out: &mut Out<'_>)
     match parse::<C>(clap_of::<C>(), words) {
         Parsed::Args(args) => args.run(ctx, out),
         Parsed::Help(text) => out.lines(&text),
-        Parsed::Version => out.line(VERSION),
+        Parsed::Version => out.line(version_line(C::NAME)),
         Parsed::Wrong { reason, usage } => {
             out.error(reason)?;
             out.lines(&usage)
         }
+    }
+}
+
+/// `-v` of a few commands names them first, each in its own way.
+fn version_line(command: &str) -> String {
+    match command {
+        "chtab" => format!("chtab {VERSION}"),
+        "tabch" => format!("tabch :{VERSION}"),
+        "lsdef" | "mkdef" | "chdef" | "rmdef" => format!("{command} - {VERSION}"),
+        _ => VERSION.to_owned(),
     }
 }
 

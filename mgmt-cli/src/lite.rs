@@ -79,7 +79,7 @@ pub fn describe_node(node: &str, snapshot: &Snapshot, out: &mut Out<'_>) -> Done
     list_files(&files(snapshot, node), out)?;
     out.line("Litetree path (litetree table):")?;
     for tree in usable_trees(node, snapshot, out)? {
-        out.line(format!("        {:.1}, {}", tree.priority, tree.location))?;
+        out.line(format!("        {}, {}", tree.label, tree.location))?;
     }
     out.line("")
 }

@@ -138,16 +138,21 @@ fn pause() {
     std::thread::sleep(PROGRAM_POLL);
 }
 
-fn check(program: &Path) -> std::io::Result<()> {
+/// Whether the daemon starts a program for whoever changes a table.
+///
+/// # Errors
+/// It is not there, others than root can write it, or it is not executable.
+pub fn check(program: &Path) -> std::io::Result<()> {
     let metadata = bounded_read::look(program).map_err(std::io::Error::other)?;
     let own = rustix::process::geteuid().as_raw();
-    let trusted = metadata.mode() & 0o022 == 0 && [0, own].contains(&metadata.uid());
+    let trusted =
+        metadata.mode() & 0o022 == 0 && metadata.mode() & 0o100 != 0 && [0, own].contains(&metadata.uid());
     if trusted {
         return Ok(());
     }
     Err(std::io::Error::new(
         std::io::ErrorKind::PermissionDenied,
-        "it must be a file of root that nobody else can write",
+        "it must be an executable file of root that nobody else can write",
     ))
 }
 

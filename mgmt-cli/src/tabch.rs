@@ -42,6 +42,9 @@ impl Words {
         };
         let keys_given = !looks_like_assignment(first) || names_several_keys(first);
         let (keys, rest) = if keys_given { (first.as_str(), rest) } else { ("", self.words.as_slice()) };
+        if !keys.is_empty() && !keys.contains('=') {
+            return complain(&format!("Incorrect argument \"{keys}\"."), manner, out);
+        }
         if rest.is_empty() {
             return complain("Missing table name.", manner, out);
         }
@@ -77,7 +80,12 @@ fn assignments(
     let mut tables: Vec<Values> = Vec::new();
     for word in words {
         let Some(assignment) = read_assignment(word, manner, out)? else { continue };
-        let value = assignment.value(&read_keys(keys, assignment.table)?, snapshot);
+        let keys = read_keys(keys, assignment.table)?;
+        let value = assignment.value(&keys, snapshot);
+        let node = assignment.table.node_col().filter(|col| *col == assignment.column);
+        if let Some(col) = node.filter(|col| keys.iter().any(|(key, of)| key == col && *of != value)) {
+            return Err(Stop::message(renames_one_row(col)));
+        }
         values_of(&mut tables, assignment.table).push((assignment.column, value));
     }
     let mut edits = Edits::new();
@@ -127,6 +135,11 @@ impl Assignment<'_> {
         let old = rows.first().and_then(|row| row.get(self.column));
         list_add(old.map(AsRef::as_ref).unwrap_or_default(), self.value)
     }
+}
+
+/// Why a node's name is not written into one of its rows.
+pub fn renames_one_row(col: Col) -> String {
+    format!("{col} is the node's name, and other tables would keep the old one: use chdef -n NEW")
 }
 
 fn looks_like_assignment(word: &str) -> bool {

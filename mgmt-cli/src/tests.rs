@@ -608,6 +608,18 @@ sessions! {
         nodels cn[1
         nodels /cn{1}1
     ";
+    small_refusals: "
+        nodech cn1 nodelist.node=y9
+        nodeadd y1 groups=all nodelist.node=zz
+        chtab node=cn1 nodelist.node=q9
+        chtab foo site.value=3
+        chtab -v
+        lsdef -v
+        tabch -v
+        tabprune auditlog -p 101
+        tabprune auditlog -p -5
+        @10.0.0.1$ lsdef mgt!=x0
+    ";
     nothing_named: "
         nodech '' nodehm.mgt=ipmi nodehm.power=foo
         nodech '' groups!=q nodehm.power=foo
@@ -641,6 +653,7 @@ sessions! {
         tabdump notification
         regnotif true nodelist
         regnotif /nope nodelist
+        regnotif /etc/passwd nodelist
         regnotif /bin/true nope
         regnotif /bin/true nodelist -o x
         unregnotif /bin/true

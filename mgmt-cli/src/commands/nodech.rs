@@ -5,6 +5,7 @@ use crate::edits::{Edits, transact};
 use crate::frame::{Command, Ctx, Kind};
 use crate::items::{column, list_add_front, list_remove, split_operator};
 use crate::output::{Done, Out, Stop};
+use crate::tabch::renames_one_row;
 use dawn_cluster::{Col, Snapshot, schema};
 
 /// Stored for an empty value: hides what the node would inherit.
@@ -137,8 +138,10 @@ fn read(word: &str, words: &mut Words) -> Done {
         return Err(Stop::message(format!("Malformed argument {word} ignored.")));
     };
     let col = column(name).map_err(Stop::message)?;
-    if col.table.info().node_col().is_none() {
-        return Err(Stop::message(format!("{name} not a valid table.column description")));
+    match col.table.info().node_col() {
+        None => return Err(Stop::message(format!("{name} not a valid table.column description"))),
+        Some(node) if node == col => return Err(Stop::message(renames_one_row(col))),
+        Some(_) => {}
     }
     let (operator, value) = match operator {
         ",=" => (Operator::Add, value),

@@ -42,8 +42,7 @@ impl Command for Args {
 
 /// Expands a noderange of the caller's; one that cannot be read ends the command.
 pub fn expand(ctx: &Ctx<'_>, noderange: &str) -> Result<Expanded, Stop> {
-    let root = ctx.call.peer_name.as_deref() == Some("root");
-    let found = bridge::expand_for(&ctx.snapshot, noderange, root);
+    let found = bridge::expand_for(&ctx.snapshot, noderange, ctx.call.peer_name.as_deref());
     found.fatal.clone().map_or(Ok(found), |reason| Err(Stop::message(reason)))
 }
 

@@ -2,6 +2,7 @@
 
 use crate::edits::{Edits, transact};
 use crate::frame::{Command, Ctx, Kind};
+use crate::notify;
 use crate::output::{Done, Out, Stop};
 use dawn_bootd::bounded_read::{self, Refused};
 use dawn_cluster::{Col, schema};
@@ -39,6 +40,8 @@ impl Command for Args {
             Refused::Io(_) => Stop::message(format!("The file {} does not exist.", self.file)),
             why => Stop::message(format!("The file {} cannot be used: {why}.", self.file)),
         })?;
+        notify::check(self.file.as_ref())
+            .map_err(|why| Stop::message(format!("The file {} would never be started: {why}.", self.file)))?;
         if let Some(table) = self.tables.split(',').find(|table| schema().find(table).is_none()) {
             return Err(Stop::message(format!("No such table: {table}")));
         }

@@ -16,7 +16,7 @@ pub struct Args {
     #[arg(short = 'd')]
     describe: bool,
     /// Only the newest N rows; auditlog and eventlog only
-    #[arg(short = 'n', value_name = "N", allow_negative_numbers = true)]
+    #[arg(short = 'n', value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(0..))]
     newest: Option<i64>,
     /// Let the daemon write the text to this file
     #[arg(short = 'f', value_name = "FILE")]

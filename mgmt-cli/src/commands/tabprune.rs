@@ -13,16 +13,16 @@ pub struct Args {
     #[arg(short = 'a')]
     all: bool,
     /// The N oldest rows
-    #[arg(short = 'n', value_name = "N")]
+    #[arg(short = 'n', value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(0..))]
     count: Option<i64>,
     /// Rows numbered below RECID
     #[arg(short = 'i', value_name = "RECID")]
     below: Option<i64>,
     /// The oldest PERCENT of the rows
-    #[arg(short = 'p', value_name = "PERCENT")]
+    #[arg(short = 'p', value_name = "PERCENT", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(0..=100))]
     percent: Option<i64>,
     /// Rows older than DAYS
-    #[arg(short = 'd', value_name = "DAYS")]
+    #[arg(short = 'd', value_name = "DAYS", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(0..))]
     days: Option<i32>,
     /// Print the removed rows
     #[arg(short = 'V', long)]
