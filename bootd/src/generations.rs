@@ -15,7 +15,8 @@
 use rustix::fs::{AtFlags, CWD, StatxFlags};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io;
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -109,7 +110,7 @@ impl Generations {
     /// # Errors
     /// When the directory can be neither read nor made.
     pub fn open(dir: PathBuf) -> io::Result<Self> {
-        fs::create_dir_all(&dir)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
         let mut uses = BTreeMap::new();
         for entry in fs::read_dir(&dir)?.flatten() {
             let Ok(node) = entry.file_name().into_string() else { continue };
@@ -220,7 +221,9 @@ impl Generations {
                 _ => Err(error),
             });
         }
-        fs::write(&new, text)?;
+        // Workers of the NFS server, who come here, have no umask.
+        let made = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new);
+        made?.write_all(text.as_bytes())?;
         fs::rename(&new, &file)
     }
 

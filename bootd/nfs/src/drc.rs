@@ -19,6 +19,7 @@ use std::hash::Hasher;
 use std::io;
 use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -229,7 +230,8 @@ impl ReplyCache {
     /// A cache in the file at `path`, which is made if need be, and cleared unless it was written since
     /// the machine was started last (`boot_id`).
     pub fn in_file(path: &Path, boot_id: &[u8], run: u64) -> io::Result<Self> {
-        let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+        let file =
+            File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         let bytes = u64::try_from(HEAD_BYTES + SETS * SET_BYTES).unwrap_or(0);
         if file.metadata()?.len() != bytes {
             file.set_len(0)?;

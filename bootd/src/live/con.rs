@@ -7,7 +7,7 @@ use super::trees::Hit;
 use dawn_nfs::ExportId;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -27,19 +27,30 @@ pub fn joined(cache: &Path, parts: &[Hit]) -> io::Result<PathBuf> {
     if target.exists() {
         return Ok(target);
     }
-    fs::create_dir_all(cache)?;
+    make_cache(cache)?;
     let fresh = cache.join(format!("new-{:016x}-{:?}", ExportId::of(&words).0, std::thread::current().id()));
-    join(&fresh, parts.iter().map(|hit| hit.path.as_path()))?;
-    fs::rename(&fresh, &target)?;
+    let made = join(&fresh, parts.iter().map(|hit| hit.path.as_path()));
+    if let Err(error) = made.and_then(|()| fs::rename(&fresh, &target)) {
+        let _ = fs::remove_file(&fresh);
+        return Err(error);
+    }
     Ok(target)
 }
 
-/// Writes the parts one after the other to `target`, which does not exist.
+/// Makes the directory of joined files and copies: workers of the NFS server, who come here, have no umask.
+pub fn make_cache(cache: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o755).create(cache)
+}
+
+/// Writes the parts, which are regular files, one after the other to `target`, which does not exist.
 pub fn join<'a>(target: &Path, parts: impl Iterator<Item = &'a Path>) -> io::Result<()> {
     let text = |path: &Path| path.to_string_lossy().into_owned();
     for (index, part) in parts.enumerate() {
         let done = match index {
-            0 => initrd_init::copy::copy(&text(part), &text(target)),
+            0 => {
+                initrd_init::copy::regular(part)?;
+                initrd_init::copy::copy(&text(part), &text(target))
+            }
             _ => initrd_init::copy::append(&text(part), &text(target)),
         };
         done.map_err(initrd_init::Error::into_io)?;

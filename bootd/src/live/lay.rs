@@ -115,6 +115,12 @@ impl Layer<'_> {
         self.images.find(self.wish.trees.get(tree)?, self.trees.get(tree)?.as_ref(), wanted)
     }
 
+    /// The first of the trees' links at that path that lead to nothing in their tree.
+    fn loose_link(&self, wanted: &str) -> Option<String> {
+        let loose = self.trees.iter().position(|tree| tree.is_loose_link(wanted))?;
+        Some(format!("{}{wanted}", self.wish.trees.get(loose)?.display()))
+    }
+
     fn show(&mut self, path: &str, what: OverlayKind) {
         let path = PathBuf::from(path.trim_start_matches('/'));
         self.laid.entries.push(OverlayEntry { path, what });
@@ -169,7 +175,10 @@ impl Layer<'_> {
         let hits = self.hits(entry, &image);
         if hits.is_empty() && image.content.is_none() && self.wish.duties.trees {
             let made = if entry.option.is_ro() { "left out" } else { "made empty" };
-            let note = format!("{} is neither in a tree nor in the image: {made}", entry.path);
+            let note = match self.loose_link(&entry.path) {
+                None => format!("{} is neither in a tree nor in the image: {made}", entry.path),
+                Some(link) => format!("{link} is a link to nothing in its tree: {made}"),
+            };
             self.laid.notes.push((Step::Missing, note));
         }
         match (entry.served, entry.above) {
@@ -261,12 +270,22 @@ impl Layer<'_> {
             .collect();
         let mut hits: Vec<Hit> = Vec::new();
         for tree in 0..self.trees.len() {
-            if let Some(hit) = self.find(tree, &entry.path)
-                && !children.iter().any(|child| self.find(tree, child).is_some())
-                && !(entry.option.is_con() && hit.is_dir)
-            {
+            let Some(hit) = self.find(tree, &entry.path) else { continue };
+            if entry.option.is_con() && !hit.is_file {
+                let note =
+                    format!("{} is no regular file: {} is joined without it", hit.path.display(), entry.path);
+                self.laid.notes.push((Step::Trouble, note));
+            } else if !children.iter().any(|child| self.find(tree, child).is_some()) {
                 hits.push(hit);
             }
+        }
+        if entry.option.is_con()
+            && !hits.is_empty()
+            && let Some(link) = self.loose_link(&entry.path)
+        {
+            let note =
+                format!("{link} is a link to nothing in its tree: {} is joined without it", entry.path);
+            self.laid.notes.push((Step::Trouble, note));
         }
         if !alone && !entry.option.is_con() {
             hits.truncate(1);

@@ -172,6 +172,11 @@ impl TreeLook for FarTree {
         self.scout.find(&self.path, path)
     }
 
+    /// Not looked for: that could hang.
+    fn is_loose_link(&self, _: &str) -> bool {
+        false
+    }
+
     fn whole(&self) -> Whole {
         Whole::Far
     }
@@ -196,7 +201,7 @@ fn copy_here(cache: &Path, hit: Hit) -> Option<Hit> {
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let part = cache.join(format!("new-{:?}", std::thread::current().id()));
         let _ = fs::remove_dir_all(&part).or_else(|_| fs::remove_file(&part));
-        let made = fs::create_dir_all(cache).and_then(|()| {
+        let made = con::make_cache(cache).and_then(|()| {
             initrd_init::copy::copy(&text(&hit.path), &text(&part)).map_err(initrd_init::Error::into_io)?;
             fs::rename(&part, &target)
         });
@@ -332,7 +337,7 @@ mod tests {
     fn a_mount_that_hangs_is_left_out_and_comes_back() {
         let (hold, held) = mpsc::channel::<()>();
         let held = Mutex::new(held);
-        let hit = Hit { path: "/copy".into(), is_dir: false, state: (1, 2, 3, 4) };
+        let hit = Hit { path: "/copy".into(), is_dir: false, is_file: true, state: (1, 2, 3, 4) };
         let found = hit.clone();
         let probe = move |_: &Path, path: &str| {
             if path == "/hung" {

@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, Gid, Mode, Uid};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// One persistent path and where it comes from.
@@ -123,7 +123,7 @@ fn fill(part: &Path, seed: &Seed) -> io::Result<()> {
         (false, _) => Ok(()),
         (true, true) => fs::DirBuilder::new().mode(0o755).create(part),
         (true, false) => {
-            fs::File::create_new(part)?;
+            fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(part)?;
             fs::set_permissions(part, std::os::unix::fs::PermissionsExt::from_mode(0o644))
         }
     }

@@ -292,6 +292,63 @@ fn parts_are_joined_and_joined_again() {
 }
 
 #[test]
+fn what_is_no_regular_file_is_not_joined() {
+    let fifo = |path: &Path| {
+        let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o644));
+        rustix::fs::mknodat(rustix::fs::CWD, path, kind, mode, 0).unwrap();
+    };
+    let site =
+        Site::new(&[("/etc/a", "con"), ("/etc/b", "con,persistent"), ("/etc/c", "con"), ("/etc/d", "ro")]);
+    for name in ["a", "b"] {
+        fifo(&site.path("own/cn1/etc").join(name));
+    }
+    site.write("shared/etc/a", "a\n");
+    fifo(&site.path("shared/etc/b"));
+    std::os::unix::fs::symlink("/etc/shadow", site.path("own/cn1/etc/c")).unwrap();
+    std::os::unix::fs::symlink("/etc/shadow", site.path("own/cn1/etc/d")).unwrap();
+    site.write("shared/etc/c", "c\n");
+    let mut cn1 = site.node(1);
+    cn1.is("etc/a", "a\n");
+    cn1.is("etc/b", "");
+    cn1.is("etc/c", "c\n");
+    cn1.fails("etc/d", Status::NoEnt);
+    let told = site.events("cn1");
+    for (what, text) in [
+        ("own/cn1/etc/a", "is no regular file: /etc/a is joined without it"),
+        ("shared/etc/b", "is no regular file: /etc/b is joined without it"),
+        ("own/cn1/etc/c", "is a link to nothing in its tree: /etc/c is joined without it"),
+        ("own/cn1/etc/d", "is a link to nothing in its tree: left out"),
+    ] {
+        assert!(told.contains(&format!("{} {text}", site.path(what).display())), "{what}: {told}");
+    }
+}
+
+#[test]
+fn nobody_else_can_write_what_the_server_makes() {
+    use std::os::unix::fs::PermissionsExt;
+    let site = Site::new(&[("/etc/a", "con"), ("/etc/b", "persistent"), ("/srv/", "persistent")]);
+    site.write("own/cn1/etc/a", "1\n");
+    site.write("shared/etc/a", "2\n");
+    let mut cn1 = site.node(1);
+    cn1.is("etc/a", "1\n2\n");
+    cn1.is("etc/b", "");
+    cn1.is("srv/seed", "seed");
+    let mut todo: Vec<PathBuf> = ["state", "generations", "store"].map(|name| site.path(name)).into();
+    let mut seen = 0;
+    while let Some(path) = todo.pop() {
+        let meta = fs::symlink_metadata(&path).unwrap();
+        assert_eq!(meta.permissions().mode() & 0o022, 0, "{}", path.display());
+        todo.extend(fs::read_dir(&path).into_iter().flatten().map(|entry| entry.unwrap().path()));
+        seen += 1;
+    }
+    assert!(seen > 8, "{seen}");
+    let private = ["generations/cn1", "state/nfs-replies", "state/nfs-handle.key"];
+    for file in private {
+        assert_eq!(fs::metadata(site.path(file)).unwrap().permissions().mode() & 0o777, 0o600, "{file}");
+    }
+}
+
+#[test]
 fn what_the_node_mounts_over_has_a_place_and_its_content() {
     let site = Site::new(&[
         ("/etc/ram", "tmpfs"),

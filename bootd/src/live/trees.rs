@@ -1,6 +1,6 @@
 //! Looking into the directories of `litetree`.
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, openat2};
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
@@ -13,6 +13,8 @@ pub struct Hit {
     pub path: PathBuf,
     /// Whether it is a directory.
     pub is_dir: bool,
+    /// Whether it is a regular file.
+    pub is_file: bool,
     /// What distinguishes this state of a file from another: inode, size, time of change.
     pub state: (u64, u64, i64, i64),
 }
@@ -22,7 +24,7 @@ impl Hit {
     pub fn of(path: PathBuf) -> Option<Self> {
         let meta = fs::symlink_metadata(&path).ok()?;
         let state = (meta.ino(), meta.size(), meta.ctime(), meta.ctime_nsec());
-        Some(Self { is_dir: meta.is_dir(), path, state })
+        Some(Self { is_dir: meta.is_dir(), is_file: meta.is_file(), path, state })
     }
 }
 
@@ -30,6 +32,9 @@ impl Hit {
 pub trait TreeLook {
     /// The content for an absolute path. Empty directories count for nothing.
     fn find(&self, path: &str) -> Option<Hit>;
+
+    /// Whether a link is at `path` that leads to nothing in this directory.
+    fn is_loose_link(&self, path: &str) -> bool;
 
     /// How the directory itself is shown to a node.
     fn whole(&self) -> Whole;
@@ -73,6 +78,18 @@ impl TreeLook for LocalTree {
         let found = openat2(self.fd.as_ref()?, path, flags, Mode::empty(), ResolveFlags::IN_ROOT).ok()?;
         let hit = Hit::of(fs::read_link(format!("/proc/self/fd/{}", found.as_raw_fd())).ok()?)?;
         (!hit.is_dir || fs::read_dir(&hit.path).ok()?.next().is_some()).then_some(hit)
+    }
+
+    fn is_loose_link(&self, path: &str) -> bool {
+        let open = |flags| {
+            let path = path.trim_start_matches('/');
+            openat2(self.fd.as_ref()?, path, flags, Mode::empty(), ResolveFlags::IN_ROOT).ok()
+        };
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let is_link = |fd: OwnedFd| {
+            rustix::fs::fstat(&fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_symlink())
+        };
+        open(flags | OFlags::NOFOLLOW).is_some_and(is_link) && open(flags).is_none()
     }
 
     fn whole(&self) -> Whole {

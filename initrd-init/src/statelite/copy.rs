@@ -5,10 +5,10 @@
 
 use std::fs::{self, File, Metadata};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Timespec, Timestamps};
 
 use crate::error::{Error, Result};
 
@@ -16,6 +16,8 @@ use crate::error::{Error, Result};
 const DEPTH_MAX: usize = 200;
 /// Longest list of extended attribute names and longest value, in bytes.
 const XATTR_BYTES_MAX: usize = 64 * 1024;
+/// Opening waits for nobody.
+const NONBLOCK: i32 = OFlags::NONBLOCK.bits() as i32;
 
 /// Copies `from` to `to`, whose parent directory exists.
 pub fn copy(from: &str, to: &str) -> Result<()> {
@@ -24,14 +26,26 @@ pub fn copy(from: &str, to: &str) -> Result<()> {
         .map_err(|cause| Error::file("copy", format!("{} to {}", from.display(), to.display()), cause))
 }
 
-/// Appends the content of one file to another.
+/// Appends the content of one regular file to another.
 pub fn append(from: &str, to: &str) -> Result<()> {
     let run = || {
-        let mut source = File::open(from)?;
-        let mut target = fs::OpenOptions::new().append(true).open(to)?;
+        let mut source = regular(Path::new(from))?;
+        let mut target = fs::OpenOptions::new().append(true).custom_flags(NONBLOCK).open(to)?;
         io::copy(&mut source, &mut target).map(drop)
     };
     run().map_err(|cause| Error::file("append", format!("{from} to {to}"), cause))
+}
+
+/// Opens a file for reading, but nothing else: to open a FIFO waits for a writer, to open a device may do anything.
+///
+/// # Errors
+/// When it cannot be opened or is no regular file.
+pub fn regular(path: &Path) -> io::Result<File> {
+    let file = fs::OpenOptions::new().read(true).custom_flags(NONBLOCK).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other(format!("{} is no regular file", path.display()))),
+    }
 }
 
 /// Makes missing parent directories of `path` below `base`, looking like those below `model`.
@@ -41,7 +55,7 @@ pub fn parents(base: &str, path: &str, model: &str) -> Result<()> {
     for part in parts.iter().take(parts.len().saturating_sub(1)) {
         below = format!("{below}/{part}");
         let target = format!("{base}{below}");
-        match fs::create_dir(&target) {
+        match fs::DirBuilder::new().mode(0o755).create(&target) {
             Ok(()) => {
                 if let Ok(meta) = fs::metadata(format!("{model}{below}")) {
                     let _ = attributes(Path::new(&format!("{model}{below}")), Path::new(&target), &meta);
@@ -70,7 +84,9 @@ fn node(from: &Path, to: &Path, depth: usize) -> io::Result<()> {
     if kind.is_symlink() {
         std::os::unix::fs::symlink(fs::read_link(from)?, to)?;
     } else if kind.is_file() {
-        io::copy(&mut File::open(from)?, &mut File::create(to)?)?;
+        // Nobody else's until it has its owner and mode, whatever the umask is.
+        let target = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(to);
+        io::copy(&mut regular(from)?, &mut target?)?;
     } else {
         let made = FileType::from_raw_mode(meta.mode());
         rustix::fs::mknodat(CWD, to, made, Mode::from_raw_mode(meta.mode() & 0o7777), meta.rdev())?;
@@ -81,7 +97,7 @@ fn node(from: &Path, to: &Path, depth: usize) -> io::Result<()> {
 fn directory(from: &Path, to: &Path, meta: &Metadata, depth: usize) -> io::Result<()> {
     if !fs::symlink_metadata(to).is_ok_and(|present| present.is_dir()) {
         clear(to)?;
-        fs::create_dir(to)?;
+        fs::DirBuilder::new().mode(0o700).create(to)?;
     }
     for entry in fs::read_dir(from)? {
         let name = entry?.file_name();

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::net::Ipv4Addr;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::Lease;
@@ -16,6 +16,8 @@ use super::record::Record;
 
 /// First bytes of the file.
 const MAGIC: &[u8; 8] = b"dawnlse1";
+/// Who had which address is nobody else's business.
+const MODE: u32 = 0o600;
 /// The file is not rewritten while it is smaller than this, in bytes.
 pub const COMPACT_BYTES_MIN: u64 = 1 << 20;
 /// Rewritten when it is more than this many times the size of what is alive.
@@ -38,7 +40,10 @@ pub enum JournalError {
         source: io::Error,
     },
     /// The file is something else; it is left alone.
-    #[error("lease journal {path}: the file exists and is not a lease journal")]
+    #[error(
+        "lease journal {path}: its beginning is damaged, or it is something else; move it away to begin a new one \
+         (addresses of the tables are not lost; dynamic addresses are probed before they are given out again)"
+    )]
     Foreign {
         /// The file.
         path: PathBuf,
@@ -68,6 +73,7 @@ impl Journal {
             .write(true)
             .create(true)
             .truncate(false)
+            .mode(MODE)
             .open(path)
             .map_err(fail("open"))?;
         let mut bytes = Vec::new();
@@ -140,7 +146,7 @@ impl Journal {
     }
 
     fn write_living(&self, path: &Path) -> io::Result<File> {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(path)?;
         let mut bytes = Vec::with_capacity(usize::try_from(self.living_bytes).unwrap_or(0) + MAGIC.len());
         bytes.extend_from_slice(MAGIC);
         self.living.values().for_each(|record| bytes.extend_from_slice(record));

@@ -386,9 +386,13 @@ pub fn load_key(state_dir: &Path) -> Result<HandleKey, ServeError> {
     read_or_make_key(&path).map(HandleKey::new).map_err(|source| ServeError::Key { path, source })
 }
 
+/// Not replaced by a new one without a word: that is the end of every running node.
+const KEY_DAMAGED: &str = "it is not 16 bytes long; put it back from a backup, or remove it for a new one \
+                           (nodes that run from an NFS root must then be rebooted: their handles are void)";
+
 fn read_or_make_key(path: &Path) -> io::Result<[u8; 16]> {
     match std::fs::read(path) {
-        Ok(bytes) => bytes.try_into().map_err(|_| io::Error::other("it is not 16 bytes long")),
+        Ok(bytes) => bytes.try_into().map_err(|_| io::Error::other(KEY_DAMAGED)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let mut key = [0; 16];
             std::fs::File::open("/dev/urandom")?.read_exact(&mut key)?;
