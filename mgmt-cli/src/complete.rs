@@ -268,7 +268,7 @@ impl<'a> Line<'a> {
 
     /// `table.` first, then the columns of the table. Of `nodels` also whole tables and short names.
     fn item(&self, whole_tables: bool, ask: &dyn Fn(Names<'_>) -> Vec<String>) -> Vec<String> {
-        if self.current.starts_with("groups=") {
+        if self.current.starts_with("groups=") || self.current.starts_with("groups,=") {
             return self.list(&ask(Names::Objects("group")));
         }
         if let Some((table, _)) = self.current.split_once('.') {

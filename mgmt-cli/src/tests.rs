@@ -616,6 +616,8 @@ sessions! {
         chtab -v
         lsdef -v
         tabch -v
+        rmdef -d g1
+        rmdef -z
         tabprune auditlog -p 101
         tabprune auditlog -p -5
         @10.0.0.1$ lsdef mgt!=x0

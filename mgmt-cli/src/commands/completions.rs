@@ -51,13 +51,18 @@ pub fn script(shell: Shell) -> String {
 }
 
 /// Readline breaks words at `=` and `:` and replaces what is behind the last of them only; so what is before is cut off.
+/// Behind an open quote it breaks at nothing, and replaces what follows the quote.
 const BASH: &str = r#"# Completion of dawn and its commands for bash.
 _dawn_complete() {
     local line=${COMP_LINE:0:COMP_POINT} words current start=""
     read -ra words <<< "$line"
     [[ $line == *[[:blank:]] ]] && words+=("")
     current=${words[-1]}
-    [[ $current == *[=:]* ]] && start=${current%"${current##*[=:]}"}
+    if [[ $current == [\'\"]* ]]; then
+        words[-1]=${current:1}
+    elif [[ $current == *[=:]* ]]; then
+        start=${current%"${current##*[=:]}"}
+    fi
     mapfile -t COMPREPLY < <(command dawn complete -- "${words[@]}" 2>/dev/null)
     COMPREPLY=("${COMPREPLY[@]%%$'\t'*}")
     COMPREPLY=("${COMPREPLY[@]#"$start"}")

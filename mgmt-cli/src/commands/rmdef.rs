@@ -29,6 +29,10 @@ pub struct Args {
     /// Show what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
+    #[arg(short = 'd', hide = true)]
+    dynamic: bool,
+    #[arg(short = 'z', hide = true)]
+    stanza: bool,
 }
 
 impl Command for Args {
@@ -42,7 +46,7 @@ impl Command for Args {
             return defs::help(Self::NAME, self.selection.kind.as_deref(), out);
         }
         let words = Words::read(&self.selection.words, self.selection.objects.as_deref())?;
-        if !words.pairs.is_empty() || self.selection.xml {
+        if !words.pairs.is_empty() || self.selection.xml || self.dynamic || self.stanza {
             return Err(Stop::message("Invalid flag specified, see rmdef manpage for details."));
         }
         if self.all && self.selection.kind.is_some() {
