@@ -102,7 +102,9 @@ pub use defaults::{Installation, LocalNetwork, XCATMASTER};
 pub use groups::{Condition, ConditionError, Conditions, GroupKind};
 pub use liteoption::{LiteOption, OptionError};
 pub use log::{CHANGES_BYTES_MAX, CHANGES_KEPT_MAX, LogEntry, UndoError};
-pub use model::{Applied, FOLLOW_INTERVAL, Follower, Model, ModelError, Published, Subscription, migrate};
+pub use model::{
+    Applied, FOLLOW_INTERVAL, Follower, Model, ModelError, Published, Subscription, migrate, truncate,
+};
 pub use names::{
     Guid, ImageName, MacAddr, MacEntry, NAME_BYTES_MAX, NameError, NodeName, TableName, excerpt,
     parse_mac_column, parse_mac_column_as,
@@ -119,5 +121,5 @@ pub use rules::check_group_name;
 pub use schema::{AsCol, AsTable, Col, Column, Schema, Table, TableId, schema};
 pub use site::is_host_name;
 pub use snapshot::{MacOwner, OsImage, Snapshot};
-pub use store::{StoreError, set_up_server};
+pub use store::{ANSWER_TIME_MAX, StoreError, first_table_with_rows, set_up_server};
 pub use subnet::{AddressRange, RangeError, Subnet, dynamic_ranges, prefix_length};

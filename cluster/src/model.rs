@@ -61,6 +61,11 @@ pub enum ModelError {
     /// The log is empty.
     #[error("there is no change to undo")]
     NothingToUndo,
+    /// The move of the tables into this database is not taken back: it would take everything since with it.
+    #[error(
+        "change {0} moved the tables into this database; that is not undone (`pgsqlsetup --back` goes back to SQLite)"
+    )]
+    NotUndone(u64),
     /// The database that is to be filled has rows.
     #[error("the database is not empty: table {0} has rows")]
     NotEmpty(&'static str),
@@ -514,8 +519,8 @@ impl Model {
         for entry in recent {
             match undone_by(&entry.command) {
                 Some(seq) => undone.insert(seq),
-                None if !undone.contains(&entry.seq) => return Ok(entry),
-                None => true,
+                None if undone.contains(&entry.seq) || entry.command == MIGRATE_COMMAND => true,
+                None => return Ok(entry),
             };
         }
         Err(ModelError::NothingToUndo)
@@ -523,6 +528,7 @@ impl Model {
 
     /// Takes a change back. Refused if a row it touched has been changed since.
     pub fn undo(&self, entry: &LogEntry, who: &str) -> Result<Applied, ModelError> {
+        refuse_migration(entry)?;
         let head = Change::new(who, format!("{UNDO_COMMAND}{}", entry.seq), Vec::new());
         let undone = self.transact(head, |now| Ok::<_, ModelError>((undo_edits(now, entry)?, ())));
         undone.map(|(applied, ())| applied).map_err(|error| self.with_later_change(error, entry))
@@ -541,6 +547,7 @@ impl Model {
 
     /// What [`undo`](Self::undo) would do.
     pub fn undo_dry_run(&self, entry: &LogEntry) -> Result<Vec<RowChange>, ModelError> {
+        refuse_migration(entry)?;
         self.dry_run(|now| Ok::<_, ModelError>((undo_edits(now, entry)?, ())))
             .map(|(rows, ())| rows)
             .map_err(|error| self.with_later_change(error, entry))
@@ -568,7 +575,7 @@ impl Drop for Follower {
 /// Copies every row of a snapshot into another database, in one change. What is there is replaced if `replace` says so,
 /// otherwise a database that has rows is refused.
 pub fn migrate(from: &Snapshot, to: &Model, who: &str, replace: bool) -> Result<Applied, ModelError> {
-    let head = Change::new(who, "migrate", Vec::new());
+    let head = Change::new(who, MIGRATE_COMMAND, Vec::new());
     let copy = |now: &Snapshot| {
         let mut edits = Vec::new();
         for table in schema().tables() {
@@ -589,8 +596,15 @@ pub fn migrate(from: &Snapshot, to: &Model, who: &str, replace: bool) -> Result<
 /// How the log names an undo; the number of the change follows.
 const UNDO_COMMAND: &str = "undo ";
 
+/// How the log names the arrival of all rows from another database.
+const MIGRATE_COMMAND: &str = "migrate";
+
+fn refuse_migration(entry: &LogEntry) -> Result<(), ModelError> {
+    if entry.command == MIGRATE_COMMAND { Err(ModelError::NotUndone(entry.seq)) } else { Ok(()) }
+}
+
 /// Cuts a text at a character's border.
-fn truncate(text: &mut String, bytes_max: usize) {
+pub fn truncate(text: &mut String, bytes_max: usize) {
     if text.len() > bytes_max {
         let end = (0..=bytes_max).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
         text.truncate(end);
@@ -721,5 +735,17 @@ mod tests {
         }
         assert!(matches!(model.newest_undoable(), Err(ModelError::NothingToUndo)));
         assert!(matches!(model.change(99), Err(ModelError::NoSuchChange(99))));
+    }
+
+    #[test]
+    fn a_move_is_not_undone() {
+        let (from, to) = (Model::in_memory().unwrap(), Model::in_memory().unwrap());
+        from.apply(change(site("a", "1"))).unwrap();
+        migrate(&from.snapshot(), &to, "root", false).unwrap();
+        let entry = to.change(1).unwrap();
+        assert!(matches!(to.newest_undoable(), Err(ModelError::NothingToUndo)));
+        assert!(matches!(to.undo(&entry, "root"), Err(ModelError::NotUndone(1))));
+        assert!(matches!(to.undo_dry_run(&entry), Err(ModelError::NotUndone(1))));
+        assert_eq!(to.snapshot().site("a").as_deref(), Some("1"));
     }
 }

@@ -21,6 +21,14 @@ mod postgres;
 mod server;
 pub(crate) mod sqlite;
 
+/// How long a server may be silent after a question; then the connection is given up and the change fails. Longer than
+/// the wait for another writer, which is the longest silence of a server in good health.
+pub const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long a server lets one writer wait for another.
+const LOCK_WAIT_MAX: Duration = Duration::from_secs(8);
+/// Time for connecting, greeting included.
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
+
 /// Why storage failed. The state is the one before the change, in memory and on disk.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
@@ -41,6 +49,17 @@ pub enum StoreError {
     /// Another process holds the database for too long.
     #[error("the database is locked by another process; nothing was changed")]
     Busy,
+    /// The server is there and does not want us: a password, a database that is missing.
+    #[error("the database {place} refuses: {reason}")]
+    Refused {
+        /// Server and database.
+        place: String,
+        /// What the server says.
+        reason: String,
+    },
+    /// The server takes longer than [`ANSWER_TIME_MAX`]. Whether a commit in flight was done is unknown until it answers.
+    #[error("the database server does not answer within {} s; nothing was acknowledged", ANSWER_TIME_MAX.as_secs())]
+    Silent,
     /// The connection to the server broke. Whether a commit in flight was done is unknown until reconnected.
     #[error("connection to the database lost: {0}")]
     Lost(String),
@@ -50,6 +69,18 @@ pub enum StoreError {
     /// Anything else the database says.
     #[error("DB error {0}")]
     Other(String),
+}
+
+impl StoreError {
+    /// Waiting may mend it: the server is not up yet, or silent.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Open { .. } | Self::Lost(_) | Self::Silent)
+    }
+
+    /// The connection is of no use any more.
+    fn ends_connection(&self) -> bool {
+        matches!(self, Self::Lost(_) | Self::Silent)
+    }
 }
 
 /// Everything a database holds.
@@ -112,6 +143,16 @@ pub(crate) fn open(address: &StoreAddress) -> Result<Box<dyn Store>, StoreError>
         StoreAddress::Sqlite(directory) => Ok(Box::new(sqlite::Sqlite::open(directory)?)),
         StoreAddress::Postgres(server) => postgres::open(server),
         StoreAddress::Mysql(server) => mysql::open(server),
+    }
+}
+
+/// The first table with rows in a database of a running server; `None` also if there is no such database. `admin` is an
+/// account (and its database) on that server that may look.
+pub fn first_table_with_rows(admin: &StoreAddress, dbname: &str) -> Result<Option<&'static str>, StoreError> {
+    match admin {
+        StoreAddress::Postgres(admin) => server::first_table_with_rows::<postgres::Pg>(admin, dbname),
+        StoreAddress::Mysql(admin) => server::first_table_with_rows::<mysql::Mysql>(admin, dbname),
+        StoreAddress::Sqlite(_) => Err(StoreError::Other("SQLite is no server".into())),
     }
 }
 

@@ -27,7 +27,7 @@ fn count_up(model: &Model, key: &str) -> u64 {
     let compute = |now: &Snapshot| {
         let next = number(now, key) + 1;
         let text = next.to_string();
-        let twin = Edit::set("policy", &[("priority", key)], &[("comments", &text)])?;
+        let twin = Edit::set("nodegroup", &[("groupname", key)], &[("comments", &text)])?;
         Ok::<_, ModelError>((vec![Edit::set_site(key, &text)?, twin], next))
     };
     model.transact(head(), compute).unwrap().1
@@ -91,11 +91,11 @@ fn killed_at_any_moment() {
         for (key, n) in &acknowledged {
             assert!(number(&snapshot, key) >= *n, "round {round}: {key} lost what was acknowledged");
         }
-        let comment = dawn_cluster::Col::known("policy.comments");
-        let priority = dawn_cluster::Col::known("policy.priority");
+        let comment = dawn_cluster::Col::known("nodegroup.comments");
+        let group = dawn_cluster::Col::known("nodegroup.groupname");
         for writer in 0..WRITERS {
             let key = format!("w{writer}");
-            let twin = snapshot.find_row(&[(priority, &key)]).and_then(|row| row.get(comment).cloned());
+            let twin = snapshot.find_row(&[(group, &key)]).and_then(|row| row.get(comment).cloned());
             assert_eq!(twin, snapshot.site(&key), "round {round}: half a change");
         }
         let counted: u64 = (0..WRITERS).map(|w| number(&snapshot, &format!("w{w}"))).sum();

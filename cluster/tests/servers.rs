@@ -6,7 +6,9 @@
 #[path = "servers/server.rs"]
 mod server;
 
-use dawn_cluster::{Change, Edit, Model, ModelError, Snapshot, StoreAddress, Text, migrate, schema};
+use dawn_cluster::{
+    Change, Edit, Model, ModelError, Snapshot, StoreAddress, StoreError, Text, migrate, schema,
+};
 use server::{Engine, Server};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -210,6 +212,49 @@ fn server_dies(server: &mut Server, address: &StoreAddress) {
     assert_eq!(fresh.site("kept").as_deref(), Some("1"));
 }
 
+/// A server that answers nothing any more: every writer is told, nobody waits for ever, reading goes on.
+fn server_hangs(server: &Server, address: &StoreAddress) {
+    let model = Arc::new(Model::open_at(address).unwrap());
+    let _follower = model.follow().unwrap();
+    model.apply(change(site("kept", "1"))).unwrap();
+    server.signal("STOP");
+    std::thread::scope(|scope| {
+        for n in 0..30 {
+            let model = &model;
+            scope.spawn(move || {
+                let error = model.apply(change(site(&format!("lost{n}"), "1"))).unwrap_err();
+                assert!(matches!(error, ModelError::Store(StoreError::Silent)), "{error}");
+            });
+        }
+        assert_eq!(model.snapshot().site("kept").as_deref(), Some("1"));
+    });
+    server.signal("CONT");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while let Err(error) = model.apply(change(site("again", "1"))) {
+        assert!(Instant::now() < deadline, "the server is back and not asked: {error}");
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+    assert_same(&Model::open_at(address).unwrap().snapshot(), &model.snapshot());
+}
+
+/// A text of any length the interface takes, also in a database that has the reference's narrow columns.
+fn long_texts(engine: Engine, address: &StoreAddress) {
+    drop(Model::open_at(address).unwrap());
+    if engine == Engine::Mysql {
+        let at = address.server().unwrap();
+        let options = mysql::OptsBuilder::new()
+            .user(Some(&at.user))
+            .pass(Some(at.password.reveal()))
+            .db_name(Some(&at.dbname))
+            .socket(Some(&at.host));
+        let mut connection = mysql::Conn::new(options).unwrap();
+        mysql::prelude::Queryable::query_drop(&mut connection, "ALTER TABLE site MODIFY value TEXT").unwrap();
+    }
+    let long = "ü".repeat(100_000);
+    Model::open_at(address).unwrap().apply(change(site("long", &long))).unwrap();
+    assert_eq!(Model::open_at(address).unwrap().snapshot().site("long").as_deref(), Some(&*long));
+}
+
 fn ten_thousand(address: &StoreAddress) {
     let model = Model::open_at(address).unwrap();
     let start = Instant::now();
@@ -230,10 +275,14 @@ fn everything(engine: Engine) {
     moved_while_running(&server.database("running"));
     inside_a_runtime(&server.database("runtime"));
     ten_thousand(&server.database("large"));
+    long_texts(engine, &server.database("long"));
+    server_hangs(&server, &server.database("hangs"));
     let address = server.database("dies");
     server_dies(&mut server, &address);
     let wrong = dawn_cluster::set_up_server(&server.admin(), &StoreAddress::Sqlite("/".into()), &[]);
     assert!(wrong.is_err());
+    let rows = |dbname| dawn_cluster::first_table_with_rows(&server.admin(), dbname).unwrap();
+    assert_eq!((rows("long"), rows("dawn_first"), rows("no_such")), (Some("site"), None, None));
 }
 
 #[test]

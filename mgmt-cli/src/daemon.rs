@@ -23,6 +23,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+/// Bytes of the words, and of the noderange, that a row of `auditlog` keeps. What a command changed is in the change log.
+const AUDIT_BYTES_MAX: usize = 16 << 10;
 /// Requests that leave no audit record (polled by consoles and nodes).
 const UNAUDITED: [&str; 5] = ["getdestiny", "getbladecons", "getipmicons", "getopenbmccons", "getcons"];
 
@@ -91,14 +93,17 @@ impl Daemon {
         }
         let now = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
         let args = crate::redact::words(command, &call.request.args);
-        let args: String = args.iter().map(|arg| format!(" {arg}")).collect();
+        let mut args: String = args.iter().map(|arg| format!(" {arg}")).collect();
+        let mut noderange = call.request.noderange.clone().unwrap_or_default();
+        dawn_cluster::truncate(&mut args, AUDIT_BYTES_MAX);
+        dawn_cluster::truncate(&mut noderange, AUDIT_BYTES_MAX);
         let row = [
             ("audittime", now.as_str()),
             ("userid", call.username.as_deref().unwrap_or_default()),
             ("clientname", &call.peer_host),
             ("clienttype", call.request.client_type.as_deref().unwrap_or("other")),
             ("command", command),
-            ("noderange", call.request.noderange.as_deref().unwrap_or_default()),
+            ("noderange", &noderange),
             ("args", &args),
             ("status", "Allowed"),
         ];

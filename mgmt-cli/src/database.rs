@@ -3,8 +3,6 @@
 use crate::environment::Environment;
 use anyhow::{Context, Result};
 use dawn_cluster::{Model, StoreAddress};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// The file that names the database; mode 0600, because it holds a password.
@@ -30,7 +28,7 @@ pub fn address(data: &Path, environment: &Environment) -> Result<StoreAddress> {
 /// Opens the database of a data directory.
 pub fn open(data: &Path, environment: &Environment) -> Result<Model> {
     let address = address(data, environment)?;
-    Model::open_at(&address).with_context(|| format!("cannot open the database {address}"))
+    Ok(Model::open_at(&address)?)
 }
 
 /// What `lsxcatd -d` says: never the password.
@@ -48,25 +46,6 @@ pub fn lines(address: &StoreAddress) -> Vec<String> {
     ]
 }
 
-/// Writes the file; an older one is kept as `cfgloc.olddb`.
-pub fn write_cfgloc(data: &Path, address: &StoreAddress) -> Result<()> {
-    let file = cfgloc(data);
-    let new = data.join("cfgloc.new");
-    let _ = std::fs::remove_file(&new);
-    let mut handle = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&new)
-        .with_context(|| new.display().to_string())?;
-    writeln!(handle, "{}", address.cfgloc_line()).with_context(|| new.display().to_string())?;
-    handle.sync_all()?;
-    if file.exists() {
-        std::fs::rename(&file, data.join("cfgloc.olddb")).with_context(|| file.display().to_string())?;
-    }
-    std::fs::rename(&new, &file).with_context(|| file.display().to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,7 +60,7 @@ mod tests {
         };
         assert_eq!(show(&environment), "dbengine=SQLite");
         let pg = StoreAddress::parse("Pg:dbname=xcatdb;host=db1|xcatadm|hush").expect("an address");
-        write_cfgloc(directory.path(), &pg).expect("written");
+        pg.write(directory.path()).expect("written");
         let expected =
             "cfgloc=Pg:dbname=xcatdb;host=db1|xcatadm dbengine=Pg dbname=xcatdb dbhost=db1 dbadmin=xcatadm";
         assert_eq!(show(&environment), expected);

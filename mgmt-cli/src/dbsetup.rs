@@ -5,7 +5,7 @@
 
 use crate::frame::Ctx;
 use crate::output::{Done, Out, Stop};
-use dawn_cluster::{Secret, ServerAddress, StoreAddress, set_up_server};
+use dawn_cluster::{ModelError, Secret, ServerAddress, StoreAddress, first_table_with_rows, set_up_server};
 
 /// What both commands understand. Values stand behind `=`, since a word of its own would stop the client from reading its input.
 #[derive(Debug, clap::Args)]
@@ -70,6 +70,9 @@ pub fn run(place: &Place, server: Server, ctx: &Ctx<'_>, out: &mut Out<'_>) -> D
         let directory =
             ctx.model.directory().ok_or_else(|| Stop::message("this daemon has no data directory"))?;
         let here = StoreAddress::Sqlite(directory.to_owned());
+        if ctx.model.address().as_ref() == Some(&here) {
+            return Err(Stop::message("the tables are in the SQLite database already; nothing was changed"));
+        }
         ctx.model.move_to(&here, &who, true)?;
         return out.line("The tables are in the SQLite database again.");
     }
@@ -88,11 +91,21 @@ pub fn run(place: &Place, server: Server, ctx: &Ctx<'_>, out: &mut Out<'_>) -> D
         })
     };
     let wanted = at(&server.user, &place.dbname, password);
+    refuse_own(ctx.model.address().as_ref(), &wanted)?;
     if !place.no_create {
         let (user, dbname) = &server.admin;
         let admin = at(user, dbname, passwords.next().unwrap_or_default());
-        set_up_server(&admin, &wanted, &server.from_hosts)
-            .map_err(|error| Stop::message(error.to_string()))?;
+        // Before anything is made: setting the password of a user whom another daemon uses would cut that one off.
+        if !place.replace
+            && let Some(table) = first_table_with_rows(&admin, &place.dbname).map_err(ModelError::from)?
+        {
+            let dbname = &place.dbname;
+            return Err(Stop::message(format!(
+                "the database {dbname} is not empty: table {table} has rows; nothing was changed (--replace overwrites \
+                 them; to share them with another daemon, write its cfgloc line into this data directory)"
+            )));
+        }
+        set_up_server(&admin, &wanted, &server.from_hosts).map_err(ModelError::from)?;
         if let Some(line) = server.only_made {
             return out.line(line);
         }
@@ -100,6 +113,25 @@ pub fn run(place: &Place, server: Server, ctx: &Ctx<'_>, out: &mut Out<'_>) -> D
     }
     ctx.model.move_to(&wanted, &who, place.replace)?;
     out.line(server.done)
+}
+
+/// Refuses the database that is in use, and another password for the user by whom it is used.
+fn refuse_own(current: Option<&StoreAddress>, wanted: &StoreAddress) -> Done {
+    let (Some(here), Some(there)) = (current.and_then(StoreAddress::server), wanted.server()) else {
+        return Ok(());
+    };
+    let same_user = here.host == there.host && here.port == there.port && here.user == there.user;
+    if !same_user {
+        return Ok(());
+    }
+    if here.dbname == there.dbname {
+        return Err(Stop::message("the tables are in this database already; nothing was changed"));
+    }
+    if here.password != there.password {
+        let text = "the user is the one of the database in use, with another password; give that one or another --user";
+        return Err(Stop::message(text));
+    }
+    Ok(())
 }
 
 /// The address that would be written, and the rows that would go there.
@@ -140,7 +172,7 @@ fn show(place: &Place, server: &Server, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Don
     missing_docs,
     reason = "shared with the tests of the model, which use more of it"
 )]
-mod server;
+pub(crate) mod server;
 
 #[cfg(test)]
 mod tests {
@@ -174,6 +206,8 @@ mod tests {
         assert!(done.contains("database.") && !done.contains("rc="), "{done}");
         let shown = bed.run("lsxcatd -d");
         assert!(shown.contains("dbname=xcatdb") && !shown.contains("hush"), "{shown}");
+        let again = bed.run_with(&set_up, Some("other\n\n"));
+        assert!(again.contains("already") && again.contains("rc=1"), "{again}");
         assert_eq!(bed.run("nodels"), "n1\n");
         assert_eq!(bed.run("nodech n1 groups,=new"), "");
         let noted = StoreAddress::read(bed.directory.path()).expect("readable").expect("noted");
@@ -182,8 +216,12 @@ mod tests {
         assert!(back.contains("SQLite"), "{back}");
         assert_eq!(bed.run("lsxcatd -d"), "dbengine=SQLite\n");
         assert_eq!(bed.run("nodels n1 groups"), "n1: new,all\n");
-        let again = bed.run_with(&set_up, Some("hush hush\n\n"));
+        let back = bed.run(&format!("{command} --back"));
+        assert!(back.contains("already") && back.contains("rc=1"), "{back}");
+        let again = bed.run_with(&set_up, Some("other\n\n"));
         assert!(again.contains("not empty") && again.contains("rc="), "{again}");
+        // The password is the one of before (PostgreSQL's server of the tests trusts everybody).
+        assert!(dawn_cluster::Model::open_at(&noted).is_ok());
         assert!(!bed.run_with(&format!("{set_up} --replace"), Some("hush hush\n\n")).contains("rc="));
     }
 

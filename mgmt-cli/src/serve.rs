@@ -6,16 +6,20 @@ use crate::environment::Environment;
 use crate::init;
 use anyhow::{Context, Result};
 use dawn_bootd::{Appliance, CommandPort, Ports, Service, Settings, TransferPorts};
-use dawn_cluster::{Model, StoreAddress};
+use dawn_cluster::{Model, ModelError, StoreAddress};
 use dawn_xcatd::certificates::Authority;
 use std::io::Write;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// Pauses after the first failures to reach the database server, then the one between all further attempts.
+const DATABASE_PAUSES: [Duration; 3] =
+    [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
+const DATABASE_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// How long commands that still run may go on after the services have stopped.
 const COMMANDS_END_TIME_MAX: Duration = Duration::from_secs(5);
 
@@ -100,16 +104,18 @@ async fn serve(args: &Args, environment: &Environment, notify: Option<&str>) -> 
         data.display()
     );
     let address = crate::database::address(&data, environment)?;
-    let model = Arc::new(
-        Model::open_in(&data, &address).with_context(|| format!("cannot open the database {address}"))?,
-    );
+    // Signals are caught before anything listens: a stop during the start must not be lost.
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let model = tokio::select! {
+        model = open_patiently(&data, &address) => Arc::new(model?),
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
     crate::notify::start(&model);
     // Other processes on the same database (another daemon, `dawn init`) are heard of from here on.
     let _follower = model.follow().context("cannot follow the database")?;
     let appliance = Arc::new(Appliance::new(Arc::clone(&model), settings(args, data, &model)));
     let commands = command_port(&appliance, &address)?;
-    // Signals are caught before anything listens: a stop during the start must not be lost.
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut running = tokio::select! {
         started = dawn_bootd::start(&appliance, commands) => started?,
         _ = terminate.recv() => return Ok(()),
@@ -126,6 +132,24 @@ async fn serve(args: &Args, environment: &Environment, notify: Option<&str>) -> 
     match ended {
         Some(service) => anyhow::bail!("the service {service} has ended by itself; the log above says why"),
         None => Ok(()),
+    }
+}
+
+/// Opens the database. A server that is not up yet (both machines come back from a power failure, say) is asked until
+/// it is there; what waiting does not mend, a wrong password for one, ends the start.
+async fn open_patiently(data: &Path, address: &StoreAddress) -> Result<Model> {
+    let mut pauses = DATABASE_PAUSES.iter();
+    loop {
+        let (directory, place) = (data.to_owned(), address.clone());
+        let opened = tokio::task::spawn_blocking(move || Model::open_in(&directory, &place)).await?;
+        match opened {
+            Err(ModelError::Store(error)) if address.server().is_some() && error.is_passing() => {
+                let pause = pauses.next().copied().unwrap_or(DATABASE_PAUSE_MAX);
+                tracing::warn!("{error}; next attempt in {} s", pause.as_secs());
+                tokio::time::sleep(pause).await;
+            }
+            opened => return Ok(opened?),
+        }
     }
 }
 
@@ -239,5 +263,27 @@ mod tests {
         assert_eq!("nfs".parse(), Ok(Service::Nfs));
         let error = "smb".parse::<Service>().unwrap_err();
         assert!(error.contains("smb") && error.contains("dhcp"), "{error}");
+    }
+
+    /// Needs the Debian package `mariadb-server`, and root.
+    #[test]
+    fn the_database_server_comes_up_later() {
+        use crate::dbsetup::server::{Engine, Server};
+        let mut server = Server::start(Engine::Mysql);
+        let address = server.database("late");
+        let data = tempfile::tempdir().expect("a directory");
+        server.kill();
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let (directory, place) = (data.path().to_owned(), address.clone());
+        let opening = runtime.spawn(async move { open_patiently(&directory, &place).await.map(drop) });
+        std::thread::park_timeout(Duration::from_millis(500));
+        assert!(!opening.is_finished());
+        server.launch();
+        runtime.block_on(opening).expect("no panic").expect("opened");
+        let StoreAddress::Mysql(mut wrong) = address else { panic!("another server") };
+        wrong.password = dawn_cluster::Secret::new("wrong");
+        let refused = runtime.block_on(open_patiently(data.path(), &StoreAddress::Mysql(wrong)));
+        let text = format!("{:#}", refused.err().expect("refused"));
+        assert!(text.contains("Access denied") && text.matches("mysql:late@").count() == 1, "{text}");
     }
 }

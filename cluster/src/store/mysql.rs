@@ -4,36 +4,41 @@
 //! MySQL client about changes; other daemons ask for the last number.
 
 use super::server::{Client, Param, ServerDialect, ServerStore, TextRows};
-use super::{Bell, Dialect, Store, StoreError};
+use super::{ANSWER_TIME_MAX, Bell, CONNECT_TIME_MAX, Dialect, LOCK_WAIT_MAX, Store, StoreError};
 use crate::cfgloc::ServerAddress;
 use crate::schema::Table;
 use mysql::prelude::Queryable;
 use mysql::{Conn, OptsBuilder, Params, Value};
+use std::io;
 use std::time::Duration;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A server that says nothing for this long is lost. Longer than the lock wait of the session.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
-const SESSION: &[&str] = &[
-    "SET NAMES utf8mb4",
-    "SET SESSION sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'",
-    "SET SESSION innodb_lock_wait_timeout=10",
-    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-];
+/// What each connection begins with.
+fn session() -> Vec<String> {
+    vec![
+        "SET NAMES utf8mb4".into(),
+        "SET SESSION sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'".into(),
+        format!("SET SESSION innodb_lock_wait_timeout={}", LOCK_WAIT_MAX.as_secs()),
+        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED".into(),
+    ]
+}
 
 static DIALECT: ServerDialect = ServerDialect {
     engine: "mysql",
     base: Dialect {
         quote: '`',
         placeholder: |_| "?".to_owned(),
-        text: "TEXT",
+        // 16 MiB. The reference's TEXT ends at 64 KiB, where the other databases have no end.
+        text: "MEDIUMTEXT",
         key: "VARCHAR(128)",
         auto: "INTEGER AUTO_INCREMENT",
     },
     auto_placeholder: |_| "?".to_owned(),
     upsert,
-    columns_query: "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema=DATABASE()",
-    ddl_lock: ("SELECT GET_LOCK('dawn_ddl',30)", "SELECT RELEASE_LOCK('dawn_ddl')"),
+    columns_query: "SELECT table_name, column_name, data_type FROM information_schema.columns \
+                    WHERE table_schema=DATABASE()",
+    narrow_text: Some("text"),
+    databases_query: "SELECT schema_name FROM information_schema.schemata",
+    ddl_lock: ("SELECT GET_LOCK('dawn_ddl',8)", "SELECT RELEASE_LOCK('dawn_ddl')"),
     begin_read: "START TRANSACTION WITH CONSISTENT SNAPSHOT",
     own_tables: &[
         "CREATE TABLE IF NOT EXISTS dawn_writer (id INTEGER PRIMARY KEY, seq BIGINT NOT NULL) ENGINE=InnoDB",
@@ -57,19 +62,19 @@ pub(super) fn open(address: &ServerAddress) -> Result<Box<dyn Store>, StoreError
     Ok(Box::new(ServerStore::<Mysql>::open(address)?))
 }
 
-struct Mysql {
+pub(super) struct Mysql {
     connection: Conn,
 }
 
-fn connect(address: &ServerAddress) -> Result<Conn, StoreError> {
+fn connect(address: &ServerAddress, answer_time: Duration) -> Result<Conn, StoreError> {
     let mut options = OptsBuilder::new()
         .user(Some(&address.user))
         .pass(Some(address.password.reveal()))
         .db_name(Some(&address.dbname).filter(|name| !name.is_empty()))
-        .tcp_connect_timeout(Some(CONNECT_TIMEOUT))
-        .read_timeout(Some(ANSWER_TIMEOUT))
-        .write_timeout(Some(ANSWER_TIMEOUT))
-        .init(SESSION.to_vec());
+        .tcp_connect_timeout(Some(CONNECT_TIME_MAX))
+        .read_timeout(Some(answer_time))
+        .write_timeout(Some(answer_time))
+        .init(session());
     options = if address.host.starts_with('/') {
         options.socket(Some(&address.host))
     } else {
@@ -79,11 +84,30 @@ fn connect(address: &ServerAddress) -> Result<Conn, StoreError> {
             .prefer_socket(false)
     };
     let place = || format!("mysql:{}@{}", address.dbname, address.host);
-    Conn::new(options).map_err(|e| StoreError::Open { place: place(), reason: e.to_string() })
+    Conn::new(options).map_err(|error| match &error {
+        // Too many connections, a server that ends.
+        mysql::Error::MySqlError(e) if !matches!(e.code, 1040 | 1053 | 1203) => {
+            StoreError::Refused { place: place(), reason: e.message.clone() }
+        }
+        _ if is_timeout(&error) => StoreError::Silent,
+        _ => StoreError::Open { place: place(), reason: error.to_string() },
+    })
+}
+
+/// The server was silent for too long. A socket's timeout comes as one of two kinds, and from the connection or from
+/// its packets.
+fn is_timeout(error: &mysql::Error) -> bool {
+    let io: Option<&io::Error> = match error {
+        mysql::Error::IoError(e) => Some(e),
+        mysql::Error::CodecError(e) => std::error::Error::source(e).and_then(|cause| cause.downcast_ref()),
+        _ => None,
+    };
+    io.is_some_and(|e| matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut))
 }
 
 fn failed(error: mysql::Error) -> StoreError {
     match error {
+        error if is_timeout(&error) => StoreError::Silent,
         mysql::Error::MySqlError(e) => match e.code {
             1021 | 1114 => StoreError::Full,
             1290 | 1792 | 1836 => StoreError::ReadOnly,
@@ -122,8 +146,8 @@ impl Client for Mysql {
         &DIALECT
     }
 
-    fn connect(address: &ServerAddress) -> Result<Self, StoreError> {
-        connect(address).map(|connection| Self { connection })
+    fn connect(address: &ServerAddress, answer_time: Duration) -> Result<Self, StoreError> {
+        connect(address, answer_time).map(|connection| Self { connection })
     }
 
     /// Keys are compared byte by byte, blanks at the end included; the two families name that differently.
@@ -161,7 +185,7 @@ pub(super) fn set_up(
     wanted: &ServerAddress,
     from_hosts: &[String],
 ) -> Result<(), StoreError> {
-    let mut connection = connect(admin)?;
+    let mut connection = connect(admin, ANSWER_TIME_MAX)?;
     let user = super::plain_name(&wanted.user)?;
     let dbname = super::plain_name(&wanted.dbname)?;
     let literal = |text: &str| Value::Bytes(text.as_bytes().to_vec()).as_sql(false);

@@ -4,22 +4,34 @@
 //! Other daemons learn of a change by `NOTIFY`.
 
 use super::server::{Client, Param, ServerDialect, ServerStore, TextRows};
-use super::{Bell, Dialect, Store, StoreError};
+use super::{ANSWER_TIME_MAX, Bell, CONNECT_TIME_MAX, Dialect, LOCK_WAIT_MAX, Store, StoreError};
 use crate::cfgloc::ServerAddress;
 use crate::schema::Table;
-use postgres::error::SqlState;
-use postgres::fallible_iterator::FallibleIterator;
-use postgres::types::{ToSql, Type};
-use postgres::{Config, NoTls, Row};
+use futures_util::TryStreamExt;
+use std::future::{Future, poll_fn};
 use std::panic::resume_unwind;
+use std::pin::pin;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{AsyncMessage, Config, Error, NoTls, Row};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time for the good-bye to a server.
+const CLOSE_TIME_MAX: Duration = Duration::from_secs(1);
 /// Channel of the notifications.
 const CHANNEL: &str = "dawn_change";
-/// Prepared once a connection: how long to wait for another writer before giving up.
-const SESSION: &str = "SET lock_timeout='10s'; SET standard_conforming_strings=on; SET synchronous_commit=on";
+
+/// What each connection begins with.
+fn session_settings() -> String {
+    let lock_wait = LOCK_WAIT_MAX.as_secs();
+    format!("SET lock_timeout='{lock_wait}s'; SET standard_conforming_strings=on; SET synchronous_commit=on")
+}
 
 static DIALECT: ServerDialect = ServerDialect {
     engine: "Pg",
@@ -32,8 +44,10 @@ static DIALECT: ServerDialect = ServerDialect {
     },
     auto_placeholder: |n| format!("CAST(CAST(${n} AS TEXT) AS INTEGER)"),
     upsert,
-    columns_query: "SELECT table_name::text, column_name::text FROM information_schema.columns \
+    columns_query: "SELECT table_name::text, column_name::text, data_type::text FROM information_schema.columns \
                     WHERE table_schema=current_schema()",
+    narrow_text: None,
+    databases_query: "SELECT datname::text FROM pg_database",
     ddl_lock: ("SELECT pg_advisory_lock(721077)::text", "SELECT pg_advisory_unlock(721077)::text"),
     begin_read: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
     own_tables: &[
@@ -59,13 +73,54 @@ pub(super) fn open(address: &ServerAddress) -> Result<Box<dyn Store>, StoreError
     Ok(Box::new(ServerStore::<Pg>::open(address)?))
 }
 
-struct Pg {
+pub(super) struct Pg {
     client: Outside,
 }
 
-/// A client that is only touched on threads of its own. The driver runs a small asynchronous runtime inside each call, which
-/// panics on a thread that already is inside one; this way it does not matter from where the model is used.
-struct Outside(Option<postgres::Client>);
+/// A connection, and the small asynchronous runtime that drives it: only there a question can be given up when the
+/// server is silent.
+struct Session {
+    runtime: Runtime,
+    client: tokio_postgres::Client,
+    driver: JoinHandle<()>,
+    /// Rings at notifications and when the connection ends.
+    notified: Arc<Notify>,
+    answer_time: Duration,
+}
+
+impl Session {
+    /// Waits for an answer, as long as one may take.
+    fn answer<T>(&self, question: impl Future<Output = Result<T, Error>>) -> Result<T, StoreError> {
+        let answer = async { timeout(self.answer_time, question).await };
+        self.runtime.block_on(answer).map_err(|_| StoreError::Silent)?.map_err(failed)
+    }
+
+    fn batch(&self, sql: &str) -> Result<(), StoreError> {
+        self.answer(self.client.batch_execute(sql))
+    }
+
+    /// All rows; the silence before each is limited, not their number.
+    fn rows(&self, sql: &str, params: &[Param<'_>]) -> Result<TextRows, StoreError> {
+        let stream = self.answer(self.client.query_raw(sql, bound(params)))?;
+        let mut stream = pin!(stream);
+        let mut rows = Vec::new();
+        while let Some(row) = self.answer(stream.try_next())? {
+            rows.push(cells(&row)?);
+        }
+        Ok(rows)
+    }
+
+    /// Says good-bye, as far as the server listens.
+    fn close(self) {
+        let Self { runtime, client, driver, .. } = self;
+        drop(client);
+        let _ = runtime.block_on(async { timeout(CLOSE_TIME_MAX, driver).await });
+    }
+}
+
+/// A session that is only touched on threads of its own: its runtime panics on a thread that already is inside
+/// one. This way it does not matter from where the model is used.
+struct Outside(Option<Session>);
 
 /// Runs the work on a fresh thread and waits for it.
 fn outside<T: Send>(work: impl FnOnce() -> T + Send) -> T {
@@ -75,18 +130,19 @@ fn outside<T: Send>(work: impl FnOnce() -> T + Send) -> T {
 impl Outside {
     fn with<T: Send>(
         &mut self,
-        work: impl FnOnce(&mut postgres::Client) -> Result<T, StoreError> + Send,
+        work: impl FnOnce(&Session) -> Result<T, StoreError> + Send,
     ) -> Result<T, StoreError> {
         let closed = || StoreError::Lost("the connection is closed".into());
-        let client = self.0.as_mut().ok_or_else(closed)?;
-        outside(|| work(client))
+        let session = self.0.as_ref().ok_or_else(closed)?;
+        outside(|| work(session))
     }
 }
 
 impl Drop for Outside {
     fn drop(&mut self) {
-        let client = self.0.take();
-        outside(|| drop(client));
+        if let Some(session) = self.0.take() {
+            outside(|| session.close());
+        }
     }
 }
 
@@ -98,21 +154,43 @@ fn config(address: &ServerAddress) -> Config {
         config.host(&address.host);
     }
     config.dbname(&address.dbname).user(&address.user).password(address.password.reveal());
-    config.port(address.port.unwrap_or(5432)).connect_timeout(CONNECT_TIMEOUT).application_name("dawn");
+    config.port(address.port.unwrap_or(5432)).application_name("dawn");
     config.keepalives_idle(Duration::from_secs(30)).tcp_user_timeout(Duration::from_secs(30));
     config
 }
 
-fn connect(address: &ServerAddress) -> Result<postgres::Client, StoreError> {
+fn connect(address: &ServerAddress, answer_time: Duration) -> Result<Session, StoreError> {
     let place = || format!("Pg:{}@{}", address.dbname, address.host);
-    let mut client = config(address)
-        .connect(NoTls)
-        .map_err(|e| StoreError::Open { place: place(), reason: reason(&e) })?;
-    client.batch_execute(SESSION).map_err(failed)?;
-    Ok(client)
+    let no_runtime = |e: std::io::Error| StoreError::Other(format!("cannot start a runtime: {e}"));
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(no_runtime)?;
+    let config = config(address);
+    let connected = runtime.block_on(async { timeout(CONNECT_TIME_MAX, config.connect(NoTls)).await });
+    let connected = connected.map_err(|_| StoreError::Silent)?;
+    let (client, mut connection) = connected.map_err(|error| {
+        let (place, reason) = (place(), reason(&error));
+        // Without a code nobody answered; 57P: starting or stopping; 53: too many connections.
+        let passing = |code: &SqlState| code.code().starts_with("57P") || code.code().starts_with("53");
+        match error.code() {
+            Some(code) if !passing(code) => StoreError::Refused { place, reason },
+            _ => StoreError::Open { place, reason },
+        }
+    })?;
+    let notified = Arc::new(Notify::new());
+    let bell = Arc::clone(&notified);
+    let driver = runtime.spawn(async move {
+        while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
+            if matches!(message, AsyncMessage::Notification(_)) {
+                bell.notify_one();
+            }
+        }
+        bell.notify_one();
+    });
+    let session = Session { runtime, client, driver, notified, answer_time };
+    session.batch(&session_settings())?;
+    Ok(session)
 }
 
-fn reason(error: &postgres::Error) -> String {
+fn reason(error: &Error) -> String {
     match error.as_db_error() {
         Some(db) => db.message().to_owned(),
         None => {
@@ -125,7 +203,7 @@ fn reason(error: &postgres::Error) -> String {
     }
 }
 
-fn failed(error: postgres::Error) -> StoreError {
+fn failed(error: Error) -> StoreError {
     let reason = reason(&error);
     let Some(code) = error.code() else {
         let is_io = std::error::Error::source(&error).is_some_and(|s| s.is::<std::io::Error>());
@@ -170,8 +248,8 @@ impl Client for Pg {
         &DIALECT
     }
 
-    fn connect(address: &ServerAddress) -> Result<Self, StoreError> {
-        outside(|| connect(address)).map(|client| Self { client: Outside(Some(client)) })
+    fn connect(address: &ServerAddress, answer_time: Duration) -> Result<Self, StoreError> {
+        outside(|| connect(address, answer_time)).map(|session| Self { client: Outside(Some(session)) })
     }
 
     fn create_suffix(&mut self) -> Result<&'static str, StoreError> {
@@ -179,23 +257,20 @@ impl Client for Pg {
     }
 
     fn batch(&mut self, sql: &str) -> Result<(), StoreError> {
-        self.client.with(|client| client.batch_execute(sql).map_err(failed))
+        self.client.with(|session| session.batch(sql))
     }
 
     fn run(&mut self, sql: &str, params: &[Param<'_>]) -> Result<u64, StoreError> {
-        self.client.with(|client| client.execute(sql, &bound(params)).map_err(failed))
+        self.client.with(|session| session.answer(session.client.execute(sql, &bound(params))))
     }
 
     fn rows(&mut self, sql: &str, params: &[Param<'_>]) -> Result<TextRows, StoreError> {
-        self.client.with(|client| {
-            let rows = client.query(sql, &bound(params)).map_err(failed)?;
-            rows.iter().map(cells).collect()
-        })
+        self.client.with(|session| session.rows(sql, params))
     }
 
     fn bell(address: &ServerAddress) -> Result<Option<Box<dyn Bell>>, StoreError> {
-        let mut client = Outside(Some(outside(|| connect(address))?));
-        client.with(|client| client.batch_execute(&format!("LISTEN {CHANNEL}")).map_err(failed))?;
+        let mut client = Outside(Some(outside(|| connect(address, ANSWER_TIME_MAX))?));
+        client.with(|session| session.batch(&format!("LISTEN {CHANNEL}")))?;
         Ok(Some(Box::new(Listener { client })))
     }
 }
@@ -205,17 +280,14 @@ struct Listener {
 }
 
 impl Bell for Listener {
+    /// However many notifications came, they are answered by one look.
     fn wait(&mut self, time: Duration) -> Result<bool, StoreError> {
-        self.client.with(|client| {
-            let mut notifications = client.notifications();
-            let first = notifications.timeout_iter(time).next().map_err(failed)?;
-            // Whatever else came is answered by the same look.
-            while notifications.iter().next().map_err(failed)?.is_some() {}
-            drop(notifications);
-            if client.is_closed() {
+        self.client.with(|session| {
+            let rung = session.runtime.block_on(async { timeout(time, session.notified.notified()).await });
+            if session.client.is_closed() {
                 return Err(StoreError::Lost("the server closed it".into()));
             }
-            Ok(first.is_some())
+            Ok(rung.is_ok())
         })
     }
 }
@@ -227,19 +299,20 @@ pub(super) fn set_up(admin: &ServerAddress, wanted: &ServerAddress) -> Result<()
 }
 
 fn make_user_and_database(admin: &ServerAddress, wanted: &ServerAddress) -> Result<(), StoreError> {
-    let mut client = connect(admin)?;
+    let session = connect(admin, ANSWER_TIME_MAX)?;
     let user = super::plain_name(&wanted.user)?;
     let dbname = super::plain_name(&wanted.dbname)?;
     let password = wanted.password.reveal().replace('\'', "''");
-    let there = |client: &mut postgres::Client, sql: &str, name: &str| {
-        client.query_opt(sql, &[&name]).map(|r| r.is_some())
-    };
-    let has_user = there(&mut client, "SELECT 1 FROM pg_roles WHERE rolname=$1", user).map_err(failed)?;
+    let there =
+        |sql: &str, name: &str| session.rows(sql, &[Param::Text(Some(name))]).map(|rows| !rows.is_empty());
+    let has_user = there("SELECT 1 FROM pg_roles WHERE rolname=$1", user)?;
     let verb = if has_user { "ALTER" } else { "CREATE" };
-    client.batch_execute(&format!("{verb} ROLE \"{user}\" LOGIN PASSWORD '{password}'")).map_err(failed)?;
-    if !there(&mut client, "SELECT 1 FROM pg_database WHERE datname=$1", dbname).map_err(failed)? {
-        let sql = format!("CREATE DATABASE \"{dbname}\" OWNER \"{user}\" ENCODING 'UTF8' TEMPLATE template0");
-        client.batch_execute(&sql).map_err(failed)?;
+    session.batch(&format!("{verb} ROLE \"{user}\" LOGIN PASSWORD '{password}'"))?;
+    if !there("SELECT 1 FROM pg_database WHERE datname=$1", dbname)? {
+        session.batch(&format!(
+            "CREATE DATABASE \"{dbname}\" OWNER \"{user}\" ENCODING 'UTF8' TEMPLATE template0"
+        ))?;
     }
+    session.close();
     Ok(())
 }

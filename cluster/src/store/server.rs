@@ -6,18 +6,21 @@
 //! A change is written by its net effect: rows that go or change their key are deleted, all others are put by multi-row
 //! upserts, so that a change of ten thousand rows is a few dozen round trips.
 //!
-//! A lost connection fails the change in hand; the next one connects anew. If it broke during a commit, the log tells
+//! A lost connection fails the change in hand; the next one connects anew. A server that is silent for
+//! [`ANSWER_TIME_MAX`](super::ANSWER_TIME_MAX) counts as lost, and for [`SILENT_PAUSE`] nobody asks it again: all who queued up
+//! behind the one who waited are told at once. If it broke during a commit, the log tells
 //! afterwards whether the change was made, and it is taken over like another daemon's. Programs that write the tables without
 //! going through the log are noticed only when everything is loaded again.
 
-use super::{Bell, Dialect, Loaded, RowReader, Store, StoreError};
+use super::{ANSWER_TIME_MAX, Bell, Dialect, Loaded, RowReader, Store, StoreError};
 use crate::cfgloc::ServerAddress;
 use crate::change::Effect;
 use crate::log::{LogEntry, PRUNE_EVERY, decode, encode, lowest_to_keep};
 use crate::row::Row;
 use crate::schema::{Table, TableId, schema};
 use crate::table::RowId;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
 
 /// Rows of one statement at most.
 const ROWS_MAX: usize = 500;
@@ -25,6 +28,11 @@ const ROWS_MAX: usize = 500;
 const PARAMETERS_MAX: usize = 60_000;
 /// Bytes of the parameters of one statement, after which it is closed.
 const STATEMENT_BYTES: usize = 1 << 20;
+
+/// How long a silent server is left alone.
+const SILENT_PAUSE: Duration = Duration::from_secs(2);
+/// How long a server may take to give the columns of a large table another type.
+const WIDEN_TIME_MAX: Duration = Duration::from_secs(600);
 
 /// A parameter.
 #[derive(Clone, Copy, Debug)]
@@ -44,8 +52,12 @@ pub(super) struct ServerDialect {
     pub(super) auto_placeholder: fn(usize) -> String,
     /// Follows `INSERT … VALUES …`: what makes it an upsert. Gets the table.
     pub(super) upsert: fn(&Dialect, &Table) -> String,
-    /// Table and column names of the database.
+    /// Table name, column name and type of the database's columns.
     pub(super) columns_query: &'static str,
+    /// The type of text columns in databases of the reference where ours is a wider one.
+    pub(super) narrow_text: Option<&'static str>,
+    /// The databases of the server.
+    pub(super) databases_query: &'static str,
     /// Keeps others from making tables at the same time, and lets them again.
     pub(super) ddl_lock: (&'static str, &'static str),
     /// Starts a read of everything at one moment.
@@ -59,7 +71,8 @@ pub(super) struct ServerDialect {
 /// A connection.
 pub(super) trait Client: Send + Sized {
     fn dialect() -> &'static ServerDialect;
-    fn connect(address: &ServerAddress) -> Result<Self, StoreError>;
+    /// Connects; a silence of the server longer than `answer_time` ends the connection.
+    fn connect(address: &ServerAddress, answer_time: Duration) -> Result<Self, StoreError>;
     /// Follows `CREATE TABLE …`.
     fn create_suffix(&mut self) -> Result<&'static str, StoreError>;
     /// Runs statements without parameters.
@@ -75,29 +88,39 @@ pub(super) struct ServerStore<C> {
     address: ServerAddress,
     client: Option<C>,
     open: bool,
+    /// A silent server is not asked before this time.
+    silent_until: Option<Instant>,
 }
 
 impl<C: Client> ServerStore<C> {
     /// Connects and makes the tables that are missing.
     pub(super) fn open(address: &ServerAddress) -> Result<Self, StoreError> {
-        let mut store = Self { address: address.clone(), client: None, open: false };
+        let mut store = Self { address: address.clone(), client: None, open: false, silent_until: None };
         store.create_missing()?;
         Ok(store)
     }
 
     fn client(&mut self) -> Result<&mut C, StoreError> {
+        if self.silent_until.is_some_and(|until| Instant::now() < until) {
+            return Err(StoreError::Silent);
+        }
         match &mut self.client {
             Some(client) => Ok(client),
-            slot => Ok(slot.insert(C::connect(&self.address)?)),
+            slot => Ok(slot.insert(C::connect(&self.address, ANSWER_TIME_MAX)?)),
         }
     }
 
     /// Runs with the connection; drops it if it is lost.
     fn with<T>(&mut self, work: impl FnOnce(&mut C) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let result = self.client().and_then(work);
-        if matches!(result, Err(StoreError::Lost(_))) {
+        if let Err(error) = &result
+            && error.ends_connection()
+        {
             self.client = None;
             self.open = false;
+            if matches!(error, StoreError::Silent) && self.silent_until.is_none_or(|t| t <= Instant::now()) {
+                self.silent_until = Some(Instant::now() + SILENT_PAUSE);
+            }
         }
         result
     }
@@ -113,9 +136,10 @@ impl<C: Client> ServerStore<C> {
 
     fn create_missing(&mut self) -> Result<(), StoreError> {
         let dialect = C::dialect();
+        let address = self.address.clone();
         self.with(|client| {
             client.rows(dialect.ddl_lock.0, &[])?;
-            let result = create_all(client, dialect);
+            let result = create_all(client, dialect).and_then(|widen| run_slowly::<C>(&address, &widen));
             let _ = client.rows(dialect.ddl_lock.1, &[]);
             result
         })
@@ -161,19 +185,60 @@ fn head(row: &[Option<String>]) -> Result<LogEntry, StoreError> {
     })
 }
 
-fn create_all<C: Client>(client: &mut C, dialect: &ServerDialect) -> Result<(), StoreError> {
-    let mut existing: HashMap<String, HashSet<String>> = HashMap::new();
-    for row in client.rows(dialect.columns_query, &[])? {
-        if let [Some(table), Some(column)] = row.as_slice() {
-            existing.entry(table.clone()).or_default().insert(column.clone());
+/// Statements that copy a table inside the server, on a connection of their own that gives it time.
+fn run_slowly<C: Client>(address: &ServerAddress, statements: &[String]) -> Result<(), StoreError> {
+    if statements.is_empty() {
+        return Ok(());
+    }
+    let mut client = C::connect(address, WIDEN_TIME_MAX)?;
+    statements.iter().try_for_each(|sql| client.batch(sql))
+}
+
+/// Column names and their types, by table.
+type Existing = HashMap<String, HashMap<String, String>>;
+
+fn existing<C: Client>(client: &mut C) -> Result<Existing, StoreError> {
+    let mut existing = Existing::new();
+    for row in client.rows(C::dialect().columns_query, &[])? {
+        if let [Some(table), Some(column), Some(kind)] = row.as_slice() {
+            existing.entry(table.clone()).or_default().insert(column.clone(), kind.clone());
         }
     }
+    Ok(existing)
+}
+
+/// See [`super::first_table_with_rows`].
+pub(super) fn first_table_with_rows<C: Client>(
+    admin: &ServerAddress,
+    dbname: &str,
+) -> Result<Option<&'static str>, StoreError> {
+    let databases = C::connect(admin, ANSWER_TIME_MAX)?.rows(C::dialect().databases_query, &[])?;
+    if !databases.iter().flatten().flatten().any(|name| name == dbname) {
+        return Ok(None);
+    }
+    let there = ServerAddress { dbname: dbname.to_owned(), ..admin.clone() };
+    let mut client = C::connect(&there, ANSWER_TIME_MAX)?;
+    let existing = existing(&mut client)?;
+    for table in schema().tables().iter().filter(|table| existing.contains_key(table.name)) {
+        let sql = format!("SELECT 1 FROM {} LIMIT 1", C::dialect().base.name(table.name));
+        if !client.rows(&sql, &[])?.is_empty() {
+            return Ok(Some(table.name));
+        }
+    }
+    Ok(None)
+}
+
+/// Makes the tables and columns that are missing; gives the statements for columns that are too narrow.
+fn create_all<C: Client>(client: &mut C, dialect: &ServerDialect) -> Result<Vec<String>, StoreError> {
+    let existing = existing(client)?;
+    let mut widen = Vec::new();
     let suffix = client.create_suffix()?;
     for table in schema().tables() {
         match existing.get(table.name) {
             None => client.batch(&format!("{}{suffix}", dialect.base.create(table)))?,
             Some(columns) => {
-                for column in table.columns.iter().filter(|c| !columns.contains(c.name)) {
+                widen.extend(widening(dialect, table, columns));
+                for column in table.columns.iter().filter(|c| !columns.contains_key(c.name)) {
                     let (name, column_name) = (dialect.base.name(table.name), dialect.base.name(column.name));
                     let kind = dialect.base.column_type(table, column.name);
                     client.batch(&format!("ALTER TABLE {name} ADD COLUMN {column_name} {kind}"))?;
@@ -184,7 +249,20 @@ fn create_all<C: Client>(client: &mut C, dialect: &ServerDialect) -> Result<(), 
     if !existing.contains_key("dawn_change_part") {
         dialect.own_tables.iter().try_for_each(|sql| client.batch(sql))?;
     }
-    Ok(())
+    Ok(widen)
+}
+
+/// The statement that makes a table's narrow text columns as wide as the schema wants them; `None` if there are none.
+fn widening(dialect: &ServerDialect, table: &Table, columns: &HashMap<String, String>) -> Option<String> {
+    let narrow = dialect.narrow_text?;
+    let is_narrow = |c: &&crate::Column| columns.get(c.name).is_some_and(|kind| kind == narrow);
+    let modify = |c: &crate::Column| {
+        let required = if c.required { " NOT NULL" } else { "" };
+        format!("MODIFY {} {}{required}", dialect.base.name(c.name), dialect.base.text)
+    };
+    let wide = |c: &&crate::Column| dialect.base.column_type(table, c.name) == dialect.base.text;
+    let parts: Vec<String> = table.columns.iter().filter(is_narrow).filter(wide).map(modify).collect();
+    (!parts.is_empty()).then(|| format!("ALTER TABLE {} {}", dialect.base.name(table.name), parts.join(", ")))
 }
 
 /// What a list of effects leaves behind: keys to delete, then rows to put, by table.
@@ -363,7 +441,7 @@ impl<C: Client> Store for ServerStore<C> {
             client.batch("SAVEPOINT dawn")?;
             match write_change(client, entry, effects) {
                 Ok(()) => client.batch("RELEASE SAVEPOINT dawn"),
-                Err(StoreError::Lost(reason)) => Err(StoreError::Lost(reason)),
+                Err(error) if error.ends_connection() => Err(error),
                 Err(error) => {
                     client.batch("ROLLBACK TO SAVEPOINT dawn")?;
                     Err(error)

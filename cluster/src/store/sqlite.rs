@@ -22,6 +22,9 @@ pub const FILE: &str = "dawn.sqlite";
 /// How long to wait for another process's transaction: default; nothing of ours takes a tenth of it.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Bytes that a start needs to write: the log's index.
+const PROBE_BYTES: usize = 32 << 10;
+
 /// Prepared statements kept: three for each table, and ours.
 const STATEMENTS_MAX: usize = 256;
 
@@ -57,7 +60,12 @@ impl Sqlite {
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&path, flags).map_err(|e| fail(e.to_string()))?;
-        Self::prepare(connection)
+        Self::prepare(connection).map_err(|error| match error {
+            // SQLite's shared memory file cannot be made on a full disk; it calls that an I/O error.
+            StoreError::Other(_) if is_full(directory) => StoreError::Full,
+            StoreError::Other(reason) => fail(reason),
+            error => error,
+        })
     }
 
     /// A database that lives as long as the value; for tests.
@@ -209,6 +217,14 @@ fn text_of(value: ValueRef<'_>) -> Option<String> {
         ValueRef::Real(n) => Some(n.to_string()),
         ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
     }
+}
+
+/// Nothing can be written into a directory any more.
+fn is_full(directory: &Path) -> bool {
+    let probe = directory.join(format!("{FILE}.probe"));
+    let result = std::fs::write(&probe, vec![0; PROBE_BYTES]);
+    let _ = std::fs::remove_file(&probe);
+    result.is_err_and(|e| e.kind() == std::io::ErrorKind::StorageFull)
 }
 
 fn failed(error: rusqlite::Error) -> StoreError {

@@ -131,6 +131,13 @@ impl Server {
         }
     }
 
+    /// Stops (`STOP`) or continues (`CONT`) every process of the server, as a disk that hangs would.
+    pub fn signal(&self, signal: &str) {
+        let main = self.child.as_ref().unwrap().id().to_string();
+        let children = fs::read_to_string(format!("/proc/{main}/task/{main}/children")).unwrap();
+        run(Command::new("kill").arg(format!("-{signal}")).arg(&main).args(children.split_whitespace()));
+    }
+
     fn host(&self) -> String {
         match self.engine {
             Engine::Postgres => self.data().display().to_string(),
@@ -174,6 +181,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if self.child.is_some() && std::thread::panicking() {
+            self.signal("CONT");
+        }
         self.kill();
     }
 }

@@ -7,8 +7,12 @@ use crate::edits::{file_line, written};
 use crate::environment::Environment;
 use crate::frame::LocalCommand;
 use dawn_cluster::schema;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 
 /// Write all tables as TABLE.csv into a directory
+///
+/// Tables hold passwords: the files, and the directory if it is made, are for root alone.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -27,7 +31,7 @@ impl LocalCommand for Args {
         let directory = environment.directory.join(path);
         if !directory.is_dir() && !self.options.dry_run {
             print(&format!(" Creating {} for database dump\n", directory.display()));
-            if let Err(error) = std::fs::create_dir_all(&directory) {
+            if let Err(error) = DirBuilder::new().recursive(true).mode(0o700).create(&directory) {
                 return fail(&format!("{}: {error}", directory.display()));
             }
         }

@@ -5,6 +5,10 @@ use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::{Row, Table, schema};
 use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 /// Print a table as comma separated values, or the names and columns of tables
 ///
@@ -18,7 +22,7 @@ pub struct Args {
     /// Only the newest N rows; auditlog and eventlog only
     #[arg(short = 'n', value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(0..))]
     newest: Option<i64>,
-    /// Let the daemon write the text to this file
+    /// Let the daemon write the text to this file, which only root may read
     #[arg(short = 'f', value_name = "FILE")]
     file: Option<String>,
     /// Only rows that satisfy COLUMN<op>VALUE, op one of == != =~ !~ < <= > >= (=~: % and _ match anything)
@@ -158,10 +162,32 @@ fn write_file<'a>(file: &str, table: &Table, rows: impl Iterator<Item = &'a Row>
         text.push_str(&row_line(row));
         text.push('\n');
     }
-    std::fs::write(&path, text).map_err(|_| {
+    replace_private(&path, &text).map_err(|error| {
         let name = table.name;
-        Stop::message(format!("Error on tabdump of {name} to {file}. Unable to open the file for write. "))
+        let reason = format!("Unable to open the file for write. {error}");
+        Stop::message(format!("Error on tabdump of {name} to {file}. {reason}"))
     })
+}
+
+/// Writes a file that only its owner may read, since tables hold passwords. The old one is there until all of the
+/// new one is.
+fn replace_private(path: &Path, text: &str) -> io::Result<()> {
+    // A symbolic link stays one.
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    if path.exists() && !path.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let new = path.with_file_name(format!(".{name}.{}.new", std::process::id()));
+    let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&new, &path)
+    });
+    if written.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::AlreadyExists) {
+        let _ = fs::remove_file(&new);
+    }
+    written
 }
 
 /// One `-w`.
@@ -236,5 +262,38 @@ fn like(text: &str, pattern: &str) -> bool {
 fn set(flags: &mut [bool], at: usize, value: bool) {
     if let Some(flag) = flags.get_mut(at) {
         *flag |= value;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testbed::Bed;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_file_is_replaced_as_a_whole_and_private() {
+        let bed = Bed::new("passwd key=system password=S\npolicy priority=1 name=root rule=allow");
+        let top = bed.directory.path();
+        fs::write(top.join("old.csv"), "the old one").expect("a file");
+        std::os::unix::fs::symlink("old.csv", top.join("link.csv")).expect("a link");
+        assert_eq!(bed.run("tabdump -f link.csv passwd"), "");
+        assert!(top.join("link.csv").is_symlink());
+        assert_eq!(fs::metadata(top.join("old.csv")).expect("there").permissions().mode() & 0o777, 0o600);
+        assert!(fs::read_to_string(top.join("old.csv")).expect("text").contains("system"));
+        let directory = bed.run("tabdump -f . passwd");
+        assert!(directory.contains("no regular file") && directory.contains("rc=1"), "{directory}");
+        let missing = bed.run("tabdump -f no/such passwd");
+        assert!(missing.contains("No such file or directory"), "{missing}");
+        let left = fs::read_dir(top).expect("a list").flatten().filter(|e| e.file_name() != "hosts").count();
+        assert_eq!(left, 2);
+    }
+
+    #[test]
+    fn a_long_command_is_audited() {
+        let bed = Bed::new("policy priority=1 name=root rule=allow\nnodelist node=n1 groups=all");
+        bed.run(&format!("chtab key=domain site.value={}", "x".repeat(200_000)));
+        let rows = bed.run("tabdump auditlog");
+        assert!(rows.contains("chtab") && rows.len() < 20_000, "{} bytes", rows.len());
     }
 }

@@ -6,7 +6,8 @@ use crate::output::{Done, Out};
 
 /// Take a change back: the newest of an administrator, or the one with this number in the log
 ///
-/// Refused if a row it touched has been changed since. An undo is a change itself and can be undone.
+/// Tables only: files that a command removed are not brought back, files that it made stay. Refused if a row it touched
+/// has been changed since. An undo is a change itself and can be undone.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Show what would change, and change nothing
@@ -32,6 +33,29 @@ impl Command for Args {
         }
         let who = ctx.change_head().who;
         ctx.model.undo(&entry, &who)?;
-        out.line(format!("Change {} is undone: {}", entry.seq, entry.command))
+        out.line(format!("Change {} is undone: {}", entry.seq, entry.command))?;
+        about_files(&entry.command).map_or(Ok(()), |line| out.line(line))
+    }
+}
+
+/// What an undo leaves as it is: files that the command line of a change removed or made.
+fn about_files(command: &str) -> Option<&'static str> {
+    match command.split(' ').next()? {
+        "rmimage" => Some("Only the tables: the files of the image that were removed are not brought back."),
+        "imgimport" => Some("Only the tables: the files that were unpacked stay."),
+        "genimage" | "packimage" | "liteimg" => Some("Only the tables: the files of the image stay as they are."),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::about_files;
+
+    #[test]
+    fn what_stays() {
+        assert!(about_files("rmimage im1 --xcatdef").is_some_and(|line| line.contains("not brought back")));
+        assert!(about_files("imgimport x.tgz").is_some_and(|line| line.contains("stay")));
+        assert_eq!(about_files("chdef cn1 arch=x86_64"), None);
     }
 }
