@@ -6,7 +6,7 @@
 use crate::address::{CurrentAddresses, LocalAddresses};
 use crate::plan::{self, BootState, node_ip};
 use dawn_cluster::{
-    Guid, MacAddr, MacOwner, Model, Row, Snapshot, Text, dynamic_ranges, prefix_length, schema,
+    Guid, MacAddr, MacOwner, Model, NamedAddress, Row, Snapshot, Text, dynamic_ranges, prefix_length, schema,
 };
 use dawn_dhcp::HwAddr;
 use dawn_dhcp::boot::BootRule;
@@ -80,8 +80,7 @@ impl Directory for TableDirectory {
         let snapshot = self.model.snapshot();
         let mut found = interface_owner(&snapshot, hw).map(|owner| reservation(&snapshot, owner));
         if let Some(found) = found.as_mut().filter(|_| self.images) {
-            let x86_64 = snapshot.attr(&found.node, "nodetype.arch").is_none_or(|arch| &*arch == "x86_64");
-            found.boot = with_signed_loaders(found.boot.clone(), &found.node, x86_64);
+            found.boot = with_signed_loaders(found.boot.clone(), &found.node, &arch(&snapshot, &found.node));
         }
         Arc::new(found.into_iter().collect())
     }
@@ -102,15 +101,37 @@ fn interface_owner(snapshot: &Snapshot, hw: &HwAddr) -> Option<MacOwner> {
 
 fn reservation(snapshot: &Snapshot, owner: MacOwner) -> Reservation {
     let hostname = owner.host.clone().unwrap_or_else(|| owner.node.to_string());
-    let address = if owner.no_ip { None } else { node_ip(snapshot, &hostname) };
+    let address = if owner.no_ip { None } else { interface_ip(snapshot, &owner.node, &hostname) };
     Reservation {
         address,
+        no_ip: owner.no_ip,
         next_server: next_server(snapshot, &owner.node),
         boot: boot_rule(snapshot, &owner.node),
         hostname,
         node: owner.node,
         options: Vec::new(),
     }
+}
+
+/// The address of an interface by its host name: a node of that name, else what `hosts` and `nics` say of the node.
+fn interface_ip(snapshot: &Snapshot, node: &str, hostname: &str) -> Option<Ipv4Addr> {
+    node_ip(snapshot, hostname).or_else(|| {
+        let is_it = |known: &NamedAddress| {
+            known.name == hostname || known.aliases.iter().any(|alias| alias == hostname)
+        };
+        let addresses = snapshot.named_addresses(node).into_iter().filter(is_it);
+        addresses
+            .filter_map(|known| match known.ip {
+                IpAddr::V4(address) => Some(address),
+                IpAddr::V6(_) => None,
+            })
+            .next()
+    })
+}
+
+/// Architecture of a node; without a word about it, that of most.
+fn arch(snapshot: &Snapshot, node: &str) -> Text {
+    snapshot.attr(node, "nodetype.arch").unwrap_or_else(|| "x86_64".into())
 }
 
 /// The server of a node's files, where it is not the one of its network. Petitboot and ONIE know no other way to their
@@ -134,7 +155,11 @@ fn boot_rule(snapshot: &Snapshot, node: &Text) -> BootRule {
     match netboot.as_deref().unwrap_or("xnba") {
         "pxe" => BootRule::Pxe,
         "petitboot" => BootRule::Petitboot { config: format!("petitboot/{node}") },
-        grub if grub.starts_with("grub2") => BootRule::Grub2 { file: format!("/boot/grub2/grub2-{node}") },
+        grub if grub.starts_with("grub2") => BootRule::Grub2 {
+            file: format!("/boot/grub2/grub2-{node}"),
+            suffix: crate::loaders::grub_suffix(&arch(snapshot, node)).to_owned(),
+            shim: None,
+        },
         "onie" => BootRule::Onie { path: installer(snapshot, node) },
         // UEFI firmware of a node that shall boot its disk gets no file and goes on by itself.
         _ => BootRule::Xnba { script: format!("nodes/{node}"), uefi: state != Some(BootState::Boot) },
@@ -149,13 +174,17 @@ fn installer(snapshot: &Snapshot, node: &str) -> String {
 }
 
 /// What changes where the signed loaders are there. UEFI HTTP Boot gets an image of the node's own: under Secure Boot
-/// nothing else works, and without it this does too. A node that shall boot GRUB gets it by way of shim.
-fn with_signed_loaders(rule: BootRule, node: &str, x86_64: bool) -> BootRule {
+/// nothing else works, and without it this does too. A node that shall boot GRUB gets it by way of shim. The loaders are
+/// those of x86-64, and so must be the image that they load.
+fn with_signed_loaders(rule: BootRule, node: &str, arch: &str) -> BootRule {
     match rule {
+        other if arch != "x86_64" => other,
         BootRule::Xnba { uefi: true, .. } => {
             BootRule::HttpImage { file: crate::view::boot_image_path(node), otherwise: Box::new(rule) }
         }
-        BootRule::Grub2 { .. } if x86_64 => BootRule::File { file: crate::loaders::SHIM.to_owned() },
+        BootRule::Grub2 { file, suffix, .. } => {
+            BootRule::Grub2 { file, suffix, shim: Some(crate::loaders::SHIM.to_owned()) }
+        }
         other => other,
     }
 }

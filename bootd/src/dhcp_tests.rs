@@ -214,7 +214,11 @@ fn the_rule_follows_netboot_and_state() {
         ("", "netboot a-b-c", BootRule::Xnba { script: "nodes/cn1".into(), uefi: true }),
         ("xnba", "boot", BootRule::Xnba { script: "nodes/cn1".into(), uefi: false }),
         ("xnba", "offline", BootRule::Disk),
-        ("grub2", "netboot a-b-c", BootRule::Grub2 { file: "/boot/grub2/grub2-cn1".into() }),
+        (
+            "grub2",
+            "netboot a-b-c",
+            BootRule::Grub2 { file: "/boot/grub2/grub2-cn1".into(), suffix: "x86_64".into(), shim: None },
+        ),
         ("petitboot", "", BootRule::Petitboot { config: "petitboot/cn1".into() }),
     ] {
         let snapshot = Snapshot::from_rows([
@@ -227,18 +231,33 @@ fn the_rule_follows_netboot_and_state() {
 }
 
 #[test]
+fn signed_loaders_are_for_x86_64() {
+    let image = |arch: &str| {
+        let rule = BootRule::Xnba { script: "nodes/cn1".into(), uefi: true };
+        matches!(with_signed_loaders(rule, "cn1", arch), BootRule::HttpImage { .. })
+    };
+    let shim = |arch: &str| {
+        let rule = BootRule::Grub2 { file: "x".into(), suffix: arch.into(), shim: None };
+        matches!(with_signed_loaders(rule, "cn1", arch), BootRule::Grub2 { shim: Some(_), .. })
+    };
+    assert!(image("x86_64") && shim("x86_64"));
+    assert!(!image("aarch64") && !shim("aarch64"));
+}
+
+#[test]
 fn a_reservation_per_interface() {
     let snapshot = Snapshot::from_rows([
         ("nodelist", &[("node", "cn1")] as &[(&str, &str)]),
-        ("hosts", &[("node", "cn1"), ("ip", "10.1.0.5")]),
+        ("hosts", &[("node", "cn1"), ("ip", "10.1.0.5"), ("otherinterfaces", "-eth1:10.3.0.5")]),
         ("hosts", &[("node", "cn1-ib"), ("ip", "10.2.0.5")]),
+        ("nics", &[("node", "cn1"), ("nicips", "eth2!10.4.0.5")]),
         (
             "mac",
             &[
                 ("node", "cn1"),
                 (
                     "mac",
-                    "52:54:00:00:00:01|52:54:00:00:00:02!cn1-ib|52:54:00:00:00:03!*NOIP*|80:00:02:08:fe:80:00:00:00:00:00:00:f4:52:14:03:00:aa:bb:cc!cn1-ib",
+                    "52:54:00:00:00:01|52:54:00:00:00:02!cn1-ib|52:54:00:00:00:03!*NOIP*|52:54:00:00:00:05!cn1-eth1|52:54:00:00:00:06!cn1-eth2|52:54:00:00:00:07!nobody|80:00:02:08:fe:80:00:00:00:00:00:00:f4:52:14:03:00:aa:bb:cc!cn1-ib",
                 ),
             ],
         ),
@@ -250,8 +269,12 @@ fn a_reservation_per_interface() {
         at(2).map(|r| (r.hostname, r.address)),
         Some(("cn1-ib".into(), Some(Ipv4Addr::new(10, 2, 0, 5))))
     );
-    assert_eq!(at(3).map(|r| r.address), Some(None));
+    assert_eq!(at(3).map(|r| (r.address, r.no_ip)), Some((None, true)));
     assert_eq!(at(4), None);
+    // Other interfaces of the node are no nodes; their addresses are those of /etc/hosts.
+    assert_eq!(at(5).and_then(|r| r.address), Some(Ipv4Addr::new(10, 3, 0, 5)));
+    assert_eq!(at(6).and_then(|r| r.address), Some(Ipv4Addr::new(10, 4, 0, 5)));
+    assert_eq!(at(7).map(|r| (r.address, r.no_ip)), Some((None, false)));
     // An InfiniBand port is known by its GUID, however much of its address the table has.
     let port = of("f4:52:14:03:00:aa:bb:cc".parse().unwrap());
     assert_eq!(port.map(|r| r.hostname).as_deref(), Some("cn1-ib"));

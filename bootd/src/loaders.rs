@@ -37,6 +37,12 @@ const LOADERS: [Loader; 6] = [
     Loader { name: GRUB_OF_IMAGES, found_as: &["grubx64.efi.signed"], required: false },
 ];
 
+/// What follows `boot/grub2/grub2.` in the name of the GRUB for machines of an architecture (`nodetype.arch`).
+#[must_use]
+pub fn grub_suffix(arch: &str) -> &str {
+    if arch.starts_with("ppc64") { "ppc" } else { arch }
+}
+
 /// Whether boot images can be made: both their loaders are there.
 #[must_use]
 pub fn can_make_images(tftpdir: &Path) -> bool {

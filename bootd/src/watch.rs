@@ -149,7 +149,9 @@ impl dawn_dhcp::event::Observer for Watcher {
             What::Ack => Step::Ack,
             What::Inform | What::Release | What::Expired => return,
             What::Unknown | What::NoNetwork => Step::Unknown,
-            What::NotBooting | What::WrongNetwork | What::Nak(_) => Step::Refused,
+            What::NotBooting | What::NoAddress(_) | What::NotServed | What::WrongNetwork | What::Nak(_) => {
+                Step::Refused
+            }
             _ => Step::Trouble,
         };
         let address = event.address.map(|address| format!(" {address}")).unwrap_or_default();

@@ -16,6 +16,7 @@
 //! | what a node's or group's own row says, raw | [`Snapshot::own_rows`] |
 //! | a `site` value | [`Snapshot::site`], [`site_flag`](Snapshot::site_flag) |
 //! | whose MAC, IP, UUID, switch port is this | [`Snapshot::node_by_mac`], [`mac_owner`](Snapshot::mac_owner), [`node_by_ip`](Snapshot::node_by_ip), [`node_by_uuid`](Snapshot::node_by_uuid), [`switch_rows`](Snapshot::switch_rows) |
+//! | a node's interfaces, their names and addresses | [`Snapshot::named_addresses`] |
 //! | all nodes; is this a node; its groups | [`Snapshot::node_names`], [`has_node`](Snapshot::has_node), [`groups_of`](Snapshot::groups_of) |
 //! | rows of any table | [`Snapshot::rows`], [`enabled_rows`](Snapshot::enabled_rows), [`find_row`](Snapshot::find_row), [`find_rows`](Snapshot::find_rows) |
 //! | an image | [`Snapshot::osimage`] |
@@ -75,6 +76,7 @@ mod defaults;
 pub mod fuzz;
 mod groups;
 mod inherited;
+mod interfaces;
 mod liteoption;
 mod log;
 mod model;
@@ -100,6 +102,7 @@ pub use change::{
 };
 pub use defaults::{Installation, LocalNetwork, XCATMASTER};
 pub use groups::{Condition, ConditionError, Conditions, GroupKind};
+pub use interfaces::NamedAddress;
 pub use liteoption::{LiteOption, OptionError};
 pub use log::{CHANGES_BYTES_MAX, CHANGES_KEPT_MAX, LogEntry, UndoError};
 pub use model::{

@@ -2,7 +2,7 @@
 //!
 //! What is no host name never gets there: a cell with a blank or a line end would become names and lines of its own.
 
-use dawn_cluster::{Snapshot, Text, is_host_name, nic_entries};
+use dawn_cluster::{Snapshot, is_host_name};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// How a line looks.
@@ -29,59 +29,8 @@ pub struct Entry {
 /// The entries of a node: its own address, other interfaces, NICs of the table `nics`. Names that are no host names are
 /// left out and added to `odd`.
 pub fn entries(snapshot: &Snapshot, node: &str, style: Style, odd: &mut Vec<String>) -> Vec<Entry> {
-    let value = |col: &str| snapshot.attr(node, col);
-    let others: Vec<String> = value("hosts.hostnames")
-        .map(|text| text.split([',', ' ']).filter(|name| !name.is_empty()).map(str::to_owned).collect())
-        .unwrap_or_default();
-    let mut list = Vec::new();
-    if let Some(ip) = value("hosts.ip").and_then(|text| text.trim().parse().ok()) {
-        list.extend(entry(snapshot, ip, node, &others, style, odd));
-    }
-    for (name, ip) in other_interfaces(value("hosts.otherinterfaces"), node) {
-        list.extend(entry(snapshot, ip, &name, &[], style, odd));
-    }
-    for (name, ip, aliases) in nics(snapshot, node) {
-        if !list.iter().any(|known: &Entry| known.ip == ip) {
-            list.extend(entry(snapshot, ip, &name, &aliases, style, odd));
-        }
-    }
-    list
-}
-
-/// `name:ip,-suffix:ip`; a name that begins with `-` is put behind the node's.
-fn other_interfaces(text: Option<Text>, node: &str) -> Vec<(String, IpAddr)> {
-    let text = text.unwrap_or_default();
-    let one = |part: &str| {
-        let (name, ip) = part.split_once(':')?;
-        let name = if name.starts_with('-') { format!("{node}{name}") } else { name.to_owned() };
-        Some((name, ip.trim().parse().ok()?))
-    };
-    text.split(',').filter_map(one).collect()
-}
-
-fn nics(snapshot: &Snapshot, node: &str) -> Vec<(String, IpAddr, Vec<String>)> {
-    let column = |name: &str| snapshot.attr(node, name).unwrap_or_default();
-    let (ips, suffixes) = (column("nics.nicips"), column("nics.nichostnamesuffixes"));
-    let (prefixes, aliases) = (column("nics.nichostnameprefixes"), column("nics.nicaliases"));
-    let of = |text: &str, nic: &str, at: usize| -> Option<String> {
-        let entries = nic_entries(text);
-        let (_, values) = entries.into_iter().find(|(name, _)| *name == nic)?;
-        values.split('|').nth(at).map(str::to_owned)
-    };
-    let mut list = Vec::new();
-    for (nic, values) in nic_entries(&ips) {
-        for (at, ip) in values.split('|').enumerate() {
-            let Ok(ip) = ip.trim().parse() else { continue };
-            let name = match (of(&prefixes, nic, at), of(&suffixes, nic, at)) {
-                (Some(prefix), _) => format!("{prefix}{node}"),
-                (None, Some(suffix)) => format!("{node}{suffix}"),
-                (None, None) => format!("{node}-{nic}"),
-            };
-            let others = of(&aliases, nic, at).unwrap_or_default();
-            list.push((name, ip, others.split_whitespace().map(str::to_owned).collect()));
-        }
-    }
-    list
+    let addresses = snapshot.named_addresses(node).into_iter();
+    addresses.filter_map(|known| entry(snapshot, known.ip, &known.name, &known.aliases, style, odd)).collect()
 }
 
 fn entry(

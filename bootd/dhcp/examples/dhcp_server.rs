@@ -99,6 +99,7 @@ fn add_node(options: &mut Options, text: &str) -> Result<()> {
         node: name.into(),
         hostname: name.into(),
         address: Some(address.parse()?),
+        no_ip: false,
         next_server: None,
         boot: BootRule::Xnba { script: format!("nodes/{name}"), uefi: true },
         options: Vec::new(),

@@ -74,10 +74,15 @@ pub enum BootRule {
     },
     /// PXELINUX.
     Pxe,
-    /// GRUB: the loader named, which finds its configuration by itself.
+    /// GRUB, which finds its configuration by itself. Firmware of the node's processor gets the node's own name for it,
+    /// other firmware the GRUB of its own kind: a foreign one would be loaded and never run.
     Grub2 {
         /// Path relative to the TFTP root, such as `/boot/grub2/grub2-cn1`.
         file: String,
+        /// Which GRUB that is, as [`grub_suffix`] names it.
+        suffix: String,
+        /// What UEFI on x86-64 gets instead: shim, which brings the signed GRUB.
+        shim: Option<String>,
     },
     /// Petitboot: URL of the configuration in option 209.
     Petitboot {
@@ -94,8 +99,8 @@ pub enum BootRule {
         /// Path relative to the TFTP root, or a URL.
         file: String,
     },
-    /// UEFI HTTP Boot gets a file of its own (an image with loader, kernel and initramfs, where Secure Boot allows no
-    /// other way); every other client follows the inner rule.
+    /// UEFI HTTP Boot on x86-64 gets a file of its own (an image with loader, kernel and initramfs, where Secure Boot
+    /// allows no other way); every other client follows the inner rule, because the loaders inside run on nothing else.
     HttpImage {
         /// Path relative to the TFTP root, or a URL; a name that ends in `.img` or `.iso` is booted as a RAM disk.
         file: String,
@@ -131,6 +136,19 @@ impl Server<'_> {
             80 => format!("http://{}{path}", self.address),
             port => format!("http://{}:{port}{path}", self.address),
         }
+    }
+}
+
+/// What follows `boot/grub2/grub2.` in the name of the GRUB for an architecture.
+pub fn grub_suffix(arch: Arch) -> Option<&'static str> {
+    match arch {
+        // One name for both, as the field has it: it holds what the firmware of the site's machines runs.
+        Arch::Bios | Arch::UefiX64 => Some("x86_64"),
+        Arch::UefiIa32 => Some("i386"),
+        Arch::UefiArm32 => Some("arm"),
+        Arch::UefiArm64 => Some("aarch64"),
+        Arch::Power | Arch::OpalV3 => Some("ppc"),
+        Arch::Itanium | Arch::Other(_) => None,
     }
 }
 
@@ -177,7 +195,7 @@ fn for_rule(rule: &BootRule, client: Client, vendor_class: &[u8], server: &Serve
     }
     match rule {
         BootRule::Disk => BootAnswer::default(),
-        BootRule::HttpImage { file, .. } if matches!(client, Client::Http(_)) => BootAnswer::file(file),
+        BootRule::HttpImage { file, .. } if client == Client::Http(Arch::UefiX64) => BootAnswer::file(file),
         BootRule::HttpImage { otherwise, .. } => for_rule(otherwise, client, vendor_class, server),
         BootRule::Xnba { script, uefi } => xnba(script, *uefi, client, server),
         BootRule::Pxe if vendor_class.starts_with(b"ScaleMP") => BootAnswer::file("vsmp/pxelinux.0"),
@@ -185,7 +203,8 @@ fn for_rule(rule: &BootRule, client: Client, vendor_class: &[u8], server: &Serve
             Some(arch) if arch.is_uefi() => first_stage(arch, server),
             _ => BootAnswer::file("pxelinux.0"),
         },
-        BootRule::Grub2 { file } | BootRule::File { file } => BootAnswer::file(file),
+        BootRule::Grub2 { file, suffix, shim } => grub2(file, suffix, shim.as_deref(), client.arch()),
+        BootRule::File { file } => BootAnswer::file(file),
         BootRule::Petitboot { config } => BootAnswer::option(code::CONFIG_FILE, server.url(config)),
         BootRule::Onie { path } if client == Client::Onie => {
             BootAnswer::option(code::WWW_SERVER, server.root_url(path))
@@ -194,6 +213,19 @@ fn for_rule(rule: &BootRule, client: Client, vendor_class: &[u8], server: &Serve
         BootRule::ElsewhereByProxy => match client {
             Client::Pxe(_) => BootAnswer::option(code::VENDOR_CLASS, "PXEClient".into()),
             _ => BootAnswer::default(),
+        },
+    }
+}
+
+/// A client that does not tell its architecture gets the node's.
+fn grub2(file: &str, suffix: &str, shim: Option<&str>, arch: Option<Arch>) -> BootAnswer {
+    match (arch, shim) {
+        (Some(Arch::UefiX64), Some(shim)) => BootAnswer::file(shim),
+        (None, _) => BootAnswer::file(file),
+        (Some(arch), _) => match grub_suffix(arch) {
+            Some(own) if own == suffix => BootAnswer::file(file),
+            Some(own) => BootAnswer::file(format!("/boot/grub2/grub2.{own}")),
+            None => BootAnswer::default(),
         },
     }
 }
@@ -249,6 +281,12 @@ mod tests {
         let disk = BootRule::Xnba { script: "nodes/cn1".into(), uefi: false };
         let net = BootRule::Xnba { script: "nets/10.1.0.0_16".into(), uefi: true };
         let image = BootRule::HttpImage { file: "boot/cn1.img".into(), otherwise: Box::new(node.clone()) };
+        let grub = |shim: Option<&str>| BootRule::Grub2 {
+            file: "/boot/grub2/grub2-cn1".into(),
+            suffix: "x86_64".into(),
+            shim: shim.map(str::to_owned),
+        };
+        let (plain, signed) = (grub(None), grub(Some("shimx64.efi")));
         let url = "http://10.1.0.1:8080/tftpboot";
         for (rule, client, expected) in [
             (&node, Client::Pxe(Arch::Bios), "undionly.kpxe".to_string()),
@@ -268,6 +306,17 @@ mod tests {
             (&net, Client::Onie, "- 114=http://10.1.0.1:8080/install/onie/onie-installer".into()),
             (&image, Client::Http(Arch::UefiX64), format!("{url}/boot/cn1.img 60=HTTPClient")),
             (&image, Client::Pxe(Arch::UefiX64), "snponly.efi".into()),
+            (&image, Client::Http(Arch::UefiIa32), format!("{url}/ipxe32.efi 60=HTTPClient")),
+            (&image, Client::Http(Arch::UefiArm64), format!("{url}/boot/grub2/grub2.aarch64 60=HTTPClient")),
+            (&plain, Client::Pxe(Arch::UefiX64), "/boot/grub2/grub2-cn1".into()),
+            (&plain, Client::Pxe(Arch::UefiArm64), "/boot/grub2/grub2.aarch64".into()),
+            (&signed, Client::Pxe(Arch::UefiX64), "shimx64.efi".into()),
+            (&signed, Client::Http(Arch::UefiX64), format!("{url}/shimx64.efi 60=HTTPClient")),
+            (&signed, Client::Pxe(Arch::Bios), "/boot/grub2/grub2-cn1".into()),
+            (&signed, Client::Pxe(Arch::UefiIa32), "/boot/grub2/grub2.i386".into()),
+            (&signed, Client::Http(Arch::UefiArm64), format!("{url}/boot/grub2/grub2.aarch64 60=HTTPClient")),
+            (&signed, Client::Pxe(Arch::Power), "/boot/grub2/grub2.ppc".into()),
+            (&signed, Client::Pxe(Arch::Itanium), "-".into()),
             (&BootRule::Pxe, Client::Pxe(Arch::Bios), "pxelinux.0".into()),
             (&BootRule::Disk, Client::Pxe(Arch::Bios), "-".into()),
             (&BootRule::ElsewhereByProxy, Client::Pxe(Arch::UefiX64), "- 60=PXEClient".into()),

@@ -174,8 +174,10 @@ pub struct Reservation {
     pub node: Arc<str>,
     /// Host name given to the client; usually the node's.
     pub hostname: String,
-    /// Address; `None` means that this interface must not boot and is not answered (`*NOIP*`).
+    /// Address; without one the interface is not answered.
     pub address: Option<Ipv4Addr>,
+    /// It is marked as one that does not boot (`*NOIP*`), and has no address for that reason.
+    pub no_ip: bool,
     /// TFTP/HTTP server for this node alone.
     pub next_server: Option<Ipv4Addr>,
     /// How the node boots.

@@ -55,6 +55,10 @@ pub enum What {
     Unknown,
     /// The node's interface is marked as one that does not boot: not answered.
     NotBooting,
+    /// The tables have no address for this host name, which the node's interface goes by: not answered.
+    NoAddress(Arc<str>),
+    /// The networks behind this interface are not served: not answered, and reported like the dropped ones below.
+    NotServed,
     /// The packet came from a network this server does not know: not answered.
     NoNetwork,
     /// The node's address belongs to another network than the one it asks from: not answered.
@@ -118,6 +122,8 @@ impl fmt::Display for What {
             Self::Release => f.write_str("release"),
             Self::Unknown => f.write_str("ignored: unknown machine, and no dynamic range"),
             Self::NotBooting => f.write_str("ignored: this interface does not boot"),
+            Self::NoAddress(name) => write!(f, "ignored: {name} has no IPv4 address"),
+            Self::NotServed => f.write_str("ignored: DHCP is not served on this interface (dhcpinterfaces)"),
             Self::NoNetwork => f.write_str("ignored: no network defined for where it came from"),
             Self::WrongNetwork => f.write_str("ignored: the node's address belongs to another network"),
             Self::PoolFull => f.write_str("ignored: no free dynamic address"),

@@ -75,6 +75,7 @@ fn engine(mode: Mode) -> Engine {
         node: "cn1".into(),
         hostname: "cn1".into(),
         address: Some(Ipv4Addr::new(10, 0, 0, 5)),
+        no_ip: false,
         next_server: None,
         boot: BootRule::Xnba { script: "nodes/cn1".into(), uefi: true },
         options: vec![(224, vec![7; 400])],

@@ -71,6 +71,7 @@ impl Crowd {
                 hostname: format!("cn{n}"),
                 // Some nodes stand in the middle of the dynamic range.
                 address: Some(Ipv4Addr::new(10, 0, 0, 5 + 7 * n)),
+                no_ip: false,
                 next_server: None,
                 boot: BootRule::Disk,
                 options: Vec::new(),

@@ -53,6 +53,7 @@ impl Running {
             node: "cn1".into(),
             hostname: "cn1".into(),
             address: Some(NODE),
+            no_ip: false,
             next_server: None,
             boot: BootRule::Disk,
             options: Vec::new(),

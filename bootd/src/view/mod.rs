@@ -167,8 +167,7 @@ impl Request<'_> {
             return Answer::Missing(Some(PlanError::NoNode(node.to_owned()).to_string()));
         }
         let arch = self.snapshot.attr(node, "nodetype.arch").unwrap_or_else(|| "x86_64".into());
-        let suffix = if arch.starts_with("ppc64") { "ppc" } else { &arch };
-        Answer::TftpFile(format!("boot/grub2/grub2.{suffix}"))
+        Answer::TftpFile(format!("boot/grub2/grub2.{}", crate::loaders::grub_suffix(&arch)))
     }
 
     /// Loaders try several names in turn; a name that is no node of ours is simply not there.

@@ -123,7 +123,7 @@ impl Engine {
     }
 
     /// Keeps the address for the client's request, unless the client has it already.
-    fn hold(&mut self, ask: &Ask<'_>, address: Ipv4Addr) {
+    pub(super) fn hold(&mut self, ask: &Ask<'_>, address: Ipv4Addr) {
         let expires = ask.now.plus_seconds(self.settings.offer_hold_seconds);
         self.ensure_pool(ask, address);
         match self.leases.get(address) {

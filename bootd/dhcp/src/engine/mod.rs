@@ -375,17 +375,23 @@ impl Engine {
 
     /// Sorts out what is never answered.
     fn answerable(&mut self, ask: &Ask<'_>, out: &mut Output) -> bool {
-        let what = if ask.link.is_empty() {
-            What::NoNetwork
+        if ask.link.is_empty() {
+            out.events.push(ask.event(What::NoNetwork));
         } else if ask.link.iter().all(|network| network.mode == Mode::Off) {
-            return false;
-        } else if !ask.reservations.is_empty() && ask.reservations.iter().all(|r| r.address.is_none()) {
-            What::NotBooting
+            self.not_served(ask, out);
+        } else if let Some(what) = without_address(ask.reservations) {
+            out.events.push(ask.event(what));
         } else {
             return true;
-        };
-        out.events.push(ask.event(what));
+        }
         false
+    }
+
+    /// The machines of a network that is left out on purpose may be many, and none of ours.
+    fn not_served(&mut self, ask: &Ask<'_>, out: &mut Output) {
+        if self.limiter.allow_report(ask.now) {
+            out.events.push(ask.event(What::NotServed));
+        }
     }
 
     /// Hands the packet to the part that answers its kind. Networks of one link may have different masters: each
@@ -393,7 +399,7 @@ impl Engine {
     fn dispatch(&mut self, mut ask: Ask<'_>, out: &mut Output) {
         let elsewhere = ask.elsewhere();
         if elsewhere.is_some_and(|network| network.mode == Mode::Off) {
-            return;
+            return self.not_served(&ask, out);
         }
         if ask.incoming.port == PORT_PXE {
             return self.boot_server(&ask, elsewhere, out);
@@ -439,6 +445,18 @@ impl Event {
             file: None,
         }
     }
+}
+
+/// Why no interface of the machine has an address; `None`: one has, or the machine is not known.
+fn without_address(reservations: &[Reservation]) -> Option<What> {
+    if reservations.is_empty() || reservations.iter().any(|reservation| reservation.address.is_some()) {
+        return None;
+    }
+    let unresolved = reservations.iter().find(|reservation| !reservation.no_ip);
+    Some(match unresolved {
+        Some(reservation) => What::NoAddress(reservation.hostname.as_str().into()),
+        None => What::NotBooting,
+    })
 }
 
 fn bare_event(now: Time, incoming: &Incoming<'_>, what: What) -> Event {

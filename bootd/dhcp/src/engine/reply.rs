@@ -59,6 +59,7 @@ impl Engine {
         writer.put(code::SERVER_ID, &locate::server_id(&self.interfaces, ask, network).octets());
         writer.put(code::MESSAGE, reason.text().as_bytes());
         echo_client_id(ask, &mut writer);
+        echo_subnet(ask, &mut writer);
         let to = self.nak_target(ask);
         // The client may be unreachable at the address it thinks it has (RFC 2131 §4.3.2).
         writer.flags |= FLAG_BROADCAST;
@@ -128,6 +129,7 @@ impl Engine {
         put_network(ask, answer.network, from, writer);
         echo_client_id(ask, writer);
         echo_machine_id(ask, writer);
+        echo_subnet(ask, writer);
     }
 }
 
@@ -205,6 +207,13 @@ pub(super) fn echo_machine_id(ask: &Ask<'_>, writer: &mut Writer<'_>) {
     let id = ask.packet.options.get(code::CLIENT_UUID);
     if let Some(id) = id.filter(|id| id.len() == MACHINE_ID_BYTES) {
         writer.put(code::CLIENT_UUID, id);
+    }
+}
+
+/// A server that heeds the subnet selection sends it back (RFC 3011 §2.1): a client that misses it takes no offer.
+fn echo_subnet(ask: &Ask<'_>, writer: &mut Writer<'_>) {
+    if let Some(subnet) = ask.packet.options.get(code::SUBNET_SELECTION).filter(|subnet| subnet.len() == 4) {
+        writer.put(code::SUBNET_SELECTION, subnet);
     }
 }
 

@@ -40,6 +40,7 @@ impl Engine {
             return;
         };
         match self.judge(ask, address) {
+            Ok(_) if self.journal_ok && self.in_doubt(ask, address) && self.ask_link(ask, address, out) => {}
             Ok(network) if self.journal_ok => self.ack_dynamic(ask, address, network, out),
             Ok(network) => self.ack_remaining(ask, address, network, out),
             Err(reason) => self.nak(ask, address, ask.network_of(address).unwrap_or(first), reason, out),
@@ -62,6 +63,21 @@ impl Engine {
             // may go on with what it was told as long as nobody else was told the same.
             Some(_) | None => Ok(network),
         }
+    }
+
+    /// A machine that remembers an address of which nothing is known here (INIT-REBOOT) may have got it from anybody,
+    /// long ago. One that selects our offer or renews is believed: the offer was probed, the renewal comes from it.
+    fn in_doubt(&self, ask: &Ask<'_>, address: Ipv4Addr) -> bool {
+        let remembers = ask.packet.server_id().is_none() && ask.packet.ciaddr.is_unspecified();
+        let state = self.leases.get(address).map(|lease| lease.state);
+        let unknown = matches!(state, None | Some(State::Idle)) || self.probes.is_waiting(address);
+        remembers && unknown && ask.probed != Some(address)
+    }
+
+    /// Keeps the address for the machine and asks the link who has it; false: it cannot be asked now.
+    fn ask_link(&mut self, ask: &Ask<'_>, address: Ipv4Addr, out: &mut Output) -> bool {
+        self.hold(ask, address);
+        self.probe(ask, address, out)
     }
 
     fn ack_dynamic(&mut self, ask: &Ask<'_>, address: Ipv4Addr, network: &Network, out: &mut Output) {

@@ -1,7 +1,8 @@
 //! Options of a received packet: in the order they came, pieces joined (RFC 3396), overload followed.
 //!
 //! A broken tail (an option longer than what is left) ends the list; what was read before it counts. That
-//! is what every server does, because some firmware fills its packets with rubbish after the last option.
+//! is what every server does, because some firmware fills its packets with rubbish after the last option. Only a packet
+//! in which nothing before it says what the client wants is malformed.
 
 use super::code;
 
@@ -21,13 +22,15 @@ pub struct Options<'a> {
     pieces: Vec<Piece<'a>>,
     /// Values that came in several pieces, joined.
     joined: Vec<(u8, Vec<u8>)>,
+    /// An option is longer than what was left for it.
+    cut: bool,
 }
 
 impl<'a> Options<'a> {
     /// Reads the options area, then `file` and `sname` when option 52 says they hold options
     /// (RFC 2131 §4.1: in that order).
     pub fn read(area: &'a [u8], file: &'a [u8], sname: &'a [u8]) -> Self {
-        let mut options = Self { pieces: Vec::with_capacity(24), joined: Vec::new() };
+        let mut options = Self { pieces: Vec::with_capacity(24), joined: Vec::new(), cut: false };
         options.append(area);
         let overload = options.piece(code::OVERLOAD).and_then(|v| v.first()).copied().unwrap_or(0);
         if overload & 1 != 0 {
@@ -53,6 +56,11 @@ impl<'a> Options<'a> {
         self.piece(code).is_some()
     }
 
+    /// Whether the list ends in the middle of an option.
+    pub fn is_cut(&self) -> bool {
+        self.cut
+    }
+
     /// Codes in the order they were sent; a code sent in pieces appears once.
     pub fn codes(&self) -> impl Iterator<Item = u8> {
         let pieces = &self.pieces;
@@ -67,9 +75,11 @@ impl<'a> Options<'a> {
     }
 
     fn append(&mut self, area: &'a [u8]) {
-        for (code, value) in Walk::new(area).take(OPTIONS_MAX.saturating_sub(self.pieces.len())) {
+        let mut walk = Walk::new(area);
+        for (code, value) in walk.by_ref().take(OPTIONS_MAX.saturating_sub(self.pieces.len())) {
             self.pieces.push(Piece { code, value });
         }
+        self.cut |= walk.is_cut();
     }
 
     fn join(&mut self) {
@@ -100,6 +110,17 @@ impl<'a> Walk<'a> {
     /// The value of the first sub-option with this code.
     pub fn find(area: &'a [u8], code: u8) -> Option<&'a [u8]> {
         Self::new(area).find(|(found, _)| *found == code).map(|(_, value)| value)
+    }
+}
+
+impl Walk<'_> {
+    /// Asked after the last option: whether what is left is the head of one that has no room.
+    fn is_cut(&self) -> bool {
+        match self.rest {
+            [] | [code::END, ..] => false,
+            [_, len, value @ ..] => value.len() < usize::from(*len),
+            [_] => true,
+        }
     }
 }
 
@@ -144,6 +165,9 @@ mod tests {
     fn a_broken_tail_ends_the_list() {
         let options = Options::read(&[53, 1, 1, 61, 200, 1], &[], &[]);
         assert_eq!(options.codes().collect::<Vec<_>>(), [53]);
-        assert!(Options::read(&[53], &[], &[]).codes().next().is_none());
+        assert!(options.is_cut());
+        let head = Options::read(&[53], &[], &[]);
+        assert!(head.codes().next().is_none() && head.is_cut());
+        assert!(!Options::read(&[53, 1, 1, 255, 61, 200], &[], &[]).is_cut());
     }
 }

@@ -6,7 +6,7 @@ use dhcproto::v4::MessageType;
 
 use super::options::{Options, Walk};
 use super::{code, ipv4, u16_be};
-use crate::hwaddr::{HTYPE_INFINIBAND, HwAddr};
+use crate::hwaddr::{HTYPE_ETHERNET, HTYPE_INFINIBAND, HwAddr};
 
 /// Bytes before the options: fixed fields and the magic cookie.
 pub const HEADER_BYTES: usize = 240;
@@ -39,6 +39,12 @@ pub enum PacketError {
     /// The packet went through too many relays.
     #[error("{0} relay hops")]
     Hops(u8),
+    /// The address belongs to a group of machines or to all.
+    #[error("link-layer address {0} is a group's")]
+    GroupAddress(HwAddr),
+    /// Options end in the middle of one, and none before it says what the client wants.
+    #[error("options are cut off")]
+    Options,
     /// Option 53 holds a type that clients do not send.
     #[error("message type {0} is not a client's")]
     MessageType(u8),
@@ -94,9 +100,11 @@ impl<'a> Packet<'a> {
         let header = Header::split(bytes)?;
         let options = match header.rest.split_first_chunk::<4>() {
             Some((cookie, area)) if *cookie == COOKIE => Options::read(area, header.file, header.sname),
+            None if !header.rest.is_empty() => return Err(PacketError::Short(bytes.len())),
             _ => Options::default(),
         };
         let kind = match options.get(code::MESSAGE_TYPE) {
+            None if options.is_cut() => return Err(PacketError::Options),
             None => Kind::Bootp,
             Some(value) => kind(value.first().copied().unwrap_or(0))?,
         };
@@ -218,7 +226,12 @@ impl<'a> Header<'a> {
         if bytes.iter().all(|byte| *byte == 0) {
             return Err(error);
         }
-        HwAddr::new(self.htype, bytes).map_err(|_| error)
+        let hw = HwAddr::new(self.htype, bytes).map_err(|_| error)?;
+        // A lease of such an address would be everybody's (IEEE 802: lowest bit of the first byte).
+        match self.htype == HTYPE_ETHERNET && bytes.first().is_some_and(|byte| byte & 1 == 1) {
+            true => Err(PacketError::GroupAddress(hw)),
+            false => Ok(hw),
+        }
     }
 }
 

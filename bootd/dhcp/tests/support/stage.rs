@@ -115,6 +115,7 @@ impl Stage {
             node: name.into(),
             hostname: name.into(),
             address,
+            no_ip: address.is_none(),
             next_server: None,
             boot: BootRule::Xnba { script: format!("nodes/{name}"), uefi: true },
             options: Vec::new(),
@@ -124,11 +125,15 @@ impl Stage {
             match key {
                 "next" => reservation.next_server = Some(ip(value)?),
                 "host" => reservation.hostname = value.into(),
+                "unresolved" => reservation.no_ip = false,
                 "xnba-bios-only" => {
                     reservation.boot = BootRule::Xnba { script: format!("nodes/{name}"), uefi: false };
                 }
                 "pxe" => reservation.boot = BootRule::Pxe,
-                "grub2" => reservation.boot = BootRule::Grub2 { file: format!("/boot/grub2/grub2-{name}") },
+                "grub2" => {
+                    let file = format!("/boot/grub2/grub2-{name}");
+                    reservation.boot = BootRule::Grub2 { file, suffix: "x86_64".into(), shim: None };
+                }
                 "petitboot" => reservation.boot = BootRule::Petitboot { config: format!("petitboot/{name}") },
                 "onie" => reservation.boot = BootRule::Onie { path: value.into() },
                 "disk" => reservation.boot = BootRule::Disk,

@@ -222,6 +222,7 @@ fn directory(machines: &[Machine]) -> FixedDirectory {
             node: format!("cn{}", machine.number).into(),
             hostname: format!("cn{}", machine.number),
             address: Some((FIRST_NODE + machine.number).into()),
+            no_ip: false,
             next_server: None,
             boot: BootRule::Xnba { script: format!("nodes/cn{}", machine.number), uefi: true },
             options: Vec::new(),
