@@ -189,13 +189,16 @@ impl Bus {
     #[must_use]
     pub fn latest(&self, count: usize) -> Vec<Event> {
         let histories = self.lock();
-        let nodes = newest(histories.nodes.values().flatten(), count);
-        let room = count.saturating_sub(nodes.len()).max(count / STRANGERS_SHARE);
+        let mut events = newest(histories.nodes.values().flatten(), count);
+        let room = count.saturating_sub(events.len()).max(count / STRANGERS_SHARE).max(1);
         let mut strangers = fairly(&histories.strangers, room);
-        let mut events = nodes;
-        events.drain(..(events.len() + strangers.len()).saturating_sub(count));
+        // Of few events strangers have no place of their own: the latest are shown, whosever they are.
+        if count >= STRANGERS_SHARE {
+            events.drain(..(events.len() + strangers.len()).saturating_sub(count));
+        }
         events.append(&mut strangers);
         events.sort_by_key(|event| event.time_ms);
+        events.drain(..events.len().saturating_sub(count));
         events
     }
 
@@ -362,6 +365,15 @@ mod tests {
         for time in 0..200 {
             publish(&bus, Subject::Node("cn2"), Step::File, time);
         }
+        let newest = |count: usize| {
+            bus.latest(count).iter().map(|event| event.node.clone()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(newest(2), "cn2 cn2");
+        for n in 0..100 {
+            publish(&bus, Subject::Stranger(&format!("10.1.0.{n}")), Step::Unknown, 300 + n);
+        }
+        assert_eq!(newest(1), "10.1.0.99");
+        assert_eq!(newest(3), "cn2 cn2 10.1.0.99");
         let nodes = bus.latest(100).iter().filter(|event| event.node == "cn2").count();
         assert_eq!(nodes, 75);
     }

@@ -1,5 +1,6 @@
 //! `events`: what nodes did, from the boot services.
 
+use crate::bridge::expand;
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 use dawn_bootd::events::{Event, last_boot};
@@ -23,8 +24,8 @@ pub struct Args {
     /// Print a JSON array of {time_ms, node, step, bytes, duration_ms, detail}
     #[arg(long)]
     json: bool,
-    /// A node, or the MAC or IP address of a machine that is none
-    #[arg(value_name = "NODE")]
+    /// Nodes, or the MAC or IP address of a machine that is none
+    #[arg(value_name = "NODERANGE")]
     node: Option<String>,
 }
 
@@ -35,17 +36,45 @@ impl Command for Args {
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         // A named machine has a bounded history; all of it is of use.
         let count = self.count.unwrap_or(if self.node.is_some() { COUNT_MAX } else { COUNT_DEFAULT });
-        let events = ctx.hooks.events(self.node.as_deref(), count.min(COUNT_MAX));
-        let events = if self.last_boot { last_boot(&events) } else { &events };
-        if let Some(name) = self.node.as_deref().filter(|name| events.is_empty() && !ctx.snapshot.has_node(name)) {
+        let subjects = self.node.as_deref().map(|name| subjects(ctx, name));
+        let events = self.collect(ctx, subjects.as_deref(), count.min(COUNT_MAX));
+        if let Some(name) = subjects.as_deref().and_then(|names| unknown(ctx, names)).filter(|_| events.is_empty()) {
             return Err(Stop::message(format!("{name} is no node, and no machine of that address was seen")));
         }
         if self.json {
-            let text = serde_json::to_string_pretty(events);
+            let text = serde_json::to_string_pretty(&events);
             return out.data(text.map_err(|error| Stop::message(error.to_string()))?);
         }
         events.iter().try_for_each(|event| out.data(line(event)))
     }
+}
+
+impl Args {
+    /// The latest events of all, or of these nodes and machines, oldest first.
+    fn collect(&self, ctx: &Ctx<'_>, subjects: Option<&[String]>, count: usize) -> Vec<Event> {
+        let of = |name: Option<&str>| {
+            let events = ctx.hooks.events(name, count);
+            if self.last_boot { last_boot(&events).to_vec() } else { events }
+        };
+        let Some(subjects) = subjects else { return of(None) };
+        let mut events: Vec<Event> = subjects.iter().flat_map(|name| of(Some(name))).collect();
+        events.sort_by_key(|event| event.time_ms);
+        events.split_off(events.len().saturating_sub(count))
+    }
+}
+
+/// The nodes of a noderange; what is none is a machine's address.
+fn subjects(ctx: &Ctx<'_>, name: &str) -> Vec<String> {
+    let found = expand(&ctx.snapshot, name);
+    match found.fatal.is_none() && found.unknown.is_empty() && !found.nodes.is_empty() {
+        true => found.nodes,
+        false => vec![name.to_owned()],
+    }
+}
+
+/// The one that is no node.
+fn unknown<'a>(ctx: &Ctx<'_>, names: &'a [String]) -> Option<&'a str> {
+    names.iter().map(String::as_str).find(|name| !ctx.snapshot.has_node(name))
 }
 
 fn line(event: &Event) -> String {
