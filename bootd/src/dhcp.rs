@@ -3,10 +3,17 @@
 //! Networks are read once per change of the tables they come from; reservations are looked up
 //! per packet in the snapshot's index. Nothing is generated, so `makedhcp` has nothing to write.
 
+mod answers;
+mod problems;
+
+pub use answers::{Answers, Interface, Silence};
+pub use problems::problems;
+
 use crate::address::{CurrentAddresses, LocalAddresses};
 use crate::plan::{self, BootState, node_ip};
 use dawn_cluster::{
-    Guid, MacAddr, MacOwner, Model, NamedAddress, Row, Snapshot, Text, dynamic_ranges, prefix_length, schema,
+    Col, Guid, MacAddr, MacOwner, Model, NamedAddress, Row, Snapshot, Text, dynamic_ranges, prefix_length,
+    schema,
 };
 use dawn_dhcp::HwAddr;
 use dawn_dhcp::boot::BootRule;
@@ -26,6 +33,9 @@ const ONIE_INSTALLER: &str = "/install/onie/onie-installer";
 const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 /// The group of the management node.
 const MANAGEMENT_GROUP: &str = "__mgmtnode";
+/// For texts about the interfaces that are served.
+const WHERE_INTERFACES_ARE_NAMED: &str =
+    "site.dhcpinterfaces (or servicenode.dhcpinterfaces of this machine)";
 
 /// Domains in a search list at most; resolvers of clients stop there or earlier.
 const SEARCH_MAX: usize = 16;
@@ -55,8 +65,7 @@ impl TableDirectory {
     pub fn new(model: Arc<Model>, addresses: Arc<CurrentAddresses>) -> Self {
         let tftpdir = model.snapshot().site("tftpdir").unwrap_or_else(|| "/tftpboot".into());
         let images = crate::loaders::can_make_images(Path::new(&*tftpdir));
-        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        Self { model, addresses, networks: Mutex::default(), host, images }
+        Self { model, addresses, networks: Mutex::default(), host: host_name(), images }
     }
 }
 
@@ -70,6 +79,9 @@ impl Directory for TableDirectory {
         if cached.versions != Some(versions) || !Arc::ptr_eq(&cached.addresses, &addresses) {
             let forwards = std::fs::read_to_string(IP_FORWARD).is_ok_and(|text| text.trim() == "1");
             let here = Here { snapshot: &snapshot, addresses: &addresses, host: &self.host, forwards };
+            for netname in unreadable(here) {
+                tracing::warn!(netname, "networks: row without usable net and mask");
+            }
             cached.networks = Arc::new(networks(here));
             (cached.versions, cached.addresses) = (Some(versions), addresses);
         }
@@ -88,6 +100,11 @@ impl Directory for TableDirectory {
     fn owner(&self, address: Ipv4Addr) -> Option<Arc<str>> {
         self.model.snapshot().node_by_ip(IpAddr::V4(address))
     }
+}
+
+/// Under which name `dhcpinterfaces` may speak of this machine.
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// Six bytes are an Ethernet address, eight the GUID of an InfiniBand port.
@@ -193,19 +210,20 @@ fn named_address(snapshot: &Snapshot, name: &str) -> Option<Ipv4Addr> {
     name.parse().ok().or_else(|| node_ip(snapshot, name))
 }
 
-/// All usable rows of `networks`. A row that cannot be read is left out and said in the log: one bad row
-/// must not stop the others.
+/// All usable rows of `networks`: one bad row must not stop the others.
 fn networks(here: Here<'_>) -> Vec<Network> {
     let served = Interfaces::read(here);
-    let read = |row: &Row| {
-        let row = NetworkRow { row, here, served: &served };
-        let network = row.network();
-        if network.is_none() {
-            tracing::warn!(netname = ?row.get("netname"), "networks: row without usable net and mask");
-        }
-        network
-    };
-    here.snapshot.enabled_rows("networks").filter_map(read).collect()
+    let rows = here.snapshot.enabled_rows("networks");
+    rows.filter_map(|row| NetworkRow { row, here, served: &served }.network()).collect()
+}
+
+/// Names of the rows that are left out.
+fn unreadable(here: Here<'_>) -> Vec<&str> {
+    let served = Interfaces { listed: None };
+    let rows = here.snapshot.enabled_rows("networks");
+    let lost = rows.filter(|row| NetworkRow { row, here, served: &served }.network().is_none());
+    let col = Col::known("networks.netname");
+    lost.map(|row| row.get(col).map_or("?", |name| &**name)).collect()
 }
 
 /// The tables, and what they do not say of this machine.
@@ -218,7 +236,13 @@ struct Here<'a> {
     forwards: bool,
 }
 
-impl Here<'_> {
+impl<'a> Here<'a> {
+    /// Interfaces with an IPv4 address, loopback left out.
+    fn own_interface_names(self) -> impl Iterator<Item = &'a str> {
+        let own = self.addresses.iter().filter(|local| !local.address.is_loopback());
+        own.map(|local| local.interface.as_str())
+    }
+
     /// Whether the name or address is this machine's.
     fn is_named(self, name: &str) -> bool {
         let short = |name: &str| name.split('.').next().unwrap_or_default().to_owned();

@@ -11,7 +11,7 @@
 
 pub mod address;
 pub mod bounded_read;
-mod dhcp;
+pub mod dhcp;
 pub mod events;
 mod exports;
 mod extra_exports;

@@ -1,16 +1,27 @@
-//! iPXE, copied from the machine's own `ipxe` package into the TFTP directory, and the signed shim and GRUB where the
-//! machine has them.
+//! Loaders: iPXE, copied from the machine's own `ipxe` package into the TFTP directory, and PXELINUX, shim and GRUB where
+//! the machine has them.
 //!
 //! iPXE is GPL and is not part of the executable. `dawn init` copies what it finds; what it does not
-//! find it names, with the package to install.
+//! find it names, with the package to install. [`missing_for`] says which loader a node will ask for in vain.
 
+use dawn_cluster::{Snapshot, XCATMASTER};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// Where distributions put iPXE's files.
-const SOURCES: [&str; 5] =
-    ["/usr/lib/ipxe", "/usr/share/ipxe", "/boot", "/usr/lib/shim", "/usr/lib/grub/x86_64-efi-signed"];
+const SOURCES: [&str; 10] = [
+    "/usr/lib/ipxe",
+    "/usr/share/ipxe",
+    "/boot",
+    "/usr/lib/shim",
+    "/usr/lib/grub/x86_64-efi-signed",
+    "/usr/lib/grub/arm64-efi-signed",
+    "/usr/lib/grub/i386-efi-signed",
+    "/usr/lib/PXELINUX",
+    "/usr/lib/syslinux/modules/bios",
+    "/usr/share/syslinux",
+];
 
 /// shim, the loader that Secure Boot firmware accepts.
 pub const SHIM: &str = "shimx64.efi";
@@ -21,21 +32,108 @@ pub const GRUB_OF_IMAGES: &str = "grubx64-disk.efi";
 /// Packages of Debian that have them.
 pub const SIGNED_LOADERS_FROM: &str = "shim-signed and grub-efi-amd64-signed";
 
-/// One loader: its name below the TFTP directory, and the names it may have on this machine.
+/// One loader: its name below the TFTP directory, the names it may have on this machine, and where it comes from.
 struct Loader {
     name: &'static str,
     found_as: &'static [&'static str],
     required: bool,
+    /// Package of Debian.
+    package: &'static str,
 }
 
-const LOADERS: [Loader; 6] = [
-    Loader { name: "undionly.kpxe", found_as: &["undionly.kpxe"], required: true },
-    Loader { name: "snponly.efi", found_as: &["snponly.efi", "ipxe-snponly-x86_64.efi"], required: true },
-    Loader { name: "ipxe.efi", found_as: &["ipxe.efi", "ipxe-x86_64.efi"], required: false },
-    Loader { name: SHIM, found_as: &["shimx64.efi.signed"], required: false },
-    Loader { name: GRUB_OF_NETWORK, found_as: &["grubnetx64.efi.signed"], required: false },
-    Loader { name: GRUB_OF_IMAGES, found_as: &["grubx64.efi.signed"], required: false },
+const LOADERS: [Loader; 10] = [
+    Loader { name: "undionly.kpxe", found_as: &["undionly.kpxe"], required: true, package: "ipxe" },
+    Loader {
+        name: "snponly.efi",
+        found_as: &["snponly.efi", "ipxe-snponly-x86_64.efi"],
+        required: true,
+        package: "ipxe",
+    },
+    Loader { name: "ipxe.efi", found_as: &["ipxe.efi", "ipxe-x86_64.efi"], required: false, package: "ipxe" },
+    Loader { name: SHIM, found_as: &["shimx64.efi.signed"], required: false, package: "shim-signed" },
+    Loader {
+        name: GRUB_OF_NETWORK,
+        found_as: &["grubnetx64.efi.signed"],
+        required: false,
+        package: "grub-efi-amd64-signed",
+    },
+    Loader {
+        name: GRUB_OF_IMAGES,
+        found_as: &["grubx64.efi.signed"],
+        required: false,
+        package: "grub-efi-amd64-signed",
+    },
+    Loader {
+        name: "boot/grub2/grub2.aarch64",
+        found_as: &["grubnetaa64.efi.signed"],
+        required: false,
+        package: "grub-efi-arm64-signed",
+    },
+    Loader {
+        name: "boot/grub2/grub2.i386",
+        found_as: &["grubnetia32.efi.signed"],
+        required: false,
+        package: "grub-efi-ia32-signed",
+    },
+    Loader { name: "pxelinux.0", found_as: &["pxelinux.0"], required: false, package: "pxelinux" },
+    Loader { name: "ldlinux.c32", found_as: &["ldlinux.c32"], required: false, package: "syslinux-common" },
 ];
+
+/// What a node will ask for and not find.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// Nothing that its firmware could ask for is there.
+    pub all: bool,
+    /// Which loader of which firmware, and where it is to be had.
+    pub text: String,
+}
+
+/// The loaders of a node that are not in `tftpdir`; `None`: all are there, it needs none, or another server has them.
+#[must_use]
+pub fn missing_for(snapshot: &Snapshot, node: &str, tftpdir: &Path) -> Option<Missing> {
+    let elsewhere = snapshot.attr(node, "noderes.tftpserver").is_some_and(|server| &*server != XCATMASTER);
+    if elsewhere {
+        return None;
+    }
+    let stages = first_stages(snapshot, node);
+    let is_there = |name: &String| tftpdir.join(name).is_file();
+    let lost: Vec<String> = stages
+        .iter()
+        .filter(|(_, names)| !names.iter().any(is_there))
+        .filter_map(|(firmware, names)| {
+            Some(format!("{} (for {firmware}; {})", names.first()?, source_of(names.first()?)))
+        })
+        .collect();
+    let text = format!("not in {}: {}", tftpdir.display(), lost.join(", "));
+    (!lost.is_empty()).then_some(Missing { all: lost.len() == stages.len(), text })
+}
+
+/// What each firmware of the node's architecture asks for first; of several names one is enough.
+fn first_stages(snapshot: &Snapshot, node: &str) -> Vec<(&'static str, Vec<String>)> {
+    let arch = snapshot.attr(node, "nodetype.arch").unwrap_or_else(|| "x86_64".into());
+    let grub = || format!("boot/grub2/grub2.{}", grub_suffix(&arch));
+    let is_x86 = matches!(&*arch, "x86_64" | "x86" | "i386" | "i686");
+    match snapshot.attr(node, "noderes.netboot").as_deref().unwrap_or("xnba") {
+        "petitboot" | "onie" => Vec::new(),
+        method if method.starts_with("grub2") && is_x86 => vec![("x86", vec![grub(), SHIM.to_owned()])],
+        _ if !is_x86 => vec![("its firmware", vec![grub()])],
+        "pxe" => vec![("BIOS", vec!["pxelinux.0".to_owned()]), ("UEFI", vec!["snponly.efi".to_owned()])],
+        _ => vec![("BIOS", vec!["undionly.kpxe".to_owned()]), ("UEFI", vec!["snponly.efi".to_owned()])],
+    }
+}
+
+/// Where a loader comes from, for people.
+fn source_of(name: &str) -> String {
+    let package = match name {
+        // shim and what it brings do for x86-64.
+        "boot/grub2/grub2.x86_64" => Some(SIGNED_LOADERS_FROM),
+        _ => LOADERS.iter().find(|loader| loader.name == name).map(|loader| loader.package),
+    };
+    match package {
+        Some(package) => format!("install {package} and run `dawn init` again, or put the file there"),
+        None => "no package has it; docs/dhcp.md says how it is made".to_owned(),
+    }
+}
 
 /// What follows `boot/grub2/grub2.` in the name of the GRUB for machines of an architecture (`nodetype.arch`).
 #[must_use]
@@ -56,6 +154,8 @@ pub struct Installed {
     pub copied: Vec<String>,
     /// Files that firmware needs and this machine does not have.
     pub missing: Vec<String>,
+    /// Files for other ways to boot that this machine does not have, each with its package.
+    pub optional: Vec<String>,
 }
 
 /// Copies the loaders that are not in `tftpdir` yet. Files of the administrator's own stay as they are.
@@ -80,7 +180,7 @@ fn install_from(sources: &[PathBuf], tftpdir: &Path) -> io::Result<Installed> {
                 installed.copied.push(loader.name.to_owned());
             }
             None if loader.required => installed.missing.push(loader.name.to_owned()),
-            None => {}
+            None => installed.optional.push(format!("{} ({})", loader.name, loader.package)),
         }
     }
     Ok(installed)
@@ -89,6 +189,9 @@ fn install_from(sources: &[PathBuf], tftpdir: &Path) -> io::Result<Installed> {
 /// A node must never fetch half a loader.
 fn copy_whole(source: &Path, target: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
+    if let Some(folder) = target.parent() {
+        fs::create_dir_all(folder)?;
+    }
     let partial = target.with_extension("partial");
     fs::copy(source, &partial)?;
     fs::set_permissions(&partial, fs::Permissions::from_mode(0o644))?;
@@ -109,9 +212,40 @@ mod tests {
         let first = install_from(std::slice::from_ref(&source), &target).unwrap();
         assert_eq!(first.copied, ["undionly.kpxe"]);
         assert_eq!(first.missing, ["snponly.efi"]);
+        assert!(first.optional.contains(&"pxelinux.0 (pxelinux)".to_owned()), "{:?}", first.optional);
         fs::write(target.join("undionly.kpxe"), b"own build").unwrap();
         let second = install_from(&[source], &target).unwrap();
         assert!(second.copied.is_empty());
         assert_eq!(fs::read(target.join("undionly.kpxe")).unwrap(), b"own build");
+    }
+    #[test]
+    fn a_loader_that_will_be_asked_for_in_vain_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("snponly.efi"), b"loader").unwrap();
+        for (netboot, arch, server, expected) in [
+            ("", "x86_64", "", Some((false, "undionly.kpxe (for BIOS; install ipxe"))),
+            ("pxe", "x86_64", "", Some((false, "pxelinux.0 (for BIOS; install pxelinux"))),
+            ("grub2", "x86_64", "", Some((true, "boot/grub2/grub2.x86_64"))),
+            ("grub2", "aarch64", "<xcatmaster>", Some((true, "boot/grub2/grub2.aarch64"))),
+            ("grub2", "ppc64le", "", Some((true, "boot/grub2/grub2.ppc (for its firmware; no package"))),
+            ("grub2", "aarch64", "10.0.0.7", None),
+            ("petitboot", "ppc64le", "", None),
+        ] {
+            let noderes: &[(&str, &str)] = &[("node", "cn1"), ("netboot", netboot), ("tftpserver", server)];
+            let nodetype: &[(&str, &str)] = &[("node", "cn1"), ("arch", arch)];
+            let nodelist: &[(&str, &str)] = &[("node", "cn1")];
+            let snapshot =
+                Snapshot::from_rows([("nodelist", nodelist), ("noderes", noderes), ("nodetype", nodetype)]);
+            let found = missing_for(&snapshot, "cn1", dir.path());
+            let all = found.as_ref().map(|missing| missing.all);
+            assert_eq!(all, expected.map(|(all, _)| all), "{netboot} {arch}");
+            let text = found.map(|missing| missing.text).unwrap_or_default();
+            assert!(text.contains(expected.map_or("", |(_, text)| text)), "{text}");
+        }
+        fs::write(dir.path().join(SHIM), b"loader").unwrap();
+        let grub: &[(&str, &str)] = &[("node", "cn1"), ("netboot", "grub2")];
+        let snapshot =
+            Snapshot::from_rows([("nodelist", &[("node", "cn1")] as &[(&str, &str)]), ("noderes", grub)]);
+        assert_eq!(missing_for(&snapshot, "cn1", dir.path()), None);
     }
 }

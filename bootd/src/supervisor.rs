@@ -523,6 +523,9 @@ impl Starter<'_> {
             ..Default::default()
         };
         let here = self.appliance;
+        for problem in crate::dhcp::problems(&here.model.snapshot(), &here.addresses.now()) {
+            tracing::warn!("dhcp: {problem}");
+        }
         let directory = TableDirectory::new(Arc::clone(&here.model), Arc::clone(&here.addresses));
         let directory = Arc::new(directory);
         let serve = async || {

@@ -15,7 +15,7 @@ pub use names::check_group_name;
 
 use crate::change::{Edit, EditError, Effect};
 use crate::liteoption::LiteOption;
-use crate::names::{Guid, excerpt, parse_mac_column, parse_mac_column_as};
+use crate::names::{Guid, MacAddr, excerpt, parse_mac_column, parse_mac_column_as};
 use crate::policy::PolicyRequest;
 use crate::resolve::NEXT_RECORD;
 use crate::row::{Row, Text};
@@ -216,7 +216,7 @@ impl Rule {
         match self {
             Self::Macs => unless(
                 value.split('|').all(is_hardware_address),
-                "it is no MAC address (aa:bb:cc:dd:ee:ff, several joined by |, each may have !host)",
+                "it is no MAC address of one machine (aa:bb:cc:dd:ee:ff, several joined by |, each may have !host)",
             ),
             Self::Address => unless(value.parse::<IpAddr>().is_ok(), "it is no IP address"),
             // `net/len` of IPv6 networks.
@@ -268,8 +268,11 @@ fn is_location(value: &str) -> bool {
 }
 
 /// Ethernet, or the 8, 9 and 20 bytes of InfiniBand.
+/// An Ethernet address of a group or of nobody is no machine's (lowest bit of the first byte; all zeros).
 fn is_hardware_address(entry: &str) -> bool {
-    !parse_mac_column(entry).is_empty() || !parse_mac_column_as::<Guid>(entry).is_empty()
+    let is_ones = |MacAddr(bytes): MacAddr| bytes[0] & 1 == 0 && bytes != [0; 6];
+    parse_mac_column(entry).into_iter().any(|entry| is_ones(entry.mac))
+        || !parse_mac_column_as::<Guid>(entry).is_empty()
 }
 
 fn is_mask(value: &str) -> bool {

@@ -57,7 +57,7 @@ const KEYS: &[(&str, Kind)] = &[
     ("defserialspeed", Kind::Text),
     ("dhcpbackend", Kind::OneOf(&["auto", "isc", "kea"])),
     ("dhcpinterfaces", Kind::Interfaces),
-    ("dhcplease", Kind::Number(1, u32::MAX)),
+    ("dhcplease", Kind::Number(60, u32::MAX)),
     (
         "dhcpomapialgorithm",
         Kind::OneOf(&["hmac-md5", "hmac-sha1", "hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512"]),
@@ -327,7 +327,7 @@ mod tests {
             ),
             ("httpport", &["80", "65535"], &["foo", "0", "65536", "-1"]),
             ("xcatdport", &["3001"], &["3001/tcp"]),
-            ("dhcplease", &["43200"], &["12h", "0"]),
+            ("dhcplease", &["43200"], &["12h", "0", "59"]),
             (
                 "nameservers",
                 &["10.0.0.1,10.0.0.2", "<xcatmaster>", "10.0.0.1 dns.example", ""],

@@ -6,17 +6,39 @@
 use crate::hooks::BootHooks;
 use crate::output::{Done, Out};
 use crate::sources;
-use dawn_cluster::{
-    Col, Guid, Row, RowChange, Snapshot, Subnet, Text, parse_mac_column, parse_mac_column_as, prefix_length,
-    schema,
-};
+use dawn_bootd::dhcp::{Answers, Silence};
+use dawn_cluster::{Col, Guid, RowChange, Snapshot, Text, parse_mac_column, parse_mac_column_as};
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 /// Nodes told of after a change at most; `makedhcp` tells the rest.
 const TOLD_MAX: usize = 5;
 /// What the tables have for the management node, which is right to have its address.
 const OWN_GROUP: &str = "__mgmtnode";
+
+/// Tables from which DHCP learns what to serve.
+const DHCP_TABLES: [&str; 3] = ["networks", "site", "servicenode"];
+
+/// Warns of words about DHCP that are new and that this machine cannot follow.
+pub fn warn_dhcp(
+    rows: &[RowChange],
+    before: &Snapshot,
+    after: &Snapshot,
+    hooks: &dyn BootHooks,
+    out: &mut Out<'_>,
+) -> Done {
+    if !rows.iter().any(|row| DHCP_TABLES.contains(&row.table.name())) {
+        return Ok(());
+    }
+    let old = hooks.dhcp_problems(before);
+    let all = hooks.dhcp_problems(after);
+    let mut new = all.into_iter().filter(|problem| !old.contains(problem));
+    new.by_ref().take(TOLD_MAX).try_for_each(|problem| out.warning(problem))?;
+    match new.count() {
+        0 => Ok(()),
+        more => out.warning(format!("There are {more} more such words; `dawn makedhcp -n` tells them.")),
+    }
+}
 
 /// Warns of addresses that nodes got by the change and cannot use.
 pub fn warn(
@@ -26,8 +48,12 @@ pub fn warn(
     hooks: &dyn BootHooks,
     out: &mut Out<'_>,
 ) -> Done {
-    let mut problems =
-        touched(rows, after).into_iter().flat_map(|node| problems(&node, before, after, hooks));
+    let nodes = touched(rows, after);
+    if nodes.is_empty() {
+        return Ok(());
+    }
+    let answers = hooks.dhcp_answers(after);
+    let mut problems = nodes.into_iter().flat_map(|node| problems(&node, before, after, &answers, hooks));
     for text in problems.by_ref().take(TOLD_MAX) {
         out.warning(text)?;
     }
@@ -61,7 +87,13 @@ fn members(name: &Text, after: &Snapshot) -> impl Iterator<Item = Text> {
     after.nodes_listing_group(name).into_iter().chain([name.clone()])
 }
 
-fn problems(node: &str, before: &Snapshot, after: &Snapshot, hooks: &dyn BootHooks) -> Vec<String> {
+fn problems(
+    node: &str,
+    before: &Snapshot,
+    after: &Snapshot,
+    answers: &Answers<'_>,
+    hooks: &dyn BootHooks,
+) -> Vec<String> {
     let new = |name: &'static str| {
         let found = after.attr_with_source(node, Col::known(name))?;
         (before.attr(node, name).as_ref() != Some(&found.value)).then_some(found)
@@ -85,6 +117,15 @@ fn problems(node: &str, before: &Snapshot, after: &Snapshot, hooks: &dyn BootHoo
         let row = sources::row_of(&mac.source, node);
         list.push(format!("mac.mac of {node} is '{}' ({row}), which is no MAC address", mac.value));
     }
+    if new("mac.mac").is_some() {
+        let unresolved = answers.of_node(node).into_iter().filter(|interface| interface.hostname != node);
+        list.extend(unresolved.filter_map(|interface| match interface.answer {
+            Err(silence @ Silence::Unresolved { .. }) => {
+                Some(format!("{node} ({}): DHCP does not answer it, because {silence}", interface.mac))
+            }
+            _ => None,
+        }));
+    }
     list
 }
 
@@ -97,27 +138,16 @@ pub fn needs_network(state: &str) -> bool {
     !matches!(state, "boot" | "offline")
 }
 
-/// The node's address is in no network, so that DHCP has no answer for it.
-pub fn outside_networks(snapshot: &Snapshot, node: &str) -> Option<String> {
-    let address = snapshot.attr(node, "hosts.ip")?.trim().parse().ok()?;
-    (!is_served(snapshot, address)).then(|| {
-        format!(
-            "its address {address} is in no network of the networks table, so that DHCP does not answer it; \
-             `makenetworks` or `mkdef -t network` makes one"
-        )
-    })
-}
-
-/// Whether a row of `networks` has the address.
-fn is_served(snapshot: &Snapshot, address: Ipv4Addr) -> bool {
-    let holds = |row: &Row| {
-        let cell =
-            |name| schema().find_col(name).and_then(|col| row.get(col)).map(|text| text.trim().to_owned());
-        let net = cell("networks.net").and_then(|net| net.parse().ok());
-        let prefix = cell("networks.mask").and_then(|mask| prefix_length(&mask));
-        net.zip(prefix)
-            .and_then(|(net, prefix)| Subnet::around(net, prefix))
-            .is_some_and(|net| net.contains(address))
+/// Why DHCP gives an address to none of the node's interfaces, although another server does not either.
+pub fn unanswered(answers: &Answers<'_>, node: &str) -> Option<String> {
+    let interfaces = answers.of_node(node);
+    let is_served = |answer: &Result<_, Silence>| matches!(answer, Ok(_) | Err(Silence::Proxied(_)));
+    if interfaces.iter().any(|interface| is_served(&interface.answer)) {
+        return None;
+    }
+    let silence = match interfaces.is_empty() {
+        true => answers.of_own_address(node).filter(|silence| !matches!(silence, Silence::Proxied(_))),
+        false => interfaces.into_iter().find_map(|interface| interface.answer.err()),
     };
-    snapshot.enabled_rows("networks").any(holds)
+    silence.map(|silence| silence.to_string())
 }

@@ -2,9 +2,12 @@
 
 use crate::hooks::{BootHooks, Destiny, Lease};
 use dawn_bootd::Appliance;
+use dawn_bootd::dhcp::Answers;
 use dawn_bootd::events::Event;
+use dawn_bootd::loaders::{self, Missing};
 use dawn_bootd::plan::{self, Action, BootState, KernelBoot, Plan, PlanError};
 use dawn_cluster::{Snapshot, parse_mac_column};
+use dawn_dhcp::lease::State;
 use dawn_imagebuilder::genimage;
 use dawn_xcatd::node_status::NodeReport;
 use std::net::IpAddr;
@@ -67,6 +70,19 @@ impl BootHooks for Hooks {
             },
             _ => Destiny { destiny, ..Destiny::default() },
         }
+    }
+
+    fn dhcp_answers<'a>(&self, snapshot: &'a Snapshot) -> Answers<'a> {
+        Answers::new(snapshot, &self.appliance.addresses.now())
+    }
+
+    fn missing_loaders(&self, snapshot: &Snapshot, node: &str) -> Option<Missing> {
+        let tftpdir = snapshot.site("tftpdir").unwrap_or_else(|| "/tftpboot".into());
+        loaders::missing_for(snapshot, node, Path::new(&*tftpdir))
+    }
+
+    fn dhcp_problems(&self, snapshot: &Snapshot) -> Vec<String> {
+        dawn_bootd::dhcp::problems(snapshot, &self.appliance.addresses.now())
     }
 
     fn leases(&self) -> Vec<Lease> {
@@ -200,6 +216,13 @@ fn lease(lease: &dawn_dhcp::lease::Lease) -> Lease {
         ip: lease.address.to_string(),
         mac: lease.hw.to_string(),
         node: lease.node.as_deref().unwrap_or_default().to_owned(),
+        state: match lease.state {
+            State::Offered => "offered",
+            State::Bound => "bound",
+            State::Declined => "declined",
+            State::Idle => "free",
+        }
+        .to_owned(),
         kind: if lease.node.is_some() { "reserved" } else { "dynamic" }.to_owned(),
         expires: expires.map(local).unwrap_or_default(),
     }

@@ -82,6 +82,7 @@ pub fn transact(
     }
     match result? {
         (rows, Some(after)) => {
+            addresses::warn_dhcp(&rows, before, &after, ctx.hooks, out)?;
             addresses::warn(&rows, before, &after, ctx.hooks, out)?;
             conflicts::warn(&rows, before, &after, out)
         }

@@ -1,6 +1,9 @@
 //! What commands need of the boot services, as a trait, so that they can be tested without them.
 
+use dawn_bootd::address::LocalAddresses;
+use dawn_bootd::dhcp::Answers;
 use dawn_bootd::events::Event;
+use dawn_bootd::loaders::Missing;
 use dawn_cluster::Snapshot;
 use dawn_xcatd::node_status::NodeReport;
 use std::net::IpAddr;
@@ -34,6 +37,18 @@ pub trait BootHooks: Send + Sync + 'static {
     fn leases(&self) -> Vec<Lease>;
     /// The newest boot events, oldest first; of one node if named.
     fn events(&self, node: Option<&str>, count_max: usize) -> Vec<Event>;
+    /// What DHCP says to nodes.
+    fn dhcp_answers<'a>(&self, snapshot: &'a Snapshot) -> Answers<'a> {
+        Answers::new(snapshot, &LocalAddresses::default())
+    }
+    /// Loaders that the node will ask for and that are not there.
+    fn missing_loaders(&self, _snapshot: &Snapshot, _node: &str) -> Option<Missing> {
+        None
+    }
+    /// What the tables ask of DHCP and this machine cannot do.
+    fn dhcp_problems(&self, snapshot: &Snapshot) -> Vec<String> {
+        dawn_bootd::dhcp::problems(snapshot, &LocalAddresses::default())
+    }
     /// Nodes that run from the tree at `root` by NFS.
     fn tree_users(&self, _root: &Path) -> Vec<String> {
         Vec::new()
@@ -65,9 +80,12 @@ pub struct Lease {
     pub mac: String,
     /// Node, empty for a machine that is none.
     pub node: String,
-    /// `reserved`, `dynamic` …
+    /// `reserved` or `dynamic`.
     pub kind: String,
-    /// When it ends, local time, empty for never.
+    /// `offered`, `bound`, `declined` (another machine has the address), or `free` (given back or run out, and kept for
+    /// this machine as long as nobody else needs it).
+    pub state: String,
+    /// When the state ends, local time, empty for never.
     pub expires: String,
 }
 

@@ -168,6 +168,12 @@ fn loaders(data: &Path) -> Result<()> {
     if !installed.copied.is_empty() {
         say(&format!("copied boot loaders: {}", installed.copied.join(", ")));
     }
+    if !installed.optional.is_empty() {
+        say(&format!(
+            "not on this machine, and needed for other ways to boot only (docs/dhcp.md): {}",
+            installed.optional.join(", ")
+        ));
+    }
     if !installed.missing.is_empty() {
         eprintln!(
             "Warning: no {} on this machine, so nodes with that firmware cannot boot. \

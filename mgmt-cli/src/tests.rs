@@ -191,6 +191,31 @@ sessions! {
         nodeset cn2 osimage
         nodeset --dry-run cn2 shell
     ";
+    dhcp: "
+        chtab node=cn1 hosts.otherinterfaces=-eth1:10.0.0.201
+        chdef cn1 mac=52:54:00:00:00:01|52:54:00:00:00:11!cn1-eth1|52:54:00:00:00:12!nobody|52:54:00:00:00:13!*NOIP*
+        makedhcp cn1
+        makedhcp -q cn1
+        makedhcp -q --json cn1
+        explain cn1
+        chtab key=dhcpinterfaces site.value=nosuch9
+        makedhcp -q cn1
+        makedhcp -n
+        makedhcp -n compute
+        nodeset cn1 boot
+        nodeset cn1 osimage=img
+        chtab key=dhcpinterfaces site.value=
+        chtab key=proxydhcp site.value=nosuchnet,ALL
+        makedhcp -q cn1
+        chtab key=nameservers site.value=foo,<xcatmaster>,fd00::1
+        chtab key=dhcplease site.value=5
+        chdef cn2 mac=01:00:5e:00:00:01
+        chdef cn2 mac=00:00:00:00:00:00
+        leases compute
+        leases nobody
+        events compute
+        events nobody
+    ";
     makedhcp: "
         makedhcp cn1
         makedhcp -q cn1

@@ -1,10 +1,12 @@
 //! `explain`: why a node boots what it boots, and whose row says so.
 
-use crate::addresses::{needs_network, outside_networks};
+use crate::addresses::{needs_network, unanswered};
 use crate::conflicts::conflicts;
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out};
 use crate::sources;
+use dawn_bootd::dhcp::{Answers, Silence};
+use dawn_bootd::loaders::Missing;
 use dawn_cluster::{Col, Snapshot};
 use serde_json::{Value, json};
 
@@ -75,8 +77,9 @@ impl Command for Args {
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let mut all = Vec::new();
+        let answers = ctx.hooks.dhcp_answers(&ctx.snapshot);
         for node in ctx.nodes() {
-            let explained = explain(ctx, node);
+            let explained = explain(ctx, &answers, node);
             if self.json {
                 all.push(explained.to_json(node));
             } else {
@@ -90,14 +93,23 @@ impl Command for Args {
     }
 }
 
-fn explain(ctx: &Ctx<'_>, node: &str) -> Explained {
+fn explain(ctx: &Ctx<'_>, answers: &Answers<'_>, node: &str) -> Explained {
     let snapshot: &Snapshot = &ctx.snapshot;
     let state = snapshot.attr(node, "chain.currstate").map(|text| text.to_string());
     let mut problems: Vec<String> = ctx.hooks.check_plan(snapshot, node).err().into_iter().collect();
     problems.extend(crate::netboot::problem(snapshot, node));
+    let mut notes = Vec::new();
     if state.as_deref().is_none_or(needs_network) {
-        problems.extend(outside_networks(snapshot, node));
+        problems.extend(unanswered(answers, node));
+        let missing = ctx.hooks.missing_loaders(snapshot, node);
+        let (fatal, other): (Vec<Missing>, _) = missing.into_iter().partition(|missing| missing.all);
+        problems.extend(fatal.into_iter().map(|missing| format!("its loader is {}", missing.text)));
+        notes.extend(other.into_iter().map(|missing| format!("loader {}", missing.text)));
     }
+    let other = answers.of_node(node).into_iter().filter(|interface| interface.hostname != node);
+    let silent = other.filter_map(|interface| Some((interface.mac, interface.answer.err()?)));
+    let silent = silent.filter(|(_, silence)| !matches!(silence, Silence::NoIp(_) | Silence::Proxied(_)));
+    notes.extend(silent.map(|(mac, silence)| format!("interface {mac} gets no address: {silence}")));
     let value = |name: &&'static str| {
         let found = snapshot.attr_with_source(node, Col::known(name))?;
         Some(((*name).to_owned(), found.value.to_string(), sources::row_of(&found.source, node)))
@@ -111,7 +123,7 @@ fn explain(ctx: &Ctx<'_>, node: &str) -> Explained {
     Explained {
         state,
         problems,
-        plan: ctx.hooks.explain(snapshot, node),
+        plan: ctx.hooks.explain(snapshot, node).into_iter().chain(notes).collect(),
         advice: ctx.hooks.advice(snapshot, node),
         values: COLUMNS.iter().filter_map(value).collect(),
         files,

@@ -4,12 +4,12 @@
 //! would answer and reports what keeps a node from an answer. `-d` finds nothing to take away and says so: a node
 //! gets no answer when its `mac.mac` is cleared or it is gone.
 
-use crate::addresses::outside_networks;
+use crate::addresses::unanswered;
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
-use dawn_cluster::{Guid, MacAddr, MacEntry, Snapshot, XCATMASTER, parse_mac_column_as, schema};
+use dawn_bootd::dhcp::{Answers, Interface, Silence};
+use dawn_cluster::{Guid, MacAddr, Snapshot, XCATMASTER, schema};
 use std::net::{IpAddr, Ipv4Addr};
-use std::str::FromStr;
 
 /// Check or show the DHCP reservations of nodes
 ///
@@ -54,6 +54,8 @@ const USAGE: &str = "Usage: makedhcp -n
        makedhcp -q <noderange>
        makedhcp [-h|--help]";
 
+const NO_MAC: &str = "mac.mac has no MAC address";
+
 const STATEMENTS: &str = "makedhcp -s: statements of another DHCP server mean nothing to this one. The boot file follows from \
      noderes.netboot and nodeset, its server from noderes.tftpserver, and what else a client is told from networks and site.";
 
@@ -64,8 +66,10 @@ impl Command for Args {
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         self.check_combination()?;
         if self.new {
+            ctx.hooks.dhcp_problems(&ctx.snapshot).into_iter().try_for_each(|text| out.warning(text))?;
             return check_networks(&ctx.snapshot, out);
         }
+        let answers = ctx.hooks.dhcp_answers(&ctx.snapshot);
         let nodes: Vec<String> = match (&self.noderange, self.all) {
             (Some(_), _) => ctx.nodes().to_vec(),
             (None, true) => with_mac(&ctx.snapshot),
@@ -75,21 +79,23 @@ impl Command for Args {
             }
         };
         if self.delete {
-            return self.say_what_stays(&nodes, &ctx.snapshot, out);
+            return self.say_what_stays(&nodes, &answers, out);
         }
         if self.json {
-            let list: Vec<_> = nodes.iter().map(|node| as_json(node, &ctx.snapshot)).collect();
+            let list: Vec<_> = nodes.iter().flat_map(|node| as_json(node, &answers)).collect();
             return out.json(&list);
         }
-        let tell = if self.query { show } else { check };
-        nodes.iter().try_for_each(|node| tell(node, &ctx.snapshot, out))
+        match self.query {
+            true => nodes.iter().try_for_each(|node| show(node, &answers, out)),
+            false => nodes.iter().try_for_each(|node| check(node, &ctx.snapshot, &answers, out)),
+        }
     }
 }
 
 impl Args {
     /// There is no entry to delete: an answer follows from the tables, and a script that has removed it elsewhere must know.
-    fn say_what_stays(&self, nodes: &[String], snapshot: &Snapshot, out: &mut Out<'_>) -> Done {
-        let stay = nodes.iter().filter(|node| reservation(node, snapshot).is_ok()).count();
+    fn say_what_stays(&self, nodes: &[String], answers: &Answers<'_>, out: &mut Out<'_>) -> Done {
+        let stay = nodes.iter().filter(|node| unanswered(answers, node).is_none()).count();
         if stay == 0 {
             return Ok(());
         }
@@ -103,7 +109,7 @@ impl Args {
         let others = self.all || self.delete || self.restart || self.statements.is_some();
         let text = if self.query && (others || self.new) {
             "The -q option cannot be used with other options."
-        } else if self.new && others {
+        } else if self.new && (others || self.noderange.is_some()) {
             "The -n option cannot be used with other options."
         } else {
             return match self.statements {
@@ -120,47 +126,40 @@ fn with_mac(snapshot: &Snapshot) -> Vec<String> {
     snapshot.node_names().filter(|node| has_mac(node)).map(|node| node.to_string()).collect()
 }
 
-fn show(node: &str, snapshot: &Snapshot, out: &mut Out<'_>) -> Done {
-    match reservation(node, snapshot) {
-        Ok((mac, ip)) => out.line(format!("{node}: ip-address = {ip}, hardware-address = {mac}")),
-        Err(reason) => out.warning(format!("{node} has no reservation: {reason}")),
+/// A line for each address that is given. What is marked `*NOIP*` is as it was wished, unless nothing else is there.
+fn show(node: &str, answers: &Answers<'_>, out: &mut Out<'_>) -> Done {
+    let interfaces = answers.of_node(node);
+    if interfaces.is_empty() {
+        return out.warning(format!("{node} has no reservation: {NO_MAC}"));
     }
+    let any = interfaces.iter().any(|interface| interface.answer.is_ok());
+    for Interface { mac, hostname, answer } in interfaces {
+        match answer {
+            Ok(ip) => out.line(format!("{hostname}: ip-address = {ip}, hardware-address = {mac}"))?,
+            Err(Silence::NoIp(_)) if any => {}
+            Err(silence) => out.warning(format!("{hostname} has no reservation: {silence}"))?,
+        }
+    }
+    Ok(())
 }
 
-/// The reservation, or why there is none.
-fn as_json(node: &str, snapshot: &Snapshot) -> serde_json::Value {
-    match reservation(node, snapshot) {
-        Ok((mac, ip)) => serde_json::json!({ "node": node, "ip": ip.to_string(), "mac": mac }),
-        Err(reason) => serde_json::json!({ "node": node, "problem": reason }),
+/// Each interface with its address, or why there is none.
+fn as_json(node: &str, answers: &Answers<'_>) -> Vec<serde_json::Value> {
+    let interfaces = answers.of_node(node);
+    if interfaces.is_empty() {
+        return vec![serde_json::json!({ "node": node, "problem": NO_MAC })];
     }
-}
-
-/// What the node's own interface is answered: link-layer address and IP address.
-fn reservation(node: &str, snapshot: &Snapshot) -> Result<(String, Ipv4Addr), String> {
-    let column = snapshot.attr(node, "mac.mac").ok_or("mac.mac is not set")?;
-    let ethernet = own_interface::<MacAddr>(node, &column);
-    let entry = ethernet.or_else(|| own_interface::<Guid>(node, &column));
-    let entry = entry.ok_or_else(|| format!("no MAC address of '{column}' is for the node itself"))?;
-    if entry.no_ip {
-        return Err(format!("{} gets no address (*NOIP*)", entry.mac));
-    }
-    let ip = snapshot.attr(node, "hosts.ip").ok_or("hosts.ip is not set")?;
-    let address = ip.trim().parse().map_err(|_| format!("hosts.ip '{ip}' is no IPv4 address"))?;
-    match outside_networks(snapshot, node) {
-        None => Ok((entry.mac, address)),
-        Some(problem) => Err(problem),
-    }
-}
-
-/// The first entry of `mac.mac` that is for the node itself.
-fn own_interface<A: FromStr + ToString>(node: &str, column: &str) -> Option<MacEntry<String>> {
-    let mine = |host: &Option<String>| host.as_deref().is_none_or(|host| host == node);
-    let entry = parse_mac_column_as::<A>(column).into_iter().find(|entry| mine(&entry.host))?;
-    Some(MacEntry { mac: entry.mac.to_string(), host: entry.host, no_ip: entry.no_ip })
+    let one = |Interface { mac, hostname, answer }: Interface| match answer {
+        Ok(ip) => serde_json::json!({ "node": node, "host": hostname, "ip": ip.to_string(), "mac": mac }),
+        Err(silence) => {
+            serde_json::json!({ "node": node, "host": hostname, "mac": mac, "problem": silence.to_string() })
+        }
+    };
+    interfaces.into_iter().map(one).collect()
 }
 
 /// What keeps the node from an answer.
-fn check(node: &str, snapshot: &Snapshot, out: &mut Out<'_>) -> Done {
+fn check(node: &str, snapshot: &Snapshot, answers: &Answers<'_>, out: &mut Out<'_>) -> Done {
     let Some(column) = snapshot.attr(node, "mac.mac") else {
         return out.warning(format!("Unable to find mac address for {node}"));
     };
@@ -168,6 +167,12 @@ fn check(node: &str, snapshot: &Snapshot, out: &mut Out<'_>) -> Done {
         let mac = entry.split('!').next().unwrap_or(entry).trim();
         if mac.parse::<MacAddr>().is_err() && mac.parse::<Guid>().is_err() {
             out.error(format!("Invalid mac address {mac} for {node}"))?;
+        }
+    }
+    for interface in answers.of_node(node).into_iter().filter(|interface| interface.hostname != node) {
+        if matches!(interface.answer, Err(Silence::Unresolved { .. })) {
+            let host = interface.hostname;
+            out.warning(format!("The hostname {host} of node {node} could not be resolved."))?;
         }
     }
     match snapshot.attr(node, "hosts.ip") {

@@ -5,12 +5,12 @@
 //! be; a node whose plan fails is reported and left as it is.
 
 use crate::destiny::{Move, State, next, set_state};
-use crate::addresses::{needs_network, outside_networks};
+use crate::addresses::{needs_network, unanswered};
 use crate::edits::{Edits, transact};
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::Snapshot;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Set what nodes do at their next boot
 ///
@@ -107,24 +107,39 @@ impl Args {
             advice.iter().try_for_each(|text| out.warning(text))?;
         }
         let by_network = good.iter().filter(|(_, state)| needs_network(state));
-        warn_outside(by_network.map(|(node, _)| node.as_str()), &ctx.snapshot, out)?;
+        let by_network: Vec<&str> = by_network.map(|(node, _)| node.as_str()).collect();
+        warn_unanswered(&by_network, ctx, out)?;
+        warn_loaders(&by_network, ctx, out)?;
         report(&bad, ctx, out)
     }
 }
 
-/// Another server may answer nodes outside of our networks: their state is set all the same.
-fn warn_outside<'a>(
-    nodes: impl Iterator<Item = &'a str>,
-    snapshot: &Snapshot,
-    out: &mut Out<'_>,
-) -> Done {
-    let mut outside = nodes.filter_map(|node| Some((node, outside_networks(snapshot, node)?)));
-    let Some((node, problem)) = outside.next() else { return Ok(()) };
-    let others = match outside.count() {
+/// Another server may answer nodes that ours does not: their state is set all the same.
+fn warn_unanswered(nodes: &[&str], ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+    let after = ctx.model.snapshot();
+    let answers = ctx.hooks.dhcp_answers(&after);
+    let mut silent = nodes.iter().filter_map(|node| Some((node, unanswered(&answers, node)?)));
+    let Some((node, problem)) = silent.next() else { return Ok(()) };
+    let others = match silent.count() {
         0 => String::new(),
-        more => format!(" ({more} more nodes are outside, too)"),
+        more => format!(" ({more} more nodes get no address, too)"),
     };
     out.warning(format!("{node}: {problem}{others}"))
+}
+
+/// The state is set all the same: the loader may be on its way. One line for each reason.
+fn warn_loaders(nodes: &[&str], ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+    let after = ctx.model.snapshot();
+    let mut told: BTreeMap<String, (&str, usize)> = BTreeMap::new();
+    for node in nodes {
+        if let Some(missing) = ctx.hooks.missing_loaders(&after, node).filter(|missing| missing.all) {
+            told.entry(missing.text).or_insert((node, 0)).1 += 1;
+        }
+    }
+    told.into_iter().try_for_each(|(text, (node, count))| {
+        let others = if count > 1 { format!(" (and of {} more nodes)", count - 1) } else { String::new() };
+        out.warning(format!("the loader of {node}{others} is {text}"))
+    })
 }
 
 /// A node that goes offline or stays on disk needs no plan.

@@ -1,0 +1,131 @@
+//! What the tables ask of DHCP and this machine cannot do. Nothing of it may be refused, because a name may stand for what is
+//! to come; but each of these words silently changes what machines are answered.
+
+use super::{Here, Interfaces, NetworkRow, named_address, networks};
+use crate::address::LocalAddresses;
+use dawn_cluster::{Col, Snapshot, XCATMASTER};
+use dawn_dhcp::directory::Mode;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+/// Columns of `networks` and keys of `site` that name servers clients are told of.
+const SERVERS: [&str; 3] = ["nameservers", "ntpservers", "logservers"];
+
+/// One line for each.
+#[must_use]
+pub fn problems(snapshot: &Snapshot, addresses: &LocalAddresses) -> Vec<String> {
+    let host = super::host_name();
+    let here = Here { snapshot, addresses, host: &host, forwards: false };
+    let mut list = interfaces(here);
+    list.extend(proxied(snapshot));
+    list.extend(servers(here));
+    list
+}
+
+/// Names in `dhcpinterfaces` that no interface of this machine has, and networks of which none is left.
+fn interfaces(here: Here<'_>) -> Vec<String> {
+    let served = Interfaces::read(here);
+    let own: BTreeSet<&str> = here.own_interface_names().collect();
+    // Without an address of this machine, nothing can be said about it.
+    let Some(listed) = served.listed.as_ref().filter(|_| !own.is_empty()) else { return Vec::new() };
+    let source = super::WHERE_INTERFACES_ARE_NAMED;
+    let has = own.iter().copied().collect::<Vec<_>>().join(", ");
+    let lost = listed
+        .iter()
+        .map(|(name, _)| name)
+        .filter(|name| !name.starts_with('!') && !own.contains(name.as_str()));
+    let mut list: Vec<String> = lost
+        .map(|name| {
+            format!("{source} names '{name}', and no interface of this machine with an IPv4 address is called so: it has {has}")
+        })
+        .collect();
+    let networks = networks(here);
+    if !networks.is_empty() && networks.iter().all(|network| network.mode == Mode::Off) {
+        list.push(format!("DHCP answers no machine at all: {source} leaves no interface that leads to a network of the networks table"));
+    }
+    list
+}
+
+/// Words of `site.proxydhcp` that are no network.
+fn proxied(snapshot: &Snapshot) -> Vec<String> {
+    let text = snapshot.site("proxydhcp").unwrap_or_default();
+    let col = Col::known("networks.netname");
+    let known = |word: &str| {
+        word == "ALL"
+            || snapshot.enabled_rows("networks").any(|row| row.get(col).is_some_and(|name| &**name == word))
+    };
+    let words = text.split([',', ' ']).filter(|word| !word.is_empty() && !known(word));
+    words
+        .map(|word| format!("site.proxydhcp names '{word}', which is no network (networks.netname)"))
+        .collect()
+}
+
+/// Servers that clients are not told of because the tables have no address for their name.
+fn servers(here: Here<'_>) -> Vec<String> {
+    let lost = |text: &str| -> Vec<String> {
+        // Addresses of IPv6 are for others than us.
+        let is_name =
+            |word: &&str| !word.is_empty() && *word != XCATMASTER && word.parse::<IpAddr>().is_err();
+        text.split([',', ' '])
+            .filter(is_name)
+            .filter(|word| named_address(here.snapshot, word).is_none())
+            .map(str::to_owned)
+            .collect()
+    };
+    let mut list = Vec::new();
+    let mut tell = |place: String, text: &str| {
+        for name in lost(text) {
+            list.push(format!(
+                "{place} names '{name}', for which the tables have no IPv4 address: DHCP clients are not told of it"
+            ));
+        }
+    };
+    for key in SERVERS {
+        tell(format!("site.{key}"), &here.snapshot.site(key).unwrap_or_default());
+    }
+    let served = Interfaces { listed: None };
+    for row in here.snapshot.enabled_rows("networks") {
+        let row = NetworkRow { row, here, served: &served };
+        let netname = row.get("netname").unwrap_or("?");
+        for column in SERVERS {
+            tell(format!("networks.{column} of {netname}"), row.get(column).unwrap_or_default());
+        }
+    }
+    list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_that_change_answers_silently_are_told() {
+        let addresses = LocalAddresses::one("eth1", [10, 1, 0, 1], [255, 255, 0, 0]);
+        let told = |site: (&str, &str), nameservers: &str| {
+            let network: &[(&str, &str)] = &[
+                ("netname", "boot"),
+                ("net", "10.1.0.0"),
+                ("mask", "255.255.0.0"),
+                ("nameservers", nameservers),
+            ];
+            let site = [("key", site.0), ("value", site.1)];
+            let snapshot = Snapshot::from_rows([("networks", network), ("site", &site)]);
+            problems(&snapshot, &addresses).join("\n")
+        };
+        for good in ["", "eth1", "eth1:noboot", "eth1,!remote!", "mn9|eth9;eth1"] {
+            assert_eq!(told(("dhcpinterfaces", good), "10.1.0.9,<xcatmaster>"), "", "{good}");
+        }
+        let wrong = told(("dhcpinterfaces", "nosuch9"), "10.1.0.9");
+        assert!(
+            wrong.contains("'nosuch9'") && wrong.contains("eth1") && wrong.contains("no machine at all"),
+            "{wrong}"
+        );
+        let other = told(("dhcpinterfaces", "mn9|eth1"), "10.1.0.9");
+        assert!(other.contains("no machine at all"), "{other}");
+        assert!(told(("proxydhcp", "boot,nosuchnet"), "10.1.0.9").contains("'nosuchnet'"));
+        assert_eq!(told(("proxydhcp", "ALL"), "10.1.0.9"), "");
+        assert!(
+            told(("ntpservers", "<xcatmaster>"), "foo").contains("networks.nameservers of boot names 'foo'")
+        );
+    }
+}
