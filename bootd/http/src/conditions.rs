@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use dawn_tftp::source::FileStamp;
 
-use crate::head::Head;
+use crate::head::{Head, Method};
 
 /// What identifies one version of some content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,18 +50,34 @@ pub enum Part {
     NotModified,
     /// The range lies outside (416).
     Unsatisfiable,
+    /// The content is not, or no longer, the one that the client speaks of (412).
+    Failed,
 }
 
 /// Decides what a GET or HEAD for content of that version and size gets.
 pub fn decide(head: &Head, version: &Version, size: u64) -> Part {
+    if !is_expected(head, version) {
+        return Part::Failed;
+    }
     if !version.etag.is_empty() && is_current(head, version) {
         return Part::NotModified;
     }
-    let Some(range) = &head.range else { return Part::Whole };
+    // A range means something for GET alone (RFC 9110 section 14.2).
+    let Some(range) = head.range.as_ref().filter(|_| head.method == Method::Get) else { return Part::Whole };
     if head.if_range.as_ref().is_some_and(|condition| !range_applies(condition, version)) {
         return Part::Whole;
     }
     parse_range(range, size)
+}
+
+/// `If-Match`, else `If-Unmodified-Since` (RFC 9110 section 13.2.2); a date that is none is ignored.
+fn is_expected(head: &Head, version: &Version) -> bool {
+    if let Some(tags) = &head.if_match {
+        let strong = |tag: &str| tag == "*" || !version.etag.is_empty() && tag == version.etag;
+        return tags.split(',').map(str::trim).any(strong);
+    }
+    let (Some(since), Some(modified)) = (&head.if_unmodified_since, version.modified) else { return true };
+    httpdate::parse_http_date(since).map_or(true, |since| modified <= since)
 }
 
 fn is_current(head: &Head, version: &Version) -> bool {
@@ -103,8 +119,10 @@ fn within(start: u64, end: u64, size: u64) -> Part {
     if start < size && start < end { Part::Range { start, end } } else { Part::Unsatisfiable }
 }
 
+/// A number too large for us lies behind the end of every file.
 fn number(text: &str) -> Option<u64> {
-    (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().ok()).flatten()
+    let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    is_number.then(|| text.parse().unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
@@ -137,6 +155,15 @@ mod tests {
             ("Range: bytes=0-1,5-6\r\n", Part::Whole),
             ("Range: lines=0-1\r\n", Part::Whole),
             ("Range: bytes=+1-5\r\n", Part::Whole),
+            ("Range: bytes=99999999999999999999-\r\n", Part::Unsatisfiable),
+            ("Range: bytes=90-99999999999999999999\r\n", range(90, 100)),
+            ("If-Match: \"x\", \"abc\"\r\n", Part::Whole),
+            ("If-Match: *\r\n", Part::Whole),
+            ("If-Match: \"x\"\r\nRange: bytes=0-0\r\n", Part::Failed),
+            ("If-Match: W/\"abc\"\r\n", Part::Failed),
+            ("If-Unmodified-Since: Fri, 20 Nov 2026 09:59:59 GMT\r\n", Part::Failed),
+            ("If-Unmodified-Since: Fri, 20 Nov 2026 10:00:00 GMT\r\n", Part::Whole),
+            ("If-Unmodified-Since: soon\r\n", Part::Whole),
             ("If-None-Match: \"abc\"\r\n", Part::NotModified),
             ("If-None-Match: \"x\", W/\"abc\"\r\n", Part::NotModified),
             ("If-None-Match: *\r\n", Part::NotModified),
@@ -150,6 +177,13 @@ mod tests {
         for (fields, want) in cases {
             assert_eq!(decide(&head(fields), &version(), 100), *want, "{fields:?}");
         }
+    }
+
+    #[test]
+    fn head_is_never_a_part() {
+        let text = b"HEAD /x HTTP/1.1\r\nRange: bytes=0-0\r\n\r\n";
+        let head = Head::parse(text).unwrap().unwrap().0;
+        assert_eq!(decide(&head, &version(), 100), Part::Whole);
     }
 
     #[test]

@@ -218,6 +218,10 @@ impl Connection {
                 self.tell(path.as_str(), EventKind::Probed);
                 self.flush(head).await
             }
+            Follows::Failed => {
+                self.tell(path.as_str(), EventKind::Refused { reason: "it is not the version asked for" });
+                self.flush(head).await
+            }
             Follows::Unsatisfiable => {
                 self.tell(path.as_str(), EventKind::Refused { reason: "the range lies outside the file" });
                 self.flush(head).await

@@ -39,6 +39,10 @@ pub struct Head {
     pub range: Option<String>,
     /// `If-Range`.
     pub if_range: Option<String>,
+    /// `If-Match`.
+    pub if_match: Option<String>,
+    /// `If-Unmodified-Since`.
+    pub if_unmodified_since: Option<String>,
     /// `If-None-Match`.
     pub if_none_match: Option<String>,
     /// `If-Modified-Since`.
@@ -92,6 +96,8 @@ impl Head {
             has_body: false,
             range: None,
             if_range: None,
+            if_match: None,
+            if_unmodified_since: None,
             if_none_match: None,
             if_modified_since: None,
         };
@@ -107,12 +113,14 @@ impl Head {
         let own = || Some(value.to_owned());
         match field.name.len() {
             5 if field.name.eq_ignore_ascii_case("range") => self.range = own(),
+            8 if field.name.eq_ignore_ascii_case("if-match") => self.if_match = own(),
             8 if field.name.eq_ignore_ascii_case("if-range") => self.if_range = own(),
             10 if field.name.eq_ignore_ascii_case("connection") => self.take_connection(value),
             13 if field.name.eq_ignore_ascii_case("if-none-match") => self.if_none_match = own(),
             14 if field.name.eq_ignore_ascii_case("content-length") => self.has_body |= value != "0",
             17 if field.name.eq_ignore_ascii_case("transfer-encoding") => self.has_body = true,
             17 if field.name.eq_ignore_ascii_case("if-modified-since") => self.if_modified_since = own(),
+            19 if field.name.eq_ignore_ascii_case("if-unmodified-since") => self.if_unmodified_since = own(),
             _ => {}
         }
     }

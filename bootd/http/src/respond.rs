@@ -18,6 +18,8 @@ pub enum Follows {
     Nothing,
     /// The range asked for lies outside.
     Unsatisfiable,
+    /// The content is not the one that the client speaks of.
+    Failed,
 }
 
 /// Appends the response head for content of `size` bytes to `out`.
@@ -31,6 +33,10 @@ pub fn respond(out: &mut Vec<u8>, head: &Head, version: &Version, size: u64, med
             let mut writer = HeadWriter::new(out, response::NOT_MODIFIED);
             writer.version(version).end(keep);
             return Follows::Nothing;
+        }
+        Part::Failed => {
+            HeadWriter::new(out, response::PRECONDITION_FAILED).length(0).end(keep);
+            return Follows::Failed;
         }
         Part::Unsatisfiable => {
             let mut writer = HeadWriter::new(out, response::RANGE_UNSATISFIABLE);

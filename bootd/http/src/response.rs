@@ -28,6 +28,8 @@ pub const NOT_FOUND: Status = Status(404, "Not Found");
 pub const NOT_ALLOWED: Status = Status(405, "Method Not Allowed");
 /// 408.
 pub const TIMEOUT: Status = Status(408, "Request Timeout");
+/// 412.
+pub const PRECONDITION_FAILED: Status = Status(412, "Precondition Failed");
 /// 416.
 pub const RANGE_UNSATISFIABLE: Status = Status(416, "Range Not Satisfiable");
 /// 431.

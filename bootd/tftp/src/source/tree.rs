@@ -35,9 +35,14 @@ pub enum TreeError {
     /// No such name.
     #[error("no such file")]
     NotFound,
-    /// A symbolic link led out of the tree.
-    #[error("a symbolic link leads outside the served directory")]
+    /// A symbolic link led out of the tree, or begins at the root of the file system, which the kernel takes for the same.
+    #[error(
+        "a symbolic link is absolute or leads outside the served directory; links within it must be relative"
+    )]
     Escapes,
+    /// Symbolic links that lead to each other.
+    #[error("symbolic links lead in a circle")]
+    Circle,
     /// Not a file or directory.
     #[error("it is {0}, not a regular file")]
     Special(&'static str),
@@ -194,7 +199,8 @@ fn tree_error(errno: rustix::io::Errno) -> TreeError {
     use rustix::io::Errno;
     match errno {
         Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG | Errno::INVAL => TreeError::NotFound,
-        Errno::XDEV | Errno::LOOP => TreeError::Escapes,
+        Errno::XDEV => TreeError::Escapes,
+        Errno::LOOP => TreeError::Circle,
         other => TreeError::Io(other.into()),
     }
 }
@@ -287,7 +293,7 @@ mod tests {
         assert!(matches!(tree.open(&path("inside")), Ok(Entry::File(_))));
         assert!(matches!(tree.open(&path("absolute")), Err(TreeError::Escapes)));
         assert!(matches!(tree.open(&path("sub/climbs")), Err(TreeError::Escapes)));
-        assert!(matches!(tree.open(&path("loop")), Err(TreeError::Escapes)));
+        assert!(matches!(tree.open(&path("loop")), Err(TreeError::Circle)));
     }
 
     #[test]
