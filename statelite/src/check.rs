@@ -8,7 +8,7 @@ use dawn_cluster::LiteOption;
 pub enum Problem {
     /// The option is none.
     #[error(
-        " {0} has invalid option. The valid options: tmpfs persistent localdisk rw ro con link tmpfs,rw link,ro link,persistent link,con"
+        " {0} has invalid option. The valid options: tmpfs persistent localdisk rw ro con link tmpfs,rw link,ro link,persistent link,con con,persistent"
     )]
     InvalidOption(String),
     /// The path is not absolute, or leads upwards.
@@ -88,6 +88,16 @@ fn alone(file: &LiteFile) -> Option<Problem> {
 /// Whether `child` lies below the directory `parent`.
 pub(crate) fn is_below(child: &LiteFile, parent: &LiteFile) -> bool {
     parent.is_dir() && child.path.len() > parent.path.len() && child.path.starts_with(&*parent.path)
+}
+
+/// Pairs of entries of which one lies below the other, although that is not written as a directory.
+pub(crate) fn below_files(files: &[LiteFile]) -> impl Iterator<Item = (&LiteFile, &LiteFile)> {
+    let below = |child: &LiteFile, parent: &LiteFile| {
+        child.path.strip_prefix(&*parent.path).is_some_and(|rest| rest.len() > 1 && rest.starts_with('/'))
+    };
+    files.iter().filter(|parent| !parent.is_dir()).flat_map(move |parent| {
+        files.iter().filter(move |child| below(child, parent)).map(move |child| (parent, child))
+    })
 }
 
 fn below(parent: &LiteFile, child: &LiteFile) -> Option<Problem> {

@@ -6,7 +6,7 @@
 use dawn_cluster::{Col, Snapshot};
 use std::sync::LazyLock;
 
-use crate::check::{Problem, check};
+use crate::check::{Problem, below_files, check};
 use crate::entry::{files, image_of};
 use crate::location::{LocationError, store, trees};
 use dawn_cluster::LiteOption;
@@ -17,6 +17,16 @@ pub enum Conflict {
     /// Entries that cannot stand together.
     #[error("litefile: {}", sentence(.0))]
     Files(#[from] Problem),
+    /// A file has entries below it.
+    #[error(
+        "litefile: {parent} is written as a file, and {child} lies below it: a directory has a / at the end"
+    )]
+    BelowFile {
+        /// The entry that would be a directory.
+        parent: String,
+        /// The entry below.
+        child: String,
+    },
     /// A directory of `litetree` cannot be used.
     #[error("litetree: {0}")]
     Tree(LocationError),
@@ -85,6 +95,10 @@ static COLUMNS: LazyLock<Columns> = LazyLock::new(|| Columns {
 pub fn conflicts(snapshot: &Snapshot, node: &str) -> Vec<Conflict> {
     let files = files(snapshot, node);
     let mut all: Vec<Conflict> = check(&files).into_iter().map(Conflict::Files).collect();
+    all.extend(below_files(&files).map(|(parent, child)| Conflict::BelowFile {
+        parent: parent.path.to_string(),
+        child: child.path.to_string(),
+    }));
     all.extend(directories(snapshot, node));
     all.extend(two_stores(snapshot, node));
     let has_store = store(snapshot, node).is_some();
@@ -161,6 +175,16 @@ mod tests {
         let local: &[(&str, &str)] = &[("image", "img"), ("file", "/scratch/"), ("options", "localdisk")];
         let table: &[(Rows<'_>, &[&str])] = &[
             (&[], &[]),
+            (
+                &[
+                    ("litefile", &[("image", "img"), ("file", "/opt"), ("options", "ro")]),
+                    ("litefile", &[("image", "img"), ("file", "/opt/rel"), ("options", "tmpfs")]),
+                    ("litefile", &[("image", "img"), ("file", "/optional"), ("options", "tmpfs")]),
+                ],
+                &[
+                    "litefile: /opt is written as a file, and /opt/rel lies below it: a directory has a / at the end",
+                ],
+            ),
             (
                 &[("litefile", persistent)],
                 &["/var/a is persistent, but statelite.statemnt names no store for cn1"],

@@ -45,6 +45,16 @@ impl Disk {
         fs::symlink_metadata(self.root.join(path)).ok().map(|stat| stat.is_dir())
     }
 
+    /// Whether there is an empty file or directory.
+    pub(super) fn is_empty(&self, path: &str) -> bool {
+        let at = self.root.join(path);
+        let empty = |mut entries: fs::ReadDir| entries.next().is_none();
+        fs::symlink_metadata(&at).is_ok_and(|stat| match stat.is_dir() {
+            true => fs::read_dir(&at).is_ok_and(empty),
+            false => stat.is_file() && stat.len() == 0,
+        })
+    }
+
     pub(super) fn link_target(&self, path: &str) -> Option<String> {
         Some(fs::read_link(self.root.join(path)).ok()?.to_string_lossy().into_owned())
     }

@@ -16,6 +16,7 @@
 
 mod disk;
 mod item;
+mod made;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
@@ -34,6 +35,8 @@ pub const DEFAULT_DIR: &str = ".default";
 pub const STATELITE_DIR: &str = ".statelite";
 /// The list of what has been laid out, below the root.
 pub const SAVE_FILE: &str = ".statelite/litefile.save";
+/// The list of what had to be made because it was missing, below the root.
+const MADE_FILE: &str = ".statelite/litefile.made";
 
 /// Why an image could not be changed.
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +110,7 @@ pub fn liteimg(
         return Err(LiteimgError::NoFiles(image.to_owned()));
     }
     let _lock = open(rootimg)?;
+    refuse(&Disk::new(rootimg), &saved_items(rootimg)?, &items)?;
     line(&format!("Modifying {} ...", rootimg.display()));
     line(&format!("creating {}", rootimg.join(STATELITE_DIR).display()));
     change(image, &mut Disk::new(rootimg), &items)?;
@@ -114,7 +118,8 @@ pub fn liteimg(
     Ok(())
 }
 
-/// Take everything back: the tree is as before the first [`liteimg`], but for empty files it had to make.
+/// Take everything back: the tree is as before the first [`liteimg`]. What was made because it was listed and missing
+/// goes, if it is still empty.
 ///
 /// # Errors
 /// As [`liteimg`].
@@ -149,7 +154,7 @@ pub fn preview(
     }
     let saved = saved_items(rootimg)?;
     let list: Vec<Item> = wanted.iter().cloned().collect();
-    refuse_links(&Disk::new(rootimg), &saved, &list)?;
+    refuse(&Disk::new(rootimg), &saved, &list)?;
     let saved: BTreeSet<Item> = saved.into_iter().collect();
     let added = wanted.difference(&saved).map(|item| ('+', item.path().to_owned()));
     let removed = saved.difference(&wanted).map(|item| ('-', item.path().to_owned()));
@@ -184,9 +189,9 @@ impl Drop for Lock {
 
 /// Go from what the save file says to `wanted`.
 fn change(image: &str, disk: &mut Disk, wanted: &[Item]) -> Result<(), LiteimgError> {
-    disk.clean()?;
     let saved = parse_saved(&disk.read_text(SAVE_FILE)?.unwrap_or_default());
-    refuse_links(disk, &saved, wanted)?;
+    refuse(disk, &saved, wanted)?;
+    disk.clean()?;
     let changed: BTreeSet<&Item> = {
         let (old, new): (BTreeSet<&Item>, BTreeSet<&Item>) =
             (saved.iter().collect(), wanted.iter().collect());
@@ -199,6 +204,7 @@ fn change(image: &str, disk: &mut Disk, wanted: &[Item]) -> Result<(), LiteimgEr
     for item in affected.iter().rev() {
         restore(disk, item, &saved)?;
     }
+    made::take_back(disk, wanted)?;
     // Now what is laid out is part of both lists: from here on the new one tells what may have to be taken back.
     match wanted.is_empty() {
         true => disk.remove(SAVE_FILE)?,
@@ -207,6 +213,23 @@ fn change(image: &str, disk: &mut Disk, wanted: &[Item]) -> Result<(), LiteimgEr
         }
     }
     wanted.iter().try_for_each(|item| apply(disk, item, wanted))
+}
+
+/// Everything about the tree that would be found to be in the way later.
+fn refuse(disk: &Disk, saved: &[Item], wanted: &[Item]) -> Result<(), LiteimgError> {
+    refuse_links(disk, saved, wanted)?;
+    for item in wanted.iter().filter(|item| !item.below_link(wanted)) {
+        // Of what an earlier run has moved, the original counts.
+        let moved = saved.iter().any(|other| {
+            other.place() == item.place()
+                && disk.link_target(other.place()).as_deref() == Some(other.outer_link().as_str())
+        });
+        match moved {
+            true => right_type(disk, &format!("{DEFAULT_DIR}/{}", item.place()), item)?,
+            false => right_type(disk, item.place(), item)?,
+        }
+    }
+    Ok(())
 }
 
 /// Every directory above an entry must be a real one, except links that are ours.
@@ -277,9 +300,12 @@ fn restore(disk: &mut Disk, item: &Item, saved: &[Item]) -> Result<(), LiteimgEr
 }
 
 fn make_if_missing(disk: &mut Disk, path: &str, item: &Item) -> Result<(), LiteimgError> {
-    match disk.exists(path) {
-        true => Ok(()),
-        false if item.is_dir() => disk.make_dir(path),
+    if disk.exists(path) {
+        return Ok(());
+    }
+    made::note(disk, item)?;
+    match item.is_dir() {
+        true => disk.make_dir(path),
         false => disk.make_file(path),
     }
 }
