@@ -81,8 +81,8 @@ impl TableExports {
 }
 
 /// Everything a node may mount: the present tree of its image first, then those it still runs from.
-fn granted(generations: &Generations, snapshot: &Snapshot, node: &str) -> Vec<Grant> {
-    let trees = generations.of_node(node, image_dir(snapshot, node).as_deref());
+fn granted(by: &TableExports, snapshot: &Snapshot, node: &str) -> Vec<Grant> {
+    let trees = by.generations.of_node(node, image_dir(snapshot, node).as_deref());
     let mut grants: Vec<Grant> = trees.into_iter().map(Grant::image).collect();
     let stores = dawn_statelite::stores(snapshot, node);
     grants.extend(stores.persistent.map(|store| Grant {
@@ -95,6 +95,8 @@ fn granted(generations: &Generations, snapshot: &Snapshot, node: &str) -> Vec<Gr
     grants.extend(
         stores.trees.into_iter().map(|tree| Grant::read_only("tree", local_path(snapshot, &tree.path))),
     );
+    // Rows that an older build has let in.
+    grants.retain(|grant| grant.generation.is_some() || !by.live.is_reserved(snapshot, &grant.root));
     grants
 }
 
@@ -139,7 +141,7 @@ impl Exports for TableExports {
     fn mount(&self, client: IpAddr, path: &str) -> Result<Mounted, Refusal> {
         let (snapshot, node) = self.client(client)?;
         let wanted = local_path(&snapshot, path);
-        let mut grants = granted(&self.generations, &snapshot, &node);
+        let mut grants = granted(self, &snapshot, &node);
         let Some(found) = grants.iter().position(|grant| wanted.starts_with(&grant.root)) else {
             return Err(refusal(&grants, &snapshot, &node, path));
         };
@@ -164,7 +166,7 @@ impl Exports for TableExports {
 
     fn by_id(&self, client: IpAddr, id: ExportId) -> Result<Arc<Export>, Refusal> {
         let (snapshot, node) = self.client(client)?;
-        let grants = granted(&self.generations, &snapshot, &node);
+        let grants = granted(self, &snapshot, &node);
         // A tree that nobody wrote down (a restored data directory) is still known by its handle.
         let unknown = || {
             let is_it = |tree: &Generation| Grant::image(tree.clone()).shows(&node, id);
@@ -198,7 +200,7 @@ impl Exports for TableExports {
 
     fn list(&self, client: IpAddr) -> Vec<Listed> {
         let Ok((snapshot, node)) = self.client(client) else { return Vec::new() };
-        let grants = granted(&self.generations, &snapshot, &node);
+        let grants = granted(self, &snapshot, &node);
         let listed = |grant: &Grant| Listed {
             path: plan::public_path(&snapshot, &grant.root.to_string_lossy()),
             groups: vec![node.to_string()],

@@ -23,7 +23,8 @@ pub mod live;
 pub mod loaders;
 pub mod localdisk;
 pub mod plan;
-mod stores;
+pub mod reserved;
+pub mod stores;
 pub mod supervisor;
 #[cfg(test)]
 mod testing;

@@ -1,10 +1,26 @@
 //! Which paths lie in a node's persistent store. What a node keeps there is for that node alone, by NFS; neither
 //! HTTP nor TFTP, which ask nobody who he is, give it out, even where the store is below the install directory.
 
+use crate::address::LocalAddresses;
+use crate::live::is_here;
 use crate::plan::local_path;
 use dawn_cluster::Snapshot;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
+
+/// What is wrong with the store of a node, if it is on this machine.
+#[must_use]
+pub fn problem(snapshot: &Snapshot, node: &str) -> Option<String> {
+    let store = dawn_statelite::store(snapshot, node)?.ok()?;
+    let addresses = LocalAddresses::of_this_machine().ok()?;
+    let path = Some(local_path(snapshot, &store.path)).filter(|path| !path.is_dir())?;
+    is_here(snapshot, &addresses, &store.server).then(|| {
+        format!(
+            "statelite.statemnt: {} of {node} does not exist on this machine; mount or make it",
+            path.display()
+        )
+    })
+}
 
 /// The places of all stores, computed once for each state of the tables.
 #[derive(Debug, Default)]

@@ -57,8 +57,9 @@ enum Rule {
     LiteOptions,
     /// An absolute path, a directory with `/` at its end.
     LitePath,
-    /// `server:/directory` or `/directory`, with variables of the node; never a program to run.
-    Location,
+    /// `server:/directory` or `/directory`, with variables of the node; never a program to run, and in none of these
+    /// directories of a server's own.
+    Location(&'static [&'static str]),
     /// One absolute path that does not lead upwards.
     Directory,
     /// One component of a path.
@@ -75,7 +76,7 @@ const RULES: &[(&str, Rule)] = &[
     ("hosts.ip", Rule::Address),
     ("litefile.file", Rule::LitePath),
     ("litefile.options", Rule::LiteOptions),
-    ("litetree.directory", Rule::Location),
+    ("litetree.directory", Rule::Location(NO_TREES)),
     ("litetree.priority", Rule::Decimal),
     ("linuximage.rootimgdir", Rule::Directory),
     ("mac.mac", Rule::Macs),
@@ -124,8 +125,14 @@ const RULES: &[(&str, Rule)] = &[
     ("servicenode.nameserver", Rule::Switch),
     ("servicenode.nfsserver", Rule::Switch),
     ("servicenode.tftpserver", Rule::Switch),
-    ("statelite.statemnt", Rule::Location),
+    ("statelite.statemnt", Rule::Location(NO_STORES)),
 ];
+
+/// Directories at the top that hold a server's own secrets and state: nothing of them is a node's.
+const NO_TREES: &[&str] = &["dev", "etc", "proc", "root", "run", "sys"];
+/// The same, and those of its programs: nothing is kept there.
+const NO_STORES: &[&str] =
+    &["bin", "boot", "dev", "etc", "lib", "lib64", "proc", "root", "run", "sbin", "sys", "usr"];
 
 /// `noderes.netboot`.
 const NETBOOT: &[&str] =
@@ -178,7 +185,7 @@ fn check_value(col: Col, text: &str) -> Result<(), EditError> {
         return Ok(());
     }
     let rule = BY_COLUMN.get(&col);
-    let problem = if matches!(rule, Some(Rule::Location)) && value.contains("#CMD") {
+    let problem = if matches!(rule, Some(Rule::Location(_))) && value.contains("#CMD") {
         Some(Cow::Borrowed(NO_COMMANDS))
     } else if is_resolved(col) && template::is_template(value) {
         template::check(value).err().map(|error| match secrets::is_secret(col) {
@@ -237,12 +244,16 @@ impl Rule {
             Self::LiteOptions => value.parse::<LiteOption>().err().map(|error| error.to_string().into()),
             Self::LitePath => {
                 let inside = value.split('/').all(|part| part != ".");
-                unless(is_absolute(value) && inside, "it is not one absolute path")
+                // It stands in lines with `:` between their fields.
+                unless(
+                    is_absolute(value) && inside && !value.contains(':'),
+                    "it is not one absolute path without ':'",
+                )
             }
-            Self::Location => unless(
-                is_location(value),
-                "it is not of the form server:/directory or /directory, without blanks and '..'",
-            ),
+            Self::Location(_) if !is_location(value) => {
+                Some("it is not of the form server:/directory or /directory, without blanks and '..'".into())
+            }
+            Self::Location(own) => of_the_server(value, own),
             Self::Directory => unless(is_absolute(value), "it is not one absolute path"),
             Self::PathPart => unless(
                 !value.contains('/') && value != ".." && value != "." && !value.chars().any(char::is_control),
@@ -265,6 +276,18 @@ fn is_location(value: &str) -> bool {
     let path = value.split_once(':').map_or(value, |(_, path)| path);
     let clean = !value.chars().any(|c| c.is_whitespace() || c.is_control());
     clean && path.starts_with(['/', '$']) && path.split('/').all(|part| part != "..")
+}
+
+/// Why a location is the server's own: the whole file system, or in one of the directories `own`.
+fn of_the_server(value: &str, own: &[&str]) -> Option<Reason> {
+    let path = value.split_once(':').map_or(value, |(_, path)| path);
+    match path.split('/').find(|part| !part.is_empty() && *part != ".") {
+        None => Some("it is the whole file system of the server; name a directory for nodes".into()),
+        Some(top) if own.contains(&top) => {
+            Some(format!("/{top} is the server's own; name a directory for nodes").into())
+        }
+        Some(_) => None,
+    }
 }
 
 /// Ethernet, or the 8, 9 and 20 bytes of InfiniBand.

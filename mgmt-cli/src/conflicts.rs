@@ -42,10 +42,11 @@ pub fn warn(rows: &[RowChange], before: &Snapshot, after: &Snapshot, out: &mut O
     Ok(())
 }
 
-/// Everything that contradicts itself for a node: rows, and the file that its disk layout is in.
+/// Everything that contradicts itself for a node: rows, the file that its disk layout is in, and its store.
 pub fn conflicts(snapshot: &Snapshot, node: &str) -> Vec<String> {
     let rows = dawn_statelite::conflicts(snapshot, node).into_iter().map(|conflict| conflict.to_string());
-    rows.chain(dawn_bootd::localdisk::problem(snapshot, node)).collect()
+    let files = dawn_bootd::localdisk::problem(snapshot, node);
+    rows.chain(files).chain(dawn_bootd::stores::problem(snapshot, node)).collect()
 }
 
 /// Whose root the rows may have changed.

@@ -69,6 +69,11 @@ pub fn transact(
     let mut notes: Vec<Response> = Vec::new();
     let mut aside = Out::new(&mut notes);
     let before = &ctx.snapshot;
+    let compute = |snapshot: &Snapshot, out: &mut Out<'_>| {
+        let edits = compute(snapshot, out)?;
+        keep_own_directory(ctx, snapshot, &edits)?;
+        Ok::<_, Stop>(edits)
+    };
     let result = if dry_run {
         compute(before, &mut aside).and_then(|edits| Ok((before.preview(&edits.0)?, None)))
     } else {
@@ -88,6 +93,23 @@ pub fn transact(
         }
         (rows, None) => show(&rows, out),
     }
+}
+
+/// Refuses to give nodes the directory in which the daemon keeps its keys and tables.
+fn keep_own_directory(ctx: &Ctx<'_>, snapshot: &Snapshot, edits: &Edits) -> Done {
+    let Some(data) = ctx.model.directory() else { return Ok(()) };
+    let given = ["litetree.directory", "statelite.statemnt"].map(Col::known);
+    for edit in &edits.0 {
+        let (Edit::Set { values: cells, .. } | Edit::Insert { cells, .. }) = edit else { continue };
+        for (col, value) in cells.iter().filter(|(col, _)| given.contains(col)) {
+            let Some(value) = value.as_deref() else { continue };
+            if let Some(reason) = dawn_bootd::reserved::reason_of_cell(snapshot, data, value) {
+                let (col, value) = (*col, value.to_owned());
+                return Err(EditError::BadValue { col, value, reason: reason.into() }.into());
+            }
+        }
+    }
+    Ok(())
 }
 
 impl From<ModelError> for Stop {

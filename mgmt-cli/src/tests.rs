@@ -461,6 +461,8 @@ sessions! {
         chtab image=img,file=/var/log/ litefile.options=tmpfs
         chtab image=img,file=/var/log/ litefile.options=persistent
         nodeadd cn3 groups=compute nodetype.provmethod=img
+        chtab node=cn1 statelite.statemnt=/nosuch/store
+        chtab priority=1 litetree.directory=10.1.0.1:/
         explain cn1
     ";
     policy: "

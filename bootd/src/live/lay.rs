@@ -90,6 +90,7 @@ pub fn lay(wish: &Wish, trees: &[Box<dyn TreeLook>], cache: &Path, images: &mut 
     let mut layer = Layer { wish, trees, cache, images, laid: Laid::default() };
     layer.mount_points();
     layer.show_trees();
+    layer.look_at_store();
     for entry in &wish.entries {
         layer.entry(entry);
     }
@@ -154,6 +155,15 @@ impl Layer<'_> {
                 Whole::Far => self.show_far_tree(index),
                 Whole::Missing => {}
             }
+        }
+    }
+
+    fn look_at_store(&mut self) {
+        let needed = self.wish.entries.iter().any(|entry| entry.served && entry.option.is_persistent());
+        let store = self.wish.store.as_ref().and_then(|store| store.parent()).filter(|_| needed);
+        if let Some(store) = store.filter(|store| !store.is_dir()) {
+            let note = format!("the store {} does not exist; mount or make it", store.display());
+            self.laid.notes.push((Step::Trouble, note));
         }
     }
 

@@ -30,6 +30,7 @@ use crate::address::{CurrentAddresses, LocalAddresses};
 use crate::events::{Amount, Bus, Subject};
 use crate::generations::{self, Generation};
 use crate::plan::BootState;
+use crate::reserved;
 use crate::watch::now_ms;
 use dawn_cluster::{Model, Snapshot};
 use dawn_nfs::nfs3::Time;
@@ -50,16 +51,21 @@ use trees::TreeLook;
 use wish::Wish;
 
 pub use seed::make_store;
-pub use wish::image_dir;
+pub use wish::{image_dir, is_here};
 
 /// Time between two looks at the tables and source files of all live roots.
 pub const SWEEP_PERIOD: Duration = Duration::from_secs(2);
+
+/// Stands for a tree that nodes may not have; nothing has this name.
+const NO_TREE: &str = ".no-tree";
 
 /// All live roots.
 pub struct LiveRoots {
     model: Arc<Model>,
     addresses: Arc<CurrentAddresses>,
     bus: Arc<Bus>,
+    /// The data directory, of which nodes get nothing.
+    data: PathBuf,
     /// Joined files and copies are made here.
     cache: PathBuf,
     reach: Reach,
@@ -113,7 +119,8 @@ impl LiveRoots {
         let reach = Reach::new(&cache);
         let seeder = Seeder::new(Arc::clone(&bus));
         let generation = AtomicU64::new(1);
-        Self { model, addresses, bus, cache, reach, seeder, views: Mutex::default(), generation }
+        let data = data.canonicalize().unwrap_or_else(|_| data.to_owned());
+        Self { model, addresses, bus, data, cache, reach, seeder, views: Mutex::default(), generation }
     }
 
     fn views(&self) -> MutexGuard<'_, HashMap<ExportId, Arc<View>>> {
@@ -216,7 +223,18 @@ impl LiveRoots {
         if let Some(wish) = before.map(|view| &view.wish).filter(holds) {
             return wish.clone();
         }
-        WishAsOf { wish: Arc::new(Wish::of(snapshot, node, &addresses, root)), seq, addresses }
+        let mut wish = Wish::of(snapshot, node, &addresses, root);
+        // One that is missing is treated as such; its priority stays.
+        wish.trees.iter_mut().filter(|tree| self.is_reserved(snapshot, tree)).for_each(|tree| {
+            *tree = self.data.join(NO_TREE);
+        });
+        wish.store = wish.store.filter(|store| !self.is_reserved(snapshot, store));
+        WishAsOf { wish: Arc::new(wish), seq, addresses }
+    }
+
+    /// Whether a directory of the tables is none that nodes get anything from.
+    pub fn is_reserved(&self, snapshot: &Snapshot, path: &Path) -> bool {
+        reserved::reason(snapshot, &self.data, path).is_some()
     }
 
     /// Looks at the files of one node and publishes what has changed.

@@ -67,9 +67,17 @@ pub fn present(store: &Path, seed: &Seed) -> Option<PathBuf> {
     seed.children.iter().all(|child| has(child).is_some()).then_some(place)
 }
 
-/// The directory of a node in the persistent store: made at its first use.
+/// The directory of a node in the persistent store: made at its first use. Nothing above it is made: a store that is not
+/// there is one that is not mounted, or is mistyped.
 pub fn make_store(root: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o755).create(root)
+    match fs::DirBuilder::new().mode(0o755).create(root) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && root.is_dir() => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let above = root.parent().unwrap_or(root);
+            Err(io::Error::new(error.kind(), format!("{} does not exist; mount or make it", above.display())))
+        }
+        other => other,
+    }
 }
 
 fn place(store: &Path, seed: &Seed, image: &Path) -> io::Result<PathBuf> {

@@ -270,6 +270,7 @@ mod tests {
                 fs::write(path, "").unwrap();
             }
             fs::write(dir.path().join("small"), "small").unwrap();
+            fs::create_dir(dir.path().join("store")).unwrap();
             let (go, wait) = mpsc::channel();
             let wait = Mutex::new(wait);
             let plant = move |work: &Work| {

@@ -349,6 +349,31 @@ fn nobody_else_can_write_what_the_server_makes() {
 }
 
 #[test]
+fn a_store_that_is_not_there_is_told_and_not_made() {
+    let site = Site::new(&[("/srv/", "persistent")]);
+    fs::remove_dir(site.path("store")).unwrap();
+    let mut cn1 = site.node(1);
+    assert!(cn1.put("srv", "x", "").is_err());
+    assert!(!site.path("store").exists());
+    let told = format!("the store {} does not exist", site.path("store").display());
+    assert!(site.events("cn1").contains(&told), "{}", site.events("cn1"));
+}
+
+#[test]
+fn the_data_directory_is_no_tree() {
+    let site = Site::new(&[("/etc/motd", "ro")]);
+    site.write("state/etc/motd", "the server's own");
+    let tree = site.path("state").to_string_lossy().into_owned();
+    site.apply(
+        Edit::set("litetree", &[("priority", "1"), ("image", "img")], &[("directory", &tree)]).unwrap(),
+    );
+    let mut cn1 = site.node(1);
+    cn1.is("etc/motd", "image\n");
+    cn1.fails(".statelite/trees/0/etc/motd", Status::NoEnt);
+    assert!(cn1.client.mount(&tree).is_err());
+}
+
+#[test]
 fn what_the_node_mounts_over_has_a_place_and_its_content() {
     let site = Site::new(&[
         ("/etc/ram", "tmpfs"),

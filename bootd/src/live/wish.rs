@@ -79,7 +79,7 @@ pub fn duties(snapshot: &Snapshot, node: &str, addresses: &LocalAddresses) -> Du
 }
 
 /// Whether a server's name or address means this machine; names are looked for in the tables only.
-fn is_here(snapshot: &Snapshot, addresses: &LocalAddresses, server: &str) -> bool {
+pub fn is_here(snapshot: &Snapshot, addresses: &LocalAddresses, server: &str) -> bool {
     if matches!(server, "" | "localhost") {
         return true;
     }
