@@ -20,6 +20,9 @@ use dawn_tftp::source::{
 use std::path::Path;
 use std::sync::Arc;
 
+/// Where HTTP and TFTP serve the install directory.
+const INSTALL: &str = "install";
+
 /// Answers requests for files.
 pub struct Files {
     model: Arc<Model>,
@@ -46,7 +49,7 @@ impl Files {
     ) -> Result<Self, FilesError> {
         let snapshot = model.snapshot();
         let tftp = Mount::new("tftpboot", open_tree(&snapshot, "tftpdir", "/tftpboot")?);
-        let install = Mount::new("install", open_tree(&snapshot, "installdir", "/install")?).listed();
+        let install = Mount::new(INSTALL, open_tree(&snapshot, "installdir", "/install")?).listed();
         Ok(Self {
             model,
             addresses,
@@ -60,12 +63,31 @@ impl Files {
 
     /// A file or directory below one of the roots.
     fn find(&self, path: &RequestPath) -> Answer {
-        if self.stores.contain(&self.model.snapshot(), &format!("/{path}")) {
+        let real = || self.roots.real_path(path);
+        if self.stores.contain(&self.model.snapshot(), &format!("/{path}"), real) {
             return Answer::Refused(
-                "it is in the persistent store of a node, which only the node itself mounts".into(),
+                "it is in the persistent store or the tree of a node, which only the node itself mounts"
+                    .into(),
             );
         }
-        self.roots.find(path)
+        match self.roots.find(path) {
+            Answer::Directory(_) if self.is_unlisted(path) => {
+                Answer::Refused("its names are not shown; ask for a file".into())
+            }
+            answer => answer,
+        }
+    }
+
+    /// Whether a directory's names are nobody's business: answers for installers and an administrator's lists (`autoinst`
+    /// and `custom` at the top), trees of images. What lies there is given out by its name.
+    fn is_unlisted(&self, path: &RequestPath) -> bool {
+        let top = RequestPath::parse(INSTALL).ok().and_then(|top| self.roots.real_path(&top));
+        let Some((top, real)) = top.zip(self.roots.real_path(path)) else { return true };
+        let names: Vec<_> =
+            real.strip_prefix(&top).into_iter().flatten().map(|name| name.to_string_lossy()).collect();
+        let is_tree = |name: &str| name == "rootimg" || name.starts_with("rootimg.");
+        names.first().is_some_and(|name| matches!(&**name, "autoinst" | "custom"))
+            || names.iter().any(|name| is_tree(name))
     }
 
     fn view(&self, path: &str, request: &Request<'_>) -> Option<Answer> {
@@ -207,13 +229,20 @@ mod tests {
             ("install/repo/list", "list"),
             ("install/store/cn1/secret", "secret"),
             ("install/closed/key", "key"),
+            ("install/tree/cn1/etc/key", "key"),
+            ("install/tree/all/etc/key", "shared"),
+            ("install/os/rootimg/etc/motd", "motd"),
+            ("install/os/custom/list", "list"),
+            ("install/autoinst/cn1", "answers"),
         ] {
             fs::create_dir_all(at(name).parent().unwrap()).unwrap();
             fs::write(at(name), text).unwrap();
         }
         fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
         fs::set_permissions(at("install/closed"), PermissionsExt::from_mode(0o700)).unwrap();
+        std::os::unix::fs::symlink("store", at("install/alias")).unwrap();
         let model = Arc::new(model(&[
+            ("litetree", &[("priority", "1"), ("image", "")], &[("directory", "/install/tree/$node")]),
             ("site", &[("key", "tftpdir")], &[("value", &at("tftp").to_string_lossy())]),
             ("site", &[("key", "installdir")], &[("value", &at("install").to_string_lossy())]),
             ("nodelist", &[("node", "cn1")], &[("groups", "all")]),
@@ -222,7 +251,9 @@ mod tests {
         ]));
         let live = LiveRoots::new(model.clone(), Arc::default(), Arc::default(), &at("data"));
         let files = Files::open(model, Arc::default(), Arc::new(live), Ports::default()).unwrap();
-        let store = "refused: it is in the persistent store of a node, which only the node itself mounts";
+        let store =
+            "refused: it is in the persistent store or the tree of a node, which only the node itself mounts";
+        let unlisted = "refused: its names are not shown; ask for a file";
         let closed = "refused: it is not readable for everybody on the server";
         for (path, by_tftp, by_http) in [
             ("loader", "loader", "none"),
@@ -233,6 +264,14 @@ mod tests {
             ("install/repo", "1 names", "1 names"),
             ("install/store/cn1/secret", store, store),
             ("install/store/cn1", store, store),
+            ("install/alias/cn1/secret", store, store),
+            ("install/tree/cn1/etc/key", store, store),
+            ("install/tree/cn1", store, store),
+            ("install/tree/all/etc/key", "shared", "shared"),
+            ("install/os/rootimg/etc", unlisted, unlisted),
+            ("install/autoinst", unlisted, unlisted),
+            ("install/os/custom", "1 names", "1 names"),
+            ("install/os/rootimg/etc/motd", "motd", "motd"),
             ("install/closed/key", closed, closed),
             ("install/closed", closed, closed),
             ("grub/grub.cfg", view::GRUB_FIRST_CONFIG, "none"),

@@ -1,4 +1,4 @@
-//! Which paths lie in a node's persistent store. What a node keeps there is for that node alone, by NFS; neither
+//! Which paths lie in a node's persistent store, or in a tree of `litetree` that is its own. What is there is for that node alone, by NFS; neither
 //! HTTP nor TFTP, which ask nobody who he is, give it out, even where the store is below the install directory.
 
 use crate::address::LocalAddresses;
@@ -28,21 +28,34 @@ pub struct StorePlaces {
     known: RwLock<Option<(u64, Arc<[Place]>)>>,
 }
 
-/// A directory whose folders are stores.
+/// Where stores, or trees of nodes, are.
 #[derive(Debug)]
 struct Place {
+    kind: Kind,
     /// As the table names it, on this machine; a component with `$` stands for any name.
     path: PathBuf,
     /// It holds other things too (an installdir itself, say): only folders named as nodes are stores.
     shared: bool,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A directory whose folders are stores.
+    Stores,
+    /// A directory of `litetree` that is one node's: `$node` is in its path.
+    Tree,
+}
+
 impl StorePlaces {
-    /// Whether `path`, as a client writes it (`/install/…`), lies in some node's store.
-    pub fn contain(&self, snapshot: &Snapshot, path: &str) -> bool {
+    /// Whether `path`, as a client writes it (`/install/…`), lies in some node's store or tree. `real` is where it leads on
+    /// this machine, asked for only if there are any.
+    pub fn contain(&self, snapshot: &Snapshot, path: &str, real: impl FnOnce() -> Option<PathBuf>) -> bool {
         let places = self.of(snapshot);
-        let path = if places.is_empty() { return false } else { local_path(snapshot, path) };
-        places.iter().any(|place| place.contains(snapshot, &path))
+        if places.is_empty() {
+            return false;
+        }
+        let paths = [Some(local_path(snapshot, path)), real()];
+        paths.iter().flatten().any(|path| places.iter().any(|place| place.contains(snapshot, path)))
     }
 
     fn of(&self, snapshot: &Snapshot) -> Arc<[Place]> {
@@ -62,12 +75,27 @@ impl StorePlaces {
 
 fn places(snapshot: &Snapshot) -> Vec<Place> {
     let roots = [local_path(snapshot, "/install"), local_path(snapshot, "/tftpboot")];
-    let place = |pattern: String| {
+    let place = |kind: Kind, pattern: String| {
         let path = local_path(snapshot, &pattern);
-        let shared = roots.iter().any(|root| root.starts_with(&path));
-        Place { path, shared }
+        let real = roots.iter().any(|root| path.starts_with(root)).then(|| real(&path)).flatten();
+        [Some(path), real].into_iter().flatten().map(move |path| (kind, path))
     };
-    dawn_statelite::store_patterns(snapshot).into_iter().map(place).collect()
+    let stores = dawn_statelite::store_patterns(snapshot).into_iter().map(|path| (Kind::Stores, path));
+    let trees = dawn_statelite::tree_patterns(snapshot).into_iter().map(|path| (Kind::Tree, path));
+    let trees = trees.filter(|(_, path)| path.split('/').any(|part| part == OWN));
+    let all = stores.chain(trees).flat_map(|(kind, pattern)| place(kind, pattern));
+    all.map(|(kind, path)| Place { kind, shared: roots.iter().any(|root| root.starts_with(&path)), path })
+        .collect()
+}
+
+/// The component that is a node's name.
+const OWN: &str = "$node";
+
+/// The path with links followed as far as it is fixed.
+fn real(path: &Path) -> Option<PathBuf> {
+    let fixed: PathBuf =
+        path.components().take_while(|part| !part.as_os_str().to_string_lossy().contains('$')).collect();
+    Some(fixed.canonicalize().ok()?.join(path.strip_prefix(&fixed).ok()?))
 }
 
 impl Place {
@@ -76,15 +104,19 @@ impl Place {
         for wanted in self.path.components() {
             let wanted = wanted.as_os_str();
             let any = wanted.to_string_lossy().contains('$');
+            let own = self.kind == Kind::Tree && wanted == OWN;
             match rest.next() {
+                Some(name) if own && !snapshot.has_node(&name.as_os_str().to_string_lossy()) => return false,
                 Some(name) if any || name.as_os_str() == wanted => {}
                 _ => return false,
             }
         }
         match rest.next() {
-            Some(folder) if self.shared => snapshot.has_node(&folder.as_os_str().to_string_lossy()),
+            Some(folder) if self.shared && self.kind == Kind::Stores => {
+                snapshot.has_node(&folder.as_os_str().to_string_lossy())
+            }
             Some(_) => true,
-            None => false,
+            None => self.kind == Kind::Tree,
         }
     }
 }
@@ -99,7 +131,7 @@ mod tests {
             ("nodelist", &[("node", "cn1"), ("groups", "all")]),
             ("statelite", &[("node", "all"), ("statemnt", statemnt)]),
         ]);
-        StorePlaces::default().contain(&snapshot, path)
+        StorePlaces::default().contain(&snapshot, path, || None)
     }
 
     #[test]

@@ -26,6 +26,6 @@ pub use dawn_cluster::LiteOption;
 pub use entry::{LiteFile, files, files_of_image, image_of};
 pub use list::{ListError, add_notes, encode, node_list};
 pub use location::{
-    Location, LocationError, Stores, Tree, each_tree, persistent_store, store, store_patterns, stores, trees,
-    trees_of_image,
+    Location, LocationError, Stores, Tree, each_tree, persistent_store, store, store_patterns, stores,
+    tree_patterns, trees, trees_of_image,
 };

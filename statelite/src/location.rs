@@ -146,7 +146,16 @@ pub fn store(snapshot: &Snapshot, node: &str) -> Option<Result<Location, Locatio
 /// name. Rows of a pattern (`|…|…|`) are left out, because their text is known for a node only.
 #[must_use]
 pub fn store_patterns(snapshot: &Snapshot) -> BTreeSet<String> {
-    let column = Col::known("statelite.statemnt");
+    patterns(snapshot, Col::known("statelite.statemnt"))
+}
+
+/// The directories that `litetree.directory` names on any server, in the same form.
+#[must_use]
+pub fn tree_patterns(snapshot: &Snapshot) -> BTreeSet<String> {
+    patterns(snapshot, COLUMNS.directory)
+}
+
+fn patterns(snapshot: &Snapshot, column: Col) -> BTreeSet<String> {
     let cells = snapshot.enabled_rows(column.table).filter_map(|row| row.get(column));
     let path = |cell: &str| squeeze(cell.split_once(':').map_or(cell, |(_, path)| path).trim());
     cells.filter(|cell| !cell.starts_with('|')).map(|cell| path(cell)).filter(|path| path != "/").collect()

@@ -1,5 +1,7 @@
 //! Static directories under virtual prefixes: `/tftpboot`, `/install`.
 
+use std::path::PathBuf;
+
 use super::{Answer, Entry, Request, RequestPath, Source, Tree, TreeError};
 
 /// One directory under one prefix.
@@ -63,6 +65,11 @@ impl Roots {
     pub fn with(mut self, mount: Mount) -> Self {
         self.mounts.push(mount);
         self
+    }
+
+    /// Where on this machine `path` leads, links followed; nothing where it leads nowhere.
+    pub fn real_path(&self, path: &RequestPath) -> Option<PathBuf> {
+        self.mounts.iter().find_map(|mount| mount.tree.real_path(&path.strip_prefix(&mount.prefix)?))
     }
 
     /// Answers from the mount that `path` belongs to; [`Answer::Elsewhere`] if none.

@@ -148,6 +148,11 @@ impl Tree {
         }
     }
 
+    /// Where on this machine `path` leads, links of the tree followed; nothing where it leads nowhere in the tree.
+    pub fn real_path(&self, path: &RequestPath) -> Option<PathBuf> {
+        real_path(&self.handle(path.as_str()).ok()?).ok()
+    }
+
     fn handle(&self, path: &str) -> Result<OwnedFd, TreeError> {
         let name = if path.is_empty() { "." } else { path };
         let flags = OFlags::PATH | OFlags::CLOEXEC;
