@@ -6,21 +6,30 @@
 use crate::events::{Amount, Bus, Step, Subject};
 use crate::plan::STATELITE_ROOT;
 use dawn_cluster::{MacAddr, Model, Text};
+use dawn_nfs::ExportId;
+use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// The same refusal or trouble of one NFS client is told again after this time.
+const AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// Refusals and troubles remembered at most; beyond, repeated ones are told too.
+const TOLD_MAX: usize = 4096;
 
 /// Hears all engines.
 pub struct Watcher {
     model: Arc<Model>,
     bus: Arc<Bus>,
+    /// What was told of whom, by hash, and when.
+    told: Mutex<HashMap<(IpAddr, u64), Instant>>,
 }
 
 impl Watcher {
     /// A watcher that writes to `bus` and names nodes by `model`.
     #[must_use]
     pub fn new(model: Arc<Model>, bus: Arc<Bus>) -> Self {
-        Self { model, bus }
+        Self { model, bus, told: Mutex::default() }
     }
 
     fn node_at(&self, address: IpAddr) -> Option<Text> {
@@ -32,6 +41,22 @@ impl Watcher {
         let node = self.node_at(address);
         let subject = node.as_deref().map_or(Subject::Stranger(&stranger), Subject::Node);
         self.bus.publish(subject, step, now_ms(), amount, detail);
+    }
+
+    /// Whether the same was told of the same machine less than [`AGAIN_AFTER`] ago; a machine may ask without end.
+    fn is_told(&self, address: IpAddr, detail: &str, now: Instant) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() >= TOLD_MAX {
+            told.retain(|_, when| now.saturating_duration_since(*when) < AGAIN_AFTER);
+        }
+        let key = (address.to_canonical(), ExportId::of(&[detail]).0);
+        if told.get(&key).is_some_and(|when| now.saturating_duration_since(*when) < AGAIN_AFTER) {
+            return true;
+        }
+        if told.len() < TOLD_MAX {
+            told.insert(key, now);
+        }
+        false
     }
 
     /// A status word of a node (3002).
@@ -136,7 +161,12 @@ impl dawn_nfs::Observer for Watcher {
             }
             Event::Dropped { reason } => (Step::Trouble, format!("nfs: connection closed: {reason}")),
         };
-        self.at_address(dawn_nfs::observe::client_ip(client), step, Amount::default(), detail);
+        let address = dawn_nfs::observe::client_ip(client);
+        let repeats = matches!(step, Step::Refused | Step::Trouble);
+        if repeats && self.is_told(address, &detail, Instant::now()) {
+            return;
+        }
+        self.at_address(address, step, Amount::default(), detail);
     }
 }
 
@@ -173,7 +203,20 @@ fn mac_text(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn the_same_of_one_client_is_told_once_in_a_while() {
+        let watcher = Watcher::new(Arc::new(Model::in_memory().unwrap()), Arc::default());
+        let (one, other) = (IpAddr::from([10, 1, 0, 1]), IpAddr::from([10, 1, 0, 2]));
+        let start = Instant::now();
+        assert!(!watcher.is_told(one, "a", start));
+        assert!(watcher.is_told(one, "a", start));
+        assert!(!watcher.is_told(one, "b", start));
+        assert!(!watcher.is_told(other, "a", start));
+        assert!(!watcher.is_told(one, "a", start + AGAIN_AFTER));
+    }
 
     #[test]
     fn a_path_tells_the_step() {

@@ -18,6 +18,8 @@ pub const NAME_BYTES_MAX_WIRE: usize = 4096;
 pub const NAME_BYTES_MAX: usize = 255;
 /// Most bytes of a symbolic link's text (PATH_MAX minus the terminator).
 pub const SYMLINK_BYTES_MAX: usize = 4095;
+/// Most bytes of such a text on the wire that we look at; longer ones are GARBAGE_ARGS.
+pub const SYMLINK_BYTES_MAX_WIRE: usize = 64 << 10;
 
 /// Failure codes of RFC 1813 §2.6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -139,6 +139,10 @@ pub(crate) fn laid(
                 reason: errno.to_string(),
             }),
         }
+        // What the node has kept is out of reach; old defaults in its place would be believed.
+        if matches!(layer.what, Some(OverlayKind::OnFirstUse { .. })) {
+            return Err(Status::Io);
+        }
         return Ok(real_child(cx, dir, name)?.0);
     }
     let real = if dir.object.synthetic.is_some() { Err(Status::NoEnt) } else { real_child(cx, dir, name) };

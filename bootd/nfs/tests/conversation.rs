@@ -32,6 +32,7 @@ fn everything_a_root_file_system_holds() {
     let file = c.create(&dir, "shadow", &mode(0o640), true).unwrap();
     assert_eq!(c.write(&file, 0, b"root:*\n", 2).unwrap().0, 7);
     c.symlink(&root, "bin", "usr/bin").unwrap();
+    assert_eq!(status(c.symlink(&root, "long", &"x".repeat(5000))), Status::NameTooLong as u32);
     c.link(&file, &root, "shadow-").unwrap();
     c.mknod(&root, "null", 4, &mode(0o666), (1, 3)).unwrap();
     c.mknod(&root, "sda", 3, &mode(0o660), (8, 0)).unwrap();

@@ -9,7 +9,8 @@ use super::{Wcc, changing_directory, proper, read_name, set};
 use crate::engine::{Cx, Decoded, Target};
 use crate::handle::FileHandle;
 use crate::nfs3::{
-    Attributes, SYMLINK_BYTES_MAX, SetAttributes, SetTime, Status, Time, read_handle, write_post_op,
+    Attributes, SYMLINK_BYTES_MAX, SYMLINK_BYTES_MAX_WIRE, SetAttributes, SetTime, Status, Time, read_handle,
+    write_post_op,
 };
 use crate::place::{find, is_laid};
 use crate::xdr::{Reader, Writer, XdrError};
@@ -168,7 +169,10 @@ pub(super) fn mkdir(cx: &Cx<'_>, args: &mut Reader<'_>, out: &mut Writer) -> Dec
 pub(super) fn symlink(cx: &Cx<'_>, args: &mut Reader<'_>, out: &mut Writer) -> Decoded {
     let (handle, name) = (read_handle(args)?, read_name(args)?);
     let wanted = SetAttributes { size: None, mode: None, ..SetAttributes::read(args)? };
-    let text = CString::new(args.opaque(SYMLINK_BYTES_MAX)?).map_err(|_| Status::Inval);
+    let text = match args.opaque(SYMLINK_BYTES_MAX_WIRE)? {
+        long if long.len() > SYMLINK_BYTES_MAX => Err(Status::NameTooLong),
+        text => CString::new(text).map_err(|_| Status::Inval),
+    };
     let name = proper(name, Status::Exist);
     let (made, wcc) = changing_directory(cx, &handle, |dir| {
         let name = free(dir, name?)?;
