@@ -57,7 +57,7 @@ impl ServerEnd {
                 out.extend_from_slice(&rendered.bytes[part]);
             }
             Follows::Content { start, end } => self.left = end - start,
-            Follows::Nothing | Follows::Unsatisfiable => {}
+            Follows::Nothing | Follows::Failed | Follows::Unsatisfiable => {}
         }
         Some(out)
     }
