@@ -455,13 +455,18 @@ impl Model {
         let (stop, stopped) = sync_channel::<()>(0);
         let model = Arc::downgrade(self);
         let work = move || {
-            let mut bell = None;
+            let (mut bell, mut trouble) = (None, String::new());
             while stopped.try_recv() == Err(TryRecvError::Empty) {
                 let Some(model) = model.upgrade() else { break };
                 bell = model.wait_for_change(bell, &stopped);
-                if let Err(error) = model.poll() {
-                    tracing::warn!(%error, "cannot look for changes of other daemons");
+                let now = model.poll().err().map(|error| error.to_string()).unwrap_or_default();
+                match (now.as_str(), trouble.as_str()) {
+                    ("", "") => {}
+                    ("", _) => tracing::info!("changes of other daemons are seen again"),
+                    (now, before) if now == before => {}
+                    (error, _) => tracing::warn!(error, "cannot look for changes of other daemons"),
                 }
+                trouble = now;
             }
         };
         let spawned = thread::Builder::new().name("dawn-follow".into()).spawn(work);

@@ -7,6 +7,7 @@ use dawn_cluster::secrets::{self, MASK, Sensitivity};
 use dawn_cluster::{Col, Edit, EditError, ModelError, RowChange, RowChangeKind, Snapshot, Table, Text};
 use dawn_xcatd::Response;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Edits of one command.
 #[derive(Debug, Default)]
@@ -56,7 +57,8 @@ impl Edits {
     }
 }
 
-/// Computes edits from the newest state and makes them one change, or shows what they would do.
+/// Computes edits from the newest state and makes them one change, or shows what they would do; warns of what does not
+/// work afterwards.
 ///
 /// No other change comes between that state and this one. `compute` only computes: what it says to the
 /// caller is held back until the model is free again. A refused change has changed nothing.
@@ -75,24 +77,24 @@ pub fn transact(
         Ok::<_, Stop>(edits)
     };
     let result = if dry_run {
-        compute(before, &mut aside).and_then(|edits| Ok((before.preview(&edits.0)?, None)))
+        let would = |edits: Edits| Ok((before.preview(&edits.0)?, Arc::new(before.with(&edits.0)?)));
+        compute(before, &mut aside).and_then(would)
     } else {
         let write = |snapshot: &Snapshot| compute(snapshot, &mut aside).map(|edits| (edits.0, ()));
         let written = ctx.model.transact(ctx.change_head(), write);
-        written.map(|(applied, ())| (applied.change.rows.clone(), Some(applied.snapshot)))
+        written.map(|(applied, ())| (applied.change.rows.clone(), applied.snapshot))
     };
     aside.flush()?;
     for note in notes {
         out.send(note)?;
     }
-    match result? {
-        (rows, Some(after)) => {
-            addresses::warn_dhcp(&rows, before, &after, ctx.hooks, out)?;
-            addresses::warn(&rows, before, &after, ctx.hooks, out)?;
-            conflicts::warn(&rows, before, &after, out)
-        }
-        (rows, None) => show(&rows, out),
+    let (rows, after) = result?;
+    if dry_run {
+        show(&rows, out)?;
     }
+    addresses::warn_dhcp(&rows, before, &after, ctx.hooks, out)?;
+    addresses::warn(&rows, before, &after, ctx.hooks, out)?;
+    conflicts::warn(&rows, before, &after, out)
 }
 
 /// Refuses to give nodes the directory in which the daemon keeps its keys and tables.

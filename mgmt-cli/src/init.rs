@@ -27,11 +27,18 @@ pub struct Args {
     /// Domain of the cluster (site.domain)
     #[arg(long, value_name = "DOMAIN")]
     pub domain: Option<String>,
+    /// Only make a client certificate for this user, in DIR/clients/USER: it becomes the user's ~/.xcat
+    #[arg(long, value_name = "USER", conflicts_with_all = ["master", "domain"])]
+    pub client: Option<String>,
 }
 
 /// Sets up; the exit code.
 pub fn run(args: Args, environment: &Environment) -> i32 {
-    match set_up(&args, environment) {
+    let done = match &args.client {
+        Some(user) => client(&environment.directory.join(&args.data), user),
+        None => set_up(&args, environment),
+    };
+    match done {
         Ok(()) => 0,
         Err(error) => {
             eprintln!("Error: {error:#}");
@@ -48,6 +55,30 @@ fn set_up(args: &Args, environment: &Environment) -> Result<()> {
     tables(&data, &host, args, environment)?;
     loaders(&data)?;
     say(&format!("{} is ready; start the services with: dawn serve --data {0}", data.display()));
+    Ok(())
+}
+
+/// A certificate for another user; what it may do is for the policy to say.
+fn client(data: &Path, user: &str) -> Result<()> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if !user.bytes().all(plain) || !user.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric()) {
+        bail!("'{user}' is no user name (letters, digits and . _ -, the first a letter or digit)");
+    }
+    let authority = Authority::new(data);
+    if !authority.ca_certificate().exists() {
+        bail!("{} has no certificate authority; run dawn init --data {0} first", data.display());
+    }
+    let all = data.join("clients");
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&all);
+    made.with_context(|| format!("cannot make the directory {}", all.display()))?;
+    let place = all.join(user);
+    match authority.ensure_client(&place, user).context("cannot make the client certificate")? {
+        true => say(&format!("made a client certificate for {user} in {}", place.display())),
+        false => say(&format!("{} is there", place.display())),
+    }
+    say(&format!(
+        "copy it to {user}'s ~/.xcat; what {user} may do: dawn mkdef -t policy -o PRIORITY name={user} rule=allow"
+    ));
     Ok(())
 }
 
@@ -194,4 +225,26 @@ pub(crate) fn host_name() -> String {
 fn say(line: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_of_other_users() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().expect("a directory");
+        let data = directory.path();
+        let error = client(data, "alice").expect_err("there is no authority").to_string();
+        assert!(error.contains("run dawn init"), "{error}");
+        Authority::new(data).ensure_server("mn1", &["mn1".into()], &[]).expect("an authority");
+        for name in ["", "../root", "-x", "a b", "a/b"] {
+            assert!(client(data, name).is_err(), "{name}");
+        }
+        client(data, "alice").expect("a certificate");
+        client(data, "alice").expect("again");
+        let mode = |name: &str| std::fs::metadata(data.join(name)).expect(name).permissions().mode() & 0o777;
+        assert_eq!((mode("clients"), mode("clients/alice/client-cred.pem")), (0o700, 0o600));
+    }
 }

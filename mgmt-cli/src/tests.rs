@@ -448,6 +448,7 @@ sessions! {
     ";
     conflicts: "
         nodech cn1,cn2 nodetype.provmethod=img
+        chtab image=img litefile.file=/var/ litefile.options=persistent --dry-run
         chtab image=img litefile.file=/var/ litefile.options=persistent
         chtab image=img litefile.file=/opt/ litefile.options=ro
         chtab image=img,file=/opt/a litefile.options=tmpfs
