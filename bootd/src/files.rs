@@ -13,7 +13,7 @@ use crate::stores::StorePlaces;
 use crate::view;
 use dawn_cluster::{Model, Snapshot};
 use dawn_http::fat::FatImage;
-use dawn_tftp::source::{
+use dawn_serving::{
     Answer, Content, Mount, NamedFiles, Rendered, Request, RequestPath, Roots, Service, Source, Tree,
     TreeError,
 };

@@ -12,11 +12,12 @@
 //! other names are an administrator's and never removed. Where a tree's identity cannot be told (no birth time), an
 //! inode number alone must do; the kernel's own handles still tell a reused inode from the one it was.
 
+use dawn_serving::whole;
 use rustix::fs::{AtFlags, CWD, StatxFlags};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -214,17 +215,14 @@ impl Generations {
                 format!("'{node}' cannot be a file name"),
             ));
         }
-        let (new, file) = (self.dir.join(format!(".{node}")), self.dir.join(node));
+        let file = self.dir.join(node);
         if text.is_empty() {
             return fs::remove_file(&file).or_else(|error| match error.kind() {
                 io::ErrorKind::NotFound => Ok(()),
                 _ => Err(error),
             });
         }
-        // Workers of the NFS server, who come here, have no umask.
-        let made = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new);
-        made?.write_all(text.as_bytes())?;
-        fs::rename(&new, &file)
+        whole::write_unsynced(&file, text.as_bytes(), 0o600)
     }
 
     /// Nodes that run from the tree at `root`, a directory in an image directory.

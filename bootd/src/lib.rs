@@ -10,7 +10,6 @@
 //! no socket. A node's own files are for that node.
 
 pub mod address;
-pub mod bounded_read;
 pub mod dhcp;
 pub mod events;
 mod exports;

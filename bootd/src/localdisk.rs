@@ -12,9 +12,9 @@
 //! or, named as `s:/path`, a script, which goes to the node as it is. A disk is written to by what this says, so an unknown
 //! word spoils the whole layout: the node then keeps its files in memory and says why.
 
-use crate::bounded_read;
 use crate::plan;
 use dawn_cluster::Snapshot;
+use dawn_serving::bounded_read;
 use dawn_statelite::{LiteOption, encode};
 use std::path::Path;
 

@@ -87,9 +87,9 @@ pub fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-impl dawn_tftp::source::Observer for Watcher {
-    fn event(&self, event: &dawn_tftp::source::Event<'_>) {
-        use dawn_tftp::source::EventKind;
+impl dawn_serving::Observer for Watcher {
+    fn event(&self, event: &dawn_serving::Event<'_>) {
+        use dawn_serving::EventKind;
         let service = event.service.name();
         let path = event.path;
         let (step, amount, detail) = match event.kind {

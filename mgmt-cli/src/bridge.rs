@@ -3,8 +3,8 @@
 use crate::defs::stanza;
 use crate::frame::{Entry, Kind};
 use crate::items::split_operator;
-use dawn_bootd::bounded_read::{self, Refused};
 use dawn_cluster::{Col, Edit, Noderange, PolicyRequest, Snapshot, Text, Verdict, schema};
+use dawn_serving::bounded_read::{self, Refused};
 use dawn_xcatd::{Call, Expanded};
 use std::cell::RefCell;
 use std::collections::HashSet;

@@ -8,8 +8,8 @@
 //! A program is started only if it is a regular file that nobody but its owner can write and the owner is
 //! root or this process's user: the table says what is told, not who becomes root.
 
-use dawn_bootd::bounded_read;
 use dawn_cluster::{Col, LogEntry, Model, RowChange, RowChangeKind, Snapshot, TableId, Text};
+use dawn_serving::bounded_read;
 use rustix::fs::MemfdFlags;
 use std::collections::BTreeMap;
 use std::fs::File;

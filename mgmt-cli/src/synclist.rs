@@ -4,7 +4,7 @@
 //! a directory. Lines for certain nodes (`-> (noderange) …`) and everything from the first clause on are
 //! for running nodes and left out.
 
-use dawn_bootd::bounded_read::{self, Refused};
+use dawn_serving::bounded_read::{self, Refused};
 use std::path::{Path, PathBuf};
 
 /// Bytes of one list at most.

@@ -17,7 +17,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use dawn_tftp::source::Service;
+use dawn_serving::Service;
 
 use crate::limits::{HEAD_BYTES_MAX, HEAD_TIME_MAX};
 use crate::stream::Stream;

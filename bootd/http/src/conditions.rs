@@ -4,7 +4,7 @@
 
 use std::time::SystemTime;
 
-use dawn_tftp::source::FileStamp;
+use dawn_serving::FileStamp;
 
 use crate::head::{Head, Method};
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 
-use dawn_tftp::source::{
+use dawn_serving::{
     Answer, Content, Event, EventKind, Observer, OpenDir, PathError, Request, RequestPath, Source,
 };
 

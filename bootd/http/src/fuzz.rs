@@ -1,6 +1,6 @@
 //! Entry points for the fuzzer: any bytes must be taken without a panic.
 
-use dawn_tftp::source::FileStamp;
+use dawn_serving::FileStamp;
 
 use crate::conditions::{Part, Version, decide};
 use crate::head::Head;

@@ -3,7 +3,7 @@
 //! `httparse` finds the parts; this file makes them mean something. Absolute targets (`http://host/path`) are taken
 //! like plain ones.
 
-use dawn_tftp::source::{PathError, RequestPath};
+use dawn_serving::{PathError, RequestPath};
 
 use crate::limits::{HEAD_BYTES_MAX, HEADER_FIELDS_MAX};
 

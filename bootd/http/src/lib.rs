@@ -12,7 +12,7 @@
 //! | [`serve()`] | listening sockets and limits |
 //! | [`limits`] | every number that bounds something |
 //!
-//! What is served comes from a [`Source`](dawn_tftp::source::Source), the same that TFTP asks. Files leave by
+//! What is served comes from a [`Source`](dawn_serving::Source), the same that TFTP asks. Files leave by
 //! sendfile, which hyper cannot do; so this front reads the heads itself, answers GET and HEAD, and hands every other
 //! request, with the bytes already read, to an application on hyper.
 //!

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use dawn_tftp::source::EntryKind;
+use dawn_serving::EntryKind;
 
 /// Renders the page for `path` (clean, no leading slash).
 pub fn page(path: &str, entries: &[(String, EntryKind)], cut: bool) -> String {

@@ -12,7 +12,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use dawn_tftp::source::{Observer, Source};
+use dawn_serving::{Observer, Source};
 
 use crate::application::Application;
 use crate::connection::{Connection, Shared};

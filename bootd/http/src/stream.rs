@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
-use dawn_tftp::source::{Content, FileBody, Service};
+use dawn_serving::{Content, FileBody, Service};
 
 use crate::limits::{COPY_BYTES, SENDFILE_BYTES, STALL_TIME_MAX};
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dawn_http::{Application, Config, Limits, Reply, Running, serve};
-use dawn_tftp::source::{Answer, Event, EventKind, Mount, Rendered, Request, Roots, Service, Tree};
+use dawn_serving::{Answer, Event, EventKind, Mount, Rendered, Request, Roots, Service, Tree};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use tokio::sync::watch;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::limits::Limits;
 use crate::outbox::{Outbox, PortId, Route};
 use crate::server::{Incoming, Server};
-use crate::source::{Answer, Ignore, Rendered, Request, RequestPath};
+use dawn_serving::{Answer, Ignore, Rendered, Request, RequestPath};
 
 /// Feeds a whole conversation: each input is cut into datagrams (length byte, then bytes) of one client.
 pub fn fuzz_conversation(data: &[u8]) {

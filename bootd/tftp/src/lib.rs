@@ -2,7 +2,6 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`source`] | what may be fetched and who is told: shared with HTTP |
 //! | [`packet`] | the wire: RFC 1350, RFC 2347 |
 //! | [`options`] | negotiation: RFC 2348, 2349, 7440 |
 //! | [`transfer`] | one transfer as a state machine |
@@ -29,7 +28,6 @@ pub mod outbox;
 pub mod packet;
 pub mod serve;
 pub mod server;
-pub mod source;
 pub mod transfer;
 
 pub use limits::Limits;

@@ -16,7 +16,7 @@ use crate::limits::Limits;
 use crate::net::{Port, ReceiveBatch, SendBatch, Wake, interface_mtu, wait};
 use crate::outbox::{Outbox, PortId, Route};
 use crate::server::{Incoming, Server};
-use crate::source::{Observer, Source};
+use dawn_serving::{Observer, Source};
 
 /// Batches taken from one socket before the others get their turn.
 const ROUNDS_MAX: usize = 8;

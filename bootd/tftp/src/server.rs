@@ -21,8 +21,8 @@ use crate::limits::{
 use crate::options::{Asked, Bounds};
 use crate::outbox::{Outbox, PortId, Route};
 use crate::packet::{ErrorCode, Packet, RawRequest, put_error, put_oack};
-use crate::source::{Answer, Content, Event, EventKind, Observer, Request, RequestPath, Service, Source};
 use crate::transfer::{Step, Transfer};
+use dawn_serving::{Answer, Content, Event, EventKind, Observer, Request, RequestPath, Service, Source};
 
 /// Smallest read-ahead of one transfer, bytes.
 const READ_AHEAD_BYTES_MIN: usize = 4096;
@@ -490,7 +490,7 @@ impl<'a> Server<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::Ignore;
+    use dawn_serving::Ignore;
 
     #[test]
     fn lossy_clients_of_long_ago_make_room() {

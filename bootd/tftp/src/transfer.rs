@@ -20,7 +20,7 @@ use crate::limits::{LAST_BLOCK_REPEATS_MAX, PACE_GAP, RETRY_INITIAL, RETRY_MAX, 
 use crate::options::Terms;
 use crate::outbox::{Outbox, Route};
 use crate::packet::put_data_head;
-use crate::source::Content;
+use dawn_serving::Content;
 
 /// Most packets the kernel cuts one train into.
 const TRAIN_PACKETS_MAX: u64 = 64;

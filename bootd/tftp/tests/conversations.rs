@@ -24,10 +24,10 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use dawn_serving::{Answer, Event, EventKind, Rendered, Request};
 use dawn_tftp::limits::Limits;
 use dawn_tftp::outbox::{Outbox, PortId, Route};
 use dawn_tftp::server::{Incoming, Server};
-use dawn_tftp::source::{Answer, Event, EventKind, Rendered, Request};
 
 const LOCAL: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
 

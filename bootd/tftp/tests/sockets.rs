@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use dawn_tftp::source::{Event, EventKind, Mount, Roots, Tree};
+use dawn_serving::{Event, EventKind, Mount, Roots, Tree};
 use dawn_tftp::{Config, Running, TransferPorts, serve};
 use tokio::sync::watch;
 

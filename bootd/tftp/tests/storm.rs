@@ -9,11 +9,11 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use dawn_serving::{Answer, Event, EventKind, Rendered, Request};
 use dawn_tftp::client::{Client, Habit, State, Wish, checksum};
 use dawn_tftp::limits::Limits;
 use dawn_tftp::outbox::{Outbox, PortId, Route};
 use dawn_tftp::server::{Incoming, Server};
-use dawn_tftp::source::{Answer, Event, EventKind, Rendered, Request};
 
 /// One storm.
 #[derive(Clone, Debug)]

@@ -16,9 +16,9 @@ use rcgen::{
     KeyPair, KeyUsagePurpose, SanType, SerialNumber, date_time_ymd,
 };
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -224,16 +224,9 @@ fn make_dir(path: &Path, mode: u32) -> Result<(), CertificateError> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(error)
 }
 
-/// Writes beside the file and renames: a reader sees the old text or the new one.
 fn write_file(path: &Path, text: &str, mode: u32) -> Result<(), CertificateError> {
-    let error = |source| CertificateError::File { path: path.to_owned(), source };
-    let temporary = path.with_extension("new");
-    let _ = fs::remove_file(&temporary);
-    let mut file =
-        fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary).map_err(error)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(error)?;
-    fs::set_permissions(&temporary, fs::Permissions::from_mode(mode)).map_err(error)?;
-    fs::rename(&temporary, path).map_err(error)
+    dawn_serving::whole::write(path, text.as_bytes(), mode)
+        .map_err(|source| CertificateError::File { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use crate::csv::{read_header, read_records};
 use crate::edits::{Edits, show, transact};
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
-use dawn_bootd::bounded_read::{self, Refused};
+use dawn_serving::bounded_read::{self, Refused};
 use dawn_cluster::{Col, Edit, ImageName, Text, schema};
 use dawn_imagebuilder::bundle::{Import, Imported, import};
 use std::path::PathBuf;

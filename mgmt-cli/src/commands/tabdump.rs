@@ -5,9 +5,7 @@ use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::{Row, Table, schema};
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::Path;
 
 /// Print a table as comma separated values, or the names and columns of tables
@@ -177,17 +175,7 @@ fn replace_private(path: &Path, text: &str) -> io::Result<()> {
     if path.exists() && !path.is_file() {
         return Err(io::Error::other("it is no regular file"));
     }
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let new = path.with_file_name(format!(".{name}.{}.new", std::process::id()));
-    let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).and_then(|mut file| {
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&new, &path)
-    });
-    if written.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::AlreadyExists) {
-        let _ = fs::remove_file(&new);
-    }
-    written
+    dawn_serving::whole::write(&path, text.as_bytes(), 0o600)
 }
 
 /// One `-w`.

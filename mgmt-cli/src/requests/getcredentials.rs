@@ -8,8 +8,8 @@ use super::{calling_node, consent};
 use crate::frame::{Command, Ctx, Kind};
 use crate::imagedef::root_hash;
 use crate::output::{Done, Out};
-use dawn_bootd::bounded_read;
 use dawn_cluster::{Col, Snapshot};
+use dawn_serving::bounded_read;
 use dawn_xcatd::{Data, Element, Response};
 use std::path::{Path, PathBuf};
 

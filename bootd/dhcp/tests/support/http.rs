@@ -9,7 +9,7 @@ use dawn_http::conditions::Version;
 use dawn_http::head::Head;
 use dawn_http::respond::{Follows, respond};
 use dawn_http::response::{self, Keep, put_text};
-use dawn_tftp::source::{Answer, Request, Service, Source};
+use dawn_serving::{Answer, Request, Service, Source};
 
 /// Bytes of a body that leave before another connection has its turn.
 pub const PIECE_BYTES: u64 = 1 << 20;

@@ -15,10 +15,10 @@ use dawn_dhcp::fixed::FixedDirectory;
 use dawn_dhcp::lease::Lease;
 use dawn_dhcp::lease::record::Record;
 use dawn_dhcp::{HwAddr, Time};
+use dawn_serving::{Answer, Event as TftpEvent, Observer, Rendered, Request as TftpRequest, Source};
 use dawn_tftp::limits::Limits;
 use dawn_tftp::outbox::{Outbox, PortId, Route};
 use dawn_tftp::server::Server as TftpServer;
-use dawn_tftp::source::{Answer, Event as TftpEvent, Observer, Rendered, Request as TftpRequest, Source};
 
 use super::http::{PIECE_BYTES, ServerEnd};
 use super::machine::{Action, Machine, Program};

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use dawn_tftp::source::{Ignore, Mount, Roots, Source, Tree};
+use dawn_serving::{Ignore, Mount, Roots, Source, Tree};
 use tokio::sync::watch;
 
 use crate::Outcome;

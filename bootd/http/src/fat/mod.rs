@@ -16,7 +16,7 @@ mod directory;
 use std::collections::BTreeMap;
 use std::io;
 
-use dawn_tftp::source::{Content, ReadAt};
+use dawn_serving::{Content, ReadAt};
 
 use directory::{Entry, NameError, directory_bytes, entries_of};
 

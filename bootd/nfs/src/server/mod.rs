@@ -8,7 +8,7 @@ mod poll;
 mod worker;
 
 use std::future::Future;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -397,16 +397,7 @@ fn read_or_make_key(path: &Path) -> io::Result<[u8; 16]> {
             let mut key = [0; 16];
             std::fs::File::open("/dev/urandom")?.read_exact(&mut key)?;
             // Whole or not at all: a torn key would make every handle stale.
-            let temporary = path.with_extension("new");
-            let mut file = std::fs::OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&temporary)?;
-            file.write_all(&key)?;
-            file.sync_all()?;
-            std::fs::rename(&temporary, path)?;
+            dawn_serving::whole::write(path, &key, 0o600)?;
             Ok(key)
         }
         Err(error) => Err(error),

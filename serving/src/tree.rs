@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, ResolveFlags};
 
-use super::cache::FileCache;
-use super::{OpenFile, RequestPath};
+use crate::cache::FileCache;
+use crate::{OpenFile, RequestPath};
 
 /// Most names one listing shows; the rest is cut off with a note.
 pub const LISTING_ENTRIES_MAX: usize = 20_000;
@@ -333,7 +333,7 @@ mod tests {
         std::fs::write(dir.path().join("new"), b"NEWNEWNEW").unwrap();
         std::fs::rename(dir.path().join("new"), dir.path().join("sub/kernel")).unwrap();
         let mut buf = [0; 16];
-        let content = super::super::Content::File(file);
+        let content = crate::Content::File(file);
         assert_eq!(content.read_full_at(0, &mut buf).unwrap(), 6);
         assert_eq!(&buf[..6], b"kernel");
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Answer, Entry, Request, RequestPath, Source, Tree, TreeError};
+use crate::{Answer, Entry, Request, RequestPath, Source, Tree, TreeError};
 
 /// One directory under one prefix.
 #[derive(Debug)]

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{self, AtFlags};
 
-use super::file::{Content, FileBody, FileStamp, OpenFile};
+use crate::file::{Content, FileBody, FileStamp, OpenFile};
 
 /// Largest file kept in memory, bytes.
 const SMALL_BYTES_MAX: u64 = 64 * 1024;
@@ -30,7 +30,7 @@ const BELIEVED: Duration = Duration::from_secs(2);
 const SETTLED: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Default)]
-pub(super) struct FileCache {
+pub(crate) struct FileCache {
     kept: RwLock<Kept>,
 }
 
@@ -55,7 +55,7 @@ enum Body {
 
 impl FileCache {
     /// The file of that name, if it is here and still the same.
-    pub(super) fn find(&self, root: impl AsFd, path: &str) -> Option<OpenFile> {
+    pub(crate) fn find(&self, root: impl AsFd, path: &str) -> Option<OpenFile> {
         let file = {
             let kept = self.kept.read().ok()?;
             let known = kept.files.get(path).filter(|known| known.checked.elapsed() < BELIEVED)?;
@@ -70,7 +70,7 @@ impl FileCache {
     }
 
     /// Takes a file that was just opened by that name, and remembers it.
-    pub(super) fn keep(&self, path: &str, file: File) -> io::Result<OpenFile> {
+    pub(crate) fn keep(&self, path: &str, file: File) -> io::Result<OpenFile> {
         let open = OpenFile::from_disk(file)?;
         let stamp = open.stamp();
         if !is_settled(&stamp) {
@@ -135,8 +135,8 @@ fn stamp_of(stat: &fs::Stat) -> FileStamp {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Entry, RequestPath, Tree};
     use super::*;
+    use crate::{Entry, RequestPath, Tree};
     use std::os::unix::fs::PermissionsExt;
 
     #[expect(clippy::disallowed_methods, reason = "file times pass by themselves only")]

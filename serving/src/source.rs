@@ -1,25 +1,13 @@
 //! What a machine may fetch: one trait for TFTP and HTTP alike.
 //!
 //! A protocol engine parses a request into a [`RequestPath`] and asks a [`Source`] for it. The source answers at
-//! once, from memory or with an open file; it never waits for SQL, DNS or another machine. [`Roots`] is the source
-//! for plain directories ([`Tree`]); views rendered from the boot plan are answered by whoever owns the plan, in
+//! once, from memory or with an open file; it never waits for SQL, DNS or another machine. [`Roots`](crate::Roots) is the source
+//! for plain directories ([`Tree`](crate::Tree)); views rendered from the boot plan are answered by whoever owns the plan, in
 //! front of the roots.
 //!
-//! What happened is told to an [`Observer`], with the peer's address, so that one boot can be shown as a timeline.
+//! What happened is reported to an [`Observer`](crate::Observer), with the peer's address, so that one boot can be shown as a timeline.
 
-mod cache;
-mod file;
-mod observe;
-mod path;
-mod roots;
-mod tree;
-
-pub use file::{Content, FileBody, FileStamp, OpenFile, ReadAt, Rendered};
-pub use observe::{Event, EventKind, Ignore, Observer};
-pub use path::{PathError, RequestPath};
-pub use roots::{Mount, Roots};
-pub use tree::{Entry, EntryKind, NamedFiles, OpenDir, Tree, TreeError};
-
+use crate::{Content, OpenDir, OpenFile, Rendered, RequestPath};
 use std::net::{IpAddr, SocketAddr};
 
 /// The service a request came in by.

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::Service;
+use crate::Service;
 
 /// One thing that happened to one request.
 #[derive(Clone, Copy, Debug, PartialEq)]

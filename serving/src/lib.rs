@@ -1,0 +1,33 @@
+//! Files that the appliance serves, reads and writes.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`source`] | what may be fetched: one trait for TFTP and HTTP |
+//! | [`path`] | the path of a request, cleaned once |
+//! | [`tree`] | one served directory, and what may be read in it |
+//! | [`roots`] | several directories under their prefixes |
+//! | [`file`] | open files, rendered bytes, computed images |
+//! | `cache` | files that many machines fetch are opened once |
+//! | [`observe`] | what the services report |
+//! | [`bounded_read`] | files that a client or a table cell names: read for a bounded time and size |
+//! | [`whole`] | files that appear complete or not at all |
+//!
+//! Start reading at [`source`]. The protocol engines ([`Source`]'s callers) know nothing of the model; the daemon answers
+//! them from the boot plan in front of [`Roots`].
+
+pub mod bounded_read;
+mod cache;
+pub mod file;
+pub mod observe;
+pub mod path;
+pub mod roots;
+pub mod source;
+pub mod tree;
+pub mod whole;
+
+pub use file::{Content, FileBody, FileStamp, OpenFile, ReadAt, Rendered};
+pub use observe::{Event, EventKind, Ignore, Observer};
+pub use path::{PathError, RequestPath};
+pub use roots::{Mount, Roots};
+pub use source::{Answer, Request, Service, Source};
+pub use tree::{Entry, EntryKind, NamedFiles, OpenDir, Tree, TreeError};
