@@ -7,6 +7,7 @@ mod check;
 mod console;
 mod demo;
 mod elf;
+mod layers;
 mod packages;
 mod progress;
 mod shell;
@@ -32,6 +33,8 @@ enum Chore {
     Demo(demo::Demo),
     /// Everything that must hold: format, lints, unit and conversation tests, the static binary, machines
     Test(check::Test),
+    /// What needs no build: the import graph of crates and modules
+    Tidy(check::Tidy),
     /// Ten minutes of work on a node's files while the server is killed every 20 s
     Soak(check::Soak),
     /// Attach to the console of a machine of a running demo
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
         Chore::Demo(demo) => demo.run(),
         Chore::Test(test) => test.run(),
+        Chore::Tidy(tidy) => tidy.run(),
         Chore::Soak(soak) => soak.run(),
         Chore::Console(console) => console.run(),
         Chore::Bench(tool) => tool.run("bench"),

@@ -1,0 +1,162 @@
+//! The import graph has no cycle, neither between crates nor between the modules of a crate.
+//!
+//! Crates come from `cargo metadata`, modules from the sources ([`modules`]). What counts as an import is said there;
+//! [`graph`] finds the cycles.
+
+mod graph;
+mod modules;
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::shell;
+use crate::suite::Count;
+use graph::Graph;
+
+/// Crates whose modules still import each other in a circle. A crate whose circle is opened must leave this list.
+const STILL_CIRCULAR: &[&str] = &["dawn-cluster", "dawn-bootd", "dawn"];
+
+/// A crate of the workspace.
+struct Package {
+    name: String,
+    /// Names of workspace crates that its library or program uses.
+    uses: Vec<String>,
+    /// `src/lib.rs`, `src/main.rs`.
+    roots: Vec<PathBuf>,
+}
+
+/// One check for the crates, and one for the modules of each.
+pub fn check() -> Result<Count> {
+    let packages = packages()?;
+    let mut crates = Graph::default();
+    for package in &packages {
+        for used in &package.uses {
+            crates.add(&package.name, used);
+        }
+    }
+    let mut count = report("the crates", &crates, false);
+    for package in &packages {
+        for root in &package.roots {
+            let graph = modules::imports(root)?;
+            count = count.plus(report(
+                &format!("the modules of {}", package.name),
+                &graph,
+                STILL_CIRCULAR.contains(&package.name.as_str()) && root.ends_with("lib.rs"),
+            ));
+        }
+    }
+    Ok(count)
+}
+
+/// Prints the cycles of a graph, if there are any.
+fn report(what: &str, graph: &Graph) -> Count {
+    let knots = graph.knots();
+    for knot in &knots {
+        println!(
+            "FAILED: {what} import each other in a circle ({} of them): {}",
+            knot.size,
+            knot.cycle.join(" -> ")
+        );
+    }
+    Count::one(knots.is_empty())
+}
+
+fn packages() -> Result<Vec<Package>> {
+    let mut command = shell::cargo(&["metadata", "--format-version", "1", "--no-deps"]);
+    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+    let output = output.context("cannot start `cargo metadata`")?;
+    ensure!(output.status.success(), "`cargo metadata` failed");
+    let metadata: Value = serde_json::from_slice(&output.stdout).context("`cargo metadata` is not JSON")?;
+    let packages =
+        metadata.get("packages").and_then(Value::as_array).context("`cargo metadata` lists no packages")?;
+    packages.iter().map(package).collect()
+}
+
+fn package(value: &Value) -> Result<Package> {
+    let name = text(value, "name").context("a package has no name")?.to_owned();
+    // Tests may use crates above; dependencies without a path come from a registry.
+    let is_import =
+        |dependency: &&Value| text(dependency, "kind").is_none() && text(dependency, "path").is_some();
+    let dependencies = list(value, "dependencies").filter(is_import);
+    let uses = dependencies.filter_map(|dependency| Some(text(dependency, "name")?.to_owned())).collect();
+    let is_root = |target: &&Value| {
+        list(target, "kind").filter_map(Value::as_str).any(|kind| matches!(kind, "lib" | "bin"))
+    };
+    let targets = list(value, "targets").filter(is_root);
+    let roots = targets.filter_map(|target| Some(PathBuf::from(text(target, "src_path")?))).collect();
+    Ok(Package { name, uses, roots })
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
+    value.get(key)?.as_str()
+}
+
+fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
+    value.get(key).and_then(Value::as_array).into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn imports_of(files: &[(&str, &str)]) -> Graph {
+        let dir = tempfile::tempdir().expect("a directory");
+        for (name, text) in files {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().expect("a parent")).expect("directories");
+            std::fs::write(path, text).expect("a file");
+        }
+        modules::imports(Path::new(&dir.path().join("lib.rs"))).expect("sources that can be read")
+    }
+
+    #[track_caller]
+    fn check(files: &[(&str, &str)], cycles: &[&str]) {
+        let knots = imports_of(files).knots();
+        let found: Vec<String> = knots.into_iter().map(|knot| knot.cycle.join(" -> ")).collect();
+        assert_eq!(found, cycles);
+    }
+
+    #[test]
+    fn a_circle_of_three_is_found() {
+        check(
+            &[
+                ("lib.rs", "mod a; mod b; mod c; mod d; pub use a::A;"),
+                ("a.rs", "use crate::b::{B, other}; pub struct A(B); use crate::d::D;"),
+                ("b.rs", "pub struct B; fn f() { crate::c::run() }"),
+                ("c.rs", "pub fn run() { println!(\"{}\", crate::A::new()) }"),
+                ("d.rs", "pub struct D;"),
+            ],
+            &["crate::a -> crate::b -> crate::c -> crate::a"],
+        );
+    }
+
+    #[test]
+    fn imports_downwards_are_no_circle() {
+        check(
+            &[
+                ("lib.rs", "mod a; mod b; pub use a::A; pub use b::{B as Bee, deep::*};"),
+                ("a.rs", "use crate::b::deep::Deep; use super::b; use crate::Bee;"),
+                ("b/mod.rs", "pub mod deep; pub use deep::Deep; pub struct B;"),
+                ("b/deep.rs", "pub struct Deep; #[cfg(test)] mod tests { use crate::a::A; }"),
+            ],
+            &[],
+        );
+    }
+
+    #[test]
+    fn a_folder_counts_with_all_that_is_below() {
+        check(
+            &[
+                ("lib.rs", "mod a; mod b;"),
+                ("a/mod.rs", "mod child; pub struct Ground; fn roof() { child::run() }"),
+                ("a/child.rs", "use super::Ground; pub fn run() { crate::b::run() }"),
+                ("b.rs", "pub fn run() -> crate::a::Ground { crate::a::Ground }"),
+            ],
+            &["crate::a -> crate::b -> crate::a"],
+        );
+    }
+}
