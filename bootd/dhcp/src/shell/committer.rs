@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 use std::{io, mem};
 
 use super::ports::Senders;
-use super::worker::Wake;
-use crate::engine::Outgoing;
+use super::wake::{Batch, Verdict, Wake};
 use crate::lease::journal::Journal;
 use crate::lease::record::Record;
 
@@ -21,21 +20,6 @@ const RECORDS_PER_SYNC_MAX: usize = 16_384;
 const GATHER_MS: u64 = 20;
 /// How often a journal that failed is tried again, in milliseconds.
 const RETRY_MS: u64 = 2000;
-
-/// Records, and the answers that wait for them.
-#[derive(Debug, Default)]
-pub(super) struct Batch {
-    pub records: Vec<Record>,
-    pub send: Vec<Outgoing>,
-}
-
-/// What the worker is told.
-pub(super) enum Verdict {
-    /// These records are not on disk, and why.
-    Failed(Vec<Record>, String),
-    /// The journal can be written again.
-    Recovered,
-}
 
 /// The way to the thread.
 pub(super) struct Committer {

@@ -14,6 +14,7 @@ mod interfaces;
 mod ports;
 mod raw;
 mod udp;
+mod wake;
 mod worker;
 
 pub use interfaces::of_this_machine;

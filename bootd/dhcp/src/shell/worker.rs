@@ -1,17 +1,18 @@
 //! The thread that answers: wait, read a batch, run the engine, send.
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::os::fd::AsRawFd;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::committer::{Batch, Committer, Verdict};
+use super::committer::Committer;
 use super::interfaces::{self, Found};
 use super::ports::{Port, Ports, Senders, identity};
 use super::udp::{BATCH_PACKETS, Receiver};
+use super::wake::{Batch, Verdict, Wake};
 use super::{Clock, Config, ServeError, lock, raw};
 use crate::engine::{Engine, Incoming, Outgoing, Output, Probe};
 use crate::event::Observer;
@@ -29,47 +30,6 @@ const GATHER_US: u64 = 4000;
 const BATCHES_PER_TURN_MAX: usize = 8;
 /// Identifier of our echo requests.
 const ECHO_ID: u16 = 0xda37;
-
-/// The way to wake the worker from other threads.
-#[derive(Clone)]
-pub(super) struct Wake {
-    event: Arc<OwnedFd>,
-    stop: Arc<AtomicBool>,
-    verdicts: Arc<Mutex<Vec<Verdict>>>,
-}
-
-impl Wake {
-    fn new() -> io::Result<Self> {
-        // SAFETY: eventfd returns a descriptor that nobody else owns, or -1.
-        let event = unsafe {
-            match libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) {
-                -1 => return Err(io::Error::last_os_error()),
-                fd => OwnedFd::from_raw_fd(fd),
-            }
-        };
-        Ok(Self { event: Arc::new(event), stop: Arc::default(), verdicts: Arc::default() })
-    }
-
-    /// Ends the worker.
-    pub(super) fn stop(&self) {
-        self.stop.store(true, Ordering::Release);
-        self.ring();
-    }
-
-    pub(super) fn tell(&self, verdict: Verdict) {
-        self.verdicts.lock().unwrap_or_else(PoisonError::into_inner).push(verdict);
-        self.ring();
-    }
-
-    fn ring(&self) {
-        let _ = rustix::io::write(&*self.event, &1_u64.to_ne_bytes());
-    }
-
-    fn take(&self) -> Vec<Verdict> {
-        let _ = rustix::io::read(&*self.event, &mut [0; 8]);
-        std::mem::take(&mut *self.verdicts.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
 
 /// Starts the worker, and the committer if there is a journal.
 pub(super) fn start(
