@@ -6,110 +6,17 @@
 //! may call it at once; each becomes the caller, as [`crate::cred`] explains, while it works.
 
 use std::cell::Cell;
-use std::collections::HashMap;
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::net::{IpAddr, SocketAddr};
 
-use rustix::io::Errno;
+pub use crate::cx::{EngineConfig, FileTail, Session};
 
-use crate::cred::{self, Identity};
-use crate::drc::{Key, ReplyCache, Seen};
-use crate::export::{Export, ExportId, Exports};
-use crate::handle::{FileHandle, HandleKey, Kind, Opened};
-use crate::known::KnownHandles;
-use crate::layers::{Layer, Layers};
-use crate::mounts::Mounts;
-use crate::nfs3::{self, IO_BYTES_MAX, IO_BYTES_MAX_UDP, Status};
-use crate::objects::{Object, Objects};
-use crate::observe::{Event, Observer, client_ip};
-use crate::region::Region;
+use crate::cx::{Cx, State};
+use crate::drc::{Key, Seen};
+use crate::nfs3;
+use crate::observe::{Event, client_ip};
 use crate::rpc::{self, Call, Credential, Parsed, Refused};
-use crate::sys::Stat;
-use crate::tree::{Tree, Workshop};
-use crate::xdr::{Writer, XdrError};
-use crate::{mount, ops, place};
-
-/// Locks that make "attributes before, change, attributes after" one step; by hash of the object.
-const CHANGE_LOCKS: usize = 512;
-/// Exports a session remembers; a client that uses more asks for them again.
-const SESSION_EXPORTS_MAX: usize = 16;
-/// Most exports kept ready; beyond, all are opened anew as they are asked for.
-const TREES_MAX: usize = 50_000;
-/// Highest port that only root can call from.
-const PRIVILEGED_PORT_MAX: u16 = 1023;
-
-/// What the engine needs to start.
-pub struct EngineConfig {
-    /// Who may mount what.
-    pub exports: Arc<dyn Exports>,
-    /// Hears what happens.
-    pub observer: Arc<dyn Observer>,
-    /// Authenticates file handles; the same over restarts.
-    pub key: HandleKey,
-    /// Write verifier: different in every run, so that clients send lost unstable writes again.
-    pub verifier: u64,
-    /// Most objects kept open.
-    pub open_objects_max: usize,
-    /// Replies to calls that must not be carried out twice.
-    pub replies: ReplyCache,
-    /// Directory with an empty directory `dir` and an empty file `file`, see [`Workshop`].
-    pub stand_ins: PathBuf,
-}
-
-/// The NFS and MOUNT programs.
-pub struct Engine {
-    pub(crate) exports: Arc<dyn Exports>,
-    pub(crate) observer: Arc<dyn Observer>,
-    pub(crate) key: HandleKey,
-    pub(crate) verifier: std::sync::atomic::AtomicU64,
-    pub(crate) objects: Objects,
-    pub(crate) known: KnownHandles,
-    pub(crate) mounts: mount::MountList,
-    pub(crate) replies: ReplyCache,
-    shop: Workshop,
-    trees: Mutex<HashMap<ExportId, Arc<Tree>>>,
-    change_locks: Vec<Mutex<()>>,
-}
-
-/// What the engine remembers of one connection (or of one UDP client for one call).
-pub struct Session {
-    /// Where calls come from and replies go.
-    pub client: SocketAddr,
-    /// Whether replies must fit into a datagram.
-    pub datagram: bool,
-    known: Mutex<Vec<Known>>,
-}
-
-#[derive(Clone)]
-struct Known {
-    generation: u64,
-    export: Arc<Export>,
-    tree: Arc<Tree>,
-}
-
-impl Session {
-    /// A session that has seen nothing yet.
-    pub fn new(client: SocketAddr, datagram: bool) -> Self {
-        Self { client, datagram, known: Mutex::default() }
-    }
-
-    /// Most bytes of one READ or WRITE.
-    pub fn io_bytes_max(&self) -> u32 {
-        if self.datagram { IO_BYTES_MAX_UDP } else { IO_BYTES_MAX }
-    }
-}
-
-/// Bytes of an open file that belong behind the head of a reply.
-#[derive(Debug, Clone)]
-pub struct FileTail {
-    /// The file, its reader open.
-    pub object: Arc<Object>,
-    /// First byte.
-    pub offset: u64,
-    /// Number of bytes. If the file has become shorter meanwhile, zeros take their place.
-    pub len: u32,
-}
+use crate::xdr::Writer;
+use crate::{mount, ops};
 
 /// One reply.
 #[derive(Debug, Clone, Default)]
@@ -132,22 +39,25 @@ pub enum Answer {
     Silence,
 }
 
+/// The NFS and MOUNT programs.
+pub struct Engine {
+    state: State,
+}
+
 impl Engine {
-    /// An engine that has served nobody yet.
+    /// An engine that has served no client yet.
     pub fn new(config: EngineConfig) -> Self {
-        Self {
-            exports: config.exports,
-            observer: config.observer,
-            key: config.key,
-            verifier: config.verifier.into(),
-            objects: Objects::new(config.open_objects_max),
-            known: KnownHandles::default(),
-            mounts: mount::MountList::default(),
-            replies: config.replies,
-            shop: Workshop { mounts: Mounts::default(), stand_ins: config.stand_ins },
-            trees: Mutex::default(),
-            change_locks: (0..CHANGE_LOCKS).map(|_| Mutex::default()).collect(),
-        }
+        Self { state: State::new(config) }
+    }
+
+    /// Whether the client may have anything at all, see [`crate::Exports::is_known`].
+    pub fn is_known(&self, client: IpAddr) -> bool {
+        self.state.exports.is_known(client)
+    }
+
+    /// Reports to the observer what a client did.
+    pub fn event(&self, client: SocketAddr, event: Event) {
+        self.state.observer.event(client, event);
     }
 
     /// Answers one record. `buffer` is recycled memory for the reply.
@@ -167,14 +77,14 @@ impl Engine {
             return Answer::Reply(self.dispatch(session, call, false, out));
         }
         let key = Key::of(client_ip(session.client), &call, record);
-        let interrupted = match self.replies.begin(key) {
+        let interrupted = match self.state.replies.begin(key) {
             Seen::Never => false,
             Seen::Interrupted => true,
             Seen::Answered(head) => return Answer::Reply(Reply { head, tail: None }),
             Seen::Working => return Answer::Silence,
         };
         let reply = self.dispatch(session, call, interrupted, out);
-        self.replies.finish(&key, &reply.head);
+        self.state.replies.finish(&key, &reply.head);
         Answer::Reply(reply)
     }
 
@@ -182,7 +92,7 @@ impl Engine {
         let xid = call.xid;
         rpc::accept(&mut out, xid);
         let cx = Cx {
-            engine: self,
+            state: &self.state,
             session,
             credential: call.credential,
             interrupted,
@@ -201,7 +111,7 @@ impl Engine {
         let refused = done.err().or(cx.refused.get());
         if let Some(why) = refused {
             if matches!(why, Refused::TooWeak | Refused::RejectedCredential) {
-                self.observer.event(session.client, Event::CredentialRefused);
+                self.event(session.client, Event::CredentialRefused);
             }
             out.truncate(RECORD_MARK_BYTES);
             rpc::refuse(&mut out, xid, why);
@@ -212,263 +122,11 @@ impl Engine {
 
     /// To be called every few seconds: closes files that nobody has asked for since the last call.
     pub fn tidy(&self) {
-        self.objects.rotate();
+        self.state.objects.rotate();
     }
 
     /// Tells the time, in seconds since 1970. Until it is told, less is remembered.
     pub fn set_time(&self, now: u32) {
-        self.known.set_time(now);
-    }
-
-    /// The export ready to serve; opened if it is not, or if its directory has been replaced.
-    pub(crate) fn tree(&self, export: &Export) -> Result<Arc<Tree>, Status> {
-        cred::as_server()?;
-        let trees = || self.trees.lock().unwrap_or_else(PoisonError::into_inner);
-        let previous = trees().get(&export.id).cloned();
-        if let Some(tree) = previous.as_ref().filter(|tree| tree.is_current(export)) {
-            return Ok(tree.clone());
-        }
-        // Not under the lock: a tree on a hung file system must not hold the others.
-        let tree = Arc::new(Tree::open(&self.shop, export, previous.as_deref())?);
-        let mut trees = trees();
-        // Another thread may have been faster; all sessions shall share one tree.
-        let faster = trees.get(&export.id).filter(|t| previous.as_ref().is_none_or(|p| !Arc::ptr_eq(t, p)));
-        if let Some(faster) = faster.filter(|t| t.is_current(export)) {
-            return Ok(faster.clone());
-        }
-        if trees.len() >= TREES_MAX {
-            trees.clear();
-        }
-        trees.insert(export.id, tree.clone());
-        Ok(tree)
-    }
-
-    /// Holds off other changes of the same object through this server.
-    pub(crate) fn change_lock(&self, stat: &Stat) -> Option<MutexGuard<'_, ()>> {
-        let lock = self.change_locks.get(change_lock_index(stat))?;
-        Some(lock.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// The same for two objects at once.
-    pub(crate) fn change_locks(&self, a: &Stat, b: &Stat) -> [Option<MutexGuard<'_, ()>>; 2] {
-        let (a_index, b_index) = (change_lock_index(a), change_lock_index(b));
-        match a_index.cmp(&b_index) {
-            std::cmp::Ordering::Less => [self.change_lock(a), self.change_lock(b)],
-            std::cmp::Ordering::Equal => [self.change_lock(a), None],
-            std::cmp::Ordering::Greater => [self.change_lock(b), self.change_lock(a)],
-        }
-    }
-}
-
-fn change_lock_index(stat: &Stat) -> usize {
-    let mixed = (stat.ino ^ stat.dev.rotate_left(17)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-    usize::try_from(mixed).unwrap_or(0) % CHANGE_LOCKS
-}
-
-/// One call while it is carried out.
-pub(crate) struct Cx<'a> {
-    pub engine: &'a Engine,
-    pub session: &'a Session,
-    pub credential: Credential,
-    /// The call was begun by a daemon that died, so it may have happened: a failure that says so is none.
-    pub interrupted: bool,
-    /// Set when the whole call must be refused at the RPC level.
-    pub refused: Cell<Option<Refused>>,
-    /// Set by READ when file data are to follow the reply.
-    pub tail: Cell<Option<FileTail>>,
-}
-
-/// An object, and how the caller may look at it.
-#[derive(Clone)]
-pub(crate) struct Target {
-    pub object: Arc<Object>,
-    pub tree: Arc<Tree>,
-    pub identity: Identity,
-}
-
-/// Decoding the arguments fails as a whole (GARBAGE_ARGS); anything later is a status in the results.
-pub(crate) type Decoded<T = ()> = Result<T, XdrError>;
-
-impl Cx<'_> {
-    /// Turns a handle into an open object that this caller may use.
-    pub fn open(&self, handle: &FileHandle) -> Result<Target, Status> {
-        let cached = self.engine.objects.get(handle);
-        let export_id = match &cached {
-            Some(object) => object.region.export,
-            None => self.prove(handle)?,
-        };
-        let known = self.export(export_id)?;
-        let identity = self.identity(&known.export)?;
-        let object = match cached {
-            Some(object) if self.is_valid(&object, &known.tree) => object,
-            _ => self.open_anew(handle, &known.tree)?,
-        };
-        Ok(Target { object, tree: known.tree, identity })
-    }
-
-    fn prove(&self, handle: &FileHandle) -> Result<ExportId, Status> {
-        match handle.open(&self.engine.key) {
-            Some(opened) => Ok(opened.export),
-            None => {
-                self.event(Event::ForgedHandle);
-                Err(Status::BadHandle)
-            }
-        }
-    }
-
-    /// Whether an open object still is what its handle stands for.
-    fn is_valid(&self, object: &Object, tree: &Tree) -> bool {
-        let Some(layers) = tree.layers.as_ref().filter(|_| object.region.id != 0) else {
-            return Arc::ptr_eq(&object.region, &tree.base);
-        };
-        match (object.synthetic, layers.of_region(object.region.id)) {
-            (Some(id), _) => layers.of_id(id).is_some() && Arc::ptr_eq(&object.region, &layers.stand_ins),
-            (None, Some(layer)) if object.region.root_stat.is_dir() => {
-                layer.opened().is_some_and(|r| Arc::ptr_eq(&r, &object.region))
-            }
-            // A single file may have been replaced at its source.
-            (None, Some(layer)) => {
-                self.region_of(tree, layers, layer).is_ok_and(|r| Arc::ptr_eq(&r, &object.region))
-            }
-            (None, None) => false,
-        }
-    }
-
-    fn open_anew(&self, handle: &FileHandle, tree: &Tree) -> Result<Arc<Object>, Status> {
-        let opened = handle.open(&self.engine.key).ok_or(Status::BadHandle)?;
-        cred::as_server()?;
-        let found = self.open_opened(handle, &opened, tree);
-        if found.as_ref().err() == Some(&Status::Stale) {
-            self.event(Event::Stale { export: opened.export });
-        }
-        Ok(self.adopt(found?))
-    }
-
-    fn open_opened(&self, handle: &FileHandle, opened: &Opened<'_>, tree: &Tree) -> Result<Object, Status> {
-        if opened.kind == Kind::Synthetic {
-            let id = opened.object.try_into().map(u64::from_be_bytes).map_err(|_| Status::BadHandle)?;
-            let layers = tree.layers.as_ref().ok_or(Status::Stale)?;
-            return place::open_synthetic(*handle, layers, layers.of_id(id).ok_or(Status::Stale)?);
-        }
-        let region = match (opened.region, &tree.layers) {
-            (0, _) => tree.base.clone(),
-            (id, Some(layers)) => {
-                let layer = layers.of_region(id).ok_or(Status::Stale)?;
-                self.region_of(tree, layers, layer).map_err(|errno| match Status::from(errno) {
-                    Status::Jukebox => Status::Jukebox,
-                    _ => Status::Stale,
-                })?
-            }
-            (_, None) => return Err(Status::Stale),
-        };
-        let (fd, path) = region.open_object(&self.engine.key, opened)?;
-        let object = Object::new(*handle, region, path, None, fd);
-        // The region of a single file is that file; its predecessor is gone even if it still exists.
-        let region = &object.region;
-        if !region.root_stat.is_dir() && !region.is_root(&object.stat()?) {
-            return Err(Status::Stale);
-        }
-        Ok(object)
-    }
-
-    /// The region of an overlay entry, made if it is to be made on first use.
-    pub fn region_of(&self, tree: &Tree, layers: &Layers, layer: &Layer) -> Result<Arc<Region>, Errno> {
-        cred::as_server().map_err(|_| Errno::PERM)?;
-        let export = tree.base.export;
-        let make = |path: &std::path::Path| self.engine.exports.materialise(export, path);
-        layers.region(&self.engine.shop.mounts, export, layer, make)
-    }
-
-    /// The export of that id as this client may use it, from the session's memory if nothing changed.
-    fn export(&self, id: ExportId) -> Result<Known, Status> {
-        let generation = self.engine.exports.generation();
-        let mut known = self.session.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(k) = known.iter().find(|k| k.export.id == id && k.generation == generation) {
-            return Ok(k.clone());
-        }
-        known.retain(|k| k.export.id != id);
-        drop(known);
-        let export = self.engine.exports.by_id(client_ip(self.session.client), id).map_err(|why| {
-            self.event(Event::HandleRefused { export: id, reason: why.reason().to_owned() });
-            Status::Access
-        })?;
-        self.remember(generation, export)
-    }
-
-    /// Opens an export for this session.
-    pub fn admit(&self, export: Arc<Export>) -> Result<Arc<Tree>, Status> {
-        let generation = self.engine.exports.generation();
-        Ok(self.remember(generation, export)?.tree)
-    }
-
-    fn remember(&self, generation: u64, export: Arc<Export>) -> Result<Known, Status> {
-        let tree = self.engine.tree(&export)?;
-        let fresh = Known { generation, export, tree };
-        let mut known = self.session.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|k| k.export.id != fresh.export.id);
-        if known.len() >= SESSION_EXPORTS_MAX {
-            known.remove(0);
-        }
-        known.push(fresh.clone());
-        Ok(fresh)
-    }
-
-    /// Who the caller is in `export`, or a refusal of the credentials.
-    pub fn identity(&self, export: &Export) -> Result<Identity, Status> {
-        if export.require_privileged_port && self.session.client.port() > PRIVILEGED_PORT_MAX {
-            self.event(Event::HandleRefused {
-                export: export.id,
-                reason: "called from an unprivileged port".to_owned(),
-            });
-            return Err(Status::Access);
-        }
-        if self.credential == Credential::None && !export.allow_auth_none {
-            self.refused.set(Some(Refused::TooWeak));
-            return Err(Status::Access);
-        }
-        Ok(Identity::of(&self.credential, export.squash))
-    }
-
-    /// `result`, unless it is the failure `sign` of a call that may have happened already; then success.
-    pub fn unless_done(&self, result: Result<(), Errno>, sign: Errno) -> Result<(), Errno> {
-        if self.interrupted && result == Err(sign) { Ok(()) } else { result }
-    }
-
-    /// Tells the observer.
-    pub fn event(&self, event: Event) {
-        self.engine.observer.event(self.session.client, event);
-    }
-
-    /// Keeps a just found object open and returns what to call it by.
-    pub fn adopt(&self, object: Object) -> Arc<Object> {
-        let object = Arc::new(object);
-        self.engine.objects.insert(object.clone());
-        object
-    }
-}
-
-impl Target {
-    /// Lets the calling thread act as the caller from here on.
-    pub fn act(&self) -> Result<(), Status> {
-        self.identity.assume()
-    }
-
-    /// Attributes of the object now.
-    pub fn attributes(&self) -> Result<nfs3::Attributes, Status> {
-        let object = &self.object;
-        Ok(self.tree.shown(&object.region, object.synthetic, object.stat()?))
-    }
-
-    /// The object as seen by the same caller in the same export.
-    pub fn sibling(&self, object: Arc<Object>) -> Target {
-        Target { object, ..self.clone() }
-    }
-
-    /// Refuses changes where the region is read-only.
-    pub fn changeable(&self) -> Result<(), Status> {
-        match self.object.region.access {
-            crate::export::Access::ReadOnly => Err(Status::RoFs),
-            crate::export::Access::ReadWrite => Ok(()),
-        }
+        self.state.known.set_time(now);
     }
 }

@@ -10,34 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::overlay::OverlaySpec;
-
-/// Names an export inside file handles. It must mean the same export after a restart: derive it from
-/// what is exported (see [`ExportId::of`]), never from a counter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ExportId(pub u64);
-
-impl ExportId {
-    /// An id from words that identify the export, such as `["image", "/srv/install/netboot/…/rootimg"]`
-    /// or `["live", "cn1"]`. Stable over restarts, upgrades and machines.
-    pub fn of(words: &[&str]) -> Self {
-        use std::hash::Hasher;
-        let mut hasher = siphasher::sip::SipHasher24::new_with_keys(0x6461_776e, 0x6e66_7333);
-        for word in words {
-            hasher.write(word.as_bytes());
-            hasher.write_u8(0xff);
-        }
-        Self(hasher.finish())
-    }
-}
-
-/// Whether an export may be changed through NFS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Access {
-    /// Every change is answered with NFS3ERR_ROFS.
-    ReadOnly,
-    /// Changes are made as far as the caller's credentials reach.
-    ReadWrite,
-}
+pub use crate::types::{Access, ExportId};
 
 /// What becomes of the user ids that clients state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

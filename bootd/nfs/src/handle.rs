@@ -19,7 +19,7 @@ use std::hash::Hasher;
 
 use siphasher::sip::SipHasher24;
 
-use crate::export::ExportId;
+use crate::types::ExportId;
 
 /// Most bytes of an NFSv3 file handle.
 pub const HANDLE_BYTES_MAX: usize = 64;

@@ -14,6 +14,7 @@
 
 pub mod client;
 pub mod cred;
+mod cx;
 pub mod drc;
 pub mod engine;
 pub mod export;
@@ -22,6 +23,7 @@ pub mod handle;
 mod known;
 mod layers;
 mod mount;
+mod mount_list;
 pub mod mounts;
 pub mod nfs3;
 pub mod objects;
@@ -37,6 +39,7 @@ pub mod rpc;
 pub mod server;
 pub mod sys;
 pub mod tree;
+pub mod types;
 pub mod xdr;
 
 pub use export::{Access, Export, ExportId, Exports, FixedExports, Listed, Mounted, Refusal, Squash};

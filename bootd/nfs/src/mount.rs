@@ -4,15 +4,13 @@
 //! own tree. Version 1 differs in its handles of exactly 32 bytes only; a handle that does not fit is
 //! refused. The list of mounts is a courtesy for `showmount`, bounded, and forgotten at a restart.
 
-use std::collections::VecDeque;
-use std::net::IpAddr;
 use std::path::Component;
-use std::sync::{Mutex, PoisonError};
 
 use crate::cred::Identity;
-use crate::engine::{Cx, Decoded};
+use crate::cx::{Cx, Decoded};
 use crate::export::{Mounted, Refusal};
 use crate::handle::FileHandle;
+use crate::mount_list::LISTED_MAX;
 use crate::nfs3::Status;
 use crate::observe::{Event, client_ip};
 use crate::place;
@@ -23,33 +21,9 @@ use crate::xdr::{Reader, Writer};
 pub const PROGRAM: u32 = 100_005;
 /// Most bytes of a mount path (MNTPATHLEN).
 pub const PATH_BYTES_MAX: usize = 1024;
-/// Most mounts listed.
-const LISTED_MAX: usize = 4096;
 /// Bytes of a version 1 handle.
 const V1_HANDLE_BYTES: usize = 32;
 const AUTH_SYS: u32 = 1;
-
-/// Who has mounted what, as far as clients said so.
-#[derive(Debug, Default)]
-pub struct MountList {
-    mounts: Mutex<VecDeque<(IpAddr, String)>>,
-}
-
-impl MountList {
-    fn change(&self, f: impl FnOnce(&mut VecDeque<(IpAddr, String)>)) {
-        f(&mut self.mounts.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    fn add(&self, client: IpAddr, path: &str) {
-        self.change(|mounts| {
-            mounts.retain(|(c, p)| (*c, p.as_str()) != (client, path));
-            if mounts.len() >= LISTED_MAX {
-                mounts.pop_front();
-            }
-            mounts.push_back((client, path.to_owned()));
-        });
-    }
-}
 
 /// Carries out procedure `number`.
 pub(crate) fn run(
@@ -66,7 +40,7 @@ pub(crate) fn run(
         3 => unmount(cx, args),
         4 => {
             let client = client_ip(cx.session.client);
-            cx.engine.mounts.change(|mounts| mounts.retain(|(c, _)| *c != client));
+            cx.state.mounts.change(|mounts| mounts.retain(|(c, _)| *c != client));
             Ok(())
         }
         5 => exports(cx, out),
@@ -125,7 +99,7 @@ fn normal(asked: &[u8]) -> Option<String> {
 
 fn resolve(cx: &Cx<'_>, path: &str) -> Result<FileHandle, Status> {
     let client = client_ip(cx.session.client);
-    let mounted = cx.engine.exports.mount(client, path).map_err(|why| {
+    let mounted = cx.state.exports.mount(client, path).map_err(|why| {
         cx.event(Event::MountRefused { path: path.to_owned(), reason: why.reason().to_owned() });
         match why {
             // Both are answered alike: a stranger learns nothing about what there is.
@@ -134,7 +108,7 @@ fn resolve(cx: &Cx<'_>, path: &str) -> Result<FileHandle, Status> {
     })?;
     cx.identity(&mounted.export)?;
     let handle = directory(cx, &mounted)?;
-    cx.engine.mounts.add(client, path);
+    cx.state.mounts.add(client, path);
     cx.event(Event::Mounted { path: path.to_owned(), export: mounted.export.id });
     Ok(handle)
 }
@@ -154,7 +128,7 @@ fn directory(cx: &Cx<'_>, mounted: &Mounted) -> Result<FileHandle, Status> {
 fn dump(cx: &Cx<'_>, out: &mut Writer) -> Decoded {
     let client = client_ip(cx.session.client);
     // Only the asker's own mounts: who else runs here is nobody's business.
-    cx.engine.mounts.change(|mounts| {
+    cx.state.mounts.change(|mounts| {
         for (host, path) in mounts.iter().filter(|(c, _)| *c == client) {
             out.bool(true);
             out.opaque(host.to_string().as_bytes());
@@ -168,13 +142,13 @@ fn dump(cx: &Cx<'_>, out: &mut Writer) -> Decoded {
 fn unmount(cx: &Cx<'_>, args: &mut Reader<'_>) -> Decoded {
     let path = String::from_utf8_lossy(args.opaque(PATH_BYTES_MAX)?).into_owned();
     let client = client_ip(cx.session.client);
-    cx.engine.mounts.change(|mounts| mounts.retain(|(c, p)| (*c, p) != (client, &path)));
+    cx.state.mounts.change(|mounts| mounts.retain(|(c, p)| (*c, p) != (client, &path)));
     cx.event(Event::Unmounted { path });
     Ok(())
 }
 
 fn exports(cx: &Cx<'_>, out: &mut Writer) -> Decoded {
-    for listed in cx.engine.exports.list(client_ip(cx.session.client)).iter().take(LISTED_MAX) {
+    for listed in cx.state.exports.list(client_ip(cx.session.client)).iter().take(LISTED_MAX) {
         out.bool(true);
         out.opaque(listed.path.as_bytes());
         for group in &listed.groups {

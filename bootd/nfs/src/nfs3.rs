@@ -3,7 +3,8 @@
 use rustix::io::Errno;
 
 use crate::handle::{FileHandle, HANDLE_BYTES_MAX};
-use crate::sys::Stat;
+use crate::types::Stat;
+pub use crate::types::Time;
 use crate::xdr::{Reader, Writer, XdrError};
 
 /// Program number of NFS.
@@ -120,15 +121,6 @@ impl FileType {
             _ => Self::Regular,
         }
     }
-}
-
-/// A point in time as NFSv3 has it: seconds since 1970 in 32 bits, and nanoseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, PartialOrd, Ord)]
-pub struct Time {
-    /// Seconds; times outside of 1970–2106 wrap, as in every NFSv3 server.
-    pub sec: u32,
-    /// Nanoseconds.
-    pub nsec: u32,
 }
 
 /// How SETATTR wants a time to be.

@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::export::Access;
-use crate::nfs3::Time;
+use crate::types::{Access, Time};
 
 /// Everything laid over one export. A change is a new value with another generation.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::cred::{self, Identity};
-use crate::engine::{Cx, Target};
+use crate::cx::{Cx, Target, open_stand_in};
 use crate::handle::{FileHandle, Kind};
 use crate::layers::{Layer, Layers, SYNTHETIC_REGION};
 use crate::nfs3::Status;
@@ -88,7 +88,7 @@ fn take(
 ) -> Result<Arc<Object>, Status> {
     let stat = sys::stat(fd.as_fd(), c"")?;
     let handle = own_handle(cx, region, fd.as_fd(), path.as_deref(), &stat)?;
-    let known = cx.engine.objects.get(&handle).filter(|o| Arc::ptr_eq(&o.region, region));
+    let known = cx.state.objects.get(&handle).filter(|o| Arc::ptr_eq(&o.region, region));
     let fresh = || cx.adopt(Object::new(handle, region.clone(), path, None, fd));
     Ok(known.unwrap_or_else(fresh))
 }
@@ -102,12 +102,12 @@ fn real_child(cx: &Cx<'_>, dir: &Target, name: &CStr) -> Result<Found, Status> {
         return Err(Status::Access);
     }
     let path = dir.object.path_of(name);
-    let seen = cx.engine.known.settled(region, &stat);
+    let seen = cx.state.known.settled(region, &stat);
     let handle = match &seen {
-        Some(seen) => cx.engine.known.get(seen),
-        None => Some(region.handle(&cx.engine.key, dir.object.fd(), name, path.as_deref(), &stat)?),
+        Some(seen) => cx.state.known.get(seen),
+        None => Some(region.handle(&cx.state.key, dir.object.fd(), name, path.as_deref(), &stat)?),
     };
-    let open = handle.and_then(|handle| cx.engine.objects.get(&handle));
+    let open = handle.and_then(|handle| cx.state.objects.get(&handle));
     if let Some(known) = open.filter(|o| Arc::ptr_eq(&o.region, region)) {
         return Ok((dir.sibling(known), Some(stat)));
     }
@@ -164,19 +164,11 @@ pub(crate) fn laid(
 fn synthetic(cx: &Cx<'_>, dir: &Target, layers: &Layers, layer: &Layer) -> Result<Target, Status> {
     let export = dir.object.region.export;
     let id = layer.id.to_be_bytes();
-    let handle = FileHandle::seal(&cx.engine.key, export, SYNTHETIC_REGION, Kind::Synthetic, &id)
+    let handle = FileHandle::seal(&cx.state.key, export, SYNTHETIC_REGION, Kind::Synthetic, &id)
         .ok_or(Status::ServerFault)?;
-    let known = cx.engine.objects.get(&handle).filter(|o| Arc::ptr_eq(&o.region, &layers.stand_ins));
-    let object = known.map_or_else(|| open_synthetic(handle, layers, layer).map(|o| cx.adopt(o)), Ok)?;
+    let known = cx.state.objects.get(&handle).filter(|o| Arc::ptr_eq(&o.region, &layers.stand_ins));
+    let object = known.map_or_else(|| open_stand_in(handle, layers, layer).map(|o| cx.adopt(o)), Ok)?;
     Ok(dir.sibling(object))
-}
-
-/// Opens the stand-in for a layer.
-pub(crate) fn open_synthetic(handle: FileHandle, layers: &Layers, layer: &Layer) -> Result<Object, Status> {
-    cred::as_server()?;
-    let name = if layer.is_dir() { "dir" } else { "file" };
-    let fd = layers.stand_ins.open_relative(Path::new(name))?;
-    Ok(Object::new(handle, layers.stand_ins.clone(), None, Some(layer.id), fd))
 }
 
 fn parent(cx: &Cx<'_>, dir: &Target, dir_stat: &Stat) -> Result<Target, Status> {
@@ -210,12 +202,12 @@ fn own_handle(
     path: Option<&Path>,
     stat: &Stat,
 ) -> Result<FileHandle, Status> {
-    let seen = cx.engine.known.settled(region, stat);
-    if let Some(known) = seen.as_ref().and_then(|seen| cx.engine.known.get(seen)) {
+    let seen = cx.state.known.settled(region, stat);
+    if let Some(known) = seen.as_ref().and_then(|seen| cx.state.known.get(seen)) {
         return Ok(known);
     }
-    let handle = region.handle(&cx.engine.key, fd, c"", path, stat)?;
-    seen.into_iter().for_each(|seen| cx.engine.known.keep(seen, handle));
+    let handle = region.handle(&cx.state.key, fd, c"", path, stat)?;
+    seen.into_iter().for_each(|seen| cx.state.known.keep(seen, handle));
     Ok(handle)
 }
 
@@ -226,11 +218,11 @@ pub(crate) fn entry(cx: &Cx<'_>, dir: &Object, name: &CStr) -> Result<(FileHandl
     if stat.mount != region.root_stat.mount {
         return Err(Status::Access);
     }
-    let Some(seen) = cx.engine.known.settled(region, &stat) else {
+    let Some(seen) = cx.state.known.settled(region, &stat) else {
         let path = dir.path_of(name);
-        return Ok((region.handle(&cx.engine.key, dir.fd(), name, path.as_deref(), &stat)?, stat));
+        return Ok((region.handle(&cx.state.key, dir.fd(), name, path.as_deref(), &stat)?, stat));
     };
-    if let Some(handle) = cx.engine.known.get(&seen) {
+    if let Some(handle) = cx.state.known.get(&seen) {
         return Ok((handle, stat));
     }
     let fd = sys::open_beneath(dir.fd(), name)?;
@@ -242,7 +234,7 @@ pub(crate) fn entry(cx: &Cx<'_>, dir: &Object, name: &CStr) -> Result<(FileHandl
 pub(crate) fn handle_of(cx: &Cx<'_>, dir: &Target, name: &CStr) -> Option<FileHandle> {
     let stat = sys::stat(dir.object.fd(), name).ok()?;
     let path = dir.object.path_of(name);
-    dir.object.region.handle(&cx.engine.key, dir.object.fd(), name, path.as_deref(), &stat).ok()
+    dir.object.region.handle(&cx.state.key, dir.object.fd(), name, path.as_deref(), &stat).ok()
 }
 
 /// Whether a layer would have to be made to be looked at.

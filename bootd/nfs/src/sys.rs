@@ -11,49 +11,11 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::path::Arg;
 
-use crate::nfs3::Time;
+pub use crate::types::Stat;
+use crate::types::Time;
 
 /// Most bytes of a kernel file handle (MAX_HANDLE_SZ).
 const KERNEL_HANDLE_BYTES_MAX: usize = 128;
-
-/// What `statx` says about an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[allow(missing_docs)]
-pub struct Stat {
-    pub mode: u32,
-    pub nlink: u32,
-    pub uid: u32,
-    pub gid: u32,
-    pub size: u64,
-    pub blocks: u64,
-    pub rdev_major: u32,
-    pub rdev_minor: u32,
-    pub dev: u64,
-    pub ino: u64,
-    pub mount: u64,
-    pub atime: Time,
-    pub mtime: Time,
-    pub ctime: Time,
-    /// Time of birth; zero where the file system does not know it.
-    pub birth: Time,
-}
-
-impl Stat {
-    /// Whether it is a directory.
-    pub fn is_dir(&self) -> bool {
-        self.mode & libc::S_IFMT == libc::S_IFDIR
-    }
-
-    /// Whether it is a regular file.
-    pub fn is_file(&self) -> bool {
-        self.mode & libc::S_IFMT == libc::S_IFREG
-    }
-
-    /// Whether it is a symbolic link.
-    pub fn is_symlink(&self) -> bool {
-        self.mode & libc::S_IFMT == libc::S_IFLNK
-    }
-}
 
 fn check(result: libc::c_long) -> Result<libc::c_long, Errno> {
     if result >= 0 {

@@ -10,7 +10,7 @@ use rustix::io::{Errno, ReadWriteFlags};
 
 use super::changing;
 use super::set::{may_read, may_write};
-use crate::engine::{Cx, Decoded, FileTail, Target};
+use crate::cx::{Cx, Decoded, FileTail, Target};
 use crate::nfs3::{Attributes, IO_BYTES_MAX, Status, read_handle, write_post_op};
 use crate::xdr::{Reader, Writer, XdrError};
 
@@ -132,7 +132,7 @@ pub(super) fn write(cx: &Cx<'_>, args: &mut Reader<'_>, out: &mut Writer) -> Dec
     if let Ok(written) = written {
         out.u32(u32::try_from(written).unwrap_or(0));
         out.u32(stable as u32);
-        out.u64(cx.engine.verifier.load(Ordering::Relaxed));
+        out.u64(cx.state.verifier.load(Ordering::Relaxed));
     }
     Ok(())
 }
@@ -175,7 +175,7 @@ pub(super) fn commit(cx: &Cx<'_>, args: &mut Reader<'_>, out: &mut Writer) -> De
     out.u32(synced.map_or_else(Status::code, |()| 0));
     wcc.write(out);
     if synced.is_ok() {
-        out.u64(cx.engine.verifier.load(Ordering::Relaxed));
+        out.u64(cx.state.verifier.load(Ordering::Relaxed));
     }
     Ok(())
 }
@@ -189,7 +189,7 @@ fn sync(cx: &Cx<'_>, target: &Target) -> Result<(), Status> {
     rustix::fs::fdatasync(target.object.writer()?).map_err(|errno| {
         // The kernel has dropped data that clients believe written: a new verifier makes them send again
         // everything that was not committed.
-        cx.engine.verifier.fetch_add(1, Ordering::Relaxed);
+        cx.state.verifier.fetch_add(1, Ordering::Relaxed);
         Status::from(errno)
     })
 }

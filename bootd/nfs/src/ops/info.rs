@@ -1,7 +1,7 @@
 //! FSSTAT, FSINFO, PATHCONF: what the file system is like.
 
 use super::answer;
-use crate::engine::{Cx, Decoded};
+use crate::cx::{Cx, Decoded};
 use crate::nfs3::{NAME_BYTES_MAX, read_handle, write_post_op};
 use crate::xdr::{Reader, Writer};
 

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 
 use super::answer;
 use crate::cred;
-use crate::engine::{Cx, Decoded, Target};
+use crate::cx::{Cx, Decoded, Target};
 use crate::handle::FileHandle;
 use crate::layers::{Layer, Layers};
 use crate::nfs3::{Attributes, Status, read_handle, write_post_op};

@@ -1,7 +1,7 @@
 //! GETATTR, LOOKUP, ACCESS, READLINK: looking without touching.
 
 use super::{answer, read_name};
-use crate::engine::{Cx, Decoded, Target};
+use crate::cx::{Cx, Decoded, Target};
 use crate::nfs3::{SYMLINK_BYTES_MAX, Status, read_handle, write_post_op};
 use crate::place::find_in;
 use crate::sys::{self, Stat};

@@ -6,7 +6,7 @@ use rustix::fs::{FileType as Type, Mode};
 use rustix::io::Errno;
 
 use super::{Wcc, changing_directory, proper, read_name, set};
-use crate::engine::{Cx, Decoded, Target};
+use crate::cx::{Cx, Decoded, Target};
 use crate::handle::FileHandle;
 use crate::nfs3::{
     Attributes, SYMLINK_BYTES_MAX, SYMLINK_BYTES_MAX_WIRE, SetAttributes, SetTime, Status, Time, read_handle,

@@ -13,7 +13,7 @@ mod set;
 
 use std::ffi::CString;
 
-use crate::engine::{Cx, Decoded, Target};
+use crate::cx::{Cx, Decoded, Target};
 use crate::handle::FileHandle;
 use crate::nfs3::{Attributes, NAME_BYTES_MAX, NAME_BYTES_MAX_WIRE, Status, write_wcc};
 use crate::rpc::Refused;
@@ -116,7 +116,7 @@ fn changing<T>(
         Ok(opened) => opened,
         Err(status) => return (Err(status), Wcc::default()),
     };
-    let _held = cx.engine.change_lock(&stat);
+    let _held = cx.state.change_lock(&stat);
     let before = target.attributes();
     let result = before.and_then(|before| {
         target.changeable()?;

@@ -7,7 +7,7 @@ use rustix::fs::{AtFlags, CWD};
 use rustix::io::Errno;
 
 use super::{Wcc, answer, changing_directory, proper, read_name};
-use crate::engine::{Cx, Decoded, Target};
+use crate::cx::{Cx, Decoded, Target};
 use crate::nfs3::{Status, read_handle, write_post_op};
 use crate::place::{handle_of, is_laid};
 use crate::sys;
@@ -28,7 +28,7 @@ fn unlink(cx: &Cx<'_>, args: &mut Reader<'_>, out: &mut Writer, flags: AtFlags, 
         let gone = handle_of(cx, dir, &name);
         cx.unless_done(rustix::fs::unlinkat(dir.object.fd(), &name, flags), Errno::NOENT)?;
         // An open descriptor would keep the space of a removed file.
-        gone.iter().for_each(|handle| cx.engine.objects.forget(handle));
+        gone.iter().for_each(|handle| cx.state.objects.forget(handle));
         Ok(())
     });
     answer(out, result, |_, ()| (), |_| ());
@@ -42,7 +42,7 @@ pub(super) fn rename(cx: &Cx<'_>, args: &mut Reader<'_>, out: &mut Writer) -> De
     let opened = cx.open(&from_handle).and_then(|from| Ok((from, cx.open(&to_handle)?)));
     let mut wccs = [Wcc::default(), Wcc::default()];
     let result = opened.and_then(|(from, to)| {
-        let _held = cx.engine.change_locks(&from.object.stat()?, &to.object.stat()?);
+        let _held = cx.state.change_locks(&from.object.stat()?, &to.object.stat()?);
         let attributes = || [from.attributes().ok(), to.attributes().ok()];
         let before = attributes();
         let result = move_name(cx, (&from, from_name), (&to, to_name));
@@ -76,12 +76,12 @@ fn move_name(cx: &Cx<'_>, (from, from_name): Place<'_>, (to, to_name): Place<'_>
         Some(_) => cx.unless_done(moved, Errno::NOENT)?,
         None => moved?,
     }
-    replaced.iter().for_each(|handle| cx.engine.objects.forget(handle));
+    replaced.iter().for_each(|handle| cx.state.objects.forget(handle));
     if let (Some(old), Some(new)) = (from.object.path_of(&from_name), to.object.path_of(&to_name)) {
-        from.object.region.renamed(&cx.engine.key, &old, &new);
+        from.object.region.renamed(&cx.state.key, &old, &new);
         // Open objects remember their old paths.
-        cx.engine.objects.rotate();
-        cx.engine.objects.rotate();
+        cx.state.objects.rotate();
+        cx.state.objects.rotate();
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use rustix::fs::{AtFlags, Timespec, Timestamps};
 
 use super::{answer, changing};
 use crate::cred;
-use crate::engine::{Cx, Decoded, Target};
+use crate::cx::{Cx, Decoded, Target};
 use crate::nfs3::{SetAttributes, SetTime, Status, read_handle, read_time};
 use crate::sys::{self, Stat};
 use crate::xdr::{Reader, Writer};

@@ -158,7 +158,7 @@ impl Shared {
     fn accept(&self, token: u64, listener: &TcpListener, service: Service) {
         while let Ok((stream, peer)) = listener.accept() {
             if let Err(reason) = self.admit(stream, peer, service) {
-                self.engine.observer.event(peer, Event::Dropped { reason });
+                self.engine.event(peer, Event::Dropped { reason });
             }
         }
         self.rearm(token, listener);
@@ -166,7 +166,7 @@ impl Shared {
 
     fn admit(&self, stream: TcpStream, peer: SocketAddr, service: Service) -> Result<(), &'static str> {
         let client = client_ip(peer);
-        let known = self.engine.exports.is_known(client);
+        let known = self.engine.is_known(client);
         let per_client_max = if known { CONNECTIONS_PER_CLIENT_MAX } else { CONNECTIONS_PER_STRANGER_MAX };
         let mut conns = lock(&self.conns);
         let of_client = || conns.values().filter(|c| client_ip(c.session.client) == client).count();
@@ -196,7 +196,7 @@ impl Shared {
         if let Some(conn) = conn
             && conn.close()
         {
-            self.engine.observer.event(conn.session.client, Event::Dropped { reason });
+            self.engine.event(conn.session.client, Event::Dropped { reason });
         }
     }
 
