@@ -20,6 +20,7 @@ use std::sync::{Arc, RwLock};
 
 pub mod expr;
 mod sprintf;
+mod value;
 
 /// Compiled templates remembered at most. A cluster has dozens.
 const CACHE_MAX: usize = 4096;
@@ -44,7 +45,7 @@ pub enum TemplateError {
         /// The expression.
         expression: String,
         /// What is wrong.
-        reason: expr::ExprError,
+        reason: value::ExprError,
     },
     /// A parenthesis is opened and not closed.
     #[error("a parenthesis of the template is not closed")]
@@ -140,7 +141,7 @@ impl Template {
         let mut rest: &str = &self.text;
         while let Some((_, inside, after)) = first_group(rest) {
             if let Err(reason) = expr::evaluate(inside, &["1"; CAPTURES_TRIED])
-                && !matches!(reason, expr::ExprError::DivisionByZero | expr::ExprError::Overflow)
+                && !matches!(reason, value::ExprError::DivisionByZero | value::ExprError::Overflow)
             {
                 return Err(TemplateError::Expression { expression: inside.to_owned(), reason });
             }

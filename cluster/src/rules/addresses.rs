@@ -73,21 +73,7 @@ fn usable(next: &Snapshot, address: IpAddr, name: &Text) -> Result<(), EditError
     if next.has_node(name) && is_master() && !is_itself() {
         return refuse("the management node has it (site.master)".to_owned());
     }
-    outside_ranges(next, address, name)
-}
-
-/// The address lies in no dynamic range.
-pub(super) fn outside_ranges(next: &Snapshot, address: IpAddr, name: &Text) -> Result<(), EditError> {
-    let IpAddr::V4(address) = address else { return Ok(()) };
-    match next.dynamic_ranges().iter().find(|(range, _)| range.contains(address)) {
-        None => Ok(()),
-        Some((range, network)) => Err(EditError::InsideRange {
-            name: name.clone(),
-            address,
-            range: *range,
-            network: network.clone(),
-        }),
-    }
+    networks::outside_ranges(next, address, name)
 }
 
 /// Addresses that come by a group's row or a template: of the nodes that the change touches, or of all.

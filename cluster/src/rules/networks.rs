@@ -3,7 +3,6 @@
 //! Two rows for one network are refused, and dynamic ranges that share an address. A network inside of another is
 //! allowed: supernets and networks behind relays are written so; `makedhcp -n` names them.
 
-use super::addresses::outside_ranges;
 use super::changed;
 use crate::change::{EditError, Effect};
 use crate::inherited::Address;
@@ -151,6 +150,20 @@ fn nodes_outside(base: &Snapshot, next: &Snapshot) -> Result<(), EditError> {
         }
     }
     next.index::<IpAddr>().iter().try_for_each(|(address, name)| check(*address, name))
+}
+
+/// The address lies in no dynamic range.
+pub(super) fn outside_ranges(next: &Snapshot, address: IpAddr, name: &Text) -> Result<(), EditError> {
+    let IpAddr::V4(address) = address else { return Ok(()) };
+    match next.dynamic_ranges().iter().find(|(range, _)| range.contains(address)) {
+        None => Ok(()),
+        Some((range, network)) => Err(EditError::InsideRange {
+            name: name.clone(),
+            address,
+            range: *range,
+            network: network.clone(),
+        }),
+    }
 }
 
 impl Snapshot {

@@ -1,7 +1,7 @@
 //! `sprintf` with the conversions `% c s d i u x X o b`, flags `-`, `0`, `+`, blank, width and precision.
 
 use super::RESULT_BYTES_MAX;
-use super::expr::{ExprError, Value};
+use super::value::{ExprError, Value};
 
 /// Width and precision at most.
 const WIDTH_MAX: usize = 1024;
