@@ -88,7 +88,10 @@ impl From<Errno> for Status {
             Errno::STALE => Self::Stale,
             Errno::OPNOTSUPP | Errno::NOSYS => Self::NotSupp,
             // The client tries again later: the shortage is ours and will pass.
-            Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN => Self::Jukebox,
+            Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN => {
+                tracing::debug!(%errno, "the client is asked to repeat its call");
+                Self::Jukebox
+            }
             Errno::LOOP => Self::Inval,
             _ => Self::Io,
         }

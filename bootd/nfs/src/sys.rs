@@ -6,6 +6,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -116,8 +117,29 @@ pub fn name_to_handle(dir: BorrowedFd<'_>, name: &CStr) -> Result<KernelHandle, 
     Ok(KernelHandle { handle_type: raw.handle_type, bytes: raw.f_handle, len })
 }
 
+/// Most times [`open_handle`] asks again after ENOMEM.
+const HANDLE_RETRIES_MAX: u32 = 20;
+/// Wait before asking again; the creation that is in the way takes microseconds, unless its thread is preempted.
+const HANDLE_RETRY_PAUSE: Duration = Duration::from_millis(1);
+
 /// `open_by_handle_at` as an O_PATH descriptor; needs CAP_DAC_READ_SEARCH. ESTALE: the file is gone.
+///
+/// ENOMEM is asked again: ext4 (`iget_locked`) reports it, too, while another process creates a file that gets the
+/// inode number of a removed one. The next call then finds the new file and reports ESTALE.
+#[allow(clippy::disallowed_methods, reason = "a worker thread that waits for another thread of the kernel")]
 pub fn open_handle(mount: BorrowedFd<'_>, handle_type: u8, bytes: &[u8]) -> Result<OwnedFd, Errno> {
+    let mut opened = open_handle_once(mount, handle_type, bytes);
+    for _ in 0..HANDLE_RETRIES_MAX {
+        if !matches!(opened, Err(Errno::NOMEM)) {
+            break;
+        }
+        std::thread::sleep(HANDLE_RETRY_PAUSE);
+        opened = open_handle_once(mount, handle_type, bytes);
+    }
+    opened
+}
+
+fn open_handle_once(mount: BorrowedFd<'_>, handle_type: u8, bytes: &[u8]) -> Result<OwnedFd, Errno> {
     let mut raw = RawHandle {
         handle_bytes: u32::try_from(bytes.len()).unwrap_or(0),
         handle_type: i32::from(handle_type),
