@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     fn head(fields: &str) -> Head {
-        let text = format!("GET /x HTTP/1.1\r\n{fields}\r\n");
+        let text = format!("GET /x HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
         Head::parse(text.as_bytes()).unwrap().unwrap().0
     }
 
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn head_is_never_a_part() {
-        let text = b"HEAD /x HTTP/1.1\r\nRange: bytes=0-0\r\n\r\n";
+        let text = b"HEAD /x HTTP/1.1\r\nHost: x\r\nRange: bytes=0-0\r\n\r\n";
         let head = Head::parse(text).unwrap().unwrap().0;
         assert_eq!(decide(&head, &version(), 100), Part::Whole);
     }

@@ -336,7 +336,7 @@ impl Connection {
         self.tell("", EventKind::Malformed { reason: &reason });
         let status = match error {
             HeadError::TooLong => response::HEAD_TOO_LARGE,
-            HeadError::Malformed(_) => response::BAD_REQUEST,
+            HeadError::Malformed(_) | HeadError::Ambiguous(_) => response::BAD_REQUEST,
         };
         self.last_words(status, &format!("refused: {reason}\n")).await
     }

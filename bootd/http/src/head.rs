@@ -58,6 +58,10 @@ pub enum HeadError {
     /// More than [`HEAD_BYTES_MAX`].
     #[error("the request head is longer than 16384 bytes")]
     TooLong,
+    /// Where the request ends, or whom it is for, cannot be known for certain: a proxy in between might read it in
+    /// another way (RFC 9112 section 11.2, request smuggling).
+    #[error("{0}")]
+    Ambiguous(&'static str),
 }
 
 impl Head {
@@ -70,7 +74,7 @@ impl Head {
         let mut request = httparse::Request::new(&mut fields);
         match request.parse(bytes) {
             Ok(httparse::Status::Complete(length)) if length <= HEAD_BYTES_MAX => {
-                Ok(Some((Head::from_parsed(&request), length)))
+                Ok(Some((Head::from_parsed(&request)?, length)))
             }
             Ok(httparse::Status::Partial) if bytes.len() < HEAD_BYTES_MAX => Ok(None),
             Ok(_) | Err(httparse::Error::TooManyHeaders) => Err(HeadError::TooLong),
@@ -78,10 +82,11 @@ impl Head {
         }
     }
 
-    fn from_parsed(request: &httparse::Request<'_, '_>) -> Head {
+    fn from_parsed(request: &httparse::Request<'_, '_>) -> Result<Head, HeadError> {
         let target = request.path.unwrap_or("/");
         let (raw_path, query) = split_target(target);
         let is_11 = request.version == Some(1);
+        let framing = Framing::of(request.headers, is_11).map_err(HeadError::Ambiguous)?;
         let mut head = Head {
             method: match request.method {
                 Some("GET") => Method::Get,
@@ -92,8 +97,8 @@ impl Head {
             target: raw_path.to_owned(),
             query: query.to_owned(),
             is_11,
-            keep_alive: is_11,
-            has_body: false,
+            keep_alive: framing.keep_alive,
+            has_body: framing.has_body,
             range: None,
             if_range: None,
             if_match: None,
@@ -104,7 +109,7 @@ impl Head {
         for field in request.headers.iter() {
             head.take_field(field);
         }
-        head
+        Ok(head)
     }
 
     fn take_field(&mut self, field: &httparse::Header<'_>) {
@@ -115,25 +120,86 @@ impl Head {
             5 if field.name.eq_ignore_ascii_case("range") => self.range = own(),
             8 if field.name.eq_ignore_ascii_case("if-match") => self.if_match = own(),
             8 if field.name.eq_ignore_ascii_case("if-range") => self.if_range = own(),
-            10 if field.name.eq_ignore_ascii_case("connection") => self.take_connection(value),
             13 if field.name.eq_ignore_ascii_case("if-none-match") => self.if_none_match = own(),
-            14 if field.name.eq_ignore_ascii_case("content-length") => self.has_body |= value != "0",
-            17 if field.name.eq_ignore_ascii_case("transfer-encoding") => self.has_body = true,
             17 if field.name.eq_ignore_ascii_case("if-modified-since") => self.if_modified_since = own(),
             19 if field.name.eq_ignore_ascii_case("if-unmodified-since") => self.if_unmodified_since = own(),
             _ => {}
         }
     }
+}
 
-    fn take_connection(&mut self, value: &str) {
-        for word in value.split(',').map(str::trim) {
-            if word.eq_ignore_ascii_case("close") {
-                self.keep_alive = false;
-            } else if word.eq_ignore_ascii_case("keep-alive") {
-                self.keep_alive = true;
+/// What the head says about the bytes after it, read without leniency.
+#[derive(Debug, PartialEq, Eq)]
+struct Framing {
+    keep_alive: bool,
+    has_body: bool,
+}
+
+impl Framing {
+    /// RFC 9110 section 7.2 (Host) and 8.6 (Content-Length), RFC 9112 section 3.2, 6.1 to 6.3 and 9.3. Stricter in one
+    /// point: Content-Length stands once, even if several would agree.
+    fn of(fields: &[httparse::Header<'_>], is_11: bool) -> Result<Framing, &'static str> {
+        let (mut host, mut length, mut coding) = (None, None, None);
+        let (mut keeps, mut closes) = (is_11, false);
+        for field in fields {
+            let (once, complaint) = match field.name.len() {
+                4 if field.name.eq_ignore_ascii_case("host") => (&mut host, "there is more than one Host"),
+                14 if field.name.eq_ignore_ascii_case("content-length") => {
+                    (&mut length, "there is more than one Content-Length")
+                }
+                17 if field.name.eq_ignore_ascii_case("transfer-encoding") => {
+                    (&mut coding, "there is more than one Transfer-Encoding")
+                }
+                10 if field.name.eq_ignore_ascii_case("connection") => {
+                    closes |= has_word(field.value, b"close");
+                    keeps |= has_word(field.value, b"keep-alive");
+                    continue;
+                }
+                _ => continue,
+            };
+            if once.replace(trimmed(field.value)).is_some() {
+                return Err(complaint);
             }
         }
+        check_host(host, is_11)?;
+        let has_body = match (length, coding) {
+            (None, None) => false,
+            (Some(_), Some(_)) => return Err("there are both Content-Length and Transfer-Encoding"),
+            (Some(length), None) => content_length(length)? > 0,
+            (None, Some(_)) if !is_11 => return Err("HTTP/1.0 has no Transfer-Encoding"),
+            (None, Some(coding)) if coding.eq_ignore_ascii_case(b"chunked") => true,
+            (None, Some(_)) => return Err("the Transfer-Encoding is not \"chunked\""),
+        };
+        Ok(Framing { keep_alive: keeps && !closes, has_body })
     }
+}
+
+fn check_host(host: Option<&[u8]>, is_11: bool) -> Result<(), &'static str> {
+    let may_be_in_host = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte);
+    match host {
+        None if is_11 => Err("an HTTP/1.1 request needs a Host"),
+        Some(host) if !host.iter().all(may_be_in_host) => Err("the Host is not a name or an address"),
+        _ => Ok(()),
+    }
+}
+
+/// Digits and nothing else, at most `u64::MAX`.
+fn content_length(value: &[u8]) -> Result<u64, &'static str> {
+    let digits = Some(value).filter(|value| value.iter().all(u8::is_ascii_digit));
+    let number = digits.and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
+    number.ok_or("the Content-Length is not a number of bytes")
+}
+
+/// A field value without the blanks and tabs around it (RFC 9110 section 5.6.3).
+fn trimmed(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
+}
+
+fn has_word(list: &[u8], word: &[u8]) -> bool {
+    list.split(|byte| *byte == b',').any(|item| trimmed(item).eq_ignore_ascii_case(word))
 }
 
 /// Path and query of a request target in origin or absolute form.
@@ -182,9 +248,10 @@ mod tests {
             ("1.1", "Connection: Close\r\n", false),
             ("1.0", "Connection: Keep-Alive\r\n", true),
             ("1.1", "Connection: TE, close\r\n", false),
+            ("1.1", "Connection: close\r\nConnection: keep-alive\r\n", false),
         ];
         for (version, field, kept) in cases {
-            let head = parse(&format!("GET / HTTP/{version}\r\n{field}\r\n"));
+            let head = parse(&format!("GET / HTTP/{version}\r\nHost: x\r\n{field}\r\n"));
             assert_eq!(head.keep_alive, *kept, "{version} {field:?}");
         }
     }
