@@ -10,232 +10,20 @@
 //! which does nothing. Primary key columns that are not given are stored empty. The four letters `NULL` clear
 //! a cell of an existing row.
 
-use crate::names::excerpt;
+use crate::edit::{CELL_BYTES_MAX, EDITS_MAX, Edit, EditError};
+use crate::effect::{Effect, RowChange, key_of};
 use crate::row::{Interner, Row, Text};
 use crate::rules;
-use crate::schema::{Col, TableId, schema};
+use crate::schema::{Col, TableId};
 use crate::snapshot::Snapshot;
-use crate::subnet::AddressRange;
 use crate::table::{RowId, TableData};
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::net::Ipv4Addr;
 use std::sync::Arc;
-
-/// Bytes of a cell at most.
-pub const CELL_BYTES_MAX: usize = 1 << 20;
-/// Edits of one change at most. 100,000 nodes with ten tables each fit.
-pub const EDITS_MAX: usize = 2_000_000;
 
 /// Rows that a table which numbers its own rows (`auditlog`, `eventlog`) keeps at most; the oldest make room for new ones.
 pub const LOG_ROWS_MAX: usize = 100_000;
 /// Rows that make room at a time.
 const LOG_ROWS_DROPPED: usize = LOG_ROWS_MAX / 100;
-
-/// Why a change is refused. Nothing of it has been done.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum EditError {
-    /// No such table.
-    #[error("No such table: {0}")]
-    NoSuchTable(String),
-    /// The table has no such column.
-    #[error("No column \"{column}\" in table \"{table}\"")]
-    NoSuchColumn {
-        /// The table.
-        table: String,
-        /// The column.
-        column: String,
-    },
-    /// A column of another table than the edit's.
-    #[error("column {col} does not belong to table {table}")]
-    WrongTable {
-        /// The edit's table.
-        table: TableId,
-        /// The column.
-        col: Col,
-    },
-    /// An update must say which row it means.
-    #[error("{table}: no key given")]
-    NoKey {
-        /// The table.
-        table: TableId,
-    },
-    /// A column that must have a value has none.
-    #[error("{col} may not be empty")]
-    Required {
-        /// The column.
-        col: Col,
-    },
-    /// A row that nothing would find again.
-    #[error("{col} says whose row it is and may not be empty: give {}=...", col.name())]
-    EmptyKey {
-        /// The column.
-        col: Col,
-    },
-    /// Another row already has this primary key.
-    #[error("UNIQUE constraint failed: {table} already has a row with key {key}")]
-    DuplicateKey {
-        /// The table.
-        table: TableId,
-        /// The key's values.
-        key: String,
-    },
-    /// A value longer than [`CELL_BYTES_MAX`].
-    #[error("a value for {col} has {bytes} bytes, more than {CELL_BYTES_MAX}")]
-    TooLong {
-        /// The column.
-        col: Col,
-        /// Its length.
-        bytes: usize,
-    },
-    /// A NUL byte, which no database stores.
-    #[error("a value for {col} contains a NUL byte")]
-    NulByte {
-        /// The column.
-        col: Col,
-    },
-    /// Nobody could take the change back.
-    #[error(
-        "with this policy root could not run {command} any more, and nobody could mend it: leave a rule with a \
-         lower priority that allows root"
-    )]
-    LocksOut {
-        /// The command.
-        command: &'static str,
-    },
-    /// A value that its column cannot mean.
-    #[error("'{}' cannot be stored in {col}: {reason}", excerpt(value))]
-    BadValue {
-        /// The column.
-        col: Col,
-        /// The value.
-        value: String,
-        /// What is wrong with it.
-        reason: Cow<'static, str>,
-    },
-    /// A value that a key of the table `site` cannot have.
-    #[error("'{}' cannot be stored as site.{key}: {reason}", excerpt(value))]
-    BadSiteValue {
-        /// The key.
-        key: Text,
-        /// The value.
-        value: String,
-        /// What is wrong with it.
-        reason: Cow<'static, str>,
-    },
-    /// Another node has this MAC or IP address.
-    #[error("{col} of {name}: {value} already belongs to {other}")]
-    Taken {
-        /// The column.
-        col: Col,
-        /// The address.
-        value: String,
-        /// Who was to get it.
-        name: Text,
-        /// Who has it.
-        other: Text,
-    },
-    /// A node's address that could be given to a machine without one.
-    #[error(
-        "Node {name} has IP {address} which is inside the DHCP dynamic range {range} of {network}. Move the node IP \
-         outside the dynamic range or adjust the range in the networks table."
-    )]
-    InsideRange {
-        /// The node.
-        name: Text,
-        /// Its address.
-        address: Ipv4Addr,
-        /// The range.
-        range: AddressRange,
-        /// The network's name.
-        network: Text,
-    },
-    /// More edits than [`EDITS_MAX`].
-    #[error("{0} edits are too many for one change, {EDITS_MAX} are allowed")]
-    TooManyEdits(usize),
-}
-
-/// One thing that shall hold after a change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Edit {
-    /// Update the rows in which all `keys` hold, or insert one.
-    Set {
-        /// The table.
-        table: TableId,
-        /// Columns and values that find the row; at least one. Need not be the primary key.
-        keys: Vec<(Col, Text)>,
-        /// What to store; `None` is SQL NULL.
-        values: Vec<(Col, Option<Text>)>,
-    },
-    /// A new row; a row with the same primary key must not exist.
-    Insert {
-        /// The table.
-        table: TableId,
-        /// The row's values.
-        cells: Vec<(Col, Option<Text>)>,
-    },
-    /// Remove the rows in which all `keys` hold; without keys every row.
-    Delete {
-        /// The table.
-        table: TableId,
-        /// Columns and values that find the rows.
-        keys: Vec<(Col, Text)>,
-    },
-}
-
-impl Edit {
-    /// An update or insert by names: `Edit::set("nodehm", &[("node", "n1")], &[("mgt", "ipmi")])`.
-    pub fn set(table: &str, keys: &[(&str, &str)], values: &[(&str, &str)]) -> Result<Self, EditError> {
-        let values = values.iter().map(|(name, value)| Ok((column(table, name)?, Some(Text::from(*value)))));
-        Ok(Self::Set {
-            table: table_id(table)?,
-            keys: key_list(table, keys)?,
-            values: values.collect::<Result<_, _>>()?,
-        })
-    }
-
-    /// Sets one column of a node's (or group's) row. `col` must be of a table with a node column.
-    pub fn set_node(node: impl Into<Text>, col: Col, value: impl Into<Text>) -> Result<Self, EditError> {
-        let table = col.table;
-        let node_col = table.info().node_col().ok_or(EditError::NoKey { table })?;
-        Ok(Self::Set { table, keys: vec![(node_col, node.into())], values: vec![(col, Some(value.into()))] })
-    }
-
-    /// Sets a `site` value.
-    pub fn set_site(key: &str, value: &str) -> Result<Self, EditError> {
-        Self::set("site", &[("key", key)], &[("value", value)])
-    }
-
-    /// A deletion by names. Without keys the table is emptied.
-    pub fn delete(table: &str, keys: &[(&str, &str)]) -> Result<Self, EditError> {
-        Ok(Self::Delete { table: table_id(table)?, keys: key_list(table, keys)? })
-    }
-
-    /// Deletes a node's (or group's) rows in one table.
-    pub fn delete_node(table: TableId, node: impl Into<Text>) -> Result<Self, EditError> {
-        let node_col = table.info().node_col().ok_or(EditError::NoKey { table })?;
-        Ok(Self::Delete { table, keys: vec![(node_col, node.into())] })
-    }
-
-    fn table(&self) -> TableId {
-        match self {
-            Self::Set { table, .. } | Self::Insert { table, .. } | Self::Delete { table, .. } => *table,
-        }
-    }
-}
-
-fn table_id(name: &str) -> Result<TableId, EditError> {
-    schema().find(name).map(|t| t.id).ok_or_else(|| EditError::NoSuchTable(name.to_owned()))
-}
-
-fn column(table: &str, name: &str) -> Result<Col, EditError> {
-    let missing = || EditError::NoSuchColumn { table: table.to_owned(), column: name.to_owned() };
-    table_id(table)?.info().col(name).ok_or_else(missing)
-}
-
-fn key_list(table: &str, keys: &[(&str, &str)]) -> Result<Vec<(Col, Text)>, EditError> {
-    keys.iter().map(|(name, value)| Ok((column(table, name)?, Text::from(*value)))).collect()
-}
 
 /// What is written, by whom and why.
 #[derive(Clone, Debug, Default)]
@@ -260,93 +48,6 @@ impl Change {
     pub fn quiet(who: impl Into<String>, command: impl Into<String>, edits: Vec<Edit>) -> Self {
         Self { quiet: true, ..Self::new(who, command, edits) }
     }
-}
-
-/// What a change does to one row.
-#[derive(Clone, Debug)]
-pub(crate) struct Effect {
-    pub(crate) table: TableId,
-    pub(crate) row: RowId,
-    pub(crate) before: Option<Row>,
-    pub(crate) after: Option<Row>,
-}
-
-/// What a change did, or would do, to one row; for the change log and for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RowChange {
-    /// The table.
-    pub table: TableId,
-    /// The primary key's values: of the row as it was, or of the new row.
-    pub key: Vec<Text>,
-    /// Cells that differ: column, old value, new value. All set cells of a new or a removed row.
-    pub cells: Vec<(Col, Option<Text>, Option<Text>)>,
-    /// What happened to the row.
-    pub kind: RowChangeKind,
-}
-
-/// What happened to a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RowChangeKind {
-    /// It is new.
-    Inserted,
-    /// Cells changed.
-    Updated,
-    /// It is gone.
-    Deleted,
-}
-
-impl Effect {
-    pub(crate) fn to_row_change(&self) -> RowChange {
-        let kind = match (&self.before, &self.after) {
-            (None, _) => RowChangeKind::Inserted,
-            (_, None) => RowChangeKind::Deleted,
-            _ => RowChangeKind::Updated,
-        };
-        let old = |col: Col| self.before.as_ref().and_then(|r| r.cell(col)).cloned();
-        let new = |col: Col| self.after.as_ref().and_then(|r| r.cell(col)).cloned();
-        let cells =
-            self.table.info().cols().map(|c| (c, old(c), new(c))).filter(|(_, o, n)| o != n).collect();
-        let key = self
-            .before
-            .as_ref()
-            .or(self.after.as_ref())
-            .map(|row| key_of(self.table, row))
-            .unwrap_or_default();
-        RowChange { table: self.table, key, cells, kind }
-    }
-}
-
-impl RowChange {
-    /// The node (or group) whose row it is, for tables of nodes.
-    pub fn node(&self) -> Option<&Text> {
-        let table = self.table.info();
-        let place = table.keys.iter().position(|k| Some(*k) == table.node_column)?;
-        self.key.get(place)
-    }
-
-    /// The opposite: turns the new state into the old one.
-    pub fn inverse(&self) -> Self {
-        let cells: Vec<_> = self.cells.iter().map(|(c, old, new)| (*c, new.clone(), old.clone())).collect();
-        let kind = match self.kind {
-            RowChangeKind::Inserted => RowChangeKind::Deleted,
-            RowChangeKind::Updated => RowChangeKind::Updated,
-            RowChangeKind::Deleted => RowChangeKind::Inserted,
-        };
-        let table = self.table.info();
-        let new_key = |(place, text): (usize, &Text)| {
-            let changed = self.cells.iter().find(|(c, ..)| table.keys.get(place) == Some(&c.index()));
-            changed.and_then(|(_, _, new)| new.clone()).unwrap_or_else(|| text.clone())
-        };
-        let key = match self.kind {
-            RowChangeKind::Updated => self.key.iter().enumerate().map(new_key).collect(),
-            _ => self.key.clone(),
-        };
-        Self { table: self.table, key, cells, kind }
-    }
-}
-
-pub(crate) fn key_of(table: TableId, row: &Row) -> Vec<Text> {
-    table.info().keys.iter().map(|k| row.at(*k).cloned().unwrap_or_default()).collect()
 }
 
 /// One effect for each row, unless the row's key changes on the way: then the order among rows matters.
@@ -619,6 +320,7 @@ impl Snapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::schema;
 
     fn site(snapshot: &Snapshot, edits: &[Edit]) -> String {
         match snapshot.with(edits) {

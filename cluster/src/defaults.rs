@@ -2,7 +2,7 @@
 //!
 //! Everything here can be applied again: rows that exist are left as they are.
 
-use crate::change::{Edit, EditError};
+use crate::edit::{Edit, EditError};
 use crate::row::Text;
 use crate::schema::Col;
 use crate::snapshot::Snapshot;

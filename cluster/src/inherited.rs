@@ -5,12 +5,14 @@
 //! a shared or templated row exists at all, and follows changes of single nodes; a change of a group's row or of a
 //! node that is a group as well makes it anew.
 
-use crate::change::Effect;
+use crate::address_index::{AddressIndexes, Index, Map, Slot};
 use crate::chunk::ChunkMap;
+use crate::effect::Effect;
 use crate::names::{Guid, MacAddr, parse_mac_column, parse_mac_column_as};
 use crate::row::{Row, Text};
 use crate::schema::Col;
 use crate::snapshot::{KNOWN, Snapshot};
+use crate::table::TableData;
 use crate::template::is_template;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -26,7 +28,7 @@ pub(crate) trait Address: Ord + Clone + ToString + 'static {
     /// The addresses in a cell.
     fn read(text: &str) -> Vec<Self>;
     /// The snapshot's index of this kind.
-    fn slot(all: &Inherited) -> &Slot<Self>;
+    fn slot(all: &AddressIndexes) -> &Slot<Self>;
 }
 
 impl Address for IpAddr {
@@ -36,7 +38,7 @@ impl Address for IpAddr {
     fn read(text: &str) -> Vec<Self> {
         text.trim().parse().into_iter().collect()
     }
-    fn slot(all: &Inherited) -> &Slot<Self> {
+    fn slot(all: &AddressIndexes) -> &Slot<Self> {
         &all.ips
     }
 }
@@ -48,7 +50,7 @@ impl Address for MacAddr {
     fn read(text: &str) -> Vec<Self> {
         parse_mac_column(text).into_iter().map(|entry| entry.mac).collect()
     }
-    fn slot(all: &Inherited) -> &Slot<Self> {
+    fn slot(all: &AddressIndexes) -> &Slot<Self> {
         &all.macs
     }
 }
@@ -60,25 +62,10 @@ impl Address for Guid {
     fn read(text: &str) -> Vec<Self> {
         parse_mac_column_as::<Guid>(text).into_iter().map(|entry| entry.mac).collect()
     }
-    fn slot(all: &Inherited) -> &Slot<Self> {
+    fn slot(all: &AddressIndexes) -> &Slot<Self> {
         &all.guids
     }
 }
-
-/// An index that may not have been made yet.
-pub(crate) type Slot<K> = Arc<OnceLock<Index<K>>>;
-
-/// The indexes of a snapshot.
-#[derive(Debug, Default)]
-pub(crate) struct Inherited {
-    ips: Slot<IpAddr>,
-    macs: Slot<MacAddr>,
-    guids: Slot<Guid>,
-}
-
-/// Which node has which address. `None`: no row is shared or a template, so that the cells say all there is.
-#[derive(Debug)]
-pub(crate) struct Index<K>(Option<Map<K>>);
 
 /// Whose addresses of one kind a change may have changed.
 #[derive(Debug, PartialEq, Eq)]
@@ -89,42 +76,22 @@ pub(crate) enum Touched {
     All,
 }
 
-impl<K: Address> Index<K> {
-    fn of(snapshot: &Snapshot) -> Self {
-        let col = K::col();
-        let Some(name) = col.table.info().node_col() else { return Self(None) };
-        let shared = |row: &Row| match (row.get(col), row.get(name)) {
-            (Some(text), Some(name)) => is_template(text) || snapshot.is_listed_group(name),
-            _ => false,
-        };
-        if !snapshot.enabled_rows(col.table).any(shared) {
-            return Self(None);
-        }
-        let entries = |node: &Text| {
-            snapshot.addresses::<K>(node).into_iter().map(|key| ((key, node.clone()), ())).collect::<Vec<_>>()
-        };
-        Self(Some(ChunkMap::from_unsorted(snapshot.node_names().flat_map(entries).collect())))
+/// The index of a kind of address in a snapshot.
+fn index_of<K: Address>(snapshot: &Snapshot) -> Index<K> {
+    let col = K::col();
+    let Some(name) = col.table.info().node_col() else { return Index(None) };
+    let shared = |row: &Row| match (row.get(col), row.get(name)) {
+        (Some(text), Some(name)) => is_template(text) || snapshot.is_listed_group(name),
+        _ => false,
+    };
+    if !snapshot.enabled_rows(col.table).any(shared) {
+        return Index(None);
     }
-
-    /// The nodes with this address, sorted.
-    pub(crate) fn holders<'a>(&'a self, key: &K) -> impl Iterator<Item = &'a Text> + 'a {
-        let (key, start) = (key.clone(), (key.clone(), Text::from("")));
-        let entries = self.0.iter().flat_map(move |map| map.range_from(&start));
-        entries.take_while(move |((found, _), ())| *found == key).map(|((_, node), ())| node)
-    }
-
-    /// The node has the address.
-    pub(crate) fn has(&self, key: &K, node: &Text) -> bool {
-        self.0.as_ref().is_some_and(|map| map.get(&(key.clone(), node.clone())).is_some())
-    }
-
-    /// Every address and who has it, sorted.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &Text)> {
-        self.0.iter().flat_map(|map| map.iter().map(|((key, node), ())| (key, node)))
-    }
+    let entries = |node: &Text| {
+        snapshot.addresses::<K>(node).into_iter().map(|key| ((key, node.clone()), ())).collect::<Vec<_>>()
+    };
+    Index(Some(ChunkMap::from_unsorted(snapshot.node_names().flat_map(entries).collect())))
 }
-
-type Map<K> = ChunkMap<(K, Text), ()>;
 
 /// The index after a change of these nodes alone.
 fn followed<K: Address>(
@@ -146,14 +113,12 @@ fn followed<K: Address>(
     map
 }
 
-impl Inherited {
-    /// The indexes after a change, as far as they follow from the ones before it.
-    pub(crate) fn after(before: &Snapshot, after: &Snapshot, effects: &[Effect]) -> Self {
-        Self {
-            ips: follow(before, after, effects),
-            macs: follow(before, after, effects),
-            guids: follow(before, after, effects),
-        }
+/// The indexes after a change, as far as they follow from the ones before it.
+fn indexes_after(before: &Snapshot, after: &Snapshot, effects: &[Effect]) -> AddressIndexes {
+    AddressIndexes {
+        ips: follow(before, after, effects),
+        macs: follow(before, after, effects),
+        guids: follow(before, after, effects),
     }
 }
 
@@ -212,9 +177,17 @@ fn is_hierarchy(effect: &Effect) -> bool {
 }
 
 impl Snapshot {
+    /// The next snapshot; remembers what the change has not made wrong.
+    pub(crate) fn successor(&self, seq: u64, tables: Box<[Arc<TableData>]>, effects: &[Effect]) -> Self {
+        let templates = Arc::clone(&self.templates);
+        let mut next = Self { seq, tables, templates, inherited: AddressIndexes::default() };
+        next.inherited = indexes_after(self, &next, effects);
+        next
+    }
+
     /// The index of a kind of address.
     pub(crate) fn index<K: Address>(&self) -> &Index<K> {
-        K::slot(&self.inherited).get_or_init(|| Index::of(self))
+        K::slot(&self.inherited).get_or_init(|| index_of(self))
     }
 
     /// The node has an address of this kind that does not stand in its own row as it is.
@@ -269,7 +242,7 @@ mod tests {
             for edits in changes {
                 let _ = now.index::<IpAddr>();
                 let Ok(next) = now.with(&edits) else { continue };
-                let fresh = Index::<IpAddr>::of(&next);
+                let fresh = index_of::<IpAddr>(&next);
                 if let Some(followed) = next.inherited.ips.get() {
                     for (ip, node) in fresh.iter() {
                         let needed = followed.0.is_some() || next.inherits::<IpAddr>(node);

@@ -69,16 +69,20 @@
 //! executed. Every cache, queue and list has a named limit.
 
 #![forbid(unsafe_code)]
+mod address_index;
 mod cfgloc;
 mod change;
 mod chunk;
 mod defaults;
+mod edit;
+mod effect;
 pub mod fuzz;
 mod groups;
 mod inherited;
 mod interfaces;
 mod liteoption;
 mod log;
+mod lookup;
 mod model;
 mod names;
 pub mod noderange;
@@ -97,14 +101,15 @@ mod table;
 pub mod template;
 
 pub use cfgloc::{CfglocError, Secret, ServerAddress, StoreAddress};
-pub use change::{
-    CELL_BYTES_MAX, Change, EDITS_MAX, Edit, EditError, LOG_ROWS_MAX, RowChange, RowChangeKind, empty_key,
-};
+pub use change::{Change, LOG_ROWS_MAX, empty_key};
 pub use defaults::{Installation, LocalNetwork, XCATMASTER};
+pub use edit::{CELL_BYTES_MAX, EDITS_MAX, Edit, EditError};
+pub use effect::{RowChange, RowChangeKind};
 pub use groups::{Condition, ConditionError, Conditions, GroupKind};
 pub use interfaces::NamedAddress;
 pub use liteoption::{LiteOption, OptionError};
 pub use log::{CHANGES_BYTES_MAX, CHANGES_KEPT_MAX, LogEntry, UndoError};
+pub use lookup::MacOwner;
 pub use model::{
     Applied, FOLLOW_INTERVAL, Follower, Model, ModelError, Published, Subscription, migrate, truncate,
 };
@@ -123,6 +128,6 @@ pub use row::{Row, Text};
 pub use rules::check_group_name;
 pub use schema::{AsCol, AsTable, Col, Column, Schema, Table, TableId, schema};
 pub use site::is_host_name;
-pub use snapshot::{MacOwner, OsImage, Snapshot};
+pub use snapshot::{OsImage, Snapshot};
 pub use store::{ANSWER_TIME_MAX, StoreError, first_table_with_rows, set_up_server};
 pub use subnet::{AddressRange, RangeError, Subnet, dynamic_ranges, prefix_length};

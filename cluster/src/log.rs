@@ -4,7 +4,9 @@
 //! take over each other's changes from it. Rows are kept as JSON, one object a row:
 //! `{"t":"nodehm","k":["n1"],"o":"u","c":{"mgt":[null,"ipmi"]}}` with `o` one of `i`, `u`, `d`.
 
-use crate::change::{Draft, Edit, Effect, RowChange, RowChangeKind, key_of};
+use crate::change::Draft;
+use crate::edit::Edit;
+use crate::effect::{Effect, RowChange, RowChangeKind, key_of};
 use crate::row::{Row, Text};
 use crate::schema::{Col, schema};
 use crate::snapshot::Snapshot;

@@ -9,7 +9,9 @@
 //! of changes a second, and still nothing is acknowledged that is not durable.
 
 use crate::cfgloc::{CfglocError, StoreAddress};
-use crate::change::{Change, Edit, EditError, Effect, RowChange, plan};
+use crate::change::{Change, plan};
+use crate::edit::{Edit, EditError};
+use crate::effect::{Effect, RowChange};
 use crate::log::{LogEntry, UndoError, replay, undo_edits};
 use crate::row::Row;
 use crate::schema::schema;

@@ -13,7 +13,8 @@ mod tests;
 
 pub use names::check_group_name;
 
-use crate::change::{Edit, EditError, Effect};
+use crate::edit::{Edit, EditError};
+use crate::effect::Effect;
 use crate::liteoption::LiteOption;
 use crate::names::{Guid, MacAddr, excerpt, parse_mac_column, parse_mac_column_as};
 use crate::policy::PolicyRequest;

@@ -9,7 +9,7 @@
 //! two writers ever work from different truths.
 
 use crate::cfgloc::StoreAddress;
-use crate::change::Effect;
+use crate::effect::Effect;
 use crate::log::LogEntry;
 use crate::row::{Interner, Row};
 use crate::schema::{Table, schema};

@@ -6,7 +6,7 @@
 
 use super::nics::split_nic_attr;
 use super::{LookupValue, NIC_COLUMNS, ObjectAttr, ObjectType, has_word, nic_merge, object_type};
-use crate::change::Edit;
+use crate::edit::Edit;
 use crate::groups::GroupKind;
 use crate::row::Text;
 use crate::schema::{Col, TableId};
@@ -426,7 +426,7 @@ fn row_key_has(keys: &[(Col, Text)], col: Col) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::change::RowChange;
+    use crate::effect::RowChange;
 
     type Cells = &'static [(&'static str, &'static str)];
 

@@ -1,7 +1,8 @@
 //! Addresses among each other: no two names share one, and no node's lies in a dynamic range.
 
 use super::{changed, networks};
-use crate::change::{EditError, Effect};
+use crate::edit::EditError;
+use crate::effect::Effect;
 use crate::inherited::{Address, Touched, touched};
 use crate::names::{Guid, MacAddr};
 use crate::row::{Row, Text};

@@ -4,7 +4,8 @@
 //! the commands that made it. Names that are there already may stay and be worked on.
 
 use super::changed;
-use crate::change::{EditError, Effect};
+use crate::edit::EditError;
+use crate::effect::Effect;
 use crate::names::{NAME_BYTES_MAX, NodeName};
 use crate::noderange::{Noderange, NoderangeError};
 use crate::schema::Col;

@@ -4,7 +4,8 @@
 //! allowed: supernets and networks behind relays are written so; `makedhcp -n` names them.
 
 use super::changed;
-use crate::change::{EditError, Effect};
+use crate::edit::EditError;
+use crate::effect::Effect;
 use crate::inherited::Address;
 use crate::row::{Row, Text};
 use crate::schema::Col;

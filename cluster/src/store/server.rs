@@ -14,7 +14,7 @@
 
 use super::{ANSWER_TIME_MAX, Bell, Dialect, Loaded, RowReader, Store, StoreError};
 use crate::cfgloc::ServerAddress;
-use crate::change::Effect;
+use crate::effect::Effect;
 use crate::log::{LogEntry, PRUNE_EVERY, decode, encode, lowest_to_keep};
 use crate::row::Row;
 use crate::schema::{Table, TableId, schema};

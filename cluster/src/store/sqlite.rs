@@ -5,7 +5,7 @@
 //! the administrator does different things about them.
 
 use super::{Dialect, Loaded, RowReader, Store, StoreError, TableSql, bind};
-use crate::change::Effect;
+use crate::effect::Effect;
 use crate::log::{LogEntry, PRUNE_EVERY, decode, encode, lowest_to_keep};
 use crate::schema::{Table, schema};
 use rusqlite::types::ValueRef;
@@ -301,7 +301,8 @@ impl Store for Sqlite {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::change::{Change, Edit};
+    use crate::change::Change;
+    use crate::edit::Edit;
     use crate::model::{Model, ModelError};
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
