@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dawn_http::{Application, Config, Reply, serve};
-use dawn_tftp::source::{Event, Mount, Request, Roots, Service, Tree};
+use dawn_serving::{Event, Mount, Request, Roots, Service, Tree};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use tokio::sync::watch;
