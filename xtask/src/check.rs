@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -10,10 +10,13 @@ use dawn_qemu::paths;
 
 use crate::progress::Progress;
 use crate::suite::{Count, Suite, count_line};
-use crate::{elf, layers, packages, shell};
+use crate::{elf, layers, packages, programs, shell};
 
 /// Smallest plausible `/init`; a smaller one is a placeholder.
 const INIT_BYTES_MIN: usize = 100_000;
+
+/// Tests with machines that run at a time; each has one or two machines of 1 GiB.
+const MACHINE_TESTS_MAX: usize = 4;
 
 /// Everything that must hold
 #[derive(Debug, Args)]
@@ -39,9 +42,7 @@ impl Test {
             suite.group("layers", layers::check);
             let lints = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
             suite.group("lints", || cargo_check(&lints));
-            suite.group("unit and conversation tests", || {
-                run_tests(&mut shell::cargo(&["test", "--workspace", "--no-fail-fast"]))
-            });
+            suite.group("unit and conversation tests", run_unit_tests);
         }
         suite.group("release build", || cargo_check(&["build", "--release", "--bin", "dawn"]));
         if !self.only_machines {
@@ -94,22 +95,28 @@ fn cargo_check(args: &[&str]) -> Result<Count> {
     shell::succeeds(&mut shell::cargo(args)).map(Count::one)
 }
 
-fn run_machines(filter: Option<&str>) -> Result<Count> {
-    // One machine after the other: under emulation each takes a processor.
-    let args = ["test", "-p", "dawn-qemu", "--tests", "--no-fail-fast", "--"];
-    let mut command = shell::cargo(&args);
-    command.env("RUST_BACKTRACE", "0").args(filter).args(["--ignored", "--test-threads=1", "--nocapture"]);
-    run_tests(&mut command)
+/// Unit, conversation and documentation tests.
+fn run_unit_tests() -> Result<Count> {
+    let programs = programs::build(&["--workspace"])?;
+    let count = programs::run(&programs, &[])?;
+    let mut documentation = shell::cargo(&["test", "--workspace", "--doc", "--no-fail-fast"]);
+    let mut examples = Count::default();
+    let status = shell::follow_status(&mut documentation, |line| examples = examples.plus(count_line(line)))?;
+    if !status.success() && examples.failed == 0 {
+        examples.failed = 1;
+    }
+    Ok(count.plus(examples))
 }
 
-/// Runs tests and counts them. A run that fails without a failed test (it did not compile) is one failure.
-fn run_tests(command: &mut Command) -> Result<Count> {
-    let mut count = Count::default();
-    let success = shell::follow(command, |line| count = count.plus(count_line(line)))?;
-    if !success && count.failed == 0 {
-        count.failed = 1;
-    }
-    Ok(count)
+/// Tests that boot machines. Under emulation each machine takes a processor, so as many tests run at a time as there are
+/// processors.
+fn run_machines(filter: Option<&str>) -> Result<Count> {
+    let programs = programs::build(&["-p", "dawn-qemu", "--tests"])?;
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MACHINE_TESTS_MAX);
+    let threads = format!("--test-threads={threads}");
+    let mut args = vec!["--ignored", threads.as_str()];
+    args.extend(filter);
+    programs::run(&programs, &args)
 }
 
 /// The one executable needs nothing at run time and carries `/init`.

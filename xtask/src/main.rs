@@ -9,6 +9,7 @@ mod demo;
 mod elf;
 mod layers;
 mod packages;
+mod programs;
 mod progress;
 mod shell;
 mod suite;

@@ -1,7 +1,7 @@
 //! Running other programs: visibly, or with their output read along.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result};
 use dawn_qemu::paths;
@@ -28,8 +28,8 @@ pub fn succeeds(command: &mut Command) -> Result<bool> {
     Ok(status.with_context(|| format!("cannot start `{}`", display(command)))?.success())
 }
 
-/// Runs to the end, showing standard output and handing each line of it to `line`; tells whether it succeeded.
-pub fn follow(command: &mut Command, mut line: impl FnMut(&str)) -> Result<bool> {
+/// Runs to the end, showing standard output and handing each line of it to `line`; returns how it ended.
+pub fn follow_status(command: &mut Command, mut line: impl FnMut(&str)) -> Result<ExitStatus> {
     println!("$ {}", display(command));
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
     let mut child = child.with_context(|| format!("cannot start `{}`", display(command)))?;
@@ -40,5 +40,5 @@ pub fn follow(command: &mut Command, mut line: impl FnMut(&str)) -> Result<bool>
             line(&text);
         }
     }
-    Ok(child.wait().context("cannot collect a command")?.success())
+    child.wait().context("cannot collect a command")
 }
