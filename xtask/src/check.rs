@@ -10,7 +10,7 @@ use dawn_qemu::paths;
 
 use crate::progress::Progress;
 use crate::suite::{Count, Suite, count_line};
-use crate::{elf, layers, packages, programs, shell};
+use crate::{elf, packages, programs, shell, tidy};
 
 /// Smallest plausible `/init`; a smaller one is a placeholder.
 const INIT_BYTES_MIN: usize = 100_000;
@@ -39,7 +39,7 @@ impl Test {
         let mut suite = Suite::default();
         if !self.only_machines {
             suite.group("format", || cargo_check(&["fmt", "--all", "--check"]));
-            suite.group("layers", layers::check);
+            tidy::add_groups(&mut suite);
             let lints = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
             suite.group("lints", || cargo_check(&lints));
             suite.group("unit and conversation tests", run_unit_tests);
@@ -51,19 +51,6 @@ impl Test {
         if !self.no_machines {
             suite.group("machines", || run_machines(self.filter.as_deref()));
         }
-        Ok(if suite.finish() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-    }
-}
-
-/// What needs no build
-#[derive(Debug, Args)]
-pub struct Tidy {}
-
-impl Tidy {
-    /// Success only if nothing failed.
-    pub fn run(self) -> Result<ExitCode> {
-        let mut suite = Suite::default();
-        suite.group("layers", layers::check);
         Ok(if suite.finish() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }

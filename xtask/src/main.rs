@@ -7,12 +7,13 @@ mod check;
 mod console;
 mod demo;
 mod elf;
-mod layers;
+mod metadata;
 mod packages;
 mod programs;
 mod progress;
 mod shell;
 mod suite;
+mod tidy;
 mod timeline;
 mod tools;
 
@@ -34,8 +35,8 @@ enum Chore {
     Demo(demo::Demo),
     /// Everything that must hold: format, lints, unit and conversation tests, the static binary, machines
     Test(check::Test),
-    /// What needs no build: the import graph of crates and modules
-    Tidy(check::Tidy),
+    /// What needs no build: imports, dependencies, documents against facts, unused functions
+    Tidy(tidy::Tidy),
     /// Ten minutes of work on a node's files while the server is killed every 20 s
     Soak(check::Soak),
     /// Attach to the console of a machine of a running demo

@@ -7,12 +7,11 @@ mod graph;
 mod modules;
 
 use std::path::PathBuf;
-use std::process::Stdio;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::shell;
+use crate::metadata::{self, list, text};
 use crate::suite::Count;
 use graph::Graph;
 
@@ -66,14 +65,8 @@ fn report(what: &str, graph: &Graph, is_still_circular: bool) -> Count {
 }
 
 fn packages() -> Result<Vec<Package>> {
-    let mut command = shell::cargo(&["metadata", "--format-version", "1", "--no-deps"]);
-    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
-    let output = output.context("cannot start `cargo metadata`")?;
-    ensure!(output.status.success(), "`cargo metadata` failed");
-    let metadata: Value = serde_json::from_slice(&output.stdout).context("`cargo metadata` is not JSON")?;
-    let packages =
-        metadata.get("packages").and_then(Value::as_array).context("`cargo metadata` lists no packages")?;
-    packages.iter().map(package).collect()
+    let metadata = metadata::read(false)?;
+    metadata::packages(&metadata)?.into_iter().map(package).collect()
 }
 
 fn package(value: &Value) -> Result<Package> {
@@ -89,14 +82,6 @@ fn package(value: &Value) -> Result<Package> {
     let targets = list(value, "targets").filter(is_root);
     let roots = targets.filter_map(|target| Some(PathBuf::from(text(target, "src_path")?))).collect();
     Ok(Package { name, uses, roots })
-}
-
-fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
-    value.get(key)?.as_str()
-}
-
-fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
-    value.get(key).and_then(Value::as_array).into_iter().flatten()
 }
 
 #[cfg(test)]

@@ -1,0 +1,36 @@
+//! What `cargo metadata` says about the workspace and the crates it is built from.
+
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::shell;
+
+/// The metadata with all dependencies, or of the workspace alone.
+pub fn read(with_dependencies: bool) -> Result<Value> {
+    let mut args = vec!["metadata", "--format-version", "1"];
+    if !with_dependencies {
+        args.push("--no-deps");
+    }
+    let output = shell::cargo(&args).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+    let output = output.context("cannot start `cargo metadata`")?;
+    ensure!(output.status.success(), "`cargo metadata` failed");
+    serde_json::from_slice(&output.stdout).context("`cargo metadata` is not JSON")
+}
+
+/// The packages.
+pub fn packages(metadata: &Value) -> Result<Vec<&Value>> {
+    let packages = metadata.get("packages").and_then(Value::as_array);
+    Ok(packages.context("`cargo metadata` lists no packages")?.iter().collect())
+}
+
+/// A text of a JSON object.
+pub fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
+    value.get(key)?.as_str()
+}
+
+/// A list of a JSON object, empty if there is none.
+pub fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
+    value.get(key).and_then(Value::as_array).into_iter().flatten()
+}

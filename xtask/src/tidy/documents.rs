@@ -1,0 +1,53 @@
+//! Documents against facts: the tables of ARCHITECTURE.md name every crate of the workspace with its folder, and every
+//! outside crate that a manifest asks for, and no others.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use dawn_qemu::paths;
+
+use super::outcome;
+use crate::metadata::{self, list, packages, text};
+use crate::suite::Count;
+
+/// Both tables.
+pub fn check() -> Result<Count> {
+    let path = paths::workspace().join("ARCHITECTURE.md");
+    let page = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let metadata = metadata::read(false)?;
+    let (mut own, mut outside) = (BTreeSet::new(), BTreeSet::new());
+    for package in packages(&metadata)? {
+        let name = text(package, "name").unwrap_or_default();
+        own.insert(format!("{} {name}", folder(text(package, "manifest_path").unwrap_or_default())));
+        let from_registry =
+            list(package, "dependencies").filter(|dependency| dependency.get("path").is_none());
+        outside.extend(from_registry.filter_map(|dependency| text(dependency, "name")).map(str::to_owned));
+    }
+    let crates = rows(&page, "| folder |").map(|row| row.join(" ")).collect();
+    let words = rows(&page, "| crate | for |").filter_map(|row| row.first().cloned());
+    let named = words.flat_map(|cell| cell.split(", ").map(str::to_owned).collect::<Vec<_>>()).collect();
+    Ok(outcome("ARCHITECTURE.md, crates", &difference(&own, &crates))
+        .plus(outcome("ARCHITECTURE.md, outside crates", &difference(&outside, &named))))
+}
+
+/// The folder of a manifest below the workspace, with a slash at its end.
+fn folder(manifest: &str) -> String {
+    let folder = Path::new(manifest).parent().and_then(|dir| dir.strip_prefix(paths::workspace()).ok());
+    format!("{}/", folder.unwrap_or(Path::new("")).display())
+}
+
+/// The first two cells of each row of the table with that head, without backquotes.
+fn rows<'a>(page: &'a str, head: &'a str) -> impl Iterator<Item = Vec<String>> + 'a {
+    let table = page.lines().skip_while(move |line| !line.starts_with(head)).skip(2);
+    table.take_while(|line| line.starts_with('|')).map(|line| {
+        let cells = line.split('|').skip(1).take(if head.contains("| for |") { 1 } else { 2 });
+        cells.map(|cell| cell.trim().replace('`', "")).collect()
+    })
+}
+
+fn difference(facts: &BTreeSet<String>, page: &BTreeSet<String>) -> Vec<String> {
+    let missing = facts.difference(page).map(|name| format!("{name} is missing"));
+    missing.chain(page.difference(facts).map(|name| format!("{name} does not exist"))).collect()
+}

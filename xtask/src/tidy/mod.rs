@@ -1,0 +1,42 @@
+//! `cargo xtask tidy`: what can be checked without a build.
+
+mod dependencies;
+mod documents;
+mod functions;
+mod layers;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::suite::{Count, Suite};
+
+/// What needs no build: imports, dependencies, documents against facts, unused functions
+#[derive(Debug, Args)]
+pub struct Tidy {}
+
+impl Tidy {
+    /// Success only if nothing failed.
+    pub fn run(self) -> Result<ExitCode> {
+        let mut suite = Suite::default();
+        add_groups(&mut suite);
+        Ok(if suite.finish() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// All checks of this kind.
+pub fn add_groups(suite: &mut Suite) {
+    suite.group("layers", layers::check);
+    suite.group("dependencies", dependencies::check);
+    suite.group("documents", documents::check);
+    suite.group("unused functions", functions::check);
+}
+
+/// One check; prints what is wrong.
+fn outcome(name: &str, wrong: &[String]) -> Count {
+    for line in wrong {
+        println!("FAILED: {name}: {line}");
+    }
+    Count::one(wrong.is_empty())
+}
