@@ -191,12 +191,6 @@ impl Edit {
         Ok(Self::Delete { table: table_id(table)?, keys: key_list(table, keys)? })
     }
 
-    /// Deletes a node's (or group's) rows in one table.
-    pub fn delete_node(table: TableId, node: impl Into<Text>) -> Result<Self, EditError> {
-        let node_col = table.info().node_col().ok_or(EditError::NoKey { table })?;
-        Ok(Self::Delete { table, keys: vec![(node_col, node.into())] })
-    }
-
     pub(crate) fn table(&self) -> TableId {
         match self {
             Self::Set { table, .. } | Self::Insert { table, .. } | Self::Delete { table, .. } => *table,

@@ -22,7 +22,7 @@ use arc_swap::ArcSwap;
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
@@ -105,7 +105,7 @@ pub struct Model {
     committed: Condvar,
     /// Writers that want the lock and have not got it yet: the one who sees none commits.
     waiting: AtomicUsize,
-    subscribers: Mutex<Vec<Subscriber>>,
+    subscribers: Mutex<Vec<SyncSender<Published>>>,
     /// The data directory, if it was opened by one.
     directory: Option<PathBuf>,
     clock: fn() -> i64,
@@ -124,15 +124,9 @@ struct Writer {
 
 type Ending = OnceLock<Result<(), StoreError>>;
 
-struct Subscriber {
-    sender: SyncSender<Published>,
-    missed: Arc<AtomicBool>,
-}
-
-/// The events of one subscriber.
+/// The events of one subscriber. One that is more than 4096 behind misses some.
 pub struct Subscription {
     events: Receiver<Published>,
-    missed: Arc<AtomicBool>,
 }
 
 impl Subscription {
@@ -154,11 +148,6 @@ impl Subscription {
     /// Like [`next`](Self::next), telling a silent model from one that is gone.
     pub fn recv_timeout(&self, time: Duration) -> Result<Published, RecvTimeoutError> {
         self.events.recv_timeout(time)
-    }
-
-    /// Events were dropped since the last call, because this subscriber was more than 4096 behind. Look at the snapshot.
-    pub fn missed_some(&self) -> bool {
-        self.missed.swap(false, Ordering::Relaxed)
     }
 }
 
@@ -296,9 +285,8 @@ impl Model {
     /// Everything that is published from now on.
     pub fn subscribe(&self) -> Subscription {
         let (sender, events) = sync_channel(EVENTS_WAITING_MAX);
-        let missed = Arc::new(AtomicBool::new(false));
-        lock(&self.subscribers).push(Subscriber { sender, missed: Arc::clone(&missed) });
-        Subscription { events, missed }
+        lock(&self.subscribers).push(sender);
+        Subscription { events }
     }
 
     fn stage<T, E: From<ModelError>>(
@@ -363,13 +351,8 @@ impl Model {
         let mut subscribers = lock(&self.subscribers);
         for change in changes {
             let event = Published { change, snapshot: Arc::clone(snapshot) };
-            subscribers.retain(|subscriber| match subscriber.sender.try_send(event.clone()) {
-                Ok(()) => true,
-                Err(TrySendError::Full(_)) => {
-                    subscriber.missed.store(true, Ordering::Relaxed);
-                    true
-                }
-                Err(TrySendError::Disconnected(_)) => false,
+            subscribers.retain(|sender| {
+                !matches!(sender.try_send(event.clone()), Err(TrySendError::Disconnected(_)))
             });
         }
     }

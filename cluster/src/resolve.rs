@@ -77,13 +77,6 @@ impl Snapshot {
             .collect()
     }
 
-    /// The first of [`attr_rows`](Self::attr_rows), values only: what object commands show of a table.
-    pub fn attr_first_row(&self, node: &str, table: TableId, cols: &[Col]) -> Vec<Option<Text>> {
-        let first = self.attr_rows(node, table, cols).into_iter().next();
-        let values = first.map(|row| row.into_iter().map(|cell| cell.map(|c| c.value)).collect());
-        values.unwrap_or_else(|| vec![None; cols.len()])
-    }
-
     fn resolve_one(&self, node: &str, col: Col) -> Option<Resolved> {
         let table = col.table;
         let own = self.own_rows(table, node).find_map(|row| row.get(col));

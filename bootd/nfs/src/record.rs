@@ -46,11 +46,6 @@ impl Record {
     pub fn bytes(&self) -> &[u8] {
         self.bytes.get(self.start..).unwrap_or_default()
     }
-
-    /// The memory, for another use.
-    pub fn into_buffer(self) -> Vec<u8> {
-        self.bytes
-    }
 }
 
 /// Received bytes on their way to records.

@@ -93,11 +93,6 @@ impl Outbox {
         bytes.chunks(size)
     }
 
-    /// Bytes collected.
-    pub fn len_bytes(&self) -> usize {
-        self.bytes.len()
-    }
-
     /// Whether nothing is to be sent.
     pub fn is_empty(&self) -> bool {
         self.packets.is_empty()

@@ -244,11 +244,6 @@ impl Transfer {
         self.oack.is_some() || self.acked == 0
     }
 
-    /// Whether all that was sent was the OACK.
-    pub fn is_negotiating(&self) -> bool {
-        self.oack.is_some()
-    }
-
     /// How many blocks of those in flight `block` acknowledges.
     fn newly_acked(&self, block: u16) -> u64 {
         let ahead = u64::from(block.wrapping_sub(low16(self.acked)));

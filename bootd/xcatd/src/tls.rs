@@ -97,11 +97,6 @@ pub fn common_name(certificate: &CertificateDer<'_>) -> Option<String> {
     Some(name.split('/').next().unwrap_or(name).to_owned())
 }
 
-/// CN of the first certificate in a PEM file (the default policy trusts the server's own name).
-pub fn common_name_of_file(path: &Path) -> Option<String> {
-    common_name(&CertificateDer::from_pem_file(path).ok()?)
-}
-
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }

@@ -26,8 +26,3 @@ pub fn ipv4(value: &[u8]) -> Option<Ipv4Addr> {
 pub fn u16_be(value: &[u8]) -> Option<u16> {
     value.first_chunk::<2>().map(|bytes| u16::from_be_bytes(*bytes))
 }
-
-/// The first big-endian 32-bit number in an option value.
-pub fn u32_be(value: &[u8]) -> Option<u32> {
-    value.first_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes))
-}
