@@ -1,8 +1,8 @@
 //! What the keys of the `site` table may say.
 //!
-//! The one list of keys: what their values are checked for when they are written, and which are secrets. A key that is not
-//! here may hold anything: the table is open, and scripts of administrators keep their own keys in it. The words of a list are those of the
-//! reference, also where Dawn does not act on them.
+//! The one list of keys: what they are for, what their values are checked for when they are written, and which are
+//! secrets. A key that is not here may hold anything: the table is open, and scripts of administrators keep their own
+//! keys in it. The words of a list are those of the reference, also where Dawn does not act on them.
 
 use crate::names::NAME_BYTES_MAX;
 use std::borrow::Cow;
@@ -39,120 +39,235 @@ pub(crate) enum Kind {
     Secret,
 }
 
+/// A key of the table `site` that the reference or Dawn knows.
+#[derive(Clone, Copy, Debug)]
+pub struct SiteKey {
+    /// The key, as it stands in `site.key`.
+    pub name: &'static str,
+    /// What it is for, in one line.
+    pub text: &'static str,
+    /// Whether Dawn acts on it; the others are kept for other programs that read the table.
+    pub is_used: bool,
+    kind: Kind,
+}
+
+const fn used(name: &'static str, kind: Kind, text: &'static str) -> SiteKey {
+    SiteKey { name, text, is_used: true, kind }
+}
+
+const fn kept(name: &'static str, kind: Kind, text: &'static str) -> SiteKey {
+    SiteKey { name, text, is_used: false, kind }
+}
+
+/// The known keys of the table `site`, sorted by the bytes of their names.
+pub fn site_keys() -> &'static [SiteKey] {
+    KEYS
+}
+
+/// The known key of that name.
+pub fn site_key(name: &str) -> Option<&'static SiteKey> {
+    let at = KEYS.binary_search_by(|key| key.name.cmp(name)).ok()?;
+    KEYS.get(at)
+}
+
 /// The keys, sorted.
-const KEYS: &[(&str, Kind)] = &[
-    ("FQDNfirst", Kind::Text),
-    ("SNsyncfiledir", Kind::Path),
-    ("auditnosyslog", Kind::Switch),
-    ("auditskipcmds", Kind::Text),
-    ("blademaxp", Kind::Text),
-    ("cleanupdiskfullxcatpost", Kind::Switch),
-    ("cleanupxcatpost", Kind::Switch),
-    ("consoleondemand", Kind::Switch),
-    ("consoleservice", Kind::Text),
-    ("databaseloc", Kind::Path),
-    ("db2installloc", Kind::Path),
-    ("defserialflow", Kind::Text),
-    ("defserialport", Kind::Text),
-    ("defserialspeed", Kind::Text),
-    ("dhcpbackend", Kind::OneOf(&["auto", "isc", "kea"])),
-    ("dhcpinterfaces", Kind::Interfaces),
-    ("dhcplease", Kind::Number(60, u32::MAX)),
-    (
+const KEYS: &[SiteKey] = &[
+    used("FQDNfirst", Kind::Text, "in /etc/hosts the full name of a node stands before its short name"),
+    kept("SNsyncfiledir", Kind::Path, "directory on service nodes for files that are synchronised"),
+    used("auditnosyslog", Kind::Switch, "1: audited commands are not sent to syslog"),
+    used(
+        "auditskipcmds",
+        Kind::Text,
+        "commands that are not audited, comma separated: names, clienttype:TYPE, ALL",
+    ),
+    kept("blademaxp", Kind::Text, "processes that control blades at the same time"),
+    kept(
+        "cleanupdiskfullxcatpost",
+        Kind::Switch,
+        "yes: installed nodes remove /xcatpost after their post scripts",
+    ),
+    kept("cleanupxcatpost", Kind::Switch, "yes: diskless nodes remove /xcatpost after their post scripts"),
+    kept("consoleondemand", Kind::Switch, "yes: consoles are connected only while somebody looks at them"),
+    kept("consoleservice", Kind::Text, "the console server: goconserver, conserver or confluent"),
+    kept("databaseloc", Kind::Path, "directory of the database files, for programs that set the database up"),
+    kept("db2installloc", Kind::Path, "directory of DB2"),
+    kept("defserialflow", Kind::Text, "flow control of serial consoles: hard, soft or none"),
+    kept("defserialport", Kind::Text, "number of the serial console: 0 is ttyS0"),
+    kept("defserialspeed", Kind::Text, "speed of serial consoles, bit/s"),
+    kept("dhcpbackend", Kind::OneOf(&["auto", "isc", "kea"]), "the DHCP server program: auto, isc or kea"),
+    used(
+        "dhcpinterfaces",
+        Kind::Interfaces,
+        "interfaces that DHCP and TFTP answer on: eth1,eth2 or mn|eth1;group|eth0; NIC:noboot gives addresses and no boot files",
+    ),
+    used("dhcplease", Kind::Number(60, u32::MAX), "life time of DHCP leases, seconds"),
+    kept(
         "dhcpomapialgorithm",
         Kind::OneOf(&["hmac-md5", "hmac-sha1", "hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512"]),
+        "algorithm of the OMAPI key",
     ),
-    ("dhcpomapikey", Kind::Secret),
-    ("dhcpomapikeyname", Kind::Text),
-    ("dhcpsetup", Kind::Switch),
-    ("disjointdhcps", Kind::Switch),
-    ("dnsforwarders", Kind::Text),
-    ("dnshandler", Kind::Text),
-    ("dnsinterfaces", Kind::Text),
-    ("dnsupdaters", Kind::Text),
-    ("domain", Kind::Domain),
-    ("emptyzonesmx", Kind::Text),
-    ("enableASMI", Kind::Switch),
-    ("excludenodes", Kind::Text),
-    ("externaldhcpservers", Kind::Text),
-    ("externaldns", Kind::Text),
-    ("extntpservers", Kind::Text),
-    ("forwarders", Kind::Servers),
-    ("fsptimeout", Kind::Text),
-    ("genmacprefix", Kind::Text),
-    ("genpasswords", Kind::Text),
-    ("hierarchicalattrs", Kind::Columns),
-    ("httpport", Kind::Port),
-    ("hwctrldispatch", Kind::Text),
-    ("installdir", Kind::Path),
-    ("ipmidispatch", Kind::Text),
-    ("ipmimaxp", Kind::Text),
-    ("ipmiretries", Kind::Text),
-    ("ipmitimeout", Kind::Text),
-    ("iscsidir", Kind::Text),
-    ("keacontrolagent", Kind::Text),
-    ("logservers", Kind::Servers),
-    ("managedaddressmode", Kind::Text),
-    ("master", Kind::Server),
-    ("maxssh", Kind::Text),
-    ("mnroutenames", Kind::Text),
-    ("monsyncfrom", Kind::Text),
-    ("namedincludes", Kind::Text),
-    ("nameservers", Kind::Servers),
-    ("nmapoptions", Kind::Text),
-    ("nodeauthentication", Kind::Text),
-    ("nodestatus", Kind::Switch),
-    ("nodesyncfiledir", Kind::Path),
-    ("ntpservers", Kind::Servers),
-    ("persistkvmguests", Kind::Text),
-    ("powerinterval", Kind::Text),
-    ("ppcmaxp", Kind::Text),
-    ("ppcretry", Kind::Text),
-    ("ppctimeout", Kind::Text),
-    ("precreatemypostscripts", Kind::Switch),
-    ("proxydhcp", Kind::Text),
-    ("pruneservices", Kind::Switch),
-    ("rsh", Kind::Text),
-    ("secureroot", Kind::Text),
-    ("setinstallnic", Kind::Text),
-    ("sharedtftp", Kind::Switch),
-    ("skiptables", Kind::Text),
-    ("skipvalidatelog", Kind::Switch),
-    ("snmpc", Kind::Secret),
-    ("sshbetweennodes", Kind::Text),
-    ("svloglocal", Kind::Text),
-    ("syspowerinterval", Kind::Text),
-    ("syspowermaxnodes", Kind::Text),
-    ("tftpdir", Kind::Path),
-    ("tftpflags", Kind::Text),
-    ("timezone", Kind::Timezone),
-    ("tmpdir", Kind::Text),
-    ("tokenexpiredays", Kind::Text),
-    ("topology", Kind::Text),
-    ("useNmapfromMN", Kind::Switch),
-    ("useSSHonAIX", Kind::Text),
-    ("useflowcontrol", Kind::Switch),
-    ("usenmap", Kind::Text),
-    ("vcenterautojoin", Kind::Text),
-    ("vmwarereconfigonpower", Kind::Text),
-    ("vsftp", Kind::Switch),
-    ("xcatconfdir", Kind::Path),
-    ("xcatdebugmode", Kind::Switch),
-    ("xcatdport", Kind::Port),
-    ("xcatiport", Kind::Port),
-    ("xcatlport", Kind::Port),
-    ("xcatmaxbatchconnections", Kind::Number(1, 1_000_000)),
-    ("xcatmaxconnections", Kind::Number(1, 1_000_000)),
-    ("xcatprefix", Kind::Text),
-    ("xcatsslciphers", Kind::Text),
-    ("xcatsslversion", Kind::Text),
-    ("xcattlspolicy", Kind::OneOf(&["modern", "legacy"])),
+    kept("dhcpomapikey", Kind::Secret, "the OMAPI key"),
+    kept("dhcpomapikeyname", Kind::Text, "name of the OMAPI key"),
+    kept("dhcpsetup", Kind::Switch, "n: nodes get no entries in the DHCP server"),
+    kept("disjointdhcps", Kind::Switch, "1: a service node answers DHCP for its own nodes only"),
+    kept("dnsforwarders", Kind::Text, "name servers that the cluster's own asks, with options"),
+    kept("dnshandler", Kind::Text, "what makedns talks to: ddns"),
+    kept(
+        "dnsinterfaces",
+        Kind::Text,
+        "interfaces that the cluster's name server answers on: eth1,eth2 or mn|eth1;group|eth0",
+    ),
+    kept("dnsupdaters", Kind::Text, "more addresses that may update the cluster's zones"),
+    used("domain", Kind::Domain, "DNS domain of the cluster"),
+    kept("emptyzonesmx", Kind::Text, "yes: the name server keeps its built-in empty zones"),
+    kept("enableASMI", Kind::Switch, "yes: rspconfig may use the web interface of FSP machines"),
+    used("excludenodes", Kind::Text, "noderange that every command leaves out"),
+    kept("externaldhcpservers", Kind::Text, "DHCP servers that others run, comma separated"),
+    kept("externaldns", Kind::Text, "set: the cluster's zones are kept by a name server elsewhere"),
+    kept(
+        "extntpservers",
+        Kind::Text,
+        "NTP servers that the management node takes its time from, comma separated",
+    ),
+    kept("forwarders", Kind::Servers, "name servers that the cluster's own asks, comma separated"),
+    kept("fsptimeout", Kind::Text, "time-out of FSP machines, seconds; 0 is the program's own"),
+    kept("genmacprefix", Kind::Text, "first three bytes of MAC addresses made for virtual machines"),
+    used("genpasswords", Kind::Text, "yes: BMCs that are set up get random passwords"),
+    used(
+        "hierarchicalattrs",
+        Kind::Columns,
+        "columns that a node collects from all its groups: column or column:delimiter, comma separated",
+    ),
+    used("httpport", Kind::Port, "port of the HTTP server"),
+    kept("hwctrldispatch", Kind::Text, "no: hardware control is not handed to service nodes"),
+    used("installdir", Kind::Path, "directory of images and installation files; nodes read it as /install"),
+    kept("ipmidispatch", Kind::Text, "no: IPMI is not handed to service nodes"),
+    kept("ipmimaxp", Kind::Text, "BMCs that are asked at the same time"),
+    kept("ipmiretries", Kind::Text, "how often an IPMI packet is repeated"),
+    kept("ipmitimeout", Kind::Text, "wait for the answer to an IPMI packet, seconds"),
+    kept("iscsidir", Kind::Text, "directory of iSCSI disks"),
+    kept("keacontrolagent", Kind::Text, "1: Kea is managed over its control agent"),
+    used("logservers", Kind::Servers, "syslog servers of the nodes, comma separated"),
+    kept(
+        "managedaddressmode",
+        Kind::Text,
+        "static or dhcp: how nodes get their address when they are installed",
+    ),
+    used("master", Kind::Server, "address of the management node as nodes see it"),
+    kept("maxssh", Kind::Text, "ssh sessions that are open at the same time"),
+    kept("mnroutenames", Kind::Text, "routes of the management node: names of rows in the table routes"),
+    kept("monsyncfrom", Kind::Text, "whether times of nodes come from the management node"),
+    kept("namedincludes", Kind::Text, "files that the name server's configuration includes, comma separated"),
+    used(
+        "nameservers",
+        Kind::Servers,
+        "name servers of the nodes, comma separated; <xcatmaster> is the server that faces the node",
+    ),
+    kept("nmapoptions", Kind::Text, "words added to nmap's command line"),
+    used(
+        "nodeauthentication",
+        Kind::Text,
+        "set: nodes get scripts, credentials and their next task only with a certificate",
+    ),
+    used("nodestatus", Kind::Switch, "n: nodes do not report their status"),
+    kept("nodesyncfiledir", Kind::Path, "directory on nodes for files that are synchronised"),
+    used(
+        "ntpservers",
+        Kind::Servers,
+        "NTP servers of the nodes, comma separated; <xcatmaster> is the server that faces the node",
+    ),
+    kept("persistkvmguests", Kind::Text, "yes: definitions of KVM guests outlive their power-off"),
+    kept("powerinterval", Kind::Text, "pause between two nodes that rpower switches on, seconds"),
+    kept("ppcmaxp", Kind::Text, "processes that control Power machines at the same time"),
+    kept("ppcretry", Kind::Text, "how often a call to a Power machine is repeated"),
+    kept("ppctimeout", Kind::Text, "time-out of Power machines, seconds; 0 is the program's own"),
+    kept(
+        "precreatemypostscripts",
+        Kind::Switch,
+        "1: the post scripts of nodes are written to tftpdir in advance",
+    ),
+    used(
+        "proxydhcp",
+        Kind::Text,
+        "networks in which another server gives the addresses and this one the boot file: names, ALL",
+    ),
+    kept("pruneservices", Kind::Switch, "yes: a removed node leaves DHCP as well"),
+    kept("rsh", Kind::Text, "remote shell on AIX"),
+    used("secureroot", Kind::Text, "1: without a password in passwd the root account of images is locked"),
+    kept(
+        "setinstallnic",
+        Kind::Text,
+        "1: the network interface a node was installed from gets a static address",
+    ),
+    kept("sharedtftp", Kind::Switch, "no: service nodes have a tftpdir of their own"),
+    used("skiptables", Kind::Text, "tables that dumpxCATdb leaves out, comma separated"),
+    used(
+        "skipvalidatelog",
+        Kind::Switch,
+        "1: requests for post scripts and credentials are not sent to syslog",
+    ),
+    kept("snmpc", Kind::Secret, "SNMP community of switches"),
+    used(
+        "sshbetweennodes",
+        Kind::Text,
+        "groups whose nodes may reach each other by ssh, comma separated; ALLGROUPS, NOGROUPS",
+    ),
+    kept("svloglocal", Kind::Text, "1: syslog of service nodes stays on them"),
+    kept(
+        "syspowerinterval",
+        Kind::Text,
+        "pause between two groups of nodes that rpower switches on, seconds",
+    ),
+    kept("syspowermaxnodes", Kind::Text, "nodes in one group that rpower switches on"),
+    used("tftpdir", Kind::Path, "directory of boot files; nodes read it as /tftpboot"),
+    kept("tftpflags", Kind::Text, "words for the command line of tftpd"),
+    used("timezone", Kind::Timezone, "time zone of the nodes: Area/City or UTC"),
+    kept("tmpdir", Kind::Text, "directory for large temporary files"),
+    used("tokenexpiredays", Kind::Text, "life time of tokens of web programs, days; never"),
+    kept("topology", Kind::Text, "names of machines, for racks and frames that are counted"),
+    kept("useNmapfromMN", Kind::Switch, "yes: nodestat asks with nmap from the management node"),
+    kept("useSSHonAIX", Kind::Text, "yes: AIX nodes are reached by ssh"),
+    used(
+        "useflowcontrol",
+        Kind::Switch,
+        "yes: nodes ask for a turn before they report or fetch post scripts",
+    ),
+    kept("usenmap", Kind::Text, "no: hosts are looked for without nmap"),
+    kept("vcenterautojoin", Kind::Text, "n: hypervisors are not added to a vCenter"),
+    kept(
+        "vmwarereconfigonpower",
+        Kind::Text,
+        "y: definitions of VMware guests are applied when they are switched on",
+    ),
+    kept("vsftp", Kind::Switch, "y: an FTP server serves installdir"),
+    kept("xcatconfdir", Kind::Path, "directory of configuration files"),
+    kept("xcatdebugmode", Kind::Switch, "1: nodes and daemon log more"),
+    used("xcatdport", Kind::Port, "port of the command daemon"),
+    used("xcatiport", Kind::Port, "port that nodes report their status to"),
+    kept("xcatlport", Kind::Port, "port of a command listener on nodes"),
+    kept(
+        "xcatmaxbatchconnections",
+        Kind::Number(1, 1_000_000),
+        "connections to the command daemon that batch jobs may hold",
+    ),
+    used(
+        "xcatmaxconnections",
+        Kind::Number(1, 1_000_000),
+        "connections to the command daemon at the same time",
+    ),
+    kept("xcatprefix", Kind::Text, "directory of the programs"),
+    kept("xcatsslciphers", Kind::Text, "ciphers that the command daemon accepts"),
+    kept("xcatsslversion", Kind::Text, "TLS version that the command daemon accepts"),
+    kept(
+        "xcattlspolicy",
+        Kind::OneOf(&["modern", "legacy"]),
+        "modern: TLS 1.2 and 1.3 only; legacy: older versions too",
+    ),
 ];
 
 /// What the value of a key must be; `None` for a key that may hold anything.
 pub(crate) fn kind_of(key: &str) -> Option<Kind> {
-    let at = KEYS.binary_search_by(|(name, _)| name.cmp(&key)).ok()?;
-    KEYS.get(at).map(|(_, kind)| *kind)
+    site_key(key).map(|key| key.kind)
 }
 
 impl Kind {
@@ -314,7 +429,7 @@ mod tests {
 
     #[test]
     fn the_list_is_sorted() {
-        assert!(KEYS.is_sorted_by(|a, b| a.0 < b.0));
+        assert!(KEYS.is_sorted_by(|a, b| a.name < b.name));
     }
 
     #[test]

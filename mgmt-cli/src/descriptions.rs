@@ -1,7 +1,7 @@
 //! What `tabdump -d` and `lsdef -h -t` say about tables and columns: what the schema knows, and for the columns that
 //! matter to an administrator a text.
 
-use dawn_cluster::{Col, Table, schema};
+use dawn_cluster::{Col, SiteKey, Table, schema, site_keys};
 
 /// `table.column`, tab, text; sorted.
 const TEXTS: &str = include_str!("descriptions.tsv");
@@ -42,6 +42,17 @@ pub fn column(table: &Table, name: &str) -> String {
     let kind = column.sql_type.unwrap_or("text");
     words.push(kind);
     words.join(", ")
+}
+
+/// A key of the table `site` in one line.
+pub fn site_key(key: &SiteKey) -> String {
+    let text = key.text;
+    if key.is_used { text.to_owned() } else { format!("{text} (not used by Dawn)") }
+}
+
+/// The known keys of `site`, one line each, as `tabdump -d site` prints them below its columns.
+pub fn site_key_lines() -> impl Iterator<Item = String> {
+    site_keys().iter().map(|key| format!(" {}:  {}", key.name, site_key(key)))
 }
 
 #[cfg(test)]

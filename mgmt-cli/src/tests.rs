@@ -44,6 +44,8 @@ sessions! {
         tabdump -w key+1 site
         tabdump nope
         tabdump -d nope
+        tabdump -d site
+        tabdump -f never -d passwd
         tabdump -n 2 site
         tabdump -n 2 eventlog
         tabdump -n 2 -d auditlog
@@ -298,6 +300,7 @@ sessions! {
         lsdef -t osimage --template
         lsdef --template switch-template,diskless-template
         lsdef --template nope
+        lsdef -t site -h
         lsdef -t node -z --template switch-template
     ";
     mkdef: "

@@ -41,7 +41,7 @@ impl Command for Args {
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         self.check_combination()?;
         match self.tables.as_slice() {
-            [] if self.file.is_some() => Err(Stop::message("table name missing from the command input. ")),
+            [] if self.file.is_some() && !self.describe => Err(Stop::message("table name missing from the command input. ")),
             [] if self.describe => self.describe_tables(out),
             [] if self.json => {
                 let names = schema().tables_by_name().map(|table| serde_json::json!({ "name": table.name }));
@@ -59,6 +59,7 @@ impl Command for Args {
 }
 
 impl Args {
+    /// `-n` goes with nothing, `-d` not with `-w`; beside `-d` a file is ignored, as in the reference.
     fn check_combination(&self) -> Result<(), Stop> {
         let used = [
             ("-n", self.newest.is_some()),
@@ -69,7 +70,7 @@ impl Args {
         let mut used = used.iter().filter(|(_, used)| *used).map(|(name, _)| *name);
         let (first, second) = (used.next(), used.next());
         match (first, second) {
-            (Some("-w"), Some("-f")) | (_, None) | (None, _) => Ok(()),
+            (Some("-w" | "-d"), Some("-f")) | (_, None) | (None, _) => Ok(()),
             (Some(a), Some(b)) => {
                 Err(Stop::message(format!("You  cannot use the {a} and {b} flag together. ")))
             }
@@ -120,7 +121,17 @@ fn describe_columns(&self, name: &str, out: &mut Out<'_>) -> Done {
     let table = schema().find(name);
     let table = table.ok_or_else(|| Stop::message(format!("table {name} does not exist.")))?;
     let names: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
-    self.describe_all(&names, |column| crate::descriptions::column(table, column), out)
+    self.describe_all(&names, |column| self.describe_column(table, column), out)
+}
+
+/// `key` of `site` has the keys that are known below its own text, as administrators look there for them.
+fn describe_column(&self, table: &Table, column: &str) -> String {
+    let text = crate::descriptions::column(table, column);
+    if table.name != "site" || column != "key" || self.json {
+        return text;
+    }
+    let keys: Vec<String> = crate::descriptions::site_key_lines().collect();
+    format!("{text}. Known keys:\n\n{}", keys.join("\n"))
 }
 
 /// `name:`, one or two tabs, description; an empty line between entries.

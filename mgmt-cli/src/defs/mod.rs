@@ -215,6 +215,12 @@ pub fn attribute_help(kind: &ObjectType, out: &mut Out<'_>) -> Done {
     out.line(format!("The valid attribute names for object type '{}' are:", kind.name))?;
     out.line("Attribute          Description")?;
     out.line("")?;
+    if kind.name == "site" {
+        // Any key is an attribute of the one object; those that are known have a text.
+        return dawn_cluster::site_keys().iter().try_for_each(|key| {
+            attribute_line(key.name, &crate::descriptions::site_key(key), out)
+        });
+    }
     for name in kind.attr_names() {
         let places: Vec<String> = kind
             .lines(name)
@@ -223,17 +229,21 @@ pub fn attribute_help(kind: &ObjectType, out: &mut Out<'_>) -> Done {
                 None => line.col.to_string(),
             })
             .collect();
-        let tabs = if name.len() < 7 { "\t\t" } else { "\t" };
         let places = places.join(", ");
         // Attributes in several places are described by the first that has a text.
         let text = match kind.lines(name).find_map(|line| crate::descriptions::purpose(line.col)) {
             Some(text) => format!("{text} ({places})"),
             None => places,
         };
-        out.line(format!("{name}:{tabs}{text}"))?;
-        out.line("")?;
+        attribute_line(name, &text, out)?;
     }
     Ok(())
+}
+
+fn attribute_line(name: &str, text: &str, out: &mut Out<'_>) -> Done {
+    let tabs = if name.len() < 7 { "\t\t" } else { "\t" };
+    out.line(format!("{name}:{tabs}{text}"))?;
+    out.line("")
 }
 
 /// Help of a command that takes `-h` itself.
