@@ -9,7 +9,7 @@
 use arc_swap::ArcSwap;
 use dawn_dhcp::shell;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,6 +81,15 @@ impl LocalAddresses {
     #[must_use]
     pub fn contains(&self, address: Ipv4Addr) -> bool {
         self.0.iter().any(|local| local.address == address)
+    }
+
+    /// Whether a client with this address is this machine itself.
+    #[must_use]
+    pub fn are_of(&self, client: IpAddr) -> bool {
+        match client.to_canonical() {
+            IpAddr::V4(address) => address.is_loopback() || self.contains(address),
+            IpAddr::V6(address) => address.is_loopback(),
+        }
     }
 
     /// The addresses, loopback last.

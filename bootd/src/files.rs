@@ -5,6 +5,7 @@
 //! counts after a restart.
 
 use crate::address::CurrentAddresses;
+use crate::audience::{self, Audience};
 use crate::live::LiveRoots;
 use crate::loaders::{GRUB_OF_IMAGES, SHIM, SIGNED_LOADERS_FROM};
 use crate::localdisk;
@@ -17,11 +18,28 @@ use dawn_serving::{
     Answer, Content, Mount, NamedFiles, Rendered, Request, RequestPath, Roots, Service, Source, Tree,
     TreeError,
 };
-use std::path::Path;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Where HTTP and TFTP serve the install directory.
 const INSTALL: &str = "install";
+
+/// Where a path of a request is.
+struct Place {
+    /// Where it leads on this machine, links followed.
+    real: Option<PathBuf>,
+    /// The same relative to the install directory: as the request names it, and as it leads there.
+    in_install: Vec<PathBuf>,
+}
+
+impl Place {
+    /// Whether it lies in a tree of an image, whose names are not shown; what lies there is given out by its name.
+    fn is_unlisted(&self) -> bool {
+        let is_tree = |name: &str| name == "rootimg" || name.starts_with("rootimg.");
+        self.in_install.iter().flat_map(|inside| inside.iter()).any(|name| is_tree(&name.to_string_lossy()))
+    }
+}
 
 /// Answers requests for files.
 pub struct Files {
@@ -61,33 +79,56 @@ impl Files {
         })
     }
 
-    /// A file or directory below one of the roots.
-    fn find(&self, path: &RequestPath) -> Answer {
-        let real = || self.roots.real_path(path);
-        if self.stores.contain(&self.model.snapshot(), &format!("/{path}"), real) {
+    /// A file or directory below one of the roots, for `client`.
+    fn find(&self, path: &RequestPath, client: IpAddr) -> Answer {
+        let snapshot = self.model.snapshot();
+        let place = self.place(path);
+        if self.stores.contain(&snapshot, &format!("/{path}"), || place.real.clone()) {
             return Answer::Refused(
                 "it is in the persistent store or the tree of a node, which only the node itself mounts"
                     .into(),
             );
         }
+        if let Err(reason) = self.admit(&snapshot, &place, client) {
+            return Answer::Refused(reason);
+        }
         match self.roots.find(path) {
-            Answer::Directory(_) if self.is_unlisted(path) => {
+            Answer::File(_) | Answer::Directory(_) if place.real.is_none() => {
+                Answer::Refused("it changed while it was looked at; try again".into())
+            }
+            Answer::Directory(_) if place.is_unlisted() => {
                 Answer::Refused("its names are not shown; ask for a file".into())
             }
             answer => answer,
         }
     }
 
-    /// Whether a directory's names are nobody's business: answers for installers and an administrator's lists (`autoinst`
-    /// and `custom` at the top), trees of images. What lies there is given out by its name.
-    fn is_unlisted(&self, path: &RequestPath) -> bool {
+    fn place(&self, path: &RequestPath) -> Place {
+        let real = self.roots.real_path(path);
         let top = RequestPath::parse(INSTALL).ok().and_then(|top| self.roots.real_path(&top));
-        let Some((top, real)) = top.zip(self.roots.real_path(path)) else { return true };
-        let names: Vec<_> =
-            real.strip_prefix(&top).into_iter().flatten().map(|name| name.to_string_lossy()).collect();
-        let is_tree = |name: &str| name == "rootimg" || name.starts_with("rootimg.");
-        names.first().is_some_and(|name| matches!(&**name, "autoinst" | "custom"))
-            || names.iter().any(|name| is_tree(name))
+        let named =
+            path.as_str().strip_prefix(INSTALL).filter(|rest| rest.is_empty() || rest.starts_with('/'));
+        let led_to =
+            real.as_ref().zip(top).and_then(|(real, top)| Some(real.strip_prefix(top).ok()?.to_owned()));
+        Place { in_install: named.map(PathBuf::from).into_iter().chain(led_to).collect(), real }
+    }
+
+    /// Whether the client may have what is there.
+    fn admit(&self, snapshot: &Snapshot, place: &Place, client: IpAddr) -> Result<(), String> {
+        let audiences = place.in_install.iter().map(|inside| audience::of(snapshot, inside));
+        for audience in audiences.filter(|_| !self.addresses.now().are_of(client)) {
+            match audience {
+                Audience::Everybody => {}
+                Audience::Node(node) => {
+                    let asks = snapshot.node_by_ip(client.to_canonical());
+                    if asks.is_none_or(|asking| *asking != *node) {
+                        return Err(format!("it is for {node} alone, and {client} is not its address"));
+                    }
+                }
+                Audience::ThisMachine => return Err("it is for the server itself".into()),
+            }
+        }
+        Ok(())
     }
 
     fn view(&self, path: &str, request: &Request<'_>) -> Option<Answer> {
@@ -103,7 +144,7 @@ impl Files {
                 Err(error) => Answer::Refused(error.to_string()),
             },
             view::Answer::TftpFile(path) => match RequestPath::parse(&format!("tftpboot/{path}")) {
-                Ok(path) => self.find(&path),
+                Ok(path) => self.find(&path, request.peer.ip()),
                 Err(_) => Answer::NotFound,
             },
             view::Answer::StateliteList(node) => match self.live.list(&snapshot, &node) {
@@ -175,12 +216,12 @@ impl Source for Files {
             None if request.service == Service::Tftp && !path.starts_with("install/") => Some(path),
             None => None,
         };
-        let Some(inner) = in_tftp_root else { return self.find(request.path) };
+        let Some(inner) = in_tftp_root else { return self.find(request.path, request.peer.ip()) };
         if let Some(answer) = self.view(inner, request) {
             return answer;
         }
         match RequestPath::parse(&format!("tftpboot/{inner}")) {
-            Ok(path) => match self.find(&path) {
+            Ok(path) => match self.find(&path, request.peer.ip()) {
                 // An administrator's own file goes before ours.
                 Answer::NotFound if inner == "grub/grub.cfg" => {
                     Answer::Bytes(Rendered::text(view::GRUB_FIRST_CONFIG))
@@ -234,6 +275,8 @@ mod tests {
             ("install/os/rootimg/etc/motd", "motd"),
             ("install/os/custom/list", "list"),
             ("install/autoinst/cn1", "answers"),
+            ("install/autoinst/cn2/user-data", "other answers"),
+            ("install/custom/netboot/list", "list"),
         ] {
             fs::create_dir_all(at(name).parent().unwrap()).unwrap();
             fs::write(at(name), text).unwrap();
@@ -241,11 +284,13 @@ mod tests {
         fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
         fs::set_permissions(at("install/closed"), PermissionsExt::from_mode(0o700)).unwrap();
         std::os::unix::fs::symlink("store", at("install/alias")).unwrap();
+        std::os::unix::fs::symlink("autoinst", at("install/answers")).unwrap();
         let model = Arc::new(model(&[
             ("litetree", &[("priority", "1"), ("image", "")], &[("directory", "/install/tree/$node")]),
             ("site", &[("key", "tftpdir")], &[("value", &at("tftp").to_string_lossy())]),
             ("site", &[("key", "installdir")], &[("value", &at("install").to_string_lossy())]),
             ("nodelist", &[("node", "cn1")], &[("groups", "all")]),
+            ("nodelist", &[("node", "cn2")], &[("groups", "all")]),
             ("hosts", &[("node", "cn1")], &[("ip", "10.1.0.1")]),
             ("statelite", &[("node", "all")], &[("statemnt", "/install/store")]),
         ]));
@@ -254,6 +299,8 @@ mod tests {
         let store =
             "refused: it is in the persistent store or the tree of a node, which only the node itself mounts";
         let unlisted = "refused: its names are not shown; ask for a file";
+        let server = "refused: it is for the server itself";
+        let other = "refused: it is for cn2 alone, and 10.1.0.1 is not its address";
         let closed = "refused: it is not readable for everybody on the server";
         for (path, by_tftp, by_http) in [
             ("loader", "loader", "none"),
@@ -269,7 +316,14 @@ mod tests {
             ("install/tree/cn1", store, store),
             ("install/tree/all/etc/key", "shared", "shared"),
             ("install/os/rootimg/etc", unlisted, unlisted),
-            ("install/autoinst", unlisted, unlisted),
+            ("install/autoinst", server, server),
+            ("install/autoinst/cn1", "answers", "answers"),
+            ("install/autoinst/cn2", other, other),
+            ("install/autoinst/cn2/user-data", other, other),
+            ("install/answers/cn2/user-data", other, other),
+            ("install/answers/cn1", "answers", "answers"),
+            ("install/custom/netboot/list", server, server),
+            ("install/custom/none", server, server),
             ("install/os/custom", "1 names", "1 names"),
             ("install/os/rootimg/etc/motd", "motd", "motd"),
             ("install/closed/key", closed, closed),

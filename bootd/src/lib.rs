@@ -10,6 +10,7 @@
 //! no socket. A node's own files are for that node.
 
 pub mod address;
+mod audience;
 pub mod dhcp;
 pub mod events;
 mod exports;

@@ -111,8 +111,9 @@ text_name!(
     NodeName, "node name", "-_.:"
 );
 text_name!(
-    /// An operating system image's name. Never a path.
-    ImageName, "image name", "-_.+:"
+    /// An operating system image's name: letters, digits, `-`, `_`, `.` and `+`. Never a path, and one word to every boot
+    /// loader (`:` begins a server's part in a path of PXELINUX).
+    ImageName, "image name", "-_.+"
 );
 
 /// The name of a table that exists.
@@ -321,7 +322,10 @@ mod tests {
         for bad in ["", ".", "..", "a/b", "a b", "-n1", "n\n", "ü", "$(x)", "a,b", &"x".repeat(254)] {
             assert!(bad.parse::<NodeName>().is_err(), "{bad}");
         }
-        assert!("../x".parse::<ImageName>().is_err());
+        for bad in ["../x", "a;id", "a$(id)", "a b", "a::b", "a&b", "#a", "a%N", "a\"b"] {
+            assert!(bad.parse::<ImageName>().is_err(), "{bad}");
+        }
+        assert!("debian12-x86_64-compute_1.0+b".parse::<ImageName>().is_ok());
         assert!("sites".parse::<TableName>().is_err());
     }
 }

@@ -16,7 +16,7 @@ pub use names::check_group_name;
 use crate::edit::{Edit, EditError};
 use crate::effect::Effect;
 use crate::liteoption::LiteOption;
-use crate::names::{Guid, MacAddr, excerpt, parse_mac_column, parse_mac_column_as};
+use crate::names::{Guid, ImageName, MacAddr, excerpt, parse_mac_column, parse_mac_column_as};
 use crate::policy::PolicyRequest;
 use crate::resolve::NEXT_RECORD;
 use crate::row::{Row, Text};
@@ -63,7 +63,7 @@ enum Rule {
     Location(&'static [&'static str]),
     /// One absolute path that does not lead upwards.
     Directory,
-    /// One component of a path.
+    /// One component of a path, and of a line in boot scripts.
     PathPart,
     /// A number that may have a fraction.
     Decimal,
@@ -257,8 +257,8 @@ impl Rule {
             Self::Location(own) => of_the_server(value, own),
             Self::Directory => unless(is_absolute(value), "it is not one absolute path"),
             Self::PathPart => unless(
-                !value.contains('/') && value != ".." && value != "." && !value.chars().any(char::is_control),
-                "it becomes part of a path and may not contain / or be ..",
+                value.parse::<ImageName>().is_ok(),
+                "it becomes part of paths and boot scripts: letters, digits, '-', '_', '.' and '+', and not '-' first",
             ),
             Self::Domain => site::Kind::Domain.problem(value),
             Self::Decimal => unless(value.parse::<f64>().is_ok_and(f64::is_finite), "it is no number"),

@@ -101,7 +101,7 @@ impl BootHooks for Hooks {
 
     fn advice(&self, snapshot: &Snapshot, node: &str) -> Option<String> {
         let Ok(Plan { action: Action::Kernel(boot), .. }) = self.plan(snapshot, node) else { return None };
-        let image = &boot.image;
+        let image = boot.image.as_str();
         genimage::is_of_another_build(&image_dir(snapshot, image)).then(|| {
             format!(
                 "the initramfs images of {image} were made by another build of Dawn. \
@@ -152,8 +152,8 @@ fn image_dir(snapshot: &Snapshot, image: &str) -> PathBuf {
 
 /// What the node will ask for must have been built: an error now is cheaper than a node that waits before its console.
 fn check_files(snapshot: &Snapshot, boot: &KernelBoot, state: &BootState) -> Result<(), String> {
-    let image = snapshot.osimage(&boot.image);
-    let dir = image_dir(snapshot, &boot.image);
+    let image = snapshot.osimage(boot.image.as_str());
+    let dir = image_dir(snapshot, boot.image.as_str());
     let name = &boot.image;
     let root = match (state, &image) {
         (BootState::Statelite(_), Some(image)) if plan::is_ramdisk(image) => {

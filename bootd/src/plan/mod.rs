@@ -16,7 +16,7 @@ pub use state::{BootState, Distribution};
 
 use crate::address::LocalAddresses;
 use crate::dhcp::is_proxied_address;
-use dawn_cluster::{OsImage, Snapshot, Text};
+use dawn_cluster::{ImageName, NameError, NodeName, OsImage, Snapshot, Text};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
@@ -61,6 +61,9 @@ pub enum PlanError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// A name from an older database that a boot loader would misread.
+    #[error("{0}, so it cannot stand in a boot script. Give it another name")]
+    Name(#[from] NameError),
     /// A state that this version does not serve.
     #[error("The state '{0}' is not supported yet")]
     Unsupported(String),
@@ -70,7 +73,7 @@ pub enum PlanError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// The node.
-    pub node: Text,
+    pub node: NodeName,
     /// Its state; the text is the comment line of every boot file.
     pub state: BootState,
     /// What the loader does.
@@ -98,7 +101,7 @@ pub enum Action {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KernelBoot {
     /// Name of the image, part of the paths that the node fetches.
-    pub image: Text,
+    pub image: ImageName,
     /// File name of the initramfs below `xcat/osimage/<image>/`.
     pub initrd: &'static str,
     /// Command line without `BOOTIF`, which each loader writes in its own way.
@@ -168,7 +171,7 @@ pub fn plan(snapshot: &Snapshot, node: &str, here: Surroundings<'_>) -> Result<P
     };
     let server = facts.server_address()?;
     let proxied = node_ip(snapshot, &node).is_some_and(|address| is_proxied_address(snapshot, address));
-    Ok(Plan { node: node.clone(), state, action, server, proxied, http_port: here.ports.http })
+    Ok(Plan { node: node.parse()?, state, action, server, proxied, http_port: here.ports.http })
 }
 
 /// The image that `nodetype.provmethod` names.
@@ -308,7 +311,7 @@ impl Facts<'_> {
         let flow = self.snapshot.site("useflowcontrol").unwrap_or_else(|| "0".into());
         args.push(format!("FC={flow}"))?;
         self.tail_args(&mut args, &image)?;
-        Ok(KernelBoot { image: image.name, initrd: INITRD_STATELESS, args })
+        Ok(KernelBoot { image: image.name.parse()?, initrd: INITRD_STATELESS, args })
     }
 
     fn image_url(&self, dir: &str, file: &str) -> String {
@@ -335,7 +338,7 @@ impl Facts<'_> {
             args.push(format!("mountport={0}", self.here.ports.nfs))?;
         }
         self.tail_args(&mut args, &image)?;
-        Ok(KernelBoot { image: image.name, initrd: INITRD_STATELITE, args })
+        Ok(KernelBoot { image: image.name.parse()?, initrd: INITRD_STATELITE, args })
     }
 
     /// Persistent store, variables resolved.

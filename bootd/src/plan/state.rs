@@ -42,12 +42,12 @@ impl fmt::Display for Distribution {
 }
 
 impl BootState {
-    /// Reads the text of `chain.currstate`. `None` for an empty or unknown text, and for one with control characters: it is
-    /// the comment line of every boot file.
+    /// Reads the text of `chain.currstate`. `None` for an empty or unknown text, and for one with anything but printable
+    /// ASCII or with a backslash, which would take the next line along: it is the comment line of every boot file.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
-        if text.contains(char::is_control) {
+        if !text.chars().all(|c| c == ' ' || (c.is_ascii_graphic() && c != '\\')) {
             return None;
         }
         let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn an_unknown_word_is_no_state() {
-        for text in ["", "  ", "bogus", "runcmd", "netboot a\nb"] {
+        for text in ["", "  ", "bogus", "runcmd", "netboot a\nb", "netboot a\\", "netboot ä"] {
             assert_eq!(BootState::parse(text), None);
         }
     }

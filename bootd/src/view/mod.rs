@@ -15,7 +15,7 @@ mod pxelinux;
 pub use grub::FIRST_CONFIG as GRUB_FIRST_CONFIG;
 
 use crate::plan::{self, Action, KERNEL, Plan, PlanError, Surroundings};
-use dawn_cluster::{MacAddr, Snapshot, Text};
+use dawn_cluster::{MacAddr, NodeName, Snapshot, Text};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
@@ -206,7 +206,10 @@ impl Request<'_> {
             return Answer::Refused(format!("{node} boots from its disk"));
         };
         let nic = self.snapshot.attr(node, "mac.mac").and_then(|cell| install_mac(&cell, node));
-        match (self.image_file(&boot.image, KERNEL), self.image_file(&boot.image, boot.initrd)) {
+        match (
+            self.image_file(boot.image.as_str(), KERNEL),
+            self.image_file(boot.image.as_str(), boot.initrd),
+        ) {
             (Answer::File(kernel), Answer::File(initrd)) => {
                 Answer::BootImage(BootImage { config: grub::image_config(&plan, boot, nic), kernel, initrd })
             }
@@ -223,20 +226,16 @@ impl Request<'_> {
         if !self.snapshot.has_node(node) {
             return Answer::Missing(Some(PlanError::NoNode(node.to_owned()).to_string()));
         }
-        if self.is_this_machine() {
+        if let Err(error) = node.parse::<NodeName>() {
+            return Answer::Refused(PlanError::from(error).to_string());
+        }
+        if self.here.addresses.are_of(self.peer) {
             return answer();
         }
         match self.snapshot.node_by_ip(self.peer) {
             Some(asking) if &*asking == node => answer(),
             Some(asking) => Answer::Refused(format!("this file is for {node}; {} is {asking}", self.peer)),
             None => Answer::Refused(format!("this file is for {node}; {} is no known node", self.peer)),
-        }
-    }
-
-    fn is_this_machine(&self) -> bool {
-        match self.peer {
-            IpAddr::V4(address) => address.is_loopback() || self.here.addresses.contains(address),
-            IpAddr::V6(address) => address.is_loopback(),
         }
     }
 

@@ -402,10 +402,40 @@ fn a_script_beside_another_dhcp_server_names_ours() {
 }
 
 proptest::proptest! {
-    /// Whatever a cell holds, the script has the lines it always has, and nothing in them that was not ours is a variable or
-    /// ends a command.
+    /// Whatever a cell or a name holds, a boot file has the lines it always has, and nothing in them that was not ours is a
+    /// variable or ends a command.
     #[test]
-    fn no_cell_breaks_out_of_a_script(cell in ".{0,40}|[ a|&;#$`{}\"'\\\\\n\r-]{0,12}", place in 0_u8..3) {
+    fn no_cell_breaks_out_of_a_script(
+        cell in ".{0,40}|[ a|&;#$`{}\"'\\\\\n\r%:-]{0,12}",
+        place in 0_u8..super::fuzz::PLACES,
+    ) {
         super::fuzz::cell_stays_inside(&cell, place);
+    }
+}
+
+/// Names that came with an older database: nothing is rendered with them.
+#[test]
+fn odd_names_get_no_script() {
+    for name in ["a;id", "a$(id)", "a b", "a\nchain x", "a|b", "a::b", "${x}", "#a", "a\"b", "a\\"] {
+        for place in 0..super::fuzz::PLACES {
+            super::fuzz::cell_stays_inside(name, place);
+        }
+        let rows = |node: &'static str, image: &'static str| {
+            Snapshot::from_rows([
+                ("site", &[("key", "master"), ("value", "10.1.0.1")][..]),
+                ("nodelist", &[("node", node), ("groups", "all")]),
+                ("hosts", &[("node", node), ("ip", "10.1.0.5")]),
+                ("chain", &[("node", node), ("currstate", "netboot a-b-c")]),
+                ("nodetype", &[("node", node), ("provmethod", image)]),
+                ("osimage", &[("imagename", image), ("osvers", "a"), ("osarch", "b"), ("profile", "c")]),
+            ])
+        };
+        for path in ["boot/grub2/cn1", "pxelinux.cfg/cn1", "xcat/xnba/nodes/cn1.elilo", "petitboot/cn1"] {
+            let answer = ask(&rows("cn1", name), path, "10.1.0.5");
+            assert!(matches!(answer, Some(Answer::Refused(_))), "{path} {name:?}: {answer:?}");
+        }
+        let answer = ask(&rows(name, "deb"), "pxelinux.cfg/default", "10.1.0.5");
+        // The name of a node is in no path of PXELINUX, and may be an IPv6 address.
+        assert!(name == "a::b" || matches!(answer, Some(Answer::Refused(_))), "{name:?}: {answer:?}");
     }
 }

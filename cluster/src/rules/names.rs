@@ -1,4 +1,4 @@
-//! Names that a change brings in: of nodes, and of groups in `nodelist.groups`, `nodegroup` and the node tables.
+//! Names that a change brings in: of images, of nodes, and of groups in `nodelist.groups`, `nodegroup` and the node tables.
 //!
 //! A name becomes part of noderanges, files and command lines. One that means something else there could not be removed by
 //! the commands that made it. Names that are there already may stay and be worked on.
@@ -6,7 +6,7 @@
 use super::changed;
 use crate::edit::EditError;
 use crate::effect::Effect;
-use crate::names::{NAME_BYTES_MAX, NodeName};
+use crate::names::{ImageName, NAME_BYTES_MAX, NodeName};
 use crate::noderange::{Noderange, NoderangeError};
 use crate::schema::Col;
 use crate::snapshot::{KNOWN, Snapshot};
@@ -15,11 +15,21 @@ use std::sync::LazyLock;
 
 static GROUP_NAME: LazyLock<Col> = LazyLock::new(|| Col::known("nodegroup.groupname"));
 
+/// Where an image gets its name, which becomes part of paths and boot scripts.
+static IMAGE_NAMES: LazyLock<[Col; 4]> = LazyLock::new(|| {
+    ["osimage.imagename", "linuximage.imagename", "winimage.imagename", "nimimage.imagename"].map(Col::known)
+});
+
 /// Refuses a change that brings in a name no command could name, or a node with a group's name and the reverse.
 pub(super) fn check(base: &Snapshot, next: &Snapshot, effects: &[Effect]) -> Result<(), EditError> {
     let (mut checked, mut listed) = (HashSet::new(), HashSet::new());
     for effect in effects {
         let Some(after) = &effect.after else { continue };
+        if let Some(col) = IMAGE_NAMES.iter().find(|col| col.table == effect.table && changed(effect, **col))
+            && let Some(name) = after.get(*col)
+        {
+            name.parse::<ImageName>().map_err(|error| refused(*col, name, error.to_string()))?;
+        }
         let is_group = effect.table == GROUP_NAME.table;
         let key = if is_group { Some(*GROUP_NAME) } else { effect.table.info().node_col() };
         if let Some(col) = key.filter(|col| changed(effect, *col))
