@@ -73,38 +73,10 @@ fn nearest(name: &str) -> Option<&'static str> {
 /// The name of a list that differs least, if it differs by little.
 pub fn nearest_of<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = name.to_lowercase();
-    let near = names.into_iter().map(|known| (distance(&lower, &known.to_lowercase()), known));
+    let near = names.into_iter().map(|known| (strsim::osa_distance(&lower, &known.to_lowercase()), known));
     let (distance, known) = near.min_by_key(|(distance, _)| *distance)?;
     // Half of a short name must not be wrong.
     (distance <= DISTANCE_MAX && distance * 2 < name.chars().count()).then_some(known)
-}
-
-/// Letters to insert, remove, replace, or swap with their neighbour (optimal string alignment).
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
-    for (i, ca) in a.iter().enumerate() {
-        let mut row = vec![i + 1];
-        for (j, cb) in b.iter().enumerate() {
-            let at = |back: usize, j: usize| {
-                rows.len()
-                    .checked_sub(back)
-                    .and_then(|i| rows.get(i)?.get(j))
-                    .copied()
-                    .unwrap_or(usize::MAX / 2)
-            };
-            let mut best = (at(1, j) + usize::from(ca != cb))
-                .min(at(1, j + 1) + 1)
-                .min(row.last().copied().unwrap_or_default() + 1);
-            let swapped = i > 0 && j > 0 && a.get(i - 1) == Some(cb) && b.get(j - 1) == Some(ca);
-            if swapped {
-                best = best.min(at(2, j - 1) + 1);
-            }
-            row.push(best);
-        }
-        rows.push(row);
-    }
-    rows.last().and_then(|row| row.last()).copied().unwrap_or_default()
 }
 
 #[cfg(test)]

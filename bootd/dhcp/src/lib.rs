@@ -24,6 +24,7 @@ pub mod directory;
 pub mod engine;
 pub mod event;
 pub mod fixed;
+#[cfg(feature = "fuzz")]
 pub mod fuzz;
 pub mod hwaddr;
 pub mod lease;

@@ -4,7 +4,7 @@
 //! partitions, and GPTs of another shape than everybody's 128 entries of 128 bytes, are refused.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::FileExt;
 
 use flate2::Crc;
@@ -109,7 +109,7 @@ fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
 
 fn random() -> io::Result<[u8; 16]> {
     let mut bytes = [0; 16];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
     Ok(bytes)
 }
 

@@ -2,10 +2,10 @@
 
 use std::net::Ipv4Addr;
 
-use dhcproto::v4::MessageType;
 
 use super::reply::Answer;
 use super::{Ask, Engine, Output, client_hostname};
+use crate::wire::message_type::MessageType;
 use crate::client::Client;
 use crate::directory::Network;
 use crate::event::{Event, What};

@@ -7,10 +7,10 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use dhcproto::v4::MessageType;
 
 use super::reply::echo_machine_id;
 use super::{Ask, DELAYED_MAX, Engine, Outgoing, Output, PORT_PXE, Target, locate};
+use crate::wire::message_type::MessageType;
 use crate::boot::{self, BootAnswer};
 use crate::client::Client;
 use crate::directory::Network;

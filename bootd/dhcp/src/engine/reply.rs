@@ -2,9 +2,9 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use dhcproto::v4::MessageType;
 
 use super::{Ask, Engine, Outgoing, Output, Target, locate};
+use crate::wire::message_type::MessageType;
 use crate::boot::BootAnswer;
 use crate::client::Client;
 use crate::directory::Network;

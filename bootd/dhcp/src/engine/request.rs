@@ -5,10 +5,10 @@
 
 use std::net::Ipv4Addr;
 
-use dhcproto::v4::MessageType;
 
 use super::reply::Answer;
 use super::{Ask, Engine, Output, locate};
+use crate::wire::message_type::MessageType;
 use crate::directory::Network;
 use crate::event::{Event, NakReason, What};
 use crate::lease::record::Record;

@@ -2,10 +2,10 @@
 
 use std::net::Ipv4Addr;
 
-use dhcproto::v4::MessageType;
 
 use super::reply::Answer;
 use super::{Ask, Engine, Output};
+use crate::wire::message_type::MessageType;
 use crate::event::{Event, What};
 use crate::lease::record::Record;
 use crate::lease::{Lease, State};

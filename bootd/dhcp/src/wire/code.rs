@@ -1,8 +1,5 @@
 //! Option numbers this server reads or writes (RFC 2132 and those named at each group), as bytes.
-//!
-//! dhcproto names most of them; they are bytes here because an unknown option is passed on just as well.
-
-use dhcproto::v4::OptionCode as Code;
+//! They are not an enum, because an unknown option is passed on just as well.
 
 macro_rules! codes {
     ($($name:ident = $value:expr, $doc:literal;)*) => { $(#[doc = $doc] pub const $name: u8 = $value;)* };
@@ -71,12 +68,4 @@ codes! {
     CONFIG_FILE = 209, "PXELINUX and petitboot: configuration file (RFC 5071).";
     PROVISION_URL = 239, "Cumulus: URL of the provisioning script.";
     END = 255, "End of options.";
-}
-
-/// Name of an option for logs and conversation files: dhcproto's, or `option-N`.
-pub fn name(code: u8) -> String {
-    match Code::from(code) {
-        Code::Unknown(n) => format!("option-{n}"),
-        known => format!("{known:?}"),
-    }
 }

@@ -1,12 +1,12 @@
 //! Packets on the wire: reading what clients send, writing what they accept.
 //!
-//! Numbers and names of options, message types and architectures are dhcproto's; reading and writing is
-//! ours, because firmware cares about what a map of options forgets: the order of options, `file` and
-//! `sname` used for options (option 52), values cut into pieces (RFC 3396), options inside options
-//! (43, 82, 175), and a message that must stay below the size the client named. The tests hold the
-//! encoder against dhcproto's decoder, so both must agree on every message.
+//! Reading and writing is ours, because firmware cares about what a map of options forgets: the order of
+//! options, `file` and `sname` used for options (option 52), values cut into pieces (RFC 3396), options inside
+//! options (43, 82, 175), and a message that must stay below the size the client named. Tests and fuzz targets
+//! hold the encoder against dhcproto's decoder, so both must agree on every message.
 
 pub mod code;
+pub mod message_type;
 pub mod options;
 pub mod packet;
 pub mod writer;

@@ -2,8 +2,8 @@
 
 use std::net::Ipv4Addr;
 
-use dhcproto::v4::MessageType;
 
+use super::message_type::MessageType;
 use super::options::{Options, Walk};
 use super::{code, ipv4, u16_be};
 use crate::hwaddr::{HTYPE_ETHERNET, HTYPE_INFINIBAND, HwAddr};
@@ -235,15 +235,17 @@ impl<'a> Header<'a> {
     }
 }
 
+/// What a client asks for. Messages of servers are not for us.
 fn kind(message_type: u8) -> Result<Kind, PacketError> {
-    match MessageType::from(message_type) {
-        MessageType::Discover => Ok(Kind::Discover),
-        MessageType::Request => Ok(Kind::Request),
-        MessageType::Decline => Ok(Kind::Decline),
-        MessageType::Release => Ok(Kind::Release),
-        MessageType::Inform => Ok(Kind::Inform),
-        _ => Err(PacketError::MessageType(message_type)),
-    }
+    let kinds = [
+        (MessageType::Discover, Kind::Discover),
+        (MessageType::Request, Kind::Request),
+        (MessageType::Decline, Kind::Decline),
+        (MessageType::Release, Kind::Release),
+        (MessageType::Inform, Kind::Inform),
+    ];
+    let found = kinds.into_iter().find(|(number, _)| u8::from(*number) == message_type);
+    found.map(|(_, kind)| kind).ok_or(PacketError::MessageType(message_type))
 }
 
 /// A field of text up to its first zero.

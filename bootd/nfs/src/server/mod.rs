@@ -8,7 +8,7 @@ mod poll;
 mod worker;
 
 use std::future::Future;
-use std::io::{self, Read};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -395,7 +395,7 @@ fn read_or_make_key(path: &Path) -> io::Result<[u8; 16]> {
         Ok(bytes) => bytes.try_into().map_err(|_| io::Error::other(KEY_DAMAGED)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let mut key = [0; 16];
-            std::fs::File::open("/dev/urandom")?.read_exact(&mut key)?;
+            getrandom::fill(&mut key).map_err(io::Error::other)?;
             // Whole or not at all: a torn key would make every handle stale.
             dawn_serving::whole::write(path, &key, 0o600)?;
             Ok(key)
