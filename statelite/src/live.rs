@@ -1,7 +1,7 @@
 //! Which part of a node's list the NFS server does itself, by laying files over the root that the node mounts.
 //!
-//! Entries whose content stays on servers (`ro`, `con`) or goes there (`persistent`) can be served; those in RAM
-//! or on the node's disk are the node's own. A tree decides about everything that is searched in trees, so one
+//! Entries whose content stays on servers (`ro`) or goes there (`persistent`) can be served; those in RAM (`con` among
+//! them: a joined copy that the node may change) or on the node's disk are the node's own. A tree decides about everything that is searched in trees, so one
 //! tree that is on another server leaves all of them to the node: it alone can mount both.
 
 use dawn_cluster::Snapshot;
@@ -39,11 +39,15 @@ impl Duties {
     #[must_use]
     pub fn include(self, option: LiteOption) -> bool {
         match option {
-            LiteOption::Ro | LiteOption::LinkRo | LiteOption::Con | LiteOption::LinkCon => self.trees,
+            LiteOption::Ro | LiteOption::LinkRo => self.trees,
             LiteOption::Persistent | LiteOption::LinkPersistent | LiteOption::ConPersistent => {
                 self.trees && self.store
             }
-            LiteOption::Tmpfs | LiteOption::Link | LiteOption::Localdisk => false,
+            LiteOption::Tmpfs
+            | LiteOption::Link
+            | LiteOption::Con
+            | LiteOption::LinkCon
+            | LiteOption::Localdisk => false,
         }
     }
 }
@@ -70,7 +74,8 @@ mod tests {
             let snapshot = Snapshot::from_rows(rows.iter().map(|(table, row)| (*table, row.as_slice())));
             let duties = Duties::of(&snapshot, "cn1", &|server| matches!(server, "" | "here"));
             assert_eq!(duties, Duties { trees, store }, "{rows:?}");
-            assert_eq!(duties.include(LiteOption::Con), trees);
+            assert_eq!(duties.include(LiteOption::Ro), trees);
+            assert!(!duties.include(LiteOption::Con));
             assert_eq!(duties.include(LiteOption::LinkPersistent), trees && store);
             assert!(!duties.include(LiteOption::Tmpfs));
         }

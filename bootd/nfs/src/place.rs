@@ -133,6 +133,8 @@ pub(crate) fn laid(
             Ok(region) => return root_of(cx, dir, &region),
             // It is on its way: what the tree has in its place would be believed.
             Err(errno) if Status::from(errno) == Status::Jukebox => return Err(Status::Jukebox),
+            // A source was removed and the next look at the sources is to come: it says what is shown then.
+            Err(rustix::io::Errno::NOENT) if matches!(layer.what, Some(OverlayKind::Substitute { .. })) => {}
             Err(errno) => cx.event(Event::OverlayProblem {
                 export: dir.object.region.export,
                 path: layer.path.display().to_string(),

@@ -166,6 +166,7 @@ fn every_kind_of_entry() {
         fixture.substitute("/srv/data", "tree/dir", Access::ReadWrite),
         fixture.substitute("/lib/extra", "tree/hosts", Access::ReadOnly),
         fixture.substitute("/etc/gone", "tree/missing", Access::ReadOnly),
+        fixture.substitute("/etc/broken", "tree/hosts/below", Access::ReadOnly),
         entry("/etc/state", OverlayKind::OnFirstUse { directory: false, access: Access::ReadWrite }),
         entry("/var/log", OverlayKind::Placeholder { directory: true }),
         entry("/etc/motd", OverlayKind::Placeholder { directory: false }),
@@ -185,16 +186,18 @@ fn every_kind_of_entry() {
     assert_eq!(text(&mut c, &root, "usr/lib/extra"), "tree");
     assert_eq!(text(&mut c, &root, "etc/state"), "seed of etc/state");
     let etc = c.walk(&root, "etc").unwrap();
-    assert_eq!(status(c.lookup(&etc, "gone")), Status::NoEnt.code());
-    assert!(
-        fixture
-            .events
-            .0
-            .lock()
-            .unwrap()
-            .iter()
-            .any(|e| matches!(e, Event::OverlayProblem { path, .. } if path == "etc/gone"))
-    );
+    for name in ["gone", "broken"] {
+        assert_eq!(status(c.lookup(&etc, name)), Status::NoEnt.code());
+    }
+    // A source that was removed is no trouble; one that cannot be had is.
+    let told = fixture.events.0.lock().unwrap().iter().any(|event| match event {
+        Event::OverlayProblem { path, .. } => {
+            assert_eq!(path, "etc/broken");
+            true
+        }
+        _ => false,
+    });
+    assert!(told);
 
     // Parents lead back the way that was come, and everything is one file system.
     let data = c.walk(&root, "srv/data").unwrap();

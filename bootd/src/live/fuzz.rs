@@ -44,7 +44,7 @@ pub fn fuzz_live_list(data: &[u8]) {
     let wish = Wish::of(&snapshot, "cn1", &LocalAddresses::default(), ground.join("img/rootimg"));
     let look = |tree: &PathBuf| Box::new(LocalTree::open(tree)) as Box<dyn TreeLook>;
     let trees: Vec<_> = wish.trees.iter().map(look).collect();
-    let laid = lay(&wish, &trees, &ground.join("cache"), &mut Images::now());
+    let laid = lay(&wish, &trees, &mut Images::now());
     for entry in &laid.entries {
         assert!(is_plain(&entry.path), "{entry:?} of {text:?}");
         if let OverlayKind::Substitute { source, .. } = &entry.what {

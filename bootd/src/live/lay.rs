@@ -3,9 +3,8 @@
 //! Content is searched as `/init` does it: trees in order of priority, an empty directory counts for nothing, and the
 //! image's own file, followed if it is a link, is the last resort.
 
-use super::con;
 use super::reach::Mounts;
-use super::seed::Seed;
+use super::seed::{self, Seed};
 use super::trees::{Hit, TreeLook, Whole};
 use super::wish::{Above, Entry, Wish, is_below};
 use crate::events::Step;
@@ -86,8 +85,8 @@ impl Images {
 }
 
 /// Looks at the files.
-pub fn lay(wish: &Wish, trees: &[Box<dyn TreeLook>], cache: &Path, images: &mut Images) -> Laid {
-    let mut layer = Layer { wish, trees, cache, images, laid: Laid::default() };
+pub fn lay(wish: &Wish, trees: &[Box<dyn TreeLook>], images: &mut Images) -> Laid {
+    let mut layer = Layer { wish, trees, images, laid: Laid::default() };
     layer.mount_points();
     layer.show_trees();
     layer.look_at_store();
@@ -100,7 +99,6 @@ pub fn lay(wish: &Wish, trees: &[Box<dyn TreeLook>], cache: &Path, images: &mut 
 struct Layer<'a> {
     wish: &'a Wish,
     trees: &'a [Box<dyn TreeLook>],
-    cache: &'a Path,
     images: &'a mut Images,
     laid: Laid,
 }
@@ -183,7 +181,7 @@ impl Layer<'_> {
             return;
         }
         let hits = self.hits(entry, &image);
-        if hits.is_empty() && image.content.is_none() && self.wish.duties.trees {
+        if hits.is_empty() && image.content.is_none() && self.wish.duties.trees && !self.is_kept(entry) {
             let made = if entry.option.is_ro() { "left out" } else { "made empty" };
             let note = match self.loose_link(&entry.path) {
                 None => format!("{} is neither in a tree nor in the image: {made}", entry.path),
@@ -199,6 +197,12 @@ impl Layer<'_> {
             (true, Above::Mount) => self.served(entry, &format!("{MARK}{}", entry.path), &hits, &image),
             (true, Above::Nothing) => self.served(entry, &image.real.clone(), &hits, &image),
         }
+    }
+
+    /// The store has it: what trees and image hold does not matter any more.
+    fn is_kept(&self, entry: &Entry) -> bool {
+        let store = self.wish.store.as_deref().filter(|_| entry.served && entry.option.is_persistent());
+        store.is_some_and(|store| seed::is_in(store, &entry.path))
     }
 
     /// Something for the node to mount its own over, with the content that it begins with.
@@ -220,14 +224,6 @@ impl Layer<'_> {
         let source = match hits {
             [] if in_place => return,
             [] => image.content.as_ref().map(|hit| hit.path.clone()),
-            [_, _, ..] if entry.option.is_con() => match con::joined(self.cache, hits) {
-                Ok(path) => Some(path),
-                Err(error) => {
-                    let note = format!("{} cannot be joined: {error}", entry.path);
-                    self.laid.notes.push((Step::Trouble, note));
-                    None
-                }
-            },
             [first, ..] => Some(first.path.clone()),
         };
         if let Some(source) = source {

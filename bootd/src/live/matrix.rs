@@ -128,14 +128,14 @@ fn what_each_option_means() {
           live:      
           liteimg:   -> ../.statelite/tmpfs/etc/x
           prepared:  link tmpfs:/etc/x -> /.statelite/mnt/s/t/etc/x
-        file con /etc/x served
+        file con /etc/x
           untouched: copy tree1:/etc/x tmpfs:/etc/x; bind tmpfs:/etc/x /etc/x
-          live:      
+          live:      copy tree1:/etc/x tmpfs:/etc/x; bind tmpfs:/etc/x /etc/x
           liteimg:   in place
           prepared:  copy tree1:/etc/x tmpfs:/etc/x; bind tmpfs:/etc/x /etc/x
-        file link,con /etc/x served
+        file link,con /etc/x
           untouched: skeleton /etc/x -> ../.statelite/tmpfs/etc/x; copy tree1:/etc/x tmpfs:/etc/x
-          live:      
+          live:      copy tree1:/etc/x tmpfs:/etc/x; bind tmpfs:/etc/x /etc/x
           liteimg:   -> ../.statelite/tmpfs/etc/x
           prepared:  copy tree1:/etc/x tmpfs:/etc/x
         file con,persistent /etc/x served

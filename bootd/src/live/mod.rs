@@ -10,7 +10,7 @@
 //! of the engine read what the last sweep found; only a node's first mount looks at files itself, and neither touches a
 //! network file system ([`reach`]).
 
-mod con;
+mod copies;
 pub(crate) mod fuzz;
 mod lay;
 mod reach;
@@ -66,7 +66,7 @@ pub struct LiveRoots {
     bus: Arc<Bus>,
     /// The data directory, of which nodes get nothing.
     data: PathBuf,
-    /// Joined files and copies are made here.
+    /// Copies from network file systems are made here.
     cache: PathBuf,
     reach: Reach,
     seeder: Seeder,
@@ -112,7 +112,7 @@ impl View {
 }
 
 impl LiveRoots {
-    /// No live root yet. Joined files are kept below `data`.
+    /// No live root yet. Copies are kept below `data`.
     #[must_use]
     pub fn new(model: Arc<Model>, addresses: Arc<CurrentAddresses>, bus: Arc<Bus>, data: &Path) -> Self {
         let cache = data.join("live");
@@ -211,7 +211,7 @@ impl LiveRoots {
             .flat_map(|view| view.sources())
             .filter(|path| path.starts_with(&self.cache))
             .collect();
-        con::prune(&self.cache, |path| used.contains(path));
+        copies::prune(&self.cache, |path| used.contains(path));
     }
 
     /// What the tables want, read again only if it may be something else than before.
@@ -248,7 +248,7 @@ impl LiveRoots {
     ) -> Arc<View> {
         let trees: Vec<Box<dyn TreeLook>> =
             wish.trees.iter().map(|tree| self.reach.tree(tree, &images.mounts)).collect();
-        let Laid { entries, seeds, notes } = lay(&wish, &trees, &self.cache, images);
+        let Laid { entries, seeds, notes } = lay(&wish, &trees, images);
         let old = before.map_or(&[][..], |view| &view.notes);
         for (step, note) in notes.iter().filter(|note| !old.contains(note)) {
             let subject = Subject::Node(node);

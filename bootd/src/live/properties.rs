@@ -22,7 +22,7 @@ const FILES: [&str; 3] = ["etc/a", "etc/b", "etc/new"];
 const DIR: &str = "srv/d";
 const NAMES: [&str; 2] = ["x", "y"];
 /// Options of a file and of a directory; the first is no row.
-const FILE_OPTIONS: [&str; 6] = ["", "ro", "con", "persistent", "con,persistent", "link,ro"];
+const FILE_OPTIONS: [&str; 6] = ["", "ro", "link,persistent", "persistent", "con,persistent", "link,ro"];
 const DIR_OPTIONS: [&str; 3] = ["", "ro", "persistent"];
 /// The trees of both nodes, in order of priority; the last is common to them.
 const TREES: [[&str; 2]; 2] = [["own/cn1", "shared"], ["own/cn2", "shared"]];

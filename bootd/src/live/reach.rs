@@ -5,7 +5,7 @@
 //! is not comes from the next tree, and the tree has a problem to tell.
 
 use super::trees::{Hit, LocalTree, TreeLook, Whole};
-use super::{SWEEP_PERIOD, con};
+use super::{SWEEP_PERIOD, copies};
 use dawn_nfs::ExportId;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -196,12 +196,12 @@ impl TreeLook for FarTree {
 fn copy_here(cache: &Path, hit: Hit) -> Option<Hit> {
     let mut size = Size::default();
     let state = state_of(&hit.path, &mut size).ok()?;
-    let target = cache.join(format!("{}{:016x}", con::COPY_PREFIX, ExportId::of(&[&state]).0));
+    let target = cache.join(format!("{}{:016x}", copies::PREFIX, ExportId::of(&[&state]).0));
     if !target.exists() {
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let part = cache.join(format!("new-{:?}", std::thread::current().id()));
         let _ = fs::remove_dir_all(&part).or_else(|_| fs::remove_file(&part));
-        let made = con::make_cache(cache).and_then(|()| {
+        let made = copies::make_directory(cache).and_then(|()| {
             initrd_init::copy::copy(&text(&hit.path), &text(&part)).map_err(initrd_init::Error::into_io)?;
             fs::rename(&part, &target)
         });

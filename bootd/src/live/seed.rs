@@ -3,7 +3,6 @@
 //! The store belongs to the node, and a node may have prepared it for us: no link below it is followed, and a copy is
 //! made outside of the node's reach, then moved into its place whole.
 
-use super::con;
 use dawn_nfs::{ExportId, sys};
 use rustix::fs::{AtFlags, Gid, Mode, Uid};
 use std::fs;
@@ -54,17 +53,24 @@ pub fn plant(store: &Path, seed: &Seed, image: &Path) -> io::Result<PathBuf> {
 pub fn present(store: &Path, seed: &Seed) -> Option<PathBuf> {
     let store = store.canonicalize().ok()?;
     let top = sys::open_path(&store).ok()?;
-    let has = |seed: &Seed| {
-        let path = Path::new(seed.path.trim_matches('/'));
-        let (parent, name) = (path.parent()?, path.file_name()?);
-        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-        let parent = sys::open_beneath(top.as_fd(), parent).ok()?;
-        let stat = rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
-        let plain = !rustix::fs::FileType::from_raw_mode(stat.st_mode).is_symlink();
-        plain.then(|| store.join(path))
-    };
-    let place = has(seed)?;
-    seed.children.iter().all(|child| has(child).is_some()).then_some(place)
+    let has = |seed: &Seed| holds(top.as_fd(), &seed.path);
+    (has(seed) && seed.children.iter().all(has)).then(|| store.join(seed.path.trim_matches('/')))
+}
+
+/// Whether a path of the node is in its store already.
+pub fn is_in(store: &Path, path: &str) -> bool {
+    let top = store.canonicalize().and_then(|store| Ok(sys::open_path(&store)?));
+    top.is_ok_and(|top| holds(top.as_fd(), path))
+}
+
+/// Whether something is at a path of the store that is open at `top`. No link is followed, and a link is nothing.
+fn holds(top: BorrowedFd<'_>, path: &str) -> bool {
+    let path = Path::new(path.trim_matches('/'));
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return false };
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    let stat = sys::open_beneath(top, parent)
+        .and_then(|parent| Ok(rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?));
+    stat.is_ok_and(|stat| !rustix::fs::FileType::from_raw_mode(stat.st_mode).is_symlink())
 }
 
 /// The directory of a node in the persistent store: made at its first use. Nothing above it is made: a store that is not
@@ -119,7 +125,7 @@ fn move_in(workshop: &Path, store: &Path, seed: &Seed, to: (BorrowedFd<'_>, &str
 
 fn fill(part: &Path, seed: &Seed) -> io::Result<()> {
     if seed.join {
-        con::join(part, seed.sources.iter().map(PathBuf::as_path))?;
+        join(part, seed.sources.iter().map(PathBuf::as_path))?;
     } else {
         let text = |path: &Path| path.to_string_lossy().into_owned();
         for source in &seed.sources {
@@ -135,6 +141,22 @@ fn fill(part: &Path, seed: &Seed) -> io::Result<()> {
             fs::set_permissions(part, std::os::unix::fs::PermissionsExt::from_mode(0o644))
         }
     }
+}
+
+/// Writes the parts, which are regular files, one after the other to `target`, which does not exist.
+fn join<'a>(target: &Path, parts: impl Iterator<Item = &'a Path>) -> io::Result<()> {
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    for (index, part) in parts.enumerate() {
+        let done = match index {
+            0 => {
+                initrd_init::copy::regular(part)?;
+                initrd_init::copy::copy(&text(part), &text(target))
+            }
+            _ => initrd_init::copy::append(&text(part), &text(target)),
+        };
+        done.map_err(initrd_init::Error::into_io)?;
+    }
+    Ok(())
 }
 
 fn remove(path: &Path) -> io::Result<()> {

@@ -276,19 +276,32 @@ fn links_that_a_node_left_in_its_store_lead_nowhere() {
 }
 
 #[test]
-fn parts_are_joined_and_joined_again() {
-    let site = Site::new(&[("/etc/hosts", "con")]);
+fn a_joined_file_is_the_nodes_own_copy() {
+    let site = Site::new(&[("/etc/hosts", "con"), ("/etc/new", "con")]);
     site.write("img/rootimg/etc/hosts", "image\n");
+    site.write("own/cn1/etc/hosts", "1\n");
+    site.write("shared/etc/hosts", "2\n");
     let mut cn1 = site.node(1);
+    // A place to mount the copy at, and the parts to make it of.
     cn1.is("etc/hosts", "image\n");
-    for (name, after) in [("shared", "2\n"), ("own/cn1", "1\n2\n")] {
-        site.write(&format!("{name}/etc/hosts"), if name == "shared" { "2\n" } else { "1\n" });
-        site.live.sweep();
-        cn1.is("etc/hosts", after);
-    }
-    site.write("shared/etc/hosts", "two\n");
-    site.live.sweep();
-    cn1.is("etc/hosts", "1\ntwo\n");
+    cn1.is("etc/new", "");
+    cn1.is(".statelite/trees/0/etc/hosts", "1\n");
+    cn1.is(".statelite/trees/1/etc/hosts", "2\n");
+    let list = site.live.list(&site.model.snapshot(), "cn1").unwrap();
+    assert!(list.starts_with("file\tcon\t/etc/hosts\nfile\tcon\t/etc/new\n"), "{list}");
+}
+
+#[test]
+fn what_the_store_has_is_not_called_missing() {
+    let site = Site::new(&[("/var/lib/app/", "persistent"), ("/etc/app.conf", "persistent")]);
+    site.write("store/cn1/var/lib/app/data", "data");
+    site.write("store/cn1/etc/app.conf", "x");
+    let (mut cn1, _cn2) = (site.node(1), site.node(2));
+    cn1.is("var/lib/app/data", "data");
+    assert_eq!(site.events("cn1"), "");
+    assert!(site.events("cn2").contains("/var/lib/app is neither in a tree nor in the image: made empty"));
+    let list = site.live.list(&site.model.snapshot(), "cn1").unwrap();
+    assert!(!list.contains("note"), "{list}");
 }
 
 #[test]
@@ -308,9 +321,7 @@ fn what_is_no_regular_file_is_not_joined() {
     std::os::unix::fs::symlink("/etc/shadow", site.path("own/cn1/etc/d")).unwrap();
     site.write("shared/etc/c", "c\n");
     let mut cn1 = site.node(1);
-    cn1.is("etc/a", "a\n");
     cn1.is("etc/b", "");
-    cn1.is("etc/c", "c\n");
     cn1.fails("etc/d", Status::NoEnt);
     let told = site.events("cn1");
     for (what, text) in [
@@ -326,7 +337,7 @@ fn what_is_no_regular_file_is_not_joined() {
 #[test]
 fn nobody_else_can_write_what_the_server_makes() {
     use std::os::unix::fs::PermissionsExt;
-    let site = Site::new(&[("/etc/a", "con"), ("/etc/b", "persistent"), ("/srv/", "persistent")]);
+    let site = Site::new(&[("/etc/a", "con,persistent"), ("/etc/b", "persistent"), ("/srv/", "persistent")]);
     site.write("own/cn1/etc/a", "1\n");
     site.write("shared/etc/a", "2\n");
     let mut cn1 = site.node(1);
