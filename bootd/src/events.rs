@@ -185,6 +185,15 @@ impl Bus {
         history.map(|events| events.iter().cloned().collect()).unwrap_or_default()
     }
 
+    /// Whether a node has reported that its system is up, and has not begun to boot since, as far as its events tell.
+    #[must_use]
+    pub fn is_up(&self, node: &str) -> bool {
+        let boots = |step| matches!(step, Step::Script | Step::Kernel | Step::Initrd | Step::Init);
+        let histories = self.lock();
+        let mut steps = histories.nodes.get(node).into_iter().flatten().rev().map(|event| event.step);
+        steps.find(|step| *step == Step::Booted || boots(*step)) == Some(Step::Booted)
+    }
+
     /// The latest `count` events of all subjects, oldest first.
     #[must_use]
     pub fn latest(&self, count: usize) -> Vec<Event> {

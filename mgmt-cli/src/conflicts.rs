@@ -24,7 +24,7 @@ pub fn warn(rows: &[RowChange], before: &Snapshot, after: &Snapshot, out: &mut O
     }
     let Some(touched) = touched(rows, after) else { return Ok(()) };
     let mut told = 0;
-    for (first, count) in kinds(after, touched) {
+    for (first, count) in kinds(after, touched, |_| true) {
         let old: HashSet<String> = conflicts(before, &first).into_iter().collect();
         for text in conflicts(after, &first).into_iter().filter(|text| !old.contains(text)) {
             told += 1;
@@ -50,12 +50,15 @@ pub fn conflicts(snapshot: &Snapshot, node: &str) -> Vec<String> {
 }
 
 /// Whose root the rows may have changed.
-enum Touched {
+pub enum Touched {
+    /// Of every node.
     All,
+    /// Of these, some of which may not exist.
     Nodes(Vec<Text>),
 }
 
-fn touched(rows: &[RowChange], after: &Snapshot) -> Option<Touched> {
+/// Whose root a change of these rows may have changed; `None`: of no node.
+pub fn touched(rows: &[RowChange], after: &Snapshot) -> Option<Touched> {
     let mut nodes = Vec::new();
     for row in rows {
         let wrote = |column: &str| row.cells.iter().any(|(col, ..)| col.name() == column);
@@ -76,13 +79,16 @@ fn touched(rows: &[RowChange], after: &Snapshot) -> Option<Touched> {
     (!nodes.is_empty()).then_some(Touched::Nodes(nodes))
 }
 
-/// The first node of each kind, and how many there are of it.
-fn kinds(after: &Snapshot, touched: Touched) -> Vec<(String, usize)> {
+/// The first node of each kind, and how many there are of it, among those that are `wanted`.
+pub fn kinds(after: &Snapshot, touched: Touched, wanted: impl Fn(&str) -> bool) -> Vec<(String, usize)> {
     let own_store = |node: &str| {
         schema().find("statelite").is_some_and(|table| after.own_rows(table.id, node).next().is_some())
     };
     let mut kinds: BTreeMap<(Text, Text, Option<Text>), (String, usize)> = BTreeMap::new();
     let mut note = |node: &Text| {
+        if !wanted(node) {
+            return;
+        }
         let Some(image) = image_of(after, node) else { return };
         let alone = own_store(node).then(|| node.clone());
         let key = (image, after.groups_text(node).unwrap_or_default(), alone);

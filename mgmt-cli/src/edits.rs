@@ -2,7 +2,7 @@
 
 use crate::frame::Ctx;
 use crate::output::{Done, Out, Stop};
-use crate::{addresses, conflicts};
+use crate::{addresses, conflicts, next_boot};
 use dawn_cluster::secrets::{self, MASK, Sensitivity};
 use dawn_cluster::{Col, Edit, EditError, ModelError, RowChange, RowChangeKind, Snapshot, Table, Text};
 use dawn_xcatd::Response;
@@ -94,7 +94,8 @@ pub fn transact(
     }
     addresses::warn_dhcp(&rows, before, &after, ctx.hooks, out)?;
     addresses::warn(&rows, before, &after, ctx.hooks, out)?;
-    conflicts::warn(&rows, before, &after, out)
+    conflicts::warn(&rows, before, &after, out)?;
+    next_boot::warn(&rows, before, &after, out)
 }
 
 /// Refuses to give nodes the directory in which the daemon keeps its keys and tables.

@@ -43,6 +43,7 @@ mod local_networks;
 mod logins;
 mod names;
 mod netboot;
+mod next_boot;
 pub mod notify;
 pub mod output;
 mod policy_repair;

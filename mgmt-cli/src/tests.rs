@@ -563,6 +563,23 @@ sessions! {
         nodels mg
         lsdef -t group ng
     ";
+    next_boot: "
+        chtab node=all nodetype.provmethod=img
+        chtab node=all 'chain.currstate=statelite debian12-x86_64-compute'
+        chtab image=img,file=/srv/ litefile.options=persistent
+        chtab node=all statelite.statemnt=/tmp
+        chtab node=cn1 nodelist.status=booted
+        chtab node=cn2 nodelist.status=booted
+        chtab image=img,file=/opt/ litefile.options=tmpfs
+        chtab image=img,file=/etc/motd litefile.options=ro
+        chtab image=img,file=/etc/motd litefile.options=persistent
+        chtab -d image=img,file=/srv/ litefile
+        chtab priority=1,image=img litetree.directory=/srv/trees
+        chtab priority=1,image=img litetree.directory=/srv/other
+        chtab node=all statelite.statemnt=/var/tmp
+        chtab node=cn2 nodelist.status=netbooting
+        chtab priority=1,image=img litetree.directory=far:/srv/other
+    ";
     statelite: "
         chtab image=img litefile.file=/etc/hosts litefile.options=persistent
         chtab image=ALL litefile.file=/var/log/

@@ -5,13 +5,15 @@
 //! ([`wish`]) and from the files that are there ([`lay`]). Persistent paths are made on first use ([`seed`]), large ones
 //! while the node is told to ask again ([`seeder`]).
 //!
-//! A thread looks at tables and files again every [`SWEEP_PERIOD`]; what has changed becomes a new generation of the
+//! What a running node was shown stays until it boots again ([`kept`]); what is added, and the content of sources, shows at
+//! once. A thread looks at tables and files again every [`SWEEP_PERIOD`]; what has changed becomes a new generation of the
 //! overlay, which the engine shows at once and clients see when they next ask for attributes of a directory. Worker threads
 //! of the engine read what the last sweep found; only a node's first mount looks at files itself, and neither touches a
 //! network file system ([`reach`]).
 
 mod copies;
 pub(crate) mod fuzz;
+mod kept;
 mod lay;
 mod reach;
 mod seed;
@@ -37,6 +39,7 @@ use dawn_nfs::nfs3::Time;
 use dawn_nfs::{Export, ExportId, OverlayEntry, OverlayKind, OverlaySpec};
 use dawn_statelite::ListError;
 use dawn_statelite::live::Duties;
+use kept::Kept;
 use lay::{Images, Laid, Note, lay};
 use reach::Reach;
 use seed::Seed;
@@ -50,6 +53,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use trees::TreeLook;
 use wish::Wish;
 
+pub use kept::deferred;
 pub use seed::make_store;
 pub use wish::{image_dir, is_here};
 
@@ -70,6 +74,7 @@ pub struct LiveRoots {
     cache: PathBuf,
     reach: Reach,
     seeder: Seeder,
+    kept: Kept,
     views: Mutex<HashMap<ExportId, Arc<View>>>,
     generation: AtomicU64,
 }
@@ -118,9 +123,12 @@ impl LiveRoots {
         let cache = data.join("live");
         let reach = Reach::new(&cache);
         let seeder = Seeder::new(Arc::clone(&bus));
+        let kept = Kept::new(data.join("roots"));
+        let nodes = model.snapshot();
+        kept.forget(|node| !nodes.has_node(node));
         let generation = AtomicU64::new(1);
         let data = data.canonicalize().unwrap_or_else(|_| data.to_owned());
-        Self { model, addresses, bus, data, cache, reach, seeder, views: Mutex::default(), generation }
+        Self { model, addresses, bus, data, cache, reach, seeder, kept, views: Mutex::default(), generation }
     }
 
     fn views(&self) -> MutexGuard<'_, HashMap<ExportId, Arc<View>>> {
@@ -156,22 +164,34 @@ impl LiveRoots {
         Ok(list)
     }
 
-    /// The live root over `tree`, if the node is to have one.
+    /// The live root over `tree`, if the node is to have one. A node that mounts its root boots, and is shown what the
+    /// tables say now, unless it said that its system is up: then somebody mounts the root once more.
     pub fn mount(&self, snapshot: &Snapshot, node: &str, tree: &Generation) -> Option<Arc<Export>> {
         self.duties(snapshot, node)?;
-        Some(self.export(snapshot, node, tree))
+        if self.bus.is_up(node) {
+            return Some(self.export(snapshot, node, tree));
+        }
+        let known = self.views().get(&id(node, tree)).cloned();
+        let wish = self.wish(snapshot, node, tree.root.clone());
+        self.kept.write(node, tree, &wish, true);
+        let view = match known {
+            Some(view) if view.wish.wish == wish.wish => view,
+            known => self.look(node, tree, wish, known.as_ref(), &mut Images::now()),
+        };
+        Some(shown(node, tree, &view))
     }
 
     /// The live root over `tree`. A node that runs keeps it, whatever it is to boot next.
     pub fn export(&self, snapshot: &Snapshot, node: &str, tree: &Generation) -> Arc<Export> {
-        let id = id(node, tree);
-        let known = self.views().get(&id).cloned();
+        let known = self.views().get(&id(node, tree)).cloned();
         let view = known.unwrap_or_else(|| {
-            let wish = self.wish(snapshot, node, tree.root.clone(), None);
+            let wish = match self.kept.read(node, tree, tree.root.clone()) {
+                Some(held) => self.kept_wish(snapshot, node, tree, &held),
+                None => self.wish(snapshot, node, tree.root.clone()),
+            };
             self.look(node, tree, wish, None, &mut Images::now())
         });
-        let export = Export { require_privileged_port: true, ..Export::read_only(id, &tree.root) };
-        Arc::new(Export { overlay: Some(Arc::clone(&view.spec)), ..export })
+        shown(node, tree, &view)
     }
 
     /// Makes what stands behind a persistent entry. [`io::ErrorKind::WouldBlock`]: it is being made.
@@ -195,13 +215,22 @@ impl LiveRoots {
         for view in &views {
             if !snapshot.has_node(&view.node) {
                 self.views().remove(&id(&view.node, &view.tree));
+                self.kept.forget(|node| node == view.node);
                 continue;
             }
             // A node that runs from another image than it is to boot next keeps what that image was shown with.
             if image_dir(&snapshot, &view.node).as_deref() == Some(&view.tree.image_dir)
                 && let Some(root) = generations::find(&view.tree.image_dir, view.tree.identity)
             {
-                let wish = self.wish(&snapshot, &view.node, root, Some(view));
+                let wish = match self.holds(&snapshot, &view.wish, &root) {
+                    true => view.wish.clone(),
+                    false => self.kept_wish(
+                        &snapshot,
+                        &view.node,
+                        &Generation { root, ..view.tree.clone() },
+                        &view.wish,
+                    ),
+                };
                 self.look(&view.node, &view.tree, wish, Some(view), &mut images);
             }
         }
@@ -214,22 +243,41 @@ impl LiveRoots {
         copies::prune(&self.cache, |path| used.contains(path));
     }
 
-    /// What the tables want, read again only if it may be something else than before.
-    fn wish(&self, snapshot: &Snapshot, node: &str, root: PathBuf, before: Option<&Arc<View>>) -> WishAsOf {
-        let (seq, addresses) = (snapshot.seq(), self.addresses.now());
-        let holds = |wish: &&WishAsOf| {
-            wish.seq == seq && Arc::ptr_eq(&wish.addresses, &addresses) && wish.root == root
-        };
-        if let Some(wish) = before.map(|view| &view.wish).filter(holds) {
-            return wish.clone();
+    /// Whether a wish is what the tables of this moment came to.
+    fn holds(&self, snapshot: &Snapshot, wish: &WishAsOf, root: &Path) -> bool {
+        let addresses = self.addresses.now();
+        wish.seq == snapshot.seq() && Arc::ptr_eq(&wish.addresses, &addresses) && wish.root == root
+    }
+
+    /// What the tables want.
+    fn wish(&self, snapshot: &Snapshot, node: &str, root: PathBuf) -> WishAsOf {
+        let addresses = self.addresses.now();
+        self.without_reserved(snapshot, Wish::of(snapshot, node, &addresses, root), addresses)
+    }
+
+    /// What the tables want of it that does not disturb a node that was shown `held`.
+    fn kept_wish(&self, snapshot: &Snapshot, node: &str, tree: &Generation, held: &Wish) -> WishAsOf {
+        let addresses = self.addresses.now();
+        let wanted = Wish::of(snapshot, node, &addresses, tree.root.clone());
+        let merged = kept::merged(held, wanted);
+        if (&merged.entries, &merged.trees, &merged.store) != (&held.entries, &held.trees, &held.store) {
+            self.kept.write(node, tree, &merged, false);
         }
-        let mut wish = Wish::of(snapshot, node, &addresses, root);
+        self.without_reserved(snapshot, merged, addresses)
+    }
+
+    fn without_reserved(
+        &self,
+        snapshot: &Snapshot,
+        mut wish: Wish,
+        addresses: Arc<LocalAddresses>,
+    ) -> WishAsOf {
         // One that is missing is treated as such; its priority stays.
         wish.trees.iter_mut().filter(|tree| self.is_reserved(snapshot, tree)).for_each(|tree| {
             *tree = self.data.join(NO_TREE);
         });
         wish.store = wish.store.filter(|store| !self.is_reserved(snapshot, store));
-        WishAsOf { wish: Arc::new(wish), seq, addresses }
+        WishAsOf { wish: Arc::new(wish), seq: snapshot.seq(), addresses }
     }
 
     /// Whether a directory of the tables is none that nodes get anything from.
@@ -270,6 +318,11 @@ impl LiveRoots {
         let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
         OverlaySpec { generation, changed: now(), entries }
     }
+}
+
+fn shown(node: &str, tree: &Generation, view: &View) -> Arc<Export> {
+    let export = Export { require_privileged_port: true, ..Export::read_only(id(node, tree), &tree.root) };
+    Arc::new(Export { overlay: Some(Arc::clone(&view.spec)), ..export })
 }
 
 /// The export of a node's live root over `tree`.

@@ -3,7 +3,7 @@
 //!
 //! The model knows contents only: those of the image, of three trees, and of the nodes' stores, and which row counts. It
 //! follows the rules of the documentation, not the code: the first tree wins, `con` joins, persistent paths are seeded
-//! when they are first looked at.
+//! when they are first looked at, and what a node was shown stays until it boots.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use super::tests::{Node, Site, row};
@@ -35,6 +35,7 @@ enum Op {
     Write { node: usize, path: usize, text: u8 },
     Remove { node: usize, path: usize },
     List { node: usize, etc: bool },
+    Boot { node: usize },
     Restart,
 }
 
@@ -48,7 +49,8 @@ fn op() -> impl Strategy<Value = Op> {
         4 => (node.clone(), path.clone()).prop_map(|(node, path)| Op::Read { node, path }),
         4 => (node.clone(), path.clone(), any::<u8>()).prop_map(|(node, path, text)| Op::Write { node, path, text }),
         2 => (node.clone(), path).prop_map(|(node, path)| Op::Remove { node, path }),
-        2 => (node, any::<bool>()).prop_map(|(node, etc)| Op::List { node, etc }),
+        2 => (node.clone(), any::<bool>()).prop_map(|(node, etc)| Op::List { node, etc }),
+        2 => node.prop_map(|node| Op::Boot { node }),
         1 => Just(Op::Restart),
     ]
 }
@@ -72,8 +74,9 @@ struct Model {
     /// What each node's store holds: files by their paths, the directory by the names in it.
     files: [Contents; 2],
     dirs: [Option<Contents>; 2],
-    /// Options by path.
+    /// Options by path, and those that each node is shown.
     rows: BTreeMap<&'static str, &'static str>,
+    shown: [BTreeMap<&'static str, &'static str>; 2],
 }
 
 fn below_dir(contents: &Contents) -> Contents {
@@ -82,8 +85,8 @@ fn below_dir(contents: &Contents) -> Contents {
 }
 
 impl Model {
-    fn option(&self, path: &str) -> &'static str {
-        self.rows.get(path).copied().unwrap_or_default()
+    fn option(&self, node: usize, path: &str) -> &'static str {
+        self.shown[node].get(path).copied().unwrap_or_default()
     }
 
     fn hits<T>(&self, node: usize, of: impl Fn(&Contents) -> Option<T>) -> Vec<T> {
@@ -92,7 +95,7 @@ impl Model {
 
     /// What the node sees at a special file; a persistent one is seeded by looking.
     fn file(&mut self, node: usize, path: &str) -> Option<String> {
-        let option = self.option(path);
+        let option = self.option(node, path);
         let hits = self.hits(node, |tree| tree.get(path).cloned());
         let hits = if option.is_empty() { Vec::new() } else { hits };
         let found = match (hits.as_slice(), option.contains("con")) {
@@ -113,7 +116,7 @@ impl Model {
         let image = below_dir(&self.image);
         // An empty directory counts for nothing.
         let hits = self.hits(node, |tree| Some(below_dir(tree)).filter(|dir| !dir.is_empty()));
-        match (self.option(DIR), hits.as_slice()) {
+        match (self.option(node, DIR), hits.as_slice()) {
             ("ro", [first, ..]) => first.clone(),
             ("persistent", hits) => {
                 // Of two files of one name the later tree's stays.
@@ -186,11 +189,16 @@ impl World {
             Op::Write { node, path: n, text: to } => self.write(node, &path(n), &text(to)),
             Op::Remove { node, path: n } => self.remove(node, &path(n)),
             Op::List { node, etc } => self.list(node, etc),
+            Op::Boot { node } => {
+                self.nodes[node] = self.site.node(node as u8 + 1);
+                self.model.shown[node] = self.model.rows.clone();
+            }
             Op::Restart => {
                 self.site.restart();
                 for (node, number) in self.nodes.iter_mut().zip(1..) {
-                    // The handle of the root is that of before.
+                    // The handle of the root is that of before; the server knows of a node by its calls.
                     node.client = self.site.client(number);
+                    node.client.getattr(&node.root).unwrap();
                 }
             }
         }
@@ -210,7 +218,13 @@ impl World {
         }
         match option {
             "" => drop(self.model.rows.remove(file)),
-            _ => drop(self.model.rows.insert(file, option)),
+            _ => {
+                self.model.rows.insert(file, option);
+                // What a running node has stays; what is new is shown.
+                self.model.shown.iter_mut().for_each(|shown| {
+                    shown.entry(file).or_insert(option);
+                });
+            }
         }
     }
 
@@ -242,7 +256,7 @@ impl World {
     fn write(&mut self, node: usize, path: &str, text: &str) {
         let seen = self.model.seen(node, path);
         let inside = path.strip_prefix(DIR).map(|name| name.trim_start_matches('/').to_owned());
-        let row = if inside.is_some() { self.model.option(DIR) } else { self.model.option(path) };
+        let row = if inside.is_some() { self.model.option(node, DIR) } else { self.model.option(node, path) };
         let (dir, name) = path.rsplit_once('/').unwrap();
         let done = match seen {
             Some(_) => self.overwrite(node, path, text),
@@ -273,7 +287,7 @@ impl World {
         let Node { client, root } = &mut self.nodes[node];
         let dir = client.walk(root, dir).unwrap();
         let done = status(client.remove(&dir, name));
-        match (path.strip_prefix(DIR), self.model.option(DIR), there) {
+        match (path.strip_prefix(DIR), self.model.option(node, DIR), there) {
             (Some(name), "persistent", true) => {
                 assert_eq!(done, Ok(()));
                 self.model.dirs[node].as_mut().unwrap().remove(name.trim_start_matches('/'));
@@ -289,7 +303,7 @@ impl World {
             true => {
                 let ours = FILES.iter().filter(|path| {
                     let hit = |tree: &Contents| tree.get(**path).cloned();
-                    let option = self.model.option(path);
+                    let option = self.model.option(node, path);
                     let hit = !option.is_empty() && !self.model.hits(node, hit).is_empty();
                     hit || option.contains("persistent") || self.model.image.contains_key(**path)
                 });
@@ -334,5 +348,97 @@ proptest! {
         let mut world = World::new();
         ops.iter().for_each(|op| world.step(op));
         world.compare();
+    }
+}
+
+/// What a row may say of a directory; the first is no row.
+const ANY_OPTION: [&str; 9] =
+    ["", "tmpfs", "link", "persistent", "link,persistent", "localdisk", "ro", "link,ro", "con,persistent"];
+const PARENT: &str = "/srv/p/";
+const CHILDREN: [&str; 2] = ["/srv/p/c/", "/srv/p/f"];
+
+/// The rows of one state of the tables; one that the tables do not take is left out.
+fn states() -> Vec<Vec<(&'static str, &'static str)>> {
+    let mut all = Vec::new();
+    for (parent, child, option) in ANY_OPTION
+        .iter()
+        .flat_map(|parent| CHILDREN.map(|child| (parent, child)))
+        .flat_map(|(parent, child)| ANY_OPTION.map(|option| (*parent, child, option)))
+    {
+        let rows = [(PARENT, parent), (child, option)].into_iter().filter(|(_, option)| !option.is_empty());
+        let rows: Vec<_> =
+            rows.filter(|(path, option)| !(path.ends_with('/') && option.contains("con"))).collect();
+        let cells: Vec<_> = rows
+            .iter()
+            .map(|(file, options)| [("image", "x"), ("file", *file), ("options", *options)])
+            .collect();
+        let snapshot =
+            dawn_cluster::Snapshot::from_rows(cells.iter().map(|row| ("litefile", row.as_slice())));
+        if dawn_statelite::check(&dawn_statelite::files_of_image(&snapshot, "x")).is_empty()
+            && !all.contains(&rows)
+        {
+            all.push(rows);
+        }
+    }
+    all
+}
+
+/// What a node has of the server: paths of its root with open files in them, the text of each, and whether it may write.
+fn opened(site: &Site, node: &mut Node) -> Vec<(String, dawn_nfs::handle::FileHandle, bool)> {
+    let list = site.list(1);
+    let marked = list.lines().filter(|line| line.starts_with("file\t") && line.ends_with("\tserved"));
+    let mut found = Vec::new();
+    for line in marked {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let path = fields[2].trim_matches('/');
+        // Below a mount of the node its own bind mount leads there.
+        let covered = list.lines().any(|line| {
+            let parent = line.split('\t').nth(2).unwrap_or_default();
+            fields[2].len() > parent.len()
+                && fields[2].starts_with(parent)
+                && line.starts_with("file\t")
+                && !line.ends_with("served")
+        });
+        let shown = if covered { format!(".statelite/live/{path}") } else { path.to_owned() };
+        let file = if fields[2].ends_with('/') { format!("{shown}/text") } else { shown };
+        let writable = fields[1].contains("persistent");
+        let handle =
+            node.client.walk(&node.root, &file).unwrap_or_else(|error| panic!("{list}{file}: {error}"));
+        found.push((file, handle, writable));
+    }
+    found
+}
+
+/// Whatever rows a running node booted with and whatever they become: its paths and its open files stay.
+#[test]
+fn no_change_of_rows_takes_a_path_from_a_running_node() {
+    let site = Site::new(&[]);
+    for name in ["p/text", "p/c/text", "p/f"] {
+        site.write(&format!("shared/srv/{name}"), name);
+        site.write(&format!("img/rootimg/srv/{name}"), "image");
+    }
+    let states = states();
+    assert!(states.len() > 40, "{}", states.len());
+    for before in &states {
+        let mut node = None;
+        for after in &states {
+            let _ = fs::remove_dir_all(site.path("store/cn1/srv"));
+            site.rows(before);
+            // The rows of before are back, but only a boot brings them to the node.
+            let node = node.insert(site.node(1));
+            let mut all = opened(&site, node);
+            let texts: Vec<_> = all.iter().map(|(file, ..)| node.text(file).unwrap()).collect();
+            site.rows(after);
+            for ((file, handle, writable), text) in all.iter_mut().zip(&texts) {
+                let case = format!("{before:?} -> {after:?}: {file}");
+                let now = node.text(file).unwrap_or_else(|error| panic!("{case}: {error}"));
+                assert_eq!(&now, text, "{case}");
+                let open =
+                    node.client.read(handle, 0, 4096).unwrap_or_else(|error| panic!("{case}: {error}"));
+                assert_eq!(open.0, text.as_bytes(), "{case}");
+                let written = node.client.write(handle, 0, b"x", 2).is_ok();
+                assert_eq!(written, *writable, "{case}");
+            }
+        }
     }
 }

@@ -69,7 +69,7 @@ fn holds(top: BorrowedFd<'_>, path: &str) -> bool {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return false };
     let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
     let stat = sys::open_beneath(top, parent)
-        .and_then(|parent| Ok(rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?));
+        .and_then(|parent| rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW));
     stat.is_ok_and(|stat| !rustix::fs::FileType::from_raw_mode(stat.st_mode).is_symlink())
 }
 

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use super::*;
+use crate::events::Step;
 use crate::exports::TableExports;
 use crate::generations::Generations;
 use crate::testing::model;
@@ -84,6 +85,20 @@ impl Site {
     pub fn apply(&self, edit: Edit) {
         self.model.apply(Change::new("test", "edit", vec![edit])).unwrap();
         self.live.sweep();
+    }
+
+    /// Replaces all rows of `litefile`.
+    pub fn rows(&self, rows: &[(&str, &str)]) {
+        let gone = vec![Edit::delete("litefile", &[("image", "img")]).unwrap()];
+        self.model.apply(Change::new("test", "rows", gone)).unwrap();
+        let rows = rows.iter().map(|(file, options)| row(file, options)).collect();
+        self.model.apply(Change::new("test", "rows", rows)).unwrap();
+        self.live.sweep();
+    }
+
+    /// The list of a node that boots now.
+    pub fn list(&self, number: u8) -> String {
+        self.live.list(&self.model.snapshot(), &format!("cn{number}")).unwrap()
     }
 
     /// A connection of a node's kernel.
@@ -204,8 +219,8 @@ fn the_first_tree_that_has_a_file_wins_and_changes_show_at_once() {
 }
 
 #[test]
-fn table_rows_come_and_go_under_a_running_node() {
-    let site = Site::new(&[]);
+fn table_rows_come_at_once_and_go_at_the_next_boot() {
+    let mut site = Site::new(&[]);
     let mut cn1 = site.node(1);
     cn1.is("etc/motd", "image\n");
     site.write("shared/etc/motd", "shared\n");
@@ -214,13 +229,31 @@ fn table_rows_come_and_go_under_a_running_node() {
     site.apply(
         Edit::set("litetree", &[("priority", "2"), ("image", "img")], &[("directory", "/nowhere")]).unwrap(),
     );
-    cn1.is("etc/motd", "image\n");
+    // The row of the tree is another's now; what the node was shown of the tree stays.
+    cn1.is("etc/motd", "shared\n");
     site.apply(row("/srv/", "persistent"));
     cn1.is("srv/seed", "seed");
     cn1.put("srv", "mine", "1").unwrap();
     assert_eq!(site.read("store/cn1/srv/mine"), "1");
     site.apply(Edit::delete("litefile", &[("file", "/srv/")]).unwrap());
+    site.apply(row("/etc/motd", "persistent"));
+    cn1.is("srv/mine", "1");
+    site.restart();
+    cn1.client = site.client(1);
+    cn1.is("srv/mine", "1");
+    cn1.is("etc/motd", "shared\n");
+    // A tree elsewhere leaves everything to the node, at its next boot.
+    let far = Edit::set("litetree", &[("priority", "3"), ("image", "img")], &[("directory", "far:/t")]);
+    site.apply(far.unwrap());
+    cn1.is("srv/mine", "1");
+    site.apply(Edit::delete("litetree", &[("priority", "3")]).unwrap());
+    // A root that somebody mounts once more on the running node is what it was.
+    site.bus.publish(Subject::Node("cn1"), Step::Booted, 1, Amount::default(), "");
+    site.node(1).is("srv/mine", "1");
+    site.bus.publish(Subject::Node("cn1"), Step::Init, 2, Amount::default(), "");
+    let mut cn1 = site.node(1);
     cn1.fails("srv/mine", Status::NoEnt);
+    cn1.is("etc/motd", "image\n");
     assert_eq!(site.read("store/cn1/srv/mine"), "1");
 }
 

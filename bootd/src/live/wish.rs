@@ -12,6 +12,8 @@ use std::path::PathBuf;
 pub struct Wish {
     /// The tree of the node's image.
     pub root: PathBuf,
+    /// The image whose rows count.
+    pub image: Option<String>,
     /// Special paths, sorted.
     pub entries: Vec<Entry>,
     /// Directories of this machine, in order of priority; empty unless all of them are here.
@@ -37,6 +39,13 @@ pub struct Entry {
     pub above: Above,
 }
 
+impl Entry {
+    /// An entry by itself.
+    pub fn new(path: String, is_dir: bool, option: LiteOption, served: bool) -> Self {
+        Self { path, is_dir, option, served, above: Above::Nothing }
+    }
+}
+
 /// The nearest special directory above an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Above {
@@ -60,6 +69,7 @@ impl Wish {
         let store = stores.persistent.filter(|_| duties.store);
         Self {
             root,
+            image: dawn_statelite::image_of(snapshot, node).map(|image| image.to_string()),
             entries: entries(&files, duties),
             trees: trees.into_iter().map(|tree| local_path(snapshot, &tree.path)).collect(),
             store: store.map(|store| local_path(snapshot, &store.path)),
@@ -93,19 +103,29 @@ pub fn is_here(snapshot: &Snapshot, addresses: &LocalAddresses, server: &str) ->
 }
 
 fn entries(files: &[LiteFile], duties: Duties) -> Vec<Entry> {
-    let mut entries: Vec<Entry> = Vec::new();
-    for file in files.iter().filter(|file| &*file.path != "/etc/mtab") {
-        let Ok(option) = file.option else { continue };
+    let entry = |file: &LiteFile| {
+        let option = file.option.clone().ok()?;
         let names: Vec<&str> = file.path.split('/').filter(|name| !name.is_empty()).collect();
         let path = format!("/{}", names.join("/"));
-        let above = entries.iter().enumerate().filter(|(_, other)| is_below(&path, &other.path));
-        let above = match above.max_by_key(|(_, other)| other.path.len()) {
+        Some(Entry::new(path, file.is_dir(), option, duties.include(option)))
+    };
+    related(files.iter().filter(|file| &*file.path != "/etc/mtab").filter_map(entry).collect())
+}
+
+/// Sorts entries and finds what is above each of them.
+pub fn related(mut entries: Vec<Entry>) -> Vec<Entry> {
+    // A directory stands before what is below it.
+    entries.sort_by(|a, b| a.path.cmp(&b.path));
+    let above = |entry: &Entry| {
+        let above = entries.iter().enumerate().filter(|(_, other)| is_below(&entry.path, &other.path));
+        match above.max_by_key(|(_, other)| other.path.len()) {
             None => Above::Nothing,
             Some((at, other)) if other.served => Above::Served(at),
             Some(_) => Above::Mount,
-        };
-        entries.push(Entry { path, is_dir: file.is_dir(), option, served: duties.include(option), above });
-    }
+        }
+    };
+    let above: Vec<Above> = entries.iter().map(above).collect();
+    entries.iter_mut().zip(above).for_each(|(entry, above)| entry.above = above);
     entries
 }
 

@@ -135,6 +135,13 @@ fn expect_soon(cluster: &Cluster, node: &str, command: &str, want: &str) -> Resu
     Ok(())
 }
 
+/// A program of the node writes a line a second to a file that it has open all the time.
+fn node_keeps_writing(cluster: &Cluster, node: &str, file: &str) -> Result<()> {
+    let writer = format!("exec 3>>{file}; while echo line >&3; do sync {file}; sleep 1; done");
+    cluster.node(node)?.exec(&format!("nohup sh -c '{writer}' >/dev/null 2>&1 &"), EXEC_LIMIT)?;
+    Ok(())
+}
+
 /// Every option on an untouched image, done by the server: content by priority, two nodes apart, over a reboot, and
 /// changes of sources and tables under the running node.
 #[test]
@@ -226,6 +233,24 @@ fn live_overlay_of_an_untouched_image() -> Result<()> {
     let row = format!("priority=0,image={STATELITE}");
     cluster.dawn(["chtab", &row, &format!("litetree.directory={SERVER}:/install/trees/first")])?;
     expect_soon(&cluster, "cn1", "cat /etc/issue", "first")?;
+
+    // What the node has stays, whatever the tables say, with open files; at its next boot the tables count.
+    node_keeps_writing(&cluster, "cn1", "/opt/data/log")?;
+    let opt = format!("image={STATELITE},file=/opt/");
+    let told = cluster.dawn_output(["chtab", &opt, "litefile.options=tmpfs"])?;
+    let told = String::from_utf8_lossy(&told.stderr);
+    ensure!(told.contains("takes effect at the next boot of cn1"), "the command says only {told:?}");
+    let data = format!("image={STATELITE},file=/opt/data/");
+    cluster.dawn(["chtab", "-d", &data, "litefile"])?;
+    dawn_qemu::wait::pause(CHANGE_LIMIT);
+    expect(
+        &cluster,
+        "cn1",
+        "cat /opt/data/d; n=$(wc -l </opt/data/log); sleep 3; [ $(wc -l </opt/data/log) -gt $n ] && echo on",
+        "cn1\non",
+    )?;
+    cluster.dawn(["chtab", "-d", &opt, "litefile"])?;
+    special(&cluster, "/opt/data/", "persistent")?;
 
     source(&cluster, "custom/layout", &LAYOUT.replace('%', "no"))?;
     reboot(&mut cluster, "cn1")?;

@@ -1,0 +1,218 @@
+//! What a running node has been shown, which stays until it boots again.
+//!
+//! Tables change at any time; programs of the node have files open. So a wish that was shown is kept: a path, its option,
+//! the store and the trees stay. What a change adds where nothing of the node is in the way is shown at once, and
+//! everything else at the next boot ([`deferred`] says what that is).
+//!
+//! One file a node in `<data>/roots` holds the wish, so that a restart of the daemon changes nothing either. One that
+//! cannot be read is as good as none: the tables count. One that cannot be written is a line in the log.
+
+use super::wish::{self, Entry, Wish, is_below};
+use super::{Generation, NO_TREE, id};
+use crate::address::LocalAddresses;
+use crate::plan::BootState;
+use dawn_cluster::{LiteOption, Snapshot};
+use dawn_statelite::live::Duties;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Trees that are kept although no row names them any more; the rows of one boot have rarely more than a few.
+const GONE_TREES_MAX: usize = 16;
+/// Special paths of one node beyond which a running node is shown no new ones.
+const ENTRIES_MAX: usize = 4096;
+/// Bytes that the file of one node may have; a longer one is not read.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// The wish that a node is shown from now on: `held` was shown, `wanted` is what the tables say.
+pub fn merged(held: &Wish, wanted: Wish) -> Wish {
+    let root = wanted.root.clone();
+    // The rows of another image are not for this root; a tree elsewhere leaves the whole list to the node's next boot.
+    if wanted.image != held.image || held.duties.trees && !wanted.duties.trees {
+        return Wish { root, ..held.clone() };
+    }
+    let in_the_way = |new: &Entry| {
+        let meets = |old: &Entry| {
+            new.path == old.path || is_below(&new.path, &old.path) || is_below(&old.path, &new.path)
+        };
+        held.entries.iter().any(meets)
+    };
+    let room = ENTRIES_MAX.saturating_sub(held.entries.len());
+    let new = wanted.entries.iter().filter(|new| new.served && !in_the_way(new)).take(room).cloned();
+    let entries = wish::related(held.entries.iter().cloned().chain(new).collect());
+    // The last of the trees: what was found there stays, and what others have is better.
+    let gone = held.trees.iter().filter(|tree| !wanted.trees.contains(tree) && !tree.ends_with(NO_TREE));
+    let trees = wanted.trees.iter().chain(gone.take(GONE_TREES_MAX)).cloned().collect();
+    let keeps = held.entries.iter().any(|entry| entry.served && entry.option.is_persistent());
+    let store = held.store.clone().filter(|_| keeps).or(wanted.store);
+    Wish { root, entries, trees, store, ..wanted }
+}
+
+/// What of a change of the tables `node` is shown at its next boot only, if it runs: paths, trees, the store.
+#[must_use]
+pub fn deferred(
+    before: &Snapshot,
+    after: &Snapshot,
+    node: &str,
+    addresses: &LocalAddresses,
+) -> BTreeSet<String> {
+    let is_statelite = |state: &str| matches!(BootState::parse(state), Some(BootState::Statelite(_)));
+    let state = before.attr(node, "chain.currstate");
+    if !state.as_deref().is_some_and(is_statelite) {
+        return BTreeSet::new();
+    }
+    let [held, wanted] = [before, after].map(|snapshot| Wish::of(snapshot, node, addresses, PathBuf::new()));
+    if held.image != wanted.image {
+        return BTreeSet::new();
+    }
+    let shown = merged(&held, wanted.clone());
+    let of = |wish: &Wish| -> BTreeMap<String, (LiteOption, bool)> {
+        wish.entries.iter().map(|entry| (entry.path.clone(), (entry.option, entry.served))).collect()
+    };
+    let (shown_entries, wanted_entries) = (of(&shown), of(&wanted));
+    let paths = shown_entries.keys().chain(wanted_entries.keys());
+    let mut later: BTreeSet<String> =
+        paths.filter(|path| shown_entries.get(*path) != wanted_entries.get(*path)).cloned().collect();
+    let [had, has] = [before, after].map(|snapshot| dawn_statelite::stores(snapshot, node));
+    let far = |trees: &[dawn_statelite::Location]| !trees.is_empty() && !wanted.duties.trees;
+    if shown.trees != wanted.trees || had.trees != has.trees && (far(&had.trees) || far(&has.trees)) {
+        later.insert("the directories of litetree".to_owned());
+    }
+    if shown.store != wanted.store || had.persistent != has.persistent && !wanted.duties.store {
+        later.insert("the store".to_owned());
+    }
+    later
+}
+
+/// A wish as it is written down.
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    image: Option<String>,
+    trees: Vec<PathBuf>,
+    store: Option<PathBuf>,
+    serves_trees: bool,
+    serves_store: bool,
+    entries: Vec<RecordEntry>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct RecordEntry {
+    path: String,
+    is_dir: bool,
+    option: String,
+    served: bool,
+}
+
+impl Record {
+    fn of(wish: &Wish) -> Self {
+        let entry = |entry: &Entry| RecordEntry {
+            path: entry.path.clone(),
+            is_dir: entry.is_dir,
+            option: entry.option.as_str().to_owned(),
+            served: entry.served,
+        };
+        Self {
+            image: wish.image.clone(),
+            trees: wish.trees.clone(),
+            store: wish.store.clone(),
+            serves_trees: wish.duties.trees,
+            serves_store: wish.duties.store,
+            entries: wish.entries.iter().map(entry).collect(),
+        }
+    }
+
+    /// `None` if an option is unknown.
+    fn into_wish(self, root: PathBuf) -> Option<Wish> {
+        let entries: Option<Vec<Entry>> = self
+            .entries
+            .into_iter()
+            .map(|entry| Some(Entry::new(entry.path, entry.is_dir, entry.option.parse().ok()?, entry.served)))
+            .collect();
+        Some(Wish {
+            root,
+            image: self.image,
+            entries: wish::related(entries?),
+            trees: self.trees,
+            store: self.store,
+            duties: Duties { trees: self.serves_trees, store: self.serves_store },
+        })
+    }
+}
+
+/// What running nodes were shown, on disk.
+#[derive(Debug)]
+pub struct Kept {
+    dir: PathBuf,
+}
+
+impl Kept {
+    /// In `dir`, which is made when something is to be kept.
+    pub fn new(dir: PathBuf) -> Self {
+        Self { dir }
+    }
+
+    /// Nodes have no `@` in their names.
+    fn file(&self, node: &str, tree: &Generation) -> Option<PathBuf> {
+        let plain = !node.is_empty() && !node.starts_with('.') && !node.contains(['/', '@']);
+        plain.then(|| self.dir.join(format!("{node}@{:016x}", id(node, tree).0)))
+    }
+
+    /// What `node` was shown of `tree`, which is at `root` now.
+    pub fn read(&self, node: &str, tree: &Generation, root: PathBuf) -> Option<Wish> {
+        let file = fs::File::open(self.file(node, tree)?).ok()?;
+        let record: Record = serde_json::from_reader(io::Read::take(file, FILE_BYTES_MAX)).ok()?;
+        record.into_wish(root)
+    }
+
+    /// Keeps what `node` is shown of `tree`. What it was shown of other trees before is forgotten if it `boots`.
+    pub fn write(&self, node: &str, tree: &Generation, wish: &Wish, boots: bool) {
+        if let Err(error) = self.try_write(node, tree, wish, boots) {
+            tracing::warn!(node, %error, "cannot write down what a running node is shown");
+        }
+    }
+
+    fn try_write(&self, node: &str, tree: &Generation, wish: &Wish, boots: bool) -> io::Result<()> {
+        let Some(path) = self.file(node, tree) else { return Ok(()) };
+        // Workers of the NFS server, who come here, have no umask.
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
+        if boots {
+            self.remove(|owner| owner == node)?;
+        }
+        let fresh = self.dir.join(format!(".{node}-{:?}", std::thread::current().id()));
+        let text = serde_json::to_vec(&Record::of(wish))?;
+        let made = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh);
+        made?.write_all(&text)?;
+        fs::rename(&fresh, &path)
+    }
+
+    /// Forgets nodes.
+    pub fn forget(&self, gone: impl Fn(&str) -> bool) {
+        if let Err(error) = self.remove(gone)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, "cannot forget what removed nodes were shown");
+        }
+    }
+
+    fn remove(&self, gone: impl Fn(&str) -> bool) -> io::Result<()> {
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let node = name.to_str().and_then(|name| name.split_once('@')).map_or("", |(node, _)| node);
+            if gone(node) {
+                remove(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
