@@ -57,6 +57,25 @@ sessions! {
         tabdump --json -f x site
         tabdump -v
     ";
+    mkdef_force: "
+        mkdef -t node k groups=all mgt=openbmc bmc=1.2.3.4 nicips.eth0=10.0.9.1
+        mkdef -f -t node k groups=newgroup bmc=5.6.7.8
+        lsdef k
+        mkdef -f -t node k groups=all mgt=ipmi bmc=5.6.7.8 nicips.eth1=10.0.9.2
+        lsdef k
+        tabdump openbmc
+        mkdef -f -t node k groups=compute bmc=5.6.7.9
+        lsdef k -i mgt,bmc,ip
+        chdef k -m mgt=ipmi bmc=9.9.9.9
+        mkdef -t group -o kg members=k mgt=ipmi bmc=1.2.3.4
+        mkdef -f -t group -o kg members=k bmc=5.6.7.8
+        lsdef -t group kg -i mgt,bmc,members
+        mkdef -f -t policy -o 1 name=root rule=allow
+        mkdef -f -t network -o prov net=10.0.0.0 mask=255.255.0.0 gateway=10.0.0.9
+        lsdef -t network prov
+        mkdef -f -t osimage -o img provmethod=netboot osvers=d13 osarch=x86_64 profile=p imagetype=linux
+        lsdef -t osimage img
+    ";
     gettab: "
         gettab key=domain site.value
         gettab -H key=domain site.value

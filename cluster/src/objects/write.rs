@@ -6,7 +6,8 @@
 
 use super::nics::split_nic_attr;
 use super::{LookupValue, NIC_COLUMNS, ObjectAttr, ObjectType, has_word, nic_merge, object_type};
-use crate::edit::Edit;
+use crate::change::Draft;
+use crate::edit::{Edit, EditError};
 use crate::groups::GroupKind;
 use crate::row::Text;
 use crate::schema::{Col, TableId};
@@ -169,6 +170,19 @@ impl Snapshot {
         let delete = |keys: Vec<(Col, Text)>| Some(Edit::Delete { table: keys.first()?.0.table, keys });
         edits.extend(row_keys(kind, name).into_iter().filter_map(delete));
         edits
+    }
+
+    /// The snapshot as it would be after [`delete_rows`](Self::delete_rows) of these objects, whatever the rules say about
+    /// it: what is made in their place in the same change is seen by the rules together with the removal.
+    pub fn without_objects<'a>(
+        &self,
+        objects: impl IntoIterator<Item = (&'static ObjectType, &'a str)>,
+    ) -> Result<Snapshot, EditError> {
+        let mut draft = Draft::new(self);
+        for (kind, name) in objects {
+            self.delete_rows(kind, name).iter().try_for_each(|edit| draft.apply(edit))?;
+        }
+        Ok(draft.finish(self.seq + 1).1)
     }
 
     /// The edits that give an object another name, in every table of its type and, for a group, in its members' lists.

@@ -45,8 +45,12 @@ pub fn plan(
         return Ok(outcome);
     }
     let is_group = |object: &&Wanted| object.kind.name == "group";
-    for object in wanted.iter().filter(|object| !is_group(object)) {
-        one(object, options, base, &mut outcome, out)?;
+    let others = || wanted.iter().filter(|object| !is_group(object));
+    let replaced = others().filter(|object| options.replaces(object, base));
+    // What is replaced counts for nothing: conditions are checked on the object as it will be.
+    let cleared = base.without_objects(replaced.map(|object| (object.kind, object.name.as_str())))?;
+    for object in others() {
+        one(object, options, base, &cleared, &mut outcome, out)?;
     }
     let mut done = 0;
     let mut now = None;
@@ -103,6 +107,7 @@ fn one(
     object: &Wanted,
     options: &Options<'_>,
     base: &Snapshot,
+    cleared: &Snapshot,
     outcome: &mut Outcome,
     out: &mut Out<'_>,
 ) -> Result<(), Stop> {
@@ -129,21 +134,28 @@ fn one(
     if object.kind.name == "node" && !options.make {
         drop_default_scripts(&object.name, &mut pairs, base, out)?;
     }
-    let plan = base.set_object(object.kind, &object.name, &pairs, object.from_stanza);
-    let refused = plan.errors.iter().any(|error| matches!(error, ObjectError::OnlyIf { .. }));
+    let plan = cleared.set_object(object.kind, &object.name, &pairs, object.from_stanza);
+    let refused = options.make || plan.errors.iter().any(|error| matches!(error, ObjectError::OnlyIf { .. }));
     for error in &plan.errors {
         out.error(error.to_string())?;
     }
-    if refused || !plan.errors.is_empty() && plan.edits.is_empty() {
+    if !plan.errors.is_empty() && (refused || plan.edits.is_empty()) {
         return Ok(());
     }
-    // Replacing `site` would take every setting of the installation away for the few that were named.
-    if options.make && exists && !is_site {
+    if options.replaces(object, base) {
         outcome.edits.extend(base.delete_object(object.kind, &object.name));
     }
     outcome.edits.extend(plan.edits);
     outcome.note(&object.name, exists);
     Ok(())
+}
+
+impl Options<'_> {
+    /// The object takes the place of one that exists. Replacing `site` would take every setting of the installation away
+    /// for the few that were named.
+    fn replaces(&self, object: &Wanted, base: &Snapshot) -> bool {
+        self.make && object.kind.name != "site" && base.has_object(object.kind, &object.name)
+    }
 }
 
 impl Outcome {
@@ -279,7 +291,8 @@ fn one_group(
     if !is_listed_only {
         edits.push(now.define_group(name, &GroupKind::Static));
     }
-    let plan = now.set_object(object.kind, name, &pairs, object.from_stanza);
+    let replaced = Some((object.kind, name.as_str())).filter(|_| options.make && kind.is_some());
+    let plan = now.without_objects(replaced)?.set_object(object.kind, name, &pairs, object.from_stanza);
     for error in &plan.errors {
         out.error(error.to_string())?;
     }
