@@ -12,7 +12,7 @@ use crate::directory::{Mode, Network, Range, Reservation};
 use crate::engine::{Engine, Incoming, Interface, Output, PORT_PXE, Settings};
 use crate::fixed::FixedDirectory;
 use crate::hwaddr::HwAddr;
-use crate::lease::record::Record;
+use crate::lease::record::{Format, Record, read_all};
 use crate::time::Time;
 use crate::wire::packet::HEADER_BYTES;
 use crate::wire::writer::MESSAGE_BYTES_MAX;
@@ -45,15 +45,21 @@ pub fn fuzz_packet(bytes: &[u8]) {
     });
 }
 
-/// Any bytes as a journal: reading ends, and what was read can be written and read again.
+/// Any bytes as a journal of either format: reading ends, what was read can be written and read again, and what is
+/// written after any bytes is found.
 pub fn fuzz_journal(bytes: &[u8]) {
-    let mut rest = bytes;
-    while let Some((record, len)) = Record::read(rest) {
+    for format in [Format::Marked, Format::Unmarked] {
+        let found = read_all(bytes, format);
+        assert!(found.end + found.tail_bytes <= bytes.len() && found.gap_bytes <= found.end);
         let mut again = Vec::new();
-        record.write(&mut again);
-        assert!(Record::read(&again).is_some_and(|(back, _)| back.address() == record.address()));
-        rest = rest.get(len..).unwrap_or(&[]);
+        found.records.iter().for_each(|(record, _)| record.write(&mut again));
+        assert_eq!(read_all(&again, Format::Marked).records.len(), found.records.len());
     }
+    let last = Record::Forget(Ipv4Addr::new(10, 0, 0, 1));
+    let mut after = bytes.to_vec();
+    last.write(&mut after);
+    let found = read_all(&after, Format::Marked);
+    assert_eq!(found.records.last().map(|(record, _)| record), Some(&last));
 }
 
 fn check(out: &Output) {

@@ -1,8 +1,14 @@
 //! The file of leases: what was acknowledged is in it, in the order it happened.
 //!
-//! One writer appends batches (over zeros written in advance) and syncs each; the file is rewritten with the living leases alone when it
-//! has grown to more than twice their size, so it needs no care. At start a damaged tail is cut off: it can only
-//! hold what no client was told. A failed append is cut off likewise, so the file stays readable.
+//! One writer appends batches (over zeros written in advance) and syncs each. The file is rewritten with the living
+//! leases alone when it has grown to more than twice their size, so it needs no care.
+//!
+//! What fails and what then: a torn end is cut off at start, as it can only hold what no client was told. Damage
+//! anywhere else loses the damaged records alone ([`record`](super::record)); it is logged with counts, the
+//! damaged file stays beside the new one as `<name>.damaged` (one such copy is kept), and the services start. A file
+//! of the format before, `dawnlse1`, is rewritten at start. A failed append is cut off, so the file stays readable. A
+//! file that can be read and not written (a read-only file system) gives its leases, and every commit fails until
+//! [`Journal::compact`] succeeds.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -12,10 +18,12 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::Lease;
-use super::record::Record;
+use super::record::{Format, Record, read_all};
 
 /// First bytes of the file.
-const MAGIC: &[u8; 8] = b"dawnlse1";
+const MAGIC: &[u8; 8] = b"dawnlse2";
+/// First bytes of a file of the format before.
+const MAGIC_UNMARKED: &[u8; 8] = b"dawnlse1";
 /// Who had which address is nobody else's business.
 const MODE: u32 = 0o600;
 /// The file is not rewritten while it is smaller than this, in bytes.
@@ -39,15 +47,19 @@ pub enum JournalError {
         /// Why it failed.
         source: io::Error,
     },
-    /// The file is something else; it is left alone.
-    #[error(
-        "lease journal {path}: its beginning is damaged, or it is something else; move it away to begin a new one \
-         (addresses of the tables are not lost; dynamic addresses are probed before they are given out again)"
-    )]
-    Foreign {
-        /// The file.
-        path: PathBuf,
-    },
+}
+
+/// What a file was when it was opened.
+#[derive(Debug, Clone, Copy)]
+enum State {
+    /// Empty, or cut off in the first bytes.
+    New,
+    /// Good up to a torn end.
+    Good,
+    /// Of the format before.
+    Old,
+    /// Damaged before its last record.
+    Damaged,
 }
 
 /// The open journal.
@@ -62,20 +74,15 @@ pub struct Journal {
     /// Encoded record of each living lease, and their total size.
     living: BTreeMap<Ipv4Addr, Vec<u8>>,
     living_bytes: u64,
+    /// The file is not one to append to: of the format before, damaged, or not writable.
+    is_stale: bool,
 }
 
 impl Journal {
-    /// Opens or makes the file, cuts off a damaged tail, and returns the leases that live.
+    /// Opens or makes the file and returns the leases that live. Damage does not fail it, see the module's text.
     pub fn open(path: &Path) -> Result<(Self, Vec<Lease>), JournalError> {
         let fail = |what| move |source| JournalError::Io { path: path.to_owned(), what, source };
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(MODE)
-            .open(path)
-            .map_err(fail("open"))?;
+        let (mut file, writable) = open_file(path).map_err(fail("open"))?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(fail("read"))?;
         let mut journal = Self {
@@ -85,19 +92,38 @@ impl Journal {
             file_len: 0,
             living: BTreeMap::new(),
             living_bytes: 0,
+            is_stale: !writable,
         };
-        match bytes.strip_prefix(MAGIC) {
-            Some(records) => journal.replay(records),
-            None if MAGIC.starts_with(&bytes) => journal.begin().map_err(fail("write"))?,
-            None => return Err(JournalError::Foreign { path: path.to_owned() }),
+        let state = journal.replay(&bytes);
+        if writable && let Err(error) = journal.settle(state) {
+            // Commits fail likewise, are tried again, and say so; leases and nodes are served until then.
+            tracing::error!(%error, "the lease journal cannot be written");
+            journal.is_stale = true;
         }
-        journal.cut().map_err(fail("cut the damaged end off"))?;
         let leases = journal.leases();
         Ok((journal, leases))
     }
 
+    /// Makes the file one that can be appended to.
+    fn settle(&mut self, state: State) -> Result<(), JournalError> {
+        match state {
+            State::New => self.begin().map_err(|source| self.error("write", source)),
+            State::Good => self.cut().map_err(|source| self.error("cut the torn end off", source)),
+            State::Old => self.compact(),
+            State::Damaged => {
+                let aside = self.path.with_extension("damaged");
+                std::fs::copy(&self.path, &aside).map_err(|source| self.error("copy the damaged", source))?;
+                tracing::warn!(copy = %aside.display(), "the damaged lease journal was kept");
+                self.compact()
+            }
+        }
+    }
+
     /// Appends records and returns when they are on disk. After an error nothing of the batch counts.
     pub fn commit(&mut self, records: &[Record]) -> Result<(), JournalError> {
+        if self.is_stale {
+            self.compact()?;
+        }
         let mut bytes = Vec::with_capacity(records.len() * 64);
         for record in records {
             record.write(&mut bytes);
@@ -129,8 +155,9 @@ impl Journal {
         let file = self.write_living(&next).map_err(|source| self.error("rewrite", source))?;
         std::fs::rename(&next, &self.path).map_err(|source| self.error("replace", source))?;
         self.file = file;
-        self.len = self.living_bytes + 8;
+        self.len = self.living_bytes + MAGIC.len() as u64;
         self.file_len = self.len;
+        self.is_stale = false;
         self.sync_folder().map_err(|source| self.error("sync the folder of", source))
     }
 
@@ -163,16 +190,48 @@ impl Journal {
         Ok(())
     }
 
-    fn replay(&mut self, mut records: &[u8]) {
-        self.len = 8;
-        while let Some((record, bytes)) = Record::read(records) {
-            self.note_one(&record, records.get(..bytes).unwrap_or(&[]).to_vec());
-            self.len += u64::try_from(bytes).unwrap_or(0);
-            records = records.get(bytes..).unwrap_or(&[]);
+    /// Takes over what a file of these bytes holds.
+    fn replay(&mut self, bytes: &[u8]) -> State {
+        if MAGIC.starts_with(bytes) && bytes.len() < MAGIC.len() {
+            return State::New;
         }
-        if records.iter().any(|byte| *byte != 0) {
-            tracing::warn!(bytes = records.len(), "lease journal: damaged end cut off");
+        let (beginning, records) = bytes.split_at_checked(MAGIC.len()).unwrap_or((bytes, &[]));
+        let mut format = if beginning == MAGIC_UNMARKED { Format::Unmarked } else { Format::Marked };
+        let mut found = read_all(records, format);
+        if beginning != MAGIC && format == Format::Marked {
+            // The beginning is damaged, or cut off: its bytes may be a record's.
+            found = read_all(bytes, format);
+            let unmarked = read_all(bytes, Format::Unmarked);
+            if unmarked.records.len() > found.records.len() {
+                (found, format) = (unmarked, Format::Unmarked);
+            }
+            found.gaps += 1;
         }
+        match format {
+            Format::Marked => {
+                found.records.iter().for_each(|(record, bytes)| self.note_one(record, bytes.to_vec()))
+            }
+            Format::Unmarked => {
+                found.records.iter().for_each(|(record, _)| self.note(std::slice::from_ref(record)))
+            }
+        }
+        self.len = u64::try_from(MAGIC.len() + found.end).unwrap_or(0);
+        if found.gaps > 0 {
+            tracing::error!(
+                places = found.gaps,
+                bytes = found.gap_bytes + found.tail_bytes,
+                records = found.records.len(),
+                leases = self.living.len(),
+                "{}: damaged; the leases in the damaged places are lost, all others were read. Lost addresses \
+                 are probed before they are given out again; addresses of the tables are not affected",
+                self.path.display()
+            );
+            return State::Damaged;
+        }
+        if found.tail_bytes > 0 {
+            tracing::warn!(bytes = found.tail_bytes, "{}: a torn end was cut off", self.path.display());
+        }
+        if format == Format::Unmarked { State::Old } else { State::Good }
     }
 
     /// Takes the file back to what is valid.
@@ -228,5 +287,25 @@ impl Journal {
 
     fn error(&self, what: &'static str, source: io::Error) -> JournalError {
         JournalError::Io { path: self.path.clone(), what, source }
+    }
+}
+
+/// Opens or makes the file for reading and writing; a file that may not be written is opened for reading, and a missing
+/// one that cannot be made is as good as an empty one. `false`: it cannot be written.
+fn open_file(path: &Path) -> io::Result<(File, bool)> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(MODE);
+    let refused = match options.open(path) {
+        Ok(file) => return Ok((file, true)),
+        Err(error) => error,
+    };
+    let read_only = [io::ErrorKind::ReadOnlyFilesystem, io::ErrorKind::PermissionDenied];
+    if !read_only.contains(&refused.kind()) {
+        return Err(refused);
+    }
+    tracing::error!(error = %refused, "{}: cannot be written; no new dynamic leases are given", path.display());
+    match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((File::open("/dev/null")?, false)),
+        opened => Ok((opened?, false)),
     }
 }

@@ -1,20 +1,31 @@
 //! The journal's records: one lease, or one address forgotten, in bytes with a checksum.
 //!
-//! A record is `length (16 bit, little endian) | crc32 (32 bit) | body`; the checksum covers the body. The
-//! body is `version 1 | state | htype | hlen | address | since | expires | chaddr | hostname`. A record that is
-//! cut off or damaged ends the reading: whatever follows was never acknowledged, because a client hears of
-//! its lease only after the whole batch is on disk.
+//! A record is `mark (4 bytes) | mask | length (16 bit, little endian) | crc32 (32 bit) | body ^ mask`. The checksum
+//! covers the mask, the length and the body as it is stored. The body is
+//! `version 1 | state | htype | hlen | address | since | expires | chaddr | hostname`.
+//!
+//! The mask is chosen so that the mark occurs at the beginning of a record and nowhere else, whatever a client calls
+//! itself. After damage the reader therefore goes on at the next mark: what is lost is what is damaged.
+//!
+//! The format before this one had neither mark nor mask and a checksum of the body alone ([`Format::Unmarked`]). It
+//! is read and no longer written.
 
 use std::net::Ipv4Addr;
 
 use super::{HOSTNAME_BYTES_MAX, Lease, State};
-use crate::hwaddr::HwAddr;
+use crate::hwaddr::{HWADDR_BYTES_MAX, HwAddr};
 use crate::time::Time;
 
-/// Bytes of length and checksum before the body.
-const FRAME_BYTES: usize = 6;
+/// Begins every record. No beginning of it is also an end of it, so that two neighbours never form one.
+const MARK: [u8; 4] = [0xd7, 0x4c, 0xe1, 0x9a];
+/// Bytes before the body.
+const FRAME_BYTES: usize = 11;
+/// Bytes of length and checksum before the body of an unmarked record.
+const UNMARKED_FRAME_BYTES: usize = 6;
 /// Bytes of the body before link-layer address and host name.
 const BODY_BYTES_MIN: usize = 24;
+/// Bytes of the longest body.
+const BODY_BYTES_MAX: usize = BODY_BYTES_MIN + HWADDR_BYTES_MAX + HOSTNAME_BYTES_MAX;
 const VERSION: u8 = 1;
 const STATE_FORGOTTEN: u8 = 0;
 const STATE_BOUND: u8 = 1;
@@ -30,6 +41,73 @@ pub enum Record {
     Lease(Lease),
     /// The address has no lease any more.
     Forget(Ipv4Addr),
+}
+
+/// How the records of a file are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// As this version writes them.
+    Marked,
+    /// As files that begin with `dawnlse1` have them.
+    Unmarked,
+}
+
+/// What a run of bytes holds.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Found<'a> {
+    /// The undamaged records in their order, each with its bytes.
+    pub records: Vec<(Record, &'a [u8])>,
+    /// Bytes up to the end of the last undamaged record.
+    pub end: usize,
+    /// Places between undamaged records, or before the first, where bytes are damaged.
+    pub gaps: usize,
+    /// Bytes in those places.
+    pub gap_bytes: usize,
+    /// Bytes after the last undamaged record that are not zero at their end: a torn or damaged last record.
+    pub tail_bytes: usize,
+}
+
+/// Reads every record that is undamaged. Zeros after the last record belong to the file and are not damage.
+pub fn read_all(bytes: &[u8], format: Format) -> Found<'_> {
+    let mut found = Found::default();
+    let mut at = 0;
+    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+        if let Some((record, len)) = format.read(rest) {
+            if at > found.end {
+                found.gaps += 1;
+                found.gap_bytes += at - found.end;
+            }
+            found.records.push((record, rest.get(..len).unwrap_or(&[])));
+            at += len;
+            found.end = at;
+        } else {
+            let Some(step) = format.next_beginning(rest) else { break };
+            at += step;
+        }
+    }
+    let tail = bytes.get(found.end..).unwrap_or(&[]);
+    found.tail_bytes = tail.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    found
+}
+
+impl Format {
+    /// The record at the start of `bytes` and how many bytes it takes.
+    fn read(self, bytes: &[u8]) -> Option<(Record, usize)> {
+        match self {
+            Self::Marked => Record::read(bytes),
+            Self::Unmarked => read_unmarked(bytes),
+        }
+    }
+
+    /// Bytes to the next place, after the first byte, where a record may begin.
+    fn next_beginning(self, bytes: &[u8]) -> Option<usize> {
+        let rest = bytes.get(1..)?;
+        let place = match self {
+            Self::Marked => rest.windows(MARK.len()).position(|window| window == MARK)?,
+            Self::Unmarked => rest.iter().position(|byte| *byte != 0)?,
+        };
+        Some(place + 1)
+    }
 }
 
 impl Record {
@@ -53,25 +131,62 @@ impl Record {
                 out.extend_from_slice(&[0; 16]);
             }
         }
-        let body = out.get(frame + FRAME_BYTES..).unwrap_or(&[]);
-        let len = u16::try_from(body.len()).unwrap_or(u16::MAX).to_le_bytes();
-        let crc = crc32fast::hash(body).to_le_bytes();
-        for (to, from) in out.iter_mut().skip(frame).zip(len.into_iter().chain(crc)) {
-            *to = from;
+        // A record has fewer places for a mark than there are masks, so one of them fits.
+        if let Some(bytes) = out.get_mut(frame..) {
+            let _ = (0..=u8::MAX).any(|mask| seal(bytes, mask));
         }
     }
 
     /// Reads the record at the start of `bytes`, and how many bytes it took; `None` at the end or at damage.
     pub fn read(bytes: &[u8]) -> Option<(Self, usize)> {
-        let (len, rest) = bytes.split_first_chunk::<2>()?;
-        let (crc, rest) = rest.split_first_chunk::<4>()?;
-        let len = usize::from(u16::from_le_bytes(*len));
-        let body = rest.get(..len)?;
-        if crc32fast::hash(body) != u32::from_le_bytes(*crc) {
+        let checked = bytes.strip_prefix(&MARK)?;
+        let (&[mask, low, high, ref crc @ ..], rest) = checked.split_first_chunk::<7>()?;
+        let len = usize::from(u16::from_le_bytes([low, high]));
+        let body = body_of(rest, len)?;
+        if checksum(&[mask, low, high], body) != u32::from_le_bytes(*crc) {
             return None;
         }
-        Some((read_body(body)?, FRAME_BYTES + len))
+        let body: Vec<u8> = body.iter().map(|byte| byte ^ mask).collect();
+        Some((read_body(&body)?, FRAME_BYTES + len))
     }
+}
+
+/// The body, if a body can be so long. The limit bounds what looking for the next record costs.
+fn body_of(rest: &[u8], len: usize) -> Option<&[u8]> {
+    rest.get(..len).filter(|body| (BODY_BYTES_MIN..=BODY_BYTES_MAX).contains(&body.len()))
+}
+
+/// Finishes a record whose body is masked with the mask stored in it (0 at first): masks it with `mask`, fills the frame;
+/// `false` if the mark occurs in it once more.
+fn seal(record: &mut [u8], mask: u8) -> bool {
+    let Some((frame, body)) = record.split_first_chunk_mut::<FRAME_BYTES>() else { return true };
+    let [_, _, _, _, old, ..] = *frame;
+    body.iter_mut().for_each(|byte| *byte ^= old ^ mask);
+    let [low, high] = u16::try_from(body.len()).unwrap_or(u16::MAX).to_le_bytes();
+    let crc = checksum(&[mask, low, high], body).to_le_bytes();
+    let fields = MARK.into_iter().chain([mask, low, high]).chain(crc);
+    frame.iter_mut().zip(fields).for_each(|(to, from)| *to = from);
+    let again = |rest: &[u8]| rest.windows(MARK.len()).any(|window| window == MARK);
+    !record.get(1..).is_some_and(again)
+}
+
+fn checksum(frame: &[u8; 3], body: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(frame);
+    hasher.update(body);
+    hasher.finalize()
+}
+
+/// The record of the format without marks at the start of `bytes`, and how many bytes it took.
+fn read_unmarked(bytes: &[u8]) -> Option<(Record, usize)> {
+    let (len, rest) = bytes.split_first_chunk::<2>()?;
+    let (crc, rest) = rest.split_first_chunk::<4>()?;
+    let len = usize::from(u16::from_le_bytes(*len));
+    let body = body_of(rest, len)?;
+    if crc32fast::hash(body) != u32::from_le_bytes(*crc) {
+        return None;
+    }
+    Some((read_body(body)?, UNMARKED_FRAME_BYTES + len))
 }
 
 fn write_lease(lease: &Lease, out: &mut Vec<u8>) {
@@ -151,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn any_damage_ends_the_reading() {
+    fn any_damage_is_noticed() {
         let mut bytes = Vec::new();
         sample().write(&mut bytes);
         for cut in 0..bytes.len() {
@@ -161,6 +276,23 @@ mod tests {
             let mut damaged = bytes.clone();
             damaged[n] ^= 0x10;
             assert_eq!(Record::read(&damaged).map(|(record, _)| record), None, "byte {n}");
+        }
+    }
+
+    #[test]
+    fn a_mark_is_at_the_beginning_only() {
+        for border in 1..MARK.len() {
+            assert_ne!(MARK[..border], MARK[MARK.len() - border..], "{border}");
+        }
+        for shift in 0..8u8 {
+            let Record::Lease(mut lease) = sample() else { panic!("a lease") };
+            let mut hw = [shift; 16];
+            hw[usize::from(shift)..][..4].copy_from_slice(&MARK);
+            lease.hw = HwAddr::new(1, &hw).unwrap();
+            let mut bytes = Vec::new();
+            Record::Lease(lease.clone()).write(&mut bytes);
+            assert_eq!(bytes.windows(4).filter(|window| *window == MARK).count(), 1);
+            assert_eq!(Record::read(&bytes), Some((Record::Lease(lease), bytes.len())));
         }
     }
 }
