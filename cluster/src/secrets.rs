@@ -4,7 +4,7 @@
 //! or a value looks. The keys that administrators add to `site` are in no list: what they hold is not known
 //! ([`Sensitivity::Unknown`]), and a log leaves it out.
 
-use crate::objects::object_types;
+use crate::object_types::object_types;
 use crate::schema::{Col, schema};
 use crate::site;
 use std::collections::{HashMap, HashSet};

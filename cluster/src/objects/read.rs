@@ -1,7 +1,7 @@
 //! Objects read from a snapshot.
 
-use super::nics::{NIC_COLUMNS, expand_entry, nic_entries, split_nic_attr};
 use super::{LookupValue, ObjectAttr, ObjectType, SITE_OBJECT, has_word};
+use crate::nics::{NIC_COLUMNS, expand_entry, nic_entries, split_nic_attr};
 use crate::row::{Row, Text};
 use crate::schema::{Col, TableId};
 use crate::snapshot::{KNOWN, Snapshot};

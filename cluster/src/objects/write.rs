@@ -4,11 +4,11 @@
 //! not be turned into one; whether the good part is written in spite of errors is the command's choice (`chdef`
 //! does, `mkdef` does not).
 
-use super::nics::split_nic_attr;
 use super::{LookupValue, NIC_COLUMNS, ObjectAttr, ObjectType, has_word, nic_merge, object_type};
 use crate::change::Draft;
 use crate::edit::{Edit, EditError};
 use crate::groups::GroupKind;
+use crate::nics::split_nic_attr;
 use crate::row::Text;
 use crate::schema::{Col, TableId};
 use crate::snapshot::{KNOWN, Snapshot};
