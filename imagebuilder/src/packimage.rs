@@ -243,6 +243,8 @@ pub fn run(
     let identity = identity(&tree, options);
     if options.unless_changed && read_stamp(&paths.dir) == Some(identity) && output.exists() {
         line(&format!("{} is up to date.", output.display()));
+        // It was compared with the tree of this moment.
+        write_stamp(&paths.dir, identity)?;
         return outcome(output, false);
     }
     without_liteimg(&mut tree, &paths.rootimg)?;
@@ -263,8 +265,7 @@ pub fn run(
     for other in OUTPUTS.iter().map(|name| paths.dir.join(name)).filter(|path| *path != output) {
         remove(&other)?;
     }
-    let stamp = paths.dir.join(STAMP);
-    fs::write(&stamp, format!("{identity:032x}\n")).map_err(|source| file_error(&stamp, source))?;
+    write_stamp(&paths.dir, identity)?;
     outcome(output, true)
 }
 
@@ -296,6 +297,19 @@ const STAMP: &str = ".packed";
 
 fn read_stamp(dir: &Path) -> Option<u128> {
     u128::from_str_radix(fs::read_to_string(dir.join(STAMP)).ok()?.trim(), 16).ok()
+}
+
+fn write_stamp(dir: &Path, identity: u128) -> Result<(), PackimageError> {
+    let stamp = dir.join(STAMP);
+    fs::write(&stamp, format!("{identity:032x}\n")).map_err(|source| file_error(&stamp, source))
+}
+
+/// Whether the packed root in `dir` is older than the tree it is to hold, or than the modules of the kernel that is
+/// booted with it. Archives that `packimage` has not made say nothing about it.
+#[must_use]
+pub fn is_stale(dir: &Path) -> bool {
+    let packed = fs::metadata(dir.join(STAMP)).and_then(|meta| meta.modified()).ok();
+    packed.is_some_and(|packed| genimage::made_at(dir).is_some_and(|made| made > packed))
 }
 
 fn outcome(file: PathBuf, packed: bool) -> Result<Outcome, PackimageError> {

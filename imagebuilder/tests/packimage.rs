@@ -174,6 +174,29 @@ fn the_archive_is_prepared_and_the_tree_is_not_touched() {
 }
 
 #[test]
+fn a_packed_root_that_is_older_than_the_tree_is_stale() {
+    let dir = tempfile::tempdir().unwrap();
+    let def = image(dir.path());
+    let at = def.paths().dir;
+    let modules = def.paths().rootimg.join("lib/modules/6.1.0-test");
+    fs::create_dir_all(&modules).unwrap();
+    fs::write(at.join(".kernel-release"), "6.1.0-test\n").unwrap();
+    fs::write(at.join(".fingerprint"), "tree\n").unwrap();
+    assert!(!packimage::is_stale(&at), "nothing is packed");
+    pack(&def, &Options::default()).unwrap();
+    assert!(!packimage::is_stale(&at));
+    let late = std::time::SystemTime::now() + std::time::Duration::from_secs(60);
+    let touch = |path: &Path, time| fs::File::open(path).unwrap().set_modified(time).unwrap();
+    for path in [at.join(".fingerprint"), modules] {
+        let before = fs::metadata(&path).unwrap().modified().unwrap();
+        touch(&path, late);
+        assert!(packimage::is_stale(&at), "{}", path.display());
+        touch(&path, before);
+        assert!(!packimage::is_stale(&at));
+    }
+}
+
+#[test]
 fn other_methods_leave_one_archive() {
     let dir = tempfile::tempdir().unwrap();
     let def = image(dir.path());

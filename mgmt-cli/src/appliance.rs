@@ -8,7 +8,7 @@ use dawn_bootd::loaders::{self, Missing};
 use dawn_bootd::plan::{self, Action, BootState, KernelBoot, Plan, PlanError};
 use dawn_cluster::{Snapshot, parse_mac_column};
 use dawn_dhcp::lease::State;
-use dawn_imagebuilder::genimage;
+use dawn_imagebuilder::{genimage, packimage};
 use dawn_xcatd::node_status::NodeReport;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -102,11 +102,18 @@ impl BootHooks for Hooks {
     fn advice(&self, snapshot: &Snapshot, node: &str) -> Option<String> {
         let Ok(Plan { action: Action::Kernel(boot), .. }) = self.plan(snapshot, node) else { return None };
         let image = boot.image.as_str();
-        genimage::is_of_another_build(&image_dir(snapshot, image)).then(|| {
-            format!(
+        let dir = image_dir(snapshot, image);
+        if genimage::is_of_another_build(&dir) {
+            return Some(format!(
                 "the initramfs images of {image} were made by another build of Dawn. \
                  Renew them with: genimage --onlyinitrd {image}"
-            )
+            ));
+        }
+        let state = snapshot.attr(node, "chain.currstate");
+        let is_packed =
+            state.is_some_and(|state| matches!(BootState::parse(&state), Some(BootState::Netboot(_))));
+        (is_packed && packimage::is_stale(&dir)).then(|| {
+            format!("the packed root of {image} is older than its tree or its kernel. Renew it with: packimage {image}")
         })
     }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::hash::Hasher;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
+use std::time::SystemTime;
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
@@ -54,8 +55,8 @@ impl Embedded {
 impl MakeInitrd for Embedded {
     fn identity(&self) -> String {
         let mut hasher = SipHasher13::new();
+        // Not the rescue shell: it is another on each machine, and the image boots with any of them.
         hasher.write(initramfs::INIT);
-        hasher.write(&self.busybox.as_ref().and_then(|path| fs::read(path).ok()).unwrap_or_default());
         format!("{:032x}", hasher.finish128().as_u128())
     }
 
@@ -77,6 +78,17 @@ impl MakeInitrd for Embedded {
 pub fn is_of_another_build(dir: &Path) -> bool {
     static MAKER: LazyLock<String> = LazyLock::new(|| Embedded::new().identity());
     stamp::read(dir, stamp::INITRD).is_some_and(|stamp| stamp.split(' ').next() != Some(MAKER.as_str()))
+}
+
+/// When what a packed root must hold was last made: the tree by `genimage`, or the modules of the kernel that nodes boot.
+/// `None` if no `genimage` of ours has made the image in `dir`.
+#[must_use]
+pub fn made_at(dir: &Path) -> Option<SystemTime> {
+    let time = |path: PathBuf| fs::metadata(path).and_then(|meta| meta.modified()).ok();
+    let modules = stamp::read(dir, stamp::KERNEL)
+        .filter(|release| !release.contains('/') && !release.starts_with('.'))
+        .and_then(|release| time(dir.join("rootimg/lib/modules").join(release)));
+    time(dir.join(stamp::TREE)).max(modules)
 }
 
 /// Copy the kernel of `rootimg` to `dir` and make both initramfs images there.
@@ -102,6 +114,7 @@ pub(super) fn make(
         fs::rename(&output, dir.join(name)).map_err(|source| file_error(&output, source))?;
     }
     stamp::write(dir, stamp::INITRD, &identity(def, maker))?;
+    stamp::write(dir, stamp::KERNEL, &kernel.release)?;
     Ok(Outcome::Built { kernel: kernel.release })
 }
 
@@ -115,4 +128,16 @@ pub(super) fn current(def: &ImageDef, maker: &dyn MakeInitrd) -> bool {
 fn identity(def: &ImageDef, maker: &dyn MakeInitrd) -> String {
     [maker.identity().as_str(), def.kernelver.as_deref().unwrap_or_default(), &def.netdrivers.join(",")]
         .join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rescue_shell_of_a_machine_makes_no_other_build() {
+        let with = |busybox: Option<&str>| Embedded { busybox: busybox.map(PathBuf::from) }.identity();
+        assert_eq!(with(Some("/proc/version")), with(None));
+        assert_eq!(with(Some("/proc/cpuinfo")), with(None));
+    }
 }

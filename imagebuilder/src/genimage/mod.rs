@@ -19,7 +19,7 @@ mod kernel;
 mod place;
 mod stamp;
 
-pub use initrd::{Embedded, InitrdJob, MakeInitrd, is_of_another_build};
+pub use initrd::{Embedded, InitrdJob, MakeInitrd, is_of_another_build, made_at};
 pub(crate) use place::lock;
 pub use place::{pieces, remove_image, set_aside};
 

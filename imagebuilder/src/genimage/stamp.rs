@@ -20,6 +20,8 @@ const BUILD_FORMAT: u32 = 1;
 pub(super) const TREE: &str = ".fingerprint";
 /// What the initramfs images were made with.
 pub(super) const INITRD: &str = ".initrd-fingerprint";
+/// The release of the kernel that nodes boot.
+pub(super) const KERNEL: &str = ".kernel-release";
 
 pub(super) fn fingerprint(def: &ImageDef, options: &Options, plan: &Plan) -> String {
     let mut text = String::new();

@@ -217,9 +217,9 @@ pub fn attribute_help(kind: &ObjectType, out: &mut Out<'_>) -> Done {
     out.line("")?;
     if kind.name == "site" {
         // Any key is an attribute of the one object; those that are known have a text.
-        return dawn_cluster::site_keys().iter().try_for_each(|key| {
-            attribute_line(key.name, &crate::descriptions::site_key(key), out)
-        });
+        return dawn_cluster::site_keys()
+            .iter()
+            .try_for_each(|key| attribute_line(key.name, &crate::descriptions::site_key(key), out));
     }
     for name in kind.attr_names() {
         let places: Vec<String> = kind

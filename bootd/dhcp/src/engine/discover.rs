@@ -2,15 +2,14 @@
 
 use std::net::Ipv4Addr;
 
-
 use super::reply::Answer;
 use super::{Ask, Engine, Output, client_hostname};
-use crate::wire::message_type::MessageType;
 use crate::client::Client;
 use crate::directory::Network;
 use crate::event::{Event, What};
 use crate::lease::record::Record;
 use crate::lease::{Lease, State};
+use crate::wire::message_type::MessageType;
 
 /// Lease of a dynamic BOOTP client, in seconds: it will never renew nor release.
 const BOOTP_LEASE_SECONDS: u32 = 86_400;

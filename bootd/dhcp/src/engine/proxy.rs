@@ -7,15 +7,14 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-
 use super::reply::echo_machine_id;
 use super::{Ask, DELAYED_MAX, Engine, Outgoing, Output, PORT_PXE, Target, locate};
-use crate::wire::message_type::MessageType;
 use crate::boot::{self, BootAnswer};
 use crate::client::Client;
 use crate::directory::Network;
 use crate::event::{Event, What};
 use crate::wire::code::pxe;
+use crate::wire::message_type::MessageType;
 use crate::wire::packet::{FLAG_BROADCAST, Kind};
 use crate::wire::{Writer, code};
 

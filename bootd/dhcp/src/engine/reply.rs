@@ -2,15 +2,14 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-
 use super::{Ask, Engine, Outgoing, Output, Target, locate};
-use crate::wire::message_type::MessageType;
 use crate::boot::BootAnswer;
 use crate::client::Client;
 use crate::directory::Network;
 use crate::event::{Event, NakReason};
 use crate::hwaddr::HTYPE_ETHERNET;
 use crate::wire::code::ipxe;
+use crate::wire::message_type::MessageType;
 use crate::wire::packet::FLAG_BROADCAST;
 use crate::wire::{Writer, code};
 

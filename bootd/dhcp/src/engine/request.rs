@@ -5,14 +5,13 @@
 
 use std::net::Ipv4Addr;
 
-
 use super::reply::Answer;
 use super::{Ask, Engine, Output, locate};
-use crate::wire::message_type::MessageType;
 use crate::directory::Network;
 use crate::event::{Event, NakReason, What};
 use crate::lease::record::Record;
 use crate::lease::{Lease, State};
+use crate::wire::message_type::MessageType;
 
 impl Engine {
     pub(super) fn request(&mut self, ask: &Ask<'_>, out: &mut Output) {

@@ -2,14 +2,13 @@
 
 use std::net::Ipv4Addr;
 
-
 use super::reply::Answer;
 use super::{Ask, Engine, Output};
-use crate::wire::message_type::MessageType;
 use crate::event::{Event, What};
 use crate::lease::record::Record;
 use crate::lease::{Lease, State};
 use crate::time::Time;
+use crate::wire::message_type::MessageType;
 
 impl Engine {
     /// Settings for a machine that has an address from elsewhere (RFC 2131 §4.3.5): no lease time, no `yiaddr`.

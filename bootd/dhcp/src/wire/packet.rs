@@ -2,7 +2,6 @@
 
 use std::net::Ipv4Addr;
 
-
 use super::message_type::MessageType;
 use super::options::{Options, Walk};
 use super::{code, ipv4, u16_be};
