@@ -7,13 +7,13 @@ mod answers;
 mod problems;
 
 pub use answers::{Answers, Interface, Silence};
-pub use problems::problems;
+pub use problems::{problems, without_address};
 
 use crate::address::{CurrentAddresses, LocalAddresses};
 use crate::plan::{self, BootState, node_ip};
 use dawn_cluster::{
     Col, Guid, MacAddr, MacOwner, Model, NamedAddress, Row, Snapshot, Text, dynamic_ranges, prefix_length,
-    schema,
+    row_subnet, schema,
 };
 use dawn_dhcp::HwAddr;
 use dawn_dhcp::boot::BootRule;
@@ -313,13 +313,10 @@ pub(crate) fn is_proxied_address(snapshot: &Snapshot, address: Ipv4Addr) -> bool
     if snapshot.site("proxydhcp").is_none_or(|list| list.is_empty()) {
         return false;
     }
-    let cell = |row: &Row, column: &str| row.get(schema().find("networks")?.col(column)?).cloned();
+    let name = Col::known("networks.netname");
     let holds = |row: &Row| {
-        let net = cell(row, "net").and_then(|text| text.parse().ok());
-        let prefix = cell(row, "mask").and_then(|text| prefix_length(&text));
-        let netname = cell(row, "netname").unwrap_or_default();
-        let network = net.zip(prefix).map(|(net, prefix)| Network::new(&netname, net, prefix));
-        network.is_some_and(|network| network.contains(address)) && is_proxied(snapshot, &netname)
+        let inside = row_subnet(row).is_some_and(|net| net.contains(address));
+        inside && is_proxied(snapshot, row.get(name).map_or("", |text| text))
     };
     snapshot.enabled_rows("networks").any(holds)
 }

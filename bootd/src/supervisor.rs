@@ -278,7 +278,6 @@ pub async fn start(appliance: &Arc<Appliance>, commands: CommandPort) -> Result<
     let (shutdown, until) = watch::channel(false);
     let watcher = Arc::clone(&appliance.watcher);
     let patience_ends = Instant::now() + PORTS_TIME_MAX;
-    let addresses = Arc::clone(&appliance.addresses);
     let mut starter = Starter { appliance, watcher, until, tasks: JoinSet::new(), patience_ends };
     for service in Service::ALL.into_iter().filter(|service| appliance.settings.services.contains(service)) {
         match service {
@@ -290,18 +289,31 @@ pub async fn start(appliance: &Arc<Appliance>, commands: CommandPort) -> Result<
         }
         tracing::info!(service = service.name(), "listening");
     }
-    starter.until_stopped("addresses", follow_addresses(addresses));
+    starter.until_stopped("addresses", follow_addresses(Arc::clone(appliance)));
     Ok(Running { shutdown, tasks: starter.tasks })
 }
 
-/// Looks for addresses that have come or gone.
-async fn follow_addresses(addresses: Arc<CurrentAddresses>) {
+/// Looks for addresses that have come or gone, and says what the tables ask of those that are left.
+async fn follow_addresses(appliance: Arc<Appliance>) {
+    let addresses = &appliance.addresses;
     loop {
         tokio::time::sleep(address::REFRESH_PERIOD).await;
         if addresses.refresh() {
             let own: Vec<String> = addresses.now().iter().map(|local| local.address.to_string()).collect();
             tracing::info!("the addresses of this machine are now {}", own.join(", "));
+            if appliance.settings.services.contains(&Service::Dhcp) {
+                warn_of_addresses(&appliance);
+            }
         }
+    }
+}
+
+/// What tables and command line ask of DHCP and this machine cannot do, in the log.
+fn warn_of_addresses(here: &Appliance) {
+    let now = here.addresses.now();
+    let bare = crate::dhcp::without_address(&here.settings.interfaces, &now);
+    for problem in crate::dhcp::problems(&here.model.snapshot(), &now).into_iter().chain(bare) {
+        tracing::warn!("dhcp: {problem}");
     }
 }
 
@@ -523,9 +535,7 @@ impl Starter<'_> {
             ..Default::default()
         };
         let here = self.appliance;
-        for problem in crate::dhcp::problems(&here.model.snapshot(), &here.addresses.now()) {
-            tracing::warn!("dhcp: {problem}");
-        }
+        warn_of_addresses(here);
         let directory = TableDirectory::new(Arc::clone(&here.model), Arc::clone(&here.addresses));
         let directory = Arc::new(directory);
         let serve = async || {

@@ -6,6 +6,7 @@ use crate::edit::{Edit, EditError};
 use crate::row::Text;
 use crate::schema::Col;
 use crate::snapshot::Snapshot;
+use crate::subnet::{Subnet, prefix_length, row_subnet};
 use std::net::Ipv4Addr;
 
 /// What the machine and its administrator say about a new installation.
@@ -43,6 +44,10 @@ pub struct LocalNetwork {
 }
 
 impl LocalNetwork {
+    fn subnet(&self) -> Option<Subnet> {
+        Subnet::around(self.net, prefix_length(&self.mask.to_string())?)
+    }
+
     /// `10_0_0_0-255_0_0_0`
     pub fn name(&self) -> String {
         format!("{}-{}", self.net, self.mask).replace('.', "_")
@@ -133,13 +138,13 @@ impl Snapshot {
         Ok((!there).then_some(edit))
     }
 
+    /// `nameservers` is missing on purpose: nodes would wait for answers of a name server that does not run here.
     fn default_site(&self, installation: &Installation) -> Result<Vec<Edit>, EditError> {
         let own = [
             ("domain", &installation.domain),
             ("installdir", &installation.installdir),
             ("tftpdir", &installation.tftpdir),
             ("master", &installation.master),
-            ("nameservers", &installation.master),
             ("forwarders", &installation.forwarders),
             ("timezone", &installation.timezone),
         ];
@@ -163,20 +168,18 @@ impl Snapshot {
         Ok(edits.into_iter().flatten().collect())
     }
 
-    /// The edits that put the machine's networks into the table, and warnings about names that are taken.
-    /// A network with the same address and mask stays as it is.
+    /// The edits that put the machine's networks into the table, and warnings about those that are there.
+    /// A network with the same address and mask stays as it is, whatever its name; so does a row of the same name.
     pub fn network_rows(&self, networks: &[LocalNetwork]) -> Result<(Vec<Edit>, Vec<String>), EditError> {
-        let (net_col, mask_col, name_col) =
-            (Col::known("networks.net"), Col::known("networks.mask"), Col::known("networks.netname"));
+        let (net_col, name_col) = (Col::known("networks.net"), Col::known("networks.netname"));
         let (mut edits, mut warnings) = (Vec::new(), Vec::new());
         for network in networks {
             let (net, mask, name) = (network.net.to_string(), network.mask.to_string(), network.name());
-            if !self.find_rows(&[(net_col, &net), (mask_col, &mask)]).is_empty() {
-                continue;
-            }
-            if !self.find_rows(&[(name_col, &name)]).is_empty() {
+            let known = self.rows(net_col.table).find(|row| row_subnet(row) == network.subnet());
+            if known.is_some() || !self.find_rows(&[(name_col, &name)]).is_empty() {
+                let known = known.and_then(|row| row.get(name_col)).map_or(name.as_str(), |text| text);
                 warnings.push(format!(
-                    "The network entry '{name}' already exists in xCAT networks table. Cannot create a definition for '{name}'"
+                    "The network entry '{known}' already exists in xCAT networks table. Cannot create a definition for '{name}'"
                 ));
                 continue;
             }
@@ -252,7 +255,15 @@ mod tests {
         let row = there.rows("networks").next().unwrap();
         assert_eq!(row.get(Col::known("networks.netname")).unwrap().as_ref(), "10_0_0_0-255_0_0_0");
         assert_eq!(row.get(Col::known("networks.gateway")).unwrap().as_ref(), "<xcatmaster>");
-        assert!(there.network_rows(&[network]).unwrap().0.is_empty());
+        // The same network in another spelling of its mask, under a name of its own.
+        let own = [("netname", "own"), ("mgtifname", "eth0")];
+        let own = Edit::set("networks", &[("net", "10.0.0.0"), ("mask", "/8")], &own).unwrap();
+        let own = Snapshot::empty().with(&[own]).unwrap();
+        for (there, name) in [(&there, "10_0_0_0-255_0_0_0"), (&own, "own")] {
+            let (edits, warnings) = there.network_rows(std::slice::from_ref(&network)).unwrap();
+            assert!(edits.is_empty() && warnings.len() == 1, "{warnings:?}");
+            assert!(warnings[0].contains(&format!("'{name}' already exists")), "{warnings:?}");
+        }
         let moved = there
             .with(&[Edit::set("networks", &[("net", "10.0.0.0")], &[("mask", "255.255.0.0")]).unwrap()])
             .unwrap();

@@ -2,6 +2,7 @@
 //!
 //! `/etc/hosts` is written from them, and an entry `mac!name` of `mac.mac` gets its address from them.
 
+use crate::nics::expand_entry;
 use crate::{Snapshot, Text, nic_entries};
 use std::net::IpAddr;
 
@@ -40,13 +41,14 @@ impl Snapshot {
         let column = |name: &str| self.attr(node, name).unwrap_or_default();
         let (ips, suffixes) = (column("nics.nicips"), column("nics.nichostnamesuffixes"));
         let (prefixes, aliases) = (column("nics.nichostnameprefixes"), column("nics.nicaliases"));
+        // A group's row has templates in single entries.
         let of = |text: &Text, nic: &str, at: usize| -> Option<String> {
             let (_, values) = nic_entries(text).into_iter().find(|(name, _)| *name == nic)?;
-            values.split('|').nth(at).map(str::to_owned)
+            expand_entry(values, node).split('|').nth(at).map(str::to_owned)
         };
         let mut list = Vec::new();
         for (nic, values) in nic_entries(&ips) {
-            for (at, ip) in values.split('|').enumerate() {
+            for (at, ip) in expand_entry(values, node).split('|').enumerate() {
                 let Ok(ip) = ip.trim().parse() else { continue };
                 let name = match (of(&prefixes, nic, at), of(&suffixes, nic, at)) {
                     (Some(prefix), _) => format!("{prefix}{node}"),

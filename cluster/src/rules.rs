@@ -69,6 +69,8 @@ enum Rule {
     Decimal,
     /// A DNS domain.
     Domain,
+    /// Options of an NFS mount whose root is read-only.
+    ReadOnlyMount,
 }
 
 /// The columns whose values are checked. A list has what the reference documents for the column, also what Dawn does not
@@ -113,6 +115,7 @@ const RULES: &[(&str, Rule)] = &[
             "sysclone",
         ]),
     ),
+    ("osimage.nfsrootopts", Rule::ReadOnlyMount),
     ("osimage.osarch", Rule::PathPart),
     ("osimage.osvers", Rule::PathPart),
     ("osimage.profile", Rule::PathPart),
@@ -261,6 +264,14 @@ impl Rule {
                 "it becomes part of paths and boot scripts: letters, digits, '-', '_', '.' and '+', and not '-' first",
             ),
             Self::Domain => site::Kind::Domain.problem(value),
+            Self::ReadOnlyMount => {
+                let mut words = value.split(',').map(str::trim);
+                let wrong = words.find(|word| matches!(*word, "rw" | "defaults"))?;
+                Some(
+                    format!("nfsrootopts cannot contain '{wrong}'; statelite NFS roots are always read-only")
+                        .into(),
+                )
+            }
             Self::Decimal => unless(value.parse::<f64>().is_ok_and(f64::is_finite), "it is no number"),
         }
     }

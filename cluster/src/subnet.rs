@@ -3,8 +3,14 @@
 //! The one place where these texts are read: the checks of a change and the DHCP service take the same meaning from
 //! them. IPv4 only; networks of IPv6 are stored and not looked at.
 
+use crate::row::Row;
+use crate::schema::Col;
 use std::fmt;
 use std::net::Ipv4Addr;
+use std::sync::LazyLock;
+
+static NET: LazyLock<Col> = LazyLock::new(|| Col::known("networks.net"));
+static MASK: LazyLock<Col> = LazyLock::new(|| Col::known("networks.mask"));
 
 /// An IPv4 network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,6 +98,11 @@ pub enum RangeError {
     /// The last address comes first.
     #[error("a range begins with its lowest address")]
     Backwards,
+}
+
+/// The network of a row of `networks`; `None` for IPv6 and for rows whose texts cannot be read.
+pub fn row_subnet(row: &Row) -> Option<Subnet> {
+    Subnet::around(row.get(*NET)?.trim().parse().ok()?, prefix_length(row.get(*MASK)?.trim())?)
 }
 
 /// Prefix length of `255.255.0.0`, `/16` or `16`.

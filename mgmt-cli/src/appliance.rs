@@ -1,12 +1,12 @@
 //! The boot services as commands see them.
 
-use crate::hooks::{BootHooks, Destiny, Lease};
+use crate::hooks::{BootHooks, Destiny, Lease, Unready};
 use dawn_bootd::Appliance;
 use dawn_bootd::dhcp::Answers;
 use dawn_bootd::events::Event;
 use dawn_bootd::loaders::{self, Missing};
 use dawn_bootd::plan::{self, Action, BootState, KernelBoot, Plan, PlanError};
-use dawn_cluster::{Snapshot, parse_mac_column};
+use dawn_cluster::{Guid, Resolved, Snapshot, Source, excerpt, parse_mac_column, parse_mac_column_as};
 use dawn_dhcp::lease::State;
 use dawn_imagebuilder::{genimage, packimage};
 use dawn_xcatd::node_status::NodeReport;
@@ -32,21 +32,40 @@ impl Hooks {
     }
 }
 
+/// A text that is no address is not the same as none: the row that it comes from is to be changed.
+fn check_mac(snapshot: &Snapshot, node: &str) -> Result<(), Unready> {
+    let Some(Resolved { value: text, source, .. }) = snapshot.attr_with_source(node, "mac.mac") else {
+        return Err("No MAC address available for this node".to_owned().into());
+    };
+    if !parse_mac_column(&text).is_empty() || !parse_mac_column_as::<Guid>(&text).is_empty() {
+        return Ok(());
+    }
+    let row = match source {
+        Source::Group(group) => format!("the group {group}"),
+        _ => node.to_owned(),
+    };
+    Err(Unready {
+        text: format!(
+            "mac.mac is '{}', which is not a MAC address; it comes from the row of {row}",
+            excerpt(&text)
+        ),
+        cause: format!("mac {row}"),
+    })
+}
+
 impl BootHooks for Hooks {
-    fn check_plan(&self, snapshot: &Snapshot, node: &str) -> Result<(), String> {
-        let macs = snapshot.attr(node, "mac.mac").map(|text| parse_mac_column(&text)).unwrap_or_default();
-        if macs.is_empty() {
-            return Err("No MAC address available for this node".to_owned());
-        }
+    fn check_plan(&self, snapshot: &Snapshot, node: &str) -> Result<(), Unready> {
+        check_mac(snapshot, node)?;
         if plan::node_ip(snapshot, node).is_none() {
-            return Err(format!("No IP address for this node. Set one with: chdef {node} ip=<address>"));
+            let cause = "No IP address for this node.".to_owned();
+            return Err(Unready { text: format!("{cause} Set one with: chdef {node} ip=<address>"), cause });
         }
         match self.plan(snapshot, node) {
-            Ok(Plan { action: Action::Kernel(boot), state, .. }) => check_files(snapshot, &boot, &state),
-            Ok(Plan { action: Action::Installer(file), .. }) => check_installer(snapshot, node, &file),
+            Ok(Plan { action: Action::Kernel(boot), state, .. }) => Ok(check_files(snapshot, &boot, &state)?),
+            Ok(Plan { action: Action::Installer(file), .. }) => Ok(check_installer(snapshot, node, &file)?),
             // A state without boot files is what was asked for.
             Ok(_) | Err(PlanError::NoState { .. }) => Ok(()),
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(error.to_string().into()),
         }
     }
 

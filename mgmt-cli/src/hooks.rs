@@ -24,11 +24,26 @@ pub struct Destiny {
     pub imgserver: Option<String>,
 }
 
+/// Why a node would not boot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unready {
+    /// The reason, for the node.
+    pub text: String,
+    /// The same for all nodes that have the trouble from one place, a group's row for instance.
+    pub cause: String,
+}
+
+impl From<String> for Unready {
+    fn from(text: String) -> Self {
+        Self { cause: text.clone(), text }
+    }
+}
+
 /// What the daemon's boot services offer to commands. All calls answer from memory.
 pub trait BootHooks: Send + Sync + 'static {
     /// Whether this node would boot with this snapshot: the reason if not, in the words of the
     /// reference (`No MAC address available for this node` …).
-    fn check_plan(&self, snapshot: &Snapshot, node: &str) -> Result<(), String>;
+    fn check_plan(&self, snapshot: &Snapshot, node: &str) -> Result<(), Unready>;
     /// Where each boot decision of a node comes from, as lines for `explain`.
     fn explain(&self, snapshot: &Snapshot, node: &str) -> Vec<String>;
     /// What a node is to do, as `getdestiny` says it.
@@ -94,7 +109,7 @@ pub struct Lease {
 pub struct NoBoot;
 
 impl BootHooks for NoBoot {
-    fn check_plan(&self, _: &Snapshot, _: &str) -> Result<(), String> {
+    fn check_plan(&self, _: &Snapshot, _: &str) -> Result<(), Unready> {
         Ok(())
     }
 

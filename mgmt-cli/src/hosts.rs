@@ -2,8 +2,8 @@
 //!
 //! What is no host name never gets there: a cell with a blank or a line end would become names and lines of its own.
 
-use dawn_cluster::{Snapshot, is_host_name};
-use std::net::{IpAddr, Ipv4Addr};
+use dawn_cluster::{Col, Snapshot, is_host_name, row_subnet};
+use std::net::IpAddr;
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, Default)]
@@ -79,19 +79,14 @@ fn entry(
 
 /// Domain of the matching network, else `site.domain`.
 fn domain_of(snapshot: &Snapshot, ip: IpAddr) -> Option<String> {
-    let col = |name: &'static str| dawn_cluster::Col::known(name);
-    let matching = |row: &&dawn_cluster::Row| -> bool {
-        let IpAddr::V4(ip) = ip else { return false };
-        let address = |name| row.get(col(name)).and_then(|text| text.parse::<Ipv4Addr>().ok());
-        let (Some(net), Some(mask)) = (address("networks.net"), address("networks.mask")) else {
-            return false;
-        };
-        ip & mask == net
+    let holds = |row: &&dawn_cluster::Row| match ip {
+        IpAddr::V4(ip) => row_subnet(row).is_some_and(|net| net.contains(ip)),
+        IpAddr::V6(_) => false,
     };
     let own = snapshot
         .enabled_rows("networks")
-        .find(matching)
-        .and_then(|row| row.get(col("networks.domain")).cloned());
+        .find(holds)
+        .and_then(|row| row.get(Col::known("networks.domain")).cloned());
     own.or_else(|| snapshot.site("domain"))
         .map(|domain| domain.trim_matches('.').to_owned())
         .filter(|d| !d.is_empty())

@@ -6,7 +6,7 @@ use crate::address::LocalAddresses;
 use dawn_cluster::{Col, Snapshot, XCATMASTER};
 use dawn_dhcp::directory::Mode;
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// Columns of `networks` and keys of `site` that name servers clients are told of.
 const SERVERS: [&str; 3] = ["nameservers", "ntpservers", "logservers"];
@@ -19,7 +19,41 @@ pub fn problems(snapshot: &Snapshot, addresses: &LocalAddresses) -> Vec<String> 
     let mut list = interfaces(here);
     list.extend(proxied(snapshot));
     list.extend(servers(here));
+    list.extend(master(here));
     list
+}
+
+/// `site.master` that no interface of this machine has, or that nodes cannot boot from.
+fn master(here: Here<'_>) -> Option<String> {
+    let text = here.snapshot.site("master")?;
+    if text.parse::<Ipv6Addr>().is_ok() {
+        return Some(format!(
+            "site.master is {text}: nodes boot over IPv4 only, so give this machine an IPv4 address and set site.master to it"
+        ));
+    }
+    let master = named_address(here.snapshot, &text)?;
+    let own = here.addresses.iter().filter(|local| !local.address.is_loopback());
+    let own: Vec<String> = own.map(|local| format!("{} ({})", local.address, local.interface)).collect();
+    // Without a list of addresses, nothing can be said about one.
+    let known = here.addresses.iter().next().is_some();
+    (known && !here.addresses.contains(master)).then(|| {
+        let has = if own.is_empty() { "none".to_owned() } else { own.join(", ") };
+        format!("site.master is {master}, which no interface of this machine has; its IPv4 addresses: {has}")
+    })
+}
+
+/// Interfaces of `--interface` without an IPv4 address: machines there get no answer until they have one.
+#[must_use]
+pub fn without_address(interfaces: &[String], addresses: &LocalAddresses) -> Vec<String> {
+    let has = |name: &str| addresses.iter().any(|local| local.interface == name);
+    let bare = interfaces.iter().filter(|name| !has(name));
+    bare.map(|name| {
+        format!(
+            "the interface {name} has no IPv4 address, so no machine on it gets an answer; \
+             give it one, for instance: ip address add 10.1.0.1/16 dev {name}"
+        )
+    })
+    .collect()
 }
 
 /// Names in `dhcpinterfaces` that no interface of this machine has, and networks of which none is left.
@@ -97,6 +131,23 @@ fn servers(here: Here<'_>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_machine_must_have_the_address_of_its_name() {
+        let addresses = LocalAddresses::one("eth1", [10, 1, 0, 1], [255, 255, 0, 0]);
+        for (master, said) in [
+            ("10.1.0.1", ""),
+            ("10.9.9.9", "no interface of this machine has; its IPv4 addresses: 10.1.0.1 (eth1)"),
+            ("fd00::1", "over IPv4 only"),
+        ] {
+            let site: &[(&str, &str)] = &[("key", "master"), ("value", master)];
+            let told = problems(&Snapshot::from_rows([("site", site)]), &addresses).join("\n");
+            assert!(told.contains(said) && said.is_empty() == told.is_empty(), "{master}: {told}");
+        }
+        let interfaces = ["eth1".to_owned(), "eth2".to_owned()];
+        let told = without_address(&interfaces, &addresses);
+        assert!(told.len() == 1 && told.concat().contains("eth2 has no IPv4 address"), "{told:?}");
+    }
 
     #[test]
     fn words_that_change_answers_silently_are_told() {

@@ -10,7 +10,7 @@ use crate::inherited::Address;
 use crate::row::{Row, Text};
 use crate::schema::Col;
 use crate::snapshot::{KNOWN, Snapshot};
-use crate::subnet::{AddressRange, Subnet, dynamic_ranges, prefix_length};
+use crate::subnet::{AddressRange, Subnet, dynamic_ranges, row_subnet as subnet};
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::LazyLock;
@@ -48,11 +48,6 @@ pub(super) fn check(base: &Snapshot, next: &Snapshot, effects: &[Effect]) -> Res
         }
     }
     if any { nodes_outside(base, next) } else { Ok(()) }
-}
-
-/// The network of a row; `None` for IPv6 and for rows that came unreadable.
-fn subnet(row: &Row) -> Option<Subnet> {
-    Subnet::around(row.get(COLUMNS.net)?.trim().parse().ok()?, prefix_length(row.get(COLUMNS.mask)?.trim())?)
 }
 
 /// Why no machine of the network that an address is in can have it.

@@ -8,9 +8,13 @@ use crate::destiny::{Move, State, next, set_state};
 use crate::addresses::{needs_network, unanswered};
 use crate::edits::{Edits, transact};
 use crate::frame::{Command, Ctx, Kind};
+use crate::hooks::Unready;
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::Snapshot;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Nodes that get a line of their own for one cause; more share one line.
+const LINES_PER_CAUSE_MAX: usize = 8;
 
 /// Set what nodes do at their next boot
 ///
@@ -82,7 +86,7 @@ impl Args {
             for node in ctx.nodes() {
                 match step(snapshot, node) {
                     Ok(moved) => moves.push((node, moved)),
-                    Err(reason) => bad.push((node, reason)),
+                    Err(reason) => bad.push((node, Unready::from(reason))),
                 }
             }
             let all = moves.iter().flat_map(|(_, moved)| moved.edits.clone()).collect::<Vec<_>>();
@@ -143,19 +147,32 @@ fn warn_loaders(nodes: &[&str], ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
 }
 
 /// A node that goes offline or stays on disk needs no plan.
-fn check(ctx: &Ctx<'_>, after: &Snapshot, node: &str, moved: &Move) -> Result<(), String> {
+fn check(ctx: &Ctx<'_>, after: &Snapshot, node: &str, moved: &Move) -> Result<(), Unready> {
     if moved.currstate == "offline" {
         return Ok(());
     }
     match crate::netboot::problem(after, node) {
-        Some(problem) => Err(problem),
+        Some(problem) => Err(problem.into()),
         None => ctx.hooks.check_plan(after, node),
     }
 }
 
-fn report(bad: &[(&String, String)], ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+/// A line for each node, as scripts read them, but for a cause that many nodes share: then one for all.
+fn report(bad: &[(&String, Unready)], ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+    let mut causes: BTreeMap<&str, usize> = BTreeMap::new();
+    for (_, reason) in bad {
+        *causes.entry(&reason.cause).or_default() += 1;
+    }
     for (node, reason) in bad {
-        out.node_error(node, reason)?;
+        match causes.get_mut(reason.cause.as_str()) {
+            // Told with the first of its nodes.
+            Some(0) => {}
+            Some(count) if *count > LINES_PER_CAUSE_MAX => {
+                let others = std::mem::take(count) - 1;
+                out.node_error(node, format!("{} (the same cause for {others} more nodes)", reason.text))?;
+            }
+            _ => out.node_error(node, &reason.text)?,
+        }
     }
     let Some((first, _)) = bad.first() else { return Ok(()) };
     let handler = ctx.snapshot.attr(first, "noderes.netboot");
@@ -182,7 +199,7 @@ fn enact(ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let state = ctx.snapshot.attr(node, "chain.currstate");
         let result = match &state {
             Some(_) => ctx.hooks.check_plan(&ctx.snapshot, node),
-            None => Err("Cannot determine current state for this node".to_owned()),
+            None => Err("Cannot determine current state for this node".to_owned().into()),
         };
         match result {
             Ok(()) => out.node(node, state.as_deref().unwrap_or_default())?,

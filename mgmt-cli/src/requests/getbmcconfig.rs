@@ -7,7 +7,7 @@ use super::{calling_node, consent};
 use crate::edits::Edits;
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
-use dawn_cluster::{Col, Edit, Snapshot};
+use dawn_cluster::{Col, Edit, Snapshot, row_subnet};
 use dawn_xcatd::Element;
 use std::net::Ipv4Addr;
 
@@ -132,11 +132,8 @@ fn network_of(snapshot: &Snapshot, ip: Ipv4Addr) -> Option<(Ipv4Addr, String)> {
     let cell =
         |row: &dawn_cluster::Row, col: &'static str| row.get(Col::known(col)).map(|text| text.to_string());
     let rows = snapshot.enabled_rows("networks").filter_map(|row| {
-        let net: Ipv4Addr = cell(row, "networks.net")?.parse().ok()?;
-        let mask = netmask(&cell(row, "networks.mask")?)?;
-        let inside = u32::from(ip) & u32::from(mask) == u32::from(net);
-        let gateway = cell(row, "networks.gateway").unwrap_or_default();
-        inside.then_some((mask, gateway))
+        let net = row_subnet(row).filter(|net| net.contains(ip))?;
+        Some((net.mask(), cell(row, "networks.gateway").unwrap_or_default()))
     });
     let (mask, gateway) = rows.max_by_key(|(mask, _)| u32::from(*mask))?;
     let gateway = match gateway.as_str() {
@@ -144,17 +141,6 @@ fn network_of(snapshot: &Snapshot, ip: Ipv4Addr) -> Option<(Ipv4Addr, String)> {
         _ => gateway,
     };
     Some((mask, gateway))
-}
-
-/// `255.255.0.0` or `/16`.
-fn netmask(text: &str) -> Option<Ipv4Addr> {
-    match text.trim().strip_prefix('/') {
-        Some(bits) => {
-            let bits: u32 = bits.parse().ok().filter(|bits| *bits <= 32)?;
-            Some(Ipv4Addr::from(u32::MAX.checked_shl(32 - bits).unwrap_or(0)))
-        }
-        None => text.trim().parse().ok(),
-    }
 }
 
 #[cfg(test)]
