@@ -50,6 +50,111 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
         &["mkvm", "rmvm", "lsvm", "chvm", "mkhwconn", "rmhwconn", "lshwconn", "lsslp", "rscan"],
         "virtual machines and hardware managers are not controlled by Dawn",
     ),
+    (
+        &[
+            "addkit",
+            "addkitcomp",
+            "chkkitcomp",
+            "lskit",
+            "lskitcomp",
+            "lskitdeployparam",
+            "rmkit",
+            "rmkitcomp",
+            "buildkit",
+        ],
+        "kits are not supported; name packages in the image's pkglist and otherpkglist",
+    ),
+    (
+        &[
+            "bmcdiscover",
+            "switchdiscover",
+            "slpdiscover",
+            "pdudiscover",
+            "nodediscoverstart",
+            "nodediscoverstop",
+            "nodediscoverstatus",
+            "nodediscoverls",
+            "nodediscoverdef",
+            "switchprobe",
+        ],
+        "machines are not discovered yet; `dawn events` shows those that ask for an address, `dawn mkdef` defines them",
+    ),
+    (
+        &["copycds", "copycds-cdrom", "rinstall", "winstall", "geninitrd", "rmosdistro", "chkosimage"],
+        "systems are not installed to disk yet; `dawn genimage` builds images that run from memory or NFS",
+    ),
+    (
+        &["imgcapture", "mkdummyimage"],
+        "images are not captured from nodes; `dawn genimage` builds them from packages",
+    ),
+    (
+        &["monadd", "moncfg", "mondecfg", "monls", "monrm", "monshow", "monstart", "monstop"],
+        "monitoring is left to other programs; `dawn nodels NODERANGE nodelist.status` has the status of nodes",
+    ),
+    (
+        &["mkzone", "chzone", "rmzone"],
+        "there are no ssh zones: all nodes trust the one key of the management node",
+    ),
+    (&["snmove", "makeroutes", "xcatsetup"], "there are no service nodes; routes are left to the system"),
+    (
+        &["makeknownhosts", "lshostkeys"],
+        "host keys of nodes are not collected; `ssh-keyscan $(dawn noderange --comma NODERANGE)` does it",
+    ),
+    (
+        &["rollupdate", "rbootseq", "rspreset", "cfgve", "clonevm", "swapnodes", "setupiscsidev", "rmigrate"],
+        "hardware and virtual machines are not controlled by Dawn",
+    ),
+    (
+        &[
+            "mknimimage",
+            "nimnodecust",
+            "nimnodeset",
+            "nim2xcat",
+            "xcat2nim",
+            "bkupimage",
+            "rmnimimage",
+            "xcataixinit",
+            "mkdsklsnode",
+            "rmdsklsnode",
+            "chkaixos",
+            "snrmkdsklsnode",
+        ],
+        "AIX and NIM are not supported",
+    ),
+    (
+        &["nodeimport", "nodechprofile", "nodeaddunmged", "nodechmac", "nodediscover", "kitnodebasic"],
+        "profiles of nodes are groups here; `dawn mkdef -z` reads definitions from a file, `dawn chdef` changes them",
+    ),
+    (
+        &[
+            "getslnodes",
+            "pushinitrd",
+            "xdshcoll",
+            "xcsv",
+            "webrun",
+            "cfghost",
+            "cfgcluster",
+            "createcluster",
+            "lscluster",
+            "rmvcluster",
+            "chhypervisor",
+            "mkhypervisor",
+            "rmhypervisor",
+            "lsve",
+            "pasu",
+            "piflash",
+            "xpbsnodes",
+            "tcons",
+            "wkill",
+            "wvid",
+            "mkvlan",
+            "chvlan",
+            "rmvlan",
+            "lsvlan",
+            "chvlanports",
+        ],
+        "docs/feature-status.md says what is missing",
+    ),
 ];
 
 /// The text for a name that is no command, with a hint.
@@ -93,6 +198,10 @@ mod tests {
             ("dumpxcatdb", "'dumpxCATdb'"),
             ("rpower", "ipmitool"),
             ("xdsh", "clush"),
+            ("lskit", "pkglist"),
+            ("copycds", "genimage"),
+            ("bmcdiscover", "dawn events"),
+            ("makeknownhosts", "ssh-keyscan"),
             ("qqqqqq", "`dawn help`"),
             ("x", "`dawn help`"),
         ] {
@@ -102,8 +211,13 @@ mod tests {
 
     #[test]
     fn nothing_that_exists_is_called_missing() {
-        for name in ELSEWHERE.iter().flat_map(|(names, _)| *names) {
+        let mut names: Vec<&str> = ELSEWHERE.iter().flat_map(|(names, _)| *names).copied().collect();
+        for name in &names {
             assert!(commands::find(name).is_none(), "{name}");
         }
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count, "each name has one hint");
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::commands;
 use crate::environment::Environment;
-use crate::frame::{Entry, Kind, NO_NODES, VERSION, split_noderange};
+use crate::frame::{Entry, Kind, NO_NODES, VERSION, split_noderange, version_line};
 use crate::{init, serve, utf8};
 use clap::{Args, FromArgMatches};
 use dawn_xcatd::{Request, client};
@@ -111,11 +111,17 @@ pub fn whole() -> clap::Command {
 }
 
 fn run_entry(entry: &Entry, words: &[String], environment: &Environment) -> i32 {
+    let words = &entry.in_full(words);
     if entry.kind == Kind::Local {
         return entry.run_local(words, environment);
     }
-    if let [word] = words
-        && matches!(word.as_str(), "-h" | "--help" | "-?")
+    // The file that a command sends is read here, and the version is not in it.
+    if entry.sends_file && entry.asks_for_version(words) {
+        print(&format!("{}\n", version_line(entry.name)));
+        return 0;
+    }
+    if let [word] = words.as_slice()
+        && matches!(word.as_str(), "-h" | "--help")
     {
         print(&(entry.clap)().render_long_help().to_string());
         return 0;
@@ -126,7 +132,7 @@ fn run_entry(entry: &Entry, words: &[String], environment: &Environment) -> i32 
         return refused(NO_NODES, 1);
     }
     let input = match () {
-        () if entry.sends_file => file_text(words, environment).map(Some),
+        () if entry.sends_file => file_text(entry, words, environment).map(Some),
         () if wants_stdin(entry, words) => piped_text(),
         () => Ok(None),
     };
@@ -141,13 +147,13 @@ fn run_entry(entry: &Entry, words: &[String], environment: &Environment) -> i32 
 }
 
 /// Text of the file that the last word names, or the exit code of the reference's client.
-fn file_text(words: &[String], environment: &Environment) -> Result<String, i32> {
+fn file_text(entry: &Entry, words: &[String], environment: &Environment) -> Result<String, i32> {
     let said = |line: &str, code: i32| {
         print(&format!("{line}\n"));
         code
     };
     let file = words.iter().rev().find(|word| !word.starts_with('-'));
-    let file = file.ok_or_else(|| said("Name a file.", 2))?;
+    let file = file.ok_or_else(|| said(&(entry.clap)().render_usage().to_string(), 2))?;
     let bytes = std::fs::read(environment.directory.join(file));
     let bytes = bytes.map_err(|_| said(&format!("Error: Unable to open {file} for reading."), 3))?;
     utf8::text(bytes, file).map_err(|error| refused(&error, BAD_TEXT))
@@ -158,8 +164,12 @@ fn refused(error: &str, code: i32) -> i32 {
     code
 }
 
-/// `-V` behind the noderange, or anywhere for a command without one.
+/// `-V` after the noderange, or anywhere for a command without one. The reference's client of the object commands
+/// does not say who speaks.
 fn is_verbose(entry: &Entry, words: &[String]) -> bool {
+    if entry.names_objects {
+        return false;
+    }
     let skip = match entry.kind {
         Kind::Nodes => words.iter().position(|word| !word.starts_with('-')).map_or(0, |at| at + 1),
         _ => 0,

@@ -138,7 +138,9 @@ impl Scope {
         let flag = |id: &str| matches!(given.try_get_one::<bool>(id), Ok(Some(true)));
         let of_nodes = |kind: &str| matches!(kind.trim(), "node" | "group");
         let kinds = values("kind");
-        scope.beyond_nodes = flag("all") || !kinds.iter().flat_map(|list| list.split(',')).all(of_nodes);
+        // `-u` is about images, also without -t.
+        scope.beyond_nodes =
+            flag("all") || flag("update") || !kinds.iter().flat_map(|list| list.split(',')).all(of_nodes);
         let named = |noderange: &String| match entry.writes {
             true => expand_unverified(snapshot, noderange).unwrap_or_default(),
             false => expand(snapshot, noderange).nodes,

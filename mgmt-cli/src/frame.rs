@@ -10,9 +10,10 @@
 use crate::commands::tabrestore;
 use crate::environment::Environment;
 use crate::hooks::BootHooks;
+use crate::options::{self, takes_next_word};
 use crate::output::{Done, Out, Stop};
 use crate::redact;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction};
 use dawn_cluster::{Change, Model, Snapshot};
 use dawn_xcatd::{Call, Request};
@@ -144,10 +145,12 @@ impl Entry {
     /// both, and that of `tabrestore` sends a table's name and lines as elements of their own. After this the words of a
     /// [`Kind::Words`] command are all arguments, and the noderange of an object command is what policy looks at.
     /// A noderange that is there and empty stays so, if there are words that could be taken for it; the command is refused.
+    /// Options are spelled in full.
     pub fn put_in_order(&self, request: &mut Request) {
         if self.sends_file {
             take_table(request);
         }
+        request.args = self.in_full(&request.args);
         let is_empty = request.noderange.take_if(|noderange| noderange.is_empty()).is_some();
         let given = given_nodes(request);
         match self.kind {
@@ -170,6 +173,16 @@ impl Entry {
             },
             _ => {}
         }
+    }
+
+    /// The words with every option spelled in full, see [`options`].
+    pub fn in_full(&self, words: &[String]) -> Vec<String> {
+        options::in_full(&(self.clap)(), words)
+    }
+
+    /// Whether the words, spelled in full, ask for the version and so for nothing else.
+    pub fn asks_for_version(&self, words: &[String]) -> bool {
+        options::ask_for_version(&(self.clap)(), words)
     }
 
     /// Runs a local command; the exit code.
@@ -309,21 +322,6 @@ fn take_table(request: &mut Request) {
     request.extra.clear();
 }
 
-/// The option's value is the next word: `--name` or `-n`, not `--name=value` or `-nvalue`.
-fn takes_next_word(command: &clap::Command, word: &str) -> bool {
-    let takes_value = |found: Option<&Arg>| found.is_some_and(|arg| arg.get_action().takes_values());
-    if let Some(long) = word.strip_prefix("--") {
-        return takes_value(command.get_arguments().find(|arg| arg.get_long() == Some(long)));
-    }
-    let mut letters = word.chars().skip(1).peekable();
-    while let Some(letter) = letters.next() {
-        if takes_value(command.get_arguments().find(|arg| arg.get_short() == Some(letter))) {
-            return letters.peek().is_none();
-        }
-    }
-    false
-}
-
 fn clap_of<C: Command>() -> clap::Command {
     finish(C::augment_args(clap::Command::new(C::NAME)))
 }
@@ -341,6 +339,9 @@ fn finish(command: clap::Command) -> clap::Command {
     let mut command = command.disable_version_flag(true).term_width(HELP_WIDTH);
     if !has_v {
         command = command.arg(flag("version", 'v', "Print the version"));
+    } else if !command.get_arguments().any(|arg| arg.get_id() == "version") {
+        let version = Arg::new("version").long("version").help("Print the version");
+        command = command.arg(version.action(ArgAction::SetTrue));
     }
     if !has_big_v {
         command = command.arg(flag("verbose", 'V', "Say more, and who says it"));
@@ -360,36 +361,55 @@ enum Parsed<A> {
     Args(A),
     Help(String),
     Version,
-    Wrong { reason: String, usage: String },
+    /// Words that are wrong or missing; a command without any word is shown the usage only.
+    Wrong {
+        reason: Option<String>,
+        usage: String,
+    },
 }
 
 fn parse<A: clap::FromArgMatches>(mut command: clap::Command, words: &[String]) -> Parsed<A> {
-    // `-?` is help to the reference's commands and cannot be an option name of clap.
-    let words = words.iter().map(|word| if word == "-?" { "--help" } else { word });
+    let words = options::in_full(&command, words);
+    if options::ask_for_version(&command, &words) {
+        return Parsed::Version;
+    }
     let name = command.get_name().to_owned();
-    let result = command.try_get_matches_from_mut(std::iter::once(name.as_str()).chain(words));
+    let line = std::iter::once(name.as_str()).chain(words.iter().map(String::as_str));
+    let result = command.try_get_matches_from_mut(line);
     let matches = match result {
         Ok(matches) => matches,
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp) => {
             return Parsed::Help(error.render().to_string());
         }
-        Err(error) => return wrong(&mut command, &error),
+        Err(error) => return wrong(&mut command, &words, &error),
     };
-    let version = matches.try_get_one::<bool>("version").ok().flatten().copied().unwrap_or(false);
-    if version {
-        return Parsed::Version;
-    }
     match A::from_arg_matches(&matches) {
         Ok(args) => Parsed::Args(args),
-        Err(error) => wrong(&mut command, &error),
+        Err(error) => wrong(&mut command, &words, &error),
     }
 }
 
-fn wrong<A>(command: &mut clap::Command, error: &clap::Error) -> Parsed<A> {
-    let text = error.render().to_string();
-    let reason = text.split("\n\n").next().unwrap_or_default();
-    let reason = reason.trim_start_matches("error: ").trim_end().to_owned();
+fn wrong<A>(command: &mut clap::Command, words: &[String], error: &clap::Error) -> Parsed<A> {
+    let reason = match missing(error) {
+        Some(_) if words.is_empty() => None,
+        Some(operands) => Some(format!("{operands} is missing")),
+        None => {
+            let text = error.render().to_string();
+            let reason = text.split("\n\n").next().unwrap_or_default();
+            Some(reason.trim_start_matches("error: ").trim_end().to_owned())
+        }
+    };
     Parsed::Wrong { reason, usage: command.render_usage().to_string() }
+}
+
+/// The operands that a command line lacks, if that is what is wrong with it.
+fn missing(error: &clap::Error) -> Option<String> {
+    if error.kind() != ErrorKind::MissingRequiredArgument {
+        return None;
+    }
+    let Some(ContextValue::Strings(names)) = error.get(ContextKind::InvalidArg) else { return None };
+    let bare = |name: &String| name.replace(['<', '>', '.'], "");
+    Some(names.iter().map(bare).collect::<Vec<_>>().join(" "))
 }
 
 fn run_in_daemon<C: Command>(words: &[String], ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
@@ -397,15 +417,19 @@ fn run_in_daemon<C: Command>(words: &[String], ctx: &Ctx<'_>, out: &mut Out<'_>)
         Parsed::Args(args) => args.run(ctx, out),
         Parsed::Help(text) => out.lines(&text),
         Parsed::Version => out.line(version_line(C::NAME)),
-        Parsed::Wrong { reason, usage } => {
+        Parsed::Wrong { reason: Some(reason), usage } => {
             out.error(reason)?;
             out.lines(&usage)
+        }
+        Parsed::Wrong { reason: None, usage } => {
+            out.lines(&usage)?;
+            Err(Stop::Code(1))
         }
     }
 }
 
-/// `-v` of a few commands names them first, each in its own way.
-fn version_line(command: &str) -> String {
+/// What `-v` prints. A few commands name themselves first, each in its own way.
+pub fn version_line(command: &str) -> String {
     match command {
         "chtab" => format!("chtab {VERSION}"),
         "tabch" => format!("tabch :{VERSION}"),
@@ -420,7 +444,7 @@ fn run_locally<C: LocalCommand>(words: &[String], environment: &Environment) -> 
         Parsed::Help(text) => print_lines(&text, 0),
         Parsed::Version => print_lines(VERSION, 0),
         Parsed::Wrong { reason, usage } => {
-            crate::app::print_error(&reason);
+            reason.iter().for_each(|reason| crate::app::print_error(reason));
             print_lines(&usage, 1)
         }
     }

@@ -40,7 +40,8 @@ impl Words {
         let Some((first, rest)) = self.words.split_first() else {
             return complain("Missing table name.", manner, out);
         };
-        let keys_given = !looks_like_assignment(first) || names_several_keys(first);
+        // With -d the words after the first are tables, so it is the keys.
+        let keys_given = self.delete || !looks_like_assignment(first) || names_several_keys(first);
         let (keys, rest) = if keys_given { (first.as_str(), rest) } else { ("", self.words.as_slice()) };
         if !keys.is_empty() && !keys.contains('=') {
             return complain(&format!("Incorrect argument \"{keys}\"."), manner, out);
@@ -60,11 +61,17 @@ impl Words {
 
 fn deletions(keys: &str, tables: &[String], out: &mut Out<'_>) -> Result<Edits, Stop> {
     let mut edits = Edits::new();
+    let mut unknown = false;
     for name in tables {
-        let table = find_table(name, out)?;
-        edits.delete(&read_keys(keys, table)?, table);
+        match schema().find(name) {
+            Some(table) => edits.delete(&read_keys(keys, table)?, table),
+            None => {
+                unknown = true;
+                out.line(format!("Table {name} does not exist."))?;
+            }
+        }
     }
-    Ok(edits)
+    if unknown { Err(Stop::Code(1)) } else { Ok(edits) }
 }
 
 /// The values for one table.

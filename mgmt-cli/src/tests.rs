@@ -76,6 +76,23 @@ sessions! {
         mkdef -f -t osimage -o img provmethod=netboot osvers=d13 osarch=x86_64 profile=p imagetype=linux
         lsdef -t osimage img
     ";
+    options: "
+        tabdump -version
+        tabdump --ver
+        tabdump -wkey==domain -json site
+        nodels --with cn1 groups
+        nodeset -v
+        nodeset
+        nodeset cn1 -V --dry
+        gettab
+        noderm
+        tabrestore
+        imgexport --version
+        lsxcatd --version
+        mkdef -help
+        bob$ mkdef -t node -o cn2 -f groups=all --templ cn1
+        bob$ chdef -u cn1 profile=x
+    ";
     gettab: "
         gettab key=domain site.value
         gettab -H key=domain site.value
@@ -114,6 +131,8 @@ sessions! {
         tabch node=cn1
         tabch -d node=cn9 hosts mac
         tabgrep cn1
+        tabch -d node=cn1 nope1 hosts nope2
+        chtab -d litefile.image=img litefile
         gettab node=cn1 hosts.ip
         chtab --dry-run node=cn1 ipmi.password=secret
     ";
@@ -364,6 +383,15 @@ sessions! {
         mkdef -t osimage imgy --template diskless-template osarch=x86_64 osvers=debian12 profile=io
         lsdef -t osimage imgy -z
         mkdef -h -t route
+        mkdef -u debian12-x86_64-netboot-own
+        lsdef -t osimage debian12-x86_64-netboot-own
+        chdef -t osimage img nfsrootopts=ro,nolock
+        chdef -t osimage img nfsrootopts=nolock,rw
+        chtab imagename=img osimage.nfsrootopts=defaults
+        mkdef c1 --template cec-template serial=1 mtm=2
+        mkdef c1 --template cec-template serial=1 mtm=2 hcp=h1
+        mkdef sw9 --template switch-template
+        lsdef c1,sw9
     ";
     chdef: "
         chdef
@@ -709,6 +737,9 @@ sessions! {
         makehosts --dry-run cn2
         makehosts cn9
         makehosts -m
+        chtab node=compute 'nics.nicips=ib0!|\\D+(\\d+)|10.8.0.($1+20)|' nics.nicaliases=ib0!fast
+        chtab net=10.8.0.0,mask=/16 networks.netname=ib networks.domain=ib.cluster
+        makehosts --dry-run cn1
     ";
     images: "
         rmimage nope
@@ -1092,6 +1123,27 @@ fn bundle_out_and_in() {
     std::fs::create_dir_all(format!("{top}/elsewhere")).expect("directory");
     run("imgimport other.tgz");
     expect_file!["tests/bundles.txt"].assert_eq(&text);
+}
+
+/// `-v` comes before operands are demanded, whatever the command; a command that needs some shows its usage.
+#[test]
+fn every_command_has_a_version_and_a_usage() {
+    use crate::frame::{Kind, VERSION};
+    let bed = crate::testbed::Bed::new(CLUSTER);
+    for entry in crate::commands::all().iter().filter(|entry| entry.kind != Kind::Local) {
+        let name = entry.name;
+        // Of these -v is something else.
+        let other = ["imgexport", "imgimport"].contains(&name);
+        for word in ["-v", "--version", "-version"] {
+            let text = bed.run(&format!("{name} {word}"));
+            assert!(text.contains(VERSION) || other && word != "--version", "{name} {word}: {text}");
+        }
+        if (entry.clap)().get_positionals().any(|arg| arg.is_required_set()) {
+            let text = bed.run(name);
+            assert!(text.starts_with("Usage: ") && text.ends_with("\nrc=1\n"), "{name}: {text}");
+            assert!(!text.contains("Error"), "{name}: {text}");
+        }
+    }
 }
 
 /// The history of a node outlives it, and a change that several rows of a restore made is taken back at once.

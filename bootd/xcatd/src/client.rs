@@ -343,6 +343,9 @@ impl Printer<'_> {
                 );
                 self.write(Stream::Out, &text);
                 self.write(Stream::Err, &format!("Connection failure: {reason}\n"));
+                let text =
+                    "Hint: the daemon is `dawn serve --data DIR`; as a service: `systemctl start dawn`.\n";
+                self.write(Stream::Err, text);
                 if self.settings.bypass {
                     let text = "Hint: XCATBYPASS has no effect here; commands are always answered by `dawn serve`.\n";
                     self.write(Stream::Err, text);

@@ -69,12 +69,12 @@ impl Args {
     fn wanted(&self, words: &Words, base: &Snapshot, ctx: &Ctx<'_>) -> Result<Vec<Wanted>, Stop> {
         match self.definition.from_stanzas(words, ctx)? {
             Some(wanted) => Ok(wanted),
-            None => from_words(words, &defs::types(self.definition.kind.as_deref())?, self.mode(), base),
+            None => from_words(words, &defs::types(self.definition.kinds())?, self.mode(), base),
         }
     }
 
     fn rename(&self, words: &Words, to: &str, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-        let kinds = defs::types(self.definition.kind.as_deref())?;
+        let kinds = defs::types(self.definition.kinds())?;
         let ([kind], Some(from)) = (kinds.as_slice(), &words.names) else {
             return Err(Stop::message("No object names were provided."));
         };

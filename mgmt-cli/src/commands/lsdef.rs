@@ -187,6 +187,9 @@ impl Args {
             }
             list.retain(|template| names.contains(&&*template.name));
         }
+        for template in list.iter_mut().filter(|template| template.kind.name == "node" && !self.stanza) {
+            add_default_scripts(template, |_| true, ctx);
+        }
         if let Some(only) = &view.only {
             for template in &mut list {
                 template.attrs.retain(|attr, _| only.iter().any(|wanted| **wanted == **attr));
@@ -244,11 +247,7 @@ impl Args {
             set(&mut object, "members", members);
         }
         if kind.name == "node" && !self.stanza {
-            for attr in ["postscripts", "postbootscripts"].into_iter().filter(|attr| asks(attr)) {
-                let Some(defaults) = defs::default_scripts(ctx, attr) else { continue };
-                let own = object.get(attr).map(|text| format!(",{text}")).unwrap_or_default();
-                set(&mut object, attr, format!("{defaults}{own}"));
-            }
+            add_default_scripts(&mut object, asks, ctx);
         }
         Some(Some(object))
     }
@@ -294,6 +293,15 @@ impl Args {
             out.line(format!("    {attr}={}", value.value))?;
         }
         Ok(())
+    }
+}
+
+/// A node has the scripts of `xcatdefaults` in front of its own.
+fn add_default_scripts(object: &mut Object, asks: impl Fn(&str) -> bool, ctx: &Ctx<'_>) {
+    for attr in ["postscripts", "postbootscripts"].into_iter().filter(|attr| asks(attr)) {
+        let Some(defaults) = defs::default_scripts(ctx, attr) else { continue };
+        let own = object.get(attr).map(|text| format!(",{text}")).unwrap_or_default();
+        set(object, attr, format!("{defaults}{own}"));
     }
 }
 

@@ -15,6 +15,9 @@ pub struct Args {
     /// Show what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
+    /// Service nodes, in xCAT; accepted, and not asked
+    #[arg(value_name = "NODERANGE")]
+    service_nodes: Option<String>,
 }
 
 impl Command for Args {
@@ -23,6 +26,9 @@ impl Command for Args {
     const WRITES: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        if self.service_nodes.is_some() {
+            out.warning("There are no service nodes to ask: these are the networks of this machine.")?;
+        }
         let networks = local_networks::read().map_err(Stop::message)?;
         if self.display {
             out.line(format!("#From {}.", ctx.host))?;

@@ -60,7 +60,7 @@ impl Args {
         if let Some(wanted) = self.definition.from_stanzas(words, ctx)? {
             return self.completed(wanted, base);
         }
-        let kinds = defs::types(self.definition.kind.as_deref())?;
+        let kinds = defs::types(self.definition.kinds())?;
         let mut wanted = from_words(words, &kinds, Mode::Set, base)?;
         if let Some(template) = &self.template {
             for object in &mut wanted {

@@ -41,7 +41,8 @@ impl LocalCommand for Args {
             let table = name.split('.').next().unwrap_or(&name).to_owned();
             let skip = skipped.contains(&table);
             if self.options.verbose {
-                print(&format!("{} {table}\n", if skip { "Skipping" } else { "Restoring" }));
+                let (verb, what) = if skip { ("Skipping", &name) } else { ("Restoring", &table) };
+                print(&format!("{verb} {what}\n"));
             }
             if skip {
                 continue;

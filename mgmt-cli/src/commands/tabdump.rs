@@ -211,7 +211,7 @@ impl Condition {
         let value = rest.strip_prefix(operator).unwrap_or_default();
         let value = if operator.ends_with('~') { value.trim_matches('/') } else { value };
         let column = table.col(name).ok_or_else(|| {
-            Stop::message(format!("No column \"{name}\" in table \"{}\"", table.name))
+            Stop::message(format!("no such column: {name} (table {})", table.name))
         })?;
         Ok(Condition { column, operator, value: value.to_owned() })
     }

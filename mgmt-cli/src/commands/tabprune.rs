@@ -77,7 +77,8 @@ impl Args {
 
     fn prune(&self, table: &'static Table, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         if ctx.snapshot.row_count(table.id) == 0 {
-            return out.line(format!("Nothing to prune from {}.", table.name));
+            out.line(format!("Nothing to prune from {}.", table.name))?;
+            return self.complete(table, out);
         }
         let print = self.verbose && !self.dry_run;
         if print {
@@ -95,6 +96,10 @@ impl Args {
             }
             Ok(edits)
         })?;
+        self.complete(table, out)
+    }
+
+    fn complete(&self, table: &Table, out: &mut Out<'_>) -> Done {
         if self.verbose || self.dry_run { Ok(()) } else { out.line(format!("tabprune of {} complete.", table.name)) }
     }
 

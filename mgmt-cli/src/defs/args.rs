@@ -35,9 +35,9 @@ pub struct Definition {
     /// Show this help; with -t the attributes of the type
     #[arg(short = 'h', long)]
     help: bool,
-    /// Object types, comma separated; node without it
+    /// Object types, comma separated; without it node, or osimage with -u
     #[arg(short = 't', value_name = "TYPE")]
-    pub kind: Option<String>,
+    kind: Option<String>,
     /// Object names
     #[arg(short = 'o', value_name = "NAMES")]
     objects: Option<String>,
@@ -73,6 +73,11 @@ pub struct Definition {
 }
 
 impl Definition {
+    /// The types that are meant, as `-t` writes them.
+    pub fn kinds(&self) -> Option<&str> {
+        self.kind.as_deref().or(self.update.then_some("osimage"))
+    }
+
     /// The words of a command that has something to do; `None` if help, usage or a complaint (`own` is one of the command's
     /// own options that is wrong) was all.
     pub fn begin(

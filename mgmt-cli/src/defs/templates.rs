@@ -40,15 +40,13 @@ pub fn list(types: &[&'static ObjectType], data: Option<&Path>) -> Result<Vec<Ob
     Ok(all)
 }
 
-/// Attributes that were not given come from the object of that name, or the template.
+/// Attributes that were not given come from the template of that name, or else from the object.
 pub fn fill(object: &mut Wanted, name: &str, base: &Snapshot, data: Option<&Path>) -> Result<(), Stop> {
-    let source = match base.object(object.kind, name) {
-        Some(source) => source,
-        None => list(&[object.kind], data)?
-            .into_iter()
-            .find(|template| &*template.name == name)
-            .ok_or_else(|| missing(name))?,
-    };
+    let template = list(&[object.kind], data)?.into_iter().find(|template| &*template.name == name);
+    let source = template.or_else(|| base.object(object.kind, name)).ok_or_else(|| {
+        let kind = object.kind.name;
+        Stop::message(format!("Could not find the template object named '{name}' of type '{kind}'."))
+    })?;
     for (attr, value) in &source.attrs {
         if object.pairs.iter().any(|(given, _)| **given == **attr) {
             continue;
@@ -147,7 +145,14 @@ mod tests {
             ("lsdef n1", "Object name: n1\n    groups=all,a\n    mgt=kvm\n"),
             ("mkdef n2 --template n1 arch=x86_64", "1 object definitions have been created or modified.\n"),
             ("lsdef n2 -i arch,groups,mgt -c", "n2: arch=x86_64\nn2: groups=all,a\nn2: mgt=kvm\n"),
-            ("mkdef n3 --template nope", "! Error: [mn1]: Could not find nope in xCAT templates.\nrc=1\n"),
+            (
+                "mkdef n3 --template nope",
+                "! Error: [mn1]: Could not find the template object named 'nope' of type 'node'.\nrc=1\n",
+            ),
+            ("mkdef site-a groups=own", "1 object definitions have been created or modified.\n"),
+            // A node of the template's name does not stand in its way.
+            ("mkdef n4 --template site-a mgt=kvm", "1 object definitions have been created or modified.\n"),
+            ("lsdef n4 -i groups -c", "n4: groups=all,a\n"),
         ] {
             assert_eq!(bed.run(line), expected, "{line}");
         }

@@ -1,0 +1,174 @@
+//! Option words in the spellings that administrators are used to.
+//!
+//! The reference reads its command lines with Getopt::Long: a long option may be cut short as long as it stays
+//! unique (`--verb`), many type it after a single dash (`-version`), and `-?` asks for help. Both ends put such words into
+//! the one spelling that `clap` knows before anything else looks at them, so that policy, audit and the commands
+//! all read the same words. What is deliberately missing: long options in other letter cases.
+
+use clap::{Arg, Command};
+
+/// The words with every option spelled in full. Values of options and words after `--` stay as they are.
+pub fn in_full(command: &Command, words: &[String]) -> Vec<String> {
+    let (mut value_expected, mut ended) = (false, false);
+    let full = |word: &String| {
+        if ended || std::mem::take(&mut value_expected) {
+            return word.clone();
+        }
+        ended = word == "--";
+        let full = spell(command, word).unwrap_or_else(|| word.clone());
+        value_expected = full.starts_with('-') && takes_next_word(command, &full);
+        full
+    };
+    words.iter().map(full).collect()
+}
+
+/// Whether one of the words, spelled in full, asks for the version. It is answered before operands are demanded.
+pub fn ask_for_version(command: &Command, words: &[String]) -> bool {
+    let mut words = words.iter().take_while(|word| *word != "--");
+    while let Some(word) = words.next() {
+        if word == "--version" || is_cluster_with_version(command, word) {
+            return true;
+        }
+        if word.starts_with('-') && takes_next_word(command, word) {
+            words.next();
+        }
+    }
+    false
+}
+
+/// The option's value is the next word: `--name` or `-n`, not `--name=value` or `-nvalue`.
+pub fn takes_next_word(command: &Command, word: &str) -> bool {
+    if let Some(long) = word.strip_prefix("--") {
+        return takes_value(command.get_arguments().find(|arg| arg.get_long() == Some(long)));
+    }
+    let mut letters = word.chars().skip(1).peekable();
+    while let Some(letter) = letters.next() {
+        if takes_value(short(command, letter)) {
+            return letters.peek().is_none();
+        }
+    }
+    false
+}
+
+fn takes_value(arg: Option<&Arg>) -> bool {
+    arg.is_some_and(|arg| arg.get_action().takes_values())
+}
+
+fn short(command: &Command, letter: char) -> Option<&Arg> {
+    command.get_arguments().find(|arg| arg.get_short() == Some(letter))
+}
+
+/// `-v`, `-Vv`: the letter of the version among flags.
+fn is_cluster_with_version(command: &Command, word: &str) -> bool {
+    let Some(letters) = word.strip_prefix('-').filter(|rest| !rest.starts_with('-')) else { return false };
+    let args = letters.chars().map(|letter| short(command, letter));
+    let mut flags = args.take_while(|arg| arg.is_some() && !takes_value(*arg));
+    flags.any(|arg| arg.is_some_and(|arg| arg.get_id() == "version"))
+}
+
+/// The full spelling of an option word that has another one.
+fn spell(command: &Command, word: &str) -> Option<String> {
+    if word == "-?" {
+        return Some("--help".to_owned());
+    }
+    let rest = word.strip_prefix('-')?;
+    let (name, value) = match rest.split_once('=') {
+        Some((name, value)) => (name, format!("={value}")),
+        None => (rest, String::new()),
+    };
+    let long = match name.strip_prefix('-') {
+        Some(start) => of_start(command, start)?,
+        None if is_cluster(command, name) => return None,
+        None => longs(command).find(|long| *long == name)?.to_owned(),
+    };
+    Some(format!("--{long}{value}"))
+}
+
+/// Long options, `--help` among them where `clap` brings it.
+fn longs(command: &Command) -> impl Iterator<Item = &str> {
+    let own = command.get_arguments().filter_map(Arg::get_long);
+    own.filter(|long| *long != "help").chain(std::iter::once("help"))
+}
+
+/// The one long option that begins so. `--ver` is the version, although `--verbose` begins so too.
+fn of_start(command: &Command, start: &str) -> Option<String> {
+    if start.is_empty() || longs(command).any(|long| long == start) {
+        return None;
+    }
+    let found: Vec<&str> = longs(command).filter(|long| long.starts_with(start)).collect();
+    match found.as_slice() {
+        [one] => Some((*one).to_owned()),
+        [a, b] if [*a, *b].contains(&"version") && [*a, *b].contains(&"verbose") => {
+            Some("version".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// `-abc`, three flags, or `-nvalue`: what the letters of a word after one dash are when the command knows them.
+fn is_cluster(command: &Command, letters: &str) -> bool {
+    for letter in letters.chars() {
+        match short(command, letter) {
+            Some(arg) if arg.get_action().takes_values() => return true,
+            Some(_) => {}
+            None => return letters.chars().count() == 1,
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<String> {
+        line.split_whitespace().map(str::to_owned).collect()
+    }
+
+    fn command(name: &str) -> Command {
+        (crate::commands::find(name).expect("a command").clap)()
+    }
+
+    #[test]
+    fn options_are_spelled_in_full() {
+        for (name, line, full) in [
+            ("tabdump", "-version", "--version"),
+            ("tabdump", "-help", "--help"),
+            ("tabdump", "-?", "--help"),
+            ("tabdump", "--ver", "--version"),
+            ("tabdump", "--he --js site", "--help --json site"),
+            ("tabdump", "-json site", "--json site"),
+            ("tabdump", "-f --js site", "-f --js site"),
+            ("tabdump", "-- --js", "-- --js"),
+            ("tabdump", "--nope -n5 -w key==a", "--nope -n5 -w key==a"),
+            ("lsdef", "-lsS --verb --temp=x", "-lsS --verbose --template=x"),
+            // A letter that takes a value has the rest of the word, whatever long option reads the same.
+            ("lsdef", "-template", "-template"),
+            ("lsdef", "-osimage", "-osimage"),
+            ("mkdef", "cn1 --temp cn2 --dry", "cn1 --template cn2 --dry-run"),
+            ("nodels", "--with", "--with-fieldname"),
+            ("imgexport", "--version", "--version"),
+            // -v, then -e with its value.
+            ("imgexport", "-version", "-version"),
+        ] {
+            assert_eq!(in_full(&command(name), &words(line)), words(full), "{name} {line}");
+        }
+    }
+
+    #[test]
+    fn the_version_is_asked_for_in_many_ways() {
+        for (name, line, asked) in [
+            ("nodeset", "-v", true),
+            ("nodeset", "cn1 --version", true),
+            ("nodels", "-Vv", true),
+            ("tabdump", "-f -v", false),
+            ("tabdump", "-- -v", false),
+            ("imgexport", "-v", false),
+            ("imgexport", "--version", true),
+            ("lsxcatd", "-v", false),
+            ("lsdef", "-tv", false),
+        ] {
+            assert_eq!(ask_for_version(&command(name), &words(line)), asked, "{name} {line}");
+        }
+    }
+}
