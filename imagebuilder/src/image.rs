@@ -75,6 +75,15 @@ pub struct ImageDef {
     pub root_hash: Option<String>,
 }
 
+/// Whether a path lies in (or is) the tree of an image, `rootimg` or one that was set aside (`rootimg.1`).
+#[must_use]
+pub fn is_in_tree(path: &Path) -> bool {
+    path.components().any(|part| {
+        let name = part.as_os_str().to_string_lossy();
+        name == "rootimg" || name.starts_with("rootimg.")
+    })
+}
+
 impl ImageDef {
     /// Check names and paths before anything is done with them.
     pub fn check(&self) -> Result<(), DefError> {
@@ -91,7 +100,9 @@ impl ImageDef {
         if let Some(value) = self.kernelver.as_ref().filter(|value| !is_name(value)) {
             return Err(DefError::Name { attribute: "kernelver", value: value.clone() });
         }
-        if !self.rootimgdir.is_absolute() || self.rootimgdir.parent().is_none() {
+        // Not a directory that holds the others, nor one in the tree of an image, whose links are the image's.
+        let holds_all = self.rootimgdir.parent().is_none() || self.installdir.starts_with(&self.rootimgdir);
+        if !self.rootimgdir.is_absolute() || holds_all || is_in_tree(&self.rootimgdir) {
             return Err(DefError::Path {
                 attribute: "rootimgdir",
                 value: self.rootimgdir.display().to_string(),
@@ -182,6 +193,10 @@ mod tests {
             ImageDef { osvers: "a b".into(), ..good() },
             ImageDef { rootimgdir: "relative".into(), ..good() },
             ImageDef { rootimgdir: "/".into(), ..good() },
+            ImageDef { rootimgdir: "/install".into(), installdir: "/install".into(), ..good() },
+            ImageDef { rootimgdir: "/srv".into(), installdir: "/srv/install/".into(), ..good() },
+            ImageDef { rootimgdir: "/install/x/rootimg/y".into(), ..good() },
+            ImageDef { rootimgdir: "/install/x/rootimg.2".into(), ..good() },
             ImageDef { kernelver: Some("--x".into()), ..good() },
         ];
         for def in bad {

@@ -10,14 +10,18 @@
 //! | `cache` | files that many machines fetch are opened once |
 //! | [`observe`] | what the services report |
 //! | [`bounded_read`] | files that a client or a table cell names: read for a bounded time and size |
+//! | [`beneath`] | writing beneath a directory, whatever links lie in it |
+//! | [`lookup`] | what a failed look-up says: nothing there, or nothing for certain |
 //! | [`whole`] | files that appear complete or not at all |
 //!
 //! Start reading at [`source`]. The protocol engines ([`Source`]'s callers) know nothing of the model; the daemon answers
 //! them from the boot plan in front of [`Roots`].
 
+pub mod beneath;
 pub mod bounded_read;
 mod cache;
 pub mod file;
+pub mod lookup;
 pub mod observe;
 pub mod path;
 pub mod roots;

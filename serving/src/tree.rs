@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, ResolveFlags};
 
 use crate::cache::FileCache;
+use crate::lookup;
 use crate::{OpenFile, RequestPath};
 
 /// Most names one listing shows; the rest is cut off with a note.
@@ -157,14 +158,7 @@ impl Tree {
         let name = if path.is_empty() { "." } else { path };
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-        // EAGAIN: a rename elsewhere made the kernel unsure about `..`; the manual says to try again.
-        for _ in 0..8 {
-            match fs::openat2(&self.root, name, flags, Mode::empty(), resolve) {
-                Err(rustix::io::Errno::AGAIN) => continue,
-                other => return other.map_err(tree_error),
-            }
-        }
-        Err(TreeError::Io(rustix::io::Errno::AGAIN.into()))
+        lookup::open(&self.root, name, flags, Mode::empty(), resolve).map_err(tree_error)
     }
 
     /// Everybody must be able to pass every directory on the way, as if the server were nobody in particular. The way

@@ -5,13 +5,13 @@ use std::fs::{self, File, Permissions};
 use std::io::{self, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
-use std::process::Command;
 
 use flate2::read::MultiGzDecoder;
 
 use super::manifest::is_place;
+use super::placing::Placing;
 use super::{BundleError, LITEFILE, MANIFEST, Manifest, PIECES, TREE, file_error};
-use crate::exec;
+use crate::image::is_in_tree;
 use crate::packimage::OUTPUTS;
 
 /// Most entries a bundle may have; ours have some dozen.
@@ -28,9 +28,8 @@ pub struct Import {
     pub work: PathBuf,
     /// Take the image over under another profile.
     pub profile: Option<String>,
-    /// Directories (`site.installdir`) that files may go into; empty: anywhere, for a bundle that is trusted like
-    /// a package.
-    pub within: Vec<PathBuf>,
+    /// The directory (`site.installdir`) that files may go into.
+    pub within: PathBuf,
     /// Only say which files would be written: `+ file PATH`, or `~ file PATH` where one is in the way.
     pub dry_run: bool,
 }
@@ -44,11 +43,16 @@ pub struct Imported {
     pub litefile: Option<String>,
 }
 
-/// Put the files of a bundle into their places. The tables are the caller's business.
+/// Puts the files of a bundle into their places. The tables are the caller's business: `accept` says whether they can
+/// take the rows, before any file is in its place.
 ///
 /// # Errors
-/// [`BundleError::Bad`] for a bundle that is none; then nothing has been put anywhere.
-pub fn import(job: &Import, line: &mut dyn FnMut(&str)) -> Result<Imported, BundleError> {
+/// [`BundleError::Bad`] for a file that is not a bundle. Whatever the error, everything is as it was before.
+pub fn import(
+    job: &Import,
+    accept: &mut dyn FnMut(&Imported) -> bool,
+    line: &mut dyn FnMut(&str),
+) -> Result<Imported, BundleError> {
     if !job.dry_run {
         line("Unbundling image...");
     }
@@ -56,7 +60,7 @@ pub fn import(job: &Import, line: &mut dyn FnMut(&str)) -> Result<Imported, Bund
     let work = job.work.join(format!(".imgimport-{}", std::process::id()));
     fs::create_dir(&work).map_err(|source| file_error(&work, source))?;
     fs::set_permissions(&work, Permissions::from_mode(0o700)).map_err(|source| file_error(&work, source))?;
-    let result = take_over(job, &work, line);
+    let result = take_over(job, &work, accept, line);
     let _ = fs::remove_dir_all(&work);
     let imported = result?;
     let name = imported.manifest.name().unwrap_or_default();
@@ -64,7 +68,12 @@ pub fn import(job: &Import, line: &mut dyn FnMut(&str)) -> Result<Imported, Bund
     Ok(imported)
 }
 
-fn take_over(job: &Import, work: &Path, line: &mut dyn FnMut(&str)) -> Result<Imported, BundleError> {
+fn take_over(
+    job: &Import,
+    work: &Path,
+    accept: &mut dyn FnMut(&Imported) -> bool,
+    line: &mut dyn FnMut(&str),
+) -> Result<Imported, BundleError> {
     let top = unpack(&job.bundle, work)?;
     let text =
         text(&top.join(MANIFEST))?.ok_or_else(|| BundleError::Bad("it has no manifest.xml".to_owned()))?;
@@ -72,52 +81,65 @@ fn take_over(job: &Import, work: &Path, line: &mut dyn FnMut(&str)) -> Result<Im
     if let Some(profile) = &job.profile {
         rename_profile(&mut manifest, profile);
     }
+    let litefile = self::text(&top.join(LITEFILE))?;
     let dir = manifest.linuximage.get("rootimgdir").cloned().unwrap_or_default();
     check_places(job, &manifest, &dir)?;
     let dir = PathBuf::from(dir);
-    let mut put = |from: &Path, to: &Path| match job.dry_run {
-        true => show(from, to, line),
-        false => put(from, to, line),
-    };
-    for name in PIECES.iter().chain(&OUTPUTS) {
-        put(&top.join(name), &dir.join(name))?;
-    }
-    for path in manifest.files() {
-        put(&top.join(format!("files{path}")), Path::new(&path))?;
-    }
+    let mut files: Vec<(PathBuf, PathBuf)> =
+        PIECES.iter().chain(&OUTPUTS).map(|name| (top.join(name), dir.join(name))).collect();
+    files.extend(manifest.files().into_iter().map(|path| (top.join(format!("files{path}")), path.into())));
     for extra in &manifest.extra {
         let from = top.join("extra").join(&extra.name);
         let base = from.file_name().unwrap_or_default().to_owned();
-        put(&from, &Path::new(&extra.dest).join(base))?;
+        files.push((from, Path::new(&extra.dest).join(base)));
     }
-    let packed = top.join(TREE);
-    if packed.is_file() {
-        match job.dry_run {
-            true => show(&packed, &dir.join("rootimg"), line)?,
-            false => tree(&packed, &dir, line)?,
-        }
+    files.retain(|(from, _)| from.is_file());
+    let mut placing = Placing::new(&job.within)?;
+    let tree =
+        Some(top.join(TREE)).filter(|packed| packed.is_file()).map(|packed| (packed, dir.join("rootimg")));
+    let imported = Imported { manifest, litefile };
+    if !accept(&imported) {
+        return Err(BundleError::Refused);
     }
-    let litefile = self::text(&top.join(LITEFILE))?;
-    Ok(Imported { manifest, litefile })
+    if job.dry_run {
+        let targets = files.iter().chain(&tree).map(|(_, to)| to);
+        targets.for_each(|to| line(&format!("{} file {}", placing.sign(to), to.display())));
+        return Ok(imported);
+    }
+    // Everything is beside its place before anything is in it.
+    for (from, to) in &files {
+        placing.stage_file(from, to)?;
+    }
+    if let Some((packed, to)) = &tree {
+        placing.stage_tree(packed, to, line)?;
+    }
+    placing.put(line)?;
+    Ok(imported)
 }
 
 /// Everything has a place it may go to, before anything goes anywhere.
 fn check_places(job: &Import, manifest: &Manifest, dir: &str) -> Result<(), BundleError> {
     let bad = |what: &str, path: &str, why: &str| Err(BundleError::Bad(format!("{what} '{path}' {why}")));
+    if let Some(extra) = manifest.extra.iter().find(|extra| !is_place(&format!("/{}", extra.name))) {
+        return bad("extra file", &extra.name, "is not a path of the bundle");
+    }
     let extra = manifest.extra.iter().map(|extra| ("extra directory", extra.dest.clone()));
     let files = manifest.files().into_iter().map(|file| ("file", file));
-    for (what, path) in std::iter::once(("rootimgdir", dir.to_owned())).chain(extra).chain(files) {
+    for (what, path) in extra.chain(files).chain(std::iter::once(("rootimgdir", dir.to_owned()))) {
         if !is_place(path.trim_end_matches('/')) {
-            return bad(what, &path, "is no absolute path");
+            return bad(what, &path, "is not an absolute path");
         }
-        if !job.within.is_empty() && !job.within.iter().any(|top| Path::new(&path).starts_with(top)) {
-            return bad(what, &path, "is outside of the directories that a bundle may write to");
+        let Ok(inside) = Path::new(&path).strip_prefix(&job.within) else {
+            return bad(what, &path, "is outside of the directory that a bundle may write to");
+        };
+        if inside.as_os_str().is_empty() && what != "extra directory" {
+            return bad(what, &path, "is the directory of all images; name one below it");
+        }
+        if is_in_tree(inside) {
+            return bad(what, &path, "is in the tree of an image, which belongs to the image alone");
         }
     }
-    match manifest.extra.iter().find(|extra| !is_place(&format!("/{}", extra.name))) {
-        Some(extra) => bad("extra file", &extra.name, "is no path of the bundle"),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// Unpack regular files and directories below one top directory.
@@ -171,65 +193,6 @@ fn text(path: &Path) -> Result<Option<String>, BundleError> {
     file.take(TEXT_BYTES_MAX).read_to_end(&mut bytes).map_err(|source| file_error(path, source))?;
     let text = String::from_utf8(bytes).map_err(|_| BundleError::Bad("a text is not UTF-8".to_owned()))?;
     Ok(Some(text))
-}
-
-/// What [`put`] would do.
-fn show(from: &Path, to: &Path, line: &mut dyn FnMut(&str)) -> Result<(), BundleError> {
-    if from.is_file() {
-        let sign = if fs::symlink_metadata(to).is_ok() { '~' } else { '+' };
-        line(&format!("{sign} file {}", to.display()));
-    }
-    Ok(())
-}
-
-/// Put a file of the bundle (if it has it) into its place; what is there is kept as `.ORIG` if it differs.
-fn put(from: &Path, to: &Path, line: &mut dyn FnMut(&str)) -> Result<(), BundleError> {
-    if !from.is_file() {
-        return Ok(());
-    }
-    let parent = to.parent().unwrap_or(to);
-    fs::create_dir_all(parent).map_err(|source| file_error(parent, source))?;
-    let name = to.file_name().unwrap_or_default().to_string_lossy();
-    // Beside its place first: the work directory may be on another disk.
-    let new = to.with_file_name(format!(".{name}.new"));
-    fs::copy(from, &new).map_err(|source| file_error(&new, source))?;
-    if fs::symlink_metadata(to).is_ok() && !same(&new, to) {
-        let kept = to.with_file_name(format!("{name}.ORIG"));
-        line(&format!("Moving old {} to {}", to.display(), kept.display()));
-        fs::rename(to, &kept).map_err(|source| file_error(to, source))?;
-    }
-    fs::rename(&new, to).map_err(|source| file_error(to, source))
-}
-
-fn same(a: &Path, b: &Path) -> bool {
-    let (Ok(one), Ok(two)) = (fs::metadata(a), fs::metadata(b)) else { return false };
-    one.len() == two.len() && one.len() < TEXT_BYTES_MAX && fs::read(a).ok() == fs::read(b).ok()
-}
-
-/// Unpack the tree of a statelite image beside its place and exchange.
-fn tree(packed: &Path, dir: &Path, line: &mut dyn FnMut(&str)) -> Result<(), BundleError> {
-    let (new, place) = (dir.join(".rootimg.new"), dir.join("rootimg"));
-    let _ = fs::remove_dir_all(&new);
-    fs::create_dir_all(&new).map_err(|source| file_error(&new, source))?;
-    let mut command = Command::new("tar");
-    command.args([
-        "--extract",
-        "--gzip",
-        "--numeric-owner",
-        "--same-permissions",
-        "--same-owner",
-        "--xattrs",
-    ]);
-    command.args(["--xattrs-include=*", "--file"]).arg(packed).arg("--directory").arg(&new);
-    exec::run(&mut command, line)?;
-    if place.exists() {
-        let kept = dir.join("rootimg.ORIG");
-        if kept.exists() {
-            fs::remove_dir_all(&kept).map_err(|source| file_error(&kept, source))?;
-        }
-        fs::rename(&place, &kept).map_err(|source| file_error(&place, source))?;
-    }
-    fs::rename(&new, &place).map_err(|source| file_error(&place, source))
 }
 
 /// The image under another profile: its name, directory and profile change, its lists stay.

@@ -21,6 +21,7 @@
 mod export;
 mod import;
 mod manifest;
+mod placing;
 
 use std::io;
 use std::path::PathBuf;
@@ -66,9 +67,12 @@ pub enum BundleError {
     /// The image has not been built.
     #[error("{0} does not exist; run genimage and packimage first")]
     Missing(PathBuf),
-    /// The file is no bundle, or one that wants to go where it must not.
+    /// The file is not a bundle, or one that wants to go where it must not.
     #[error("the bundle is not usable: {0}")]
     Bad(String),
+    /// The caller has not accepted the rows.
+    #[error("the tables cannot take the rows of the bundle")]
+    Refused,
 }
 
 fn file_error(path: impl Into<PathBuf>, source: io::Error) -> BundleError {

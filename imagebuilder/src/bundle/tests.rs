@@ -70,15 +70,16 @@ fn exported(dir: &Path, provmethod: &str) -> (PathBuf, Manifest) {
 }
 
 fn take(bundle: &Path, profile: Option<&str>) -> Result<Imported, BundleError> {
-    let work = bundle.parent().unwrap().join("work");
+    let within = bundle.parent().unwrap();
+    let work = within.join("work");
     let job = Import {
         bundle: bundle.to_owned(),
         work: work.clone(),
         profile: profile.map(str::to_owned),
-        within: Vec::new(),
+        within: within.to_owned(),
         dry_run: false,
     };
-    let result = import(&job, &mut |_| {});
+    let result = import(&job, &mut |_| true, &mut |_| {});
     assert_eq!(fs::read_dir(&work).unwrap().count(), 0, "the work directory is left clean");
     result
 }
@@ -165,7 +166,7 @@ fn hostile_bundles_are_refused() {
             "<xcatimage><osimage><imagename>i</imagename></osimage><linuximage><rootimgdir>{dir}</rootimgdir></linuximage></xcatimage>"
         )
     };
-    let good = manifest("/tmp/x");
+    let good = manifest(&dir.path().join("x").display().to_string());
     type Entries<'a> = &'a [(&'a str, tar::EntryType, &'a str)];
     let table: &[(&str, Entries<'_>)] = &[
         ("empty", &[]),
@@ -211,10 +212,126 @@ fn hostile_bundles_are_refused() {
         bundle: bundle.clone(),
         work: dir.path().join("w"),
         profile: None,
-        within: vec!["/install".into()],
+        within: "/install".into(),
         dry_run: false,
     };
-    assert!(import(&job, &mut |_| {}).unwrap_err().to_string().contains("outside"));
+    assert!(import(&job, &mut |_| true, &mut |_| {}).unwrap_err().to_string().contains("outside"));
     fs::write(&bundle, "no gzip").unwrap();
     assert!(matches!(take(&bundle, None), Err(BundleError::Bad(_))));
+}
+
+/// Every name below `dir`, with the text of files and the target of links.
+fn listing(dir: &Path) -> BTreeMap<PathBuf, String> {
+    let mut all = BTreeMap::new();
+    for entry in fs::read_dir(dir).unwrap().flatten() {
+        let (path, kind) = (entry.path(), entry.file_type().unwrap());
+        if kind.is_symlink() {
+            all.insert(path.clone(), fs::read_link(&path).unwrap().display().to_string());
+        } else if kind.is_dir() {
+            all.insert(path.clone(), "directory".into());
+            all.extend(listing(&path));
+        } else {
+            all.insert(path.clone(), fs::read_to_string(&path).unwrap_or_default());
+        }
+    }
+    all
+}
+
+/// Bundles whose places are in the tree of an image, behind a link, or hold everything: refused, and nothing has changed.
+#[test]
+fn nothing_is_written_through_links_or_into_trees() {
+    use tar::EntryType::Regular;
+    let top = tempfile::tempdir().unwrap();
+    let install = top.path().join("install");
+    fs::create_dir_all(install.join("img/rootimg/etc")).unwrap();
+    fs::create_dir_all(top.path().join("outside")).unwrap();
+    std::os::unix::fs::symlink(top.path().join("outside"), install.join("img/rootimg/run")).unwrap();
+    std::os::unix::fs::symlink("../outside", install.join("away")).unwrap();
+    std::os::unix::fs::symlink("img/rootimg", install.join("alias")).unwrap();
+    fs::write(install.join("file"), "a file").unwrap();
+    let at = |inside: &str| install.join(inside).display().to_string();
+    let bundle = install.join("bundle.tgz");
+    let cases = [
+        (at("new"), at("img/rootimg/run/evil.service"), "tree of an image"),
+        (at("new"), at("img/rootimg.1/etc/x"), "tree of an image"),
+        (at("img/rootimg"), at("list"), "tree of an image"),
+        (at("new"), at("away/evil.service"), "symbolic link"),
+        (at("new"), at("alias/etc/x"), "symbolic link"),
+        (at("away/x"), at("list"), "symbolic link"),
+        (at("new"), at("file/below"), "Not a directory"),
+        (at(""), at("list"), "directory of all images"),
+        (install.display().to_string(), at("list"), "directory of all images"),
+    ];
+    for (dir, list, reason) in cases {
+        let manifest = format!(
+            "<xcatimage><osimage><imagename>i</imagename></osimage><linuximage><rootimgdir>{dir}</rootimgdir>\
+             <pkglist>{list}</pkglist></linuximage></xcatimage>"
+        );
+        let packed = format!("i/files{list}");
+        forged(
+            &bundle,
+            &[
+                ("i/manifest.xml", Regular, &*manifest),
+                ("i/kernel", Regular, "k"),
+                (&*packed, Regular, "evil"),
+            ],
+        );
+        let before = listing(top.path());
+        let job = Import {
+            bundle: bundle.clone(),
+            work: install.clone(),
+            profile: None,
+            within: install.clone(),
+            dry_run: false,
+        };
+        let error = import(&job, &mut |_| true, &mut |_| {}).unwrap_err().to_string();
+        assert!(error.contains(reason), "{dir} {list}: {error}");
+        assert_eq!(listing(top.path()), before, "{dir} {list}");
+    }
+}
+
+/// A tree that cannot be unpacked, a place that cannot be taken, or tables that refuse: all is as it was.
+#[test]
+fn a_failed_import_leaves_nothing_behind() {
+    use tar::EntryType::Regular;
+    let top = tempfile::tempdir().unwrap();
+    let install = top.path();
+    let bundle = install.join("bundle.tgz");
+    for name in ["old/kernel", "old/rootimg/etc/motd", "lists/pkglist.ORIG/full", "lists/pkglist"] {
+        fs::create_dir_all(install.join(name).parent().unwrap()).unwrap();
+        fs::write(install.join(name), "as it was").unwrap();
+    }
+    let manifest = |dir: &str| {
+        let (dir, list) = (install.join(dir).display().to_string(), install.join("lists/pkglist"));
+        format!(
+            "<xcatimage><osimage><imagename>i</imagename></osimage><linuximage><rootimgdir>{dir}</rootimgdir>\
+             <pkglist>{}</pkglist></linuximage></xcatimage>",
+            list.display()
+        )
+    };
+    let packed = format!("i/files{}/lists/pkglist", install.display());
+    for (dir, tree, accepted) in
+        [("old", "not a tree", true), ("a/b/c", "not a tree", true), ("old", "", true), ("old", "", false)]
+    {
+        let manifest = manifest(dir);
+        let mut entries = vec![
+            ("i/manifest.xml", Regular, &*manifest),
+            ("i/kernel", Regular, "k"),
+            (&*packed, Regular, "new"),
+        ];
+        if !tree.is_empty() {
+            entries.push(("i/rootimgtree.gz", Regular, tree));
+        }
+        forged(&bundle, &entries);
+        let before = listing(install);
+        let job = Import {
+            bundle: bundle.clone(),
+            work: install.to_owned(),
+            profile: None,
+            within: install.to_owned(),
+            dry_run: false,
+        };
+        import(&job, &mut |_| accepted, &mut |_| {}).unwrap_err();
+        assert_eq!(listing(install), before, "{dir} {tree} {accepted}");
+    }
 }

@@ -4,9 +4,9 @@ use crate::csv::{read_header, read_records};
 use crate::edits::{Edits, show, transact};
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
-use dawn_serving::bounded_read::{self, Refused};
 use dawn_cluster::{Col, Edit, ImageName, Text, schema};
 use dawn_imagebuilder::bundle::{Import, Imported, import};
+use dawn_serving::bounded_read::{self, Refused};
 use std::path::PathBuf;
 
 /// Read an image with its definition, lists and scripts from the file that imgexport wrote
@@ -51,7 +51,9 @@ impl Command for Args {
             )));
         }
         if self.nozip {
-            return Err(Stop::message("-n is not supported: pack the directory as a gzip tar and import that"));
+            return Err(Stop::message(
+                "-n is not supported: pack the directory as a gzip tar and import that",
+            ));
         }
         ctx.require_root("read and write files")?;
         let bundle = ctx.path_of_caller(&self.bundle);
@@ -73,11 +75,21 @@ impl Command for Args {
             bundle,
             work: installdir.clone(),
             profile: self.profile.clone(),
-            within: vec![installdir],
+            within: installdir,
             dry_run: self.dry_run,
         };
         let mut lines = Vec::new();
-        let imported = import(&job, &mut |line| lines.push(line.to_owned()));
+        let mut refused = None;
+        let mut accept = |imported: &Imported| {
+            let checked =
+                edits(imported, &nodes).and_then(|edits| Ok(ctx.snapshot.preview(&edits.into_list())?));
+            refused = checked.err();
+            refused.is_none()
+        };
+        let imported = import(&job, &mut accept, &mut |line| lines.push(line.to_owned()));
+        if let Some(stop) = refused {
+            return Err(stop);
+        }
         // The last line says that all is done, which it is when the tables are written.
         let last = if imported.is_ok() { lines.pop() } else { None };
         lines.into_iter().try_for_each(|line| out.line(line))?;

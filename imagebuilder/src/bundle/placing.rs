@@ -1,0 +1,178 @@
+//! Putting the files of a bundle into their places, all of them or none.
+//!
+//! Everything is written beside its place first, beneath the install directory and through no link. Then names are
+//! exchanged. When anything fails, what was done is undone in reverse. Files that are there already, byte for byte, stay.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use dawn_serving::beneath::{Beneath, Kind};
+
+use super::{BundleError, file_error};
+use crate::exec;
+
+/// Files up to this size are compared with what is in their place (bytes).
+const COMPARED_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// One way back.
+#[derive(Debug)]
+enum Undo {
+    RemoveFile(PathBuf),
+    RemoveDirectory(PathBuf),
+    RemoveTree(PathBuf),
+    Rename { from: PathBuf, to: PathBuf },
+}
+
+/// A file or tree that stands beside its place.
+#[derive(Debug)]
+struct Staged {
+    new: PathBuf,
+    place: PathBuf,
+    is_tree: bool,
+}
+
+/// What is being put beneath one directory; undone when dropped before [`Placing::put`] has succeeded.
+#[derive(Debug)]
+pub(super) struct Placing {
+    beneath: Beneath,
+    staged: Vec<Staged>,
+    undo: Vec<Undo>,
+}
+
+impl Placing {
+    pub(super) fn new(top: &Path) -> Result<Self, BundleError> {
+        let beneath = Beneath::open(top).map_err(|source| file_error(top, source))?;
+        Ok(Self { beneath, staged: Vec::new(), undo: Vec::new() })
+    }
+
+    /// `~` where something is in the way, else `+`.
+    pub(super) fn sign(&self, to: &Path) -> char {
+        let there = self.inside(to).is_ok_and(|inside| !matches!(self.beneath.kind(&inside), Ok(None)));
+        if there { '~' } else { '+' }
+    }
+
+    /// Writes a file beside its place.
+    pub(super) fn stage_file(&mut self, from: &Path, to: &Path) -> Result<(), BundleError> {
+        let place = self.inside(to)?;
+        self.directories(&place, to)?;
+        let mut source = File::open(from).map_err(|error| file_error(from, error))?;
+        let mode = source.metadata().map_err(|error| file_error(from, error))?.mode() & 0o777;
+        let new = self.beneath.write_beside(&place, mode, |file| io::copy(&mut source, file).map(drop));
+        let new = new.map_err(|error| file_error(to, error))?;
+        self.undo.push(Undo::RemoveFile(new.clone()));
+        self.staged.push(Staged { new, place, is_tree: false });
+        Ok(())
+    }
+
+    /// Unpacks a tree beside its place.
+    pub(super) fn stage_tree(
+        &mut self,
+        packed: &Path,
+        to: &Path,
+        line: &mut dyn FnMut(&str),
+    ) -> Result<(), BundleError> {
+        let place = self.inside(to)?;
+        let new = place.with_file_name(".rootimg.new");
+        self.directories(&place, to)?;
+        self.remove_tree(&new).map_err(|error| file_error(to, error))?;
+        self.beneath.make_directories(&new, 0o755).map_err(|error| file_error(to, error))?;
+        self.undo.push(Undo::RemoveTree(new.clone()));
+        let directory = self.beneath.directory(&new).map_err(|error| file_error(to, error))?;
+        let mut command = Command::new("tar");
+        command.args(["--extract", "--gzip", "--numeric-owner", "--same-permissions", "--same-owner"]);
+        command.args(["--xattrs", "--xattrs-include=*", "--file"]).arg(packed).arg("--directory");
+        // The very directory that was made: its name could lead elsewhere by now.
+        command.arg(format!("/proc/{}/fd/{}", std::process::id(), directory.as_raw_fd()));
+        exec::run(&mut command, line)?;
+        self.staged.push(Staged { new, place, is_tree: true });
+        Ok(())
+    }
+
+    /// Exchanges the names; what is in the way and differs is kept as `.ORIG`.
+    pub(super) fn put(mut self, line: &mut dyn FnMut(&str)) -> Result<(), BundleError> {
+        for staged in std::mem::take(&mut self.staged) {
+            let at = self.beneath.path().join(&staged.place);
+            self.put_one(&staged, line).map_err(|error| file_error(&at, error))?;
+        }
+        self.undo.clear();
+        Ok(())
+    }
+
+    fn put_one(&mut self, staged: &Staged, line: &mut dyn FnMut(&str)) -> io::Result<()> {
+        let Staged { new, place, is_tree } = staged;
+        let there = self.beneath.kind(place)?;
+        if !is_tree && self.same(new, place, there) {
+            return self.beneath.remove_file(new);
+        }
+        if there.is_some() {
+            let name = place.file_name().unwrap_or_default().to_string_lossy();
+            let kept = place.with_file_name(format!("{name}.ORIG"));
+            if *is_tree {
+                self.remove_tree(&kept)?;
+            }
+            let path = |inside: &Path| self.beneath.path().join(inside).display().to_string();
+            line(&format!("Moving old {} to {}", path(place), path(&kept)));
+            self.rename(place, &kept)?;
+        }
+        self.rename(new, place)
+    }
+
+    /// Renames, and remembers the way back.
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        self.beneath.rename(from, to)?;
+        self.undo.push(Undo::Rename { from: to.to_owned(), to: from.to_owned() });
+        Ok(())
+    }
+
+    fn same(&self, new: &Path, place: &Path, there: Option<Kind>) -> bool {
+        let path = |inside: &Path| self.beneath.path().join(inside);
+        let length = |inside: &Path| fs::symlink_metadata(path(inside)).ok().map(|meta| meta.len());
+        there == Some(Kind::File)
+            && length(new) == length(place)
+            && length(new).is_some_and(|length| length < COMPARED_BYTES_MAX)
+            && fs::read(path(new)).ok() == fs::read(path(place)).ok()
+    }
+
+    fn directories(&mut self, place: &Path, to: &Path) -> Result<(), BundleError> {
+        let parent = place.parent().unwrap_or(Path::new(""));
+        let made = self.beneath.make_directories(parent, 0o755).map_err(|error| file_error(to, error))?;
+        self.undo.extend(made.into_iter().map(Undo::RemoveDirectory));
+        Ok(())
+    }
+
+    fn inside(&self, to: &Path) -> Result<PathBuf, BundleError> {
+        let inside = to.strip_prefix(self.beneath.path());
+        inside.map(Path::to_owned).map_err(|_| BundleError::Bad(format!("{} is outside", to.display())))
+    }
+
+    /// Removes a tree of ours; the way to it holds no link.
+    fn remove_tree(&self, inside: &Path) -> io::Result<()> {
+        match self.beneath.kind(inside)? {
+            None => Ok(()),
+            Some(Kind::Directory) => {
+                let parent = self.beneath.directory(inside.parent().unwrap_or(Path::new("")))?;
+                let name = inside.file_name().unwrap_or_default();
+                fs::remove_dir_all(Path::new(&format!("/proc/self/fd/{}", parent.as_raw_fd())).join(name))
+            }
+            Some(_) => self.beneath.remove_file(inside),
+        }
+    }
+}
+
+impl Drop for Placing {
+    fn drop(&mut self) {
+        while let Some(step) = self.undo.pop() {
+            // The error that led here is reported; what cannot be undone stays.
+            let _ = match &step {
+                Undo::RemoveFile(path) => self.beneath.remove_file(path),
+                Undo::RemoveDirectory(path) => self.beneath.remove_directory(path),
+                Undo::RemoveTree(path) => self.remove_tree(path),
+                Undo::Rename { from, to } => self.beneath.rename(from, to),
+            };
+        }
+    }
+}
