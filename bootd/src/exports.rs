@@ -133,7 +133,8 @@ impl Grant {
         };
         // Ids are taken as the node states them, so it must be its kernel that states them: any user of the
         // node can call from a higher port.
-        Export { require_privileged_port: true, ..export }
+        let private_root = self.access == Access::ReadWrite;
+        Export { require_privileged_port: true, private_root, ..export }
     }
 }
 

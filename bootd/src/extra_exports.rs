@@ -9,7 +9,8 @@
 //!
 //! A client is an address, a network (`address/bits`) or `*`; the first that fits counts. Options are `ro` (default) and `rw`,
 //! `root_squash` (default), `no_root_squash` and `all_squash`, `anonuid=N` and `anongid=N` (65534), `secure` (default: calls
-//! from ports below 1024 only) and `insecure`, and `auth_none` (calls without credentials are served, as the anonymous user).
+//! from ports below 1024 only) and `insecure`, and `auth_none` (calls without credentials are served, as the anonymous user),
+//! and `devices` (clients may make device nodes, which this machine's users can then reach).
 //! What concerns the kernel's server only (`sync`, `async`, `no_subtree_check`, …) is accepted and does nothing.
 
 use std::net::IpAddr;
@@ -71,6 +72,7 @@ struct Extra {
     squash: Squash,
     secure: bool,
     auth_none: bool,
+    devices: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,6 +157,7 @@ impl Extra {
             access: self.access,
             squash: self.squash,
             allow_auth_none: self.auth_none,
+            devices: self.devices,
             require_privileged_port: self.secure,
             ..Export::read_only(id, &self.path)
         }
@@ -174,6 +177,7 @@ impl Extra {
             squash: Squash::None,
             secure: true,
             auth_none: false,
+            devices: false,
         };
         let (mut all, mut root, mut uid, mut gid) = (false, true, ANONYMOUS, ANONYMOUS);
         for option in options.split(',').filter(|option| !option.is_empty()) {
@@ -189,6 +193,7 @@ impl Extra {
                 ("secure", "") => extra.secure = true,
                 ("insecure", "") => extra.secure = false,
                 ("auth_none", "") => extra.auth_none = true,
+                ("devices", "") => extra.devices = true,
                 (name, "") if IGNORED.contains(&name) => (),
                 _ => return Err(format!("there is no option '{option}'")),
             }

@@ -357,6 +357,14 @@ impl Target {
         self.identity.assume()
     }
 
+    /// [`Target::act`] to list a directory or to look a name up in it.
+    pub fn act_to_look(&self, stat: &Stat) -> Result<(), Status> {
+        match self.tree.is_private_root(&self.object.region, stat) {
+            true => cred::as_server(),
+            false => self.act(),
+        }
+    }
+
     /// Attributes of the object now.
     pub fn attributes(&self) -> Result<nfs3::Attributes, Status> {
         let object = &self.object;

@@ -48,6 +48,11 @@ pub struct Export {
     pub allow_auth_none: bool,
     /// Whether the client must call from a port below 1024, which only its kernel and root can.
     pub require_privileged_port: bool,
+    /// Whether clients may make device nodes. One of 0:0 (a whiteout of overlayfs) is none.
+    pub devices: bool,
+    /// The root is shown as a directory that everybody may list and pass, whatever it is on this machine, where it can so
+    /// be closed to local users.
+    pub private_root: bool,
     /// Per-node files laid over the tree.
     pub overlay: Option<Arc<OverlaySpec>>,
 }
@@ -62,6 +67,8 @@ impl Export {
             squash: Squash::None,
             allow_auth_none: false,
             require_privileged_port: false,
+            devices: false,
+            private_root: false,
             overlay: None,
         }
     }

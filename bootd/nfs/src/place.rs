@@ -36,7 +36,7 @@ pub(crate) fn find_in(cx: &Cx<'_>, dir: &Target, stat: &Stat, name: &CStr) -> Re
     let tree = dir.tree.clone();
     match layer_named(&tree, dir, stat, name) {
         Some((layers, layer)) => Ok((laid(cx, dir, layers, layer, name)?, None)),
-        None => real_child(cx, dir, name),
+        None => real_child(cx, dir, stat, name),
     }
 }
 
@@ -93,8 +93,8 @@ fn take(
     Ok(known.unwrap_or_else(fresh))
 }
 
-fn real_child(cx: &Cx<'_>, dir: &Target, name: &CStr) -> Result<Found, Status> {
-    dir.act()?;
+fn real_child(cx: &Cx<'_>, dir: &Target, dir_stat: &Stat, name: &CStr) -> Result<Found, Status> {
+    dir.act_to_look(dir_stat)?;
     let region = &dir.object.region;
     let stat = sys::stat(dir.object.fd(), name)?;
     if stat.mount != region.root_stat.mount {
@@ -145,9 +145,13 @@ pub(crate) fn laid(
         if matches!(layer.what, Some(OverlayKind::OnFirstUse { .. })) {
             return Err(Status::Io);
         }
-        return Ok(real_child(cx, dir, name)?.0);
+        return Ok(real_child(cx, dir, &dir.object.stat()?, name)?.0);
     }
-    let real = if dir.object.synthetic.is_some() { Err(Status::NoEnt) } else { real_child(cx, dir, name) };
+    let real = if dir.object.synthetic.is_some() {
+        Err(Status::NoEnt)
+    } else {
+        real_child(cx, dir, &dir.object.stat()?, name)
+    };
     match real {
         Ok((real, _)) => {
             let stat = real.object.stat()?;

@@ -30,7 +30,14 @@ pub struct Tree {
     pub base: Arc<Region>,
     /// What is laid over it.
     pub layers: Option<Layers>,
+    /// Whether clients may make device nodes.
+    pub devices: bool,
+    /// Whether the root is shown as a directory that everybody may list and pass.
+    private_root: bool,
 }
+
+/// What everybody may do with a private root, as a client sees it: read and pass (mode bits).
+const PRIVATE_ROOT_SHOWN: u32 = 0o055;
 
 impl Tree {
     /// Opens the export's directory and lays its overlay out. What has not changed since `previous` is
@@ -40,19 +47,23 @@ impl Tree {
         let open =
             || Region::open(&shop.mounts, export.id, 0, &export.root, export.access, true).map(Arc::new);
         let base = kept.map_or_else(open, Ok)?;
-        let Some(spec) = &export.overlay else { return Ok(Self { base, layers: None }) };
+        let (devices, private_root) = (export.devices, export.private_root);
+        let Some(spec) = &export.overlay else {
+            return Ok(Self { base, layers: None, devices, private_root });
+        };
         let access = Access::ReadOnly;
         let stand_ins =
             Region::open(&shop.mounts, export.id, SYNTHETIC_REGION, &shop.stand_ins, access, true)?;
         let before = previous.and_then(|p| p.layers.as_ref());
         let layers = Layers::new(spec, &base, Arc::new(stand_ins), before);
-        Ok(Self { base, layers: Some(layers) })
+        Ok(Self { base, layers: Some(layers), devices, private_root })
     }
 
     /// Whether this still is what `export` describes, down to the directory of that name.
     pub fn is_current(&self, export: &Export) -> bool {
         let laid_out = self.layers.as_ref().map(|l| l.generation);
-        laid_out == export.overlay.as_ref().map(|o| o.generation) && self.base_is_current(export)
+        let same = (self.devices, self.private_root) == (export.devices, export.private_root);
+        same && laid_out == export.overlay.as_ref().map(|o| o.generation) && self.base_is_current(export)
     }
 
     fn base_is_current(&self, export: &Export) -> bool {
@@ -75,6 +86,9 @@ impl Tree {
     /// only.
     pub fn shown(&self, region: &Region, synthetic: Option<u64>, mut stat: Stat) -> Attributes {
         let fileid = synthetic.unwrap_or_else(|| self.file_id(region, &stat));
+        if self.is_private_root(region, &stat) {
+            stat.mode |= PRIVATE_ROOT_SHOWN;
+        }
         if let Some(layers) = &self.layers {
             // Clients ask again for a directory's names when its times change.
             let touched = synthetic.is_some() || layers.of_directory(region.id, &stat).is_some();
@@ -84,6 +98,11 @@ impl Tree {
             }
         }
         Attributes { stat, fsid: region.export.0, fileid }
+    }
+
+    /// Whether it is the root, and shown wider than it is.
+    pub fn is_private_root(&self, region: &Region, stat: &Stat) -> bool {
+        self.private_root && region.id == 0 && stat.is_dir() && region.is_root(stat)
     }
 
     /// One file id space for all regions of the export: the export's own tree keeps its inode numbers.

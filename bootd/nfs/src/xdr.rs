@@ -26,6 +26,14 @@ pub enum XdrError {
         /// Limit of the field, in bytes.
         max: usize,
     },
+    /// A count and the length of the data that it counts differ.
+    #[error("{len} bytes of data where {count} are announced")]
+    Contradiction {
+        /// The count, in bytes.
+        count: u32,
+        /// Length of the data, in bytes.
+        len: usize,
+    },
     /// A bool or enum has a value that does not exist.
     #[error("value {0} is not one of the enumeration")]
     BadEnum(u32),

@@ -558,3 +558,87 @@ fn a_defect_costs_one_connection_and_not_the_service() {
     assert!(Client::connect(address).unwrap().mount("/x").is_err());
     Client::connect(address).unwrap().mount("/x").unwrap();
 }
+
+/// A store: local users of the server cannot enter it, the node's users can; no device nodes but whiteouts; set-id bits are
+/// the node's.
+#[test]
+fn a_store_is_closed_on_the_server_and_open_on_the_node() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().canonicalize().unwrap();
+    for name in ["state", "store"] {
+        std::fs::create_dir(path.join(name)).unwrap();
+    }
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::set_permissions(path.join("store"), private).unwrap();
+    let store = Export { private_root: true, ..Export::read_write(ExportId(7), path.join("store")) };
+    let fixture = Fixture::serving(dir, FixedExports::default().with("/store", store));
+    let mut c = fixture.client();
+    let root = c.mount("/store").unwrap();
+    assert_eq!(c.getattr(&root).unwrap().mode, 0o755);
+
+    let home = c.mkdir(&root, "home", &mode(0o755)).unwrap();
+    let su = c.create(&home, "su", &mode(0o4755), true).unwrap();
+    assert_eq!(c.getattr(&su).unwrap().mode, 0o4755);
+    let shared = c.mkdir(&home, "shared", &mode(0o2775)).unwrap();
+    assert_eq!(c.getattr(&shared).unwrap().mode, 0o2775);
+
+    let perm = Status::Perm.code();
+    assert_eq!(status(c.mknod(&root, "sda", 3, &mode(0o666), (8, 0))), perm);
+    assert_eq!(status(c.mknod(&root, "null", 4, &mode(0o666), (1, 3))), perm);
+    c.mknod(&root, "whiteout", 4, &mode(0), (0, 0)).unwrap();
+    c.mknod(&root, "pipe", 7, &mode(0o600), (0, 0)).unwrap();
+    assert!(std::fs::symlink_metadata(path.join("store/sda")).is_err());
+
+    let mut user = fixture.client().acting_as(1000, 1000, &[]);
+    assert_eq!(user.lookup(&root, "home").unwrap().0, home);
+    assert_eq!(user.walk(&root, "home/su").unwrap(), su);
+    assert!(user.readdir(&root, 4096, true).unwrap().iter().any(|entry| entry.name == b"home"));
+    assert_eq!(user.access(&root, 0x3f).unwrap(), 0x01 | 0x02);
+    for refused in [
+        user.create(&root, "x", &mode(0o644), true).map(drop),
+        user.mkdir(&root, "x", &mode(0o755)).map(drop),
+        user.remove(&root, "pipe"),
+        user.rename((&root, "home"), (&root, "y")),
+        user.setattr(&root, &mode(0o777), None),
+    ] {
+        let code = status(refused);
+        assert!([perm, Status::Access.code()].contains(&code), "{code}");
+    }
+    let stat = std::fs::metadata(path.join("store")).unwrap();
+    assert_eq!(stat.permissions().mode() & 0o7777, 0o700);
+}
+
+/// RFC 1813 section 3.3.7: the count of a WRITE is the length of its data.
+#[test]
+fn a_write_that_contradicts_itself_is_refused() {
+    let fixture = Fixture::new();
+    let (mut c, root) = fixture.area();
+    let file = c.create(&root, "file", &mode(0o644), true).unwrap();
+    for count in [0u32, 3, 5, 1 << 30, u32::MAX] {
+        let mut args = vec![0, 0, 0, u8::try_from(file.as_bytes().len()).unwrap()];
+        args.extend_from_slice(file.as_bytes());
+        args.resize(args.len().next_multiple_of(4), 0);
+        args.extend_from_slice(&[0; 8]);
+        args.extend_from_slice(&count.to_be_bytes());
+        args.extend_from_slice(&[0, 0, 0, 2, 0, 0, 0, 4]);
+        args.extend_from_slice(b"data");
+        // GARBAGE_ARGS (RFC 5531 section 9).
+        assert!(
+            matches!(c.call(100_003, 3, 7, &args), Err(CallError::Rpc(words)) if words.contains(&4)),
+            "{count}"
+        );
+    }
+    assert_eq!(c.getattr(&file).unwrap().size, 0);
+}
+
+/// A key that other users could read is closed to them, and goes on being the key.
+#[test]
+fn a_key_with_wide_modes_is_closed() {
+    let mut fixture = Fixture::new();
+    let (_, root) = fixture.area();
+    let key = fixture.path("state/nfs-handle.key");
+    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    fixture.restart();
+    assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o7777, 0o600);
+    fixture.client().getattr(&root).unwrap();
+}

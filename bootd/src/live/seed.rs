@@ -75,14 +75,25 @@ fn holds(top: BorrowedFd<'_>, path: &str) -> bool {
 
 /// The directory of a node in the persistent store: made at its first use. Nothing above it is made: a store that is not
 /// there is one that is not mounted, or is mistyped.
+///
+/// Local users of this machine cannot enter it, whatever it was before: a node's root may make set-user-id programs in it.
+/// The node sees it open (`Export::private_root`).
 pub fn make_store(root: &Path) -> io::Result<()> {
-    match fs::DirBuilder::new().mode(0o755).create(root) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && root.is_dir() => Ok(()),
+    match fs::DirBuilder::new().mode(0o700).create(root) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && root.is_dir() => close(root),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let above = root.parent().unwrap_or(root);
             Err(io::Error::new(error.kind(), format!("{} does not exist; mount or make it", above.display())))
         }
         other => other,
+    }
+}
+
+fn close(store: &Path) -> io::Result<()> {
+    let mode = fs::metadata(store)?.mode() & 0o7777;
+    match mode & 0o077 {
+        0 => Ok(()),
+        _ => fs::set_permissions(store, std::os::unix::fs::PermissionsExt::from_mode(mode & 0o7700)),
     }
 }
 

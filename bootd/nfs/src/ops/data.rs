@@ -117,7 +117,10 @@ pub(super) fn write(cx: &Cx<'_>, args: &mut Reader<'_>, out: &mut Writer) -> Dec
         other => return Err(XdrError::BadEnum(other)),
     };
     let data = args.opaque(usize::try_from(IO_BYTES_MAX).unwrap_or(0))?;
-    let data = data.get(..usize::try_from(count).unwrap_or(0)).unwrap_or(data);
+    // RFC 1813 section 3.3.7: count is the length of the data. A call that contradicts itself was not meant.
+    if usize::try_from(count).ok() != Some(data.len()) {
+        return Err(XdrError::Contradiction { count, len: data.len() });
+    }
     let (written, wcc) = changing(cx, &handle, |target, before| {
         match () {
             () if before.stat.is_dir() => return Err(Status::IsDir),

@@ -93,11 +93,12 @@ fn list(cx: &Cx<'_>, handle: &FileHandle, wanted: &Wanted, out: &mut Writer) {
 }
 
 fn open(dir: &Target) -> Result<OwnedFd, Status> {
-    if !dir.object.stat()?.is_dir() {
+    let stat = dir.object.stat()?;
+    if !stat.is_dir() {
         return Err(Status::NotDir);
     }
     if !dir.identity.is_root() {
-        dir.act()?;
+        dir.act_to_look(&stat)?;
         sys::access(dir.object.fd(), libc::R_OK)?;
     }
     cred::as_server()?;

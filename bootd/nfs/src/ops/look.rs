@@ -88,7 +88,8 @@ fn permissions(target: &Target, stat: &Stat) -> Result<(bool, bool, bool), Statu
     }
     target.act()?;
     let may = |mask| sys::access(target.object.fd(), mask).is_ok();
-    Ok((may(libc::R_OK), may(libc::W_OK), may(libc::X_OK)))
+    let shown = target.tree.is_private_root(&target.object.region, stat);
+    Ok((shown || may(libc::R_OK), may(libc::W_OK), shown || may(libc::X_OK)))
 }
 
 pub(super) fn readlink(cx: &Cx<'_>, args: &mut Reader<'_>, out: &mut Writer) -> Decoded {

@@ -197,6 +197,10 @@ pub(super) fn mknod(cx: &Cx<'_>, args: &mut Reader<'_>, out: &mut Writer) -> Dec
     let name = proper(name, Status::Exist);
     let (made, wcc) = changing_directory(cx, &handle, |dir| {
         let name = free(dir, name?)?;
+        // A device node on this machine's disk is one for its local users, too.
+        if device != 0 && !dir.tree.devices {
+            return Err(Status::Perm);
+        }
         let mode = mode_of(&wanted, DEFAULT_FILE_MODE);
         cx.unless_done(rustix::fs::mknodat(dir.object.fd(), &name, kind?, mode, device), Errno::EXIST)?;
         complete(cx, dir, &name, &wanted)

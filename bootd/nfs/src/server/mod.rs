@@ -10,7 +10,7 @@ mod worker;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -390,8 +390,26 @@ pub fn load_key(state_dir: &Path) -> Result<HandleKey, ServeError> {
 const KEY_DAMAGED: &str = "it is not 16 bytes long; put it back from a backup, or remove it for a new one \
                            (nodes that run from an NFS root must then be rebooted: their handles are void)";
 
+/// Reads a file that nobody else may read; one that others may is closed to them, with a warning.
+fn read_private(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = std::fs::File::open(path)?;
+    let mode = file.metadata()?.permissions().mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+        tracing::warn!(
+            path = %path.display(),
+            mode = format_args!("{mode:04o}"),
+            "the key of NFS file handles could be read by other users of this machine and is closed to them now; \
+             one who has read it can forge handles until the file is removed and the nodes are rebooted"
+        );
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 fn read_or_make_key(path: &Path) -> io::Result<[u8; 16]> {
-    match std::fs::read(path) {
+    match read_private(path) {
         Ok(bytes) => bytes.try_into().map_err(|_| io::Error::other(KEY_DAMAGED)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let mut key = [0; 16];

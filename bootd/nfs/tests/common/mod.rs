@@ -38,7 +38,10 @@ impl Fixture {
         }
         let exports = FixedExports::default()
             .with("/install/image", Export::read_only(ExportId::of(&["image"]), path.join("image")))
-            .with("/area", Export::read_write(ExportId::of(&["area"]), path.join("area")));
+            .with(
+                "/area",
+                Export { devices: true, ..Export::read_write(ExportId::of(&["area"]), path.join("area")) },
+            );
         Self::serving(dir, exports)
     }
 
