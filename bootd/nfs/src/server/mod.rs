@@ -404,7 +404,7 @@ fn read_private(path: &Path) -> io::Result<Vec<u8>> {
         );
     }
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
+    io::Read::read_to_end(&mut file, &mut bytes)?;
     Ok(bytes)
 }
 
