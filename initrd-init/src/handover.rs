@@ -158,6 +158,25 @@ pub fn name_node(facts: &Facts, root: &str) {
     if !facts.lease.dns.is_empty() {
         give_file(root, "etc/resolv.conf", &resolv);
     }
+    let present = std::fs::read_to_string(Path::new(root).join("etc/hosts"));
+    if let Some(text) = present.ok().and_then(|present| hosts_with(&present, facts)) {
+        give_file(root, "etc/hosts", &text);
+    }
+}
+
+/// The hosts file with a line for the node itself, which must find its own name without a name server; `None` if it has one.
+fn hosts_with(present: &str, facts: &Facts) -> Option<String> {
+    let is_known = |line: &str| {
+        let words = line.split('#').next().unwrap_or_default().split_whitespace().skip(1);
+        words.into_iter().any(|word| word == facts.node)
+    };
+    if present.lines().any(is_known) {
+        return None;
+    }
+    let full =
+        facts.lease.domain.as_ref().map(|domain| format!("{}.{domain} ", facts.node)).unwrap_or_default();
+    let end = if present.is_empty() || present.ends_with('\n') { "" } else { "\n" };
+    Some(format!("{present}{end}{} {full}{}\n", facts.lease.address, facts.node))
 }
 
 /// Writes a file of the root; a read-only root gets it bind mounted from `/run`. A symbolic link is left alone:

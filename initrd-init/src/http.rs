@@ -7,6 +7,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use crate::clock;
 use crate::error::{Error, Result};
 use crate::log;
 use crate::sys;
@@ -43,6 +44,8 @@ pub struct Head {
     pub range: Option<(u64, Option<u64>)>,
     /// `Location` of a redirect.
     pub location: Option<String>,
+    /// `Date`, in seconds since 1970.
+    pub date: Option<i64>,
 }
 
 /// Where the bytes go.
@@ -119,7 +122,10 @@ impl Fetch {
             return Try::Again(self.broken(&cause.to_string()));
         }
         match read_head(&mut stream) {
-            Ok(head) => self.answer(&head, &mut stream, sink),
+            Ok(head) => {
+                head.date.into_iter().for_each(clock::follow);
+                self.answer(&head, &mut stream, sink)
+            }
             Err(why) => Try::Again(self.broken(&why)),
         }
     }
@@ -245,6 +251,7 @@ impl Head {
             "transfer-encoding" => self.chunked = value.to_ascii_lowercase().ends_with("chunked"),
             "content-range" => self.range = parse_range(value),
             "location" => self.location = Some(value.to_owned()),
+            "date" => self.date = clock::parse(value),
             _ => {}
         }
     }
@@ -339,6 +346,8 @@ mod tests {
         let got =
             head("HTTP/1.1 206 Partial\r\ncontent-LENGTH: 5\r\nContent-Range: bytes 5-9/10\r\n\r\n").unwrap();
         assert_eq!((got.status, got.length, got.range), (206, Some(5), Some((5, Some(10)))));
+        let dated = head("HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n").unwrap();
+        assert_eq!(dated.date, Some(784_111_777));
         assert!(head("HTTP/1.0 200 OK\nTransfer-Encoding: gzip, chunked\n\n").unwrap().chunked);
         assert!(head("HTTP/1.1 200 OK\r\nX: y\r\n").is_err());
         assert!(head("SSH-2.0-x\r\n\r\n").is_err());

@@ -9,6 +9,7 @@
 //! a restart ([`rescue`]). There is no SQL, no async runtime and no configuration but the kernel line.
 
 mod boot;
+mod clock;
 mod cmdline;
 mod dhcp;
 mod error;
