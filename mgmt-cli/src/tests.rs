@@ -767,6 +767,12 @@ sessions! {
         tabdump -w priority==1.2 policy
         gettab key=domain site.value
         xcatconfig --dry-run -u
+        chtab key=maxssh site.value=888
+        xcatconfig -u
+        gettab key=maxssh site.value
+        xcatconfig -d
+        gettab key=maxssh site.value
+        gettab key=domain site.value
         xcatconfig -m
         lsdef mn1 -i groups
         makenetworks --nope

@@ -239,6 +239,7 @@ fn files_of_the_caller() {
     for (script, said) in [
         ("sed -i s/elsewhere/nowhere/ \"$1\"; kill -TERM $PPID", "interrupted"),
         ("sed -i s/n1/-n/ \"$1\"", "Above errors occured"),
+        ("sed -i s/elsewhere/nowhere/ \"$1\"; exit 3", "exit status: 3; nothing was changed"),
     ] {
         std::fs::write(&editor, format!("#!/bin/sh\n{script}\n")).unwrap();
         let mut command = site.command();

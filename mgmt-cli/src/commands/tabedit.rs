@@ -6,10 +6,10 @@ use crate::commands::tabrestore::Sender;
 use crate::environment::Environment;
 use crate::frame::LocalCommand;
 use crate::utf8;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{BufRead, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -151,6 +151,9 @@ fn run_editor(file: &PathBuf, environment: &Environment) -> Result<(), String> {
     let editor = environment.variable("TABEDITOR").or_else(|| environment.variable("EDITOR")).unwrap_or("vi");
     let mut words = editor.split_whitespace();
     let program = words.next().unwrap_or("vi");
-    let status = Command::new(program).args(words).arg(file).status();
-    status.map(drop).map_err(|error| format!("{program}: {error}"))
+    match Command::new(program).args(words).arg(file).status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{program} ended with {status}; nothing was changed")),
+        Err(error) => Err(format!("{program}: {error}")),
+    }
 }

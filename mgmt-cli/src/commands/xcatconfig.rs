@@ -3,7 +3,7 @@
 use crate::edits::{Edits, transact};
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
-use dawn_cluster::{Installation, Snapshot};
+use dawn_cluster::{Col, Edit, Installation, Snapshot};
 
 /// Put missing default rows into the tables; rows that exist stay as they are
 ///
@@ -17,7 +17,7 @@ pub struct Args {
     /// The same
     #[arg(short = 'u')]
     update: bool,
-    /// The same
+    /// The same, and defaults of site in place of other values (not of domain, master and the like)
     #[arg(short = 'd')]
     database: bool,
     /// The same
@@ -50,7 +50,9 @@ impl Command for Args {
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         if self.ssh_keys || self.host_keys || self.credentials || self.tunables {
-            return Err(Stop::message("-k, -s, -c and -t are not supported: dawn init makes keys and certificates"));
+            return Err(Stop::message(
+                "-k, -s, -c and -t are not supported: dawn init makes keys and certificates",
+            ));
         }
         if self.installdir.is_some() || self.tftpdir.is_some() {
             return Err(Stop::message(
@@ -59,7 +61,7 @@ impl Command for Args {
         }
         let rows = self.initial || self.update || self.database || self.force;
         if !rows && !self.management_node {
-            out.line("Usage: xcatconfig [-i] [-u] [-d] [-f] [-m]")?;
+            out.line("No parameters were supplied on the xcatconfig command. Run xcatconfig -h")?;
             return Err(Stop::Code(1));
         }
         transact(ctx, out, self.dry_run, |snapshot, _| {
@@ -67,16 +69,30 @@ impl Command for Args {
             if rows {
                 edits.extend(snapshot.default_rows(&installation(snapshot, ctx.host))?);
             }
+            if self.database {
+                edits.extend(site_defaults()?);
+            }
             if self.management_node {
                 edits.extend(snapshot.management_node_rows(ctx.host)?);
             }
             Ok(edits)
         })?;
+        if self.database && !self.dry_run {
+            out.line("Updated cluster site definition")?;
+        }
         if self.management_node && !self.dry_run {
             out.line("Management Node defined in the database.")?;
         }
         Ok(())
     }
+}
+
+/// The rows of `site` that every cluster starts with, whatever the machine.
+fn site_defaults() -> Result<Vec<Edit>, Stop> {
+    let key = Col::known("site.key");
+    let mut all = Snapshot::empty().default_rows(&Installation::default())?;
+    all.retain(|edit| matches!(edit, Edit::Set { keys, .. } if keys.iter().any(|(col, _)| *col == key)));
+    Ok(all)
 }
 
 /// What the tables say about this machine.
