@@ -1,9 +1,10 @@
-//! `dawn init`: data directory, certificates, default rows, loaders.
+//! `dawn init`: data directory, certificates, ssh keys, default rows, the boot network, loaders.
 
 use crate::environment::Environment;
-use crate::policy_repair;
+use crate::{local_networks, policy_repair, ssh_keys};
 use anyhow::{Context, Result, bail};
-use dawn_cluster::{Change, Edit, Installation, Snapshot};
+use dawn_bootd::address::LocalAddresses;
+use dawn_cluster::{Change, Edit, Installation, LocalNetwork, Model, Snapshot};
 use dawn_xcatd::certificates::Authority;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::DirBuilderExt;
@@ -12,10 +13,12 @@ use std::path::{Path, PathBuf};
 /// By what clients on this machine may call the daemon; Perl's TLS client compares it with the certificate.
 const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
-/// Make a data directory: database, private CA and certificates, default table rows, boot loaders.
+/// Make a data directory: database, private CA and certificates, ssh keys, default table rows, boot loaders.
 ///
-/// Can be repeated: what is there stays, what is missing is added, and a policy that keeps root from mending it is
-/// mended. The invoking user gets a client certificate in ~/.xcat. iPXE is copied from the machine's own `ipxe` package.
+/// Can be repeated: what is there stays, what is missing is added, and a policy that keeps root from repairing it is
+/// repaired. The invoking user gets a client certificate in ~/.xcat and, if there is none, an ssh key in ~/.ssh that
+/// nodes let in. The network of --master is put into the table networks. iPXE is copied from the machine's own `ipxe`
+/// package.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Data directory
@@ -52,10 +55,27 @@ fn set_up(args: &Args, environment: &Environment) -> Result<()> {
     let data = directories(&environment.directory.join(&args.data))?;
     let host = host_name();
     certificates(&data, &host, args.master, environment)?;
-    tables(&data, &host, args, environment)?;
+    let addresses = LocalAddresses::of_this_machine().context("cannot list the addresses of this machine")?;
+    let snapshot = tables(&data, &host, args, &addresses, environment)?;
+    let installdir =
+        snapshot.site("installdir").map_or_else(|| data.join("install"), |dir| PathBuf::from(&*dir));
+    let ca = Authority::new(&data).ca_certificate();
+    ssh_keys::ensure(&data, &environment.home(), &installdir, &ca)?.iter().for_each(|line| say(line));
     loaders(&data)?;
-    say(&format!("{} is ready; start the services with: dawn serve --data {0}", data.display()));
+    for problem in dawn_bootd::dhcp::problems(&snapshot, &addresses) {
+        eprintln!("Warning: {problem}");
+    }
+    let interface = interface_of_master(&snapshot, &addresses);
+    let interface = interface.map(|name| format!(" --interface {name}")).unwrap_or_default();
+    say(&format!("{} is ready; start the services with: dawn serve --data {0}{interface}", data.display()));
     Ok(())
+}
+
+/// The interface that has the address of `site.master`.
+fn interface_of_master(snapshot: &Snapshot, addresses: &LocalAddresses) -> Option<String> {
+    let master: Ipv4Addr = snapshot.site("master")?.parse().ok()?;
+    let mut own = addresses.iter().filter(|local| !local.address.is_loopback());
+    own.find(|local| local.address == master).map(|local| local.interface.clone())
 }
 
 /// A certificate for another user; what it may do is for the policy to say.
@@ -99,7 +119,14 @@ fn check_domain(domain: Option<&str>) -> Result<()> {
 
 /// Makes the directories; what nodes fetch is readable by all, the database is not.
 fn directories(data: &Path) -> Result<PathBuf> {
-    for (folder, mode) in [("", 0o755), ("tftpboot", 0o755), ("install", 0o755), ("log", 0o700)] {
+    let folders = [
+        ("", 0o755),
+        ("tftpboot", 0o755),
+        ("install", 0o755),
+        ("install/postscripts", 0o755),
+        ("log", 0o700),
+    ];
+    for (folder, mode) in folders {
         let path = data.join(folder);
         let made = std::fs::DirBuilder::new().recursive(true).mode(mode).create(&path);
         made.with_context(|| format!("cannot make the directory {}", path.display()))?;
@@ -137,7 +164,13 @@ fn warn_of_other_cluster(authority: &Authority, home: &Path) {
     }
 }
 
-fn tables(data: &Path, host: &str, args: &Args, environment: &Environment) -> Result<()> {
+fn tables(
+    data: &Path,
+    host: &str,
+    args: &Args,
+    addresses: &LocalAddresses,
+    environment: &Environment,
+) -> Result<std::sync::Arc<Snapshot>> {
     let model = crate::database::open(data, environment)?;
     let edits = default_edits(&model.snapshot(), data, host, args)?;
     if !edits.is_empty() {
@@ -152,7 +185,28 @@ fn tables(data: &Path, host: &str, args: &Args, environment: &Environment) -> Re
         model.apply(Change::new("root", "dawn init", repair)).context("cannot mend the policy table")?;
         lines.iter().for_each(|line| say(line));
     }
+    boot_network(&model, addresses, &local_networks::read().map_err(anyhow::Error::msg)?)?;
     say_choices(&model.snapshot(), args);
+    Ok(model.snapshot())
+}
+
+/// Puts the network of `site.master` into the table: DHCP answers on networks of the table only, and the machine's
+/// other networks may have a DHCP server of their own. `makenetworks` takes those, too.
+fn boot_network(model: &Model, addresses: &LocalAddresses, connected: &[LocalNetwork]) -> Result<()> {
+    let snapshot = model.snapshot();
+    let Some(interface) = interface_of_master(&snapshot, addresses) else { return Ok(()) };
+    let master = snapshot.site("master").and_then(|text| text.parse::<Ipv4Addr>().ok());
+    let holds = |network: &&LocalNetwork| {
+        let inside = |master: Ipv4Addr| u32::from(master) & u32::from(network.mask) == u32::from(network.net);
+        network.interface == interface && master.is_some_and(inside)
+    };
+    let Some(network) = connected.iter().find(holds) else { return Ok(()) };
+    // A network that is in the table already stays as it is.
+    let (edits, _) = snapshot.network_rows(std::slice::from_ref(network))?;
+    if !edits.is_empty() {
+        model.apply(Change::new("root", "dawn init", edits)).context("cannot write the boot network")?;
+        say(&format!("put the network {} ({interface}) into the table networks", network.name()));
+    }
     Ok(())
 }
 
@@ -230,6 +284,33 @@ fn say(line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_network_of_master_is_in_the_table() {
+        let model = Model::in_memory().expect("a model");
+        let addresses = LocalAddresses::one("eth1", [10, 1, 0, 1], [255, 255, 0, 0]);
+        let network = |net: [u8; 4], interface: &str| LocalNetwork {
+            net: net.into(),
+            mask: [255, 255, 0, 0].into(),
+            interface: interface.into(),
+            gateway: None,
+            mtu: None,
+        };
+        let connected = [network([10, 9, 0, 0], "eth0"), network([10, 1, 0, 0], "eth1")];
+        let count = || model.snapshot().rows("networks").count();
+        boot_network(&model, &addresses, &connected).expect("without a master");
+        assert_eq!(count(), 0);
+        let site = vec![Edit::set_site("master", "10.1.0.1").expect("an edit")];
+        model.apply(Change::new("root", "test", site)).expect("applied");
+        boot_network(&model, &addresses, &connected).expect("a network");
+        boot_network(&model, &addresses, &connected).expect("again");
+        assert_eq!(count(), 1);
+        let snapshot = model.snapshot();
+        let row = snapshot.rows("networks").next().expect("a row");
+        let cell = |name: &'static str| row.get(dawn_cluster::Col::known(name)).map(ToString::to_string);
+        assert_eq!(cell("networks.net").as_deref(), Some("10.1.0.0"));
+        assert_eq!(cell("networks.mgtifname").as_deref(), Some("eth1"));
+    }
 
     #[test]
     fn certificates_of_other_users() {

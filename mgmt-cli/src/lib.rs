@@ -54,6 +54,7 @@ pub mod reference;
 pub mod requests;
 pub mod serve;
 mod sources;
+mod ssh_keys;
 mod synclist;
 mod tabch;
 mod token;

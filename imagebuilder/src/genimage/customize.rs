@@ -35,6 +35,8 @@ const MASKED: [&str; 6] = [
     "e2scrub_reap.service",
     "fstrim.timer",
 ];
+/// Below the installation directory: the keys that nodes let in as root, written by `dawn init`.
+const AUTHORIZED_KEYS: &str = "postscripts/_ssh/authorized_keys";
 /// Directories that a statelite boot mounts on.
 const EMPTY_DIRS: [&str; 4] = [".statelite", ".sllocal/localmnt", ".sllocal/log", "xcatpost"];
 
@@ -66,12 +68,34 @@ pub(super) fn apply(def: &ImageDef, rootimg: &Path) -> Result<(), GenimageError>
         tree.link(&format!("etc/systemd/system/{unit}"), "/dev/null")?;
     }
     own_ssh_keys(&tree)?;
+    root_keys(def, &tree)?;
     if let Some(hash) = &def.root_hash {
         let shadow = fs::read(rootimg.join("etc/shadow")).unwrap_or_default();
         let text = password::with_root(&String::from_utf8_lossy(&shadow), hash);
         tree.write("etc/shadow", 0o640, &text)?;
     }
     Ok(())
+}
+
+/// The keys of the management node come in as root; a list that a package brought is kept before them.
+fn root_keys(def: &ImageDef, tree: &Dir<'_>) -> Result<(), GenimageError> {
+    let Ok(keys) = fs::read_to_string(def.installdir.join(AUTHORIZED_KEYS)) else { return Ok(()) };
+    let path = "root/.ssh/authorized_keys";
+    let present = if tree.is_file(path) {
+        fs::read_to_string(tree.0.join(path)).unwrap_or_default()
+    } else {
+        String::new()
+    };
+    let mut lines: Vec<&str> = present.lines().collect();
+    let new =
+        keys.lines().filter(|key| !key.trim().is_empty() && !present.lines().any(|known| known == *key));
+    lines.extend(new);
+    if lines.is_empty() {
+        return Ok(());
+    }
+    tree.write(path, 0o600, &(lines.join("\n") + "\n"))?;
+    let dir = tree.0.join("root/.ssh");
+    fs::set_permissions(&dir, Permissions::from_mode(0o700)).map_err(|source| file_error(&dir, source))
 }
 
 /// A host key in a shared image would be no secret: nodes make their own.
@@ -93,6 +117,11 @@ fn own_ssh_keys(tree: &Dir<'_>) -> Result<(), GenimageError> {
 struct Dir<'a>(&'a Path);
 
 impl Dir<'_> {
+    /// A regular file, and no link to one.
+    fn is_file(&self, path: &str) -> bool {
+        fs::symlink_metadata(self.0.join(path)).is_ok_and(|found| found.is_file())
+    }
+
     fn has(&self, path: &str) -> bool {
         fs::symlink_metadata(self.0.join(path)).is_ok()
     }
@@ -143,5 +172,38 @@ impl Dir<'_> {
             Err(source) if source.kind() != io::ErrorKind::NotFound => Err(file_error(&at, source)),
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_lets_the_management_node_in() {
+        let top = tempfile::tempdir().expect("a directory");
+        let (install, tree) = (top.path().join("install"), top.path().join("tree"));
+        fs::create_dir_all(install.join("postscripts/_ssh")).expect("a directory");
+        fs::create_dir_all(tree.join("root")).expect("a directory");
+        let def = ImageDef { installdir: install.clone(), ..ImageDef::default() };
+        let list = tree.join("root/.ssh/authorized_keys");
+        root_keys(&def, &Dir(&tree)).expect("no keys");
+        assert!(!list.exists());
+        fs::write(install.join(AUTHORIZED_KEYS), "ssh-rsa AAAA root\n").expect("a file");
+        root_keys(&def, &Dir(&tree)).expect("keys");
+        let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o7777;
+        assert_eq!((mode(&list), mode(&tree.join("root/.ssh"))), (0o600, 0o700));
+        fs::write(&list, "ssh-rsa BBBB package\n").expect("a file");
+        root_keys(&def, &Dir(&tree)).expect("keys");
+        root_keys(&def, &Dir(&tree)).expect("again");
+        assert_eq!(fs::read_to_string(&list).expect("a list"), "ssh-rsa BBBB package\nssh-rsa AAAA root\n");
+        // What is behind a link of the tree is not read and not written.
+        let outside = top.path().join("outside");
+        fs::write(&outside, "secret\n").expect("a file");
+        fs::remove_file(&list).expect("removed");
+        symlink(&outside, &list).expect("a link");
+        root_keys(&def, &Dir(&tree)).expect("keys");
+        assert_eq!(fs::read_to_string(&list).expect("a list"), "ssh-rsa AAAA root\n");
+        assert_eq!(fs::read_to_string(&outside).expect("text"), "secret\n");
     }
 }

@@ -4,8 +4,8 @@
 //! nodes are one change. Before the change, each node's boot plan is made from the tables as they would
 //! be; a node whose plan fails is reported and left as it is.
 
-use crate::destiny::{Move, State, next, set_state};
 use crate::addresses::{needs_network, unanswered};
+use crate::destiny::{Move, State, next, set_state};
 use crate::edits::{Edits, transact};
 use crate::frame::{Command, Ctx, Kind};
 use crate::hooks::Unready;

@@ -163,9 +163,9 @@ impl Cluster {
     }
 
     fn define_network(&self) -> Result<()> {
-        let (mask, server) = (format!("mask={MASK}"), format!("tftpserver={SERVER}"));
-        let network = ["net=10.77.0.0", &mask, "mgtifname=br0", &server];
-        self.dawn([&["mkdef", "-f", "-t", "network", "-o", "cluster"], &network[..]].concat())?;
+        let (keys, server) = (format!("net=10.77.0.0,mask={MASK}"), format!("networks.tftpserver={SERVER}"));
+        // `dawn init` has made the row under a name of its own.
+        self.dawn(["chtab", &keys, "networks.netname=cluster", "networks.mgtifname=br0", &server])?;
         self.dawn(["makedhcp", "-n"]).map(drop)
     }
 
