@@ -8,6 +8,7 @@
 use std::convert::Infallible;
 use std::fs;
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -158,25 +159,32 @@ pub fn name_node(facts: &Facts, root: &str) {
     if !facts.lease.dns.is_empty() {
         give_file(root, "etc/resolv.conf", &resolv);
     }
-    let present = std::fs::read_to_string(Path::new(root).join("etc/hosts"));
-    if let Some(text) = present.ok().and_then(|present| hosts_with(&present, facts)) {
-        give_file(root, "etc/hosts", &text);
+    if !facts.root_on_network && is_without_statelite(root) {
+        let present = fs::read_to_string(format!("{root}/etc/hosts")).unwrap_or_default();
+        let (domain, address) = (facts.lease.domain.as_deref(), facts.lease.address);
+        if let Some(text) = hosts_with(&present, &facts.node, domain, address) {
+            give_file(root, "etc/hosts", &text);
+        }
     }
 }
 
+/// No statelite entry has come into this root. Where they have, the tables say what stands in `/etc/hosts`.
+fn is_without_statelite(root: &str) -> bool {
+    fs::read_dir(format!("{root}/.statelite")).map_or(true, |mut list| list.next().is_none())
+}
+
 /// The hosts file with a line for the node itself, which must find its own name without a name server; `None` if it has one.
-fn hosts_with(present: &str, facts: &Facts) -> Option<String> {
-    let is_known = |line: &str| {
-        let words = line.split('#').next().unwrap_or_default().split_whitespace().skip(1);
-        words.into_iter().any(|word| word == facts.node)
+fn hosts_with(present: &str, node: &str, domain: Option<&str>, address: Ipv4Addr) -> Option<String> {
+    let names = |line: &str| -> bool {
+        let line = line.split('#').next().unwrap_or_default();
+        line.split_whitespace().skip(1).any(|word| word == node)
     };
-    if present.lines().any(is_known) {
+    if present.lines().any(names) {
         return None;
     }
-    let full =
-        facts.lease.domain.as_ref().map(|domain| format!("{}.{domain} ", facts.node)).unwrap_or_default();
+    let full = domain.map(|domain| format!("{node}.{domain} ")).unwrap_or_default();
     let end = if present.is_empty() || present.ends_with('\n') { "" } else { "\n" };
-    Some(format!("{present}{end}{} {full}{}\n", facts.lease.address, facts.node))
+    Some(format!("{present}{end}{address} {full}{node}\n"))
 }
 
 /// Writes a file of the root; a read-only root gets it bind mounted from `/run`. A symbolic link is left alone:
@@ -274,4 +282,22 @@ fn exec(program: &str) -> Result<Infallible> {
     use std::os::unix::process::CommandExt;
     let cause = std::process::Command::new(program).env_clear().env("TERM", "linux").exec();
     Err(Error::file("run", program, cause))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_finds_its_own_name() {
+        let with = |present: &str, domain| hosts_with(present, "cn1", domain, [10, 1, 0, 11].into());
+        assert_eq!(with("", None).as_deref(), Some("10.1.0.11 cn1\n"));
+        assert_eq!(
+            with("127.0.0.1 localhost # cn1", Some("c.example")).as_deref(),
+            Some("127.0.0.1 localhost # cn1\n10.1.0.11 cn1.c.example cn1\n")
+        );
+        assert_eq!(with("10.1.0.12 cn1.c.example cn1\n", None), None);
+        // An address is no name, and cn11 is another node.
+        assert!(with("cn1 x\n10.1.0.21 cn11\n", None).is_some());
+    }
 }
