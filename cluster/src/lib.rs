@@ -90,6 +90,7 @@ pub mod noderange;
 mod object_types;
 pub mod objects;
 mod policy;
+mod reach;
 mod resolve;
 mod row;
 mod rules;
@@ -125,6 +126,7 @@ pub use objects::{
     SITE_OBJECT, nic_entries, nic_merge, object_type, object_types,
 };
 pub use policy::{PolicyRequest, Reason, Verdict};
+pub use reach::Reach;
 pub use resolve::{NEXT_RECORD, Resolved, ResolvedRow, Source};
 pub use row::{Row, Text};
 pub use rules::check_group_name;

@@ -24,6 +24,7 @@ mod span;
 pub use criteria::node_item_col;
 
 use crate::names::excerpt;
+use crate::reach::Reach;
 use crate::row::Text;
 use crate::snapshot::Snapshot;
 
@@ -52,6 +53,9 @@ pub enum NoderangeError {
     /// A criterion on a column that does not exist.
     #[error("'{}' is not a valid table.column description", excerpt(.0))]
     NoSuchColumn(String),
+    /// A criterion on a column that holds secrets, from a caller other than root.
+    #[error("'{}' holds secrets: only root may select nodes by it", excerpt(.0))]
+    SecretColumn(String),
     /// A regular expression that does not compile.
     #[error("the regular expression /{} in noderange is not valid: {reason}", excerpt(pattern))]
     Regex {
@@ -116,6 +120,7 @@ pub struct Noderange<'a> {
     suffix: &'a str,
     read_file: Option<ReadFile<'a>>,
     work_max: usize,
+    seen_by: Option<&'a Reach>,
 }
 
 impl<'a> Noderange<'a> {
@@ -129,6 +134,7 @@ impl<'a> Noderange<'a> {
             suffix: "",
             read_file: None,
             work_max: WORK_MAX,
+            seen_by: None,
         }
     }
 
@@ -156,6 +162,12 @@ impl<'a> Noderange<'a> {
     /// to be looked at for is charged before.
     pub fn work_max(self, names: usize) -> Self {
         Self { work_max: names, ..self }
+    }
+
+    /// For a caller other than root: nodes out of reach do not exist, a group is the caller's part of it, and no
+    /// criterion, neither the caller's nor a dynamic group's, looks at a secret.
+    pub fn seen_by(self, reach: &'a Reach) -> Self {
+        Self { seen_by: Some(reach), ..self }
     }
 
     /// The nodes.

@@ -11,6 +11,7 @@
 //! * a `parameters` pattern or noderange that cannot be read makes an allow row not match and a deny row match;
 //! * the hosts that a request says it comes from count only if a trusted peer passes it on.
 
+use crate::reach::Reach;
 use crate::row::{Row, Text};
 use crate::schema::Col;
 use crate::snapshot::Snapshot;
@@ -102,13 +103,7 @@ enum Rule {
 impl Snapshot {
     /// Whether a request may be carried out.
     pub fn policy(&self, request: &PolicyRequest<'_>) -> Verdict {
-        let mut rows: Vec<&Row> = self.enabled_rows(COLS.priority.table).collect();
-        rows.sort_by(|a, b| priority(a).partial_cmp(&priority(b)).unwrap_or(Ordering::Equal));
-        let names_peer = |row: &&&Row| {
-            request.peer_name.is_some() && row.get(COLS.name).map(|t| &**t) == request.peer_name
-        };
-        let trusted =
-            rows.iter().filter(names_peer).any(|row| words(row).any(|w| w.eq_ignore_ascii_case("trusted")));
+        let (rows, trusted) = self.policy_rows(request);
         let mut left: Vec<&str> = request.nodes.iter().map(String::as_str).collect();
         for row in rows {
             let rule = rule(row);
@@ -127,6 +122,55 @@ impl Snapshot {
         Verdict { allowed: false, trusted, reason: Reason::NoRule { nodes } }
     }
 
+    /// For which nodes the rows allow a command, whatever nodes the request names.
+    pub fn reach(&self, request: &PolicyRequest<'_>) -> Reach {
+        let mut reach = Reach::default();
+        let (rows, trusted) = self.policy_rows(request);
+        for row in rows {
+            let rule = rule(row);
+            if !matches(row, rule, request, trusted) {
+                continue;
+            }
+            let noderange = text(row, COLS.noderange);
+            if noderange.is_empty() || noderange == "*" {
+                reach.all = rule == Rule::Allow;
+                break;
+            }
+            match (self.covered(noderange), rule) {
+                (Some(nodes), Rule::Allow) => {
+                    let Reach { allowed, denied, .. } = &mut reach;
+                    allowed.extend(nodes.into_iter().filter(|node| !denied.contains(node)));
+                }
+                (Some(nodes), Rule::Deny) => {
+                    let Reach { allowed, denied, .. } = &mut reach;
+                    denied.extend(nodes.into_iter().filter(|node| !allowed.contains(node)));
+                }
+                (None, Rule::Allow) => {}
+                (None, Rule::Deny) => break,
+            }
+        }
+        reach
+    }
+
+    /// Enabled rows in the order of their priority, and whether one names the peer as trusted.
+    fn policy_rows(&self, request: &PolicyRequest<'_>) -> (Vec<&Row>, bool) {
+        let mut rows: Vec<&Row> = self.enabled_rows(COLS.priority.table).collect();
+        rows.sort_by(|a, b| priority(a).partial_cmp(&priority(b)).unwrap_or(Ordering::Equal));
+        let names_peer = |row: &&&Row| {
+            request.peer_name.is_some() && row.get(COLS.name).map(|t| &**t) == request.peer_name
+        };
+        let trusted =
+            rows.iter().filter(names_peer).any(|row| words(row).any(|w| w.eq_ignore_ascii_case("trusted")));
+        (rows, trusted)
+    }
+
+    /// The names that a row's noderange covers; `None` if it cannot be read. Unverified: a caller who may make cn1 to
+    /// cn9 may make those that do not exist yet.
+    fn covered(&self, noderange: &str) -> Option<Vec<Text>> {
+        let covered = crate::Noderange::new(noderange).unverified().with_excluded().expand(self);
+        covered.ok().map(|covered| covered.nodes)
+    }
+
     fn overlap<'a>(&self, row: &Row, rule: Rule, beyond_nodes: bool, nodes: &[&'a str]) -> Overlap<'a> {
         let noderange = text(row, COLS.noderange);
         if noderange.is_empty() || noderange == "*" {
@@ -135,11 +179,10 @@ impl Snapshot {
         if nodes.is_empty() || beyond_nodes && rule == Rule::Allow {
             return Overlap::None;
         }
-        // Unverified: who may make cn1 to cn9 may make those that do not exist yet.
-        let Ok(covered) = crate::Noderange::new(noderange).unverified().with_excluded().expand(self) else {
+        let Some(covered) = self.covered(noderange) else {
             return if rule == Rule::Deny { Overlap::Whole } else { Overlap::None };
         };
-        let covered: HashSet<&str> = covered.nodes.iter().map(|n| &**n).collect();
+        let covered: HashSet<&str> = covered.iter().map(|n| &**n).collect();
         let rest: Vec<&str> = nodes.iter().filter(|n| !covered.contains(**n)).copied().collect();
         match rest.len() {
             0 => Overlap::Whole,

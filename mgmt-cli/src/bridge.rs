@@ -1,10 +1,12 @@
 //! Where commands touch parts of the model that have their own grammar: noderange, policy, store.
 
+use crate::commands;
 use crate::defs::stanza;
 use crate::frame::{Entry, Kind};
 use crate::items::split_operator;
-use dawn_cluster::{Col, Edit, Noderange, PolicyRequest, Snapshot, Text, Verdict, schema};
-use dawn_serving::bounded_read::{self, Refused};
+use dawn_cluster::{Col, Edit, Noderange, PolicyRequest, Reach, Snapshot, Text, Verdict, schema};
+use dawn_serving::bounded_read::{self, Refused, Rights};
+use dawn_xcatd::dispatch::NODERANGE_WITHOUT_NAME;
 use dawn_xcatd::{Call, Expanded};
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -13,41 +15,68 @@ use std::path::Path;
 /// Bytes of a file that a noderange may name.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
-/// Names that a noderange of a peer without certificate may produce, examined nodes counting a quarter: such a peer has
-/// no business but its own.
-const WORK_ANONYMOUS_MAX: usize = 10_000;
-
-/// Expands a noderange for a peer: nodes sorted, unknown names apart. Root may read any file by `^path`; others only
-/// what everybody on this machine may read.
-pub fn expand_for(snapshot: &Snapshot, noderange: &str, peer_name: Option<&str>) -> Expanded {
-    let files = Files::of(peer_name == Some("root"));
-    let read = |path: &str| files.read(path);
-    let how = Noderange::new(noderange).files(&read);
-    let how = if peer_name.is_some() { how } else { how.work_max(WORK_ANONYMOUS_MAX) };
-    let found = how.expand(snapshot);
-    match (found, files.refused.take()) {
-        (_, Some(fatal)) => Expanded { fatal: Some(fatal), ..Expanded::default() },
-        (Ok(found), None) => Expanded { nodes: strings(&found.nodes), unknown: found.missing, fatal: None },
-        (Err(error), None) => Expanded { fatal: Some(error.to_string()), ..Expanded::default() },
-    }
+/// What a caller may name, and with whose rights the files of its noderanges are read.
+#[derive(Clone, Debug)]
+pub enum View {
+    /// No name: nothing that the caller writes is evaluated.
+    Nameless,
+    /// A user below root: nodes out of reach do not exist.
+    User(Reach),
+    /// Root sees all, and may read any file by `^path`.
+    Root,
 }
 
-/// Expands without files.
-pub fn expand(snapshot: &Snapshot, noderange: &str) -> Expanded {
-    match snapshot.noderange(noderange) {
-        Ok(found) => Expanded { nodes: strings(&found.nodes), unknown: found.missing, fatal: None },
-        Err(error) => Expanded { fatal: Some(error.to_string()), ..Expanded::default() },
+impl View {
+    /// The view of a call's caller on the nodes for which policy allows the command.
+    pub fn of(snapshot: &Snapshot, call: &Call) -> View {
+        match call.peer_name.as_deref() {
+            None => View::Nameless,
+            Some("root") => View::Root,
+            Some(_) => View::User(snapshot.reach(&request(call, &[], false))),
+        }
     }
-}
 
-/// Expands a noderange whose names need not exist.
-pub fn expand_unverified(snapshot: &Snapshot, noderange: &str) -> Result<Vec<String>, String> {
-    let files = Files::of(false);
-    let read = |path: &str| files.read(path);
-    let found = Noderange::new(noderange).unverified().with_excluded().files(&read).expand(snapshot);
-    match files.refused.take() {
-        Some(refused) => Err(refused),
-        None => found.map(|found| strings(&found.nodes)).map_err(|error| error.to_string()),
+    /// The caller may use the command for a node of this name, whether it exists or not.
+    pub fn covers(&self, node: &str) -> bool {
+        self.limits().is_none_or(|reach| reach.covers(node))
+    }
+
+    /// The nodes that the caller is limited to; `None`: to none.
+    pub fn limits(&self) -> Option<&Reach> {
+        match self {
+            View::User(reach) if !reach.is_whole() => Some(reach),
+            _ => None,
+        }
+    }
+
+    /// Nodes sorted, names that are for this caller neither node nor group apart.
+    pub fn expand(&self, snapshot: &Snapshot, noderange: &str) -> Expanded {
+        match self.evaluate(snapshot, Noderange::new(noderange)) {
+            Ok(found) => Expanded { nodes: strings(&found.nodes), unknown: found.missing, fatal: None },
+            Err(fatal) => Expanded { fatal: Some(fatal), ..Expanded::default() },
+        }
+    }
+
+    /// Nodes of a noderange whose names need not exist.
+    pub fn expand_unverified(&self, snapshot: &Snapshot, noderange: &str) -> Result<Vec<String>, String> {
+        let found = self.evaluate(snapshot, Noderange::new(noderange).unverified().with_excluded())?;
+        Ok(strings(&found.nodes))
+    }
+
+    fn evaluate(&self, snapshot: &Snapshot, how: Noderange<'_>) -> Result<dawn_cluster::Expanded, String> {
+        let rights = if matches!(self, View::Root) { Rights::Daemon } else { Rights::Nobody };
+        let files = Files { rights, refused: RefCell::new(None) };
+        let read = |path: &str| files.read(path);
+        let how = match self {
+            View::Nameless => return Err(NODERANGE_WITHOUT_NAME.to_owned()),
+            View::User(reach) => how.seen_by(reach),
+            View::Root => how,
+        };
+        let found = how.files(&read).expand(snapshot);
+        match files.refused.take() {
+            Some(refused) => Err(refused),
+            None => found.map_err(|error| error.to_string()),
+        }
     }
 }
 
@@ -57,19 +86,15 @@ fn strings(names: &[Text]) -> Vec<String> {
 
 /// The files that a noderange names.
 struct Files {
-    root: bool,
+    rights: Rights,
     /// The first that was not read although it is there: leaving it out would change what the noderange means.
     refused: RefCell<Option<String>>,
 }
 
 impl Files {
-    fn of(root: bool) -> Self {
-        Self { root, refused: RefCell::new(None) }
-    }
-
     /// The text; `None` for a file that does not exist, which a noderange ignores, and for a refused one.
     fn read(&self, path: &str) -> Option<String> {
-        match bounded_read::read(Path::new(path), FILE_BYTES_MAX, self.root) {
+        match bounded_read::read(Path::new(path), FILE_BYTES_MAX, self.rights) {
             Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
             // Others than root are not told which private files there are.
             Err(Refused::Io(_) | Refused::Private) => None,
@@ -83,18 +108,35 @@ impl Files {
     }
 }
 
-/// Policy's decision on a call, and why.
-pub fn decide(snapshot: &Snapshot, call: &Call) -> Verdict {
-    let scope = Scope::of(snapshot, call);
-    snapshot.policy(&PolicyRequest {
+/// Policy's decision on a call, and why. `unknown` are the names of its noderange that are not nodes: a caller who is
+/// limited to some nodes hears the same of the others, whether they exist or not.
+pub fn decide(snapshot: &Snapshot, call: &Call, unknown: &[String]) -> Verdict {
+    let mut scope = Scope::of(snapshot, call);
+    let keeps_to_nodes =
+        commands::find_request(&call.request.command).is_some_and(|entry| entry.kind == Kind::Nodes);
+    if keeps_to_nodes {
+        scope.nodes.extend(unknown.iter().cloned());
+    }
+    snapshot.policy(&request(call, &scope.nodes, scope.beyond_nodes))
+}
+
+/// The refusal of a command that no row allows to the caller, for whatever nodes: nothing but caller, command and words is
+/// looked at.
+pub fn refusal(snapshot: &Snapshot, call: &Call) -> Option<Verdict> {
+    let request = request(call, &[], false);
+    snapshot.reach(&request).is_nothing().then(|| snapshot.policy(&request))
+}
+
+fn request<'a>(call: &'a Call, nodes: &'a [String], beyond_nodes: bool) -> PolicyRequest<'a> {
+    PolicyRequest {
         peer_name: call.peer_name.as_deref(),
         peer_host: &call.peer_host,
         remote_client: call.request.remote_client.as_deref(),
         command: &call.request.command,
         args: &call.request.args,
-        nodes: &scope.nodes,
-        beyond_nodes: scope.beyond_nodes,
-    })
+        nodes,
+        beyond_nodes,
+    }
 }
 
 /// What a call touches, as far as policy tells calls apart by it.
@@ -107,7 +149,7 @@ struct Scope {
 impl Scope {
     /// A client may put a noderange into any request; it counts for commands that keep to it.
     fn of(snapshot: &Snapshot, call: &Call) -> Self {
-        match crate::commands::find_request(&call.request.command) {
+        match commands::find_request(&call.request.command) {
             // No rule about some nodes is for somebody without a name: the words need not be evaluated for it.
             Some(entry) if entry.names_objects && call.peer_name.is_none() => {
                 Self { nodes: call.nodes.clone(), beyond_nodes: true }
@@ -136,15 +178,15 @@ impl Scope {
                 .unwrap_or_default()
         };
         let flag = |id: &str| matches!(given.try_get_one::<bool>(id), Ok(Some(true)));
-        let of_nodes = |kind: &str| matches!(kind.trim(), "node" | "group");
+        // A group's row acts on all its members, present and future: a caller limited to some nodes has no business there.
+        let view = View::of(snapshot, call);
+        let limited = view.limits().is_some_and(|reach| !reach.is_open());
+        let of_nodes = |kind: &str| kind.trim() == "node" || kind.trim() == "group" && !limited;
         let kinds = values("kind");
         // `-u` is about images, also without -t.
         scope.beyond_nodes =
             flag("all") || flag("update") || !kinds.iter().flat_map(|list| list.split(',')).all(of_nodes);
-        let named = |noderange: &String| match entry.writes {
-            true => expand_unverified(snapshot, noderange).unwrap_or_default(),
-            false => expand(snapshot, noderange).nodes,
-        };
+        let named = |noderange: &String| view.expand_unverified(snapshot, noderange).unwrap_or_default();
         let mut touched = values("rename");
         touched.extend(values("objects").iter().flat_map(named));
         for word in values("words") {
@@ -154,7 +196,7 @@ impl Scope {
                 None => touched.extend(named(&word)),
             }
         }
-        touched.extend(values("template").iter().flat_map(|source| expand(snapshot, source).nodes));
+        touched.extend(values("template").iter().flat_map(named));
         if entry.reads_stdin {
             // Stanzas that cannot be read are refused by the command.
             for stanza in stanza::read(call.request.stdin.as_deref().unwrap_or_default()).unwrap_or_default()
@@ -183,12 +225,69 @@ pub fn insert_row(table: &str, values: &[(&str, &str)]) -> Option<Edit> {
 mod tests {
     use super::*;
 
+    fn cluster() -> Snapshot {
+        Snapshot::from_rows([
+            ("nodelist", &[("node", "n1"), ("groups", "all,odd")][..]),
+            ("nodelist", &[("node", "n2"), ("groups", "all,even")]),
+            ("ipmi", &[("node", "n1"), ("password", "hush1")]),
+            ("ipmi", &[("node", "n2"), ("password", "hush2")]),
+            ("nodehm", &[("node", "all"), ("mgt", "ipmi")]),
+            (
+                "nodegroup",
+                &[("groupname", "dyn"), ("grouptype", "dynamic"), ("wherevals", "bmcpassword=~hush")],
+            ),
+            ("policy", &[("priority", "1"), ("name", "alice"), ("noderange", "n[1,5]"), ("rule", "allow")]),
+            ("policy", &[("priority", "2"), ("name", "bob"), ("rule", "allow")]),
+            ("policy", &[("priority", "3"), ("commands", "litefile"), ("rule", "allow")]),
+        ])
+    }
+
+    fn show(peer: Option<&str>, noderange: &str) -> String {
+        let snapshot = cluster();
+        let request = dawn_xcatd::Request { command: "nodels".into(), ..Default::default() };
+        let peer_name = peer.map(str::to_owned);
+        let call = Call {
+            request,
+            nodes: Vec::new(),
+            username: peer_name.clone(),
+            peer_name,
+            peer: dawn_xcatd::Peer::default(),
+            peer_host: "h".into(),
+        };
+        let found = View::of(&snapshot, &call).expand(&snapshot, noderange);
+        match found.fatal {
+            Some(fatal) => format!("! {fatal}"),
+            None => format!("{}? {}", found.nodes.join(","), found.unknown.join(",")),
+        }
+    }
+
     #[test]
-    fn a_peer_without_certificate_gets_little_work_done() {
-        let snapshot = Snapshot::from_rows([("nodelist", &[("node", "n1"), ("groups", "all")][..])]);
-        let fatal = |peer| expand_for(&snapshot, "x[1-20000]", peer).fatal;
-        assert!(fatal(None).is_some_and(|text| text.contains("10000")));
-        assert_eq!(fatal(Some("bob")), None);
-        assert_eq!(expand_for(&snapshot, "all", None).nodes, ["n1"]);
+    fn nodes_out_of_reach_do_not_exist() {
+        const SECRET: &str = "! 'ipmi.password' holds secrets: only root may select nodes by it";
+        for (peer, noderange, expected) in [
+            (Some("root"), "all", "n1,n2? "),
+            (Some("root"), "ipmi.password=~2", "n2? "),
+            (Some("root"), "dyn", "n1,n2? "),
+            (Some("bob"), "all", "n1,n2? "),
+            (Some("bob"), "even", "n2? "),
+            (Some("bob"), "ipmi.password=~2", SECRET),
+            (Some("bob"), "dyn", "? dyn"),
+            (Some("alice"), "all", "n1? "),
+            (Some("alice"), "n[1-3]", "n1? n2,n3"),
+            (Some("alice"), "n5", "? n5"),
+            (Some("alice"), "even", "? even"),
+            (Some("alice"), "nosuch", "? nosuch"),
+            (Some("alice"), "/n.*", "n1? "),
+            (Some("alice"), "nodelist.groups=~even", "? "),
+            (Some("alice"), "all,-n2", "n1? n2"),
+            (Some("alice"), "n2@ipmi.password=~hush", SECRET),
+            (
+                None,
+                "n1",
+                "! a noderange needs a client certificate: without one, a node asks about itself only",
+            ),
+        ] {
+            assert_eq!(show(peer, noderange), expected, "{peer:?} {noderange}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! [`Daemon`] is what the services of port 3001 and 3002 are given. It answers from the snapshot and
 //! resolves no names: a peer is a node when its address is one's, otherwise it is its address.
 
+use crate::bridge::{self, View};
 use crate::command_log::CommandLog;
 use crate::commands;
 use crate::commands::makehosts::HOSTS;
@@ -12,7 +13,7 @@ use crate::hooks::BootHooks;
 use crate::logins::Logins;
 use crate::output::{Out, Stop};
 use crate::requests::{self, getpostscript, syncfiles};
-use crate::{bridge, token};
+use crate::token;
 use dawn_cluster::{Change, Edit, Model, Reason, Snapshot};
 use dawn_xcatd::node_status::{NodeReport, NodeReports, UPDATE_STATUS_WORDS};
 use dawn_xcatd::{
@@ -71,9 +72,11 @@ impl Daemon {
         let Some(entry) = commands::find_request(&call.request.command) else {
             return Err(Stop::message("Unsupported request"));
         };
+        let snapshot = self.snapshot();
         let ctx = Ctx {
             model: &self.model,
-            snapshot: self.snapshot(),
+            view: View::of(&snapshot, call),
+            snapshot,
             call,
             hooks: self.hooks.as_ref(),
             host: &self.settings.host,
@@ -149,6 +152,28 @@ impl Daemon {
         Some(format!(
             "Hint: {reason}. If root is locked out, `dawn init --data {data}` on the daemon's machine lets root in again."
         ))
+    }
+
+    /// Notes a refusal: as an event for a caller without a name, in the log for a user.
+    fn deny(&self, call: &Call, reason: Reason) -> Decision {
+        let reason = match reason {
+            Reason::Row(priority) => format!("policy rule {priority} denies it"),
+            Reason::NoRule { nodes } if nodes.is_empty() => "no policy rule allows it".to_owned(),
+            Reason::NoRule { nodes } => format!("no policy rule allows it for {}", nodes.join(",")),
+        };
+        let command = &call.request.command;
+        match (&call.peer_name, call.peer.ip) {
+            // Events are bounded for each machine, as the log is not.
+            (None, Some(ip)) => self.hooks.denied(ip, &format!("{command}: {reason}")),
+            (name, _) => tracing::warn!(
+                target: "audit",
+                "Permission denied for request: peername={}, peerhost={}, peerport={} command= {command} ({reason})",
+                name.as_deref().unwrap_or_default(),
+                call.peer_host,
+                call.peer.port,
+            ),
+        }
+        Decision::Deny { hint: self.way_out(call, &reason) }
     }
 
     fn node_status(&self, node: &str, words: &[String]) {
@@ -283,8 +308,14 @@ impl Dispatcher for Daemon {
         token::create(&self.model, username)
     }
 
-    fn expand(&self, noderange: &str, peer_name: Option<&str>) -> Expanded {
-        bridge::expand_for(&self.snapshot(), noderange, peer_name)
+    fn admit(&self, call: &Call) -> Option<Decision> {
+        let refusal = bridge::refusal(&self.snapshot(), call)?;
+        Some(self.deny(call, refusal.reason))
+    }
+
+    fn expand(&self, noderange: &str, call: &Call) -> Expanded {
+        let snapshot = self.snapshot();
+        View::of(&snapshot, call).expand(&snapshot, noderange)
     }
 
     fn knows(&self, command: &str) -> Option<NodeUse> {
@@ -311,29 +342,12 @@ impl Dispatcher for Daemon {
         }
     }
 
-    fn authorise(&self, call: &Call) -> Decision {
-        let verdict = bridge::decide(&self.snapshot(), call);
+    fn authorise(&self, call: &Call, unknown: &[String]) -> Decision {
+        let verdict = bridge::decide(&self.snapshot(), call, unknown);
         if verdict.allowed {
             return Decision::Allow { trusted: verdict.trusted };
         }
-        let command = &call.request.command;
-        let reason = match verdict.reason {
-            Reason::Row(priority) => format!("policy rule {priority} denies it"),
-            Reason::NoRule { nodes } if nodes.is_empty() => "no policy rule allows it".to_owned(),
-            Reason::NoRule { nodes } => format!("no policy rule allows it for {}", nodes.join(",")),
-        };
-        match (&call.peer_name, call.peer.ip) {
-            // Events are bounded for each machine, as the log is not.
-            (None, Some(ip)) => self.hooks.denied(ip, &format!("{command}: {reason}")),
-            (name, _) => tracing::warn!(
-                target: "audit",
-                "Permission denied for request: peername={}, peerhost={}, peerport={} command= {command} ({reason})",
-                name.as_deref().unwrap_or_default(),
-                call.peer_host,
-                call.peer.port,
-            ),
-        }
-        Decision::Deny { hint: self.way_out(call, &reason) }
+        self.deny(call, verdict.reason)
     }
 
     fn run(&self, call: Call, sink: &mut dyn Sink) {

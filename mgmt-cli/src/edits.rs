@@ -74,6 +74,7 @@ pub fn transact(
     let compute = |snapshot: &Snapshot, out: &mut Out<'_>| {
         let edits = compute(snapshot, out)?;
         keep_own_directory(ctx, snapshot, &edits)?;
+        keep_within_reach(ctx, snapshot, &edits)?;
         Ok::<_, Stop>(edits)
     };
     let result = if dry_run {
@@ -92,10 +93,38 @@ pub fn transact(
     if dry_run {
         show(&rows, out)?;
     }
+    if ctx.view.limits().is_some() {
+        // The warnings compare with nodes that this caller may know nothing of.
+        return Ok(());
+    }
     addresses::warn_dhcp(&rows, before, &after, ctx.hooks, out)?;
     addresses::warn(&rows, before, &after, ctx.hooks, out)?;
     conflicts::warn(&rows, before, &after, out)?;
     next_boot::warn(&rows, before, &after, out)
+}
+
+/// Refuses rows that a caller limited to some nodes may not write, by whatever way the command came to them.
+///
+/// The policy has looked at the names of the request; this looks at the rows as they were and as they will be.
+fn keep_within_reach(ctx: &Ctx<'_>, snapshot: &Snapshot, edits: &Edits) -> Done {
+    let Some(reach) = ctx.view.limits() else { return Ok(()) };
+    for change in snapshot.preview(&edits.0)? {
+        let table = change.table.info();
+        let beyond = || Err(Stop::message(format!("Permission denied: a row of the table {}", table.name)));
+        let Some(node) = table.node_col() else {
+            if reach.is_open() {
+                continue;
+            }
+            return beyond();
+        };
+        let key = table.key_names().position(|name| name == node.name()).and_then(|at| change.key.get(at));
+        let cells = change.cells.iter().filter(|(col, _, _)| *col == node);
+        let mut named = key.into_iter().chain(cells.flat_map(|(_, old, new)| old.iter().chain(new)));
+        if named.clone().next().is_none() || named.any(|node| !reach.covers(node)) {
+            return beyond();
+        }
+    }
+    Ok(())
 }
 
 /// Refuses to give nodes the directory in which the daemon keeps its keys and tables.

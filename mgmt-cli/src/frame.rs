@@ -7,6 +7,7 @@
 //! [`Kind::Words`] commands look at all their words themselves, [`Kind::Local`] ones run in the process
 //! of the caller (they read or write its files) and ask the daemon for what they need.
 
+use crate::bridge::View;
 use crate::commands::tabrestore;
 use crate::environment::Environment;
 use crate::hooks::BootHooks;
@@ -200,6 +201,8 @@ pub struct Ctx<'a> {
     pub model: &'a Model,
     /// The snapshot in which noderange and policy of this call were evaluated.
     pub snapshot: Arc<Snapshot>,
+    /// What the caller may name: each noderange that the command evaluates itself goes through it.
+    pub view: View,
     /// The call: caller, nodes, piped text, directory.
     pub call: &'a Call,
     /// Boot services.

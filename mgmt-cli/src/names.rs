@@ -1,5 +1,6 @@
 //! Names that need not exist yet.
 
+use crate::bridge::View;
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::{Snapshot, excerpt};
 use std::collections::HashSet;
@@ -8,12 +9,12 @@ use std::collections::HashSet;
 const LABEL_BYTES_MAX: usize = 63;
 
 /// Expands a noderange whose names may be unknown (`nodeadd`, `mkdef` …), without those of `site.excludenodes`. Sorted.
-pub fn expand_new(snapshot: &Snapshot, noderange: &str) -> Result<Vec<String>, Stop> {
+pub fn expand_new(snapshot: &Snapshot, view: &View, noderange: &str) -> Result<Vec<String>, Stop> {
     if let Some(piece) = lettered_range(noderange) {
         let text = format!("'{noderange}': [{piece}] is no range of numbers, and letters have none");
         return Err(Stop::message(format!("{text}; write the names out, separated by commas")));
     }
-    let names = crate::bridge::expand_unverified(snapshot, noderange).map_err(Stop::message)?;
+    let names = view.expand_unverified(snapshot, noderange).map_err(Stop::message)?;
     let names = spare(snapshot, names, noderange)?;
     match names.iter().flat_map(|name| name.split('.')).find(|label| label.len() > LABEL_BYTES_MAX) {
         None => Ok(names),

@@ -930,6 +930,51 @@ fn a_denial_explains_itself_to_root() {
     }
 }
 
+/// The node of a row is no value that a request may set, and no command writes a row of a node out of reach.
+#[test]
+fn rows_of_nodes_out_of_reach_stay() {
+    use crate::testbed::Bed;
+    let bed = Bed::new(&format!("{CLUSTER}\n policy priority=6 name=alice noderange=cn1 rule=allow"));
+    let tables = || ["nodelist", "nodehm", "mac", "hosts"].map(|table| bed.run(&format!("tabdump {table}")));
+    let before = tables();
+    for (table, attr) in [
+        ("nodehm", "<mgt>ipmi</mgt><node>cn2</node>"),
+        ("nodelist", "<node>cnY</node>"),
+        ("mac", "<node>cn2</node>"),
+    ] {
+        let arg = format!("<arg><table><name>{table}</name><attr>{attr}</attr></table></arg>");
+        for user in ["alice", "root"] {
+            let elements = format!("<command>setNodesAttribs</command><noderange>cn1</noderange>{arg}");
+            let answer = bed.xml_for(&elements, Some(user), None);
+            assert!(answer.contains("names the node and cannot be set as a value"), "{answer}");
+        }
+    }
+    let keyed = "<command>setAttribs</command><table>nodelist</table><keys><node>cn1</node></keys>\
+                 <attr><node>cn9</node></attr>";
+    assert!(bed.xml_for(keyed, Some("root"), None).contains("cannot be set as a value"));
+    for line in [
+        "chdef -t node cn1 -n cn2",
+        "chdef -t group -o compute mgt=blade",
+        "nodegrpch compute mgt=blade",
+        "chtab node=cn2 nodehm.mgt=blade",
+        "nodech cn2 mgt=blade",
+        "noderm cn2",
+        "rmdef -t node cn2",
+        "nodeadd cn3 groups=all",
+        "mkdef -t node -o cn3 groups=all",
+    ] {
+        let answer = bed.run_as(line, None, Some("alice"), None);
+        assert!(answer.contains("Permission denied"), "{line}: {answer}");
+    }
+    let stanza = "cn2:\n    objtype=node\n    mgt=blade\n";
+    assert!(bed.run_as("chdef -z", Some(stanza), Some("alice"), None).contains("Permission denied"));
+    assert_eq!(tables(), before);
+    // Within reach, and a group is the caller's part of it.
+    assert_eq!(bed.run_as("nodels compute", None, Some("alice"), None), "cn1\n");
+    assert_eq!(bed.run_as("nodech compute nodelist.comments=mine", None, Some("alice"), None), "");
+    assert!(!bed.run("nodels cn2 nodelist.comments").contains("mine"));
+}
+
 /// Users and nodes are recorded; whoever can send packets cannot fill the log.
 #[test]
 fn commands_of_strangers_are_not_recorded() {

@@ -68,15 +68,47 @@ pub enum Refused {
     Busy,
 }
 
-/// Reads a regular file of at most `bytes_max` bytes. `private`: it need not be readable for everybody.
-pub fn read(path: &Path, bytes_max: u64, private: bool) -> Result<Vec<u8>, Refused> {
+/// Whose rights a file is looked up and opened with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rights {
+    /// The daemon's: the one who names the file may read any.
+    Daemon,
+    /// Those of the user and group 65534 (`nobody`, `nogroup`), for the directories on the way too.
+    Nobody,
+}
+
+/// The number of `nobody` and `nogroup`, as the kernel has it in `fs.overflowuid`.
+const NOBODY: u32 = 65534;
+
+impl Rights {
+    /// Gives these rights to the calling thread, for good: it must end after its one file.
+    fn take(self) -> Result<(), Refused> {
+        if self == Rights::Daemon || !rustix::process::geteuid().is_root() {
+            // A daemon that is not root has no rights to give up; the mode of the file decides then.
+            return Ok(());
+        }
+        let uid = rustix::fs::Uid::from_raw(NOBODY);
+        let gid = rustix::fs::Gid::from_raw(NOBODY);
+        // All of them are of the thread alone, as the kernel has it.
+        rustix::thread::set_thread_groups(&[]).map_err(io)?;
+        rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(io)?;
+        // The last one takes away the capabilities too.
+        rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(io)
+    }
+}
+
+/// Reads a regular file of at most `bytes_max` bytes.
+pub fn read(path: &Path, bytes_max: u64, rights: Rights) -> Result<Vec<u8>, Refused> {
     let path: PathBuf = path.to_owned();
-    in_time(READ_TIME_MAX, move || read_now(&path, bytes_max, private))
+    in_time(READ_TIME_MAX, move || {
+        rights.take()?;
+        read_now(&path, bytes_max, rights)
+    })
 }
 
 /// The same as text. Any file may be named: who reads it is not the one who names it.
 pub fn read_text(path: &Path, bytes_max: u64) -> Result<String, Refused> {
-    String::from_utf8(read(path, bytes_max, true)?).map_err(|_| Refused::NotText)
+    String::from_utf8(read(path, bytes_max, Rights::Daemon)?).map_err(|_| Refused::NotText)
 }
 
 /// Looks at a regular file that somebody else will open.
@@ -141,9 +173,9 @@ fn find(path: &Path) -> Result<OwnedFd, Refused> {
     Ok(seen)
 }
 
-fn read_now(path: &Path, bytes_max: u64, private: bool) -> Result<Vec<u8>, Refused> {
+fn read_now(path: &Path, bytes_max: u64, rights: Rights) -> Result<Vec<u8>, Refused> {
     let seen = find(path)?;
-    if !private && rustix::fs::fstat(&seen).map_err(io)?.st_mode & 0o004 == 0 {
+    if rights == Rights::Nobody && rustix::fs::fstat(&seen).map_err(io)?.st_mode & 0o004 == 0 {
         return Err(Refused::Private);
     }
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -165,20 +197,44 @@ mod tests {
         let file = dir.path().join("list");
         std::fs::write(&file, "cn1\n").unwrap();
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
-        rustix::fs::mknodat(rustix::fs::CWD, dir.path().join("pipe"), FileType::Fifo, Mode::RUSR, 0).unwrap();
-        for (path, bytes_max, private, expected) in [
-            (file.as_path(), 4, true, Ok(b"cn1\n".to_vec())),
-            (&file, 3, true, Err(Refused::Long(3))),
-            (&file, 4, false, Err(Refused::Private)),
-            (dir.path(), 9, true, Err(Refused::NotRegular)),
-            (&dir.path().join("pipe"), 9, true, Err(Refused::NotRegular)),
-            (Path::new("/dev/null"), 9, true, Err(Refused::NotRegular)),
-            (Path::new("/proc/kmsg"), 9, true, Err(Refused::Kernel)),
-            (Path::new("/proc/self/environ"), 1 << 20, true, Err(Refused::Kernel)),
-        ] {
-            assert_eq!(read(path, bytes_max, private), expected, "{}", path.display());
+        let open = dir.path().join("open");
+        std::fs::write(&open, "cn2\n").unwrap();
+        for (path, mode) in [(dir.path(), 0o755), (&open, 0o644)] {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
         }
-        assert!(matches!(read(&dir.path().join("none"), 9, true), Err(Refused::Io(_))));
+        rustix::fs::mknodat(rustix::fs::CWD, dir.path().join("pipe"), FileType::Fifo, Mode::RUSR, 0).unwrap();
+        for (path, bytes_max, rights, expected) in [
+            (file.as_path(), 4, Rights::Daemon, Ok(b"cn1\n".to_vec())),
+            (&file, 3, Rights::Daemon, Err(Refused::Long(3))),
+            (&open, 4, Rights::Nobody, Ok(b"cn2\n".to_vec())),
+            (&file, 4, Rights::Nobody, Err(Refused::Private)),
+            (dir.path(), 9, Rights::Daemon, Err(Refused::NotRegular)),
+            (&dir.path().join("pipe"), 9, Rights::Daemon, Err(Refused::NotRegular)),
+            (Path::new("/dev/null"), 9, Rights::Daemon, Err(Refused::NotRegular)),
+            (Path::new("/proc/kmsg"), 9, Rights::Daemon, Err(Refused::Kernel)),
+            (Path::new("/proc/self/environ"), 1 << 20, Rights::Daemon, Err(Refused::Kernel)),
+        ] {
+            assert_eq!(read(path, bytes_max, rights), expected, "{}", path.display());
+        }
+        assert!(matches!(read(&dir.path().join("none"), 9, Rights::Daemon), Err(Refused::Io(_))));
+    }
+
+    /// A file for everybody in a directory that nobody else may enter is as good as not there.
+    #[test]
+    fn the_way_to_a_file_counts() {
+        assert!(rustix::process::geteuid().is_root(), "run this test as root: it gives up root's rights");
+        let dir = tempfile::tempdir().unwrap();
+        let inside = dir.path().join("inside");
+        std::fs::write(&inside, "secret\n").unwrap();
+        std::fs::set_permissions(&inside, std::fs::Permissions::from_mode(0o644)).unwrap();
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+        assert_eq!(read(&inside, 9, Rights::Daemon), Ok(b"secret\n".to_vec()));
+        for path in ["inside", "none", "inside/.."] {
+            let refused = read(&dir.path().join(path), 9, Rights::Nobody);
+            assert_eq!(refused, Err(Refused::Io("Permission denied (os error 13)".into())), "{path}");
+        }
+        assert!(rustix::process::geteuid().is_root(), "the rights of one thread only");
+        assert_eq!(std::fs::read(&inside).unwrap(), b"secret\n");
     }
 
     #[test]

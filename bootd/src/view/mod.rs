@@ -234,8 +234,11 @@ impl Request<'_> {
         }
         match self.snapshot.node_by_ip(self.peer) {
             Some(asking) if &*asking == node => answer(),
-            Some(asking) => Answer::Refused(format!("this file is for {node}; {} is {asking}", self.peer)),
-            None => Answer::Refused(format!("this file is for {node}; {} is no known node", self.peer)),
+            // Paths with a MAC or an address lead here too: the name of their node is not for others.
+            Some(asking) => {
+                Answer::Refused(format!("this file is for another node; {} is {asking}", self.peer))
+            }
+            None => Answer::Refused(format!("this file is for a node; {} is not a known node", self.peer)),
         }
     }
 

@@ -159,8 +159,8 @@ fn a_file_of_the_image_is_where_the_image_is() {
 fn refusals_say_why() {
     let snapshot = snapshot(vec![]);
     for (path, peer, reason) in [
-        ("xcat/xnba/nodes/cn1", "10.1.0.6", "this file is for cn1; 10.1.0.6 is cn2"),
-        ("xcat/xnba/nodes/cn1", "10.1.9.9", "this file is for cn1; 10.1.9.9 is no known node"),
+        ("xcat/xnba/nodes/cn1", "10.1.0.6", "this file is for another node; 10.1.0.6 is cn2"),
+        ("xcat/xnba/nodes/cn1", "10.1.9.9", "this file is for a node; 10.1.9.9 is not a known node"),
         (
             "pxelinux.cfg/cn2",
             "10.1.0.6",

@@ -9,6 +9,10 @@ use crate::response::{Data, NodeItem, Response};
 use crate::xml::Element;
 use std::net::IpAddr;
 
+/// The answer to each noderange of a caller without a name.
+pub const NODERANGE_WITHOUT_NAME: &str =
+    "a noderange needs a client certificate: without one, a node asks about itself only";
+
 /// Who is at the other end of the connection.
 #[derive(Clone, Debug, Default)]
 pub struct Peer {
@@ -93,8 +97,11 @@ pub trait Dispatcher: Send + Sync + 'static {
     fn token_user(&self, token: &str) -> Option<String>;
     /// Makes a token: id and expiry text (`2025-1-31 9:5:3` or `never`).
     fn new_token(&self, username: &str) -> Result<(String, String), String>;
-    /// Expands a noderange for a caller (what files it may name depends on who asks).
-    fn expand(&self, noderange: &str, peer_name: Option<&str>) -> Expanded;
+    /// Whether the caller may use the command at all, for whatever nodes: decided before anything that the request names is
+    /// evaluated. `None`: it may.
+    fn admit(&self, call: &Call) -> Option<Decision>;
+    /// Expands a noderange for a caller with a name, as if nodes out of its reach did not exist.
+    fn expand(&self, noderange: &str, call: &Call) -> Expanded;
     /// Whether a command of that name exists and whether it takes nodes that must be known.
     fn knows(&self, command: &str) -> Option<NodeUse>;
     /// What to tell a caller whose command is not [known](Dispatcher::knows).
@@ -103,8 +110,8 @@ pub trait Dispatcher: Send + Sync + 'static {
     }
     /// Puts a request that [`Dispatcher::knows`] into the form its command expects, whichever client sent it.
     fn put_in_order(&self, _: &mut Request) {}
-    /// Policy decision for a call.
-    fn authorise(&self, call: &Call) -> Decision;
+    /// Policy decision for a call; `unknown` are the names of its noderange that are, for the caller, not nodes.
+    fn authorise(&self, call: &Call, unknown: &[String]) -> Decision;
     /// Runs a command that [`Dispatcher::knows`]; called on a blocking thread.
     fn run(&self, call: Call, out: &mut dyn Sink);
 }
@@ -144,15 +151,16 @@ fn handle_stamped(
         return out.send(unsupported(dispatcher, &request.command));
     };
     dispatcher.put_in_order(&mut request);
-    let expanded = expand(dispatcher, &request, peer_name.as_deref());
     let peer_host = peer.ip.map(|ip| dispatcher.peer_host(ip)).unwrap_or_else(|| dispatcher.source());
     let username = peer_name.clone();
-    let mut call = Call { request, nodes: expanded.nodes, peer_name, peer, peer_host, username };
-    match dispatcher.authorise(&call) {
-        Decision::Deny { hint } => {
-            let info = hint.into_iter().collect();
-            return out.send(Response { info, ..Response::error("Permission denied for request", Some(1)) });
-        }
+    let mut call = Call { request, nodes: Vec::new(), peer_name, peer, peer_host, username };
+    if let Some(Decision::Deny { hint }) = dispatcher.admit(&call) {
+        return out.send(denied(hint));
+    }
+    let expanded = expand(dispatcher, &call);
+    call.nodes = expanded.nodes;
+    match dispatcher.authorise(&call, &expanded.unknown) {
+        Decision::Deny { hint } => return out.send(denied(hint)),
         Decision::Allow { trusted } if trusted && call.request.username.is_some() => {
             call.username.clone_from(&call.request.username);
         }
@@ -196,12 +204,22 @@ fn authcheck(peer_name: Option<&str>) -> Response {
     Response { data: vec![word.into()], other: vec![username], ..Response::default() }
 }
 
-fn expand(dispatcher: &dyn Dispatcher, request: &Request, peer_name: Option<&str>) -> Expanded {
-    match &request.noderange {
-        Some(noderange) => dispatcher.expand(noderange, peer_name),
-        None if request.nodes.is_empty() => Expanded::default(),
+fn denied(hint: Option<String>) -> Response {
+    Response { info: hint.into_iter().collect(), ..Response::error("Permission denied for request", Some(1)) }
+}
+
+/// Nothing that a caller without a name writes is evaluated: such a caller has no business but its own, and work, errors and
+/// lists of unknown names would say what the tables hold.
+fn expand(dispatcher: &dyn Dispatcher, call: &Call) -> Expanded {
+    let nodes = &call.request.nodes;
+    match &call.request.noderange {
+        None if nodes.is_empty() => Expanded::default(),
+        _ if call.peer_name.is_none() => {
+            Expanded { fatal: Some(NODERANGE_WITHOUT_NAME.into()), ..Expanded::default() }
+        }
+        Some(noderange) => dispatcher.expand(noderange, call),
         // Nodes that the sender says it has expanded are looked at like any other noderange.
-        None => dispatcher.expand(&request.nodes.join(","), peer_name),
+        None => dispatcher.expand(&nodes.join(","), call),
     }
 }
 
@@ -272,17 +290,25 @@ pub(crate) mod tests {
         fn new_token(&self, _: &str) -> Result<(String, String), String> {
             Ok(("t1".into(), "never".into()))
         }
-        fn expand(&self, noderange: &str, _: Option<&str>) -> Expanded {
+        fn admit(&self, call: &Call) -> Option<Decision> {
+            match call.peer_name.as_deref() {
+                Some("root") => None,
+                None if call.request.command == "open" => None,
+                _ => Some(Decision::Deny { hint: None }),
+            }
+        }
+        fn expand(&self, noderange: &str, call: &Call) -> Expanded {
+            assert!(call.peer_name.is_some(), "evaluated for a caller without a name: {noderange}");
             let (nodes, unknown) =
                 noderange.split(',').map(str::to_owned).partition(|name| name == "cn1" || name == "cn2");
             Expanded { nodes, unknown, fatal: None }
         }
         fn knows(&self, command: &str) -> Option<NodeUse> {
-            matches!(command, "echo" | "endless").then_some(NodeUse::Verified)
+            matches!(command, "echo" | "endless" | "open").then_some(NodeUse::Verified)
         }
-        fn authorise(&self, call: &Call) -> Decision {
+        fn authorise(&self, call: &Call, _: &[String]) -> Decision {
             match call.peer_name.as_deref() {
-                Some("root") => Decision::Allow { trusted: false },
+                Some("root") | None => Decision::Allow { trusted: false },
                 _ => Decision::Deny { hint: None },
             }
         }
@@ -343,6 +369,21 @@ pub(crate) mod tests {
             assert!(ask(text, cn).contains(&format!("<error>{word}</error>")), "{text}");
         }
         assert!(ask("<command>nope</command>", None).contains("<info>there is no command 'nope'</info>"));
+    }
+
+    #[test]
+    fn nothing_of_a_caller_without_a_name_is_evaluated() {
+        for given in ["cn1", "nosuch", "^/etc/passwd", "ipmi.password=~^C", "all,-(", ""] {
+            let answer = ask(&format!("<command>open</command><noderange>{given}</noderange>"), None);
+            assert!(
+                answer.contains(&format!("<error>{NODERANGE_WITHOUT_NAME}</error>")),
+                "{given}: {answer}"
+            );
+            let denied = ask(&format!("<command>echo</command><noderange>{given}</noderange>"), None);
+            assert!(denied.contains("<error>Permission denied for request</error>"), "{given}: {denied}");
+        }
+        let as_nodes = ask("<command>open</command><node>cn1</node>", None);
+        assert!(as_nodes.contains(NODERANGE_WITHOUT_NAME), "{as_nodes}");
     }
 
     #[test]

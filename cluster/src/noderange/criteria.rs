@@ -4,6 +4,7 @@ use super::NoderangeError;
 use crate::groups::{Condition, ConditionError};
 use crate::row::Text;
 use crate::schema::{Col, schema};
+use crate::secrets::is_secret;
 use crate::snapshot::Snapshot;
 
 /// Names that stand for a column.
@@ -29,8 +30,13 @@ fn values(snapshot: &Snapshot, node: &str, col: Col) -> Vec<Text> {
     if values.is_empty() { vec![Text::default()] } else { values }
 }
 
-/// The nodes of which any row meets the condition.
-pub(super) fn select(snapshot: &Snapshot, text: &str) -> Result<Vec<Text>, NoderangeError> {
+/// The nodes among `nodes` of which any row meets the condition.
+pub(super) fn select<'a>(
+    snapshot: &Snapshot,
+    nodes: impl Iterator<Item = &'a Text>,
+    secrets: bool,
+    text: &str,
+) -> Result<Vec<Text>, NoderangeError> {
     let condition = Condition::parse(text).map_err(|e| match e {
         ConditionError::Malformed => NoderangeError::Syntax(text.to_owned()),
         ConditionError::Regex { pattern, reason } => NoderangeError::Regex { pattern, reason },
@@ -38,6 +44,9 @@ pub(super) fn select(snapshot: &Snapshot, text: &str) -> Result<Vec<Text>, Noder
     let col = node_item_col(&condition.subject)
         .filter(|col| col.table.info().node_column.is_some())
         .ok_or_else(|| NoderangeError::NoSuchColumn(condition.subject.clone()))?;
+    if !secrets && is_secret(col) {
+        return Err(NoderangeError::SecretColumn(condition.subject));
+    }
     let meets = |node: &&Text| values(snapshot, node, col).iter().any(|value| condition.holds(value));
-    Ok(snapshot.node_names().filter(meets).cloned().collect())
+    Ok(nodes.filter(meets).cloned().collect())
 }

@@ -3,8 +3,10 @@
 use super::parse::{Role, elements, parenthesised, split_top};
 use super::span::{Span, is_number, parse_brackets, parse_increment, parse_span};
 use super::{DEPTH_MAX, Expanded, Noderange, NoderangeError, TEXT_BYTES_MAX, criteria};
-use crate::groups::GroupKind;
+use crate::groups::{Conditions, GroupKind};
+use crate::reach::Reach;
 use crate::row::Text;
+use crate::secrets::{self, Sensitivity};
 use crate::snapshot::Snapshot;
 use crate::template::linear_regex;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -20,6 +22,8 @@ type Value = Result<Names, NoderangeError>;
 struct Eval<'a> {
     how: Noderange<'a>,
     snapshot: &'a Snapshot,
+    /// Nodes that exist for the caller.
+    seen_count: usize,
     work: usize,
     depth: usize,
     /// Inside of an exclusion or intersection: a name that is missing there makes the result larger.
@@ -44,6 +48,13 @@ pub(super) fn expand(how: Noderange<'_>, snapshot: &Snapshot) -> Result<Expanded
     Ok(Expanded { nodes, missing: eval.missing })
 }
 
+fn seen_count(reach: Option<&Reach>, snapshot: &Snapshot) -> usize {
+    match reach.filter(|reach| !reach.is_whole()) {
+        Some(reach) => snapshot.node_names().filter(|node| reach.covers(node)).count(),
+        None => snapshot.node_count(),
+    }
+}
+
 fn settle(names: &mut Names) {
     names.sort_unstable();
     names.dedup();
@@ -64,6 +75,7 @@ impl<'a> Eval<'a> {
         Self {
             how,
             snapshot,
+            seen_count: seen_count(how.seen_by, snapshot),
             work: 0,
             depth: 0,
             narrowing: false,
@@ -142,7 +154,8 @@ impl<'a> Eval<'a> {
             return self.examined(atom, |e| e.matching(pattern));
         }
         if atom.contains(['=', '~']) {
-            return self.examined(atom, |e| criteria::select(e.snapshot, atom));
+            let secrets = self.how.seen_by.is_none();
+            return self.examined(atom, |e| criteria::select(e.snapshot, e.seen(), secrets, atom));
         }
         if atom.contains(['(', ')']) {
             return Err(NoderangeError::Syntax(atom.to_owned()));
@@ -166,9 +179,24 @@ impl<'a> Eval<'a> {
         }
     }
 
+    /// The caller may know of this node.
+    fn sees(&self, node: &str) -> bool {
+        self.how.seen_by.is_none_or(|reach| reach.covers(node))
+    }
+
+    /// The nodes that exist for the caller.
+    fn seen(&self) -> impl Iterator<Item = &'a Text> + use<'_, 'a> {
+        self.snapshot.node_names().filter(|node| self.sees(node))
+    }
+
+    /// A node that exists for the caller.
+    fn node(&self, name: &str) -> Option<Text> {
+        self.snapshot.node_name(name).filter(|node| self.sees(node))
+    }
+
     /// A node or a group.
     fn defined(&mut self, name: &str) -> Result<Option<Names>, NoderangeError> {
-        match self.snapshot.node_name(name) {
+        match self.node(name) {
             Some(node) => Ok(Some(vec![node])),
             None => self.group(name),
         }
@@ -178,14 +206,33 @@ impl<'a> Eval<'a> {
         match self.snapshot.group_kind(name) {
             None => Ok(None),
             Some(GroupKind::Static) => {
-                let members = self.snapshot.nodes_listing_group(name);
+                let members = self.seen_members(self.snapshot.nodes_listing_group(name));
                 self.spend(members.len())?;
-                Ok(Some(members))
+                Ok(self.exists(members))
             }
-            Some(GroupKind::Dynamic(_)) => {
-                self.examined(name, |e| Ok(e.snapshot.group_members(name))).map(Some)
+            Some(GroupKind::Dynamic(conditions)) => {
+                let members = self.examined(name, |e| Ok(e.dynamic_members(&conditions)))?;
+                Ok(self.exists(members))
             }
         }
+    }
+
+    fn seen_members(&self, members: Names) -> Names {
+        members.into_iter().filter(|node| self.sees(node)).collect()
+    }
+
+    fn dynamic_members(&self, conditions: &str) -> Names {
+        let Ok(conditions) = Conditions::parse_wherevals(conditions) else { return Names::new() };
+        let secret = |attr: &str| secrets::of_name(attr) == Sensitivity::Secret;
+        if self.how.seen_by.is_some() && conditions.attrs().any(secret) {
+            return Names::new();
+        }
+        self.seen_members(self.snapshot.nodes_where(&conditions))
+    }
+
+    /// A group of which a caller sees no member is to that caller as unknown as any other name.
+    fn exists(&self, members: Names) -> Option<Names> {
+        (self.how.seen_by.is_none() || !members.is_empty()).then_some(members)
     }
 
     /// An atom for which every node is looked at, once.
@@ -195,7 +242,7 @@ impl<'a> Eval<'a> {
             return Ok(names);
         }
         // Looking at a node costs less than making one up.
-        self.spend(self.snapshot.node_count() / 4)?;
+        self.spend(self.seen_count / 4)?;
         let names = find(self)?;
         self.known.insert(atom.to_owned(), names.clone());
         Ok(names)
@@ -204,7 +251,7 @@ impl<'a> Eval<'a> {
     fn matching(&self, pattern: &str) -> Value {
         let bad = |reason| NoderangeError::Regex { pattern: pattern.to_owned(), reason };
         let re = linear_regex(&format!("^{pattern}$")).map_err(bad)?;
-        Ok(self.snapshot.node_names().filter(|name| re.is_match(name)).cloned().collect())
+        Ok(self.seen().filter(|name| re.is_match(name)).cloned().collect())
     }
 
     fn span(&mut self, atom: &str, span: &Span<'_>) -> Value {
@@ -219,7 +266,7 @@ impl<'a> Eval<'a> {
     fn names(&mut self, names: impl IntoIterator<Item = String>) -> Value {
         let mut all = Names::new();
         for name in names {
-            match self.snapshot.node_name(&name) {
+            match self.node(&name) {
                 Some(node) => all.push(node),
                 None => all.extend(self.other_name(&name)?),
             }

@@ -47,7 +47,8 @@ impl Command for Args {
             if self.definition.update {
                 defs::complete::osimages(&mut wanted, base)?;
             }
-            let outcome = plan(&wanted, &self.definition.options(false, false, self.mode()), base, out)?;
+            let outcome =
+                plan(&wanted, &self.definition.options(false, false, self.mode(), &ctx.view), base, out)?;
             (done, created) = (outcome.done, outcome.created);
             let mut edits = Edits::new();
             edits.extend(outcome.edits);
@@ -69,7 +70,7 @@ impl Args {
     fn wanted(&self, words: &Words, base: &Snapshot, ctx: &Ctx<'_>) -> Result<Vec<Wanted>, Stop> {
         match self.definition.from_stanzas(words, ctx)? {
             Some(wanted) => Ok(wanted),
-            None => from_words(words, &defs::types(self.definition.kinds())?, self.mode(), base),
+            None => from_words(words, &defs::types(self.definition.kinds())?, self.mode(), base, &ctx.view),
         }
     }
 
@@ -85,7 +86,11 @@ impl Args {
             list.extend(edits.map_err(|error| Stop::message(error.to_string()))?);
             Ok(list)
         })?;
-        if self.definition.dry_run { Ok(()) } else { out.line(format!("Changed the object name from {from} to {to}.")) }
+        if self.definition.dry_run {
+            Ok(())
+        } else {
+            out.line(format!("Changed the object name from {from} to {to}."))
+        }
     }
 
     fn report(&self, done: &[String], created: &[String], out: &mut Out<'_>) -> Done {

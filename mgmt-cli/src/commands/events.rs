@@ -1,6 +1,5 @@
 //! `events`: what nodes did, from the boot services.
 
-use crate::bridge::expand;
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 use dawn_bootd::events::{Event, last_boot};
@@ -38,7 +37,9 @@ impl Command for Args {
         let count = self.count.unwrap_or(if self.node.is_some() { COUNT_MAX } else { COUNT_DEFAULT });
         let subjects = self.node.as_deref().map(|name| subjects(ctx, name));
         let events = self.collect(ctx, subjects.as_deref(), count.min(COUNT_MAX));
-        if let Some(name) = subjects.as_deref().and_then(|names| unknown(ctx, names)).filter(|_| events.is_empty()) {
+        if let Some(name) =
+            subjects.as_deref().and_then(|names| unknown(ctx, names)).filter(|_| events.is_empty())
+        {
             return Err(Stop::message(format!("{name} is no node, and no machine of that address was seen")));
         }
         if self.json {
@@ -65,7 +66,7 @@ impl Args {
 
 /// The nodes of a noderange; what is none is a machine's address.
 fn subjects(ctx: &Ctx<'_>, name: &str) -> Vec<String> {
-    let found = expand(&ctx.snapshot, name);
+    let found = ctx.view.expand(&ctx.snapshot, name);
     match found.fatal.is_none() && found.unknown.is_empty() && !found.nodes.is_empty() {
         true => found.nodes,
         false => vec![name.to_owned()],
@@ -83,7 +84,8 @@ fn line(event: &Event) -> String {
         time.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S.%3f").to_string()
     };
     let step = format!("{:?}", event.step).to_lowercase();
-    let mut text = format!("{} {}: {step:<8} {}", time.map(local).unwrap_or_default(), event.node, event.detail);
+    let mut text =
+        format!("{} {}: {step:<8} {}", time.map(local).unwrap_or_default(), event.node, event.detail);
     if event.bytes > 0 {
         text.push_str(&format!(" ({} bytes in {} ms)", event.bytes, event.duration_ms));
     }

@@ -65,7 +65,7 @@ impl Command for Args {
             profile.parse::<ImageName>().map_err(|error| Stop::message(error.to_string()))?;
         }
         let nodes = match &self.nodes {
-            Some(noderange) => crate::defs::members(&ctx.snapshot, noderange)?,
+            Some(noderange) => crate::defs::members(&ctx.snapshot, &ctx.view, noderange)?,
             None => Vec::new(),
         };
         let installdir = ctx.snapshot.site("installdir");

@@ -1,6 +1,5 @@
 //! `log`: the change log.
 
-use crate::bridge;
 use crate::edits::describe;
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
@@ -40,7 +39,7 @@ impl Command for Args {
         let count = self.count.unwrap_or(COUNT_DEFAULT).min(COUNT_MAX);
         // Nodes that are gone have a history too.
         let range = self.noderange.as_deref().unwrap_or_default();
-        let nodes = bridge::expand_unverified(&ctx.snapshot, range).map_err(Stop::message)?;
+        let nodes = ctx.view.expand_unverified(&ctx.snapshot, range).map_err(Stop::message)?;
         let nodes: HashSet<&str> = nodes.iter().map(String::as_str).collect();
         let any = self.noderange.is_none();
         let wanted = |entry: &LogEntry| {

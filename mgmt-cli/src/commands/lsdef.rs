@@ -1,11 +1,11 @@
 //! `lsdef`: objects and their attributes.
 
-use crate::defs::{self, Words, stanza, templates};
 use crate::defs::args::Selection;
+use crate::defs::{self, Words, stanza, templates};
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
-use dawn_cluster::{NIC_COLUMNS, Object, ObjectType, ObjectValue};
 use dawn_cluster::{Conditions, Text};
+use dawn_cluster::{NIC_COLUMNS, Object, ObjectType, ObjectValue};
 
 /// List objects (nodes, groups, images, networks ...) and their attributes
 ///
@@ -132,7 +132,10 @@ impl Args {
             (self.selection.xml, "The '-x' (XML format) option is not yet implemented."),
             (self.long && self.short, "The flags '-l' and '-s' cannot be used together."),
             (only && self.short, "The flags '-i' and '-s' cannot be used together."),
-            (self.all && self.selection.kind.is_some(), "Cannot combine '-t' and '-a', '-z', or '-x' options."),
+            (
+                self.all && self.selection.kind.is_some(),
+                "Cannot combine '-t' and '-a', '-z', or '-x' options.",
+            ),
             (only && self.osimage, "The flags '-i' and '--osimage' cannot be used together."),
             (self.stanza && self.osimage, "The flags '-z' and '--osimage' cannot be used together."),
             (only && self.nics, "The flags '-i' and '--nics' cannot be used together."),
@@ -206,15 +209,22 @@ impl Args {
     }
 
     /// Names of the objects, sorted, and whether the user gave them.
-    fn names(&self, kind: &'static ObjectType, words: &Words, ctx: &Ctx<'_>) -> Result<(Vec<String>, bool), Stop> {
+    fn names(
+        &self,
+        kind: &'static ObjectType,
+        words: &Words,
+        ctx: &Ctx<'_>,
+    ) -> Result<(Vec<String>, bool), Stop> {
         if let Some(text) = &words.names
             && kind.name != "site"
         {
-            let mut names = defs::names(&ctx.snapshot, kind, text)?;
+            let mut names = defs::names(&ctx.snapshot, &ctx.view, kind, text)?;
             names.sort();
             return Ok((names, true));
         }
-        let hidden = |name: &Text| kind.name == "node" && !self.hidden && ctx.snapshot.is_hidden(name);
+        let hidden = |name: &Text| {
+            kind.name == "node" && (!self.hidden && ctx.snapshot.is_hidden(name) || !ctx.view.covers(name))
+        };
         let names = ctx.snapshot.object_names(kind);
         let mut names: Vec<String> =
             names.iter().filter(|name| !hidden(name)).map(|name| name.to_string()).collect();
@@ -223,14 +233,22 @@ impl Args {
     }
 
     /// The object; outer `None`: there is none, inner `None`: it does not meet the conditions.
-    fn read(&self, kind: &'static ObjectType, name: &str, view: &View, ctx: &Ctx<'_>) -> Option<Option<Object>> {
+    fn read(
+        &self,
+        kind: &'static ObjectType,
+        name: &str,
+        view: &View,
+        ctx: &Ctx<'_>,
+    ) -> Option<Option<Object>> {
         let snapshot = &ctx.snapshot;
         if !snapshot.has_object(kind, name) {
             return None;
         }
         if let Some(conditions) = &view.conditions {
             let object = snapshot.object(kind, name)?;
-            let get = |attr: &str| if attr == kind.key { Some(Text::from(name)) } else { object.get(attr).cloned() };
+            let get = |attr: &str| {
+                if attr == kind.key { Some(Text::from(name)) } else { object.get(attr).cloned() }
+            };
             if !conditions.hold(get) {
                 return Some(None);
             }
@@ -259,7 +277,9 @@ impl Args {
             return out.line(format!("{name}{blanks}({kind})"));
         }
         if self.compress {
-            return lines_of(object, view, Form::Plain).into_iter().try_for_each(|l| out.line(format!("{name}: {l}")));
+            return lines_of(object, view, Form::Plain)
+                .into_iter()
+                .try_for_each(|l| out.line(format!("{name}: {l}")));
         }
         if self.stanza {
             if !stanza::is_header(name) {

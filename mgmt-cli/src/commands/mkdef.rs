@@ -45,7 +45,8 @@ impl Command for Args {
             let nodes: Vec<String> =
                 wanted.iter().filter(|w| w.kind.name == "node").map(|w| w.name.clone()).collect();
             crate::names::warn_capitals(&nodes, out)?;
-            let outcome = plan(&wanted, &self.definition.options(true, self.force, Mode::Set), base, out)?;
+            let outcome =
+                plan(&wanted, &self.definition.options(true, self.force, Mode::Set, &ctx.view), base, out)?;
             done = outcome.done;
             let mut edits = Edits::new();
             edits.extend(outcome.edits);
@@ -61,14 +62,15 @@ impl Args {
             return self.completed(wanted, base);
         }
         let kinds = defs::types(self.definition.kinds())?;
-        let mut wanted = from_words(words, &kinds, Mode::Set, base)?;
+        let mut wanted = from_words(words, &kinds, Mode::Set, base, &ctx.view)?;
         if let Some(template) = &self.template {
             for object in &mut wanted {
                 templates::fill(object, template, base, ctx.data)?;
             }
         }
         let wanted = self.completed(wanted, base)?;
-        let nothing = wanted.iter().all(|object| object.pairs.is_empty()) && self.definition.conditions.is_empty();
+        let nothing =
+            wanted.iter().all(|object| object.pairs.is_empty()) && self.definition.conditions.is_empty();
         if nothing && !kinds.iter().any(|kind| kind.name == "group") {
             let hint = if kinds.iter().any(|kind| kind.name == "node") {
                 " The 'groups' attribute is required when creating node definitions."

@@ -29,7 +29,7 @@ impl Command for Args {
     const WRITES: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-        let nodes = crate::names::expand_new(&ctx.snapshot, &self.noderange)?;
+        let nodes = crate::names::expand_new(&ctx.snapshot, &ctx.view, &self.noderange)?;
         let words = Assignment::read_all(&self.items, out)?;
         if out.failed() {
             return Ok(());

@@ -1,6 +1,5 @@
 //! `noderange`: what a noderange stands for; also asked by programs, which read the `<node>` elements.
 
-use crate::bridge;
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 use dawn_xcatd::{Element, Expanded, Response};
@@ -42,14 +41,18 @@ impl Command for Args {
 
 /// Expands a noderange of the caller's; one that cannot be read ends the command.
 pub fn expand(ctx: &Ctx<'_>, noderange: &str) -> Result<Expanded, Stop> {
-    let found = bridge::expand_for(&ctx.snapshot, noderange, ctx.call.peer_name.as_deref());
+    let found = ctx.view.expand(&ctx.snapshot, noderange);
     found.fatal.clone().map_or(Ok(found), |reason| Err(Stop::message(reason)))
 }
 
 /// The warning about names that are neither node nor group, if there are any.
 pub fn unknown_names(found: &Expanded) -> Vec<String> {
     let names = &found.unknown;
-    if names.is_empty() { Vec::new() } else { vec![format!("Invalid nodes in noderange:{}", names.join(","))] }
+    if names.is_empty() {
+        Vec::new()
+    } else {
+        vec![format!("Invalid nodes in noderange:{}", names.join(","))]
+    }
 }
 
 /// `<node>name</node>` for each.

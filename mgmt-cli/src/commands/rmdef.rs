@@ -1,12 +1,13 @@
 //! `rmdef`: objects removed.
 
+use crate::bridge::View;
+use crate::defs::args::Selection;
 use crate::defs::{self, Words};
 use crate::edits::{Edits, transact};
-use crate::defs::args::Selection;
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
-use dawn_cluster::Snapshot;
 use dawn_cluster::ObjectType;
+use dawn_cluster::Snapshot;
 
 /// Remove objects and their rows in all tables
 #[derive(Debug, clap::Args)]
@@ -64,7 +65,7 @@ impl Command for Args {
         let mut removed = Vec::new();
         transact(ctx, out, self.dry_run, |base, out| {
             let mut edits = Edits::new();
-            for (kind, name) in self.wanted(&words, base)? {
+            for (kind, name) in self.wanted(&words, base, &ctx.view)? {
                 if base.has_object(kind, &name) {
                     edits.extend(base.delete_object(kind, &name));
                     removed.push(name);
@@ -80,7 +81,12 @@ impl Command for Args {
 }
 
 impl Args {
-    fn wanted(&self, words: &Words, base: &Snapshot) -> Result<Vec<(&'static ObjectType, String)>, Stop> {
+    fn wanted(
+        &self,
+        words: &Words,
+        base: &Snapshot,
+        view: &View,
+    ) -> Result<Vec<(&'static ObjectType, String)>, Stop> {
         let kinds = if self.all { defs::all_types() } else { defs::types(self.selection.kind.as_deref())? };
         let mut wanted = Vec::new();
         for kind in kinds {
@@ -89,12 +95,14 @@ impl Args {
                 if self.all {
                     continue;
                 }
-                return Err(Stop::message("You must use the '-f' option to remove all rows of the site table."));
+                return Err(Stop::message(
+                    "You must use the '-f' option to remove all rows of the site table.",
+                ));
             }
             let names = match &words.names {
-                Some(text) => defs::names(base, kind, text)?,
+                Some(text) => defs::names(base, view, kind, text)?,
                 None if self.all => base.object_names(kind).iter().map(|name| name.to_string()).collect(),
-                None if kind.name == "site" => defs::names(base, kind, "")?,
+                None if kind.name == "site" => defs::names(base, view, kind, "")?,
                 None => return Err(Stop::message("No object names were provided.")),
             };
             wanted.extend(names.into_iter().map(|name| (kind, name)));

@@ -1,6 +1,7 @@
 //! Options that object commands share, and what they mean in all of them.
 
 use super::{Mode, Wanted, Words};
+use crate::bridge::View;
 use crate::defs;
 use crate::frame::Ctx;
 use crate::output::{Done, Out, Stop};
@@ -123,7 +124,13 @@ impl Definition {
     }
 
     /// How the objects are written.
-    pub fn options(&self, make: bool, force: bool, mode: Mode) -> super::write::Options<'_> {
-        super::write::Options { make, force, dynamic: self.dynamic, conditions: &self.conditions, mode }
+    pub fn options<'a>(
+        &'a self,
+        make: bool,
+        force: bool,
+        mode: Mode,
+        view: &'a View,
+    ) -> super::write::Options<'a> {
+        super::write::Options { make, force, dynamic: self.dynamic, conditions: &self.conditions, view, mode }
     }
 }

@@ -7,6 +7,7 @@ pub mod templates;
 pub mod write;
 
 use crate::advice::nearest_of;
+use crate::bridge::View;
 use crate::frame::Ctx;
 use crate::items::split_operator;
 use crate::output::{Done, Out, Stop};
@@ -136,11 +137,11 @@ pub fn all_types() -> Vec<&'static ObjectType> {
 }
 
 /// The objects that a text names: a noderange (names need not exist) for nodes, else a comma list.
-pub fn names(snapshot: &Snapshot, kind: &ObjectType, text: &str) -> Result<Vec<String>, Stop> {
+pub fn names(snapshot: &Snapshot, view: &View, kind: &ObjectType, text: &str) -> Result<Vec<String>, Stop> {
     match kind.name {
         "site" => Ok(vec![SITE_OBJECT.to_owned()]),
         "node" => {
-            let nodes = crate::names::expand_new(snapshot, text)?;
+            let nodes = crate::names::expand_new(snapshot, view, text)?;
             if nodes.is_empty() {
                 return Err(Stop::message(format!("No node in '{text}', check the noderange syntax.")));
             }
@@ -198,8 +199,8 @@ pub fn check_new_name(kind: &ObjectType, name: &str, snapshot: &Snapshot) -> Res
 }
 
 /// Members of a group given by `members=` or `-w`.
-pub fn members(snapshot: &Snapshot, noderange: &str) -> Result<Vec<Text>, Stop> {
-    let expanded = crate::bridge::expand(snapshot, noderange);
+pub fn members(snapshot: &Snapshot, view: &View, noderange: &str) -> Result<Vec<Text>, Stop> {
+    let expanded = view.expand(snapshot, noderange);
     if let Some(fatal) = expanded.fatal {
         return Err(Stop::message(fatal));
     }

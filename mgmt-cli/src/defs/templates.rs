@@ -97,7 +97,8 @@ fn files(kind: &ObjectType, data: Option<&Path>) -> Result<Vec<PathBuf>, Stop> {
 fn read_file(path: &Path) -> Result<Vec<stanza::Stanza>, Stop> {
     let failed = |error: &dyn std::fmt::Display| Stop::message(format!("{}: {error}", path.display()));
     let bytes =
-        dawn_serving::bounded_read::read(path, FILE_BYTES_MAX, true).map_err(|error| failed(&error))?;
+        dawn_serving::bounded_read::read(path, FILE_BYTES_MAX, dawn_serving::bounded_read::Rights::Daemon)
+            .map_err(|error| failed(&error))?;
     let text = String::from_utf8(bytes).map_err(|error| failed(&error))?;
     stanza::read(&text).map_err(|error| failed(&error))
 }

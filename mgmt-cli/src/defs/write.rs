@@ -4,6 +4,7 @@
 //! a snapshot that already holds the others.
 
 use super::{Mode, Pairs, Wanted, Words, check_new_name, members};
+use crate::bridge::View;
 use crate::output::{Out, Stop};
 use dawn_cluster::{Assign, Conditions, Edit, GroupKind, Snapshot, Text};
 use dawn_cluster::{ObjectError, ObjectType};
@@ -18,6 +19,8 @@ pub struct Options<'a> {
     pub dynamic: bool,
     /// `-w`: members or condition of groups.
     pub conditions: &'a [String],
+    /// What the caller may name.
+    pub view: &'a View,
     /// `-p`, `-m`.
     pub mode: Mode,
 }
@@ -315,7 +318,7 @@ fn member_edits(
     let name = &object.name;
     let mut nodes: Option<Vec<Text>> = None;
     if let Some(list) = value_of(&object.pairs, "members").filter(|list| *list != "static") {
-        nodes = Some(members(now, list)?);
+        nodes = Some(members(now, options.view, list)?);
     } else if !options.conditions.is_empty() {
         nodes = Some(now.nodes_where(&read_conditions(options.conditions.iter().map(String::as_str))?));
     }
@@ -400,6 +403,7 @@ pub fn from_words(
     kinds: &[&'static ObjectType],
     mode: Mode,
     base: &Snapshot,
+    view: &View,
 ) -> Result<Vec<Wanted>, Stop> {
     if kinds.len() > 1 && !words.pairs.is_empty() {
         return Err(Stop::message("Cannot combine multiple types with 'att=val' pairs on the command line."));
@@ -411,7 +415,7 @@ pub fn from_words(
             (Some(text), _) => text,
             (None, _) => return Err(Stop::message("No object names were provided.")),
         };
-        for name in super::names(base, kind, text)? {
+        for name in super::names(base, view, kind, text)? {
             wanted.push(Wanted { kind, name, pairs: words.assigns(mode), from_stanza: false });
         }
     }

@@ -1,7 +1,8 @@
 //! `getpostscript`: the script of variables and script names that a node runs after its boot.
 //!
 //! The text is rendered from the tables when it is asked for; no file is written. A value becomes one word in single
-//! quotes, so nothing in a table is ever run by the node's shell. Values of attributes that hold secrets are left out.
+//! quotes, so nothing in a table is ever run by the node's shell. Keys of `site` that the list of known keys
+//! does not declare, or declares as secret, are left out: any process of the node may ask.
 //! Deliberately missing: a site's own template, and `version2` (the text as a file for HTTP).
 
 use super::booting_node;
@@ -60,7 +61,8 @@ fn site(snapshot: &Snapshot, export: &mut dyn FnMut(&str, &str)) {
         let (Some(key), Some(value)) = (row.get(key), row.get(value)) else { continue };
         let is_name = key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
             && key.chars().next().is_some_and(|c| c.is_ascii_alphabetic());
-        if !is_name || of_site_key(key) == Sensitivity::Secret {
+        // What an administrator's own key holds is not known, and no proof of root on the node is asked for here.
+        if !is_name || of_site_key(key) != Sensitivity::Open {
             continue;
         }
         match key.to_ascii_uppercase().as_str() {

@@ -1,6 +1,5 @@
 //! Noderange for programs: `extnoderange`, `NodeRange`, `gennr`, `rnoderange`.
 
-use crate::bridge;
 use crate::commands::noderange::{expand, node_elements, unknown_names};
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
@@ -65,7 +64,7 @@ impl Command for Generate {
     const KIND: Kind = Kind::Words;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-        let names = bridge::expand_unverified(&ctx.snapshot, &self.noderange).map_err(Stop::message)?;
+        let names = ctx.view.expand_unverified(&ctx.snapshot, &self.noderange).map_err(Stop::message)?;
         names.into_iter().try_for_each(|name| out.data(name))
     }
 }
@@ -82,14 +81,15 @@ impl Command for Shorten {
     const KIND: Kind = Kind::Nodes;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-        out.data(shortest(&ctx.snapshot, ctx.nodes()).join(","))
+        out.data(shortest(ctx).join(","))
     }
 }
 
 /// The largest group that lies wholly within what is left is taken until none is; of equal ones the first by name.
-fn shortest(snapshot: &Snapshot, nodes: &[String]) -> Vec<String> {
+fn shortest(ctx: &Ctx<'_>) -> Vec<String> {
+    let (snapshot, nodes) = (&ctx.snapshot, ctx.nodes());
     let mut left: BTreeSet<&str> = nodes.iter().map(String::as_str).collect();
-    let members = |group: &String| bridge::expand(snapshot, group).nodes;
+    let members = |group: &String| ctx.view.expand(snapshot, group).nodes;
     let mut groups: Vec<(String, Vec<String>)> = groups_among(snapshot, nodes)
         .into_iter()
         .map(|group| (group.clone(), members(&group)))

@@ -111,6 +111,7 @@ fn set_attribs(ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
     let table = one_table(ctx)?;
     let keys = pairs(table, elements(ctx, "keys"))?;
     let values = pairs(table, elements(ctx, "attr"))?;
+    keep_node(table, &values)?;
     if keys.is_empty() {
         return Err(Stop::message(format!("{}: no key given", table.name)));
     }
@@ -128,6 +129,7 @@ fn set_nodes(ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let table = table_named(asked.child_text("name"))?;
         let node = node_column(table)?;
         let values = pairs(table, asked.children.iter().filter(|child| child.name == "attr"))?;
+        keep_node(table, &values)?;
         for name in ctx.nodes() {
             edits.set(table, vec![(node, name.clone())], values.clone());
         }
@@ -164,6 +166,14 @@ fn column(table: &'static Table, name: &str) -> Result<Col, Stop> {
 
 fn node_column(table: &'static Table) -> Result<Col, Stop> {
     table.node_col().ok_or_else(|| Stop::message(format!("the table {} is not about nodes", table.name)))
+}
+
+/// The node of a row is what the row is found by, not a value: it would become another node's row.
+fn keep_node(table: &'static Table, values: &[(Col, String)]) -> Result<(), Stop> {
+    match values.iter().find(|(col, _)| Some(*col) == table.node_col()) {
+        Some((col, _)) => Err(Stop::message(format!("{col} names the node and cannot be set as a value"))),
+        None => Ok(()),
+    }
 }
 
 /// Columns by name; `ALL` is every one.
