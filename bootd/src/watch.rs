@@ -74,6 +74,13 @@ impl Watcher {
         self.bus.publish(Subject::Node(node), Step::Trouble, now_ms(), Amount::default(), detail);
     }
 
+    /// A machine that is not a node asked for something that everybody may ask.
+    pub fn asked(&self, address: IpAddr, detail: &str) {
+        if !self.is_told(address, detail, Instant::now()) {
+            self.at_address(address, Step::Unknown, Amount::default(), detail);
+        }
+    }
+
     /// A machine asked for what it may not have.
     pub fn refused(&self, address: IpAddr, detail: &str) {
         self.at_address(address, Step::Refused, Amount::default(), detail);

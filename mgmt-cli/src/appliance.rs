@@ -153,6 +153,10 @@ impl BootHooks for Hooks {
         self.appliance.watcher().trouble(node, detail);
     }
 
+    fn asked(&self, ip: IpAddr, command: &str) {
+        self.appliance.watcher().asked(ip, &format!("command port: {command}"));
+    }
+
     fn denied(&self, ip: IpAddr, detail: &str) {
         self.appliance.watcher().refused(ip, detail);
     }

@@ -351,10 +351,18 @@ impl Dispatcher for Daemon {
     }
 
     fn run(&self, call: Call, sink: &mut dyn Sink) {
-        self.audit(&call);
         let started = Instant::now();
         let mut record = None;
-        if !self.is_stranger(&call) {
+        if self.is_stranger(&call) {
+            // Events are bounded for each machine; rows of the audit log and lines of the log are not.
+            let polled = UNAUDITED.contains(&call.request.command.as_str());
+            call.peer
+                .ip
+                .filter(|_| !polled)
+                .iter()
+                .for_each(|ip| self.hooks.asked(*ip, &call.request.command));
+        } else {
+            self.audit(&call);
             log_allowed(&self.snapshot(), &call);
             let time = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
             record = self.log.start(&call, &time);

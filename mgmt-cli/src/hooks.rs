@@ -82,6 +82,8 @@ pub trait BootHooks: Send + Sync + 'static {
     fn trouble(&self, _node: &str, _detail: &str) {}
     /// A machine without certificate asked for something that the policy denies it.
     fn denied(&self, _ip: IpAddr, _detail: &str) {}
+    /// A caller who is neither a user nor a node runs a command that the policy opens to everybody.
+    fn asked(&self, _ip: IpAddr, _command: &str) {}
     /// Someone who is no node has connected to the status port.
     fn stranger(&self, _ip: IpAddr) {}
 }
