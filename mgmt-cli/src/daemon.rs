@@ -11,8 +11,9 @@ use crate::destiny;
 use crate::frame::{Ctx, Kind};
 use crate::hooks::BootHooks;
 use crate::logins::Logins;
+use crate::mypostscript;
 use crate::output::{Out, Stop};
-use crate::requests::{self, getpostscript, syncfiles};
+use crate::requests::{self, syncfiles};
 use crate::token;
 use dawn_cluster::{Change, Edit, Model, Reason, Snapshot};
 use dawn_xcatd::node_status::{NodeReport, NodeReports, UPDATE_STATUS_WORDS};
@@ -420,7 +421,7 @@ impl NodeReports for Daemon {
                         "# site.nodeauthentication is set: ask on the command port, with a certificate"
                             .into(),
                     ],
-                    false => getpostscript::lines(&snapshot, node),
+                    false => mypostscript::lines(&snapshot, node),
                 };
                 lines.push("#END OF SCRIPT".into());
             }

@@ -42,6 +42,7 @@ const LINES: &[&str] = &[
     "regnotif /bin/true hosts",
     "rmdef cn1",
     "rmimage img --xcatdef",
+    "setup-local-client.sh alice",
     "tabch key=domain site.value=x",
     "tabprune auditlog -a -V",
     "tabrestore site.csv",

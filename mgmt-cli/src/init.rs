@@ -80,9 +80,17 @@ fn interface_of_master(snapshot: &Snapshot, addresses: &LocalAddresses) -> Optio
 
 /// A certificate for another user; what it may do is for the policy to say.
 fn client(data: &Path, user: &str) -> Result<()> {
+    client_certificate(data, user)?.iter().for_each(|line| say(line));
+    Ok(())
+}
+
+/// The same, with what to say about it.
+pub(crate) fn client_certificate(data: &Path, user: &str) -> Result<Vec<String>> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    if !user.bytes().all(plain) || !user.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric()) {
-        bail!("'{user}' is no user name (letters, digits and . _ -, the first a letter or digit)");
+    if !user.bytes().all(plain)
+        || !user.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric() || first == b'_')
+    {
+        bail!("'{user}' is no user name (letters, digits and . _ -, the first a letter, digit or _)");
     }
     let authority = Authority::new(data);
     if !authority.ca_certificate().exists() {
@@ -92,14 +100,14 @@ fn client(data: &Path, user: &str) -> Result<()> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&all);
     made.with_context(|| format!("cannot make the directory {}", all.display()))?;
     let place = all.join(user);
-    match authority.ensure_client(&place, user).context("cannot make the client certificate")? {
-        true => say(&format!("made a client certificate for {user} in {}", place.display())),
-        false => say(&format!("{} is there", place.display())),
-    }
-    say(&format!(
+    let first = match authority.ensure_client(&place, user).context("cannot make the client certificate")? {
+        true => format!("made a client certificate for {user} in {}", place.display()),
+        false => format!("{} is there", place.display()),
+    };
+    let next = format!(
         "copy it to {user}'s ~/.xcat; what {user} may do: dawn mkdef -t policy -o PRIORITY name={user} rule=allow"
-    ));
-    Ok(())
+    );
+    Ok(vec![first, next])
 }
 
 fn check_domain(domain: Option<&str>) -> Result<()> {
@@ -134,14 +142,20 @@ fn directories(data: &Path) -> Result<PathBuf> {
     data.canonicalize().with_context(|| format!("cannot find {}", data.display()))
 }
 
-fn certificates(data: &Path, host: &str, master: Option<IpAddr>, environment: &Environment) -> Result<()> {
-    let authority = Authority::new(data);
+/// Makes the authority and the server certificate if they are missing; true if something was made.
+pub(crate) fn server_certificate(data: &Path, host: &str, master: Option<IpAddr>) -> Result<bool> {
     let short = host.split('.').next().unwrap_or(host);
     let names = [host.to_owned(), short.to_owned(), "localhost".to_owned()];
     let addresses: Vec<IpAddr> = master.into_iter().chain(LOOPBACK).collect();
-    if authority.ensure_server(host, &names, &addresses).context("cannot make the server certificate")? {
+    let made = Authority::new(data).ensure_server(host, &names, &addresses);
+    made.context("cannot make the server certificate")
+}
+
+fn certificates(data: &Path, host: &str, master: Option<IpAddr>, environment: &Environment) -> Result<()> {
+    if server_certificate(data, host, master)? {
         say("made a private certificate authority and the server certificate");
     }
+    let authority = Authority::new(data);
     let home = environment.home().join(".xcat");
     let user = environment.user();
     warn_of_other_cluster(&authority, &home);

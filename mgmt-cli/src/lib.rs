@@ -42,6 +42,7 @@ mod lite;
 mod local_networks;
 mod logins;
 mod manual;
+mod mypostscript;
 mod names;
 mod netboot;
 mod next_boot;
@@ -60,6 +61,8 @@ mod tabch;
 mod token;
 mod utf8;
 
+#[cfg(test)]
+mod documented_commands_tests;
 #[cfg(test)]
 mod dry_run_tests;
 #[cfg(test)]

@@ -19,6 +19,7 @@ const FAMILIES: &[&[&str]] = &[
         "completions",
         "complete",
         "xcatconfig",
+        "setup-local-client.sh",
         "lsxcatd",
         "mysqlsetup",
         "pgsqlsetup",

@@ -762,7 +762,9 @@ sessions! {
     xcatconfig: "
         xcatconfig
         xcatconfig -k
-        xcatconfig -i --installdir /x
+        xcatconfig -i --installdir ../x
+        xcatconfig --dry-run --installdir /nonexistent/install --tftpdir=/nonexistent/tftp
+        xcatconfig --dry-run -c
         xcatconfig -u
         tabdump -w priority==1.2 policy
         gettab key=domain site.value
@@ -1070,10 +1072,32 @@ fn requests_of_programs_and_nodes() {
         policy priority=4 commands={nodes} rule=allow
         site key=snmpc value=hush
         site key=bad;key value=x
-        site key=odd value='it;$(reboot)`x`'
+        site key=odd value=unknown
+        site key=consoleservice value='it;$(reboot)`x`'
         postscripts node=xcatdefaults postscripts=syslog,remoteshell postbootscripts=otherpkgs
         postscripts node=cn1 postscripts='syslog,confignics  -s'
+        noderes node=cn1 routenames='r1,r-2,gone' servicenode=sn1 syslog=ignore
+        routes routename=r1 net=10.9.0.0 mask=255.255.0.0 gateway=10.0.0.254 ifname=eth0
+        routes routename=r-2 net=10.8.0.0
+        nics node=cn1 nicips='eth0!10.0.0.1' nicdevices='bond0!eth0'
+        switches switch=cn1 snmpversion=3 username=watch password=hush2
+        zone zonename=red defaultzone=yes sshbetweennodes=yes
+        cfgmgt node=cn1 cfgmgr=puppet cfgserver=mn1
         nodetype node=compute provmethod=img"
+    ));
+    let list = |name: &str, text: &str| {
+        let path = bed.directory.path().join(name);
+        std::fs::write(&path, text).expect("file");
+        path.display().to_string()
+    };
+    let (own, others) = (
+        list("os", "bash\n@server\n#ENV:A=1#\n-nano\n"),
+        list("others", "one/tool\n#NEW_INSTALL_LIST#\n#ENV:B=2#\ntwo\n--old\n"),
+    );
+    let bad = list("bad", "good $(reboot)\n");
+    bed.run(&format!(
+        "chdef -t osimage img pkglist={own} otherpkglist={others},{bad} pkgdir=/install/os,/elsewhere \
+         otherpkgdir=/install/post/other environvar='X=it;$(reboot),bad-name=1'"
     ));
     let layout = bed.directory.path().join("layout");
     std::fs::write(&layout, "enable=yes\n[disk]\ndev=/dev/sda\n").expect("file");
@@ -1138,6 +1162,7 @@ fn requests_of_programs_and_nodes() {
         ("bob", "<command>getAllEntries</command><table>passwd</table>"),
         ("10.0.0.1", "<command>getAllEntries</command><table>passwd</table>"),
         ("10.0.0.1", "<command>getpostscript</command>"),
+        ("10.0.0.1", "<command>getpostscript</command><arg>cn1</arg>"),
         ("10.0.0.1", "<command>getpostscript</command><arg>version2</arg>"),
         ("10.0.0.9", "<command>getpostscript</command>"),
         ("10.0.0.9", "<command>getpostscript</command><noderange>cn1</noderange>"),
@@ -1174,6 +1199,13 @@ fn requests_of_programs_and_nodes() {
         text.push_str(&format!("{who}: {elements}\n{}", bed.xml_for(elements, user, ip)));
     }
     expect_file!["tests/requests.txt"].assert_eq(&text);
+    let script = |words: &str| bed.run_as(&format!("getpostscript{words}"), None, None, Some("10.0.0.1"));
+    bed.run("chtab -d key=nodeauthentication site");
+    assert!(
+        script("").contains("MASTER=") && script("") == script(" cn1"),
+        "the name of the node changes nothing"
+    );
+    bed.run("chtab key=nodeauthentication site.value=1");
     // The status port tells the same: nothing was copied, and scripts go to certificates only.
     let report = |report| dawn_xcatd::node_status::NodeReports::report(&bed.daemon, "cn1", report);
     assert!(report(NodeReport::Syncfiles).concat().starts_with("syncfiles failed: nothing was copied"));

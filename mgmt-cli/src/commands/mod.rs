@@ -17,7 +17,7 @@ macro_rules! commands {
 commands! {
     daemon: chdef chtab events explain getdestiny gettab ilitefile imagedef imgexport imgimport leases litefile
         liteimg litetree log lsdef lslite lsxcatd makedhcp makehosts makenetworks mkdef mysqlsetup nextdestiny
-        nodeadd nodech nodegrpch nodels nodepurge noderange noderm nodeset pgsqlsetup regnotif rmdef rmimage tabch
+        nodeadd nodech nodegrpch nodels nodepurge noderange noderm nodeset pgsqlsetup regnotif rmdef rmimage setuplocalclient tabch
         tabdump tabgrep tabprune tabrestore undo
         unregnotif xcatconfig;
     local: complete completions dumpxcatdb genimage links man packimage restorexcatdb tabedit;

@@ -4,8 +4,13 @@ use crate::edits::{Edits, transact};
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::{Col, Edit, Installation, Snapshot};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Component, Path};
 
-/// Put missing default rows into the tables; rows that exist stay as they are
+/// Pairs of old certificate directories that are kept, one less.
+const OLD_CERTIFICATES_MAX: u32 = 100;
+
+/// Put missing default rows into the tables; rows that exist stay as they are (but with -f)
 ///
 /// `dawn init` does this too, and makes certificates and directories.
 #[derive(Debug, clap::Args)]
@@ -20,7 +25,10 @@ pub struct Args {
     /// The same, and defaults of site in place of other values (not of domain, master and the like)
     #[arg(short = 'd')]
     database: bool,
-    /// The same
+    /// Defaults in place of what site, policy and postscripts say, and certificates made again
+    ///
+    /// Domain, master and directories stay unless they are given. The old certificates are kept beside the new ones;
+    /// those of all users end with the restart of the daemon.
     #[arg(short = 'f', long)]
     force: bool,
     /// Define the management node
@@ -30,13 +38,16 @@ pub struct Args {
     ssh_keys: bool,
     #[arg(short = 's', hide = true)]
     host_keys: bool,
-    #[arg(short = 'c', hide = true)]
+    /// Make the certificate authority and the server certificate again, for this machine's present name
+    #[arg(short = 'c')]
     credentials: bool,
     #[arg(short = 't', hide = true)]
     tunables: bool,
-    #[arg(long, hide = true, value_name = "DIR")]
+    /// Directory of images and scripts (site.installdir); made if it is missing
+    #[arg(long, value_name = "DIR")]
     installdir: Option<String>,
-    #[arg(long, hide = true, value_name = "DIR")]
+    /// Directory of boot loaders (site.tftpdir); made if it is missing, and the loaders are copied there
+    #[arg(long, value_name = "DIR")]
     tftpdir: Option<String>,
     /// Show what would change, and change nothing
     #[arg(long)]
@@ -49,36 +60,57 @@ impl Command for Args {
     const WRITES: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-        if self.ssh_keys || self.host_keys || self.credentials || self.tunables {
-            return Err(Stop::message(
-                "-k, -s, -c and -t are not supported: dawn init makes keys and certificates",
-            ));
-        }
-        if self.installdir.is_some() || self.tftpdir.is_some() {
-            return Err(Stop::message(
-                "--installdir and --tftpdir are not supported: chdef -t site installdir=DIR tftpdir=DIR",
-            ));
+        if self.ssh_keys || self.host_keys || self.tunables {
+            return Err(Stop::message("-k, -s and -t are not supported: dawn init makes keys"));
         }
         let rows = self.initial || self.update || self.database || self.force;
-        if !rows && !self.management_node {
+        let directories = [("installdir", &self.installdir), ("tftpdir", &self.tftpdir)];
+        let directories: Vec<(&'static str, &str)> =
+            directories.iter().filter_map(|(key, path)| Some((*key, path.as_deref()?))).collect();
+        if let Some((key, path)) = directories.iter().find(|(_, path)| !is_plain(path)) {
+            return Err(Stop::message(format!("--{key}: '{path}' is not an absolute path without '..'")));
+        }
+        let directories = Directories(&directories);
+        let certificates = self.force || self.credentials;
+        if !rows && !certificates && !self.management_node && directories.0.is_empty() {
             out.line("No parameters were supplied on the xcatconfig command. Run xcatconfig -h")?;
             return Err(Stop::Code(1));
         }
-        transact(ctx, out, self.dry_run, |snapshot, _| {
-            let mut edits = Edits::new();
-            if rows {
-                edits.extend(snapshot.default_rows(&installation(snapshot, ctx.host))?);
-            }
-            if self.database {
-                edits.extend(site_defaults()?);
-            }
-            if self.management_node {
-                edits.extend(snapshot.management_node_rows(ctx.host)?);
-            }
-            Ok(edits)
-        })?;
+        if certificates || !directories.0.is_empty() {
+            ctx.require_root("make certificates and directories")?;
+        }
+        if self.force {
+            out.warning(
+                "-f sets site, policy and postscripts to their defaults; `dawn undo` brings the rows back",
+            )?;
+        }
+        if rows || self.management_node || !directories.0.is_empty() {
+            transact(ctx, out, self.dry_run, |snapshot, _| {
+                let mut edits = Edits::new();
+                if rows {
+                    let present = if self.force { &Snapshot::empty() } else { snapshot };
+                    edits.extend(present.default_rows(&installation(snapshot, ctx.host))?);
+                }
+                if self.database {
+                    edits.extend(site_defaults()?);
+                }
+                for (key, directory) in directories.0 {
+                    edits.push(Edit::set_site(key, directory)?);
+                }
+                if self.management_node {
+                    edits.extend(snapshot.management_node_rows(ctx.host)?);
+                }
+                Ok(edits)
+            })?;
+        }
         if self.database && !self.dry_run {
             out.line("Updated cluster site definition")?;
+        }
+        if !directories.0.is_empty() {
+            directories.make(out, self.dry_run)?;
+        }
+        if certificates {
+            certificates_again(ctx, out, self.dry_run)?;
         }
         if self.management_node && !self.dry_run {
             out.line("Management Node defined in the database.")?;
@@ -95,6 +127,85 @@ fn site_defaults() -> Result<Vec<Edit>, Stop> {
     Ok(all)
 }
 
+fn is_plain(path: &str) -> bool {
+    let path = Path::new(path);
+    path.is_absolute() && path.components().all(|part| !matches!(part, Component::ParentDir))
+}
+
+/// Directories to be used from the next start on: the key of `site` and the path.
+#[derive(Clone, Copy)]
+struct Directories<'a>(&'a [(&'static str, &'a str)]);
+
+impl Directories<'_> {
+    /// Made if missing, with the boot loaders in the TFTP directory.
+    fn make(&self, out: &mut Out<'_>, dry_run: bool) -> Done {
+        for (key, path) in self.0 {
+            let path = Path::new(path);
+            if dry_run {
+                if !path.is_dir() {
+                    out.line(format!("+ directory {}", path.display()))?;
+                }
+                continue;
+            }
+            let failed =
+                |why: std::io::Error| Stop::message(format!("cannot make {}: {why}", path.display()));
+            std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(failed)?;
+            if *key == "tftpdir" {
+                dawn_bootd::loaders::install(path).map_err(|error| {
+                    Stop::message(format!("cannot copy boot loaders to {}: {error}", path.display()))
+                })?;
+            }
+        }
+        if dry_run {
+            Ok(())
+        } else {
+            out.line("The new directories are served after a restart of the daemon.")
+        }
+    }
+}
+
+/// Puts the authority and the server certificate aside, and makes others for the present name of this machine.
+fn certificates_again(ctx: &Ctx<'_>, out: &mut Out<'_>, dry_run: bool) -> Done {
+    let Some(data) = ctx.data else { return Err(Stop::message("the daemon has no data directory")) };
+    let (ca, cert) = (data.join("ca"), data.join("cert"));
+    let free =
+        |number: &u32| ["ca", "cert"].iter().all(|name| !data.join(format!("{name}.{number}")).exists());
+    let number = (1..OLD_CERTIFICATES_MAX).find(free).ok_or_else(|| {
+        Stop::message(format!("remove old certificates (ca.1, cert.1 …) in {} first", data.display()))
+    })?;
+    if dry_run {
+        return out.line(format!("~ certificates in {} and {}", ca.display(), cert.display()));
+    }
+    let any = ca.exists() || cert.exists();
+    for (from, name) in [(&ca, "ca"), (&cert, "cert")] {
+        let to = data.join(format!("{name}.{number}"));
+        match std::fs::rename(from, &to) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Stop::message(format!(
+                    "cannot rename {} to {}: {error}",
+                    from.display(),
+                    to.display()
+                )));
+            }
+            _ => {}
+        }
+    }
+    let master = ctx.snapshot.site("master").and_then(|text| text.parse().ok());
+    crate::init::server_certificate(data, &crate::init::host_name(), master).map_err(|error| {
+        Stop::message(format!("{error:#}; the old certificates are in ca.{number} and cert.{number}"))
+    })?;
+    if any {
+        out.line(format!(
+            "The old certificates are in {0}/ca.{number} and {0}/cert.{number}.",
+            data.display()
+        ))?;
+    }
+    out.line(format!(
+        "Restart the daemon, then run `dawn init --data {0}` for your own certificate and `dawn init --data {0} --client USER` for those of others.",
+        data.display()
+    ))
+}
+
 /// What the tables say about this machine.
 fn installation(snapshot: &Snapshot, host: &str) -> Installation {
     let site = |key: &str| snapshot.site(key).map(|text| text.to_string()).unwrap_or_default();
@@ -106,5 +217,46 @@ fn installation(snapshot: &Snapshot, host: &str) -> Installation {
         tftpdir: site("tftpdir"),
         server_name: host.to_owned(),
         ..Installation::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testbed::Bed;
+
+    /// Another name or other directories: rows as at first, other certificates, the old ones beside them.
+    #[test]
+    fn force_with_directories() {
+        let bed = Bed::new(
+            "
+            policy priority=1 name=root rule=allow
+            site key=master value=10.0.0.1
+            site key=domain value=cluster
+            site key=maxssh value=888
+            site key=own value=kept",
+        );
+        let top = bed.directory.path();
+        let site = |key: &str| bed.run(&format!("gettab key={key} site.value")).trim().to_owned();
+        let (install, tftp) = (top.join("lib/xcat"), top.join("lib/tftpboot"));
+        let line =
+            format!("xcatconfig -f --installdir='{}' --tftpdir='{}'", install.display(), tftp.display());
+        let shown = bed.run(&format!("{line} --dry-run"));
+        assert!(shown.contains("maxssh") && !install.exists() && !top.join("ca").exists(), "{shown}");
+        for round in 1..=2 {
+            let said = bed.run(&line);
+            assert!(said.contains("dawn undo") && said.contains("Restart the daemon"), "{said}");
+            assert!(install.is_dir() && tftp.is_dir() && top.join("cert/server-cred.pem").exists());
+            assert_eq!(top.join("ca.1").exists(), round == 2, "what was not there is not put aside");
+        }
+        assert_eq!(
+            (site("maxssh"), site("own"), site("domain")),
+            ("8".into(), "kept".into(), "cluster".into())
+        );
+        assert_eq!(site("installdir"), install.to_string_lossy());
+        assert_ne!(
+            std::fs::read(top.join("ca/ca-cert.pem")).expect("new"),
+            std::fs::read(top.join("ca.1/ca-cert.pem")).expect("old")
+        );
+        assert!(bed.run_as("xcatconfig -c", None, Some("bob"), None).contains("rc=1"));
     }
 }

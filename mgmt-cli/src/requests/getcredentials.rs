@@ -8,7 +8,7 @@ use super::{calling_node, consent};
 use crate::frame::{Command, Ctx, Kind};
 use crate::imagedef::root_hash;
 use crate::output::{Done, Out};
-use dawn_cluster::{Col, Snapshot};
+use dawn_cluster::{Col, Row, Snapshot, Text};
 use dawn_serving::bounded_read;
 use dawn_xcatd::{Data, Element, Response};
 use std::path::{Path, PathBuf};
@@ -94,27 +94,46 @@ fn content(ctx: &Ctx<'_>, node: &str, item: &str) -> Result<String, String> {
 /// The directory of the keys a node may have. Without a zone in the request the node must be in the default zone; a private
 /// key is for nodes of a zone whose nodes may log in to each other.
 fn zone_keys(snapshot: &Snapshot, node: &str, asked: Option<&str>, private: bool) -> Option<PathBuf> {
-    let is_yes = |text: &str| matches!(text.to_ascii_lowercase().as_str(), "yes" | "1");
-    let name_col = Col::known("zone.zonename");
-    let default = snapshot
-        .enabled_rows("zone")
-        .find(|row| row.get(Col::known("zone.defaultzone")).is_some_and(|text| is_yes(text)));
-    let default = default.and_then(|row| row.get(name_col).cloned());
-    let own = snapshot.attr(node, "nodelist.zonename").or_else(|| default.clone());
+    let default = default_zone(snapshot);
+    let own = own_zone(snapshot, node);
     match asked {
         Some(asked) if own.as_deref() != Some(asked) => return None,
         None if own != default => return None,
         _ => {}
     }
     let Some(own) = own else { return Some(ROOT_KEYS.into()) };
-    let row = snapshot.find_row(&[(name_col, &own)])?;
-    let between = row.get(Col::known("zone.sshbetweennodes"));
-    if private && asked.is_some() && !between.is_some_and(|text| is_yes(text)) {
+    let row = zone_row(snapshot, &own)?;
+    if private && asked.is_some() && !lets_nodes_log_in(&row) {
         return None;
     }
     Some(
         row.get(Col::known("zone.sshkeydir")).map_or_else(|| ROOT_KEYS.into(), |text| PathBuf::from(&**text)),
     )
+}
+
+/// The zone of the node, else the default zone.
+pub fn own_zone(snapshot: &Snapshot, node: &str) -> Option<Text> {
+    snapshot.attr(node, "nodelist.zonename").or_else(|| default_zone(snapshot))
+}
+
+fn default_zone(snapshot: &Snapshot) -> Option<Text> {
+    let mut rows = snapshot.enabled_rows("zone");
+    let default = rows.find(|row| row.get(Col::known("zone.defaultzone")).is_some_and(|text| is_yes(text)));
+    default.and_then(|row| row.get(Col::known("zone.zonename")).cloned())
+}
+
+/// The row of a zone.
+pub fn zone_row(snapshot: &Snapshot, zone: &str) -> Option<Row> {
+    snapshot.find_row(&[(Col::known("zone.zonename"), zone)])
+}
+
+/// Whether nodes of the zone may log in to each other.
+pub fn lets_nodes_log_in(zone: &Row) -> bool {
+    zone.get(Col::known("zone.sshbetweennodes")).is_some_and(|text| is_yes(text))
+}
+
+fn is_yes(text: &str) -> bool {
+    matches!(text.to_ascii_lowercase().as_str(), "yes" | "1")
 }
 
 /// The node's own host key, else the one that all nodes share.

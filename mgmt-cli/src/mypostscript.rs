@@ -1,0 +1,242 @@
+//! `mypostscript`: variables and names of scripts that a node runs after its boot (xCAT's `mypostscript.tmpl`).
+//!
+//! The text is rendered from the tables when it is asked for; no file is written. A value becomes one word in single
+//! quotes, so nothing in a table is ever run by the node's shell. Secret columns, and keys of `site` that are secret
+//! or not declared, are left out: any process of the node may ask. Names of variables that come from a table must be
+//! names for a shell, or they are left out with a line in the log. Directories below `site.installdir` have the names
+//! under which HTTP serves them.
+//!
+//! Deliberately missing: a site's own template, kits, monitoring and VLAN variables, `CFGCLIENTLIST`.
+
+mod packages;
+
+use crate::requests::getcredentials::{lets_nodes_log_in, own_zone, zone_row};
+use dawn_cluster::secrets::{Sensitivity, is_secret, of_site_key};
+use dawn_cluster::{Col, Snapshot, Text};
+
+/// Where HTTP serves `site.installdir`.
+const INSTALL: &str = "/install";
+/// Where HTTP serves `site.tftpdir`.
+const TFTPBOOT: &str = "/tftpboot";
+
+/// Takes a variable: name and value.
+type Export<'a> = dyn FnMut(&str, &str) + 'a;
+
+/// The script, line by line.
+pub fn lines(snapshot: &Snapshot, node: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut export = |name: &str, value: &str| {
+        lines.push(format!("{name}={}", quoted(value)));
+        lines.push(format!("export {name}"));
+    };
+    site(snapshot, &mut export);
+    networks(snapshot, &mut export);
+    of_node(snapshot, node, &mut export);
+    ssh(snapshot, node, &mut export);
+    routes(snapshot, node, &mut export);
+    nics(snapshot, node, &mut export);
+    of_switch_and_configuration(snapshot, node, &mut export);
+    packages::of_image(snapshot, node, &mut export);
+    lines.extend(scripts(snapshot, node, "postscripts"));
+    lines.extend(scripts(snapshot, node, "postbootscripts"));
+    lines
+}
+
+/// One word for a POSIX shell; line ends become blanks, as clients read the script line by line.
+fn quoted(value: &str) -> String {
+    let value: String = value.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    format!("'{}'", value.replace('\'', r"'\''"))
+}
+
+fn site(snapshot: &Snapshot, export: &mut Export<'_>) {
+    let (key, value) = (Col::known("site.key"), Col::known("site.value"));
+    for row in snapshot.enabled_rows("site") {
+        let (Some(key), Some(value)) = (row.get(key), row.get(value)) else { continue };
+        // What an administrator's own key holds is not known, and no proof of root on the node is asked for here.
+        if !is_name(key) || of_site_key(key) != Sensitivity::Open {
+            continue;
+        }
+        match key.to_ascii_uppercase().as_str() {
+            // The node's own server has that name.
+            "MASTER" => export("SITEMASTER", value),
+            // Nodes make addresses of files of them.
+            "INSTALLDIR" => export("INSTALLDIR", INSTALL),
+            "TFTPDIR" => export("TFTPDIR", TFTPBOOT),
+            "HTTPPORT" => {}
+            name => export(name, value),
+        }
+    }
+    export("HTTPPORT", &snapshot.site("httpport").unwrap_or_default());
+}
+
+/// A name that a shell takes for a variable.
+fn is_name(text: &str) -> bool {
+    text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        && text.chars().next().is_some_and(|c| c.is_ascii_alphabetic())
+}
+
+/// `path` as HTTP serves it, if it is below the install directory.
+fn as_served(snapshot: &Snapshot, path: &str) -> String {
+    let own = snapshot.site("installdir").unwrap_or_else(|| INSTALL.into());
+    let inside = path.strip_prefix(own.trim_end_matches('/'));
+    match inside.filter(|rest| rest.is_empty() || rest.starts_with('/')) {
+        Some(rest) => format!("{INSTALL}{rest}"),
+        None => path.to_owned(),
+    }
+}
+
+fn networks(snapshot: &Snapshot, export: &mut Export<'_>) {
+    let Some(table) = dawn_cluster::schema().find("networks") else { return };
+    let rows: Vec<_> = snapshot.enabled_rows("networks").collect();
+    export("NETWORKS_LINES", &rows.len().to_string());
+    for (number, row) in rows.iter().enumerate() {
+        let columns = table.cols().filter(|col| col.name() != "comments");
+        let cell = |col: Col| row.get(col).map(|text| text.to_string()).unwrap_or_default();
+        let mut parts: Vec<String> = columns.map(|col| format!("{}={}", col.name(), cell(col))).collect();
+        parts.push("comments=".to_owned());
+        export(&format!("NETWORKS_LINE{}", number + 1), &parts.join("||"));
+    }
+}
+
+fn of_node(snapshot: &Snapshot, node: &str, export: &mut Export<'_>) {
+    let attr = |column: &str| cell(snapshot, node, column);
+    let or_else = |value: String, other: &dyn Fn() -> String| if value.is_empty() { other() } else { value };
+    let master = or_else(attr("noderes.xcatmaster"), &|| {
+        snapshot.site("master").map(|t| t.to_string()).unwrap_or_default()
+    });
+    let state = attr("chain.currstate");
+    let kind = if attr("nodetype.nodetype").contains("service") { "service" } else { "compute" };
+    export("NODE", node);
+    export("IPADDR", &snapshot.attr(node, "hosts.ip").map(|text| text.to_string()).unwrap_or_default());
+    export("GROUP", &attr("nodelist.groups"));
+    export("MASTER", &master);
+    export("MASTER_IP", &master);
+    export("SERVICEGROUP", &attr("noderes.servicenode"));
+    export("SYSLOG", &attr("noderes.syslog"));
+    export("NFSSERVER", &or_else(attr("noderes.nfsserver"), &|| master.clone()));
+    export("INSTALLNIC", &attr("noderes.installnic"));
+    export("PRIMARYNIC", &attr("noderes.primarynic"));
+    export("OSVER", &attr("nodetype.os"));
+    export("ARCH", &attr("nodetype.arch"));
+    export("PROFILE", &attr("nodetype.profile"));
+    export("PROVMETHOD", &attr("nodetype.provmethod"));
+    export("PATH", "/xcatpost:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    export("NODESETSTATE", state.split_ascii_whitespace().next().unwrap_or_default());
+    export("UPDATENODE", "0");
+    export("NTYPE", kind);
+    export("MACADDRESS", attr("mac.mac").split(['|', '!']).next().unwrap_or_default());
+    export("MACMAC", &attr("mac.mac"));
+}
+
+/// A column of the node; empty for nothing and for a secret.
+fn cell(snapshot: &Snapshot, node: &str, column: &str) -> String {
+    let open = dawn_cluster::schema().find_col(column).filter(|col| !is_secret(*col));
+    open.and_then(|col| snapshot.attr(node, col)).map(|text| text.to_string()).unwrap_or_default()
+}
+
+/// Whether root of this node may log in to other nodes with root's key, and the node's zone.
+fn ssh(snapshot: &Snapshot, node: &str, export: &mut Export<'_>) {
+    let zone = own_zone(snapshot, node);
+    let between = match zone.as_deref().and_then(|zone| zone_row(snapshot, zone)) {
+        Some(row) => lets_nodes_log_in(&row),
+        None => match snapshot.site("sshbetweennodes").as_deref() {
+            None | Some("ALLGROUPS") => true,
+            Some("NOGROUPS") => false,
+            Some(groups) => {
+                let own = snapshot.groups_of(node);
+                groups.split(',').any(|group| own.iter().any(|name| **name == *group.trim()))
+            }
+        },
+    };
+    export("ENABLESSHBETWEENNODES", if between { "YES" } else { "NO" });
+    export("ZONENAME", &zone.unwrap_or_default());
+}
+
+fn routes(snapshot: &Snapshot, node: &str, export: &mut Export<'_>) {
+    let names = cell(snapshot, node, "noderes.routenames");
+    export("NODEROUTENAMES", &names);
+    for name in names.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        let variable = format!("ROUTE_{name}");
+        let Some(row) = snapshot.find_row(&[(Col::known("routes.routename"), name)]) else {
+            tracing::warn!(
+                node,
+                name,
+                "noderes.routenames names a route that the routes table does not have"
+            );
+            continue;
+        };
+        if !is_name(&variable) {
+            tracing::warn!(node, name, "the route is left out: its name is not a name for a shell variable");
+            continue;
+        }
+        let columns = ["routes.net", "routes.mask", "routes.gateway", "routes.ifname"];
+        let parts = columns.map(|column| row.get(Col::known(column)).cloned().unwrap_or_default());
+        export(&variable, &parts.join(","));
+    }
+}
+
+fn nics(snapshot: &Snapshot, node: &str, export: &mut Export<'_>) {
+    let columns = [
+        "nicips",
+        "nichostnamesuffixes",
+        "nictypes",
+        "niccustomscripts",
+        "nicnetworks",
+        "nicextraparams",
+        "nicdevices",
+    ];
+    let values = columns.map(|column| (column, cell(snapshot, node, &format!("nics.{column}"))));
+    let any = values.iter().any(|(_, value)| !value.is_empty());
+    export("NICNODE", if any { node } else { "" });
+    for (column, value) in values {
+        export(&column.to_ascii_uppercase(), &value);
+    }
+}
+
+/// Variables of nodes that are switches, and of configuration managers.
+fn of_switch_and_configuration(snapshot: &Snapshot, node: &str, export: &mut Export<'_>) {
+    for (name, column) in [
+        ("CFGMGR", "cfgmgt.cfgmgr"),
+        ("CFGSERVER", "cfgmgt.cfgserver"),
+        ("SWITCHNAME", "switches.switch"),
+        ("SNMPVERSION", "switches.snmpversion"),
+        ("SNMPUSER", "switches.username"),
+        ("SNMPPASSWD", "switches.password"),
+        ("SNMPPRIV", "switches.privacy"),
+        ("SNMPAUTH", "switches.auth"),
+    ] {
+        export(name, &cell(snapshot, node, column));
+    }
+}
+
+/// The scripts of one half between their marks: the defaults', the image's, the node's; none twice, no empty group.
+fn scripts(snapshot: &Snapshot, node: &str, half: &str) -> Vec<String> {
+    let column = format!("postscripts.{half}");
+    let col = dawn_cluster::schema().find_col(&column);
+    let defaults = snapshot
+        .enabled_rows("postscripts")
+        .find(|row| row.get(Col::known("postscripts.node")).is_some_and(|name| &**name == "xcatdefaults"))
+        .and_then(|row| row.get(col?).cloned());
+    let image = dawn_statelite::image_of(snapshot, node).and_then(|name| snapshot.osimage(&name));
+    let image: Option<Text> = image.and_then(|image| image.get(half).cloned());
+    let own = snapshot.attr(node, column.as_str());
+    let mut seen: Vec<String> = Vec::new();
+    let mut lines = vec![format!("# {half}-start-here")];
+    for (group, list) in [("defaults", defaults), ("osimage", image), ("node", own)] {
+        let list = list.unwrap_or_default();
+        let fresh: Vec<String> = list
+            .split(',')
+            .map(|script| script.split_whitespace().collect::<Vec<_>>().join(" "))
+            .filter(|script| !script.is_empty() && !seen.contains(script))
+            .collect();
+        if fresh.is_empty() {
+            continue;
+        }
+        lines.push(format!("# {group}-{half}-start-here"));
+        lines.extend(fresh.iter().cloned());
+        lines.push(format!("# {group}-{half}-end-here"));
+        seen.extend(fresh);
+    }
+    lines.push(format!("# {half}-end-here"));
+    lines
+}

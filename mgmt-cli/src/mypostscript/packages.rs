@@ -1,0 +1,88 @@
+//! What a node's post scripts install: the package lists of its image, and the image's own variables.
+//!
+//! The lists are read when the script is rendered. A list that cannot be read, or holds what is not a package name, is
+//! left out with a line in the log: the node's other scripts still run.
+
+use super::{Export, as_served, is_name};
+use dawn_cluster::{OsImage, Snapshot};
+use dawn_imagebuilder::listfile;
+use dawn_imagebuilder::pkglist::{self, Pass};
+use std::path::Path;
+
+/// Variables of the image that the node has; none without an image.
+pub(super) fn of_image(snapshot: &Snapshot, node: &str, export: &mut Export<'_>) {
+    let image = dawn_statelite::image_of(snapshot, node).and_then(|name| snapshot.osimage(&name));
+    let Some(image) = image else { return export("NOSYNCFILES", "1") };
+    let text = |column: &str| image.get(column).map(|text| text.to_string()).unwrap_or_default();
+    let folders = |column: &str| {
+        let served: Vec<String> =
+            text(column).split(',').map(|one| as_served(snapshot, one.trim())).collect();
+        served.join(",")
+    };
+    export("OSPKGDIR", &folders("pkgdir"));
+    let passes = passes(&image, "pkglist");
+    export("OSPKGS", &passes.iter().map(words).collect::<Vec<_>>().join(","));
+    export("ENVLIST", &passes.iter().map(variables).collect::<Vec<_>>().join(" ").trim());
+    export("OTHERPKGDIR", &folders("otherpkgdir"));
+    let others = self::passes(&image, "otherpkglist");
+    for (number, pass) in (1..).zip(&others) {
+        export(&format!("OTHERPKGS{number}"), &words(pass));
+        export(&format!("ENVLIST{number}"), &variables(pass));
+    }
+    export("OTHERPKGS_INDEX", &others.len().to_string());
+    if text("synclists").is_empty() {
+        export("NOSYNCFILES", "1");
+    }
+    for pair in text("environvar").split(',') {
+        match pair.trim().split_once('=') {
+            Some((name, value)) if is_name(name) => export(name, value),
+            _ if pair.trim().is_empty() => {}
+            _ => {
+                tracing::warn!(image = %image_name(&image), pair, "osimage.environvar: not NAME=VALUE; left out")
+            }
+        }
+    }
+}
+
+fn image_name(image: &OsImage) -> String {
+    image.get("imagename").map(|name| name.to_string()).unwrap_or_default()
+}
+
+/// The passes of all lists that a column names.
+fn passes(image: &OsImage, column: &str) -> Vec<Pass> {
+    let files = image.get(column).map(|text| text.to_string()).unwrap_or_default();
+    let mut all = Vec::new();
+    for file in files.split(',').map(str::trim).filter(|file| !file.is_empty()) {
+        match read(Path::new(file), image) {
+            Ok(passes) => all.extend(passes),
+            Err(why) => {
+                tracing::warn!(image = %image_name(image), column, file, why, "nodes get no packages of this list");
+            }
+        }
+    }
+    all
+}
+
+fn read(file: &Path, image: &OsImage) -> Result<Vec<Pass>, String> {
+    let known = std::fs::metadata(file).map_err(|error| error.to_string())?;
+    if !known.is_file() {
+        return Err("it is not a regular file".to_owned());
+    }
+    let value = |name: &str| image.get(&name.to_ascii_lowercase()).map(|text| text.to_string());
+    let lines = listfile::load(file, &value).map_err(|error| error.to_string())?;
+    pkglist::parse(lines.iter().map(String::as_str)).map_err(|error| error.to_string())
+}
+
+/// `a,b,@group,-before,--after`: what the node's script is told.
+fn words(pass: &Pass) -> String {
+    let before = pass.remove_before.iter().map(|name| format!("-{name}"));
+    let groups = pass.groups.iter().map(|name| format!("@{name}"));
+    let after = pass.remove_after.iter().map(|name| format!("--{name}"));
+    let all: Vec<String> = pass.install.iter().cloned().chain(groups).chain(before).chain(after).collect();
+    all.join(",")
+}
+
+fn variables(pass: &Pass) -> String {
+    let pairs: Vec<String> = pass.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    pairs.join(" ")
+}
