@@ -111,7 +111,9 @@ pub use effect::{RowChange, RowChangeKind};
 pub use groups::{Condition, ConditionError, Conditions, GroupKind};
 pub use interfaces::NamedAddress;
 pub use liteoption::{LiteOption, OptionError};
-pub use log::{CHANGES_BYTES_MAX, CHANGES_KEPT_MAX, LogEntry, UndoError};
+pub use log::{
+    CHANGES_BYTES_MAX, CHANGES_KEPT_MAX, LogEntry, QUIET_CHANGES_BYTES_MAX, QUIET_CHANGES_KEPT_MAX, UndoError,
+};
 pub use lookup::MacOwner;
 pub use model::{
     Applied, FOLLOW_INTERVAL, Follower, Model, ModelError, Published, Subscription, migrate, truncate,

@@ -12,10 +12,15 @@ use crate::schema::{Col, schema};
 use crate::snapshot::Snapshot;
 use serde_json::{Map, Value, json};
 
-/// Changes kept at most, looked at every [`PRUNE_EVERY`] changes.
+/// Changes of administrators kept at most, looked at every [`PRUNE_EVERY`] changes.
 pub const CHANGES_KEPT_MAX: u64 = 100_000;
-/// Bytes of all changes kept at most, looked at every [`PRUNE_EVERY`] changes; the newest change is always kept.
+/// Bytes of administrators' changes kept at most, looked at every [`PRUNE_EVERY`] changes; the newest is always kept.
 pub const CHANGES_BYTES_MAX: u64 = 512 << 20;
+/// Changes of machines kept at most: enough for the other daemons, which read each other's changes several times a
+/// second. They have limits of their own, so that no machine can push an administrator's change out of the log.
+pub const QUIET_CHANGES_KEPT_MAX: u64 = 10_000;
+/// Bytes of machines' changes kept at most.
+pub const QUIET_CHANGES_BYTES_MAX: u64 = 32 << 20;
 /// How often old changes are dropped.
 pub(crate) const PRUNE_EVERY: u64 = 1000;
 /// Bytes of one stored piece of a change's rows; a larger change is stored in several pieces.
@@ -64,20 +69,39 @@ fn by(later: Option<u64>) -> String {
     later.map(|seq| format!(" by change {seq}")).unwrap_or_default()
 }
 
-/// The lowest number to keep, from the numbers and sizes of the stored pieces, newest first.
-pub(crate) fn lowest_to_keep(newest: u64, pieces: impl Iterator<Item = (u64, u64)>) -> u64 {
-    let by_number = newest.saturating_sub(CHANGES_KEPT_MAX) + 1;
-    let mut bytes = 0u64;
-    for (seq, size) in pieces {
-        bytes = bytes.saturating_add(size);
-        if bytes > CHANGES_BYTES_MAX {
-            return by_number.max(seq + 1).min(newest);
-        }
-    }
-    by_number
+/// What is kept of one kind of changes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Share {
+    /// Of machines.
+    pub(crate) quiet: bool,
+    count_max: u64,
+    bytes_max: u64,
 }
 
-pub(crate) fn encode(rows: &[RowChange]) -> Vec<String> {
+/// The two kinds of changes.
+pub(crate) const SHARES: [Share; 2] = [
+    Share { quiet: false, count_max: CHANGES_KEPT_MAX, bytes_max: CHANGES_BYTES_MAX },
+    Share { quiet: true, count_max: QUIET_CHANGES_KEPT_MAX, bytes_max: QUIET_CHANGES_BYTES_MAX },
+];
+
+impl Share {
+    /// The lowest number to keep, from the numbers and sizes of this kind's changes, newest first; 0 keeps all.
+    pub(crate) fn lowest_to_keep(&self, changes: impl Iterator<Item = (u64, u64)>) -> u64 {
+        let (mut count, mut bytes, mut lowest) = (0, 0u64, 0);
+        for (seq, size) in changes {
+            count += 1;
+            bytes = bytes.saturating_add(size);
+            if count > 1 && (count > self.count_max || bytes > self.bytes_max) {
+                return lowest;
+            }
+            lowest = seq;
+        }
+        0
+    }
+}
+
+/// The rows as they are stored. Of a machine's change the cells before it are left out: it is not undone.
+pub(crate) fn encode(rows: &[RowChange], quiet: bool) -> Vec<String> {
     let mut parts = Vec::new();
     let mut part = String::new();
     for row in rows {
@@ -85,7 +109,7 @@ pub(crate) fn encode(rows: &[RowChange]) -> Vec<String> {
             parts.push(std::mem::take(&mut part) + "]");
         }
         part.push(if part.is_empty() { '[' } else { ',' });
-        part.push_str(&encode_row(row).to_string());
+        part.push_str(&encode_row(row, quiet).to_string());
     }
     if !part.is_empty() {
         parts.push(part + "]");
@@ -93,10 +117,13 @@ pub(crate) fn encode(rows: &[RowChange]) -> Vec<String> {
     parts
 }
 
-fn encode_row(row: &RowChange) -> Value {
+fn encode_row(row: &RowChange, quiet: bool) -> Value {
     let text = |t: &Option<Text>| t.as_deref().map_or(Value::Null, Value::from);
+    let old = |t: &Option<Text>| if quiet { Value::Null } else { text(t) };
+    let is_kept = |new: &Option<Text>| !quiet || row.kind == RowChangeKind::Updated || new.is_some();
+    let cells = row.cells.iter().filter(|(_, _, new)| is_kept(new));
     let cells: Map<String, Value> =
-        row.cells.iter().map(|(c, old, new)| (c.name().to_owned(), json!([text(old), text(new)]))).collect();
+        cells.map(|(c, before, new)| (c.name().to_owned(), json!([old(before), text(new)]))).collect();
     let kind = match row.kind {
         RowChangeKind::Inserted => "i",
         RowChangeKind::Updated => "u",
@@ -247,7 +274,7 @@ mod tests {
         for edits in cases() {
             let base = base();
             let made = entry(&base, &edits);
-            let read: Vec<_> = encode(&made.rows).iter().flat_map(|p| decode(p).unwrap()).collect();
+            let read: Vec<_> = encode(&made.rows, false).iter().flat_map(|p| decode(p).unwrap()).collect();
             assert_eq!(read, made.rows);
             let replayed = replay(&base, &made);
             assert_eq!(dump(&replayed), dump(&base.with(&edits).unwrap()), "{edits:?}");
@@ -300,13 +327,16 @@ mod tests {
     #[test]
     fn old_changes_go() {
         let many = |n: u64, size: u64| (0..n).rev().map(move |seq| (seq + 1, size));
-        for (newest, pieces, size, keep) in [
-            (1000, 1000, 10, 1),
-            (CHANGES_KEPT_MAX + 1000, 0, 0, 1001),
-            (1000, 1000, CHANGES_BYTES_MAX / 10, 991),
-            (1000, 1000, CHANGES_BYTES_MAX + 1, 1000),
-        ] {
-            assert_eq!(lowest_to_keep(newest, many(pieces, size)), keep);
+        for share in SHARES {
+            for (count, size, keep) in [
+                (0, 0, 0),
+                (1000, 10, 0),
+                (share.count_max + 1000, 0, 1001),
+                (1000, share.bytes_max / 10, 991),
+                (1000, share.bytes_max + 1, 1000),
+            ] {
+                assert_eq!(share.lowest_to_keep(many(count, size)), keep, "{share:?} {count} {size}");
+            }
         }
     }
 
@@ -317,8 +347,21 @@ mod tests {
             .map(|n| Edit::set("site", &[("key", &n.to_string())], &[("value", &cell)]).unwrap())
             .collect();
         let made = entry(&base(), &edits);
-        let parts = encode(&made.rows);
+        let parts = encode(&made.rows, false);
         assert!(parts.len() >= 2);
         assert_eq!(parts.iter().flat_map(|p| decode(p).unwrap()).collect::<Vec<_>>(), made.rows);
+    }
+
+    #[test]
+    fn a_machine_s_change_is_replayed_and_holds_nothing_of_before() {
+        for edits in cases() {
+            let base = base();
+            let made = entry(&base, &edits);
+            let parts = encode(&made.rows, true);
+            let rows: Vec<_> = parts.iter().flat_map(|p| decode(p).unwrap()).collect();
+            assert!(rows.iter().flat_map(|row| &row.cells).all(|(_, old, _)| old.is_none()));
+            let replayed = replay(&base, &LogEntry { rows, ..made });
+            assert_eq!(dump(&replayed), dump(&base.with(&edits).unwrap()), "{edits:?}");
+        }
     }
 }

@@ -16,7 +16,7 @@ use crate::log::{LogEntry, UndoError, replay, undo_edits};
 use crate::row::Row;
 use crate::schema::schema;
 use crate::snapshot::Snapshot;
-use crate::store::{self, Bell, Loaded, Store, StoreError};
+use crate::store::{self, Bell, IfMissing, Loaded, Store, StoreError};
 use crate::table::TableData;
 use arc_swap::ArcSwap;
 use std::collections::HashSet;
@@ -68,6 +68,9 @@ pub enum ModelError {
         "change {0} moved the tables into this database; that is not undone (`pgsqlsetup --back` goes back to SQLite)"
     )]
     NotUndone(u64),
+    /// The change of a machine is logged without what was before it.
+    #[error("change {0} was made by a machine (a node's status, a record of the audit), which is not undone")]
+    OfMachine(u64),
     /// The database that is to be filled has rows.
     #[error("the database is not empty: table {0} has rows")]
     NotEmpty(&'static str),
@@ -173,17 +176,23 @@ impl Model {
     pub fn open(directory: &Path) -> Result<Self, ModelError> {
         let named = StoreAddress::read(directory)?;
         let address = named.unwrap_or_else(|| StoreAddress::Sqlite(directory.to_owned()));
-        Self::open_in(directory, &address)
+        Ok(Self { directory: Some(directory.to_owned()), ..Self::open_at(&address)? })
     }
 
-    /// Opens the database at an address for a data directory, in whose `cfgloc` a later [move](Self::move_to) is noted.
+    /// Opens the database at an address for a data directory, in whose `cfgloc` a later [move](Self::move_to) is noted. It
+    /// must be there: see [`StoreError::Missing`]. A database on a read-only file system is read, and every change of it fails.
     pub fn open_in(directory: &Path, address: &StoreAddress) -> Result<Self, ModelError> {
-        Ok(Self { directory: Some(directory.to_owned()), ..Self::open_at(address)? })
+        let opened = Self::open_store(address, IfMissing::Refuse)?;
+        Ok(Self { directory: Some(directory.to_owned()), ..opened })
     }
 
-    /// Opens the database at an address.
+    /// Opens (or makes) the database at an address.
     pub fn open_at(address: &StoreAddress) -> Result<Self, ModelError> {
-        let model = Self::with_store(store::open(address)?, system_clock_ms)?;
+        Self::open_store(address, IfMissing::Make)
+    }
+
+    fn open_store(address: &StoreAddress, if_missing: IfMissing) -> Result<Self, ModelError> {
+        let model = Self::with_store(store::open(address, if_missing)?, system_clock_ms)?;
         lock(&model.writer).address = Some(address.clone());
         Ok(model)
     }
@@ -361,11 +370,14 @@ impl Model {
     fn catch_up(&self, writer: &mut Writer, last: u64) -> Result<(), StoreError> {
         while writer.tip.seq != last {
             let entries = writer.store.changes_after(writer.tip.seq, CATCH_UP_ENTRIES)?;
-            let continues = entries.first().is_some_and(|e| e.seq == writer.tip.seq + 1);
-            if !continues {
+            if entries.is_empty() {
                 return self.reload(writer);
             }
             for entry in entries {
+                // Machines' changes leave the log earlier than others.
+                if entry.seq != writer.tip.seq + 1 {
+                    return self.reload(writer);
+                }
                 let next = replay(&writer.tip, &entry);
                 writer.tip = Arc::new(next);
                 self.publish(&writer.tip, vec![Arc::new(entry)]);
@@ -449,7 +461,9 @@ impl Model {
                     ("", "") => {}
                     ("", _) => tracing::info!("changes of other daemons are seen again"),
                     (now, before) if now == before => {}
-                    (error, _) => tracing::warn!(error, "cannot look for changes of other daemons"),
+                    (error, _) => {
+                        tracing::warn!(error, "cannot look into the database for changes of other daemons")
+                    }
                 }
                 trouble = now;
             }
@@ -518,7 +532,7 @@ impl Model {
 
     /// Takes a change back. Refused if a row it touched has been changed since.
     pub fn undo(&self, entry: &LogEntry, who: &str) -> Result<Applied, ModelError> {
-        refuse_migration(entry)?;
+        has_inverse(entry)?;
         let head = Change::new(who, format!("{UNDO_COMMAND}{}", entry.seq), Vec::new());
         let undone = self.transact(head, |now| Ok::<_, ModelError>((undo_edits(now, entry)?, ())));
         undone.map(|(applied, ())| applied).map_err(|error| self.with_later_change(error, entry))
@@ -537,7 +551,7 @@ impl Model {
 
     /// What [`undo`](Self::undo) would do.
     pub fn undo_dry_run(&self, entry: &LogEntry) -> Result<Vec<RowChange>, ModelError> {
-        refuse_migration(entry)?;
+        has_inverse(entry)?;
         self.dry_run(|now| Ok::<_, ModelError>((undo_edits(now, entry)?, ())))
             .map(|(rows, ())| rows)
             .map_err(|error| self.with_later_change(error, entry))
@@ -589,8 +603,12 @@ const UNDO_COMMAND: &str = "undo ";
 /// How the log names the arrival of all rows from another database.
 const MIGRATE_COMMAND: &str = "migrate";
 
-fn refuse_migration(entry: &LogEntry) -> Result<(), ModelError> {
-    if entry.command == MIGRATE_COMMAND { Err(ModelError::NotUndone(entry.seq)) } else { Ok(()) }
+fn has_inverse(entry: &LogEntry) -> Result<(), ModelError> {
+    match entry.command.as_str() {
+        _ if entry.quiet => Err(ModelError::OfMachine(entry.seq)),
+        MIGRATE_COMMAND => Err(ModelError::NotUndone(entry.seq)),
+        _ => Ok(()),
+    }
 }
 
 /// Cuts a text at a character's border.

@@ -46,6 +46,21 @@ pub enum StoreError {
     /// No permission to write.
     #[error("the database is read-only; nothing was changed")]
     ReadOnly,
+    /// There are no tables where the database should be.
+    #[error("there is no database in {place}: {reason}")]
+    Missing {
+        /// File or server.
+        place: String,
+        /// What is there instead.
+        reason: String,
+    },
+    /// The file that is open is not the one that a restart would find.
+    #[error(
+        "the database file {0} was removed or replaced while it was in use; nothing was changed\n\
+         Hint: `dawn dumpxcatdb -p DIR` saves the tables as they were loaded; then stop the daemon, put the database back \
+         from a backup, or make one with `dawn init` and read the saved tables with `dawn restorexcatdb -p DIR`"
+    )]
+    Replaced(String),
     /// Another process holds the database for too long.
     #[error("the database is locked by another process; nothing was changed")]
     Busy,
@@ -137,12 +152,24 @@ pub(crate) trait Bell: Send {
     fn wait(&mut self, time: Duration) -> Result<bool, StoreError>;
 }
 
-/// Opens the database at an address, makes what is missing in it.
-pub(crate) fn open(address: &StoreAddress) -> Result<Box<dyn Store>, StoreError> {
+/// What to do where there is no database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IfMissing {
+    /// Make one.
+    Make,
+    /// Fail: a database was there before, and an empty one in its place would make every node a stranger.
+    Refuse,
+}
+
+/// A table that every database of ours and of the reference has.
+const SURE_TABLE: &str = "site";
+
+/// Opens the database at an address, adds what the schema has more.
+pub(crate) fn open(address: &StoreAddress, if_missing: IfMissing) -> Result<Box<dyn Store>, StoreError> {
     match address {
-        StoreAddress::Sqlite(directory) => Ok(Box::new(sqlite::Sqlite::open(directory)?)),
-        StoreAddress::Postgres(server) => postgres::open(server),
-        StoreAddress::Mysql(server) => mysql::open(server),
+        StoreAddress::Sqlite(directory) => Ok(Box::new(sqlite::Sqlite::open(directory, if_missing)?)),
+        StoreAddress::Postgres(server) => postgres::open(server, if_missing),
+        StoreAddress::Mysql(server) => mysql::open(server, if_missing),
     }
 }
 

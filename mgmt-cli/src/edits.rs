@@ -186,7 +186,7 @@ pub fn show(changes: &[RowChange], out: &mut Out<'_>) -> Done {
         return out.line("Nothing would change.");
     }
     for change in changes {
-        for line in describe(change) {
+        for line in describe(change, true) {
             out.line(line)?;
         }
     }
@@ -204,8 +204,8 @@ pub fn written(path: &Path) -> char {
     if path.exists() { '~' } else { '+' }
 }
 
-/// The lines of one row change.
-pub fn describe(change: &RowChange) -> Vec<String> {
+/// The lines of one row change; `with_old`: what was in its cells before is known.
+pub fn describe(change: &RowChange, with_old: bool) -> Vec<String> {
     let sign = match change.kind {
         RowChangeKind::Inserted => '+',
         RowChangeKind::Updated => '~',
@@ -221,7 +221,8 @@ pub fn describe(change: &RowChange) -> Vec<String> {
             Some(_) if hidden => MASK.to_owned(),
             Some(text) => format!("{text:?}"),
         };
-        lines.push(format!("    {}: {} -> {}", col.name(), word(old), word(new)));
+        let old = if with_old { word(old) + " -> " } else { String::new() };
+        lines.push(format!("    {}: {old}{}", col.name(), word(new)));
     }
     lines
 }

@@ -53,6 +53,7 @@ pub fn run(args: Args, environment: &Environment) -> i32 {
 fn set_up(args: &Args, environment: &Environment) -> Result<()> {
     check_domain(args.domain.as_deref())?;
     let data = directories(&environment.directory.join(&args.data))?;
+    let _owner = crate::owner::take_for_init(&data)?;
     let host = host_name();
     certificates(&data, &host, args.master, environment)?;
     let addresses = LocalAddresses::of_this_machine().context("cannot list the addresses of this machine")?;

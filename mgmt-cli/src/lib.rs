@@ -49,6 +49,7 @@ mod next_boot;
 pub mod notify;
 mod options;
 pub mod output;
+mod owner;
 mod policy_repair;
 mod redact;
 pub mod reference;

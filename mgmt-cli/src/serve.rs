@@ -4,9 +4,10 @@ use crate::appliance::Hooks;
 use crate::daemon::{self, Daemon};
 use crate::environment::Environment;
 use crate::init;
+use crate::owner::{DAEMON, Owner};
 use anyhow::{Context, Result};
 use dawn_bootd::{Appliance, CommandPort, Ports, Service, Settings, TransferPorts};
-use dawn_cluster::{Model, ModelError, StoreAddress};
+use dawn_cluster::{Model, ModelError, StoreAddress, StoreError};
 use dawn_xcatd::certificates::Authority;
 use std::io::Write;
 use std::os::linux::net::SocketAddrExt;
@@ -103,6 +104,7 @@ async fn serve(args: &Args, environment: &Environment, notify: Option<&str>) -> 
         "{} is no data directory of dawn yet; make it one with: dawn init --data {0}",
         data.display()
     );
+    let _owner = Owner::take(&data, DAEMON)?;
     let address = crate::database::address(&data, environment)?;
     // Signals are caught before anything listens: a stop during the start must not be lost.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -147,6 +149,13 @@ async fn open_patiently(data: &Path, address: &StoreAddress) -> Result<Model> {
                 let pause = pauses.next().copied().unwrap_or(DATABASE_PAUSE_MAX);
                 tracing::warn!("{error}; next attempt in {} s", pause.as_secs());
                 tokio::time::sleep(pause).await;
+            }
+            Err(error @ ModelError::Store(StoreError::Missing { .. })) => {
+                return Err(anyhow::Error::from(error).context(format!(
+                    "nothing is served: without its tables this machine would know no node\n\
+                     Hint: put the database back from a backup, or begin with an empty one: dawn init --data {}",
+                    data.display()
+                )));
             }
             opened => return Ok(opened?),
         }
@@ -271,6 +280,7 @@ mod tests {
         use crate::dbsetup::server::{Engine, Server};
         let mut server = Server::start(Engine::Mysql);
         let address = server.database("late");
+        Model::open_at(&address).expect("tables");
         let data = tempfile::tempdir().expect("a directory");
         server.kill();
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");

@@ -68,6 +68,13 @@ impl Site {
         command
     }
 
+    /// The same in another data directory.
+    fn copy(&self, data: &Path) -> Site {
+        let copied = Command::new("cp").arg("-a").arg(&self.data).arg(data).status().unwrap();
+        assert!(copied.success());
+        Site { data: data.to_owned(), home: self.home.clone(), database: self.database.clone() }
+    }
+
     fn start(&self) -> Daemon {
         let mut command = self.serve();
         let port = command.get_args().nth(4).unwrap().to_string_lossy().into_owned();
@@ -366,8 +373,9 @@ fn a_read_only_database_is_an_error_and_the_old_state_stays() {
 fn ports_that_are_held() {
     let directory = tempfile::tempdir().unwrap();
     let site = Site::new(directory.path(), None);
-    let (mut serve, mut again) = (site.serve(), site.command());
-    again.args(serve.get_args());
+    let other = site.copy(&directory.path().join("other"));
+    let (mut serve, mut again) = (site.serve(), other.command());
+    again.args(serve.get_args().take(8)).arg(&other.data);
     let mut first = serve.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     assert_eq!(first_line(&mut first.stdout), "ready\n");
     let output = again.output().unwrap();
@@ -386,16 +394,80 @@ fn ports_that_are_held() {
     assert_eq!(ready, "ready\n");
 }
 
+/// Two daemons with ports of their own, but one data directory: the second is told who has it, at once.
+#[test]
+fn a_data_directory_has_one_daemon() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = Site::new(directory.path(), None);
+    let first = site.start();
+    let refused = site.serve().output().unwrap();
+    let sentence = format!("is in use by dawn serve, process {}, since", first.child.id());
+    assert!(!refused.status.success() && told(&refused).contains(&sentence), "{}", told(&refused));
+    // `dawn init` repairs tables beside a daemon.
+    let init =
+        site.command().args(["init", "--domain", "x.example", "--data"]).arg(&site.data).output().unwrap();
+    assert!(init.status.success(), "{}", told(&init));
+    wait_for("the daemon does not see the change", || first.site("domain") == "x.example");
+    first.kill();
+    site.start();
+}
+
+fn databases(site: &Site) -> Vec<PathBuf> {
+    ["", "-wal", "-shm"].map(|suffix| site.data.join(format!("dawn.sqlite{suffix}"))).to_vec()
+}
+
+/// A database that was removed under a running daemon: no change is acknowledged, the tables can be saved, and
+/// the next start does not take an empty directory for a new cluster.
+#[test]
+fn a_removed_database_is_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = Site::new(directory.path(), None);
+    let daemon = site.start();
+    daemon.ok("chtab key=k site.value=v");
+    for file in databases(&site) {
+        std::fs::remove_file(file).unwrap();
+    }
+    for _ in 0..2 {
+        let (error, code) = daemon.run("chtab key=k site.value=w");
+        assert!(
+            error.contains("was removed or replaced") && error.contains("dumpxcatdb") && code != 0,
+            "{error}"
+        );
+    }
+    assert_eq!(daemon.site("k"), "v");
+    let dump = directory.path().join("dump");
+    let mut saved = site.command();
+    let saved =
+        saved.env("XCATHOST", &daemon.settings.host).args(["dumpxCATdb", "-p"]).arg(&dump).output().unwrap();
+    assert!(saved.status.success() && dump.join("site.csv").exists(), "{}", told(&saved));
+    daemon.kill();
+    for empty in [false, true] {
+        if empty {
+            std::fs::write(&databases(&site)[0], "").unwrap();
+        }
+        let refused = site.serve().output().unwrap();
+        let text = told(&refused);
+        assert!(!refused.status.success() && text.contains("there is no database in"), "{text}");
+        assert!(text.contains("backup") && text.contains("dawn init --data"), "{text}");
+    }
+    // As the hint says.
+    let init = site.command().args(["init", "--data"]).arg(&site.data).output().unwrap();
+    assert!(init.status.success(), "{}", told(&init));
+    let daemon = site.start();
+    let mut restored = site.command();
+    let restored = restored.env("XCATHOST", &daemon.settings.host).args(["restorexCATdb", "-p"]).arg(&dump);
+    let restored = restored.output().unwrap();
+    assert!(restored.status.success(), "{}", told(&restored));
+    assert_eq!(daemon.site("k"), "v");
+}
+
 /// Two whole daemons on one database server.
 fn two_daemons(engine: Engine) {
     let server = Server::start(engine);
     let directory = tempfile::tempdir().unwrap();
     let line = server.database("together").cfgloc_line();
-    let first = Site::new(directory.path(), Some(line.clone()));
-    let data = directory.path().join("second");
-    let copied = Command::new("cp").arg("-a").arg(&first.data).arg(&data).status().unwrap();
-    assert!(copied.success());
-    let second = Site { data, home: first.home.clone(), database: Some(line) };
+    let first = Site::new(directory.path(), Some(line));
+    let second = first.copy(&directory.path().join("second"));
     let (a, b) = (first.start(), second.start());
     for (writer, reader) in [(&a, &b), (&b, &a)] {
         writer.ok(&format!("chtab key=seen site.value={}", writer.settings.host));

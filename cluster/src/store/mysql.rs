@@ -4,7 +4,7 @@
 //! MySQL client about changes; other daemons ask for the last number.
 
 use super::server::{Client, Param, ServerDialect, ServerStore, TextRows};
-use super::{ANSWER_TIME_MAX, Bell, CONNECT_TIME_MAX, Dialect, LOCK_WAIT_MAX, Store, StoreError};
+use super::{ANSWER_TIME_MAX, Bell, CONNECT_TIME_MAX, Dialect, IfMissing, LOCK_WAIT_MAX, Store, StoreError};
 use crate::cfgloc::ServerAddress;
 use crate::schema::Table;
 use mysql::prelude::Queryable;
@@ -58,8 +58,8 @@ fn upsert(dialect: &Dialect, table: &Table) -> String {
 }
 
 /// Opens a database.
-pub(super) fn open(address: &ServerAddress) -> Result<Box<dyn Store>, StoreError> {
-    Ok(Box::new(ServerStore::<Mysql>::open(address)?))
+pub(super) fn open(address: &ServerAddress, if_missing: IfMissing) -> Result<Box<dyn Store>, StoreError> {
+    Ok(Box::new(ServerStore::<Mysql>::open(address, if_missing)?))
 }
 
 pub(super) struct Mysql {

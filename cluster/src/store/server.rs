@@ -12,10 +12,10 @@
 //! afterwards whether the change was made, and it is taken over like another daemon's. Programs that write the tables without
 //! going through the log are noticed only when everything is loaded again.
 
-use super::{ANSWER_TIME_MAX, Bell, Dialect, Loaded, RowReader, Store, StoreError};
+use super::{ANSWER_TIME_MAX, Bell, Dialect, IfMissing, Loaded, RowReader, SURE_TABLE, Store, StoreError};
 use crate::cfgloc::ServerAddress;
 use crate::effect::Effect;
-use crate::log::{LogEntry, PRUNE_EVERY, decode, encode, lowest_to_keep};
+use crate::log::{LogEntry, PRUNE_EVERY, SHARES, decode, encode};
 use crate::row::Row;
 use crate::schema::{Table, TableId, schema};
 use crate::table::RowId;
@@ -93,10 +93,10 @@ pub(super) struct ServerStore<C> {
 }
 
 impl<C: Client> ServerStore<C> {
-    /// Connects and makes the tables that are missing.
-    pub(super) fn open(address: &ServerAddress) -> Result<Self, StoreError> {
+    /// Connects and makes the tables that are missing; all of them only where that was asked for.
+    pub(super) fn open(address: &ServerAddress, if_missing: IfMissing) -> Result<Self, StoreError> {
         let mut store = Self { address: address.clone(), client: None, open: false, silent_until: None };
-        store.create_missing()?;
+        store.create_missing(if_missing)?;
         Ok(store)
     }
 
@@ -134,10 +134,14 @@ impl<C: Client> ServerStore<C> {
         }
     }
 
-    fn create_missing(&mut self) -> Result<(), StoreError> {
+    fn create_missing(&mut self, if_missing: IfMissing) -> Result<(), StoreError> {
         let dialect = C::dialect();
         let address = self.address.clone();
         self.with(|client| {
+            if if_missing == IfMissing::Refuse && !existing(client)?.contains_key(SURE_TABLE) {
+                let place = format!("{} on {}", address.dbname, address.host);
+                return Err(StoreError::Missing { place, reason: format!("it has no table {SURE_TABLE}") });
+            }
             client.rows(dialect.ddl_lock.0, &[])?;
             let result = create_all(client, dialect).and_then(|widen| run_slowly::<C>(&address, &widen));
             let _ = client.rows(dialect.ddl_lock.1, &[]);
@@ -361,13 +365,13 @@ fn write_change<C: Client>(client: &mut C, entry: &LogEntry, effects: &[Effect])
     client.run(&head, &[seq, Param::Int(entry.at_ms), who, command, Param::Int(entry.quiet.into())])?;
     let part =
         format!("INSERT INTO dawn_change_part (seq,part,effects) VALUES {}", tuples(dialect, 1, 3, None));
-    for (at, text) in (0i64..).zip(encode(&entry.rows)) {
+    for (at, text) in (0i64..).zip(encode(&entry.rows, entry.quiet)) {
         client.run(&part, &[seq, Param::Int(at), Param::Text(Some(&text))])?;
     }
     let mark = (dialect.base.placeholder)(1);
     client.run(&format!("UPDATE dawn_writer SET seq={mark} WHERE id=1"), &[seq])?;
     if entry.seq.is_multiple_of(PRUNE_EVERY) {
-        prune(client, entry.seq)?;
+        prune(client)?;
     }
     match dialect.notify {
         Some(sql) => client.batch(sql),
@@ -375,15 +379,24 @@ fn write_change<C: Client>(client: &mut C, entry: &LogEntry, effects: &[Effect])
     }
 }
 
-fn prune<C: Client>(client: &mut C, newest: u64) -> Result<(), StoreError> {
-    let rows =
-        client.rows("SELECT seq, octet_length(effects) FROM dawn_change_part ORDER BY seq DESC", &[])?;
-    let number = |row: &[Option<String>], at: usize| row.get(at)?.as_ref()?.parse::<u64>().ok();
-    let pieces = rows.iter().filter_map(|row| Some((number(row, 0)?, number(row, 1)?)));
-    let lowest = Param::Int(int(lowest_to_keep(newest, pieces)));
-    let mark = (C::dialect().base.placeholder)(1);
-    client.run(&format!("DELETE FROM dawn_change WHERE seq<{mark}"), &[lowest])?;
-    client.run(&format!("DELETE FROM dawn_change_part WHERE seq<{mark}"), &[lowest])?;
+fn prune<C: Client>(client: &mut C) -> Result<(), StoreError> {
+    for share in SHARES {
+        let quiet = i64::from(share.quiet);
+        let sizes = format!(
+            "SELECT c.seq, coalesce(sum(octet_length(p.effects)),0) FROM dawn_change c \
+             LEFT JOIN dawn_change_part p ON p.seq=c.seq WHERE c.quiet={quiet} GROUP BY c.seq ORDER BY c.seq DESC"
+        );
+        let rows = client.rows(&sizes, &[])?;
+        let number = |row: &[Option<String>], at: usize| row.get(at)?.as_ref()?.parse::<u64>().ok();
+        let changes = rows.iter().filter_map(|row| Some((number(row, 0)?, number(row, 1)?)));
+        let lowest = Param::Int(int(share.lowest_to_keep(changes)));
+        let mark = (C::dialect().base.placeholder)(1);
+        let gone = format!("seq<{mark} AND quiet={quiet}");
+        let parts =
+            format!("DELETE FROM dawn_change_part WHERE seq IN (SELECT seq FROM dawn_change WHERE {gone})");
+        client.run(&parts, &[lowest])?;
+        client.run(&format!("DELETE FROM dawn_change WHERE {gone}"), &[lowest])?;
+    }
     Ok(())
 }
 

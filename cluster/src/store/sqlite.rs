@@ -3,17 +3,25 @@
 //! The file is made with mode 0600 since tables hold passwords. Several processes may use it: SQLite's own lock
 //! puts their writers in line. A full disk, a read-only file and a lock that is never given back are told apart, because
 //! the administrator does different things about them.
+//!
+//! A file that is removed or replaced under its users goes on to take commits that no restart would find. The file and
+//! its log are therefore compared with what their names lead to, before a transaction and before its
+//! acknowledgement ([`StoreError::Replaced`]).
+//!
+//! A read-only file system gives what is there, the log of the last commits included, and every transaction fails.
 
-use super::{Dialect, Loaded, RowReader, Store, StoreError, TableSql, bind};
+use super::{Dialect, IfMissing, Loaded, RowReader, SURE_TABLE, Store, StoreError, TableSql, bind};
 use crate::effect::Effect;
-use crate::log::{LogEntry, PRUNE_EVERY, decode, encode, lowest_to_keep};
+use crate::log::{LogEntry, PRUNE_EVERY, SHARES, decode, encode};
 use crate::schema::{Table, schema};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags, params, params_from_iter};
 use std::collections::{HashMap, HashSet};
 use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// File name inside the data directory.
@@ -36,6 +44,18 @@ pub(crate) const DIALECT: Dialect = Dialect {
     auto: "INTEGER",
 };
 
+/// What every connection is told.
+///
+/// `auto_vacuum` counts for a file that is made by this connection. The log of the last commits shrinks to
+/// `journal_size_limit` bytes when it begins again.
+const SETTINGS: &str = "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; \
+                        PRAGMA journal_size_limit=16777216;";
+
+/// Pages given back to the file system at a time: 64 MiB.
+const SHRINK_PAGES: u32 = 16_384;
+/// An old file with fewer free pages than this (32 MiB) is left as it is.
+const REWRITE_PAGES_MIN: i64 = 8192;
+
 const OWN_TABLES: &str = "
     CREATE TABLE IF NOT EXISTS dawn_change (
         seq INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, who TEXT NOT NULL, command TEXT NOT NULL, quiet INTEGER NOT NULL);
@@ -47,20 +67,68 @@ const OWN_TABLES: &str = "
 pub struct Sqlite {
     connection: Connection,
     sql: Vec<TableSql>,
+    /// The files that are open; none for a database in memory or on a read-only file system.
+    files: Vec<OpenedFile>,
+    is_read_only: bool,
+    /// Old changes were dropped in the open transaction.
+    has_pruned: bool,
+}
+
+/// A file by its name and by what it is.
+struct OpenedFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl OpenedFile {
+    fn at(path: PathBuf) -> std::io::Result<Self> {
+        let found = path.metadata()?;
+        Ok(Self { device: found.dev(), inode: found.ino(), path })
+    }
+
+    /// The name still leads to the file.
+    fn is_in_place(&self) -> bool {
+        self.path.metadata().is_ok_and(|now| (now.dev(), now.ino()) == (self.device, self.inode))
+    }
 }
 
 impl Sqlite {
-    /// Opens the database in a data directory, makes it if it is not there, adds what the schema has more.
-    pub fn open(directory: &Path) -> Result<Self, StoreError> {
+    /// Opens the database in a data directory, adds what the schema has more.
+    pub fn open(directory: &Path, if_missing: IfMissing) -> Result<Self, StoreError> {
         let path = directory.join(FILE);
-        let fail = |reason: String| StoreError::Open { place: path.display().to_string(), reason };
-        if !path.exists() {
+        let place = || path.display().to_string();
+        let fail = |reason: String| StoreError::Open { place: place(), reason };
+        let missing = |reason: &str| StoreError::Missing { place: place(), reason: reason.to_owned() };
+        let bytes = path.metadata().map(|found| found.len());
+        if if_missing == IfMissing::Refuse {
+            match &bytes {
+                Ok(0) => return Err(missing("the file is empty")),
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    return Err(missing("the file is missing"));
+                }
+                _ if is_read_only(&path) => return Self::open_read_only(&path),
+                _ => {}
+            }
+        } else if bytes.is_err() {
             let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
             made.map_err(|e| fail(e.to_string()))?;
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&path, flags).map_err(|e| fail(e.to_string()))?;
-        Self::prepare(connection).map_err(|error| match error {
+        let opened = Self::prepare(connection).and_then(|mut store| {
+            if if_missing == IfMissing::Refuse && !store.existing().map_err(failed)?.contains_key(SURE_TABLE)
+            {
+                return Err(missing("it has no tables"));
+            }
+            store.create_missing()?;
+            if let Err(error) = make_shrinkable(&store.connection) {
+                tracing::warn!(%error, "the database file keeps its free space");
+            }
+            store.files = files_of(&path).map_err(|e| fail(e.to_string()))?;
+            Ok(store)
+        });
+        opened.map_err(|error| match error {
             // SQLite's shared memory file cannot be made on a full disk; it calls that an I/O error.
             StoreError::Other(_) if is_full(directory) => StoreError::Full,
             StoreError::Other(reason) => fail(reason),
@@ -68,18 +136,53 @@ impl Sqlite {
         })
     }
 
+    /// Opens a database that cannot be written, to load what it holds.
+    fn open_read_only(path: &Path) -> Result<Self, StoreError> {
+        let fail = |reason: String| StoreError::Open { place: path.display().to_string(), reason };
+        // SQLite needs its shared memory file to read the log of the last commits. Without a log the file is all there is.
+        let has_log = with_suffix(path, "-wal").metadata().is_ok_and(|log| log.len() > 0);
+        let uri = format!("file:{}?mode=ro{}", uri_path(path), if has_log { "" } else { "&immutable=1" });
+        let flags =
+            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+        let connection = Connection::open_with_flags(uri, flags).map_err(|e| fail(e.to_string()))?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+        let store = Self {
+            connection,
+            sql: DIALECT.all_statements(order),
+            files: Vec::new(),
+            is_read_only: true,
+            has_pruned: false,
+        };
+        let existing = store.existing().map_err(|e| fail(e.to_string()))?;
+        if !existing.contains_key(SURE_TABLE) {
+            let reason = "it has no tables".to_owned();
+            return Err(StoreError::Missing { place: path.display().to_string(), reason });
+        }
+        tracing::error!("{}: cannot be written; it is read, and every change is refused", path.display());
+        Ok(store)
+    }
+
     /// A database that lives as long as the value; for tests.
     pub fn in_memory() -> Result<Self, StoreError> {
-        Self::prepare(Connection::open_in_memory().map_err(failed)?)
+        let mut store = Self::prepare(Connection::open_in_memory().map_err(failed)?)?;
+        store.create_missing()?;
+        Ok(store)
     }
 
     fn prepare(connection: Connection) -> Result<Self, StoreError> {
         connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
-        connection.execute_batch("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;").map_err(failed)?;
-        let mut store = Self { connection, sql: DIALECT.all_statements(order) };
-        store.create_missing()?;
-        Ok(store)
+        connection.execute_batch(SETTINGS).map_err(failed)?;
+        let sql = DIALECT.all_statements(order);
+        Ok(Self { connection, sql, files: Vec::new(), is_read_only: false, has_pruned: false })
+    }
+
+    /// The names still lead to the files that are open.
+    fn in_place(&self) -> Result<(), StoreError> {
+        match self.files.iter().find(|file| !file.is_in_place()) {
+            Some(gone) => Err(StoreError::Replaced(gone.path.display().to_string())),
+            None => Ok(()),
+        }
     }
 
     /// Name to columns, of the tables that exist.
@@ -143,13 +246,22 @@ impl Sqlite {
             entry.quiet
         ])?;
         let part = "INSERT INTO dawn_change_part (seq,part,rows) VALUES (?1,?2,?3)";
-        for (at, text) in (0i64..).zip(encode(&entry.rows)) {
+        for (at, text) in (0i64..).zip(encode(&entry.rows, entry.quiet)) {
             savepoint.prepare_cached(part)?.execute(params![seq, at, text])?;
         }
         if entry.seq.is_multiple_of(PRUNE_EVERY) {
-            prune(&savepoint, entry.seq)?;
+            prune(&savepoint)?;
+            self.has_pruned = true;
         }
         savepoint.commit()
+    }
+
+    /// Number of the last change.
+    fn newest(&self) -> Result<u64, StoreError> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT coalesce(max(seq),0) FROM dawn_change").map_err(failed)?;
+        let seq: i64 = statement.query_row([], |row| row.get(0)).map_err(failed)?;
+        Ok(u64::try_from(seq).unwrap_or(0))
     }
 
     fn entries(&self, condition: &str, seq: u64, limit: usize) -> Result<Vec<LogEntry>, StoreError> {
@@ -182,16 +294,43 @@ impl Sqlite {
     }
 }
 
-fn prune(connection: &Connection, newest: u64) -> Result<(), rusqlite::Error> {
-    let mut sizes = connection
-        .prepare_cached("SELECT seq, octet_length(rows) FROM dawn_change_part ORDER BY seq DESC")?;
-    let number =
-        |row: &rusqlite::Row<'_>, at: usize| row.get::<_, i64>(at).map(|n| u64::try_from(n).unwrap_or(0));
-    let pieces = sizes.query_map([], |row| Ok((number(row, 0)?, number(row, 1)?)))?;
-    let lowest = lowest_to_keep(newest, pieces.map_while(Result::ok));
-    let lowest = i64::try_from(lowest).unwrap_or(0);
-    connection.execute("DELETE FROM dawn_change WHERE seq<?1", [lowest])?;
-    connection.execute("DELETE FROM dawn_change_part WHERE seq<?1", [lowest])?;
+fn prune(connection: &Connection) -> Result<(), rusqlite::Error> {
+    for share in SHARES {
+        let mut sizes = connection.prepare_cached(
+            "SELECT c.seq, coalesce(sum(octet_length(p.rows)),0) FROM dawn_change c \
+             LEFT JOIN dawn_change_part p ON p.seq=c.seq WHERE c.quiet=?1 GROUP BY c.seq ORDER BY c.seq DESC",
+        )?;
+        let number =
+            |row: &rusqlite::Row<'_>, at: usize| row.get::<_, i64>(at).map(|n| u64::try_from(n).unwrap_or(0));
+        let changes = sizes.query_map([share.quiet], |row| Ok((number(row, 0)?, number(row, 1)?)))?;
+        let lowest = i64::try_from(share.lowest_to_keep(changes.map_while(Result::ok))).unwrap_or(0);
+        let gone = "SELECT seq FROM dawn_change WHERE seq<?1 AND quiet=?2";
+        let bound = params![lowest, share.quiet];
+        connection.execute(&format!("DELETE FROM dawn_change_part WHERE seq IN ({gone})"), bound)?;
+        connection.execute("DELETE FROM dawn_change WHERE seq<?1 AND quiet=?2", bound)?;
+    }
+    Ok(())
+}
+
+/// Gives pages that pruning has freed back to the file system, a piece at a time; the next pieces come with later changes.
+fn shrink(connection: &Connection) -> Result<(), rusqlite::Error> {
+    let mut statement = connection.prepare_cached(&format!("PRAGMA incremental_vacuum({SHRINK_PAGES})"))?;
+    let mut rows = statement.query([])?;
+    while rows.next()?.is_some() {}
+    Ok(())
+}
+
+/// Makes a database that gives freed pages back of one that does not, when most of it is free: it is written anew once.
+fn make_shrinkable(connection: &Connection) -> Result<(), rusqlite::Error> {
+    let number = |name: &str| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0));
+    let free = number("freelist_count")?;
+    if number("auto_vacuum")? == 0 && free > REWRITE_PAGES_MIN && free > number("page_count")? / 2 {
+        tracing::info!(
+            free_pages = free,
+            "most of the database file is free; it is written anew without that"
+        );
+        connection.execute_batch("PRAGMA auto_vacuum=INCREMENTAL; VACUUM;")?;
+    }
     Ok(())
 }
 
@@ -217,6 +356,33 @@ fn text_of(value: ValueRef<'_>) -> Option<String> {
         ValueRef::Real(n) => Some(n.to_string()),
         ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
     }
+}
+
+/// The database and the log of its last commits, which file systems without shared memory do not have.
+fn files_of(path: &Path) -> std::io::Result<Vec<OpenedFile>> {
+    let log = OpenedFile::at(with_suffix(path, "-wal")).ok();
+    Ok([OpenedFile::at(path.to_owned())?].into_iter().chain(log).collect())
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// A path as it stands in a URI.
+fn uri_path(path: &Path) -> String {
+    let escaped = |byte: &u8| match byte {
+        b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => char::from(*byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    };
+    path.as_os_str().as_bytes().iter().map(escaped).collect()
+}
+
+/// The file is there and is not to be written, for its mode or its file system.
+fn is_read_only(path: &Path) -> bool {
+    // Asked without opening it: closing a file gives up the locks that this process has on it.
+    rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_err()
 }
 
 /// Nothing can be written into a directory any more.
@@ -250,7 +416,7 @@ impl Store for Sqlite {
         let mut reader = RowReader::default();
         let tables = schema().tables().iter().zip(&self.sql);
         let tables = tables.map(|(t, sql)| self.load_table(t, sql, &mut reader)).collect::<Result<_, _>>();
-        let seq = self.last_seq();
+        let seq = self.newest();
         if own_transaction {
             self.connection.execute_batch("COMMIT").map_err(failed)?;
         }
@@ -258,8 +424,12 @@ impl Store for Sqlite {
     }
 
     fn begin(&mut self) -> Result<u64, StoreError> {
+        if self.is_read_only {
+            return Err(StoreError::ReadOnly);
+        }
+        self.in_place()?;
         self.connection.execute_batch("BEGIN IMMEDIATE").map_err(failed)?;
-        self.last_seq()
+        self.newest()
     }
 
     fn write(&mut self, entry: &LogEntry, effects: &[Effect]) -> Result<(), StoreError> {
@@ -271,7 +441,15 @@ impl Store for Sqlite {
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {
-        self.connection.execute_batch("COMMIT").map_err(failed)
+        self.connection.execute_batch("COMMIT").map_err(failed)?;
+        // What was committed to a file that is gone is gone too.
+        self.in_place()?;
+        if std::mem::take(&mut self.has_pruned)
+            && let Err(error) = shrink(&self.connection)
+        {
+            tracing::warn!(%error, "the database keeps the space of old changes for now");
+        }
+        Ok(())
     }
 
     fn rollback(&mut self) {
@@ -283,10 +461,8 @@ impl Store for Sqlite {
     }
 
     fn last_seq(&mut self) -> Result<u64, StoreError> {
-        let mut statement =
-            self.connection.prepare_cached("SELECT coalesce(max(seq),0) FROM dawn_change").map_err(failed)?;
-        let seq: i64 = statement.query_row([], |row| row.get(0)).map_err(failed)?;
-        Ok(u64::try_from(seq).unwrap_or(0))
+        self.in_place()?;
+        self.newest()
     }
 
     fn changes_after(&mut self, after: u64, limit: usize) -> Result<Vec<LogEntry>, StoreError> {
@@ -310,7 +486,7 @@ mod tests {
     #[test]
     fn the_file_is_for_its_owner_only() {
         let directory = tempfile::tempdir().unwrap();
-        let _store = Sqlite::open(directory.path()).unwrap();
+        let _store = Sqlite::open(directory.path(), IfMissing::Make).unwrap();
         for entry in fs::read_dir(directory.path()).unwrap() {
             let path = entry.unwrap().path();
             assert_eq!(path.metadata().unwrap().permissions().mode() & 0o077, 0, "{path:?}");
@@ -356,8 +532,104 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join(FILE), "this is no database, it is a text that is long enough")
             .unwrap();
-        assert!(matches!(Sqlite::open(directory.path()), Err(StoreError::Damaged(_))));
-        let missing = Sqlite::open(Path::new("/nonexistent/directory")).err().unwrap();
+        assert!(matches!(Sqlite::open(directory.path(), IfMissing::Make), Err(StoreError::Damaged(_))));
+        let missing = Sqlite::open(Path::new("/nonexistent/directory"), IfMissing::Make).err().unwrap();
         assert!(missing.to_string().contains("/nonexistent/directory"), "{missing}");
+    }
+
+    fn set(model: &Model, value: &str) -> Result<(), ModelError> {
+        let edit = Edit::set_site("a", value).unwrap();
+        model.apply(Change::new("root", "t", vec![edit])).map(drop)
+    }
+
+    #[test]
+    fn what_is_no_database_is_not_taken_for_an_empty_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let address = crate::StoreAddress::Sqlite(directory.path().to_owned());
+        let open = || Model::open_in(directory.path(), &address).map(drop);
+        let refused = || matches!(open(), Err(ModelError::Store(StoreError::Missing { .. })));
+        assert!(refused());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+        fs::write(directory.path().join(FILE), "").unwrap();
+        assert!(refused());
+        Connection::open(directory.path().join(FILE)).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
+        assert!(refused());
+        Model::open(directory.path()).unwrap();
+        open().unwrap();
+    }
+
+    #[test]
+    fn a_database_that_is_gone_takes_no_change() {
+        for victim in [vec!["", "-wal", "-shm"], vec![""], vec!["-wal"]] {
+            let directory = tempfile::tempdir().unwrap();
+            let model = Model::open(directory.path()).unwrap();
+            set(&model, "1").unwrap();
+            for suffix in &victim {
+                fs::remove_file(directory.path().join(format!("{FILE}{suffix}"))).unwrap();
+            }
+            for attempt in 0..2 {
+                let error = set(&model, "2").unwrap_err();
+                assert!(
+                    matches!(error, ModelError::Store(StoreError::Replaced(_))),
+                    "{victim:?} {attempt}: {error}"
+                );
+            }
+            assert!(matches!(model.poll(), Err(ModelError::Store(StoreError::Replaced(_)))));
+            assert_eq!(model.snapshot().site("a").as_deref(), Some("1"));
+            fs::write(directory.path().join(format!("{FILE}{}", victim[0])), "").unwrap();
+            assert!(set(&model, "3").is_err(), "{victim:?} made again");
+        }
+    }
+
+    /// Needs root: the directory is mounted read-only onto itself.
+    #[test]
+    fn a_read_only_file_system_is_read() {
+        for in_use in [false, true] {
+            let directory = tempfile::tempdir().unwrap();
+            let address = crate::StoreAddress::Sqlite(directory.path().to_owned());
+            let model = Model::open(directory.path()).unwrap();
+            set(&model, "1").unwrap();
+            // A daemon that was killed leaves the log and the shared memory file.
+            let left = in_use.then_some(model);
+            let flags = rustix::mount::MountFlags::BIND;
+            rustix::mount::mount(directory.path(), directory.path(), "", flags, None).unwrap();
+            let read_only = flags | rustix::mount::MountFlags::RDONLY;
+            rustix::mount::mount_remount(directory.path(), read_only, c"").unwrap();
+            let opened = Model::open_in(directory.path(), &address);
+            rustix::mount::unmount(directory.path(), rustix::mount::UnmountFlags::DETACH).unwrap();
+            let opened = opened.unwrap();
+            assert_eq!(opened.snapshot().site("a").as_deref(), Some("1"), "{in_use}");
+            assert!(matches!(set(&opened, "2"), Err(ModelError::Store(StoreError::ReadOnly))));
+            drop(left);
+        }
+    }
+
+    /// Machines report as much as they like: administrators' changes stay in the log, and the file returns to its size.
+    #[test]
+    fn reports_leave_no_trace() {
+        let directory = tempfile::tempdir().unwrap();
+        let model = Model::open(directory.path()).unwrap();
+        set(&model, "admin").unwrap();
+        let size = || fs::metadata(directory.path().join(FILE)).unwrap().len();
+        let report = |n: u64, bytes: usize| {
+            let text = format!("{n:0>bytes$}");
+            let row = [("appstatus", text.as_str())];
+            let edit = Edit::set("nodelist", &[("node", "cn1")], &row).unwrap();
+            model.apply(Change::quiet("cn1", "hpcbootstatus", vec![edit])).unwrap();
+        };
+        let (rounds, bytes) = (PRUNE_EVERY + 100, 48 << 10);
+        for n in 0..rounds {
+            report(n, bytes);
+        }
+        for n in 0..PRUNE_EVERY {
+            report(n, 10);
+        }
+        let undoable = model.newest_undoable().unwrap();
+        assert_eq!((undoable.seq, undoable.who.as_str()), (1, "root"));
+        model.undo(&undoable, "root").unwrap();
+        let of_machine = model.log(1, None, |entry| entry.quiet).unwrap().remove(0);
+        assert!(matches!(model.undo(&of_machine, "root"), Err(ModelError::OfMachine(_))));
+        drop(model);
+        assert!(size() < crate::log::QUIET_CHANGES_BYTES_MAX * 3 / 2, "{} MiB", size() >> 20);
     }
 }

@@ -66,7 +66,8 @@ impl Args {
             return Ok(());
         }
         for change in &entry.rows {
-            for line in describe(change) {
+            // The log keeps of a machine's change what it wrote, not what was there before.
+            for line in describe(change, !entry.quiet) {
                 out.line(format!("    {line}"))?;
             }
         }
@@ -81,7 +82,7 @@ pub fn local_time(at_ms: i64) -> String {
 }
 
 fn as_json(entry: &LogEntry) -> serde_json::Value {
-    let rows: Vec<String> = entry.rows.iter().flat_map(describe).collect();
+    let rows: Vec<String> = entry.rows.iter().flat_map(|row| describe(row, !entry.quiet)).collect();
     serde_json::json!({
         "id": entry.seq,
         "time_ms": entry.at_ms,
