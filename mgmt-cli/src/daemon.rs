@@ -177,28 +177,31 @@ impl Daemon {
         Decision::Deny { hint: self.way_out(call, &reason) }
     }
 
+    /// Of many words in one line the last status and the last update status count: each report is one change.
     fn node_status(&self, node: &str, words: &[String]) {
         let snapshot = self.snapshot();
+        let is_update = |word: &&String| UPDATE_STATUS_WORDS.contains(&word.as_str()) && *word != "failed";
+        let status = words.iter().rfind(|word| !is_update(word));
+        let update = words.iter().rfind(is_update);
         let mut edits = Vec::new();
-        for word in words {
-            let update = UPDATE_STATUS_WORDS.contains(&word.as_str()) && word != "failed";
-            let result = if update {
-                destiny::update_status_edits(&snapshot, node, word)
-            } else {
-                destiny::status_edits(&snapshot, node, word)
-            };
-            edits.extend(result.unwrap_or_default());
-            if word == "failed" {
-                let message = "the node reports that it failed";
-                self.record_event(&[
-                    ("eventtype", "event"),
-                    ("monitor", "nodestatus"),
-                    ("monnode", &self.settings.host),
-                    ("node", node),
-                    ("severity", "Critical"),
-                    ("message", message),
-                ]);
-            }
+        if let Some(word) = status {
+            edits.extend(destiny::status_edits(&snapshot, node, word).unwrap_or_default());
+        }
+        if let Some(word) = update {
+            edits.extend(destiny::update_status_edits(&snapshot, node, word).unwrap_or_default());
+        }
+        let was = snapshot.attr(node, "nodelist.status");
+        if status.is_some_and(|word| word == "failed") && was.as_deref() != Some("failed") {
+            self.record_event(&[
+                ("eventtype", "event"),
+                ("monitor", "nodestatus"),
+                ("monnode", &self.settings.host),
+                ("node", node),
+                ("severity", "Critical"),
+                ("message", "the node reports that it failed"),
+            ]);
+        }
+        for word in status.into_iter().chain(update) {
             tracing::info!("xcat.updatestatus - {node}: changing status={word}");
         }
         let change = Change::quiet(node, "installstatus", edits);
@@ -238,19 +241,12 @@ impl Daemon {
     fn app_status(&self, node: &str, pairs: &[(String, String)]) {
         let snapshot = self.snapshot();
         let old = snapshot.attr(node, "nodelist.appstatus").unwrap_or_default();
-        let mut list: Vec<(String, String)> = old
-            .split(',')
-            .filter_map(|pair| pair.split_once('='))
-            .map(|(a, s)| (a.into(), s.into()))
-            .collect();
-        for (app, state) in pairs {
-            list.retain(|(known, _)| known != app);
-            list.push((app.clone(), state.clone()));
+        let (text, left_out) = crate::app_status::merged(&old, pairs);
+        if left_out > 0 {
+            self.hooks.trouble(node, &format!("{left_out} application states were too long and left out"));
         }
-        let text: Vec<String> = list.iter().map(|(app, state)| format!("{app}={state}")).collect();
         let now = jiff::Zoned::now().strftime("%m-%d-%Y %H:%M:%S").to_string();
-        let values = [("appstatus", text.join(",")), ("appstatustime", now)];
-        let values: Vec<(&str, &str)> = values.iter().map(|(name, text)| (*name, text.as_str())).collect();
+        let values = [("appstatus", text.as_str()), ("appstatustime", &now)];
         if let Ok(edit) = Edit::set("nodelist", &[("node", node)], &values) {
             self.quietly("hpcbootstatus", vec![edit]);
         }

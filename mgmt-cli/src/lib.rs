@@ -12,6 +12,7 @@
 mod addresses;
 mod advice;
 pub mod app;
+mod app_status;
 mod appliance;
 mod backup;
 mod bridge;

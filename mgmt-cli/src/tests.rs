@@ -1060,6 +1060,27 @@ fn commands_of_strangers_are_not_recorded() {
     assert_eq!(requests, ["[Request]    lsxcatd -v", "[Request]    lsxcatd -t"], "{text}");
 }
 
+/// Whatever a node says, an administrator's change stays the one that undo takes back, and the node's row stays small.
+#[test]
+fn reports_of_nodes_are_bounded() {
+    use crate::testbed::Bed;
+    use dawn_xcatd::node_status::{NodeReport, NodeReports};
+    let bed = Bed::new(CLUSTER);
+    bed.run("nodech cn1 groups,=mark");
+    for round in 0..1500 {
+        let words = ["failed", "booting", "failed", "synced", "failed"];
+        bed.daemon.report("cn1", NodeReport::Status(words.map(str::to_owned).to_vec()));
+        let apps = [(format!("app{round}"), "up".to_owned()), ("x".repeat(4000), "up".to_owned())];
+        bed.daemon.report("cn1", NodeReport::AppStatus(apps.to_vec()));
+    }
+    let events = bed.run("tabdump eventlog");
+    assert_eq!(events.lines().count(), 2, "{events}");
+    let status = bed.run("nodels cn1 nodelist.appstatus");
+    assert!(status.len() < 4200 && status.contains("app1499=up"), "{status}");
+    let undone = bed.run("undo");
+    assert!(undone.contains("nodech cn1 groups,=mark"), "{undone}");
+}
+
 /// Requests that programs (as root) and nodes (by address, without certificate) send, and the XML they get.
 #[test]
 fn requests_of_programs_and_nodes() {

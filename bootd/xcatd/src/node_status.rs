@@ -43,6 +43,8 @@ pub const STATUS_WORDS: [&str; 20] = [
 /// Words `nodelist.updatestatus` may hold.
 pub const UPDATE_STATUS_WORDS: [&str; 4] = ["syncing", "out-of-sync", "synced", "failed"];
 
+/// Status words that count of a line: the last ones.
+const STATUS_WORDS_MAX: usize = 4;
 /// Characters kept of a line that is text.
 const TEXT_CHARS_MAX: usize = 250;
 
@@ -112,7 +114,15 @@ impl NodeReport {
 
     fn status(rest: &str) -> NodeReport {
         let known = |word: &&str| STATUS_WORDS.contains(word) || UPDATE_STATUS_WORDS.contains(word);
-        Self::Status(rest.split_ascii_whitespace().filter(known).map(str::to_owned).collect())
+        let mut words: Vec<String> = rest
+            .split_ascii_whitespace()
+            .rev()
+            .filter(known)
+            .take(STATUS_WORDS_MAX)
+            .map(str::to_owned)
+            .collect();
+        words.reverse();
+        Self::Status(words)
     }
 }
 
@@ -212,6 +222,9 @@ mod tests {
             ("next", NodeReport::Next),
             ("installstatus booted", status(&["booted"])),
             ("installstatus netbooting bogus booted", status(&["netbooting", "booted"])),
+            ("installstatus booted shell booted shell alive booted", {
+                status(&["booted", "shell", "alive", "booted"])
+            }),
             ("unlocktftpdir", NodeReport::UnlockTftpdir),
             ("locktftpdir", NodeReport::LockTftpdir),
             ("hpcbootstatus gpfs=up,ll=down", {

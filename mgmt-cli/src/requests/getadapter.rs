@@ -9,7 +9,9 @@ use dawn_cluster::{Change, Edit};
 use dawn_xcatd::Element;
 
 /// Adapters of one node.
-const ADAPTERS_MAX: usize = 128;
+const ADAPTERS_MAX: usize = 64;
+/// Bytes of the cell; further adapters are left out.
+const CELL_BYTES_MAX: usize = 16 << 10;
 /// Characters of one value.
 const VALUE_CHARS_MAX: usize = 64;
 /// Elements of the request, names in the table, in the order they are written.
@@ -42,11 +44,16 @@ impl Command for Args {
             ));
         }
         let node = calling_node(ctx)?;
+        let mut bytes = 0;
         let nics: Vec<String> = extra
             .iter()
             .filter(|element| element.name == "nic")
             .take(ADAPTERS_MAX)
             .filter_map(adapter)
+            .take_while(|text| {
+                bytes += text.len() + 1;
+                bytes <= CELL_BYTES_MAX
+            })
             .collect();
         if nics.is_empty() {
             return Err(Stop::message("the request names no adapter"));

@@ -1,0 +1,85 @@
+//! `nodelist.appstatus`: what the programs of a node say about themselves, `app=state,app=state`.
+//!
+//! Any process of a node may report, so everything about it has a limit: the number of programs, the length of a name
+//! and of a state, and so the cell. What is too long is left out and named; of too many programs those that reported
+//! longest ago make room, because a program that runs reports again.
+
+/// Programs kept for one node.
+pub const APPS_PER_NODE_MAX: usize = 32;
+/// Bytes of a program's name.
+pub const APP_NAME_BYTES_MAX: usize = 64;
+/// Bytes of a program's state.
+pub const APP_STATE_BYTES_MAX: usize = 128;
+/// Bytes of the cell; less than [`APPS_PER_NODE_MAX`] programs with the longest names and states have.
+pub const CELL_BYTES_MAX: usize = 4096;
+
+/// The cell after a report, and how many of the report's pairs were left out.
+pub fn merged(cell: &str, report: &[(String, String)]) -> (String, usize) {
+    let mut list: Vec<(&str, &str)> = cell.split(',').filter_map(|pair| pair.split_once('=')).collect();
+    let mut left_out = 0;
+    for (app, state) in report {
+        if !fits(app, APP_NAME_BYTES_MAX) || app.is_empty() || !fits(state, APP_STATE_BYTES_MAX) {
+            left_out += 1;
+            continue;
+        }
+        list.retain(|(known, _)| known != app);
+        list.push((app, state));
+    }
+    let mut kept: Vec<String> = Vec::new();
+    let mut bytes = 0;
+    for (app, state) in list.iter().rev().take(APPS_PER_NODE_MAX) {
+        let pair = format!("{app}={state}");
+        bytes += pair.len() + 1;
+        if bytes > CELL_BYTES_MAX {
+            break;
+        }
+        kept.push(pair);
+    }
+    kept.reverse();
+    (kept.join(","), left_out)
+}
+
+/// Short enough, and without what would part pairs or go to a terminal.
+fn fits(text: &str, bytes_max: usize) -> bool {
+    text.len() <= bytes_max && !text.chars().any(|c| c.is_control() || matches!(c, ',' | '='))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(text: &str) -> Vec<(String, String)> {
+        let pair = |(a, b): (&str, &str)| (a.to_owned(), b.to_owned());
+        text.split(',').filter_map(|word| word.split_once('=')).map(pair).collect()
+    }
+
+    #[test]
+    fn reports() {
+        let long = "x".repeat(APP_NAME_BYTES_MAX + 1);
+        for (cell, report, expected, left_out) in [
+            ("", "gpfs=up,ll=down", "gpfs=up,ll=down", 0),
+            ("gpfs=up,ll=down", "gpfs=down", "ll=down,gpfs=down", 0),
+            ("gpfs=up", "=x", "gpfs=up", 1),
+            ("gpfs=up", &format!("{long}=up,ll=up"), "gpfs=up,ll=up", 1),
+            ("gpfs=up", &format!("ll={}", "x".repeat(APP_STATE_BYTES_MAX + 1)), "gpfs=up", 1),
+            ("gpfs=up", "a\u{1b}=up", "gpfs=up", 1),
+        ] {
+            assert_eq!(merged(cell, &pairs(report)), (expected.to_owned(), left_out), "{report}");
+        }
+    }
+
+    #[test]
+    fn thousands_of_names_end_in_a_small_cell() {
+        let mut cell = "old=up".to_owned();
+        for round in 0..5000 {
+            let name = format!("{round:0>60}");
+            cell = merged(&cell, &[(name.clone(), "u".repeat(100)), (format!("b{round}"), "u".into())]).0;
+            assert!(cell.len() <= CELL_BYTES_MAX && cell.split(',').count() <= APPS_PER_NODE_MAX);
+            assert!(cell.contains(&name));
+        }
+        assert!(!cell.contains("old="));
+        // A cell that is too large already becomes small with the next report.
+        let large = (0..5000).map(|n| format!("a{n}=u")).collect::<Vec<_>>().join(",");
+        assert!(merged(&large, &pairs("gpfs=up")).0.split(',').count() <= APPS_PER_NODE_MAX);
+    }
+}
