@@ -6,10 +6,11 @@
 
 use crate::address::CurrentAddresses;
 use crate::audience::{self, Audience};
-use crate::live::LiveRoots;
+use crate::image_index::ImageIndex;
+use crate::live::{LiveRoots, image_dir};
 use crate::loaders::{GRUB_OF_IMAGES, SHIM, SIGNED_LOADERS_FROM};
 use crate::localdisk;
-use crate::plan::{Ports, Surroundings, packed_root};
+use crate::plan::{Ports, Surroundings};
 use crate::stores::StorePlaces;
 use crate::view;
 use dawn_cluster::{Model, Snapshot};
@@ -52,6 +53,17 @@ pub struct Files {
     named: NamedFiles,
     stores: StorePlaces,
     live: Arc<LiveRoots>,
+    images: ImageIndex,
+}
+
+/// What a request is for.
+enum Wanted {
+    /// A view, as rendered.
+    View(view::Answer),
+    /// A path below the roots.
+    Static(RequestPath),
+    /// GRUB's first configuration, unless an administrator has put one of his own there.
+    GrubFirst(RequestPath),
 }
 
 impl Files {
@@ -63,6 +75,7 @@ impl Files {
         model: Arc<Model>,
         addresses: Arc<CurrentAddresses>,
         live: Arc<LiveRoots>,
+        images: ImageIndex,
         ports: Ports,
     ) -> Result<Self, FilesError> {
         let snapshot = model.snapshot();
@@ -76,21 +89,15 @@ impl Files {
             named: NamedFiles::default(),
             stores: StorePlaces::default(),
             live,
+            images,
         })
     }
 
     /// A file or directory below one of the roots, for `client`.
     fn find(&self, path: &RequestPath, client: IpAddr) -> Answer {
-        let snapshot = self.model.snapshot();
-        let place = self.place(path);
-        if self.stores.contain(&snapshot, &format!("/{path}"), || place.real.clone()) {
-            return Answer::Refused(
-                "it is in the persistent store or the tree of a node, which only the node itself mounts"
-                    .into(),
-            );
-        }
-        if let Err(reason) = self.admit(&snapshot, &place, client) {
-            return Answer::Refused(reason);
+        let place = self.lead(path, |path| self.roots.real_path(path));
+        if let Some(refusal) = self.refusal(path, &place, client) {
+            return refusal;
         }
         match self.roots.find(path) {
             Answer::File(_) | Answer::Directory(_) if place.real.is_none() => {
@@ -103,14 +110,34 @@ impl Files {
         }
     }
 
-    fn place(&self, path: &RequestPath) -> Place {
-        let real = self.roots.real_path(path);
-        let top = RequestPath::parse(INSTALL).ok().and_then(|top| self.roots.real_path(&top));
+    /// What [`Files::find`] would say, if that can be said without asking a disk.
+    fn find_at_once(&self, path: &RequestPath, client: IpAddr) -> Option<Answer> {
+        let file = self.roots.find_at_once(path)?;
+        let place = self.lead(path, |path| self.roots.real_path_at_once(path));
+        if place.real.is_none() || !self.stores.are_known(&self.model.snapshot()) {
+            return None;
+        }
+        Some(self.refusal(path, &place, client).unwrap_or(file))
+    }
+
+    /// Where a path leads, as `real` says for a path.
+    fn lead(&self, path: &RequestPath, real: impl Fn(&RequestPath) -> Option<PathBuf>) -> Place {
+        let top = RequestPath::parse(INSTALL).ok().and_then(|top| real(&top));
+        let real = real(path);
         let named =
             path.as_str().strip_prefix(INSTALL).filter(|rest| rest.is_empty() || rest.starts_with('/'));
         let led_to =
             real.as_ref().zip(top).and_then(|(real, top)| Some(real.strip_prefix(top).ok()?.to_owned()));
         Place { in_install: named.map(PathBuf::from).into_iter().chain(led_to).collect(), real }
+    }
+
+    /// Why the client gets nothing from there, if so.
+    fn refusal(&self, path: &RequestPath, place: &Place, client: IpAddr) -> Option<Answer> {
+        let snapshot = self.model.snapshot();
+        if self.stores.contain(&snapshot, &format!("/{path}"), || place.real.clone()) {
+            return Some(Answer::Refused(STORE.into()));
+        }
+        self.admit(&snapshot, place, client).err().map(Answer::Refused)
     }
 
     /// Whether the client may have what is there.
@@ -131,31 +158,91 @@ impl Files {
         Ok(())
     }
 
-    fn view(&self, path: &str, request: &Request<'_>) -> Option<Answer> {
-        let addresses = self.addresses.now();
-        let here = Surroundings { addresses: &addresses, ports: self.ports, packed: packed_root };
-        let snapshot = self.model.snapshot();
-        let answer = view::render(&snapshot, here, path, request.peer.ip().to_canonical())?;
-        Some(match answer {
-            view::Answer::Text(text) => Answer::Bytes(Rendered::text(text)),
+    /// Reads a request; none if it is a path that nothing has.
+    fn wanted(&self, request: &Request<'_>) -> Option<Wanted> {
+        let path = request.path.as_str().trim_start_matches('/');
+        let in_tftp_root = match path.strip_prefix("tftpboot/") {
+            Some(inner) => Some(inner),
+            // By TFTP, every other path is relative to the TFTP root.
+            None if request.service == Service::Tftp && !path.starts_with("install/") => Some(path),
+            None => None,
+        };
+        let Some(inner) = in_tftp_root else { return Some(Wanted::Static(request.path.clone())) };
+        if let Some(view) = self.render(inner, request.peer.ip().to_canonical()) {
+            return Some(match view {
+                view::Answer::TftpFile(path) => Wanted::Static(in_tftp(&path)?),
+                view => Wanted::View(view),
+            });
+        }
+        let path = in_tftp(inner)?;
+        Some(if inner == "grub/grub.cfg" { Wanted::GrubFirst(path) } else { Wanted::Static(path) })
+    }
+
+    fn render(&self, path: &str, peer: IpAddr) -> Option<view::Answer> {
+        let (addresses, packed) = (self.addresses.now(), self.images.packed());
+        let here = Surroundings { addresses: &addresses, ports: self.ports, packed: &packed };
+        view::render(&self.model.snapshot(), here, path, peer)
+    }
+
+    /// The answer to a view, on a thread that may wait for disks.
+    fn view(&self, view: view::Answer) -> Answer {
+        match view {
             view::Answer::File(path) => match self.named.open(&path) {
                 Ok(file) => Answer::File(file),
                 Err(TreeError::NotFound) => Answer::NotFound,
                 Err(error) => Answer::Refused(error.to_string()),
             },
-            view::Answer::TftpFile(path) => match RequestPath::parse(&format!("tftpboot/{path}")) {
-                Ok(path) => self.find(&path, request.peer.ip()),
-                Err(_) => Answer::NotFound,
-            },
-            view::Answer::StateliteList(node) => match self.live.list(&snapshot, &node) {
-                Ok(text) => Answer::Bytes(Rendered::text(text + &localdisk::lines(&snapshot, &node))),
-                Err(error) => Answer::Refused(error.to_string()),
-            },
+            view::Answer::StateliteList(node) => self.statelite_list(&node),
             view::Answer::BootImage(parts) => self.boot_image(&parts),
-            view::Answer::Missing(_) => Answer::NotFound,
-            view::Answer::Refused(reason) => Answer::Refused(reason),
-            view::Answer::Explained { reason, shown } => Answer::Explained { reason, shown },
-        })
+            view => text_of(view).unwrap_or(Answer::NotFound),
+        }
+    }
+
+    fn view_at_once(&self, view: view::Answer) -> Option<Answer> {
+        match view {
+            view::Answer::File(path) => self.named.open_at_once(&path).map(Answer::File),
+            view => text_of(view),
+        }
+    }
+
+    fn statelite_list(&self, node: &str) -> Answer {
+        let snapshot = self.model.snapshot();
+        match self.live.list(&snapshot, node) {
+            Ok(text) => Answer::Bytes(Rendered::text(text + &localdisk::lines(&snapshot, node))),
+            Err(error) => Answer::Refused(error.to_string()),
+        }
+    }
+
+    /// What a view looks at on disk.
+    fn place_of_view(&self, view: &view::Answer) -> PathBuf {
+        match view {
+            view::Answer::File(path) | view::Answer::BootImage(view::BootImage { kernel: path, .. }) => {
+                path.clone()
+            }
+            view::Answer::StateliteList(node) => image_dir(&self.model.snapshot(), node).unwrap_or_default(),
+            _ => PathBuf::new(),
+        }
+    }
+}
+
+/// Why nothing of a store is given out.
+const STORE: &str = "it is in the persistent store or the tree of a node, which only the node itself mounts";
+
+fn in_tftp(path: &str) -> Option<RequestPath> {
+    RequestPath::parse(&format!("tftpboot/{path}")).ok()
+}
+
+/// The views that are no files.
+fn text_of(view: view::Answer) -> Option<Answer> {
+    match view {
+        view::Answer::Text(text) => Some(Answer::Bytes(Rendered::text(text))),
+        view::Answer::Missing(_) => Some(Answer::NotFound),
+        view::Answer::Refused(reason) => Some(Answer::Refused(reason)),
+        view::Answer::Explained { reason, shown } => Some(Answer::Explained { reason, shown }),
+        view::Answer::File(_)
+        | view::Answer::TftpFile(_)
+        | view::Answer::BootImage(_)
+        | view::Answer::StateliteList(_) => None,
     }
 }
 
@@ -208,27 +295,34 @@ fn open_tree(snapshot: &Snapshot, key: &'static str, default: &str) -> Result<Tr
 }
 
 impl Source for Files {
-    fn resolve(&self, request: &Request<'_>) -> Answer {
-        let path = request.path.as_str().trim_start_matches('/');
-        let in_tftp_root = match path.strip_prefix("tftpboot/") {
-            Some(inner) => Some(inner),
-            // By TFTP, every other path is relative to the TFTP root.
-            None if request.service == Service::Tftp && !path.starts_with("install/") => Some(path),
-            None => None,
-        };
-        let Some(inner) = in_tftp_root else { return self.find(request.path, request.peer.ip()) };
-        if let Some(answer) = self.view(inner, request) {
-            return answer;
+    fn at_once(&self, request: &Request<'_>) -> Option<Answer> {
+        match self.wanted(request) {
+            None => Some(Answer::NotFound),
+            Some(Wanted::View(view)) => self.view_at_once(view),
+            Some(Wanted::Static(path) | Wanted::GrubFirst(path)) => {
+                self.find_at_once(&path, request.peer.ip())
+            }
         }
-        match RequestPath::parse(&format!("tftpboot/{inner}")) {
-            Ok(path) => match self.find(&path, request.peer.ip()) {
-                // An administrator's own file goes before ours.
-                Answer::NotFound if inner == "grub/grub.cfg" => {
-                    Answer::Bytes(Rendered::text(view::GRUB_FIRST_CONFIG))
-                }
+    }
+
+    fn place(&self, request: &Request<'_>) -> PathBuf {
+        match self.wanted(request) {
+            None => PathBuf::new(),
+            Some(Wanted::View(view)) => self.place_of_view(&view),
+            Some(Wanted::Static(path) | Wanted::GrubFirst(path)) => self.roots.place(&path),
+        }
+    }
+
+    fn resolve(&self, request: &Request<'_>) -> Answer {
+        match self.wanted(request) {
+            None => Answer::NotFound,
+            Some(Wanted::View(view)) => self.view(view),
+            Some(Wanted::Static(path)) => self.find(&path, request.peer.ip()),
+            // An administrator's own file goes before ours.
+            Some(Wanted::GrubFirst(path)) => match self.find(&path, request.peer.ip()) {
+                Answer::NotFound => Answer::Bytes(Rendered::text(view::GRUB_FIRST_CONFIG)),
                 answer => answer,
             },
-            Err(_) => Answer::NotFound,
         }
     }
 }
@@ -295,7 +389,9 @@ mod tests {
             ("statelite", &[("node", "all")], &[("statemnt", "/install/store")]),
         ]));
         let live = LiveRoots::new(model.clone(), Arc::default(), Arc::default(), &at("data"));
-        let files = Files::open(model, Arc::default(), Arc::new(live), Ports::default()).unwrap();
+        let files =
+            Files::open(model, Arc::default(), Arc::new(live), ImageIndex::default(), Ports::default())
+                .unwrap();
         let store =
             "refused: it is in the persistent store or the tree of a node, which only the node itself mounts";
         let unlisted = "refused: its names are not shown; ask for a file";

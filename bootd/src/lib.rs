@@ -19,6 +19,7 @@ mod files;
 pub mod fuzz;
 pub mod generations;
 mod held_ports;
+pub mod image_index;
 pub mod live;
 pub mod loaders;
 pub mod localdisk;

@@ -5,8 +5,10 @@ use crate::address::LocalAddresses;
 use crate::live::is_here;
 use crate::plan::local_path;
 use dawn_cluster::Snapshot;
+use dawn_serving::DiskPool;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 /// What is wrong with the store of a node, if it is on this machine.
 #[must_use]
@@ -25,7 +27,15 @@ pub fn problem(snapshot: &Snapshot, node: &str) -> Option<String> {
 /// The places of all stores, computed once for each state of the tables.
 #[derive(Debug, Default)]
 pub struct StorePlaces {
-    known: RwLock<Option<(u64, Arc<[Place]>)>>,
+    known: RwLock<Option<Known>>,
+}
+
+/// The places, and what they follow from.
+#[derive(Debug, Clone)]
+struct Known {
+    seq: u64,
+    patterns: Arc<Vec<(Kind, PathBuf)>>,
+    places: Arc<[Place]>,
 }
 
 /// Where stores, or trees of nodes, are.
@@ -58,35 +68,73 @@ impl StorePlaces {
         paths.iter().flatten().any(|path| places.iter().any(|place| place.contains(snapshot, path)))
     }
 
+    /// Whether [`StorePlaces::contain`] needs to ask no disk.
+    pub fn are_known(&self, snapshot: &Snapshot) -> bool {
+        self.known(snapshot).is_some()
+    }
+
+    /// The places, if the tables name the same as when they were last looked at.
+    fn known(&self, snapshot: &Snapshot) -> Option<Arc<[Place]>> {
+        let known = self.known.read().ok().and_then(|known| known.clone())?;
+        if known.seq == snapshot.seq() {
+            return Some(known.places);
+        }
+        let same = *known.patterns == patterns(snapshot);
+        let places = same.then(|| Arc::clone(&known.places));
+        if same && let Ok(mut kept) = self.known.write() {
+            *kept = Some(Known { seq: snapshot.seq(), ..known });
+        }
+        places
+    }
+
     fn of(&self, snapshot: &Snapshot) -> Arc<[Place]> {
-        let known = self.known.read().ok().and_then(|known| known.clone());
-        if let Some((seq, places)) = known
-            && seq == snapshot.seq()
-        {
+        if let Some(places) = self.known(snapshot) {
             return places;
         }
-        let places: Arc<[Place]> = places(snapshot).into();
-        if let Ok(mut known) = self.known.write() {
-            *known = Some((snapshot.seq(), Arc::clone(&places)));
+        let patterns = patterns(snapshot);
+        let (places, whole) = places(snapshot, &patterns);
+        let places: Arc<[Place]> = places.into();
+        // One that hangs is asked again at the next request; until then its path counts as the table has it.
+        if whole && let Ok(mut known) = self.known.write() {
+            let (seq, places) = (snapshot.seq(), Arc::clone(&places));
+            *known = Some(Known { seq, patterns: Arc::new(patterns), places });
         }
         places
     }
 }
 
-fn places(snapshot: &Snapshot) -> Vec<Place> {
-    let roots = [local_path(snapshot, "/install"), local_path(snapshot, "/tftpboot")];
-    let place = |kind: Kind, pattern: String| {
-        let path = local_path(snapshot, &pattern);
-        let real = roots.iter().any(|root| path.starts_with(root)).then(|| real(&path)).flatten();
-        [Some(path), real].into_iter().flatten().map(move |path| (kind, path))
-    };
+/// What the tables name, on this machine.
+fn patterns(snapshot: &Snapshot) -> Vec<(Kind, PathBuf)> {
     let stores = dawn_statelite::store_patterns(snapshot).into_iter().map(|path| (Kind::Stores, path));
     let trees = dawn_statelite::tree_patterns(snapshot).into_iter().map(|path| (Kind::Tree, path));
     let trees = trees.filter(|(_, path)| path.split('/').any(|part| part == OWN));
-    let all = stores.chain(trees).flat_map(|(kind, pattern)| place(kind, pattern));
-    all.map(|(kind, path)| Place { kind, shared: roots.iter().any(|root| root.starts_with(&path)), path })
-        .collect()
+    stores.chain(trees).map(|(kind, path)| (kind, local_path(snapshot, &path))).collect()
 }
+
+/// The places that patterns stand for, links followed; and whether every disk has answered.
+fn places(snapshot: &Snapshot, patterns: &[(Kind, PathBuf)]) -> (Vec<Place>, bool) {
+    let roots = [local_path(snapshot, "/install"), local_path(snapshot, "/tftpboot")];
+    let mut whole = true;
+    let mut places = Vec::new();
+    for (kind, path) in patterns {
+        let mut add = |path: PathBuf| {
+            let shared = roots.iter().any(|root| root.starts_with(&path));
+            places.push(Place { kind: *kind, path, shared });
+        };
+        add(path.clone());
+        if roots.iter().any(|root| path.starts_with(root)) {
+            let asked = path.clone();
+            match DiskPool::default().call(path, REAL_TIME_MAX, move || real(&asked)) {
+                Ok(real) => real.into_iter().for_each(&mut add),
+                Err(_) => whole = false,
+            }
+        }
+    }
+    (places, whole)
+}
+
+/// How long a store may take to say where it really is.
+const REAL_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// The component that is a node's name.
 const OWN: &str = "$node";

@@ -12,6 +12,7 @@ use crate::extra_exports::WithExtras;
 use crate::files::{Files, FilesError};
 use crate::generations::{Generations, ROUND_SECONDS};
 use crate::held_ports::{self, Transport, Wanted};
+use crate::image_index::{self, ImageIndex};
 use crate::live::{self, LiveRoots};
 use crate::plan;
 use crate::watch::{Watcher, now_ms};
@@ -186,6 +187,8 @@ pub struct Appliance {
     pub addresses: Arc<CurrentAddresses>,
     /// What was asked for.
     pub settings: Settings,
+    /// What is on disk of the images.
+    pub images: ImageIndex,
     watcher: Arc<Watcher>,
     live: Arc<LiveRoots>,
     leases: std::sync::OnceLock<dawn_dhcp::shell::Server>,
@@ -201,14 +204,18 @@ impl Appliance {
         let watcher = Arc::new(Watcher::new(Arc::clone(&model), Arc::clone(&bus)));
         let live =
             LiveRoots::new(Arc::clone(&model), Arc::clone(&addresses), Arc::clone(&bus), &settings.data);
-        let (leases, generations) = Default::default();
-        Self { model, bus, addresses, settings, watcher, live: Arc::new(live), leases, generations }
+        let (images, leases, generations) = Default::default();
+        Self { model, bus, addresses, settings, images, watcher, live: Arc::new(live), leases, generations }
     }
 
-    /// What plans depend on beside the tables: the machine's addresses of this moment, and the ports.
+    /// What plans depend on besides the tables: the machine's addresses of this moment, the packed roots, and the ports.
     #[must_use]
-    pub fn surroundings<'a>(&self, addresses: &'a LocalAddresses) -> plan::Surroundings<'a> {
-        plan::Surroundings { addresses, ports: self.settings.ports.of_plan(), packed: plan::packed_root }
+    pub fn surroundings<'a>(
+        &self,
+        addresses: &'a LocalAddresses,
+        packed: &'a plan::PackedRoots,
+    ) -> plan::Surroundings<'a> {
+        plan::Surroundings { addresses, ports: self.settings.ports.of_plan(), packed }
     }
 
     /// Who hears what nodes report on the status port.
@@ -278,6 +285,8 @@ pub async fn start(appliance: &Arc<Appliance>, commands: CommandPort) -> Result<
     let (shutdown, until) = watch::channel(false);
     let watcher = Arc::clone(&appliance.watcher);
     let patience_ends = Instant::now() + PORTS_TIME_MAX;
+    let (images, snapshot) = (appliance.images.clone(), appliance.model.snapshot());
+    let _ = tokio::task::spawn_blocking(move || images.first_round(&snapshot)).await;
     let mut starter = Starter { appliance, watcher, until, tasks: JoinSet::new(), patience_ends };
     for service in Service::ALL.into_iter().filter(|service| appliance.settings.services.contains(service)) {
         match service {
@@ -290,6 +299,7 @@ pub async fn start(appliance: &Arc<Appliance>, commands: CommandPort) -> Result<
         tracing::info!(service = service.name(), "listening");
     }
     starter.until_stopped("addresses", follow_addresses(Arc::clone(appliance)));
+    starter.until_stopped("images", follow_images(Arc::clone(appliance)));
     Ok(Running { shutdown, tasks: starter.tasks })
 }
 
@@ -305,6 +315,14 @@ async fn follow_addresses(appliance: Arc<Appliance>) {
                 warn_of_addresses(&appliance);
             }
         }
+    }
+}
+
+/// Looks for packed roots that have come or gone.
+async fn follow_images(appliance: Arc<Appliance>) {
+    loop {
+        tokio::time::sleep(image_index::PERIOD).await;
+        appliance.images.begin_round(&appliance.model.snapshot());
     }
 }
 
@@ -370,7 +388,7 @@ impl Starter<'_> {
         let here = self.appliance;
         let (model, addresses, live) = (&here.model, &here.addresses, &here.live);
         let ports = here.settings.ports.of_plan();
-        Files::open(Arc::clone(model), Arc::clone(addresses), Arc::clone(live), ports)
+        Files::open(Arc::clone(model), Arc::clone(addresses), Arc::clone(live), here.images.clone(), ports)
     }
 
     async fn xcatd(&mut self, commands: &CommandPort) -> Result<(), StartError> {

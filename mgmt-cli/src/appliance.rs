@@ -4,11 +4,14 @@ use crate::hooks::{BootHooks, Destiny, Lease, Unready};
 use dawn_bootd::Appliance;
 use dawn_bootd::dhcp::Answers;
 use dawn_bootd::events::Event;
+use dawn_bootd::image_index::ImageIndex;
 use dawn_bootd::loaders::{self, Missing};
 use dawn_bootd::plan::{self, Action, BootState, KernelBoot, Plan, PlanError};
 use dawn_cluster::{Guid, Resolved, Snapshot, Source, excerpt, parse_mac_column, parse_mac_column_as};
 use dawn_dhcp::lease::State;
 use dawn_imagebuilder::{genimage, packimage};
+use dawn_serving::disks::WAIT_TIME_MAX;
+use dawn_serving::{DiskPool, Late};
 use dawn_xcatd::node_status::NodeReport;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -27,8 +30,8 @@ impl Hooks {
     }
 
     fn plan(&self, snapshot: &Snapshot, node: &str) -> Result<Plan, PlanError> {
-        let addresses = self.appliance.addresses.now();
-        plan::plan(snapshot, node, self.appliance.surroundings(&addresses))
+        let (addresses, packed) = (self.appliance.addresses.now(), self.appliance.images.packed());
+        plan::plan(snapshot, node, self.appliance.surroundings(&addresses, &packed))
     }
 }
 
@@ -61,7 +64,9 @@ impl BootHooks for Hooks {
             return Err(Unready { text: format!("{cause} Set one with: chdef {node} ip=<address>"), cause });
         }
         match self.plan(snapshot, node) {
-            Ok(Plan { action: Action::Kernel(boot), state, .. }) => Ok(check_files(snapshot, &boot, &state)?),
+            Ok(Plan { action: Action::Kernel(boot), state, .. }) => {
+                Ok(check_files(snapshot, &self.appliance.images, &boot, &state)?)
+            }
             Ok(Plan { action: Action::Installer(file), .. }) => Ok(check_installer(snapshot, node, &file)?),
             // A state without boot files is what was asked for.
             Ok(_) | Err(PlanError::NoState { .. }) => Ok(()),
@@ -181,7 +186,12 @@ fn image_dir(snapshot: &Snapshot, image: &str) -> PathBuf {
 }
 
 /// What the node will ask for must have been built: an error now is cheaper than a node that waits before its console.
-fn check_files(snapshot: &Snapshot, boot: &KernelBoot, state: &BootState) -> Result<(), String> {
+fn check_files(
+    snapshot: &Snapshot,
+    images: &ImageIndex,
+    boot: &KernelBoot,
+    state: &BootState,
+) -> Result<(), String> {
     let image = snapshot.osimage(boot.image.as_str());
     let dir = image_dir(snapshot, boot.image.as_str());
     let name = &boot.image;
@@ -190,16 +200,31 @@ fn check_files(snapshot: &Snapshot, boot: &KernelBoot, state: &BootState) -> Res
             (plan::STATELITE_ROOT, format!("liteimg {name}"))
         }
         (BootState::Statelite(_), _) => ("rootimg", format!("genimage {name}")),
-        _ => (plan::packed_root(&dir).unwrap_or(plan::PACKED_ROOTS[0]), format!("packimage {name}")),
+        _ => {
+            let packed = images.look_now(&dir, WAIT_TIME_MAX).map_err(|late| unavailable(&dir, late))?;
+            (packed.unwrap_or(plan::PACKED_ROOTS[0]), format!("packimage {name}"))
+        }
     };
     let built = [(plan::KERNEL, format!("genimage {name}")), (boot.initrd, format!("genimage {name}")), root];
-    match built.iter().find(|(file, _)| !dir.join(file).exists()) {
-        Some((file, command)) => Err(format!(
-            "The image {name} is not built: {} is missing. Run: {command}",
-            dir.join(file).display()
-        )),
+    match missing(&dir, built.map(|(file, command)| (dir.join(file), command)))? {
+        Some((file, command)) => {
+            Err(format!("The image {name} is not built: {} is missing. Run: {command}", file.display()))
+        }
         None => Ok(()),
     }
+}
+
+/// The first of some files of a directory that is not there.
+fn missing<const N: usize>(
+    dir: &Path,
+    files: [(PathBuf, String); N],
+) -> Result<Option<(PathBuf, String)>, String> {
+    let look = move || files.into_iter().find(|(file, _)| !file.exists());
+    DiskPool::default().call(dir, WAIT_TIME_MAX, look).map_err(|late| unavailable(dir, late))
+}
+
+fn unavailable(path: &Path, late: Late) -> String {
+    format!("{}: {late}", path.display())
 }
 
 /// A switch fetches one file, and HTTP must serve it.
@@ -210,7 +235,13 @@ fn check_installer(snapshot: &Snapshot, node: &str, file: &str) -> Result<(), St
     }
     let public = plan::public_path(snapshot, file);
     let served = ["/install/", "/tftpboot/"].iter().any(|root| public.starts_with(root));
-    match served && Path::new(file).is_file() {
+    let path = PathBuf::from(file);
+    let look = move || path.is_file();
+    let there = served
+        && DiskPool::default()
+            .call(Path::new(file), WAIT_TIME_MAX, look)
+            .map_err(|late| unavailable(Path::new(file), late))?;
+    match there {
         true => Ok(()),
         false => Err(format!(
             "The image '{file}' is invalid: linuximage.pkgdir must be one file below the install or TFTP directory"

@@ -1,9 +1,11 @@
 //! Open files, rendered bytes and computed images: the three kinds of content a transfer can carry.
 
+use crate::mounts::is_local;
 use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -39,6 +41,8 @@ impl FileStamp {
 pub struct OpenFile {
     body: FileBody,
     stamp: FileStamp,
+    /// Its path, unless it is on a disk of this machine.
+    far: Option<Arc<Path>>,
 }
 
 /// Where the bytes of an [`OpenFile`] are.
@@ -53,14 +57,21 @@ pub enum FileBody {
 impl OpenFile {
     /// Takes the bytes of one version of a file.
     pub fn new(body: FileBody, stamp: FileStamp) -> Self {
-        Self { body, stamp }
+        Self { body, stamp, far: None }
     }
 
-    /// Takes an open file whose kind and permission were checked by the caller.
+    /// The same, known to be at this path on a disk that may hang, if it is.
+    #[must_use]
+    pub(crate) fn at(self, far: Option<Arc<Path>>) -> Self {
+        Self { far, ..self }
+    }
+
+    /// Takes the open file at `path`, whose kind and permission were checked by the caller.
     ///
     /// # Errors
     /// When the file cannot be examined.
-    pub fn from_disk(file: File) -> io::Result<Self> {
+    pub fn from_disk(file: File, path: &Path) -> io::Result<Self> {
+        let far = (!is_local(&file)).then(|| Arc::from(path));
         let meta = file.metadata()?;
         let stamp = FileStamp {
             device: meta.dev(),
@@ -71,7 +82,12 @@ impl OpenFile {
             ctime_s: meta.ctime(),
             ctime_ns: meta.ctime_nsec(),
         };
-        Ok(Self { body: FileBody::Disk(Arc::new(file)), stamp })
+        Ok(Self { body: FileBody::Disk(Arc::new(file)), stamp, far })
+    }
+
+    /// Its path, if it is not on a disk of this machine, which answers or fails but does not hang.
+    pub fn far(&self) -> Option<&Arc<Path>> {
+        self.far.as_ref()
     }
 
     /// Size in bytes when it was opened; a transfer carries exactly this much.
@@ -121,6 +137,8 @@ pub trait ReadAt: Send + Sync {
     /// # Errors
     /// When something below cannot be read.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
+    /// As [`Content::far`].
+    fn far(&self) -> Option<&Arc<Path>>;
 }
 
 /// Anything that can be sent, whatever it is made of.
@@ -152,6 +170,16 @@ impl Content {
             Content::Bytes(bytes) => bytes.len() as u64,
             Content::File(file) => file.size(),
             Content::Image(image) => image.size(),
+        }
+    }
+
+    /// The path of the file behind it, if reading may wait for a disk that hangs. Then it must be left to a
+    /// [`DiskPool`](crate::DiskPool).
+    pub fn far(&self) -> Option<&Arc<Path>> {
+        match self {
+            Content::Bytes(_) => None,
+            Content::File(file) => file.far().filter(|_| matches!(file.body, FileBody::Disk(_))),
+            Content::Image(image) => image.far(),
         }
     }
 

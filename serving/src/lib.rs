@@ -12,6 +12,8 @@
 //! | [`bounded_read`] | files that a client or a table cell names: read for a bounded time and size |
 //! | [`beneath`] | writing beneath a directory, whatever links lie in it |
 //! | [`lookup`] | what a failed look-up says: nothing there, or nothing for certain |
+//! | [`disks`] | threads for file system calls that may hang |
+//! | [`mounts`] | which file systems are mounted where |
 //! | [`whole`] | files that appear complete or not at all |
 //!
 //! Start reading at [`source`]. The protocol engines ([`Source`]'s callers) know nothing of the model; the daemon answers
@@ -20,8 +22,10 @@
 pub mod beneath;
 pub mod bounded_read;
 mod cache;
+pub mod disks;
 pub mod file;
 pub mod lookup;
+pub mod mounts;
 pub mod observe;
 pub mod path;
 pub mod roots;
@@ -29,9 +33,10 @@ pub mod source;
 pub mod tree;
 pub mod whole;
 
+pub use disks::{DiskPool, Late};
 pub use file::{Content, FileBody, FileStamp, OpenFile, ReadAt, Rendered};
 pub use observe::{Event, EventKind, Ignore, Observer};
 pub use path::{PathError, RequestPath};
 pub use roots::{Mount, Roots};
-pub use source::{Answer, Request, Service, Source};
+pub use source::{Answer, OwnedRequest, Request, Service, Source};
 pub use tree::{Entry, EntryKind, NamedFiles, OpenDir, Tree, TreeError};

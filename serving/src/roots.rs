@@ -33,6 +33,13 @@ impl Mount {
         self
     }
 
+    fn at_once(&self, inner: &RequestPath) -> Option<Answer> {
+        if inner.has_trailing_slash() || self.private.iter().any(|folder| inner.is_within(folder)) {
+            return None;
+        }
+        self.tree.open_at_once(inner).map(Answer::File)
+    }
+
     fn answer(&self, inner: &RequestPath) -> Answer {
         if self.private.iter().any(|folder| inner.is_within(folder)) {
             return Answer::Refused("this folder is private to the server".to_owned());
@@ -69,19 +76,53 @@ impl Roots {
 
     /// Where on this machine `path` leads, links followed; nothing where it leads nowhere.
     pub fn real_path(&self, path: &RequestPath) -> Option<PathBuf> {
-        self.mounts.iter().find_map(|mount| mount.tree.real_path(&path.strip_prefix(&mount.prefix)?))
+        let (mount, inner) = self.mount_of(path)?;
+        mount.tree.real_path(&inner)
+    }
+
+    /// The same, if that can be said without asking a disk.
+    pub fn real_path_at_once(&self, path: &RequestPath) -> Option<PathBuf> {
+        let (mount, inner) = self.mount_of(path)?;
+        mount.tree.real_path_at_once(&inner)
+    }
+
+    /// What [`Roots::find`] would say, if that can be said without asking a disk.
+    pub fn find_at_once(&self, path: &RequestPath) -> Option<Answer> {
+        let (mount, inner) = self.mount_of(path)?;
+        mount.at_once(&inner)
+    }
+
+    /// Where on this machine `path` is by its text, links not followed.
+    pub fn place(&self, path: &RequestPath) -> PathBuf {
+        match self.mount_of(path) {
+            Some((mount, inner)) => mount.tree.path().join(inner.as_str()),
+            None => PathBuf::new(),
+        }
+    }
+
+    fn mount_of(&self, path: &RequestPath) -> Option<(&Mount, RequestPath)> {
+        self.mounts.iter().find_map(|mount| Some((mount, path.strip_prefix(&mount.prefix)?)))
     }
 
     /// Answers from the mount that `path` belongs to; [`Answer::Elsewhere`] if none.
     pub fn find(&self, path: &RequestPath) -> Answer {
-        self.mounts
-            .iter()
-            .find_map(|mount| path.strip_prefix(&mount.prefix).map(|inner| mount.answer(&inner)))
-            .unwrap_or(Answer::Elsewhere)
+        self.mount_of(path).map_or(Answer::Elsewhere, |(mount, inner)| mount.answer(&inner))
     }
 }
 
 impl Source for Roots {
+    fn at_once(&self, request: &Request<'_>) -> Option<Answer> {
+        // Not one of ours needs no look.
+        if self.mount_of(request.path).is_none() {
+            return Some(Answer::Elsewhere);
+        }
+        self.find_at_once(request.path)
+    }
+
+    fn place(&self, request: &Request<'_>) -> PathBuf {
+        self.place(request.path)
+    }
+
     fn resolve(&self, request: &Request<'_>) -> Answer {
         self.find(request.path)
     }

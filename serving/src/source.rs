@@ -1,14 +1,16 @@
 //! What a machine may fetch: one trait for TFTP and HTTP alike.
 //!
 //! A protocol engine parses a request into a [`RequestPath`] and asks a [`Source`] for it. The source answers at
-//! once, from memory or with an open file; it never waits for SQL, DNS or another machine. [`Roots`](crate::Roots) is the source
+//! once what is in memory, and the rest on a thread that may wait for a disk; it never waits for SQL, DNS or another
+//! machine. [`Roots`](crate::Roots) is the source
 //! for plain directories ([`Tree`](crate::Tree)); views rendered from the boot plan are answered by whoever owns the plan, in
 //! front of the roots.
 //!
 //! What happened is reported to an [`Observer`](crate::Observer), with the peer's address, so that one boot can be shown as a timeline.
 
-use crate::{Content, OpenDir, OpenFile, Rendered, RequestPath};
+use crate::{Content, Late, OpenDir, OpenFile, Rendered, RequestPath};
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 /// The service a request came in by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,6 +49,33 @@ pub struct Request<'a> {
     pub service: Service,
 }
 
+/// A request that outlives its packet, for another thread.
+#[derive(Clone, Debug)]
+pub struct OwnedRequest {
+    path: RequestPath,
+    query: String,
+    peer: SocketAddr,
+    local: IpAddr,
+    service: Service,
+}
+
+impl OwnedRequest {
+    /// The request itself.
+    pub fn request(&self) -> Request<'_> {
+        let Self { path, query, peer, local, service } = self;
+        Request { path, query, peer: *peer, local: *local, service: *service }
+    }
+}
+
+impl Request<'_> {
+    /// The same with its own texts.
+    #[must_use]
+    pub fn owned(&self) -> OwnedRequest {
+        let (path, query) = (self.path.clone(), self.query.to_owned());
+        OwnedRequest { path, query, peer: self.peer, local: self.local, service: self.service }
+    }
+}
+
 /// What a [`Source`] says to a request.
 #[derive(Debug)]
 pub enum Answer {
@@ -72,13 +101,22 @@ pub enum Answer {
         /// The file.
         shown: String,
     },
+    /// The disk did not answer; the peer may ask again. HTTP says 503, TFTP says nothing.
+    Unavailable(Late),
     /// Not a path of this source: HTTP hands the request to the application behind it, TFTP answers not found.
     Elsewhere,
 }
 
-/// Finds what is asked for. Called on the thread that serves: it must not wait for anything but the local disk.
+/// Finds what is asked for.
 pub trait Source: Send + Sync + 'static {
-    /// Answers one request.
+    /// Answers without asking a disk that may hang; none where that cannot be. Called on the thread that serves.
+    fn at_once(&self, request: &Request<'_>) -> Option<Answer>;
+
+    /// What on this machine [`Source::resolve`] looks at for this request, by its text: whose share of the threads for
+    /// disks it takes.
+    fn place(&self, request: &Request<'_>) -> PathBuf;
+
+    /// Answers one request. Called on a thread that may wait for disks.
     fn resolve(&self, request: &Request<'_>) -> Answer;
 }
 
@@ -86,6 +124,14 @@ impl<F> Source for F
 where
     F: Fn(&Request<'_>) -> Answer + Send + Sync + 'static,
 {
+    fn at_once(&self, request: &Request<'_>) -> Option<Answer> {
+        Some(self(request))
+    }
+
+    fn place(&self, _: &Request<'_>) -> PathBuf {
+        PathBuf::new()
+    }
+
     fn resolve(&self, request: &Request<'_>) -> Answer {
         self(request)
     }

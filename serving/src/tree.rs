@@ -22,6 +22,9 @@ use crate::{OpenFile, RequestPath};
 /// Most names one listing shows; the rest is cut off with a note.
 pub const LISTING_ENTRIES_MAX: usize = 20_000;
 
+/// A path never leads out of the tree, whatever symbolic links say.
+const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
+
 /// A directory that is served.
 #[derive(Debug)]
 pub struct Tree {
@@ -63,6 +66,11 @@ pub struct NamedFiles {
 }
 
 impl NamedFiles {
+    /// The file at `path`, if that can be said without asking a disk.
+    pub fn open_at_once(&self, path: &Path) -> Option<OpenFile> {
+        self.cache.find_at_once(fs::CWD, path.to_str()?, ResolveFlags::empty())
+    }
+
     /// Opens a regular file.
     ///
     /// # Errors
@@ -79,7 +87,7 @@ impl NamedFiles {
             other => return Err(TreeError::Special(kind_name(other))),
         }
         let file = reopen(&handle, OFlags::RDONLY)?;
-        self.cache.keep(name, File::from(file)).map_err(TreeError::Io)
+        self.cache.keep(name, path, File::from(file)).map_err(TreeError::Io)
     }
 }
 
@@ -123,7 +131,12 @@ impl Tree {
         &self.path
     }
 
-    /// Opens what `path` names.
+    /// The file at `path`, if that can be said without asking a disk.
+    pub fn open_at_once(&self, path: &RequestPath) -> Option<OpenFile> {
+        self.cache.find_at_once(&self.root, path.as_str(), BENEATH)
+    }
+
+    /// Opens what `path` names. May wait for a disk.
     ///
     /// # Errors
     /// [`TreeError`]: missing, outside, special, private, or the system's error.
@@ -138,7 +151,10 @@ impl Tree {
             FileType::RegularFile => {
                 self.check_public(&handle, mode.contains(Mode::ROTH))?;
                 let file = reopen(&handle, OFlags::RDONLY)?;
-                self.cache.keep(path.as_str(), File::from(file)).map(Entry::File).map_err(TreeError::Io)
+                self.cache
+                    .keep(path.as_str(), &self.path.join(path.as_str()), File::from(file))
+                    .map(Entry::File)
+                    .map_err(TreeError::Io)
             }
             FileType::Directory => {
                 self.check_public(&handle, mode.contains(Mode::ROTH | Mode::XOTH))?;
@@ -154,11 +170,18 @@ impl Tree {
         real_path(&self.handle(path.as_str()).ok()?).ok()
     }
 
+    /// The same, if that can be said without asking a disk.
+    pub fn real_path_at_once(&self, path: &RequestPath) -> Option<PathBuf> {
+        let name = if path.is_root() { "." } else { path.as_str() };
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let resolve = BENEATH.union(ResolveFlags::CACHED);
+        real_path(&fs::openat2(&self.root, name, flags, Mode::empty(), resolve).ok()?).ok()
+    }
+
     fn handle(&self, path: &str) -> Result<OwnedFd, TreeError> {
         let name = if path.is_empty() { "." } else { path };
         let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-        lookup::open(&self.root, name, flags, Mode::empty(), resolve).map_err(tree_error)
+        lookup::open(&self.root, name, flags, Mode::empty(), BENEATH).map_err(tree_error)
     }
 
     /// Everybody must be able to pass every directory on the way, as if the server were nobody in particular. The way

@@ -11,12 +11,15 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 
+use dawn_serving::disks::WAIT_TIME_MAX;
 use dawn_serving::{
-    Answer, Content, Event, EventKind, Observer, OpenDir, PathError, Request, RequestPath, Source,
+    Answer, Content, DiskPool, Event, EventKind, Late, Observer, OpenDir, PathError, Request, RequestPath,
+    Source,
 };
 
 use crate::application::{Application, hand_over};
 use crate::conditions::Version;
+use crate::disk::on_disk;
 use crate::head::{Head, HeadError, Method};
 use crate::limits::{
     HEAD_TIME_MAX, IDLE_TIME_MAX, LINGER_BYTES_MAX, LINGER_TIME_MAX, ONE_PIECE_BYTES_MAX, READ_BYTES,
@@ -25,13 +28,14 @@ use crate::listing;
 use crate::media::media_type;
 use crate::respond::{Follows, keep, respond};
 use crate::response::{self, HeadWriter, Keep, Status, put_text};
-use crate::stream::{Stream, in_time};
+use crate::stream::{Stream, in_time, late};
 
 /// What all connections share.
 pub(crate) struct Shared {
     pub(crate) source: Arc<dyn Source>,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) application: Option<Arc<dyn Application>>,
+    pub(crate) disks: DiskPool,
 }
 
 /// Whether the connection is used for another request.
@@ -83,7 +87,7 @@ impl Connection {
     pub(crate) async fn run(mut self) {
         loop {
             let then = match self.next_head().await {
-                Arrived::Head(head, length) => match self.find(&head) {
+                Arrived::Head(head, length) => match self.find(&head).await {
                     Found::Here(answer) => {
                         self.read.drain(..length);
                         self.answer(&head, answer).await
@@ -105,7 +109,7 @@ impl Connection {
     }
 
     /// Decides whether the request is answered here, and with what.
-    fn find(&self, head: &Head) -> Found {
+    async fn find(&self, head: &Head) -> Found {
         if head.method == Method::Other || head.has_body {
             return match &self.shared.application {
                 Some(application) => Found::Beyond(Arc::clone(application)),
@@ -116,17 +120,27 @@ impl Connection {
             Ok(path) => path,
             Err(error) => return Found::Here(Err(*error)),
         };
-        let request = Request {
-            path,
-            query: &head.query,
-            peer: self.peer,
-            local: self.local,
-            service: self.stream.service(),
-        };
-        match (self.shared.source.resolve(&request), &self.shared.application) {
+        match (self.resolve(&self.request(head, path)).await, &self.shared.application) {
             (Answer::Elsewhere, Some(application)) => Found::Beyond(Arc::clone(application)),
             (answer, _) => Found::Here(Ok(answer)),
         }
+    }
+
+    fn request<'a>(&self, head: &'a Head, path: &'a RequestPath) -> Request<'a> {
+        let service = self.stream.service();
+        Request { path, query: &head.query, peer: self.peer, local: self.local, service }
+    }
+
+    /// Asks the source, and the disk only where it must be.
+    async fn resolve(&self, request: &Request<'_>) -> Answer {
+        let source = &self.shared.source;
+        if let Some(answer) = source.at_once(request) {
+            return answer;
+        }
+        let (place, asked, source) = (source.place(request), request.owned(), Arc::clone(source));
+        let work = move || source.resolve(&asked.request());
+        let answer = on_disk(&self.shared.disks, &place, WAIT_TIME_MAX, work).await;
+        answer.unwrap_or_else(Answer::Unavailable)
     }
 
     async fn next_head(&mut self) -> Arrived {
@@ -196,6 +210,7 @@ impl Connection {
             Answer::Redirect(to) => self.redirect(head, &to).await,
             Answer::NotFound | Answer::Elsewhere => self.not_found(head, path).await,
             Answer::Refused(reason) => self.refuse(head, response::FORBIDDEN, &reason).await,
+            Answer::Unavailable(late) => self.unavailable(head, path, late).await,
             Answer::Explained { reason, shown } => {
                 self.tell(path.as_str(), EventKind::Refused { reason: &reason });
                 self.text(head, response::OK, &shown).await
@@ -247,9 +262,10 @@ impl Connection {
             result
         } else {
             let out = std::mem::take(&mut self.out);
-            self.stream.send_content(&out, content, start, end, &mut sent).await
+            self.stream.send_content(&self.shared.disks, &out, content, start, end, &mut sent).await
         };
         let duration = begun.elapsed();
+        let reason;
         let kind = match &result {
             Ok(()) => EventKind::Done { bytes: sent, duration, repeats: 0 },
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
@@ -258,7 +274,13 @@ impl Connection {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 EventKind::Failed { reason: "the file became shorter while it was being sent", bytes: sent }
             }
-            Err(_) => EventKind::Aborted { reason: "the client closed the connection", bytes: sent },
+            Err(error) => match late(error) {
+                Some(late) => {
+                    reason = late.to_string();
+                    EventKind::Failed { reason: &reason, bytes: sent }
+                }
+                None => EventKind::Aborted { reason: "the client closed the connection", bytes: sent },
+            },
         };
         self.tell(path.as_str(), kind);
         if result.is_ok() && head.keep_alive { Then::Next } else { Then::Close }
@@ -284,7 +306,8 @@ impl Connection {
             // Relative links of the page need the slash.
             return self.redirect(head, &format!("/{}/", path.as_str())).await;
         }
-        match tokio::task::spawn_blocking(move || dir.list()).await {
+        let place = self.shared.source.place(&self.request(head, path));
+        match on_disk(&self.shared.disks, &place, WAIT_TIME_MAX, move || dir.list()).await {
             Ok(Ok((names, cut))) => {
                 let page = Arc::from(listing::page(path.as_str(), &names, cut).into_bytes());
                 let version = Version::of_bytes(&page);
@@ -294,8 +317,15 @@ impl Connection {
                 let reason = format!("the server cannot read the directory: {error}");
                 self.refuse(head, response::INTERNAL, &reason).await
             }
-            Err(_) => self.refuse(head, response::INTERNAL, "the server stopped reading the directory").await,
+            Err(late) => self.unavailable(head, path, late).await,
         }
+    }
+
+    /// The client may ask again: the disk may come back.
+    async fn unavailable(&mut self, head: &Head, path: &RequestPath, late: Late) -> Then {
+        let reason = late.to_string();
+        self.tell(path.as_str(), EventKind::Failed { reason: &reason, bytes: 0 });
+        self.text(head, response::BUSY, &format!("not now: {reason}\n")).await
     }
 
     async fn redirect(&mut self, head: &Head, to: &str) -> Then {

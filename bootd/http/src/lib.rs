@@ -8,6 +8,7 @@
 //! | [`media`], [`listing`] | types by name; the page of a directory |
 //! | [`fat`] | a boot image that is made while it is read |
 //! | `stream`, `connection` | a socket (in the clear or TLS), and the life of a connection |
+//! | `disk` | waiting for a disk without keeping a worker |
 //! | [`application`] | the hand-over of everything else to hyper |
 //! | [`serve()`] | listening sockets and limits |
 //! | [`limits`] | every number that bounds something |
@@ -16,7 +17,8 @@
 //! sendfile, which hyper cannot do; so this front reads the heads itself, answers GET and HEAD, and hands every other
 //! request, with the bytes already read, to an application on hyper.
 //!
-//! **Invariants.** An idle connection holds no buffer. Nothing waits for a client without a limit. No path reaches
+//! **Invariants.** An idle connection holds no buffer. Nothing waits for a client or a disk without a limit; no worker of
+//! the runtime asks a disk that may hang. No path reaches
 //! the source uncleaned.
 //!
 //! Deliberately missing: compression, several ranges in one response, HTTP/2: nothing that boots asks for them.
@@ -24,6 +26,7 @@
 pub mod application;
 pub mod conditions;
 mod connection;
+mod disk;
 pub mod fat;
 pub mod fuzz;
 pub mod head;

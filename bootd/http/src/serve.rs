@@ -12,7 +12,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use dawn_serving::{Observer, Source};
+use dawn_serving::{DiskPool, Observer, Source};
 
 use crate::application::Application;
 use crate::connection::{Connection, Shared};
@@ -32,6 +32,8 @@ pub struct Config {
     pub application: Option<Arc<dyn Application>>,
     /// Limits.
     pub limits: Limits,
+    /// Threads for disks that may hang. Default: those of the process.
+    pub disks: DiskPool,
 }
 
 impl Default for Config {
@@ -42,6 +44,7 @@ impl Default for Config {
             tls: None,
             application: None,
             limits: Limits::default(),
+            disks: DiskPool::default(),
         }
     }
 }
@@ -107,7 +110,7 @@ pub async fn serve(
     }
     let address = sockets.first().and_then(|socket| socket.local_addr().ok()).unwrap_or(config.listen);
     let service = Arc::new(Service {
-        shared: Arc::new(Shared { source, observer, application: config.application }),
+        shared: Arc::new(Shared { source, observer, application: config.application, disks: config.disks }),
         tls: config.tls,
         limits: config.limits,
         per_address: Mutex::default(),

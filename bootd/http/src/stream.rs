@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -13,8 +14,9 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
-use dawn_serving::{Content, FileBody, Service};
+use dawn_serving::{Content, DiskPool, FileBody, Late, Service};
 
+use crate::disk::on_disk;
 use crate::limits::{COPY_BYTES, SENDFILE_BYTES, STALL_TIME_MAX};
 
 /// A client's connection.
@@ -76,18 +78,54 @@ impl Stream {
     /// As [`Stream::send`], and when the content cannot be read or ends early.
     pub async fn send_content(
         &mut self,
+        disks: &DiskPool,
         head: &[u8],
         content: &Content,
         start: u64,
         end: u64,
         sent: &mut u64,
     ) -> io::Result<()> {
-        if let (Stream::Plain(stream), Some(disk)) = (&*self, on_disk(content)) {
+        if let (Stream::Plain(stream), Some(disk)) = (&*self, local_file(content)) {
             send_more(stream, head).await?;
             return send_file(stream, disk, start, end, sent).await;
         }
         self.send(head).await?;
-        self.copy_content(content, start, end, sent).await
+        match content.far() {
+            Some(far) => self.copy_far(disks, far, content, start, end, sent).await,
+            None => self.copy_content(content, start, end, sent).await,
+        }
+    }
+
+    /// Sends what lies on a disk that may hang: each piece is read on a thread for disks.
+    async fn copy_far(
+        &mut self,
+        disks: &DiskPool,
+        far: &Path,
+        content: &Content,
+        start: u64,
+        end: u64,
+        sent: &mut u64,
+    ) -> io::Result<()> {
+        let mut buffer = vec![0; COPY_BYTES];
+        let mut at = start;
+        while at < end {
+            let want = usize::try_from(end - at).unwrap_or(COPY_BYTES).min(COPY_BYTES);
+            buffer.resize(want, 0);
+            let content = content.clone();
+            let read = move || {
+                let got = content.read_full_at(at, &mut buffer);
+                (buffer, got)
+            };
+            let got;
+            (buffer, got) = on_disk(disks, far, STALL_TIME_MAX, read).await.map_err(io::Error::other)?;
+            if got? < want {
+                return Err(shorter());
+            }
+            self.send(&buffer).await?;
+            at += want as u64;
+            *sent = at - start;
+        }
+        Ok(())
     }
 
     async fn copy_content(
@@ -121,14 +159,21 @@ impl Stream {
     }
 }
 
-fn on_disk(content: &Content) -> Option<&File> {
+/// A file on a disk of this machine: sendfile does not hang.
+fn local_file(content: &Content) -> Option<&File> {
     match content {
+        Content::File(file) if file.far().is_some() => None,
         Content::File(file) => match file.body() {
             FileBody::Disk(disk) => Some(disk),
             FileBody::Memory(_) => None,
         },
         Content::Bytes(_) | Content::Image(_) => None,
     }
+}
+
+/// What kept a disk from answering, if that ended the transfer.
+pub(crate) fn late(error: &io::Error) -> Option<Late> {
+    error.get_ref()?.downcast_ref().copied()
 }
 
 fn shorter() -> io::Error {

@@ -3,12 +3,12 @@
 //! Content is searched as `/init` does it: trees in order of priority, an empty directory counts for nothing, and the
 //! image's own file, followed if it is a link, is the last resort.
 
-use super::reach::Mounts;
 use super::seed::{self, Seed};
 use super::trees::{Hit, TreeLook, Whole};
 use super::wish::{Above, Entry, Wish, is_below};
 use crate::events::Step;
 use dawn_nfs::{Access, OverlayEntry, OverlayKind};
+use dawn_serving::mounts::Mounts;
 use dawn_statelite::LiteOption;
 use dawn_statelite::live::{MARK, TREES};
 use initrd_init::inroot;

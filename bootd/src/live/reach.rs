@@ -7,10 +7,11 @@
 use super::trees::{Hit, LocalTree, TreeLook, Whole};
 use super::{SWEEP_PERIOD, copies};
 use dawn_nfs::ExportId;
+use dawn_serving::mounts::Mounts;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,27 +23,6 @@ const PATHS_MAX: usize = 100_000;
 const COPY_ENTRIES_MAX: usize = 10_000;
 /// Most bytes copied for one path: 256 MiB.
 const COPY_BYTES_MAX: u64 = 256 << 20;
-/// Most symbolic links followed to find out which mount a tree is on.
-const LINKS_MAX: usize = 40;
-/// Types of file systems that may hang with a server. FUSE may be anything.
-const NETWORK_TYPES: [&str; 15] = [
-    "9p",
-    "afs",
-    "autofs",
-    "beegfs",
-    "ceph",
-    "cifs",
-    "fuse",
-    "glusterfs",
-    "gpfs",
-    "lustre",
-    "nfs",
-    "nfs4",
-    "ocfs2",
-    "orangefs",
-    "smb3",
-];
-
 /// Looks into a tree, however long it takes.
 type Probe = dyn Fn(&Path, &str) -> Option<Hit> + Send + Sync;
 
@@ -241,97 +221,11 @@ fn state_of(path: &Path, size: &mut Size) -> io::Result<String> {
     Ok(text)
 }
 
-/// The mount points of this machine that are on network file systems.
-#[derive(Debug, Default)]
-pub struct Mounts {
-    network: Vec<PathBuf>,
-    local: Vec<PathBuf>,
-}
-
-impl Mounts {
-    /// Reads `/proc/self/mountinfo` (proc(5)), which asks no file system anything.
-    pub fn now() -> Self {
-        Self::parse(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
-    }
-
-    fn parse(table: &str) -> Self {
-        let mut mounts = Self::default();
-        for line in table.lines() {
-            let Some((fields, rest)) = line.split_once(" - ") else { continue };
-            let Some(point) = fields.split(' ').nth(4) else { continue };
-            let kind = rest.split([' ', '.']).next().unwrap_or_default();
-            let list = if NETWORK_TYPES.contains(&kind) { &mut mounts.network } else { &mut mounts.local };
-            list.push(PathBuf::from(point.replace("\\040", " ")));
-        }
-        mounts
-    }
-
-    /// The network mount that `path` leads to; each step is looked at before it is taken.
-    fn network(&self, path: &Path) -> Option<&Path> {
-        let mut todo: Vec<PathBuf> = vec![path.to_owned()];
-        let mut at = PathBuf::from("/");
-        let mut links = 0;
-        while let Some(next) = todo.pop() {
-            let mut parts = next.components();
-            let Some(part) = parts.next() else { continue };
-            let rest = parts.as_path().to_owned();
-            match part {
-                Component::Normal(name) => at.push(name),
-                Component::ParentDir => drop(at.pop()),
-                _ => at = PathBuf::from("/"),
-            }
-            if !rest.as_os_str().is_empty() {
-                todo.push(rest);
-            }
-            if let Some(mount) = self.holding(&at) {
-                return Some(mount);
-            }
-            if links < LINKS_MAX
-                && let Ok(target) = fs::read_link(&at)
-            {
-                links += 1;
-                at.pop();
-                todo.push(target);
-            }
-        }
-        None
-    }
-
-    fn holding(&self, path: &Path) -> Option<&Path> {
-        let longest = |list: &'_ [PathBuf]| {
-            list.iter().filter(|point| path.starts_with(point)).map(|point| point.components().count()).max()
-        };
-        let point = self.network.iter().filter(|point| path.starts_with(point));
-        let point = point.max_by_key(|point| point.components().count())?;
-        (longest(&self.local).unwrap_or(0) < point.components().count()).then_some(point)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
     use std::sync::mpsc;
-
-    #[test]
-    fn network_mounts_are_known_by_their_type() {
-        let dir = tempfile::tempdir().unwrap();
-        let base = dir.path().canonicalize().unwrap();
-        std::os::unix::fs::symlink("/far/a/../b", base.join("link")).unwrap();
-        let table = "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 0:5 / /far rw shared:1 - nfs4 s:/x rw\n\
-                     3 2 8:2 / /far/near rw - xfs /dev/sdb rw\n4 1 0:6 / /f\\040x rw - fuse.sshfs s: rw\n";
-        let mounts = Mounts::parse(table);
-        for (path, expected) in [
-            ("/far/a", Some("/far")),
-            ("/far/near/a", Some("/far")),
-            ("/near", None),
-            ("/f x/a", Some("/f x")),
-            (base.join("link").to_str().unwrap(), Some("/far")),
-            (base.to_str().unwrap(), None),
-        ] {
-            assert_eq!(mounts.network(Path::new(path)), expected.map(Path::new), "{path}");
-        }
-    }
 
     #[test]
     fn a_mount_that_hangs_is_left_out_and_comes_back() {
@@ -346,7 +240,7 @@ mod tests {
             Some(found.clone())
         };
         let reach = Reach::probing(Arc::new(probe));
-        let mounts = Mounts { network: vec!["/far".into()], local: vec!["/".into()] };
+        let mounts = Mounts::parse("1 0 8:1 / / rw - ext4 a rw\n2 1 0:5 / /far rw - nfs4 s:/x rw");
         let tree = reach.tree(Path::new("/far/tree"), &mounts);
         assert_eq!(tree.find("/known"), Some(hit.clone()));
         assert_eq!((tree.find("/hung"), tree.find("/unknown")), (None, None));

@@ -1,6 +1,6 @@
 //! The boot plan: what a node boots, computed from the tables and nothing else.
 //!
-//! [`plan`] is a pure function of a snapshot, a node and the addresses of this machine. Every
+//! [`plan`] is a pure function of a snapshot, a node and its [`Surroundings`], which are data. Every
 //! file that a node may fetch for its boot is a view of the result (`crate::view`), so
 //! `nodeset` writes no file and a changed table counts at the next request.
 //!
@@ -17,6 +17,7 @@ pub use state::{BootState, Distribution};
 use crate::address::LocalAddresses;
 use crate::dhcp::is_proxied_address;
 use dawn_cluster::{ImageName, NameError, NodeName, OsImage, Snapshot, Text};
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
@@ -149,8 +150,45 @@ pub struct Surroundings<'a> {
     pub addresses: &'a LocalAddresses,
     /// Ports of its services.
     pub ports: Ports,
-    /// Name of the packed root in an image directory, [`packed_root`] but in tests.
-    pub packed: fn(&Path) -> Option<&'static str>,
+    /// Which packed roots there are.
+    pub packed: &'a PackedRoots,
+}
+
+/// The packed roots that there are, by image directory.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PackedRoots {
+    names: HashMap<PathBuf, &'static str>,
+}
+
+impl PackedRoots {
+    /// The one in an image directory.
+    #[must_use]
+    pub fn of(&self, dir: &Path) -> Option<&'static str> {
+        self.names.get(dir).copied()
+    }
+
+    /// Directories that hold one.
+    pub fn dirs(&self) -> impl Iterator<Item = &Path> {
+        self.names.keys().map(PathBuf::as_path)
+    }
+
+    /// The same with another content of one directory.
+    #[must_use]
+    pub fn with(&self, dir: &Path, name: Option<&'static str>) -> Self {
+        let mut names = self.names.clone();
+        match name {
+            Some(name) => names.insert(dir.to_owned(), name),
+            None => names.remove(dir),
+        };
+        Self { names }
+    }
+
+    /// Those of some directories.
+    #[must_use]
+    pub fn only(&self, wanted: impl Fn(&Path) -> bool) -> Self {
+        let names = self.names.iter().filter(|(dir, _)| wanted(dir)).map(|(dir, name)| (dir.clone(), *name));
+        Self { names: names.collect() }
+    }
 }
 
 /// Computes what `node` boots.
@@ -304,7 +342,7 @@ impl Facts<'_> {
         let image = image_of(self.snapshot, self.node)?;
         let dir = image_dir(self.snapshot, &image)?;
         // One that was not packed yet gets the name it will have; `nodeset` has said what is missing.
-        let root = (self.here.packed)(Path::new(&dir)).unwrap_or(PACKED_ROOTS[0]);
+        let root = self.here.packed.of(Path::new(&dir)).unwrap_or(PACKED_ROOTS[0]);
         let mut args = KernelArgs::default();
         args.push(self.image_url(&dir, root))?;
         self.common_args(&mut args)?;
@@ -403,12 +441,6 @@ pub const PACKED_ROOTS: [&str; 6] =
     ["rootimg.sfs", "rootimg.cpio.gz", "rootimg.cpio.xz", "rootimg.tar.gz", "rootimg.tar.xz", "rootimg.gz"];
 /// The packed root of statelite nodes with `rootfstype=ramdisk`; made by `liteimg`.
 pub const STATELITE_ROOT: &str = "rootimg-statelite.gz";
-
-/// The packed root that is in the image directory `dir`.
-#[must_use]
-pub fn packed_root(dir: &Path) -> Option<&'static str> {
-    PACKED_ROOTS.into_iter().find(|name| dir.join(name).exists())
-}
 
 /// Whether a statelite image is loaded into memory instead of mounted.
 #[must_use]

@@ -3,7 +3,7 @@
 
 use super::{Answer, Surroundings, render};
 use crate::address::LocalAddresses;
-use crate::plan::Ports;
+use crate::plan::{PackedRoots, Ports};
 use dawn_cluster::Snapshot;
 
 /// The row of an image for stateless nodes.
@@ -126,7 +126,8 @@ pub(super) fn cell_stays_inside(text: &str, place: u8) {
 impl Loader {
     fn check(&self, snapshot: &Snapshot, node: &str) {
         let addresses = LocalAddresses::one("eth1", [10, 1, 0, 1], [255, 255, 0, 0]);
-        let here = Surroundings { addresses: &addresses, ports: Ports::default(), packed: |_| None };
+        let here =
+            Surroundings { addresses: &addresses, ports: Ports::default(), packed: &PackedRoots::default() };
         let [kernel, disk, explanation] = self.lines;
         let path = self.path.replace("NODE", node);
         let (script, lines) = match render(snapshot, here, &path, [10, 1, 0, 6].into()) {

@@ -26,7 +26,11 @@ fn snapshot(more: Rows<'_>) -> Snapshot {
 
 fn ask(snapshot: &Snapshot, path: &str, peer: &str) -> Option<Answer> {
     let addresses = LocalAddresses::one("eth1", [10, 1, 0, 1], [255, 255, 0, 0]);
-    let here = Surroundings { addresses: &addresses, ports: Ports::default(), packed: |_| None };
+    let here = Surroundings {
+        addresses: &addresses,
+        ports: Ports::default(),
+        packed: &plan::PackedRoots::default(),
+    };
     render(snapshot, here, path, peer.parse().unwrap())
 }
 
@@ -331,7 +335,9 @@ fn the_first_grub_configuration_leads_to_the_nodes_own() {
     assert!(matches!(ask(&snapshot(vec![]), path, "10.1.0.5"), Some(Answer::Text(_))), "{path}");
 }
 
-fn kernel_words(node: &str, rows: Rows<'_>, packed: fn(&std::path::Path) -> Option<&'static str>) -> String {
+fn kernel_words(node: &str, rows: Rows<'_>, packed: Option<(&str, &'static str)>) -> String {
+    let none = plan::PackedRoots::default();
+    let packed = &packed.map_or(none.clone(), |(dir, name)| none.with(dir.as_ref(), Some(name)));
     let addresses = LocalAddresses::new(Vec::new());
     let here = Surroundings { addresses: &addresses, ports: Ports::default(), packed };
     match plan::plan(&snapshot(rows), node, here).unwrap().action {
@@ -342,22 +348,16 @@ fn kernel_words(node: &str, rows: Rows<'_>, packed: fn(&std::path::Path) -> Opti
 
 #[test]
 fn the_root_is_named_as_it_was_packed() {
+    let dir = "/data/install/netboot/debian12/x86_64/compute";
     for (packed, word) in [
-        ((|_| Some("rootimg.cpio.gz")) as fn(&std::path::Path) -> _, "/compute/rootimg.cpio.gz "),
-        (|_| Some("rootimg.tar.xz"), "/compute/rootimg.tar.xz "),
-        (
-            |dir| dir.ends_with("netboot/debian12/x86_64/compute").then_some("rootimg.gz"),
-            "/compute/rootimg.gz ",
-        ),
-        (|_| None, "/compute/rootimg.sfs "),
+        (Some((dir, "rootimg.cpio.gz")), "/compute/rootimg.cpio.gz "),
+        (Some((dir, "rootimg.tar.xz")), "/compute/rootimg.tar.xz "),
+        (Some(("/elsewhere", "rootimg.gz")), "/compute/rootimg.sfs "),
+        (None, "/compute/rootimg.sfs "),
     ] {
         let words = kernel_words("cn1", vec![], packed);
         assert!(words.contains(word), "{words}");
     }
-    let dir = tempfile::tempdir().unwrap();
-    assert_eq!(plan::packed_root(dir.path()), None);
-    std::fs::write(dir.path().join("rootimg.cpio.xz"), "").unwrap();
-    assert_eq!(plan::packed_root(dir.path()), Some("rootimg.cpio.xz"));
 }
 
 #[test]
@@ -374,11 +374,11 @@ fn a_statelite_root_in_memory_is_fetched() {
     let ramdisk = kernel_words(
         "cn2",
         rows(&[("imagename", "lite"), ("provmethod", "statelite"), ("rootfstype", "ramdisk")]),
-        |_| None,
+        None,
     );
     let want = "initrd-statelite.gz imgurl=http://!myipfn!:80//install/lite/rootimg-statelite.gz STATEMNT=10.1.0.9:/nodes ";
     assert!(ramdisk.starts_with(want), "{ramdisk}");
-    let nfs = kernel_words("cn2", rows(&[("imagename", "lite"), ("rootfstype", "nfs")]), |_| None);
+    let nfs = kernel_words("cn2", rows(&[("imagename", "lite"), ("rootfstype", "nfs")]), None);
     assert!(nfs.starts_with("initrd-statelite.gz NFSROOT=!myipfn!:/install/lite/rootimg STATEMNT="), "{nfs}");
 }
 

@@ -43,6 +43,10 @@ pub const LOSSY_MEMORY: Duration = Duration::from_secs(600);
 /// How many lossy clients are remembered.
 pub const LOSSY_CLIENTS_MAX: usize = 4096;
 
+/// Requests whose files were given to disks within the last [`WAIT_TIME_MAX`](dawn_serving::disks::WAIT_TIME_MAX);
+/// further ones are not answered, and their clients repeat.
+pub const LOOKS_MAX: usize = 65_536;
+
 /// The same request from the same port within this time of the first is a copy, later it is a machine that was reset.
 pub const REQUEST_COPY_MAX: Duration = Duration::from_secs(2);
 

@@ -443,7 +443,13 @@ impl Wake {
         self.0.as_raw_fd()
     }
 
-    /// Wakes whoever waits, now and from then on.
+    /// Takes back all wakes so far.
+    pub fn clear(&self) {
+        let mut count = [0; 8];
+        let _ = rustix::io::read(&self.0, &mut count);
+    }
+
+    /// Wakes the thread that waits, now and until [`Wake::clear`].
     pub fn wake(&self) {
         // Fails only when the counter is full, and then it is awake already.
         let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());

@@ -6,8 +6,9 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::Path;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
@@ -15,8 +16,9 @@ use tokio::sync::{oneshot, watch};
 use crate::limits::Limits;
 use crate::net::{Port, ReceiveBatch, SendBatch, Wake, interface_mtu, wait};
 use crate::outbox::{Outbox, PortId, Route};
-use crate::server::{Incoming, Server};
-use dawn_serving::{Observer, Source};
+use crate::server::{Ask, Incoming, Server, Ticket};
+use crate::transfer::Piece;
+use dawn_serving::{Answer, Content, DiskPool, Observer, OwnedRequest, Source};
 
 /// Batches taken from one socket before the others get their turn.
 const ROUNDS_MAX: usize = 8;
@@ -82,6 +84,8 @@ pub struct Config {
     pub transfer_ports: TransferPorts,
     /// Limits.
     pub limits: Limits,
+    /// Threads for disks that may hang. Default: those of the process.
+    pub disks: DiskPool,
 }
 
 impl Default for Config {
@@ -91,6 +95,7 @@ impl Default for Config {
             interfaces: Vec::new(),
             transfer_ports: TransferPorts::Any(TRANSFER_PORTS_DEFAULT),
             limits: Limits::default(),
+            disks: DiskPool::default(),
         }
     }
 }
@@ -153,12 +158,13 @@ pub async fn serve(
     let wake = Arc::new(Wake::new().map_err(TftpError::System)?);
     let (done, finished) = oneshot::channel();
     let limits = config.limits;
+    let disks = Disks::new(config.disks, source).map_err(TftpError::System)?;
     let stop = Arc::clone(&wake);
     std::thread::Builder::new()
         .name("tftp".to_owned())
         .spawn(move || {
             crate::net::set_thread_nice(NICE);
-            shell.run(limits, &*source, &*observer, &stop);
+            shell.run(limits, &disks, &*observer, &stop);
             let _ = done.send(());
         })
         .map_err(TftpError::System)?;
@@ -201,10 +207,10 @@ impl Shell {
         self.listeners.first().ok_or(io::ErrorKind::AddrNotAvailable)?.address()
     }
 
-    fn run(self, limits: Limits, source: &dyn Source, observer: &dyn Observer, stop: &Wake) {
+    fn run(self, limits: Limits, disks: &Disks, observer: &dyn Observer, stop: &Wake) {
         let ids = self.transfers.iter().map(Port::id).collect();
         let mut work = Work {
-            server: Server::new(limits, ids, source, observer),
+            server: Server::new(limits, ids, &*disks.source, observer),
             start: Instant::now(),
             out: Outbox::default(),
             receive: ReceiveBatch::default(),
@@ -212,22 +218,27 @@ impl Shell {
             mtus: Mtus::default(),
         };
         let ports: Vec<&Port> = self.transfers.iter().chain(&self.listeners).collect();
-        let mut set: Vec<libc::pollfd> = std::iter::once(stop.fd())
+        let mut set: Vec<libc::pollfd> = [stop.fd(), disks.answers.wake.fd()]
+            .into_iter()
             .chain(ports.iter().map(|port| port.fd()))
             .map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 })
             .collect();
         loop {
             let now = work.start.elapsed();
             wait(&mut set, work.server.deadline().map(|at| at.saturating_sub(now)));
-            let Some((stopped, ready)) = set.split_first() else { return };
+            let [stopped, answered, ready @ ..] = set.as_slice() else { return };
             if stopped.revents != 0 {
                 return;
+            }
+            if answered.revents != 0 {
+                disks.take_answers(&mut work);
             }
             let mut taken = 0;
             for (port, _) in ports.iter().zip(ready).filter(|(_, entry)| entry.revents != 0) {
                 taken += work.take(port, &ports);
             }
             work.server.on_timer(work.start.elapsed(), &mut work.out);
+            disks.ask(&mut work);
             work.flush(&ports);
             let active = work.server.active();
             if active >= GATHER_TRANSFERS_MIN && taken < active / GATHER_SHARE {
@@ -245,6 +256,92 @@ fn bind(id: PortId, address: SocketAddrV4, interface: Option<&str>) -> Result<Po
         interface: interface.map(str::to_owned),
         error,
     })
+}
+
+/// The threads for disks, and the way their answers come back.
+struct Disks {
+    pool: DiskPool,
+    source: Arc<dyn Source>,
+    answers: Arc<Answers>,
+}
+
+struct Answers {
+    wake: Wake,
+    ready: Mutex<Vec<Done>>,
+}
+
+/// What a thread for disks has found out.
+enum Done {
+    Found(Ticket, Answer),
+    Read(Ticket, Piece, Result<Vec<u8>, String>),
+}
+
+impl Answers {
+    fn push(&self, done: Done) {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner).push(done);
+        self.wake.wake();
+    }
+}
+
+impl Disks {
+    fn new(pool: DiskPool, source: Arc<dyn Source>) -> io::Result<Self> {
+        let answers = Arc::new(Answers { wake: Wake::new()?, ready: Mutex::default() });
+        Ok(Self { pool, source, answers })
+    }
+
+    /// Hands on what the engine wants from disks.
+    fn ask(&self, work: &mut Work<'_>) {
+        // A refused one may end a transfer, whose place goes to a request that waits and asks in its turn.
+        while let Some(ask) = work.server.take_ask() {
+            let refused = match ask {
+                Ask::Find { ticket, request } => self.find(ticket, request),
+                Ask::Read { ticket, content, piece } => self.read(ticket, content, piece),
+            };
+            if let Some(done) = refused {
+                work.take_answer(done);
+            }
+        }
+    }
+
+    /// The answer, if there is no thread for it.
+    fn find(&self, ticket: Ticket, request: OwnedRequest) -> Option<Done> {
+        let (source, answers) = (Arc::clone(&self.source), Arc::clone(&self.answers));
+        let place = source.place(&request.request());
+        let refused = ticket.clone();
+        let find = move || {
+            if ticket.is_wanted() {
+                answers.push(Done::Found(ticket, source.resolve(&request.request())));
+            }
+        };
+        let submitted = self.pool.submit(&place, find);
+        submitted.err().map(|late| Done::Found(refused, Answer::Unavailable(late)))
+    }
+
+    /// The outcome, if there is no thread for it.
+    fn read(&self, ticket: Ticket, content: Content, piece: Piece) -> Option<Done> {
+        let answers = Arc::clone(&self.answers);
+        let refused = ticket.clone();
+        let place = content.far().cloned();
+        let read = move || {
+            if ticket.is_wanted() {
+                let mut bytes = vec![0; piece.length];
+                let read = content.read_full_at(piece.offset, &mut bytes).map(|count| {
+                    bytes.truncate(count);
+                    bytes
+                });
+                let read = read.map_err(|error| format!("the server could not read the file: {error}"));
+                answers.push(Done::Read(ticket, piece, read));
+            }
+        };
+        let submitted = self.pool.submit(place.as_deref().unwrap_or(Path::new("/")), read);
+        submitted.err().map(|late| Done::Read(refused, piece, Err(late.to_string())))
+    }
+
+    fn take_answers(&self, work: &mut Work<'_>) {
+        self.answers.wake.clear();
+        let ready = std::mem::take(&mut *self.answers.ready.lock().unwrap_or_else(PoisonError::into_inner));
+        ready.into_iter().for_each(|done| work.take_answer(done));
+    }
 }
 
 struct Work<'a> {
@@ -277,6 +374,16 @@ impl Work<'_> {
             }
         }
         taken
+    }
+
+    fn take_answer(&mut self, done: Done) {
+        let now = self.start.elapsed();
+        match done {
+            Done::Found(ticket, answer) => self.server.on_found(now, &ticket, answer, &mut self.out),
+            Done::Read(ticket, piece, read) => {
+                self.server.on_piece(now, &ticket, piece, read, &mut self.out);
+            }
+        }
     }
 
     fn flush(&mut self, ports: &[&Port]) {

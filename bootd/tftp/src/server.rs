@@ -11,21 +11,60 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::limits::{
-    BLKSIZE_DEFAULT, HEADERS_BYTES, IN_FLIGHT_BYTES_MAX, IN_FLIGHT_SHARE, LOSSY_CLIENTS_MAX, LOSSY_MEMORY,
-    LOSSY_WINDOWS_MAX, Limits, READ_AHEAD_BYTES_MAX, READ_AHEAD_TOTAL_BYTES, REQUEST_COPY_MAX, WAITING_MAX,
-    WINDOW_BYTES_MAX,
+    BLKSIZE_DEFAULT, HEADERS_BYTES, IN_FLIGHT_BYTES_MAX, IN_FLIGHT_SHARE, LOOKS_MAX, LOSSY_CLIENTS_MAX,
+    LOSSY_MEMORY, LOSSY_WINDOWS_MAX, Limits, READ_AHEAD_BYTES_MAX, READ_AHEAD_TOTAL_BYTES, REQUEST_COPY_MAX,
+    WAITING_MAX, WINDOW_BYTES_MAX,
 };
 use crate::options::{Asked, Bounds};
 use crate::outbox::{Outbox, PortId, Route};
 use crate::packet::{ErrorCode, Packet, RawRequest, put_error, put_oack};
-use crate::transfer::{Step, Transfer};
-use dawn_serving::{Answer, Content, Event, EventKind, Observer, Request, RequestPath, Service, Source};
+use crate::transfer::{Piece, Step, Transfer};
+use dawn_serving::disks::WAIT_TIME_MAX;
+use dawn_serving::{
+    Answer, Content, Event, EventKind, Late, Observer, OwnedRequest, Request, RequestPath, Service, Source,
+};
 
 /// Smallest read-ahead of one transfer, bytes.
 const READ_AHEAD_BYTES_MIN: usize = 4096;
+
+/// What is to be done on a thread for disks. The engine goes on meanwhile.
+#[derive(Debug)]
+pub enum Ask {
+    /// Have the source resolve a request.
+    Find {
+        /// To be given back with the answer.
+        ticket: Ticket,
+        /// What is looked for.
+        request: OwnedRequest,
+    },
+    /// Read a piece of content.
+    Read {
+        /// To be given back with the bytes.
+        ticket: Ticket,
+        /// What is read.
+        content: Content,
+        /// Which part.
+        piece: Piece,
+    },
+}
+
+/// Whose question it is.
+#[derive(Clone, Debug)]
+pub struct Ticket {
+    peer: SocketAddrV4,
+    wanted: Weak<()>,
+}
+
+impl Ticket {
+    /// Whether the answer is still of use.
+    pub fn is_wanted(&self) -> bool {
+        self.wanted.strong_count() > 0
+    }
+}
 
 /// A datagram's ends, as the socket tells them.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +103,11 @@ pub struct Server<'a> {
     waiting_order: VecDeque<SocketAddrV4>,
     timers: BinaryHeap<Reverse<(Duration, usize, u64)>>,
     lossy: HashMap<Ipv4Addr, Duration>,
+    /// Requests whose file is being looked for.
+    looks: HashMap<SocketAddrV4, Look>,
+    /// When each of them is given up, in order.
+    looks_end: VecDeque<(Duration, SocketAddrV4)>,
+    asks: VecDeque<Ask>,
     generation: u64,
     window_bytes: usize,
     counters: Counters,
@@ -78,6 +122,17 @@ struct Slot {
     /// Time of this slot's earliest entry in the heap.
     armed: Duration,
     tsize_asked: bool,
+    /// Alive as long as the transfer is.
+    wanted: Arc<()>,
+}
+
+/// A request whose file is being looked for on a disk that may hang.
+struct Look {
+    incoming: Incoming,
+    datagram: Vec<u8>,
+    path: RequestPath,
+    ends: Duration,
+    wanted: Arc<()>,
 }
 
 struct Waiting {
@@ -108,6 +163,9 @@ impl<'a> Server<'a> {
             waiting_order: VecDeque::new(),
             timers: BinaryHeap::new(),
             lossy: HashMap::new(),
+            looks: HashMap::new(),
+            looks_end: VecDeque::new(),
+            asks: VecDeque::new(),
             generation: 0,
             window_bytes: 0,
             counters: Counters::default(),
@@ -134,6 +192,7 @@ impl<'a> Server<'a> {
 
     /// Does everything that is due at `now`.
     pub fn on_timer(&mut self, now: Duration, out: &mut Outbox) {
+        self.give_up_looks(now);
         while let Some(Reverse((at, index, generation))) = self.timers.peek().copied() {
             if at > now {
                 break;
@@ -145,7 +204,65 @@ impl<'a> Server<'a> {
 
     /// When [`Server::on_timer`] has something to do; none when idle.
     pub fn deadline(&self) -> Option<Duration> {
-        self.timers.peek().map(|Reverse((at, ..))| *at)
+        let timer = self.timers.peek().map(|Reverse((at, ..))| *at);
+        timer.into_iter().chain(self.looks_end.front().map(|(at, _)| *at)).min()
+    }
+
+    /// The next thing to be done on a thread for disks.
+    pub fn take_ask(&mut self) -> Option<Ask> {
+        self.asks.pop_front()
+    }
+
+    /// Takes the answer to [`Ask::Find`].
+    pub fn on_found(&mut self, now: Duration, ticket: &Ticket, answer: Answer, out: &mut Outbox) {
+        let ours = |look: &Look| ticket.wanted.ptr_eq(&Arc::downgrade(&look.wanted));
+        if !self.looks.get(&ticket.peer).is_some_and(ours) {
+            return;
+        }
+        let Some(Look { incoming, datagram, path, .. }) = self.looks.remove(&ticket.peer) else { return };
+        if let Answer::Unavailable(late) = answer {
+            return self.unavailable(incoming.route, &path, late);
+        }
+        if self.by_peer.len() >= self.limits.transfers_max {
+            return self.wait(now, incoming, &datagram);
+        }
+        if let Ok(Packet::Read(request)) = Packet::parse(&datagram) {
+            self.answer(now, incoming, &datagram, &request, path, answer, out);
+        }
+    }
+
+    /// Takes the outcome of [`Ask::Read`]; the text of an error is for the client.
+    pub fn on_piece(
+        &mut self,
+        now: Duration,
+        ticket: &Ticket,
+        piece: Piece,
+        read: Result<Vec<u8>, String>,
+        out: &mut Outbox,
+    ) {
+        let Some(index) = self.by_peer.get(&ticket.peer).copied() else { return };
+        let Some(slot) = self.slots.get_mut(index).and_then(Option::as_mut) else { return };
+        if ticket.wanted.ptr_eq(&Arc::downgrade(&slot.wanted)) {
+            let step = slot.transfer.on_piece(now, piece, read, out);
+            self.after(now, index, step, out);
+        }
+    }
+
+    /// The client is not answered: it asks again, and then the disk may be back.
+    fn unavailable(&self, route: Route, path: &RequestPath, late: Late) {
+        self.tell(route, path.as_str(), EventKind::Failed { reason: &late.to_string(), bytes: 0 });
+    }
+
+    fn give_up_looks(&mut self, now: Duration) {
+        while let Some((ends, peer)) = self.looks_end.front().copied().filter(|(ends, _)| *ends <= now) {
+            self.looks_end.pop_front();
+            // It may have been answered, and the client may have asked for something else since.
+            if self.looks.get(&peer).is_some_and(|look| look.ends == ends)
+                && let Some(look) = self.looks.remove(&peer)
+            {
+                self.unavailable(look.incoming.route, &look.path, Late::Slow(WAIT_TIME_MAX));
+            }
+        }
     }
 
     /// Transfers going on.
@@ -209,6 +326,7 @@ impl<'a> Server<'a> {
     fn after(&mut self, now: Duration, index: usize, step: Step, out: &mut Outbox) {
         if step == Step::Going {
             self.arm(index);
+            self.ask_for_piece(index);
             return;
         }
         let Some(slot) = self.remove(index) else { return };
@@ -228,6 +346,15 @@ impl<'a> Server<'a> {
             }
         }
         self.admit_waiting(now, out);
+    }
+
+    fn ask_for_piece(&mut self, index: usize) {
+        let Some(slot) = self.slots.get_mut(index).and_then(Option::as_mut) else { return };
+        if let Some(piece) = slot.transfer.take_piece() {
+            let peer = slot.transfer.route().peer;
+            let ticket = Ticket { peer, wanted: Arc::downgrade(&slot.wanted) };
+            self.asks.push_back(Ask::Read { ticket, content: slot.transfer.content().clone(), piece });
+        }
     }
 
     fn arm(&mut self, index: usize) {
@@ -305,6 +432,12 @@ impl<'a> Server<'a> {
             waiting.request.extend_from_slice(datagram);
             return true;
         }
+        if let Some(look) = self.looks.get(&peer) {
+            if look.datagram == datagram {
+                return true;
+            }
+            self.looks.remove(&peer);
+        }
         let Some(index) = self.by_peer.get(&peer).copied() else { return false };
         let Some(slot) = self.slots.get(index).and_then(Option::as_ref) else { return false };
         let young = slot.transfer.is_opening() || now.saturating_sub(slot.begun) < REQUEST_COPY_MAX;
@@ -362,33 +495,44 @@ impl<'a> Server<'a> {
                 return self.refuse(route, request.filename, ErrorCode::Access, &error.to_string(), out);
             }
         };
-        match self.find(route, &path) {
+        let asked = request_of(route, &path);
+        match self.source.at_once(&asked) {
+            Some(answer) => self.answer(now, incoming, datagram, request, path, answer, out),
+            None => self.look(now, incoming, datagram, path),
+        }
+    }
+
+    /// Has the file looked for on a thread for disks.
+    fn look(&mut self, now: Duration, incoming: Incoming, datagram: &[u8], path: RequestPath) {
+        if self.looks_end.len() >= LOOKS_MAX {
+            return self.unavailable(incoming.route, &path, Late::Busy);
+        }
+        let (peer, wanted, ends) = (incoming.route.peer, Arc::new(()), now + WAIT_TIME_MAX);
+        let ticket = Ticket { peer, wanted: Arc::downgrade(&wanted) };
+        self.asks.push_back(Ask::Find { ticket, request: request_of(incoming.route, &path).owned() });
+        self.looks.insert(peer, Look { incoming, datagram: datagram.to_vec(), path, ends, wanted });
+        self.looks_end.push_back((ends, peer));
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one request")]
+    fn answer(
+        &mut self,
+        now: Duration,
+        incoming: Incoming,
+        datagram: &[u8],
+        request: &RawRequest<'_>,
+        path: RequestPath,
+        answer: Answer,
+        out: &mut Outbox,
+    ) {
+        let route = incoming.route;
+        match content_of(answer, &path) {
             Ok(content) => self.begin(now, incoming, datagram, request, path, content, out),
             Err((ErrorCode::NotFound, text)) => {
                 self.tell(route, path.as_str(), EventKind::NotFound);
                 out.packet(route, |packet| put_error(packet, ErrorCode::NotFound, &text));
             }
             Err((code, text)) => self.refuse(route, path.as_str().as_bytes(), code, &text, out),
-        }
-    }
-
-    fn find(&self, route: Route, path: &RequestPath) -> Result<Content, (ErrorCode, String)> {
-        let request = Request {
-            path,
-            query: "",
-            peer: SocketAddr::V4(route.peer),
-            local: IpAddr::V4(route.local),
-            service: Service::Tftp,
-        };
-        match self.source.resolve(&request) {
-            Answer::File(file) => Ok(Content::File(file)),
-            Answer::Bytes(rendered) => Ok(Content::Bytes(rendered.bytes)),
-            Answer::Image(content, _) => Ok(content),
-            Answer::Directory(_) => Err((ErrorCode::Access, "it is a directory, not a file".to_owned())),
-            Answer::Refused(reason) | Answer::Explained { reason, .. } => Err((ErrorCode::Access, reason)),
-            Answer::NotFound | Answer::Elsewhere | Answer::Redirect(_) => {
-                Err((ErrorCode::NotFound, format!("no file {path} here")))
-            }
         }
     }
 
@@ -426,6 +570,7 @@ impl<'a> Server<'a> {
                     generation: self.generation,
                     armed: Duration::MAX,
                     tsize_asked: asked.tsize,
+                    wanted: Arc::new(()),
                 };
                 self.insert(slot);
             }
@@ -449,6 +594,7 @@ impl<'a> Server<'a> {
         }
         self.by_peer.insert(peer, index);
         self.arm(index);
+        self.ask_for_piece(index);
     }
 
     fn bounds(&mut self, now: Duration, incoming: Incoming) -> Bounds {
@@ -484,6 +630,30 @@ impl<'a> Server<'a> {
             path,
             kind,
         });
+    }
+}
+
+fn request_of(route: Route, path: &RequestPath) -> Request<'_> {
+    Request {
+        path,
+        query: "",
+        peer: SocketAddr::V4(route.peer),
+        local: IpAddr::V4(route.local),
+        service: Service::Tftp,
+    }
+}
+
+fn content_of(answer: Answer, path: &RequestPath) -> Result<Content, (ErrorCode, String)> {
+    match answer {
+        Answer::File(file) => Ok(Content::File(file)),
+        Answer::Bytes(rendered) => Ok(Content::Bytes(rendered.bytes)),
+        Answer::Image(content, _) => Ok(content),
+        Answer::Directory(_) => Err((ErrorCode::Access, "it is a directory, not a file".to_owned())),
+        Answer::Refused(reason) | Answer::Explained { reason, .. } => Err((ErrorCode::Access, reason)),
+        Answer::Unavailable(late) => Err((ErrorCode::Undefined, late.to_string())),
+        Answer::NotFound | Answer::Elsewhere | Answer::Redirect(_) => {
+            Err((ErrorCode::NotFound, format!("no file {path} here")))
+        }
     }
 }
 

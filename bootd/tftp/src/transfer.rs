@@ -40,6 +40,23 @@ pub enum Step {
     Failed(String),
 }
 
+/// A piece of the content that is to be read on a thread for disks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Where it begins, bytes.
+    pub offset: u64,
+    /// How long it is, bytes.
+    pub length: usize,
+}
+
+/// Why a train of packets is not complete.
+enum Short {
+    /// A piece is to be read first.
+    Read(Piece),
+    /// The content cannot be read.
+    Failed(String),
+}
+
 /// A transfer from us to one client.
 #[derive(Debug)]
 pub struct Transfer {
@@ -69,6 +86,10 @@ pub struct Transfer {
     progress_at: Duration,
     round_trip: RoundTrip,
     ahead: ReadAhead,
+    /// What is being read for it, and since when.
+    reading: Option<(Piece, Duration)>,
+    /// The piece has not been asked for yet.
+    unasked: bool,
     repeats: u64,
     lossy_windows: u32,
 }
@@ -109,6 +130,8 @@ impl Transfer {
             round_trip: RoundTrip::default(),
             ahead: ReadAhead::new(read_ahead_bytes, &content),
             content,
+            reading: None,
+            unasked: false,
             repeats: 0,
             lossy_windows: 0,
         };
@@ -172,8 +195,49 @@ impl Transfer {
         self.send_or_fail(now, out)
     }
 
+    /// The piece that is to be read now, if there is one: once each.
+    pub fn take_piece(&mut self) -> Option<Piece> {
+        let unasked = std::mem::take(&mut self.unasked);
+        self.reading.filter(|_| unasked).map(|(piece, _)| piece)
+    }
+
+    /// What it carries.
+    pub fn content(&self) -> &Content {
+        &self.content
+    }
+
+    /// Takes a piece that was read.
+    pub fn on_piece(
+        &mut self,
+        now: Duration,
+        piece: Piece,
+        read: Result<Vec<u8>, String>,
+        out: &mut Outbox,
+    ) -> Step {
+        if self.reading.is_none_or(|(wanted, _)| wanted != piece) {
+            return Step::Going;
+        }
+        self.reading = None;
+        // The client has waited for us.
+        self.progress_at = now;
+        match read {
+            Ok(bytes) if bytes.len() >= piece.length => self.ahead.take(piece.offset, bytes),
+            Ok(_) => return Step::Failed(shorter()),
+            Err(reason) => return Step::Failed(reason),
+        }
+        self.send_or_fail(now, out)
+    }
+
     /// Does what is due at `now`.
     pub fn on_timer(&mut self, now: Duration, out: &mut Outbox) -> Step {
+        if let Some((_, since)) = self.reading {
+            let patience = since + self.silence_max();
+            if patience <= now {
+                return Step::Failed("the server's disk does not answer".to_owned());
+            }
+            (self.retry_at, self.pace_at) = (patience, None);
+            return Step::Going;
+        }
         if self.pace_at.is_some_and(|at| at <= now) {
             return self.send_or_fail(now, out);
         }
@@ -300,7 +364,14 @@ impl Transfer {
             let train_end = (self.sent + u64::from(self.train)).min(window_end);
             while self.sent < train_end {
                 let until = self.train_end(train_end);
-                self.send_train(until, out)?;
+                match self.send_train(until, out) {
+                    Ok(()) => {}
+                    Err(Short::Read(piece)) => {
+                        self.read(now, piece);
+                        return Ok(());
+                    }
+                    Err(Short::Failed(reason)) => return Err(reason),
+                }
                 self.sent = until;
                 self.highest = self.highest.max(until);
             }
@@ -311,16 +382,29 @@ impl Transfer {
         Ok(())
     }
 
+    /// Waits for a piece. Nothing is repeated meanwhile.
+    fn read(&mut self, now: Duration, piece: Piece) {
+        if self.reading.is_none() {
+            self.reading = Some((piece, now));
+            self.unasked = true;
+        }
+        (self.retry_at, self.pace_at) = (now + self.silence_max(), None);
+    }
+
     /// The block up to which one train of packets may go.
     fn train_end(&self, until: u64) -> u64 {
         let by_bytes = (TRAIN_BYTES_MAX / (self.terms.blksize + 4)).max(1) as u64;
         until.min(self.sent + by_bytes.min(TRAIN_PACKETS_MAX))
     }
 
-    fn send_train(&mut self, until: u64, out: &mut Outbox) -> Result<(), String> {
+    fn send_train(&mut self, until: u64, out: &mut Outbox) -> Result<(), Short> {
         let (first, blksize, size) = (self.sent + 1, self.terms.blksize, self.size);
         let segment = (until > first).then(|| u16::try_from(blksize + 4).ok()).flatten();
         let (ahead, content) = (&mut self.ahead, &self.content);
+        if content.far().is_some() {
+            let (from, to) = ((first - 1) * blksize as u64, (until * blksize as u64).min(size));
+            ahead.require(content, from, to).map_err(Short::Read)?;
+        }
         out.train(self.route, segment, |bytes| {
             for block in first..=until {
                 put_data_head(bytes, low16(block));
@@ -330,6 +414,7 @@ impl Transfer {
             }
             Ok(())
         })
+        .map_err(Short::Failed)
     }
 }
 
@@ -379,6 +464,21 @@ impl ReadAhead {
     fn new(capacity: usize, content: &Content) -> Self {
         let size = usize::try_from(content.size()).unwrap_or(usize::MAX);
         Self { buffer: Vec::new(), offset: 0, capacity: capacity.min(size) }
+    }
+
+    /// That the bytes from `from` up to `to` are here; else which piece is to be read for them.
+    fn require(&self, content: &Content, from: u64, to: u64) -> Result<(), Piece> {
+        let length = usize::try_from(to - from).unwrap_or(usize::MAX);
+        if content.in_memory().is_some() || slice_at(&self.buffer, self.offset, from, length).is_some() {
+            return Ok(());
+        }
+        let rest = usize::try_from(content.size() - from).unwrap_or(usize::MAX);
+        Err(Piece { offset: from, length: self.capacity.max(length).min(rest) })
+    }
+
+    /// Takes a piece that was read elsewhere.
+    fn take(&mut self, offset: u64, bytes: Vec<u8>) {
+        (self.offset, self.buffer) = (offset, bytes);
     }
 
     /// Appends `length` bytes at `offset` of the content to `out`.

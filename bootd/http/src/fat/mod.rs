@@ -15,6 +15,8 @@ mod directory;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::Path;
+use std::sync::Arc;
 
 use dawn_serving::{Content, ReadAt};
 
@@ -186,6 +188,13 @@ impl FatImage {
 }
 
 impl ReadAt for FatImage {
+    fn far(&self) -> Option<&Arc<Path>> {
+        self.extents.iter().find_map(|extent| match &extent.body {
+            Body::Directory(_) => None,
+            Body::File(content) => content.far(),
+        })
+    }
+
     fn size(&self) -> u64 {
         self.size
     }
@@ -447,6 +456,9 @@ mod tests {
     fn what_does_not_fit_is_refused() {
         struct Huge;
         impl ReadAt for Huge {
+            fn far(&self) -> Option<&Arc<Path>> {
+                None
+            }
             fn size(&self) -> u64 {
                 3 << 30
             }

@@ -1,0 +1,139 @@
+//! What is on disk of the images, looked at beforehand: a plan asks no disk, and a boot script does not wait for one.
+//!
+//! A round every [`PERIOD`] looks into the directory of each image on a thread for disks. A directory that does not answer keeps what
+//! was last known of it, and holds up no other. `nodeset` looks at once, so what it has checked is what the node boots.
+
+use crate::plan::{PACKED_ROOTS, PackedRoots};
+use arc_swap::ArcSwap;
+use dawn_cluster::Snapshot;
+use dawn_serving::{DiskPool, Late};
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Time between two rounds.
+pub const PERIOD: Duration = Duration::from_secs(2);
+/// How long the start of the daemon waits for the first round.
+const FIRST_ROUND_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// The index. Cloning gives the same one.
+#[derive(Clone, Debug, Default)]
+pub struct ImageIndex {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    disks: DiskPool,
+    packed: ArcSwap<PackedRoots>,
+    /// Directories that are being looked at.
+    looking: Mutex<HashSet<PathBuf>>,
+}
+
+impl ImageIndex {
+    /// What is known now.
+    #[must_use]
+    pub fn packed(&self) -> Arc<PackedRoots> {
+        self.shared.packed.load_full()
+    }
+
+    /// Begins to look into the directory of every image; returns at once.
+    pub fn begin_round(&self, snapshot: &Snapshot) {
+        let dirs: HashSet<PathBuf> = image_dirs(snapshot).collect();
+        self.shared.forget_all_but(&dirs);
+        for dir in dirs {
+            if !self.shared.looking().insert(dir.clone()) {
+                continue;
+            }
+            let shared = Arc::clone(&self.shared);
+            let place = dir.clone();
+            let submitted = self.shared.disks.submit(&place, move || {
+                let found = look(&dir);
+                shared.looking().remove(&dir);
+                shared.note(&dir, found);
+            });
+            if submitted.is_err() {
+                self.shared.looking().remove(&place);
+            }
+        }
+    }
+
+    /// The first round: waits until every directory has answered, but not for those that do not.
+    pub fn first_round(&self, snapshot: &Snapshot) {
+        self.begin_round(snapshot);
+        let end = Instant::now() + FIRST_ROUND_TIME_MAX;
+        for dir in image_dirs(snapshot) {
+            if self.shared.looking().contains(&dir) {
+                // Behind the round's own look, in the same share.
+                let _ = self.look_now(&dir, end.saturating_duration_since(Instant::now()));
+            }
+        }
+    }
+
+    /// Looks into one directory now. What it finds counts from now on.
+    ///
+    /// # Errors
+    /// [`Late`]: the directory does not answer.
+    pub fn look_now(&self, dir: &Path, time_max: Duration) -> Result<Option<&'static str>, Late> {
+        let place = dir.to_owned();
+        let found = self.shared.disks.call(dir, time_max, move || look(&place))?;
+        self.shared.note(dir, found);
+        Ok(found)
+    }
+}
+
+impl Shared {
+    fn looking(&self) -> MutexGuard<'_, HashSet<PathBuf>> {
+        self.looking.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, dir: &Path, found: Option<&'static str>) {
+        if self.packed.load().of(dir) != found {
+            self.packed.rcu(|known| known.with(dir, found));
+        }
+    }
+
+    fn forget_all_but(&self, dirs: &HashSet<PathBuf>) {
+        if self.packed.load().dirs().any(|dir| !dirs.contains(dir)) {
+            self.packed.rcu(|known| known.only(|dir| dirs.contains(dir)));
+        }
+    }
+}
+
+fn image_dirs(snapshot: &Snapshot) -> impl Iterator<Item = PathBuf> {
+    let images = snapshot.osimage_names().filter_map(|name| snapshot.osimage(name));
+    images.filter_map(|image| image.rootimgdir(snapshot)).map(PathBuf::from)
+}
+
+/// The packed root that is in an image directory. May wait for its disk.
+fn look(dir: &Path) -> Option<&'static str> {
+    PACKED_ROOTS.into_iter().find(|name| dir.join(name).exists())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_index_follows_the_disk_and_the_tables() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().to_str().unwrap();
+        let with_image = Snapshot::from_rows([
+            ("osimage", &[("imagename", "img"), ("provmethod", "netboot")][..]),
+            ("linuximage", &[("imagename", "img"), ("rootimgdir", root)]),
+        ]);
+        let index = ImageIndex::default();
+        index.first_round(&with_image);
+        assert_eq!(index.packed().of(dir.path()), None);
+        std::fs::write(dir.path().join("rootimg.cpio.xz"), "").unwrap();
+        assert_eq!(index.packed().of(dir.path()), None, "as of the last look");
+        index.first_round(&with_image);
+        assert_eq!(index.packed().of(dir.path()), Some("rootimg.cpio.xz"));
+        std::fs::rename(dir.path().join("rootimg.cpio.xz"), dir.path().join("rootimg.sfs")).unwrap();
+        assert_eq!(index.look_now(dir.path(), FIRST_ROUND_TIME_MAX), Ok(Some("rootimg.sfs")));
+        assert_eq!(index.packed().of(dir.path()), Some("rootimg.sfs"));
+        index.begin_round(&Snapshot::from_rows([]));
+        assert_eq!(index.packed().of(dir.path()), None, "the image is gone");
+    }
+}
