@@ -1,15 +1,18 @@
 //! Boot events: what every node did, in order, with times and bytes.
 //!
 //! Each service reports to one [`Bus`]; status, timeline, log and `dawn events` are its
-//! readers. History lives in memory and is bounded per node and in total: events explain a
-//! boot, they are not a record that anything depends on. A reader that falls behind loses
-//! the oldest events, never the service its time.
+//! readers. History lives in memory, bounded per node and in total, and that of nodes in a file too
+//! ([`crate::event_file`]): events explain a boot, they are not a record that anything depends on. A reader that
+//! falls behind loses the oldest events, never the service its time.
 //!
 //! Times are given by the caller, so that a simulated boot has a timeline like a real one.
 
-use serde::Serialize;
+use crate::event_file;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Events kept per node (or per stranger, by MAC or address). Enough for some ten boots.
 pub const EVENTS_PER_SUBJECT_MAX: usize = 256;
@@ -29,7 +32,7 @@ pub const DETAIL_BYTES_MAX: usize = 256;
 
 /// A step of a boot, in the order in which a machine takes them; the last ones may come at
 /// any time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Step {
     /// DHCP DISCOVER of a known machine.
@@ -67,7 +70,7 @@ pub enum Step {
 }
 
 /// One thing that one machine did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// Milliseconds since the Unix epoch at which the step was finished.
     pub time_ms: u64,
@@ -95,7 +98,9 @@ pub enum Subject<'a> {
 /// Collects events and keeps the latest of each subject.
 #[derive(Debug, Default)]
 pub struct Bus {
-    inner: Mutex<Histories>,
+    inner: Arc<Mutex<Histories>>,
+    /// What is written to disk.
+    file: Option<SyncSender<Event>>,
 }
 
 #[derive(Debug, Default)]
@@ -144,6 +149,33 @@ impl LogBudget {
 }
 
 impl Bus {
+    /// A bus with what the file at `path` holds, which goes on writing to it. A file that cannot be read or written
+    /// is told in the log: the history begins empty then, or ends with the daemon.
+    #[must_use]
+    pub fn open(path: &Path, now_ms: u64) -> Self {
+        let mut histories = Histories::default();
+        match event_file::read(path, now_ms) {
+            Ok(found) => {
+                if found.damaged > 0 {
+                    tracing::warn!(path = %path.display(), lines = found.damaged, "damaged events are left out");
+                }
+                found.events.into_iter().for_each(|event| restore(&mut histories.nodes, event));
+            }
+            Err(error) => tracing::warn!(path = %path.display(), %error, "cannot read events"),
+        }
+        let inner = Arc::new(Mutex::new(histories));
+        // The thread ends with the bus, so it must not keep the histories.
+        let (all, count) = (Arc::downgrade(&inner), Arc::downgrade(&inner));
+        let latest = Box::new(move |share| {
+            all.upgrade().map(|inner| latest_of_nodes(&inner, share)).unwrap_or_default()
+        });
+        let nodes = Box::new(move || count.upgrade().map_or(0, |inner| lock(&inner).nodes.len()));
+        let file = event_file::start(path.to_owned(), latest, nodes)
+            .inspect_err(|error| tracing::warn!(%error, "events are in memory only"))
+            .ok();
+        Self { inner, file }
+    }
+
     /// Records one event and writes it to the log.
     pub fn publish(
         &self,
@@ -171,6 +203,10 @@ impl Bus {
         // Not under the lock: whoever reads the log may be slow.
         log(&event, logged);
         let mut histories = self.lock();
+        // In the order in which they are in memory; a full queue loses the event, not the time of who reports.
+        if let (Some(file), Subject::Node(_)) = (&self.file, subject) {
+            let _ = file.try_send(event.clone());
+        }
         match subject {
             Subject::Node(_) => keep(&mut histories.nodes, SUBJECTS_MAX, event),
             Subject::Stranger(_) => keep(&mut histories.strangers, STRANGERS_MAX, event),
@@ -212,7 +248,30 @@ impl Bus {
     }
 
     fn lock(&self) -> MutexGuard<'_, Histories> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner)
+    }
+}
+
+fn lock(inner: &Mutex<Histories>) -> MutexGuard<'_, Histories> {
+    inner.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The latest `share` events of each node. The lock is taken for one node at a time.
+fn latest_of_nodes(inner: &Mutex<Histories>, share: usize) -> Vec<Event> {
+    let names: Vec<String> = lock(inner).nodes.keys().cloned().collect();
+    let of = |name: &String| -> Vec<Event> {
+        let histories = lock(inner);
+        let history = histories.nodes.get(name);
+        history.into_iter().flat_map(|all| all.range(all.len().saturating_sub(share)..)).cloned().collect()
+    };
+    names.iter().flat_map(of).collect()
+}
+
+/// Takes an event of the file; one that was written twice counts once.
+fn restore(nodes: &mut BTreeMap<String, VecDeque<Event>>, event: Event) {
+    let known = nodes.get(&event.node).is_some_and(|history| history.contains(&event));
+    if !known {
+        keep(nodes, SUBJECTS_MAX, event);
     }
 }
 

@@ -200,7 +200,7 @@ impl Appliance {
     #[must_use]
     pub fn new(model: Arc<Model>, settings: Settings) -> Self {
         let addresses = Arc::new(CurrentAddresses::of_this_machine());
-        let bus: Arc<Bus> = Arc::default();
+        let bus = Arc::new(Bus::open(&settings.data.join("events.journal"), now_ms()));
         let watcher = Arc::new(Watcher::new(Arc::clone(&model), Arc::clone(&bus)));
         let live =
             LiveRoots::new(Arc::clone(&model), Arc::clone(&addresses), Arc::clone(&bus), &settings.data);
