@@ -49,6 +49,14 @@ pub fn conflicts(snapshot: &Snapshot, node: &str) -> Vec<String> {
     rows.chain(files).chain(dawn_bootd::stores::problem(snapshot, node)).collect()
 }
 
+/// What the units of an image write to and no entry of `litefile` makes writable. Reads the image's tree.
+pub fn needs(snapshot: &Snapshot, image: &str) -> Vec<String> {
+    let dir = snapshot.osimage(image).and_then(|found| found.rootimgdir(snapshot));
+    let files = dawn_statelite::files_of_image(snapshot, image);
+    let missing = dir.map(|dir| dawn_statelite::missing(&std::path::Path::new(&dir).join("rootimg"), &files));
+    missing.into_iter().flatten().map(|need| need.to_string()).collect()
+}
+
 /// Whose root the rows may have changed.
 pub enum Touched {
     /// Of every node.

@@ -2,7 +2,7 @@
 
 use crate::frame::Ctx;
 use crate::output::{Done, Out, Stop};
-use crate::{addresses, conflicts, next_boot};
+use crate::{addresses, conflicts, next_boot, typos};
 use dawn_cluster::secrets::{self, MASK, Sensitivity};
 use dawn_cluster::{Col, Edit, EditError, ModelError, RowChange, RowChangeKind, Snapshot, Table, Text};
 use dawn_xcatd::Response;
@@ -100,7 +100,8 @@ pub fn transact(
     addresses::warn_dhcp(&rows, before, &after, ctx.hooks, out)?;
     addresses::warn(&rows, before, &after, ctx.hooks, out)?;
     conflicts::warn(&rows, before, &after, out)?;
-    next_boot::warn(&rows, before, &after, out)
+    next_boot::warn(&rows, before, &after, out)?;
+    typos::warn(&rows, &after, out)
 }
 
 /// Refuses rows that a caller limited to some nodes may not write, by whatever way the command came to them.

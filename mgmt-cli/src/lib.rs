@@ -61,6 +61,7 @@ mod ssh_keys;
 mod synclist;
 mod tabch;
 mod token;
+mod typos;
 mod utf8;
 
 #[cfg(test)]

@@ -610,6 +610,17 @@ sessions! {
         nodels mg
         lsdef -t group ng
     ";
+    typos: "
+        chtab image=imgg,file=/etc/motd litefile.options=ro
+        chtab image=img,file=/etc/motd litefile.options=ro
+        chtab image=ALL,file=/etc/motd litefile.options=ro
+        chtab priority=1,image=mg litetree.directory=/srv/trees
+        chdef -t site domainn=x
+        chdef -t site domain=x
+        chdef -t site ourownkey=x
+        chdef -t osimage -o img pkglist=/nonexistent,/etc/hostname postinstall='/nonexist arg' exlist=/etc/hostname
+        chdef -t osimage -o img exlist=/nonexistent --dry-run
+    ";
     next_boot: "
         chtab node=all nodetype.provmethod=img
         chtab node=all 'chain.currstate=statelite debian12-x86_64-compute'

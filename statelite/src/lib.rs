@@ -19,6 +19,7 @@ mod list;
 pub mod liteimg;
 pub mod live;
 mod location;
+mod needs;
 
 pub use check::{Problem, check};
 pub use conflict::{Conflict, conflicts};
@@ -29,3 +30,4 @@ pub use location::{
     Location, LocationError, Stores, Tree, each_tree, persistent_store, store, store_patterns, stores,
     tree_patterns, trees, trees_of_image,
 };
+pub use needs::{Need, missing};

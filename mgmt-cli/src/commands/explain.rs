@@ -1,7 +1,7 @@
 //! `explain`: why a node boots what it boots, and whose row says so.
 
 use crate::addresses::{needs_network, unanswered};
-use crate::conflicts::conflicts;
+use crate::conflicts::{conflicts, needs};
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out};
 use crate::sources;
@@ -120,6 +120,8 @@ fn explain(ctx: &Ctx<'_>, answers: &Answers<'_>, node: &str) -> Explained {
         true => dawn_statelite::files(snapshot, node).iter().map(has_list).collect(),
         false => Vec::new(),
     };
+    let image = dawn_statelite::image_of(snapshot, node).filter(|_| is_statelite);
+    let unmet = image.map(|image| needs(snapshot, &image)).unwrap_or_default();
     Explained {
         state,
         problems,
@@ -127,7 +129,7 @@ fn explain(ctx: &Ctx<'_>, answers: &Answers<'_>, node: &str) -> Explained {
         advice: ctx.hooks.advice(snapshot, node),
         values: COLUMNS.iter().filter_map(value).collect(),
         files,
-        conflicts: conflicts(snapshot, node),
+        conflicts: conflicts(snapshot, node).into_iter().chain(unmet).collect(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `liteimg`: prepare an image for nodes that follow its links.
 
+use crate::conflicts::needs;
 use crate::frame::{Command, Ctx, Kind};
 use crate::lite::check_image;
 use crate::output::{Done, Out, Stop};
@@ -33,14 +34,17 @@ impl Command for Args {
         let snapshot = &ctx.snapshot;
         check_image(snapshot, &self.image)?;
         let directory = snapshot.osimage(&self.image).and_then(|image| image.rootimgdir(snapshot));
-        let directory = directory.ok_or_else(|| Stop::message(format!("{} has no rootimgdir", self.image)))?;
+        let directory =
+            directory.ok_or_else(|| Stop::message(format!("{} has no rootimgdir", self.image)))?;
         let rootimg = Path::new(&directory).join("rootimg");
         let mut lines = Vec::new();
         let files = if self.undo { Vec::new() } else { files_of_image(snapshot, &self.image) };
         let result = if self.dry_run {
             liteimg::preview(&self.image, &rootimg, &files, self.undo).map(|changes| {
                 let changes = changes.iter();
-                lines.extend(changes.map(|(sign, path)| format!("{sign} file {}", rootimg.join(path.trim_start_matches('/')).display())));
+                lines.extend(changes.map(|(sign, path)| {
+                    format!("{sign} file {}", rootimg.join(path.trim_start_matches('/')).display())
+                }));
                 if lines.is_empty() {
                     lines.push("Nothing would change.".to_owned());
                 }
@@ -52,12 +56,16 @@ impl Command for Args {
         };
         lines.into_iter().try_for_each(|line| out.line(line))?;
         result.map_err(|error| Stop::message(error.to_string()))?;
+        if !self.undo && !self.dry_run {
+            needs(snapshot, &self.image).into_iter().try_for_each(|text| out.warning(text))?;
+        }
         if self.dry_run || !snapshot.osimage(&self.image).is_some_and(|image| is_ramdisk(&image)) {
             return Ok(());
         }
         out.line(format!("Packing contents of {}", rootimg.display()))?;
         out.flush()?;
-        let packed = pack_statelite(Path::new(&directory)).map_err(|error| Stop::message(error.to_string()))?;
+        let packed =
+            pack_statelite(Path::new(&directory)).map_err(|error| Stop::message(error.to_string()))?;
         out.line(format!("The image is in {}.", packed.display()))
     }
 }

@@ -5,6 +5,7 @@
 //! be; a node whose plan fails is reported and left as it is.
 
 use crate::addresses::{needs_network, unanswered};
+use crate::conflicts::needs;
 use crate::destiny::{Move, State, next, set_state};
 use crate::edits::{Edits, transact};
 use crate::frame::{Command, Ctx, Kind};
@@ -109,6 +110,7 @@ impl Args {
             let advice: BTreeSet<String> =
                 good.iter().filter_map(|(node, _)| ctx.hooks.advice(&after, node)).collect();
             advice.iter().try_for_each(|text| out.warning(text))?;
+            warn_read_only(&good, &after, out)?;
         }
         let by_network = good.iter().filter(|(_, state)| needs_network(state));
         let by_network: Vec<&str> = by_network.map(|(node, _)| node.as_str()).collect();
@@ -116,6 +118,17 @@ impl Args {
         warn_loaders(&by_network, ctx, out)?;
         report(&bad, ctx, out)
     }
+}
+
+/// Directories that services of statelite images write to and that nodes have read-only.
+fn warn_read_only(good: &[(&String, String)], after: &Snapshot, out: &mut Out<'_>) -> Done {
+    let statelite = good.iter().filter(|(_, state)| state.starts_with("statelite"));
+    let images: BTreeSet<_> =
+        statelite.filter_map(|(node, _)| dawn_statelite::image_of(after, node)).collect();
+    for image in images {
+        needs(after, &image).into_iter().try_for_each(|text| out.warning(format!("{image}: {text}")))?;
+    }
+    Ok(())
 }
 
 /// Another server may answer nodes that ours does not: their state is set all the same.
