@@ -22,7 +22,7 @@ pub(super) fn of_image(snapshot: &Snapshot, node: &str, export: &mut Export<'_>)
     export("OSPKGDIR", &folders("pkgdir"));
     let passes = passes(&image, "pkglist");
     export("OSPKGS", &passes.iter().map(words).collect::<Vec<_>>().join(","));
-    export("ENVLIST", &passes.iter().map(variables).collect::<Vec<_>>().join(" ").trim());
+    export("ENVLIST", passes.iter().map(variables).collect::<Vec<_>>().join(" ").trim());
     export("OTHERPKGDIR", &folders("otherpkgdir"));
     let others = self::passes(&image, "otherpkglist");
     for (number, pass) in (1..).zip(&others) {
