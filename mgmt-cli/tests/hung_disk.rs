@@ -1,0 +1,169 @@
+//! The real executable with a file system that hangs: below the install directory is an automount that nothing answers, so
+//! whoever looks into it sleeps in the kernel as on a dead NFS server. Every service goes on answering everything else.
+//!
+//! Needs root, for mounts and the network of a namespace of its own; without it the test fails. Waits have a bound and end
+//! with the condition; nothing is asserted about how long it took.
+
+#![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
+use rustix::mount::{MountFlags, mount};
+use rustix::thread::{UnshareFlags, unshare_unsafe};
+use std::ffi::CString;
+use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
+use std::net::{TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+/// How long anything that must happen may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Requests that hang, for each service: more than a directory has threads.
+const HUNG: usize = 20;
+
+/// A machine: its own mounts and network, directories, and the daemon.
+struct Machine {
+    dir: PathBuf,
+    daemon: Option<Child>,
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        if let Some(mut daemon) = self.daemon.take() {
+            let _ = daemon.kill();
+            let _ = daemon.wait();
+        }
+    }
+}
+
+impl Machine {
+    fn dawn(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dawn"));
+        command.env_clear().env("HOME", self.dir.join("home")).env("USER", "root");
+        command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").stdin(Stdio::null());
+        // The test's own process group is the automounter's, which the kernel lets pass.
+        command.process_group(0);
+        command
+    }
+
+    fn start(&mut self) {
+        let mut command = self.dawn();
+        command.args(["serve", "--services", "xcatd,http,tftp", "--https-port", "0", "--data"]);
+        let log = std::fs::File::create(self.dir.join("log")).unwrap();
+        let mut child =
+            command.arg(self.dir.join("data")).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        self.daemon = Some(child);
+        assert_eq!(line, "ready\n", "{}", std::fs::read_to_string(self.dir.join("log")).unwrap());
+    }
+
+    fn stop(&mut self) {
+        let mut daemon = self.daemon.take().unwrap();
+        daemon.kill().unwrap();
+        daemon.wait().unwrap();
+    }
+
+    fn run(&self, line: &str) -> (String, bool) {
+        let output: Output = self.dawn().args(line.split(' ')).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        (text + &String::from_utf8_lossy(&output.stderr), output.status.success())
+    }
+
+    fn ok(&self, line: &str) -> String {
+        let (text, success) = self.run(line);
+        assert!(success, "{line}: {text}");
+        text
+    }
+}
+
+fn run(line: &str) {
+    let mut words = line.split(' ');
+    let status = Command::new(words.next().unwrap()).args(words).status().unwrap();
+    assert!(status.success(), "{line}: {status}");
+}
+
+/// An automount on `path` that nothing answers. It hangs as long as the pipe is open.
+fn hang_at(path: &Path) -> (PipeReader, PipeWriter) {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let group = rustix::process::getpgrp().as_raw_nonzero();
+    let options = format!("fd={},pgrp={group},minproto=5,maxproto=5,direct", writer.as_raw_fd());
+    let options = CString::new(options).unwrap();
+    mount("hung", path, "autofs", MountFlags::empty(), Some(options.as_c_str())).unwrap();
+    (reader, writer)
+}
+
+/// Sends a request for `path`.
+fn ask(path: &str) -> TcpStream {
+    let mut stream = TcpStream::connect("127.0.0.1:80").unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n").unwrap();
+    stream
+}
+
+fn answer(mut stream: TcpStream) -> String {
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}
+
+fn tftp(path: &str) -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.send_to(format!("\0\x01{path}\0octet\0").as_bytes(), "127.0.0.1:69").unwrap();
+    socket
+}
+
+#[test]
+fn a_mount_that_hangs_costs_the_requests_below_it_alone() {
+    // SAFETY: only this thread, and what it starts, changes its namespaces.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNS | UnshareFlags::NEWNET | UnshareFlags::FS) }.unwrap();
+    run("mount --make-rprivate /");
+    run("ip link set lo up");
+    let dir = tempfile::tempdir().unwrap();
+    run(&format!("chmod 755 {}", dir.path().display()));
+    let mut machine = Machine { dir: dir.path().to_owned(), daemon: None };
+    for folder in ["home", "install/hung", "install/well", "tftp"] {
+        std::fs::create_dir_all(dir.path().join(folder)).unwrap();
+    }
+    std::fs::write(dir.path().join("install/well/file"), "well").unwrap();
+    std::fs::write(dir.path().join("tftp/loader"), "loader").unwrap();
+    machine.ok(&format!("init --master 127.0.0.1 --data {}", dir.path().join("data").display()));
+    machine.start();
+    let install = dir.path().join("install").display().to_string();
+    machine.ok(&format!("chdef -t site installdir={install} tftpdir={}", dir.path().join("tftp").display()));
+    machine.ok(&format!(
+        "mkdef -t osimage far imagetype=linux osvers=debian12 osarch=x86_64 profile=compute provmethod=netboot rootimgdir={install}/hung/img"
+    ));
+    machine.ok(
+        "mkdef cn1 groups=all ip=127.0.0.5 mac=52:54:00:00:00:05 netboot=xnba arch=x86_64 os=debian12 provmethod=far",
+    );
+    machine.ok("chtab node=cn1 chain.currstate=netboot");
+    machine.stop();
+    let _hung = hang_at(&dir.path().join("install/hung"));
+    machine.start();
+
+    let http: Vec<TcpStream> = (0..HUNG).map(|number| ask(&format!("/install/hung/{number}"))).collect();
+    let _tftp: Vec<UdpSocket> = (0..HUNG).map(|number| tftp(&format!("install/hung/{number}"))).collect();
+    let kernel = ask("/tftpboot/xcat/osimage/far/kernel");
+
+    // Whatever does not lie below the mount is answered.
+    assert!(answer(ask("/install/well/file")).ends_with("\r\n\r\nwell"));
+    assert!(answer(ask("/install/well/none")).starts_with("HTTP/1.1 404"));
+    let mut bytes = [0; 64];
+    let (count, _) = tftp("loader").recv_from(&mut bytes).unwrap();
+    assert_eq!(bytes.get(..count), Some(&b"\0\x03\0\x01loader"[..]));
+    let script = answer(ask("/tftpboot/xcat/xnba/nodes/cn1"));
+    assert!(script.contains("imgurl=") && script.contains("rootimg.sfs"), "{script}");
+    assert!(machine.ok("lsdef -t osimage").contains("far"));
+    let (told, success) = machine.run("nodeset cn1 osimage=far");
+    assert!(!success && told.contains("did not answer within"), "{told}");
+
+    // What lies below it is given up.
+    for stream in http.into_iter().chain([kernel]) {
+        let text = answer(stream);
+        assert!(text.starts_with("HTTP/1.1 503") && text.contains("disk"), "{text}");
+    }
+    assert!(answer(ask("/install/well/file")).ends_with("well"));
+}
