@@ -24,10 +24,11 @@ impl LocalCommand for Args {
     const WRITES: bool = true;
 
     fn run(self, environment: &Environment) -> i32 {
-        let path = match self.options.path(" Requires -p with path to directory to hold db files.", environment) {
-            Ok(path) => path,
-            Err(code) => return code,
-        };
+        let path =
+            match self.options.path(" Requires -p with path to directory to hold db files.", environment) {
+                Ok(path) => path,
+                Err(code) => return code,
+            };
         let directory = environment.directory.join(path);
         if !directory.is_dir() && !self.options.dry_run {
             print(&format!(" Creating {} for database dump\n", directory.display()));

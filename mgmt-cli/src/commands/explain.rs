@@ -96,7 +96,8 @@ impl Command for Args {
 fn explain(ctx: &Ctx<'_>, answers: &Answers<'_>, node: &str) -> Explained {
     let snapshot: &Snapshot = &ctx.snapshot;
     let state = snapshot.attr(node, "chain.currstate").map(|text| text.to_string());
-    let mut problems: Vec<String> = ctx.hooks.check_plan(snapshot, node).err().map(|reason| reason.text).into_iter().collect();
+    let mut problems: Vec<String> =
+        ctx.hooks.check_plan(snapshot, node).err().map(|reason| reason.text).into_iter().collect();
     problems.extend(crate::netboot::problem(snapshot, node));
     let mut notes = Vec::new();
     if state.as_deref().is_none_or(needs_network) {

@@ -112,8 +112,11 @@ impl Args {
                  or 'statelite'."
             ));
         }
-        let options =
-            Options { only_initrd: self.onlyinitrd, unless_changed: self.unless_changed, ..Options::default() };
+        let options = Options {
+            only_initrd: self.onlyinitrd,
+            unless_changed: self.unless_changed,
+            ..Options::default()
+        };
         if self.dry_run {
             let lines = genimage::dryrun(&def, &options).map_err(|error| error.to_string())?;
             print(&format!("{}\n", lines.join("\n")));

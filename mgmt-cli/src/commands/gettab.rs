@@ -52,7 +52,12 @@ impl Command for Args {
 
 impl Args {
     /// The item's full name and value; `None` if there is no such row or column.
-    fn lookup(&self, table_name: &str, column: &str, ctx: &Ctx<'_>) -> Result<Option<(String, String)>, Stop> {
+    fn lookup(
+        &self,
+        table_name: &str,
+        column: &str,
+        ctx: &Ctx<'_>,
+    ) -> Result<Option<(String, String)>, Stop> {
         let mut wanted = Vec::new();
         for pair in self.keys.split(',') {
             let (key, value) = pair.rsplit_once('=').unwrap_or((pair, ""));
@@ -60,7 +65,9 @@ impl Args {
             let unknown = || Stop::message(format!("Unknown key {key} to {table_name}"));
             wanted.push((found.ok_or_else(unknown)?, value));
         }
-        let Some(col) = schema().find(table_name).and_then(|table| table.col(column)) else { return Ok(None) };
+        let Some(col) = schema().find(table_name).and_then(|table| table.col(column)) else {
+            return Ok(None);
+        };
         let Some(row) = ctx.snapshot.find_row(&wanted) else { return Ok(None) };
         let value = row.get(col).map(|text| text.to_string()).unwrap_or_default();
         Ok(Some((format!("{table_name}.{column}"), value)))

@@ -127,12 +127,15 @@ fn script_files(node: &str, snapshot: &Snapshot) -> Result<Vec<(PathBuf, String)
     if !snapshot.has_node(node) {
         return Err(Stop::message(format!("Invalid nodes and/or groups in noderange: {node}")));
     }
-    let installdir = snapshot.site("installdir").ok_or_else(|| Stop::message("site.installdir is not set"))?;
+    let installdir =
+        snapshot.site("installdir").ok_or_else(|| Stop::message("site.installdir is not set"))?;
     let directory = Path::new(&*installdir).join("postscripts");
     let mut files: Vec<(PathBuf, String)> = Vec::new();
     for attr in ["postscripts", "postbootscripts"] {
         let own = snapshot.attr(node, format!("postscripts.{attr}").as_str());
-        for element in defs::default_scripts_of(snapshot, attr).iter().chain(own.iter()).flat_map(|list| list.split(',')) {
+        for element in
+            defs::default_scripts_of(snapshot, attr).iter().chain(own.iter()).flat_map(|list| list.split(','))
+        {
             let Some(name) = element.split_whitespace().next() else { continue };
             let relative = Path::new(name);
             if !relative.components().all(|part| matches!(part, Component::Normal(_))) {

@@ -36,7 +36,8 @@ impl Command for Args {
         }
         out.line(line("ADDRESS", "MAC", "NODE", "KIND", "STATE", "UNTIL"))?;
         leases.iter().try_for_each(|lease| {
-            let or = |text: &str, other: &str| if text.is_empty() { other.to_owned() } else { text.to_owned() };
+            let or =
+                |text: &str, other: &str| if text.is_empty() { other.to_owned() } else { text.to_owned() };
             let (node, until) = (or(&lease.node, "-"), or(&lease.expires, "never"));
             out.line(line(&lease.ip, &lease.mac, &node, &lease.kind, &lease.state, &until))
         })

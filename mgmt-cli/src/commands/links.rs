@@ -20,7 +20,17 @@ pub struct Args {
 
 /// Names that are no commands of an administrator's fingers.
 const UNLINKED: [&str; 12] = [
-    "links", "complete", "completions", "man", "log", "undo", "events", "explain", "leases", "getdestiny", "nextdestiny",
+    "links",
+    "complete",
+    "completions",
+    "man",
+    "log",
+    "undo",
+    "events",
+    "explain",
+    "leases",
+    "getdestiny",
+    "nextdestiny",
     "imagedef",
 ];
 

@@ -1,27 +1,118 @@
 //! The commands, one file each, and the list of them.
 
+pub mod chdef;
+pub mod chtab;
+pub mod complete;
+pub mod completions;
+pub mod dumpxcatdb;
+pub mod events;
+pub mod explain;
+pub mod genimage;
+pub mod getdestiny;
+pub mod gettab;
+pub mod ilitefile;
+pub mod imagedef;
+pub mod imgexport;
+pub mod imgimport;
+pub mod leases;
+pub mod links;
+pub mod litefile;
+pub mod liteimg;
+pub mod litetree;
+pub mod log;
+pub mod lsdef;
+pub mod lslite;
+pub mod lsxcatd;
+pub mod makedhcp;
+pub mod makehosts;
+pub mod makenetworks;
+pub mod man;
+pub mod mkdef;
+pub mod mysqlsetup;
+pub mod nextdestiny;
+pub mod nodeadd;
+pub mod nodech;
+pub mod nodegrpch;
+pub mod nodels;
+pub mod nodepurge;
+pub mod noderange;
+pub mod noderm;
+pub mod nodeset;
+pub mod packimage;
+pub mod pgsqlsetup;
+pub mod regnotif;
+pub mod restorexcatdb;
+pub mod rmdef;
+pub mod rmimage;
+pub mod setuplocalclient;
+pub mod tabch;
+pub mod tabdump;
+pub mod tabedit;
+pub mod tabgrep;
+pub mod tabprune;
+pub mod tabrestore;
+pub mod undo;
+pub mod unregnotif;
+pub mod xcatconfig;
+
 use crate::frame::Entry;
 
-macro_rules! commands {
-    (daemon: $($module:ident)*; local: $($local:ident)*;) => {
-        $(pub mod $module;)*
-        $(pub mod $local;)*
-
-        static ENTRIES: &[Entry] = &[
-            $(Entry::daemon::<$module::Args>(),)*
-            $(Entry::local::<$local::Args>(),)*
-        ];
-    };
-}
-
-commands! {
-    daemon: chdef chtab events explain getdestiny gettab ilitefile imagedef imgexport imgimport leases litefile
-        liteimg litetree log lsdef lslite lsxcatd makedhcp makehosts makenetworks mkdef mysqlsetup nextdestiny
-        nodeadd nodech nodegrpch nodels nodepurge noderange noderm nodeset pgsqlsetup regnotif rmdef rmimage setuplocalclient tabch
-        tabdump tabgrep tabprune tabrestore undo
-        unregnotif xcatconfig;
-    local: complete completions dumpxcatdb genimage links man packimage restorexcatdb tabedit;
-}
+static ENTRIES: &[Entry] = &[
+    Entry::daemon::<chdef::Args>(),
+    Entry::daemon::<chtab::Args>(),
+    Entry::daemon::<events::Args>(),
+    Entry::daemon::<explain::Args>(),
+    Entry::daemon::<getdestiny::Args>(),
+    Entry::daemon::<gettab::Args>(),
+    Entry::daemon::<ilitefile::Args>(),
+    Entry::daemon::<imagedef::Args>(),
+    Entry::daemon::<imgexport::Args>(),
+    Entry::daemon::<imgimport::Args>(),
+    Entry::daemon::<leases::Args>(),
+    Entry::daemon::<litefile::Args>(),
+    Entry::daemon::<liteimg::Args>(),
+    Entry::daemon::<litetree::Args>(),
+    Entry::daemon::<log::Args>(),
+    Entry::daemon::<lsdef::Args>(),
+    Entry::daemon::<lslite::Args>(),
+    Entry::daemon::<lsxcatd::Args>(),
+    Entry::daemon::<makedhcp::Args>(),
+    Entry::daemon::<makehosts::Args>(),
+    Entry::daemon::<makenetworks::Args>(),
+    Entry::daemon::<mkdef::Args>(),
+    Entry::daemon::<mysqlsetup::Args>(),
+    Entry::daemon::<nextdestiny::Args>(),
+    Entry::daemon::<nodeadd::Args>(),
+    Entry::daemon::<nodech::Args>(),
+    Entry::daemon::<nodegrpch::Args>(),
+    Entry::daemon::<nodels::Args>(),
+    Entry::daemon::<nodepurge::Args>(),
+    Entry::daemon::<noderange::Args>(),
+    Entry::daemon::<noderm::Args>(),
+    Entry::daemon::<nodeset::Args>(),
+    Entry::daemon::<pgsqlsetup::Args>(),
+    Entry::daemon::<regnotif::Args>(),
+    Entry::daemon::<rmdef::Args>(),
+    Entry::daemon::<rmimage::Args>(),
+    Entry::daemon::<setuplocalclient::Args>(),
+    Entry::daemon::<tabch::Args>(),
+    Entry::daemon::<tabdump::Args>(),
+    Entry::daemon::<tabgrep::Args>(),
+    Entry::daemon::<tabprune::Args>(),
+    Entry::daemon::<tabrestore::Args>(),
+    Entry::daemon::<undo::Args>(),
+    Entry::daemon::<unregnotif::Args>(),
+    Entry::daemon::<xcatconfig::Args>(),
+    Entry::local::<complete::Args>(),
+    Entry::local::<completions::Args>(),
+    Entry::local::<dumpxcatdb::Args>(),
+    Entry::local::<genimage::Args>(),
+    Entry::local::<links::Args>(),
+    Entry::local::<man::Args>(),
+    Entry::local::<packimage::Args>(),
+    Entry::local::<restorexcatdb::Args>(),
+    Entry::local::<tabedit::Args>(),
+];
 
 /// All commands, daemon commands first, each part in alphabetical order.
 pub fn all() -> &'static [Entry] {

@@ -46,7 +46,10 @@ impl Elsewhere {
         dbsetup::refuse(&[
             (self.hosts_file.is_some() || self.update, "-f and -u: name the hosts by --from=HOST with -i"),
             (self.odbc, "-o: Dawn needs no ODBC files; make them with the tools of the distribution"),
-            (self.trust_functions, "-L: Dawn stores no functions; log_bin_trust_function_creators is the server's"),
+            (
+                self.trust_functions,
+                "-L: Dawn stores no functions; log_bin_trust_function_creators is the server's",
+            ),
         ])
     }
 }

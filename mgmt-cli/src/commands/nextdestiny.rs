@@ -17,6 +17,8 @@ impl Command for Args {
     const KIND: Kind = Kind::Nodes;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-        caller(ctx, self.noderange.is_some())?.iter().try_for_each(|node| reply(node.as_deref(), true, ctx, out))
+        caller(ctx, self.noderange.is_some())?
+            .iter()
+            .try_for_each(|node| reply(node.as_deref(), true, ctx, out))
     }
 }

@@ -116,7 +116,9 @@ impl Args {
                 for object in list.iter_mut().rev().take(before.len()) {
                     let cells = shown.labels.iter().zip(row);
                     let cells = cells.filter_map(|(label, value)| Some((label, value.as_ref()?)));
-                    object.extend(cells.map(|(label, value)| (label.clone(), self.value_text(Some(value)).into())));
+                    object.extend(
+                        cells.map(|(label, value)| (label.clone(), self.value_text(Some(value)).into())),
+                    );
                 }
             }
         }
@@ -130,14 +132,7 @@ impl Args {
         query.shown.iter().try_for_each(|shown| self.show_table(node, shown, query, ctx, out))
     }
 
-    fn show_table(
-        &self,
-        node: &str,
-        shown: &Shown,
-        query: &Query,
-        ctx: &Ctx<'_>,
-        out: &mut Out<'_>,
-    ) -> Done {
+    fn show_table(&self, node: &str, shown: &Shown, query: &Query, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let mut rows = ctx.snapshot.attr_rows(node, shown.table, &shown.cols);
         if rows.is_empty() {
             rows.push(vec![None; shown.cols.len()]);

@@ -61,7 +61,9 @@ impl LocalCommand for Args {
 impl Args {
     fn pack(&self, environment: &Environment) -> Result<(), String> {
         if self.os.is_some() || self.profile.is_some() || self.arch.is_some() {
-            return Err("-o, -p and -a options are obsoleted, please use 'packimage <osimage name>' instead.".into());
+            return Err(
+                "-o, -p and -a options are obsoleted, please use 'packimage <osimage name>' instead.".into(),
+            );
         }
         let image = self.image.as_ref().ok_or("Name an image: packimage [-m METHOD] [-c PROGRAM] IMAGE")?;
         let method = Method::parse(self.method.as_deref(), self.compress.as_deref());
@@ -101,7 +103,11 @@ impl Args {
             root_password,
             timezone: definition.timezone.clone(),
             postscripts: postscripts.is_dir().then_some(postscripts),
-            sync_files: if self.nosyncfiles { Vec::new() } else { synclist::read_all(&definition.synclists)? },
+            sync_files: if self.nosyncfiles {
+                Vec::new()
+            } else {
+                synclist::read_all(&definition.synclists)?
+            },
             unless_changed: self.unless_changed,
             ..Options::default()
         })

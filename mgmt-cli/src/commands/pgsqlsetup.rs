@@ -43,7 +43,8 @@ struct Elsewhere {
 
 impl Elsewhere {
     fn refuse(&self) -> Done {
-        let settings = "-l and -a: listen_addresses and pg_hba.conf are the server's; Dawn does not write them";
+        let settings =
+            "-l and -a: listen_addresses and pg_hba.conf are the server's; Dawn does not write them";
         dbsetup::refuse(&[
             (!self.listen.is_empty() || !self.access.is_empty(), settings),
             (self.odbc, "-o: Dawn needs no ODBC files; make them with the tools of the distribution"),

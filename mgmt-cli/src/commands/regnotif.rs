@@ -4,8 +4,8 @@ use crate::edits::{Edits, transact};
 use crate::frame::{Command, Ctx, Kind};
 use crate::notify;
 use crate::output::{Done, Out, Stop};
-use dawn_serving::bounded_read::{self, Refused};
 use dawn_cluster::{Col, schema};
+use dawn_serving::bounded_read::{self, Refused};
 
 /// Register a program that is told when tables change
 ///

@@ -33,7 +33,8 @@ impl LocalCommand for Args {
             return 1;
         };
         let skipped = self.options.skipped_tables(environment);
-        let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|p| p.is_file()).collect();
+        let mut files: Vec<PathBuf> =
+            entries.flatten().map(|entry| entry.path()).filter(|p| p.is_file()).collect();
         files.sort();
         let mut bundle = String::new();
         for file in files {

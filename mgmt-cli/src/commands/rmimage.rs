@@ -77,11 +77,14 @@ impl Command for Args {
         }
         let directory = definition.rootimgdir(snapshot).map(PathBuf::from);
         let directory = directory.filter(|path| path.is_absolute() && path.components().count() > 2);
-        let directory = directory.ok_or_else(|| Stop::message(format!("{image} has no usable rootimgdir")))?;
+        let directory =
+            directory.ok_or_else(|| Stop::message(format!("{image} has no usable rootimgdir")))?;
         let installdir = snapshot.site("installdir").unwrap_or_else(|| "/install".into());
         if !is_below(&directory, Path::new(&*installdir)) {
             let problem = format!("{image}: {} is not below {installdir}", directory.display());
-            return Err(Stop::message(format!("{problem} (site.installdir), rmimage removes nothing elsewhere")));
+            return Err(Stop::message(format!(
+                "{problem} (site.installdir), rmimage removes nothing elsewhere"
+            )));
         }
         if !directory.is_dir() && !self.xcatdef {
             return Err(Stop::message(format!("Image directory {} does not exist", directory.display())));
@@ -130,7 +133,11 @@ fn show_files(directory: &Path, ctx: &Ctx<'_>, image: &str, out: &mut Out<'_>) -
     for path in pieces(directory).into_iter().chain(copies(ctx, image)) {
         let users = if path.is_dir() { ctx.hooks.tree_users(&path) } else { Vec::new() };
         let line = edits::file_line(if users.is_empty() { '-' } else { '~' }, &path);
-        out.line(if users.is_empty() { line } else { format!("{line}: kept until {} run from it no more", users.join(",")) })?;
+        out.line(if users.is_empty() {
+            line
+        } else {
+            format!("{line}: kept until {} run from it no more", users.join(","))
+        })?;
     }
     Ok(())
 }

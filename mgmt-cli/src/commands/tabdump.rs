@@ -41,7 +41,9 @@ impl Command for Args {
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         self.check_combination()?;
         match self.tables.as_slice() {
-            [] if self.file.is_some() && !self.describe => Err(Stop::message("table name missing from the command input. ")),
+            [] if self.file.is_some() && !self.describe => {
+                Err(Stop::message("table name missing from the command input. "))
+            }
             [] if self.describe => self.describe_tables(out),
             [] if self.json => {
                 let names = schema().tables_by_name().map(|table| serde_json::json!({ "name": table.name }));
@@ -96,65 +98,67 @@ impl Args {
 }
 
 impl Args {
-fn dump_newest(&self, table: &Table, count: i64, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-    let Some(recid) = table.auto_increment.and_then(|at| table.col_at(at)) else {
-        let name = table.name;
-        return Err(Stop::message(format!(
-            "{name} table is not supported in tabdump -n. \
+    fn dump_newest(&self, table: &Table, count: i64, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        let Some(recid) = table.auto_increment.and_then(|at| table.col_at(at)) else {
+            let name = table.name;
+            return Err(Stop::message(format!(
+                "{name} table is not supported in tabdump -n. \
              You may only use this option on the auditlog or the eventlog."
-        )));
-    };
-    let number = |row: &Row| row.get(recid).and_then(|text| text.parse::<i64>().ok()).unwrap_or(0);
-    let Some(last) = ctx.snapshot.rows(table.id).map(number).max() else {
-        return out.line(format!("Nothing to display from {}.", table.name));
-    };
-    let rows = ctx.snapshot.rows(table.id).filter(|row| number(row) > last.saturating_sub(count));
-    self.show(table, rows, out)
-}
-
-fn describe_tables(&self, out: &mut Out<'_>) -> Done {
-    let names: Vec<&str> = schema().tables_by_name().map(|table| table.name).collect();
-    self.describe_all(&names, crate::descriptions::table, out)
-}
-
-fn describe_columns(&self, name: &str, out: &mut Out<'_>) -> Done {
-    let table = schema().find(name);
-    let table = table.ok_or_else(|| Stop::message(format!("table {name} does not exist.")))?;
-    let names: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
-    self.describe_all(&names, |column| self.describe_column(table, column), out)
-}
-
-/// `key` of `site` has the keys that are known below its own text, as administrators look there for them.
-fn describe_column(&self, table: &Table, column: &str) -> String {
-    let text = crate::descriptions::column(table, column);
-    if table.name != "site" || column != "key" || self.json {
-        return text;
+            )));
+        };
+        let number = |row: &Row| row.get(recid).and_then(|text| text.parse::<i64>().ok()).unwrap_or(0);
+        let Some(last) = ctx.snapshot.rows(table.id).map(number).max() else {
+            return out.line(format!("Nothing to display from {}.", table.name));
+        };
+        let rows = ctx.snapshot.rows(table.id).filter(|row| number(row) > last.saturating_sub(count));
+        self.show(table, rows, out)
     }
-    let keys: Vec<String> = crate::descriptions::site_key_lines().collect();
-    format!("{text}. Known keys:\n\n{}", keys.join("\n"))
-}
 
-/// `name:`, one or two tabs, description; an empty line between entries.
-fn describe_all(&self, names: &[&str], text: impl Fn(&str) -> String, out: &mut Out<'_>) -> Done {
-    if self.json {
-        let list = names.iter().map(|name| serde_json::json!({ "name": name, "description": text(name) }));
-        return out.json(&list.collect::<Vec<_>>());
+    fn describe_tables(&self, out: &mut Out<'_>) -> Done {
+        let names: Vec<&str> = schema().tables_by_name().map(|table| table.name).collect();
+        self.describe_all(&names, crate::descriptions::table, out)
     }
-    for (at, name) in names.iter().enumerate() {
-        if at > 0 {
-            out.line("")?;
+
+    fn describe_columns(&self, name: &str, out: &mut Out<'_>) -> Done {
+        let table = schema().find(name);
+        let table = table.ok_or_else(|| Stop::message(format!("table {name} does not exist.")))?;
+        let names: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
+        self.describe_all(&names, |column| self.describe_column(table, column), out)
+    }
+
+    /// `key` of `site` has the keys that are known below its own text, as administrators look there for them.
+    fn describe_column(&self, table: &Table, column: &str) -> String {
+        let text = crate::descriptions::column(table, column);
+        if table.name != "site" || column != "key" || self.json {
+            return text;
         }
-        let tabs = if name.len() < 7 { "\t\t" } else { "\t" };
-        out.line(format!("{name}:{tabs}{}", text(name)))?;
+        let keys: Vec<String> = crate::descriptions::site_key_lines().collect();
+        format!("{text}. Known keys:\n\n{}", keys.join("\n"))
     }
-    Ok(())
-}
+
+    /// `name:`, one or two tabs, description; an empty line between entries.
+    fn describe_all(&self, names: &[&str], text: impl Fn(&str) -> String, out: &mut Out<'_>) -> Done {
+        if self.json {
+            let list =
+                names.iter().map(|name| serde_json::json!({ "name": name, "description": text(name) }));
+            return out.json(&list.collect::<Vec<_>>());
+        }
+        for (at, name) in names.iter().enumerate() {
+            if at > 0 {
+                out.line("")?;
+            }
+            let tabs = if name.len() < 7 { "\t\t" } else { "\t" };
+            out.line(format!("{name}:{tabs}{}", text(name)))?;
+        }
+        Ok(())
+    }
 
     /// The rows under their header, or as JSON without what is not set.
     fn show<'a>(&self, table: &Table, rows: impl Iterator<Item = &'a Row>, out: &mut Out<'_>) -> Done {
         if self.json {
             let cell = |row: &Row, col: dawn_cluster::Col| Some((col.name(), row.get(col)?.to_string()));
-            let object = |row: &Row| table.cols().filter_map(|col| cell(row, col)).collect::<BTreeMap<_, _>>();
+            let object =
+                |row: &Row| table.cols().filter_map(|col| cell(row, col)).collect::<BTreeMap<_, _>>();
             return out.json(&rows.map(object).collect::<Vec<_>>());
         }
         out.data(header_line(table))?;
@@ -210,9 +214,9 @@ impl Condition {
         let (name, rest) = text.split_at(at);
         let value = rest.strip_prefix(operator).unwrap_or_default();
         let value = if operator.ends_with('~') { value.trim_matches('/') } else { value };
-        let column = table.col(name).ok_or_else(|| {
-            Stop::message(format!("no such column: {name} (table {})", table.name))
-        })?;
+        let column = table
+            .col(name)
+            .ok_or_else(|| Stop::message(format!("no such column: {name} (table {})", table.name)))?;
         Ok(Condition { column, operator, value: value.to_owned() })
     }
 

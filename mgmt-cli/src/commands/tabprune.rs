@@ -100,7 +100,11 @@ impl Args {
     }
 
     fn complete(&self, table: &Table, out: &mut Out<'_>) -> Done {
-        if self.verbose || self.dry_run { Ok(()) } else { out.line(format!("tabprune of {} complete.", table.name)) }
+        if self.verbose || self.dry_run {
+            Ok(())
+        } else {
+            out.line(format!("tabprune of {} complete.", table.name))
+        }
     }
 
     fn limit(&self, table: &Table, rows: &[&Row]) -> Limit {

@@ -78,7 +78,8 @@ impl Command for Args {
         if self.sender == Some(Sender::RestorexCatdb) {
             let mut rest = text;
             while !rest.is_empty() {
-                let (file, text, after) = next_file(rest).ok_or_else(|| Stop::message("the files cannot be told apart"))?;
+                let (file, text, after) =
+                    next_file(rest).ok_or_else(|| Stop::message("the files cannot be told apart"))?;
                 let mut errors: Vec<dawn_xcatd::Response> = Vec::new();
                 let mut aside = Out::new(&mut errors);
                 let done = self.read(file, text, &mut edits, &mut aside);

@@ -43,7 +43,9 @@ fn about_files(command: &str) -> Option<&'static str> {
     match command.split(' ').next()? {
         "rmimage" => Some("Only the tables: the files of the image that were removed are not brought back."),
         "imgimport" => Some("Only the tables: the files that were unpacked stay."),
-        "genimage" | "packimage" | "liteimg" => Some("Only the tables: the files of the image stay as they are."),
+        "genimage" | "packimage" | "liteimg" => {
+            Some("Only the tables: the files of the image stay as they are.")
+        }
         _ => None,
     }
 }
