@@ -79,7 +79,9 @@ impl Images {
             return found.clone();
         }
         let found = tree.find(wanted);
-        known.insert(wanted.to_owned(), found.clone());
+        if !tree.is_unsure() {
+            known.insert(wanted.to_owned(), found.clone());
+        }
         found
     }
 }

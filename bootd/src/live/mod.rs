@@ -297,6 +297,11 @@ impl LiveRoots {
         let trees: Vec<Box<dyn TreeLook>> =
             wish.trees.iter().map(|tree| self.reach.tree(tree, &images.mounts)).collect();
         let Laid { entries, seeds, notes } = lay(&wish, &trees, images);
+        if let Some(view) = before.filter(|_| trees.iter().any(|tree| tree.is_unsure())) {
+            // The next priority's file would be shown in place of one that could not be looked at.
+            tracing::warn!(node, "trees could not be looked at for now; the node keeps what it was shown");
+            return Arc::clone(view);
+        }
         let old = before.map_or(&[][..], |view| &view.notes);
         for (step, note) in notes.iter().filter(|note| !old.contains(note)) {
             let subject = Subject::Node(node);

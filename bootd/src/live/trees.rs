@@ -1,6 +1,8 @@
 //! Looking into the directories of `litetree`.
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, openat2};
+use dawn_serving::lookup::{self, Failure, failure};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use std::cell::Cell;
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
@@ -41,6 +43,11 @@ pub trait TreeLook {
 
     /// What is wrong with it.
     fn problem(&self) -> Option<String>;
+
+    /// Whether a look has failed for a reason that passes, so that what was not found may be there all the same.
+    fn is_unsure(&self) -> bool {
+        false
+    }
 }
 
 /// How a tree itself is shown.
@@ -59,37 +66,43 @@ pub enum Whole {
 pub struct LocalTree {
     path: PathBuf,
     fd: Option<OwnedFd>,
+    unsure: Cell<bool>,
 }
 
 impl LocalTree {
     /// Opens it. One that is not there (trees by node often are not) has no content.
     pub fn open(path: &Path) -> Self {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(CWD, path, flags, Mode::empty()).ok();
-        Self { path: path.to_owned(), fd }
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        let opened = lookup::open(CWD, path, flags, Mode::empty(), ResolveFlags::empty());
+        let unsure = Cell::new(opened.as_ref().is_err_and(|errno| failure(*errno) == Failure::Passing));
+        Self { path: path.to_owned(), fd: opened.ok(), unsure }
+    }
+
+    /// What `path` leads to. Links of a tree stay in the tree: whoever fills it shall not reach the rest of this machine.
+    fn open_inside(&self, path: &str, flags: OFlags) -> Option<OwnedFd> {
+        let path = path.trim_start_matches('/');
+        let opened = lookup::open(self.fd.as_ref()?, path, flags, Mode::empty(), ResolveFlags::IN_ROOT);
+        if opened.as_ref().is_err_and(|errno| failure(*errno) == Failure::Passing) {
+            self.unsure.set(true);
+        }
+        opened.ok()
     }
 }
 
 impl TreeLook for LocalTree {
     fn find(&self, path: &str) -> Option<Hit> {
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let path = path.trim_start_matches('/');
-        // Links of a tree stay in the tree: whoever fills it shall not reach the rest of this machine.
-        let found = openat2(self.fd.as_ref()?, path, flags, Mode::empty(), ResolveFlags::IN_ROOT).ok()?;
+        let found = self.open_inside(path, OFlags::PATH)?;
         let hit = Hit::of(fs::read_link(format!("/proc/self/fd/{}", found.as_raw_fd())).ok()?)?;
         (!hit.is_dir || fs::read_dir(&hit.path).ok()?.next().is_some()).then_some(hit)
     }
 
     fn is_loose_link(&self, path: &str) -> bool {
-        let open = |flags| {
-            let path = path.trim_start_matches('/');
-            openat2(self.fd.as_ref()?, path, flags, Mode::empty(), ResolveFlags::IN_ROOT).ok()
-        };
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let flags = OFlags::PATH;
         let is_link = |fd: OwnedFd| {
             rustix::fs::fstat(&fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_symlink())
         };
-        open(flags | OFlags::NOFOLLOW).is_some_and(is_link) && open(flags).is_none()
+        self.open_inside(path, flags | OFlags::NOFOLLOW).is_some_and(is_link)
+            && self.open_inside(path, flags).is_none()
     }
 
     fn whole(&self) -> Whole {
@@ -98,5 +111,9 @@ impl TreeLook for LocalTree {
 
     fn problem(&self) -> Option<String> {
         None
+    }
+
+    fn is_unsure(&self) -> bool {
+        self.unsure.get()
     }
 }
