@@ -5,7 +5,7 @@
 //! `nfs-work manifest DIR` prints what is in a tree, so that a node's view and the server's can be compared. A third
 //! form, `nfs-work user DIR`, is the program's own: a child that is not root.
 //!
-//! The program is static and runs on the node; tests/qemu/tests/soak.rs puts it there and kills the server meanwhile.
+//! The program is static and runs on the node; tests/qemu/tests/machines/soak.rs puts it there and kills the server meanwhile.
 
 mod manifest;
 mod model;

@@ -100,6 +100,31 @@ fn bios_statelite_with_reboot() -> Result<()> {
     cluster.down()
 }
 
+/// What docs/statelite.md recommends to begin with is enough: no unit of the node fails.
+#[test]
+#[ignore = "boots machines; run by `cargo xtask test`"]
+fn the_list_of_the_page_is_enough() -> Result<()> {
+    let mut cluster = cluster(&["cn1"])?;
+    // In place of the rows that the test image comes with.
+    cluster.dawn(["chtab", "-d", &format!("image={STATELITE}"), "litefile"])?;
+    for dir in directories_of_the_page()? {
+        cluster.dawn(["chtab", &format!("image=ALL,file={dir}"), "litefile.options=tmpfs"])?;
+    }
+    boot(&mut cluster, &["cn1"])?;
+    let state = "systemctl is-system-running --wait; systemctl --failed --no-legend --plain";
+    expect(&cluster, "cn1", state, "running")?;
+    cluster.down()
+}
+
+/// The directories of the loop in docs/statelite.md.
+fn directories_of_the_page() -> Result<Vec<String>> {
+    let path = dawn_qemu::paths::workspace().join("docs/statelite.md");
+    let page = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let line = page.lines().find_map(|line| line.trim().strip_prefix("for dir in ")?.strip_suffix("; do"));
+    let line = line.context("docs/statelite.md has no loop over directories")?;
+    Ok(line.split(' ').map(str::to_owned).collect())
+}
+
 fn reboot(cluster: &mut Cluster, name: &str) -> Result<()> {
     cluster.clear_status(name)?;
     // The answer may be lost with the machine.

@@ -1,0 +1,12 @@
+//! Tests that boot machines, in one program, so that as many run side by side as there are processors.
+//!
+//! Ignored by a plain `cargo test`: they need root, QEMU and the release binary. `cargo xtask test` runs them.
+
+mod beside_others;
+mod commands;
+mod far_servers;
+mod images;
+mod secure_boot;
+mod soak;
+mod stateless;
+mod statelite;
