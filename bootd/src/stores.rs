@@ -1,5 +1,7 @@
-//! Which paths lie in a node's persistent store, or in a tree of `litetree` that is its own. What is there is for that node alone, by NFS; neither
-//! HTTP nor TFTP, which ask nobody who he is, give it out, even where the store is below the install directory.
+//! Which paths lie in a node's persistent store, or in a tree of `litetree` that is its own.
+//!
+//! Such a path is for that node alone, by NFS. HTTP and TFTP are unauthenticated, so they never serve a store, even one
+//! below the install directory.
 
 use crate::address::LocalAddresses;
 use crate::live::is_here;

@@ -76,8 +76,8 @@ pub enum EditError {
     },
     /// Nobody could take the change back.
     #[error(
-        "with this policy root could not run {command} any more, and nobody could mend it: leave a rule with a \
-         lower priority that allows root"
+        "with this policy root could no longer run {command}: keep a rule that allows root, with a smaller \
+         priority number"
     )]
     LocksOut {
         /// The command.

@@ -238,9 +238,10 @@ impl Rule {
             Self::Mask => unless(is_mask(value), "it is no netmask (255.255.0.0 or /16)"),
             Self::Ranges if value.contains(':') => None,
             Self::Ranges => dynamic_ranges(value).find_map(Result::err).map(|error| error.to_string().into()),
-            Self::Host => {
-                unless(value == "<xcatmaster>" || site::is_host(value), "it is no address and no host name")
-            }
+            Self::Host => unless(
+                value == "<xcatmaster>" || site::is_host(value),
+                "it is neither an address nor a host name",
+            ),
             Self::Hosts => site::Kind::Servers.problem(value),
             Self::OneOf(words) => site::one_of(value, words),
             Self::Switch => site::Kind::Switch.problem(value),

@@ -283,7 +283,7 @@ impl Kind {
                 let good = value.parse::<u32>().is_ok_and(|number| (low..=high).contains(&number));
                 (!good).then(|| format!("it is no number from {low} to {high}").into())
             }
-            Self::Server => unless(is_host(value), "it is no address and no host name"),
+            Self::Server => unless(is_host(value), "it is neither an address nor a host name"),
             Self::Servers => {
                 let mut words = value.split([',', ' ']).filter(|word| !word.is_empty());
                 unless(

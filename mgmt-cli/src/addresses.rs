@@ -36,7 +36,7 @@ pub fn warn_dhcp(
     new.by_ref().take(TOLD_MAX).try_for_each(|problem| out.warning(problem))?;
     match new.count() {
         0 => Ok(()),
-        more => out.warning(format!("There are {more} more such words; `dawn makedhcp -n` tells them.")),
+        more => out.warning(format!("{more} more invalid values; run `dawn makedhcp -n` to list them.")),
     }
 }
 
@@ -59,9 +59,7 @@ pub fn warn(
     }
     match problems.count() {
         0 => Ok(()),
-        more => {
-            out.warning(format!("There are {more} more such nodes; `dawn makedhcp NODERANGE` tells them."))
-        }
+        more => out.warning(format!("{more} more such nodes; run `dawn makedhcp NODERANGE` to list them.")),
     }
 }
 

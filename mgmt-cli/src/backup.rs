@@ -13,13 +13,13 @@ pub struct Options {
     /// Directory with the files TABLE.csv
     #[arg(short = 'p', value_name = "DIR")]
     pub path: Option<PathBuf>,
-    /// auditlog and eventlog too
+    /// Include auditlog and eventlog
     #[arg(short = 'a')]
     all: bool,
     /// Name the tables
     #[arg(short = 'V', long)]
     pub verbose: bool,
-    /// Show what would change, and change nothing
+    /// Show what would change without changing anything
     #[arg(long)]
     pub dry_run: bool,
     /// Native dump of the database, which does not exist here

@@ -29,7 +29,8 @@ pub fn warn(rows: &[RowChange], before: &Snapshot, after: &Snapshot, out: &mut O
         for text in conflicts(after, &first).into_iter().filter(|text| !old.contains(text)) {
             told += 1;
             if told > TOLD_MAX {
-                return out.warning("There are more contradictions; `dawn explain NODERANGE` tells them.");
+                return out
+                    .warning("There are more contradictions; run `dawn explain NODERANGE` to list them.");
             }
             let others = if count > 1 {
                 format!(" (and {} more nodes like {first})", count - 1)

@@ -10,7 +10,7 @@ use dawn_cluster::{ModelError, Secret, ServerAddress, StoreAddress, first_table_
 /// What both commands understand. Values stand behind `=`, since a word of its own would stop the client from reading its input.
 #[derive(Debug, clap::Args)]
 pub struct Place {
-    /// Set up and move (what happens anyway; accepted for scripts)
+    /// Set up and move, which is the default; accepted for scripts
     #[arg(short = 'i', long)]
     init: bool,
     /// Server: a name, an address, or the path of its socket (PostgreSQL: of the socket's directory)
@@ -22,16 +22,16 @@ pub struct Place {
     /// Database
     #[arg(long, require_equals = true, default_value = "xcatdb")]
     dbname: String,
-    /// User and database exist already: make nothing, only move
+    /// Create no user and no database; only move the tables
     #[arg(long)]
     no_create: bool,
     /// Replace rows that the database already has
     #[arg(long)]
     replace: bool,
-    /// Go back to SQLite in the data directory, taking the rows along
+    /// Move the tables back to SQLite in the data directory
     #[arg(long, conflicts_with_all = ["no_create", "replace"])]
     back: bool,
-    /// Show where the tables would go, and change nothing; the server is not asked
+    /// Show where the tables would go without changing anything or asking the server
     #[arg(long)]
     dry_run: bool,
 }

@@ -347,12 +347,24 @@ fn finish(command: clap::Command) -> clap::Command {
         command = command.arg(version.action(ArgAction::SetTrue));
     }
     if !has_big_v {
-        command = command.arg(flag("verbose", 'V', "Say more, and who says it"));
+        command = command.arg(flag("verbose", 'V', "Verbose output; prefix each line with its source"));
     }
-    if has_h {
-        command = command.disable_help_flag(true);
+    if !has_h {
+        let help = Arg::new("help").short('h').long("help").help("Print help").action(ArgAction::Help);
+        command = command.arg(help);
     }
-    command
+    command.disable_help_flag(true).mut_args(in_order)
+}
+
+/// Options are listed by name, those that every command has after all others.
+fn in_order(arg: Arg) -> Arg {
+    let order = match arg.get_id().as_str() {
+        "verbose" => 2,
+        "help" => 3,
+        "version" => 4,
+        _ => 1,
+    };
+    if arg.is_positional() { arg } else { arg.display_order(order) }
 }
 
 fn flag(name: &'static str, short: char, help: &'static str) -> Arg {

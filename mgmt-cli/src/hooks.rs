@@ -84,7 +84,7 @@ pub trait BootHooks: Send + Sync + 'static {
     fn denied(&self, _ip: IpAddr, _detail: &str) {}
     /// A caller who is neither a user nor a node runs a command that the policy opens to everybody.
     fn asked(&self, _ip: IpAddr, _command: &str) {}
-    /// Someone who is no node has connected to the status port.
+    /// A machine that is not a node has connected to the status port.
     fn stranger(&self, _ip: IpAddr) {}
 }
 

@@ -1,6 +1,6 @@
 //! The lines of `/etc/hosts` that the tables ask for, and their place among the lines of others.
 //!
-//! What is no host name never gets there: a cell with a blank or a line end would become names and lines of its own.
+//! Names that are not host names are left out: a cell with a blank or a line end would become names and lines of its own.
 
 use dawn_cluster::{Col, Snapshot, is_host_name, row_subnet};
 use std::net::IpAddr;

@@ -225,7 +225,7 @@ fn boot_network(model: &Model, addresses: &LocalAddresses, connected: &[LocalNet
     Ok(())
 }
 
-/// What nobody asked for and is so nevertheless.
+/// Warnings: what the command line did not ask for and the administrator must know.
 fn say_choices(snapshot: &Snapshot, args: &Args) {
     for (key, given, otherwise) in [
         ("master", args.master.is_some(), "each node is told the address on which this machine answers it"),

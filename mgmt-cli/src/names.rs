@@ -11,7 +11,7 @@ const LABEL_BYTES_MAX: usize = 63;
 /// Expands a noderange whose names may be unknown (`nodeadd`, `mkdef` …), without those of `site.excludenodes`. Sorted.
 pub fn expand_new(snapshot: &Snapshot, view: &View, noderange: &str) -> Result<Vec<String>, Stop> {
     if let Some(piece) = lettered_range(noderange) {
-        let text = format!("'{noderange}': [{piece}] is no range of numbers, and letters have none");
+        let text = format!("'{noderange}': [{piece}] is not a range of numbers; letters cannot be a range");
         return Err(Stop::message(format!("{text}; write the names out, separated by commas")));
     }
     let names = view.expand_unverified(snapshot, noderange).map_err(Stop::message)?;

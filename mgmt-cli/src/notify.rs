@@ -40,7 +40,7 @@ pub fn start(model: &Arc<Model>) {
         }
     });
     if let Err(error) = started {
-        tracing::error!(%error, "nobody will be told of table changes");
+        tracing::error!(%error, "no program is notified of table changes");
     }
 }
 

@@ -12,7 +12,7 @@ pub struct Words {
     /// Delete the matching rows of the tables named
     #[arg(short = 'd', long = "delete")]
     delete: bool,
-    /// Show what would change, and change nothing
+    /// Show what would change without changing anything
     #[arg(long)]
     dry_run: bool,
     /// KEY=VALUE[,KEY=VALUE…], then TABLE.COLUMN=VALUE, TABLE.COLUMN+=VALUE or, with -d, TABLE

@@ -313,7 +313,7 @@ impl LiveRoots {
         let view = Arc::new(view);
         self.views().insert(id(node, tree), Arc::clone(&view));
         if same.is_none() {
-            // Whoever asked since the generation was made asks again.
+            // Clients that looked up the old generation must revalidate.
             self.generation.fetch_add(1, Ordering::AcqRel);
         }
         view

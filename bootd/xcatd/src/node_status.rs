@@ -138,7 +138,7 @@ pub trait NodeReports: Send + Sync + 'static {
     /// Does what the report asks; called on a blocking thread after `done` was sent. What it returns is
     /// sent to the node line by line (`getpostscript`, `syncfiles`).
     fn report(&self, node: &str, report: NodeReport) -> Vec<String>;
-    /// Someone who is no node has connected.
+    /// A machine that is not a node has connected.
     fn stranger(&self, ip: IpAddr);
 }
 

@@ -137,7 +137,7 @@ pub fn remove_image(
         if !names.is_empty() {
             let kept = keep(&piece, dir)?;
             let names = names.join(",");
-            line(&format!("Keeping directory {} until {names} run from it no more", kept.display()));
+            line(&format!("Keeping directory {} until {names} no longer use it", kept.display()));
         } else if is_tree {
             line(&format!("Removing directory {}", piece.display()));
             remove_tree(&piece)?;

@@ -8,7 +8,7 @@ use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::Snapshot;
 
-/// Change attributes of objects; objects that do not exist are made
+/// Change attributes of objects; create objects that do not exist
 ///
 /// An empty value clears the attribute. With -z the definitions are read as stanzas from standard input.
 #[derive(Debug, clap::Args)]

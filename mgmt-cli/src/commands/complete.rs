@@ -12,7 +12,7 @@ const CHANGES_OFFERED: usize = 50;
 /// Bytes of `YYYY-MM-DD hh:mm:ss`.
 const TIME_BYTES: usize = 19;
 
-/// Print what may stand in place of the last word, one a line (shells ask this, see completions)
+/// Print possible completions of the last word, one per line (shells call this; see completions)
 ///
 /// What a shell shows beside a word stands behind it, after a tab.
 #[derive(Debug, clap::Args)]

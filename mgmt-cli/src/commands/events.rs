@@ -9,7 +9,7 @@ const COUNT_DEFAULT: usize = 100;
 /// Most events of one answer.
 const COUNT_MAX: usize = 100_000;
 
-/// Show what nodes did: every step of their boots, with times and bytes
+/// Show every step of the boots of nodes, with times and bytes
 ///
 /// Without a node the latest events of all, machines that are no nodes among them. The history of nodes is kept for a month, over restarts
 /// of the daemon too; that of other machines is in memory only.
@@ -24,7 +24,7 @@ pub struct Args {
     /// Print a JSON array of {time_ms, node, step, bytes, duration_ms, detail}
     #[arg(long)]
     json: bool,
-    /// Nodes, or the MAC or IP address of a machine that is none
+    /// Nodes, or the MAC or IP address of another machine
     #[arg(value_name = "NODERANGE")]
     node: Option<String>,
 }

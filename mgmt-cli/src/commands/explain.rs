@@ -46,7 +46,7 @@ const COLUMNS: [&str; 32] = [
     "statelite.mntopts",
 ];
 
-/// Say what nodes will boot, where each value comes from, and what contradicts itself
+/// Show what nodes will boot, where each value comes from, and which settings contradict each other
 ///
 /// A value is followed by the table and by whose row it stands in, the node's own or a group's.
 #[derive(Debug, clap::Args)]

@@ -32,7 +32,7 @@ pub struct Args {
     /// Network drivers for the initramfs (netdrivers)
     #[arg(short = 'n', value_name = "DRIVERS")]
     drivers: Option<String>,
-    /// Other interfaces (otherifce)
+    /// Add other interfaces (hosts.otherinterfaces)
     #[arg(short = 'r', value_name = "NICS")]
     other_nics: Option<String>,
     /// Accepted for compatibility
@@ -56,10 +56,10 @@ pub struct Args {
     /// Mode of the image directory (permission)
     #[arg(long, value_name = "MODE")]
     permission: Option<String>,
-    /// Only kernel and initramfs images, from the tree that is there
+    /// Make only the kernel and initramfs images, from the existing tree
     #[arg(long)]
     onlyinitrd: bool,
-    /// Print what would be run, and change nothing
+    /// Print what would be run without changing anything
     #[arg(long, visible_alias = "dryrun")]
     dry_run: bool,
     /// Do nothing if the tree was built from the same definition
@@ -77,10 +77,10 @@ pub struct Args {
     /// Accepted for compatibility
     #[arg(long, value_name = "FILE")]
     tempfile: Option<String>,
-    /// What `imagedef` printed, instead of asking the daemon
+    /// File with the output of `imagedef`, to use instead of asking the daemon
     #[arg(long, value_name = "FILE")]
     definition: Option<PathBuf>,
-    /// Image; OS-ARCH-netboot-PROFILE without it
+    /// Image [default: OS-ARCH-netboot-PROFILE]
     #[arg(value_name = "IMAGE")]
     image: Option<String>,
 }

@@ -4,10 +4,10 @@ use crate::destiny_reply::{caller, reply};
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out};
 
-/// Tell nodes what to do (nodes ask this themselves)
+/// Report what nodes are to do (nodes send this request themselves)
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Nodes; the caller without it
+    /// Nodes [default: the calling node]
     #[arg(value_name = "NODERANGE")]
     noderange: Option<String>,
 }

@@ -9,7 +9,7 @@ use dawn_cluster::schema;
 /// One item: the bare value. Several, or with -H: table.column: value.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Print the column's name even if there is one item only
+    /// Print the name of the column even if there is only one
     #[arg(short = 'H', long = "with-fieldname")]
     with_name: bool,
     /// Print as JSON

@@ -5,7 +5,7 @@ use crate::lite::{check_image, file_lines, file_objects};
 use crate::output::{Done, Out};
 use dawn_statelite::files_of_image;
 
-/// List the files of an image that are a node's own, and in which way
+/// List the files of an image that each node has of its own, with their options
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Print as JSON

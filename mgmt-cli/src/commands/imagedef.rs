@@ -3,7 +3,7 @@
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 
-/// Print what genimage and packimage need to know of an image
+/// Print the definition of an image for genimage and packimage
 ///
 /// They ask for it by themselves. Where the builder cannot reach the daemon, the output can be given to
 /// them with --definition.

@@ -21,16 +21,16 @@ const METHODS: [&str; 4] = ["install", "netboot", "statelite", "raw"];
 /// caller's directory all the same, as in xCAT.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A file to go along, and the directory it belongs to: FILE:DIR; repeatable
+    /// Extra file to include, as FILE:DIR with the directory to install it in; repeatable
     #[arg(short = 'e', long, value_name = "FILE:DIR")]
     extra: Vec<String>,
     /// Accepted for compatibility
     #[arg(short = 'v', long = "verbose")]
     verbose: bool,
-    /// Show what would change, and change nothing
+    /// Show what would change without changing anything
     #[arg(long)]
     dry_run: bool,
-    /// Pack the post scripts of this node too
+    /// Also pack the post scripts of this node
     #[arg(short = 'p', long, value_name = "NODE")]
     postscripts: Option<String>,
     /// Refused: copy the file yourself

@@ -23,7 +23,7 @@ pub struct Args {
     /// Accepted for compatibility
     #[arg(short = 'v', long = "verbose")]
     verbose: bool,
-    /// Show what would change, and change nothing
+    /// Show what would change without changing anything
     #[arg(long)]
     dry_run: bool,
     /// Refused: copy the file yourself

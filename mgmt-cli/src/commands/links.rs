@@ -7,13 +7,13 @@ use crate::frame::LocalCommand;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Make a symlink to this program for each command, in the directory named
+/// Create a symlink to this program for each command in a directory
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Directory; made if it is missing
     #[arg(value_name = "DIR", required = true)]
     directory: PathBuf,
-    /// Show what would change, and change nothing
+    /// Show what would change without changing anything
     #[arg(long)]
     dry_run: bool,
 }

@@ -4,7 +4,7 @@ use crate::frame::{Command, Ctx, Kind};
 use crate::lite::{file_lines, file_objects, files_of, nodes};
 use crate::output::{Done, Out};
 
-/// List the files of statelite nodes that are their own, and in which way
+/// List the files that statelite nodes have of their own, with their options
 ///
 /// A node that asks without noderange gets its own list.
 #[derive(Debug, clap::Args)]

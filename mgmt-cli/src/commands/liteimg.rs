@@ -14,10 +14,10 @@ use std::path::Path;
 /// Dawn's own /init needs no prepared image; this is for images that other initramfs programs boot.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Take the preparation back
+    /// Undo the preparation of the tree
     #[arg(long)]
     undo: bool,
-    /// Show what would change, and change nothing
+    /// Show what would change without changing anything
     #[arg(long)]
     dry_run: bool,
     /// Image

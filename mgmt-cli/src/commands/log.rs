@@ -11,13 +11,13 @@ const COUNT_DEFAULT: usize = 20;
 /// Entries shown at most.
 const COUNT_MAX: usize = 10_000;
 
-/// Show what was changed, when, by whom, and by which command; the newest last
+/// Show what was changed, when, by whom, and by which command; the newest change last
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Only the newest N changes
     #[arg(short = 'n', long, value_name = "N")]
     count: Option<usize>,
-    /// Changes that nodes and services made too
+    /// Include changes made by nodes and services
     #[arg(short = 'a', long)]
     all: bool,
     /// One line for each change

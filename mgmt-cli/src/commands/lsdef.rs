@@ -33,19 +33,19 @@ pub struct Args {
     /// Print a stanza file
     #[arg(short = 'z', long)]
     stanza: bool,
-    /// Hidden nodes too
+    /// Include hidden nodes
     #[arg(short = 'S')]
     hidden: bool,
     /// Only objects whose ATTRIBUTE<op>VALUE holds, op one of == = != =~ !~; repeatable
     #[arg(short = 'w', value_name = "CONDITION")]
     conditions: Vec<String>,
-    /// Attributes of the node's image too
+    /// Include the attributes of the node's image
     #[arg(long)]
     osimage: bool,
     /// Attributes of network interfaces only
     #[arg(long)]
     nics: bool,
-    /// Say in which table each value stands
+    /// Show the table that each value comes from
     #[arg(short = 'V', long)]
     verbose: bool,
     /// Templates for mkdef instead of objects; of these names only

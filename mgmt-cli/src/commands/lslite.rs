@@ -7,7 +7,7 @@ use crate::output::{Done, Out, Stop};
 /// Show image, persistent directory, special files and trees of statelite nodes
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Of this image instead of nodes
+    /// Show this image instead of nodes
     #[arg(short = 'i', value_name = "IMAGE")]
     image: Option<String>,
     /// Print as JSON

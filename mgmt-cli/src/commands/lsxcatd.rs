@@ -3,19 +3,19 @@
 use crate::frame::{Command, Ctx, Kind, VERSION};
 use crate::output::{Done, Out, Stop};
 
-/// Show version, kind and database of the daemon
+/// Show the version, kind and database of the daemon
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Version
     #[arg(short = 'v', long)]
     version_of_daemon: bool,
-    /// Management node or service node
+    /// Show whether this is a management node or a service node
     #[arg(short = 't', long = "type", alias = "nodetype")]
     node_type: bool,
-    /// Database; never its password
+    /// Show the database, without its password
     #[arg(short = 'd', long)]
     database: bool,
-    /// All of it
+    /// Show all of it
     #[arg(short = 'a', long)]
     all: bool,
 }

@@ -17,7 +17,7 @@ use std::net::{IpAddr, Ipv4Addr};
 #[derive(Debug, clap::Args)]
 #[allow(clippy::struct_excessive_bools)]
 pub struct Args {
-    /// Check the networks
+    /// Check the table networks
     #[arg(short = 'n')]
     new: bool,
     /// All nodes that have a MAC address

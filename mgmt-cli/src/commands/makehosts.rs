@@ -19,25 +19,25 @@ pub struct Args {
     /// Start with an empty file
     #[arg(short = 'n')]
     new: bool,
-    /// Other names before the node's
+    /// Put other names before the name of the node
     #[arg(short = 'o', long = "othernamesfirst")]
     others_first: bool,
-    /// Other names with the domain too
+    /// Also add other names with the domain
     #[arg(short = 'a', long = "adddomaintohostnames")]
     add_domain: bool,
-    /// Long name before the short one
+    /// Put the long name before the short one
     #[arg(short = 'l', long = "longnamefirst")]
     long_first: bool,
     /// Not possible: addresses derived from MAC addresses
     #[arg(short = 'm', long = "mactolinklocal", hide = true)]
     link_local: bool,
-    /// Remove the nodes' lines
+    /// Remove the lines of these nodes
     #[arg(short = 'd')]
     delete: bool,
-    /// Show what would change, and change nothing
+    /// Show what would change without changing anything
     #[arg(long)]
     dry_run: bool,
-    /// Nodes; all without it
+    /// Nodes [default: all]
     #[arg(value_name = "NODERANGE")]
     noderange: Option<String>,
 }

@@ -9,10 +9,10 @@ use dawn_cluster::LocalNetwork;
 /// Put the networks this machine is directly connected to into the table networks
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Print them as stanzas, and change nothing
+    /// Print them as stanzas without changing anything
     #[arg(short = 'd')]
     display: bool,
-    /// Show what would change, and change nothing
+    /// Show what would change without changing anything
     #[arg(long)]
     dry_run: bool,
     /// Service nodes, in xCAT; accepted, and not asked

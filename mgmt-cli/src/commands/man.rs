@@ -18,7 +18,7 @@ pub struct Args {
     /// Show which files would be written
     #[arg(long)]
     dry_run: bool,
-    /// Command whose page is printed; the program's own without it
+    /// Command to show the manual page of [default: dawn]
     #[arg(value_name = "COMMAND")]
     command: Option<String>,
 }

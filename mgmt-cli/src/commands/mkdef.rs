@@ -19,7 +19,7 @@ pub struct Args {
     /// Replace definitions that exist
     #[arg(short = 'f', long)]
     force: bool,
-    /// Take what is not given from this object or template (lsdef --template lists them)
+    /// Take attributes that are not given from this object or template (lsdef --template lists templates)
     #[arg(long, value_name = "NAME")]
     template: Option<String>,
     #[arg(short = 'p', hide = true)]

@@ -17,7 +17,7 @@ pub struct Args {
     /// User of the tables
     #[arg(long, require_equals = true, default_value = "xcatadmin")]
     user: String,
-    /// Account that may make users and databases
+    /// Account that may create users and databases
     #[arg(long, require_equals = true, default_value = "root")]
     admin: String,
     /// Host from which the user may come; can be repeated [default: localhost, 127.0.0.1 and site.master]

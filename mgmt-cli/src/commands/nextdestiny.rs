@@ -4,10 +4,10 @@ use crate::destiny_reply::{caller, reply};
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out};
 
-/// Advance the chain of nodes and tell them what to do (nodes ask this themselves)
+/// Advance the chain of nodes and report what they are to do (nodes send this request themselves)
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Nodes; the caller without it
+    /// Nodes [default: the calling node]
     #[arg(value_name = "NODERANGE")]
     noderange: Option<String>,
 }

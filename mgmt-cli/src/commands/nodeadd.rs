@@ -12,7 +12,7 @@ use dawn_cluster::Col;
 /// defined, only rows are made. Nodes that exist are changed.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Show what would change, and change nothing
+    /// Show what would change without changing anything
     #[arg(long)]
     dry_run: bool,
     /// Names, as a noderange; they need not exist

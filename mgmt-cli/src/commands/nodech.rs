@@ -21,7 +21,7 @@ pub struct Args {
     /// Delete the nodes' rows in the tables named
     #[arg(short = 'd', long = "delete")]
     delete: bool,
-    /// Show what would change, and change nothing
+    /// Show what would change without changing anything
     #[arg(long)]
     dry_run: bool,
     /// Nodes

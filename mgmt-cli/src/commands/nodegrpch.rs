@@ -6,10 +6,10 @@ use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::{Col, Snapshot};
 
-/// Change values of groups, and clear the same values of their members
+/// Change values of groups and clear the same values of their members
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Show what would change, and change nothing
+    /// Show what would change without changing anything
     #[arg(long)]
     dry_run: bool,
     /// Groups, comma separated

@@ -6,16 +6,16 @@ use crate::items::{Item, item};
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::{Col, Resolved, Source, TableId};
 
-/// List nodes, and values of their tables
+/// List nodes and values of their tables
 ///
 /// Without items the names only. ITEM is table.column, a short name (groups, tags, mgt), a whole table, or
 /// a condition ITEM<op>VALUE with == != =~ !~ that nodes must satisfy to be listed.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Say from which group a value is inherited
+    /// Show the group that a value is inherited from
     #[arg(short = 'b', long = "blame")]
     blame: bool,
-    /// Print the item's name even if there is one item only
+    /// Print the name of the item even if there is only one
     #[arg(short = 'H', long = "with-fieldname")]
     with_name: bool,
     /// List hidden nodes too
@@ -24,7 +24,7 @@ pub struct Args {
     /// Print as JSON
     #[arg(long)]
     json: bool,
-    /// Nodes; all without it
+    /// Nodes [default: all]
     #[arg(value_name = "NODERANGE")]
     noderange: Option<String>,
     /// What to print

@@ -8,7 +8,7 @@ use dawn_cluster::schema;
 /// Remove nodes and their rows in all tables, those of consoles and switches under their name included
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Show what would change, and change nothing
+    /// Show what would change without changing anything
     #[arg(long)]
     dry_run: bool,
     /// Nodes

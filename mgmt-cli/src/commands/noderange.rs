@@ -5,7 +5,7 @@ use crate::output::{Done, Out, Stop};
 use dawn_xcatd::{Element, Expanded, Response};
 use serde_json::json;
 
-/// Print the nodes of a noderange, one a line
+/// Print the nodes of a noderange, one per line
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The expression

@@ -33,7 +33,7 @@ pub struct Args {
     /// Accepted for compatibility
     #[arg(long)]
     ignorekernelchk: bool,
-    /// Show what would change, and change nothing
+    /// Show what would change without changing anything
     #[arg(long)]
     dry_run: bool,
     /// Nodes

@@ -29,10 +29,10 @@ pub struct Args {
     /// Do nothing if the file was packed from the same tree with the same options
     #[arg(long)]
     unless_changed: bool,
-    /// Show what would change, and change nothing
+    /// Show what would change without changing anything
     #[arg(long)]
     dry_run: bool,
-    /// What `imagedef` printed, instead of asking the daemon
+    /// File with the output of `imagedef`, to use instead of asking the daemon
     #[arg(long, value_name = "FILE")]
     definition: Option<PathBuf>,
     #[arg(short = 'o', hide = true)]

@@ -17,10 +17,10 @@ pub struct Args {
     /// User of the tables
     #[arg(long, require_equals = true, default_value = "xcatadm")]
     user: String,
-    /// Account that may make users and databases
+    /// Account that may create users and databases
     #[arg(long, require_equals = true, default_value = "postgres")]
     admin: String,
-    /// Make user and database, and do not move
+    /// Create the user and the database without moving the tables
     #[arg(short = 'N', conflicts_with_all = ["back", "no_create", "replace"])]
     only_make: bool,
     #[command(flatten)]

@@ -7,7 +7,7 @@ use crate::output::{Done, Out, Stop};
 use dawn_cluster::{Col, schema};
 use dawn_serving::bounded_read::{self, Refused};
 
-/// Register a program that is told when tables change
+/// Register a program to run when tables change
 ///
 /// The program gets the kind of change, the table, and old and new rows on its standard input.
 #[derive(Debug, clap::Args)]
@@ -15,7 +15,7 @@ pub struct Args {
     /// Operations: a (rows added), d (deleted), u (updated); comma separated
     #[arg(short = 'o', long = "operation", value_name = "OPERATIONS", default_value = "a,d,u")]
     operations: String,
-    /// Show what would change, and change nothing
+    /// Show what would change without changing anything
     #[arg(long)]
     dry_run: bool,
     /// Program

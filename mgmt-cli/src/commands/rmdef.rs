@@ -18,16 +18,16 @@ pub struct Args {
     /// All objects of all types; needs -f
     #[arg(short = 'a', long)]
     all: bool,
-    /// With -a, and to remove the site object: yes, really
+    /// Confirm the removal of all objects (-a) or of the site object
     #[arg(short = 'f', long)]
     force: bool,
     /// Accepted for compatibility: boot files and reservations go with the definition
     #[arg(short = 'C', long)]
     cleanup: bool,
-    /// Say which objects were removed
+    /// List the objects that were removed
     #[arg(short = 'V', long)]
     verbose: bool,
-    /// Show what would change, and change nothing
+    /// Show what would change without changing anything
     #[arg(long)]
     dry_run: bool,
     #[arg(short = 'd', hide = true)]

@@ -12,16 +12,16 @@ use std::path::{Path, PathBuf};
 /// Provisioning methods whose images have files here.
 const METHODS: [&str; 5] = ["", "netboot", "statelite", "raw", "sysclone"];
 
-/// Remove the files of an image: root tree, packed root, kernel, initramfs images
+/// Remove the files of an image: root tree, packed root, kernel and initramfs images
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Remove the image's definition too
+    /// Also remove the definition of the image
     #[arg(long)]
     xcatdef: bool,
-    /// Show what would change, and change nothing
+    /// Show what would change without changing anything
     #[arg(long)]
     dry_run: bool,
-    /// Release, instead of the image's name; with -a and -p
+    /// Distribution and release, with -a and -p, instead of the name of the image
     #[arg(short = 'o', value_name = "OSVERS", requires_all = ["arch", "profile"], conflicts_with = "image")]
     os: Option<String>,
     /// Architecture
@@ -136,7 +136,7 @@ fn show_files(directory: &Path, ctx: &Ctx<'_>, image: &str, out: &mut Out<'_>) -
         out.line(if users.is_empty() {
             line
         } else {
-            format!("{line}: kept until {} run from it no more", users.join(","))
+            format!("{line}: kept until {} no longer use it", users.join(","))
         })?;
     }
     Ok(())

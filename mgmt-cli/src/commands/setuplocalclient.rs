@@ -4,7 +4,7 @@ use crate::frame::{Command, Ctx, Kind};
 use crate::init;
 use crate::output::{Done, Out, Stop};
 
-/// Make a client certificate for a user, in the data directory of the daemon
+/// Create a client certificate for a user in the data directory of the daemon
 ///
 /// It becomes the user's ~/.xcat when it is copied there. `dawn init --client` does the same without a daemon.
 #[derive(Debug, clap::Args)]
@@ -12,7 +12,7 @@ pub struct Args {
     /// Name of the user
     #[arg(value_name = "USER", required = true)]
     user: String,
-    /// Show what would change, and change nothing
+    /// Show what would change without changing anything
     #[arg(long)]
     dry_run: bool,
 }

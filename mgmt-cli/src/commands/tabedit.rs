@@ -23,7 +23,7 @@ pub struct Args {
     /// Show this help; the exit code is 1, as without a table
     #[arg(short = 'h', long)]
     help: bool,
-    /// Show what would change, and change nothing
+    /// Show what would change without changing anything
     #[arg(long)]
     dry_run: bool,
     /// Table

@@ -27,7 +27,7 @@ pub struct Args {
     /// Print the removed rows
     #[arg(short = 'V', long)]
     verbose: bool,
-    /// Show what would change, and change nothing
+    /// Show what would change without changing anything
     #[arg(long)]
     dry_run: bool,
     /// Table

@@ -14,7 +14,7 @@ pub struct Args {
     /// Add rows instead of replacing all
     #[arg(short = 'a', long = "addrows")]
     add: bool,
-    /// Show what would change, and change nothing
+    /// Show what would change without changing anything
     #[arg(long)]
     dry_run: bool,
     /// The program that sends the text, for the log

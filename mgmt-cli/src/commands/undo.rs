@@ -4,13 +4,13 @@ use crate::edits::show;
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out};
 
-/// Take a change back: the newest of an administrator, or the one with this number in the log
+/// Undo a change: the newest one of an administrator, or the one with this number in the log
 ///
 /// Tables only: files that a command removed are not brought back, files that it made stay. Refused if a row it touched
 /// has been changed since. An undo is a change itself and can be undone.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Show what would change, and change nothing
+    /// Show what would change without changing anything
     #[arg(long)]
     dry_run: bool,
     /// Number of the change, from `dawn log`

@@ -5,10 +5,10 @@ use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::Col;
 
-/// Take the registration of a program back
+/// Remove the registration of a program
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Show what would change, and change nothing
+    /// Show what would change without changing anything
     #[arg(long)]
     dry_run: bool,
     /// Program

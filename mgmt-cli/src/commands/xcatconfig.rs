@@ -49,7 +49,7 @@ pub struct Args {
     /// Directory of boot loaders (site.tftpdir); made if it is missing, and the loaders are copied there
     #[arg(long, value_name = "DIR")]
     tftpdir: Option<String>,
-    /// Show what would change, and change nothing
+    /// Show what would change without changing anything
     #[arg(long)]
     dry_run: bool,
 }

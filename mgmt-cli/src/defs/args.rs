@@ -12,7 +12,7 @@ pub struct Selection {
     /// Show this help; with -t the attributes of the type
     #[arg(short = 'h', long)]
     pub help: bool,
-    /// Object types, comma separated; node without it
+    /// Object types, comma separated [default: node]
     #[arg(short = 't', value_name = "TYPE")]
     pub kind: Option<String>,
     /// Object names
@@ -36,7 +36,7 @@ pub struct Definition {
     /// Show this help; with -t the attributes of the type
     #[arg(short = 'h', long)]
     help: bool,
-    /// Object types, comma separated; without it node, or osimage with -u
+    /// Object types, comma separated [default: node; with -u, osimage]
     #[arg(short = 't', value_name = "TYPE")]
     kind: Option<String>,
     /// Object names
@@ -51,10 +51,10 @@ pub struct Definition {
     /// Members of a group: nodes whose ATTRIBUTE<op>VALUE holds; repeatable
     #[arg(short = 'w', value_name = "CONDITION")]
     pub conditions: Vec<String>,
-    /// Say which objects were written
+    /// List the objects that were written
     #[arg(short = 'V', long)]
     pub verbose: bool,
-    /// Show what would change, and change nothing
+    /// Show what would change without changing anything
     #[arg(long)]
     pub dry_run: bool,
     /// Complete osimages from their names and from the lists in installdir/custom
