@@ -12,6 +12,7 @@ use dawn_cluster::Snapshot;
 ///
 /// An empty value clears the attribute. With -z the definitions are read as stanzas from standard input.
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "chdef [OPTIONS] NAME[,NAME...] ATTRIBUTE=VALUE...")]
 pub struct Args {
     #[command(flatten)]
     definition: Definition,

@@ -9,6 +9,9 @@ use crate::tabch::{Manner, Words};
 /// chtab node=cn1 hosts.ip=10.0.0.1 changes the row of cn1 or makes one; chtab -d node=cn1 hosts deletes
 /// it. TABLE.COLUMN+=VALUE adds to a comma list. Runs in the daemon, under the policy table.
 #[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "chtab [OPTIONS] KEY=VALUE[,KEY=VALUE...] TABLE.COLUMN=VALUE...\n       chtab -d KEY=VALUE[,KEY=VALUE...] TABLE..."
+)]
 pub struct Args {
     #[command(flatten)]
     words: Words,

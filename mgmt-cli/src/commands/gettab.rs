@@ -8,6 +8,7 @@ use dawn_cluster::schema;
 ///
 /// One item: the bare value. Several, or with -H: table.column: value.
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "gettab [OPTIONS] KEY=VALUE[,KEY=VALUE...] TABLE.COLUMN...")]
 pub struct Args {
     /// Print the name of the column even if there is only one
     #[arg(short = 'H', long = "with-fieldname")]

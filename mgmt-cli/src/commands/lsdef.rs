@@ -11,6 +11,7 @@ use dawn_cluster::{NIC_COLUMNS, Object, ObjectType, ObjectValue};
 ///
 /// Without names: the names of all objects of the type. With names: all attributes.
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "lsdef [OPTIONS] [NAME[,NAME...]]")]
 #[allow(clippy::struct_excessive_bools)]
 pub struct Args {
     #[command(flatten)]

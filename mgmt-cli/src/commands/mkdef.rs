@@ -13,6 +13,7 @@ use dawn_cluster::Snapshot;
 /// Nodes need groups=. With -z the definitions are read as stanzas from standard input.
 /// Templates of one's own are stanza files in templates/objects/TYPE/ of the data directory.
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "mkdef [OPTIONS] NAME[,NAME...] ATTRIBUTE=VALUE...")]
 pub struct Args {
     #[command(flatten)]
     definition: Definition,

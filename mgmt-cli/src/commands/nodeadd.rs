@@ -11,6 +11,7 @@ use dawn_cluster::Col;
 /// ITEM=VALUE with ITEM table.column or a short name (groups, tags, mgt). Without groups= no node is
 /// defined, only rows are made. Nodes that exist are changed.
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "nodeadd [OPTIONS] NODERANGE groups=GROUP[,GROUP...] [ITEM=VALUE...]")]
 pub struct Args {
     /// Show what would change without changing anything
     #[arg(long)]

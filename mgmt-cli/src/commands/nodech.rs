@@ -17,6 +17,7 @@ pub const BLANK: &str = "|^.*$||";
 /// a short name (groups, tags, mgt). ITEM==VALUE, != =~ !~ restrict the nodes. An empty value hides what
 /// a node would inherit.
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "nodech [OPTIONS] NODERANGE ITEM=VALUE...\n       nodech -d NODERANGE TABLE...")]
 pub struct Args {
     /// Delete the nodes' rows in the tables named
     #[arg(short = 'd', long = "delete")]

@@ -8,6 +8,7 @@ use dawn_cluster::{Col, Snapshot};
 
 /// Change values of groups and clear the same values of their members
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "nodegrpch [OPTIONS] GROUP[,GROUP...] ITEM=VALUE...")]
 pub struct Args {
     /// Show what would change without changing anything
     #[arg(long)]

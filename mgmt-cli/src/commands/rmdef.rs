@@ -11,6 +11,7 @@ use dawn_cluster::Snapshot;
 
 /// Remove objects and their rows in all tables
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "rmdef [OPTIONS] NAME[,NAME...]")]
 #[allow(clippy::struct_excessive_bools)]
 pub struct Args {
     #[command(flatten)]

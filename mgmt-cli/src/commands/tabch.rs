@@ -8,6 +8,9 @@ use crate::tabch::{Manner, Words};
 ///
 /// The same as chtab; both run in the daemon.
 #[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "tabch [OPTIONS] KEY=VALUE[,KEY=VALUE...] TABLE.COLUMN=VALUE...\n       tabch -d KEY=VALUE[,KEY=VALUE...] TABLE..."
+)]
 pub struct Args {
     #[command(flatten)]
     words: Words,
