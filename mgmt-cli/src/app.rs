@@ -1,6 +1,7 @@
 //! Chooses the command, and is the client of those that run in the daemon.
 
 use crate::commands;
+use crate::commands::areas::AREAS;
 use crate::environment::Environment;
 use crate::frame::{Entry, Kind, NO_NODES, VERSION, split_noderange, version_line};
 use crate::{init, serve, utf8};
@@ -10,6 +11,8 @@ use std::io::{IsTerminal, Read, Write};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// What the program is.
+const ABOUT: &str = "A network-boot appliance: the services, the management commands and their client";
 /// Bytes of piped text a client forwards.
 const STDIN_BYTES_MAX: u64 = 64 << 20;
 /// Exit code of `tabrestore` for a file whose lines are wrong.
@@ -65,7 +68,7 @@ fn with_args<A: Args + FromArgMatches>(
 }
 
 fn usage(code: i32) -> i32 {
-    print(&whole().render_help().to_string());
+    print(&overview());
     code
 }
 
@@ -88,18 +91,34 @@ fn help(words: &[String]) -> i32 {
 /// # Errors
 /// What to say about a name that is no command.
 pub fn help_text(command: Option<&str>) -> Result<String, String> {
+    let Some(name) = command else { return Ok(overview()) };
     let mut whole = whole();
-    let Some(name) = command else { return Ok(whole.render_help().to_string()) };
     match whole.find_subcommand_mut(name) {
         Some(command) => Ok(command.render_long_help().to_string()),
         None => Err(crate::advice::unknown(name)),
     }
 }
 
+/// All commands by area, a line each.
+fn overview() -> String {
+    let whole = whole();
+    let mut text = format!("{ABOUT}\n\nUsage: dawn COMMAND [ARGUMENT]...\n");
+    for area in AREAS {
+        text.push_str(&format!("\n{}:\n", area.title));
+        for name in area.commands {
+            let about = whole.find_subcommand(name).and_then(clap::Command::get_about);
+            let about = about.map(ToString::to_string).unwrap_or_default();
+            text.push_str(&format!("  {name:<21} {about}\n"));
+        }
+    }
+    text.push_str("\nRun `dawn help COMMAND` for the options of a command.\n");
+    text
+}
+
 /// The program with all its commands: source of help, completion and man pages.
 pub fn whole() -> clap::Command {
     let mut dawn = clap::Command::new("dawn")
-        .about("A network-boot appliance: the services, the management commands and their client")
+        .about(ABOUT)
         .disable_help_subcommand(true)
         .term_width(100)
         .subcommand(serve::Args::augment_args(clap::Command::new("serve")))

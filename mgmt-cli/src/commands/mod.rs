@@ -1,5 +1,6 @@
 //! The commands, one file each, and the list of them.
 
+pub mod areas;
 pub mod chdef;
 pub mod chtab;
 pub mod complete;

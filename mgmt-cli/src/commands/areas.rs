@@ -1,0 +1,57 @@
+//! The areas under which `dawn --help` lists the commands.
+
+/// A group of commands with one subject.
+pub struct Area {
+    /// Its heading.
+    pub title: &'static str,
+    /// Names of its commands, the most used first.
+    pub commands: &'static [&'static str],
+}
+
+const fn area(title: &'static str, commands: &'static [&'static str]) -> Area {
+    Area { title, commands }
+}
+
+/// All areas; every command is in one of them.
+pub static AREAS: &[Area] = &[
+    area("Start here", &["init", "serve", "links", "completions", "man"]),
+    area("Objects: nodes, groups, images, networks", &["lsdef", "mkdef", "chdef", "rmdef"]),
+    area("Nodes", &["nodels", "nodeadd", "nodech", "noderm", "nodepurge", "nodegrpch", "noderange"]),
+    area("Boot", &["nodeset", "explain", "events", "leases", "makedhcp", "makenetworks", "makehosts"]),
+    area("Images", &["genimage", "packimage", "rmimage", "imgexport", "imgimport"]),
+    area("Statelite", &["lslite", "litefile", "litetree", "ilitefile", "liteimg"]),
+    area(
+        "Tables",
+        &[
+            "tabdump",
+            "gettab",
+            "chtab",
+            "tabch",
+            "tabgrep",
+            "tabedit",
+            "tabrestore",
+            "tabprune",
+            "log",
+            "undo",
+        ],
+    ),
+    area("Databases and backup", &["dumpxCATdb", "restorexCATdb", "pgsqlsetup", "mysqlsetup"]),
+    area("Administration", &["xcatconfig", "setup-local-client.sh", "lsxcatd", "regnotif", "unregnotif"]),
+    area("Called by machines", &["getdestiny", "nextdestiny", "imagedef", "complete"]),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::AREAS;
+    use crate::commands;
+
+    #[test]
+    fn every_command_is_in_one_area() {
+        let mut listed: Vec<_> = AREAS.iter().flat_map(|area| area.commands).copied().collect();
+        let mut known: Vec<_> =
+            commands::all().iter().map(|entry| entry.name).chain(["init", "serve"]).collect();
+        listed.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(listed, known);
+    }
+}
