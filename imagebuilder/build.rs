@@ -1,7 +1,8 @@
 //! Builds `/init` of the nodes (package `initrd-init`) as a static executable, to be embedded.
 //!
 //! A nested cargo run with its own target directory and a clean environment: flags of the outer build (lints,
-//! wrappers, coverage) must not reach the program that is embedded. It runs again only when its sources change.
+//! wrappers, coverage) must not reach the program that is embedded. It runs again only when its sources
+//! change.
 
 use std::env;
 use std::path::{Path, PathBuf};

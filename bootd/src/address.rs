@@ -4,7 +4,8 @@
 //! network contains X. The list is a plain value, so that the plan stays a pure function.
 //!
 //! Addresses move: a floating one goes to another machine, whose requests must not count as ours any more. So
-//! [`CurrentAddresses`] is read again every [`REFRESH_PERIOD`]; whoever answers a request takes the list of that moment.
+//! [`CurrentAddresses`] is read again every [`REFRESH_PERIOD`]; whoever answers a request takes the list of
+//! that moment.
 
 use arc_swap::ArcSwap;
 use dawn_dhcp::shell;

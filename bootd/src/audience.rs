@@ -1,8 +1,9 @@
-//! Who may fetch what lies in the install directory by HTTP or TFTP, both of which know a client by its address alone.
+//! Who may fetch what lies in the install directory by HTTP or TFTP, both of which know a client by its
+//! address alone.
 //!
-//! Answers for installers (`autoinst/<node>`) hold passwords and are for their node. An administrator's templates and lists
-//! (`custom`) are read by commands on the server, and by no node. Everything else is for everybody; its permission bits
-//! still count.
+//! Answers for installers (`autoinst/<node>`) hold passwords and are for their node. An administrator's
+//! templates and lists (`custom`) are read by commands on the server, and by no node. Everything else is for
+//! everybody; its permission bits still count.
 
 use dawn_cluster::Snapshot;
 use std::path::{Component, Path};
@@ -20,8 +21,8 @@ pub enum Audience {
 
 /// The audience of `inside`, a path relative to the install directory.
 ///
-/// A file of `autoinst` belongs to the node whose name is its own or comes before a dot in it (`cn1`, `cn1.post`), the
-/// longest that fits; a directory, with all that is in it, likewise.
+/// A file of `autoinst` belongs to the node whose name is its own or comes before a dot in it (`cn1`,
+/// `cn1.post`), the longest that fits; a directory, with all that is in it, likewise.
 #[must_use]
 pub fn of(snapshot: &Snapshot, inside: &Path) -> Audience {
     let mut parts = inside.components().filter_map(|part| match part {

@@ -130,7 +130,8 @@ fn reservation(snapshot: &Snapshot, owner: MacOwner) -> Reservation {
     }
 }
 
-/// The address of an interface by its host name: a node of that name, else what `hosts` and `nics` say of the node.
+/// The address of an interface by its host name: a node of that name, else what `hosts` and `nics` say of the
+/// node.
 fn interface_ip(snapshot: &Snapshot, node: &str, hostname: &str) -> Option<Ipv4Addr> {
     node_ip(snapshot, hostname).or_else(|| {
         let is_it = |known: &NamedAddress| {
@@ -151,8 +152,8 @@ fn arch(snapshot: &Snapshot, node: &str) -> Text {
     snapshot.attr(node, "nodetype.arch").unwrap_or_else(|| "x86_64".into())
 }
 
-/// The server of a node's files, where it is not the one of its network. Petitboot and ONIE know no other way to their
-/// management node, so that one counts for them too.
+/// The server of a node's files, where it is not the one of its network. Petitboot and ONIE know no other way
+/// to their management node, so that one counts for them too.
 fn next_server(snapshot: &Snapshot, node: &str) -> Option<Ipv4Addr> {
     let named = |column: &str| named_address(snapshot, &snapshot.attr(node, column)?);
     let by_master = || {
@@ -190,9 +191,9 @@ fn installer(snapshot: &Snapshot, node: &str) -> String {
     path.map_or_else(|| ONIE_INSTALLER.to_owned(), |path| plan::public_path(snapshot, path))
 }
 
-/// What changes where the signed loaders are there. UEFI HTTP Boot gets an image of the node's own: under Secure Boot
-/// nothing else works, and without it this does too. A node that shall boot GRUB gets it by way of shim. The loaders are
-/// those of x86-64, and so must be the image that they load.
+/// What changes where the signed loaders are there. UEFI HTTP Boot gets an image of the node's own: under
+/// Secure Boot nothing else works, and without it this does too. A node that shall boot GRUB gets it by way
+/// of shim. The loaders are those of x86-64, and so must be the image that they load.
 fn with_signed_loaders(rule: BootRule, node: &str, arch: &str) -> BootRule {
     match rule {
         other if arch != "x86_64" => other,
@@ -270,10 +271,11 @@ impl<'a> Here<'a> {
     }
 }
 
-/// `servicenode.dhcpinterfaces` of this machine, else `site.dhcpinterfaces`: `eth1,eth2:noboot` for every server, or
-/// `mn|eth1,eth2;service|eth0` with the name, address or group of the server before the bar.
+/// `servicenode.dhcpinterfaces` of this machine, else `site.dhcpinterfaces`: `eth1,eth2:noboot` for every
+/// server, or `mn|eth1,eth2;service|eth0` with the name, address or group of the server before the bar.
 struct Interfaces {
-    /// Name, and whether unknown machines behind it are told what to boot; `None` means all of them, and they are.
+    /// Name, and whether unknown machines behind it are told what to boot; `None` means all of them, and they
+    /// are.
     listed: Option<Vec<(String, bool)>>,
 }
 
@@ -308,7 +310,8 @@ fn is_proxied(snapshot: &Snapshot, netname: &str) -> bool {
     list.split([',', ' ']).any(|name| name == netname || name == "ALL")
 }
 
-/// Whether another DHCP server gives this address: then a loader knows that server's name for the next one, and not ours.
+/// Whether another DHCP server gives this address: then a loader knows that server's name for the next one,
+/// and not ours.
 pub(crate) fn is_proxied_address(snapshot: &Snapshot, address: Ipv4Addr) -> bool {
     if snapshot.site("proxydhcp").is_none_or(|list| list.is_empty()) {
         return false;
@@ -363,8 +366,8 @@ impl NetworkRow<'_> {
         Some(network)
     }
 
-    /// The interface of ours that leads to the network: named in `mgtifname` (after `!remote!` for one behind a relay),
-    /// else the one with an address in it.
+    /// The interface of ours that leads to the network: named in `mgtifname` (after `!remote!` for one behind
+    /// a relay), else the one with an address in it.
     fn nic(&self, network: &Network) -> Option<String> {
         let named = self.get("mgtifname").map(|name| name.trim_start_matches("!remote!").to_owned());
         let facing = || self.here.addresses.iter().find(|local| network.contains(local.address));
@@ -375,8 +378,8 @@ impl NetworkRow<'_> {
         self.here.addresses.iter().map(|local| local.address).find(|address| network.contains(*address))
     }
 
-    /// `mgtifname`. `!remote!eth1` is a network behind a relay: the mark stays, so that no interface of ours has the
-    /// name and clients on our own links are not taken for its machines.
+    /// `mgtifname`. `!remote!eth1` is a network behind a relay: the mark stays, so that no interface of ours
+    /// has the name and clients on our own links are not taken for its machines.
     fn interface(&self) -> Option<String> {
         self.get("mgtifname").map(str::to_owned)
     }

@@ -1,13 +1,14 @@
 //! The file in which the events of nodes outlive the daemon: `<data>/events.journal`.
 //!
-//! One event a line: `crc32 of the rest, eight hexadecimal digits | blank | JSON`. JSON has no line ends in it, so
-//! that after damage the next line is good again; damaged lines are counted, told once, and skipped. The file is as
-//! large as [`FILE_BYTES_MAX`] at most: then it is written again from what memory holds, which is bounded for each
-//! node, so that a noisy node displaces its own events only. Events older than [`KEPT_DAYS`] are left out.
+//! One event a line: `crc32 of the rest, eight hexadecimal digits | blank | JSON`. JSON has no line ends in
+//! it, so that after damage the next line is good again; damaged lines are counted, told once, and skipped.
+//! The file is as large as [`FILE_BYTES_MAX`] at most: then it is written again from what memory holds, which
+//! is bounded for each node, so that a noisy node displaces its own events only. Events older than
+//! [`KEPT_DAYS`] are left out.
 //!
-//! Who reports an event never waits: a thread writes what a bounded queue holds, and what finds no place in it is in
-//! memory and in the log only. A file that cannot be written is told once, and tried again with the next event.
-//! Strangers' events are not kept: anybody on the wire makes them.
+//! Who reports an event never waits: a thread writes what a bounded queue holds, and what finds no place in
+//! it is in memory and in the log only. A file that cannot be written is told once, and tried again with the
+//! next event. Strangers' events are not kept: anybody on the wire makes them.
 
 use crate::events::{EVENTS_PER_SUBJECT_MAX, Event};
 use std::fs::{self, File, OpenOptions};

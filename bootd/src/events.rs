@@ -1,9 +1,9 @@
 //! Boot events: what every node did, in order, with times and bytes.
 //!
-//! Each service reports to one [`Bus`]; status, timeline, log and `dawn events` are its
-//! readers. History lives in memory, bounded per node and in total, and that of nodes in a file too
-//! ([`crate::event_file`]): events explain a boot, they are not a record that anything depends on. A reader that
-//! falls behind loses the oldest events, never the service its time.
+//! Each service reports to one [`Bus`]; status, timeline, log and `dawn events` are its readers. History
+//! lives in memory, bounded per node and in total, and that of nodes in a file too ([`crate::event_file`]):
+//! events explain a boot, they are not a record that anything depends on. A reader that falls behind loses
+//! the oldest events, never the service its time.
 //!
 //! Times are given by the caller, so that a simulated boot has a timeline like a real one.
 
@@ -20,8 +20,9 @@ pub const EVENTS_PER_SUBJECT_MAX: usize = 256;
 pub const SUBJECTS_MAX: usize = 100_000;
 /// Strangers with a history: hostile packets must not push nodes out.
 pub const STRANGERS_MAX: usize = 1_024;
-/// Events of strangers that are written to the log in one second; all others are counted. Anybody on the wire can
-/// send packets under as many names as he likes, and the log must not fill the disk that the tables are on.
+/// Events of strangers that are written to the log in one second; all others are counted. Anybody on the wire
+/// can send packets under as many names as he likes, and the log must not fill the disk that the tables are
+/// on.
 pub const STRANGERS_LOGGED_PER_SECOND_MAX: u32 = 50;
 /// Events of one stranger that are written to the log in one second.
 pub const STRANGER_LOGGED_PER_SECOND_MAX: u32 = 10;
@@ -149,8 +150,8 @@ impl LogBudget {
 }
 
 impl Bus {
-    /// A bus with what the file at `path` holds, which goes on writing to it. A file that cannot be read or written
-    /// is told in the log: the history begins empty then, or ends with the daemon.
+    /// A bus with what the file at `path` holds, which goes on writing to it. A file that cannot be read or
+    /// written is told in the log: the history begins empty then, or ends with the daemon.
     #[must_use]
     pub fn open(path: &Path, now_ms: u64) -> Self {
         let mut histories = Histories::default();
@@ -203,7 +204,8 @@ impl Bus {
         // Not under the lock: whoever reads the log may be slow.
         log(&event, logged);
         let mut histories = self.lock();
-        // In the order in which they are in memory; a full queue loses the event, not the time of who reports.
+        // In the order in which they are in memory; a full queue loses the event, not the time of who
+        // reports.
         if let (Some(file), Subject::Node(_)) = (&self.file, subject) {
             let _ = file.try_send(event.clone());
         }
@@ -221,7 +223,8 @@ impl Bus {
         history.map(|events| events.iter().cloned().collect()).unwrap_or_default()
     }
 
-    /// Whether a node has reported that its system is up, and has not begun to boot since, as far as its events tell.
+    /// Whether a node has reported that its system is up, and has not begun to boot since, as far as its
+    /// events tell.
     #[must_use]
     pub fn is_up(&self, node: &str) -> bool {
         let boots = |step| matches!(step, Step::Script | Step::Kernel | Step::Initrd | Step::Init);

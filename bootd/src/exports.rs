@@ -1,8 +1,8 @@
 //! Who may mount what, derived from the tables.
 //!
-//! A node gets the root of its own image read-only, with its own files laid over it where it is a live root, the read-only directories of its litetree, and its own
-//! persistent directory read-write. Everything else is refused with the reason, which becomes an event. A node is
-//! known by its address.
+//! A node gets the root of its own image read-only, with its own files laid over it where it is a live root,
+//! the read-only directories of its litetree, and its own persistent directory read-write. Everything else is
+//! refused with the reason, which becomes an event. A node is known by its address.
 
 use crate::generations::{Generation, Generations};
 use crate::live::{self, LiveRoots, image_dir, make_store};
@@ -29,8 +29,9 @@ const TABLES: [&str; 11] = [
     "site",
     "statelite",
 ];
-/// How far the answers may be behind the other tables. Among them is `nodelist`, which changes with each status of each
-/// node: were that a new answer for everybody, a thousand booting nodes would be asked about at every call.
+/// How far the answers may be behind the other tables. Among them is `nodelist`, which changes with each
+/// status of each node: were that a new answer for everybody, a thousand booting nodes would be asked about
+/// at every call.
 const BEHIND_MAX: Duration = Duration::from_secs(1);
 
 /// Answers the NFS engine from the model.
@@ -65,8 +66,8 @@ impl Tables {
 }
 
 impl TableExports {
-    /// Exports over the published snapshot of `model`; which tree of an image a node runs from, `generations` knows, and
-    /// what is laid over it, `live`.
+    /// Exports over the published snapshot of `model`; which tree of an image a node runs from, `generations`
+    /// knows, and what is laid over it, `live`.
     #[must_use]
     pub fn new(model: Arc<Model>, generations: Arc<Generations>, live: Arc<LiveRoots>) -> Self {
         Self { model, generations, live, tables: Mutex::default() }

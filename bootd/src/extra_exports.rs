@@ -1,5 +1,5 @@
-//! Exports of the administrator's own, beside those that follow from the tables: the file `exports` in the data directory,
-//! in the form of exports(5).
+//! Exports of the administrator's own, beside those that follow from the tables: the file `exports` in the
+//! data directory, in the form of exports(5).
 //!
 //! ```text
 //! # directory   clients(options) …
@@ -7,11 +7,12 @@
 //! "/srv/with space"  *
 //! ```
 //!
-//! A client is an address, a network (`address/bits`) or `*`; the first that fits counts. Options are `ro` (default) and `rw`,
-//! `root_squash` (default), `no_root_squash` and `all_squash`, `anonuid=N` and `anongid=N` (65534), `secure` (default: calls
-//! from ports below 1024 only) and `insecure`, and `auth_none` (calls without credentials are served, as the anonymous user),
-//! and `devices` (clients may make device nodes, which this machine's users can then reach).
-//! What concerns the kernel's server only (`sync`, `async`, `no_subtree_check`, …) is accepted and does nothing.
+//! A client is an address, a network (`address/bits`) or `*`; the first that fits counts. Options are `ro`
+//! (default) and `rw`, `root_squash` (default), `no_root_squash` and `all_squash`, `anonuid=N` and
+//! `anongid=N` (65534), `secure` (default: calls from ports below 1024 only) and `insecure`, and `auth_none`
+//! (calls without credentials are served, as the anonymous user), and `devices` (clients may make device
+//! nodes, which this machine's users can then reach). What concerns the kernel's server only (`sync`,
+//! `async`, `no_subtree_check`, …) is accepted and does nothing.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};

@@ -35,7 +35,8 @@ struct Place {
 }
 
 impl Place {
-    /// Whether it lies in a tree of an image, whose names are not shown; what lies there is given out by its name.
+    /// Whether it lies in a tree of an image, whose names are not shown; what lies there is given out by its
+    /// name.
     fn is_unlisted(&self) -> bool {
         let is_tree = |name: &str| name == "rootimg" || name.starts_with("rootimg.");
         self.in_install.iter().flat_map(|inside| inside.iter()).any(|name| is_tree(&name.to_string_lossy()))

@@ -1,4 +1,5 @@
-//! Entries for fuzzers of what this crate reads itself. They panic when a client would reach what nobody has granted.
+//! Entries for fuzzers of what this crate reads itself. They panic when a client would reach what nobody has
+//! granted.
 
 use crate::extra_exports::WithExtras;
 use dawn_nfs::{Export, Exports, FixedExports};

@@ -1,16 +1,17 @@
 //! Generations of image trees: a node keeps the tree it has booted, whatever becomes of its name.
 //!
-//! The tree of an image is `R/rootimg`. `genimage` puts a new tree into its place and leaves the old one beside it as
-//! `R/rootimg.<number>`. A tree is known by what does not change when it is renamed: its inode number and the time it
-//! was made. That identity is part of the export's id, and so of every file handle, so a handle leads to the tree
-//! it was made for, under whatever name it is in `R` now. MOUNT gives out the tree that is `rootimg` at that moment:
-//! running nodes keep theirs, new boots get the new one.
+//! The tree of an image is `R/rootimg`. `genimage` puts a new tree into its place and leaves the old one
+//! beside it as `R/rootimg.<number>`. A tree is known by what does not change when it is renamed: its inode
+//! number and the time it was made. That identity is part of the export's id, and so of every file handle, so
+//! a handle leads to the tree it was made for, under whatever name it is in `R` now. MOUNT gives out the tree
+//! that is `rootimg` at that moment: running nodes keep theirs, new boots get the new one.
 //!
-//! Which node uses which tree is learnt from its calls and kept in `<data>/generations/<node>`, one line a tree, so
-//! that it outlives the daemon. An old tree that `genimage` has set aside is removed when no node uses it any more:
-//! every node that did has mounted another root since, or has not made a call for [`UNUSED_SECONDS_MAX`]. Trees under
-//! other names are an administrator's and never removed. Where a tree's identity cannot be told (no birth time), an
-//! inode number alone must do; the kernel's own handles still tell a reused inode from the one it was.
+//! Which node uses which tree is learnt from its calls and kept in `<data>/generations/<node>`, one line a
+//! tree, so that it outlives the daemon. An old tree that `genimage` has set aside is removed when no node
+//! uses it any more: every node that did has mounted another root since, or has not made a call for
+//! [`UNUSED_SECONDS_MAX`]. Trees under other names are an administrator's and never removed. Where a tree's
+//! identity cannot be told (no birth time), an inode number alone must do; the kernel's own handles still
+//! tell a reused inode from the one it was.
 
 use dawn_serving::whole;
 use rustix::fs::{AtFlags, CWD, StatxFlags};
@@ -25,8 +26,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// A node that has made no call for so long does not run from a tree any more, in seconds. A running system
 /// asks for attributes at least every few minutes.
 pub const UNUSED_SECONDS_MAX: u64 = 24 * 3600;
-/// A tree stays at least so long after its last use, although its nodes have mounted another, in seconds: a root may
-/// be mounted a second time by a running node.
+/// A tree stays at least so long after its last use, although its nodes have mounted another, in seconds: a
+/// root may be mounted a second time by a running node.
 pub const GRACE_SECONDS: u64 = 1800;
 /// How often use is noticed and old trees are looked for, in seconds; well below [`GRACE_SECONDS`].
 pub const ROUND_SECONDS: u64 = 300;
@@ -132,7 +133,8 @@ impl Generations {
         self.round.load(Ordering::Acquire)
     }
 
-    /// What `node` may use of images: the present tree of its own image directory, first, and those it runs from.
+    /// What `node` may use of images: the present tree of its own image directory, first, and those it runs
+    /// from.
     #[must_use]
     pub fn of_node(&self, node: &str, image_dir: Option<&Path>) -> Vec<Generation> {
         let mut all: Vec<Generation> = image_dir.and_then(current).into_iter().collect();
@@ -142,7 +144,8 @@ impl Generations {
             if all.iter().any(|g| (&g.image_dir, g.identity) == (&image_dir, identity)) {
                 continue;
             }
-            // A tree that was moved out of the directory is served as long as it is held open under its old name.
+            // A tree that was moved out of the directory is served as long as it is held open under its old
+            // name.
             let root = find(&image_dir, identity).unwrap_or_else(|| image_dir.join(TREE));
             all.push(Generation { image_dir, identity, root });
         }
@@ -240,8 +243,8 @@ impl Generations {
         using.map(|(node, _)| node.clone()).collect()
     }
 
-    /// Begins a new round, forgets uses that ended, and removes old trees that nobody uses. `image_dirs` are those of
-    /// the tables. Gives the trees that were removed.
+    /// Begins a new round, forgets uses that ended, and removes old trees that nobody uses. `image_dirs` are
+    /// those of the tables. Gives the trees that were removed.
     pub fn tidy(&self, image_dirs: impl IntoIterator<Item = PathBuf>, now: u64) -> Vec<PathBuf> {
         self.round.fetch_add(1, Ordering::AcqRel);
         let mut dirs: BTreeSet<PathBuf> = image_dirs.into_iter().collect();
@@ -265,7 +268,8 @@ impl Generations {
         removed
     }
 
-    /// What ended is forgotten, except where a tree waits for its removal: its directory may be known from here only.
+    /// What ended is forgotten, except where a tree waits for its removal: its directory may be known from
+    /// here only.
     fn forget(&self, now: u64) {
         let mut uses = self.uses();
         for (node, trees) in uses.iter_mut() {

@@ -1,6 +1,7 @@
 //! Which process holds a port, read from `/proc`.
 //!
-//! For the text of an error only: what cannot be read (another user's process, another PID namespace) is left out.
+//! For the text of an error only: what cannot be read (another user's process, another PID namespace) is left
+//! out.
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -1,7 +1,9 @@
-//! What is on disk of the images, looked at beforehand: a plan asks no disk, and a boot script does not wait for one.
+//! What is on disk of the images, looked at beforehand: a plan asks no disk, and a boot script does not wait
+//! for one.
 //!
-//! A round every [`PERIOD`] looks into the directory of each image on a thread for disks. A directory that does not answer keeps what
-//! was last known of it, and holds up no other. `nodeset` looks at once, so what it has checked is what the node boots.
+//! A round every [`PERIOD`] looks into the directory of each image on a thread for disks. A directory that
+//! does not answer keeps what was last known of it, and holds up no other. `nodeset` looks at once, so what
+//! it has checked is what the node boots.
 
 use crate::plan::{PACKED_ROOTS, PackedRoots};
 use arc_swap::ArcSwap;

@@ -1,13 +1,13 @@
 //! The boot plan, its views, and the supervisor of all services.
 //!
 //! Start reading at [`plan`]: what a node boots is computed there and nowhere else. [`view`] renders it for
-//! each loader. `files`, `exports` and `dhcp` answer the engines' questions from the model,
-//! `extra_exports` from a file beside it; [`generations`] keeps the
-//! trees that nodes run from, and [`live`] lays a node's own files over them; `watch` turns what the engines report into
-//! [`events`]. [`supervisor`] starts and stops everything.
+//! each loader. `files`, `exports` and `dhcp` answer the engines' questions from the model, `extra_exports`
+//! from a file beside it; [`generations`] keeps the trees that nodes run from, and [`live`] lays a node's own
+//! files over them; `watch` turns what the engines report into [`events`]. [`supervisor`] starts and stops
+//! everything.
 //!
-//! **Invariants.** Nothing here waits for SQL or DNS before it answers a node. The plan and the views hold no clock and
-//! no socket. A node's own files are for that node.
+//! **Invariants.** Nothing here waits for SQL or DNS before it answers a node. The plan and the views hold no
+//! clock and no socket. A node's own files are for that node.
 
 pub mod address;
 mod audience;

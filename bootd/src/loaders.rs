@@ -1,5 +1,5 @@
-//! Loaders: iPXE, copied from the machine's own `ipxe` package into the TFTP directory, and PXELINUX, shim and GRUB where
-//! the machine has them.
+//! Loaders: iPXE, copied from the machine's own `ipxe` package into the TFTP directory, and PXELINUX, shim
+//! and GRUB where the machine has them.
 //!
 //! iPXE is GPL and is not part of the executable. `dawn init` copies what it finds; what it does not
 //! find it names, with the package to install. [`missing_for`] says which loader a node will ask for in vain.
@@ -32,7 +32,8 @@ pub const GRUB_OF_IMAGES: &str = "grubx64-disk.efi";
 /// Packages of Debian that have them.
 pub const SIGNED_LOADERS_FROM: &str = "shim-signed and grub-efi-amd64-signed";
 
-/// One loader: its name below the TFTP directory, the names it may have on this machine, and where it comes from.
+/// One loader: its name below the TFTP directory, the names it may have on this machine, and where it comes
+/// from.
 struct Loader {
     name: &'static str,
     found_as: &'static [&'static str],
@@ -88,7 +89,8 @@ pub struct Missing {
     pub text: String,
 }
 
-/// The loaders of a node that are not in `tftpdir`; `None`: all are there, it needs none, or another server has them.
+/// The loaders of a node that are not in `tftpdir`; `None`: all are there, it needs none, or another server
+/// has them.
 #[must_use]
 pub fn missing_for(snapshot: &Snapshot, node: &str, tftpdir: &Path) -> Option<Missing> {
     let elsewhere = snapshot.attr(node, "noderes.tftpserver").is_some_and(|server| &*server != XCATMASTER);
@@ -135,7 +137,8 @@ fn source_of(name: &str) -> String {
     }
 }
 
-/// What follows `boot/grub2/grub2.` in the name of the GRUB for machines of an architecture (`nodetype.arch`).
+/// What follows `boot/grub2/grub2.` in the name of the GRUB for machines of an architecture
+/// (`nodetype.arch`).
 #[must_use]
 pub fn grub_suffix(arch: &str) -> &str {
     if arch.starts_with("ppc64") { "ppc" } else { arch }

@@ -1,4 +1,5 @@
-//! The local disk of a node (`linuximage.partitionfile`): from the layout file to the lines that `/init` carries out.
+//! The local disk of a node (`linuximage.partitionfile`): from the layout file to the lines that `/init`
+//! carries out.
 //!
 //! A layout is text in blocks (images.md of the compatibility reference, section "Local disk"):
 //!
@@ -9,8 +10,8 @@
 //! [localspace]          dev=  fstype=
 //! [swapspace]           dev=
 //! ```
-//! or, named as `s:/path`, a script, which goes to the node as it is. A disk is written to by what this says, so an unknown
-//! word spoils the whole layout: the node then keeps its files in memory and says why.
+//! or, named as `s:/path`, a script, which goes to the node as it is. A disk is written to by what this says,
+//! so an unknown word spoils the whole layout: the node then keeps its files in memory and says why.
 
 use crate::plan;
 use dawn_cluster::Snapshot;
@@ -48,8 +49,8 @@ pub fn read(cell: &str) -> Result<Layout, String> {
     Ok(Layout { is_script, text })
 }
 
-/// The lines about the local disk in the list of a node (format: `initrd-init/src/statelite/list.rs`). Nothing where the
-/// image has no layout.
+/// The lines about the local disk in the list of a node (format: `initrd-init/src/statelite/list.rs`).
+/// Nothing where the image has no layout.
 pub fn lines(snapshot: &Snapshot, node: &str) -> String {
     let image = plan::image_of(snapshot, node).ok();
     let Some(cell) = image.and_then(|image| image.get("partitionfile").cloned()) else {
@@ -230,7 +231,8 @@ impl Part {
     }
 }
 
-/// `200G`, `1MiB`, in the units of parted(8): powers of ten unless there is an `i`, megabytes where there is no unit.
+/// `200G`, `1MiB`, in the units of parted(8): powers of ten unless there is an `i`, megabytes where there is
+/// no unit.
 fn bytes(text: &str) -> Option<u64> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());

@@ -1,11 +1,12 @@
-//! Directories of this machine that tables may not give to nodes: those with the daemon's own keys and tables.
+//! Directories of this machine that tables may not give to nodes: those with the daemon's own keys and
+//! tables.
 
 use crate::plan::local_path;
 use dawn_cluster::Snapshot;
 use std::path::{Path, PathBuf};
 
-/// Why nodes get nothing from `path`: it holds or lies in the data directory `data`. Directories that are served anyway
-/// (`site.installdir` and `site.tftpdir`) may lie there. Looks at the paths only.
+/// Why nodes get nothing from `path`: it holds or lies in the data directory `data`. Directories that are
+/// served anyway (`site.installdir` and `site.tftpdir`) may lie there. Looks at the paths only.
 #[must_use]
 pub fn reason(snapshot: &Snapshot, data: &Path, path: &Path) -> Option<String> {
     let roots = ["/install", "/tftpboot"].map(|root| local_path(snapshot, root));
@@ -16,8 +17,8 @@ pub fn reason(snapshot: &Snapshot, data: &Path, path: &Path) -> Option<String> {
     (path.starts_with(data) && !served).then(|| format!("it lies in the data directory {}", data.display()))
 }
 
-/// The same for a cell of `litetree.directory` or `statelite.statemnt`, whose variables stand for anything; links on the
-/// way are followed.
+/// The same for a cell of `litetree.directory` or `statelite.statemnt`, whose variables stand for anything;
+/// links on the way are followed.
 #[must_use]
 pub fn reason_of_cell(snapshot: &Snapshot, data: &Path, cell: &str) -> Option<String> {
     let path = cell.split_once(':').map_or(cell, |(_, path)| path).trim();

@@ -1,7 +1,7 @@
 //! Which paths lie in a node's persistent store, or in a tree of `litetree` that is its own.
 //!
-//! Such a path is for that node alone, by NFS. HTTP and TFTP are unauthenticated, so they never serve a store, even one
-//! below the install directory.
+//! Such a path is for that node alone, by NFS. HTTP and TFTP are unauthenticated, so they never serve a
+//! store, even one below the install directory.
 
 use crate::address::LocalAddresses;
 use crate::live::is_here;
@@ -59,8 +59,8 @@ enum Kind {
 }
 
 impl StorePlaces {
-    /// Whether `path`, as a client writes it (`/install/…`), lies in some node's store or tree. `real` is where it leads on
-    /// this machine, asked for only if there are any.
+    /// Whether `path`, as a client writes it (`/install/…`), lies in some node's store or tree. `real` is
+    /// where it leads on this machine, asked for only if there are any.
     pub fn contain(&self, snapshot: &Snapshot, path: &str, real: impl FnOnce() -> Option<PathBuf>) -> bool {
         let places = self.of(snapshot);
         if places.is_empty() {

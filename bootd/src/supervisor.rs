@@ -208,7 +208,8 @@ impl Appliance {
         Self { model, bus, addresses, settings, images, watcher, live: Arc::new(live), leases, generations }
     }
 
-    /// What plans depend on besides the tables: the machine's addresses of this moment, the packed roots, and the ports.
+    /// What plans depend on besides the tables: the machine's addresses of this moment, the packed roots, and
+    /// the ports.
     #[must_use]
     pub fn surroundings<'a>(
         &self,
@@ -278,8 +279,8 @@ impl Running {
 /// Starts what the settings ask for. When it returns, every service listens.
 ///
 /// # Errors
-/// [`StartError`] of the first service that cannot start; the others are stopped again. Ports that are in use are
-/// waited for, 5 s for all services together.
+/// [`StartError`] of the first service that cannot start; the others are stopped again. Ports that are in use
+/// are waited for, 5 s for all services together.
 pub async fn start(appliance: &Arc<Appliance>, commands: CommandPort) -> Result<Running, StartError> {
     raise_descriptor_limit();
     let (shutdown, until) = watch::channel(false);
@@ -335,7 +336,8 @@ fn warn_of_addresses(here: &Appliance) {
     }
 }
 
-/// A storm of boots holds tens of thousands of connections; a shell's soft limit is 1,024. The hard limit stands.
+/// A storm of boots holds tens of thousands of connections; a shell's soft limit is 1,024. The hard limit
+/// stands.
 fn raise_descriptor_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
@@ -462,7 +464,8 @@ impl Starter<'_> {
         Ok(())
     }
 
-    /// Every few minutes: which trees are in use, and which may go. Removing a tree takes its time, elsewhere.
+    /// Every few minutes: which trees are in use, and which may go. Removing a tree takes its time,
+    /// elsewhere.
     fn tidy_generations(&mut self, generations: &Arc<Generations>) {
         let (model, generations) = (Arc::clone(&self.appliance.model), Arc::clone(generations));
         self.until_stopped("image generations", async move {

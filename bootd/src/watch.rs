@@ -1,7 +1,7 @@
 //! Translates what each engine reports into boot events.
 //!
-//! Engines report addresses and paths; the bus wants nodes and steps. The step of a file follows from its path, which
-//! is why the paths of the boot are named in one place only, the views.
+//! Engines report addresses and paths; the bus wants nodes and steps. The step of a file follows from its
+//! path, which is why the paths of the boot are named in one place only, the views.
 
 use crate::events::{Amount, Bus, Step, Subject};
 use crate::plan::STATELITE_ROOT;
@@ -43,7 +43,8 @@ impl Watcher {
         self.bus.publish(subject, step, now_ms(), amount, detail);
     }
 
-    /// Whether the same was told of the same machine less than [`AGAIN_AFTER`] ago; a machine may ask without end.
+    /// Whether the same was told of the same machine less than [`AGAIN_AFTER`] ago; a machine may ask without
+    /// end.
     fn is_told(&self, address: IpAddr, detail: &str, now: Instant) -> bool {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.len() >= TOLD_MAX {

@@ -1,6 +1,7 @@
 //! Times and memory of the model alone: `cargo run --release -p dawn-cluster --example measure -- 10000`.
 //!
-//! A cluster of that many nodes with groups, templates and a MAC address each is made in a temporary directory.
+//! A cluster of that many nodes with groups, templates and a MAC address each is made in a temporary
+//! directory.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,5 @@
-//! The form of the indexes that answer which node has an address. What is in them, [`crate::inherited`] decides.
+//! The form of the indexes that answer which node has an address. What is in them, [`crate::inherited`]
+//! decides.
 
 use crate::chunk::ChunkMap;
 use crate::names::{Guid, MacAddr};

@@ -6,8 +6,9 @@
 //! Pg:dbname=xcatdb;host=10.0.0.1|xcatadm|secret         PostgreSQL
 //! ```
 //!
-//! Text without a colon is a SQLite directory. Behind `host`, `port` and (MySQL) `mysql_socket` are understood; a PostgreSQL
-//! host that begins with `/` is the directory of its socket. `DB2` and `CSV` are recognised and refused.
+//! Text without a colon is a SQLite directory. Behind `host`, `port` and (MySQL) `mysql_socket` are
+//! understood; a PostgreSQL host that begins with `/` is the directory of its socket. `DB2` and `CSV` are
+//! recognised and refused.
 
 use std::fmt;
 use std::fs;
@@ -128,8 +129,9 @@ impl StoreAddress {
         }
     }
 
-    /// Stores the address in a data directory's `cfgloc`, readable for its owner only. An older file becomes `cfgloc.olddb`.
-    /// An address that is SQLite in the directory itself needs no file: an existing one is moved away.
+    /// Stores the address in a data directory's `cfgloc`, readable for its owner only. An older file becomes
+    /// `cfgloc.olddb`. An address that is SQLite in the directory itself needs no file: an existing one is
+    /// moved away.
     pub fn write(&self, directory: &Path) -> Result<(), CfglocError> {
         let path = directory.join(CFGLOC);
         let fail = |error: io::Error| CfglocError::File { path: path.clone(), reason: error.to_string() };

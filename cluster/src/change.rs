@@ -1,9 +1,9 @@
 //! A change: who, by which command, and a list of row edits. The only way to write.
 //!
-//! An [`Edit`] says what shall hold afterwards ("the row of n1 in nodehm has mgt ipmi"), not how the row looks now.
-//! [`plan`] turns edits into [`Effect`]s on the rows of a snapshot: this row before, this row after. The same
-//! effects go to the store, into the next snapshot, and (as [`RowChange`]s) into the change log and to the screen
-//! of a dry run.
+//! An [`Edit`] says what shall hold afterwards ("the row of n1 in nodehm has mgt ipmi"), not how the row
+//! looks now. [`plan`] turns edits into [`Effect`]s on the rows of a snapshot: this row before, this row
+//! after. The same effects go to the store, into the next snapshot, and (as [`RowChange`]s) into the change
+//! log and to the screen of a dry run.
 //!
 //! Rules of an update or insert, as the table format has them: a row that matches all given key columns is
 //! updated (every row, if several do); otherwise a row is inserted, unless all its non-key values are empty,
@@ -20,7 +20,8 @@ use crate::table::{RowId, TableData};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-/// Rows that a table which numbers its own rows (`auditlog`, `eventlog`) keeps at most; the oldest make room for new ones.
+/// Rows that a table which numbers its own rows (`auditlog`, `eventlog`) keeps at most; the oldest make room
+/// for new ones.
 pub const LOG_ROWS_MAX: usize = 100_000;
 /// Rows that make room at a time.
 const LOG_ROWS_DROPPED: usize = LOG_ROWS_MAX / 100;
@@ -32,7 +33,8 @@ pub struct Change {
     pub who: String,
     /// The command line, secrets already redacted.
     pub command: String,
-    /// Made by a machine (a node's status, an audit row): kept in the log, but not offered by `undo` or shown unless asked.
+    /// Made by a machine (a node's status, an audit row): kept in the log, but not offered by `undo` or shown
+    /// unless asked.
     pub quiet: bool,
     /// What shall hold.
     pub edits: Vec<Edit>,
@@ -113,8 +115,8 @@ impl<'a> Draft<'a> {
 
     /// Notes an effect and makes it visible to the edits that follow. What changes nothing is no effect.
     ///
-    /// A row that is removed and made again under the same key is the same row: replacing a table or an object by
-    /// what it already is changes nothing, and the log holds what differs.
+    /// A row that is removed and made again under the same key is the same row: replacing a table or an
+    /// object by what it already is changes nothing, and the log holds what differs.
     pub(crate) fn record(&mut self, mut effect: Effect) {
         if effect.before == effect.after {
             return;
@@ -248,9 +250,9 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// The key column that says whose row it is, if it is empty in a row to be made. Further columns of a key may be empty
-/// (`switch.port`), but not the path of `litefile`; a row of `policy` needs its rule only. Rows that are restored from a
-/// dump are not asked.
+/// The key column that says whose row it is, if it is empty in a row to be made. Further columns of a key may
+/// be empty (`switch.port`), but not the path of `litefile`; a row of `policy` needs its rule only. Rows that
+/// are restored from a dump are not asked.
 pub fn empty_key(table: TableId, cells: &[(Col, Option<Text>)]) -> Option<Col> {
     let info = table.info();
     if info.auto_increment.is_some() || info.name == "policy" {

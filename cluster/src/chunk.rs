@@ -2,7 +2,8 @@
 //!
 //! Entries stand sorted in chunks of at most [`CHUNK_MAX`]; a copy shares all chunks, and a change copies the
 //! one chunk it touches. With n entries a copy costs n / CHUNK_MAX pointer copies, so publishing a change to
-//! one row of a table with 100,000 rows takes microseconds, and readers keep their old map for as long as they like.
+//! one row of a table with 100,000 rows takes microseconds, and readers keep their old map for as long as
+//! they like.
 
 use std::sync::Arc;
 

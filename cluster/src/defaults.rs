@@ -138,7 +138,8 @@ impl Snapshot {
         Ok((!there).then_some(edit))
     }
 
-    /// `nameservers` is missing on purpose: nodes would wait for answers of a name server that does not run here.
+    /// `nameservers` is missing on purpose: nodes would wait for answers of a name server that does not run
+    /// here.
     fn default_site(&self, installation: &Installation) -> Result<Vec<Edit>, EditError> {
         let own = [
             ("domain", &installation.domain),
@@ -168,8 +169,9 @@ impl Snapshot {
         Ok(edits.into_iter().flatten().collect())
     }
 
-    /// The edits that put the machine's networks into the table, and warnings about those that are there.
-    /// A network with the same address and mask stays as it is, whatever its name; so does a row of the same name.
+    /// The edits that put the machine's networks into the table, and warnings about those that are there. A
+    /// network with the same address and mask stays as it is, whatever its name; so does a row of the same
+    /// name.
     pub fn network_rows(&self, networks: &[LocalNetwork]) -> Result<(Vec<Edit>, Vec<String>), EditError> {
         let (net_col, name_col) = (Col::known("networks.net"), Col::known("networks.netname"));
         let (mut edits, mut warnings) = (Vec::new(), Vec::new());
@@ -198,7 +200,8 @@ impl Snapshot {
         Ok((edits, warnings))
     }
 
-    /// The edits that define the management node itself (its short host name) as a node of group `__mgmtnode`.
+    /// The edits that define the management node itself (its short host name) as a node of group
+    /// `__mgmtnode`.
     pub fn management_node_rows(&self, short_name: &str) -> Result<Vec<Edit>, EditError> {
         let mut edits = Vec::new();
         if self.has_node(short_name) {

@@ -1,4 +1,5 @@
-//! What a change does to rows: one row before and after. Store, next snapshot, change log and dry run read the same.
+//! What a change does to rows: one row before and after. Store, next snapshot, change log and dry run read
+//! the same.
 
 use crate::row::{Row, Text};
 use crate::schema::{Col, TableId};

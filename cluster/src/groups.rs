@@ -1,9 +1,9 @@
 //! Groups: static ones are names in `nodelist.groups`, dynamic ones are conditions on attributes.
 //!
-//! A row of `nodegroup` makes a group exist even without members. `grouptype=dynamic` with `wherevals` makes it dynamic; a
-//! dynamic group shadows a static one of the same name. Conditions compare object attributes, resolved through
-//! (static) groups and templates; a node without the attribute never matches, not even with `!=`. Membership in a
-//! dynamic group gives a node no attributes.
+//! A row of `nodegroup` makes a group exist even without members. `grouptype=dynamic` with `wherevals` makes
+//! it dynamic; a dynamic group shadows a static one of the same name. Conditions compare object attributes,
+//! resolved through (static) groups and templates; a node without the attribute never matches, not even with
+//! `!=`. Membership in a dynamic group gives a node no attributes.
 
 use crate::names::excerpt;
 use crate::row::{Row, Text};
@@ -71,7 +71,8 @@ pub struct Condition {
 }
 
 impl Condition {
-    /// Reads `name<op>value` with `==`, `=`, `!=`, `=~`, `!~`. One `/` at both ends of a pattern is taken off.
+    /// Reads `name<op>value` with `==`, `=`, `!=`, `=~`, `!~`. One `/` at both ends of a pattern is taken
+    /// off.
     pub fn parse(text: &str) -> Result<Self, ConditionError> {
         // The operator that stands first; of those, the longest.
         const OPERATORS: [&str; 5] = ["!=", "=~", "==", "!~", "="];
@@ -168,8 +169,8 @@ impl Snapshot {
         names.into_iter().collect()
     }
 
-    /// The members of a group: of a static one in table order, of a dynamic one sorted. Empty if there is no such group or its
-    /// conditions are malformed.
+    /// The members of a group: of a static one in table order, of a dynamic one sorted. Empty if there is no
+    /// such group or its conditions are malformed.
     pub fn group_members(&self, name: &str) -> Vec<Text> {
         match self.group_kind(name) {
             Some(GroupKind::Dynamic(wherevals)) => {

@@ -1,9 +1,9 @@
 //! Who has which address, groups' rows and templates applied.
 //!
-//! The alias indexes of the tables know what stands in a cell. An address that a node has by a group's row or by a
-//! template stands in none; it is found here. The index of a column is made when it is first asked for, only if
-//! a shared or templated row exists at all, and follows changes of single nodes; a change of a group's row or of a
-//! node that is a group as well makes it anew.
+//! The alias indexes of the tables know what stands in a cell. An address that a node has by a group's row or
+//! by a template stands in none; it is found here. The index of a column is made when it is first asked for,
+//! only if a shared or templated row exists at all, and follows changes of single nodes; a change of a
+//! group's row or of a node that is a group as well makes it anew.
 
 use crate::address_index::{AddressIndexes, Index, Map, Slot};
 use crate::chunk::ChunkMap;

@@ -2,13 +2,14 @@
 //!
 //! # Reading
 //!
-//! [`Model::open`] loads the database of a data directory into a [`Snapshot`], an immutable picture of all tables.
-//! [`Model::snapshot`] hands out the current one at no cost; take one per question and ask it everything, it never
-//! changes under you. A snapshot answers from memory: no SQL, no file, no wait.
+//! [`Model::open`] loads the database of a data directory into a [`Snapshot`], an immutable picture of all
+//! tables. [`Model::snapshot`] hands out the current one at no cost; take one per question and ask it
+//! everything, it never changes under you. A snapshot answers from memory: no SQL, no file, no wait.
 //!
-//! Tables and columns are known by small ids, [`TableId`] and [`Col`]; every function that wants one also takes the name
-//! (`"nodehm.mgt"`) through [`AsCol`] and [`AsTable`]. Hot code resolves its columns once, with [`Col::known`] for names in
-//! the program's own text and [`Schema::find_col`] for names from outside. Texts are shared ([`Text`] is an `Arc<str>`).
+//! Tables and columns are known by small ids, [`TableId`] and [`Col`]; every function that wants one also
+//! takes the name (`"nodehm.mgt"`) through [`AsCol`] and [`AsTable`]. Hot code resolves its columns once,
+//! with [`Col::known`] for names in the program's own text and [`Schema::find_col`] for names from outside.
+//! Texts are shared ([`Text`] is an `Arc<str>`).
 //!
 //! | question | answer |
 //! |---|---|
@@ -27,15 +28,17 @@
 //!
 //! # Writing
 //!
-//! A [`Change`] says who asks, by which command, and lists [`Edit`]s. [`Model::apply`] checks it, writes it in one
-//! transaction with its inverse into the change log, publishes the next snapshot and tells every
-//! [`Subscription`]; when it returns, the change is on disk. What has to be computed from the present state (append to a
-//! list, take the next free number) goes through [`Model::transact`], which keeps other writers out between reading and
-//! writing. [`Model::dry_run`] shows the difference without writing; [`Model::log`] and [`Model::undo`] look back.
+//! A [`Change`] says who asks, by which command, and lists [`Edit`]s. [`Model::apply`] checks it, writes it
+//! in one transaction with its inverse into the change log, publishes the next snapshot and tells every
+//! [`Subscription`]; when it returns, the change is on disk. What has to be computed from the present state
+//! (append to a list, take the next free number) goes through [`Model::transact`], which keeps other writers
+//! out between reading and writing. [`Model::dry_run`] shows the difference without writing; [`Model::log`]
+//! and [`Model::undo`] look back.
 //!
-//! Edits come from hand ([`Edit::set`]), from objects ([`Snapshot::set_object`], [`delete_object`](Snapshot::delete_object),
-//! [`rename_object`](Snapshot::rename_object), [`join_group`](Snapshot::join_group)), and from the defaults of a new
-//! database ([`Snapshot::default_rows`]).
+//! Edits come from hand ([`Edit::set`]), from objects ([`Snapshot::set_object`],
+//! [`delete_object`](Snapshot::delete_object), [`rename_object`](Snapshot::rename_object),
+//! [`join_group`](Snapshot::join_group)), and from the defaults of a new database
+//! ([`Snapshot::default_rows`]).
 //!
 //! ```
 //! use dawn_cluster::{Change, Col, Edit, Model, ModelError};
@@ -61,12 +64,12 @@
 //!
 //! # Where to start reading
 //!
-//! `schema` (tables), `snapshot` and `table` (what is in memory, over `chunk`), `resolve` and [`template`] (attributes),
-//! `change` (edits to row effects), `model` (publishing, group commit), `store` (databases), `log`
-//! (change log, undo, replay of other daemons' changes).
+//! `schema` (tables), `snapshot` and `table` (what is in memory, over `chunk`), `resolve` and [`template`]
+//! (attributes), `change` (edits to row effects), `model` (publishing, group commit), `store` (databases),
+//! `log` (change log, undo, replay of other daemons' changes).
 //!
-//! **Invariants.** Nothing here opens a socket but a database's. A table is written only by a `Change`. What a cell says is never
-//! executed. Every cache, queue and list has a named limit.
+//! **Invariants.** Nothing here opens a socket but a database's. A table is written only by a `Change`. What
+//! a cell says is never executed. Every cache, queue and list has a named limit.
 
 #![forbid(unsafe_code)]
 mod address_index;

@@ -1,7 +1,7 @@
 //! The change log: every change with who, when, by which command, and what it did to each row.
 //!
-//! The log serves three readers: people (`dawn log`), `undo`, and the other daemons on the same database, which
-//! take over each other's changes from it. Rows are kept as JSON, one object a row:
+//! The log serves three readers: people (`dawn log`), `undo`, and the other daemons on the same database,
+//! which take over each other's changes from it. Rows are kept as JSON, one object a row:
 //! `{"t":"nodehm","k":["n1"],"o":"u","c":{"mgt":[null,"ipmi"]}}` with `o` one of `i`, `u`, `d`.
 
 use crate::change::Draft;
@@ -14,10 +14,12 @@ use serde_json::{Map, Value, json};
 
 /// Changes of administrators kept at most, looked at every [`PRUNE_EVERY`] changes.
 pub const CHANGES_KEPT_MAX: u64 = 100_000;
-/// Bytes of administrators' changes kept at most, looked at every [`PRUNE_EVERY`] changes; the newest is always kept.
+/// Bytes of administrators' changes kept at most, looked at every [`PRUNE_EVERY`] changes; the newest is
+/// always kept.
 pub const CHANGES_BYTES_MAX: u64 = 512 << 20;
-/// Changes of machines kept at most: enough for the other daemons, which read each other's changes several times a
-/// second. They have limits of their own, so that no machine can push an administrator's change out of the log.
+/// Changes of machines kept at most: enough for the other daemons, which read each other's changes several
+/// times a second. They have limits of their own, so that no machine can push an administrator's change out
+/// of the log.
 pub const QUIET_CHANGES_KEPT_MAX: u64 = 10_000;
 /// Bytes of machines' changes kept at most.
 pub const QUIET_CHANGES_BYTES_MAX: u64 = 32 << 20;
@@ -85,7 +87,8 @@ pub(crate) const SHARES: [Share; 2] = [
 ];
 
 impl Share {
-    /// The lowest number to keep, from the numbers and sizes of this kind's changes, newest first; 0 keeps all.
+    /// The lowest number to keep, from the numbers and sizes of this kind's changes, newest first; 0 keeps
+    /// all.
     pub(crate) fn lowest_to_keep(&self, changes: impl Iterator<Item = (u64, u64)>) -> u64 {
         let (mut count, mut bytes, mut lowest) = (0, 0u64, 0);
         for (seq, size) in changes {
@@ -156,7 +159,8 @@ fn decode_row(value: &Value) -> Option<RowChange> {
     Some(RowChange { table: table.id, key, cells, kind })
 }
 
-/// The snapshot after a change that another daemon made. Rows that are not as the log says are taken as the log says.
+/// The snapshot after a change that another daemon made. Rows that are not as the log says are taken as the
+/// log says.
 pub(crate) fn replay(base: &Snapshot, entry: &LogEntry) -> Snapshot {
     let mut draft = Draft::new(base);
     for change in &entry.rows {

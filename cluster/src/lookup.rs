@@ -74,8 +74,8 @@ impl Snapshot {
         named.into_iter().find(|n| self.has_node(n))
     }
 
-    /// The enabled rows of the `switch` table for a switch: which node hangs at which port. The switch's name is
-    /// compared without regard to case.
+    /// The enabled rows of the `switch` table for a switch: which node hangs at which port. The switch's name
+    /// is compared without regard to case.
     pub fn switch_rows(&self, switch: &str) -> Vec<Row> {
         let col = Col::known("switch.switch");
         let wanted = alias_form(switch);

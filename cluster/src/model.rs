@@ -1,11 +1,11 @@
 //! The model: a store, and the snapshot that everybody reads.
 //!
 //! Reading is [`Model::snapshot`], which never waits. Writing is [`Model::apply`] (edits known beforehand) or
-//! [`Model::transact`] (edits computed from the newest state, the way to read, compute and write without losing somebody
-//! else's change). Both return when the change is on disk and published, or not done at all.
+//! [`Model::transact`] (edits computed from the newest state, the way to read, compute and write without
+//! losing somebody else's change). Both return when the change is on disk and published, or not done at all.
 //!
-//! Writers that arrive together are committed together: each runs in turn in one open transaction, the last one
-//! commits for all, then all are acknowledged. A disk that takes 10 ms for a sync thus carries thousands
+//! Writers that arrive together are committed together: each runs in turn in one open transaction, the last
+//! one commits for all, then all are acknowledged. A disk that takes 10 ms for a sync thus carries thousands
 //! of changes a second, and still nothing is acknowledged that is not durable.
 
 use crate::cfgloc::{CfglocError, StoreAddress};
@@ -79,7 +79,8 @@ pub enum ModelError {
 /// A change that is done.
 #[derive(Clone, Debug)]
 pub struct Applied {
-    /// The change as the log keeps it. Without rows: everything already was as wanted, nothing was written or logged.
+    /// The change as the log keeps it. Without rows: everything already was as wanted, nothing was written or
+    /// logged.
     pub change: Arc<LogEntry>,
     /// The state after it.
     pub snapshot: Arc<Snapshot>,
@@ -171,16 +172,17 @@ fn snapshot_of(loaded: Loaded) -> Snapshot {
 }
 
 impl Model {
-    /// Opens (or makes) the database of a data directory and loads it: the one that its `cfgloc` names, or SQLite in the
-    /// directory itself.
+    /// Opens (or makes) the database of a data directory and loads it: the one that its `cfgloc` names, or
+    /// SQLite in the directory itself.
     pub fn open(directory: &Path) -> Result<Self, ModelError> {
         let named = StoreAddress::read(directory)?;
         let address = named.unwrap_or_else(|| StoreAddress::Sqlite(directory.to_owned()));
         Ok(Self { directory: Some(directory.to_owned()), ..Self::open_at(&address)? })
     }
 
-    /// Opens the database at an address for a data directory, in whose `cfgloc` a later [move](Self::move_to) is noted. It
-    /// must be there: see [`StoreError::Missing`]. A database on a read-only file system is read, and every change of it fails.
+    /// Opens the database at an address for a data directory, in whose `cfgloc` a later [move](Self::move_to)
+    /// is noted. It must be there: see [`StoreError::Missing`]. A database on a read-only file system is
+    /// read, and every change of it fails.
     pub fn open_in(directory: &Path, address: &StoreAddress) -> Result<Self, ModelError> {
         let opened = Self::open_store(address, IfMissing::Refuse)?;
         Ok(Self { directory: Some(directory.to_owned()), ..opened })
@@ -248,8 +250,9 @@ impl Model {
         self.transact(change, |_| Ok((edits, ()))).map(|(applied, ())| applied)
     }
 
-    /// Makes a change whose edits are computed from the newest state. No other change comes between that state and
-    /// this change. `edits` of `head` are ignored. The function should only compute: everybody else's writes wait for it.
+    /// Makes a change whose edits are computed from the newest state. No other change comes between that
+    /// state and this change. `edits` of `head` are ignored. The function should only compute: everybody
+    /// else's writes wait for it.
     pub fn transact<T, E: From<ModelError>>(
         &self,
         head: Change,
@@ -416,9 +419,9 @@ impl Model {
         writer
     }
 
-    /// Copies everything into another database and goes on there, without losing a change of the meantime; a model that was
-    /// opened for a data directory notes the place in `cfgloc`. The old database stays as it is. The change log does not
-    /// move. A database that has rows is refused unless `replace`.
+    /// Copies everything into another database and goes on there, without losing a change of the meantime; a
+    /// model that was opened for a data directory notes the place in `cfgloc`. The old database stays as it
+    /// is. The change log does not move. A database that has rows is refused unless `replace`.
     pub fn move_to(&self, address: &StoreAddress, who: &str, replace: bool) -> Result<(), ModelError> {
         let there = Self::open_at(address)?;
         let mut writer = self.idle();
@@ -428,7 +431,8 @@ impl Model {
         let mut there = there.writer.into_inner().unwrap_or_else(PoisonError::into_inner);
         // Loaded anew, so that the tables are of this model and not shared with one that is gone.
         let fresh = snapshot_of(there.store.load()?).after(&writer.tip);
-        // From here on a restart finds the new place; nothing was acknowledged there yet that the old one does not have.
+        // From here on a restart finds the new place; nothing was acknowledged there yet that the old one
+        // does not have.
         if let Some(directory) = &self.directory {
             address.write(directory)?;
         }
@@ -446,8 +450,8 @@ impl Model {
         Ok(self.catch_up(&mut writer, last)?)
     }
 
-    /// Follows what other processes change until the follower is dropped. They are heard of within [`FOLLOW_INTERVAL`], on
-    /// PostgreSQL at once.
+    /// Follows what other processes change until the follower is dropped. They are heard of within
+    /// [`FOLLOW_INTERVAL`], on PostgreSQL at once.
     pub fn follow(self: &Arc<Self>) -> Result<Follower, ModelError> {
         let (stop, stopped) = sync_channel::<()>(0);
         let model = Arc::downgrade(self);
@@ -489,7 +493,8 @@ impl Model {
         }
     }
 
-    /// The newest entries of the change log, newest first, at most `limit`: those before `before` (if given) that `wanted`.
+    /// The newest entries of the change log, newest first, at most `limit`: those before `before` (if given)
+    /// that `wanted`.
     pub fn log(
         &self,
         limit: usize,
@@ -516,7 +521,8 @@ impl Model {
         found.into_iter().find(|e| e.seq == seq).ok_or(ModelError::NoSuchChange(seq))
     }
 
-    /// The change that `undo` without a number means: the newest an administrator made that is neither an undo nor undone.
+    /// The change that `undo` without a number means: the newest an administrator made that is neither an
+    /// undo nor undone.
     pub fn newest_undoable(&self) -> Result<LogEntry, ModelError> {
         let mut undone = HashSet::new();
         let recent = self.log(LOG_SEARCH_MAX, None, |e| !e.quiet)?;
@@ -576,8 +582,8 @@ impl Drop for Follower {
     }
 }
 
-/// Copies every row of a snapshot into another database, in one change. What is there is replaced if `replace` says so,
-/// otherwise a database that has rows is refused.
+/// Copies every row of a snapshot into another database, in one change. What is there is replaced if
+/// `replace` says so, otherwise a database that has rows is refused.
 pub fn migrate(from: &Snapshot, to: &Model, who: &str, replace: bool) -> Result<Applied, ModelError> {
     let head = Change::new(who, MIGRATE_COMMAND, Vec::new());
     let copy = |now: &Snapshot| {

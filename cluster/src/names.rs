@@ -107,12 +107,13 @@ macro_rules! text_name {
 }
 
 text_name!(
-    /// A node's (or group's) name: letters, digits, `-`, `_`, `.`, and `:` for addresses used as names. Never a path.
+    /// A node's (or group's) name: letters, digits, `-`, `_`, `.`, and `:` for addresses used as names. Never
+    /// a path.
     NodeName, "node name", "-_.:"
 );
 text_name!(
-    /// An operating system image's name: letters, digits, `-`, `_`, `.` and `+`. Never a path, and one word to every boot
-    /// loader (`:` begins a server's part in a path of PXELINUX).
+    /// An operating system image's name: letters, digits, `-`, `_`, `.` and `+`. Never a path, and one word
+    /// to every boot loader (`:` begins a server's part in a path of PXELINUX).
     ImageName, "image name", "-_.+"
 );
 
@@ -150,7 +151,8 @@ impl FromStr for MacAddr {
     }
 }
 
-/// Bytes of a link-layer address: pairs of digits behind `:` or `-`, groups of four behind `.`, or bare digits.
+/// Bytes of a link-layer address: pairs of digits behind `:` or `-`, groups of four behind `.`, or bare
+/// digits.
 fn hardware_bytes(text: &str) -> Option<Vec<u8>> {
     let digits = |group: usize, separator: char| {
         let parts: Vec<&str> = text.split(separator).collect();
@@ -207,8 +209,8 @@ pub struct Guid(pub [u8; 8]);
 impl FromStr for Guid {
     type Err = NameError;
 
-    /// Reads 8 bytes, 9 (with a prefix byte) or 20 (the whole IPoIB address, RFC 4391 §9.1.1), written like a MAC address;
-    /// the GUID is at the end.
+    /// Reads 8 bytes, 9 (with a prefix byte) or 20 (the whole IPoIB address, RFC 4391 §9.1.1), written like a
+    /// MAC address; the GUID is at the end.
     fn from_str(text: &str) -> Result<Self, NameError> {
         let bad = || NameError::Form { what: "InfiniBand address", name: text.chars().take(60).collect() };
         let bytes = hardware_bytes(text).filter(|bytes| matches!(bytes.len(), 8 | 9 | 20)).ok_or_else(bad)?;

@@ -32,7 +32,8 @@ pub(crate) fn expand_entry(value: &str, node: &str) -> String {
     template::expand(value, node).map_or_else(|_| String::new(), |v| v.into_owned())
 }
 
-/// The column with one NIC's value set, or with an empty value the NIC dropped. Other entries keep their place.
+/// The column with one NIC's value set, or with an empty value the NIC dropped. Other entries keep their
+/// place.
 pub fn nic_merge(column: &str, nic: &str, value: &str) -> String {
     let mut entries: Vec<(&str, &str)> = nic_entries(column);
     match entries.iter_mut().find(|(name, _)| *name == nic) {

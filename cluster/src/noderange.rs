@@ -10,11 +10,12 @@
 //! The result is a set, sorted as plain strings. Exclusions count at the end, wherever they stand.
 //!
 //! Where the reference implementation lets a slip of the pen pass in silence, this one says so, because in
-//! `all,-n3-n1` or `all,-mtg==ipmi` silence means "all": a descending range and a criterion on a column that does not
-//! exist are errors, lines of a file that begin with `-` exclude, and a file that excludes must be there. A regular expression may contain parentheses.
+//! `all,-n3-n1` or `all,-mtg==ipmi` silence means "all": a descending range and a criterion on a column that
+//! does not exist are errors, lines of a file that begin with `-` exclude, and a file that excludes must be
+//! there. A regular expression may contain parentheses.
 //!
-//! Input may be hostile: length, depth, names produced and nodes examined are limited, regular expressions run in
-//! linear time.
+//! Input may be hostile: length, depth, names produced and nodes examined are limited, regular expressions
+//! run in linear time.
 
 mod criteria;
 mod eval;
@@ -67,7 +68,8 @@ pub enum NoderangeError {
     /// A file may not be read here.
     #[error("files (^{}) cannot be used in this noderange", excerpt(.0))]
     FileRefused(String),
-    /// A file that takes names away, or says which to keep, cannot be read: without it more nodes would be meant.
+    /// A file that takes names away, or says which to keep, cannot be read: without it more nodes would be
+    /// meant.
     #[error("the file ^{} cannot be read; without it the noderange would name other nodes than you mean", excerpt(.0))]
     FileMissing(String),
     /// Longer than [`TEXT_BYTES_MAX`].
@@ -86,7 +88,8 @@ pub enum NoderangeError {
 pub struct Expanded {
     /// The nodes, sorted as plain strings. Without verification unknown names too.
     pub nodes: Vec<Text>,
-    /// Atoms that are neither node nor group nor a range of such, in order of appearance. Empty without verification.
+    /// Atoms that are neither node nor group nor a range of such, in order of appearance. Empty without
+    /// verification.
     pub missing: Vec<String>,
 }
 
@@ -98,7 +101,8 @@ impl Expanded {
     }
 }
 
-/// Reads a file for `^path`; `None` if it cannot be read, which is ignored where the file could only add names.
+/// Reads a file for `^path`; `None` if it cannot be read, which is ignored where the file could only add
+/// names.
 pub type ReadFile<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// How to evaluate.
@@ -158,14 +162,14 @@ impl<'a> Noderange<'a> {
         Self { read_file: Some(read_file), ..self }
     }
 
-    /// At most so many names are produced instead of 1,000,000, examined nodes counting a quarter. What every node has
-    /// to be looked at for is charged before.
+    /// At most so many names are produced instead of 1,000,000, examined nodes counting a quarter. What every
+    /// node has to be looked at for is charged before.
     pub fn work_max(self, names: usize) -> Self {
         Self { work_max: names, ..self }
     }
 
-    /// For a caller other than root: nodes out of reach do not exist, a group is the caller's part of it, and no
-    /// criterion, neither the caller's nor a dynamic group's, looks at a secret.
+    /// For a caller other than root: nodes out of reach do not exist, a group is the caller's part of it, and
+    /// no criterion, neither the caller's nor a dynamic group's, looks at a secret.
     pub fn seen_by(self, reach: &'a Reach) -> Self {
         Self { seen_by: Some(reach), ..self }
     }
@@ -193,8 +197,8 @@ impl Snapshot {
         }
     }
 
-    /// The shortest expression for a set of nodes by whole groups: groups whose members all are in the set, largest
-    /// first, then the remaining names. Sorted by appearance.
+    /// The shortest expression for a set of nodes by whole groups: groups whose members all are in the set,
+    /// largest first, then the remaining names. Sorted by appearance.
     pub fn shorten(&self, nodes: &[Text]) -> String {
         eval::shorten(self, nodes)
     }

@@ -1,7 +1,7 @@
 //! The object schema: which attributes a type of object has, and in which columns they live.
 //!
-//! `schema/objects.tsv` says for every attribute of every object type in which column it lives, how its row is found, and
-//! on which other attribute that depends (`only_if`).
+//! `schema/objects.tsv` says for every attribute of every object type in which column it lives, how its row
+//! is found, and on which other attribute that depends (`only_if`).
 
 use crate::nics::split_nic_attr;
 use crate::schema::{Col, TableId, schema};
@@ -66,7 +66,8 @@ impl ObjectType {
         at.iter().filter_map(|i| self.attrs.get(*i))
     }
 
-    /// The type has the attribute. `site` and `monitoring` take any name, NIC attributes take `.nic` behind the name.
+    /// The type has the attribute. `site` and `monitoring` take any name, NIC attributes take `.nic` behind
+    /// the name.
     pub fn has_attr(&self, attr: &str) -> bool {
         let base = split_nic_attr(attr).map_or(attr, |(base, _)| base);
         self.takes_any_attr() || self.by_name.contains_key(base)
@@ -106,7 +107,8 @@ impl ObjectType {
     }
 }
 
-/// Lines whose column or lookup column does not exist are left out: `firmware` names one, `zvmivp` has no attributes.
+/// Lines whose column or lookup column does not exist are left out: `firmware` names one, `zvmivp` has no
+/// attributes.
 fn parse(text: &'static str) -> Vec<ObjectType> {
     let mut types: Vec<ObjectType> = Vec::new();
     for line in text.lines().skip(1).filter(|l| !l.is_empty()) {

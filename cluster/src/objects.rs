@@ -1,7 +1,7 @@
 //! Objects: what `lsdef` and `chdef` show, computed from rows and written back to rows.
 //!
-//! [`crate::object_types`] says where attributes live. The same attribute may be on several lines of that schema;
-//! reading takes the last line that applies and has a value, writing goes to every line that applies.
+//! [`crate::object_types`] says where attributes live. The same attribute may be on several lines of that
+//! schema; reading takes the last line that applies and has a value, writing goes to every line that applies.
 //!
 //! * `node`: resolved attributes; of a table with several rows the first counts.
 //! * `group`: the same tables, the group's own row, raw.

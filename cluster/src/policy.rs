@@ -1,14 +1,16 @@
 //! Who may do what: the `policy` table as a pure function.
 //!
-//! Enabled rows in numeric order of `priority`; the first whose every filled field matches decides, no match means no.
-//! An empty field or `*` does not restrict, except that `*` as name demands some peer name. A row with a noderange decides
-//! for the nodes it covers: an allow row takes them off the request and the rest goes on to later rows, a deny row that
-//! covers any of them refuses the whole request. `time` is not evaluated.
+//! Enabled rows in numeric order of `priority`; the first whose every filled field matches decides, no match
+//! means no. An empty field or `*` does not restrict, except that `*` as name demands some peer name. A row
+//! with a noderange decides for the nodes it covers: an allow row takes them off the request and the rest
+//! goes on to later rows, a deny row that covers any of them refuses the whole request. `time` is not
+//! evaluated.
 //!
 //! Where the reference reads rules in a way that grants by accident, this one does not:
 //! * `allow`, `accept` and `trusted` are whole words (there `disallow` permits);
 //! * a rule with a noderange allows what touches these nodes and nothing else;
-//! * a `parameters` pattern or noderange that cannot be read makes an allow row not match and a deny row match;
+//! * a `parameters` pattern or noderange that cannot be read makes an allow row not match and a deny row
+//!   match;
 //! * the hosts that a request says it comes from count only if a trusted peer passes it on.
 
 use crate::reach::Reach;
@@ -48,7 +50,8 @@ pub struct PolicyRequest<'a> {
     pub peer_name: Option<&'a str>,
     /// Short host name or address of the peer.
     pub peer_host: &'a str,
-    /// Hosts that the request says it comes from (`remote_client`, comma list); counts for trusted peers only.
+    /// Hosts that the request says it comes from (`remote_client`, comma list); counts for trusted peers
+    /// only.
     pub remote_client: Option<&'a str>,
     /// The command.
     pub command: &'a str,
@@ -56,7 +59,8 @@ pub struct PolicyRequest<'a> {
     pub args: &'a [String],
     /// The nodes it is for, expanded.
     pub nodes: &'a [String],
-    /// It touches something that is no node: other objects, whole tables. A rule for some nodes does not allow it.
+    /// It touches something that is no node: other objects, whole tables. A rule for some nodes does not
+    /// allow it.
     pub beyond_nodes: bool,
 }
 
@@ -164,8 +168,8 @@ impl Snapshot {
         (rows, trusted)
     }
 
-    /// The names that a row's noderange covers; `None` if it cannot be read. Unverified: a caller who may make cn1 to
-    /// cn9 may make those that do not exist yet.
+    /// The names that a row's noderange covers; `None` if it cannot be read. Unverified: a caller who may
+    /// make cn1 to cn9 may make those that do not exist yet.
     fn covered(&self, noderange: &str) -> Option<Vec<Text>> {
         let covered = crate::Noderange::new(noderange).unverified().with_excluded().expand(self);
         covered.ok().map(|covered| covered.nodes)

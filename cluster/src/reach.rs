@@ -1,14 +1,16 @@
 //! Which nodes exist for a caller: what the policy rows that allow a command cover.
 //!
-//! Made by [`Snapshot::reach`](crate::Snapshot::reach) from caller and command alone, before anything that the caller
-//! wrote is evaluated; a noderange is then evaluated within it, so that no answer depends on a node out of reach.
+//! Made by [`Snapshot::reach`](crate::Snapshot::reach) from caller and command alone, before anything that
+//! the caller wrote is evaluated; a noderange is then evaluated within it, so that no answer depends on a
+//! node out of reach.
 
 use crate::row::Text;
 use std::collections::HashSet;
 
 /// The nodes for which a caller may use a command, known before any node is named.
 ///
-/// What the caller writes is evaluated as if the other nodes did not exist (see [`crate::Noderange::seen_by`]).
+/// What the caller writes is evaluated as if the other nodes did not exist (see
+/// [`crate::Noderange::seen_by`]).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reach {
     /// Names that an allow row covers; some need not exist yet.

@@ -1,9 +1,9 @@
 //! A node's attributes: its own row, then its groups in the order of `nodelist.groups`, then templates.
 //!
-//! Resolution is per column, not per row. `nodelist` is never inherited. A value that ends in
-//! [`NEXT_RECORD`] asks for the next group's value to be appended. Columns listed in `site.hierarchicalattrs` join
-//! the values of the node and all its groups. A template that expands to nothing blanks the attribute out: it is
-//! removed and the search in later groups is not taken up again.
+//! Resolution is per column, not per row. `nodelist` is never inherited. A value that ends in [`NEXT_RECORD`]
+//! asks for the next group's value to be appended. Columns listed in `site.hierarchicalattrs` join the values
+//! of the node and all its groups. A template that expands to nothing blanks the attribute out: it is removed
+//! and the search in later groups is not taken up again.
 
 use crate::row::{Row, Text};
 use crate::schema::{AsCol, Col, TableId};
@@ -331,7 +331,8 @@ mod tests {
     /// A row of the naive reading: name, then the four wanted cells.
     type Plain = (String, [Option<String>; 4]);
 
-    /// The rule, word by word and without any index: own rows; then group by group, only what is still missing.
+    /// The rule, word by word and without any index: own rows; then group by group, only what is still
+    /// missing.
     fn by_the_book(rows: &[Plain], node: &str, groups: &[String]) -> Vec<[Option<String>; 4]> {
         let set = |row: &Plain| row.1.clone().map(|c| c.filter(|t| !t.is_empty()));
         let of = |name: &str| -> Vec<[Option<String>; 4]> {

@@ -1,7 +1,8 @@
 //! A row: one optional text per column, shared and immutable.
 //!
 //! All values are text for every consumer. `None` is SQL NULL. Equal texts within one load or one change are
-//! shared through an [`Interner`], because in a cluster nearly all cells repeat (`compute`, `x86_64`, node names).
+//! shared through an [`Interner`], because in a cluster nearly all cells repeat (`compute`, `x86_64`, node
+//! names).
 
 use crate::schema::{Col, TableId};
 use std::collections::HashSet;

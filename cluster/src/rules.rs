@@ -1,9 +1,10 @@
 //! What the values of some columns must be, checked when they are written.
 //!
-//! A value that cannot work is found at the boot of a node otherwise, by someone who has to walk to it. Three kinds of
-//! checks: a cell by itself (this file), a row as a whole (`litefile`, `site`), and addresses among each other
-//! (`rules/addresses.rs`, `rules/networks.rs`); and names (`rules/names.rs`). Only what a change writes is looked at: a database that came with
-//! something wrong can still be worked on. Templates pass if they can be read: they are text until a node's name meets them.
+//! A value that cannot work is found at the boot of a node otherwise, by someone who has to walk to it. Three
+//! kinds of checks: a cell by itself (this file), a row as a whole (`litefile`, `site`), and addresses among
+//! each other (`rules/addresses.rs`, `rules/networks.rs`); and names (`rules/names.rs`). Only what a change
+//! writes is looked at: a database that came with something wrong can still be worked on. Templates pass if
+//! they can be read: they are text until a node's name meets them.
 
 mod addresses;
 mod names;
@@ -58,8 +59,8 @@ enum Rule {
     LiteOptions,
     /// An absolute path, a directory with `/` at its end.
     LitePath,
-    /// `server:/directory` or `/directory`, with variables of the node; never a program to run, and in none of these
-    /// directories of a server's own.
+    /// `server:/directory` or `/directory`, with variables of the node; never a program to run, and in none
+    /// of these directories of a server's own.
     Location(&'static [&'static str]),
     /// One absolute path that does not lead upwards.
     Directory,
@@ -73,8 +74,8 @@ enum Rule {
     ReadOnlyMount,
 }
 
-/// The columns whose values are checked. A list has what the reference documents for the column, also what Dawn does not
-/// boot: `nodeset` and `explain` say that.
+/// The columns whose values are checked. A list has what the reference documents for the column, also what
+/// Dawn does not boot: `nodeset` and `explain` say that.
 const RULES: &[(&str, Rule)] = &[
     ("hosts.ip", Rule::Address),
     ("litefile.file", Rule::LitePath),
@@ -204,8 +205,9 @@ fn check_value(col: Col, text: &str) -> Result<(), EditError> {
     problem.map_or(Ok(()), |reason| Err(refused(reason)))
 }
 
-/// The column's values stand in lines of other files (`/etc/hosts`, boot scripts) and on command lines, where a line end
-/// would begin something else: names, and what belongs to a node or a network. (Of `site` the keys that are known.)
+/// The column's values stand in lines of other files (`/etc/hosts`, boot scripts) and on command lines, where
+/// a line end would begin something else: names, and what belongs to a node or a network. (Of `site` the keys
+/// that are known.)
 fn is_line(col: Col) -> bool {
     let table = col.table.info();
     let is_log = table.auto_increment.is_some();

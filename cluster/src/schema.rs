@@ -4,7 +4,8 @@
 //! ([`TableId`], [`Col`]) so that a lookup in a [`Snapshot`](crate::Snapshot) compares no strings; names are
 //! accepted everywhere an id is, through [`AsCol`] and [`AsTable`], at the price of one hash lookup.
 //!
-//! A file that does not parse is a build defect, therefore this module alone may panic on its (embedded) input.
+//! A file that does not parse is a build defect, therefore this module alone may panic on its (embedded)
+//! input.
 
 use std::collections::HashMap;
 use std::fmt;

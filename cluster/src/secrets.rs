@@ -1,8 +1,8 @@
 //! Which values are secrets, by where they stand: the one list for logs, dry runs and what nodes are given.
 //!
-//! Columns and keys of `site` are declared; attributes of objects follow from their columns. Nothing is told by how a name
-//! or a value looks. The keys that administrators add to `site` are in no list: what they hold is not known
-//! ([`Sensitivity::Unknown`]), and a log leaves it out.
+//! Columns and keys of `site` are declared; attributes of objects follow from their columns. Nothing is told
+//! by how a name or a value looks. The keys that administrators add to `site` are in no list: what they hold
+//! is not known ([`Sensitivity::Unknown`]), and a log leaves it out.
 
 use crate::object_types::object_types;
 use crate::schema::{Col, schema};
@@ -81,7 +81,8 @@ pub fn of_site_key(key: &str) -> Sensitivity {
     }
 }
 
-/// A name left of an operator on a command line: `table.column`, an attribute (`nicips.eth0` too), a key of `site`, or a key column.
+/// A name left of an operator on a command line: `table.column`, an attribute (`nicips.eth0` too), a key of
+/// `site`, or a key column.
 pub fn of_name(name: &str) -> Sensitivity {
     let column = schema().find_col(name).map(of_column);
     let base = name.split('.').next().unwrap_or(name);
@@ -98,8 +99,8 @@ pub(crate) fn shown(col: Col, text: &str) -> &str {
 mod tests {
     use super::*;
 
-    /// Every column of the schema, so that a new one is looked at: whatever is called like a secret is declared one, or
-    /// named here with the reason.
+    /// Every column of the schema, so that a new one is looked at: whatever is called like a secret is
+    /// declared one, or named here with the reason.
     #[test]
     fn no_column_is_forgotten() {
         let no_secrets = [

@@ -1,8 +1,9 @@
 //! What the keys of the `site` table may say.
 //!
-//! The one list of keys: what they are for, what their values are checked for when they are written, and which are
-//! secrets. A key that is not here may hold anything: the table is open, and scripts of administrators keep their own
-//! keys in it. The words of a list are those of the reference, also where Dawn does not act on them.
+//! The one list of keys: what they are for, what their values are checked for when they are written, and
+//! which are secrets. A key that is not here may hold anything: the table is open, and scripts of
+//! administrators keep their own keys in it. The words of a list are those of the reference, also where Dawn
+//! does not act on them.
 
 use crate::names::NAME_BYTES_MAX;
 use std::borrow::Cow;
@@ -271,7 +272,8 @@ pub(crate) fn kind_of(key: &str) -> Option<Kind> {
 }
 
 impl Kind {
-    /// What is wrong with a value. Whether the tables know a [`Kind::Server`] by name is for who has the tables.
+    /// What is wrong with a value. Whether the tables know a [`Kind::Server`] by name is for who has the
+    /// tables.
     pub(crate) fn problem(self, value: &str) -> Option<Cow<'static, str>> {
         let unless = |good: bool, reason: &'static str| (!good).then_some(Cow::Borrowed(reason));
         match self {
@@ -353,7 +355,8 @@ fn is_word(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.'))
 }
 
-/// Names of the zone files: known areas, or one of the names without an area. The files themselves are on the nodes.
+/// Names of the zone files: known areas, or one of the names without an area. The files themselves are on the
+/// nodes.
 fn is_timezone(text: &str) -> bool {
     const AREAS: [&str; 14] = [
         "Africa",

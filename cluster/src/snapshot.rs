@@ -102,7 +102,8 @@ impl Snapshot {
         &self.tables[table.index()]
     }
 
-    /// A number that changes whenever the table does: equal numbers of two snapshots of one model mean equal rows.
+    /// A number that changes whenever the table does: equal numbers of two snapshots of one model mean equal
+    /// rows.
     pub fn version(&self, table: impl AsTable) -> u64 {
         table.as_table().map_or(0, |t| self.data(t).version)
     }
@@ -213,7 +214,8 @@ impl Snapshot {
         rows.filter(|row| row.enabled(table)).filter_map(|row| row.get(node).cloned()).collect()
     }
 
-    /// Names in whose enabled rows a cell is what `is_it` looks for. `alias` is the form under which the row is indexed.
+    /// Names in whose enabled rows a cell is what `is_it` looks for. `alias` is the form under which the row
+    /// is indexed.
     pub(crate) fn holders(&self, col: Col, alias: &str, is_it: impl Fn(&str) -> bool) -> Vec<Text> {
         let rows = self.data(col.table).rows_by_alias(alias).map(|(_, row)| row);
         self.nodes_in(col.table, rows.filter(|row| row.get(col).is_some_and(|text| is_it(text))))

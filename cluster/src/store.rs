@@ -1,12 +1,12 @@
 //! Durable storage behind one interface.
 //!
-//! A [`Store`] keeps the tables of the schema, each a table of the same name, and two of ours: `dawn_change` (one row a
-//! change) and `dawn_change_part` (what the change did, as JSON). It is asked only to load everything and to
-//! write changes; questions are answered from snapshots.
+//! A [`Store`] keeps the tables of the schema, each a table of the same name, and two of ours: `dawn_change`
+//! (one row a change) and `dawn_change_part` (what the change did, as JSON). It is asked only to load
+//! everything and to write changes; questions are answered from snapshots.
 //!
-//! Writers on one database are put in line by [`Store::begin`]: it takes the database's writer lock and says which
-//! change was the last. A writer that has not seen that one catches up from the log before it goes on, so no
-//! two writers ever work from different truths.
+//! Writers on one database are put in line by [`Store::begin`]: it takes the database's writer lock and says
+//! which change was the last. A writer that has not seen that one catches up from the log before it goes on,
+//! so no two writers ever work from different truths.
 
 use crate::cfgloc::StoreAddress;
 use crate::effect::Effect;
@@ -21,8 +21,8 @@ mod postgres;
 mod server;
 pub(crate) mod sqlite;
 
-/// How long a server may be silent after a question; then the connection is given up and the change fails. Longer than
-/// the wait for another writer, which is the longest silence of a server in good health.
+/// How long a server may be silent after a question; then the connection is given up and the change fails.
+/// Longer than the wait for another writer, which is the longest silence of a server in good health.
 pub const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long a server lets one writer wait for another.
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(8);
@@ -72,7 +72,8 @@ pub enum StoreError {
         /// What the server says.
         reason: String,
     },
-    /// The server takes longer than [`ANSWER_TIME_MAX`]. Whether a commit in flight was done is unknown until it answers.
+    /// The server takes longer than [`ANSWER_TIME_MAX`]. Whether a commit in flight was done is unknown until
+    /// it answers.
     #[error("the database server does not answer within {} s; nothing was acknowledged", ANSWER_TIME_MAX.as_secs())]
     Silent,
     /// The connection to the server broke. Whether a commit in flight was done is unknown until reconnected.
@@ -118,8 +119,8 @@ pub(crate) trait Store: Send {
     /// Starts a transaction as the only writer; gives the number of the last change.
     fn begin(&mut self) -> Result<u64, StoreError>;
 
-    /// Stores a change in the open transaction. After an error nothing of this change is stored, what the transaction
-    /// held before still is, unless [`is_open`](Store::is_open) says that it is gone.
+    /// Stores a change in the open transaction. After an error nothing of this change is stored, what the
+    /// transaction held before still is, unless [`is_open`](Store::is_open) says that it is gone.
     fn write(&mut self, entry: &LogEntry, effects: &[Effect]) -> Result<(), StoreError>;
 
     /// A transaction is open.
@@ -140,7 +141,8 @@ pub(crate) trait Store: Send {
     /// Log entries with `seq < before`, descending, at most `limit`.
     fn changes_before(&mut self, before: u64, limit: usize) -> Result<Vec<LogEntry>, StoreError>;
 
-    /// Something that learns of other writers' changes; `None`: nobody tells, ask [`last_seq`](Store::last_seq).
+    /// Something that learns of other writers' changes; `None`: nobody tells, ask
+    /// [`last_seq`](Store::last_seq).
     fn bell(&self) -> Result<Option<Box<dyn Bell>>, StoreError> {
         Ok(None)
     }
@@ -173,8 +175,8 @@ pub(crate) fn open(address: &StoreAddress, if_missing: IfMissing) -> Result<Box<
     }
 }
 
-/// The first table with rows in a database of a running server; `None` also if there is no such database. `admin` is an
-/// account (and its database) on that server that may look.
+/// The first table with rows in a database of a running server; `None` also if there is no such database.
+/// `admin` is an account (and its database) on that server that may look.
 pub fn first_table_with_rows(admin: &StoreAddress, dbname: &str) -> Result<Option<&'static str>, StoreError> {
     match admin {
         StoreAddress::Postgres(admin) => server::first_table_with_rows::<postgres::Pg>(admin, dbname),
@@ -183,9 +185,10 @@ pub fn first_table_with_rows(admin: &StoreAddress, dbname: &str) -> Result<Optio
     }
 }
 
-/// Makes user and database of `wanted` on a running server, as far as they are missing; an existing user gets the new
-/// password. `admin` is an account (and its database) on the same server that may do that. `from_hosts` says from where a MySQL
-/// user may come (`localhost`, addresses, `%`); PostgreSQL keeps that in `pg_hba.conf`, which this does not touch.
+/// Makes user and database of `wanted` on a running server, as far as they are missing; an existing user gets
+/// the new password. `admin` is an account (and its database) on the same server that may do that.
+/// `from_hosts` says from where a MySQL user may come (`localhost`, addresses, `%`); PostgreSQL keeps that in
+/// `pg_hba.conf`, which this does not touch.
 pub fn set_up_server(
     admin: &StoreAddress,
     wanted: &StoreAddress,
@@ -290,7 +293,8 @@ impl Dialect {
     }
 }
 
-/// The statement and parameters of an effect: new cells, then the old key, as far as the statement wants them.
+/// The statement and parameters of an effect: new cells, then the old key, as far as the statement wants
+/// them.
 pub(crate) fn bind<'a>(sql: &'a TableSql, effect: &'a Effect) -> (&'a str, Vec<Option<&'a str>>) {
     let cells = |row: &'a Row| row.cells().iter().map(Option::as_deref);
     let key = |row: &'a Row| effect.table.info().keys.iter().map(|k| row.at(*k).map(|t| &**t));

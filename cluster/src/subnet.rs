@@ -1,7 +1,7 @@
 //! Addresses as the `networks` table writes them: net, mask, dynamic ranges.
 //!
-//! The one place where these texts are read: the checks of a change and the DHCP service take the same meaning from
-//! them. IPv4 only; networks of IPv6 are stored and not looked at.
+//! The one place where these texts are read: the checks of a change and the DHCP service take the same
+//! meaning from them. IPv4 only; networks of IPv6 are stored and not looked at.
 
 use crate::row::Row;
 use crate::schema::Col;
@@ -115,8 +115,8 @@ pub fn prefix_length(mask: &str) -> Option<u8> {
     (bits.count_ones() == ones).then(|| u8::try_from(ones).ok()).flatten()
 }
 
-/// The ranges of `networks.dynamicrange`: separated by `;`, each `a-b`, `a,b`, `a b` or a network, whose first and last
-/// address are no hosts and left out.
+/// The ranges of `networks.dynamicrange`: separated by `;`, each `a-b`, `a,b`, `a b` or a network, whose
+/// first and last address are no hosts and left out.
 pub fn dynamic_ranges(text: &str) -> impl Iterator<Item = Result<AddressRange, RangeError>> + '_ {
     text.split(';').map(str::trim).filter(|part| !part.is_empty()).map(range)
 }

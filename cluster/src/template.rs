@@ -7,9 +7,9 @@
 //! ```
 //!
 //! Everything else is literal. Expressions are evaluated by [`expr`], a calculator of ours: no cell is ever
-//! executed, no input makes it loop, and whatever is wrong inside an expression gives an empty piece. A pattern that
-//! is not a valid regular expression makes the attribute "not set" ([`check`] says why). Regular expressions run in linear
-//! time; there are no look-arounds and back references.
+//! executed, no input makes it loop, and whatever is wrong inside an expression gives an empty piece. A
+//! pattern that is not a valid regular expression makes the attribute "not set" ([`check`] says why). Regular
+//! expressions run in linear time; there are no look-arounds and back references.
 
 use crate::names::excerpt;
 use crate::row::Text;
@@ -164,7 +164,8 @@ impl Template {
     }
 }
 
-/// A pattern compiled with this program's memory limit; the error is the compiler's reason, without the pattern.
+/// A pattern compiled with this program's memory limit; the error is the compiler's reason, without the
+/// pattern.
 pub(crate) fn linear_regex(re: &str) -> Result<Regex, String> {
     let mut builder = RegexBuilder::new(re);
     let compiled =

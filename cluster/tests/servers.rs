@@ -1,5 +1,5 @@
-//! The model on real PostgreSQL and MariaDB servers. Needs the Debian packages `postgresql` and `mariadb-server` and root;
-//! without them the tests fail.
+//! The model on real PostgreSQL and MariaDB servers. Needs the Debian packages `postgresql` and
+//! `mariadb-server` and root; without them the tests fail.
 
 #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 

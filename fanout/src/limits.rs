@@ -28,8 +28,8 @@ pub enum LimitError {
     Grace(Duration),
 }
 
-/// Starts at most `burst` jobs, then waits for `interval` before the next burst, as xCAT's `site.syspowermaxnodes` and
-/// `site.syspowerinterval` do for power commands.
+/// Starts at most `burst` jobs, then waits for `interval` before the next burst, as xCAT's
+/// `site.syspowermaxnodes` and `site.syspowerinterval` do for power commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
     /// Jobs that start together.

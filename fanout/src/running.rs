@@ -33,8 +33,8 @@ struct Burst {
 }
 
 impl Fanout {
-    /// Runs `job` for each target. The job gets its target and a token; when the token is cancelled (time limit, or
-    /// `cancel`) the job should end soon, and is dropped after the grace period if it does not.
+    /// Runs `job` for each target. The job gets its target and a token; when the token is cancelled (time
+    /// limit, or `cancel`) the job should end soon, and is dropped after the grace period if it does not.
     ///
     /// Jobs start while [`Running::next`] is awaited.
     pub fn start<N, T, E, F>(
@@ -64,8 +64,8 @@ impl Fanout {
 }
 
 impl<N, T: Send + 'static, E: Send + 'static> Running<N, T, E> {
-    /// The next target whose job has ended; `None` after the last. Safe to drop and to call again (for instance in a
-    /// `select!` beside a timer that shows [`Running::progress`]): no result is lost.
+    /// The next target whose job has ended; `None` after the last. Safe to drop and to call again (for
+    /// instance in a `select!` beside a timer that shows [`Running::progress`]): no result is lost.
     pub async fn next(&mut self) -> Option<Finished<N, T, E>> {
         loop {
             if self.cancel.is_cancelled() {
@@ -178,7 +178,8 @@ async fn run<T, E>(
         () = sleep_until(deadline.unwrap_or(start)), if deadline.is_some() => Outcome::TimedOut,
     };
     token.cancel();
-    // A result that arrives in the grace period is worth more than the cause of the stop; a failure is its consequence.
+    // A result that arrives in the grace period is worth more than the cause of the stop; a failure is its
+    // consequence.
     let outcome = match timeout(grace, job).await {
         Ok(Ok(value)) => Outcome::Done(value),
         Ok(Err(_)) | Err(_) => cause,

@@ -1,8 +1,8 @@
 //! `bench_squashfs [DIR] [ROUNDS]`: pack a directory with our writer and with mksquashfs, turn by turn.
 //!
-//! Both make the same kind of image (zstd, 128 KiB blocks, fragments, export table) with the same level. What is
-//! compared is CPU time (user and system of the whole process), the most memory it had, and the size; wall time
-//! depends on what else the machine does. `bench_squashfs --pack DIR IMAGE LEVEL` is one of our turns.
+//! Both make the same kind of image (zstd, 128 KiB blocks, fragments, export table) with the same level. What
+//! is compared is CPU time (user and system of the whole process), the most memory it had, and the size; wall
+//! time depends on what else the machine does. `bench_squashfs --pack DIR IMAGE LEVEL` is one of our turns.
 
 use std::io;
 use std::path::Path;

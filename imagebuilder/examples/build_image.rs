@@ -1,4 +1,5 @@
-//! `build_image ROOTIMGDIR [PKGLIST]`: genimage and packimage of a Debian 12 image without tables, for trials.
+//! `build_image ROOTIMGDIR [PKGLIST]`: genimage and packimage of a Debian 12 image without tables, for
+//! trials.
 
 use dawn_imagebuilder::{genimage, image::ImageDef, packimage, password::RootPassword};
 

@@ -2,8 +2,8 @@
 //!
 //! Both formats of apt are read: one-line `.list` files and `.sources` files (deb822). Of the machine's
 //! sources only those of the wanted release are taken (suite `bookworm`, `bookworm-updates`, …): a third
-//! party's repository on the management node is no reason to have it in every node. When the machine runs another
-//! release of the same distribution, its mirrors are used with the suite names exchanged.
+//! party's repository on the management node is no reason to have it in every node. When the machine runs
+//! another release of the same distribution, its mirrors are used with the suite names exchanged.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,9 +1,10 @@
 //! cpio and tar archives of a tree, compressed on all cores.
 //!
 //! cpio is the `newc` format that initramfs images have (Documentation/driver-api/early-userspace/
-//! buffer-format.rst of Linux); tar is POSIX with GNU long names and the attributes as PAX records. Compression
-//! cuts the stream into pieces that are compressed side by side and joined: gzip members and xz streams may
-//! follow each other (RFC 1952 section 2.2, xz format section 2), so any reader takes them as one.
+//! buffer-format.rst of Linux); tar is POSIX with GNU long names and the attributes as PAX records.
+//! Compression cuts the stream into pieces that are compressed side by side and joined: gzip members and xz
+//! streams may follow each other (RFC 1952 section 2.2, xz format section 2), so any reader takes them as
+//! one.
 //!
 //! The cpio format has no extended attributes and no file of 4 GiB or more; tar has no sockets.
 

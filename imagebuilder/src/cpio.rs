@@ -1,9 +1,9 @@
 //! Writer for cpio archives of the `newc` kind, the format of an initramfs
 //! (kernel documentation, `driver-api/early-userspace/buffer-format`).
 //!
-//! [`Header`] is the format itself; trees of any size are written with it by [`crate::archive`]. [`Archive`] puts
-//! small archives together that come out the same every time: owner root, time zero, inode numbers counted from one,
-//! paths relative, no hard link. The caller writes a directory before what lies in it.
+//! [`Header`] is the format itself; trees of any size are written with it by [`crate::archive`]. [`Archive`]
+//! puts small archives together that come out the same every time: owner root, time zero, inode numbers
+//! counted from one, paths relative, no hard link. The caller writes a directory before what lies in it.
 
 use std::io::{self, Write};
 

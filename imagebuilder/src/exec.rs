@@ -41,7 +41,8 @@ pub fn run(command: &mut Command, line: &mut dyn FnMut(&str)) -> Result<(), Exec
     let (reader, writer) = io::pipe().map_err(failed)?;
     command.stdin(Stdio::null()).stdout(writer.try_clone().map_err(failed)?).stderr(writer);
     let mut child = command.spawn().map_err(failed)?;
-    // The command keeps the writing ends open until it is given other ones; then the pipe ends with the child.
+    // The command keeps the writing ends open until it is given other ones; then the pipe ends with the
+    // child.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut tail = VecDeque::new();
     lines(reader, &mut |text| {

@@ -5,7 +5,8 @@ use crate::bundle::Manifest;
 use crate::exlist::Exlist;
 use crate::{aptsource, password, pkglist};
 
-/// Feeds a text to everything that reads lines: package and exclude lists, apt sources, shadow, liteimg's notes.
+/// Feeds a text to everything that reads lines: package and exclude lists, apt sources, shadow, liteimg's
+/// notes.
 pub fn fuzz_lists(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     for pass in pkglist::parse(text.lines()).into_iter().flatten() {

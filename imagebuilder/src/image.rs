@@ -53,7 +53,8 @@ pub struct ImageDef {
     pub rootimgdir: PathBuf,
     /// `linuximage.pkglist`: package lists; empty: the list that comes with Dawn.
     pub pkglist: Vec<PathBuf>,
-    /// `linuximage.pkgdir`: local repositories, URLs or whole `deb …` lines; empty: the machine's own sources.
+    /// `linuximage.pkgdir`: local repositories, URLs or whole `deb …` lines; empty: the machine's own
+    /// sources.
     pub pkgdir: Vec<String>,
     /// `linuximage.otherpkglist`.
     pub otherpkglist: Vec<PathBuf>,
@@ -71,7 +72,8 @@ pub struct ImageDef {
     pub permission: Option<u32>,
     /// `site.installdir`, for `$INSTALLDIR` in lists.
     pub installdir: PathBuf,
-    /// A crypt hash for root's password, put into the image at build time; `None`: root has no password there.
+    /// A crypt hash for root's password, put into the image at build time; `None`: root has no password
+    /// there.
     pub root_hash: Option<String>,
 }
 
@@ -100,7 +102,8 @@ impl ImageDef {
         if let Some(value) = self.kernelver.as_ref().filter(|value| !is_name(value)) {
             return Err(DefError::Name { attribute: "kernelver", value: value.clone() });
         }
-        // Not a directory that holds the others, nor one in the tree of an image, whose links are the image's.
+        // Not a directory that holds the others, nor one in the tree of an image, whose links are the
+        // image's.
         let holds_all = self.rootimgdir.parent().is_none() || self.installdir.starts_with(&self.rootimgdir);
         if !self.rootimgdir.is_absolute() || holds_all || is_in_tree(&self.rootimgdir) {
             return Err(DefError::Path {

@@ -1,10 +1,10 @@
 //! The initramfs of a node: our `/init`, the modules it may need to reach its root, and nothing else.
 //!
-//! The archive is small on purpose: firmware loads it, and firmware fails with big files. It holds `/init` (built
-//! static and embedded in this executable), `/dev/console`, network drivers and the file systems of the root with
-//! all they need, firmware files those drivers name, and busybox for the rescue shell if the caller has a static
-//! one. Modules are stored unpacked, because an older kernel cannot unpack them itself; the archive is compressed as a
-//! whole. Equal input gives an equal archive.
+//! The archive is small on purpose: firmware loads it, and firmware fails with big files. It holds `/init`
+//! (built static and embedded in this executable), `/dev/console`, network drivers and the file systems of
+//! the root with all they need, firmware files those drivers name, and busybox for the rescue shell if the
+//! caller has a static one. Modules are stored unpacked, because an older kernel cannot unpack them itself;
+//! the archive is compressed as a whole. Equal input gives an equal archive.
 
 use std::collections::BTreeSet;
 use std::fs;

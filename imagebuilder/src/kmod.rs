@@ -1,9 +1,9 @@
 //! A kernel's modules inside a root tree: what there is, what needs what, and their plain bytes.
 //!
-//! `modules.dep`, `modules.alias` and `modules.builtin` of kmod are read when they exist. A tree without them (a
-//! kernel package that was unpacked, not installed) is scanned: dependencies and aliases then come from each
-//! module's own `.modinfo` section. Compressed modules (`.ko.xz`, `.ko.zst`, `.ko.gz`) are unpacked when read;
-//! that does not touch their signature, which follows the module's end.
+//! `modules.dep`, `modules.alias` and `modules.builtin` of kmod are read when they exist. A tree without them
+//! (a kernel package that was unpacked, not installed) is scanned: dependencies and aliases then come from
+//! each module's own `.modinfo` section. Compressed modules (`.ko.xz`, `.ko.zst`, `.ko.gz`) are unpacked when
+//! read; that does not touch their signature, which follows the module's end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,7 +1,8 @@
 //! genimage, packimage, initramfs and squashfs.
 //!
-//! Start reading at [`image`] (what an image is), then [`mod@genimage`] (how its tree is built), [`initramfs`] (what a
-//! node loads first), [`tree`] (what goes into a packed root) and [`squashfs`] (how that is written).
+//! Start reading at [`image`] (what an image is), then [`mod@genimage`] (how its tree is built),
+//! [`initramfs`] (what a node loads first), [`tree`] (what goes into a packed root) and [`squashfs`] (how
+//! that is written).
 
 pub mod aptsource;
 pub mod archive;

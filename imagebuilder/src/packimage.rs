@@ -277,7 +277,8 @@ fn remove_unfinished(dir: &Path) -> Result<(), PackimageError> {
 /// The packed root of statelite nodes with `rootfstype=ramdisk`.
 pub const STATELITE_ROOT: &str = "rootimg-statelite.gz";
 
-/// Pack the whole tree of the image directory `dir` as it is, links of `liteimg` included. The result is the archive.
+/// Pack the whole tree of the image directory `dir` as it is, links of `liteimg` included. The result is the
+/// archive.
 pub fn pack_statelite(dir: &Path) -> Result<PathBuf, PackimageError> {
     let rootimg = dir.join("rootimg");
     if !rootimg.is_dir() {
@@ -304,8 +305,8 @@ fn write_stamp(dir: &Path, identity: u128) -> Result<(), PackimageError> {
     fs::write(&stamp, format!("{identity:032x}\n")).map_err(|source| file_error(&stamp, source))
 }
 
-/// Whether the packed root in `dir` is older than the tree it is to hold, or than the modules of the kernel that is
-/// booted with it. Archives that `packimage` has not made say nothing about it.
+/// Whether the packed root in `dir` is older than the tree it is to hold, or than the modules of the kernel
+/// that is booted with it. Archives that `packimage` has not made say nothing about it.
 #[must_use]
 pub fn is_stale(dir: &Path) -> bool {
     let packed = fs::metadata(dir.join(STAMP)).and_then(|meta| meta.modified()).ok();

@@ -43,8 +43,9 @@ impl RootPassword {
         }
     }
 
-    /// The field for `/etc/shadow`. The salt comes from `seed` (the image's name), not from chance: packing the
-    /// same image again gives the same bytes. `None`: the hash would break the line structure of the file.
+    /// The field for `/etc/shadow`. The salt comes from `seed` (the image's name), not from chance: packing
+    /// the same image again gives the same bytes. `None`: the hash would break the line structure of the
+    /// file.
     pub fn shadow_field(&self, seed: &str) -> Option<String> {
         match self {
             RootPassword::Locked => Some(LOCKED.to_owned()),

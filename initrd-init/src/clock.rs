@@ -1,7 +1,9 @@
-//! The node's clock, set from the `Date` of the boot server's answers (RFC 9110 section 5.6.7) when it is far off.
+//! The node's clock, set from the `Date` of the boot server's answers (RFC 9110 section 5.6.7) when it is far
+//! off.
 //!
-//! A machine with an empty battery starts years back; certificates, logs and the times of files are wrong then, and a
-//! time server may be missing. A small difference is left alone: keeping the time is for a service of the image.
+//! A machine with an empty battery starts years back; certificates, logs and the times of files are wrong
+//! then, and a time server may be missing. A small difference is left alone: keeping the time is for a
+//! service of the image.
 
 use crate::log;
 use rustix::time::{ClockId, Timespec, clock_gettime, clock_settime};
@@ -17,8 +19,8 @@ const MONTHS: [&str; 12] =
 /// The server has answered before: its first answer counts, later ones may have waited in a buffer.
 static ANSWERED: AtomicBool = AtomicBool::new(false);
 
-/// Compares the clock with the server's date, in seconds since 1970, and sets it when it is far off. Only the first call
-/// does so.
+/// Compares the clock with the server's date, in seconds since 1970, and sets it when it is far off. Only the
+/// first call does so.
 pub fn follow(server: i64) {
     if ANSWERED.swap(true, Ordering::Relaxed) {
         return;
@@ -72,7 +74,8 @@ pub fn parse(text: &str) -> Option<i64> {
     ends.then(|| days(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second)
 }
 
-/// Days since 1970-01-01 of a date of the Gregorian calendar, years counted from March so that the leap day is the last.
+/// Days since 1970-01-01 of a date of the Gregorian calendar, years counted from March so that the leap day
+/// is the last.
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let leaps = year / 4 - year / 100 + year / 400;

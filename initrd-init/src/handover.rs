@@ -173,7 +173,8 @@ fn is_without_statelite(root: &str) -> bool {
     fs::read_dir(format!("{root}/.statelite")).map_or(true, |mut list| list.next().is_none())
 }
 
-/// The hosts file with a line for the node itself, which must find its own name without a name server; `None` if it has one.
+/// The hosts file with a line for the node itself, which must find its own name without a name server; `None`
+/// if it has one.
 fn hosts_with(present: &str, node: &str, domain: Option<&str>, address: Ipv4Addr) -> Option<String> {
     let names = |line: &str| -> bool {
         let line = line.split('#').next().unwrap_or_default();
@@ -187,8 +188,9 @@ fn hosts_with(present: &str, node: &str, domain: Option<&str>, address: Ipv4Addr
     Some(format!("{present}{end}{address} {full}{node}\n"))
 }
 
-/// Writes a file of the root; a read-only root gets it bind mounted from `/run`. A symbolic link is left alone:
-/// it belongs to a service of the image, which has its own drop-in. Links to the node's own files are followed.
+/// Writes a file of the root; a read-only root gets it bind mounted from `/run`. A symbolic link is left
+/// alone: it belongs to a service of the image, which has its own drop-in. Links to the node's own files are
+/// followed.
 fn give_file(root: &str, name: &str, text: &str) {
     let mut path = format!("{root}/{name}");
     if fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_symlink()) {
@@ -209,7 +211,8 @@ fn give_file(root: &str, name: &str, text: &str) {
     }
 }
 
-/// Without systemd nobody starts the units under `/run`: say so, because the node will look stuck from outside.
+/// Without systemd nobody starts the units under `/run`: say so, because the node will look stuck from
+/// outside.
 pub fn warn_without_systemd(root: &str) {
     let programs = ["/usr/lib/systemd/systemd", "/lib/systemd/systemd"];
     if programs.iter().all(|program| inroot::follow(root, program).is_none()) {

@@ -1,7 +1,7 @@
 //! HTTP/1.1 client for GET (RFC 9110, 9112): lengths, chunks, ranges to go on after a broken connection.
 //!
-//! A fetch is repeated with growing pauses until it succeeds or nothing has moved for [`STALL_SECONDS_MAX`]; each
-//! failure is told once, with the server's own words if it refused. No TLS, no proxies, no keep-alive.
+//! A fetch is repeated with growing pauses until it succeeds or nothing has moved for [`STALL_SECONDS_MAX`];
+//! each failure is told once, with the server's own words if it refused. No TLS, no proxies, no keep-alive.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};

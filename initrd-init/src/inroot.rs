@@ -1,7 +1,8 @@
 //! Paths inside a root that is not ours yet: links are resolved as if that root were `/`.
 //!
-//! `openat2` does the walk; what it found is read back through `/proc/self/fd`, so that the rest of the program
-//! can use ordinary paths. A link in the image, absolute or with too many `..`, never leads out of it.
+//! `openat2` does the walk; what it found is read back through `/proc/self/fd`, so that the rest of the
+//! program can use ordinary paths. A link in the image, absolute or with too many `..`, never leads out of
+//! it.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +12,8 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 /// Links and missing parts tried for one path.
 const PARTS_MAX: usize = 256;
 
-/// Where `path` leads to, with all links followed: an ordinary path below `root`. No value if nothing is there.
+/// Where `path` leads to, with all links followed: an ordinary path below `root`. No value if nothing is
+/// there.
 pub fn follow(root: &str, path: &str) -> Option<String> {
     let dir =
         rustix::fs::openat(CWD, root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
@@ -23,8 +25,8 @@ pub fn follow(root: &str, path: &str) -> Option<String> {
     Some(fs::read_link(format!("/proc/self/fd/{number}")).ok()?.to_string_lossy().into_owned())
 }
 
-/// Like [`follow`], but the last component is not followed and need not exist; missing directories stay as they
-/// are in `path`.
+/// Like [`follow`], but the last component is not followed and need not exist; missing directories stay as
+/// they are in `path`.
 pub fn locate(root: &str, path: &str) -> String {
     let clean = path.trim_matches('/');
     let mut missing: Vec<&str> = Vec::new();

@@ -1,8 +1,8 @@
 //! Getting and keeping the lease: the DHCP exchange over a UDP socket bound to one interface.
 //!
 //! At boot: DISCOVER, REQUEST, with growing pauses and a message each time, up to a deadline. Later the mode
-//! `renew` of this program keeps the lease alive from the running system; the address is never taken away from
-//! a node whose root hangs on it, a refusal is only told.
+//! `renew` of this program keeps the lease alive from the running system; the address is never taken away
+//! from a node whose root hangs on it, a refusal is only told.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};

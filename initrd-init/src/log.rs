@@ -1,9 +1,9 @@
 //! What the node says while it comes up, on every console and in the kernel's log.
 //!
-//! Lines go to `/dev/kmsg`, so that they reach all consoles, `dmesg` and later the journal. When the kernel is
-//! told to be quiet it keeps such lines off the console; then they are also written to `/dev/console`. Every
-//! line carries the seconds since the kernel started, so that a console capture is a timeline.
-//! A line that cannot be written is lost: there is nobody left to tell.
+//! Lines go to `/dev/kmsg`, so that they reach all consoles, `dmesg` and later the journal. When the kernel
+//! is told to be quiet it keeps such lines off the console; then they are also written to `/dev/console`.
+//! Every line carries the seconds since the kernel started, so that a console capture is a timeline. A line
+//! that cannot be written is lost: there is nobody left to tell.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;

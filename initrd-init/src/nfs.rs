@@ -1,11 +1,12 @@
 //! NFS mounts without a mount program: the option string of `mount(2)` and the retries.
 //!
 //! Version 3 over TCP without locks is the default; the kernel speaks the MOUNT protocol itself. Options of
-//! tables and kernel line are written for `mount.nfs`, so flags, and options only that program knows, are taken
-//! out of the string.
+//! tables and kernel line are written for `mount.nfs`, so flags, and options only that program knows, are
+//! taken out of the string.
 //!
-//! The kernel waits minutes for a server that takes connections and says nothing. What the boot can do without is therefore
-//! mounted only after the server has answered a call of no effect, and within a limit of time ([`Patience`]).
+//! The kernel waits minutes for a server that takes connections and says nothing. What the boot can do
+//! without is therefore mounted only after the server has answered a call of no effect, and within a limit of
+//! time ([`Patience`]).
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -31,7 +32,8 @@ const REFUSED_TRIES: u32 = 3;
 const ANSWER_SECONDS_MAX: u64 = 10;
 /// Port of NFS where none is given.
 const NFS_PORT: u16 = 2049;
-/// A call of the procedure that does nothing, of NFS version 3 without credentials, as a record of 40 bytes (RFC 5531).
+/// A call of the procedure that does nothing, of NFS version 3 without credentials, as a record of 40 bytes
+/// (RFC 5531).
 const NULL_CALL: [u32; 11] = [0x8000_0028, NULL_XID, 0, 2, 100_003, 3, 0, 0, 0, 0, 0];
 const NULL_XID: u32 = 0x6461_776E;
 
@@ -104,8 +106,8 @@ impl NfsMount<'_> {
         Ok(())
     }
 
-    /// Whether the server answers at all. Another version's server says so, too. Nobody on the port is for the kernel to
-    /// find out, which knows other ways to a port.
+    /// Whether the server answers at all. Another version's server says so, too. Nobody on the port is for
+    /// the kernel to find out, which knows other ways to a port.
     fn answers(&self) -> Result<()> {
         let given: Vec<&str> = self.options.split(',').map(str::trim).collect();
         if given.iter().any(|option| matches!(*option, "udp" | "proto=udp")) {

@@ -1,7 +1,7 @@
 //! Network interfaces: finding the boot interface, bringing it up, giving it addresses and routes.
 //!
-//! Interfaces are read from `/sys/class/net`; they are changed with the classic ioctls, which every kernel has.
-//! Only IPv4. Bonds, VLANs and teams are the root's affair.
+//! Interfaces are read from `/sys/class/net`; they are changed with the classic ioctls, which every kernel
+//! has. Only IPv4. Bonds, VLANs and teams are the root's affair.
 
 use std::fs;
 use std::io;

@@ -1,8 +1,8 @@
 //! When the boot cannot go on: a shell on the console, or a restart after a bounded wait.
 //!
 //! The shell is the one of the initramfs (`/bin/sh`, from busybox if the image builder found it), else of the
-//! root, else a small command loop of our own. Process 1 never ends here: every way out is a restart or a return
-//! to the boot.
+//! root, else a small command loop of our own. Process 1 never ends here: every way out is a restart or a
+//! return to the boot.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};

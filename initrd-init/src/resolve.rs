@@ -1,7 +1,7 @@
 //! Host names: an address as it is, else one A question to the lease's name servers (RFC 1035).
 //!
-//! Names without a dot are tried with the lease's domain first. No cache, no search list, no IPv6: the boot asks
-//! for one or two names.
+//! Names without a dot are tried with the lease's domain first. No cache, no search list, no IPv6: the boot
+//! asks for one or two names.
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! A root in memory: fetch the image, loop mount it, lay a writable tmpfs over it.
 //!
-//! A squashfs image stays compressed in a tmpfs file and is read through the page cache, so that a node needs the
-//! compressed size plus what it writes. A cpio or tar archive is unpacked into a tmpfs while it arrives; the node
-//! then needs the unpacked size.
+//! A squashfs image stays compressed in a tmpfs file and is read through the page cache, so that a node needs
+//! the compressed size plus what it writes. A cpio or tar archive is unpacked into a tmpfs while it arrives;
+//! the node then needs the unpacked size.
 
 use std::fs::{self, File};
 use std::io::{self, Seek, Write};
@@ -24,7 +24,8 @@ const IMAGE: &str = "/store/root.sfs";
 const LOWER: &str = "/lower";
 const UPPER: &str = "/upper";
 
-/// Memory left for the running system besides the image, in bytes; below it the boot is refused with a message.
+/// Memory left for the running system besides the image, in bytes; below it the boot is refused with a
+/// message.
 const MEMORY_SPARE_BYTES: u64 = 64 * 1024 * 1024;
 /// Steps in which progress is told, in percent.
 const PROGRESS_STEP_PERCENT: u64 = 10;
@@ -110,8 +111,8 @@ pub fn unpack(
     Ok(())
 }
 
-/// The image may need more than half of the memory, the default limit; on machines with several memory nodes it
-/// is spread over all of them, where the kernel can do that.
+/// The image may need more than half of the memory, the default limit; on machines with several memory nodes
+/// it is spread over all of them, where the kernel can do that.
 fn store() -> Result<()> {
     sys::tmpfs(STORE, "mode=700,size=100%,mpol=interleave")
         .or_else(|_| sys::tmpfs(STORE, "mode=700,size=100%"))

@@ -1,7 +1,8 @@
 //! Addresses that do not serve a node although each may be stored, told by the command that makes them.
 //!
-//! A group's template may come to anything with a node's name, and a name that it does not match is its own result; the
-//! other members are served none the less, so that it is a warning. What two nodes cannot share is refused by the model.
+//! A group's template may come to anything with a node's name, and a name that it does not match is its own
+//! result; the other members are served none the less, so that it is a warning. What two nodes cannot share
+//! is refused by the model.
 
 use crate::hooks::BootHooks;
 use crate::output::{Done, Out};

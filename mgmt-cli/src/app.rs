@@ -183,8 +183,8 @@ fn refused(error: &str, code: i32) -> i32 {
     code
 }
 
-/// `-V` after the noderange, or anywhere for a command without one. The reference's client of the object commands
-/// does not say who speaks.
+/// `-V` after the noderange, or anywhere for a command without one. The reference's client of the object
+/// commands does not say who speaks.
 fn is_verbose(entry: &Entry, words: &[String]) -> bool {
     if entry.names_objects {
         return false;

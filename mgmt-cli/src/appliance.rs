@@ -185,7 +185,8 @@ fn image_dir(snapshot: &Snapshot, image: &str) -> PathBuf {
     PathBuf::from(dir.unwrap_or_default())
 }
 
-/// What the node will ask for must have been built: an error now is cheaper than a node that waits before its console.
+/// What the node will ask for must have been built: an error now is cheaper than a node that waits before its
+/// console.
 fn check_files(
     snapshot: &Snapshot,
     images: &ImageIndex,

@@ -87,7 +87,8 @@ fn strings(names: &[Text]) -> Vec<String> {
 /// The files that a noderange names.
 struct Files {
     rights: Rights,
-    /// The first that was not read although it is there: leaving it out would change what the noderange means.
+    /// The first that was not read although it is there: leaving it out would change what the noderange
+    /// means.
     refused: RefCell<Option<String>>,
 }
 
@@ -108,8 +109,8 @@ impl Files {
     }
 }
 
-/// Policy's decision on a call, and why. `unknown` are the names of its noderange that are not nodes: a caller who is
-/// limited to some nodes hears the same of the others, whether they exist or not.
+/// Policy's decision on a call, and why. `unknown` are the names of its noderange that are not nodes: a
+/// caller who is limited to some nodes hears the same of the others, whether they exist or not.
 pub fn decide(snapshot: &Snapshot, call: &Call, unknown: &[String]) -> Verdict {
     let mut scope = Scope::of(snapshot, call);
     let keeps_to_nodes =
@@ -120,8 +121,8 @@ pub fn decide(snapshot: &Snapshot, call: &Call, unknown: &[String]) -> Verdict {
     snapshot.policy(&request(call, &scope.nodes, scope.beyond_nodes))
 }
 
-/// The refusal of a command that no row allows to the caller, for whatever nodes: nothing but caller, command and words is
-/// looked at.
+/// The refusal of a command that no row allows to the caller, for whatever nodes: nothing but caller, command
+/// and words is looked at.
 pub fn refusal(snapshot: &Snapshot, call: &Call) -> Option<Verdict> {
     let request = request(call, &[], false);
     snapshot.reach(&request).is_nothing().then(|| snapshot.policy(&request))
@@ -150,7 +151,8 @@ impl Scope {
     /// A client may put a noderange into any request; it counts for commands that keep to it.
     fn of(snapshot: &Snapshot, call: &Call) -> Self {
         match commands::find_request(&call.request.command) {
-            // No rule about some nodes is for somebody without a name: the words need not be evaluated for it.
+            // No rule about some nodes is for somebody without a name: the words need not be evaluated for
+            // it.
             Some(entry) if entry.names_objects && call.peer_name.is_none() => {
                 Self { nodes: call.nodes.clone(), beyond_nodes: true }
             }
@@ -162,8 +164,9 @@ impl Scope {
         }
     }
 
-    /// An object command touches, beside the nodes of its request, every name it is given in whatever way: names that do
-    /// not exist yet, the new name of a renamed object, the members of a group, the object that values are copied from.
+    /// An object command touches, beside the nodes of its request, every name it is given in whatever way:
+    /// names that do not exist yet, the new name of a renamed object, the members of a group, the object that
+    /// values are copied from.
     fn of_objects(snapshot: &Snapshot, call: &Call, entry: &Entry) -> Self {
         let mut scope = Self { nodes: call.nodes.clone(), beyond_nodes: false };
         let words = std::iter::once(&call.request.command).chain(&call.request.args);
@@ -178,7 +181,8 @@ impl Scope {
                 .unwrap_or_default()
         };
         let flag = |id: &str| matches!(given.try_get_one::<bool>(id), Ok(Some(true)));
-        // A group's row acts on all its members, present and future: a caller limited to some nodes has no business there.
+        // A group's row acts on all its members, present and future: a caller limited to some nodes has no
+        // business there.
         let view = View::of(snapshot, call);
         let limited = view.limits().is_some_and(|reach| !reach.is_open());
         let of_nodes = |kind: &str| kind.trim() == "node" || kind.trim() == "group" && !limited;

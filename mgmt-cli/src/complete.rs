@@ -3,8 +3,9 @@
 //! The scripts call `dawn complete -- WORDS`; the words and options of commands come from the same source as
 //! their help, names from the daemon. A daemon that does not answer only means that no names are offered.
 //!
-//! What is offered lands on a command line, and not every shell quotes it. So a name that a shell could read as more than
-//! a word is never offered: whoever may write into a table must not type for whoever presses Tab.
+//! What is offered lands on a command line, and not every shell quotes it. So a name that a shell could read
+//! as more than a word is never offered: whoever may write into a table must not type for whoever presses
+//! Tab.
 
 use crate::app::whole;
 use crate::commands;
@@ -47,8 +48,8 @@ pub enum Names<'a> {
 /// What stands between a word and what the shell shows beside it.
 pub const DESCRIBED_BY: char = '\t';
 
-/// The words that could stand in place of the last one. `words` begins with the program's name. What `ask` finds is
-/// offered as far as it [is safe](is_plain).
+/// The words that could stand in place of the last one. `words` begins with the program's name. What `ask`
+/// finds is offered as far as it [is safe](is_plain).
 pub fn candidates(words: &[String], ask: &dyn Fn(Names<'_>) -> Vec<String>) -> Vec<String> {
     let ask = &|names: Names<'_>| -> Vec<String> {
         let mut found = ask(names);

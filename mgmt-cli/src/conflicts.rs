@@ -1,7 +1,8 @@
 //! Contradictions of statelite that a command has just made, told by that command.
 //!
-//! None of them stops a boot; `explain` tells those of a node at any time. Nodes with the same groups and the same image
-//! are alike: one of each kind is looked at, so that a change for ten thousand nodes costs what one for a few does.
+//! None of them stops a boot; `explain` tells those of a node at any time. Nodes with the same groups and the
+//! same image are alike: one of each kind is looked at, so that a change for ten thousand nodes costs what
+//! one for a few does.
 
 use crate::output::{Done, Out};
 use dawn_cluster::{RowChange, Snapshot, Text, schema};

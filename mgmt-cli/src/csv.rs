@@ -52,7 +52,8 @@ pub struct Record {
     pub fields: Result<Vec<Option<String>>, String>,
 }
 
-/// Names of the header line's columns, or the message for a missing header or a column that stands there twice.
+/// Names of the header line's columns, or the message for a missing header or a column that stands there
+/// twice.
 pub fn read_header(line: &str) -> Result<Vec<String>, String> {
     let names =
         without_mark(line).trim_end().strip_prefix('#').ok_or("Data missing header line starting with #")?;

@@ -25,7 +25,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Bytes of the words, and of the noderange, that a row of `auditlog` keeps. What a command changed is in the change log.
+/// Bytes of the words, and of the noderange, that a row of `auditlog` keeps. What a command changed is in the
+/// change log.
 const AUDIT_BYTES_MAX: usize = 16 << 10;
 /// Requests that leave no audit record (polled by consoles and nodes).
 const UNAUDITED: [&str; 5] = ["getdestiny", "getbladecons", "getipmicons", "getopenbmccons", "getcons"];
@@ -422,7 +423,8 @@ impl NodeReports for Daemon {
                 lines.push("#END OF SCRIPT".into());
             }
             NodeReport::Syncfiles => lines.push(self.sync_files(node)),
-            // The TFTP directory is a view that no node writes to: there is nothing to unlock. Troubles are events only.
+            // The TFTP directory is a view that no node writes to: there is nothing to unlock. Troubles are
+            // events only.
             NodeReport::UnlockTftpdir
             | NodeReport::LockTftpdir
             | NodeReport::Monitor

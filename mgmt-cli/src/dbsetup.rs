@@ -1,13 +1,15 @@
 //! Moving the tables of a running daemon to a database server and back; behind `pgsqlsetup` and `mysqlsetup`.
 //!
-//! Passwords come as piped lines, or by the environment of the client, never as words: words stand in process lists and logs. While the rows are copied
-//! writers wait, readers do not; a failure at any point leaves the daemon where it was.
+//! Passwords come as piped lines, or by the environment of the client, never as words: words stand in process
+//! lists and logs. While the rows are copied writers wait, readers do not; a failure at any point leaves the
+//! daemon where it was.
 
 use crate::frame::Ctx;
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::{ModelError, Secret, ServerAddress, StoreAddress, first_table_with_rows, set_up_server};
 
-/// What both commands understand. Values stand behind `=`, since a word of its own would stop the client from reading its input.
+/// What both commands understand. Values stand behind `=`, since a word of its own would stop the client from
+/// reading its input.
 #[derive(Debug, clap::Args)]
 pub struct Place {
     /// Set up and move, which is the default; accepted for scripts
@@ -95,7 +97,8 @@ pub fn run(place: &Place, server: Server, ctx: &Ctx<'_>, out: &mut Out<'_>) -> D
     if !place.no_create {
         let (user, dbname) = &server.admin;
         let admin = at(user, dbname, passwords.next().unwrap_or_default());
-        // Before anything is made: setting the password of a user whom another daemon uses would cut that one off.
+        // Before anything is made: setting the password of a user whom another daemon uses would cut that one
+        // off.
         if !place.replace
             && let Some(table) = first_table_with_rows(&admin, &place.dbname).map_err(ModelError::from)?
         {
@@ -180,7 +183,8 @@ mod tests {
     use crate::testbed::Bed;
     use dawn_cluster::StoreAddress;
 
-    /// To a real server and back, by the commands. Needs the Debian packages `postgresql` and `mariadb-server`, and root.
+    /// To a real server and back, by the commands. Needs the Debian packages `postgresql` and
+    /// `mariadb-server`, and root.
     fn there_and_back(engine: Engine, command: &str, admin: &str) {
         let server = Server::start(engine);
         let admin_address = server.admin();

@@ -1,8 +1,8 @@
 //! Every command line of administrators' documents, run as written there on one cluster.
 //!
-//! `tests/documented_commands.txt` says of each line what this version does with it. The test runs the lines in their
-//! order and writes the file again from what it saw, so a line that stops working, and one that works while its mark says
-//! that it waits, both fail it.
+//! `tests/documented_commands.txt` says of each line what this version does with it. The test runs the lines
+//! in their order and writes the file again from what it saw, so a line that stops working, and one that
+//! works while its mark says that it waits, both fail it.
 
 use crate::commands;
 use crate::frame::Kind;

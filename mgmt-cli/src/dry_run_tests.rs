@@ -1,4 +1,5 @@
-//! Every command that writes has `--dry-run`, and it changes nothing: no row, no entry of the change log, no file.
+//! Every command that writes has `--dry-run`, and it changes nothing: no row, no entry of the change log, no
+//! file.
 
 use crate::commands;
 use crate::frame::Kind;

@@ -57,8 +57,8 @@ impl Edits {
     }
 }
 
-/// Computes edits from the newest state and makes them one change, or shows what they would do; warns of what does not
-/// work afterwards.
+/// Computes edits from the newest state and makes them one change, or shows what they would do; warns of what
+/// does not work afterwards.
 ///
 /// No other change comes between that state and this one. `compute` only computes: what it says to the
 /// caller is held back until the model is free again. A refused change has changed nothing.
@@ -106,7 +106,8 @@ pub fn transact(
 
 /// Refuses rows that a caller limited to some nodes may not write, by whatever way the command came to them.
 ///
-/// The policy has looked at the names of the request; this looks at the rows as they were and as they will be.
+/// The policy has looked at the names of the request; this looks at the rows as they were and as they will
+/// be.
 fn keep_within_reach(ctx: &Ctx<'_>, snapshot: &Snapshot, edits: &Edits) -> Done {
     let Some(reach) = ctx.view.limits() else { return Ok(()) };
     for change in snapshot.preview(&edits.0)? {

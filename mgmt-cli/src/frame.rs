@@ -141,12 +141,12 @@ impl Entry {
 
     /// Puts a request into the form its command expects, whichever client sent it.
     ///
-    /// The reference has several clients, chosen by links that changed over the years: one cuts the first word that is
-    /// no option out as the noderange, one leaves all words among the arguments, that of the object commands does
-    /// both, and that of `tabrestore` sends a table's name and lines as elements of their own. After this the words of a
-    /// [`Kind::Words`] command are all arguments, and the noderange of an object command is what policy looks at.
-    /// A noderange that is there and empty stays so, if there are words that could be taken for it; the command is refused.
-    /// Options are spelled in full.
+    /// The reference has several clients, chosen by links that changed over the years: one cuts the first
+    /// word that is no option out as the noderange, one leaves all words among the arguments, that of the
+    /// object commands does both, and that of `tabrestore` sends a table's name and lines as elements of
+    /// their own. After this the words of a [`Kind::Words`] command are all arguments, and the noderange of
+    /// an object command is what policy looks at. A noderange that is there and empty stays so, if there are
+    /// words that could be taken for it; the command is refused. Options are spelled in full.
     pub fn put_in_order(&self, request: &mut Request) {
         if self.sends_file {
             take_table(request);
@@ -260,8 +260,8 @@ pub fn command_line(call: &Call) -> String {
     line
 }
 
-/// Words as the user typed them, after [`Entry::put_in_order`]: a [`Kind::Nodes`] command has its noderange in
-/// front, all others have all words among the arguments.
+/// Words as the user typed them, after [`Entry::put_in_order`]: a [`Kind::Nodes`] command has its noderange
+/// in front, all others have all words among the arguments.
 fn words_of(call: &Call) -> Vec<String> {
     let request = &call.request;
     let is_words = crate::commands::find_request(&request.command).is_some_and(|e| e.kind == Kind::Words);

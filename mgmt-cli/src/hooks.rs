@@ -99,8 +99,8 @@ pub struct Lease {
     pub node: String,
     /// `reserved` or `dynamic`.
     pub kind: String,
-    /// `offered`, `bound`, `declined` (another machine has the address), or `free` (given back or run out, and kept for
-    /// this machine as long as nobody else needs it).
+    /// `offered`, `bound`, `declined` (another machine has the address), or `free` (given back or run out,
+    /// and kept for this machine as long as nobody else needs it).
     pub state: String,
     /// When the state ends, local time, empty for never.
     pub expires: String,

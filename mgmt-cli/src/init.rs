@@ -15,10 +15,10 @@ const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6A
 
 /// Make a data directory: database, private CA and certificates, ssh keys, default table rows, boot loaders.
 ///
-/// Can be repeated: what is there stays, what is missing is added, and a policy that keeps root from repairing it is
-/// repaired. The invoking user gets a client certificate in ~/.xcat and, if there is none, an ssh key in ~/.ssh that
-/// nodes let in. The network of --master is put into the table networks. iPXE is copied from the machine's own `ipxe`
-/// package.
+/// Can be repeated: what is there stays, what is missing is added, and a policy that keeps root from
+/// repairing it is repaired. The invoking user gets a client certificate in ~/.xcat and, if there is none, an
+/// ssh key in ~/.ssh that nodes let in. The network of --master is put into the table networks. iPXE is
+/// copied from the machine's own `ipxe` package.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Data directory
@@ -205,8 +205,8 @@ fn tables(
     Ok(model.snapshot())
 }
 
-/// Puts the network of `site.master` into the table: DHCP answers on networks of the table only, and the machine's
-/// other networks may have a DHCP server of their own. `makenetworks` takes those, too.
+/// Puts the network of `site.master` into the table: DHCP answers on networks of the table only, and the
+/// machine's other networks may have a DHCP server of their own. `makenetworks` takes those, too.
 fn boot_network(model: &Model, addresses: &LocalAddresses, connected: &[LocalNetwork]) -> Result<()> {
     let snapshot = model.snapshot();
     let Some(interface) = interface_of_master(&snapshot, addresses) else { return Ok(()) };

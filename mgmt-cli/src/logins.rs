@@ -27,8 +27,8 @@ struct Failures {
 }
 
 impl Logins {
-    /// Carries `check` out unless the address has failed too often; a failure is remembered and told in the log.
-    /// `address` is `None` for a caller in this process.
+    /// Carries `check` out unless the address has failed too often; a failure is remembered and told in the
+    /// log. `address` is `None` for a caller in this process.
     pub fn attempt(
         &self,
         address: Option<IpAddr>,

@@ -1,8 +1,8 @@
 //! Manual pages: what `clap` knows of a command, and the sections that it does not know.
 //!
-//! Pages are called `dawn-COMMAND.8`, as names like `log` or `init` belong to other programs. Examples are data
-//! (`manual.tsv`: command, tab, command line, tab, what it does); a test reads each command line with the command's own
-//! arguments.
+//! Pages are called `dawn-COMMAND.8`, as names like `log` or `init` belong to other programs. Examples are
+//! data (`manual.tsv`: command, tab, command line, tab, what it does); a test reads each command line with
+//! the command's own arguments.
 
 use crate::app::whole;
 

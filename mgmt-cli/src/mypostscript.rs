@@ -1,10 +1,11 @@
-//! `mypostscript`: variables and names of scripts that a node runs after its boot (xCAT's `mypostscript.tmpl`).
+//! `mypostscript`: variables and names of scripts that a node runs after its boot (xCAT's
+//! `mypostscript.tmpl`).
 //!
-//! The text is rendered from the tables when it is asked for; no file is written. A value becomes one word in single
-//! quotes, so nothing in a table is ever run by the node's shell. Secret columns, and keys of `site` that are secret
-//! or not declared, are left out: any process of the node may ask. Names of variables that come from a table must be
-//! names for a shell, or they are left out with a line in the log. Directories below `site.installdir` have the names
-//! under which HTTP serves them.
+//! The text is rendered from the tables when it is asked for; no file is written. A value becomes one word in
+//! single quotes, so nothing in a table is ever run by the node's shell. Secret columns, and keys of `site`
+//! that are secret or not declared, are left out: any process of the node may ask. Names of variables that
+//! come from a table must be names for a shell, or they are left out with a line in the log. Directories
+//! below `site.installdir` have the names under which HTTP serves them.
 //!
 //! Deliberately missing: a site's own template, kits, monitoring and VLAN variables, `CFGCLIENTLIST`.
 
@@ -52,7 +53,8 @@ fn site(snapshot: &Snapshot, export: &mut Export<'_>) {
     let (key, value) = (Col::known("site.key"), Col::known("site.value"));
     for row in snapshot.enabled_rows("site") {
         let (Some(key), Some(value)) = (row.get(key), row.get(value)) else { continue };
-        // What an administrator's own key holds is not known, and no proof of root on the node is asked for here.
+        // What an administrator's own key holds is not known, and no proof of root on the node is asked for
+        // here.
         if !is_name(key) || of_site_key(key) != Sensitivity::Open {
             continue;
         }
@@ -209,7 +211,8 @@ fn of_switch_and_configuration(snapshot: &Snapshot, node: &str, export: &mut Exp
     }
 }
 
-/// The scripts of one half between their marks: the defaults', the image's, the node's; none twice, no empty group.
+/// The scripts of one half between their marks: the defaults', the image's, the node's; none twice, no empty
+/// group.
 fn scripts(snapshot: &Snapshot, node: &str, half: &str) -> Vec<String> {
     let column = format!("postscripts.{half}");
     let col = dawn_cluster::schema().find_col(&column);

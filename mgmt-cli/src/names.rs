@@ -8,7 +8,8 @@ use std::collections::HashSet;
 /// Bytes of one label of a host's name at most (RFC 1035 §2.3.4).
 const LABEL_BYTES_MAX: usize = 63;
 
-/// Expands a noderange whose names may be unknown (`nodeadd`, `mkdef` …), without those of `site.excludenodes`. Sorted.
+/// Expands a noderange whose names may be unknown (`nodeadd`, `mkdef` …), without those of
+/// `site.excludenodes`. Sorted.
 pub fn expand_new(snapshot: &Snapshot, view: &View, noderange: &str) -> Result<Vec<String>, Stop> {
     if let Some(piece) = lettered_range(noderange) {
         let text = format!("'{noderange}': [{piece}] is not a range of numbers; letters cannot be a range");

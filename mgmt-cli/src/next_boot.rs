@@ -1,7 +1,7 @@
 //! What running nodes get at their next boot only, told by the command that makes the change.
 //!
-//! The NFS server never takes a path from a running node ([`dawn_bootd::live::deferred`]), so a row may be stored and
-//! have no effect yet. Nodes are looked at by kind, as for contradictions.
+//! The NFS server never takes a path from a running node ([`dawn_bootd::live::deferred`]), so a row may be
+//! stored and have no effect yet. Nodes are looked at by kind, as for contradictions.
 
 use crate::conflicts::{kinds, touched};
 use crate::output::{Done, Out};

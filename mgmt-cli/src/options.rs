@@ -1,9 +1,10 @@
 //! Option words in the spellings that administrators are used to.
 //!
-//! The reference reads its command lines with Getopt::Long: a long option may be cut short as long as it stays
-//! unique (`--verb`), many type it after a single dash (`-version`), and `-?` asks for help. Both ends put such words into
-//! the one spelling that `clap` knows before anything else looks at them, so that policy, audit and the commands
-//! all read the same words. What is deliberately missing: long options in other letter cases.
+//! The reference reads its command lines with Getopt::Long: a long option may be cut short as long as it
+//! stays unique (`--verb`), many type it after a single dash (`-version`), and `-?` asks for help. Both ends
+//! put such words into the one spelling that `clap` knows before anything else looks at them, so that policy,
+//! audit and the commands all read the same words. What is deliberately missing: long options in other letter
+//! cases.
 
 use clap::{Arg, Command};
 
@@ -22,7 +23,8 @@ pub fn in_full(command: &Command, words: &[String]) -> Vec<String> {
     words.iter().map(full).collect()
 }
 
-/// Whether one of the words, spelled in full, asks for the version. It is answered before operands are demanded.
+/// Whether one of the words, spelled in full, asks for the version. It is answered before operands are
+/// demanded.
 pub fn ask_for_version(command: &Command, words: &[String]) -> bool {
     let mut words = words.iter().take_while(|word| *word != "--");
     while let Some(word) = words.next() {
@@ -105,7 +107,8 @@ fn of_start(command: &Command, start: &str) -> Option<String> {
     }
 }
 
-/// `-abc`, three flags, or `-nvalue`: what the letters of a word after one dash are when the command knows them.
+/// `-abc`, three flags, or `-nvalue`: what the letters of a word after one dash are when the command knows
+/// them.
 fn is_cluster(command: &Command, letters: &str) -> bool {
     for letter in letters.chars() {
         match short(command, letter) {

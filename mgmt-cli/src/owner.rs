@@ -1,8 +1,9 @@
 //! A data directory has one owner: the process that holds `<data>/lock`.
 //!
-//! The lease journal and the NFS reply cache are files of one daemon: two on one directory would promise the same
-//! address twice. The lock is flock(2) on the file, so it ends with its process, however that ends; the text in the file says who
-//! holds it. On a read-only file system the file, or without one the directory itself, is locked as it is.
+//! The lease journal and the NFS reply cache are files of one daemon: two on one directory would promise the
+//! same address twice. The lock is flock(2) on the file, so it ends with its process, however that ends; the
+//! text in the file says who holds it. On a read-only file system the file, or without one the directory
+//! itself, is locked as it is.
 
 use anyhow::{Context, Result};
 use std::fs::{File, OpenOptions, TryLockError};
@@ -93,8 +94,8 @@ fn held(data: &Path, path: &Path) -> OwnerError {
     OwnerError::Held { data: data.to_owned(), holder }
 }
 
-/// Takes the directory for `dawn init`, which may also work beside a daemon: the database puts both in line, and the daemon
-/// follows. `None`: a daemon holds it.
+/// Takes the directory for `dawn init`, which may also work beside a daemon: the database puts both in line,
+/// and the daemon follows. `None`: a daemon holds it.
 pub fn take_for_init(data: &Path) -> Result<Option<Owner>> {
     match Owner::take(data, "dawn init") {
         Err(error) if error.is_held_by(DAEMON) => Ok(None),

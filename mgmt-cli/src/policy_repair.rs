@@ -1,8 +1,8 @@
-//! Root locked out by the policy table lets himself in again: `dawn init` on the data directory, which only root of this
-//! machine can write.
+//! Root locked out by the policy table lets himself in again: `dawn init` on the data directory, which only
+//! root of this machine can write.
 //!
-//! The default rule for root comes back as it was, and rules that still stand before it are disabled one by one. They stay
-//! in the table for the administrator to look at, and `dawn undo` knows the change.
+//! The default rule for root comes back as it was, and rules that still stand before it are disabled one by
+//! one. They stay in the table for the administrator to look at, and `dawn undo` knows the change.
 
 use dawn_cluster::{Edit, EditError, PolicyRequest, Reason, Snapshot};
 
@@ -13,8 +13,8 @@ const MENDING: [&str; 3] = ["chtab", "tabdump", "undo"];
 /// Rules that are disabled at most.
 const DISABLED_MAX: usize = 1000;
 
-/// Edits after which root may mend the tables from this machine (`host`, its short name), and what they do in words.
-/// None of either if root may already.
+/// Edits after which root may mend the tables from this machine (`host`, its short name), and what they do in
+/// words. None of either if root may already.
 ///
 /// # Errors
 /// [`EditError`] if a rule cannot be changed.

@@ -5,8 +5,8 @@
 use crate::items::{column, split_operator};
 use dawn_cluster::secrets::{self, MASK, Sensitivity};
 
-/// Commands whose `name=value` words are written to tables: a name that nobody has declared may be a slip of the finger in
-/// the name of a secret, or a setting of the administrator's own.
+/// Commands whose `name=value` words are written to tables: a name that nobody has declared may be a slip of
+/// the finger in the name of a secret, or a setting of the administrator's own.
 const ASSIGNING: [&str; 7] = ["chdef", "mkdef", "chtab", "tabch", "nodech", "nodeadd", "nodegrpch"];
 /// Its `name=value` words are the settings of a service processor, passwords among them.
 const SETTING: &str = "rspconfig";

@@ -35,7 +35,8 @@ pub struct Args {
     /// Answer DHCP and TFTP on this interface only; can be repeated [default: all but loopback]
     #[arg(long, value_name = "IF")]
     pub interface: Vec<String>,
-    /// Do not tell loaders that there is no IPv6 router; without a router they then wait seconds for one at every stage
+    /// Do not tell loaders that there is no IPv6 router; without a router they then wait seconds for one at
+    /// every stage
     #[arg(long)]
     pub no_ra: bool,
     /// Services to run, separated by commas: dhcp, tftp, http, nfs, xcatd [default: all]
@@ -137,8 +138,8 @@ async fn serve(args: &Args, environment: &Environment, notify: Option<&str>) -> 
     }
 }
 
-/// Opens the database. A server that is not up yet (both machines come back from a power failure, say) is asked until
-/// it is there; what waiting does not mend, a wrong password for one, ends the start.
+/// Opens the database. A server that is not up yet (both machines come back from a power failure, say) is
+/// asked until it is there; what waiting does not mend, a wrong password for one, ends the start.
 async fn open_patiently(data: &Path, address: &StoreAddress) -> Result<Model> {
     let mut pauses = DATABASE_PAUSES.iter();
     loop {

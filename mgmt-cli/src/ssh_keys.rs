@@ -1,7 +1,8 @@
-//! ssh keys of a cluster: root's own pair, the list of keys that nodes let in, and the host keys that nodes ask for.
+//! ssh keys of a cluster: root's own pair, the list of keys that nodes let in, and the host keys that nodes
+//! ask for.
 //!
-//! `ssh-keygen` makes them, as ssh's own program knows best which forms sshd reads. What is there is never replaced.
-//! Without the program nothing is made and a warning says what will not work.
+//! `ssh-keygen` makes them, as ssh's own program knows best which forms sshd reads. What is there is never
+//! replaced. Without the program nothing is made and a warning says what will not work.
 
 use anyhow::{Context, Result};
 use std::os::unix::fs::DirBuilderExt;
@@ -14,7 +15,8 @@ const KEYGEN: &str = "ssh-keygen";
 const HOST_KEYS: [&str; 3] = ["rsa", "ecdsa", "ed25519"];
 /// Bits of root's RSA key, as ssh-keygen(1) has them without an option today.
 const RSA_BITS: &str = "3072";
-/// Below the installation directory: the keys that nodes let in as root. Images and post scripts take it from here.
+/// Below the installation directory: the keys that nodes let in as root. Images and post scripts take it from
+/// here.
 pub const AUTHORIZED_KEYS: &str = "postscripts/_ssh/authorized_keys";
 /// Below the installation directory: the authority of the cluster, by which nodes know the daemon.
 const CA_CERTIFICATE: &str = "postscripts/ca/ca-cert.pem";

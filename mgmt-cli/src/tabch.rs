@@ -153,8 +153,8 @@ fn looks_like_assignment(word: &str) -> bool {
     word.split_once('=').is_some_and(|(name, _)| name.contains('.'))
 }
 
-/// `table.key=value,table.key=value`: keys with the table in front, as for the other words. A value that only contains
-/// such a text is meant as a value, unless all its columns are keys.
+/// `table.key=value,table.key=value`: keys with the table in front, as for the other words. A value that only
+/// contains such a text is meant as a value, unless all its columns are keys.
 fn names_several_keys(word: &str) -> bool {
     let is_key = |piece: &str| {
         let column = piece.split_once('=').and_then(|(name, _)| schema().find_col(name));

@@ -133,7 +133,8 @@ impl Bed {
         self.send(dawn_xcatd::Request::parse(&text).expect("a request"), Some("root"), None)
     }
 
-    /// The same from a user or from a node's address; what comes back is the XML between `<xcatresponse>` and its end.
+    /// The same from a user or from a node's address; what comes back is the XML between `<xcatresponse>` and
+    /// its end.
     pub(crate) fn xml_for(&self, elements: &str, user: Option<&str>, ip: Option<&str>) -> String {
         let text = format!("<xcatrequest>{elements}</xcatrequest>");
         let mut out = String::new();

@@ -809,8 +809,8 @@ sessions! {
     ";
 }
 
-/// What the clients of the reference put on the wire (`xcatclient`, `xcatclientnnr`, `xcatDBcmds`, `tabrestore`), and the
-/// command line that must give the same.
+/// What the clients of the reference put on the wire (`xcatclient`, `xcatclientnnr`, `xcatDBcmds`,
+/// `tabrestore`), and the command line that must give the same.
 #[test]
 fn requests_of_other_clients() {
     use crate::testbed::Bed;
@@ -910,7 +910,8 @@ fn policy_sees_the_nodes_of_object_commands() {
     }
 }
 
-/// A client may put a noderange into any request; a rule about nodes does not open commands that do not keep to it.
+/// A client may put a noderange into any request; a rule about nodes does not open commands that do not keep
+/// to it.
 #[test]
 fn a_noderange_does_not_open_whole_tables() {
     use crate::testbed::Bed;
@@ -943,8 +944,8 @@ fn a_denial_explains_itself_to_root() {
     }
 }
 
-/// What a caller may not read changes no answer: two models that differ in other nodes and in secrets alone, every command that
-/// only reads, and words of every form that a noderange has.
+/// What a caller may not read changes no answer: two models that differ in other nodes and in secrets alone,
+/// every command that only reads, and words of every form that a noderange has.
 #[test]
 fn answers_do_not_depend_on_what_a_caller_may_not_read() {
     const OPEN: [&str; 4] = ["getdestiny", "nextdestiny", "litefile", "litetree"];
@@ -1071,7 +1072,8 @@ fn commands_of_strangers_are_not_recorded() {
     assert_eq!(requests, ["[Request]    lsxcatd -v", "[Request]    lsxcatd -t"], "{text}");
 }
 
-/// Whatever a node says, an administrator's change stays the one that undo takes back, and the node's row stays small.
+/// Whatever a node says, an administrator's change stays the one that undo takes back, and the node's row
+/// stays small.
 #[test]
 fn reports_of_nodes_are_bounded() {
     use crate::testbed::Bed;

@@ -1,7 +1,7 @@
 //! Names that lead nowhere, told by the command that writes them: the row is stored and has no effect.
 //!
-//! Images that statelite rows are for, keys of `site`, files that building an image reads. What is to be made later is as
-//! good, so that none of this is refused.
+//! Images that statelite rows are for, keys of `site`, files that building an image reads. What is to be made
+//! later is as good, so that none of this is refused.
 
 use crate::advice::nearest_of;
 use crate::output::{Done, Out};
@@ -13,7 +13,8 @@ use std::path::Path;
 const TOLD_MAX: usize = 10;
 /// Tables whose rows are for one image, a group of images (`litefile`), or all.
 const OF_IMAGES: [&str; 3] = ["litefile", "litetree", "statelite"];
-/// Columns that hold comma lists of files on this machine. Of a script what follows the first blank are its arguments.
+/// Columns that hold comma lists of files on this machine. Of a script what follows the first blank are its
+/// arguments.
 const FILES: [(&str, &str); 5] = [
     ("linuximage", "pkglist"),
     ("linuximage", "otherpkglist"),

@@ -1,4 +1,5 @@
-//! Files of the caller as text. Cells are UTF-8: other bytes are refused where they stand, and never guessed at.
+//! Files of the caller as text. Cells are UTF-8: other bytes are refused where they stand, and never guessed
+//! at.
 
 /// The text of a file.
 ///

@@ -1,8 +1,9 @@
-//! The real executable under its clients: killed under load, two hundred writers over TLS, a full disk, a database that
-//! cannot be written, two daemons on one database server.
+//! The real executable under its clients: killed under load, two hundred writers over TLS, a full disk, a
+//! database that cannot be written, two daemons on one database server.
 //!
-//! Needs root (a tmpfs is mounted) and the Debian packages `postgresql` and `mariadb-server`; without them the tests
-//! fail. Traffic stays on loopback. Waits have a bound and end with the condition; nothing is asserted about how long it took.
+//! Needs root (a tmpfs is mounted) and the Debian packages `postgresql` and `mariadb-server`; without them
+//! the tests fail. Traffic stays on loopback. Waits have a bound and end with the condition; nothing is
+//! asserted about how long it took.
 
 #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
@@ -242,7 +243,8 @@ fn files_of_the_caller() {
     let logged = daemon.ok("log -s");
     let last: Vec<&str> = logged.lines().rev().take(2).filter_map(|line| line.rsplit(": ").next()).collect();
     assert_eq!(last, ["tabedit nodelist", "restorexCATdb -p dump"], "{logged}");
-    // A signal ends it, and nothing stays behind; lines that cannot be stored are shown, and so is the prompt.
+    // A signal ends it, and nothing stays behind; lines that cannot be stored are shown, and so is the
+    // prompt.
     for (script, said) in [
         ("sed -i s/elsewhere/nowhere/ \"$1\"; kill -TERM $PPID", "interrupted"),
         ("sed -i s/n1/-n/ \"$1\"", "Above errors occured"),
@@ -416,8 +418,8 @@ fn databases(site: &Site) -> Vec<PathBuf> {
     ["", "-wal", "-shm"].map(|suffix| site.data.join(format!("dawn.sqlite{suffix}"))).to_vec()
 }
 
-/// A database that was removed under a running daemon: no change is acknowledged, the tables can be saved, and
-/// the next start does not take an empty directory for a new cluster.
+/// A database that was removed under a running daemon: no change is acknowledged, the tables can be saved,
+/// and the next start does not take an empty directory for a new cluster.
 #[test]
 fn a_removed_database_is_an_error() {
     let directory = tempfile::tempdir().unwrap();

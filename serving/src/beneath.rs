@@ -1,9 +1,9 @@
 //! Writing beneath a directory, whatever links lie in it.
 //!
 //! A path from a table cell, a bundle or an image is walked by the kernel with `RESOLVE_BENEATH` and
-//! `RESOLVE_NO_SYMLINKS` (openat2(2), Linux 5.6): a link on the way is an error, and nothing outside of the directory is
-//! touched. The last name is replaced and never written through. The directory itself is the administrator's choice and
-//! may be reached by links.
+//! `RESOLVE_NO_SYMLINKS` (openat2(2), Linux 5.6): a link on the way is an error, and nothing outside of the
+//! directory is touched. The last name is replaced and never written through. The directory itself is the
+//! administrator's choice and may be reached by links.
 
 use std::ffi::OsStr;
 use std::fs::{File, Permissions};

@@ -1,8 +1,9 @@
 //! Files that the daemon reads because a client or a cell names them: never for long, never without end.
 //!
-//! A file may look regular and block its reader (`/proc/kmsg`), and any file may on a dead NFS mount. So a file is
-//! looked at before it is opened, kernel interfaces are refused, and a thread of its own reads it: when that hangs, the
-//! client hears so after [`READ_TIME_MAX`], and the number of threads that may hang at once is bounded.
+//! A file may look regular and block its reader (`/proc/kmsg`), and any file may on a dead NFS mount. So a
+//! file is looked at before it is opened, kernel interfaces are refused, and a thread of its own reads it:
+//! when that hangs, the client hears so after [`READ_TIME_MAX`], and the number of threads that may hang at
+//! once is bounded.
 
 use rustix::fs::{FileType, Mode, OFlags};
 use std::fs::{File, Metadata};
@@ -17,8 +18,9 @@ use std::time::Duration;
 pub const READ_TIME_MAX: Duration = Duration::from_secs(5);
 /// Reading threads at once, those that hang included.
 pub const READERS_MAX: usize = 16;
-/// File systems whose files are no data but questions to the kernel, by the magic numbers of statfs(2): proc, sysfs,
-/// debugfs, tracefs, securityfs, configfs, pstore, efivarfs, selinuxfs, bpf, cgroup, cgroup2, mqueue, rpc_pipefs, nfsd.
+/// File systems whose files are no data but questions to the kernel, by the magic numbers of statfs(2): proc,
+/// sysfs, debugfs, tracefs, securityfs, configfs, pstore, efivarfs, selinuxfs, bpf, cgroup, cgroup2, mqueue,
+/// rpc_pipefs, nfsd.
 const KERNEL_INTERFACES: [u64; 15] = [
     0x9fa0,
     0x6265_6572,

@@ -1,11 +1,12 @@
 //! Files that many machines fetch at one time are opened once.
 //!
-//! Small files are kept in memory. Larger ones are kept open only while somebody reads them, so that a deleted image
-//! gives its disk space back; all readers share one descriptor, so that a storm of boots does not run out of them.
+//! Small files are kept in memory. Larger ones are kept open only while somebody reads them, so that a
+//! deleted image gives its disk space back; all readers share one descriptor, so that a storm of boots does
+//! not run out of them.
 //!
-//! Nothing stale is ever given out: a cached file is used only if the name still leads to the same inode with the
-//! same change time, which also covers its mode. Where the change time is too young to tell two versions apart, the
-//! file is not cached.
+//! Nothing stale is ever given out: a cached file is used only if the name still leads to the same inode with
+//! the same change time, which also covers its mode. Where the change time is too young to tell two versions
+//! apart, the file is not cached.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -59,9 +60,10 @@ struct Known {
     looked_up: AtomicBool,
 }
 
-/// When the way to a file was last found to touch no disk: `openat2` with `RESOLVE_CACHED` (Linux 5.12) then found each
-/// name in the kernel's memory. That costs three system calls, so it holds for [`PROVEN_US_MAX`]; within that time one
-/// `stat` by name does. A worker could be caught only if, in that very time, the way is led into a mount that hangs.
+/// When the way to a file was last found to touch no disk: `openat2` with `RESOLVE_CACHED` (Linux 5.12) then
+/// found each name in the kernel's memory. That costs three system calls, so it holds for [`PROVEN_US_MAX`];
+/// within that time one `stat` by name does. A worker could be caught only if, in that very time, the way is
+/// led into a mount that hangs.
 struct Proof {
     age_us: u64,
     proven_us: Arc<AtomicU64>,
@@ -104,8 +106,9 @@ impl FileCache {
         Some((OpenFile::new(body, known.stamp).at(known.far.clone()), proof))
     }
 
-    /// The file of that name if it is here, on a disk of this machine, and still the same. Asks nothing but the kernel's
-    /// own memory: a name that is not there any more, or whose way leads to a disk, is left to [`FileCache::find`].
+    /// The file of that name if it is here, on a disk of this machine, and still the same. Asks nothing but
+    /// the kernel's own memory: a name that is not there any more, or whose way leads to a disk, is left to
+    /// [`FileCache::find`].
     pub(crate) fn find_at_once(
         &self,
         root: impl AsFd,

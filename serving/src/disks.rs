@@ -1,13 +1,13 @@
 //! Threads for file system calls that may hang.
 //!
-//! A file may lie on a server that is gone; the call that looks at it then waits in the kernel and cannot be stopped. So
-//! such calls are made by the threads of a [`DiskPool`], and who needs the answer waits for a limited time. Work is
-//! accounted to the directory it is for and to the mount that directory is on: neither gets more than its share of the threads,
-//! so a mount that hangs takes its share and the others keep theirs. A mount that comes back finds its threads where they
-//! hung; what nobody waits for any more is not done.
+//! A file may lie on a server that is gone; the call that looks at it then waits in the kernel and cannot be
+//! stopped. So such calls are made by the threads of a [`DiskPool`], and who needs the answer waits for a
+//! limited time. Work is accounted to the directory it is for and to the mount that directory is on: neither
+//! gets more than its share of the threads, so a mount that hangs takes its share and the others keep theirs.
+//! A mount that comes back finds its threads where they hung; what nobody waits for any more is not done.
 //!
-//! A share is told from the text of a path. Where a symbolic link leads to another mount, the work counts for the
-//! directory with the link, which is why directories have a share too.
+//! A share is told from the text of a path. Where a symbolic link leads to another mount, the work counts for
+//! the directory with the link, which is why directories have a share too.
 
 use crate::mounts::CurrentMounts;
 use std::collections::{HashMap, VecDeque};
@@ -33,8 +33,8 @@ pub struct Limits {
     pub threads_per_directory_max: usize,
     /// Requests that wait for a thread, for one directory. Default 1,024.
     pub waiting_per_directory_max: usize,
-    /// A directory whose threads have all been at work for so long, without one coming back, takes no more. Default
-    /// [`WAIT_TIME_MAX`].
+    /// A directory whose threads have all been at work for so long, without one coming back, takes no more.
+    /// Default [`WAIT_TIME_MAX`].
     pub stuck_time: Duration,
     /// A thread without work ends after this time. Default 10 s.
     pub idle_time_max: Duration,
@@ -147,7 +147,8 @@ impl DiskPool {
         Ok(())
     }
 
-    /// Does `work` on a thread, and waits for it as long as `time_max` says. What takes longer is left to itself.
+    /// Does `work` on a thread, and waits for it as long as `time_max` says. What takes longer is left to
+    /// itself.
     ///
     /// # Errors
     /// [`Late`].
@@ -193,7 +194,8 @@ impl Shared {
         (point.to_owned(), below.components().take(SHARE_DEPTH).collect())
     }
 
-    /// Wakes a thread, or starts one. Whoever takes work calls another thread if there is more, so one call is enough.
+    /// Wakes a thread, or starts one. Whoever takes work calls another thread if there is more, so one call
+    /// is enough.
     fn call_a_thread(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
         if state.idle > 0 {
             self.work.notify_one();

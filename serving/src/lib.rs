@@ -16,8 +16,8 @@
 //! | [`mounts`] | which file systems are mounted where |
 //! | [`whole`] | files that appear complete or not at all |
 //!
-//! Start reading at [`source`]. The protocol engines ([`Source`]'s callers) know nothing of the model; the daemon answers
-//! them from the boot plan in front of [`Roots`].
+//! Start reading at [`source`]. The protocol engines ([`Source`]'s callers) know nothing of the model; the
+//! daemon answers them from the boot plan in front of [`Roots`].
 
 pub mod beneath;
 pub mod bounded_read;

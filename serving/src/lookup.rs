@@ -1,7 +1,7 @@
 //! What a failed look-up says: that nothing is there, or nothing for certain.
 //!
-//! A lack of descriptors or memory, or a rename that goes on at the same time, passes. Whoever takes such a failure for
-//! "there is no such file" shows the next best file instead.
+//! A lack of descriptors or memory, or a rename that goes on at the same time, passes. Whoever takes such a
+//! failure for "there is no such file" shows the next best file instead.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -20,7 +20,8 @@ const RETRY_PAUSE: Duration = Duration::from_millis(1);
 pub enum Failure {
     /// Nothing of that name is there, and nothing can be.
     Absent,
-    /// The system is short of something, or a rename was going on (openat2(2), EAGAIN). The next look may differ.
+    /// The system is short of something, or a rename was going on (openat2(2), EAGAIN). The next look may
+    /// differ.
     Passing,
     /// Something else: no permission, a disk that fails.
     Other,
@@ -30,7 +31,8 @@ pub enum Failure {
 #[must_use]
 pub fn failure(errno: Errno) -> Failure {
     match errno {
-        // ELOOP and EXDEV: links that lead nowhere or outside, which is as good as nothing where they may not.
+        // ELOOP and EXDEV: links that lead nowhere or outside, which is as good as nothing where they may
+        // not.
         Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG | Errno::LOOP | Errno::XDEV => Failure::Absent,
         Errno::AGAIN | Errno::INTR | Errno::NOMEM | Errno::MFILE | Errno::NFILE => Failure::Passing,
         _ => Failure::Other,

@@ -1,7 +1,9 @@
-//! Which file systems are mounted where, without asking any of them: a mount whose server is gone hangs whoever does.
+//! Which file systems are mounted where, without asking any of them: a mount whose server is gone hangs
+//! whoever does.
 //!
-//! The table is `/proc/self/mountinfo` (proc(5)). What is known of a path from its text alone is which mount it lies on
-//! if no symbolic link leads elsewhere; [`Mounts::network`] follows links as far as that cannot hang.
+//! The table is `/proc/self/mountinfo` (proc(5)). What is known of a path from its text alone is which mount
+//! it lies on if no symbolic link leads elsewhere; [`Mounts::network`] follows links as far as that cannot
+//! hang.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{fstat, fstatfs, major};
@@ -31,9 +33,9 @@ const NETWORK_TYPES: [&str; 15] = [
     "orangefs",
     "smb3",
 ];
-/// File systems in memory or on a disk of this machine, by the magic numbers of statfs(2): ext2 to ext4, XFS, Btrfs, tmpfs,
-/// ramfs, F2FS, ZFS, bcachefs, squashfs, EROFS, ISO 9660, FAT. Any other one counts as one that may hang; overlayfs too,
-/// since its layers may be anywhere.
+/// File systems in memory or on a disk of this machine, by the magic numbers of statfs(2): ext2 to ext4, XFS,
+/// Btrfs, tmpfs, ramfs, F2FS, ZFS, bcachefs, squashfs, EROFS, ISO 9660, FAT. Any other one counts as one that
+/// may hang; overlayfs too, since its layers may be anywhere.
 const LOCAL_TYPES: [u64; 12] = [
     0xef53,
     0x5846_5342,
@@ -48,7 +50,8 @@ const LOCAL_TYPES: [u64; 12] = [
     0x9660,
     0x4d44,
 ];
-/// Block devices that may lead to another machine, by their major number: loop devices, whose file may be anywhere, and NBD.
+/// Block devices that may lead to another machine, by their major number: loop devices, whose file may be
+/// anywhere, and NBD.
 const FAR_DEVICES: [u32; 2] = [7, 43];
 
 /// Whether an open file is on a disk of this machine. Asks the file's file system, which may hang.

@@ -1,15 +1,17 @@
 //! The path of a request, cleaned once at the border.
 //!
-//! Firmware and installers write the same path in many ways: with and without a leading slash, with `//` where a
-//! directory and a name were glued together, with `.` components, and Windows boot managers with backslashes.
-//! A [`RequestPath`] holds the one form `a/b/c`. `..` is refused and not resolved: nothing that boots needs it.
+//! Firmware and installers write the same path in many ways: with and without a leading slash, with `//`
+//! where a directory and a name were glued together, with `.` components, and Windows boot managers with
+//! backslashes. A [`RequestPath`] holds the one form `a/b/c`. `..` is refused and not resolved: nothing that
+//! boots needs it.
 
 use std::fmt;
 
 /// Longest path we look at, in bytes. TFTP packets carry at most about 500, HTTP heads are bounded elsewhere.
 pub const PATH_BYTES_MAX: usize = 1024;
 
-/// A relative path without empty, `.` or `..` components and without control characters. May be empty (the root).
+/// A relative path without empty, `.` or `..` components and without control characters. May be empty (the
+/// root).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct RequestPath {
     clean: String,

@@ -1,12 +1,12 @@
 //! What a machine may fetch: one trait for TFTP and HTTP alike.
 //!
-//! A protocol engine parses a request into a [`RequestPath`] and asks a [`Source`] for it. The source answers at
-//! once what is in memory, and the rest on a thread that may wait for a disk; it never waits for SQL, DNS or another
-//! machine. [`Roots`](crate::Roots) is the source
-//! for plain directories ([`Tree`](crate::Tree)); views rendered from the boot plan are answered by whoever owns the plan, in
-//! front of the roots.
+//! A protocol engine parses a request into a [`RequestPath`] and asks a [`Source`] for it. The source answers
+//! at once what is in memory, and the rest on a thread that may wait for a disk; it never waits for SQL, DNS
+//! or another machine. [`Roots`](crate::Roots) is the source for plain directories ([`Tree`](crate::Tree));
+//! views rendered from the boot plan are answered by whoever owns the plan, in front of the roots.
 //!
-//! What happened is reported to an [`Observer`](crate::Observer), with the peer's address, so that one boot can be shown as a timeline.
+//! What happened is reported to an [`Observer`](crate::Observer), with the peer's address, so that one boot
+//! can be shown as a timeline.
 
 use crate::{Content, Late, OpenDir, OpenFile, Rendered, RequestPath};
 use std::net::{IpAddr, SocketAddr};
@@ -93,8 +93,8 @@ pub enum Answer {
     NotFound,
     /// It exists or might exist, but not for this peer; the text says why and is shown to the peer.
     Refused(String),
-    /// Refused, to a program that would show nobody a refusal: by HTTP it gets `shown`, a file that says the reason in
-    /// its own language. TFTP's error text is shown anyway.
+    /// Refused, to a program that would show nobody a refusal: by HTTP it gets `shown`, a file that says the
+    /// reason in its own language. TFTP's error text is shown anyway.
     Explained {
         /// Why, for the event.
         reason: String,
@@ -103,17 +103,19 @@ pub enum Answer {
     },
     /// The disk did not answer; the peer may ask again. HTTP says 503, TFTP says nothing.
     Unavailable(Late),
-    /// Not a path of this source: HTTP hands the request to the application behind it, TFTP answers not found.
+    /// Not a path of this source: HTTP hands the request to the application behind it, TFTP answers not
+    /// found.
     Elsewhere,
 }
 
 /// Finds what is asked for.
 pub trait Source: Send + Sync + 'static {
-    /// Answers without asking a disk that may hang; none where that cannot be. Called on the thread that serves.
+    /// Answers without asking a disk that may hang; none where that cannot be. Called on the thread that
+    /// serves.
     fn at_once(&self, request: &Request<'_>) -> Option<Answer>;
 
-    /// What on this machine [`Source::resolve`] looks at for this request, by its text: whose share of the threads for
-    /// disks it takes.
+    /// What on this machine [`Source::resolve`] looks at for this request, by its text: whose share of the
+    /// threads for disks it takes.
     fn place(&self, request: &Request<'_>) -> PathBuf;
 
     /// Answers one request. Called on a thread that may wait for disks.

@@ -1,8 +1,8 @@
 //! One served directory. Nothing outside it can be reached, whatever a path or a symbolic link says.
 //!
-//! Containment is the kernel's: `openat2` with `RESOLVE_BENEATH` (Linux 5.6). A file is first opened by name only
-//! (`O_PATH`), examined, and then opened for reading through that handle, so that a FIFO cannot block us and a
-//! device node of an image tree (a watchdog, say) is never opened at all.
+//! Containment is the kernel's: `openat2` with `RESOLVE_BENEATH` (Linux 5.6). A file is first opened by name
+//! only (`O_PATH`), examined, and then opened for reading through that handle, so that a FIFO cannot block us
+//! and a device node of an image tree (a watchdog, say) is never opened at all.
 //!
 //! The daemon runs as root, but a request comes from anybody: only what *everybody* may read on the server is
 //! given out. An image's `/etc/shadow` or a directory with mode 0700 is refused with that reason.
@@ -39,7 +39,8 @@ pub enum TreeError {
     /// No such name.
     #[error("no such file")]
     NotFound,
-    /// A symbolic link led out of the tree, or begins at the root of the file system, which the kernel takes for the same.
+    /// A symbolic link led out of the tree, or begins at the root of the file system, which the kernel takes
+    /// for the same.
     #[error(
         "a symbolic link is absolute or leads outside the served directory; links within it must be relative"
     )]
@@ -165,7 +166,8 @@ impl Tree {
         }
     }
 
-    /// Where on this machine `path` leads, links of the tree followed; nothing where it leads nowhere in the tree.
+    /// Where on this machine `path` leads, links of the tree followed; nothing where it leads nowhere in the
+    /// tree.
     pub fn real_path(&self, path: &RequestPath) -> Option<PathBuf> {
         real_path(&self.handle(path.as_str()).ok()?).ok()
     }
@@ -184,8 +186,9 @@ impl Tree {
         lookup::open(&self.root, name, flags, Mode::empty(), BENEATH).map_err(tree_error)
     }
 
-    /// Everybody must be able to pass every directory on the way, as if the server were nobody in particular. The way
-    /// is the one to the file itself: a symbolic link must not lead around a directory that is closed.
+    /// Everybody must be able to pass every directory on the way, as if the server were nobody in particular.
+    /// The way is the one to the file itself: a symbolic link must not lead around a directory that is
+    /// closed.
     fn check_public(&self, handle: &OwnedFd, own: bool) -> Result<(), TreeError> {
         if !own {
             return Err(TreeError::Private);
@@ -238,8 +241,8 @@ fn kind_name(kind: FileType) -> &'static str {
 }
 
 impl OpenDir {
-    /// Names in byte order, files with their size; what is neither file nor directory, hidden, or not readable for
-    /// everybody is left out. The flag tells whether [`LISTING_ENTRIES_MAX`] cut the list.
+    /// Names in byte order, files with their size; what is neither file nor directory, hidden, or not
+    /// readable for everybody is left out. The flag tells whether [`LISTING_ENTRIES_MAX`] cut the list.
     ///
     /// # Errors
     /// When the directory cannot be read.

@@ -1,8 +1,9 @@
-//! Files that appear complete or not at all: written beside their place under a name of their own, then renamed.
+//! Files that appear complete or not at all: written beside their place under a name of their own, then
+//! renamed.
 //!
-//! A reader sees the old text or the new one, and so does the next start after a crash. The temporary name begins with a
-//! dot, is new, and is never a link that somebody else has put there. A crash in between leaves such a file behind;
-//! nothing reads it.
+//! A reader sees the old text or the new one, and so does the next start after a crash. The temporary name
+//! begins with a dot, is new, and is never a link that somebody else has put there. A crash in between leaves
+//! such a file behind; nothing reads it.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -13,7 +14,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// How many other names are tried when a file of an earlier process of the same number is still there.
 const NAMES_MAX: u32 = 16;
 
-/// Replaces `path` with `bytes`, on disk before it is there under its name. `mode` holds whatever the umask is.
+/// Replaces `path` with `bytes`, on disk before it is there under its name. `mode` holds whatever the umask
+/// is.
 ///
 /// # Errors
 /// The system's error; the old file is then as it was.

@@ -1,7 +1,7 @@
 //! What contradicts itself in the tables of a node although every row by itself is right.
 //!
-//! For the command that makes the contradiction and for `explain`: none of this stops a boot, it says what the
-//! node will do instead of what was perhaps meant.
+//! For the command that makes the contradiction and for `explain`: none of this stops a boot, it says what
+//! the node will do instead of what was perhaps meant.
 
 use dawn_cluster::{Col, Snapshot};
 use std::sync::LazyLock;

@@ -6,9 +6,11 @@
 //! | `litetree` | directories searched for a node's version of a file, in order of priority |
 //! | `statelite` | where a node's persistent files are kept |
 //!
-//! [`files`], [`trees`] and [`store`] resolve them for a node from a snapshot; [`check`] finds what cannot work;
-//! [`node_list`] is the text that `/init` fetches at boot; [`live`] says which part of it the NFS server does. [`mod@liteimg`] prepares an image for nodes that follow
-//! its links; all else here touches no file. No text of a table is ever executed: `#CMD=…#`, by which xCAT runs a shell command on the management node, is refused.
+//! [`files`], [`trees`] and [`store`] resolve them for a node from a snapshot; [`check`] finds what cannot
+//! work; [`node_list`] is the text that `/init` fetches at boot; [`live`] says which part of it the NFS
+//! server does. [`mod@liteimg`] prepares an image for nodes that follow its links; all else here touches no
+//! file. No text of a table is ever executed: `#CMD=…#`, by which xCAT runs a shell command on the management
+//! node, is refused.
 
 #![forbid(unsafe_code)]
 

@@ -6,11 +6,12 @@
 //! persistent  <server:/dir/node>  [mount options]
 //! note        <text>
 //! ```
-//! and, from elsewhere, the lines about the local disk. `/init` reads it (`initrd-init/src/statelite/list.rs`).
+//! and, from elsewhere, the lines about the local disk. `/init` reads it
+//! (`initrd-init/src/statelite/list.rs`).
 //!
 //!
-//! `served` marks what the NFS server lays over the root by itself ([`Duties`]); it counts only on a root that shows
-//! [`crate::live::MARK`]. A note is for the node's console.
+//! `served` marks what the NFS server lays over the root by itself ([`Duties`]); it counts only on a root
+//! that shows [`crate::live::MARK`]. A note is for the node's console.
 //!
 //! Trees come in order of priority. Control characters, tab and `%` of a field are percent-encoded, so a
 //! table cell can never make a line of its own. `/etc/mtab` is left out: on systems of today it is a link to
@@ -83,7 +84,8 @@ fn line(list: &mut String, fields: &[&str]) {
     list.push('\n');
 }
 
-/// A field as it may stand in the list: control characters and `%` become percent and two digits for each byte.
+/// A field as it may stand in the list: control characters and `%` become percent and two digits for each
+/// byte.
 #[must_use]
 pub fn encode(field: &str) -> String {
     let mut out = String::with_capacity(field.len());

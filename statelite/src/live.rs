@@ -1,16 +1,18 @@
-//! Which part of a node's list the NFS server does itself, by laying files over the root that the node mounts.
+//! Which part of a node's list the NFS server does itself, by laying files over the root that the node
+//! mounts.
 //!
-//! Entries whose content stays on servers (`ro`) or goes there (`persistent`) can be served; those in RAM (`con` among
-//! them: a joined copy that the node may change) or on the node's disk are the node's own. A tree decides about everything that is searched in trees, so one
-//! tree that is on another server leaves all of them to the node: it alone can mount both.
+//! Entries whose content stays on servers (`ro`) or goes there (`persistent`) can be served; those in RAM
+//! (`con` among them: a joined copy that the node may change) or on the node's disk are the node's own. A
+//! tree decides about everything that is searched in trees, so one tree that is on another server leaves all
+//! of them to the node: it alone can mount both.
 
 use dawn_cluster::Snapshot;
 
 use crate::location::{store, trees};
 use dawn_cluster::LiteOption;
 
-/// Directory that a root with a live overlay shows, relative to the root; below it are entries that the node covers
-/// with a mount of its own.
+/// Directory that a root with a live overlay shows, relative to the root; below it are entries that the node
+/// covers with a mount of its own.
 pub const MARK: &str = ".statelite/live";
 /// Directory that holds the served trees by number, relative to the root.
 pub const TREES: &str = ".statelite/trees";

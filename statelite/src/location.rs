@@ -125,14 +125,15 @@ fn squeeze(path: &str) -> String {
     if squeezed.is_empty() { "/".to_owned() } else { squeezed }
 }
 
-/// The store that `statelite.statemnt` names for a node, as text for the kernel command line; `None` without a
-/// usable row.
+/// The store that `statelite.statemnt` names for a node, as text for the kernel command line; `None` without
+/// a usable row.
 #[must_use]
 pub fn persistent_store(snapshot: &Snapshot, node: &str) -> Option<String> {
     store(snapshot, node).and_then(Result::ok).map(|location| location.to_string())
 }
 
-/// The store that `statelite.statemnt` names for a node. The node's files are in a directory of its name below.
+/// The store that `statelite.statemnt` names for a node. The node's files are in a directory of its name
+/// below.
 ///
 /// # Errors
 /// Inside the option: the cell cannot be used.
@@ -142,8 +143,8 @@ pub fn store(snapshot: &Snapshot, node: &str) -> Option<Result<Location, Locatio
     Some(expand(snapshot, node, cell.trim()))
 }
 
-/// The directories that `statelite.statemnt` names on any server, unexpanded: a component with a `$` stands for any
-/// name. Rows of a pattern (`|…|…|`) are left out, because their text is known for a node only.
+/// The directories that `statelite.statemnt` names on any server, unexpanded: a component with a `$` stands
+/// for any name. Rows of a pattern (`|…|…|`) are left out, because their text is known for a node only.
 #[must_use]
 pub fn store_patterns(snapshot: &Snapshot) -> BTreeSet<String> {
     patterns(snapshot, Col::known("statelite.statemnt"))

@@ -1,9 +1,10 @@
-//! Paths that the units of an image write to and that no entry makes writable: services fail on a node that lacks them.
+//! Paths that the units of an image write to and that no entry makes writable: services fail on a node that
+//! lacks them.
 //!
-//! From the image's tree: `StateDirectory=`, `CacheDirectory=`, `LogsDirectory=` and `PrivateTmp=` of its services
-//! (systemd.exec(5)), and what every system writes to. `RuntimeDirectory=` lies in `/run`, which is memory anyway. The
-//! units are read as text: no link is followed, and what cannot be read says nothing. Drop-ins, generators and
-//! `tmpfiles.d` are not looked at.
+//! From the image's tree: `StateDirectory=`, `CacheDirectory=`, `LogsDirectory=` and `PrivateTmp=` of its
+//! services (systemd.exec(5)), and what every system writes to. `RuntimeDirectory=` lies in `/run`, which is
+//! memory anyway. The units are read as text: no link is followed, and what cannot be read says nothing.
+//! Drop-ins, generators and `tmpfiles.d` are not looked at.
 
 use crate::entry::LiteFile;
 use std::collections::BTreeMap;
@@ -39,7 +40,8 @@ impl std::fmt::Display for Need {
     }
 }
 
-/// What the tree at `rootimg` needs and `files` do not make writable, by path. Nothing if the table has no entries at all.
+/// What the tree at `rootimg` needs and `files` do not make writable, by path. Nothing if the table has no
+/// entries at all.
 #[must_use]
 pub fn missing(rootimg: &Path, files: &[LiteFile]) -> Vec<Need> {
     let writable = |path: &str| {

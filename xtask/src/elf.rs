@@ -1,7 +1,7 @@
 //! Is an executable static? Reads program headers and the dynamic section of a 64-bit little-endian ELF file.
 //!
-//! A static position-independent executable has a dynamic section for its own relocations; it is static as long as
-//! that names no library (`DT_NEEDED`) and no interpreter is asked for (`PT_INTERP`).
+//! A static position-independent executable has a dynamic section for its own relocations; it is static as
+//! long as that names no library (`DT_NEEDED`) and no interpreter is asked for (`PT_INTERP`).
 
 use anyhow::{Context, Result, ensure};
 

@@ -1,4 +1,5 @@
-//! Programs beside an engine, run by name: `cargo xtask bench nfs` is the example `bench_nfs` of whichever crate has it.
+//! Programs beside an engine, run by name: `cargo xtask bench nfs` is the example `bench_nfs` of whichever
+//! crate has it.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,8 +13,8 @@ use crate::shell;
 /// Which program, and its own arguments
 #[derive(Debug, Args)]
 pub struct Tool {
-    /// The part to exercise, and arguments for its program. Without a part the only program is run; of several, the names
-    /// are listed
+    /// The part to exercise, and arguments for its program. Without a part the only program is run; of
+    /// several, the names are listed
     #[arg(value_name = "PART] [ARGUMENTS", trailing_var_arg = true, allow_hyphen_values = true)]
     words: Vec<String>,
 }

@@ -1,11 +1,11 @@
-//! DHCP bench: perfdhcp against this server, kea-dhcp4 (memfile) and dnsmasq, one after the other, in one run and in network
-//! namespaces of its own. `cargo xtask bench dhcp [--seconds N] [--clients N] [--rates A,B,…]`, as root, with the Debian
-//! packages kea-dhcp4-server, kea-admin and dnsmasq-base.
+//! DHCP bench: perfdhcp against this server, kea-dhcp4 (memfile) and dnsmasq, one after the other, in one run
+//! and in network namespaces of its own. `cargo xtask bench dhcp [--seconds N] [--clients N] [--rates
+//! A,B,…]`, as root, with the Debian packages kea-dhcp4-server, kea-admin and dnsmasq-base.
 //!
-//! Prints a table for docs/performance.md: rate asked for and reached, drops, delays, and the server's CPU time (all
-//! threads, user and system) for one exchange of four messages. Every server starts with no leases, leases for an
-//! hour from the same /15, and stores leases in its usual way: this one syncs each group of leases before it answers,
-//! Kea and dnsmasq write without a sync.
+//! Prints a table for docs/performance.md: rate asked for and reached, drops, delays, and the server's CPU
+//! time (all threads, user and system) for one exchange of four messages. Every server starts with no leases,
+//! leases for an hour from the same /15, and stores leases in its usual way: this one syncs each group of
+//! leases before it answers, Kea and dnsmasq write without a sync.
 
 use std::fmt::Write as _;
 use std::fs;

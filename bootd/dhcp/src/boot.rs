@@ -74,8 +74,8 @@ pub enum BootRule {
     },
     /// PXELINUX.
     Pxe,
-    /// GRUB, which finds its configuration by itself. Firmware of the node's processor gets the node's own name for it,
-    /// other firmware the GRUB of its own kind: a foreign one would be loaded and never run.
+    /// GRUB, which finds its configuration by itself. Firmware of the node's processor gets the node's own
+    /// name for it, other firmware the GRUB of its own kind: a foreign one would be loaded and never run.
     Grub2 {
         /// Path relative to the TFTP root, such as `/boot/grub2/grub2-cn1`.
         file: String,
@@ -99,10 +99,12 @@ pub enum BootRule {
         /// Path relative to the TFTP root, or a URL.
         file: String,
     },
-    /// UEFI HTTP Boot on x86-64 gets a file of its own (an image with loader, kernel and initramfs, where Secure Boot
-    /// allows no other way); every other client follows the inner rule, because the loaders inside run on nothing else.
+    /// UEFI HTTP Boot on x86-64 gets a file of its own (an image with loader, kernel and initramfs, where
+    /// Secure Boot allows no other way); every other client follows the inner rule, because the loaders
+    /// inside run on nothing else.
     HttpImage {
-        /// Path relative to the TFTP root, or a URL; a name that ends in `.img` or `.iso` is booted as a RAM disk.
+        /// Path relative to the TFTP root, or a URL; a name that ends in `.img` or `.iso` is booted as a RAM
+        /// disk.
         file: String,
         /// The rule for clients that are not HTTP Boot.
         otherwise: Box<BootRule>,

@@ -57,7 +57,8 @@ pub enum What {
     NotBooting,
     /// The tables have no address for this host name, which the node's interface goes by: not answered.
     NoAddress(Arc<str>),
-    /// The networks behind this interface are not served: not answered, and reported like the dropped ones below.
+    /// The networks behind this interface are not served: not answered, and reported like the dropped ones
+    /// below.
     NotServed,
     /// The packet came from a network this server does not know: not answered.
     NoNetwork,
@@ -72,7 +73,8 @@ pub enum What {
     },
     /// New leases cannot be made durable: not answered.
     NotDurable,
-    /// The client sends more than its share: dropped. Only the first ten such packets of a second are reported.
+    /// The client sends more than its share: dropped. Only the first ten such packets of a second are
+    /// reported.
     RateLimited,
     /// The packet was dropped; reported like the above.
     Malformed(PacketError),

@@ -1,5 +1,6 @@
-//! The entry for fuzzers: any bytes go through the reader, through engines in different situations, and what the
-//! engines answer must be readable. Panics when a property does not hold, which is what a fuzzer looks for.
+//! The entry for fuzzers: any bytes go through the reader, through engines in different situations, and what
+//! the engines answer must be readable. Panics when a property does not hold, which is what a fuzzer looks
+//! for.
 
 use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -21,8 +22,8 @@ thread_local! {
     static ENGINES: RefCell<Vec<Engine>> = RefCell::new([Mode::Authoritative, Mode::Proxy].map(engine).into());
 }
 
-/// One packet of any bytes, to an authoritative engine and to one beside another server, at both ports. The engines
-/// keep what earlier packets did to them.
+/// One packet of any bytes, to an authoritative engine and to one beside another server, at both ports. The
+/// engines keep what earlier packets did to them.
 pub fn fuzz_packet(bytes: &[u8]) {
     ENGINES.with_borrow_mut(|engines| {
         let mut out = Output::default();
@@ -45,8 +46,8 @@ pub fn fuzz_packet(bytes: &[u8]) {
     });
 }
 
-/// Any bytes as a journal of either format: reading ends, what was read can be written and read again, and what is
-/// written after any bytes is found.
+/// Any bytes as a journal of either format: reading ends, what was read can be written and read again, and
+/// what is written after any bytes is found.
 pub fn fuzz_journal(bytes: &[u8]) {
     for format in [Format::Marked, Format::Unmarked] {
         let found = read_all(bytes, format);

@@ -1,8 +1,8 @@
 //! DHCP (v4) for machines that boot.
 //!
 //! Where to start reading: [`engine::Engine::handle`] takes a packet and says what follows from it;
-//! everything it needs comes in through [`directory::Directory`] (the model) and everything that happened goes
-//! out through [`event::Observer`]. [`shell::serve`] puts sockets, clock and disk around it.
+//! everything it needs comes in through [`directory::Directory`] (the model) and everything that happened
+//! goes out through [`event::Observer`]. [`shell::serve`] puts sockets, clock and disk around it.
 //!
 //! | module | subject |
 //! |---|---|

@@ -1,5 +1,5 @@
-//! The lease journal on a real file system: restart, torn ends, self-compaction, a full disk, and the size of a
-//! large cluster.
+//! The lease journal on a real file system: restart, torn ends, self-compaction, a full disk, and the size of
+//! a large cluster.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may panic")]
 
 use std::fs;
@@ -111,7 +111,8 @@ fn a_flipped_byte_loses_its_record_alone() {
     }
 }
 
-/// What may happen to a file: bytes from one place to another are flipped, become zeros, are cut out, or are doubled.
+/// What may happen to a file: bytes from one place to another are flipped, become zeros, are cut out, or are
+/// doubled.
 fn damaged(bytes: &[u8], how: u8, place: std::ops::Range<usize>) -> Vec<u8> {
     let (before, rest) = bytes.split_at(place.start);
     let (hit, after) = rest.split_at(place.len());
@@ -126,8 +127,8 @@ fn damaged(bytes: &[u8], how: u8, place: std::ops::Range<usize>) -> Vec<u8> {
 
 proptest::proptest! {
     #![proptest_config(proptest::test_runner::Config::with_cases(200))]
-    /// Wherever a file is damaged, beginning and end included, every record that is whole is read, the journal can be
-    /// written, and the next start finds the same.
+    /// Wherever a file is damaged, beginning and end included, every record that is whole is read, the
+    /// journal can be written, and the next start finds the same.
     #[test]
     fn damage_loses_what_is_damaged(how in 0u8..4, a in 0usize..2000, b in 0usize..2000, old in proptest::bool::ANY) {
         let (records, marked, places) = file_of(20);

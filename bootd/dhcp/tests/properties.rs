@@ -1,4 +1,5 @@
-//! What must hold whatever clients do: seeded crowds of clients, and mutated packets. A failure names its seed.
+//! What must hold whatever clients do: seeded crowds of clients, and mutated packets. A failure names its
+//! seed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may panic")]
 
 mod support;
@@ -198,7 +199,8 @@ impl Crowd {
         }
     }
 
-    /// Two days after the last client (BOOTP leases last one) every dynamic address can be had again: none was lost on the way.
+    /// Two days after the last client (BOOTP leases last one) every dynamic address can be had again: none
+    /// was lost on the way.
     fn whole_pool_is_free_in_the_end(&mut self) {
         self.strangers = false;
         self.now = self.now.plus_seconds(2 * 86_400);
@@ -215,7 +217,8 @@ impl Crowd {
         assert_eq!(self.offered.len(), USABLE, "{:?}", self.offered);
     }
 
-    /// An address is given to one machine at a time, nodes get their own, and nobody gets an edge or the server's.
+    /// An address is given to one machine at a time, nodes get their own, and nobody gets an edge or the
+    /// server's.
     fn check(&self, hw: HwAddr, address: Ipv4Addr) {
         let last = address.octets()[3];
         assert!(![0, 1, 255].contains(&last), "{address}");

@@ -1,7 +1,8 @@
-//! What stands behind the static front: an application on hyper, for everything that is not a GET of a known path.
+//! What stands behind the static front: an application on hyper, for everything that is not a GET of a known
+//! path.
 //!
-//! The bytes already read are handed over with the connection. One request is served that way and the connection is
-//! then closed, so that the next one meets the front again.
+//! The bytes already read are handed over with the connection. One request is served that way and the
+//! connection is then closed, so that the next one meets the front again.
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,7 +1,7 @@
 //! One connection: heads in, answers out, until one side has enough.
 //!
-//! An idle connection holds no buffer. Content up to [`ONE_PIECE_BYTES_MAX`] leaves with its head in one write;
-//! larger files leave by sendfile.
+//! An idle connection holds no buffer. Content up to [`ONE_PIECE_BYTES_MAX`] leaves with its head in one
+//! write; larger files leave by sendfile.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -72,7 +72,8 @@ enum Arrived {
 }
 
 impl Connection {
-    /// `stop`: the service stops when it becomes true; who is being answered is answered, nobody is waited for.
+    /// `stop`: the service stops when it becomes true; who is being answered is answered, nobody is waited
+    /// for.
     pub(crate) fn new(
         shared: Arc<Shared>,
         stream: Stream,

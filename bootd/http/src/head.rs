@@ -1,7 +1,7 @@
 //! The head of a request: what we need of RFC 9110 and RFC 9112, and nothing else.
 //!
-//! `httparse` finds the parts; this file makes them mean something. Absolute targets (`http://host/path`) are taken
-//! like plain ones.
+//! `httparse` finds the parts; this file makes them mean something. Absolute targets (`http://host/path`) are
+//! taken like plain ones.
 
 use dawn_serving::{PathError, RequestPath};
 
@@ -58,8 +58,8 @@ pub enum HeadError {
     /// More than [`HEAD_BYTES_MAX`].
     #[error("the request head is longer than 16384 bytes")]
     TooLong,
-    /// Where the request ends, or whom it is for, cannot be known for certain: a proxy in between might read it in
-    /// another way (RFC 9112 section 11.2, request smuggling).
+    /// Where the request ends, or whom it is for, cannot be known for certain: a proxy in between might read
+    /// it in another way (RFC 9112 section 11.2, request smuggling).
     #[error("{0}")]
     Ambiguous(&'static str),
 }
@@ -136,8 +136,8 @@ struct Framing {
 }
 
 impl Framing {
-    /// RFC 9110 section 7.2 (Host) and 8.6 (Content-Length), RFC 9112 section 3.2, 6.1 to 6.3 and 9.3. Stricter in one
-    /// point: Content-Length stands once, even if several would agree.
+    /// RFC 9110 section 7.2 (Host) and 8.6 (Content-Length), RFC 9112 section 3.2, 6.1 to 6.3 and 9.3.
+    /// Stricter in one point: Content-Length stands once, even if several would agree.
     fn of(fields: &[httparse::Header<'_>], is_11: bool) -> Result<Framing, &'static str> {
         let (mut host, mut length, mut coding) = (None, None, None);
         let (mut keeps, mut closes) = (is_11, false);

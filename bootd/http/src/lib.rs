@@ -14,14 +14,14 @@
 //! | [`limits`] | every number that bounds something |
 //!
 //! What is served comes from a [`Source`](dawn_serving::Source), the same that TFTP asks. Files leave by
-//! sendfile, which hyper cannot do; so this front reads the heads itself, answers GET and HEAD, and hands every other
-//! request, with the bytes already read, to an application on hyper.
+//! sendfile, which hyper cannot do; so this front reads the heads itself, answers GET and HEAD, and hands
+//! every other request, with the bytes already read, to an application on hyper.
 //!
-//! **Invariants.** An idle connection holds no buffer. Nothing waits for a client or a disk without a limit; no worker of
-//! the runtime asks a disk that may hang. No path reaches
-//! the source uncleaned.
+//! **Invariants.** An idle connection holds no buffer. Nothing waits for a client or a disk without a limit;
+//! no worker of the runtime asks a disk that may hang. No path reaches the source uncleaned.
 //!
-//! Deliberately missing: compression, several ranges in one response, HTTP/2: nothing that boots asks for them.
+//! Deliberately missing: compression, several ranges in one response, HTTP/2: nothing that boots asks for
+//! them.
 
 pub mod application;
 pub mod conditions;

@@ -18,7 +18,8 @@ pub const STALL_TIME_MAX: Duration = Duration::from_secs(60);
 pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
 /// Time that connections get to end when the service stops.
 pub const STOP_TIME_MAX: Duration = Duration::from_secs(2);
-/// After an error we read and drop what the client still sends, so that it can read our answer: bytes, and time.
+/// After an error we read and drop what the client still sends, so that it can read our answer: bytes, and
+/// time.
 pub const LINGER_BYTES_MAX: usize = 256 * 1024;
 /// See [`LINGER_BYTES_MAX`].
 pub const LINGER_TIME_MAX: Duration = Duration::from_secs(2);

@@ -1,4 +1,5 @@
-//! What is answered to a request for content that is there: the response head, and which bytes follow it. No socket.
+//! What is answered to a request for content that is there: the response head, and which bytes follow it. No
+//! socket.
 
 use crate::conditions::{Part, Version, decide};
 use crate::head::{Head, Method};

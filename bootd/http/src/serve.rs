@@ -91,7 +91,8 @@ impl Running {
     }
 }
 
-/// Binds, starts the tasks and returns. The service stops when `shutdown` becomes true or its sender is dropped.
+/// Binds, starts the tasks and returns. The service stops when `shutdown` becomes true or its sender is
+/// dropped.
 ///
 /// # Errors
 /// [`HttpError`] when a socket cannot be had.

@@ -110,8 +110,8 @@ fn pattern(size: usize) -> Vec<u8> {
     (0..size).map(|i| (i * 31 + i / 251).to_le_bytes()[0]).collect()
 }
 
-/// A stop ends connections that ask for nothing while a transfer may still go on: the idle client hears of it although the
-/// service has not stopped yet.
+/// A stop ends connections that ask for nothing while a transfer may still go on: the idle client hears of it
+/// although the service has not stopped yet.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_does_not_wait_for_idle_connections() {
     let host = Host::start(None, Limits::default()).await;

@@ -1,8 +1,8 @@
 //! One link: who asked, who is a router, and what is answered when. No socket and no clock.
 //!
-//! A machine that names its link address is answered alone, a short and varied moment later (RFC 4861 §6.2.6 wants up to
-//! half a second). When many ask at once, or somebody without an address does, one advertisement goes to all, never more
-//! often than every [`MULTICAST_GAP`].
+//! A machine that names its link address is answered alone, a short and varied moment later (RFC 4861 §6.2.6
+//! wants up to half a second). When many ask at once, or somebody without an address does, one advertisement
+//! goes to all, never more often than every [`MULTICAST_GAP`].
 
 use std::collections::VecDeque;
 use std::net::Ipv6Addr;
@@ -10,14 +10,16 @@ use std::time::Duration;
 
 use crate::wire::Message;
 
-/// How long the engine looks for routers before its first answer: two solicitations of its own, and the time a router
-/// may take to answer with a multicast (MIN_DELAY_BETWEEN_RAS and MAX_RA_DELAY_TIME of RFC 4861 §10).
+/// How long the engine looks for routers before its first answer: two solicitations of its own, and the time
+/// a router may take to answer with a multicast (MIN_DELAY_BETWEEN_RAS and MAX_RA_DELAY_TIME of RFC 4861
+/// §10).
 pub const LISTEN: Duration = Duration::from_secs(4);
 /// Between those solicitations.
 pub const SOLICIT_GAP: Duration = Duration::from_millis(400);
 /// How many there are.
 pub const SOLICITATIONS: u32 = 2;
-/// For how long a router is believed at least: the longest gap between two unsolicited advertisements (§6.2.1).
+/// For how long a router is believed at least: the longest gap between two unsolicited advertisements
+/// (§6.2.1).
 pub const ROUTER_MEMORY_MIN: Duration = Duration::from_secs(1800);
 /// Shortest and longest wait of an answer; RFC 4861 allows 0 to 500 ms.
 pub const ANSWER_DELAY_MS: std::ops::Range<u64> = 20..120;

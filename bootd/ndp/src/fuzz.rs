@@ -1,4 +1,5 @@
-//! The entry for fuzzers: any bytes go through the engine, with time passing; what it wants sent stays within its limits.
+//! The entry for fuzzers: any bytes go through the engine, with time passing; what it wants sent stays within
+//! its limits.
 
 use std::net::Ipv6Addr;
 use std::time::Duration;

@@ -1,7 +1,8 @@
 //! An interface's sockets: a raw ICMPv6 socket hears, a packet socket speaks.
 //!
-//! Answers go out as frames to the Ethernet address that the solicitation named. Through the kernel they would first ask
-//! the machine for that very address by multicast, which loaders on BIOS network drivers do not hear.
+//! Answers go out as frames to the Ethernet address that the solicitation named. Through the kernel they
+//! would first ask the machine for that very address by multicast, which loaders on BIOS network drivers do
+//! not hear.
 
 use std::io;
 use std::mem::{MaybeUninit, size_of, zeroed};
@@ -135,7 +136,8 @@ fn set_option<T>(socket: &Socket, level: libc::c_int, name: libc::c_int, value: 
 
 /// The hop limit of a received message; 0, which is never valid, where the kernel does not tell.
 fn hop_limit(header: &libc::msghdr) -> u8 {
-    // SAFETY: the header was filled by recvmsg, and its control buffer is alive; the macros stay inside of it.
+    // SAFETY: the header was filled by recvmsg, and its control buffer is alive; the macros stay inside of
+    // it.
     unsafe {
         let mut control = libc::CMSG_FIRSTHDR(header);
         while let Some(entry) = control.as_ref() {

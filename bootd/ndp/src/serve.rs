@@ -28,8 +28,8 @@ pub struct Config {
     pub serves: Arc<dyn Fn(&str) -> bool + Send + Sync>,
 }
 
-/// Serves until `until` becomes true or its sender is dropped. What fails is a warning, never an end: machines boot
-/// without it, only later.
+/// Serves until `until` becomes true or its sender is dropped. What fails is a warning, never an end:
+/// machines boot without it, only later.
 pub async fn serve(config: Config, until: watch::Receiver<bool>) {
     if config.interfaces.len() > INTERFACES_MAX {
         tracing::warn!(INTERFACES_MAX, "router solicitations are answered on the first interfaces only");

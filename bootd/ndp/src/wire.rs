@@ -93,7 +93,8 @@ impl Options {
     }
 }
 
-/// An IPv6 packet with the advertisement that there is no router: hop limit unspecified, no flags, lifetime 0.
+/// An IPv6 packet with the advertisement that there is no router: hop limit unspecified, no flags, lifetime
+/// 0.
 pub fn no_router(mac: [u8; 6], from: Ipv6Addr, to: Ipv6Addr) -> Vec<u8> {
     let mut icmp = vec![0; ADVERTISEMENT_BYTES];
     put_source_link(&mut icmp, mac);
@@ -129,7 +130,8 @@ fn packet(kind: u8, mut icmp: Vec<u8>, from: Ipv6Addr, to: Ipv6Addr) -> Vec<u8> 
     bytes
 }
 
-/// The Internet checksum over pseudo header and message (RFC 8200 §8.1); 0 over a message that carries the right one.
+/// The Internet checksum over pseudo header and message (RFC 8200 §8.1); 0 over a message that carries the
+/// right one.
 pub fn checksum(from: Ipv6Addr, to: Ipv6Addr, icmp: &[u8]) -> u16 {
     let pseudo = [u32::try_from(icmp.len()).unwrap_or(u32::MAX), u32::from(NEXT_HEADER_ICMPV6)];
     let numbers = pseudo.iter().flat_map(|number| number.to_be_bytes());

@@ -1,12 +1,14 @@
 //! A storm of booting nodes: the calls of one boot, made by 1, 10, 100 and 1,000 nodes at once.
 //!
-//! `cargo xtask bench nfs_storm [--tree DIR] [--nodes N,N,…] [--slowest N]`. The calls are those of a real statelite boot, recorded
-//! in `storm/boot.trace` and replayed in a tree of the same names and sizes; with `--tree`, what a kernel would ask for while
-//! it reads part of a real tree: a LOOKUP for every new name, ACCESS and GETATTR for every file, READLINK for
-//! links, and the first 256 KiB of every file in READs of 128 KiB. Every node is one TCP connection with one call in
-//! flight, as a booting kernel mostly is. Server and client run on one processor each.
+//! `cargo xtask bench nfs_storm [--tree DIR] [--nodes N,N,…] [--slowest N]`. The calls are those of a real
+//! statelite boot, recorded in `storm/boot.trace` and replayed in a tree of the same names and sizes; with
+//! `--tree`, what a kernel would ask for while it reads part of a real tree: a LOOKUP for every new name,
+//! ACCESS and GETATTR for every file, READLINK for links, and the first 256 KiB of every file in READs of 128
+//! KiB. Every node is one TCP connection with one call in flight, as a booting kernel mostly is. Server and
+//! client run on one processor each.
 //!
-//! `--capture FILE` prints a trace instead, made from what a test with `DAWN_CAPTURE=1` leaves as `traffic.pcap`.
+//! `--capture FILE` prints a trace instead, made from what a test with `DAWN_CAPTURE=1` leaves as
+//! `traffic.pcap`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::disallowed_methods)]
 
 #[path = "storm/capture.rs"]

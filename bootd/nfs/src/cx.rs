@@ -1,4 +1,5 @@
-//! What a call works on: the state that all calls share, the session, the caller, and objects found by their handles.
+//! What a call works on: the state that all calls share, the session, the caller, and objects found by their
+//! handles.
 
 use std::cell::Cell;
 use std::collections::HashMap;

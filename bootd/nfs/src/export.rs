@@ -50,8 +50,8 @@ pub struct Export {
     pub require_privileged_port: bool,
     /// Whether clients may make device nodes. One of 0:0 (a whiteout of overlayfs) is none.
     pub devices: bool,
-    /// The root is shown as a directory that everybody may list and pass, whatever it is on this machine, where it can so
-    /// be closed to local users.
+    /// The root is shown as a directory that everybody may list and pass, whatever it is on this machine,
+    /// where it can so be closed to local users.
     pub private_root: bool,
     /// Per-node files laid over the tree.
     pub overlay: Option<Arc<OverlaySpec>>,
@@ -147,9 +147,10 @@ pub trait Exports: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// Creates the file or directory behind an overlay entry on its first use, and says where it is.
-    /// `path` is the entry's path in the export. It runs on a worker thread; what takes long goes on elsewhere and
-    /// is answered with [`std::io::ErrorKind::WouldBlock`] meanwhile, by which the client is told to ask again.
+    /// Creates the file or directory behind an overlay entry on its first use, and says where it is. `path`
+    /// is the entry's path in the export. It runs on a worker thread; what takes long goes on elsewhere and
+    /// is answered with [`std::io::ErrorKind::WouldBlock`] meanwhile, by which the client is told to ask
+    /// again.
     fn materialise(&self, export: ExportId, path: &Path) -> std::io::Result<PathBuf> {
         let _ = (export, path);
         Err(std::io::ErrorKind::NotFound.into())

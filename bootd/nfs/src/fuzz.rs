@@ -1,7 +1,8 @@
 //! Entry points for fuzzers: every parser of bytes from outside, and the procedures behind them.
 //!
-//! Each takes any bytes and must return. [`fuzz_procedure`] and [`fuzz_overlay`] run against real directories in the
-//! system's temporary directory, as the user of the process, so that the procedures are reached with good handles.
+//! Each takes any bytes and must return. [`fuzz_procedure`] and [`fuzz_overlay`] run against real directories
+//! in the system's temporary directory, as the user of the process, so that the procedures are reached with
+//! good handles.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -93,8 +94,8 @@ fn header(xid: u32, program: u32, procedure: u32, uid: u32) -> Writer {
 /// Names that overlays and calls are made of: what the image has, what it has not, and ways out.
 const NAMES: [&str; 8] = ["dir", "file", "link", "new", "deep", "..", ".", "out"];
 
-/// An overlay of any entries, and calls of any procedures in it. Bytes in fours: an entry or a call, which kind, and two
-/// names or a name and a handle. Panics if the image is another afterwards.
+/// An overlay of any entries, and calls of any procedures in it. Bytes in fours: an entry or a call, which
+/// kind, and two names or a name and a handle. Panics if the image is another afterwards.
 pub fn fuzz_overlay(data: &[u8]) {
     // The thread may still act as who called last.
     let (Ok(()), Some(over)) = (cred::as_server(), overlay()) else { return };

@@ -42,8 +42,8 @@ pub enum Event {
         /// The export the handle names.
         export: ExportId,
     },
-    /// An overlay entry cannot be shown; the export's own file, if any, is shown instead, or an error in place of what
-    /// the node keeps.
+    /// An overlay entry cannot be shown; the export's own file, if any, is shown instead, or an error in
+    /// place of what the node keeps.
     OverlayProblem {
         /// The export.
         export: ExportId,

@@ -119,13 +119,14 @@ pub fn name_to_handle(dir: BorrowedFd<'_>, name: &CStr) -> Result<KernelHandle, 
 
 /// Most times [`open_handle`] asks again after ENOMEM.
 const HANDLE_RETRIES_MAX: u32 = 20;
-/// Wait before asking again; the creation that is in the way takes microseconds, unless its thread is preempted.
+/// Wait before asking again; the creation that is in the way takes microseconds, unless its thread is
+/// preempted.
 const HANDLE_RETRY_PAUSE: Duration = Duration::from_millis(1);
 
 /// `open_by_handle_at` as an O_PATH descriptor; needs CAP_DAC_READ_SEARCH. ESTALE: the file is gone.
 ///
-/// ENOMEM is asked again: ext4 (`iget_locked`) reports it, too, while another process creates a file that gets the
-/// inode number of a removed one. The next call then finds the new file and reports ESTALE.
+/// ENOMEM is asked again: ext4 (`iget_locked`) reports it, too, while another process creates a file that
+/// gets the inode number of a removed one. The next call then finds the new file and reports ESTALE.
 #[allow(clippy::disallowed_methods, reason = "a worker thread that waits for another thread of the kernel")]
 pub fn open_handle(mount: BorrowedFd<'_>, handle_type: u8, bytes: &[u8]) -> Result<OwnedFd, Errno> {
     let mut opened = open_handle_once(mount, handle_type, bytes);

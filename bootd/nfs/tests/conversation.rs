@@ -468,8 +468,9 @@ fn callers_from_unprivileged_ports() {
     assert_eq!(status(user.remove(&root, "file")), Status::Access.code());
 }
 
-/// Handles that were kept are those that the kernel gives: a listing, the same again, a look at each name, and a server
-/// that has just started agree. The files must be older than the test, so they are the crate's own.
+/// Handles that were kept are those that the kernel gives: a listing, the same again, a look at each name,
+/// and a server that has just started agree. The files must be older than the test, so they are the crate's
+/// own.
 #[test]
 fn handles_are_the_same_however_they_are_come_by() {
     let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
@@ -559,8 +560,8 @@ fn a_defect_costs_one_connection_and_not_the_service() {
     Client::connect(address).unwrap().mount("/x").unwrap();
 }
 
-/// A store: local users of the server cannot enter it, the node's users can; no device nodes but whiteouts; set-id bits are
-/// the node's.
+/// A store: local users of the server cannot enter it, the node's users can; no device nodes but whiteouts;
+/// set-id bits are the node's.
 #[test]
 fn a_store_is_closed_on_the_server_and_open_on_the_node() {
     let dir = tempfile::tempdir().unwrap();

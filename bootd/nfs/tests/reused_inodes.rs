@@ -1,7 +1,7 @@
 //! Handles of removed files while other processes create files that get the same inode numbers.
 //!
-//! ext4 answers ENOMEM for an inode that is being created at that moment (other file systems do not), which would reach
-//! a client as NFS3ERR_JUKEBOX and cost it five seconds.
+//! ext4 answers ENOMEM for an inode that is being created at that moment (other file systems do not), which
+//! would reach a client as NFS3ERR_JUKEBOX and cost it five seconds.
 
 #![allow(clippy::unwrap_used)]
 

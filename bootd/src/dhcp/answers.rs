@@ -1,5 +1,5 @@
-//! What DHCP says to the interfaces of a node, for commands: the networks and reservations that packets are answered from,
-//! so that a command says what a machine would hear.
+//! What DHCP says to the interfaces of a node, for commands: the networks and reservations that packets are
+//! answered from, so that a command says what a machine would hear.
 
 use super::{Here, Network, interface_owner, networks, reservation};
 use crate::address::LocalAddresses;
@@ -75,7 +75,8 @@ impl<'a> Answers<'a> {
         Self { snapshot, networks: networks(here) }
     }
 
-    /// What the interfaces of a node are told, in the order of `mac.mac`; entries that are no address are left out.
+    /// What the interfaces of a node are told, in the order of `mac.mac`; entries that are no address are
+    /// left out.
     #[must_use]
     pub fn of_node(&self, node: &str) -> Vec<Interface> {
         let column = self.snapshot.attr(node, "mac.mac").unwrap_or_default();
@@ -102,8 +103,8 @@ impl<'a> Answers<'a> {
         Some(Interface { mac, hostname: found.hostname, answer })
     }
 
-    /// The engine takes the network by the interface that a packet came in on; where several rows have the address, one
-    /// that is served is enough.
+    /// The engine takes the network by the interface that a packet came in on; where several rows have the
+    /// address, one that is served is enough.
     fn given(&self, address: Ipv4Addr) -> Result<Ipv4Addr, Silence> {
         let holds = |mode: Mode| {
             self.networks.iter().find(|network| network.mode == mode && network.contains(address))

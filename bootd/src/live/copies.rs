@@ -1,7 +1,7 @@
 //! The directory in which copies from network file systems are kept.
 //!
-//! The name of a copy follows from its source and that one's state, so a changed source makes another copy, and nodes
-//! with the same source share one.
+//! The name of a copy follows from its source and that one's state, so a changed source makes another copy,
+//! and nodes with the same source share one.
 
 use std::fs;
 use std::io;

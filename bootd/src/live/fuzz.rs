@@ -1,5 +1,6 @@
-//! The entry for fuzzers: rows of `litefile` may be anything. What is shown for them lies in the image, in the trees or is of
-//! our own making, what is seeded goes into the store, and nothing of it has a name that leads upwards.
+//! The entry for fuzzers: rows of `litefile` may be anything. What is shown for them lies in the image, in
+//! the trees or is of our own making, what is seeded goes into the store, and nothing of it has a name that
+//! leads upwards.
 
 use super::lay::{Images, lay};
 use super::seed::Seed;

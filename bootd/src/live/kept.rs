@@ -1,11 +1,12 @@
 //! What a running node has been shown, which stays until it boots again.
 //!
-//! Tables change at any time; programs of the node have files open. So a wish that was shown is kept: a path, its option,
-//! the store and the trees stay. What a change adds where nothing of the node is in the way is shown at once, and
-//! everything else at the next boot ([`deferred`] says what that is).
+//! Tables change at any time; programs of the node have files open. So a wish that was shown is kept: a path,
+//! its option, the store and the trees stay. What a change adds where nothing of the node is in the way is
+//! shown at once, and everything else at the next boot ([`deferred`] says what that is).
 //!
-//! One file a node in `<data>/roots` holds the wish, so that a restart of the daemon changes nothing either. One that
-//! cannot be read is as good as none: the tables count. One that cannot be written is a line in the log.
+//! One file a node in `<data>/roots` holds the wish, so that a restart of the daemon changes nothing either.
+//! One that cannot be read is as good as none: the tables count. One that cannot be written is a line in the
+//! log.
 
 use super::wish::{self, Entry, Wish, is_below};
 use super::{Generation, NO_TREE, id};
@@ -30,7 +31,8 @@ const FILE_BYTES_MAX: u64 = 4 << 20;
 /// The wish that a node is shown from now on: `held` was shown, `wanted` is what the tables say.
 pub fn merged(held: &Wish, wanted: Wish) -> Wish {
     let root = wanted.root.clone();
-    // The rows of another image are not for this root; a tree elsewhere leaves the whole list to the node's next boot.
+    // The rows of another image are not for this root; a tree elsewhere leaves the whole list to the node's
+    // next boot.
     if wanted.image != held.image || held.duties.trees && !wanted.duties.trees {
         return Wish { root, ..held.clone() };
     }
@@ -167,7 +169,8 @@ impl Kept {
         record.into_wish(root)
     }
 
-    /// Keeps what `node` is shown of `tree`. What it was shown of other trees before is forgotten if it `boots`.
+    /// Keeps what `node` is shown of `tree`. What it was shown of other trees before is forgotten if it
+    /// `boots`.
     pub fn write(&self, node: &str, tree: &Generation, wish: &Wish, boots: bool) {
         if let Err(error) = self.try_write(node, tree, wish, boots) {
             tracing::warn!(node, %error, "cannot write down what a running node is shown");

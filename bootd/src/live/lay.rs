@@ -1,7 +1,7 @@
 //! A wish and the files as they are: what is laid over the root, what is seeded, what is missing.
 //!
-//! Content is searched as `/init` does it: trees in order of priority, an empty directory counts for nothing, and the
-//! image's own file, followed if it is a link, is the last resort.
+//! Content is searched as `/init` does it: trees in order of priority, an empty directory counts for nothing,
+//! and the image's own file, followed if it is a link, is the last resort.
 
 use super::seed::{self, Seed};
 use super::trees::{Hit, TreeLook, Whole};
@@ -49,7 +49,8 @@ pub struct InImage {
     exists: bool,
 }
 
-/// What is known of this machine during one sweep over all nodes, which mostly share one image and some trees.
+/// What is known of this machine during one sweep over all nodes, which mostly share one image and some
+/// trees.
 #[derive(Debug, Default)]
 pub struct Images {
     known: HashMap<(PathBuf, String), InImage>,
@@ -262,7 +263,8 @@ impl Layer<'_> {
         }
     }
 
-    /// Content of trees for an entry: all of it for `con` and for a directory that stands alone, else the first.
+    /// Content of trees for an entry: all of it for `con` and for a directory that stands alone, else the
+    /// first.
     fn hits(&mut self, entry: &Entry, image: &InImage) -> Vec<Hit> {
         let is_dir = image.content.as_ref().map_or(entry.is_dir, |hit| hit.is_dir);
         let alone = is_dir && entry.above == Above::Nothing;

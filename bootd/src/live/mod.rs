@@ -1,15 +1,15 @@
 //! Live roots: what the NFS server lays over a node's image so that the node finds its own files there.
 //!
-//! A node mounts the path of its image. If it is a statelite node and the image was never prepared by `liteimg`, it gets
-//! an export of its own: the image with an overlay that follows from `litefile`, `litetree` and `statelite`
-//! ([`wish`]) and from the files that are there ([`lay`]). Persistent paths are made on first use ([`seed`]), large ones
-//! while the node is told to ask again ([`seeder`]).
+//! A node mounts the path of its image. If it is a statelite node and the image was never prepared by
+//! `liteimg`, it gets an export of its own: the image with an overlay that follows from `litefile`,
+//! `litetree` and `statelite` ([`wish`]) and from the files that are there ([`lay`]). Persistent paths are
+//! made on first use ([`seed`]), large ones while the node is told to ask again ([`seeder`]).
 //!
-//! What a running node was shown stays until it boots again ([`kept`]); what is added, and the content of sources, shows at
-//! once. A thread looks at tables and files again every [`SWEEP_PERIOD`]; what has changed becomes a new generation of the
-//! overlay, which the engine shows at once and clients see when they next ask for attributes of a directory. Worker threads
-//! of the engine read what the last sweep found; only a node's first mount looks at files itself, and neither touches a
-//! network file system ([`reach`]).
+//! What a running node was shown stays until it boots again ([`kept`]); what is added, and the content of
+//! sources, shows at once. A thread looks at tables and files again every [`SWEEP_PERIOD`]; what has changed
+//! becomes a new generation of the overlay, which the engine shows at once and clients see when they next ask
+//! for attributes of a directory. Worker threads of the engine read what the last sweep found; only a node's
+//! first mount looks at files itself, and neither touches a network file system ([`reach`]).
 
 mod copies;
 pub(crate) mod fuzz;
@@ -89,7 +89,8 @@ struct View {
     notes: Vec<Note>,
 }
 
-/// A wish, and what it follows from: the number of the last change of the tables, and the addresses of this machine.
+/// A wish, and what it follows from: the number of the last change of the tables, and the addresses of this
+/// machine.
 #[derive(Clone)]
 struct WishAsOf {
     wish: Arc<Wish>,
@@ -164,8 +165,9 @@ impl LiveRoots {
         Ok(list)
     }
 
-    /// The live root over `tree`, if the node is to have one. A node that mounts its root boots, and is shown what the
-    /// tables say now, unless it said that its system is up: then somebody mounts the root once more.
+    /// The live root over `tree`, if the node is to have one. A node that mounts its root boots, and is shown
+    /// what the tables say now, unless it said that its system is up: then somebody mounts the root once
+    /// more.
     pub fn mount(&self, snapshot: &Snapshot, node: &str, tree: &Generation) -> Option<Arc<Export>> {
         self.duties(snapshot, node)?;
         if self.bus.is_up(node) {
@@ -218,7 +220,8 @@ impl LiveRoots {
                 self.kept.forget(|node| node == view.node);
                 continue;
             }
-            // A node that runs from another image than it is to boot next keeps what that image was shown with.
+            // A node that runs from another image than it is to boot next keeps what that image was shown
+            // with.
             if image_dir(&snapshot, &view.node).as_deref() == Some(&view.tree.image_dir)
                 && let Some(root) = generations::find(&view.tree.image_dir, view.tree.identity)
             {

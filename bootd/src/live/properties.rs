@@ -1,9 +1,9 @@
-//! Random work of two nodes on their live roots, while rows of `litefile` and files of the trees change and the server is
-//! started anew: what the nodes see must be what the model says, and the image stays as it was.
+//! Random work of two nodes on their live roots, while rows of `litefile` and files of the trees change and
+//! the server is started anew: what the nodes see must be what the model says, and the image stays as it was.
 //!
-//! The model knows contents only: those of the image, of three trees, and of the nodes' stores, and which row counts. It
-//! follows the rules of the documentation, not the code: the first tree wins, `con` joins, persistent paths are seeded
-//! when they are first looked at, and what a node was shown stays until it boots.
+//! The model knows contents only: those of the image, of three trees, and of the nodes' stores, and which row
+//! counts. It follows the rules of the documentation, not the code: the first tree wins, `con` joins,
+//! persistent paths are seeded when they are first looked at, and what a node was shown stays until it boots.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use super::tests::{Node, Site, row};
@@ -383,7 +383,8 @@ fn states() -> Vec<Vec<(&'static str, &'static str)>> {
     all
 }
 
-/// What a node has of the server: paths of its root with open files in them, the text of each, and whether it may write.
+/// What a node has of the server: paths of its root with open files in them, the text of each, and whether it
+/// may write.
 fn opened(site: &Site, node: &mut Node) -> Vec<(String, dawn_nfs::handle::FileHandle, bool)> {
     let list = site.list(1);
     let marked = list.lines().filter(|line| line.starts_with("file\t") && line.ends_with("\tserved"));

@@ -1,8 +1,8 @@
 //! Trees on network file systems, which may hang: nobody who answers nodes touches them.
 //!
-//! One thread for each such mount looks for what is wanted and copies it here; overlays show the copies, which are
-//! named by their content's state and never change. While a mount does not answer, what is known of it stays, what
-//! is not comes from the next tree, and the tree has a problem to tell.
+//! One thread for each such mount looks for what is wanted and copies it here; overlays show the copies,
+//! which are named by their content's state and never change. While a mount does not answer, what is known of
+//! it stays, what is not comes from the next tree, and the tree has a problem to tell.
 
 use super::trees::{Hit, LocalTree, TreeLook, Whole};
 use super::{SWEEP_PERIOD, copies};

@@ -1,7 +1,7 @@
 //! Making a persistent path on its first use, from the trees or the image.
 //!
-//! The store belongs to the node, and a node may have prepared it for us: no link below it is followed, and a copy is
-//! made outside of the node's reach, then moved into its place whole.
+//! The store belongs to the node, and a node may have prepared it for us: no link below it is followed, and a
+//! copy is made outside of the node's reach, then moved into its place whole.
 
 use dawn_nfs::{ExportId, sys};
 use rustix::fs::{AtFlags, Gid, Mode, Uid};
@@ -34,8 +34,8 @@ impl Seed {
     }
 }
 
-/// Makes what is missing of `seed` in the store of a node; gives the path it has there. `image` lends its looks to
-/// directories on the way.
+/// Makes what is missing of `seed` in the store of a node; gives the path it has there. `image` lends its
+/// looks to directories on the way.
 pub fn plant(store: &Path, seed: &Seed, image: &Path) -> io::Result<PathBuf> {
     make_store(store)?;
     let store = store.canonicalize()?;
@@ -63,7 +63,8 @@ pub fn is_in(store: &Path, path: &str) -> bool {
     top.is_ok_and(|top| holds(top.as_fd(), path))
 }
 
-/// Whether something is at a path of the store that is open at `top`. No link is followed, and a link is nothing.
+/// Whether something is at a path of the store that is open at `top`. No link is followed, and a link is
+/// nothing.
 fn holds(top: BorrowedFd<'_>, path: &str) -> bool {
     let path = Path::new(path.trim_matches('/'));
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return false };
@@ -73,11 +74,11 @@ fn holds(top: BorrowedFd<'_>, path: &str) -> bool {
     stat.is_ok_and(|stat| !rustix::fs::FileType::from_raw_mode(stat.st_mode).is_symlink())
 }
 
-/// The directory of a node in the persistent store: made at its first use. Nothing above it is made: a store that is not
-/// there is one that is not mounted, or is mistyped.
+/// The directory of a node in the persistent store: made at its first use. Nothing above it is made: a store
+/// that is not there is one that is not mounted, or is mistyped.
 ///
-/// Local users of this machine cannot enter it, whatever it was before: a node's root may make set-user-id programs in it.
-/// The node sees it open (`Export::private_root`).
+/// Local users of this machine cannot enter it, whatever it was before: a node's root may make set-user-id
+/// programs in it. The node sees it open (`Export::private_root`).
 pub fn make_store(root: &Path) -> io::Result<()> {
     match fs::DirBuilder::new().mode(0o700).create(root) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && root.is_dir() => close(root),

@@ -44,7 +44,8 @@ pub trait TreeLook {
     /// What is wrong with it.
     fn problem(&self) -> Option<String>;
 
-    /// Whether a look has failed for a reason that passes, so that what was not found may be there all the same.
+    /// Whether a look has failed for a reason that passes, so that what was not found may be there all the
+    /// same.
     fn is_unsure(&self) -> bool {
         false
     }
@@ -78,7 +79,8 @@ impl LocalTree {
         Self { path: path.to_owned(), fd: opened.ok(), unsure }
     }
 
-    /// What `path` leads to. Links of a tree stay in the tree: whoever fills it shall not reach the rest of this machine.
+    /// What `path` leads to. Links of a tree stay in the tree: whoever fills it shall not reach the rest of
+    /// this machine.
     fn open_inside(&self, path: &str, flags: OFlags) -> Option<OwnedFd> {
         let path = path.trim_start_matches('/');
         let opened = lookup::open(self.fd.as_ref()?, path, flags, Mode::empty(), ResolveFlags::IN_ROOT);

@@ -4,8 +4,8 @@
 //! file that a node may fetch for its boot is a view of the result (`crate::view`), so
 //! `nodeset` writes no file and a changed table counts at the next request.
 //!
-//! Kernel words and the order in which servers are looked up follow xCAT, because scripts inside
-//! of images read `/proc/cmdline`. Install states and the tasks of the discovery system are known but not served yet:
+//! Kernel words and the order in which servers are looked up follow xCAT, because scripts inside of images
+//! read `/proc/cmdline`. Install states and the tasks of the discovery system are known but not served yet:
 //! asking for them gives [`PlanError::Unsupported`], never a wrong boot.
 
 mod args;
@@ -81,7 +81,8 @@ pub struct Plan {
     pub action: Action,
     /// The server as the node sees it, for loaders without a variable for it.
     pub server: Ipv4Addr,
-    /// Another DHCP server gives the node its address (`site.proxydhcp`): the loader's variable then names that one.
+    /// Another DHCP server gives the node its address (`site.proxydhcp`): the loader's variable then names
+    /// that one.
     pub proxied: bool,
     /// Port of the HTTP service.
     pub http_port: u16,
@@ -221,7 +222,8 @@ pub fn image_of(snapshot: &Snapshot, node: &str) -> Result<OsImage, PlanError> {
     snapshot.osimage(&name).ok_or_else(|| PlanError::NoImage { image: name.to_string() })
 }
 
-/// The installer of a switch: the first file of the image's `pkgdir`. `None`: the image has none that a URL could name.
+/// The installer of a switch: the first file of the image's `pkgdir`. `None`: the image has none that a URL
+/// could name.
 #[must_use]
 pub fn installer(image: &OsImage) -> Option<&str> {
     let first = image.get("pkgdir")?.split(',').map(str::trim).find(|path| !path.is_empty())?;
@@ -415,7 +417,8 @@ impl Facts<'_> {
         Ok(())
     }
 
-    /// `noderes.installnic` (or `primarynic`) when it is a name: a MAC and the word `mac` are what `BOOTIF` says anyway.
+    /// `noderes.installnic` (or `primarynic`) when it is a name: a MAC and the word `mac` are what `BOOTIF`
+    /// says anyway.
     fn boot_nic_name(&self) -> Option<Text> {
         let nic = self.attr("noderes.installnic").or_else(|| self.attr("noderes.primarynic"))?;
         (&*nic != "mac" && nic.parse::<dawn_cluster::MacAddr>().is_err()).then_some(nic)
@@ -435,8 +438,8 @@ fn image_dir(snapshot: &Snapshot, image: &OsImage) -> Result<String, PlanError> 
     image.rootimgdir(snapshot).ok_or_else(missing)
 }
 
-/// Every name `packimage` may give the packed root of stateless nodes, in the order in which they are looked for. It
-/// leaves exactly one.
+/// Every name `packimage` may give the packed root of stateless nodes, in the order in which they are looked
+/// for. It leaves exactly one.
 pub const PACKED_ROOTS: [&str; 6] =
     ["rootimg.sfs", "rootimg.cpio.gz", "rootimg.cpio.xz", "rootimg.tar.gz", "rootimg.tar.xz", "rootimg.gz"];
 /// The packed root of statelite nodes with `rootfstype=ramdisk`; made by `liteimg`.

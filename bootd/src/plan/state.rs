@@ -42,8 +42,9 @@ impl fmt::Display for Distribution {
 }
 
 impl BootState {
-    /// Reads the text of `chain.currstate`. `None` for an empty or unknown text, and for one with anything but printable
-    /// ASCII or with a backslash, which would take the next line along: it is the comment line of every boot file.
+    /// Reads the text of `chain.currstate`. `None` for an empty or unknown text, and for one with anything
+    /// but printable ASCII or with a backslash, which would take the next line along: it is the comment line
+    /// of every boot file.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();

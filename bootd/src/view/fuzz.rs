@@ -1,5 +1,5 @@
-//! The entry for fuzzers: any text as a cell or a name that gets into a node's boot files. Panics when the text adds a
-//! line, ends a command or names a variable of a loader, which is what a fuzzer looks for.
+//! The entry for fuzzers: any text as a cell or a name that gets into a node's boot files. Panics when the
+//! text adds a line, ends a command or names a variable of a loader, which is what a fuzzer looks for.
 
 use super::{Answer, Surroundings, render};
 use crate::address::LocalAddresses;
@@ -82,7 +82,8 @@ const CELLS: [(&str, &str, &str); 13] = [
     ("linuximage", "imagename", "rootfstype"),
     ("site", "key", "value"),
 ];
-/// Places of a text: each of [`CELLS`]; the node's state, and what follows its first word; the names of image and node.
+/// Places of a text: each of [`CELLS`]; the node's state, and what follows its first word; the names of image
+/// and node.
 pub(super) const PLACES: u8 = 17;
 
 /// A cell of any bytes: the first says which one it is.
@@ -94,8 +95,8 @@ pub fn fuzz_script(data: &[u8]) {
     }
 }
 
-/// Renders every boot file of a stateless and of a statelite node with this text in one place, and looks for what was
-/// not ours.
+/// Renders every boot file of a stateless and of a statelite node with this text in one place, and looks for
+/// what was not ours.
 pub(super) fn cell_stays_inside(text: &str, place: u8) {
     for kind in ["netboot", "statelite"] {
         let (mut state, mut image, mut node) = (format!("{kind} a-b-c"), "deb", "cn2");

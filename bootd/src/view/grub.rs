@@ -7,8 +7,8 @@ use super::kernel_of;
 use crate::plan::{KERNEL, KernelBoot, Plan};
 use dawn_cluster::MacAddr;
 
-/// The first file that the signed GRUB asks for after a network boot (`grub/grub.cfg`), the same for every node: it
-/// leads to the node's own.
+/// The first file that the signed GRUB asks for after a network boot (`grub/grub.cfg`), the same for every
+/// node: it leads to the node's own.
 pub const FIRST_CONFIG: &str =
     "configfile (tftp,$net_default_server)/boot/grub2/grub.cfg-01-$net_default_mac\n";
 
@@ -34,8 +34,8 @@ pub(super) fn config(plan: &Plan) -> String {
     )
 }
 
-/// Renders the configuration inside a boot image: the files are beside it, and GRUB knows no network there, so the
-/// boot NIC comes from the tables.
+/// Renders the configuration inside a boot image: the files are beside it, and GRUB knows no network there,
+/// so the boot NIC comes from the tables.
 pub(super) fn image_config(plan: &Plan, boot: &KernelBoot, nic: Option<MacAddr>) -> String {
     let nic = nic.map(|mac| format!(" BOOTIF=01-{}", mac.to_string().replace(':', "-"))).unwrap_or_default();
     format!(
@@ -50,8 +50,8 @@ pub(super) fn image_config(plan: &Plan, boot: &KernelBoot, nic: Option<MacAddr>)
     )
 }
 
-/// The kernel's arguments as GRUB reads them: `$` would begin a variable (`memmap=64M$4G` is a good argument), `&` end the
-/// command.
+/// The kernel's arguments as GRUB reads them: `$` would begin a variable (`memmap=64M$4G` is a good
+/// argument), `&` end the command.
 fn words(boot: &KernelBoot, plan: &Plan) -> String {
     boot.args.render(&plan.server.to_string()).replace('$', "\\$").replace('&', "\\&")
 }

@@ -1,9 +1,9 @@
 //! The iPXE script of a node (`xcat/xnba/nodes/<node>`).
 //!
-//! `${next-server}` is the server that iPXE itself booted from, so an address that moves between machines works; beside
-//! another DHCP server it would be that one, and our address stands there instead. A file that cannot be fetched is said
-//! on the screen and tried again, and so is a node without a plan: a node that sits before a broken script is a walk to
-//! the rack.
+//! `${next-server}` is the server that iPXE itself booted from, so an address that moves between machines
+//! works; beside another DHCP server it would be that one, and our address stands there instead. A file that
+//! cannot be fetched is said on the screen and tried again, and so is a node without a plan: a node that sits
+//! before a broken script is a walk to the rack.
 
 use super::{host_and_port, kernel_of};
 use crate::plan::{KERNEL, KernelBoot, Plan};
@@ -31,14 +31,16 @@ pub(super) fn script(plan: &Plan, firmware: Firmware) -> String {
     }
 }
 
-/// For machines that no node is known for: what to do stands on the screen, and firmware goes on to its next device.
+/// For machines that no node is known for: what to do stands on the screen, and firmware goes on to its next
+/// device.
 pub(super) const UNKNOWN: &str = "#!gpxe\n\
     echo Dawn: no node has the MAC address ${netX/mac}, so there is nothing to boot here.\n\
     echo Dawn: on the server: mkdef -t node -o NODE mac=${netX/mac} ip=ADDRESS groups=all\n\
     sleep 10\n\
     exit\n";
 
-/// A script for a node that there is no plan for. It asks for itself again, so the node boots when the cause is mended.
+/// A script for a node that there is no plan for. It asks for itself again, so the node boots when the cause
+/// is mended.
 pub(super) fn explanation(node: &str, reason: &str, firmware: Firmware) -> String {
     let own = if firmware == Firmware::Uefi { ".uefi" } else { "" };
     format!(

@@ -30,7 +30,8 @@ enum View<'a> {
     Elilo(&'a str),
     /// `xcat/xnba/nets/<net>_<bits>`, with or without `.uefi`: for machines that no node is known for.
     IpxeNet,
-    /// `xcat/xnba/nodes/<node>.pxelinux` and `pxelinux.cfg/<key>`: node, `01-<mac>`, hexadecimal address, UUID or `default`.
+    /// `xcat/xnba/nodes/<node>.pxelinux` and `pxelinux.cfg/<key>`: node, `01-<mac>`, hexadecimal address,
+    /// UUID or `default`.
     Pxelinux(&'a str),
     /// `pxelinux.cfg/p/<net>_<bits>`: petitboot on machines that no node is known for.
     PetitbootNet,
@@ -74,8 +75,8 @@ pub enum Answer {
     },
 }
 
-/// What is in a boot image beside the loaders: `EFI/BOOT` holds shim and the signed GRUB, which needs no network to
-/// find the rest.
+/// What is in a boot image beside the loaders: `EFI/BOOT` holds shim and the signed GRUB, which needs no
+/// network to find the rest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootImage {
     /// GRUB's configuration.
@@ -267,7 +268,8 @@ impl Request<'_> {
     }
 }
 
-/// The MAC of the interface that a node boots from: the element of `mac.mac` without a name, or with the node's own.
+/// The MAC of the interface that a node boots from: the element of `mac.mac` without a name, or with the
+/// node's own.
 fn install_mac(cell: &str, node: &str) -> Option<MacAddr> {
     let elements = cell.split('|').map(|element| element.split_once('!').unwrap_or((element, node)));
     elements.filter(|(_, name)| *name == node).find_map(|(mac, _)| mac.trim().parse().ok())

@@ -31,7 +31,8 @@ pub(super) fn elilo(plan: &Plan) -> String {
     )
 }
 
-/// For machines that no node is known for: nothing to boot, and what to do. Petitboot offers what else it finds.
+/// For machines that no node is known for: nothing to boot, and what to do. Petitboot offers what else it
+/// finds.
 pub(super) const PETITBOOT_UNKNOWN: &str = "# no node has the MAC address of this machine; on the server:\n\
     # mkdef -t node -o NODE mac=MAC ip=ADDRESS groups=all netboot=petitboot\n";
 

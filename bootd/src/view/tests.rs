@@ -402,8 +402,8 @@ fn a_script_beside_another_dhcp_server_names_ours() {
 }
 
 proptest::proptest! {
-    /// Whatever a cell or a name holds, a boot file has the lines it always has, and nothing in them that was not ours is a
-    /// variable or ends a command.
+    /// Whatever a cell or a name holds, a boot file has the lines it always has, and nothing in them that was
+    /// not ours is a variable or ends a command.
     #[test]
     fn no_cell_breaks_out_of_a_script(
         cell in ".{0,40}|[ a|&;#$`{}\"'\\\\\n\r%:-]{0,12}",

@@ -1,7 +1,7 @@
 //! A reading client as a state machine: for the simulator, the tests and the benchmark.
 //!
-//! It behaves like one of several kinds of firmware, the bad habits included. Bytes and a time go in, packets and a
-//! deadline come out, as in the server's engine.
+//! It behaves like one of several kinds of firmware, the bad habits included. Bytes and a time go in, packets
+//! and a deadline come out, as in the server's engine.
 
 use std::time::Duration;
 

@@ -11,11 +11,11 @@
 //! | [`serve()`] | the thread with sockets and clock |
 //! | [`limits`] | every number that bounds something |
 //!
-//! Start reading at [`transfer`]. The engine takes bytes and a time and returns bytes and a deadline; the same code
-//! runs behind sockets, under the fuzzer and in the simulator of this crate's tests.
+//! Start reading at [`transfer`]. The engine takes bytes and a time and returns bytes and a deadline; the
+//! same code runs behind sockets, under the fuzzer and in the simulator of this crate's tests.
 //!
-//! **Invariants.** No socket, clock or randomness outside `net` and `serve`. No answer to an acknowledgement that
-//! was answered before. Only IPv4: no firmware we know of loads by TFTP over IPv6 alone.
+//! **Invariants.** No socket, clock or randomness outside `net` and `serve`. No answer to an acknowledgement
+//! that was answered before. Only IPv4: no firmware we know of loads by TFTP over IPv6 alone.
 //!
 //! Deliberately missing: writing (WRQ is refused), netascii, RFC 2090 multicast.
 

@@ -28,8 +28,8 @@ pub const RETRY_MIN: Duration = Duration::from_millis(200);
 pub const RETRY_MAX: Duration = Duration::from_secs(8);
 /// A transfer ends when its client was silent this long.
 pub const SILENCE_MAX: Duration = Duration::from_secs(30);
-/// How often the last block is repeated unasked for a client that has answered before and may be gone with all it wanted.
-/// The transfer is then kept, silently, until [`SILENCE_MAX`].
+/// How often the last block is repeated unasked for a client that has answered before and may be gone with
+/// all it wanted. The transfer is then kept, silently, until [`SILENCE_MAX`].
 pub const LAST_BLOCK_REPEATS_MAX: u32 = 3;
 /// Smallest and largest value of the `timeout` option, seconds (RFC 2349).
 pub const TIMEOUT_OPTION_S: std::ops::RangeInclusive<u64> = 1..=255;
@@ -43,11 +43,13 @@ pub const LOSSY_MEMORY: Duration = Duration::from_secs(600);
 /// How many lossy clients are remembered.
 pub const LOSSY_CLIENTS_MAX: usize = 4096;
 
-/// Requests whose files were given to disks within the last [`WAIT_TIME_MAX`](dawn_serving::disks::WAIT_TIME_MAX);
-/// further ones are not answered, and their clients repeat.
+/// Requests whose files were given to disks within the last
+/// [`WAIT_TIME_MAX`](dawn_serving::disks::WAIT_TIME_MAX); further ones are not answered, and their clients
+/// repeat.
 pub const LOOKS_MAX: usize = 65_536;
 
-/// The same request from the same port within this time of the first is a copy, later it is a machine that was reset.
+/// The same request from the same port within this time of the first is a copy, later it is a machine that
+/// was reset.
 pub const REQUEST_COPY_MAX: Duration = Duration::from_secs(2);
 
 /// A request that waits for a free place is forgotten when its client does not ask again within this time.

@@ -1,8 +1,8 @@
 //! UDP sockets that move many datagrams per system call and know which address of ours was asked.
 //!
-//! `recvmmsg` and `sendmmsg` carry batches; `IP_PKTINFO` tells the address a request was sent to and sets the source
-//! of the answer, so a machine with several addresses answers from the right one; `UDP_SEGMENT` lets the kernel cut
-//! a window into packets. Everything `unsafe` of this crate is in this file.
+//! `recvmmsg` and `sendmmsg` carry batches; `IP_PKTINFO` tells the address a request was sent to and sets the
+//! source of the answer, so a machine with several addresses answers from the right one; `UDP_SEGMENT` lets
+//! the kernel cut a window into packets. Everything `unsafe` of this crate is in this file.
 
 use std::io;
 use std::mem;
@@ -24,8 +24,8 @@ const DATAGRAM_BYTES: usize = REQUEST_BYTES_MAX + 64;
 const CONTROL_BYTES: usize = 128;
 /// Receive buffer asked for, bytes: ten thousand requests at one moment.
 const RECEIVE_BUFFER_BYTES: usize = 16 * 1024 * 1024;
-/// Send buffer asked for, bytes (the kernel doubles it for its own records). Fewer packets than the queue of an
-/// interface holds by default (1,000): when the link is full we wait here and nothing is dropped there.
+/// Send buffer asked for, bytes (the kernel doubles it for its own records). Fewer packets than the queue of
+/// an interface holds by default (1,000): when the link is full we wait here and nothing is dropped there.
 const SEND_BUFFER_BYTES: usize = 768 * 1024;
 /// Longest wait for room in the send buffer before packets are dropped; timers will repeat them.
 const SEND_WAIT_MAX: Duration = Duration::from_millis(100);
@@ -295,7 +295,8 @@ impl ReceiveBatch {
 
 /// The address and interface of `IP_PKTINFO`.
 fn packet_info(header: &libc::msghdr) -> (Option<Ipv4Addr>, u32) {
-    // SAFETY: the header was filled by recvmmsg and its control memory is live; CMSG_* walk within msg_controllen.
+    // SAFETY: the header was filled by recvmmsg and its control memory is live; CMSG_* walk within
+    // msg_controllen.
     unsafe {
         let mut message = libc::CMSG_FIRSTHDR(header);
         while let Some(one) = message.as_ref() {
@@ -406,8 +407,8 @@ fn put_message<T>(control: &mut Control, at: usize, level: i32, kind: i32, value
     // SAFETY: pure arithmetic on sizes.
     let (space, length) = unsafe { (libc::CMSG_SPACE(size) as usize, libc::CMSG_LEN(size) as usize) };
     assert!(at + space <= CONTROL_BYTES, "the control messages of one packet fit their room");
-    // SAFETY: `at` is a multiple of the alignment (sums of CMSG_SPACE), Control is aligned to 8, and the message
-    // fits as asserted.
+    // SAFETY: `at` is a multiple of the alignment (sums of CMSG_SPACE), Control is aligned to 8, and the
+    // message fits as asserted.
     unsafe {
         let header: *mut libc::cmsghdr = control.0.as_mut_ptr().add(at).cast();
         (*header).cmsg_len = length;

@@ -1,7 +1,7 @@
 //! Negotiation: what a client asked for, and what it gets (RFC 2347, 2348, 2349, 7440).
 //!
-//! An option that we do not know, or whose value is out of range, is left out of the OACK as RFC 2347 wants; the
-//! transfer then goes on with the default.
+//! An option that we do not know, or whose value is out of range, is left out of the OACK as RFC 2347 wants;
+//! the transfer then goes on with the default.
 
 use std::time::Duration;
 

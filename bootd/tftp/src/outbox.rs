@@ -1,4 +1,5 @@
-//! Packets that an engine wants sent, collected in one buffer so that the shell can hand many to the kernel at once.
+//! Packets that an engine wants sent, collected in one buffer so that the shell can hand many to the kernel
+//! at once.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 

@@ -1,7 +1,7 @@
 //! The shell around the engine: one thread with its sockets, a clock, and nothing else.
 //!
-//! A thread of its own and not a task: a storm of boots then cannot starve other services, nor they it, and waiting,
-//! receiving and sending cost three system calls per batch of packets.
+//! A thread of its own and not a task: a storm of boots then cannot starve other services, nor they it, and
+//! waiting, receiving and sending cost three system calls per batch of packets.
 
 use std::collections::HashMap;
 use std::io;
@@ -22,14 +22,15 @@ use dawn_serving::{Answer, Content, DiskPool, Observer, OwnedRequest, Source};
 
 /// Batches taken from one socket before the others get their turn.
 const ROUNDS_MAX: usize = 8;
-/// From so many transfers on, packets are gathered a moment if fewer than one in [`GATHER_SHARE`] transfers sent any.
+/// From so many transfers on, packets are gathered a moment if fewer than one in [`GATHER_SHARE`] transfers
+/// sent any.
 const GATHER_TRANSFERS_MIN: usize = 16;
 /// See [`GATHER_TRANSFERS_MIN`].
 const GATHER_SHARE: usize = 4;
 /// That moment.
 const GATHER_PAUSE: Duration = Duration::from_micros(100);
-/// The thread's place before others (nice value): a client waits for every block, and while the server builds an
-/// image on all its cores, nodes boot as before.
+/// The thread's place before others (nice value): a client waits for every block, and while the server builds
+/// an image on all its cores, nodes boot as before.
 const NICE: libc::c_int = -10;
 /// How long an interface's MTU is believed.
 const MTU_MEMORY: Duration = Duration::from_secs(10);
@@ -43,8 +44,8 @@ const TRANSFER_PORTS_DEFAULT: u8 = 2;
 /// Which ports of ours carry the transfers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TransferPorts {
-    /// So many ports that the system picks, shared by all transfers; 1 to 16. Two are enough to tell a client's new
-    /// transfer from its old one.
+    /// So many ports that the system picks, shared by all transfers; 1 to 16. Two are enough to tell a
+    /// client's new transfer from its old one.
     Any(u8),
     /// These ports, for firewalls; at most 16.
     Range(u16, u16),
@@ -143,7 +144,8 @@ impl Running {
     }
 }
 
-/// Binds, starts the thread and returns. The service stops when `shutdown` becomes true or its sender is dropped.
+/// Binds, starts the thread and returns. The service stops when `shutdown` becomes true or its sender is
+/// dropped.
 ///
 /// # Errors
 /// [`TftpError`] when a socket or the thread cannot be had.
@@ -242,8 +244,8 @@ impl Shell {
             work.flush(&ports);
             let active = work.server.active();
             if active >= GATHER_TRANSFERS_MIN && taken < active / GATHER_SHARE {
-                // Falling asleep and waking up costs more than a packet. With many transfers a moment of patience
-                // brings many packets at once, and no client notices.
+                // Falling asleep and waking up costs more than a packet. With many transfers a moment of
+                // patience brings many packets at once, and no client notices.
                 wait(set.get_mut(..1).unwrap_or_default(), Some(GATHER_PAUSE));
             }
         }

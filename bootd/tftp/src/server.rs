@@ -1,12 +1,12 @@
 //! All transfers of one server thread: the table, admission, and the timers. No socket and no clock.
 //!
-//! A request becomes a transfer if there is a place; otherwise it waits in order and takes the next free place, and
-//! the client's own repeats keep it in the queue. So any number of machines that start at one moment make steady
-//! progress instead of failing together. With many transfers each is granted a smaller window, so that all windows
-//! together stay within a fixed number of bytes.
+//! A request becomes a transfer if there is a place; otherwise it waits in order and takes the next free
+//! place, and the client's own repeats keep it in the queue. So any number of machines that start at one
+//! moment make steady progress instead of failing together. With many transfers each is granted a smaller
+//! window, so that all windows together stay within a fixed number of bytes.
 //!
-//! A client is known by its address and port. It may begin anew from the same port (boot ROMs do): the new transfer
-//! then gets another port of ours, and packets of the old one no longer match.
+//! A client is known by its address and port. It may begin anew from the same port (boot ROMs do): the new
+//! transfer then gets another port of ours, and packets of the old one no longer match.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -142,7 +142,8 @@ struct Waiting {
 }
 
 impl<'a> Server<'a> {
-    /// An engine that sends transfers from `ports` in turn; without any, a transfer uses the port of its request.
+    /// An engine that sends transfers from `ports` in turn; without any, a transfer uses the port of its
+    /// request.
     pub fn new(
         limits: Limits,
         ports: Vec<PortId>,

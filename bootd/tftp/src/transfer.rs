@@ -1,18 +1,19 @@
 //! One transfer: acknowledgements and time go in, packets and a deadline come out.
 //!
-//! Blocks are counted in 64 bits; the wire's 16 bits roll over to 0. A window (RFC 7440) of `terms.window` blocks is
-//! in flight at most; without the option it is one block and this is RFC 1350.
+//! Blocks are counted in 64 bits; the wire's 16 bits roll over to 0. A window (RFC 7440) of `terms.window`
+//! blocks is in flight at most; without the option it is one block and this is RFC 1350.
 //!
-//! An acknowledgement is answered only if it acknowledges something new. A repeated one is ignored and our own timer
-//! repeats what was lost: that is the cure of the Sorcerer's Apprentice, and it stops firmware that acknowledges
-//! every packet of a window it cannot use. Two exceptions. The last block is repeated a few times only, since its
-//! client may have it and be gone; from then on a repeated acknowledgement brings it, at most every [`RETRY_MIN`]. And,
-//! for windows only: the first repeated acknowledgement that
-//! comes a round trip after a window was sent, with nothing repeated in this window or the one before, says that the
-//! window's first block was lost, and the window is sent again at once. So no packet can ever be answered twice in a
-//! row, whatever the client does.
+//! An acknowledgement is answered only if it acknowledges something new. A repeated one is ignored and our
+//! own timer repeats what was lost: that is the cure of the Sorcerer's Apprentice, and it stops firmware that
+//! acknowledges every packet of a window it cannot use. Two exceptions. The last block is repeated a few
+//! times only, since its client may have it and be gone; from then on a repeated acknowledgement brings it,
+//! at most every [`RETRY_MIN`]. And, for windows only: the first repeated acknowledgement that comes a round
+//! trip after a window was sent, with nothing repeated in this window or the one before, says that the
+//! window's first block was lost, and the window is sent again at once. So no packet can ever be answered
+//! twice in a row, whatever the client does.
 //!
-//! After loss, blocks of a window leave one by one with a gap; every window that arrives whole doubles the train.
+//! After loss, blocks of a window leave one by one with a gap; every window that arrives whole doubles the
+//! train.
 
 use std::time::Duration;
 
@@ -177,7 +178,8 @@ impl Transfer {
 
     fn on_repeated_ack(&mut self, now: Duration, block: u16, out: &mut Outbox) -> Step {
         if self.is_resting() && low16(self.acked) == block {
-            // It is there after all. With the timer at rest this is the only thing that can bring the block again.
+            // It is there after all. With the timer at rest this is the only thing that can bring the block
+            // again.
             if now.saturating_sub(self.window_sent_at) >= RETRY_MIN {
                 self.lost();
                 return self.send_or_fail(now, out);
@@ -259,8 +261,9 @@ impl Transfer {
         self.send_or_fail(now, out)
     }
 
-    /// Whether the last block is not repeated any more, because the client, who did answer before, may have it and be
-    /// gone. It is kept for a client whose acknowledgement was lost, and who then asks by repeating the one before.
+    /// Whether the last block is not repeated any more, because the client, who did answer before, may have
+    /// it and be gone. It is kept for a client whose acknowledgement was lost, and who then asks by repeating
+    /// the one before.
     fn is_resting(&self) -> bool {
         self.heard
             && self.acked + 1 == self.last

@@ -1,4 +1,5 @@
-//! Storms in virtual time: many clients, a network that loses, doubles and reorders, and one link out of the server.
+//! Storms in virtual time: many clients, a network that loses, doubles and reorders, and one link out of the
+//! server.
 //!
 //! Everything follows from the seed, which a failure names. Each test is a table of storms.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
@@ -116,7 +117,8 @@ fn run(storm: &Storm) -> Outcome {
     let timed_out = std::sync::Arc::new(AtomicU64::new(0));
     let count = std::sync::Arc::clone(&timed_out);
     let observer = move |event: &Event<'_>| {
-        // A copy of a request that comes after all was sent begins a transfer that nobody answers; that is right.
+        // A copy of a request that comes after all was sent begins a transfer that nobody answers; that is
+        // right.
         if matches!(event.kind, EventKind::TimedOut { bytes: 1.., .. }) {
             count.fetch_add(1, Ordering::Relaxed);
         }
@@ -288,7 +290,8 @@ impl World<'_> {
     }
 }
 
-/// Everybody gets the right bytes, nobody times out, and the server sends at most `most` times what was needed.
+/// Everybody gets the right bytes, nobody times out, and the server sends at most `most` times what was
+/// needed.
 fn check(storm: &Storm, most: f64) {
     let outcome = run(storm);
     let one = storm.file_bytes as f64 * 1.04 + 500.0;

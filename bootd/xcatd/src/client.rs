@@ -65,8 +65,9 @@ pub enum ClientError {
 
 /// Sends the request, prints to the two writers, returns the exit code. `stop` is set by a signal.
 ///
-/// A writer that fails is not written to again. A closed pipe leaves the exit code that of the command; output that
-/// could not be written for another reason (a full disk) is an error: a saved table must not be cut short in silence.
+/// A writer that fails is not written to again. A closed pipe leaves the exit code that of the command;
+/// output that could not be written for another reason (a full disk) is an error: a saved table must not be
+/// cut short in silence.
 pub fn run(
     settings: &ClientSettings,
     request: &Request,

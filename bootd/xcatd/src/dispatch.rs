@@ -97,8 +97,8 @@ pub trait Dispatcher: Send + Sync + 'static {
     fn token_user(&self, token: &str) -> Option<String>;
     /// Makes a token: id and expiry text (`2025-1-31 9:5:3` or `never`).
     fn new_token(&self, username: &str) -> Result<(String, String), String>;
-    /// Whether the caller may use the command at all, for whatever nodes: decided before anything that the request names is
-    /// evaluated. `None`: it may.
+    /// Whether the caller may use the command at all, for whatever nodes: decided before anything that the
+    /// request names is evaluated. `None`: it may.
     fn admit(&self, call: &Call) -> Option<Decision>;
     /// Expands a noderange for a caller with a name, as if nodes out of its reach did not exist.
     fn expand(&self, noderange: &str, call: &Call) -> Expanded;
@@ -110,7 +110,8 @@ pub trait Dispatcher: Send + Sync + 'static {
     }
     /// Puts a request that [`Dispatcher::knows`] into the form its command expects, whichever client sent it.
     fn put_in_order(&self, _: &mut Request) {}
-    /// Policy decision for a call; `unknown` are the names of its noderange that are, for the caller, not nodes.
+    /// Policy decision for a call; `unknown` are the names of its noderange that are, for the caller, not
+    /// nodes.
     fn authorise(&self, call: &Call, unknown: &[String]) -> Decision;
     /// Runs a command that [`Dispatcher::knows`]; called on a blocking thread.
     fn run(&self, call: Call, out: &mut dyn Sink);
@@ -208,8 +209,8 @@ fn denied(hint: Option<String>) -> Response {
     Response { info: hint.into_iter().collect(), ..Response::error("Permission denied for request", Some(1)) }
 }
 
-/// Nothing that a caller without a name writes is evaluated: such a caller has no business but its own, and work, errors and
-/// lists of unknown names would say what the tables hold.
+/// Nothing that a caller without a name writes is evaluated: such a caller has no business but its own, and
+/// work, errors and lists of unknown names would say what the tables hold.
 fn expand(dispatcher: &dyn Dispatcher, call: &Call) -> Expanded {
     let nodes = &call.request.nodes;
     match &call.request.noderange {

@@ -26,7 +26,8 @@ pub const REQUEST_BYTES_MAX: usize = 64 << 20;
 pub const REQUEST_ANONYMOUS_BYTES_MAX: usize = 256 << 10;
 /// Bytes of unanswered requests that every connection may hold.
 pub const REQUEST_SMALL_BYTES_MAX: usize = REQUEST_ANONYMOUS_BYTES_MAX;
-/// Connections at a time that may hold more than [`REQUEST_SMALL_BYTES_MAX`]; further ones wait before they are read on.
+/// Connections at a time that may hold more than [`REQUEST_SMALL_BYTES_MAX`]; further ones wait before they
+/// are read on.
 pub const LARGE_REQUESTS_MAX: usize = 3;
 /// Bytes after which a connection that has not said `<xcatrequest>` is dropped.
 pub const REQUEST_PREAMBLE_BYTES_MAX: usize = 15;
@@ -34,9 +35,11 @@ pub const REQUEST_PREAMBLE_BYTES_MAX: usize = 15;
 pub const REQUEST_GAP_BYTES_MAX: usize = 1024;
 /// Nesting of elements in a request or response.
 pub const XML_DEPTH_MAX: usize = 16;
-/// Elements in one request or response: the lines of a table or the names of 100,000 nodes, and as much again.
+/// Elements in one request or response: the lines of a table or the names of 100,000 nodes, and as much
+/// again.
 pub const XML_ELEMENTS_MAX: usize = 500_000;
-/// Elements in one request of a peer without certificate: those of a machine with all adapters that `getadapter` takes.
+/// Elements in one request of a peer without certificate: those of a machine with all adapters that
+/// `getadapter` takes.
 pub const XML_ELEMENTS_ANONYMOUS_MAX: usize = 4096;
 /// Connections at a time, handshakes and idle ones included; further ones wait in the backlog.
 pub const CONNECTIONS_MAX: usize = 4096;

@@ -126,7 +126,8 @@ impl NodeReport {
     }
 }
 
-/// Text of a stranger as it may stand in a log: at most [`TEXT_CHARS_MAX`] characters, none of them for terminals.
+/// Text of a stranger as it may stand in a log: at most [`TEXT_CHARS_MAX`] characters, none of them for
+/// terminals.
 fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(TEXT_CHARS_MAX).collect()
 }

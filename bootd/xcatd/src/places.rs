@@ -1,7 +1,7 @@
 //! Connections of each source at a time, so that one cannot take the places of all.
 //!
-//! A source is an IPv4 address or the network of an IPv6 address, of which one machine has as many as it likes. Programs
-//! of this machine have a larger share: they are the administrator's.
+//! A source is an IPv4 address or the network of an IPv6 address, of which one machine has as many as it
+//! likes. Programs of this machine have a larger share: they are the administrator's.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};

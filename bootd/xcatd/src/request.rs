@@ -1,7 +1,7 @@
 //! What a client asks: one `<xcatrequest>` document.
 //!
-//! Elements come in any order, repeated or not; an empty element counts as absent, but for `<noderange>`. What the core does
-//! not know stays in [`Request::extra`] for the command that does.
+//! Elements come in any order, repeated or not; an empty element counts as absent, but for `<noderange>`.
+//! What the core does not know stays in [`Request::extra`] for the command that does.
 
 use crate::limits::XML_ELEMENTS_MAX;
 use crate::xml::{Element, XmlError};

@@ -1,9 +1,9 @@
 //! The command port: accepts, shakes hands, and gives each connection to a [`Session`].
 //!
 //! One task per connection, no process. A silent peer or a port scan holds one task until
-//! [`HANDSHAKE_TIME_MAX`]; only complete requests compete for the command slots, and those of nodes never for all
-//! of them. No source has more than its share of the connections, so that it takes sixteen to take them all. A client
-//! whose machine is gone is noticed by keepalive probes of TCP.
+//! [`HANDSHAKE_TIME_MAX`]; only complete requests compete for the command slots, and those of nodes never for
+//! all of them. No source has more than its share of the connections, so that it takes sixteen to take them
+//! all. A client whose machine is gone is noticed by keepalive probes of TCP.
 //!
 //! Dropping the future of [`serve`] closes the connections; commands that are running see their client
 //! gone.
@@ -236,7 +236,8 @@ mod tests {
         assert_ne!(code, 0);
     }
 
-    /// `~/.xcat` of another cluster, in whole and in half: both ends name the file that is wrong and what to do.
+    /// `~/.xcat` of another cluster, in whole and in half: both ends name the file that is wrong and what to
+    /// do.
     #[test]
     fn credentials_of_another_cluster() {
         let (here, other) = (daemon(), daemon());

@@ -1,13 +1,14 @@
 //! One connection of the command port: reads requests, runs them on blocking threads, writes answers.
 //!
-//! Answers pass through a short queue, so that a client that does not read makes its own command wait, not the daemon.
-//! While a command waits for its turn or runs the connection is read on, for `abortcommand`, for further requests, and
-//! to notice that the client has gone: then the command is stopped and its slot is free. A connection whose sending
-//! side alone is closed still gets its answer.
+//! Answers pass through a short queue, so that a client that does not read makes its own command wait, not
+//! the daemon. While a command waits for its turn or runs the connection is read on, for `abortcommand`, for
+//! further requests, and to notice that the client has gone: then the command is stopped and its slot is
+//! free. A connection whose sending side alone is closed still gets its answer.
 //!
-//! A request that cannot be read or is too large gets an error with the reason; after the latter the connection ends.
-//! What is read ahead is kept as text and counts towards the size of one request, so that a connection never holds
-//! more than that, and few connections hold much at a time ([`LARGE_REQUESTS_MAX`]); it is parsed when it is its turn, on the thread of its command.
+//! A request that cannot be read or is too large gets an error with the reason; after the latter the
+//! connection ends. What is read ahead is kept as text and counts towards the size of one request, so that a
+//! connection never holds more than that, and few connections hold much at a time ([`LARGE_REQUESTS_MAX`]);
+//! it is parsed when it is its turn, on the thread of its command.
 
 use crate::dispatch::{Dispatcher, Gone, Peer, Sink, handle};
 use crate::framing::{FrameError, Framer};
@@ -324,7 +325,8 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         timeout(WRITE_STALL_MAX, self.writer.flush()).await.map_err(|_| too_slow())?
     }
 
-    /// Says why, and reads for a while what the peer still sends: closing at once would take the reason from it.
+    /// Says why, and reads for a while what the peer still sends: closing at once would take the reason from
+    /// it.
     async fn refuse(&mut self, reason: &str) -> io::Result<()> {
         let mut text = String::new();
         error(self.dispatcher.as_ref(), reason).write(&mut text);
@@ -427,7 +429,8 @@ mod tests {
         client
     }
 
-    /// Sends the head of a large request; whether it was taken off within a second in which nothing else happens.
+    /// Sends the head of a large request; whether it was taken off within a second in which nothing else
+    /// happens.
     async fn is_read(client: &mut DuplexStream) -> bool {
         let mut part = b"<xcatrequest>".to_vec();
         part.resize(2 * REQUEST_SMALL_BYTES_MAX, b' ');

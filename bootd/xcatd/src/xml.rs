@@ -1,8 +1,8 @@
 //! The element tree under requests and responses.
 //!
-//! Not general XML: no attributes, no declaration, no name spaces, and for ASCII text only the five predefined
-//! entities, because node-side shell tools undo them by `sed`; other characters are character references. What breaks these rules or the limits of
-//! [`crate::limits`] is an error; nothing is guessed.
+//! Not general XML: no attributes, no declaration, no name spaces, and for ASCII text only the five
+//! predefined entities, because node-side shell tools undo them by `sed`; other characters are character
+//! references. What breaks these rules or the limits of [`crate::limits`] is an error; nothing is guessed.
 
 use crate::limits::{XML_DEPTH_MAX, XML_ELEMENTS_MAX};
 use quick_xml::Reader;
@@ -105,7 +105,8 @@ fn indent(out: &mut String, level: usize) {
 
 /// Escapes text so that entities are the only markup in it and every byte is one that the reference's wire
 /// carries (octal 011–177): what is beyond ASCII becomes a character reference (XML 1.0, section 4.1), which
-/// every parser turns back. Only what no XML document can hold (control characters, U+FFFE, U+FFFF) becomes `?`.
+/// every parser turns back. Only what no XML document can hold (control characters, U+FFFE, U+FFFF) becomes
+/// `?`.
 pub fn escape_into(out: &mut String, text: &str) {
     for c in text.chars() {
         match c {

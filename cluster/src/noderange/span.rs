@@ -1,7 +1,8 @@
 //! Ranges of names: `n1-n10`, `rack01u1-rack03u1`, `f[1-2]n[1-3]`, `n1+4`.
 //!
-//! Both ends are cut into runs of digits and of other characters; one run of digits may differ. A left number with
-//! leading zeros keeps its width. What does not have the form of a range is `None` and is an ordinary (unknown) name.
+//! Both ends are cut into runs of digits and of other characters; one run of digits may differ. A left number
+//! with leading zeros keeps its width. What does not have the form of a range is `None` and is an ordinary
+//! (unknown) name.
 
 use super::NoderangeError;
 

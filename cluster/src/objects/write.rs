@@ -1,8 +1,8 @@
 //! Objects written: attribute assignments become row edits.
 //!
-//! Nothing here writes. The result is a list of [`Edit`]s for a [`Change`](crate::Change), and the errors of what could
-//! not be turned into one; whether the good part is written in spite of errors is the command's choice (`chdef`
-//! does, `mkdef` does not).
+//! Nothing here writes. The result is a list of [`Edit`]s for a [`Change`](crate::Change), and the errors of
+//! what could not be turned into one; whether the good part is written in spite of errors is the command's
+//! choice (`chdef` does, `mkdef` does not).
 
 use super::{LookupValue, NIC_COLUMNS, ObjectAttr, ObjectType, has_word, nic_merge, object_type};
 use crate::change::Draft;
@@ -93,7 +93,8 @@ pub struct ObjectPlan {
     pub errors: Vec<ObjectError>,
 }
 
-/// Elements of `add` that are not in `list` appended; order kept. `delimiter` is `,`, or `::` for `wherevals`.
+/// Elements of `add` that are not in `list` appended; order kept. `delimiter` is `,`, or `::` for
+/// `wherevals`.
 pub(crate) fn list_add(list: &str, add: &str, delimiter: &str) -> String {
     let mut all: Vec<&str> = list.split(delimiter).filter(|e| !e.is_empty()).collect();
     for element in add.split(delimiter).filter(|e| !e.is_empty()) {
@@ -125,8 +126,8 @@ struct Writer<'a> {
 impl Snapshot {
     /// The edits that give an object these attribute values. The object need not exist.
     ///
-    /// `whole_nics`: the given `nicips.eth0=…` are all NICs of that column (stanza files); otherwise they are merged with
-    /// the NICs that are stored or inherited.
+    /// `whole_nics`: the given `nicips.eth0=…` are all NICs of that column (stanza files); otherwise they are
+    /// merged with the NICs that are stored or inherited.
     pub fn set_object(
         &self,
         kind: &'static ObjectType,
@@ -146,7 +147,8 @@ impl Snapshot {
         ObjectPlan { edits, errors: writer.errors }
     }
 
-    /// The edits that remove an object: its rows in every table of the type; a static group leaves its members' lists.
+    /// The edits that remove an object: its rows in every table of the type; a static group leaves its
+    /// members' lists.
     pub fn delete_object(&self, kind: &'static ObjectType, name: &str) -> Vec<Edit> {
         let mut edits = match kind.name {
             "group" => self.leave_group(name, &self.nodes_listing_group(name)),
@@ -172,8 +174,9 @@ impl Snapshot {
         edits
     }
 
-    /// The snapshot as it would be after [`delete_rows`](Self::delete_rows) of these objects, whatever the rules say about
-    /// it: what is made in their place in the same change is seen by the rules together with the removal.
+    /// The snapshot as it would be after [`delete_rows`](Self::delete_rows) of these objects, whatever the
+    /// rules say about it: what is made in their place in the same change is seen by the rules together with
+    /// the removal.
     pub fn without_objects<'a>(
         &self,
         objects: impl IntoIterator<Item = (&'static ObjectType, &'a str)>,
@@ -185,7 +188,8 @@ impl Snapshot {
         Ok(draft.finish(self.seq + 1).1)
     }
 
-    /// The edits that give an object another name, in every table of its type and, for a group, in its members' lists.
+    /// The edits that give an object another name, in every table of its type and, for a group, in its
+    /// members' lists.
     pub fn rename_object(
         &self,
         kind: &'static ObjectType,

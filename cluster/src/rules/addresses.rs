@@ -9,7 +9,8 @@ use crate::row::{Row, Text};
 use crate::snapshot::{KNOWN, Snapshot};
 use std::net::IpAddr;
 
-/// Refuses a change after which two names share a MAC, an InfiniBand GUID or an address, or a node's address lies in a dynamic range.
+/// Refuses a change after which two names share a MAC, an InfiniBand GUID or an address, or a node's address
+/// lies in a dynamic range.
 pub(super) fn check(base: &Snapshot, next: &Snapshot, effects: &[Effect]) -> Result<(), EditError> {
     for effect in effects {
         let Some(after) = &effect.after else { continue };
@@ -58,7 +59,8 @@ fn own_row_in_range(next: &Snapshot, row: &Row) -> Result<(), EditError> {
     addresses.into_iter().try_for_each(|address| usable(next, address, name))
 }
 
-/// A node can have the address: it is not the management node's, no network's own, and lies in no dynamic range.
+/// A node can have the address: it is not the management node's, no network's own, and lies in no dynamic
+/// range.
 fn usable(next: &Snapshot, address: IpAddr, name: &Text) -> Result<(), EditError> {
     let refuse = |reason: String| {
         let reason = format!("for {name}: {reason}").into();

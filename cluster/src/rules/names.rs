@@ -1,7 +1,8 @@
-//! Names that a change brings in: of images, of nodes, and of groups in `nodelist.groups`, `nodegroup` and the node tables.
+//! Names that a change brings in: of images, of nodes, and of groups in `nodelist.groups`, `nodegroup` and
+//! the node tables.
 //!
-//! A name becomes part of noderanges, files and command lines. One that means something else there could not be removed by
-//! the commands that made it. Names that are there already may stay and be worked on.
+//! A name becomes part of noderanges, files and command lines. One that means something else there could not
+//! be removed by the commands that made it. Names that are there already may stay and be worked on.
 
 use super::changed;
 use crate::edit::EditError;
@@ -20,7 +21,8 @@ static IMAGE_NAMES: LazyLock<[Col; 4]> = LazyLock::new(|| {
     ["osimage.imagename", "linuximage.imagename", "winimage.imagename", "nimimage.imagename"].map(Col::known)
 });
 
-/// Refuses a change that brings in a name no command could name, or a node with a group's name and the reverse.
+/// Refuses a change that brings in a name no command could name, or a node with a group's name and the
+/// reverse.
 pub(super) fn check(base: &Snapshot, next: &Snapshot, effects: &[Effect]) -> Result<(), EditError> {
     let (mut checked, mut listed) = (HashSet::new(), HashSet::new());
     for effect in effects {
@@ -83,7 +85,8 @@ fn new_group(base: &Snapshot, next: &Snapshot, name: &str) -> Result<(), String>
 /// The rules for the name of a new group (or of a row that is a node's or a group's).
 ///
 /// # Errors
-/// Why commands could not name it: it is too long, begins with `-`, has a character that noderanges use, or reads as a range.
+/// Why commands could not name it: it is too long, begins with `-`, has a character that noderanges use, or
+/// reads as a range.
 pub fn check_group_name(base: &Snapshot, name: &str) -> Result<(), String> {
     let odd = |c: char| c.is_control() || matches!(c, '/' | '@' | '(' | ')' | '^' | ',' | '\'' | '"');
     if let Some(found) = name.chars().find(|c| odd(*c)) {

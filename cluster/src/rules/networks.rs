@@ -1,7 +1,7 @@
 //! Rows of `networks`: each by itself, among each other, and against the addresses that are taken.
 //!
-//! Two rows for one network are refused, and dynamic ranges that share an address. A network inside of another is
-//! allowed: supernets and networks behind relays are written so; `makedhcp -n` names them.
+//! Two rows for one network are refused, and dynamic ranges that share an address. A network inside of
+//! another is allowed: supernets and networks behind relays are written so; `makedhcp -n` names them.
 
 use super::changed;
 use crate::edit::EditError;
@@ -176,8 +176,9 @@ impl Snapshot {
         self.data(COLUMNS.net.table).derived.ranges.get_or_init(read)
     }
 
-    /// Networks that lie inside of another on the same interface: the inner and the outer one, by name. On different
-    /// interfaces, or behind a relay, that is meant; else clients of the link may get an address of either.
+    /// Networks that lie inside of another on the same interface: the inner and the outer one, by name. On
+    /// different interfaces, or behind a relay, that is meant; else clients of the link may get an address of
+    /// either.
     pub fn nested_networks(&self) -> Vec<(Text, Text)> {
         let interface = Col::known("networks.mgtifname");
         let name =

@@ -1,7 +1,7 @@
 //! MySQL and MariaDB.
 //!
-//! Tables are InnoDB with a binary collation, so that names compare as they do everywhere else here. Nobody tells a
-//! MySQL client about changes; other daemons ask for the last number.
+//! Tables are InnoDB with a binary collation, so that names compare as they do everywhere else here. Nobody
+//! tells a MySQL client about changes; other daemons ask for the last number.
 
 use super::server::{Client, Param, ServerDialect, ServerStore, TextRows};
 use super::{ANSWER_TIME_MAX, Bell, CONNECT_TIME_MAX, Dialect, IfMissing, LOCK_WAIT_MAX, Store, StoreError};
@@ -94,8 +94,8 @@ fn connect(address: &ServerAddress, answer_time: Duration) -> Result<Conn, Store
     })
 }
 
-/// The server was silent for too long. A socket's timeout comes as one of two kinds, and from the connection or from
-/// its packets.
+/// The server was silent for too long. A socket's timeout comes as one of two kinds, and from the connection
+/// or from its packets.
 fn is_timeout(error: &mysql::Error) -> bool {
     let io: Option<&io::Error> = match error {
         mysql::Error::IoError(e) => Some(e),
@@ -178,8 +178,8 @@ impl Client for Mysql {
     }
 }
 
-/// Makes the database and the user of `wanted` on a running server, as far as they are missing; `admin` must be allowed
-/// to. An existing user gets the new password. Names must be plain: letters, digits, `_`.
+/// Makes the database and the user of `wanted` on a running server, as far as they are missing; `admin` must
+/// be allowed to. An existing user gets the new password. Names must be plain: letters, digits, `_`.
 pub(super) fn set_up(
     admin: &ServerAddress,
     wanted: &ServerAddress,

@@ -1,7 +1,7 @@
 //! PostgreSQL.
 //!
-//! Connections without TLS, as the reference makes them: keep the server on the same machine or a trusted network.
-//! Other daemons learn of a change by `NOTIFY`.
+//! Connections without TLS, as the reference makes them: keep the server on the same machine or a trusted
+//! network. Other daemons learn of a change by `NOTIFY`.
 
 use super::server::{Client, Param, ServerDialect, ServerStore, TextRows};
 use super::{ANSWER_TIME_MAX, Bell, CONNECT_TIME_MAX, Dialect, IfMissing, LOCK_WAIT_MAX, Store, StoreError};
@@ -77,8 +77,8 @@ pub(super) struct Pg {
     client: Outside,
 }
 
-/// A connection, and the small asynchronous runtime that drives it: only there a question can be given up when the
-/// server is silent.
+/// A connection, and the small asynchronous runtime that drives it: only there a question can be given up
+/// when the server is silent.
 struct Session {
     runtime: Runtime,
     client: tokio_postgres::Client,
@@ -118,8 +118,8 @@ impl Session {
     }
 }
 
-/// A session that is only touched on threads of its own: its runtime panics on a thread that already is inside
-/// one. This way it does not matter from where the model is used.
+/// A session that is only touched on threads of its own: its runtime panics on a thread that already is
+/// inside one. This way it does not matter from where the model is used.
 struct Outside(Option<Session>);
 
 /// Runs the work on a fresh thread and waits for it.
@@ -292,8 +292,8 @@ impl Bell for Listener {
     }
 }
 
-/// Makes the user and the database of `wanted` on a running server, as far as they are missing; `admin` must be allowed
-/// to. An existing user gets the new password. Names must be plain: letters, digits, `_`.
+/// Makes the user and the database of `wanted` on a running server, as far as they are missing; `admin` must
+/// be allowed to. An existing user gets the new password. Names must be plain: letters, digits, `_`.
 pub(super) fn set_up(admin: &ServerAddress, wanted: &ServerAddress) -> Result<(), StoreError> {
     outside(|| make_user_and_database(admin, wanted))
 }

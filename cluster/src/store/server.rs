@@ -1,16 +1,17 @@
 //! A database on a server: what PostgreSQL and MySQL have in common.
 //!
-//! The tables are those of the reference, so an existing database is taken as it is. Ours are `dawn_writer` (one row: the
-//! number of the last change; its row lock puts writers in line), `dawn_change` and `dawn_change_part`.
+//! The tables are those of the reference, so an existing database is taken as it is. Ours are `dawn_writer`
+//! (one row: the number of the last change; its row lock puts writers in line), `dawn_change` and
+//! `dawn_change_part`.
 //!
-//! A change is written by its net effect: rows that go or change their key are deleted, all others are put by multi-row
-//! upserts, so that a change of ten thousand rows is a few dozen round trips.
+//! A change is written by its net effect: rows that go or change their key are deleted, all others are put by
+//! multi-row upserts, so that a change of ten thousand rows is a few dozen round trips.
 //!
 //! A lost connection fails the change in hand; the next one connects anew. A server that is silent for
-//! [`ANSWER_TIME_MAX`](super::ANSWER_TIME_MAX) counts as lost, and for [`SILENT_PAUSE`] nobody asks it again: all who queued up
-//! behind the one who waited are told at once. If it broke during a commit, the log tells
-//! afterwards whether the change was made, and it is taken over like another daemon's. Programs that write the tables without
-//! going through the log are noticed only when everything is loaded again.
+//! [`ANSWER_TIME_MAX`](super::ANSWER_TIME_MAX) counts as lost, and for [`SILENT_PAUSE`] nobody asks it again:
+//! all who queued up behind the one who waited are told at once. If it broke during a commit, the log tells
+//! afterwards whether the change was made, and it is taken over like another daemon's. Programs that write
+//! the tables without going through the log are noticed only when everything is loaded again.
 
 use super::{ANSWER_TIME_MAX, Bell, Dialect, IfMissing, Loaded, RowReader, SURE_TABLE, Store, StoreError};
 use crate::cfgloc::ServerAddress;
@@ -256,7 +257,8 @@ fn create_all<C: Client>(client: &mut C, dialect: &ServerDialect) -> Result<Vec<
     Ok(widen)
 }
 
-/// The statement that makes a table's narrow text columns as wide as the schema wants them; `None` if there are none.
+/// The statement that makes a table's narrow text columns as wide as the schema wants them; `None` if there
+/// are none.
 fn widening(dialect: &ServerDialect, table: &Table, columns: &HashMap<String, String>) -> Option<String> {
     let narrow = dialect.narrow_text?;
     let is_narrow = |c: &&crate::Column| columns.get(c.name).is_some_and(|kind| kind == narrow);

@@ -1,14 +1,15 @@
 //! SQLite: one file, write-ahead log, every commit synced to disk before it is acknowledged.
 //!
-//! The file is made with mode 0600 since tables hold passwords. Several processes may use it: SQLite's own lock
-//! puts their writers in line. A full disk, a read-only file and a lock that is never given back are told apart, because
-//! the administrator does different things about them.
+//! The file is made with mode 0600 since tables hold passwords. Several processes may use it: SQLite's own
+//! lock puts their writers in line. A full disk, a read-only file and a lock that is never given back are
+//! told apart, because the administrator does different things about them.
 //!
-//! A file that is removed or replaced under its users goes on to take commits that no restart would find. The file and
-//! its log are therefore compared with what their names lead to, before a transaction and before its
+//! A file that is removed or replaced under its users goes on to take commits that no restart would find. The
+//! file and its log are therefore compared with what their names lead to, before a transaction and before its
 //! acknowledgement ([`StoreError::Replaced`]).
 //!
-//! A read-only file system gives what is there, the log of the last commits included, and every transaction fails.
+//! A read-only file system gives what is there, the log of the last commits included, and every transaction
+//! fails.
 
 use super::{Dialect, IfMissing, Loaded, RowReader, SURE_TABLE, Store, StoreError, TableSql, bind};
 use crate::effect::Effect;
@@ -139,7 +140,8 @@ impl Sqlite {
     /// Opens a database that cannot be written, to load what it holds.
     fn open_read_only(path: &Path) -> Result<Self, StoreError> {
         let fail = |reason: String| StoreError::Open { place: path.display().to_string(), reason };
-        // SQLite needs its shared memory file to read the log of the last commits. Without a log the file is all there is.
+        // SQLite needs its shared memory file to read the log of the last commits. Without a log the file is
+        // all there is.
         let has_log = with_suffix(path, "-wal").metadata().is_ok_and(|log| log.len() > 0);
         let uri = format!("file:{}?mode=ro{}", uri_path(path), if has_log { "" } else { "&immutable=1" });
         let flags =
@@ -312,7 +314,8 @@ fn prune(connection: &Connection) -> Result<(), rusqlite::Error> {
     Ok(())
 }
 
-/// Gives pages that pruning has freed back to the file system, a piece at a time; the next pieces come with later changes.
+/// Gives pages that pruning has freed back to the file system, a piece at a time; the next pieces come with
+/// later changes.
 fn shrink(connection: &Connection) -> Result<(), rusqlite::Error> {
     let mut statement = connection.prepare_cached(&format!("PRAGMA incremental_vacuum({SHRINK_PAGES})"))?;
     let mut rows = statement.query([])?;
@@ -320,7 +323,8 @@ fn shrink(connection: &Connection) -> Result<(), rusqlite::Error> {
     Ok(())
 }
 
-/// Makes a database that gives freed pages back of one that does not, when most of it is free: it is written anew once.
+/// Makes a database that gives freed pages back of one that does not, when most of it is free: it is written
+/// anew once.
 fn make_shrinkable(connection: &Connection) -> Result<(), rusqlite::Error> {
     let number = |name: &str| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0));
     let free = number("freelist_count")?;
@@ -604,7 +608,8 @@ mod tests {
         }
     }
 
-    /// Machines report as much as they like: administrators' changes stay in the log, and the file returns to its size.
+    /// Machines report as much as they like: administrators' changes stay in the log, and the file returns to
+    /// its size.
     #[test]
     fn reports_leave_no_trace() {
         let directory = tempfile::tempdir().unwrap();

@@ -1,4 +1,5 @@
-//! The calculator of template expressions: Perl's operators under integer arithmetic, and a list of functions.
+//! The calculator of template expressions: Perl's operators under integer arithmetic, and a list of
+//! functions.
 //!
 //! A value is a number (64 bits, overflow is an error) or a text; a text used as a number counts its leading
 //! decimal digits. Operators, loosest first:

@@ -43,8 +43,8 @@ pub struct Imported {
     pub litefile: Option<String>,
 }
 
-/// Puts the files of a bundle into their places. The tables are the caller's business: `accept` says whether they can
-/// take the rows, before any file is in its place.
+/// Puts the files of a bundle into their places. The tables are the caller's business: `accept` says whether
+/// they can take the rows, before any file is in its place.
 ///
 /// # Errors
 /// [`BundleError::Bad`] for a file that is not a bundle. Whatever the error, everything is as it was before.

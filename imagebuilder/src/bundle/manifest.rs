@@ -1,5 +1,5 @@
-//! `manifest.xml`: `<xcatimage>` with the sections `<osimage>` and `<linuximage>` (one element a column) and an
-//! `<extra>` element for every added file.
+//! `manifest.xml`: `<xcatimage>` with the sections `<osimage>` and `<linuximage>` (one element a column) and
+//! an `<extra>` element for every added file.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,8 @@ use quick_xml::{Reader, Writer};
 
 use super::BundleError;
 
-/// Columns that name files, which travel with the image. Elements of a list are separated by commas; behind the
-/// path of a script its arguments may follow.
+/// Columns that name files, which travel with the image. Elements of a list are separated by commas; behind
+/// the path of a script its arguments may follow.
 const FILE_COLUMNS: [&str; 7] =
     ["pkglist", "otherpkglist", "exlist", "postinstall", "template", "synclists", "partitionfile"];
 /// Deepest nesting of elements that are read.

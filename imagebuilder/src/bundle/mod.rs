@@ -12,11 +12,11 @@
 //! litefile.csv          the image's rows of litefile
 //! ```
 //!
-//! A bundle comes from somewhere else: entries may only be regular files and directories below that one directory,
-//! files go nowhere but to the paths the manifest's attributes name, those can be limited to some directories
-//! ([`Import::within`]), and everything is unpacked beside its place before anything is put there. What is in the
-//! way is kept as `<name>.ORIG`. A postinstall script of a bundle runs as root at the next genimage: who takes a
-//! bundle over trusts its maker as that of a package.
+//! A bundle comes from somewhere else: entries may only be regular files and directories below that one
+//! directory, files go nowhere but to the paths the manifest's attributes name, those can be limited to some
+//! directories ([`Import::within`]), and everything is unpacked beside its place before anything is put
+//! there. What is in the way is kept as `<name>.ORIG`. A postinstall script of a bundle runs as root at the
+//! next genimage: who takes a bundle over trusts its maker as that of a package.
 
 mod export;
 mod import;

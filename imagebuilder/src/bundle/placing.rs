@@ -1,7 +1,8 @@
 //! Putting the files of a bundle into their places, all of them or none.
 //!
-//! Everything is written beside its place first, beneath the install directory and through no link. Then names are
-//! exchanged. When anything fails, what was done is undone in reverse. Files that are there already, byte for byte, stay.
+//! Everything is written beside its place first, beneath the install directory and through no link. Then
+//! names are exchanged. When anything fails, what was done is undone in reverse. Files that are there
+//! already, byte for byte, stay.
 
 use std::fs::{self, File};
 use std::io;

@@ -237,7 +237,8 @@ fn listing(dir: &Path) -> BTreeMap<PathBuf, String> {
     all
 }
 
-/// Bundles whose places are in the tree of an image, behind a link, or hold everything: refused, and nothing has changed.
+/// Bundles whose places are in the tree of an image, behind a link, or hold everything: refused, and nothing
+/// has changed.
 #[test]
 fn nothing_is_written_through_links_or_into_trees() {
     use tar::EntryType::Regular;

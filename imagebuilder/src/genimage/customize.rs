@@ -1,9 +1,9 @@
 //! Fixed changes that make an installed tree a network-booted one.
 //!
-//! `/init` has mounted the root and holds the DHCP lease when systemd starts, so nothing may mount a root again
-//! or take the interface down. What identifies one machine (machine-id, host name, ssh host keys) is taken
-//! out, as all nodes share the tree. Works on the new tree under construction, never on one in use; paths
-//! are resolved inside the tree without following links out of it.
+//! `/init` has mounted the root and holds the DHCP lease when systemd starts, so nothing may mount a root
+//! again or take the interface down. What identifies one machine (machine-id, host name, ssh host keys) is
+//! taken out, as all nodes share the tree. Works on the new tree under construction, never on one in use;
+//! paths are resolved inside the tree without following links out of it.
 
 use std::fs::{self, Permissions};
 use std::io;

@@ -72,16 +72,16 @@ impl MakeInitrd for Embedded {
     }
 }
 
-/// Whether the initramfs images in `dir` were made by another maker than this program's: they hold another `/init`. Images
-/// that no `genimage` of ours has made say nothing about it.
+/// Whether the initramfs images in `dir` were made by another maker than this program's: they hold another
+/// `/init`. Images that no `genimage` of ours has made say nothing about it.
 #[must_use]
 pub fn is_of_another_build(dir: &Path) -> bool {
     static MAKER: LazyLock<String> = LazyLock::new(|| Embedded::new().identity());
     stamp::read(dir, stamp::INITRD).is_some_and(|stamp| stamp.split(' ').next() != Some(MAKER.as_str()))
 }
 
-/// When what a packed root must hold was last made: the tree by `genimage`, or the modules of the kernel that nodes boot.
-/// `None` if no `genimage` of ours has made the image in `dir`.
+/// When what a packed root must hold was last made: the tree by `genimage`, or the modules of the kernel that
+/// nodes boot. `None` if no `genimage` of ours has made the image in `dir`.
 #[must_use]
 pub fn made_at(dir: &Path) -> Option<SystemTime> {
     let time = |path: PathBuf| fs::metadata(path).and_then(|meta| meta.modified()).ok();

@@ -13,7 +13,8 @@ use crate::image::PERMISSION_DEFAULT;
 
 /// Where a build works, below the image directory.
 const BUILDING: &str = ".building";
-/// Beginning of the name under which the tree that was in use is kept, below the image directory; a number follows.
+/// Beginning of the name under which the tree that was in use is kept, below the image directory; a number
+/// follows.
 const PREVIOUS: &str = "rootimg.";
 /// What a build leaves in the image directory besides the tree.
 const PIECES: [&str; 5] =
@@ -24,7 +25,8 @@ const PIECES: [&str; 5] =
 pub(crate) struct Lock(File);
 
 impl Drop for Lock {
-    /// Unlocked by name and not by closing: a child process that is just being started has the file open, too.
+    /// Unlocked by name and not by closing: a child process that is just being started has the file open,
+    /// too.
     fn drop(&mut self) {
         let _ = self.0.unlock();
     }
@@ -98,8 +100,8 @@ pub(super) fn install_file(from: &Path, to: &Path) -> Result<(), GenimageError> 
     fs::rename(&new, to).map_err(|source| file_error(to, source))
 }
 
-/// What is there of an image in its directory: trees, packed roots, kernel, initramfs images, and what builds and
-/// packings note or left half done. Sorted; the lock file is not among them.
+/// What is there of an image in its directory: trees, packed roots, kernel, initramfs images, and what builds
+/// and packings note or left half done. Sorted; the lock file is not among them.
 pub fn pieces(dir: &Path) -> Vec<PathBuf> {
     let ours = |name: &str| {
         let hidden = name.strip_prefix('.').unwrap_or_default();
@@ -119,12 +121,13 @@ pub fn pieces(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Remove an image from its directory, and the directory if nothing else is in it. Nobody builds or packs it meanwhile.
-/// A tree of which `users` names nodes that run from it only loses its name; the daemon removes it when they have gone.
+/// Remove an image from its directory, and the directory if nothing else is in it. Nobody builds or packs it
+/// meanwhile. A tree of which `users` names nodes that run from it only loses its name; the daemon removes it
+/// when they have gone.
 ///
 /// # Errors
-/// [`GenimageError::Busy`] while another command works on the image, [`GenimageError::Mounted`] when something in it
-/// cannot be unmounted.
+/// [`GenimageError::Busy`] while another command works on the image, [`GenimageError::Mounted`] when
+/// something in it cannot be unmounted.
 pub fn remove_image(
     dir: &Path,
     users: &dyn Fn(&Path) -> Vec<String>,

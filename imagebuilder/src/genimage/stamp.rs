@@ -1,8 +1,8 @@
 //! What a tree was built from, as a hash beside it: the same hash means the same packages were asked for.
 //!
 //! The hash covers the definition, all lists with their includes, the bytes of postinstall scripts, the
-//! package sources and the fixed changes. It does not cover what a mirror has today: a rebuild that wants newer
-//! packages is asked for without `unless_changed`.
+//! package sources and the fixed changes. It does not cover what a mirror has today: a rebuild that wants
+//! newer packages is asked for without `unless_changed`.
 
 use std::fmt::Write;
 use std::hash::Hasher;

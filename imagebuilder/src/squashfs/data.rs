@@ -1,9 +1,9 @@
 //! File contents: blocks, fragments, holes, and files that share their bytes.
 //!
-//! A file smaller than a block goes into a fragment block together with others; a larger one has blocks of its
-//! own, the last one short. A block of zeros is a hole and takes no space. A file whose size and hash were seen
-//! before is compared byte by byte with the earlier one and, if equal, points to the same blocks. Only files
-//! that share their size with another are hashed, so the common large file is read once.
+//! A file smaller than a block goes into a fragment block together with others; a larger one has blocks of
+//! its own, the last one short. A block of zeros is a hole and takes no space. A file whose size and hash
+//! were seen before is compared byte by byte with the earlier one and, if equal, points to the same blocks.
+//! Only files that share their size with another are hashed, so the common large file is read once.
 
 use std::collections::HashMap;
 use std::io::Write;

@@ -5,13 +5,15 @@
 //! hard links, all kinds of inodes, extended attributes, the id table and the NFS export table.
 //!
 //! Order of the file: superblock, file data and fragment blocks, inodes, directories, fragment table, export
-//! table, id table, attribute table. Blocks are compressed by a pool of threads (`pool.rs`) and written in the
-//! order they were read, so the result does not depend on the number of threads: the same tree and
-//! [`Options`] give the same bytes. Memory is bounded by the metadata of the tree plus a few blocks per thread.
+//! table, id table, attribute table. Blocks are compressed by a pool of threads (`pool.rs`) and written in
+//! the order they were read, so the result does not depend on the number of threads: the same tree and
+//! [`Options`] give the same bytes. Memory is bounded by the metadata of the tree plus a few blocks per
+//! thread.
 //!
-//! Why our own writer: the crate `squashfs-ng` stops at device nodes, fixes zstd at level 15 and block size at
-//! 128 KiB, writes the time of the build, has no hard links, computes minor numbers above 255 wrongly and needs
-//! a C library at link time; `backhand` has neither hard links nor attributes and compresses on one thread.
+//! Why our own writer: the crate `squashfs-ng` stops at device nodes, fixes zstd at level 15 and block size
+//! at 128 KiB, writes the time of the build, has no hard links, computes minor numbers above 255 wrongly and
+//! needs a C library at link time; `backhand` has neither hard links nor attributes and compresses on one
+//! thread.
 //!
 //! Not supported: attributes outside `user.`, `trusted.` and `security.` (the format has no place for POSIX
 //! ACLs; they are counted in [`Summary::dropped_xattrs`]), and times before 1970 or after 2106 (clamped).

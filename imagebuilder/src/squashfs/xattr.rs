@@ -52,7 +52,8 @@ impl Xattrs {
         self.set_of.get(&id).copied().unwrap_or(NO_XATTR)
     }
 
-    /// Write values, sets and header; the result is the header's position, or [`NO_TABLE`] without attributes.
+    /// Write values, sets and header; the result is the header's position, or [`NO_TABLE`] without
+    /// attributes.
     pub(super) fn write<W: Write>(
         &self,
         sink: &mut Sink<'_, W>,

@@ -36,7 +36,8 @@ pub fn append(from: &str, to: &str) -> Result<()> {
     run().map_err(|cause| Error::file("append", format!("{from} to {to}"), cause))
 }
 
-/// Opens a file for reading, but nothing else: to open a FIFO waits for a writer, to open a device may do anything.
+/// Opens a file for reading, but nothing else: to open a FIFO waits for a writer, to open a device may do
+/// anything.
 ///
 /// # Errors
 /// When it cannot be opened or is no regular file.

@@ -1,7 +1,8 @@
 //! Carrying a plan out: the skeleton before the root exists, the actions inside it.
 //!
 //! Every action is written to `/.statelite/statelite.log`. An action that fails is told and the others go on,
-//! except where persistent files are concerned: a node that silently keeps such files in memory would lose data.
+//! except where persistent files are concerned: a node that silently keeps such files in memory would lose
+//! data.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -158,7 +159,8 @@ fn shown(root: &str, path: &str) -> String {
     inroot::locate(root, path)
 }
 
-/// A copy on persistent storage or a disk appears whole or not at all, so that a node that dies in between copies again.
+/// A copy on persistent storage or a disk appears whole or not at all, so that a node that dies in between
+/// copies again.
 fn copy_to(from: &At, to: &At, places: &Places) -> Result<()> {
     copy::parents(&places.base(to.place), &to.path, &places.image)?;
     let (source, target) = (places.real(from), places.real(to));

@@ -11,13 +11,12 @@
 //! swap        <device>
 //! script      <text>
 //! ```
-//! The last five are the layout of the local disk and are carried out in their order; a part is `<percent>` or
-//! `<first byte>-<byte behind the last>`.
-//! What is `served` the NFS server lays over the root by itself, if the root says so ([`List::on_plain_root`]). A note
-//! is for the console.
+//! The last five are the layout of the local disk and are carried out in their order; a part is `<percent>`
+//! or `<first byte>-<byte behind the last>`. What is `served` the NFS server lays over the root by itself, if
+//! the root says so ([`List::on_plain_root`]). A note is for the console.
 //!
-//! Control characters, tab and `%` inside a path are percent-encoded. A line that cannot be understood becomes a
-//! complaint; the others count.
+//! Control characters, tab and `%` inside a path are percent-encoded. A line that cannot be understood
+//! becomes a complaint; the others count.
 
 use super::parttable::{Kind, Part};
 use crate::cmdline::{Remote, squeeze};
@@ -222,8 +221,8 @@ impl List {
         self.notes.clear();
     }
 
-    /// Links into the node's files would need a layer over the root, which hides what changes below it: what is linked in a
-    /// prepared image is mounted here.
+    /// Links into the node's files would need a layer over the root, which hides what changes below it: what
+    /// is linked in a prepared image is mounted here.
     pub fn on_live_root(&mut self) {
         for entry in &mut self.entries {
             entry.option = match entry.option {

@@ -1,9 +1,10 @@
-//! The local disk: what the list's layout says is done to it in order, and one of its file systems is mounted.
+//! The local disk: what the list's layout says is done to it in order, and one of its file systems is
+//! mounted.
 //!
-//! Drivers and file systems come from the image's own modules, `mkfs.*` and `mkswap` are the image's programs, so that an
-//! initramfs need not carry those of every disk. A disk that does not appear, a tool that the image lacks and a
-//! layout that cannot be carried out are no reason to stop: `localdisk` entries are then kept in memory, and the console
-//! and the management node hear why.
+//! Drivers and file systems come from the image's own modules, `mkfs.*` and `mkswap` are the image's
+//! programs, so that an initramfs need not carry those of every disk. A disk that does not appear, a tool
+//! that the image lacks and a layout that cannot be carried out are no reason to stop: `localdisk` entries
+//! are then kept in memory, and the console and the management node hear why.
 
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -36,7 +37,8 @@ pub const LOG: &str = "/run/dawn/localdisk.log";
 /// The script of a layout, as it sees itself.
 const SCRIPT: &str = "/run/dawn/localdisk.script";
 
-/// Carries the layout of the list out and mounts the disk at `target`. Afterwards the list says what there is.
+/// Carries the layout of the list out and mounts the disk at `target`. Afterwards the list says what there
+/// is.
 pub fn set_up(list: &mut List, image: &str, blacklist: &[String], target: &str) {
     let planned = std::mem::take(&mut list.local_disk);
     let tried = matches!(planned, LocalDisk::Layout(_));
@@ -74,8 +76,8 @@ struct Worker<'a> {
 }
 
 impl Worker<'_> {
-    /// Does all steps; says whether a file system is mounted at the target. The first failure ends it: what follows builds
-    /// on it.
+    /// Does all steps; says whether a file system is mounted at the target. The first failure ends it: what
+    /// follows builds on it.
     fn run(&mut self, steps: &[Step]) -> Result<bool> {
         sys::make_dirs("/run/dawn")?;
         for step in steps {

@@ -1,12 +1,13 @@
 //! A shared read-only NFS root with per-node files on top (statelite).
 //!
 //! Order: image, list, trees and persistent storage are mounted; the [`plan`] is made; the root is the image
-//! itself or, where the image lacks mount points or links, a read-only overlay of a skeleton in memory over it;
-//! then the actions fill and mount the per-node files. The server's image is never written to.
+//! itself or, where the image lacks mount points or links, a read-only overlay of a skeleton in memory over
+//! it; then the actions fill and mount the per-node files. The server's image is never written to.
 //!
-//! A server with a live overlay has laid its part of the list, and all mount points, over the image already; the root
-//! shows this by the directory [`MARK`]. What the list marks as served is left alone then, trees are directories of
-//! the root, and the root is the NFS mount itself, so that what changes on the server is seen here.
+//! A server with a live overlay has laid its part of the list, and all mount points, over the image already;
+//! the root shows this by the directory [`MARK`]. What the list marks as served is left alone then, trees are
+//! directories of the root, and the root is the NFS mount itself, so that what changes on the server is seen
+//! here.
 
 pub mod copy;
 mod exec;
@@ -43,7 +44,8 @@ const SKELETON: &str = "/skel";
 const MARK: &str = "/image/.statelite/live";
 /// Directory of a root with a live overlay that holds the trees by number.
 const TREES: &str = "/image/.statelite/trees";
-/// Units that write into a root they take for writable. The kernel takes a live root for that, the server does not.
+/// Units that write into a root they take for writable. The kernel takes a live root for that, the server
+/// does not.
 const WRITERS: [&str; 6] = [
     "ldconfig.service",
     "systemd-hwdb-update.service",
@@ -52,17 +54,17 @@ const WRITERS: [&str; 6] = [
     "systemd-sysusers.service",
     "systemd-update-done.service",
 ];
-/// How long the kernel believes what it knows of directories, in seconds, unless the kernel line says otherwise: the
-/// bound within which changes on the server are seen.
+/// How long the kernel believes what it knows of directories, in seconds, unless the kernel line says
+/// otherwise: the bound within which changes on the server are seen.
 const ATTRIBUTES_OPTIONS: &str = "acdirmin=3,acdirmax=10";
 const LOCAL_DISK: &str = "/local";
 
-/// Options of persistent storage when neither list nor kernel line has any: a storage server that is away must
-/// not lose data, so requests are repeated for ever.
+/// Options of persistent storage when neither list nor kernel line has any: a storage server that is away
+/// must not lose data, so requests are repeated for ever.
 const PERSISTENT_OPTIONS: &str = "hard";
 
-/// Options of a tree that is only copied from, in the words of mount.nfs, before those of the list: a server that falls silent
-/// is an error after half a minute.
+/// Options of a tree that is only copied from, in the words of mount.nfs, before those of the list: a server
+/// that falls silent is an error after half a minute.
 const TREE_OPTIONS: &str = "soft,timeo=50,retrans=2";
 
 /// What the kernel line asks for.
@@ -147,8 +149,8 @@ pub fn build(wish: &Wish<'_>, loader: &mut Loader, root: &str) -> Result<()> {
     Ok(())
 }
 
-/// Mounts the image; says whether the server lays files over it. Such a root is not read-only as a whole, because
-/// persistent files are in it: the server alone says what may be written.
+/// Mounts the image; says whether the server lays files over it. Such a root is not read-only as a whole,
+/// because persistent files are in it: the server alone says what may be written.
 fn mount_image(wish: &Wish<'_>) -> Result<bool> {
     let (remote, options) = match wish.image {
         Image::Shared(remote, options) => (remote, root_options(options)),
@@ -226,8 +228,8 @@ fn complete(list: &mut List, wish: &Wish<'_>) {
     }
 }
 
-/// A tree that cannot be mounted is left empty: its content then comes from the next one or from the image. `in_place`: the
-/// running node reads from the trees.
+/// A tree that cannot be mounted is left empty: its content then comes from the next one or from the image.
+/// `in_place`: the running node reads from the trees.
 fn mount_trees(wish: &Wish<'_>, places: &Places, in_place: bool) {
     for (index, tree) in places.trees.iter().enumerate() {
         let target = places.tree(index);
@@ -316,8 +318,8 @@ fn build_root(plan: &Plan, loader: &mut Loader, root: &str) -> Result<()> {
     sys::mount("dawn-root", root, "overlay", MountFlags::RDONLY, &options)
 }
 
-/// What the node would do with the text of its list, its image at `image` and its own files below `lite`: the lines of
-/// `statelite.log`. On a `live` root the server does its part. Nothing is touched.
+/// What the node would do with the text of its list, its image at `image` and its own files below `lite`: the
+/// lines of `statelite.log`. On a `live` root the server does its part. Nothing is touched.
 pub fn rehearse(text: &str, image: &str, lite: &str, live: bool) -> Vec<String> {
     let mut list = List::parse(text);
     if live {

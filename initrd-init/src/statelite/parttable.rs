@@ -1,7 +1,8 @@
-//! Partition tables of a local disk: MBR with four primary partitions, and GPT (UEFI specification, chapter 5).
+//! Partition tables of a local disk: MBR with four primary partitions, and GPT (UEFI specification, chapter
+//! 5).
 //!
-//! Written here, so that an image need not carry a partitioning tool. Partitions begin and end at whole MiB. Extended
-//! partitions, and GPTs of another shape than everybody's 128 entries of 128 bytes, are refused.
+//! Written here, so that an image need not carry a partitioning tool. Partitions begin and end at whole MiB.
+//! Extended partitions, and GPTs of another shape than everybody's 128 entries of 128 bytes, are refused.
 
 use std::fs::File;
 use std::io;
@@ -58,7 +59,8 @@ struct Table {
     identity: [u8; 16],
 }
 
-/// Adds partitions; with `clear`, or where the disk has no table, to a new table. Gives the numbers of the new ones.
+/// Adds partitions; with `clear`, or where the disk has no table, to a new table. Gives the numbers of the
+/// new ones.
 pub fn add(disk: &Disk<'_>, kind: Kind, clear: bool, parts: &[Part]) -> io::Result<Vec<usize>> {
     let present = if clear { None } else { disk.read()? };
     let mut table = present.map_or_else(|| Table::new(kind), Ok)?;

@@ -1,10 +1,10 @@
 //! Planning the per-node files of a shared root: a list and a look at the places in, actions out.
 //!
-//! The plan is pure; [`Probe`] answers what exists. Entries below another listed directory are *children*; all
-//! *parents* are planned first, then the children, in list order. Content comes from the trees in priority order,
-//! else from `/.default`, else from the original file of an image that was never prepared. Such an image also
-//! lacks links and mount points; what is missing becomes the [`Skeleton`], a layer that is laid over the image
-//! in memory, so that the image itself is never touched.
+//! The plan is pure; [`Probe`] answers what exists. Entries below another listed directory are *children*;
+//! all *parents* are planned first, then the children, in list order. Content comes from the trees in
+//! priority order, else from `/.default`, else from the original file of an image that was never prepared.
+//! Such an image also lacks links and mount points; what is missing becomes the [`Skeleton`], a layer that is
+//! laid over the image in memory, so that the image itself is never touched.
 
 use std::fmt;
 
@@ -303,7 +303,8 @@ impl Planner<'_> {
     }
 
     fn in_memory(&mut self, subject: &Subject<'_>) {
-        // Below a directory on the disk the disk has the content, and what is put into memory would not be seen.
+        // Below a directory on the disk the disk has the content, and what is put into memory would not be
+        // seen.
         if subject.parent == Some(Opt::LocalDisk) && self.has_disk() {
             return self.local(subject);
         }

@@ -1,5 +1,5 @@
-//! Reader for tar archives: POSIX ustar with PAX records (POSIX.1-2001 pax, "ustar Interchange Format") and the
-//! long names of GNU tar. Sparse files are not known.
+//! Reader for tar archives: POSIX ustar with PAX records (POSIX.1-2001 pax, "ustar Interchange Format") and
+//! the long names of GNU tar. Sparse files are not known.
 
 use std::io::{self, Read};
 

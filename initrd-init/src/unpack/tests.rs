@@ -1,5 +1,5 @@
-//! Archives made by the system's own tools, unpacked and compared. Needs tar, cpio or neither: a tool that is not
-//! there skips its case.
+//! Archives made by the system's own tools, unpacked and compared. Needs tar, cpio or neither: a tool that is
+//! not there skips its case.
 
 use std::fs;
 use std::io::Write;
@@ -63,7 +63,8 @@ fn tar_archives() {
     }
 }
 
-/// The archive of `find | cpio`, in the bytes that tool writes: the last name of a hard link carries the content.
+/// The archive of `find | cpio`, in the bytes that tool writes: the last name of a hard link carries the
+/// content.
 #[test]
 fn cpio_archives() {
     let source = sample();

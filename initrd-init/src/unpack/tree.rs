@@ -1,7 +1,7 @@
 //! The tree that grows while an archive is read.
 //!
-//! Paths come from a file off the network: they are taken relative to the root, and `..` is refused. Modes and
-//! times of directories are set at the end, because filling a directory changes them.
+//! Paths come from a file off the network: they are taken relative to the root, and `..` is refused. Modes
+//! and times of directories are set at the end, because filling a directory changes them.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};

@@ -1,6 +1,7 @@
 //! `dawn completions`: what a shell needs to complete commands, options, and names from the daemon.
 //!
-//! The scripts know nothing themselves: they ask `dawn complete`, so that they never are older than the program.
+//! The scripts know nothing themselves: they ask `dawn complete`, so that they never are older than the
+//! program.
 
 use crate::app::print;
 use crate::commands;
@@ -9,7 +10,8 @@ use crate::frame::LocalCommand;
 
 /// Print the completion script of a shell
 ///
-/// bash: source <(dawn completions bash). zsh, after compinit: source <(dawn completions zsh). fish: dawn completions fish | source.
+/// bash: source <(dawn completions bash). zsh, after compinit: source <(dawn completions zsh). fish: dawn
+/// completions fish | source.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Shell
@@ -50,8 +52,8 @@ pub fn script(shell: Shell) -> String {
     format!("{text}{line} {}\n", names.join(" "))
 }
 
-/// Readline breaks words at `=` and `:` and replaces what is behind the last of them only; so what is before is cut off.
-/// Behind an open quote it breaks at nothing, and replaces what follows the quote.
+/// Readline breaks words at `=` and `:` and replaces what is behind the last of them only; so what is before
+/// is cut off. Behind an open quote it breaks at nothing, and replaces what follows the quote.
 const BASH: &str = r#"# Completion of dawn and its commands for bash.
 _dawn_complete() {
     local line=${COMP_LINE:0:COMP_POINT} words current start=""

@@ -11,8 +11,8 @@ const COUNT_MAX: usize = 100_000;
 
 /// Show every step of the boots of nodes, with times and bytes
 ///
-/// Without a node the latest events of all, machines that are no nodes among them. The history of nodes is kept for a month, over restarts
-/// of the daemon too; that of other machines is in memory only.
+/// Without a node the latest events of all, machines that are no nodes among them. The history of nodes is
+/// kept for a month, over restarts of the daemon too; that of other machines is in memory only.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Only the latest N events

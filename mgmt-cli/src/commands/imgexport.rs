@@ -17,8 +17,8 @@ const METHODS: [&str; 4] = ["install", "netboot", "statelite", "raw"];
 
 /// Write an image with its definition, lists and scripts into one file
 ///
-/// The file is IMAGE.tgz in the caller's directory. Of another name only the last part counts: the file is in the
-/// caller's directory all the same, as in xCAT.
+/// The file is IMAGE.tgz in the caller's directory. Of another name only the last part counts: the file is in
+/// the caller's directory all the same, as in xCAT.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Extra file to include, as FILE:DIR with the directory to install it in; repeatable
@@ -121,8 +121,8 @@ impl Args {
     }
 }
 
-/// The scripts of a node and of all nodes, with the directory they go back to. An element of the list is a path below
-/// `postscripts` and words for the script.
+/// The scripts of a node and of all nodes, with the directory they go back to. An element of the list is a
+/// path below `postscripts` and words for the script.
 fn script_files(node: &str, snapshot: &Snapshot) -> Result<Vec<(PathBuf, String)>, Stop> {
     if !snapshot.has_node(node) {
         return Err(Stop::message(format!("Invalid nodes and/or groups in noderange: {node}")));

@@ -1,7 +1,7 @@
 //! `makedhcp`: address reservations.
 //!
-//! The DHCP service answers from the tables, so there is nothing to write: the command checks what it
-//! would answer and reports what keeps a node from an answer. `-d` finds nothing to take away and says so: a node
+//! The DHCP service answers from the tables, so there is nothing to write: the command checks what it would
+//! answer and reports what keeps a node from an answer. `-d` finds nothing to take away and says so: a node
 //! gets no answer when its `mac.mac` is cleared or it is gone.
 
 use crate::addresses::unanswered;
@@ -93,7 +93,8 @@ impl Command for Args {
 }
 
 impl Args {
-    /// There is no entry to delete: an answer follows from the tables, and a script that has removed it elsewhere must know.
+    /// There is no entry to delete: an answer follows from the tables, and a script that has removed it
+    /// elsewhere must know.
     fn say_what_stays(&self, nodes: &[String], answers: &Answers<'_>, out: &mut Out<'_>) -> Done {
         let stay = nodes.iter().filter(|node| unanswered(answers, node).is_none()).count();
         if stay == 0 {
@@ -126,7 +127,8 @@ fn with_mac(snapshot: &Snapshot) -> Vec<String> {
     snapshot.node_names().filter(|node| has_mac(node)).map(|node| node.to_string()).collect()
 }
 
-/// A line for each address that is given. What is marked `*NOIP*` is as it was wished, unless nothing else is there.
+/// A line for each address that is given. What is marked `*NOIP*` is as it was wished, unless nothing else is
+/// there.
 fn show(node: &str, answers: &Answers<'_>, out: &mut Out<'_>) -> Done {
     let interfaces = answers.of_node(node);
     if interfaces.is_empty() {

@@ -51,7 +51,8 @@ impl Args {
             wanted.iter().all(|(attr, value)| says(name, attr, value))
                 && METHODS.contains(&method(name).as_deref().unwrap_or_default())
         });
-        // Images of one release, architecture and profile share their directory, unless rootimgdir says otherwise.
+        // Images of one release, architecture and profile share their directory, unless rootimgdir says
+        // otherwise.
         let names: Vec<String> = names.map(ToString::to_string).collect();
         match names.as_slice() {
             [name] => Ok(name.clone()),

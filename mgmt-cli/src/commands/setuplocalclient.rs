@@ -6,7 +6,8 @@ use crate::output::{Done, Out, Stop};
 
 /// Create a client certificate for a user in the data directory of the daemon
 ///
-/// It becomes the user's ~/.xcat when it is copied there. `dawn init --client` does the same without a daemon.
+/// It becomes the user's ~/.xcat when it is copied there. `dawn init --client` does the same without a
+/// daemon.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Name of the user

@@ -182,8 +182,8 @@ fn write_file<'a>(file: &str, table: &Table, rows: impl Iterator<Item = &'a Row>
     })
 }
 
-/// Writes a file that only its owner may read, since tables hold passwords. The old one is there until all of the
-/// new one is.
+/// Writes a file that only its owner may read, since tables hold passwords. The old one is there until all of
+/// the new one is.
 fn replace_private(path: &Path, text: &str) -> io::Result<()> {
     // A symbolic link stays one.
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());

@@ -6,8 +6,8 @@ use crate::output::{Done, Out};
 
 /// Undo a change: the newest one of an administrator, or the one with this number in the log
 ///
-/// Tables only: files that a command removed are not brought back, files that it made stay. Refused if a row it touched
-/// has been changed since. An undo is a change itself and can be undone.
+/// Tables only: files that a command removed are not brought back, files that it made stay. Refused if a row
+/// it touched has been changed since. An undo is a change itself and can be undone.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Show what would change without changing anything

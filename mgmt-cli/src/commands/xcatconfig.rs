@@ -27,8 +27,8 @@ pub struct Args {
     database: bool,
     /// Defaults in place of what site, policy and postscripts say, and certificates made again
     ///
-    /// Domain, master and directories stay unless they are given. The old certificates are kept beside the new ones;
-    /// those of all users end with the restart of the daemon.
+    /// Domain, master and directories stay unless they are given. The old certificates are kept beside the
+    /// new ones; those of all users end with the restart of the daemon.
     #[arg(short = 'f', long)]
     force: bool,
     /// Define the management node
@@ -164,7 +164,8 @@ impl Directories<'_> {
     }
 }
 
-/// Puts the authority and the server certificate aside, and makes others for the present name of this machine.
+/// Puts the authority and the server certificate aside, and makes others for the present name of this
+/// machine.
 fn certificates_again(ctx: &Ctx<'_>, out: &mut Out<'_>, dry_run: bool) -> Done {
     let Some(data) = ctx.data else { return Err(Stop::message("the daemon has no data directory")) };
     let (ca, cert) = (data.join("ca"), data.join("cert"));

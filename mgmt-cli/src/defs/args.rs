@@ -79,8 +79,8 @@ impl Definition {
         self.kind.as_deref().or(self.update.then_some("osimage"))
     }
 
-    /// The words of a command that has something to do; `None` if help, usage or a complaint (`own` is one of the command's
-    /// own options that is wrong) was all.
+    /// The words of a command that has something to do; `None` if help, usage or a complaint (`own` is one of
+    /// the command's own options that is wrong) was all.
     pub fn begin(
         &self,
         command: &str,

@@ -6,8 +6,9 @@
 //!     groups=compute,all
 //! ```
 //!
-//! A value stands in quotes if blanks or quotes at its ends belong to it, and as `$'…'` with `\n`, `\r`, `\t`, `\\` and `\'`
-//! if it has control characters: a stanza has one line for each attribute (the reference breaks the line and does not read it).
+//! A value stands in quotes if blanks or quotes at its ends belong to it, and as `$'…'` with `\n`, `\r`,
+//! `\t`, `\\` and `\'` if it has control characters: a stanza has one line for each attribute (the reference
+//! breaks the line and does not read it).
 //!
 //! Empty lines and lines that begin with `#` are ignored. `default-<type>:` gives values for the objects of
 //! the type that follow; they are copied at the object's `objtype` line. A line that is neither a header

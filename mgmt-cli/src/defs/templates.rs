@@ -1,7 +1,8 @@
 //! Object templates: stanza files that `lsdef --template` lists and `mkdef --template` takes values from.
 //!
-//! Some come with the program; more are files in `templates/objects/TYPE/` of the data directory, any name, as many
-//! stanzas as one likes. A file's stanza takes the place of one of the same name and type that came with the program.
+//! Some come with the program; more are files in `templates/objects/TYPE/` of the data directory, any name,
+//! as many stanzas as one likes. A file's stanza takes the place of one of the same name and type that came
+//! with the program.
 
 use super::{Wanted, stanza};
 use crate::output::Stop;

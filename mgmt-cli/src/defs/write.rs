@@ -154,8 +154,8 @@ fn one(
 }
 
 impl Options<'_> {
-    /// The object takes the place of one that exists. Replacing `site` would take every setting of the installation away
-    /// for the few that were named.
+    /// The object takes the place of one that exists. Replacing `site` would take every setting of the
+    /// installation away for the few that were named.
     fn replaces(&self, object: &Wanted, base: &Snapshot) -> bool {
         self.make && object.kind.name != "site" && base.has_object(object.kind, &object.name)
     }

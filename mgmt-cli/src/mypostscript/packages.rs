@@ -1,7 +1,7 @@
 //! What a node's post scripts install: the package lists of its image, and the image's own variables.
 //!
-//! The lists are read when the script is rendered. A list that cannot be read, or holds what is not a package name, is
-//! left out with a line in the log: the node's other scripts still run.
+//! The lists are read when the script is rendered. A list that cannot be read, or holds what is not a package
+//! name, is left out with a line in the log: the node's other scripts still run.
 
 use super::{Export, as_served, is_name};
 use dawn_cluster::{OsImage, Snapshot};

@@ -1,7 +1,8 @@
 //! `getbmcconfig`: a node asks how its service processor is to be configured.
 //!
-//! Addresses, user and password come from the node's `ipmi` (or `openbmc`) row, the password else from the `passwd` table;
-//! mask and gateway from the network of the address. Names of service processors are looked up in the `hosts` table.
+//! Addresses, user and password come from the node's `ipmi` (or `openbmc`) row, the password else from the
+//! `passwd` table; mask and gateway from the network of the address. Names of service processors are looked
+//! up in the `hosts` table.
 
 use super::{calling_node, consent};
 use crate::edits::Edits;

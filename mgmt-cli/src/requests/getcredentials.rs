@@ -1,8 +1,8 @@
 //! `getcredentials`: a node fetches what only its root may have.
 //!
-//! The answer is about the node whose address the request comes from, after [`super::consent`]; a failed proof is
-//! answered with nothing, as in the reference. Files come from `/root/.ssh` or the zone's directory, and from `hostkeys`
-//! of the data directory. What it hands out is logged by name, never by content.
+//! The answer is about the node whose address the request comes from, after [`super::consent`]; a failed
+//! proof is answered with nothing, as in the reference. Files come from `/root/.ssh` or the zone's directory,
+//! and from `hostkeys` of the data directory. What it hands out is logged by name, never by content.
 
 use super::{calling_node, consent};
 use crate::frame::{Command, Ctx, Kind};
@@ -91,8 +91,8 @@ fn content(ctx: &Ctx<'_>, node: &str, item: &str) -> Result<String, String> {
     }
 }
 
-/// The directory of the keys a node may have. Without a zone in the request the node must be in the default zone; a private
-/// key is for nodes of a zone whose nodes may log in to each other.
+/// The directory of the keys a node may have. Without a zone in the request the node must be in the default
+/// zone; a private key is for nodes of a zone whose nodes may log in to each other.
 fn zone_keys(snapshot: &Snapshot, node: &str, asked: Option<&str>, private: bool) -> Option<PathBuf> {
     let default = default_zone(snapshot);
     let own = own_zone(snapshot, node);

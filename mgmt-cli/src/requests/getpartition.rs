@@ -1,7 +1,8 @@
-//! `getpartition`: a node asks how its local disk is to be laid out (`linuximage.partitionfile` of its image).
+//! `getpartition`: a node asks how its local disk is to be laid out (`linuximage.partitionfile` of its
+//! image).
 //!
-//! The first line says whether the rest is a script or a layout. Errors are data that begin with `Error: `: the node prints
-//! what it gets.
+//! The first line says whether the rest is a script or a layout. Errors are data that begin with `Error: `:
+//! the node prints what it gets.
 
 use super::calling_node;
 use crate::frame::{Command, Ctx, Kind};

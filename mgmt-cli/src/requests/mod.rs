@@ -1,11 +1,13 @@
 //! What programs and nodes ask beside the commands: not in `dawn help`, named as in the reference.
 //!
-//! A request is a [`crate::frame::Command`] like any other, with policy, audit and log; its input is often in elements of its
-//! own instead of words. [`names`] and [`tables`] are asked by programs, the others by nodes, which speak without a
-//! certificate: those answer about the caller only, and what is secret only after the caller's [`consent`] was proved.
+//! A request is a [`crate::frame::Command`] like any other, with policy, audit and log; its input is often in
+//! elements of its own instead of words. [`names`] and [`tables`] are asked by programs, the others by nodes,
+//! which speak without a certificate: those answer about the caller only, and what is secret only after the
+//! caller's [`consent`] was proved.
 //!
-//! Deliberately missing: service nodes (`xcat_server_cred`, `xcat_client_cred`, `xcat_cfgloc`), certificates for nodes
-//! (`x509cert`), Kerberos, copying of files to running nodes. They answer with an error that says so.
+//! Deliberately missing: service nodes (`xcat_server_cred`, `xcat_client_cred`, `xcat_cfgloc`), certificates
+//! for nodes (`x509cert`), Kerberos, copying of files to running nodes. They answer with an error that says
+//! so.
 
 use crate::frame::{Ctx, Entry};
 use crate::output::Stop;
@@ -50,13 +52,14 @@ pub fn find(name: &str) -> Option<&'static Entry> {
     ENTRIES.iter().find(|entry| entry.name == name)
 }
 
-/// Whether nodes that ask for boot and script must show a certificate with their name (`site.nodeauthentication`).
+/// Whether nodes that ask for boot and script must show a certificate with their name
+/// (`site.nodeauthentication`).
 pub fn wants_certificates(snapshot: &Snapshot) -> bool {
     snapshot.site("nodeauthentication").is_some_and(|value| !value.trim().is_empty())
 }
 
-/// The node that asks for its boot or script: by its address, or by its certificate where the site wants one; `None` for
-/// a caller that is no node.
+/// The node that asks for its boot or script: by its address, or by its certificate where the site wants one;
+/// `None` for a caller that is no node.
 pub fn booting_node(ctx: &Ctx<'_>) -> Result<Option<String>, Stop> {
     if !wants_certificates(&ctx.snapshot) {
         let node = ctx.call.peer.ip.and_then(|ip| ctx.snapshot.node_by_ip(ip));

@@ -85,7 +85,8 @@ impl Command for Shorten {
     }
 }
 
-/// The largest group that lies wholly within what is left is taken until none is; of equal ones the first by name.
+/// The largest group that lies wholly within what is left is taken until none is; of equal ones the first by
+/// name.
 fn shortest(ctx: &Ctx<'_>) -> Vec<String> {
     let (snapshot, nodes) = (&ctx.snapshot, ctx.nodes());
     let mut left: BTreeSet<&str> = nodes.iter().map(String::as_str).collect();

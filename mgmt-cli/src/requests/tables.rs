@@ -1,7 +1,8 @@
 //! Tables for programs: rows and attributes as elements, in and out.
 //!
-//! Input stands in elements of its own: `table` (a name, or `tablename`/`name` with `attr` inside), `attr` (the word
-//! `ALL` is every column), `keys`. Output are `row`, `node` with `name`, or `table` with `tablename` and those inside.
+//! Input stands in elements of its own: `table` (a name, or `tablename`/`name` with `attr` inside), `attr`
+//! (the word `ALL` is every column), `keys`. Output are `row`, `node` with `name`, or `table` with
+//! `tablename` and those inside.
 
 use crate::edits::{Edits, transact};
 use crate::frame::{Command, Ctx, Kind};

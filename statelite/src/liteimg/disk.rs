@@ -1,7 +1,7 @@
 //! The changes `liteimg` makes on disk, each of which is done or not done.
 //!
-//! Files are written and trees copied beside their place and renamed into it. Copies are made by `cp -a`, which
-//! keeps owners, attributes, links and devices.
+//! Files are written and trees copied beside their place and renamed into it. Copies are made by `cp -a`,
+//! which keeps owners, attributes, links and devices.
 
 use std::fs;
 use std::io;
@@ -146,8 +146,8 @@ impl Disk {
         self.rename(&new, &self.root.join(to))
     }
 
-    /// Move the original to where it is kept. If both are there, an earlier run was interrupted or the image has
-    /// got a new file, and the one in the image is the newer.
+    /// Move the original to where it is kept. If both are there, an earlier run was interrupted or the image
+    /// has got a new file, and the one in the image is the newer.
     pub(super) fn keep(&mut self, original: &str, kept: &str) -> Result<(), LiteimgError> {
         if !self.exists(original) {
             return Ok(());

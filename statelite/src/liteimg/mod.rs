@@ -1,18 +1,18 @@
 //! `liteimg`: the two-level links that let an image be shared read-only.
 //!
 //! For a link-based entry `/etc/foo/bar` the original moves to `/.default/etc/foo/bar`, and the image gets
-//! `/etc/foo/bar` → `../../.statelite/tmpfs/etc/foo/bar` → `../../../../.default/etc/foo/bar`. A node mounts a
-//! tmpfs on `/.statelite` and puts its own version where the middle link was. Other entries are mounted over:
-//! the path must exist and `/.default` holds a copy. An entry below a link-based directory only has its place
-//! in `/.default`.
+//! `/etc/foo/bar` → `../../.statelite/tmpfs/etc/foo/bar` → `../../../../.default/etc/foo/bar`. A node mounts
+//! a tmpfs on `/.statelite` and puts its own version where the middle link was. Other entries are mounted
+//! over: the path must exist and `/.default` holds a copy. An entry below a link-based directory only has its
+//! place in `/.default`.
 //!
-//! What has been laid out is in `/.statelite/litefile.save` (`<image> <option> <path>` lines). A run compares it
-//! with the new list, takes back what changed (with everything above and below it), writes the new list, and lays
-//! it out. Originals are moved by renaming, and both taking back and laying out do nothing where they are done
-//! already, so a run that was interrupted anywhere is completed by the next one.
+//! What has been laid out is in `/.statelite/litefile.save` (`<image> <option> <path>` lines). A run compares
+//! it with the new list, takes back what changed (with everything above and below it), writes the new list,
+//! and lays it out. Originals are moved by renaming, and both taking back and laying out do nothing where
+//! they are done already, so a run that was interrupted anywhere is completed by the next one.
 //!
-//! Paths are those of the image: a directory above an entry that is a symbolic link is refused, as following it
-//! could leave the image.
+//! Paths are those of the image: a directory above an entry that is a symbolic link is refused, as following
+//! it could leave the image.
 
 mod disk;
 mod item;
@@ -93,8 +93,8 @@ fn texts(problems: &[Problem]) -> String {
 /// Lines for the user go to `line`.
 ///
 /// # Errors
-/// [`LiteimgError::NoFiles`] for an empty list, [`LiteimgError::Problems`] for one that cannot work; then nothing
-/// has been changed.
+/// [`LiteimgError::NoFiles`] for an empty list, [`LiteimgError::Problems`] for one that cannot work; then
+/// nothing has been changed.
 pub fn liteimg(
     image: &str,
     rootimg: &Path,
@@ -118,8 +118,8 @@ pub fn liteimg(
     Ok(())
 }
 
-/// Take everything back: the tree is as before the first [`liteimg`]. What was made because it was listed and missing
-/// goes, if it is still empty.
+/// Take everything back: the tree is as before the first [`liteimg`]. What was made because it was listed and
+/// missing goes, if it is still empty.
 ///
 /// # Errors
 /// As [`liteimg`].
@@ -130,8 +130,8 @@ pub fn undo(rootimg: &Path) -> Result<(), LiteimgError> {
     disk.remove(DEFAULT_DIR)
 }
 
-/// What [`liteimg`], or with `undo` [`undo`], would lay out (`+`) and take back (`-`): signs and paths of the image,
-/// sorted by path. Changes nothing, not even the lock file.
+/// What [`liteimg`], or with `undo` [`undo`], would lay out (`+`) and take back (`-`): signs and paths of the
+/// image, sorted by path. Changes nothing, not even the lock file.
 ///
 /// # Errors
 /// As [`liteimg`].
@@ -205,7 +205,8 @@ fn change(image: &str, disk: &mut Disk, wanted: &[Item]) -> Result<(), LiteimgEr
         restore(disk, item, &saved)?;
     }
     made::take_back(disk, wanted)?;
-    // Now what is laid out is part of both lists: from here on the new one tells what may have to be taken back.
+    // Now what is laid out is part of both lists: from here on the new one tells what may have to be taken
+    // back.
     match wanted.is_empty() {
         true => disk.remove(SAVE_FILE)?,
         false => {

@@ -1,9 +1,9 @@
 //! Whether KVM can be used.
 //!
-//! `/dev/kvm` may be there and still not run a guest (nested virtualisation that is half switched on: simple code
-//! runs, and the first unusual instruction is fatal). So the question is answered by doing it: a boot sector must
-//! print a word from real mode, floating point included, and UEFI firmware must get as far as talking to its
-//! console.
+//! `/dev/kvm` may be there and still not run a guest (nested virtualisation that is half switched on: simple
+//! code runs, and the first unusual instruction is fatal). So the question is answered by doing it: a boot
+//! sector must print a word from real mode, floating point included, and UEFI firmware must get as far as
+//! talking to its console.
 
 use std::fs;
 use std::path::Path;
@@ -83,8 +83,8 @@ fn guest_says(word: &str, args: &[&str], limit: Duration, scratch: &Path) -> Res
     Ok(answer.unwrap_or(false))
 }
 
-/// A boot sector in 16-bit code: `fwait; fninit`, `mov dx, COM1; mov al, c; out dx, al` per letter, then `hlt` for
-/// ever.
+/// A boot sector in 16-bit code: `fwait; fninit`, `mov dx, COM1; mov al, c; out dx, al` per letter, then
+/// `hlt` for ever.
 fn boot_disk() -> Vec<u8> {
     let [low, high] = COM1.to_le_bytes();
     let mut disk = vec![0x9b, 0xdb, 0xe3];

@@ -1,7 +1,7 @@
 //! Commands inside a machine, over its second serial port.
 //!
-//! The test image runs a loop on that port ([`crate::image`]): a line `NUMBER COMMAND` is answered by
-//! `BEGIN NUMBER`, the command's output, and `END NUMBER STATUS`. A serial port loses what arrives before someone
+//! The test image runs a loop on that port ([`crate::image`]): a line `NUMBER COMMAND` is answered by `BEGIN
+//! NUMBER`, the command's output, and `END NUMBER STATUS`. A serial port loses what arrives before someone
 //! listens and keeps what nobody collected, so every command has a number of its own and the first one is a
 //! greeting that is repeated until it is answered.
 

@@ -20,8 +20,8 @@ const READY_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 /// Set in the environment to keep the traffic of a test's machines.
 const CAPTURE_VARIABLE: &str = "DAWN_CAPTURE";
-/// Words for every kernel. It counts ticks of its timer while it starts, and panics ("IO-APIC + timer doesn't work!") when an
-/// emulated machine on a busy host gets no CPU meanwhile.
+/// Words for every kernel. It counts ticks of its timer while it starts, and panics ("IO-APIC + timer doesn't
+/// work!") when an emulated machine on a busy host gets no CPU meanwhile.
 const KERNEL_WORDS: &str = "addkcmdline=no_timer_check";
 /// The cluster's DNS domain.
 const DOMAIN: &str = "cluster.test";
@@ -40,7 +40,8 @@ pub struct Options {
     pub dawn: PathBuf,
     /// Whether the directory outlives the cluster.
     pub keep_dir: bool,
-    /// Whether each machine's network traffic is kept, in `traffic.pcap` beside its console; the directory then stays.
+    /// Whether each machine's network traffic is kept, in `traffic.pcap` beside its console; the directory
+    /// then stays.
     pub capture: bool,
     /// How machines are run; `None` finds out.
     pub accel: Option<Accel>,
@@ -66,8 +67,8 @@ pub struct Definition {
     pub image: String,
 }
 
-/// A running appliance with its machines. Dropping it ends everything but leaves the files: that is what happens
-/// when a test fails. A test that passes calls [`Cluster::down`].
+/// A running appliance with its machines. Dropping it ends everything but leaves the files: that is what
+/// happens when a test fails. A test that passes calls [`Cluster::down`].
 #[derive(Debug)]
 pub struct Cluster {
     // Dropped in this order: machines, daemon, network.

@@ -16,14 +16,15 @@ const OVMF_SECURE_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd";
 /// Its variable store with Microsoft's keys in it.
 const OVMF_SECURE_VARS: &str = "/usr/share/OVMF/OVMF_VARS_4M.ms.fd";
 
-/// A BIOS machine. Firmware and loader write to a screen that nobody sees: on the serial port (`graphics=off`) each
-/// of their progress marks costs so much emulated real-mode code that a kernel takes minutes instead of seconds. What
-/// they load is in the daemon's events; the kernel is the first to use the serial console.
+/// A BIOS machine. Firmware and loader write to a screen that nobody sees: on the serial port
+/// (`graphics=off`) each of their progress marks costs so much emulated real-mode code that a kernel takes
+/// minutes instead of seconds. What they load is in the daemon's events; the kernel is the first to use the
+/// serial console.
 const PC: &str = "-machine pc -vga std";
 
 /// Makes the network card's iPXE behave like a vendor's PXE ROM: it announces itself as `PXE` and not as
-/// iPXE, loads the named file by TFTP and jumps into it. The only BIOS PXE stack in Debian is iPXE, which would
-/// otherwise be known as a second-stage loader at once, and the TFTP step would never be tested.
+/// iPXE, loads the named file by TFTP and jumps into it. The only BIOS PXE stack in Debian is iPXE, which
+/// would otherwise be known as a second-stage loader at once, and the TFTP step would never be tested.
 const PXE_ROM_SCRIPT: &str = "#!ipxe
 set user-class PXE
 dhcp net0 || reboot

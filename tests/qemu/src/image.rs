@@ -1,9 +1,9 @@
 //! The image all machines boot: a small Debian, built once by the appliance's own commands and then shared.
 //!
-//! Building takes minutes, so the finished tree is kept in a cache under a fingerprint of everything that decides
-//! what comes out: the recipe in `tests/qemu/image`, and the sources of the image builder and of `/init`. A cluster gets
-//! the tree as hard links, which costs neither time nor space; the daemon must not write into an image anyway, and
-//! a test checks that it does not.
+//! Building takes minutes, so the finished tree is kept in a cache under a fingerprint of everything that
+//! decides what comes out: the recipe in `tests/qemu/image`, and the sources of the image builder and of
+//! `/init`. A cluster gets the tree as hard links, which costs neither time nor space; the daemon must not
+//! write into an image anyway, and a test checks that it does not.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -47,8 +47,8 @@ impl TestImage {
         self.cache.join("complete").exists()
     }
 
-    /// Defines both images in the cluster and puts the built tree into place, building it if need be. Only one
-    /// process builds at a time; the others wait and then share the result.
+    /// Defines both images in the cluster and puts the built tree into place, building it if need be. Only
+    /// one process builds at a time; the others wait and then share the result.
     pub fn provide(&self, cluster: &Cluster, progress: &mut dyn FnMut(&str)) -> Result<()> {
         self.define(cluster)?;
         let lock = self.lock()?;

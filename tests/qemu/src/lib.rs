@@ -1,8 +1,9 @@
 //! Real clusters: QEMU machines on a bridge in a network namespace, and the `dawn` binary that serves them.
 //!
-//! A [`Cluster`] is one run of the appliance: a namespace with a bridge ([`net`]), a data directory, the daemon
-//! inside the namespace, and the machines that boot from it ([`Node`]). Everything outside of the namespace is
-//! left alone, so several clusters can run side by side on one machine, next to whatever else it does.
+//! A [`Cluster`] is one run of the appliance: a namespace with a bridge ([`net`]), a data directory, the
+//! daemon inside the namespace, and the machines that boot from it ([`Node`]). Everything outside of the
+//! namespace is left alone, so several clusters can run side by side on one machine, next to whatever else it
+//! does.
 //!
 //! What a test can do with it:
 //! * run management commands ([`Cluster::dawn`]) and start, stop or kill the daemon ([`Cluster::serve`],
@@ -16,7 +17,8 @@
 //! Every wait has a deadline. When it passes, the error carries the tail of the node's console and of the
 //! daemon's log: a failure in a build log must be readable without the machine it happened on.
 //!
-//! Order of reading: [`net`], [`process`], [`firmware`], [`node`], [`channel`], [`cluster`], [`image`], [`stale`].
+//! Order of reading: [`net`], [`process`], [`firmware`], [`node`], [`channel`], [`cluster`], [`image`],
+//! [`stale`].
 //!
 //! Needs root and Linux; there is no other way to make namespaces, taps and ports below 1024.
 

@@ -1,7 +1,9 @@
-//! The private network of a cluster: a namespace, a bridge in it, one tap per machine, and a link to the host.
+//! The private network of a cluster: a namespace, a bridge in it, one tap per machine, and a link to the
+//! host.
 //!
-//! The link (a veth pair with link-local addresses) lets a command outside of the namespace talk to the daemon
-//! inside: `genimage` needs the outside world for packages while the daemon must not see it. Nothing is routed.
+//! The link (a veth pair with link-local addresses) lets a command outside of the namespace talk to the
+//! daemon inside: `genimage` needs the outside world for packages while the daemon must not see it. Nothing
+//! is routed.
 //!
 //! Removing the namespace removes the bridge, the taps and both ends of the link with it.
 
@@ -119,16 +121,16 @@ impl Network {
     }
 }
 
-/// A namespace beside a cluster's, with a link to one or more of its bridges: somebody else's machine, or a relay. Dropping
-/// it ends what runs there.
+/// A namespace beside a cluster's, with a link to one or more of its bridges: somebody else's machine, or a
+/// relay. Dropping it ends what runs there.
 #[derive(Debug)]
 pub struct Neighbour {
     name: String,
 }
 
 impl Neighbour {
-    /// Makes the namespace. Each of `ends` is a bridge of the cluster's and the neighbour's address on it with prefix
-    /// length; its interfaces are `eth0`, `eth1` and so on.
+    /// Makes the namespace. Each of `ends` is a bridge of the cluster's and the neighbour's address on it
+    /// with prefix length; its interfaces are `eth0`, `eth1` and so on.
     pub fn create(network: &Network, suffix: &str, ends: &[(&str, &str)]) -> Result<Self> {
         let name = format!("{}-{suffix}", network.name);
         ip(["netns", "add", &name])?;

@@ -1,7 +1,7 @@
 //! Licences of all crates, and crates that are there in several versions.
 //!
-//! `cargo deny` does this and more, but has to be compiled itself, which takes longer than all other checks together;
-//! advisories need a database that is not in the crate registry.
+//! `cargo deny` does this and more, but has to be compiled itself, which takes longer than all other checks
+//! together; advisories need a database that is not in the crate registry.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -67,8 +67,8 @@ pub fn check() -> Result<Count> {
     Ok(outcome("licences", &refused).plus(outcome("versions", &wrong)))
 }
 
-/// Whether an SPDX expression can be met with the allowed licences. `/` is an old way to write OR; parentheses are
-/// read for `(… OR …) AND …`, the one form in use.
+/// Whether an SPDX expression can be met with the allowed licences. `/` is an old way to write OR;
+/// parentheses are read for `(… OR …) AND …`, the one form in use.
 fn is_allowed(expression: &str) -> bool {
     let all = expression.split(" AND ").map(|part| part.trim().trim_matches(['(', ')']));
     let any = |part: &str| {

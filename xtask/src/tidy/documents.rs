@@ -1,5 +1,5 @@
-//! Documents against facts: the tables of ARCHITECTURE.md name every crate of the workspace with its folder, and every
-//! outside crate that a manifest asks for, and no others.
+//! Documents against facts: the tables of ARCHITECTURE.md name every crate of the workspace with its folder,
+//! and every outside crate that a manifest asks for, and no others.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -148,8 +148,8 @@ impl Engine {
         }
     }
 
-    /// Binds a dynamic address. A lease is never shortened, and is recorded even when nothing changes: the first
-    /// answer's record may still be on its way to the disk, and this answer must not overtake it.
+    /// Binds a dynamic address. A lease is never shortened, and is recorded even when nothing changes: the
+    /// first answer's record may still be on its way to the disk, and this answer must not overtake it.
     pub(super) fn bind(&mut self, ask: &Ask<'_>, address: Ipv4Addr, seconds: u32, out: &mut Output) {
         let ours =
             |lease: &&Lease| lease.hw == ask.packet.hw && lease.state == State::Bound && lease.node.is_none();

@@ -1,8 +1,8 @@
 //! Which networks a client is on, and which of our addresses speaks to it.
 //!
-//! A relayed client is where the relay says: link selection (RFC 3527), subnet selection (RFC 3011), or
-//! the relay's own address. A client that has an address and speaks from it is on that address's network. Any other
-//! client is on the networks of the interface it came in on; there may be several on one link.
+//! A relayed client is where the relay says: link selection (RFC 3527), subnet selection (RFC 3011), or the
+//! relay's own address. A client that has an address and speaks from it is on that address's network. Any
+//! other client is on the networks of the interface it came in on; there may be several on one link.
 
 use std::net::Ipv4Addr;
 
@@ -48,8 +48,8 @@ pub(super) fn link<'n>(
     of_interface
 }
 
-/// The network with the address, the most specific first, then the others of the same link: those that name the
-/// same remote interface.
+/// The network with the address, the most specific first, then the others of the same link: those that name
+/// the same remote interface.
 fn containing(networks: &[Network], address: Ipv4Addr) -> Vec<&Network> {
     let mut found: Vec<&Network> = networks.iter().filter(|network| network.contains(address)).collect();
     found.sort_by_key(|network| std::cmp::Reverse(network.prefix));

@@ -1,8 +1,9 @@
 //! The engine: packets and moments in, packets, records and events out. No socket, clock or randomness.
 //!
-//! [`Engine::handle`] takes one packet and appends to an [`Output`] whatever follows from it. The shell writes the
-//! output's records to the journal, sends the packets that wait for them once they are on disk (the others
-//! at once), sends the probes, passes the events on, and calls [`Engine::tick`] at [`Engine::next_timer`].
+//! [`Engine::handle`] takes one packet and appends to an [`Output`] whatever follows from it. The shell
+//! writes the output's records to the journal, sends the packets that wait for them once they are on disk
+//! (the others at once), sends the probes, passes the events on, and calls [`Engine::tick`] at
+//! [`Engine::next_timer`].
 //!
 //! | file | subject |
 //! |---|---|
@@ -185,9 +186,9 @@ impl<'a> Ask<'a> {
         self.link.iter().any(|network| !network.ranges.is_empty())
     }
 
-    /// The network on which somebody else, or nobody, gives this machine its address: its reservation's; else the one
-    /// of the address that it speaks of (which is not ours to refuse); else one beside another server, if we have no
-    /// dynamic address for it.
+    /// The network on which somebody else, or nobody, gives this machine its address: its reservation's; else
+    /// the one of the address that it speaks of (which is not ours to refuse); else one beside another
+    /// server, if we have no dynamic address for it.
     fn elsewhere(&self) -> Option<&'a Network> {
         let is_ours = |network: &Network| network.mode == Mode::Authoritative;
         if let Some((_, _, network)) = self.fixed {
@@ -394,8 +395,8 @@ impl Engine {
         }
     }
 
-    /// Hands the packet to the part that answers its kind. Networks of one link may have different masters: each
-    /// machine is answered as its own network wants it.
+    /// Hands the packet to the part that answers its kind. Networks of one link may have different masters:
+    /// each machine is answered as its own network wants it.
     fn dispatch(&mut self, mut ask: Ask<'_>, out: &mut Output) {
         let elsewhere = ask.elsewhere();
         if elsewhere.is_some_and(|network| network.mode == Mode::Off) {

@@ -1,7 +1,8 @@
-//! Asking the link whether an address is in use before it is offered (RFC 2131 §2.2), while others are served.
+//! Asking the link whether an address is in use before it is offered (RFC 2131 §2.2), while others are
+//! served.
 //!
-//! The DISCOVER waits here, not the engine: it is kept with a deadline, and answered when the deadline passes in
-//! silence. An answer from the client itself is no conflict. When too many wait, addresses are offered
+//! The DISCOVER waits here, not the engine: it is kept with a deadline, and answered when the deadline passes
+//! in silence. An answer from the client itself is no conflict. When too many wait, addresses are offered
 //! without a probe: a machine that boots must not be stopped by a precaution.
 
 use std::collections::{HashMap, VecDeque};

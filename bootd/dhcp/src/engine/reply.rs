@@ -201,7 +201,8 @@ fn echo_client_id(ask: &Ask<'_>, writer: &mut Writer<'_>) {
     }
 }
 
-/// Firmware that names its machine gets the name back: it belongs into every packet of a boot (RFC 4578 §2.3).
+/// Firmware that names its machine gets the name back: it belongs into every packet of a boot (RFC 4578
+/// §2.3).
 pub(super) fn echo_machine_id(ask: &Ask<'_>, writer: &mut Writer<'_>) {
     let id = ask.packet.options.get(code::CLIENT_UUID);
     if let Some(id) = id.filter(|id| id.len() == MACHINE_ID_BYTES) {
@@ -209,7 +210,8 @@ pub(super) fn echo_machine_id(ask: &Ask<'_>, writer: &mut Writer<'_>) {
     }
 }
 
-/// A server that heeds the subnet selection sends it back (RFC 3011 §2.1): a client that misses it takes no offer.
+/// A server that heeds the subnet selection sends it back (RFC 3011 §2.1): a client that misses it takes no
+/// offer.
 fn echo_subnet(ask: &Ask<'_>, writer: &mut Writer<'_>) {
     if let Some(subnet) = ask.packet.options.get(code::SUBNET_SELECTION).filter(|subnet| subnet.len() == 4) {
         writer.put(code::SUBNET_SELECTION, subnet);

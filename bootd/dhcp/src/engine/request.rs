@@ -1,7 +1,7 @@
 //! REQUEST: selecting an offer, INIT-REBOOT, RENEW and REBIND (RFC 2131 §4.3.2).
 //!
-//! The forms differ in where the address stands and in who may stay silent; once the address is known they are
-//! judged alike. A client whose address is wrong is told so, except by a server that knows nothing of it.
+//! The forms differ in where the address stands and in who may stay silent; once the address is known they
+//! are judged alike. A client whose address is wrong is told so, except by a server that knows nothing of it.
 
 use std::net::Ipv4Addr;
 
@@ -64,8 +64,9 @@ impl Engine {
         }
     }
 
-    /// A machine that remembers an address of which nothing is known here (INIT-REBOOT) may have got it from anybody,
-    /// long ago. One that selects our offer or renews is believed: the offer was probed, the renewal comes from it.
+    /// A machine that remembers an address of which nothing is known here (INIT-REBOOT) may have got it from
+    /// anybody, long ago. One that selects our offer or renews is believed: the offer was probed, the renewal
+    /// comes from it.
     fn in_doubt(&self, ask: &Ask<'_>, address: Ipv4Addr) -> bool {
         let remembers = ask.packet.server_id().is_none() && ask.packet.ciaddr.is_unspecified();
         let state = self.leases.get(address).map(|lease| lease.state);

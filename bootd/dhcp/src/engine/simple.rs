@@ -11,7 +11,8 @@ use crate::time::Time;
 use crate::wire::message_type::MessageType;
 
 impl Engine {
-    /// Settings for a machine that has an address from elsewhere (RFC 2131 §4.3.5): no lease time, no `yiaddr`.
+    /// Settings for a machine that has an address from elsewhere (RFC 2131 §4.3.5): no lease time, no
+    /// `yiaddr`.
     pub(super) fn inform(&mut self, ask: &Ask<'_>, out: &mut Output) {
         let Some(network) = ask.network_of(ask.packet.ciaddr).or(ask.link.first().copied()) else { return };
         let answer = Answer {

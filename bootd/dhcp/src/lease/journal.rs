@@ -1,14 +1,14 @@
 //! The file of leases: what was acknowledged is in it, in the order it happened.
 //!
-//! One writer appends batches (over zeros written in advance) and syncs each. The file is rewritten with the living
-//! leases alone when it has grown to more than twice their size, so it needs no care.
+//! One writer appends batches (over zeros written in advance) and syncs each. The file is rewritten with the
+//! living leases alone when it has grown to more than twice their size, so it needs no care.
 //!
-//! What fails and what then: a torn end is cut off at start, as it can only hold what no client was told. Damage
-//! anywhere else loses the damaged records alone ([`record`](super::record)); it is logged with counts, the
-//! damaged file stays beside the new one as `<name>.damaged` (one such copy is kept), and the services start. A file
-//! of the format before, `dawnlse1`, is rewritten at start. A failed append is cut off, so the file stays readable. A
-//! file that can be read and not written (a read-only file system) gives its leases, and every commit fails until
-//! [`Journal::compact`] succeeds.
+//! What fails and what then: a torn end is cut off at start, as it can only hold what no client was told.
+//! Damage anywhere else loses the damaged records alone ([`record`](super::record)); it is logged with
+//! counts, the damaged file stays beside the new one as `<name>.damaged` (one such copy is kept), and the
+//! services start. A file of the format before, `dawnlse1`, is rewritten at start. A failed append is cut
+//! off, so the file stays readable. A file that can be read and not written (a read-only file system) gives
+//! its leases, and every commit fails until [`Journal::compact`] succeeds.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -30,8 +30,8 @@ const MODE: u32 = 0o600;
 pub const COMPACT_BYTES_MIN: u64 = 1 << 20;
 /// Rewritten when it is more than this many times the size of what is alive.
 const COMPACT_RATIO: u64 = 2;
-/// Zeros are written ahead of the records in pieces of this many bytes: a sync that changes no length and allocates no
-/// block costs a fraction of one that does.
+/// Zeros are written ahead of the records in pieces of this many bytes: a sync that changes no length and
+/// allocates no block costs a fraction of one that does.
 const AHEAD_BYTES: u64 = 256 << 10;
 
 /// Why the journal cannot be used.
@@ -79,7 +79,8 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens or makes the file and returns the leases that live. Damage does not fail it, see the module's text.
+    /// Opens or makes the file and returns the leases that live. Damage does not fail it, see the module's
+    /// text.
     pub fn open(path: &Path) -> Result<(Self, Vec<Lease>), JournalError> {
         let fail = |what| move |source| JournalError::Io { path: path.to_owned(), what, source };
         let (mut file, writable) = open_file(path).map_err(fail("open"))?;
@@ -241,7 +242,8 @@ impl Journal {
         Ok(())
     }
 
-    /// Makes sure that the next `bytes` overwrite zeros. A disk too full for the whole piece gets a smaller one.
+    /// Makes sure that the next `bytes` overwrite zeros. A disk too full for the whole piece gets a smaller
+    /// one.
     fn write_ahead(&mut self, bytes: u64) -> io::Result<()> {
         if self.len + bytes <= self.file_len {
             return Ok(());
@@ -290,8 +292,8 @@ impl Journal {
     }
 }
 
-/// Opens or makes the file for reading and writing; a file that may not be written is opened for reading, and a missing
-/// one that cannot be made is as good as an empty one. `false`: it cannot be written.
+/// Opens or makes the file for reading and writing; a file that may not be written is opened for reading, and
+/// a missing one that cannot be made is as good as an empty one. `false`: it cannot be written.
 fn open_file(path: &Path) -> io::Result<(File, bool)> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(MODE);

@@ -1,14 +1,15 @@
 //! The journal's records: one lease, or one address forgotten, in bytes with a checksum.
 //!
-//! A record is `mark (4 bytes) | mask | length (16 bit, little endian) | crc32 (32 bit) | body ^ mask`. The checksum
-//! covers the mask, the length and the body as it is stored. The body is
-//! `version 1 | state | htype | hlen | address | since | expires | chaddr | hostname`.
+//! A record is `mark (4 bytes) | mask | length (16 bit, little endian) | crc32 (32 bit) | body ^ mask`. The
+//! checksum covers the mask, the length and the body as it is stored. The body is `version 1 | state | htype
+//! | hlen | address | since | expires | chaddr | hostname`.
 //!
-//! The mask is chosen so that the mark occurs at the beginning of a record and nowhere else, whatever a client calls
-//! itself. After damage the reader therefore goes on at the next mark: what is lost is what is damaged.
+//! The mask is chosen so that the mark occurs at the beginning of a record and nowhere else, whatever a
+//! client calls itself. After damage the reader therefore goes on at the next mark: what is lost is what is
+//! damaged.
 //!
-//! The format before this one had neither mark nor mask and a checksum of the body alone ([`Format::Unmarked`]). It
-//! is read and no longer written.
+//! The format before this one had neither mark nor mask and a checksum of the body alone
+//! ([`Format::Unmarked`]). It is read and no longer written.
 
 use std::net::Ipv4Addr;
 
@@ -156,8 +157,8 @@ fn body_of(rest: &[u8], len: usize) -> Option<&[u8]> {
     rest.get(..len).filter(|body| (BODY_BYTES_MIN..=BODY_BYTES_MAX).contains(&body.len()))
 }
 
-/// Finishes a record whose body is masked with the mask stored in it (0 at first): masks it with `mask`, fills the frame;
-/// `false` if the mark occurs in it once more.
+/// Finishes a record whose body is masked with the mask stored in it (0 at first): masks it with `mask`,
+/// fills the frame; `false` if the mark occurs in it once more.
 fn seal(record: &mut [u8], mask: u8) -> bool {
     let Some((frame, body)) = record.split_first_chunk_mut::<FRAME_BYTES>() else { return true };
     let [_, _, _, _, old, ..] = *frame;

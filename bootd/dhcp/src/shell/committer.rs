@@ -46,8 +46,8 @@ impl Committer {
         })
     }
 
-    /// Asks for word when the disk has caught up; to be called after the engine's failure was told, so that the
-    /// recovery comes behind it.
+    /// Asks for word when the disk has caught up; to be called after the engine's failure was told, so that
+    /// the recovery comes behind it.
     pub(super) fn tell_when_caught_up(&self) {
         self.overrun.store(true, Ordering::Release);
     }
@@ -105,8 +105,8 @@ impl State {
         }
     }
 
-    /// Writes records; after a failure not before some time has passed, and with a rewrite first, which may need
-    /// less room than the file has now.
+    /// Writes records; after a failure not before some time has passed, and with a rewrite first, which may
+    /// need less room than the file has now.
     fn write(&mut self, records: &[Record]) -> Result<(), String> {
         let written = match self.failed_at {
             Some(at) if at.elapsed() < Duration::from_millis(RETRY_MS / 2) => {

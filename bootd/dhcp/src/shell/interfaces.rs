@@ -17,7 +17,8 @@ pub(super) struct Found {
     loopback: bool,
 }
 
-/// Every interface of this machine with its IPv4 addresses; those of aliases (`eth0:1`) are their interface's.
+/// Every interface of this machine with its IPv4 addresses; those of aliases (`eth0:1`) are their
+/// interface's.
 ///
 /// # Errors
 /// The system's, when it cannot list them.

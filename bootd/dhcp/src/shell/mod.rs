@@ -1,12 +1,13 @@
 //! Sockets, clock and disk around the engine.
 //!
 //! Two threads of their own, so that no other service of the daemon can delay an answer: `worker` reads
-//! packets in batches, runs the engine and sends what may go at once; `committer` writes each batch of
-//! lease records, syncs once, and sends the answers that waited for it. While the disk is busy with one batch, the
+//! packets in batches, runs the engine and sends what may go at once; `committer` writes each batch of lease
+//! records, syncs once, and sends the answers that waited for it. While the disk is busy with one batch, the
 //! next gathers, so a storm costs few syncs.
 //!
 //! What fails and what then: a journal that cannot be written stops new dynamic leases and nothing else; an
-//! interface that goes away is silent, and served again within seconds when it comes back; a socket that cannot be bound at start is an error.
+//! interface that goes away is silent, and served again within seconds when it comes back; a socket that
+//! cannot be bound at start is an error.
 
 mod committer;
 mod frame;
@@ -120,7 +121,8 @@ impl Server {
     }
 }
 
-/// Binds the sockets, reads the journal, and serves until `shutdown` resolves. Returns when clients are answered.
+/// Binds the sockets, reads the journal, and serves until `shutdown` resolves. Returns when clients are
+/// answered.
 pub async fn serve(
     config: Config,
     directory: Arc<dyn Directory>,

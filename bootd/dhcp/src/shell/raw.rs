@@ -1,5 +1,5 @@
-//! Packet sockets: frames to machines that have no address yet, ARP probes and their answers; and ICMP echo for
-//! addresses behind a relay.
+//! Packet sockets: frames to machines that have no address yet, ARP probes and their answers; and ICMP echo
+//! for addresses behind a relay.
 
 use std::io;
 use std::mem::{size_of, zeroed};

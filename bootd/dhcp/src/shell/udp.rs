@@ -71,7 +71,8 @@ impl Receiver {
         }
     }
 
-    /// Takes what is waiting, at most a batch, and calls `each` for every packet; returns how many there were.
+    /// Takes what is waiting, at most a batch, and calls `each` for every packet; returns how many there
+    /// were.
     pub(super) fn receive(&mut self, fd: RawFd, mut each: impl FnMut(Received<'_>)) -> io::Result<usize> {
         let mut iovecs: Vec<libc::iovec> = self
             .buffers
@@ -110,7 +111,8 @@ fn header(
     control_bytes: usize,
     name: &mut libc::sockaddr_in,
 ) -> libc::mmsghdr {
-    // SAFETY: an mmsghdr of zeros is a valid value; musl and glibc differ in padding, so fields are set one by one.
+    // SAFETY: an mmsghdr of zeros is a valid value; musl and glibc differ in padding, so fields are set one
+    // by one.
     let mut header: libc::mmsghdr = unsafe { zeroed() };
     header.msg_hdr.msg_iov = iovec;
     header.msg_hdr.msg_iovlen = 1;
@@ -145,7 +147,8 @@ pub(super) struct Datagram<'a> {
     pub interface: u32,
 }
 
-/// Sends a batch; what the kernel refuses is left out, since a client asks again. Returns how many were refused.
+/// Sends a batch; what the kernel refuses is left out, since a client asks again. Returns how many were
+/// refused.
 pub(super) fn send(fd: RawFd, datagrams: &[Datagram<'_>]) -> usize {
     let mut iovecs: Vec<libc::iovec> = datagrams
         .iter()

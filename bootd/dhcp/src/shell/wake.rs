@@ -1,5 +1,5 @@
-//! What the worker and the thread that makes leases durable say to each other: batches of records one way, verdicts back,
-//! and the event that wakes the worker.
+//! What the worker and the thread that makes leases durable say to each other: batches of records one way,
+//! verdicts back, and the event that wakes the worker.
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};

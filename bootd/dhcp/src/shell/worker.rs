@@ -23,8 +23,8 @@ use crate::time::Time;
 const INTERFACES_REFRESH_MS: u64 = 5000;
 /// Packets that come closer together than this are a crowd, in milliseconds.
 const CROWD_MS: u64 = 6;
-/// How long a crowd gathers before it is read, in microseconds: a wake-up costs more than a packet, and no client
-/// minds.
+/// How long a crowd gathers before it is read, in microseconds: a wake-up costs more than a packet, and no
+/// client minds.
 const GATHER_US: u64 = 4000;
 /// Batches read from one socket before the next socket, timers and probes get their turn.
 const BATCHES_PER_TURN_MAX: usize = 8;
@@ -174,8 +174,8 @@ impl Worker {
         }
     }
 
-    /// Answers what is waiting at a socket, a few batches at most so that the others get their turn. True when there
-    /// may be more.
+    /// Answers what is waiting at a socket, a few batches at most so that the others get their turn. True
+    /// when there may be more.
     fn receive(&mut self, n: usize, receiver: &mut Receiver) -> bool {
         for _ in 0..BATCHES_PER_TURN_MAX {
             if self.receive_batch(n, receiver) < BATCH_PACKETS {

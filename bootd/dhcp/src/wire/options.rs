@@ -1,8 +1,8 @@
 //! Options of a received packet: in the order they came, pieces joined (RFC 3396), overload followed.
 //!
-//! A broken tail (an option longer than what is left) ends the list; what was read before it counts. That
-//! is what every server does, because some firmware fills its packets with rubbish after the last option. Only a packet
-//! in which nothing before it says what the client wants is malformed.
+//! A broken tail (an option longer than what is left) ends the list; what was read before it counts. That is
+//! what every server does, because some firmware fills its packets with rubbish after the last option. Only a
+//! packet in which nothing before it says what the client wants is malformed.
 
 use super::code;
 

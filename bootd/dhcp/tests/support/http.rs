@@ -1,7 +1,9 @@
-//! HTTP of the storm: the real parser of requests and the real choice of responses, over streams that the simulator makes.
+//! HTTP of the storm: the real parser of requests and the real choice of responses, over streams that the
+//! simulator makes.
 //!
-//! TCP is the kernel's and is not simulated packet by packet: what loss does to it is time (a SYN or the end of a window sent
-//! again), and now and then a connection that is reset. Bodies share the server's link fairly, a piece at a time.
+//! TCP is the kernel's and is not simulated packet by packet: what loss does to it is time (a SYN or the end
+//! of a window sent again), and now and then a connection that is reset. Bodies share the server's link
+//! fairly, a piece at a time.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -23,8 +25,8 @@ pub struct ServerEnd {
 }
 
 impl ServerEnd {
-    /// Takes bytes of the stream; gives the response when a head is complete, with the body where it is a script. Longer
-    /// bodies are counted and not made.
+    /// Takes bytes of the stream; gives the response when a head is complete, with the body where it is a
+    /// script. Longer bodies are counted and not made.
     pub fn take(
         &mut self,
         source: &dyn Source,

@@ -1,4 +1,5 @@
-//! One machine of the storm: firmware, loader and system as DHCP clients with their real patience, and the firmware's TFTP.
+//! One machine of the storm: firmware, loader and system as DHCP clients with their real patience, and the
+//! firmware's TFTP.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -112,7 +113,8 @@ impl Machine {
     /// Sends DISCOVER or REQUEST and waits for the answer.
     fn ask(&mut self, now_us: u64, random: &mut Random) -> Vec<Action> {
         let Some(wait_ms) = self.program.patience_ms().get(self.tries).copied() else {
-            // Nobody answered: the firmware tries its other devices and comes back; a loader or system starts over.
+            // Nobody answered: the firmware tries its other devices and comes back; a loader or system starts
+            // over.
             self.wake_us = now_us + 5_000_000;
             (self.program, self.tries) = (Program::Off, 0);
             return vec![Action::StartedOver, Action::WakeAt(self.wake_us)];

@@ -1,6 +1,7 @@
-//! A storm in virtual time: thousands of machines are switched on, and each goes from firmware by DHCP to the loader by TFTP,
-//! from the loader by DHCP to script, kernel and initramfs by HTTP, to the system by DHCP, over a network that loses, doubles and reorders, with a daemon that is killed and
-//! starts again. The engines are the real ones (of HTTP all but the sockets, see `http`); everything follows from the seed.
+//! A storm in virtual time: thousands of machines are switched on, and each goes from firmware by DHCP to the
+//! loader by TFTP, from the loader by DHCP to script, kernel and initramfs by HTTP, to the system by DHCP,
+//! over a network that loses, doubles and reorders, with a daemon that is killed and starts again. The
+//! engines are the real ones (of HTTP all but the sockets, see `http`); everything follows from the seed.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -34,7 +35,8 @@ const SOCKET_PACKETS: u64 = 8000;
 const AWAY_US: u64 = 1_000_000;
 /// A machine that is not up after this much virtual time is stuck.
 const LIMIT_US: u64 = 7_200_000_000;
-/// A TCP segment that was lost at the end of a window, or a SYN, is sent again after this; then twice as long.
+/// A TCP segment that was lost at the end of a window, or a SYN, is sent again after this; then twice as
+/// long.
 const TCP_AGAIN_US: u64 = 1_000_000;
 const TCP_TRIES_MAX: u32 = 7;
 /// A reset that is lost is noticed by the loader's keep-alive.

@@ -1,15 +1,15 @@
 //! A FAT16 file system put together while it is read.
 //!
 //! UEFI HTTP Boot loads a disk image into memory and boots `EFI/BOOT/BOOTX64.EFI` from it. Such an image is
-//! different for every node (its `grub.cfg`) and large (kernel and initramfs), so it is never stored: this type knows
-//! where every byte comes from, and reads the files of the server when a client reads the image.
+//! different for every node (its `grub.cfg`) and large (kernel and initramfs), so it is never stored: this
+//! type knows where every byte comes from, and reads the files of the server when a client reads the image.
 //!
-//! Layout (Microsoft's "FAT: General Overview of On-Disk Format", 1.03): boot sector, two allocation tables, the
-//! root directory, then clusters: directories first, every file in one piece. FAT16 holds up to 2 GiB and, other
-//! than FAT32, needs no minimum of 32 MiB. The same files give the same image, byte for byte.
+//! Layout (Microsoft's "FAT: General Overview of On-Disk Format", 1.03): boot sector, two allocation tables,
+//! the root directory, then clusters: directories first, every file in one piece. FAT16 holds up to 2 GiB
+//! and, other than FAT32, needs no minimum of 32 MiB. The same files give the same image, byte for byte.
 //!
-//! Deliberately missing: writing, times of day (all files carry one date), partitions (firmware reads the file
-//! system of an unpartitioned disk).
+//! Deliberately missing: writing, times of day (all files carry one date), partitions (firmware reads the
+//! file system of an unpartitioned disk).
 
 mod directory;
 
@@ -260,7 +260,8 @@ impl Layout {
         first
     }
 
-    /// Places everything below `folder`, and returns the folder's own bytes. `own` is its cluster and its parent's.
+    /// Places everything below `folder`, and returns the folder's own bytes. `own` is its cluster and its
+    /// parent's.
     fn place(
         &mut self,
         folder: &Folder,

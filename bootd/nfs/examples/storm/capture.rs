@@ -1,4 +1,5 @@
-//! Calls and replies out of a capture: Ethernet, IPv4, TCP, record marks. For files that QEMU's `filter-dump` wrote.
+//! Calls and replies out of a capture: Ethernet, IPv4, TCP, record marks. For files that QEMU's `filter-dump`
+//! wrote.
 
 use std::collections::HashMap;
 

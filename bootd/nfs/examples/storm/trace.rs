@@ -1,10 +1,11 @@
 //! The NFS calls of a boot as text: made from a capture, turned into calls again.
 //!
-//! A line is an object or a call. `o ID PARENT KIND SIZE NAME` is an object when it is first seen: PARENT is `-` for what
-//! was mounted, KIND is RFC 1813's number of the file type. A call is `PROCEDURE ID` and, for LOOKUP (3) a name, for ACCESS (4)
-//! a mask, for READ (6) offset and count, for READDIR and READDIRPLUS (16, 17) the number of the page and its bytes.
-//! `e ID COUNT` is the number of entries of a directory that was listed. `s PROCEDURE` is a call that changes something;
-//! it is left out of a replay, because all nodes replay in one tree.
+//! A line is an object or a call. `o ID PARENT KIND SIZE NAME` is an object when it is first seen: PARENT is
+//! `-` for what was mounted, KIND is RFC 1813's number of the file type. A call is `PROCEDURE ID` and, for
+//! LOOKUP (3) a name, for ACCESS (4) a mask, for READ (6) offset and count, for READDIR and READDIRPLUS (16,
+//! 17) the number of the page and its bytes. `e ID COUNT` is the number of entries of a directory that was
+//! listed. `s PROCEDURE` is a call that changes something; it is left out of a replay, because all nodes
+//! replay in one tree.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;

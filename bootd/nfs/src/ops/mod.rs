@@ -138,8 +138,8 @@ fn changing_directory<T>(
     })
 }
 
-/// Whether the call in `record` is likely to wait for a disk, judged by its procedure and size alone. SETATTR waits as
-/// seldom as GETATTR: the journal takes it in memory.
+/// Whether the call in `record` is likely to wait for a disk, judged by its procedure and size alone. SETATTR
+/// waits as seldom as GETATTR: the journal takes it in memory.
 pub(crate) fn may_wait(record: &[u8]) -> bool {
     let word =
         |at: usize| record.get(at..at + 4).and_then(|b| b.first_chunk()).map(|b| u32::from_be_bytes(*b));

@@ -64,8 +64,8 @@ fn set_times(target: &Target, stat: &Stat, wanted: &SetAttributes) -> Result<(),
     target.act()?;
     let stated = [wanted.atime, wanted.mtime].iter().any(|time| matches!(time, SetTime::Client(_)));
     if !stated && !target.identity.is_root() && target.identity.uid() != stat.uid {
-        // Who may write may set the server's time. Linux grants that for both times together only, but clients ask
-        // for one of them when a file is opened to be overwritten.
+        // Who may write may set the server's time. Linux grants that for both times together only, but
+        // clients ask for one of them when a file is opened to be overwritten.
         sys::access(target.object.fd(), libc::W_OK)?;
         cred::as_server()?;
     }

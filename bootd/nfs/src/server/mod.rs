@@ -232,7 +232,8 @@ fn spawn_worker(shared: &Arc<Shared>) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(WORKER_NAME.to_owned()).spawn(move || shared.work())
 }
 
-/// How many workers run or could, were there a processor for them: state R in proc(5). None if that cannot be read.
+/// How many workers run or could, were there a processor for them: state R in proc(5). None if that cannot be
+/// read.
 fn running_workers() -> usize {
     let runs = |stat: &str| {
         let (head, state) = stat.split_once(") ")?;
@@ -282,7 +283,8 @@ impl Monitor {
                 self.shared.enlist(&conn);
             }
         }
-        // Another worker helps if these wait for disks; if they wait for a processor it only takes turns from them.
+        // Another worker helps if these wait for disks; if they wait for a processor it only takes turns from
+        // them.
         let few = busy >= self.workers.len() && self.workers.len() < self.workers_max;
         if few && running_workers() < self.processors {
             match spawn_worker(&self.shared) {

@@ -205,7 +205,8 @@ impl Shared {
         lock(&self.conns).remove(&conn.token);
     }
 
-    /// Offers the waiting calls of a connection to another worker. The queue holds each connection once at most.
+    /// Offers the waiting calls of a connection to another worker. The queue holds each connection once at
+    /// most.
     pub fn enlist(&self, conn: &Arc<Conn>) {
         if !conn.enlisted.swap(true, Ordering::AcqRel) {
             lock(&self.run_queue).push_back(conn.clone());

@@ -18,8 +18,8 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 /// The bridge behind the relay.
 const FAR_BRIDGE: &str = "br1";
 
-/// dnsmasq gives the addresses; ours adds the boot file, and nothing else. Both the firmware's PXE and iPXE after it find
-/// their way to the kernel.
+/// dnsmasq gives the addresses; ours adds the boot file, and nothing else. Both the firmware's PXE and iPXE
+/// after it find their way to the kernel.
 #[test]
 #[ignore = "boots a machine; run by `cargo xtask test`"]
 fn proxy_dhcp_beside_dnsmasq() -> Result<()> {

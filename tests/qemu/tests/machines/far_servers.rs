@@ -1,4 +1,5 @@
-//! Trees and a persistent store on servers that are not ours, one of which takes connections and says nothing.
+//! Trees and a persistent store on servers that are not ours, one of which takes connections and says
+//! nothing.
 //!
 //! Ignored by a plain `cargo test`: needs root, QEMU and the release binary. `cargo xtask test` runs them.
 
@@ -66,8 +67,9 @@ impl Server {
     }
 }
 
-/// A tree on a silent server costs a bounded time, then the next priority counts, and console and events say so. The
-/// persistent store is on another server, which may fall silent as well: the node waits for it and loses nothing.
+/// A tree on a silent server costs a bounded time, then the next priority counts, and console and events say
+/// so. The persistent store is on another server, which may fall silent as well: the node waits for it and
+/// loses nothing.
 #[test]
 #[ignore = "boots a machine; run by `cargo xtask test`"]
 fn trees_and_store_elsewhere() -> Result<()> {

@@ -1,5 +1,5 @@
-//! Images in other shapes than a plain tree: prepared by `liteimg`, packed as cpio, loaded into memory for statelite,
-//! and exchanged under running nodes. And files on a local disk.
+//! Images in other shapes than a plain tree: prepared by `liteimg`, packed as cpio, loaded into memory for
+//! statelite, and exchanged under running nodes. And files on a local disk.
 //!
 //! Ignored by a plain `cargo test`: needs root, QEMU and the release binary. `cargo xtask test` runs them.
 
@@ -134,8 +134,9 @@ fn define_entries(cluster: &Cluster) -> Result<()> {
     define_layout(cluster, "", &LAYOUT.replace('%', "yes"))
 }
 
-/// A tree prepared by `liteimg` boots with every option; persistent files and those on a disk survive a reboot; a node
-/// without a disk keeps them in memory and says so; an entry that was removed is the image's own file again.
+/// A tree prepared by `liteimg` boots with every option; persistent files and those on a disk survive a
+/// reboot; a node without a disk keeps them in memory and says so; an entry that was removed is the image's
+/// own file again.
 #[test]
 #[ignore = "boots machines; run by `cargo xtask test`"]
 fn liteimg_tree_with_all_options() -> Result<()> {
@@ -201,8 +202,8 @@ fn check_entries(cluster: &Cluster, name: &str) -> Result<()> {
     cases.iter().try_for_each(|(command, want)| expect(cluster, name, command, want))
 }
 
-/// A tree exchanged under a running node: the node keeps its own, also after the daemon was killed, and a node that boots
-/// gets the new one. An image that is removed stays for those who run from it.
+/// A tree exchanged under a running node: the node keeps its own, also after the daemon was killed, and a
+/// node that boots gets the new one. An image that is removed stays for those who run from it.
 #[test]
 #[ignore = "boots machines; run by `cargo xtask test`"]
 fn image_generations() -> Result<()> {
@@ -259,8 +260,8 @@ fn cpio_root() -> Result<()> {
     cluster.down()
 }
 
-/// A statelite image with `rootfstype=ramdisk`: the root is in memory, persistent files are on the server. Its local disk is
-/// set up by a script.
+/// A statelite image with `rootfstype=ramdisk`: the root is in memory, persistent files are on the server.
+/// Its local disk is set up by a script.
 #[test]
 #[ignore = "boots a machine; run by `cargo xtask test`"]
 fn statelite_in_memory() -> Result<()> {

@@ -1,6 +1,7 @@
 //! Tests that boot machines, in one program, so that as many run side by side as there are processors.
 //!
-//! Ignored by a plain `cargo test`: they need root, QEMU and the release binary. `cargo xtask test` runs them.
+//! Ignored by a plain `cargo test`: they need root, QEMU and the release binary. `cargo xtask test` runs
+//! them.
 
 mod beside_others;
 mod commands;

@@ -1,8 +1,9 @@
-//! A machine with Secure Boot and Microsoft's keys goes from power-on to `booted`, by UEFI HTTP Boot and by PXE.
+//! A machine with Secure Boot and Microsoft's keys goes from power-on to `booted`, by UEFI HTTP Boot and by
+//! PXE.
 //!
-//! Firmware checks shim, shim checks GRUB, GRUB has shim check the kernel, and the kernel's lockdown lets in signed
-//! modules only: nothing in this chain is ours. By HTTP all of it comes out of one image that is made for the node
-//! while it is sent.
+//! Firmware checks shim, shim checks GRUB, GRUB has shim check the kernel, and the kernel's lockdown lets in
+//! signed modules only: nothing in this chain is ours. By HTTP all of it comes out of one image that is made
+//! for the node while it is sent.
 //!
 //! Ignored by a plain `cargo test`: needs root, QEMU and the release binary. `cargo xtask test` runs them.
 
@@ -34,8 +35,8 @@ fn pxe_under_secure_boot() -> Result<()> {
     boots_locked_down(Firmware::SecurePxe, "grub2", "shimx64.efi")
 }
 
-/// The root is a shared tree on NFS and the node's files are its own, under lockdown all the way: the initramfs brings
-/// signed modules only, and `/init` mounts with them.
+/// The root is a shared tree on NFS and the node's files are its own, under lockdown all the way: the
+/// initramfs brings signed modules only, and `/init` mounts with them.
 #[test]
 #[ignore = "boots a machine; run by `cargo xtask test`"]
 fn statelite_root_under_secure_boot() -> Result<()> {

@@ -1,7 +1,7 @@
 //! A node at work on its files over NFS while the server is killed again and again.
 //!
-//! Ignored by a plain `cargo test`: needs root, QEMU and the release binary. `cargo xtask test` runs it for two minutes,
-//! `cargo xtask soak` for ten.
+//! Ignored by a plain `cargo test`: needs root, QEMU and the release binary. `cargo xtask test` runs it for
+//! two minutes, `cargo xtask soak` for ten.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,8 +31,8 @@ const WORKS: [(&str, &str); 2] = [
     ("tools", "sh /srv/tools.sh /srv/tools SECONDS"),
 ];
 
-/// No error reaches a program, no byte differs, nothing is left undone: what the node sees at the end, freshly asked
-/// for, is what the server's disk holds.
+/// No error reaches a program, no byte differs, nothing is left undone: what the node sees at the end,
+/// freshly asked for, is what the server's disk holds.
 #[test]
 #[ignore = "boots a machine; run by `cargo xtask test`"]
 fn soak_with_a_server_that_is_killed_every_20_seconds() -> Result<()> {

@@ -15,7 +15,8 @@ use dawn_qemu::{Cluster, Definition, Firmware, Options, fingerprint};
 const BOOT_LIMIT: Duration = Duration::from_secs(480);
 /// For a command inside a machine.
 const EXEC_LIMIT: Duration = Duration::from_secs(90);
-/// Within which a change is seen: a sweep of the server, what the client believes of directories, and a slow machine.
+/// Within which a change is seen: a sweep of the server, what the client believes of directories, and a slow
+/// machine.
 const CHANGE_LIMIT: Duration = Duration::from_secs(120);
 /// Size of the disk of a machine that has one, in bytes.
 const DISK_BYTES: u64 = 64 << 20;
@@ -59,8 +60,8 @@ fn expect(cluster: &Cluster, node: &str, command: &str, want: &str) -> Result<()
     Ok(())
 }
 
-/// A persistent file is there after a reboot, a tmpfs file is not; two nodes on one image do not see each other's
-/// files; the image on the server stays what it was.
+/// A persistent file is there after a reboot, a tmpfs file is not; two nodes on one image do not see each
+/// other's files; the image on the server stays what it was.
 #[test]
 #[ignore = "boots machines; run by `cargo xtask test`"]
 fn bios_statelite_with_reboot() -> Result<()> {
@@ -167,8 +168,8 @@ fn node_keeps_writing(cluster: &Cluster, node: &str, file: &str) -> Result<()> {
     Ok(())
 }
 
-/// Every option on an untouched image, done by the server: content by priority, two nodes apart, over a reboot, and
-/// changes of sources and tables under the running node.
+/// Every option on an untouched image, done by the server: content by priority, two nodes apart, over a
+/// reboot, and changes of sources and tables under the running node.
 #[test]
 #[ignore = "boots machines; run by `cargo xtask test`"]
 fn live_overlay_of_an_untouched_image() -> Result<()> {
@@ -297,13 +298,14 @@ fn statelite_survives_a_killed_server() -> Result<()> {
     let mut cluster = cluster(&["cn1"])?;
     boot(&mut cluster, &["cn1"])?;
     let node = cluster.node("cn1")?;
-    // A writer that runs through the outage, with its file open all the time, and its pace told by a file in memory.
+    // A writer that runs through the outage, with its file open all the time, and its pace told by a file in
+    // memory.
     let writer = "exec 3>>/srv/log; i=0; while :; do i=$((i+1)); echo $i >&3; sync /srv/log; echo $i > /root/pace; sleep 1; done";
     node.exec(&format!("nohup sh -c '{writer}' >/dev/null 2>&1 &"), EXEC_LIMIT)?;
     node.exec("echo before > /srv/before && sync", EXEC_LIMIT)?;
 
-    // Without caches every program that starts must ask the server. While it is dead that includes the shell of
-    // `exec`, so the machine is left alone.
+    // Without caches every program that starts must ask the server. While it is dead that includes the shell
+    // of `exec`, so the machine is left alone.
     node.exec("echo 3 > /proc/sys/vm/drop_caches", EXEC_LIMIT)?;
     cluster.kill_daemon()?;
     dawn_qemu::wait::pause(OUTAGE);

@@ -1,7 +1,7 @@
 //! The import graph has no cycle, neither between crates nor between the modules of a crate.
 //!
-//! Crates come from `cargo metadata`, modules from the sources ([`modules`]). What counts as an import is said there;
-//! [`graph`] finds the cycles.
+//! Crates come from `cargo metadata`, modules from the sources ([`modules`]). What counts as an import is
+//! said there; [`graph`] finds the cycles.
 
 mod graph;
 mod modules;
@@ -15,7 +15,8 @@ use crate::metadata::{self, list, text};
 use crate::suite::Count;
 use graph::Graph;
 
-/// Crates whose modules still import each other in a circle. A crate whose circle is opened must leave this list.
+/// Crates whose modules still import each other in a circle. A crate whose circle is opened must leave this
+/// list.
 const STILL_CIRCULAR: &[&str] = &["dawn-bootd", "dawn"];
 
 /// A crate of the workspace.

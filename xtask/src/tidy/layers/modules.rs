@@ -1,10 +1,11 @@
 //! Which modules of a crate import which, read from the sources.
 //!
-//! A module is a file; a module written inside a file belongs to it. Each module counts with all modules below it, and
-//! imports count between modules of one folder: what a folder's own file and the files in it share is one subject. A path that begins with `crate`, `self`, `super` or the
-//! name of a child module is an import of the module that *defines* its item: a name that another module only
-//! passes on (`pub use`) is followed to its source, and passing on is no import itself. Items under `#[cfg(test)]` do not
-//! count. Paths inside of macros are read as well, as far as they are written out.
+//! A module is a file; a module written inside a file belongs to it. Each module counts with all modules
+//! below it, and imports count between modules of one folder: what a folder's own file and the files in it
+//! share is one subject. A path that begins with `crate`, `self`, `super` or the name of a child module is an
+//! import of the module that *defines* its item: a name that another module only passes on (`pub use`) is
+//! followed to its source, and passing on is no import itself. Items under `#[cfg(test)]` do not count. Paths
+//! inside of macros are read as well, as far as they are written out.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -83,7 +84,8 @@ fn read_items(module: &mut Module, items: Vec<Item>) -> Vec<String> {
     for item in items.into_iter().filter(|item| !is_test(attributes(item))) {
         match item {
             Item::Mod(inner) => match inner.content {
-                // What is inside of the file is the file's; its `super` would be the file itself, which is no import.
+                // What is inside of the file is the file's; its `super` would be the file itself, which is no
+                // import.
                 Some((_, items)) => children.extend(read_items(module, items)),
                 None => children.push(inner.ident.to_string()),
             },

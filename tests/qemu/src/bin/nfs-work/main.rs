@@ -1,11 +1,12 @@
-//! Work for a node whose files are on NFS: everything POSIX promises of a file system, again and again, against a
-//! model of what must be there.
+//! Work for a node whose files are on NFS: everything POSIX promises of a file system, again and again,
+//! against a model of what must be there.
 //!
-//! `nfs-work run DIR SECONDS SEED` works below DIR and ends with a line `done …`, or `FAILED …` at the first difference;
-//! `nfs-work manifest DIR` prints what is in a tree, so that a node's view and the server's can be compared. A third
-//! form, `nfs-work user DIR`, is the program's own: a child that is not root.
+//! `nfs-work run DIR SECONDS SEED` works below DIR and ends with a line `done …`, or `FAILED …` at the first
+//! difference; `nfs-work manifest DIR` prints what is in a tree, so that a node's view and the server's can
+//! be compared. A third form, `nfs-work user DIR`, is the program's own: a child that is not root.
 //!
-//! The program is static and runs on the node; tests/qemu/tests/machines/soak.rs puts it there and kills the server meanwhile.
+//! The program is static and runs on the node; tests/qemu/tests/machines/soak.rs puts it there and kills the
+//! server meanwhile.
 
 mod manifest;
 mod model;

@@ -1,4 +1,5 @@
-//! Random operations on a real tree and on a model of it in memory; what they show must be equal at every step.
+//! Random operations on a real tree and on a model of it in memory; what they show must be equal at every
+//! step.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};

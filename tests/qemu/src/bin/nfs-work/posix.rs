@@ -53,8 +53,8 @@ pub fn all(top: &Path, round: u64) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the kernel has removed what it renamed to `.nfs…` because it was open: it does so after the last close,
-/// by a call that nobody waits for, and that may meet a dead server.
+/// Waits until the kernel has removed what it renamed to `.nfs…` because it was open: it does so after the
+/// last close, by a call that nobody waits for, and that may meet a dead server.
 fn settle(dir: &Path) -> Result<()> {
     let start = Instant::now();
     while start.elapsed() < SETTLE_LIMIT {
