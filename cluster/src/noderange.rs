@@ -4,7 +4,8 @@
 //! range    := element { ',' element }
 //! element  := '-' operand (exclude)  |  '@' operand (intersect with what came so far)  |  operand
 //! operand  := atom { '@' atom }  |  '^' path  |  '(' range ')'
-//! atom     := node | group | name-name | name:name | name[list]… | name+N | N | N-N | N+N | '/' regex | table.column<op>value
+//! atom     := node | group | name-name | name:name | name[list]… | name+N | N | N-N | N+N | '/' regex
+//!           | table.column<op>value
 //! ```
 //!
 //! The result is a set, sorted as plain strings. Exclusions count at the end, wherever they stand.

@@ -42,6 +42,7 @@ impl Test {
             tidy::add_groups(&mut suite);
             let lints = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
             suite.group("lints", || cargo_check(&lints));
+            suite.group("fuzz targets", check_fuzz_targets);
             suite.group("unit and conversation tests", run_unit_tests);
         }
         suite.group("release build", || cargo_check(&["build", "--release", "--bin", "dawn"]));
@@ -83,6 +84,14 @@ fn cargo_check(args: &[&str]) -> Result<Count> {
     shell::succeeds(&mut shell::cargo(args)).map(Count::one)
 }
 
+/// Fuzz targets compile. They are not members of the workspace; artifacts of what they share with it are used
+/// again.
+fn check_fuzz_targets() -> Result<Count> {
+    let mut command = shell::cargo(&["check", "--manifest-path", "fuzz/Cargo.toml", "--locked"]);
+    command.env("CARGO_TARGET_DIR", paths::target());
+    shell::succeeds(&mut command).map(Count::one)
+}
+
 /// Unit, conversation and documentation tests.
 fn run_unit_tests() -> Result<Count> {
     let programs = programs::build(&["--workspace"])?;
@@ -96,8 +105,8 @@ fn run_unit_tests() -> Result<Count> {
     Ok(count.plus(examples))
 }
 
-/// Tests that boot machines. Under emulation each machine takes a processor, so as many tests run at a time as there are
-/// processors.
+/// Tests that boot machines. Under emulation each machine takes a processor, so as many tests run at a time
+/// as there are processors.
 fn run_machines(filter: Option<&str>) -> Result<Count> {
     let programs = programs::build(&["-p", "dawn-qemu", "--test", "machines"])?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MACHINE_TESTS_MAX);

@@ -36,7 +36,7 @@ enum Chore {
     Demo(demo::Demo),
     /// Everything that must hold: format, lints, unit and conversation tests, the static binary, machines
     Test(check::Test),
-    /// What needs no build: imports, dependencies, documents against facts, unused functions
+    /// What needs no build: imports, dependencies, documents against facts, unused functions, comments
     Tidy(tidy::Tidy),
     /// Ten minutes of work on a node's files while the server is killed every 20 s
     Soak(check::Soak),

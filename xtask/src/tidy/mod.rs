@@ -1,5 +1,6 @@
 //! `cargo xtask tidy`: what can be checked without a build.
 
+mod comments;
 mod dependencies;
 mod documents;
 mod functions;
@@ -12,7 +13,7 @@ use clap::Args;
 
 use crate::suite::{Count, Suite};
 
-/// What needs no build: imports, dependencies, documents against facts, unused functions
+/// What needs no build: imports, dependencies, documents against facts, unused functions, comments
 #[derive(Debug, Args)]
 pub struct Tidy {}
 
@@ -31,6 +32,7 @@ pub fn add_groups(suite: &mut Suite) {
     suite.group("dependencies", dependencies::check);
     suite.group("documents", documents::check);
     suite.group("unused functions", functions::check);
+    suite.group("comments", comments::check);
 }
 
 /// One check; prints what is wrong.
