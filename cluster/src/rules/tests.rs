@@ -71,7 +71,7 @@ fn nonsense_is_refused_and_nothing_changes() {
         ("nodehm", node, ("mgt", r"|n[|ipmi|"), "the pattern of the template"),
         ("networks", ("net", "10.1.0.0"), ("mask", "255.0.255.0"), "it is no netmask"),
         ("noderes", node, ("netboot", "banana"), "it must be one of xnba, pxe, grub2"),
-        ("noderes", node, ("nfsserver", "10.0.0"), "it is no address"),
+        ("noderes", node, ("nfsserver", "10.0.0"), "it is neither an address"),
         ("nodehm", node, ("serialport", "ttyS0"), "it is no number from 0 to 255"),
         ("nodegroup", ("groupname", "g"), ("grouptype", "dynamical"), "it must be one of static, dynamic"),
         ("osimage", ("imagename", "i"), ("provmethod", "stateless"), "it must be one of install, netboot"),
@@ -180,7 +180,7 @@ fn root_is_not_locked_out() {
         [("1", "rule", "deny"), ("5", "rule", "deny"), ("5", "name", "bob"), ("5", "commands", "lsdef")]
     {
         let error = refused(&model, "policy", ("priority", priority), (column, value));
-        assert!(error.contains("root could not run"), "{priority} {column}={value}: {error}");
+        assert!(error.contains("root could no longer run"), "{priority} {column}={value}: {error}");
     }
     let all = Edit::delete("policy", &[]).unwrap();
     model.apply(Change::new("root", "test", vec![all])).expect_err("the last rule was removed");
