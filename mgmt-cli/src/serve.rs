@@ -152,18 +152,18 @@ async fn open_patiently(data: &Path, address: &StoreAddress) -> Result<Model> {
                 tokio::time::sleep(pause).await;
             }
             Err(error @ ModelError::Store(StoreError::Missing { .. })) => {
-                return Err(anyhow::Error::from(error).context(format!(
-                    "nothing is served: without its tables this machine would know no node\n\
+                anyhow::bail!(
+                    "{error}\nNothing is served: without its tables this machine would not know any node.\n\
                      Hint: put the database back from a backup, or begin with an empty one: dawn init --data {}",
                     data.display()
-                )));
+                );
             }
             opened => return Ok(opened?),
         }
     }
 }
 
-/// A name with a typo would serve nobody, and say so to nobody.
+/// A mistyped name would leave every machine without an answer, and no message would say so.
 fn check_interfaces(names: &[String]) -> Result<()> {
     let known: Vec<String> = std::fs::read_dir("/sys/class/net")
         .context("cannot list the network interfaces")?
