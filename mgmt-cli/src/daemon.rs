@@ -6,7 +6,7 @@
 use crate::bridge::{self, View};
 use crate::command_log::CommandLog;
 use crate::commands;
-use crate::commands::makehosts::HOSTS;
+use crate::commands::boot::makehosts::HOSTS;
 use crate::destiny;
 use crate::frame::{Ctx, Kind};
 use crate::hooks::BootHooks;

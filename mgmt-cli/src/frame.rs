@@ -8,7 +8,7 @@
 //! of the caller (they read or write its files) and ask the daemon for what they need.
 
 use crate::bridge::View;
-use crate::commands::tabrestore;
+use crate::commands::tables::tabrestore;
 use crate::environment::Environment;
 use crate::hooks::BootHooks;
 use crate::options::{self, takes_next_word};

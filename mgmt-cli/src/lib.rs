@@ -40,6 +40,7 @@ pub mod imagedef;
 pub mod init;
 mod items;
 mod lite;
+mod local;
 mod local_networks;
 mod logins;
 mod manual;

@@ -1,118 +1,73 @@
-//! The commands, one file each, and the list of them.
+//! The commands that run in the daemon, one file each in a folder for each area, and the list of all commands.
 
 pub mod areas;
-pub mod chdef;
-pub mod chtab;
-pub mod complete;
-pub mod completions;
-pub mod dumpxcatdb;
-pub mod events;
-pub mod explain;
-pub mod genimage;
-pub mod getdestiny;
-pub mod gettab;
-pub mod ilitefile;
-pub mod imagedef;
-pub mod imgexport;
-pub mod imgimport;
-pub mod leases;
-pub mod links;
-pub mod litefile;
-pub mod liteimg;
-pub mod litetree;
-pub mod log;
-pub mod lsdef;
-pub mod lslite;
-pub mod lsxcatd;
-pub mod makedhcp;
-pub mod makehosts;
-pub mod makenetworks;
-pub mod man;
-pub mod mkdef;
-pub mod mysqlsetup;
-pub mod nextdestiny;
-pub mod nodeadd;
-pub mod nodech;
-pub mod nodegrpch;
-pub mod nodels;
-pub mod nodepurge;
-pub mod noderange;
-pub mod noderm;
-pub mod nodeset;
-pub mod packimage;
-pub mod pgsqlsetup;
-pub mod regnotif;
-pub mod restorexcatdb;
-pub mod rmdef;
-pub mod rmimage;
-pub mod setuplocalclient;
-pub mod tabch;
-pub mod tabdump;
-pub mod tabedit;
-pub mod tabgrep;
-pub mod tabprune;
-pub mod tabrestore;
-pub mod undo;
-pub mod unregnotif;
-pub mod xcatconfig;
+pub mod boot;
+pub mod databases;
+pub mod images;
+pub mod nodes;
+pub mod objects;
+pub mod statelite;
+pub mod system;
+pub mod tables;
 
 use crate::frame::Entry;
+use crate::local;
 
 static ENTRIES: &[Entry] = &[
-    Entry::daemon::<chdef::Args>(),
-    Entry::daemon::<chtab::Args>(),
-    Entry::daemon::<events::Args>(),
-    Entry::daemon::<explain::Args>(),
-    Entry::daemon::<getdestiny::Args>(),
-    Entry::daemon::<gettab::Args>(),
-    Entry::daemon::<ilitefile::Args>(),
-    Entry::daemon::<imagedef::Args>(),
-    Entry::daemon::<imgexport::Args>(),
-    Entry::daemon::<imgimport::Args>(),
-    Entry::daemon::<leases::Args>(),
-    Entry::daemon::<litefile::Args>(),
-    Entry::daemon::<liteimg::Args>(),
-    Entry::daemon::<litetree::Args>(),
-    Entry::daemon::<log::Args>(),
-    Entry::daemon::<lsdef::Args>(),
-    Entry::daemon::<lslite::Args>(),
-    Entry::daemon::<lsxcatd::Args>(),
-    Entry::daemon::<makedhcp::Args>(),
-    Entry::daemon::<makehosts::Args>(),
-    Entry::daemon::<makenetworks::Args>(),
-    Entry::daemon::<mkdef::Args>(),
-    Entry::daemon::<mysqlsetup::Args>(),
-    Entry::daemon::<nextdestiny::Args>(),
-    Entry::daemon::<nodeadd::Args>(),
-    Entry::daemon::<nodech::Args>(),
-    Entry::daemon::<nodegrpch::Args>(),
-    Entry::daemon::<nodels::Args>(),
-    Entry::daemon::<nodepurge::Args>(),
-    Entry::daemon::<noderange::Args>(),
-    Entry::daemon::<noderm::Args>(),
-    Entry::daemon::<nodeset::Args>(),
-    Entry::daemon::<pgsqlsetup::Args>(),
-    Entry::daemon::<regnotif::Args>(),
-    Entry::daemon::<rmdef::Args>(),
-    Entry::daemon::<rmimage::Args>(),
-    Entry::daemon::<setuplocalclient::Args>(),
-    Entry::daemon::<tabch::Args>(),
-    Entry::daemon::<tabdump::Args>(),
-    Entry::daemon::<tabgrep::Args>(),
-    Entry::daemon::<tabprune::Args>(),
-    Entry::daemon::<tabrestore::Args>(),
-    Entry::daemon::<undo::Args>(),
-    Entry::daemon::<unregnotif::Args>(),
-    Entry::daemon::<xcatconfig::Args>(),
-    Entry::local::<complete::Args>(),
-    Entry::local::<completions::Args>(),
-    Entry::local::<dumpxcatdb::Args>(),
-    Entry::local::<genimage::Args>(),
-    Entry::local::<links::Args>(),
-    Entry::local::<man::Args>(),
-    Entry::local::<packimage::Args>(),
-    Entry::local::<restorexcatdb::Args>(),
-    Entry::local::<tabedit::Args>(),
+    Entry::daemon::<objects::chdef::Args>(),
+    Entry::daemon::<tables::chtab::Args>(),
+    Entry::daemon::<boot::events::Args>(),
+    Entry::daemon::<boot::explain::Args>(),
+    Entry::daemon::<boot::getdestiny::Args>(),
+    Entry::daemon::<tables::gettab::Args>(),
+    Entry::daemon::<statelite::ilitefile::Args>(),
+    Entry::daemon::<images::imagedef::Args>(),
+    Entry::daemon::<images::imgexport::Args>(),
+    Entry::daemon::<images::imgimport::Args>(),
+    Entry::daemon::<boot::leases::Args>(),
+    Entry::daemon::<statelite::litefile::Args>(),
+    Entry::daemon::<statelite::liteimg::Args>(),
+    Entry::daemon::<statelite::litetree::Args>(),
+    Entry::daemon::<tables::log::Args>(),
+    Entry::daemon::<objects::lsdef::Args>(),
+    Entry::daemon::<statelite::lslite::Args>(),
+    Entry::daemon::<system::lsxcatd::Args>(),
+    Entry::daemon::<boot::makedhcp::Args>(),
+    Entry::daemon::<boot::makehosts::Args>(),
+    Entry::daemon::<boot::makenetworks::Args>(),
+    Entry::daemon::<objects::mkdef::Args>(),
+    Entry::daemon::<databases::mysqlsetup::Args>(),
+    Entry::daemon::<boot::nextdestiny::Args>(),
+    Entry::daemon::<nodes::nodeadd::Args>(),
+    Entry::daemon::<nodes::nodech::Args>(),
+    Entry::daemon::<nodes::nodegrpch::Args>(),
+    Entry::daemon::<nodes::nodels::Args>(),
+    Entry::daemon::<nodes::nodepurge::Args>(),
+    Entry::daemon::<nodes::noderange::Args>(),
+    Entry::daemon::<nodes::noderm::Args>(),
+    Entry::daemon::<boot::nodeset::Args>(),
+    Entry::daemon::<databases::pgsqlsetup::Args>(),
+    Entry::daemon::<system::regnotif::Args>(),
+    Entry::daemon::<objects::rmdef::Args>(),
+    Entry::daemon::<images::rmimage::Args>(),
+    Entry::daemon::<system::setuplocalclient::Args>(),
+    Entry::daemon::<tables::tabch::Args>(),
+    Entry::daemon::<tables::tabdump::Args>(),
+    Entry::daemon::<tables::tabgrep::Args>(),
+    Entry::daemon::<tables::tabprune::Args>(),
+    Entry::daemon::<tables::tabrestore::Args>(),
+    Entry::daemon::<tables::undo::Args>(),
+    Entry::daemon::<system::unregnotif::Args>(),
+    Entry::daemon::<system::xcatconfig::Args>(),
+    Entry::local::<local::complete::Args>(),
+    Entry::local::<local::completions::Args>(),
+    Entry::local::<local::dumpxcatdb::Args>(),
+    Entry::local::<local::genimage::Args>(),
+    Entry::local::<local::links::Args>(),
+    Entry::local::<local::man::Args>(),
+    Entry::local::<local::packimage::Args>(),
+    Entry::local::<local::restorexcatdb::Args>(),
+    Entry::local::<local::tabedit::Args>(),
 ];
 
 /// All commands, daemon commands first, each part in alphabetical order.

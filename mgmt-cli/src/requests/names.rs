@@ -1,6 +1,6 @@
 //! Noderange for programs: `extnoderange`, `NodeRange`, `gennr`, `rnoderange`.
 
-use crate::commands::noderange::{expand, node_elements, unknown_names};
+use crate::commands::nodes::noderange::{expand, node_elements, unknown_names};
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::Snapshot;

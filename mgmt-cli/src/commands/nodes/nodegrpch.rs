@@ -1,6 +1,6 @@
 //! `nodegrpch`: values of groups.
 
-use crate::commands::nodech::{Assignment, BLANK, Operator};
+use crate::commands::nodes::nodech::{Assignment, BLANK, Operator};
 use crate::edits::{Edits, transact};
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};

@@ -3,7 +3,7 @@
 use crate::app::print;
 use crate::backup::Options;
 use crate::builder::{ask_with, fail, show};
-use crate::commands::tabrestore::{Sender, bundled};
+use crate::commands::tables::tabrestore::{Sender, bundled};
 use crate::environment::Environment;
 use crate::frame::LocalCommand;
 use crate::utf8;

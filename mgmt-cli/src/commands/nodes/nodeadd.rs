@@ -1,6 +1,6 @@
 //! `nodeadd`: new nodes with their values.
 
-use crate::commands::nodech::{Assignment, Operator, assign, warn_dynamic};
+use crate::commands::nodes::nodech::{Assignment, Operator, assign, warn_dynamic};
 use crate::edits::{Edits, transact};
 use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};

@@ -2,7 +2,7 @@
 
 use crate::app::{print, stop_on_signals};
 use crate::builder::{ask, ask_with, fail, show};
-use crate::commands::tabrestore::Sender;
+use crate::commands::tables::tabrestore::Sender;
 use crate::environment::Environment;
 use crate::frame::LocalCommand;
 use crate::utf8;

@@ -1,0 +1,11 @@
+//! What nodes boot, and the services that lead them there.
+
+pub mod events;
+pub mod explain;
+pub mod getdestiny;
+pub mod leases;
+pub mod makedhcp;
+pub mod makehosts;
+pub mod makenetworks;
+pub mod nextdestiny;
+pub mod nodeset;

@@ -1,0 +1,4 @@
+//! Database servers.
+
+pub mod mysqlsetup;
+pub mod pgsqlsetup;

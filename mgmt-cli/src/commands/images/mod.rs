@@ -1,0 +1,6 @@
+//! Images.
+
+pub mod imagedef;
+pub mod imgexport;
+pub mod imgimport;
+pub mod rmimage;
