@@ -191,14 +191,11 @@ fn install_from(sources: &[PathBuf], tftpdir: &Path) -> io::Result<Installed> {
 
 /// A node must never fetch half a loader.
 fn copy_whole(source: &Path, target: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
     if let Some(folder) = target.parent() {
         fs::create_dir_all(folder)?;
     }
-    let partial = target.with_extension("partial");
-    fs::copy(source, &partial)?;
-    fs::set_permissions(&partial, fs::Permissions::from_mode(0o644))?;
-    fs::rename(&partial, target)
+    let mut source = fs::File::open(source)?;
+    dawn_serving::whole::write_with(target, 0o644, |file| io::copy(&mut source, file).map(drop))
 }
 
 #[cfg(test)]

@@ -13,7 +13,10 @@ use std::path::{Path, PathBuf};
 
 use flate2::{Compression, GzBuilder};
 
+use dawn_serving::beneath::Beneath;
+
 use crate::cpio::Archive;
+use crate::genimage::create_new;
 use crate::kmod::{self, KmodError, Module, Selection, Tree, Wanted};
 
 /// The static `/init` executable of every node.
@@ -121,16 +124,6 @@ pub enum InitramfsError {
         /// Comma list of names.
         names: String,
     },
-    /// The root tree has no kernel of this release.
-    #[error("{root} has no kernel image for {version} (looked for {looked})")]
-    NoKernel {
-        /// The root tree.
-        root: PathBuf,
-        /// Kernel release.
-        version: String,
-        /// Paths tried.
-        looked: String,
-    },
     /// A file could not be read or written.
     #[error("{path}: {cause}")]
     File {
@@ -150,7 +143,7 @@ pub fn build(spec: &Spec<'_>, output: &Path) -> Result<Summary, InitramfsError> 
         let path = path.to_owned();
         move |cause| InitramfsError::File { path, cause }
     };
-    let file = fs::File::create(&part).map_err(fail(&part))?;
+    let file = create_new(&part).map_err(fail(&part))?;
     // No file name and no time in the gzip header: equal input, equal output.
     let gzip = GzBuilder::new().write(BufWriter::new(file), Compression::new(GZIP_LEVEL));
     let mut builder = Builder { archive: Archive::new(gzip), made: BTreeSet::new(), output: &part };
@@ -160,25 +153,6 @@ pub fn build(spec: &Spec<'_>, output: &Path) -> Result<Summary, InitramfsError> 
     let bytes = fs::metadata(output).map_err(fail(output))?.len();
     let warnings = warnings(&tree, &selection);
     Ok(Summary { modules: selection.names.len(), firmware, bytes, warnings })
-}
-
-/// Copies the kernel image of `version` out of a root tree.
-pub fn copy_kernel(root: &Path, version: &str, output: &Path) -> Result<u64, InitramfsError> {
-    let candidates = [
-        root.join(format!("boot/vmlinuz-{version}")),
-        root.join(format!("usr/lib/modules/{version}/vmlinuz")),
-        root.join(format!("lib/modules/{version}/vmlinuz")),
-        root.join(format!("boot/vmlinux-{version}")),
-    ];
-    let Some(kernel) = candidates.iter().find(|path| path.is_file()) else {
-        let looked = candidates.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
-        return Err(InitramfsError::NoKernel { root: root.to_owned(), version: version.to_owned(), looked });
-    };
-    let part = output.with_extension("part");
-    let copied =
-        fs::copy(kernel, &part).map_err(|cause| InitramfsError::File { path: kernel.clone(), cause })?;
-    fs::rename(&part, output).map_err(|cause| InitramfsError::File { path: output.to_owned(), cause })?;
-    Ok(copied)
 }
 
 /// A busybox that can run in the initramfs: the first of `candidates` that is a static executable.
@@ -292,20 +266,18 @@ impl<W: Write> Builder<'_, W> {
 
     /// Firmware the image has; files it lacks are the rule, not an error. Stored as the image has it.
     fn firmware(&mut self, root: &Path, names: &BTreeSet<String>) -> Result<usize, InitramfsError> {
+        let top =
+            Beneath::open(root).map_err(|cause| InitramfsError::File { path: root.to_owned(), cause })?;
+        let find = |file: &str| {
+            let mut places = ["usr/lib/firmware", "lib/firmware"].iter();
+            places.find_map(|dir| top.read(&Path::new(dir).join(file)).ok())
+        };
         let mut count = 0;
-        for name in names.iter().filter(|name| !name.contains("..")) {
-            for suffix in ["", ".xz", ".zst"] {
-                let path = root.join("usr/lib/firmware").join(format!("{name}{suffix}"));
-                let path = if path.is_file() {
-                    path
-                } else {
-                    root.join("lib/firmware").join(format!("{name}{suffix}"))
-                };
-                if let Ok(bytes) = fs::read(&path) {
-                    self.put(&format!("lib/firmware/{name}{suffix}"), 0o644, &bytes)?;
-                    count += 1;
-                    break;
-                }
+        for name in names.iter().filter(|name| !name.contains("..") && !name.starts_with('/')) {
+            let mut files = ["", ".xz", ".zst"].iter().map(|suffix| format!("{name}{suffix}"));
+            if let Some((file, bytes)) = files.find_map(|file| find(&file).map(|bytes| (file, bytes))) {
+                self.put(&format!("lib/firmware/{file}"), 0o644, &bytes)?;
+                count += 1;
             }
         }
         Ok(count)
@@ -386,8 +358,27 @@ mod tests {
         let error = build(&spec(root.path(), &drivers), &out).unwrap_err();
         assert_eq!(error.to_string(), "kernel 6.1.0-9-x has no module named nosuch");
         assert!(!out.exists());
-        let kernel = root.path().join("kernel");
-        assert_eq!(copy_kernel(root.path(), "6.1.0-9-x", &kernel).unwrap(), 6);
-        assert!(copy_kernel(root.path(), "7", &kernel).unwrap_err().to_string().contains("no kernel image"));
+    }
+
+    /// The initramfs is public: nothing of the server may come into it by a link of the tree.
+    #[test]
+    fn firmware_is_the_trees_own_and_the_output_is_no_link() {
+        let root = root();
+        let outside = tempfile::tempdir().unwrap();
+        fs::write(outside.path().join("secret"), "the server's").unwrap();
+        let firmware = root.path().join("usr/lib/firmware");
+        fs::create_dir_all(&firmware).unwrap();
+        fs::write(firmware.join("real.bin"), "firmware").unwrap();
+        let link = |to: &Path, at: &Path| std::os::unix::fs::symlink(to, at).unwrap();
+        link(Path::new("real.bin"), &firmware.join("alias.bin"));
+        link(&outside.path().join("secret"), &firmware.join("evil.bin"));
+        let out = root.path().join("out.gz");
+        link(&outside.path().join("secret"), &out.with_extension("part"));
+        let mut builder =
+            Builder { archive: Archive::new(Vec::new()), made: BTreeSet::new(), output: Path::new("x") };
+        let names = ["alias.bin", "evil.bin", "none.bin"].map(str::to_owned).into();
+        assert_eq!(builder.firmware(root.path(), &names).unwrap(), 1);
+        build(&spec(root.path(), &[]), &out).unwrap();
+        assert_eq!(fs::read_to_string(outside.path().join("secret")).unwrap(), "the server's");
     }
 }

@@ -10,6 +10,8 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use dawn_serving::beneath::Beneath;
+
 /// Largest unpacked module that is accepted, in bytes.
 pub const MODULE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Depth of the directory tree that is scanned.
@@ -52,6 +54,8 @@ pub struct Module {
 /// The modules of one kernel.
 #[derive(Debug)]
 pub struct Tree {
+    root: Beneath,
+    /// Relative to the root.
     dir: PathBuf,
     /// Kernel release.
     pub version: String,
@@ -86,7 +90,7 @@ pub fn module_name(path: &str) -> String {
 
 /// Kernel releases with modules in a root tree, newest last by version order.
 pub fn kernel_versions(root: &Path) -> Vec<String> {
-    let mut versions: Vec<String> = fs::read_dir(modules_dir(root))
+    let mut versions: Vec<String> = fs::read_dir(root.join(modules_dir(root)))
         .into_iter()
         .flatten()
         .flatten()
@@ -103,22 +107,28 @@ fn version_key(version: &str) -> Vec<(u64, String)> {
     parts.map(|part| (part.parse().unwrap_or(0), part.to_owned())).collect()
 }
 
-fn modules_dir(root: &Path) -> PathBuf {
-    let merged = root.join("usr/lib/modules");
-    if merged.is_dir() { merged } else { root.join("lib/modules") }
+/// Relative to the root.
+fn modules_dir(root: &Path) -> &'static Path {
+    let merged = Path::new("usr/lib/modules");
+    if root.join(merged).is_dir() { merged } else { Path::new("lib/modules") }
 }
 
 impl Tree {
     /// Opens the modules of kernel `version` in a root tree.
     pub fn open(root: &Path, version: &str) -> Result<Self, KmodError> {
         let dir = modules_dir(root).join(version);
-        if !dir.is_dir() {
-            return Err(KmodError::NoTree { root: root.to_owned(), version: version.to_owned(), dir });
+        let no_tree =
+            || KmodError::NoTree { root: root.to_owned(), version: version.to_owned(), dir: root.join(&dir) };
+        if !root.join(&dir).is_dir() {
+            return Err(no_tree());
         }
-        let read = |name: &str| fs::read_to_string(dir.join(name)).unwrap_or_default();
+        let root = Beneath::open(root).map_err(|_| no_tree())?;
+        let read = |name: &str| {
+            String::from_utf8_lossy(&root.read(&dir.join(name)).unwrap_or_default()).into_owned()
+        };
         let builtin = read("modules.builtin").lines().map(module_name).collect();
         let (modules, aliases) = (parse_dep(&read("modules.dep")), parse_alias(&read("modules.alias")));
-        let mut tree = Self { version: version.to_owned(), modules, aliases, builtin, dir };
+        let mut tree = Self { version: version.to_owned(), modules, aliases, builtin, dir, root };
         if tree.modules.is_empty() {
             tree.scan()?;
         }
@@ -159,7 +169,8 @@ impl Tree {
     /// Plain bytes of a module.
     pub fn read(&self, module: &Module) -> Result<Vec<u8>, KmodError> {
         let path = self.dir.join(&module.path);
-        read_plain(&path).map_err(|cause| KmodError::Read { path, cause })
+        let plain = self.root.open_file(&path).and_then(|file| plain(file, &path));
+        plain.map_err(|cause| KmodError::Read { path: self.root.path().join(&path), cause })
     }
 
     /// `modules.dep` for a selection whose files are stored unpacked.
@@ -183,7 +194,7 @@ impl Tree {
 
     fn scan(&mut self) -> Result<(), KmodError> {
         let mut files = Vec::new();
-        collect(&self.dir, "", 0, &mut files);
+        collect(&self.root.path().join(&self.dir), "", 0, &mut files);
         files.sort();
         for path in files {
             let name = module_name(&path);
@@ -254,9 +265,9 @@ pub fn plain_path(path: &str) -> String {
     stem.unwrap_or(path).to_owned()
 }
 
-/// Reads a file, unpacking it by its suffix.
-pub fn read_plain(path: &Path) -> io::Result<Vec<u8>> {
-    let file = io::BufReader::new(fs::File::open(path)?);
+/// Reads the file that was at `path`, unpacking it by its suffix.
+fn plain(file: fs::File, path: &Path) -> io::Result<Vec<u8>> {
+    let file = io::BufReader::new(file);
     let suffix = path.extension().and_then(|suffix| suffix.to_str()).unwrap_or_default();
     let mut source: Box<dyn Read> = match suffix {
         "xz" => Box::new(liblzma::read::XzDecoder::new(file)),
@@ -357,7 +368,23 @@ mod tests {
     }
 
     #[test]
+    fn no_file_outside_of_the_tree_is_taken_for_a_module() {
+        let root = tree();
+        let outside = tempfile::tempdir().unwrap();
+        fs::write(outside.path().join("secret"), "the server's").unwrap();
+        let dir = root.path().join("lib/modules/6.1.0-9-x");
+        std::os::unix::fs::symlink(outside.path().join("secret"), dir.join("kernel/link.ko")).unwrap();
+        let up = format!("{}{}/secret", "../".repeat(20), outside.path().display());
+        fs::write(dir.join("modules.dep"), format!("kernel/link.ko:\n{up}:\n")).unwrap();
+        let tree = Tree::open(root.path(), "6.1.0-9-x").unwrap();
+        for name in ["link", "secret"] {
+            assert!(tree.read(tree.module(name).unwrap()).is_err(), "{name}");
+        }
+    }
+
+    #[test]
     fn all_packings_are_read() {
+        let read_plain = |path: &Path| plain(fs::File::open(path)?, path);
         let dir = tempfile::tempdir().unwrap();
         let zst = dir.path().join("a.ko.zst");
         fs::write(&zst, zstd::encode_all(&b"module"[..], 3).unwrap()).unwrap();

@@ -5,7 +5,7 @@
 //! from it by NFS. The archive is written beside the old one and renamed over it when complete; only then
 //! archives of other methods go, so that a node never finds none or two.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, Permissions};
 use std::hash::Hasher;
 use std::io::{self, BufWriter};
 use std::os::unix::fs::PermissionsExt;
@@ -302,7 +302,8 @@ fn read_stamp(dir: &Path) -> Option<u128> {
 
 fn write_stamp(dir: &Path, identity: u128) -> Result<(), PackimageError> {
     let stamp = dir.join(STAMP);
-    fs::write(&stamp, format!("{identity:032x}\n")).map_err(|source| file_error(&stamp, source))
+    dawn_serving::whole::write_unsynced(&stamp, format!("{identity:032x}\n").as_bytes(), 0o644)
+        .map_err(|source| file_error(&stamp, source))
 }
 
 /// Whether the packed root in `dir` is older than the tree it is to hold, or than the modules of the kernel
@@ -440,7 +441,7 @@ fn write(
     path: &Path,
     percent: &mut dyn FnMut(u8),
 ) -> Result<u64, PackimageError> {
-    let mut file = File::create(path).map_err(|source| file_error(path, source))?;
+    let mut file = genimage::create_new(path).map_err(|source| file_error(path, source))?;
     let threads = options.squashfs.threads;
     let total = tree
         .walk()

@@ -89,6 +89,33 @@ fn a_dry_run_changes_nothing_and_shows_the_difference() {
     assert!(state(&bed, &top) != before);
 }
 
+/// Also through a link that leads into the tree.
+#[test]
+fn no_file_is_written_into_the_tree_of_an_image() {
+    let bed = Bed::new(ROWS);
+    let top = bed.directory.path();
+    prepare_image(&bed, top);
+    let tree = top.join("install/netboot/debian12/x86_64/compute/rootimg");
+    std::os::unix::fs::symlink(tree.join("etc"), top.join("conf")).expect("a link");
+    std::os::unix::fs::symlink(tree.join("etc/hosts"), top.join("hosts.csv")).expect("a link");
+    let inside = tree.join("etc/x");
+    for file in [&*inside.to_string_lossy(), "conf/x", "hosts.csv"] {
+        let refused = bed.run(&format!("tabdump -f {file} site"));
+        assert!(refused.contains("is in the tree of an image") && refused.contains("rc=1"), "{refused}");
+    }
+    let export = |directory: &Path| {
+        let cwd = directory.display();
+        bed.run_xml(&format!("<command>imgexport</command><arg>img</arg><cwd>{cwd}</cwd>"))
+    };
+    for directory in [&tree, &top.join("conf")] {
+        let refused = export(directory);
+        assert!(refused.contains("is in the tree of an image"), "{refused}");
+    }
+    assert!(export(top).contains("Done!"));
+    assert_eq!(std::fs::read(tree.join("etc/hosts")).expect("a file"), b"rootimg/etc/hosts");
+    assert_eq!(std::fs::read_dir(tree.join("etc")).expect("a directory").count(), 1);
+}
+
 fn prepare_image(bed: &Bed, top: &Path) {
     let directory = top.join("install/netboot/debian12/x86_64/compute");
     std::fs::create_dir_all(directory.join("rootimg/etc")).expect("a tree");

@@ -17,6 +17,7 @@ use crate::redact;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction};
 use dawn_cluster::{Change, Model, Snapshot};
+use dawn_imagebuilder::image::is_in_tree;
 use dawn_xcatd::{Call, Request};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -242,6 +243,24 @@ impl Ctx<'_> {
     /// A path as the caller means it: relative ones are below the caller's directory.
     pub fn path_of_caller(&self, path: &str) -> PathBuf {
         Path::new(self.call.request.cwd.as_deref().unwrap_or("/")).join(path)
+    }
+
+    /// A file that the daemon writes for the caller, links followed. Only root may ask for one, and not in the
+    /// tree of an image, whose links are the image's.
+    pub fn output_of_caller(&self, path: &str) -> Result<PathBuf, Stop> {
+        self.require_root("write a file")?;
+        let path = self.path_of_caller(path);
+        let path = path.canonicalize().unwrap_or(path);
+        let above = path.parent().unwrap_or(Path::new("/"));
+        let above = above.canonicalize().unwrap_or_else(|_| above.to_owned());
+        if is_in_tree(&above) {
+            return Err(Stop::message(format!(
+                "{} is in the tree of an image, which belongs to the image alone\n\
+                 Hint: name a file outside of it; it can be copied there with the image's postinstall script.",
+                path.display()
+            )));
+        }
+        Ok(path)
     }
 }
 

@@ -1,14 +1,20 @@
-//! Writing beneath a directory, whatever links lie in it.
+//! Writing beneath a directory, whatever links lie in it, and reading there.
 //!
 //! A path from a table cell, a bundle or an image is walked by the kernel with `RESOLVE_BENEATH` and
 //! `RESOLVE_NO_SYMLINKS` (openat2(2), Linux 5.6): a link on the way is an error, and nothing outside of the
-//! directory is touched. The last name is replaced and never written through. The directory itself is the
-//! administrator's choice and may be reached by links.
+//! directory is touched. The last name is replaced and never written through. Files appear complete or not at
+//! all: a reader sees the old text or the new one, and so does the next start after a crash. A crash in
+//! between leaves a file whose name begins with a dot; nothing reads it.
+//!
+//! Reading follows links as if the directory were the root (`RESOLVE_IN_ROOT`), which is how the machine that
+//! runs from the tree sees them.
+//!
+//! The directory itself is the administrator's choice and may be reached by links.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, Permissions};
-use std::io;
-use std::os::fd::OwnedFd;
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,7 +41,9 @@ pub enum Kind {
     Directory,
     /// A regular file.
     File,
-    /// A link, device, FIFO or socket.
+    /// A symbolic link.
+    Link,
+    /// A device, FIFO or socket.
     Other,
 }
 
@@ -71,17 +79,69 @@ impl Beneath {
     /// # Errors
     /// As [`Beneath::directory`], but for a directory on the way that is not there.
     pub fn kind(&self, inside: &Path) -> io::Result<Option<Kind>> {
-        let found =
-            self.parent(inside).and_then(|(dir, name)| Ok(fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?));
-        match found {
-            Ok(stat) => Ok(Some(match FileType::from_raw_mode(stat.st_mode) {
-                FileType::Directory => Kind::Directory,
-                FileType::RegularFile => Kind::File,
-                _ => Kind::Other,
-            })),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+        self.parent(inside).and_then(|(dir, name)| kind_of(&dir, name)).or_else(absent)
+    }
+
+    /// What is at `inside`, with links on the way followed as if the directory were the root; a link there is
+    /// not followed.
+    ///
+    /// # Errors
+    /// The system's error, but for a directory on the way that is not there.
+    pub fn find(&self, inside: &Path) -> io::Result<Option<Kind>> {
+        let Some(name) = inside.file_name() else { return Ok(Some(Kind::Directory)) };
+        let above = inside.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let dir = lookup::open(&self.top, above, OFlags::PATH | OFlags::DIRECTORY, Mode::empty(), resolve);
+        dir.map_err(io::Error::from).and_then(|dir| kind_of(&dir, name)).or_else(absent)
+    }
+
+    /// The names in the directory `inside`; `.` and `..` are not among them.
+    ///
+    /// # Errors
+    /// As [`Beneath::directory`].
+    pub fn names(&self, inside: &Path) -> io::Result<Vec<OsString>> {
+        let directory = self.directory(inside)?;
+        std::fs::read_dir(descriptor_path(&directory))?.map(|entry| Ok(entry?.file_name())).collect()
+    }
+
+    /// Where the link at `inside` points to; nothing if there is no link.
+    #[must_use]
+    pub fn link_target(&self, inside: &Path) -> Option<PathBuf> {
+        let (dir, name) = self.parent(inside).ok()?;
+        std::fs::read_link(descriptor_path(&dir).join(name)).ok()
+    }
+
+    /// Opens the regular file at `inside` to read it. Links are followed as if the directory were the root.
+    ///
+    /// # Errors
+    /// The system's error; for anything but a regular file an error that says so.
+    pub fn open_file(&self, inside: &Path) -> io::Result<File> {
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        // Looked at before it is opened: opening a device or a FIFO has effects.
+        let found = lookup::open(&self.top, inside, OFlags::PATH, Mode::empty(), resolve)?;
+        if FileType::from_raw_mode(fs::fstat(&found)?.st_mode) != FileType::RegularFile {
+            return Err(io::Error::other("it is not a regular file"));
         }
+        File::open(descriptor_path(&found))
+    }
+
+    /// The bytes of the regular file at `inside`, as [`Beneath::open_file`] finds it.
+    ///
+    /// # Errors
+    /// As [`Beneath::open_file`].
+    pub fn read(&self, inside: &Path) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.open_file(inside)?.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Holds the directory of `inside`, for a program that must be given a path.
+    ///
+    /// # Errors
+    /// As [`Beneath::directory`].
+    pub fn place(&self, inside: &Path) -> io::Result<Place> {
+        let (directory, name) = self.parent(inside)?;
+        Ok(Place { directory, name: name.to_owned() })
     }
 
     /// Makes the directory `inside` with those above it, and says which were made, the uppermost first.
@@ -117,6 +177,16 @@ impl Beneath {
         mode: u32,
         fill: impl FnOnce(&mut File) -> io::Result<()>,
     ) -> io::Result<PathBuf> {
+        self.beside(inside, mode, |file| fill(file).and_then(|()| file.sync_all()))
+    }
+
+    /// [`Beneath::write_beside`] that does not wait for the disk.
+    fn beside(
+        &self,
+        inside: &Path,
+        mode: u32,
+        fill: impl FnOnce(&mut File) -> io::Result<()>,
+    ) -> io::Result<PathBuf> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let (dir, _) = self.parent(inside)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -130,9 +200,8 @@ impl Beneath {
             }
         };
         let mut file = File::from(file);
-        let done = fill(&mut file)
-            .and_then(|()| file.set_permissions(Permissions::from_mode(mode)))
-            .and_then(|()| file.sync_all());
+        // Whatever the umask is; after the owner, whose change takes bits away.
+        let done = fill(&mut file).and_then(|()| file.set_permissions(Permissions::from_mode(mode)));
         if let Err(error) = done {
             let _ = fs::unlinkat(&dir, &*name, AtFlags::empty());
             return Err(error);
@@ -145,7 +214,31 @@ impl Beneath {
     /// # Errors
     /// As [`Beneath::write_beside`].
     pub fn write(&self, inside: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
-        let new = self.write_beside(inside, mode, |file| io::Write::write_all(file, bytes))?;
+        self.write_with(inside, mode, |file| io::Write::write_all(file, bytes))
+    }
+
+    /// [`Beneath::write`] of what `fill` writes.
+    ///
+    /// # Errors
+    /// As [`Beneath::write_beside`].
+    pub fn write_with(
+        &self,
+        inside: &Path,
+        mode: u32,
+        fill: impl FnOnce(&mut File) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.put(self.write_beside(inside, mode, fill)?, inside)
+    }
+
+    /// [`Beneath::write`] that does not wait for the disk: for what is learned again after a power cut.
+    ///
+    /// # Errors
+    /// As [`Beneath::write_beside`].
+    pub fn write_unsynced(&self, inside: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
+        self.put(self.beside(inside, mode, |file| io::Write::write_all(file, bytes))?, inside)
+    }
+
+    fn put(&self, new: PathBuf, inside: &Path) -> io::Result<()> {
         let renamed = self.rename(&new, inside);
         if renamed.is_err() {
             let _ = self.remove_file(&new);
@@ -189,9 +282,61 @@ impl Beneath {
         Ok(fs::unlinkat(dir, name, AtFlags::REMOVEDIR)?)
     }
 
+    /// Removes whatever is at `inside`, a tree with all that is in it; nothing if nothing is there.
+    ///
+    /// # Errors
+    /// As [`Beneath::directory`].
+    pub fn remove_all(&self, inside: &Path) -> io::Result<()> {
+        match self.kind(inside)? {
+            None => Ok(()),
+            Some(Kind::Directory) => {
+                let (dir, name) = self.parent(inside)?;
+                std::fs::remove_dir_all(descriptor_path(&dir).join(name))
+            }
+            Some(_) => self.remove_file(inside),
+        }
+    }
+
     fn parent<'a>(&self, inside: &'a Path) -> io::Result<(OwnedFd, &'a OsStr)> {
         let name = inside.file_name().ok_or_else(|| explained(Errno::XDEV))?;
         Ok((self.directory(inside.parent().unwrap_or(Path::new("")))?, name))
+    }
+}
+
+/// A name in a directory that is held open.
+#[derive(Debug)]
+pub struct Place {
+    directory: OwnedFd,
+    name: OsString,
+}
+
+impl Place {
+    /// A path to it for programs that this process starts; good as long as this is kept.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        let descriptor = self.directory.as_raw_fd();
+        PathBuf::from(format!("/proc/{}/fd/{descriptor}", std::process::id())).join(&self.name)
+    }
+}
+
+fn descriptor_path(descriptor: &OwnedFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", descriptor.as_raw_fd()))
+}
+
+fn kind_of(dir: &OwnedFd, name: &OsStr) -> io::Result<Option<Kind>> {
+    let stat = fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok(Some(match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => Kind::Directory,
+        FileType::RegularFile => Kind::File,
+        FileType::Symlink => Kind::Link,
+        _ => Kind::Other,
+    }))
+}
+
+fn absent(error: io::Error) -> io::Result<Option<Kind>> {
+    match error.kind() {
+        io::ErrorKind::NotFound => Ok(None),
+        _ => Err(error),
     }
 }
 
@@ -253,6 +398,59 @@ mod tests {
         assert_eq!(std::fs::read_to_string(outside.join("victim")).unwrap(), "untouched");
         assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 1);
         assert_eq!(beneath.kind(Path::new("sub/link")).unwrap(), Some(Kind::File));
+    }
+
+    #[test]
+    fn reading_stays_inside() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().join("top");
+        std::fs::create_dir_all(top.join("etc")).unwrap();
+        std::fs::write(dir.path().join("secret"), "of the server").unwrap();
+        std::fs::write(top.join("secret"), "of the tree").unwrap();
+        std::fs::write(top.join("etc/file"), "file").unwrap();
+        symlink("/etc", top.join("conf")).unwrap();
+        symlink("../../secret", top.join("etc/up")).unwrap();
+        symlink("/proc/self/fd/0", top.join("magic")).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, top.join("fifo"), Mode::from_raw_mode(0o600)).unwrap();
+        let beneath = Beneath::open(&top).unwrap();
+        let read = |path: &str| beneath.read(Path::new(path)).ok().map(|b| String::from_utf8(b).unwrap());
+        let find = |path: &str| beneath.find(Path::new(path)).unwrap();
+        assert_eq!(
+            ["conf/file", "conf", "fifo", "conf/none", "none/file"].map(find),
+            [Some(Kind::File), Some(Kind::Link), Some(Kind::Other), None, None]
+        );
+        assert_eq!(read("etc/file").as_deref(), Some("file"));
+        assert_eq!(read("conf/file").as_deref(), Some("file"));
+        assert_eq!(read("etc/up").as_deref(), Some("of the tree"));
+        assert_eq!(read("../secret").as_deref(), Some("of the tree"));
+        assert_eq!(["magic", "fifo", "etc", "none"].map(read), [None, None, None, None]);
+        let mut names = beneath.names(Path::new("etc")).unwrap();
+        names.sort();
+        assert_eq!(names, ["file", "up"]);
+        assert!(beneath.names(Path::new("conf")).is_err());
+        assert_eq!(beneath.link_target(Path::new("conf")).as_deref(), Some(Path::new("/etc")));
+        assert_eq!(beneath.link_target(Path::new("conf/up")), None);
+        let place = beneath.place(Path::new("etc/file")).unwrap();
+        assert_eq!(std::fs::read(place.path()).unwrap(), b"file");
+        assert!(beneath.place(Path::new("conf/file")).is_err());
+    }
+
+    #[test]
+    fn trees_are_removed_and_links_to_trees_only_unlinked() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().join("top");
+        std::fs::create_dir_all(top.join("tree/sub")).unwrap();
+        std::fs::create_dir(dir.path().join("outside")).unwrap();
+        std::fs::write(dir.path().join("outside/file"), "stays").unwrap();
+        symlink("../outside", top.join("link")).unwrap();
+        symlink("../../outside", top.join("tree/link")).unwrap();
+        let beneath = Beneath::open(&top).unwrap();
+        assert!(beneath.remove_all(Path::new("link/file")).is_err());
+        for path in ["link", "tree", "none"] {
+            beneath.remove_all(Path::new(path)).unwrap();
+        }
+        assert_eq!(std::fs::read_dir(&top).unwrap().count(), 0);
+        assert!(dir.path().join("outside/file").exists());
     }
 
     #[test]

@@ -10,11 +10,11 @@
 //! | `cache` | files that many machines fetch are opened once |
 //! | [`observe`] | what the services report |
 //! | [`bounded_read`] | files that a client or a table cell names: read for a bounded time and size |
-//! | [`beneath`] | writing beneath a directory, whatever links lie in it |
+//! | [`beneath`] | writing and reading beneath a directory, whatever links lie in it |
 //! | [`lookup`] | what a failed look-up says: nothing there, or nothing for certain |
 //! | [`disks`] | threads for file system calls that may hang |
 //! | [`mounts`] | which file systems are mounted where |
-//! | [`whole`] | files that appear complete or not at all |
+//! | [`whole`] | files that appear complete or not at all, by path |
 //!
 //! Start reading at [`source`]. The protocol engines ([`Source`]'s callers) know nothing of the model; the
 //! daemon answers them from the boot plan in front of [`Roots`].

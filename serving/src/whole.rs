@@ -1,18 +1,15 @@
-//! Files that appear complete or not at all: written beside their place under a name of their own, then
-//! renamed.
+//! Files that appear complete or not at all, by path: [`Beneath`]'s writing for a file that is known by its
+//! whole path.
 //!
-//! A reader sees the old text or the new one, and so does the next start after a crash. The temporary name
-//! begins with a dot, is new, and is never a link that somebody else has put there. A crash in between leaves
-//! such a file behind; nothing reads it.
+//! The directory may be reached by links, as the administrator or the daemon has chosen it. The file's own
+//! name is replaced and never written through.
 
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::path::Path;
 
-/// How many other names are tried when a file of an earlier process of the same number is still there.
-const NAMES_MAX: u32 = 16;
+use crate::beneath::Beneath;
 
 /// Replaces `path` with `bytes`, on disk before it is there under its name. `mode` holds whatever the umask
 /// is.
@@ -20,7 +17,17 @@ const NAMES_MAX: u32 = 16;
 /// # Errors
 /// The system's error; the old file is then as it was.
 pub fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    replace(path, mode, |file| file.write_all(bytes).and_then(|()| file.sync_all()))
+    let (directory, name) = split(path)?;
+    directory.write(Path::new(name), mode, bytes)
+}
+
+/// [`write`] of what `fill` writes.
+///
+/// # Errors
+/// As [`write`], and those of `fill`.
+pub fn write_with(path: &Path, mode: u32, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    let (directory, name) = split(path)?;
+    directory.write_with(Path::new(name), mode, fill)
 }
 
 /// [`write`] that does not wait for the disk: for what the daemon learns again after a power cut.
@@ -28,37 +35,21 @@ pub fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 /// # Errors
 /// As [`write`].
 pub fn write_unsynced(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    replace(path, mode, |file| file.write_all(bytes))
+    let (directory, name) = split(path)?;
+    directory.write_unsynced(Path::new(name), mode, bytes)
 }
 
-fn replace(path: &Path, mode: u32, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
-    // Private until it is complete, since its text may be.
-    let (new, mut file) = create_beside(path)?;
-    let result = fill(&mut file)
-        .and_then(|()| file.set_permissions(Permissions::from_mode(mode)))
-        .and_then(|()| fs::rename(&new, path));
-    if result.is_err() {
-        let _ = fs::remove_file(&new);
-    }
-    result
-}
-
-fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
-    static NUMBER: AtomicU64 = AtomicU64::new(0);
-    let mut tried = 0;
-    loop {
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let new = path.with_file_name(format!(".dawn-{}-{number}.new", std::process::id()));
-        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tried < NAMES_MAX => tried += 1,
-            made => return made.map(|file| (new, file)),
-        }
-    }
+fn split(path: &Path) -> io::Result<(Beneath, &OsStr)> {
+    let name = path.file_name().ok_or_else(|| io::Error::other("it is not the name of a file"))?;
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+    Ok((Beneath::open(directory.unwrap_or(Path::new(".")))?, name))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn a_file_is_replaced_whole_with_its_mode_and_nothing_is_left_over() {

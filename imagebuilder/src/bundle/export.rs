@@ -10,6 +10,7 @@ use flate2::write::GzEncoder;
 use super::{BundleError, Extra, LITEFILE, MANIFEST, Manifest, PIECES, TREE, file_error};
 use crate::archive::{self, Compress};
 use crate::exlist::Exlist;
+use crate::genimage::create_new;
 use crate::image::ImageDef;
 use crate::packimage::OUTPUTS;
 use crate::tree::Tree;
@@ -54,7 +55,7 @@ pub fn export(job: &Export<'_>, line: &mut dyn FnMut(&str)) -> Result<(), Bundle
 }
 
 fn write(job: &Export<'_>, new: &Path, line: &mut dyn FnMut(&str)) -> Result<(), BundleError> {
-    let file = File::create(new).map_err(|source| file_error(new, source))?;
+    let file = create_new(new).map_err(|source| file_error(new, source))?;
     let gzip = GzEncoder::new(BufWriter::new(file), Compression::new(BUNDLE_LEVEL));
     let mut bundle = Bundle { tar: tar::Builder::new(gzip), top: job.def.name.clone(), path: new };
     let mut manifest = job.manifest.clone();
@@ -111,7 +112,7 @@ fn tree(job: &Export<'_>, bundle: &mut Bundle<'_>) -> Result<(), BundleError> {
     }
     let tree = Tree::scan(&rootimg, &Exlist::default())?;
     let part = bundle.path.with_extension("tree");
-    let file = File::create(&part).map_err(|source| file_error(&part, source))?;
+    let file = create_new(&part).map_err(|source| file_error(&part, source))?;
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let packed = archive::tar(&tree, BufWriter::new(file), Compress::Gzip(TREE_LEVEL), threads, &mut |_| {});
     let result = packed.map_err(BundleError::from).and_then(|()| bundle.file(TREE, &part));

@@ -6,7 +6,6 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -79,15 +78,14 @@ impl Placing {
         let place = self.inside(to)?;
         let new = place.with_file_name(".rootimg.new");
         self.directories(&place, to)?;
-        self.remove_tree(&new).map_err(|error| file_error(to, error))?;
+        self.beneath.remove_all(&new).map_err(|error| file_error(to, error))?;
         self.beneath.make_directories(&new, 0o755).map_err(|error| file_error(to, error))?;
         self.undo.push(Undo::RemoveTree(new.clone()));
-        let directory = self.beneath.directory(&new).map_err(|error| file_error(to, error))?;
+        let made = self.beneath.place(&new).map_err(|error| file_error(to, error))?;
         let mut command = Command::new("tar");
         command.args(["--extract", "--gzip", "--numeric-owner", "--same-permissions", "--same-owner"]);
         command.args(["--xattrs", "--xattrs-include=*", "--file"]).arg(packed).arg("--directory");
-        // The very directory that was made: its name could lead elsewhere by now.
-        command.arg(format!("/proc/{}/fd/{}", std::process::id(), directory.as_raw_fd()));
+        command.arg(made.path());
         exec::run(&mut command, line)?;
         self.staged.push(Staged { new, place, is_tree: true });
         Ok(())
@@ -113,7 +111,7 @@ impl Placing {
             let name = place.file_name().unwrap_or_default().to_string_lossy();
             let kept = place.with_file_name(format!("{name}.ORIG"));
             if *is_tree {
-                self.remove_tree(&kept)?;
+                self.beneath.remove_all(&kept)?;
             }
             let path = |inside: &Path| self.beneath.path().join(inside).display().to_string();
             line(&format!("Moving old {} to {}", path(place), path(&kept)));
@@ -149,19 +147,6 @@ impl Placing {
         let inside = to.strip_prefix(self.beneath.path());
         inside.map(Path::to_owned).map_err(|_| BundleError::Bad(format!("{} is outside", to.display())))
     }
-
-    /// Removes a tree of ours; the way to it holds no link.
-    fn remove_tree(&self, inside: &Path) -> io::Result<()> {
-        match self.beneath.kind(inside)? {
-            None => Ok(()),
-            Some(Kind::Directory) => {
-                let parent = self.beneath.directory(inside.parent().unwrap_or(Path::new("")))?;
-                let name = inside.file_name().unwrap_or_default();
-                fs::remove_dir_all(Path::new(&format!("/proc/self/fd/{}", parent.as_raw_fd())).join(name))
-            }
-            Some(_) => self.beneath.remove_file(inside),
-        }
-    }
 }
 
 impl Drop for Placing {
@@ -171,7 +156,7 @@ impl Drop for Placing {
             let _ = match &step {
                 Undo::RemoveFile(path) => self.beneath.remove_file(path),
                 Undo::RemoveDirectory(path) => self.beneath.remove_directory(path),
-                Undo::RemoveTree(path) => self.remove_tree(path),
+                Undo::RemoveTree(path) => self.beneath.remove_all(path),
                 Undo::Rename { from, to } => self.beneath.rename(from, to),
             };
         }

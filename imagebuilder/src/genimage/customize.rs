@@ -5,10 +5,11 @@
 //! taken out, as all nodes share the tree. Works on the new tree under construction, never on one in use;
 //! paths are resolved inside the tree without following links out of it.
 
-use std::fs::{self, Permissions};
-use std::io;
-use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use dawn_serving::beneath::{Beneath, Kind};
 
 use super::{GenimageError, file_error};
 use crate::image::ImageDef;
@@ -40,11 +41,14 @@ const AUTHORIZED_KEYS: &str = "postscripts/_ssh/authorized_keys";
 /// Directories that a statelite boot mounts on.
 const EMPTY_DIRS: [&str; 4] = [".statelite", ".sllocal/localmnt", ".sllocal/log", "xcatpost"];
 
+/// Group `shadow` of Debian, which may read `/etc/shadow`.
+const SHADOW_GROUP: u32 = 42;
+
 /// Change the tree at `rootimg`.
 pub(super) fn apply(def: &ImageDef, rootimg: &Path) -> Result<(), GenimageError> {
-    let tree = Dir(rootimg);
+    let tree = Dir::open(rootimg)?;
     for dir in EMPTY_DIRS {
-        tree.make_dir(dir)?;
+        tree.make_dir(dir, 0o755)?;
     }
     tree.write("etc/fstab", 0o644, FSTAB)?;
     tree.write("etc/resolv.conf", 0o644, RESOLV_CONF)?;
@@ -70,22 +74,17 @@ pub(super) fn apply(def: &ImageDef, rootimg: &Path) -> Result<(), GenimageError>
     own_ssh_keys(&tree)?;
     root_keys(def, &tree)?;
     if let Some(hash) = &def.root_hash {
-        let shadow = fs::read(rootimg.join("etc/shadow")).unwrap_or_default();
-        let text = password::with_root(&String::from_utf8_lossy(&shadow), hash);
-        tree.write("etc/shadow", 0o640, &text)?;
+        let text = password::with_root(&tree.read("etc/shadow"), hash);
+        tree.write_of("etc/shadow", 0o640, &text, Some(SHADOW_GROUP))?;
     }
     Ok(())
 }
 
 /// The keys of the management node come in as root; a list that a package brought is kept before them.
-fn root_keys(def: &ImageDef, tree: &Dir<'_>) -> Result<(), GenimageError> {
+fn root_keys(def: &ImageDef, tree: &Dir) -> Result<(), GenimageError> {
     let Ok(keys) = fs::read_to_string(def.installdir.join(AUTHORIZED_KEYS)) else { return Ok(()) };
     let path = "root/.ssh/authorized_keys";
-    let present = if tree.is_file(path) {
-        fs::read_to_string(tree.0.join(path)).unwrap_or_default()
-    } else {
-        String::new()
-    };
+    let present = tree.read(path);
     let mut lines: Vec<&str> = present.lines().collect();
     let new =
         keys.lines().filter(|key| !key.trim().is_empty() && !present.lines().any(|known| known == *key));
@@ -93,18 +92,17 @@ fn root_keys(def: &ImageDef, tree: &Dir<'_>) -> Result<(), GenimageError> {
     if lines.is_empty() {
         return Ok(());
     }
-    tree.write(path, 0o600, &(lines.join("\n") + "\n"))?;
-    let dir = tree.0.join("root/.ssh");
-    fs::set_permissions(&dir, Permissions::from_mode(0o700)).map_err(|source| file_error(&dir, source))
+    tree.make_dir("root", 0o700)?;
+    tree.make_dir("root/.ssh", 0o700)?;
+    tree.write(path, 0o600, &(lines.join("\n") + "\n"))
 }
 
 /// A host key in a shared image would be no secret: nodes make their own.
-fn own_ssh_keys(tree: &Dir<'_>) -> Result<(), GenimageError> {
+fn own_ssh_keys(tree: &Dir) -> Result<(), GenimageError> {
     if !tree.has("usr/sbin/sshd") {
         return Ok(());
     }
-    for entry in fs::read_dir(tree.0.join("etc/ssh")).into_iter().flatten().flatten() {
-        let name = entry.file_name();
+    for name in tree.top.names(Path::new("etc/ssh")).unwrap_or_default() {
         if name.to_string_lossy().starts_with("ssh_host_") {
             tree.remove(&format!("etc/ssh/{}", name.to_string_lossy()))?;
         }
@@ -114,62 +112,76 @@ fn own_ssh_keys(tree: &Dir<'_>) -> Result<(), GenimageError> {
 }
 
 /// A tree whose entries are made and replaced, never followed when they are links.
-struct Dir<'a>(&'a Path);
+struct Dir {
+    top: Beneath,
+}
 
-impl Dir<'_> {
-    /// A regular file, and no link to one.
-    fn is_file(&self, path: &str) -> bool {
-        fs::symlink_metadata(self.0.join(path)).is_ok_and(|found| found.is_file())
+impl Dir {
+    fn open(path: &Path) -> Result<Self, GenimageError> {
+        Ok(Self { top: Beneath::open(path).map_err(|source| file_error(path, source))? })
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.top.path().join(path)
     }
 
     fn has(&self, path: &str) -> bool {
-        fs::symlink_metadata(self.0.join(path)).is_ok()
+        matches!(self.top.kind(Path::new(path)), Ok(Some(_)))
     }
 
-    fn make_dir(&self, path: &str) -> Result<(), GenimageError> {
-        let mut at = self.0.to_owned();
-        for part in path.split('/') {
-            at.push(part);
-            match fs::create_dir(&at) {
-                Ok(()) => {
-                    let mode = Permissions::from_mode(0o755);
-                    fs::set_permissions(&at, mode).map_err(|source| file_error(&at, source))?;
-                }
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(source) => return Err(file_error(&at, source)),
+    /// The text of a regular file; empty when there is none, or a link to one.
+    fn read(&self, path: &str) -> String {
+        match self.top.kind(Path::new(path)) {
+            Ok(Some(Kind::File)) => {
+                let bytes = self.top.read(Path::new(path)).unwrap_or_default();
+                String::from_utf8_lossy(&bytes).into_owned()
             }
+            _ => String::new(),
         }
-        Ok(())
+    }
+
+    /// Directories that are there keep their mode.
+    fn make_dir(&self, path: &str, mode: u32) -> Result<(), GenimageError> {
+        let made = self.top.make_directories(Path::new(path), mode);
+        made.map(drop).map_err(|source| file_error(&self.at(path), source))
     }
 
     /// Replace whatever is at `path` by a file; a link there is replaced and not written through.
     fn write(&self, path: &str, mode: u32, text: &str) -> Result<(), GenimageError> {
+        self.write_of(path, mode, text, None)
+    }
+
+    /// [`Dir::write`] of a file that belongs to a group.
+    fn write_of(&self, path: &str, mode: u32, text: &str, group: Option<u32>) -> Result<(), GenimageError> {
         self.parent(path)?;
-        self.remove(path)?;
-        let at = self.0.join(path);
-        fs::write(&at, text).map_err(|source| file_error(&at, source))?;
-        if path == "etc/shadow" {
-            // Group shadow, as Debian has it.
-            let _ = std::os::unix::fs::chown(&at, Some(0), Some(42));
-        }
-        fs::set_permissions(&at, Permissions::from_mode(mode)).map_err(|source| file_error(&at, source))
+        let fill = |file: &mut fs::File| {
+            file.write_all(text.as_bytes())?;
+            if group.is_some() {
+                // Without root's rights, as in tests, it stays with the caller's group.
+                let _ = std::os::unix::fs::fchown(&*file, Some(0), group);
+            }
+            Ok(())
+        };
+        let written = self.top.write_with(Path::new(path), mode, fill);
+        written.map_err(|source| file_error(&self.at(path), source))
     }
 
     fn link(&self, path: &str, target: &str) -> Result<(), GenimageError> {
         self.parent(path)?;
         self.remove(path)?;
-        let at = self.0.join(path);
-        symlink(target, &at).map_err(|source| file_error(&at, source))
+        let made = self.top.symlink(Path::new(target), Path::new(path));
+        made.map_err(|source| file_error(&self.at(path), source))
     }
 
     fn parent(&self, path: &str) -> Result<(), GenimageError> {
-        path.rsplit_once('/').map_or(Ok(()), |(dir, _)| self.make_dir(dir))
+        path.rsplit_once('/').map_or(Ok(()), |(dir, _)| self.make_dir(dir, 0o755))
     }
 
     fn remove(&self, path: &str) -> Result<(), GenimageError> {
-        let at = self.0.join(path);
-        match fs::remove_file(&at) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(file_error(&at, source)),
+        match self.top.remove_file(Path::new(path)) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(file_error(&self.at(path), source))
+            }
             _ => Ok(()),
         }
     }
@@ -178,6 +190,7 @@ impl Dir<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     #[test]
     fn root_lets_the_management_node_in() {
@@ -187,23 +200,62 @@ mod tests {
         fs::create_dir_all(tree.join("root")).expect("a directory");
         let def = ImageDef { installdir: install.clone(), ..ImageDef::default() };
         let list = tree.join("root/.ssh/authorized_keys");
-        root_keys(&def, &Dir(&tree)).expect("no keys");
+        root_keys(&def, &Dir::open(&tree).expect("a tree")).expect("no keys");
         assert!(!list.exists());
         fs::write(install.join(AUTHORIZED_KEYS), "ssh-rsa AAAA root\n").expect("a file");
-        root_keys(&def, &Dir(&tree)).expect("keys");
+        root_keys(&def, &Dir::open(&tree).expect("a tree")).expect("keys");
         let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o7777;
         assert_eq!((mode(&list), mode(&tree.join("root/.ssh"))), (0o600, 0o700));
         fs::write(&list, "ssh-rsa BBBB package\n").expect("a file");
-        root_keys(&def, &Dir(&tree)).expect("keys");
-        root_keys(&def, &Dir(&tree)).expect("again");
+        root_keys(&def, &Dir::open(&tree).expect("a tree")).expect("keys");
+        root_keys(&def, &Dir::open(&tree).expect("a tree")).expect("again");
         assert_eq!(fs::read_to_string(&list).expect("a list"), "ssh-rsa BBBB package\nssh-rsa AAAA root\n");
         // What is behind a link of the tree is not read and not written.
         let outside = top.path().join("outside");
         fs::write(&outside, "secret\n").expect("a file");
         fs::remove_file(&list).expect("removed");
         symlink(&outside, &list).expect("a link");
-        root_keys(&def, &Dir(&tree)).expect("keys");
+        root_keys(&def, &Dir::open(&tree).expect("a tree")).expect("keys");
         assert_eq!(fs::read_to_string(&list).expect("a list"), "ssh-rsa AAAA root\n");
         assert_eq!(fs::read_to_string(&outside).expect("text"), "secret\n");
+    }
+    /// A tree whose directory leads to the server's own, for every directory that is written in.
+    #[test]
+    fn no_link_of_the_tree_leads_a_change_out() {
+        for hostile in
+            ["etc", "etc/systemd", "etc/default", "root", "root/.ssh", "var/lib/dbus", "usr/lib/dawn"]
+        {
+            let top = tempfile::tempdir().expect("a directory");
+            let (install, tree, outside) =
+                (top.path().join("install"), top.path().join("tree"), top.path().join("outside"));
+            for dir in ["postscripts/_ssh"].map(|dir| install.join(dir)) {
+                fs::create_dir_all(dir).expect("a directory");
+            }
+            fs::write(install.join(AUTHORIZED_KEYS), "ssh-rsa AAAA root\n").expect("a file");
+            fs::create_dir_all(tree.join("usr/sbin")).expect("a directory");
+            fs::create_dir_all(tree.join("var/lib")).expect("a directory");
+            fs::write(tree.join("usr/sbin/sshd"), "").expect("a file");
+            fs::create_dir(&outside).expect("a directory");
+            for name in ["shadow", "ssh_host_rsa_key", "authorized_keys"] {
+                fs::write(outside.join(name), "the server's").expect("a file");
+            }
+            let link = tree.join(hostile);
+            fs::create_dir_all(link.parent().expect("a parent")).expect("a directory");
+            symlink(&outside, &link).expect("a link");
+            let def =
+                ImageDef { installdir: install, root_hash: Some("$6$x$y".to_owned()), ..ImageDef::default() };
+            let refused = apply(&def, &tree).expect_err(hostile);
+            assert!(refused.to_string().contains("symbolic link"), "{hostile}: {refused}");
+            let mut left: Vec<_> = fs::read_dir(&outside)
+                .expect("a directory")
+                .map(|entry| fs::read_to_string(entry.expect("an entry").path()).expect("a text"))
+                .collect();
+            left.dedup();
+            assert_eq!(
+                (left.len(), fs::read_dir(&outside).expect("a directory").count()),
+                (1, 3),
+                "{hostile}"
+            );
+        }
     }
 }

@@ -101,7 +101,7 @@ pub(super) fn make(
 ) -> Result<Outcome, GenimageError> {
     let kernel = kernel::find(rootimg, def.kernelver.as_deref())?;
     line(&format!("Kernel {}", kernel.release));
-    place::install_file(&kernel.file, &dir.join("kernel"))?;
+    place::install_file(rootimg, &kernel.file, &dir.join("kernel"))?;
     for kind in [Kind::Stateless, Kind::Statelite] {
         let name = kind.file_name();
         line(&format!("Making {name}"));

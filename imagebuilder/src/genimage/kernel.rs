@@ -1,8 +1,9 @@
 //! Which kernel of a tree nodes boot.
 
 use std::cmp::Ordering;
-use std::fs;
 use std::path::{Path, PathBuf};
+
+use dawn_serving::beneath::Beneath;
 
 use super::GenimageError;
 
@@ -11,21 +12,20 @@ use super::GenimageError;
 pub(super) struct Kernel {
     /// `6.1.0-40-cloud-amd64`.
     pub(super) release: String,
-    /// The image file.
+    /// The image file, relative to the tree.
     pub(super) file: PathBuf,
 }
 
 /// The kernel `wanted`, or the newest one that has its modules in the tree.
 pub(super) fn find(rootimg: &Path, wanted: Option<&str>) -> Result<Kernel, GenimageError> {
-    let mut kernels: Vec<Kernel> = fs::read_dir(rootimg.join("boot"))
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| {
-            let file = entry.ok()?.path();
-            let name = file.file_name()?.to_str()?;
+    let names = Beneath::open(rootimg).and_then(|tree| tree.names(Path::new("boot"))).unwrap_or_default();
+    let mut kernels: Vec<Kernel> = names
+        .iter()
+        .filter_map(|name| {
+            let name = name.to_str()?;
             let release =
                 ["vmlinuz-", "vmlinux-", "Image-"].iter().find_map(|start| name.strip_prefix(start))?;
-            Some(Kernel { release: release.to_owned(), file: file.clone() })
+            Some(Kernel { release: release.to_owned(), file: Path::new("boot").join(name) })
         })
         .filter(|kernel| modules(rootimg, &kernel.release).is_some())
         .collect();
@@ -71,6 +71,7 @@ fn pieces(text: &str) -> Vec<(u64, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn the_newest_with_modules_wins() {

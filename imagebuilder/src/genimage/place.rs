@@ -2,9 +2,11 @@
 
 use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use dawn_serving::beneath::Beneath;
+use dawn_serving::whole;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::mount::{UnmountFlags, unmount};
 
@@ -35,8 +37,8 @@ impl Drop for Lock {
 /// Take the lock of an image, or say that somebody has it.
 pub(crate) fn lock(dir: &Path) -> Result<Lock, GenimageError> {
     let path = dir.join(".lock");
-    let file =
-        File::options().create(true).append(true).open(&path).map_err(|source| file_error(&path, source))?;
+    let file = File::options().create(true).append(true).custom_flags(libc::O_NOFOLLOW).open(&path);
+    let file = file.map_err(|source| file_error(&path, source))?;
     match file.try_lock() {
         Ok(()) => Ok(Lock(file)),
         Err(fs::TryLockError::WouldBlock) => Err(GenimageError::Busy(dir.to_owned())),
@@ -91,13 +93,22 @@ pub fn set_aside(dir: &Path) -> Result<PathBuf, GenimageError> {
     Ok(dir.join(format!("{PREVIOUS}{}", last.unwrap_or(0).saturating_add(1))))
 }
 
-/// Copy a file to its place in one step.
-pub(super) fn install_file(from: &Path, to: &Path) -> Result<(), GenimageError> {
-    let name = to.file_name().unwrap_or_default().to_string_lossy();
-    let new = to.with_file_name(format!(".{name}.new"));
-    fs::copy(from, &new).map_err(|source| file_error(&new, source))?;
-    fs::set_permissions(&new, Permissions::from_mode(0o644)).map_err(|source| file_error(&new, source))?;
-    fs::rename(&new, to).map_err(|source| file_error(to, source))
+/// Copy a file of a tree to its place in one step. A link in the tree is followed as a node would follow it.
+pub(super) fn install_file(tree: &Path, inside: &Path, to: &Path) -> Result<(), GenimageError> {
+    let source = Beneath::open(tree).and_then(|tree| tree.open_file(inside));
+    let mut source = source.map_err(|source| file_error(&tree.join(inside), source))?;
+    whole::write_with(to, 0o644, |file| io::copy(&mut source, file).map(drop))
+        .map_err(|source| file_error(to, source))
+}
+
+/// Makes the file at `path` new. What an interrupted run has left there is removed, and a link is not
+/// followed.
+pub(crate) fn create_new(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    File::create_new(path)
 }
 
 /// What is there of an image in its directory: trees, packed roots, kernel, initramfs images, and what builds
@@ -176,6 +187,10 @@ pub(crate) fn remove_tree(path: &Path) -> Result<(), GenimageError> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(source) => return Err(file_error(path, source)),
     };
+    // The way to it may hold links of the administrator; a link in its place is only unlinked.
+    if !stat.is_dir() {
+        return fs::remove_file(path).map_err(|source| file_error(path, source));
+    }
     let real = fs::canonicalize(path).map_err(|source| file_error(path, source))?;
     for mount in mounts_below(&real).iter().rev() {
         let _ = unmount(mount, UnmountFlags::DETACH);
@@ -275,6 +290,33 @@ mod tests {
         fs::remove_file(dir.join("notes")).unwrap();
         remove_image(&dir, &nobody, &mut |_| ()).unwrap();
         assert!(!dir.exists());
+    }
+
+    /// Names that a build uses in the image directory, as links to something of the server.
+    #[test]
+    fn links_in_the_image_directory_are_replaced_and_not_followed() {
+        let top = tempfile::tempdir().unwrap();
+        let (dir, outside) = (top.path().join("image"), top.path().join("outside"));
+        fs::create_dir_all(dir.join("rootimg/boot")).unwrap();
+        fs::create_dir(&outside).unwrap();
+        fs::write(outside.join("file"), "the server's").unwrap();
+        fs::write(dir.join("rootimg/boot/vmlinuz"), "kernel").unwrap();
+        let link = |name: &str, to: &Path| std::os::unix::fs::symlink(to, dir.join(name)).unwrap();
+        for name in ["kernel", ".kernel.new", ".part"] {
+            link(name, &outside.join("file"));
+        }
+        link(BUILDING, &outside);
+        link(".lock", &outside.join("new"));
+        link("rootimg/boot/out", &outside.join("file"));
+        let building = fresh(&dir).unwrap();
+        assert!(fs::symlink_metadata(&building).unwrap().is_dir());
+        install_file(&dir.join("rootimg"), Path::new("boot/vmlinuz"), &dir.join("kernel")).unwrap();
+        assert!(fs::symlink_metadata(dir.join("kernel")).unwrap().is_file());
+        assert!(install_file(&dir.join("rootimg"), Path::new("boot/out"), &dir.join("kernel")).is_err());
+        create_new(&dir.join(".part")).unwrap();
+        assert!(lock(&dir).is_err());
+        assert_eq!(fs::read_to_string(outside.join("file")).unwrap(), "the server's");
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 1);
     }
 
     #[test]

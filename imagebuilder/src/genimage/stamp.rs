@@ -5,9 +5,9 @@
 //! newer packages is asked for without `unless_changed`.
 
 use std::fmt::Write;
+use std::fs;
 use std::hash::Hasher;
 use std::path::Path;
-use std::{fs, io};
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
@@ -42,6 +42,6 @@ pub(super) fn read(dir: &Path, file: &str) -> Option<String> {
 
 pub(super) fn write(dir: &Path, file: &str, fingerprint: &str) -> Result<(), GenimageError> {
     let path = dir.join(file);
-    let result: io::Result<()> = fs::write(&path, format!("{fingerprint}\n"));
-    result.map_err(|source| file_error(&path, source))
+    let written = dawn_serving::whole::write_unsynced(&path, format!("{fingerprint}\n").as_bytes(), 0o644);
+    written.map_err(|source| file_error(&path, source))
 }

@@ -3,27 +3,34 @@
 //! Files are written and trees copied beside their place and renamed into it. Copies are made by `cp -a`,
 //! which keeps owners, attributes, links and devices.
 
-use std::fs;
 use std::io;
-use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
+
+use dawn_serving::beneath::{Beneath, Kind};
 
 use super::{LiteimgError, STATELITE_DIR, file_error};
 
 /// Where copies are made; below the directory that nodes cover with a tmpfs.
 const WORK: &str = ".statelite/.work";
+/// The copy that is being made.
+const NEW: &str = ".statelite/.work/new";
+/// Mode of directories and files that are made.
+const DIR_MODE: u32 = 0o755;
+const FILE_MODE: u32 = 0o644;
 
-/// The root of an image.
+/// The root of an image. All paths are relative to it.
 pub(super) struct Disk {
-    root: PathBuf,
+    root: Beneath,
     /// Changes until the next one fails; for tests of interrupted runs.
     pub(super) changes_left: Option<usize>,
 }
 
 impl Disk {
-    pub(super) fn new(root: &Path) -> Self {
-        Self { root: root.to_owned(), changes_left: None }
+    pub(super) fn open(root: &Path) -> Result<Self, LiteimgError> {
+        let top = Beneath::open(root).map_err(|source| file_error(root, source))?;
+        Ok(Self { root: top, changes_left: None })
     }
 
     /// Throw away what an interrupted run was copying.
@@ -32,40 +39,44 @@ impl Disk {
         self.remove(WORK)
     }
 
+    /// Looked for as a node would: links of an earlier run lead to where the originals are kept.
+    fn kind(&self, path: &str) -> Option<Kind> {
+        self.root.find(Path::new(path)).ok().flatten()
+    }
+
     pub(super) fn exists(&self, path: &str) -> bool {
-        fs::symlink_metadata(self.root.join(path)).is_ok()
+        self.kind(path).is_some()
     }
 
     pub(super) fn is_symlink(&self, path: &str) -> bool {
-        fs::symlink_metadata(self.root.join(path)).is_ok_and(|stat| stat.is_symlink())
+        self.kind(path) == Some(Kind::Link)
     }
 
     /// Whether there is a directory; `None` when there is nothing.
     pub(super) fn is_dir(&self, path: &str) -> Option<bool> {
-        fs::symlink_metadata(self.root.join(path)).ok().map(|stat| stat.is_dir())
+        self.kind(path).map(|kind| kind == Kind::Directory)
     }
 
     /// Whether there is an empty file or directory.
     pub(super) fn is_empty(&self, path: &str) -> bool {
-        let at = self.root.join(path);
-        let empty = |mut entries: fs::ReadDir| entries.next().is_none();
-        fs::symlink_metadata(&at).is_ok_and(|stat| match stat.is_dir() {
-            true => fs::read_dir(&at).is_ok_and(empty),
-            false => stat.is_file() && stat.len() == 0,
-        })
+        let at = Path::new(path);
+        match self.root.kind(at) {
+            Ok(Some(Kind::Directory)) => self.root.names(at).is_ok_and(|names| names.is_empty()),
+            Ok(Some(Kind::File)) => self.root.read(at).is_ok_and(|bytes| bytes.is_empty()),
+            _ => false,
+        }
     }
 
     pub(super) fn link_target(&self, path: &str) -> Option<String> {
-        Some(fs::read_link(self.root.join(path)).ok()?.to_string_lossy().into_owned())
+        Some(self.root.link_target(Path::new(path))?.to_string_lossy().into_owned())
     }
 
     /// The text of a file, `None` when it is missing.
     pub(super) fn read_text(&self, path: &str) -> Result<Option<String>, LiteimgError> {
-        let at = self.root.join(path);
-        match fs::read(&at) {
+        match self.root.read(Path::new(path)) {
             Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(file_error(&at, source)),
+            Err(source) => Err(self.error(path, source)),
         }
     }
 
@@ -74,38 +85,29 @@ impl Disk {
         if self.read_text(path)?.as_deref() == Some(text) {
             return Ok(());
         }
-        let new = self.work()?;
-        let at = self.root.join(path);
-        self.step(&new, |new| fs::write(new, text))?;
-        if let Ok(stat) = fs::metadata(&at) {
-            self.step(&new, |new| fs::set_permissions(new, stat.permissions()))?;
-        }
-        self.rename(&new, &at)
+        let old = self.root.open_file(Path::new(path)).and_then(|file| file.metadata());
+        let mode = old.map_or(FILE_MODE, |old| old.permissions().mode() & 0o7777);
+        self.step(path, |root, at| root.write(at, mode, text.as_bytes()))
     }
 
     /// Make a directory with those above it.
     pub(super) fn make_dir(&mut self, path: &str) -> Result<(), LiteimgError> {
-        let at = self.root.join(path);
-        match at.is_dir() {
-            true => Ok(()),
-            false => self.step(&at, |at| fs::create_dir_all(at)),
+        match self.root.kind(Path::new(path)) {
+            Ok(Some(Kind::Directory)) => Ok(()),
+            _ => self.step(path, |root, at| root.make_directories(at, DIR_MODE).map(drop)),
         }
     }
 
     pub(super) fn make_file(&mut self, path: &str) -> Result<(), LiteimgError> {
         self.parent(path)?;
-        let at = self.root.join(path);
-        self.step(&at, |at| fs::write(at, ""))
+        self.step(path, |root, at| root.write(at, FILE_MODE, b""))
     }
 
     /// Remove a file, link or tree; nothing if it is missing.
     pub(super) fn remove(&mut self, path: &str) -> Result<(), LiteimgError> {
-        let at = self.root.join(path);
-        match fs::symlink_metadata(&at) {
-            Ok(stat) if stat.is_dir() => self.step(&at, |at| fs::remove_dir_all(at)),
-            Ok(_) => self.step(&at, |at| fs::remove_file(at)),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(source) => Err(file_error(&at, source)),
+        match self.root.kind(Path::new(path)) {
+            Ok(None) => Ok(()),
+            _ => self.step(path, Beneath::remove_all),
         }
     }
 
@@ -113,10 +115,9 @@ impl Disk {
     pub(super) fn prune(&mut self, path: &str, top: &str) -> Result<(), LiteimgError> {
         let mut above = path.rsplit_once('/').map_or("", |(above, _)| above);
         while above.len() > top.len() {
-            let at = self.root.join(above);
-            match fs::read_dir(&at).map(|mut entries| entries.next().is_none()) {
-                Ok(true) => self.step(&at, |at| fs::remove_dir(at))?,
-                Ok(false) => return Ok(()),
+            match self.root.names(Path::new(above)) {
+                Ok(names) if names.is_empty() => self.step(above, Beneath::remove_directory)?,
+                Ok(_) => return Ok(()),
                 // Gone already: go on above.
                 Err(_) => {}
             }
@@ -131,19 +132,19 @@ impl Disk {
             return Ok(());
         }
         self.parent(path)?;
-        let new = self.work()?;
-        self.step(&new, |new| symlink(target, new))?;
-        self.rename(&new, &self.root.join(path))
+        self.work()?;
+        self.step(NEW, |root, new| root.symlink(Path::new(target), new))?;
+        self.rename(NEW, path)
     }
 
     /// Copy a tree over another one.
     pub(super) fn copy(&mut self, from: &str, to: &str) -> Result<(), LiteimgError> {
-        let (source, new) = (self.root.join(from), self.work()?);
-        self.step(&source, |source| copy_all(source, &new))?;
-        self.absolute(&new, from)?;
+        self.work()?;
+        self.step(from, |root, from| copy_all(root, from, Path::new(NEW)))?;
+        self.absolute(NEW, from)?;
         self.remove(to)?;
         self.parent(to)?;
-        self.rename(&new, &self.root.join(to))
+        self.rename(NEW, to)
     }
 
     /// Move the original to where it is kept. If both are there, an earlier run was interrupted or the image
@@ -153,10 +154,10 @@ impl Disk {
             return Ok(());
         }
         // While it is still in its place, where both spellings lead to the same file.
-        self.absolute(&self.root.join(original), original)?;
+        self.absolute(original, original)?;
         self.parent(kept)?;
         self.remove(kept)?;
-        self.rename(&self.root.join(original), &self.root.join(kept))
+        self.rename(original, kept)
     }
 
     /// Move what was kept back, unless the image has something there.
@@ -165,12 +166,12 @@ impl Disk {
             return Ok(());
         }
         self.parent(original)?;
-        self.rename(&self.root.join(kept), &self.root.join(original))
+        self.rename(kept, original)
     }
 
     /// A relative link that is kept elsewhere must lead to the same place: it becomes an absolute one.
-    fn absolute(&mut self, at: &Path, original: &str) -> Result<(), LiteimgError> {
-        let Ok(target) = fs::read_link(at) else { return Ok(()) };
+    fn absolute(&mut self, at: &str, original: &str) -> Result<(), LiteimgError> {
+        let Some(target) = self.root.link_target(Path::new(at)) else { return Ok(()) };
         if target.is_absolute() {
             return Ok(());
         }
@@ -183,8 +184,11 @@ impl Disk {
                 part => parts.push(part.to_owned()),
             }
         }
-        let new = self.work()?.with_extension("link");
-        self.step(&new, |new| symlink(format!("/{}", parts.join("/")), new))?;
+        let new = format!("{WORK}/link");
+        self.make_dir(WORK)?;
+        self.remove(&new)?;
+        let target = format!("/{}", parts.join("/"));
+        self.step(&new, |root, new| root.symlink(Path::new(&target), new))?;
         self.rename(&new, at)
     }
 
@@ -192,34 +196,40 @@ impl Disk {
         path.rsplit_once('/').map_or(Ok(()), |(above, _)| self.make_dir(above))
     }
 
-    /// A fresh name in the working directory.
-    fn work(&mut self) -> Result<PathBuf, LiteimgError> {
+    /// The working directory, with nothing at [`NEW`].
+    fn work(&mut self) -> Result<(), LiteimgError> {
         self.make_dir(WORK)?;
-        self.remove(&format!("{WORK}/new"))?;
-        Ok(self.root.join(WORK).join("new"))
+        self.remove(NEW)
     }
 
-    fn rename(&mut self, from: &Path, to: &Path) -> Result<(), LiteimgError> {
-        self.step(to, |to| fs::rename(from, to))
+    fn rename(&mut self, from: &str, to: &str) -> Result<(), LiteimgError> {
+        self.step(to, |root, to| root.rename(Path::new(from), to))
     }
 
     /// One change.
     fn step(
         &mut self,
-        path: &Path,
-        change: impl FnOnce(&Path) -> io::Result<()>,
+        path: &str,
+        change: impl FnOnce(&Beneath, &Path) -> io::Result<()>,
     ) -> Result<(), LiteimgError> {
-        if let Some(left) = &mut self.changes_left {
-            *left = left
-                .checked_sub(1)
-                .ok_or_else(|| file_error(path, io::Error::from(io::ErrorKind::Interrupted)))?;
+        if let Some(left) = self.changes_left {
+            let next = left.checked_sub(1);
+            let interrupted = || self.error(path, io::Error::from(io::ErrorKind::Interrupted));
+            self.changes_left = Some(next.ok_or_else(interrupted)?);
         }
-        change(path).map_err(|source| file_error(path, source))
+        change(&self.root, Path::new(path)).map_err(|source| self.error(path, source))
+    }
+
+    fn error(&self, path: &str, source: io::Error) -> LiteimgError {
+        file_error(&self.root.path().join(path), source)
     }
 }
 
-fn copy_all(from: &Path, to: &Path) -> io::Result<()> {
-    let out = Command::new("cp").args(["-a", "-T", "--"]).arg(from).arg(to).stdin(Stdio::null()).output()?;
+fn copy_all(root: &Beneath, from: &Path, to: &Path) -> io::Result<()> {
+    let (from, to) = (root.place(from)?, root.place(to)?);
+    let mut command = Command::new("cp");
+    let out =
+        command.args(["-a", "-T", "--"]).args([from.path(), to.path()]).stdin(Stdio::null()).output()?;
     match out.status.success() {
         true => Ok(()),
         false => Err(io::Error::other(String::from_utf8_lossy(&out.stderr).trim().to_owned())),

@@ -12,16 +12,19 @@
 //! they are done already, so a run that was interrupted anywhere is completed by the next one.
 //!
 //! Paths are those of the image: a directory above an entry that is a symbolic link is refused, as following
-//! it could leave the image.
+//! it could leave the image. Nothing is written through a link ([`dawn_serving::beneath`]).
 
 mod disk;
 mod item;
 mod made;
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+use dawn_serving::beneath::Beneath;
 
 use disk::Disk;
 pub use item::{Item, moved, parse_saved};
@@ -110,10 +113,10 @@ pub fn liteimg(
         return Err(LiteimgError::NoFiles(image.to_owned()));
     }
     let _lock = open(rootimg)?;
-    refuse(&Disk::new(rootimg), &saved_items(rootimg)?, &items)?;
+    refuse(&Disk::open(rootimg)?, &saved_items(rootimg)?, &items)?;
     line(&format!("Modifying {} ...", rootimg.display()));
     line(&format!("creating {}", rootimg.join(STATELITE_DIR).display()));
-    change(image, &mut Disk::new(rootimg), &items)?;
+    change(image, &mut Disk::open(rootimg)?, &items)?;
     line(&format!("Modifying {} done.", rootimg.display()));
     Ok(())
 }
@@ -125,7 +128,7 @@ pub fn liteimg(
 /// As [`liteimg`].
 pub fn undo(rootimg: &Path) -> Result<(), LiteimgError> {
     let _lock = open(rootimg)?;
-    let mut disk = Disk::new(rootimg);
+    let mut disk = Disk::open(rootimg)?;
     change("", &mut disk, &[])?;
     disk.remove(DEFAULT_DIR)
 }
@@ -154,7 +157,7 @@ pub fn preview(
     }
     let saved = saved_items(rootimg)?;
     let list: Vec<Item> = wanted.iter().cloned().collect();
-    refuse(&Disk::new(rootimg), &saved, &list)?;
+    refuse(&Disk::open(rootimg)?, &saved, &list)?;
     let saved: BTreeSet<Item> = saved.into_iter().collect();
     let added = wanted.difference(&saved).map(|item| ('+', item.path().to_owned()));
     let removed = saved.difference(&wanted).map(|item| ('-', item.path().to_owned()));
@@ -171,7 +174,8 @@ fn open(rootimg: &Path) -> Result<Lock, LiteimgError> {
     let dir = rootimg.parent().unwrap_or(rootimg);
     let path = dir.join(".lock");
     let error = |source| LiteimgError::File { path: path.clone(), source };
-    let file = File::options().create(true).append(true).open(&path).map_err(error)?;
+    let mut options = File::options();
+    let file = options.create(true).append(true).custom_flags(libc::O_NOFOLLOW).open(&path).map_err(error)?;
     match file.try_lock() {
         Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => Err(LiteimgError::Busy(dir.to_owned())),
@@ -362,11 +366,10 @@ fn file_error(path: &Path, source: io::Error) -> LiteimgError {
 /// # Errors
 /// When the save file is there but cannot be read.
 pub fn saved_items(rootimg: &Path) -> Result<Vec<Item>, LiteimgError> {
-    let path = rootimg.join(SAVE_FILE);
-    match fs::read_to_string(&path) {
-        Ok(text) => Ok(parse_saved(&text)),
+    match Beneath::open(rootimg).and_then(|root| root.read(Path::new(SAVE_FILE))) {
+        Ok(bytes) => Ok(parse_saved(&String::from_utf8_lossy(&bytes))),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(source) => Err(file_error(&path, source)),
+        Err(source) => Err(file_error(&rootimg.join(SAVE_FILE), source)),
     }
 }
 

@@ -52,7 +52,7 @@ fn items(list: &[(&str, &str)]) -> Vec<Item> {
 }
 
 fn run(root: &Path, list: &[(&str, &str)]) {
-    change("img", &mut Disk::new(root), &items(list)).unwrap();
+    change("img", &mut Disk::open(root).unwrap(), &items(list)).unwrap();
 }
 
 const FULL: &[(&str, &str)] = &[
@@ -167,7 +167,7 @@ fn an_interrupted_run_is_completed_by_the_next() {
         tree(dir.path());
         run(dir.path(), first);
         if let Some(stop) = stop {
-            let mut disk = Disk::new(dir.path());
+            let mut disk = Disk::open(dir.path()).unwrap();
             disk.changes_left = Some(stop);
             if change("img", &mut disk, &items(FULL)).is_ok() {
                 return None;
@@ -237,4 +237,38 @@ fn refusals_change_nothing() {
             format!("Modifying {root} done.")
         ]
     );
+}
+
+/// An image whose directories lead to the server's own.
+#[test]
+fn nothing_is_written_through_a_link_of_the_image() {
+    let hostile: &[(&str, &str)] = &[
+        (".statelite", "outside"),
+        (".default", "outside"),
+        (".default/etc", "outside"),
+        (".statelite/tmpfs", "outside"),
+        ("etc", "outside"),
+        ("var/lib", "outside"),
+    ];
+    for (link, to) in hostile {
+        let top = tempfile::tempdir().unwrap();
+        let (root, outside) = (top.path().join("rootimg"), top.path().join(to));
+        fs::create_dir(&outside).unwrap();
+        for name in ["hosts", "fstab", "litefile.save"] {
+            fs::write(outside.join(name), "x / y rw\n").unwrap();
+        }
+        let before = picture(&outside);
+        tree(&root);
+        let at = root.join(link);
+        let _ = fs::remove_dir_all(&at);
+        fs::create_dir_all(at.parent().unwrap()).unwrap();
+        symlink(&outside, &at).unwrap();
+        let list = items(&[("link", "/etc/hosts"), ("tmpfs", "/var/lib/new/"), ("tmpfs", "/etc/foo/")]);
+        let refused = change("img", &mut Disk::open(&root).unwrap(), &list);
+        assert!(refused.is_err(), "{link}");
+        assert_eq!(picture(&outside), before, "{link}");
+        // Nor is anything taken back through it.
+        let _ = undo(&root);
+        assert_eq!(picture(&outside), before, "{link}");
+    }
 }

@@ -5,10 +5,13 @@ use crate::frame::{Command, Ctx, Kind};
 use crate::hosts::{Entry, Style, entries, merge};
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::excerpt;
+use dawn_serving::whole;
 use std::path::Path;
 
 /// The file when the daemon was told no other.
 pub const HOSTS: &str = "/etc/hosts";
+/// Everyone on this machine reads it.
+const MODE: u32 = 0o644;
 /// What a new file starts with.
 const FRESH: &str = "127.0.0.1 localhost\n";
 
@@ -114,11 +117,29 @@ fn show(path: &Path, old: &str, new: &str, out: &mut Out<'_>) -> Done {
 
 /// The old file becomes `…xcatbak`; the new one appears as a whole.
 fn write(path: &Path, text: &str) -> std::io::Result<()> {
-    let name = path.to_string_lossy();
     if path.exists() {
-        std::fs::copy(path, format!("{name}.xcatbak"))?;
+        let backup = format!("{}.xcatbak", path.display());
+        whole::write(Path::new(&backup), &std::fs::read(path)?, MODE)?;
     }
-    let new = format!("{name}.new");
-    std::fs::write(&new, text)?;
-    std::fs::rename(&new, path)
+    whole::write(path, text.as_bytes(), MODE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_beside_the_file_are_replaced_and_not_followed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (path, victim) = (dir.path().join("hosts"), dir.path().join("victim"));
+        std::fs::write(&path, "old\n").expect("a file");
+        std::fs::write(&victim, "untouched").expect("a file");
+        for name in ["hosts.xcatbak", "hosts.new"] {
+            std::os::unix::fs::symlink(&victim, dir.path().join(name)).expect("a link");
+        }
+        write(&path, "new\n").expect("written");
+        let text = |path: &Path| std::fs::read_to_string(path).expect("a text");
+        assert_eq!((text(&path).as_str(), text(&victim).as_str()), ("new\n", "untouched"));
+        assert_eq!(text(&dir.path().join("hosts.xcatbak")), "old\n");
+    }
 }

@@ -58,7 +58,7 @@ impl Command for Args {
             )));
         }
         check_image(snapshot, image)?;
-        ctx.require_root("write a file")?;
+        let bundle = self.place(ctx)?;
         let lines = imagedef::lines(snapshot, image).map_err(Stop::message)?;
         let definition = imagedef::read(lines.iter().map(String::as_str)).map_err(Stop::message)?.image;
         let method = definition.provmethod.as_str();
@@ -79,7 +79,7 @@ impl Command for Args {
             manifest,
             litefile: if statelite { litefile(snapshot, image) } else { None },
             extra: self.extra_files(ctx)?,
-            bundle: self.place(ctx),
+            bundle,
         };
         if self.dry_run {
             return out.line(file_line(written(&job.bundle), &job.bundle));
@@ -97,10 +97,11 @@ impl Command for Args {
 
 impl Args {
     /// Of the destination the base name counts.
-    fn place(&self, ctx: &Ctx<'_>) -> PathBuf {
+    fn place(&self, ctx: &Ctx<'_>) -> Result<PathBuf, Stop> {
         let name = self.destination.as_deref().and_then(|path| Path::new(path).file_name());
-        let name = name.map_or_else(|| format!("{}.tgz", self.image).into(), ToOwned::to_owned);
-        ctx.path_of_caller("").join(name)
+        let name =
+            name.map_or_else(|| format!("{}.tgz", self.image), |name| name.to_string_lossy().into_owned());
+        ctx.output_of_caller(&name)
     }
 
     fn extra_files(&self, ctx: &Ctx<'_>) -> Result<Vec<(PathBuf, String)>, Stop> {
