@@ -10,10 +10,10 @@ pub use answers::{Answers, Interface, Silence};
 pub use problems::{problems, without_address};
 
 use crate::address::{CurrentAddresses, LocalAddresses};
-use crate::plan::{self, BootState, node_ip};
+use crate::plan::{self, BootState, is_proxied, node_ip};
 use dawn_cluster::{
     Col, Guid, MacAddr, MacOwner, Model, NamedAddress, Row, Snapshot, Text, dynamic_ranges, prefix_length,
-    row_subnet, schema,
+    schema,
 };
 use dawn_dhcp::HwAddr;
 use dawn_dhcp::boot::BootRule;
@@ -302,26 +302,6 @@ impl Interfaces {
         let Some(listed) = &self.listed else { return Some(true) };
         listed.iter().find(|(known, _)| Some(known.as_str()) == name).map(|(_, boot)| *boot)
     }
-}
-
-/// `site.proxydhcp`: names of the networks on which another DHCP server gives the addresses, or `ALL`.
-fn is_proxied(snapshot: &Snapshot, netname: &str) -> bool {
-    let list = snapshot.site("proxydhcp").unwrap_or_default();
-    list.split([',', ' ']).any(|name| name == netname || name == "ALL")
-}
-
-/// Whether another DHCP server gives this address: then a loader knows that server's name for the next one,
-/// and not ours.
-pub(crate) fn is_proxied_address(snapshot: &Snapshot, address: Ipv4Addr) -> bool {
-    if snapshot.site("proxydhcp").is_none_or(|list| list.is_empty()) {
-        return false;
-    }
-    let name = Col::known("networks.netname");
-    let holds = |row: &Row| {
-        let inside = row_subnet(row).is_some_and(|net| net.contains(address));
-        inside && is_proxied(snapshot, row.get(name).map_or("", |text| text))
-    };
-    snapshot.enabled_rows("networks").any(holds)
 }
 
 struct NetworkRow<'a> {

@@ -12,7 +12,6 @@
 pub mod address;
 mod audience;
 pub mod dhcp;
-mod event_file;
 pub mod events;
 mod exports;
 mod extra_exports;

@@ -9,13 +9,14 @@
 //! asking for them gives [`PlanError::Unsupported`], never a wrong boot.
 
 mod args;
+mod proxied;
 mod state;
 
 pub use args::{KERNEL_ARGS_BYTES_MAX, KernelArgs, MY_IP};
+pub(crate) use proxied::is_proxied;
 pub use state::{BootState, Distribution};
 
 use crate::address::LocalAddresses;
-use crate::dhcp::is_proxied_address;
 use dawn_cluster::{ImageName, NameError, NodeName, OsImage, Snapshot, Text};
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -209,7 +210,8 @@ pub fn plan(snapshot: &Snapshot, node: &str, here: Surroundings<'_>) -> Result<P
         BootState::Install(_) | BootState::Task(_) => return Err(PlanError::Unsupported(state.to_string())),
     };
     let server = facts.server_address()?;
-    let proxied = node_ip(snapshot, &node).is_some_and(|address| is_proxied_address(snapshot, address));
+    let proxied =
+        node_ip(snapshot, &node).is_some_and(|address| proxied::is_proxied_address(snapshot, address));
     Ok(Plan { node: node.parse()?, state, action, server, proxied, http_port: here.ports.http })
 }
 

@@ -1,13 +1,14 @@
 //! Boot events: what every node did, in order, with times and bytes.
 //!
 //! Each service reports to one [`Bus`]; status, timeline, log and `dawn events` are its readers. History
-//! lives in memory, bounded per node and in total, and that of nodes in a file too ([`crate::event_file`]):
+//! lives in memory, bounded per node and in total, and that of nodes in a file too ([`file`]):
 //! events explain a boot, they are not a record that anything depends on. A reader that falls behind loses
 //! the oldest events, never the service its time.
 //!
 //! Times are given by the caller, so that a simulated boot has a timeline like a real one.
 
-use crate::event_file;
+mod file;
+
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
@@ -155,7 +156,7 @@ impl Bus {
     #[must_use]
     pub fn open(path: &Path, now_ms: u64) -> Self {
         let mut histories = Histories::default();
-        match event_file::read(path, now_ms) {
+        match file::read(path, now_ms) {
             Ok(found) => {
                 if found.damaged > 0 {
                     tracing::warn!(path = %path.display(), lines = found.damaged, "damaged events are left out");
@@ -171,7 +172,7 @@ impl Bus {
             all.upgrade().map(|inner| latest_of_nodes(&inner, share)).unwrap_or_default()
         });
         let nodes = Box::new(move || count.upgrade().map_or(0, |inner| lock(&inner).nodes.len()));
-        let file = event_file::start(path.to_owned(), latest, nodes)
+        let file = file::start(path.to_owned(), latest, nodes)
             .inspect_err(|error| tracing::warn!(%error, "events are in memory only"))
             .ok();
         Self { inner, file }

@@ -10,7 +10,7 @@
 //! it is in memory and in the log only. A file that cannot be written is told once, and tried again with the
 //! next event. Strangers' events are not kept: anybody on the wire makes them.
 
-use crate::events::{EVENTS_PER_SUBJECT_MAX, Event};
+use super::{EVENTS_PER_SUBJECT_MAX, Event};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -195,5 +195,5 @@ fn open(path: &Path) -> io::Result<(BufWriter<File>, u64)> {
 }
 
 #[cfg(test)]
-#[path = "event_file_tests.rs"]
+#[path = "file_tests.rs"]
 mod tests;
