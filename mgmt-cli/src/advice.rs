@@ -1,7 +1,5 @@
 //! What to say about a command that does not exist: the name that was meant, or what to use instead.
 
-use crate::commands;
-
 /// Most letters that may differ in a name that was meant.
 const DISTANCE_MAX: usize = 2;
 
@@ -157,22 +155,17 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
     ),
 ];
 
-/// The text for a name that is no command, with a hint.
-pub fn unknown(name: &str) -> String {
+/// The text for a name that is not a command, with a hint; `names` are those of all commands.
+pub fn unknown<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> String {
     if let Some((_, instead)) = ELSEWHERE.iter().find(|(names, _)| names.contains(&name)) {
         return format!("Dawn does not have the command '{name}'.\nHint: {instead}.");
     }
-    match nearest(name) {
+    match nearest_of(name, names) {
         Some(meant) => format!("there is no command '{name}'.\nHint: did you mean '{meant}'?"),
         None => format!(
             "there is no command '{name}'.\nHint: `dawn help` lists the commands, docs/feature-status.md says what is missing."
         ),
     }
-}
-
-/// The command whose name differs least.
-fn nearest(name: &str) -> Option<&'static str> {
-    nearest_of(name, commands::all().iter().map(|entry| entry.name).chain(["serve", "init", "help"]))
 }
 
 /// The name of a list that differs least, if it differs by little.
@@ -187,9 +180,12 @@ pub fn nearest_of<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> O
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::registry;
 
     #[test]
     fn advice() {
+        let registry = registry();
+        let unknown = |name: &str| registry.unknown(name);
         for (name, part) in [
             ("nodesl", "'nodels'"),
             ("nodset", "'nodeset'"),
@@ -212,8 +208,9 @@ mod tests {
     #[test]
     fn nothing_that_exists_is_called_missing() {
         let mut names: Vec<&str> = ELSEWHERE.iter().flat_map(|(names, _)| *names).copied().collect();
+        let registry = registry();
         for name in &names {
-            assert!(commands::find(name).is_none(), "{name}");
+            assert!(registry.find(name).is_none(), "{name}");
         }
         let count = names.len();
         names.sort_unstable();

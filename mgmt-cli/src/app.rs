@@ -1,18 +1,16 @@
 //! Chooses the command, and is the client of those that run in the daemon.
 
-use crate::commands;
-use crate::commands::areas::AREAS;
+use crate::command::parse::version_line;
+use crate::command::{Entry, Kind, NO_NODES, Registry, VERSION, split_noderange};
 use crate::environment::Environment;
-use crate::frame::{Entry, Kind, NO_NODES, VERSION, split_noderange, version_line};
-use crate::{init, serve, utf8};
+use crate::registry::registry;
+use crate::terminal::{print, print_error, stop_on_signals};
+use crate::{init, local, serve, utf8};
 use clap::{Args, FromArgMatches};
 use dawn_xcatd::{Request, client};
-use std::io::{IsTerminal, Read, Write};
+use std::io::{IsTerminal, Read};
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What the program is.
-const ABOUT: &str = "A network-boot appliance: the services, the management commands and their client";
 /// Bytes of piped text a client forwards.
 const STDIN_BYTES_MAX: u64 = 64 << 20;
 /// Exit code of `tabrestore` for a file whose lines are wrong.
@@ -21,30 +19,30 @@ const BAD_TEXT: i32 = 4;
 /// Runs the program; the exit code.
 pub fn run(environment: &Environment) -> i32 {
     let words = environment.arguments.get(1..).unwrap_or_default();
-    let program = environment.program();
-    if let Some(entry) = commands::find(program) {
-        return run_entry(entry, words, environment);
+    let registry = registry();
+    if let Some(entry) = registry.find(environment.program()) {
+        return run_entry(entry, words, environment, &registry);
     }
     match words.split_first() {
-        None => usage(1),
-        Some((word, rest)) if word == "help" && !rest.is_empty() => help(rest),
-        Some((word, _)) if matches!(word.as_str(), "-h" | "--help" | "help") => usage(0),
+        None => usage(&registry, 1),
+        Some((word, rest)) if word == "help" && !rest.is_empty() => help(&registry, rest),
+        Some((word, _)) if matches!(word.as_str(), "-h" | "--help" | "help") => usage(&registry, 0),
         Some((word, _)) if matches!(word.as_str(), "-v" | "-V" | "--version") => {
             print(&format!("{VERSION}\n"));
             0
         }
-        Some((word, rest)) => run_named(word, rest, environment),
+        Some((word, rest)) => run_named(word, rest, environment, registry),
     }
 }
 
-fn run_named(word: &str, rest: &[String], environment: &Environment) -> i32 {
+fn run_named(word: &str, rest: &[String], environment: &Environment, registry: Registry) -> i32 {
     match word {
-        "serve" => with_args::<serve::Args>("serve", rest, |args| serve::run(args, environment)),
+        "serve" => with_args::<serve::Args>("serve", rest, |args| serve::run(args, environment, registry)),
         "init" => with_args::<init::Args>("init", rest, |args| init::run(args, environment)),
-        _ => match commands::find(word) {
-            Some(entry) => run_entry(entry, rest, environment),
+        _ => match registry.find(word) {
+            Some(entry) => run_entry(entry, rest, environment, &registry),
             None => {
-                print_error(&crate::advice::unknown(word));
+                print_error(&registry.unknown(word));
                 1
             }
         },
@@ -67,14 +65,14 @@ fn with_args<A: Args + FromArgMatches>(
     }
 }
 
-fn usage(code: i32) -> i32 {
-    print(&overview());
+fn usage(registry: &Registry, code: i32) -> i32 {
+    print(&registry.overview());
     code
 }
 
 /// `dawn help COMMAND`: what `COMMAND --help` prints.
-fn help(words: &[String]) -> i32 {
-    match help_text(words.first().map(String::as_str)) {
+fn help(registry: &Registry, words: &[String]) -> i32 {
+    match registry.help(words.first().map(String::as_str)) {
         Ok(text) => {
             print(&text);
             0
@@ -86,53 +84,10 @@ fn help(words: &[String]) -> i32 {
     }
 }
 
-/// The list of commands, or the explanation of one.
-///
-/// # Errors
-/// What to say about a name that is no command.
-pub fn help_text(command: Option<&str>) -> Result<String, String> {
-    let Some(name) = command else { return Ok(overview()) };
-    let mut whole = whole();
-    match whole.find_subcommand_mut(name) {
-        Some(command) => Ok(command.render_long_help().to_string()),
-        None => Err(crate::advice::unknown(name)),
-    }
-}
-
-/// All commands by area, a line each.
-fn overview() -> String {
-    let whole = whole();
-    let mut text = format!("{ABOUT}\n\nUsage: dawn COMMAND [ARGUMENT]...\n");
-    for area in AREAS {
-        text.push_str(&format!("\n{}:\n", area.title));
-        for name in area.commands {
-            let about = whole.find_subcommand(name).and_then(clap::Command::get_about);
-            let about = about.map(ToString::to_string).unwrap_or_default();
-            text.push_str(&format!("  {name:<21} {about}\n"));
-        }
-    }
-    text.push_str("\nRun `dawn help COMMAND` for the options of a command.\n");
-    text
-}
-
-/// The program with all its commands: source of help, completion and man pages.
-pub fn whole() -> clap::Command {
-    let mut dawn = clap::Command::new("dawn")
-        .about(ABOUT)
-        .disable_help_subcommand(true)
-        .term_width(100)
-        .subcommand(serve::Args::augment_args(clap::Command::new("serve")))
-        .subcommand(init::Args::augment_args(clap::Command::new("init")));
-    for entry in commands::all() {
-        dawn = dawn.subcommand((entry.clap)());
-    }
-    dawn
-}
-
-fn run_entry(entry: &Entry, words: &[String], environment: &Environment) -> i32 {
+fn run_entry(entry: &Entry, words: &[String], environment: &Environment, registry: &Registry) -> i32 {
     let words = &entry.in_full(words);
-    if entry.kind == Kind::Local {
-        return entry.run_local(words, environment);
+    if let Some(local) = local::find(entry.name) {
+        return local.run(words, environment, registry);
     }
     // The file that a command sends is read here, and the version is not in it.
     if entry.sends_file && entry.asks_for_version(words) {
@@ -258,35 +213,4 @@ fn lines_of_variables(entry: &Entry, environment: &Environment) -> Option<String
     environment.variable(entry.input_from.first()?)?;
     let line = |name: &&str| format!("{}\n", environment.variable(name).unwrap_or_default());
     Some(entry.input_from.iter().map(line).collect())
-}
-
-static STOP: AtomicBool = AtomicBool::new(false);
-
-extern "C" fn on_signal(_: libc::c_int) {
-    STOP.store(true, Ordering::Relaxed);
-}
-
-/// SIGINT and SIGTERM set a flag, at which whoever called this looks, and end nothing.
-pub fn stop_on_signals() -> &'static AtomicBool {
-    let handler = on_signal as extern "C" fn(libc::c_int) as libc::sighandler_t;
-    for signal in [libc::SIGINT, libc::SIGTERM] {
-        // SAFETY: the handler only stores to an atomic, which is async-signal-safe.
-        unsafe { libc::signal(signal, handler) };
-    }
-    &STOP
-}
-
-/// Prints to standard output; a closed pipe is no error of ours.
-pub fn print(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
-}
-
-/// Prints `Warning: text` to standard error.
-pub fn print_warning(text: &str) {
-    let _ = std::io::stderr().write_all(format!("Warning: {text}\n").as_bytes());
-}
-
-/// Prints `Error: text` to standard error.
-pub fn print_error(text: &str) {
-    let _ = std::io::stderr().write_all(format!("Error: {text}\n").as_bytes());
 }

@@ -1,12 +1,6 @@
 //! The areas under which `dawn --help` lists the commands.
 
-/// A group of commands with one subject.
-pub struct Area {
-    /// Its heading.
-    pub title: &'static str,
-    /// Names of its commands, the most used first.
-    pub commands: &'static [&'static str],
-}
+use crate::command::Area;
 
 const fn area(title: &'static str, commands: &'static [&'static str]) -> Area {
     Area { title, commands }
@@ -43,13 +37,14 @@ pub static AREAS: &[Area] = &[
 #[cfg(test)]
 mod tests {
     use super::AREAS;
-    use crate::commands;
+    use crate::registry::registry;
 
     #[test]
     fn every_command_is_in_one_area() {
         let mut listed: Vec<_> = AREAS.iter().flat_map(|area| area.commands).copied().collect();
+        let registry = registry();
         let mut known: Vec<_> =
-            commands::all().iter().map(|entry| entry.name).chain(["init", "serve"]).collect();
+            registry.all().iter().map(|entry| entry.name).chain(["init", "serve"]).collect();
         listed.sort_unstable();
         known.sort_unstable();
         assert_eq!(listed, known);

@@ -1,8 +1,8 @@
 //! What `dumpxCATdb` and `restorexCATdb` have in common: options, and the tables that are left out.
 
-use crate::app::print;
 use crate::builder::ask;
 use crate::environment::Environment;
+use crate::terminal::print;
 use dawn_xcatd::Data;
 use std::path::PathBuf;
 

@@ -1,8 +1,8 @@
 //! What `genimage` and `packimage` have in common in the caller's process: asking the daemon.
 
-use crate::app::{print, print_error, print_warning};
 use crate::environment::Environment;
 use crate::imagedef::{self, Definition};
+use crate::terminal::{print, print_error, print_warning};
 use dawn_xcatd::client::{ClientError, fetch};
 use dawn_xcatd::{Data, Request, Response};
 use std::path::Path;

@@ -59,13 +59,12 @@ impl CommandLog {
         Self { path, file: Mutex::new(None), complained: AtomicBool::new(false) }
     }
 
-    /// Starts the record of a call; `None` if it is not recorded.
-    pub fn start(&self, call: &Call, time: &str) -> Option<Record> {
+    /// Starts the record of a call with its command line (secrets masked); `None` if it is not recorded.
+    pub fn start(&self, call: &Call, line: String, time: &str) -> Option<Record> {
         let command = call.request.command.as_str();
         if self.path.is_none() || SKIPPED.contains(&command) {
             return None;
         }
-        let line = crate::frame::command_line(call);
         let kind = clean(call.request.client_type.as_deref().unwrap_or("other"));
         let bar = "=".repeat(52);
         let quoted: Vec<String> = line.split(' ').map(quote).collect();

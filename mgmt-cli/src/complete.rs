@@ -7,8 +7,7 @@
 //! as more than a word is never offered: whoever may write into a table must not type for whoever presses
 //! Tab.
 
-use crate::app::whole;
-use crate::commands;
+use crate::command::Registry;
 use clap::Arg;
 use dawn_cluster::{object_type, object_types, schema};
 
@@ -50,7 +49,11 @@ pub const DESCRIBED_BY: char = '\t';
 
 /// The words that could stand in place of the last one. `words` begins with the program's name. What `ask`
 /// finds is offered as far as it [is safe](is_plain).
-pub fn candidates(words: &[String], ask: &dyn Fn(Names<'_>) -> Vec<String>) -> Vec<String> {
+pub fn candidates(
+    words: &[String],
+    registry: &Registry,
+    ask: &dyn Fn(Names<'_>) -> Vec<String>,
+) -> Vec<String> {
     let ask = &|names: Names<'_>| -> Vec<String> {
         let mut found = ask(names);
         found.retain(|line| is_plain(line.split(DESCRIBED_BY).next().unwrap_or_default()));
@@ -58,22 +61,22 @@ pub fn candidates(words: &[String], ask: &dyn Fn(Names<'_>) -> Vec<String>) -> V
     };
     let Some((program, rest)) = words.split_first() else { return Vec::new() };
     let program = program.rsplit('/').next().unwrap_or(program);
-    let (name, rest) = if commands::find(program).is_some() {
+    let (name, rest) = if registry.find(program).is_some() {
         (program, rest)
     } else {
         match rest {
             [] => return Vec::new(),
-            [current] => return matching(current, command_names()),
+            [current] => return matching(current, command_names(registry)),
             [name, rest @ ..] => (name.as_str(), rest),
         }
     };
     let Some((current, before)) = rest.split_last() else { return Vec::new() };
     if name == "help" {
-        return matching(current, command_names());
+        return matching(current, command_names(registry));
     }
-    let dawn = whole();
+    let dawn = registry.program();
     let Some(command) = dawn.find_subcommand(name) else { return Vec::new() };
-    let mut line = Line::read(command, before);
+    let mut line = Line::read(registry, command, before);
     line.current = current;
     matching(current, line.offer(ask))
 }
@@ -84,8 +87,8 @@ fn is_plain(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('-') && name.chars().all(plain)
 }
 
-fn command_names() -> Vec<String> {
-    commands::all().iter().map(|entry| entry.name).chain(OWN).map(str::to_owned).collect()
+fn command_names(registry: &Registry) -> Vec<String> {
+    registry.all().iter().map(|entry| entry.name).chain(OWN).map(str::to_owned).collect()
 }
 
 /// Those that go on as the user began: sorted, each once.
@@ -100,6 +103,7 @@ fn matching(current: &str, mut list: Vec<String>) -> Vec<String> {
 
 /// A command line up to the cursor.
 struct Line<'a> {
+    registry: &'a Registry,
     command: &'a clap::Command,
     current: &'a str,
     /// The option whose value is expected.
@@ -115,8 +119,9 @@ struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    fn read(command: &'a clap::Command, before: &'a [String]) -> Line<'a> {
+    fn read(registry: &'a Registry, command: &'a clap::Command, before: &'a [String]) -> Line<'a> {
         let mut line = Line {
+            registry,
             command,
             current: "",
             pending: None,
@@ -201,7 +206,7 @@ impl<'a> Line<'a> {
             "ITEM" => self.item(self.command.get_name() == "nodels", ask),
             "KEYS" => key_columns(self.current, ask),
             "STATE" => self.states(ask),
-            "COMMAND" => command_names(),
+            "COMMAND" => command_names(self.registry),
             "CHANGE" => ask(Names::Changes),
             "WORD" => self.word(ask),
             _ => Vec::new(),
@@ -358,9 +363,10 @@ mod tests {
     #[test]
     fn what_is_offered() {
         let mut text = String::new();
+        let registry = crate::registry::registry();
         for line in include_str!("tests/complete.lines").lines() {
             let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
-            let mut found = candidates(&words, &names);
+            let mut found = candidates(&words, &registry, &names);
             let more = found.len().saturating_sub(12);
             found.truncate(12);
             let _ = write!(text, "{line}|\n    {}", found.join(" ").replace(DESCRIBED_BY, " -- "));

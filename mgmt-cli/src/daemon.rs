@@ -3,17 +3,16 @@
 //! [`Daemon`] is what the services of port 3001 and 3002 are given. It answers from the snapshot and
 //! resolves no names: a peer is a node when its address is one's, otherwise it is its address.
 
-use crate::bridge::{self, View};
+use crate::caller::{self, View};
+use crate::command::{Ctx, Kind, Registry};
 use crate::command_log::CommandLog;
-use crate::commands;
-use crate::commands::boot::makehosts::HOSTS;
 use crate::destiny;
-use crate::frame::{Ctx, Kind};
 use crate::hooks::BootHooks;
 use crate::logins::Logins;
 use crate::mypostscript;
 use crate::output::{Out, Stop};
-use crate::requests::{self, syncfiles};
+use crate::policy;
+use crate::requests::syncfiles;
 use crate::token;
 use dawn_cluster::{Change, Edit, Model, Reason, Snapshot};
 use dawn_xcatd::node_status::{NodeReport, NodeReports, UPDATE_STATUS_WORDS};
@@ -41,8 +40,8 @@ pub struct Settings {
     pub host: String,
     /// Where commands are recorded; `None` records nothing.
     pub commands_log: Option<PathBuf>,
-    /// The file that `makehosts` writes; `None`: `/etc/hosts`.
-    pub hosts_file: Option<String>,
+    /// The file that `makehosts` writes.
+    pub hosts_file: String,
     /// What `lsxcatd -d` says about the database.
     pub database: Vec<String>,
     /// The data directory, for what nodes fetch from it (`hostkeys`).
@@ -53,6 +52,7 @@ pub struct Settings {
 pub struct Daemon {
     model: Arc<Model>,
     hooks: Arc<dyn BootHooks>,
+    registry: Arc<Registry>,
     settings: Settings,
     log: CommandLog,
     logins: Logins,
@@ -60,10 +60,16 @@ pub struct Daemon {
 
 impl Daemon {
     /// A daemon on a model. `settings.host` is cut at its first dot.
-    pub fn new(model: Arc<Model>, hooks: Arc<dyn BootHooks>, settings: Settings) -> Self {
+    pub fn new(
+        model: Arc<Model>,
+        hooks: Arc<dyn BootHooks>,
+        registry: Arc<Registry>,
+        settings: Settings,
+    ) -> Self {
         let log = CommandLog::new(settings.commands_log.clone());
         let short = settings.host.split('.').next().unwrap_or_default().to_owned();
-        Self { model, hooks, log, logins: Logins::default(), settings: Settings { host: short, ..settings } }
+        let settings = Settings { host: short, ..settings };
+        Self { model, hooks, registry, log, logins: Logins::default(), settings }
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {
@@ -71,18 +77,19 @@ impl Daemon {
     }
 
     fn carry_out(&self, call: &Call, out: &mut Out<'_>) -> Result<(), Stop> {
-        let Some(entry) = commands::find_request(&call.request.command) else {
+        let Some(entry) = self.registry.find_request(&call.request.command) else {
             return Err(Stop::message("Unsupported request"));
         };
         let snapshot = self.snapshot();
         let ctx = Ctx {
             model: &self.model,
+            registry: &self.registry,
             view: View::of(&snapshot, call),
             snapshot,
             call,
             hooks: self.hooks.as_ref(),
             host: &self.settings.host,
-            hosts_file: self.settings.hosts_file.as_deref().unwrap_or(HOSTS),
+            hosts_file: &self.settings.hosts_file,
             database: &self.settings.database,
             data: self.settings.data.as_deref(),
         };
@@ -97,7 +104,7 @@ impl Daemon {
             return;
         }
         let now = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
-        let args = crate::redact::words(command, &call.request.args);
+        let args = crate::command::redact::words(command, &call.request.args);
         let mut args: String = args.iter().map(|arg| format!(" {arg}")).collect();
         let mut noderange = call.request.noderange.clone().unwrap_or_default();
         dawn_cluster::truncate(&mut args, AUDIT_BYTES_MAX);
@@ -112,7 +119,7 @@ impl Daemon {
             ("args", &args),
             ("status", "Allowed"),
         ];
-        if let Some(edit) = bridge::insert_row("auditlog", &row) {
+        if let Some(edit) = policy::insert_row("auditlog", &row) {
             self.quietly("auditlog", vec![edit]);
         }
     }
@@ -124,7 +131,7 @@ impl Daemon {
         if !row.iter().any(|(name, _)| *name == "eventtime") {
             row.insert(0, ("eventtime", &now));
         }
-        if let Some(edit) = bridge::insert_row("eventlog", &row) {
+        if let Some(edit) = policy::insert_row("eventlog", &row) {
             self.quietly("eventlog", vec![edit]);
         }
     }
@@ -267,7 +274,7 @@ fn is_audited(snapshot: &Snapshot, call: &Call) -> bool {
 }
 
 /// What `site.auditnosyslog` and `site.skipvalidatelog` leave of the reference's records for the system log.
-fn log_allowed(snapshot: &Snapshot, call: &Call) {
+fn log_allowed(registry: &Registry, snapshot: &Snapshot, call: &Call) {
     let command = call.request.command.as_str();
     let quiet = match command {
         "getpostscript" | "getcredentials" => snapshot.site_flag("skipvalidatelog", false),
@@ -276,7 +283,7 @@ fn log_allowed(snapshot: &Snapshot, call: &Call) {
     if quiet || snapshot.site_flag("auditnosyslog", false) {
         return;
     }
-    let line: String = crate::frame::command_line(call).chars().take(LOGGED_CHARS_MAX).collect();
+    let line: String = registry.command_line(call).chars().take(LOGGED_CHARS_MAX).collect();
     let user = call.username.as_deref().unwrap_or("a caller without certificate");
     tracing::info!(target: "audit", "Allowing {line} for {user} from {}", call.peer_host);
 }
@@ -307,7 +314,7 @@ impl Dispatcher for Daemon {
     }
 
     fn admit(&self, call: &Call) -> Option<Decision> {
-        let refusal = bridge::refusal(&self.snapshot(), call)?;
+        let refusal = policy::refusal(&self.snapshot(), call)?;
         Some(self.deny(call, refusal.reason))
     }
 
@@ -317,7 +324,7 @@ impl Dispatcher for Daemon {
     }
 
     fn knows(&self, command: &str) -> Option<NodeUse> {
-        let entry = commands::find_request(command)?;
+        let entry = self.registry.find_request(command)?;
         match entry.kind {
             Kind::Nodes => Some(NodeUse::Verified),
             Kind::Words => Some(NodeUse::Raw),
@@ -326,22 +333,22 @@ impl Dispatcher for Daemon {
     }
 
     fn hint(&self, command: &str) -> String {
-        match commands::find(command) {
+        match self.registry.find(command) {
             Some(_) => {
                 format!("'{command}' works on files of its caller: run `dawn {command}` on this machine.")
             }
-            None => crate::advice::unknown(command),
+            None => self.registry.unknown(command),
         }
     }
 
     fn put_in_order(&self, request: &mut Request) {
-        if let Some(entry) = commands::find_request(&request.command) {
+        if let Some(entry) = self.registry.find_request(&request.command) {
             entry.put_in_order(request);
         }
     }
 
     fn authorise(&self, call: &Call, unknown: &[String]) -> Decision {
-        let verdict = bridge::decide(&self.snapshot(), call, unknown);
+        let verdict = policy::decide(&self.registry, &self.snapshot(), call, unknown);
         if verdict.allowed {
             return Decision::Allow { trusted: verdict.trusted };
         }
@@ -361,9 +368,9 @@ impl Dispatcher for Daemon {
                 .for_each(|ip| self.hooks.asked(*ip, &call.request.command));
         } else {
             self.audit(&call);
-            log_allowed(&self.snapshot(), &call);
+            log_allowed(&self.registry, &self.snapshot(), &call);
             let time = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
-            record = self.log.start(&call, &time);
+            record = self.log.start(&call, self.registry.command_line(&call), &time);
         }
         let mut tee = Tee { sink, record };
         let mut out = Out::new(&mut tee);
@@ -412,7 +419,7 @@ impl NodeReports for Daemon {
             NodeReport::AppStatus(pairs) => self.app_status(node, pairs),
             NodeReport::GetPostscript => {
                 let snapshot = self.snapshot();
-                lines = match requests::wants_certificates(&snapshot) {
+                lines = match caller::wants_certificates(&snapshot) {
                     // Nobody shows one here.
                     true => vec![
                         "# site.nodeauthentication is set: ask on the command port, with a certificate"

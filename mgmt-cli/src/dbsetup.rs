@@ -4,7 +4,7 @@
 //! lists and logs. While the rows are copied writers wait, readers do not; a failure at any point leaves the
 //! daemon where it was.
 
-use crate::frame::Ctx;
+use crate::command::Ctx;
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::{ModelError, Secret, ServerAddress, StoreAddress, first_table_with_rows, set_up_server};
 

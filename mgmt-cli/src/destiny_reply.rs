@@ -1,9 +1,9 @@
 //! The answer to `getdestiny` and `nextdestiny`: one element a line, because nodes read it with `sed`.
 
+use crate::caller::booting_node;
+use crate::command::Ctx;
 use crate::destiny::{next, status_edits, status_for};
-use crate::frame::Ctx;
 use crate::output::{Done, Out, Stop};
-use crate::requests::booting_node;
 use dawn_cluster::{Change, Snapshot};
 use dawn_xcatd::{Element, NodeItem, Response};
 
@@ -16,7 +16,7 @@ pub fn caller(ctx: &Ctx<'_>, given: bool) -> Result<Vec<Option<String>>, Stop> {
     if given && administrator.is_some() {
         return Ok(ctx.nodes().iter().cloned().map(Some).collect());
     }
-    Ok(vec![booting_node(ctx)?])
+    Ok(vec![booting_node(&ctx.snapshot, ctx.call)?])
 }
 
 /// Answers for one node, advancing its chain if asked to, or if it has no state yet.

@@ -4,8 +4,7 @@
 //! in their order and writes the file again from what it saw, so a line that stops working, and one that
 //! works while its mark says that it waits, both fail it.
 
-use crate::commands;
-use crate::frame::Kind;
+use crate::command::Kind;
 use crate::testbed::{Bed, words};
 use expect_test::expect_file;
 
@@ -46,7 +45,7 @@ fn mark(bed: &Bed, present: &str, line: &str) -> String {
     let reasons = ["waits for ", "refused: "];
     let explained = present == "system" || reasons.iter().any(|reason| present.starts_with(reason));
     let waits = if explained { present } else { "fails" };
-    let Some(entry) = commands::find(name) else { return waits.to_owned() };
+    let Some(entry) = bed.registry.find(name) else { return waits.to_owned() };
     if present == "system" {
         return present.to_owned();
     }

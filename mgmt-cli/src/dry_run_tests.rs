@@ -1,8 +1,8 @@
 //! Every command that writes has `--dry-run`, and it changes nothing: no row, no entry of the change log, no
 //! file.
 
-use crate::commands;
-use crate::frame::Kind;
+use crate::command::Kind;
+use crate::registry::registry;
 use crate::testbed::Bed;
 use dawn_cluster::schema;
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,13 +54,14 @@ const LINES: &[&str] = &[
 
 #[test]
 fn every_writer_has_a_dry_run() {
-    for entry in commands::all().iter().filter(|entry| entry.writes) {
+    let registry = registry();
+    for entry in registry.all().iter().filter(|entry| entry.writes) {
         let command = (entry.clap)();
         let found =
             command.get_arguments().any(|arg| arg.get_long() == Some("dry-run") && !arg.is_hide_set());
         assert!(found, "{} writes and has no --dry-run", entry.name);
     }
-    let writers = commands::all().iter().filter(|entry| entry.writes && entry.kind != Kind::Local);
+    let writers = registry.all().iter().filter(|entry| entry.writes && entry.kind != Kind::Local);
     let writers: BTreeSet<&str> = writers.map(|entry| entry.name).collect();
     let tried = LINES.iter().filter_map(|line| line.split(' ').next()).collect();
     assert_eq!(writers, tried, "each command that writes has a line in this test");

@@ -1,6 +1,6 @@
 //! The one way of commands to write: collect edits, then show or apply them as one change.
 
-use crate::frame::Ctx;
+use crate::command::Ctx;
 use crate::output::{Done, Out, Stop};
 use crate::{addresses, conflicts, next_boot, typos};
 use dawn_cluster::secrets::{self, MASK, Sensitivity};

@@ -1,7 +1,7 @@
 //! The commands, the client, and what `main` of the one binary `dawn` calls.
 //!
 //! Start at [`app::run`]: it chooses the command by the program's name (a symlink) or its first argument.
-//! Most commands run in the daemon: [`frame`] says what a command is, [`commands`] holds one file for
+//! Most commands run in the daemon: [`command`] says what a command is, [`commands`] holds one file for
 //! each, [`daemon`] carries them out for a caller that policy lets in. The client only forwards words
 //! and prints lines. [`output`] is the way from a command to its caller.
 //!
@@ -14,9 +14,11 @@ mod advice;
 pub mod app;
 mod app_status;
 mod appliance;
+mod areas;
 mod backup;
-mod bridge;
 mod builder;
+mod caller;
+pub mod command;
 pub mod command_log;
 pub mod commands;
 mod complete;
@@ -33,7 +35,6 @@ pub mod destiny;
 mod destiny_reply;
 mod edits;
 pub mod environment;
-pub mod frame;
 pub mod hooks;
 mod hosts;
 pub mod imagedef;
@@ -49,21 +50,23 @@ mod names;
 mod netboot;
 mod next_boot;
 pub mod notify;
-mod options;
 pub mod output;
 mod owner;
+mod policy;
 mod policy_repair;
-mod redact;
 pub mod reference;
+mod registry;
 pub mod requests;
 pub mod serve;
 mod sources;
 mod ssh_keys;
 mod synclist;
 mod tabch;
+mod terminal;
 mod token;
 mod typos;
 mod utf8;
+mod zones;
 
 #[cfg(test)]
 mod documented_commands_tests;

@@ -1,6 +1,6 @@
 //! Lines of the statelite commands; nodes parse some of them with shell tools (`node: options  path`).
 
-use crate::frame::Ctx;
+use crate::command::Ctx;
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::Snapshot;
 use dawn_statelite::{LiteFile, Tree, each_tree, files, files_of_image, image_of, trees_of_image};

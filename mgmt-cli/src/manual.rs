@@ -4,8 +4,6 @@
 //! data (`manual.tsv`: command, tab, command line, tab, what it does); a test reads each command line with
 //! the command's own arguments.
 
-use crate::app::whole;
-
 /// Examples of all commands.
 const EXAMPLES: &str = include_str!("manual.tsv");
 
@@ -80,10 +78,9 @@ pub fn file_name(command: Option<&str>) -> String {
 ///
 /// # Errors
 /// The renderer's, which writes to memory.
-pub fn page(name: Option<&str>) -> std::io::Result<Option<String>> {
-    let dawn = whole();
-    let Some(name) = name else { return render(dawn.clone(), "dawn").map(Some) };
-    let Some(command) = dawn.find_subcommand(name).cloned() else { return Ok(None) };
+pub fn page(program: &clap::Command, name: Option<&str>) -> std::io::Result<Option<String>> {
+    let Some(name) = name else { return render(program.clone(), "dawn").map(Some) };
+    let Some(command) = program.find_subcommand(name).cloned() else { return Ok(None) };
     let command = command.bin_name(format!("dawn {name}")).display_name(format!("dawn-{name}"));
     Ok(Some(render(command, name)?))
 }
@@ -174,10 +171,15 @@ fn with_values(page: &str, command: &clap::Command) -> String {
 mod tests {
     use super::*;
 
+    fn whole() -> clap::Command {
+        crate::registry::registry().program()
+    }
+
     #[test]
     fn synopses_name_the_values_of_options() {
-        for command in whole().get_subcommands() {
-            let text = page(Some(command.get_name())).unwrap().unwrap();
+        let dawn = whole();
+        for command in dawn.get_subcommands() {
+            let text = page(&dawn, Some(command.get_name())).unwrap().unwrap();
             let synopsis = text.split(".SH ").find(|part| part.starts_with("SYNOPSIS")).unwrap();
             let options = command.get_opts().filter(|option| !option.is_hide_set());
             for option in options.filter(|option| option.get_action().takes_values()) {
@@ -194,7 +196,7 @@ mod tests {
         let dawn = whole();
         let names = dawn.get_subcommands().map(|command| Some(command.get_name()));
         for name in names.chain([None]) {
-            let text = page(name).unwrap().unwrap();
+            let text = page(&dawn, name).unwrap().unwrap();
             for title in ["EXAMPLES", "EXIT STATUS", "FILES", "SEE ALSO"] {
                 let (_, rest) = text.split_once(&format!(".SH \"{title}\"\n")).expect(title);
                 let body = rest.split(".SH").next().unwrap();
@@ -206,8 +208,8 @@ mod tests {
                 assert!(dawn.find_subcommand(&other).is_some(), "{name:?}: {other}");
             }
         }
-        assert!(page(Some("nosuch")).unwrap().is_none());
-        let text = page(Some("log")).unwrap().unwrap();
+        assert!(page(&dawn, Some("nosuch")).unwrap().is_none());
+        let text = page(&dawn, Some("log")).unwrap().unwrap();
         assert!(text.contains(".TH DAWN\\-LOG 8") || text.contains(".TH DAWN-LOG 8"), "{text}");
     }
 

@@ -11,7 +11,7 @@
 
 mod packages;
 
-use crate::requests::getcredentials::{lets_nodes_log_in, own_zone, zone_row};
+use crate::zones::{lets_nodes_log_in, own_zone, zone_row};
 use dawn_cluster::secrets::{Sensitivity, is_secret, of_site_key};
 use dawn_cluster::{Col, Snapshot, Text};
 

@@ -1,6 +1,6 @@
 //! Names that need not exist yet.
 
-use crate::bridge::View;
+use crate::caller::View;
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::{Snapshot, excerpt};
 use std::collections::HashSet;

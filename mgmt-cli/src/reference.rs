@@ -1,15 +1,14 @@
 //! `docs/commands.md`: the help of every command as one page, held to the code by a test.
 
-use crate::commands;
-use crate::frame::Kind;
+use crate::command::{Kind, Registry};
 
 /// The page.
-pub fn page() -> String {
+pub fn page(registry: &Registry) -> String {
     let mut text = String::from(
         "# Commands\n\nGenerated from the commands' help; a test keeps it true. Commands marked *here* run \
          in the process of the caller, all others in the daemon.\n",
     );
-    let mut entries: Vec<_> = commands::all().iter().collect();
+    let mut entries: Vec<_> = registry.all().iter().collect();
     entries.sort_by_key(|entry| entry.name.to_lowercase());
     for entry in entries {
         let place = if entry.kind == Kind::Local { " *here*" } else { "" };
@@ -29,6 +28,6 @@ mod tests {
     #[test]
     fn docs_are_the_help() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/commands.md");
-        expect_test::expect_file![path].assert_eq(&super::page());
+        expect_test::expect_file![path].assert_eq(&super::page(&crate::registry::registry()));
     }
 }

@@ -1,6 +1,7 @@
 //! `dawn serve`: all services of the appliance in the foreground.
 
 use crate::appliance::Hooks;
+use crate::command::Registry;
 use crate::daemon::{self, Daemon};
 use crate::environment::Environment;
 use crate::init;
@@ -21,6 +22,8 @@ use tokio::signal::unix::{SignalKind, signal};
 const DATABASE_PAUSES: [Duration; 3] =
     [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
 const DATABASE_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// The file that `makehosts` writes.
+const HOSTS_FILE: &str = "/etc/hosts";
 /// How long commands that still run may go on after the services have stopped.
 const COMMANDS_END_TIME_MAX: Duration = Duration::from_secs(5);
 
@@ -72,13 +75,13 @@ pub struct Args {
 }
 
 /// Runs until a signal; the exit code.
-pub fn run(args: Args, environment: &Environment) -> i32 {
+pub fn run(args: Args, environment: &Environment, registry: Registry) -> i32 {
     crate::daemon_log::start(environment.variable("DAWN_LOG"));
     let notify = environment.variable("NOTIFY_SOCKET").map(str::to_owned);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let result = match runtime {
         Ok(runtime) => {
-            let result = runtime.block_on(serve(&args, environment, notify.as_deref()));
+            let result = runtime.block_on(serve(&args, environment, registry, notify.as_deref()));
             // Dropping it would wait without end for a command that hangs in the kernel.
             runtime.shutdown_timeout(COMMANDS_END_TIME_MAX);
             result
@@ -94,7 +97,12 @@ pub fn run(args: Args, environment: &Environment) -> i32 {
     }
 }
 
-async fn serve(args: &Args, environment: &Environment, notify: Option<&str>) -> Result<()> {
+async fn serve(
+    args: &Args,
+    environment: &Environment,
+    registry: Registry,
+    notify: Option<&str>,
+) -> Result<()> {
     check_interfaces(&args.interface)?;
     let data = environment.directory.join(&args.data);
     let data = data.canonicalize().with_context(|| {
@@ -118,7 +126,7 @@ async fn serve(args: &Args, environment: &Environment, notify: Option<&str>) -> 
     // Other processes on the same database (another daemon, `dawn init`) are heard of from here on.
     let _follower = model.follow().context("cannot follow the database")?;
     let appliance = Arc::new(Appliance::new(Arc::clone(&model), settings(args, data, &model)));
-    let commands = command_port(&appliance, &address)?;
+    let commands = command_port(&appliance, &address, registry)?;
     let mut running = tokio::select! {
         started = dawn_bootd::start(&appliance, commands) => started?,
         _ = terminate.recv() => return Ok(()),
@@ -205,7 +213,11 @@ fn settings(args: &Args, data: PathBuf, model: &Model) -> Settings {
     }
 }
 
-fn command_port(appliance: &Arc<Appliance>, address: &StoreAddress) -> Result<CommandPort> {
+fn command_port(
+    appliance: &Arc<Appliance>,
+    address: &StoreAddress,
+    registry: Registry,
+) -> Result<CommandPort> {
     let data = &appliance.settings.data;
     let authority = Authority::new(data);
     let tls = dawn_xcatd::tls::server_config(&authority.server_cred(), &authority.ca_certificate())
@@ -213,12 +225,12 @@ fn command_port(appliance: &Arc<Appliance>, address: &StoreAddress) -> Result<Co
     let settings = daemon::Settings {
         host: init::host_name(),
         commands_log: Some(data.join("log").join("commands.log")),
-        hosts_file: None,
+        hosts_file: HOSTS_FILE.to_owned(),
         database: crate::database::lines(address),
         data: Some(data.clone()),
     };
     let hooks = Arc::new(Hooks::new(Arc::clone(appliance)));
-    let daemon = Arc::new(Daemon::new(Arc::clone(&appliance.model), hooks, settings));
+    let daemon = Arc::new(Daemon::new(Arc::clone(&appliance.model), hooks, Arc::new(registry), settings));
     Ok(CommandPort { dispatcher: daemon.clone(), reports: daemon, tls })
 }
 

@@ -1,7 +1,7 @@
 //! What `chtab` and `tabch` have in common: rows by key conditions, values by `table.column=value`.
 
+use crate::command::Ctx;
 use crate::edits::{Edits, transact};
-use crate::frame::Ctx;
 use crate::items::list_add;
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::{Col, EditError, Snapshot, Table, schema};

@@ -1,10 +1,11 @@
 //! A daemon without sockets for command tests: words in, what the client would print out.
 
 use crate::app::request_for;
-use crate::commands;
+use crate::command::Registry;
 use crate::daemon::{Daemon, Settings};
 use crate::environment::Environment;
 use crate::hooks::NoBoot;
+use crate::registry::registry;
 use dawn_cluster::{Change, Edit, Model};
 use dawn_xcatd::dispatch::handle;
 use dawn_xcatd::render::{Stream, render};
@@ -15,6 +16,7 @@ use std::sync::Arc;
 /// A daemon on an empty model in memory.
 pub(crate) struct Bed {
     pub(crate) daemon: Daemon,
+    pub(crate) registry: Arc<Registry>,
     pub(crate) directory: tempfile::TempDir,
 }
 
@@ -90,12 +92,13 @@ impl Bed {
         let settings = Settings {
             host: "mn1".into(),
             commands_log,
-            hosts_file: Some(hosts),
+            hosts_file: hosts,
             database: vec!["dbengine=SQLite".into()],
             data: Some(directory.path().to_owned()),
         };
-        let daemon = Daemon::new(Arc::clone(&model), Arc::new(NoBoot), settings);
-        Bed { daemon, directory }
+        let registry = Arc::new(registry());
+        let daemon = Daemon::new(model, Arc::new(NoBoot), Arc::clone(&registry), settings);
+        Bed { daemon, registry, directory }
     }
 
     /// Runs a command line: standard output, then lines of standard error with `! ` in front, then the
@@ -119,7 +122,7 @@ impl Bed {
     ) -> String {
         let mut words = words(line);
         let name = words.remove(0);
-        let entry = commands::find_request(&name).expect("a command");
+        let entry = self.registry.find_request(&name).expect("a command");
         let environment =
             Environment { directory: self.directory.path().to_owned(), ..Environment::default() };
         let mut request = request_for(entry, &words, &environment);

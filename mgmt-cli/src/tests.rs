@@ -949,7 +949,7 @@ fn a_denial_explains_itself_to_root() {
 #[test]
 fn answers_do_not_depend_on_what_a_caller_may_not_read() {
     const OPEN: [&str; 4] = ["getdestiny", "nextdestiny", "litefile", "litetree"];
-    use crate::frame::Kind;
+    use crate::command::Kind;
     use crate::testbed::Bed;
     let with = |hidden: &str| {
         Bed::new(&format!("{CLUSTER}\n policy priority=6 name=alice noderange=cn1 rule=allow\n{hidden}"))
@@ -992,7 +992,8 @@ fn answers_do_not_depend_on_what_a_caller_may_not_read() {
         repeated.as_str(),
     ];
     let requests = ["extnoderange", "NodeRange", "gennr", "rnoderange", "getcredentials", "getpostscript"];
-    let reading = crate::commands::all().iter().filter(|entry| entry.kind != Kind::Local && !entry.writes);
+    let registry = crate::registry::registry();
+    let reading = registry.all().iter().filter(|entry| entry.kind != Kind::Local && !entry.writes);
     for name in reading.map(|entry| entry.name).chain(requests) {
         for words in named {
             for (user, ip) in [(Some("alice"), None), (None, Some("10.0.0.1")), (None, Some("10.9.9.9"))] {
@@ -1313,9 +1314,9 @@ fn bundle_out_and_in() {
 /// `-v` comes before operands are demanded, whatever the command; a command that needs some shows its usage.
 #[test]
 fn every_command_has_a_version_and_a_usage() {
-    use crate::frame::{Kind, VERSION};
+    use crate::command::{Kind, VERSION};
     let bed = crate::testbed::Bed::new(CLUSTER);
-    for entry in crate::commands::all().iter().filter(|entry| entry.kind != Kind::Local) {
+    for entry in bed.registry.all().iter().filter(|entry| entry.kind != Kind::Local) {
         let name = entry.name;
         // Of these -v is something else.
         let other = ["imgexport", "imgimport"].contains(&name);

@@ -7,23 +7,26 @@
 //! [`Kind::Words`] commands look at all their words themselves, [`Kind::Local`] ones run in the process
 //! of the caller (they read or write its files) and ask the daemon for what they need.
 
-use crate::bridge::View;
-use crate::commands::tables::tabrestore;
-use crate::environment::Environment;
+use crate::caller::View;
 use crate::hooks::BootHooks;
-use crate::options::{self, takes_next_word};
 use crate::output::{Done, Out, Stop};
-use crate::redact;
-use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, ArgAction};
 use dawn_cluster::{Change, Model, Snapshot};
 use dawn_imagebuilder::image::is_in_tree;
 use dawn_xcatd::{Call, Request};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Columns help texts are wrapped at: the daemon does not know the terminal of its caller.
-const HELP_WIDTH: usize = 100;
+pub mod help;
+pub mod options;
+pub mod parse;
+pub mod redact;
+mod words;
+
+pub use help::Area;
+use parse::{Parsed, parse};
+use words::given_nodes;
+pub use words::split_noderange;
+
 /// What a command says whose noderange is the empty word.
 pub const NO_NODES: &str = "no nodes given: the noderange is empty";
 /// What `-v` prints: the level of compatibility, then our own version.
@@ -56,18 +59,12 @@ pub trait Command: clap::Args {
     const NAMES_OBJECTS: bool = false;
     /// Whether it changes tables or files; then it has `--dry-run` (a test holds it to that).
     const WRITES: bool = false;
+    /// What the administrator typed, if words of this command are those that another program sends.
+    fn typed(_words: &[String]) -> Option<String> {
+        None
+    }
     /// Carries the command out.
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done;
-}
-
-/// A command that runs in the caller's process.
-pub trait LocalCommand: clap::Args {
-    /// Name: symlink and sub-command.
-    const NAME: &'static str;
-    /// Whether it changes tables or files; then it has `--dry-run` (a test holds it to that).
-    const WRITES: bool = false;
-    /// Carries the command out; the exit code.
-    fn run(self, environment: &Environment) -> i32;
 }
 
 /// A registered command.
@@ -89,14 +86,12 @@ pub struct Entry {
     pub writes: bool,
     /// Arguments and help.
     pub clap: fn() -> clap::Command,
-    run: Runner,
+    typed: fn(&[String]) -> Option<String>,
+    run: Option<Run>,
 }
 
-#[derive(Clone, Copy)]
-enum Runner {
-    Daemon(fn(&[String], &Ctx<'_>, &mut Out<'_>) -> Done),
-    Local(fn(&[String], &Environment) -> i32),
-}
+/// Runs a command that runs in the daemon.
+type Run = fn(&[String], &Ctx<'_>, &mut Out<'_>) -> Done;
 
 impl Entry {
     /// Entry of a daemon command.
@@ -110,22 +105,24 @@ impl Entry {
             names_objects: C::NAMES_OBJECTS,
             writes: C::WRITES,
             clap: clap_of::<C>,
-            run: Runner::Daemon(run_in_daemon::<C>),
+            typed: C::typed,
+            run: Some(run_in_daemon::<C>),
         }
     }
 
-    /// Entry of a local command.
-    pub const fn local<C: LocalCommand>() -> Entry {
+    /// Entry of a command that runs in the process of its caller.
+    pub const fn local(name: &'static str, writes: bool, clap: fn() -> clap::Command) -> Entry {
         Entry {
-            name: C::NAME,
+            name,
             kind: Kind::Local,
             reads_stdin: false,
             input_from: &[],
             sends_file: false,
             names_objects: false,
-            writes: C::WRITES,
-            clap: clap_of_local::<C>,
-            run: Runner::Local(run_locally::<C>),
+            writes,
+            clap,
+            typed: |_| None,
+            run: None,
         }
     }
 
@@ -135,8 +132,8 @@ impl Entry {
             return Err(Stop::message(NO_NODES));
         }
         match self.run {
-            Runner::Daemon(run) => run(&words_of(ctx.call), ctx, out),
-            Runner::Local(_) => Err(Stop::message("this command does not run in the daemon")),
+            Some(run) => run(&self.words_of(ctx.call), ctx, out),
+            None => Err(Stop::message("this command does not run in the daemon")),
         }
     }
 
@@ -150,7 +147,7 @@ impl Entry {
     /// words that could be taken for it; the command is refused. Options are spelled in full.
     pub fn put_in_order(&self, request: &mut Request) {
         if self.sends_file {
-            take_table(request);
+            words::take_table(request);
         }
         request.args = self.in_full(&request.args);
         let is_empty = request.noderange.take_if(|noderange| noderange.is_empty()).is_some();
@@ -169,7 +166,7 @@ impl Entry {
                 Some(given) if !request.args.contains(&given) => request.args.insert(0, given),
                 Some(_) => {}
                 None if self.names_objects => {
-                    request.noderange = object_names(&(self.clap)(), &request.args);
+                    request.noderange = words::object_names(&(self.clap)(), &request.args);
                 }
                 None => {}
             },
@@ -187,11 +184,12 @@ impl Entry {
         options::ask_for_version(&(self.clap)(), words)
     }
 
-    /// Runs a local command; the exit code.
-    pub fn run_local(&self, words: &[String], environment: &Environment) -> i32 {
-        match self.run {
-            Runner::Local(run) => run(words, environment),
-            Runner::Daemon(_) => 1,
+    /// Words as the user typed them, after [`Entry::put_in_order`]: a [`Kind::Nodes`] command has its
+    /// noderange in front, all others have all words among the arguments.
+    fn words_of(&self, call: &Call) -> Vec<String> {
+        match self.kind {
+            Kind::Words => call.request.args.clone(),
+            _ => words_with_nodes(&call.request),
         }
     }
 }
@@ -202,6 +200,8 @@ pub struct Ctx<'a> {
     pub model: &'a Model,
     /// The snapshot in which noderange and policy of this call were evaluated.
     pub snapshot: Arc<Snapshot>,
+    /// All commands.
+    pub registry: &'a Registry,
     /// What the caller may name: each noderange that the command evaluates itself goes through it.
     pub view: View,
     /// The call: caller, nodes, piped text, directory.
@@ -226,10 +226,10 @@ impl Ctx<'_> {
 
     /// Who asks, and by which command line (secrets masked): the head of a change.
     pub fn change_head(&self) -> Change {
-        let command = crate::commands::find(&self.call.request.command);
+        let command = self.registry.find(&self.call.request.command);
         debug_assert!(command.is_none_or(|entry| entry.writes), "a command that writes says so: WRITES");
         let who = self.call.username.clone().unwrap_or_else(|| self.call.peer_host.clone());
-        Change::new(who, command_line(self.call), Vec::new())
+        Change::new(who, self.registry.command_line(self.call), Vec::new())
     }
 
     /// Refuses a caller who is not root: the daemon would write or run a file with root's rights for them.
@@ -264,193 +264,19 @@ impl Ctx<'_> {
     }
 }
 
-/// The command line of a call with secrets masked.
-pub fn command_line(call: &Call) -> String {
-    let command = &call.request.command;
-    let words = words_of(call);
-    if let Some(line) = tabrestore::typed(&words).filter(|_| command == tabrestore::Args::NAME) {
-        return line;
-    }
-    let mut line = command.clone();
-    for word in redact::words(command, &words) {
-        line.push(' ');
-        line.push_str(&word);
-    }
-    line
-}
-
-/// Words as the user typed them, after [`Entry::put_in_order`]: a [`Kind::Nodes`] command has its noderange
-/// in front, all others have all words among the arguments.
-fn words_of(call: &Call) -> Vec<String> {
-    let request = &call.request;
-    let is_words = crate::commands::find_request(&request.command).is_some_and(|e| e.kind == Kind::Words);
-    let noderange = if is_words { None } else { given_nodes(request) };
-    noderange.into_iter().chain(request.args.iter().cloned()).collect()
-}
-
-/// The noderange of a request, or the list of nodes that stands for it.
-fn given_nodes(request: &Request) -> Option<String> {
-    let nodes = if request.nodes.is_empty() { None } else { Some(request.nodes.join(",")) };
-    request.noderange.clone().or(nodes)
-}
-
-/// Cuts a noderange out of the words of a [`Kind::Nodes`] command: the first word that does not begin
-/// with `-` and is not the value of an option. (The reference's client does not know which options take
-/// values and takes `5` of `-n 5` for the noderange.)
-pub fn split_noderange(command: &clap::Command, words: &[String]) -> (Option<String>, Vec<String>) {
-    let mut value_expected = false;
-    for (at, word) in words.iter().enumerate() {
-        if std::mem::take(&mut value_expected) {
-            continue;
-        }
-        if word.starts_with('-') {
-            value_expected = takes_next_word(command, word);
-            continue;
-        }
-        let mut rest = words.to_vec();
-        let noderange = rest.remove(at);
-        return (Some(noderange), rest);
-    }
-    (None, words.to_vec())
-}
-
-/// The word of an object command that names its objects.
-fn object_names(command: &clap::Command, words: &[String]) -> Option<String> {
-    let mut words = words.iter();
-    while let Some(word) = words.next() {
-        if word == "-o" {
-            return words.next().cloned();
-        }
-        if word.starts_with('-') {
-            if takes_next_word(command, word) {
-                words.next();
-            }
-        } else if !word.contains('=') {
-            return Some(word.clone());
-        }
-    }
-    None
-}
-
-/// The reference's `tabrestore` sends `<table>`, one `<data>` for each line of the file, and `<addrows>`.
-fn take_table(request: &mut Request) {
-    let Some(table) = request.extra.iter().find(|element| element.name == "table") else { return };
-    request.args = vec![format!("{}.csv", table.text.trim())];
-    if request.extra.iter().any(|element| element.name == "addrows") {
-        request.args.insert(0, "-a".into());
-    }
-    let lines = request.extra.iter().filter(|element| element.name == "data");
-    request.stdin = Some(lines.map(|line| line.text.as_str()).collect());
-    request.extra.clear();
+fn words_with_nodes(request: &Request) -> Vec<String> {
+    given_nodes(request).into_iter().chain(request.args.iter().cloned()).collect()
 }
 
 fn clap_of<C: Command>() -> clap::Command {
-    finish(C::augment_args(clap::Command::new(C::NAME)))
-}
-
-fn clap_of_local<C: LocalCommand>() -> clap::Command {
-    finish(C::augment_args(clap::Command::new(C::NAME)))
-}
-
-/// Options every command has.
-fn finish(command: clap::Command) -> clap::Command {
-    let has = |short, name: &str| {
-        command.get_arguments().any(|arg| arg.get_short() == Some(short) || arg.get_id() == name)
-    };
-    let (has_v, has_big_v, has_h) = (has('v', "version"), has('V', "verbose"), has('h', "help"));
-    let mut command = command.disable_version_flag(true).term_width(HELP_WIDTH);
-    if !has_v {
-        command = command.arg(flag("version", 'v', "Print the version"));
-    } else if !command.get_arguments().any(|arg| arg.get_id() == "version") {
-        let version = Arg::new("version").long("version").help("Print the version");
-        command = command.arg(version.action(ArgAction::SetTrue));
-    }
-    if !has_big_v {
-        command = command.arg(flag("verbose", 'V', "Verbose output; prefix each line with its source"));
-    }
-    if !has_h {
-        let help = Arg::new("help").short('h').long("help").help("Print help").action(ArgAction::Help);
-        command = command.arg(help);
-    }
-    command.disable_help_flag(true).mut_args(in_order)
-}
-
-/// Options are listed by name, those that every command has after all others.
-fn in_order(arg: Arg) -> Arg {
-    let order = match arg.get_id().as_str() {
-        "verbose" => 2,
-        "help" => 3,
-        "version" => 4,
-        _ => 1,
-    };
-    if arg.is_positional() { arg } else { arg.display_order(order) }
-}
-
-fn flag(name: &'static str, short: char, help: &'static str) -> Arg {
-    Arg::new(name).short(short).long(name).help(help).action(ArgAction::SetTrue)
-}
-
-/// What reading the words gave.
-enum Parsed<A> {
-    Args(A),
-    Help(String),
-    Version,
-    /// Words that are wrong or missing; a command without any word is shown the usage only.
-    Wrong {
-        reason: Option<String>,
-        usage: String,
-    },
-}
-
-fn parse<A: clap::FromArgMatches>(mut command: clap::Command, words: &[String]) -> Parsed<A> {
-    let words = options::in_full(&command, words);
-    if options::ask_for_version(&command, &words) {
-        return Parsed::Version;
-    }
-    let name = command.get_name().to_owned();
-    let line = std::iter::once(name.as_str()).chain(words.iter().map(String::as_str));
-    let result = command.try_get_matches_from_mut(line);
-    let matches = match result {
-        Ok(matches) => matches,
-        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp) => {
-            return Parsed::Help(error.render().to_string());
-        }
-        Err(error) => return wrong(&mut command, &words, &error),
-    };
-    match A::from_arg_matches(&matches) {
-        Ok(args) => Parsed::Args(args),
-        Err(error) => wrong(&mut command, &words, &error),
-    }
-}
-
-fn wrong<A>(command: &mut clap::Command, words: &[String], error: &clap::Error) -> Parsed<A> {
-    let reason = match missing(error) {
-        Some(_) if words.is_empty() => None,
-        Some(operands) => Some(format!("{operands} is missing")),
-        None => {
-            let text = error.render().to_string();
-            let reason = text.split("\n\n").next().unwrap_or_default();
-            Some(reason.trim_start_matches("error: ").trim_end().to_owned())
-        }
-    };
-    Parsed::Wrong { reason, usage: command.render_usage().to_string() }
-}
-
-/// The operands that a command line lacks, if that is what is wrong with it.
-fn missing(error: &clap::Error) -> Option<String> {
-    if error.kind() != ErrorKind::MissingRequiredArgument {
-        return None;
-    }
-    let Some(ContextValue::Strings(names)) = error.get(ContextKind::InvalidArg) else { return None };
-    let bare = |name: &String| name.replace(['<', '>', '.'], "");
-    Some(names.iter().map(bare).collect::<Vec<_>>().join(" "))
+    parse::finish(C::augment_args(clap::Command::new(C::NAME)))
 }
 
 fn run_in_daemon<C: Command>(words: &[String], ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
     match parse::<C>(clap_of::<C>(), words) {
         Parsed::Args(args) => args.run(ctx, out),
         Parsed::Help(text) => out.lines(&text),
-        Parsed::Version => out.line(version_line(C::NAME)),
+        Parsed::Version => out.line(parse::version_line(C::NAME)),
         Parsed::Wrong { reason: Some(reason), usage } => {
             out.error(reason)?;
             out.lines(&usage)
@@ -462,56 +288,54 @@ fn run_in_daemon<C: Command>(words: &[String], ctx: &Ctx<'_>, out: &mut Out<'_>)
     }
 }
 
-/// What `-v` prints. A few commands name themselves first, each in its own way.
-pub fn version_line(command: &str) -> String {
-    match command {
-        "chtab" => format!("chtab {VERSION}"),
-        "tabch" => format!("tabch :{VERSION}"),
-        "lsdef" | "mkdef" | "chdef" | "rmdef" => format!("{command} - {VERSION}"),
-        _ => VERSION.to_owned(),
+/// All commands of the program, by name. `main` builds it and hands it down; who uses it names no command.
+pub struct Registry {
+    program: fn() -> clap::Command,
+    areas: &'static [Area],
+    commands: Vec<Entry>,
+    requests: Vec<Entry>,
+}
+
+impl Registry {
+    /// `program` is the program without these commands, `areas` the groups in which its help lists them;
+    /// `requests` are asked by programs and nodes, and no help names them.
+    pub fn new(
+        program: fn() -> clap::Command,
+        areas: &'static [Area],
+        commands: Vec<Entry>,
+        requests: Vec<Entry>,
+    ) -> Self {
+        Self { program, areas, commands, requests }
     }
-}
 
-fn run_locally<C: LocalCommand>(words: &[String], environment: &Environment) -> i32 {
-    match parse::<C>(clap_of_local::<C>(), words) {
-        Parsed::Args(args) => args.run(environment),
-        Parsed::Help(text) => print_lines(&text, 0),
-        Parsed::Version => print_lines(VERSION, 0),
-        Parsed::Wrong { reason, usage } => {
-            reason.iter().for_each(|reason| crate::app::print_error(reason));
-            print_lines(&usage, 1)
-        }
+    /// All commands, in the order of their registration.
+    pub fn all(&self) -> &[Entry] {
+        &self.commands
     }
-}
 
-fn print_lines(text: &str, code: i32) -> i32 {
-    crate::app::print(&format!("{}\n", text.trim_end()));
-    code
-}
+    /// The command of that name.
+    pub fn find(&self, name: &str) -> Option<&Entry> {
+        self.commands.iter().find(|entry| entry.name == name)
+    }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+    /// The command or node request of that name, for the daemon.
+    pub fn find_request(&self, name: &str) -> Option<&Entry> {
+        self.find(name).or_else(|| self.requests.iter().find(|entry| entry.name == name))
+    }
 
-    #[test]
-    fn noderange_is_the_first_word_without_dash() {
-        let command = (crate::commands::find("log").expect("log").clap)();
-        let split = |text: &str| {
-            let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
-            let (noderange, rest) = split_noderange(&command, &words);
-            format!("{} | {}", noderange.unwrap_or_default(), rest.join(" "))
-        };
-        for (line, expected) in [
-            ("-V cn1 stat", "cn1 | -V stat"),
-            ("-a", " | -a"),
-            ("", " | "),
-            ("-n 5 cn1", "cn1 | -n 5"),
-            ("-n5 cn1", "cn1 | -n5"),
-            ("-sn 5", " | -sn 5"),
-            ("--count 5 cn1", "cn1 | --count 5"),
-            ("--count=5 cn1", "cn1 | --count=5"),
-        ] {
-            assert_eq!(split(line), expected, "{line}");
+    /// The command line of a call with secrets masked.
+    pub fn command_line(&self, call: &Call) -> String {
+        let command = &call.request.command;
+        let entry = self.find_request(command);
+        let words = entry.map_or_else(|| words_with_nodes(&call.request), |entry| entry.words_of(call));
+        if let Some(line) = entry.and_then(|entry| (entry.typed)(&words)) {
+            return line;
         }
+        let mut line = command.clone();
+        for word in redact::words(command, &words) {
+            line.push(' ');
+            line.push_str(&word);
+        }
+        line
     }
 }

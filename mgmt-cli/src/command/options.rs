@@ -129,7 +129,7 @@ mod tests {
     }
 
     fn command(name: &str) -> Command {
-        (crate::commands::find(name).expect("a command").clap)()
+        (crate::registry::registry().find(name).expect("a command").clap)()
     }
 
     #[test]

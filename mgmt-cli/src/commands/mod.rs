@@ -1,6 +1,5 @@
-//! The commands that run in the daemon, one file each in a folder for each area, and the list of all commands.
+//! The commands that run in the daemon: one file each, in a folder for each area, and the list of them.
 
-pub mod areas;
 pub mod boot;
 pub mod databases;
 pub mod images;
@@ -10,10 +9,10 @@ pub mod statelite;
 pub mod system;
 pub mod tables;
 
-use crate::frame::Entry;
-use crate::local;
+use crate::command::Entry;
 
-static ENTRIES: &[Entry] = &[
+/// All of them, in alphabetical order.
+pub static COMMANDS: &[Entry] = &[
     Entry::daemon::<objects::chdef::Args>(),
     Entry::daemon::<tables::chtab::Args>(),
     Entry::daemon::<boot::events::Args>(),
@@ -59,28 +58,4 @@ static ENTRIES: &[Entry] = &[
     Entry::daemon::<tables::undo::Args>(),
     Entry::daemon::<system::unregnotif::Args>(),
     Entry::daemon::<system::xcatconfig::Args>(),
-    Entry::local::<local::complete::Args>(),
-    Entry::local::<local::completions::Args>(),
-    Entry::local::<local::dumpxcatdb::Args>(),
-    Entry::local::<local::genimage::Args>(),
-    Entry::local::<local::links::Args>(),
-    Entry::local::<local::man::Args>(),
-    Entry::local::<local::packimage::Args>(),
-    Entry::local::<local::restorexcatdb::Args>(),
-    Entry::local::<local::tabedit::Args>(),
 ];
-
-/// All commands, daemon commands first, each part in alphabetical order.
-pub fn all() -> &'static [Entry] {
-    ENTRIES
-}
-
-/// The command of that name.
-pub fn find(name: &str) -> Option<&'static Entry> {
-    ENTRIES.iter().find(|entry| entry.name == name)
-}
-
-/// The command or node request of that name, for the daemon.
-pub fn find_request(name: &str) -> Option<&'static Entry> {
-    find(name).or_else(|| crate::requests::find(name))
-}

@@ -1,9 +1,9 @@
 //! Options that object commands share, and what they mean in all of them.
 
 use super::{Mode, Wanted, Words};
-use crate::bridge::View;
+use crate::caller::View;
+use crate::command::Ctx;
 use crate::defs;
-use crate::frame::Ctx;
 use crate::output::{Done, Out, Stop};
 
 /// `lsdef` and `rmdef`: which objects.
@@ -90,15 +90,15 @@ impl Definition {
     ) -> Result<Option<Words>, Stop> {
         let said = |done: Done| done.map(|()| None);
         if self.help {
-            return said(defs::help(command, self.kind.as_deref(), out));
+            return said(defs::help(command, self.kind.as_deref(), ctx, out));
         }
         let words = Words::read(&self.words, self.objects.as_deref())?;
         if let Some(text) = own.or_else(|| self.conflict(&words)) {
-            return said(defs::refuse(command, text, out));
+            return said(defs::refuse(command, text, ctx, out));
         }
         let nothing = self.words.is_empty() && self.objects.is_none() && self.kind.is_none();
         if nothing && ctx.call.request.stdin.is_none() {
-            return said(defs::usage(command, out));
+            return said(defs::usage(command, ctx, out));
         }
         Ok(Some(words))
     }

@@ -7,8 +7,8 @@ pub mod templates;
 pub mod write;
 
 use crate::advice::nearest_of;
-use crate::bridge::View;
-use crate::frame::Ctx;
+use crate::caller::View;
+use crate::command::Ctx;
 use crate::items::split_operator;
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::{Assign, ConditionError, Conditions, Snapshot, Text};
@@ -248,28 +248,28 @@ fn attribute_line(name: &str, text: &str, out: &mut Out<'_>) -> Done {
 }
 
 /// Help of a command that takes `-h` itself.
-pub fn help(command: &str, kind: Option<&str>, out: &mut Out<'_>) -> Done {
+pub fn help(command: &str, kind: Option<&str>, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
     if let Some(name) = kind {
         return types(Some(name))?.into_iter().try_for_each(|kind| attribute_help(kind, out));
     }
-    match crate::commands::find(command) {
+    match ctx.registry.find(command) {
         Some(entry) => out.lines(&(entry.clap)().render_long_help().to_string()),
         None => Ok(()),
     }
 }
 
 /// The usage lines; exit code 1 if an error was reported.
-pub fn usage(command: &str, out: &mut Out<'_>) -> Done {
-    match crate::commands::find(command) {
+pub fn usage(command: &str, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+    match ctx.registry.find(command) {
         Some(entry) => out.lines(&(entry.clap)().render_usage().to_string()),
         None => Ok(()),
     }
 }
 
 /// An error followed by the usage lines.
-pub fn refuse(command: &str, text: &str, out: &mut Out<'_>) -> Done {
+pub fn refuse(command: &str, text: &str, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
     out.error(text)?;
-    usage(command, out)
+    usage(command, ctx, out)
 }
 
 /// `xcatdefaults` values in front of a node's own scripts.

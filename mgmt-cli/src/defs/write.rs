@@ -4,7 +4,7 @@
 //! a snapshot that already holds the others.
 
 use super::{Mode, Pairs, Wanted, Words, check_new_name, members};
-use crate::bridge::View;
+use crate::caller::View;
 use crate::output::{Out, Stop};
 use dawn_cluster::{Assign, Conditions, Edit, GroupKind, Snapshot, Text};
 use dawn_cluster::{ObjectError, ObjectType};

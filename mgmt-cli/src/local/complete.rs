@@ -1,10 +1,11 @@
 //! `dawn complete`: what the completion scripts of the shells ask.
 
-use crate::app::print;
+use super::LocalCommand;
 use crate::builder::ask;
+use crate::command::Registry;
 use crate::complete::{DESCRIBED_BY, Names, candidates};
 use crate::environment::Environment;
-use crate::frame::LocalCommand;
+use crate::terminal::print;
 use dawn_xcatd::{Data, Response};
 
 /// Changes offered to `undo` at most.
@@ -25,10 +26,10 @@ pub struct Args {
 impl LocalCommand for Args {
     const NAME: &'static str = "complete";
 
-    fn run(self, environment: &Environment) -> i32 {
+    fn run(self, environment: &Environment, registry: &Registry) -> i32 {
         let names = |names: Names<'_>| names_of(names, environment);
         let mut text = String::new();
-        for word in candidates(&self.line, &names) {
+        for word in candidates(&self.line, registry, &names) {
             text.push_str(&word);
             text.push('\n');
         }

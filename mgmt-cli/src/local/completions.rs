@@ -3,10 +3,10 @@
 //! The scripts know nothing themselves: they ask `dawn complete`, so that they never are older than the
 //! program.
 
-use crate::app::print;
-use crate::commands;
+use super::LocalCommand;
+use crate::command::Registry;
 use crate::environment::Environment;
-use crate::frame::LocalCommand;
+use crate::terminal::print;
 
 /// Print the completion script of a shell
 ///
@@ -33,16 +33,16 @@ pub enum Shell {
 impl LocalCommand for Args {
     const NAME: &'static str = "completions";
 
-    fn run(self, _: &Environment) -> i32 {
-        print(&script(self.shell));
+    fn run(self, _: &Environment, registry: &Registry) -> i32 {
+        print(&script(self.shell, registry));
         0
     }
 }
 
 /// The script: `dawn`, and each command under its own name.
-pub fn script(shell: Shell) -> String {
+pub fn script(shell: Shell, registry: &Registry) -> String {
     let mut names = vec!["dawn"];
-    names.extend(commands::all().iter().map(|entry| entry.name));
+    names.extend(registry.all().iter().map(|entry| entry.name));
     names.retain(|name| !super::links::is_unlinked(name));
     let (text, line) = match shell {
         Shell::Bash => (BASH, "complete -o default -F _dawn_complete"),

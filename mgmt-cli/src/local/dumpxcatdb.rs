@@ -1,11 +1,12 @@
 //! `dumpxCATdb`: all tables as files.
 
-use crate::app::print;
+use super::LocalCommand;
 use crate::backup::Options;
 use crate::builder::{ask, fail};
+use crate::command::Registry;
 use crate::edits::{file_line, written};
 use crate::environment::Environment;
-use crate::frame::LocalCommand;
+use crate::terminal::print;
 use dawn_cluster::schema;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
@@ -23,7 +24,7 @@ impl LocalCommand for Args {
     const NAME: &'static str = "dumpxCATdb";
     const WRITES: bool = true;
 
-    fn run(self, environment: &Environment) -> i32 {
+    fn run(self, environment: &Environment, _: &Registry) -> i32 {
         let path =
             match self.options.path(" Requires -p with path to directory to hold db files.", environment) {
                 Ok(path) => path,

@@ -3,10 +3,11 @@
 //! Runs in the process of the caller, because it needs the package mirrors and root's rights here; the
 //! daemon may serve a network without either.
 
-use crate::app::print;
+use super::LocalCommand;
 use crate::builder::{ask, definition, fail};
+use crate::command::Registry;
 use crate::environment::Environment;
-use crate::frame::LocalCommand;
+use crate::terminal::print;
 use dawn_imagebuilder::genimage::{self, Embedded, Options};
 use std::path::PathBuf;
 
@@ -89,7 +90,7 @@ impl LocalCommand for Args {
     const NAME: &'static str = "genimage";
     const WRITES: bool = true;
 
-    fn run(self, environment: &Environment) -> i32 {
+    fn run(self, environment: &Environment, _: &Registry) -> i32 {
         match self.build(environment) {
             Ok(()) => 0,
             Err(text) => fail(&text),

@@ -1,9 +1,9 @@
 //! `dawn links`: a symlink for each command.
 
-use crate::app::{print, print_error};
-use crate::commands;
+use super::LocalCommand;
+use crate::command::Registry;
 use crate::environment::Environment;
-use crate::frame::LocalCommand;
+use crate::terminal::{print, print_error};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -43,9 +43,10 @@ impl LocalCommand for Args {
     const NAME: &'static str = "links";
     const WRITES: bool = true;
 
-    fn run(self, environment: &Environment) -> i32 {
+    fn run(self, environment: &Environment, registry: &Registry) -> i32 {
         let mut show = |line: &str| print(&format!("{line}\n"));
-        let made = make(&self.directory, &environment.executable, self.dry_run, &mut show);
+        let names: Vec<&str> = registry.all().iter().map(|entry| entry.name).collect();
+        let made = make(&self.directory, &environment.executable, &names, self.dry_run, &mut show);
         let (count, foreign) = match made {
             Ok(made) => made,
             Err(error) => {
@@ -72,6 +73,7 @@ impl LocalCommand for Args {
 fn make(
     directory: &Path,
     target: &Path,
+    names: &[&'static str],
     dry_run: bool,
     show: &mut dyn FnMut(&str),
 ) -> io::Result<(usize, Vec<&'static str>)> {
@@ -79,11 +81,11 @@ fn make(
         std::fs::create_dir_all(directory)?;
     }
     let (mut count, mut foreign) = (0, Vec::new());
-    for entry in commands::all().iter().filter(|entry| !is_unlinked(entry.name)) {
-        let path = directory.join(entry.name);
+    for &name in names.iter().filter(|name| !is_unlinked(name)) {
+        let path = directory.join(name);
         let is_link = path.is_symlink();
         if !is_link && path.exists() {
-            foreign.push(entry.name);
+            foreign.push(name);
         } else if dry_run {
             show(&format!("{} link {}", if is_link { '~' } else { '+' }, path.display()));
         } else {
@@ -106,15 +108,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("chdef"), "mine").unwrap();
         let target = Path::new("/usr/sbin/dawn");
+        let registry = crate::registry::registry();
+        let names: Vec<&str> = registry.all().iter().map(|entry| entry.name).collect();
         let mut lines = Vec::new();
-        let shown = make(dir.path(), target, true, &mut |line| lines.push(line.to_owned())).unwrap();
+        let shown = make(dir.path(), target, &names, true, &mut |line| lines.push(line.to_owned())).unwrap();
         assert_eq!(shown, (0, vec!["chdef"]));
-        assert_eq!(lines.len() + 1 + UNLINKED.len(), commands::all().len());
+        assert_eq!(lines.len() + 1 + UNLINKED.len(), names.len());
         assert!(lines.contains(&format!("+ link {}/nodels", dir.path().display())), "{lines:?}");
         assert!(!dir.path().join("nodels").is_symlink());
         for _ in 0..2 {
-            let (count, foreign) = make(dir.path(), target, false, &mut |line| panic!("{line}")).unwrap();
-            assert_eq!((count + 1 + UNLINKED.len(), foreign), (commands::all().len(), vec!["chdef"]));
+            let (count, foreign) =
+                make(dir.path(), target, &names, false, &mut |line| panic!("{line}")).unwrap();
+            assert_eq!((count + 1 + UNLINKED.len(), foreign), (names.len(), vec!["chdef"]));
         }
         assert_eq!(std::fs::read_link(dir.path().join("unregnotif")).unwrap(), target);
         assert_eq!(std::fs::read(dir.path().join("chdef")).unwrap(), b"mine");

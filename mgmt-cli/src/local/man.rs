@@ -1,10 +1,11 @@
 //! `dawn man`: manual pages, from the same source as help; see [`manual`].
 
-use crate::app::{print, print_error, whole};
+use super::LocalCommand;
+use crate::command::Registry;
 use crate::edits::{file_line, written};
 use crate::environment::Environment;
-use crate::frame::LocalCommand;
 use crate::manual;
+use crate::terminal::{print, print_error};
 use std::path::{Path, PathBuf};
 
 /// Write the manual pages into a directory, or print one
@@ -27,10 +28,10 @@ impl LocalCommand for Args {
     const NAME: &'static str = "man";
     const WRITES: bool = true;
 
-    fn run(self, _: &Environment) -> i32 {
+    fn run(self, _: &Environment, registry: &Registry) -> i32 {
         let result = match &self.dir {
-            Some(directory) => write_all(directory, self.dry_run),
-            None => show(self.command.as_deref()),
+            Some(directory) => write_all(&registry.program(), directory, self.dry_run),
+            None => show(&registry.program(), self.command.as_deref()),
         };
         match result {
             Ok(()) => 0,
@@ -42,23 +43,23 @@ impl LocalCommand for Args {
     }
 }
 
-fn show(name: Option<&str>) -> std::io::Result<()> {
-    let page = manual::page(name)?.ok_or_else(|| std::io::Error::other("there is no such command"))?;
+fn show(program: &clap::Command, name: Option<&str>) -> std::io::Result<()> {
+    let page =
+        manual::page(program, name)?.ok_or_else(|| std::io::Error::other("there is no such command"))?;
     print(&page);
     Ok(())
 }
 
-fn write_all(directory: &Path, dry_run: bool) -> std::io::Result<()> {
+fn write_all(program: &clap::Command, directory: &Path, dry_run: bool) -> std::io::Result<()> {
     if !dry_run {
         std::fs::create_dir_all(directory)?;
     }
-    let dawn = whole();
-    let names = dawn.get_subcommands().map(|command| Some(command.get_name()));
+    let names = program.get_subcommands().map(|command| Some(command.get_name()));
     for name in names.chain([None]) {
         let path = directory.join(manual::file_name(name));
         if dry_run {
             print(&format!("{}\n", file_line(written(&path), &path)));
-        } else if let Some(page) = manual::page(name)? {
+        } else if let Some(page) = manual::page(program, name)? {
             std::fs::write(path, page)?;
         }
     }

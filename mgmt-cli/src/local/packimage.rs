@@ -1,12 +1,13 @@
 //! `packimage`: pack the root tree of an image for stateless nodes.
 
-use crate::app::print;
+use super::LocalCommand;
 use crate::builder::{definition, fail};
+use crate::command::Registry;
 use crate::edits::{file_line, written};
 use crate::environment::Environment;
-use crate::frame::LocalCommand;
 use crate::imagedef::Definition;
 use crate::synclist;
+use crate::terminal::print;
 use dawn_imagebuilder::packimage::{self, Method, Options};
 use dawn_imagebuilder::password::RootPassword;
 use std::io::IsTerminal;
@@ -50,7 +51,7 @@ impl LocalCommand for Args {
     const NAME: &'static str = "packimage";
     const WRITES: bool = true;
 
-    fn run(self, environment: &Environment) -> i32 {
+    fn run(self, environment: &Environment, _: &Registry) -> i32 {
         match self.pack(environment) {
             Ok(()) => 0,
             Err(text) => fail(&text),

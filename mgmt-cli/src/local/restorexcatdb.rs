@@ -1,11 +1,12 @@
 //! `restorexCATdb`: all tables from files.
 
-use crate::app::print;
+use super::LocalCommand;
 use crate::backup::Options;
 use crate::builder::{ask_with, fail, show};
+use crate::command::Registry;
 use crate::commands::tables::tabrestore::{Sender, bundled};
 use crate::environment::Environment;
-use crate::frame::LocalCommand;
+use crate::terminal::print;
 use crate::utf8;
 use std::path::PathBuf;
 
@@ -22,7 +23,7 @@ impl LocalCommand for Args {
     const NAME: &'static str = "restorexCATdb";
     const WRITES: bool = true;
 
-    fn run(self, environment: &Environment) -> i32 {
+    fn run(self, environment: &Environment, _: &Registry) -> i32 {
         let path = match self.options.path(" -p with path to database files is required ", environment) {
             Ok(path) => path,
             Err(code) => return code,

@@ -1,10 +1,11 @@
 //! `tabedit`: a table in an editor.
 
-use crate::app::{print, stop_on_signals};
+use super::LocalCommand;
 use crate::builder::{ask, ask_with, fail, show};
+use crate::command::Registry;
 use crate::commands::tables::tabrestore::Sender;
 use crate::environment::Environment;
-use crate::frame::LocalCommand;
+use crate::terminal::{print, stop_on_signals};
 use crate::utf8;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{BufRead, Write};
@@ -35,9 +36,9 @@ impl LocalCommand for Args {
     const NAME: &'static str = "tabedit";
     const WRITES: bool = true;
 
-    fn run(self, environment: &Environment) -> i32 {
+    fn run(self, environment: &Environment, registry: &Registry) -> i32 {
         if self.help {
-            print(&help(Self::NAME));
+            print(&help(registry));
             return 1;
         }
         let Some(table) = &self.table else {
@@ -74,8 +75,8 @@ impl Drop for PrivateDirectory {
     }
 }
 
-fn help(command: &str) -> String {
-    let entry = crate::commands::find(command);
+fn help(registry: &Registry) -> String {
+    let entry = registry.find(Args::NAME);
     entry.map(|entry| (entry.clap)().render_long_help().to_string()).unwrap_or_default()
 }
 

@@ -2,8 +2,8 @@
 //!
 //! What the node says ends in a table: names and values are cut to plain characters and to a length.
 
-use super::calling_node;
-use crate::frame::{Command, Ctx, Kind};
+use crate::caller::calling_node;
+use crate::command::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::{Change, Edit};
 use dawn_xcatd::Element;
@@ -43,7 +43,7 @@ impl Command for Args {
                 "Dawn does not start an inventory of adapters; nodes report theirs (`lsdef -i nicsadapter` shows it)",
             ));
         }
-        let node = calling_node(ctx)?;
+        let node = calling_node(&ctx.snapshot, ctx.call)?;
         let mut bytes = 0;
         let nics: Vec<String> = extra
             .iter()

@@ -4,9 +4,10 @@
 //! `passwd` table; mask and gateway from the network of the address. Names of service processors are looked
 //! up in the `hosts` table.
 
-use super::{calling_node, consent};
+use super::consent;
+use crate::caller::calling_node;
+use crate::command::{Command, Ctx, Kind};
 use crate::edits::Edits;
-use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::{Col, Edit, Snapshot, row_subnet};
 use dawn_xcatd::Element;
@@ -29,7 +30,7 @@ impl Command for Args {
     const KIND: Kind = Kind::Words;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-        let node = calling_node(ctx)?;
+        let node = calling_node(&ctx.snapshot, ctx.call)?;
         if !ctx.call.peer.ip.is_some_and(|ip| consent::is_given(ip, CONSENT_PORT)) {
             return Err(Stop::message("Unable to prove root on your IP approves of this request"));
         }

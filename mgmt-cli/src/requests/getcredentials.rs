@@ -4,11 +4,13 @@
 //! proof is answered with nothing, as in the reference. Files come from `/root/.ssh` or the zone's directory,
 //! and from `hostkeys` of the data directory. What it hands out is logged by name, never by content.
 
-use super::{calling_node, consent};
-use crate::frame::{Command, Ctx, Kind};
+use super::consent;
+use crate::caller::calling_node;
+use crate::command::{Command, Ctx, Kind};
 use crate::imagedef::root_hash;
 use crate::output::{Done, Out};
-use dawn_cluster::{Col, Row, Snapshot, Text};
+use crate::zones::{default_zone, lets_nodes_log_in, own_zone, zone_row};
+use dawn_cluster::{Col, Snapshot};
 use dawn_serving::bounded_read;
 use dawn_xcatd::{Data, Element, Response};
 use std::path::{Path, PathBuf};
@@ -32,7 +34,7 @@ impl Command for Args {
     const KIND: Kind = Kind::Words;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-        let node = calling_node(ctx)?;
+        let node = calling_node(&ctx.snapshot, ctx.call)?;
         let (ip, port) = (ctx.call.peer.ip, ctx.call.request.callback_port);
         let proved = ip.zip(port).is_some_and(|(ip, port)| consent::is_given(ip, port));
         if !proved {
@@ -109,31 +111,6 @@ fn zone_keys(snapshot: &Snapshot, node: &str, asked: Option<&str>, private: bool
     Some(
         row.get(Col::known("zone.sshkeydir")).map_or_else(|| ROOT_KEYS.into(), |text| PathBuf::from(&**text)),
     )
-}
-
-/// The zone of the node, else the default zone.
-pub fn own_zone(snapshot: &Snapshot, node: &str) -> Option<Text> {
-    snapshot.attr(node, "nodelist.zonename").or_else(|| default_zone(snapshot))
-}
-
-fn default_zone(snapshot: &Snapshot) -> Option<Text> {
-    let mut rows = snapshot.enabled_rows("zone");
-    let default = rows.find(|row| row.get(Col::known("zone.defaultzone")).is_some_and(|text| is_yes(text)));
-    default.and_then(|row| row.get(Col::known("zone.zonename")).cloned())
-}
-
-/// The row of a zone.
-pub fn zone_row(snapshot: &Snapshot, zone: &str) -> Option<Row> {
-    snapshot.find_row(&[(Col::known("zone.zonename"), zone)])
-}
-
-/// Whether nodes of the zone may log in to each other.
-pub fn lets_nodes_log_in(zone: &Row) -> bool {
-    zone.get(Col::known("zone.sshbetweennodes")).is_some_and(|text| is_yes(text))
-}
-
-fn is_yes(text: &str) -> bool {
-    matches!(text.to_ascii_lowercase().as_str(), "yes" | "1")
 }
 
 /// The node's own host key, else the one that all nodes share.

@@ -4,8 +4,8 @@
 //! The first line says whether the rest is a script or a layout. Errors are data that begin with `Error: `:
 //! the node prints what it gets.
 
-use super::calling_node;
-use crate::frame::{Command, Ctx, Kind};
+use crate::caller::calling_node;
+use crate::command::{Command, Ctx, Kind};
 use crate::output::{Done, Out};
 use dawn_bootd::localdisk;
 
@@ -29,7 +29,7 @@ impl Command for Args {
 }
 
 fn layout(ctx: &Ctx<'_>) -> Result<Vec<String>, String> {
-    let node = calling_node(ctx).map_err(|stop| stop.to_string())?;
+    let node = calling_node(&ctx.snapshot, ctx.call).map_err(|stop| stop.to_string())?;
     let name =
         dawn_statelite::image_of(&ctx.snapshot, &node).ok_or_else(|| format!("{node} has no image"))?;
     let image = ctx.snapshot.osimage(&name).ok_or_else(|| format!("there is no image {name}"))?;

@@ -2,8 +2,8 @@
 //!
 //! Deliberately missing: `version2`, the same text as a file for HTTP.
 
-use super::booting_node;
-use crate::frame::{Command, Ctx, Kind};
+use crate::caller::booting_node;
+use crate::command::{Command, Ctx, Kind};
 use crate::mypostscript;
 use crate::output::{Done, Out, Stop};
 
@@ -20,7 +20,7 @@ impl Command for Args {
     const KIND: Kind = Kind::Words;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-        let node = booting_node(ctx)?
+        let node = booting_node(&ctx.snapshot, ctx.call)?
             .ok_or_else(|| Stop::message("getpostscript asks for nodes only, and the caller is none"))?;
         if self.words.iter().any(|word| word.contains("version2")) {
             return Err(Stop::message(

@@ -1,7 +1,6 @@
 //! `help` over the protocol, for clients that send any word they are given (`xcatclient help nodels`).
 
-use crate::app;
-use crate::frame::{Command, Ctx, Kind};
+use crate::command::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 
 /// List the commands, or explain one
@@ -15,8 +14,8 @@ impl Command for Args {
     const NAME: &'static str = "help";
     const KIND: Kind = Kind::Words;
 
-    fn run(self, _: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-        let text = app::help_text(self.command.as_deref()).map_err(Stop::message)?;
+    fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        let text = ctx.registry.help(self.command.as_deref()).map_err(Stop::message)?;
         out.lines(&text)
     }
 }

@@ -1,7 +1,7 @@
 //! Noderange for programs: `extnoderange`, `NodeRange`, `gennr`, `rnoderange`.
 
+use crate::command::{Command, Ctx, Kind};
 use crate::commands::nodes::noderange::{expand, node_elements, unknown_names};
-use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::Snapshot;
 use dawn_xcatd::{Element, Response};

@@ -4,8 +4,8 @@
 //! and why, and its timeline says so too: a node that believes its files are there may go on to start what
 //! needs them. Without a synclist there is nothing to copy, and that is done.
 
-use super::calling_node;
-use crate::frame::{Command, Ctx, Kind};
+use crate::caller::calling_node;
+use crate::command::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::Snapshot;
 
@@ -21,7 +21,7 @@ impl Command for Args {
     const KIND: Kind = Kind::Words;
 
     fn run(self, ctx: &Ctx<'_>, _: &mut Out<'_>) -> Done {
-        let node = calling_node(ctx)?;
+        let node = calling_node(&ctx.snapshot, ctx.call)?;
         match refusal(&ctx.snapshot, &node) {
             None => Ok(()),
             Some(reason) => {

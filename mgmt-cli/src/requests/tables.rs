@@ -4,8 +4,8 @@
 //! (the word `ALL` is every column), `keys`. Output are `row`, `node` with `name`, or `table` with
 //! `tablename` and those inside.
 
+use crate::command::{Command, Ctx, Kind};
 use crate::edits::{Edits, transact};
-use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::{Col, Row, Snapshot, Table, schema};
 use dawn_xcatd::Element;

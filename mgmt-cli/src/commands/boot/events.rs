@@ -1,6 +1,6 @@
 //! `events`: what nodes did, from the boot services.
 
-use crate::frame::{Command, Ctx, Kind};
+use crate::command::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 use dawn_bootd::events::{Event, last_boot};
 

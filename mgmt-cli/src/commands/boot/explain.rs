@@ -1,8 +1,8 @@
 //! `explain`: why a node boots what it boots, and whose row says so.
 
 use crate::addresses::{needs_network, unanswered};
+use crate::command::{Command, Ctx, Kind};
 use crate::conflicts::{conflicts, needs};
-use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out};
 use crate::sources;
 use dawn_bootd::dhcp::{Answers, Silence};

@@ -1,7 +1,7 @@
 //! `getdestiny`: a node asks what to do.
 
+use crate::command::{Command, Ctx, Kind};
 use crate::destiny_reply::{caller, reply};
-use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out};
 
 /// Report what nodes are to do (nodes send this request themselves)

@@ -1,6 +1,6 @@
 //! `leases`: addresses that are given out.
 
-use crate::frame::{Command, Ctx, Kind};
+use crate::command::{Command, Ctx, Kind};
 use crate::hooks::Lease;
 use crate::output::{Done, Out};
 use dawn_cluster::{MacAddr, Snapshot};

@@ -5,7 +5,7 @@
 //! gets no answer when its `mac.mac` is cleared or it is gone.
 
 use crate::addresses::unanswered;
-use crate::frame::{Command, Ctx, Kind};
+use crate::command::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 use dawn_bootd::dhcp::{Answers, Interface, Silence};
 use dawn_cluster::{Guid, MacAddr, Snapshot, XCATMASTER, schema};

@@ -1,15 +1,13 @@
 //! `makehosts`: node names in `/etc/hosts` of this machine.
 
+use crate::command::{Command, Ctx, Kind};
 use crate::edits::{file_line, written};
-use crate::frame::{Command, Ctx, Kind};
 use crate::hosts::{Entry, Style, entries, merge};
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::excerpt;
 use dawn_serving::whole;
 use std::path::Path;
 
-/// The file when the daemon was told no other.
-pub const HOSTS: &str = "/etc/hosts";
 /// Everyone on this machine reads it.
 const MODE: u32 = 0o644;
 /// What a new file starts with.

@@ -1,7 +1,7 @@
 //! `makenetworks`: the networks this machine is on.
 
+use crate::command::{Command, Ctx, Kind};
 use crate::edits::{Edits, transact};
-use crate::frame::{Command, Ctx, Kind};
 use crate::local_networks;
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::LocalNetwork;

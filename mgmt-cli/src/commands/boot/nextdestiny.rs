@@ -1,7 +1,7 @@
 //! `nextdestiny`: a node has done what it was told.
 
+use crate::command::{Command, Ctx, Kind};
 use crate::destiny_reply::{caller, reply};
-use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out};
 
 /// Advance the chain of nodes and report what they are to do (nodes send this request themselves)

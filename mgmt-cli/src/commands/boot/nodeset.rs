@@ -5,10 +5,10 @@
 //! be; a node whose plan fails is reported and left as it is.
 
 use crate::addresses::{needs_network, unanswered};
+use crate::command::{Command, Ctx, Kind};
 use crate::conflicts::needs;
 use crate::destiny::{Move, State, next, set_state};
 use crate::edits::{Edits, transact};
-use crate::frame::{Command, Ctx, Kind};
 use crate::hooks::Unready;
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::Snapshot;

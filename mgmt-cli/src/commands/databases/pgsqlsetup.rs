@@ -1,7 +1,7 @@
 //! `pgsqlsetup`: the tables into a PostgreSQL database.
 
+use crate::command::{Command, Ctx, Kind};
 use crate::dbsetup::{self, Place, Server};
-use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out};
 use dawn_cluster::StoreAddress;
 

@@ -1,6 +1,6 @@
 //! `imagedef`: what `genimage` and `packimage` need of an image.
 
-use crate::frame::{Command, Ctx, Kind};
+use crate::command::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 
 /// Print the definition of an image for genimage and packimage

@@ -1,9 +1,9 @@
 //! `imgexport`: an image as one file.
 
+use crate::command::{Command, Ctx, Kind};
 use crate::csv::{header_line, row_line};
 use crate::defs;
 use crate::edits::{file_line, written};
-use crate::frame::{Command, Ctx, Kind};
 use crate::imagedef;
 use crate::lite::check_image;
 use crate::output::{Done, Out, Stop};

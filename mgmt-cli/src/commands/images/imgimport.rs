@@ -1,8 +1,8 @@
 //! `imgimport`: an image from one file.
 
+use crate::command::{Command, Ctx, Kind};
 use crate::csv::{read_header, read_records};
 use crate::edits::{Edits, show, transact};
-use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::{Col, Edit, ImageName, Text, schema};
 use dawn_imagebuilder::bundle::{Import, Imported, import};

@@ -1,8 +1,8 @@
 //! `rmimage`: the files of an image removed.
 
+use crate::command::{Command, Ctx, Kind};
 use crate::defs;
 use crate::edits::{self, Edits, transact};
-use crate::frame::{Command, Ctx, Kind};
 use crate::lite::check_image;
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::Snapshot;

@@ -1,8 +1,8 @@
 //! `nodeadd`: new nodes with their values.
 
+use crate::command::{Command, Ctx, Kind};
 use crate::commands::nodes::nodech::{Assignment, Operator, assign, warn_dynamic};
 use crate::edits::{Edits, transact};
-use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::Col;
 

@@ -1,8 +1,8 @@
 //! `nodech`: change values of nodes.
 
+use crate::command::{Command, Ctx, Kind};
 use crate::conditions::Condition;
 use crate::edits::{Edits, transact};
-use crate::frame::{Command, Ctx, Kind};
 use crate::items::{column, list_add_front, list_remove, split_operator};
 use crate::output::{Done, Out, Stop};
 use crate::tabch::renames_one_row;

@@ -1,8 +1,8 @@
 //! `nodegrpch`: values of groups.
 
+use crate::command::{Command, Ctx, Kind};
 use crate::commands::nodes::nodech::{Assignment, BLANK, Operator};
 use crate::edits::{Edits, transact};
-use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::{Col, Snapshot};
 

@@ -1,7 +1,7 @@
 //! `nodels`: nodes and their values.
 
+use crate::command::{Command, Ctx, Kind};
 use crate::conditions::Condition;
-use crate::frame::{Command, Ctx, Kind};
 use crate::items::{Item, item};
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::{Col, Resolved, Source, TableId};

@@ -1,7 +1,7 @@
 //! `nodepurge`: nodes and everything about them removed.
 
+use crate::command::{Command, Ctx, Kind};
 use crate::edits::{Edits, transact};
-use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out};
 use dawn_cluster::schema;
 

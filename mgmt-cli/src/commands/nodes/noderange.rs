@@ -1,6 +1,6 @@
 //! `noderange`: what a noderange stands for; also asked by programs, which read the `<node>` elements.
 
-use crate::frame::{Command, Ctx, Kind};
+use crate::command::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 use dawn_xcatd::{Element, Expanded, Response};
 use serde_json::json;

@@ -1,10 +1,10 @@
 //! `chdef`: changed objects.
 
+use crate::command::{Command, Ctx, Kind};
 use crate::defs::args::Definition;
 use crate::defs::write::{from_words, plan};
 use crate::defs::{self, Mode, Wanted, Words};
 use crate::edits::{Edits, transact};
-use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::Snapshot;
 

@@ -1,8 +1,8 @@
 //! `lsdef`: objects and their attributes.
 
+use crate::command::{Command, Ctx, Kind};
 use crate::defs::args::Selection;
 use crate::defs::{self, Words, stanza, templates};
-use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::{Conditions, Text};
 use dawn_cluster::{NIC_COLUMNS, Object, ObjectType, ObjectValue};
@@ -64,15 +64,15 @@ impl Command for Args {
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         if self.selection.help {
-            return defs::help(Self::NAME, self.selection.kind.as_deref(), out);
+            return defs::help(Self::NAME, self.selection.kind.as_deref(), ctx, out);
         }
         if let Some(text) = self.conflict() {
-            return defs::refuse(Self::NAME, text, out);
+            return defs::refuse(Self::NAME, text, ctx, out);
         }
         let named = self.template.as_deref().filter(|names| !names.is_empty());
         let words = Words::read(&self.selection.words, self.selection.objects.as_deref().or(named))?;
         if !words.pairs.is_empty() {
-            return defs::refuse(Self::NAME, "Invalid option..", out);
+            return defs::refuse(Self::NAME, "Invalid option..", ctx, out);
         }
         let view = self.view(&words, out)?;
         if self.template.is_some() {

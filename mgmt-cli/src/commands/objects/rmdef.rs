@@ -1,10 +1,10 @@
 //! `rmdef`: objects removed.
 
-use crate::bridge::View;
+use crate::caller::View;
+use crate::command::{Command, Ctx, Kind};
 use crate::defs::args::Selection;
 use crate::defs::{self, Words};
 use crate::edits::{Edits, transact};
-use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::ObjectType;
 use dawn_cluster::Snapshot;
@@ -45,23 +45,38 @@ impl Command for Args {
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         if self.selection.help {
-            return defs::help(Self::NAME, self.selection.kind.as_deref(), out);
+            return defs::help(Self::NAME, self.selection.kind.as_deref(), ctx, out);
         }
         let words = Words::read(&self.selection.words, self.selection.objects.as_deref())?;
         if !words.pairs.is_empty() || self.selection.xml || self.dynamic || self.stanza {
             return Err(Stop::message("Invalid flag specified, see rmdef manpage for details."));
         }
         if self.all && self.selection.kind.is_some() {
-            return defs::refuse(Self::NAME, "Cannot combine '-t' and '-a', '-z', or '-x' options.", out);
+            return defs::refuse(
+                Self::NAME,
+                "Cannot combine '-t' and '-a', '-z', or '-x' options.",
+                ctx,
+                out,
+            );
         }
         if self.all && words.names.is_some() {
-            return defs::refuse(Self::NAME, "Cannot use '-a' with '-o', a noderange or file input.", out);
+            return defs::refuse(
+                Self::NAME,
+                "Cannot use '-a' with '-o', a noderange or file input.",
+                ctx,
+                out,
+            );
         }
         if self.all && !self.force {
-            return defs::refuse(Self::NAME, "You must use the '-f' option when using the '-a' option.", out);
+            return defs::refuse(
+                Self::NAME,
+                "You must use the '-f' option when using the '-a' option.",
+                ctx,
+                out,
+            );
         }
         if !self.all && self.selection.kind.is_none() && words.names.is_none() {
-            return defs::usage(Self::NAME, out);
+            return defs::usage(Self::NAME, ctx, out);
         }
         let mut removed = Vec::new();
         transact(ctx, out, self.dry_run, |base, out| {

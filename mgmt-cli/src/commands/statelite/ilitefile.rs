@@ -1,6 +1,6 @@
 //! `ilitefile`: the special files of an image.
 
-use crate::frame::{Command, Ctx, Kind};
+use crate::command::{Command, Ctx, Kind};
 use crate::lite::{check_image, file_lines, file_objects};
 use crate::output::{Done, Out};
 use dawn_statelite::files_of_image;

@@ -1,6 +1,6 @@
 //! `litefile`: the special files of nodes.
 
-use crate::frame::{Command, Ctx, Kind};
+use crate::command::{Command, Ctx, Kind};
 use crate::lite::{file_lines, file_objects, files_of, nodes};
 use crate::output::{Done, Out};
 

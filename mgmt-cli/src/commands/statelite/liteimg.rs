@@ -1,7 +1,7 @@
 //! `liteimg`: prepare an image for nodes that follow its links.
 
+use crate::command::{Command, Ctx, Kind};
 use crate::conflicts::needs;
-use crate::frame::{Command, Ctx, Kind};
 use crate::lite::check_image;
 use crate::output::{Done, Out, Stop};
 use dawn_bootd::plan::is_ramdisk;

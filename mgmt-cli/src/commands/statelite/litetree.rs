@@ -1,6 +1,6 @@
 //! `litetree`: where nodes look for their files.
 
-use crate::frame::{Command, Ctx, Kind};
+use crate::command::{Command, Ctx, Kind};
 use crate::lite::{nodes, tree_lines, tree_objects};
 use crate::output::{Done, Out};
 

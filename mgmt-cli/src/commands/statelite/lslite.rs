@@ -1,6 +1,6 @@
 //! `lslite`: everything about statelite of nodes or an image.
 
-use crate::frame::{Command, Ctx, Kind};
+use crate::command::{Command, Ctx, Kind};
 use crate::lite::{check_image, describe_image, describe_node, image_object, node_object};
 use crate::output::{Done, Out, Stop};
 

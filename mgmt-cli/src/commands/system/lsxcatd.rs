@@ -1,6 +1,6 @@
 //! `lsxcatd`: what this daemon is.
 
-use crate::frame::{Command, Ctx, Kind, VERSION};
+use crate::command::{Command, Ctx, Kind, VERSION};
 use crate::output::{Done, Out, Stop};
 
 /// Show the version, kind and database of the daemon

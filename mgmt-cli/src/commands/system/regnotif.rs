@@ -1,7 +1,7 @@
 //! `regnotif`: who is told of table changes.
 
+use crate::command::{Command, Ctx, Kind};
 use crate::edits::{Edits, transact};
-use crate::frame::{Command, Ctx, Kind};
 use crate::notify;
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::{Col, schema};

@@ -1,6 +1,6 @@
 //! `setup-local-client.sh`: a certificate for another user, made by the daemon in its data directory.
 
-use crate::frame::{Command, Ctx, Kind};
+use crate::command::{Command, Ctx, Kind};
 use crate::init;
 use crate::output::{Done, Out, Stop};
 

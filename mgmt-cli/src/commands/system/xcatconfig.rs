@@ -1,7 +1,7 @@
 //! `xcatconfig`: default rows of the tables.
 
+use crate::command::{Command, Ctx, Kind};
 use crate::edits::{Edits, transact};
-use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::{Col, Edit, Installation, Snapshot};
 use std::os::unix::fs::DirBuilderExt;

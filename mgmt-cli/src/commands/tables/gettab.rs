@@ -1,6 +1,6 @@
 //! `gettab`: single values of a table.
 
-use crate::frame::{Command, Ctx, Kind};
+use crate::command::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::schema;
 

@@ -1,7 +1,7 @@
 //! `log`: the change log.
 
+use crate::command::{Command, Ctx, Kind};
 use crate::edits::describe;
-use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::LogEntry;
 use std::collections::HashSet;

@@ -1,6 +1,6 @@
 //! `tabch`: change table rows through the daemon.
 
-use crate::frame::{Command, Ctx, Kind};
+use crate::command::{Command, Ctx, Kind};
 use crate::output::{Done, Out};
 use crate::tabch::{Manner, Words};
 

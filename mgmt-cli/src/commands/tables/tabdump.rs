@@ -1,7 +1,7 @@
 //! `tabdump`: tables as text.
 
+use crate::command::{Command, Ctx, Kind};
 use crate::csv::{header_line, row_line};
-use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::{Row, Table, schema};
 use std::collections::BTreeMap;

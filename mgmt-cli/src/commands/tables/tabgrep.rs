@@ -1,6 +1,6 @@
 //! `tabgrep`: in which tables a node is mentioned.
 
-use crate::frame::{Command, Ctx, Kind};
+use crate::command::{Command, Ctx, Kind};
 use crate::output::{Done, Out};
 use dawn_cluster::schema;
 

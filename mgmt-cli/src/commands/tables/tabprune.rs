@@ -1,8 +1,8 @@
 //! `tabprune`: old rows of the logs.
 
+use crate::command::{Command, Ctx, Kind};
 use crate::csv::{header_line, row_line};
 use crate::edits::{Edits, transact};
-use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::{Col, Row, Table, schema};
 

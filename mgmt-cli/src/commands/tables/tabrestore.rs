@@ -1,8 +1,8 @@
 //! `tabrestore`: a table from its text.
 
+use crate::command::{Command, Ctx, Kind};
 use crate::csv::{read_header, read_records};
 use crate::edits::{Edits, transact};
-use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::{Col, Edit, Table, schema};
 
@@ -54,23 +54,22 @@ impl Sender {
     }
 }
 
-/// What the administrator typed, if these words of `tabrestore` are those of another program.
-pub fn typed(words: &[String]) -> Option<String> {
-    let (option, file) = match words {
-        [option, file, ..] => (option, file),
-        _ => return None,
-    };
-    match [Sender::Tabedit, Sender::RestorexCatdb].into_iter().find(|sender| sender.option() == option)? {
-        Sender::Tabedit => Some(format!("tabedit {}", file.trim_end_matches(".csv"))),
-        Sender::RestorexCatdb => Some(format!("restorexCATdb -p {file}")),
-    }
-}
-
 impl Command for Args {
     const NAME: &'static str = "tabrestore";
     const KIND: Kind = Kind::Words;
     const SENDS_FILE: bool = true;
     const WRITES: bool = true;
+
+    fn typed(words: &[String]) -> Option<String> {
+        let (option, file) = match words {
+            [option, file, ..] => (option, file),
+            _ => return None,
+        };
+        match [Sender::Tabedit, Sender::RestorexCatdb].into_iter().find(|sender| sender.option() == option)? {
+            Sender::Tabedit => Some(format!("tabedit {}", file.trim_end_matches(".csv"))),
+            Sender::RestorexCatdb => Some(format!("restorexCATdb -p {file}")),
+        }
+    }
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let text = ctx.call.request.stdin.as_deref().unwrap_or_default();

@@ -1,7 +1,7 @@
 //! `undo`: take a change back.
 
+use crate::command::{Command, Ctx, Kind};
 use crate::edits::show;
-use crate::frame::{Command, Ctx, Kind};
 use crate::output::{Done, Out};
 
 /// Undo a change: the newest one of an administrator, or the one with this number in the log

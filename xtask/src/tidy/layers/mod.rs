@@ -15,10 +15,6 @@ use crate::metadata::{self, list, text};
 use crate::suite::Count;
 use graph::Graph;
 
-/// Crates whose modules still import each other in a circle. A crate whose circle is opened must leave this
-/// list.
-const STILL_CIRCULAR: &[&str] = &["dawn-bootd", "dawn"];
-
 /// A crate of the workspace.
 struct Package {
     name: String,
@@ -37,32 +33,24 @@ pub fn check() -> Result<Count> {
             crates.add(&package.name, used);
         }
     }
-    let mut count = report("the crates", &crates, false);
+    let mut count = report("the crates", &crates);
     for package in &packages {
         for root in &package.roots {
             let graph = modules::imports(root)?;
-            count = count.plus(report(
-                &format!("the modules of {}", package.name),
-                &graph,
-                STILL_CIRCULAR.contains(&package.name.as_str()) && root.ends_with("lib.rs"),
-            ));
+            count = count.plus(report(&format!("the modules of {}", package.name), &graph));
         }
     }
     Ok(count)
 }
 
 /// Prints the cycles of a graph, if there are any.
-fn report(what: &str, graph: &Graph, is_still_circular: bool) -> Count {
+fn report(what: &str, graph: &Graph) -> Count {
     let knots = graph.knots();
-    let mark = if is_still_circular { "still to do" } else { "FAILED" };
     for knot in &knots {
         let (size, cycle) = (knot.size, knot.cycle.join(" -> "));
-        println!("{mark}: {what} import each other in a circle ({size} of them): {cycle}");
+        println!("FAILED: {what} import each other in a circle ({size} of them): {cycle}");
     }
-    if is_still_circular && knots.is_empty() {
-        println!("FAILED: {what} have no circle any more: take them off the list");
-    }
-    Count::one(knots.is_empty() != is_still_circular)
+    Count::one(knots.is_empty())
 }
 
 fn packages() -> Result<Vec<Package>> {

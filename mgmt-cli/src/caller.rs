@@ -1,0 +1,219 @@
+//! The caller of a command: what it may name, and which node it is.
+
+use crate::output::Stop;
+use dawn_cluster::{Noderange, PolicyRequest, Reach, Snapshot, Text};
+use dawn_serving::bounded_read::{self, Refused, Rights};
+use dawn_xcatd::dispatch::NODERANGE_WITHOUT_NAME;
+use dawn_xcatd::{Call, Expanded};
+use std::cell::RefCell;
+use std::path::Path;
+
+/// Bytes of a file that a noderange may name.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// What a caller may name, and with whose rights the files of its noderanges are read.
+#[derive(Clone, Debug)]
+pub enum View {
+    /// No name: nothing that the caller writes is evaluated.
+    Nameless,
+    /// A user below root: nodes out of reach do not exist.
+    User(Reach),
+    /// Root sees all, and may read any file by `^path`.
+    Root,
+}
+
+impl View {
+    /// The view of a call's caller on the nodes for which policy allows the command.
+    pub fn of(snapshot: &Snapshot, call: &Call) -> View {
+        match call.peer_name.as_deref() {
+            None => View::Nameless,
+            Some("root") => View::Root,
+            Some(_) => View::User(snapshot.reach(&request(call, &[], false))),
+        }
+    }
+
+    /// The caller may use the command for a node of this name, whether it exists or not.
+    pub fn covers(&self, node: &str) -> bool {
+        self.limits().is_none_or(|reach| reach.covers(node))
+    }
+
+    /// The nodes that the caller is limited to; `None`: to none.
+    pub fn limits(&self) -> Option<&Reach> {
+        match self {
+            View::User(reach) if !reach.is_whole() => Some(reach),
+            _ => None,
+        }
+    }
+
+    /// Nodes sorted, names that are for this caller neither node nor group apart.
+    pub fn expand(&self, snapshot: &Snapshot, noderange: &str) -> Expanded {
+        match self.evaluate(snapshot, Noderange::new(noderange)) {
+            Ok(found) => Expanded { nodes: strings(&found.nodes), unknown: found.missing, fatal: None },
+            Err(fatal) => Expanded { fatal: Some(fatal), ..Expanded::default() },
+        }
+    }
+
+    /// Nodes of a noderange whose names need not exist.
+    pub fn expand_unverified(&self, snapshot: &Snapshot, noderange: &str) -> Result<Vec<String>, String> {
+        let found = self.evaluate(snapshot, Noderange::new(noderange).unverified().with_excluded())?;
+        Ok(strings(&found.nodes))
+    }
+
+    fn evaluate(&self, snapshot: &Snapshot, how: Noderange<'_>) -> Result<dawn_cluster::Expanded, String> {
+        let rights = if matches!(self, View::Root) { Rights::Daemon } else { Rights::Nobody };
+        let files = Files { rights, refused: RefCell::new(None) };
+        let read = |path: &str| files.read(path);
+        let how = match self {
+            View::Nameless => return Err(NODERANGE_WITHOUT_NAME.to_owned()),
+            View::User(reach) => how.seen_by(reach),
+            View::Root => how,
+        };
+        let found = how.files(&read).expand(snapshot);
+        match files.refused.take() {
+            Some(refused) => Err(refused),
+            None => found.map_err(|error| error.to_string()),
+        }
+    }
+}
+
+fn strings(names: &[Text]) -> Vec<String> {
+    names.iter().map(|name| name.to_string()).collect()
+}
+
+/// The files that a noderange names.
+struct Files {
+    rights: Rights,
+    /// The first that was not read although it is there: leaving it out would change what the noderange
+    /// means.
+    refused: RefCell<Option<String>>,
+}
+
+impl Files {
+    /// The text; `None` for a file that does not exist, which a noderange ignores, and for a refused one.
+    fn read(&self, path: &str) -> Option<String> {
+        match bounded_read::read(Path::new(path), FILE_BYTES_MAX, self.rights) {
+            Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+            // Others than root are not told which private files there are.
+            Err(Refused::Io(_) | Refused::Private) => None,
+            Err(why) => {
+                self.refused
+                    .borrow_mut()
+                    .get_or_insert_with(|| format!("the file {path} of the noderange was not read: {why}"));
+                None
+            }
+        }
+    }
+}
+
+/// What policy looks at.
+pub(crate) fn request<'a>(call: &'a Call, nodes: &'a [String], beyond_nodes: bool) -> PolicyRequest<'a> {
+    PolicyRequest {
+        peer_name: call.peer_name.as_deref(),
+        peer_host: &call.peer_host,
+        remote_client: call.request.remote_client.as_deref(),
+        command: &call.request.command,
+        args: &call.request.args,
+        nodes,
+        beyond_nodes,
+    }
+}
+
+/// Whether nodes that ask for boot and script must show a certificate with their name
+/// (`site.nodeauthentication`).
+pub fn wants_certificates(snapshot: &Snapshot) -> bool {
+    snapshot.site("nodeauthentication").is_some_and(|value| !value.trim().is_empty())
+}
+
+/// The node that asks for its boot or script: by its address, or by its certificate where the site wants one;
+/// `None` for a caller that is no node.
+pub fn booting_node(snapshot: &Snapshot, call: &Call) -> Result<Option<String>, Stop> {
+    if !wants_certificates(snapshot) {
+        let node = call.peer.ip.and_then(|ip| snapshot.node_by_ip(ip));
+        return Ok(node.map(|node| node.to_string()));
+    }
+    match call.peer.certificate_name.as_deref() {
+        Some(name) => Ok(snapshot.has_node(name).then(|| name.to_owned())),
+        None => Err(Stop::message(
+            "site.nodeauthentication asks nodes for a certificate with their name, and the caller shows none",
+        )),
+    }
+}
+
+/// The node that asks, known by its address. No certificate and no word of the request changes who that is.
+pub fn calling_node(snapshot: &Snapshot, call: &Call) -> Result<String, Stop> {
+    let node = call.peer.ip.and_then(|ip| snapshot.node_by_ip(ip));
+    node.map(|node| node.to_string()).ok_or_else(|| {
+        Stop::message(format!("{} asks for nodes only, and the caller is none", call.request.command))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cluster() -> Snapshot {
+        Snapshot::from_rows([
+            ("nodelist", &[("node", "n1"), ("groups", "all,odd")][..]),
+            ("nodelist", &[("node", "n2"), ("groups", "all,even")]),
+            ("ipmi", &[("node", "n1"), ("password", "hush1")]),
+            ("ipmi", &[("node", "n2"), ("password", "hush2")]),
+            ("nodehm", &[("node", "all"), ("mgt", "ipmi")]),
+            (
+                "nodegroup",
+                &[("groupname", "dyn"), ("grouptype", "dynamic"), ("wherevals", "bmcpassword=~hush")],
+            ),
+            ("policy", &[("priority", "1"), ("name", "alice"), ("noderange", "n[1,5]"), ("rule", "allow")]),
+            ("policy", &[("priority", "2"), ("name", "bob"), ("rule", "allow")]),
+            ("policy", &[("priority", "3"), ("commands", "litefile"), ("rule", "allow")]),
+        ])
+    }
+
+    fn show(peer: Option<&str>, noderange: &str) -> String {
+        let snapshot = cluster();
+        let request = dawn_xcatd::Request { command: "nodels".into(), ..Default::default() };
+        let peer_name = peer.map(str::to_owned);
+        let call = Call {
+            request,
+            nodes: Vec::new(),
+            username: peer_name.clone(),
+            peer_name,
+            peer: dawn_xcatd::Peer::default(),
+            peer_host: "h".into(),
+        };
+        let found = View::of(&snapshot, &call).expand(&snapshot, noderange);
+        match found.fatal {
+            Some(fatal) => format!("! {fatal}"),
+            None => format!("{}? {}", found.nodes.join(","), found.unknown.join(",")),
+        }
+    }
+
+    #[test]
+    fn nodes_out_of_reach_do_not_exist() {
+        const SECRET: &str = "! 'ipmi.password' holds secrets: only root may select nodes by it";
+        for (peer, noderange, expected) in [
+            (Some("root"), "all", "n1,n2? "),
+            (Some("root"), "ipmi.password=~2", "n2? "),
+            (Some("root"), "dyn", "n1,n2? "),
+            (Some("bob"), "all", "n1,n2? "),
+            (Some("bob"), "even", "n2? "),
+            (Some("bob"), "ipmi.password=~2", SECRET),
+            (Some("bob"), "dyn", "? dyn"),
+            (Some("alice"), "all", "n1? "),
+            (Some("alice"), "n[1-3]", "n1? n2,n3"),
+            (Some("alice"), "n5", "? n5"),
+            (Some("alice"), "even", "? even"),
+            (Some("alice"), "nosuch", "? nosuch"),
+            (Some("alice"), "/n.*", "n1? "),
+            (Some("alice"), "nodelist.groups=~even", "? "),
+            (Some("alice"), "all,-n2", "n1? n2"),
+            (Some("alice"), "n2@ipmi.password=~hush", SECRET),
+            (
+                None,
+                "n1",
+                "! a noderange needs a client certificate: without one, a node asks about itself only",
+            ),
+        ] {
+            assert_eq!(show(peer, noderange), expected, "{peer:?} {noderange}");
+        }
+    }
+}
