@@ -16,8 +16,8 @@ use flate2::{Compression, GzBuilder};
 use dawn_serving::beneath::Beneath;
 
 use crate::cpio::Archive;
-use crate::genimage::create_new;
 use crate::kmod::{self, KmodError, Module, Selection, Tree, Wanted};
+use crate::new_file::create_new;
 
 /// The static `/init` executable of every node.
 pub static INIT: &[u8] = include_bytes!(env!("DAWN_INIT_EXECUTABLE"));

@@ -18,6 +18,7 @@ pub mod image;
 pub mod initramfs;
 pub mod kmod;
 pub mod listfile;
+mod new_file;
 pub mod packimage;
 pub mod password;
 pub mod pkglist;

@@ -441,7 +441,7 @@ fn write(
     path: &Path,
     percent: &mut dyn FnMut(u8),
 ) -> Result<u64, PackimageError> {
-    let mut file = genimage::create_new(path).map_err(|source| file_error(path, source))?;
+    let mut file = crate::new_file::create_new(path).map_err(|source| file_error(path, source))?;
     let threads = options.squashfs.threads;
     let total = tree
         .walk()

@@ -10,8 +10,8 @@ use flate2::write::GzEncoder;
 use super::{BundleError, Extra, LITEFILE, MANIFEST, Manifest, PIECES, TREE, file_error};
 use crate::archive::{self, Compress};
 use crate::exlist::Exlist;
-use crate::genimage::create_new;
 use crate::image::ImageDef;
+use crate::new_file::create_new;
 use crate::packimage::OUTPUTS;
 use crate::tree::Tree;
 

@@ -20,7 +20,7 @@ mod place;
 mod stamp;
 
 pub use initrd::{Embedded, InitrdJob, MakeInitrd, is_of_another_build, made_at};
-pub(crate) use place::{create_new, lock};
+pub(crate) use place::lock;
 pub use place::{pieces, remove_image, set_aside};
 
 use std::fs;

@@ -101,16 +101,6 @@ pub(super) fn install_file(tree: &Path, inside: &Path, to: &Path) -> Result<(), 
         .map_err(|source| file_error(to, source))
 }
 
-/// Makes the file at `path` new. What an interrupted run has left there is removed, and a link is not
-/// followed.
-pub(crate) fn create_new(path: &Path) -> io::Result<File> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    File::create_new(path)
-}
-
 /// What is there of an image in its directory: trees, packed roots, kernel, initramfs images, and what builds
 /// and packings note or left half done. Sorted; the lock file is not among them.
 pub fn pieces(dir: &Path) -> Vec<PathBuf> {
@@ -313,7 +303,7 @@ mod tests {
         install_file(&dir.join("rootimg"), Path::new("boot/vmlinuz"), &dir.join("kernel")).unwrap();
         assert!(fs::symlink_metadata(dir.join("kernel")).unwrap().is_file());
         assert!(install_file(&dir.join("rootimg"), Path::new("boot/out"), &dir.join("kernel")).is_err());
-        create_new(&dir.join(".part")).unwrap();
+        crate::new_file::create_new(&dir.join(".part")).unwrap();
         assert!(lock(&dir).is_err());
         assert_eq!(fs::read_to_string(outside.join("file")).unwrap(), "the server's");
         assert_eq!(fs::read_dir(&outside).unwrap().count(), 1);

@@ -245,8 +245,8 @@ impl Ctx<'_> {
         Path::new(self.call.request.cwd.as_deref().unwrap_or("/")).join(path)
     }
 
-    /// A file that the daemon writes for the caller, links followed. Only root may ask for one, and not in the
-    /// tree of an image, whose links are the image's.
+    /// A file that the daemon writes for the caller, links followed. Only root may ask for one, and not in
+    /// the tree of an image, whose links are the image's.
     pub fn output_of_caller(&self, path: &str) -> Result<PathBuf, Stop> {
         self.require_root("write a file")?;
         let path = self.path_of_caller(path);

@@ -1,9 +1,9 @@
 //! What programs and nodes ask beside the commands: not in `dawn help`, named as in the reference.
 //!
 //! A request is a [`crate::command::Command`] like any other, with policy, audit and log; its input is often
-//! in elements of its own instead of words. [`names`] and [`tables`] are asked by programs, the others by nodes,
-//! which speak without a certificate: those answer about the caller only, and what is secret only after the
-//! caller's [`consent`] was proved.
+//! in elements of its own instead of words. [`names`] and [`tables`] are asked by programs, the others by
+//! nodes, which speak without a certificate: those answer about the caller only, and what is secret only
+//! after the caller's [`consent`] was proved.
 //!
 //! Deliberately missing: service nodes (`xcat_server_cred`, `xcat_client_cred`, `xcat_cfgloc`), certificates
 //! for nodes (`x509cert`), Kerberos, copying of files to running nodes. They answer with an error that says
