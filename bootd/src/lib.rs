@@ -11,6 +11,7 @@
 
 pub mod address;
 mod audience;
+pub mod budget;
 pub mod dhcp;
 pub mod events;
 mod exports;

@@ -5,6 +5,7 @@
 //! nodes would hang where a machine without a server would go on to its disk.
 
 use crate::address::{self, CurrentAddresses, LocalAddresses};
+use crate::budget::{self, Budget, TableCallers};
 use crate::dhcp::TableDirectory;
 use crate::events::Bus;
 use crate::exports::TableExports;
@@ -18,6 +19,7 @@ use crate::plan;
 use crate::watch::{Watcher, now_ms};
 use dawn_cluster::Model;
 use dawn_dhcp::directory::{Directory, Mode};
+use dawn_serving::shares::Callers;
 use dawn_xcatd::Dispatcher;
 use dawn_xcatd::node_status::NodeReports;
 use std::collections::BTreeSet;
@@ -131,6 +133,8 @@ pub struct Settings {
     pub tftp_transfers: dawn_tftp::TransferPorts,
     /// Whether IPv6 router solicitations are answered where DHCP is served.
     pub router_answers: bool,
+    /// Memory the daemon may use, bytes; `None` for a quarter of what the machine has.
+    pub memory_max: Option<u64>,
 }
 
 /// A service could not start.
@@ -282,13 +286,15 @@ impl Running {
 /// [`StartError`] of the first service that cannot start; the others are stopped again. Ports that are in use
 /// are waited for, 5 s for all services together.
 pub async fn start(appliance: &Arc<Appliance>, commands: CommandPort) -> Result<Running, StartError> {
-    raise_descriptor_limit();
+    let budget = Budget::of_this_process(appliance.settings.memory_max);
+    let callers: Arc<dyn Callers> = Arc::new(TableCallers::new(Arc::clone(&appliance.model)));
     let (shutdown, until) = watch::channel(false);
     let watcher = Arc::clone(&appliance.watcher);
     let patience_ends = Instant::now() + PORTS_TIME_MAX;
     let (images, snapshot) = (appliance.images.clone(), appliance.model.snapshot());
     let _ = tokio::task::spawn_blocking(move || images.first_round(&snapshot)).await;
-    let mut starter = Starter { appliance, watcher, until, tasks: JoinSet::new(), patience_ends };
+    let mut starter =
+        Starter { appliance, budget, callers, watcher, until, tasks: JoinSet::new(), patience_ends };
     for service in Service::ALL.into_iter().filter(|service| appliance.settings.services.contains(service)) {
         match service {
             Service::Xcatd => starter.xcatd(&commands).await?,
@@ -301,6 +307,7 @@ pub async fn start(appliance: &Arc<Appliance>, commands: CommandPort) -> Result<
     }
     starter.until_stopped("addresses", follow_addresses(Arc::clone(appliance)));
     starter.until_stopped("images", follow_images(Arc::clone(appliance)));
+    starter.until_stopped("memory", budget::watch_memory(budget.memory));
     Ok(Running { shutdown, tasks: starter.tasks })
 }
 
@@ -336,19 +343,12 @@ fn warn_of_addresses(here: &Appliance) {
     }
 }
 
-/// A storm of boots holds tens of thousands of connections; a shell's soft limit is 1,024. The hard limit
-/// stands.
-fn raise_descriptor_limit() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::warn!(%error, "cannot raise the limit of open files");
-    }
-}
-
 struct Starter<'a> {
     appliance: &'a Arc<Appliance>,
+    /// How much each service may use.
+    budget: Budget,
+    /// Who has an address.
+    callers: Arc<dyn Callers>,
     watcher: Arc<Watcher>,
     until: watch::Receiver<bool>,
     tasks: JoinSet<&'static str>,
@@ -408,16 +408,20 @@ impl Starter<'_> {
             .snapshot()
             .site("xcatmaxconnections")
             .and_then(|text| text.trim().parse().ok());
-        let command_settings = match limit {
-            Some(commands) => dawn_xcatd::server::Settings { commands },
-            None => dawn_xcatd::server::Settings::default(),
+        let command_settings = dawn_xcatd::server::Settings {
+            commands: limit.unwrap_or(dawn_xcatd::limits::COMMANDS_DEFAULT),
+            connections: self.budget.commands,
+            request_bytes: self.budget.request_bytes,
+            callers: Arc::clone(&self.callers),
         };
+        let (sessions, callers) = (self.budget.sessions, Arc::clone(&self.callers));
         let reports = Arc::clone(&commands.reports);
         self.until_stopped(
             "xcatd",
             dawn_xcatd::server::serve(command_port, tls, dispatcher, command_settings),
         );
-        self.until_stopped("node status", dawn_xcatd::node_status::serve(status_port, reports));
+        let node_status = dawn_xcatd::node_status::serve(status_port, reports, sessions, callers);
+        self.until_stopped("node status", node_status);
         Ok(())
     }
 
@@ -435,6 +439,9 @@ impl Starter<'_> {
         let config = dawn_nfs::ServerConfig {
             nfs_port: ports.nfs,
             portmap_port: (ports.portmap != 0).then_some(ports.portmap),
+            connections_max: self.budget.nfs,
+            open_objects_max: self.budget.nfs_objects,
+            reply_bytes_max: self.budget.nfs_reply_bytes,
             ..dawn_nfs::ServerConfig::new(&self.settings().data)
         };
         let generations = Generations::open(self.settings().data.join("generations"));
@@ -506,7 +513,10 @@ impl Starter<'_> {
         let tls = (ports.https != 0).then(|| (ports.https, Some(Arc::clone(&commands.tls).into())));
         for (port, tls) in [(ports.http, None)].into_iter().chain(tls) {
             let listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-            let config = dawn_http::Config { listen, tls, ..Default::default() };
+            let connections_max = if tls.is_some() { self.budget.https } else { self.budget.http };
+            let limits = dawn_http::Limits { connections_max, ..Default::default() };
+            let callers = Arc::clone(&self.callers);
+            let config = dawn_http::Config { listen, tls, limits, callers, ..Default::default() };
             let serve = async || {
                 let (observer, until) = (Arc::clone(&self.watcher), self.until.clone());
                 dawn_http::serve(config.clone(), Arc::clone(&files), observer, until).await
@@ -528,7 +538,8 @@ impl Starter<'_> {
             listen: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, self.settings().ports.tftp),
             interfaces: self.settings().interfaces.clone(),
             transfer_ports: self.settings().tftp_transfers,
-            ..Default::default()
+            limits: dawn_tftp::Limits { transfers_max: self.budget.tftp, ..Default::default() },
+            callers: Arc::clone(&self.callers),
         };
         let serve = async || {
             let (observer, until) = (Arc::clone(&self.watcher), self.until.clone());

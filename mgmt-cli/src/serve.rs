@@ -7,6 +7,7 @@ use crate::environment::Environment;
 use crate::init;
 use crate::owner::{DAEMON, Owner};
 use anyhow::{Context, Result};
+use dawn_bootd::budget::MEMORY_MIN;
 use dawn_bootd::{Appliance, CommandPort, Ports, Service, Settings, TransferPorts};
 use dawn_cluster::{Model, ModelError, StoreAddress, StoreError};
 use dawn_xcatd::certificates::Authority;
@@ -45,6 +46,9 @@ pub struct Args {
     /// Services to run, separated by commas: dhcp, tftp, http, nfs, xcatd [default: all]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub services: Vec<Service>,
+    /// Memory the daemon may use, such as 800M or 4G; at least 256M [default: a quarter of the machine's]
+    #[arg(long, value_name = "SIZE", value_parser = memory_size)]
+    pub memory_max: Option<u64>,
     /// Port of the DHCP server
     #[arg(long, default_value_t = Ports::default().dhcp)]
     pub dhcp_port: u16,
@@ -74,8 +78,24 @@ pub struct Args {
     pub status_port: Option<u16>,
 }
 
+/// A size in bytes, or with K, M, G or T for powers of 1,024.
+fn memory_size(text: &str) -> Result<u64, String> {
+    const UNITS: [(char, u32); 4] = [('K', 10), ('M', 20), ('G', 30), ('T', 40)];
+    let unit = |(letter, shift): &(char, u32)| {
+        Some((text.strip_suffix([*letter, letter.to_ascii_lowercase()])?, *shift))
+    };
+    let (digits, shift) = UNITS.iter().find_map(unit).unwrap_or((text, 0));
+    let size = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
+    match size {
+        Some(size) if size >= MEMORY_MIN => Ok(size),
+        Some(_) => Err(format!("it is less than {} MiB", MEMORY_MIN >> 20)),
+        None => Err("it is not a size such as 800M or 4G".to_owned()),
+    }
+}
+
 /// Runs until a signal; the exit code.
 pub fn run(args: Args, environment: &Environment, registry: Registry) -> i32 {
+    dawn_bootd::budget::few_arenas();
     crate::daemon_log::start(environment.variable("DAWN_LOG"));
     let notify = environment.variable("NOTIFY_SOCKET").map(str::to_owned);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -199,6 +219,7 @@ fn settings(args: &Args, data: PathBuf, model: &Model) -> Settings {
         interfaces: args.interface.clone(),
         router_answers: !args.no_ra,
         tftp_transfers: args.tftp_transfers,
+        memory_max: args.memory_max,
         services: services.into_iter().collect(),
         ports: Ports {
             dhcp: args.dhcp_port,

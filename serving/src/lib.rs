@@ -14,6 +14,7 @@
 //! | [`lookup`] | what a failed look-up says: nothing there, or nothing for certain |
 //! | [`disks`] | threads for file system calls that may hang |
 //! | [`mounts`] | which file systems are mounted where |
+//! | [`shares`] | limits with a part kept for callers with more proof |
 //! | [`whole`] | files that appear complete or not at all, by path |
 //!
 //! Start reading at [`source`]. The protocol engines ([`Source`]'s callers) know nothing of the model; the
@@ -29,6 +30,7 @@ pub mod mounts;
 pub mod observe;
 pub mod path;
 pub mod roots;
+pub mod shares;
 pub mod source;
 pub mod tree;
 pub mod whole;

@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 
 use dawn_serving::disks::WAIT_TIME_MAX;
+use dawn_serving::shares::Place;
 use dawn_serving::{
     Answer, Content, DiskPool, Event, EventKind, Late, Observer, OpenDir, PathError, Request, RequestPath,
     Source,
@@ -84,10 +85,12 @@ impl Connection {
         Self { shared, stream, peer, local, read: Vec::new(), out: Vec::new(), stop }
     }
 
-    /// Serves until the connection ends.
-    pub(crate) async fn run(mut self) {
+    /// Serves until the connection ends. Between requests it may lose its place.
+    pub(crate) async fn run(mut self, mut place: Place) {
         loop {
-            let then = match self.next_head().await {
+            let arrived = self.next_head().await;
+            place.keep();
+            let then = match arrived {
                 Arrived::Head(head, length) => match self.find(&head).await {
                     Found::Here(answer) => {
                         self.read.drain(..length);
@@ -102,7 +105,7 @@ impl Connection {
                 Arrived::Gone => return,
             };
             match then {
-                Then::Next => {}
+                Then::Next => place.rest(),
                 Then::Close => return self.close().await,
                 Then::Linger => return self.linger().await,
             }

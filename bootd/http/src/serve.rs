@@ -1,22 +1,25 @@
 //! The shell: listening sockets, one task per connection, and the limits on their number.
+//!
+//! Parts of the connections are kept for nodes and for this machine ([`dawn_serving::shares`]). When they are short, the
+//! connection that has been idle longest gives way, an unfinished TLS handshake and an unfinished head included.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
+use dawn_serving::shares::{Callers, Limit, OnlyLocal, Place, Places};
 use dawn_serving::{DiskPool, Observer, Source};
 
 use crate::application::Application;
 use crate::connection::{Connection, Shared};
-use crate::limits::{ACCEPT_ERROR_PAUSE, BACKLOG, HANDSHAKE_TIME_MAX, Limits, STOP_TIME_MAX};
+use crate::limits::{ACCEPT_ERROR_PAUSE, BACKLOG, HANDSHAKE_TIME_MAX, Limits, REFUSALS_MAX, STOP_TIME_MAX};
 use crate::stream::Stream;
 
 /// Settings of the service. HTTP and HTTPS are two services over the same source.
@@ -34,6 +37,8 @@ pub struct Config {
     pub limits: Limits,
     /// Threads for disks that may hang. Default: those of the process.
     pub disks: DiskPool,
+    /// Tells nodes from strangers.
+    pub callers: Arc<dyn Callers>,
 }
 
 impl Default for Config {
@@ -45,6 +50,7 @@ impl Default for Config {
             application: None,
             limits: Limits::default(),
             disks: DiskPool::default(),
+            callers: Arc::new(OnlyLocal),
         }
     }
 }
@@ -110,11 +116,16 @@ pub async fn serve(
         sockets.push(listener(config.listen, Some(interface))?);
     }
     let address = sockets.first().and_then(|socket| socket.local_addr().ok()).unwrap_or(config.listen);
+    let total = config.limits.connections_max.max(1);
+    let per_source = config.limits.connections_per_address_max.max(1);
     let service = Arc::new(Service {
         shared: Arc::new(Shared { source, observer, application: config.application, disks: config.disks }),
         tls: config.tls,
-        limits: config.limits,
-        per_address: Mutex::default(),
+        places: Places::new(
+            Limit { total, per_stranger: per_source, per_source, local: per_source },
+            config.callers,
+        ),
+        refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
     });
     let listeners = sockets
         .into_iter()
@@ -149,8 +160,9 @@ fn bind(address: SocketAddr, interface: Option<&str>) -> io::Result<TcpListener>
 struct Service {
     shared: Arc<Shared>,
     tls: Option<TlsAcceptor>,
-    limits: Limits,
-    per_address: Mutex<HashMap<IpAddr, usize>>,
+    places: Arc<Places>,
+    /// Connections without a place that are told so.
+    refusals: Arc<Semaphore>,
 }
 
 impl Service {
@@ -164,9 +176,21 @@ impl Service {
             while connections.try_join_next().is_some() {}
             match accepted {
                 Ok((stream, peer)) => {
-                    let full = connections.len() >= self.limits.connections_max;
-                    let stop = shutdown.clone();
-                    connections.spawn(Arc::clone(&self).connection(stream, unmapped(peer), full, stop));
+                    let (stop, peer) = (shutdown.clone(), unmapped(peer));
+                    let leave = Arc::new(Notify::new());
+                    let asked = Arc::clone(&leave);
+                    match self.places.enter(peer.ip(), move || asked.notify_one()) {
+                        Some(place) => {
+                            let service = Arc::clone(&self);
+                            connections.spawn(async move {
+                                tokio::select! {
+                                    () = service.connection(stream, peer, place, stop) => {}
+                                    () = leave.notified() => tracing::debug!(%peer, "idle connection gave way"),
+                                }
+                            });
+                        }
+                        None => self.refuse(stream, peer, stop, &mut connections),
+                    }
                 }
                 Err(error) => {
                     tracing::warn!(%error, "accept on the HTTP port failed");
@@ -184,25 +208,36 @@ impl Service {
         self: Arc<Self>,
         stream: TcpStream,
         peer: SocketAddr,
-        full: bool,
+        place: Place,
         mut stop: watch::Receiver<bool>,
     ) {
         // Fails only on a dead connection, which the first read will find.
         let _ = stream.set_nodelay(true);
-        let place = Place::take(&self, peer.ip());
         let stream = tokio::select! {
             stream = self.handshake(stream) => stream,
             _ = stop.wait_for(|stop| *stop) => None,
         };
         let Some(stream) = stream else { return };
-        let connection = Connection::new(Arc::clone(&self.shared), stream, peer, stop);
-        if full {
-            connection.last_words_busy("this server has as many connections as it can hold").await;
-        } else if place.is_none() {
-            connection.last_words_busy("too many connections from your address").await;
-        } else {
-            connection.run().await;
+        Connection::new(Arc::clone(&self.shared), stream, peer, stop).run(place).await;
+    }
+
+    /// Says why there is no place, in the clear and to so many at a time; others are closed at once.
+    fn refuse(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        stop: watch::Receiver<bool>,
+        connections: &mut JoinSet<()>,
+    ) {
+        let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() else { return };
+        if self.tls.is_some() {
+            return;
         }
+        let connection = Connection::new(Arc::clone(&self.shared), Stream::Plain(stream), peer, stop);
+        connections.spawn(async move {
+            connection.last_words_busy("too many connections at this moment, or from your address").await;
+            drop(permit);
+        });
     }
 
     async fn handshake(&self, stream: TcpStream) -> Option<Stream> {
@@ -221,35 +256,4 @@ impl Service {
 /// An IPv4 peer of an IPv6 socket is an IPv4 peer.
 fn unmapped(peer: SocketAddr) -> SocketAddr {
     SocketAddr::new(peer.ip().to_canonical(), peer.port())
-}
-
-/// One of the places that an address may take.
-struct Place<'a> {
-    service: &'a Service,
-    address: IpAddr,
-}
-
-impl<'a> Place<'a> {
-    fn take(service: &'a Service, address: IpAddr) -> Option<Self> {
-        let mut counts = service.per_address.lock().ok()?;
-        let count = counts.entry(address).or_default();
-        if *count >= service.limits.connections_per_address_max {
-            return None;
-        }
-        *count += 1;
-        drop(counts);
-        Some(Self { service, address })
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        let Ok(mut counts) = self.service.per_address.lock() else { return };
-        if let Some(count) = counts.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.address);
-            }
-        }
-    }
 }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dawn_http::{Application, Config, Limits, Reply, Running, serve};
+use dawn_serving::shares::Kind;
 use dawn_serving::{Answer, Event, EventKind, Mount, Rendered, Request, Roots, Service, Tree};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -268,17 +269,51 @@ async fn other_requests_reach_the_application() {
     host.stop().await;
 }
 
+/// Asks for a large file and reads only that it comes: such a connection is at work. None if it does not come.
+fn slow_reader(host: &Host, source: [u8; 4]) -> Option<TcpStream> {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
+    socket.connect(&host.running.address().into()).unwrap();
+    let mut stream = TcpStream::from(socket);
+    stream.write_all(b"GET /install/big HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut start = [0; 12];
+    (stream.read_exact(&mut start).is_ok() && start == *b"HTTP/1.1 200").then_some(stream)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_of_one_address_are_bounded() {
     let limits = Limits { connections_per_address_max: 2, ..Limits::default() };
     let host = Host::start(None, limits).await;
+    host.write("install/big", &pattern(30_000_000));
     let idle: Vec<_> = (0..2).map(|_| TcpStream::connect(host.running.address()).unwrap()).collect();
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let busy = [slow_reader(&host, [127, 0, 0, 1]), slow_reader(&host, [127, 0, 0, 1])];
+    for mut stream in idle {
+        assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0, "idle connections give way");
+    }
     let answer = host.raw("GET /tftpboot/view HTTP/1.0\r\n\r\n");
-    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("from your address"), "{answer}");
-    drop(idle);
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("your address"), "{answer}");
+    drop(busy);
+    let served = || host.raw("GET /tftpboot/view HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 200 ");
+    while !served() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_at_work_leave_places_for_nodes_and_for_this_machine() {
+    let callers = |ip: IpAddr| match ip {
+        IpAddr::V4(ip) if ip.octets().starts_with(&[127, 0, 1]) => Kind::Stranger,
+        IpAddr::V4(ip) if ip.octets().starts_with(&[127, 0, 2]) => Kind::Node,
+        _ => Kind::Local,
+    };
+    let limits = Limits { connections_max: 16, connections_per_address_max: 8 };
+    let host = Host::start_with(Config { limits, callers: Arc::new(callers), ..Config::default() }).await;
+    host.write("install/big", &pattern(30_000_000));
+    let strangers: Vec<_> = (1..=20).filter_map(|number| slow_reader(&host, [127, 0, 1, number])).collect();
+    let nodes: Vec<_> = (1..=9).filter_map(|number| slow_reader(&host, [127, 0, 2, number])).collect();
     assert!(host.raw("GET /tftpboot/view HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 200 "));
+    assert_eq!((strangers.len(), nodes.len()), (8, 6));
     host.stop().await;
 }
 

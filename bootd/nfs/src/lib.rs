@@ -45,4 +45,4 @@ pub mod xdr;
 pub use export::{Access, Export, ExportId, Exports, FixedExports, Listed, Mounted, Refusal, Squash};
 pub use observe::{Event, LogObserver, Observer};
 pub use overlay::{OverlayEntry, OverlayKind, OverlaySpec};
-pub use server::{ServeError, Server, ServerConfig, serve};
+pub use server::{CONNECTIONS_MAX, ServeError, Server, ServerConfig, serve};

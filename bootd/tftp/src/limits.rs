@@ -43,15 +43,12 @@ pub const LOSSY_MEMORY: Duration = Duration::from_secs(600);
 /// How many lossy clients are remembered.
 pub const LOSSY_CLIENTS_MAX: usize = 4096;
 
-/// Requests whose files were given to disks within the last
-/// [`WAIT_TIME_MAX`](dawn_serving::disks::WAIT_TIME_MAX); further ones are not answered, and their clients
-/// repeat.
-pub const LOOKS_MAX: usize = 65_536;
-
 /// The same request from the same port within this time of the first is a copy, later it is a machine that
 /// was reset.
 pub const REQUEST_COPY_MAX: Duration = Duration::from_secs(2);
 
+/// A transfer of which the client has acknowledged nothing this long ends when others wait for its place.
+pub const UNHEARD_MAX: Duration = Duration::from_millis(1500);
 /// A request that waits for a free place is forgotten when its client does not ask again within this time.
 pub const WAITING_MAX: Duration = Duration::from_secs(30);
 
@@ -63,7 +60,8 @@ pub const READ_AHEAD_TOTAL_BYTES: usize = 64 * 1024 * 1024;
 /// Numbers an operator may change.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Transfers at one time. Default 16,384, 1 to 60,000.
+    /// Transfers at one time; parts of them, and of the waiting requests, are kept for nodes and for this machine
+    /// ([`dawn_serving::shares`]). Default 16,384, 1 to 60,000.
     pub transfers_max: usize,
     /// Transfers at one time for one address. Default 4,096 (a whole rack may hide behind one), at least 1.
     pub transfers_per_address_max: usize,

@@ -18,6 +18,7 @@ use crate::net::{Port, ReceiveBatch, SendBatch, Wake, interface_mtu, wait};
 use crate::outbox::{Outbox, PortId, Route};
 use crate::server::{Ask, Incoming, Server, Ticket};
 use crate::transfer::Piece;
+use dawn_serving::shares::{Callers, OnlyLocal};
 use dawn_serving::{Answer, Content, DiskPool, Observer, OwnedRequest, Source};
 
 /// Batches taken from one socket before the others get their turn.
@@ -87,6 +88,8 @@ pub struct Config {
     pub limits: Limits,
     /// Threads for disks that may hang. Default: those of the process.
     pub disks: DiskPool,
+    /// Tells nodes from strangers.
+    pub callers: Arc<dyn Callers>,
 }
 
 impl Default for Config {
@@ -97,6 +100,7 @@ impl Default for Config {
             transfer_ports: TransferPorts::Any(TRANSFER_PORTS_DEFAULT),
             limits: Limits::default(),
             disks: DiskPool::default(),
+            callers: Arc::new(OnlyLocal),
         }
     }
 }
@@ -159,14 +163,14 @@ pub async fn serve(
     let address = shell.address().map_err(TftpError::System)?;
     let wake = Arc::new(Wake::new().map_err(TftpError::System)?);
     let (done, finished) = oneshot::channel();
-    let limits = config.limits;
+    let (limits, callers) = (config.limits, config.callers);
     let disks = Disks::new(config.disks, source).map_err(TftpError::System)?;
     let stop = Arc::clone(&wake);
     std::thread::Builder::new()
         .name("tftp".to_owned())
         .spawn(move || {
             crate::net::set_thread_nice(NICE);
-            shell.run(limits, &disks, &*observer, &stop);
+            shell.run(limits, &*callers, &disks, &*observer, &stop);
             let _ = done.send(());
         })
         .map_err(TftpError::System)?;
@@ -209,10 +213,17 @@ impl Shell {
         self.listeners.first().ok_or(io::ErrorKind::AddrNotAvailable)?.address()
     }
 
-    fn run(self, limits: Limits, disks: &Disks, observer: &dyn Observer, stop: &Wake) {
+    fn run(
+        self,
+        limits: Limits,
+        callers: &dyn Callers,
+        disks: &Disks,
+        observer: &dyn Observer,
+        stop: &Wake,
+    ) {
         let ids = self.transfers.iter().map(Port::id).collect();
         let mut work = Work {
-            server: Server::new(limits, ids, &*disks.source, observer),
+            server: Server::new(limits, ids, &*disks.source, observer).with_callers(callers),
             start: Instant::now(),
             out: Outbox::default(),
             receive: ReceiveBatch::default(),

@@ -5,6 +5,10 @@
 //! moment make steady progress instead of failing together. With many transfers each is granted a smaller
 //! window, so that all windows together stay within a fixed number of bytes.
 //!
+//! A part of the places is kept for nodes. A transfer that was never acknowledged, and may be for a forged
+//! address, ends after [`UNHEARD_MAX`] when others wait. A request whose file is being looked for has a place
+//! like a transfer.
+//!
 //! A client is known by its address and port. It may begin anew from the same port (boot ROMs do): the new
 //! transfer then gets another port of ours, and packets of the old one no longer match.
 
@@ -15,8 +19,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::limits::{
-    BLKSIZE_DEFAULT, HEADERS_BYTES, IN_FLIGHT_BYTES_MAX, IN_FLIGHT_SHARE, LOOKS_MAX, LOSSY_CLIENTS_MAX,
-    LOSSY_MEMORY, LOSSY_WINDOWS_MAX, Limits, READ_AHEAD_BYTES_MAX, READ_AHEAD_TOTAL_BYTES, REQUEST_COPY_MAX,
+    BLKSIZE_DEFAULT, HEADERS_BYTES, IN_FLIGHT_BYTES_MAX, IN_FLIGHT_SHARE, LOSSY_CLIENTS_MAX, LOSSY_MEMORY,
+    LOSSY_WINDOWS_MAX, Limits, READ_AHEAD_BYTES_MAX, READ_AHEAD_TOTAL_BYTES, REQUEST_COPY_MAX, UNHEARD_MAX,
     WAITING_MAX, WINDOW_BYTES_MAX,
 };
 use crate::options::{Asked, Bounds};
@@ -24,6 +28,7 @@ use crate::outbox::{Outbox, PortId, Route};
 use crate::packet::{ErrorCode, Packet, RawRequest, put_error, put_oack};
 use crate::transfer::{Piece, Step, Transfer};
 use dawn_serving::disks::WAIT_TIME_MAX;
+use dawn_serving::shares::{Callers, Kind, OnlyLocal};
 use dawn_serving::{
     Answer, Content, Event, EventKind, Late, Observer, OwnedRequest, Request, RequestPath, Service, Source,
 };
@@ -95,12 +100,16 @@ pub struct Server<'a> {
     next_port: usize,
     source: &'a dyn Source,
     observer: &'a dyn Observer,
+    callers: &'a dyn Callers,
     slots: Vec<Option<Slot>>,
     free: Vec<usize>,
     by_peer: HashMap<SocketAddrV4, usize>,
     per_address: HashMap<Ipv4Addr, usize>,
     waiting: HashMap<SocketAddrV4, Waiting>,
-    waiting_order: VecDeque<SocketAddrV4>,
+    /// By [`Kind`], those who wait longest first.
+    waiting_order: [VecDeque<SocketAddrV4>; Kind::ALL.len()],
+    /// Transfers that were not acknowledged when they were last looked at, oldest first: begun, slot, generation.
+    unheard: VecDeque<(Duration, usize, u64)>,
     timers: BinaryHeap<Reverse<(Duration, usize, u64)>>,
     lossy: HashMap<Ipv4Addr, Duration>,
     /// Requests whose file is being looked for.
@@ -156,12 +165,14 @@ impl<'a> Server<'a> {
             next_port: 0,
             source,
             observer,
+            callers: &OnlyLocal,
             slots: Vec::new(),
             free: Vec::new(),
             by_peer: HashMap::new(),
             per_address: HashMap::new(),
             waiting: HashMap::new(),
-            waiting_order: VecDeque::new(),
+            waiting_order: Default::default(),
+            unheard: VecDeque::new(),
             timers: BinaryHeap::new(),
             lossy: HashMap::new(),
             looks: HashMap::new(),
@@ -171,6 +182,12 @@ impl<'a> Server<'a> {
             window_bytes: 0,
             counters: Counters::default(),
         }
+    }
+
+    /// The same with somebody who tells nodes from strangers; without, every other machine is a stranger.
+    #[must_use]
+    pub fn with_callers(self, callers: &'a dyn Callers) -> Self {
+        Self { callers, ..self }
     }
 
     /// Takes one datagram.
@@ -193,7 +210,7 @@ impl<'a> Server<'a> {
 
     /// Does everything that is due at `now`.
     pub fn on_timer(&mut self, now: Duration, out: &mut Outbox) {
-        self.give_up_looks(now);
+        self.give_up_looks(now, out);
         while let Some(Reverse((at, index, generation))) = self.timers.peek().copied() {
             if at > now {
                 break;
@@ -201,12 +218,16 @@ impl<'a> Server<'a> {
             self.timers.pop();
             self.on_slot_timer(now, index, generation, at, out);
         }
+        self.end_unheard(now, out);
     }
 
     /// When [`Server::on_timer`] has something to do; none when idle.
     pub fn deadline(&self) -> Option<Duration> {
         let timer = self.timers.peek().map(|Reverse((at, ..))| *at);
-        timer.into_iter().chain(self.looks_end.front().map(|(at, _)| *at)).min()
+        let look = self.looks_end.front().map(|(at, _)| *at);
+        let oldest = self.unheard.front().filter(|_| !self.waiting.is_empty());
+        let unheard = oldest.map(|(begun, ..)| *begun + UNHEARD_MAX);
+        timer.into_iter().chain(look).chain(unheard).min()
     }
 
     /// The next thing to be done on a thread for disks.
@@ -220,16 +241,14 @@ impl<'a> Server<'a> {
         if !self.looks.get(&ticket.peer).is_some_and(ours) {
             return;
         }
-        let Some(Look { incoming, datagram, path, .. }) = self.looks.remove(&ticket.peer) else { return };
+        let Some(Look { incoming, datagram, path, .. }) = self.take_look(ticket.peer) else { return };
         if let Answer::Unavailable(late) = answer {
-            return self.unavailable(incoming.route, &path, late);
-        }
-        if self.by_peer.len() >= self.limits.transfers_max {
-            return self.wait(now, incoming, &datagram);
-        }
-        if let Ok(Packet::Read(request)) = Packet::parse(&datagram) {
+            self.unavailable(incoming.route, &path, late);
+        } else if let Ok(Packet::Read(request)) = Packet::parse(&datagram) {
             self.answer(now, incoming, &datagram, &request, path, answer, out);
         }
+        // A look that became no transfer has left its place.
+        self.admit_waiting(now, out);
     }
 
     /// Takes the outcome of [`Ask::Read`]; the text of an error is for the client.
@@ -254,16 +273,22 @@ impl<'a> Server<'a> {
         self.tell(route, path.as_str(), EventKind::Failed { reason: &late.to_string(), bytes: 0 });
     }
 
-    fn give_up_looks(&mut self, now: Duration) {
+    fn give_up_looks(&mut self, now: Duration, out: &mut Outbox) {
         while let Some((ends, peer)) = self.looks_end.front().copied().filter(|(ends, _)| *ends <= now) {
             self.looks_end.pop_front();
             // It may have been answered, and the client may have asked for something else since.
             if self.looks.get(&peer).is_some_and(|look| look.ends == ends)
-                && let Some(look) = self.looks.remove(&peer)
+                && let Some(look) = self.take_look(peer)
             {
                 self.unavailable(look.incoming.route, &look.path, Late::Slow(WAIT_TIME_MAX));
+                self.admit_waiting(now, out);
             }
         }
+    }
+
+    /// Places taken: by transfers, and by requests whose file is being looked for.
+    fn held(&self) -> usize {
+        self.by_peer.len() + self.looks.len()
     }
 
     /// Transfers going on.
@@ -374,12 +399,7 @@ impl<'a> Server<'a> {
         self.free.push(index);
         self.by_peer.remove(&route.peer);
         self.window_bytes = self.window_bytes.saturating_sub(slot.transfer.window_bytes());
-        if let Some(count) = self.per_address.get_mut(route.peer.ip()) {
-            *count -= 1;
-            if *count == 0 {
-                self.per_address.remove(route.peer.ip());
-            }
-        }
+        self.leave_address(*route.peer.ip());
         if slot.transfer.lossy_windows() >= LOSSY_WINDOWS_MAX {
             self.remember_lossy(*route.peer.ip(), slot.begun);
         }
@@ -412,13 +432,15 @@ impl<'a> Server<'a> {
             return;
         }
         let in_use = self.per_address.get(incoming.route.peer.ip()).copied().unwrap_or(0);
+        let kind = self.kind(incoming);
         if in_use >= self.limits.transfers_per_address_max {
             let reason =
                 format!("{in_use} transfers to your address are going on already; wait for one to end");
             self.tell(incoming.route, "", EventKind::Limited { reason: &reason });
             out.packet(incoming.route, |packet| put_error(packet, ErrorCode::Undefined, &reason));
-        } else if self.by_peer.len() >= self.limits.transfers_max {
-            self.wait(now, incoming, datagram);
+        } else if self.held() >= kind.part_of(self.limits.transfers_max) {
+            self.wait(now, kind, incoming, datagram);
+            self.end_unheard(now, out);
         } else {
             self.admit(now, incoming, datagram, request, out);
         }
@@ -437,7 +459,7 @@ impl<'a> Server<'a> {
             if look.datagram == datagram {
                 return true;
             }
-            self.looks.remove(&peer);
+            self.take_look(peer);
         }
         let Some(index) = self.by_peer.get(&peer).copied() else { return false };
         let Some(slot) = self.slots.get(index).and_then(Option::as_ref) else { return false };
@@ -453,27 +475,56 @@ impl<'a> Server<'a> {
         false
     }
 
-    fn wait(&mut self, now: Duration, incoming: Incoming, datagram: &[u8]) {
-        if self.waiting_order.len() >= self.limits.waiting_max {
+    fn kind(&self, incoming: Incoming) -> Kind {
+        self.callers.kind(IpAddr::V4(*incoming.route.peer.ip()))
+    }
+
+    fn wait(&mut self, now: Duration, kind: Kind, incoming: Incoming, datagram: &[u8]) {
+        if self.waiting.len() >= kind.part_of(self.limits.waiting_max) {
             self.counters.dropped += 1;
             self.tell(incoming.route, "", EventKind::Limited { reason: "too many requests wait already" });
             return;
         }
         self.counters.waited += 1;
-        self.waiting_order.push_back(incoming.route.peer);
+        if let Some(order) = self.waiting_order.get_mut(kind as usize) {
+            order.push_back(incoming.route.peer);
+        }
         self.waiting.insert(incoming.route.peer, Waiting { incoming, request: datagram.to_vec(), seen: now });
     }
 
+    /// Those with most proof first, and each kind as far as its part goes.
     fn admit_waiting(&mut self, now: Duration, out: &mut Outbox) {
-        while self.by_peer.len() < self.limits.transfers_max {
-            let Some(peer) = self.waiting_order.pop_front() else { return };
-            let Some(waiting) = self.waiting.remove(&peer) else { continue };
-            if now.saturating_sub(waiting.seen) > WAITING_MAX {
+        for kind in Kind::ALL.into_iter().rev() {
+            while self.held() < kind.part_of(self.limits.transfers_max) {
+                let order = self.waiting_order.get_mut(kind as usize);
+                let Some(peer) = order.and_then(VecDeque::pop_front) else { break };
+                let Some(waiting) = self.waiting.remove(&peer) else { continue };
+                if now.saturating_sub(waiting.seen) > WAITING_MAX {
+                    continue;
+                }
+                if let Ok(Packet::Read(request)) = Packet::parse(&waiting.request) {
+                    self.admit(now, waiting.incoming, &waiting.request, &request, out);
+                }
+            }
+        }
+    }
+
+    /// Ends transfers of which nothing was ever acknowledged, while others wait: one for each that waits.
+    fn end_unheard(&mut self, now: Duration, out: &mut Outbox) {
+        while !self.waiting.is_empty()
+            && let Some((begun, index, generation)) = self.unheard.front().copied()
+            && begun + UNHEARD_MAX <= now
+        {
+            self.unheard.pop_front();
+            let slot = self.slots.get(index).and_then(Option::as_ref);
+            if !slot.is_some_and(|slot| slot.generation == generation && slot.transfer.is_unheard()) {
                 continue;
             }
-            if let Ok(Packet::Read(request)) = Packet::parse(&waiting.request) {
-                self.admit(now, waiting.incoming, &waiting.request, &request, out);
+            if let Some(slot) = self.remove(index) {
+                let reason = "the client acknowledged nothing while others waited";
+                self.tell(slot.transfer.route(), slot.path.as_str(), EventKind::Limited { reason });
             }
+            self.admit_waiting(now, out);
         }
     }
 
@@ -505,14 +556,32 @@ impl<'a> Server<'a> {
 
     /// Has the file looked for on a thread for disks.
     fn look(&mut self, now: Duration, incoming: Incoming, datagram: &[u8], path: RequestPath) {
-        if self.looks_end.len() >= LOOKS_MAX {
-            return self.unavailable(incoming.route, &path, Late::Busy);
+        // The list holds at most twice as many as there are places: those that were answered leave it.
+        if self.looks_end.len() >= 2 * self.limits.transfers_max {
+            let looks = &self.looks;
+            self.looks_end.retain(|(ends, peer)| looks.get(peer).is_some_and(|look| look.ends == *ends));
         }
         let (peer, wanted, ends) = (incoming.route.peer, Arc::new(()), now + WAIT_TIME_MAX);
         let ticket = Ticket { peer, wanted: Arc::downgrade(&wanted) };
         self.asks.push_back(Ask::Find { ticket, request: request_of(incoming.route, &path).owned() });
         self.looks.insert(peer, Look { incoming, datagram: datagram.to_vec(), path, ends, wanted });
         self.looks_end.push_back((ends, peer));
+        *self.per_address.entry(*peer.ip()).or_default() += 1;
+    }
+
+    fn take_look(&mut self, peer: SocketAddrV4) -> Option<Look> {
+        let look = self.looks.remove(&peer)?;
+        self.leave_address(*peer.ip());
+        Some(look)
+    }
+
+    fn leave_address(&mut self, address: Ipv4Addr) {
+        if let Some(count) = self.per_address.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_address.remove(&address);
+            }
+        }
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of one request")]
@@ -590,12 +659,25 @@ impl<'a> Server<'a> {
             self.slots.push(None);
             self.slots.len() - 1
         });
+        self.note_unheard(slot.begun, index, slot.generation);
         if let Some(place) = self.slots.get_mut(index) {
             *place = Some(slot);
         }
         self.by_peer.insert(peer, index);
         self.arm(index);
         self.ask_for_piece(index);
+    }
+
+    /// The list holds at most twice as many as there are transfers: those that were heard or have ended leave it.
+    fn note_unheard(&mut self, begun: Duration, index: usize, generation: u64) {
+        if self.unheard.len() >= 2 * self.limits.transfers_max {
+            let slots = &self.slots;
+            self.unheard.retain(|(_, index, generation)| {
+                let slot = slots.get(*index).and_then(Option::as_ref);
+                slot.is_some_and(|slot| slot.generation == *generation && slot.transfer.is_unheard())
+            });
+        }
+        self.unheard.push_back((begun, index, generation));
     }
 
     fn bounds(&mut self, now: Duration, incoming: Incoming) -> Bounds {

@@ -311,6 +311,11 @@ impl Transfer {
         self.oack.is_some() || self.acked == 0
     }
 
+    /// Whether the client has acknowledged nothing at all: its address may be forged.
+    pub fn is_unheard(&self) -> bool {
+        !self.heard
+    }
+
     /// How many blocks of those in flight `block` acknowledges.
     fn newly_acked(&self, block: u16) -> u64 {
         let ahead = u64::from(block.wrapping_sub(low16(self.acked)));

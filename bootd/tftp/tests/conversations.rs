@@ -6,6 +6,7 @@
 //! | `refuse NAME WHY` | the source refuses it |
 //! | `limit NAME N` | `transfers`, `per-address`, `waiting`, `blksize`, `window` |
 //! | `mtu N` | MTU of the interface |
+//! | `stranger NAME`, `node NAME` | who a client is; others are programs of this machine |
 //! | `> PACKET`, `cn2> PACKET` | a client sends |
 //! | `< PACKET`, `cn2< PACKET` | the server sends; DATA is `DATA block bytes`, its content is checked too |
 //! | `+ MS` | time passes, and timers run |
@@ -20,10 +21,11 @@
 )]
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use dawn_serving::shares::Kind;
 use dawn_serving::{Answer, Event, EventKind, Rendered, Request};
 use dawn_tftp::limits::Limits;
 use dawn_tftp::outbox::{Outbox, PortId, Route};
@@ -37,6 +39,7 @@ struct Script {
     refused: HashMap<String, String>,
     limits: Limits,
     mtu: usize,
+    kinds: HashMap<Ipv4Addr, Kind>,
     steps: Vec<(usize, String)>,
 }
 
@@ -54,6 +57,8 @@ fn parse(text: &str) -> Script {
             [first, ..] if first.starts_with('#') => {}
             ["file", name, size] => drop(script.files.insert((*name).to_owned(), size.parse().unwrap())),
             ["refuse", name, why @ ..] => drop(script.refused.insert((*name).to_owned(), why.join(" "))),
+            ["stranger", client] => drop(script.kinds.insert(*address(client).ip(), Kind::Stranger)),
+            ["node", client] => drop(script.kinds.insert(*address(client).ip(), Kind::Node)),
             ["mtu", mtu] => script.mtu = mtu.parse().unwrap(),
             ["limit", name, value] => {
                 let value: usize = value.parse().unwrap();
@@ -91,9 +96,15 @@ fn run(name: &str, text: &str) {
             _ => Answer::NotFound,
         }
     };
+    let kinds = script.kinds.clone();
+    let callers = move |ip: IpAddr| match ip {
+        IpAddr::V4(ip) => kinds.get(&ip).copied().unwrap_or(Kind::Local),
+        IpAddr::V6(_) => Kind::Stranger,
+    };
     let mut play = Play {
         name,
-        server: Server::new(script.limits, vec![PortId(1), PortId(2)], &source, &observer),
+        server: Server::new(script.limits, vec![PortId(1), PortId(2)], &source, &observer)
+            .with_callers(&callers),
         out: Outbox::default(),
         now: Duration::ZERO,
         mtu: script.mtu,

@@ -18,7 +18,6 @@ pub mod dispatch;
 pub mod framing;
 pub mod limits;
 pub mod node_status;
-mod places;
 pub mod render;
 pub mod request;
 pub mod response;

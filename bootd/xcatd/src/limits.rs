@@ -41,12 +41,20 @@ pub const XML_ELEMENTS_MAX: usize = 500_000;
 /// Elements in one request of a peer without certificate: those of a machine with all adapters that
 /// `getadapter` takes.
 pub const XML_ELEMENTS_ANONYMOUS_MAX: usize = 4096;
-/// Connections at a time, handshakes and idle ones included; further ones wait in the backlog.
+/// Connections at a time, handshakes included: default and most. The daemon lowers it to fit its descriptors.
 pub const CONNECTIONS_MAX: usize = 4096;
-/// Connections of one other machine at a time; further ones are closed at once.
-pub const CONNECTIONS_PER_ADDRESS_MAX: usize = CONNECTIONS_MAX / 16;
-/// Connections of this machine at a time; further ones are closed at once.
-pub const CONNECTIONS_LOOPBACK_MAX: usize = CONNECTIONS_MAX / 4;
+/// Connections at a time: fewest.
+pub const CONNECTIONS_MIN: usize = 32;
+/// One part in so many of the connections is for TLS handshakes; the oldest of them gives way to a new one.
+pub const HANDSHAKES_PART: usize = 4;
+/// One part in so many of the connections is for one other machine; further ones are closed at once.
+pub const CONNECTIONS_PER_ADDRESS_PART: usize = 16;
+/// One part in so many of the connections is for this machine; further ones are closed at once.
+pub const CONNECTIONS_LOOPBACK_PART: usize = 4;
+/// Bytes of requests without certificate that arrive or wait, for all connections: default.
+pub const REQUESTS_ANONYMOUS_BYTES: usize = 512 << 20;
+/// Bytes of requests of one address without certificate that arrive or wait.
+pub const REQUESTS_PER_ADDRESS_BYTES_MAX: usize = 16 * REQUEST_ANONYMOUS_BYTES_MAX;
 /// Commands running at a time (`site.xcatmaxconnections`): default.
 pub const COMMANDS_DEFAULT: usize = 64;
 /// Commands running at a time: smallest accepted setting.
@@ -63,7 +71,7 @@ pub const RESPONSE_QUEUE_MAX: usize = 16;
 pub const RESPONSE_BATCH_BYTES: usize = 32 << 10;
 /// Bytes of one response a client accepts.
 pub const RESPONSE_BYTES_MAX: usize = 256 << 20;
-/// Nodes talking on 3002 at a time; further connections wait in the backlog.
+/// Nodes talking on 3002 at a time: default and most; the oldest that has not sent its line gives way to a new one.
 pub const NODE_SESSIONS_MAX: usize = 1024;
 /// Sessions of one address on 3002 at a time; further ones are closed at once.
 pub const NODE_SESSIONS_PER_ADDRESS_MAX: usize = 16;

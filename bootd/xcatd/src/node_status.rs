@@ -8,12 +8,12 @@ use crate::limits::{
     NODE_LINE_BYTES_MAX, NODE_LINE_TIME_MAX, NODE_SESSIONS_MAX, NODE_SESSIONS_PER_ADDRESS_MAX,
     NODE_SILENCE_MAX, WRITE_STALL_MAX,
 };
-use crate::places::{Places, plain_ip};
+use dawn_serving::shares::{Callers, Limit, Place, Places};
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -143,24 +143,34 @@ pub trait NodeReports: Send + Sync + 'static {
     fn stranger(&self, ip: IpAddr);
 }
 
-/// Serves until the future is dropped.
-pub async fn serve(listener: TcpListener, reports: Arc<dyn NodeReports>) {
-    let sessions = Arc::new(Semaphore::new(NODE_SESSIONS_MAX));
-    let places = Places::new(NODE_SESSIONS_PER_ADDRESS_MAX, NODE_SESSIONS_PER_ADDRESS_MAX);
+/// Serves until the future is dropped: `sessions` at a time, at most [`NODE_SESSIONS_MAX`].
+pub async fn serve(
+    listener: TcpListener,
+    reports: Arc<dyn NodeReports>,
+    sessions: usize,
+    callers: Arc<dyn Callers>,
+) {
+    let total = sessions.clamp(1, NODE_SESSIONS_MAX);
+    let per_source = NODE_SESSIONS_PER_ADDRESS_MAX;
+    let places =
+        Places::new(Limit { total, per_stranger: per_source, per_source, local: per_source }, callers);
     let mut tasks = JoinSet::new();
     loop {
         while tasks.try_join_next().is_some() {}
-        let Ok(permit) = Arc::clone(&sessions).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, address)) => {
-                let ip = plain_ip(address.ip());
-                let Some(place) = places.enter(ip) else { continue };
+                let ip = address.ip().to_canonical();
+                let leave = Arc::new(Notify::new());
+                let asked = Arc::clone(&leave);
+                let Some(place) = places.enter(ip, move || asked.notify_one()) else { continue };
                 let reports = Arc::clone(&reports);
                 tasks.spawn(async move {
-                    if let Err(error) = session(stream, ip, reports).await {
-                        tracing::debug!(peer = %ip, %error, "node session ended");
+                    tokio::select! {
+                        ended = session(stream, ip, reports, &place) => if let Err(error) = ended {
+                            tracing::debug!(peer = %ip, %error, "node session ended");
+                        },
+                        () = leave.notified() => tracing::debug!(peer = %ip, "silent node session gave way"),
                     }
-                    drop((place, permit));
                 });
             }
             Err(error) => {
@@ -171,7 +181,12 @@ pub async fn serve(listener: TcpListener, reports: Arc<dyn NodeReports>) {
     }
 }
 
-async fn session(mut stream: TcpStream, ip: IpAddr, reports: Arc<dyn NodeReports>) -> std::io::Result<()> {
+async fn session(
+    mut stream: TcpStream,
+    ip: IpAddr,
+    reports: Arc<dyn NodeReports>,
+    place: &Place,
+) -> std::io::Result<()> {
     let Some(node) = reports.node_at(ip) else {
         reports.stranger(ip);
         return Ok(());
@@ -180,6 +195,7 @@ async fn session(mut stream: TcpStream, ip: IpAddr, reports: Arc<dyn NodeReports
     stream.write_all(b"ready\n").await?;
     let Ok(line) = timeout(NODE_LINE_TIME_MAX, read_line(&mut stream)).await else { return Ok(()) };
     let Some(line) = line? else { return Ok(()) };
+    place.keep();
     // The node may be gone already; its report counts all the same.
     let answered = stream.write_all(b"done\n").await;
     let report = NodeReport::parse(&line);
@@ -258,7 +274,12 @@ mod tests {
         let book = Arc::new(Book::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let address = listener.local_addr().expect("address");
-        let server = tokio::spawn(serve(listener, Arc::clone(&book) as Arc<dyn NodeReports>));
+        let server = tokio::spawn(serve(
+            listener,
+            Arc::clone(&book) as Arc<dyn NodeReports>,
+            1,
+            Arc::new(dawn_serving::shares::OnlyLocal),
+        ));
         let mut stream = TcpStream::connect(address).await.expect("connect");
         stream.write_all(b"installstatus booted\n").await.expect("write");
         let mut answer = String::new();

@@ -1,42 +1,56 @@
 //! The command port: accepts, shakes hands, and gives each connection to a [`Session`].
 //!
 //! One task per connection, no process. A silent peer or a port scan holds one task until
-//! [`HANDSHAKE_TIME_MAX`]; only complete requests compete for the command slots, and those of nodes never for
-//! all of them. No source has more than its share of the connections, so that it takes sixteen to take them
-//! all. A client whose machine is gone is noticed by keepalive probes of TCP.
+//! [`HANDSHAKE_TIME_MAX`], or until a newcomer needs its place: the oldest unfinished handshake gives way, so
+//! that however many are left half done, the next one is always begun. After the handshake a connection needs
+//! a place of its own, and parts of these are kept for nodes, for peers that showed a certificate, and for
+//! this machine ([`dawn_serving::shares`]). Only complete requests compete for the command slots, and those of
+//! nodes never for all of them. A client whose machine is gone is noticed by keepalive probes of TCP.
 //!
 //! Dropping the future of [`serve`] closes the connections; commands that are running see their client
 //! gone.
 
 use crate::dispatch::{Dispatcher, Peer};
 use crate::limits::*;
-use crate::places::{Places, plain_ip};
 use crate::session::{Session, Slots};
 use crate::tls::common_name;
+use dawn_serving::shares::{Bytes, Callers, Kind, Limit, OnlyLocal, Place, Places};
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::io;
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 /// Pause after an accept error (out of descriptors …), so that it is not a busy loop.
 const ACCEPT_ERROR_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 
-/// What an administrator may set.
-#[derive(Clone, Copy, Debug)]
+/// How much the service may use, and who is who.
+#[derive(Clone)]
 pub struct Settings {
     /// Commands at a time (`site.xcatmaxconnections`), kept between the limits.
     pub commands: usize,
+    /// Connections at a time; default [`CONNECTIONS_MAX`], kept between the limits.
+    pub connections: usize,
+    /// Bytes of requests without certificate that arrive or wait; default [`REQUESTS_ANONYMOUS_BYTES`].
+    pub request_bytes: usize,
+    /// Tells nodes from strangers.
+    pub callers: Arc<dyn Callers>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { commands: COMMANDS_DEFAULT }
+        Self {
+            commands: COMMANDS_DEFAULT,
+            connections: CONNECTIONS_MAX,
+            request_bytes: REQUESTS_ANONYMOUS_BYTES,
+            callers: Arc::new(OnlyLocal),
+        }
     }
 }
 
@@ -71,25 +85,19 @@ pub async fn serve(
     dispatcher: Arc<dyn Dispatcher>,
     settings: Settings,
 ) {
-    let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let shared = Arc::new(Shared {
-        acceptor: TlsAcceptor::from(tls),
-        dispatcher,
-        slots: Slots::new(settings.commands.clamp(COMMANDS_MIN, COMMANDS_MAX)),
-    });
-    let places = Places::new(CONNECTIONS_PER_ADDRESS_MAX, CONNECTIONS_LOOPBACK_MAX);
+    let shared = Arc::new(Shared::new(tls, dispatcher, settings));
     let mut tasks = JoinSet::new();
     loop {
         while tasks.try_join_next().is_some() {}
-        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, address)) => {
-                let Some(place) = places.enter(plain_ip(address.ip())) else { continue };
+                let ip = address.ip().to_canonical();
+                let leave = Arc::new(Notify::new());
+                let Some(place) = enter(&shared.handshakes, shared.callers.kind(ip), ip, &leave) else {
+                    continue;
+                };
                 let shared = Arc::clone(&shared);
-                tasks.spawn(async move {
-                    shared.connection(stream, address).await;
-                    drop((place, permit));
-                });
+                tasks.spawn(async move { shared.connection(stream, address, place, &leave).await });
             }
             Err(error) => {
                 tracing::warn!(%error, "accept on the command port failed");
@@ -99,29 +107,91 @@ pub async fn serve(
     }
 }
 
+fn enter(places: &Arc<Places>, kind: Kind, ip: IpAddr, leave: &Arc<Notify>) -> Option<Place> {
+    let leave = Arc::clone(leave);
+    let place = places.enter_as(kind, ip, move || leave.notify_one());
+    if place.is_none() {
+        tracing::debug!(peer = %ip, "too many connections");
+    }
+    place
+}
+
 struct Shared {
     acceptor: TlsAcceptor,
     dispatcher: Arc<dyn Dispatcher>,
     slots: Slots,
+    callers: Arc<dyn Callers>,
+    /// Connections whose handshake goes on.
+    handshakes: Arc<Places>,
+    /// Connections after their handshake.
+    sessions: Arc<Places>,
+    /// Requests of peers without certificate.
+    requests: Arc<Bytes>,
 }
 
 impl Shared {
-    async fn connection(&self, stream: TcpStream, address: SocketAddr) {
+    fn new(tls: Arc<ServerConfig>, dispatcher: Arc<dyn Dispatcher>, settings: Settings) -> Self {
+        let connections = settings.connections.clamp(CONNECTIONS_MIN, CONNECTIONS_MAX);
+        let places = |total: usize| {
+            let per_source = (total / CONNECTIONS_PER_ADDRESS_PART).max(1);
+            let local = (total / CONNECTIONS_LOOPBACK_PART).max(1);
+            Places::new(
+                Limit { total, per_stranger: per_source, per_source, local },
+                Arc::clone(&settings.callers),
+            )
+        };
+        let bytes = settings.request_bytes;
+        let per_source = REQUESTS_PER_ADDRESS_BYTES_MAX;
+        let request_limit = Limit { total: bytes, per_stranger: per_source, per_source, local: bytes };
+        Self {
+            acceptor: TlsAcceptor::from(tls),
+            dispatcher,
+            slots: Slots::new(settings.commands.clamp(COMMANDS_MIN, COMMANDS_MAX)),
+            handshakes: places(connections / HANDSHAKES_PART),
+            sessions: places(connections - connections / HANDSHAKES_PART),
+            requests: Bytes::new(request_limit, Arc::clone(&settings.callers)),
+            callers: settings.callers,
+        }
+    }
+
+    async fn connection(&self, stream: TcpStream, address: SocketAddr, place: Place, leave: &Arc<Notify>) {
         let _ = stream.set_nodelay(true);
         watch_over(&stream);
-        let stream = match timeout(HANDSHAKE_TIME_MAX, self.acceptor.accept(stream)).await {
+        let handshake = timeout(HANDSHAKE_TIME_MAX, self.acceptor.accept(stream));
+        let handshake = tokio::select! {
+            handshake = handshake => handshake,
+            () = leave.notified() => return tracing::debug!(peer = %address, "TLS handshake gave way"),
+        };
+        let stream = match handshake {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return tracing::debug!(peer = %address, %error, "TLS handshake failed"),
             Err(_) => return tracing::debug!(peer = %address, "TLS handshake took too long"),
         };
         let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         let peer = Peer {
-            ip: Some(plain_ip(address.ip())),
+            ip: Some(address.ip().to_canonical()),
             port: address.port(),
             certificate_name: certificate.and_then(common_name),
         };
-        let session = Session::new(stream, peer, Arc::clone(&self.dispatcher), &self.slots);
-        if let Err(error) = session.run(&self.slots).await {
+        drop(place);
+        self.session(stream, peer, address).await;
+    }
+
+    async fn session(&self, stream: TlsStream<TcpStream>, peer: Peer, address: SocketAddr) {
+        let ip = address.ip().to_canonical();
+        let proved = peer.certificate_name.is_some();
+        let by_address = self.callers.kind(ip);
+        let kind = if proved { by_address.max(Kind::Certificate) } else { by_address };
+        let leave = Arc::new(Notify::new());
+        let Some(place) = enter(&self.sessions, kind, ip, &leave) else { return };
+        let requests = (!proved).then(|| self.requests.part(ip));
+        let dispatcher = Arc::clone(&self.dispatcher);
+        let session = Session::new(stream, peer, dispatcher, &self.slots, place, requests);
+        let ended = tokio::select! {
+            ended = session.run(&self.slots) => ended,
+            () = leave.notified() => Err(io::Error::other("it sent no request and gave way to another")),
+        };
+        if let Err(error) = ended {
             tracing::debug!(peer = %address, %error, "connection ended");
         }
     }
@@ -305,7 +375,7 @@ mod tests {
     /// With one slot, nobody else is served before a command has ended that nobody reads any more.
     #[test]
     fn a_client_that_stops_or_goes_frees_its_slot() {
-        let daemon = daemon_with(Settings { commands: 1 });
+        let daemon = daemon_with(Settings { commands: 1, ..Settings::default() });
         let settings = settings(&daemon, Path::new(".xcat"));
         let endless = Request { command: "endless".into(), ..Request::default() };
         let stop = AtomicBool::new(false);
@@ -324,5 +394,70 @@ mod tests {
         stream.read_exact(&mut [0; 100]).expect("read");
         drop(stream);
         assert_eq!(ask(&settings, "cn1").2, 0);
+    }
+
+    /// Sources 127.0.1.* are strangers, 127.0.2.* nodes, the rest this machine.
+    fn by_number(ip: IpAddr) -> Kind {
+        match ip {
+            IpAddr::V4(ip) if ip.octets().starts_with(&[127, 0, 1]) => Kind::Stranger,
+            IpAddr::V4(ip) if ip.octets().starts_with(&[127, 0, 2]) => Kind::Node,
+            _ => Kind::Local,
+        }
+    }
+
+    /// A connection from one of this machine's addresses.
+    fn connect_from(source: [u8; 4], daemon: &Daemon) -> std::net::TcpStream {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).expect("socket");
+        socket.bind(&SocketAddr::from((source, 0)).into()).expect("bind");
+        socket.connect(&daemon.address.into()).expect("connect");
+        socket.into()
+    }
+
+    /// Speaks TLS on a connection; the answer to a request, or why there is none.
+    fn answer_over(
+        stream: std::net::TcpStream,
+        tls: Arc<rustls::ClientConfig>,
+        request: &[u8],
+    ) -> io::Result<String> {
+        let name = rustls_pki_types::ServerName::try_from("mn1").map_err(io::Error::other)?;
+        let connection = rustls::ClientConnection::new(tls, name).map_err(io::Error::other)?;
+        let mut stream = rustls::StreamOwned::new(connection, stream);
+        stream.write_all(request)?;
+        let mut answer = [0; 200];
+        let count = stream.read(&mut answer)?;
+        Ok(String::from_utf8_lossy(answer.get(..count).unwrap_or_default()).into_owned())
+    }
+
+    #[test]
+    fn half_done_handshakes_and_idle_strangers_keep_nobody_with_proof_out() {
+        let settings_of_daemon =
+            Settings { connections: 64, callers: Arc::new(by_number), ..Settings::default() };
+        let daemon = daemon_with(settings_of_daemon);
+        let settings = settings(&daemon, Path::new(".xcat"));
+        let anonymous = crate::tls::anonymous_client_config().expect("TLS");
+        // As many sources as one machine likes: some never finish the handshake, some never finish a request.
+        let mut held = Vec::new();
+        for number in 1..=200 {
+            held.push(connect_from([127, 0, 1, number], &daemon));
+            let idle = connect_from([127, 0, 1, number], &daemon);
+            let name = rustls_pki_types::ServerName::try_from("mn1").expect("name");
+            let connection = rustls::ClientConnection::new(Arc::clone(&anonymous), name).expect("connection");
+            let copy = idle.try_clone().expect("a second handle");
+            let mut stream = rustls::StreamOwned::new(connection, idle);
+            let _ = stream.write_all(b"<xcatrequest>").and_then(|()| stream.flush());
+            held.push(copy);
+        }
+        assert_eq!(ask(&settings, "cn1").2, 0, "root on this machine");
+        let request = echo("cn1", "hi").to_xml();
+        let node = connect_from([127, 0, 2, 1], &daemon);
+        let answer =
+            answer_over(node, Arc::clone(&anonymous), request.as_bytes()).expect("a node is answered");
+        assert!(answer.contains("Permission denied"), "{answer}");
+        let certificates = &settings.certificates;
+        let (cred, ca) = (certificates.join("client-cred.pem"), certificates.join("ca.pem"));
+        let tls = crate::tls::client_config(&cred, &ca).expect("TLS");
+        let elsewhere = connect_from([127, 0, 1, 1], &daemon);
+        let answer = answer_over(elsewhere, tls, request.as_bytes()).expect("a certificate is answered");
+        assert!(answer.contains("hi"), "{answer}");
     }
 }

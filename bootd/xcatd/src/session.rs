@@ -15,6 +15,7 @@ use crate::framing::{FrameError, Framer};
 use crate::limits::*;
 use crate::request::Request;
 use crate::response::Response;
+use dawn_serving::shares::{HeldPart, Place};
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -142,12 +143,26 @@ pub(crate) struct Session<S> {
     /// All that may be held at a time, and this connection's part of it.
     large_requests: Arc<Semaphore>,
     large: Option<OwnedSemaphorePermit>,
+    /// Its place among the connections.
+    place: Place,
+    /// What a peer without certificate holds of the memory for requests.
+    held: Option<HeldPart>,
     input_ended: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite> Session<S> {
     /// A session on a connection whose handshake is over.
-    pub(crate) fn new(stream: S, peer: Peer, dispatcher: Arc<dyn Dispatcher>, slots: &Slots) -> Self {
+    pub(crate) fn new(
+        stream: S,
+        peer: Peer,
+        dispatcher: Arc<dyn Dispatcher>,
+        slots: &Slots,
+        place: Place,
+        held: Option<HeldPart>,
+    ) -> Self {
+        if peer.certificate_name.is_some() {
+            place.keep();
+        }
         let (reader, writer) = tokio::io::split(stream);
         let allowance = Allowance::of(&peer);
         let framer = Framer::new(allowance.request_bytes);
@@ -161,6 +176,8 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
             dispatcher,
             large_requests: Arc::clone(&slots.large),
             large: None,
+            place,
+            held,
             input_ended: false,
         }
     }
@@ -181,6 +198,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
             if stops(&document) {
                 continue;
             }
+            self.place.keep();
             self.answer(slots, document).await?;
             // Shell clients (`openssl s_client -quiet`) hang on until we close.
             let more = !self.pending.is_empty() || !self.framer.is_empty();
@@ -231,6 +249,13 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         self.input_ended = count == 0;
         self.framer.push(chunk.get(..count).unwrap_or_default())?;
         self.take_documents();
+        let bytes = self.held();
+        if let Some(held) = &mut self.held {
+            held.set(bytes);
+            if !held.has_room() {
+                return Err(End::Refused("too many requests arrive at this moment; try again".to_owned()));
+            }
+        }
         Ok(())
     }
 
@@ -418,13 +443,19 @@ impl Sink for QueueSink {
 mod tests {
     use super::*;
     use crate::dispatch::tests::Toy;
+    use dawn_serving::shares::{Limit, OnlyLocal, Places};
+    use std::net::Ipv4Addr;
     use tokio::io::DuplexStream;
 
     /// A session and the client's end of its connection.
     fn session(slots: &Arc<Slots>) -> DuplexStream {
         let (client, server) = tokio::io::duplex(16 << 10);
         let peer = Peer { certificate_name: Some("root".into()), ..Peer::default() };
-        let (session, slots) = (Session::new(server, peer, Arc::new(Toy), slots), Arc::clone(slots));
+        let limit = Limit { total: 1, per_stranger: 1, per_source: 1, local: 1 };
+        let places = Places::new(limit, Arc::new(OnlyLocal));
+        let place = places.enter(Ipv4Addr::LOCALHOST.into(), || ()).expect("the first place");
+        let (session, slots) =
+            (Session::new(server, peer, Arc::new(Toy), slots, place, None), Arc::clone(slots));
         tokio::spawn(async move { session.run(&slots).await });
         client
     }

@@ -73,11 +73,13 @@ struct Pool {
     fresh: Option<u32>,
     /// Free addresses with a past, longest idle first.
     idle: BTreeSet<(Time, u32)>,
+    /// Addresses that are offered, bound or declined.
+    used: u64,
 }
 
 impl Pool {
     fn new(range: Range) -> Self {
-        Self { range, fresh: Some(range.first().into()), idle: BTreeSet::new() }
+        Self { range, fresh: Some(range.first().into()), idle: BTreeSet::new(), used: 0 }
     }
 
     fn advance(&mut self, address: u32) {
@@ -118,7 +120,12 @@ impl Table {
         self.unlink(key, &lease.hw);
         match lease.state {
             State::Idle => self.pool_of(lease.address).map(|pool| pool.idle.insert((lease.since, key))),
-            _ => Some(self.ends.insert((lease.expires, key))),
+            _ => {
+                if let Some(pool) = self.pool_of(lease.address) {
+                    pool.used += 1;
+                }
+                Some(self.ends.insert((lease.expires, key)))
+            }
         };
         let of_hw = self.by_hw.entry(lease.hw).or_default();
         if !of_hw.contains(&key) {
@@ -176,6 +183,14 @@ impl Table {
         ranges.iter().find_map(|range| self.longest_idle(*range, &usable))
     }
 
+    /// Whether more than half of the addresses of these ranges are in use.
+    pub fn is_crowded(&self, ranges: &[Range]) -> bool {
+        let pools = self.pools.iter().filter(|pool| ranges.contains(&pool.range));
+        let used: u64 = pools.map(|pool| pool.used).sum();
+        let size = |range: &Range| u64::from(u32::from(range.last()) - u32::from(range.first())) + 1;
+        used > ranges.iter().map(size).sum::<u64>() / 2
+    }
+
     /// Makes a pool for a range that is seen for the first time, so that its ended leases are kept.
     pub fn ensure_pool(&mut self, range: Range) {
         if self.pools.iter().any(|pool| pool.range == range) {
@@ -187,6 +202,8 @@ impl Table {
             .filter(|lease| lease.state == State::Idle)
             .map(|lease| (lease.since, u32::from(lease.address)))
             .collect();
+        let taken = self.by_address.values().filter(|lease| range.contains(lease.address));
+        pool.used = taken.filter(|lease| lease.state != State::Idle).map(|_| 1).sum();
         // Ranges that went away keep no pool; their leases run out and are forgotten.
         self.pools.retain(|old| !old.range.overlaps(&range));
         self.pools.push(pool);
@@ -235,6 +252,9 @@ impl Table {
             }
         } else {
             self.ends.remove(&(expires, key));
+            if let Some(pool) = self.pool_of(key.into()) {
+                pool.used = pool.used.saturating_sub(1);
+            }
         }
         if old_hw != *new_hw
             && let Some(of_hw) = self.by_hw.get_mut(&old_hw)

@@ -3,7 +3,7 @@
 //! Several workers may work for one connection: one reads and cuts records, any execute them, and at most
 //! one at a time writes (whoever comes while it writes only queues its reply). Nothing here blocks on the
 //! network. A client that does not take its replies stops being read from; its memory is bounded by
-//! [`CALLS_MAX`] and [`REPLY_BYTES_MAX`].
+//! [`CALLS_MAX`] and [`REPLY_BYTES_MAX`], and that of all together by a share of what the server has for replies.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -12,6 +12,7 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use dawn_serving::shares::{HeldPart, Kind, Place};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
@@ -65,12 +66,21 @@ struct Tail {
     zeros: u32,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Output {
     queue: VecDeque<Piece>,
     bytes: usize,
     /// A worker is writing, or the socket is full and will wake one.
     busy: bool,
+    /// What the client does not take counts towards what all clients may have waiting.
+    held: HeldPart,
+}
+
+impl Output {
+    /// Counts what waits for the socket. What is sent at once is never counted.
+    fn account(&mut self) {
+        self.held.set(if self.busy { self.bytes } else { 0 });
+    }
 }
 
 #[derive(Debug, Default)]
@@ -109,6 +119,7 @@ pub struct Conn {
     /// It is in the queue of connections whose calls any worker may take.
     pub enlisted: AtomicBool,
     stream: TcpStream,
+    _place: Place,
     output: Mutex<Output>,
     interest: Mutex<Interest>,
 }
@@ -124,9 +135,10 @@ impl Conn {
         service: Service,
         session: Session,
         stream: TcpStream,
-        known: bool,
+        (place, held): (Place, HeldPart),
         tick: u64,
     ) -> Self {
+        let known = held.kind() != Kind::Stranger;
         let record_bytes_max = if known { usize::MAX } else { STRANGER_RECORD_BYTES_MAX };
         let records = Records::with_limit(record_bytes_max);
         Self {
@@ -135,7 +147,8 @@ impl Conn {
             session,
             stream,
             input: Mutex::new(Input { records, ..Input::default() }),
-            output: Mutex::default(),
+            output: Mutex::new(Output { queue: VecDeque::new(), bytes: 0, busy: false, held }),
+            _place: place,
             interest: Mutex::default(),
             closed: AtomicBool::new(false),
             progress: AtomicU64::new(tick),
@@ -204,10 +217,21 @@ impl Conn {
         Some((record, !input.pending.is_empty()))
     }
 
-    /// Whether so many replies wait that no more calls are begun.
+    /// Whether so many replies wait, of this connection or of all, that no more calls are begun.
     pub fn is_clogged(&self) -> bool {
         let output = lock(&self.output);
-        output.bytes > REPLY_BYTES_MAX || output.queue.len() > CALLS_MAX
+        output.bytes > REPLY_BYTES_MAX || output.queue.len() > CALLS_MAX || !output.held.has_room()
+    }
+
+    /// Whether it is clogged and something will come back to it: the socket that takes replies, or the monitor that
+    /// begins calls that wait.
+    pub fn must_wait(&self) -> bool {
+        self.is_clogged() && (self.is_unsent() || self.has_calls())
+    }
+
+    /// Bytes of replies that are not sent.
+    pub fn unsent_bytes(&self) -> usize {
+        lock(&self.output).bytes
     }
 
     /// Whether replies wait for the client.
@@ -232,6 +256,7 @@ impl Conn {
         let mut output = lock(&self.output);
         output.bytes += reply.head.len();
         output.queue.push_back(Piece { head: reply.head, sent: 0, tail });
+        output.account();
     }
 
     /// Sends queued replies until all are gone (`Ok(true)`) or the socket is full (`Ok(false)`, and the
@@ -249,6 +274,7 @@ impl Conn {
                 let mut output = lock(&self.output);
                 if output.queue.is_empty() {
                     output.busy = false;
+                    output.account();
                     return Ok(true);
                 }
                 std::mem::take(&mut output.queue)
@@ -261,7 +287,11 @@ impl Conn {
             output.bytes = output.queue.iter().map(|p| p.head.len()).sum();
             match sent {
                 Ok(true) => (),
-                Ok(false) => return Ok(false), // busy stays set: the poll set wakes the next sender
+                Ok(false) => {
+                    // It stays busy: the poll set wakes the next sender.
+                    output.account();
+                    return Ok(false);
+                }
                 Err(errno) => return Err(errno.into()),
             }
         }

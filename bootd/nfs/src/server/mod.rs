@@ -74,6 +74,10 @@ pub struct ServerConfig {
     pub workers_max: usize,
     /// Most files kept open between calls. Default 16,384; lowered to fit the descriptor limit.
     pub open_objects_max: usize,
+    /// Most connections at once. Default and most [`CONNECTIONS_MAX`].
+    pub connections_max: usize,
+    /// Most bytes of replies that wait for slow clients, all together; a sixteenth of it for one client. Default 512 MiB.
+    pub reply_bytes_max: usize,
 }
 
 impl ServerConfig {
@@ -89,6 +93,8 @@ impl ServerConfig {
             workers: 16,
             workers_max: 128,
             open_objects_max: 16_384,
+            connections_max: CONNECTIONS_MAX,
+            reply_bytes_max: 512 << 20,
         }
     }
 
@@ -186,15 +192,20 @@ impl Server {
             open_objects_max: config.open_objects_max.min(affordable),
             stand_ins: make_stand_ins(&config.state_dir)?,
         });
-        let shared = Arc::new(Shared::new(engine, endpoints, ports).map_err(ServeError::Start)?);
+        let shared = Arc::new(Shared::new(engine, endpoints, ports, config).map_err(ServeError::Start)?);
         let bell = Arc::new((Mutex::new(false), Condvar::new()));
         let mut workers = Vec::new();
         for _ in 0..config.workers.max(2) {
             workers.push(spawn_worker(&shared).map_err(ServeError::Start)?);
         }
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let monitor =
-            Monitor { shared: shared.clone(), workers, workers_max: config.workers_max, processors };
+        let monitor = Monitor {
+            shared: shared.clone(),
+            workers,
+            workers_max: config.workers_max,
+            processors,
+            replies_held: 0,
+        };
         let ring = bell.clone();
         let thread = std::thread::Builder::new().name("nfs-monitor".to_owned());
         let monitor = thread.spawn(move || monitor.run(&ring)).map_err(ServeError::Start)?;
@@ -251,6 +262,8 @@ struct Monitor {
     workers_max: usize,
     /// Processors this process may use.
     processors: usize,
+    /// Bytes of replies that waited at the last look.
+    replies_held: usize,
 }
 
 impl Monitor {
@@ -275,9 +288,12 @@ impl Monitor {
             self.drop_stalled(now);
         }
         let busy = self.shared.busy.load(Ordering::Relaxed);
-        if busy == 0 {
+        let held = self.shared.replies.held();
+        let was_held = std::mem::replace(&mut self.replies_held, held);
+        if busy == 0 && was_held == 0 {
             return;
         }
+        // Calls that waited for memory of replies are begun as soon as there is some.
         for conn in self.shared.connections() {
             if conn.has_calls() && !conn.is_clogged() {
                 self.shared.enlist(&conn);

@@ -14,8 +14,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use dawn_serving::shares::{Bytes, Kind, Limit, OnlyLocal, Places};
 use rustix::event::epoll::EventFlags;
 
+use super::ServerConfig;
 use super::conn::{Conn, Received, Service};
 use super::poll::{Poll, STOP, WAKE};
 use crate::engine::{Answer, Engine, RECORD_MARK_BYTES, Reply, Session};
@@ -32,6 +34,10 @@ pub const CONNECTIONS_PER_CLIENT_MAX: usize = 64;
 pub const CONNECTIONS_PER_STRANGER_MAX: usize = 4;
 /// Replies gathered before they are sent.
 const GATHER_MAX: usize = 16;
+/// Bytes of replies gathered before they are sent.
+const GATHER_BYTES_MAX: usize = 1 << 20;
+/// One part in so many of the bytes of waiting replies is for one client.
+const REPLIES_PER_CLIENT_PART: usize = 16;
 /// Rounds a worker stays with a connection that keeps sending.
 const ROUNDS_MAX: usize = 16;
 /// Largest datagram.
@@ -65,6 +71,10 @@ pub struct Shared {
     /// Set when all is to end.
     pub stopping: AtomicBool,
     conns: Mutex<HashMap<u64, Arc<Conn>>>,
+    /// Places of connections.
+    places: Arc<Places>,
+    /// Bytes of replies that wait for slow clients.
+    pub replies: Arc<Bytes>,
     next_token: AtomicU64,
     run_queue: Mutex<VecDeque<Arc<Conn>>>,
 }
@@ -75,8 +85,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Shared {
     /// Puts the endpoints into a poll set.
-    pub fn new(engine: Engine, endpoints: Vec<Endpoint>, ports: Ports) -> io::Result<Self> {
+    pub fn new(
+        engine: Engine,
+        endpoints: Vec<Endpoint>,
+        ports: Ports,
+        config: &ServerConfig,
+    ) -> io::Result<Self> {
         let poll = Poll::new()?;
+        let total = config.connections_max.clamp(1, CONNECTIONS_MAX);
+        let per_source = CONNECTIONS_PER_CLIENT_MAX;
+        let per_stranger = CONNECTIONS_PER_STRANGER_MAX;
+        let connections = Limit { total, per_stranger, per_source, local: per_source };
+        let total = config.reply_bytes_max;
+        let per_source = (total / REPLIES_PER_CLIENT_PART).max(1);
+        let replies = Limit { total, per_stranger: per_source, per_source, local: per_source };
         for (endpoint, token) in endpoints.iter().zip(0..) {
             poll.add(endpoint.as_fd(), token, EventFlags::IN | EventFlags::ONESHOT)?;
         }
@@ -89,6 +111,8 @@ impl Shared {
             tick: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             conns: Mutex::default(),
+            places: Places::new(connections, Arc::new(OnlyLocal)),
+            replies: Bytes::new(replies, Arc::new(OnlyLocal)),
             next_token: AtomicU64::new(FIRST_CONNECTION),
             run_queue: Mutex::default(),
         })
@@ -167,21 +191,24 @@ impl Shared {
     fn admit(&self, stream: TcpStream, peer: SocketAddr, service: Service) -> Result<(), &'static str> {
         let client = client_ip(peer);
         let known = self.engine.is_known(client);
-        let per_client_max = if known { CONNECTIONS_PER_CLIENT_MAX } else { CONNECTIONS_PER_STRANGER_MAX };
-        let mut conns = lock(&self.conns);
-        let of_client = || conns.values().filter(|c| client_ip(c.session.client) == client).count();
-        if conns.len() >= CONNECTIONS_MAX || of_client() >= per_client_max {
-            return Err("too many connections");
-        }
+        // Who may mount something is known here better than by the address alone.
+        let kind = match known {
+            true if client.is_loopback() => Kind::Local,
+            true => Kind::Node,
+            false => Kind::Stranger,
+        };
+        let place = self.places.enter_as(kind, client, || ()).ok_or("too many connections")?;
+        place.keep();
+        let held = self.replies.part_as(kind, client);
         stream.set_nonblocking(true).map_err(|_| "socket option refused")?;
         stream.set_nodelay(true).map_err(|_| "socket option refused")?;
         let token = self.next_token.fetch_add(1, Ordering::Relaxed);
         let tick = self.tick.load(Ordering::Relaxed);
-        let conn = Arc::new(Conn::new(token, service, Session::new(peer, false), stream, known, tick));
+        let conn =
+            Arc::new(Conn::new(token, service, Session::new(peer, false), stream, (place, held), tick));
         let added = self.poll.add(conn.stream().as_fd(), token, EventFlags::ONESHOT);
         added.map_err(|_| "poll set is full")?;
-        conns.insert(token, conn.clone());
-        drop(conns);
+        lock(&self.conns).insert(token, conn.clone());
         conn.want(true, false, &self.poll).map_err(|_| "poll set is full")
     }
 
@@ -242,7 +269,7 @@ impl Shared {
             if self.carry_out(conn).is_err() {
                 return self.forget(conn);
             }
-            if conn.is_clogged() {
+            if conn.must_wait() {
                 return;
             }
         }
@@ -252,7 +279,7 @@ impl Shared {
     /// Carries out what waits and then reads on.
     fn carry_on(&self, conn: &Arc<Conn>) {
         let done = self.carry_out(conn);
-        if done.is_err() || (!conn.is_clogged() && conn.want(true, false, &self.poll).is_err()) {
+        if done.is_err() || (!conn.must_wait() && conn.want(true, false, &self.poll).is_err()) {
             self.forget(conn);
         }
     }
@@ -275,7 +302,7 @@ impl Shared {
                 conn.queue(reply);
                 gathered += 1;
             }
-            if gathered >= GATHER_MAX || slow {
+            if gathered >= GATHER_MAX || slow || conn.unsent_bytes() >= GATHER_BYTES_MAX {
                 self.send(conn, false)?;
                 gathered = 0;
             }
