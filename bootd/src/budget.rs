@@ -153,7 +153,7 @@ fn raise_descriptor_limit() -> u64 {
 /// Memory of the machine in bytes, or of the control group if that has less.
 fn memory_of_machine() -> u64 {
     let machine = rustix::system::sysinfo();
-    let total = u64::from(machine.totalram).saturating_mul(u64::from(machine.mem_unit));
+    let total = machine.totalram.saturating_mul(u64::from(machine.mem_unit));
     let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
     group.and_then(|text| text.trim().parse().ok()).map_or(total, |limit: u64| limit.min(total))
 }
