@@ -1,8 +1,9 @@
-//! How much each service may use: derived once, at the start, from the limit of open files and a limit of memory.
+//! How much each service may use: derived once, at the start, from the limit of open files and a limit of
+//! memory.
 //!
-//! Every service is given its part as a number; together the parts fit. Within its part a service keeps shares for
-//! nodes, certificates and this machine ([`dawn_serving::shares`]); who has an address is answered from the snapshot.
-//! `docs/limits.md` has the same table for administrators.
+//! Every service is given its part as a number; together the parts fit. Within its part a service keeps
+//! shares for nodes, certificates and this machine ([`dawn_serving::shares`]); who has an address is
+//! answered from the snapshot. `docs/limits.md` has the same table for administrators.
 
 use dawn_cluster::Model;
 use dawn_serving::shares::{Callers, Kind};
@@ -10,10 +11,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Descriptors for everything that is not counted below: database, journals, listening sockets, directories, the files
-/// and children of commands.
+/// Descriptors for everything that is not counted below: database, journals, listening sockets,
+/// directories, the files and children of commands.
 const DESCRIPTORS_RESERVED: usize = 512;
-/// What HTTP and HTTPS may have at most, connections each; a connection needs two descriptors, its socket and a file.
+/// What HTTP and HTTPS may have at most, connections each; a connection needs two descriptors, its socket
+/// and a file.
 const HTTP_CONNECTIONS_MAX: usize = 20_000;
 /// Descriptors of one HTTP connection.
 const HTTP_DESCRIPTORS: usize = 2;
@@ -57,8 +59,8 @@ pub struct Budget {
     pub nfs: usize,
     /// Files that NFS keeps open.
     pub nfs_objects: usize,
-    /// Bytes of NFS replies that wait for slow clients.
-    pub nfs_reply_bytes: usize,
+    /// Bytes of NFS calls and replies of slow clients.
+    pub nfs_waiting_bytes: usize,
     /// TFTP transfers.
     pub tftp: usize,
     /// What was wanted and does not fit the limit of open files: descriptors, if so.
@@ -83,7 +85,7 @@ impl Budget {
             https: HTTP_CONNECTIONS_MAX.min(affordable(1, TLS_CONNECTION_BYTES)),
             nfs: dawn_nfs::CONNECTIONS_MAX,
             nfs_objects: NFS_OBJECTS_MAX,
-            nfs_reply_bytes: bytes(2),
+            nfs_waiting_bytes: bytes(2),
             tftp: TFTP_TRANSFERS_MAX.min(affordable(2, TFTP_TRANSFER_BYTES)),
             short_of_descriptors: None,
         };
@@ -116,8 +118,8 @@ impl Budget {
         }
     }
 
-    /// The limits of this process and machine: raises the limit of open files as far as it goes. `memory` is what an
-    /// administrator set, bytes.
+    /// The limits of this process and machine: raises the limit of open files as far as it goes. `memory`
+    /// is what an administrator set, bytes.
     #[must_use]
     pub fn of_this_process(memory: Option<u64>) -> Self {
         let descriptors = raise_descriptor_limit();
@@ -135,8 +137,8 @@ impl Budget {
     }
 }
 
-/// Raises the soft limit of open files to the hard limit: a storm of boots holds tens of thousands of connections, and
-/// a shell's soft limit is 1,024.
+/// Raises the soft limit of open files to the hard limit: a storm of boots holds tens of thousands of
+/// connections, and a shell's soft limit is 1,024.
 fn raise_descriptor_limit() -> u64 {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let before = getrlimit(Resource::Nofile);
@@ -165,10 +167,11 @@ fn memory_in_use() -> u64 {
     pages.saturating_mul(rustix::param::page_size() as u64)
 }
 
-/// Gives memory back to the system after load, and reports when the limit is exceeded all the same. Runs until it is dropped.
+/// Gives memory back to the system after load, and reports when the limit is exceeded all the same. Runs
+/// until it is dropped.
 ///
-/// The allocator keeps what was freed between pieces that are in use, so that without this the memory of the worst moment
-/// would stay with the daemon for good.
+/// The allocator keeps what was freed between pieces that are in use, so that without this the memory of
+/// the worst moment would stay with the daemon for good.
 pub async fn watch_memory(limit: u64) {
     let (mut least, mut looks, mut reported) = (memory_in_use(), 0, false);
     loop {
@@ -196,8 +199,8 @@ fn trim() {
     unsafe { libc::malloc_trim(0) };
 }
 
-/// Asks the allocator for few arenas: with one for each thread, every one would keep what was freed in it. Called
-/// before threads are started.
+/// Asks the allocator for few arenas: with one for each thread, every one would keep what was freed in it.
+/// Called before threads are started.
 pub fn few_arenas() {
     const ARENAS: libc::c_int = 4;
     // SAFETY: mallopt takes no pointers; it is called while the process has one thread (mallopt(3)).
@@ -250,7 +253,7 @@ mod tests {
                     u64::try_from(budget.commands + budget.https).unwrap() * TLS_CONNECTION_BYTES;
                 let clear = u64::try_from(budget.http).unwrap() * HTTP_CONNECTION_BYTES;
                 let tftp = u64::try_from(budget.tftp).unwrap() * TFTP_TRANSFER_BYTES;
-                let bytes = u64::try_from(budget.request_bytes + budget.nfs_reply_bytes).unwrap();
+                let bytes = u64::try_from(budget.request_bytes + budget.nfs_waiting_bytes).unwrap();
                 assert!(connections + clear + tftp + bytes <= budget.memory / 16 * 9, "{budget:?}");
             }
         }

@@ -441,7 +441,7 @@ impl Starter<'_> {
             portmap_port: (ports.portmap != 0).then_some(ports.portmap),
             connections_max: self.budget.nfs,
             open_objects_max: self.budget.nfs_objects,
-            reply_bytes_max: self.budget.nfs_reply_bytes,
+            waiting_bytes_max: self.budget.nfs_waiting_bytes,
             ..dawn_nfs::ServerConfig::new(&self.settings().data)
         };
         let generations = Generations::open(self.settings().data.join("generations"));
@@ -540,6 +540,7 @@ impl Starter<'_> {
             transfer_ports: self.settings().tftp_transfers,
             limits: dawn_tftp::Limits { transfers_max: self.budget.tftp, ..Default::default() },
             callers: Arc::clone(&self.callers),
+            ..Default::default()
         };
         let serve = async || {
             let (observer, until) = (Arc::clone(&self.watcher), self.until.clone());

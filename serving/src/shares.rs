@@ -1,13 +1,13 @@
 //! Shares of what is scarce: places and bytes, with a part kept for callers with better proof.
 //!
-//! Connections, transfers and buffers are limited in number. A limit alone lets those who come first, or come most
-//! often, take all of it; so a part of every limit is kept for callers that the machine knows better ([`Kind`]), and no
-//! source has more than its share. [`Places`] counts connections. One that has not proved anything yet (an unfinished
-//! TLS handshake, an idle connection) gives way to a newcomer when places are short, the oldest first. [`Bytes`] counts
-//! memory that is held for slow clients.
+//! Connections, transfers and buffers are limited in number. A limit alone lets those who come first, or
+//! come most often, take all of it; so a part of every limit is kept for callers that the machine knows
+//! better ([`Kind`]), and no source has more than its share. [`Places`] counts connections. One that has
+//! not proved anything yet (an unfinished TLS handshake, an idle connection) gives way to a newcomer when
+//! places are short, the oldest first. [`Bytes`] counts memory that is held for slow clients.
 //!
-//! A service that uses this knows nothing of the model: who an address is, [`Callers`] answers. It must answer from
-//! memory, because nothing waits for it.
+//! A service that uses this knows nothing of the model: who an address is, [`Callers`] answers. It must
+//! answer from memory, because nothing waits for it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -53,7 +53,8 @@ impl Kind {
 
 /// Tells who has an address. Answers from memory, without waiting.
 pub trait Callers: Send + Sync {
-    /// Who calls from this address. [`Kind::Certificate`] is never the answer: an address proves no certificate.
+    /// Who calls from this address. [`Kind::Certificate`] is never the answer: an address proves no
+    /// certificate.
     fn kind(&self, ip: IpAddr) -> Kind;
 }
 
@@ -79,7 +80,8 @@ impl Callers for OnlyLocal {
     }
 }
 
-/// What one source is: an IPv4 address, or the network of an IPv6 address, of which one machine has as many as it likes.
+/// What one source is: an IPv4 address, or the network of an IPv6 address, of which one machine has as many
+/// as it likes.
 #[must_use]
 pub fn source_of(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
@@ -164,8 +166,9 @@ impl Places {
         Arc::new(Self { limit, callers, table: Mutex::default() })
     }
 
-    /// A place for a caller from this address, or `None` when there is none for its kind or its source. While it has
-    /// proved nothing, `give_way` may be called, which must make it leave soon; its place counts as free from then on.
+    /// A place for a caller from this address, or `None` when there is none for its kind or its source.
+    /// While it has proved nothing, `give_way` may be called, which must make it leave soon; its place
+    /// counts as free from then on.
     pub fn enter(self: &Arc<Self>, ip: IpAddr, give_way: impl Fn() + Send + 'static) -> Option<Place> {
         self.enter_as(self.callers.kind(ip.to_canonical()), ip, give_way)
     }
@@ -280,7 +283,8 @@ impl Table {
     }
 }
 
-/// Memory held for slow clients of one service, in bytes. It counts; whoever is told that there is no room waits.
+/// Memory held for slow clients of one service, in bytes. It counts; whoever is told that there is no room
+/// waits.
 pub struct Bytes {
     limit: Limit,
     callers: Arc<dyn Callers>,
@@ -345,8 +349,8 @@ impl HeldPart {
         self.kind
     }
 
-    /// Sets what is held. It may exceed the limits: what is in memory is counted, and [`HeldPart::has_room`] says
-    /// whether there may be more.
+    /// Sets what is held. It may exceed the limits: what is in memory is counted, and
+    /// [`HeldPart::has_room`] says whether there may be more.
     pub fn set(&mut self, amount: usize) {
         if amount == self.amount {
             return;
@@ -362,9 +366,16 @@ impl HeldPart {
         self.amount = amount;
     }
 
-    /// Whether this connection may make more.
+    /// Whether this connection may make more: it holds nothing, or there is plenty. So a client that takes
+    /// what it gets goes on, one piece at a time, while others have used up the part of its kind.
     #[must_use]
     pub fn has_room(&self) -> bool {
+        self.amount == 0 || self.has_plenty()
+    }
+
+    /// Whether neither its kind nor its source has used up its part.
+    #[must_use]
+    pub fn has_plenty(&self) -> bool {
         let of_kind = self.kind.part_of(self.bytes.limit.total);
         let per_source = self.bytes.limit.of_source(self.kind);
         if self.bytes.about.load(Ordering::Relaxed) < of_kind.min(per_source) {
@@ -526,8 +537,12 @@ mod tests {
         let mut node = bytes.part(ip("10.0.0.1"));
         assert!(node.has_room());
         node.set(600);
-        assert!(!bytes.part(ip("10.0.0.2")).has_room() && bytes.part(ip("127.0.0.1")).has_room());
-        drop((strangers, third, node));
+        let mut other = bytes.part(ip("10.0.0.2"));
+        assert!(!other.has_plenty() && bytes.part(ip("127.0.0.1")).has_plenty());
+        assert!(other.has_room(), "one piece at a time");
+        other.set(1);
+        assert!(!other.has_room());
+        drop((strangers, third, node, other));
         assert_eq!(bytes.held(), 0);
         assert!(bytes.held_now().sources.is_empty());
     }

@@ -1,7 +1,8 @@
 //! The shell: listening sockets, one task per connection, and the limits on their number.
 //!
-//! Parts of the connections are kept for nodes and for this machine ([`dawn_serving::shares`]). When they are short, the
-//! connection that has been idle longest gives way, an unfinished TLS handshake and an unfinished head included.
+//! Parts of the connections are kept for nodes and for this machine ([`dawn_serving::shares`]). When they
+//! are short, the connection that has been idle longest gives way, an unfinished TLS handshake and an
+//! unfinished head included.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -269,7 +269,8 @@ async fn other_requests_reach_the_application() {
     host.stop().await;
 }
 
-/// Asks for a large file and reads only that it comes: such a connection is at work. None if it does not come.
+/// Asks for a large file and reads only that it comes: such a connection is at work. None if it does not
+/// come.
 fn slow_reader(host: &Host, source: [u8; 4]) -> Option<TcpStream> {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
@@ -34,6 +35,8 @@ const SESSION_EXPORTS_MAX: usize = 16;
 const TREES_MAX: usize = 50_000;
 /// Highest port that only root can call from.
 const PRIVILEGED_PORT_MAX: u16 = 1023;
+/// Most bytes of one listing while memory for replies is short: several of the longest names fit.
+const LIST_BYTES_SHORT_MAX: u32 = 8 << 10;
 
 /// What the engine needs to start.
 pub struct EngineConfig {
@@ -137,6 +140,8 @@ pub struct Session {
     pub client: SocketAddr,
     /// Whether replies must fit into a datagram.
     pub datagram: bool,
+    /// Whether memory for replies is short, so that listings are to be cut small.
+    pub short_of_memory: AtomicBool,
     known: Mutex<Vec<Known>>,
 }
 
@@ -150,12 +155,17 @@ struct Known {
 impl Session {
     /// A session that has seen nothing yet.
     pub fn new(client: SocketAddr, datagram: bool) -> Self {
-        Self { client, datagram, known: Mutex::default() }
+        Self { client, datagram, short_of_memory: AtomicBool::new(false), known: Mutex::default() }
     }
 
     /// Most bytes of one READ or WRITE.
     pub fn io_bytes_max(&self) -> u32 {
         if self.datagram { IO_BYTES_MAX_UDP } else { IO_BYTES_MAX }
+    }
+
+    /// Most bytes of one listing.
+    pub(crate) fn list_bytes_max(&self) -> u32 {
+        if self.short_of_memory.load(Ordering::Relaxed) { LIST_BYTES_SHORT_MAX } else { self.io_bytes_max() }
     }
 }
 

@@ -93,6 +93,11 @@ impl Records {
         self.received.len() > self.at || self.fragments > 0
     }
 
+    /// Bytes of records that have not arrived whole.
+    pub fn unfinished_bytes(&self) -> usize {
+        self.received.len() - self.at + self.partial.len()
+    }
+
     /// Gives back memory that an idle connection does not need.
     pub fn shrink(&mut self) {
         if !self.in_the_middle() && self.received.capacity() > RECEIVE_BYTES {

@@ -60,8 +60,8 @@ pub const READ_AHEAD_TOTAL_BYTES: usize = 64 * 1024 * 1024;
 /// Numbers an operator may change.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Transfers at one time; parts of them, and of the waiting requests, are kept for nodes and for this machine
-    /// ([`dawn_serving::shares`]). Default 16,384, 1 to 60,000.
+    /// Transfers at one time; parts of them, and of the waiting requests, are kept for nodes and for this
+    /// machine ([`dawn_serving::shares`]). Default 16,384, 1 to 60,000.
     pub transfers_max: usize,
     /// Transfers at one time for one address. Default 4,096 (a whole rack may hide behind one), at least 1.
     pub transfers_per_address_max: usize,

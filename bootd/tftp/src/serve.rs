@@ -213,14 +213,7 @@ impl Shell {
         self.listeners.first().ok_or(io::ErrorKind::AddrNotAvailable)?.address()
     }
 
-    fn run(
-        self,
-        limits: Limits,
-        callers: &dyn Callers,
-        disks: &Disks,
-        observer: &dyn Observer,
-        stop: &Wake,
-    ) {
+    fn run(self, limits: Limits, callers: &dyn Callers, disks: &Disks, observer: &dyn Observer, stop: &Wake) {
         let ids = self.transfers.iter().map(Port::id).collect();
         let mut work = Work {
             server: Server::new(limits, ids, &*disks.source, observer).with_callers(callers),

@@ -108,7 +108,8 @@ pub struct Server<'a> {
     waiting: HashMap<SocketAddrV4, Waiting>,
     /// By [`Kind`], those who wait longest first.
     waiting_order: [VecDeque<SocketAddrV4>; Kind::ALL.len()],
-    /// Transfers that were not acknowledged when they were last looked at, oldest first: begun, slot, generation.
+    /// Transfers that were not acknowledged when they were last looked at, oldest first: begun, slot,
+    /// generation.
     unheard: VecDeque<(Duration, usize, u64)>,
     timers: BinaryHeap<Reverse<(Duration, usize, u64)>>,
     lossy: HashMap<Ipv4Addr, Duration>,
@@ -668,7 +669,8 @@ impl<'a> Server<'a> {
         self.ask_for_piece(index);
     }
 
-    /// The list holds at most twice as many as there are transfers: those that were heard or have ended leave it.
+    /// The list holds at most twice as many as there are transfers: those that were heard or have ended
+    /// leave it.
     fn note_unheard(&mut self, begun: Duration, index: usize, generation: u64) {
         if self.unheard.len() >= 2 * self.limits.transfers_max {
             let slots = &self.slots;

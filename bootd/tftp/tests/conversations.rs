@@ -3,12 +3,14 @@
 //! | line | meaning |
 //! |---|---|
 //! | `file NAME BYTES` | the server has such a file, with known content |
+//! | `disk NAME BYTES` | the same on a disk, which answers when the script says `found` |
 //! | `refuse NAME WHY` | the source refuses it |
 //! | `limit NAME N` | `transfers`, `per-address`, `waiting`, `blksize`, `window` |
 //! | `mtu N` | MTU of the interface |
 //! | `stranger NAME`, `node NAME` | who a client is; others are programs of this machine |
 //! | `> PACKET`, `cn2> PACKET` | a client sends |
 //! | `< PACKET`, `cn2< PACKET` | the server sends; DATA is `DATA block bytes`, its content is checked too |
+//! | `found` | the disk answers the oldest request that waits for it |
 //! | `+ MS` | time passes, and timers run |
 //! | `= TEXT` | an event |
 //!
@@ -20,22 +22,24 @@
     reason = "a test fails by panicking"
 )]
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dawn_serving::shares::Kind;
-use dawn_serving::{Answer, Event, EventKind, Rendered, Request};
+use dawn_serving::{Answer, Event, EventKind, Rendered, Request, Source};
 use dawn_tftp::limits::Limits;
 use dawn_tftp::outbox::{Outbox, PortId, Route};
-use dawn_tftp::server::{Incoming, Server};
+use dawn_tftp::server::{Ask, Incoming, Server};
 
 const LOCAL: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
 
 #[derive(Default)]
 struct Script {
     files: HashMap<String, usize>,
+    on_disk: HashSet<String>,
     refused: HashMap<String, String>,
     limits: Limits,
     mtu: usize,
@@ -56,6 +60,10 @@ fn parse(text: &str) -> Script {
             [] => {}
             [first, ..] if first.starts_with('#') => {}
             ["file", name, size] => drop(script.files.insert((*name).to_owned(), size.parse().unwrap())),
+            ["disk", name, size] => {
+                script.files.insert((*name).to_owned(), size.parse().unwrap());
+                script.on_disk.insert((*name).to_owned());
+            }
             ["refuse", name, why @ ..] => drop(script.refused.insert((*name).to_owned(), why.join(" "))),
             ["stranger", client] => drop(script.kinds.insert(*address(client).ip(), Kind::Stranger)),
             ["node", client] => drop(script.kinds.insert(*address(client).ip(), Kind::Node)),
@@ -87,14 +95,10 @@ fn run(name: &str, text: &str) {
             .unwrap()
             .push_back(format!("{} {}", event.path, describe(&event.kind)).trim().to_owned());
     };
-    let (files, refused) = (script.files.clone(), script.refused.clone());
-    let source = move |request: &Request<'_>| {
-        let path = request.path.as_str();
-        match (files.get(path), refused.get(path)) {
-            (Some(size), _) => Answer::Bytes(Rendered::new(content(*size), "")),
-            (_, Some(why)) => Answer::Refused(why.clone()),
-            _ => Answer::NotFound,
-        }
+    let source = Files {
+        sizes: script.files.clone(),
+        on_disk: script.on_disk.clone(),
+        refused: script.refused.clone(),
     };
     let kinds = script.kinds.clone();
     let callers = move |ip: IpAddr| match ip {
@@ -122,6 +126,8 @@ fn run(name: &str, text: &str) {
         } else if let Some(client) = verb.strip_suffix('<') {
             let want = format!("{client}< {rest}");
             assert_eq!(play.sent.pop_front().as_deref(), Some(want.as_str()), "{at}");
+        } else if verb == "found" {
+            play.disk_answers(&source, &at);
         } else if verb == "+" {
             assert!(play.sent.is_empty(), "{at}: unexpected {:?}", play.sent);
             play.pass(Duration::from_millis(rest.parse().unwrap()));
@@ -133,6 +139,31 @@ fn run(name: &str, text: &str) {
     }
     assert!(play.sent.is_empty(), "{}: at the end: {:?}", play.name, play.sent);
     assert!(events.lock().unwrap().is_empty(), "{name}: events at the end: {:?}", events.lock().unwrap());
+}
+
+struct Files {
+    sizes: HashMap<String, usize>,
+    on_disk: HashSet<String>,
+    refused: HashMap<String, String>,
+}
+
+impl Source for Files {
+    fn at_once(&self, request: &Request<'_>) -> Option<Answer> {
+        (!self.on_disk.contains(request.path.as_str())).then(|| self.resolve(request))
+    }
+
+    fn place(&self, _: &Request<'_>) -> PathBuf {
+        PathBuf::new()
+    }
+
+    fn resolve(&self, request: &Request<'_>) -> Answer {
+        let path = request.path.as_str();
+        match (self.sizes.get(path), self.refused.get(path)) {
+            (Some(size), _) => Answer::Bytes(Rendered::new(content(*size), "")),
+            (_, Some(why)) => Answer::Refused(why.clone()),
+            _ => Answer::NotFound,
+        }
+    }
 }
 
 fn describe(kind: &EventKind<'_>) -> String {
@@ -206,6 +237,17 @@ impl Play<'_> {
             self.collect();
         }
         self.now = until;
+    }
+
+    fn disk_answers(&mut self, source: &Files, at: &str) {
+        match self.server.take_ask() {
+            Some(Ask::Find { ticket, request }) => {
+                let answer = source.resolve(&request.request());
+                self.server.on_found(self.now, &ticket, answer, &mut self.out);
+            }
+            other => panic!("{at}: {other:?}"),
+        }
+        self.collect();
     }
 
     fn collect(&mut self) {

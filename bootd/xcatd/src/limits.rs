@@ -71,7 +71,8 @@ pub const RESPONSE_QUEUE_MAX: usize = 16;
 pub const RESPONSE_BATCH_BYTES: usize = 32 << 10;
 /// Bytes of one response a client accepts.
 pub const RESPONSE_BYTES_MAX: usize = 256 << 20;
-/// Nodes talking on 3002 at a time: default and most; the oldest that has not sent its line gives way to a new one.
+/// Nodes talking on 3002 at a time: default and most; the oldest that has not sent its line gives way to a
+/// new one.
 pub const NODE_SESSIONS_MAX: usize = 1024;
 /// Sessions of one address on 3002 at a time; further ones are closed at once.
 pub const NODE_SESSIONS_PER_ADDRESS_MAX: usize = 16;

@@ -1,11 +1,12 @@
 //! The command port: accepts, shakes hands, and gives each connection to a [`Session`].
 //!
 //! One task per connection, no process. A silent peer or a port scan holds one task until
-//! [`HANDSHAKE_TIME_MAX`], or until a newcomer needs its place: the oldest unfinished handshake gives way, so
-//! that however many are left half done, the next one is always begun. After the handshake a connection needs
-//! a place of its own, and parts of these are kept for nodes, for peers that showed a certificate, and for
-//! this machine ([`dawn_serving::shares`]). Only complete requests compete for the command slots, and those of
-//! nodes never for all of them. A client whose machine is gone is noticed by keepalive probes of TCP.
+//! [`HANDSHAKE_TIME_MAX`], or until a newcomer needs its place: the oldest unfinished handshake gives way,
+//! so that however many are left half done, the next one is always begun. After the handshake a connection
+//! needs a place of its own, and parts of these are kept for nodes, for peers that showed a certificate,
+//! and for this machine ([`dawn_serving::shares`]). Only complete requests compete for the command slots,
+//! and those of nodes never for all of them. A client whose machine is gone is noticed by keepalive probes
+//! of TCP.
 //!
 //! Dropping the future of [`serve`] closes the connections; commands that are running see their client
 //! gone.

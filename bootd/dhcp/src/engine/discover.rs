@@ -140,8 +140,9 @@ impl Engine {
         }
     }
 
-    /// Lease time of a dynamic address: short for what will be replaced in a minute, and for machines in no table while
-    /// most addresses are in use, so that a range that one machine has emptied is free again soon.
+    /// Lease time of a dynamic address: short for what will be replaced in a minute, and for machines in no
+    /// table while most addresses are in use, so that a range that one machine has emptied is free again
+    /// soon.
     pub(super) fn dynamic_seconds(&self, ask: &Ask<'_>, network: &Network) -> u32 {
         let short = self.settings.firmware_lease_seconds.min(network.lease_seconds);
         if ask.reservations.is_empty() && self.leases.is_crowded(&network.ranges) {

@@ -20,8 +20,9 @@ pub struct Settings {
     pub probe_wait_ms: u64,
     /// How long an offered address is held, in seconds: default 60, least 5, most 600.
     pub offer_hold_seconds: u32,
-    /// Dynamic lease of firmware and loaders, and of every machine in no table while more than half of a range is in use,
-    /// in seconds: default 600, least 60, most 86,400. What boots next asks again and gets the network's lease time.
+    /// Dynamic lease of firmware and loaders, and of every machine in no table while more than half of a
+    /// range is in use, in seconds: default 600, least 60, most 86,400. What boots next asks again and gets
+    /// the network's lease time.
     pub firmware_lease_seconds: u32,
     /// How long a declined or conflicting address is left alone, in seconds: default 3,600, least 60,
     /// most 604,800.

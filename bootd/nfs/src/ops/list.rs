@@ -50,7 +50,7 @@ struct Wanted {
 
 pub(super) fn readdir(cx: &Cx<'_>, args: &mut Reader<'_>, out: &mut Writer) -> Decoded {
     let (handle, cookie, _verifier, count) = (read_handle(args)?, args.u64()?, args.u64()?, args.u32()?);
-    let bytes_max = count.min(cx.session.io_bytes_max());
+    let bytes_max = count.min(cx.session.list_bytes_max());
     let bytes_max = usize::try_from(bytes_max).unwrap_or(0);
     list(cx, &handle, &Wanted { cookie, names_bytes_max: usize::MAX, bytes_max, plus: false }, out);
     Ok(())
@@ -59,7 +59,7 @@ pub(super) fn readdir(cx: &Cx<'_>, args: &mut Reader<'_>, out: &mut Writer) -> D
 pub(super) fn readdirplus(cx: &Cx<'_>, args: &mut Reader<'_>, out: &mut Writer) -> Decoded {
     let (handle, cookie, _verifier) = (read_handle(args)?, args.u64()?, args.u64()?);
     let (names, all) = (args.u32()?, args.u32()?);
-    let bytes_max = usize::try_from(all.min(cx.session.io_bytes_max())).unwrap_or(0);
+    let bytes_max = usize::try_from(all.min(cx.session.list_bytes_max())).unwrap_or(0);
     // Zero would stand for "no names at all"; some clients send it to mean "no limit".
     let names_bytes_max = if names == 0 { usize::MAX } else { usize::try_from(names).unwrap_or(0) };
     list(cx, &handle, &Wanted { cookie, names_bytes_max, bytes_max, plus: true }, out);

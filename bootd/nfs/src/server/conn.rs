@@ -3,7 +3,13 @@
 //! Several workers may work for one connection: one reads and cuts records, any execute them, and at most
 //! one at a time writes (whoever comes while it writes only queues its reply). Nothing here blocks on the
 //! network. A client that does not take its replies stops being read from; its memory is bounded by
-//! [`CALLS_MAX`] and [`REPLY_BYTES_MAX`], and that of all together by a share of what the server has for replies.
+//! [`CALLS_MAX`], [`PENDING_BYTES_MAX`] and [`REPLY_BYTES_MAX`], and what slow clients make the server hold
+//! is counted for all of them together. When that is short, a connection has one call and one small reply
+//! at a time, so that clients who take their replies go on.
+//!
+//! A connection that is clogged has replies in its queue that a worker is sending, or that the poll set
+//! wakes a worker for; that worker reads on afterwards. So nothing else has to remember clogged
+//! connections.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -30,6 +36,8 @@ pub const PENDING_BYTES_MAX: usize = 4 << 20;
 const STRANGER_RECORD_BYTES_MAX: usize = 16 << 10;
 /// Most bytes taken from one connection before its calls are carried out.
 const VISIT_BYTES_MAX: usize = 2 << 20;
+/// Bytes of replies gathered before they are sent.
+const GATHER_BYTES_MAX: usize = 1 << 20;
 /// Most pieces given to the kernel in one write.
 const PIECES_MAX: usize = 64;
 const LAST_FRAGMENT: u32 = 0x8000_0000;
@@ -44,12 +52,21 @@ pub enum Service {
 }
 
 /// Calls received and not begun.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Input {
     records: Records,
     /// Whole calls, oldest first.
     pending: VecDeque<Record>,
     pending_bytes: usize,
+    /// What is left here between two visits counts towards what all clients may make the server hold.
+    held: HeldPart,
+}
+
+impl Input {
+    fn is_full(&self) -> bool {
+        let many = self.pending.len() >= CALLS_MAX || self.pending_bytes >= PENDING_BYTES_MAX;
+        many || (!self.pending.is_empty() && !self.held.has_plenty())
+    }
 }
 
 #[derive(Debug)]
@@ -135,19 +152,21 @@ impl Conn {
         service: Service,
         session: Session,
         stream: TcpStream,
-        (place, held): (Place, HeldPart),
+        place: Place,
+        (calls, replies): (HeldPart, HeldPart),
         tick: u64,
     ) -> Self {
-        let known = held.kind() != Kind::Stranger;
+        let known = replies.kind() != Kind::Stranger;
         let record_bytes_max = if known { usize::MAX } else { STRANGER_RECORD_BYTES_MAX };
         let records = Records::with_limit(record_bytes_max);
+        let input = Input { records, pending: VecDeque::new(), pending_bytes: 0, held: calls };
         Self {
             token,
             service,
             session,
             stream,
-            input: Mutex::new(Input { records, ..Input::default() }),
-            output: Mutex::new(Output { queue: VecDeque::new(), bytes: 0, busy: false, held }),
+            input: Mutex::new(input),
+            output: Mutex::new(Output { queue: VecDeque::new(), bytes: 0, busy: false, held: replies }),
             _place: place,
             interest: Mutex::default(),
             closed: AtomicBool::new(false),
@@ -166,8 +185,7 @@ impl Conn {
         let mut input = lock(&self.input);
         let mut visit_bytes = 0;
         loop {
-            let full = input.pending.len() >= CALLS_MAX || input.pending_bytes >= PENDING_BYTES_MAX;
-            if full || visit_bytes >= VISIT_BYTES_MAX {
+            if input.is_full() || visit_bytes >= VISIT_BYTES_MAX {
                 return Received::More;
             }
             let room = input.records.room();
@@ -217,21 +235,28 @@ impl Conn {
         Some((record, !input.pending.is_empty()))
     }
 
-    /// Whether so many replies wait, of this connection or of all, that no more calls are begun.
+    /// Whether so many replies wait that no more calls are begun: of this connection alone, or some of this
+    /// connection and too many of all.
     pub fn is_clogged(&self) -> bool {
         let output = lock(&self.output);
         output.bytes > REPLY_BYTES_MAX || output.queue.len() > CALLS_MAX || !output.held.has_room()
     }
 
-    /// Whether it is clogged and something will come back to it: the socket that takes replies, or the monitor that
-    /// begins calls that wait.
-    pub fn must_wait(&self) -> bool {
-        self.is_clogged() && (self.is_unsent() || self.has_calls())
+    /// Most bytes of replies to gather before they are sent; none if memory for replies is short.
+    pub fn gather_bytes_max(&self) -> usize {
+        if lock(&self.output).held.has_plenty() { GATHER_BYTES_MAX } else { 0 }
     }
 
     /// Bytes of replies that are not sent.
     pub fn unsent_bytes(&self) -> usize {
         lock(&self.output).bytes
+    }
+
+    /// Counts what is left of the input when a visit ends.
+    pub fn account_input(&self) {
+        let mut input = lock(&self.input);
+        let left = input.pending_bytes + input.records.unfinished_bytes();
+        input.held.set(left);
     }
 
     /// Whether replies wait for the client.

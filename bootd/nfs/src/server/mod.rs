@@ -50,8 +50,6 @@ const TIDY_TICKS: u64 = 200;
 const STALLED_TICKS_MAX: u64 = 2400;
 /// Connections waiting to be accepted; a whole cluster may come back at the same moment.
 const BACKLOG: i32 = 4096;
-/// Descriptors left to the rest of the daemon.
-const DESCRIPTORS_RESERVED: u64 = 2048;
 
 /// What to listen on, and how much to use.
 #[derive(Debug, Clone)]
@@ -72,12 +70,13 @@ pub struct ServerConfig {
     pub workers: usize,
     /// Most threads, reached only while many calls wait for disks. Default 128.
     pub workers_max: usize,
-    /// Most files kept open between calls. Default 16,384; lowered to fit the descriptor limit.
+    /// Most files kept open between calls. Default 16,384; lowered to half of the descriptor limit.
     pub open_objects_max: usize,
     /// Most connections at once. Default and most [`CONNECTIONS_MAX`].
     pub connections_max: usize,
-    /// Most bytes of replies that wait for slow clients, all together; a sixteenth of it for one client. Default 512 MiB.
-    pub reply_bytes_max: usize,
+    /// Most bytes of calls and replies of slow clients, all together; a sixteenth of it for one client.
+    /// Default 512 MiB.
+    pub waiting_bytes_max: usize,
 }
 
 impl ServerConfig {
@@ -94,7 +93,7 @@ impl ServerConfig {
             workers_max: 128,
             open_objects_max: 16_384,
             connections_max: CONNECTIONS_MAX,
-            reply_bytes_max: 512 << 20,
+            waiting_bytes_max: 512 << 20,
         }
     }
 
@@ -180,8 +179,7 @@ impl Server {
             tracing::warn!("not root: NFS acts as the daemon's own user for everybody");
         }
         let (endpoints, ports) = bind_all(config)?;
-        let descriptors = sys::raise_descriptor_limit().saturating_sub(DESCRIPTORS_RESERVED) / 3;
-        let affordable = usize::try_from(descriptors).unwrap_or(usize::MAX);
+        let affordable = usize::try_from(sys::raise_descriptor_limit() / 2).unwrap_or(usize::MAX);
         let verifier = start_verifier();
         let engine = Engine::new(EngineConfig {
             replies: open_replies(&config.state_dir, verifier)?,
@@ -199,13 +197,8 @@ impl Server {
             workers.push(spawn_worker(&shared).map_err(ServeError::Start)?);
         }
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let monitor = Monitor {
-            shared: shared.clone(),
-            workers,
-            workers_max: config.workers_max,
-            processors,
-            replies_held: 0,
-        };
+        let monitor =
+            Monitor { shared: shared.clone(), workers, workers_max: config.workers_max, processors };
         let ring = bell.clone();
         let thread = std::thread::Builder::new().name("nfs-monitor".to_owned());
         let monitor = thread.spawn(move || monitor.run(&ring)).map_err(ServeError::Start)?;
@@ -262,8 +255,6 @@ struct Monitor {
     workers_max: usize,
     /// Processors this process may use.
     processors: usize,
-    /// Bytes of replies that waited at the last look.
-    replies_held: usize,
 }
 
 impl Monitor {
@@ -288,12 +279,9 @@ impl Monitor {
             self.drop_stalled(now);
         }
         let busy = self.shared.busy.load(Ordering::Relaxed);
-        let held = self.shared.replies.held();
-        let was_held = std::mem::replace(&mut self.replies_held, held);
-        if busy == 0 && was_held == 0 {
+        if busy == 0 {
             return;
         }
-        // Calls that waited for memory of replies are begun as soon as there is some.
         for conn in self.shared.connections() {
             if conn.has_calls() && !conn.is_clogged() {
                 self.shared.enlist(&conn);
@@ -437,5 +425,103 @@ fn read_or_make_key(path: &Path) -> io::Result<[u8; 16]> {
             Ok(key)
         }
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::Client;
+    use crate::export::{Export, ExportId, FixedExports};
+    use crate::observe::LogObserver;
+    use std::net::TcpStream;
+
+    /// Clients that take no replies: each has a sixteenth at most.
+    const SLOW_CLIENTS: u8 = 18;
+    /// Listings asked for by each of them: more than the buffers of a socket hold, even if they are cut
+    /// small.
+    const LISTINGS: usize = 700;
+    const WAITING_BYTES_MAX: usize = 1 << 20;
+    const LISTING_BYTES: u32 = 1 << 20;
+    /// Names in the directory.
+    const NAMES: usize = 200;
+
+    fn client_from(source: u8, server: &Server) -> Client {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(256 << 10).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, source], 0)).into()).unwrap();
+        socket.connect(&SocketAddr::from(([127, 0, 0, 1], server.ports().nfs)).into()).unwrap();
+        Client::over(TcpStream::from(socket)).unwrap()
+    }
+
+    /// Asks for the whole directory many times and reads nothing.
+    fn ask_and_read_nothing(client: &mut Client, dir: &crate::handle::FileHandle) -> Vec<u32> {
+        let mut args = crate::xdr::Writer::default();
+        args.opaque(dir.as_bytes());
+        args.u64(0);
+        args.u64(0);
+        args.u32(LISTING_BYTES);
+        args.u32(LISTING_BYTES);
+        let args = args.into_bytes();
+        let mut ask = || {
+            let (xid, call) = client.encode(crate::nfs3::PROGRAM, 3, 17, &args);
+            client.send(&call).unwrap();
+            xid
+        };
+        (0..LISTINGS).map(|_| ask()).collect()
+    }
+
+    #[test]
+    fn clients_that_take_no_replies_leave_memory_and_turns_to_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let area = dir.path().join("area");
+        std::fs::create_dir(&area).unwrap();
+        for number in 0..NAMES {
+            std::fs::write(area.join(format!("a-file-with-a-longer-name-{number:04}")), "").unwrap();
+        }
+        let exports =
+            FixedExports::default().with("/area", Export::read_only(ExportId::of(&["area"]), &area));
+        let config = ServerConfig {
+            waiting_bytes_max: WAITING_BYTES_MAX,
+            workers: 4,
+            workers_max: 4,
+            ..ServerConfig::loopback(dir.path())
+        };
+        let server = Server::start(&config, Arc::new(exports), Arc::new(LogObserver)).unwrap();
+        let mut slow: Vec<_> = (0..SLOW_CLIENTS)
+            .map(|number| {
+                let mut client = client_from(2 + number, &server);
+                let root = client.mount("/area").unwrap();
+                let asked = ask_and_read_nothing(&mut client, &root);
+                (client, asked)
+            })
+            .collect();
+        while server.shared.connections().iter().any(|conn| !conn.is_clogged()) {
+            std::thread::yield_now();
+        }
+        // What the workers made at the same moment, before any of it was counted, may come on top.
+        let at_once = config.workers * 2 * usize::try_from(LISTING_BYTES).unwrap();
+        assert!(server.shared.waiting.held() <= WAITING_BYTES_MAX + at_once);
+
+        let mut other = client_from(1, &server);
+        let root = other.mount("/area").unwrap();
+        let (page, _) = other.readdir_page(&root, 0, LISTING_BYTES, true).unwrap();
+        assert!(page.len() < 100, "cut small while memory is short: {}", page.len());
+        assert_eq!(other.readdir(&root, LISTING_BYTES, true).unwrap().len(), NAMES + 2);
+
+        // Each gets all it asked for as soon as it reads on.
+        for (client, asked) in &mut slow {
+            for _ in 0..LISTINGS {
+                let reply = client.receive().unwrap();
+                let xid = u32::from_be_bytes(*reply.first_chunk().unwrap());
+                let before = asked.len();
+                asked.retain(|wanted| *wanted != xid);
+                assert_eq!(asked.len() + 1, before);
+            }
+        }
+        while server.shared.waiting.held() > 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!(other.readdir_page(&root, 0, LISTING_BYTES, true).unwrap().0.len(), NAMES + 2);
     }
 }

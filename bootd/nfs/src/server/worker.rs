@@ -34,10 +34,8 @@ pub const CONNECTIONS_PER_CLIENT_MAX: usize = 64;
 pub const CONNECTIONS_PER_STRANGER_MAX: usize = 4;
 /// Replies gathered before they are sent.
 const GATHER_MAX: usize = 16;
-/// Bytes of replies gathered before they are sent.
-const GATHER_BYTES_MAX: usize = 1 << 20;
-/// One part in so many of the bytes of waiting replies is for one client.
-const REPLIES_PER_CLIENT_PART: usize = 16;
+/// One part in so many of the bytes that slow clients may make the server hold is for one client.
+const WAITING_PER_CLIENT_PART: usize = 16;
 /// Rounds a worker stays with a connection that keeps sending.
 const ROUNDS_MAX: usize = 16;
 /// Largest datagram.
@@ -73,8 +71,8 @@ pub struct Shared {
     conns: Mutex<HashMap<u64, Arc<Conn>>>,
     /// Places of connections.
     places: Arc<Places>,
-    /// Bytes of replies that wait for slow clients.
-    pub replies: Arc<Bytes>,
+    /// Bytes of calls and replies of slow clients.
+    pub waiting: Arc<Bytes>,
     next_token: AtomicU64,
     run_queue: Mutex<VecDeque<Arc<Conn>>>,
 }
@@ -96,9 +94,9 @@ impl Shared {
         let per_source = CONNECTIONS_PER_CLIENT_MAX;
         let per_stranger = CONNECTIONS_PER_STRANGER_MAX;
         let connections = Limit { total, per_stranger, per_source, local: per_source };
-        let total = config.reply_bytes_max;
-        let per_source = (total / REPLIES_PER_CLIENT_PART).max(1);
-        let replies = Limit { total, per_stranger: per_source, per_source, local: per_source };
+        let total = config.waiting_bytes_max;
+        let per_source = (total / WAITING_PER_CLIENT_PART).max(1);
+        let waiting = Limit { total, per_stranger: per_source, per_source, local: per_source };
         for (endpoint, token) in endpoints.iter().zip(0..) {
             poll.add(endpoint.as_fd(), token, EventFlags::IN | EventFlags::ONESHOT)?;
         }
@@ -112,7 +110,7 @@ impl Shared {
             stopping: AtomicBool::new(false),
             conns: Mutex::default(),
             places: Places::new(connections, Arc::new(OnlyLocal)),
-            replies: Bytes::new(replies, Arc::new(OnlyLocal)),
+            waiting: Bytes::new(waiting, Arc::new(OnlyLocal)),
             next_token: AtomicU64::new(FIRST_CONNECTION),
             run_queue: Mutex::default(),
         })
@@ -199,13 +197,13 @@ impl Shared {
         };
         let place = self.places.enter_as(kind, client, || ()).ok_or("too many connections")?;
         place.keep();
-        let held = self.replies.part_as(kind, client);
+        let held = || self.waiting.part_as(kind, client);
         stream.set_nonblocking(true).map_err(|_| "socket option refused")?;
         stream.set_nodelay(true).map_err(|_| "socket option refused")?;
         let token = self.next_token.fetch_add(1, Ordering::Relaxed);
         let tick = self.tick.load(Ordering::Relaxed);
-        let conn =
-            Arc::new(Conn::new(token, service, Session::new(peer, false), stream, (place, held), tick));
+        let (session, held) = (Session::new(peer, false), (held(), held()));
+        let conn = Arc::new(Conn::new(token, service, session, stream, place, held, tick));
         let added = self.poll.add(conn.stream().as_fd(), token, EventFlags::ONESHOT);
         added.map_err(|_| "poll set is full")?;
         lock(&self.conns).insert(token, conn.clone());
@@ -269,8 +267,8 @@ impl Shared {
             if self.carry_out(conn).is_err() {
                 return self.forget(conn);
             }
-            if conn.must_wait() {
-                return;
+            if conn.is_clogged() {
+                return conn.account_input();
             }
         }
         self.carry_on(conn);
@@ -279,7 +277,8 @@ impl Shared {
     /// Carries out what waits and then reads on.
     fn carry_on(&self, conn: &Arc<Conn>) {
         let done = self.carry_out(conn);
-        if done.is_err() || (!conn.must_wait() && conn.want(true, false, &self.poll).is_err()) {
+        conn.account_input();
+        if done.is_err() || (!conn.is_clogged() && conn.want(true, false, &self.poll).is_err()) {
             self.forget(conn);
         }
     }
@@ -298,11 +297,13 @@ impl Shared {
                     self.enlist(conn);
                 }
             }
+            let bytes_max = conn.gather_bytes_max();
+            conn.session.short_of_memory.store(bytes_max == 0, Ordering::Relaxed);
             if let Some(reply) = self.answer(conn.service, &conn.session, record) {
                 conn.queue(reply);
                 gathered += 1;
             }
-            if gathered >= GATHER_MAX || slow || conn.unsent_bytes() >= GATHER_BYTES_MAX {
+            if gathered >= GATHER_MAX || slow || conn.unsent_bytes() >= bytes_max {
                 self.send(conn, false)?;
                 gathered = 0;
             }
