@@ -25,6 +25,8 @@ const TFTP_TRANSFERS_MAX: usize = 16_384;
 const NFS_OBJECTS_MAX: usize = 16_384;
 /// Smallest memory limit, bytes: less does not hold the tables of a small cluster and one image build.
 pub const MEMORY_MIN: u64 = 256 << 20;
+/// One part in so many of a limit is for one address, at most.
+const ADDRESS_PART: usize = 4;
 /// The part of the machine's memory that is the limit unless an administrator says another: one in so many.
 const MEMORY_PART: u64 = 4;
 /// Memory of one TFTP transfer, bytes: its state, blocks read ahead, the request.
@@ -135,6 +137,12 @@ impl Budget {
         }
         budget
     }
+}
+
+/// What one address may have of a limit: as much as usual, but never so much that few addresses have all.
+#[must_use]
+pub fn of_one_address(usual: usize, limit: usize) -> usize {
+    usual.min(limit / ADDRESS_PART).max(1)
 }
 
 /// Raises the soft limit of open files to the hard limit: a storm of boots holds tens of thousands of

@@ -514,7 +514,9 @@ impl Starter<'_> {
         for (port, tls) in [(ports.http, None)].into_iter().chain(tls) {
             let listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
             let connections_max = if tls.is_some() { self.budget.https } else { self.budget.http };
-            let limits = dawn_http::Limits { connections_max, ..Default::default() };
+            let usual = dawn_http::Limits::default().connections_per_address_max;
+            let connections_per_address_max = budget::of_one_address(usual, connections_max);
+            let limits = dawn_http::Limits { connections_max, connections_per_address_max };
             let callers = Arc::clone(&self.callers);
             let config = dawn_http::Config { listen, tls, limits, callers, ..Default::default() };
             let serve = async || {
@@ -534,11 +536,14 @@ impl Starter<'_> {
     async fn tftp(&mut self) -> Result<(), StartError> {
         let files = self.files().map_err(|error| StartError::new(Service::Tftp, &error))?;
         let files = Arc::new(files);
+        let transfers_max = self.budget.tftp;
+        let usual = dawn_tftp::Limits::default().transfers_per_address_max;
+        let transfers_per_address_max = budget::of_one_address(usual, transfers_max);
         let config = dawn_tftp::Config {
             listen: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, self.settings().ports.tftp),
             interfaces: self.settings().interfaces.clone(),
             transfer_ports: self.settings().tftp_transfers,
-            limits: dawn_tftp::Limits { transfers_max: self.budget.tftp, ..Default::default() },
+            limits: dawn_tftp::Limits { transfers_max, transfers_per_address_max, ..Default::default() },
             callers: Arc::clone(&self.callers),
             ..Default::default()
         };

@@ -30,6 +30,8 @@ use crate::sys;
 pub const CONNECTIONS_MAX: usize = 16_384;
 /// Most connections of one client address.
 pub const CONNECTIONS_PER_CLIENT_MAX: usize = 64;
+/// One part in so many of the connections is for one client address, at most.
+const CONNECTIONS_PER_CLIENT_PART: usize = 4;
 /// Most connections of one address that may mount nothing.
 pub const CONNECTIONS_PER_STRANGER_MAX: usize = 4;
 /// Replies gathered before they are sent.
@@ -91,7 +93,8 @@ impl Shared {
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let total = config.connections_max.clamp(1, CONNECTIONS_MAX);
-        let per_source = CONNECTIONS_PER_CLIENT_MAX;
+        // Few addresses must not have all where descriptors are few.
+        let per_source = CONNECTIONS_PER_CLIENT_MAX.min(total / CONNECTIONS_PER_CLIENT_PART).max(1);
         let per_stranger = CONNECTIONS_PER_STRANGER_MAX;
         let connections = Limit { total, per_stranger, per_source, local: per_source };
         let total = config.waiting_bytes_max;
