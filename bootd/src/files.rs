@@ -138,7 +138,7 @@ impl Files {
         if self.stores.contain(&snapshot, &format!("/{path}"), || place.real.clone()) {
             return Some(Answer::Refused(STORE.into()));
         }
-        self.admit(&snapshot, place, client).err().map(Answer::Refused)
+        self.admit(&snapshot, place, client).err().map(Answer::Hidden)
     }
 
     /// Whether the client may have what is there.
@@ -238,6 +238,7 @@ fn text_of(view: view::Answer) -> Option<Answer> {
     match view {
         view::Answer::Text(text) => Some(Answer::Bytes(Rendered::text(text))),
         view::Answer::Missing(_) => Some(Answer::NotFound),
+        view::Answer::Hidden(reason) => Some(Answer::Hidden(reason)),
         view::Answer::Refused(reason) => Some(Answer::Refused(reason)),
         view::Answer::Explained { reason, shown } => Some(Answer::Explained { reason, shown }),
         view::Answer::File(_)
@@ -350,6 +351,7 @@ mod tests {
             Answer::Bytes(rendered) => String::from_utf8_lossy(&rendered.bytes).into_owned(),
             Answer::Directory(dir) => format!("{} names", dir.list().unwrap().0.len()),
             Answer::Refused(reason) => format!("refused: {reason}"),
+            Answer::Hidden(reason) => format!("none: {reason}"),
             Answer::NotFound | Answer::Elsewhere => "none".to_owned(),
             _ => "another answer".to_owned(),
         }
@@ -396,8 +398,8 @@ mod tests {
         let store =
             "refused: it is in the persistent store or the tree of a node, which only the node itself mounts";
         let unlisted = "refused: its names are not shown; ask for a file";
-        let server = "refused: it is for the server itself";
-        let other = "refused: it is for cn2 alone, and 10.1.0.1 is not its address";
+        let server = "none: it is for the server itself";
+        let other = "none: it is for cn2 alone, and 10.1.0.1 is not its address";
         let closed = "refused: it is not readable for everybody on the server";
         for (path, by_tftp, by_http) in [
             ("loader", "loader", "none"),

@@ -8,6 +8,7 @@
 use crate::names::excerpt;
 use crate::row::{Row, Text};
 use crate::schema::Col;
+use crate::secrets::{self, Sensitivity};
 use crate::snapshot::{KNOWN, Snapshot};
 use crate::template::linear_regex;
 use regex::Regex;
@@ -125,6 +126,11 @@ impl Conditions {
         self.by_attr.keys().map(String::as_str)
     }
 
+    /// An attribute that is compared holds secrets.
+    pub fn compare_secrets(&self) -> bool {
+        self.attrs().any(|attr| secrets::of_name(attr) == Sensitivity::Secret)
+    }
+
     /// All hold for an object whose attributes `get` gives; an attribute without value never matches.
     pub fn hold(&self, get: impl Fn(&str) -> Option<Text>) -> bool {
         self.by_attr.iter().all(|(attr, test)| get(attr).is_some_and(|value| test.holds(&value)))
@@ -181,10 +187,20 @@ impl Snapshot {
         }
     }
 
+    /// The name is a dynamic group's whose conditions look at secrets.
+    pub fn selects_by_secret(&self, name: &str) -> bool {
+        let Some(GroupKind::Dynamic(wherevals)) = self.group_kind(name) else { return false };
+        Conditions::parse_wherevals(&wherevals).is_ok_and(|conditions| conditions.compare_secrets())
+    }
+
+    /// The node's attributes meet all conditions.
+    pub fn node_meets(&self, node: &str, conditions: &Conditions) -> bool {
+        conditions.hold(|attr| self.node_object_attr(node, attr))
+    }
+
     /// The nodes whose attributes meet all conditions, sorted.
     pub fn nodes_where(&self, conditions: &Conditions) -> Vec<Text> {
-        let fits = |node: &&Text| conditions.hold(|attr| self.node_object_attr(node, attr));
-        self.node_names().filter(fits).cloned().collect()
+        self.node_names().filter(|node| self.node_meets(node, conditions)).cloned().collect()
     }
 }
 

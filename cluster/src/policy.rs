@@ -128,8 +128,19 @@ impl Snapshot {
 
     /// For which nodes the rows allow a command, whatever nodes the request names.
     pub fn reach(&self, request: &PolicyRequest<'_>) -> Reach {
-        let mut reach = Reach::default();
         let (rows, trusted) = self.policy_rows(request);
+        self.reach_by(&rows, trusted, request)
+    }
+
+    /// The same by the rows alone that ask for a name: what is open to every caller does not count.
+    pub fn reach_by_name(&self, request: &PolicyRequest<'_>) -> Reach {
+        let (mut rows, trusted) = self.policy_rows(request);
+        rows.retain(|row| !text(row, COLS.name).is_empty() || rule(row) == Rule::Deny);
+        self.reach_by(&rows, trusted, request)
+    }
+
+    fn reach_by(&self, rows: &[&Row], trusted: bool, request: &PolicyRequest<'_>) -> Reach {
+        let mut reach = Reach::default();
         for row in rows {
             let rule = rule(row);
             if !matches(row, rule, request, trusted) {

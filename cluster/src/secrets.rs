@@ -72,6 +72,11 @@ pub fn is_secret(col: Col) -> bool {
     SECRET_COLUMNS.contains(&col)
 }
 
+/// The column holds secrets, or values of which some are: a caller below root selects nothing by it.
+pub fn may_hold_secrets(col: Col) -> bool {
+    is_secret(col) || col == Col::known("site.value")
+}
+
 /// A key of the table `site`.
 pub fn of_site_key(key: &str) -> Sensitivity {
     match site::kind_of(key) {

@@ -1,7 +1,7 @@
 //! The caller of a command: what it may name, and which node it is.
 
 use crate::output::Stop;
-use dawn_cluster::{Noderange, PolicyRequest, Reach, Snapshot, Text};
+use dawn_cluster::{Col, Noderange, PolicyRequest, Reach, Snapshot, Text, secrets};
 use dawn_serving::bounded_read::{self, Refused, Rights};
 use dawn_xcatd::dispatch::NODERANGE_WITHOUT_NAME;
 use dawn_xcatd::{Call, Expanded};
@@ -32,6 +32,15 @@ impl View {
         }
     }
 
+    /// The nodes that rows of the policy give to this caller by name: what is open to every caller, as the
+    /// requests of nodes are, does not count.
+    pub fn given_by_name(snapshot: &Snapshot, call: &Call) -> Reach {
+        match call.peer_name.as_deref() {
+            None => Reach::default(),
+            Some(_) => snapshot.reach_by_name(&request(call, &[], false)),
+        }
+    }
+
     /// The caller may use the command for a node of this name, whether it exists or not.
     pub fn covers(&self, node: &str) -> bool {
         self.limits().is_none_or(|reach| reach.covers(node))
@@ -43,6 +52,25 @@ impl View {
             View::User(reach) if !reach.is_whole() => Some(reach),
             _ => None,
         }
+    }
+
+    /// Refuses to compare with what a column holds that may be secret: a caller other than root would read
+    /// the value by what matches.
+    pub fn may_compare(&self, col: Col) -> Result<(), Stop> {
+        match self {
+            View::Root => Ok(()),
+            _ if !secrets::may_hold_secrets(col) => Ok(()),
+            _ => Err(Stop::message(format!("'{col}' holds secrets: only root may select by it"))),
+        }
+    }
+
+    /// The members of a group that exist for the caller. Who is in a group by a secret value is root's to
+    /// know.
+    pub fn members(&self, snapshot: &Snapshot, group: &str) -> Vec<Text> {
+        if !matches!(self, View::Root) && snapshot.selects_by_secret(group) {
+            return Vec::new();
+        }
+        snapshot.group_members(group).into_iter().filter(|node| self.covers(node)).collect()
     }
 
     /// Nodes sorted, names that are for this caller neither node nor group apart.

@@ -1,5 +1,6 @@
 //! Conditions on the values of nodes: `item==v`, `!=`, `=~`, `!~`, as `nodels` and `nodech` take them.
 
+use crate::caller::View;
 use crate::items::{column, split_operator};
 use crate::output::Stop;
 use dawn_cluster::{Col, Snapshot};
@@ -27,8 +28,8 @@ enum Test {
 }
 
 impl Condition {
-    /// Reads a word; `None` if it has no operator of a condition.
-    pub fn parse(word: &str) -> Result<Option<Condition>, Stop> {
+    /// Reads a word of a caller; `None` if it has no operator of a condition.
+    pub fn parse(word: &str, view: &View) -> Result<Option<Condition>, Stop> {
         let Some((name, operator, value)) = split_operator(word, &["==", "!=", "=~", "!~"]) else {
             return Ok(None);
         };
@@ -37,6 +38,7 @@ impl Condition {
             return Ok(None);
         }
         let col = column(name).map_err(Stop::message)?;
+        view.may_compare(col)?;
         let test = match operator {
             "==" => Test::Equal(value.to_owned()),
             "!=" => Test::Differs(value.to_owned()),

@@ -7,6 +7,7 @@ use crate::caller::{self, View};
 use crate::command::{Ctx, Kind, Registry};
 use crate::command_log::CommandLog;
 use crate::destiny;
+use crate::edits;
 use crate::hooks::BootHooks;
 use crate::logins::Logins;
 use crate::mypostscript;
@@ -146,6 +147,13 @@ impl Daemon {
         }
     }
 
+    /// Stores what a node reports; a failure is logged, the node cannot do anything about it.
+    fn report_of(&self, node: &str, what: &str, compute: impl FnOnce(&Snapshot) -> Result<Vec<Edit>, Stop>) {
+        if let Err(error) = edits::for_node(&self.model, node, what, compute) {
+            tracing::error!(?error, node, what, "a node's report could not be stored");
+        }
+    }
+
     /// Neither a user nor a node. What such callers may ask says nothing, and must not fill the logs.
     fn is_stranger(&self, call: &Call) -> bool {
         let known = |ip: IpAddr| ip.is_loopback() || self.snapshot().node_by_ip(ip).is_some();
@@ -212,28 +220,21 @@ impl Daemon {
         for word in status.into_iter().chain(update) {
             tracing::info!("xcat.updatestatus - {node}: changing status={word}");
         }
-        let change = Change::quiet(node, "installstatus", edits);
-        if let Err(error) = self.model.apply(change) {
-            tracing::error!(%error, node, "a node's status could not be stored");
-        }
+        self.report_of(node, "installstatus", |_| Ok(edits));
     }
 
     fn advance(&self, node: &str) {
-        let head = Change::quiet(node, "next", Vec::new());
-        let moved = self.model.transact(head, |snapshot| {
+        self.report_of(node, "next", |snapshot| {
             let Some(moved) = destiny::next(snapshot, node).map_err(Stop::message)? else {
-                return Ok::<_, Stop>((Vec::new(), ()));
+                return Ok(Vec::new());
             };
             let mut edits = moved.edits;
             if snapshot.site_flag("nodestatus", true) {
                 let status = destiny::status_for(&moved.currstate);
                 edits.extend(destiny::status_edits(snapshot, node, status).map_err(Stop::message)?);
             }
-            Ok((edits, ()))
+            Ok(edits)
         });
-        if let Err(error) = moved {
-            tracing::warn!(%error, node, "the chain of a node could not be advanced");
-        }
     }
 
     fn sync_files(&self, node: &str) -> String {
@@ -256,7 +257,7 @@ impl Daemon {
         let now = jiff::Zoned::now().strftime("%m-%d-%Y %H:%M:%S").to_string();
         let values = [("appstatus", text.as_str()), ("appstatustime", &now)];
         if let Ok(edit) = Edit::set("nodelist", &[("node", node)], &values) {
-            self.quietly("hpcbootstatus", vec![edit]);
+            self.report_of(node, "hpcbootstatus", |_| Ok(vec![edit]));
         }
     }
 }

@@ -1,10 +1,11 @@
 //! The answer to `getdestiny` and `nextdestiny`: one element a line, because nodes read it with `sed`.
 
-use crate::caller::booting_node;
+use crate::caller::{View, booting_node};
 use crate::command::Ctx;
 use crate::destiny::{next, status_edits, status_for};
+use crate::edits;
 use crate::output::{Done, Out, Stop};
-use dawn_cluster::{Change, Snapshot};
+use dawn_cluster::{Edit, Snapshot};
 use dawn_xcatd::{Element, NodeItem, Response};
 
 /// The nodes asked about; `None` is a caller that is no node.
@@ -14,6 +15,14 @@ pub fn caller(ctx: &Ctx<'_>, given: bool) -> Result<Vec<Option<String>>, Stop> {
     // A node may have a certificate too, and is no administrator by that.
     let administrator = ctx.call.peer_name.as_deref().filter(|name| !ctx.snapshot.has_node(name));
     if given && administrator.is_some() {
+        // The policy opens these requests to every node, and so to every user: that makes nobody the owner of
+        // other nodes.
+        let own = View::given_by_name(&ctx.snapshot, ctx.call);
+        if let Some(node) = ctx.nodes().iter().find(|node| !own.covers(node)) {
+            return Err(Stop::message(format!(
+                "Permission denied: no policy rule gives {node} to the caller"
+            )));
+        }
         return Ok(ctx.nodes().iter().cloned().map(Some).collect());
     }
     Ok(vec![booting_node(&ctx.snapshot, ctx.call)?])
@@ -32,9 +41,10 @@ pub fn reply(node: Option<&str>, advance: bool, ctx: &Ctx<'_>, out: &mut Out<'_>
         return Ok(());
     }
     let moves = advance || !has_state && has_chain;
-    let (applied, _) = ctx.model.transact(ctx_change(node, advance), |now| edits(now, node, moves))?;
+    let what = if advance { "nextdestiny" } else { "getdestiny" };
+    let after = edits::for_node(ctx.model, node, what, |now| steps(now, node, moves))?;
     let destiny = if has_state || has_chain {
-        ctx.hooks.destiny(&applied.snapshot, node)
+        ctx.hooks.destiny(&after, node)
     } else {
         crate::hooks::Destiny { destiny: "standby".into(), ..Default::default() }
     };
@@ -50,13 +60,8 @@ pub fn reply(node: Option<&str>, advance: bool, ctx: &Ctx<'_>, out: &mut Out<'_>
     out.send(Response::node(item))
 }
 
-fn ctx_change(node: &str, advance: bool) -> Change {
-    let command = if advance { "nextdestiny" } else { "getdestiny" };
-    Change::quiet(node, command, Vec::new())
-}
-
 /// The chain's step (if any) and the status that goes with the state.
-fn edits(now: &Snapshot, node: &str, moves: bool) -> Result<(Vec<dawn_cluster::Edit>, ()), Stop> {
+fn steps(now: &Snapshot, node: &str, moves: bool) -> Result<Vec<Edit>, Stop> {
     let step = if moves { next(now, node).map_err(Stop::message)? } else { None };
     let state = match &step {
         Some(step) => step.currstate.clone(),
@@ -66,5 +71,5 @@ fn edits(now: &Snapshot, node: &str, moves: bool) -> Result<(Vec<dawn_cluster::E
     if now.site_flag("nodestatus", true) {
         edits.extend(status_edits(now, node, status_for(&state)).map_err(Stop::message)?);
     }
-    Ok((edits, ()))
+    Ok(edits)
 }

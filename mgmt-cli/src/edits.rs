@@ -4,7 +4,9 @@ use crate::command::Ctx;
 use crate::output::{Done, Out, Stop};
 use crate::{addresses, conflicts, next_boot, typos};
 use dawn_cluster::secrets::{self, MASK, Sensitivity};
-use dawn_cluster::{Col, Edit, EditError, ModelError, RowChange, RowChangeKind, Snapshot, Table, Text};
+use dawn_cluster::{
+    Change, Col, Edit, EditError, Model, ModelError, RowChange, RowChangeKind, Snapshot, Table, Text,
+};
 use dawn_xcatd::Response;
 use std::path::Path;
 use std::sync::Arc;
@@ -34,6 +36,11 @@ impl Edits {
         self.0.extend(edits);
     }
 
+    /// The edits alone.
+    pub fn into_list(self) -> Vec<Edit> {
+        self.0
+    }
+
     /// Updates the rows in which all keys hold, or makes one.
     pub fn set(&mut self, table: &Table, keys: Vec<(Col, String)>, values: Vec<(Col, String)>) {
         let values = values.into_iter().map(|(col, text)| (col, Some(Text::from(text)))).collect();
@@ -49,11 +56,6 @@ impl Edits {
     /// Removes the rows in which all keys hold.
     pub fn delete(&mut self, keys: &[(Col, String)], table: &Table) {
         self.0.push(Edit::Delete { table: table.id, keys: texts(keys.to_vec()) });
-    }
-
-    /// The edits alone.
-    pub fn into_list(self) -> Vec<Edit> {
-        self.0
     }
 }
 
@@ -75,6 +77,9 @@ pub fn transact(
         let edits = compute(snapshot, out)?;
         keep_own_directory(ctx, snapshot, &edits)?;
         keep_within_reach(ctx, snapshot, &edits)?;
+        if dry_run {
+            keep_secrets(ctx, &edits)?;
+        }
         Ok::<_, Stop>(edits)
     };
     let result = if dry_run {
@@ -110,11 +115,35 @@ pub fn transact(
 /// be.
 fn keep_within_reach(ctx: &Ctx<'_>, snapshot: &Snapshot, edits: &Edits) -> Done {
     let Some(reach) = ctx.view.limits() else { return Ok(()) };
-    for change in snapshot.preview(&edits.0)? {
+    keep_to(snapshot, &edits.0, reach.is_open(), |node| reach.covers(node))
+}
+
+/// Writes what a node reports or asks for, without an entry in the log of changes. Rows of other nodes are
+/// refused.
+///
+/// # Errors
+/// The edits reach beyond the node, or cannot be stored.
+pub fn for_node(
+    model: &Model,
+    node: &str,
+    what: &str,
+    compute: impl FnOnce(&Snapshot) -> Result<Vec<Edit>, Stop>,
+) -> Result<Arc<Snapshot>, Stop> {
+    let written = model.transact(Change::quiet(node, what, Vec::new()), |snapshot| {
+        let edits = compute(snapshot)?;
+        keep_to(snapshot, &edits, false, |name| name == node)?;
+        Ok::<_, Stop>((edits, ()))
+    });
+    written.map(|(applied, ())| applied.snapshot)
+}
+
+/// Refuses rows of nodes that are not covered, and rows that are not a node's unless those are open.
+fn keep_to(snapshot: &Snapshot, edits: &[Edit], open: bool, covers: impl Fn(&str) -> bool) -> Done {
+    for change in snapshot.preview(edits)? {
         let table = change.table.info();
         let beyond = || Err(Stop::message(format!("Permission denied: a row of the table {}", table.name)));
         let Some(node) = table.node_col() else {
-            if reach.is_open() {
+            if open {
                 continue;
             }
             return beyond();
@@ -122,9 +151,27 @@ fn keep_within_reach(ctx: &Ctx<'_>, snapshot: &Snapshot, edits: &Edits) -> Done 
         let key = table.key_names().position(|name| name == node.name()).and_then(|at| change.key.get(at));
         let cells = change.cells.iter().filter(|(col, _, _)| *col == node);
         let mut named = key.into_iter().chain(cells.flat_map(|(_, old, new)| old.iter().chain(new)));
-        if named.clone().next().is_none() || named.any(|node| !reach.covers(node)) {
+        if named.clone().next().is_none() || named.any(|node| !covers(node)) {
             return beyond();
         }
+    }
+    Ok(())
+}
+
+/// A dry run says whether a value is there already: what could be a secret is compared for root alone.
+fn keep_secrets(ctx: &Ctx<'_>, edits: &Edits) -> Done {
+    let (key, value) = (Col::known("site.key"), Col::known("site.value"));
+    for edit in &edits.0 {
+        let (keys, cells) = match edit {
+            Edit::Set { keys, values, .. } => (keys.as_slice(), values.as_slice()),
+            Edit::Insert { cells, .. } => (&[][..], cells.as_slice()),
+            Edit::Delete { .. } => continue,
+        };
+        let filled = cells.iter().filter_map(|(col, text)| Some((col, text.as_ref()?)));
+        let mut all = keys.iter().map(|(col, text)| (col, text)).chain(filled);
+        let open = all.any(|(col, text)| *col == key && secrets::of_site_key(text) == Sensitivity::Open);
+        let compared = cells.iter().map(|(col, _)| *col).filter(|col| !(open && *col == value));
+        compared.into_iter().try_for_each(|col| ctx.view.may_compare(col))?;
     }
     Ok(())
 }

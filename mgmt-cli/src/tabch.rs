@@ -1,5 +1,6 @@
 //! What `chtab` and `tabch` have in common: rows by key conditions, values by `table.column=value`.
 
+use crate::caller::View;
 use crate::command::Ctx;
 use crate::edits::{Edits, transact};
 use crate::items::list_add;
@@ -51,20 +52,20 @@ impl Words {
         }
         transact(ctx, out, self.dry_run, |snapshot, out| {
             if self.delete {
-                deletions(keys, rest, out)
+                deletions(keys, rest, &ctx.view, out)
             } else {
-                assignments(keys, rest, manner, snapshot, out)
+                assignments(keys, rest, manner, (snapshot, &ctx.view), out)
             }
         })
     }
 }
 
-fn deletions(keys: &str, tables: &[String], out: &mut Out<'_>) -> Result<Edits, Stop> {
+fn deletions(keys: &str, tables: &[String], view: &View, out: &mut Out<'_>) -> Result<Edits, Stop> {
     let mut edits = Edits::new();
     let mut unknown = false;
     for name in tables {
         match schema().find(name) {
-            Some(table) => edits.delete(&read_keys(keys, table)?, table),
+            Some(table) => edits.delete(&read_keys(keys, table, view)?, table),
             None => {
                 unknown = true;
                 out.line(format!("Table {name} does not exist."))?;
@@ -81,13 +82,13 @@ fn assignments(
     keys: &str,
     words: &[String],
     manner: &Manner,
-    snapshot: &Snapshot,
+    (snapshot, view): (&Snapshot, &View),
     out: &mut Out<'_>,
 ) -> Result<Edits, Stop> {
     let mut tables: Vec<Values> = Vec::new();
     for word in words {
         let Some(assignment) = read_assignment(word, manner, out)? else { continue };
-        let keys = read_keys(keys, assignment.table)?;
+        let keys = read_keys(keys, assignment.table, view)?;
         let value = assignment.value(&keys, snapshot);
         let node = assignment.table.node_col().filter(|col| *col == assignment.column);
         if let Some(col) = node.filter(|col| keys.iter().any(|(key, of)| key == col && *of != value)) {
@@ -97,7 +98,7 @@ fn assignments(
     }
     let mut edits = Edits::new();
     for (table, values) in tables {
-        let keys = read_keys(keys, table)?;
+        let keys = read_keys(keys, table, view)?;
         if keys.is_empty() {
             insert_or_update(&mut edits, table, values)?;
         } else {
@@ -181,12 +182,14 @@ fn find_table(name: &str, out: &mut Out<'_>) -> Result<&'static Table, Stop> {
     }
 }
 
-fn read_keys(text: &str, table: &Table) -> Result<Vec<(Col, String)>, Stop> {
+fn read_keys(text: &str, table: &Table, view: &View) -> Result<Vec<(Col, String)>, Stop> {
     let mut keys = Vec::new();
     for pair in text.split(',').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.rsplit_once('=').unwrap_or((pair, ""));
         let column = name.strip_prefix(table.name).and_then(|rest| rest.strip_prefix('.')).unwrap_or(name);
-        keys.push((find_column(table, column)?, value.to_owned()));
+        let column = find_column(table, column)?;
+        view.may_compare(column)?;
+        keys.push((column, value.to_owned()));
     }
     Ok(keys)
 }

@@ -3,6 +3,8 @@
 use crate::testbed::session;
 use expect_test::expect_file;
 
+mod reach;
+
 const CLUSTER: &str = "
     site key=domain value=cluster
     site key=auditskipcmds value=ALL
@@ -942,120 +944,6 @@ fn a_denial_explains_itself_to_root() {
         let told = bed.run_as("nodels", None, user, Some("10.0.0.9"));
         assert_eq!(told, "! Error: [mn1]: Permission denied for request\nrc=1\n");
     }
-}
-
-/// What a caller may not read changes no answer: two models that differ in other nodes and in secrets alone,
-/// every command that only reads, and words of every form that a noderange has.
-#[test]
-fn answers_do_not_depend_on_what_a_caller_may_not_read() {
-    const OPEN: [&str; 4] = ["getdestiny", "nextdestiny", "litefile", "litetree"];
-    use crate::command::Kind;
-    use crate::testbed::Bed;
-    let with = |hidden: &str| {
-        Bed::new(&format!("{CLUSTER}\n policy priority=6 name=alice noderange=cn1 rule=allow\n{hidden}"))
-    };
-    let one = with("ipmi node=cn2 password=Calvin9x");
-    let other = with(
-        "nodelist node=cn2 groups=special,all
-        nodelist node=cn7 groups=compute
-        ipmi node=cn2 password=x bmc=10.1.0.9
-        mac node=cn2 mac=52:54:00:00:00:07
-        nodehm node=cn2 mgt=blade
-        passwd key=system username=root password=y",
-    );
-    let repeated = "ipmi.password=~^C,".repeat(7000);
-    let named = [
-        "",
-        "cn1",
-        "cn2",
-        "cn1,cn2",
-        "cn7",
-        "cn[1-9]",
-        "compute",
-        "special",
-        "all,-special",
-        "all,-compute",
-        "/cn.*",
-        "mgt==blade",
-        "cn1,mgt==blade",
-        "ipmi.password=~^C",
-        "cn2@ipmi.password=~^C",
-        "mac.mac=~07$",
-        "cn1,@special",
-        "(cn1,cn2)",
-        "cn1+6",
-        "^/etc/passwd",
-        "^/root/.bashrc",
-        "nodelist.groups=~special",
-        "nosuch",
-        "-cn2",
-        repeated.as_str(),
-    ];
-    let requests = ["extnoderange", "NodeRange", "gennr", "rnoderange", "getcredentials", "getpostscript"];
-    let registry = crate::registry::registry();
-    let reading = registry.all().iter().filter(|entry| entry.kind != Kind::Local && !entry.writes);
-    for name in reading.map(|entry| entry.name).chain(requests) {
-        for words in named {
-            for (user, ip) in [(Some("alice"), None), (None, Some("10.0.0.1")), (None, Some("10.9.9.9"))] {
-                // The rows of a new cluster open these to everybody, for every node.
-                if user.is_some() && OPEN.contains(&name) {
-                    continue;
-                }
-                let line = format!("{name} {words}");
-                let ask = |bed: &Bed| {
-                    let directory = bed.directory.path().to_string_lossy().into_owned();
-                    bed.run_as(&line, None, user, ip).replace(&directory, "DIR")
-                };
-                let shown: String = line.chars().take(80).collect();
-                assert_eq!(ask(&one), ask(&other), "{user:?} {ip:?}: {shown}");
-            }
-        }
-    }
-}
-
-/// The node of a row is no value that a request may set, and no command writes a row of a node out of reach.
-#[test]
-fn rows_of_nodes_out_of_reach_stay() {
-    use crate::testbed::Bed;
-    let bed = Bed::new(&format!("{CLUSTER}\n policy priority=6 name=alice noderange=cn1 rule=allow"));
-    let tables = || ["nodelist", "nodehm", "mac", "hosts"].map(|table| bed.run(&format!("tabdump {table}")));
-    let before = tables();
-    for (table, attr) in [
-        ("nodehm", "<mgt>ipmi</mgt><node>cn2</node>"),
-        ("nodelist", "<node>cnY</node>"),
-        ("mac", "<node>cn2</node>"),
-    ] {
-        let arg = format!("<arg><table><name>{table}</name><attr>{attr}</attr></table></arg>");
-        for user in ["alice", "root"] {
-            let elements = format!("<command>setNodesAttribs</command><noderange>cn1</noderange>{arg}");
-            let answer = bed.xml_for(&elements, Some(user), None);
-            assert!(answer.contains("names the node and cannot be set as a value"), "{answer}");
-        }
-    }
-    let keyed = "<command>setAttribs</command><table>nodelist</table><keys><node>cn1</node></keys>\
-                 <attr><node>cn9</node></attr>";
-    assert!(bed.xml_for(keyed, Some("root"), None).contains("cannot be set as a value"));
-    for line in [
-        "chdef -t node cn1 -n cn2",
-        "chdef -t group -o compute mgt=blade",
-        "nodegrpch compute mgt=blade",
-        "chtab node=cn2 nodehm.mgt=blade",
-        "nodech cn2 mgt=blade",
-        "noderm cn2",
-        "rmdef -t node cn2",
-        "nodeadd cn3 groups=all",
-        "mkdef -t node -o cn3 groups=all",
-    ] {
-        let answer = bed.run_as(line, None, Some("alice"), None);
-        assert!(answer.contains("Permission denied"), "{line}: {answer}");
-    }
-    let stanza = "cn2:\n    objtype=node\n    mgt=blade\n";
-    assert!(bed.run_as("chdef -z", Some(stanza), Some("alice"), None).contains("Permission denied"));
-    assert_eq!(tables(), before);
-    // Within reach, and a group is the caller's part of it.
-    assert_eq!(bed.run_as("nodels compute", None, Some("alice"), None), "cn1\n");
-    assert_eq!(bed.run_as("nodech compute nodelist.comments=mine", None, Some("alice"), None), "");
-    assert!(!bed.run("nodels cn2 nodelist.comments").contains("mine"));
 }
 
 /// Users and nodes are recorded; whoever can send packets cannot fill the log.

@@ -43,7 +43,7 @@ pub enum EventKind<'a> {
     NotFound,
     /// It is not for this peer, or not possible this way.
     Refused {
-        /// The text the peer was given.
+        /// Why. The peer may have been told less.
         reason: &'a str,
     },
     /// The peer fell silent.

@@ -93,6 +93,9 @@ pub enum Answer {
     NotFound,
     /// It exists or might exist, but not for this peer; the text says why and is shown to the peer.
     Refused(String),
+    /// Not for this peer, and the peer is told what [`Answer::NotFound`] tells: whether it is there says
+    /// something about another machine. The text is for the event.
+    Hidden(String),
     /// Refused, to a program that would show nobody a refusal: by HTTP it gets `shown`, a file that says the
     /// reason in its own language. TFTP's error text is shown anyway.
     Explained {

@@ -212,7 +212,10 @@ impl Connection {
             }
             Answer::Directory(dir) => self.directory(head, path, dir).await,
             Answer::Redirect(to) => self.redirect(head, &to).await,
-            Answer::NotFound | Answer::Elsewhere => self.not_found(head, path).await,
+            Answer::NotFound | Answer::Elsewhere => self.not_found(head, path, EventKind::NotFound).await,
+            Answer::Hidden(reason) => {
+                self.not_found(head, path, EventKind::Refused { reason: &reason }).await
+            }
             Answer::Refused(reason) => self.refuse(head, response::FORBIDDEN, &reason).await,
             Answer::Unavailable(late) => self.unavailable(head, path, late).await,
             Answer::Explained { reason, shown } => {
@@ -339,8 +342,8 @@ impl Connection {
         self.flush(head).await
     }
 
-    async fn not_found(&mut self, head: &Head, path: &RequestPath) -> Then {
-        self.tell(path.as_str(), EventKind::NotFound);
+    async fn not_found(&mut self, head: &Head, path: &RequestPath, event: EventKind<'_>) -> Then {
+        self.tell(path.as_str(), event);
         let text = format!("not found: /{path}\n");
         self.text(head, response::NOT_FOUND, &text).await
     }

@@ -55,6 +55,7 @@ impl Host {
             "tftpboot/explained" => {
                 Answer::Explained { reason: "no image".into(), shown: "#!say it\n".into() }
             }
+            "tftpboot/hidden" => Answer::Hidden("it is for cn1".into()),
             _ => roots.find(request.path),
         };
         let events = Arc::new(Mutex::new(Vec::new()));
@@ -172,6 +173,7 @@ async fn answers_and_refusals() {
         ("/tftpboot/explained", "200", "#!say it\n"),
         ("/install/repo/a%20b.rpm", "200", "rpm"),
         ("/install/none", "404", "not found: /install/none\n"),
+        ("/tftpboot/hidden", "404", "not found: /tftpboot/hidden\n"),
         ("/elsewhere", "404", "not found: /elsewhere\n"),
         (
             "/install/../../etc/passwd",
@@ -208,6 +210,8 @@ async fn answers_and_refusals() {
     let events = host.stop().await;
     let told: Vec<_> = events.iter().filter(|event| event.contains("explained")).collect();
     assert_eq!(told, [r#"tftpboot/explained Refused { reason: "no image" }"#]);
+    let told: Vec<_> = events.iter().filter(|event| event.contains("hidden")).collect();
+    assert_eq!(told, [r#"tftpboot/hidden Refused { reason: "it is for cn1" }"#]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -64,6 +64,8 @@ pub enum Answer {
     StateliteList(String),
     /// Nothing of that name, with the reason where there is one.
     Missing(Option<String>),
+    /// Another node's, which this peer learns nothing of; the reason is for the log.
+    Hidden(String),
     /// Not for this peer, or not now; the reason is for the node's screen.
     Refused(String),
     /// The plan has no answer: the reason, and a script that says it on the node's screen and asks again.
@@ -164,11 +166,10 @@ impl Request<'_> {
     }
 
     fn grub_loader(&self, node: &str) -> Answer {
-        if !self.snapshot.has_node(node) {
-            return Answer::Missing(Some(PlanError::NoNode(node.to_owned()).to_string()));
-        }
-        let arch = self.snapshot.attr(node, "nodetype.arch").unwrap_or_else(|| "x86_64".into());
-        Answer::TftpFile(format!("boot/grub2/grub2.{}", crate::loaders::grub_suffix(&arch)))
+        self.own(node, || {
+            let arch = self.snapshot.attr(node, "nodetype.arch").unwrap_or_else(|| "x86_64".into());
+            Answer::TftpFile(format!("boot/grub2/grub2.{}", crate::loaders::grub_suffix(&arch)))
+        })
     }
 
     /// Loaders try several names in turn; a name that is no node of ours is simply not there.
@@ -227,19 +228,22 @@ impl Request<'_> {
         if !self.snapshot.has_node(node) {
             return Answer::Missing(Some(PlanError::NoNode(node.to_owned()).to_string()));
         }
-        if let Err(error) = node.parse::<NodeName>() {
-            return Answer::Refused(PlanError::from(error).to_string());
-        }
-        if self.here.addresses.are_of(self.peer) {
-            return answer();
-        }
-        match self.snapshot.node_by_ip(self.peer) {
-            Some(asking) if &*asking == node => answer(),
-            // Paths with a MAC or an address lead here too: the name of their node is not for others.
-            Some(asking) => {
-                Answer::Refused(format!("this file is for another node; {} is {asking}", self.peer))
+        if !self.here.addresses.are_of(self.peer) {
+            // Paths with a MAC or an address lead here too: that they are a node's is not for others.
+            match self.snapshot.node_by_ip(self.peer) {
+                Some(asking) if &*asking == node => {}
+                Some(asking) => {
+                    return Answer::Hidden(format!("this file is for {node}; {} is {asking}", self.peer));
+                }
+                None => {
+                    let stranger = "is not the address of a node";
+                    return Answer::Hidden(format!("this file is for {node}; {} {stranger}", self.peer));
+                }
             }
-            None => Answer::Refused(format!("this file is for a node; {} is not a known node", self.peer)),
+        }
+        match node.parse::<NodeName>() {
+            Ok(_) => answer(),
+            Err(error) => Answer::Refused(PlanError::from(error).to_string()),
         }
     }
 

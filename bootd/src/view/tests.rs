@@ -163,8 +163,6 @@ fn a_file_of_the_image_is_where_the_image_is() {
 fn refusals_say_why() {
     let snapshot = snapshot(vec![]);
     for (path, peer, reason) in [
-        ("xcat/xnba/nodes/cn1", "10.1.0.6", "this file is for another node; 10.1.0.6 is cn2"),
-        ("xcat/xnba/nodes/cn1", "10.1.9.9", "this file is for a node; 10.1.9.9 is not a known node"),
         (
             "pxelinux.cfg/cn2",
             "10.1.0.6",
@@ -180,6 +178,36 @@ fn refusals_say_why() {
     }
     let missing = ask(&snapshot, "xcat/xnba/nodes/cn9", "10.1.0.5");
     assert_eq!(missing, Some(Answer::Missing(Some("Could not find node 'cn9'.".into()))));
+}
+
+/// Paths that lead to cn1 by name, MAC, address and UUID are for others what paths of no node are: not there.
+#[test]
+fn who_is_a_node_is_not_for_others() {
+    let snapshot = snapshot(vec![]);
+    let other = "this file is for cn1; 10.1.0.6 is cn2";
+    let stranger = "this file is for cn1; 10.1.9.9 is not the address of a node";
+    let mac = snapshot.attr("cn1", "mac.mac").expect("a MAC").replace(':', "-");
+    for path in [
+        "xcat/xnba/nodes/cn1",
+        "xcat/xnba/nodes/cn1.uefi",
+        "xcat/xnba/nodes/cn1.elilo",
+        "xcat/xnba/nodes/cn1.pxelinux",
+        "xcat/httpboot/cn1.img",
+        "xcat/statelite/cn1",
+        "petitboot/cn1",
+        "boot/grub2/grub2-cn1",
+        "boot/grub2/cn1",
+        "boot/grub2/grub.cfg-0A010005",
+        "pxelinux.cfg/0A010005",
+        "pxelinux.cfg/cn1",
+        &format!("pxelinux.cfg/01-{mac}"),
+        &format!("boot/grub2/grub.cfg-01-{mac}"),
+    ] {
+        assert!(!matches!(ask(&snapshot, path, "10.1.0.5"), None | Some(Answer::Hidden(_))), "{path}");
+        for (peer, reason) in [("10.1.0.6", other), ("10.1.9.9", stranger)] {
+            assert_eq!(ask(&snapshot, path, peer), Some(Answer::Hidden(reason.into())), "{path} from {peer}");
+        }
+    }
 }
 
 /// iPXE shows nobody the text of a refusal, so the reason comes as a script.
@@ -325,7 +353,7 @@ fn a_boot_image_needs_no_network_in_grub() {
     assert!(image.kernel.ends_with("kernel") && image.initrd.ends_with("initrd-stateless.gz"));
     let line = image.config.lines().find(|line| line.contains("linux ")).unwrap_or_default();
     assert!(line.contains(" NODE=cn1 ") && !line.contains('$') && !line.contains("!myipfn!"), "{line}");
-    assert!(matches!(ask(&snapshot, "xcat/httpboot/cn1.img", "10.1.0.6"), Some(Answer::Refused(_))));
+    assert!(matches!(ask(&snapshot, "xcat/httpboot/cn1.img", "10.1.0.6"), Some(Answer::Hidden(_))));
 }
 
 #[test]

@@ -597,10 +597,13 @@ impl<'a> Server<'a> {
         out: &mut Outbox,
     ) {
         let route = incoming.route;
+        let hidden = if let Answer::Hidden(reason) = &answer { Some(reason.clone()) } else { None };
         match content_of(answer, &path) {
             Ok(content) => self.begin(now, incoming, datagram, request, path, content, out),
             Err((ErrorCode::NotFound, text)) => {
-                self.tell(route, path.as_str(), EventKind::NotFound);
+                let event =
+                    hidden.as_deref().map_or(EventKind::NotFound, |reason| EventKind::Refused { reason });
+                self.tell(route, path.as_str(), event);
                 out.packet(route, |packet| put_error(packet, ErrorCode::NotFound, &text));
             }
             Err((code, text)) => self.refuse(route, path.as_str().as_bytes(), code, &text, out),
@@ -736,7 +739,7 @@ fn content_of(answer: Answer, path: &RequestPath) -> Result<Content, (ErrorCode,
         Answer::Directory(_) => Err((ErrorCode::Access, "it is a directory, not a file".to_owned())),
         Answer::Refused(reason) | Answer::Explained { reason, .. } => Err((ErrorCode::Access, reason)),
         Answer::Unavailable(late) => Err((ErrorCode::Undefined, late.to_string())),
-        Answer::NotFound | Answer::Elsewhere | Answer::Redirect(_) => {
+        Answer::NotFound | Answer::Hidden(_) | Answer::Elsewhere | Answer::Redirect(_) => {
             Err((ErrorCode::NotFound, format!("no file {path} here")))
         }
     }

@@ -41,6 +41,7 @@ struct Script {
     files: HashMap<String, usize>,
     on_disk: HashSet<String>,
     refused: HashMap<String, String>,
+    hidden: HashMap<String, String>,
     limits: Limits,
     mtu: usize,
     kinds: HashMap<Ipv4Addr, Kind>,
@@ -67,6 +68,7 @@ fn parse(text: &str) -> Script {
             ["refuse", name, why @ ..] => drop(script.refused.insert((*name).to_owned(), why.join(" "))),
             ["stranger", client] => drop(script.kinds.insert(*address(client).ip(), Kind::Stranger)),
             ["node", client] => drop(script.kinds.insert(*address(client).ip(), Kind::Node)),
+            ["hide", name, why @ ..] => drop(script.hidden.insert((*name).to_owned(), why.join(" "))),
             ["mtu", mtu] => script.mtu = mtu.parse().unwrap(),
             ["limit", name, value] => {
                 let value: usize = value.parse().unwrap();
@@ -99,6 +101,7 @@ fn run(name: &str, text: &str) {
         sizes: script.files.clone(),
         on_disk: script.on_disk.clone(),
         refused: script.refused.clone(),
+        hidden: script.hidden.clone(),
     };
     let kinds = script.kinds.clone();
     let callers = move |ip: IpAddr| match ip {
@@ -145,6 +148,7 @@ struct Files {
     sizes: HashMap<String, usize>,
     on_disk: HashSet<String>,
     refused: HashMap<String, String>,
+    hidden: HashMap<String, String>,
 }
 
 impl Source for Files {
@@ -161,7 +165,7 @@ impl Source for Files {
         match (self.sizes.get(path), self.refused.get(path)) {
             (Some(size), _) => Answer::Bytes(Rendered::new(content(*size), "")),
             (_, Some(why)) => Answer::Refused(why.clone()),
-            _ => Answer::NotFound,
+            _ => self.hidden.get(path).map_or(Answer::NotFound, |why| Answer::Hidden(why.clone())),
         }
     }
 }

@@ -6,7 +6,6 @@ use super::{DEPTH_MAX, Expanded, Noderange, NoderangeError, TEXT_BYTES_MAX, crit
 use crate::groups::{Conditions, GroupKind};
 use crate::reach::Reach;
 use crate::row::Text;
-use crate::secrets::{self, Sensitivity};
 use crate::snapshot::Snapshot;
 use crate::template::linear_regex;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -206,8 +205,13 @@ impl<'a> Eval<'a> {
         match self.snapshot.group_kind(name) {
             None => Ok(None),
             Some(GroupKind::Static) => {
-                let members = self.seen_members(self.snapshot.nodes_listing_group(name));
+                // Once, too: what is charged are the members that the caller sees, and looking costs all.
+                let members = match self.known.get(name) {
+                    Some(members) => members.clone(),
+                    None => self.seen_members(self.snapshot.nodes_listing_group(name)),
+                };
                 self.spend(members.len())?;
+                self.known.entry(name.to_owned()).or_insert_with(|| members.clone());
                 Ok(self.exists(members))
             }
             Some(GroupKind::Dynamic(conditions)) => {
@@ -223,11 +227,11 @@ impl<'a> Eval<'a> {
 
     fn dynamic_members(&self, conditions: &str) -> Names {
         let Ok(conditions) = Conditions::parse_wherevals(conditions) else { return Names::new() };
-        let secret = |attr: &str| secrets::of_name(attr) == Sensitivity::Secret;
-        if self.how.seen_by.is_some() && conditions.attrs().any(secret) {
+        if self.how.seen_by.is_some() && conditions.compare_secrets() {
             return Names::new();
         }
-        self.seen_members(self.snapshot.nodes_where(&conditions))
+        // Nodes out of reach are not looked at: neither names nor time depend on them.
+        self.seen().filter(|node| self.snapshot.node_meets(node, &conditions)).cloned().collect()
     }
 
     /// A group of which a caller sees no member is to that caller as unknown as any other name.

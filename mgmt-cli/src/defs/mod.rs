@@ -118,6 +118,7 @@ pub fn unknown_attribute(attr: &str, kinds: &[&'static ObjectType]) -> String {
 pub fn conditions<'a>(
     list: impl IntoIterator<Item = &'a str>,
     kinds: &[&'static ObjectType],
+    view: &View,
     malformed: &str,
 ) -> Result<Conditions, Stop> {
     let conditions = Conditions::parse(list).map_err(|error| match error {
@@ -127,6 +128,11 @@ pub fn conditions<'a>(
     let known = |attr: &str| kinds.iter().any(|kind| attr == kind.key || kind.has_attr(attr));
     if let Some(attr) = conditions.attrs().find(|attr| !known(attr)) {
         return Err(Stop::message(unknown_attribute(attr, kinds)));
+    }
+    for line in kinds.iter().flat_map(|kind| &kind.attrs) {
+        if conditions.attrs().any(|attr| attr == line.name) {
+            view.may_compare(line.col)?;
+        }
     }
     Ok(conditions)
 }

@@ -320,7 +320,9 @@ fn member_edits(
     if let Some(list) = value_of(&object.pairs, "members").filter(|list| *list != "static") {
         nodes = Some(members(now, options.view, list)?);
     } else if !options.conditions.is_empty() {
-        nodes = Some(now.nodes_where(&read_conditions(options.conditions.iter().map(String::as_str))?));
+        nodes = Some(
+            now.nodes_where(&read_conditions(options.conditions.iter().map(String::as_str), options.view)?),
+        );
     }
     let Some(nodes) = nodes else {
         if options.make {
@@ -369,7 +371,7 @@ fn dynamic_group(
     let parts: Vec<String> = given.split("::").map(str::to_owned).collect();
     // What is taken away may be as wrong as it likes.
     if options.mode != Mode::Minus {
-        read_conditions(parts.iter().map(String::as_str))?;
+        read_conditions(parts.iter().map(String::as_str), options.view)?;
     }
     let wherevals = match (&kind, options.mode) {
         (Some(GroupKind::Dynamic(old)), Mode::Plus) => merged(old, &parts, true),
@@ -393,8 +395,8 @@ fn merged(old: &str, parts: &[String], add: bool) -> String {
 }
 
 /// Conditions on nodes.
-fn read_conditions<'a>(list: impl IntoIterator<Item = &'a str>) -> Result<Conditions, Stop> {
-    super::conditions(list, &[super::kind("node")?], "The '-w' option has an incorrect attr*val pair.")
+fn read_conditions<'a>(list: impl IntoIterator<Item = &'a str>, view: &View) -> Result<Conditions, Stop> {
+    super::conditions(list, &[super::kind("node")?], view, "The '-w' option has an incorrect attr*val pair.")
 }
 
 /// The objects of a command line: every name of every type with the same attributes.

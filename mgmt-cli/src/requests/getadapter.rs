@@ -4,8 +4,9 @@
 
 use crate::caller::calling_node;
 use crate::command::{Command, Ctx, Kind};
+use crate::edits;
 use crate::output::{Done, Out, Stop};
-use dawn_cluster::{Change, Edit};
+use dawn_cluster::Edit;
 use dawn_xcatd::Element;
 
 /// Adapters of one node.
@@ -59,8 +60,7 @@ impl Command for Args {
             return Err(Stop::message("the request names no adapter"));
         }
         let edit = Edit::set("nics", &[("node", &node)], &[("nicsadapter", &nics.join(","))])?;
-        ctx.model.apply(Change::quiet(node, "getadapter", vec![edit]))?;
-        Ok(())
+        edits::for_node(ctx.model, &node, "getadapter", |_| Ok(vec![edit])).map(|_| ())
     }
 }
 

@@ -7,7 +7,7 @@
 use super::consent;
 use crate::caller::calling_node;
 use crate::command::{Command, Ctx, Kind};
-use crate::edits::Edits;
+use crate::edits;
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::{Col, Edit, Snapshot, row_subnet};
 use dawn_xcatd::Element;
@@ -58,9 +58,7 @@ fn new_password(ctx: &Ctx<'_>, table: &str, node: &str) -> Result<Option<String>
         |byte: &u8| LETTERS.get(usize::from(*byte) % LETTERS.len()).map(|letter| char::from(*letter));
     let password: String = bytes.iter().filter_map(letter).collect();
     let edit = Edit::set("ipmi", &[("node", node)], &[("password", &password)])?;
-    let mut edits = Edits::new();
-    edits.push(edit);
-    ctx.model.transact(ctx.change_head(), |_| Ok::<_, Stop>((edits.into_list(), ())))?;
+    edits::for_node(ctx.model, node, "getbmcconfig", |_| Ok(vec![edit]))?;
     Ok(Some(password))
 }
 

@@ -99,7 +99,7 @@ fn tables_all_rows(ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
 
 fn get_attribs(ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
     let table = one_table(ctx)?;
-    let keys = pairs(table, elements(ctx, "keys"))?;
+    let keys = compared(ctx, pairs(table, elements(ctx, "keys"))?)?;
     let columns = columns(table, elements(ctx, "attr"))?;
     let wanted: Vec<(Col, &str)> = keys.iter().map(|(col, value)| (*col, value.as_str())).collect();
     match ctx.snapshot.find_row(&wanted) {
@@ -110,7 +110,7 @@ fn get_attribs(ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
 
 fn set_attribs(ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
     let table = one_table(ctx)?;
-    let keys = pairs(table, elements(ctx, "keys"))?;
+    let keys = compared(ctx, pairs(table, elements(ctx, "keys"))?)?;
     let values = pairs(table, elements(ctx, "attr"))?;
     keep_node(table, &values)?;
     if keys.is_empty() {
@@ -142,7 +142,8 @@ fn del_entries(ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
     let mut edits = Edits::new();
     for asked in elements(ctx, "table") {
         let table = table_named(asked.child_text("name"))?;
-        edits.delete(&pairs(table, asked.children.iter().filter(|child| child.name == "attr"))?, table);
+        let wanted = pairs(table, asked.children.iter().filter(|child| child.name == "attr"))?;
+        edits.delete(&compared(ctx, wanted)?, table);
     }
     transact(ctx, out, false, |_, _| Ok(edits))
 }
@@ -175,6 +176,12 @@ fn keep_node(table: &'static Table, values: &[(Col, String)]) -> Result<(), Stop
         Some((col, _)) => Err(Stop::message(format!("{col} names the node and cannot be set as a value"))),
         None => Ok(()),
     }
+}
+
+/// Values that rows are found by, unless the caller may not compare with what is there.
+fn compared(ctx: &Ctx<'_>, wanted: Vec<(Col, String)>) -> Result<Vec<(Col, String)>, Stop> {
+    wanted.iter().try_for_each(|(col, _)| ctx.view.may_compare(*col))?;
+    Ok(wanted)
 }
 
 /// Columns by name; `ALL` is every one.

@@ -31,7 +31,7 @@ impl Command for Args {
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let nodes = crate::names::expand_new(&ctx.snapshot, &ctx.view, &self.noderange)?;
-        let words = Assignment::read_all(&self.items, out)?;
+        let words = Assignment::read_all(&self.items, &ctx.view, out)?;
         if out.failed() {
             return Ok(());
         }

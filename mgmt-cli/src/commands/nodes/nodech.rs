@@ -1,5 +1,6 @@
 //! `nodech`: change values of nodes.
 
+use crate::caller::View;
 use crate::command::{Command, Ctx, Kind};
 use crate::conditions::Condition;
 use crate::edits::{Edits, transact};
@@ -42,7 +43,7 @@ impl Command for Args {
         if self.delete {
             return transact(ctx, out, self.dry_run, |_, _| delete_rows(&self.items, ctx.nodes()));
         }
-        let words = Assignment::read_all(&self.items, out)?;
+        let words = Assignment::read_all(&self.items, &ctx.view, out)?;
         if out.failed() {
             return Ok(());
         }
@@ -108,10 +109,10 @@ pub struct Words {
 
 impl Assignment {
     /// Reads the words; each bad one is reported.
-    pub fn read_all(items: &[String], out: &mut Out<'_>) -> Result<Words, Stop> {
+    pub fn read_all(items: &[String], view: &View, out: &mut Out<'_>) -> Result<Words, Stop> {
         let mut words = Words::default();
         for item in items {
-            match read(item, &mut words) {
+            match read(item, view, &mut words) {
                 Err(Stop::Message { text, .. }) => out.error(text)?,
                 other => other?,
             }
@@ -130,8 +131,8 @@ impl Assignment {
     }
 }
 
-fn read(word: &str, words: &mut Words) -> Done {
-    if let Some(condition) = Condition::parse(word)? {
+fn read(word: &str, view: &View, words: &mut Words) -> Done {
+    if let Some(condition) = Condition::parse(word, view)? {
         words.conditions.push(condition);
         return Ok(());
     }

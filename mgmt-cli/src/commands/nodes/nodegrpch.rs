@@ -4,7 +4,7 @@ use crate::command::{Command, Ctx, Kind};
 use crate::commands::nodes::nodech::{Assignment, BLANK, Operator};
 use crate::edits::{Edits, transact};
 use crate::output::{Done, Out, Stop};
-use dawn_cluster::{Col, Snapshot};
+use dawn_cluster::{Col, Snapshot, Text};
 
 /// Change values of groups and clear the same values of their members
 #[derive(Debug, clap::Args)]
@@ -27,7 +27,7 @@ impl Command for Args {
     const WRITES: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-        let words = Assignment::read_all(&self.items, out)?;
+        let words = Assignment::read_all(&self.items, &ctx.view, out)?;
         if out.failed() {
             return Ok(());
         }
@@ -41,7 +41,8 @@ impl Command for Args {
             let mut edits = Edits::new();
             for group in self.groups.split(',').filter(|group| !group.is_empty()) {
                 for assignment in &words.assignments {
-                    change(group, assignment, snapshot, &mut edits);
+                    let members = ctx.view.members(snapshot, group);
+                    change(group, &members, assignment, snapshot, &mut edits);
                 }
             }
             Ok(edits)
@@ -49,13 +50,13 @@ impl Command for Args {
     }
 }
 
-fn change(group: &str, assignment: &Assignment, snapshot: &Snapshot, edits: &mut Edits) {
+fn change(group: &str, members: &[Text], assignment: &Assignment, snapshot: &Snapshot, edits: &mut Edits) {
     let table = assignment.col.table.info();
     let Some(key) = table.node_col() else { return };
     let value = if assignment.value.is_empty() { BLANK } else { &assignment.value };
     edits.set(table, vec![(key, group.to_owned())], vec![(assignment.col, value.to_owned())]);
-    for node in snapshot.group_members(group) {
-        let has = snapshot.own_rows(table.id, &node).any(|row| row.get(assignment.col).is_some());
+    for node in members {
+        let has = snapshot.own_rows(table.id, node).any(|row| row.get(assignment.col).is_some());
         if has {
             edits.set(table, vec![(key, node.to_string())], vec![(assignment.col, String::new())]);
         }

@@ -1,5 +1,6 @@
 //! `nodels`: nodes and their values.
 
+use crate::caller::View;
 use crate::command::{Command, Ctx, Kind};
 use crate::conditions::Condition;
 use crate::items::{Item, item};
@@ -37,7 +38,7 @@ impl Command for Args {
     const KIND: Kind = Kind::Nodes;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-        let query = self.query(out)?;
+        let query = self.query(&ctx.view, out)?;
         let mut list = Vec::new();
         let mut one = |node: &str| match self.is_meant(node, &query, ctx) {
             false => Ok(()),
@@ -73,7 +74,7 @@ struct Shown {
 }
 
 impl Args {
-    fn query(&self, out: &mut Out<'_>) -> Result<Query, Stop> {
+    fn query(&self, view: &View, out: &mut Out<'_>) -> Result<Query, Stop> {
         let mut query = Query {
             conditions: Vec::new(),
             shown: Vec::new(),
@@ -81,7 +82,7 @@ impl Args {
             names_only: self.items.is_empty(),
         };
         for word in &self.items {
-            match Condition::parse(word) {
+            match Condition::parse(word, view) {
                 Ok(Some(condition)) => {
                     if query.conditions.iter().any(|other| other.col == condition.col) {
                         let name = condition.name;

@@ -74,7 +74,7 @@ impl Command for Args {
         if !words.pairs.is_empty() {
             return defs::refuse(Self::NAME, "Invalid option..", ctx, out);
         }
-        let view = self.view(&words, out)?;
+        let view = self.view(&words, ctx, out)?;
         if self.template.is_some() {
             return self.show_templates(&words, &view, ctx, out);
         }
@@ -146,7 +146,7 @@ impl Args {
         .find_map(|(wrong, text)| wrong.then_some(text))
     }
 
-    fn view(&self, words: &Words, out: &mut Out<'_>) -> Result<View, Stop> {
+    fn view(&self, words: &Words, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Result<View, Stop> {
         let types = match self.selection.kind.as_deref() {
             _ if self.all => defs::all_types(),
             None if self.template.is_some() => templates::all_types(),
@@ -156,7 +156,7 @@ impl Args {
             [] => None,
             list => {
                 let malformed = "Incorrect selection string specified with -w flag.";
-                Some(defs::conditions(list.iter().map(String::as_str), &types, malformed)?)
+                Some(defs::conditions(list.iter().map(String::as_str), &types, &ctx.view, malformed)?)
             }
         };
         let mut only = None;
@@ -262,7 +262,7 @@ impl Args {
         let mut object = snapshot.object_with(kind, name, wanted.as_deref())?;
         let asks = |attr: &str| wanted.as_ref().is_none_or(|list| list.contains(&attr));
         if kind.name == "group" && asks("members") {
-            let members = snapshot.group_members(name).join(",");
+            let members = ctx.view.members(snapshot, name).join(",");
             set(&mut object, "members", members);
         }
         if kind.name == "node" && !self.stanza {

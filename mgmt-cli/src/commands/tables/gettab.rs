@@ -64,7 +64,9 @@ impl Args {
             let (key, value) = pair.rsplit_once('=').unwrap_or((pair, ""));
             let found = schema().find(table_name).and_then(|table| table.col(key));
             let unknown = || Stop::message(format!("Unknown key {key} to {table_name}"));
-            wanted.push((found.ok_or_else(unknown)?, value));
+            let col = found.ok_or_else(unknown)?;
+            ctx.view.may_compare(col)?;
+            wanted.push((col, value));
         }
         let Some(col) = schema().find(table_name).and_then(|table| table.col(column)) else {
             return Ok(None);

@@ -1,5 +1,6 @@
 //! `tabdump`: tables as text.
 
+use crate::caller::View;
 use crate::command::{Command, Ctx, Kind};
 use crate::csv::{header_line, row_line};
 use crate::output::{Done, Out, Stop};
@@ -85,7 +86,7 @@ impl Args {
         if let Some(count) = self.newest {
             return self.dump_newest(table, count, ctx, out);
         }
-        let conditions = self.conditions.iter().map(|text| Condition::parse(text, table));
+        let conditions = self.conditions.iter().map(|text| Condition::parse(text, table, &ctx.view));
         let conditions = conditions.collect::<Result<Vec<_>, _>>()?;
         let all = conditions.is_empty();
         let rows = ctx.snapshot.rows(table.id).filter(|row| all || row.enabled(table.id));
@@ -200,7 +201,7 @@ struct Condition {
 const OPERATORS: [&str; 8] = ["==", "=~", "!=", "!~", "<=", "<", ">=", ">"];
 
 impl Condition {
-    fn parse(text: &str, table: &Table) -> Result<Condition, Stop> {
+    fn parse(text: &str, table: &Table, view: &View) -> Result<Condition, Stop> {
         let first = OPERATORS
             .into_iter()
             .filter_map(|operator| Some((text.find(operator)?, operator)))
@@ -214,6 +215,7 @@ impl Condition {
         let column = table
             .col(name)
             .ok_or_else(|| Stop::message(format!("no such column: {name} (table {})", table.name)))?;
+        view.may_compare(column)?;
         Ok(Condition { column, operator, value: value.to_owned() })
     }
 

@@ -1,0 +1,521 @@
+//! What a caller below root can find out and change beyond the nodes that policy gives to it: nothing.
+
+use super::CLUSTER;
+use crate::command::{Entry, Kind};
+use crate::commands::COMMANDS;
+use crate::requests::REQUESTS;
+use crate::testbed::Bed;
+use dawn_cluster::schema;
+use std::sync::LazyLock;
+
+/// A cluster in which alice may use every command for cn1, with further rows.
+fn limited(rows: &str) -> Bed {
+    Bed::new(&format!("{CLUSTER}\n policy priority=6 name=alice noderange=cn1 rule=allow\n{rows}"))
+}
+
+/// What two clusters differ in that alice may not read.
+const HIDDEN: [&str; 2] = [
+    "ipmi node=cn2 password=Calvin9x
+    nodegroup groupname=dyn grouptype=dynamic wherevals=bmcpassword=~^C",
+    "nodelist node=cn2 groups=special,all
+    nodelist node=cn7 groups=compute
+    ipmi node=cn2 password=x bmc=10.1.0.9
+    mac node=cn2 mac=52:54:00:00:00:07
+    nodehm node=cn2 mgt=blade
+    passwd key=system username=root password=y
+    site key=dhcpomapikey value=hush
+    nodegroup groupname=dyn grouptype=dynamic wherevals=bmcpassword=~^C",
+];
+
+/// What a caller may not read changes no answer: two models that differ in other nodes and in secrets alone,
+/// every command that only reads, and words of every form that a noderange has.
+#[test]
+fn answers_do_not_depend_on_what_a_caller_may_not_read() {
+    const OPEN: [&str; 4] = ["getdestiny", "nextdestiny", "litefile", "litetree"];
+    let [one, other] = HIDDEN.map(limited);
+    let repeated = "ipmi.password=~^C,".repeat(7000);
+    let named = [
+        "",
+        "cn1",
+        "cn2",
+        "cn1,cn2",
+        "cn7",
+        "cn[1-9]",
+        "compute",
+        "special",
+        "all,-special",
+        "all,-compute",
+        "/cn.*",
+        "mgt==blade",
+        "cn1,mgt==blade",
+        "ipmi.password=~^C",
+        "cn2@ipmi.password=~^C",
+        "mac.mac=~07$",
+        "cn1,@special",
+        "(cn1,cn2)",
+        "cn1+6",
+        "^/etc/passwd",
+        "^/root/.bashrc",
+        "nodelist.groups=~special",
+        "nosuch",
+        "-cn2",
+        repeated.as_str(),
+    ];
+    let requests = ["extnoderange", "NodeRange", "gennr", "rnoderange", "getcredentials", "getpostscript"];
+    let reading = COMMANDS.iter().filter(|entry| entry.kind != Kind::Local && !entry.writes);
+    for name in reading.map(|entry| entry.name).chain(requests) {
+        for words in named {
+            for (user, ip) in [(Some("alice"), None), (None, Some("10.0.0.1")), (None, Some("10.9.9.9"))] {
+                // The rows of a new cluster open these to everybody, for every node.
+                if user.is_some() && OPEN.contains(&name) {
+                    continue;
+                }
+                let line = format!("{name} {words}");
+                let ask = |bed: &Bed| {
+                    let directory = bed.directory.path().to_string_lossy().into_owned();
+                    bed.run_as(&line, None, user, ip).replace(&directory, "DIR")
+                };
+                let shown: String = line.chars().take(80).collect();
+                assert_eq!(ask(&one), ask(&other), "{user:?} {ip:?}: {shown}");
+            }
+        }
+    }
+}
+
+static COLUMNS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    schema().tables().iter().flat_map(|table| table.cols()).map(|col| col.to_string()).collect()
+});
+
+/// SplitMix64: numbers that a seed repeats.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((mixed ^ (mixed >> 31)) % limit.max(1) as u64).unwrap_or(0)
+    }
+
+    fn of<'a>(&mut self, list: &[&'a str]) -> &'a str {
+        list.get(self.below(list.len())).copied().unwrap_or_default()
+    }
+
+    /// A noderange of up to four elements, joined by what may join them.
+    fn noderange(&mut self) -> String {
+        const ATOMS: &[&str] = &[
+            "cn1",
+            "cn2",
+            "cn7",
+            "cn[1-9]",
+            "cn1-cn3",
+            "cn1+6",
+            "compute",
+            "all",
+            "special",
+            "dyn",
+            "nosuch",
+            "/cn.*",
+            "mgt==blade",
+            "mgt!=ipmi",
+            "groups=~special",
+            "ipmi.password=~^C",
+            "ipmi.bmc!=x",
+            "mac.mac=~07$",
+            "hosts.ip=~10",
+            "^/etc/passwd",
+            "^/nosuch",
+            "site.value=~h",
+            "7",
+            "",
+            "(",
+            "[",
+        ];
+        let mut text = String::new();
+        for _ in 0..=self.below(4) {
+            text.push_str(self.of(&["", ",", ",-", "@", ",@", "-", ","]));
+            let atom = self.of(ATOMS);
+            if self.below(6) == 0 { text.push_str(&format!("({atom})")) } else { text.push_str(atom) }
+        }
+        text
+    }
+
+    /// A word of any of the forms that commands take; options of the command itself among them.
+    fn word(&mut self, options: &[String]) -> String {
+        let column = COLUMNS.get(self.below(COLUMNS.len())).map_or("", String::as_str);
+        let known =
+            self.of(&["ipmi.password", "bmcpassword", "mgt", "groups", "hosts.comments", "nodehm.mgt"]);
+        let name = if self.below(3) == 0 { column } else { known };
+        let value = self.of(&["C", "^C", "x", "cn2", "blade", "", "Calvin9x", "special"]);
+        match self.below(9) {
+            0 | 1 => self.noderange(),
+            2 => format!("{name}{}{value}", self.of(&["==", "!=", "=~", "!~"])),
+            3 => format!("{name}{}{value}", self.of(&["=", "+=", ",=", "^="])),
+            4 => format!("{}={value}", self.of(&["node", "key", "name", "members", "ip", "priority"])),
+            5 => self.of(&["node", "group", "site", "osimage", "policy", "passwd", "ipmi", "mac"]).to_owned(),
+            6 => name.to_owned(),
+            _ => options.get(self.below(options.len())).cloned().unwrap_or_default(),
+        }
+    }
+}
+
+fn options_of(entry: &Entry) -> Vec<String> {
+    let command = (entry.clap)();
+    let words = |arg: &clap::Arg| {
+        let short = arg.get_short().map(|letter| format!("-{letter}"));
+        short.into_iter().chain(arg.get_long().map(|long| format!("--{long}"))).collect::<Vec<_>>()
+    };
+    command.get_arguments().flat_map(words).collect()
+}
+
+fn daemon_entries() -> impl Iterator<Item = &'static Entry> {
+    COMMANDS.iter().chain(REQUESTS).filter(|entry| entry.kind != Kind::Local)
+}
+
+/// The same for random words, and for commands that write: what alice writes is in both clusters, and nothing
+/// of the difference comes out.
+#[test]
+fn random_answers_do_not_depend_on_what_a_caller_may_not_read() {
+    const OPEN: [&str; 4] = ["getdestiny", "nextdestiny", "litefile", "litetree"];
+    const LINES: usize = 2500;
+    let entries: Vec<&Entry> = daemon_entries().collect();
+    for seed in 1..=2 {
+        let mut random = Random(seed);
+        let [one, other] = HIDDEN.map(limited);
+        for at in 0..LINES {
+            let Some(entry) = entries.get(random.below(entries.len())) else { continue };
+            let options = options_of(entry);
+            let words: Vec<String> = (0..random.below(6)).map(|_| random.word(&options)).collect();
+            let quoted: String = words.iter().map(|word| format!(" '{word}'")).collect();
+            let line = format!("{}{quoted}", entry.name);
+            let stanza = format!("{}:\n  objtype=node\n  {}\n", random.noderange(), random.word(&options));
+            let stdin = (random.below(4) == 0).then_some(stanza.as_str());
+            let callers = [(Some("alice"), None), (None, Some("10.0.0.1")), (None, Some("10.9.9.9"))];
+            let (user, ip) = callers.get(random.below(4).min(2)).copied().unwrap_or_default();
+            if user.is_some() && OPEN.contains(&entry.name) {
+                continue;
+            }
+            let ask = |bed: &Bed| {
+                let directory = bed.directory.path().to_string_lossy().into_owned();
+                bed.run_as(&line, stdin, user, ip).replace(&directory, "DIR")
+            };
+            assert_eq!(
+                ask(&one),
+                ask(&other),
+                "seed {seed}, line {at}, {user:?} {ip:?}: {line} <<< {stdin:?}"
+            );
+        }
+    }
+}
+
+/// Where a caller may use a command for every node, it still selects nothing by a secret, and a dry run does
+/// not say whether a value is already there.
+#[test]
+fn only_root_selects_by_secrets() {
+    let bed = Bed::new(&format!(
+        "{CLUSTER}\n policy priority=6 name=bob2 rule=allow
+        nodegroup groupname=dyn grouptype=dynamic wherevals=bmcpassword=~^h"
+    ));
+    for line in [
+        "nodels all ipmi.password=~^h",
+        "nodels -S all ipmi.password==hush",
+        "nodels all@ipmi.password=~^h",
+        "nodech all ipmi.password=~^h nodehm.power=x",
+        "lsdef -w bmcpassword=~^h",
+        "lsdef -t node -w bmcpassword!=x -i groups",
+        "mkdef -t group -o g -w bmcpassword=~^h",
+        "mkdef -t group -d -o g -w bmcpassword=~^h",
+        "chdef -t group -p -o compute -w bmcpassword=~^h",
+        "gettab password=hush ipmi.node",
+        "tabdump -w password=~h% ipmi",
+        "tabdump -w value=~h% site",
+        "chtab password=hush ipmi.comments=x",
+        "tabch -d password=hush ipmi",
+        "chtab --dry-run node=cn1 ipmi.password=hush",
+        "nodech --dry-run cn1 ipmi.password=hush",
+        "chdef --dry-run cn1 bmcpassword=hush",
+        "chdef --dry-run -t site dhcpomapikey=hush",
+    ] {
+        let before = bed.run("tabdump ipmi");
+        let answer = bed.run_as(line, None, Some("bob2"), None);
+        assert!(answer.contains("holds secrets: only root may select"), "{line}: {answer}");
+        assert!(!bed.run(line).contains("holds secrets"), "{line}");
+        bed.run("undo");
+        assert_eq!(bed.run("tabdump ipmi"), before, "{line}");
+    }
+    for elements in [
+        "<command>getAttribs</command><table>ipmi</table><keys><password>hush</password></keys><attr>node</attr>",
+        "<command>setAttribs</command><table>ipmi</table><keys><password>hush</password></keys><attr><bmc>x</bmc></attr>",
+        "<command>delEntries</command><table><name>ipmi</name><attr><password>hush</password></attr></table>",
+    ] {
+        let answer = bed.xml_for(elements, Some("bob2"), None);
+        assert!(answer.contains("holds secrets"), "{elements}: {answer}");
+    }
+    assert_eq!(bed.run("lsdef -t group dyn -c -i members"), "dyn: members=cn1\n");
+    assert_eq!(bed.run_as("lsdef -t group dyn -c -i members", None, Some("bob2"), None), "dyn: members=\n");
+    assert_eq!(
+        bed.run_as("chdef --dry-run -t site nodestatus=n", None, Some("bob2"), None)
+            .matches("secrets")
+            .count(),
+        0
+    );
+}
+
+/// Ways to name cn2, from where cn1 is allowed.
+const WAYS: [&str; 16] = [
+    "cn2",
+    "cn1,cn2",
+    "cn[1-2]",
+    "cn1-cn2",
+    "cn1+1",
+    "cn1:cn2",
+    "compute",
+    "all",
+    "/cn.*",
+    "(cn1,cn2)",
+    "all,-cn1",
+    "cn2@all",
+    "mgt==ipmi",
+    "cn3",
+    "|cn2|",
+    "*",
+];
+
+/// What each command and request that writes is called with; `%` stands for each way to name cn2. A writer
+/// that has no line here fails the test.
+const WRITERS: &[(&str, &[&str])] = &[
+    (
+        "chdef",
+        &[
+            "% usercomment=x",
+            "-t node -o % mgt=blade",
+            "cn1 -n %",
+            "-t node,group % mgt=blade",
+            "-t group -o % mgt=blade",
+            "-t group -o compute members=%",
+            "-t group -p -o new members=%",
+            "-t group -o new -w mgt==ipmi",
+            "-t group -o compute -n %",
+            "-p cn1 groups=%",
+            "-z",
+            "-u %",
+            "-t policy -o 6 noderange=%",
+            "-t network -o prov gateway=%",
+        ],
+    ),
+    (
+        "chtab",
+        &[
+            "node=% nodehm.mgt=blade",
+            "node=cn1 nodehm.node=%",
+            "node=cn1 nodehm.mgt=blade node=%",
+            "nodehm.node=% nodehm.mgt=blade",
+            "mgt=ipmi nodehm.power=x",
+            "-d node=% nodelist nodehm mac hosts",
+            "-d mgt=ipmi nodehm",
+            "priority=6 policy.noderange=%",
+        ],
+    ),
+    ("imgexport", &["img -p %", "-n img /nosuch/%"]),
+    ("imgimport", &["-p % /nosuch.tgz"]),
+    ("liteimg", &["%", "img"]),
+    ("makehosts", &["%", "-d %", ""]),
+    ("makenetworks", &["%", ""]),
+    (
+        "mkdef",
+        &[
+            "% groups=all",
+            "-f % groups=all",
+            "-f -t node -o cn1,% groups=all",
+            "-t group -o new members=%",
+            "-t group -d -o new -w node==cn2",
+            "--template % cn1 groups=all",
+            "-f cn1 --template % groups=all",
+            "-z",
+        ],
+    ),
+    ("mysqlsetup", &["-i %", "-u"]),
+    ("nextdestiny", &["%", ""]),
+    ("getdestiny", &["%", ""]),
+    ("nodeadd", &["% groups=all", "cn1,% groups=all nodehm.mgt=blade"]),
+    (
+        "nodech",
+        &[
+            "% nodehm.mgt=blade",
+            "cn1 nodehm.node=%",
+            "cn1 nodelist.node=%",
+            "cn1 groups=%",
+            "-d % nodehm mac",
+            "cn1,% mac.mac=52:54:00:00:00:99",
+        ],
+    ),
+    ("nodegrpch", &["% mgt=blade", "compute,% nodehm.mgt=blade"]),
+    ("nodepurge", &["%"]),
+    ("noderm", &["%", "cn1,%"]),
+    ("nodeset", &["% offline", "% osimage=img", "cn1,% boot"]),
+    ("pgsqlsetup", &["-i %", "-u"]),
+    ("regnotif", &["/bin/true %"]),
+    ("rmdef", &["%", "-t node -o %", "-t group -o %", "-a -f", "-t node,group %"]),
+    ("rmimage", &["%", "img"]),
+    ("setup-local-client.sh", &["%", "cn2"]),
+    ("tabch", &["node=% nodehm.mgt=blade", "-d node=% nodelist nodehm"]),
+    ("tabprune", &["-a auditlog", "-a eventlog"]),
+    ("tabrestore", &["nodehm.csv", "-a nodehm.csv", "--for=restorexCATdb nodehm.csv"]),
+    ("undo", &["", "1", "%"]),
+    ("unregnotif", &["/bin/true", "%"]),
+    ("xcatconfig", &["-i", "-d", "-c", "-f %"]),
+    ("setNodesAttribs", &["%"]),
+    ("delEntries", &["%"]),
+    ("setAttribs", &["%"]),
+    ("getadapter", &["%"]),
+    ("getbmcconfig", &["%"]),
+];
+
+/// Requests that write nothing.
+const READERS: [&str; 15] = [
+    "getcredentials",
+    "getpartition",
+    "getpostscript",
+    "help",
+    "extnoderange",
+    "NodeRange",
+    "gennr",
+    "rnoderange",
+    "syncfiles",
+    "getAllEntries",
+    "getNodesAttribs",
+    "getTablesAllNodeAttribs",
+    "getTablesNodesAttribs",
+    "getTablesAllRowAttribs",
+    "getAttribs",
+];
+
+/// All rows but those of cn1, and the file of hosts without cn1.
+fn rows_of_others(bed: &Bed) -> Vec<String> {
+    let mut lines = Vec::new();
+    for table in schema().tables().iter().filter(|table| !matches!(table.name, "auditlog" | "x_teal")) {
+        let rows = bed.run(&format!("tabdump {}", table.name));
+        lines.extend(rows.lines().filter(|row| !row.starts_with("\"cn1\",")).map(str::to_owned));
+    }
+    let hosts = std::fs::read_to_string(bed.directory.path().join("hosts")).unwrap_or_default();
+    lines.extend(hosts.lines().filter(|line| !line.contains("cn1")).map(str::to_owned));
+    lines
+}
+
+/// What requests of programs carry beside their noderange: every element that could name another node.
+fn elements(way: &str) -> String {
+    let attr = format!("<attr><node>{way}</node><mgt>blade</mgt><nicsadapter>x</nicsadapter></attr>");
+    let tables = ["nodehm", "nics", "ipmi"].map(|name| {
+        format!("<arg><table><name>{name}</name>{attr}</table></arg><table><name>{name}</name>{attr}</table>")
+    });
+    let table = format!("<table>nodehm</table><keys><node>{way}</node></keys><attr><mgt>blade</mgt></attr>");
+    let nic = format!("<action>update</action><node>{way}</node><nic><interface>eth0</interface></nic>");
+    format!("{}{table}{nic}<name>{way}</name>", tables.join(""))
+}
+
+/// Every command and request that can write, from the registry, by a caller with rights to cn1 and by cn1
+/// itself: the rows of the other nodes, and of what is no node's, stay as they were.
+#[test]
+fn no_writer_reaches_another_node() {
+    let writers = daemon_entries().filter(|entry| {
+        let is_request = REQUESTS.iter().any(|request| request.name == entry.name);
+        let writes = is_request && !READERS.contains(&entry.name);
+        entry.writes || writes || matches!(entry.name, "getdestiny" | "nextdestiny")
+    });
+    let cluster = || {
+        let bed = limited(
+            "policy priority=7 commands=nextdestiny,getdestiny,getadapter,getbmcconfig rule=allow
+            nodehm node=cn2 mgt=ipmi
+            mac node=cn2 mac=52:54:00:00:00:02
+            chain node=cn1 chain=shell,standby
+            chain node=cn2 chain=shell,standby
+            site key=genpasswords value=yes",
+        );
+        bed.run("makehosts all");
+        bed
+    };
+    let before = rows_of_others(&cluster());
+    for entry in writers {
+        let case = WRITERS.iter().find(|(name, _)| *name == entry.name);
+        let (_, lines) = case.unwrap_or_else(|| panic!("{} writes and has no line in WRITERS", entry.name));
+        for line in *lines {
+            let bed = cluster();
+            let ways = if line.contains('%') { &WAYS[..] } else { &["cn2", "compute"] };
+            let answers: Vec<String> = ways.iter().flat_map(|way| try_all(&bed, entry, line, way)).collect();
+            assert_eq!(rows_of_others(&bed), before, "{} {line}: {answers:#?}", entry.name);
+        }
+    }
+    // The test reaches what it is about: a command and a report of cn1's own write.
+    let bed = cluster();
+    let report = REQUESTS.iter().find(|entry| entry.name == "getadapter").expect("a request");
+    try_all(&bed, report, "%", "cn2");
+    assert!(bed.run("tabdump nics").contains("\"cn1\","));
+    bed.run_as("chdef cn1 usercomment=own", None, Some("alice"), None);
+    assert!(bed.run("lsdef cn1 -i usercomment").contains("own"));
+    bed.run_as("nextdestiny", None, None, Some("10.0.0.1"));
+    assert!(bed.run("nodels cn1 chain.currstate").contains("shell"));
+}
+
+/// What alice, cn1 and a stranger are answered to a command line and to a request that name another node.
+fn try_all(bed: &Bed, entry: &Entry, line: &str, way: &str) -> Vec<String> {
+    let name = entry.name;
+    let line = format!("{name} {}", line.replace('%', way));
+    let stanza = format!("{way}:\n  objtype=node\n  groups=all\n  mgt=blade\n");
+    let table = format!("#node,mgt\n\"{way}\",\"blade\"\n");
+    let piped = if name == "tabrestore" { &table } else { &stanza };
+    let body = elements(&way.replace('|', ""));
+    let request =
+        |noderange: &str| format!("<command>{name}</command><noderange>{noderange}</noderange>{body}");
+    let mut answers = Vec::new();
+    for (user, ip) in [(Some("alice"), None), (None, Some("10.0.0.1")), (None, Some("10.9.9.9"))] {
+        answers.push(bed.run_as(&line, Some(piped), user, ip));
+        answers.push(bed.xml_for(&request(way), user, ip));
+        answers.push(bed.xml_for(&request("cn1"), user, ip));
+    }
+    answers
+}
+
+/// The node of a row is no value that a request may set, and no command writes a row of a node out of reach.
+#[test]
+fn rows_of_nodes_out_of_reach_stay() {
+    let bed = limited("");
+    let tables = || ["nodelist", "nodehm", "mac", "hosts"].map(|table| bed.run(&format!("tabdump {table}")));
+    let before = tables();
+    for (table, attr) in [
+        ("nodehm", "<mgt>ipmi</mgt><node>cn2</node>"),
+        ("nodelist", "<node>cnY</node>"),
+        ("mac", "<node>cn2</node>"),
+    ] {
+        let arg = format!("<arg><table><name>{table}</name><attr>{attr}</attr></table></arg>");
+        for user in ["alice", "root"] {
+            let elements = format!("<command>setNodesAttribs</command><noderange>cn1</noderange>{arg}");
+            let answer = bed.xml_for(&elements, Some(user), None);
+            assert!(answer.contains("names the node and cannot be set as a value"), "{answer}");
+        }
+    }
+    let keyed = "<command>setAttribs</command><table>nodelist</table><keys><node>cn1</node></keys>\
+                 <attr><node>cn9</node></attr>";
+    assert!(bed.xml_for(keyed, Some("root"), None).contains("cannot be set as a value"));
+    for line in [
+        "chdef -t node cn1 -n cn2",
+        "chdef -t group -o compute mgt=blade",
+        "nodegrpch compute mgt=blade",
+        "chtab node=cn2 nodehm.mgt=blade",
+        "nodech cn2 mgt=blade",
+        "noderm cn2",
+        "rmdef -t node cn2",
+        "nodeadd cn3 groups=all",
+        "mkdef -t node -o cn3 groups=all",
+    ] {
+        let answer = bed.run_as(line, None, Some("alice"), None);
+        assert!(answer.contains("Permission denied"), "{line}: {answer}");
+    }
+    let stanza = "cn2:\n    objtype=node\n    mgt=blade\n";
+    assert!(bed.run_as("chdef -z", Some(stanza), Some("alice"), None).contains("Permission denied"));
+    assert_eq!(tables(), before);
+    // Within reach, and a group is the caller's part of it.
+    assert_eq!(bed.run_as("nodels compute", None, Some("alice"), None), "cn1\n");
+    assert_eq!(bed.run_as("nodech compute nodelist.comments=mine", None, Some("alice"), None), "");
+    assert!(!bed.run("nodels cn2 nodelist.comments").contains("mine"));
+}
