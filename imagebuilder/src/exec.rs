@@ -67,6 +67,15 @@ pub fn output(program: &str, args: &[&str]) -> Option<String> {
     out.status.success().then(|| String::from_utf8_lossy(&out.stdout).into_owned())
 }
 
+/// A word as a shell reads it back unchanged.
+pub fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.,:/=+@".contains(c);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
+}
+
 /// Cut a stream into lines at newline or carriage return; empty lines are dropped.
 fn lines(mut reader: impl Read, line: &mut dyn FnMut(&str)) -> io::Result<()> {
     let (mut buffer, mut current) = ([0u8; 8192], Vec::new());

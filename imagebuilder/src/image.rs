@@ -70,6 +70,8 @@ pub struct ImageDef {
     pub netdrivers: Vec<String>,
     /// `linuximage.permission`: mode of `rootimgdir`.
     pub permission: Option<u32>,
+    /// `site.aptsrclist_<arch>`: the package sources of ALT images.
+    pub aptsrclist: Option<PathBuf>,
     /// `site.installdir`, for `$INSTALLDIR` in lists.
     pub installdir: PathBuf,
     /// A crypt hash for root's password, put into the image at build time; `None`: root has no password

@@ -19,6 +19,7 @@ pub mod initramfs;
 pub mod kmod;
 pub mod listfile;
 mod new_file;
+pub mod oci;
 pub mod packimage;
 pub mod password;
 pub mod pkglist;

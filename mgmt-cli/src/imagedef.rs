@@ -60,6 +60,8 @@ pub fn lines(snapshot: &Snapshot, name: &str) -> Result<Vec<String>, String> {
             lines.push(format!("site.{key}={value}"));
         }
     }
+    let sources = image.get("osarch").and_then(|arch| snapshot.site(&format!("aptsrclist_{arch}")));
+    lines.extend(sources.map(|value| format!("aptsrclist={value}")));
     lines.extend(root_hash(snapshot, name).map(|hash| format!("roothash={hash}")));
     Ok(lines.into_iter().map(|line| line.replace('\n', " ")).collect())
 }
@@ -110,6 +112,7 @@ pub fn read<'a>(lines: impl Iterator<Item = &'a str>) -> Result<Definition, Stri
         kernelver: get("kernelver").map(str::to_owned),
         netdrivers: list("netdrivers"),
         permission,
+        aptsrclist: get("aptsrclist").map(PathBuf::from),
         installdir: get("site.installdir").unwrap_or("/install").into(),
         root_hash: get("roothash").map(str::to_owned),
     };

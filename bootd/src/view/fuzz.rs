@@ -38,8 +38,9 @@ const LOADERS: [Loader; 6] = [
             ("menuentry \"xCAT OS Deployment\" {", ""),
             ("BOOTIF=01-$net_default_mac", ""),
             ("\n}", ""),
-            ("\\$", ""),
-            ("\\&", ""),
+            // A letter in its place: what follows does not begin a word.
+            ("\\$", "x"),
+            ("\\&", "x"),
         ],
         breaks: &["$", "&", "|", ";", "{", "}", "<", ">", "\"", "'", "\\", "`", " #", "\r", "\0"],
     },

@@ -13,9 +13,10 @@
 //! | `= done OID=VALUE…`, `= failed TEXT` | the end of the question |
 //!
 //! A PDU is `get OID…`, `next OID…`, `bulk N OID…`, `response OID=VALUE…`, `error STATUS INDEX`, `report N`
-//! (a number of the USM statistics, or an OID), or `raw HEX`. Words in front of it are, of v3, `auth`, `priv`,
-//! `boots=N`, `time=N`, `context=C`, and `engine=…` if it is another than the agent's; of answers `id=old`
-//! (another request), `msg=old` (another message), `digest=bad`, `user=U`, `version=v1`. `#` begins a comment.
+//! (a number of the USM statistics, or an OID), or `raw HEX`. Words in front of it are, of v3, `auth`,
+//! `priv`, `boots=N`, `time=N`, `context=C`, and `engine=…` if it is another than the agent's; of answers
+//! `id=old` (another request), `msg=old` (another message), `digest=bad`, `user=U`, `version=v1`. `#` begins
+//! a comment.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -41,8 +41,11 @@ const AUTHORIZED_KEYS: &str = "postscripts/_ssh/authorized_keys";
 /// Directories that a statelite boot mounts on.
 const EMPTY_DIRS: [&str; 4] = [".statelite", ".sllocal/localmnt", ".sllocal/log", "xcatpost"];
 
-/// Group `shadow` of Debian, which may read `/etc/shadow`.
-const SHADOW_GROUP: u32 = 42;
+/// Mode and group of `/etc/shadow` on Debian, where the group `shadow` may read it, and elsewhere.
+const SHADOW_OF_DEBIAN: (u32, u32) = (0o640, 42);
+const SHADOW: (u32, u32) = (0, 0);
+/// A shared root has no place for labels of its own.
+const SELINUX: &str = "SELINUX=disabled\nSELINUXTYPE=targeted\n";
 
 /// Change the tree at `rootimg`.
 pub(super) fn apply(def: &ImageDef, rootimg: &Path) -> Result<(), GenimageError> {
@@ -52,7 +55,9 @@ pub(super) fn apply(def: &ImageDef, rootimg: &Path) -> Result<(), GenimageError>
     }
     tree.write("etc/fstab", 0o644, FSTAB)?;
     tree.write("etc/resolv.conf", 0o644, RESOLV_CONF)?;
-    tree.write("etc/default/locale", 0o644, LOCALE)?;
+    // A container image may be of any distribution, so the tree says what it is.
+    let is_debian = tree.has("etc/debian_version");
+    tree.write(if is_debian { "etc/default/locale" } else { "etc/locale.conf" }, 0o644, LOCALE)?;
     tree.write("etc/machine-id", 0o444, "")?;
     // Empty, so that a node of a shared root has something to mount its own on.
     tree.write("etc/hostname", 0o644, "")?;
@@ -71,11 +76,15 @@ pub(super) fn apply(def: &ImageDef, rootimg: &Path) -> Result<(), GenimageError>
     for unit in MASKED {
         tree.link(&format!("etc/systemd/system/{unit}"), "/dev/null")?;
     }
-    own_ssh_keys(&tree)?;
+    if tree.has("etc/selinux/config") {
+        tree.write("etc/selinux/config", 0o644, SELINUX)?;
+    }
+    own_ssh_keys(&tree, if is_debian { "ssh" } else { "sshd" })?;
     root_keys(def, &tree)?;
     if let Some(hash) = &def.root_hash {
         let text = password::with_root(&tree.read("etc/shadow"), hash);
-        tree.write_of("etc/shadow", 0o640, &text, Some(SHADOW_GROUP))?;
+        let (mode, group) = if is_debian { SHADOW_OF_DEBIAN } else { SHADOW };
+        tree.write_of("etc/shadow", mode, &text, Some(group))?;
     }
     Ok(())
 }
@@ -98,7 +107,7 @@ fn root_keys(def: &ImageDef, tree: &Dir) -> Result<(), GenimageError> {
 }
 
 /// A host key in a shared image would be no secret: nodes make their own.
-fn own_ssh_keys(tree: &Dir) -> Result<(), GenimageError> {
+fn own_ssh_keys(tree: &Dir, unit: &str) -> Result<(), GenimageError> {
     if !tree.has("usr/sbin/sshd") {
         return Ok(());
     }
@@ -108,7 +117,7 @@ fn own_ssh_keys(tree: &Dir) -> Result<(), GenimageError> {
         }
     }
     tree.write("usr/lib/dawn/ssh-hostkeys", 0o755, SSH_HOSTKEYS)?;
-    tree.write("etc/systemd/system/ssh.service.d/50-dawn.conf", 0o644, SSH_DROPIN)
+    tree.write(&format!("etc/systemd/system/{unit}.service.d/50-dawn.conf"), 0o644, SSH_DROPIN)
 }
 
 /// A tree whose entries are made and replaced, never followed when they are links.
@@ -126,7 +135,7 @@ impl Dir {
     }
 
     fn has(&self, path: &str) -> bool {
-        matches!(self.top.kind(Path::new(path)), Ok(Some(_)))
+        matches!(self.top.find(Path::new(path)), Ok(Some(_)))
     }
 
     /// The text of a regular file; empty when there is none, or a link to one.
@@ -219,6 +228,7 @@ mod tests {
         assert_eq!(fs::read_to_string(&list).expect("a list"), "ssh-rsa AAAA root\n");
         assert_eq!(fs::read_to_string(&outside).expect("text"), "secret\n");
     }
+
     /// A tree whose directory leads to the server's own, for every directory that is written in.
     #[test]
     fn no_link_of_the_tree_leads_a_change_out() {
@@ -242,6 +252,10 @@ mod tests {
             let link = tree.join(hostile);
             fs::create_dir_all(link.parent().expect("a parent")).expect("a directory");
             symlink(&outside, &link).expect("a link");
+            if hostile != "etc" {
+                fs::create_dir_all(tree.join("etc")).expect("a directory");
+                fs::write(tree.join("etc/debian_version"), "12\n").expect("a file");
+            }
             let def =
                 ImageDef { installdir: install, root_hash: Some("$6$x$y".to_owned()), ..ImageDef::default() };
             let refused = apply(&def, &tree).expect_err(hostile);

@@ -1,11 +1,12 @@
 //! Which kernel of a tree nodes boot.
 
 use std::cmp::Ordering;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use dawn_serving::beneath::Beneath;
+use dawn_serving::beneath::{Beneath, Kind};
 
-use super::GenimageError;
+use super::{GenimageError, file_error};
 
 /// A kernel image in a tree and its release.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,34 +19,64 @@ pub(super) struct Kernel {
 
 /// The kernel `wanted`, or the newest one that has its modules in the tree.
 pub(super) fn find(rootimg: &Path, wanted: Option<&str>) -> Result<Kernel, GenimageError> {
-    let names = Beneath::open(rootimg).and_then(|tree| tree.names(Path::new("boot"))).unwrap_or_default();
-    let mut kernels: Vec<Kernel> = names
-        .iter()
-        .filter_map(|name| {
-            let name = name.to_str()?;
-            let release =
-                ["vmlinuz-", "vmlinux-", "Image-"].iter().find_map(|start| name.strip_prefix(start))?;
-            Some(Kernel { release: release.to_owned(), file: Path::new("boot").join(name) })
-        })
-        .filter(|kernel| modules(rootimg, &kernel.release).is_some())
-        .collect();
+    let tree = Beneath::open(rootimg).map_err(|source| file_error(rootimg, source))?;
+    let mut kernels = in_boot(&tree);
+    kernels.retain(|kernel| has_modules(&tree, &kernel.release));
+    for kernel in beside_modules(&tree) {
+        if kernels.iter().all(|known| known.release != kernel.release) {
+            kernels.push(kernel);
+        }
+    }
     kernels.sort_by(|a, b| natural(&a.release, &b.release));
     match wanted {
         None => kernels.pop().ok_or_else(|| {
-            GenimageError::Kernel(format!("{} has no kernel with modules in /boot", rootimg.display()))
+            GenimageError::Kernel(format!(
+                "{} has no kernel with modules in /boot or /lib/modules",
+                rootimg.display()
+            ))
         }),
         Some(wanted) => kernels.into_iter().find(|kernel| kernel.release == wanted).ok_or_else(|| {
-            GenimageError::Kernel(format!("kernel {wanted} is not in {}", rootimg.join("boot").display()))
+            GenimageError::Kernel(format!(
+                "kernel {wanted} is not in /boot or /lib/modules of {}",
+                rootimg.display()
+            ))
         }),
     }
 }
 
-/// The module directory of a kernel; the tree may have `/lib` as a link to `/usr/lib` or not.
-fn modules(rootimg: &Path, release: &str) -> Option<PathBuf> {
-    ["usr/lib/modules", "lib/modules"]
-        .iter()
-        .map(|dir| rootimg.join(dir).join(release))
-        .find(|dir| dir.is_dir())
+/// `/boot/vmlinuz-<release>`.
+fn in_boot(tree: &Beneath) -> Vec<Kernel> {
+    let names = tree.names(Path::new("boot")).unwrap_or_default();
+    let kernel = |name: &OsString| {
+        let name = name.to_str()?;
+        let release = ["vmlinuz-", "vmlinux-", "Image-"].iter().find_map(|start| name.strip_prefix(start))?;
+        Some(Kernel { release: release.to_owned(), file: Path::new("boot").join(name) })
+    };
+    names.iter().filter_map(kernel).collect()
+}
+
+/// `/lib/modules/<release>/vmlinuz`: Enterprise Linux and Fedora have it there, and copy it to `/boot` when
+/// a boot loader is set up.
+fn beside_modules(tree: &Beneath) -> Vec<Kernel> {
+    let dirs = MODULES.map(Path::new).into_iter().flat_map(|dir| {
+        let names = tree.names(dir).unwrap_or_default();
+        names.into_iter().map(move |name| dir.join(name))
+    });
+    let kernel = |dir: PathBuf| {
+        let release = dir.file_name()?.to_str()?.to_owned();
+        let is_file = |file: &PathBuf| matches!(tree.kind(file), Ok(Some(Kind::File)));
+        let file = ["vmlinuz", "Image"].iter().map(|name| dir.join(name)).find(is_file)?;
+        Some(Kernel { release, file })
+    };
+    dirs.filter_map(kernel).collect()
+}
+
+/// Where modules are; the tree may have `/lib` as a link to `/usr/lib` or not.
+const MODULES: [&str; 2] = ["usr/lib/modules", "lib/modules"];
+
+/// Whether a kernel has modules.
+fn has_modules(tree: &Beneath, release: &str) -> bool {
+    MODULES.iter().any(|dir| tree.directory(&Path::new(dir).join(release)).is_ok())
 }
 
 /// Compare so that numbers count as numbers: `6.1.0-9` is older than `6.1.0-40`.
@@ -87,5 +118,9 @@ mod tests {
         assert_eq!(find(None).unwrap(), "6.1.0-40-amd64");
         assert_eq!(find(Some("6.1.0-9-amd64")).unwrap(), "6.1.0-9-amd64");
         assert!(find(Some("6.12.3-amd64")).is_err());
+        let el = dir.path().join("usr/lib/modules/6.12.0-55.el10.x86_64");
+        fs::create_dir_all(&el).unwrap();
+        fs::write(el.join("vmlinuz"), "").unwrap();
+        assert_eq!(find(None).unwrap(), "6.12.0-55.el10.x86_64");
     }
 }

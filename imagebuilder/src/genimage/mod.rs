@@ -1,41 +1,46 @@
 //! genimage: from package lists to a root tree, a kernel and the two initramfs images.
 //!
-//! Steps: plan (pure: lists, sources, kernel package) → `mmdebstrap` ([`bootstrap`]) → fixed changes
-//! ([`customize`]) → postinstall scripts → kernel → initramfs. Everything is built in `R/.building` and put
-//! into place by renaming at the end, so an interrupted or failed build leaves the old image as it was. A
-//! failed build removes what it made, the remains of a killed one go with the next. The tree that was in use
-//! is kept as `R/rootimg.<number>`: nodes that run from it by NFS go on undisturbed, and the daemon removes
-//! it when none does any more. One build at a time works on an image (lock file `R/.lock`).
+//! Steps: plan ([`plan()`]: lists, sources, kernel package, programs) → the package manager's programs
+//! ([`tree`], planned by a back end for each [`Family`]) → fixed changes ([`customize`]) → postinstall
+//! scripts → kernel → initramfs. Everything is built in `R/.building` and put into place by renaming at the
+//! end, so an interrupted or failed build leaves the old image as it was. A failed build removes what it
+//! made, the remains of a killed one go with the next. The tree that was in use is kept as
+//! `R/rootimg.<number>`: nodes that run from it by NFS go on undisturbed, and the daemon removes it when none
+//! does any more. One build at a time works on an image (lock file `R/.lock`).
 //!
 //! The library needs no daemon and no tables: it runs where the caller is (its network namespace, its apt
 //! configuration), as root.
 //!
 //! Not done here: the initramfs itself, see [`crate::initramfs`].
 
-mod bootstrap;
+mod backends;
 mod customize;
+mod family;
 mod initrd;
 mod kernel;
 mod place;
+mod plan;
 mod stamp;
+mod tree;
 
+pub(crate) use backends::variable;
+pub use backends::{dryrun, plan};
+pub use family::Family;
 pub use initrd::{Embedded, InitrdJob, MakeInitrd, is_of_another_build, made_at};
 pub(crate) use place::lock;
 pub use place::{pieces, remove_image, set_aside};
+pub use plan::{Plan, Program, Step};
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::aptsource::{self, Source};
 use crate::exec::{self, ExecError};
 use crate::image::{DefError, ImageDef};
-use crate::listfile::{self, ListError};
-use crate::pkglist::{self, Pass, PkglistError};
-
-/// The package list used when `linuximage.pkglist` is empty.
-pub const DEFAULT_PKGLIST: &str = include_str!("../../share/debian.compute.pkglist");
+use crate::listfile::ListError;
+use crate::oci::OciError;
+use crate::pkglist::PkglistError;
 
 /// Why an image could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -50,8 +55,20 @@ pub enum GenimageError {
     #[error(transparent)]
     Pkglist(#[from] PkglistError),
     /// No builder for this distribution.
-    #[error("osvers '{0}' cannot be built: only Debian and Ubuntu releases are known")]
+    #[error("osvers '{0}' cannot be built: it begins with none of {known}", known = family::KNOWN)]
     Distribution(String),
+    /// A directory of `pkgdir` holds no repository.
+    #[error("{0} has no repository of RPM packages (no repodata/repomd.xml in it or two levels below)")]
+    NoRepository(PathBuf),
+    /// A container image brings its packages; lists or further sources have no effect.
+    #[error("image {0} comes from a container image, which takes no package lists and no further pkgdir")]
+    ContainerIsComplete(String),
+    /// The machine's `apt-get` installs Debian packages, or there is none.
+    #[error("images of ALT are built on ALT: this machine has no apt-get for RPM packages")]
+    NotAlt,
+    /// The container image could not be read or unpacked.
+    #[error(transparent)]
+    Oci(#[from] OciError),
     /// Nowhere to take packages from.
     #[error("no package source for {0}")]
     NoSource(String),
@@ -93,14 +110,21 @@ impl GenimageError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             GenimageError::Program { source: ExecError::Start { source, program }, .. }
-                if source.kind() == io::ErrorKind::NotFound && program == "mmdebstrap" =>
+                if source.kind() == io::ErrorKind::NotFound =>
             {
-                Some("install the package mmdebstrap: apt-get install mmdebstrap")
+                package_hint(program)
             }
             GenimageError::Program { source: ExecError::Failed { tail, .. }, .. } => output_hint(tail),
             GenimageError::File { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 Some("the disk of rootimgdir is full")
             }
+            GenimageError::NoRepository(_) => Some("make one with createrepo_c, or name the directory above"),
+            GenimageError::ContainerIsComplete(_) => {
+                Some("install packages in the container, or use postinstall")
+            }
+            GenimageError::NotAlt => Some(
+                "build there and copy the image with imgexport, or use a container image of ALT as pkgdir",
+            ),
             GenimageError::NoSource(_) => {
                 Some("set linuximage.pkgdir to a mirror (http://…) or a local repository")
             }
@@ -108,6 +132,17 @@ impl GenimageError {
             _ => None,
         }
     }
+}
+
+/// Which package brings a program that is missing.
+fn package_hint(program: &str) -> Option<&'static str> {
+    const PACKAGES: &[(&str, &str)] = &[
+        ("mmdebstrap", "install the package mmdebstrap: apt-get install mmdebstrap"),
+        ("dnf", "install the package dnf: apt-get install dnf"),
+        ("zypper", "install the package zypper: apt-get install zypper"),
+        ("rpm", "install the package rpm: apt-get install rpm"),
+    ];
+    PACKAGES.iter().find(|(name, _)| *name == program).map(|(_, hint)| *hint)
 }
 
 fn output_hint(output: &str) -> Option<&'static str> {
@@ -119,6 +154,8 @@ fn output_hint(output: &str) -> Option<&'static str> {
         ),
         ("Could not connect", "the mirror cannot be reached: check the network, or the proxy in apt.conf"),
         ("Failed to fetch", "the mirror cannot be reached or is incomplete: check pkgdir and the network"),
+        ("Unable to find a match", "a package of the pkglist does not exist in the repositories"),
+        ("No provider of", "a package of the pkglist does not exist in the repositories"),
         ("Unable to locate package", "a package of the pkglist does not exist in the package sources"),
         (
             "NO_PUBKEY",
@@ -144,6 +181,8 @@ pub struct Options {
     pub keyrings: Vec<PathBuf>,
     /// Components for `pkgdir` mirrors (`main`).
     pub components: Vec<String>,
+    /// Directory of keys that sign RPM packages.
+    pub rpm_keys: PathBuf,
 }
 
 impl Default for Options {
@@ -155,6 +194,7 @@ impl Default for Options {
             variant: "minbase".to_owned(),
             keyrings: Vec::new(),
             components: vec!["main".to_owned()],
+            rpm_keys: "/etc/pki/rpm-gpg".into(),
         }
     }
 }
@@ -169,47 +209,6 @@ pub enum Outcome {
     },
     /// Nothing to do: tree and initramfs images were built from the same definition.
     Unchanged,
-}
-
-/// All that a build will do, computed beforehand.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan {
-    /// Code name of the release.
-    pub suite: String,
-    /// Package sources, the first one with the distribution.
-    pub sources: Vec<Source>,
-    /// Install passes with the kernel package in the first.
-    pub passes: Vec<Pass>,
-    /// Passes of the other packages.
-    pub other: Vec<Pass>,
-    /// A hash of all that goes into the tree: definition, lists, scripts, sources.
-    pub fingerprint: String,
-}
-
-/// Work out what a build of `def` does. Reads lists and apt sources, changes nothing.
-pub fn plan(def: &ImageDef, options: &Options) -> Result<Plan, GenimageError> {
-    def.check()?;
-    let suite =
-        aptsource::codename(&def.osvers).ok_or_else(|| GenimageError::Distribution(def.osvers.clone()))?;
-    let sources = sources(def, options, suite)?;
-    let mut passes = passes(def, &def.pkglist, DEFAULT_PKGLIST)?;
-    add_kernel(&mut passes, def)?;
-    let other = passes_of_others(def)?;
-    let mut plan = Plan { suite: suite.to_owned(), sources, passes, other, fingerprint: String::new() };
-    plan.fingerprint = stamp::fingerprint(def, options, &plan);
-    Ok(plan)
-}
-
-/// The command line of the build, for `--dryrun`.
-pub fn dryrun(def: &ImageDef, options: &Options) -> Result<Vec<String>, GenimageError> {
-    let plan = plan(def, options)?;
-    let target = def.paths().dir.join(".building/rootimg");
-    let mut words = vec!["mmdebstrap".to_owned()];
-    words.extend(bootstrap::arguments(def, options, &plan, &target, &[])?);
-    let mut lines = vec![words.iter().map(|word| bootstrap::quoted(word)).collect::<Vec<_>>().join(" ")];
-    lines.extend(plan.sources.iter().map(|source| format!("  {}", source.line())));
-    lines.extend(def.postinstall.iter().map(|script| format!("  then {script}")));
-    Ok(lines)
 }
 
 /// The fingerprint of the tree that is in place, if a build left one.
@@ -241,7 +240,7 @@ pub fn run(
         };
     }
     let building = place::fresh(&paths.dir)?;
-    let outcome = build(def, options, &plan, &building, maker, line);
+    let outcome = build(def, &plan, &building, maker, line);
     if outcome.is_err()
         && let Err(error) = place::remove_tree(&building)
     {
@@ -255,14 +254,13 @@ pub fn run(
 /// Build in `building` and put the result into its place.
 fn build(
     def: &ImageDef,
-    options: &Options,
     plan: &Plan,
     building: &Path,
     maker: &dyn MakeInitrd,
     line: &mut dyn FnMut(&str),
 ) -> Result<Outcome, GenimageError> {
     let rootimg = building.join("rootimg");
-    bootstrap::run(def, options, plan, building, line)?;
+    tree::install(def, plan, building, line)?;
     line("Setting up the tree for network boot.");
     customize::apply(def, &rootimg)?;
     postinstall(def, building, line)?;
@@ -270,114 +268,6 @@ fn build(
     stamp::write(building, stamp::TREE, &plan.fingerprint)?;
     place::publish(building, &def.paths().dir, def.permission)?;
     Ok(outcome)
-}
-
-fn sources(def: &ImageDef, options: &Options, suite: &str) -> Result<Vec<Source>, GenimageError> {
-    let mut all = Vec::new();
-    if def.pkgdir.is_empty() {
-        let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
-        let own = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
-        let ours =
-            format!("{}/", release.lines().find_map(|line| line.strip_prefix("ID=")).unwrap_or_default());
-        // A mirror of another distribution has no such release: better no source than a wrong one.
-        if format!("{}/", def.osvers.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.')) == ours {
-            all = aptsource::of_machine(&options.etc_apt, suite, own);
-        }
-        if all.is_empty() {
-            return Err(GenimageError::NoSource(format!("{} ({suite})", def.osvers)));
-        }
-    }
-    for element in &def.pkgdir {
-        let mut source =
-            aptsource::from_pkgdir(element, suite).ok_or_else(|| GenimageError::Pkgdir(element.clone()))?;
-        if source.components == ["main"] {
-            source.components = options.components.clone();
-        }
-        all.push(source);
-    }
-    all.extend(other_sources(def, suite)?);
-    Ok(all)
-}
-
-/// Repositories of `otherpkgdir`: URLs, the local directory, and its sub-directories named in the lists.
-fn other_sources(def: &ImageDef, suite: &str) -> Result<Vec<Source>, GenimageError> {
-    let source = |element: &str| {
-        aptsource::from_pkgdir(element, suite).ok_or_else(|| GenimageError::Pkgdir(element.to_owned()))
-    };
-    let mut all = Vec::new();
-    let subdirs: std::collections::BTreeSet<String> = passes(def, &def.otherpkglist, "")?
-        .iter()
-        .flat_map(|pass| &pass.install)
-        .filter_map(|name| Some(name.rsplit_once('/')?.0.to_owned()))
-        .collect();
-    for element in &def.otherpkgdir {
-        let dir = Path::new(element);
-        if !dir.is_absolute()
-            || ["Packages", "Packages.gz", "Packages.xz", "dists"].iter().any(|n| dir.join(n).exists())
-        {
-            all.push(source(element)?);
-        }
-        for sub in subdirs.iter().filter(|_| dir.is_absolute()) {
-            all.push(source(&format!("{}/{sub}", element.trim_end_matches('/')))?);
-        }
-    }
-    Ok(all)
-}
-
-fn passes(def: &ImageDef, files: &[PathBuf], default: &str) -> Result<Vec<Pass>, GenimageError> {
-    let mut lines: Vec<String> = Vec::new();
-    for file in files {
-        lines.extend(listfile::load(file, &|name| variable(def, name))?);
-    }
-    if files.is_empty() {
-        lines.extend(default.lines().map(str::to_owned));
-    }
-    Ok(pkglist::parse(lines.iter().map(String::as_str))?)
-}
-
-/// Other packages by plain name: their directory has become a source.
-fn passes_of_others(def: &ImageDef) -> Result<Vec<Pass>, GenimageError> {
-    let mut other = passes(def, &def.otherpkglist, "")?;
-    for name in other.iter_mut().flat_map(|pass| &mut pass.install) {
-        if let Some((_, base)) = name.rsplit_once('/') {
-            *name = base.to_owned();
-        }
-    }
-    Ok(other)
-}
-
-/// Variables of `#INCLUDE:` lines.
-pub(crate) fn variable(def: &ImageDef, name: &str) -> Option<String> {
-    match name {
-        "INSTALLDIR" => Some(def.installdir.display().to_string()),
-        "OSVER" | "osver" => Some(def.osvers.clone()),
-        "ARCH" | "arch" => Some(def.arch.clone()),
-        "PROFILE" | "profile" => Some(def.profile.clone()),
-        _ => None,
-    }
-}
-
-/// Make sure the first pass installs a kernel.
-fn add_kernel(passes: &mut Vec<Pass>, def: &ImageDef) -> Result<(), GenimageError> {
-    let named = passes.iter().flat_map(|pass| &pass.install).any(|name| name.starts_with("linux-image-"));
-    let package = match (&def.kernelver, def.debian_arch()?) {
-        (Some(version), _) => format!("linux-image-{version}"),
-        (None, _) if named => return Ok(()),
-        (None, "amd64") => "linux-image-cloud-amd64".to_owned(),
-        (None, "i386") => "linux-image-686".to_owned(),
-        (None, "armhf") => "linux-image-armmp".to_owned(),
-        (None, "ppc64el") => "linux-image-powerpc64le".to_owned(),
-        (None, arch) => format!("linux-image-{arch}"),
-    };
-    if passes.is_empty() {
-        passes.push(Pass::default());
-    }
-    if let Some(first) = passes.first_mut()
-        && !first.install.contains(&package)
-    {
-        first.install.push(package);
-    }
-    Ok(())
 }
 
 /// Run the postinstall scripts, directly and one after the other.

@@ -46,9 +46,14 @@ pub(crate) fn lock(dir: &Path) -> Result<Lock, GenimageError> {
     }
 }
 
+/// Where a build of the image in `dir` works.
+pub(super) fn building(dir: &Path) -> PathBuf {
+    dir.join(BUILDING)
+}
+
 /// An empty directory to build in; what an interrupted build left there is removed.
 pub(super) fn fresh(dir: &Path) -> Result<PathBuf, GenimageError> {
-    let building = dir.join(BUILDING);
+    let building = building(dir);
     remove_tree(&building)?;
     fs::create_dir(&building).map_err(|source| file_error(&building, source))?;
     Ok(building)

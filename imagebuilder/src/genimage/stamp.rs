@@ -15,7 +15,7 @@ use super::{GenimageError, Options, Plan, file_error};
 use crate::image::ImageDef;
 
 /// Raised when the fixed changes of a build change.
-const BUILD_FORMAT: u32 = 2;
+const BUILD_FORMAT: u32 = 3;
 /// What the tree was built from.
 pub(super) const TREE: &str = ".fingerprint";
 /// What the initramfs images were made with.

@@ -5,51 +5,78 @@
 //! word in them is quoted here, and package names have been checked by [`crate::pkglist`].
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
-use super::{GenimageError, Options, Plan, file_error};
-use crate::aptsource;
-use crate::exec;
-use crate::image::ImageDef;
+use crate::aptsource::{self, Source};
+use crate::exec::{self, quoted};
+use crate::genimage::plan::{Plan, Program, Request, Step};
+use crate::genimage::{GenimageError, family::Family};
 use crate::pkglist::Pass;
 
-/// Build the tree in `building/rootimg`.
-pub(super) fn run(
-    def: &ImageDef,
-    options: &Options,
-    plan: &Plan,
-    building: &Path,
-    line: &mut dyn FnMut(&str),
-) -> Result<(), GenimageError> {
-    let list = building.join("sources.list");
-    let text: String = plan.sources.iter().map(|source| source.line() + "\n").collect();
-    fs::write(&list, text).map_err(|source| file_error(&list, source))?;
+/// The package sources, below the build directory.
+const SOURCES: &str = "sources.list";
+
+/// Plans one call of `mmdebstrap`.
+pub(in crate::genimage) fn plan(request: &Request<'_>) -> Result<Plan, GenimageError> {
+    let osvers = &request.def.osvers;
+    let suite = aptsource::codename(osvers).ok_or_else(|| GenimageError::Distribution(osvers.clone()))?;
+    let sources: Vec<String> = sources(request, suite)?.iter().map(Source::line).collect();
     let settings = aptsource::settings(&exec::output("apt-config", &["dump"]).unwrap_or_default());
-    line(&format!("Installing {} packages from {}", def.osvers, mirrors(plan)));
-    let mut command = Command::new("mmdebstrap");
-    command.args(arguments(def, options, plan, &building.join("rootimg"), &settings)?).arg(&list);
+    let mut words = vec!["mmdebstrap".to_owned()];
+    words.extend(arguments(request, suite, &settings)?);
+    words.push(request.file(SOURCES));
     // The kernel package need not make an initramfs of its own: it would never be booted.
-    command.env("INITRD", "No");
-    exec::run(&mut command, line)
-        .map_err(|source| GenimageError::Program { step: "building the tree".to_owned(), source })?;
-    fs::remove_file(&list).map_err(|source| file_error(&list, source))
+    let env = vec![("INITRD".to_owned(), "No".to_owned())];
+    Ok(Plan {
+        family: Family::Deb,
+        files: vec![(SOURCES, sources.iter().map(|line| format!("{line}\n")).collect())],
+        sources,
+        warnings: Vec::new(),
+        steps: vec![Step::Run(Program { env, words, needs_mounts: false })],
+        fingerprint: String::new(),
+    })
 }
 
-fn mirrors(plan: &Plan) -> String {
-    let mut uris: Vec<&str> = plan.sources.iter().map(|source| source.uri.as_str()).collect();
-    uris.dedup();
-    uris.join(" ")
+fn sources(request: &Request<'_>, suite: &str) -> Result<Vec<Source>, GenimageError> {
+    let (def, options) = (request.def, request.options);
+    let mut all = Vec::new();
+    if def.pkgdir.is_empty() {
+        let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+        let own = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
+        let ours =
+            format!("{}/", release.lines().find_map(|line| line.strip_prefix("ID=")).unwrap_or_default());
+        // A mirror of another distribution has no such release: better no source than a wrong one.
+        if format!("{}/", def.osvers.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.')) == ours {
+            all = aptsource::of_machine(&options.etc_apt, suite, own);
+        }
+        if all.is_empty() {
+            return Err(GenimageError::NoSource(format!("{} ({suite})", def.osvers)));
+        }
+    }
+    for element in &def.pkgdir {
+        let mut source =
+            aptsource::from_pkgdir(element, suite).ok_or_else(|| GenimageError::Pkgdir(element.clone()))?;
+        if source.components == ["main"] {
+            source.components = options.components.clone();
+        }
+        all.push(source);
+    }
+    let is_repository =
+        |dir: &Path| ["Packages", "Packages.gz", "Packages.xz", "dists"].iter().any(|n| dir.join(n).exists());
+    for element in request.other_dirs(&is_repository) {
+        let source = aptsource::from_pkgdir(&element, suite).ok_or(GenimageError::Pkgdir(element))?;
+        all.push(source);
+    }
+    Ok(all)
 }
 
 /// Arguments of mmdebstrap up to the target (without the source list).
-pub(super) fn arguments(
-    def: &ImageDef,
-    options: &Options,
-    plan: &Plan,
-    target: &Path,
+fn arguments(
+    request: &Request<'_>,
+    suite: &str,
     apt_settings: &[String],
 ) -> Result<Vec<String>, GenimageError> {
+    let (def, options) = (request.def, request.options);
     let mut args = vec![
         "--mode=root".to_owned(),
         "--format=directory".to_owned(),
@@ -62,10 +89,10 @@ pub(super) fn arguments(
         "--dpkgopt=force-unsafe-io".to_owned(),
     ];
     args.extend(apt_settings.iter().map(|setting| format!("--aptopt={setting}")));
-    args.extend(options.keyrings.iter().map(|keyring: &PathBuf| format!("--keyring={}", keyring.display())));
-    let mut passes = plan.passes.iter().chain(&plan.other);
+    args.extend(options.keyrings.iter().map(|keyring| format!("--keyring={}", keyring.display())));
+    let mut passes = request.all_passes();
     // mmdebstrap installs the first pass in one go, unless something must be removed before it.
-    let first = plan.passes.first().filter(|pass| pass.remove_before.is_empty() && pass.env.is_empty());
+    let first = request.passes.first().filter(|pass| pass.remove_before.is_empty() && pass.env.is_empty());
     if let Some(pass) = first {
         passes.next();
         args.extend(pass.install.iter().map(|name| format!("--include={name}")));
@@ -73,7 +100,7 @@ pub(super) fn arguments(
             args.push(hook(apt_install(&Pass { groups: pass.groups.clone(), ..Pass::default() })));
         }
     }
-    for pass in passes.clone() {
+    for pass in passes {
         if !pass.remove_before.is_empty() {
             args.push(hook(apt(pass, "remove", &pass.remove_before)));
         }
@@ -81,13 +108,12 @@ pub(super) fn arguments(
             args.push(hook(apt_install(pass)));
         }
     }
-    let removals: Vec<String> =
-        plan.passes.iter().chain(&plan.other).flat_map(|pass| pass.remove_after.clone()).collect();
+    let removals = request.removed_at_last();
     if !removals.is_empty() {
         args.push(hook(apt(&Pass::default(), "remove", &removals)));
     }
-    args.push(plan.suite.clone());
-    args.push(target.display().to_string());
+    args.push(suite.to_owned());
+    args.push(request.root().display().to_string());
     Ok(args)
 }
 
@@ -113,32 +139,24 @@ fn apt(pass: &Pass, verb: &str, names: &[String]) -> String {
     )
 }
 
-/// A word as a shell reads it back unchanged.
-pub(super) fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.,:/=+@".contains(c);
-    match !word.is_empty() && word.chars().all(plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', "'\\''")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn plan(lists: &str) -> Plan {
-        Plan {
-            suite: "bookworm".into(),
-            sources: Vec::new(),
-            passes: crate::pkglist::parse(lists.lines()).unwrap(),
-            other: Vec::new(),
-            fingerprint: String::new(),
-        }
-    }
+    use crate::genimage::Options;
+    use crate::image::ImageDef;
+    use std::collections::BTreeSet;
 
     fn args(lists: &str) -> Vec<String> {
         let def = ImageDef { arch: "x86_64".into(), ..ImageDef::default() };
-        let all = arguments(&def, &Options::default(), &plan(lists), Path::new("/t"), &[]).unwrap();
+        let request = Request {
+            def: &def,
+            options: &Options::default(),
+            building: "/t".into(),
+            passes: crate::pkglist::parse(lists.lines()).unwrap(),
+            others: Vec::new(),
+            subdirs: BTreeSet::new(),
+        };
+        let all = arguments(&request, "bookworm", &[]).unwrap();
         all.into_iter().filter(|arg| arg.starts_with("--include") || arg.starts_with("--customize")).collect()
     }
 
