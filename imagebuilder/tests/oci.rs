@@ -30,6 +30,17 @@ fn source(dir: &Path) {
     rustix::fs::setxattr(dir.join("etc/passwd"), "user.note", b"x", rustix::fs::XattrFlags::empty()).unwrap();
 }
 
+/// Whole seconds for all entries: the tools round, and a file system does not.
+fn settle(dir: &Path) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            settle(&entry.path());
+        }
+        common::run("touch", &["-h", "-d", "@1700000000", entry.path().to_str().unwrap()]);
+    }
+}
+
 struct Fake;
 
 impl MakeInitrd for Fake {
@@ -50,6 +61,7 @@ fn images_of_real_tools_become_trees() {
     let tree = top.path().join("source");
     fs::create_dir(&tree).unwrap();
     source(&tree);
+    settle(&tree);
     let tagged = format!("{}:el9", at("layout"));
     common::run("umoci", &["init", "--layout", &at("layout")]);
     common::run("umoci", &["new", "--image", &tagged]);
@@ -62,10 +74,12 @@ fn images_of_real_tools_become_trees() {
     // Another layer: one file goes, one comes.
     fs::create_dir(top.path().join("more")).unwrap();
     fs::write(top.path().join("more/new"), "new").unwrap();
+    common::run("touch", &["-d", "@1700000000", &at("more/new"), &at("more")]);
     common::run("umoci", &["insert", "--image", &tagged, "--whiteout", "/etc/dangling"]);
     common::run("umoci", &["insert", "--image", &tagged, &at("more"), "/opt"]);
     fs::remove_file(tree.join("etc/dangling")).unwrap();
     fs::rename(top.path().join("more"), tree.join("opt")).unwrap();
+    settle(&tree);
 
     let copies = [
         format!("oci:{tagged}"),
