@@ -1,15 +1,16 @@
 //! A daemon under attack: `cargo xtask bench hostile`.
 //!
 //! The release binary serves in one network namespace; strangers, a hostile node and a good node live in
-//! another. While each attack goes on, root on the server runs `nodels` and the good node begins boots by TFTP,
-//! HTTP and NFS. The longest waits and the daemon's memory are printed; a limit that is missed is named and
-//! makes the exit code 1. Needs root and `ip` (iproute2), and `cargo build --release -p dawn` before it.
+//! another. While each attack goes on, root on the server runs `nodels` and the good node begins boots by
+//! TFTP, HTTP and NFS. The longest waits and the daemon's memory are printed; a limit that is missed is
+//! named and makes the exit code 1. Needs root and `ip` (iproute2), and `cargo build --release -p dawn`
+//! before it.
 //!
-//! Arguments: `--seconds N` for each attack (default 10), `--dawn PATH` for a binary other than the one in the
-//! release folder, `--only TEXT` for attacks whose name has it.
+//! Arguments: `--seconds N` for each attack (default 10), `--dawn PATH` for a binary other than the one in
+//! the release folder, `--only TEXT` for attacks whose name has it.
 //!
-//! Where it is run: strangers have any address of 10.78.0.0/16, which the outer namespace treats as its own, so
-//! one process can be as many machines as it likes.
+//! Where it is run: strangers have any address of 10.78.0.0/16, which the outer namespace treats as its
+//! own, so one process can be as many machines as it likes.
 
 #![allow(
     clippy::unwrap_used,

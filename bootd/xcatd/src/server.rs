@@ -19,7 +19,7 @@ use dawn_serving::shares::{Bytes, Callers, Kind, Limit, OnlyLocal, Place, Places
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -68,15 +68,20 @@ pub fn bind(port: u16) -> io::Result<TcpListener> {
 
 /// Listens on one address. Needs a tokio runtime.
 pub fn bind_at(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = new_socket(address)?;
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(LISTEN_BACKLOG)?;
     TcpListener::from_std(socket.into())
+}
+
+fn new_socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
 }
 
 /// Serves until the future is dropped.
@@ -87,6 +92,49 @@ pub async fn serve(
     settings: Settings,
 ) {
     let shared = Arc::new(Shared::new(tls, dispatcher, settings));
+    let local = local_listeners(&listener);
+    let mut loops = JoinSet::new();
+    for listener in local.into_iter().chain([listener]) {
+        loops.spawn(accept(listener, Arc::clone(&shared)));
+    }
+    while loops.join_next().await.is_some() {}
+}
+
+/// Further sockets for the loopback addresses, beside one that listens on all addresses. The kernel gives a
+/// connection to the socket with the more exact address, so programs of this machine have a queue of their
+/// own and do not wait until thousands of strangers in front of them are accepted. Without them (an error)
+/// they wait with the others.
+fn local_listeners(all: &TcpListener) -> Vec<TcpListener> {
+    let Ok(address) = all.local_addr() else { return Vec::new() };
+    if !address.ip().is_unspecified() {
+        return Vec::new();
+    }
+    let both = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    let wanted = both.into_iter().filter(|ip| ip.is_ipv4() || address.is_ipv6());
+    let bound = wanted.map(|ip| bind_beside(all, SocketAddr::new(ip, address.port())));
+    bound
+        .filter_map(|bound| {
+            bound.inspect_err(|error| tracing::debug!(%error, "no socket of its own for loopback")).ok()
+        })
+        .collect()
+}
+
+/// Listens on one address of those that `all` listens on. Both sockets allow it while it happens
+/// (`SO_REUSEPORT` of socket(7)); afterwards the port is closed to other programs as before.
+fn bind_beside(all: &TcpListener, address: SocketAddr) -> io::Result<TcpListener> {
+    let all = SockRef::from(all);
+    let socket = new_socket(address)?;
+    all.set_reuse_port(true)?;
+    socket.set_reuse_port(true)?;
+    let bound = socket.bind(&address.into()).and_then(|()| socket.listen(LISTEN_BACKLOG));
+    all.set_reuse_port(false)?;
+    socket.set_reuse_port(false)?;
+    bound?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Accepts until the future is dropped.
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     let mut tasks = JoinSet::new();
     loop {
         while tasks.try_join_next().is_some() {}
@@ -395,6 +443,22 @@ mod tests {
         stream.read_exact(&mut [0; 100]).expect("read");
         drop(stream);
         assert_eq!(ask(&settings, "cn1").2, 0);
+    }
+
+    #[test]
+    fn programs_of_this_machine_have_a_queue_of_their_own() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+        runtime.block_on(async {
+            let all = bind(0).expect("a free port");
+            let port = all.local_addr().expect("bound").port();
+            let local = local_listeners(&all);
+            let client = std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("connect");
+            let (_, peer) = local.first().expect("loopback").accept().await.expect("accept");
+            assert_eq!(Some(peer), client.local_addr().ok());
+            for taken in [bind(port), bind_at(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))] {
+                assert_eq!(taken.expect_err("the port is taken").kind(), io::ErrorKind::AddrInUse);
+            }
+        });
     }
 
     /// Sources 127.0.1.* are strangers, 127.0.2.* nodes, the rest this machine.
