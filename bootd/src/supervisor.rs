@@ -401,13 +401,16 @@ impl Starter<'_> {
         };
         let command_port = bind("xcatd", self.settings().ports.xcatd).await?;
         let status_port = bind("node status", self.settings().ports.status).await?;
+        let flow_port = self.settings().ports.xcatd;
+        let bind_flow =
+            async || dawn_xcatd::flow::bind(flow_port).await.map_err(|error| port_error(flow_port, error));
+        let flow = [Wanted(Transport::Udp, flow_port)];
+        let flow = self.listening("flow control", &flow, bind_flow).await?;
         let (tls, dispatcher) = (Arc::clone(&commands.tls), Arc::clone(&commands.dispatcher));
-        let limit = self
-            .appliance
-            .model
-            .snapshot()
-            .site("xcatmaxconnections")
-            .and_then(|text| text.trim().parse().ok());
+        let snapshot = self.appliance.model.snapshot();
+        let number = |key: &str| snapshot.site(key).and_then(|text| text.trim().parse().ok());
+        let limit = number("xcatmaxconnections");
+        let grants = number("xcatmaxbatchconnections").unwrap_or(dawn_xcatd::limits::FLOW_GRANTS_DEFAULT);
         let command_settings = dawn_xcatd::server::Settings {
             commands: limit.unwrap_or(dawn_xcatd::limits::COMMANDS_DEFAULT),
             connections: self.budget.commands,
@@ -420,6 +423,7 @@ impl Starter<'_> {
             "xcatd",
             dawn_xcatd::server::serve(command_port, tls, dispatcher, command_settings),
         );
+        self.until_stopped("flow control", dawn_xcatd::flow::serve(flow, Arc::clone(&reports), grants));
         let node_status = dawn_xcatd::node_status::serve(status_port, reports, sessions, callers);
         self.until_stopped("node status", node_status);
         Ok(())

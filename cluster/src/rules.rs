@@ -74,6 +74,16 @@ enum Rule {
     ReadOnlyMount,
 }
 
+/// The words that a column takes, where it takes a few known ones only; nothing for other columns.
+pub fn known_words(col: Col) -> &'static [&'static str] {
+    let name = col.to_string();
+    match RULES.iter().find(|(known, _)| *known == name) {
+        Some((_, Rule::OneOf(words))) => words,
+        Some((_, Rule::Switch)) => &["0", "1"],
+        _ => &[],
+    }
+}
+
 /// The columns whose values are checked. A list has what the reference documents for the column, also what
 /// Dawn does not boot: `nodeset` and `explain` say that.
 const RULES: &[(&str, Rule)] = &[
@@ -91,6 +101,7 @@ const RULES: &[(&str, Rule)] = &[
     ("networks.mtu", Rule::Number(68, 65_535)),
     ("networks.nameservers", Rule::Hosts),
     ("networks.net", Rule::Network),
+    ("networks.netname", Rule::PathPart),
     ("networks.ntpservers", Rule::Hosts),
     ("networks.tftpserver", Rule::Host),
     ("nodegroup.grouptype", Rule::OneOf(&["static", "dynamic"])),

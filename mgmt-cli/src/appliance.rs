@@ -292,6 +292,27 @@ fn lease(lease: &dawn_dhcp::lease::Lease) -> Lease {
 
 #[cfg(test)]
 mod tests {
+    /// A bad MAC has one cause for all nodes that have it from one row.
+    #[test]
+    fn a_bad_mac_is_called_what_it_is() {
+        let snapshot = dawn_cluster::Snapshot::from_rows([
+            ("nodelist", &[("node", "n1"), ("groups", "compute")][..]),
+            ("nodelist", &[("node", "n2"), ("groups", "compute")]),
+            ("nodelist", &[("node", "n3"), ("groups", "compute")]),
+            ("nodelist", &[("node", "n4")]),
+            ("mac", &[("node", "compute"), ("mac", "52:54:01:00:0:1")]),
+            ("mac", &[("node", "n3"), ("mac", "52:54:01:00:0:3")]),
+        ]);
+        let unready = |node: &str| super::check_mac(&snapshot, node).expect_err("a bad MAC");
+        assert_eq!(
+            unready("n1").text,
+            "mac.mac is '52:54:01:00:0:1', which is not a MAC address; it comes from the row of the group compute"
+        );
+        assert_eq!(unready("n1").cause, unready("n2").cause);
+        assert_ne!(unready("n1").cause, unready("n3").cause);
+        assert_eq!(unready("n4").text, "No MAC address available for this node");
+    }
+
     /// Two crates name the same files; neither can see the other.
     #[test]
     fn a_plan_knows_every_file_that_packimage_makes() {

@@ -101,6 +101,9 @@ fn matching(current: &str, mut list: Vec<String>) -> Vec<String> {
     list
 }
 
+/// Architectures of nodes and images, as the reference writes them.
+const ARCHITECTURES: [&str; 3] = ["aarch64", "ppc64le", "x86_64"];
+
 /// A command line up to the cursor.
 struct Line<'a> {
     registry: &'a Registry,
@@ -237,8 +240,19 @@ impl<'a> Line<'a> {
             "provmethod" if self.kind != "osimage" => {
                 prefixed("provmethod=", &ask(Names::Objects("osimage")))
             }
-            _ => Vec::new(),
+            _ => self.words_of_attribute(attr).iter().map(|word| format!("{attr}={word}")).collect(),
         }
+    }
+
+    /// The words that an attribute takes, where they are known.
+    fn words_of_attribute(&self, attr: &str) -> &'static [&'static str] {
+        if matches!(attr, "arch" | "osarch") {
+            return &ARCHITECTURES;
+        }
+        let lines = self.kind.split(',').filter_map(object_type).flat_map(|kind| &kind.attrs);
+        let mut words =
+            lines.filter(|line| line.name == attr).map(|line| dawn_cluster::known_words(line.col));
+        words.find(|words| !words.is_empty()).unwrap_or_default()
     }
 
     fn attributes(&self) -> Vec<String> {

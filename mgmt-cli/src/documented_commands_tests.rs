@@ -17,9 +17,12 @@ const CLUSTER: &str = "
     nodelist node=cn-1 groups=all
     nodelist node=hpc3 groups=all
     nodelist node=bmc1 groups=all
-    nodelist node=compute1 groups=all
-    nodelist node=compute2 groups=all
+    nodelist node=c1 groups=compute1,all
+    nodelist node=c2 groups=compute2,all
     nodelist node=dmz1node1 groups=all
+    nodelist node=sn1 groups=service,all
+    nodelist node=sn2 groups=service,all
+    nodelist node=sn3 groups=service,all
     hosts node=dmz1node1 ip=172.16.2.31
     mac node=dmz1node1 mac=2a:2a:2a:2a:2a:03
     nodetype node=all os=alt arch=x86_64 profile=compute

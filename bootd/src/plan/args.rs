@@ -51,6 +51,11 @@ impl KernelArgs {
             .try_for_each(|word| self.push(word))
     }
 
+    /// The words, with [`MY_IP`] in them.
+    pub fn words(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
     /// The line with [`MY_IP`] replaced by `server`.
     #[must_use]
     pub fn render(&self, server: &str) -> String {

@@ -151,7 +151,7 @@ impl Request<'_> {
             View::ImageFile { image, file } => self.image_file(image, file),
             View::Ipxe(node) => self.script(node, ipxe::Firmware::Bios),
             View::IpxeUefi(node) => self.script(node, ipxe::Firmware::Uefi),
-            View::Elilo(node) => self.for_node(node, |plan| Ok(pxelinux::elilo(plan))),
+            View::Elilo(node) => self.for_node(node, pxelinux::elilo),
             View::PetitbootNet => Answer::Text(pxelinux::PETITBOOT_UNKNOWN.to_owned()),
             View::GrubLoader(node) => self.grub_loader(node),
             View::IpxeNet => Answer::Text(ipxe::UNKNOWN.to_owned()),

@@ -2,7 +2,7 @@
 //! (`xcat/xnba/nodes/<node>.elilo`).
 
 use super::{host_and_port, kernel_of};
-use crate::plan::{KERNEL, Plan};
+use crate::plan::{KERNEL, Plan, PlanError};
 
 /// Renders the file of pxelinux. Paths are relative to the TFTP root, which pxelinux came from.
 pub(super) fn config(plan: &Plan) -> String {
@@ -19,16 +19,23 @@ pub(super) fn config(plan: &Plan) -> String {
 }
 
 /// Renders the file of elilo, which knows the server as `%N` and its network card as `%B`.
-pub(super) fn elilo(plan: &Plan) -> String {
-    let Some(boot) = kernel_of(plan) else { return format!("#{}\n", plan.state) };
-    format!(
+///
+/// # Errors
+/// A word of the command line has a `%`, which elilo replaces with the letter after it and has no quote for.
+pub(super) fn elilo(plan: &Plan) -> Result<String, PlanError> {
+    let Some(boot) = kernel_of(plan) else { return Ok(format!("#{}\n", plan.state)) };
+    if let Some(word) = boot.args.words().find(|word| word.contains('%')) {
+        let reason = "elilo would replace the '%' in it; boot this node with netboot=xnba or grub2";
+        return Err(PlanError::Argument { word: word.to_owned(), reason });
+    }
+    Ok(format!(
         "#{}\ndefault=\"xCAT\"\ndelay=0\n\nimage=/tftpboot/{}\n   label=\"xCAT\"\n   initrd=/tftpboot/{}\n   \
          append=\"{} BOOTIF=%B\"\n",
         plan.state,
         boot.path(KERNEL),
         boot.path(boot.initrd),
         boot.args.render("%N"),
-    )
+    ))
 }
 
 /// For machines that no node is known for: nothing to boot, and what to do. Petitboot offers what else it

@@ -467,3 +467,18 @@ fn odd_names_get_no_script() {
         assert!(name == "a::b" || matches!(answer, Some(Answer::Refused(_))), "{name:?}: {answer:?}");
     }
 }
+
+/// elilo replaces `%` and a letter wherever they stand, and has no quote for it.
+#[test]
+fn elilo_gets_no_percent_sign_of_a_cell() {
+    let snapshot = snapshot(vec![("bootparams", &[("node", "cn1")], &[("addkcmdline", "tz=%N")])]);
+    match ask(&snapshot, "xcat/xnba/nodes/cn1.elilo", "10.1.0.5") {
+        Some(Answer::Refused(reason)) => {
+            assert!(reason.contains("tz=%N") && reason.contains("elilo"), "{reason}")
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(
+        matches!(ask(&snapshot, "xcat/xnba/nodes/cn1", "10.1.0.5"), Some(Answer::Text(text)) if text.contains("tz=%N"))
+    );
+}

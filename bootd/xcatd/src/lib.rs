@@ -3,7 +3,7 @@
 //! Where to start reading: [`request`] and [`response`] are the wire types, [`dispatch`] is the
 //! treatment of one request without any socket, [`server`] with its sessions is the shell that feeds it, and
 //! [`render`] with [`client`] are the other end. [`node_status`] is the small clear-text protocol nodes
-//! report through. [`certificates`] makes the private CA and what hangs from it; [`tls`] turns those
+//! report through, [`flow`] the datagrams by which many nodes at once wait for their turn. [`certificates`] makes the private CA and what hangs from it; [`tls`] turns those
 //! files into configurations. Every number that limits something is in [`limits`].
 //!
 //! What this crate does not know: tables, nodes, commands. They come in through
@@ -15,6 +15,7 @@
 pub mod certificates;
 pub mod client;
 pub mod dispatch;
+pub mod flow;
 pub mod framing;
 pub mod limits;
 pub mod node_status;
@@ -33,6 +34,7 @@ pub use xml::Element;
 
 /// Fuzz entry: framing and request parser on any bytes; what parses must survive a round trip.
 pub fn fuzz_request(bytes: &[u8]) {
+    let _ = flow::is_request(bytes);
     let mut framer = framing::Framer::new(limits::REQUEST_ANONYMOUS_BYTES_MAX);
     if framer.push(bytes).is_err() {
         return;

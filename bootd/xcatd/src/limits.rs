@@ -82,6 +82,14 @@ pub const NODE_LINE_TIME_MAX: Duration = Duration::from_secs(10);
 pub const NODE_LINE_BYTES_MAX: usize = 4096;
 /// Silence that ends a session on 3002.
 pub const NODE_SILENCE_MAX: Duration = Duration::from_secs(2);
+/// Nodes that wait for a place at a time; further ones are not answered and ask again.
+pub const FLOW_WAITING_MAX: usize = 4096;
+/// Bytes of a datagram that are read; no request is longer.
+pub const FLOW_DATAGRAM_BYTES_MAX: usize = 64;
+/// Nodes let in within one period (`site.xcatmaxbatchconnections`): default.
+pub const FLOW_GRANTS_DEFAULT: usize = 50;
+/// The same: largest accepted setting.
+pub const FLOW_GRANTS_MAX: usize = 1000;
 /// Time a client waits for a TCP connection to the daemon.
 pub const CONNECT_TIME_MAX: Duration = Duration::from_secs(15);
 /// Characters of a command's name that an error repeats.

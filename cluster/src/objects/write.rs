@@ -326,7 +326,9 @@ impl Writer<'_> {
         match assign {
             Assign::Set(value) => Ok(value.clone()),
             Assign::Add(value) => match base() {
-                None => Ok(value.clone()),
+                None if self.kind.takes_any_attr() => Ok(value.clone()),
+                // Empty elements are none.
+                None => Ok(list_add("", value, delimiter)),
                 Some(old) if self.kind.takes_any_attr() => Ok(format!("{old},{value}")),
                 Some(old) => Ok(list_add(&old, value, delimiter)),
             },

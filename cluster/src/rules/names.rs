@@ -85,10 +85,10 @@ fn new_group(base: &Snapshot, next: &Snapshot, name: &str) -> Result<(), String>
 /// The rules for the name of a new group (or of a row that is a node's or a group's).
 ///
 /// # Errors
-/// Why commands could not name it: it is too long, begins with `-`, has a character that noderanges use, or
-/// reads as a range.
+/// Why commands and scripts could not name it: it is too long, begins with `-`, has a character that is neither a
+/// letter, a digit nor one of `-_.:+`, or reads as a range.
 pub fn check_group_name(base: &Snapshot, name: &str) -> Result<(), String> {
-    let odd = |c: char| c.is_control() || matches!(c, '/' | '@' | '(' | ')' | '^' | ',' | '\'' | '"');
+    let odd = |c: char| !c.is_ascii_alphanumeric() && !"-_.:+".contains(c);
     if let Some(found) = name.chars().find(|c| odd(*c)) {
         return Err(format!("the name of a group or node has no {found:?}"));
     }

@@ -92,7 +92,11 @@ impl Definition {
         if self.help {
             return said(defs::help(command, self.kind.as_deref(), ctx, out));
         }
-        let words = Words::read(&self.words, self.objects.as_deref())?;
+        let words = Words::read(&self.words, self.objects.as_deref());
+        let words = match words {
+            Err(Stop::Message { text, .. }) => return said(defs::refuse(command, &text, ctx, out)),
+            other => other?,
+        };
         if let Some(text) = own.or_else(|| self.conflict(&words)) {
             return said(defs::refuse(command, text, ctx, out));
         }

@@ -169,13 +169,28 @@ pub fn names(snapshot: &Snapshot, view: &View, kind: &ObjectType, text: &str) ->
 pub fn from_stanzas(text: Option<&str>) -> Result<Vec<Wanted>, Stop> {
     let text = text.unwrap_or_default();
     let list = stanza::read(text).map_err(|error| Stop::message(error.to_string()))?;
-    let wanted = |stanza: stanza::Stanza| {
+    let wanted = |stanza: stanza::Stanza| -> Result<Wanted, Stop> {
         let kind = kind(&stanza.kind)?;
         let name = if kind.name == "site" { SITE_OBJECT.to_owned() } else { stanza.name };
         let pairs = stanza.attrs.into_iter().map(|(attr, value)| (attr, Assign::Set(value))).collect();
         Ok(Wanted { kind, name, pairs, from_stanza: true })
     };
-    list.into_iter().map(wanted).collect()
+    let mut objects: Vec<Wanted> = Vec::new();
+    for object in list.into_iter().map(wanted) {
+        let object: Wanted = object?;
+        // An object that stands there twice is one object; what is said last counts.
+        match objects
+            .iter_mut()
+            .find(|known| known.kind.name == object.kind.name && known.name == object.name)
+        {
+            Some(known) => {
+                known.pairs.retain(|(attr, _)| !object.pairs.iter().any(|(other, _)| other == attr));
+                known.pairs.extend(object.pairs);
+            }
+            None => objects.push(object),
+        }
+    }
+    Ok(objects)
 }
 
 /// The rules for names of new objects; the error is the reference's text.

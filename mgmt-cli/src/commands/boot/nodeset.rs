@@ -173,6 +173,19 @@ fn check(ctx: &Ctx<'_>, after: &Snapshot, node: &str, moved: &Move) -> Result<()
 
 /// A line for each node, as scripts read them, but for a cause that many nodes share: then one for all.
 fn report(bad: &[(&String, Unready)], ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+    folded(bad).into_iter().try_for_each(|(node, text)| out.node_error(node, text))?;
+    let Some((first, _)) = bad.first() else { return Ok(()) };
+    let handler = ctx.snapshot.attr(first, "noderes.netboot");
+    let handler = handler.as_deref().unwrap_or("xnba").split('-').next().unwrap_or("xnba").to_owned();
+    let host = ctx.host;
+    out.error(format!(
+        "Failed to generate {handler} configurations for some node(s) on {host}. \
+         The lines above say why, `dawn explain {first}` says more."
+    ))
+}
+
+fn folded<'a>(bad: &[(&'a String, Unready)]) -> Vec<(&'a String, String)> {
+    let mut lines = Vec::new();
     let mut causes: BTreeMap<&str, usize> = BTreeMap::new();
     for (_, reason) in bad {
         *causes.entry(&reason.cause).or_default() += 1;
@@ -183,19 +196,12 @@ fn report(bad: &[(&String, Unready)], ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done 
             Some(0) => {}
             Some(count) if *count > LINES_PER_CAUSE_MAX => {
                 let others = std::mem::take(count) - 1;
-                out.node_error(node, format!("{} (the same cause for {others} more nodes)", reason.text))?;
+                lines.push((*node, format!("{} (the same cause for {others} more nodes)", reason.text)));
             }
-            _ => out.node_error(node, &reason.text)?,
+            _ => lines.push((*node, reason.text.clone())),
         }
     }
-    let Some((first, _)) = bad.first() else { return Ok(()) };
-    let handler = ctx.snapshot.attr(first, "noderes.netboot");
-    let handler = handler.as_deref().unwrap_or("xnba").split('-').next().unwrap_or("xnba").to_owned();
-    let host = ctx.host;
-    out.error(format!(
-        "Failed to generate {handler} configurations for some node(s) on {host}. \
-         The lines above say why, `dawn explain {first}` says more."
-    ))
+    lines
 }
 
 fn stat(ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
@@ -221,4 +227,29 @@ fn enact(ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         }
     }
     report(&bad, ctx, out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A bad MAC in a group's row is one line for all its nodes; few nodes, and other causes, have a line each.
+    #[test]
+    fn a_cause_that_many_nodes_share_is_one_line() {
+        let names: Vec<String> = (1..=2000).map(|number| format!("n{number}")).collect();
+        let of = |cause: &str, text: &str| Unready { text: text.to_owned(), cause: cause.to_owned() };
+        let mut bad: Vec<(&String, Unready)> = names
+            .iter()
+            .map(|node| (node, of("mac the group compute", &format!("bad MAC of {node}"))))
+            .collect();
+        let few: Vec<String> = (1..=LINES_PER_CAUSE_MAX).map(|number| format!("m{number}")).collect();
+        bad.extend(few.iter().map(|node| (node, of("no address", "no IP address"))));
+        let lines = folded(&bad);
+        assert_eq!(lines.len(), 1 + few.len());
+        assert_eq!(
+            lines.first().map(|(node, text)| format!("{node}: {text}")).as_deref(),
+            Some("n1: bad MAC of n1 (the same cause for 1999 more nodes)")
+        );
+        assert!(lines.iter().skip(1).all(|(_, text)| text == "no IP address"));
+    }
 }

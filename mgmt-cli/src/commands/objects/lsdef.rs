@@ -70,7 +70,10 @@ impl Command for Args {
             return defs::refuse(Self::NAME, text, ctx, out);
         }
         let named = self.template.as_deref().filter(|names| !names.is_empty());
-        let words = Words::read(&self.selection.words, self.selection.objects.as_deref().or(named))?;
+        let words = match Words::read(&self.selection.words, self.selection.objects.as_deref().or(named)) {
+            Err(Stop::Message { text, .. }) => return defs::refuse(Self::NAME, &text, ctx, out),
+            other => other?,
+        };
         if !words.pairs.is_empty() {
             return defs::refuse(Self::NAME, "Invalid option..", ctx, out);
         }

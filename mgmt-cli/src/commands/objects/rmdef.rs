@@ -47,7 +47,10 @@ impl Command for Args {
         if self.selection.help {
             return defs::help(Self::NAME, self.selection.kind.as_deref(), ctx, out);
         }
-        let words = Words::read(&self.selection.words, self.selection.objects.as_deref())?;
+        let words = match Words::read(&self.selection.words, self.selection.objects.as_deref()) {
+            Err(Stop::Message { text, .. }) => return defs::refuse(Self::NAME, &text, ctx, out),
+            other => other?,
+        };
         if !words.pairs.is_empty() || self.selection.xml || self.dynamic || self.stanza {
             return Err(Stop::message("Invalid flag specified, see rmdef manpage for details."));
         }
