@@ -19,6 +19,7 @@ use dawn_serving::{
     Answer, Content, Mount, NamedFiles, Rendered, Request, RequestPath, Roots, Service, Source, Tree,
     TreeError,
 };
+use dawn_xcatd::node_status::{NodeReport, NodeReports};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -55,6 +56,8 @@ pub struct Files {
     stores: StorePlaces,
     live: Arc<LiveRoots>,
     images: ImageIndex,
+    /// Who renders the script that a node runs after its boot; without one there is none.
+    reports: Option<Arc<dyn NodeReports>>,
 }
 
 /// What a request is for.
@@ -91,7 +94,29 @@ impl Files {
             stores: StorePlaces::default(),
             live,
             images,
+            reports: None,
         })
+    }
+
+    /// Serves nodes their `mypostscript`, as `reports` gives it to them on the status port.
+    #[must_use]
+    pub fn with_post_scripts(self, reports: Arc<dyn NodeReports>) -> Self {
+        Self { reports: Some(reports), ..self }
+    }
+
+    fn post_script(&self, node: &str) -> Answer {
+        // Where nodes show certificates, an address proves nothing.
+        let certificates = self.model.snapshot().site("nodeauthentication");
+        let certificates = certificates.is_some_and(|value| !value.trim().is_empty());
+        match self.reports.as_ref().filter(|_| !certificates) {
+            None => Answer::NotFound,
+            Some(reports) => {
+                let lines = reports.report(node, NodeReport::GetPostscript);
+                Answer::Bytes(Rendered::text(
+                    lines.iter().map(|line| format!("{line}\n")).collect::<String>(),
+                ))
+            }
+        }
     }
 
     /// A file or directory below one of the roots, for `client`.
@@ -195,6 +220,7 @@ impl Files {
             },
             view::Answer::StateliteList(node) => self.statelite_list(&node),
             view::Answer::BootImage(parts) => self.boot_image(&parts),
+            view::Answer::PostScript(node) => self.post_script(&node),
             view => text_of(view).unwrap_or(Answer::NotFound),
         }
     }
@@ -220,7 +246,9 @@ impl Files {
             view::Answer::File(path) | view::Answer::BootImage(view::BootImage { kernel: path, .. }) => {
                 path.clone()
             }
-            view::Answer::StateliteList(node) => image_dir(&self.model.snapshot(), node).unwrap_or_default(),
+            view::Answer::StateliteList(node) | view::Answer::PostScript(node) => {
+                image_dir(&self.model.snapshot(), node).unwrap_or_default()
+            }
             _ => PathBuf::new(),
         }
     }
@@ -244,7 +272,8 @@ fn text_of(view: view::Answer) -> Option<Answer> {
         view::Answer::File(_)
         | view::Answer::TftpFile(_)
         | view::Answer::BootImage(_)
-        | view::Answer::StateliteList(_) => None,
+        | view::Answer::StateliteList(_)
+        | view::Answer::PostScript(_) => None,
     }
 }
 
@@ -432,5 +461,49 @@ mod tests {
             assert_eq!(ask(&files, Service::Tftp, path), by_tftp, "TFTP {path}");
             assert_eq!(ask(&files, Service::Http, path), by_http, "HTTP {path}");
         }
+    }
+    struct Scripts;
+
+    impl NodeReports for Scripts {
+        fn node_at(&self, _: IpAddr) -> Option<String> {
+            None
+        }
+        fn report(&self, node: &str, _: NodeReport) -> Vec<String> {
+            vec![format!("NODE='{node}'"), "export NODE".to_owned()]
+        }
+        fn stranger(&self, _: IpAddr) {}
+    }
+
+    /// The script of a node goes to the node's address, and to none where nodes show certificates.
+    #[test]
+    fn post_scripts_are_their_nodes() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = dir.path().to_string_lossy().into_owned();
+        let rows = |authentication: &str| {
+            Arc::new(model(&[
+                ("site", &[("key", "tftpdir")], &[("value", &text)]),
+                ("site", &[("key", "installdir")], &[("value", &text)]),
+                ("site", &[("key", "nodeauthentication")], &[("value", authentication)]),
+                ("nodelist", &[("node", "cn1")], &[("groups", "all")]),
+                ("nodelist", &[("node", "cn2")], &[("groups", "all")]),
+                ("hosts", &[("node", "cn1")], &[("ip", "10.1.0.1")]),
+            ]))
+        };
+        let files = |model: Arc<Model>| {
+            let live =
+                LiveRoots::new(model.clone(), Arc::default(), Arc::default(), &dir.path().join("data"));
+            Files::open(model, Arc::default(), Arc::new(live), ImageIndex::default(), Ports::default())
+                .unwrap()
+        };
+        let script = "NODE='cn1'\nexport NODE\n";
+        let other = "none: this file is for cn2; 10.1.0.1 is cn1";
+        let path = "tftpboot/mypostscripts/mypostscript";
+        let with = files(rows("")).with_post_scripts(Arc::new(Scripts));
+        for (name, expected) in [("cn1", script), ("cn1.tmp", script), ("cn2", other), ("cn9", "none")] {
+            assert_eq!(ask(&with, Service::Http, &format!("{path}.{name}")), expected, "{name}");
+        }
+        assert_eq!(ask(&files(rows("")), Service::Http, &format!("{path}.cn1")), "none");
+        let certified = files(rows("1")).with_post_scripts(Arc::new(Scripts));
+        assert_eq!(ask(&certified, Service::Http, &format!("{path}.cn1")), "none");
     }
 }

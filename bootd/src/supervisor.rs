@@ -513,6 +513,7 @@ impl Starter<'_> {
     async fn http(&mut self, commands: &CommandPort) -> Result<(), StartError> {
         let ports = self.settings().ports;
         let files = self.files().map_err(|error| StartError::new(Service::Http, &error))?;
+        let files = files.with_post_scripts(Arc::clone(&commands.reports));
         let files: Arc<dyn dawn_serving::Source> = Arc::new(files);
         let tls = (ports.https != 0).then(|| (ports.https, Some(Arc::clone(&commands.tls).into())));
         for (port, tls) in [(ports.http, None)].into_iter().chain(tls) {

@@ -26,6 +26,13 @@ pub enum State {
         /// `:reboot4deploy`: the status says so at once.
         reboot4deploy: bool,
     },
+    /// An old form: the image of this method for the node's distribution, architecture and profile.
+    Method {
+        /// `install`, `netboot` or `statelite`.
+        method: String,
+        /// What is given behind `=`: `OS-ARCH-PROFILE` or an image.
+        image: Option<String>,
+    },
     /// A word, or a word with its argument, as it will stand in `chain.currstate`.
     Word(String),
 }
@@ -44,9 +51,9 @@ impl State {
         if DEPRECATED.contains(&text)
             || text.split_once('=').is_some_and(|(word, _)| DEPRECATED.contains(&word))
         {
-            return Err("The options \"install\", \"netboot\", and \"statelite\" have been deprecated, use \
-                        \"osimage=<osimage_name>\" instead."
-                .into());
+            let (method, image) = text.split_once('=').unwrap_or((text, ""));
+            let image = Some(image).filter(|image| !image.is_empty()).map(str::to_owned);
+            return Ok(State::Method { method: method.to_owned(), image });
         }
         let has_argument = |prefix: &&str| text.strip_prefix(*prefix).is_some_and(|rest| !rest.is_empty());
         if PLAIN_STATES.contains(&text) || ARGUMENT_STATES.iter().any(has_argument) {
@@ -77,12 +84,38 @@ fn set(node: &str, col: &'static str, value: &str) -> Result<Edit, String> {
 pub fn set_state(snapshot: &Snapshot, node: &str, state: &State, rest: Option<&str>) -> Result<Move, String> {
     let mut moved = match state {
         State::Image { name, reboot4deploy } => set_image(snapshot, node, name.as_deref(), *reboot4deploy)?,
+        State::Method { method, image } => {
+            let name = image_by_method(snapshot, node, method, image.as_deref()).ok_or(USE_OSIMAGE)?;
+            set_image(snapshot, node, Some(&name), false)?
+        }
         State::Word(word) => set_word(snapshot, node, word)?,
     };
     if let Some(rest) = rest {
         moved.edits.push(set(node, "chain.currchain", rest)?);
     }
     Ok(moved)
+}
+
+/// What is said of the old form of a state where no image fits.
+pub const USE_OSIMAGE: &str = "The options \"install\", \"netboot\", and \"statelite\" have been deprecated, use \
+                               \"osimage=<osimage_name>\" instead.";
+
+/// The image that an old form of a state means: `netboot` with the node's distribution, architecture and profile,
+/// `netboot=OS-ARCH-PROFILE`, or with an image's name.
+pub fn image_by_method(snapshot: &Snapshot, node: &str, method: &str, given: Option<&str>) -> Option<String> {
+    let attr = |column: &str| snapshot.attr(node, column).map(|text| text.to_string());
+    let named = |os: &str, arch: &str, profile: &str| format!("{os}-{arch}-{method}-{profile}");
+    let name = match given {
+        Some(name) if snapshot.osimage(name).is_some() => name.to_owned(),
+        Some(parts) => {
+            let (os, rest) = parts.split_once('-')?;
+            let (arch, profile) = rest.split_once('-')?;
+            named(os, arch, profile)
+        }
+        None => named(&attr("nodetype.os")?, &attr("nodetype.arch")?, &attr("nodetype.profile")?),
+    };
+    let image = snapshot.osimage(&name)?;
+    image.provmethod().is_some_and(|known| &**known == method).then_some(name)
 }
 
 fn set_word(snapshot: &Snapshot, node: &str, word: &str) -> Result<Move, String> {

@@ -22,7 +22,8 @@ const CLUSTER: &str = "
     nodelist node=dmz1node1 groups=all
     nodelist node=sn1 groups=service,all
     nodelist node=sn2 groups=service,all
-    nodelist node=sn3 groups=service,all
+    nodelist node=sn3 groups=all
+    litefile image=ALL file=/etc/resolv.conf options=tmpfs
     hosts node=dmz1node1 ip=172.16.2.31
     mac node=dmz1node1 mac=2a:2a:2a:2a:2a:03
     nodetype node=all os=alt arch=x86_64 profile=compute
@@ -31,6 +32,7 @@ const CLUSTER: &str = "
     osimage imagename=alt-x86_64-netboot-compute provmethod=netboot osvers=alt osarch=x86_64 profile=compute imagetype=linux osname=Linux
     osimage imagename=alt-x86_64-statelite-compute provmethod=statelite osvers=alt osarch=x86_64 profile=compute imagetype=linux osname=Linux
     osimage imagename=alt-x86_64-install-kvm provmethod=install osvers=alt osarch=x86_64 profile=kvm imagetype=linux osname=Linux
+    osimage imagename=alt-x86-statelite-compute provmethod=statelite osvers=alt osarch=x86 profile=compute imagetype=linux osname=Linux
     linuximage imagename=alt-x86_64-install-kvm otherpkglist=/kvm.pkglist
 ";
 
@@ -70,6 +72,13 @@ fn documented_commands() {
     let bed = Bed::new(CLUSTER);
     // The documents begin after the installation, which makes certificates.
     assert!(!bed.run("xcatconfig -c").contains("rc="));
+    // And genimage has made the trees of the images.
+    for image in ["alt-x86_64-statelite-compute", "alt-x86-statelite-compute"] {
+        let top = bed.directory.path().join(image);
+        std::fs::create_dir_all(top.join("rootimg/etc")).expect("a tree");
+        let set = format!("chtab imagename={image} linuximage.rootimgdir={}", top.display());
+        assert_eq!(bed.run(&set), "");
+    }
     let file = include_str!("tests/documented_commands.txt");
     let mut seen = String::new();
     for line in file.lines() {

@@ -395,6 +395,25 @@ sessions! {
         mkdef sw9 --template switch-template
         lsdef c1,sw9
     ";
+    small_words: "
+        chdef -t node cn1 -p usercomment=,,
+        chdef -p cn1 servicenode=,,a,,b,
+        lsdef cn1 -i servicenode
+        chdef -z <<< cn1:\\n  objtype=node\\n  mgt=ipmi\\n  arch=x86_64\\ncn1:\\n  objtype=node\\n  mgt=openbmc\\n
+        lsdef cn1 -i mgt,arch
+        rmdef cn1 cn2
+        chtab netname=p2 networks.net=10.9.0.0 networks.mask=255.255.0.0
+        chtab 'netname=p;x' networks.net=10.8.0.0 networks.mask=255.255.0.0
+        chtab node=cn1 nodetype.os=debian12 nodetype.arch=x86_64 nodetype.profile=compute
+        nodeset cn1 netboot
+        chtab imagename=debian12-x86_64-netboot-compute osimage.provmethod=netboot osimage.osvers=debian12 osimage.osarch=x86_64 osimage.profile=compute
+        nodeset cn1,cn2 netboot
+        nodeset cn1 netboot=debian12-x86_64-compute
+        nodeset cn1 statelite
+        nodels cn1 chain.currstate
+        liteimg -o debian12 -a x86_64 -p compute
+        liteimg -o debian12
+    ";
     chdef: "
         chdef
         chdef cn1 arch=x86_64 netboot=xnba

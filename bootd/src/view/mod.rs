@@ -45,6 +45,8 @@ enum View<'a> {
     Petitboot(&'a str),
     /// `xcat/statelite/<node>`.
     Statelite(&'a str),
+    /// `mypostscripts/mypostscript.<node>`, with or without `.tmp`.
+    PostScript(&'a str),
     /// `xcat/osimage/<image>/<file>`.
     ImageFile { image: &'a str, file: &'a str },
 }
@@ -62,6 +64,8 @@ pub enum Answer {
     BootImage(BootImage),
     /// The list of special paths of this statelite node.
     StateliteList(String),
+    /// What this node runs after its boot.
+    PostScript(String),
     /// Nothing of that name, with the reason where there is one.
     Missing(Option<String>),
     /// Another node's, which this peer learns nothing of; the reason is for the log.
@@ -115,6 +119,10 @@ impl<'a> View<'a> {
             "petitboot" => Some(Self::Petitboot(name)),
             "xcat/httpboot" => name.strip_suffix(".img").map(Self::HttpBoot),
             "xcat/statelite" => Some(Self::Statelite(name)),
+            "mypostscripts" => {
+                let node = name.strip_prefix("mypostscript.")?;
+                Some(Self::PostScript(node.strip_suffix(".tmp").unwrap_or(node)))
+            }
             _ => {
                 let image = folder.strip_prefix("xcat/osimage/")?;
                 (!image.contains('/')).then_some(Self::ImageFile { image, file: name })
@@ -162,6 +170,7 @@ impl Request<'_> {
             View::HttpBoot(node) => self.own(node, || self.boot_image(node)),
             View::Petitboot(node) => self.for_node(node, |plan| Ok(pxelinux::petitboot(plan))),
             View::Statelite(node) => self.statelite(node),
+            View::PostScript(node) => self.own(node, || Answer::PostScript((*node).to_owned())),
         }
     }
 

@@ -194,6 +194,7 @@ fn who_is_a_node_is_not_for_others() {
         "xcat/xnba/nodes/cn1.pxelinux",
         "xcat/httpboot/cn1.img",
         "xcat/statelite/cn1",
+        "mypostscripts/mypostscript.cn1",
         "petitboot/cn1",
         "boot/grub2/grub2-cn1",
         "boot/grub2/cn1",
@@ -471,7 +472,7 @@ fn odd_names_get_no_script() {
 /// elilo replaces `%` and a letter wherever they stand, and has no quote for it.
 #[test]
 fn elilo_gets_no_percent_sign_of_a_cell() {
-    let snapshot = snapshot(vec![("bootparams", &[("node", "cn1")], &[("addkcmdline", "tz=%N")])]);
+    let snapshot = snapshot(vec![("bootparams", &[("node", "cn1"), ("addkcmdline", "tz=%N")])]);
     match ask(&snapshot, "xcat/xnba/nodes/cn1.elilo", "10.1.0.5") {
         Some(Answer::Refused(reason)) => {
             assert!(reason.contains("tz=%N") && reason.contains("elilo"), "{reason}")

@@ -85,10 +85,11 @@ fn new_group(base: &Snapshot, next: &Snapshot, name: &str) -> Result<(), String>
 /// The rules for the name of a new group (or of a row that is a node's or a group's).
 ///
 /// # Errors
-/// Why commands and scripts could not name it: it is too long, begins with `-`, has a character that is neither a
-/// letter, a digit nor one of `-_.:+`, or reads as a range.
+/// Why commands and scripts could not name it: it is too long, begins with `-`, has a character that noderanges,
+/// shells or boot loaders use, or reads as a range.
 pub fn check_group_name(base: &Snapshot, name: &str) -> Result<(), String> {
-    let odd = |c: char| !c.is_ascii_alphanumeric() && !"-_.:+".contains(c);
+    // Signs of noderanges, shells and boot loaders.
+    let odd = |c: char| c.is_control() || "/@()^,'\"`$;&|<>{}*?!#%\\".contains(c);
     if let Some(found) = name.chars().find(|c| odd(*c)) {
         return Err(format!("the name of a group or node has no {found:?}"));
     }
@@ -133,6 +134,15 @@ mod tests {
             "(x)",
             "^f",
             "'x'",
+            "a$b",
+            "$(id)",
+            "a;b",
+            "a|b",
+            "a&b",
+            "`id`",
+            "50%",
+            "a\\b",
+            "a*",
             "n1-n3",
             "n[1-3]",
             "n1+2",

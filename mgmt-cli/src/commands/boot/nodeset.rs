@@ -7,7 +7,7 @@
 use crate::addresses::{needs_network, unanswered};
 use crate::command::{Command, Ctx, Kind};
 use crate::conflicts::needs;
-use crate::destiny::{Move, State, next, set_state};
+use crate::destiny::{Move, State, USE_OSIMAGE, image_by_method, next, set_state};
 use crate::edits::{Edits, transact};
 use crate::hooks::Unready;
 use crate::output::{Done, Out, Stop};
@@ -68,6 +68,14 @@ impl Command for Args {
             list => {
                 let (first, rest) = list.split_once(',').map_or((list, None), |(f, r)| (f, Some(r)));
                 let state = State::parse(first).map_err(Stop::message)?;
+                if let State::Method { method, image } = &state {
+                    let fits = |node: &String| {
+                        image_by_method(&ctx.snapshot, node, method, image.as_deref()).is_some()
+                    };
+                    if !ctx.nodes().iter().any(fits) {
+                        return Err(Stop::message(USE_OSIMAGE));
+                    }
+                }
                 self.change(ctx, out, |snapshot, node| set_state(snapshot, node, &state, rest))
             }
         }
