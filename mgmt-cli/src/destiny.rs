@@ -100,8 +100,8 @@ pub fn set_state(snapshot: &Snapshot, node: &str, state: &State, rest: Option<&s
 pub const USE_OSIMAGE: &str = "The options \"install\", \"netboot\", and \"statelite\" have been deprecated, use \
                                \"osimage=<osimage_name>\" instead.";
 
-/// The image that an old form of a state means: `netboot` with the node's distribution, architecture and profile,
-/// `netboot=OS-ARCH-PROFILE`, or with an image's name.
+/// The image that an old form of a state means: `netboot` with the node's distribution, architecture and
+/// profile, `netboot=OS-ARCH-PROFILE`, or with an image's name.
 pub fn image_by_method(snapshot: &Snapshot, node: &str, method: &str, given: Option<&str>) -> Option<String> {
     let attr = |column: &str| snapshot.attr(node, column).map(|text| text.to_string());
     let named = |os: &str, arch: &str, profile: &str| format!("{os}-{arch}-{method}-{profile}");

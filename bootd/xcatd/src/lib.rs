@@ -3,8 +3,9 @@
 //! Where to start reading: [`request`] and [`response`] are the wire types, [`dispatch`] is the
 //! treatment of one request without any socket, [`server`] with its sessions is the shell that feeds it, and
 //! [`render`] with [`client`] are the other end. [`node_status`] is the small clear-text protocol nodes
-//! report through, [`flow`] the datagrams by which many nodes at once wait for their turn. [`certificates`] makes the private CA and what hangs from it; [`tls`] turns those
-//! files into configurations. Every number that limits something is in [`limits`].
+//! report through, [`flow`] the datagrams by which many nodes at once wait for their turn. [`certificates`]
+//! makes the private CA and what hangs from it; [`tls`] turns those files into configurations. Every number
+//! that limits something is in [`limits`].
 //!
 //! What this crate does not know: tables, nodes, commands. They come in through
 //! [`dispatch::Dispatcher`] and [`node_status::NodeReports`].

@@ -85,8 +85,8 @@ fn new_group(base: &Snapshot, next: &Snapshot, name: &str) -> Result<(), String>
 /// The rules for the name of a new group (or of a row that is a node's or a group's).
 ///
 /// # Errors
-/// Why commands and scripts could not name it: it is too long, begins with `-`, has a character that noderanges,
-/// shells or boot loaders use, or reads as a range.
+/// Why commands and scripts could not name it: it is too long, begins with `-`, has a character that
+/// noderanges, shells or boot loaders use, or reads as a range.
 pub fn check_group_name(base: &Snapshot, name: &str) -> Result<(), String> {
     // Signs of noderanges, shells and boot loaders.
     let odd = |c: char| c.is_control() || "/@()^,'\"`$;&|<>{}*?!#%\\".contains(c);

@@ -1,7 +1,7 @@
 //! `getpostscript`: a node fetches its [`mypostscript`], as lines.
 //!
-//! `version2` asks for it as a file: HTTP has it as `/tftpboot/mypostscripts/mypostscript.<node>`, rendered when it is
-//! fetched, for the node's own address.
+//! `version2` asks for it as a file: HTTP has it as `/tftpboot/mypostscripts/mypostscript.<node>`, rendered
+//! when it is fetched, for the node's own address.
 
 use crate::caller::booting_node;
 use crate::command::{Command, Ctx, Kind};

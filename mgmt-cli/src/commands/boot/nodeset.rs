@@ -241,7 +241,7 @@ fn enact(ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
 mod tests {
     use super::*;
 
-    /// A bad MAC in a group's row is one line for all its nodes; few nodes, and other causes, have a line each.
+    /// A bad MAC in a group's row is one line for all its nodes; few nodes have a line each.
     #[test]
     fn a_cause_that_many_nodes_share_is_one_line() {
         let names: Vec<String> = (1..=2000).map(|number| format!("n{number}")).collect();
