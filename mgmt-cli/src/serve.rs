@@ -280,6 +280,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn sizes_of_memory() {
+        for (text, size) in [
+            ("268435456", Ok(256 << 20)),
+            ("262144K", Ok(256 << 20)),
+            ("800m", Ok(800 << 20)),
+            ("4G", Ok(4 << 30)),
+            ("1T", Ok(1 << 40)),
+            ("255M", Err("it is less than 256 MiB")),
+            ("99999999999T", Err("it is not a size such as 800M or 4G")),
+            ("", Err("it is not a size such as 800M or 4G")),
+            ("-1G", Err("it is not a size such as 800M or 4G")),
+            ("4GB", Err("it is not a size such as 800M or 4G")),
+        ] {
+            assert_eq!(memory_size(text), size.map_err(str::to_owned), "{text}");
+        }
+    }
+
+    #[test]
     fn systemd_hears_the_word() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("notify");
