@@ -33,6 +33,7 @@ pub fn lines(snapshot: &Snapshot, node: &str) -> Vec<String> {
     site(snapshot, &mut export);
     networks(snapshot, &mut export);
     of_node(snapshot, node, &mut export);
+    network_of_firmware(snapshot, node, &mut export);
     ssh(snapshot, node, &mut export);
     routes(snapshot, node, &mut export);
     nics(snapshot, node, &mut export);
@@ -107,7 +108,12 @@ fn of_node(snapshot: &Snapshot, node: &str, export: &mut Export<'_>) {
         snapshot.site("master").map(|t| t.to_string()).unwrap_or_default()
     });
     let state = attr("chain.currstate");
-    let kind = if attr("nodetype.nodetype").contains("service") { "service" } else { "compute" };
+    let kinds = attr("nodetype.nodetype");
+    let kind = match () {
+        () if kinds.split(',').any(|kind| kind.trim() == "mn") => "MN",
+        () if kinds.contains("service") => "service",
+        () => "compute",
+    };
     export("NODE", node);
     export("IPADDR", &snapshot.attr(node, "hosts.ip").map(|text| text.to_string()).unwrap_or_default());
     export("GROUP", &attr("nodelist.groups"));
@@ -128,6 +134,23 @@ fn of_node(snapshot: &Snapshot, node: &str, export: &mut Export<'_>) {
     export("NTYPE", kind);
     export("MACADDRESS", attr("mac.mac").split(['|', '!']).next().unwrap_or_default());
     export("MACMAC", &attr("mac.mac"));
+}
+
+/// Mask and gateway of a diskless POWER machine, whose firmware is given its network by a script.
+fn network_of_firmware(snapshot: &Snapshot, node: &str, export: &mut Export<'_>) {
+    let state = cell(snapshot, node, "chain.currstate");
+    let diskless = state.starts_with("netboot") || state.starts_with("statelite");
+    if !diskless || !cell(snapshot, node, "nodetype.arch").starts_with("ppc64") {
+        return;
+    }
+    let Ok(ip) = cell(snapshot, node, "hosts.ip").parse() else { return };
+    let rows = snapshot.enabled_rows("networks").filter_map(|row| {
+        let net = dawn_cluster::row_subnet(row).filter(|net| net.contains(ip))?;
+        Some((net.mask(), row.get(Col::known("networks.gateway")).cloned().unwrap_or_default()))
+    });
+    let Some((mask, gateway)) = rows.max_by_key(|(mask, _)| u32::from(*mask)) else { return };
+    export("NETMASK", &mask.to_string());
+    export("GATEWAY", &gateway);
 }
 
 /// A column of the node; empty for nothing and for a secret.
@@ -242,4 +265,33 @@ fn scripts(snapshot: &Snapshot, node: &str, half: &str) -> Vec<String> {
     }
     lines.push(format!("# {half}-end-here"));
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_of_nodes_and_networks_of_firmware() {
+        let snapshot = Snapshot::from_rows([
+            ("nodelist", &[("node", "p1")][..]),
+            ("nodelist", &[("node", "x1")]),
+            ("hosts", &[("node", "p1"), ("ip", "10.1.0.5")]),
+            ("hosts", &[("node", "x1"), ("ip", "10.1.0.6")]),
+            ("nodetype", &[("node", "p1"), ("arch", "ppc64le"), ("nodetype", "osi,mn")]),
+            ("nodetype", &[("node", "x1"), ("arch", "x86_64"), ("nodetype", "service")]),
+            ("chain", &[("node", "p1"), ("currstate", "netboot el9-ppc64le-compute")]),
+            ("chain", &[("node", "x1"), ("currstate", "netboot el9-x86_64-compute")]),
+            ("networks", &[("net", "10.0.0.0"), ("mask", "255.0.0.0"), ("gateway", "10.0.0.1")]),
+            ("networks", &[("net", "10.1.0.0"), ("mask", "255.255.0.0"), ("gateway", "10.1.0.254")]),
+        ]);
+        let of = |node: &str| {
+            let lines = lines(&snapshot, node);
+            let told =
+                |line: &&String| ["NTYPE=", "NETMASK=", "GATEWAY="].iter().any(|name| line.starts_with(name));
+            lines.iter().filter(told).cloned().collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(of("p1"), "NTYPE='MN' NETMASK='255.255.0.0' GATEWAY='10.1.0.254'");
+        assert_eq!(of("x1"), "NTYPE='service'");
+    }
 }
