@@ -5,7 +5,7 @@
 //! refused with the reason, which becomes an event. A node is known by its address.
 
 use crate::generations::{Generation, Generations};
-use crate::live::{self, LiveRoots, image_dir, make_store};
+use crate::live::{self, LiveRoots, Unsure, image_dir, make_store};
 use crate::plan::{self, local_path};
 use crate::watch::now_ms;
 use dawn_cluster::{Model, Snapshot, Text};
@@ -152,7 +152,7 @@ impl Exports for TableExports {
         if let Some(tree) = &grant.generation {
             let noted = self.generations.mounted(&node, tree, now_ms() / 1000);
             warn(&node, noted);
-            live = self.live.mount(&snapshot, &node, tree);
+            live = self.live.mount(&snapshot, &node, tree).map_err(|unsure| later(&node, unsure))?;
         }
         if grant.access == Access::ReadWrite {
             make_store(&grant.root).map_err(|error| {
@@ -181,7 +181,7 @@ impl Exports for TableExports {
         warn(&node, self.generations.used(&node, tree, now_ms() / 1000));
         match grant.id == id {
             true => Ok(Arc::new(grant.export())),
-            false => Ok(self.live.export(&snapshot, &node, tree)),
+            false => self.live.export(&snapshot, &node, tree).map_err(|unsure| later(&node, unsure)),
         }
     }
 
@@ -216,6 +216,13 @@ fn refusal(grants: &[Grant], snapshot: &Snapshot, node: &str, path: &str) -> Ref
         grants.iter().map(|grant| plan::public_path(snapshot, &grant.root.to_string_lossy())).collect();
     let allowed = if allowed.is_empty() { "nothing".to_owned() } else { allowed.join(", ") };
     Refusal::NotAllowed(format!("{node} may not mount {path}; it may mount {allowed}"))
+}
+
+/// A root whose files could not be looked at is not shown: it would lack some of them.
+fn later(node: &str, _: Unsure) -> Refusal {
+    Refusal::Later(format!(
+        "the files of {node} cannot be looked at for now: this machine is short of something"
+    ))
 }
 
 /// A use that is not written is lost with the daemon only; the node goes on.

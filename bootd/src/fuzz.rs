@@ -1,12 +1,31 @@
 //! Entries for fuzzers of what this crate reads itself. They panic when a client would reach what nobody has
 //! granted.
 
+use crate::events::file as event_file;
 use crate::extra_exports::WithExtras;
+use crate::{generations, live};
 use dawn_nfs::{Export, Exports, FixedExports};
 use std::net::IpAddr;
 use std::path::{Component, Path, PathBuf};
 
 pub use crate::live::fuzz::fuzz_live_list;
+
+/// Files that the daemon has written and finds again, whatever has become of them: events, trees that nodes
+/// use, what running nodes are shown. What is read is written and read again as the same.
+///
+/// # Panics
+/// When a record comes out that was not in the file.
+pub fn fuzz_journals(data: &[u8]) {
+    if let Ok(found) = event_file::read_from(data, 0) {
+        let lines: String = found.events.iter().filter_map(event_file::render).collect();
+        let again = event_file::read_from(lines.as_bytes(), 0).unwrap_or_default();
+        assert_eq!((again.events, again.damaged), (found.events, 0));
+    }
+    let (trees, _) = generations::parse(data);
+    let (again, damaged) = generations::parse(generations::render(&trees).as_bytes());
+    assert_eq!((again.len(), damaged), (trees.len(), 0));
+    live::fuzz::fuzz_kept(data);
+}
 
 /// A file of extra exports; its last line is the path that a client asks for.
 ///
@@ -50,9 +69,31 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 
         #[test]
+        fn any_journal(texts in proptest::collection::vec(record(), 0..6), place in 0usize..200, by: u8) {
+            let mut bytes = texts.iter().map(|text| crate::sealed::seal(text)).collect::<String>().into_bytes();
+            if let Some(byte) = bytes.get_mut(place) {
+                *byte ^= by;
+            }
+            fuzz_journals(&bytes);
+        }
+
+        #[test]
         fn any_file(lines in proptest::collection::vec(line(), 0..5), asked in path()) {
             fuzz_extra_exports(format!("{}\n{asked}", lines.join("\n")).as_bytes());
         }
+    }
+
+    fn record() -> impl Strategy<Value = String> {
+        prop_oneof![
+            Just(
+                r#"{"time_ms":7,"node":"cn1","step":"booted","bytes":0,"duration_ms":0,"detail":"x"}"#
+                    .to_owned()
+            ),
+            "[0-9]{1,3}[.][0-9]{1,3}\t[0-9]{1,3}\t[0-9]{0,3}\t/[ -~]{0,9}",
+            r#"[{]"image":null,"trees":\["/[a-z.]{0,3}"\],"store":null,"serves_trees":true,"serves_store":false,"entries":\[\][}]"#,
+            r#"[{]"image":"i","trees":\[\],"store":"/s","serves_trees":true,"serves_store":true,"entries":\[[{]"path":"/[a-z/]{0,5}","is_dir":true,"option":"(ro|tmpfs|persistent|x)","served":true[}]\][}]"#,
+            "[ -~]{0,40}",
+        ]
     }
 
     fn path() -> impl Strategy<Value = String> {

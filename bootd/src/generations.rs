@@ -6,13 +6,15 @@
 //! a handle leads to the tree it was made for, under whatever name it is in `R` now. MOUNT gives out the tree
 //! that is `rootimg` at that moment: running nodes keep theirs, new boots get the new one.
 //!
-//! Which node uses which tree is learnt from its calls and kept in `<data>/generations/<node>`, one line a
-//! tree, so that it outlives the daemon. An old tree that `genimage` has set aside is removed when no node
-//! uses it any more: every node that did has mounted another root since, or has not made a call for
+//! Which node uses which tree is learnt from its calls and kept in `<data>/generations/<node>`, one line with
+//! a checksum a tree ([`crate::sealed`]), so that it outlives the daemon. Damaged lines are reported and left
+//! out, and no tree is removed for [`UNUSED_SECONDS_MAX`] then: until that, a node that runs from one has
+//! made a call. An old tree that `genimage` has set aside is removed when no node uses it any more: every node that did has mounted another root since, or has not made a call for
 //! [`UNUSED_SECONDS_MAX`]. Trees under other names are an administrator's and never removed. Where a tree's
 //! identity cannot be told (no birth time), an inode number alone must do; the kernel's own handles still
 //! tell a reused inode from the one it was.
 
+use crate::sealed;
 use dawn_serving::whole;
 use rustix::fs::{AtFlags, CWD, StatxFlags};
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +23,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// A node that has made no call for so long does not run from a tree any more, in seconds. A running system
 /// asks for attributes at least every few minutes.
@@ -86,7 +88,7 @@ pub struct Generation {
 
 /// One use of a tree by a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Use {
+pub(crate) struct Use {
     /// Last call, in seconds since 1970, as far as noticed.
     last: u64,
     /// The same as it is on disk.
@@ -96,7 +98,7 @@ struct Use {
 }
 
 /// `R` and identity.
-type Tree = (PathBuf, Identity);
+pub(crate) type Tree = (PathBuf, Identity);
 
 /// All known uses.
 #[derive(Debug)]
@@ -104,23 +106,53 @@ pub struct Generations {
     dir: PathBuf,
     uses: Mutex<BTreeMap<String, BTreeMap<Tree, Use>>>,
     round: AtomicU64,
+    /// Lines and files that could not be read at the start.
+    damaged: usize,
+    /// The first round of this run, in seconds since 1970.
+    first_round: OnceLock<u64>,
 }
 
 impl Generations {
-    /// Reads what is known from `dir`, which is made if need be.
-    ///
-    /// # Errors
-    /// When the directory can be neither read nor made.
-    pub fn open(dir: PathBuf) -> io::Result<Self> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
-        let mut uses = BTreeMap::new();
-        for entry in fs::read_dir(&dir)?.flatten() {
-            let Ok(node) = entry.file_name().into_string() else { continue };
-            if !node.starts_with('.') {
-                uses.insert(node, parse(&fs::read_to_string(entry.path())?));
+    /// Reads what is known from `dir`, which is made if need be. What cannot be read is reported: a node's
+    /// next call brings it back.
+    #[must_use]
+    pub fn open(dir: PathBuf) -> Self {
+        let (mut uses, mut damaged) = (BTreeMap::new(), 0);
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir);
+        match fs::read_dir(&dir) {
+            Err(source) => {
+                let error = made.err().unwrap_or(source);
+                tracing::error!(dir = %dir.display(), %error, "which node uses which tree cannot be kept");
+                damaged += 1;
+            }
+            Ok(entries) => {
+                for entry in entries.flatten() {
+                    let Ok(node) = entry.file_name().into_string() else { continue };
+                    if node.starts_with('.') {
+                        continue;
+                    }
+                    let (trees, lost) =
+                        fs::read(entry.path()).map_or((BTreeMap::new(), 1), |text| parse(&text));
+                    damaged += lost;
+                    uses.insert(node, trees);
+                }
             }
         }
-        Ok(Self { dir, uses: Mutex::new(uses), round: AtomicU64::new(0) })
+        if damaged > 0 {
+            tracing::warn!(
+                dir = %dir.display(),
+                damaged,
+                "of the notes which node uses which tree, some cannot be read; no old tree is removed for a day"
+            );
+        }
+        let (round, first_round) = (AtomicU64::new(0), OnceLock::new());
+        Self { dir, uses: Mutex::new(uses), round, damaged, first_round }
+    }
+
+    /// Whether a tree may be in use by a node of which nothing is known.
+    fn is_unsure(&self, now: u64) -> bool {
+        let since = *self.first_round.get_or_init(|| now);
+        self.damaged > 0 && now.saturating_sub(since) < UNUSED_SECONDS_MAX
     }
 
     fn uses(&self) -> MutexGuard<'_, BTreeMap<String, BTreeMap<Tree, Use>>> {
@@ -250,7 +282,8 @@ impl Generations {
         let mut dirs: BTreeSet<PathBuf> = image_dirs.into_iter().collect();
         dirs.extend(self.uses().values().flat_map(|trees| trees.keys().map(|(dir, _)| dir.clone())));
         let mut removed = Vec::new();
-        for dir in &dirs {
+        let unsure = self.is_unsure(now);
+        for dir in dirs.iter().filter(|_| !unsure) {
             for (identity, path) in set_aside(dir) {
                 let fresh = changed_at(&path).is_none_or(|at| now.saturating_sub(at) < GRACE_SECONDS);
                 if fresh || !self.users_of(&(dir.clone(), identity), now).is_empty() {
@@ -353,15 +386,16 @@ fn changed_at(path: &Path) -> Option<u64> {
 }
 
 /// One line a tree: identity, last use, when it was left (0: not), `R`.
-fn render(trees: &BTreeMap<Tree, Use>) -> String {
+pub(crate) fn render(trees: &BTreeMap<Tree, Use>) -> String {
     let line = |((dir, identity), one): (&Tree, &Use)| {
-        format!("{identity}\t{}\t{}\t{}\n", one.last, one.left.unwrap_or(0), dir.display())
+        let (left, dir) = (one.left.unwrap_or(0), dir.display());
+        sealed::seal(&format!("{identity}\t{}\t{left}\t{dir}", one.last))
     };
     trees.iter().map(line).collect()
 }
 
-/// Lines that make no sense are left out: the node's next call brings them back.
-fn parse(text: &str) -> BTreeMap<Tree, Use> {
+/// The trees of a file, and how many lines are damaged.
+pub(crate) fn parse(bytes: &[u8]) -> (BTreeMap<Tree, Use>, usize) {
     let line = |line: &str| {
         let mut fields = line.splitn(4, '\t');
         let identity = Identity::parse(fields.next()?)?;
@@ -370,7 +404,15 @@ fn parse(text: &str) -> BTreeMap<Tree, Use> {
         let dir = PathBuf::from(fields.next()?);
         dir.is_absolute().then_some(((dir, identity), Use { last, written: last, left }))
     };
-    text.lines().filter_map(line).collect()
+    let (texts, mut damaged) = sealed::read_all(bytes);
+    let mut trees = BTreeMap::new();
+    for text in texts {
+        match line(text) {
+            Some((tree, one)) => drop(trees.insert(tree, one)),
+            None => damaged += 1,
+        }
+    }
+    (trees, damaged)
 }
 
 #[cfg(test)]

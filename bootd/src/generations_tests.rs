@@ -21,7 +21,7 @@ fn exchange(dir: &Path, old: &str, text: &str) {
 }
 
 fn open(dir: &Path) -> Generations {
-    Generations::open(dir.join("state")).unwrap()
+    Generations::open(dir.join("state"))
 }
 
 fn present(generations: &Generations, node: &str, image: &Path) -> Generation {
@@ -91,9 +91,9 @@ fn records_of_any_text_are_read() {
     let identity = Identity { inode: 7, born_ns: 1_700_000_000_123_456_789 };
     let one = Use { last: 5, written: 5, left: Some(6) };
     let trees = BTreeMap::from([((dir, identity), one)]);
-    assert_eq!(parse(&render(&trees)), trees);
-    for text in ["", "7\t1\t0\t/x", "7.1\tx\t0\t/x", "7.1\t1\t0\trelative", "7.1\t1\t0", "\n\t\n"] {
-        assert!(parse(text).is_empty(), "{text:?}");
+    assert_eq!(parse(render(&trees).as_bytes()), (trees, 0));
+    for text in ["", "7\t1\t0\t/x", "7.1\tx\t0\t/x", "7.1\t1\t0\trelative", "7.1\t1\t0", "\t"] {
+        assert_eq!(parse(sealed::seal(text).as_bytes()), (BTreeMap::new(), 1), "{text:?}");
     }
 }
 
@@ -137,5 +137,39 @@ fn exports_of(top: &Path, image_dir: &str) -> TableExports {
         ("linuximage", &[("imagename", "img")], &[("rootimgdir", image_dir)]),
     ]));
     let live = LiveRoots::new(model.clone(), Arc::default(), Arc::default(), &top.join("data"));
-    TableExports::new(model, Arc::new(Generations::open(top.join("state")).unwrap()), Arc::new(live))
+    TableExports::new(model, Arc::new(Generations::open(top.join("state"))), Arc::new(live))
+}
+
+/// A damaged note may be the only one of a running node's tree.
+#[test]
+fn after_damage_no_tree_goes_for_a_day() {
+    let top = tempfile::tempdir().unwrap();
+    let image = top.path().join("R");
+    tree(&image, "rootimg", "one");
+    let generations = open(top.path());
+    let first = present(&generations, "cn1", &image);
+    generations.mounted("cn1", &first, NOW).unwrap();
+    generations.mounted("cn2", &first, NOW).unwrap();
+    exchange(&image, "rootimg.1", "two");
+    let notes = top.path().join("state/cn1");
+    let good = fs::read(&notes).unwrap();
+    let later = changed_at(&image.join("rootimg.1")).unwrap().max(NOW) + 2 * UNUSED_SECONDS_MAX;
+    for place in 0..good.len() {
+        let mut bytes = good.clone();
+        bytes[place] ^= 0x15;
+        fs::write(&notes, &bytes).unwrap();
+        let generations = open(top.path());
+        assert_eq!(generations.damaged, 1, "{place}");
+        // What another node uses is known all the same.
+        assert_eq!(generations.of_node("cn2", None).len(), 1);
+        assert_eq!(generations.tidy([], later), [] as [PathBuf; 0], "{place}");
+        assert!(image.join("rootimg.1").exists(), "{place}");
+    }
+    let generations = open(top.path());
+    assert_eq!(generations.tidy([image.clone()], later), [] as [PathBuf; 0]);
+    assert_eq!(generations.tidy([image.clone()], later + UNUSED_SECONDS_MAX), [image.join("rootimg.1")]);
+    // No directory at all keeps no service from starting.
+    fs::remove_dir_all(top.path().join("state")).unwrap();
+    fs::write(top.path().join("state"), "a file").unwrap();
+    assert_eq!(open(top.path()).damaged, 1);
 }

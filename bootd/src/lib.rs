@@ -26,6 +26,7 @@ pub mod loaders;
 pub mod localdisk;
 pub mod plan;
 pub mod reserved;
+mod sealed;
 pub mod stores;
 pub mod supervisor;
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! store, even one below the install directory.
 
 use crate::address::LocalAddresses;
-use crate::live::is_here;
+use crate::live::{WORKSHOP, is_here};
 use crate::plan::local_path;
 use dawn_cluster::Snapshot;
 use dawn_serving::DiskPool;
@@ -163,7 +163,8 @@ impl Place {
         }
         match rest.next() {
             Some(folder) if self.shared && self.kind == Kind::Stores => {
-                snapshot.has_node(&folder.as_os_str().to_string_lossy())
+                let folder = folder.as_os_str();
+                folder == WORKSHOP || snapshot.has_node(&folder.to_string_lossy())
             }
             Some(_) => true,
             None => self.kind == Kind::Tree,
@@ -194,6 +195,8 @@ mod tests {
             ("/install/store", "/install/stores/cn1", false),
             ("$noderes.nfsserver:/install/$nodetype.os/s", "/install/debian12/s/cn1/x", true),
             ("/install", "/install/cn1/etc", true),
+            ("/install", "/install/.dawn-seeds/1/2/etc/shadow", true),
+            ("/install/store", "/install/store/.dawn-seeds/1/2", true),
             ("/install", "/install/netboot/kernel", false),
             ("/elsewhere", "/install/netboot/kernel", false),
             ("", "/install/netboot/kernel", false),

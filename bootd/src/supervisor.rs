@@ -449,7 +449,7 @@ impl Starter<'_> {
             ..dawn_nfs::ServerConfig::new(&self.settings().data)
         };
         let generations = Generations::open(self.settings().data.join("generations"));
-        let generations = Arc::new(generations.map_err(|error| StartError::new(Service::Nfs, &error))?);
+        let generations = Arc::new(generations);
         let _ = self.appliance.generations.set(Arc::clone(&generations));
         self.tidy_generations(&generations);
         self.sweep_live_roots();

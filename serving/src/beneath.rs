@@ -32,6 +32,7 @@ const NAMES_MAX: u32 = 16;
 pub struct Beneath {
     top: OwnedFd,
     path: PathBuf,
+    real: PathBuf,
 }
 
 /// What stands at a name.
@@ -54,7 +55,9 @@ impl Beneath {
     /// When it is not there or not a directory.
     pub fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self { top: fs::open(path, flags, Mode::empty())?, path: path.to_owned() })
+        let top = lookup::open(fs::CWD, path, flags, Mode::empty(), ResolveFlags::empty())?;
+        let real = std::fs::read_link(descriptor_path(&top))?;
+        Ok(Self { top, path: path.to_owned(), real })
     }
 
     /// The directory's path.
@@ -109,6 +112,26 @@ impl Beneath {
     pub fn link_target(&self, inside: &Path) -> Option<PathBuf> {
         let (dir, name) = self.parent(inside).ok()?;
         std::fs::read_link(descriptor_path(&dir).join(name)).ok()
+    }
+
+    /// The directory's path without links, as it was opened.
+    #[must_use]
+    pub fn real_path(&self) -> &Path {
+        &self.real
+    }
+
+    /// Where `inside` leads, with all links followed as if the directory were the root: a path below
+    /// [`Beneath::real_path`]. Nothing if nothing is there.
+    ///
+    /// # Errors
+    /// The system's error, but for what is not there.
+    pub fn follow(&self, inside: &Path) -> io::Result<Option<PathBuf>> {
+        let inside = if inside.as_os_str().is_empty() { Path::new(".") } else { inside };
+        match lookup::open(&self.top, inside, OFlags::PATH, Mode::empty(), ResolveFlags::IN_ROOT) {
+            Ok(found) => Ok(Some(std::fs::read_link(descriptor_path(&found))?)),
+            Err(errno) if lookup::failure(errno) == lookup::Failure::Absent => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     /// Opens the regular file at `inside` to read it. Links are followed as if the directory were the root.
@@ -428,6 +451,10 @@ mod tests {
         names.sort();
         assert_eq!(names, ["file", "up"]);
         assert!(beneath.names(Path::new("conf")).is_err());
+        let follow = |path: &str| beneath.follow(Path::new(path)).unwrap();
+        let at = |name: &str| Some(beneath.real_path().join(name));
+        assert_eq!(["conf", "conf/up"].map(follow), [at("etc"), at("secret")]);
+        assert_eq!(["conf/none", "none/x", "etc/file/x"].map(follow), [None, None, None]);
         assert_eq!(beneath.link_target(Path::new("conf")).as_deref(), Some(Path::new("/etc")));
         assert_eq!(beneath.link_target(Path::new("conf/up")), None);
         let place = beneath.place(Path::new("etc/file")).unwrap();

@@ -305,7 +305,7 @@ impl Cx<'_> {
         drop(known);
         let export = self.state.exports.by_id(client_ip(self.session.client), id).map_err(|why| {
             self.event(Event::HandleRefused { export: id, reason: why.reason().to_owned() });
-            Status::Access
+            why.status()
         })?;
         self.remember(generation, export)
     }

@@ -11,6 +11,11 @@
 //! not answered when the daemon died is carried out again with the knowledge that it may have happened
 //! ([`Seen::Interrupted`]).
 //!
+//! Each slot has two checksums, of the call and of its reply, which are looked at when the file is opened: a
+//! damaged slot is emptied, a damaged reply is one that was not given ([`Seen::Interrupted`]), and both are
+//! counted in the log. The disk space is taken when the file is made, so that a full disk is no fault of
+//! memory later; without it, or where the file cannot be had, the cache is in memory alone.
+//!
 //! Memory is bounded by construction: a fixed number of sets by client address, a fixed number of slots of
 //! fixed size in each, oldest out first.
 
@@ -132,8 +137,13 @@ struct Set {
 const WORKING: u32 = 1;
 const ANSWERED: u32 = 2;
 
-/// One slot: state, length of the reply, run of the daemon, key, reply.
+/// One slot: state (0), length of the reply (4), run of the daemon (8), key (16), checksum of run and key
+/// (48), checksum of length and reply (56), reply (64).
 struct Slot<'a>(&'a mut [u8]);
+
+/// Where the checksums are.
+const CALL_SUM: usize = 48;
+const REPLY_SUM: usize = 56;
 
 impl Slot<'_> {
     fn word(&self, at: usize) -> u32 {
@@ -153,11 +163,43 @@ impl Slot<'_> {
         self.0.get(SLOT_HEAD_BYTES..SLOT_HEAD_BYTES + len).unwrap_or_default().to_vec()
     }
 
+    fn call_sum(&self) -> [u8; 8] {
+        checksum(&[self.0.get(8..CALL_SUM).unwrap_or_default()])
+    }
+
+    fn reply_sum(&self) -> [u8; 8] {
+        let len = usize::try_from(self.word(4)).unwrap_or(usize::MAX);
+        let reply = self.0.get(SLOT_HEAD_BYTES..).and_then(|rest| rest.get(..len)).unwrap_or_default();
+        checksum(&[&self.word(4).to_be_bytes(), reply])
+    }
+
+    fn sum_at(&self, at: usize) -> Option<&[u8; 8]> {
+        self.0.get(at..)?.first_chunk()
+    }
+
+    /// Takes what is damaged out of a slot of an earlier run; whether anything was.
+    fn repair(&mut self) -> bool {
+        let state = self.word(0);
+        if state == 0 {
+            return false;
+        }
+        if self.sum_at(CALL_SUM) != Some(&self.call_sum()) || !matches!(state, WORKING | ANSWERED) {
+            self.put(0, &0u32.to_be_bytes());
+            return true;
+        }
+        if state == ANSWERED && self.sum_at(REPLY_SUM) != Some(&self.reply_sum()) {
+            self.put(0, &WORKING.to_be_bytes());
+            return true;
+        }
+        false
+    }
+
     fn begin(&mut self, key: &Key, run: u64) {
         // The state last: a daemon killed half-way leaves an empty slot.
         self.put(0, &0u32.to_be_bytes());
         self.put(8, &run.to_be_bytes());
         self.put(16, &key.0);
+        self.put(CALL_SUM, &self.call_sum());
         self.put(0, &WORKING.to_be_bytes());
     }
 
@@ -167,6 +209,7 @@ impl Slot<'_> {
         }
         self.put(SLOT_HEAD_BYTES, reply);
         self.put(4, &u32::try_from(reply.len()).unwrap_or(0).to_be_bytes());
+        self.put(REPLY_SUM, &self.reply_sum());
         self.put(0, &ANSWERED.to_be_bytes());
     }
 
@@ -177,12 +220,22 @@ impl Slot<'_> {
     }
 }
 
+fn checksum(parts: &[&[u8]]) -> [u8; 8] {
+    let mut hasher = siphasher::sip::SipHasher13::new();
+    parts.iter().for_each(|part| hasher.write(part));
+    hasher.finish().to_be_bytes()
+}
+
 impl Set {
-    fn new(mut memory: Memory) -> Self {
+    /// With the slots that the memory holds, and how many of them are damaged.
+    fn new(mut memory: Memory) -> (Self, usize) {
+        let damaged =
+            memory.chunks_exact_mut(SLOT_BYTES).filter_map(|slot| Slot(slot).repair().then_some(()));
+        let damaged = damaged.count();
         let slots = memory.chunks_exact_mut(SLOT_BYTES).map(Slot);
         let tags: Vec<u32> = slots.map(|slot| if slot.word(0) == 0 { 0 } else { slot.word(44) }).collect();
         let next = tags.iter().position(|tag| *tag == 0).unwrap_or(0);
-        Self { memory, tags, next }
+        (Self { memory, tags, next }, damaged)
     }
 
     fn find(&mut self, key: &Key) -> Option<Slot<'_>> {
@@ -219,6 +272,8 @@ pub struct ReplyCache {
     waiting: AtomicUsize,
     /// Tells the slots of this run from those of a daemon that died.
     run: u64,
+    /// Slots that were damaged when the file was opened.
+    pub damaged: usize,
 }
 
 impl ReplyCache {
@@ -233,15 +288,16 @@ impl ReplyCache {
         let file =
             File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         let bytes = u64::try_from(HEAD_BYTES + SETS * SET_BYTES).unwrap_or(0);
-        if file.metadata()?.len() != bytes {
-            file.set_len(0)?;
-            file.set_len(bytes)?;
+        let clear = || file.set_len(0).and_then(|()| file.set_len(bytes)).and_then(|()| take(&file, bytes));
+        match file.metadata()?.len() == bytes {
+            true => take(&file, bytes)?,
+            false => clear()?,
         }
         let mut head = map(&file, 0, HEAD_BYTES)?;
-        let wanted = [b"dawn nfs replies 1\n", boot_id].concat();
+        let wanted = [b"dawn nfs replies 2\n", boot_id].concat();
         if head.get(..wanted.len()) != Some(&wanted) {
-            file.set_len(0)?;
-            file.set_len(bytes)?;
+            drop(head);
+            clear()?;
             head = map(&file, 0, HEAD_BYTES)?;
             if let Some(place) = head.get_mut(..wanted.len()) {
                 place.copy_from_slice(&wanted);
@@ -252,8 +308,14 @@ impl ReplyCache {
     }
 
     fn of(sets: Vec<Memory>, run: u64) -> Self {
-        let sets = sets.into_iter().map(|memory| Mutex::new(Set::new(memory))).collect();
-        Self { sets, answered: Condvar::new(), waiting: AtomicUsize::new(0), run }
+        let mut damaged = 0;
+        let set = |memory| {
+            let (set, lost) = Set::new(memory);
+            damaged += lost;
+            Mutex::new(set)
+        };
+        let sets = sets.into_iter().map(set).collect();
+        Self { sets, answered: Condvar::new(), waiting: AtomicUsize::new(0), run, damaged }
     }
 
     fn set(&self, key: &Key) -> Option<MutexGuard<'_, Set>> {
@@ -288,6 +350,15 @@ impl ReplyCache {
         if self.waiting.load(Ordering::Relaxed) > 0 {
             self.answered.notify_all();
         }
+    }
+}
+
+/// Takes the disk space of the whole file: a page without one would be a fault when it is written.
+fn take(file: &File, bytes: u64) -> io::Result<()> {
+    match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
+        // A file system that cannot promise space is taken at its word.
+        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
+        other => Ok(other?),
     }
 }
 
@@ -329,6 +400,35 @@ mod tests {
 
         let after_crash = ReplyCache::in_file(&path, b"boot 2", 3).unwrap();
         assert_eq!(after_crash.begin(key(1)), Seen::Never);
+    }
+
+    /// Of a file with damage, only damaged slots are lost, and no reply is given that was not given before.
+    #[test]
+    fn damage_costs_the_damaged_replies() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("replies");
+        let first = ReplyCache::in_file(&path, b"boot", 1).unwrap();
+        for n in 0..9 {
+            first.begin(key(n));
+            if n < 8 {
+                first.finish(&key(n), &[n; 20]);
+            }
+        }
+        drop(first);
+        let good = std::fs::read(&path).unwrap();
+        let set = HEAD_BYTES + key(0).set() * SET_BYTES;
+        for place in 0..SLOT_HEAD_BYTES + 20 {
+            let mut bytes = good.clone();
+            bytes[set + 3 * SLOT_BYTES + place] ^= 0x15;
+            std::fs::write(&path, &bytes).unwrap();
+            let cache = ReplyCache::in_file(&path, b"boot", 2).unwrap();
+            assert_eq!(cache.damaged, 1, "{place}");
+            for n in (0..8).filter(|n| *n != 3) {
+                assert_eq!(cache.begin(key(n)), Seen::Answered(vec![n; 20]), "{place}");
+            }
+            assert_eq!(cache.begin(key(8)), Seen::Interrupted, "{place}");
+            assert!(matches!(cache.begin(key(3)), Seen::Never | Seen::Interrupted), "{place}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::nfs3::Status;
 use crate::overlay::OverlaySpec;
 pub use crate::types::{Access, ExportId};
 
@@ -103,13 +104,24 @@ pub enum Refusal {
     NotAllowed(String),
     /// There is nothing of that name.
     NoSuchExport(String),
+    /// It cannot be said for now; the client is told to ask again.
+    Later(String),
 }
 
 impl Refusal {
+    /// How calls are answered. A client that may not and one that asks for nothing are answered alike: a
+    /// stranger learns nothing about what there is.
+    pub fn status(&self) -> Status {
+        match self {
+            Self::NotAllowed(_) | Self::NoSuchExport(_) => Status::Access,
+            Self::Later(_) => Status::Jukebox,
+        }
+    }
+
     /// The reason in words.
     pub fn reason(&self) -> &str {
         match self {
-            Self::NotAllowed(why) | Self::NoSuchExport(why) => why,
+            Self::NotAllowed(why) | Self::NoSuchExport(why) | Self::Later(why) => why,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::path::Component;
 
 use crate::cred::Identity;
 use crate::cx::{Cx, Decoded};
-use crate::export::{Mounted, Refusal};
+use crate::export::Mounted;
 use crate::handle::FileHandle;
 use crate::mount_list::LISTED_MAX;
 use crate::nfs3::Status;
@@ -67,7 +67,8 @@ fn mount(cx: &Cx<'_>, version: u32, args: &mut Reader<'_>, out: &mut Writer) -> 
         Ok(_) => out.u32(Status::Access.code()),
         Err(status) => {
             out.u32(mount_status(status).code());
-            if status != Status::Access {
+            // Of a refusal the reason was reported.
+            if !matches!(status, Status::Access | Status::Jukebox) {
                 cx.event(Event::MountRefused { path, reason: format!("{status:?}") });
             }
         }
@@ -101,10 +102,7 @@ fn resolve(cx: &Cx<'_>, path: &str) -> Result<FileHandle, Status> {
     let client = client_ip(cx.session.client);
     let mounted = cx.state.exports.mount(client, path).map_err(|why| {
         cx.event(Event::MountRefused { path: path.to_owned(), reason: why.reason().to_owned() });
-        match why {
-            // Both are answered alike: a stranger learns nothing about what there is.
-            Refusal::NotAllowed(_) | Refusal::NoSuchExport(_) => Status::Access,
-        }
+        why.status()
     })?;
     cx.identity(&mounted.export)?;
     let handle = directory(cx, &mounted)?;

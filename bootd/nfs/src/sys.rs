@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::time::Duration;
 
+use dawn_serving::lookup;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::path::Arg;
@@ -207,13 +208,12 @@ pub fn clone_mount(path: &Path, read_only: bool) -> Result<OwnedFd, Errno> {
 
 /// Opens `name` (one component or a relative path) below `dir` without leaving it, crossing a mount point
 /// or following a link; an O_PATH descriptor, links themselves included.
-pub fn open_beneath(dir: BorrowedFd<'_>, name: impl Arg) -> Result<OwnedFd, Errno> {
+pub fn open_beneath(dir: BorrowedFd<'_>, name: impl Arg + Copy) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlags::BENEATH
         | ResolveFlags::NO_XDEV
         | ResolveFlags::NO_SYMLINKS
         | ResolveFlags::NO_MAGICLINKS;
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat2(dir, name, flags, Mode::empty(), resolve)
+    lookup::open(dir, name, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty(), resolve)
 }
 
 /// Opens the object behind an O_PATH descriptor again, for reading or writing. The caller has made sure
@@ -308,7 +308,7 @@ pub fn open_path(path: &Path) -> Result<OwnedFd, Errno> {
 /// As [`open_path`], but any symbolic link in the path is an error.
 pub fn open_path_plain(path: &Path) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    rustix::fs::openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
+    lookup::open(CWD, path, OFlags::PATH, Mode::empty(), resolve)
 }
 
 /// Descriptor of anything that has one, for the functions above.

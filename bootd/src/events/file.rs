@@ -1,7 +1,7 @@
 //! The file in which the events of nodes outlive the daemon: `<data>/events.journal`.
 //!
-//! One event a line: `crc32 of the rest, eight hexadecimal digits | blank | JSON`. JSON has no line ends in
-//! it, so that after damage the next line is good again; damaged lines are counted, told once, and skipped.
+//! One event a line, as JSON with a checksum ([`crate::sealed`]); damaged lines are counted, reported once,
+//! and skipped.
 //! The file is as large as [`FILE_BYTES_MAX`] at most: then it is written again from what memory holds, which
 //! is bounded for each node, so that a noisy node displaces its own events only. Events older than
 //! [`KEPT_DAYS`] are left out.
@@ -11,6 +11,7 @@
 //! next event. Strangers' events are not kept: anybody on the wire makes them.
 
 use super::{EVENTS_PER_SUBJECT_MAX, Event};
+use crate::sealed;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -42,35 +43,29 @@ pub struct Found {
 /// # Errors
 /// When the file is there and cannot be read.
 pub fn read(path: &Path, now_ms: u64) -> io::Result<Found> {
-    let file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::default()),
-        other => other?,
-    };
+    match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::default()),
+        file => read_from(file?, now_ms),
+    }
+}
+
+/// The same of any source.
+pub(crate) fn read_from(file: impl Read, now_ms: u64) -> io::Result<Found> {
     let oldest = now_ms.saturating_sub(KEPT_DAYS * 24 * 3600 * 1000);
     let mut lines = BufReader::new(file.take(FILE_BYTES_MAX.saturating_mul(2)));
     let (mut found, mut line) = (Found::default(), Vec::new());
     while (&mut lines).take(LINE_BYTES_MAX).read_until(b'\n', &mut line)? > 0 {
-        match parse(&line) {
-            Some(event) if event.time_ms >= oldest => found.events.push(event),
-            Some(_) => {}
-            None if line == b"\n" => {}
-            None => found.damaged += 1,
-        }
+        let read = sealed::read(&line);
+        let event: Option<Event> = read.text.and_then(|json| serde_json::from_str(json).ok());
+        found.damaged += usize::from(read.is_damaged || read.text.is_some() && event.is_none());
+        found.events.extend(event.filter(|event| event.time_ms >= oldest));
         line.clear();
     }
     Ok(found)
 }
 
-fn parse(line: &[u8]) -> Option<Event> {
-    let text = std::str::from_utf8(line.strip_suffix(b"\n")?).ok()?;
-    let (sum, json) = text.split_once(' ')?;
-    let good = sum.len() == 8 && u32::from_str_radix(sum, 16) == Ok(crc32fast::hash(json.as_bytes()));
-    good.then(|| serde_json::from_str(json).ok()).flatten()
-}
-
-fn render(event: &Event) -> Option<String> {
-    let json = serde_json::to_string(event).ok()?;
-    Some(format!("{:08x} {json}\n", crc32fast::hash(json.as_bytes())))
+pub(crate) fn render(event: &Event) -> Option<String> {
+    Some(sealed::seal(&serde_json::to_string(event).ok()?))
 }
 
 /// Gives the latest events, of each node at most so many.

@@ -7,7 +7,7 @@
 //!
 //! Times are given by the caller, so that a simulated boot has a timeline like a real one.
 
-mod file;
+pub(crate) mod file;
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};

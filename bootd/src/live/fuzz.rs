@@ -15,6 +15,8 @@ use std::os::unix::fs::symlink;
 use std::path::{Component, Path, PathBuf};
 use std::sync::OnceLock;
 
+pub(crate) use super::kept::fuzz as fuzz_kept;
+
 /// Most rows looked at.
 const ROWS_MAX: usize = 32;
 

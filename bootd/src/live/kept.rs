@@ -4,21 +4,23 @@
 //! its option, the store and the trees stay. What a change adds where nothing of the node is in the way is
 //! shown at once, and everything else at the next boot ([`deferred`] says what that is).
 //!
-//! One file a node in `<data>/roots` holds the wish, so that a restart of the daemon changes nothing either.
-//! One that cannot be read is as good as none: the tables count. One that cannot be written is a line in the
-//! log.
+//! One file a node in `<data>/roots` holds the wish with a checksum ([`crate::sealed`]), so that a restart of
+//! the daemon changes nothing either. One that is damaged is reported and as good as none: the tables count.
+//! One that cannot be written is a line in the log.
 
 use super::wish::{self, Entry, Wish, is_below};
 use super::{Generation, NO_TREE, id};
 use crate::address::LocalAddresses;
 use crate::plan::BootState;
+use crate::sealed;
 use dawn_cluster::{LiteOption, Snapshot};
+use dawn_serving::whole;
 use dawn_statelite::live::Duties;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// Trees that are kept although no row names them any more; the rows of one boot have rarely more than a few.
@@ -164,9 +166,16 @@ impl Kept {
 
     /// What `node` was shown of `tree`, which is at `root` now.
     pub fn read(&self, node: &str, tree: &Generation, root: PathBuf) -> Option<Wish> {
-        let file = fs::File::open(self.file(node, tree)?).ok()?;
-        let record: Record = serde_json::from_reader(io::Read::take(file, FILE_BYTES_MAX)).ok()?;
-        record.into_wish(root)
+        let path = self.file(node, tree)?;
+        let file = fs::File::open(&path).ok()?;
+        let mut bytes = Vec::new();
+        let read = io::Read::read_to_end(&mut io::Read::take(file, FILE_BYTES_MAX), &mut bytes);
+        let wish = read.ok().and_then(|_| parse(&bytes)).and_then(|record| record.into_wish(root));
+        if wish.is_none() {
+            let file = path.display();
+            tracing::warn!(node, %file, "what a running node is shown was damaged on disk; the tables count");
+        }
+        wish
     }
 
     /// Keeps what `node` is shown of `tree`. What it was shown of other trees before is forgotten if it
@@ -184,11 +193,8 @@ impl Kept {
         if boots {
             self.remove(|owner| owner == node)?;
         }
-        let fresh = self.dir.join(format!(".{node}-{:?}", std::thread::current().id()));
-        let text = serde_json::to_vec(&Record::of(wish))?;
-        let made = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh);
-        made?.write_all(&text)?;
-        fs::rename(&fresh, &path)
+        let text = sealed::seal(&serde_json::to_string(&Record::of(wish))?);
+        whole::write_unsynced(&path, text.as_bytes(), 0o600)
     }
 
     /// Forgets nodes.
@@ -210,6 +216,24 @@ impl Kept {
             }
         }
         Ok(())
+    }
+}
+
+/// Of a file; one without a checksum is of an older version.
+fn parse(bytes: &[u8]) -> Option<Record> {
+    let text = match bytes.first() {
+        Some(b'{') => std::str::from_utf8(bytes).ok()?,
+        _ => sealed::read(bytes).text?,
+    };
+    serde_json::from_str(text).ok()
+}
+
+/// Feeds a file to the reader.
+pub(crate) fn fuzz(bytes: &[u8]) {
+    if let Some(wish) = parse(bytes).and_then(|record| record.into_wish(PathBuf::from("/r"))) {
+        let text = serde_json::to_string(&Record::of(&wish)).unwrap_or_default();
+        let again = parse(sealed::seal(&text).as_bytes()).and_then(|record| record.into_wish("/r".into()));
+        assert_eq!(again, Some(wish));
     }
 }
 

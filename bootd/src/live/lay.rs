@@ -8,11 +8,13 @@ use super::trees::{Hit, TreeLook, Whole};
 use super::wish::{Above, Entry, Wish, is_below};
 use crate::events::Step;
 use dawn_nfs::{Access, OverlayEntry, OverlayKind};
+use dawn_serving::beneath::Beneath;
+use dawn_serving::lookup::{Failure, failure};
 use dawn_serving::mounts::Mounts;
 use dawn_statelite::LiteOption;
 use dawn_statelite::live::{MARK, TREES};
-use initrd_init::inroot;
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Directories that every root needs: mounts are moved there.
@@ -58,6 +60,8 @@ pub struct Images {
     shared: HashMap<PathBuf, HashMap<String, Option<Hit>>>,
     /// Which trees are on network file systems.
     pub mounts: Mounts,
+    /// A look at an image has failed for a reason that passes.
+    pub unsure: bool,
 }
 
 impl Images {
@@ -109,7 +113,16 @@ struct Layer<'a> {
 impl Layer<'_> {
     fn image(&mut self, path: &str) -> InImage {
         let key = (self.wish.root.clone(), path.to_owned());
-        self.images.known.entry(key).or_insert_with(|| look(&self.wish.root, path)).clone()
+        if let Some(known) = self.images.known.get(&key) {
+            return known.clone();
+        }
+        match look(&self.wish.root, path) {
+            Ok(found) => self.images.known.entry(key).or_insert(found).clone(),
+            Err(error) => {
+                self.images.unsure |= is_passing(&error);
+                InImage { real: path.to_owned(), ..InImage::default() }
+            }
+        }
     }
 
     /// What the tree of that number has.
@@ -304,17 +317,48 @@ impl Layer<'_> {
     }
 }
 
-fn look(root: &Path, path: &str) -> InImage {
-    let base = root.to_string_lossy();
-    let here = inroot::locate(&base, path);
-    let real = inroot::inside(&base, &here).to_owned();
-    let Ok(meta) = std::fs::symlink_metadata(&here) else { return InImage { real, ..InImage::default() } };
+/// # Errors
+/// What keeps the look from an answer. What is not there is one.
+fn look(root: &Path, path: &str) -> io::Result<InImage> {
+    let top = Beneath::open(root)?;
+    let here = locate(&top, path)?;
+    let inside = |at: &Path| format!("/{}", at.strip_prefix(top.real_path()).unwrap_or(at).display());
+    let real = inside(&here);
+    let meta = match std::fs::symlink_metadata(&here) {
+        Err(error) if is_absent(&error) => return Ok(InImage { real, ..InImage::default() }),
+        meta => meta?,
+    };
     if !meta.is_symlink() {
-        return InImage { real, content: Hit::of(here.into()), fits: true, exists: true };
+        return Ok(InImage { real, content: Some(Hit::at(here)?), fits: true, exists: true });
     }
-    let target = inroot::follow(&base, path).filter(|target| {
-        let inside = inroot::inside(&base, target);
-        !VOLATILE.iter().any(|dir| is_below(inside, dir))
+    let target = top.follow(Path::new(path))?.filter(|target| {
+        let inside = inside(target);
+        !VOLATILE.iter().any(|dir| is_below(&inside, dir))
     });
-    InImage { real, content: target.and_then(|path| Hit::of(path.into())), fits: false, exists: true }
+    Ok(InImage { real, content: target.map(Hit::at).transpose()?, fits: false, exists: true })
+}
+
+/// Where `path` is, with the links of its directories followed inside `top`. Directories that are missing
+/// stay as they are in `path`.
+fn locate(top: &Beneath, path: &str) -> io::Result<PathBuf> {
+    let path = Path::new(path.trim_matches('/'));
+    for above in path.ancestors().skip(1) {
+        if let Some(real) = top.follow(above)? {
+            return Ok(real.join(path.strip_prefix(above).unwrap_or(path)));
+        }
+    }
+    Ok(top.real_path().join(path))
+}
+
+/// The system is short of something: the next look may differ.
+pub fn is_passing(error: &io::Error) -> bool {
+    classified(error) == Some(Failure::Passing)
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    classified(error) == Some(Failure::Absent)
+}
+
+fn classified(error: &io::Error) -> Option<Failure> {
+    rustix::io::Errno::from_io_error(error).map(failure)
 }

@@ -31,7 +31,7 @@ mod tests;
 use crate::address::{CurrentAddresses, LocalAddresses};
 use crate::events::{Amount, Bus, Subject};
 use crate::generations::{self, Generation};
-use crate::plan::BootState;
+use crate::plan::{BootState, local_path};
 use crate::reserved;
 use crate::watch::now_ms;
 use dawn_cluster::{Model, Snapshot};
@@ -44,17 +44,17 @@ use lay::{Images, Laid, Note, lay};
 use reach::Reach;
 use seed::Seed;
 use seeder::{Seeder, Work};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use trees::TreeLook;
 use wish::Wish;
 
 pub use kept::deferred;
-pub use seed::make_store;
+pub use seed::{WORKSHOP, make_store};
 pub use wish::{image_dir, is_here};
 
 /// Time between two looks at the tables and source files of all live roots.
@@ -77,7 +77,13 @@ pub struct LiveRoots {
     kept: Kept,
     views: Mutex<HashMap<ExportId, Arc<View>>>,
     generation: AtomicU64,
+    /// Remains of daemons that were killed.
+    cleared: Once,
 }
+
+/// Files could not be looked at for a reason that passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unsure;
 
 /// One node's root, as the last look found it.
 struct View {
@@ -129,7 +135,8 @@ impl LiveRoots {
         kept.forget(|node| !nodes.has_node(node));
         let generation = AtomicU64::new(1);
         let data = data.canonicalize().unwrap_or_else(|_| data.to_owned());
-        Self { model, addresses, bus, data, cache, reach, seeder, kept, views: Mutex::default(), generation }
+        let (views, cleared) = (Mutex::default(), Once::new());
+        Self { model, addresses, bus, data, cache, reach, seeder, kept, views, generation, cleared }
     }
 
     fn views(&self) -> MutexGuard<'_, HashMap<ExportId, Arc<View>>> {
@@ -168,32 +175,50 @@ impl LiveRoots {
     /// The live root over `tree`, if the node is to have one. A node that mounts its root boots, and is shown
     /// what the tables say now, unless it said that its system is up: then somebody mounts the root once
     /// more.
-    pub fn mount(&self, snapshot: &Snapshot, node: &str, tree: &Generation) -> Option<Arc<Export>> {
-        self.duties(snapshot, node)?;
+    ///
+    /// # Errors
+    /// As [`LiveRoots::export`].
+    pub fn mount(
+        &self,
+        snapshot: &Snapshot,
+        node: &str,
+        tree: &Generation,
+    ) -> Result<Option<Arc<Export>>, Unsure> {
+        if self.duties(snapshot, node).is_none() {
+            return Ok(None);
+        }
         if self.bus.is_up(node) {
-            return Some(self.export(snapshot, node, tree));
+            return self.export(snapshot, node, tree).map(Some);
         }
         let known = self.views().get(&id(node, tree)).cloned();
         let wish = self.wish(snapshot, node, tree.root.clone());
         self.kept.write(node, tree, &wish, true);
         let view = match known {
             Some(view) if view.wish.wish == wish.wish => view,
-            known => self.look(node, tree, wish, known.as_ref(), &mut Images::now()),
+            // What the last boot was shown does not count for this one.
+            known => {
+                let laid = self.lay(&wish, &mut Images::now())?;
+                self.publish(node, tree, wish, laid, known.as_ref())
+            }
         };
-        Some(shown(node, tree, &view))
+        Ok(Some(shown(node, tree, &view)))
     }
 
     /// The live root over `tree`. A node that runs keeps it, whatever it is to boot next.
-    pub fn export(&self, snapshot: &Snapshot, node: &str, tree: &Generation) -> Arc<Export> {
+    ///
+    /// # Errors
+    /// When files could not be looked at for now, and nothing is known of an earlier look.
+    pub fn export(&self, snapshot: &Snapshot, node: &str, tree: &Generation) -> Result<Arc<Export>, Unsure> {
         let known = self.views().get(&id(node, tree)).cloned();
-        let view = known.unwrap_or_else(|| {
-            let wish = match self.kept.read(node, tree, tree.root.clone()) {
-                Some(held) => self.kept_wish(snapshot, node, tree, &held),
-                None => self.wish(snapshot, node, tree.root.clone()),
-            };
-            self.look(node, tree, wish, None, &mut Images::now())
-        });
-        shown(node, tree, &view)
+        if let Some(view) = known {
+            return Ok(shown(node, tree, &view));
+        }
+        let wish = match self.kept.read(node, tree, tree.root.clone()) {
+            Some(held) => self.kept_wish(snapshot, node, tree, &held),
+            None => self.wish(snapshot, node, tree.root.clone()),
+        };
+        let laid = self.lay(&wish, &mut Images::now())?;
+        Ok(shown(node, tree, &self.publish(node, tree, wish, laid, None)))
     }
 
     /// Makes what stands behind a persistent entry. [`io::ErrorKind::WouldBlock`]: it is being made.
@@ -209,9 +234,27 @@ impl LiveRoots {
         })
     }
 
+    /// Removes what killed daemons were making in the stores of this machine.
+    fn clear_workshops(&self, snapshot: &Snapshot) {
+        let addresses = self.addresses.now();
+        let here = |node: &str| {
+            let store = dawn_statelite::stores(snapshot, node).persistent?;
+            is_here(snapshot, &addresses, &store.server).then(|| local_path(snapshot, &store.path))
+        };
+        let stores = snapshot.node_names().filter_map(|node| here(node)).collect::<BTreeSet<_>>();
+        let above = stores.iter().filter_map(|store| store.parent()).collect::<BTreeSet<_>>();
+        let dirs = stores.iter().map(PathBuf::as_path).chain(above);
+        for dir in dirs.filter(|dir| !self.is_reserved(snapshot, dir)) {
+            if let Err(error) = seed::clear_workshop(dir) {
+                tracing::warn!(dir = %dir.display(), %error, "what a killed daemon was copying there is left");
+            }
+        }
+    }
+
     /// Looks at everything again.
     pub fn sweep(&self) {
         let snapshot = self.model.snapshot();
+        self.cleared.call_once(|| self.clear_workshops(&snapshot));
         let views: Vec<Arc<View>> = self.views().values().cloned().collect();
         let mut images = Images::for_all(views.iter().map(|view| &*view.wish));
         for view in &views {
@@ -234,7 +277,13 @@ impl LiveRoots {
                         &view.wish,
                     ),
                 };
-                self.look(&view.node, &view.tree, wish, Some(view), &mut images);
+                match self.lay(&wish, &mut images) {
+                    Ok(laid) => drop(self.publish(&view.node, &view.tree, wish, laid, Some(view))),
+                    Err(Unsure) => tracing::warn!(
+                        node = view.node,
+                        "files could not be looked at for now; the node keeps what it was shown"
+                    ),
+                }
             }
         }
         let views: Vec<Arc<View>> = self.views().values().cloned().collect();
@@ -288,23 +337,26 @@ impl LiveRoots {
         reserved::reason(snapshot, &self.data, path).is_some()
     }
 
-    /// Looks at the files of one node and publishes what has changed.
-    fn look(
+    /// Looks at the files of one node.
+    fn lay(&self, wish: &Wish, images: &mut Images) -> Result<Laid, Unsure> {
+        let trees: Vec<Box<dyn TreeLook>> =
+            wish.trees.iter().map(|tree| self.reach.tree(tree, &images.mounts)).collect();
+        let laid = lay(wish, &trees, images);
+        // The next priority's file would be shown in place of one that could not be looked at.
+        let unsure = std::mem::take(&mut images.unsure) || trees.iter().any(|tree| tree.is_unsure());
+        if unsure { Err(Unsure) } else { Ok(laid) }
+    }
+
+    /// Publishes what has changed.
+    fn publish(
         &self,
         node: &str,
         tree: &Generation,
         wish: WishAsOf,
+        laid: Laid,
         before: Option<&Arc<View>>,
-        images: &mut Images,
     ) -> Arc<View> {
-        let trees: Vec<Box<dyn TreeLook>> =
-            wish.trees.iter().map(|tree| self.reach.tree(tree, &images.mounts)).collect();
-        let Laid { entries, seeds, notes } = lay(&wish, &trees, images);
-        if let Some(view) = before.filter(|_| trees.iter().any(|tree| tree.is_unsure())) {
-            // The next priority's file would be shown in place of one that could not be looked at.
-            tracing::warn!(node, "trees could not be looked at for now; the node keeps what it was shown");
-            return Arc::clone(view);
-        }
+        let Laid { entries, seeds, notes } = laid;
         let old = before.map_or(&[][..], |view| &view.notes);
         for (step, note) in notes.iter().filter(|note| !old.contains(note)) {
             let subject = Subject::Node(node);

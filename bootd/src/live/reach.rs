@@ -4,10 +4,12 @@
 //! which are named by their content's state and never change. While a mount does not answer, what is known of
 //! it stays, what is not comes from the next tree, and the tree has a problem to tell.
 
+use super::lay::is_passing;
 use super::trees::{Hit, LocalTree, TreeLook, Whole};
 use super::{SWEEP_PERIOD, copies};
 use dawn_nfs::ExportId;
 use dawn_serving::mounts::Mounts;
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
@@ -24,7 +26,16 @@ const COPY_ENTRIES_MAX: usize = 10_000;
 /// Most bytes copied for one path: 256 MiB.
 const COPY_BYTES_MAX: u64 = 256 << 20;
 /// Looks into a tree, however long it takes.
-type Probe = dyn Fn(&Path, &str) -> Option<Hit> + Send + Sync;
+type Probe = dyn Fn(&Path, &str) -> Answer + Send + Sync;
+
+/// What a look has brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// That, or nothing.
+    Found(Option<Hit>),
+    /// The look failed for a reason that passes.
+    Unsure,
+}
 
 /// The mounts that have been looked at.
 pub struct Reach {
@@ -36,7 +47,7 @@ impl Reach {
     /// None yet; copies are kept in `cache`.
     pub fn new(cache: &Path) -> Self {
         let cache = cache.to_owned();
-        Self::probing(Arc::new(move |tree, path| copy_here(&cache, LocalTree::open(tree).find(path)?)))
+        Self::probing(Arc::new(move |tree, path| look(&cache, &LocalTree::open(tree), path)))
     }
 
     /// The same with another way to look.
@@ -49,7 +60,7 @@ impl Reach {
         let Some(mount) = mounts.network(path) else { return Box::new(LocalTree::open(path)) };
         let mut scouts = self.scouts.lock().unwrap_or_else(PoisonError::into_inner);
         let scout = scouts.entry(mount.to_owned()).or_insert_with(|| Scout::start(mount, self.probe.clone()));
-        Box::new(FarTree { path: path.to_owned(), scout: scout.clone() })
+        Box::new(FarTree { path: path.to_owned(), scout: scout.clone(), unsure: Cell::new(false) })
     }
 }
 
@@ -62,7 +73,7 @@ struct Scout {
 #[derive(Default)]
 struct Known {
     /// Tree and path, and what was found there once it has been looked for.
-    paths: BTreeMap<(PathBuf, String), Option<Option<Hit>>>,
+    paths: BTreeMap<(PathBuf, String), Option<Answer>>,
     /// When the look began that is going on.
     since: Option<Instant>,
     /// There are paths nobody has looked for yet.
@@ -113,13 +124,17 @@ impl Scout {
             let found = probe(&key.0, &key.1);
             let mut known = self.lock();
             known.since = None;
-            known.paths.insert(key, Some(found));
+            // What is known stays until a look brings something.
+            let is_known = matches!(known.paths.get(&key), Some(Some(Answer::Found(_))));
+            if found != Answer::Unsure || !is_known {
+                known.paths.insert(key, Some(found));
+            }
             self.news.notify_all();
         }
     }
 
     /// What is at `path` of `tree`. Waits for a first answer, but not for a mount that is away.
-    fn find(&self, tree: &Path, path: &str) -> Option<Hit> {
+    fn find(&self, tree: &Path, path: &str) -> Answer {
         let key = (tree.to_owned(), path.to_owned());
         let deadline = Instant::now() + ANSWER_WAIT_MAX;
         let mut known = self.lock();
@@ -134,7 +149,7 @@ impl Scout {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() || known.is_away() || !known.paths.contains_key(&key) {
-                return None;
+                return Answer::Found(None);
             }
             known = self.news.wait_timeout(known, left).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -145,11 +160,22 @@ impl Scout {
 struct FarTree {
     path: PathBuf,
     scout: Arc<Scout>,
+    unsure: Cell<bool>,
 }
 
 impl TreeLook for FarTree {
     fn find(&self, path: &str) -> Option<Hit> {
-        self.scout.find(&self.path, path)
+        match self.scout.find(&self.path, path) {
+            Answer::Found(found) => found,
+            Answer::Unsure => {
+                self.unsure.set(true);
+                None
+            }
+        }
+    }
+
+    fn is_unsure(&self) -> bool {
+        self.unsure.get()
     }
 
     /// Not looked for: that could hang.
@@ -172,25 +198,34 @@ impl TreeLook for FarTree {
     }
 }
 
+/// What a tree has at `path`, as a copy in `cache`.
+fn look(cache: &Path, tree: &LocalTree, path: &str) -> Answer {
+    let copy = tree.find(path).map(|hit| copy_here(cache, &hit));
+    match copy {
+        None if tree.is_unsure() => Answer::Unsure,
+        None => Answer::Found(None),
+        Some(Ok(copy)) => Answer::Found(Some(copy)),
+        Some(Err(error)) => {
+            tracing::warn!(path, %error, "cannot copy a file of a tree");
+            if is_passing(&error) { Answer::Unsure } else { Answer::Found(None) }
+        }
+    }
+}
+
 /// A copy of `hit` in `cache`, made if there is none of this state.
-fn copy_here(cache: &Path, hit: Hit) -> Option<Hit> {
+fn copy_here(cache: &Path, hit: &Hit) -> io::Result<Hit> {
     let mut size = Size::default();
-    let state = state_of(&hit.path, &mut size).ok()?;
+    let state = state_of(&hit.path, &mut size)?;
     let target = cache.join(format!("{}{:016x}", copies::PREFIX, ExportId::of(&[&state]).0));
     if !target.exists() {
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let part = cache.join(format!("new-{:?}", std::thread::current().id()));
         let _ = fs::remove_dir_all(&part).or_else(|_| fs::remove_file(&part));
-        let made = copies::make_directory(cache).and_then(|()| {
-            initrd_init::copy::copy(&text(&hit.path), &text(&part)).map_err(initrd_init::Error::into_io)?;
-            fs::rename(&part, &target)
-        });
-        if let Err(error) = made {
-            tracing::warn!(path = %hit.path.display(), %error, "cannot copy a file of a tree");
-            return None;
-        }
+        copies::make_directory(cache)?;
+        initrd_init::copy::copy(&text(&hit.path), &text(&part)).map_err(initrd_init::Error::into_io)?;
+        fs::rename(&part, &target)?;
     }
-    Hit::of(target)
+    Hit::at(target)
 }
 
 #[derive(Default)]
@@ -201,7 +236,7 @@ struct Size {
 
 /// Everything that changes with the content at `path`, as text.
 fn state_of(path: &Path, size: &mut Size) -> io::Result<String> {
-    let hit = Hit::of(path.to_owned()).ok_or(io::ErrorKind::NotFound)?;
+    let hit = Hit::at(path.to_owned())?;
     let mut text = format!("{} {:?}\n", path.display(), hit.state);
     size.entries += 1;
     if !hit.is_dir {
@@ -225,6 +260,7 @@ fn state_of(path: &Path, size: &mut Size) -> io::Result<String> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::mpsc;
 
     #[test]
@@ -233,16 +269,26 @@ mod tests {
         let held = Mutex::new(held);
         let hit = Hit { path: "/copy".into(), is_dir: false, is_file: true, state: (1, 2, 3, 4) };
         let found = hit.clone();
+        let is_short = Arc::new(AtomicBool::new(true));
+        let unsure = Arc::clone(&is_short);
         let probe = move |_: &Path, path: &str| {
             if path == "/hung" {
                 let _ = held.lock().unwrap().recv();
             }
-            Some(found.clone())
+            match unsure.load(Ordering::Relaxed) && path == "/new" {
+                true => Answer::Unsure,
+                false => Answer::Found(Some(found.clone())),
+            }
         };
         let reach = Reach::probing(Arc::new(probe));
         let mounts = Mounts::parse("1 0 8:1 / / rw - ext4 a rw\n2 1 0:5 / /far rw - nfs4 s:/x rw");
         let tree = reach.tree(Path::new("/far/tree"), &mounts);
         assert_eq!(tree.find("/known"), Some(hit.clone()));
+        assert!(!tree.is_unsure());
+        // Nothing is known of it, so that the next tree's file must not be shown in its place.
+        assert_eq!(tree.find("/new"), None);
+        assert!(tree.is_unsure());
+        is_short.store(false, Ordering::Relaxed);
         assert_eq!((tree.find("/hung"), tree.find("/unknown")), (None, None));
         assert!(tree.problem().unwrap().contains("/far/tree does not answer"));
         assert_eq!(tree.find("/known"), Some(hit.clone()), "what is known stays");
@@ -259,7 +305,7 @@ mod tests {
         let (cache, tree) = (dir.path().join("cache"), dir.path().join("tree"));
         fs::create_dir_all(tree.join("etc/dir/sub")).unwrap();
         fs::write(tree.join("etc/dir/sub/a"), "1").unwrap();
-        let look = || copy_here(&cache, LocalTree::open(&tree).find("/etc/dir").unwrap()).unwrap();
+        let look = || copy_here(&cache, &LocalTree::open(&tree).find("/etc/dir").unwrap()).unwrap();
         let first = look();
         assert_eq!(look(), first);
         assert_eq!(fs::read_to_string(first.path.join("sub/a")).unwrap(), "1");

@@ -10,6 +10,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// One persistent path and where it comes from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -122,10 +124,67 @@ fn place(store: &Path, seed: &Seed, image: &Path) -> io::Result<PathBuf> {
     Ok(target)
 }
 
-/// Makes the content in `workshop` and moves it to its place.
-fn move_in(workshop: &Path, store: &Path, seed: &Seed, to: (BorrowedFd<'_>, &str)) -> io::Result<()> {
+/// In a directory of stores: where content is made before it is moved to its place. It is as closed as a
+/// store, and no node is shown it.
+pub const WORKSHOP: &str = ".dawn-seeds";
+
+/// The directory of this run in a workshop: what others hold was left by a daemon that was killed.
+pub(super) fn run() -> &'static str {
+    static RUN: LazyLock<String> = LazyLock::new(|| {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        format!("{}-{}", std::process::id(), since.as_nanos())
+    });
+    &RUN
+}
+
+/// The workshop of this run in `dir`, made if need be.
+fn workshop(dir: &Path) -> io::Result<PathBuf> {
+    let mut at = dir.to_owned();
+    for name in [WORKSHOP, run()] {
+        at.push(name);
+        match fs::DirBuilder::new().mode(0o700).create(&at) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                if !fs::symlink_metadata(&at)?.is_dir() {
+                    return Err(io::Error::other(format!("{} is not a directory", at.display())));
+                }
+                close(&at)?;
+            }
+            other => other?,
+        }
+    }
+    Ok(at)
+}
+
+/// Removes from `dir`, a store or a directory of stores, what killed daemons were making there.
+pub fn clear_workshop(dir: &Path) -> io::Result<()> {
+    let absent = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(()),
+        _ => Err(error),
+    };
+    let below = |dir: &Path| -> io::Result<Vec<PathBuf>> {
+        fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect()
+    };
+    let workshop = dir.join(WORKSHOP);
+    if fs::symlink_metadata(&workshop).is_ok_and(|found| found.is_dir()) {
+        let old = below(&workshop)?.into_iter().filter(|path| !path.ends_with(run()));
+        old.into_iter().try_for_each(|path| remove(&path))?;
+        // Not while this run works there.
+        let _ = fs::remove_dir(&workshop);
+    }
+    // As an older version named them.
+    let is_old = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".dawn-seed-"))
+    };
+    match below(dir) {
+        Ok(paths) => paths.iter().filter(|path| is_old(path)).try_for_each(|path| remove(path)),
+        Err(error) => absent(error),
+    }
+}
+
+/// Makes the content in the workshop of `dir` and moves it to its place.
+fn move_in(dir: &Path, store: &Path, seed: &Seed, to: (BorrowedFd<'_>, &str)) -> io::Result<()> {
     let id = ExportId::of(&[&store.to_string_lossy(), &seed.path]);
-    let part = workshop.join(format!(".dawn-seed-{:016x}", id.0));
+    let part = workshop(dir)?.join(format!("{:016x}", id.0));
     remove(&part)?;
     let done = fill(&part, seed).and_then(|()| Ok(rustix::fs::renameat(rustix::fs::CWD, &part, to.0, to.1)?));
     if done.is_err() {

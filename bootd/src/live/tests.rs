@@ -56,7 +56,7 @@ impl Site {
     fn serve(dir: &Path, model: &Arc<Model>, bus: &Arc<Bus>) -> (Arc<LiveRoots>, Server) {
         let live = LiveRoots::new(model.clone(), Arc::default(), bus.clone(), &dir.join("state"));
         let live = Arc::new(live);
-        let generations = Arc::new(Generations::open(dir.join("generations")).unwrap());
+        let generations = Arc::new(Generations::open(dir.join("generations")));
         let exports = Arc::new(TableExports::new(model.clone(), generations, live.clone()));
         let config = ServerConfig::loopback(dir.join("state"));
         let server = Server::start(&config, exports, Arc::new(LogObserver)).unwrap();
@@ -288,7 +288,9 @@ fn persistent_paths_are_seeded_once_and_apart() {
     cn1.is("etc/joined", "cn1\n");
     cn2.is("etc/joined", "3\n");
     assert_eq!(site.read("store/cn1/etc/joined"), "cn1\n");
-    assert_eq!(fs::read_dir(site.path("store")).unwrap().count(), 2, "no work is left behind");
+    let count = |name: &str| fs::read_dir(site.path(name)).unwrap().count();
+    let work = format!("store/{}/{}", seed::WORKSHOP, seed::run());
+    assert_eq!((count("store"), count(&work)), (3, 0), "no work is left behind");
 }
 
 #[test]
@@ -487,4 +489,60 @@ fn a_full_store_is_its_nodes_trouble_alone() {
     assert!(matches!(full, Err(CallError::Status(status)) if status == Status::NoSpc as u32), "{full:?}");
     cn2.put("srv", "big", &big).unwrap();
     cn1.is("srv/seed", "seed");
+}
+
+/// A daemon that is killed while it copies leaves what it was copying, which may be a node's shadow file.
+#[test]
+fn what_a_killed_daemon_was_copying_is_closed_and_goes_at_the_start() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut site = Site::new(&[("/srv/seed", "persistent")]);
+    for left in ["store/.dawn-seeds/1-2/00ff/shadow", "store/.dawn-seed-00ff", "store/cn1/.dawn-seeds/1-2/x"]
+    {
+        site.write(left, "secret");
+    }
+    fs::set_permissions(site.path("store/.dawn-seeds"), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut node = site.node(1);
+    node.is("srv/seed", "seed");
+    let mode = |name: &str| fs::metadata(site.path(name)).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode("store/.dawn-seeds"), 0o700);
+    site.restart();
+    site.live.sweep();
+    let mut left: Vec<_> = fs::read_dir(site.path("store/.dawn-seeds")).unwrap().flatten().collect();
+    left.retain(|entry| !entry.path().ends_with(super::seed::run()));
+    assert!(left.is_empty(), "{left:?}");
+    assert!(!site.path("store/.dawn-seed-00ff").exists());
+    assert!(!site.path("store/cn1/.dawn-seeds").exists());
+    assert_eq!(site.read("store/cn1/srv/seed"), "seed");
+}
+
+/// The first look after a start has no earlier one to keep to.
+#[test]
+fn a_root_that_cannot_be_looked_at_is_not_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = Arc::new(model(&[("nodelist", &[("node", "cn1")], &[("groups", "all")])]));
+    let mut live = LiveRoots::new(model, Arc::default(), Arc::default(), dir.path());
+    live.reach = Reach::probing(Arc::new(|_, path| match path {
+        "/short" => reach::Answer::Unsure,
+        _ => reach::Answer::Found(None),
+    }));
+    let mounts = "1 0 8:1 / / rw - ext4 a rw\n2 1 0:5 / /far rw - nfs4 s:/x rw";
+    let images = || {
+        let mut images = Images::default();
+        images.mounts = dawn_serving::mounts::Mounts::parse(mounts);
+        images
+    };
+    let wish = |path: &str| Wish {
+        root: dir.path().to_owned(),
+        entries: wish::related(vec![wish::Entry::new(path.to_owned(), false, "ro".parse().unwrap(), true)]),
+        trees: vec!["/far/tree".into()],
+        duties: Duties { trees: true, store: true },
+        image: None,
+        store: None,
+    };
+    assert!(live.lay(&wish("/absent"), &mut images()).is_ok());
+    assert_eq!(live.lay(&wish("/short"), &mut images()).err(), Some(Unsure));
+    let mut short = images();
+    short.unsure = true;
+    assert_eq!(live.lay(&wish("/absent"), &mut short).err(), Some(Unsure), "the image, too");
+    assert!(live.lay(&wish("/absent"), &mut short).is_ok(), "it passes");
 }

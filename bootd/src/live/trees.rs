@@ -2,8 +2,10 @@
 
 use dawn_serving::lookup::{self, Failure, failure};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 use std::cell::Cell;
 use std::fs;
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -23,10 +25,13 @@ pub struct Hit {
 
 impl Hit {
     /// What is at `path`, which holds no links.
-    pub fn of(path: PathBuf) -> Option<Self> {
-        let meta = fs::symlink_metadata(&path).ok()?;
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn at(path: PathBuf) -> io::Result<Self> {
+        let meta = fs::symlink_metadata(&path)?;
         let state = (meta.ino(), meta.size(), meta.ctime(), meta.ctime_nsec());
-        Some(Self { is_dir: meta.is_dir(), is_file: meta.is_file(), path, state })
+        Ok(Self { is_dir: meta.is_dir(), is_file: meta.is_file(), path, state })
     }
 }
 
@@ -46,9 +51,7 @@ pub trait TreeLook {
 
     /// Whether a look has failed for a reason that passes, so that what was not found may be there all the
     /// same.
-    fn is_unsure(&self) -> bool {
-        false
-    }
+    fn is_unsure(&self) -> bool;
 }
 
 /// How a tree itself is shown.
@@ -83,19 +86,28 @@ impl LocalTree {
     /// this machine.
     fn open_inside(&self, path: &str, flags: OFlags) -> Option<OwnedFd> {
         let path = path.trim_start_matches('/');
-        let opened = lookup::open(self.fd.as_ref()?, path, flags, Mode::empty(), ResolveFlags::IN_ROOT);
-        if opened.as_ref().is_err_and(|errno| failure(*errno) == Failure::Passing) {
+        self.sure(lookup::open(self.fd.as_ref()?, path, flags, Mode::empty(), ResolveFlags::IN_ROOT))
+    }
+
+    /// A result, with a failure that passes noted.
+    fn sure<T>(&self, result: Result<T, Errno>) -> Option<T> {
+        if result.as_ref().is_err_and(|errno| failure(*errno) == Failure::Passing) {
             self.unsure.set(true);
         }
-        opened.ok()
+        result.ok()
+    }
+
+    fn sure_io<T>(&self, result: io::Result<T>) -> Option<T> {
+        self.sure(result.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO)))
     }
 }
 
 impl TreeLook for LocalTree {
     fn find(&self, path: &str) -> Option<Hit> {
         let found = self.open_inside(path, OFlags::PATH)?;
-        let hit = Hit::of(fs::read_link(format!("/proc/self/fd/{}", found.as_raw_fd())).ok()?)?;
-        (!hit.is_dir || fs::read_dir(&hit.path).ok()?.next().is_some()).then_some(hit)
+        let path = self.sure_io(fs::read_link(format!("/proc/self/fd/{}", found.as_raw_fd())))?;
+        let hit = self.sure_io(Hit::at(path))?;
+        (!hit.is_dir || self.sure_io(fs::read_dir(&hit.path))?.next().is_some()).then_some(hit)
     }
 
     fn is_loose_link(&self, path: &str) -> bool {

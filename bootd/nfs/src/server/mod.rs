@@ -132,14 +132,6 @@ pub enum ServeError {
         /// What the system said.
         source: io::Error,
     },
-    /// The file of replies could not be used.
-    #[error("cannot use the file of replies {path}: {source}")]
-    Replies {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
     /// Threads or the poll set could not be made.
     #[error("cannot start NFS workers: {0}")]
     Start(#[source] io::Error),
@@ -182,7 +174,7 @@ impl Server {
         let affordable = usize::try_from(sys::raise_descriptor_limit() / 2).unwrap_or(usize::MAX);
         let verifier = start_verifier();
         let engine = Engine::new(EngineConfig {
-            replies: open_replies(&config.state_dir, verifier)?,
+            replies: open_replies(&config.state_dir, verifier),
             exports,
             observer,
             key: load_key(&config.state_dir)?,
@@ -365,11 +357,24 @@ fn seconds_now() -> u32 {
     u32::try_from(since.as_secs()).unwrap_or(0)
 }
 
-/// The replies of the last run, if the machine has not been restarted since.
-fn open_replies(state_dir: &Path, run: u64) -> Result<ReplyCache, ServeError> {
+/// The replies of the last run, if the machine has not been restarted since. Where the file cannot be had,
+/// replies are remembered until the daemon ends.
+fn open_replies(state_dir: &Path, run: u64) -> ReplyCache {
     let path = state_dir.join(REPLIES_FILE);
     let boot_id = std::fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    ReplyCache::in_file(&path, &boot_id, run).map_err(|source| ServeError::Replies { path, source })
+    let file = path.display();
+    match ReplyCache::in_file(&path, &boot_id, run) {
+        Ok(cache) => {
+            if cache.damaged > 0 {
+                tracing::warn!(%file, damaged = cache.damaged, "NFS replies of the last run were damaged and are left out");
+            }
+            cache
+        }
+        Err(error) => {
+            tracing::warn!(%file, %error, "NFS replies are kept in memory only; a restart forgets them");
+            ReplyCache::in_memory(run)
+        }
+    }
 }
 
 /// The empty directory and the empty file that stand in for what exists in overlays only.
