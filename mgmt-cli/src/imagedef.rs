@@ -42,6 +42,8 @@ pub struct Definition {
     pub synclists: Vec<PathBuf>,
     /// `site.secureroot`.
     pub secureroot: bool,
+    /// Of a statelite image: no row of `litefile` is for it, not even one for all images.
+    pub has_no_litefile: bool,
 }
 
 /// The lines for an image, or the reference's text if there is none.
@@ -62,6 +64,9 @@ pub fn lines(snapshot: &Snapshot, name: &str) -> Result<Vec<String>, String> {
     }
     let sources = image.get("osarch").and_then(|arch| snapshot.site(&format!("aptsrclist_{arch}")));
     lines.extend(sources.map(|value| format!("aptsrclist={value}")));
+    if image.get("provmethod").is_some_and(|method| **method == *"statelite") {
+        lines.push(format!("litefile={}", dawn_statelite::files_of_image(snapshot, name).len()));
+    }
     lines.extend(root_hash(snapshot, name).map(|hash| format!("roothash={hash}")));
     Ok(lines.into_iter().map(|line| line.replace('\n', " ")).collect())
 }
@@ -119,5 +124,34 @@ pub fn read<'a>(lines: impl Iterator<Item = &'a str>) -> Result<Definition, Stri
     let secureroot =
         get("site.secureroot").is_some_and(|value| value != "0" && !value.starts_with(['n', 'N']));
     let timezone = get("site.timezone").map(str::to_owned);
-    Ok(Definition { image, timezone, synclists: paths("synclists"), secureroot })
+    let has_no_litefile = get("litefile") == Some("0");
+    Ok(Definition { image, timezone, synclists: paths("synclists"), secureroot, has_no_litefile })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statelite_image_without_a_row_is_told_from_one_with() {
+        for (method, row_of, expected) in [
+            ("statelite", "", true),
+            ("statelite", "other", true),
+            ("statelite", "img", false),
+            ("statelite", "ALL", false),
+            ("netboot", "", false),
+        ] {
+            let mut rows: Vec<(&str, Vec<(&str, &str)>)> = vec![
+                ("osimage", vec![("imagename", "img"), ("provmethod", method), ("osvers", "debian12")]),
+                ("linuximage", vec![("imagename", "img"), ("rootimgdir", "/install/img")]),
+            ];
+            if !row_of.is_empty() {
+                rows.push(("litefile", vec![("image", row_of), ("file", "/tmp/"), ("options", "tmpfs")]));
+            }
+            let snapshot = Snapshot::from_rows(rows.iter().map(|(table, cells)| (*table, cells.as_slice())));
+            let lines = lines(&snapshot, "img").expect("a definition");
+            let read = read(lines.iter().map(String::as_str)).expect("our own lines");
+            assert_eq!(read.has_no_litefile, expected, "{method} {row_of}");
+        }
+    }
 }

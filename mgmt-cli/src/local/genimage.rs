@@ -9,6 +9,8 @@ use crate::command::Registry;
 use crate::environment::Environment;
 use crate::terminal::print;
 use dawn_imagebuilder::genimage::{self, Embedded, Options};
+use dawn_imagebuilder::image::ImageDef;
+use dawn_statelite::{DEFAULT_OPTION, default_paths};
 use std::path::PathBuf;
 
 /// Build the root tree, kernel and initramfs images of a netboot or statelite image
@@ -75,6 +77,9 @@ pub struct Args {
     /// Do not store values given here
     #[arg(long)]
     noupdate: bool,
+    /// Write no rows of litefile for a statelite image that has none
+    #[arg(long)]
+    no_litefile: bool,
     /// Accepted for compatibility
     #[arg(long, value_name = "FILE")]
     tempfile: Option<String>,
@@ -105,7 +110,9 @@ impl Args {
         if !self.noupdate && !self.dry_run && !from_file {
             self.store(environment, &image)?;
         }
-        let mut def = definition(environment, &image, self.definition.as_deref())?.image;
+        let definition = definition(environment, &image, self.definition.as_deref())?;
+        let wants_rows = definition.has_no_litefile && !self.no_litefile && !self.noupdate && !from_file;
+        let mut def = definition.image;
         self.override_values(&mut def)?;
         if !matches!(def.provmethod.as_str(), "netboot" | "statelite") {
             return Err(format!(
@@ -121,10 +128,14 @@ impl Args {
         if self.dry_run {
             let lines = genimage::dryrun(&def, &options).map_err(|error| error.to_string())?;
             print(&format!("{}\n", lines.join("\n")));
+            if wants_rows {
+                print(&format!("+ litefile: {}\n", default_paths(&def.osvers).join(" ")));
+            }
             return Ok(());
         }
         let result = genimage::run(&def, &options, &Embedded::new(), &mut |line| print(&format!("{line}\n")));
         match result {
+            Ok(_) if wants_rows => write_litefile(environment, &def),
             Ok(_) => Ok(()),
             Err(error) => Err(match error.hint() {
                 Some(hint) => format!("{error}\nHint: {hint}"),
@@ -172,7 +183,7 @@ impl Args {
         ask(environment, "chdef", words).map(drop)
     }
 
-    fn override_values(&self, def: &mut dawn_imagebuilder::image::ImageDef) -> Result<(), String> {
+    fn override_values(&self, def: &mut ImageDef) -> Result<(), String> {
         let list = |text: &String| text.split(',').map(str::to_owned).collect();
         for (attr, value) in self.given() {
             match attr {
@@ -190,4 +201,20 @@ impl Args {
         }
         Ok(())
     }
+}
+
+/// A statelite image without a row has a root that its nodes cannot write at all. Rows that are there, those
+/// for all images included, are never added to.
+fn write_litefile(environment: &Environment, def: &ImageDef) -> Result<(), String> {
+    let (image, paths) = (&def.name, default_paths(&def.osvers));
+    for path in &paths {
+        let words = [format!("image={image},file={path}"), format!("litefile.options={DEFAULT_OPTION}")];
+        ask(environment, "chtab", words.into())?;
+    }
+    print(&format!(
+        "{image} had no rows in litefile and got the default ones: {DEFAULT_OPTION} for {}\n\
+         dawn explain NODE names what else its services write to; --no-litefile leaves the table alone.\n",
+        paths.join(" ")
+    ));
+    Ok(())
 }

@@ -1,0 +1,44 @@
+//! The rows of `litefile` that a new statelite image begins with.
+//!
+//! A root without a row can be written nowhere, and services fail. These directories are what a system with
+//! systemd of any distribution writes to; they are in memory and begin as they are in the image. What units
+//! of an image need besides is named by [`crate::missing`].
+
+/// The option of each.
+pub const DEFAULT_OPTION: &str = "tmpfs";
+
+/// Directories that every such system writes to.
+const COMMON: [&str; 8] =
+    ["/tmp/", "/var/tmp/", "/var/log/", "/var/cache/", "/var/lib/", "/var/spool/", "/etc/ssh/", "/root/"];
+/// Network settings that the programs of a distribution write, by the beginning of `osvers`.
+const FAMILIES: [(&[&str], &[&str]); 3] = [
+    (&["debian", "ubuntu"], &[]),
+    (&["rhel", "centos", "rocky", "alma", "fedora", "ol", "SL"], &["/etc/sysconfig/network-scripts/"]),
+    (&["sle", "suse", "opensuse"], &["/etc/sysconfig/network/"]),
+];
+
+/// The paths for an image of the distribution `osvers` (`debian12`).
+#[must_use]
+pub fn default_paths(osvers: &str) -> Vec<&'static str> {
+    let of_family = FAMILIES.iter().find(|(names, _)| names.iter().any(|name| osvers.starts_with(name)));
+    COMMON.iter().chain(of_family.map_or(&[][..], |(_, paths)| paths)).copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{check, files_of_image};
+
+    #[test]
+    fn the_default_rows_contradict_nothing() {
+        for osvers in ["debian12", "ubuntu24.04", "rhels9.4", "sles15.5", "other"] {
+            let rows: Vec<_> = default_paths(osvers)
+                .iter()
+                .map(|path| [("image", "img"), ("file", *path), ("options", DEFAULT_OPTION)])
+                .collect();
+            let rows = rows.iter().map(|row| ("litefile", row.as_slice()));
+            let snapshot = dawn_cluster::Snapshot::from_rows(rows);
+            assert_eq!(check(&files_of_image(&snapshot, "img")), [], "{osvers}");
+        }
+    }
+}
