@@ -1,17 +1,32 @@
-//! The boot plan, its views, and the supervisor of all services.
+//! The daemon: what a command is, who may run it, and the services that boot nodes.
 //!
 //! Start reading at [`plan`]: what a node boots is computed there and nowhere else. [`view`] renders it for
 //! each loader. `files`, `exports` and `dhcp` answer the engines' questions from the model, `extra_exports`
 //! from a file beside it; [`generations`] keeps the trees that nodes run from, and [`live`] lays a node's own
 //! files over them; `watch` turns what the engines report into [`events`]. [`supervisor`] starts and stops
-//! everything.
+//! the services.
+//!
+//! [`command`] says what a command is; this crate names none. [`daemon`] carries out those of a
+//! [`command::Registry`] for callers whom the policy allows them, and what nodes report and ask
+//! ([`requests`]). [`boot_services`] is what both may ask of the services. [`serve`] composes everything.
 //!
 //! **Invariants.** Nothing here waits for SQL or DNS before it answers a node. The plan and the views hold no
-//! clock and no socket. A node's own files are for that node.
+//! clock and no socket. A node's own files are for that node. A command changes the model through one change
+//! and never half.
 
 pub mod address;
+pub mod advice;
+mod appliance;
 mod audience;
+pub mod boot_services;
 pub mod budget;
+pub mod caller;
+pub mod certificates;
+pub mod command;
+pub mod daemon;
+mod daemon_log;
+pub mod database;
+pub mod destiny;
 pub mod dhcp;
 pub mod events;
 mod exports;
@@ -21,18 +36,28 @@ pub mod fuzz;
 pub mod generations;
 mod held_ports;
 pub mod image_index;
+pub mod items;
 pub mod live;
 pub mod loaders;
 pub mod localdisk;
+mod mypostscript;
+pub mod node_edits;
+pub mod notify;
+pub mod output;
+pub mod owner;
 pub mod plan;
+pub mod requests;
 pub mod reserved;
+pub mod root_password;
 mod sealed;
+pub mod serve;
 pub mod stores;
 pub mod supervisor;
 #[cfg(test)]
 mod testing;
 pub mod view;
 pub mod watch;
+mod zones;
 
 pub use dawn_tftp::TransferPorts;
 pub use supervisor::{Appliance, CommandPort, Ports, Running, Service, Settings, StartError, start};

@@ -1,4 +1,4 @@
-//! Any bytes into `dawn_cli::csv::fuzz`.
+//! Any bytes into `dawn_cluster::csv::fuzz`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| dawn_cli::csv::fuzz(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| dawn_cluster::csv::fuzz(data));

@@ -1,4 +1,4 @@
-//! Any bytes into `dawn_cli::defs::stanza::fuzz`.
+//! Any bytes into `dawn_cluster::stanza::fuzz`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| dawn_cli::defs::stanza::fuzz(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| dawn_cluster::stanza::fuzz(data));

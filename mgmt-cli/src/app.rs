@@ -1,12 +1,13 @@
 //! Chooses the command, and is the client of those that run in the daemon.
 
-use crate::command::parse::version_line;
-use crate::command::{Entry, Kind, NO_NODES, Registry, VERSION, split_noderange};
 use crate::environment::Environment;
 use crate::registry::registry;
 use crate::terminal::{print, print_error, stop_on_signals};
-use crate::{init, local, serve, utf8};
+use crate::{init, local, serve};
 use clap::{Args, FromArgMatches};
+use dawn_bootd::command::parse::version_line;
+use dawn_bootd::command::{Entry, Kind, NO_NODES, Registry, VERSION, split_noderange};
+use dawn_cluster::utf8;
 use dawn_xcatd::{Request, client};
 use std::io::{IsTerminal, Read};
 use std::os::fd::AsFd;
@@ -37,7 +38,7 @@ pub fn run(environment: &Environment) -> i32 {
 
 fn run_named(word: &str, rest: &[String], environment: &Environment, registry: Registry) -> i32 {
     match word {
-        "serve" => with_args::<serve::Args>("serve", rest, |args| serve::run(args, environment, registry)),
+        "serve" => with_args::<serve::Args>("serve", rest, |args| serve::run(&args, environment, registry)),
         "init" => with_args::<init::Args>("init", rest, |args| init::run(args, environment)),
         _ => match registry.find(word) {
             Some(entry) => run_entry(entry, rest, environment, &registry),

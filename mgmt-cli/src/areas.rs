@@ -1,6 +1,6 @@
 //! The areas under which `dawn --help` lists the commands.
 
-use crate::command::Area;
+use dawn_bootd::command::Area;
 
 const fn area(title: &'static str, commands: &'static [&'static str]) -> Area {
     Area { title, commands }

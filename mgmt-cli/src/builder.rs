@@ -1,8 +1,8 @@
 //! What `genimage` and `packimage` have in common in the caller's process: asking the daemon.
 
 use crate::environment::Environment;
-use crate::imagedef::{self, Definition};
 use crate::terminal::{print, print_error, print_warning};
+use dawn_commands::imagedef::{self, Definition};
 use dawn_xcatd::client::{ClientError, fetch};
 use dawn_xcatd::{Data, Request, Response};
 use std::path::Path;

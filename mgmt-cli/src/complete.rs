@@ -7,8 +7,8 @@
 //! as more than a word is never offered: whoever may write into a table must not type for whoever presses
 //! Tab.
 
-use crate::command::Registry;
 use clap::Arg;
+use dawn_bootd::command::Registry;
 use dawn_cluster::{object_type, object_types, schema};
 
 /// States of `nodeset`, without images.

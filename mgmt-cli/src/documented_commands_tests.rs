@@ -4,8 +4,8 @@
 //! in their order and writes the file again from what it saw, so a line that stops working, and one that
 //! works while its mark says that it waits, both fail it.
 
-use crate::command::Kind;
 use crate::testbed::{Bed, words};
+use dawn_bootd::command::Kind;
 use expect_test::expect_file;
 
 /// What the documents take for granted.

@@ -1,9 +1,9 @@
 //! Every command that writes has `--dry-run`, and it changes nothing: no row, no entry of the change log, no
 //! file.
 
-use crate::command::Kind;
 use crate::registry::registry;
 use crate::testbed::Bed;
+use dawn_bootd::command::Kind;
 use dawn_cluster::schema;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -1,17 +1,17 @@
 //! `dawn init`: data directory, certificates, ssh keys, default rows, the boot network, loaders.
 
 use crate::environment::Environment;
-use crate::{local_networks, policy_repair, ssh_keys};
+use crate::{policy_repair, ssh_keys};
 use anyhow::{Context, Result, bail};
 use dawn_bootd::address::LocalAddresses;
+use dawn_bootd::certificates::{client_certificate, host_name, server_certificate};
+use dawn_bootd::{database, owner};
 use dawn_cluster::{Change, Edit, Installation, LocalNetwork, Model, Snapshot};
+use dawn_commands::local_networks;
 use dawn_xcatd::certificates::Authority;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-
-/// By what clients on this machine may call the daemon; Perl's TLS client compares it with the certificate.
-const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
 /// Make a data directory: database, private CA and certificates, ssh keys, default table rows, boot loaders.
 ///
@@ -53,7 +53,7 @@ pub fn run(args: Args, environment: &Environment) -> i32 {
 fn set_up(args: &Args, environment: &Environment) -> Result<()> {
     check_domain(args.domain.as_deref())?;
     let data = directories(&environment.directory.join(&args.data))?;
-    let _owner = crate::owner::take_for_init(&data)?;
+    let _owner = owner::take_for_init(&data)?;
     let host = host_name();
     certificates(&data, &host, args.master, environment)?;
     let addresses = LocalAddresses::of_this_machine().context("cannot list the addresses of this machine")?;
@@ -83,32 +83,6 @@ fn interface_of_master(snapshot: &Snapshot, addresses: &LocalAddresses) -> Optio
 fn client(data: &Path, user: &str) -> Result<()> {
     client_certificate(data, user)?.iter().for_each(|line| say(line));
     Ok(())
-}
-
-/// The same, with what to say about it.
-pub(crate) fn client_certificate(data: &Path, user: &str) -> Result<Vec<String>> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    if !user.bytes().all(plain)
-        || !user.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric() || first == b'_')
-    {
-        bail!("'{user}' is no user name (letters, digits and . _ -, the first a letter, digit or _)");
-    }
-    let authority = Authority::new(data);
-    if !authority.ca_certificate().exists() {
-        bail!("{} has no certificate authority; run dawn init --data {0} first", data.display());
-    }
-    let all = data.join("clients");
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&all);
-    made.with_context(|| format!("cannot make the directory {}", all.display()))?;
-    let place = all.join(user);
-    let first = match authority.ensure_client(&place, user).context("cannot make the client certificate")? {
-        true => format!("made a client certificate for {user} in {}", place.display()),
-        false => format!("{} is there", place.display()),
-    };
-    let next = format!(
-        "copy it to {user}'s ~/.xcat; what {user} may do: dawn mkdef -t policy -o PRIORITY name={user} rule=allow"
-    );
-    Ok(vec![first, next])
 }
 
 fn check_domain(domain: Option<&str>) -> Result<()> {
@@ -141,15 +115,6 @@ fn directories(data: &Path) -> Result<PathBuf> {
         made.with_context(|| format!("cannot make the directory {}", path.display()))?;
     }
     data.canonicalize().with_context(|| format!("cannot find {}", data.display()))
-}
-
-/// Makes the authority and the server certificate if they are missing; true if something was made.
-pub(crate) fn server_certificate(data: &Path, host: &str, master: Option<IpAddr>) -> Result<bool> {
-    let short = host.split('.').next().unwrap_or(host);
-    let names = [host.to_owned(), short.to_owned(), "localhost".to_owned()];
-    let addresses: Vec<IpAddr> = master.into_iter().chain(LOOPBACK).collect();
-    let made = Authority::new(data).ensure_server(host, &names, &addresses);
-    made.context("cannot make the server certificate")
 }
 
 fn certificates(data: &Path, host: &str, master: Option<IpAddr>, environment: &Environment) -> Result<()> {
@@ -186,7 +151,7 @@ fn tables(
     addresses: &LocalAddresses,
     environment: &Environment,
 ) -> Result<std::sync::Arc<Snapshot>> {
-    let model = crate::database::open(data, environment)?;
+    let model = database::open(data, environment.variable("XCATCFG"))?;
     let edits = default_edits(&model.snapshot(), data, host, args)?;
     if !edits.is_empty() {
         let count = edits.len();
@@ -283,12 +248,6 @@ fn loaders(data: &Path) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// This machine's name, for certificates and answers.
-pub(crate) fn host_name() -> String {
-    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    if name.is_empty() { "localhost".to_owned() } else { name }
 }
 
 fn say(line: &str) {

@@ -1,6 +1,6 @@
 //! `docs/commands.md`: the help of every command as one page, held to the code by a test.
 
-use crate::command::{Kind, Registry};
+use dawn_bootd::command::{Kind, Registry};
 
 /// The page.
 pub fn page(registry: &Registry) -> String {

@@ -1,12 +1,12 @@
 //! Composes the program: the commands of the daemon, the local ones, and what the program is beside them.
 
 use crate::areas::AREAS;
-use crate::command::Registry;
-use crate::commands::COMMANDS;
 use crate::local::LOCAL;
-use crate::requests::REQUESTS;
 use crate::{init, serve};
 use clap::Args;
+use dawn_bootd::command::Registry;
+use dawn_bootd::requests::REQUESTS;
+use dawn_commands::{COMMANDS, PROGRAMS};
 
 /// What the program is.
 const ABOUT: &str = "A network-boot appliance: the services, the management commands and their client";
@@ -15,7 +15,7 @@ const ABOUT: &str = "A network-boot appliance: the services, the management comm
 pub fn registry() -> Registry {
     let local = LOCAL.iter().map(|local| local.entry);
     let commands = COMMANDS.iter().copied().chain(local).collect();
-    Registry::new(program, AREAS, commands, REQUESTS.to_vec())
+    Registry::new(program, AREAS, commands, [REQUESTS, PROGRAMS].concat())
 }
 
 /// The program with what is not a command.

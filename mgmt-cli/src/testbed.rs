@@ -1,16 +1,22 @@
 //! A daemon without sockets for command tests: words in, what the client would print out.
 
 use crate::app::request_for;
-use crate::command::Registry;
-use crate::daemon::{Daemon, Settings};
 use crate::environment::Environment;
-use crate::hooks::NoBoot;
 use crate::registry::registry;
-use dawn_cluster::{Change, Edit, Model};
+use dawn_bootd::address::LocalAddresses;
+use dawn_bootd::boot_services::{BootServices, Destiny, Lease, Unready};
+use dawn_bootd::command::Registry;
+use dawn_bootd::daemon::{Daemon, Settings};
+use dawn_bootd::dhcp::{self, Answers};
+use dawn_bootd::events::Event;
+use dawn_bootd::loaders::Missing;
+use dawn_cluster::{Change, Edit, Model, Snapshot};
 use dawn_xcatd::dispatch::handle;
+use dawn_xcatd::node_status::NodeReport;
 use dawn_xcatd::render::{Stream, render};
 use dawn_xcatd::{Peer, Response};
-use std::path::PathBuf;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A daemon on an empty model in memory.
@@ -208,4 +214,64 @@ pub(crate) fn session(rows: &str, lines: &str) -> String {
         text.push_str(&format!("{shown}\n{output}"));
     }
     text.replace(&*bed.directory.path().to_string_lossy(), "TOP")
+}
+
+/// A daemon without boot services: every node would boot, and nothing has happened.
+struct NoBoot;
+
+impl BootServices for NoBoot {
+    fn check_plan(&self, _: &Snapshot, _: &str) -> Result<(), Unready> {
+        Ok(())
+    }
+
+    fn explain(&self, _: &Snapshot, _: &str) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn destiny(&self, snapshot: &Snapshot, node: &str) -> Destiny {
+        let state = snapshot.attr(node, "chain.currstate");
+        Destiny { destiny: state.as_deref().unwrap_or("standby").to_owned(), ..Destiny::default() }
+    }
+
+    fn leases(&self) -> Vec<Lease> {
+        Vec::new()
+    }
+
+    fn events(&self, _: Option<&str>, _: usize) -> Vec<Event> {
+        Vec::new()
+    }
+
+    fn dhcp_answers<'a>(&self, snapshot: &'a Snapshot) -> Answers<'a> {
+        Answers::new(snapshot, &LocalAddresses::default())
+    }
+
+    fn missing_loaders(&self, _: &Snapshot, _: &str) -> Option<Missing> {
+        None
+    }
+
+    fn dhcp_problems(&self, snapshot: &Snapshot) -> Vec<String> {
+        dhcp::problems(snapshot, &LocalAddresses::default())
+    }
+
+    fn tree_users(&self, _: &Path) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn advice(&self, _: &Snapshot, _: &str) -> Option<String> {
+        None
+    }
+
+    fn reported(&self, _: &Snapshot, _: &str, _: &NodeReport) {}
+
+    fn is_own_address(&self, address: IpAddr) -> bool {
+        address.is_loopback()
+    }
+
+    fn trouble(&self, _: &str, _: &str) {}
+
+    fn denied(&self, _: IpAddr, _: &str) {}
+
+    fn asked(&self, _: IpAddr, _: &str) {}
+
+    fn stranger(&self, _: IpAddr) {}
 }

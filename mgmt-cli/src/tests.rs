@@ -1,5 +1,13 @@
 //! What commands print: sessions as data. Update with `UPDATE_EXPECT=1 cargo test -p dawn`.
 
+mod advice;
+mod databases;
+mod dumped_files;
+mod forced_setup;
+mod noderange_word;
+mod option_words;
+mod templates;
+
 use crate::testbed::session;
 use expect_test::expect_file;
 
@@ -1221,7 +1229,7 @@ fn bundle_out_and_in() {
 /// `-v` comes before operands are demanded, whatever the command; a command that needs some shows its usage.
 #[test]
 fn every_command_has_a_version_and_a_usage() {
-    use crate::command::{Kind, VERSION};
+    use dawn_bootd::command::{Kind, VERSION};
     let bed = crate::testbed::Bed::new(CLUSTER);
     for entry in bed.registry.all().iter().filter(|entry| entry.kind != Kind::Local) {
         let name = entry.name;

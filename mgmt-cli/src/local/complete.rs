@@ -2,10 +2,10 @@
 
 use super::LocalCommand;
 use crate::builder::ask;
-use crate::command::Registry;
 use crate::complete::{DESCRIBED_BY, Names, candidates};
 use crate::environment::Environment;
 use crate::terminal::print;
+use dawn_bootd::command::Registry;
 use dawn_xcatd::{Data, Response};
 
 /// Changes offered to `undo` at most.

@@ -4,9 +4,9 @@
 //! program.
 
 use super::LocalCommand;
-use crate::command::Registry;
 use crate::environment::Environment;
 use crate::terminal::print;
+use dawn_bootd::command::Registry;
 
 /// Print the completion script of a shell
 ///

@@ -3,11 +3,11 @@
 use super::LocalCommand;
 use crate::backup::Options;
 use crate::builder::{ask, fail};
-use crate::command::Registry;
-use crate::edits::{file_line, written};
 use crate::environment::Environment;
 use crate::terminal::print;
+use dawn_bootd::command::Registry;
 use dawn_cluster::schema;
+use dawn_commands::edits::{file_line, written};
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 

@@ -5,9 +5,9 @@
 
 use super::LocalCommand;
 use crate::builder::{ask, definition, fail};
-use crate::command::Registry;
 use crate::environment::Environment;
 use crate::terminal::print;
+use dawn_bootd::command::Registry;
 use dawn_imagebuilder::genimage::{self, Embedded, Options};
 use dawn_imagebuilder::image::ImageDef;
 use dawn_statelite::{DEFAULT_OPTION, default_paths};

@@ -1,9 +1,9 @@
 //! `dawn links`: a symlink for each command.
 
 use super::LocalCommand;
-use crate::command::Registry;
 use crate::environment::Environment;
 use crate::terminal::{print, print_error};
+use dawn_bootd::command::Registry;
 use std::io;
 use std::path::{Path, PathBuf};
 

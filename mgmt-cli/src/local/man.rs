@@ -1,11 +1,11 @@
 //! `dawn man`: manual pages, from the same source as help; see [`manual`].
 
 use super::LocalCommand;
-use crate::command::Registry;
-use crate::edits::{file_line, written};
 use crate::environment::Environment;
 use crate::manual;
 use crate::terminal::{print, print_error};
+use dawn_bootd::command::Registry;
+use dawn_commands::edits::{file_line, written};
 use std::path::{Path, PathBuf};
 
 /// Write the manual pages into a directory, or print one

@@ -11,10 +11,10 @@ mod packimage;
 mod restorexcatdb;
 mod tabedit;
 
-use crate::command::parse::{Parsed, finish, parse};
-use crate::command::{Entry, Registry, VERSION};
 use crate::environment::Environment;
 use crate::terminal::{print, print_error};
+use dawn_bootd::command::parse::{Parsed, finish, parse};
+use dawn_bootd::command::{Entry, Registry, VERSION};
 
 /// A command that runs in the caller's process.
 pub trait LocalCommand: clap::Args {

@@ -2,12 +2,12 @@
 
 use super::LocalCommand;
 use crate::builder::{definition, fail};
-use crate::command::Registry;
-use crate::edits::{file_line, written};
 use crate::environment::Environment;
-use crate::imagedef::Definition;
 use crate::synclist;
 use crate::terminal::print;
+use dawn_bootd::command::Registry;
+use dawn_commands::edits::{file_line, written};
+use dawn_commands::imagedef::Definition;
 use dawn_imagebuilder::packimage::{self, Method, Options};
 use dawn_imagebuilder::password::RootPassword;
 use std::io::IsTerminal;

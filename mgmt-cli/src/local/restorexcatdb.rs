@@ -3,11 +3,11 @@
 use super::LocalCommand;
 use crate::backup::Options;
 use crate::builder::{ask_with, fail, show};
-use crate::command::Registry;
-use crate::commands::tables::tabrestore::{Sender, bundled};
 use crate::environment::Environment;
 use crate::terminal::print;
-use crate::utf8;
+use dawn_bootd::command::Registry;
+use dawn_cluster::utf8;
+use dawn_commands::tables::tabrestore::{Sender, bundled};
 use std::path::PathBuf;
 
 /// Replace tables by the TABLE.csv files of a directory

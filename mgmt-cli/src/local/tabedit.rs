@@ -2,11 +2,11 @@
 
 use super::LocalCommand;
 use crate::builder::{ask, ask_with, fail, show};
-use crate::command::Registry;
-use crate::commands::tables::tabrestore::Sender;
 use crate::environment::Environment;
 use crate::terminal::{print, stop_on_signals};
-use crate::utf8;
+use dawn_bootd::command::Registry;
+use dawn_cluster::utf8;
+use dawn_commands::tables::tabrestore::Sender;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{BufRead, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};

@@ -1,11 +1,11 @@
 //! What a caller below root can find out and change beyond the nodes that policy gives to it: nothing.
 
 use super::CLUSTER;
-use crate::command::{Entry, Kind};
-use crate::commands::COMMANDS;
-use crate::requests::REQUESTS;
 use crate::testbed::Bed;
+use dawn_bootd::command::{Entry, Kind};
+use dawn_bootd::requests::REQUESTS;
 use dawn_cluster::schema;
+use dawn_commands::{COMMANDS, PROGRAMS};
 use std::sync::LazyLock;
 
 /// A cluster in which alice may use every command for cn1, with further rows.
@@ -170,7 +170,7 @@ fn options_of(entry: &Entry) -> Vec<String> {
 }
 
 fn daemon_entries() -> impl Iterator<Item = &'static Entry> {
-    COMMANDS.iter().chain(REQUESTS).filter(|entry| entry.kind != Kind::Local)
+    COMMANDS.iter().chain(REQUESTS).chain(PROGRAMS).filter(|entry| entry.kind != Kind::Local)
 }
 
 /// The same for random words, and for commands that write: what alice writes is in both clusters, and nothing
@@ -419,7 +419,7 @@ fn elements(way: &str) -> String {
 #[test]
 fn no_writer_reaches_another_node() {
     let writers = daemon_entries().filter(|entry| {
-        let is_request = REQUESTS.iter().any(|request| request.name == entry.name);
+        let is_request = REQUESTS.iter().chain(PROGRAMS).any(|request| request.name == entry.name);
         let writes = is_request && !READERS.contains(&entry.name);
         entry.writes || writes || matches!(entry.name, "getdestiny" | "nextdestiny")
     });

@@ -1,0 +1,178 @@
+//! What to say about a command that does not exist: the name that was meant, or what to use instead.
+
+/// Most letters that may differ in a name that was meant.
+const DISTANCE_MAX: usize = 2;
+
+/// Commands of the reference that are no part of Dawn, and what does their work.
+pub const ELSEWHERE: &[(&[&str], &str)] = &[
+    (
+        &["rpower", "rsetboot", "rinv", "rvitals", "reventlog", "rspconfig", "rbeacon", "rflash", "renergy"],
+        "hardware control is left to `ipmitool` and Redfish tools; `nodels NODE ipmi` has the addresses",
+    ),
+    (
+        &["rcons", "wcons", "makeconservercf", "makegocons"],
+        "consoles are left to `ipmitool sol` and conserver",
+    ),
+    (
+        &["xdsh", "psh", "pscp", "xdcp", "prsync", "xdshbak", "xcoll", "sinv", "updatenode", "runxcmd"],
+        "commands on nodes are left to ssh tools: `clush -w $(dawn noderange --comma NODERANGE) COMMAND`",
+    ),
+    (
+        &["remoteimmsetup"],
+        "management modules are set up with their own tools; a node's own BMC asks `getbmcconfig`",
+    ),
+    (&["signx509cert"], "there are no service nodes, and nodes get no certificates"),
+    (
+        &["updatenodestat", "updatemynodestat"],
+        "nodes report on the status port (`installstatus WORD`); `chtab node=NODE nodelist.status=WORD` sets one by hand",
+    ),
+    (&["rescanplugins"], "all commands are in the one executable; nothing is loaded"),
+    (&["findme"], "machines are not discovered yet; `dawn events` shows those that ask for an address"),
+    (&["makedns"], "Dawn has no name server; `makehosts` writes /etc/hosts, which dnsmasq serves"),
+    (&["makentp"], "the management node's own chrony serves time"),
+    (
+        &["getmacs"],
+        "machines that ask show their address in `dawn events`; `chdef NODE mac=ADDRESS` enters it",
+    ),
+    (&["mknb"], "there is nothing to build: Dawn's /init travels inside the executable"),
+    (&["rnetboot"], "`nodeset` says what a node boots; start it with `ipmitool chassis power`"),
+    (
+        &["nodestat", "pping", "ppping"],
+        "`nodels NODERANGE nodelist.status` and `dawn events` show what nodes said",
+    ),
+    (&["xcatprobe"], "`dawn explain NODE` shows what a node would boot and why, `dawn events` what it did"),
+    (&["xcatd", "restartxcatd"], "`dawn serve` is the daemon"),
+    (&["db2sqlsetup"], "DB2 is not supported; see `dawn pgsqlsetup` and `dawn mysqlsetup`"),
+    (&["xcatsnap", "xcatdebug"], "`dawn log` and `dawn events` show what happened"),
+    (
+        &["mkvm", "rmvm", "lsvm", "chvm", "mkhwconn", "rmhwconn", "lshwconn", "lsslp", "rscan"],
+        "virtual machines and hardware managers are not controlled by Dawn",
+    ),
+    (
+        &[
+            "addkit",
+            "addkitcomp",
+            "chkkitcomp",
+            "lskit",
+            "lskitcomp",
+            "lskitdeployparam",
+            "rmkit",
+            "rmkitcomp",
+            "buildkit",
+        ],
+        "kits are not supported; name packages in the image's pkglist and otherpkglist",
+    ),
+    (
+        &[
+            "bmcdiscover",
+            "switchdiscover",
+            "slpdiscover",
+            "pdudiscover",
+            "nodediscoverstart",
+            "nodediscoverstop",
+            "nodediscoverstatus",
+            "nodediscoverls",
+            "nodediscoverdef",
+            "switchprobe",
+        ],
+        "machines are not discovered yet; `dawn events` shows those that ask for an address, `dawn mkdef` defines them",
+    ),
+    (
+        &["copycds", "copycds-cdrom", "rinstall", "winstall", "geninitrd", "rmosdistro", "chkosimage"],
+        "systems are not installed to disk yet; `dawn genimage` builds images that run from memory or NFS",
+    ),
+    (
+        &["imgcapture", "mkdummyimage"],
+        "images are not captured from nodes; `dawn genimage` builds them from packages",
+    ),
+    (
+        &["monadd", "moncfg", "mondecfg", "monls", "monrm", "monshow", "monstart", "monstop"],
+        "monitoring is left to other programs; `dawn nodels NODERANGE nodelist.status` has the status of nodes",
+    ),
+    (
+        &["mkzone", "chzone", "rmzone"],
+        "there are no ssh zones: all nodes trust the one key of the management node",
+    ),
+    (&["snmove", "makeroutes", "xcatsetup"], "there are no service nodes; routes are left to the system"),
+    (
+        &["makeknownhosts", "lshostkeys"],
+        "host keys of nodes are not collected; `ssh-keyscan $(dawn noderange --comma NODERANGE)` does it",
+    ),
+    (
+        &["rollupdate", "rbootseq", "rspreset", "cfgve", "clonevm", "swapnodes", "setupiscsidev", "rmigrate"],
+        "hardware and virtual machines are not controlled by Dawn",
+    ),
+    (
+        &[
+            "mknimimage",
+            "nimnodecust",
+            "nimnodeset",
+            "nim2xcat",
+            "xcat2nim",
+            "bkupimage",
+            "rmnimimage",
+            "xcataixinit",
+            "mkdsklsnode",
+            "rmdsklsnode",
+            "chkaixos",
+            "snrmkdsklsnode",
+        ],
+        "AIX and NIM are not supported",
+    ),
+    (
+        &["nodeimport", "nodechprofile", "nodeaddunmged", "nodechmac", "nodediscover", "kitnodebasic"],
+        "profiles of nodes are groups here; `dawn mkdef -z` reads definitions from a file, `dawn chdef` changes them",
+    ),
+    (
+        &[
+            "getslnodes",
+            "pushinitrd",
+            "xdshcoll",
+            "xcsv",
+            "webrun",
+            "cfghost",
+            "cfgcluster",
+            "createcluster",
+            "lscluster",
+            "rmvcluster",
+            "chhypervisor",
+            "mkhypervisor",
+            "rmhypervisor",
+            "lsve",
+            "pasu",
+            "piflash",
+            "xpbsnodes",
+            "tcons",
+            "wkill",
+            "wvid",
+            "mkvlan",
+            "chvlan",
+            "rmvlan",
+            "lsvlan",
+            "chvlanports",
+        ],
+        "docs/feature-status.md says what is missing",
+    ),
+];
+
+/// The text for a name that is not a command, with a hint; `names` are those of all commands.
+pub fn unknown<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> String {
+    if let Some((_, instead)) = ELSEWHERE.iter().find(|(names, _)| names.contains(&name)) {
+        return format!("Dawn does not have the command '{name}'.\nHint: {instead}.");
+    }
+    match nearest_of(name, names) {
+        Some(meant) => format!("there is no command '{name}'.\nHint: did you mean '{meant}'?"),
+        None => format!(
+            "there is no command '{name}'.\nHint: `dawn help` lists the commands, docs/feature-status.md says what is missing."
+        ),
+    }
+}
+
+/// The name of a list that differs least, if it differs by little.
+pub fn nearest_of<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = name.to_lowercase();
+    let near = names.into_iter().map(|known| (strsim::osa_distance(&lower, &known.to_lowercase()), known));
+    let (distance, known) = near.min_by_key(|(distance, _)| *distance)?;
+    // Half of a short name must not be wrong.
+    (distance <= DISTANCE_MAX && distance * 2 < name.chars().count()).then_some(known)
+}

@@ -1,0 +1,94 @@
+//! What commands and node reports ask of the boot services, as a trait: commands are tested without services.
+
+use crate::dhcp::Answers;
+use crate::events::Event;
+use crate::loaders::Missing;
+use dawn_cluster::Snapshot;
+use dawn_xcatd::node_status::NodeReport;
+use std::net::IpAddr;
+use std::path::Path;
+
+/// What `getdestiny` tells a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Destiny {
+    /// The state word, for instance `netboot`, `shell`, `discover`.
+    pub destiny: String,
+    /// Kernel below the TFTP directory.
+    pub kernel: Option<String>,
+    /// Initial RAM disk below the TFTP directory.
+    pub initrd: Option<String>,
+    /// Kernel command line.
+    pub kcmdline: Option<String>,
+    /// Server of the image.
+    pub imgserver: Option<String>,
+}
+
+/// Why a node would not boot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unready {
+    /// The reason, for the node.
+    pub text: String,
+    /// The same for all nodes that have the trouble from one place, a group's row for instance.
+    pub cause: String,
+}
+
+impl From<String> for Unready {
+    fn from(text: String) -> Self {
+        Self { cause: text.clone(), text }
+    }
+}
+
+/// What the daemon's boot services offer to commands. All calls answer from memory.
+pub trait BootServices: Send + Sync + 'static {
+    /// Whether this node would boot with this snapshot: the reason if not, in the words of the
+    /// reference (`No MAC address available for this node` …).
+    fn check_plan(&self, snapshot: &Snapshot, node: &str) -> Result<(), Unready>;
+    /// Where each boot decision of a node comes from, as lines for `explain`.
+    fn explain(&self, snapshot: &Snapshot, node: &str) -> Vec<String>;
+    /// What a node is to do, as `getdestiny` says it.
+    fn destiny(&self, snapshot: &Snapshot, node: &str) -> Destiny;
+    /// Leases that are held: address, MAC, node or empty, expiry text.
+    fn leases(&self) -> Vec<Lease>;
+    /// The newest boot events, oldest first; of one node if named.
+    fn events(&self, node: Option<&str>, count_max: usize) -> Vec<Event>;
+    /// What DHCP says to nodes.
+    fn dhcp_answers<'a>(&self, snapshot: &'a Snapshot) -> Answers<'a>;
+    /// Loaders that the node will ask for and that are not there.
+    fn missing_loaders(&self, snapshot: &Snapshot, node: &str) -> Option<Missing>;
+    /// What the tables ask of DHCP and this machine cannot do.
+    fn dhcp_problems(&self, snapshot: &Snapshot) -> Vec<String>;
+    /// Nodes that run from the tree at `root` by NFS.
+    fn tree_users(&self, root: &Path) -> Vec<String>;
+    /// What should be done about the image of a node before it boots, although it would boot.
+    fn advice(&self, snapshot: &Snapshot, node: &str) -> Option<String>;
+    /// A node has said something on the status port; the tables are written already.
+    fn reported(&self, snapshot: &Snapshot, node: &str, report: &NodeReport);
+    /// An interface of this machine has the address.
+    fn is_own_address(&self, address: IpAddr) -> bool;
+    /// A node asked for something that cannot be done; its timeline says why.
+    fn trouble(&self, node: &str, detail: &str);
+    /// A machine without certificate asked for something that the policy denies it.
+    fn denied(&self, ip: IpAddr, detail: &str);
+    /// A caller who is neither a user nor a node runs a command that the policy opens to everybody.
+    fn asked(&self, ip: IpAddr, command: &str);
+    /// A machine that is not a node has connected to the status port.
+    fn stranger(&self, ip: IpAddr);
+}
+
+/// A DHCP lease as `leases` shows it.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct Lease {
+    /// Address.
+    pub ip: String,
+    /// Hardware address.
+    pub mac: String,
+    /// Node, empty for a machine that is none.
+    pub node: String,
+    /// `reserved` or `dynamic`.
+    pub kind: String,
+    /// `offered`, `bound`, `declined` (another machine has the address), or `free` (given back or run out,
+    /// and kept for this machine as long as nobody else needs it).
+    pub state: String,
+    /// When the state ends, local time, empty for never.
+    pub expires: String,
+}

@@ -1,0 +1,455 @@
+//! The commands behind the protocol: policy, audit, tokens, and the run of a command.
+//!
+//! [`Daemon`] is what the services of port 3001 and 3002 are given. It answers from the snapshot and
+//! resolves no names: a peer is a node when its address is one's, otherwise it is its address.
+
+mod app_status;
+mod command_log;
+mod logins;
+mod policy;
+mod token;
+
+use self::command_log::CommandLog;
+use self::logins::Logins;
+use crate::boot_services::BootServices;
+use crate::caller::{self, View};
+use crate::command::{Ctx, Kind, Registry};
+use crate::destiny;
+use crate::mypostscript;
+use crate::node_edits;
+use crate::output::{Out, Stop};
+use crate::requests::syncfiles;
+use dawn_cluster::{Change, Edit, Model, Reason, Snapshot};
+use dawn_xcatd::node_status::{NodeReport, NodeReports, UPDATE_STATUS_WORDS};
+use dawn_xcatd::{
+    Call, Credentials, Decision, Dispatcher, Expanded, Gone, NodeUse, Peer, Request, Response, Sink,
+};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Bytes of the words, and of the noderange, that a row of `auditlog` keeps. What a command changed is in the
+/// change log.
+const AUDIT_BYTES_MAX: usize = 16 << 10;
+/// Requests that leave no audit record (polled by consoles and nodes).
+const UNAUDITED: [&str; 5] = ["getdestiny", "getbladecons", "getipmicons", "getopenbmccons", "getcons"];
+
+/// Characters of a command line in the daemon's log.
+const LOGGED_CHARS_MAX: usize = 1024;
+
+/// What the daemon is told when it is made.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Short host name, `xcatdsource` of every answer.
+    pub host: String,
+    /// Where commands are recorded; `None` records nothing.
+    pub commands_log: Option<PathBuf>,
+    /// The file that `makehosts` writes.
+    pub hosts_file: String,
+    /// What `lsxcatd -d` says about the database.
+    pub database: Vec<String>,
+    /// The data directory, for what nodes fetch from it (`hostkeys`).
+    pub data: Option<PathBuf>,
+}
+
+/// See the module's text.
+pub struct Daemon {
+    model: Arc<Model>,
+    boot: Arc<dyn BootServices>,
+    registry: Arc<Registry>,
+    settings: Settings,
+    log: CommandLog,
+    logins: Logins,
+}
+
+impl Daemon {
+    /// A daemon on a model. `settings.host` is cut at its first dot.
+    pub fn new(
+        model: Arc<Model>,
+        boot: Arc<dyn BootServices>,
+        registry: Arc<Registry>,
+        settings: Settings,
+    ) -> Self {
+        let log = CommandLog::new(settings.commands_log.clone());
+        let short = settings.host.split('.').next().unwrap_or_default().to_owned();
+        let settings = Settings { host: short, ..settings };
+        Self { model, boot, registry, log, logins: Logins::default(), settings }
+    }
+
+    fn snapshot(&self) -> Arc<Snapshot> {
+        self.model.snapshot()
+    }
+
+    fn carry_out(&self, call: &Call, out: &mut Out<'_>) -> Result<(), Stop> {
+        let Some(entry) = self.registry.find_request(&call.request.command) else {
+            return Err(Stop::message("Unsupported request"));
+        };
+        let snapshot = self.snapshot();
+        let ctx = Ctx {
+            model: &self.model,
+            registry: &self.registry,
+            view: View::of(&snapshot, call),
+            snapshot,
+            call,
+            boot: self.boot.as_ref(),
+            host: &self.settings.host,
+            hosts_file: &self.settings.hosts_file,
+            database: &self.settings.database,
+            data: self.settings.data.as_deref(),
+        };
+        entry.run(&ctx, out)
+    }
+
+    /// The row of `auditlog` for a command that runs, unless `site.auditskipcmds` leaves it out.
+    fn audit(&self, call: &Call) {
+        let snapshot = self.snapshot();
+        let command = call.request.command.as_str();
+        if !is_audited(&snapshot, call) {
+            return;
+        }
+        let now = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
+        let args = crate::command::redact::words(command, &call.request.args);
+        let mut args: String = args.iter().map(|arg| format!(" {arg}")).collect();
+        let mut noderange = call.request.noderange.clone().unwrap_or_default();
+        dawn_cluster::truncate(&mut args, AUDIT_BYTES_MAX);
+        dawn_cluster::truncate(&mut noderange, AUDIT_BYTES_MAX);
+        let row = [
+            ("audittime", now.as_str()),
+            ("userid", call.username.as_deref().unwrap_or_default()),
+            ("clientname", &call.peer_host),
+            ("clienttype", call.request.client_type.as_deref().unwrap_or("other")),
+            ("command", command),
+            ("noderange", &noderange),
+            ("args", &args),
+            ("status", "Allowed"),
+        ];
+        if let Some(edit) = policy::insert_row("auditlog", &row) {
+            self.quietly("auditlog", vec![edit]);
+        }
+    }
+
+    /// Puts a row into `eventlog`: columns and values; `eventtime` is now unless it is given.
+    pub fn record_event(&self, values: &[(&str, &str)]) {
+        let now = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
+        let mut row = values.to_vec();
+        if !row.iter().any(|(name, _)| *name == "eventtime") {
+            row.insert(0, ("eventtime", &now));
+        }
+        if let Some(edit) = policy::insert_row("eventlog", &row) {
+            self.quietly("eventlog", vec![edit]);
+        }
+    }
+
+    /// A change of the daemon itself; a failure is logged, the caller cannot do anything about it.
+    fn quietly(&self, what: &str, edits: Vec<Edit>) {
+        if edits.is_empty() {
+            return;
+        }
+        if let Err(error) = self.model.apply(Change::quiet(what, what, edits)) {
+            tracing::error!(%error, what, "a change of the daemon itself failed");
+        }
+    }
+
+    /// Stores what a node reports; a failure is logged, the node cannot do anything about it.
+    fn report_of(&self, node: &str, what: &str, compute: impl FnOnce(&Snapshot) -> Result<Vec<Edit>, Stop>) {
+        if let Err(error) = node_edits::for_node(&self.model, node, what, compute) {
+            tracing::error!(?error, node, what, "a node's report could not be stored");
+        }
+    }
+
+    /// Neither a user nor a node. What such callers may ask says nothing, and must not fill the logs.
+    fn is_stranger(&self, call: &Call) -> bool {
+        let known = |ip: IpAddr| ip.is_loopback() || self.snapshot().node_by_ip(ip).is_some();
+        call.peer_name.is_none() && !call.peer.ip.is_some_and(known)
+    }
+
+    /// How root gets in again. Others are not told what the policy says.
+    fn way_out(&self, call: &Call, reason: &str) -> Option<String> {
+        if call.peer.certificate_name.as_deref() != Some("root") {
+            return None;
+        }
+        let data = self.settings.data.as_deref().unwrap_or(Path::new("DIR")).display();
+        Some(format!(
+            "Hint: {reason}. If root is locked out, `dawn init --data {data}` on the daemon's machine lets root in again."
+        ))
+    }
+
+    /// Notes a refusal: as an event for a caller without a name, in the log for a user.
+    fn deny(&self, call: &Call, reason: Reason) -> Decision {
+        let reason = match reason {
+            Reason::Row(priority) => format!("policy rule {priority} denies it"),
+            Reason::NoRule { nodes } if nodes.is_empty() => "no policy rule allows it".to_owned(),
+            Reason::NoRule { nodes } => format!("no policy rule allows it for {}", nodes.join(",")),
+        };
+        let command = &call.request.command;
+        match (&call.peer_name, call.peer.ip) {
+            // Events are bounded for each machine, as the log is not.
+            (None, Some(ip)) => self.boot.denied(ip, &format!("{command}: {reason}")),
+            (name, _) => tracing::warn!(
+                target: "audit",
+                "Permission denied for request: peername={}, peerhost={}, peerport={} command= {command} ({reason})",
+                name.as_deref().unwrap_or_default(),
+                call.peer_host,
+                call.peer.port,
+            ),
+        }
+        Decision::Deny { hint: self.way_out(call, &reason) }
+    }
+
+    /// Of many words in one line the last status and the last update status count: each report is one change.
+    fn node_status(&self, node: &str, words: &[String]) {
+        let snapshot = self.snapshot();
+        let is_update = |word: &&String| UPDATE_STATUS_WORDS.contains(&word.as_str()) && *word != "failed";
+        let status = words.iter().rfind(|word| !is_update(word));
+        let update = words.iter().rfind(is_update);
+        let mut edits = Vec::new();
+        if let Some(word) = status {
+            edits.extend(destiny::status_edits(&snapshot, node, word).unwrap_or_default());
+        }
+        if let Some(word) = update {
+            edits.extend(destiny::update_status_edits(&snapshot, node, word).unwrap_or_default());
+        }
+        let was = snapshot.attr(node, "nodelist.status");
+        if status.is_some_and(|word| word == "failed") && was.as_deref() != Some("failed") {
+            self.record_event(&[
+                ("eventtype", "event"),
+                ("monitor", "nodestatus"),
+                ("monnode", &self.settings.host),
+                ("node", node),
+                ("severity", "Critical"),
+                ("message", "the node reports that it failed"),
+            ]);
+        }
+        for word in status.into_iter().chain(update) {
+            tracing::info!("xcat.updatestatus - {node}: changing status={word}");
+        }
+        self.report_of(node, "installstatus", |_| Ok(edits));
+    }
+
+    fn advance(&self, node: &str) {
+        self.report_of(node, "next", |snapshot| {
+            let Some(moved) = destiny::next(snapshot, node).map_err(Stop::message)? else {
+                return Ok(Vec::new());
+            };
+            let mut edits = moved.edits;
+            if snapshot.site_flag("nodestatus", true) {
+                let status = destiny::status_for(&moved.currstate);
+                edits.extend(destiny::status_edits(snapshot, node, status).map_err(Stop::message)?);
+            }
+            Ok(edits)
+        });
+    }
+
+    fn sync_files(&self, node: &str) -> String {
+        match syncfiles::refusal(&self.snapshot(), node) {
+            None => "syncfiles done".into(),
+            Some(reason) => {
+                self.boot.trouble(node, &format!("syncfiles: {reason}"));
+                format!("syncfiles failed: {reason}")
+            }
+        }
+    }
+
+    fn app_status(&self, node: &str, pairs: &[(String, String)]) {
+        let snapshot = self.snapshot();
+        let old = snapshot.attr(node, "nodelist.appstatus").unwrap_or_default();
+        let (text, left_out) = app_status::merged(&old, pairs);
+        if left_out > 0 {
+            self.boot.trouble(node, &format!("{left_out} application states were too long and left out"));
+        }
+        let now = jiff::Zoned::now().strftime("%m-%d-%Y %H:%M:%S").to_string();
+        let values = [("appstatus", text.as_str()), ("appstatustime", &now)];
+        if let Ok(edit) = Edit::set("nodelist", &[("node", node)], &values) {
+            self.report_of(node, "hpcbootstatus", |_| Ok(vec![edit]));
+        }
+    }
+}
+
+fn is_audited(snapshot: &Snapshot, call: &Call) -> bool {
+    let command = call.request.command.as_str();
+    if UNAUDITED.contains(&command) || matches!(command, "getpostscript" | "getcredentials") {
+        return false;
+    }
+    let kind = call.request.client_type.as_deref().unwrap_or("other");
+    let skip = snapshot.site("auditskipcmds").unwrap_or_default();
+    !skip.split(',').map(str::trim).any(|word| {
+        word.eq_ignore_ascii_case("all") || word == command || word.strip_prefix("clienttype:") == Some(kind)
+    })
+}
+
+/// What `site.auditnosyslog` and `site.skipvalidatelog` leave of the reference's records for the system log.
+fn log_allowed(registry: &Registry, snapshot: &Snapshot, call: &Call) {
+    let command = call.request.command.as_str();
+    let quiet = match command {
+        "getpostscript" | "getcredentials" => snapshot.site_flag("skipvalidatelog", false),
+        _ => UNAUDITED.contains(&command),
+    };
+    if quiet || snapshot.site_flag("auditnosyslog", false) {
+        return;
+    }
+    let line: String = registry.command_line(call).chars().take(LOGGED_CHARS_MAX).collect();
+    let user = call.username.as_deref().unwrap_or("a caller without certificate");
+    tracing::info!(target: "audit", "Allowing {line} for {user} from {}", call.peer_host);
+}
+
+impl Dispatcher for Daemon {
+    fn source(&self) -> String {
+        self.settings.host.clone()
+    }
+
+    fn peer_host(&self, ip: IpAddr) -> String {
+        if ip.is_loopback() {
+            return self.settings.host.clone();
+        }
+        self.snapshot().node_by_ip(ip).map_or_else(|| ip.to_string(), |node| node.to_string())
+    }
+
+    fn check_password(&self, user: &Credentials, peer: &Peer) -> bool {
+        let check = || token::check_password(&self.snapshot(), user);
+        self.logins.attempt(peer.ip, &user.username, Instant::now(), check)
+    }
+
+    fn token_user(&self, token: &str) -> Option<String> {
+        token::user_of(&self.snapshot(), token)
+    }
+
+    fn new_token(&self, username: &str) -> Result<(String, String), String> {
+        token::create(&self.model, username)
+    }
+
+    fn admit(&self, call: &Call) -> Option<Decision> {
+        let refusal = policy::refusal(&self.snapshot(), call)?;
+        Some(self.deny(call, refusal.reason))
+    }
+
+    fn expand(&self, noderange: &str, call: &Call) -> Expanded {
+        let snapshot = self.snapshot();
+        View::of(&snapshot, call).expand(&snapshot, noderange)
+    }
+
+    fn knows(&self, command: &str) -> Option<NodeUse> {
+        let entry = self.registry.find_request(command)?;
+        match entry.kind {
+            Kind::Nodes => Some(NodeUse::Verified),
+            Kind::Words => Some(NodeUse::Raw),
+            Kind::Local => None,
+        }
+    }
+
+    fn hint(&self, command: &str) -> String {
+        match self.registry.find(command) {
+            Some(_) => {
+                format!("'{command}' works on files of its caller: run `dawn {command}` on this machine.")
+            }
+            None => self.registry.unknown(command),
+        }
+    }
+
+    fn put_in_order(&self, request: &mut Request) {
+        if let Some(entry) = self.registry.find_request(&request.command) {
+            entry.put_in_order(request);
+        }
+    }
+
+    fn authorise(&self, call: &Call, unknown: &[String]) -> Decision {
+        let verdict = policy::decide(&self.registry, &self.snapshot(), call, unknown);
+        if verdict.allowed {
+            return Decision::Allow { trusted: verdict.trusted };
+        }
+        self.deny(call, verdict.reason)
+    }
+
+    fn run(&self, call: Call, sink: &mut dyn Sink) {
+        let started = Instant::now();
+        let mut record = None;
+        if self.is_stranger(&call) {
+            // Events are bounded for each machine; rows of the audit log and lines of the log are not.
+            let polled = UNAUDITED.contains(&call.request.command.as_str());
+            call.peer
+                .ip
+                .filter(|_| !polled)
+                .iter()
+                .for_each(|ip| self.boot.asked(*ip, &call.request.command));
+        } else {
+            self.audit(&call);
+            log_allowed(&self.registry, &self.snapshot(), &call);
+            let time = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
+            record = self.log.start(&call, self.registry.command_line(&call), &time);
+        }
+        let mut tee = Tee { sink, record };
+        let mut out = Out::new(&mut tee);
+        let result = self.carry_out(&call, &mut out);
+        // A client that has gone needs no last words.
+        let _ = last_words(result, &mut out).and_then(|()| out.flush());
+        if let Some(record) = tee.record {
+            self.log.finish(record, started.elapsed());
+        }
+    }
+}
+
+fn last_words(result: Result<(), Stop>, out: &mut Out<'_>) -> Result<(), Stop> {
+    match result {
+        Ok(()) | Err(Stop::Gone) => Ok(()),
+        Err(Stop::Message { text, code }) => out.error_code(text, code),
+        Err(Stop::Code(code)) => out.code(code),
+    }
+}
+
+/// Passes responses on and notes them for the command log.
+struct Tee<'a> {
+    sink: &'a mut dyn Sink,
+    record: Option<command_log::Record>,
+}
+
+impl Sink for Tee<'_> {
+    fn send(&mut self, response: Response) -> Result<(), Gone> {
+        if let Some(record) = &mut self.record {
+            record.note(&response);
+        }
+        self.sink.send(response)
+    }
+}
+
+impl NodeReports for Daemon {
+    fn node_at(&self, ip: IpAddr) -> Option<String> {
+        self.snapshot().node_by_ip(ip).map(|node| node.to_string())
+    }
+
+    fn report(&self, node: &str, report: NodeReport) -> Vec<String> {
+        let mut lines = Vec::new();
+        match &report {
+            NodeReport::Next => self.advance(node),
+            NodeReport::Status(words) => self.node_status(node, words),
+            NodeReport::AppStatus(pairs) => self.app_status(node, pairs),
+            NodeReport::GetPostscript => {
+                let snapshot = self.snapshot();
+                lines = match caller::wants_certificates(&snapshot) {
+                    // Nobody shows one here.
+                    true => vec![
+                        "# site.nodeauthentication is set: ask on the command port, with a certificate"
+                            .into(),
+                    ],
+                    false => mypostscript::lines(&snapshot, node),
+                };
+                lines.push("#END OF SCRIPT".into());
+            }
+            NodeReport::Syncfiles => lines.push(self.sync_files(node)),
+            // The TFTP directory is a view that no node writes to: there is nothing to unlock. Troubles are
+            // events only.
+            NodeReport::UnlockTftpdir
+            | NodeReport::LockTftpdir
+            | NodeReport::Monitor
+            | NodeReport::Trouble(_) => {}
+            NodeReport::Unknown(line) => {
+                tracing::warn!(node, line, "a node said something unknown on the status port");
+            }
+        }
+        self.boot.reported(&self.snapshot(), node, &report);
+        lines
+    }
+
+    fn stranger(&self, ip: IpAddr) {
+        self.boot.stranger(ip);
+    }
+}

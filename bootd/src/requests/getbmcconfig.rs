@@ -1,0 +1,188 @@
+//! `getbmcconfig`: a node asks how its service processor is to be configured.
+//!
+//! Addresses, user and password come from the node's `ipmi` (or `openbmc`) row, the password else from the
+//! `passwd` table; mask and gateway from the network of the address. Names of service processors are looked
+//! up in the `hosts` table.
+
+use super::consent;
+use crate::caller::calling_node;
+use crate::command::{Command, Ctx, Kind};
+use crate::node_edits;
+use crate::output::{Done, Out, Stop};
+use dawn_cluster::{Col, Edit, Snapshot, row_subnet};
+use dawn_xcatd::Element;
+use std::net::Ipv4Addr;
+
+/// Where the node's root listens; the reference knows no other port for this request.
+const CONSENT_PORT: u16 = 300;
+/// Characters of a password made here; service processors take 16 at least.
+const PASSWORD_CHARS: usize = 15;
+
+/// Tell the calling node how to set up its BMC
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    words: Vec<String>,
+}
+
+impl Command for Args {
+    const NAME: &'static str = "getbmcconfig";
+    const KIND: Kind = Kind::Words;
+
+    fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        let node = calling_node(&ctx.snapshot, ctx.call)?;
+        if !ctx.call.peer.ip.is_some_and(|ip| consent::is_given(ip, CONSENT_PORT)) {
+            return Err(Stop::message("Unable to prove root on your IP approves of this request"));
+        }
+        let table = if asks_openbmc(ctx) { "openbmc" } else { "ipmi" };
+        let password = new_password(ctx, table, &node)?;
+        configurations(&ctx.snapshot, &node, table, password.as_deref())?
+            .into_iter()
+            .try_for_each(|elements| out.elements(elements))
+    }
+}
+
+fn asks_openbmc(ctx: &Ctx<'_>) -> bool {
+    ctx.call.request.extra.iter().any(|element| element.name == "isopenbmc" && element.text.trim() == "1")
+}
+
+/// With `site.genpasswords` every request stores and gives a fresh password.
+fn new_password(ctx: &Ctx<'_>, table: &str, node: &str) -> Result<Option<String>, Stop> {
+    if table != "ipmi" || !ctx.snapshot.site_flag("genpasswords", false) {
+        return Ok(None);
+    }
+    const LETTERS: &[u8] = b"abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789";
+    let mut bytes = [0u8; PASSWORD_CHARS];
+    getrandom::fill(&mut bytes).map_err(|error| Stop::message(format!("no randomness: {error}")))?;
+    let letter =
+        |byte: &u8| LETTERS.get(usize::from(*byte) % LETTERS.len()).map(|letter| char::from(*letter));
+    let password: String = bytes.iter().filter_map(letter).collect();
+    let edit = Edit::set("ipmi", &[("node", node)], &[("password", &password)])?;
+    node_edits::for_node(ctx.model, node, "getbmcconfig", |_| Ok(vec![edit]))?;
+    Ok(Some(password))
+}
+
+fn configurations(
+    snapshot: &Snapshot,
+    node: &str,
+    table: &str,
+    password: Option<&str>,
+) -> Result<Vec<Vec<Element>>, Stop> {
+    let attr =
+        |column: &str| snapshot.attr(node, format!("{table}.{column}").as_str()).map(|text| text.to_string());
+    let bmcs = attr("bmc").ok_or_else(|| {
+        Stop::message(format!(
+            "No value specified for '{node}.bmc'. Unable to configure the BMC, check the node definition."
+        ))
+    })?;
+    let (default_user, default_password) = defaults(snapshot, table);
+    let user = attr("username").or(default_user).unwrap_or_default();
+    let password =
+        password.map(str::to_owned).or_else(|| attr("password")).or(default_password).unwrap_or_default();
+    let ports = attr("bmcport").unwrap_or_default();
+    let vlans = attr("taggedvlan").unwrap_or_default();
+    let at =
+        |list: &str, number: usize| list.split(',').nth(number).map(str::trim).unwrap_or_default().to_owned();
+    let mut all = Vec::new();
+    for (number, bmc) in bmcs.split(',').map(str::trim).enumerate() {
+        let ip = address(snapshot, bmc);
+        let network = ip.and_then(|ip| network_of(snapshot, ip));
+        let (Some(ip), Some((mask, gateway))) =
+            (ip, network.filter(|_| !user.is_empty() && !password.is_empty()))
+        else {
+            // The reference prints the password into this message.
+            let word = |set: bool| if set { "set" } else { "missing" };
+            return Err(Stop::message(format!(
+                "Invalid/Missing BMC related attributes in the node defintion (IP={bmc} Netmask={} User={user} Pass={}). \
+                 Check the node, the passwd table and the networks table.",
+                word(ip.and_then(|ip| network_of(snapshot, ip)).is_some()),
+                word(!password.is_empty())
+            )));
+        };
+        let mut elements = vec![
+            Element::text("bmcip", ip.to_string()),
+            Element::text("netmask", mask.to_string()),
+            Element::text("gateway", gateway),
+            Element::text("username", &user),
+            Element::text("password", &password),
+        ];
+        for (name, value) in [("bmcport", at(&ports, number)), ("taggedvlan", at(&vlans, number))] {
+            if !value.is_empty() {
+                elements.push(Element::text(name, value));
+            }
+        }
+        all.push(elements);
+    }
+    Ok(all)
+}
+
+/// User and password of all service processors of a kind.
+fn defaults(snapshot: &Snapshot, key: &str) -> (Option<String>, Option<String>) {
+    let row = snapshot.find_row(&[(Col::known("passwd.key"), key)]);
+    let cell = |col: &'static str| Some(row.as_ref()?.get(Col::known(col))?.to_string());
+    (cell("passwd.username"), cell("passwd.password"))
+}
+
+fn address(snapshot: &Snapshot, bmc: &str) -> Option<Ipv4Addr> {
+    bmc.parse().ok().or_else(|| snapshot.attr(bmc, "hosts.ip")?.parse().ok())
+}
+
+/// Mask and gateway of the smallest network that holds the address.
+fn network_of(snapshot: &Snapshot, ip: Ipv4Addr) -> Option<(Ipv4Addr, String)> {
+    let cell =
+        |row: &dawn_cluster::Row, col: &'static str| row.get(Col::known(col)).map(|text| text.to_string());
+    let rows = snapshot.enabled_rows("networks").filter_map(|row| {
+        let net = row_subnet(row).filter(|net| net.contains(ip))?;
+        Some((net.mask(), cell(row, "networks.gateway").unwrap_or_default()))
+    });
+    let (mask, gateway) = rows.max_by_key(|(mask, _)| u32::from(*mask))?;
+    let gateway = match gateway.as_str() {
+        "<xcatmaster>" => snapshot.site("master").map(|text| text.to_string()).unwrap_or_default(),
+        _ => gateway,
+    };
+    Some((mask, gateway))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(rows: &[(&str, &[(&str, &str)])]) -> String {
+        let all = configurations(&Snapshot::from_rows(rows.iter().copied()), "cn1", "ipmi", None);
+        match all {
+            Err(error) => error.to_string(),
+            Ok(all) => {
+                let show = |list: Vec<Element>| {
+                    list.iter().map(|e| format!("{}={}", e.name, e.text)).collect::<Vec<_>>().join(" ")
+                };
+                all.into_iter().map(show).collect::<Vec<_>>().join(" | ")
+            }
+        }
+    }
+
+    #[test]
+    fn from_node_passwd_and_networks() {
+        let node: (&str, &[(&str, &str)]) = ("nodelist", &[("node", "cn1"), ("groups", "all")]);
+        let net: (&str, &[(&str, &str)]) = (
+            "networks",
+            &[("netname", "b"), ("net", "10.2.0.0"), ("mask", "/16"), ("gateway", "10.2.0.254")],
+        );
+        let passwd: (&str, &[(&str, &str)]) =
+            ("passwd", &[("key", "ipmi"), ("username", "ADMIN"), ("password", "hush")]);
+        let two: (&str, &[(&str, &str)]) = (
+            "ipmi",
+            &[("node", "cn1"), ("bmc", "10.2.0.1,10.2.0.2"), ("bmcport", "0,1"), ("taggedvlan", "on")],
+        );
+        let user: (&str, &[(&str, &str)]) =
+            ("ipmi", &[("node", "cn1"), ("bmc", "10.2.0.1"), ("username", "u"), ("password", "p")]);
+        assert_eq!(
+            told(&[node, net, passwd, two]),
+            "bmcip=10.2.0.1 netmask=255.255.0.0 gateway=10.2.0.254 username=ADMIN password=hush bmcport=0 taggedvlan=on | \
+             bmcip=10.2.0.2 netmask=255.255.0.0 gateway=10.2.0.254 username=ADMIN password=hush bmcport=1"
+        );
+        assert!(told(&[node, net, user]).contains("username=u password=p"));
+        assert!(told(&[node, net, passwd]).contains("No value specified for 'cn1.bmc'"));
+        let refused = told(&[node, passwd, user]);
+        assert!(refused.contains("Netmask=missing") && !refused.contains("Pass=p"), "{refused}");
+    }
+}

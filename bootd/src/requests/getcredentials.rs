@@ -1,0 +1,162 @@
+//! `getcredentials`: a node fetches what only its root may have.
+//!
+//! The answer is about the node whose address the request comes from, after [`super::consent`]; a failed
+//! proof is answered with nothing, as in the reference. Files come from `/root/.ssh` or the zone's directory,
+//! and from `hostkeys` of the data directory. What it hands out is logged by name, never by content.
+
+use super::consent;
+use crate::caller::calling_node;
+use crate::command::{Command, Ctx, Kind};
+use crate::output::{Done, Out};
+use crate::root_password::root_hash;
+use crate::zones::{default_zone, lets_nodes_log_in, own_zone, zone_row};
+use dawn_cluster::{Col, Snapshot};
+use dawn_serving::bounded_read;
+use dawn_xcatd::{Data, Element, Response};
+use std::path::{Path, PathBuf};
+
+/// Where root's own keys are without a zone.
+const ROOT_KEYS: &str = "/root/.ssh";
+/// Bytes of a key file.
+const KEY_BYTES_MAX: u64 = 64 << 10;
+/// Items of one request.
+const ITEMS_MAX: usize = 32;
+
+/// Give the calling node its keys
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What: ssh_root_key, ssh_root_pub_key (`:ZONE`), ssh_rsa_hostkey ..., xcat_secure_pw:root
+    items: Vec<String>,
+}
+
+impl Command for Args {
+    const NAME: &'static str = "getcredentials";
+    const KIND: Kind = Kind::Words;
+
+    fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        let node = calling_node(&ctx.snapshot, ctx.call)?;
+        let (ip, port) = (ctx.call.peer.ip, ctx.call.request.callback_port);
+        let proved = ip.zip(port).is_some_and(|(ip, port)| consent::is_given(ip, port));
+        if !proved {
+            tracing::warn!(
+                node,
+                "credentials were asked for without proof of root's consent; nothing was given"
+            );
+            return Ok(());
+        }
+        let answers: Vec<(&String, Result<String, String>)> =
+            self.items.iter().take(ITEMS_MAX).map(|item| (item, content(ctx, &node, item))).collect();
+        let mut response = Response::default();
+        for (item, answer) in &answers {
+            if let Ok(text) = answer {
+                tracing::info!(node, item, "credentials were given to a node");
+                let content = Element::text("content", format!("\n{text}\n"));
+                response.data.push(Data::Parts(vec![content, Element::text("desc", item.as_str())]));
+            }
+        }
+        if response.data.is_empty() {
+            return answers
+                .into_iter()
+                .filter_map(|(_, answer)| answer.err())
+                .try_for_each(|text| out.error(text));
+        }
+        response.errorcode.push(0);
+        out.send(response)
+    }
+}
+
+fn content(ctx: &Ctx<'_>, node: &str, item: &str) -> Result<String, String> {
+    let (name, parameter) = item.split_once(':').map_or((item, None), |(name, rest)| (name, Some(rest)));
+    let snapshot = &ctx.snapshot;
+    match name {
+        "ssh_root_key" => {
+            let unable = "Unable to read root's private ssh key";
+            let folder = zone_keys(snapshot, node, parameter, true).ok_or(unable)?;
+            read(&folder.join("id_rsa")).ok_or_else(|| unable.to_owned())
+        }
+        "ssh_root_pub_key" => {
+            let unable = "Unable to read root's public ssh key";
+            let folder = zone_keys(snapshot, node, parameter, false).ok_or(unable)?;
+            read(&folder.join("id_rsa.pub")).ok_or_else(|| unable.to_owned())
+        }
+        "ssh_dsa_hostkey" | "ssh_rsa_hostkey" | "ssh_ecdsa_hostkey" | "ssh_ed25519_hostkey" => {
+            host_key(ctx.data, node, name)
+        }
+        "xcat_secure_pw" if parameter == Some("root") => root_hash(snapshot, node)
+            .ok_or_else(|| "Unable to find root's password in the passwd table".to_owned()),
+        "x509cert" => Err("Dawn makes no certificates for nodes: they are known by their address".to_owned()),
+        "krb5_keytab" => Err("Dawn makes no Kerberos keytabs: the KDC's own tools do".to_owned()),
+        "xcat_server_cred" | "xcat_client_cred" | "xcat_root_cred" | "xcat_cfgloc" => {
+            Err(format!("Dawn has no service nodes, so nobody gets {name}: one daemon serves all nodes"))
+        }
+        _ => Err(format!("Dawn does not hand out {item:.64}")),
+    }
+}
+
+/// The directory of the keys a node may have. Without a zone in the request the node must be in the default
+/// zone; a private key is for nodes of a zone whose nodes may log in to each other.
+fn zone_keys(snapshot: &Snapshot, node: &str, asked: Option<&str>, private: bool) -> Option<PathBuf> {
+    let default = default_zone(snapshot);
+    let own = own_zone(snapshot, node);
+    match asked {
+        Some(asked) if own.as_deref() != Some(asked) => return None,
+        None if own != default => return None,
+        _ => {}
+    }
+    let Some(own) = own else { return Some(ROOT_KEYS.into()) };
+    let row = zone_row(snapshot, &own)?;
+    if private && asked.is_some() && !lets_nodes_log_in(&row) {
+        return None;
+    }
+    Some(
+        row.get(Col::known("zone.sshkeydir")).map_or_else(|| ROOT_KEYS.into(), |text| PathBuf::from(&**text)),
+    )
+}
+
+/// The node's own host key, else the one that all nodes share.
+fn host_key(data: Option<&Path>, node: &str, item: &str) -> Result<String, String> {
+    let method = item.trim_start_matches("ssh_").trim_end_matches("_hostkey");
+    let file = format!("ssh_host_{method}_key");
+    let folder = data.map(|data| data.join("hostkeys"));
+    let shown = folder.as_deref().map(|folder| folder.display().to_string()).unwrap_or_default();
+    folder
+        .and_then(|folder| read(&folder.join(node).join(&file)).or_else(|| read(&folder.join(&file))))
+        .ok_or_else(|| format!("Unable to read private {} key from {shown}", method.to_uppercase()))
+}
+
+/// The node is told that there is none, the log why.
+fn read(path: &Path) -> Option<String> {
+    match bounded_read::read_text(path, KEY_BYTES_MAX) {
+        Ok(text) => Some(text.trim_end().to_owned()),
+        Err(why) => {
+            tracing::debug!(path = %path.display(), %why, "a key was not read");
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zones() {
+        let snapshot = Snapshot::from_rows([
+            ("nodelist", &[("node", "a"), ("groups", "all")][..]),
+            ("nodelist", &[("node", "b"), ("groups", "all"), ("zonename", "red")]),
+            ("zone", &[("zonename", "base"), ("defaultzone", "yes"), ("sshkeydir", "/k/base")]),
+            ("zone", &[("zonename", "red"), ("sshbetweennodes", "yes"), ("sshkeydir", "/k/red")]),
+        ]);
+        for (node, asked, private, expected) in [
+            ("a", None, true, Some("/k/base")),
+            ("a", Some("base"), false, Some("/k/base")),
+            ("a", Some("base"), true, None),
+            ("a", Some("red"), false, None),
+            ("b", None, false, None),
+            ("b", Some("red"), true, Some("/k/red")),
+        ] {
+            let found = zone_keys(&snapshot, node, asked, private);
+            assert_eq!(found.as_deref(), expected.map(Path::new), "{node} {asked:?} {private}");
+        }
+    }
+}

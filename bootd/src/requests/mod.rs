@@ -1,0 +1,29 @@
+//! What nodes ask beside the commands: not in `dawn help`, named as in xCAT.
+//!
+//! A request is a [`crate::command::Command`] like any other, with policy, audit and log; its input is often
+//! in elements of its own instead of words. Nodes speak without a certificate: each request answers about the
+//! caller only, and what is secret only after the caller's [`consent`] was proved.
+//!
+//! Deliberately missing: service nodes (`xcat_server_cred`, `xcat_client_cred`, `xcat_cfgloc`), certificates
+//! for nodes (`x509cert`), Kerberos, copying of files to running nodes. They answer with an error that says
+//! so.
+
+use crate::command::Entry;
+
+pub mod consent;
+pub mod getadapter;
+pub mod getbmcconfig;
+pub mod getcredentials;
+pub mod getpartition;
+pub mod getpostscript;
+pub mod syncfiles;
+
+/// All of them.
+pub static REQUESTS: &[Entry] = &[
+    Entry::daemon::<getadapter::Args>(),
+    Entry::daemon::<getbmcconfig::Args>(),
+    Entry::daemon::<getcredentials::Args>(),
+    Entry::daemon::<getpartition::Args>(),
+    Entry::daemon::<getpostscript::Args>(),
+    Entry::daemon::<syncfiles::Args>(),
+];

@@ -1,0 +1,368 @@
+//! `dawn serve`: all services of the appliance in the foreground.
+
+use crate::budget::{self, MEMORY_MIN};
+use crate::certificates::host_name;
+use crate::command::Registry;
+use crate::daemon::{self, Daemon};
+use crate::owner::{DAEMON, Owner};
+use crate::supervisor::{self, Appliance, CommandPort, Ports, Service, Settings};
+use anyhow::{Context, Result};
+use dawn_cluster::{Model, ModelError, StoreAddress, StoreError};
+use dawn_tftp::TransferPorts;
+use dawn_xcatd::certificates::Authority;
+use std::io::Write;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Pauses after the first failures to reach the database server, then the one between all further attempts.
+const DATABASE_PAUSES: [Duration; 3] =
+    [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
+const DATABASE_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// The file that `makehosts` writes.
+const HOSTS_FILE: &str = "/etc/hosts";
+/// How long commands that still run may go on after the services have stopped.
+const COMMANDS_END_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Run the appliance in the foreground: DHCP, TFTP, HTTP, NFS and the command daemon.
+///
+/// Prints one line `ready` when every service listens, and tells systemd. SIGTERM and SIGINT stop it cleanly.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Data directory made by `dawn init`
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Answer DHCP and TFTP on this interface only; can be repeated [default: all but loopback]
+    #[arg(long, value_name = "IF")]
+    pub interface: Vec<String>,
+    /// Do not tell loaders that there is no IPv6 router; without a router they then wait seconds for one at
+    /// every stage
+    #[arg(long)]
+    pub no_ra: bool,
+    /// Services to run, separated by commas: dhcp, tftp, http, nfs, xcatd [default: all]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub services: Vec<Service>,
+    /// Memory the daemon may use, such as 800M or 4G; at least 256M [default: a quarter of the machine's]
+    #[arg(long, value_name = "SIZE", value_parser = memory_size)]
+    pub memory_max: Option<u64>,
+    /// Port of the DHCP server
+    #[arg(long, default_value_t = Ports::default().dhcp)]
+    pub dhcp_port: u16,
+    /// Port of the TFTP server
+    #[arg(long, default_value_t = Ports::default().tftp)]
+    pub tftp_port: u16,
+    /// Ports that carry TFTP transfers: any two, one (the server's own, for strict firewalls), or a range
+    #[arg(long, value_name = "any|one|FIRST-LAST", default_value = "any")]
+    pub tftp_transfers: TransferPorts,
+    /// Port of the HTTP server [default: site.httpport, else 80]
+    #[arg(long)]
+    pub http_port: Option<u16>,
+    /// Port of the HTTPS server; 0 for none
+    #[arg(long, default_value_t = Ports::default().https)]
+    pub https_port: u16,
+    /// Port of NFS and MOUNT
+    #[arg(long, default_value_t = Ports::default().nfs)]
+    pub nfs_port: u16,
+    /// Port of the port mapper; 0 for none
+    #[arg(long, default_value_t = Ports::default().portmap)]
+    pub portmap_port: u16,
+    /// Port of the command daemon [default: site.xcatdport, else 3001]
+    #[arg(long)]
+    pub xcatd_port: Option<u16>,
+    /// Port of the node status protocol [default: site.xcatiport, else 3002]
+    #[arg(long)]
+    pub status_port: Option<u16>,
+}
+
+/// A size in bytes, or with K, M, G or T for powers of 1,024.
+fn memory_size(text: &str) -> Result<u64, String> {
+    const UNITS: [(char, u32); 4] = [('K', 10), ('M', 20), ('G', 30), ('T', 40)];
+    let unit = |(letter, shift): &(char, u32)| {
+        Some((text.strip_suffix([*letter, letter.to_ascii_lowercase()])?, *shift))
+    };
+    let (digits, shift) = UNITS.iter().find_map(unit).unwrap_or((text, 0));
+    let size = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
+    match size {
+        Some(size) if size >= MEMORY_MIN => Ok(size),
+        Some(_) => Err(format!("it is less than {} MiB", MEMORY_MIN >> 20)),
+        None => Err("it is not a size such as 800M or 4G".to_owned()),
+    }
+}
+
+/// What the environment of the program says beside its arguments.
+#[derive(Clone, Debug, Default)]
+pub struct Given {
+    /// Where relative paths begin.
+    pub directory: PathBuf,
+    /// `DAWN_LOG`: what is logged.
+    pub log: Option<String>,
+    /// `NOTIFY_SOCKET`: where the service manager listens.
+    pub notify_socket: Option<String>,
+    /// `XCATCFG`: the database.
+    pub database: Option<String>,
+}
+
+/// Runs until a signal; the exit code.
+pub fn run(args: &Args, given: &Given, registry: Registry) -> i32 {
+    budget::few_arenas();
+    crate::daemon_log::start(given.log.as_deref());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => {
+            let result = runtime.block_on(serve(args, given, registry));
+            // Dropping it would wait without end for a command that hangs in the kernel.
+            runtime.shutdown_timeout(COMMANDS_END_TIME_MAX);
+            result
+        }
+        Err(error) => Err(anyhow::Error::from(error).context("cannot start the runtime")),
+    };
+    match result {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("Error: {error:#}");
+            1
+        }
+    }
+}
+
+async fn serve(args: &Args, given: &Given, registry: Registry) -> Result<()> {
+    let notify = given.notify_socket.as_deref();
+    check_interfaces(&args.interface)?;
+    let data = given.directory.join(&args.data);
+    let data = data.canonicalize().with_context(|| {
+        format!("no data directory {}; make it with: dawn init --data {0}", data.display())
+    })?;
+    anyhow::ensure!(
+        Authority::new(&data).server_cred().exists(),
+        "{} is no data directory of dawn yet; make it one with: dawn init --data {0}",
+        data.display()
+    );
+    let _owner = Owner::take(&data, DAEMON)?;
+    let address = crate::database::address(&data, given.database.as_deref())?;
+    // Signals are caught before anything listens: a stop during the start must not be lost.
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let model = tokio::select! {
+        model = open_patiently(&data, &address) => Arc::new(model?),
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
+    crate::notify::start(&model);
+    // Other processes on the same database (another daemon, `dawn init`) are heard of from here on.
+    let _follower = model.follow().context("cannot follow the database")?;
+    let appliance = Arc::new(Appliance::new(Arc::clone(&model), settings(args, data, &model)));
+    let commands = command_port(&appliance, &address, registry)?;
+    let mut running = tokio::select! {
+        started = supervisor::start(&appliance, commands) => started?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
+    tell_ready(notify);
+    let ended = tokio::select! {
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+        ended = running.first_end() => ended,
+    };
+    tell(notify, "STOPPING=1");
+    running.stop().await;
+    match ended {
+        Some(service) => anyhow::bail!("the service {service} has ended by itself; the log above says why"),
+        None => Ok(()),
+    }
+}
+
+/// Opens the database. A server that is not up yet (both machines come back from a power failure, say) is
+/// asked until it is there; what waiting does not mend, a wrong password for one, ends the start.
+async fn open_patiently(data: &Path, address: &StoreAddress) -> Result<Model> {
+    let mut pauses = DATABASE_PAUSES.iter();
+    loop {
+        let (directory, place) = (data.to_owned(), address.clone());
+        let opened = tokio::task::spawn_blocking(move || Model::open_in(&directory, &place)).await?;
+        match opened {
+            Err(ModelError::Store(error)) if address.server().is_some() && error.is_passing() => {
+                let pause = pauses.next().copied().unwrap_or(DATABASE_PAUSE_MAX);
+                tracing::warn!("{error}; next attempt in {} s", pause.as_secs());
+                tokio::time::sleep(pause).await;
+            }
+            Err(error @ ModelError::Store(StoreError::Missing { .. })) => {
+                anyhow::bail!(
+                    "{error}\nNothing is served: without its tables this machine would not know any node.\n\
+                     Hint: put the database back from a backup, or begin with an empty one: dawn init --data {}",
+                    data.display()
+                );
+            }
+            opened => return Ok(opened?),
+        }
+    }
+}
+
+/// A mistyped name would leave every machine without an answer, and no message would say so.
+fn check_interfaces(names: &[String]) -> Result<()> {
+    let known: Vec<String> = std::fs::read_dir("/sys/class/net")
+        .context("cannot list the network interfaces")?
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    match names.iter().find(|name| !known.contains(name)) {
+        Some(name) => anyhow::bail!(
+            "there is no network interface '{name}'\nHint: this machine has {}",
+            known.join(", ")
+        ),
+        None => Ok(()),
+    }
+}
+
+fn settings(args: &Args, data: PathBuf, model: &Model) -> Settings {
+    let snapshot = model.snapshot();
+    let port = |given: Option<u16>, key: &str, default: u16| {
+        given.or_else(|| snapshot.site(key)?.parse().ok()).unwrap_or(default)
+    };
+    let usual = Ports::default();
+    let services = if args.services.is_empty() { Service::ALL.to_vec() } else { args.services.clone() };
+    Settings {
+        data,
+        interfaces: args.interface.clone(),
+        router_answers: !args.no_ra,
+        tftp_transfers: args.tftp_transfers,
+        memory_max: args.memory_max,
+        services: services.into_iter().collect(),
+        ports: Ports {
+            dhcp: args.dhcp_port,
+            tftp: args.tftp_port,
+            http: port(args.http_port, "httpport", usual.http),
+            https: args.https_port,
+            nfs: args.nfs_port,
+            portmap: args.portmap_port,
+            xcatd: port(args.xcatd_port, "xcatdport", usual.xcatd),
+            status: port(args.status_port, "xcatiport", usual.status),
+        },
+    }
+}
+
+fn command_port(
+    appliance: &Arc<Appliance>,
+    address: &StoreAddress,
+    registry: Registry,
+) -> Result<CommandPort> {
+    let data = &appliance.settings.data;
+    let authority = Authority::new(data);
+    let tls = dawn_xcatd::tls::server_config(&authority.server_cred(), &authority.ca_certificate())
+        .context("cannot use the server certificate; `dawn init` makes a missing one")?;
+    let settings = daemon::Settings {
+        host: host_name(),
+        commands_log: Some(data.join("log").join("commands.log")),
+        hosts_file: HOSTS_FILE.to_owned(),
+        database: crate::database::lines(address),
+        data: Some(data.clone()),
+    };
+    let (model, boot) = (Arc::clone(&appliance.model), Arc::clone(appliance));
+    let daemon = Arc::new(Daemon::new(model, boot, Arc::new(registry), settings));
+    Ok(CommandPort { dispatcher: daemon.clone(), reports: daemon, tls })
+}
+
+/// `ready` for whoever started us by hand, `READY=1` for systemd.
+fn tell_ready(notify: Option<&str>) {
+    let mut out = std::io::stdout();
+    let _ = writeln!(out, "ready").and_then(|()| out.flush());
+    tell(notify, "READY=1");
+}
+
+/// Sends one word to the supervisor's socket (sd_notify(3)); without one there is nobody to tell.
+fn tell(notify: Option<&str>, word: &str) {
+    let Some(name) = notify else { return };
+    let address = match name.strip_prefix('@') {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(name),
+    };
+    let sent = address.and_then(|address| UnixDatagram::unbound()?.send_to_addr(word.as_bytes(), &address));
+    if let Err(error) = sent {
+        tracing::warn!(%error, "the service manager could not be told {word}");
+    }
+}
+
+#[cfg(test)]
+#[path = "../../cluster/tests/servers/server.rs"]
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "shared with the tests of the model, which use more of it"
+)]
+mod server;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn systemd_hears_the_word() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        tell(path.to_str(), "READY=1");
+        let mut buffer = [0; 32];
+        let length = socket.recv(&mut buffer).unwrap();
+        assert_eq!(buffer.get(..length), Some(&b"READY=1"[..]));
+        // Without a service manager, or with one that is gone, nothing happens.
+        tell(None, "READY=1");
+        drop(socket);
+        tell(path.to_str(), "STOPPING=1");
+    }
+
+    #[test]
+    fn an_interface_must_exist() {
+        assert!(check_interfaces(&["lo".to_owned()]).is_ok());
+        let error = check_interfaces(&["lo".to_owned(), "nosuch".to_owned()]).unwrap_err().to_string();
+        assert!(error.contains("'nosuch'") && error.contains("Hint:") && error.contains("lo"), "{error}");
+    }
+
+    #[test]
+    fn sizes_of_memory() {
+        for (text, size) in [
+            ("268435456", Ok(256 << 20)),
+            ("262144K", Ok(256 << 20)),
+            ("800m", Ok(800 << 20)),
+            ("4G", Ok(4 << 30)),
+            ("1T", Ok(1 << 40)),
+            ("255M", Err("it is less than 256 MiB")),
+            ("99999999999T", Err("it is not a size such as 800M or 4G")),
+            ("", Err("it is not a size such as 800M or 4G")),
+            ("-1G", Err("it is not a size such as 800M or 4G")),
+            ("4GB", Err("it is not a size such as 800M or 4G")),
+        ] {
+            assert_eq!(memory_size(text), size.map_err(str::to_owned), "{text}");
+        }
+    }
+
+    #[test]
+    fn services_are_told_by_name() {
+        assert_eq!("nfs".parse(), Ok(Service::Nfs));
+        let error = "smb".parse::<Service>().unwrap_err();
+        assert!(error.contains("smb") && error.contains("dhcp"), "{error}");
+    }
+
+    /// Needs the Debian package `mariadb-server`, and root.
+    #[test]
+    fn the_database_server_comes_up_later() {
+        use super::server::{Engine, Server};
+        let mut server = Server::start(Engine::Mysql);
+        let address = server.database("late");
+        Model::open_at(&address).expect("tables");
+        let data = tempfile::tempdir().expect("a directory");
+        server.kill();
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let (directory, place) = (data.path().to_owned(), address.clone());
+        let opening = runtime.spawn(async move { open_patiently(&directory, &place).await.map(drop) });
+        std::thread::park_timeout(Duration::from_millis(500));
+        assert!(!opening.is_finished());
+        server.launch();
+        runtime.block_on(opening).expect("no panic").expect("opened");
+        let StoreAddress::Mysql(mut wrong) = address else { panic!("another server") };
+        wrong.password = dawn_cluster::Secret::new("wrong");
+        let refused = runtime.block_on(open_patiently(data.path(), &StoreAddress::Mysql(wrong)));
+        let text = format!("{:#}", refused.err().expect("refused"));
+        assert!(text.contains("Access denied") && text.matches("mysql:late@").count() == 1, "{text}");
+    }
+}

@@ -1,0 +1,165 @@
+//! `explain`: why a node boots what it boots, and whose row says so.
+
+use crate::addresses::{needs_network, unanswered};
+use crate::conflicts::{conflicts, needs};
+use crate::sources;
+use dawn_bootd::command::{Command, Ctx, Kind};
+use dawn_bootd::dhcp::{Answers, Silence};
+use dawn_bootd::loaders::Missing;
+use dawn_bootd::output::{Done, Out};
+use dawn_cluster::{Col, Snapshot};
+use serde_json::{Value, json};
+
+/// Columns that decide how a node boots, in the order in which they are shown.
+const COLUMNS: [&str; 32] = [
+    "nodelist.groups",
+    "chain.currstate",
+    "chain.currchain",
+    "nodetype.provmethod",
+    "nodetype.os",
+    "nodetype.arch",
+    "nodetype.profile",
+    "mac.mac",
+    "mac.interface",
+    "hosts.ip",
+    "noderes.netboot",
+    "noderes.installnic",
+    "noderes.primarynic",
+    "noderes.xcatmaster",
+    "noderes.servicenode",
+    "noderes.tftpserver",
+    "noderes.tftpdir",
+    "noderes.nfsserver",
+    "noderes.nfsdir",
+    "noderes.nameservers",
+    "noderes.proxydhcp",
+    "bootparams.kernel",
+    "bootparams.initrd",
+    "bootparams.kcmdline",
+    "bootparams.addkcmdline",
+    "nodehm.mgt",
+    "nodehm.serialport",
+    "nodehm.serialspeed",
+    "nodehm.serialflow",
+    "statelite.image",
+    "statelite.statemnt",
+    "statelite.mntopts",
+];
+
+/// Show what nodes will boot, where each value comes from, and which settings contradict each other
+///
+/// A value is followed by the table and by whose row it stands in, the node's own or a group's.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
+    /// Nodes
+    #[arg(value_name = "NODERANGE", required = true)]
+    noderange: String,
+}
+
+/// What is said about one node.
+struct Explained {
+    state: Option<String>,
+    problems: Vec<String>,
+    plan: Vec<String>,
+    /// Column, value, whose row.
+    values: Vec<(String, String, String)>,
+    files: Vec<String>,
+    advice: Option<String>,
+    conflicts: Vec<String>,
+}
+
+impl Command for Args {
+    const NAME: &'static str = "explain";
+    const KIND: Kind = Kind::Nodes;
+
+    fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        let mut all = Vec::new();
+        let answers = ctx.boot.dhcp_answers(&ctx.snapshot);
+        for node in ctx.nodes() {
+            let explained = explain(ctx, &answers, node);
+            if self.json {
+                all.push(explained.to_json(node));
+            } else {
+                explained.show(node, out)?;
+            }
+        }
+        match self.json {
+            true => out.json(&all),
+            false => Ok(()),
+        }
+    }
+}
+
+fn explain(ctx: &Ctx<'_>, answers: &Answers<'_>, node: &str) -> Explained {
+    let snapshot: &Snapshot = &ctx.snapshot;
+    let state = snapshot.attr(node, "chain.currstate").map(|text| text.to_string());
+    let mut problems: Vec<String> =
+        ctx.boot.check_plan(snapshot, node).err().map(|reason| reason.text).into_iter().collect();
+    problems.extend(crate::netboot::problem(snapshot, node));
+    let mut notes = Vec::new();
+    if state.as_deref().is_none_or(needs_network) {
+        problems.extend(unanswered(answers, node));
+        let missing = ctx.boot.missing_loaders(snapshot, node);
+        let (fatal, other): (Vec<Missing>, _) = missing.into_iter().partition(|missing| missing.all);
+        problems.extend(fatal.into_iter().map(|missing| format!("its loader is {}", missing.text)));
+        notes.extend(other.into_iter().map(|missing| format!("loader {}", missing.text)));
+    }
+    let other = answers.of_node(node).into_iter().filter(|interface| interface.hostname != node);
+    let silent = other.filter_map(|interface| Some((interface.mac, interface.answer.err()?)));
+    let silent = silent.filter(|(_, silence)| !matches!(silence, Silence::NoIp(_) | Silence::Proxied(_)));
+    notes.extend(silent.map(|(mac, silence)| format!("interface {mac} gets no address: {silence}")));
+    let value = |name: &&'static str| {
+        let found = snapshot.attr_with_source(node, Col::known(name))?;
+        Some(((*name).to_owned(), found.value.to_string(), sources::row_of(&found.source, node)))
+    };
+    let is_statelite = state.as_deref().is_some_and(|state| state.starts_with("statelite"));
+    let has_list = |file: &dawn_statelite::LiteFile| format!("{} {}", file.text, file.path);
+    let files = match is_statelite {
+        true => dawn_statelite::files(snapshot, node).iter().map(has_list).collect(),
+        false => Vec::new(),
+    };
+    let image = dawn_statelite::image_of(snapshot, node).filter(|_| is_statelite);
+    let unmet = image.map(|image| needs(snapshot, &image)).unwrap_or_default();
+    Explained {
+        state,
+        problems,
+        plan: ctx.boot.explain(snapshot, node).into_iter().chain(notes).collect(),
+        advice: ctx.boot.advice(snapshot, node),
+        values: COLUMNS.iter().filter_map(value).collect(),
+        files,
+        conflicts: conflicts(snapshot, node).into_iter().chain(unmet).collect(),
+    }
+}
+
+impl Explained {
+    fn show(&self, node: &str, out: &mut Out<'_>) -> Done {
+        out.node(node, format!("state {}", self.state.as_deref().unwrap_or("(none)")))?;
+        for problem in &self.problems {
+            out.node(node, format!("would not boot: {problem}"))?;
+        }
+        self.plan.iter().try_for_each(|line| out.node(node, line))?;
+        self.advice.iter().try_for_each(|text| out.node(node, format!("advice: {text}")))?;
+        for (column, value, row) in &self.values {
+            out.node(node, format!("{column}={value} ({row})"))?;
+        }
+        self.files.iter().try_for_each(|file| out.node(node, format!("statelite: {file}")))?;
+        self.conflicts.iter().try_for_each(|text| out.node(node, format!("conflict: {text}")))
+    }
+
+    fn to_json(&self, node: &str) -> Value {
+        let value = |(column, value, row): &(String, String, String)| json!({"column": column, "value": value, "row": row});
+        json!({
+            "node": node,
+            "state": self.state,
+            "problems": self.problems,
+            "plan": self.plan,
+            "values": self.values.iter().map(value).collect::<Vec<_>>(),
+            "statelite": self.files,
+            "advice": self.advice,
+            "conflicts": self.conflicts,
+        })
+    }
+}

@@ -1,0 +1,24 @@
+//! `getdestiny`: a node asks what to do.
+
+use crate::destiny_reply::{caller, reply};
+use dawn_bootd::command::{Command, Ctx, Kind};
+use dawn_bootd::output::{Done, Out};
+
+/// Report what nodes are to do (nodes send this request themselves)
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Nodes [default: the calling node]
+    #[arg(value_name = "NODERANGE")]
+    noderange: Option<String>,
+}
+
+impl Command for Args {
+    const NAME: &'static str = "getdestiny";
+    const KIND: Kind = Kind::Nodes;
+
+    fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        caller(ctx, self.noderange.is_some())?
+            .iter()
+            .try_for_each(|node| reply(node.as_deref(), false, ctx, out))
+    }
+}

@@ -1,0 +1,240 @@
+//! `makedhcp`: address reservations.
+//!
+//! The DHCP service answers from the tables, so there is nothing to write: the command checks what it would
+//! answer and reports what keeps a node from an answer. `-d` finds nothing to take away and says so: a node
+//! gets no answer when its `mac.mac` is cleared or it is gone.
+
+use crate::addresses::unanswered;
+use dawn_bootd::command::{Command, Ctx, Kind};
+use dawn_bootd::dhcp::{Answers, Interface, Silence};
+use dawn_bootd::output::{Done, Out, Stop};
+use dawn_cluster::{Guid, MacAddr, Snapshot, XCATMASTER, schema};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// Check or show the DHCP reservations of nodes
+///
+/// Reservations follow from the tables mac, hosts and networks at once; nothing has to be generated.
+#[derive(Debug, clap::Args)]
+#[allow(clippy::struct_excessive_bools)]
+pub struct Args {
+    /// Check the table networks
+    #[arg(short = 'n')]
+    new: bool,
+    /// All nodes that have a MAC address
+    #[arg(short = 'a')]
+    all: bool,
+    /// Accepted for compatibility: a reservation goes when mac.mac is cleared
+    #[arg(short = 'd')]
+    delete: bool,
+    /// Show the reservations
+    #[arg(short = 'q')]
+    query: bool,
+    /// With -q: print as JSON
+    #[arg(long, requires = "query")]
+    json: bool,
+    /// Refused: statements of another DHCP server mean nothing to this one
+    #[arg(short = 's', value_name = "STATEMENTS")]
+    statements: Option<String>,
+    /// Accepted for compatibility: this daemon is the only server
+    #[arg(short = 'l', long = "localonly")]
+    local: bool,
+    /// Accepted for compatibility
+    #[arg(short = 'r')]
+    restart: bool,
+    /// Nodes
+    #[arg(value_name = "NODERANGE")]
+    noderange: Option<String>,
+}
+
+const USAGE: &str = "Usage: makedhcp -n
+       makedhcp -a
+       makedhcp -a -d
+       makedhcp -d noderange
+       makedhcp <noderange> [-s statements]
+       makedhcp -q <noderange>
+       makedhcp [-h|--help]";
+
+const NO_MAC: &str = "mac.mac has no MAC address";
+
+const STATEMENTS: &str = "makedhcp -s: statements of another DHCP server mean nothing to this one. The boot file follows from \
+     noderes.netboot and nodeset, its server from noderes.tftpserver, and what else a client is told from networks and site.";
+
+impl Command for Args {
+    const NAME: &'static str = "makedhcp";
+    const KIND: Kind = Kind::Nodes;
+
+    fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        self.check_combination()?;
+        if self.new {
+            ctx.boot.dhcp_problems(&ctx.snapshot).into_iter().try_for_each(|text| out.warning(text))?;
+            return check_networks(&ctx.snapshot, out);
+        }
+        let answers = ctx.boot.dhcp_answers(&ctx.snapshot);
+        let nodes: Vec<String> = match (&self.noderange, self.all) {
+            (Some(_), _) => ctx.nodes().to_vec(),
+            (None, true) => with_mac(&ctx.snapshot),
+            (None, false) => {
+                out.lines(USAGE)?;
+                return Err(Stop::Code(1));
+            }
+        };
+        if self.delete {
+            return self.say_what_stays(&nodes, &answers, out);
+        }
+        if self.json {
+            let list: Vec<_> = nodes.iter().flat_map(|node| as_json(node, &answers)).collect();
+            return out.json(&list);
+        }
+        match self.query {
+            true => nodes.iter().try_for_each(|node| show(node, &answers, out)),
+            false => nodes.iter().try_for_each(|node| check(node, &ctx.snapshot, &answers, out)),
+        }
+    }
+}
+
+impl Args {
+    /// There is no entry to delete: an answer follows from the tables, and a script that has removed it
+    /// elsewhere must know.
+    fn say_what_stays(&self, nodes: &[String], answers: &Answers<'_>, out: &mut Out<'_>) -> Done {
+        let stay = nodes.iter().filter(|node| unanswered(answers, node).is_none()).count();
+        if stay == 0 {
+            return Ok(());
+        }
+        out.warning(format!(
+            "Nothing is deleted: the DHCP service answers from the tables. {stay} node(s) keep their reservation until \
+             mac.mac is cleared or the node is removed; a node that is set offline gets an address and no boot file."
+        ))
+    }
+
+    fn check_combination(&self) -> Done {
+        let others = self.all || self.delete || self.restart || self.statements.is_some();
+        let text = if self.query && (others || self.new) {
+            "The -q option cannot be used with other options."
+        } else if self.new && (others || self.noderange.is_some()) {
+            "The -n option cannot be used with other options."
+        } else {
+            return match self.statements {
+                Some(_) => Err(Stop::message(STATEMENTS)),
+                None => Ok(()),
+            };
+        };
+        Err(Stop::message(text))
+    }
+}
+
+fn with_mac(snapshot: &Snapshot) -> Vec<String> {
+    let has_mac = |node: &str| snapshot.attr(node, "mac.mac").is_some();
+    snapshot.node_names().filter(|node| has_mac(node)).map(|node| node.to_string()).collect()
+}
+
+/// A line for each address that is given. What is marked `*NOIP*` is as it was wished, unless nothing else is
+/// there.
+fn show(node: &str, answers: &Answers<'_>, out: &mut Out<'_>) -> Done {
+    let interfaces = answers.of_node(node);
+    if interfaces.is_empty() {
+        return out.warning(format!("{node} has no reservation: {NO_MAC}"));
+    }
+    let any = interfaces.iter().any(|interface| interface.answer.is_ok());
+    for Interface { mac, hostname, answer } in interfaces {
+        match answer {
+            Ok(ip) => out.line(format!("{hostname}: ip-address = {ip}, hardware-address = {mac}"))?,
+            Err(Silence::NoIp(_)) if any => {}
+            Err(silence) => out.warning(format!("{hostname} has no reservation: {silence}"))?,
+        }
+    }
+    Ok(())
+}
+
+/// Each interface with its address, or why there is none.
+fn as_json(node: &str, answers: &Answers<'_>) -> Vec<serde_json::Value> {
+    let interfaces = answers.of_node(node);
+    if interfaces.is_empty() {
+        return vec![serde_json::json!({ "node": node, "problem": NO_MAC })];
+    }
+    let one = |Interface { mac, hostname, answer }: Interface| match answer {
+        Ok(ip) => serde_json::json!({ "node": node, "host": hostname, "ip": ip.to_string(), "mac": mac }),
+        Err(silence) => {
+            serde_json::json!({ "node": node, "host": hostname, "mac": mac, "problem": silence.to_string() })
+        }
+    };
+    interfaces.into_iter().map(one).collect()
+}
+
+/// What keeps the node from an answer.
+fn check(node: &str, snapshot: &Snapshot, answers: &Answers<'_>, out: &mut Out<'_>) -> Done {
+    let Some(column) = snapshot.attr(node, "mac.mac") else {
+        return out.warning(format!("Unable to find mac address for {node}"));
+    };
+    for entry in column.split('|') {
+        let mac = entry.split('!').next().unwrap_or(entry).trim();
+        if mac.parse::<MacAddr>().is_err() && mac.parse::<Guid>().is_err() {
+            out.error(format!("Invalid mac address {mac} for {node}"))?;
+        }
+    }
+    for interface in answers.of_node(node).into_iter().filter(|interface| interface.hostname != node) {
+        if matches!(interface.answer, Err(Silence::Unresolved { .. })) {
+            let host = interface.hostname;
+            out.warning(format!("The hostname {host} of node {node} could not be resolved."))?;
+        }
+    }
+    match snapshot.attr(node, "hosts.ip") {
+        None => out.warning(format!("The hostname {node} of node {node} could not be resolved.")),
+        // A template can come to anything with the node's name.
+        Some(ip) if ip.trim().parse::<IpAddr>().is_err() => {
+            out.error(format!("hosts.ip of {node} is '{ip}', which is no IP address"))
+        }
+        Some(_) => Ok(()),
+    }?;
+    check_servers(node, snapshot, out)
+}
+
+/// A server that has no address is passed over by the DHCP service: the node would be sent to its network's.
+fn check_servers(node: &str, snapshot: &Snapshot, out: &mut Out<'_>) -> Done {
+    let has_address = |name: &str| {
+        let address = |text: &str| text.trim().parse::<Ipv4Addr>().is_ok();
+        address(name) || snapshot.attr(name, "hosts.ip").is_some_and(|ip| address(&ip))
+    };
+    let lost = |column: &str| {
+        let server = snapshot.attr(node, column).filter(|server| &**server != XCATMASTER);
+        server.is_some_and(|server| !has_address(&server))
+    };
+    if lost("noderes.tftpserver") {
+        return out.error("Unable to resolve the tftpserver for node");
+    }
+    let method = snapshot.attr(node, "noderes.netboot");
+    if method.is_some_and(|method| ["petitboot", "onie"].contains(&&*method)) && lost("noderes.xcatmaster") {
+        return out.error(format!(
+            "Unable to determine the tftpserver for {node}, verify \"xcatmaster\" is set correctly"
+        ));
+    }
+    Ok(())
+}
+
+fn check_networks(snapshot: &Snapshot, out: &mut Out<'_>) -> Done {
+    for (inner, outer) in snapshot.nested_networks() {
+        out.warning(format!(
+            "Network {inner} lies inside of {outer} on the same interface: machines there may get an address of either."
+        ))?;
+    }
+    for row in snapshot.enabled_rows("networks") {
+        let text = |name| schema().find_col(name).and_then(|col| row.get(col)).cloned();
+        let Some(net) = text("networks.net") else { continue };
+        if text("networks.domain").is_none() && snapshot.site("domain").is_none() {
+            out.error(format!(
+                "No domain defined for {net} entry in networks table, and no domain defined in site table."
+            ))?;
+        }
+        if text("networks.nameservers").is_none() && snapshot.site("nameservers").is_none() {
+            out.warning(format!(
+                "No {net} specific entry for nameservers, and no nameservers defined in site table."
+            ))?;
+        }
+        if text("networks.dynamicrange").is_none() {
+            out.warning(format!(
+                "No dynamic range specified for {net}. If hardware discovery is being used, a dynamic range \
+                 is required."
+            ))?;
+        }
+    }
+    Ok(())
+}

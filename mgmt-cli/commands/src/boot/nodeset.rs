@@ -1,0 +1,263 @@
+//! `nodeset`: what nodes do at their next boot.
+//!
+//! Writes tables only. Boot files are views of the tables: there is nothing to generate, so ten thousand
+//! nodes are one change. Before the change, each node's boot plan is made from the tables as they would
+//! be; a node whose plan fails is reported and left as it is.
+
+use crate::addresses::{needs_network, unanswered};
+use crate::conflicts::needs;
+use crate::edits::{Edits, transact};
+use dawn_bootd::boot_services::Unready;
+use dawn_bootd::command::{Command, Ctx, Kind};
+use dawn_bootd::destiny::{Move, State, USE_OSIMAGE, image_by_method, next, set_state};
+use dawn_bootd::output::{Done, Out, Stop};
+use dawn_cluster::Snapshot;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Nodes that get a line of their own for one cause; more share one line.
+const LINES_PER_CAUSE_MAX: usize = 8;
+
+/// Set what nodes do at their next boot
+///
+/// STATE is osimage=IMAGE, osimage, boot, offline, stat, next or enact. shell, standby, shutdown,
+/// runcmd=COMMAND and runimage=URL are understood in a chain, but no machine can boot into them yet: nodeset
+/// refuses them with the reason. In a comma list the first element is the state, the others the chain that
+/// follows.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// With stat: accepted for compatibility
+    #[arg(short = 'a')]
+    all: bool,
+    /// Accepted for compatibility: nothing is copied
+    #[arg(long)]
+    noupdateinitrd: bool,
+    /// Accepted for compatibility
+    #[arg(long)]
+    ignorekernelchk: bool,
+    /// Show what would change without changing anything
+    #[arg(long)]
+    dry_run: bool,
+    /// Nodes
+    #[arg(value_name = "NODERANGE", required = true)]
+    noderange: String,
+    /// State
+    #[arg(value_name = "STATE")]
+    state: Vec<String>,
+}
+
+impl Command for Args {
+    const NAME: &'static str = "nodeset";
+    const KIND: Kind = Kind::Nodes;
+    const WRITES: bool = true;
+
+    fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        let [word] = self.state.as_slice() else {
+            out.error(format!("Invalid argument: '{}'", self.state.join(" ")))?;
+            return out.line("Usage: nodeset NODERANGE STATE");
+        };
+        if self.all && word != "stat" {
+            return Err(Stop::message("'-a' could only be used with 'stat' subcommand."));
+        }
+        match word.as_str() {
+            "stat" => stat(ctx, out),
+            "enact" => enact(ctx, out),
+            "next" => self.change(ctx, out, |snapshot, node| {
+                let moved = next(snapshot, node)?;
+                moved.ok_or_else(|| "Cannot determine current state for this node".to_owned())
+            }),
+            list => {
+                let (first, rest) = list.split_once(',').map_or((list, None), |(f, r)| (f, Some(r)));
+                let state = State::parse(first).map_err(Stop::message)?;
+                if let State::Method { method, image } = &state {
+                    let fits = |node: &String| {
+                        image_by_method(&ctx.snapshot, node, method, image.as_deref()).is_some()
+                    };
+                    if !ctx.nodes().iter().any(fits) {
+                        return Err(Stop::message(USE_OSIMAGE));
+                    }
+                }
+                self.change(ctx, out, |snapshot, node| set_state(snapshot, node, &state, rest))
+            }
+        }
+    }
+}
+
+impl Args {
+    fn change(
+        &self,
+        ctx: &Ctx<'_>,
+        out: &mut Out<'_>,
+        step: impl Fn(&Snapshot, &str) -> Result<Move, String>,
+    ) -> Done {
+        let mut good = Vec::new();
+        let mut bad = Vec::new();
+        transact(ctx, out, self.dry_run, |snapshot, _| {
+            let mut moves = Vec::new();
+            for node in ctx.nodes() {
+                match step(snapshot, node) {
+                    Ok(moved) => moves.push((node, moved)),
+                    Err(reason) => bad.push((node, Unready::from(reason))),
+                }
+            }
+            let all = moves.iter().flat_map(|(_, moved)| moved.edits.clone()).collect::<Vec<_>>();
+            let after = snapshot.with(&all)?;
+            let mut edits = Edits::new();
+            for (node, moved) in moves {
+                match check(ctx, &after, node, &moved) {
+                    Ok(()) => {
+                        edits.extend(moved.edits);
+                        good.push((node, moved.currstate));
+                    }
+                    Err(reason) => bad.push((node, reason)),
+                }
+            }
+            Ok(edits)
+        })?;
+        if !self.dry_run {
+            good.iter().try_for_each(|(node, state)| out.node(node, state))?;
+            let after = ctx.model.snapshot();
+            let advice: BTreeSet<String> =
+                good.iter().filter_map(|(node, _)| ctx.boot.advice(&after, node)).collect();
+            advice.iter().try_for_each(|text| out.warning(text))?;
+            warn_read_only(&good, &after, out)?;
+        }
+        let by_network = good.iter().filter(|(_, state)| needs_network(state));
+        let by_network: Vec<&str> = by_network.map(|(node, _)| node.as_str()).collect();
+        warn_unanswered(&by_network, ctx, out)?;
+        warn_loaders(&by_network, ctx, out)?;
+        report(&bad, ctx, out)
+    }
+}
+
+/// Directories that services of statelite images write to and that nodes have read-only.
+fn warn_read_only(good: &[(&String, String)], after: &Snapshot, out: &mut Out<'_>) -> Done {
+    let statelite = good.iter().filter(|(_, state)| state.starts_with("statelite"));
+    let images: BTreeSet<_> =
+        statelite.filter_map(|(node, _)| dawn_statelite::image_of(after, node)).collect();
+    for image in images {
+        needs(after, &image).into_iter().try_for_each(|text| out.warning(format!("{image}: {text}")))?;
+    }
+    Ok(())
+}
+
+/// Another server may answer nodes that ours does not: their state is set all the same.
+fn warn_unanswered(nodes: &[&str], ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+    let after = ctx.model.snapshot();
+    let answers = ctx.boot.dhcp_answers(&after);
+    let mut silent = nodes.iter().filter_map(|node| Some((node, unanswered(&answers, node)?)));
+    let Some((node, problem)) = silent.next() else { return Ok(()) };
+    let others = match silent.count() {
+        0 => String::new(),
+        more => format!(" ({more} more nodes get no address, too)"),
+    };
+    out.warning(format!("{node}: {problem}{others}"))
+}
+
+/// The state is set all the same: the loader may be on its way. One line for each reason.
+fn warn_loaders(nodes: &[&str], ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+    let after = ctx.model.snapshot();
+    let mut told: BTreeMap<String, (&str, usize)> = BTreeMap::new();
+    for node in nodes {
+        if let Some(missing) = ctx.boot.missing_loaders(&after, node).filter(|missing| missing.all) {
+            told.entry(missing.text).or_insert((node, 0)).1 += 1;
+        }
+    }
+    told.into_iter().try_for_each(|(text, (node, count))| {
+        let others = if count > 1 { format!(" (and of {} more nodes)", count - 1) } else { String::new() };
+        out.warning(format!("the loader of {node}{others} is {text}"))
+    })
+}
+
+/// A node that goes offline or stays on disk needs no plan.
+fn check(ctx: &Ctx<'_>, after: &Snapshot, node: &str, moved: &Move) -> Result<(), Unready> {
+    if moved.currstate == "offline" {
+        return Ok(());
+    }
+    match crate::netboot::problem(after, node) {
+        Some(problem) => Err(problem.into()),
+        None => ctx.boot.check_plan(after, node),
+    }
+}
+
+/// A line for each node, as scripts read them, but for a cause that many nodes share: then one for all.
+fn report(bad: &[(&String, Unready)], ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+    folded(bad).into_iter().try_for_each(|(node, text)| out.node_error(node, text))?;
+    let Some((first, _)) = bad.first() else { return Ok(()) };
+    let handler = ctx.snapshot.attr(first, "noderes.netboot");
+    let handler = handler.as_deref().unwrap_or("xnba").split('-').next().unwrap_or("xnba").to_owned();
+    let host = ctx.host;
+    out.error(format!(
+        "Failed to generate {handler} configurations for some node(s) on {host}. \
+         The lines above say why, `dawn explain {first}` says more."
+    ))
+}
+
+fn folded<'a>(bad: &[(&'a String, Unready)]) -> Vec<(&'a String, String)> {
+    let mut lines = Vec::new();
+    let mut causes: BTreeMap<&str, usize> = BTreeMap::new();
+    for (_, reason) in bad {
+        *causes.entry(&reason.cause).or_default() += 1;
+    }
+    for (node, reason) in bad {
+        match causes.get_mut(reason.cause.as_str()) {
+            // Told with the first of its nodes.
+            Some(0) => {}
+            Some(count) if *count > LINES_PER_CAUSE_MAX => {
+                let others = std::mem::take(count) - 1;
+                lines.push((*node, format!("{} (the same cause for {others} more nodes)", reason.text)));
+            }
+            _ => lines.push((*node, reason.text.clone())),
+        }
+    }
+    lines
+}
+
+fn stat(ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+    for node in ctx.nodes() {
+        let state = ctx.snapshot.attr(node, "chain.currstate");
+        out.node(node, state.as_deref().unwrap_or("offline"))?;
+    }
+    Ok(())
+}
+
+/// The views always are up to date: what is left is the check.
+fn enact(ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+    let mut bad = Vec::new();
+    for node in ctx.nodes() {
+        let state = ctx.snapshot.attr(node, "chain.currstate");
+        let result = match &state {
+            Some(_) => ctx.boot.check_plan(&ctx.snapshot, node),
+            None => Err("Cannot determine current state for this node".to_owned().into()),
+        };
+        match result {
+            Ok(()) => out.node(node, state.as_deref().unwrap_or_default())?,
+            Err(reason) => bad.push((node, reason)),
+        }
+    }
+    report(&bad, ctx, out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A bad MAC in a group's row is one line for all its nodes; few nodes have a line each.
+    #[test]
+    fn a_cause_that_many_nodes_share_is_one_line() {
+        let names: Vec<String> = (1..=2000).map(|number| format!("n{number}")).collect();
+        let of = |cause: &str, text: &str| Unready { text: text.to_owned(), cause: cause.to_owned() };
+        let mut bad: Vec<(&String, Unready)> = names
+            .iter()
+            .map(|node| (node, of("mac the group compute", &format!("bad MAC of {node}"))))
+            .collect();
+        let few: Vec<String> = (1..=LINES_PER_CAUSE_MAX).map(|number| format!("m{number}")).collect();
+        bad.extend(few.iter().map(|node| (node, of("no address", "no IP address"))));
+        let lines = folded(&bad);
+        assert_eq!(lines.len(), 1 + few.len());
+        assert_eq!(
+            lines.first().map(|(node, text)| format!("{node}: {text}")).as_deref(),
+            Some("n1: bad MAC of n1 (the same cause for 1999 more nodes)")
+        );
+        assert!(lines.iter().skip(1).all(|(_, text)| text == "no IP address"));
+    }
+}

@@ -1,0 +1,168 @@
+//! Moving the tables of a running daemon to a database server and back; behind `pgsqlsetup` and `mysqlsetup`.
+//!
+//! Passwords come as piped lines, or by the environment of the client, never as words: words stand in process
+//! lists and logs. While the rows are copied writers wait, readers do not; a failure at any point leaves the
+//! daemon where it was.
+
+use dawn_bootd::command::Ctx;
+use dawn_bootd::output::{Done, Out, Stop};
+use dawn_cluster::{ModelError, Secret, ServerAddress, StoreAddress, first_table_with_rows, set_up_server};
+
+/// What both commands understand. Values stand behind `=`, since a word of its own would stop the client from
+/// reading its input.
+#[derive(Debug, clap::Args)]
+pub struct Place {
+    /// Set up and move, which is the default; accepted for scripts
+    #[arg(short = 'i', long)]
+    init: bool,
+    /// Server: a name, an address, or the path of its socket (PostgreSQL: of the socket's directory)
+    #[arg(long, require_equals = true, default_value = "127.0.0.1")]
+    host: String,
+    /// TCP port [default: the usual one]
+    #[arg(long, require_equals = true)]
+    port: Option<u16>,
+    /// Database
+    #[arg(long, require_equals = true, default_value = "xcatdb")]
+    dbname: String,
+    /// Create no user and no database; only move the tables
+    #[arg(long)]
+    no_create: bool,
+    /// Replace rows that the database already has
+    #[arg(long)]
+    replace: bool,
+    /// Move the tables back to SQLite in the data directory
+    #[arg(long, conflicts_with_all = ["no_create", "replace"])]
+    back: bool,
+    /// Show where the tables would go without changing anything or asking the server
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// The names that differ between the servers.
+pub struct Server {
+    /// Makes an address of the kind.
+    pub address: fn(ServerAddress) -> StoreAddress,
+    /// Our user.
+    pub user: String,
+    /// The account that may make users and databases, and the database it connects to.
+    pub admin: (String, &'static str),
+    /// From where our user may come (MySQL).
+    pub from_hosts: Vec<String>,
+    /// The last line of a success.
+    pub done: &'static str,
+    /// Only user and database are made, and this is the last line.
+    pub only_made: Option<&'static str>,
+}
+
+/// Refuses the first of the reference's options that was given and is done otherwise here.
+pub fn refuse(options: &[(bool, &str)]) -> Done {
+    match options.iter().find(|(given, _)| *given) {
+        Some((_, text)) => Err(Stop::message(*text)),
+        None => Ok(()),
+    }
+}
+
+/// Carries a set-up out.
+pub fn run(place: &Place, server: Server, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+    let who = ctx.change_head().who;
+    if place.dry_run {
+        return show(place, &server, ctx, out);
+    }
+    if place.back {
+        let directory =
+            ctx.model.directory().ok_or_else(|| Stop::message("this daemon has no data directory"))?;
+        let here = StoreAddress::Sqlite(directory.to_owned());
+        if ctx.model.address().as_ref() == Some(&here) {
+            return Err(Stop::message("the tables are in the SQLite database already; nothing was changed"));
+        }
+        ctx.model.move_to(&here, &who, true)?;
+        return out.line("The tables are in the SQLite database again.");
+    }
+    let mut passwords = ctx.call.request.stdin.as_deref().unwrap_or_default().lines();
+    let password = passwords.next().filter(|line| !line.is_empty());
+    let password = password.ok_or_else(|| {
+        Stop::message("no password: pipe it in as the first line, or set the variable that --help names")
+    })?;
+    let at = |user: &str, dbname: &str, password: &str| {
+        (server.address)(ServerAddress {
+            dbname: dbname.to_owned(),
+            host: place.host.clone(),
+            port: place.port,
+            user: user.to_owned(),
+            password: Secret::new(password),
+        })
+    };
+    let wanted = at(&server.user, &place.dbname, password);
+    refuse_own(ctx.model.address().as_ref(), &wanted)?;
+    if !place.no_create {
+        let (user, dbname) = &server.admin;
+        let admin = at(user, dbname, passwords.next().unwrap_or_default());
+        // Before anything is made: setting the password of a user whom another daemon uses would cut that one
+        // off.
+        if !place.replace
+            && let Some(table) = first_table_with_rows(&admin, &place.dbname).map_err(ModelError::from)?
+        {
+            let dbname = &place.dbname;
+            return Err(Stop::message(format!(
+                "the database {dbname} is not empty: table {table} has rows; nothing was changed (--replace overwrites \
+                 them; to share them with another daemon, write its cfgloc line into this data directory)"
+            )));
+        }
+        set_up_server(&admin, &wanted, &server.from_hosts).map_err(ModelError::from)?;
+        if let Some(line) = server.only_made {
+            return out.line(line);
+        }
+        out.line(format!("The database {} and its user {} are there.", place.dbname, server.user))?;
+    }
+    ctx.model.move_to(&wanted, &who, place.replace)?;
+    out.line(server.done)
+}
+
+/// Refuses the database that is in use, and another password for the user by whom it is used.
+fn refuse_own(current: Option<&StoreAddress>, wanted: &StoreAddress) -> Done {
+    let (Some(here), Some(there)) = (current.and_then(StoreAddress::server), wanted.server()) else {
+        return Ok(());
+    };
+    let same_user = here.host == there.host && here.port == there.port && here.user == there.user;
+    if !same_user {
+        return Ok(());
+    }
+    if here.dbname == there.dbname {
+        return Err(Stop::message("the tables are in this database already; nothing was changed"));
+    }
+    if here.password != there.password {
+        let text = "the user is the one of the database in use, with another password; give that one or another --user";
+        return Err(Stop::message(text));
+    }
+    Ok(())
+}
+
+/// The address that would be written, and the rows that would go there.
+fn show(place: &Place, server: &Server, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+    let to = match (place.back, ctx.model.directory()) {
+        (true, Some(directory)) => StoreAddress::Sqlite(directory.to_owned()),
+        (true, None) => return Err(Stop::message("this daemon has no data directory")),
+        (false, _) => (server.address)(ServerAddress {
+            dbname: place.dbname.clone(),
+            host: place.host.clone(),
+            port: place.port,
+            user: server.user.clone(),
+            password: Secret::new(""),
+        }),
+    };
+    if !place.back && !place.no_create {
+        out.line(format!("+ user {} of {}", server.user, place.host))?;
+        out.line(format!("+ database {} of {}", place.dbname, place.host))?;
+    }
+    out.line(format!("~ cfgloc {to}"))?;
+    if server.only_made.is_some() {
+        return Ok(());
+    }
+    for table in dawn_cluster::schema().tables_by_name() {
+        let rows = ctx.snapshot.row_count(table.id);
+        if rows > 0 {
+            out.line(format!("+ {}: {rows} rows", table.name))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,210 @@
+//! The one way of commands to write: collect edits, then show or apply them as one change.
+
+use crate::{addresses, conflicts, next_boot, typos};
+use dawn_bootd::command::Ctx;
+use dawn_bootd::node_edits::keep_to;
+use dawn_bootd::output::{Done, Out, Stop};
+use dawn_cluster::secrets::{self, MASK, Sensitivity};
+use dawn_cluster::{Col, Edit, EditError, RowChange, RowChangeKind, Snapshot, Table, Text};
+use dawn_xcatd::Response;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Edits of one command.
+#[derive(Debug, Default)]
+pub struct Edits(Vec<Edit>);
+
+impl Edits {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Nothing was asked for.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds any edit.
+    pub fn push(&mut self, edit: Edit) {
+        self.0.push(edit);
+    }
+
+    /// Adds edits of another list.
+    pub fn extend(&mut self, edits: impl IntoIterator<Item = Edit>) {
+        self.0.extend(edits);
+    }
+
+    /// The edits alone.
+    pub fn into_list(self) -> Vec<Edit> {
+        self.0
+    }
+
+    /// Updates the rows in which all keys hold, or makes one.
+    pub fn set(&mut self, table: &Table, keys: Vec<(Col, String)>, values: Vec<(Col, String)>) {
+        let values = values.into_iter().map(|(col, text)| (col, Some(Text::from(text)))).collect();
+        self.0.push(Edit::Set { table: table.id, keys: texts(keys), values });
+    }
+
+    /// A new row.
+    pub fn insert(&mut self, table: &Table, values: Vec<(Col, String)>) {
+        let cells = values.into_iter().map(|(col, text)| (col, Some(Text::from(text)))).collect();
+        self.0.push(Edit::Insert { table: table.id, cells });
+    }
+
+    /// Removes the rows in which all keys hold.
+    pub fn delete(&mut self, keys: &[(Col, String)], table: &Table) {
+        self.0.push(Edit::Delete { table: table.id, keys: texts(keys.to_vec()) });
+    }
+}
+
+/// Computes edits from the newest state and makes them one change, or shows what they would do; warns of what
+/// does not work afterwards.
+///
+/// No other change comes between that state and this one. `compute` only computes: what it says to the
+/// caller is held back until the model is free again. A refused change has changed nothing.
+pub fn transact(
+    ctx: &Ctx<'_>,
+    out: &mut Out<'_>,
+    dry_run: bool,
+    compute: impl FnOnce(&Snapshot, &mut Out<'_>) -> Result<Edits, Stop>,
+) -> Done {
+    let mut notes: Vec<Response> = Vec::new();
+    let mut aside = Out::new(&mut notes);
+    let before = &ctx.snapshot;
+    let compute = |snapshot: &Snapshot, out: &mut Out<'_>| {
+        let edits = compute(snapshot, out)?;
+        keep_own_directory(ctx, snapshot, &edits)?;
+        keep_within_reach(ctx, snapshot, &edits)?;
+        if dry_run {
+            keep_secrets(ctx, &edits)?;
+        }
+        Ok::<_, Stop>(edits)
+    };
+    let result = if dry_run {
+        let would = |edits: Edits| Ok((before.preview(&edits.0)?, Arc::new(before.with(&edits.0)?)));
+        compute(before, &mut aside).and_then(would)
+    } else {
+        let write = |snapshot: &Snapshot| compute(snapshot, &mut aside).map(|edits| (edits.0, ()));
+        let written = ctx.model.transact(ctx.change_head(), write);
+        written.map(|(applied, ())| (applied.change.rows.clone(), applied.snapshot))
+    };
+    aside.flush()?;
+    for note in notes {
+        out.send(note)?;
+    }
+    let (rows, after) = result?;
+    if dry_run {
+        show(&rows, out)?;
+    }
+    if ctx.view.limits().is_some() {
+        // The warnings compare with nodes that this caller may know nothing of.
+        return Ok(());
+    }
+    addresses::warn_dhcp(&rows, before, &after, ctx.boot, out)?;
+    addresses::warn(&rows, before, &after, ctx.boot, out)?;
+    conflicts::warn(&rows, before, &after, out)?;
+    next_boot::warn(&rows, before, &after, out)?;
+    typos::warn(&rows, &after, out)
+}
+
+/// Refuses rows that a caller limited to some nodes may not write, by whatever way the command came to them.
+///
+/// The policy has looked at the names of the request; this looks at the rows as they were and as they will
+/// be.
+fn keep_within_reach(ctx: &Ctx<'_>, snapshot: &Snapshot, edits: &Edits) -> Done {
+    let Some(reach) = ctx.view.limits() else { return Ok(()) };
+    keep_to(snapshot, &edits.0, reach.is_open(), |node| reach.covers(node))
+}
+
+/// A dry run says whether a value is there already: what could be a secret is compared for root alone.
+fn keep_secrets(ctx: &Ctx<'_>, edits: &Edits) -> Done {
+    let (key, value) = (Col::known("site.key"), Col::known("site.value"));
+    for edit in &edits.0 {
+        let (keys, cells) = match edit {
+            Edit::Set { keys, values, .. } => (keys.as_slice(), values.as_slice()),
+            Edit::Insert { cells, .. } => (&[][..], cells.as_slice()),
+            Edit::Delete { .. } => continue,
+        };
+        let filled = cells.iter().filter_map(|(col, text)| Some((col, text.as_ref()?)));
+        let mut all = keys.iter().map(|(col, text)| (col, text)).chain(filled);
+        let open = all.any(|(col, text)| *col == key && secrets::of_site_key(text) == Sensitivity::Open);
+        let compared = cells.iter().map(|(col, _)| *col).filter(|col| !(open && *col == value));
+        compared.into_iter().try_for_each(|col| ctx.view.may_compare(col))?;
+    }
+    Ok(())
+}
+
+/// Refuses to give nodes the directory in which the daemon keeps its keys and tables.
+fn keep_own_directory(ctx: &Ctx<'_>, snapshot: &Snapshot, edits: &Edits) -> Done {
+    let Some(data) = ctx.model.directory() else { return Ok(()) };
+    let given = ["litetree.directory", "statelite.statemnt"].map(Col::known);
+    for edit in &edits.0 {
+        let (Edit::Set { values: cells, .. } | Edit::Insert { cells, .. }) = edit else { continue };
+        for (col, value) in cells.iter().filter(|(col, _)| given.contains(col)) {
+            let Some(value) = value.as_deref() else { continue };
+            if let Some(reason) = dawn_bootd::reserved::reason_of_cell(snapshot, data, value) {
+                let (col, value) = (*col, value.to_owned());
+                return Err(EditError::BadValue { col, value, reason: reason.into() }.into());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn texts(keys: Vec<(Col, String)>) -> Vec<(Col, Text)> {
+    keys.into_iter().map(|(col, text)| (col, Text::from(text))).collect()
+}
+
+/// Prints row changes: `+`, `-` or `~`, table and key, then the cells that differ.
+pub fn show(changes: &[RowChange], out: &mut Out<'_>) -> Done {
+    if changes.is_empty() {
+        return out.line("Nothing would change.");
+    }
+    for change in changes {
+        for line in describe(change, true) {
+            out.line(line)?;
+        }
+    }
+    Ok(())
+}
+
+/// `+ file PATH`, `- file PATH` or `~ file PATH`; a path that is a directory is called one.
+pub fn file_line(sign: char, path: &Path) -> String {
+    let word = if path.is_dir() && !path.is_symlink() { "directory" } else { "file" };
+    format!("{sign} {word} {}", path.display())
+}
+
+/// The sign of a file that would be written.
+pub fn written(path: &Path) -> char {
+    if path.exists() { '~' } else { '+' }
+}
+
+/// The lines of one row change; `with_old`: what was in its cells before is known.
+pub fn describe(change: &RowChange, with_old: bool) -> Vec<String> {
+    let sign = match change.kind {
+        RowChangeKind::Inserted => '+',
+        RowChangeKind::Updated => '~',
+        RowChangeKind::Deleted => '-',
+    };
+    let keys = change.table.info().cols().filter(|col| col.info().is_key).zip(&change.key);
+    let key: Vec<&str> = keys.map(|(col, text)| if secrets::is_secret(col) { MASK } else { text }).collect();
+    let mut lines = vec![format!("{sign} {} {}", change.table, key.join(","))];
+    for (col, old, new) in &change.cells {
+        let hidden = secrets::is_secret(*col) || is_hidden_setting(change, *col);
+        let word = |text: &Option<Text>| match text.as_deref() {
+            None => "(not set)".to_owned(),
+            Some(_) if hidden => MASK.to_owned(),
+            Some(text) => format!("{text:?}"),
+        };
+        let old = if with_old { word(old) + " -> " } else { String::new() };
+        lines.push(format!("    {}: {old}{}", col.name(), word(new)));
+    }
+    lines
+}
+
+/// `site.value` of a row whose key is not declared to be open.
+fn is_hidden_setting(change: &RowChange, col: Col) -> bool {
+    let open = |key: &Text| secrets::of_site_key(key) == Sensitivity::Open;
+    col == Col::known("site.value") && !change.key.first().is_some_and(open)
+}

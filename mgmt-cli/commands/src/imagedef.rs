@@ -1,0 +1,150 @@
+//! An image's definition on its way from the daemon to the process that builds the image.
+//!
+//! `genimage` and `packimage` work in the process of their caller, which has the network and the apt
+//! configuration to do it; the daemon tells what the tables say, one `key=value` a line. The root password
+//! travels as a crypt hash only.
+
+use dawn_bootd::root_password::root_hash;
+use dawn_cluster::{OsImage, Snapshot};
+use dawn_imagebuilder::image::ImageDef;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Attributes that are copied as they are, `osimage` and `linuximage` columns alike.
+const COLUMNS: [&str; 17] = [
+    "osvers",
+    "osarch",
+    "profile",
+    "provmethod",
+    "pkglist",
+    "pkgdir",
+    "otherpkglist",
+    "otherpkgdir",
+    "postinstall",
+    "exlist",
+    "kernelver",
+    "netdrivers",
+    "permission",
+    "synclists",
+    "rootfstype",
+    "nodebootif",
+    "driverupdatesrc",
+];
+
+/// What building needs besides [`ImageDef`].
+#[derive(Clone, Debug, Default)]
+pub struct Definition {
+    /// The image.
+    pub image: ImageDef,
+    /// `site.timezone`.
+    pub timezone: Option<String>,
+    /// `osimage.synclists`.
+    pub synclists: Vec<PathBuf>,
+    /// `site.secureroot`.
+    pub secureroot: bool,
+    /// Of a statelite image: no row of `litefile` is for it, not even one for all images.
+    pub has_no_litefile: bool,
+}
+
+/// The lines for an image, or the reference's text if there is none.
+pub fn lines(snapshot: &Snapshot, name: &str) -> Result<Vec<String>, String> {
+    let image = snapshot.osimage(name);
+    let image = image.ok_or_else(|| format!("Cannot find the OS image {name} in the osimage table."))?;
+    let mut lines = vec![format!("imagename={name}")];
+    for column in COLUMNS {
+        if let Some(value) = image.get(column) {
+            lines.push(format!("{column}={value}"));
+        }
+    }
+    lines.push(format!("rootimgdir={}", directory(snapshot, name, &image)?));
+    for key in ["installdir", "timezone", "secureroot"] {
+        if let Some(value) = snapshot.site(key) {
+            lines.push(format!("site.{key}={value}"));
+        }
+    }
+    let sources = image.get("osarch").and_then(|arch| snapshot.site(&format!("aptsrclist_{arch}")));
+    lines.extend(sources.map(|value| format!("aptsrclist={value}")));
+    if image.get("provmethod").is_some_and(|method| **method == *"statelite") {
+        lines.push(format!("litefile={}", dawn_statelite::files_of_image(snapshot, name).len()));
+    }
+    lines.extend(root_hash(snapshot, name).map(|hash| format!("roothash={hash}")));
+    Ok(lines.into_iter().map(|line| line.replace('\n', " ")).collect())
+}
+
+fn directory(snapshot: &Snapshot, name: &str, image: &OsImage) -> Result<String, String> {
+    image.rootimgdir(snapshot).ok_or_else(|| {
+        format!("The image {name} has no rootimgdir, and osvers, osarch or profile is missing to derive it.")
+    })
+}
+
+/// Reads the lines.
+pub fn read<'a>(lines: impl Iterator<Item = &'a str>) -> Result<Definition, String> {
+    let values: BTreeMap<&str, &str> = lines.filter_map(|line| line.split_once('=')).collect();
+    let get = |key: &str| values.get(key).map(|value| value.trim()).filter(|value| !value.is_empty());
+    let text = |key: &str| get(key).unwrap_or_default().to_owned();
+    let list = |key: &str| -> Vec<String> {
+        let parts = get(key).unwrap_or_default().split(',').map(str::trim);
+        parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    };
+    let paths = |key: &str| -> Vec<PathBuf> { list(key).into_iter().map(PathBuf::from).collect() };
+    let permission = match get("permission") {
+        Some(octal) => {
+            let mode = u32::from_str_radix(octal, 8).ok().filter(|mode| *mode <= 0o7777);
+            Some(mode.ok_or_else(|| format!("linuximage.permission {octal:?} is not an octal mode"))?)
+        }
+        None => None,
+    };
+    let image = ImageDef {
+        name: text("imagename"),
+        osvers: text("osvers"),
+        arch: text("osarch"),
+        profile: text("profile"),
+        provmethod: text("provmethod"),
+        rootimgdir: text("rootimgdir").into(),
+        pkglist: paths("pkglist"),
+        pkgdir: list("pkgdir"),
+        otherpkglist: paths("otherpkglist"),
+        otherpkgdir: list("otherpkgdir"),
+        postinstall: list("postinstall"),
+        exlist: get("exlist").map(PathBuf::from),
+        kernelver: get("kernelver").map(str::to_owned),
+        netdrivers: list("netdrivers"),
+        permission,
+        aptsrclist: get("aptsrclist").map(PathBuf::from),
+        installdir: get("site.installdir").unwrap_or("/install").into(),
+        root_hash: get("roothash").map(str::to_owned),
+    };
+    let secureroot =
+        get("site.secureroot").is_some_and(|value| value != "0" && !value.starts_with(['n', 'N']));
+    let timezone = get("site.timezone").map(str::to_owned);
+    let has_no_litefile = get("litefile") == Some("0");
+    Ok(Definition { image, timezone, synclists: paths("synclists"), secureroot, has_no_litefile })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statelite_image_without_a_row_is_told_from_one_with() {
+        for (method, row_of, expected) in [
+            ("statelite", "", true),
+            ("statelite", "other", true),
+            ("statelite", "img", false),
+            ("statelite", "ALL", false),
+            ("netboot", "", false),
+        ] {
+            let mut rows: Vec<(&str, Vec<(&str, &str)>)> = vec![
+                ("osimage", vec![("imagename", "img"), ("provmethod", method), ("osvers", "debian12")]),
+                ("linuximage", vec![("imagename", "img"), ("rootimgdir", "/install/img")]),
+            ];
+            if !row_of.is_empty() {
+                rows.push(("litefile", vec![("image", row_of), ("file", "/tmp/"), ("options", "tmpfs")]));
+            }
+            let snapshot = Snapshot::from_rows(rows.iter().map(|(table, cells)| (*table, cells.as_slice())));
+            let lines = lines(&snapshot, "img").expect("a definition");
+            let read = read(lines.iter().map(String::as_str)).expect("our own lines");
+            assert_eq!(read.has_no_litefile, expected, "{method} {row_of}");
+        }
+    }
+}

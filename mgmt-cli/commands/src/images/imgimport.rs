@@ -1,0 +1,157 @@
+//! `imgimport`: an image from one file.
+
+use crate::edits::{Edits, show, transact};
+use dawn_bootd::command::{Command, Ctx, Kind};
+use dawn_bootd::output::{Done, Out, Stop};
+use dawn_cluster::csv::{read_header, read_records};
+use dawn_cluster::{Col, Edit, ImageName, Text, schema};
+use dawn_imagebuilder::bundle::{Import, Imported, import};
+use dawn_serving::bounded_read::{self, Refused};
+use std::path::PathBuf;
+
+/// Read an image with its definition, lists and scripts from the file that imgexport wrote
+///
+/// Files that exist are kept as FILE.ORIG. Nothing is written outside the install directory.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Nodes to use the image
+    #[arg(short = 'p', long = "postscripts", value_name = "NODERANGE")]
+    nodes: Option<String>,
+    /// Another profile name
+    #[arg(short = 'f', long = "profile", value_name = "PROFILE")]
+    profile: Option<String>,
+    /// Accepted for compatibility
+    #[arg(short = 'v', long = "verbose")]
+    verbose: bool,
+    /// Show what would change without changing anything
+    #[arg(long)]
+    dry_run: bool,
+    /// Refused: copy the file yourself
+    #[arg(short = 'R', long, value_name = "USER@HOST")]
+    remotehost: Option<String>,
+    /// Refused: files are compressed
+    #[arg(short = 'n', long = "nozip")]
+    nozip: bool,
+    /// The file
+    #[arg(value_name = "FILE", required = true)]
+    bundle: String,
+}
+
+impl Command for Args {
+    const NAME: &'static str = "imgimport";
+    const KIND: Kind = Kind::Words;
+    const WRITES: bool = true;
+
+    fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        if let Some(host) = &self.remotehost {
+            return Err(Stop::message(format!(
+                "-R is not supported, as the daemon does not log in to other machines. \
+                 First: scp {host}:{} . and then import the file without -R",
+                self.bundle
+            )));
+        }
+        if self.nozip {
+            return Err(Stop::message(
+                "-n is not supported: pack the directory as a gzip tar and import that",
+            ));
+        }
+        ctx.require_root("read and write files")?;
+        let bundle = ctx.path_of_caller(&self.bundle);
+        bounded_read::look(&bundle).map_err(|why| match why {
+            Refused::Io(_) => Stop::message(format!("{} does not exist.", bundle.display())),
+            why => Stop::message(format!("{} cannot be imported: {why}", bundle.display())),
+        })?;
+        if let Some(profile) = &self.profile {
+            profile.parse::<ImageName>().map_err(|error| Stop::message(error.to_string()))?;
+        }
+        let nodes = match &self.nodes {
+            Some(noderange) => crate::defs::members(&ctx.snapshot, &ctx.view, noderange)?,
+            None => Vec::new(),
+        };
+        let installdir = ctx.snapshot.site("installdir");
+        let installdir = installdir.ok_or_else(|| Stop::message("site.installdir is not set"))?;
+        let installdir = PathBuf::from(&*installdir);
+        let job = Import {
+            bundle,
+            work: installdir.clone(),
+            profile: self.profile.clone(),
+            within: installdir,
+            dry_run: self.dry_run,
+        };
+        let mut lines = Vec::new();
+        let mut refused = None;
+        let mut accept = |imported: &Imported| {
+            let checked =
+                edits(imported, &nodes).and_then(|edits| Ok(ctx.snapshot.preview(&edits.into_list())?));
+            refused = checked.err();
+            refused.is_none()
+        };
+        let imported = import(&job, &mut accept, &mut |line| lines.push(line.to_owned()));
+        if let Some(stop) = refused {
+            return Err(stop);
+        }
+        // The last line says that all is done, which it is when the tables are written.
+        let last = if imported.is_ok() { lines.pop() } else { None };
+        lines.into_iter().try_for_each(|line| out.line(line))?;
+        let imported = imported.map_err(|error| Stop::message(error.to_string()))?;
+        if self.dry_run {
+            let changes = ctx.snapshot.preview(&edits(&imported, &nodes)?.into_list())?;
+            // Files were shown already; rows that stay as they are need no word.
+            return if changes.is_empty() { Ok(()) } else { show(&changes, out) };
+        }
+        transact(ctx, out, false, |_, _| edits(&imported, &nodes))?;
+        last.into_iter().try_for_each(|line| out.line(line))
+    }
+}
+
+/// The rows of the image, its litefile entries, and the nodes that shall use it.
+fn edits(imported: &Imported, nodes: &[Text]) -> Result<Edits, Stop> {
+    let manifest = &imported.manifest;
+    let image = manifest.name().ok_or_else(|| Stop::message("the bundle names no image"))?;
+    image.parse::<ImageName>().map_err(|error| Stop::message(error.to_string()))?;
+    let mut edits = Edits::new();
+    for (table, columns) in [("osimage", &manifest.osimage), ("linuximage", &manifest.linuximage)] {
+        let values: Vec<(&str, &str)> = columns
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .filter(|(name, _)| *name != "imagename")
+            .collect();
+        edits.push(Edit::set(table, &[("imagename", image)], &values)?);
+    }
+    edits.extend(litefile_edits(image, imported.litefile.as_deref().unwrap_or_default())?);
+    let value = |name: &str| manifest.osimage.get(name).map(String::as_str).unwrap_or_default();
+    for node in nodes {
+        let values = [
+            ("provmethod", image),
+            ("os", value("osvers")),
+            ("arch", value("osarch")),
+            ("profile", value("profile")),
+        ];
+        edits.push(Edit::set("nodetype", &[("node", node)], &values)?);
+    }
+    Ok(edits)
+}
+
+/// The rows name the image as it is called here.
+fn litefile_edits(image: &str, text: &str) -> Result<Vec<Edit>, Stop> {
+    let mut lines = text.lines();
+    let Some(header) = lines.next() else { return Ok(Vec::new()) };
+    let columns = read_header(header).map_err(Stop::message)?;
+    let Some(table) = schema().find("litefile") else { return Ok(Vec::new()) };
+    let mut edits = Vec::new();
+    for record in read_records(lines) {
+        let fields = record.fields.map_err(Stop::message)?;
+        let cell = |name: &str| {
+            let at = columns.iter().position(|column| column == name)?;
+            fields.get(at).cloned().flatten()
+        };
+        let Some(file) = cell("file") else { continue };
+        let keys = vec![
+            (Col::known("litefile.image"), Text::from(image)),
+            (Col::known("litefile.file"), Text::from(file)),
+        ];
+        let values = vec![(Col::known("litefile.options"), cell("options").map(Text::from))];
+        edits.push(Edit::Set { table: table.id, keys, values });
+    }
+    Ok(edits)
+}

@@ -1,0 +1,195 @@
+//! `nodels`: nodes and their values.
+
+use crate::conditions::Condition;
+use dawn_bootd::caller::View;
+use dawn_bootd::command::{Command, Ctx, Kind};
+use dawn_bootd::items::{Item, item};
+use dawn_bootd::output::{Done, Out, Stop};
+use dawn_cluster::{Col, Resolved, Source, TableId};
+
+/// List nodes and values of their tables
+///
+/// Without items the names only. ITEM is table.column, a short name (groups, tags, mgt), a whole table, or
+/// a condition ITEM<op>VALUE with == != =~ !~ that nodes must satisfy to be listed.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Show the group that a value is inherited from
+    #[arg(short = 'b', long = "blame")]
+    blame: bool,
+    /// Print the name of the item even if there is only one
+    #[arg(short = 'H', long = "with-fieldname")]
+    with_name: bool,
+    /// List hidden nodes too
+    #[arg(short = 'S')]
+    hidden: bool,
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
+    /// Nodes [default: all]
+    #[arg(value_name = "NODERANGE")]
+    noderange: Option<String>,
+    /// What to print
+    #[arg(value_name = "ITEM")]
+    items: Vec<String>,
+}
+
+impl Command for Args {
+    const NAME: &'static str = "nodels";
+    const KIND: Kind = Kind::Nodes;
+
+    fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        let query = self.query(&ctx.view, out)?;
+        let mut list = Vec::new();
+        let mut one = |node: &str| match self.is_meant(node, &query, ctx) {
+            false => Ok(()),
+            true if self.json => {
+                list.extend(self.objects(node, &query, ctx));
+                Ok(())
+            }
+            true => self.show(node, &query, ctx, out),
+        };
+        if self.noderange.is_some() {
+            ctx.nodes().iter().try_for_each(|node| one(node))?;
+        } else {
+            ctx.snapshot.node_names().try_for_each(|node| one(node))?;
+        }
+        if self.json { out.json(&list) } else { Ok(()) }
+    }
+}
+
+/// What is asked about each node.
+struct Query {
+    conditions: Vec<Condition>,
+    shown: Vec<Shown>,
+    labelled: bool,
+    names_only: bool,
+}
+
+/// One table's columns to print, with their labels.
+struct Shown {
+    table: TableId,
+    cols: Vec<Col>,
+    labels: Vec<String>,
+    whole: bool,
+}
+
+impl Args {
+    fn query(&self, view: &View, out: &mut Out<'_>) -> Result<Query, Stop> {
+        let mut query = Query {
+            conditions: Vec::new(),
+            shown: Vec::new(),
+            labelled: self.with_name || self.items.len() > 1,
+            names_only: self.items.is_empty(),
+        };
+        for word in &self.items {
+            match Condition::parse(word, view) {
+                Ok(Some(condition)) => {
+                    if query.conditions.iter().any(|other| other.col == condition.col) {
+                        let name = condition.name;
+                        return Err(Stop::message(format!("Multiple selection critera for {name}")));
+                    }
+                    query.conditions.push(condition);
+                }
+                Ok(None) => query.show(word, out)?,
+                Err(Stop::Message { text, .. }) => out.error(text)?,
+                Err(stop) => return Err(stop),
+            }
+        }
+        query.names_only |= query.shown.is_empty() && !out.failed();
+        Ok(query)
+    }
+
+    fn is_meant(&self, node: &str, query: &Query, ctx: &Ctx<'_>) -> bool {
+        let hidden = !self.hidden && ctx.snapshot.is_hidden(node);
+        !hidden && query.conditions.iter().all(|condition| condition.holds(&ctx.snapshot, node))
+    }
+
+    /// An object for the node, or for each row of a table where the node has several.
+    fn objects(&self, node: &str, query: &Query, ctx: &Ctx<'_>) -> Vec<serde_json::Value> {
+        let mut list = vec![serde_json::Map::from_iter([("node".to_owned(), node.into())])];
+        for shown in &query.shown {
+            let rows = ctx.snapshot.attr_rows(node, shown.table, &shown.cols);
+            let before = list.clone();
+            for (at, row) in rows.iter().enumerate() {
+                if at > 0 {
+                    list.extend(before.iter().cloned());
+                }
+                for object in list.iter_mut().rev().take(before.len()) {
+                    let cells = shown.labels.iter().zip(row);
+                    let cells = cells.filter_map(|(label, value)| Some((label, value.as_ref()?)));
+                    object.extend(
+                        cells.map(|(label, value)| (label.clone(), self.value_text(Some(value)).into())),
+                    );
+                }
+            }
+        }
+        list.into_iter().map(serde_json::Value::Object).collect()
+    }
+
+    fn show(&self, node: &str, query: &Query, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        if query.names_only {
+            return out.node_name(node);
+        }
+        query.shown.iter().try_for_each(|shown| self.show_table(node, shown, query, ctx, out))
+    }
+
+    fn show_table(&self, node: &str, shown: &Shown, query: &Query, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        let mut rows = ctx.snapshot.attr_rows(node, shown.table, &shown.cols);
+        if rows.is_empty() {
+            rows.push(vec![None; shown.cols.len()]);
+        }
+        for row in &rows {
+            let mut cells: Vec<(&String, &Option<Resolved>)> = shown.labels.iter().zip(row).collect();
+            if shown.whole {
+                cells.sort_by_key(|(label, value)| (value.is_none(), *label));
+            }
+            for (label, value) in cells {
+                let text = self.value_text(value.as_ref());
+                let text = if query.labelled || shown.whole { format!("{label}: {text}") } else { text };
+                out.node(node, text)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn value_text(&self, value: Option<&Resolved>) -> String {
+        let Some(value) = value else { return String::new() };
+        let group = match &value.source {
+            _ if !self.blame => None,
+            Source::Node => None,
+            Source::Group(group) => Some(group.to_string()),
+            Source::Joined(groups) => Some(groups.join(",")),
+        };
+        match group {
+            Some(group) => format!("{} (inherited from group {group})", value.value),
+            None => value.value.to_string(),
+        }
+    }
+}
+
+impl Query {
+    fn show(&mut self, word: &str, out: &mut Out<'_>) -> Done {
+        match item(word) {
+            Ok(Item::Table(table)) => {
+                let cols: Vec<Col> = table.info().cols().collect();
+                let labels = cols.iter().map(ToString::to_string).collect();
+                self.shown.push(Shown { table, cols, labels, whole: true });
+                Ok(())
+            }
+            Ok(Item::Column(col)) => {
+                let at = self.shown.iter().position(|shown| shown.table == col.table && !shown.whole);
+                let at = at.unwrap_or_else(|| {
+                    let (cols, labels) = (Vec::new(), Vec::new());
+                    self.shown.push(Shown { table: col.table, cols, labels, whole: false });
+                    self.shown.len() - 1
+                });
+                if let Some(shown) = self.shown.get_mut(at) {
+                    shown.cols.push(col);
+                    shown.labels.push(word.to_owned());
+                }
+                Ok(())
+            }
+            Err(text) => out.error(text),
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! `chdef`: changed objects.
+
+use crate::defs::args::Definition;
+use crate::defs::write::{from_words, plan};
+use crate::defs::{self, Mode, Wanted, Words};
+use crate::edits::{Edits, transact};
+use dawn_bootd::command::{Command, Ctx, Kind};
+use dawn_bootd::output::{Done, Out, Stop};
+use dawn_cluster::Snapshot;
+
+/// Change attributes of objects; create objects that do not exist
+///
+/// An empty value clears the attribute. With -z the definitions are read as stanzas from standard input.
+#[derive(Debug, clap::Args)]
+#[command(override_usage = "chdef [OPTIONS] NAME[,NAME...] ATTRIBUTE=VALUE...")]
+pub struct Args {
+    #[command(flatten)]
+    definition: Definition,
+    /// Add the values to lists
+    #[arg(short = 'p', long)]
+    plus: bool,
+    /// Remove the values from lists
+    #[arg(short = 'm', long)]
+    minus: bool,
+    /// New name of the object
+    #[arg(short = 'n', value_name = "NAME")]
+    rename: Option<String>,
+    #[arg(short = 'f', hide = true)]
+    force: bool,
+}
+
+impl Command for Args {
+    const NAME: &'static str = "chdef";
+    const KIND: Kind = Kind::Words;
+    const NAMES_OBJECTS: bool = true;
+    const READS_STDIN: bool = true;
+    const WRITES: bool = true;
+
+    fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        let wrong = self.force.then_some("The '-f' option is not valid for the chdef command.");
+        let Some(words) = self.definition.begin(Self::NAME, wrong, ctx, out)? else { return Ok(()) };
+        if let Some(to) = &self.rename {
+            return self.rename(&words, to, ctx, out);
+        }
+        let (mut done, mut created) = (Vec::new(), Vec::new());
+        transact(ctx, out, self.definition.dry_run, |base, out| {
+            let mut wanted = self.wanted(&words, base, ctx)?;
+            if self.definition.update {
+                defs::complete::osimages(&mut wanted, base)?;
+            }
+            let outcome =
+                plan(&wanted, &self.definition.options(false, false, self.mode(), &ctx.view), base, out)?;
+            (done, created) = (outcome.done, outcome.created);
+            let mut edits = Edits::new();
+            edits.extend(outcome.edits);
+            Ok(edits)
+        })?;
+        if self.definition.dry_run { Ok(()) } else { self.report(&done, &created, out) }
+    }
+}
+
+impl Args {
+    fn mode(&self) -> Mode {
+        match (self.plus, self.minus) {
+            (true, _) => Mode::Plus,
+            (_, true) => Mode::Minus,
+            _ => Mode::Set,
+        }
+    }
+
+    fn wanted(&self, words: &Words, base: &Snapshot, ctx: &Ctx<'_>) -> Result<Vec<Wanted>, Stop> {
+        match self.definition.from_stanzas(words, ctx)? {
+            Some(wanted) => Ok(wanted),
+            None => from_words(words, &defs::types(self.definition.kinds())?, self.mode(), base, &ctx.view),
+        }
+    }
+
+    fn rename(&self, words: &Words, to: &str, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        let kinds = defs::types(self.definition.kinds())?;
+        let ([kind], Some(from)) = (kinds.as_slice(), &words.names) else {
+            return Err(Stop::message("No object names were provided."));
+        };
+        transact(ctx, out, self.definition.dry_run, |base, _| {
+            defs::check_new_name(kind, to, base).map_err(Stop::message)?;
+            let edits = base.rename_object(kind, from, to);
+            let mut list = Edits::new();
+            list.extend(edits.map_err(|error| Stop::message(error.to_string()))?);
+            Ok(list)
+        })?;
+        if self.definition.dry_run {
+            Ok(())
+        } else {
+            out.line(format!("Changed the object name from {from} to {to}."))
+        }
+    }
+
+    fn report(&self, done: &[String], created: &[String], out: &mut Out<'_>) -> Done {
+        if self.definition.verbose {
+            if done.is_empty() {
+                return out.line("No database was updated");
+            }
+            out.line("The database was updated for the following objects:")?;
+            out.line("")?;
+            for name in done {
+                out.line(name.clone())?;
+                out.line("")?;
+            }
+        } else if done.is_empty() {
+            out.line("No object definitions have been created or modified.")?;
+        } else {
+            out.line(format!("{} object definitions have been created or modified.", done.len()))?;
+        }
+        if created.is_empty() {
+            return Ok(());
+        }
+        out.line(format!("New object definitions '{}' have been created.", created.join(",")))
+    }
+}

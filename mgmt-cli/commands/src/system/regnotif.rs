@@ -1,0 +1,62 @@
+//! `regnotif`: who is told of table changes.
+
+use crate::edits::{Edits, transact};
+use dawn_bootd::command::{Command, Ctx, Kind};
+use dawn_bootd::notify;
+use dawn_bootd::output::{Done, Out, Stop};
+use dawn_cluster::{Col, schema};
+use dawn_serving::bounded_read::{self, Refused};
+
+/// Register a program to run when tables change
+///
+/// The program gets the kind of change, the table, and old and new rows on its standard input.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Operations: a (rows added), d (deleted), u (updated); comma separated
+    #[arg(short = 'o', long = "operation", value_name = "OPERATIONS", default_value = "a,d,u")]
+    operations: String,
+    /// Show what would change without changing anything
+    #[arg(long)]
+    dry_run: bool,
+    /// Program
+    #[arg(value_name = "FILE", required = true)]
+    file: String,
+    /// Tables, comma separated
+    #[arg(value_name = "TABLES", required = true)]
+    tables: String,
+}
+
+impl Command for Args {
+    const NAME: &'static str = "regnotif";
+    const KIND: Kind = Kind::Words;
+    const WRITES: bool = true;
+
+    fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        ctx.require_root("start programs")?;
+        if !self.file.starts_with('/') {
+            return Err(Stop::message(format!("The file name {} must be a full path.", self.file)));
+        }
+        bounded_read::look(self.file.as_ref()).map_err(|why| match why {
+            Refused::Io(_) => Stop::message(format!("The file {} does not exist.", self.file)),
+            why => Stop::message(format!("The file {} cannot be used: {why}.", self.file)),
+        })?;
+        notify::check(self.file.as_ref())
+            .map_err(|why| Stop::message(format!("The file {} would never be started: {why}.", self.file)))?;
+        if let Some(table) = self.tables.split(',').find(|table| schema().find(table).is_none()) {
+            return Err(Stop::message(format!("No such table: {table}")));
+        }
+        if let Some(word) = self.operations.split(',').find(|word| !matches!(*word, "a" | "d" | "u")) {
+            return Err(Stop::message(format!("{word} is not an operation: a, d or u")));
+        }
+        transact(ctx, out, self.dry_run, |_, _| {
+            let key = Col::known("notification.filename");
+            let values = vec![
+                (Col::known("notification.tables"), self.tables.clone()),
+                (Col::known("notification.tableops"), self.operations.clone()),
+            ];
+            let mut edits = Edits::new();
+            edits.set(key.table.info(), vec![(key, self.file.clone())], values);
+            Ok(edits)
+        })
+    }
+}

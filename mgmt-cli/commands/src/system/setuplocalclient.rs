@@ -1,0 +1,36 @@
+//! `setup-local-client.sh`: a certificate for another user, made by the daemon in its data directory.
+
+use dawn_bootd::certificates::client_certificate;
+use dawn_bootd::command::{Command, Ctx, Kind};
+use dawn_bootd::output::{Done, Out, Stop};
+
+/// Create a client certificate for a user in the data directory of the daemon
+///
+/// It becomes the user's ~/.xcat when it is copied there. `dawn init --client` does the same without a
+/// daemon.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Name of the user
+    #[arg(value_name = "USER", required = true)]
+    user: String,
+    /// Show what would change without changing anything
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Command for Args {
+    const NAME: &'static str = "setup-local-client.sh";
+    const KIND: Kind = Kind::Words;
+    const WRITES: bool = true;
+
+    fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        ctx.require_root("make certificates")?;
+        let Some(data) = ctx.data else { return Err(Stop::message("the daemon has no data directory")) };
+        if self.dry_run {
+            return out.line(format!("+ certificate {}", data.join("clients").join(&self.user).display()));
+        }
+        let lines = client_certificate(data, &self.user);
+        let lines = lines.map_err(|error| Stop::message(format!("{error:#}")))?;
+        lines.into_iter().try_for_each(|line| out.line(line))
+    }
+}

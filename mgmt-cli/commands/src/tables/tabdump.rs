@@ -1,0 +1,268 @@
+//! `tabdump`: tables as text.
+
+use dawn_bootd::caller::View;
+use dawn_bootd::command::{Command, Ctx, Kind};
+use dawn_bootd::output::{Done, Out, Stop};
+use dawn_cluster::csv::{header_line, row_line};
+use dawn_cluster::{Row, Table, schema};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+/// Print a table as comma separated values, or the names and columns of tables
+///
+/// Without a table the names of all tables are printed. The first line of a table names its columns;
+/// values are quoted, empty ones are nothing.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Describe the tables, or the columns of the table
+    #[arg(short = 'd')]
+    describe: bool,
+    /// Only the newest N rows; auditlog and eventlog only
+    #[arg(short = 'n', value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(0..))]
+    newest: Option<i64>,
+    /// Let the daemon write the text to this file, which only root may read
+    #[arg(short = 'f', value_name = "FILE")]
+    file: Option<String>,
+    /// Only rows that satisfy COLUMN<op>VALUE, op one of == != =~ !~ < <= > >= (=~: % and _ match anything)
+    #[arg(short = 'w', value_name = "CONDITION")]
+    conditions: Vec<String>,
+    /// Print as JSON
+    #[arg(long, conflicts_with = "file")]
+    json: bool,
+    /// Tables; more than one is an error
+    #[arg(value_name = "TABLE")]
+    tables: Vec<String>,
+}
+
+impl Command for Args {
+    const NAME: &'static str = "tabdump";
+    const KIND: Kind = Kind::Words;
+
+    fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        self.check_combination()?;
+        match self.tables.as_slice() {
+            [] if self.file.is_some() && !self.describe => {
+                Err(Stop::message("table name missing from the command input. "))
+            }
+            [] if self.describe => self.describe_tables(out),
+            [] if self.json => {
+                let names = schema().tables_by_name().map(|table| serde_json::json!({ "name": table.name }));
+                out.json(&names.collect::<Vec<_>>())
+            }
+            [] => schema().tables_by_name().try_for_each(|table| out.data(table.name)),
+            [name] if self.describe => self.describe_columns(name, out),
+            [name] => self.dump(name, ctx, out),
+            _ => {
+                out.lines("Usage: tabdump [OPTIONS] [TABLE]")?;
+                Err(Stop::Code(1))
+            }
+        }
+    }
+}
+
+impl Args {
+    /// `-n` goes with nothing, `-d` not with `-w`; beside `-d` a file is ignored, as in the reference.
+    fn check_combination(&self) -> Result<(), Stop> {
+        let used = [
+            ("-n", self.newest.is_some()),
+            ("-d", self.describe),
+            ("-w", !self.conditions.is_empty()),
+            ("-f", self.file.is_some()),
+        ];
+        let mut used = used.iter().filter(|(_, used)| *used).map(|(name, _)| *name);
+        let (first, second) = (used.next(), used.next());
+        match (first, second) {
+            (Some("-w" | "-d"), Some("-f")) | (_, None) | (None, _) => Ok(()),
+            (Some(a), Some(b)) => {
+                Err(Stop::message(format!("You  cannot use the {a} and {b} flag together. ")))
+            }
+        }
+    }
+
+    fn dump(&self, name: &str, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        let table = schema().find(name).filter(|table| !table.name.starts_with("x_teal"));
+        let table = table.ok_or_else(|| Stop::message(format!("No such table: {name}")))?;
+        if let Some(count) = self.newest {
+            return self.dump_newest(table, count, ctx, out);
+        }
+        let conditions = self.conditions.iter().map(|text| Condition::parse(text, table, &ctx.view));
+        let conditions = conditions.collect::<Result<Vec<_>, _>>()?;
+        let all = conditions.is_empty();
+        let rows = ctx.snapshot.rows(table.id).filter(|row| all || row.enabled(table.id));
+        let rows = rows.filter(|row| conditions.iter().all(|condition| condition.holds(row, table)));
+        match &self.file {
+            Some(file) => write_file(file, table, rows, ctx),
+            None => self.show(table, rows, out),
+        }
+    }
+}
+
+impl Args {
+    fn dump_newest(&self, table: &Table, count: i64, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        let Some(recid) = table.auto_increment.and_then(|at| table.col_at(at)) else {
+            let name = table.name;
+            return Err(Stop::message(format!(
+                "{name} table is not supported in tabdump -n. \
+             You may only use this option on the auditlog or the eventlog."
+            )));
+        };
+        let number = |row: &Row| row.get(recid).and_then(|text| text.parse::<i64>().ok()).unwrap_or(0);
+        let Some(last) = ctx.snapshot.rows(table.id).map(number).max() else {
+            return out.line(format!("Nothing to display from {}.", table.name));
+        };
+        let rows = ctx.snapshot.rows(table.id).filter(|row| number(row) > last.saturating_sub(count));
+        self.show(table, rows, out)
+    }
+
+    fn describe_tables(&self, out: &mut Out<'_>) -> Done {
+        let names: Vec<&str> = schema().tables_by_name().map(|table| table.name).collect();
+        self.describe_all(&names, crate::descriptions::table, out)
+    }
+
+    fn describe_columns(&self, name: &str, out: &mut Out<'_>) -> Done {
+        let table = schema().find(name);
+        let table = table.ok_or_else(|| Stop::message(format!("table {name} does not exist.")))?;
+        let names: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
+        self.describe_all(&names, |column| self.describe_column(table, column), out)
+    }
+
+    /// `key` of `site` has the keys that are known below its own text, as administrators look there for them.
+    fn describe_column(&self, table: &Table, column: &str) -> String {
+        let text = crate::descriptions::column(table, column);
+        if table.name != "site" || column != "key" || self.json {
+            return text;
+        }
+        let keys: Vec<String> = crate::descriptions::site_key_lines().collect();
+        format!("{text}. Known keys:\n\n{}", keys.join("\n"))
+    }
+
+    /// `name:`, one or two tabs, description; an empty line between entries.
+    fn describe_all(&self, names: &[&str], text: impl Fn(&str) -> String, out: &mut Out<'_>) -> Done {
+        if self.json {
+            let list =
+                names.iter().map(|name| serde_json::json!({ "name": name, "description": text(name) }));
+            return out.json(&list.collect::<Vec<_>>());
+        }
+        for (at, name) in names.iter().enumerate() {
+            if at > 0 {
+                out.line("")?;
+            }
+            let tabs = if name.len() < 7 { "\t\t" } else { "\t" };
+            out.line(format!("{name}:{tabs}{}", text(name)))?;
+        }
+        Ok(())
+    }
+
+    /// The rows under their header, or as JSON without what is not set.
+    fn show<'a>(&self, table: &Table, rows: impl Iterator<Item = &'a Row>, out: &mut Out<'_>) -> Done {
+        if self.json {
+            let cell = |row: &Row, col: dawn_cluster::Col| Some((col.name(), row.get(col)?.to_string()));
+            let object =
+                |row: &Row| table.cols().filter_map(|col| cell(row, col)).collect::<BTreeMap<_, _>>();
+            return out.json(&rows.map(object).collect::<Vec<_>>());
+        }
+        out.data(header_line(table))?;
+        rows.map(row_line).try_for_each(|line| out.data(line))
+    }
+}
+
+fn write_file<'a>(file: &str, table: &Table, rows: impl Iterator<Item = &'a Row>, ctx: &Ctx<'_>) -> Done {
+    let path = ctx.output_of_caller(file)?;
+    let mut text = header_line(table);
+    text.push('\n');
+    for row in rows {
+        text.push_str(&row_line(row));
+        text.push('\n');
+    }
+    replace_private(&path, &text).map_err(|error| {
+        let name = table.name;
+        let reason = format!("Unable to open the file for write. {error}");
+        Stop::message(format!("Error on tabdump of {name} to {file}. {reason}"))
+    })
+}
+
+/// Writes a file that only its owner may read, since tables hold passwords. The old one is there until all of
+/// the new one is.
+fn replace_private(path: &Path, text: &str) -> io::Result<()> {
+    if path.exists() && !path.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    dawn_serving::whole::write(path, text.as_bytes(), 0o600)
+}
+
+/// One `-w`.
+struct Condition {
+    column: dawn_cluster::Col,
+    operator: &'static str,
+    value: String,
+}
+
+const OPERATORS: [&str; 8] = ["==", "=~", "!=", "!~", "<=", "<", ">=", ">"];
+
+impl Condition {
+    fn parse(text: &str, table: &Table, view: &View) -> Result<Condition, Stop> {
+        let first = OPERATORS
+            .into_iter()
+            .filter_map(|operator| Some((text.find(operator)?, operator)))
+            .min_by_key(|(at, operator)| (*at, std::cmp::Reverse(operator.len())));
+        let Some((at, operator)) = first else {
+            return Err(Stop::message(format!("Unsupported operator:{text} on -w flag input")));
+        };
+        let (name, rest) = text.split_at(at);
+        let value = rest.strip_prefix(operator).unwrap_or_default();
+        let value = if operator.ends_with('~') { value.trim_matches('/') } else { value };
+        let column = table
+            .col(name)
+            .ok_or_else(|| Stop::message(format!("no such column: {name} (table {})", table.name)))?;
+        view.may_compare(column)?;
+        Ok(Condition { column, operator, value: value.to_owned() })
+    }
+
+    /// Compares as the database compares text; NULL satisfies nothing.
+    fn holds(&self, row: &Row, _table: &Table) -> bool {
+        let Some(cell) = row.cell(self.column) else { return false };
+        let order = cell.as_ref().cmp(self.value.as_str());
+        match self.operator {
+            "==" => order.is_eq(),
+            "!=" => order.is_ne(),
+            "<" => order.is_lt(),
+            "<=" => order.is_le(),
+            ">" => order.is_gt(),
+            ">=" => order.is_ge(),
+            "=~" => like(cell, &self.value),
+            _ => !like(cell, &self.value),
+        }
+    }
+}
+
+/// SQL LIKE as SQLite does it: `%` any text, `_` any character, ASCII letters in any case. Linear in
+/// text times pattern at worst.
+fn like(text: &str, pattern: &str) -> bool {
+    let text: Vec<char> = text.chars().map(|c| c.to_ascii_lowercase()).collect();
+    let mut reachable = vec![false; text.len() + 1];
+    if let Some(first) = reachable.first_mut() {
+        *first = true;
+    }
+    for c in pattern.chars().map(|c| c.to_ascii_lowercase()) {
+        let mut next = vec![false; text.len() + 1];
+        let mut open = false;
+        for at in 0..=text.len() {
+            let here = reachable.get(at).copied().unwrap_or(false);
+            open |= here;
+            if c == '%' {
+                set(&mut next, at, open);
+            } else if here && text.get(at).is_some_and(|t| c == '_' || *t == c) {
+                set(&mut next, at + 1, true);
+            }
+        }
+        reachable = next;
+    }
+    reachable.last().copied().unwrap_or(false)
+}
+
+fn set(flags: &mut [bool], at: usize, value: bool) {
+    if let Some(flag) = flags.get_mut(at) {
+        *flag |= value;
+    }
+}

@@ -1,0 +1,188 @@
+//! `tabrestore`: a table from its text.
+
+use crate::edits::{Edits, transact};
+use dawn_bootd::command::{Command, Ctx, Kind};
+use dawn_bootd::output::{Done, Out, Stop};
+use dawn_cluster::csv::{read_header, read_records};
+use dawn_cluster::{Col, Edit, Table, schema};
+
+/// Replace a table, or add rows to it, from the text that tabdump writes
+///
+/// The table is named by the file: TABLE.csv. All lines are checked before anything is changed.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Add rows instead of replacing all
+    #[arg(short = 'a', long = "addrows")]
+    add: bool,
+    /// Show what would change without changing anything
+    #[arg(long)]
+    dry_run: bool,
+    /// The program that sends the text, for the log
+    #[arg(long = "for", value_enum, hide = true)]
+    sender: Option<Sender>,
+    /// TABLE.csv; its text is what the client sends along
+    #[arg(value_name = "FILE", required = true)]
+    file: String,
+}
+
+/// Programs of the client that have their text stored by `tabrestore`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Sender {
+    /// One table.
+    #[value(name = "tabedit")]
+    Tabedit,
+    /// The text holds several files, and all become one change.
+    #[value(name = "restorexCATdb")]
+    RestorexCatdb,
+}
+
+impl Sender {
+    fn option(self) -> &'static str {
+        match self {
+            Self::Tabedit => "--for=tabedit",
+            Self::RestorexCatdb => "--for=restorexCATdb",
+        }
+    }
+
+    /// The words of a request: `file` is the table's file, or the directory with those of all tables.
+    pub fn words(self, file: &str, dry_run: bool) -> Vec<String> {
+        let mut words = vec![self.option().to_owned(), file.to_owned()];
+        if dry_run {
+            words.push("--dry-run".to_owned());
+        }
+        words
+    }
+}
+
+impl Command for Args {
+    const NAME: &'static str = "tabrestore";
+    const KIND: Kind = Kind::Words;
+    const SENDS_FILE: bool = true;
+    const WRITES: bool = true;
+
+    fn typed(words: &[String]) -> Option<String> {
+        let (option, file) = match words {
+            [option, file, ..] => (option, file),
+            _ => return None,
+        };
+        match [Sender::Tabedit, Sender::RestorexCatdb].into_iter().find(|sender| sender.option() == option)? {
+            Sender::Tabedit => Some(format!("tabedit {}", file.trim_end_matches(".csv"))),
+            Sender::RestorexCatdb => Some(format!("restorexCATdb -p {file}")),
+        }
+    }
+
+    fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        let text = ctx.call.request.stdin.as_deref().unwrap_or_default();
+        let mut edits = Edits::new();
+        if self.sender == Some(Sender::RestorexCatdb) {
+            let mut rest = text;
+            while !rest.is_empty() {
+                let (file, text, after) =
+                    next_file(rest).ok_or_else(|| Stop::message("the files cannot be told apart"))?;
+                let mut errors: Vec<dawn_xcatd::Response> = Vec::new();
+                let mut aside = Out::new(&mut errors);
+                let done = self.read(file, text, &mut edits, &mut aside);
+                if let Err(Stop::Message { text, code }) = done {
+                    aside.error_code(text, code)?;
+                }
+                aside.flush()?;
+                for text in errors.iter().flat_map(|response| response.error.iter()) {
+                    out.error_code(format!("{file}: {text}"), 4)?;
+                }
+                rest = after;
+            }
+        } else {
+            self.read(&self.file, text, &mut edits, out)?;
+        }
+        if out.failed() {
+            return Ok(());
+        }
+        transact(ctx, out, self.dry_run, |_, _| Ok(edits))
+    }
+}
+
+impl Args {
+    /// The edits of one file.
+    fn read(&self, file: &str, text: &str, edits: &mut Edits, out: &mut Out<'_>) -> Done {
+        let base = file.rsplit('/').next().unwrap_or(file);
+        let name = base.split('.').next().unwrap_or(base);
+        let unable = || Stop::Message { text: format!("Unable to open {name}"), code: 4 };
+        let table = schema().find(name).ok_or_else(unable)?;
+        let mut lines = text.lines();
+        let columns = columns(lines.next().unwrap_or_default(), table)?;
+        if !self.add {
+            edits.delete(&[], table);
+        }
+        read_rows(lines, table, &columns, edits, out)
+    }
+}
+
+/// One file of a bundle: a line with name and length in bytes, then the text.
+pub fn bundled(file: &str, text: &str) -> String {
+    format!("{file} {}\n{text}", text.len())
+}
+
+/// Splits the first file off: name, text, and what follows.
+fn next_file(bundle: &str) -> Option<(&str, &str, &str)> {
+    let (head, rest) = bundle.split_once('\n')?;
+    let (file, length) = head.rsplit_once(' ')?;
+    let (text, after) = rest.split_at_checked(length.parse().ok()?)?;
+    Some((file, text, after))
+}
+
+fn columns(header: &str, table: &Table) -> Result<Vec<Col>, Stop> {
+    let names = read_header(header).map_err(Stop::message)?;
+    let find = |name: &String| {
+        table.col(name).ok_or_else(|| {
+            Stop::message(format!(
+                "The header line indicates that column '{name}' should exist, which is not defined in the \
+                 schema for '{}'",
+                table.name
+            ))
+        })
+    };
+    names.iter().map(find).collect()
+}
+
+/// Every record becomes a row; every bad one is reported.
+fn read_rows<'a>(
+    lines: impl Iterator<Item = &'a str>,
+    table: &Table,
+    columns: &[Col],
+    edits: &mut Edits,
+    out: &mut Out<'_>,
+) -> Done {
+    for record in read_records(lines) {
+        let fields = match record.fields {
+            Ok(fields) => fields,
+            Err(text) => {
+                out.error_code(text, 4)?;
+                continue;
+            }
+        };
+        // The text itself stays out of messages, which are logged: it may hold a password.
+        if fields.len() > columns.len() {
+            let text = format!(
+                "Too many fields on line {}: {} instead of {}",
+                record.number,
+                fields.len(),
+                columns.len()
+            );
+            out.error_code(text, 4)?;
+            continue;
+        }
+        let is_auto = |col: Col| table.auto_increment == Some(col.index());
+        let cells: Vec<(Col, Option<dawn_cluster::Text>)> = columns
+            .iter()
+            .zip(fields)
+            .filter(|(col, value)| value.is_some() && !is_auto(**col))
+            .map(|(col, value)| (*col, value.map(dawn_cluster::Text::from)))
+            .collect();
+        if cells.is_empty() {
+            out.error_code(format!("DB error  with line {}: it is empty", record.number), 4)?;
+            continue;
+        }
+        edits.push(Edit::Insert { table: table.id, cells });
+    }
+    Ok(())
+}

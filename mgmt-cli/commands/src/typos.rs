@@ -1,0 +1,85 @@
+//! Names that lead nowhere, told by the command that writes them: the row is stored and has no effect.
+//!
+//! Images that statelite rows are for, keys of `site`, files that building an image reads. What is to be made
+//! later is as good, so that none of this is refused.
+
+use dawn_bootd::advice::nearest_of;
+use dawn_bootd::output::{Done, Out};
+use dawn_cluster::{RowChange, RowChangeKind, Snapshot, Text, site_key, site_keys};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// Names told of after one change at most.
+const TOLD_MAX: usize = 10;
+/// Tables whose rows are for one image, a group of images (`litefile`), or all.
+const OF_IMAGES: [&str; 3] = ["litefile", "litetree", "statelite"];
+/// Columns that hold comma lists of files on this machine. Of a script what follows the first blank are its
+/// arguments.
+const FILES: [(&str, &str); 5] = [
+    ("linuximage", "pkglist"),
+    ("linuximage", "otherpkglist"),
+    ("linuximage", "exlist"),
+    ("linuximage", "template"),
+    ("linuximage", "postinstall"),
+];
+
+/// Warns of names in the changed cells that lead nowhere.
+pub fn warn(rows: &[RowChange], after: &Snapshot, out: &mut Out<'_>) -> Done {
+    let mut texts = BTreeSet::new();
+    for row in rows.iter().filter(|row| row.kind != RowChangeKind::Deleted) {
+        if row.table.name() == "site" && row.kind == RowChangeKind::Inserted {
+            texts.extend(row.key.first().and_then(|key| unknown_key(key)));
+        }
+        for (col, _, value) in &row.cells {
+            let Some(value) = value else { continue };
+            texts.extend(unknown_image(row.table.name(), col.name(), value, after));
+            texts.extend(missing_files(row.table.name(), col.name(), value));
+        }
+    }
+    let more = texts.len().saturating_sub(TOLD_MAX);
+    texts.into_iter().take(TOLD_MAX).try_for_each(|text| out.warning(text))?;
+    match more {
+        0 => Ok(()),
+        _ => out.warning(format!("and {more} more names that lead nowhere")),
+    }
+}
+
+fn meant(near: Option<&str>) -> String {
+    near.map(|name| format!("; did you mean {name}?")).unwrap_or_default()
+}
+
+fn unknown_key(key: &str) -> Option<String> {
+    if site_key(key).is_some() {
+        return None;
+    }
+    let near = nearest_of(key, site_keys().iter().map(|known| known.name));
+    Some(format!(
+        "site: nothing here reads the key {key} (`tabdump -d site` lists the known ones){}",
+        meant(near)
+    ))
+}
+
+fn unknown_image(table: &str, column: &str, value: &str, after: &Snapshot) -> Option<String> {
+    if !OF_IMAGES.contains(&table) || column != "image" || matches!(value, "" | "ALL") {
+        return None;
+    }
+    let names: Vec<Text> = after.osimage_names().cloned().collect();
+    let is_group = |name: &Text| {
+        let groups = after.osimage(name).and_then(|image| image.get("groups").cloned());
+        table == "litefile" && groups.as_deref() == Some(value)
+    };
+    if names.iter().any(|name| **name == *value || is_group(name)) {
+        return None;
+    }
+    let near = nearest_of(value, names.iter().map(|name| &**name));
+    Some(format!("{table}: the row has no effect, as there is no image {value}{}", meant(near)))
+}
+
+fn missing_files(table: &str, column: &str, value: &str) -> Vec<String> {
+    if !FILES.contains(&(table, column)) {
+        return Vec::new();
+    }
+    let files = value.split(',').filter_map(|file| file.split_whitespace().next());
+    let missing = files.filter(|file| file.starts_with('/') && !Path::new(file).exists());
+    missing.map(|file| format!("{table}.{column}: {file} does not exist on this machine")).collect()
+}
