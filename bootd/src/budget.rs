@@ -23,6 +23,8 @@ const HTTP_DESCRIPTORS: usize = 2;
 const TFTP_TRANSFERS_MAX: usize = 16_384;
 /// Files that NFS keeps open between calls, at most.
 const NFS_OBJECTS_MAX: usize = 16_384;
+/// One part in so many of too few descriptors is the command port's, at most.
+const COMMANDS_PART: usize = 4;
 /// Smallest memory limit, bytes: less does not hold the tables of a small cluster and one image build.
 pub const MEMORY_MIN: u64 = 256 << 20;
 /// One part in so many of a limit is for one address, at most.
@@ -106,9 +108,12 @@ impl Budget {
         if wanted <= available {
             return self;
         }
-        let share = |number: usize| (number * available / wanted).max(1);
+        // Commands come first: scripts of the administrator open hundreds of connections at once.
+        let commands = self.commands.min(available / COMMANDS_PART).max(1);
+        let (left, others) = (available - commands, wanted - self.commands);
+        let share = |number: usize| (number * left / others).max(1);
         Self {
-            commands: share(self.commands),
+            commands,
             sessions: share(self.sessions),
             http: share(self.http),
             https: share(self.https),
@@ -271,6 +276,6 @@ mod tests {
     fn a_low_limit_of_files_is_told_and_divided() {
         let budget = Budget::new(20_000, 8 << 30);
         assert!(budget.short_of_descriptors.is_some_and(|wanted| wanted > 100_000), "{budget:?}");
-        assert!(budget.http > 2000 && budget.nfs > 2000 && budget.commands > 400, "{budget:?}");
+        assert!(budget.http > 2000 && budget.nfs > 2000 && budget.commands == 4096, "{budget:?}");
     }
 }
