@@ -57,6 +57,11 @@ pub fn fuzz_packet(data: &[u8]) {
     }
 }
 
+/// Any bytes as a FRU device.
+pub fn fuzz_fru(data: &[u8]) {
+    drop(crate::command::fru::Fru::parse(data));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,6 +95,7 @@ mod tests {
     fn random_bytes_are_taken() {
         for input in inputs(5_000) {
             fuzz_packet(&input);
+            fuzz_fru(&input);
         }
     }
 }

@@ -14,6 +14,7 @@ use std::net::Ipv4Addr;
 use dawn_ipmi::command::app::GetDeviceId;
 use dawn_ipmi::command::channel::{GetUserName, THIS_CHANNEL};
 use dawn_ipmi::command::chassis::{self, BootOverride, Control, Device, GetBootOption, GetStatus, Identify};
+use dawn_ipmi::command::fru::{self, Field, Fru};
 use dawn_ipmi::command::lan::{self, Parameter};
 use dawn_ipmi::command::{Completion, Transport};
 use dawn_ipmi::engine::error::{SessionError, Unreachable};
@@ -78,6 +79,17 @@ async fn network_of_ipmi_sim() {
         assert!(refused.is_ok() || refused.unwrap_err().completion().is_some());
     }
     assert_eq!(session.run(GetUserName(2)).await.unwrap(), "ADMIN");
+}
+
+#[tokio::test]
+async fn inventory_of_ipmi_sim() {
+    let sim = IpmiSim::start(&data("fru.emu"), "").await;
+    let client = Client::start().unwrap();
+    let options = SessionOptions::default();
+    let session = client.connect(sim.address, &credentials("ADMINPW"), &options).await.unwrap();
+    let bytes = fru::read_fru(&session, 0).await.unwrap();
+    let board = Fru::parse(&bytes).unwrap().board.unwrap().unwrap();
+    assert_eq!(board.fields[0], Some(Field::Text("ACME".to_owned())));
 }
 
 #[tokio::test]

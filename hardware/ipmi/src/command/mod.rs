@@ -9,6 +9,7 @@ pub mod app;
 pub mod channel;
 pub mod chassis;
 mod completion;
+pub mod fru;
 pub mod lan;
 
 use std::future::Future;
