@@ -16,6 +16,7 @@ use dawn_ipmi::command::channel::{GetUserName, THIS_CHANNEL};
 use dawn_ipmi::command::chassis::{self, BootOverride, Control, Device, GetBootOption, GetStatus, Identify};
 use dawn_ipmi::command::fru::{self, Field, Fru};
 use dawn_ipmi::command::lan::{self, Parameter};
+use dawn_ipmi::command::sel;
 use dawn_ipmi::command::{Completion, Transport};
 use dawn_ipmi::engine::error::{SessionError, Unreachable};
 use dawn_ipmi::limits::Budget;
@@ -90,6 +91,19 @@ async fn inventory_of_ipmi_sim() {
     let bytes = fru::read_fru(&session, 0).await.unwrap();
     let board = Fru::parse(&bytes).unwrap().board.unwrap().unwrap();
     assert_eq!(board.fields[0], Some(Field::Text("ACME".to_owned())));
+}
+
+#[tokio::test]
+async fn log_of_ipmi_sim() {
+    let sim = IpmiSim::start(&data("sel.emu"), "").await;
+    let client = Client::start().unwrap();
+    let options = SessionOptions::default();
+    let session = client.connect(sim.address, &credentials("ADMINPW"), &options).await.unwrap();
+    let records = sel::read_sel(&session).await.unwrap();
+    let sensors: Vec<u8> = records.iter().map(|record| record[11]).collect();
+    assert_eq!(sensors, [1, 2]);
+    sel::clear_sel(&session).await.unwrap();
+    assert_eq!(sel::read_sel(&session).await.unwrap(), Vec::<sel::Record>::new());
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ pub mod chassis;
 mod completion;
 pub mod fru;
 pub mod lan;
+pub mod sel;
 
 use std::future::Future;
 
