@@ -1,0 +1,43 @@
+//! What a decision looks at: the machine, and everything around it.
+
+use dawn_cluster::{MacAddr, Snapshot};
+
+use crate::directory::Directory;
+use crate::evidence::Method;
+use crate::fabric::Fabric;
+use crate::machine::Machine;
+use crate::rule::Rule;
+
+/// Everything that a decision looks at besides the machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Surroundings<'a> {
+    /// The tables.
+    pub snapshot: &'a Snapshot,
+    /// The same, for matchers.
+    pub directory: &'a Directory,
+    /// The switches.
+    pub fabric: &'a Fabric,
+    /// Rules, [`RULES_MAX`](crate::limits::RULES_MAX) at most.
+    pub rules: &'a [Rule],
+    /// The methods to ask, in this order.
+    pub methods: &'a [Method],
+    /// A person has to agree to everything on this network.
+    pub needs_approval: bool,
+}
+
+/// A machine that arrives.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival<'a> {
+    /// What it says.
+    pub machine: &'a Machine,
+    /// The MAC that it sent from, as the network knows it.
+    pub from: Option<MacAddr>,
+}
+
+impl Arrival<'_> {
+    /// Its MACs: first the one that it sent from, then those of its packet.
+    pub fn macs(&self) -> impl Iterator<Item = MacAddr> + Clone + '_ {
+        let from = self.from;
+        from.into_iter().chain(self.machine.macs().filter(move |mac| Some(*mac) != from))
+    }
+}

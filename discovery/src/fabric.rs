@@ -1,0 +1,142 @@
+//! All switches together: where a MAC was learnt, and which ports lead to other switches.
+//!
+//! A port is an uplink if `switches.linkports` names it, if another switch's own MAC was learnt there, or if
+//! more MACs were learnt there than a machine has. An uplink never says anything about a machine.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+use dawn_cluster::{MacAddr, Text};
+
+use crate::bridge::SwitchTable;
+use crate::directory::Directory;
+use crate::limits::{EDGE_MACS, HIT_TIME, MISS_TIME};
+
+/// How it is known that a port leads to other switches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Uplink {
+    /// `switches.linkports` says so.
+    Configured,
+    /// This MAC of a switch was learnt there.
+    Switch(MacAddr),
+    /// So many MACs were learnt there.
+    ManyMacs(usize),
+}
+
+/// Where a MAC was learnt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sighting {
+    /// The switch.
+    pub switch: Text,
+    /// `ifIndex` of the port.
+    pub port: u32,
+    /// The port leads to other switches.
+    pub uplink: Option<Uplink>,
+}
+
+#[derive(Clone, Debug)]
+struct Known {
+    name: Text,
+    /// `None`: it did not answer.
+    table: Option<SwitchTable>,
+    /// Ports with a MAC of another switch, and `linkports`.
+    uplinks: BTreeMap<u32, Uplink>,
+    read_at: Duration,
+}
+
+/// See the module's text.
+#[derive(Clone, Debug)]
+pub struct Fabric {
+    /// By name in small letters.
+    switches: BTreeMap<String, Known>,
+    edge_macs: usize,
+}
+
+impl Default for Fabric {
+    fn default() -> Self {
+        Self::new(EDGE_MACS)
+    }
+}
+
+impl Fabric {
+    /// No switch yet. A port with more than `edge_macs` MACs, 1 at least, is an uplink.
+    pub fn new(edge_macs: usize) -> Self {
+        Self { switches: BTreeMap::new(), edge_macs: edge_macs.max(1) }
+    }
+
+    /// Takes what was read of a switch at `now`; `None` if it did not answer. Old news of it is forgotten: a
+    /// switch that is silent says nothing.
+    pub fn learn(&mut self, now: Duration, switch: &str, table: Option<SwitchTable>, directory: &Directory) {
+        let known = Known { name: switch.into(), table, uplinks: BTreeMap::new(), read_at: now };
+        self.switches.insert(switch.to_ascii_lowercase(), known);
+        self.find_uplinks(directory);
+    }
+
+    /// Every switch's MAC counts on every other switch, so one new table can make uplinks of many ports.
+    fn find_uplinks(&mut self, directory: &Directory) {
+        let own = |known: &Known| known.table.as_ref().and_then(|table| table.own);
+        let switch_macs: HashSet<MacAddr> = self.switches.values().filter_map(own).collect();
+        for (key, known) in &mut self.switches {
+            let Some(table) = &known.table else { continue };
+            known.uplinks.clear();
+            let is_switch = |mac: MacAddr| {
+                (switch_macs.contains(&mac) || directory.is_switch_mac(mac)) && table.own != Some(mac)
+            };
+            for mac in table.places.keys().copied().filter(|mac| is_switch(*mac)) {
+                known.uplinks.extend(table.ports_of(mac).into_iter().map(|port| (port, Uplink::Switch(mac))));
+            }
+            for configured in directory.link_ports(key) {
+                let ports = table.ports_named(configured).into_iter();
+                known.uplinks.extend(ports.map(|port| (port, Uplink::Configured)));
+            }
+        }
+    }
+
+    /// The table of a switch that answered.
+    pub fn table(&self, switch: &str) -> Option<&SwitchTable> {
+        self.switches.get(&switch.to_ascii_lowercase())?.table.as_ref()
+    }
+
+    /// Switches that were asked and did not answer.
+    pub fn silent(&self) -> impl Iterator<Item = &Text> {
+        self.switches.values().filter(|known| known.table.is_none()).map(|known| &known.name)
+    }
+
+    /// Everywhere the MAC was learnt.
+    pub fn sightings(&self, mac: MacAddr) -> Vec<Sighting> {
+        let mut found = Vec::new();
+        for known in self.switches.values() {
+            let Some(table) = &known.table else { continue };
+            for port in table.ports_of(mac) {
+                let macs = table.ports.get(&port).map_or(0, |port| port.macs);
+                let crowd = (macs > self.edge_macs).then_some(Uplink::ManyMacs(macs));
+                let uplink = known.uplinks.get(&port).copied().or(crowd);
+                found.push(Sighting { switch: known.name.clone(), port, uplink });
+            }
+        }
+        found
+    }
+
+    /// The switches, in small letters, that are worth reading for a machine with these MACs: none if one of
+    /// them was learnt on a port that is not an uplink in the last [`HIT_TIME`], else those not read in the
+    /// last [`MISS_TIME`].
+    pub fn due<'a>(
+        &self,
+        now: Duration,
+        macs: impl IntoIterator<Item = MacAddr>,
+        directory: &'a Directory,
+    ) -> Vec<&'a str> {
+        let is_younger = |switch: &str, age: Duration| {
+            self.switches
+                .get(&switch.to_ascii_lowercase())
+                .is_some_and(|known| now.saturating_sub(known.read_at) < age)
+        };
+        let is_hit = |seen: &Sighting| seen.uplink.is_none() && is_younger(&seen.switch, HIT_TIME);
+        if macs.into_iter().any(|mac| self.sightings(mac).iter().any(is_hit)) {
+            return Vec::new();
+        }
+        let mut due: Vec<&str> = directory.switches().filter(|name| !is_younger(name, MISS_TIME)).collect();
+        due.sort_unstable();
+        due
+    }
+}

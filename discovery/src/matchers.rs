@@ -1,0 +1,205 @@
+//! The matchers. Each looks at one kind of evidence and adds its nodes, or says why it has none.
+
+use std::collections::BTreeSet;
+
+use dawn_cluster::{MacAddr, Text};
+
+use crate::arrival::{Arrival, Surroundings};
+use crate::directory::PortRow;
+use crate::evidence::{Evidence, Finding, Method, Miss, Proof};
+use crate::machine::{Kind, Neighbour, swapped_uuid};
+
+/// Asks one method. Sequential discovery is not a matcher: it gives nodes where nothing else does.
+pub fn ask(method: Method, around: &Surroundings<'_>, arrival: &Arrival<'_>, evidence: &mut Evidence) {
+    let mut ask = Asking { method, around, arrival, evidence };
+    match method {
+        Method::Mac => ask.macs(),
+        Method::Lldp => ask.lldp(),
+        Method::Switch => ask.switches(),
+        Method::Mtms => ask.mtms(),
+        Method::Uuid => ask.uuid(),
+        Method::Rule => ask.rules(),
+        Method::Sequential => {}
+    }
+}
+
+struct Asking<'a> {
+    method: Method,
+    around: &'a Surroundings<'a>,
+    arrival: &'a Arrival<'a>,
+    evidence: &'a mut Evidence,
+}
+
+impl Asking<'_> {
+    fn found(&mut self, nodes: BTreeSet<Text>, proof: Proof) {
+        if nodes.is_empty() {
+            return;
+        }
+        let finding = Finding { method: self.method, nodes, proof };
+        if !self.evidence.findings.contains(&finding) {
+            self.evidence.findings.push(finding);
+        }
+    }
+
+    fn missed(&mut self, miss: Miss) {
+        let miss = (self.method, miss);
+        if !self.evidence.misses.contains(&miss) {
+            self.evidence.misses.push(miss);
+        }
+    }
+
+    /// Adds the finding, or the miss if there are no nodes.
+    fn conclude(&mut self, nodes: BTreeSet<Text>, proof: Proof, miss: Miss) {
+        if nodes.is_empty() { self.missed(miss) } else { self.found(nodes, proof) }
+    }
+
+    fn macs(&mut self) {
+        for mac in self.arrival.macs() {
+            if let Some(node) = self.around.snapshot.node_by_mac(mac) {
+                self.found(BTreeSet::from([node]), Proof::Mac(mac));
+            }
+        }
+        if self.evidence.findings.iter().all(|finding| finding.method != Method::Mac) {
+            self.missed(Miss::NoRow);
+        }
+    }
+
+    /// A row counts for machines of its kind: nodes that are switches for switches only.
+    fn is_for(&self, row: &PortRow) -> bool {
+        match self.arrival.machine.kind {
+            Kind::Switch => row.kind.is_switch || row.kind.is_pdu,
+            _ => !row.kind.is_switch,
+        }
+    }
+
+    fn lldp(&mut self) {
+        let machine = self.arrival.machine;
+        if machine.kind == Kind::Virtual {
+            return self.missed(Miss::Guest);
+        }
+        let heard = machine.nics.iter().filter_map(|nic| Some((nic.mac, nic.neighbour.as_ref()?)));
+        let heard: Vec<(MacAddr, &Neighbour)> = heard.filter(|(_, found)| !found.port.is_empty()).collect();
+        if heard.is_empty() {
+            return self.missed(Miss::NoData);
+        }
+        for (mac, neighbour) in heard {
+            let Some(switch) = self.neighbour_switch(neighbour) else {
+                self.missed(Miss::NoRow);
+                continue;
+            };
+            let port = neighbour.port.clone();
+            let nodes = self.nodes_at(&switch, &port, None);
+            let miss = Miss::NoNode { switch: switch.clone(), port: port.clone() };
+            self.conclude(nodes, Proof::Lldp { mac, switch, port }, miss);
+        }
+    }
+
+    /// The switch of the tables that a neighbour is, by name, by the first part of its name, or by address.
+    fn neighbour_switch(&self, neighbour: &Neighbour) -> Option<Text> {
+        let directory = self.around.directory;
+        let short = neighbour.name.split('.').next().unwrap_or_default();
+        let named =
+            [neighbour.name.as_str(), short].into_iter().find(|name| !directory.ports(name).is_empty());
+        let addressed = || {
+            let mut nodes = neighbour.addresses.iter().filter_map(|ip| self.around.snapshot.node_by_ip(*ip));
+            nodes.find(|node| !directory.ports(node).is_empty())
+        };
+        named.map(|name| Text::from(name.to_ascii_lowercase())).or_else(addressed)
+    }
+
+    /// The nodes that are configured at a port with this name. `index` is the port in the switch's table, if
+    /// that is known: then a configured port that fits several ports equally well does not count.
+    fn nodes_at(&mut self, switch: &Text, name: &str, index: Option<u32>) -> BTreeSet<Text> {
+        let mut nodes = BTreeSet::new();
+        let table = self.around.fabric.table(switch);
+        let rows = self.around.directory.ports(switch).iter();
+        let rows: Vec<&PortRow> = rows.filter(|row| self.is_for(row)).collect();
+        for row in rows {
+            let Some(table) = table else {
+                if crate::port_name::fit(&row.port, name).is_some() {
+                    nodes.insert(row.node.clone());
+                }
+                continue;
+            };
+            let ports = table.ports_named(&row.port);
+            let is_it =
+                |port: &u32| Some(*port) == index || (index.is_none() && table.port_name(*port) == name);
+            if !ports.iter().any(is_it) {
+                // LLDP may name a port by another of its names than SNMP.
+                if index.is_none() && *row.port == *name {
+                    nodes.insert(row.node.clone());
+                }
+            } else if ports.len() == 1 {
+                nodes.insert(row.node.clone());
+            } else {
+                let names = ports.iter().map(|port| table.port_name(*port)).collect();
+                self.missed(Miss::PortNames {
+                    switch: switch.clone(),
+                    configured: row.port.to_string(),
+                    names,
+                });
+            }
+        }
+        nodes
+    }
+
+    fn switches(&mut self) {
+        if self.arrival.machine.kind == Kind::Virtual {
+            return self.missed(Miss::Guest);
+        }
+        let fabric = self.around.fabric;
+        for switch in fabric.silent() {
+            self.missed(Miss::Silent(switch.clone()));
+        }
+        for mac in self.arrival.macs() {
+            for seen in fabric.sightings(mac) {
+                let Some(table) = fabric.table(&seen.switch) else { continue };
+                let (switch, port) = (seen.switch, table.port_name(seen.port));
+                if let Some(why) = seen.uplink {
+                    self.missed(Miss::Uplink { switch, port, why });
+                    continue;
+                }
+                let macs = table.ports.get(&seen.port).map_or(0, |port| port.macs);
+                let nodes = self.nodes_at(&switch, &port, Some(seen.port));
+                let miss = Miss::NoNode { switch: switch.clone(), port: port.clone() };
+                self.conclude(nodes, Proof::Switch { mac, switch, port, macs }, miss);
+            }
+        }
+    }
+
+    fn mtms(&mut self) {
+        let machine = self.arrival.machine;
+        if machine.mtm.is_empty() || machine.serial.is_empty() {
+            return self.missed(Miss::NoData);
+        }
+        let directory = self.around.directory;
+        let nodes = directory.by_mtms(&machine.mtm, &machine.serial);
+        let nodes = nodes.filter(|node| !directory.kind(node).is_mp).cloned().collect();
+        self.conclude(nodes, Proof::Mtms, Miss::NoRow);
+    }
+
+    fn uuid(&mut self) {
+        let uuid = &self.arrival.machine.uuid;
+        if uuid.is_empty() {
+            return self.missed(Miss::NoData);
+        }
+        let spellings = [Some(uuid.clone()), swapped_uuid(uuid)];
+        let directory = self.around.directory;
+        let nodes = spellings.iter().flatten().flat_map(|uuid| directory.by_uuid(uuid));
+        let nodes = nodes.filter(|node| !directory.kind(node).is_mp).cloned().collect();
+        self.conclude(nodes, Proof::Uuid, Miss::NoRow);
+    }
+
+    fn rules(&mut self) {
+        for (number, rule) in self.around.rules.iter().enumerate() {
+            let mut nodes = BTreeSet::new();
+            for name in rule.names(self.arrival.machine) {
+                match self.around.snapshot.node_name(&name) {
+                    Some(node) => drop(nodes.insert(node)),
+                    None => self.missed(Miss::NotANode(name)),
+                }
+            }
+            self.found(nodes, Proof::Rule(number));
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Machines that wait for a person: bounded, one entry a machine, the newest news of it.
+//!
+//! When it is full, a machine that nothing is known of makes place first, the oldest of them; so a stranger
+//! who invents machines displaces invented ones.
+
+use std::time::Duration;
+
+use crate::evidence::{Doubt, Evidence};
+use crate::limits::QUEUE_MAX;
+use crate::machine::Machine;
+
+/// A machine that waits.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    /// Its packet.
+    pub machine: Machine,
+    /// Why it waits.
+    pub doubt: Doubt,
+    /// What is known.
+    pub evidence: Evidence,
+    /// When it came first.
+    pub since: Duration,
+    /// When it was heard last.
+    pub last: Duration,
+}
+
+/// See the module's text.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    waiting: Vec<Waiting>,
+    size_max: usize,
+    dropped: u64,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self::with_size(QUEUE_MAX)
+    }
+}
+
+impl Queue {
+    /// An empty queue for so many machines, 1 at least.
+    pub fn with_size(size_max: usize) -> Self {
+        Self { waiting: Vec::new(), size_max: size_max.max(1), dropped: 0 }
+    }
+
+    /// All that wait, in the order in which they came.
+    pub fn waiting(&self) -> &[Waiting] {
+        &self.waiting
+    }
+
+    /// How many had to make place.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Adds a machine, or the news of one.
+    pub(crate) fn put(&mut self, now: Duration, machine: &Machine, doubt: Doubt, evidence: Evidence) {
+        let machine = machine.clone();
+        if let Some(known) = self.waiting.iter_mut().find(|known| is_same(&known.machine, &machine)) {
+            *known = Waiting { machine, doubt, evidence, since: known.since, last: now };
+            return;
+        }
+        if self.waiting.len() >= self.size_max {
+            let victim = self.waiting.iter().position(|known| known.doubt == Doubt::NoEvidence);
+            self.waiting.remove(victim.unwrap_or(0));
+            self.dropped += 1;
+        }
+        self.waiting.push(Waiting { machine, doubt, evidence, since: now, last: now });
+    }
+
+    /// Takes a machine out: it was assigned, approved or rejected.
+    pub fn remove(&mut self, machine: &Machine) -> Option<Waiting> {
+        let at = self.waiting.iter().position(|known| is_same(&known.machine, machine))?;
+        Some(self.waiting.remove(at))
+    }
+}
+
+/// Two packets are of one machine: they share a MAC, and do not differ in the UUID.
+fn is_same(one: &Machine, other: &Machine) -> bool {
+    let is_uuid_same = one.uuid.is_empty() || other.uuid.is_empty() || one.uuid == other.uuid;
+    is_uuid_same && one.macs().any(|mac| other.macs().any(|their| their == mac))
+}

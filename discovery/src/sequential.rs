@@ -1,0 +1,298 @@
+//! Sequential discovery: machines get the nodes of a range in the order in which they arrive, with addresses
+//! and a position in the rack. What is running is one text, that of xCAT's `site.__SEQDiscover`.
+//!
+//! Only the reader of the options and the choice are here; what a node gets in the tables is the command's.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+
+use dawn_cluster::{Noderange, NoderangeError, Snapshot, Text};
+
+use crate::evidence::{Grant, Miss};
+use crate::limits::ADDRESSES_MAX;
+
+/// What is given already, though it does not stand in the tables yet.
+pub trait Taken {
+    /// The node is held for a machine.
+    fn has_node(&self, node: &str) -> bool;
+    /// The addresses that are held for machines.
+    fn addresses(&self) -> HashSet<Ipv4Addr>;
+}
+
+/// The options of `nodediscoverstart`, as they were given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Which nodes.
+    pub noderange: String,
+    /// Addresses of nodes.
+    pub hostiprange: Option<String>,
+    /// Addresses of BMCs.
+    pub bmciprange: Option<String>,
+    /// All others, in the order of [`NAMES`].
+    pub others: Vec<(&'static str, String)>,
+}
+
+/// Options with a value besides the three with a field of their own.
+pub const NAMES: [&str; 8] =
+    ["groups", "rack", "chassis", "height", "unit", "osimage", "dns", "skipbmcsetup"];
+
+/// Why words are not options.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OptionError {
+    /// No noderange.
+    #[error("For sequential discovery, the 'noderange' option must be specified.")]
+    NoRange,
+    /// An unknown option; the spelling is xCAT's.
+    #[error("Invalid arguement \"{0}\".")]
+    Unknown(String),
+    /// An option without its value.
+    #[error("The parameter \"{0}\" need a value.")]
+    NoValue(String),
+    /// A number that is not one.
+    #[error("The parameter \"{0}\" needs a number.")]
+    NotANumber(&'static str),
+    /// A range of addresses.
+    #[error(
+        "{0}: an address range is 10.1.0.10-10.1.0.99 or 10.1.[0-1].[1-99], of {ADDRESSES_MAX} addresses at most"
+    )]
+    Addresses(&'static str),
+    /// The noderange cannot be read.
+    #[error("{0}")]
+    Noderange(String),
+}
+
+impl Options {
+    /// Reads `name=value` words.
+    ///
+    /// # Errors
+    /// [`OptionError`].
+    pub fn of_words<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Self, OptionError> {
+        let mut options = Self::default();
+        for word in words {
+            let (name, value) = word.split_once('=').ok_or_else(|| OptionError::Unknown(word.to_owned()))?;
+            if value.is_empty() {
+                return Err(OptionError::NoValue(name.to_owned()));
+            }
+            let value = value.to_owned();
+            match name {
+                "noderange" => options.noderange = value,
+                "hostiprange" => options.hostiprange = Some(value),
+                "bmciprange" => options.bmciprange = Some(value),
+                _ => {
+                    let known = NAMES.into_iter().find(|known| *known == name);
+                    let known = known.ok_or_else(|| OptionError::Unknown(name.to_owned()))?;
+                    options.others.retain(|(name, _)| *name != known);
+                    options.others.push((known, value));
+                }
+            }
+        }
+        options.others.sort_by_key(|(name, _)| NAMES.iter().position(|known| known == name));
+        if options.noderange.is_empty() {
+            return Err(OptionError::NoRange);
+        }
+        Ok(options)
+    }
+
+    /// Reads the text of `site.__SEQDiscover`. A value may contain commas: a part without a known name
+    /// belongs to the value before it.
+    ///
+    /// # Errors
+    /// [`OptionError`].
+    pub fn of_site(text: &str) -> Result<Self, OptionError> {
+        let mut words: Vec<String> = Vec::new();
+        for part in text.split(',') {
+            let name = part.split_once('=').map_or("", |(name, _)| name);
+            let is_name = NAMES.contains(&name) || ["noderange", "hostiprange", "bmciprange"].contains(&name);
+            match words.last_mut() {
+                Some(last) if !is_name => {
+                    last.push(',');
+                    last.push_str(part);
+                }
+                _ => words.push(part.to_owned()),
+            }
+        }
+        Self::of_words(words.iter().map(String::as_str))
+    }
+
+    /// The value of one of [`NAMES`].
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.others.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+
+    fn number(&self, name: &'static str) -> Result<Option<u32>, OptionError> {
+        self.get(name).map(str::parse).transpose().map_err(|_| OptionError::NotANumber(name))
+    }
+}
+
+impl fmt::Display for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "noderange={}", self.noderange)?;
+        let ranges = [("hostiprange", &self.hostiprange), ("bmciprange", &self.bmciprange)];
+        for (name, value) in ranges.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?))) {
+            write!(f, ",{name}={value}")?;
+        }
+        self.others.iter().try_for_each(|(name, value)| write!(f, ",{name}={value}"))
+    }
+}
+
+/// A sequential discovery that is running.
+#[derive(Clone, Debug)]
+pub struct Run {
+    options: Options,
+    nodes: Vec<Text>,
+    host_ips: Option<Vec<Ipv4Addr>>,
+    bmc_ips: Option<Vec<Ipv4Addr>>,
+    unit: Option<u32>,
+    height: u32,
+}
+
+impl Run {
+    /// Makes a run of options.
+    ///
+    /// # Errors
+    /// [`OptionError`].
+    pub fn new(snapshot: &Snapshot, options: Options) -> Result<Self, OptionError> {
+        let nodes = Noderange::new(&options.noderange).unverified().expand(snapshot);
+        let nodes = nodes.map_err(|error: NoderangeError| OptionError::Noderange(error.to_string()))?.nodes;
+        let range = |text: &Option<String>, name| {
+            text.as_deref().map(|text| addresses(text).ok_or(OptionError::Addresses(name))).transpose()
+        };
+        Ok(Self {
+            nodes,
+            host_ips: range(&options.hostiprange, "hostiprange")?,
+            bmc_ips: range(&options.bmciprange, "bmciprange")?,
+            unit: options.number("unit")?,
+            height: options.number("height")?.unwrap_or(1).max(1),
+            options,
+        })
+    }
+
+    /// What it was started with.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// The nodes without a MAC that are not held, in the order in which they are given.
+    pub fn free<'a>(
+        &'a self,
+        snapshot: &'a Snapshot,
+        taken: &'a dyn Taken,
+    ) -> impl Iterator<Item = (usize, &'a Text)> {
+        let is_free = |node: &Text| !taken.has_node(node) && snapshot.attr(node, "mac.mac").is_none();
+        self.nodes.iter().enumerate().filter(move |(_, node)| is_free(node))
+    }
+
+    /// The next node.
+    ///
+    /// # Errors
+    /// [`Miss::Exhausted`], [`Miss::NoAddress`].
+    pub(crate) fn next(&self, snapshot: &Snapshot, taken: &dyn Taken) -> Result<Grant, Miss> {
+        let (at, node) = self.free(snapshot, taken).next().ok_or(Miss::Exhausted)?;
+        let mut used = taken.addresses();
+        if self.host_ips.is_some() || self.bmc_ips.is_some() {
+            let bmcs = snapshot
+                .node_names()
+                .filter_map(|node| snapshot.attr(node, "ipmi.bmc")?.parse::<Ipv4Addr>().ok());
+            used.extend(bmcs);
+        }
+        let host_ip = match &self.host_ips {
+            Some(range) if snapshot.attr(node, "hosts.ip").is_none() => {
+                Some(free_address(range, &used, snapshot)?)
+            }
+            _ => None,
+        };
+        used.extend(host_ip);
+        let bmc_ip = match &self.bmc_ips {
+            Some(range) if snapshot.attr(node, "ipmi.bmc").is_none() => {
+                Some(free_address(range, &used, snapshot)?)
+            }
+            _ => None,
+        };
+        let steps = u32::try_from(at).unwrap_or(u32::MAX).saturating_mul(self.height);
+        let unit = self.unit.map(|unit| unit.saturating_add(steps));
+        Ok(Grant { node: node.clone(), host_ip, bmc_ip, unit })
+    }
+}
+
+fn free_address(range: &[Ipv4Addr], used: &HashSet<Ipv4Addr>, snapshot: &Snapshot) -> Result<Ipv4Addr, Miss> {
+    let is_free = |ip: &Ipv4Addr| !used.contains(ip) && snapshot.node_by_ip(IpAddr::V4(*ip)).is_none();
+    range.iter().copied().find(is_free).ok_or(Miss::NoAddress)
+}
+
+/// The addresses of a range: from the first to the last, or each part of the dotted form a number or `[a-b]`.
+pub fn addresses(text: &str) -> Option<Vec<Ipv4Addr>> {
+    if !text.contains('[')
+        && let Some((first, last)) = text.split_once('-')
+    {
+        let (first, last): (Ipv4Addr, Ipv4Addr) = (first.parse().ok()?, last.parse().ok()?);
+        let (first, last) = (u32::from(first), u32::from(last));
+        let is_good = first <= last && usize::try_from(last - first).is_ok_and(|count| count < ADDRESSES_MAX);
+        return is_good.then(|| (first..=last).map(Ipv4Addr::from).collect());
+    }
+    let parts: Vec<std::ops::RangeInclusive<u8>> = text.split('.').map(part).collect::<Option<_>>()?;
+    let [a, b, c, d]: [_; 4] = parts.try_into().ok()?;
+    let count: usize = [&a, &b, &c, &d].into_iter().map(ExactSizeIterator::len).product();
+    if count > ADDRESSES_MAX {
+        return None;
+    }
+    let mut found = Vec::with_capacity(count);
+    for a in a {
+        for b in b.clone() {
+            for c in c.clone() {
+                found.extend(d.clone().map(|d| Ipv4Addr::new(a, b, c, d)));
+            }
+        }
+    }
+    Some(found)
+}
+
+fn part(text: &str) -> Option<std::ops::RangeInclusive<u8>> {
+    let Some(inside) = text.strip_prefix('[') else {
+        let number = text.parse().ok()?;
+        return Some(number..=number);
+    };
+    let (first, last) = inside.strip_suffix(']')?.split_once('-')?;
+    let (first, last): (u8, u8) = (first.parse().ok()?, last.parse().ok()?);
+    (first <= last).then_some(first..=last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_read_and_written() {
+        let options = Options::of_words(["unit=3", "noderange=cn1,cn[2-4]", "hostiprange=10.1.0.1-10.1.0.9"]);
+        let text = options.unwrap().to_string();
+        assert_eq!(text, "noderange=cn1,cn[2-4],hostiprange=10.1.0.1-10.1.0.9,unit=3");
+        assert_eq!(Options::of_site(&text).unwrap().to_string(), text);
+        for (words, error) in [
+            (&["rack=1"][..], "For sequential discovery, the 'noderange' option must be specified."),
+            (&["noderange=a", "color=red"], "Invalid arguement \"color\"."),
+            (&["noderange="], "The parameter \"noderange\" need a value."),
+        ] {
+            assert_eq!(Options::of_words(words.iter().copied()).unwrap_err().to_string(), error);
+        }
+        let options = Options::of_words(["noderange=a", "unit=top"]).unwrap();
+        assert_eq!(Run::new(&Snapshot::empty(), options).unwrap_err(), OptionError::NotANumber("unit"));
+    }
+
+    #[test]
+    fn ranges_of_addresses() {
+        let count = |text| addresses(text).map(|found| found.len());
+        for (text, expect) in [
+            ("10.1.0.10-10.1.0.99", Some(90)),
+            ("10.1.[0-1].[1-99]", Some(198)),
+            ("10.1.0.5", Some(1)),
+            ("10.0.0.0-10.255.255.255", None),
+            ("[0-255].[0-255].[0-255].[0-255]", None),
+            ("10.1.0.9-10.1.0.1", None),
+            ("10.1.[0-256].1", None),
+            ("10.1.0", None),
+            ("", None),
+        ] {
+            assert_eq!(count(text), expect, "{text}");
+        }
+    }
+}
