@@ -11,7 +11,8 @@ pub const DEFAULT_OPTION: &str = "tmpfs";
 const COMMON: [&str; 8] =
     ["/tmp/", "/var/tmp/", "/var/log/", "/var/cache/", "/var/lib/", "/var/spool/", "/etc/ssh/", "/root/"];
 /// Network settings that the programs of a distribution write, by the beginning of `osvers`.
-const FAMILIES: [(&[&str], &[&str]); 3] = [
+const FAMILIES: [(&[&str], &[&str]); 4] = [
+    (&["alt"], &["/etc/openssh/", "/etc/sysconfig/", "/var/resolv/"]),
     (&["debian", "ubuntu"], &[]),
     (&["rhel", "centos", "rocky", "alma", "fedora", "ol", "SL"], &["/etc/sysconfig/network-scripts/"]),
     (&["sle", "suse", "opensuse"], &["/etc/sysconfig/network/"]),
@@ -31,7 +32,7 @@ mod tests {
 
     #[test]
     fn the_default_rows_contradict_nothing() {
-        for osvers in ["debian12", "ubuntu24.04", "rhels9.4", "sles15.5", "other"] {
+        for osvers in ["debian12", "ubuntu24.04", "rhels9.4", "sles15.5", "alt-p10", "other"] {
             let rows: Vec<_> = default_paths(osvers)
                 .iter()
                 .map(|path| [("image", "img"), ("file", *path), ("options", DEFAULT_OPTION)])
@@ -40,5 +41,14 @@ mod tests {
             let snapshot = dawn_cluster::Snapshot::from_rows(rows);
             assert_eq!(check(&files_of_image(&snapshot, "img")), [], "{osvers}");
         }
+    }
+
+    /// The loop of docs/statelite.md, with which a node in QEMU ends in `systemctl is-system-running`.
+    #[test]
+    fn the_page_has_the_default_rows() {
+        let page = include_str!("../../docs/statelite.md");
+        let list =
+            page.lines().find_map(|line| line.trim().strip_prefix("for dir in ")?.strip_suffix("; do"));
+        assert_eq!(list.expect("a loop").split(' ').collect::<Vec<_>>(), default_paths("debian12"));
     }
 }
