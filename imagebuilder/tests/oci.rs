@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use dawn_imagebuilder::genimage::{self, InitrdJob, MakeInitrd, Options, Outcome};
+use dawn_imagebuilder::genimage::{self, Options, Outcome};
 use dawn_imagebuilder::image::ImageDef;
 use dawn_imagebuilder::oci::{self, Reference};
 
@@ -38,19 +38,6 @@ fn settle(dir: &Path) {
             settle(&entry.path());
         }
         common::run("touch", &["-h", "-d", "@1700000000", entry.path().to_str().unwrap()]);
-    }
-}
-
-struct Fake;
-
-impl MakeInitrd for Fake {
-    fn identity(&self) -> String {
-        "fake".into()
-    }
-
-    fn make(&self, job: &InitrdJob<'_>) -> Result<Vec<String>, String> {
-        fs::write(job.output, job.kernel).map_err(|error| error.to_string())?;
-        Ok(Vec::new())
     }
 }
 
@@ -116,7 +103,7 @@ fn images_of_real_tools_become_trees() {
         ..ImageDef::default()
     };
     let options = Options { unless_changed: true, ..Options::default() };
-    let run = |def: &ImageDef| genimage::run(def, &options, &Fake, &mut |_| {});
+    let run = |def: &ImageDef| genimage::run(def, &options, &common::FakeInitrd, &mut |_| {});
     assert_eq!(run(&def).unwrap(), Outcome::Built { kernel: "6.1.0-1".into() });
     assert_eq!(fs::read_to_string(def.paths().rootimg.join("opt/new")).unwrap(), "new");
     assert_eq!(run(&def).unwrap(), Outcome::Unchanged);

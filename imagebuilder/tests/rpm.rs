@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use dawn_imagebuilder::genimage::{self, InitrdJob, MakeInitrd, Options, Outcome};
+use dawn_imagebuilder::genimage::{self, Options, Outcome};
 use dawn_imagebuilder::image::ImageDef;
 
 /// The release of the kernel package.
@@ -67,19 +67,6 @@ fn repository(dir: &Path) -> PathBuf {
     repo
 }
 
-struct Fake;
-
-impl MakeInitrd for Fake {
-    fn identity(&self) -> String {
-        "fake".into()
-    }
-
-    fn make(&self, job: &InitrdJob<'_>) -> Result<Vec<String>, String> {
-        fs::write(job.output, job.kernel).map_err(|error| error.to_string())?;
-        Ok(Vec::new())
-    }
-}
-
 fn def(dir: &Path, osvers: &str, list: &str) -> ImageDef {
     let pkglist = dir.join(format!("{osvers}.pkglist"));
     fs::write(&pkglist, list).unwrap();
@@ -99,7 +86,8 @@ fn def(dir: &Path, osvers: &str, list: &str) -> ImageDef {
 
 fn build(def: &ImageDef) -> (Result<Outcome, genimage::GenimageError>, String) {
     let mut lines = Vec::new();
-    let outcome = genimage::run(def, &Options::default(), &Fake, &mut |line| lines.push(line.to_owned()));
+    let outcome =
+        genimage::run(def, &Options::default(), &common::FakeInitrd, &mut |line| lines.push(line.to_owned()));
     (outcome, lines.join("\n"))
 }
 
