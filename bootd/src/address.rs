@@ -1,10 +1,10 @@
 //! Addresses of this machine: which of them faces a node.
 //!
-//! "Own address facing X" of the reference is the address of the local interface whose
+//! "Own address facing X" of xCAT is the address of the local interface whose
 //! network contains X. The list is a plain value, so that the plan stays a pure function.
 //!
 //! Addresses move: a floating one goes to another machine, whose requests must not count as ours any more. So
-//! [`CurrentAddresses`] is read again every [`REFRESH_PERIOD`]; whoever answers a request takes the list of
+//! [`CurrentAddresses`] is read again every [`REFRESH_PERIOD`]; each answer takes the list of
 //! that moment.
 
 use arc_swap::ArcSwap;

@@ -3,7 +3,7 @@
 /// Most letters that may differ in a name that was meant.
 const DISTANCE_MAX: usize = 2;
 
-/// Commands of the reference that are no part of Dawn, and what does their work.
+/// Commands of xCAT that are not part of Dawn, and what does their work.
 pub const ELSEWHERE: &[(&[&str], &str)] = &[
     (
         &["rpower", "rsetboot", "rinv", "rvitals", "reventlog", "rspconfig", "rbeacon", "rflash", "renergy"],

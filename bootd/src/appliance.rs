@@ -16,7 +16,7 @@ use dawn_xcatd::node_status::NodeReport;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-/// A text that is no address is not the same as none: the row that it comes from is to be changed.
+/// A text that is not an address is not the same as none: the row that it comes from is to be changed.
 fn check_mac(snapshot: &Snapshot, node: &str) -> Result<(), Unready> {
     let Some(Resolved { value: text, source, .. }) = snapshot.attr_with_source(node, "mac.mac") else {
         return Err("No MAC address available for this node".to_owned().into());

@@ -153,7 +153,7 @@ pub fn wants_certificates(snapshot: &Snapshot) -> bool {
 }
 
 /// The node that asks for its boot or script: by its address, or by its certificate where the site wants one;
-/// `None` for a caller that is no node.
+/// `None` for a caller that is not a node.
 pub fn booting_node(snapshot: &Snapshot, call: &Call) -> Result<Option<String>, Stop> {
     if !wants_certificates(snapshot) {
         let node = call.peer.ip.and_then(|ip| snapshot.node_by_ip(ip));

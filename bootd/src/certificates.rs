@@ -33,7 +33,7 @@ pub fn client_certificate(data: &Path, user: &str) -> Result<Vec<String>> {
     if !user.bytes().all(plain)
         || !user.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric() || first == b'_')
     {
-        bail!("'{user}' is no user name (letters, digits and . _ -, the first a letter, digit or _)");
+        bail!("'{user}' is not a user name (letters, digits and . _ -, the first a letter, digit or _)");
     }
     let authority = Authority::new(data);
     if !authority.ca_certificate().exists() {

@@ -2,7 +2,7 @@
 //!
 //! Cells, packets and requests reach it as they are. Their control characters are escaped here, for all of
 //! them, so that nobody can write lines of his own into it or speak to the terminal that shows it. A log that
-//! cannot be written is no reason to end: nodes still have to boot.
+//! cannot be written is not a reason to end: nodes still have to boot.
 
 use std::io::{self, Write};
 use tracing_subscriber::EnvFilter;

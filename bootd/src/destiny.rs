@@ -38,7 +38,7 @@ pub enum State {
 }
 
 impl State {
-    /// Reads a state; the error is the reference's text.
+    /// Reads a state; the error is xCAT's text.
     pub fn parse(text: &str) -> Result<State, String> {
         if text == "osimage" {
             return Ok(State::Image { name: None, reboot4deploy: false });

@@ -28,7 +28,7 @@ fn a_network_row_with_its_defaults() {
     assert_eq!(network.next_server, Some(Ipv4Addr::new(10, 1, 0, 1)));
     assert_eq!(network.domain.as_deref(), Some("cluster.example"));
     assert_eq!(network.search, ["cluster.example"]);
-    // Without IP forwarding this machine is no router, so the placeholder means none.
+    // Without IP forwarding this machine is not a router, so the placeholder means none.
     assert!(network.routers.is_empty());
     assert_eq!(at_mn1(&snapshot, true)[0].routers, [Ipv4Addr::new(10, 1, 0, 1)]);
     assert_eq!(network.lease_seconds, LEASE_SECONDS_DEFAULT);
@@ -271,7 +271,7 @@ fn a_reservation_per_interface() {
     );
     assert_eq!(at(3).map(|r| (r.address, r.no_ip)), Some((None, true)));
     assert_eq!(at(4), None);
-    // Other interfaces of the node are no nodes; their addresses are those of /etc/hosts.
+    // Other interfaces of the node are not nodes; their addresses are those of /etc/hosts.
     assert_eq!(at(5).and_then(|r| r.address), Some(Ipv4Addr::new(10, 3, 0, 5)));
     assert_eq!(at(6).and_then(|r| r.address), Some(Ipv4Addr::new(10, 4, 0, 5)));
     assert_eq!(at(7).map(|r| (r.address, r.no_ip)), Some((None, false)));

@@ -76,7 +76,7 @@ impl TableExports {
     fn client(&self, client: IpAddr) -> Result<(Arc<Snapshot>, Text), Refusal> {
         let snapshot = self.model.snapshot();
         let node = snapshot.node_by_ip(client);
-        let node = node.ok_or_else(|| Refusal::NotAllowed(format!("{client} is no known node")))?;
+        let node = node.ok_or_else(|| Refusal::NotAllowed(format!("{client} is not a known node")))?;
         Ok((snapshot, node))
     }
 }

@@ -224,7 +224,7 @@ fn parse(text: &str) -> Result<Vec<Extra>, (usize, String)> {
         let path = &Path::new(path).components().collect::<PathBuf>();
         let plain = path.components().all(|part| !matches!(part, std::path::Component::ParentDir));
         if !path.is_absolute() || !plain || path == Path::new("/") {
-            let reason = format!("'{}' is no absolute path of a directory below /", path.display());
+            let reason = format!("'{}' is not an absolute path of a directory below /", path.display());
             return Err((number, reason));
         }
         let clients: Vec<&str> = clients.split_whitespace().collect();
@@ -344,9 +344,9 @@ mod tests {
     #[test]
     fn lines_that_are_refused() {
         let cases = [
-            ("srv/data *", "'srv/data' is no absolute path"),
-            ("/ *", "'/' is no absolute path of a directory below /"),
-            ("/srv/../etc *", "is no absolute path"),
+            ("srv/data *", "'srv/data' is not an absolute path"),
+            ("/ *", "'/' is not an absolute path of a directory below /"),
+            ("/srv/../etc *", "is not an absolute path"),
             ("/srv", "it has no clients"),
             ("\n/srv cn1(rw)", "line 2: 'cn1' is neither an address"),
             ("/srv 10.0.0.0/33", "'10.0.0.0/33' is neither"),

@@ -261,7 +261,7 @@ fn in_tftp(path: &str) -> Option<RequestPath> {
     RequestPath::parse(&format!("tftpboot/{path}")).ok()
 }
 
-/// The views that are no files.
+/// The views that are not files.
 fn text_of(view: view::Answer) -> Option<Answer> {
     match view {
         view::Answer::Text(text) => Some(Answer::Bytes(Rendered::text(text))),

@@ -365,7 +365,7 @@ fn set_aside(image_dir: &Path) -> Vec<(Identity, PathBuf)> {
 /// End of the name of a tree that is being removed.
 const DOOMED: &str = ".removing";
 
-/// Renamed first: half a tree is no generation.
+/// Renamed first: half a tree is not a generation.
 fn remove(path: &Path) -> io::Result<()> {
     let mut doomed = path.as_os_str().to_owned();
     if !path.to_string_lossy().ends_with(DOOMED) {

@@ -16,7 +16,7 @@ pub enum Item {
     Table(TableId),
 }
 
-/// A column by `table.column` or short name; the error is the reference's text.
+/// A column by `table.column` or short name; the error is xCAT's text.
 pub fn column(word: &str) -> Result<Col, String> {
     let dotted = SHORT_NAMES.iter().find(|(short, _)| *short == word).map_or(word, |(_, dotted)| dotted);
     schema().find_col(dotted).ok_or_else(|| format!("{word} not a valid table.column description"))

@@ -136,7 +136,10 @@ fn parse(text: &str) -> Result<Vec<Step>, String> {
             let known =
                 keys_of(block.name).ok_or_else(|| format!("its layout has a block [{}]", block.name))?;
             if !known.contains(&key) {
-                return Err(format!("line {number} of its layout: '{key}' is no key of {}", block.title()));
+                return Err(format!(
+                    "line {number} of its layout: '{key}' is not a key of {}",
+                    block.title()
+                ));
             }
             block.keys.push((key, value));
         } else {
@@ -183,12 +186,12 @@ impl Block<'_> {
         let plain = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "/_-.".contains(c));
         let name = device.strip_prefix("/dev/").filter(|name| !name.is_empty() && !name.contains(".."));
         if name.is_none() || !plain(device) {
-            return Err(format!("{title} of its layout names '{device}', which is no device"));
+            return Err(format!("{title} of its layout names '{device}', which is not a device"));
         }
         let device = device.to_owned();
         let kind = self.get("fstype").unwrap_or(KIND_DEFAULT).to_owned();
         if !kind.chars().all(|c| c.is_ascii_alphanumeric()) {
-            return Err(format!("{title} of its layout names '{kind}', which is no file system"));
+            return Err(format!("{title} of its layout names '{kind}', which is not a file system"));
         }
         match self.name {
             "disk" => self.disk(device, kind),
@@ -205,7 +208,7 @@ impl Block<'_> {
             Some(other) => return Err(format!("ptype={other} of its layout is neither gpt nor msdos")),
         };
         let parts = self.get("parts").unwrap_or_default();
-        let wrong = || format!("parts={parts} of its layout is no list of percentages or ranges");
+        let wrong = || format!("parts={parts} of its layout is not a list of percentages or ranges");
         let list: Vec<Part> = parts
             .split(',')
             .filter(|part| !part.trim().is_empty())
@@ -288,17 +291,17 @@ mod tests {
             ("enable=yes\n[disks]\ndev=/dev/sda\n", "a block [disks]"),
             (
                 "enable=yes\n[localspace]\ndevice=/dev/sda\n",
-                "line 3 of its layout: 'device' is no key of [localspace]",
+                "line 3 of its layout: 'device' is not a key of [localspace]",
             ),
             ("enable=yes\nwhat\n", "line 2 of its layout is neither"),
             ("enable=yes\n[localspace]\nfstype=xfs\n", "[localspace] of its layout has no dev="),
-            ("enable=yes\n[localspace]\ndev=/etc/passwd\n", "no device"),
-            ("enable=yes\n[localspace]\ndev=/dev/../x\n", "no device"),
-            ("enable=yes\n[localspace]\ndev=/dev/sda1\nfstype=a b\n", "no file system"),
+            ("enable=yes\n[localspace]\ndev=/etc/passwd\n", "not a device"),
+            ("enable=yes\n[localspace]\ndev=/dev/../x\n", "not a device"),
+            ("enable=yes\n[localspace]\ndev=/dev/sda1\nfstype=a b\n", "not a file system"),
             ("enable=yes\nenablepart=yes\n[disk]\ndev=/dev/sda\nptype=bsd\n", "neither gpt nor msdos"),
             ("enable=yes\nenablepart=yes\n[disk]\ndev=/dev/sda\nparts=60,50\n", "more than a disk holds"),
-            ("enable=yes\nenablepart=yes\n[disk]\ndev=/dev/sda\nparts=2G-1G\n", "no list of percentages"),
-            ("enable=yes\nenablepart=yes\n[disk]\ndev=/dev/sda\nparts=1X-2X\n", "no list of percentages"),
+            ("enable=yes\nenablepart=yes\n[disk]\ndev=/dev/sda\nparts=2G-1G\n", "not a list of percentages"),
+            ("enable=yes\nenablepart=yes\n[disk]\ndev=/dev/sda\nparts=1X-2X\n", "not a list of percentages"),
         ] {
             assert!(lines(text).unwrap_err().contains(reason), "{text}: {:?}", lines(text));
         }

@@ -3,7 +3,7 @@
 //! A program gets on its standard input: the kind of change (`a`, `d` or `u`), the table, `[old data]` with
 //! a header line and rows (comma joined), `[new data]` with names and values. It is started without a shell
 //! and without arguments, one after the other, by one thread that follows the model; a program that is
-//! slow delays other programs, never a command. Perl modules of the reference (`.pm`) are left out.
+//! slow delays other programs, never a command. Perl modules of xCAT (`.pm`) are left out.
 //!
 //! A program is started only if it is a regular file that nobody but its owner can write and the owner is
 //! root or this process's user: the table says what is told, not who becomes root.
@@ -138,7 +138,7 @@ fn pause() {
     std::thread::sleep(PROGRAM_POLL);
 }
 
-/// Whether the daemon starts a program for whoever changes a table.
+/// Whether the daemon starts a program for anyone who changes a table.
 ///
 /// # Errors
 /// It is not there, others than root can write it, or it is not executable.
@@ -173,7 +173,7 @@ mod tests {
         mode(0o722);
         let error = tell(&program, "x").expect_err("anybody may write it").to_string();
         assert!(error.contains("nobody else can write"), "{error}");
-        assert!(tell(dir.path(), "x").expect_err("a directory").to_string().contains("no regular file"));
+        assert!(tell(dir.path(), "x").expect_err("a directory").to_string().contains("not a regular file"));
         mode(0o700);
         // More than a pipe holds.
         tell(&program, &"x".repeat(1 << 20)).expect("told");

@@ -137,7 +137,7 @@ async fn serve(args: &Args, given: &Given, registry: Registry) -> Result<()> {
     })?;
     anyhow::ensure!(
         Authority::new(&data).server_cred().exists(),
-        "{} is no data directory of dawn yet; make it one with: dawn init --data {0}",
+        "{} is not data directory of dawn yet; make it one with: dawn init --data {0}",
         data.display()
     );
     let _owner = Owner::take(&data, DAEMON)?;
@@ -174,7 +174,7 @@ async fn serve(args: &Args, given: &Given, registry: Registry) -> Result<()> {
 }
 
 /// Opens the database. A server that is not up yet (both machines come back from a power failure, say) is
-/// asked until it is there; what waiting does not mend, a wrong password for one, ends the start.
+/// asked until it is there; what waiting does not repair, a wrong password for one, ends the start.
 async fn open_patiently(data: &Path, address: &StoreAddress) -> Result<Model> {
     let mut pauses = DATABASE_PAUSES.iter();
     loop {
@@ -262,7 +262,7 @@ fn command_port(
     Ok(CommandPort { dispatcher: daemon.clone(), reports: daemon, tls })
 }
 
-/// `ready` for whoever started us by hand, `READY=1` for systemd.
+/// `ready` for the person who started us by hand, `READY=1` for systemd.
 fn tell_ready(notify: Option<&str>) {
     let mut out = std::io::stdout();
     let _ = writeln!(out, "ready").and_then(|()| out.flush());

@@ -113,7 +113,7 @@ impl<'a> Draft<'a> {
         *next - 1
     }
 
-    /// Notes an effect and makes it visible to the edits that follow. What changes nothing is no effect.
+    /// Notes an effect and makes it visible to the edits that follow. What changes nothing is not an effect.
     ///
     /// A row that is removed and made again under the same key is the same row: replacing a table or an
     /// object by what it already is changes nothing, and the log holds what differs.

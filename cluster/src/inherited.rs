@@ -3,7 +3,7 @@
 //! The alias indexes of the tables know what stands in a cell. An address that a node has by a group's row or
 //! by a template stands in none; it is found here. The index of a column is made when it is first asked for,
 //! only if a shared or templated row exists at all, and follows changes of single nodes; a change of a
-//! group's row or of a node that is a group as well makes it anew.
+//! group's row or of a node that is a group as well makes it again.
 
 use crate::address_index::{AddressIndexes, Index, Map, Slot};
 use crate::chunk::ChunkMap;
@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
-/// Nodes that an index follows in one change; more are cheaper to index anew.
+/// Nodes that an index follows in one change; more are cheaper to index again.
 const FOLLOWED_MAX: usize = 2000;
 
 /// A kind of address, and the column it stands in.

@@ -18,7 +18,7 @@ pub struct NamedAddress {
 }
 
 impl Snapshot {
-    /// The addresses of a node, its own first. What is no address is left out.
+    /// The addresses of a node, its own first. What is not an address is left out.
     pub fn named_addresses(&self, node: &str) -> Vec<NamedAddress> {
         let value = |column: &str| self.attr(node, column).unwrap_or_default();
         let mut list: Vec<NamedAddress> = Vec::new();

@@ -93,7 +93,7 @@ impl FromStr for LiteOption {
         let text = text.trim();
         let mut words: Vec<&str> = text.split(',').map(str::trim).collect();
         if let Some(word) = words.iter().find(|word| !text.is_empty() && !WORDS.contains(word)) {
-            return Err(OptionError { reason: format!("'{}' is no option", excerpt(word)) });
+            return Err(OptionError { reason: format!("'{}' is not an option", excerpt(word)) });
         }
         words.sort_unstable();
         match words.as_slice() {
@@ -146,8 +146,8 @@ mod tests {
             ("con,ro", Err("'con' and 'ro' do not go together")),
             ("link,tmpfs", Err("'link' and 'tmpfs' do not go together")),
             ("localdisk,persistent", Err("'localdisk' and 'persistent' do not go together")),
-            ("ro,", Err("'' is no option")),
-            ("links", Err("'links' is no option")),
+            ("ro,", Err("'' is not an option")),
+            ("links", Err("'links' is not an option")),
         ] {
             let got = text.parse::<LiteOption>().map_err(|error| error.reason);
             assert_eq!(got, option.map_err(str::to_owned), "{text}");

@@ -323,7 +323,7 @@ mod tests {
             let error = undo_edits(&later, &first).expect_err(&format!("{since:?}")).to_string();
             assert!(error.contains(named), "{error}");
         }
-        // What nobody touched but stands in the same table is no obstacle.
+        // What nobody touched but stands in the same table is not an obstacle.
         let later = base.with(&made).unwrap().with(&[set("c", "1")]).unwrap();
         assert_eq!(undo_edits(&later, &first).map(|edits| edits.len()), Ok(2));
     }

@@ -389,10 +389,10 @@ impl Model {
         Ok(())
     }
 
-    /// Reads everything anew: the log does not reach back to what we know, or the database was replaced.
+    /// Reads everything again: the log does not reach back to what we know, or the database was replaced.
     fn reload(&self, writer: &mut Writer) -> Result<(), StoreError> {
         let fresh = snapshot_of(writer.store.load()?).after(&writer.tip);
-        tracing::info!(seq = fresh.seq, "database loaded anew");
+        tracing::info!(seq = fresh.seq, "database loaded again");
         writer.tip = Arc::new(fresh);
         self.announce_reload(&writer.tip);
         Ok(())
@@ -429,7 +429,7 @@ impl Model {
         self.catch_up(&mut writer, last)?;
         migrate(&writer.tip, &there, who, replace)?;
         let mut there = there.writer.into_inner().unwrap_or_else(PoisonError::into_inner);
-        // Loaded anew, so that the tables are of this model and not shared with one that is gone.
+        // Loaded again, so that the tables are of this model and not shared with one that is gone.
         let fresh = snapshot_of(there.store.load()?).after(&writer.tip);
         // From here on a restart finds the new place; nothing was acknowledged there yet that the old one
         // does not have.

@@ -10,7 +10,7 @@
 //!
 //! The result is a set, sorted as plain strings. Exclusions count at the end, wherever they stand.
 //!
-//! Where the reference implementation lets a slip of the pen pass in silence, this one says so, because in
+//! Where xCAT lets a slip of the pen pass in silence, this one says so, because in
 //! `all,-n3-n1` or `all,-mtg==ipmi` silence means "all": a descending range and a criterion on a column that
 //! does not exist are errors, lines of a file that begin with `-` exclude, and a file that excludes must be
 //! there. A regular expression may contain parentheses.

@@ -6,7 +6,7 @@
 //! goes on to later rows, a deny row that covers any of them refuses the whole request. `time` is not
 //! evaluated.
 //!
-//! Where the reference reads rules in a way that grants by accident, this one does not:
+//! Where xCAT reads rules in a way that grants by accident, this one does not:
 //! * `allow`, `accept` and `trusted` are whole words (there `disallow` permits);
 //! * a rule with a noderange allows what touches these nodes and nothing else;
 //! * a `parameters` pattern or noderange that cannot be read makes an allow row not match and a deny row
@@ -59,7 +59,7 @@ pub struct PolicyRequest<'a> {
     pub args: &'a [String],
     /// The nodes it is for, expanded.
     pub nodes: &'a [String],
-    /// It touches something that is no node: other objects, whole tables. A rule for some nodes does not
+    /// It touches something that is not a node: other objects, whole tables. A rule for some nodes does not
     /// allow it.
     pub beyond_nodes: bool,
 }

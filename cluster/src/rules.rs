@@ -84,7 +84,7 @@ pub fn known_words(col: Col) -> &'static [&'static str] {
     }
 }
 
-/// The columns whose values are checked. A list has what the reference documents for the column, also what
+/// The columns whose values are checked. A list has what xCAT documents for the column, also what
 /// Dawn does not boot: `nodeset` and `explain` say that.
 const RULES: &[(&str, Rule)] = &[
     ("hosts.ip", Rule::Address),
@@ -240,15 +240,15 @@ impl Rule {
         match self {
             Self::Macs => unless(
                 value.split('|').all(is_hardware_address),
-                "it is no MAC address of one machine (aa:bb:cc:dd:ee:ff, several joined by |, each may have !host)",
+                "it is not a MAC address of one machine (aa:bb:cc:dd:ee:ff, several joined by |, each may have !host)",
             ),
-            Self::Address => unless(value.parse::<IpAddr>().is_ok(), "it is no IP address"),
+            Self::Address => unless(value.parse::<IpAddr>().is_ok(), "it is not an IP address"),
             // `net/len` of IPv6 networks.
             Self::Network => unless(
                 value.split('/').next().is_some_and(|net| net.parse::<IpAddr>().is_ok()),
-                "it is no network address",
+                "it is not a network address",
             ),
-            Self::Mask => unless(is_mask(value), "it is no netmask (255.255.0.0 or /16)"),
+            Self::Mask => unless(is_mask(value), "it is not a netmask (255.255.0.0 or /16)"),
             Self::Ranges if value.contains(':') => None,
             Self::Ranges => dynamic_ranges(value).find_map(Result::err).map(|error| error.to_string().into()),
             Self::Host => unless(
@@ -286,7 +286,7 @@ impl Rule {
                         .into(),
                 )
             }
-            Self::Decimal => unless(value.parse::<f64>().is_ok_and(f64::is_finite), "it is no number"),
+            Self::Decimal => unless(value.parse::<f64>().is_ok_and(f64::is_finite), "it is not a number"),
         }
     }
 }
@@ -317,7 +317,7 @@ fn of_the_server(value: &str, own: &[&str]) -> Option<Reason> {
 }
 
 /// Ethernet, or the 8, 9 and 20 bytes of InfiniBand.
-/// An Ethernet address of a group or of nobody is no machine's (lowest bit of the first byte; all zeros).
+/// An Ethernet address of a group or of nobody is not a machine's (lowest bit of the first byte; all zeros).
 fn is_hardware_address(entry: &str) -> bool {
     let is_ones = |MacAddr(bytes): MacAddr| bytes[0] & 1 == 0 && bytes != [0; 6];
     parse_mac_column(entry).into_iter().any(|entry| is_ones(entry.mac))
@@ -348,16 +348,16 @@ pub(crate) fn check_effects(base: &Snapshot, next: &Snapshot, effects: &[Effect]
     addresses::check(base, next, effects)
 }
 
-/// Commands that root needs to mend the tables.
-const MENDING: [&str; 2] = ["chtab", "undo"];
+/// Commands that root needs to repair the tables.
+const REPAIRING: [&str; 2] = ["chtab", "undo"];
 
-/// A policy that keeps root from changing it could be mended by nobody.
+/// A policy that keeps root from changing it could be fixed by nobody.
 fn keeps_root(base: &Snapshot, next: &Snapshot) -> Result<(), EditError> {
     let may = |snapshot: &Snapshot, command: &str| {
         let request = PolicyRequest { peer_name: Some("root"), command, ..PolicyRequest::default() };
         snapshot.policy(&request).allowed
     };
-    match MENDING.iter().find(|command| may(base, command) && !may(next, command)) {
+    match REPAIRING.iter().find(|command| may(base, command) && !may(next, command)) {
         Some(command) => Err(EditError::LocksOut { command }),
         None => Ok(()),
     }
@@ -378,7 +378,7 @@ fn site_value(next: &Snapshot, row: &Row) -> Result<(), EditError> {
             || &**value == "NORESOLUTION"
             || next.attr(value, KNOWN.ip).is_some();
         (kind == site::Kind::Server && !known).then(|| {
-            format!("it is no IP address, and the table hosts has none for a host '{}'", excerpt(value))
+            format!("it is not an IP address, and the table hosts has none for a host '{}'", excerpt(value))
                 .into()
         })
     };

@@ -2,7 +2,7 @@
 //!
 //! The one list of keys: what they are for, what their values are checked for when they are written, and
 //! which are secrets. A key that is not here may hold anything: the table is open, and scripts of
-//! administrators keep their own keys in it. The words of a list are those of the reference, also where Dawn
+//! administrators keep their own keys in it. The words of a list are those of xCAT, also where Dawn
 //! does not act on them.
 
 use crate::names::NAME_BYTES_MAX;
@@ -40,7 +40,7 @@ pub(crate) enum Kind {
     Secret,
 }
 
-/// A key of the table `site` that the reference or Dawn knows.
+/// A key of the table `site` that xCAT or Dawn knows.
 #[derive(Clone, Copy, Debug)]
 pub struct SiteKey {
     /// The key, as it stands in `site.key`.
@@ -279,31 +279,31 @@ impl Kind {
         match self {
             Self::Switch => unless(is_switch(value), "it must be 0, 1, yes or no"),
             Self::Port => {
-                unless(value.parse::<u16>().is_ok_and(|port| port > 0), "it is no port (1 to 65535)")
+                unless(value.parse::<u16>().is_ok_and(|port| port > 0), "it is not a port (1 to 65535)")
             }
             Self::Number(low, high) => {
                 let good = value.parse::<u32>().is_ok_and(|number| (low..=high).contains(&number));
-                (!good).then(|| format!("it is no number from {low} to {high}").into())
+                (!good).then(|| format!("it is not a number from {low} to {high}").into())
             }
             Self::Server => unless(is_host(value), "it is neither an address nor a host name"),
             Self::Servers => {
                 let mut words = value.split([',', ' ']).filter(|word| !word.is_empty());
                 unless(
                     words.all(|word| word == "<xcatmaster>" || is_host(word)),
-                    "it is no list of addresses or host names",
+                    "it is not a list of addresses or host names",
                 )
             }
-            Self::Domain => unless(is_domain(value), "it is no domain name"),
-            Self::Path => unless(is_path(value), "it is no absolute path"),
+            Self::Domain => unless(is_domain(value), "it is not a domain name"),
+            Self::Path => unless(is_path(value), "it is not an absolute path"),
             Self::OneOf(words) => one_of(value, words),
-            Self::Timezone => unless(is_timezone(value), "it is no time zone (Area/City, UTC)"),
+            Self::Timezone => unless(is_timezone(value), "it is not a time zone (Area/City, UTC)"),
             Self::Interfaces => unless(
                 is_interfaces(value),
-                "it is no list of interfaces (eth1,eth2 or mn|eth1,eth2;group|eth0)",
+                "it is not a list of interfaces (eth1,eth2 or mn|eth1,eth2;group|eth0)",
             ),
             Self::Columns => unless(
                 value.split(',').all(|part| is_word(part.split(':').next().unwrap_or_default().trim())),
-                "it is no list of columns (column:delimiter,…)",
+                "it is not a list of columns (column:delimiter,…)",
             ),
             Self::Text | Self::Secret => None,
         }
@@ -326,7 +326,7 @@ pub(crate) fn is_host(word: &str) -> bool {
     word.parse::<IpAddr>().is_ok() || is_host_name(word)
 }
 
-/// Labels of letters, digits, `-` and `_`, joined by dots, that are no address.
+/// Labels of letters, digits, `-` and `_`, joined by dots, that are not addresses.
 pub fn is_host_name(word: &str) -> bool {
     is_domain(word) && !looks_like_address(word)
 }

@@ -1,7 +1,7 @@
 //! What the database holds at one moment, immutable: every question is answered from here.
 //!
 //! A [`Snapshot`] is shared by pointer. Publishing a change makes a new one that shares all untouched tables
-//! (and nearly all of the touched ones) with the old; whoever holds the old one keeps seeing the old truth.
+//! (and nearly all of the touched ones) with the old; a holder of the old one still sees the old state.
 //! Nothing here waits, reads a file or locks for longer than a memo lookup.
 
 use crate::address_index::AddressIndexes;

@@ -7,12 +7,12 @@
 //! ```
 //!
 //! A value stands in quotes if blanks or quotes at its ends belong to it, and as `$'…'` with `\n`, `\r`,
-//! `\t`, `\\` and `\'` if it has control characters: a stanza has one line for each attribute (the reference
+//! `\t`, `\\` and `\'` if it has control characters: a stanza has one line for each attribute (xCAT
 //! breaks the line and does not read it).
 //!
 //! Empty lines and lines that begin with `#` are ignored. `default-<type>:` gives values for the objects of
 //! the type that follow; they are copied at the object's `objtype` line. A line that is neither a header
-//! nor `attr=value` is an error (the reference skips to the next header without a word).
+//! nor `attr=value` is an error (xCAT skips to the next header without a word).
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -31,7 +31,7 @@ pub struct Stanza {
     pub attrs: Vec<(String, String)>,
 }
 
-/// Why a text is not stanzas; the words of the reference where it has any.
+/// Why a text is not stanzas; the words of xCAT where it has any.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StanzaError {
     /// An object without `objtype`.
@@ -111,7 +111,7 @@ fn read_value(value: &str) -> Cow<'_, str> {
     value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value).into()
 }
 
-/// The text behind the escapes; `None` if there are others than ours, which then are no escapes.
+/// The text behind the escapes; `None` if there are others than ours, which then are not escapes.
 fn unescaped(text: &str) -> Option<String> {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text.chars();

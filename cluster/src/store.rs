@@ -88,7 +88,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Waiting may mend it: the server is not up yet, or silent.
+    /// Waiting may repair it: the server is not up yet, or silent.
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Open { .. } | Self::Lost(_) | Self::Silent)
     }
@@ -163,7 +163,7 @@ pub(crate) enum IfMissing {
     Refuse,
 }
 
-/// A table that every database of ours and of the reference has.
+/// A table that every database of ours and of xCAT has.
 const SURE_TABLE: &str = "site";
 
 /// Opens the database at an address, adds what the schema has more.
@@ -181,7 +181,7 @@ pub fn first_table_with_rows(admin: &StoreAddress, dbname: &str) -> Result<Optio
     match admin {
         StoreAddress::Postgres(admin) => server::first_table_with_rows::<postgres::Pg>(admin, dbname),
         StoreAddress::Mysql(admin) => server::first_table_with_rows::<mysql::Mysql>(admin, dbname),
-        StoreAddress::Sqlite(_) => Err(StoreError::Other("SQLite is no server".into())),
+        StoreAddress::Sqlite(_) => Err(StoreError::Other("SQLite is not a server".into())),
     }
 }
 

@@ -89,7 +89,7 @@ impl fmt::Display for AddressRange {
     }
 }
 
-/// Why a text is no range of addresses.
+/// Why a text is not a range of addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RangeError {
     /// Not of any of the forms.
@@ -116,7 +116,7 @@ pub fn prefix_length(mask: &str) -> Option<u8> {
 }
 
 /// The ranges of `networks.dynamicrange`: separated by `;`, each `a-b`, `a,b`, `a b` or a network, whose
-/// first and last address are no hosts and left out.
+/// first and last address are not hosts and left out.
 pub fn dynamic_ranges(text: &str) -> impl Iterator<Item = Result<AddressRange, RangeError>> + '_ {
     text.split(';').map(str::trim).filter(|part| !part.is_empty()).map(range)
 }

@@ -1,7 +1,7 @@
 //! One table inside a snapshot: rows in database order and the indexes that answer without a scan.
 //!
 //! Indexes hold hashes, not texts: 16 bytes an entry, and every hit is compared with the row itself. A copy
-//! of a table shares everything with the original; only what a change touches is written anew (see `chunk`).
+//! of a table shares everything with the original; only what a change touches is written again (see `chunk`).
 //!
 //! * node index: the node column, of tables that have one
 //! * key index: the whole primary key, of the other tables and of composite keys

@@ -4,7 +4,7 @@
 /// The text of a file.
 ///
 /// # Errors
-/// Bytes that are no UTF-8: the file, the line on which they stand, and how to convert the whole.
+/// Bytes that are not UTF-8: the file, the line on which they stand, and how to convert the whole.
 pub fn text(bytes: Vec<u8>, file: &str) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|error| {
         let good = error.utf8_error().valid_up_to();
@@ -12,7 +12,7 @@ pub fn text(bytes: Vec<u8>, file: &str) -> Result<String, String> {
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
         let byte = rest.first().copied().unwrap_or_default();
         format!(
-            "{file}: line {line} has the byte 0x{byte:02x}, which is no UTF-8; nothing was changed. If the file is \
+            "{file}: line {line} has the byte 0x{byte:02x}, which is not UTF-8; nothing was changed. If the file is \
              Latin-1, convert it: iconv -f latin1 -t utf-8 {file} >NEW"
         )
     })

@@ -237,7 +237,7 @@ fn server_hangs(server: &Server, address: &StoreAddress) {
     assert_same(&Model::open_at(address).unwrap().snapshot(), &model.snapshot());
 }
 
-/// A text of any length the interface takes, also in a database that has the reference's narrow columns.
+/// A text of any length the interface takes, also in a database that has xCAT's narrow columns.
 fn long_texts(engine: Engine, address: &StoreAddress) {
     drop(Model::open_at(address).unwrap());
     if engine == Engine::Mysql {

@@ -2,7 +2,7 @@
 //!
 //! Both formats of apt are read: one-line `.list` files and `.sources` files (deb822). Of the machine's
 //! sources only those of the wanted release are taken (suite `bookworm`, `bookworm-updates`, …): a third
-//! party's repository on the management node is no reason to have it in every node. When the machine runs
+//! party's repository on the management node is not a reason to have it in every node. When the machine runs
 //! another release of the same distribution, its mirrors are used with the suite names exchanged.
 
 use std::fs;
@@ -149,7 +149,7 @@ fn source_files(etc_apt: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// A line of `sources.list`; `None` for comments, `deb-src` and what is no source.
+/// A line of `sources.list`; `None` for comments, `deb-src` and what is not a source.
 fn parse_line(line: &str) -> Option<Source> {
     let line = line.split('#').next().unwrap_or_default().trim();
     let mut rest = line.strip_prefix("deb ")?.trim_start();

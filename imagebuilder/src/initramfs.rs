@@ -54,7 +54,7 @@ const COMMON: [&str; 9] = [
 /// Modules of a root by NFS.
 const NFS: [&str; 5] = ["nfs", "nfsv3", "nfsv4", "lockd", "sunrpc"];
 
-/// Modules that some kernels do not have; their absence is no reason for a warning.
+/// Modules that some kernels do not have; their absence is not a reason for a warning.
 const MAY_BE_ABSENT: [&str; 5] = ["virtio_mmio", "virtio_rng", "xen_netfront", "virtio_pci", "virtio_net"];
 
 /// Commands of the rescue shell.

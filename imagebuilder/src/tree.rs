@@ -36,7 +36,7 @@ pub enum TreeError {
         /// What the system said.
         source: io::Error,
     },
-    /// A path cannot be placed in the tree: a parent is missing or is no directory.
+    /// A path cannot be placed in the tree: a parent is missing or is not a directory.
     #[error("{0}: a parent is not a directory of the image")]
     NotADirectory(String),
     /// A file has another size than it had during the scan.

@@ -272,7 +272,7 @@ mod random {
             for (path, what, mode, uid, mtime) in &items {
                 let mode = if matches!(what, What::Symlink(_)) { 0o777 } else { *mode };
                 let meta = Meta { mode, uid: *uid, gid: uid * 70_000, mtime: *mtime, xattrs: Vec::new() };
-                // A path below something that is no directory is not taken.
+                // A path below something that is not a directory is not taken.
                 let _: Result<InodeId, _> = tree.put(path, meta, kind(what));
             }
             let dir = tempfile::tempdir().unwrap();

@@ -300,7 +300,7 @@ mod tests {
             Some("127.0.0.1 localhost # cn1\n10.1.0.11 cn1.c.example cn1\n")
         );
         assert_eq!(with("10.1.0.12 cn1.c.example cn1\n", None), None);
-        // An address is no name, and cn11 is another node.
+        // An address is not a name, and cn11 is another node.
         assert!(with("cn1 x\n10.1.0.21 cn11\n", None).is_some());
     }
 }

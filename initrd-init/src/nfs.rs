@@ -200,7 +200,7 @@ fn null_call(server: SocketAddr) -> io::Result<()> {
     stream.read_exact(&mut head)?;
     match head.ends_with(&NULL_XID.to_be_bytes()) {
         true => Ok(()),
-        false => Err(io::Error::other("what answers is no NFS server")),
+        false => Err(io::Error::other("what answers is not an NFS server")),
     }
 }
 

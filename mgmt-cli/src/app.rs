@@ -121,7 +121,7 @@ fn run_entry(entry: &Entry, words: &[String], environment: &Environment, registr
     client::run(&environment.client(verbose), &request, stop, &mut out, &mut err)
 }
 
-/// Text of the file that the last word names, or the exit code of the reference's client.
+/// Text of the file that the last word names, or the exit code of xCAT's client.
 fn file_text(entry: &Entry, words: &[String], environment: &Environment) -> Result<String, i32> {
     let said = |line: &str, code: i32| {
         print(&format!("{line}\n"));
@@ -139,7 +139,7 @@ fn refused(error: &str, code: i32) -> i32 {
     code
 }
 
-/// `-V` after the noderange, or anywhere for a command without one. The reference's client of the object
+/// `-V` after the noderange, or anywhere for a command without one. xCAT's client of the object
 /// commands does not say who speaks.
 fn is_verbose(entry: &Entry, words: &[String]) -> bool {
     if entry.names_objects {
@@ -152,7 +152,7 @@ fn is_verbose(entry: &Entry, words: &[String]) -> bool {
     words.iter().skip(skip).any(|word| word == "-V" || word == "--verbose")
 }
 
-/// The request the reference's client would send.
+/// The request xCAT's client would send.
 pub fn request_for(entry: &Entry, words: &[String], environment: &Environment) -> Request {
     let (noderange, args) = match entry.kind {
         Kind::Nodes => split_noderange(&(entry.clap)(), words),
@@ -180,7 +180,7 @@ fn absolute_files(noderange: &str, directory: &str) -> String {
     noderange.split(',').map(element).collect::<Vec<_>>().join(",")
 }
 
-/// Stanza text is read for `-z`, or when no word says what the command is about. (The reference always
+/// Stanza text is read for `-z`, or when no word says what the command is about. (xCAT always
 /// reads to the end of its input and so swallows the list of a `while read` loop.)
 fn wants_stdin(entry: &Entry, words: &[String]) -> bool {
     let stanza = |word: &String| word == "--stanza" || is_short_with(word, 'z');

@@ -4,8 +4,8 @@
 //! their help, names from the daemon. A daemon that does not answer only means that no names are offered.
 //!
 //! What is offered lands on a command line, and not every shell quotes it. So a name that a shell could read
-//! as more than a word is never offered: whoever may write into a table must not type for whoever presses
-//! Tab.
+//! as more than a word is never offered: a person who may write into a table must not type for the one who
+//! presses Tab.
 
 use clap::Arg;
 use dawn_bootd::command::Registry;
@@ -28,7 +28,7 @@ const STATES: [&str; 12] = [
 ];
 /// Items of `nodels` and the like that are no `table.column`.
 const SHORT_ITEMS: [&str; 3] = ["groups", "tags", "mgt"];
-/// Commands of the client that are no entries.
+/// Commands of the client that are not entries.
 const OWN: [&str; 3] = ["serve", "init", "help"];
 
 /// Names that only the daemon knows.
@@ -101,7 +101,7 @@ fn matching(current: &str, mut list: Vec<String>) -> Vec<String> {
     list
 }
 
-/// Architectures of nodes and images, as the reference writes them.
+/// Architectures of nodes and images, as xCAT writes them.
 const ARCHITECTURES: [&str; 3] = ["aarch64", "ppc64le", "x86_64"];
 
 /// A command line up to the cursor.

@@ -160,9 +160,9 @@ fn tables(
     }
     let short = host.split('.').next().unwrap_or(host);
     let (repair, lines) =
-        policy_repair::edits(&model.snapshot(), short).context("cannot mend the policy table")?;
+        policy_repair::edits(&model.snapshot(), short).context("cannot repair the policy table")?;
     if !repair.is_empty() {
-        model.apply(Change::new("root", "dawn init", repair)).context("cannot mend the policy table")?;
+        model.apply(Change::new("root", "dawn init", repair)).context("cannot repair the policy table")?;
         lines.iter().for_each(|line| say(line));
     }
     boot_network(&model, addresses, &local_networks::read().map_err(anyhow::Error::msg)?)?;

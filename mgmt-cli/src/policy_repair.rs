@@ -8,13 +8,13 @@ use dawn_cluster::{Edit, EditError, PolicyRequest, Reason, Snapshot};
 
 /// Priority of the default rule that lets root do everything.
 const ROOT_RULE: &str = "1";
-/// Commands that root needs to mend whatever else is wrong.
-const MENDING: [&str; 3] = ["chtab", "tabdump", "undo"];
+/// Commands that root needs to repair whatever else is wrong.
+const REPAIRING: [&str; 3] = ["chtab", "tabdump", "undo"];
 /// Rules that are disabled at most.
 const DISABLED_MAX: usize = 1000;
 
-/// Edits after which root may mend the tables from this machine (`host`, its short name), and what they do in
-/// words. None of either if root may already.
+/// Edits after which root may repair the tables from this machine (`host`, its short name), and what they do
+/// in words. None of either if root may already.
 ///
 /// # Errors
 /// [`EditError`] if a rule cannot be changed.
@@ -23,7 +23,7 @@ pub fn edits(snapshot: &Snapshot, host: &str) -> Result<(Vec<Edit>, Vec<String>)
     let mut restored = false;
     for _ in 0..=DISABLED_MAX {
         let now = snapshot.with(&edits)?;
-        let Some(reason) = MENDING.iter().find_map(|command| denial(&now, host, command)) else { break };
+        let Some(reason) = REPAIRING.iter().find_map(|command| denial(&now, host, command)) else { break };
         match reason {
             Reason::Row(priority) if restored && *priority != *ROOT_RULE => {
                 edits.push(Edit::set("policy", &[("priority", &priority)], &[("disable", "yes")])?);
@@ -75,8 +75,8 @@ mod tests {
             let locked = Snapshot::from_rows(rows.iter().map(|row| ("policy", *row)));
             let (edits, said) = edits(&locked, "mn1").unwrap();
             assert_eq!(said.len(), lines, "{said:?}");
-            let mended = locked.with(&edits).unwrap();
-            assert_eq!(MENDING.iter().find_map(|command| denial(&mended, "mn1", command)), None, "{rows:?}");
+            let fixed = locked.with(&edits).unwrap();
+            assert_eq!(REPAIRING.iter().find_map(|command| denial(&fixed, "mn1", command)), None, "{rows:?}");
         }
     }
 }

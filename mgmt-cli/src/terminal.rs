@@ -9,7 +9,7 @@ extern "C" fn on_signal(_: libc::c_int) {
     STOP.store(true, Ordering::Relaxed);
 }
 
-/// SIGINT and SIGTERM set a flag, at which whoever called this looks, and end nothing.
+/// SIGINT and SIGTERM set a flag, which the caller of this looks at, and end nothing.
 pub fn stop_on_signals() -> &'static AtomicBool {
     let handler = on_signal as extern "C" fn(libc::c_int) as libc::sighandler_t;
     for signal in [libc::SIGINT, libc::SIGTERM] {
@@ -19,7 +19,7 @@ pub fn stop_on_signals() -> &'static AtomicBool {
     &STOP
 }
 
-/// Prints to standard output; a closed pipe is no error of ours.
+/// Prints to standard output; a closed pipe is not an error of ours.
 pub fn print(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }

@@ -838,7 +838,7 @@ sessions! {
     ";
 }
 
-/// What the clients of the reference put on the wire (`xcatclient`, `xcatclientnnr`, `xcatDBcmds`,
+/// What the clients of xCAT put on the wire (`xcatclient`, `xcatclientnnr`, `xcatDBcmds`,
 /// `tabrestore`), and the command line that must give the same.
 #[test]
 fn requests_of_other_clients() {
@@ -919,7 +919,7 @@ fn policy_sees_the_nodes_of_object_commands() {
         ("chdef cn1 usercomment=x", true),
         ("chdef -t node -o cn1,cn2 usercomment=x", false),
         ("lsdef", false),
-        // Objects of other types are no nodes, whatever they are called.
+        // Objects of other types are not nodes, whatever they are called.
         ("lsdef -t policy -o cn1", false),
         ("chdef -t policy -o cn1 name=eve rule=allow", false),
         ("chdef -t site cn1 master=192.0.2.9", false),
@@ -973,7 +973,7 @@ fn a_denial_explains_itself_to_root() {
     }
 }
 
-/// Users and nodes are recorded; whoever can send packets cannot fill the log.
+/// Users and nodes are recorded; anyone who can send packets cannot fill the log.
 #[test]
 fn commands_of_strangers_are_not_recorded() {
     use crate::testbed::Bed;

@@ -202,7 +202,7 @@ fn write(settings: &ClientSettings, line: &str) -> bool {
     client::run(settings, &request, &AtomicBool::new(false), &mut out, &mut err) == 0
 }
 
-/// The client itself, with files of its own: bytes that are no UTF-8 are refused before anything is sent.
+/// The client itself, with files of its own: bytes that are not UTF-8 are refused before anything is sent.
 #[test]
 fn files_of_the_caller() {
     let directory = tempfile::tempdir().unwrap();
@@ -387,7 +387,7 @@ fn ports_that_are_held() {
     let mut second = again.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let log = BufReader::new(second.stderr.as_mut().unwrap()).lines().map_while(Result::ok);
     let waits = log.into_iter().find(|line| line.contains("waiting for a port"));
-    // Whoever read the log has gone, which is no reason to end either.
+    // Anyone who read the log has gone, which is not a reason to end either.
     drop(second.stderr.take());
     first.kill().unwrap();
     first.wait().unwrap();

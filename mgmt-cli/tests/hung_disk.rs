@@ -1,6 +1,6 @@
 //! The real executable with a file system that hangs: below the install directory is an automount that
-//! nothing answers, so whoever looks into it sleeps in the kernel as on a dead NFS server. Every service goes
-//! on answering everything else.
+//! nothing answers, so anyone who looks into it sleeps in the kernel as on a dead NFS server. Every service
+//! goes on answering everything else.
 //!
 //! Needs root, for mounts and the network of a namespace of its own; without it the test fails. Waits have a
 //! bound and end with the condition; nothing is asserted about how long it took.

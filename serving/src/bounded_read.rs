@@ -18,9 +18,9 @@ use std::time::Duration;
 pub const READ_TIME_MAX: Duration = Duration::from_secs(5);
 /// Reading threads at once, those that hang included.
 pub const READERS_MAX: usize = 16;
-/// File systems whose files are no data but questions to the kernel, by the magic numbers of statfs(2): proc,
-/// sysfs, debugfs, tracefs, securityfs, configfs, pstore, efivarfs, selinuxfs, bpf, cgroup, cgroup2, mqueue,
-/// rpc_pipefs, nfsd.
+/// File systems whose files are not data but questions to the kernel, by the magic numbers of statfs(2):
+/// proc, sysfs, debugfs, tracefs, securityfs, configfs, pstore, efivarfs, selinuxfs, bpf, cgroup, cgroup2,
+/// mqueue, rpc_pipefs, nfsd.
 const KERNEL_INTERFACES: [u64; 15] = [
     0x9fa0,
     0x6265_6572,
@@ -48,7 +48,7 @@ pub enum Refused {
     #[error("{0}")]
     Io(String),
     /// A directory, device, pipe or socket.
-    #[error("it is no regular file")]
+    #[error("it is not a regular file")]
     NotRegular,
     /// `/proc` and the like.
     #[error("it is an interface of the kernel, not a file with data")]
@@ -60,7 +60,7 @@ pub enum Refused {
     #[error("it is longer than {0} bytes")]
     Long(u64),
     /// Text is wanted, and this is not UTF-8.
-    #[error("it is no text")]
+    #[error("it is not text")]
     NotText,
     /// The read hangs.
     #[error("it could not be read within {} s; is it on a file server that is gone?", READ_TIME_MAX.as_secs())]

@@ -27,7 +27,7 @@ const SMALL_BYTES_MAX: u64 = 64 * 1024;
 const MEMORY_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Names remembered per tree.
 const ENTRIES_MAX: usize = 4096;
-/// After this time a name is looked up anew: a directory on the way to it may have been closed since.
+/// After this time a name is looked up again: a directory on the way to it may have been closed since.
 const BELIEVED: Duration = Duration::from_secs(2);
 /// While one request does so, others believe it for so much longer.
 const LOOK_TIME: Duration = Duration::from_millis(500);
@@ -56,7 +56,7 @@ struct Known {
     far: Option<Arc<Path>>,
     /// When the way to it was last found to touch no disk, in microseconds after `checked`.
     proven_us: Arc<AtomicU64>,
-    /// A request is looking it up anew.
+    /// A request is looking it up again.
     looked_up: AtomicBool,
 }
 
@@ -91,7 +91,7 @@ impl FileCache {
         let kept = self.kept.read().ok()?;
         let known = kept.files.get(path)?;
         let age = Some(known.checked.elapsed()).filter(|age| *age < time_max)?;
-        // One request looks anew; the others need not wait for it.
+        // One request looks again; the others need not wait for it.
         if age >= BELIEVED && !known.looked_up.swap(true, Ordering::Relaxed) {
             return None;
         }

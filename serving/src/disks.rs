@@ -194,8 +194,8 @@ impl Shared {
         (point.to_owned(), below.components().take(SHARE_DEPTH).collect())
     }
 
-    /// Wakes a thread, or starts one. Whoever takes work calls another thread if there is more, so one call
-    /// is enough.
+    /// Wakes a thread, or starts one. A thread that takes work calls another thread if there is more, so one
+    /// call is enough.
     fn call_a_thread(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
         if state.idle > 0 {
             self.work.notify_one();

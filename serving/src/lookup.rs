@@ -1,6 +1,6 @@
 //! What a failed look-up says: that nothing is there, or nothing for certain.
 //!
-//! A lack of descriptors or memory, or a rename that goes on at the same time, passes. Whoever takes such a
+//! A lack of descriptors or memory, or a rename that goes on at the same time, passes. Code that takes such a
 //! failure for "there is no such file" shows the next best file instead.
 
 use std::os::fd::{AsFd, OwnedFd};

@@ -1,5 +1,5 @@
 //! Which file systems are mounted where, without asking any of them: a mount whose server is gone hangs
-//! whoever does.
+//! the thread that asks.
 //!
 //! The table is `/proc/self/mountinfo` (proc(5)). What is known of a path from its text alone is which mount
 //! it lies on if no symbolic link leads elsewhere; [`Mounts::network`] follows links as far as that cannot

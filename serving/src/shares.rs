@@ -283,8 +283,8 @@ impl Table {
     }
 }
 
-/// Memory held for slow clients of one service, in bytes. It counts; whoever is told that there is no room
-/// waits.
+/// Memory held for slow clients of one service, in bytes. It counts; a caller that is told that there is no
+/// room waits.
 pub struct Bytes {
     limit: Limit,
     callers: Arc<dyn Callers>,

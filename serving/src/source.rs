@@ -3,7 +3,7 @@
 //! A protocol engine parses a request into a [`RequestPath`] and asks a [`Source`] for it. The source answers
 //! at once what is in memory, and the rest on a thread that may wait for a disk; it never waits for SQL, DNS
 //! or another machine. [`Roots`](crate::Roots) is the source for plain directories ([`Tree`](crate::Tree));
-//! views rendered from the boot plan are answered by whoever owns the plan, in front of the roots.
+//! views rendered from the boot plan are answered by the owner of the plan, in front of the roots.
 //!
 //! What happened is reported to an [`Observer`](crate::Observer), with the peer's address, so that one boot
 //! can be shown as a timeline.

@@ -120,7 +120,7 @@ impl Tree {
     /// Opens a directory to serve from.
     ///
     /// # Errors
-    /// When it does not exist, is no directory or cannot be opened.
+    /// When it does not exist, is not a directory or cannot be opened.
     pub fn open_root(path: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = fs::open(path, flags, Mode::empty())?;

@@ -28,7 +28,7 @@ use std::fmt::Write as _;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ListError {
     /// The entries contradict each other.
-    #[error("litefile:{0}. Mend the table, `dawn litefile <node>` shows the list")]
+    #[error("litefile:{0}. Correct the table, `dawn litefile <node>` shows the list")]
     Files(String),
     /// A directory cannot be used.
     #[error("litetree: {0}")]

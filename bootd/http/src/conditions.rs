@@ -100,7 +100,7 @@ fn range_applies(condition: &str, version: &Version) -> bool {
     httpdate::parse_http_date(condition).is_ok_and(|date| date == modified)
 }
 
-/// A range that is no range at all is ignored, as RFC 9110 section 14.2 wants.
+/// A range that is not a range at all is ignored, as RFC 9110 section 14.2 wants.
 fn parse_range(range: &str, size: u64) -> Part {
     let Some((unit, spec)) = range.split_once('=') else { return Part::Whole };
     if !unit.trim().eq_ignore_ascii_case("bytes") || spec.contains(',') {

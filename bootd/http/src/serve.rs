@@ -201,7 +201,7 @@ impl Service {
         }
         drop(socket);
         let all = async { while connections.join_next().await.is_some() {} };
-        // Whoever is not done by then is cut off: the set aborts its tasks when dropped.
+        // Anyone who is not done by then is cut off: the set aborts its tasks when dropped.
         let _ = timeout(STOP_TIME_MAX, all).await;
     }
 

@@ -14,10 +14,10 @@
 //! | [`fuzz`] | the entry for fuzzers |
 //!
 //! **Beside real routers.** A link with a router gets no word from us: at start the engine asks for routers
-//! itself and listens for [`engine::LISTEN`] before its first answer, and whoever advertises a lifetime, a
-//! prefix or DHCPv6 silences it for at least [`engine::ROUTER_MEMORY_MIN`].
+//! itself and listens for [`engine::LISTEN`] before its first answer, and any router that advertises a
+//! lifetime, a prefix or DHCPv6 silences it for at least [`engine::ROUTER_MEMORY_MIN`].
 //!
-//! Deliberately missing: prefixes, routes, DNS options and periodic advertisements. This is no router.
+//! Deliberately missing: prefixes, routes, DNS options and periodic advertisements. This is not a router.
 
 pub mod engine;
 pub mod fuzz;

@@ -1,4 +1,4 @@
-//! The shell around the engine: a task an interface, which opens its sockets anew when they fail.
+//! The shell around the engine: a task an interface, which opens its sockets again when they fail.
 
 use std::io;
 use std::sync::Arc;

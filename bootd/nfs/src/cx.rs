@@ -31,7 +31,7 @@ use crate::xdr::XdrError;
 const CHANGE_LOCKS: usize = 512;
 /// Exports a session remembers; a client that uses more asks for them again.
 const SESSION_EXPORTS_MAX: usize = 16;
-/// Most exports kept ready; beyond, all are opened anew as they are asked for.
+/// Most exports kept ready; beyond, all are opened again as they are asked for.
 const TREES_MAX: usize = 50_000;
 /// Highest port that only root can call from.
 const PRIVILEGED_PORT_MAX: u16 = 1023;

@@ -13,7 +13,7 @@
 //!
 //! Each slot has two checksums, of the call and of its reply, which are looked at when the file is opened: a
 //! damaged slot is emptied, a damaged reply is one that was not given ([`Seen::Interrupted`]), and both are
-//! counted in the log. The disk space is taken when the file is made, so that a full disk is no fault of
+//! counted in the log. The disk space is taken when the file is made, so that a full disk is not a fault of
 //! memory later; without it, or where the file cannot be had, the cache is in memory alone.
 //!
 //! Memory is bounded by construction: a fixed number of sets by client address, a fixed number of slots of

@@ -1,4 +1,4 @@
-//! What may be mounted by whom: the seam between this engine and whoever knows the cluster.
+//! What may be mounted by whom: the seam between this engine and the code that knows the cluster.
 //!
 //! The engine knows no nodes and no tables. It asks an [`Exports`] which [`Export`] a client gets for a
 //! mount path, and again, for every handle that comes back, whether that client may (still) use the

@@ -2,7 +2,7 @@
 //!
 //! An inode number can be used again for another file, and only the time of birth tells the two apart. The
 //! kernel's clock for it stands still for some milliseconds, so handles are kept of files only that were born
-//! a while ago ([`SETTLED_SECONDS`]): whoever gets the inode next is younger. Were a handle wrong all the
+//! a while ago ([`SETTLED_SECONDS`]): the next file with that inode is younger. Were a handle wrong all the
 //! same, it would be stale: what a handle leads to is decided by the kernel when it is opened.
 
 use std::collections::HashMap;

@@ -202,7 +202,7 @@ impl Layers {
         parent.children.iter().filter_map(|(name, at)| Some((name.as_os_str(), self.layers.get(*at)?)))
     }
 
-    /// The region of `layer`, opened now if it is not, and opened anew if its source was replaced.
+    /// The region of `layer`, opened now if it is not, and opened again if its source was replaced.
     /// `first_use` makes what does not exist yet. The calling thread must act as the server.
     pub fn region(
         &self,

@@ -24,7 +24,7 @@ use crate::sys;
 
 /// Deepest path that fits into a handle.
 const LEVELS_MAX: usize = OBJECT_BYTES_MAX - 16;
-/// Most paths remembered per region; when full the table starts anew and searches refill it.
+/// Most paths remembered per region; when full the table starts again and searches refill it.
 const KNOWN_PATHS_MAX: usize = 65_536;
 /// Most directory entries looked at in one search.
 const SEARCH_ENTRIES_MAX: usize = 1_000_000;

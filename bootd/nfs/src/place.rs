@@ -155,7 +155,7 @@ pub(crate) fn laid(
     match real {
         Ok((real, _)) => {
             let stat = real.object.stat()?;
-            // A link is no mount point: it would lead the mount elsewhere.
+            // A link is not a mount point: it would lead the mount elsewhere.
             if stat.is_dir() != layer.is_dir() || stat.is_symlink() {
                 return synthetic(cx, dir, layers, layer);
             }

@@ -119,6 +119,6 @@ impl Tree {
 
 fn same_root(region: &Region, path: &Path) -> bool {
     let now = crate::sys::open_path(path).and_then(|fd| crate::sys::stat(crate::sys::fd(&fd), c""));
-    // A root that has vanished is no reason to cut off those who run from it.
+    // A root that has vanished is not a reason to cut off those who run from it.
     now.map_or(true, |stat| region.is_root(&stat))
 }

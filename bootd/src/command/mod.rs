@@ -1,7 +1,7 @@
 //! What a command is.
 //!
-//! A command is a `clap` argument struct that says how it is called and a function that runs. The same
-//! struct gives help, completion, man page and the reference page, in the client and in the daemon.
+//! A command is a `clap` argument struct that says how it is called and a function that runs. The same struct
+//! gives help, completion, man page and the page of the documentation, in the client and in the daemon.
 //!
 //! Three kinds: [`Kind::Nodes`] commands take a noderange that must be good before they run,
 //! [`Kind::Words`] commands look at all their words themselves, [`Kind::Local`] ones run in the process
@@ -35,7 +35,7 @@ pub const VERSION: &str = concat!("Version 2.19.0 (Dawn ", env!("CARGO_PKG_VERSI
 /// Where a command runs and what becomes of its words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// In the daemon; the first word that is no option is a noderange.
+    /// In the daemon; the first word that is not an option is a noderange.
     Nodes,
     /// In the daemon; all words are arguments.
     Words,
@@ -139,8 +139,8 @@ impl Entry {
 
     /// Puts a request into the form its command expects, whichever client sent it.
     ///
-    /// The reference has several clients, chosen by links that changed over the years: one cuts the first
-    /// word that is no option out as the noderange, one leaves all words among the arguments, that of the
+    /// xCAT has several clients, chosen by links that changed over the years: one cuts the first
+    /// word that is not an option out as the noderange, one leaves all words among the arguments, that of the
     /// object commands does both, and that of `tabrestore` sends a table's name and lines as elements of
     /// their own. After this the words of a [`Kind::Words`] command are all arguments, and the noderange of
     /// an object command is what policy looks at. A noderange that is there and empty stays so, if there are

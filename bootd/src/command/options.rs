@@ -1,6 +1,6 @@
 //! Option words in the spellings that administrators are used to.
 //!
-//! The reference reads its command lines with Getopt::Long: a long option may be cut short as long as it
+//! xCAT reads its command lines with Getopt::Long: a long option may be cut short as long as it
 //! stays unique (`--verb`), many type it after a single dash (`-version`), and `-?` asks for help. Both ends
 //! put such words into the one spelling that `clap` knows before anything else looks at them, so that policy,
 //! audit and the commands all read the same words. What is deliberately missing: long options in other letter

@@ -10,7 +10,7 @@ pub(super) fn given_nodes(request: &Request) -> Option<String> {
 }
 
 /// Cuts a noderange out of the words of a [`Kind::Nodes`] command: the first word that does not begin
-/// with `-` and is not the value of an option. (The reference's client does not know which options take
+/// with `-` and is not the value of an option. (xCAT's client does not know which options take
 /// values and takes `5` of `-n 5` for the noderange.)
 pub fn split_noderange(command: &clap::Command, words: &[String]) -> (Option<String>, Vec<String>) {
     let mut value_expected = false;
@@ -47,7 +47,7 @@ pub(super) fn object_names(command: &clap::Command, words: &[String]) -> Option<
     None
 }
 
-/// The reference's `tabrestore` sends `<table>`, one `<data>` for each line of the file, and `<addrows>`.
+/// xCAT's `tabrestore` sends `<table>`, one `<data>` for each line of the file, and `<addrows>`.
 pub(super) fn take_table(request: &mut Request) {
     let Some(table) = request.extra.iter().find(|element| element.name == "table") else { return };
     request.args = vec![format!("{}.csv", table.text.trim())];

@@ -278,7 +278,7 @@ fn is_audited(snapshot: &Snapshot, call: &Call) -> bool {
     })
 }
 
-/// What `site.auditnosyslog` and `site.skipvalidatelog` leave of the reference's records for the system log.
+/// What `site.auditnosyslog` and `site.skipvalidatelog` leave of xCAT's records for the system log.
 fn log_allowed(registry: &Registry, snapshot: &Snapshot, call: &Call) {
     let command = call.request.command.as_str();
     let quiet = match command {

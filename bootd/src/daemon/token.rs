@@ -58,7 +58,7 @@ pub fn user_of(snapshot: &Snapshot, token: &str) -> Option<String> {
     row.get(Col::known("token.username")).map(|user| user.to_string())
 }
 
-/// Makes a token: its id, and when it ends as the reference writes it.
+/// Makes a token: its id, and when it ends as xCAT writes it.
 pub fn create(model: &Model, username: &str) -> Result<(String, String), String> {
     let id = uuid()?;
     let setting = model.snapshot().site("tokenexpiredays");

@@ -80,7 +80,7 @@ fn interfaces(here: Here<'_>) -> Vec<String> {
     list
 }
 
-/// Words of `site.proxydhcp` that are no network.
+/// Words of `site.proxydhcp` that are not networks.
 fn proxied(snapshot: &Snapshot) -> Vec<String> {
     let text = snapshot.site("proxydhcp").unwrap_or_default();
     let col = Col::known("networks.netname");
@@ -90,7 +90,7 @@ fn proxied(snapshot: &Snapshot) -> Vec<String> {
     };
     let words = text.split([',', ' ']).filter(|word| !word.is_empty() && !known(word));
     words
-        .map(|word| format!("site.proxydhcp names '{word}', which is no network (networks.netname)"))
+        .map(|word| format!("site.proxydhcp names '{word}', which is not a network (networks.netname)"))
         .collect()
 }
 

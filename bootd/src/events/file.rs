@@ -34,7 +34,7 @@ const LINE_BYTES_USUAL: u64 = 256;
 pub struct Found {
     /// The events that are not too old, as they were written.
     pub events: Vec<Event>,
-    /// Lines that are no events.
+    /// Lines that are not events.
     pub damaged: usize,
 }
 

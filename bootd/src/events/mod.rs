@@ -202,7 +202,7 @@ impl Bus {
             Subject::Node(_) => Logged::After(0),
             Subject::Stranger(name) => self.lock().budget.take(name, time_ms),
         };
-        // Not under the lock: whoever reads the log may be slow.
+        // Not under the lock: anyone who reads the log may be slow.
         log(&event, logged);
         let mut histories = self.lock();
         // In the order in which they are in memory; a full queue loses the event, not the time of who

@@ -295,8 +295,11 @@ impl Layer<'_> {
         for tree in 0..self.trees.len() {
             let Some(hit) = self.find(tree, &entry.path) else { continue };
             if entry.option.is_con() && !hit.is_file {
-                let note =
-                    format!("{} is no regular file: {} is joined without it", hit.path.display(), entry.path);
+                let note = format!(
+                    "{} is not a regular file: {} is joined without it",
+                    hit.path.display(),
+                    entry.path
+                );
                 self.laid.notes.push((Step::Trouble, note));
             } else if !children.iter().any(|child| self.find(tree, child).is_some()) {
                 hits.push(hit);

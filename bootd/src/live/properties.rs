@@ -1,5 +1,6 @@
 //! Random work of two nodes on their live roots, while rows of `litefile` and files of the trees change and
-//! the server is started anew: what the nodes see must be what the model says, and the image stays as it was.
+//! the server is started again: what the nodes see must be what the model says, and the image stays as it
+//! was.
 //!
 //! The model knows contents only: those of the image, of three trees, and of the nodes' stores, and which row
 //! counts. It follows the rules of the documentation, not the code: the first tree wins, `con` joins,
@@ -21,7 +22,7 @@ const FILES: [&str; 3] = ["etc/a", "etc/b", "etc/new"];
 /// A special directory, and the names in it; the image has the first.
 const DIR: &str = "srv/d";
 const NAMES: [&str; 2] = ["x", "y"];
-/// Options of a file and of a directory; the first is no row.
+/// Options of a file and of a directory; the first is not a row.
 const FILE_OPTIONS: [&str; 6] = ["", "ro", "link,persistent", "persistent", "con,persistent", "link,ro"];
 const DIR_OPTIONS: [&str; 3] = ["", "ro", "persistent"];
 /// The trees of both nodes, in order of priority; the last is common to them.
@@ -351,7 +352,7 @@ proptest! {
     }
 }
 
-/// What a row may say of a directory; the first is no row.
+/// What a row may say of a directory; the first is not a row.
 const ANY_OPTION: [&str; 9] =
     ["", "tmpfs", "link", "persistent", "link,persistent", "localdisk", "ro", "link,ro", "con,persistent"];
 const PARENT: &str = "/srv/p/";

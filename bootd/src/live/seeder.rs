@@ -1,9 +1,9 @@
 //! Who makes seeds, so that a large one holds up nobody: the first copy of a persistent path may be a few
 //! bytes or a directory of many gigabytes.
 //!
-//! Small ones are made by whoever asks. Others are made by a few threads of their own, one at a time for a
+//! Small ones are made by the caller. Others are made by a few threads of their own, one at a time for a
 //! store; who asks waits a moment and is then told to ask again (NFS3ERR_JUKEBOX; a Linux client does so
-//! every 5 s). A copy that has failed is not begun anew at every call.
+//! every 5 s). A copy that has failed is not begun again at every call.
 
 use super::seed::{self, Seed};
 use crate::events::{Amount, Bus, Step, Subject};

@@ -360,8 +360,8 @@ fn what_is_no_regular_file_is_not_joined() {
     cn1.fails("etc/d", Status::NoEnt);
     let told = site.events("cn1");
     for (what, text) in [
-        ("own/cn1/etc/a", "is no regular file: /etc/a is joined without it"),
-        ("shared/etc/b", "is no regular file: /etc/b is joined without it"),
+        ("own/cn1/etc/a", "is not a regular file: /etc/a is joined without it"),
+        ("shared/etc/b", "is not a regular file: /etc/b is joined without it"),
         ("own/cn1/etc/c", "is a link to nothing in its tree: /etc/c is joined without it"),
         ("own/cn1/etc/d", "is a link to nothing in its tree: left out"),
     ] {

@@ -82,8 +82,8 @@ impl LocalTree {
         Self { path: path.to_owned(), fd: opened.ok(), unsure }
     }
 
-    /// What `path` leads to. Links of a tree stay in the tree: whoever fills it shall not reach the rest of
-    /// this machine.
+    /// What `path` leads to. Links of a tree stay in the tree: the person who fills it must not reach the
+    /// rest of this machine.
     fn open_inside(&self, path: &str, flags: OFlags) -> Option<OwnedFd> {
         let path = path.trim_start_matches('/');
         self.sure(lookup::open(self.fd.as_ref()?, path, flags, Mode::empty(), ResolveFlags::IN_ROOT))

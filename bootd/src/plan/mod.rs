@@ -269,7 +269,7 @@ pub fn local_path(snapshot: &Snapshot, path: &str) -> PathBuf {
     PathBuf::from(path)
 }
 
-/// One node's values, looked up in the order of the reference.
+/// One node's values, looked up in the order of xCAT.
 struct Facts<'a> {
     snapshot: &'a Snapshot,
     node: &'a str,

@@ -2,7 +2,7 @@
 //!
 //! The daemon connects back to the caller's own address, asks `CREDOKBYYOU?` and must read a line with
 //! `CREDOKBYME`. A user of the node, or someone who only sends packets under its address, gets nothing.
-//! Whoever does not answer in time costs one command slot for [`ANSWER_TIME_MAX`], and never more than
+//! Anyone who does not answer in time costs one command slot for [`ANSWER_TIME_MAX`], and never more than
 //! [`PROOFS_MAX`] of them.
 
 use std::io::{Read, Write};

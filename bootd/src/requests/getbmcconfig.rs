@@ -13,7 +13,7 @@ use dawn_cluster::{Col, Edit, Snapshot, row_subnet};
 use dawn_xcatd::Element;
 use std::net::Ipv4Addr;
 
-/// Where the node's root listens; the reference knows no other port for this request.
+/// Where the node's root listens; xCAT knows no other port for this request.
 const CONSENT_PORT: u16 = 300;
 /// Characters of a password made here; service processors take 16 at least.
 const PASSWORD_CHARS: usize = 15;
@@ -90,7 +90,7 @@ fn configurations(
         let (Some(ip), Some((mask, gateway))) =
             (ip, network.filter(|_| !user.is_empty() && !password.is_empty()))
         else {
-            // The reference prints the password into this message.
+            // xCAT prints the password into this message.
             let word = |set: bool| if set { "set" } else { "missing" };
             return Err(Stop::message(format!(
                 "Invalid/Missing BMC related attributes in the node defintion (IP={bmc} Netmask={} User={user} Pass={}). \

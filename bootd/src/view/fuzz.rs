@@ -140,7 +140,7 @@ impl Loader {
         };
         assert!(lines.contains(&script.lines().count()), "{path:?}: {script}");
         let ours = self.ours.iter().fold(script.clone(), |text, (piece, with)| text.replace(piece, with));
-        // Comments are no commands; they hold the node's state.
+        // Comments are not commands; they hold the node's state.
         let commands: String = ours.split_inclusive('\n').filter(|line| !line.starts_with('#')).collect();
         let breaks = self.breaks.iter().find(|text| commands.contains(**text));
         assert_eq!(breaks, None, "{path:?}: {script}");

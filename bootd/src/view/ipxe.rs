@@ -40,7 +40,7 @@ pub(super) const UNKNOWN: &str = "#!gpxe\n\
     exit\n";
 
 /// A script for a node that there is no plan for. It asks for itself again, so the node boots when the cause
-/// is mended.
+/// is fixed.
 pub(super) fn explanation(node: &str, reason: &str, firmware: Firmware) -> String {
     let own = if firmware == Firmware::Uefi { ".uefi" } else { "" };
     format!(

@@ -1,7 +1,7 @@
 //! Views: the files of a boot that exist only when they are asked for.
 //!
 //! A path relative to the TFTP root (HTTP serves the same tree below `/tftpboot/`) is read into a
-//! [`View`]; [`render`] answers it from the plan. Paths that are no view belong to the static trees.
+//! [`View`]; [`render`] answers it from the plan. Paths that are not views belong to the static trees.
 //!
 //! A node's own files are for the node: another node that asks for them is refused with the
 //! reason, because a command line may hold what a stranger should not read. This machine itself may read
@@ -181,7 +181,7 @@ impl Request<'_> {
         })
     }
 
-    /// Loaders try several names in turn; a name that is no node of ours is simply not there.
+    /// Loaders try several names in turn; a name that is not a node of ours is simply not there.
     fn for_key(&self, key: &str, write: impl Fn(&Plan) -> Result<String, PlanError>) -> Answer {
         match self.node_of_key(key) {
             Some(node) => self.for_node(&node, write),

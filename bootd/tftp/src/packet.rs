@@ -60,7 +60,7 @@ pub enum Packet<'a> {
     NotForServers,
 }
 
-/// Why a datagram is no packet.
+/// Why a datagram is not a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PacketError {
     /// Fewer bytes than any packet has.
@@ -81,7 +81,7 @@ impl<'a> Packet<'a> {
     /// Reads one datagram.
     ///
     /// # Errors
-    /// [`PacketError`] when it is no TFTP packet.
+    /// [`PacketError`] when it is not a TFTP packet.
     pub fn parse(datagram: &'a [u8]) -> Result<Self, PacketError> {
         let (opcode, rest) = take_u16(datagram).ok_or(PacketError::Short)?;
         match opcode {

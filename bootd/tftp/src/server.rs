@@ -9,7 +9,7 @@
 //! address, ends after [`UNHEARD_MAX`] when others wait. A request whose file is being looked for has a place
 //! like a transfer.
 //!
-//! A client is known by its address and port. It may begin anew from the same port (boot ROMs do): the new
+//! A client is known by its address and port. It may begin again from the same port (boot ROMs do): the new
 //! transfer then gets another port of ours, and packets of the old one no longer match.
 
 use std::cmp::Reverse;
@@ -447,7 +447,7 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// Whether a request is one we have at hand already. A client that begins anew ends its old transfer.
+    /// Whether a request is one we have at hand already. A client that begins again ends its old transfer.
     fn is_repeat(&mut self, now: Duration, incoming: Incoming, datagram: &[u8]) -> bool {
         let peer = incoming.route.peer;
         if let Some(waiting) = self.waiting.get_mut(&peer) {
@@ -470,7 +470,7 @@ impl<'a> Server<'a> {
         }
         if let Some(slot) = self.remove(index) {
             let bytes = slot.transfer.acked_bytes();
-            let kind = EventKind::Aborted { reason: "the client began anew", bytes };
+            let kind = EventKind::Aborted { reason: "the client began again", bytes };
             self.tell(slot.transfer.route(), slot.path.as_str(), kind);
         }
         false

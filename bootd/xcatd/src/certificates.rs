@@ -1,7 +1,7 @@
 //! The private CA, the server certificate and the users' client certificates.
 //!
-//! File names, directories, modes and subjects are the reference's, so that its clients find what they
-//! look for. The keys are ECDSA P-256 (the reference: RSA 2048). Not-before is 1970: a node whose clock
+//! File names, directories, modes and subjects are xCAT's, so that its clients find what they
+//! look for. The keys are ECDSA P-256 (xCAT: RSA 2048). Not-before is 1970: a node whose clock
 //! battery is dead must still be able to verify. Everything here is idempotent: what is there and
 //! readable stays, what is missing is made.
 //!

@@ -37,7 +37,8 @@ pub struct ClientSettings {
     pub show_xml: bool,
     /// Print request and response XML (`XCATXMLTRACE`).
     pub trace: bool,
-    /// `XCATBYPASS` is set: whoever set it expects no daemon to be needed, and is told so if there is none.
+    /// `XCATBYPASS` is set: anyone who set it expects no daemon to be needed, and is told so if there is
+    /// none.
     pub bypass: bool,
 }
 
@@ -224,7 +225,7 @@ fn refused(error: &io::Error, settings: &ClientSettings) -> Option<ClientError> 
         Error::InvalidCertificate(
             Bad::Expired | Bad::ExpiredContext { .. } | Bad::NotValidYet | Bad::NotValidYetContext { .. },
         ) => "the daemon's certificate is not valid at this time.\nHint: compare the clocks of the two machines; \
-              if they are right, the certificate has to be made anew."
+              if they are right, the certificate has to be made again."
             .to_owned(),
         Error::AlertReceived(
             Alert::UnknownCA

@@ -129,7 +129,7 @@ pub enum NodeUse {
 /// Carries out one request and sends the answer up to, not including, `serverdone`.
 pub fn handle(dispatcher: &dyn Dispatcher, request: Request, peer: Peer, out: &mut dyn Sink) {
     let mut out = Stamped { source: dispatcher.source(), transid: request.transid.clone(), inner: out };
-    // A client that has gone away is no error here: the next request, if any, finds out by itself.
+    // A client that has gone away is not an error here: the next request, if any, finds out by itself.
     let _ = handle_stamped(dispatcher, request, peer, &mut out);
 }
 
@@ -224,7 +224,7 @@ fn expand(dispatcher: &dyn Dispatcher, call: &Call) -> Expanded {
     }
 }
 
-/// The reference answers the error without an exit code, so that `rpower cn1 on && …` would go on.
+/// xCAT answers the error without an exit code, so that `rpower cn1 on && …` would go on.
 fn unsupported(dispatcher: &dyn Dispatcher, command: &str) -> Response {
     let shown: String = command.chars().take(COMMAND_SHOWN_MAX).collect();
     Response { info: vec![dispatcher.hint(&shown)], ..Response::error("Unsupported request", Some(1)) }

@@ -3,8 +3,8 @@
 //! A node sends `resourcerequest: xcatd`, hears `ackresourcerequest` at once and `resourcerequest: ok` when
 //! it may ask on the command port (xCAT's `xcatflowrequest`). Nodes get their turn in the order in which they
 //! came, at most [`Waiting::new`]'s number of them in [`GRANT_HOLD`]. An address has one place in the queue,
-//! however often it asks; addresses that are no node's, and other datagrams, are not answered, so nothing is
-//! sent to a forged stranger.
+//! however often it asks; addresses that are not a node's, and other datagrams, are not answered, so nothing
+//! is sent to a forged stranger.
 //!
 //! Deliberately missing: discovery packets (`findme`), and the count of commands that are running: the
 //! command port has its own queue, so what is granted here is never refused there.

@@ -1,6 +1,6 @@
 //! Cuts a byte stream into request documents.
 //!
-//! The reference reads until `</xcatrequest>` and drops a peer that has sent more than 15 bytes
+//! xCAT reads until `</xcatrequest>` and drops a peer that has sent more than 15 bytes
 //! without `<xcatrequest>`. The same here, with limits, and without reading a byte twice.
 
 use crate::limits::{REQUEST_GAP_BYTES_MAX, REQUEST_PREAMBLE_BYTES_MAX};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Time a peer has for the TLS handshake (the reference's alarm).
+/// Time a peer has for the TLS handshake (xCAT's alarm).
 pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
 /// Silence between requests after which a connection ends.
 pub const REQUEST_IDLE_MAX: Duration = Duration::from_secs(15);

@@ -2,7 +2,7 @@
 //!
 //! The server says `ready`, the node one line, the server `done` at once, and only then the work is
 //! done, because a node waits for that word while it boots. A line may come before `ready` was sent
-//! (switch installers do not wait). A peer that is no node is closed without a byte.
+//! (switch installers do not wait). A peer that is not a node is closed without a byte.
 
 use crate::limits::{
     NODE_LINE_BYTES_MAX, NODE_LINE_TIME_MAX, NODE_SESSIONS_MAX, NODE_SESSIONS_PER_ADDRESS_MAX,
@@ -74,7 +74,7 @@ pub enum NodeReport {
 }
 
 impl NodeReport {
-    /// Reads a line, in the reference's order of tests.
+    /// Reads a line, in xCAT's order of tests.
     pub fn parse(line: &str) -> NodeReport {
         let line = line.trim();
         if let Some(text) = line.strip_prefix("problem ") {
@@ -82,7 +82,7 @@ impl NodeReport {
         }
         let after = |word: &str| line.split_once(word).map(|(_, rest)| rest.trim());
         if let Some(rest) = after("installstatus") {
-            // Tested before `next`: the reference would take `installstatus next…` for a `next`.
+            // Tested before `next`: xCAT would take `installstatus next…` for a `next`.
             return Self::status(rest);
         }
         if line.contains("next") {

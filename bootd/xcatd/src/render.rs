@@ -1,4 +1,4 @@
-//! How a client prints a response: pure, so that every rule of the reference's client is a test line.
+//! How a client prints a response: pure, so that every rule of xCAT's client is a test line.
 //!
 //! Order inside one response: errorcode, error, warning, info, sinfo, node, data. The order and the
 //! oddities (a node's error redirects all later nodes of the response; a data text of `0` is
@@ -125,7 +125,7 @@ fn data_text(data: &Data) -> String {
     }
 }
 
-/// Decodes what is valid and skips the rest, as the reference's decoder does.
+/// Decodes what is valid and skips the rest, as xCAT's decoder does.
 fn decode_base64(text: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() / 4 * 3);
     let (mut bits, mut count) = (0u32, 0u32);

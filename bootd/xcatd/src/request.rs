@@ -128,7 +128,7 @@ impl Request {
         }
     }
 
-    /// The document, elements in alphabetical order as the reference's client writes them.
+    /// The document, elements in alphabetical order as xCAT's client writes them.
     pub fn to_xml(&self) -> String {
         let mut children: Vec<Element> = self.extra.clone();
         let mut optional = |name: &str, value: &Option<String>| {

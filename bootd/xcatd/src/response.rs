@@ -76,7 +76,7 @@ pub struct Response {
 }
 
 impl Response {
-    /// The end marker; carries no source, as in the reference.
+    /// The end marker; carries no source, as in xCAT.
     pub fn done() -> Self {
         Self { serverdone: true, ..Self::default() }
     }

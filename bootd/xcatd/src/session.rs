@@ -411,7 +411,7 @@ impl Job {
                 }
             }
         }
-        // Whoever stopped the command waits for its end.
+        // Anyone who stopped the command waits for its end.
         let _ = sink.push(&Response::done());
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Server: a client certificate is optional, an invalid one fails the handshake. Client: the chain is
 //! verified against `~/.xcat/ca.pem`, the host name is not (certificates are made before anyone knows by
-//! which name the server will be called). TLS 1.2 and 1.3 only; older versions of the reference's
+//! which name the server will be called). TLS 1.2 and 1.3 only; older versions of xCAT's
 //! `legacy` policy are deliberately missing.
 
 use rustls::client::WebPkiServerVerifier;
@@ -76,7 +76,7 @@ pub fn client_config(cred: &Path, ca: &Path) -> Result<Arc<ClientConfig>, TlsErr
     Ok(Arc::new(config))
 }
 
-/// A client without certificate that verifies nothing: what the reference does when `~/.xcat` is not
+/// A client without certificate that verifies nothing: what xCAT does when `~/.xcat` is not
 /// set up. The daemon decides by policy what such a peer may do.
 pub fn anonymous_client_config() -> Result<Arc<ClientConfig>, TlsError> {
     let provider = provider();

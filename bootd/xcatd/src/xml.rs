@@ -103,7 +103,7 @@ fn indent(out: &mut String, level: usize) {
     }
 }
 
-/// Escapes text so that entities are the only markup in it and every byte is one that the reference's wire
+/// Escapes text so that entities are the only markup in it and every byte is one that xCAT's wire
 /// carries (octal 011–177): what is beyond ASCII becomes a character reference (XML 1.0, section 4.1), which
 /// every parser turns back. Only what no XML document can hold (control characters, U+FFFE, U+FFFF) becomes
 /// `?`.
@@ -203,7 +203,7 @@ impl TreeBuilder {
     }
 }
 
-/// Tag name; attributes are ignored, as the reference's reader does.
+/// Tag name; attributes are ignored, as xCAT's reader does.
 fn tag_name(tag: &quick_xml::events::BytesStart<'_>) -> Result<String, XmlError> {
     let name = tag.name();
     let name = std::str::from_utf8(name.as_ref()).map_err(|_| XmlError::Unsupported("this element name"))?;

@@ -278,7 +278,7 @@ impl<'a> Eval<'a> {
         Ok(all)
     }
 
-    /// A produced name that is no node: a group, a name with an increment, or unknown.
+    /// A produced name that is not a node: a group, a name with an increment, or unknown.
     fn other_name(&mut self, name: &str) -> Value {
         if let Some(names) = self.group(name)? {
             return Ok(names);

@@ -41,7 +41,7 @@ fn own_row<K: Address>(next: &Snapshot, row: &Row) -> Result<(), EditError> {
         if let Some(other) = others.into_iter().find(|other| other != name) {
             return Err(taken(&address, name, &other));
         }
-        // A group's row is no node: its members are looked at one by one.
+        // A group's row is not a node: its members are looked at one by one.
         let inherited = next.index::<K>().holders(&address).find(|other| *other != name);
         if let Some(other) = inherited.filter(|_| !next.is_listed_group(name)) {
             return Err(taken(&address, name, other));

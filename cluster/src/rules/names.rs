@@ -99,7 +99,7 @@ pub fn check_group_name(base: &Snapshot, name: &str) -> Result<(), String> {
     if name.len() > NAME_BYTES_MAX {
         return Err(format!("a name may have {NAME_BYTES_MAX} bytes at most"));
     }
-    // A criterion would look at every node, and is no range.
+    // A criterion would look at every node, and is not a range.
     if !name.contains(['-', ':', '[', '+']) || name.contains(['=', '~']) {
         return Ok(());
     }

@@ -60,19 +60,19 @@ fn nonsense_is_refused_and_nothing_changes() {
     let model = Model::in_memory().unwrap();
     let node = ("node", "n1");
     for (table, key, value, reason) in [
-        ("mac", node, ("mac", "52:54:00:zz"), "it is no MAC"),
-        ("mac", node, ("mac", "nonsense"), "it is no MAC"),
-        ("mac", node, ("mac", "52:54:00:00:00:01|"), "it is no MAC"),
-        ("mac", node, ("mac", "52:54:00:00:00:01,52:54:00:00:00:02"), "it is no MAC"),
-        ("hosts", node, ("ip", "10.77.0.999"), "it is no IP"),
-        ("hosts", node, ("ip", "10.1.0.1 10.1.0.2"), "it is no IP"),
+        ("mac", node, ("mac", "52:54:00:zz"), "it is not a MAC"),
+        ("mac", node, ("mac", "nonsense"), "it is not a MAC"),
+        ("mac", node, ("mac", "52:54:00:00:00:01|"), "it is not a MAC"),
+        ("mac", node, ("mac", "52:54:00:00:00:01,52:54:00:00:00:02"), "it is not a MAC"),
+        ("hosts", node, ("ip", "10.77.0.999"), "it is not an IP"),
+        ("hosts", node, ("ip", "10.1.0.1 10.1.0.2"), "it is not an IP"),
         ("hosts", node, ("ip", r"|n(\d+|10.0.0.($1)|"), "the pattern of the template"),
         ("hosts", node, ("ip", r"|n(\d+)|10.0.0.($1|"), "a parenthesis"),
         ("nodehm", node, ("mgt", r"|n[|ipmi|"), "the pattern of the template"),
-        ("networks", ("net", "10.1.0.0"), ("mask", "255.0.255.0"), "it is no netmask"),
+        ("networks", ("net", "10.1.0.0"), ("mask", "255.0.255.0"), "it is not a netmask"),
         ("noderes", node, ("netboot", "banana"), "it must be one of xnba, pxe, grub2"),
         ("noderes", node, ("nfsserver", "10.0.0"), "it is neither an address"),
-        ("nodehm", node, ("serialport", "ttyS0"), "it is no number from 0 to 255"),
+        ("nodehm", node, ("serialport", "ttyS0"), "it is not a number from 0 to 255"),
         ("nodegroup", ("groupname", "g"), ("grouptype", "dynamical"), "it must be one of static, dynamic"),
         ("osimage", ("imagename", "i"), ("provmethod", "stateless"), "it must be one of install, netboot"),
         ("litefile", ("file", "/a"), ("options", "bogus"), "the valid options are"),
@@ -83,8 +83,8 @@ fn nonsense_is_refused_and_nothing_changes() {
         ("litefile", ("file", "a/b"), ("options", "ro"), "not one absolute path"),
         ("litetree", ("priority", "2"), ("directory", "#CMD=hostname#"), "#CMD=...# is not carried out"),
         ("litetree", ("priority", "2"), ("directory", "relative"), "not of the form server:/directory"),
-        ("litetree", ("priority", "high"), ("directory", "/trees"), "it is no number"),
-        ("litetree", ("priority", "NaN"), ("directory", "/trees"), "it is no number"),
+        ("litetree", ("priority", "high"), ("directory", "/trees"), "it is not a number"),
+        ("litetree", ("priority", "NaN"), ("directory", "/trees"), "it is not a number"),
         ("statelite", node, ("statemnt", "nohost:relpath"), "not of the form server:/directory"),
         ("statelite", node, ("statemnt", "|n(\\d+)|#CMD=id#:/x|"), "#CMD=...# is not carried out"),
         ("statelite", node, ("statemnt", "srv:/a/../b"), "not of the form server:/directory"),
@@ -98,8 +98,8 @@ fn nonsense_is_refused_and_nothing_changes() {
         ("litefile", ("file", "/x2"), ("options", "tmpfs"), "give image="),
         ("litetree", ("image", "i"), ("directory", "/trees"), "give priority="),
         ("site", ("key", "master"), ("value", "banana"), "the table hosts has none"),
-        ("site", ("key", "httpport"), ("value", "foo"), "it is no port"),
-        ("site", ("key", "timezone"), ("value", "banana"), "it is no time zone"),
+        ("site", ("key", "httpport"), ("value", "foo"), "it is not a port"),
+        ("site", ("key", "timezone"), ("value", "banana"), "it is not a time zone"),
         ("hosts", node, ("hostnames", "a b\n6.6.6.6 evil"), "control characters"),
         ("hosts", ("node", "n1\n1.2.3.4 bank.com"), ("ip", "10.9.9.8"), "control characters"),
         ("nics", node, ("nicaliases", "eth0!a\tb"), "control characters"),
@@ -112,8 +112,8 @@ fn nonsense_is_refused_and_nothing_changes() {
         ("osimage", ("imagename", "i"), ("osvers", "a\\"), "part of paths"),
         ("site", ("key", "mine\nx"), ("value", "y"), "control characters"),
         ("site", ("key", "auditskipcmds"), ("value", "a\nb"), "control characters"),
-        ("networks", ("net", "10.1.0.0"), ("domain", "a b"), "it is no domain"),
-        ("policy", ("priority", "SECRETBAD"), ("name", "x"), "it is no number"),
+        ("networks", ("net", "10.1.0.0"), ("domain", "a b"), "it is not a domain"),
+        ("policy", ("priority", "SECRETBAD"), ("name", "x"), "it is not a number"),
     ] {
         let error = refused(&model, table, key, value);
         let spelled = |text: &str| text.replace('\n', "\\n").replace('\t', "\\t");
@@ -135,7 +135,7 @@ fn an_address_belongs_to_one() {
     set(&model, "mac", ("node", "n3"), ("mac", "f4:52:14:03:00:aa:bb:cc!n3-ib")).unwrap();
     let error = set(&model, "mac", ("node", "n4"), ("mac", "00:f4:52:14:03:00:aa:bb:cc")).unwrap_err();
     assert!(error.contains("f4:52:14:03:00:aa:bb:cc") && error.contains("n3"), "{error}");
-    // The same again, or on the way from one to the other in one change, is no conflict.
+    // The same again, or on the way from one to the other in one change, is not a conflict.
     set(&model, "hosts", ("node", "n1"), ("ip", "10.0.0.1")).unwrap();
     let edits = vec![
         Edit::set("hosts", &[("node", "n2")], &[("ip", "10.0.0.1")]).unwrap(),

@@ -27,7 +27,7 @@ static DIALECT: ServerDialect = ServerDialect {
     base: Dialect {
         quote: '`',
         placeholder: |_| "?".to_owned(),
-        // 16 MiB. The reference's TEXT ends at 64 KiB, where the other databases have no end.
+        // 16 MiB. xCAT's TEXT ends at 64 KiB, where the other databases have no end.
         text: "MEDIUMTEXT",
         key: "VARCHAR(128)",
         auto: "INTEGER AUTO_INCREMENT",

@@ -1,6 +1,6 @@
 //! PostgreSQL.
 //!
-//! Connections without TLS, as the reference makes them: keep the server on the same machine or a trusted
+//! Connections without TLS, as xCAT makes them: keep the server on the same machine or a trusted
 //! network. Other daemons learn of a change by `NOTIFY`.
 
 use super::server::{Client, Param, ServerDialect, ServerStore, TextRows};

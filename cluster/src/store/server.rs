@@ -1,13 +1,13 @@
 //! A database on a server: what PostgreSQL and MySQL have in common.
 //!
-//! The tables are those of the reference, so an existing database is taken as it is. Ours are `dawn_writer`
+//! The tables are those of xCAT, so an existing database is taken as it is. Ours are `dawn_writer`
 //! (one row: the number of the last change; its row lock puts writers in line), `dawn_change` and
 //! `dawn_change_part`.
 //!
 //! A change is written by its net effect: rows that go or change their key are deleted, all others are put by
 //! multi-row upserts, so that a change of ten thousand rows is a few dozen round trips.
 //!
-//! A lost connection fails the change in hand; the next one connects anew. A server that is silent for
+//! A lost connection fails the change in hand; the next one connects again. A server that is silent for
 //! [`ANSWER_TIME_MAX`](super::ANSWER_TIME_MAX) counts as lost, and for [`SILENT_PAUSE`] nobody asks it again:
 //! all who queued up behind the one who waited are told at once. If it broke during a commit, the log tells
 //! afterwards whether the change was made, and it is taken over like another daemon's. Programs that write
@@ -55,7 +55,7 @@ pub(super) struct ServerDialect {
     pub(super) upsert: fn(&Dialect, &Table) -> String,
     /// Table name, column name and type of the database's columns.
     pub(super) columns_query: &'static str,
-    /// The type of text columns in databases of the reference where ours is a wider one.
+    /// The type of text columns in databases of xCAT where ours is a wider one.
     pub(super) narrow_text: Option<&'static str>,
     /// The databases of the server.
     pub(super) databases_query: &'static str,

@@ -324,14 +324,14 @@ fn shrink(connection: &Connection) -> Result<(), rusqlite::Error> {
 }
 
 /// Makes a database that gives freed pages back of one that does not, when most of it is free: it is written
-/// anew once.
+/// again once.
 fn make_shrinkable(connection: &Connection) -> Result<(), rusqlite::Error> {
     let number = |name: &str| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0));
     let free = number("freelist_count")?;
     if number("auto_vacuum")? == 0 && free > REWRITE_PAGES_MIN && free > number("page_count")? / 2 {
         tracing::info!(
             free_pages = free,
-            "most of the database file is free; it is written anew without that"
+            "most of the database file is free; it is written again without that"
         );
         connection.execute_batch("PRAGMA auto_vacuum=INCREMENTAL; VACUUM;")?;
     }
@@ -534,7 +534,7 @@ mod tests {
         assert!(matches!(model.apply(change), Err(ModelError::Store(StoreError::ReadOnly))));
         assert_eq!(model.snapshot().site("a"), None);
         let directory = tempfile::tempdir().unwrap();
-        fs::write(directory.path().join(FILE), "this is no database, it is a text that is long enough")
+        fs::write(directory.path().join(FILE), "this is not a database, it is a text that is long enough")
             .unwrap();
         assert!(matches!(Sqlite::open(directory.path(), IfMissing::Make), Err(StoreError::Damaged(_))));
         let missing = Sqlite::open(Path::new("/nonexistent/directory"), IfMissing::Make).err().unwrap();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::pdu::status_name;
 
-/// What went wrong, for whoever asked. Nothing in it is secret.
+/// What went wrong, for anyone who asked. Nothing in it is secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// The agent said nothing that counts.

@@ -189,7 +189,7 @@ impl Session {
         }
     }
 
-    /// Sends the question again because more is known of the agent: that is no attempt.
+    /// Sends the question again because more is known of the agent: that is not an attempt.
     fn again(&mut self, now: Duration) -> Step {
         let Some(question) = &mut self.question else { return Step::Wait };
         question.reports += 1;

@@ -202,7 +202,7 @@ impl Privacy {
         Some(bytes)
     }
 
-    /// Decrypts. What comes out may be followed by padding. `None` if it is no whole number of blocks.
+    /// Decrypts. What comes out may be followed by padding. `None` if it is not a whole number of blocks.
     pub fn decrypted(self, key: &Key, nonce: Nonce, secret: &[u8]) -> Option<Vec<u8>> {
         let mut bytes = secret.to_vec();
         match self {

@@ -165,7 +165,7 @@ fn unpack(bundle: &Path, work: &Path) -> Result<PathBuf, BundleError> {
             continue;
         }
         if !kind.is_file() {
-            return Err(BundleError::Bad(format!("{} is no regular file", path.display())));
+            return Err(BundleError::Bad(format!("{} is not a regular file", path.display())));
         }
         write_entry(&mut entry, &work.join(&first).join(rest.iter().collect::<PathBuf>()))?;
     }

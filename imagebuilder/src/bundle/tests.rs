@@ -174,7 +174,7 @@ fn hostile_bundles_are_refused() {
         ("entry", &[("i/../../evil", Regular, "k")]),
         ("entry", &[("/etc/evil", Regular, "k")]),
         ("entry", &[("i/manifest.xml", Regular, &good), ("j/kernel", Regular, "k")]),
-        ("no regular file", &[("i/link", Symlink, "/etc")]),
+        ("not a regular file", &[("i/link", Symlink, "/etc")]),
         ("rootimgdir", &[("i/manifest.xml", Regular, &manifest("../up"))]),
         ("rootimgdir", &[("i/manifest.xml", Regular, &manifest("/a/../../etc"))]),
         ("manifest", &[("i/manifest.xml", Regular, "<other/>")]),

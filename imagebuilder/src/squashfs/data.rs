@@ -286,7 +286,7 @@ impl<'t, W: Write> Writer<'_, '_, 't, W> {
             Block::File { layout, index } => {
                 let layout = self.data.layouts.get_mut(layout);
                 if let Some(layout) = layout {
-                    // Blocks come back in order: the first one that is no hole begins the file.
+                    // Blocks come back in order: the first one that is not a hole begins the file.
                     if layout.start == 0 {
                         layout.start = start;
                     }

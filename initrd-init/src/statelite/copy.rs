@@ -40,12 +40,12 @@ pub fn append(from: &str, to: &str) -> Result<()> {
 /// anything.
 ///
 /// # Errors
-/// When it cannot be opened or is no regular file.
+/// When it cannot be opened or is not a regular file.
 pub fn regular(path: &Path) -> io::Result<File> {
     let file = fs::OpenOptions::new().read(true).custom_flags(NONBLOCK).open(path)?;
     match file.metadata()?.is_file() {
         true => Ok(file),
-        false => Err(io::Error::other(format!("{} is no regular file", path.display()))),
+        false => Err(io::Error::other(format!("{} is not a regular file", path.display()))),
     }
 }
 
@@ -107,7 +107,7 @@ fn directory(from: &Path, to: &Path, meta: &Metadata, depth: usize) -> io::Resul
     attributes(from, to, meta)
 }
 
-/// Makes room for something that is no directory, or for a directory where none is.
+/// Makes room for something that is not a directory, or for a directory where none is.
 fn clear(to: &Path) -> io::Result<()> {
     match fs::symlink_metadata(to) {
         Ok(meta) if meta.is_dir() => fs::remove_dir_all(to),
@@ -131,7 +131,7 @@ fn attributes(from: &Path, to: &Path, meta: &Metadata) -> io::Result<()> {
     Ok(rustix::fs::utimensat(CWD, to, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
-/// A file system without extended attributes is no reason to fail.
+/// A file system without extended attributes is not a reason to fail.
 fn xattrs(from: &Path, to: &Path) -> io::Result<()> {
     let mut names = vec![0_u8; XATTR_BYTES_MAX];
     let length = rustix::fs::llistxattr(from, &mut names[..])?;

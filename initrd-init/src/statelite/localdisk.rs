@@ -3,7 +3,7 @@
 //!
 //! Drivers and file systems come from the image's own modules, `mkfs.*` and `mkswap` are the image's
 //! programs, so that an initramfs need not carry those of every disk. A disk that does not appear, a tool
-//! that the image lacks and a layout that cannot be carried out are no reason to stop: `localdisk` entries
+//! that the image lacks and a layout that cannot be carried out are not a reason to stop: `localdisk` entries
 //! are then kept in memory, and the console and the management node hear why.
 
 use std::ffi::CString;

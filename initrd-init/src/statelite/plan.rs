@@ -54,7 +54,7 @@ pub struct At {
 pub enum Kind {
     /// Nothing there.
     Missing,
-    /// A file or something else that is no directory.
+    /// A file or something else that is not a directory.
     File,
     /// A directory.
     Dir {

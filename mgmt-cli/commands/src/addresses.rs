@@ -101,7 +101,7 @@ fn problems(
     if let Some(ip) = new("hosts.ip") {
         let row = sources::row_of(&ip.source, node);
         match ip.value.trim().parse::<IpAddr>() {
-            Err(_) => list.push(format!("hosts.ip of {node} is '{}' ({row}), which is no IP address", ip.value)),
+            Err(_) => list.push(format!("hosts.ip of {node} is '{}' ({row}), which is not an IP address", ip.value)),
             Ok(address) if boot.is_own_address(address) && !is_itself(after, node) => list.push(format!(
                 "hosts.ip of {node} is {address} ({row}), which this machine has itself; its own node is in the group \
                  {OWN_GROUP}"
@@ -114,7 +114,7 @@ fn problems(
         && parse_mac_column_as::<Guid>(&mac.value).is_empty()
     {
         let row = sources::row_of(&mac.source, node);
-        list.push(format!("mac.mac of {node} is '{}' ({row}), which is no MAC address", mac.value));
+        list.push(format!("mac.mac of {node} is '{}' ({row}), which is not a MAC address", mac.value));
     }
     if new("mac.mac").is_some() {
         let unresolved = answers.of_node(node).into_iter().filter(|interface| interface.hostname != node);

@@ -54,7 +54,7 @@ pub struct Server {
     pub only_made: Option<&'static str>,
 }
 
-/// Refuses the first of the reference's options that was given and is done otherwise here.
+/// Refuses the first of xCAT's options that was given and is done otherwise here.
 pub fn refuse(options: &[(bool, &str)]) -> Done {
     match options.iter().find(|(given, _)| *given) {
         Some((_, text)) => Err(Stop::message(*text)),

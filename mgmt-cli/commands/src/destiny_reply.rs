@@ -8,11 +8,11 @@ use dawn_bootd::output::{Done, Out, Stop};
 use dawn_cluster::{Edit, Snapshot};
 use dawn_xcatd::{Element, NodeItem, Response};
 
-/// The nodes asked about; `None` is a caller that is no node.
+/// The nodes asked about; `None` is a caller that is not a node.
 ///
 /// A peer without certificate, or with that of a node, speaks for itself only, whatever noderange it names.
 pub fn caller(ctx: &Ctx<'_>, given: bool) -> Result<Vec<Option<String>>, Stop> {
-    // A node may have a certificate too, and is no administrator by that.
+    // A node may have a certificate too, and is not an administrator by that.
     let administrator = ctx.call.peer_name.as_deref().filter(|name| !ctx.snapshot.has_node(name));
     if given && administrator.is_some() {
         // The policy opens these requests to every node, and so to every user: that makes nobody the owner of

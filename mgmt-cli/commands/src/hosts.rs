@@ -27,8 +27,8 @@ pub struct Entry {
     line: String,
 }
 
-/// The entries of a node: its own address, other interfaces, NICs of the table `nics`. Names that are no host
-/// names are left out and added to `odd`.
+/// The entries of a node: its own address, other interfaces, NICs of the table `nics`. Names that are not
+/// host names are left out and added to `odd`.
 pub fn entries(snapshot: &Snapshot, node: &str, style: Style, odd: &mut Vec<String>) -> Vec<Entry> {
     let addresses = snapshot.named_addresses(node).into_iter();
     addresses.filter_map(|known| entry(snapshot, known.ip, &known.name, &known.aliases, style, odd)).collect()

@@ -46,7 +46,7 @@ pub struct Definition {
     pub has_no_litefile: bool,
 }
 
-/// The lines for an image, or the reference's text if there is none.
+/// The lines for an image, or xCAT's text if there is none.
 pub fn lines(snapshot: &Snapshot, name: &str) -> Result<Vec<String>, String> {
     let image = snapshot.osimage(name);
     let image = image.ok_or_else(|| format!("Cannot find the OS image {name} in the osimage table."))?;

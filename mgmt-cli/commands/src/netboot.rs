@@ -2,7 +2,7 @@
 
 use dawn_cluster::Snapshot;
 
-/// What Dawn serves; everything else may be stored, for the reference and for scripts.
+/// What Dawn serves; everything else may be stored, for xCAT and for scripts.
 const SERVED: [&str; 7] = ["xnba", "pxe", "grub2", "grub2-http", "grub2-tftp", "petitboot", "onie"];
 
 /// What keeps a node from booting by `noderes.netboot`.

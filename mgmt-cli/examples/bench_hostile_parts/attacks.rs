@@ -60,7 +60,7 @@ fn is_gone(stream: &TcpStream) -> bool {
     }
 }
 
-/// Holds connections of some addresses, as many as can be had, and opens those anew that the server closed.
+/// Holds connections of some addresses, as many as can be had, and opens those again that the server closed.
 fn hold(
     stop: &Arc<AtomicBool>,
     addresses: Range<u16>,

@@ -53,14 +53,14 @@ impl LocalCommand for Args {
                 continue;
             }
             let file = file.to_string_lossy().into_owned();
-            // As in the reference, one table's failure does not stop the others.
+            // As in xCAT, one table's failure does not stop the others.
             if let Err(text) = ask(environment, "tabdump", vec!["-f".into(), file, table.name.into()]) {
                 fail(&format!("{}: {text}", table.name));
                 failed += 1;
             }
         }
         if failed > 0 {
-            return fail(&format!("{failed} tables could not be written: this is no complete backup."));
+            return fail(&format!("{failed} tables could not be written: this is not a complete backup."));
         }
         if !self.options.dry_run {
             print("Backup Complete.\n");

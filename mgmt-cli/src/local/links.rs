@@ -18,7 +18,7 @@ pub struct Args {
     dry_run: bool,
 }
 
-/// Names that are no commands of an administrator's fingers.
+/// Names that are not commands of an administrator's fingers.
 const UNLINKED: [&str; 12] = [
     "links",
     "complete",
@@ -61,7 +61,7 @@ impl LocalCommand for Args {
             return 0;
         }
         print_error(&format!(
-            "left as they are, because they are no links: {}\nHint: remove these files, or name another directory.",
+            "left as they are, because they are not links: {}\nHint: remove these files, or name another directory.",
             foreign.join(", ")
         ));
         1

@@ -15,7 +15,7 @@ fn a_file_is_replaced_as_a_whole_and_private() {
     assert_eq!(fs::metadata(top.join("old.csv")).expect("there").permissions().mode() & 0o777, 0o600);
     assert!(fs::read_to_string(top.join("old.csv")).expect("text").contains("system"));
     let directory = bed.run("tabdump -f . passwd");
-    assert!(directory.contains("no regular file") && directory.contains("rc=1"), "{directory}");
+    assert!(directory.contains("is not a regular file") && directory.contains("rc=1"), "{directory}");
     let missing = bed.run("tabdump -f no/such passwd");
     assert!(missing.contains("No such file or directory"), "{missing}");
     let left = fs::read_dir(top).expect("a list").flatten().filter(|e| e.file_name() != "hosts").count();

@@ -415,7 +415,7 @@ fn elements(way: &str) -> String {
 }
 
 /// Every command and request that can write, from the registry, by a caller with rights to cn1 and by cn1
-/// itself: the rows of the other nodes, and of what is no node's, stay as they were.
+/// itself: the rows of the other nodes, and of what is not a node's, stay as they were.
 #[test]
 fn no_writer_reaches_another_node() {
     let writers = daemon_entries().filter(|entry| {
@@ -476,7 +476,8 @@ fn try_all(bed: &Bed, entry: &Entry, line: &str, way: &str) -> Vec<String> {
     answers
 }
 
-/// The node of a row is no value that a request may set, and no command writes a row of a node out of reach.
+/// The node of a row is not a value that a request may set, and no command writes a row of a node out of
+/// reach.
 #[test]
 fn rows_of_nodes_out_of_reach_stay() {
     let bed = limited("");

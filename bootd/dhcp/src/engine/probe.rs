@@ -2,7 +2,7 @@
 //! served.
 //!
 //! The DISCOVER waits here, not the engine: it is kept with a deadline, and answered when the deadline passes
-//! in silence. An answer from the client itself is no conflict. When too many wait, addresses are offered
+//! in silence. An answer from the client itself is not a conflict. When too many wait, addresses are offered
 //! without a probe: a machine that boots must not be stopped by a precaution.
 
 use std::collections::{HashMap, VecDeque};

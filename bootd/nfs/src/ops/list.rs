@@ -2,7 +2,7 @@
 //!
 //! Cookies are the file system's own directory offsets, which ext4, xfs and btrfs keep stable over changes
 //! and restarts; so the cookie verifier is always zero and a listing can be continued at any time. The
-//! directory is opened anew for each call: listings of several clients do not disturb one another. Names
+//! directory is opened again for each call: listings of several clients do not disturb one another. Names
 //! that exist in an overlay only come after the real ones, with cookies that have the highest bit set and
 //! follow from the name's path, so they are as stable.
 

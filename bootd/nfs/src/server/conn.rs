@@ -1,7 +1,7 @@
 //! One TCP connection: calls in, replies out, each at the pace of the slower side.
 //!
 //! Several workers may work for one connection: one reads and cuts records, any execute them, and at most
-//! one at a time writes (whoever comes while it writes only queues its reply). Nothing here blocks on the
+//! one at a time writes (others only queue their replies while it writes). Nothing here blocks on the
 //! network. A client that does not take its replies stops being read from; its memory is bounded by
 //! [`CALLS_MAX`], [`PENDING_BYTES_MAX`] and [`REPLY_BYTES_MAX`], and what slow clients make the server hold
 //! is counted for all of them together. When that is short, a connection has one call and one small reply
@@ -32,7 +32,7 @@ pub const CALLS_MAX: usize = 64;
 pub const REPLY_BYTES_MAX: usize = 4 << 20;
 /// Most bytes of calls of one connection that wait to be carried out, not counting the one that exceeds it.
 pub const PENDING_BYTES_MAX: usize = 4 << 20;
-/// Longest record of a client that may mount nothing: the longest call that is no WRITE fits.
+/// Longest record of a client that may mount nothing: the longest call that is not a WRITE fits.
 const STRANGER_RECORD_BYTES_MAX: usize = 16 << 10;
 /// Most bytes taken from one connection before its calls are carried out.
 const VISIT_BYTES_MAX: usize = 2 << 20;

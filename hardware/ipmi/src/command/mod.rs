@@ -1,9 +1,9 @@
 //! Commands: typed requests and answers, pure functions of bytes.
 //!
-//! A [`Command`] is what one request asks and how its answer reads. Whoever can send a request and wait for
-//! its answer is a [`Transport`]: a session over LAN, or a table of answers in a test. Whatever takes several
-//! requests (walking a repository, changing a boot device) is an `async` function over a transport, beside
-//! the commands it uses.
+//! A [`Command`] is what one request asks and how its answer reads. Anyone who can send a request and wait
+//! for its answer is a [`Transport`]: a session over LAN, or a table of answers in a test. Whatever takes
+//! several requests (walking a repository, changing a boot device) is an `async` function over a transport,
+//! beside the commands it uses.
 
 pub mod app;
 pub mod channel;

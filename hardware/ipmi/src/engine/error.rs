@@ -125,7 +125,7 @@ pub enum SessionError {
         /// The completion code.
         code: u8,
     },
-    /// An answer of the set-up that is no answer.
+    /// An answer of the set-up that is not an answer.
     #[error("the BMC's answer to {phase} is malformed: {why}")]
     Malformed {
         /// The step.

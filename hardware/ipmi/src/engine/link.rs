@@ -31,7 +31,7 @@ impl Window {
     }
 
     /// Whether a packet with this number is new; it is not from now on. The packet must have been proved
-    /// authentic, since whoever moves the window ahead makes other packets late.
+    /// authentic, since anyone who moves the window ahead makes other packets late.
     pub fn accept(&mut self, sequence: u32) -> bool {
         let ahead = sequence.wrapping_sub(self.highest);
         if (1..=u32::MAX / 2).contains(&ahead) {

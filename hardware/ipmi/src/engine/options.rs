@@ -5,7 +5,7 @@ use crate::limits::Budget;
 use crate::wire::setup::Privilege;
 
 /// Whether a BMC without IPMI 2.0 may be spoken to, and how. Nothing protects the answer that says "I have no
-/// IPMI 2.0", so whoever is on the way can cause the fallback.
+/// IPMI 2.0", so anyone who is on the way can cause the fallback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fallback {
     /// RMCP+ or nothing.

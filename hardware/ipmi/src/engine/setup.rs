@@ -84,7 +84,7 @@ impl Session {
                     Payload::Rakp4 => self.on_rakp4(now, packet.payload, out),
                     _ => return Ok(false),
                 };
-                // Whoever sends a malformed packet here has proved nothing; the timers decide.
+                // Anyone who sends a malformed packet here has proved nothing; the timers decide.
                 taken.unwrap_or(Ok(false))
             }
             _ => Ok(false),

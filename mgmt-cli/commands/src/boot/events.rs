@@ -11,7 +11,7 @@ const COUNT_MAX: usize = 100_000;
 
 /// Show every step of the boots of nodes, with times and bytes
 ///
-/// Without a node the latest events of all, machines that are no nodes among them. The history of nodes is
+/// Without a node the latest events of all, machines that are not nodes among them. The history of nodes is
 /// kept for a month, over restarts of the daemon too; that of other machines is in memory only.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -41,7 +41,9 @@ impl Command for Args {
         if let Some(name) =
             subjects.as_deref().and_then(|names| unknown(ctx, names)).filter(|_| events.is_empty())
         {
-            return Err(Stop::message(format!("{name} is no node, and no machine of that address was seen")));
+            return Err(Stop::message(format!(
+                "{name} is not a node, and no machine of that address was seen"
+            )));
         }
         if self.json {
             let text = serde_json::to_string_pretty(&events);
@@ -74,7 +76,7 @@ fn subjects(ctx: &Ctx<'_>, name: &str) -> Vec<String> {
     }
 }
 
-/// The one that is no node.
+/// The one that is not a node.
 fn unknown<'a>(ctx: &Ctx<'_>, names: &'a [String]) -> Option<&'a str> {
     names.iter().map(String::as_str).find(|name| !ctx.snapshot.has_node(name))
 }

@@ -181,7 +181,7 @@ fn check(node: &str, snapshot: &Snapshot, answers: &Answers<'_>, out: &mut Out<'
         None => out.warning(format!("The hostname {node} of node {node} could not be resolved.")),
         // A template can come to anything with the node's name.
         Some(ip) if ip.trim().parse::<IpAddr>().is_err() => {
-            out.error(format!("hosts.ip of {node} is '{ip}', which is no IP address"))
+            out.error(format!("hosts.ip of {node} is '{ip}', which is not an IP address"))
         }
         Some(_) => Ok(()),
     }?;

@@ -77,7 +77,7 @@ impl Args {
         for node in &nodes {
             let ip = ctx.snapshot.attr(node, "hosts.ip").filter(|ip| !ip.trim().is_empty());
             if let Some(ip) = ip.filter(|ip| ip.trim().parse::<std::net::IpAddr>().is_err()) {
-                out.warning(format!("{node} gets no line: hosts.ip is '{ip}', which is no IP address"))?;
+                out.warning(format!("{node} gets no line: hosts.ip is '{ip}', which is not an IP address"))?;
             }
         }
         let mut list = Vec::new();
@@ -85,7 +85,7 @@ impl Args {
             let mut odd = Vec::new();
             list.extend(entries(&ctx.snapshot, node, style, &mut odd));
             for name in odd {
-                out.warning(format!("{node}: '{}' is no host name and is left out", excerpt(&name)))?;
+                out.warning(format!("{node}: '{}' is not a host name and is left out", excerpt(&name)))?;
             }
         }
         Ok(list)

@@ -27,7 +27,7 @@ pub struct Args {
     other: Elsewhere,
 }
 
-/// Options of the reference that are done otherwise.
+/// Options of xCAT that are done otherwise.
 #[derive(Debug, clap::Args)]
 #[allow(clippy::struct_excessive_bools)]
 struct Elsewhere {

@@ -27,7 +27,7 @@ pub struct Args {
     other: Elsewhere,
 }
 
-/// Options of the reference that are done otherwise.
+/// Options of xCAT that are done otherwise.
 #[derive(Debug, clap::Args)]
 struct Elsewhere {
     #[arg(short = 'l', hide = true)]
@@ -36,7 +36,7 @@ struct Elsewhere {
     access: Vec<String>,
     #[arg(short = 'o', hide = true)]
     odbc: bool,
-    /// Accepted; without effect in the reference, too.
+    /// Accepted; without effect in xCAT, too.
     #[arg(short = 'P', hide = true)]
     _pcm: bool,
 }

@@ -103,7 +103,7 @@ pub fn kind(name: &str) -> Result<&'static ObjectType, Stop> {
     object_type(name).ok_or_else(unknown)
 }
 
-/// `attr` is no attribute of these types: the reference's line, and the name that was meant.
+/// `attr` is not an attribute of these types: xCAT's line, and the name that was meant.
 pub fn unknown_attribute(attr: &str, kinds: &[&'static ObjectType]) -> String {
     let names: Vec<&str> = kinds.iter().map(|kind| kind.name).collect();
     let names = names.join(",");
@@ -193,7 +193,7 @@ pub fn from_stanzas(text: Option<&str>) -> Result<Vec<Wanted>, Stop> {
     Ok(objects)
 }
 
-/// The rules for names of new objects; the error is the reference's text.
+/// The rules for names of new objects; the error is xCAT's text.
 pub fn check_new_name(kind: &ObjectType, name: &str, snapshot: &Snapshot) -> Result<(), String> {
     let invalid = || {
         format!(

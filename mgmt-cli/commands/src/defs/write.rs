@@ -101,7 +101,7 @@ fn check_all(
     Ok(good)
 }
 
-/// `members` and `wherevals` of groups are no columns of their own.
+/// `members` and `wherevals` of groups are not columns of their own.
 fn is_computed(kind: &ObjectType, attr: &str) -> bool {
     attr == kind.key || kind.name == "group" && matches!(attr, "members" | "wherevals" | "grouptype")
 }

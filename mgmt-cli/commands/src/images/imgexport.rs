@@ -140,7 +140,7 @@ fn script_files(node: &str, snapshot: &Snapshot) -> Result<Vec<(PathBuf, String)
             let Some(name) = element.split_whitespace().next() else { continue };
             let relative = Path::new(name);
             if !relative.components().all(|part| matches!(part, Component::Normal(_))) {
-                return Err(Stop::message(format!("{name} is no path below {}", directory.display())));
+                return Err(Stop::message(format!("{name} is not a path below {}", directory.display())));
             }
             let file = directory.join(relative);
             // What comes with the daemon (remoteshell, syncfiles …) is on every management node.

@@ -33,7 +33,7 @@ impl Command for Args {
         let named = self.with_name || self.items.len() > 1;
         for item in &self.items {
             let Some((table_name, column)) = item.split_once('.') else {
-                out.error(format!("'{item}' is no TABLE.COLUMN"))?;
+                out.error(format!("'{item}' is not TABLE.COLUMN"))?;
                 continue;
             };
             let Some((key, value)) = self.lookup(table_name, column, ctx)? else { continue };

@@ -62,7 +62,7 @@ impl Command for Args {
 }
 
 impl Args {
-    /// `-n` goes with nothing, `-d` not with `-w`; beside `-d` a file is ignored, as in the reference.
+    /// `-n` goes with nothing, `-d` not with `-w`; beside `-d` a file is ignored, as in xCAT.
     fn check_combination(&self) -> Result<(), Stop> {
         let used = [
             ("-n", self.newest.is_some()),
@@ -186,7 +186,7 @@ fn write_file<'a>(file: &str, table: &Table, rows: impl Iterator<Item = &'a Row>
 /// the new one is.
 fn replace_private(path: &Path, text: &str) -> io::Result<()> {
     if path.exists() && !path.is_file() {
-        return Err(io::Error::other("it is no regular file"));
+        return Err(io::Error::other("it is not a regular file"));
     }
     dawn_serving::whole::write(path, text.as_bytes(), 0o600)
 }

@@ -52,7 +52,7 @@ impl Command for Args {
 }
 
 impl Args {
-    /// The table, or what the reference says on its output.
+    /// The table, or what xCAT says on its output.
     fn check(&self) -> Result<&'static Table, String> {
         let name = self.table.as_deref().ok_or("Table name required.")?;
         let used = [

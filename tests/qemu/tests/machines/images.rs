@@ -235,7 +235,7 @@ fn image_generations() -> Result<()> {
     cluster.down()
 }
 
-/// Every program of the tree can be read anew from the server, and it is the tree of that generation.
+/// Every program of the tree can be read again from the server, and it is the tree of that generation.
 fn still_runs(cluster: &Cluster, name: &str, generation: &str) -> Result<()> {
     let work = "echo 3 > /proc/sys/vm/drop_caches; ls -lR /usr/lib/systemd /etc >/dev/null && \
                 md5sum /usr/bin/* >/dev/null && echo read; cat /etc/generation 2>/dev/null || echo one";

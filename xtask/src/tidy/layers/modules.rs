@@ -4,8 +4,8 @@
 //! below it, and imports count between modules of one folder: what a folder's own file and the files in it
 //! share is one subject. A path that begins with `crate`, `self`, `super` or the name of a child module is an
 //! import of the module that *defines* its item: a name that another module only passes on (`pub use`) is
-//! followed to its source, and passing on is no import itself. Items under `#[cfg(test)]` do not count. Paths
-//! inside of macros are read as well, as far as they are written out.
+//! followed to its source, and passing on is not an import itself. Items under `#[cfg(test)]` do not count.
+//! Paths inside of macros are read as well, as far as they are written out.
 
 use std::collections::BTreeMap;
 use std::fs;
