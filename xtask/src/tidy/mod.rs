@@ -5,6 +5,7 @@ mod dependencies;
 mod documents;
 mod functions;
 mod layers;
+mod words;
 
 use std::process::ExitCode;
 
@@ -13,7 +14,7 @@ use clap::Args;
 
 use crate::suite::{Count, Suite};
 
-/// What needs no build: imports, dependencies, documents against facts, unused functions, comments
+/// What needs no build: imports, dependencies, documents against facts, unused functions, comments, words
 #[derive(Debug, Args)]
 pub struct Tidy {}
 
@@ -33,6 +34,7 @@ pub fn add_groups(suite: &mut Suite) {
     suite.group("documents", documents::check);
     suite.group("unused functions", functions::check);
     suite.group("comments", comments::check);
+    suite.group("words", words::check);
 }
 
 /// One check; prints what is wrong.

@@ -1,0 +1,72 @@
+//! Plain English: words that readers stumble over do not come back.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use dawn_qemu::paths;
+
+use super::{functions::sources, outcome};
+use crate::suite::Count;
+
+/// Words, and what to write instead. A word counts whole and in either case.
+const WORDS: [(&str, &str); 7] = [
+    ("whoever", "anyone who, or name the actor"),
+    ("anew", "again"),
+    ("mend", "fix, repair"),
+    ("mends", "fixes, repairs"),
+    ("mended", "fixed, repaired"),
+    ("mending", "fixing, repairing"),
+    ("the reference", "xCAT"),
+];
+/// Pages that are read beside the sources.
+const PAGES: [&str; 5] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"];
+/// This file names them.
+const SELF: &str = "xtask/src/tidy/words.rs";
+
+/// All sources and pages.
+pub fn check() -> Result<Count> {
+    let mut wrong = Vec::new();
+    let files = sources()?.into_iter().chain(PAGES.map(str::to_owned)).chain(documents()?);
+    for file in files.filter(|file| file != SELF) {
+        let path = paths::workspace().join(&file);
+        if !path.is_file() {
+            continue;
+        }
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {file}"))?;
+        for (number, line) in (1..).zip(text.lines()) {
+            wrong.extend(
+                found(line).map(|(word, better)| format!("{file}:{number}: '{word}': write {better}")),
+            );
+        }
+    }
+    Ok(outcome("words", &wrong))
+}
+
+/// The pages of `docs/`.
+fn documents() -> Result<Vec<String>> {
+    let entries = fs::read_dir(paths::workspace().join("docs")).context("cannot list docs")?;
+    let names = entries.flatten().map(|entry| format!("docs/{}", entry.file_name().to_string_lossy()));
+    Ok(names.filter(|name| name.ends_with(".md")).collect())
+}
+
+fn found(line: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let words: Vec<String> =
+        line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').map(str::to_ascii_lowercase).collect();
+    WORDS.into_iter().filter(move |(wanted, _)| {
+        let wanted: Vec<&str> = wanted.split(' ').collect();
+        words.windows(wanted.len()).any(|some| some == wanted)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::found;
+
+    #[test]
+    fn whole_words_count() {
+        let words = |line| found(line).map(|(word, _)| word).collect::<Vec<_>>();
+        assert_eq!(words("// Whoever asks, asks anew."), ["whoever", "anew"]);
+        assert_eq!(words("as in The reference's client"), ["the reference"]);
+        assert_eq!(words("amended recommendations, renewed; references"), [""; 0]);
+    }
+}
