@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use dawn_serving::beneath::{Beneath, Kind};
@@ -19,7 +20,10 @@ pub(super) struct Kernel {
 
 /// The kernel `wanted`, or the newest one that has its modules in the tree.
 pub(super) fn find(rootimg: &Path, wanted: Option<&str>) -> Result<Kernel, GenimageError> {
-    let tree = Beneath::open(rootimg).map_err(|source| file_error(rootimg, source))?;
+    let tree = match Beneath::open(rootimg) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(none(rootimg)),
+        opened => opened.map_err(|source| file_error(rootimg, source))?,
+    };
     let mut kernels = in_boot(&tree);
     kernels.retain(|kernel| has_modules(&tree, &kernel.release));
     for kernel in beside_modules(&tree) {
@@ -29,12 +33,7 @@ pub(super) fn find(rootimg: &Path, wanted: Option<&str>) -> Result<Kernel, Genim
     }
     kernels.sort_by(|a, b| natural(&a.release, &b.release));
     match wanted {
-        None => kernels.pop().ok_or_else(|| {
-            GenimageError::Kernel(format!(
-                "{} has no kernel with modules in /boot or /lib/modules",
-                rootimg.display()
-            ))
-        }),
+        None => kernels.pop().ok_or_else(|| none(rootimg)),
         Some(wanted) => kernels.into_iter().find(|kernel| kernel.release == wanted).ok_or_else(|| {
             GenimageError::Kernel(format!(
                 "kernel {wanted} is not in /boot or /lib/modules of {}",
@@ -42,6 +41,13 @@ pub(super) fn find(rootimg: &Path, wanted: Option<&str>) -> Result<Kernel, Genim
             ))
         }),
     }
+}
+
+fn none(rootimg: &Path) -> GenimageError {
+    GenimageError::Kernel(format!(
+        "{} has no kernel with modules in /boot or /lib/modules",
+        rootimg.display()
+    ))
 }
 
 /// `/boot/vmlinuz-<release>`.
