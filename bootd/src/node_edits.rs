@@ -40,6 +40,44 @@ pub fn keep_to(snapshot: &Snapshot, edits: &[Edit], open: bool, covers: impl Fn(
         if named.clone().next().is_none() || named.any(|node| !covers(node)) {
             return beyond();
         }
+        for (col, _, new) in &change.cells {
+            let claimed =
+                new.as_deref().and_then(|text| claimed(snapshot, table.name, col.name(), text, &covers));
+            if let Some(what) = claimed {
+                return Err(Stop::message(format!("Permission denied: {col} may not name {what}")));
+            }
+        }
     }
     Ok(())
+}
+
+/// What a cell of a node claims that belongs to another node or to this machine: a name or address that
+/// `makehosts` would write for the node, or the place of the management node.
+fn claimed(
+    snapshot: &Snapshot,
+    table: &str,
+    column: &str,
+    text: &str,
+    covers: impl Fn(&str) -> bool,
+) -> Option<String> {
+    const MANAGEMENT_GROUP: &str = "__mgmtnode";
+    let words =
+        || text.split(|c: char| ",;|:!% \t".contains(c)).map(str::trim).filter(|word| !word.is_empty());
+    if (table, column) == ("nodelist", "groups") {
+        return words().find(|word| *word == MANAGEMENT_GROUP).map(str::to_owned);
+    }
+    if !matches!((table, column), ("hosts", "hostnames" | "otherinterfaces" | "ip") | ("nics", _)) {
+        return None;
+    }
+    let is_other = |word: &str| {
+        let of_node = |name: &str| snapshot.has_node(name) && !covers(name);
+        let short = word.split('.').next().unwrap_or(word);
+        let owner = word.parse().ok().and_then(|ip| snapshot.node_by_ip(ip));
+        of_node(word)
+            || of_node(short)
+            || owner.is_some_and(|name| !covers(&name))
+            || short == "localhost"
+            || snapshot.site("master").as_deref() == Some(word)
+    };
+    words().find(|word| is_other(word)).map(str::to_owned)
 }

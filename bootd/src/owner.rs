@@ -20,6 +20,8 @@ const TEXT_CHARS_MAX: usize = 200;
 #[derive(Debug)]
 pub struct Owner {
     _file: File,
+    /// The directory, locked as well: another lock file would be another lock.
+    _directory: File,
 }
 
 /// Why a data directory cannot be had.
@@ -64,6 +66,14 @@ impl Owner {
             Err(TryLockError::WouldBlock) => return Err(held(data, &path)),
             Err(TryLockError::Error(source)) => return Err(fail(source)),
         }
+        let directory = File::open(data).map_err(fail)?;
+        // Some file systems (NFS) lock no directories; the file is what counts there.
+        if let Err(TryLockError::WouldBlock) = directory.try_lock() {
+            // Without a file of its own, the directory is what was locked above.
+            if writable || path.exists() {
+                return Err(held(data, &path));
+            }
+        }
         if writable {
             let now = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
             let line = format!("{program}, process {}, since {now}\n", std::process::id());
@@ -73,7 +83,7 @@ impl Owner {
                 tracing::warn!(%error, "cannot note in {} who holds it", path.display());
             }
         }
-        Ok(Self { _file: file })
+        Ok(Self { _file: file, _directory: directory })
     }
 }
 
@@ -123,6 +133,9 @@ mod tests {
             "{text}"
         );
         assert!(take_for_init(data).expect("beside a daemon").is_none());
+        // Another lock file does not make another owner.
+        std::fs::remove_file(data.join(FILE)).expect("a lock file");
+        assert!(Owner::take(data, DAEMON).is_err());
         drop(owner);
         let init = take_for_init(data).expect("free").expect("free");
         let text = format!("{:#}", take_for_init(data).expect_err("held by init"));

@@ -605,8 +605,15 @@ fn a_store_is_closed_on_the_server_and_open_on_the_node() {
         let code = status(refused);
         assert!([perm, Status::Access.code()].contains(&code), "{code}");
     }
+    // Root of the node opens the store to nobody on the server either.
+    c.setattr(&root, &mode(0o6777), None).unwrap();
+    for (uid, gid) in [(Some(65534), None), (None, Some(65534))] {
+        let to_nobody = SetAttributes { uid, gid, ..SetAttributes::default() };
+        assert_eq!(status(c.setattr(&root, &to_nobody, None)), perm);
+    }
     let stat = std::fs::metadata(path.join("store")).unwrap();
     assert_eq!(stat.permissions().mode() & 0o7777, 0o700);
+    assert_eq!(std::os::unix::fs::MetadataExt::uid(&stat), 0);
 }
 
 /// RFC 1813 section 3.3.7: the count of a WRITE is the length of its data.

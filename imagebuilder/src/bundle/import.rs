@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use flate2::read::MultiGzDecoder;
 
 use super::manifest::is_place;
-use super::placing::Placing;
+use super::placing::{OF_ALL_NODES, Placing};
 use super::{BundleError, LITEFILE, MANIFEST, Manifest, PIECES, TREE, file_error};
 use crate::image::is_in_tree;
 use crate::packimage::OUTPUTS;
@@ -95,6 +95,7 @@ fn take_over(
     }
     files.retain(|(from, _)| from.is_file());
     let mut placing = Placing::new(&job.within)?;
+    files.iter().try_for_each(|(from, to)| placing.check(from, to, &dir))?;
     let tree =
         Some(top.join(TREE)).filter(|packed| packed.is_file()).map(|packed| (packed, dir.join("rootimg")));
     let imported = Imported { manifest, litefile };
@@ -134,6 +135,10 @@ fn check_places(job: &Import, manifest: &Manifest, dir: &str) -> Result<(), Bund
         };
         if inside.as_os_str().is_empty() && what != "extra directory" {
             return bad(what, &path, "is the directory of all images; name one below it");
+        }
+        let is_shared = OF_ALL_NODES.iter().chain(&["custom"]).any(|dir| inside.starts_with(dir));
+        if is_shared && what == "rootimgdir" {
+            return bad(what, &path, "is a place for files of all nodes, not of an image");
         }
         if is_in_tree(inside) {
             return bad(what, &path, "is in the tree of an image, which belongs to the image alone");

@@ -18,6 +18,11 @@ use crate::exec;
 /// Files up to this size are compared with what is in their place (bytes).
 const COMPARED_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
+/// Directories below the install directory whose files all nodes use.
+pub(super) const OF_ALL_NODES: [&str; 3] = ["autoinst", "postscripts", "prescripts"];
+/// Where images are, below the install directory.
+const IMAGES: &str = "netboot";
+
 /// One way back.
 #[derive(Debug)]
 enum Undo {
@@ -53,6 +58,27 @@ impl Placing {
     pub(super) fn sign(&self, to: &Path) -> char {
         let there = self.inside(to).is_ok_and(|inside| !matches!(self.beneath.kind(&inside), Ok(None)));
         if there { '~' } else { '+' }
+    }
+
+    /// Refuses a place that is not the image's to take: a directory, and a file that all nodes or another
+    /// image use and that the bundle would change. `image` is the image's directory.
+    pub(super) fn check(&self, from: &Path, to: &Path, image: &Path) -> Result<(), BundleError> {
+        let inside = self.inside(to)?;
+        let refused = |why: &str| Err(BundleError::Bad(format!("file '{}' {why}", to.display())));
+        match self.beneath.kind(&inside) {
+            Ok(None) => return Ok(()),
+            Ok(Some(Kind::Directory)) => return refused("is a directory"),
+            _ => {}
+        }
+        let is_shared = OF_ALL_NODES.iter().any(|dir| inside.starts_with(dir))
+            || (inside.starts_with(IMAGES) && !to.starts_with(image));
+        let is_same = || self.beneath.read(&inside).ok() == fs::read(from).ok();
+        if is_shared && !is_same() {
+            return refused(
+                "is there already, and all nodes or another image use it; remove it to import the bundle's",
+            );
+        }
+        Ok(())
     }
 
     /// Writes a file beside its place.

@@ -336,3 +336,59 @@ fn a_failed_import_leaves_nothing_behind() {
         assert_eq!(listing(install), before, "{dir} {tree} {accepted}");
     }
 }
+
+/// Files of all nodes and of other images stay; new ones may come beside them.
+#[test]
+fn a_bundle_replaces_no_file_of_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let within = dir.path().join("install");
+    for name in ["postscripts/_ssh/authorized_keys", "netboot/other/kernel", "custom/list", "autoinst/cn2"] {
+        fs::create_dir_all(within.join(name).parent().unwrap()).unwrap();
+        fs::write(within.join(name), "ours").unwrap();
+    }
+    let import = |list: &str, rootimgdir: &str| {
+        let path = |inside: &str| within.join(inside).display().to_string();
+        let manifest = format!(
+            "<xcatimage><osimage><imagename>i</imagename></osimage><linuximage><rootimgdir>{}</rootimgdir>\
+             <pkglist>{}</pkglist></linuximage></xcatimage>",
+            path(rootimgdir),
+            path(list)
+        );
+        let bundle = dir.path().join("bundle.tgz");
+        let mut tar = tar::Builder::new(flate2::write::GzEncoder::new(
+            fs::File::create(&bundle).unwrap(),
+            flate2::Compression::fast(),
+        ));
+        for (name, text) in [("i/manifest.xml", &*manifest), (&format!("i/files{}", path(list)), "evil")] {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(text.len() as u64);
+            header.set_mode(0o644);
+            tar.append_data(&mut header, name, text.as_bytes()).unwrap();
+        }
+        tar.into_inner().unwrap().finish().unwrap();
+        let job = Import {
+            bundle,
+            work: dir.path().join("work"),
+            profile: None,
+            within: within.clone(),
+            dry_run: false,
+        };
+        super::import(&job, &mut |_| true, &mut |_| ()).map(drop).map_err(|error| error.to_string())
+    };
+    for (list, rootimgdir, why) in [
+        ("postscripts/_ssh/authorized_keys", "netboot/i", "is there already"),
+        ("autoinst/cn2", "netboot/i", "is there already"),
+        ("netboot/other/kernel", "netboot/i", "is there already"),
+        ("custom", "netboot/i", "is a directory"),
+        ("custom/new", "postscripts", "a place for files of all nodes"),
+        ("custom/new", "custom/x", "a place for files of all nodes"),
+    ] {
+        let error = import(list, rootimgdir).unwrap_err();
+        assert!(error.contains(why), "{list} {rootimgdir}: {error}");
+    }
+    import("postscripts/new", "netboot/i").unwrap();
+    import("custom/list", "netboot/i").unwrap();
+    assert_eq!(fs::read_to_string(within.join("custom/list")).unwrap(), "evil");
+    assert_eq!(fs::read_to_string(within.join("custom/list.ORIG")).unwrap(), "ours");
+    assert_eq!(fs::read_to_string(within.join("postscripts/_ssh/authorized_keys")).unwrap(), "ours");
+}

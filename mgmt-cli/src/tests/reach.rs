@@ -515,6 +515,26 @@ fn rows_of_nodes_out_of_reach_stay() {
     let stanza = "cn2:\n    objtype=node\n    mgt=blade\n";
     assert!(bed.run_as("chdef -z", Some(stanza), Some("alice"), None).contains("Permission denied"));
     assert_eq!(tables(), before);
+    // A condition does not select what is changed.
+    let answer = bed.run("chdef -t node -o cn1,cn2 -w mgt==none usercomment=hit");
+    assert!(answer.contains("it selects no objects") && tables() == before, "{answer}");
+    // What other nodes are called, where they are, and the management node's place.
+    bed.run("chdef cn2 ip=10.0.0.2");
+    for line in [
+        "chdef cn1 hostnames=vm,cn2",
+        "chdef cn1 hostnames=cn2.example.org",
+        "chdef cn1 hostnames=localhost",
+        "chdef cn1 otherinterfaces=cn1-ib:10.0.0.2",
+        "chdef cn1 nicips.eth9=10.0.0.2",
+        "chdef cn1 groups=all,__mgmtnode",
+    ] {
+        let answer = bed.run_as(line, None, Some("alice"), None);
+        assert!(answer.contains("Permission denied"), "{line}: {answer}");
+    }
+    assert_eq!(
+        bed.run_as("chdef cn1 hostnames=cn1-a", None, Some("alice"), None),
+        "1 object definitions have been created or modified.\n"
+    );
     // Within reach, and a group is the caller's part of it.
     assert_eq!(bed.run_as("nodels compute", None, Some("alice"), None), "cn1\n");
     assert_eq!(bed.run_as("nodech compute nodelist.comments=mine", None, Some("alice"), None), "");

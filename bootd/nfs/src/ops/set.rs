@@ -31,14 +31,20 @@ pub(super) fn apply(target: &Target, stat: &Stat, wanted: &SetAttributes) -> Res
     if let Some(size) = wanted.size {
         truncate(target, stat, size)?;
     }
+    // The root of a store stays closed to local users of the server, whatever a node wants.
+    let is_private = target.tree.is_private_root(&target.object.region, stat);
     if wanted.uid.is_some() || wanted.gid.is_some() {
+        let keeps = |wanted: Option<u32>, has: u32| wanted.is_none_or(|id| id == has);
+        if is_private && !(keeps(wanted.uid, stat.uid) && keeps(wanted.gid, stat.gid)) {
+            return Err(Status::Perm);
+        }
         target.act()?;
         sys::chown(target.object.fd(), wanted.uid, wanted.gid)?;
     }
     // Links have no mode on Linux; clients send one all the same.
     if let Some(mode) = wanted.mode.filter(|_| !stat.is_symlink()) {
         target.act()?;
-        sys::chmod(target.object.fd(), mode & 0o7777)?;
+        sys::chmod(target.object.fd(), mode & if is_private { 0o700 } else { 0o7777 })?;
     }
     set_times(target, stat, wanted)
 }

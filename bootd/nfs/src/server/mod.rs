@@ -380,9 +380,12 @@ fn open_replies(state_dir: &Path, run: u64) -> ReplyCache {
 /// The empty directory and the empty file that stand in for what exists in overlays only.
 fn make_stand_ins(state_dir: &Path) -> Result<PathBuf, ServeError> {
     let path = state_dir.join(STAND_INS_DIR);
+    // Nothing is written where both are: the file system may be read-only.
     let make = || -> io::Result<()> {
         std::fs::create_dir_all(path.join("dir"))?;
-        std::fs::OpenOptions::new().create(true).append(true).mode(0o644).open(path.join("file"))?;
+        if !path.join("file").is_file() {
+            std::fs::OpenOptions::new().create(true).append(true).mode(0o644).open(path.join("file"))?;
+        }
         Ok(())
     };
     match make() {

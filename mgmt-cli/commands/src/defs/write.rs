@@ -49,6 +49,15 @@ pub fn plan(
     }
     let is_group = |object: &&Wanted| object.kind.name == "group";
     let others = || wanted.iter().filter(|object| !is_group(object));
+    if !options.conditions.is_empty()
+        && let Some(object) = others().next()
+    {
+        return Err(Stop::message(format!(
+            "-w gives the members or the condition of groups; it selects no objects, and {} is not a group.\n\
+             Hint: `lsdef -t node -w CONDITION` lists the nodes that it selects.",
+            object.name
+        )));
+    }
     let replaced = others().filter(|object| options.replaces(object, base));
     // What is replaced counts for nothing: conditions are checked on the object as it will be.
     let cleared = base.without_objects(replaced.map(|object| (object.kind, object.name.as_str())))?;
