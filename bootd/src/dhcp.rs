@@ -12,8 +12,8 @@ pub use problems::{problems, without_address};
 use crate::address::{CurrentAddresses, LocalAddresses};
 use crate::plan::{self, BootState, is_proxied, node_ip};
 use dawn_cluster::{
-    Col, Guid, MacAddr, MacOwner, Model, NamedAddress, Row, Snapshot, Text, dynamic_ranges, prefix_length,
-    schema,
+    Col, Guid, MANAGEMENT_GROUP, MacAddr, MacOwner, Model, NamedAddress, Row, Snapshot, Text, dynamic_ranges,
+    prefix_length, schema,
 };
 use dawn_dhcp::HwAddr;
 use dawn_dhcp::boot::BootRule;
@@ -31,8 +31,6 @@ const LEASE_SECONDS_MIN: u32 = 60;
 const ONIE_INSTALLER: &str = "/install/onie/onie-installer";
 /// Whether this machine forwards packets between its networks: "1" if it does.
 const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
-/// The group of the management node.
-const MANAGEMENT_GROUP: &str = "__mgmtnode";
 /// For texts about the interfaces that are served.
 const WHERE_INTERFACES_ARE_NAMED: &str =
     "site.dhcpinterfaces (or servicenode.dhcpinterfaces of this machine)";

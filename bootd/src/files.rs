@@ -462,6 +462,7 @@ mod tests {
             assert_eq!(ask(&files, Service::Http, path), by_http, "HTTP {path}");
         }
     }
+
     struct Scripts;
 
     impl NodeReports for Scripts {

@@ -28,16 +28,22 @@ fn present(generations: &Generations, node: &str, image: &Path) -> Generation {
     generations.of_node(node, Some(image)).swap_remove(0)
 }
 
+/// An image whose first tree two nodes run from while another one is in place.
+fn two_nodes_of_the_first_tree(image: &Path, top: &Path) -> Generation {
+    tree(image, "rootimg", "one");
+    let generations = open(top);
+    let first = present(&generations, "cn1", image);
+    generations.mounted("cn1", &first, NOW).unwrap();
+    generations.mounted("cn2", &first, NOW).unwrap();
+    exchange(image, "rootimg.1", "two");
+    first
+}
+
 #[test]
 fn a_node_keeps_its_tree_and_an_unused_one_goes() {
     let top = tempfile::tempdir().unwrap();
     let image = top.path().join("R");
-    tree(&image, "rootimg", "one");
-    let generations = open(top.path());
-    let first = present(&generations, "cn1", &image);
-    generations.mounted("cn1", &first, NOW).unwrap();
-    generations.mounted("cn2", &first, NOW).unwrap();
-    exchange(&image, "rootimg.1", "two");
+    let first = two_nodes_of_the_first_tree(&image, top.path());
     tree(&image, "rootimg.mine", "an administrator's");
 
     // After a restart, too.
@@ -145,12 +151,7 @@ fn exports_of(top: &Path, image_dir: &str) -> TableExports {
 fn after_damage_no_tree_goes_for_a_day() {
     let top = tempfile::tempdir().unwrap();
     let image = top.path().join("R");
-    tree(&image, "rootimg", "one");
-    let generations = open(top.path());
-    let first = present(&generations, "cn1", &image);
-    generations.mounted("cn1", &first, NOW).unwrap();
-    generations.mounted("cn2", &first, NOW).unwrap();
-    exchange(&image, "rootimg.1", "two");
+    two_nodes_of_the_first_tree(&image, top.path());
     let notes = top.path().join("state/cn1");
     let good = fs::read(&notes).unwrap();
     let later = changed_at(&image.join("rootimg.1")).unwrap().max(NOW) + 2 * UNUSED_SECONDS_MAX;

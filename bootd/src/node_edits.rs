@@ -1,7 +1,7 @@
 //! Changes in the name of a node, and the check that edits stay with the nodes they are for.
 
 use crate::output::{Done, Stop};
-use dawn_cluster::{Change, Edit, Model, Snapshot};
+use dawn_cluster::{Change, Edit, MANAGEMENT_GROUP, Model, Snapshot};
 use std::sync::Arc;
 
 /// Writes what a node reports or asks for, without an entry in the log of changes. Rows of other nodes are
@@ -60,7 +60,6 @@ fn claimed(
     text: &str,
     covers: impl Fn(&str) -> bool,
 ) -> Option<String> {
-    const MANAGEMENT_GROUP: &str = "__mgmtnode";
     let words =
         || text.split(|c: char| ",;|:!% \t".contains(c)).map(str::trim).filter(|word| !word.is_empty());
     if (table, column) == ("nodelist", "groups") {

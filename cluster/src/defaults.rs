@@ -54,6 +54,8 @@ impl LocalNetwork {
     }
 }
 
+/// The group of the management node, which is right to have its address.
+pub const MANAGEMENT_GROUP: &str = "__mgmtnode";
 /// Stands for the address of the server that faces a node.
 pub const XCATMASTER: &str = "<xcatmaster>";
 
@@ -205,11 +207,15 @@ impl Snapshot {
     pub fn management_node_rows(&self, short_name: &str) -> Result<Vec<Edit>, EditError> {
         let mut edits = Vec::new();
         if self.has_node(short_name) {
-            edits.extend(self.join_group("__mgmtnode", &[Text::from(short_name)]));
+            edits.extend(self.join_group(MANAGEMENT_GROUP, &[Text::from(short_name)]));
         } else {
-            edits.push(Edit::set("nodelist", &[("node", short_name)], &[("groups", "__mgmtnode")])?);
+            edits.push(Edit::set("nodelist", &[("node", short_name)], &[("groups", MANAGEMENT_GROUP)])?);
         }
-        edits.extend(self.unless_there("servicenode", ("node", "__mgmtnode"), &[("tftpserver", "yes")])?);
+        edits.extend(self.unless_there(
+            "servicenode",
+            ("node", MANAGEMENT_GROUP),
+            &[("tftpserver", "yes")],
+        )?);
         Ok(edits)
     }
 }

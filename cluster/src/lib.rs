@@ -78,6 +78,7 @@ mod change;
 mod chunk;
 pub mod csv;
 mod defaults;
+mod distribution;
 mod edit;
 mod effect;
 pub mod fuzz;
@@ -111,7 +112,8 @@ pub mod utf8;
 
 pub use cfgloc::{CfglocError, Secret, ServerAddress, StoreAddress};
 pub use change::{Change, LOG_ROWS_MAX, empty_key};
-pub use defaults::{Installation, LocalNetwork, XCATMASTER};
+pub use defaults::{Installation, LocalNetwork, MANAGEMENT_GROUP, XCATMASTER};
+pub use distribution::{Distribution, os_major, os_version};
 pub use edit::{CELL_BYTES_MAX, EDITS_MAX, Edit, EditError};
 pub use effect::{RowChange, RowChangeKind};
 pub use groups::{Condition, ConditionError, Conditions, GroupKind};

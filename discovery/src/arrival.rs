@@ -25,6 +25,14 @@ pub struct Surroundings<'a> {
     pub needs_approval: bool,
 }
 
+impl<'a> Surroundings<'a> {
+    /// Every method in its usual order, no rules, and nothing that a person has to agree to.
+    #[must_use]
+    pub fn usual(snapshot: &'a Snapshot, directory: &'a Directory, fabric: &'a Fabric) -> Self {
+        Self { snapshot, directory, fabric, rules: &[], methods: &Method::ALL, needs_approval: false }
+    }
+}
+
 /// A machine that arrives.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival<'a> {

@@ -7,7 +7,7 @@ use dawn_cluster::Snapshot;
 use crate::arrival::{Arrival, Surroundings};
 use crate::desk::Desk;
 use crate::directory::Directory;
-use crate::evidence::{Method, Verdict};
+use crate::evidence::Verdict;
 use crate::fabric::Fabric;
 use crate::findme;
 use crate::limits::{NICS_MAX, TEXT_BYTES_MAX};
@@ -22,14 +22,8 @@ pub fn fuzz_findme(data: &[u8]) {
     }
     let snapshot = Snapshot::empty();
     let directory = Directory::of(&snapshot);
-    let around = Surroundings {
-        snapshot: &snapshot,
-        directory: &directory,
-        fabric: &Fabric::default(),
-        rules: &[],
-        methods: &Method::ALL,
-        needs_approval: false,
-    };
+    let fabric = Fabric::default();
+    let around = Surroundings::usual(&snapshot, &directory, &fabric);
     let mut desk = Desk::default();
     let decision = desk.arrive(Duration::ZERO, &around, &Arrival { machine, from: None });
     assert!(matches!(decision.verdict, Verdict::Queue(_)));

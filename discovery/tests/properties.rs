@@ -162,14 +162,8 @@ fn a_storm_names_every_machine_once() {
     let options = Options::of_words(["noderange=n[1-2000]", "hostiprange=10.1.0.1-10.1.7.208"]).unwrap();
     let snapshot = Snapshot::empty();
     let directory = Directory::of(&snapshot);
-    let around = Surroundings {
-        snapshot: &snapshot,
-        directory: &directory,
-        fabric: &Fabric::default(),
-        rules: &[],
-        methods: &Method::ALL,
-        needs_approval: false,
-    };
+    let fabric = Fabric::default();
+    let around = Surroundings::usual(&snapshot, &directory, &fabric);
     let mut desk = Desk::default();
     desk.set_run(Some(Run::new(&snapshot, options).unwrap()));
     let mut given: HashMap<u16, (Text, std::net::Ipv4Addr)> = HashMap::new();
@@ -193,14 +187,8 @@ fn a_storm_names_every_machine_once() {
 fn the_queue_keeps_what_something_is_known_of() {
     let snapshot = snapshot(&BTreeMap::new());
     let directory = Directory::of(&snapshot);
-    let around = Surroundings {
-        snapshot: &snapshot,
-        directory: &directory,
-        fabric: &Fabric::default(),
-        rules: &[],
-        methods: &Method::ALL,
-        needs_approval: false,
-    };
+    let fabric = Fabric::default();
+    let around = Surroundings::usual(&snapshot, &directory, &fabric);
     let mut desk = Desk::with_queue(10);
     let contradicting = Draft { port: None, serial: Some(2), uuid: Some(3), extra: None };
     let nothing = Draft { port: None, serial: None, uuid: None, extra: None };

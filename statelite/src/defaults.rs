@@ -4,25 +4,26 @@
 //! systemd of any distribution writes to; they are in memory and begin as they are in the image. What units
 //! of an image need besides is named by [`crate::missing`].
 
+use dawn_cluster::Distribution;
+
 /// The option of each.
 pub const DEFAULT_OPTION: &str = "tmpfs";
 
 /// Directories that every such system writes to.
 const COMMON: [&str; 8] =
     ["/tmp/", "/var/tmp/", "/var/log/", "/var/cache/", "/var/lib/", "/var/spool/", "/etc/ssh/", "/root/"];
-/// Network settings that the programs of a distribution write, by the beginning of `osvers`.
-const FAMILIES: [(&[&str], &[&str]); 4] = [
-    (&["alt"], &["/etc/openssh/", "/etc/sysconfig/", "/var/resolv/"]),
-    (&["debian", "ubuntu"], &[]),
-    (&["rhel", "centos", "rocky", "alma", "fedora", "ol", "SL"], &["/etc/sysconfig/network-scripts/"]),
-    (&["sle", "suse", "opensuse"], &["/etc/sysconfig/network/"]),
-];
 
 /// The paths for an image of the distribution `osvers` (`debian12`).
 #[must_use]
 pub fn default_paths(osvers: &str) -> Vec<&'static str> {
-    let of_family = FAMILIES.iter().find(|(names, _)| names.iter().any(|name| osvers.starts_with(name)));
-    COMMON.iter().chain(of_family.map_or(&[][..], |(_, paths)| paths)).copied().collect()
+    // Network settings that the programs of a distribution write.
+    let of_family: &[&str] = match Distribution::of(osvers) {
+        Some(Distribution::Alt) => &["/etc/openssh/", "/etc/sysconfig/", "/var/resolv/"],
+        Some(Distribution::RedHat) => &["/etc/sysconfig/network-scripts/"],
+        Some(Distribution::Suse) => &["/etc/sysconfig/network/"],
+        Some(Distribution::Debian) | None => &[],
+    };
+    COMMON.iter().chain(of_family).copied().collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Addresses among each other: no two names share one, and no node's lies in a dynamic range.
 
 use super::{changed, networks};
+use crate::defaults::MANAGEMENT_GROUP;
 use crate::edit::EditError;
 use crate::effect::Effect;
 use crate::inherited::{Address, Touched, touched};
@@ -72,7 +73,7 @@ fn usable(next: &Snapshot, address: IpAddr, name: &Text) -> Result<(), EditError
         return refuse(reason);
     }
     let is_master = || next.site("master").and_then(|master| master.trim().parse().ok()) == Some(address);
-    let is_itself = || next.groups_of(name).iter().any(|group| &**group == "__mgmtnode");
+    let is_itself = || next.groups_of(name).iter().any(|group| &**group == MANAGEMENT_GROUP);
     if next.has_node(name) && is_master() && !is_itself() {
         return refuse("the management node has it (site.master)".to_owned());
     }

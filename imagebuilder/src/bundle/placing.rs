@@ -72,8 +72,7 @@ impl Placing {
         }
         let is_shared = OF_ALL_NODES.iter().any(|dir| inside.starts_with(dir))
             || (inside.starts_with(IMAGES) && !to.starts_with(image));
-        let is_same = || self.beneath.read(&inside).ok() == fs::read(from).ok();
-        if is_shared && !is_same() {
+        if is_shared && !same(from, to) {
             return refused(
                 "is there already, and all nodes or another image use it; remove it to import the bundle's",
             );
@@ -130,7 +129,8 @@ impl Placing {
     fn put_one(&mut self, staged: &Staged, line: &mut dyn FnMut(&str)) -> io::Result<()> {
         let Staged { new, place, is_tree } = staged;
         let there = self.beneath.kind(place)?;
-        if !is_tree && self.same(new, place, there) {
+        let path = |inside: &Path| self.beneath.path().join(inside);
+        if !is_tree && same(&path(new), &path(place)) {
             return self.beneath.remove_file(new);
         }
         if there.is_some() {
@@ -139,8 +139,7 @@ impl Placing {
             if *is_tree {
                 self.beneath.remove_all(&kept)?;
             }
-            let path = |inside: &Path| self.beneath.path().join(inside).display().to_string();
-            line(&format!("Moving old {} to {}", path(place), path(&kept)));
+            line(&format!("Moving old {} to {}", path(place).display(), path(&kept).display()));
             self.rename(place, &kept)?;
         }
         self.rename(new, place)
@@ -151,15 +150,6 @@ impl Placing {
         self.beneath.rename(from, to)?;
         self.undo.push(Undo::Rename { from: to.to_owned(), to: from.to_owned() });
         Ok(())
-    }
-
-    fn same(&self, new: &Path, place: &Path, there: Option<Kind>) -> bool {
-        let path = |inside: &Path| self.beneath.path().join(inside);
-        let length = |inside: &Path| fs::symlink_metadata(path(inside)).ok().map(|meta| meta.len());
-        there == Some(Kind::File)
-            && length(new) == length(place)
-            && length(new).is_some_and(|length| length < COMPARED_BYTES_MAX)
-            && fs::read(path(new)).ok() == fs::read(path(place)).ok()
     }
 
     fn directories(&mut self, place: &Path, to: &Path) -> Result<(), BundleError> {
@@ -173,6 +163,17 @@ impl Placing {
         let inside = to.strip_prefix(self.beneath.path());
         inside.map(Path::to_owned).map_err(|_| BundleError::Bad(format!("{} is outside", to.display())))
     }
+}
+
+/// Whether two regular files of a size that is compared have the same bytes.
+fn same(one: &Path, other: &Path) -> bool {
+    let length = |path: &Path| {
+        let found = fs::symlink_metadata(path).ok().filter(std::fs::Metadata::is_file);
+        found.map(|found| found.len())
+    };
+    length(one) == length(other)
+        && length(one).is_some_and(|length| length < COMPARED_BYTES_MAX)
+        && fs::read(one).ok() == fs::read(other).ok()
 }
 
 impl Drop for Placing {

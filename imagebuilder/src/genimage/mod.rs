@@ -36,6 +36,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use dawn_cluster::Distribution;
+
 use crate::exec::{self, ExecError};
 use crate::image::{DefError, ImageDef};
 use crate::listfile::ListError;
@@ -55,7 +57,7 @@ pub enum GenimageError {
     #[error(transparent)]
     Pkglist(#[from] PkglistError),
     /// No builder for this distribution.
-    #[error("osvers '{0}' cannot be built: it begins with none of {known}", known = family::KNOWN)]
+    #[error("osvers '{0}' cannot be built: it begins with none of {known}", known = known_names())]
     Distribution(String),
     /// A directory of `pkgdir` holds no repository.
     #[error("{0} has no repository of RPM packages (no repodata/repomd.xml in it or two levels below)")]
@@ -132,6 +134,10 @@ impl GenimageError {
             _ => None,
         }
     }
+}
+
+fn known_names() -> String {
+    Distribution::names().collect::<Vec<_>>().join(", ")
 }
 
 /// Which package brings a program that is missing.

@@ -87,6 +87,25 @@ impl Request<'_> {
         self.passes.iter().chain(&self.others)
     }
 
+    /// The calls of a package manager in their order: for each pass what is removed and what is installed,
+    /// and at the end what is removed when all is installed. Calls without a name are left out. `group` is
+    /// how the program writes a group.
+    pub(super) fn calls(
+        &self,
+        group: &dyn Fn(&str) -> String,
+        call: &dyn Fn(&Pass, &str, Vec<String>) -> Step,
+    ) -> Vec<Step> {
+        let last = Pass::default();
+        let passes = self.all_passes().flat_map(|pass| {
+            let groups = pass.groups.iter().map(|name| group(name));
+            let installed = pass.install.iter().cloned().chain(groups).collect();
+            [(pass, "remove", pass.remove_before.clone()), (pass, "install", installed)]
+        });
+        let all = passes.chain([(&last, "remove", self.removed_at_last())]);
+        let wanted = all.filter(|(_, _, names)| !names.is_empty());
+        wanted.map(|(pass, verb, names)| call(pass, verb, names)).collect()
+    }
+
     /// What is removed when all is installed.
     pub(super) fn removed_at_last(&self) -> Vec<String> {
         self.all_passes().flat_map(|pass| pass.remove_after.clone()).collect()

@@ -8,14 +8,14 @@ use crate::sources;
 use dawn_bootd::boot_services::BootServices;
 use dawn_bootd::dhcp::{Answers, Silence};
 use dawn_bootd::output::{Done, Out};
-use dawn_cluster::{Col, Guid, RowChange, Snapshot, Text, parse_mac_column, parse_mac_column_as};
+use dawn_cluster::{
+    Col, Guid, MANAGEMENT_GROUP, RowChange, Snapshot, Text, parse_mac_column, parse_mac_column_as,
+};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// Nodes told of after a change at most; `makedhcp` tells the rest.
 const TOLD_MAX: usize = 5;
-/// What the tables have for the management node, which is right to have its address.
-const OWN_GROUP: &str = "__mgmtnode";
 
 /// Tables from which DHCP learns what to serve.
 const DHCP_TABLES: [&str; 3] = ["networks", "site", "servicenode"];
@@ -104,7 +104,7 @@ fn problems(
             Err(_) => list.push(format!("hosts.ip of {node} is '{}' ({row}), which is not an IP address", ip.value)),
             Ok(address) if boot.is_own_address(address) && !is_itself(after, node) => list.push(format!(
                 "hosts.ip of {node} is {address} ({row}), which this machine has itself; its own node is in the group \
-                 {OWN_GROUP}"
+                 {MANAGEMENT_GROUP}"
             )),
             Ok(_) => {}
         }
@@ -129,7 +129,7 @@ fn problems(
 }
 
 fn is_itself(snapshot: &Snapshot, node: &str) -> bool {
-    snapshot.groups_of(node).iter().any(|group| &**group == OWN_GROUP)
+    snapshot.groups_of(node).iter().any(|group| &**group == MANAGEMENT_GROUP)
 }
 
 /// A node in this state boots by network.

@@ -35,8 +35,13 @@ pub fn check() -> Result<Count> {
 
 /// Rust sources that git knows, those not yet added included.
 pub fn sources() -> Result<Vec<String>> {
+    files_like("*.rs")
+}
+
+/// Files that git knows, those not yet added included.
+pub fn files_like(pattern: &str) -> Result<Vec<String>> {
     let mut command = std::process::Command::new("git");
-    command.args(["ls-files", "--cached", "--others", "--exclude-standard", "*.rs"]);
+    command.args(["ls-files", "--cached", "--others", "--exclude-standard", pattern]);
     let output = command.current_dir(paths::workspace()).stdin(Stdio::null()).output();
     let output = output.context("cannot start `git ls-files`")?;
     ensure!(output.status.success(), "`git ls-files` failed");

@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context, Result};
 use dawn_qemu::paths;
 
-use super::{functions::sources, outcome};
+use super::{functions::files_like, outcome};
 use crate::suite::Count;
 
 /// Words, and what to write instead. A word counts whole and in either case.
@@ -18,15 +18,13 @@ const WORDS: [(&str, &str); 7] = [
     ("mending", "fixing, repairing"),
     ("the reference", "xCAT"),
 ];
-/// Pages that are read beside the sources.
-const PAGES: [&str; 5] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"];
 /// This file names them.
 const SELF: &str = "xtask/src/tidy/words.rs";
 
 /// All sources and pages.
 pub fn check() -> Result<Count> {
     let mut wrong = Vec::new();
-    let files = sources()?.into_iter().chain(PAGES.map(str::to_owned)).chain(documents()?);
+    let files = files_like("*.rs")?.into_iter().chain(files_like("*.md")?);
     for file in files.filter(|file| file != SELF) {
         let path = paths::workspace().join(&file);
         if !path.is_file() {
@@ -40,13 +38,6 @@ pub fn check() -> Result<Count> {
         }
     }
     Ok(outcome("words", &wrong))
-}
-
-/// The pages of `docs/`.
-fn documents() -> Result<Vec<String>> {
-    let entries = fs::read_dir(paths::workspace().join("docs")).context("cannot list docs")?;
-    let names = entries.flatten().map(|entry| format!("docs/{}", entry.file_name().to_string_lossy()));
-    Ok(names.filter(|name| name.ends_with(".md")).collect())
 }
 
 fn found(line: &str) -> impl Iterator<Item = (&'static str, &'static str)> {

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::dnf;
 use crate::exec;
-use crate::genimage::plan::{Plan, Program, Request, Step};
+use crate::genimage::plan::{Plan, Request, Step};
 use crate::genimage::{GenimageError, family::Family, file_error};
 use crate::pkglist::Pass;
 
@@ -21,23 +21,10 @@ pub(in crate::genimage) fn plan(request: &Request<'_>) -> Result<Plan, GenimageE
     let sources = sources(request)?;
     let root = request.root().display().to_string();
     let database = ["rpm", "--root", &root, "--initdb"].map(str::to_owned).into();
-    let mut steps = vec![
-        program(request, &Pass::default(), database),
-        call(request, &Pass::default(), "update", Vec::new()),
-    ];
-    for pass in request.all_passes() {
-        if !pass.remove_before.is_empty() {
-            steps.push(call(request, pass, "remove", pass.remove_before.clone()));
-        }
-        let names: Vec<String> = pass.install.iter().chain(&pass.groups).cloned().collect();
-        if !names.is_empty() {
-            steps.push(call(request, pass, "install", names));
-        }
-    }
-    let removals = request.removed_at_last();
-    if !removals.is_empty() {
-        steps.push(call(request, &Pass::default(), "remove", removals));
-    }
+    let call = |pass: &Pass, verb: &str, names: Vec<String>| step(request, pass, verb, names);
+    let first = Pass::default();
+    let mut steps = vec![dnf::program(request, &first, database), call(&first, "update", Vec::new())];
+    steps.extend(request.calls(&str::to_owned, &call));
     Ok(Plan {
         family: Family::AptRpm,
         files: vec![(SOURCES, sources.iter().map(|line| format!("{line}\n")).collect())],
@@ -110,7 +97,7 @@ fn arch<'a>(request: &Request<'a>) -> &'a str {
     }
 }
 
-fn call(request: &Request<'_>, pass: &Pass, verb: &str, names: Vec<String>) -> Step {
+fn step(request: &Request<'_>, pass: &Pass, verb: &str, names: Vec<String>) -> Step {
     let mut words = vec!["apt-get".to_owned(), "--yes".to_owned()];
     let root = request.root().display().to_string();
     for (option, value) in [
@@ -126,9 +113,5 @@ fn call(request: &Request<'_>, pass: &Pass, verb: &str, names: Vec<String>) -> S
     }
     words.push(verb.to_owned());
     words.extend(names);
-    program(request, pass, words)
-}
-
-fn program(request: &Request<'_>, pass: &Pass, words: Vec<String>) -> Step {
-    Step::Run(Program { env: dnf::environment(pass, &request.building), words, needs_mounts: true })
+    dnf::program(request, pass, words)
 }

@@ -1,15 +1,16 @@
 //! The calls of `dnf` with an installation root.
 //!
 //! All settings come from a file of the build, so neither the machine's repositories nor its plugins take
-//! part, unless the image has no `pkgdir` and the machine runs the same distribution. The package
-//! database is written by the machine's librpm: its format is what the machine's rpm writes (SQLite since
-//! rpm 4.16), which Enterprise Linux 8 and older cannot read.
+//! part. The package database is written by the machine's librpm: its format is what the machine's rpm
+//! writes (SQLite since rpm 4.16), which Enterprise Linux 8 and older cannot read.
 
 use std::path::Path;
 
+use dawn_cluster::{Distribution, os_major, os_version};
+
 use super::rpmrepo;
 use crate::genimage::GenimageError;
-use crate::genimage::family::{Family, major, version};
+use crate::genimage::family::Family;
 use crate::genimage::plan::{Plan, Program, Request, Step};
 use crate::pkglist::Pass;
 
@@ -22,23 +23,13 @@ pub(in crate::genimage) const CACHE: &str = ".dawn-cache";
 
 /// Plans the calls of dnf: one for each pass, and one for what is removed at last.
 pub(in crate::genimage) fn plan(request: &Request<'_>) -> Result<Plan, GenimageError> {
-    let mut elements = request.def.pkgdir.clone();
-    if elements.is_empty() {
-        return Err(GenimageError::NoSource(request.def.osvers.clone()));
-    }
-    elements.extend(request.other_dirs(&rpmrepo::is_repository));
-    let repositories = rpmrepo::repositories(&elements, &request.options.rpm_keys)?;
-    let mut steps = Vec::new();
-    for pass in request.all_passes() {
-        steps.extend(step(request, pass, "remove", pass.remove_before.clone()));
-        let groups = pass.groups.iter().map(|group| format!("@{group}"));
-        steps.extend(step(request, pass, "install", pass.install.iter().cloned().chain(groups).collect()));
-    }
-    steps.extend(step(request, &Pass::default(), "remove", request.removed_at_last()));
+    let repositories = rpmrepo::of_request(request)?;
+    let call = |pass: &Pass, verb: &str, names: Vec<String>| step(request, pass, verb, names);
+    let steps = request.calls(&|group| format!("@{group}"), &call);
     let sections: String = repositories.iter().map(|one| format!("\n{}", one.section())).collect();
     Ok(Plan {
         family: Family::Dnf,
-        sources: repositories.iter().map(|one| format!("{} {}", one.id, one.url)).collect(),
+        sources: rpmrepo::lines(&repositories),
         warnings: rpmrepo::warnings(&repositories),
         files: vec![(CONFIG, settings(request) + &sections), (MACROS, macros(&request.def.osvers))],
         steps,
@@ -61,32 +52,33 @@ pub(super) fn macros(osvers: &str) -> String {
 
 /// Where the distribution's own rpm looks for its database.
 fn database(osvers: &str) -> &'static str {
-    let (name, major) = (osvers.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.'), major(osvers));
-    let is_moved = match name {
-        "fedora" => major >= 36,
-        "sles" | "sled" | "sle" | "opensuse-leap" | "opensuse" | "leap" => major >= 15,
-        _ => major >= 10,
+    let moved = match Distribution::of(osvers) {
+        Some(Distribution::Suse) => 15,
+        _ if osvers.starts_with("fedora") => 36,
+        _ => 10,
     };
-    if is_moved { "/usr/lib/sysimage/rpm" } else { "/var/lib/rpm" }
+    if os_major(osvers) >= moved { "/usr/lib/sysimage/rpm" } else { "/var/lib/rpm" }
 }
 
-/// A call of dnf, if there is something to do.
-fn step(request: &Request<'_>, pass: &Pass, verb: &str, names: Vec<String>) -> Option<Step> {
-    if names.is_empty() {
-        return None;
-    }
+/// A call of dnf.
+fn step(request: &Request<'_>, pass: &Pass, verb: &str, names: Vec<String>) -> Step {
     let mut words: Vec<String> = ["dnf", "--assumeyes", "--config"].map(str::to_owned).into();
     words.push(request.file(CONFIG));
     words.push(format!("--installroot={}", request.root().display()));
-    words.push(format!("--releasever={}", version(&request.def.osvers)));
+    words.push(format!("--releasever={}", os_version(&request.def.osvers)));
     words.push(format!("--forcearch={}", architecture(&request.def.arch)));
     words.push(verb.to_owned());
     words.extend(names);
-    Some(Step::Run(Program { env: environment(pass, &request.building), words, needs_mounts: true }))
+    program(request, pass, words)
+}
+
+/// A program that runs the scripts of packages.
+pub(super) fn program(request: &Request<'_>, pass: &Pass, words: Vec<String>) -> Step {
+    Step::Run(Program { env: environment(pass, &request.building), words, needs_mounts: true })
 }
 
 /// The environment of a pass; rpm finds its macros in the home directory.
-pub(super) fn environment(pass: &Pass, building: &Path) -> Vec<(String, String)> {
+fn environment(pass: &Pass, building: &Path) -> Vec<(String, String)> {
     let mut env = vec![("HOME".to_owned(), building.display().to_string())];
     env.extend(pass.env.iter().cloned());
     env

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::genimage::GenimageError;
+use crate::genimage::plan::Request;
 
 /// How deep repositories are looked for below a local directory: a copied medium has them one or two below
 /// its top (`BaseOS`, `Module-Basesystem/x86_64`).
@@ -33,6 +34,24 @@ impl Repository {
     }
 }
 
+/// The repositories of an image.
+///
+/// # Errors
+/// [`GenimageError::NoSource`] without `pkgdir`, and those of [`repositories`].
+pub(super) fn of_request(request: &Request<'_>) -> Result<Vec<Repository>, GenimageError> {
+    let mut elements = request.def.pkgdir.clone();
+    if elements.is_empty() {
+        return Err(GenimageError::NoSource(request.def.osvers.clone()));
+    }
+    elements.extend(request.other_dirs(&is_repository));
+    repositories(&elements, &request.options.rpm_keys)
+}
+
+/// What a dry run shows of them.
+pub(super) fn lines(repositories: &[Repository]) -> Vec<String> {
+    repositories.iter().map(|one| format!("{} {}", one.id, one.url)).collect()
+}
+
 /// The repositories of `pkgdir` elements, in their order.
 ///
 /// A local directory is the administrator's own, so its packages are not verified. Packages of a URL are
@@ -41,7 +60,7 @@ impl Repository {
 /// # Errors
 /// [`GenimageError::Pkgdir`] for an element that is neither an absolute path nor a URL, or a directory
 /// without a repository.
-pub(super) fn repositories(elements: &[String], keys: &Path) -> Result<Vec<Repository>, GenimageError> {
+fn repositories(elements: &[String], keys: &Path) -> Result<Vec<Repository>, GenimageError> {
     let mut all: Vec<Repository> = Vec::new();
     for element in elements {
         for (url, keys) in locations(element.trim(), keys)? {
@@ -81,7 +100,7 @@ fn locations(element: &str, keys: &Path) -> Result<Vec<(String, Vec<String>)>, G
 }
 
 /// Directories with `repodata`, in the order of their names. Below a repository there is no other.
-pub(super) fn is_repository(dir: &Path) -> bool {
+fn is_repository(dir: &Path) -> bool {
     dir.join("repodata/repomd.xml").is_file()
 }
 

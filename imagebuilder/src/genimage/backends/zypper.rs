@@ -4,7 +4,7 @@
 //! goes into the tree and is removed after the build.
 
 use super::{dnf, rpmrepo};
-use crate::genimage::plan::{Plan, Program, Request, Step};
+use crate::genimage::plan::{Plan, Request, Step};
 use crate::genimage::{GenimageError, family::Family};
 use crate::pkglist::Pass;
 
@@ -13,24 +13,13 @@ const REPOSITORIES: &str = "repos.d/dawn.repo";
 
 /// Plans the calls of zypper: one for each pass, and one for what is removed at last.
 pub(in crate::genimage) fn plan(request: &Request<'_>) -> Result<Plan, GenimageError> {
-    let mut elements = request.def.pkgdir.clone();
-    if elements.is_empty() {
-        return Err(GenimageError::NoSource(request.def.osvers.clone()));
-    }
-    elements.extend(request.other_dirs(&rpmrepo::is_repository));
-    let repositories = rpmrepo::repositories(&elements, &request.options.rpm_keys)?;
+    let repositories = rpmrepo::of_request(request)?;
     let is_verified = repositories.iter().all(|one| !one.keys.is_empty());
-    let mut steps = Vec::new();
-    for pass in request.all_passes() {
-        steps.extend(step(request, pass, is_verified, "remove", pass.remove_before.clone()));
-        let patterns = pass.groups.iter().map(|group| format!("pattern:{group}"));
-        let names = pass.install.iter().cloned().chain(patterns).collect();
-        steps.extend(step(request, pass, is_verified, "install", names));
-    }
-    steps.extend(step(request, &Pass::default(), is_verified, "remove", request.removed_at_last()));
+    let call = |pass: &Pass, verb: &str, names: Vec<String>| step(request, pass, is_verified, verb, names);
+    let steps = request.calls(&|group| format!("pattern:{group}"), &call);
     Ok(Plan {
         family: Family::Zypper,
-        sources: repositories.iter().map(|one| format!("{} {}", one.id, one.url)).collect(),
+        sources: rpmrepo::lines(&repositories),
         warnings: rpmrepo::warnings(&repositories),
         files: vec![
             (
@@ -44,17 +33,8 @@ pub(in crate::genimage) fn plan(request: &Request<'_>) -> Result<Plan, GenimageE
     })
 }
 
-/// A call of zypper, if there is something to do.
-fn step(
-    request: &Request<'_>,
-    pass: &Pass,
-    is_verified: bool,
-    verb: &str,
-    names: Vec<String>,
-) -> Option<Step> {
-    if names.is_empty() {
-        return None;
-    }
+/// A call of zypper.
+fn step(request: &Request<'_>, pass: &Pass, is_verified: bool, verb: &str, names: Vec<String>) -> Step {
     let mut words: Vec<String> = ["zypper", "--non-interactive"].map(str::to_owned).into();
     words.extend((!is_verified).then(|| "--no-gpg-checks".to_owned()));
     words.push("--root".to_owned());
@@ -66,5 +46,5 @@ fn step(
         words.extend(["--no-recommends", "--auto-agree-with-licenses"].map(str::to_owned));
     }
     words.extend(names);
-    Some(Step::Run(Program { env: dnf::environment(pass, &request.building), words, needs_mounts: true }))
+    dnf::program(request, pass, words)
 }

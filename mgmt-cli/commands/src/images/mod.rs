@@ -3,4 +3,5 @@
 pub mod imagedef;
 pub mod imgexport;
 pub mod imgimport;
+pub(crate) mod named;
 pub mod rmimage;

@@ -2,6 +2,7 @@
 
 use crate::defs;
 use crate::edits::{self, Edits, transact};
+use crate::images::named::NamedImage;
 use crate::lite::check_image;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{Done, Out, Stop};
@@ -21,28 +22,19 @@ pub struct Args {
     /// Show what would change without changing anything
     #[arg(long)]
     dry_run: bool,
-    /// Distribution and release, with -a and -p, instead of the name of the image
-    #[arg(short = 'o', value_name = "OSVERS", requires_all = ["arch", "profile"], conflicts_with = "image")]
-    os: Option<String>,
-    /// Architecture
-    #[arg(short = 'a', value_name = "ARCH", requires = "os")]
-    arch: Option<String>,
-    /// Profile
-    #[arg(short = 'p', value_name = "PROFILE", requires = "os")]
-    profile: Option<String>,
-    /// Image
-    #[arg(value_name = "IMAGE", required_unless_present = "os")]
-    image: Option<String>,
+    #[command(flatten)]
+    named: NamedImage,
 }
 
 impl Args {
     /// The image asked for, by its name or by what it is.
     fn image(&self, snapshot: &Snapshot) -> Result<String, Stop> {
-        if let Some(name) = &self.image {
+        if let Some(name) = &self.named.image {
             return Ok(name.clone());
         }
         let osimage = defs::kind("osimage")?;
-        let wanted = [("osvers", &self.os), ("osarch", &self.arch), ("profile", &self.profile)];
+        let wanted =
+            [("osvers", &self.named.os), ("osarch", &self.named.arch), ("profile", &self.named.profile)];
         let says = |name: &str, attr: &str, value: &Option<String>| {
             snapshot.object_attr(osimage, name, attr).as_deref() == value.as_deref()
         };

@@ -1,6 +1,7 @@
 //! `liteimg`: prepare an image for nodes that follow its links.
 
 use crate::conflicts::needs;
+use crate::images::named::NamedImage;
 use crate::lite::check_image;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{Done, Out, Stop};
@@ -20,27 +21,18 @@ pub struct Args {
     /// Show what would change without changing anything
     #[arg(long)]
     dry_run: bool,
-    /// Distribution and release, with -a and -p, instead of the name of the image
-    #[arg(short = 'o', value_name = "OSVERS", requires_all = ["arch", "profile"], conflicts_with = "image")]
-    os: Option<String>,
-    /// Architecture
-    #[arg(short = 'a', value_name = "ARCH", requires = "os")]
-    arch: Option<String>,
-    /// Profile
-    #[arg(short = 'p', value_name = "PROFILE", requires = "os")]
-    profile: Option<String>,
-    /// Image
-    #[arg(value_name = "IMAGE", required_unless_present = "os")]
-    image: Option<String>,
+    #[command(flatten)]
+    named: NamedImage,
 }
 
 impl Args {
     /// The image asked for, by its name or by what its name is made of.
     fn image(&self) -> String {
         let part = |text: &Option<String>| text.clone().unwrap_or_default();
-        match &self.image {
+        let NamedImage { os, arch, profile, image } = &self.named;
+        match image {
             Some(name) => name.clone(),
-            None => format!("{}-{}-statelite-{}", part(&self.os), part(&self.arch), part(&self.profile)),
+            None => format!("{}-{}-statelite-{}", part(os), part(arch), part(profile)),
         }
     }
 }
