@@ -60,8 +60,14 @@ fn claimed(
     text: &str,
     covers: impl Fn(&str) -> bool,
 ) -> Option<String> {
-    let words =
-        || text.split(|c: char| ",;|:!% \t".contains(c)).map(str::trim).filter(|word| !word.is_empty());
+    // `name:address` has one colon more than the address, which may have its own.
+    let words = || {
+        let pieces = text.split(|c: char| ",;|!% \t".contains(c)).filter(|piece| !piece.is_empty());
+        pieces.flat_map(|piece| {
+            let address = piece.split_once(':').map(|(_, rest)| rest);
+            std::iter::once(piece).chain(address).chain(piece.split(':'))
+        })
+    };
     if (table, column) == ("nodelist", "groups") {
         return words().find(|word| *word == MANAGEMENT_GROUP).map(str::to_owned);
     }

@@ -520,12 +520,15 @@ fn rows_of_nodes_out_of_reach_stay() {
     assert!(answer.contains("it selects no objects") && tables() == before, "{answer}");
     // What other nodes are called, where they are, and the management node's place.
     bed.run("chdef cn2 ip=10.0.0.2");
+    bed.run("mkdef -t node -o cn7 groups=all ip=fd00::9");
     for line in [
         "chdef cn1 hostnames=vm,cn2",
         "chdef cn1 hostnames=cn2.example.org",
         "chdef cn1 hostnames=localhost",
         "chdef cn1 otherinterfaces=cn1-ib:10.0.0.2",
         "chdef cn1 nicips.eth9=10.0.0.2",
+        "chdef cn1 otherinterfaces=cn1-ib:fd00::9",
+        "chdef cn1 nicips.eth9=fd00::9",
         "chdef cn1 groups=all,__mgmtnode",
     ] {
         let answer = bed.run_as(line, None, Some("alice"), None);
