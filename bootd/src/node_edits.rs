@@ -2,6 +2,7 @@
 
 use crate::output::{Done, Stop};
 use dawn_cluster::{Change, Edit, MANAGEMENT_GROUP, Model, Snapshot};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Writes what a node reports or asks for, without an entry in the log of changes. Rows of other nodes are
@@ -23,8 +24,10 @@ pub fn for_node(
     written.map(|(applied, ())| applied.snapshot)
 }
 
-/// Refuses rows of nodes that are not covered, and rows that are not a node's unless those are open.
+/// Refuses rows of nodes that are not covered, and rows that are not a node's unless those are open. Rows of
+/// covered nodes are refused when they claim what belongs to others.
 pub fn keep_to(snapshot: &Snapshot, edits: &[Edit], open: bool, covers: impl Fn(&str) -> bool) -> Done {
+    let mut renamed = BTreeSet::new();
     for change in snapshot.preview(edits)? {
         let table = change.table.info();
         let beyond = || Err(Stop::message(format!("Permission denied: a row of the table {}", table.name)));
@@ -40,15 +43,37 @@ pub fn keep_to(snapshot: &Snapshot, edits: &[Edit], open: bool, covers: impl Fn(
         if named.clone().next().is_none() || named.any(|node| !covers(node)) {
             return beyond();
         }
-        for (col, _, new) in &change.cells {
-            let claimed =
-                new.as_deref().and_then(|text| claimed(snapshot, table.name, col.name(), text, &covers));
-            if let Some(what) = claimed {
+        for (col, old, new) in &change.cells {
+            let of = |text: &str| claimed(snapshot, table.name, col.name(), text, &covers);
+            let before = old.as_deref().and_then(of);
+            if let Some(what) = new.as_deref().and_then(of).filter(|what| before.as_ref() != Some(what)) {
                 return Err(Stop::message(format!("Permission denied: {col} may not name {what}")));
             }
         }
+        if matches!(table.name, "hosts" | "nics") {
+            renamed.extend(key.cloned());
+        }
+    }
+    if renamed.is_empty() {
+        return Ok(());
+    }
+    let next = snapshot.with(edits)?;
+    for node in renamed {
+        let before = names(snapshot, &node);
+        let claimed = names(&next, &node).into_iter().find(|name| {
+            **name != *node && !before.contains(name) && belongs_to_others(snapshot, name, &covers)
+        });
+        if let Some(name) = claimed {
+            return Err(Stop::message(format!("Permission denied: {node} may not be called {name}")));
+        }
     }
     Ok(())
+}
+
+/// The names that `makehosts` would write for a node: prefixes and suffixes of its interfaces make some.
+fn names(snapshot: &Snapshot, node: &str) -> BTreeSet<String> {
+    let addresses = snapshot.named_addresses(node).into_iter();
+    addresses.flat_map(|known| std::iter::once(known.name).chain(known.aliases)).collect()
 }
 
 /// What a cell of a node claims that belongs to another node or to this machine: a name or address that
@@ -74,15 +99,17 @@ fn claimed(
     if !matches!((table, column), ("hosts", "hostnames" | "otherinterfaces" | "ip") | ("nics", _)) {
         return None;
     }
-    let is_other = |word: &str| {
-        let of_node = |name: &str| snapshot.has_node(name) && !covers(name);
-        let short = word.split('.').next().unwrap_or(word);
-        let owner = word.parse().ok().and_then(|ip| snapshot.node_by_ip(ip));
-        of_node(word)
-            || of_node(short)
-            || owner.is_some_and(|name| !covers(&name))
-            || short == "localhost"
-            || snapshot.site("master").as_deref() == Some(word)
-    };
-    words().find(|word| is_other(word)).map(str::to_owned)
+    words().find(|word| belongs_to_others(snapshot, word, &covers)).map(str::to_owned)
+}
+
+/// Whether a name or address is that of a node that is not covered, or of this machine.
+fn belongs_to_others(snapshot: &Snapshot, word: &str, covers: impl Fn(&str) -> bool) -> bool {
+    let of_node = |name: &str| snapshot.has_node(name) && !covers(name);
+    let short = word.split('.').next().unwrap_or(word);
+    let owner = word.parse().ok().and_then(|ip| snapshot.node_by_ip(ip));
+    of_node(word)
+        || of_node(short)
+        || owner.is_some_and(|name| !covers(&name))
+        || short == "localhost"
+        || snapshot.site("master").as_deref() == Some(word)
 }

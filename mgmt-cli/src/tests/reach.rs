@@ -534,6 +534,11 @@ fn rows_of_nodes_out_of_reach_stay() {
         let answer = bed.run_as(line, None, Some("alice"), None);
         assert!(answer.contains("Permission denied"), "{line}: {answer}");
     }
+    // A name that an interface's suffix makes is a name, too.
+    bed.run("mkdef -t node -o cn1-a7 groups=all");
+    let suffix = "chdef cn1 nicips.eth9=10.0.0.77 nichostnamesuffixes.eth9=-a7";
+    let answer = bed.run_as(suffix, None, Some("alice"), None);
+    assert!(answer.contains("cn1 may not be called cn1-a7"), "{answer}");
     assert_eq!(
         bed.run_as("chdef cn1 hostnames=cn1-a", None, Some("alice"), None),
         "1 object definitions have been created or modified.\n"
