@@ -17,12 +17,20 @@ pub const PREFIX: &str = "dawn-t";
 /// Removes namespaces, sockets and directories of test clusters whose owner is gone.
 pub fn clean() -> Result<()> {
     for name in net::namespaces()?.iter().filter(|name| is_stale(name)) {
-        net::remove(name)?;
+        remove_once(name)?;
     }
     for dir in [paths::sockets(), paths::runs()] {
         clean_directory(&dir);
     }
     Ok(())
+}
+
+/// Removes a namespace. Another run may be cleaning at the same time: one that it removed is not an error.
+fn remove_once(name: &str) -> Result<()> {
+    match net::remove(name) {
+        Err(error) if net::namespaces()?.iter().any(|present| present == name) => Err(error),
+        _ => Ok(()),
+    }
 }
 
 fn clean_directory(dir: &Path) {
@@ -44,6 +52,11 @@ fn owner(name: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_namespace_that_another_run_removed_is_not_an_error() {
+        remove_once("dawn-t4194305-2").unwrap();
+    }
 
     #[test]
     fn only_names_of_dead_test_runs_are_stale() {
