@@ -235,7 +235,10 @@ impl Files {
     fn statelite_list(&self, node: &str) -> Answer {
         let snapshot = self.model.snapshot();
         match self.live.list(&snapshot, node) {
-            Ok(text) => Answer::Bytes(Rendered::text(text + &localdisk::lines(&snapshot, node))),
+            Ok(mut list) => {
+                list.local_disk = localdisk::of_node(&snapshot, node);
+                Answer::Bytes(Rendered::text(list.to_string()))
+            }
             Err(error) => Answer::Refused(error.to_string()),
         }
     }

@@ -16,7 +16,8 @@
 use crate::plan;
 use dawn_cluster::Snapshot;
 use dawn_serving::bounded_read;
-use dawn_statelite::{LiteOption, encode};
+use dawn_wire::list::{LocalDisk, Part, Step, TableKind};
+use dawn_wire::{List, LiteOption};
 use std::path::Path;
 
 /// Bytes of a layout.
@@ -49,18 +50,18 @@ pub fn read(cell: &str) -> Result<Layout, String> {
     Ok(Layout { is_script, text })
 }
 
-/// The lines about the local disk in the list of a node (format: `initrd-init/src/statelite/list.rs`).
-/// Nothing where the image has no layout.
-pub fn lines(snapshot: &Snapshot, node: &str) -> String {
+/// The local disk in the list of a node.
+#[must_use]
+pub fn of_node(snapshot: &Snapshot, node: &str) -> LocalDisk {
     let image = plan::image_of(snapshot, node).ok();
     let Some(cell) = image.and_then(|image| image.get("partitionfile").cloned()) else {
-        return String::new();
+        return LocalDisk::Unknown;
     };
-    let lines = read(&cell).and_then(|layout| match layout.is_script {
-        true => Ok(format!("script\t{}\n", encode(&layout.text))),
-        false => parse(&layout.text).map(|steps| steps.iter().map(Step::line).collect()),
+    let steps = read(&cell).and_then(|layout| match layout.is_script {
+        true => Ok(vec![Step::Script(layout.text)]),
+        false => parse(&layout.text),
     });
-    lines.unwrap_or_else(|reason| format!("localdisk\t-\t{}\n", encode(&reason)))
+    steps.map_or_else(LocalDisk::Missing, LocalDisk::Layout)
 }
 
 /// Why the layout of a node's image cannot be carried out; nothing where there is none.
@@ -76,43 +77,6 @@ pub fn problem(snapshot: &Snapshot, node: &str) -> Option<String> {
     };
     let reason = parsed.err().filter(|reason| reason != NOT_ENABLED || missed())?;
     Some(format!("linuximage.partitionfile: {reason}"))
-}
-
-/// One thing to do, in the order of the file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Step {
-    Disk { device: String, clear: bool, table: &'static str, kind: String, parts: Vec<Part> },
-    Space { device: String, kind: String },
-    Swap { device: String },
-}
-
-/// Where a partition lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
-    /// So much of the disk, behind the one before.
-    Percent(u64),
-    /// First byte and the one behind the last.
-    Bytes(u64, u64),
-}
-
-impl Step {
-    fn line(&self) -> String {
-        match self {
-            Self::Disk { device, clear, table, kind, parts } => {
-                let clear = if *clear { "clear" } else { "keep" };
-                let parts: String = parts
-                    .iter()
-                    .map(|part| match part {
-                        Part::Percent(share) => format!("\t{share}"),
-                        Part::Bytes(start, end) => format!("\t{start}-{end}"),
-                    })
-                    .collect();
-                format!("disk\t{device}\t{table}\t{clear}\t{kind}{parts}\n")
-            }
-            Self::Space { device, kind } => format!("localdisk\t{device}\t{kind}\n"),
-            Self::Swap { device } => format!("swap\t{device}\n"),
-        }
-    }
 }
 
 /// The keys of a block.
@@ -203,8 +167,8 @@ impl Block<'_> {
 
     fn disk(&self, device: String, kind: String) -> Result<Step, String> {
         let table = match self.get("ptype") {
-            None | Some("msdos" | "dos") => "dos",
-            Some("gpt") => "gpt",
+            None | Some("msdos" | "dos") => TableKind::Dos,
+            Some("gpt") => TableKind::Gpt,
             Some(other) => return Err(format!("ptype={other} of its layout is neither gpt nor msdos")),
         };
         let parts = self.get("parts").unwrap_or_default();
@@ -212,7 +176,7 @@ impl Block<'_> {
         let list: Vec<Part> = parts
             .split(',')
             .filter(|part| !part.trim().is_empty())
-            .map(|part| Part::parse(part.trim()).ok_or_else(wrong))
+            .map(|part| self::part(part.trim()).ok_or_else(wrong))
             .collect::<Result<_, _>>()?;
         let share: u64 =
             list.iter().map(|part| if let Part::Percent(share) = part { *share } else { 0 }).sum();
@@ -223,15 +187,14 @@ impl Block<'_> {
     }
 }
 
-impl Part {
-    fn parse(text: &str) -> Option<Self> {
-        if let Some((start, end)) = text.split_once('-') {
-            let (start, end) = (bytes(start)?, bytes(end)?);
-            return (start < end).then_some(Self::Bytes(start, end));
-        }
-        let share: u64 = text.trim_end_matches('%').parse().ok()?;
-        (1..=100).contains(&share).then_some(Self::Percent(share))
+/// A partition of `parts=`.
+fn part(text: &str) -> Option<Part> {
+    if let Some((start, end)) = text.split_once('-') {
+        let (start, end) = (bytes(start)?, bytes(end)?);
+        return (start < end).then_some(Part::Bytes(start, end));
     }
+    let share: u64 = text.trim_end_matches('%').parse().ok()?;
+    (1..=100).contains(&share).then_some(Part::Percent(share))
 }
 
 /// `200G`, `1MiB`, in the units of parted(8): powers of ten unless there is an `i`, megabytes where there is
@@ -254,14 +217,14 @@ fn bytes(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(base.checked_pow(power)?)
 }
 
-/// A layout of any text: it becomes lines that begin with a word of the list and hold what a line may hold.
+/// A layout of any text: what it says to the node reads back as it was.
 pub fn fuzz_layout(text: &str) {
     let Ok(steps) = parse(text) else { return };
-    for step in steps {
-        let line = step.line();
-        assert!(line.ends_with('\n') && line.matches('\n').count() == 1, "{line:?}");
-        assert!(["disk\t", "localdisk\t", "swap\t"].iter().any(|word| line.starts_with(word)), "{line:?}");
-        assert!(line.is_ascii() && !line.contains('%') && line.contains("\t/dev/"), "{line:?}");
+    let list = List { local_disk: LocalDisk::Layout(steps), ..List::default() };
+    let shown = list.to_string();
+    assert!(shown.is_ascii() && !shown.contains('%'), "{shown:?}");
+    if !shown.is_empty() {
+        assert_eq!(List::parse(&shown), list, "{shown:?}");
     }
 }
 
@@ -274,7 +237,7 @@ mod tests {
                          [swapspace]\ndev=/dev/sda2\n";
 
     fn lines(text: &str) -> Result<String, String> {
-        parse(text).map(|steps| steps.iter().map(Step::line).collect())
+        parse(text).map(|steps| steps.iter().map(Step::to_string).collect())
     }
 
     #[test]
@@ -329,7 +292,7 @@ mod tests {
                 ("osimage", &[("imagename", "img")]),
                 ("linuximage", &[("imagename", "img"), ("partitionfile", entry)]),
             ]);
-            super::lines(&snapshot, "cn1")
+            List { local_disk: of_node(&snapshot, "cn1"), ..List::default() }.to_string()
         };
         assert_eq!(lines(""), "");
         for (unreadable, why) in [(file.as_str(), "No such file"), ("/proc/kmsg", "interface of the kernel")]

@@ -4,9 +4,9 @@
 //! path, which is why the paths of the boot are named in one place only, the views.
 
 use crate::events::{Amount, Bus, Step, Subject};
-use crate::plan::STATELITE_ROOT;
 use dawn_cluster::{MacAddr, Model, Text};
 use dawn_nfs::ExportId;
+use dawn_wire::{image, status};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -63,8 +63,8 @@ impl Watcher {
     /// A status word of a node (3002).
     pub fn status(&self, node: &str, word: &str) {
         let step = match word {
-            "netbooting" => Step::Init,
-            "booted" => Step::Booted,
+            status::NETBOOTING => Step::Init,
+            status::BOOTED => Step::Booted,
             _ => Step::Status,
         };
         self.bus.publish(Subject::Node(node), step, now_ms(), Amount::default(), word);
@@ -144,7 +144,7 @@ fn step_of(path: &str) -> Step {
         _ if folder == "boot/grub2" && !name.contains('.') => Step::Script,
         "kernel" if in_image => Step::Kernel,
         _ if in_image && name.starts_with("initrd") => Step::Initrd,
-        _ if name.starts_with("rootimg.") || name == STATELITE_ROOT => Step::Root,
+        _ if name.starts_with("rootimg.") || name == image::PACKED_STATELITE => Step::Root,
         _ if folder == "xcat/httpboot" => Step::Loader,
         _ if [".kpxe", ".pxe", ".efi", ".0"].iter().any(|end| name.ends_with(end)) => Step::Loader,
         _ => Step::File,

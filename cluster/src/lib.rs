@@ -118,7 +118,7 @@ pub use edit::{CELL_BYTES_MAX, EDITS_MAX, Edit, EditError};
 pub use effect::{RowChange, RowChangeKind};
 pub use groups::{Condition, ConditionError, Conditions, GroupKind};
 pub use interfaces::NamedAddress;
-pub use liteoption::{LiteOption, OptionError};
+pub use liteoption::{OptionError, lite_option};
 pub use log::{
     CHANGES_BYTES_MAX, CHANGES_KEPT_MAX, LogEntry, QUIET_CHANGES_BYTES_MAX, QUIET_CHANGES_KEPT_MAX, UndoError,
 };

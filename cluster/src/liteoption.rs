@@ -1,76 +1,7 @@
-//! The `litefile.options` column: what it may say, and what it means.
+//! The `litefile.options` column: what it may say.
 
 use crate::names::excerpt;
-use std::fmt;
-use std::str::FromStr;
-
-/// How a path becomes the node's own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum LiteOption {
-    /// `tmpfs` (`rw`, `tempfs`): a copy in RAM, gone after a reboot.
-    Tmpfs,
-    /// `link` (`tmpfs,rw`, empty): a copy in RAM, reached by a symbolic link in the image.
-    Link,
-    /// `persistent`: in the node's store, kept over reboots.
-    Persistent,
-    /// `link,persistent`.
-    LinkPersistent,
-    /// `localdisk`: on the node's own disk.
-    Localdisk,
-    /// `ro`: the version of a tree, in place, read-only.
-    Ro,
-    /// `link,ro`.
-    LinkRo,
-    /// `con`: all versions of all trees, one after the other.
-    Con,
-    /// `link,con`.
-    LinkCon,
-    /// `con,persistent`: joined once, then kept in the node's store.
-    ConPersistent,
-}
-
-impl LiteOption {
-    /// Whether the image holds a symbolic link at the path.
-    #[must_use]
-    pub fn is_link(self) -> bool {
-        matches!(self, Self::Link | Self::LinkPersistent | Self::LinkRo | Self::LinkCon)
-    }
-
-    /// Whether the path survives a reboot.
-    #[must_use]
-    pub fn is_persistent(self) -> bool {
-        matches!(self, Self::Persistent | Self::LinkPersistent | Self::ConPersistent)
-    }
-
-    /// Whether the files of all trees are joined.
-    #[must_use]
-    pub fn is_con(self) -> bool {
-        matches!(self, Self::Con | Self::LinkCon | Self::ConPersistent)
-    }
-
-    /// Whether the path is read-only for the node.
-    #[must_use]
-    pub fn is_ro(self) -> bool {
-        matches!(self, Self::Ro | Self::LinkRo)
-    }
-
-    /// The spelling that nodes and `liteimg` use.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Tmpfs => "tmpfs",
-            Self::Link => "link",
-            Self::Persistent => "persistent",
-            Self::LinkPersistent => "link,persistent",
-            Self::Localdisk => "localdisk",
-            Self::Ro => "ro",
-            Self::LinkRo => "link,ro",
-            Self::Con => "con",
-            Self::LinkCon => "link,con",
-            Self::ConPersistent => "con,persistent",
-        }
-    }
-}
+use dawn_wire::LiteOption;
 
 /// The text is none of the options.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -85,36 +16,30 @@ pub struct OptionError {
 /// The words of all options; `tempfs` is an old spelling.
 const WORDS: [&str; 8] = ["tmpfs", "tempfs", "rw", "persistent", "localdisk", "ro", "con", "link"];
 
-impl FromStr for LiteOption {
-    type Err = OptionError;
-
-    /// Words in any order, with blanks around them.
-    fn from_str(text: &str) -> Result<Self, OptionError> {
-        let text = text.trim();
-        let mut words: Vec<&str> = text.split(',').map(str::trim).collect();
-        if let Some(word) = words.iter().find(|word| !text.is_empty() && !WORDS.contains(word)) {
-            return Err(OptionError { reason: format!("'{}' is not an option", excerpt(word)) });
-        }
-        words.sort_unstable();
-        match words.as_slice() {
-            [""] | ["link"] | ["rw", "tmpfs" | "tempfs"] => Ok(Self::Link),
-            ["tmpfs" | "tempfs" | "rw"] => Ok(Self::Tmpfs),
-            ["persistent"] => Ok(Self::Persistent),
-            ["link", "persistent"] => Ok(Self::LinkPersistent),
-            ["localdisk"] => Ok(Self::Localdisk),
-            ["ro"] => Ok(Self::Ro),
-            ["link", "ro"] => Ok(Self::LinkRo),
-            ["con"] => Ok(Self::Con),
-            ["con", "link"] => Ok(Self::LinkCon),
-            ["con", "persistent"] => Ok(Self::ConPersistent),
-            words => Err(OptionError { reason: format!("'{}' do not go together", words.join("' and '")) }),
-        }
+/// Reads a cell: words in any order, with blanks around them. `rw` and `tempfs` are `tmpfs`; with `rw`, or
+/// empty, the image holds a link.
+///
+/// # Errors
+/// Which word is not an option, or which do not go together.
+pub fn lite_option(text: &str) -> Result<LiteOption, OptionError> {
+    let text = text.trim();
+    let mut words: Vec<&str> = text.split(',').map(str::trim).collect();
+    if let Some(word) = words.iter().find(|word| !text.is_empty() && !WORDS.contains(word)) {
+        return Err(OptionError { reason: format!("'{}' is not an option", excerpt(word)) });
     }
-}
-
-impl fmt::Display for LiteOption {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+    words.sort_unstable();
+    match words.as_slice() {
+        [""] | ["link"] | ["rw", "tmpfs" | "tempfs"] => Ok(LiteOption::Link),
+        ["tmpfs" | "tempfs" | "rw"] => Ok(LiteOption::Tmpfs),
+        ["persistent"] => Ok(LiteOption::Persistent),
+        ["link", "persistent"] => Ok(LiteOption::LinkPersistent),
+        ["localdisk"] => Ok(LiteOption::Localdisk),
+        ["ro"] => Ok(LiteOption::Ro),
+        ["link", "ro"] => Ok(LiteOption::LinkRo),
+        ["con"] => Ok(LiteOption::Con),
+        ["con", "link"] => Ok(LiteOption::LinkCon),
+        ["con", "persistent"] => Ok(LiteOption::ConPersistent),
+        words => Err(OptionError { reason: format!("'{}' do not go together", words.join("' and '")) }),
     }
 }
 
@@ -128,7 +53,7 @@ mod tests {
         for option in
             [Tmpfs, Link, Persistent, LinkPersistent, Localdisk, Ro, LinkRo, Con, LinkCon, ConPersistent]
         {
-            assert_eq!(option.as_str().parse(), Ok(option));
+            assert_eq!(lite_option(option.as_str()), Ok(option));
         }
     }
 
@@ -149,7 +74,7 @@ mod tests {
             ("ro,", Err("'' is not an option")),
             ("links", Err("'links' is not an option")),
         ] {
-            let got = text.parse::<LiteOption>().map_err(|error| error.reason);
+            let got = lite_option(text).map_err(|error| error.reason);
             assert_eq!(got, option.map_err(str::to_owned), "{text}");
         }
     }

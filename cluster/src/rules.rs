@@ -16,7 +16,7 @@ pub use names::check_group_name;
 
 use crate::edit::{Edit, EditError};
 use crate::effect::Effect;
-use crate::liteoption::LiteOption;
+use crate::liteoption::lite_option;
 use crate::names::{Guid, ImageName, MacAddr, excerpt, parse_mac_column, parse_mac_column_as};
 use crate::policy::PolicyRequest;
 use crate::resolve::NEXT_RECORD;
@@ -27,6 +27,7 @@ use crate::site;
 use crate::snapshot::{KNOWN, Snapshot};
 use crate::subnet::{dynamic_ranges, prefix_length};
 use crate::template;
+use dawn_wire::LiteOption;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -259,7 +260,7 @@ impl Rule {
             Self::OneOf(words) => site::one_of(value, words),
             Self::Switch => site::Kind::Switch.problem(value),
             Self::Number(low, high) => site::Kind::Number(low, high).problem(value),
-            Self::LiteOptions => value.parse::<LiteOption>().err().map(|error| error.to_string().into()),
+            Self::LiteOptions => lite_option(value).err().map(|error| error.to_string().into()),
             Self::LitePath => {
                 let inside = value.split('/').all(|part| part != ".");
                 // It stands in lines with `:` between their fields.
@@ -391,7 +392,7 @@ fn site_value(next: &Snapshot, row: &Row) -> Result<(), EditError> {
 
 /// Directories cannot be joined.
 fn lite_row(row: &Row) -> Result<(), EditError> {
-    let option = row.get(LITE.options).and_then(|text| text.parse::<LiteOption>().ok());
+    let option = row.get(LITE.options).and_then(|text| lite_option(text).ok());
     match row.get(LITE.file) {
         Some(path) if path.ends_with('/') && option.is_some_and(LiteOption::is_con) => {
             let reason = format!("{path} is a directory, and directories cannot be joined").into();

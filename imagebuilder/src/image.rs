@@ -5,6 +5,7 @@
 //! configuration, while the daemon only tells the definition (a daemon that serves an isolated boot network
 //! often cannot reach a package mirror).
 
+use dawn_wire::image::{INITRD_STATELESS, INITRD_STATELITE, KERNEL, ROOT};
 use std::path::{Path, PathBuf};
 
 /// Mode of the image directory unless `linuximage.permission` says otherwise.
@@ -156,10 +157,10 @@ impl ImagePaths {
     pub fn new(dir: &Path) -> Self {
         Self {
             dir: dir.to_owned(),
-            rootimg: dir.join("rootimg"),
-            kernel: dir.join("kernel"),
-            initrd_stateless: dir.join("initrd-stateless.gz"),
-            initrd_statelite: dir.join("initrd-statelite.gz"),
+            rootimg: dir.join(ROOT),
+            kernel: dir.join(KERNEL),
+            initrd_stateless: dir.join(INITRD_STATELESS),
+            initrd_statelite: dir.join(INITRD_STATELITE),
         }
     }
 }

@@ -22,12 +22,10 @@ use crate::password::{self, RootPassword};
 use crate::squashfs::{self, SquashfsError};
 use crate::tree::{Kind, Meta, Tree, TreeError};
 use dawn_statelite::liteimg::{self, LiteimgError};
+use dawn_wire::image::{PACKED_ROOTS, PACKED_STATELITE, ROOT};
 
 /// The exclude list used when `linuximage.exlist` is empty.
 pub const DEFAULT_EXLIST: &str = include_str!("../share/debian.compute.exlist");
-/// Every file a method may leave in the image directory.
-pub const OUTPUTS: [&str; 6] =
-    ["rootimg.sfs", "rootimg.cpio.gz", "rootimg.cpio.xz", "rootimg.tar.gz", "rootimg.tar.xz", "rootimg.gz"];
 /// Compression levels: gzip as the program's default, xz where more costs far more time than it saves.
 const GZIP_LEVEL: u32 = 6;
 const XZ_LEVEL: u32 = 6;
@@ -262,7 +260,7 @@ pub fn run(
             "Warning: {dropped} access control lists or other attributes have no place in a squashfs."
         ));
     }
-    for other in OUTPUTS.iter().map(|name| paths.dir.join(name)).filter(|path| *path != output) {
+    for other in PACKED_ROOTS.iter().map(|name| paths.dir.join(name)).filter(|path| *path != output) {
         remove(&other)?;
     }
     write_stamp(&paths.dir, identity)?;
@@ -271,23 +269,20 @@ pub fn run(
 
 /// What a killed packing left: files of the size of an image. Only under the lock.
 fn remove_unfinished(dir: &Path) -> Result<(), PackimageError> {
-    OUTPUTS.iter().try_for_each(|name| remove(&dir.join(format!(".{name}.new"))))
+    PACKED_ROOTS.iter().try_for_each(|name| remove(&dir.join(format!(".{name}.new"))))
 }
-
-/// The packed root of statelite nodes with `rootfstype=ramdisk`.
-pub const STATELITE_ROOT: &str = "rootimg-statelite.gz";
 
 /// Pack the whole tree of the image directory `dir` as it is, links of `liteimg` included. The result is the
 /// archive.
 pub fn pack_statelite(dir: &Path) -> Result<PathBuf, PackimageError> {
-    let rootimg = dir.join("rootimg");
+    let rootimg = dir.join(ROOT);
     if !rootimg.is_dir() {
         return Err(PackimageError::NoTree(rootimg));
     }
     let _lock = genimage::lock(dir).map_err(PackimageError::Busy)?;
     let tree = Tree::scan(&rootimg, &Exlist::default())?;
     let options = Options { method: Method::Cpio(Packer::Gzip), ..Options::default() };
-    let (new, output) = (dir.join(format!(".{STATELITE_ROOT}.new")), dir.join(STATELITE_ROOT));
+    let (new, output) = (dir.join(format!(".{PACKED_STATELITE}.new")), dir.join(PACKED_STATELITE));
     let written = write(&tree, &options, &new, &mut |_| {}).and_then(|_| publish(&new, &output));
     written.inspect_err(|_| drop(fs::remove_file(&new)))?;
     Ok(output)

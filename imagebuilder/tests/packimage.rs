@@ -213,7 +213,7 @@ fn other_methods_leave_one_archive() {
         let (outcome, _) = pack(&def, &options).unwrap();
         assert_eq!(outcome.file, def.rootimgdir.join(file));
         let left: Vec<_> =
-            packimage::OUTPUTS.iter().filter(|name| def.rootimgdir.join(name).exists()).collect();
+            dawn_wire::image::PACKED_ROOTS.iter().filter(|name| def.rootimgdir.join(name).exists()).collect();
         assert_eq!(left, [&file]);
     }
 }

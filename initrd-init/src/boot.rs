@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use dawn_wire::{image, status as word};
 use rustix::mount::MountFlags;
 
 use crate::cmdline::{Cmdline, Root, mac_text};
@@ -74,12 +75,12 @@ fn boot(line: &Cmdline) -> Result<std::convert::Infallible> {
     let status = server.filter(|_| line.report_status).map(|server| (server, line.status_port));
     let root_on_network = matches!(line.root, Root::Nfs { .. });
     let facts = Facts { node, nic, lease, status, root_on_network };
-    let report = status.map(|(server, port)| report_in_background(server, port, "netbooting"));
+    let report = status.map(|(server, port)| report_in_background(server, port, word::NETBOOTING));
     enter_root(line, &facts, server, report, &mut loader).inspect_err(|error| {
         if let Some((server, port)) = status {
             log::remember(&error.to_string());
             status::report_troubles(server, port);
-            status::report_once(server, port, "failed");
+            status::report_once(server, port, word::FAILED);
         }
     })
 }
@@ -120,7 +121,7 @@ fn build_root(line: &Cmdline, facts: &Facts, server: Option<Ipv4Addr>, loader: &
                 );
             }
             let writable = Writable { limit: line.root_limit.as_deref(), flags: line.root_flags.as_deref() };
-            if url.file_name() == statelite::ARCHIVE {
+            if url.file_name() == image::PACKED_STATELITE {
                 let image = Image::Archive(url, writable);
                 return statelite::build(&statelite::Wish { line, facts, server, image }, loader, ROOT);
             }

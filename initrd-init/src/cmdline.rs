@@ -4,12 +4,10 @@
 //! somebody else and are ignored. A word of ours with a value that makes no sense becomes a complaint, which
 //! is shown, and the boot goes on with the default.
 
-use crate::url::Url;
+use dawn_wire::status::port;
+use dawn_wire::{Remote, kernel};
 
-/// Port of the HTTP service when `XCATHTTPPORT` is absent.
-pub const HTTP_PORT_DEFAULT: u16 = 80;
-/// Port of the status service when `XCATIPORT` is absent.
-pub const STATUS_PORT_DEFAULT: u16 = 3002;
+use crate::url::Url;
 
 /// Everything `/init` takes from the kernel line.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -69,15 +67,6 @@ pub enum Root {
     },
 }
 
-/// `server:/directory`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Remote {
-    /// Host name or address.
-    pub host: String,
-    /// Absolute directory.
-    pub dir: String,
-}
-
 /// Ports of the NFS services, for servers without a port mapper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct NfsPorts {
@@ -132,39 +121,11 @@ pub fn parse_mac(text: &str) -> Option<[u8; 6]> {
     Some(mac)
 }
 
-impl Remote {
-    /// Reads `server:/dir`; the directory must be absolute.
-    pub fn parse(text: &str) -> Option<Self> {
-        let (host, dir) = text.split_once(':')?;
-        if host.is_empty() || !dir.starts_with('/') {
-            return None;
-        }
-        let dir = squeeze(dir);
-        Some(Self { host: host.to_owned(), dir })
-    }
-}
-
-impl std::fmt::Display for Remote {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.host, self.dir)
-    }
-}
-
-/// Collapses `//` and drops a trailing `/`.
-pub fn squeeze(path: &str) -> String {
-    let joined = path.split('/').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
-    format!("/{joined}")
-}
-
 impl Cmdline {
     /// Parses the text of `/proc/cmdline`.
     pub fn parse(text: &str) -> Self {
-        let mut line = Self {
-            http_port: HTTP_PORT_DEFAULT,
-            status_port: STATUS_PORT_DEFAULT,
-            report_status: true,
-            ..Self::default()
-        };
+        let mut line =
+            Self { http_port: port::HTTP, status_port: port::STATUS, report_status: true, ..Self::default() };
         for word in words(text) {
             match word.split_once('=') {
                 Some((key, value)) => line.pair(key, value),
@@ -178,7 +139,7 @@ impl Cmdline {
         match word {
             "debug" => self.debug = true,
             "shell" => self.shell = true,
-            "nonodestatus" => self.report_status = false,
+            kernel::NO_STATUS => self.report_status = false,
             "PARTITION" => self.local_disk = true,
             _ if word.starts_with("PARTITION_") => self.local_disk = true,
             _ => {}
@@ -187,21 +148,21 @@ impl Cmdline {
 
     fn pair(&mut self, key: &str, value: &str) {
         match key {
-            "imgurl" => self.set_image(value),
-            "NFSROOT" | "nfsroot" => self.set_nfs(key, value),
+            kernel::IMAGE_URL => self.set_image(value),
+            kernel::NFS_ROOT | "nfsroot" => self.set_nfs(key, value),
             "root" if value.starts_with("nfs:") => {
                 self.set_nfs(key, value.strip_prefix("nfs:").unwrap_or(value));
             }
-            "NODE" => self.node = filled(value),
-            "XCAT" => self.server = filled(value.split(':').next().unwrap_or_default()),
-            "XCATHTTPPORT" => self.http_port = self.port(key, value).unwrap_or(HTTP_PORT_DEFAULT),
-            "XCATIPORT" => self.status_port = self.port(key, value).unwrap_or(STATUS_PORT_DEFAULT),
-            "nfsport" => self.nfs_ports.nfs = self.port(key, value),
-            "mountport" => self.nfs_ports.mount = self.port(key, value),
-            "BOOTIF" => self.set_bootif(value),
-            "netdev" | "netdevice" | "ksdevice" | "bootdev" => self.set_nic_hint(value),
-            "STATEMNT" => self.set_state(value),
-            "MNTOPTS" => value.clone_into(&mut self.state_options),
+            kernel::NODE => self.node = filled(value),
+            kernel::MASTER => self.server = filled(value.split(':').next().unwrap_or_default()),
+            kernel::HTTP_PORT => self.http_port = self.port(key, value).unwrap_or(port::HTTP),
+            kernel::STATUS_PORT => self.status_port = self.port(key, value).unwrap_or(port::STATUS),
+            kernel::NFS_PORT => self.nfs_ports.nfs = self.port(key, value),
+            kernel::MOUNT_PORT => self.nfs_ports.mount = self.port(key, value),
+            kernel::BOOT_INTERFACE => self.set_bootif(value),
+            kernel::NET_DEVICE | "netdevice" | "ksdevice" | "bootdev" => self.set_nic_hint(value),
+            kernel::STATE_MOUNT => self.set_state(value),
+            kernel::STATE_OPTIONS => value.clone_into(&mut self.state_options),
             "init" => self.init = filled(value),
             "rootlimit" => self.root_limit = filled(value),
             "rootflags" => self.root_flags = filled(value),

@@ -120,14 +120,6 @@ pub enum Error {
 }
 
 impl Error {
-    /// The system's own error where there is one, for callers that go by its number.
-    pub fn into_io(self) -> io::Error {
-        match self {
-            Self::File { cause, .. } => cause,
-            other => io::Error::other(other.to_string()),
-        }
-    }
-
     /// A file error.
     pub fn file(verb: &'static str, path: impl Into<String>, cause: impl Into<io::Error>) -> Self {
         Self::File { verb, path: path.into(), cause: cause.into() }

@@ -33,7 +33,7 @@ mod unpack;
 mod url;
 
 pub use error::Error;
-pub use statelite::{copy, rehearse};
+pub use statelite::rehearse;
 
 use std::process::ExitCode;
 

@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 
 use rustix::mount::MountFlags;
 
-use crate::cmdline::{NfsPorts, Remote};
+use dawn_wire::Remote;
+
+use crate::cmdline::NfsPorts;
 use crate::error::{Error, Result};
 use crate::log;
 use crate::modules::Loader;

@@ -7,6 +7,8 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use dawn_wire::status::{DONE, PROBLEM, READY, STATUS};
+
 use crate::log;
 use crate::sys;
 
@@ -20,7 +22,7 @@ const ANSWER_SECONDS_MAX: u64 = 10;
 /// Sends `installstatus <status>` until the server has confirmed it. Gives whether it has.
 pub fn report(server: Ipv4Addr, port: u16, status: &str) -> bool {
     for attempt in 1..=TRIES {
-        match exchange(server, port, &format!("installstatus {status}\n")) {
+        match exchange(server, port, &format!("{STATUS} {status}\n")) {
             Ok(()) => {
                 log::step(&format!("status `{status}` reported to {server}:{port}"));
                 return true;
@@ -38,7 +40,7 @@ pub fn report(server: Ipv4Addr, port: u16, status: &str) -> bool {
 
 /// Sends a status once, for a node that is about to restart anyway.
 pub fn report_once(server: Ipv4Addr, port: u16, status: &str) {
-    if let Err(cause) = exchange(server, port, &format!("installstatus {status}\n")) {
+    if let Err(cause) = exchange(server, port, &format!("{STATUS} {status}\n")) {
         log::problem(&format!("status `{status}` to {server}:{port} failed: {cause}"));
     }
 }
@@ -46,7 +48,7 @@ pub fn report_once(server: Ipv4Addr, port: u16, status: &str) {
 /// Tells the server what went wrong so far, one event each. What cannot be sent has been on the console.
 pub fn report_troubles(server: Ipv4Addr, port: u16) {
     for text in log::troubles() {
-        if let Err(cause) = exchange(server, port, &format!("problem {}\n", text.replace('\n', " "))) {
+        if let Err(cause) = exchange(server, port, &format!("{PROBLEM} {}\n", text.replace('\n', " "))) {
             log::problem(&format!("events to {server}:{port} failed: {cause}"));
             return;
         }
@@ -59,9 +61,9 @@ fn exchange(server: Ipv4Addr, port: u16, line: &str) -> io::Result<()> {
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(patience))?;
     let mut reader = BufReader::new(stream.try_clone()?);
-    expect(&mut reader, "ready")?;
+    expect(&mut reader, READY)?;
     (&stream).write_all(line.as_bytes())?;
-    expect(&mut reader, "done")
+    expect(&mut reader, DONE)
 }
 
 fn expect(reader: &mut impl BufRead, word: &str) -> io::Result<()> {

@@ -11,34 +11,55 @@
 //! | [`observe`] | what the services report |
 //! | [`bounded_read`] | files that a client or a table cell names: read for a bounded time and size |
 //! | [`beneath`] | writing and reading beneath a directory, whatever links lie in it |
+//! | [`mod@copy`] | copies with everything that makes a file what it is |
 //! | [`lookup`] | what a failed look-up says: nothing there, or nothing for certain |
 //! | [`disks`] | threads for file system calls that may hang |
 //! | [`mounts`] | which file systems are mounted where |
 //! | [`shares`] | limits with a part kept for callers with more proof |
 //! | [`whole`] | files that appear complete or not at all, by path |
 //!
+//! `/init` of the nodes takes the file helpers only: everything that serves is behind the feature `serve`.
+//!
 //! Start reading at [`source`]. The protocol engines ([`Source`]'s callers) know nothing of the model; the
 //! daemon answers them from the boot plan in front of [`Roots`].
 
 pub mod beneath;
+#[cfg(feature = "serve")]
 pub mod bounded_read;
+#[cfg(feature = "serve")]
 mod cache;
+pub mod copy;
+#[cfg(feature = "serve")]
 pub mod disks;
+#[cfg(feature = "serve")]
 pub mod file;
 pub mod lookup;
 pub mod mounts;
+#[cfg(feature = "serve")]
 pub mod observe;
+#[cfg(feature = "serve")]
 pub mod path;
+#[cfg(feature = "serve")]
 pub mod roots;
+#[cfg(feature = "serve")]
 pub mod shares;
+#[cfg(feature = "serve")]
 pub mod source;
+#[cfg(feature = "serve")]
 pub mod tree;
 pub mod whole;
 
+#[cfg(feature = "serve")]
 pub use disks::{DiskPool, Late};
+#[cfg(feature = "serve")]
 pub use file::{Content, FileBody, FileStamp, OpenFile, ReadAt, Rendered};
+#[cfg(feature = "serve")]
 pub use observe::{Event, EventKind, Ignore, Observer};
+#[cfg(feature = "serve")]
 pub use path::{PathError, RequestPath};
+#[cfg(feature = "serve")]
 pub use roots::{Mount, Roots};
+#[cfg(feature = "serve")]
 pub use source::{Answer, OwnedRequest, Request, Service, Source};
+#[cfg(feature = "serve")]
 pub use tree::{Entry, EntryKind, NamedFiles, OpenDir, Tree, TreeError};

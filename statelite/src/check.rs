@@ -1,7 +1,7 @@
 //! What cannot work in a list of special paths, found before a node finds it.
 
 use crate::entry::LiteFile;
-use dawn_cluster::LiteOption;
+use dawn_wire::LiteOption;
 
 /// One thing that is wrong. The texts are those that scripts of administrators look for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

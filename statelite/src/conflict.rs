@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use crate::check::{Problem, below_files, check};
 use crate::entry::{files, image_of};
 use crate::location::{LocationError, store, trees};
-use dawn_cluster::LiteOption;
+use dawn_wire::LiteOption;
 
 /// One contradiction.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

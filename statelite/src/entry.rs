@@ -1,6 +1,7 @@
 //! The `litefile` table: which paths, in which way.
 
-use dawn_cluster::{Col, LiteOption, OptionError, Snapshot, Text};
+use dawn_cluster::{Col, OptionError, Snapshot, Text, lite_option};
+use dawn_wire::LiteOption;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
@@ -18,7 +19,7 @@ pub struct LiteFile {
 impl LiteFile {
     fn new(path: &Text, options: Option<&Text>) -> Self {
         let text = options.cloned().unwrap_or_else(|| "tmpfs,rw".into());
-        Self { path: path.clone(), option: text.parse(), text }
+        Self { path: path.clone(), option: lite_option(&text), text }
     }
 
     /// Whether the path is a directory.

@@ -26,10 +26,10 @@ mod needs;
 
 pub use check::{Problem, check};
 pub use conflict::{Conflict, conflicts};
-pub use dawn_cluster::LiteOption;
+pub use dawn_wire::LiteOption;
 pub use defaults::{DEFAULT_OPTION, default_paths};
 pub use entry::{LiteFile, files, files_of_image, image_of};
-pub use list::{ListError, add_notes, encode, node_list};
+pub use list::{ListError, node_list};
 pub use location::{
     Location, LocationError, Stores, Tree, each_tree, persistent_store, store, store_patterns, stores,
     tree_patterns, trees, trees_of_image,

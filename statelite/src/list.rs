@@ -1,28 +1,17 @@
-//! The list that `/init` fetches: what is special for this node, one entry a line, fields separated by tabs.
-//!
-//! ```text
-//! file        <option>       <path>           [served]
-//! tree        <server:/dir>  [mount options]  [served]
-//! persistent  <server:/dir/node>  [mount options]
-//! note        <text>
-//! ```
-//! and, from elsewhere, the lines about the local disk. `/init` reads it
-//! (`initrd-init/src/statelite/list.rs`).
-//!
+//! The list that `/init` fetches ([`dawn_wire::list`]): what is special for a node.
 //!
 //! `served` marks what the NFS server lays over the root by itself ([`Duties`]); it counts only on a root
-//! that shows [`crate::live::MARK`]. A note is for the node's console.
+//! that shows [`dawn_wire::image::LIVE`].
 //!
-//! Trees come in order of priority. Control characters, tab and `%` of a field are percent-encoded, so a
-//! table cell can never make a line of its own. `/etc/mtab` is left out: on systems of today it is a link to
-//! `/proc` in the image already.
+//! `/etc/mtab` is left out: on systems of today it is a link to `/proc` in the image already.
 
 use crate::check::check;
 use crate::entry::files;
 use crate::live::Duties;
-use crate::location::{LocationError, store, trees};
+use crate::location::{Location, LocationError, store, trees};
 use dawn_cluster::Snapshot;
-use std::fmt::Write as _;
+use dawn_wire::list::{Entry, Mount};
+use dawn_wire::{List, LiteOption, Remote};
 
 /// Why a node gets no list.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,67 +27,37 @@ pub enum ListError {
     Store(LocationError),
 }
 
-/// Renders the list of a node whose server has taken over `duties`.
+/// The list of a node whose server has taken over `duties`, without notes and local disk.
 ///
 /// # Errors
 /// The first thing that cannot work, for the node's console.
-pub fn node_list(snapshot: &Snapshot, node: &str, duties: Duties) -> Result<String, ListError> {
+pub fn node_list(snapshot: &Snapshot, node: &str, duties: Duties) -> Result<List, ListError> {
     let files = files(snapshot, node);
     if let Some(problem) = check(&files).first() {
         return Err(ListError::Files(problem.to_string()));
     }
-    let mut list = String::new();
+    let mut list = List::default();
     for file in files.iter().filter(|file| &*file.path != "/etc/mtab") {
-        let option = file.option.as_ref().map_or("tmpfs", |option| option.as_str());
+        let option = file.option.clone().unwrap_or(LiteOption::Tmpfs);
         let served = file.option.as_ref().is_ok_and(|option| duties.include(*option));
-        line(&mut list, &["file", option, &file.path, if served { "served" } else { "" }]);
+        let entry = Entry::new(option, &file.path, served);
+        list.entries.push(entry.ok_or_else(|| ListError::Files(format!(" {} is not a path", file.path)))?);
     }
-    let served = if duties.trees { "served" } else { "" };
     for tree in trees(snapshot, node).map_err(ListError::Tree)? {
-        line(&mut list, &["tree", &tree.location.to_string(), &tree.options, served]);
+        list.trees.push(mount(tree.location, &tree.options, duties.trees));
     }
     if let Some(location) = store(snapshot, node) {
-        let location = location.map_err(ListError::Store)?;
+        let mut location = location.map_err(ListError::Store)?;
+        location.path = format!("{}/{node}", location.path.trim_end_matches('/'));
         let options = snapshot.attr(node, "statelite.mntopts").unwrap_or_else(|| "".into());
-        line(
-            &mut list,
-            &["persistent", &format!("{}/{node}", location.to_string().trim_end_matches('/')), &options],
-        );
+        list.persistent = Some(mount(location, &options, false));
     }
     Ok(list)
 }
 
-/// Adds what the node's console shall say.
-pub fn add_notes<'a>(list: &mut String, notes: impl IntoIterator<Item = &'a str>) {
-    notes.into_iter().for_each(|note| line(list, &["note", note]));
-}
-
-fn line(list: &mut String, fields: &[&str]) {
-    let used = fields.iter().rposition(|field| !field.is_empty()).map_or(0, |last| last + 1);
-    for (index, field) in fields.iter().take(used).enumerate() {
-        if index > 0 {
-            list.push('\t');
-        }
-        list.push_str(&encode(field));
-    }
-    list.push('\n');
-}
-
-/// A field as it may stand in the list: control characters and `%` become percent and two digits for each
-/// byte.
-#[must_use]
-pub fn encode(field: &str) -> String {
-    let mut out = String::with_capacity(field.len());
-    for c in field.chars() {
-        if c.is_control() || c == '%' {
-            for byte in c.encode_utf8(&mut [0; 4]).bytes() {
-                let _ = write!(out, "%{byte:02X}");
-            }
-        } else {
-            out.push(c);
-        }
-    }
-    out
+fn mount(location: Location, options: &str, served: bool) -> Mount {
+    let remote = Remote { host: location.server, dir: location.path };
+    Mount { remote, options: options.to_owned(), served }
 }
 
 #[cfg(test)]
@@ -126,25 +85,22 @@ mod tests {
                 .chain([("statelite", store)]),
         );
         assert_eq!(
-            node_list(&snapshot, "cn1", Duties::default()).unwrap(),
+            node_list(&snapshot, "cn1", Duties::default()).unwrap().to_string(),
             "file\tpersistent\t/var/lib/app/\ntree\t10.1.0.1:/state/cn1\tsoft\npersistent\t10.1.0.1:/data/cn1\n"
         );
         let duties = Duties { trees: true, store: true };
         assert_eq!(
-            node_list(&snapshot, "cn1", duties).unwrap(),
+            node_list(&snapshot, "cn1", duties).unwrap().to_string(),
             "file\tpersistent\t/var/lib/app/\tserved\ntree\t10.1.0.1:/state/cn1\tsoft\tserved\n\
              persistent\t10.1.0.1:/data/cn1\n"
         );
     }
 
     #[test]
-    fn a_cell_cannot_make_a_line() {
+    fn a_list_with_a_contradiction_is_refused() {
         assert!(matches!(
             node_list(&Snapshot::from_rows(NODE.iter().copied()), "cn1", Duties::default()),
             Err(ListError::Files(_))
         ));
-        let mut list = String::new();
-        line(&mut list, &["file", "ro", "/a\n\t%"]);
-        assert_eq!(list, "file\tro\t/a%0A%09%25\n");
     }
 }

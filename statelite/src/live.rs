@@ -9,13 +9,7 @@
 use dawn_cluster::Snapshot;
 
 use crate::location::{store, trees};
-use dawn_cluster::LiteOption;
-
-/// Directory that a root with a live overlay shows, relative to the root; below it are entries that the node
-/// covers with a mount of its own.
-pub const MARK: &str = ".statelite/live";
-/// Directory that holds the served trees by number, relative to the root.
-pub const TREES: &str = ".statelite/trees";
+use dawn_wire::LiteOption;
 
 /// What the server does for a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

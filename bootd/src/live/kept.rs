@@ -13,9 +13,10 @@ use super::{Generation, NO_TREE, id};
 use crate::address::LocalAddresses;
 use crate::plan::BootState;
 use crate::sealed;
-use dawn_cluster::{LiteOption, Snapshot};
+use dawn_cluster::Snapshot;
 use dawn_serving::whole;
 use dawn_statelite::live::Duties;
+use dawn_wire::LiteOption;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder};
@@ -130,11 +131,11 @@ impl Record {
 
     /// `None` if an option is unknown.
     fn into_wish(self, root: PathBuf) -> Option<Wish> {
-        let entries: Option<Vec<Entry>> = self
-            .entries
-            .into_iter()
-            .map(|entry| Some(Entry::new(entry.path, entry.is_dir, entry.option.parse().ok()?, entry.served)))
-            .collect();
+        let read = |entry: RecordEntry| {
+            let option = LiteOption::spelled(&entry.option)?;
+            Some(Entry::new(entry.path, entry.is_dir, option, entry.served))
+        };
+        let entries: Option<Vec<Entry>> = self.entries.into_iter().map(read).collect();
         Some(Wish {
             root,
             image: self.image,

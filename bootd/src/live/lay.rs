@@ -11,8 +11,8 @@ use dawn_nfs::{Access, OverlayEntry, OverlayKind};
 use dawn_serving::beneath::Beneath;
 use dawn_serving::lookup::{Failure, failure};
 use dawn_serving::mounts::Mounts;
-use dawn_statelite::LiteOption;
-use dawn_statelite::live::{MARK, TREES};
+use dawn_wire::LiteOption;
+use dawn_wire::image::{LIVE, TREES};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -157,7 +157,7 @@ impl Layer<'_> {
                 self.show(file, OverlayKind::Placeholder { directory: false });
             }
         }
-        self.show(MARK, OverlayKind::Placeholder { directory: true });
+        self.show(LIVE, OverlayKind::Placeholder { directory: true });
     }
 
     /// The node fills its files in RAM from the same trees.
@@ -210,7 +210,7 @@ impl Layer<'_> {
             (false, _) => self.mount_point(entry, &image),
             // Part of what is seeded with the entry above.
             (true, Above::Served(_)) => {}
-            (true, Above::Mount) => self.served(entry, &format!("{MARK}{}", entry.path), &hits, &image),
+            (true, Above::Mount) => self.served(entry, &format!("{LIVE}{}", entry.path), &hits, &image),
             (true, Above::Nothing) => self.served(entry, &image.real.clone(), &hits, &image),
         }
     }

@@ -39,6 +39,7 @@ use dawn_nfs::nfs3::Time;
 use dawn_nfs::{Export, ExportId, OverlayEntry, OverlayKind, OverlaySpec};
 use dawn_statelite::ListError;
 use dawn_statelite::live::Duties;
+use dawn_wire::List;
 use kept::Kept;
 use lay::{Images, Laid, Note, lay};
 use reach::Reach;
@@ -161,13 +162,13 @@ impl LiveRoots {
     ///
     /// # Errors
     /// What makes the list unusable.
-    pub fn list(&self, snapshot: &Snapshot, node: &str) -> Result<String, ListError> {
+    pub fn list(&self, snapshot: &Snapshot, node: &str) -> Result<List, ListError> {
         let duties = self.duties(snapshot, node);
         let mut list = dawn_statelite::node_list(snapshot, node, duties.unwrap_or_default())?;
         let tree = image_dir(snapshot, node).and_then(|dir| generations::current(&dir));
         let view = tree.and_then(|tree| self.views().get(&id(node, &tree)).cloned());
         if let (Some(_), Some(view)) = (duties, view) {
-            dawn_statelite::add_notes(&mut list, view.notes.iter().map(|(_, note)| note.as_str()));
+            list.notes.extend(view.notes.iter().map(|(_, note)| note.clone()));
         }
         Ok(list)
     }

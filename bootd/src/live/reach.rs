@@ -8,6 +8,7 @@ use super::lay::is_passing;
 use super::trees::{Hit, LocalTree, TreeLook, Whole};
 use super::{SWEEP_PERIOD, copies};
 use dawn_nfs::ExportId;
+use dawn_serving::copy;
 use dawn_serving::mounts::Mounts;
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
@@ -218,11 +219,10 @@ fn copy_here(cache: &Path, hit: &Hit) -> io::Result<Hit> {
     let state = state_of(&hit.path, &mut size)?;
     let target = cache.join(format!("{}{:016x}", copies::PREFIX, ExportId::of(&[&state]).0));
     if !target.exists() {
-        let text = |path: &Path| path.to_string_lossy().into_owned();
         let part = cache.join(format!("new-{:?}", std::thread::current().id()));
         let _ = fs::remove_dir_all(&part).or_else(|_| fs::remove_file(&part));
         copies::make_directory(cache)?;
-        initrd_init::copy::copy(&text(&hit.path), &text(&part)).map_err(initrd_init::Error::into_io)?;
+        copy::copy(&hit.path, &part)?;
         fs::rename(&part, &target)?;
     }
     Hit::at(target)

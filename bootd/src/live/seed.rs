@@ -4,6 +4,7 @@
 //! copy is made outside of the node's reach, then moved into its place whole.
 
 use dawn_nfs::{ExportId, sys};
+use dawn_serving::copy;
 use rustix::fs::{AtFlags, Gid, Mode, Uid};
 use std::fs;
 use std::io;
@@ -198,11 +199,7 @@ fn fill(part: &Path, seed: &Seed) -> io::Result<()> {
     if seed.join {
         join(part, seed.sources.iter().map(PathBuf::as_path))?;
     } else {
-        let text = |path: &Path| path.to_string_lossy().into_owned();
-        for source in &seed.sources {
-            let done = initrd_init::copy::copy(&text(source), &text(part));
-            done.map_err(initrd_init::Error::into_io)?;
-        }
+        seed.sources.iter().try_for_each(|source| copy::copy(source, part))?;
     }
     match (seed.sources.is_empty(), seed.is_dir) {
         (false, _) => Ok(()),
@@ -216,18 +213,13 @@ fn fill(part: &Path, seed: &Seed) -> io::Result<()> {
 
 /// Writes the parts, which are regular files, one after the other to `target`, which does not exist.
 fn join<'a>(target: &Path, parts: impl Iterator<Item = &'a Path>) -> io::Result<()> {
-    let text = |path: &Path| path.to_string_lossy().into_owned();
-    for (index, part) in parts.enumerate() {
-        let done = match index {
-            0 => {
-                initrd_init::copy::regular(part)?;
-                initrd_init::copy::copy(&text(part), &text(target))
-            }
-            _ => initrd_init::copy::append(&text(part), &text(target)),
-        };
-        done.map_err(initrd_init::Error::into_io)?;
-    }
-    Ok(())
+    parts.enumerate().try_for_each(|(index, part)| match index {
+        0 => {
+            copy::regular(part)?;
+            copy::copy(part, target)
+        }
+        _ => copy::append(part, target),
+    })
 }
 
 fn remove(path: &Path) -> io::Result<()> {

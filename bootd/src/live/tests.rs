@@ -98,7 +98,7 @@ impl Site {
 
     /// The list of a node that boots now.
     pub fn list(&self, number: u8) -> String {
-        self.live.list(&self.model.snapshot(), &format!("cn{number}")).unwrap()
+        self.live.list(&self.model.snapshot(), &format!("cn{number}")).unwrap().to_string()
     }
 
     /// A connection of a node's kernel.
@@ -322,7 +322,7 @@ fn a_joined_file_is_the_nodes_own_copy() {
     cn1.is("etc/new", "");
     cn1.is(".statelite/trees/0/etc/hosts", "1\n");
     cn1.is(".statelite/trees/1/etc/hosts", "2\n");
-    let list = site.live.list(&site.model.snapshot(), "cn1").unwrap();
+    let list = site.live.list(&site.model.snapshot(), "cn1").unwrap().to_string();
     assert!(list.starts_with("file\tcon\t/etc/hosts\nfile\tcon\t/etc/new\n"), "{list}");
 }
 
@@ -335,7 +335,7 @@ fn what_the_store_has_is_not_called_missing() {
     cn1.is("var/lib/app/data", "data");
     assert_eq!(site.events("cn1"), "");
     assert!(site.events("cn2").contains("/var/lib/app is neither in a tree nor in the image: made empty"));
-    let list = site.live.list(&site.model.snapshot(), "cn1").unwrap();
+    let list = site.live.list(&site.model.snapshot(), "cn1").unwrap().to_string();
     assert!(!list.contains("note"), "{list}");
 }
 
@@ -444,7 +444,7 @@ fn what_the_node_mounts_over_has_a_place_and_its_content() {
     cn1.is(".statelite/live/var/cache/fixed", "fixed");
     cn1.put(".statelite/live/var/cache/kept", "x", "x").unwrap();
     assert_eq!(site.read("store/cn1/var/cache/kept/x"), "x");
-    let list = site.live.list(&site.model.snapshot(), "cn1").unwrap();
+    let list = site.live.list(&site.model.snapshot(), "cn1").unwrap().to_string();
     let expected = "file\tlink\t/etc/linked\nfile\ttmpfs\t/etc/ram\nfile\ttmpfs\t/var/cache/\n\
                     file\tro\t/var/cache/fixed\tserved\nfile\tpersistent\t/var/cache/kept/\tserved\n";
     assert_eq!(list.split("tree").next(), Some(expected), "{list}");
@@ -465,7 +465,7 @@ fn prepared_images_and_other_nodes_get_the_plain_tree() {
     site.live.sweep();
     running.is("etc/motd", "shared\n");
     site.node(1).is("etc/motd", "image\n");
-    assert!(!site.live.list(&site.model.snapshot(), "cn1").unwrap().contains("served"));
+    assert!(!site.live.list(&site.model.snapshot(), "cn1").unwrap().to_string().contains("served"));
 }
 
 #[test]
@@ -533,7 +533,12 @@ fn a_root_that_cannot_be_looked_at_is_not_shown() {
     };
     let wish = |path: &str| Wish {
         root: dir.path().to_owned(),
-        entries: wish::related(vec![wish::Entry::new(path.to_owned(), false, "ro".parse().unwrap(), true)]),
+        entries: wish::related(vec![wish::Entry::new(
+            path.to_owned(),
+            false,
+            dawn_wire::LiteOption::Ro,
+            true,
+        )]),
         trees: vec!["/far/tree".into()],
         duties: Duties { trees: true, store: true },
         image: None,

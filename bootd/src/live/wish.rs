@@ -3,8 +3,9 @@
 use crate::address::LocalAddresses;
 use crate::plan::{self, local_path};
 use dawn_cluster::Snapshot;
+use dawn_statelite::LiteFile;
 use dawn_statelite::live::Duties;
-use dawn_statelite::{LiteFile, LiteOption};
+use dawn_wire::LiteOption;
 use std::path::PathBuf;
 
 /// The tables' side of one node's live root.

@@ -18,6 +18,9 @@ pub use state::{BootState, Distribution};
 
 use crate::address::LocalAddresses;
 use dawn_cluster::{ImageName, NameError, NodeName, OsImage, Snapshot, Text};
+use dawn_wire::image::{INITRD_STATELESS, INITRD_STATELITE, PACKED_ROOTS, PACKED_STATELITE, ROOT};
+use dawn_wire::kernel;
+use dawn_wire::status::port;
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -119,13 +122,6 @@ impl KernelBoot {
     }
 }
 
-/// File name of the kernel below `xcat/osimage/<image>/`.
-pub const KERNEL: &str = "kernel";
-/// Initramfs of a stateless node.
-pub const INITRD_STATELESS: &str = "initrd-stateless.gz";
-/// Initramfs of a statelite node.
-pub const INITRD_STATELITE: &str = "initrd-statelite.gz";
-
 /// Ports of this server that go into command lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ports {
@@ -141,7 +137,7 @@ pub struct Ports {
 
 impl Default for Ports {
     fn default() -> Self {
-        Self { http: 80, xcatd: 3001, status: 3002, nfs: 2049 }
+        Self { http: port::HTTP, xcatd: port::XCATD, status: port::STATUS, nfs: port::NFS }
     }
 }
 
@@ -358,7 +354,7 @@ impl Facts<'_> {
 
     fn image_url(&self, dir: &str, file: &str) -> String {
         let (server, port) = (self.image_server(), self.here.ports.http);
-        format!("imgurl=http://{server}:{port}/{}/{file}", public_path(self.snapshot, dir))
+        format!("{}=http://{server}:{port}/{}/{file}", kernel::IMAGE_URL, public_path(self.snapshot, dir))
     }
 
     fn statelite(&self) -> Result<KernelBoot, PlanError> {
@@ -366,18 +362,18 @@ impl Facts<'_> {
         let dir = image_dir(self.snapshot, &image)?;
         let mut args = KernelArgs::default();
         if is_ramdisk(&image) {
-            args.push(self.image_url(&dir, STATELITE_ROOT))?;
+            args.push(self.image_url(&dir, PACKED_STATELITE))?;
         } else {
             let public = public_path(self.snapshot, &dir);
-            args.push(format!("NFSROOT={}:{public}/rootimg", self.image_server()))?;
+            args.push(format!("{}={}:{public}/{ROOT}", kernel::NFS_ROOT, self.image_server()))?;
         }
-        args.push(format!("STATEMNT={}", self.attr_persistent().unwrap_or_default()))?;
+        args.push(format!("{}={}", kernel::STATE_MOUNT, self.attr_persistent().unwrap_or_default()))?;
         self.common_args(&mut args)?;
         let options = self.attr("statelite.mntopts").unwrap_or_else(|| "".into());
-        args.push(format!("MNTOPTS={options}"))?;
+        args.push(format!("{}={options}", kernel::STATE_OPTIONS))?;
         if self.here.ports.nfs != Ports::default().nfs {
-            args.push(format!("nfsport={0}", self.here.ports.nfs))?;
-            args.push(format!("mountport={0}", self.here.ports.nfs))?;
+            args.push(format!("{}={}", kernel::NFS_PORT, self.here.ports.nfs))?;
+            args.push(format!("{}={}", kernel::MOUNT_PORT, self.here.ports.nfs))?;
         }
         self.tail_args(&mut args, &image)?;
         Ok(KernelBoot { image: image.name.parse()?, initrd: INITRD_STATELITE, args })
@@ -390,14 +386,14 @@ impl Facts<'_> {
 
     fn common_args(&self, args: &mut KernelArgs) -> Result<(), PlanError> {
         let ports = self.here.ports;
-        args.push(format!("XCAT={}:{}", self.xcat_master()?, ports.xcatd))?;
-        args.push(format!("NODE={}", self.node))?;
+        args.push(format!("{}={}:{}", kernel::MASTER, self.xcat_master()?, ports.xcatd))?;
+        args.push(format!("{}={}", kernel::NODE, self.node))?;
         if !self.snapshot.site_flag("nodestatus", true) {
-            args.push("nonodestatus")?;
+            args.push(kernel::NO_STATUS)?;
         }
-        args.push(format!("XCATHTTPPORT={}", ports.http))?;
+        args.push(format!("{}={}", kernel::HTTP_PORT, ports.http))?;
         if ports.status != Ports::default().status {
-            args.push(format!("XCATIPORT={}", ports.status))?;
+            args.push(format!("{}={}", kernel::STATUS_PORT, ports.status))?;
         }
         Ok(())
     }
@@ -405,7 +401,7 @@ impl Facts<'_> {
     /// Boot NIC, console, and what the administrator added.
     fn tail_args(&self, args: &mut KernelArgs, image: &OsImage) -> Result<(), PlanError> {
         if let Some(nic) = self.boot_nic_name() {
-            args.push(format!("netdev={nic}"))?;
+            args.push(format!("{}={nic}", kernel::NET_DEVICE))?;
         }
         if let Some(console) = self.console() {
             args.push("console=tty0")?;
@@ -439,13 +435,6 @@ fn image_dir(snapshot: &Snapshot, image: &OsImage) -> Result<String, PlanError> 
     let missing = || PlanError::ImageIncomplete { image: image.name.to_string(), column: "rootimgdir" };
     image.rootimgdir(snapshot).ok_or_else(missing)
 }
-
-/// Every name `packimage` may give the packed root of stateless nodes, in the order in which they are looked
-/// for. It leaves exactly one.
-pub const PACKED_ROOTS: [&str; 6] =
-    ["rootimg.sfs", "rootimg.cpio.gz", "rootimg.cpio.xz", "rootimg.tar.gz", "rootimg.tar.xz", "rootimg.gz"];
-/// The packed root of statelite nodes with `rootfstype=ramdisk`; made by `liteimg`.
-pub const STATELITE_ROOT: &str = "rootimg-statelite.gz";
 
 /// Whether a statelite image is loaded into memory instead of mounted.
 #[must_use]

@@ -4,8 +4,9 @@
 //! no HTTP built in and may not load the module.
 
 use super::kernel_of;
-use crate::plan::{KERNEL, KernelBoot, Plan};
+use crate::plan::{KernelBoot, Plan};
 use dawn_cluster::MacAddr;
+use dawn_wire::image::KERNEL;
 
 /// The first file that the signed GRUB asks for after a network boot (`grub/grub.cfg`), the same for every
 /// node: it leads to the node's own.

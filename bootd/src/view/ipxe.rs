@@ -6,7 +6,8 @@
 //! before a broken script is a walk to the rack.
 
 use super::{host_and_port, kernel_of};
-use crate::plan::{KERNEL, KernelBoot, Plan};
+use crate::plan::{KernelBoot, Plan};
+use dawn_wire::image::KERNEL;
 use std::fmt::Write as _;
 
 /// Seconds between two tries of a node whose files could not be loaded.

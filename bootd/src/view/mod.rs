@@ -14,8 +14,9 @@ mod pxelinux;
 
 pub use grub::FIRST_CONFIG as GRUB_FIRST_CONFIG;
 
-use crate::plan::{self, Action, KERNEL, Plan, PlanError, Surroundings};
+use crate::plan::{self, Action, Plan, PlanError, Surroundings};
 use dawn_cluster::{MacAddr, NodeName, Snapshot, Text};
+use dawn_wire::image::{INITRD_STATELESS, INITRD_STATELITE, KERNEL};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
@@ -257,7 +258,7 @@ impl Request<'_> {
     }
 
     fn image_file(&self, image: &str, file: &str) -> Answer {
-        if ![KERNEL, plan::INITRD_STATELESS, plan::INITRD_STATELITE].contains(&file) {
+        if ![KERNEL, INITRD_STATELESS, INITRD_STATELITE].contains(&file) {
             return Answer::Missing(None);
         }
         let dir = self.snapshot.osimage(image).and_then(|image| image.rootimgdir(self.snapshot));

@@ -9,6 +9,7 @@ use crate::limits::{
     NODE_SILENCE_MAX, WRITE_STALL_MAX,
 };
 use dawn_serving::shares::{Callers, Limit, Place, Places};
+use dawn_wire::status::{BOOTED, DONE, FAILED, NETBOOTING, PROBLEM, READY, STATUS};
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -25,8 +26,8 @@ pub const STATUS_WORDS: [&str; 20] = [
     "installed",
     "booting",
     "postbooting",
-    "netbooting",
-    "booted",
+    NETBOOTING,
+    BOOTED,
     "powering-on",
     "powering-off",
     "discovering",
@@ -37,11 +38,11 @@ pub const STATUS_WORDS: [&str; 20] = [
     "shell",
     "defined",
     "unknown",
-    "failed",
+    FAILED,
     "bmcready",
 ];
 /// Words `nodelist.updatestatus` may hold.
-pub const UPDATE_STATUS_WORDS: [&str; 4] = ["syncing", "out-of-sync", "synced", "failed"];
+pub const UPDATE_STATUS_WORDS: [&str; 4] = ["syncing", "out-of-sync", "synced", FAILED];
 
 /// Status words that count of a line: the last ones.
 const STATUS_WORDS_MAX: usize = 4;
@@ -77,11 +78,11 @@ impl NodeReport {
     /// Reads a line, in xCAT's order of tests.
     pub fn parse(line: &str) -> NodeReport {
         let line = line.trim();
-        if let Some(text) = line.strip_prefix("problem ") {
+        if let Some(text) = line.strip_prefix(PROBLEM).and_then(|rest| rest.strip_prefix(' ')) {
             return Self::Trouble(printable(text));
         }
         let after = |word: &str| line.split_once(word).map(|(_, rest)| rest.trim());
-        if let Some(rest) = after("installstatus") {
+        if let Some(rest) = after(STATUS) {
             // Tested before `next`: xCAT would take `installstatus next…` for a `next`.
             return Self::status(rest);
         }
@@ -192,12 +193,12 @@ async fn session(
         return Ok(());
     };
     let _ = stream.set_nodelay(true);
-    stream.write_all(b"ready\n").await?;
+    stream.write_all(format!("{READY}\n").as_bytes()).await?;
     let Ok(line) = timeout(NODE_LINE_TIME_MAX, read_line(&mut stream)).await else { return Ok(()) };
     let Some(line) = line? else { return Ok(()) };
     place.keep();
     // The node may be gone already; its report counts all the same.
-    let answered = stream.write_all(b"done\n").await;
+    let answered = stream.write_all(format!("{DONE}\n").as_bytes()).await;
     let report = NodeReport::parse(&line);
     let lines = tokio::task::spawn_blocking(move || reports.report(&node, report)).await.unwrap_or_default();
     answered?;

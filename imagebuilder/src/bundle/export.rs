@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use dawn_wire::image::PACKED_ROOTS;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
@@ -12,7 +13,6 @@ use crate::archive::{self, Compress};
 use crate::exlist::Exlist;
 use crate::image::ImageDef;
 use crate::new_file::create_new;
-use crate::packimage::OUTPUTS;
 use crate::tree::Tree;
 
 /// The pieces are compressed already; this only shrinks the lists.
@@ -88,10 +88,10 @@ fn pieces(job: &Export<'_>, bundle: &mut Bundle<'_>) -> Result<(), BundleError> 
         return Err(BundleError::Missing(kernel.clone()));
     }
     let mut packed = false;
-    for name in PIECES.iter().chain(&OUTPUTS) {
+    for name in PIECES.iter().chain(&PACKED_ROOTS) {
         let path = paths.dir.join(name);
         if path.is_file() {
-            packed |= OUTPUTS.contains(name);
+            packed |= PACKED_ROOTS.contains(name);
             bundle.file(name, &path)?;
         }
     }
@@ -100,7 +100,7 @@ fn pieces(job: &Export<'_>, bundle: &mut Bundle<'_>) -> Result<(), BundleError> 
     }
     match packed {
         true => Ok(()),
-        false => Err(BundleError::Missing(paths.dir.join(OUTPUTS[0]))),
+        false => Err(BundleError::Missing(paths.dir.join(PACKED_ROOTS[0]))),
     }
 }
 

@@ -6,13 +6,13 @@ use std::io::{self, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
+use dawn_wire::image::PACKED_ROOTS;
 use flate2::read::MultiGzDecoder;
 
 use super::manifest::is_place;
 use super::placing::{OF_ALL_NODES, Placing};
 use super::{BundleError, LITEFILE, MANIFEST, Manifest, PIECES, TREE, file_error};
 use crate::image::is_in_tree;
-use crate::packimage::OUTPUTS;
 
 /// Most entries a bundle may have; ours have some dozen.
 const ENTRIES_MAX: usize = 10_000;
@@ -86,7 +86,7 @@ fn take_over(
     check_places(job, &manifest, &dir)?;
     let dir = PathBuf::from(dir);
     let mut files: Vec<(PathBuf, PathBuf)> =
-        PIECES.iter().chain(&OUTPUTS).map(|name| (top.join(name), dir.join(name))).collect();
+        PIECES.iter().chain(&PACKED_ROOTS).map(|name| (top.join(name), dir.join(name))).collect();
     files.extend(manifest.files().into_iter().map(|path| (top.join(format!("files{path}")), path.into())));
     for extra in &manifest.extra {
         let from = top.join("extra").join(&extra.name);

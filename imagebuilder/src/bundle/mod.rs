@@ -30,13 +30,15 @@ pub use export::{Export, export};
 pub use import::{Import, Imported, import};
 pub use manifest::{Extra, Manifest};
 
+use dawn_wire::image::{INITRD_STATELESS, INITRD_STATELITE, KERNEL, PACKED_STATELITE};
+
 use crate::archive::ArchiveError;
 use crate::exec::ExecError;
 use crate::image::DefError;
 use crate::tree::TreeError;
 
 /// Names of the pieces in a bundle and in an image directory.
-const PIECES: [&str; 4] = ["kernel", "initrd-stateless.gz", "initrd-statelite.gz", "rootimg-statelite.gz"];
+const PIECES: [&str; 4] = [KERNEL, INITRD_STATELESS, INITRD_STATELITE, PACKED_STATELITE];
 const MANIFEST: &str = "manifest.xml";
 const LITEFILE: &str = "litefile.csv";
 const TREE: &str = "rootimgtree.gz";

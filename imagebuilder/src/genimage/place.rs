@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use dawn_serving::beneath::Beneath;
 use dawn_serving::whole;
+use dawn_wire::image::{INITRD_STATELESS, INITRD_STATELITE, KERNEL, ROOT};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::mount::{UnmountFlags, unmount};
 
@@ -19,8 +20,7 @@ const BUILDING: &str = ".building";
 /// follows.
 const PREVIOUS: &str = "rootimg.";
 /// What a build leaves in the image directory besides the tree.
-const PIECES: [&str; 5] =
-    ["kernel", "initrd-stateless.gz", "initrd-statelite.gz", ".initrd-fingerprint", ".fingerprint"];
+const PIECES: [&str; 5] = [KERNEL, INITRD_STATELESS, INITRD_STATELITE, ".initrd-fingerprint", ".fingerprint"];
 
 /// Holds an image for one build or packing.
 #[derive(Debug)]
@@ -111,11 +111,11 @@ pub(super) fn install_file(tree: &Path, inside: &Path, to: &Path) -> Result<(), 
 pub fn pieces(dir: &Path) -> Vec<PathBuf> {
     let ours = |name: &str| {
         let hidden = name.strip_prefix('.').unwrap_or_default();
-        matches!(name, "kernel" | "rootimg" | BUILDING | ".fingerprint" | ".initrd-fingerprint" | ".packed")
+        matches!(name, KERNEL | ROOT | BUILDING | ".fingerprint" | ".initrd-fingerprint" | ".packed")
             || name.starts_with("rootimg.")
             || name.starts_with("rootimg-")
-            || name.starts_with("initrd-stateless.gz")
-            || name.starts_with("initrd-statelite.gz")
+            || name.starts_with(INITRD_STATELESS)
+            || name.starts_with(INITRD_STATELITE)
             || hidden.ends_with(".new")
     };
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();

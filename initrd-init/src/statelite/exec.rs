@@ -8,8 +8,9 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs;
 
-use super::copy;
-use super::list::Mount;
+use dawn_serving::copy;
+use dawn_wire::list::Mount;
+
 use super::plan::{Action, At, Kind, Missing, Place, Probe};
 use crate::error::{Error, Result};
 use crate::inroot;
@@ -95,7 +96,7 @@ impl Probe for Places {
 pub fn lay_skeleton(missing: &[Missing], skeleton: &str, image: &str) -> Result<()> {
     for item in missing {
         let (Missing::Dir(path) | Missing::File(path) | Missing::Link(path, _)) = item;
-        copy::parents(skeleton, path, image)?;
+        make_parents(skeleton, path, image)?;
         let here = format!("{skeleton}{path}");
         let made = match item {
             Missing::Dir(_) => fs::create_dir(&here),
@@ -142,7 +143,7 @@ fn touches_persistent(action: &Action) -> bool {
 fn act(action: &Action, places: &Places, root: &str) -> Result<()> {
     match action {
         Action::Copy(from, to) => copy_to(from, to, places),
-        Action::Append(from, to) => copy::append(&places.real(from), &places.real(to)),
+        Action::Append(from, to) => append(&places.real(from), &places.real(to)),
         Action::Create(at, is_dir) => create(at, *is_dir, places),
         Action::Link(at, target) => link(at, target, places),
         Action::Bind(from, path) => sys::bind(&places.real(from), &shown(root, path)),
@@ -162,22 +163,37 @@ fn shown(root: &str, path: &str) -> String {
 /// A copy on persistent storage or a disk appears whole or not at all, so that a node that dies in between
 /// copies again.
 fn copy_to(from: &At, to: &At, places: &Places) -> Result<()> {
-    copy::parents(&places.base(to.place), &to.path, &places.image)?;
+    make_parents(&places.base(to.place), &to.path, &places.image)?;
     let (source, target) = (places.real(from), places.real(to));
     if !matches!(to.place, Place::Persistent | Place::Local) {
-        return copy::copy(&source, &target);
+        return copy_whole(&source, &target);
     }
     let part = format!("{target}.dawn-part");
     let _ = fs::remove_dir_all(&part).or_else(|_| fs::remove_file(&part));
     if fs::symlink_metadata(&target).is_ok() {
-        return copy::copy(&source, &target);
+        return copy_whole(&source, &target);
     }
-    copy::copy(&source, &part)?;
+    copy_whole(&source, &part)?;
     fs::rename(&part, &target).map_err(|cause| Error::file("create", target, cause))
 }
 
+fn copy_whole(from: &str, to: &str) -> Result<()> {
+    copy::copy(from.as_ref(), to.as_ref())
+        .map_err(|cause| Error::file("copy", format!("{from} to {to}"), cause))
+}
+
+fn append(from: &str, to: &str) -> Result<()> {
+    copy::append(from.as_ref(), to.as_ref())
+        .map_err(|cause| Error::file("append", format!("{from} to {to}"), cause))
+}
+
+fn make_parents(base: &str, path: &str, model: &str) -> Result<()> {
+    copy::parents(base, path, model)
+        .map_err(|cause| Error::file("create the directories of", format!("{base}{path}"), cause))
+}
+
 fn create(at: &At, is_dir: bool, places: &Places) -> Result<()> {
-    copy::parents(&places.base(at.place), &at.path, &places.image)?;
+    make_parents(&places.base(at.place), &at.path, &places.image)?;
     let path = places.real(at);
     if fs::symlink_metadata(&path).is_ok() {
         return Ok(());
@@ -187,7 +203,7 @@ fn create(at: &At, is_dir: bool, places: &Places) -> Result<()> {
 }
 
 fn link(at: &At, target: &str, places: &Places) -> Result<()> {
-    copy::parents(&places.base(at.place), &at.path, &places.image)?;
+    make_parents(&places.base(at.place), &at.path, &places.image)?;
     let path = places.real(at);
     let _ = fs::remove_file(&path);
     std::os::unix::fs::symlink(target, &path).map_err(|cause| Error::file("create", path, cause))

@@ -17,8 +17,10 @@ use std::time::{Duration, Instant};
 
 use rustix::mount::MountFlags;
 
-use super::list::{List, LocalDisk, Opt, Step};
-use super::parttable::{self, Disk, Kind, Part};
+use dawn_wire::list::{LocalDisk, Part, Step, TableKind};
+use dawn_wire::{List, LiteOption};
+
+use super::parttable::{self, Disk};
 use super::plan::LOCAL;
 use crate::error::{Error, Result};
 use crate::log;
@@ -43,24 +45,22 @@ pub fn set_up(list: &mut List, image: &str, blacklist: &[String], target: &str) 
     let planned = std::mem::take(&mut list.local_disk);
     let tried = matches!(planned, LocalDisk::Layout(_));
     let result = match planned {
-        LocalDisk::Mounted => Ok(true),
         LocalDisk::Layout(steps) => {
             let loader = Loader::of_root(image, blacklist);
-            Worker { image, target, loader, mounted: false }.run(&steps)
+            let result = Worker { image, target, loader, mounted: false }.run(&steps);
+            list.local_disk = LocalDisk::Layout(steps);
+            result
         }
         LocalDisk::Missing(reason) => Err(Error::Image(reason)),
         LocalDisk::Unknown => Err(Error::Image("linuximage.partitionfile is not set".to_owned())),
     };
     let failed = tried && result.is_err();
     let reason = match result {
-        Ok(true) => {
-            list.local_disk = LocalDisk::Mounted;
-            return;
-        }
+        Ok(true) => return,
         Ok(false) => "its layout mounts no file system".to_owned(),
         Err(error) => error.to_string(),
     };
-    if list.entries.iter().any(|entry| entry.option == Opt::LocalDisk) {
+    if list.entries.iter().any(|entry| entry.option == LiteOption::Localdisk) {
         log::trouble(&format!("local disk: {reason}; its files are kept in memory"));
     } else if failed {
         log::trouble(&format!("local disk: {reason}"));
@@ -107,7 +107,7 @@ impl Worker<'_> {
     }
 
     /// Writes the partition table and makes a file system on each new partition.
-    fn divide(&mut self, device: &str, table: (Kind, bool), kind: &str, parts: &[Part]) -> Result<()> {
+    fn divide(&mut self, device: &str, table: (TableKind, bool), kind: &str, parts: &[Part]) -> Result<()> {
         self.wait_for(device)?;
         let fail = |cause: io::Error| Error::file("divide", device, cause);
         let file = File::options().read(true).write(true).open(device).map_err(fail)?;

@@ -5,13 +5,11 @@
 //! it; then the actions fill and mount the per-node files. The server's image is never written to.
 //!
 //! A server with a live overlay has laid its part of the list, and all mount points, over the image already;
-//! the root shows this by the directory [`MARK`]. What the list marks as served is left alone then, trees are
-//! directories of the root, and the root is the NFS mount itself, so that what changes on the server is seen
-//! here.
+//! the root shows this by the directory [`image::LIVE`]. What the list marks as served is left alone then,
+//! trees are directories of the root, and the root is the NFS mount itself, so that what changes on the
+//! server is seen here.
 
-pub mod copy;
 mod exec;
-mod list;
 mod localdisk;
 mod parttable;
 mod plan;
@@ -22,7 +20,7 @@ use std::net::Ipv4Addr;
 
 use rustix::mount::MountFlags;
 
-use crate::cmdline::{Cmdline, NfsPorts, Remote};
+use crate::cmdline::{Cmdline, NfsPorts};
 use crate::error::{Error, Result};
 use crate::handover::{self, Facts};
 use crate::http;
@@ -33,17 +31,14 @@ use crate::resolve::resolve;
 use crate::stateless::{self, Writable};
 use crate::sys;
 use crate::url::Url;
+use dawn_wire::list::Mount;
+use dawn_wire::{List, Remote, image};
 use exec::Places;
-use list::{List, Mount};
 use plan::{LOCAL, Plan, STATELITE};
 
 const IMAGE: &str = "/image";
 const LITE: &str = "/lite";
 const SKELETON: &str = "/skel";
-/// Directory that a root with a live overlay shows; below it is what the node covers with mounts of its own.
-const MARK: &str = "/image/.statelite/live";
-/// Directory of a root with a live overlay that holds the trees by number.
-const TREES: &str = "/image/.statelite/trees";
 /// Units that write into a root they take for writable. The kernel takes a live root for that, the server
 /// does not.
 const WRITERS: [&str; 6] = [
@@ -89,9 +84,6 @@ pub enum Image<'a> {
     Archive(&'a Url, Writable<'a>),
 }
 
-/// Name of the archive that holds a statelite root.
-pub const ARCHIVE: &str = "rootimg-statelite.gz";
-
 /// Builds the root at `root`.
 pub fn build(wish: &Wish<'_>, loader: &mut Loader, root: &str) -> Result<()> {
     nfs::load_client(loader)?;
@@ -102,7 +94,7 @@ pub fn build(wish: &Wish<'_>, loader: &mut Loader, root: &str) -> Result<()> {
     if live {
         let shown = format!("{LITE}/live");
         sys::make_dirs(&shown)?;
-        sys::bind(MARK, &shown)?;
+        sys::bind(&live_mark(), &shown)?;
         list.on_live_root();
         handover::mask(&WRITERS);
     } else {
@@ -119,7 +111,7 @@ pub fn build(wish: &Wish<'_>, loader: &mut Loader, root: &str) -> Result<()> {
         lost: RefCell::default(),
     };
     if list.wants_trees() {
-        let in_place = list.entries.iter().any(|entry| entry.option.is_in_place() && !entry.served);
+        let in_place = list.entries.iter().any(|entry| entry.option.is_ro() && !entry.served);
         mount_trees(wish, &places, in_place);
     }
     if list.wants_storage() {
@@ -149,6 +141,11 @@ pub fn build(wish: &Wish<'_>, loader: &mut Loader, root: &str) -> Result<()> {
     Ok(())
 }
 
+/// The directory by which a root with a live overlay is known.
+fn live_mark() -> String {
+    format!("{IMAGE}/{}", image::LIVE)
+}
+
 /// Mounts the image; says whether the server lays files over it. Such a root is not read-only as a whole,
 /// because persistent files are in it: the server alone says what may be written.
 fn mount_image(wish: &Wish<'_>) -> Result<bool> {
@@ -160,7 +157,7 @@ fn mount_image(wish: &Wish<'_>) -> Result<bool> {
         }
     };
     mount(wish, remote, &options, true)?.mount(IMAGE, Patience::ROOT)?;
-    let live = fs::symlink_metadata(MARK).is_ok_and(|meta| meta.is_dir());
+    let live = fs::symlink_metadata(live_mark()).is_ok_and(|meta| meta.is_dir());
     if live {
         sys::detach(IMAGE);
         let options: Vec<&str> = options.split(',').filter(|option| *option != "ro").collect();
@@ -181,12 +178,14 @@ fn root_options(given: &str) -> String {
 }
 
 fn mount<'a>(wish: &Wish<'_>, remote: &'a Remote, options: &'a str, read_only: bool) -> Result<NfsMount<'a>> {
-    let address = resolve(&remote.host, &wish.facts.lease)?;
-    // The ports of the kernel line are those of the server that has the root.
-    let same = match wish.image {
-        Image::Shared(root, _) => remote.host == root.host,
-        Image::Archive(url, _) => remote.host == url.host,
+    let root_host = match wish.image {
+        Image::Shared(root, _) => &root.host,
+        Image::Archive(url, _) => &url.host,
     };
+    let host = if remote.host.is_empty() { root_host } else { &remote.host };
+    let address = resolve(host, &wish.facts.lease)?;
+    // The ports of the kernel line are those of the server that has the root.
+    let same = host == root_host;
     let ports = if same { wish.line.nfs_ports } else { NfsPorts::default() };
     Ok(NfsMount { remote, address, ports, options, read_only })
 }
@@ -235,7 +234,7 @@ fn mount_trees(wish: &Wish<'_>, places: &Places, in_place: bool) {
         let target = places.tree(index);
         if tree.served {
             // One that does not exist, or hangs, is not shown.
-            let shown = format!("{TREES}/{index}");
+            let shown = format!("{IMAGE}/{}/{index}", image::TREES);
             let bound = fs::metadata(&shown)
                 .map(|_| sys::make_dirs(&target).and_then(|()| sys::bind(&shown, &target)));
             match bound {

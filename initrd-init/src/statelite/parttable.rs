@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use dawn_wire::list::{Part, TableKind};
 use flate2::Crc;
 
 const MIB: u64 = 1 << 20;
@@ -23,24 +24,6 @@ const MBR_GUARD: u8 = 0xEE;
 const GPT_LINUX: [u8; 16] =
     [0xAF, 0x3D, 0xC6, 0x0F, 0x83, 0x84, 0x72, 0x47, 0x8E, 0x79, 0x3D, 0x69, 0xD8, 0x47, 0x7D, 0xE4];
 
-/// Which table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// MBR.
-    Dos,
-    /// GPT.
-    Gpt,
-}
-
-/// Where a partition shall lie.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
-    /// Percent of the disk, behind the one before.
-    Percent(u64),
-    /// First byte, and the one behind the last.
-    Bytes(u64, u64),
-}
-
 /// A disk, or a file that stands for one.
 #[derive(Debug)]
 pub struct Disk<'a> {
@@ -54,14 +37,14 @@ pub struct Disk<'a> {
 
 /// Raw entries of a table, empty ones included.
 struct Table {
-    kind: Kind,
+    kind: TableKind,
     entries: Vec<Vec<u8>>,
     identity: [u8; 16],
 }
 
 /// Adds partitions; with `clear`, or where the disk has no table, to a new table. Gives the numbers of the
 /// new ones.
-pub fn add(disk: &Disk<'_>, kind: Kind, clear: bool, parts: &[Part]) -> io::Result<Vec<usize>> {
+pub fn add(disk: &Disk<'_>, kind: TableKind, clear: bool, parts: &[Part]) -> io::Result<Vec<usize>> {
     let present = if clear { None } else { disk.read()? };
     let mut table = present.map_or_else(|| Table::new(kind), Ok)?;
     let mut added = Vec::new();
@@ -69,7 +52,7 @@ pub fn add(disk: &Disk<'_>, kind: Kind, clear: bool, parts: &[Part]) -> io::Resu
         let (start, end) = disk.place(*part, &table)?;
         let free = table.entries.iter().position(|entry| range(table.kind, entry).is_none());
         let at = free.ok_or_else(|| refuse(format!("there is no room for {} partitions", parts.len())))?;
-        let entry = table.kind.entry(start / disk.block_bytes, end / disk.block_bytes)?;
+        let entry = entry_of(table.kind, start / disk.block_bytes, end / disk.block_bytes)?;
         table.entries.iter_mut().skip(at).take(1).for_each(|slot| slot.clone_from(&entry));
         added.push(at + 1);
     }
@@ -83,14 +66,14 @@ fn refuse(why: impl Into<String>) -> io::Error {
 }
 
 /// Blocks of an entry: the first and the one behind the last. None where the entry is empty.
-fn range(kind: Kind, entry: &[u8]) -> Option<(u64, u64)> {
+fn range(kind: TableKind, entry: &[u8]) -> Option<(u64, u64)> {
     let used = |bytes: &[u8]| bytes.iter().any(|byte| *byte != 0);
     match kind {
-        Kind::Dos => {
+        TableKind::Dos => {
             let (start, count) = (u64::from(u32_at(entry, 8)?), u64::from(u32_at(entry, 12)?));
             used(entry.get(4..5)?).then_some((start, start + count))
         }
-        Kind::Gpt => {
+        TableKind::Gpt => {
             let (first, last) = (u64_at(entry, 32)?, u64_at(entry, 40)?);
             used(entry.get(..16)?).then_some((first, last.saturating_add(1)))
         }
@@ -115,38 +98,35 @@ fn random() -> io::Result<[u8; 16]> {
     Ok(bytes)
 }
 
-impl Kind {
-    /// The entry of a partition of these blocks.
-    fn entry(self, start: u64, end: u64) -> io::Result<Vec<u8>> {
-        match self {
-            Self::Dos => {
-                let narrow = |number: u64| {
-                    u32::try_from(number)
-                        .map_err(|_| refuse("the disk is too large for ptype=msdos; use gpt"))
-                };
-                // Cylinders and heads of a place that they cannot name.
-                let mut entry = vec![0, 0xFE, 0xFF, 0xFF, MBR_LINUX, 0xFE, 0xFF, 0xFF];
-                entry.extend(narrow(start)?.to_le_bytes());
-                entry.extend(narrow(end - start)?.to_le_bytes());
-                Ok(entry)
-            }
-            Self::Gpt => {
-                let mut entry = GPT_LINUX.to_vec();
-                entry.extend(random()?);
-                entry.extend(start.to_le_bytes());
-                entry.extend((end - 1).to_le_bytes());
-                entry.resize(GPT_ENTRY_BYTES, 0);
-                Ok(entry)
-            }
+/// The entry of a partition of these blocks.
+fn entry_of(kind: TableKind, start: u64, end: u64) -> io::Result<Vec<u8>> {
+    match kind {
+        TableKind::Dos => {
+            let narrow = |number: u64| {
+                u32::try_from(number).map_err(|_| refuse("the disk is too large for ptype=msdos; use gpt"))
+            };
+            // Cylinders and heads of a place that they cannot name.
+            let mut entry = vec![0, 0xFE, 0xFF, 0xFF, MBR_LINUX, 0xFE, 0xFF, 0xFF];
+            entry.extend(narrow(start)?.to_le_bytes());
+            entry.extend(narrow(end - start)?.to_le_bytes());
+            Ok(entry)
+        }
+        TableKind::Gpt => {
+            let mut entry = GPT_LINUX.to_vec();
+            entry.extend(random()?);
+            entry.extend(start.to_le_bytes());
+            entry.extend((end - 1).to_le_bytes());
+            entry.resize(GPT_ENTRY_BYTES, 0);
+            Ok(entry)
         }
     }
 }
 
 impl Table {
-    fn new(kind: Kind) -> io::Result<Self> {
+    fn new(kind: TableKind) -> io::Result<Self> {
         let (count, bytes) = match kind {
-            Kind::Dos => (MBR_ENTRIES, 16),
-            Kind::Gpt => (GPT_ENTRIES, GPT_ENTRY_BYTES),
+            TableKind::Dos => (MBR_ENTRIES, 16),
+            TableKind::Gpt => (GPT_ENTRIES, GPT_ENTRY_BYTES),
         };
         Ok(Self { kind, entries: vec![vec![0; bytes]; count], identity: random()? })
     }
@@ -179,7 +159,7 @@ impl Disk<'_> {
         }
         let mut identity = [0; 16];
         put(&mut identity, 0, first.get(440..444).unwrap_or_default());
-        Ok(Some(Table { kind: Kind::Dos, entries, identity }))
+        Ok(Some(Table { kind: TableKind::Dos, entries, identity }))
     }
 
     fn read_gpt(&self) -> io::Result<Table> {
@@ -197,7 +177,7 @@ impl Disk<'_> {
         let mut identity = [0; 16];
         put(&mut identity, 0, header.get(56..72).unwrap_or_default());
         let entries = raw.chunks(GPT_ENTRY_BYTES).map(<[u8]>::to_vec).collect();
-        Ok(Table { kind: Kind::Gpt, entries, identity })
+        Ok(Table { kind: TableKind::Gpt, entries, identity })
     }
 
     /// First byte of a new partition and the one behind its last.
@@ -210,7 +190,7 @@ impl Disk<'_> {
                 (start.saturating_mul(self.block_bytes), end.saturating_mul(self.block_bytes))
             })
             .collect();
-        let spare = if table.kind == Kind::Gpt { (self.gpt_blocks() + 1) * self.block_bytes } else { 0 };
+        let spare = if table.kind == TableKind::Gpt { (self.gpt_blocks() + 1) * self.block_bytes } else { 0 };
         let usable_end = self.bytes.saturating_sub(spare) / MIB * MIB;
         let (start, end) = match part {
             Part::Bytes(start, end) => (start.div_ceil(MIB) * MIB, end / MIB * MIB),
@@ -231,8 +211,8 @@ impl Disk<'_> {
 
     fn write(&self, table: &Table) -> io::Result<()> {
         match table.kind {
-            Kind::Dos => self.write_mbr(&table.entries.concat(), &table.identity),
-            Kind::Gpt => self.write_gpt(table),
+            TableKind::Dos => self.write_mbr(&table.entries.concat(), &table.identity),
+            TableKind::Gpt => self.write_gpt(table),
         }
     }
 
@@ -304,7 +284,7 @@ mod tests {
 
     #[test]
     fn partitions_are_added_and_kept() {
-        for (kind, end) in [(Kind::Dos, 200), (Kind::Gpt, 199)] {
+        for (kind, end) in [(TableKind::Dos, 200), (TableKind::Gpt, 199)] {
             let file = tempfile::tempfile().unwrap();
             let disk = disk(&file, 200);
             assert_eq!(add(&disk, kind, false, &[Part::Percent(10), Part::Percent(20)]).unwrap(), [1, 2]);
@@ -325,7 +305,7 @@ mod tests {
     fn headers_of_a_gpt_are_sound() {
         let file = tempfile::tempfile().unwrap();
         let disk = disk(&file, 64);
-        add(&disk, Kind::Gpt, true, &[Part::Percent(100)]).unwrap();
+        add(&disk, TableKind::Gpt, true, &[Part::Percent(100)]).unwrap();
         let last = 64 * MIB / 512 - 1;
         for (own, other) in [(1, last), (last, 1)] {
             let mut header = [0; GPT_HEADER_BYTES];
@@ -346,8 +326,11 @@ mod tests {
         let disk = disk(&file, 200);
         let five = [Part::Percent(10); 5];
         assert!(
-            add(&disk, Kind::Dos, true, &five).unwrap_err().to_string().contains("no room for 5 partitions")
+            add(&disk, TableKind::Dos, true, &five)
+                .unwrap_err()
+                .to_string()
+                .contains("no room for 5 partitions")
         );
-        assert_eq!(add(&disk, Kind::Gpt, true, &five).unwrap(), [1, 2, 3, 4, 5]);
+        assert_eq!(add(&disk, TableKind::Gpt, true, &five).unwrap(), [1, 2, 3, 4, 5]);
     }
 }

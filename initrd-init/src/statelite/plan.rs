@@ -8,7 +8,8 @@
 
 use std::fmt;
 
-use super::list::{Entry, List, Opt};
+use dawn_wire::list::Entry;
+use dawn_wire::{List, LiteOption};
 
 /// Directory of the per-node files, below the root.
 pub const STATELITE: &str = "/.statelite";
@@ -185,20 +186,22 @@ impl Planner<'_> {
         let parent = self.parent_of(entry).map(|parent| parent.option);
         let subject = self.subject(entry, real, parent);
         match entry.option {
-            Opt::Tmpfs => self.in_memory(&subject),
-            Opt::LocalDisk => self.local(&subject),
-            Opt::Link | Opt::LinkCon if !subject.linked && parent.is_some_and(|option| !option.is_link()) => {
+            LiteOption::Tmpfs => self.in_memory(&subject),
+            LiteOption::Localdisk => self.local(&subject),
+            LiteOption::Link | LiteOption::LinkCon
+                if !subject.linked && parent.is_some_and(|option| !option.is_link()) =>
+            {
                 self.in_memory(&subject);
             }
-            Opt::Link => self.linked_in_memory(&subject),
-            Opt::Persistent | Opt::ConPersistent => self.persistent(&subject),
-            Opt::LinkPersistent => self.linked_persistent(&subject),
-            Opt::Ro | Opt::LinkRo => self.read_only(&subject),
-            Opt::Con => {
+            LiteOption::Link => self.linked_in_memory(&subject),
+            LiteOption::Persistent | LiteOption::ConPersistent => self.persistent(&subject),
+            LiteOption::LinkPersistent => self.linked_persistent(&subject),
+            LiteOption::Ro | LiteOption::LinkRo => self.read_only(&subject),
+            LiteOption::Con => {
                 self.concatenate(&subject);
                 self.show(&subject, Place::Tmpfs);
             }
-            Opt::LinkCon => {
+            LiteOption::LinkCon => {
                 self.concatenate(&subject);
                 self.link_in_image(&subject);
             }
@@ -227,7 +230,7 @@ impl Planner<'_> {
     }
 
     /// Looks at everything that decides about an entry.
-    fn subject<'e>(&mut self, entry: &'e Entry, real: String, parent: Option<Opt>) -> Subject<'e> {
+    fn subject<'e>(&mut self, entry: &'e Entry, real: String, parent: Option<LiteOption>) -> Subject<'e> {
         let on_image = self.image(&entry.path);
         let linked = matches!(&on_image, Kind::Link(target) if target.contains(".statelite/"));
         let default = At { place: Place::Image, path: format!("{DEFAULT}{}", entry.path) };
@@ -259,7 +262,8 @@ impl Planner<'_> {
     fn tree_hits(&self, subject: &Subject<'_>) -> Vec<At> {
         let entry = subject.entry;
         let parent_dir = subject.is_dir && subject.parent.is_none();
-        let joined = matches!(entry.option, Opt::Con | Opt::LinkCon | Opt::ConPersistent);
+        let joined =
+            matches!(entry.option, LiteOption::Con | LiteOption::LinkCon | LiteOption::ConPersistent);
         let all = parent_dir || joined;
         let here = |index| At { place: Place::Tree(index), path: entry.path.clone() };
         let usable = |at: &At| {
@@ -305,12 +309,12 @@ impl Planner<'_> {
     fn in_memory(&mut self, subject: &Subject<'_>) {
         // Below a directory on the disk the disk has the content, and what is put into memory would not be
         // seen.
-        if subject.parent == Some(Opt::LocalDisk) && self.has_disk() {
+        if subject.parent == Some(LiteOption::Localdisk) && self.has_disk() {
             return self.local(subject);
         }
         self.seed(subject, Place::Tmpfs);
         // The parent's mount shows its children too.
-        if !matches!(subject.parent, Some(Opt::Tmpfs | Opt::LocalDisk | Opt::Link)) {
+        if !matches!(subject.parent, Some(LiteOption::Tmpfs | LiteOption::Localdisk | LiteOption::Link)) {
             self.show(subject, Place::Tmpfs);
         }
     }
@@ -327,7 +331,7 @@ impl Planner<'_> {
         }
         if subject.parent.is_none() {
             self.show(subject, Place::Local);
-        } else if subject.parent != Some(Opt::LocalDisk) {
+        } else if subject.parent != Some(LiteOption::Localdisk) {
             self.act(Action::Create(subject.at(Place::Tmpfs), subject.is_dir));
             self.show(subject, Place::Local);
         }
@@ -345,7 +349,7 @@ impl Planner<'_> {
         }
         match subject.entry.option {
             // Joined elsewhere first: what is on the storage is whole.
-            Opt::ConPersistent => {
+            LiteOption::ConPersistent => {
                 self.concatenate(subject);
                 self.act(Action::Copy(subject.at(Place::Tmpfs), subject.at(Place::Persistent)));
             }
@@ -355,7 +359,7 @@ impl Planner<'_> {
 
     fn persistent(&mut self, subject: &Subject<'_>) {
         self.seed_persistent(subject);
-        if subject.parent == Some(Opt::Persistent) {
+        if subject.parent == Some(LiteOption::Persistent) {
             return;
         }
         if subject.parent.is_some() {
@@ -368,7 +372,7 @@ impl Planner<'_> {
         self.seed_persistent(subject);
         let (memory, storage) = (subject.at(Place::Tmpfs), subject.at(Place::Persistent));
         match subject.parent {
-            Some(Opt::LinkPersistent) => {}
+            Some(LiteOption::LinkPersistent) => {}
             Some(_) => {
                 self.act(Action::Create(memory.clone(), subject.is_dir));
                 self.act(Action::BindTmpfs(storage, memory));
@@ -389,7 +393,7 @@ impl Planner<'_> {
         };
         // A link over the only copy there is would lead to itself.
         let apart = matches!(source.place, Place::Tree(_)) && subject.parent.is_none();
-        if subject.entry.option == Opt::LinkRo && (subject.linked || apart) {
+        if subject.entry.option == LiteOption::LinkRo && (subject.linked || apart) {
             let target = self.shown_path(&source);
             self.act(Action::Link(subject.at(Place::Tmpfs), target));
             self.link_in_image(subject);
@@ -451,7 +455,7 @@ impl Planner<'_> {
     fn mount_point(&mut self, subject: &Subject<'_>) {
         if let Some(parent) = subject.parent {
             // What covers the image there is the disk, and it may lack the path.
-            if parent == Opt::LocalDisk && self.has_disk() {
+            if parent == LiteOption::Localdisk && self.has_disk() {
                 self.act(Action::Create(subject.at(Place::Local), subject.is_dir));
             }
             return;
@@ -479,7 +483,7 @@ struct Subject<'e> {
     /// Path in the image with resolved directories: where it is shown.
     real: String,
     /// Option of the listed directory above.
-    parent: Option<Opt>,
+    parent: Option<LiteOption>,
     on_image: Kind,
     /// The image links it to the memory files already.
     linked: bool,

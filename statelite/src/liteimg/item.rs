@@ -1,7 +1,8 @@
 //! An entry as `liteimg` lays it out, and its line in the save file.
 
 use crate::entry::LiteFile;
-use dawn_cluster::LiteOption;
+use dawn_cluster::lite_option;
+use dawn_wire::LiteOption;
 
 /// A path with its option. Ordered by path, so directories come before what is in them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -101,7 +102,7 @@ pub fn parse_saved(text: &str) -> Vec<Item> {
         .filter_map(|line| {
             let mut fields = line.splitn(3, ' ');
             let (_image, option, path) = (fields.next()?, fields.next()?, fields.next()?);
-            Item::new(path, option.parse().ok()?).filter(|_| path.starts_with('/'))
+            Item::new(path, lite_option(option).ok()?).filter(|_| path.starts_with('/'))
         })
         .collect();
     items.sort();

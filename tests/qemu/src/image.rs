@@ -37,8 +37,9 @@ impl TestImage {
     pub fn new() -> Result<Self> {
         let workspace = paths::workspace();
         let recipe = workspace.join("tests/qemu/image");
-        let sources = [&recipe, &workspace.join("imagebuilder/src"), &workspace.join("initrd-init/src")];
-        let key = fingerprint::of_sources(sources.map(PathBuf::as_path))?;
+        let crates = ["imagebuilder/src", "initrd-init/src", "wire/src", "serving/src"];
+        let sources = crates.map(|path| workspace.join(path));
+        let key = fingerprint::of_sources(sources.iter().chain([&recipe]).map(PathBuf::as_path))?;
         Ok(Self { recipe, cache: paths::image_cache().join(format!("{key:016x}")) })
     }
 

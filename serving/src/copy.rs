@@ -10,8 +10,6 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Timespec, Timestamps};
 
-use crate::error::{Error, Result};
-
 /// Depth of a copied tree.
 const DEPTH_MAX: usize = 200;
 /// Longest list of extended attribute names and longest value, in bytes.
@@ -20,20 +18,21 @@ const XATTR_BYTES_MAX: usize = 64 * 1024;
 const NONBLOCK: i32 = OFlags::NONBLOCK.bits() as i32;
 
 /// Copies `from` to `to`, whose parent directory exists.
-pub fn copy(from: &str, to: &str) -> Result<()> {
-    let (from, to) = (Path::new(from), Path::new(to));
+///
+/// # Errors
+/// The first thing that cannot be read or made; what was copied by then stays.
+pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
     node(from, to, 0)
-        .map_err(|cause| Error::file("copy", format!("{} to {}", from.display(), to.display()), cause))
 }
 
 /// Appends the content of one regular file to another.
-pub fn append(from: &str, to: &str) -> Result<()> {
-    let run = || {
-        let mut source = regular(Path::new(from))?;
-        let mut target = fs::OpenOptions::new().append(true).custom_flags(NONBLOCK).open(to)?;
-        io::copy(&mut source, &mut target).map(drop)
-    };
-    run().map_err(|cause| Error::file("append", format!("{from} to {to}"), cause))
+///
+/// # Errors
+/// When one of them cannot be opened, read or written.
+pub fn append(from: &Path, to: &Path) -> io::Result<()> {
+    let mut source = regular(from)?;
+    let mut target = fs::OpenOptions::new().append(true).custom_flags(NONBLOCK).open(to)?;
+    io::copy(&mut source, &mut target).map(drop)
 }
 
 /// Opens a file for reading, but nothing else: to open a FIFO waits for a writer, to open a device may do
@@ -50,7 +49,10 @@ pub fn regular(path: &Path) -> io::Result<File> {
 }
 
 /// Makes missing parent directories of `path` below `base`, looking like those below `model`.
-pub fn parents(base: &str, path: &str, model: &str) -> Result<()> {
+///
+/// # Errors
+/// When one of them cannot be made.
+pub fn parents(base: &str, path: &str, model: &str) -> io::Result<()> {
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     let mut below = String::new();
     for part in parts.iter().take(parts.len().saturating_sub(1)) {
@@ -63,7 +65,7 @@ pub fn parents(base: &str, path: &str, model: &str) -> Result<()> {
                 }
             }
             Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(cause) => return Err(Error::file("create directory", target, cause)),
+            Err(cause) => return Err(cause),
         }
     }
     Ok(())
@@ -149,8 +151,17 @@ fn xattrs(from: &Path, to: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+
+    fn copy(from: &str, to: &str) -> io::Result<()> {
+        super::copy(from.as_ref(), to.as_ref())
+    }
+
+    fn append(from: &str, to: &str) -> io::Result<()> {
+        super::append(from.as_ref(), to.as_ref())
+    }
 
     #[test]
     fn trees_are_copied_and_merged() {

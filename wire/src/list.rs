@@ -1,9 +1,9 @@
 //! The list of a node's special paths, as the server sends it: one entry per line, fields split by tabs.
 //!
 //! ```text
-//! file        <option>             <path>             [served]
-//! tree        <server>:/<dir>      [<mount options>]  [served]
-//! persistent  <server>:/<dir>/<n>  [<mount options>]
+//! file        <option>               <path>             [served]
+//! tree        [<server>:]/<dir>      [<mount options>]  [served]
+//! persistent  [<server>:]/<dir>/<n>  [<mount options>]
 //! note        <text>
 //! disk        <device>             dos|gpt            clear|keep    <file system>  <part>...
 //! localdisk   <device>             <file system>
@@ -12,14 +12,17 @@
 //! script      <text>
 //! ```
 //! The last five are the layout of the local disk and are carried out in their order; a part is `<percent>`
-//! or `<first byte>-<byte behind the last>`. What is `served` the NFS server lays over the root by itself, if
-//! the root says so ([`List::on_plain_root`]). A note is for the console.
+//! or `<first byte>-<byte after the last>`. Trees come in order of priority. What is `served` the NFS server
+//! lays over the root by itself, if the root says so ([`List::on_plain_root`]). A note is for the console.
 //!
-//! Control characters, tab and `%` inside a path are percent-encoded. A line that cannot be understood
-//! becomes a complaint; the others count.
+//! [`List::parse`] reads the text, [`List`]'s `Display` writes it. Control characters, tab and `%` inside a
+//! field are percent-encoded, so a table cell can never make a line of its own. A line that cannot be
+//! understood becomes a complaint; the others count.
 
-use super::parttable::{Kind, Part};
-use crate::cmdline::{Remote, squeeze};
+use std::fmt;
+
+use crate::lite_option::LiteOption;
+use crate::remote::{Remote, squeeze};
 
 /// Longest list that is accepted, in lines.
 pub const LINES_MAX: usize = 20_000;
@@ -47,10 +50,8 @@ pub enum LocalDisk {
     /// The image has no layout.
     #[default]
     Unknown,
-    /// What is to be done, in order.
+    /// What is to be done, in order; for the node, once it has done so, what it has.
     Layout(Vec<Step>),
-    /// It has been done, and a file system is mounted.
-    Mounted,
     /// There is none, for this reason.
     Missing(String),
 }
@@ -63,7 +64,7 @@ pub enum Step {
         /// Path of the device.
         device: String,
         /// The table to make where there is none.
-        table: Kind,
+        table: TableKind,
         /// Whether to make a new one in any case.
         clear: bool,
         /// Name of the file system.
@@ -89,9 +90,9 @@ pub enum Step {
 
 impl LocalDisk {
     /// Whether entries lie on a disk, or will if nothing goes wrong.
+    #[must_use]
     pub fn is_there(&self) -> bool {
         match self {
-            Self::Mounted => true,
             Self::Layout(steps) => {
                 steps.iter().any(|step| matches!(step, Step::Space { .. } | Step::Script(_)))
             }
@@ -119,79 +120,45 @@ pub struct Entry {
     /// The list marks it as a directory.
     pub is_dir: bool,
     /// Where its content lives.
-    pub option: Opt,
+    pub option: LiteOption,
     /// The server does it.
     pub served: bool,
 }
 
-/// Where the content of a path lives and how it appears.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Opt {
-    /// In memory, bind mounted.
-    Tmpfs,
-    /// In memory, through links of the image.
-    Link,
-    /// On the persistent storage, bind mounted.
-    Persistent,
-    /// On the persistent storage, through links.
-    LinkPersistent,
-    /// On a local disk, bind mounted.
-    LocalDisk,
-    /// In place, read-only.
-    Ro,
-    /// In place, read-only, through links.
-    LinkRo,
-    /// All trees' files one after the other, in memory, bind mounted.
-    Con,
-    /// The same, through links.
-    LinkCon,
-    /// All trees' files one after the other, once, on the persistent storage, bind mounted.
-    ConPersistent,
+impl Entry {
+    /// An entry; `None` for a path that is not absolute, is the root itself, or has `.` or `..` in it. A
+    /// slash at its end marks a directory.
+    #[must_use]
+    pub fn new(option: LiteOption, path: &str, served: bool) -> Option<Self> {
+        let clean = squeeze(path);
+        let sound = path.starts_with('/')
+            && clean != "/"
+            && !clean.split('/').any(|part| part == ".." || part == ".");
+        sound.then(|| Self { is_dir: path.ends_with('/'), path: clean, option, served })
+    }
 }
 
-impl Opt {
-    /// All of them as the server spells them: `dawn_cluster::LiteOption::as_str`.
-    const SPELLINGS: [(&'static str, Self); 10] = [
-        ("tmpfs", Self::Tmpfs),
-        ("link", Self::Link),
-        ("persistent", Self::Persistent),
-        ("link,persistent", Self::LinkPersistent),
-        ("localdisk", Self::LocalDisk),
-        ("ro", Self::Ro),
-        ("link,ro", Self::LinkRo),
-        ("con", Self::Con),
-        ("link,con", Self::LinkCon),
-        ("con,persistent", Self::ConPersistent),
-    ];
+/// Which partition table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TableKind {
+    /// MBR.
+    Dos,
+    /// GPT.
+    Gpt,
+}
 
-    /// Reads an option.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::SPELLINGS.iter().find(|(spelling, _)| *spelling == text).map(|(_, option)| *option)
-    }
-
-    /// Its spelling.
-    pub fn as_str(self) -> &'static str {
-        Self::SPELLINGS.iter().find(|(_, option)| *option == self).map_or("", |(spelling, _)| spelling)
-    }
-
-    /// The path lies on the persistent storage.
-    pub fn is_persistent(self) -> bool {
-        matches!(self, Self::Persistent | Self::LinkPersistent | Self::ConPersistent)
-    }
-
-    /// Programs of the node read it where it lies.
-    pub fn is_in_place(self) -> bool {
-        matches!(self, Self::Ro | Self::LinkRo)
-    }
-
-    /// The path is a link of the image.
-    pub fn is_link(self) -> bool {
-        matches!(self, Self::Link | Self::LinkPersistent | Self::LinkRo | Self::LinkCon)
-    }
+/// Where a partition is to lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Percent of the disk, after the one before.
+    Percent(u64),
+    /// First byte, and the one after the last.
+    Bytes(u64, u64),
 }
 
 impl List {
     /// Parses the server's text.
+    #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut list = Self::default();
         for line in text.lines().take(LINES_MAX) {
@@ -226,22 +193,24 @@ impl List {
     pub fn on_live_root(&mut self) {
         for entry in &mut self.entries {
             entry.option = match entry.option {
-                Opt::Link => Opt::Tmpfs,
-                Opt::LinkPersistent => Opt::Persistent,
-                Opt::LinkRo => Opt::Ro,
-                Opt::LinkCon => Opt::Con,
+                LiteOption::Link => LiteOption::Tmpfs,
+                LiteOption::LinkPersistent => LiteOption::Persistent,
+                LiteOption::LinkRo => LiteOption::Ro,
+                LiteOption::LinkCon => LiteOption::Con,
                 other => other,
             };
         }
     }
 
     /// Whether the node needs its persistent storage mounted: not if the server does all entries on it.
+    #[must_use]
     pub fn wants_storage(&self) -> bool {
         let persistent = || self.entries.iter().filter(|entry| entry.option.is_persistent());
         persistent().count() == 0 || persistent().any(|entry| !entry.served)
     }
 
     /// Whether the node needs the trees as directories: for what it does itself.
+    #[must_use]
     pub fn wants_trees(&self) -> bool {
         self.entries.iter().any(|entry| !entry.served)
     }
@@ -254,14 +223,13 @@ impl List {
     }
 
     fn add_file(&mut self, options: &str, path: &str, served: bool) -> bool {
-        let (Some(option), Some(path)) = (Opt::parse(options), decode(path)) else { return false };
-        let clean = squeeze(&path);
-        let sound = path.starts_with('/')
-            && clean != "/"
-            && !clean.split('/').any(|part| part == ".." || part == ".");
-        if sound {
-            self.entries.retain(|entry| entry.path != clean);
-            self.entries.push(Entry { is_dir: path.ends_with('/'), path: clean, option, served });
+        let entry = LiteOption::spelled(options)
+            .zip(decode(path))
+            .and_then(|(option, path)| Entry::new(option, &path, served));
+        let sound = entry.is_some();
+        if let Some(entry) = entry {
+            self.entries.retain(|other| other.path != entry.path);
+            self.entries.push(entry);
         }
         sound
     }
@@ -305,8 +273,8 @@ impl Step {
             ["disk", device, table, clear, kind, parts @ ..] => Some(Self::Disk {
                 device: device_path(device)?,
                 table: match *table {
-                    "dos" => Kind::Dos,
-                    "gpt" => Kind::Gpt,
+                    "dos" => TableKind::Dos,
+                    "gpt" => TableKind::Gpt,
                     _ => return None,
                 },
                 clear: match *clear {
@@ -325,6 +293,82 @@ impl Step {
             _ => None,
         }
     }
+}
+
+/// The text that [`List::parse`] reads. Complaints are not part of it.
+impl fmt::Display for List {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = |served| if served { "served" } else { "" };
+        for entry in &self.entries {
+            let slash = if entry.is_dir { "/" } else { "" };
+            let path = format!("{}{slash}", entry.path);
+            line(f, &["file", entry.option.as_str(), &path, mark(entry.served)])?;
+        }
+        for tree in &self.trees {
+            line(f, &["tree", &tree.remote.to_string(), &tree.options, mark(tree.served)])?;
+        }
+        if let Some(store) = &self.persistent {
+            line(f, &["persistent", &store.remote.to_string(), &store.options])?;
+        }
+        for note in &self.notes {
+            line(f, &["note", note])?;
+        }
+        match &self.local_disk {
+            LocalDisk::Unknown => Ok(()),
+            LocalDisk::Missing(reason) => line(f, &["localdisk", "-", reason]),
+            LocalDisk::Layout(steps) => steps.iter().try_for_each(|step| step.fmt(f)),
+        }
+    }
+}
+
+/// A line of the list.
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disk { device, table, clear, kind, parts } => {
+                let table = match table {
+                    TableKind::Dos => "dos",
+                    TableKind::Gpt => "gpt",
+                };
+                let parts: Vec<String> = parts.iter().map(Part::to_string).collect();
+                let fields = ["disk", device, table, if *clear { "clear" } else { "keep" }, kind];
+                let fields: Vec<&str> = fields.into_iter().chain(parts.iter().map(String::as_str)).collect();
+                line(f, &fields)
+            }
+            Self::Space { device, kind } => line(f, &["localdisk", device, kind]),
+            Self::Swap { device } => line(f, &["swap", device]),
+            Self::Script(text) => line(f, &["script", text]),
+        }
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Percent(share) => write!(f, "{share}"),
+            Self::Bytes(start, end) => write!(f, "{start}-{end}"),
+        }
+    }
+}
+
+/// Fields without those at the end that are empty.
+fn line(f: &mut fmt::Formatter<'_>, fields: &[&str]) -> fmt::Result {
+    let used = fields.iter().rposition(|field| !field.is_empty()).map_or(0, |last| last + 1);
+    let fields: Vec<String> = fields.iter().take(used).map(|field| encode(field)).collect();
+    writeln!(f, "{}", fields.join("\t"))
+}
+
+/// A field as it may stand in the list: control characters and `%` become percent and two digits for each
+/// byte.
+fn encode(field: &str) -> String {
+    let mut out = String::with_capacity(field.len());
+    for c in field.chars() {
+        match c.is_control() || c == '%' {
+            true => c.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| out.push_str(&format!("%{byte:02X}"))),
+            false => out.push(c),
+        }
+    }
+    out
 }
 
 fn device_path(text: &str) -> Option<String> {
@@ -346,7 +390,7 @@ fn part(text: &str) -> Option<Part> {
 }
 
 fn mount(remote: &str, rest: &[&str]) -> Option<Mount> {
-    let remote = Remote::parse(&decode(remote)?)?;
+    let remote = Remote::parse_any(&decode(remote)?)?;
     if remote.dir.split('/').any(|part| part == "..") || remote.host.contains('/') {
         return None;
     }
@@ -374,6 +418,7 @@ fn decode(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
     #[test]
@@ -386,9 +431,14 @@ mod tests {
         assert_eq!(list.entries.len(), 3);
         assert_eq!(
             list.entries[1],
-            Entry { path: "/var/lib/a%b".into(), is_dir: true, option: Opt::LinkPersistent, served: false }
+            Entry {
+                path: "/var/lib/a%b".into(),
+                is_dir: true,
+                option: LiteOption::LinkPersistent,
+                served: false
+            }
         );
-        assert_eq!(list.entries[2].option, Opt::Link);
+        assert_eq!(list.entries[2].option, LiteOption::Link);
         assert_eq!(list.trees[1].remote.to_string(), "s:/b");
         assert_eq!(list.trees[1].options, "soft,timeo=30");
         assert_eq!(list.persistent.unwrap().remote.dir, "/nodes/cn1");
@@ -410,7 +460,7 @@ mod tests {
     #[test]
     fn bad_lines_are_complaints() {
         let bad = "file\tnonsense\t/x\nfile\ttmpfs\trelative\nfile\ttmpfs\t/a/../b\nfile\ttmpfs\t/\n\
-                   file\ttmpfs\t/a%zz\nfile\ttmpfs\nlocaldisk\t/etc/x\text4\ntree\tnowhere\ntree\ts:/../x\nwhat\never\n";
+                   file\ttmpfs\t/a%zz\nfile\ttmpfs\nlocaldisk\t/etc/x\text4\ntree\tnowhere\ntree\t/a/../b\ntree\ts:/../x\nwhat\never\n";
         assert_eq!(List::parse(bad).complaints.len(), bad.lines().count());
         assert_eq!(List::parse("# comment\n\n").complaints.len(), 0);
     }
@@ -423,7 +473,7 @@ mod tests {
         let device = || "/dev/sda".to_owned();
         let parts = vec![Part::Percent(10), Part::Bytes(1000, 2000)];
         let expected = vec![
-            Step::Disk { device: device(), table: Kind::Gpt, clear: true, kind: "xfs".into(), parts },
+            Step::Disk { device: device(), table: TableKind::Gpt, clear: true, kind: "xfs".into(), parts },
             Step::Space { device: device() + "1", kind: "xfs".into() },
             Step::Swap { device: device() + "2" },
             Step::Script("echo\n".into()),
@@ -438,10 +488,45 @@ mod tests {
         }
     }
 
+    /// What is written reads back as it was, and nothing in a field makes a line.
+    #[test]
+    fn the_list_reads_back() {
+        let remote = |host: &str, dir: &str| Remote { host: host.into(), dir: dir.into() };
+        let mount = |remote, options: &str, served| Mount { remote, options: options.into(), served };
+        let entry = |option, path, served| Entry::new(option, path, served).unwrap();
+        let mut list = List {
+            entries: vec![
+                entry(LiteOption::Tmpfs, "/etc/100%\nfile\tx", false),
+                entry(LiteOption::ConPersistent, "/var/lib/app/", true),
+            ],
+            trees: vec![mount(remote("s", "/a"), "soft", true), mount(remote("", "/b\u{7f}"), "", true)],
+            persistent: Some(mount(remote("10.1.0.1", "/data/cn1"), "", false)),
+            notes: vec!["a\nnote".into()],
+            local_disk: LocalDisk::Missing("100 %\tno".into()),
+            complaints: Vec::new(),
+        };
+        assert_eq!(List::parse(&list.to_string()), list);
+        list.local_disk = LocalDisk::Layout(vec![
+            Step::Disk {
+                device: "/dev/sda".into(),
+                table: TableKind::Dos,
+                clear: false,
+                kind: "ext4".into(),
+                parts: vec![Part::Percent(7), Part::Bytes(1, 2)],
+            },
+            Step::Script("enable=yes\n%".into()),
+        ]);
+        let text = list.to_string();
+        assert_eq!(List::parse(&text), list);
+        assert!(text.starts_with(
+            "file\ttmpfs\t/etc/100%25%0Afile%09x\nfile\tcon,persistent\t/var/lib/app/\tserved\n"
+        ));
+    }
+
     #[test]
     fn a_later_line_replaces_an_earlier_one() {
         let list = List::parse("file\ttmpfs\t/a\nfile\tro\t/b\nfile\tpersistent\t/a\n");
         assert_eq!(list.entries.len(), 2);
-        assert_eq!(list.entries[1].option, Opt::Persistent);
+        assert_eq!(list.entries[1].option, LiteOption::Persistent);
     }
 }

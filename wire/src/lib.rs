@@ -1,0 +1,26 @@
+//! What the server and the node both spell. Each text has its one writer and its one reader here.
+//!
+//! | module | text |
+//! |---|---|
+//! | [`list`] | the statelite list of a node: the server writes it, `/init` reads it |
+//! | [`lite_option`] | the options of that list |
+//! | [`remote`] | `server:/directory` |
+//! | [`image`] | names of an image's files, and of what a root shows of the node's own files |
+//! | [`kernel`] | words of the kernel command line |
+//! | [`status`] | words on the status port, and the ports of all services |
+//!
+//! Nothing here does anything: there is no file, no socket and no dependency, because `/init` carries it.
+//! What the texts of table cells mean is said where tables are read (`dawn-cluster`, `dawn-statelite`).
+
+#![forbid(unsafe_code)]
+
+pub mod image;
+pub mod kernel;
+pub mod list;
+pub mod lite_option;
+pub mod remote;
+pub mod status;
+
+pub use list::List;
+pub use lite_option::LiteOption;
+pub use remote::Remote;
