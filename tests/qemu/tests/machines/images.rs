@@ -1,5 +1,5 @@
 //! Images in other shapes than a plain tree: prepared by `liteimg`, packed as cpio, loaded into memory for
-//! statelite, and exchanged under running nodes. And files on a local disk.
+//! statelite, exchanged under running nodes, and taken from a container image. And files on a local disk.
 //!
 //! Ignored by a plain `cargo test`: needs root, QEMU and the release binary. `cargo xtask test` runs them.
 
@@ -280,5 +280,35 @@ fn statelite_in_memory() -> Result<()> {
     expect(&cluster, "cn1", "echo kept > /srv/kept && sync && cat /srv/kept", "kept")?;
     let kept = cluster.install_dir().join("state/cn1/srv/kept");
     ensure!(fs::read_to_string(&kept)? == "kept\n", "{} is not there", kept.display());
+    cluster.down()
+}
+
+/// The tree of the tests' image, as one layer of a container image, becomes an image of its own.
+#[test]
+#[ignore = "boots a machine; run by `cargo xtask test`"]
+fn a_container_image_boots() -> Result<()> {
+    const IMAGE: &str = "debian12-x86_64-netboot-container";
+    let mut cluster = up()?;
+    let tagged = format!("{}:node", cluster.install_dir().join("layout").display());
+    let (layout, _) = tagged.rsplit_once(':').context("a tag")?;
+    let tree = cluster.install_dir().join(ROOTIMGDIR).join("rootimg").display().to_string();
+    for words in [
+        &["init", "--layout", layout][..],
+        &["new", "--image", &tagged],
+        &["insert", "--image", &tagged, &tree, "/"],
+    ] {
+        process::run(Command::new("umoci").args(words))?;
+    }
+    let pkgdir = format!("pkgdir=oci:{tagged}");
+    let same = ["imagetype=linux", "osname=Linux", "osvers=debian12", "osarch=x86_64", "profile=container"];
+    let own = ["-t", "osimage", "-o", IMAGE, "provmethod=netboot", &pkgdir];
+    cluster.dawn(["mkdef"].iter().chain(&own).chain(&same))?;
+    process::run(&mut cluster.outside_command(["genimage", IMAGE]))?;
+    process::run(&mut cluster.outside_command(["packimage", "-m", "squashfs", IMAGE]))?;
+    cluster.add_nodes(&[node(1, "cn1", IMAGE)])?;
+    boot(&mut cluster, &["cn1"])?;
+    expect(&cluster, "cn1", "stat -f -c %T /", "overlayfs")?;
+    expect(&cluster, "cn1", "systemctl is-active multi-user.target", "active")?;
+    expect(&cluster, "cn1", "stat -c %a /usr/bin/su", "4755")?;
     cluster.down()
 }
