@@ -52,7 +52,7 @@ fn build(workspace: &Path, target_dir: &Path) {
         |name: &str| KEPT.contains(&name) || KEPT_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
     command.envs(env::vars_os().filter(|(name, _)| name.to_str().is_some_and(kept)));
     command
-        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .env("CARGO_ENCODED_RUSTFLAGS", flags(workspace).join("\u{1f}"))
         .current_dir(workspace)
         .args(["build", "--quiet", "--locked", "--package", "initrd-init", "--profile", PROFILE])
         .args(["--target", TARGET, "--target-dir"])
@@ -62,6 +62,16 @@ fn build(workspace: &Path, target_dir: &Path) {
         Ok(status) => fail(&format!("building initrd-init failed: {status}")),
         Err(cause) => fail(&format!("cannot run cargo for initrd-init: {cause}")),
     }
+}
+
+/// Panic messages name sources, which must give the same bytes wherever they lie.
+fn flags(workspace: &Path) -> Vec<String> {
+    let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let in_home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo"));
+    let cargo_home = cargo_home.or_else(in_home).map(|path| (path, "/cargo"));
+    let moved = cargo_home.into_iter().chain([(workspace.to_owned(), "/dawn")]);
+    let remap = moved.map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()));
+    ["-C".to_owned(), "target-feature=+crt-static".to_owned()].into_iter().chain(remap).collect()
 }
 
 #[allow(clippy::disallowed_methods)] // A build script has no other way to be told things.

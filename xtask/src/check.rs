@@ -10,7 +10,7 @@ use dawn_qemu::paths;
 
 use crate::progress::Progress;
 use crate::suite::{Count, Suite, count_line};
-use crate::{elf, packages, programs, shell, tidy};
+use crate::{dist, elf, packages, programs, release, shell, tidy};
 
 /// Smallest plausible `/init`; a smaller one is a placeholder.
 const INIT_BYTES_MIN: usize = 100_000;
@@ -45,9 +45,10 @@ impl Test {
             suite.group("fuzz targets", check_fuzz_targets);
             suite.group("unit and conversation tests", run_unit_tests);
         }
-        suite.group("release build", || cargo_check(&["build", "--release", "--bin", "dawn"]));
+        suite.group("release build", || release::build().map(Count::one));
         if !self.only_machines {
             suite.group("static executable", check_executable);
+            dist::add_groups(&mut suite);
         }
         if !self.no_machines {
             suite.group("machines", || run_machines(self.filter.as_deref()));
@@ -68,10 +69,7 @@ impl Soak {
     /// Success only if the node saw no error and no byte differs.
     pub fn run(self) -> Result<ExitCode> {
         packages::install(packages::Purpose::Tests, &Progress::start())?;
-        ensure!(
-            cargo_check(&["build", "--release", "--bin", "dawn"])?.failed == 0,
-            "the release build failed"
-        );
+        ensure!(release::build()?, "the release build failed");
         let args =
             ["test", "-p", "dawn-qemu", "--test", "machines", "soak", "--", "--ignored", "--nocapture"];
         let mut command = shell::cargo(&args);

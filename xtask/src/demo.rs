@@ -17,7 +17,7 @@ use dawn_qemu::node::Hardware;
 use dawn_qemu::{BootEvent, Cluster, Definition, Firmware, Options, net, paths, wait};
 
 use crate::progress::Progress;
-use crate::{packages, shell, timeline};
+use crate::{packages, release, timeline};
 
 /// Namespace and socket directory of the demo.
 pub const NAME: &str = "dawn-demo";
@@ -79,10 +79,7 @@ impl Demo {
 
 fn build(progress: &Progress) -> Result<()> {
     progress.say("building the release executable");
-    ensure!(
-        shell::succeeds(&mut shell::cargo(&["build", "--release", "--bin", "dawn"]))?,
-        "the build failed"
-    );
+    ensure!(release::build()?, "the build failed");
     Ok(())
 }
 

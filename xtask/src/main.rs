@@ -7,11 +7,13 @@
 mod check;
 mod console;
 mod demo;
+mod dist;
 mod elf;
 mod metadata;
 mod packages;
 mod programs;
 mod progress;
+mod release;
 mod shell;
 mod suite;
 mod tidy;
@@ -38,6 +40,8 @@ enum Chore {
     Test(check::Test),
     /// What needs no build: imports, dependencies, documents against facts, unused functions, comments
     Tidy(tidy::Tidy),
+    /// Make the Debian and RPM packages, an archive, the list of components, digests and a signature
+    Dist(dist::Dist),
     /// Ten minutes of work on a node's files while the server is killed every 20 s
     Soak(check::Soak),
     /// Attach to the console of a machine of a running demo
@@ -53,6 +57,7 @@ fn main() -> ExitCode {
         Chore::Demo(demo) => demo.run(),
         Chore::Test(test) => test.run(),
         Chore::Tidy(tidy) => tidy.run(),
+        Chore::Dist(dist) => dist.run(),
         Chore::Soak(soak) => soak.run(),
         Chore::Console(console) => console.run(),
         Chore::Bench(tool) => tool.run("bench"),

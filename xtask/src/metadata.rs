@@ -7,12 +7,9 @@ use serde_json::Value;
 
 use crate::shell;
 
-/// The metadata with all dependencies, or of the workspace alone.
-pub fn read(with_dependencies: bool) -> Result<Value> {
-    let mut args = vec!["metadata", "--format-version", "1"];
-    if !with_dependencies {
-        args.push("--no-deps");
-    }
+/// The metadata; `words` select what of it: `--no-deps` for the workspace alone.
+pub fn read(words: &[&str]) -> Result<Value> {
+    let args = [&["metadata", "--format-version", "1"], words].concat();
     let output = shell::cargo(&args).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
     let output = output.context("cannot start `cargo metadata`")?;
     ensure!(output.status.success(), "`cargo metadata` failed");

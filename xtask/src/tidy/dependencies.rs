@@ -46,7 +46,7 @@ const IN_SEVERAL_VERSIONS: &[&str] = &[
 
 /// Both checks.
 pub fn check() -> Result<Count> {
-    let metadata = metadata::read(true)?;
+    let metadata = metadata::read(&[])?;
     let mut versions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let mut refused = Vec::new();
     for package in packages(&metadata)? {

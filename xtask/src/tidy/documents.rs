@@ -16,7 +16,7 @@ use crate::suite::Count;
 pub fn check() -> Result<Count> {
     let path = paths::workspace().join("ARCHITECTURE.md");
     let page = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let metadata = metadata::read(false)?;
+    let metadata = metadata::read(&["--no-deps"])?;
     let (mut own, mut outside) = (BTreeSet::new(), BTreeSet::new());
     for package in packages(&metadata)? {
         let name = text(package, "name").unwrap_or_default();

@@ -54,7 +54,7 @@ fn report(what: &str, graph: &Graph) -> Count {
 }
 
 fn packages() -> Result<Vec<Package>> {
-    let metadata = metadata::read(false)?;
+    let metadata = metadata::read(&["--no-deps"])?;
     metadata::packages(&metadata)?.into_iter().map(package).collect()
 }
 
