@@ -30,6 +30,8 @@ mod documented_commands_tests;
 #[cfg(test)]
 mod dry_run_tests;
 #[cfg(test)]
+mod json_tests;
+#[cfg(test)]
 mod testbed;
 #[cfg(test)]
 mod tests;

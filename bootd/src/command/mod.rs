@@ -59,6 +59,8 @@ pub trait Command: clap::Args {
     const NAMES_OBJECTS: bool = false;
     /// Whether it changes tables or files; then it has `--dry-run` (a test holds it to that).
     const WRITES: bool = false;
+    /// Whether it has `--json`, as every command has that prints results (a test lists the others).
+    const JSON: bool = true;
     /// What the administrator typed, if words of this command are those that another program sends.
     fn typed(_words: &[String]) -> Option<String> {
         None
@@ -269,12 +271,18 @@ fn words_with_nodes(request: &Request) -> Vec<String> {
 }
 
 fn clap_of<C: Command>() -> clap::Command {
-    parse::finish(C::augment_args(clap::Command::new(C::NAME)))
+    parse::finish(C::augment_args(clap::Command::new(C::NAME)), C::JSON)
 }
 
 fn run_in_daemon<C: Command>(words: &[String], ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
     match parse::<C>(clap_of::<C>(), words) {
-        Parsed::Args(args) => args.run(ctx, out),
+        Parsed::Args { args, json } => {
+            if json {
+                out.as_json();
+            }
+            let done = args.run(ctx, out);
+            out.finish(done)
+        }
         Parsed::Help(text) => out.lines(&text),
         Parsed::Version => out.line(parse::version_line(C::NAME)),
         Parsed::Wrong { reason: Some(reason), usage } => {

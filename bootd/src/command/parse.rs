@@ -7,13 +7,21 @@ use clap::{Arg, ArgAction};
 /// Columns help texts are wrapped at: the daemon does not know the terminal of its caller.
 const HELP_WIDTH: usize = 100;
 
-/// Options every command has.
-pub fn finish(command: clap::Command) -> clap::Command {
+/// The option that shows results as JSON.
+const JSON: &str = "json";
+
+/// Options every command has; `json`: `--json` among them.
+pub fn finish(command: clap::Command, json: bool) -> clap::Command {
     let has = |short, name: &str| {
         command.get_arguments().any(|arg| arg.get_short() == Some(short) || arg.get_id() == name)
     };
     let (has_v, has_big_v, has_h) = (has('v', "version"), has('V', "verbose"), has('h', "help"));
+    let has_json = command.get_arguments().any(|arg| arg.get_id() == JSON);
     let mut command = command.disable_version_flag(true).term_width(HELP_WIDTH);
+    if json && !has_json {
+        let option = Arg::new(JSON).long(JSON).help("Print as JSON");
+        command = command.arg(option.action(ArgAction::SetTrue));
+    }
     if !has_v {
         command = command.arg(flag("version", 'v', "Print the version"));
     } else if !command.get_arguments().any(|arg| arg.get_id() == "version") {
@@ -48,7 +56,12 @@ fn flag(name: &'static str, short: char, help: &'static str) -> Arg {
 /// What reading the words gave.
 pub enum Parsed<A> {
     /// The arguments.
-    Args(A),
+    Args {
+        /// The command's own.
+        args: A,
+        /// Results are asked for as JSON.
+        json: bool,
+    },
     /// The help was asked for: its text.
     Help(String),
     /// The version was asked for.
@@ -79,7 +92,10 @@ pub fn parse<A: clap::FromArgMatches>(mut command: clap::Command, words: &[Strin
         Err(error) => return wrong(&mut command, &words, &error),
     };
     match A::from_arg_matches(&matches) {
-        Ok(args) => Parsed::Args(args),
+        Ok(args) => {
+            let json = matches!(matches.try_get_one(JSON), Ok(Some(true)));
+            Parsed::Args { args, json }
+        }
         Err(error) => wrong(&mut command, &words, &error),
     }
 }

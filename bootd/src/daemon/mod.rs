@@ -391,7 +391,7 @@ impl Dispatcher for Daemon {
 fn last_words(result: Result<(), Stop>, out: &mut Out<'_>) -> Result<(), Stop> {
     match result {
         Ok(()) | Err(Stop::Gone) => Ok(()),
-        Err(Stop::Message { text, code }) => out.error_code(text, code),
+        Err(Stop::Error(error)) => out.error(*error),
         Err(Stop::Code(code)) => out.code(code),
     }
 }

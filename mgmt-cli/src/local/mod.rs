@@ -63,12 +63,12 @@ pub fn find(name: &str) -> Option<&'static Local> {
 }
 
 fn clap_of<C: LocalCommand>() -> clap::Command {
-    finish(C::augment_args(clap::Command::new(C::NAME)))
+    finish(C::augment_args(clap::Command::new(C::NAME)), false)
 }
 
 fn run<C: LocalCommand>(words: &[String], environment: &Environment, registry: &Registry) -> i32 {
     match parse::<C>(clap_of::<C>(), words) {
-        Parsed::Args(args) => args.run(environment, registry),
+        Parsed::Args { args, .. } => args.run(environment, registry),
         Parsed::Help(text) => print_lines(&text, 0),
         Parsed::Version => print_lines(VERSION, 0),
         Parsed::Wrong { reason, usage } => {

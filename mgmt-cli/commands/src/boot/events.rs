@@ -2,7 +2,7 @@
 
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::events::{Event, last_boot};
-use dawn_bootd::output::{Done, Out, Stop};
+use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
 
 /// Events shown without `-n`.
 const COUNT_DEFAULT: usize = 100;
@@ -21,9 +21,6 @@ pub struct Args {
     /// Only the last boot of the node
     #[arg(long)]
     last_boot: bool,
-    /// Print a JSON array of {time_ms, node, step, bytes, duration_ms, detail}
-    #[arg(long)]
-    json: bool,
     /// Nodes, or the MAC or IP address of another machine
     #[arg(value_name = "NODERANGE")]
     node: Option<String>,
@@ -41,15 +38,24 @@ impl Command for Args {
         if let Some(name) =
             subjects.as_deref().and_then(|names| unknown(ctx, names)).filter(|_| events.is_empty())
         {
-            return Err(Stop::message(format!(
+            return Err(Stop::not_found(format!(
                 "{name} is not a node, and no machine of that address was seen"
             )));
         }
-        if self.json {
-            let text = serde_json::to_string_pretty(&events);
-            return out.data(text.map_err(|error| Stop::message(error.to_string()))?);
-        }
-        events.iter().try_for_each(|event| out.data(line(event)))
+        events.iter().try_for_each(|event| out.report(&Shown { event }))
+    }
+}
+
+/// An event of the list.
+#[derive(serde::Serialize)]
+struct Shown<'e> {
+    #[serde(flatten)]
+    event: &'e Event,
+}
+
+impl Report for Shown<'_> {
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        lines.data(line(self.event))
     }
 }
 

@@ -6,9 +6,9 @@ use crate::sources;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::dhcp::{Answers, Silence};
 use dawn_bootd::loaders::Missing;
-use dawn_bootd::output::{Done, Out};
+use dawn_bootd::output::{Done, Lines, Out, Report};
 use dawn_cluster::{Col, Snapshot};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 /// Columns that decide how a node boots, in the order in which they are shown.
 const COLUMNS: [&str; 32] = [
@@ -51,24 +51,31 @@ const COLUMNS: [&str; 32] = [
 /// A value is followed by the table and by whose row it stands in, the node's own or a group's.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Print as JSON
-    #[arg(long)]
-    json: bool,
     /// Nodes
     #[arg(value_name = "NODERANGE", required = true)]
     noderange: String,
 }
 
 /// What is said about one node.
-struct Explained {
-    state: Option<String>,
-    problems: Vec<String>,
-    plan: Vec<String>,
-    /// Column, value, whose row.
-    values: Vec<(String, String, String)>,
-    files: Vec<String>,
+#[derive(Serialize)]
+struct Explained<'n> {
     advice: Option<String>,
     conflicts: Vec<String>,
+    node: &'n str,
+    plan: Vec<String>,
+    problems: Vec<String>,
+    state: Option<String>,
+    #[serde(rename = "statelite")]
+    files: Vec<String>,
+    values: Vec<SetValue>,
+}
+
+/// A column that is set, and whose row sets it.
+#[derive(Serialize)]
+struct SetValue {
+    column: &'static str,
+    row: String,
+    value: String,
 }
 
 impl Command for Args {
@@ -76,24 +83,12 @@ impl Command for Args {
     const KIND: Kind = Kind::Nodes;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-        let mut all = Vec::new();
         let answers = ctx.boot.dhcp_answers(&ctx.snapshot);
-        for node in ctx.nodes() {
-            let explained = explain(ctx, &answers, node);
-            if self.json {
-                all.push(explained.to_json(node));
-            } else {
-                explained.show(node, out)?;
-            }
-        }
-        match self.json {
-            true => out.json(&all),
-            false => Ok(()),
-        }
+        ctx.nodes().iter().try_for_each(|node| out.report(&explain(ctx, &answers, node)))
     }
 }
 
-fn explain(ctx: &Ctx<'_>, answers: &Answers<'_>, node: &str) -> Explained {
+fn explain<'n>(ctx: &Ctx<'_>, answers: &Answers<'_>, node: &'n str) -> Explained<'n> {
     let snapshot: &Snapshot = &ctx.snapshot;
     let state = snapshot.attr(node, "chain.currstate").map(|text| text.to_string());
     let mut problems: Vec<String> =
@@ -113,7 +108,8 @@ fn explain(ctx: &Ctx<'_>, answers: &Answers<'_>, node: &str) -> Explained {
     notes.extend(silent.map(|(mac, silence)| format!("interface {mac} gets no address: {silence}")));
     let value = |name: &&'static str| {
         let found = snapshot.attr_with_source(node, Col::known(name))?;
-        Some(((*name).to_owned(), found.value.to_string(), sources::row_of(&found.source, node)))
+        let row = sources::row_of(&found.source, node);
+        Some(SetValue { column: name, value: found.value.to_string(), row })
     };
     let is_statelite = state.as_deref().is_some_and(|state| state.starts_with("statelite"));
     let has_list = |file: &dawn_statelite::LiteFile| format!("{} {}", file.text, file.path);
@@ -124,6 +120,7 @@ fn explain(ctx: &Ctx<'_>, answers: &Answers<'_>, node: &str) -> Explained {
     let image = dawn_statelite::image_of(snapshot, node).filter(|_| is_statelite);
     let unmet = image.map(|image| needs(snapshot, &image)).unwrap_or_default();
     Explained {
+        node,
         state,
         problems,
         plan: ctx.boot.explain(snapshot, node).into_iter().chain(notes).collect(),
@@ -134,32 +131,18 @@ fn explain(ctx: &Ctx<'_>, answers: &Answers<'_>, node: &str) -> Explained {
     }
 }
 
-impl Explained {
-    fn show(&self, node: &str, out: &mut Out<'_>) -> Done {
-        out.node(node, format!("state {}", self.state.as_deref().unwrap_or("(none)")))?;
-        for problem in &self.problems {
-            out.node(node, format!("would not boot: {problem}"))?;
-        }
-        self.plan.iter().try_for_each(|line| out.node(node, line))?;
-        self.advice.iter().try_for_each(|text| out.node(node, format!("advice: {text}")))?;
-        for (column, value, row) in &self.values {
-            out.node(node, format!("{column}={value} ({row})"))?;
-        }
-        self.files.iter().try_for_each(|file| out.node(node, format!("statelite: {file}")))?;
-        self.conflicts.iter().try_for_each(|text| out.node(node, format!("conflict: {text}")))
-    }
-
-    fn to_json(&self, node: &str) -> Value {
-        let value = |(column, value, row): &(String, String, String)| json!({"column": column, "value": value, "row": row});
-        json!({
-            "node": node,
-            "state": self.state,
-            "problems": self.problems,
-            "plan": self.plan,
-            "values": self.values.iter().map(value).collect::<Vec<_>>(),
-            "statelite": self.files,
-            "advice": self.advice,
-            "conflicts": self.conflicts,
-        })
+impl Report for Explained<'_> {
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        let node = self.node;
+        let mut say = |text: String| lines.node(node, text);
+        say(format!("state {}", self.state.as_deref().unwrap_or("(none)")))?;
+        self.problems.iter().try_for_each(|problem| say(format!("would not boot: {problem}")))?;
+        self.plan.iter().try_for_each(|line| say(line.clone()))?;
+        self.advice.iter().try_for_each(|text| say(format!("advice: {text}")))?;
+        self.values
+            .iter()
+            .try_for_each(|SetValue { column, value, row }| say(format!("{column}={value} ({row})")))?;
+        self.files.iter().try_for_each(|file| say(format!("statelite: {file}")))?;
+        self.conflicts.iter().try_for_each(|text| say(format!("conflict: {text}")))
     }
 }

@@ -2,7 +2,7 @@
 
 use dawn_bootd::boot_services::Lease;
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{Done, Out};
+use dawn_bootd::output::{Done, Lines, Out, Report};
 use dawn_cluster::{MacAddr, Snapshot};
 use std::collections::HashSet;
 
@@ -12,9 +12,6 @@ use std::collections::HashSet;
 /// address; it rests) or free (given back or run out, kept for the machine while nobody else needs it).
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Print as JSON
-    #[arg(long)]
-    json: bool,
     /// Only leases of these nodes
     #[arg(value_name = "NODERANGE")]
     noderange: Option<String>,
@@ -31,16 +28,24 @@ impl Command for Args {
             let wanted: HashSet<&str> = ctx.nodes().iter().map(String::as_str).collect();
             leases.retain(|lease| wanted.contains(lease.node.as_str()));
         }
-        if self.json {
-            return out.json(&leases);
-        }
-        out.line(line("ADDRESS", "MAC", "NODE", "KIND", "STATE", "UNTIL"))?;
-        leases.iter().try_for_each(|lease| {
-            let or =
-                |text: &str, other: &str| if text.is_empty() { other.to_owned() } else { text.to_owned() };
-            let (node, until) = (or(&lease.node, "-"), or(&lease.expires, "never"));
-            out.line(line(&lease.ip, &lease.mac, &node, &lease.kind, &lease.state, &until))
-        })
+        out.heading(line("ADDRESS", "MAC", "NODE", "KIND", "STATE", "UNTIL"))?;
+        leases.iter().try_for_each(|lease| out.report(&Shown { lease }))
+    }
+}
+
+/// A lease of the list.
+#[derive(serde::Serialize)]
+struct Shown<'l> {
+    #[serde(flatten)]
+    lease: &'l Lease,
+}
+
+impl Report for Shown<'_> {
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        let lease = self.lease;
+        let or = |text: &str, other: &str| if text.is_empty() { other.to_owned() } else { text.to_owned() };
+        let (node, until) = (or(&lease.node, "-"), or(&lease.expires, "never"));
+        lines.line(line(&lease.ip, &lease.mac, &node, &lease.kind, &lease.state, &until))
     }
 }
 

@@ -94,7 +94,7 @@ impl Definition {
         }
         let words = Words::read(&self.words, self.objects.as_deref());
         let words = match words {
-            Err(Stop::Message { text, .. }) => return said(defs::refuse(command, &text, ctx, out)),
+            Err(Stop::Error(error)) => return said(defs::refuse(command, &error.to_string(), ctx, out)),
             other => other?,
         };
         if let Some(text) = own.or_else(|| self.conflict(&words)) {

@@ -113,7 +113,7 @@ impl Assignment {
         let mut words = Words::default();
         for item in items {
             match read(item, view, &mut words) {
-                Err(Stop::Message { text, .. }) => out.error(text)?,
+                Err(Stop::Error(error)) => out.error(*error)?,
                 other => other?,
             }
         }

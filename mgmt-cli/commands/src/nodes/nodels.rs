@@ -91,7 +91,7 @@ impl Args {
                     query.conditions.push(condition);
                 }
                 Ok(None) => query.show(word, out)?,
-                Err(Stop::Message { text, .. }) => out.error(text)?,
+                Err(Stop::Error(error)) => out.error(*error)?,
                 Err(stop) => return Err(stop),
             }
         }

@@ -3,10 +3,13 @@
 use crate::defs::args::Selection;
 use crate::defs::{self, Words, templates};
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{Done, Out, Stop};
+use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
 use dawn_cluster::stanza;
 use dawn_cluster::{Conditions, Text};
 use dawn_cluster::{NIC_COLUMNS, Object, ObjectType, ObjectValue};
+use serde::Serialize;
+use serde::ser::SerializeMap as _;
+use std::collections::BTreeMap;
 
 /// List objects (nodes, groups, images, networks ...) and their attributes
 ///
@@ -53,9 +56,6 @@ pub struct Args {
     /// Templates for mkdef instead of objects; of these names only
     #[arg(long, value_name = "NAMES", num_args = 0..=1, default_missing_value = "")]
     template: Option<String>,
-    /// Print as JSON
-    #[arg(long)]
-    json: bool,
 }
 
 impl Command for Args {
@@ -72,7 +72,7 @@ impl Command for Args {
         }
         let named = self.template.as_deref().filter(|names| !names.is_empty());
         let words = match Words::read(&self.selection.words, self.selection.objects.as_deref().or(named)) {
-            Err(Stop::Message { text, .. }) => return defs::refuse(Self::NAME, &text, ctx, out),
+            Err(Stop::Error(error)) => return defs::refuse(Self::NAME, &error.to_string(), ctx, out),
             other => other?,
         };
         if !words.pairs.is_empty() {
@@ -84,9 +84,8 @@ impl Command for Args {
         }
         let (mut shown, mut asked) = (0, false);
         if self.stanza {
-            out.line("# <xCAT data object stanza file>")?;
+            out.heading(STANZA_FILE)?;
         }
-        let mut json = Vec::new();
         for kind in &view.types {
             let (names, given) = self.names(kind, &words, ctx)?;
             asked |= given;
@@ -102,22 +101,18 @@ impl Command for Args {
                 };
                 let Some(object) = object else { continue };
                 shown += 1;
-                if self.json {
-                    json.push(as_json(&object));
-                } else {
-                    self.show(&object, &view, ctx, out)?;
-                }
+                self.show(&object, &view, ctx, out)?;
             }
         }
-        if self.json {
-            return out.json(&json);
-        }
         if shown == 0 && (asked || !self.conditions.is_empty()) {
-            out.line("No object definitions have been found")?;
+            out.heading("No object definitions have been found")?;
         }
         Ok(())
     }
 }
+
+/// What a stanza file begins with.
+const STANZA_FILE: &str = "# <xCAT data object stanza file>";
 
 /// What is printed of each object.
 struct View {
@@ -177,7 +172,7 @@ impl Args {
         } else if self.nics {
             only = Some(NIC_COLUMNS.iter().map(|column| (*column).to_owned()).collect());
         }
-        let long = self.long || self.stanza || only.is_some() || self.json || words.names.is_some();
+        let long = self.long || self.stanza || only.is_some() || out.is_json() || words.names.is_some();
         let names_only = self.short || !long && !self.osimage;
         let with_type = types.len() > 1 && self.template.is_none();
         Ok(View { types, conditions, only, names_only, with_type })
@@ -203,12 +198,8 @@ impl Args {
                 template.attrs.retain(|attr, _| only.iter().any(|wanted| **wanted == **attr));
             }
         }
-        if self.json {
-            let list: Vec<_> = list.iter().map(as_json).collect();
-            return out.json(&list);
-        }
         if self.stanza {
-            out.line("# <xCAT data object stanza file>")?;
+            out.heading(STANZA_FILE)?;
         }
         list.iter().try_for_each(|template| self.show(template, view, ctx, out))
     }
@@ -276,46 +267,81 @@ impl Args {
     }
 
     fn show(&self, object: &Object, view: &View, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-        let (name, kind) = (&object.name, object.kind.name);
+        if self.stanza && !stanza::is_header(&object.name) {
+            let (name, kind) = (&object.name, object.kind.name);
+            let hint = "it has '=', ':' at its end, or the like; dumpxCATdb keeps it";
+            return out.error(format!("The {kind} '{name}' cannot stand in a stanza file: {hint}."));
+        }
+        let image = if self.osimage { image_of(object, ctx)? } else { None };
+        out.report(&Shown { object, image, args: self, view })
+    }
+}
+
+/// The image of a node.
+fn image_of(object: &Object, ctx: &Ctx<'_>) -> Result<Option<Object>, Stop> {
+    let image = ctx.snapshot.attr(&object.name, "nodetype.provmethod");
+    let kind = defs::kind("osimage")?;
+    Ok(image.and_then(|image| ctx.snapshot.object(kind, &image)))
+}
+
+/// An object of the list, in the form that the options chose.
+struct Shown<'a> {
+    object: &'a Object,
+    /// With `--osimage`.
+    image: Option<Object>,
+    args: &'a Args,
+    view: &'a View,
+}
+
+impl Serialize for Shown<'_> {
+    /// The attributes that are set, `name` and `objtype`; those of the image are an object in it.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        fn attrs(object: &Object) -> BTreeMap<&str, &str> {
+            object.attrs.iter().map(|(attr, value)| (&**attr, &*value.value)).collect()
+        }
+        let mut all = attrs(self.object);
+        all.insert("objtype", self.object.kind.name);
+        all.insert("name", &self.object.name);
+        let mut map = serializer.serialize_map(None)?;
+        all.iter().try_for_each(|(attr, value)| map.serialize_entry(attr, value))?;
+        if let Some(image) = &self.image {
+            map.serialize_entry("osimage", &attrs(image))?;
+        }
+        map.end()
+    }
+}
+
+impl Report for Shown<'_> {
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        let (args, view) = (self.args, self.view);
+        let (name, kind) = (&self.object.name, self.object.kind.name);
         if view.names_only {
-            let blanks = if self.all { " " } else { "  " };
-            return out.line(format!("{name}{blanks}({kind})"));
+            let blanks = if args.all { " " } else { "  " };
+            return lines.line(format!("{name}{blanks}({kind})"));
         }
-        if self.compress {
-            return lines_of(object, view, Form::Plain)
-                .into_iter()
-                .try_for_each(|l| out.line(format!("{name}: {l}")));
+        if args.compress {
+            let all = lines_of(self.object, view, Form::Plain);
+            return all.into_iter().try_for_each(|line| lines.line(format!("{name}: {line}")));
         }
-        if self.stanza {
-            if !stanza::is_header(name) {
-                let hint = "it has '=', ':' at its end, or the like; dumpxCATdb keeps it";
-                return out.error(format!("The {kind} '{name}' cannot stand in a stanza file: {hint}."));
-            }
-            out.line("")?;
-            out.line(format!("{name}:"))?;
-            out.line(format!("    objtype={kind}"))?;
+        if args.stanza {
+            lines.line("")?;
+            lines.line(format!("{name}:"))?;
+            lines.line(format!("    objtype={kind}"))?;
         } else if view.with_type {
-            out.line(format!("Object name: {name}  ({kind})"))?;
+            lines.line(format!("Object name: {name}  ({kind})"))?;
         } else {
-            out.line(format!("Object name: {name}"))?;
+            lines.line(format!("Object name: {name}"))?;
         }
         let form = match () {
-            () if self.stanza => Form::Stanza,
-            () if self.verbose => Form::WithPlace,
+            () if args.stanza => Form::Stanza,
+            () if args.verbose => Form::WithPlace,
             () => Form::Plain,
         };
-        for line in lines_of(object, view, form) {
-            out.line(format!("    {line}"))?;
+        for line in lines_of(self.object, view, form) {
+            lines.line(format!("    {line}"))?;
         }
-        if self.osimage { self.show_image(object, ctx, out) } else { Ok(()) }
-    }
-
-    fn show_image(&self, object: &Object, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-        let image = ctx.snapshot.attr(&object.name, "nodetype.provmethod");
-        let kind = defs::kind("osimage")?;
-        let Some(image) = image.and_then(|image| ctx.snapshot.object(kind, &image)) else { return Ok(()) };
-        for (attr, value) in &image.attrs {
-            out.line(format!("    {attr}={}", value.value))?;
+        for (attr, value) in self.image.iter().flat_map(|image| &image.attrs) {
+            lines.line(format!("    {attr}={}", value.value))?;
         }
         Ok(())
     }
@@ -385,15 +411,7 @@ fn place(object: &Object, attr: &str, value: &ObjectValue) -> String {
 fn empty_type(kind: &ObjectType, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
     let any = kind.tables().into_iter().any(|table| ctx.snapshot.row_count(table) > 0);
     if any {
-        return out.line(format!("Could not find any objects of type '{}'.", kind.name));
+        return out.heading(format!("Could not find any objects of type '{}'.", kind.name));
     }
-    out.line("Could not find any object definitions to display.")
-}
-
-fn as_json(object: &Object) -> serde_json::Value {
-    let attrs = object.attrs.iter().map(|(attr, value)| (attr.to_string(), value.value.to_string().into()));
-    let mut map: serde_json::Map<String, serde_json::Value> = attrs.collect();
-    map.insert("objtype".into(), object.kind.name.into());
-    map.insert("name".into(), object.name.to_string().into());
-    serde_json::Value::Object(map)
+    out.heading("Could not find any object definitions to display.")
 }

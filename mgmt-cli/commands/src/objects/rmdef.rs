@@ -48,7 +48,7 @@ impl Command for Args {
             return defs::help(Self::NAME, self.selection.kind.as_deref(), ctx, out);
         }
         let words = match Words::read(&self.selection.words, self.selection.objects.as_deref()) {
-            Err(Stop::Message { text, .. }) => return defs::refuse(Self::NAME, &text, ctx, out),
+            Err(Stop::Error(error)) => return defs::refuse(Self::NAME, &error.to_string(), ctx, out),
             other => other?,
         };
         if !words.pairs.is_empty() || self.selection.xml || self.dynamic || self.stanza {

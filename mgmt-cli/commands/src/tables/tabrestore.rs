@@ -2,7 +2,7 @@
 
 use crate::edits::{Edits, transact};
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{Done, Out, Stop};
+use dawn_bootd::output::{CommandError, DATABASE_CODE, Done, Out, Stop};
 use dawn_cluster::csv::{read_header, read_records};
 use dawn_cluster::{Col, Edit, Table, schema};
 
@@ -82,8 +82,8 @@ impl Command for Args {
                 let mut errors: Vec<dawn_xcatd::Response> = Vec::new();
                 let mut aside = Out::new(&mut errors);
                 let done = self.read(file, text, &mut edits, &mut aside);
-                if let Err(Stop::Message { text, code }) = done {
-                    aside.error_code(text, code)?;
+                if let Err(Stop::Error(error)) = done {
+                    aside.error(*error)?;
                 }
                 aside.flush()?;
                 for text in errors.iter().flat_map(|response| response.error.iter()) {
@@ -106,7 +106,7 @@ impl Args {
     fn read(&self, file: &str, text: &str, edits: &mut Edits, out: &mut Out<'_>) -> Done {
         let base = file.rsplit('/').next().unwrap_or(file);
         let name = base.split('.').next().unwrap_or(base);
-        let unable = || Stop::Message { text: format!("Unable to open {name}"), code: 4 };
+        let unable = || CommandError::not_found(format!("Unable to open {name}")).with_code(DATABASE_CODE);
         let table = schema().find(name).ok_or_else(unable)?;
         let mut lines = text.lines();
         let columns = columns(lines.next().unwrap_or_default(), table)?;

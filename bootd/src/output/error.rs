@@ -1,0 +1,228 @@
+//! The one error value of commands: a kind, a message, hints and a cause.
+//!
+//! Programs look at the kind, people read the text, and [`CommandError`]'s `Display` is the one place that
+//! makes the text. The exit code is 1 whatever the kind, as in xCAT, where only what the database refuses
+//! (`DB error`) has another.
+
+use dawn_cluster::{EditError, ModelError, StoreError};
+use std::error::Error;
+use std::fmt;
+
+/// xCAT's exit code for what its database refuses.
+pub const DATABASE_CODE: i32 = 4;
+/// The exit code of every other error.
+const CODE: i32 = 1;
+
+/// What the caller can do about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// The words are wrong; other words help.
+    Usage,
+    /// Something that the words name does not exist.
+    NotFound,
+    /// The state of the tables or of a file does not allow it; change that state first.
+    Conflict,
+    /// This caller may not do it, or Dawn does not do it at all.
+    Refused,
+    /// Something outside does not answer or has no room; try again later.
+    Unavailable,
+    /// A defect of Dawn or of the machine it runs on.
+    Internal,
+}
+
+/// An error of a command, for its caller.
+#[derive(Debug)]
+pub struct CommandError {
+    kind: ErrorKind,
+    message: String,
+    hints: Vec<String>,
+    cause: Option<Box<dyn Error + Send + Sync>>,
+    code: i32,
+}
+
+/// A constructor for each kind, of the error and of the [`super::Stop`] that carries it.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident $kind:ident;)*) => {
+        impl CommandError {
+            $($(#[$doc])* pub fn $name(message: impl Into<String>) -> Self {
+                Self::new(ErrorKind::$kind, message)
+            })*
+        }
+        impl super::Stop {
+            $($(#[$doc])* pub fn $name(message: impl Into<String>) -> Self {
+                CommandError::$name(message).into()
+            })*
+        }
+    };
+}
+
+kinds! {
+    /// The words are wrong.
+    usage Usage;
+    /// Something that the words name does not exist.
+    not_found NotFound;
+    /// The state of the tables or of a file does not allow it.
+    conflict Conflict;
+    /// This caller may not do it, or Dawn does not do it.
+    refused Refused;
+    /// Something outside does not answer.
+    unavailable Unavailable;
+    /// A defect.
+    internal Internal;
+}
+
+impl CommandError {
+    /// An error with the exit code of its kind.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), hints: Vec::new(), cause: None, code: CODE }
+    }
+
+    /// What the database refuses: `DB error`, and xCAT's exit code for it.
+    pub fn database(kind: ErrorKind, cause: impl fmt::Display) -> Self {
+        Self::new(kind, format!("DB error {cause}")).with_code(DATABASE_CODE)
+    }
+
+    /// Adds what the caller can do: a sentence, shown after `Hint: `.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Adds why: shown after the message and a colon.
+    #[must_use]
+    pub fn cause(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    /// Another exit code than that of most errors, because xCAT has another here.
+    #[must_use]
+    pub fn with_code(mut self, code: i32) -> Self {
+        self.code = code;
+        self
+    }
+
+    /// Names what it is about: `subject: message`.
+    #[must_use]
+    pub fn about(mut self, subject: impl fmt::Display) -> Self {
+        self.message = format!("{subject}: {}", self.message);
+        self
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// Exit code bits.
+    pub fn code(&self) -> i32 {
+        self.code
+    }
+
+    /// Hints, in the order in which they are shown.
+    pub fn hints(&self) -> &[String] {
+        &self.hints
+    }
+
+    /// The message and its cause, without the hints.
+    pub fn reason(&self) -> String {
+        match &self.cause {
+            Some(cause) => format!("{}: {cause}", self.message),
+            None => self.message.clone(),
+        }
+    }
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason())?;
+        self.hints.iter().try_for_each(|hint| write!(f, "\nHint: {hint}"))
+    }
+}
+
+impl Error for CommandError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.as_deref().map(|cause| cause as &(dyn Error + 'static))
+    }
+}
+
+impl From<String> for CommandError {
+    fn from(text: String) -> Self {
+        Self::usage(text)
+    }
+}
+
+impl From<&str> for CommandError {
+    fn from(text: &str) -> Self {
+        Self::usage(text)
+    }
+}
+
+impl From<ModelError> for CommandError {
+    fn from(error: ModelError) -> Self {
+        match error {
+            ModelError::Edit(error) => error.into(),
+            // Its own text already begins so.
+            ModelError::Store(error @ StoreError::Other(_)) => {
+                Self::unavailable(error.to_string()).with_code(DATABASE_CODE)
+            }
+            ModelError::Store(error) => Self::database(ErrorKind::Unavailable, error),
+            ModelError::NoSuchChange(_) => Self::not_found(error.to_string()),
+            ModelError::Cfgloc(_) => Self::usage(error.to_string()),
+            ModelError::Undo(_)
+            | ModelError::NothingToUndo
+            | ModelError::NotUndone(_)
+            | ModelError::OfMachine(_)
+            | ModelError::NotEmpty(_) => Self::conflict(error.to_string()),
+        }
+    }
+}
+
+impl From<EditError> for CommandError {
+    fn from(error: EditError) -> Self {
+        match error {
+            // What the user typed, not what the database says.
+            EditError::BadValue { .. }
+            | EditError::BadSiteValue { .. }
+            | EditError::EmptyKey { .. }
+            | EditError::TooLong { .. }
+            | EditError::NulByte { .. }
+            | EditError::TooManyEdits(_) => Self::usage(error.to_string()),
+            EditError::Taken { .. } | EditError::InsideRange { .. } | EditError::LocksOut { .. } => {
+                Self::conflict(error.to_string())
+            }
+            _ => Self::database(ErrorKind::Conflict, error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_is_message_cause_and_hints() {
+        let error = CommandError::unavailable("cn1").cause("no answer within 5 s");
+        let error = error.hint("is the BMC powered?").hint("is hosts.ip right?");
+        assert_eq!(
+            error.to_string(),
+            "cn1: no answer within 5 s\nHint: is the BMC powered?\nHint: is hosts.ip right?"
+        );
+        assert_eq!((error.kind(), error.code()), (ErrorKind::Unavailable, 1));
+    }
+
+    #[test]
+    fn errors_of_the_model_have_a_kind_and_the_code_of_xcat() {
+        let full = CommandError::from(ModelError::Store(StoreError::Full));
+        assert_eq!((full.kind(), full.code()), (ErrorKind::Unavailable, DATABASE_CODE));
+        assert!(full.to_string().starts_with("DB error the disk"), "{full}");
+        let sql = CommandError::from(ModelError::Store(StoreError::Other("constraint".into())));
+        assert_eq!(sql.to_string(), "DB error constraint");
+        let lost = CommandError::from(ModelError::NoSuchChange(7));
+        assert_eq!((lost.kind(), lost.code()), (ErrorKind::NotFound, 1));
+        let table = CommandError::from(EditError::NoSuchTable("nodez".into()));
+        assert_eq!((table.to_string().as_str(), table.code()), ("DB error No such table: nodez", 4));
+    }
+}

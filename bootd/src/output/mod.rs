@@ -1,0 +1,310 @@
+//! The way of a command's results to its caller.
+//!
+//! A command reports data ([`Report`]) and errors ([`CommandError`]); what the caller sees of them, xCAT's
+//! lines or JSON, is decided here. Neighbouring lines of one kind travel in one response, so that ten
+//! thousand lines are a few dozen writes; errors and progress go at once. What a method returns is "the
+//! caller is still there": `?` ends a command whose client has gone.
+
+mod error;
+mod report;
+
+pub use error::{CommandError, DATABASE_CODE, ErrorKind};
+pub use report::{Lines, Report};
+
+use dawn_cluster::{EditError, ModelError};
+use dawn_xcatd::{Data, Element, Gone, NodeItem, Response, Sink};
+use report::{JsonList, Message, NodeFailure, NodeText};
+use serde::Serialize;
+use std::time::{Duration, Instant};
+
+/// Bytes of text collected into one response.
+const BATCH_BYTES_MAX: usize = 32 << 10;
+/// Age of the oldest line that is held back.
+const BATCH_AGE_MAX: Duration = Duration::from_millis(200);
+
+/// Why a command ends before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Stop {
+    /// The caller has gone.
+    #[error("the client has gone")]
+    Gone,
+    /// An error to be shown.
+    #[error(transparent)]
+    Error(Box<CommandError>),
+    /// Everything has been said; only the exit code is missing.
+    #[error("exit code {0}")]
+    Code(i32),
+}
+
+impl Stop {
+    /// An error of a kind not yet said.
+    pub fn message(text: impl Into<String>) -> Self {
+        Self::usage(text)
+    }
+}
+
+impl From<Gone> for Stop {
+    fn from(_: Gone) -> Self {
+        Stop::Gone
+    }
+}
+
+impl From<CommandError> for Stop {
+    fn from(error: CommandError) -> Self {
+        Stop::Error(Box::new(error))
+    }
+}
+
+impl From<ModelError> for Stop {
+    fn from(error: ModelError) -> Self {
+        CommandError::from(error).into()
+    }
+}
+
+impl From<EditError> for Stop {
+    fn from(error: EditError) -> Self {
+        CommandError::from(error).into()
+    }
+}
+
+/// What a command returns.
+pub type Done = Result<(), Stop>;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Info,
+    Data,
+    Node,
+}
+
+/// How results are shown.
+enum Form {
+    /// xCAT's lines.
+    Text,
+    /// A list of all results.
+    Json(JsonList),
+}
+
+/// Output of one command.
+pub struct Out<'a> {
+    sink: &'a mut dyn Sink,
+    form: Form,
+    batch: Response,
+    kind: Kind,
+    bytes: usize,
+    since: Option<Instant>,
+    failed: bool,
+}
+
+impl<'a> Out<'a> {
+    /// Output into a sink, as lines.
+    pub fn new(sink: &'a mut dyn Sink) -> Self {
+        Self {
+            sink,
+            form: Form::Text,
+            batch: Response::default(),
+            kind: Kind::Info,
+            bytes: 0,
+            since: None,
+            failed: false,
+        }
+    }
+
+    /// Results become a list in JSON.
+    pub fn as_json(&mut self) {
+        self.form = Form::Json(JsonList::default());
+    }
+
+    /// Whether results become JSON: for the few commands that report more then.
+    pub fn is_json(&self) -> bool {
+        matches!(self.form, Form::Json(_))
+    }
+
+    /// A result, or one of several.
+    pub fn report(&mut self, report: &impl Report) -> Done {
+        match self.form {
+            Form::Text => report.print(&mut Lines(self)),
+            Form::Json(_) => self.element(report),
+        }
+    }
+
+    /// A sentence about what was done, for a person; with `--json` it is an object with `message`.
+    pub fn line(&mut self, text: impl Into<String>) -> Done {
+        let text = text.into();
+        match self.form {
+            Form::Text => self.put_line(text),
+            Form::Json(_) if text.is_empty() => Ok(()),
+            Form::Json(_) => self.element(&Message { message: &text }),
+        }
+    }
+
+    /// A line that lays out others (a heading, a row of names) and is not a result: `--json` leaves it out.
+    pub fn heading(&mut self, text: impl Into<String>) -> Done {
+        match self.form {
+            Form::Text => self.put_line(text.into()),
+            Form::Json(_) => Ok(()),
+        }
+    }
+
+    /// Each line of a text.
+    pub fn lines(&mut self, text: &str) -> Done {
+        text.lines().try_for_each(|line| self.line(line))
+    }
+
+    /// A list of objects.
+    pub fn json(&mut self, list: &impl Serialize) -> Done {
+        match serde_json::to_value(list) {
+            Ok(serde_json::Value::Array(list)) => list.iter().try_for_each(|one| self.element(one)),
+            Ok(one) => self.element(&one),
+            Err(error) => Err(Stop::internal(error.to_string())),
+        }
+    }
+
+    /// Top-level data: a client swallows an empty text and `0`.
+    pub fn data(&mut self, text: impl Into<String>) -> Done {
+        let text = text.into();
+        match self.form {
+            Form::Text => self.put_data(text),
+            Form::Json(_) => self.element(&Message { message: &text }),
+        }
+    }
+
+    /// `node: text`.
+    pub fn node(&mut self, name: &str, text: impl Into<String>) -> Done {
+        let text = text.into();
+        match self.form {
+            Form::Text => self.put_node(name, Some(text)),
+            Form::Json(_) => self.element(&NodeText { node: name, text: Some(&text) }),
+        }
+    }
+
+    /// The bare name of a node.
+    pub fn node_name(&mut self, name: &str) -> Done {
+        match self.form {
+            Form::Text => self.put_node(name, None),
+            Form::Json(_) => self.element(&NodeText { node: name, text: None }),
+        }
+    }
+
+    /// An error; the command goes on.
+    pub fn error(&mut self, error: impl Into<CommandError>) -> Done {
+        let error = error.into();
+        self.failed = true;
+        self.send(Response::error(error.to_string(), Some(error.code())))
+    }
+
+    /// An error with its exit code; the command goes on.
+    pub fn error_code(&mut self, text: impl Into<String>, code: i32) -> Done {
+        self.error(CommandError::usage(text).with_code(code))
+    }
+
+    /// `node: Error: text`: why a node has no result. With `--json` it is an element of the list, as every
+    /// node is.
+    pub fn node_error(&mut self, name: &str, error: impl Into<CommandError>) -> Done {
+        let error = error.into();
+        self.failed = true;
+        match self.form {
+            Form::Text => {
+                self.send(Response::node(NodeItem::named(name).error(error.to_string(), error.code())))
+            }
+            Form::Json(_) => {
+                let (reason, kind, hints) = (error.reason(), error.kind(), error.hints());
+                self.element(&NodeFailure { node: name, error: reason, kind, hints })?;
+                self.code(error.code())
+            }
+        }
+    }
+
+    /// A warning.
+    pub fn warning(&mut self, text: impl Into<String>) -> Done {
+        self.send(Response { warning: vec![text.into()], ..Response::default() })
+    }
+
+    /// Exit code bits without a text.
+    pub fn code(&mut self, code: i32) -> Done {
+        self.failed = true;
+        self.send(Response { errorcode: vec![code], ..Response::default() })
+    }
+
+    /// Verb-specific elements (`<node>` lists, credentials …).
+    pub fn elements(&mut self, elements: Vec<Element>) -> Done {
+        self.send(Response { other: elements, ..Response::default() })
+    }
+
+    /// A complete response.
+    pub fn send(&mut self, response: Response) -> Done {
+        self.flush()?;
+        self.failed |= response.exit_code() != 0;
+        Ok(self.sink.send(response)?)
+    }
+
+    /// An error was reported.
+    pub fn failed(&self) -> bool {
+        self.failed
+    }
+
+    /// Ends the output: with `--json`, the list is closed. A command that ended with an error before it had a
+    /// result has no list.
+    pub fn finish(&mut self, done: Done) -> Done {
+        if let Form::Json(list) = &mut self.form
+            && (done.is_ok() || list.has_begun())
+            && !matches!(done, Err(Stop::Gone))
+        {
+            list.end().into_iter().try_for_each(|line| self.put_line(line))?;
+        }
+        done
+    }
+
+    /// Sends what is held back; to be called before slow work.
+    pub fn flush(&mut self) -> Done {
+        if self.bytes == 0 {
+            return Ok(());
+        }
+        self.bytes = 0;
+        self.since = None;
+        Ok(self.sink.send(std::mem::take(&mut self.batch))?)
+    }
+
+    /// An element of the list of results.
+    fn element(&mut self, value: &impl Serialize) -> Done {
+        let text = serde_json::to_string_pretty(value).map_err(|error| Stop::internal(error.to_string()))?;
+        let Form::Json(list) = &mut self.form else { return Ok(()) };
+        list.push(&text).into_iter().try_for_each(|line| self.put_line(line))
+    }
+
+    fn put_line(&mut self, text: String) -> Done {
+        self.collect(Kind::Info, text.len())?;
+        self.batch.info.push(text);
+        self.maybe_flush()
+    }
+
+    fn put_data(&mut self, text: String) -> Done {
+        self.collect(Kind::Data, text.len())?;
+        self.batch.data.push(Data::Text(text));
+        self.maybe_flush()
+    }
+
+    fn put_node(&mut self, name: &str, text: Option<String>) -> Done {
+        self.collect(Kind::Node, name.len() + text.as_ref().map_or(0, String::len))?;
+        let item = NodeItem::named(name);
+        self.batch.node.push(match text {
+            Some(text) => item.data(text),
+            None => item,
+        });
+        self.maybe_flush()
+    }
+
+    fn collect(&mut self, kind: Kind, bytes: usize) -> Done {
+        if kind != self.kind {
+            self.flush()?;
+            self.kind = kind;
+        }
+        self.bytes += bytes + 1;
+        Ok(())
+    }
+
+    fn maybe_flush(&mut self) -> Done {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if self.bytes >= BATCH_BYTES_MAX || since.elapsed() >= BATCH_AGE_MAX { self.flush() } else { Ok(()) }
+    }
+}

@@ -1,0 +1,117 @@
+//! Results as data: a [`Report`] renders as xCAT's lines and as JSON.
+
+use super::{Done, Out};
+
+/// A piece of a command's result: a node with its state, an object, a row, what was changed.
+///
+/// [`Out::report`] prints it: as the lines of [`Report::print`], or, with `--json`, as one element of the
+/// list that the whole output is then. A command whose results come one after the other reports each at once.
+/// What is about lines only (the option that chose their form) is a skipped field.
+pub trait Report: serde::Serialize {
+    /// Writes it as xCAT's lines.
+    ///
+    /// # Errors
+    /// The caller has gone.
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done;
+}
+
+/// Where a [`Report`] writes its lines.
+pub struct Lines<'o, 'a>(pub(super) &'o mut Out<'a>);
+
+impl Lines<'_, '_> {
+    /// A plain line; empty lines and `0` are printed too.
+    pub fn line(&mut self, text: impl Into<String>) -> Done {
+        self.0.put_line(text.into())
+    }
+
+    /// Top-level data: a client swallows an empty text and `0`.
+    pub fn data(&mut self, text: impl Into<String>) -> Done {
+        self.0.put_data(text.into())
+    }
+
+    /// `node: text`.
+    pub fn node(&mut self, name: &str, text: impl Into<String>) -> Done {
+        self.0.put_node(name, Some(text.into()))
+    }
+
+    /// The bare name of a node.
+    pub fn node_name(&mut self, name: &str) -> Done {
+        self.0.put_node(name, None)
+    }
+}
+
+/// A sentence about what was done, for a person. What a program would want to know of it is a report.
+#[derive(serde::Serialize)]
+pub(super) struct Message<'t> {
+    pub(super) message: &'t str,
+}
+
+/// What is known of a node in one text.
+#[derive(serde::Serialize)]
+pub(super) struct NodeText<'t> {
+    pub(super) node: &'t str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) text: Option<&'t str>,
+}
+
+/// Why a node has no result.
+#[derive(serde::Serialize)]
+pub(super) struct NodeFailure<'t> {
+    pub(super) node: &'t str,
+    pub(super) error: String,
+    pub(super) kind: super::ErrorKind,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    pub(super) hints: &'t [String],
+}
+
+/// The list that `--json` prints, an element at a time, in the form of `serde_json::to_string_pretty`.
+///
+/// The last line of an element is held back until it is known whether another one, and so a comma, follows.
+#[derive(Default)]
+pub(super) struct JsonList {
+    held: Option<String>,
+}
+
+impl JsonList {
+    /// The lines that an element adds.
+    pub(super) fn push(&mut self, element: &str) -> Vec<String> {
+        let mut ready = vec![self.held.take().map_or_else(|| "[".to_owned(), |line| line + ",")];
+        ready.extend(element.lines().map(|line| format!("  {line}")));
+        self.held = ready.pop();
+        ready
+    }
+
+    /// Whether an element has been added.
+    pub(super) fn has_begun(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// The lines that end the list.
+    pub(super) fn end(&mut self) -> Vec<String> {
+        match self.held.take() {
+            Some(line) => vec![line, "]".to_owned()],
+            None => vec!["[]".to_owned()],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_is_written_as_a_whole_list_would_be() {
+        let all =
+            [serde_json::json!({"a": 1, "b": [1, 2]}), serde_json::json!({}), serde_json::json!("x\ny")];
+        for count in 0..=all.len() {
+            let part: Vec<_> = all.iter().take(count).collect();
+            let mut list = JsonList::default();
+            let mut lines = Vec::new();
+            for element in &part {
+                lines.extend(list.push(&serde_json::to_string_pretty(element).expect("JSON")));
+            }
+            lines.extend(list.end());
+            assert_eq!(lines.join("\n"), serde_json::to_string_pretty(&part).expect("JSON"));
+        }
+    }
+}
