@@ -22,7 +22,7 @@ mod limits;
 mod outcome;
 mod running;
 
-pub use limits::{Fanout, LimitError, Pace};
+pub use limits::{Fanout, LimitError, Pace, WIDTH_MAX};
 pub use outcome::{Finished, Outcome, Progress};
 pub use running::Running;
 pub use tokio_util::sync::CancellationToken;

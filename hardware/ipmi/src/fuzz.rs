@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::command::sdr::Record;
+use crate::command::sel::Entry;
 use crate::crypto::Seed;
 use crate::engine::{Engine, Request, SessionOptions};
 use crate::secret::{Credentials, Secret};
@@ -62,6 +64,26 @@ pub fn fuzz_fru(data: &[u8]) {
     drop(crate::command::fru::Fru::parse(data));
 }
 
+/// Any bytes as a sensor data record; what it says of a sensor must be a number or nothing.
+pub fn fuzz_sdr(data: &[u8]) {
+    let Ok(Record::Sensors(sensors)) = Record::parse(data) else { return };
+    for conversion in sensors.iter().filter_map(|sensor| sensor.conversion) {
+        for byte in 0..=u8::MAX {
+            assert!(conversion.value(byte).is_none_or(f64::is_finite), "{conversion:?} of {byte}");
+        }
+    }
+}
+
+/// Any bytes as records of the event log.
+pub fn fuzz_sel(data: &[u8]) {
+    for record in data.as_chunks::<16>().0 {
+        if let Entry::Event(event) = Entry::of(record) {
+            assert!(event.offset() < 16 && event.key.lun < 4);
+            let _ = event.threshold();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,6 +118,8 @@ mod tests {
         for input in inputs(5_000) {
             fuzz_packet(&input);
             fuzz_fru(&input);
+            fuzz_sdr(&input);
+            fuzz_sel(&input);
         }
     }
 }

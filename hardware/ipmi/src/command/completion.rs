@@ -19,10 +19,18 @@ impl Completion {
     pub const CANNOT_RETURN: Self = Self(0xca);
     /// The sensor, record or device is not there.
     pub const NOT_PRESENT: Self = Self(0xcb);
+    /// A field has a value that is not allowed.
+    pub const FIELD: Self = Self(0xcc);
     /// A parameter of boot options or LAN that the BMC does not have.
     pub const NO_PARAMETER: Self = Self(0x80);
     /// Anything.
     pub const UNSPECIFIED: Self = Self(0xff);
+
+    /// The BMC cannot return as many bytes as were asked for. BMCs say so in many ways.
+    pub fn is_too_much(self) -> bool {
+        [Self::LENGTH, Self::FIELD_LENGTH, Self::RANGE, Self::CANNOT_RETURN, Self::UNSPECIFIED]
+            .contains(&self)
+    }
 
     /// The text that xCAT prints for it. Codes without one are `None`: each command has words of its own for
     /// them.

@@ -1,7 +1,7 @@
 //! Inventory of parts: reading a FRU device (IPMI 2.0, chapter 34) and its areas (IPMI FRU Information
 //! Storage Definition 1.0). The multirecord and the internal use area are not read.
 
-use super::{Command, CommandError, Completion, Transport, code};
+use super::{Command, CommandError, Transport, code};
 use crate::wire::message::Code;
 use crate::wire::{Malformed, Reader};
 
@@ -84,23 +84,14 @@ pub async fn read_fru(bmc: &impl Transport, device: u8) -> Result<Vec<u8>, Comma
         match bmc.run(ReadFru { device, offset, count: chunk.min(left) }).await {
             Ok(part) if part.is_empty() => break,
             Ok(part) => bytes.extend(part),
-            Err(CommandError::Completion(code)) if is_too_much(code) && chunk > CHUNK_BYTES_MIN => chunk /= 2,
+            Err(CommandError::Completion(code)) if code.is_too_much() && chunk > CHUNK_BYTES_MIN => {
+                chunk /= 2
+            }
             Err(error) => return Err(error),
         }
     }
     bytes.truncate(size);
     Ok(bytes)
-}
-
-fn is_too_much(code: Completion) -> bool {
-    [
-        Completion::LENGTH,
-        Completion::FIELD_LENGTH,
-        Completion::RANGE,
-        Completion::CANNOT_RETURN,
-        Completion::UNSPECIFIED,
-    ]
-    .contains(&code)
 }
 
 /// A field of an area.
@@ -252,7 +243,7 @@ fn decode(kind: u8, bytes: &[u8], language: u8) -> Field {
     Field::Text(text.trim_end_matches(['\0', ' ']).to_owned())
 }
 
-fn bcd_plus(digit: u8) -> char {
+pub(super) fn bcd_plus(digit: u8) -> char {
     char::from_digit(digit.into(), 10).unwrap_or(match digit {
         10 => ' ',
         11 => '-',
@@ -261,7 +252,7 @@ fn bcd_plus(digit: u8) -> char {
 }
 
 /// Four characters in three bytes, low bits first.
-fn six_bit(bytes: &[u8]) -> String {
+pub(super) fn six_bit(bytes: &[u8]) -> String {
     let mut text = String::new();
     let (mut held, mut bits) = (0_u32, 0);
     for byte in bytes {

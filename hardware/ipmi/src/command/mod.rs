@@ -9,9 +9,13 @@ pub mod app;
 pub mod channel;
 pub mod chassis;
 mod completion;
+pub mod conversion;
+pub mod dcmi;
 pub mod fru;
 pub mod lan;
+pub mod sdr;
 pub mod sel;
+pub mod sensor;
 
 use std::future::Future;
 

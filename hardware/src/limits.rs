@@ -1,0 +1,44 @@
+//! Every limit of hardware control, with its unit.
+
+use std::time::Duration;
+
+/// BMCs that are asked at the same time, if `site.ipmimaxp` is not set. A dead one keeps its place for five
+/// seconds.
+pub const WIDTH: usize = dawn_fanout::WIDTH_MAX;
+/// Time for one node, all its requests together: the longest inventories and logs take minutes.
+pub const NODE_TIME_MAX: Duration = Duration::from_secs(600);
+/// Results that wait for the command that asked for them; then jobs wait.
+pub const RESULTS_WAITING_MAX: usize = 256;
+/// How often a command without results looks whether its caller is still there.
+pub const LOOK_PERIOD: Duration = Duration::from_millis(500);
+
+/// Names of service processors that are looked up at the same time.
+pub const LOOKUPS_MAX: usize = 8;
+/// Time for looking up one name.
+pub const LOOKUP_TIME_MAX: Duration = Duration::from_secs(10);
+/// Service processors that form one machine.
+pub const BMCS_PER_NODE_MAX: usize = 8;
+
+/// Shortest and longest first wait for the answer to an IPMI packet (`site.ipmitimeout`).
+pub const IPMI_WAIT_MIN: Duration = Duration::from_secs(1);
+/// The longest.
+pub const IPMI_WAIT_MAX: Duration = Duration::from_secs(30);
+/// Most sends of an IPMI packet (`site.ipmiretries`).
+pub const IPMI_SENDS_MAX: u8 = 20;
+
+/// Models of service processors whose sensor records are remembered.
+pub const SDR_MODELS_MAX: usize = 64;
+
+/// Time for one exchange with QEMU's monitor.
+pub const QMP_TIME_MAX: Duration = Duration::from_secs(10);
+/// Bytes of one message of QEMU's monitor.
+pub const QMP_LINE_BYTES_MAX: u64 = 256 << 10;
+/// Messages of QEMU's monitor that are passed over before the answer: events.
+pub const QMP_EVENTS_MAX: usize = 1_000;
+
+/// Time for one call of `virsh`.
+pub const VIRSH_TIME_MAX: Duration = Duration::from_secs(60);
+/// Calls of `virsh` at the same time: each is a process and an ssh connection.
+pub const VIRSH_MAX: usize = 16;
+/// Characters of what `virsh` says that an error repeats.
+pub const VIRSH_SAYS_CHARS_MAX: usize = 400;

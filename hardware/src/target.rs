@@ -1,0 +1,333 @@
+//! Which driver a node has, where its service processor is, and who logs in there: the tables, read once and
+//! before anything is sent.
+
+use dawn_cluster::{Col, Snapshot};
+use dawn_ipmi::limits::{Budget, PORT};
+use dawn_ipmi::{Credentials, Secret};
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::limits::{BMCS_PER_NODE_MAX, IPMI_SENDS_MAX, IPMI_WAIT_MAX, IPMI_WAIT_MIN};
+
+/// Which column says how a node is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deciding {
+    /// `nodehm.power`, else `nodehm.mgt`.
+    Power,
+    /// `nodehm.mgt`.
+    Mgt,
+    /// `nodehm.getmac`, else `nodehm.mgt`.
+    Getmac,
+}
+
+impl Deciding {
+    /// Its columns, the first that is set decides.
+    fn columns(self) -> &'static [&'static str] {
+        match self {
+            Self::Power => &["nodehm.power", "nodehm.mgt"],
+            Self::Mgt => &["nodehm.mgt"],
+            Self::Getmac => &["nodehm.getmac", "nodehm.mgt"],
+        }
+    }
+
+    /// What a node says whose columns are empty, or that no driver can do the command for.
+    pub fn unidentified(self) -> String {
+        let columns = match self {
+            Self::Power => "nodehm.power,mgt",
+            Self::Mgt => "nodehm.mgt",
+            Self::Getmac => "nodehm.getmac,mgt",
+        };
+        format!("Unable to identify plugin for this command, check relevant tables: {columns}")
+    }
+
+    /// The value that decides, if any.
+    pub fn method(self, snapshot: &Snapshot, node: &str) -> Option<String> {
+        self.columns().iter().find_map(|column| snapshot.attr(node, *column)).map(|text| text.to_string())
+    }
+}
+
+/// A node and the way to its machine.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The node.
+    pub node: String,
+    /// The way, or why there is none.
+    pub way: Result<Way, Error>,
+}
+
+/// The way to a machine.
+#[derive(Clone, Debug)]
+pub enum Way {
+    /// Service processors with IPMI: those that form one machine, the first controls its power.
+    Ipmi(Vec<Bmc>),
+    /// QEMU's monitor: the path of its socket.
+    Qemu(String),
+    /// libvirt: the machine it runs on, empty for this one, and the name of the virtual machine.
+    Kvm {
+        /// Name or address of the hypervisor; empty: this machine.
+        host: String,
+        /// The virtual machine.
+        domain: String,
+    },
+}
+
+/// A service processor.
+#[derive(Clone, Debug)]
+pub struct Bmc {
+    /// Its name or address.
+    pub host: String,
+    /// The UDP port.
+    pub port: u16,
+    /// Its address in the table `hosts`, where it has one there.
+    pub known_address: Option<String>,
+    /// Who logs in.
+    pub credentials: Result<Credentials, Error>,
+    /// Where user and password come from.
+    pub source: String,
+    /// How long answers are waited for.
+    pub budget: Budget,
+}
+
+/// Where test machines' monitors are, if no column says so.
+pub const QEMU_DIRECTORY: &str = "/run/dawn/qemu";
+/// Values of `nodehm.mgt` that xCAT has drivers for and this program has not.
+const KNOWN_METHODS: [&str; 19] = [
+    "blade", "bpa", "cec", "esx", "fsp", "frame", "hmc", "hpblade", "hpilo", "ivm", "mic", "openbmc", "pdu",
+    "redfish", "rhevm", "switch", "vbox", "xen", "zvm",
+];
+
+/// The way to a node's machine, by the columns that decide for a command.
+pub fn target(snapshot: &Snapshot, node: &str, deciding: Deciding) -> Target {
+    let way = match deciding.method(snapshot, node).as_deref() {
+        Some("ipmi") => Ok(Way::Ipmi(bmcs(snapshot, node))),
+        Some("qemu") => Ok(Way::Qemu(monitor(snapshot, node))),
+        Some("kvm") => kvm(snapshot, node),
+        Some(known) if KNOWN_METHODS.contains(&known) => {
+            Err(Error::NoDriver(format!("no driver for mgt={known} in this version")))
+        }
+        _ => Err(Error::NoDriver(deciding.unidentified())),
+    };
+    Target { node: node.to_owned(), way }
+}
+
+fn attr(snapshot: &Snapshot, node: &str, column: &str) -> Option<String> {
+    snapshot.attr(node, column).map(|text| text.to_string()).filter(|text| !text.is_empty())
+}
+
+fn bmcs(snapshot: &Snapshot, node: &str) -> Vec<Bmc> {
+    let list = attr(snapshot, node, "ipmi.bmc").unwrap_or_else(|| node.to_owned());
+    let (credentials, source) = login(snapshot, node);
+    let budget = budget(snapshot);
+    let words = list.split(',').map(str::trim).filter(|word| !word.is_empty()).take(BMCS_PER_NODE_MAX);
+    words
+        .map(|word| {
+            let (host, port) = host_and_port(word);
+            let known_address = attr(snapshot, &host, "hosts.ip");
+            let (credentials, source) = (credentials.clone(), source.clone());
+            Bmc { host, port, known_address, credentials, source, budget }
+        })
+        .collect()
+}
+
+/// `host`, `host:port`, `[IPv6]:port`, or an IPv6 address alone.
+fn host_and_port(word: &str) -> (String, u16) {
+    let bracketed = word.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    if let Some((host, rest)) = bracketed {
+        let port = rest.strip_prefix(':').and_then(|port| port.parse().ok());
+        return (host.to_owned(), port.unwrap_or(PORT));
+    }
+    match word.split_once(':') {
+        Some((host, port)) if !port.contains(':') => (host.to_owned(), port.parse().unwrap_or(PORT)),
+        _ => (word.to_owned(), PORT),
+    }
+}
+
+/// Who logs in: the node's own row if it names a user or a password, else the management module's, else the
+/// rows of `passwd`, else what new machines have. Each but the first counts cell by cell.
+fn login(snapshot: &Snapshot, node: &str) -> (Result<Credentials, Error>, String) {
+    let own = |column: &str| attr(snapshot, node, column);
+    let (user, password) = (own("ipmi.username"), own("ipmi.password"));
+    let (user, password, source) = if user.is_some() || password.is_some() {
+        (user.unwrap_or_default(), password.unwrap_or_default(), "the table ipmi".to_owned())
+    } else {
+        inherited_login(snapshot, node)
+    };
+    let credentials = Credentials::new(&user, Secret::new(password.into_bytes())).map_err(Error::Credentials);
+    (credentials, format!("user '{user}' from {source}"))
+}
+
+fn inherited_login(snapshot: &Snapshot, node: &str) -> (String, String, String) {
+    let row = |column: &'static str, key: &str| snapshot.find_row(&[(Col::known(column), key)]);
+    let cell =
+        |row: &dawn_cluster::Row, column: &'static str| row.get(Col::known(column)).map(ToString::to_string);
+    let (mut user, mut password) = ("USERID".to_owned(), "PASSW0RD".to_owned());
+    let mut source = "the factory".to_owned();
+    let mut take = |found: (Option<String>, Option<String>), from: String| {
+        if found.0.is_some() || found.1.is_some() {
+            source = from;
+        }
+        user = found.0.unwrap_or_else(|| std::mem::take(&mut user));
+        password = found.1.unwrap_or_else(|| std::mem::take(&mut password));
+    };
+    let passwd = |key: &str| {
+        let row = row("passwd.key", key);
+        let of = |column| row.as_ref().and_then(|row| cell(row, column));
+        (of("passwd.username"), of("passwd.password"))
+    };
+    take(passwd("ipmi"), "the key ipmi of the table passwd".to_owned());
+    if let Some(module) = attr(snapshot, node, "mp.mpa") {
+        take(passwd("blade"), "the key blade of the table passwd".to_owned());
+        let row = row("mpa.mpa", &module);
+        let of = |column| row.as_ref().and_then(|row| cell(row, column));
+        take((of("mpa.username"), of("mpa.password")), format!("the row {module} of the table mpa"));
+    }
+    (user, password, source)
+}
+
+/// Three sends within five seconds, unless `site.ipmitimeout` or `site.ipmiretries` ask for another schedule.
+fn budget(snapshot: &Snapshot) -> Budget {
+    let number = |key: &str| snapshot.site(key).and_then(|text| text.trim().parse::<u64>().ok());
+    let (wait, sends) = (number("ipmitimeout"), number("ipmiretries"));
+    if wait.is_none() && sends.is_none() {
+        return Budget::SHORT;
+    }
+    let sends = sends.map_or(3, |sends| u8::try_from(sends).unwrap_or(u8::MAX)).clamp(1, IPMI_SENDS_MAX);
+    let wait = Duration::from_secs(wait.unwrap_or(2)).clamp(IPMI_WAIT_MIN, IPMI_WAIT_MAX);
+    let steps = u32::from(sends) * u32::from(sends.saturating_sub(1)) / 2;
+    let total_max = wait * u32::from(sends) + Budget::REFERENCE.wait_step * steps;
+    Budget { first_wait_min: wait, first_wait_max: wait, sends_max: sends, total_max, ..Budget::REFERENCE }
+}
+
+/// `vm.cfgstore` names the socket, or the directory where `<node>.qmp` is.
+fn monitor(snapshot: &Snapshot, node: &str) -> String {
+    let store = attr(snapshot, node, "vm.cfgstore").unwrap_or_else(|| QEMU_DIRECTORY.to_owned());
+    let is_socket = [".qmp", ".sock"].iter().any(|end| store.ends_with(end));
+    if is_socket { store } else { format!("{}/{node}.qmp", store.trim_end_matches('/')) }
+}
+
+fn kvm(snapshot: &Snapshot, node: &str) -> Result<Way, Error> {
+    let host = attr(snapshot, node, "vm.host").unwrap_or_default();
+    let good = |word: &str| {
+        !word.starts_with(['-', '.'])
+            && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte))
+    };
+    if !good(&host) || !good(node) || node.is_empty() {
+        return Err(Error::NoDriver(format!("vm.host of {node} is not the name of a machine")));
+    }
+    Ok(Way::Kvm { host, domain: node.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Rows<'a> = [(&'a str, &'a [(&'a str, &'a str)])];
+
+    fn of(rows: &Rows<'_>) -> Target {
+        let node: (&str, &[(&str, &str)]) = ("nodelist", &[("node", "cn1"), ("groups", "all")]);
+        let snapshot = Snapshot::from_rows(std::iter::once(node).chain(rows.iter().copied()));
+        target(&snapshot, "cn1", Deciding::Power)
+    }
+
+    fn ipmi(rows: &Rows<'_>) -> Vec<Bmc> {
+        let mgt: (&str, &[(&str, &str)]) = ("nodehm", &[("node", "cn1"), ("mgt", "ipmi")]);
+        match of(&[&[mgt], rows].concat()).way {
+            Ok(Way::Ipmi(bmcs)) => bmcs,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn expected(user: &str, password: &str) -> Credentials {
+        Credentials::new(user, Secret::new(password.as_bytes())).unwrap()
+    }
+
+    #[test]
+    fn who_logs_in() {
+        type Row<'a> = (&'a str, &'a [(&'a str, &'a str)]);
+        let own: Row = ("ipmi", &[("node", "cn1"), ("username", "u"), ("password", "p")]);
+        let user_only: Row = ("ipmi", &[("node", "cn1"), ("username", "u")]);
+        let password_only: Row = ("ipmi", &[("node", "cn1"), ("password", "p")]);
+        let passwd: Row = ("passwd", &[("key", "ipmi"), ("username", "ADMIN"), ("password", "hush")]);
+        let passwd_only: Row = ("passwd", &[("key", "ipmi"), ("password", "hush")]);
+        let mp: Row = ("mp", &[("node", "cn1"), ("mpa", "mm1")]);
+        let mpa: Row = ("mpa", &[("mpa", "mm1"), ("username", "mu"), ("password", "topsecret")]);
+        let blade: Row = ("passwd", &[("key", "blade"), ("username", "bu")]);
+        let cases: [(&[Row], &str, &str, &str); 8] = [
+            (&[], "USERID", "PASSW0RD", "the factory"),
+            (&[own, passwd], "u", "p", "the table ipmi"),
+            (&[user_only, passwd], "u", "", "the table ipmi"),
+            (&[password_only, passwd], "", "p", "the table ipmi"),
+            (&[passwd, mpa], "ADMIN", "hush", "the key ipmi of the table passwd"),
+            (&[passwd_only], "USERID", "hush", "the key ipmi of the table passwd"),
+            (&[passwd, blade, mp], "bu", "hush", "the key blade of the table passwd"),
+            (&[passwd, blade, mp, mpa], "mu", "topsecret", "the row mm1 of the table mpa"),
+        ];
+        for (rows, user, password, source) in cases {
+            let bmcs = ipmi(rows);
+            let [bmc] = &bmcs[..] else { panic!("{bmcs:?}") };
+            assert_eq!(bmc.credentials, Ok(expected(user, password)), "{rows:?}");
+            assert_eq!(bmc.source, format!("user '{user}' from {source}"));
+            let printed = format!("{bmc:?}");
+            assert!(password.is_empty() || password == "p" || !printed.contains(password), "{printed}");
+        }
+    }
+
+    #[test]
+    fn where_it_is() {
+        for (cell, expected) in [
+            ("", vec![("cn1", 623)]),
+            ("10.2.0.5", vec![("10.2.0.5", 623)]),
+            ("bmc1,bmc2:9001", vec![("bmc1", 623), ("bmc2", 9001)]),
+            ("fd00::5", vec![("fd00::5", 623)]),
+            ("[fd00::5]:9002", vec![("fd00::5", 9002)]),
+        ] {
+            let bmcs = ipmi(&[("ipmi", &[("node", "cn1"), ("bmc", cell)])]);
+            let places: Vec<_> = bmcs.iter().map(|bmc| (bmc.host.as_str(), bmc.port)).collect();
+            assert_eq!(places, expected, "{cell}");
+        }
+        let known = ipmi(&[
+            ("ipmi", &[("node", "cn1"), ("bmc", "bmc1")]),
+            ("hosts", &[("node", "bmc1"), ("ip", "10.2.0.7")]),
+        ]);
+        assert_eq!(known[0].known_address.as_deref(), Some("10.2.0.7"));
+    }
+
+    #[test]
+    fn schedules() {
+        let of = |rows: &Rows<'_>| ipmi(rows)[0].budget;
+        assert_eq!(of(&[]), Budget::SHORT);
+        let slow = of(&[
+            ("site", &[("key", "ipmitimeout"), ("value", "1")]),
+            ("site", &[("key", "ipmiretries"), ("value", "5")]),
+        ]);
+        assert_eq!((slow.sends_max, slow.total_max), (5, Duration::from_secs(15)));
+    }
+
+    #[test]
+    fn other_ways() {
+        let text = |rows: &Rows<'_>| match of(rows).way {
+            Ok(way) => format!("{way:?}"),
+            Err(error) => error.to_string(),
+        };
+        let hm = |mgt| [("node", "cn1"), ("mgt", mgt)];
+        let none = "Unable to identify plugin for this command, check relevant tables: nodehm.power,mgt";
+        assert_eq!(text(&[]), none);
+        assert_eq!(text(&[("nodehm", &hm("nope"))]), none);
+        assert_eq!(text(&[("nodehm", &hm("hmc"))]), "no driver for mgt=hmc in this version");
+        assert_eq!(text(&[("nodehm", &hm("qemu"))]), r#"Qemu("/run/dawn/qemu/cn1.qmp")"#);
+        let store = [("node", "cn1"), ("cfgstore", "/srv/vm")];
+        assert_eq!(text(&[("nodehm", &hm("qemu")), ("vm", &store)]), r#"Qemu("/srv/vm/cn1.qmp")"#);
+        let socket = [("node", "cn1"), ("cfgstore", "/srv/vm/a.sock")];
+        assert_eq!(text(&[("nodehm", &hm("qemu")), ("vm", &socket)]), r#"Qemu("/srv/vm/a.sock")"#);
+        let host = [("node", "cn1"), ("host", "kvm1")];
+        assert_eq!(text(&[("nodehm", &hm("kvm")), ("vm", &host)]), r#"Kvm { host: "kvm1", domain: "cn1" }"#);
+        for bad in ["-oProxyCommand=x", "a;b", "a b", "a/../b"] {
+            let host = [("node", "cn1"), ("host", bad)];
+            let told = text(&[("nodehm", &hm("kvm")), ("vm", &host)]);
+            assert!(told.contains("not the name of a machine"), "{told}");
+        }
+        // The power column counts first, for power alone.
+        let both = [("node", "cn1"), ("mgt", "hmc"), ("power", "qemu")];
+        assert!(text(&[("nodehm", &both)]).starts_with("Qemu"));
+    }
+}
