@@ -35,6 +35,7 @@ mod files;
 pub mod fuzz;
 pub mod generations;
 mod held_ports;
+pub mod host_keys;
 pub mod image_index;
 pub mod items;
 pub mod live;
@@ -57,7 +58,7 @@ pub mod supervisor;
 mod testing;
 pub mod view;
 pub mod watch;
-mod zones;
+pub mod zones;
 
 pub use dawn_tftp::TransferPorts;
 pub use supervisor::{Appliance, CommandPort, Ports, Running, Service, Settings, StartError, start};

@@ -1,12 +1,17 @@
 //! Zones of ssh keys: which a node is in, and what the table says of it.
 
 use dawn_cluster::{Col, Row, Snapshot, Text};
+use std::path::PathBuf;
+
+/// Where root's own keys are without a zone.
+const ROOT_KEYS: &str = "/root/.ssh";
 
 /// The zone of the node, else the default zone.
 pub fn own_zone(snapshot: &Snapshot, node: &str) -> Option<Text> {
     snapshot.attr(node, "nodelist.zonename").or_else(|| default_zone(snapshot))
 }
 
+/// The zone of nodes that name none.
 pub fn default_zone(snapshot: &Snapshot) -> Option<Text> {
     let mut rows = snapshot.enabled_rows("zone");
     let default = rows.find(|row| row.get(Col::known("zone.defaultzone")).is_some_and(|text| is_yes(text)));
@@ -16,6 +21,12 @@ pub fn default_zone(snapshot: &Snapshot) -> Option<Text> {
 /// The row of a zone.
 pub fn zone_row(snapshot: &Snapshot, zone: &str) -> Option<Row> {
     snapshot.find_row(&[(Col::known("zone.zonename"), zone)])
+}
+
+/// The directory of a zone's keys; without a zone, of root's.
+pub fn keys_of(zone: Option<&Row>) -> PathBuf {
+    let own = zone.and_then(|row| row.get(Col::known("zone.sshkeydir")));
+    own.map_or_else(|| ROOT_KEYS.into(), |text| PathBuf::from(&**text))
 }
 
 /// Whether nodes of the zone may log in to each other.

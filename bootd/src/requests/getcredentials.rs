@@ -7,18 +7,14 @@
 use super::consent;
 use crate::caller::calling_node;
 use crate::command::{Command, Ctx, Kind};
+use crate::host_keys::{self, read_key};
 use crate::output::{Done, Out};
 use crate::root_password::root_hash;
-use crate::zones::{default_zone, lets_nodes_log_in, own_zone, zone_row};
-use dawn_cluster::{Col, Snapshot};
-use dawn_serving::bounded_read;
+use crate::zones::{default_zone, keys_of, lets_nodes_log_in, own_zone, zone_row};
+use dawn_cluster::Snapshot;
 use dawn_xcatd::{Data, Element, Response};
 use std::path::{Path, PathBuf};
 
-/// Where root's own keys are without a zone.
-const ROOT_KEYS: &str = "/root/.ssh";
-/// Bytes of a key file.
-const KEY_BYTES_MAX: u64 = 64 << 10;
 /// Items of one request.
 const ITEMS_MAX: usize = 32;
 
@@ -72,12 +68,12 @@ fn content(ctx: &Ctx<'_>, node: &str, item: &str) -> Result<String, String> {
         "ssh_root_key" => {
             let unable = "Unable to read root's private ssh key";
             let folder = zone_keys(snapshot, node, parameter, true).ok_or(unable)?;
-            read(&folder.join("id_rsa")).ok_or_else(|| unable.to_owned())
+            read_key(&folder.join("id_rsa")).ok_or_else(|| unable.to_owned())
         }
         "ssh_root_pub_key" => {
             let unable = "Unable to read root's public ssh key";
             let folder = zone_keys(snapshot, node, parameter, false).ok_or(unable)?;
-            read(&folder.join("id_rsa.pub")).ok_or_else(|| unable.to_owned())
+            read_key(&folder.join("id_rsa.pub")).ok_or_else(|| unable.to_owned())
         }
         "ssh_dsa_hostkey" | "ssh_rsa_hostkey" | "ssh_ecdsa_hostkey" | "ssh_ed25519_hostkey" => {
             host_key(ctx.data, node, name)
@@ -103,36 +99,20 @@ fn zone_keys(snapshot: &Snapshot, node: &str, asked: Option<&str>, private: bool
         None if own != default => return None,
         _ => {}
     }
-    let Some(own) = own else { return Some(ROOT_KEYS.into()) };
+    let Some(own) = own else { return Some(keys_of(None)) };
     let row = zone_row(snapshot, &own)?;
     if private && asked.is_some() && !lets_nodes_log_in(&row) {
         return None;
     }
-    Some(
-        row.get(Col::known("zone.sshkeydir")).map_or_else(|| ROOT_KEYS.into(), |text| PathBuf::from(&**text)),
-    )
+    Some(keys_of(Some(&row)))
 }
 
-/// The node's own host key, else the one that all nodes share.
 fn host_key(data: Option<&Path>, node: &str, item: &str) -> Result<String, String> {
-    let method = item.trim_start_matches("ssh_").trim_end_matches("_hostkey");
-    let file = format!("ssh_host_{method}_key");
-    let folder = data.map(|data| data.join("hostkeys"));
-    let shown = folder.as_deref().map(|folder| folder.display().to_string()).unwrap_or_default();
-    folder
-        .and_then(|folder| read(&folder.join(node).join(&file)).or_else(|| read(&folder.join(&file))))
-        .ok_or_else(|| format!("Unable to read private {} key from {shown}", method.to_uppercase()))
-}
-
-/// The node is told that there is none, the log why.
-fn read(path: &Path) -> Option<String> {
-    match bounded_read::read_text(path, KEY_BYTES_MAX) {
-        Ok(text) => Some(text.trim_end().to_owned()),
-        Err(why) => {
-            tracing::debug!(path = %path.display(), %why, "a key was not read");
-            None
-        }
-    }
+    let kind = item.trim_start_matches("ssh_").trim_end_matches("_hostkey");
+    data.and_then(|data| host_keys::private_key(data, node, kind)).ok_or_else(|| {
+        let shown = data.map(|data| host_keys::directory(data).display().to_string()).unwrap_or_default();
+        format!("Unable to read private {} key from {shown}", kind.to_uppercase())
+    })
 }
 
 #[cfg(test)]

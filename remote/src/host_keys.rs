@@ -1,0 +1,187 @@
+//! By which keys a host is known.
+//!
+//! Two sources: the host keys that the daemon gives to its nodes, and the lines of known_hosts files
+//! (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT"). A host without a known key, and a host that shows another key,
+//! are refused; nothing is learnt by the way. Missing on purpose: patterns with `*`, `?` and `!` and the
+//! marker `@cert-authority`. A key marked `@revoked` is never accepted.
+
+use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PrivateKey, PublicKey};
+use std::path::Path;
+
+/// The keys of one host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostKeys {
+    keys: Vec<PublicKey>,
+}
+
+impl HostKeys {
+    /// Adds the key of a line such as the content of `ssh_host_rsa_key.pub`. False: it is not a key.
+    pub fn add_line(&mut self, line: &str) -> bool {
+        let Ok(key) = PublicKey::from_openssh(line.trim()) else { return false };
+        self.add(key);
+        true
+    }
+
+    /// Adds the public half of a private host key. False: it is not a key without a passphrase.
+    pub fn add_private(&mut self, text: &str) -> bool {
+        let Ok(key) = PrivateKey::from_openssh(text) else { return false };
+        self.add(key.public_key().clone());
+        true
+    }
+
+    fn add(&mut self, key: PublicKey) {
+        if !self.keys.iter().any(|known| known.key_data() == key.key_data()) {
+            self.keys.push(key);
+        }
+    }
+
+    /// Adds all keys of another.
+    pub fn extend(&mut self, other: &HostKeys) {
+        other.keys.iter().for_each(|key| self.add(key.clone()));
+    }
+
+    /// Whether no key is known.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Whether the host may show this key.
+    pub(crate) fn accepts(&self, key: &PublicKey) -> bool {
+        self.keys.iter().any(|known| known.key_data() == key.key_data())
+    }
+
+    /// Lines of a known_hosts file for a host of these names (comma separated).
+    pub fn lines(&self, names: &str) -> Vec<String> {
+        let line = |key: &PublicKey| {
+            let text = key.to_openssh().ok()?;
+            let mut words = text.split(' ');
+            Some(format!("{names} {} {}", words.next()?, words.next()?))
+        };
+        self.keys.iter().filter_map(line).collect()
+    }
+
+    /// Kinds of keys to ask the host for: those that are known. OpenSSH does the same, so that a host with
+    /// several keys shows one that can be checked.
+    pub(crate) fn algorithms(&self) -> Vec<Algorithm> {
+        let wanted = |algorithm: &Algorithm| {
+            self.keys.iter().any(|key| match (key.algorithm(), algorithm) {
+                (Algorithm::Rsa { .. }, Algorithm::Rsa { .. }) => true,
+                (known, asked) => known == *asked,
+            })
+        };
+        ALGORITHMS.iter().filter(|algorithm| wanted(algorithm)).cloned().collect()
+    }
+}
+
+/// Kinds of host keys, best first. RSA with SHA-1 is not among them.
+pub(crate) const ALGORITHMS: [Algorithm; 6] = [
+    Algorithm::Ed25519,
+    Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
+    Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 },
+    Algorithm::Ecdsa { curve: EcdsaCurve::NistP521 },
+    Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
+    Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
+];
+
+/// Bytes of a known_hosts file that are read.
+pub const KNOWN_HOSTS_BYTES_MAX: u64 = 64 << 20;
+
+/// A known_hosts file, read once for many hosts.
+#[derive(Debug, Default)]
+pub struct KnownHosts {
+    plain: std::collections::HashMap<String, HostKeys>,
+    hashed: Vec<(Vec<u8>, Vec<u8>, PublicKey)>,
+    revoked: HostKeys,
+}
+
+impl KnownHosts {
+    /// Reads a text. Lines that cannot be read are left out, as ssh does.
+    pub fn read(text: &str) -> Self {
+        let mut known = Self::default();
+        text.lines().for_each(|line| known.read_line(line));
+        known
+    }
+
+    /// Reads a file; one that is missing or too long is an empty one.
+    pub fn of_file(path: &Path) -> Self {
+        let is_fit = std::fs::metadata(path).is_ok_and(|meta| meta.len() <= KNOWN_HOSTS_BYTES_MAX);
+        let bytes = if is_fit { std::fs::read(path).unwrap_or_default() } else { Vec::new() };
+        Self::read(&String::from_utf8_lossy(&bytes))
+    }
+
+    fn read_line(&mut self, line: &str) {
+        let mut line = line.trim();
+        let is_revoked = match line.strip_prefix("@revoked") {
+            Some(rest) => {
+                line = rest.trim_start();
+                true
+            }
+            None => false,
+        };
+        if line.starts_with(['#', '@']) {
+            return;
+        }
+        let Some((names, key)) = line.split_once([' ', '\t']) else { return };
+        let Ok(key) = PublicKey::from_openssh(key.trim()) else { return };
+        if is_revoked {
+            return self.revoked.add(key);
+        }
+        for name in names.split(',') {
+            match hashed(name) {
+                Some((salt, hash)) => self.hashed.push((salt, hash, key.clone())),
+                None => self.plain.entry(name.to_ascii_lowercase()).or_default().add(key.clone()),
+            }
+        }
+    }
+
+    /// What is known of a host under any of its names; `port` other than 22 is part of a name.
+    pub fn of(&self, names: &[&str], port: u16) -> HostKeys {
+        let mut found = HostKeys::default();
+        for name in names {
+            let name = match port {
+                crate::names::PORT_DEFAULT => name.to_ascii_lowercase(),
+                _ => format!("[{}]:{port}", name.to_ascii_lowercase()),
+            };
+            if let Some(keys) = self.plain.get(&name) {
+                found.extend(keys);
+            }
+            let hashed = self.hashed.iter().filter(|(salt, hash, _)| is_hash_of(&name, salt, hash));
+            hashed.for_each(|(_, _, key)| found.add(key.clone()));
+        }
+        found.keys.retain(|key| !self.revoked.accepts(key));
+        found
+    }
+}
+
+/// Salt and hash of a name such as `|1|salt|hash`.
+fn hashed(name: &str) -> Option<(Vec<u8>, Vec<u8>)> {
+    let (salt, hash) = name.strip_prefix("|1|")?.split_once('|')?;
+    Some((base64(salt)?, base64(hash)?))
+}
+
+fn is_hash_of(name: &str, salt: &[u8], hash: &[u8]) -> bool {
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, salt);
+    ring::hmac::verify(&key, name.as_bytes(), hash).is_ok()
+}
+
+fn base64(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let (mut bits, mut count) = (0u32, 0u32);
+    for byte in text.trim_end_matches('=').bytes() {
+        let value = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = (bits << 6 | u32::from(value)) & 0x00ff_ffff;
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.extend(u8::try_from(bits >> count & 0xff));
+        }
+    }
+    Some(bytes)
+}

@@ -1,0 +1,211 @@
+//! Jobs for many nodes: connections or programs, so many at a time, each result as soon as it is there.
+//!
+//! [`run`] blocks its thread and drives all jobs on it. It hands events to one function: streamed lines, a
+//! node's end with what was kept of its output, and a progress report twice a second, in which the caller can
+//! look whether it is still wanted. When the function says `Break`, remote commands are ended and every
+//! node that is left is reported as stopped.
+
+use crate::event::{End, Ended, Event};
+use crate::failure::Failure;
+use crate::names::{host_name, user_name};
+use crate::output::{Budget, Output, Shared};
+use crate::program::{self, Program};
+use crate::session::{self, Command, Limits, Password};
+use crate::target::Target;
+use dawn_fanout::{CancellationToken, Fanout, Finished, Outcome, Progress, Running};
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+
+/// Jobs at a time, if the caller names no other number (xCAT's default).
+pub const FANOUT_DEFAULT: usize = 64;
+/// Time for connecting and logging in, if the caller names no other.
+pub const CONNECT_TIME_DEFAULT: Duration = Duration::from_secs(10);
+/// Time between two reports of progress.
+pub const PROGRESS_PERIOD: Duration = Duration::from_millis(500);
+/// Streamed pieces of output that wait for a slow reader before their nodes are not read on.
+const EVENTS_MAX: usize = 64;
+/// Time that a stopped job has to end its remote command and to say goodbye.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// What is done for a node.
+#[derive(Clone, Debug)]
+pub enum Work {
+    /// A command over our own connection.
+    Ssh(Command),
+    /// The same, logging in with a password.
+    SshWithPassword(Command, Password),
+    /// A program on this machine.
+    Program(Program),
+}
+
+/// A node and what is done for it.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The node.
+    pub target: Target,
+    /// What is done.
+    pub work: Work,
+}
+
+/// How jobs are run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Jobs at a time.
+    pub fanout: usize,
+    /// Time for connecting and logging in.
+    pub connect: Duration,
+    /// Time without output after which a node is given up.
+    pub idle: Option<Duration>,
+    /// Time for the whole job of a node.
+    pub whole: Option<Duration>,
+    /// Hand on lines as they come.
+    pub stream: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { fanout: FANOUT_DEFAULT, connect: CONNECT_TIME_DEFAULT, idle: None, whole: None, stream: false }
+    }
+}
+
+/// Runs all jobs; the counts at the end. `on` gets each event, and stops the run with `Break`.
+///
+/// # Errors
+/// No runtime could be made: the process is out of descriptors or threads.
+pub fn run(
+    jobs: Vec<Job>,
+    settings: Settings,
+    on: &mut dyn FnMut(Event) -> ControlFlow<()>,
+) -> io::Result<Progress> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let progress = runtime.block_on(drive(jobs, settings, on));
+    // A look-up of a name that hangs does not hold the caller.
+    runtime.shutdown_background();
+    progress.map_err(io::Error::other)
+}
+
+async fn drive(
+    jobs: Vec<Job>,
+    settings: Settings,
+    on: &mut dyn FnMut(Event) -> ControlFlow<()>,
+) -> Result<Progress, dawn_fanout::LimitError> {
+    let mut fanout = Fanout::default().width(settings.fanout)?.grace(GRACE)?;
+    if let Some(whole) = settings.whole {
+        fanout = fanout.timeout(whole)?;
+    }
+    let (sender, mut events) = mpsc::channel(EVENTS_MAX);
+    let stop = CancellationToken::new();
+    let all = Arc::new(All {
+        kept: jobs.iter().map(|_| Shared::default()).collect(),
+        jobs,
+        budget: Arc::default(),
+        settings,
+        events: sender,
+    });
+    let mut running = start(&all, fanout, stop.clone());
+    let mut ticks = interval(PROGRESS_PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let event = tokio::select! {
+            Some(event) = events.recv() => event,
+            finished = running.next() => match finished {
+                // Lines of a node come before its end.
+                Some(finished) => {
+                    while let Ok(event) = events.try_recv() {
+                        if on(event).is_break() {
+                            stop.cancel();
+                        }
+                    }
+                    Event::Ended(all.ended(finished))
+                }
+                None => break,
+            },
+            _ = ticks.tick() => Event::Progress(running.progress()),
+        };
+        if on(event).is_break() {
+            stop.cancel();
+        }
+    }
+    Ok(running.progress())
+}
+
+/// What all jobs of a run share.
+struct All {
+    jobs: Vec<Job>,
+    kept: Vec<Shared>,
+    budget: Arc<Budget>,
+    settings: Settings,
+    events: mpsc::Sender<Event>,
+}
+
+fn start(all: &Arc<All>, fanout: Fanout, stop: CancellationToken) -> Running<usize, End, End> {
+    let shared = Arc::clone(all);
+    fanout.start(0..all.jobs.len(), stop, move |at, token| {
+        let (all, at) = (Arc::clone(&shared), *at);
+        async move { all.work(at, token).await }
+    })
+}
+
+impl All {
+    /// Carries out one job. An error is any end but success, so that progress counts it as failed.
+    async fn work(&self, at: usize, stop: CancellationToken) -> Result<End, End> {
+        let (Some(job), Some(kept)) = (self.jobs.get(at), self.kept.get(at)) else {
+            return Err(End::NotStarted);
+        };
+        let node = job.target.node.clone();
+        let _ = self.events.send(Event::Started(node.clone())).await;
+        let mut output = match self.settings.stream {
+            true => Output::streamed(node, self.events.clone()),
+            false => Output::kept(Arc::clone(kept), Arc::clone(&self.budget)),
+        };
+        let result = self.carry_out(job, &mut output, &stop).await;
+        output.finish().await;
+        match result {
+            Ok(0) => Ok(End::Exit(0)),
+            Ok(code) => Err(End::Exit(code)),
+            Err(failure) => Err(End::Failed(failure)),
+        }
+    }
+
+    async fn carry_out(
+        &self,
+        job: &Job,
+        output: &mut Output,
+        stop: &CancellationToken,
+    ) -> Result<i32, Failure> {
+        host_name(&job.target.node)?;
+        host_name(&job.target.host)?;
+        user_name(&job.target.user)?;
+        let limits = Limits { connect: self.settings.connect, idle: self.settings.idle };
+        match &job.work {
+            Work::Ssh(command) => session::run(&job.target, command, None, limits, output, stop).await,
+            Work::SshWithPassword(command, password) => {
+                session::run(&job.target, command, Some(password), limits, output, stop).await
+            }
+            Work::Program(program) => program::run(program, limits.idle, output, stop).await,
+        }
+    }
+
+    fn ended(&self, finished: Finished<usize, End, End>) -> Ended {
+        let at = finished.target;
+        let node = self.jobs.get(at).map(|job| job.target.node.clone()).unwrap_or_default();
+        let kept = self
+            .kept
+            .get(at)
+            .map(|kept| std::mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner)));
+        let kept = kept.unwrap_or_default();
+        self.budget.give_back(&kept);
+        let end = match finished.outcome {
+            Outcome::Done(end) | Outcome::Failed(end) => end,
+            Outcome::TimedOut => End::TimedOut,
+            Outcome::Cancelled => End::Stopped,
+            Outcome::NotStarted => End::NotStarted,
+            Outcome::Panicked(reason) => End::Failed(Failure::Protocol { node: node.clone(), reason }),
+        };
+        Ended { node, end, kept, took: finished.took }
+    }
+}
