@@ -6,10 +6,14 @@
 //! gets more than its share of the threads, so a mount that hangs takes its share and the others keep theirs.
 //! A mount that comes back finds its threads where they hung; what nobody waits for any more is not done.
 //!
+//! The same work is accounted to who asks for it ([`DiskPool::caller`]): of the places to wait in, a part is
+//! kept for callers with better proof ([`crate::shares`]), and theirs is done first.
+//!
 //! A share is told from the text of a path. Where a symbolic link leads to another mount, the work counts for
 //! the directory with the link, which is why directories have a share too.
 
 use crate::mounts::CurrentMounts;
+use crate::shares::Kind;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -31,7 +35,8 @@ pub struct Limits {
     pub threads_per_mount_max: usize,
     /// Threads at work for one directory of a mount. Default 8, at least 1.
     pub threads_per_directory_max: usize,
-    /// Requests that wait for a thread, for one directory. Default 1,024.
+    /// Requests that wait for a thread, for one directory; each kind of caller has its part of them. Default
+    /// 1,024.
     pub waiting_per_directory_max: usize,
     /// A directory whose threads have all been at work for so long, without one coming back, takes no more.
     /// Default [`WAIT_TIME_MAX`].
@@ -69,10 +74,11 @@ pub enum Late {
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// A pool of threads. Cloning gives the same pool.
+/// A pool of threads, as one kind of caller may use it. Cloning gives the same pool.
 #[derive(Clone)]
 pub struct DiskPool {
     shared: Arc<Shared>,
+    kind: Kind,
 }
 
 struct Shared {
@@ -97,7 +103,8 @@ struct State {
 type Share = (PathBuf, PathBuf);
 
 struct Directory {
-    waiting: VecDeque<Job>,
+    /// By [`Kind`].
+    waiting: [VecDeque<Job>; Kind::ALL.len()],
     running: usize,
     /// When work of it last began or ended.
     moved: Instant,
@@ -118,11 +125,17 @@ impl Default for DiskPool {
 }
 
 impl DiskPool {
-    /// A pool of its own, without a thread yet.
+    /// A pool of its own, without a thread yet, for work of the daemon itself.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         let (mounts, state, work) = Default::default();
-        Self { shared: Arc::new(Shared { limits, mounts, state, work }) }
+        Self { shared: Arc::new(Shared { limits, mounts, state, work }), kind: Kind::Local }
+    }
+
+    /// The same threads for work that a caller of this kind asks for.
+    #[must_use]
+    pub fn caller(&self, kind: Kind) -> Self {
+        Self { shared: Arc::clone(&self.shared), kind }
     }
 
     /// Has `job` done by a thread, for the share that `path` belongs to. Never waits.
@@ -136,11 +149,14 @@ impl DiskPool {
         let directory = state.directories.entry(share.clone()).or_insert_with(Directory::new);
         let stuck = directory.running >= shared.limits.threads_per_directory_max
             && directory.moved.elapsed() >= shared.limits.stuck_time;
-        if stuck || directory.waiting.len() >= shared.limits.waiting_per_directory_max {
+        let waiting = directory.waiting();
+        if stuck || waiting >= self.kind.part_of(shared.limits.waiting_per_directory_max) {
             return Err(Late::Busy);
         }
-        directory.waiting.push_back(Box::new(job));
-        if directory.waiting.len() == 1 {
+        if let Some(queue) = directory.waiting.get_mut(self.kind as usize) {
+            queue.push_back(Box::new(job));
+        }
+        if waiting == 0 {
             state.turns.push_back(share);
         }
         shared.call_a_thread(state);
@@ -178,7 +194,16 @@ impl DiskPool {
 
 impl Directory {
     fn new() -> Self {
-        Self { waiting: VecDeque::new(), running: 0, moved: Instant::now() }
+        Self { waiting: Default::default(), running: 0, moved: Instant::now() }
+    }
+
+    fn waiting(&self) -> usize {
+        self.waiting.iter().map(VecDeque::len).sum()
+    }
+
+    /// The oldest work of the callers with most proof.
+    fn next(&mut self) -> Option<Job> {
+        self.waiting.iter_mut().rev().find_map(VecDeque::pop_front)
     }
 }
 
@@ -257,12 +282,12 @@ impl Shared {
             let share = state.turns.pop_front()?;
             let room = self.has_room(state, &share);
             let Some(directory) = state.directories.get_mut(&share) else { continue };
-            let job = if room { directory.waiting.pop_front() } else { None };
+            let job = if room { directory.next() } else { None };
             if job.is_some() {
                 directory.running += 1;
                 directory.moved = Instant::now();
             }
-            if !directory.waiting.is_empty() {
+            if directory.waiting() > 0 {
                 state.turns.push_back(share.clone());
             }
             if let Some(job) = job {
@@ -277,7 +302,7 @@ impl Shared {
         if let Some(directory) = state.directories.get_mut(share) {
             directory.running -= 1;
             directory.moved = Instant::now();
-            if directory.running == 0 && directory.waiting.is_empty() {
+            if directory.running == 0 && directory.waiting() == 0 {
                 state.directories.remove(share);
             }
         }
@@ -323,7 +348,7 @@ mod tests {
                 .lock()
                 .directories
                 .values()
-                .any(|directory| directory.running < 2 && !directory.waiting.is_empty())
+                .any(|directory| directory.running < 2 && directory.waiting() > 0)
             {
                 std::thread::yield_now();
             }
@@ -336,6 +361,35 @@ mod tests {
         while pool.call(hung, LONG, || 3) != Ok(3) {
             std::thread::yield_now();
         }
+    }
+
+    #[test]
+    fn strangers_leave_places_to_wait_in_and_nodes_come_first() {
+        let limits =
+            Limits { threads_per_directory_max: 1, waiting_per_directory_max: 4, ..Limits::default() };
+        let pool = DiskPool::new(limits);
+        let path = Path::new("/x/y/z");
+        let (release, job) = hang();
+        pool.submit(path, job).unwrap();
+        while pool.shared.lock().directories.values().any(|directory| directory.waiting() > 0) {
+            std::thread::yield_now();
+        }
+        let (done, order) = mpsc::channel();
+        let submit = |kind, name| {
+            let done = done.clone();
+            pool.caller(kind).submit(path, move || {
+                let _ = done.send(name);
+            })
+        };
+        assert_eq!(submit(Kind::Stranger, "first stranger"), Ok(()));
+        assert_eq!(submit(Kind::Stranger, "second stranger"), Ok(()));
+        assert_eq!(submit(Kind::Stranger, "third stranger"), Err(Late::Busy));
+        assert_eq!(submit(Kind::Node, "node"), Ok(()));
+        assert_eq!(submit(Kind::Node, "other node"), Err(Late::Busy));
+        assert_eq!(submit(Kind::Local, "this machine"), Ok(()));
+        drop(release);
+        let order: Vec<_> = order.iter().take(4).collect();
+        assert_eq!(order, ["this machine", "node", "first stranger", "second stranger"]);
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub const REQUEST_COPY_MAX: Duration = Duration::from_secs(2);
 
 /// A transfer of which the client has acknowledged nothing this long ends when others wait for its place.
 pub const UNHEARD_MAX: Duration = Duration::from_millis(1500);
+/// Of the strangers that met a limit in this time one is reported.
+pub const REFUSALS_PERIOD: Duration = Duration::from_millis(100);
 /// A request that waits for a free place is forgotten when its client does not ask again within this time.
 pub const WAITING_MAX: Duration = Duration::from_secs(30);
 
@@ -67,6 +69,9 @@ pub struct Limits {
     pub transfers_per_address_max: usize,
     /// Requests that wait for a place when all are taken. Default 16,384, at least 0.
     pub waiting_max: usize,
+    /// Requests of strangers admitted at one turn of the server's loop. Between two turns it looks at all that
+    /// came in, so a node waits for so many answers at most. Default 32, at least 1.
+    pub strangers_per_turn: usize,
     /// Largest block granted, bytes. Default [`BLKSIZE_MAX`] (the MTU decides), 512 to 65,464.
     pub blksize_max: usize,
     /// Largest window granted, blocks. Default [`WINDOW_MAX`], 1 to 512.
@@ -79,6 +84,7 @@ impl Default for Limits {
             transfers_max: 16_384,
             transfers_per_address_max: 4096,
             waiting_max: 16_384,
+            strangers_per_turn: 32,
             blksize_max: BLKSIZE_MAX,
             window_max: WINDOW_MAX,
         }
@@ -93,6 +99,7 @@ impl Limits {
             transfers_max: self.transfers_max.clamp(1, 60_000),
             transfers_per_address_max: self.transfers_per_address_max.max(1),
             waiting_max: self.waiting_max,
+            strangers_per_turn: self.strangers_per_turn.max(1),
             blksize_max: self.blksize_max.clamp(BLKSIZE_DEFAULT, BLKSIZE_MAX),
             window_max: self.window_max.clamp(1, 512),
         }

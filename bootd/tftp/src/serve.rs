@@ -18,11 +18,11 @@ use crate::net::{Port, ReceiveBatch, SendBatch, Wake, interface_mtu, wait};
 use crate::outbox::{Outbox, PortId, Route};
 use crate::server::{Ask, Incoming, Server, Ticket};
 use crate::transfer::Piece;
-use dawn_serving::shares::{Callers, OnlyLocal};
+use dawn_serving::shares::{Callers, Kind, OnlyLocal};
 use dawn_serving::{Answer, Content, DiskPool, Observer, OwnedRequest, Source};
 
 /// Batches taken from one socket before the others get their turn.
-const ROUNDS_MAX: usize = 8;
+const ROUNDS_MAX: usize = 64;
 /// From so many transfers on, packets are gathered a moment if fewer than one in [`GATHER_SHARE`] transfers
 /// sent any.
 const GATHER_TRANSFERS_MIN: usize = 16;
@@ -300,8 +300,8 @@ impl Disks {
         // A refused one may end a transfer, whose place goes to a request that waits and asks in its turn.
         while let Some(ask) = work.server.take_ask() {
             let refused = match ask {
-                Ask::Find { ticket, request } => self.find(ticket, request),
-                Ask::Read { ticket, content, piece } => self.read(ticket, content, piece),
+                Ask::Find { ticket, kind, request } => self.find(ticket, kind, request),
+                Ask::Read { ticket, kind, content, piece } => self.read(ticket, kind, content, piece),
             };
             if let Some(done) = refused {
                 work.take_answer(done);
@@ -310,7 +310,7 @@ impl Disks {
     }
 
     /// The answer, if there is no thread for it.
-    fn find(&self, ticket: Ticket, request: OwnedRequest) -> Option<Done> {
+    fn find(&self, ticket: Ticket, kind: Kind, request: OwnedRequest) -> Option<Done> {
         let (source, answers) = (Arc::clone(&self.source), Arc::clone(&self.answers));
         let place = source.place(&request.request());
         let refused = ticket.clone();
@@ -319,12 +319,12 @@ impl Disks {
                 answers.push(Done::Found(ticket, source.resolve(&request.request())));
             }
         };
-        let submitted = self.pool.submit(&place, find);
+        let submitted = self.pool.caller(kind).submit(&place, find);
         submitted.err().map(|late| Done::Found(refused, Answer::Unavailable(late)))
     }
 
     /// The outcome, if there is no thread for it.
-    fn read(&self, ticket: Ticket, content: Content, piece: Piece) -> Option<Done> {
+    fn read(&self, ticket: Ticket, kind: Kind, content: Content, piece: Piece) -> Option<Done> {
         let answers = Arc::clone(&self.answers);
         let refused = ticket.clone();
         let place = content.far().cloned();
@@ -339,7 +339,7 @@ impl Disks {
                 answers.push(Done::Read(ticket, piece, read));
             }
         };
-        let submitted = self.pool.submit(place.as_deref().unwrap_or(Path::new("/")), read);
+        let submitted = self.pool.caller(kind).submit(place.as_deref().unwrap_or(Path::new("/")), read);
         submitted.err().map(|late| Done::Read(refused, piece, Err(late.to_string())))
     }
 

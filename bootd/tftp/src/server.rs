@@ -9,6 +9,11 @@
 //! address, ends after [`UNHEARD_MAX`] when others wait. A request whose file is being looked for has a place
 //! like a transfer.
 //!
+//! The request of a node is answered when it arrives. That of a stranger always waits first, and each
+//! [`Server::on_timer`] admits [`Limits::strangers_per_turn`] of them: to note a request costs a hundredth of what its
+//! answer costs, so the socket is emptied faster than forged requests fill it, and a node does not stand in
+//! the kernel's queue behind them.
+//!
 //! A client is known by its address and port. It may begin again from the same port (boot ROMs do): the new
 //! transfer then gets another port of ours, and packets of the old one no longer match.
 
@@ -20,8 +25,8 @@ use std::time::Duration;
 
 use crate::limits::{
     BLKSIZE_DEFAULT, HEADERS_BYTES, IN_FLIGHT_BYTES_MAX, IN_FLIGHT_SHARE, LOSSY_CLIENTS_MAX, LOSSY_MEMORY,
-    LOSSY_WINDOWS_MAX, Limits, READ_AHEAD_BYTES_MAX, READ_AHEAD_TOTAL_BYTES, REQUEST_COPY_MAX, UNHEARD_MAX,
-    WAITING_MAX, WINDOW_BYTES_MAX,
+    LOSSY_WINDOWS_MAX, Limits, READ_AHEAD_BYTES_MAX, READ_AHEAD_TOTAL_BYTES, REFUSALS_PERIOD,
+    REQUEST_COPY_MAX, UNHEARD_MAX, WAITING_MAX, WINDOW_BYTES_MAX,
 };
 use crate::options::{Asked, Bounds};
 use crate::outbox::{Outbox, PortId, Route};
@@ -43,6 +48,8 @@ pub enum Ask {
     Find {
         /// To be given back with the answer.
         ticket: Ticket,
+        /// For whom.
+        kind: Kind,
         /// What is looked for.
         request: OwnedRequest,
     },
@@ -50,6 +57,8 @@ pub enum Ask {
     Read {
         /// To be given back with the bytes.
         ticket: Ticket,
+        /// For whom.
+        kind: Kind,
         /// What is read.
         content: Content,
         /// Which part.
@@ -108,9 +117,9 @@ pub struct Server<'a> {
     waiting: HashMap<SocketAddrV4, Waiting>,
     /// By [`Kind`], those who wait longest first.
     waiting_order: [VecDeque<SocketAddrV4>; Kind::ALL.len()],
-    /// Transfers that were not acknowledged when they were last looked at, oldest first: begun, slot,
-    /// generation.
-    unheard: VecDeque<(Duration, usize, u64)>,
+    /// By [`Kind`], transfers that were not acknowledged when they were last looked at, oldest first: begun,
+    /// slot, generation.
+    unheard: [VecDeque<(Duration, usize, u64)>; Kind::ALL.len()],
     timers: BinaryHeap<Reverse<(Duration, usize, u64)>>,
     lossy: HashMap<Ipv4Addr, Duration>,
     /// Requests whose file is being looked for.
@@ -121,9 +130,12 @@ pub struct Server<'a> {
     generation: u64,
     window_bytes: usize,
     counters: Counters,
+    /// Until then no refusal of a stranger is reported.
+    refusals_silent: Duration,
 }
 
 struct Slot {
+    kind: Kind,
     transfer: Transfer,
     path: RequestPath,
     request_bytes: Vec<u8>,
@@ -173,7 +185,7 @@ impl<'a> Server<'a> {
             per_address: HashMap::new(),
             waiting: HashMap::new(),
             waiting_order: Default::default(),
-            unheard: VecDeque::new(),
+            unheard: Default::default(),
             timers: BinaryHeap::new(),
             lossy: HashMap::new(),
             looks: HashMap::new(),
@@ -182,6 +194,7 @@ impl<'a> Server<'a> {
             generation: 0,
             window_bytes: 0,
             counters: Counters::default(),
+            refusals_silent: Duration::ZERO,
         }
     }
 
@@ -209,7 +222,7 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// Does everything that is due at `now`.
+    /// Does everything that is due at `now`, and admits some of the strangers that wait.
     pub fn on_timer(&mut self, now: Duration, out: &mut Outbox) {
         self.give_up_looks(now, out);
         while let Some(Reverse((at, index, generation))) = self.timers.peek().copied() {
@@ -219,16 +232,23 @@ impl<'a> Server<'a> {
             self.timers.pop();
             self.on_slot_timer(now, index, generation, at, out);
         }
-        self.end_unheard(now, out);
+        self.admit_waiting(now, out);
+        for _ in 0..self.limits.strangers_per_turn {
+            if !self.admit_next(now, Kind::Stranger, out) {
+                break;
+            }
+        }
     }
 
     /// When [`Server::on_timer`] has something to do; none when idle.
     pub fn deadline(&self) -> Option<Duration> {
+        let at_once = self.is_waiting(Kind::Stranger) && self.has_place(Kind::Stranger);
         let timer = self.timers.peek().map(|Reverse((at, ..))| *at);
         let look = self.looks_end.front().map(|(at, _)| *at);
-        let oldest = self.unheard.front().filter(|_| !self.waiting.is_empty());
-        let unheard = oldest.map(|(begun, ..)| *begun + UNHEARD_MAX);
-        timer.into_iter().chain(look).chain(unheard).min()
+        let waiting = Kind::ALL.into_iter().filter(|kind| self.is_waiting(*kind)).max();
+        let unheard =
+            waiting.and_then(|kind| self.oldest_unheard(kind)).map(|(begun, _)| begun + UNHEARD_MAX);
+        at_once.then_some(Duration::ZERO).into_iter().chain(timer).chain(look).chain(unheard).min()
     }
 
     /// The next thing to be done on a thread for disks.
@@ -380,7 +400,8 @@ impl<'a> Server<'a> {
         if let Some(piece) = slot.transfer.take_piece() {
             let peer = slot.transfer.route().peer;
             let ticket = Ticket { peer, wanted: Arc::downgrade(&slot.wanted) };
-            self.asks.push_back(Ask::Read { ticket, content: slot.transfer.content().clone(), piece });
+            let (kind, content) = (slot.kind, slot.transfer.content().clone());
+            self.asks.push_back(Ask::Read { ticket, kind, content, piece });
         }
     }
 
@@ -432,18 +453,13 @@ impl<'a> Server<'a> {
         if self.is_repeat(now, incoming, datagram) {
             return;
         }
-        let in_use = self.per_address.get(incoming.route.peer.ip()).copied().unwrap_or(0);
-        let kind = self.kind(incoming);
-        if in_use >= self.limits.transfers_per_address_max {
-            let reason =
-                format!("{in_use} transfers to your address are going on already; wait for one to end");
-            self.tell(incoming.route, "", EventKind::Limited { reason: &reason });
-            out.packet(incoming.route, |packet| put_error(packet, ErrorCode::Undefined, &reason));
-        } else if self.held() >= kind.part_of(self.limits.transfers_max) {
-            self.wait(now, kind, incoming, datagram);
-            self.end_unheard(now, out);
-        } else {
-            self.admit(now, incoming, datagram, request, out);
+        match self.kind(incoming) {
+            Kind::Stranger => self.wait(now, Kind::Stranger, incoming, datagram),
+            kind if self.has_place(kind) => self.admit(now, incoming, datagram, request, out),
+            kind => {
+                self.wait(now, kind, incoming, datagram);
+                self.admit_waiting(now, out);
+            }
         }
     }
 
@@ -483,7 +499,7 @@ impl<'a> Server<'a> {
     fn wait(&mut self, now: Duration, kind: Kind, incoming: Incoming, datagram: &[u8]) {
         if self.waiting.len() >= kind.part_of(self.limits.waiting_max) {
             self.counters.dropped += 1;
-            self.tell(incoming.route, "", EventKind::Limited { reason: "too many requests wait already" });
+            self.tell_limit(now, kind, incoming.route, "", "too many requests wait already");
             return;
         }
         self.counters.waited += 1;
@@ -493,40 +509,61 @@ impl<'a> Server<'a> {
         self.waiting.insert(incoming.route.peer, Waiting { incoming, request: datagram.to_vec(), seen: now });
     }
 
-    /// Those with most proof first, and each kind as far as its part goes.
+    /// Those with most proof first, and each kind as far as its part goes. Strangers have their turn in
+    /// [`Server::on_timer`].
     fn admit_waiting(&mut self, now: Duration, out: &mut Outbox) {
-        for kind in Kind::ALL.into_iter().rev() {
-            while self.held() < kind.part_of(self.limits.transfers_max) {
-                let order = self.waiting_order.get_mut(kind as usize);
-                let Some(peer) = order.and_then(VecDeque::pop_front) else { break };
-                let Some(waiting) = self.waiting.remove(&peer) else { continue };
-                if now.saturating_sub(waiting.seen) > WAITING_MAX {
-                    continue;
-                }
-                if let Ok(Packet::Read(request)) = Packet::parse(&waiting.request) {
-                    self.admit(now, waiting.incoming, &waiting.request, &request, out);
-                }
-            }
+        for kind in [Kind::Local, Kind::Certificate, Kind::Node] {
+            while self.admit_next(now, kind, out) {}
         }
     }
 
-    /// Ends transfers of which nothing was ever acknowledged, while others wait: one for each that waits.
-    fn end_unheard(&mut self, now: Duration, out: &mut Outbox) {
-        while !self.waiting.is_empty()
-            && let Some((begun, index, generation)) = self.unheard.front().copied()
+    /// Takes the oldest waiting request of a kind, if there is a place for it.
+    fn admit_next(&mut self, now: Duration, kind: Kind, out: &mut Outbox) -> bool {
+        if !self.is_waiting(kind) || !self.make_place(now, kind) {
+            return false;
+        }
+        let peer = self.waiting_order.get_mut(kind as usize).and_then(VecDeque::pop_front);
+        let Some(waiting) = peer.and_then(|peer| self.waiting.remove(&peer)) else { return true };
+        if now.saturating_sub(waiting.seen) <= WAITING_MAX
+            && let Ok(Packet::Read(request)) = Packet::parse(&waiting.request)
+        {
+            self.admit(now, waiting.incoming, &waiting.request, &request, out);
+        }
+        true
+    }
+
+    fn is_waiting(&self, kind: Kind) -> bool {
+        self.waiting_order.get(kind as usize).is_some_and(|order| !order.is_empty())
+    }
+
+    fn has_place(&self, kind: Kind) -> bool {
+        self.held() < kind.part_of(self.limits.transfers_max)
+    }
+
+    /// Whether there is a place for a caller of this kind, after transfers of which nothing was ever
+    /// acknowledged were ended for it: those of callers with no more proof, the oldest first.
+    fn make_place(&mut self, now: Duration, kind: Kind) -> bool {
+        while !self.has_place(kind)
+            && let Some((begun, of)) = self.oldest_unheard(kind)
             && begun + UNHEARD_MAX <= now
         {
-            self.unheard.pop_front();
+            let oldest = self.unheard.get_mut(of as usize).and_then(VecDeque::pop_front);
+            let Some((_, index, generation)) = oldest else { break };
             let slot = self.slots.get(index).and_then(Option::as_ref);
-            if !slot.is_some_and(|slot| slot.generation == generation && slot.transfer.is_unheard()) {
-                continue;
-            }
-            if let Some(slot) = self.remove(index) {
+            if slot.is_some_and(|slot| slot.generation == generation && slot.transfer.is_unheard())
+                && let Some(slot) = self.remove(index)
+            {
                 let reason = "the client acknowledged nothing while others waited";
-                self.tell(slot.transfer.route(), slot.path.as_str(), EventKind::Limited { reason });
+                self.tell_limit(now, slot.kind, slot.transfer.route(), slot.path.as_str(), reason);
             }
-            self.admit_waiting(now, out);
         }
+        self.has_place(kind)
+    }
+
+    /// When the oldest transfer began that may have to leave for a caller of this kind, and whose it is.
+    fn oldest_unheard(&self, kind: Kind) -> Option<(Duration, Kind)> {
+        let kinds = Kind::ALL.into_iter().zip(&self.unheard).take_while(|(other, _)| *other <= kind);
+        kinds.filter_map(|(of, list)| Some((list.front()?.0, of))).min()
     }
 
     fn admit(
@@ -538,6 +575,13 @@ impl<'a> Server<'a> {
         out: &mut Outbox,
     ) {
         let route = incoming.route;
+        let in_use = self.per_address.get(route.peer.ip()).copied().unwrap_or(0);
+        if in_use >= self.limits.transfers_per_address_max {
+            let reason =
+                format!("{in_use} transfers to your address are going on already; wait for one to end");
+            self.tell_limit(now, self.kind(incoming), route, "", &reason);
+            return out.packet(route, |packet| put_error(packet, ErrorCode::Undefined, &reason));
+        }
         if !request.mode.eq_ignore_ascii_case(b"octet") {
             let reason = "only mode octet is served; netascii would change the file";
             return self.refuse(route, request.filename, ErrorCode::IllegalOperation, reason, out);
@@ -564,7 +608,8 @@ impl<'a> Server<'a> {
         }
         let (peer, wanted, ends) = (incoming.route.peer, Arc::new(()), now + WAIT_TIME_MAX);
         let ticket = Ticket { peer, wanted: Arc::downgrade(&wanted) };
-        self.asks.push_back(Ask::Find { ticket, request: request_of(incoming.route, &path).owned() });
+        let (kind, request) = (self.kind(incoming), request_of(incoming.route, &path).owned());
+        self.asks.push_back(Ask::Find { ticket, kind, request });
         self.looks.insert(peer, Look { incoming, datagram: datagram.to_vec(), path, ends, wanted });
         self.looks_end.push_back((ends, peer));
         *self.per_address.entry(*peer.ip()).or_default() += 1;
@@ -637,6 +682,7 @@ impl<'a> Server<'a> {
             Ok(transfer) => {
                 self.generation += 1;
                 let slot = Slot {
+                    kind: self.kind(incoming),
                     transfer,
                     path,
                     request_bytes: datagram.to_vec(),
@@ -663,7 +709,7 @@ impl<'a> Server<'a> {
             self.slots.push(None);
             self.slots.len() - 1
         });
-        self.note_unheard(slot.begun, index, slot.generation);
+        self.note_unheard(&slot, index);
         if let Some(place) = self.slots.get_mut(index) {
             *place = Some(slot);
         }
@@ -672,17 +718,18 @@ impl<'a> Server<'a> {
         self.ask_for_piece(index);
     }
 
-    /// The list holds at most twice as many as there are transfers: those that were heard or have ended
-    /// leave it.
-    fn note_unheard(&mut self, begun: Duration, index: usize, generation: u64) {
-        if self.unheard.len() >= 2 * self.limits.transfers_max {
+    /// A list holds at most twice as many as there are transfers: those that were heard or have ended leave
+    /// it.
+    fn note_unheard(&mut self, slot: &Slot, index: usize) {
+        let Some(unheard) = self.unheard.get_mut(slot.kind as usize) else { return };
+        if unheard.len() >= 2 * self.limits.transfers_max {
             let slots = &self.slots;
-            self.unheard.retain(|(_, index, generation)| {
+            unheard.retain(|(_, index, generation)| {
                 let slot = slots.get(*index).and_then(Option::as_ref);
                 slot.is_some_and(|slot| slot.generation == *generation && slot.transfer.is_unheard())
             });
         }
-        self.unheard.push_back((begun, index, generation));
+        unheard.push_back((slot.begun, index, slot.generation));
     }
 
     fn bounds(&mut self, now: Duration, incoming: Incoming) -> Bounds {
@@ -708,6 +755,18 @@ impl<'a> Server<'a> {
     fn refuse(&self, route: Route, name: &[u8], code: ErrorCode, reason: &str, out: &mut Outbox) {
         self.tell(route, &String::from_utf8_lossy(name), EventKind::Refused { reason });
         out.packet(route, |packet| put_error(packet, code, reason));
+    }
+
+    /// Reports that a limit was met. Of strangers, whose number has no bound, one in each
+    /// [`REFUSALS_PERIOD`]; [`Counters`] has all.
+    fn tell_limit(&mut self, now: Duration, kind: Kind, route: Route, path: &str, reason: &str) {
+        if kind == Kind::Stranger {
+            if now < self.refusals_silent {
+                return;
+            }
+            self.refusals_silent = now + REFUSALS_PERIOD;
+        }
+        self.tell(route, path, EventKind::Limited { reason });
     }
 
     fn tell(&self, route: Route, path: &str, kind: EventKind<'_>) {

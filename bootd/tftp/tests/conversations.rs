@@ -5,11 +5,12 @@
 //! | `file NAME BYTES` | the server has such a file, with known content |
 //! | `disk NAME BYTES` | the same on a disk, which answers when the script says `found` |
 //! | `refuse NAME WHY` | the source refuses it |
-//! | `limit NAME N` | `transfers`, `per-address`, `waiting`, `blksize`, `window` |
+//! | `limit NAME N` | `transfers`, `per-address`, `waiting`, `turn` (strangers admitted at one), `blksize`, `window` |
 //! | `mtu N` | MTU of the interface |
 //! | `stranger NAME`, `node NAME` | who a client is; others are programs of this machine |
 //! | `> PACKET`, `cn2> PACKET` | a client sends |
 //! | `< PACKET`, `cn2< PACKET` | the server sends; DATA is `DATA block bytes`, its content is checked too |
+//! | `at-once` | what clients send from here on arrives in one batch, and `turn` ends it: timers run once |
 //! | `found` | the disk answers the oldest request that waits for it |
 //! | `+ MS` | time passes, and timers run |
 //! | `= TEXT` | an event |
@@ -76,6 +77,7 @@ fn parse(text: &str) -> Script {
                     "transfers" => script.limits.transfers_max = value,
                     "per-address" => script.limits.transfers_per_address_max = value,
                     "waiting" => script.limits.waiting_max = value,
+                    "turn" => script.limits.strangers_per_turn = value,
                     "blksize" => script.limits.blksize_max = value,
                     "window" => script.limits.window_max = u16::try_from(value).unwrap(),
                     other => panic!("line {number}: no limit {other}"),
@@ -119,6 +121,7 @@ fn run(name: &str, text: &str) {
         sent: VecDeque::new(),
         asked: HashMap::new(),
         sizes: script.files.clone(),
+        gathers: false,
     };
     for (number, line) in &script.steps {
         let at = format!("{name}:{number}: {line}");
@@ -129,6 +132,12 @@ fn run(name: &str, text: &str) {
         } else if let Some(client) = verb.strip_suffix('<') {
             let want = format!("{client}< {rest}");
             assert_eq!(play.sent.pop_front().as_deref(), Some(want.as_str()), "{at}");
+        } else if verb == "at-once" {
+            play.gathers = true;
+        } else if verb == "turn" {
+            play.gathers = false;
+            play.server.on_timer(play.now, &mut play.out);
+            play.collect();
         } else if verb == "found" {
             play.disk_answers(&source, &at);
         } else if verb == "+" {
@@ -197,6 +206,7 @@ struct Play<'a> {
     sent: VecDeque<String>,
     asked: HashMap<SocketAddrV4, (usize, usize)>,
     sizes: HashMap<String, usize>,
+    gathers: bool,
 }
 
 impl Play<'_> {
@@ -231,6 +241,9 @@ impl Play<'_> {
         let route = Route { peer, local: LOCAL, port };
         self.server.on_datagram(self.now, Incoming { route, mtu: self.mtu }, &bytes, &mut self.out);
         self.collect();
+        if !self.gathers {
+            self.pass(Duration::ZERO);
+        }
     }
 
     fn pass(&mut self, time: Duration) {
@@ -245,13 +258,14 @@ impl Play<'_> {
 
     fn disk_answers(&mut self, source: &Files, at: &str) {
         match self.server.take_ask() {
-            Some(Ask::Find { ticket, request }) => {
+            Some(Ask::Find { ticket, request, .. }) => {
                 let answer = source.resolve(&request.request());
                 self.server.on_found(self.now, &ticket, answer, &mut self.out);
             }
             other => panic!("{at}: {other:?}"),
         }
         self.collect();
+        self.pass(Duration::ZERO);
     }
 
     fn collect(&mut self) {
