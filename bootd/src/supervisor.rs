@@ -521,7 +521,11 @@ impl Starter<'_> {
             let connections_max = if tls.is_some() { self.budget.https } else { self.budget.http };
             let usual = dawn_http::Limits::default().connections_per_address_max;
             let connections_per_address_max = budget::of_one_address(usual, connections_max);
-            let limits = dawn_http::Limits { connections_max, connections_per_address_max };
+            let limits = dawn_http::Limits {
+                connections_max,
+                connections_per_address_max,
+                ..dawn_http::Limits::default()
+            };
             let callers = Arc::clone(&self.callers);
             let config = dawn_http::Config { listen, tls, limits, callers, ..Default::default() };
             let serve = async || {

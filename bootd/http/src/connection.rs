@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 
 use dawn_serving::disks::WAIT_TIME_MAX;
-use dawn_serving::shares::Place;
+use dawn_serving::shares::{Kind, Place};
 use dawn_serving::{
     Answer, Content, DiskPool, Event, EventKind, Late, Observer, OpenDir, PathError, Request, RequestPath,
     Source,
@@ -48,8 +48,17 @@ enum Then {
     Linger,
 }
 
+/// Who calls.
+#[derive(Clone, Copy)]
+pub(crate) struct Caller {
+    pub(crate) peer: SocketAddr,
+    pub(crate) kind: Kind,
+}
+
 pub(crate) struct Connection {
     shared: Arc<Shared>,
+    /// The threads for disks, with the share of this caller.
+    disks: DiskPool,
     stream: Stream,
     peer: SocketAddr,
     local: IpAddr,
@@ -78,11 +87,12 @@ impl Connection {
     pub(crate) fn new(
         shared: Arc<Shared>,
         stream: Stream,
-        peer: SocketAddr,
+        Caller { peer, kind }: Caller,
         stop: watch::Receiver<bool>,
     ) -> Self {
+        let disks = shared.disks.caller(kind);
         let local = stream.local_addr().map_or(peer.ip(), |address| address.ip());
-        Self { shared, stream, peer, local, read: Vec::new(), out: Vec::new(), stop }
+        Self { shared, disks, stream, peer, local, read: Vec::new(), out: Vec::new(), stop }
     }
 
     /// Serves until the connection ends. Between requests it may lose its place.
@@ -143,7 +153,7 @@ impl Connection {
         }
         let (place, asked, source) = (source.place(request), request.owned(), Arc::clone(source));
         let work = move || source.resolve(&asked.request());
-        let answer = on_disk(&self.shared.disks, &place, WAIT_TIME_MAX, work).await;
+        let answer = on_disk(&self.disks, &place, WAIT_TIME_MAX, work).await;
         answer.unwrap_or_else(Answer::Unavailable)
     }
 
@@ -269,7 +279,7 @@ impl Connection {
             result
         } else {
             let out = std::mem::take(&mut self.out);
-            self.stream.send_content(&self.shared.disks, &out, content, start, end, &mut sent).await
+            self.stream.send_content(&self.disks, &out, content, start, end, &mut sent).await
         };
         let duration = begun.elapsed();
         let reason;
@@ -314,7 +324,7 @@ impl Connection {
             return self.redirect(head, &format!("/{}/", path.as_str())).await;
         }
         let place = self.shared.source.place(&self.request(head, path));
-        match on_disk(&self.shared.disks, &place, WAIT_TIME_MAX, move || dir.list()).await {
+        match on_disk(&self.disks, &place, WAIT_TIME_MAX, move || dir.list()).await {
             Ok(Ok((names, cut))) => {
                 let page = Arc::from(listing::page(path.as_str(), &names, cut).into_bytes());
                 let version = Version::of_bytes(&page);

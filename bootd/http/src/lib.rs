@@ -8,6 +8,7 @@
 //! | [`media`], [`listing`] | types by name; the page of a directory |
 //! | [`fat`] | a boot image that is made while it is read |
 //! | `stream`, `connection` | a socket (in the clear or TLS), and the life of a connection |
+//! | `accept` | a thread that takes connections from the kernel's queue and gives them their places |
 //! | `disk` | waiting for a disk without keeping a worker |
 //! | [`application`] | the hand-over of everything else to hyper |
 //! | [`serve()`] | listening sockets and limits |
@@ -23,6 +24,7 @@
 //! Deliberately missing: compression, several ranges in one response, HTTP/2: nothing that boots asks for
 //! them.
 
+mod accept;
 pub mod application;
 pub mod conditions;
 mod connection;

@@ -29,8 +29,6 @@ pub const ONE_PIECE_BYTES_MAX: u64 = 64 * 1024;
 pub const SENDFILE_BYTES: usize = 2 * 1024 * 1024;
 /// Bytes read and written at a time where sendfile is not possible (TLS, computed images).
 pub const COPY_BYTES: usize = 128 * 1024;
-/// Connections the kernel may hold for us to accept.
-pub const BACKLOG: i32 = 4096;
 /// Connections at a time that are told why they have no place; others are closed without a word.
 pub const REFUSALS_MAX: usize = 64;
 /// Pause after accept failed, for example for want of descriptors.
@@ -43,10 +41,13 @@ pub struct Limits {
     pub connections_max: usize,
     /// Connections at one time from one address. Default 1,024, at least 1.
     pub connections_per_address_max: usize,
+    /// Connections the kernel may hold until they are accepted. Default 4,096 (the system's own limit,
+    /// `net.core.somaxconn`), at least 1.
+    pub backlog: i32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections_max: 20_000, connections_per_address_max: 1024 }
+        Self { connections_max: 20_000, connections_per_address_max: 1024, backlog: 4096 }
     }
 }

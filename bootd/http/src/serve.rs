@@ -5,12 +5,12 @@
 //! unfinished head included.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -18,9 +18,10 @@ use tokio_rustls::TlsAcceptor;
 use dawn_serving::shares::{Callers, Limit, OnlyLocal, Place, Places};
 use dawn_serving::{DiskPool, Observer, Source};
 
+use crate::accept::{Acceptor, Admission, Door};
 use crate::application::Application;
-use crate::connection::{Connection, Shared};
-use crate::limits::{ACCEPT_ERROR_PAUSE, BACKLOG, HANDSHAKE_TIME_MAX, Limits, REFUSALS_MAX, STOP_TIME_MAX};
+use crate::connection::{Caller, Connection, Shared};
+use crate::limits::{HANDSHAKE_TIME_MAX, Limits, REFUSALS_MAX, STOP_TIME_MAX};
 use crate::stream::Stream;
 
 /// Settings of the service. HTTP and HTTPS are two services over the same source.
@@ -70,6 +71,9 @@ pub enum HttpError {
         #[source]
         error: io::Error,
     },
+    /// There is no thread to accept connections.
+    #[error("HTTP cannot start: {0}")]
+    Thread(#[source] io::Error),
 }
 
 fn on(interface: Option<&str>) -> String {
@@ -109,41 +113,44 @@ pub async fn serve(
     observer: Arc<dyn Observer>,
     shutdown: watch::Receiver<bool>,
 ) -> Result<Running, HttpError> {
+    let backlog = config.limits.backlog;
     let mut sockets = Vec::new();
     if config.interfaces.is_empty() {
-        sockets.push(listener(config.listen, None)?);
+        sockets.push(listener(config.listen, None, backlog)?);
     }
     for interface in &config.interfaces {
-        sockets.push(listener(config.listen, Some(interface))?);
+        sockets.push(listener(config.listen, Some(interface), backlog)?);
     }
     let address = sockets.first().and_then(|socket| socket.local_addr().ok()).unwrap_or(config.listen);
     let total = config.limits.connections_max.max(1);
     let per_source = config.limits.connections_per_address_max.max(1);
+    let limit = Limit { total, per_stranger: per_source, per_source, local: per_source };
+    let door = Door {
+        places: Places::new(limit, Arc::clone(&config.callers)),
+        callers: config.callers,
+        refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
+    };
     let service = Arc::new(Service {
         shared: Arc::new(Shared { source, observer, application: config.application, disks: config.disks }),
         tls: config.tls,
-        places: Places::new(
-            Limit { total, per_stranger: per_source, per_source, local: per_source },
-            config.callers,
-        ),
-        refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
     });
-    let listeners = sockets
-        .into_iter()
-        .map(|socket| tokio::spawn(Arc::clone(&service).accept(socket, shutdown.clone())))
-        .collect();
+    let mut listeners = Vec::new();
+    for socket in sockets {
+        let acceptor = Acceptor::start(socket, door.clone()).map_err(HttpError::Thread)?;
+        listeners.push(tokio::spawn(Arc::clone(&service).run(acceptor, shutdown.clone())));
+    }
     Ok(Running { address, listeners })
 }
 
-fn listener(address: SocketAddr, interface: Option<&str>) -> Result<TcpListener, HttpError> {
-    bind(address, interface).map_err(|error| HttpError::Bind {
+fn listener(address: SocketAddr, interface: Option<&str>, backlog: i32) -> Result<TcpListener, HttpError> {
+    bind(address, interface, backlog).map_err(|error| HttpError::Bind {
         address,
         interface: interface.map(str::to_owned),
         error,
     })
 }
 
-fn bind(address: SocketAddr, interface: Option<&str>) -> io::Result<TcpListener> {
+fn bind(address: SocketAddr, interface: Option<&str>, backlog: i32) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
@@ -152,54 +159,45 @@ fn bind(address: SocketAddr, interface: Option<&str>) -> io::Result<TcpListener>
     if let Some(interface) = interface {
         socket.bind_device(Some(interface.as_bytes()))?;
     }
-    socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    socket.listen(backlog)?;
+    Ok(socket.into())
 }
 
 struct Service {
     shared: Arc<Shared>,
     tls: Option<TlsAcceptor>,
-    places: Arc<Places>,
-    /// Connections without a place that are told so.
-    refusals: Arc<Semaphore>,
 }
 
 impl Service {
-    async fn accept(self: Arc<Self>, socket: TcpListener, mut shutdown: watch::Receiver<bool>) {
+    async fn run(self: Arc<Self>, mut acceptor: Acceptor, mut shutdown: watch::Receiver<bool>) {
         let mut connections = JoinSet::new();
         loop {
-            let accepted = tokio::select! {
-                accepted = socket.accept() => accepted,
-                _ = shutdown.wait_for(|stop| *stop) => break,
+            let arrival = tokio::select! {
+                arrival = acceptor.next() => arrival,
+                _ = shutdown.wait_for(|stop| *stop) => None,
             };
             while connections.try_join_next().is_some() {}
-            match accepted {
-                Ok((stream, peer)) => {
-                    let (stop, peer) = (shutdown.clone(), unmapped(peer));
-                    let leave = Arc::new(Notify::new());
-                    let asked = Arc::clone(&leave);
-                    match self.places.enter(peer.ip(), move || asked.notify_one()) {
-                        Some(place) => {
-                            let service = Arc::clone(&self);
-                            connections.spawn(async move {
-                                tokio::select! {
-                                    () = service.connection(stream, peer, place, stop) => {}
-                                    () = leave.notified() => tracing::debug!(%peer, "idle connection gave way"),
-                                }
-                            });
+            let Some(arrival) = arrival else { break };
+            let stop = shutdown.clone();
+            let Ok(stream) = TcpStream::from_std(arrival.stream) else { continue };
+            let caller = Caller { peer: arrival.peer, kind: arrival.kind };
+            match arrival.admission {
+                Admission::Placed(place, leave) => {
+                    let service = Arc::clone(&self);
+                    connections.spawn(async move {
+                        tokio::select! {
+                            () = service.connection(stream, caller, place, stop) => {}
+                            () = leave.notified() => {
+                                tracing::debug!(peer = %caller.peer, "idle connection gave way");
+                            }
                         }
-                        None => self.refuse(stream, peer, stop, &mut connections),
-                    }
+                    });
                 }
-                Err(error) => {
-                    tracing::warn!(%error, "accept on the HTTP port failed");
-                    tokio::time::sleep(ACCEPT_ERROR_PAUSE).await;
-                }
+                Admission::Refused(permit) => self.refuse(stream, caller, stop, permit, &mut connections),
             }
         }
-        drop(socket);
+        drop(acceptor);
         let all = async { while connections.join_next().await.is_some() {} };
         // Anyone who is not done by then is cut off: the set aborts its tasks when dropped.
         let _ = timeout(STOP_TIME_MAX, all).await;
@@ -208,7 +206,7 @@ impl Service {
     async fn connection(
         self: Arc<Self>,
         stream: TcpStream,
-        peer: SocketAddr,
+        caller: Caller,
         place: Place,
         mut stop: watch::Receiver<bool>,
     ) {
@@ -219,22 +217,22 @@ impl Service {
             _ = stop.wait_for(|stop| *stop) => None,
         };
         let Some(stream) = stream else { return };
-        Connection::new(Arc::clone(&self.shared), stream, peer, stop).run(place).await;
+        Connection::new(Arc::clone(&self.shared), stream, caller, stop).run(place).await;
     }
 
-    /// Says why there is no place, in the clear and to so many at a time; others are closed at once.
+    /// Says why there is no place, in the clear.
     fn refuse(
         &self,
         stream: TcpStream,
-        peer: SocketAddr,
+        caller: Caller,
         stop: watch::Receiver<bool>,
+        permit: OwnedSemaphorePermit,
         connections: &mut JoinSet<()>,
     ) {
-        let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() else { return };
         if self.tls.is_some() {
             return;
         }
-        let connection = Connection::new(Arc::clone(&self.shared), Stream::Plain(stream), peer, stop);
+        let connection = Connection::new(Arc::clone(&self.shared), Stream::Plain(stream), caller, stop);
         connections.spawn(async move {
             connection.last_words_busy("too many connections at this moment, or from your address").await;
             drop(permit);
@@ -252,9 +250,4 @@ impl Service {
             Err(_) => None,
         }
     }
-}
-
-/// An IPv4 peer of an IPv6 socket is an IPv4 peer.
-fn unmapped(peer: SocketAddr) -> SocketAddr {
-    SocketAddr::new(peer.ip().to_canonical(), peer.port())
 }

@@ -312,13 +312,26 @@ async fn strangers_at_work_leave_places_for_nodes_and_for_this_machine() {
         IpAddr::V4(ip) if ip.octets().starts_with(&[127, 0, 2]) => Kind::Node,
         _ => Kind::Local,
     };
-    let limits = Limits { connections_max: 16, connections_per_address_max: 8 };
+    let limits = Limits { connections_max: 16, connections_per_address_max: 8, ..Limits::default() };
     let host = Host::start_with(Config { limits, callers: Arc::new(callers), ..Config::default() }).await;
     host.write("install/big", &pattern(30_000_000));
     let strangers: Vec<_> = (1..=20).filter_map(|number| slow_reader(&host, [127, 0, 1, number])).collect();
     let nodes: Vec<_> = (1..=9).filter_map(|number| slow_reader(&host, [127, 0, 2, number])).collect();
     assert!(host.raw("GET /tftpboot/view HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 200 "));
     assert_eq!((strangers.len(), nodes.len()), (8, 6));
+    host.stop().await;
+}
+
+/// The runtime has one thread here, which this test keeps busy. Each connection is made only when there is room for
+/// it in the kernel's queue of one.
+#[tokio::test]
+async fn connections_are_accepted_while_the_runtime_is_busy() {
+    const TIME_MAX: Duration = Duration::from_secs(60);
+    let limits = Limits { connections_max: 16, backlog: 1, ..Limits::default() };
+    let host = Host::start_with(Config { limits, ..Config::default() }).await;
+    let connect = || TcpStream::connect_timeout(&host.running.address(), TIME_MAX).unwrap();
+    let connections: Vec<_> = (0..40).map(|_| connect()).collect();
+    drop(connections);
     host.stop().await;
 }
 

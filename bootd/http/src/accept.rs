@@ -1,0 +1,122 @@
+//! A thread that accepts connections as fast as they come.
+//!
+//! The kernel's queue of new connections knows no kinds of callers, and when it is full the next handshake
+//! fails and is tried again after a second (tcp(7), `tcp_abort_on_overflow`). A task of the runtime has its
+//! turn between all others, and connections that strangers open meanwhile fill that queue. The thread does
+//! nothing else: it gives a connection its place, or the permit to be told that there is none, or closes it.
+//! What it hands over is bounded by these.
+
+use std::io;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use socket2::SockRef;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+use crate::limits::ACCEPT_ERROR_PAUSE;
+use dawn_serving::shares::{Callers, Kind, Place, Places};
+
+/// Who may come in.
+#[derive(Clone)]
+pub(crate) struct Door {
+    pub(crate) callers: Arc<dyn Callers>,
+    pub(crate) places: Arc<Places>,
+    /// Connections without a place that are told so.
+    pub(crate) refusals: Arc<Semaphore>,
+}
+
+/// A connection that was accepted; its socket does not block.
+pub(crate) struct Arrival {
+    pub(crate) stream: TcpStream,
+    pub(crate) peer: SocketAddr,
+    pub(crate) kind: Kind,
+    pub(crate) admission: Admission,
+}
+
+pub(crate) enum Admission {
+    /// It has a place, which it must leave when it is asked to.
+    Placed(Place, Arc<Notify>),
+    /// It is told that there is no place.
+    Refused(OwnedSemaphorePermit),
+}
+
+/// The running thread. It ends with this.
+pub(crate) struct Acceptor {
+    socket: Arc<TcpListener>,
+    stopped: Arc<AtomicBool>,
+    arrivals: UnboundedReceiver<Arrival>,
+}
+
+impl Acceptor {
+    /// Starts the thread for a listening socket that blocks.
+    ///
+    /// # Errors
+    /// When the system has no thread.
+    pub(crate) fn start(socket: TcpListener, door: Door) -> io::Result<Self> {
+        let (sender, arrivals) = unbounded_channel();
+        let (socket, stopped) = (Arc::new(socket), Arc::new(AtomicBool::new(false)));
+        let (listening, stop) = (Arc::clone(&socket), Arc::clone(&stopped));
+        std::thread::Builder::new()
+            .name("http-accept".to_owned())
+            .spawn(move || door.accept_all(&listening, &stop, &sender))?;
+        Ok(Self { socket, stopped, arrivals })
+    }
+
+    /// The next connection; none when the thread has ended.
+    pub(crate) async fn next(&mut self) -> Option<Arrival> {
+        self.arrivals.recv().await
+    }
+}
+
+impl Drop for Acceptor {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        // Ends the accept that the thread is in. An error means that the socket is no longer listening.
+        let _ = SockRef::from(&*self.socket).shutdown(Shutdown::Both);
+    }
+}
+
+impl Door {
+    fn accept_all(&self, socket: &TcpListener, stopped: &AtomicBool, arrivals: &UnboundedSender<Arrival>) {
+        loop {
+            let accepted = socket.accept();
+            if stopped.load(Ordering::Relaxed) {
+                return;
+            }
+            match accepted {
+                Ok((stream, peer)) => {
+                    if let Some(arrival) = self.admit(stream, peer)
+                        && arrivals.send(arrival).is_err()
+                    {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "accept on the HTTP port failed");
+                    pause();
+                }
+            }
+        }
+    }
+
+    fn admit(&self, stream: TcpStream, peer: SocketAddr) -> Option<Arrival> {
+        // An IPv4 peer of an IPv6 socket is an IPv4 peer.
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        let kind = self.callers.kind(peer.ip());
+        let leave = Arc::new(Notify::new());
+        let asked = Arc::clone(&leave);
+        let admission = match self.places.enter_as(kind, peer.ip(), move || asked.notify_one()) {
+            Some(place) => Admission::Placed(place, leave),
+            None => Admission::Refused(Arc::clone(&self.refusals).try_acquire_owned().ok()?),
+        };
+        stream.set_nonblocking(true).ok()?;
+        Some(Arrival { stream, peer, kind, admission })
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a thread of its own, for a named time")]
+fn pause() {
+    std::thread::sleep(ACCEPT_ERROR_PAUSE);
+}
