@@ -404,6 +404,10 @@ pub fn load_key(state_dir: &Path) -> Result<HandleKey, ServeError> {
 const KEY_DAMAGED: &str = "it is not 16 bytes long; put it back from a backup, or remove it for a new one \
                            (nodes that run from an NFS root must then be rebooted: their handles are void)";
 
+/// A key in memory alone would make the handles of all nodes stale at each restart.
+const KEY_NEVER_MADE: &str = "the file system is read-only, and this directory has not been served before; make it \
+                              writable for the first start, or leave NFS out (--services dhcp,tftp,http,xcatd)";
+
 /// Reads a file that nobody else may read; one that others may is closed to them, with a warning.
 fn read_private(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = std::fs::File::open(path)?;
@@ -429,8 +433,12 @@ fn read_or_make_key(path: &Path) -> io::Result<[u8; 16]> {
             let mut key = [0; 16];
             getrandom::fill(&mut key).map_err(io::Error::other)?;
             // Whole or not at all: a torn key would make every handle stale.
-            dawn_serving::whole::write(path, &key, 0o600)?;
-            Ok(key)
+            match dawn_serving::whole::write(path, &key, 0o600) {
+                Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                    Err(io::Error::other(KEY_NEVER_MADE))
+                }
+                written => written.map(|()| key),
+            }
         }
         Err(error) => Err(error),
     }
