@@ -1,5 +1,5 @@
-//! The real executable on a file system that is read-only: what was served before is served, by every service;
-//! a directory that never was says what is missing.
+//! The real executable on a file system that is read-only: what was served before is served, by every
+//! service; a directory that never was says what is missing.
 //!
 //! Needs root, for mounts and the network of namespaces of their own; without it the tests fail. Waits have a
 //! bound and end with the condition; nothing is asserted about how long it took.

@@ -322,8 +322,8 @@ async fn strangers_at_work_leave_places_for_nodes_and_for_this_machine() {
     host.stop().await;
 }
 
-/// The runtime has one thread here, which this test keeps busy. Each connection is made only when there is room for
-/// it in the kernel's queue of one.
+/// The runtime has one thread here, which this test keeps busy. Each connection is made only when there is
+/// room for it in the kernel's queue of one.
 #[tokio::test]
 async fn connections_are_accepted_while_the_runtime_is_busy() {
     const TIME_MAX: Duration = Duration::from_secs(60);

@@ -29,8 +29,8 @@ pub const STRANGERS_LOGGED_PER_SECOND_MAX: u32 = 50;
 pub const STRANGER_LOGGED_PER_SECOND_MAX: u32 = 10;
 /// Of the latest events one in so many may be a stranger's while nodes have events to show.
 const STRANGERS_SHARE: usize = 4;
-/// When there are too many subjects, one in so many leaves at once: to look for the oldest costs a look at all, and
-/// hostile packets can make each event one of a new subject.
+/// When there are too many subjects, one in so many leaves at once: to look for the oldest costs a look at
+/// all, and hostile packets can make each event one of a new subject.
 const EVICTED_PART: usize = 64;
 /// Length of the free text of one event, in bytes.
 pub const DETAIL_BYTES_MAX: usize = 256;

@@ -69,8 +69,8 @@ pub struct Limits {
     pub transfers_per_address_max: usize,
     /// Requests that wait for a place when all are taken. Default 16,384, at least 0.
     pub waiting_max: usize,
-    /// Requests of strangers admitted at one turn of the server's loop. Between two turns it looks at all that
-    /// came in, so a node waits for so many answers at most. Default 32, at least 1.
+    /// Requests of strangers admitted at one turn of the server's loop. Between two turns it looks at all
+    /// that came in, so a node waits for so many answers at most. Default 32, at least 1.
     pub strangers_per_turn: usize,
     /// Largest block granted, bytes. Default [`BLKSIZE_MAX`] (the MTU decides), 512 to 65,464.
     pub blksize_max: usize,

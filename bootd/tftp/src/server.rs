@@ -10,9 +10,9 @@
 //! like a transfer.
 //!
 //! The request of a node is answered when it arrives. That of a stranger always waits first, and each
-//! [`Server::on_timer`] admits [`Limits::strangers_per_turn`] of them: to note a request costs a hundredth of what its
-//! answer costs, so the socket is emptied faster than forged requests fill it, and a node does not stand in
-//! the kernel's queue behind them.
+//! [`Server::on_timer`] admits [`Limits::strangers_per_turn`] of them: to note a request costs a hundredth of
+//! what its answer costs, so the socket is emptied faster than forged requests fill it, and a node does not
+//! stand in the kernel's queue behind them.
 //!
 //! A client is known by its address and port. It may begin again from the same port (boot ROMs do): the new
 //! transfer then gets another port of ours, and packets of the old one no longer match.
