@@ -1,8 +1,5 @@
 //! What to say about a command that does not exist: the name that was meant, or what to use instead.
 
-/// Most letters that may differ in a name that was meant.
-const DISTANCE_MAX: usize = 2;
-
 /// Commands of xCAT that are not part of Dawn, and what does their work.
 pub const ELSEWHERE: &[(&[&str], &str)] = &[
     (
@@ -160,19 +157,10 @@ pub fn unknown<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Stri
     if let Some((_, instead)) = ELSEWHERE.iter().find(|(names, _)| names.contains(&name)) {
         return format!("Dawn does not have the command '{name}'.\nHint: {instead}.");
     }
-    match nearest_of(name, names) {
+    match dawn_cluster::nearest_of(name, names) {
         Some(meant) => format!("there is no command '{name}'.\nHint: did you mean '{meant}'?"),
         None => format!(
             "there is no command '{name}'.\nHint: `dawn help` lists the commands, docs/feature-status.md says what is missing."
         ),
     }
-}
-
-/// The name of a list that differs least, if it differs by little.
-pub fn nearest_of<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let lower = name.to_lowercase();
-    let near = names.into_iter().map(|known| (strsim::osa_distance(&lower, &known.to_lowercase()), known));
-    let (distance, known) = near.min_by_key(|(distance, _)| *distance)?;
-    // Half of a short name must not be wrong.
-    (distance <= DISTANCE_MAX && distance * 2 < name.chars().count()).then_some(known)
 }

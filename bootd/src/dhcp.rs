@@ -9,8 +9,6 @@ mod problems;
 pub use answers::{Answers, Interface, Silence};
 pub use problems::{problems, without_address};
 
-use crate::address::{CurrentAddresses, LocalAddresses};
-use crate::plan::{self, BootState, is_proxied, node_ip};
 use dawn_cluster::{
     Col, Guid, MANAGEMENT_GROUP, MacAddr, MacOwner, Model, NamedAddress, Row, Snapshot, Text, dynamic_ranges,
     prefix_length, schema,
@@ -18,6 +16,9 @@ use dawn_cluster::{
 use dawn_dhcp::HwAddr;
 use dawn_dhcp::boot::BootRule;
 use dawn_dhcp::directory::{Directory, Mode, Network, Range, Reservation};
+use dawn_plan::loader::{Loader, Netboot, SHIM, arch, loader};
+use dawn_plan::view::boot_image_path;
+use dawn_plan::{CurrentAddresses, LocalAddresses, is_proxied, node_ip};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,8 +28,6 @@ const LEASE_SECONDS_DEFAULT: u32 = 43_200;
 /// Shortest lease time that `site.dhcplease` can set, in seconds: below it renewals would be a storm.
 const LEASE_SECONDS_MIN: u32 = 60;
 
-/// Where switches find their installer if no image names it.
-const ONIE_INSTALLER: &str = "/install/onie/onie-installer";
 /// Whether this machine forwards packets between its networks: "1" if it does.
 const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 /// For texts about the interfaces that are served.
@@ -145,48 +144,27 @@ fn interface_ip(snapshot: &Snapshot, node: &str, hostname: &str) -> Option<Ipv4A
     })
 }
 
-/// Architecture of a node; without a word about it, that of most.
-fn arch(snapshot: &Snapshot, node: &str) -> Text {
-    snapshot.attr(node, "nodetype.arch").unwrap_or_else(|| "x86_64".into())
-}
-
 /// The server of a node's files, where it is not the one of its network. Petitboot and ONIE know no other way
 /// to their management node, so that one counts for them too.
 fn next_server(snapshot: &Snapshot, node: &str) -> Option<Ipv4Addr> {
     let named = |column: &str| named_address(snapshot, &snapshot.attr(node, column)?);
     let by_master = || {
-        let method = snapshot.attr(node, "noderes.netboot")?;
-        ["petitboot", "onie"].contains(&&*method).then(|| named("noderes.xcatmaster"))?
+        let by_master = matches!(Netboot::of(snapshot, node), Netboot::Petitboot | Netboot::Onie);
+        by_master.then(|| named("noderes.xcatmaster"))?
     };
     named("noderes.tftpserver").or_else(by_master)
 }
 
-/// What the loader of a node shall be, by `noderes.netboot` and the boot state.
-fn boot_rule(snapshot: &Snapshot, node: &Text) -> BootRule {
-    let state = snapshot.attr(node, "chain.currstate").and_then(|text| BootState::parse(&text));
-    if state == Some(BootState::Offline) {
-        return BootRule::Disk;
+/// The loader of a node, in the words of the engine.
+fn boot_rule(snapshot: &Snapshot, node: &str) -> BootRule {
+    match loader(snapshot, node) {
+        Loader::Disk => BootRule::Disk,
+        Loader::Xnba { script, uefi } => BootRule::Xnba { script, uefi },
+        Loader::Pxe => BootRule::Pxe,
+        Loader::Grub2 { file, suffix } => BootRule::Grub2 { file, suffix, shim: None },
+        Loader::Petitboot { config } => BootRule::Petitboot { config },
+        Loader::Onie { path } => BootRule::Onie { path },
     }
-    let netboot = snapshot.attr(node, "noderes.netboot");
-    match netboot.as_deref().unwrap_or("xnba") {
-        "pxe" => BootRule::Pxe,
-        "petitboot" => BootRule::Petitboot { config: format!("petitboot/{node}") },
-        grub if grub.starts_with("grub2") => BootRule::Grub2 {
-            file: format!("/boot/grub2/grub2-{node}"),
-            suffix: crate::loaders::grub_suffix(&arch(snapshot, node)).to_owned(),
-            shim: None,
-        },
-        "onie" => BootRule::Onie { path: installer(snapshot, node) },
-        // UEFI firmware of a node that shall boot its disk gets no file and goes on by itself.
-        _ => BootRule::Xnba { script: format!("nodes/{node}"), uefi: state != Some(BootState::Boot) },
-    }
-}
-
-/// The installer of a switch as HTTP serves it.
-fn installer(snapshot: &Snapshot, node: &str) -> String {
-    let image = plan::image_of(snapshot, node).ok();
-    let path = image.as_ref().and_then(plan::installer);
-    path.map_or_else(|| ONIE_INSTALLER.to_owned(), |path| plan::public_path(snapshot, path))
 }
 
 /// What changes where the signed loaders are there. UEFI HTTP Boot gets an image of the node's own: under
@@ -196,11 +174,9 @@ fn with_signed_loaders(rule: BootRule, node: &str, arch: &str) -> BootRule {
     match rule {
         other if arch != "x86_64" => other,
         BootRule::Xnba { uefi: true, .. } => {
-            BootRule::HttpImage { file: crate::view::boot_image_path(node), otherwise: Box::new(rule) }
+            BootRule::HttpImage { file: boot_image_path(node), otherwise: Box::new(rule) }
         }
-        BootRule::Grub2 { file, suffix, .. } => {
-            BootRule::Grub2 { file, suffix, shim: Some(crate::loaders::SHIM.to_owned()) }
-        }
+        BootRule::Grub2 { file, suffix, .. } => BootRule::Grub2 { file, suffix, shim: Some(SHIM.to_owned()) },
         other => other,
     }
 }

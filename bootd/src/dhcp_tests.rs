@@ -146,8 +146,8 @@ fn dhcpinterfaces_of_this_machine_go_before_those_of_the_site() {
 fn a_switch_gets_the_installer_of_its_image() {
     for (pkgdir, expected) in [
         ("/data/install/onie/cumulus.bin,/data/other", "/install/onie/cumulus.bin"),
-        ("", ONIE_INSTALLER),
-        ("/data/install/a b", ONIE_INSTALLER),
+        ("", "/install/onie/onie-installer"),
+        ("/data/install/a b", "/install/onie/onie-installer"),
     ] {
         let snapshot = Snapshot::from_rows([
             ("site", &[("key", "installdir"), ("value", "/data/install")] as &[(&str, &str)]),
@@ -157,7 +157,7 @@ fn a_switch_gets_the_installer_of_its_image() {
             ("osimage", &[("imagename", "cumulus")]),
             ("linuximage", &[("imagename", "cumulus"), ("pkgdir", pkgdir)]),
         ]);
-        assert_eq!(boot_rule(&snapshot, &"sw1".into()), BootRule::Onie { path: expected.into() });
+        assert_eq!(boot_rule(&snapshot, "sw1"), BootRule::Onie { path: expected.into() });
     }
 }
 
@@ -226,7 +226,7 @@ fn the_rule_follows_netboot_and_state() {
             ("noderes", &[("node", "cn1"), ("netboot", netboot)]),
             ("chain", &[("node", "cn1"), ("currstate", state)]),
         ]);
-        assert_eq!(boot_rule(&snapshot, &"cn1".into()), expected, "{netboot} {state}");
+        assert_eq!(boot_rule(&snapshot, "cn1"), expected, "{netboot} {state}");
     }
 }
 

@@ -6,10 +6,10 @@
 
 use crate::generations::{Generation, Generations};
 use crate::live::{self, LiveRoots, Unsure, image_dir, make_store};
-use crate::plan::{self, local_path};
 use crate::watch::now_ms;
 use dawn_cluster::{Model, Snapshot, Text};
 use dawn_nfs::{Access, Export, ExportId, Exports, Listed, Mounted, Refusal};
+use dawn_plan::{self as plan, local_path};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};

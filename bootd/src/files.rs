@@ -4,17 +4,18 @@
 //! `/install/`. The trees are opened once at start; a changed `site.tftpdir` or `site.installdir`
 //! counts after a restart.
 
-use crate::address::CurrentAddresses;
 use crate::audience::{self, Audience};
 use crate::image_index::ImageIndex;
 use crate::live::{LiveRoots, image_dir};
-use crate::loaders::{GRUB_OF_IMAGES, SHIM, SIGNED_LOADERS_FROM};
+use crate::loaders::{GRUB_OF_IMAGES, SIGNED_LOADERS_FROM};
 use crate::localdisk;
-use crate::plan::{Ports, Surroundings};
 use crate::stores::StorePlaces;
-use crate::view;
 use dawn_cluster::{Model, Snapshot};
 use dawn_http::fat::FatImage;
+use dawn_plan::CurrentAddresses;
+use dawn_plan::loader::SHIM;
+use dawn_plan::view;
+use dawn_plan::{Ports, Surroundings};
 use dawn_serving::{
     Answer, Content, Mount, NamedFiles, Rendered, Request, RequestPath, Roots, Service, Source, Tree,
     TreeError,

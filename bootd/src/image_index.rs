@@ -5,9 +5,9 @@
 //! does not answer keeps what was last known of it, and holds up no other. `nodeset` looks at once, so what
 //! it has checked is what the node boots.
 
-use crate::plan::PackedRoots;
 use arc_swap::ArcSwap;
 use dawn_cluster::Snapshot;
+use dawn_plan::PackedRoots;
 use dawn_serving::{DiskPool, Late};
 use dawn_wire::image::PACKED_ROOTS;
 use std::collections::HashSet;

@@ -1,18 +1,16 @@
 //! The daemon: what a command is, who may run it, and the services that boot nodes.
 //!
-//! Start reading at [`plan`]: what a node boots is computed there and nowhere else. [`view`] renders it for
-//! each loader. `files`, `exports` and `dhcp` answer the engines' questions from the model, `extra_exports`
-//! from a file beside it; [`generations`] keeps the trees that nodes run from, and [`live`] lays a node's own
-//! files over them; `watch` turns what the engines report into [`events`]. [`supervisor`] starts and stops
-//! the services.
+//! What a node boots is computed in `dawn-plan`. `files`, `exports` and `dhcp` answer the engines' questions
+//! from it and from the model, `extra_exports` from a file beside it; [`generations`] keeps the trees that
+//! nodes run from, and [`live`] lays a node's own files over them; `watch` turns what the engines report into
+//! [`events`]. [`supervisor`] starts and stops the services.
 //!
 //! [`command`] says what a command is; this crate names none. [`daemon`] carries out those of a
 //! [`command::Registry`] for callers whom the policy allows them, and what nodes report and ask
 //! ([`requests`]). [`boot_services`] is what both may ask of the services. [`serve`] composes everything.
 //!
-//! **Invariants.** Nothing here waits for SQL or DNS before it answers a node. The plan and the views hold no
-//! clock and no socket. A node's own files are for that node. A command changes the model through one change
-//! and never half.
+//! **Invariants.** Nothing here waits for SQL or DNS before it answers a node. A node's own files are for
+//! that node. A command changes the model through one change and never half.
 
 pub mod address;
 pub mod advice;
@@ -22,11 +20,11 @@ pub mod boot_services;
 pub mod budget;
 pub mod caller;
 pub mod certificates;
+pub mod clock;
 pub mod command;
 pub mod daemon;
 mod daemon_log;
 pub mod database;
-pub mod destiny;
 pub mod dhcp;
 pub mod events;
 mod exports;
@@ -46,7 +44,6 @@ pub mod node_edits;
 pub mod notify;
 pub mod output;
 pub mod owner;
-pub mod plan;
 pub mod requests;
 pub mod reserved;
 pub mod root_password;
@@ -56,7 +53,6 @@ pub mod stores;
 pub mod supervisor;
 #[cfg(test)]
 mod testing;
-pub mod view;
 pub mod watch;
 pub mod zones;
 

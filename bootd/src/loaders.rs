@@ -5,6 +5,7 @@
 //! find it names, with the package to install. [`missing_for`] says which loader a node will ask for in vain.
 
 use dawn_cluster::{Snapshot, XCATMASTER};
+use dawn_plan::loader::{IPXE_BIOS, IPXE_UEFI, PXELINUX, SHIM, first_stages};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,8 +24,6 @@ const SOURCES: [&str; 10] = [
     "/usr/share/syslinux",
 ];
 
-/// shim, the loader that Secure Boot firmware accepts.
-pub const SHIM: &str = "shimx64.efi";
 /// The signed GRUB that shim asks for beside itself by TFTP: it has the network built in.
 const GRUB_OF_NETWORK: &str = "grubx64.efi";
 /// The signed GRUB of boot images, which reads disks.
@@ -43,9 +42,9 @@ struct Loader {
 }
 
 const LOADERS: [Loader; 10] = [
-    Loader { name: "undionly.kpxe", found_as: &["undionly.kpxe"], required: true, package: "ipxe" },
+    Loader { name: IPXE_BIOS, found_as: &["undionly.kpxe"], required: true, package: "ipxe" },
     Loader {
-        name: "snponly.efi",
+        name: IPXE_UEFI,
         found_as: &["snponly.efi", "ipxe-snponly-x86_64.efi"],
         required: true,
         package: "ipxe",
@@ -76,7 +75,7 @@ const LOADERS: [Loader; 10] = [
         required: false,
         package: "grub-efi-ia32-signed",
     },
-    Loader { name: "pxelinux.0", found_as: &["pxelinux.0"], required: false, package: "pxelinux" },
+    Loader { name: PXELINUX, found_as: &["pxelinux.0"], required: false, package: "pxelinux" },
     Loader { name: "ldlinux.c32", found_as: &["ldlinux.c32"], required: false, package: "syslinux-common" },
 ];
 
@@ -110,20 +109,6 @@ pub fn missing_for(snapshot: &Snapshot, node: &str, tftpdir: &Path) -> Option<Mi
     (!lost.is_empty()).then_some(Missing { all: lost.len() == stages.len(), text })
 }
 
-/// What each firmware of the node's architecture asks for first; of several names one is enough.
-fn first_stages(snapshot: &Snapshot, node: &str) -> Vec<(&'static str, Vec<String>)> {
-    let arch = snapshot.attr(node, "nodetype.arch").unwrap_or_else(|| "x86_64".into());
-    let grub = || format!("boot/grub2/grub2.{}", grub_suffix(&arch));
-    let is_x86 = matches!(&*arch, "x86_64" | "x86" | "i386" | "i686");
-    match snapshot.attr(node, "noderes.netboot").as_deref().unwrap_or("xnba") {
-        "petitboot" | "onie" => Vec::new(),
-        method if method.starts_with("grub2") && is_x86 => vec![("x86", vec![grub(), SHIM.to_owned()])],
-        _ if !is_x86 => vec![("its firmware", vec![grub()])],
-        "pxe" => vec![("BIOS", vec!["pxelinux.0".to_owned()]), ("UEFI", vec!["snponly.efi".to_owned()])],
-        _ => vec![("BIOS", vec!["undionly.kpxe".to_owned()]), ("UEFI", vec!["snponly.efi".to_owned()])],
-    }
-}
-
 /// Where a loader comes from, for people.
 fn source_of(name: &str) -> String {
     let package = match name {
@@ -135,13 +120,6 @@ fn source_of(name: &str) -> String {
         Some(package) => format!("install {package} and run `dawn init` again, or put the file there"),
         None => "no package has it; docs/dhcp.md says how it is made".to_owned(),
     }
-}
-
-/// What follows `boot/grub2/grub2.` in the name of the GRUB for machines of an architecture
-/// (`nodetype.arch`).
-#[must_use]
-pub fn grub_suffix(arch: &str) -> &str {
-    if arch.starts_with("ppc64") { "ppc" } else { arch }
 }
 
 /// Whether boot images can be made: both their loaders are there.

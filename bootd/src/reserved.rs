@@ -1,8 +1,8 @@
 //! Directories of this machine that tables may not give to nodes: those with the daemon's own keys and
 //! tables.
 
-use crate::plan::local_path;
 use dawn_cluster::Snapshot;
+use dawn_plan::local_path;
 use std::path::{Path, PathBuf};
 
 /// Why nodes get nothing from `path`: it holds or lies in the data directory `data`. Directories that are

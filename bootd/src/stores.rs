@@ -3,10 +3,9 @@
 //! Such a path is for that node alone, by NFS. HTTP and TFTP are unauthenticated, so they never serve a
 //! store, even one below the install directory.
 
-use crate::address::LocalAddresses;
 use crate::live::{WORKSHOP, is_here};
-use crate::plan::local_path;
 use dawn_cluster::Snapshot;
+use dawn_plan::local_path;
 use dawn_serving::DiskPool;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
@@ -16,7 +15,7 @@ use std::time::Duration;
 #[must_use]
 pub fn problem(snapshot: &Snapshot, node: &str) -> Option<String> {
     let store = dawn_statelite::store(snapshot, node)?.ok()?;
-    let addresses = LocalAddresses::of_this_machine().ok()?;
+    let addresses = crate::address::of_this_machine().ok()?;
     let path = Some(local_path(snapshot, &store.path)).filter(|path| !path.is_dir())?;
     is_here(snapshot, &addresses, &store.server).then(|| {
         format!(

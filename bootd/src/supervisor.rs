@@ -4,7 +4,7 @@
 //! start ends the start, with its name and the reason; half an appliance is worse than none, because
 //! nodes would hang where a machine without a server would go on to its disk.
 
-use crate::address::{self, CurrentAddresses, LocalAddresses};
+use crate::address;
 use crate::budget::{self, Budget, TableCallers};
 use crate::dhcp::TableDirectory;
 use crate::events::Bus;
@@ -15,10 +15,11 @@ use crate::generations::{Generations, ROUND_SECONDS};
 use crate::held_ports::{self, Transport, Wanted};
 use crate::image_index::{self, ImageIndex};
 use crate::live::{self, LiveRoots};
-use crate::plan;
 use crate::watch::{Watcher, now_ms};
 use dawn_cluster::Model;
 use dawn_dhcp::directory::{Directory, Mode};
+use dawn_plan as plan;
+use dawn_plan::{CurrentAddresses, LocalAddresses};
 use dawn_serving::shares::Callers;
 use dawn_xcatd::Dispatcher;
 use dawn_xcatd::node_status::NodeReports;
@@ -203,7 +204,7 @@ impl Appliance {
     /// An appliance that has not started anything.
     #[must_use]
     pub fn new(model: Arc<Model>, settings: Settings) -> Self {
-        let addresses = Arc::new(CurrentAddresses::of_this_machine());
+        let addresses = Arc::new(address::look());
         let bus = Arc::new(Bus::open(&settings.data.join("events.journal"), now_ms()));
         let watcher = Arc::new(Watcher::new(Arc::clone(&model), Arc::clone(&bus)));
         let live =
@@ -316,7 +317,7 @@ async fn follow_addresses(appliance: Arc<Appliance>) {
     let addresses = &appliance.addresses;
     loop {
         tokio::time::sleep(address::REFRESH_PERIOD).await;
-        if addresses.refresh() {
+        if address::refresh(addresses) {
             let own: Vec<String> = addresses.now().iter().map(|local| local.address.to_string()).collect();
             tracing::info!("the addresses of this machine are now {}", own.join(", "));
             if appliance.settings.services.contains(&Service::Dhcp) {

@@ -90,6 +90,7 @@ mod log;
 mod lookup;
 mod model;
 mod names;
+mod nearest;
 mod nics;
 pub mod noderange;
 mod object_types;
@@ -130,6 +131,7 @@ pub use names::{
     Guid, ImageName, MacAddr, MacEntry, NAME_BYTES_MAX, NameError, NodeName, TableName, excerpt,
     parse_mac_column, parse_mac_column_as,
 };
+pub use nearest::nearest_of;
 pub use noderange::{Expanded, Noderange, NoderangeError, ReadFile, node_item_col};
 pub use objects::{
     Assign, LookupValue, NIC_COLUMNS, Object, ObjectAttr, ObjectError, ObjectPlan, ObjectType, ObjectValue,

@@ -1,4 +1,4 @@
-//! Any bytes into `dawn_bootd::view::fuzz::fuzz_script`.
+//! Any bytes into `dawn_plan::view::fuzz::fuzz_script`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| dawn_bootd::view::fuzz::fuzz_script(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| dawn_plan::view::fuzz::fuzz_script(data));

@@ -1,4 +1,4 @@
-//! Any bytes into `dawn_bootd::localdisk::fuzz_layout`.
+//! Any bytes into `dawn_plan::localdisk::fuzz_layout`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| dawn_bootd::localdisk::fuzz_layout(&String::from_utf8_lossy(data)));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| dawn_plan::localdisk::fuzz_layout(&String::from_utf8_lossy(data)));

@@ -3,11 +3,11 @@
 use crate::environment::Environment;
 use crate::{policy_repair, ssh_keys};
 use anyhow::{Context, Result, bail};
-use dawn_bootd::address::LocalAddresses;
 use dawn_bootd::certificates::{client_certificate, host_name, server_certificate};
 use dawn_bootd::{database, owner};
 use dawn_cluster::{Change, Edit, Installation, LocalNetwork, Model, Snapshot};
 use dawn_commands::local_networks;
+use dawn_plan::LocalAddresses;
 use dawn_xcatd::certificates::Authority;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::DirBuilderExt;
@@ -56,7 +56,8 @@ fn set_up(args: &Args, environment: &Environment) -> Result<()> {
     let _owner = owner::take_for_init(&data)?;
     let host = host_name();
     certificates(&data, &host, args.master, environment)?;
-    let addresses = LocalAddresses::of_this_machine().context("cannot list the addresses of this machine")?;
+    let addresses =
+        dawn_bootd::address::of_this_machine().context("cannot list the addresses of this machine")?;
     let snapshot = tables(&data, &host, args, &addresses, environment)?;
     let installdir =
         snapshot.site("installdir").map_or_else(|| data.join("install"), |dir| PathBuf::from(&*dir));

@@ -3,7 +3,6 @@
 use crate::app::request_for;
 use crate::environment::Environment;
 use crate::registry::registry;
-use dawn_bootd::address::LocalAddresses;
 use dawn_bootd::boot_services::{BootServices, Destiny, Lease, Unready};
 use dawn_bootd::command::Registry;
 use dawn_bootd::daemon::{Daemon, Settings};
@@ -11,6 +10,7 @@ use dawn_bootd::dhcp::{self, Answers};
 use dawn_bootd::events::Event;
 use dawn_bootd::loaders::Missing;
 use dawn_cluster::{Change, Edit, Model, Snapshot};
+use dawn_plan::LocalAddresses;
 use dawn_xcatd::dispatch::handle;
 use dawn_xcatd::node_status::NodeReport;
 use dawn_xcatd::render::{Stream, render};

@@ -13,13 +13,14 @@ use self::command_log::CommandLog;
 use self::logins::Logins;
 use crate::boot_services::BootServices;
 use crate::caller::{self, View};
+use crate::clock::status_time;
 use crate::command::{Ctx, Kind, Registry};
-use crate::destiny;
 use crate::mypostscript;
 use crate::node_edits;
 use crate::output::{Out, Stop};
 use crate::requests::syncfiles;
 use dawn_cluster::{Change, Edit, Model, Reason, Snapshot};
+use dawn_plan::destiny;
 use dawn_xcatd::node_status::{NodeReport, NodeReports, UPDATE_STATUS_WORDS};
 use dawn_xcatd::{
     Call, Credentials, Decision, Dispatcher, Expanded, Gone, NodeUse, Peer, Request, Response, Sink,
@@ -204,11 +205,12 @@ impl Daemon {
         let status = words.iter().rfind(|word| !is_update(word));
         let update = words.iter().rfind(is_update);
         let mut edits = Vec::new();
+        let now = status_time();
         if let Some(word) = status {
-            edits.extend(destiny::status_edits(&snapshot, node, word).unwrap_or_default());
+            edits.extend(destiny::status_edits(&snapshot, node, word, &now).unwrap_or_default());
         }
         if let Some(word) = update {
-            edits.extend(destiny::update_status_edits(&snapshot, node, word).unwrap_or_default());
+            edits.extend(destiny::update_status_edits(&snapshot, node, word, &now).unwrap_or_default());
         }
         let was = snapshot.attr(node, "nodelist.status");
         if status.is_some_and(|word| word == "failed") && was.as_deref() != Some("failed") {
@@ -229,15 +231,10 @@ impl Daemon {
 
     fn advance(&self, node: &str) {
         self.report_of(node, "next", |snapshot| {
-            let Some(moved) = destiny::next(snapshot, node).map_err(Stop::message)? else {
-                return Ok(Vec::new());
-            };
-            let mut edits = moved.edits;
-            if snapshot.site_flag("nodestatus", true) {
-                let status = destiny::status_for(&moved.currstate);
-                edits.extend(destiny::status_edits(snapshot, node, status).map_err(Stop::message)?);
-            }
-            Ok(edits)
+            let now = status_time();
+            let step = destiny::next(snapshot, node, &now).map_err(Stop::message)?;
+            let edits = step.map(|step| destiny::with_status(snapshot, node, Some(step), &now));
+            edits.transpose().map(Option::unwrap_or_default).map_err(Stop::message)
         });
     }
 

@@ -2,10 +2,10 @@
 //! answered from, so that a command says what a machine would hear.
 
 use super::{Here, Network, interface_owner, networks, reservation};
-use crate::address::LocalAddresses;
 use dawn_cluster::{Guid, Snapshot, parse_mac_column, parse_mac_column_as};
 use dawn_dhcp::HwAddr;
 use dawn_dhcp::directory::Mode;
+use dawn_plan::LocalAddresses;
 use std::net::Ipv4Addr;
 
 /// One interface of a node, an entry of `mac.mac`.

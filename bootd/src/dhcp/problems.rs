@@ -2,9 +2,9 @@
 //! stand for what is to come; but each of these words silently changes what machines are answered.
 
 use super::{Here, Interfaces, NetworkRow, named_address, networks};
-use crate::address::LocalAddresses;
 use dawn_cluster::{Col, Snapshot, XCATMASTER};
 use dawn_dhcp::directory::Mode;
+use dawn_plan::LocalAddresses;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
 

@@ -10,10 +10,10 @@
 
 use super::wish::{self, Entry, Wish, is_below};
 use super::{Generation, NO_TREE, id};
-use crate::address::LocalAddresses;
-use crate::plan::BootState;
 use crate::sealed;
 use dawn_cluster::Snapshot;
+use dawn_plan::BootState;
+use dawn_plan::LocalAddresses;
 use dawn_serving::whole;
 use dawn_statelite::live::Duties;
 use dawn_wire::LiteOption;

@@ -28,15 +28,15 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
-use crate::address::{CurrentAddresses, LocalAddresses};
 use crate::events::{Amount, Bus, Subject};
 use crate::generations::{self, Generation};
-use crate::plan::{BootState, local_path};
 use crate::reserved;
 use crate::watch::now_ms;
 use dawn_cluster::{Model, Snapshot};
 use dawn_nfs::nfs3::Time;
 use dawn_nfs::{Export, ExportId, OverlayEntry, OverlayKind, OverlaySpec};
+use dawn_plan::{BootState, local_path};
+use dawn_plan::{CurrentAddresses, LocalAddresses};
 use dawn_statelite::ListError;
 use dawn_statelite::live::Duties;
 use dawn_wire::List;

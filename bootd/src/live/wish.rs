@@ -1,8 +1,8 @@
 //! What the tables want a node to see, before any file is looked at.
 
-use crate::address::LocalAddresses;
-use crate::plan::{self, local_path};
 use dawn_cluster::Snapshot;
+use dawn_plan::LocalAddresses;
+use dawn_plan::{self as plan, local_path};
 use dawn_statelite::LiteFile;
 use dawn_statelite::live::Duties;
 use dawn_wire::LiteOption;

@@ -1,11 +1,12 @@
 //! The answer to `getdestiny` and `nextdestiny`: one element a line, because nodes read it with `sed`.
 
 use dawn_bootd::caller::{View, booting_node};
+use dawn_bootd::clock::status_time;
 use dawn_bootd::command::Ctx;
-use dawn_bootd::destiny::{next, status_edits, status_for};
 use dawn_bootd::node_edits;
 use dawn_bootd::output::{Done, Out, Stop};
 use dawn_cluster::{Edit, Snapshot};
+use dawn_plan::destiny::{next, with_status};
 use dawn_xcatd::{Element, NodeItem, Response};
 
 /// The nodes asked about; `None` is a caller that is not a node.
@@ -61,15 +62,8 @@ pub fn reply(node: Option<&str>, advance: bool, ctx: &Ctx<'_>, out: &mut Out<'_>
 }
 
 /// The chain's step (if any) and the status that goes with the state.
-fn steps(now: &Snapshot, node: &str, moves: bool) -> Result<Vec<Edit>, Stop> {
-    let step = if moves { next(now, node).map_err(Stop::message)? } else { None };
-    let state = match &step {
-        Some(step) => step.currstate.clone(),
-        None => now.attr(node, "chain.currstate").map(|text| text.to_string()).unwrap_or_default(),
-    };
-    let mut edits = step.map(|step| step.edits).unwrap_or_default();
-    if now.site_flag("nodestatus", true) {
-        edits.extend(status_edits(now, node, status_for(&state)).map_err(Stop::message)?);
-    }
-    Ok(edits)
+fn steps(snapshot: &Snapshot, node: &str, moves: bool) -> Result<Vec<Edit>, Stop> {
+    let now = status_time();
+    let step = if moves { next(snapshot, node, &now).map_err(Stop::message)? } else { None };
+    with_status(snapshot, node, step, &now).map_err(Stop::message)
 }

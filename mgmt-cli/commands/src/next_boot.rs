@@ -4,7 +4,6 @@
 //! stored and have no effect yet. Nodes are looked at by kind, as for contradictions.
 
 use crate::conflicts::{kinds, touched};
-use dawn_bootd::address::LocalAddresses;
 use dawn_bootd::output::{Done, Out};
 use dawn_cluster::{RowChange, Snapshot};
 
@@ -19,7 +18,7 @@ const UP: &str = "booted";
 pub fn warn(rows: &[RowChange], before: &Snapshot, after: &Snapshot, out: &mut Out<'_>) -> Done {
     let Some(touched) = touched(rows, after) else { return Ok(()) };
     // Without its addresses this machine serves nothing.
-    let Ok(addresses) = LocalAddresses::of_this_machine() else { return Ok(()) };
+    let Ok(addresses) = dawn_bootd::address::of_this_machine() else { return Ok(()) };
     let is_up = |node: &str| after.attr(node, "nodelist.status").as_deref() == Some(UP);
     let mut later = kinds(after, touched, is_up).into_iter().filter_map(|(first, count)| {
         let what = dawn_bootd::live::deferred(before, after, &first, &addresses);

@@ -3,8 +3,8 @@
 //! Images that statelite rows are for, keys of `site`, files that building an image reads. What is to be made
 //! later is as good, so that none of this is refused.
 
-use dawn_bootd::advice::nearest_of;
 use dawn_bootd::output::{Done, Out};
+use dawn_cluster::nearest_of;
 use dawn_cluster::{RowChange, RowChangeKind, Snapshot, Text, site_key, site_keys};
 use std::collections::BTreeSet;
 use std::path::Path;

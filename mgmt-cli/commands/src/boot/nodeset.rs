@@ -8,10 +8,11 @@ use crate::addresses::{needs_network, unanswered};
 use crate::conflicts::needs;
 use crate::edits::{Edits, transact};
 use dawn_bootd::boot_services::Unready;
+use dawn_bootd::clock::status_time;
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::destiny::{Move, State, USE_OSIMAGE, image_by_method, next, set_state};
 use dawn_bootd::output::{Done, Out, Stop};
 use dawn_cluster::Snapshot;
+use dawn_plan::destiny::{Move, State, USE_OSIMAGE, image_by_method, next, set_state};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Nodes that get a line of their own for one cause; more share one line.
@@ -62,7 +63,7 @@ impl Command for Args {
             "stat" => stat(ctx, out),
             "enact" => enact(ctx, out),
             "next" => self.change(ctx, out, |snapshot, node| {
-                let moved = next(snapshot, node)?;
+                let moved = next(snapshot, node, &status_time())?;
                 moved.ok_or_else(|| "Cannot determine current state for this node".to_owned())
             }),
             list => {
@@ -76,7 +77,9 @@ impl Command for Args {
                         return Err(Stop::message(USE_OSIMAGE));
                     }
                 }
-                self.change(ctx, out, |snapshot, node| set_state(snapshot, node, &state, rest))
+                self.change(ctx, out, |snapshot, node| {
+                    set_state(snapshot, node, &state, rest, &status_time())
+                })
             }
         }
     }

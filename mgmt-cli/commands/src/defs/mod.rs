@@ -5,11 +5,11 @@ pub mod complete;
 pub mod templates;
 pub mod write;
 
-use dawn_bootd::advice::nearest_of;
 use dawn_bootd::caller::View;
 use dawn_bootd::command::Ctx;
 use dawn_bootd::items::split_operator;
 use dawn_bootd::output::{Done, Out, Stop};
+use dawn_cluster::nearest_of;
 use dawn_cluster::stanza;
 use dawn_cluster::{Assign, ConditionError, Conditions, Snapshot, Text};
 use dawn_cluster::{ObjectType, SITE_OBJECT, object_type, object_types};

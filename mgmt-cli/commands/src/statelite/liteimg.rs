@@ -5,8 +5,8 @@ use crate::images::named::NamedImage;
 use crate::lite::check_image;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{Done, Out, Stop};
-use dawn_bootd::plan::is_ramdisk;
 use dawn_imagebuilder::packimage::pack_statelite;
+use dawn_plan::is_ramdisk;
 use dawn_statelite::{files_of_image, liteimg};
 use std::path::Path;
 

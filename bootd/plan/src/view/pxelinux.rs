@@ -2,7 +2,8 @@
 //! (`xcat/xnba/nodes/<node>.elilo`).
 
 use super::{host_and_port, kernel_of};
-use crate::plan::{Plan, PlanError};
+use crate::error::PlanError;
+use crate::plan::Plan;
 use dawn_wire::image::KERNEL;
 
 /// Renders the file of pxelinux. Paths are relative to the TFTP root, which pxelinux came from.

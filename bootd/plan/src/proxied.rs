@@ -4,14 +4,15 @@ use dawn_cluster::{Col, Row, Snapshot, row_subnet};
 use std::net::Ipv4Addr;
 
 /// Whether `site.proxydhcp` names this network, or `ALL`.
-pub(crate) fn is_proxied(snapshot: &Snapshot, netname: &str) -> bool {
+#[must_use]
+pub fn is_proxied(snapshot: &Snapshot, netname: &str) -> bool {
     let list = snapshot.site("proxydhcp").unwrap_or_default();
     list.split([',', ' ']).any(|name| name == netname || name == "ALL")
 }
 
 /// Whether another DHCP server gives this address: then a loader knows that server's name for the next one,
 /// and not ours.
-pub(super) fn is_proxied_address(snapshot: &Snapshot, address: Ipv4Addr) -> bool {
+pub fn is_proxied_address(snapshot: &Snapshot, address: Ipv4Addr) -> bool {
     if snapshot.site("proxydhcp").is_none_or(|list| list.is_empty()) {
         return false;
     }

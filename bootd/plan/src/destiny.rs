@@ -1,9 +1,9 @@
 //! What a node is to do: the states of `chain.currstate`, the chain, and the edits that move them.
 //!
 //! Pure functions on a snapshot: `nodeset`, `nextdestiny`, the line `next` on the status port and chain
-//! elements all go through here.
+//! elements all go through here. A time is passed in, as `nodelist.statustime` has it.
 
-use dawn_cluster::{Col, Edit, EditError, Snapshot, Text};
+use dawn_cluster::{Col, Edit, EditError, Snapshot, Text, nearest_of};
 
 /// Provisioning methods that boot the node's root over the network each time.
 const DISKLESS: [&str; 2] = ["netboot", "statelite"];
@@ -81,12 +81,20 @@ fn set(node: &str, col: &'static str, value: &str) -> Result<Edit, String> {
 }
 
 /// Brings a node into a state. `rest` of a comma list becomes the chain that is left.
-pub fn set_state(snapshot: &Snapshot, node: &str, state: &State, rest: Option<&str>) -> Result<Move, String> {
+pub fn set_state(
+    snapshot: &Snapshot,
+    node: &str,
+    state: &State,
+    rest: Option<&str>,
+    now: &StatusTime,
+) -> Result<Move, String> {
     let mut moved = match state {
-        State::Image { name, reboot4deploy } => set_image(snapshot, node, name.as_deref(), *reboot4deploy)?,
+        State::Image { name, reboot4deploy } => {
+            set_image(snapshot, node, name.as_deref(), reboot4deploy.then_some(now))?
+        }
         State::Method { method, image } => {
             let name = image_by_method(snapshot, node, method, image.as_deref()).ok_or(USE_OSIMAGE)?;
-            set_image(snapshot, node, Some(&name), false)?
+            set_image(snapshot, node, Some(&name), None)?
         }
         State::Word(word) => set_word(snapshot, node, word)?,
     };
@@ -131,11 +139,12 @@ fn set_word(snapshot: &Snapshot, node: &str, word: &str) -> Result<Move, String>
     Ok(Move { currstate: word.to_owned(), edits })
 }
 
+/// `deploys_at`: the status says at once that the node is about to be deployed.
 fn set_image(
     snapshot: &Snapshot,
     node: &str,
     name: Option<&str>,
-    reboot4deploy: bool,
+    deploys_at: Option<&StatusTime>,
 ) -> Result<Move, String> {
     let stored = snapshot.attr(node, "nodetype.provmethod");
     let name = name.or(stored.as_deref()).ok_or_else(|| {
@@ -143,7 +152,7 @@ fn set_image(
     })?;
     let image = snapshot.osimage(name);
     let image = image.ok_or_else(|| {
-        let meant = crate::advice::nearest_of(name, snapshot.osimage_names().map(|known| &**known));
+        let meant = nearest_of(name, snapshot.osimage_names().map(|known| &**known));
         let hint = meant.map(|meant| format!(" Did you mean '{meant}'?")).unwrap_or_default();
         format!("Cannot find the OS image {name} in the osimage table.{hint}")
     })?;
@@ -164,14 +173,14 @@ fn set_image(
     if !DISKLESS.contains(&method.as_ref()) {
         edits.push(set(node, "chain.currchain", "boot")?);
     }
-    if reboot4deploy {
-        edits.extend(status_edits(snapshot, node, status_for(&currstate))?);
+    if let Some(now) = deploys_at {
+        edits.extend(status_edits(snapshot, node, status_for(&currstate), now)?);
     }
     Ok(Move { currstate, edits })
 }
 
 /// Advances the chain; `None` if the node has none.
-pub fn next(snapshot: &Snapshot, node: &str) -> Result<Option<Move>, String> {
+pub fn next(snapshot: &Snapshot, node: &str, now: &StatusTime) -> Result<Option<Move>, String> {
     let value = |col: &str| snapshot.attr(node, col).map(|text| text.to_string()).unwrap_or_default();
     let (chain, currchain, currstate) =
         (value("chain.chain"), value("chain.currchain"), value("chain.currstate"));
@@ -190,7 +199,7 @@ pub fn next(snapshot: &Snapshot, node: &str) -> Result<Option<Move>, String> {
     // The last element stays: a node that asks again is told the same again.
     let rest = if rest.is_empty() { first } else { rest };
     let state = State::parse(first.trim())?;
-    let mut moved = set_state(snapshot, node, &state, None)?;
+    let mut moved = set_state(snapshot, node, &state, None, now)?;
     let install = moved.currstate.starts_with("install ");
     let left = if install && rest == first { "boot" } else { rest };
     moved.edits.retain(|edit| !is_currchain(edit));
@@ -203,8 +212,26 @@ fn is_currchain(edit: &Edit) -> bool {
     matches!(edit, Edit::Set { values, .. } if values.iter().any(|(c, _)| *c == col))
 }
 
+/// What a node that asks what to do changes: the step of its chain, if it takes one, and the status that goes
+/// with its state.
+pub fn with_status(
+    snapshot: &Snapshot,
+    node: &str,
+    step: Option<Move>,
+    now: &StatusTime,
+) -> Result<Vec<Edit>, String> {
+    let state = |step: &Move| step.currstate.clone();
+    let present = || snapshot.attr(node, "chain.currstate").map(|text| text.to_string()).unwrap_or_default();
+    let state = step.as_ref().map_or_else(present, state);
+    let mut edits = step.map(|step| step.edits).unwrap_or_default();
+    if snapshot.site_flag("nodestatus", true) {
+        edits.extend(status_edits(snapshot, node, status_for(&state), now)?);
+    }
+    Ok(edits)
+}
+
 /// `nodelist.status` that goes with a state a node asks for.
-pub fn status_for(currstate: &str) -> &'static str {
+fn status_for(currstate: &str) -> &'static str {
     let starts = |word: &str| currstate.starts_with(word);
     match currstate {
         "" | "standby" => "standingby",
@@ -217,33 +244,49 @@ pub fn status_for(currstate: &str) -> &'static str {
     }
 }
 
-/// Edits that store a status word and its time (`MM-DD-YYYY HH:MM:SS`, local).
-pub fn status_edits(snapshot: &Snapshot, node: &str, status: &str) -> Result<Vec<Edit>, String> {
-    stamped(snapshot, node, "nodelist.status", "nodelist.statustime", status)
+/// A time as `nodelist.statustime` has it: `MM-DD-YYYY HH:MM:SS`, local.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusTime(pub String);
+
+/// Edits that store a status word and its time.
+pub fn status_edits(
+    snapshot: &Snapshot,
+    node: &str,
+    status: &str,
+    now: &StatusTime,
+) -> Result<Vec<Edit>, String> {
+    stamped(snapshot, node, ["nodelist.status", "nodelist.statustime"], [status, &now.0])
 }
 
 /// The same for `nodelist.updatestatus`.
-pub fn update_status_edits(snapshot: &Snapshot, node: &str, status: &str) -> Result<Vec<Edit>, String> {
-    stamped(snapshot, node, "nodelist.updatestatus", "nodelist.updatestatustime", status)
+pub fn update_status_edits(
+    snapshot: &Snapshot,
+    node: &str,
+    status: &str,
+    now: &StatusTime,
+) -> Result<Vec<Edit>, String> {
+    stamped(snapshot, node, ["nodelist.updatestatus", "nodelist.updatestatustime"], [status, &now.0])
 }
 
 fn stamped(
     snapshot: &Snapshot,
     node: &str,
-    col: &'static str,
-    time: &'static str,
-    word: &str,
+    columns: [&'static str; 2],
+    values: [&str; 2],
 ) -> Result<Vec<Edit>, String> {
     if !snapshot.has_node(node) {
         return Ok(Vec::new());
     }
-    let now = jiff::Zoned::now().strftime("%m-%d-%Y %H:%M:%S").to_string();
-    Ok(vec![set(node, col, word)?, set(node, time, &now)?])
+    columns.into_iter().zip(values).map(|(column, value)| set(node, column, value)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn now() -> StatusTime {
+        StatusTime("11-29-2026 22:00:00".to_owned())
+    }
 
     fn snapshot() -> Snapshot {
         let rows: [(&str, &[(&str, &str)]); 6] = [
@@ -280,7 +323,7 @@ mod tests {
         let snapshot = snapshot();
         let go = |text: &str| {
             let state = State::parse(text)?;
-            let moved = set_state(&snapshot, "cn1", &state, None)?;
+            let moved = set_state(&snapshot, "cn1", &state, None, &now())?;
             let after = snapshot.with(&moved.edits).map_err(|error| error.to_string())?;
             let cell = |col: &str| after.attr("cn1", col).map(|t| t.to_string()).unwrap_or_default();
             let line = ["chain.currstate", "nodetype.provmethod", "nodetype.os"].map(cell).join("|");
@@ -318,7 +361,7 @@ mod tests {
         let mut snapshot = snapshot();
         let mut seen = Vec::new();
         for _ in 0..4 {
-            let moved = next(&snapshot, "cn1").expect("a chain").expect("a move");
+            let moved = next(&snapshot, "cn1", &now()).expect("a chain").expect("a move");
             seen.push(moved.currstate);
             snapshot = snapshot.with(&moved.edits).expect("edits");
         }

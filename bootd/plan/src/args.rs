@@ -4,7 +4,7 @@
 //! with its own idea of quotes, variables and line ends. [`KernelArgs`] only takes words that
 //! no loader can misread as anything but a word, so a view may print them as they are.
 
-use super::PlanError;
+use crate::error::PlanError;
 use std::fmt;
 
 /// Stands for "the address of the server that the node talks to" until a view knows how its

@@ -1,78 +1,27 @@
 //! The boot plan: what a node boots, computed from the tables and nothing else.
 //!
 //! [`plan`] is a pure function of a snapshot, a node and its [`Surroundings`], which are data. Every
-//! file that a node may fetch for its boot is a view of the result (`crate::view`), so
+//! file that a node may fetch for its boot is a view of the result ([`crate::view`]), so
 //! `nodeset` writes no file and a changed table counts at the next request.
 //!
 //! Kernel words and the order in which servers are looked up follow xCAT, because scripts inside of images
 //! read `/proc/cmdline`. Install states and the tasks of the discovery system are known but not served yet:
 //! asking for them gives [`PlanError::Unsupported`], never a wrong boot.
 
-mod args;
-mod proxied;
-mod state;
-
-pub use args::{KERNEL_ARGS_BYTES_MAX, KernelArgs, MY_IP};
-pub(crate) use proxied::is_proxied;
-pub use state::{BootState, Distribution};
-
 use crate::address::LocalAddresses;
-use dawn_cluster::{ImageName, NameError, NodeName, OsImage, Snapshot, Text};
+use crate::args::{KernelArgs, MY_IP};
+use crate::error::PlanError;
+use crate::loader::Netboot;
+use crate::lookup::{image_of, installer, is_ramdisk, node_ip, public_path};
+use crate::proxied;
+use crate::state::BootState;
+use dawn_cluster::{ImageName, NodeName, OsImage, Snapshot, Text};
 use dawn_wire::image::{INITRD_STATELESS, INITRD_STATELITE, PACKED_ROOTS, PACKED_STATELITE, ROOT};
 use dawn_wire::kernel;
 use dawn_wire::status::port;
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-
-/// Why a node has no plan. The text is for the administrator and for the node's console.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PlanError {
-    /// The node is not in `nodelist`.
-    #[error("Could not find node '{0}'.")]
-    NoNode(String),
-    /// `chain.currstate` is empty or not understood.
-    #[error("{node} has no boot state (chain.currstate is '{state}'). Run: nodeset {node} osimage=<image>")]
-    NoState {
-        /// The node.
-        node: String,
-        /// Text found.
-        state: String,
-    },
-    /// `nodetype.provmethod` names no image.
-    #[error("Cannot find the OS image {image} in the osimage table.")]
-    NoImage {
-        /// The name found, possibly empty.
-        image: String,
-    },
-    /// The image lacks a value that the boot needs.
-    #[error("The image {image} has no {column}. Set it with: chdef -t osimage {image} {column}=<value>")]
-    ImageIncomplete {
-        /// Name of the image.
-        image: String,
-        /// Attribute without a value.
-        column: &'static str,
-    },
-    /// No address of ours and none in the tables that the node could reach.
-    #[error(
-        "No server address for {0}: set noderes.xcatmaster or site.master, or give this machine an address in the node's network"
-    )]
-    NoServer(String),
-    /// A word for the kernel command line that a boot loader would misread.
-    #[error("The kernel argument '{word}' cannot be used: {reason}")]
-    Argument {
-        /// The word.
-        word: String,
-        /// What is wrong with it.
-        reason: &'static str,
-    },
-    /// A name from an older database that a boot loader would misread.
-    #[error("{0}, so it cannot stand in a boot script. Give it another name")]
-    Name(#[from] NameError),
-    /// A state that this version does not serve.
-    #[error("The state '{0}' is not supported yet")]
-    Unsupported(String),
-}
 
 /// What a node boots.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -211,60 +160,6 @@ pub fn plan(snapshot: &Snapshot, node: &str, here: Surroundings<'_>) -> Result<P
     Ok(Plan { node: node.parse()?, state, action, server, proxied, http_port: here.ports.http })
 }
 
-/// The image that `nodetype.provmethod` names.
-///
-/// # Errors
-/// [`PlanError::NoImage`].
-pub fn image_of(snapshot: &Snapshot, node: &str) -> Result<OsImage, PlanError> {
-    let name = snapshot.attr(node, "nodetype.provmethod").unwrap_or_else(|| "".into());
-    snapshot.osimage(&name).ok_or_else(|| PlanError::NoImage { image: name.to_string() })
-}
-
-/// The installer of a switch: the first file of the image's `pkgdir`. `None`: the image has none that a URL
-/// could name.
-#[must_use]
-pub fn installer(image: &OsImage) -> Option<&str> {
-    let first = image.get("pkgdir")?.split(',').map(str::trim).find(|path| !path.is_empty())?;
-    let nameable = first.starts_with('/') && first.bytes().all(|byte| byte.is_ascii_graphic());
-    nameable.then_some(first)
-}
-
-/// The node's address: `hosts.ip`, inherited and expanded like every attribute. Names are not looked up
-/// anywhere else, because a reply to a node must not wait for DNS.
-#[must_use]
-pub fn node_ip(snapshot: &Snapshot, node: &str) -> Option<Ipv4Addr> {
-    snapshot.attr(node, "hosts.ip")?.trim().parse().ok()
-}
-
-/// A local path as nodes name it: below `/install` or `/tftpboot`, wherever those directories really
-/// are; any other path stays as it is.
-#[must_use]
-pub fn public_path(snapshot: &Snapshot, path: &str) -> String {
-    for (key, prefix) in [("installdir", "/install"), ("tftpdir", "/tftpboot")] {
-        let root = snapshot.site(key);
-        if let Some(rest) = root.as_deref().and_then(|root| path.strip_prefix(root.trim_end_matches('/')))
-            && (rest.is_empty() || rest.starts_with('/'))
-        {
-            return format!("{prefix}{rest}");
-        }
-    }
-    path.to_owned()
-}
-
-/// The reverse of [`public_path`].
-#[must_use]
-pub fn local_path(snapshot: &Snapshot, path: &str) -> PathBuf {
-    for (key, prefix) in [("installdir", "/install"), ("tftpdir", "/tftpboot")] {
-        if let Some(rest) = path.strip_prefix(prefix)
-            && (rest.is_empty() || rest.starts_with('/'))
-            && let Some(root) = snapshot.site(key)
-        {
-            return PathBuf::from(format!("{}{rest}", root.trim_end_matches('/')));
-        }
-    }
-    PathBuf::from(path)
-}
-
 /// One node's values, looked up in the order of xCAT.
 struct Facts<'a> {
     snapshot: &'a Snapshot,
@@ -329,7 +224,7 @@ impl Facts<'_> {
     }
 
     fn is_onie(&self) -> bool {
-        self.attr("noderes.netboot").is_some_and(|method| &*method == "onie")
+        Netboot::of(self.snapshot, self.node) == Netboot::Onie
     }
 
     fn installer(&self) -> Result<String, PlanError> {
@@ -434,10 +329,4 @@ impl Facts<'_> {
 fn image_dir(snapshot: &Snapshot, image: &OsImage) -> Result<String, PlanError> {
     let missing = || PlanError::ImageIncomplete { image: image.name.to_string(), column: "rootimgdir" };
     image.rootimgdir(snapshot).ok_or_else(missing)
-}
-
-/// Whether a statelite image is loaded into memory instead of mounted.
-#[must_use]
-pub fn is_ramdisk(image: &OsImage) -> bool {
-    image.get("rootfstype").is_some_and(|kind| kind.trim() == "ramdisk")
 }

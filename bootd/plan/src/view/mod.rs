@@ -14,7 +14,9 @@ mod pxelinux;
 
 pub use grub::FIRST_CONFIG as GRUB_FIRST_CONFIG;
 
-use crate::plan::{self, Action, Plan, PlanError, Surroundings};
+use crate::error::PlanError;
+use crate::loader;
+use crate::plan::{Action, KernelBoot, Plan, Surroundings, plan};
 use dawn_cluster::{MacAddr, NodeName, Snapshot, Text};
 use dawn_wire::image::{INITRD_STATELESS, INITRD_STATELITE, KERNEL};
 use std::net::{IpAddr, Ipv4Addr};
@@ -176,10 +178,7 @@ impl Request<'_> {
     }
 
     fn grub_loader(&self, node: &str) -> Answer {
-        self.own(node, || {
-            let arch = self.snapshot.attr(node, "nodetype.arch").unwrap_or_else(|| "x86_64".into());
-            Answer::TftpFile(format!("boot/grub2/grub2.{}", crate::loaders::grub_suffix(&arch)))
-        })
+        self.own(node, || Answer::TftpFile(loader::grub_file(&loader::arch(self.snapshot, node))))
     }
 
     /// Loaders try several names in turn; a name that is not a node of ours is simply not there.
@@ -191,7 +190,7 @@ impl Request<'_> {
     }
 
     fn script(&self, node: &str, firmware: ipxe::Firmware) -> Answer {
-        self.own(node, || match plan::plan(self.snapshot, node, self.here) {
+        self.own(node, || match plan(self.snapshot, node, self.here) {
             Ok(plan) => Answer::Text(ipxe::script(&plan, firmware)),
             Err(error) => {
                 let reason = error.to_string();
@@ -202,7 +201,7 @@ impl Request<'_> {
     }
 
     fn for_node(&self, node: &str, write: impl Fn(&Plan) -> Result<String, PlanError>) -> Answer {
-        self.own(node, || match plan::plan(self.snapshot, node, self.here).and_then(|plan| write(&plan)) {
+        self.own(node, || match plan(self.snapshot, node, self.here).and_then(|plan| write(&plan)) {
             Ok(text) => Answer::Text(text),
             Err(error @ PlanError::NoNode(_)) => Answer::Missing(Some(error.to_string())),
             Err(error) => Answer::Refused(error.to_string()),
@@ -210,7 +209,7 @@ impl Request<'_> {
     }
 
     fn boot_image(&self, node: &str) -> Answer {
-        let plan = match plan::plan(self.snapshot, node, self.here) {
+        let plan = match plan(self.snapshot, node, self.here) {
             Ok(plan) => plan,
             Err(error) => return Answer::Refused(error.to_string()),
         };
@@ -301,7 +300,7 @@ fn host_and_port(host: &str, port: u16) -> String {
 }
 
 /// Kernel boot of a plan, or `None` when the node goes to its disk.
-fn kernel_of(plan: &Plan) -> Option<&plan::KernelBoot> {
+fn kernel_of(plan: &Plan) -> Option<&KernelBoot> {
     match &plan.action {
         Action::Kernel(boot) => Some(boot),
         Action::LocalDisk | Action::Installer(_) => None,

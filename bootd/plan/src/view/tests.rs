@@ -1,6 +1,6 @@
 use super::*;
 use crate::address::LocalAddresses;
-use crate::plan::Ports;
+use crate::plan::{PackedRoots, Ports};
 use expect_test::{Expect, expect};
 
 const NODE_ROWS: &[(&str, &[(&str, &str)])] = &[
@@ -26,11 +26,8 @@ fn snapshot(more: Rows<'_>) -> Snapshot {
 
 fn ask(snapshot: &Snapshot, path: &str, peer: &str) -> Option<Answer> {
     let addresses = LocalAddresses::one("eth1", [10, 1, 0, 1], [255, 255, 0, 0]);
-    let here = Surroundings {
-        addresses: &addresses,
-        ports: Ports::default(),
-        packed: &plan::PackedRoots::default(),
-    };
+    let here =
+        Surroundings { addresses: &addresses, ports: Ports::default(), packed: &PackedRoots::default() };
     render(snapshot, here, path, peer.parse().unwrap())
 }
 
@@ -365,11 +362,11 @@ fn the_first_grub_configuration_leads_to_the_nodes_own() {
 }
 
 fn kernel_words(node: &str, rows: Rows<'_>, packed: Option<(&str, &'static str)>) -> String {
-    let none = plan::PackedRoots::default();
+    let none = PackedRoots::default();
     let packed = &packed.map_or(none.clone(), |(dir, name)| none.with(dir.as_ref(), Some(name)));
     let addresses = LocalAddresses::new(Vec::new());
     let here = Surroundings { addresses: &addresses, ports: Ports::default(), packed };
-    match plan::plan(&snapshot(rows), node, here).unwrap().action {
+    match plan(&snapshot(rows), node, here).unwrap().action {
         Action::Kernel(boot) => format!("{} {}", boot.initrd, boot.args),
         Action::LocalDisk | Action::Installer(_) => "no kernel".into(),
     }

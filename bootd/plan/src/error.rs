@@ -1,0 +1,52 @@
+//! Why a node has no plan.
+
+use dawn_cluster::NameError;
+
+/// Why a node has no plan. The text is for the administrator and for the node's console.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// The node is not in `nodelist`.
+    #[error("Could not find node '{0}'.")]
+    NoNode(String),
+    /// `chain.currstate` is empty or not understood.
+    #[error("{node} has no boot state (chain.currstate is '{state}'). Run: nodeset {node} osimage=<image>")]
+    NoState {
+        /// The node.
+        node: String,
+        /// Text found.
+        state: String,
+    },
+    /// `nodetype.provmethod` names no image.
+    #[error("Cannot find the OS image {image} in the osimage table.")]
+    NoImage {
+        /// The name found, possibly empty.
+        image: String,
+    },
+    /// The image lacks a value that the boot needs.
+    #[error("The image {image} has no {column}. Set it with: chdef -t osimage {image} {column}=<value>")]
+    ImageIncomplete {
+        /// Name of the image.
+        image: String,
+        /// Attribute without a value.
+        column: &'static str,
+    },
+    /// No address of ours and none in the tables that the node could reach.
+    #[error(
+        "No server address for {0}: set noderes.xcatmaster or site.master, or give this machine an address in the node's network"
+    )]
+    NoServer(String),
+    /// A word for the kernel command line that a boot loader would misread.
+    #[error("The kernel argument '{word}' cannot be used: {reason}")]
+    Argument {
+        /// The word.
+        word: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A name from an older database that a boot loader would misread.
+    #[error("{0}, so it cannot stand in a boot script. Give it another name")]
+    Name(#[from] NameError),
+    /// A state that this version does not serve.
+    #[error("The state '{0}' is not supported yet")]
+    Unsupported(String),
+}

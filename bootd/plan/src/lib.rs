@@ -1,0 +1,29 @@
+//! What a node boots: pure functions on a snapshot of the tables.
+//!
+//! Start reading at [`plan()`]: what a node boots is computed there and nowhere else. [`view`] renders it
+//! for each loader, [`loader`] says which loader firmware gets, [`destiny`] moves a node from state to state.
+//!
+//! **Invariants.** There is no disk, no clock, no socket and no name service here. What a plan depends on
+//! besides the tables is passed in as data ([`Surroundings`]), and a time is an argument.
+
+#![forbid(unsafe_code)]
+
+mod address;
+mod args;
+pub mod destiny;
+mod error;
+pub mod loader;
+pub mod localdisk;
+mod lookup;
+mod plan;
+mod proxied;
+mod state;
+pub mod view;
+
+pub use address::{CurrentAddresses, LocalAddress, LocalAddresses};
+pub use args::{KERNEL_ARGS_BYTES_MAX, KernelArgs, MY_IP};
+pub use error::PlanError;
+pub use lookup::{image_of, installer, is_ramdisk, local_path, node_ip, public_path};
+pub use plan::{Action, KernelBoot, PackedRoots, Plan, Ports, Surroundings, plan};
+pub use proxied::is_proxied;
+pub use state::{BootState, Distribution};

@@ -1,0 +1,143 @@
+//! Which loader a node gets: `noderes.netboot`, the state of the node and its architecture decide.
+//!
+//! What firmware then asks for, and what DHCP tells it, follows from [`Loader`]; whether the files of the
+//! loaders are on this machine is for others to see.
+
+use crate::lookup::{image_of, installer, public_path};
+use crate::state::BootState;
+use dawn_cluster::{Snapshot, Text};
+
+/// shim, the loader that Secure Boot firmware accepts.
+pub const SHIM: &str = "shimx64.efi";
+/// iPXE for BIOS and for UEFI, and PXELINUX: what firmware is sent first.
+pub const IPXE_BIOS: &str = "undionly.kpxe";
+/// iPXE for UEFI.
+pub const IPXE_UEFI: &str = "snponly.efi";
+/// PXELINUX, for BIOS only.
+pub const PXELINUX: &str = "pxelinux.0";
+/// Where switches find their installer if no image names it.
+const ONIE_INSTALLER: &str = "/install/onie/onie-installer";
+
+/// How a node boots from the network, `noderes.netboot`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Netboot {
+    /// iPXE: also where nothing is said, and for every word that is not known.
+    Xnba,
+    /// PXELINUX.
+    Pxe,
+    /// GRUB.
+    Grub2,
+    /// A loader in the firmware of POWER machines, which fetches its configuration.
+    Petitboot,
+    /// A switch that fetches its installer.
+    Onie,
+}
+
+impl Netboot {
+    /// Reads the column for a node.
+    #[must_use]
+    pub fn of(snapshot: &Snapshot, node: &str) -> Self {
+        match snapshot.attr(node, "noderes.netboot").as_deref() {
+            Some("pxe") => Self::Pxe,
+            Some("petitboot") => Self::Petitboot,
+            Some("onie") => Self::Onie,
+            Some(grub) if grub.starts_with("grub2") => Self::Grub2,
+            _ => Self::Xnba,
+        }
+    }
+}
+
+/// What firmware is told to load.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Loader {
+    /// Nothing: the node goes on to its disk.
+    Disk,
+    /// iPXE with this script, relative to `xcat/xnba/`.
+    Xnba {
+        /// The script.
+        script: String,
+        /// Whether UEFI firmware gets it: that of a node that is to boot its disk gets no file and goes on by
+        /// itself.
+        uefi: bool,
+    },
+    /// PXELINUX.
+    Pxe,
+    /// GRUB.
+    Grub2 {
+        /// The loader as DHCP names it.
+        file: String,
+        /// Ending of its name for the architecture.
+        suffix: String,
+    },
+    /// Petitboot.
+    Petitboot {
+        /// Its configuration, relative to the TFTP directory.
+        config: String,
+    },
+    /// A switch.
+    Onie {
+        /// The installer as HTTP serves it.
+        path: String,
+    },
+}
+
+/// The loader of a node, by `noderes.netboot` and the boot state.
+#[must_use]
+pub fn loader(snapshot: &Snapshot, node: &str) -> Loader {
+    let state = snapshot.attr(node, "chain.currstate").and_then(|text| BootState::parse(&text));
+    if state == Some(BootState::Offline) {
+        return Loader::Disk;
+    }
+    match Netboot::of(snapshot, node) {
+        Netboot::Pxe => Loader::Pxe,
+        Netboot::Petitboot => Loader::Petitboot { config: format!("petitboot/{node}") },
+        Netboot::Grub2 => Loader::Grub2 {
+            file: format!("/boot/grub2/grub2-{node}"),
+            suffix: grub_suffix(&arch(snapshot, node)).to_owned(),
+        },
+        Netboot::Onie => Loader::Onie { path: onie_installer(snapshot, node) },
+        Netboot::Xnba => {
+            Loader::Xnba { script: format!("nodes/{node}"), uefi: state != Some(BootState::Boot) }
+        }
+    }
+}
+
+/// The installer of a switch as HTTP serves it.
+fn onie_installer(snapshot: &Snapshot, node: &str) -> String {
+    let image = image_of(snapshot, node).ok();
+    let path = image.as_ref().and_then(installer);
+    path.map_or_else(|| ONIE_INSTALLER.to_owned(), |path| public_path(snapshot, path))
+}
+
+/// What each firmware of the node's architecture asks for first, relative to the TFTP directory; of several
+/// names one is enough.
+#[must_use]
+pub fn first_stages(snapshot: &Snapshot, node: &str) -> Vec<(&'static str, Vec<String>)> {
+    let arch = arch(snapshot, node);
+    let is_x86 = matches!(&*arch, "x86_64" | "x86" | "i386" | "i686");
+    let named = |name: &str| vec![name.to_owned()];
+    match Netboot::of(snapshot, node) {
+        Netboot::Petitboot | Netboot::Onie => Vec::new(),
+        Netboot::Grub2 if is_x86 => vec![("x86", vec![grub_file(&arch), SHIM.to_owned()])],
+        _ if !is_x86 => vec![("its firmware", vec![grub_file(&arch)])],
+        Netboot::Pxe => vec![("BIOS", named(PXELINUX)), ("UEFI", named(IPXE_UEFI))],
+        Netboot::Grub2 | Netboot::Xnba => vec![("BIOS", named(IPXE_BIOS)), ("UEFI", named(IPXE_UEFI))],
+    }
+}
+
+/// Architecture of a node; without a word about it, that of most.
+#[must_use]
+pub fn arch(snapshot: &Snapshot, node: &str) -> Text {
+    snapshot.attr(node, "nodetype.arch").unwrap_or_else(|| "x86_64".into())
+}
+
+/// The GRUB of an architecture, relative to the TFTP directory.
+#[must_use]
+pub fn grub_file(arch: &str) -> String {
+    format!("boot/grub2/grub2.{}", grub_suffix(arch))
+}
+
+/// Ending of the name of the GRUB for machines of an architecture (`nodetype.arch`).
+fn grub_suffix(arch: &str) -> &str {
+    if arch.starts_with("ppc64") { "ppc" } else { arch }
+}
