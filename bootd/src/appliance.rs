@@ -2,12 +2,12 @@
 
 use crate::boot_services::{BootServices, Destiny, Lease, Unready};
 use crate::dhcp::Answers;
-use crate::events::Event;
 use crate::image_index::ImageIndex;
 use crate::loaders::{self, Missing};
 use crate::supervisor::Appliance;
 use dawn_cluster::{Guid, Resolved, Snapshot, Source, excerpt, parse_mac_column, parse_mac_column_as};
 use dawn_dhcp::lease::State;
+use dawn_events::Event;
 use dawn_imagebuilder::{genimage, packimage};
 use dawn_plan::{self as plan, Action, BootState, KernelBoot, Plan, PlanError};
 use dawn_serving::disks::WAIT_TIME_MAX;

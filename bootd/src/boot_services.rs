@@ -1,9 +1,9 @@
 //! What commands and node reports ask of the boot services, as a trait: commands are tested without services.
 
 use crate::dhcp::Answers;
-use crate::events::Event;
 use crate::loaders::Missing;
 use dawn_cluster::Snapshot;
+use dawn_events::Event;
 use dawn_xcatd::node_status::NodeReport;
 use std::net::IpAddr;
 use std::path::Path;

@@ -6,7 +6,6 @@
 
 use crate::audience::{self, Audience};
 use crate::image_index::ImageIndex;
-use crate::live::{LiveRoots, image_dir};
 use crate::loaders::{GRUB_OF_IMAGES, SIGNED_LOADERS_FROM};
 use crate::localdisk;
 use crate::stores::StorePlaces;
@@ -16,6 +15,7 @@ use dawn_plan::CurrentAddresses;
 use dawn_plan::loader::SHIM;
 use dawn_plan::view;
 use dawn_plan::{Ports, Surroundings};
+use dawn_roots::live::{LiveRoots, image_dir};
 use dawn_serving::{
     Answer, Content, Mount, NamedFiles, Rendered, Request, RequestPath, Roots, Service, Source, Tree,
     TreeError,
@@ -365,10 +365,20 @@ impl Source for Files {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::model;
+    use dawn_cluster::{Change, Edit};
     use std::fs;
     use std::net::{Ipv4Addr, SocketAddr};
     use std::os::unix::fs::PermissionsExt;
+
+    /// Table, key columns and other columns of one row.
+    type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [(&'a str, &'a str)]);
+
+    fn model(rows: &[Row<'_>]) -> Model {
+        let model = Model::in_memory().unwrap();
+        let edits = rows.iter().map(|(table, keys, values)| Edit::set(table, keys, values).unwrap());
+        model.apply(Change::new("root", "test", edits.collect())).unwrap();
+        model
+    }
 
     /// What one request gets, as text.
     fn ask(files: &Files, service: Service, path: &str) -> String {

@@ -1,9 +1,8 @@
 //! The daemon: what a command is, who may run it, and the services that boot nodes.
 //!
-//! What a node boots is computed in `dawn-plan`. `files`, `exports` and `dhcp` answer the engines' questions
-//! from it and from the model, `extra_exports` from a file beside it; [`generations`] keeps the trees that
-//! nodes run from, and [`live`] lays a node's own files over them; `watch` turns what the engines report into
-//! [`events`]. [`supervisor`] starts and stops the services.
+//! What a node boots is computed in `dawn-plan`, and what NFS shows it follows from `dawn-roots`. `files` and
+//! `dhcp` answer the engines' questions from the plan and the model; `watch` turns what the engines report
+//! into events. [`supervisor`] starts and stops the services.
 //!
 //! [`command`] says what a command is; this crate names none. [`daemon`] carries out those of a
 //! [`command::Registry`] for callers whom the policy allows them, and what nodes report and ask
@@ -26,17 +25,11 @@ pub mod daemon;
 mod daemon_log;
 pub mod database;
 pub mod dhcp;
-pub mod events;
-mod exports;
-mod extra_exports;
 mod files;
-pub mod fuzz;
-pub mod generations;
 mod held_ports;
 pub mod host_keys;
 pub mod image_index;
 pub mod items;
-pub mod live;
 pub mod loaders;
 pub mod localdisk;
 mod mypostscript;
@@ -45,14 +38,10 @@ pub mod notify;
 pub mod output;
 pub mod owner;
 pub mod requests;
-pub mod reserved;
 pub mod root_password;
-mod sealed;
 pub mod serve;
 pub mod stores;
 pub mod supervisor;
-#[cfg(test)]
-mod testing;
 pub mod watch;
 pub mod zones;
 

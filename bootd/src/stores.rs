@@ -3,9 +3,9 @@
 //! Such a path is for that node alone, by NFS. HTTP and TFTP are unauthenticated, so they never serve a
 //! store, even one below the install directory.
 
-use crate::live::{WORKSHOP, is_here};
 use dawn_cluster::Snapshot;
 use dawn_plan::local_path;
+use dawn_roots::live::{WORKSHOP, is_here};
 use dawn_serving::DiskPool;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};

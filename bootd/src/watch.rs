@@ -3,14 +3,14 @@
 //! Engines report addresses and paths; the bus wants nodes and steps. The step of a file follows from its
 //! path, which is why the paths of the boot are named in one place only, the views.
 
-use crate::events::{Amount, Bus, Step, Subject};
 use dawn_cluster::{MacAddr, Model, Text};
+use dawn_events::{Amount, Bus, Step, Subject, now_ms};
 use dawn_nfs::ExportId;
 use dawn_wire::{image, status};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// The same refusal or trouble of one NFS client is told again after this time.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
@@ -86,13 +86,6 @@ impl Watcher {
     pub fn refused(&self, address: IpAddr, detail: &str) {
         self.at_address(address, Step::Refused, Amount::default(), detail);
     }
-}
-
-/// Milliseconds since the Unix epoch.
-#[must_use]
-pub fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl dawn_serving::Observer for Watcher {

@@ -1,4 +1,4 @@
-//! Any bytes into `dawn_bootd::fuzz::fuzz_extra_exports`.
+//! Any bytes into `dawn_roots::fuzz::fuzz_extra_exports`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| dawn_bootd::fuzz::fuzz_extra_exports(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| dawn_roots::fuzz::fuzz_extra_exports(data));

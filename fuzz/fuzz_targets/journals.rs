@@ -1,4 +1,4 @@
-//! Any bytes into `dawn_bootd::fuzz::fuzz_journals`.
+//! Any bytes into `dawn_roots::fuzz::fuzz_journals`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| dawn_bootd::fuzz::fuzz_journals(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| dawn_roots::fuzz::fuzz_journals(data));

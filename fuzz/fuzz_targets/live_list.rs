@@ -1,4 +1,4 @@
-//! Any bytes into `dawn_bootd::fuzz::fuzz_live_list`.
+//! Any bytes into `dawn_roots::fuzz::fuzz_live_list`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| dawn_bootd::fuzz::fuzz_live_list(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| dawn_roots::fuzz::fuzz_live_list(data));

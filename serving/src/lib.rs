@@ -15,6 +15,7 @@
 //! | [`lookup`] | what a failed look-up says: nothing there, or nothing for certain |
 //! | [`disks`] | threads for file system calls that may hang |
 //! | [`mounts`] | which file systems are mounted where |
+//! | [`sealed`] | records with a checksum, one a line |
 //! | [`shares`] | limits with a part kept for callers with more proof |
 //! | [`whole`] | files that appear complete or not at all, by path |
 //!
@@ -41,6 +42,8 @@ pub mod observe;
 pub mod path;
 #[cfg(feature = "serve")]
 pub mod roots;
+#[cfg(feature = "serve")]
+pub mod sealed;
 #[cfg(feature = "serve")]
 pub mod shares;
 #[cfg(feature = "serve")]

@@ -143,7 +143,7 @@ fn keep_own_directory(ctx: &Ctx<'_>, snapshot: &Snapshot, edits: &Edits) -> Done
         let (Edit::Set { values: cells, .. } | Edit::Insert { cells, .. }) = edit else { continue };
         for (col, value) in cells.iter().filter(|(col, _)| given.contains(col)) {
             let Some(value) = value.as_deref() else { continue };
-            if let Some(reason) = dawn_bootd::reserved::reason_of_cell(snapshot, data, value) {
+            if let Some(reason) = dawn_roots::reserved::reason_of_cell(snapshot, data, value) {
                 let (col, value) = (*col, value.to_owned());
                 return Err(EditError::BadValue { col, value, reason: reason.into() }.into());
             }

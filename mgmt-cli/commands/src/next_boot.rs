@@ -1,6 +1,6 @@
 //! What running nodes get at their next boot only, told by the command that makes the change.
 //!
-//! The NFS server never takes a path from a running node ([`dawn_bootd::live::deferred`]), so a row may be
+//! The NFS server never takes a path from a running node ([`dawn_roots::live::deferred`]), so a row may be
 //! stored and have no effect yet. Nodes are looked at by kind, as for contradictions.
 
 use crate::conflicts::{kinds, touched};
@@ -21,7 +21,7 @@ pub fn warn(rows: &[RowChange], before: &Snapshot, after: &Snapshot, out: &mut O
     let Ok(addresses) = dawn_bootd::address::of_this_machine() else { return Ok(()) };
     let is_up = |node: &str| after.attr(node, "nodelist.status").as_deref() == Some(UP);
     let mut later = kinds(after, touched, is_up).into_iter().filter_map(|(first, count)| {
-        let what = dawn_bootd::live::deferred(before, after, &first, &addresses);
+        let what = dawn_roots::live::deferred(before, after, &first, &addresses);
         (!what.is_empty()).then(|| {
             let others = match count {
                 1 => String::new(),

@@ -1,8 +1,8 @@
 //! `events`: what nodes did, from the boot services.
 
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::events::{Event, last_boot};
 use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
+use dawn_events::{Event, last_boot};
 
 /// Events shown without `-n`.
 const COUNT_DEFAULT: usize = 100;

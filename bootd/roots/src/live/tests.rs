@@ -4,11 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use super::*;
-use crate::events::Step;
 use crate::exports::TableExports;
 use crate::generations::Generations;
 use crate::testing::model;
 use dawn_cluster::{Change, Edit};
+use dawn_events::Step;
 use dawn_nfs::client::{CallError, Client};
 use dawn_nfs::handle::FileHandle;
 use dawn_nfs::nfs3::{SetAttributes, Status};

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use super::*;
-use crate::events::{Amount, Bus, Step, Subject};
+use crate::{Amount, Bus, Step, Subject};
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
 const NOW: u64 = 100 * DAY_MS;

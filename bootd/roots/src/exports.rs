@@ -6,8 +6,8 @@
 
 use crate::generations::{Generation, Generations};
 use crate::live::{self, LiveRoots, Unsure, image_dir, make_store};
-use crate::watch::now_ms;
 use dawn_cluster::{Model, Snapshot, Text};
+use dawn_events::now_ms;
 use dawn_nfs::{Access, Export, ExportId, Exports, Listed, Mounted, Refusal};
 use dawn_plan::{self as plan, local_path};
 use std::net::IpAddr;

@@ -6,8 +6,8 @@
 //! every 5 s). A copy that has failed is not begun again at every call.
 
 use super::seed::{self, Seed};
-use crate::events::{Amount, Bus, Step, Subject};
-use crate::watch::now_ms;
+use dawn_events::now_ms;
+use dawn_events::{Amount, Bus, Step, Subject};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs;
 use std::io;

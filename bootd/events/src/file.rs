@@ -1,7 +1,7 @@
 //! The file in which the events of nodes outlive the daemon: `<data>/events.journal`.
 //!
-//! One event a line, as JSON with a checksum ([`crate::sealed`]); damaged lines are counted, reported once,
-//! and skipped.
+//! One event a line, as JSON with a checksum ([`dawn_serving::sealed`]); damaged lines are counted,
+//! reported once, and skipped.
 //! The file is as large as [`FILE_BYTES_MAX`] at most: then it is written again from what memory holds, which
 //! is bounded for each node, so that a noisy node displaces its own events only. Events older than
 //! [`KEPT_DAYS`] are left out.
@@ -11,7 +11,7 @@
 //! next event. Strangers' events are not kept: anybody on the wire makes them.
 
 use super::{EVENTS_PER_SUBJECT_MAX, Event};
-use crate::sealed;
+use dawn_serving::sealed;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -50,7 +50,7 @@ pub fn read(path: &Path, now_ms: u64) -> io::Result<Found> {
 }
 
 /// The same of any source.
-pub(crate) fn read_from(file: impl Read, now_ms: u64) -> io::Result<Found> {
+pub fn read_from(file: impl Read, now_ms: u64) -> io::Result<Found> {
     let oldest = now_ms.saturating_sub(KEPT_DAYS * 24 * 3600 * 1000);
     let mut lines = BufReader::new(file.take(FILE_BYTES_MAX.saturating_mul(2)));
     let (mut found, mut line) = (Found::default(), Vec::new());
@@ -64,7 +64,7 @@ pub(crate) fn read_from(file: impl Read, now_ms: u64) -> io::Result<Found> {
     Ok(found)
 }
 
-pub(crate) fn render(event: &Event) -> Option<String> {
+pub fn render(event: &Event) -> Option<String> {
     Some(sealed::seal(&serde_json::to_string(event).ok()?))
 }
 

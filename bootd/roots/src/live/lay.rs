@@ -6,7 +6,7 @@
 use super::seed::{self, Seed};
 use super::trees::{Hit, TreeLook, Whole};
 use super::wish::{Above, Entry, Wish, is_below};
-use crate::events::Step;
+use dawn_events::Step;
 use dawn_nfs::{Access, OverlayEntry, OverlayKind};
 use dawn_serving::beneath::Beneath;
 use dawn_serving::lookup::{Failure, failure};

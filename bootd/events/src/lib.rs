@@ -7,13 +7,14 @@
 //!
 //! Times are given by the caller, so that a simulated boot has a timeline like a real one.
 
-pub(crate) mod file;
+mod file;
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Events kept per node (or per stranger, by MAC or address). Enough for some ten boots.
 pub const EVENTS_PER_SUBJECT_MAX: usize = 256;
@@ -34,6 +35,13 @@ const STRANGERS_SHARE: usize = 4;
 const EVICTED_PART: usize = 64;
 /// Length of the free text of one event, in bytes.
 pub const DETAIL_BYTES_MAX: usize = 256;
+
+/// Now, as events have it: milliseconds since 1970.
+#[must_use]
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
 
 /// A step of a boot, in the order in which a machine takes them; the last ones may come at
 /// any time.
@@ -381,6 +389,19 @@ pub fn last_boot(events: &[Event]) -> &[Event] {
         }
     }
     events.get(start..).unwrap_or_default()
+}
+
+/// For fuzzers: a file of events, whatever has become of it. What is read is written and read again as the
+/// same.
+///
+/// # Panics
+/// When a record comes out that was not in the file.
+pub fn fuzz_journal(data: &[u8]) {
+    if let Ok(found) = file::read_from(data, 0) {
+        let lines: String = found.events.iter().filter_map(file::render).collect();
+        let again = file::read_from(lines.as_bytes(), 0).unwrap_or_default();
+        assert_eq!((again.events, again.damaged), (found.events, 0));
+    }
 }
 
 #[cfg(test)]

@@ -28,11 +28,11 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
-use crate::events::{Amount, Bus, Subject};
 use crate::generations::{self, Generation};
 use crate::reserved;
-use crate::watch::now_ms;
 use dawn_cluster::{Model, Snapshot};
+use dawn_events::now_ms;
+use dawn_events::{Amount, Bus, Subject};
 use dawn_nfs::nfs3::Time;
 use dawn_nfs::{Export, ExportId, OverlayEntry, OverlayKind, OverlaySpec};
 use dawn_plan::{BootState, local_path};
