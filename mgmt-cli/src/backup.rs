@@ -2,7 +2,7 @@
 
 use crate::builder::ask;
 use crate::environment::Environment;
-use crate::terminal::print;
+use dawn_bootd::output::{Out, Stop};
 use dawn_xcatd::Data;
 use std::path::PathBuf;
 
@@ -31,17 +31,25 @@ pub struct Options {
 }
 
 impl Options {
-    /// The directory as it was given; an exit code, and why, if there is none or something else is wanted.
-    pub fn path(&self, missing: &str, environment: &Environment) -> Result<&PathBuf, i32> {
+    /// The directory as it was given; if there is none or something else is wanted, xCAT's line about it.
+    pub fn path(
+        &self,
+        missing: &str,
+        environment: &Environment,
+        out: &mut Out<'_>,
+    ) -> Result<&PathBuf, Stop> {
         if self.binary {
             let engine = engine(environment);
-            print(&format!("Binary dump (-b) is not supported for {engine}\n"));
-            return Err(1);
+            out.heading(format!("Binary dump (-b) is not supported for {engine}"))?;
+            return Err(Stop::Code(1));
         }
-        self.path.as_ref().ok_or_else(|| {
-            print(&format!("{missing}\n"));
-            1
-        })
+        match &self.path {
+            Some(path) => Ok(path),
+            None => {
+                out.heading(missing)?;
+                Err(Stop::Code(1))
+            }
+        }
     }
 
     /// Tables left out: the logs, and those of `XCAT_SKIPTABLES` or `site.skiptables`.

@@ -1,17 +1,22 @@
 //! What `genimage` and `packimage` have in common in the caller's process: asking the daemon.
 
 use crate::environment::Environment;
-use crate::terminal::{print, print_error, print_warning};
+use dawn_bootd::output::{CommandError, Done, Out};
 use dawn_commands::imagedef::{self, Definition};
 use dawn_xcatd::client::{ClientError, fetch};
 use dawn_xcatd::{Data, Request, Response};
 use std::path::Path;
 
 /// Asks the daemon for an image's definition, or reads the text that `imagedef` printed.
-pub fn definition(environment: &Environment, image: &str, file: Option<&Path>) -> Result<Definition, String> {
+pub fn definition(
+    environment: &Environment,
+    image: &str,
+    file: Option<&Path>,
+) -> Result<Definition, CommandError> {
     if let Some(file) = file {
         let path = environment.directory.join(file);
-        let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let failed = |error| CommandError::not_found(path.display().to_string()).cause(error);
+        let text = std::fs::read_to_string(&path).map_err(failed)?;
         return imagedef::read(text.lines());
     }
     let responses = ask(environment, "imagedef", vec![image.to_owned()])?;
@@ -23,7 +28,11 @@ pub fn definition(environment: &Environment, image: &str, file: Option<&Path>) -
 }
 
 /// Runs a daemon command and fails on its first error.
-pub fn ask(environment: &Environment, command: &str, args: Vec<String>) -> Result<Vec<Response>, String> {
+pub fn ask(
+    environment: &Environment,
+    command: &str,
+    args: Vec<String>,
+) -> Result<Vec<Response>, CommandError> {
     ask_with(environment, command, args, None)
 }
 
@@ -33,7 +42,7 @@ pub fn ask_with(
     command: &str,
     args: Vec<String>,
     stdin: Option<String>,
-) -> Result<Vec<Response>, String> {
+) -> Result<Vec<Response>, CommandError> {
     let request = Request {
         stdin,
         command: command.to_owned(),
@@ -44,25 +53,21 @@ pub fn ask_with(
     };
     let responses = fetch(&environment.client(false), &request).map_err(|error| match error {
         ClientError::Connect { host, reason } => {
-            format!("Unable to open socket connection to xcatd daemon on {host}: {reason}")
+            let text = format!("Unable to open socket connection to xcatd daemon on {host}");
+            CommandError::unavailable(text).cause(reason)
         }
-        other => other.to_string(),
+        other => CommandError::unavailable(other.to_string()),
     })?;
     let errors: Vec<&str> =
         responses.iter().flat_map(|response| response.error.iter()).map(String::as_str).collect();
-    if errors.is_empty() { Ok(responses) } else { Err(errors.join("\n")) }
+    if errors.is_empty() { Ok(responses) } else { Err(CommandError::refused(errors.join("\n"))) }
 }
 
 /// Prints lines and warnings of an answer.
-pub fn show(answers: &[Response]) {
+pub fn show(answers: &[Response], out: &mut Out<'_>) -> Done {
     for answer in answers {
-        answer.info.iter().for_each(|line| print(&format!("{line}\n")));
-        answer.warning.iter().for_each(|text| print_warning(text));
+        answer.info.iter().try_for_each(|line| out.line(line))?;
+        answer.warning.iter().try_for_each(|text| out.warning(text))?;
     }
-}
-
-/// Prints an error with its reason; the exit code.
-pub fn fail(text: &str) -> i32 {
-    print_error(text);
-    1
+    Ok(())
 }

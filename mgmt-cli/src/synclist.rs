@@ -4,6 +4,7 @@
 //! a directory. Lines for certain nodes (`-> (noderange) …`) and everything from the first clause on are
 //! for running nodes and left out.
 
+use dawn_bootd::output::CommandError;
 use dawn_serving::bounded_read::{self, Refused};
 use std::path::{Path, PathBuf};
 
@@ -14,7 +15,7 @@ const INCLUDE_DEPTH_MAX: usize = 8;
 const CLAUSES: [&str; 4] = ["EXECUTE:", "EXECUTEALWAYS:", "APPEND:", "MERGE:"];
 
 /// Files of all lists: path in the image, file on this machine. Later lines win.
-pub fn read_all(lists: &[PathBuf]) -> Result<Vec<(String, PathBuf)>, String> {
+pub fn read_all(lists: &[PathBuf]) -> Result<Vec<(String, PathBuf)>, CommandError> {
     let mut files = Vec::new();
     for list in lists {
         read_list(list, 0, &mut files)?;
@@ -22,14 +23,14 @@ pub fn read_all(lists: &[PathBuf]) -> Result<Vec<(String, PathBuf)>, String> {
     Ok(files)
 }
 
-fn read_list(list: &Path, depth: usize, files: &mut Vec<(String, PathBuf)>) -> Result<(), String> {
+fn read_list(list: &Path, depth: usize, files: &mut Vec<(String, PathBuf)>) -> Result<(), CommandError> {
     let shown = list.display();
     if depth > INCLUDE_DEPTH_MAX {
-        return Err(format!("{shown} is included too deeply"));
+        return Err(CommandError::conflict(format!("{shown} is included too deeply")));
     }
     let text = bounded_read::read_text(list, LIST_BYTES_MAX).map_err(|why| match why {
-        Refused::Io(_) => format!("File:{shown} does not exist."),
-        why => format!("{shown}: {why}"),
+        Refused::Io(_) => CommandError::not_found(format!("File:{shown} does not exist.")),
+        why => CommandError::refused(format!("{shown}: {why}")),
     })?;
     for line in text.lines().map(str::trim) {
         if CLAUSES.contains(&line) {
@@ -46,9 +47,9 @@ fn read_list(list: &Path, depth: usize, files: &mut Vec<(String, PathBuf)>) -> R
     Ok(())
 }
 
-fn read_line(line: &str) -> Result<Vec<(String, PathBuf)>, String> {
+fn read_line(line: &str) -> Result<Vec<(String, PathBuf)>, CommandError> {
     let Some((sources, destination)) = line.split_once(" -> ") else {
-        return Err(format!("synclist line {line:?} has no ' -> '"));
+        return Err(CommandError::conflict(format!("synclist line {line:?} has no ' -> '")));
     };
     let destination = destination.trim();
     if destination.starts_with('(') {
@@ -75,7 +76,7 @@ mod tests {
     #[test]
     fn lines() {
         let show = |line: &str| -> String {
-            let files = read_line(line).unwrap_or_else(|error| vec![(error, PathBuf::new())]);
+            let files = read_line(line).unwrap_or_else(|error| vec![(error.to_string(), PathBuf::new())]);
             let words: Vec<String> =
                 files.iter().map(|(to, from)| format!("{to}<{}", from.display())).collect();
             words.join(" ")

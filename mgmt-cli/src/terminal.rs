@@ -1,5 +1,7 @@
 //! What the client and local commands share of the terminal: output, and signals that end a wait.
 
+use dawn_xcatd::render::{Stream, render};
+use dawn_xcatd::{Gone, Response, Sink};
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -24,12 +26,27 @@ pub fn print(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
-/// Prints `Warning: text` to standard error.
-pub fn print_warning(text: &str) {
-    let _ = std::io::stderr().write_all(format!("Warning: {text}\n").as_bytes());
-}
-
 /// Prints `Error: text` to standard error.
 pub fn print_error(text: &str) {
     let _ = std::io::stderr().write_all(format!("Error: {text}\n").as_bytes());
+}
+
+/// What a command in this process says, as the client would print it.
+#[derive(Debug, Default)]
+pub struct Terminal {
+    /// Exit code bits of all errors.
+    pub code: i32,
+}
+
+impl Sink for Terminal {
+    fn send(&mut self, response: Response) -> Result<(), Gone> {
+        self.code |= response.exit_code();
+        for piece in render(&response, false) {
+            match piece.stream {
+                Stream::Out => print(&piece.text),
+                Stream::Err => drop(std::io::stderr().write_all(piece.text.as_bytes())),
+            }
+        }
+        Ok(())
+    }
 }

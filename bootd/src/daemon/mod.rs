@@ -376,20 +376,11 @@ impl Dispatcher for Daemon {
         }
         let mut tee = Tee { sink, record };
         let mut out = Out::new(&mut tee);
-        let result = self.carry_out(&call, &mut out);
-        // A client that has gone needs no last words.
-        let _ = last_words(result, &mut out).and_then(|()| out.flush());
+        let done = self.carry_out(&call, &mut out);
+        out.conclude(done);
         if let Some(record) = tee.record {
             self.log.finish(record, started.elapsed());
         }
-    }
-}
-
-fn last_words(result: Result<(), Stop>, out: &mut Out<'_>) -> Result<(), Stop> {
-    match result {
-        Ok(()) | Err(Stop::Gone) => Ok(()),
-        Err(Stop::Error(error)) => out.error(*error),
-        Err(Stop::Code(code)) => out.code(code),
     }
 }
 

@@ -94,6 +94,10 @@ pub struct Out<'a> {
     bytes: usize,
     since: Option<Instant>,
     failed: bool,
+    /// Every line goes at once.
+    immediate: bool,
+    /// Responses that wait for [`Out::release`].
+    held: Option<Vec<Response>>,
 }
 
 impl<'a> Out<'a> {
@@ -107,7 +111,28 @@ impl<'a> Out<'a> {
             bytes: 0,
             since: None,
             failed: false,
+            immediate: false,
+            held: None,
         }
+    }
+
+    /// The same for a caller in this process, where a line costs nothing: each goes at once.
+    pub fn immediate(sink: &'a mut dyn Sink) -> Self {
+        Self { immediate: true, ..Self::new(sink) }
+    }
+
+    /// Sends nothing until [`Out::release`]: while others wait for what this command holds, no slow client
+    /// may make them wait longer.
+    pub fn hold(&mut self) {
+        self.held.get_or_insert_default();
+    }
+
+    /// Sends what was held.
+    pub fn release(&mut self) -> Done {
+        let batch = self.flush();
+        let held = self.held.take().unwrap_or_default();
+        batch?;
+        held.into_iter().try_for_each(|response| self.pass_on(response))
     }
 
     /// Results become a list in JSON.
@@ -121,9 +146,14 @@ impl<'a> Out<'a> {
     }
 
     /// A result, or one of several.
-    pub fn report(&mut self, report: &impl Report) -> Done {
+    pub fn report<R: Report>(&mut self, report: &R) -> Done {
         match self.form {
             Form::Text => report.print(&mut Lines(self)),
+            Form::Json(_) if R::MANY => match serde_json::to_value(report) {
+                Ok(serde_json::Value::Array(list)) => list.iter().try_for_each(|one| self.element(one)),
+                Ok(one) => self.element(&one),
+                Err(error) => Err(not_json(&error)),
+            },
             Form::Json(_) => self.element(report),
         }
     }
@@ -146,18 +176,17 @@ impl<'a> Out<'a> {
         }
     }
 
+    /// The same as top-level data.
+    pub fn data_heading(&mut self, text: impl Into<String>) -> Done {
+        match self.form {
+            Form::Text => self.put_data(text.into()),
+            Form::Json(_) => Ok(()),
+        }
+    }
+
     /// Each line of a text.
     pub fn lines(&mut self, text: &str) -> Done {
         text.lines().try_for_each(|line| self.line(line))
-    }
-
-    /// A list of objects.
-    pub fn json(&mut self, list: &impl Serialize) -> Done {
-        match serde_json::to_value(list) {
-            Ok(serde_json::Value::Array(list)) => list.iter().try_for_each(|one| self.element(one)),
-            Ok(one) => self.element(&one),
-            Err(error) => Err(Stop::internal(error.to_string())),
-        }
     }
 
     /// Top-level data: a client swallows an empty text and `0`.
@@ -235,7 +264,7 @@ impl<'a> Out<'a> {
     pub fn send(&mut self, response: Response) -> Done {
         self.flush()?;
         self.failed |= response.exit_code() != 0;
-        Ok(self.sink.send(response)?)
+        self.pass_on(response)
     }
 
     /// An error was reported.
@@ -255,6 +284,25 @@ impl<'a> Out<'a> {
         done
     }
 
+    /// Last words: the error that ended the command. A caller that has gone needs none.
+    pub fn conclude(&mut self, done: Done) {
+        let said = match done {
+            Ok(()) => Ok(()),
+            Err(Stop::Error(error)) => self.error(*error),
+            Err(Stop::Code(code)) => self.code(code),
+            Err(Stop::Gone) => return,
+        };
+        let _ = said.and_then(|()| self.flush());
+    }
+
+    /// How far a long work is: a terminal shows the newest such text only.
+    pub fn progress(&mut self, text: impl Into<String>) -> Done {
+        match self.form {
+            Form::Text => self.send(Response { sinfo: vec![text.into()], ..Response::default() }),
+            Form::Json(_) => Ok(()),
+        }
+    }
+
     /// Sends what is held back; to be called before slow work.
     pub fn flush(&mut self) -> Done {
         if self.bytes == 0 {
@@ -262,12 +310,21 @@ impl<'a> Out<'a> {
         }
         self.bytes = 0;
         self.since = None;
-        Ok(self.sink.send(std::mem::take(&mut self.batch))?)
+        let batch = std::mem::take(&mut self.batch);
+        self.pass_on(batch)
+    }
+
+    fn pass_on(&mut self, response: Response) -> Done {
+        match &mut self.held {
+            Some(held) => held.push(response),
+            None => self.sink.send(response)?,
+        }
+        Ok(())
     }
 
     /// An element of the list of results.
     fn element(&mut self, value: &impl Serialize) -> Done {
-        let text = serde_json::to_string_pretty(value).map_err(|error| Stop::internal(error.to_string()))?;
+        let text = serde_json::to_string_pretty(value).map_err(|error| not_json(&error))?;
         let Form::Json(list) = &mut self.form else { return Ok(()) };
         list.push(&text).into_iter().try_for_each(|line| self.put_line(line))
     }
@@ -305,6 +362,14 @@ impl<'a> Out<'a> {
 
     fn maybe_flush(&mut self) -> Done {
         let since = *self.since.get_or_insert_with(Instant::now);
-        if self.bytes >= BATCH_BYTES_MAX || since.elapsed() >= BATCH_AGE_MAX { self.flush() } else { Ok(()) }
+        if self.immediate || self.bytes >= BATCH_BYTES_MAX || since.elapsed() >= BATCH_AGE_MAX {
+            self.flush()
+        } else {
+            Ok(())
+        }
     }
+}
+
+fn not_json(error: &serde_json::Error) -> Stop {
+    Stop::internal(format!("the result cannot be written as JSON: {error}"))
 }

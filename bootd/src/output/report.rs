@@ -1,6 +1,7 @@
 //! Results as data: a [`Report`] renders as xCAT's lines and as JSON.
 
 use super::{Done, Out};
+use dawn_xcatd::Element;
 
 /// A piece of a command's result: a node with its state, an object, a row, what was changed.
 ///
@@ -8,6 +9,10 @@ use super::{Done, Out};
 /// list that the whole output is then. A command whose results come one after the other reports each at once.
 /// What is about lines only (the option that chose their form) is a skipped field.
 pub trait Report: serde::Serialize {
+    /// Whether it serialises as a sequence, each item of which is an element of the list: all of a node's
+    /// interfaces, which xCAT prints together.
+    const MANY: bool = false;
+
     /// Writes it as xCAT's lines.
     ///
     /// # Errors
@@ -27,6 +32,16 @@ impl Lines<'_, '_> {
     /// Top-level data: a client swallows an empty text and `0`.
     pub fn data(&mut self, text: impl Into<String>) -> Done {
         self.0.put_data(text.into())
+    }
+
+    /// A part that needs attention and is not an error.
+    pub fn warning(&mut self, text: impl Into<String>) -> Done {
+        self.0.warning(text)
+    }
+
+    /// Verb-specific elements, which programs read.
+    pub fn elements(&mut self, elements: Vec<Element>) -> Done {
+        self.0.elements(elements)
     }
 
     /// `node: text`.

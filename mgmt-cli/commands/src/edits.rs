@@ -3,10 +3,9 @@
 use crate::{addresses, conflicts, next_boot, typos};
 use dawn_bootd::command::Ctx;
 use dawn_bootd::node_edits::keep_to;
-use dawn_bootd::output::{Done, Out, Stop};
+use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
 use dawn_cluster::secrets::{self, MASK, Sensitivity};
 use dawn_cluster::{Col, Edit, EditError, RowChange, RowChangeKind, Snapshot, Table, Text};
-use dawn_xcatd::Response;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -69,8 +68,7 @@ pub fn transact(
     dry_run: bool,
     compute: impl FnOnce(&Snapshot, &mut Out<'_>) -> Result<Edits, Stop>,
 ) -> Done {
-    let mut notes: Vec<Response> = Vec::new();
-    let mut aside = Out::new(&mut notes);
+    out.hold();
     let before = &ctx.snapshot;
     let compute = |snapshot: &Snapshot, out: &mut Out<'_>| {
         let edits = compute(snapshot, out)?;
@@ -83,16 +81,13 @@ pub fn transact(
     };
     let result = if dry_run {
         let would = |edits: Edits| Ok((before.preview(&edits.0)?, Arc::new(before.with(&edits.0)?)));
-        compute(before, &mut aside).and_then(would)
+        compute(before, out).and_then(would)
     } else {
-        let write = |snapshot: &Snapshot| compute(snapshot, &mut aside).map(|edits| (edits.0, ()));
+        let write = |snapshot: &Snapshot| compute(snapshot, out).map(|edits| (edits.0, ()));
         let written = ctx.model.transact(ctx.change_head(), write);
         written.map(|(applied, ())| (applied.change.rows.clone(), applied.snapshot))
     };
-    aside.flush()?;
-    for note in notes {
-        out.send(note)?;
-    }
+    out.release()?;
     let (rows, after) = result?;
     if dry_run {
         show(&rows, out)?;
@@ -159,48 +154,113 @@ fn texts(keys: Vec<(Col, String)>) -> Vec<(Col, Text)> {
 /// Prints row changes: `+`, `-` or `~`, table and key, then the cells that differ.
 pub fn show(changes: &[RowChange], out: &mut Out<'_>) -> Done {
     if changes.is_empty() {
-        return out.line("Nothing would change.");
+        return out.heading(NOTHING);
     }
-    for change in changes {
-        for line in describe(change, true) {
-            out.line(line)?;
-        }
-    }
-    Ok(())
+    changes.iter().try_for_each(|change| out.report(&Difference::of(change, true)))
 }
 
-/// `+ file PATH`, `- file PATH` or `~ file PATH`; a path that is a directory is called one.
-pub fn file_line(sign: char, path: &Path) -> String {
-    let word = if path.is_dir() && !path.is_symlink() { "directory" } else { "file" };
-    format!("{sign} {word} {}", path.display())
+/// What a dry run without a difference says.
+pub const NOTHING: &str = "Nothing would change.";
+
+/// A row that differs.
+#[derive(serde::Serialize)]
+pub struct Difference {
+    change: char,
+    table: &'static str,
+    key: Vec<String>,
+    cells: Vec<Cell>,
+}
+
+/// A cell that differs; secrets are masked.
+#[derive(serde::Serialize)]
+struct Cell {
+    column: &'static str,
+    /// `None`: what was there before is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    old: Option<Option<String>>,
+    new: Option<String>,
+    #[serde(skip)]
+    hidden: bool,
+}
+
+impl Difference {
+    /// The difference that a row change makes; `with_old`: what was in its cells before is known.
+    pub fn of(change: &RowChange, with_old: bool) -> Self {
+        let sign = match change.kind {
+            RowChangeKind::Inserted => '+',
+            RowChangeKind::Updated => '~',
+            RowChangeKind::Deleted => '-',
+        };
+        let keys = change.table.info().cols().filter(|col| col.info().is_key).zip(&change.key);
+        let key = |(col, text): (Col, &Text)| {
+            if secrets::is_secret(col) { MASK.to_owned() } else { text.to_string() }
+        };
+        let cell = |(col, old, new): &(Col, Option<Text>, Option<Text>)| {
+            let hidden = secrets::is_secret(*col) || is_hidden_setting(change, *col);
+            let text = |text: &Option<Text>| {
+                text.as_deref().map(|text| if hidden { MASK.to_owned() } else { text.to_owned() })
+            };
+            Cell { column: col.name(), old: with_old.then(|| text(old)), new: text(new), hidden }
+        };
+        Self {
+            change: sign,
+            table: change.table.name(),
+            key: keys.map(key).collect(),
+            cells: change.cells.iter().map(cell).collect(),
+        }
+    }
+
+    /// Its lines.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = vec![format!("{} {} {}", self.change, self.table, self.key.join(","))];
+        for Cell { column, old, new, hidden } in &self.cells {
+            let word = |text: &Option<String>| match text {
+                None => "(not set)".to_owned(),
+                Some(mask) if *hidden => mask.clone(),
+                Some(text) => format!("{text:?}"),
+            };
+            let old = old.as_ref().map(|old| word(old) + " -> ").unwrap_or_default();
+            lines.push(format!("    {column}: {old}{}", word(new)));
+        }
+        lines
+    }
+}
+
+impl Report for Difference {
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        self.lines().into_iter().try_for_each(|line| lines.line(line))
+    }
+}
+
+/// A file or directory that would be written or removed.
+#[derive(serde::Serialize)]
+pub struct FileDifference {
+    change: char,
+    kind: &'static str,
+    path: String,
+    /// Why it stays for now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+impl FileDifference {
+    /// The sign, and whether the path is a directory.
+    pub fn of(change: char, path: &Path) -> Self {
+        let kind = if path.is_dir() && !path.is_symlink() { "directory" } else { "file" };
+        Self { change, kind, path: path.display().to_string(), note: None }
+    }
+}
+
+impl Report for FileDifference {
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        let note = self.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
+        lines.line(format!("{} {} {}{note}", self.change, self.kind, self.path))
+    }
 }
 
 /// The sign of a file that would be written.
 pub fn written(path: &Path) -> char {
     if path.exists() { '~' } else { '+' }
-}
-
-/// The lines of one row change; `with_old`: what was in its cells before is known.
-pub fn describe(change: &RowChange, with_old: bool) -> Vec<String> {
-    let sign = match change.kind {
-        RowChangeKind::Inserted => '+',
-        RowChangeKind::Updated => '~',
-        RowChangeKind::Deleted => '-',
-    };
-    let keys = change.table.info().cols().filter(|col| col.info().is_key).zip(&change.key);
-    let key: Vec<&str> = keys.map(|(col, text)| if secrets::is_secret(col) { MASK } else { text }).collect();
-    let mut lines = vec![format!("{sign} {} {}", change.table, key.join(","))];
-    for (col, old, new) in &change.cells {
-        let hidden = secrets::is_secret(*col) || is_hidden_setting(change, *col);
-        let word = |text: &Option<Text>| match text.as_deref() {
-            None => "(not set)".to_owned(),
-            Some(_) if hidden => MASK.to_owned(),
-            Some(text) => format!("{text:?}"),
-        };
-        let old = if with_old { word(old) + " -> " } else { String::new() };
-        lines.push(format!("    {}: {old}{}", col.name(), word(new)));
-    }
-    lines
 }
 
 /// `site.value` of a row whose key is not declared to be open.

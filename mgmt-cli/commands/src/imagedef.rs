@@ -4,6 +4,7 @@
 //! configuration to do it; the daemon tells what the tables say, one `key=value` a line. The root password
 //! travels as a crypt hash only.
 
+use dawn_bootd::output::CommandError;
 use dawn_bootd::root_password::root_hash;
 use dawn_cluster::{OsImage, Snapshot};
 use dawn_imagebuilder::image::ImageDef;
@@ -47,9 +48,11 @@ pub struct Definition {
 }
 
 /// The lines for an image, or xCAT's text if there is none.
-pub fn lines(snapshot: &Snapshot, name: &str) -> Result<Vec<String>, String> {
+pub fn lines(snapshot: &Snapshot, name: &str) -> Result<Vec<String>, CommandError> {
     let image = snapshot.osimage(name);
-    let image = image.ok_or_else(|| format!("Cannot find the OS image {name} in the osimage table."))?;
+    let image = image.ok_or_else(|| {
+        CommandError::not_found(format!("Cannot find the OS image {name} in the osimage table."))
+    })?;
     let mut lines = vec![format!("imagename={name}")];
     for column in COLUMNS {
         if let Some(value) = image.get(column) {
@@ -71,14 +74,16 @@ pub fn lines(snapshot: &Snapshot, name: &str) -> Result<Vec<String>, String> {
     Ok(lines.into_iter().map(|line| line.replace('\n', " ")).collect())
 }
 
-fn directory(snapshot: &Snapshot, name: &str, image: &OsImage) -> Result<String, String> {
+fn directory(snapshot: &Snapshot, name: &str, image: &OsImage) -> Result<String, CommandError> {
     image.rootimgdir(snapshot).ok_or_else(|| {
-        format!("The image {name} has no rootimgdir, and osvers, osarch or profile is missing to derive it.")
+        CommandError::conflict(format!(
+            "The image {name} has no rootimgdir, and osvers, osarch or profile is missing to derive it."
+        ))
     })
 }
 
 /// Reads the lines.
-pub fn read<'a>(lines: impl Iterator<Item = &'a str>) -> Result<Definition, String> {
+pub fn read<'a>(lines: impl Iterator<Item = &'a str>) -> Result<Definition, CommandError> {
     let values: BTreeMap<&str, &str> = lines.filter_map(|line| line.split_once('=')).collect();
     let get = |key: &str| values.get(key).map(|value| value.trim()).filter(|value| !value.is_empty());
     let text = |key: &str| get(key).unwrap_or_default().to_owned();
@@ -90,7 +95,9 @@ pub fn read<'a>(lines: impl Iterator<Item = &'a str>) -> Result<Definition, Stri
     let permission = match get("permission") {
         Some(octal) => {
             let mode = u32::from_str_radix(octal, 8).ok().filter(|mode| *mode <= 0o7777);
-            Some(mode.ok_or_else(|| format!("linuximage.permission {octal:?} is not an octal mode"))?)
+            let wrong =
+                || CommandError::conflict(format!("linuximage.permission {octal:?} is not an octal mode"));
+            Some(mode.ok_or_else(wrong)?)
         }
         None => None,
     };

@@ -1,10 +1,10 @@
 //! Lines of the statelite commands; nodes parse some of them with shell tools (`node: options  path`).
 
 use dawn_bootd::command::Ctx;
-use dawn_bootd::output::{Done, Out, Stop};
+use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
 use dawn_cluster::Snapshot;
 use dawn_statelite::{LiteFile, Tree, each_tree, files, files_of_image, image_of, trees_of_image};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 /// The nodes a request is about: those of the noderange, or the caller itself when it is a node. A peer
 /// without certificate speaks for itself only, whatever noderange it names.
@@ -19,14 +19,98 @@ pub fn nodes(ctx: &Ctx<'_>, given: bool) -> Result<Vec<String>, Stop> {
     }
 }
 
-/// `name: options       path`, one line a file.
-pub fn file_lines(name: &str, list: &[LiteFile], out: &mut Out<'_>) -> Done {
-    list.iter().try_for_each(|file| out.line(format!("{name}: {:<13} {}", file.text, file.path)))
+/// The files of a node or of an image.
+pub struct Files<'f> {
+    /// Whether `name` is an image.
+    pub of_image: bool,
+    /// Node or image.
+    pub name: &'f str,
+    /// The files.
+    pub list: Vec<LiteFile>,
 }
 
-/// The same for `--json`; `of` is `node` or `image`.
-pub fn file_objects(of: &str, name: &str, list: &[LiteFile]) -> Vec<Value> {
-    list.iter().map(|file| json!({ of: name, "options": *file.text, "file": *file.path })).collect()
+/// A file of the list.
+#[derive(Serialize)]
+struct File<'f> {
+    file: &'f str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<&'f str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node: Option<&'f str>,
+    options: &'f str,
+}
+
+impl Serialize for Files<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (image, node) = if self.of_image { (Some(self.name), None) } else { (None, Some(self.name)) };
+        let files = self.list.iter();
+        serializer.collect_seq(files.map(|file| File { file: &file.path, image, node, options: &file.text }))
+    }
+}
+
+impl Report for Files<'_> {
+    const MANY: bool = true;
+
+    /// `name: options       path`, one line a file.
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        let name = self.name;
+        self.list.iter().try_for_each(|file| lines.line(format!("{name}: {:<13} {}", file.text, file.path)))
+    }
+}
+
+impl Files<'_> {
+    fn describe(&self, lines: &mut Lines<'_, '_>) -> Done {
+        lines.line("Litefiles (litefile table):")?;
+        self.list
+            .iter()
+            .try_for_each(|file| lines.line(format!("        {:<13} {}", file.text, file.path)))?;
+        lines.line("")
+    }
+}
+
+/// The trees of a node.
+pub struct Trees<'t> {
+    node: &'t str,
+    list: Vec<Tree>,
+}
+
+/// A tree of the list.
+#[derive(Serialize)]
+struct TreeOf<'t> {
+    directory: String,
+    mntopts: &'t str,
+    node: &'t str,
+    priority: &'t str,
+}
+
+impl<'t> Trees<'t> {
+    /// The trees that can be used; every other row is an error line.
+    pub fn of(node: &'t str, snapshot: &Snapshot, out: &mut Out<'_>) -> Result<Self, Stop> {
+        Ok(Self { node, list: usable_trees(node, snapshot, out)? })
+    }
+}
+
+impl Serialize for Trees<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.list.iter().map(|tree| TreeOf {
+            directory: tree.location.to_string(),
+            mntopts: &tree.options,
+            node: self.node,
+            priority: &tree.label,
+        }))
+    }
+}
+
+impl Report for Trees<'_> {
+    const MANY: bool = true;
+
+    /// `node: server:dir[ :options]` by priority.
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        self.list.iter().try_for_each(|tree| {
+            let options = if tree.options.is_empty() { String::new() } else { format!(" :{}", tree.options) };
+            lines.line(format!("{}: {}{options}", self.node, tree.location))
+        })
+    }
 }
 
 /// The trees of a node. A row that cannot be used is an error line of its own and spoils nothing else.
@@ -35,97 +119,103 @@ fn usable_trees(node: &str, snapshot: &Snapshot, out: &mut Out<'_>) -> Result<Ve
     for tree in each_tree(snapshot, node) {
         match tree {
             Ok(tree) => usable.push(tree),
-            Err(error) => out.error(format!("{node}: litetree.directory: {error}"))?,
+            Err(error) => {
+                out.error(CommandError::conflict(format!("{node}: litetree.directory: {error}")))?
+            }
         }
     }
     Ok(usable)
 }
 
-/// Trees of a node for `--json`.
-pub fn tree_objects(node: &str, snapshot: &Snapshot, out: &mut Out<'_>) -> Result<Vec<Value>, Stop> {
-    let list = usable_trees(node, snapshot, out)?;
-    let object = |tree: &Tree| json!({ "node": node, "priority": tree.label, "directory": tree.location.to_string(), "mntopts": tree.options });
-    Ok(list.iter().map(object).collect())
+/// The long listing of a node; what is not set is left out of the object.
+#[derive(Serialize)]
+pub struct NodeListing<'n> {
+    litefile: Files<'n>,
+    litetree: Trees<'n>,
+    node: &'n str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    osimage: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    statelite: Option<String>,
 }
 
-/// The files of a node.
-pub fn files_of(snapshot: &Snapshot, node: &str) -> Vec<LiteFile> {
-    files(snapshot, node)
+impl<'n> NodeListing<'n> {
+    /// What is said of a node; rows that cannot be used are error lines.
+    pub fn of(node: &'n str, snapshot: &Snapshot, out: &mut Out<'_>) -> Result<Self, Stop> {
+        let statelite = match dawn_statelite::store(snapshot, node).transpose() {
+            Ok(store) => store.map(|store| store.to_string()),
+            Err(error) => {
+                out.error(CommandError::conflict(format!("{node}: statelite.statemnt: {error}")))?;
+                None
+            }
+        };
+        Ok(Self {
+            litefile: Files { of_image: false, name: node, list: files(snapshot, node) },
+            litetree: Trees::of(node, snapshot, out)?,
+            node,
+            osimage: image_of(snapshot, node).map(|image| image.to_string()),
+            statelite,
+        })
+    }
 }
 
-/// `node: server:dir[ :options]` by priority.
-pub fn tree_lines(node: &str, snapshot: &Snapshot, out: &mut Out<'_>) -> Done {
-    for tree in usable_trees(node, snapshot, out)? {
-        let options = if tree.options.is_empty() { String::new() } else { format!(" :{}", tree.options) };
-        out.line(format!("{node}: {}{options}", tree.location))?;
+impl Report for NodeListing<'_> {
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        lines.line(format!(">>>Node: {}", self.node))?;
+        lines.line("")?;
+        lines.line(format!("Osimage: {}", self.osimage.as_deref().unwrap_or_default()))?;
+        lines.line("")?;
+        lines.line("Persistent directory (statelite table):")?;
+        self.statelite.iter().try_for_each(|store| lines.line(format!("        {store}")))?;
+        lines.line("")?;
+        self.litefile.describe(lines)?;
+        lines.line("Litetree path (litetree table):")?;
+        for tree in &self.litetree.list {
+            lines.line(format!("        {}, {}", tree.label, tree.location))?;
+        }
+        lines.line("")
     }
-    Ok(())
-}
-
-/// The long listing of a node.
-pub fn describe_node(node: &str, snapshot: &Snapshot, out: &mut Out<'_>) -> Done {
-    out.line(format!(">>>Node: {node}"))?;
-    out.line("")?;
-    let image = image_of(snapshot, node);
-    out.line(format!("Osimage: {}", image.as_deref().unwrap_or_default()))?;
-    out.line("")?;
-    out.line("Persistent directory (statelite table):")?;
-    match dawn_statelite::store(snapshot, node) {
-        Some(Ok(store)) => out.line(format!("        {store}"))?,
-        Some(Err(error)) => out.error(format!("{node}: statelite.statemnt: {error}"))?,
-        None => {}
-    }
-    out.line("")?;
-    list_files(&files(snapshot, node), out)?;
-    out.line("Litetree path (litetree table):")?;
-    for tree in usable_trees(node, snapshot, out)? {
-        out.line(format!("        {}, {}", tree.label, tree.location))?;
-    }
-    out.line("")
-}
-
-/// The same as an object; what is not set is left out.
-pub fn node_object(node: &str, snapshot: &Snapshot, out: &mut Out<'_>) -> Result<Value, Stop> {
-    let mut object = serde_json::Map::new();
-    object.insert("node".into(), node.into());
-    object.extend(image_of(snapshot, node).map(|image| ("osimage".into(), (*image).into())));
-    match dawn_statelite::store(snapshot, node) {
-        Some(Ok(store)) => drop(object.insert("statelite".into(), store.to_string().into())),
-        Some(Err(error)) => out.error(format!("{node}: statelite.statemnt: {error}"))?,
-        None => {}
-    }
-    object.insert("litefile".into(), file_objects("node", node, &files(snapshot, node)).into());
-    object.insert("litetree".into(), tree_objects(node, snapshot, out)?.into());
-    Ok(object.into())
 }
 
 /// The long listing of an image.
-pub fn describe_image(image: &str, snapshot: &Snapshot, out: &mut Out<'_>) -> Done {
-    out.line(format!("Osimage: {image}"))?;
-    out.line("")?;
-    list_files(&files_of_image(snapshot, image), out)?;
-    out.line("Litetree path (litetree table):")?;
-    trees_of_image(snapshot, image)
-        .into_iter()
-        .try_for_each(|(priority, directory)| out.line(format!("        {priority}, {directory}")))?;
-    out.line("")
+#[derive(Serialize)]
+pub struct ImageListing<'i> {
+    image: &'i str,
+    litefile: Files<'i>,
+    litetree: Vec<ImageTree<'i>>,
 }
 
-/// The same as an object.
-pub fn image_object(image: &str, snapshot: &Snapshot) -> Value {
-    let tree =
-        |(priority, directory)| json!({ "image": image, "priority": priority, "directory": directory });
-    json!({
-        "image": image,
-        "litefile": file_objects("image", image, &files_of_image(snapshot, image)),
-        "litetree": trees_of_image(snapshot, image).into_iter().map(tree).collect::<Vec<_>>(),
-    })
+/// A tree of an image.
+#[derive(Serialize)]
+struct ImageTree<'i> {
+    directory: String,
+    image: &'i str,
+    priority: String,
 }
 
-fn list_files(list: &[LiteFile], out: &mut Out<'_>) -> Done {
-    out.line("Litefiles (litefile table):")?;
-    list.iter().try_for_each(|file| out.line(format!("        {:<13} {}", file.text, file.path)))?;
-    out.line("")
+impl<'i> ImageListing<'i> {
+    /// What is said of an image.
+    pub fn of(image: &'i str, snapshot: &Snapshot) -> Self {
+        let tree = |(priority, directory): (String, String)| ImageTree { directory, image, priority };
+        Self {
+            image,
+            litefile: Files { of_image: true, name: image, list: files_of_image(snapshot, image) },
+            litetree: trees_of_image(snapshot, image).into_iter().map(tree).collect(),
+        }
+    }
+}
+
+impl Report for ImageListing<'_> {
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        lines.line(format!("Osimage: {}", self.image))?;
+        lines.line("")?;
+        self.litefile.describe(lines)?;
+        lines.line("Litetree path (litetree table):")?;
+        for ImageTree { priority, directory, .. } in &self.litetree {
+            lines.line(format!("        {priority}, {directory}"))?;
+        }
+        lines.line("")
+    }
 }
 
 /// The image exists.

@@ -4,8 +4,8 @@ use super::LocalCommand;
 use crate::builder::ask;
 use crate::complete::{DESCRIBED_BY, Names, candidates};
 use crate::environment::Environment;
-use crate::terminal::print;
 use dawn_bootd::command::Registry;
+use dawn_bootd::output::{Done, Out};
 use dawn_xcatd::{Data, Response};
 
 /// Changes offered to `undo` at most.
@@ -26,15 +26,11 @@ pub struct Args {
 impl LocalCommand for Args {
     const NAME: &'static str = "complete";
 
-    fn run(self, environment: &Environment, registry: &Registry) -> i32 {
+    const JSON: bool = false;
+
+    fn run(self, environment: &Environment, registry: &Registry, out: &mut Out<'_>) -> Done {
         let names = |names: Names<'_>| names_of(names, environment);
-        let mut text = String::new();
-        for word in candidates(&self.line, registry, &names) {
-            text.push_str(&word);
-            text.push('\n');
-        }
-        print(&text);
-        0
+        candidates(&self.line, registry, &names).into_iter().try_for_each(|word| out.line(word))
     }
 }
 

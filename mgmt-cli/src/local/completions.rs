@@ -5,8 +5,8 @@
 
 use super::LocalCommand;
 use crate::environment::Environment;
-use crate::terminal::print;
 use dawn_bootd::command::Registry;
+use dawn_bootd::output::{Done, Out};
 
 /// Print the completion script of a shell
 ///
@@ -33,9 +33,10 @@ pub enum Shell {
 impl LocalCommand for Args {
     const NAME: &'static str = "completions";
 
-    fn run(self, _: &Environment, registry: &Registry) -> i32 {
-        print(&script(self.shell, registry));
-        0
+    const JSON: bool = false;
+
+    fn run(self, _: &Environment, registry: &Registry, out: &mut Out<'_>) -> Done {
+        out.lines(&script(self.shell, registry))
     }
 }
 

@@ -2,12 +2,12 @@
 
 use super::LocalCommand;
 use crate::backup::Options;
-use crate::builder::{ask, fail};
+use crate::builder::ask;
 use crate::environment::Environment;
-use crate::terminal::print;
 use dawn_bootd::command::Registry;
+use dawn_bootd::output::{CommandError, Done, Out, Stop};
 use dawn_cluster::schema;
-use dawn_commands::edits::{file_line, written};
+use dawn_commands::edits::{FileDifference, written};
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 
@@ -24,47 +24,41 @@ impl LocalCommand for Args {
     const NAME: &'static str = "dumpxCATdb";
     const WRITES: bool = true;
 
-    fn run(self, environment: &Environment, _: &Registry) -> i32 {
-        let path =
-            match self.options.path(" Requires -p with path to directory to hold db files.", environment) {
-                Ok(path) => path,
-                Err(code) => return code,
-            };
+    fn run(self, environment: &Environment, _: &Registry, out: &mut Out<'_>) -> Done {
+        let missing = " Requires -p with path to directory to hold db files.";
+        let path = self.options.path(missing, environment, out)?;
         let directory = environment.directory.join(path);
         if !directory.is_dir() && !self.options.dry_run {
-            print(&format!(" Creating {} for database dump\n", directory.display()));
-            if let Err(error) = DirBuilder::new().recursive(true).mode(0o700).create(&directory) {
-                return fail(&format!("{}: {error}", directory.display()));
-            }
+            out.line(format!(" Creating {} for database dump", directory.display()))?;
+            let failed = |error| CommandError::conflict(directory.display().to_string()).cause(error);
+            DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(failed)?;
         }
         let mut failed = 0;
         let skipped = self.options.skipped_tables(environment);
         for table in schema().tables_by_name() {
             let skip = skipped.iter().any(|name| name == table.name);
             if self.options.verbose {
-                print(&format!("{} {}\n", if skip { "Skipping" } else { "Dumping" }, table.name));
+                out.line(format!("{} {}", if skip { "Skipping" } else { "Dumping" }, table.name))?;
             }
             if skip {
                 continue;
             }
             let file = directory.join(format!("{}.csv", table.name));
             if self.options.dry_run {
-                print(&format!("{}\n", file_line(written(&file), &file)));
+                out.report(&FileDifference::of(written(&file), &file))?;
                 continue;
             }
             let file = file.to_string_lossy().into_owned();
             // As in xCAT, one table's failure does not stop the others.
-            if let Err(text) = ask(environment, "tabdump", vec!["-f".into(), file, table.name.into()]) {
-                fail(&format!("{}: {text}", table.name));
+            if let Err(error) = ask(environment, "tabdump", vec!["-f".into(), file, table.name.into()]) {
+                out.error(error.about(table.name))?;
                 failed += 1;
             }
         }
         if failed > 0 {
-            return fail(&format!("{failed} tables could not be written: this is not a complete backup."));
+            let text = format!("{failed} tables could not be written: this is not a complete backup.");
+            return Err(Stop::unavailable(text));
         }
-        if !self.options.dry_run {
-            print("Backup Complete.\n");
-        }
-        0
+        if self.options.dry_run { Ok(()) } else { out.line("Backup Complete.") }
     }
 }

@@ -4,11 +4,11 @@
 //! daemon may serve a network without either.
 
 use super::LocalCommand;
-use crate::builder::{ask, definition, fail};
+use crate::builder::{ask, definition};
 use crate::environment::Environment;
-use crate::terminal::print;
 use dawn_bootd::command::Registry;
-use dawn_imagebuilder::genimage::{self, Embedded, Options};
+use dawn_bootd::output::{CommandError, Done, Out, Stop};
+use dawn_imagebuilder::genimage::{self, Embedded, GenimageError, Options};
 use dawn_imagebuilder::image::ImageDef;
 use dawn_statelite::{DEFAULT_OPTION, default_paths};
 use std::path::PathBuf;
@@ -95,16 +95,7 @@ impl LocalCommand for Args {
     const NAME: &'static str = "genimage";
     const WRITES: bool = true;
 
-    fn run(self, environment: &Environment, _: &Registry) -> i32 {
-        match self.build(environment) {
-            Ok(()) => 0,
-            Err(text) => fail(&text),
-        }
-    }
-}
-
-impl Args {
-    fn build(&self, environment: &Environment) -> Result<(), String> {
+    fn run(self, environment: &Environment, _: &Registry, out: &mut Out<'_>) -> Done {
         let image = self.image_name()?;
         let from_file = self.definition.is_some();
         if !self.noupdate && !self.dry_run && !from_file {
@@ -115,10 +106,10 @@ impl Args {
         let mut def = definition.image;
         self.override_values(&mut def)?;
         if !matches!(def.provmethod.as_str(), "netboot" | "statelite") {
-            return Err(format!(
+            return Err(Stop::conflict(format!(
                 "'{image}' cannot be used to build diskless image. Make sure osimage.provmethod is 'netboot' \
                  or 'statelite'."
-            ));
+            )));
         }
         let options = Options {
             only_initrd: self.onlyinitrd,
@@ -126,29 +117,30 @@ impl Args {
             ..Options::default()
         };
         if self.dry_run {
-            let lines = genimage::dryrun(&def, &options).map_err(|error| error.to_string())?;
-            print(&format!("{}\n", lines.join("\n")));
+            let lines = genimage::dryrun(&def, &options).map_err(failed)?;
+            out.lines(&lines.join("\n"))?;
             if wants_rows {
-                print(&format!("+ litefile: {}\n", default_paths(&def.osvers).join(" ")));
+                out.line(format!("+ litefile: {}", default_paths(&def.osvers).join(" ")))?;
             }
             return Ok(());
         }
-        let result = genimage::run(&def, &options, &Embedded::new(), &mut |line| print(&format!("{line}\n")));
-        match result {
-            Ok(_) if wants_rows => write_litefile(environment, &def),
-            Ok(_) => Ok(()),
-            Err(error) => Err(match error.hint() {
-                Some(hint) => format!("{error}\nHint: {hint}"),
-                None => error.to_string(),
-            }),
-        }
+        genimage::run(&def, &options, &Embedded::new(), &mut |line| drop(out.line(line))).map_err(failed)?;
+        if wants_rows { write_litefile(environment, &def, out) } else { Ok(()) }
     }
+}
 
-    fn image_name(&self) -> Result<String, String> {
+/// What the builder says, with its hint.
+fn failed(error: GenimageError) -> Stop {
+    let shown = CommandError::unavailable(error.to_string());
+    error.hint().into_iter().fold(shown, CommandError::hint).into()
+}
+
+impl Args {
+    fn image_name(&self) -> Result<String, Stop> {
         match (&self.image, &self.os, &self.arch, &self.profile) {
             (Some(image), ..) => Ok(image.clone()),
             (None, Some(os), Some(arch), Some(profile)) => Ok(format!("{os}-{arch}-netboot-{profile}")),
-            _ => Err("Name an image, or its OS, architecture and profile with -o, -a and -p.".into()),
+            _ => Err(Stop::usage("Name an image, or its OS, architecture and profile with -o, -a and -p.")),
         }
     }
 
@@ -171,7 +163,7 @@ impl Args {
         .collect()
     }
 
-    fn store(&self, environment: &Environment, image: &str) -> Result<(), String> {
+    fn store(&self, environment: &Environment, image: &str) -> Done {
         let given = self.given();
         if given.is_empty() {
             return Ok(());
@@ -180,10 +172,11 @@ impl Args {
         definition(environment, image, None)?;
         let mut words = vec!["-t".to_owned(), "osimage".to_owned(), image.to_owned()];
         words.extend(given.into_iter().map(|(attr, value)| format!("{attr}={value}")));
-        ask(environment, "chdef", words).map(drop)
+        ask(environment, "chdef", words)?;
+        Ok(())
     }
 
-    fn override_values(&self, def: &mut ImageDef) -> Result<(), String> {
+    fn override_values(&self, def: &mut ImageDef) -> Done {
         let list = |text: &String| text.split(',').map(str::to_owned).collect();
         for (attr, value) in self.given() {
             match attr {
@@ -194,7 +187,8 @@ impl Args {
                 "kernelver" => def.kernelver = Some(value.clone()),
                 "permission" => {
                     let mode = u32::from_str_radix(value, 8).ok().filter(|mode| *mode <= 0o7777);
-                    def.permission = Some(mode.ok_or_else(|| format!("{value} is not an octal mode"))?);
+                    def.permission =
+                        Some(mode.ok_or_else(|| Stop::usage(format!("{value} is not an octal mode")))?);
                 }
                 _ => {}
             }
@@ -205,16 +199,15 @@ impl Args {
 
 /// A statelite image without a row has a root that its nodes cannot write at all. Rows that are there, those
 /// for all images included, are never added to.
-fn write_litefile(environment: &Environment, def: &ImageDef) -> Result<(), String> {
+fn write_litefile(environment: &Environment, def: &ImageDef, out: &mut Out<'_>) -> Done {
     let (image, paths) = (&def.name, default_paths(&def.osvers));
     for path in &paths {
         let words = [format!("image={image},file={path}"), format!("litefile.options={DEFAULT_OPTION}")];
         ask(environment, "chtab", words.into())?;
     }
-    print(&format!(
-        "{image} had no rows in litefile and got the default ones: {DEFAULT_OPTION} for {}\n\
-         dawn explain NODE names what else its services write to; --no-litefile leaves the table alone.\n",
+    out.line(format!(
+        "{image} had no rows in litefile and got the default ones: {DEFAULT_OPTION} for {}",
         paths.join(" ")
-    ));
-    Ok(())
+    ))?;
+    out.line("dawn explain NODE names what else its services write to; --no-litefile leaves the table alone.")
 }

@@ -2,8 +2,8 @@
 
 use super::LocalCommand;
 use crate::environment::Environment;
-use crate::terminal::{print, print_error};
 use dawn_bootd::command::Registry;
+use dawn_bootd::output::{CommandError, Done, Lines, Out, Report};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -43,28 +43,36 @@ impl LocalCommand for Args {
     const NAME: &'static str = "links";
     const WRITES: bool = true;
 
-    fn run(self, environment: &Environment, registry: &Registry) -> i32 {
-        let mut show = |line: &str| print(&format!("{line}\n"));
+    fn run(self, environment: &Environment, registry: &Registry, out: &mut Out<'_>) -> Done {
+        let mut show = |link: &Link| drop(out.report(link));
         let names: Vec<&str> = registry.all().iter().map(|entry| entry.name).collect();
-        let made = make(&self.directory, &environment.executable, &names, self.dry_run, &mut show);
-        let (count, foreign) = match made {
-            Ok(made) => made,
-            Err(error) => {
-                print_error(&format!("{}: {error}", self.directory.display()));
-                return 1;
-            }
-        };
+        let (count, foreign) =
+            make(&self.directory, &environment.executable, &names, self.dry_run, &mut show).map_err(
+                |error| CommandError::unavailable(self.directory.display().to_string()).cause(error),
+            )?;
         if !self.dry_run {
-            print(&format!("{count} links in {}\n", self.directory.display()));
+            out.line(format!("{count} links in {}", self.directory.display()))?;
         }
         if foreign.is_empty() {
-            return 0;
+            return Ok(());
         }
-        print_error(&format!(
-            "left as they are, because they are not links: {}\nHint: remove these files, or name another directory.",
-            foreign.join(", ")
-        ));
-        1
+        let foreign = foreign.join(", ");
+        let error =
+            CommandError::conflict(format!("left as they are, because they are not links: {foreign}"));
+        Err(error.hint("remove these files, or name another directory.").into())
+    }
+}
+
+/// A link that a dry run would make.
+#[derive(serde::Serialize)]
+struct Link {
+    change: char,
+    path: String,
+}
+
+impl Report for Link {
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        lines.line(format!("{} link {}", self.change, self.path))
     }
 }
 
@@ -75,7 +83,7 @@ fn make(
     target: &Path,
     names: &[&'static str],
     dry_run: bool,
-    show: &mut dyn FnMut(&str),
+    show: &mut dyn FnMut(&Link),
 ) -> io::Result<(usize, Vec<&'static str>)> {
     if !dry_run {
         std::fs::create_dir_all(directory)?;
@@ -87,7 +95,7 @@ fn make(
         if !is_link && path.exists() {
             foreign.push(name);
         } else if dry_run {
-            show(&format!("{} link {}", if is_link { '~' } else { '+' }, path.display()));
+            show(&Link { change: if is_link { '~' } else { '+' }, path: path.display().to_string() });
         } else {
             if is_link {
                 std::fs::remove_file(&path)?;
@@ -111,14 +119,15 @@ mod tests {
         let registry = crate::registry::registry();
         let names: Vec<&str> = registry.all().iter().map(|entry| entry.name).collect();
         let mut lines = Vec::new();
-        let shown = make(dir.path(), target, &names, true, &mut |line| lines.push(line.to_owned())).unwrap();
+        let shown =
+            make(dir.path(), target, &names, true, &mut |link| lines.push(link.path.clone())).unwrap();
         assert_eq!(shown, (0, vec!["chdef"]));
         assert_eq!(lines.len() + 1 + UNLINKED.len(), names.len());
-        assert!(lines.contains(&format!("+ link {}/nodels", dir.path().display())), "{lines:?}");
+        assert!(lines.contains(&format!("{}/nodels", dir.path().display())), "{lines:?}");
         assert!(!dir.path().join("nodels").is_symlink());
         for _ in 0..2 {
             let (count, foreign) =
-                make(dir.path(), target, &names, false, &mut |line| panic!("{line}")).unwrap();
+                make(dir.path(), target, &names, false, &mut |link| panic!("{}", link.path)).unwrap();
             assert_eq!((count + 1 + UNLINKED.len(), foreign), (names.len(), vec!["chdef"]));
         }
         assert_eq!(std::fs::read_link(dir.path().join("unregnotif")).unwrap(), target);

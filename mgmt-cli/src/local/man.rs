@@ -3,9 +3,9 @@
 use super::LocalCommand;
 use crate::environment::Environment;
 use crate::manual;
-use crate::terminal::{print, print_error};
 use dawn_bootd::command::Registry;
-use dawn_commands::edits::{file_line, written};
+use dawn_bootd::output::{CommandError, Done, Out, Stop};
+use dawn_commands::edits::{FileDifference, written};
 use std::path::{Path, PathBuf};
 
 /// Write the manual pages into a directory, or print one
@@ -28,39 +28,36 @@ impl LocalCommand for Args {
     const NAME: &'static str = "man";
     const WRITES: bool = true;
 
-    fn run(self, _: &Environment, registry: &Registry) -> i32 {
-        let result = match &self.dir {
-            Some(directory) => write_all(&registry.program(), directory, self.dry_run),
-            None => show(&registry.program(), self.command.as_deref()),
-        };
-        match result {
-            Ok(()) => 0,
-            Err(error) => {
-                print_error(&error.to_string());
-                1
-            }
+    const JSON: bool = false;
+
+    fn run(self, _: &Environment, registry: &Registry, out: &mut Out<'_>) -> Done {
+        match &self.dir {
+            Some(directory) => write_all(&registry.program(), directory, self.dry_run, out),
+            None => show(&registry.program(), self.command.as_deref(), out),
         }
     }
 }
 
-fn show(program: &clap::Command, name: Option<&str>) -> std::io::Result<()> {
-    let page =
-        manual::page(program, name)?.ok_or_else(|| std::io::Error::other("there is no such command"))?;
-    print(&page);
-    Ok(())
+fn show(program: &clap::Command, name: Option<&str>, out: &mut Out<'_>) -> Done {
+    let page = manual::page(program, name).map_err(failed)?;
+    out.lines(&page.ok_or_else(|| Stop::not_found("there is no such command"))?)
 }
 
-fn write_all(program: &clap::Command, directory: &Path, dry_run: bool) -> std::io::Result<()> {
+fn failed(error: std::io::Error) -> Stop {
+    CommandError::unavailable(error.to_string()).into()
+}
+
+fn write_all(program: &clap::Command, directory: &Path, dry_run: bool, out: &mut Out<'_>) -> Done {
     if !dry_run {
-        std::fs::create_dir_all(directory)?;
+        std::fs::create_dir_all(directory).map_err(failed)?;
     }
     let names = program.get_subcommands().map(|command| Some(command.get_name()));
     for name in names.chain([None]) {
         let path = directory.join(manual::file_name(name));
         if dry_run {
-            print(&format!("{}\n", file_line(written(&path), &path)));
-        } else if let Some(page) = manual::page(program, name)? {
-            std::fs::write(path, page)?;
+            out.report(&FileDifference::of(written(&path), &path))?;
+        } else if let Some(page) = manual::page(program, name).map_err(failed)? {
+            std::fs::write(path, page).map_err(failed)?;
         }
     }
     Ok(())

@@ -12,9 +12,10 @@ mod restorexcatdb;
 mod tabedit;
 
 use crate::environment::Environment;
-use crate::terminal::{print, print_error};
+use crate::terminal::Terminal;
 use dawn_bootd::command::parse::{Parsed, finish, parse};
 use dawn_bootd::command::{Entry, Registry, VERSION};
+use dawn_bootd::output::{CommandError, Done, Out, Stop};
 
 /// A command that runs in the caller's process.
 pub trait LocalCommand: clap::Args {
@@ -22,16 +23,21 @@ pub trait LocalCommand: clap::Args {
     const NAME: &'static str;
     /// Whether it changes tables or files; then it has `--dry-run` (a test holds it to that).
     const WRITES: bool = false;
-    /// Carries the command out; the exit code.
-    fn run(self, environment: &Environment, registry: &Registry) -> i32;
+    /// Whether it has `--json`, as every command has that prints results (a test lists the others).
+    const JSON: bool = true;
+    /// Carries the command out.
+    fn run(self, environment: &Environment, registry: &Registry, out: &mut Out<'_>) -> Done;
 }
 
 /// A local command: what every command says of itself, and how it runs.
 pub struct Local {
     /// Name, arguments, help.
     pub entry: Entry,
-    run: fn(&[String], &Environment, &Registry) -> i32,
+    run: Run,
 }
+
+/// Runs a command that runs in the caller's process.
+type Run = fn(&[String], &Environment, &Registry, &mut Out<'_>) -> Done;
 
 impl Local {
     const fn of<C: LocalCommand>() -> Self {
@@ -40,7 +46,11 @@ impl Local {
 
     /// Runs it with its words; the exit code.
     pub fn run(&self, words: &[String], environment: &Environment, registry: &Registry) -> i32 {
-        (self.run)(words, environment, registry)
+        let mut terminal = Terminal::default();
+        let mut out = Out::immediate(&mut terminal);
+        let done = (self.run)(words, environment, registry, &mut out);
+        out.conclude(done);
+        terminal.code
     }
 }
 
@@ -63,22 +73,29 @@ pub fn find(name: &str) -> Option<&'static Local> {
 }
 
 fn clap_of<C: LocalCommand>() -> clap::Command {
-    finish(C::augment_args(clap::Command::new(C::NAME)), false)
+    finish(C::augment_args(clap::Command::new(C::NAME)), C::JSON)
 }
 
-fn run<C: LocalCommand>(words: &[String], environment: &Environment, registry: &Registry) -> i32 {
+fn run<C: LocalCommand>(
+    words: &[String],
+    environment: &Environment,
+    registry: &Registry,
+    out: &mut Out<'_>,
+) -> Done {
     match parse::<C>(clap_of::<C>(), words) {
-        Parsed::Args { args, .. } => args.run(environment, registry),
-        Parsed::Help(text) => print_lines(&text, 0),
-        Parsed::Version => print_lines(VERSION, 0),
+        Parsed::Args { args, json } => {
+            if json {
+                out.as_json();
+            }
+            let done = args.run(environment, registry, out);
+            out.finish(done)
+        }
+        Parsed::Help(text) => out.lines(text.trim_end()),
+        Parsed::Version => out.line(VERSION),
         Parsed::Wrong { reason, usage } => {
-            reason.iter().for_each(|reason| print_error(reason));
-            print_lines(&usage, 1)
+            reason.map_or(Ok(()), |reason| out.error(CommandError::usage(reason)))?;
+            out.lines(usage.trim_end())?;
+            Err(Stop::Code(1))
         }
     }
-}
-
-fn print_lines(text: &str, code: i32) -> i32 {
-    print(&format!("{}\n", text.trim_end()));
-    code
 }

@@ -1,15 +1,16 @@
 //! `packimage`: pack the root tree of an image for stateless nodes.
 
 use super::LocalCommand;
-use crate::builder::{definition, fail};
+use crate::builder::definition;
 use crate::environment::Environment;
 use crate::synclist;
-use crate::terminal::print;
 use dawn_bootd::command::Registry;
-use dawn_commands::edits::{file_line, written};
+use dawn_bootd::output::{CommandError, Done, Out, Stop};
+use dawn_commands::edits::{FileDifference, written};
 use dawn_commands::imagedef::Definition;
 use dawn_imagebuilder::packimage::{self, Method, Options};
 use dawn_imagebuilder::password::RootPassword;
+use std::cell::RefCell;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
@@ -51,51 +52,52 @@ impl LocalCommand for Args {
     const NAME: &'static str = "packimage";
     const WRITES: bool = true;
 
-    fn run(self, environment: &Environment, _: &Registry) -> i32 {
-        match self.pack(environment) {
-            Ok(()) => 0,
-            Err(text) => fail(&text),
+    fn run(self, environment: &Environment, _: &Registry, out: &mut Out<'_>) -> Done {
+        if self.os.is_some() || self.profile.is_some() || self.arch.is_some() {
+            let text = "-o, -p and -a options are obsoleted, please use 'packimage <osimage name>' instead.";
+            return Err(Stop::usage(text));
         }
+        let image = self
+            .image
+            .as_ref()
+            .ok_or_else(|| Stop::usage("Name an image: packimage [-m METHOD] [-c PROGRAM] IMAGE"))?;
+        let method = Method::parse(self.method.as_deref(), self.compress.as_deref());
+        let method = method.map_err(|error| CommandError::usage(error.to_string()))?;
+        let definition = definition(environment, image, self.definition.as_deref())?;
+        if self.dry_run {
+            let output = definition.image.paths().dir.join(method.file());
+            return out.report(&FileDifference::of(written(&output), &output));
+        }
+        let options = self.options(method, &definition, out)?;
+        let shared = RefCell::new(out);
+        let is_terminal = std::io::stdout().is_terminal();
+        let mut line = |line: &str| drop(shared.borrow_mut().line(line));
+        let mut percent = |percent: u8| {
+            if is_terminal {
+                let _ = shared.borrow_mut().progress(format!("{percent:3} %"));
+            }
+        };
+        let outcome = packimage::run(&definition.image, &options, &mut line, &mut percent);
+        let outcome = outcome.map_err(|error| CommandError::unavailable(error.to_string()))?;
+        if outcome.packed {
+            let text = format!("{}: {} MiB", outcome.file.display(), outcome.bytes >> 20);
+            shared.borrow_mut().line(text)?;
+        }
+        Ok(())
     }
 }
 
 impl Args {
-    fn pack(&self, environment: &Environment) -> Result<(), String> {
-        if self.os.is_some() || self.profile.is_some() || self.arch.is_some() {
-            return Err(
-                "-o, -p and -a options are obsoleted, please use 'packimage <osimage name>' instead.".into(),
-            );
-        }
-        let image = self.image.as_ref().ok_or("Name an image: packimage [-m METHOD] [-c PROGRAM] IMAGE")?;
-        let method = Method::parse(self.method.as_deref(), self.compress.as_deref());
-        let method = method.map_err(|error| error.to_string())?;
-        let definition = definition(environment, image, self.definition.as_deref())?;
-        if self.dry_run {
-            let output = definition.image.paths().dir.join(method.file());
-            print(&format!("{}\n", file_line(written(&output), &output)));
-            return Ok(());
-        }
-        let options = self.options(method, &definition)?;
-        let mut percent = progress();
-        let mut line = |line: &str| print(&format!("{line}\n"));
-        let outcome = packimage::run(&definition.image, &options, &mut line, &mut percent);
-        let outcome = outcome.map_err(|error| error.to_string())?;
-        if outcome.packed {
-            print(&format!("{}: {} MiB\n", outcome.file.display(), outcome.bytes >> 20));
-        }
-        Ok(())
-    }
-
-    fn options(&self, method: Method, definition: &Definition) -> Result<Options, String> {
+    fn options(&self, method: Method, definition: &Definition, out: &mut Out<'_>) -> Result<Options, Stop> {
         let postscripts = definition.image.installdir.join("postscripts");
         let root_password = match &definition.image.root_hash {
             _ if definition.secureroot => RootPassword::Locked,
             Some(hash) => RootPassword::Hash(hash.clone()),
             None => {
-                print(
+                out.line(
                     "root has no password in this image: set one with 'chtab key=system passwd.username=root \
-                     passwd.password=...'\n",
-                );
+                     passwd.password=...'",
+                )?;
                 RootPassword::Locked
             }
         };
@@ -112,15 +114,5 @@ impl Args {
             unless_changed: self.unless_changed,
             ..Options::default()
         })
-    }
-}
-
-/// Percentages, on a terminal only.
-fn progress() -> impl FnMut(u8) {
-    let shown = std::io::stdout().is_terminal();
-    move |percent| {
-        if shown {
-            print(&format!("{percent:3} %\r"));
-        }
     }
 }

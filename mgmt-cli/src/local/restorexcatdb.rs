@@ -2,10 +2,10 @@
 
 use super::LocalCommand;
 use crate::backup::Options;
-use crate::builder::{ask_with, fail, show};
+use crate::builder::{ask_with, show};
 use crate::environment::Environment;
-use crate::terminal::print;
 use dawn_bootd::command::Registry;
+use dawn_bootd::output::{CommandError, Done, Out, Stop};
 use dawn_cluster::utf8;
 use dawn_commands::tables::tabrestore::{Sender, bundled};
 use std::path::PathBuf;
@@ -23,15 +23,12 @@ impl LocalCommand for Args {
     const NAME: &'static str = "restorexCATdb";
     const WRITES: bool = true;
 
-    fn run(self, environment: &Environment, _: &Registry) -> i32 {
-        let path = match self.options.path(" -p with path to database files is required ", environment) {
-            Ok(path) => path,
-            Err(code) => return code,
-        };
+    fn run(self, environment: &Environment, _: &Registry, out: &mut Out<'_>) -> Done {
+        let path = self.options.path(" -p with path to database files is required ", environment, out)?;
         let directory = environment.directory.join(path);
         let Ok(entries) = std::fs::read_dir(&directory) else {
-            print(" Input path must exist \n");
-            return 1;
+            out.heading(" Input path must exist ")?;
+            return Err(Stop::Code(1));
         };
         let skipped = self.options.skipped_tables(environment);
         let mut files: Vec<PathBuf> =
@@ -44,31 +41,26 @@ impl LocalCommand for Args {
             let skip = skipped.contains(&table);
             if self.options.verbose {
                 let (verb, what) = if skip { ("Skipping", &name) } else { ("Restoring", &table) };
-                print(&format!("{verb} {what}\n"));
+                out.line(format!("{verb} {what}"))?;
             }
             if skip {
                 continue;
             }
             let shown = file.display().to_string();
-            let bytes = std::fs::read(&file).map_err(|error| format!("{shown}: {error}"));
-            match bytes.and_then(|bytes| utf8::text(bytes, &shown)) {
-                Ok(text) => bundle.push_str(&bundled(&name, &text)),
-                Err(error) => return fail(&error),
-            }
+            let bytes = std::fs::read(&file)
+                .map_err(|error| CommandError::unavailable(shown.clone()).cause(error))?;
+            let text = utf8::text(bytes, &shown).map_err(|error| CommandError::usage(error.to_string()))?;
+            bundle.push_str(&bundled(&name, &text));
         }
         if bundle.is_empty() {
             let reason = "no TABLE.csv to restore; give the directory that dumpxCATdb wrote";
-            return fail(&format!("{}: {reason}", directory.display()));
+            return Err(Stop::not_found(format!("{}: {reason}", directory.display())));
         }
         // One change: it is done as a whole or not at all, and one `dawn undo` takes it back.
         let words = Sender::RestorexCatdb.words(&path.to_string_lossy(), self.options.dry_run);
-        match ask_with(environment, "tabrestore", words, Some(bundle)) {
-            Err(text) => return fail(&format!("{text}\nNothing was restored.")),
-            Ok(answers) => show(&answers),
-        }
-        if !self.options.dry_run {
-            print("Restore of Database Complete.\n");
-        }
-        0
+        let answers = ask_with(environment, "tabrestore", words, Some(bundle))
+            .map_err(|error| CommandError::new(error.kind(), format!("{error}\nNothing was restored.")))?;
+        show(&answers, out)?;
+        if self.options.dry_run { Ok(()) } else { out.line("Restore of Database Complete.") }
     }
 }

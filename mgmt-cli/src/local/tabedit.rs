@@ -1,10 +1,11 @@
 //! `tabedit`: a table in an editor.
 
 use super::LocalCommand;
-use crate::builder::{ask, ask_with, fail, show};
+use crate::builder::{ask, ask_with, show};
 use crate::environment::Environment;
-use crate::terminal::{print, stop_on_signals};
+use crate::terminal::stop_on_signals;
 use dawn_bootd::command::Registry;
+use dawn_bootd::output::{CommandError, Done, Out, Stop};
 use dawn_cluster::utf8;
 use dawn_commands::tables::tabrestore::Sender;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -36,23 +37,22 @@ impl LocalCommand for Args {
     const NAME: &'static str = "tabedit";
     const WRITES: bool = true;
 
-    fn run(self, environment: &Environment, registry: &Registry) -> i32 {
+    const JSON: bool = false;
+
+    fn run(self, environment: &Environment, registry: &Registry, out: &mut Out<'_>) -> Done {
         if self.help {
-            print(&help(registry));
-            return 1;
+            out.lines(&help(registry))?;
+            return Err(Stop::Code(1));
         }
         let Some(table) = &self.table else {
-            print("Usage: tabedit TABLE\n");
-            return 1;
+            out.line("Usage: tabedit TABLE")?;
+            return Err(Stop::Code(1));
         };
         if matches!(table.as_str(), "auditlog" | "eventlog") {
-            print(&format!("Editing of the {table} table is not allowed; see tabprune.\n"));
-            return 1;
+            out.line(format!("Editing of the {table} table is not allowed; see tabprune."))?;
+            return Err(Stop::Code(1));
         }
-        match edit(table, self.dry_run, environment) {
-            Ok(()) => 0,
-            Err(text) => fail(&text),
-        }
+        edit(table, self.dry_run, environment, out)
     }
 }
 
@@ -60,11 +60,11 @@ impl LocalCommand for Args {
 struct PrivateDirectory(PathBuf);
 
 impl PrivateDirectory {
-    fn new(environment: &Environment) -> Result<Self, String> {
+    fn new(environment: &Environment) -> Result<Self, CommandError> {
         let parent = environment.variable("TMPDIR").unwrap_or("/tmp");
         let path = Path::new(parent).join(format!("tabedit.{}", std::process::id()));
         let made = std::fs::DirBuilder::new().mode(0o700).create(&path);
-        made.map_err(|error| format!("{}: {error}", path.display()))?;
+        made.map_err(|error| CommandError::unavailable(path.display().to_string()).cause(error))?;
         Ok(Self(path))
     }
 }
@@ -80,13 +80,13 @@ fn help(registry: &Registry) -> String {
     entry.map(|entry| (entry.clap)().render_long_help().to_string()).unwrap_or_default()
 }
 
-fn edit(table: &str, dry_run: bool, environment: &Environment) -> Result<(), String> {
+fn edit(table: &str, dry_run: bool, environment: &Environment, out: &mut Out<'_>) -> Done {
     let text = dump(table, environment)?;
     // From here on a signal must not leave the directory behind: it only sets a flag.
     let stop = stop_on_signals();
     let directory = PrivateDirectory::new(environment)?;
     let file = directory.0.join(format!("{table}.csv"));
-    let shown = |error: std::io::Error| format!("{}: {error}", file.display());
+    let shown = |error: std::io::Error| CommandError::unavailable(file.display().to_string()).cause(error);
     let mut handle =
         std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file).map_err(shown)?;
     handle.write_all(text.as_bytes()).map_err(shown)?;
@@ -94,25 +94,22 @@ fn edit(table: &str, dry_run: bool, environment: &Environment) -> Result<(), Str
     loop {
         run_editor(&file, environment)?;
         if stop.load(Ordering::Relaxed) {
-            return Err(INTERRUPTED.into());
+            return Err(Stop::unavailable(INTERRUPTED));
         }
         let bytes = std::fs::read(&file).map_err(shown)?;
         if bytes == text.as_bytes() {
-            print("No file modifications detected, not restoring.\n");
-            return Ok(());
+            return out.line("No file modifications detected, not restoring.");
         }
         let words = Sender::Tabedit.words(&format!("{table}.csv"), dry_run);
         let edited = utf8::text(bytes, &file.to_string_lossy());
+        let edited = edited.map_err(|error| CommandError::usage(error.to_string()));
         match edited.and_then(|edited| ask_with(environment, "tabrestore", words, Some(edited))) {
-            Ok(answers) => {
-                show(&answers);
-                return Ok(());
-            }
-            Err(text) => fail(&text),
-        };
-        print("Above errors occured, hit enter to edit, or ctrl-c to abort\n");
+            Ok(answers) => return show(&answers, out),
+            Err(error) => out.error(error)?,
+        }
+        out.line("Above errors occured, hit enter to edit, or ctrl-c to abort")?;
         if !enter(stop) {
-            return Err(INTERRUPTED.into());
+            return Err(Stop::unavailable(INTERRUPTED));
         }
     }
 }
@@ -135,7 +132,7 @@ fn enter(stop: &AtomicBool) -> bool {
     }
 }
 
-fn dump(table: &str, environment: &Environment) -> Result<String, String> {
+fn dump(table: &str, environment: &Environment) -> Result<String, CommandError> {
     let responses = ask(environment, "tabdump", vec![table.to_owned()])?;
     let mut text = String::new();
     for data in responses.iter().flat_map(|response| response.data.iter()) {
@@ -148,13 +145,15 @@ fn dump(table: &str, environment: &Environment) -> Result<String, String> {
 }
 
 /// The editor's words are split at blanks; no shell is involved.
-fn run_editor(file: &PathBuf, environment: &Environment) -> Result<(), String> {
+fn run_editor(file: &PathBuf, environment: &Environment) -> Result<(), CommandError> {
     let editor = environment.variable("TABEDITOR").or_else(|| environment.variable("EDITOR")).unwrap_or("vi");
     let mut words = editor.split_whitespace();
     let program = words.next().unwrap_or("vi");
     match Command::new(program).args(words).arg(file).status() {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!("{program} ended with {status}; nothing was changed")),
-        Err(error) => Err(format!("{program}: {error}")),
+        Ok(status) => {
+            Err(CommandError::refused(format!("{program} ended with {status}; nothing was changed")))
+        }
+        Err(error) => Err(CommandError::not_found(program).cause(error)),
     }
 }

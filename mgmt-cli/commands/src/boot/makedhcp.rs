@@ -7,7 +7,7 @@
 use crate::addresses::unanswered;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::dhcp::{Answers, Interface, Silence};
-use dawn_bootd::output::{Done, Out, Stop};
+use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
 use dawn_cluster::{Guid, MacAddr, Snapshot, XCATMASTER, schema};
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -29,9 +29,6 @@ pub struct Args {
     /// Show the reservations
     #[arg(short = 'q')]
     query: bool,
-    /// With -q: print as JSON
-    #[arg(long, requires = "query")]
-    json: bool,
     /// Refused: statements of another DHCP server mean nothing to this one
     #[arg(short = 's', value_name = "STATEMENTS")]
     statements: Option<String>,
@@ -81,12 +78,8 @@ impl Command for Args {
         if self.delete {
             return self.say_what_stays(&nodes, &answers, out);
         }
-        if self.json {
-            let list: Vec<_> = nodes.iter().flat_map(|node| as_json(node, &answers)).collect();
-            return out.json(&list);
-        }
         match self.query {
-            true => nodes.iter().try_for_each(|node| show(node, &answers, out)),
+            true => nodes.iter().try_for_each(|node| out.report(&Reservations::of(node, &answers))),
             false => nodes.iter().try_for_each(|node| check(node, &ctx.snapshot, &answers, out)),
         }
     }
@@ -127,37 +120,75 @@ fn with_mac(snapshot: &Snapshot) -> Vec<String> {
     snapshot.node_names().filter(|node| has_mac(node)).map(|node| node.to_string()).collect()
 }
 
-/// A line for each address that is given. What is marked `*NOIP*` is as it was wished, unless nothing else is
-/// there.
-fn show(node: &str, answers: &Answers<'_>, out: &mut Out<'_>) -> Done {
-    let interfaces = answers.of_node(node);
-    if interfaces.is_empty() {
-        return out.warning(format!("{node} has no reservation: {NO_MAC}"));
-    }
-    let any = interfaces.iter().any(|interface| interface.answer.is_ok());
-    for Interface { mac, hostname, answer } in interfaces {
-        match answer {
-            Ok(ip) => out.line(format!("{hostname}: ip-address = {ip}, hardware-address = {mac}"))?,
-            Err(Silence::NoIp(_)) if any => {}
-            Err(silence) => out.warning(format!("{hostname} has no reservation: {silence}"))?,
-        }
-    }
-    Ok(())
+/// The interfaces of a node.
+struct Reservations<'n> {
+    node: &'n str,
+    interfaces: Vec<Interface>,
 }
 
-/// Each interface with its address, or why there is none.
-fn as_json(node: &str, answers: &Answers<'_>) -> Vec<serde_json::Value> {
-    let interfaces = answers.of_node(node);
-    if interfaces.is_empty() {
-        return vec![serde_json::json!({ "node": node, "problem": NO_MAC })];
+/// An interface with its address, or why there is none.
+#[derive(serde::Serialize)]
+struct Reservation<'r> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<&'r str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ip: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mac: Option<String>,
+    node: &'r str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+}
+
+impl<'n> Reservations<'n> {
+    fn of(node: &'n str, answers: &Answers<'_>) -> Self {
+        Self { node, interfaces: answers.of_node(node) }
     }
-    let one = |Interface { mac, hostname, answer }: Interface| match answer {
-        Ok(ip) => serde_json::json!({ "node": node, "host": hostname, "ip": ip.to_string(), "mac": mac }),
-        Err(silence) => {
-            serde_json::json!({ "node": node, "host": hostname, "mac": mac, "problem": silence.to_string() })
+}
+
+impl serde::Serialize for Reservations<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let node = self.node;
+        let one = |Interface { mac, hostname, answer }: &Interface| {
+            let (ip, problem) = match answer {
+                Ok(ip) => (Some(ip.to_string()), None),
+                Err(silence) => (None, Some(silence.to_string())),
+            };
+            serde_json::to_value(Reservation {
+                host: Some(hostname),
+                ip,
+                mac: Some(mac.to_string()),
+                node,
+                problem,
+            })
+        };
+        let nothing = Reservation { host: None, ip: None, mac: None, node, problem: Some(NO_MAC.to_owned()) };
+        match self.interfaces.as_slice() {
+            [] => serializer.collect_seq([nothing]),
+            some => serializer.collect_seq(some.iter().flat_map(one)),
         }
-    };
-    interfaces.into_iter().map(one).collect()
+    }
+}
+
+impl Report for Reservations<'_> {
+    const MANY: bool = true;
+
+    /// A line for each address that is given. What is marked `*NOIP*` is as it was wished, unless nothing else
+    /// is there.
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        if self.interfaces.is_empty() {
+            return lines.warning(format!("{} has no reservation: {NO_MAC}", self.node));
+        }
+        let any = self.interfaces.iter().any(|interface| interface.answer.is_ok());
+        for Interface { mac, hostname, answer } in &self.interfaces {
+            match answer {
+                Ok(ip) => lines.line(format!("{hostname}: ip-address = {ip}, hardware-address = {mac}"))?,
+                Err(Silence::NoIp(_)) if any => {}
+                Err(silence) => lines.warning(format!("{hostname} has no reservation: {silence}"))?,
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What keeps the node from an answer.

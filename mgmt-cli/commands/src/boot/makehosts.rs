@@ -1,6 +1,6 @@
 //! `makehosts`: node names in `/etc/hosts` of this machine.
 
-use crate::edits::{file_line, written};
+use crate::edits::{FileDifference, NOTHING, written};
 use crate::hosts::{Entry, Style, entries, merge};
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{Done, Out, Stop};
@@ -107,9 +107,9 @@ fn show(path: &Path, old: &str, new: &str, out: &mut Out<'_>) -> Done {
     let lines: Vec<String> =
         gone.map(|line| format!("    - {line}")).chain(come.map(|line| format!("    + {line}"))).collect();
     if lines.is_empty() {
-        return out.line("Nothing would change.");
+        return out.heading(NOTHING);
     }
-    out.line(file_line(written(path), path))?;
+    out.report(&FileDifference::of(written(path), path))?;
     lines.into_iter().try_for_each(|line| out.line(line))
 }
 

@@ -1,7 +1,7 @@
 //! `imagedef`: what `genimage` and `packimage` need of an image.
 
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{Done, Out, Stop};
+use dawn_bootd::output::{Done, Out};
 
 /// Print the definition of an image for genimage and packimage
 ///
@@ -19,7 +19,7 @@ impl Command for Args {
     const KIND: Kind = Kind::Words;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-        let lines = crate::imagedef::lines(&ctx.snapshot, &self.image).map_err(Stop::message)?;
+        let lines = crate::imagedef::lines(&ctx.snapshot, &self.image)?;
         lines.into_iter().try_for_each(|line| out.data(line))
     }
 }

@@ -1,7 +1,7 @@
 //! `imgexport`: an image as one file.
 
 use crate::defs;
-use crate::edits::{file_line, written};
+use crate::edits::{FileDifference, written};
 use crate::imagedef;
 use crate::lite::check_image;
 use dawn_bootd::command::{Command, Ctx, Kind};
@@ -59,8 +59,8 @@ impl Command for Args {
         }
         check_image(snapshot, image)?;
         let bundle = self.place(ctx)?;
-        let lines = imagedef::lines(snapshot, image).map_err(Stop::message)?;
-        let definition = imagedef::read(lines.iter().map(String::as_str)).map_err(Stop::message)?.image;
+        let lines = imagedef::lines(snapshot, image)?;
+        let definition = imagedef::read(lines.iter().map(String::as_str))?.image;
         let method = definition.provmethod.as_str();
         if !METHODS.contains(&method) {
             let text = format!("Exporting images with osimage.provmethod {method:?} is not supported.");
@@ -82,7 +82,7 @@ impl Command for Args {
             bundle,
         };
         if self.dry_run {
-            return out.line(file_line(written(&job.bundle), &job.bundle));
+            return out.report(&FileDifference::of(written(&job.bundle), &job.bundle));
         }
         let mut gone = Ok(());
         let result = export(&job, &mut |line| {

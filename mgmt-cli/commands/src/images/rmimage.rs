@@ -1,7 +1,7 @@
 //! `rmimage`: the files of an image removed.
 
 use crate::defs;
-use crate::edits::{self, Edits, transact};
+use crate::edits::{Edits, FileDifference, transact};
 use crate::images::named::NamedImage;
 use crate::lite::check_image;
 use dawn_bootd::command::{Command, Ctx, Kind};
@@ -125,12 +125,10 @@ fn copies(ctx: &Ctx<'_>, image: &str) -> Option<PathBuf> {
 fn show_files(directory: &Path, ctx: &Ctx<'_>, image: &str, out: &mut Out<'_>) -> Done {
     for path in pieces(directory).into_iter().chain(copies(ctx, image)) {
         let users = if path.is_dir() { ctx.boot.tree_users(&path) } else { Vec::new() };
-        let line = edits::file_line(if users.is_empty() { '-' } else { '~' }, &path);
-        out.line(if users.is_empty() {
-            line
-        } else {
-            format!("{line}: kept until {} no longer use it", users.join(","))
-        })?;
+        let mut difference = FileDifference::of(if users.is_empty() { '-' } else { '~' }, &path);
+        difference.note =
+            (!users.is_empty()).then(|| format!("kept until {} no longer use it", users.join(",")));
+        out.report(&difference)?;
     }
     Ok(())
 }

@@ -4,8 +4,9 @@ use crate::conditions::Condition;
 use dawn_bootd::caller::View;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::items::{Item, item};
-use dawn_bootd::output::{Done, Out, Stop};
+use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
 use dawn_cluster::{Col, Resolved, Source, TableId};
+use std::collections::BTreeMap;
 
 /// List nodes and values of their tables
 ///
@@ -22,9 +23,6 @@ pub struct Args {
     /// List hidden nodes too
     #[arg(short = 'S')]
     hidden: bool,
-    /// Print as JSON
-    #[arg(long)]
-    json: bool,
     /// Nodes [default: all]
     #[arg(value_name = "NODERANGE")]
     noderange: Option<String>,
@@ -38,22 +36,16 @@ impl Command for Args {
     const KIND: Kind = Kind::Nodes;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-        let query = self.query(&ctx.view, out)?;
-        let mut list = Vec::new();
+        let (query, args) = (self.query(&ctx.view, out)?, &self);
         let mut one = |node: &str| match self.is_meant(node, &query, ctx) {
             false => Ok(()),
-            true if self.json => {
-                list.extend(self.objects(node, &query, ctx));
-                Ok(())
-            }
-            true => self.show(node, &query, ctx, out),
+            true => out.report(&Listed { node, args: args, query: &query, ctx }),
         };
         if self.noderange.is_some() {
-            ctx.nodes().iter().try_for_each(|node| one(node))?;
+            ctx.nodes().iter().try_for_each(|node| one(node))
         } else {
-            ctx.snapshot.node_names().try_for_each(|node| one(node))?;
+            ctx.snapshot.node_names().try_for_each(|node| one(node))
         }
-        if self.json { out.json(&list) } else { Ok(()) }
     }
 }
 
@@ -104,54 +96,6 @@ impl Args {
         !hidden && query.conditions.iter().all(|condition| condition.holds(&ctx.snapshot, node))
     }
 
-    /// An object for the node, or for each row of a table where the node has several.
-    fn objects(&self, node: &str, query: &Query, ctx: &Ctx<'_>) -> Vec<serde_json::Value> {
-        let mut list = vec![serde_json::Map::from_iter([("node".to_owned(), node.into())])];
-        for shown in &query.shown {
-            let rows = ctx.snapshot.attr_rows(node, shown.table, &shown.cols);
-            let before = list.clone();
-            for (at, row) in rows.iter().enumerate() {
-                if at > 0 {
-                    list.extend(before.iter().cloned());
-                }
-                for object in list.iter_mut().rev().take(before.len()) {
-                    let cells = shown.labels.iter().zip(row);
-                    let cells = cells.filter_map(|(label, value)| Some((label, value.as_ref()?)));
-                    object.extend(
-                        cells.map(|(label, value)| (label.clone(), self.value_text(Some(value)).into())),
-                    );
-                }
-            }
-        }
-        list.into_iter().map(serde_json::Value::Object).collect()
-    }
-
-    fn show(&self, node: &str, query: &Query, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-        if query.names_only {
-            return out.node_name(node);
-        }
-        query.shown.iter().try_for_each(|shown| self.show_table(node, shown, query, ctx, out))
-    }
-
-    fn show_table(&self, node: &str, shown: &Shown, query: &Query, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-        let mut rows = ctx.snapshot.attr_rows(node, shown.table, &shown.cols);
-        if rows.is_empty() {
-            rows.push(vec![None; shown.cols.len()]);
-        }
-        for row in &rows {
-            let mut cells: Vec<(&String, &Option<Resolved>)> = shown.labels.iter().zip(row).collect();
-            if shown.whole {
-                cells.sort_by_key(|(label, value)| (value.is_none(), *label));
-            }
-            for (label, value) in cells {
-                let text = self.value_text(value.as_ref());
-                let text = if query.labelled || shown.whole { format!("{label}: {text}") } else { text };
-                out.node(node, text)?;
-            }
-        }
-        Ok(())
-    }
-
     fn value_text(&self, value: Option<&Resolved>) -> String {
         let Some(value) = value else { return String::new() };
         let group = match &value.source {
@@ -164,6 +108,70 @@ impl Args {
             Some(group) => format!("{} (inherited from group {group})", value.value),
             None => value.value.to_string(),
         }
+    }
+}
+
+/// A node of the list.
+struct Listed<'a> {
+    node: &'a str,
+    args: &'a Args,
+    query: &'a Query,
+    ctx: &'a Ctx<'a>,
+}
+
+impl serde::Serialize for Listed<'_> {
+    /// An object for the node, or for each row of a table where the node has several.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = vec![BTreeMap::from([("node", self.node.to_owned())])];
+        for shown in &self.query.shown {
+            let rows = self.ctx.snapshot.attr_rows(self.node, shown.table, &shown.cols);
+            let before = list.clone();
+            for (at, row) in rows.iter().enumerate() {
+                if at > 0 {
+                    list.extend(before.iter().cloned());
+                }
+                for object in list.iter_mut().rev().take(before.len()) {
+                    let cells = shown.labels.iter().zip(row);
+                    let cells = cells.filter_map(|(label, value)| Some((label, value.as_ref()?)));
+                    object.extend(
+                        cells.map(|(label, value)| (label.as_str(), self.args.value_text(Some(value)))),
+                    );
+                }
+            }
+        }
+        serializer.collect_seq(list)
+    }
+}
+
+impl Report for Listed<'_> {
+    const MANY: bool = true;
+
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        if self.query.names_only {
+            return lines.node_name(self.node);
+        }
+        self.query.shown.iter().try_for_each(|shown| self.print_table(shown, lines))
+    }
+}
+
+impl Listed<'_> {
+    fn print_table(&self, shown: &Shown, lines: &mut Lines<'_, '_>) -> Done {
+        let mut rows = self.ctx.snapshot.attr_rows(self.node, shown.table, &shown.cols);
+        if rows.is_empty() {
+            rows.push(vec![None; shown.cols.len()]);
+        }
+        for row in &rows {
+            let mut cells: Vec<(&String, &Option<Resolved>)> = shown.labels.iter().zip(row).collect();
+            if shown.whole {
+                cells.sort_by_key(|(label, value)| (value.is_none(), *label));
+            }
+            for (label, value) in cells {
+                let text = self.args.value_text(value.as_ref());
+                let named = self.query.labelled || shown.whole;
+                lines.node(self.node, if named { format!("{label}: {text}") } else { text })?;
+            }
+        }
+        Ok(())
     }
 }
 

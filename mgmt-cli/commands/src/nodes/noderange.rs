@@ -1,9 +1,9 @@
 //! `noderange`: what a noderange stands for; also asked by programs, which read the `<node>` elements.
 
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{Done, Out, Stop};
-use dawn_xcatd::{Element, Expanded, Response};
-use serde_json::json;
+use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
+use dawn_xcatd::{Element, Expanded};
+use std::collections::BTreeMap;
 
 /// Print the nodes of a noderange, one per line
 #[derive(Debug, clap::Args)]
@@ -11,9 +11,6 @@ pub struct Args {
     /// The expression
     #[arg(value_name = "NODERANGE", required = true)]
     noderange: String,
-    /// Print as JSON
-    #[arg(long)]
-    json: bool,
     /// Print one line, names separated by commas
     #[arg(long)]
     comma: bool,
@@ -26,16 +23,31 @@ impl Command for Args {
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let found = expand(ctx, &self.noderange)?;
-        let mut response = Response { warning: unknown_names(&found), ..Response::default() };
-        if self.json {
-            let list: Vec<_> = found.nodes.iter().map(|node| json!({ "node": node })).collect();
-            out.json(&list)?;
-        } else if self.comma {
-            response.info.push(found.nodes.join(","));
-        } else {
-            response.other = node_elements(&found.nodes);
+        unknown_names(&found).into_iter().try_for_each(|text| out.warning(text))?;
+        out.report(&Names { nodes: &found.nodes, comma: self.comma })
+    }
+}
+
+/// The nodes of a noderange.
+struct Names<'a> {
+    nodes: &'a [String],
+    comma: bool,
+}
+
+impl serde::Serialize for Names<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.nodes.iter().map(|node| BTreeMap::from([("node", node)])))
+    }
+}
+
+impl Report for Names<'_> {
+    const MANY: bool = true;
+
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        match self.comma {
+            true => lines.line(self.nodes.join(",")),
+            false => lines.elements(node_elements(self.nodes)),
         }
-        out.send(response)
     }
 }
 

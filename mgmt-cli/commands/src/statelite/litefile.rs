@@ -1,17 +1,15 @@
 //! `litefile`: the special files of nodes.
 
-use crate::lite::{file_lines, file_objects, files_of, nodes};
+use crate::lite::{Files, nodes};
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{Done, Out};
+use dawn_statelite::files;
 
 /// List the files that statelite nodes have of their own, with their options
 ///
 /// A node that asks without noderange gets its own list.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Print as JSON
-    #[arg(long)]
-    json: bool,
     /// Nodes
     #[arg(value_name = "NODERANGE")]
     noderange: Option<String>,
@@ -22,15 +20,8 @@ impl Command for Args {
     const KIND: Kind = Kind::Nodes;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-        let mut list = Vec::new();
-        for node in nodes(ctx, self.noderange.is_some())? {
-            let files = files_of(&ctx.snapshot, &node);
-            if self.json {
-                list.extend(file_objects("node", &node, &files));
-            } else {
-                file_lines(&node, &files, out)?;
-            }
-        }
-        if self.json { out.json(&list) } else { Ok(()) }
+        nodes(ctx, self.noderange.is_some())?.iter().try_for_each(|node| {
+            out.report(&Files { of_image: false, name: node, list: files(&ctx.snapshot, node) })
+        })
     }
 }

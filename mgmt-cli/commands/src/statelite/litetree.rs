@@ -1,6 +1,6 @@
 //! `litetree`: where nodes look for their files.
 
-use crate::lite::{nodes, tree_lines, tree_objects};
+use crate::lite::{Trees, nodes};
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{Done, Out};
 
@@ -9,9 +9,6 @@ use dawn_bootd::output::{Done, Out};
 /// A node that asks without noderange gets its own list.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Print as JSON
-    #[arg(long)]
-    json: bool,
     /// Nodes
     #[arg(value_name = "NODERANGE")]
     noderange: Option<String>,
@@ -22,14 +19,9 @@ impl Command for Args {
     const KIND: Kind = Kind::Nodes;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-        let nodes = nodes(ctx, self.noderange.is_some())?;
-        if self.json {
-            let mut trees = Vec::new();
-            for node in &nodes {
-                trees.extend(tree_objects(node, &ctx.snapshot, out)?);
-            }
-            return out.json(&trees);
-        }
-        nodes.iter().try_for_each(|node| tree_lines(node, &ctx.snapshot, out))
+        nodes(ctx, self.noderange.is_some())?.iter().try_for_each(|node| {
+            let trees = Trees::of(node, &ctx.snapshot, out)?;
+            out.report(&trees)
+        })
     }
 }

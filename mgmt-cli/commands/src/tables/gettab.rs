@@ -1,8 +1,9 @@
 //! `gettab`: single values of a table.
 
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{Done, Out, Stop};
+use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
 use dawn_cluster::schema;
+use std::collections::BTreeMap;
 
 /// Print single values of a table: the first row in which all keys match
 ///
@@ -13,9 +14,6 @@ pub struct Args {
     /// Print the name of the column even if there is only one
     #[arg(short = 'H', long = "with-fieldname")]
     with_name: bool,
-    /// Print as JSON
-    #[arg(long)]
-    json: bool,
     /// COLUMN=VALUE[,COLUMN=VALUE...]
     #[arg(value_name = "KEYS", required = true)]
     keys: String,
@@ -29,29 +27,50 @@ impl Command for Args {
     const KIND: Kind = Kind::Words;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-        let mut found = serde_json::Map::new();
-        let named = self.with_name || self.items.len() > 1;
-        for item in &self.items {
-            let Some((table_name, column)) = item.split_once('.') else {
-                out.error(format!("'{item}' is not TABLE.COLUMN"))?;
-                continue;
-            };
-            let Some((key, value)) = self.lookup(table_name, column, ctx)? else { continue };
-            if self.json {
-                if !value.is_empty() {
-                    found.insert(key, value.into());
-                }
-            } else if named {
-                out.data(format!("{key}: {value}"))?;
-            } else {
-                out.data(value)?;
-            }
-        }
-        if self.json { out.json(&Vec::from_iter((!found.is_empty()).then_some(found))) } else { Ok(()) }
+        let mut found = Values { values: Vec::new(), named: self.with_name || self.items.len() > 1 };
+        let done = self.collect(&mut found, ctx, out);
+        out.report(&found)?;
+        done
+    }
+}
+
+/// Items and their values.
+struct Values {
+    values: Vec<(String, String)>,
+    named: bool,
+}
+
+impl serde::Serialize for Values {
+    /// An object with the values that are set, if there are any.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let set = self.values.iter().filter(|(_, value)| !value.is_empty());
+        let set: BTreeMap<&str, &str> = set.map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        serializer.collect_seq((!set.is_empty()).then_some(set))
+    }
+}
+
+impl Report for Values {
+    const MANY: bool = true;
+
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        self.values.iter().try_for_each(|(key, value)| match self.named {
+            true => lines.data(format!("{key}: {value}")),
+            false => lines.data(value),
+        })
     }
 }
 
 impl Args {
+    fn collect(&self, found: &mut Values, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        for item in &self.items {
+            match item.split_once('.') {
+                Some((table, column)) => found.values.extend(self.lookup(table, column, ctx)?),
+                None => out.error(format!("'{item}' is not TABLE.COLUMN"))?,
+            }
+        }
+        Ok(())
+    }
+
     /// The item's full name and value; `None` if there is no such row or column.
     fn lookup(
         &self,

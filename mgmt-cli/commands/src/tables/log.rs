@@ -1,8 +1,8 @@
 //! `log`: the change log.
 
-use crate::edits::describe;
+use crate::edits::Difference;
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{Done, Out, Stop};
+use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
 use dawn_cluster::LogEntry;
 use std::collections::HashSet;
 
@@ -23,9 +23,6 @@ pub struct Args {
     /// One line for each change
     #[arg(short = 's', long)]
     short: bool,
-    /// Print as JSON
-    #[arg(long)]
-    json: bool,
     /// Only changes of these nodes
     #[arg(value_name = "NODERANGE")]
     noderange: Option<String>,
@@ -51,27 +48,60 @@ impl Command for Args {
             return Err(Stop::message(format!("there is no node {range}, and no change of one is logged")));
         }
         entries.reverse();
-        if self.json {
-            let list: Vec<serde_json::Value> = entries.iter().map(as_json).collect();
-            return out.json(&list);
-        }
-        entries.iter().try_for_each(|entry| self.show(entry, out))
+        entries.iter().try_for_each(|entry| out.report(&Shown::of(entry, self.short)))
     }
 }
 
-impl Args {
-    fn show(&self, entry: &LogEntry, out: &mut Out<'_>) -> Done {
-        out.line(format!("{} {} {}: {}", entry.seq, local_time(entry.at_ms), entry.who, entry.command))?;
-        if self.short {
-            return Ok(());
+/// A change of the list.
+#[derive(serde::Serialize)]
+struct Shown<'e> {
+    command: &'e str,
+    id: u64,
+    quiet: bool,
+    rows: Rows<'e>,
+    time_ms: i64,
+    who: &'e str,
+    #[serde(skip)]
+    short: bool,
+}
+
+/// The rows of a change; their texts are made when they are asked for.
+struct Rows<'e>(&'e LogEntry);
+
+impl<'e> Shown<'e> {
+    fn of(entry: &'e LogEntry, short: bool) -> Self {
+        Self {
+            command: &entry.command,
+            id: entry.seq,
+            quiet: entry.quiet,
+            rows: Rows(entry),
+            time_ms: entry.at_ms,
+            who: &entry.who,
+            short,
         }
-        for change in &entry.rows {
-            // The log keeps of a machine's change what it wrote, not what was there before.
-            for line in describe(change, !entry.quiet) {
-                out.line(format!("    {line}"))?;
-            }
+    }
+}
+
+impl Rows<'_> {
+    fn lines(&self) -> impl Iterator<Item = String> {
+        // The log keeps of a machine's change what it wrote, not what was there before.
+        self.0.rows.iter().flat_map(|row| Difference::of(row, !self.0.quiet).lines())
+    }
+}
+
+impl serde::Serialize for Rows<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.lines())
+    }
+}
+
+impl Report for Shown<'_> {
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        lines.line(format!("{} {} {}: {}", self.id, local_time(self.time_ms), self.who, self.command))?;
+        match self.short {
+            true => Ok(()),
+            false => self.rows.lines().try_for_each(|line| lines.line(format!("    {line}"))),
         }
-        Ok(())
     }
 }
 
@@ -79,16 +109,4 @@ impl Args {
 pub fn local_time(at_ms: i64) -> String {
     let time = jiff::Timestamp::from_millisecond(at_ms).unwrap_or_default();
     time.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
-}
-
-fn as_json(entry: &LogEntry) -> serde_json::Value {
-    let rows: Vec<String> = entry.rows.iter().flat_map(|row| describe(row, !entry.quiet)).collect();
-    serde_json::json!({
-        "id": entry.seq,
-        "time_ms": entry.at_ms,
-        "who": entry.who,
-        "command": entry.command,
-        "quiet": entry.quiet,
-        "rows": rows,
-    })
 }

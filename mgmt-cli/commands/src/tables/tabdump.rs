@@ -2,7 +2,7 @@
 
 use dawn_bootd::caller::View;
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{Done, Out, Stop};
+use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
 use dawn_cluster::csv::{header_line, row_line};
 use dawn_cluster::{Row, Table, schema};
 use std::collections::BTreeMap;
@@ -22,14 +22,11 @@ pub struct Args {
     #[arg(short = 'n', value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(0..))]
     newest: Option<i64>,
     /// Let the daemon write the text to this file, which only root may read
-    #[arg(short = 'f', value_name = "FILE")]
+    #[arg(short = 'f', value_name = "FILE", conflicts_with = "json")]
     file: Option<String>,
     /// Only rows that satisfy COLUMN<op>VALUE, op one of == != =~ !~ < <= > >= (=~: % and _ match anything)
     #[arg(short = 'w', value_name = "CONDITION")]
     conditions: Vec<String>,
-    /// Print as JSON
-    #[arg(long, conflicts_with = "file")]
-    json: bool,
     /// Tables; more than one is an error
     #[arg(value_name = "TABLE")]
     tables: Vec<String>,
@@ -46,11 +43,7 @@ impl Command for Args {
                 Err(Stop::message("table name missing from the command input. "))
             }
             [] if self.describe => self.describe_tables(out),
-            [] if self.json => {
-                let names = schema().tables_by_name().map(|table| serde_json::json!({ "name": table.name }));
-                out.json(&names.collect::<Vec<_>>())
-            }
-            [] => schema().tables_by_name().try_for_each(|table| out.data(table.name)),
+            [] => schema().tables_by_name().try_for_each(|table| out.report(&TableName { name: table.name })),
             [name] if self.describe => self.describe_columns(name, out),
             [name] => self.dump(name, ctx, out),
             _ => {
@@ -109,61 +102,103 @@ impl Args {
         };
         let number = |row: &Row| row.get(recid).and_then(|text| text.parse::<i64>().ok()).unwrap_or(0);
         let Some(last) = ctx.snapshot.rows(table.id).map(number).max() else {
-            return out.line(format!("Nothing to display from {}.", table.name));
+            return out.heading(format!("Nothing to display from {}.", table.name));
         };
         let rows = ctx.snapshot.rows(table.id).filter(|row| number(row) > last.saturating_sub(count));
         self.show(table, rows, out)
     }
 
     fn describe_tables(&self, out: &mut Out<'_>) -> Done {
-        let names: Vec<&str> = schema().tables_by_name().map(|table| table.name).collect();
-        self.describe_all(&names, crate::descriptions::table, out)
+        let of = |table: &'static Table| {
+            let (name, description) = (table.name, crate::descriptions::table(table.name));
+            Description { description, name, more: String::new(), is_first: false }
+        };
+        describe(schema().tables_by_name().map(of), out)
     }
 
     fn describe_columns(&self, name: &str, out: &mut Out<'_>) -> Done {
         let table = schema().find(name);
-        let table = table.ok_or_else(|| Stop::message(format!("table {name} does not exist.")))?;
-        let names: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
-        self.describe_all(&names, |column| self.describe_column(table, column), out)
+        let table = table.ok_or_else(|| Stop::not_found(format!("table {name} does not exist.")))?;
+        describe(table.columns.iter().map(|column| Description::of_column(table, column.name)), out)
     }
 
-    /// `key` of `site` has the keys that are known below its own text, as administrators look there for them.
-    fn describe_column(&self, table: &Table, column: &str) -> String {
-        let text = crate::descriptions::column(table, column);
-        if table.name != "site" || column != "key" || self.json {
-            return text;
-        }
-        let keys: Vec<String> = crate::descriptions::site_key_lines().collect();
-        format!("{text}. Known keys:\n\n{}", keys.join("\n"))
-    }
-
-    /// `name:`, one or two tabs, description; an empty line between entries.
-    fn describe_all(&self, names: &[&str], text: impl Fn(&str) -> String, out: &mut Out<'_>) -> Done {
-        if self.json {
-            let list =
-                names.iter().map(|name| serde_json::json!({ "name": name, "description": text(name) }));
-            return out.json(&list.collect::<Vec<_>>());
-        }
-        for (at, name) in names.iter().enumerate() {
-            if at > 0 {
-                out.line("")?;
-            }
-            let tabs = if name.len() < 7 { "\t\t" } else { "\t" };
-            out.line(format!("{name}:{tabs}{}", text(name)))?;
-        }
-        Ok(())
-    }
-
-    /// The rows under their header, or as JSON without what is not set.
+    /// The rows under their header.
     fn show<'a>(&self, table: &Table, rows: impl Iterator<Item = &'a Row>, out: &mut Out<'_>) -> Done {
-        if self.json {
-            let cell = |row: &Row, col: dawn_cluster::Col| Some((col.name(), row.get(col)?.to_string()));
-            let object =
-                |row: &Row| table.cols().filter_map(|col| cell(row, col)).collect::<BTreeMap<_, _>>();
-            return out.json(&rows.map(object).collect::<Vec<_>>());
+        out.data_heading(header_line(table))?;
+        rows.into_iter().try_for_each(|row| out.report(&TableRow { table, row }))
+    }
+}
+
+/// A table of the list.
+#[derive(serde::Serialize)]
+struct TableName {
+    name: &'static str,
+}
+
+impl Report for TableName {
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        lines.data(self.name)
+    }
+}
+
+/// What a table or a column is for.
+#[derive(serde::Serialize)]
+struct Description<'n> {
+    description: String,
+    name: &'n str,
+    /// What administrators look for in the same place.
+    #[serde(skip)]
+    more: String,
+    #[serde(skip)]
+    is_first: bool,
+}
+
+impl<'n> Description<'n> {
+    /// `key` of `site` has the keys that are known below its own text, as administrators look there for them.
+    fn of_column(table: &Table, name: &'n str) -> Self {
+        let mut more = String::new();
+        if table.name == "site" && name == "key" {
+            let keys: Vec<String> = crate::descriptions::site_key_lines().collect();
+            more = format!(". Known keys:\n\n{}", keys.join("\n"));
         }
-        out.data(header_line(table))?;
-        rows.map(row_line).try_for_each(|line| out.data(line))
+        Self { description: crate::descriptions::column(table, name), name, more, is_first: false }
+    }
+}
+
+impl Report for Description<'_> {
+    /// `name:`, one or two tabs, description; an empty line between entries.
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        let Self { name, description, more, is_first } = self;
+        if !is_first {
+            lines.line("")?;
+        }
+        let tabs = if name.len() < 7 { "\t\t" } else { "\t" };
+        lines.line(format!("{name}:{tabs}{description}{more}"))
+    }
+}
+
+fn describe<'n>(all: impl Iterator<Item = Description<'n>>, out: &mut Out<'_>) -> Done {
+    all.enumerate().try_for_each(|(at, one)| out.report(&Description { is_first: at == 0, ..one }))
+}
+
+/// A row, without what is not set.
+pub struct TableRow<'a> {
+    /// Its table.
+    pub table: &'a Table,
+    /// The row.
+    pub row: &'a Row,
+}
+
+impl serde::Serialize for TableRow<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let cells = self.table.cols().filter_map(|col| Some((col.name(), &**self.row.get(col)?)));
+        serializer.collect_map(cells.collect::<BTreeMap<&str, &str>>())
+    }
+}
+
+impl Report for TableRow<'_> {
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        lines.data(row_line(self.row))
     }
 }
 

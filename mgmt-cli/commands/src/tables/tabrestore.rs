@@ -3,7 +3,7 @@
 use crate::edits::{Edits, transact};
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{CommandError, DATABASE_CODE, Done, Out, Stop};
-use dawn_cluster::csv::{read_header, read_records};
+use dawn_cluster::csv::{Record, read_header, read_records};
 use dawn_cluster::{Col, Edit, Table, schema};
 
 /// Replace a table, or add rows to it, from the text that tabdump writes
@@ -79,20 +79,13 @@ impl Command for Args {
             while !rest.is_empty() {
                 let (file, text, after) =
                     next_file(rest).ok_or_else(|| Stop::message("the files cannot be told apart"))?;
-                let mut errors: Vec<dawn_xcatd::Response> = Vec::new();
-                let mut aside = Out::new(&mut errors);
-                let done = self.read(file, text, &mut edits, &mut aside);
-                if let Err(Stop::Error(error)) = done {
-                    aside.error(*error)?;
-                }
-                aside.flush()?;
-                for text in errors.iter().flat_map(|response| response.error.iter()) {
-                    out.error_code(format!("{file}: {text}"), 4)?;
+                for error in self.read(file, text, &mut edits) {
+                    out.error(error.about(file).with_code(DATABASE_CODE))?;
                 }
                 rest = after;
             }
         } else {
-            self.read(&self.file, text, &mut edits, out)?;
+            self.read(&self.file, text, &mut edits).into_iter().try_for_each(|error| out.error(error))?;
         }
         if out.failed() {
             return Ok(());
@@ -102,18 +95,24 @@ impl Command for Args {
 }
 
 impl Args {
-    /// The edits of one file.
-    fn read(&self, file: &str, text: &str, edits: &mut Edits, out: &mut Out<'_>) -> Done {
+    /// Adds the edits of one file; gives what is wrong with it.
+    fn read(&self, file: &str, text: &str, edits: &mut Edits) -> Vec<CommandError> {
         let base = file.rsplit('/').next().unwrap_or(file);
         let name = base.split('.').next().unwrap_or(base);
-        let unable = || CommandError::not_found(format!("Unable to open {name}")).with_code(DATABASE_CODE);
-        let table = schema().find(name).ok_or_else(unable)?;
+        let Some(table) = schema().find(name) else {
+            let unable = CommandError::not_found(format!("Unable to open {name}"));
+            return vec![unable.with_code(DATABASE_CODE)];
+        };
         let mut lines = text.lines();
-        let columns = columns(lines.next().unwrap_or_default(), table)?;
-        if !self.add {
-            edits.delete(&[], table);
+        match columns(lines.next().unwrap_or_default(), table) {
+            Ok(columns) => {
+                if !self.add {
+                    edits.delete(&[], table);
+                }
+                read_rows(lines, table, &columns, edits)
+            }
+            Err(error) => vec![error],
         }
-        read_rows(lines, table, &columns, edits, out)
     }
 }
 
@@ -130,11 +129,11 @@ fn next_file(bundle: &str) -> Option<(&str, &str, &str)> {
     Some((file, text, after))
 }
 
-fn columns(header: &str, table: &Table) -> Result<Vec<Col>, Stop> {
-    let names = read_header(header).map_err(Stop::message)?;
+fn columns(header: &str, table: &Table) -> Result<Vec<Col>, CommandError> {
+    let names = read_header(header).map_err(CommandError::usage)?;
     let find = |name: &String| {
         table.col(name).ok_or_else(|| {
-            Stop::message(format!(
+            CommandError::usage(format!(
                 "The header line indicates that column '{name}' should exist, which is not defined in the \
                  schema for '{}'",
                 table.name
@@ -144,45 +143,44 @@ fn columns(header: &str, table: &Table) -> Result<Vec<Col>, Stop> {
     names.iter().map(find).collect()
 }
 
-/// Every record becomes a row; every bad one is reported.
+/// Every record becomes a row; gives what is wrong with the others.
 fn read_rows<'a>(
     lines: impl Iterator<Item = &'a str>,
     table: &Table,
     columns: &[Col],
     edits: &mut Edits,
-    out: &mut Out<'_>,
-) -> Done {
+) -> Vec<CommandError> {
+    let mut wrong = Vec::new();
     for record in read_records(lines) {
-        let fields = match record.fields {
-            Ok(fields) => fields,
-            Err(text) => {
-                out.error_code(text, 4)?;
-                continue;
-            }
-        };
-        // The text itself stays out of messages, which are logged: it may hold a password.
-        if fields.len() > columns.len() {
-            let text = format!(
-                "Too many fields on line {}: {} instead of {}",
-                record.number,
-                fields.len(),
-                columns.len()
-            );
-            out.error_code(text, 4)?;
-            continue;
+        match cells(&record, table, columns) {
+            Ok(cells) => edits.push(Edit::Insert { table: table.id, cells }),
+            Err(text) => wrong.push(CommandError::usage(text).with_code(DATABASE_CODE)),
         }
-        let is_auto = |col: Col| table.auto_increment == Some(col.index());
-        let cells: Vec<(Col, Option<dawn_cluster::Text>)> = columns
-            .iter()
-            .zip(fields)
-            .filter(|(col, value)| value.is_some() && !is_auto(**col))
-            .map(|(col, value)| (*col, value.map(dawn_cluster::Text::from)))
-            .collect();
-        if cells.is_empty() {
-            out.error_code(format!("DB error  with line {}: it is empty", record.number), 4)?;
-            continue;
-        }
-        edits.push(Edit::Insert { table: table.id, cells });
     }
-    Ok(())
+    wrong
+}
+
+/// The cells of a record that are set.
+fn cells(
+    record: &Record,
+    table: &Table,
+    columns: &[Col],
+) -> Result<Vec<(Col, Option<dawn_cluster::Text>)>, String> {
+    let fields = record.fields.clone()?;
+    // The text itself stays out of messages, which are logged: it may hold a password.
+    if fields.len() > columns.len() {
+        let (number, count) = (record.number, fields.len());
+        return Err(format!("Too many fields on line {number}: {count} instead of {}", columns.len()));
+    }
+    let is_auto = |col: Col| table.auto_increment == Some(col.index());
+    let cells: Vec<_> = columns
+        .iter()
+        .zip(fields)
+        .filter(|(col, value)| value.is_some() && !is_auto(**col))
+        .map(|(col, value)| (*col, value.map(dawn_cluster::Text::from)))
+        .collect();
+    match cells.is_empty() {
+        true => Err(format!("DB error  with line {}: it is empty", record.number)),
+        false => Ok(cells),
+    }
 }
