@@ -222,11 +222,6 @@ impl<'a> Out<'a> {
         self.send(Response::error(error.to_string(), Some(error.code())))
     }
 
-    /// An error with its exit code; the command goes on.
-    pub fn error_code(&mut self, text: impl Into<String>, code: i32) -> Done {
-        self.error(CommandError::usage(text).with_code(code))
-    }
-
     /// `node: Error: text`: why a node has no result. With `--json` it is an element of the list, as every
     /// node is.
     pub fn node_error(&mut self, name: &str, error: impl Into<CommandError>) -> Done {

@@ -173,8 +173,8 @@ impl serde::Serialize for Reservations<'_> {
 impl Report for Reservations<'_> {
     const MANY: bool = true;
 
-    /// A line for each address that is given. What is marked `*NOIP*` is as it was wished, unless nothing else
-    /// is there.
+    /// A line for each address that is given. What is marked `*NOIP*` is as it was wished, unless nothing
+    /// else is there.
     fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
         if self.interfaces.is_empty() {
             return lines.warning(format!("{} has no reservation: {NO_MAC}", self.node));
