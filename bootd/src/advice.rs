@@ -1,5 +1,7 @@
 //! What to say about a command that does not exist: the name that was meant, or what to use instead.
 
+use crate::output::CommandError;
+
 /// Commands of xCAT that are not part of Dawn, and what does their work.
 pub const ELSEWHERE: &[(&[&str], &str)] = &[
     (
@@ -152,15 +154,16 @@ pub const ELSEWHERE: &[(&[&str], &str)] = &[
     ),
 ];
 
-/// The text for a name that is not a command, with a hint; `names` are those of all commands.
-pub fn unknown<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> String {
+/// The error for a name that is not a command; `names` are those of all commands.
+pub fn unknown<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> CommandError {
     if let Some((_, instead)) = ELSEWHERE.iter().find(|(names, _)| names.contains(&name)) {
-        return format!("Dawn does not have the command '{name}'.\nHint: {instead}.");
+        let error = CommandError::refused(format!("Dawn does not have the command '{name}'."));
+        return error.hint(format!("{instead}."));
     }
-    match dawn_cluster::nearest_of(name, names) {
-        Some(meant) => format!("there is no command '{name}'.\nHint: did you mean '{meant}'?"),
-        None => format!(
-            "there is no command '{name}'.\nHint: `dawn help` lists the commands, docs/feature-status.md says what is missing."
-        ),
-    }
+    CommandError::not_found(format!("there is no command '{name}'.")).hint(
+        match dawn_cluster::nearest_of(name, names) {
+            Some(meant) => format!("did you mean '{meant}'?"),
+            None => "`dawn help` lists the commands, docs/feature-status.md says what is missing.".to_owned(),
+        },
+    )
 }

@@ -60,7 +60,7 @@ impl View {
         match self {
             View::Root => Ok(()),
             _ if !secrets::may_hold_secrets(col) => Ok(()),
-            _ => Err(Stop::message(format!("'{col}' holds secrets: only root may select by it"))),
+            _ => Err(Stop::refused(format!("'{col}' holds secrets: only root may select by it"))),
         }
     }
 
@@ -161,7 +161,7 @@ pub fn booting_node(snapshot: &Snapshot, call: &Call) -> Result<Option<String>, 
     }
     match call.peer.certificate_name.as_deref() {
         Some(name) => Ok(snapshot.has_node(name).then(|| name.to_owned())),
-        None => Err(Stop::message(
+        None => Err(Stop::refused(
             "site.nodeauthentication asks nodes for a certificate with their name, and the caller shows none",
         )),
     }
@@ -171,7 +171,7 @@ pub fn booting_node(snapshot: &Snapshot, call: &Call) -> Result<Option<String>, 
 pub fn calling_node(snapshot: &Snapshot, call: &Call) -> Result<String, Stop> {
     let node = call.peer.ip.and_then(|ip| snapshot.node_by_ip(ip));
     node.map(|node| node.to_string()).ok_or_else(|| {
-        Stop::message(format!("{} asks for nodes only, and the caller is none", call.request.command))
+        Stop::refused(format!("{} asks for nodes only, and the caller is none", call.request.command))
     })
 }
 

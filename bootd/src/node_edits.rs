@@ -30,7 +30,7 @@ pub fn keep_to(snapshot: &Snapshot, edits: &[Edit], open: bool, covers: impl Fn(
     let mut renamed = BTreeSet::new();
     for change in snapshot.preview(edits)? {
         let table = change.table.info();
-        let beyond = || Err(Stop::message(format!("Permission denied: a row of the table {}", table.name)));
+        let beyond = || Err(Stop::refused(format!("Permission denied: a row of the table {}", table.name)));
         let Some(node) = table.node_col() else {
             if open {
                 continue;
@@ -47,7 +47,7 @@ pub fn keep_to(snapshot: &Snapshot, edits: &[Edit], open: bool, covers: impl Fn(
             let of = |text: &str| claimed(snapshot, table.name, col.name(), text, &covers);
             let before = old.as_deref().and_then(of);
             if let Some(what) = new.as_deref().and_then(of).filter(|what| before.as_ref() != Some(what)) {
-                return Err(Stop::message(format!("Permission denied: {col} may not name {what}")));
+                return Err(Stop::refused(format!("Permission denied: {col} may not name {what}")));
             }
         }
         if matches!(table.name, "hosts" | "nics") {
@@ -64,7 +64,7 @@ pub fn keep_to(snapshot: &Snapshot, edits: &[Edit], open: bool, covers: impl Fn(
             **name != *node && !before.contains(name) && belongs_to_others(snapshot, name, &covers)
         });
         if let Some(name) = claimed {
-            return Err(Stop::message(format!("Permission denied: {node} may not be called {name}")));
+            return Err(Stop::refused(format!("Permission denied: {node} may not be called {name}")));
         }
     }
     Ok(())

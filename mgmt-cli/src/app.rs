@@ -43,7 +43,7 @@ fn run_named(word: &str, rest: &[String], environment: &Environment, registry: R
         _ => match registry.find(word) {
             Some(entry) => run_entry(entry, rest, environment, &registry),
             None => {
-                print_error(&registry.unknown(word));
+                print_error(&registry.unknown(word).to_string());
                 1
             }
         },
@@ -78,8 +78,8 @@ fn help(registry: &Registry, words: &[String]) -> i32 {
             print(&text);
             0
         }
-        Err(text) => {
-            print_error(&text);
+        Err(error) => {
+            print_error(&error.to_string());
             1
         }
     }

@@ -2,6 +2,7 @@
 
 use super::Registry;
 use crate::advice;
+use crate::output::CommandError;
 
 /// A group of commands with one subject.
 pub struct Area {
@@ -21,7 +22,7 @@ impl Registry {
     ///
     /// # Errors
     /// What to say about a name that is not a command.
-    pub fn help(&self, command: Option<&str>) -> Result<String, String> {
+    pub fn help(&self, command: Option<&str>) -> Result<String, CommandError> {
         let Some(name) = command else { return Ok(self.overview()) };
         let mut program = self.program();
         match program.find_subcommand_mut(name) {
@@ -47,8 +48,8 @@ impl Registry {
         text
     }
 
-    /// The text for a name that is not a command, with a hint.
-    pub fn unknown(&self, name: &str) -> String {
+    /// The error for a name that is not a command, with a hint.
+    pub fn unknown(&self, name: &str) -> CommandError {
         let program = self.program();
         let names = program.get_subcommands().map(clap::Command::get_name);
         advice::unknown(name, names.chain(["help"]))

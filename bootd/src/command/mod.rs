@@ -9,7 +9,7 @@
 
 use crate::boot_services::BootServices;
 use crate::caller::View;
-use crate::output::{Done, Out, Stop};
+use crate::output::{CommandError, Done, Out, Stop};
 use dawn_cluster::{Change, Model, Snapshot};
 use dawn_imagebuilder::image::is_in_tree;
 use dawn_xcatd::{Call, Request};
@@ -131,11 +131,11 @@ impl Entry {
     /// Runs a daemon command with its words.
     pub fn run(&self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         if self.kind == Kind::Nodes && ctx.call.request.noderange.as_deref() == Some("") {
-            return Err(Stop::message(NO_NODES));
+            return Err(Stop::usage(NO_NODES));
         }
         match self.run {
             Some(run) => run(&self.words_of(ctx.call), ctx, out),
-            None => Err(Stop::message("this command does not run in the daemon")),
+            None => Err(Stop::internal("this command does not run in the daemon")),
         }
     }
 
@@ -238,7 +238,7 @@ impl Ctx<'_> {
     pub fn require_root(&self, what: &str) -> Done {
         match self.call.peer_name.as_deref() {
             Some("root") => Ok(()),
-            _ => Err(Stop::message(format!("only root may let the daemon {what}"))),
+            _ => Err(Stop::refused(format!("only root may let the daemon {what}"))),
         }
     }
 
@@ -256,11 +256,13 @@ impl Ctx<'_> {
         let above = path.parent().unwrap_or(Path::new("/"));
         let above = above.canonicalize().unwrap_or_else(|_| above.to_owned());
         if is_in_tree(&above) {
-            return Err(Stop::message(format!(
-                "{} is in the tree of an image, which belongs to the image alone\n\
-                 Hint: name a file outside of it; it can be copied there with the image's postinstall script.",
+            let error = CommandError::refused(format!(
+                "{} is in the tree of an image, which belongs to the image alone",
                 path.display()
-            )));
+            ));
+            let hint =
+                "name a file outside of it; it can be copied there with the image's postinstall script.";
+            return Err(error.hint(hint).into());
         }
         Ok(path)
     }
@@ -286,7 +288,7 @@ fn run_in_daemon<C: Command>(words: &[String], ctx: &Ctx<'_>, out: &mut Out<'_>)
         Parsed::Help(text) => out.lines(&text),
         Parsed::Version => out.line(parse::version_line(C::NAME)),
         Parsed::Wrong { reason: Some(reason), usage } => {
-            out.error(reason)?;
+            out.error(CommandError::usage(reason))?;
             out.lines(&usage)
         }
         Parsed::Wrong { reason: None, usage } => {

@@ -84,7 +84,7 @@ impl Daemon {
 
     fn carry_out(&self, call: &Call, out: &mut Out<'_>) -> Result<(), Stop> {
         let Some(entry) = self.registry.find_request(&call.request.command) else {
-            return Err(Stop::message("Unsupported request"));
+            return Err(Stop::refused("Unsupported request"));
         };
         let snapshot = self.snapshot();
         let ctx = Ctx {
@@ -232,9 +232,9 @@ impl Daemon {
     fn advance(&self, node: &str) {
         self.report_of(node, "next", |snapshot| {
             let now = status_time();
-            let step = destiny::next(snapshot, node, &now).map_err(Stop::message)?;
+            let step = destiny::next(snapshot, node, &now).map_err(Stop::conflict)?;
             let edits = step.map(|step| destiny::with_status(snapshot, node, Some(step), &now));
-            edits.transpose().map(Option::unwrap_or_default).map_err(Stop::message)
+            edits.transpose().map(Option::unwrap_or_default).map_err(Stop::conflict)
         });
     }
 
@@ -339,7 +339,7 @@ impl Dispatcher for Daemon {
             Some(_) => {
                 format!("'{command}' works on files of its caller: run `dawn {command}` on this machine.")
             }
-            None => self.registry.unknown(command),
+            None => self.registry.unknown(command).to_string(),
         }
     }
 

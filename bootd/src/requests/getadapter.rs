@@ -40,7 +40,7 @@ impl Command for Args {
         let extra = &ctx.call.request.extra;
         let action = extra.iter().find(|element| element.name == "action").map(|element| element.text.trim());
         if action != Some("update") {
-            return Err(Stop::message(
+            return Err(Stop::refused(
                 "Dawn does not start an inventory of adapters; nodes report theirs (`lsdef -i nicsadapter` shows it)",
             ));
         }
@@ -57,7 +57,7 @@ impl Command for Args {
             })
             .collect();
         if nics.is_empty() {
-            return Err(Stop::message("the request names no adapter"));
+            return Err(Stop::usage("the request names no adapter"));
         }
         let edit = Edit::set("nics", &[("node", &node)], &[("nicsadapter", &nics.join(","))])?;
         node_edits::for_node(ctx.model, &node, "getadapter", |_| Ok(vec![edit])).map(|_| ())

@@ -32,7 +32,7 @@ impl Command for Args {
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let node = calling_node(&ctx.snapshot, ctx.call)?;
         if !ctx.call.peer.ip.is_some_and(|ip| consent::is_given(ip, CONSENT_PORT)) {
-            return Err(Stop::message("Unable to prove root on your IP approves of this request"));
+            return Err(Stop::refused("Unable to prove root on your IP approves of this request"));
         }
         let table = if asks_openbmc(ctx) { "openbmc" } else { "ipmi" };
         let password = new_password(ctx, table, &node)?;
@@ -53,7 +53,7 @@ fn new_password(ctx: &Ctx<'_>, table: &str, node: &str) -> Result<Option<String>
     }
     const LETTERS: &[u8] = b"abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789";
     let mut bytes = [0u8; PASSWORD_CHARS];
-    getrandom::fill(&mut bytes).map_err(|error| Stop::message(format!("no randomness: {error}")))?;
+    getrandom::fill(&mut bytes).map_err(|error| Stop::unavailable(format!("no randomness: {error}")))?;
     let letter =
         |byte: &u8| LETTERS.get(usize::from(*byte) % LETTERS.len()).map(|letter| char::from(*letter));
     let password: String = bytes.iter().filter_map(letter).collect();
@@ -71,7 +71,7 @@ fn configurations(
     let attr =
         |column: &str| snapshot.attr(node, format!("{table}.{column}").as_str()).map(|text| text.to_string());
     let bmcs = attr("bmc").ok_or_else(|| {
-        Stop::message(format!(
+        Stop::conflict(format!(
             "No value specified for '{node}.bmc'. Unable to configure the BMC, check the node definition."
         ))
     })?;
@@ -92,7 +92,7 @@ fn configurations(
         else {
             // xCAT prints the password into this message.
             let word = |set: bool| if set { "set" } else { "missing" };
-            return Err(Stop::message(format!(
+            return Err(Stop::conflict(format!(
                 "Invalid/Missing BMC related attributes in the node defintion (IP={bmc} Netmask={} User={user} Pass={}). \
                  Check the node, the passwd table and the networks table.",
                 word(ip.and_then(|ip| network_of(snapshot, ip)).is_some()),

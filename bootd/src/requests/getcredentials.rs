@@ -8,7 +8,7 @@ use super::consent;
 use crate::caller::calling_node;
 use crate::command::{Command, Ctx, Kind};
 use crate::host_keys::{self, read_key};
-use crate::output::{Done, Out};
+use crate::output::{CommandError, Done, Out};
 use crate::root_password::root_hash;
 use crate::zones::{default_zone, keys_of, lets_nodes_log_in, own_zone, zone_row};
 use dawn_cluster::Snapshot;
@@ -54,7 +54,7 @@ impl Command for Args {
             return answers
                 .into_iter()
                 .filter_map(|(_, answer)| answer.err())
-                .try_for_each(|text| out.error(text));
+                .try_for_each(|text| out.error(CommandError::refused(text)));
         }
         response.errorcode.push(0);
         out.send(response)

@@ -22,7 +22,7 @@ impl Command for Args {
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let node = booting_node(&ctx.snapshot, ctx.call)?
-            .ok_or_else(|| Stop::message("getpostscript asks for nodes only, and the caller is none"))?;
+            .ok_or_else(|| Stop::refused("getpostscript asks for nodes only, and the caller is none"))?;
         if self.words.iter().any(|word| word.contains("version2")) {
             // The file is a view that is always there.
             return Ok(());

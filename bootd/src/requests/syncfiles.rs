@@ -26,7 +26,7 @@ impl Command for Args {
             None => Ok(()),
             Some(reason) => {
                 ctx.boot.trouble(&node, &format!("syncfiles: {reason}"));
-                Err(Stop::message(reason))
+                Err(Stop::refused(reason))
             }
         }
     }

@@ -37,7 +37,7 @@ impl Condition {
         if name.contains('=') {
             return Ok(None);
         }
-        let col = column(name).map_err(Stop::message)?;
+        let col = column(name).map_err(Stop::usage)?;
         view.may_compare(col)?;
         let test = match operator {
             "==" => Test::Equal(value.to_owned()),
@@ -77,5 +77,5 @@ pub fn expression(text: &str) -> Result<Regex, Stop> {
     RegexBuilder::new(text)
         .size_limit(REGEX_BYTES_MAX)
         .build()
-        .map_err(|_| Stop::message(format!("{text} is not a valid regular expression")))
+        .map_err(|_| Stop::usage(format!("{text} is not a valid regular expression")))
 }

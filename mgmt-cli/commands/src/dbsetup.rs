@@ -57,7 +57,7 @@ pub struct Server {
 /// Refuses the first of xCAT's options that was given and is done otherwise here.
 pub fn refuse(options: &[(bool, &str)]) -> Done {
     match options.iter().find(|(given, _)| *given) {
-        Some((_, text)) => Err(Stop::message(*text)),
+        Some((_, text)) => Err(Stop::refused(*text)),
         None => Ok(()),
     }
 }
@@ -70,10 +70,10 @@ pub fn run(place: &Place, server: Server, ctx: &Ctx<'_>, out: &mut Out<'_>) -> D
     }
     if place.back {
         let directory =
-            ctx.model.directory().ok_or_else(|| Stop::message("this daemon has no data directory"))?;
+            ctx.model.directory().ok_or_else(|| Stop::conflict("this daemon has no data directory"))?;
         let here = StoreAddress::Sqlite(directory.to_owned());
         if ctx.model.address().as_ref() == Some(&here) {
-            return Err(Stop::message("the tables are in the SQLite database already; nothing was changed"));
+            return Err(Stop::conflict("the tables are in the SQLite database already; nothing was changed"));
         }
         ctx.model.move_to(&here, &who, true)?;
         return out.line("The tables are in the SQLite database again.");
@@ -81,7 +81,7 @@ pub fn run(place: &Place, server: Server, ctx: &Ctx<'_>, out: &mut Out<'_>) -> D
     let mut passwords = ctx.call.request.stdin.as_deref().unwrap_or_default().lines();
     let password = passwords.next().filter(|line| !line.is_empty());
     let password = password.ok_or_else(|| {
-        Stop::message("no password: pipe it in as the first line, or set the variable that --help names")
+        Stop::usage("no password: pipe it in as the first line, or set the variable that --help names")
     })?;
     let at = |user: &str, dbname: &str, password: &str| {
         (server.address)(ServerAddress {
@@ -103,7 +103,7 @@ pub fn run(place: &Place, server: Server, ctx: &Ctx<'_>, out: &mut Out<'_>) -> D
             && let Some(table) = first_table_with_rows(&admin, &place.dbname).map_err(ModelError::from)?
         {
             let dbname = &place.dbname;
-            return Err(Stop::message(format!(
+            return Err(Stop::conflict(format!(
                 "the database {dbname} is not empty: table {table} has rows; nothing was changed (--replace overwrites \
                  them; to share them with another daemon, write its cfgloc line into this data directory)"
             )));
@@ -128,11 +128,11 @@ fn refuse_own(current: Option<&StoreAddress>, wanted: &StoreAddress) -> Done {
         return Ok(());
     }
     if here.dbname == there.dbname {
-        return Err(Stop::message("the tables are in this database already; nothing was changed"));
+        return Err(Stop::conflict("the tables are in this database already; nothing was changed"));
     }
     if here.password != there.password {
         let text = "the user is the one of the database in use, with another password; give that one or another --user";
-        return Err(Stop::message(text));
+        return Err(Stop::usage(text));
     }
     Ok(())
 }
@@ -141,7 +141,7 @@ fn refuse_own(current: Option<&StoreAddress>, wanted: &StoreAddress) -> Done {
 fn show(place: &Place, server: &Server, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
     let to = match (place.back, ctx.model.directory()) {
         (true, Some(directory)) => StoreAddress::Sqlite(directory.to_owned()),
-        (true, None) => return Err(Stop::message("this daemon has no data directory")),
+        (true, None) => return Err(Stop::conflict("this daemon has no data directory")),
         (false, _) => (server.address)(ServerAddress {
             dbname: place.dbname.clone(),
             host: place.host.clone(),

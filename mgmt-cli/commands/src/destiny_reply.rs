@@ -20,7 +20,7 @@ pub fn caller(ctx: &Ctx<'_>, given: bool) -> Result<Vec<Option<String>>, Stop> {
         // other nodes.
         let own = View::given_by_name(&ctx.snapshot, ctx.call);
         if let Some(node) = ctx.nodes().iter().find(|node| !own.covers(node)) {
-            return Err(Stop::message(format!(
+            return Err(Stop::refused(format!(
                 "Permission denied: no policy rule gives {node} to the caller"
             )));
         }
@@ -64,6 +64,6 @@ pub fn reply(node: Option<&str>, advance: bool, ctx: &Ctx<'_>, out: &mut Out<'_>
 /// The chain's step (if any) and the status that goes with the state.
 fn steps(snapshot: &Snapshot, node: &str, moves: bool) -> Result<Vec<Edit>, Stop> {
     let now = status_time();
-    let step = if moves { next(snapshot, node, &now).map_err(Stop::message)? } else { None };
-    with_status(snapshot, node, step, &now).map_err(Stop::message)
+    let step = if moves { next(snapshot, node, &now).map_err(Stop::conflict)? } else { None };
+    with_status(snapshot, node, step, &now).map_err(Stop::conflict)
 }

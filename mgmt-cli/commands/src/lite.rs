@@ -15,7 +15,7 @@ pub fn nodes(ctx: &Ctx<'_>, given: bool) -> Result<Vec<String>, Stop> {
     let caller = ctx.call.peer.ip.and_then(|ip| ctx.snapshot.node_by_ip(ip));
     match caller {
         Some(node) => Ok(vec![node.to_string()]),
-        None => Err(Stop::message("no node given, and the caller is none")),
+        None => Err(Stop::refused("no node given, and the caller is none")),
     }
 }
 
@@ -222,6 +222,6 @@ impl Report for ImageListing<'_> {
 pub fn check_image(snapshot: &Snapshot, image: &str) -> Done {
     match snapshot.osimage(image) {
         Some(_) => Ok(()),
-        None => Err(Stop::message(format!("Cannot find the OS image {image} in the osimage table."))),
+        None => Err(Stop::not_found(format!("Cannot find the OS image {image} in the osimage table."))),
     }
 }

@@ -13,13 +13,13 @@ const LABEL_BYTES_MAX: usize = 63;
 pub fn expand_new(snapshot: &Snapshot, view: &View, noderange: &str) -> Result<Vec<String>, Stop> {
     if let Some(piece) = lettered_range(noderange) {
         let text = format!("'{noderange}': [{piece}] is not a range of numbers; letters cannot be a range");
-        return Err(Stop::message(format!("{text}; write the names out, separated by commas")));
+        return Err(Stop::usage(format!("{text}; write the names out, separated by commas")));
     }
-    let names = view.expand_unverified(snapshot, noderange).map_err(Stop::message)?;
+    let names = view.expand_unverified(snapshot, noderange).map_err(Stop::usage)?;
     let names = spare(snapshot, names, noderange)?;
     match names.iter().flat_map(|name| name.split('.')).find(|label| label.len() > LABEL_BYTES_MAX) {
         None => Ok(names),
-        Some(label) => Err(Stop::message(format!(
+        Some(label) => Err(Stop::usage(format!(
             "the name '{label}' has {} letters, DNS allows {LABEL_BYTES_MAX}",
             label.len()
         ))),
@@ -28,7 +28,7 @@ pub fn expand_new(snapshot: &Snapshot, view: &View, noderange: &str) -> Result<V
 
 /// Without the nodes of `site.excludenodes`; an error if there were no others.
 fn spare(snapshot: &Snapshot, mut names: Vec<String>, noderange: &str) -> Result<Vec<String>, Stop> {
-    let spared = snapshot.excluded_nodes().map_err(|error| Stop::message(error.to_string()))?;
+    let spared = snapshot.excluded_nodes().map_err(|error| Stop::conflict(error.to_string()))?;
     if spared.is_empty() || names.is_empty() {
         return Ok(names);
     }
@@ -36,7 +36,7 @@ fn spare(snapshot: &Snapshot, mut names: Vec<String>, noderange: &str) -> Result
     names.retain(|name| !spared.contains(name.as_str()));
     if names.is_empty() {
         let text = format!("every node of '{}' is among site.excludenodes", excerpt(noderange));
-        return Err(Stop::message(text));
+        return Err(Stop::usage(text));
     }
     Ok(names)
 }

@@ -92,7 +92,7 @@ fn assignments(
         let value = assignment.value(&keys, snapshot);
         let node = assignment.table.node_col().filter(|col| *col == assignment.column);
         if let Some(col) = node.filter(|col| keys.iter().any(|(key, of)| key == col && *of != value)) {
-            return Err(Stop::message(renames_one_row(col)));
+            return Err(Stop::conflict(renames_one_row(col)));
         }
         values_of(&mut tables, assignment.table).push((assignment.column, value));
     }
@@ -195,7 +195,7 @@ fn read_keys(text: &str, table: &Table, view: &View) -> Result<Vec<(Col, String)
 }
 
 fn find_column(table: &Table, name: &str) -> Result<Col, Stop> {
-    let missing = || Stop::message(format!("No column \"{name}\" in table \"{}\"", table.name));
+    let missing = || Stop::not_found(format!("No column \"{name}\" in table \"{}\"", table.name));
     table.col(name).ok_or_else(missing)
 }
 

@@ -22,7 +22,7 @@ fn advice() {
         ("qqqqqq", "`dawn help`"),
         ("x", "`dawn help`"),
     ] {
-        assert!(unknown(name).contains(part), "{name}: {}", unknown(name));
+        assert!(unknown(name).to_string().contains(part), "{name}: {}", unknown(name));
     }
 }
 

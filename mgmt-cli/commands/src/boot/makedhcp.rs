@@ -7,7 +7,7 @@
 use crate::addresses::unanswered;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::dhcp::{Answers, Interface, Silence};
-use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
+use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
 use dawn_cluster::{Guid, MacAddr, Snapshot, XCATMASTER, schema};
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -107,11 +107,11 @@ impl Args {
             "The -n option cannot be used with other options."
         } else {
             return match self.statements {
-                Some(_) => Err(Stop::message(STATEMENTS)),
+                Some(_) => Err(Stop::refused(STATEMENTS)),
                 None => Ok(()),
             };
         };
-        Err(Stop::message(text))
+        Err(Stop::usage(text))
     }
 }
 
@@ -199,7 +199,7 @@ fn check(node: &str, snapshot: &Snapshot, answers: &Answers<'_>, out: &mut Out<'
     for entry in column.split('|') {
         let mac = entry.split('!').next().unwrap_or(entry).trim();
         if mac.parse::<MacAddr>().is_err() && mac.parse::<Guid>().is_err() {
-            out.error(format!("Invalid mac address {mac} for {node}"))?;
+            out.error(CommandError::conflict(format!("Invalid mac address {mac} for {node}")))?;
         }
     }
     for interface in answers.of_node(node).into_iter().filter(|interface| interface.hostname != node) {
@@ -211,9 +211,9 @@ fn check(node: &str, snapshot: &Snapshot, answers: &Answers<'_>, out: &mut Out<'
     match snapshot.attr(node, "hosts.ip") {
         None => out.warning(format!("The hostname {node} of node {node} could not be resolved.")),
         // A template can come to anything with the node's name.
-        Some(ip) if ip.trim().parse::<IpAddr>().is_err() => {
-            out.error(format!("hosts.ip of {node} is '{ip}', which is not an IP address"))
-        }
+        Some(ip) if ip.trim().parse::<IpAddr>().is_err() => out.error(CommandError::conflict(format!(
+            "hosts.ip of {node} is '{ip}', which is not an IP address"
+        ))),
         Some(_) => Ok(()),
     }?;
     check_servers(node, snapshot, out)
@@ -230,13 +230,13 @@ fn check_servers(node: &str, snapshot: &Snapshot, out: &mut Out<'_>) -> Done {
         server.is_some_and(|server| !has_address(&server))
     };
     if lost("noderes.tftpserver") {
-        return out.error("Unable to resolve the tftpserver for node");
+        return out.error(CommandError::conflict("Unable to resolve the tftpserver for node"));
     }
     let method = snapshot.attr(node, "noderes.netboot");
     if method.is_some_and(|method| ["petitboot", "onie"].contains(&&*method)) && lost("noderes.xcatmaster") {
-        return out.error(format!(
+        return out.error(CommandError::conflict(format!(
             "Unable to determine the tftpserver for {node}, verify \"xcatmaster\" is set correctly"
-        ));
+        )));
     }
     Ok(())
 }
@@ -251,9 +251,9 @@ fn check_networks(snapshot: &Snapshot, out: &mut Out<'_>) -> Done {
         let text = |name| schema().find_col(name).and_then(|col| row.get(col)).cloned();
         let Some(net) = text("networks.net") else { continue };
         if text("networks.domain").is_none() && snapshot.site("domain").is_none() {
-            out.error(format!(
+            out.error(CommandError::conflict(format!(
                 "No domain defined for {net} entry in networks table, and no domain defined in site table."
-            ))?;
+            )))?;
         }
         if text("networks.nameservers").is_none() && snapshot.site("nameservers").is_none() {
             out.warning(format!(

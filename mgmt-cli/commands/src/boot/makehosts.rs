@@ -50,7 +50,7 @@ impl Command for Args {
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         if self.link_local {
-            return Err(Stop::message("-m is not supported: give the nodes their addresses in hosts.ip"));
+            return Err(Stop::refused("-m is not supported: give the nodes their addresses in hosts.ip"));
         }
         let path = Path::new(ctx.hosts_file);
         let old = present(path)?;
@@ -59,7 +59,7 @@ impl Command for Args {
         if self.dry_run {
             return show(path, &old, &merged, out);
         }
-        write(path, &merged).map_err(|error| Stop::message(format!("{}: {error}", path.display())))
+        write(path, &merged).map_err(|error| Stop::unavailable(format!("{}: {error}", path.display())))
     }
 }
 
@@ -96,7 +96,7 @@ impl Args {
 fn present(path: &Path) -> Result<String, Stop> {
     match std::fs::read_to_string(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
-        text => text.map_err(|error| Stop::message(format!("{}: {error}", path.display()))),
+        text => text.map_err(|error| Stop::unavailable(format!("{}: {error}", path.display()))),
     }
 }
 

@@ -29,7 +29,7 @@ impl Command for Args {
         if self.service_nodes.is_some() {
             out.warning("There are no service nodes to ask: these are the networks of this machine.")?;
         }
-        let networks = local_networks::read().map_err(Stop::message)?;
+        let networks = local_networks::read().map_err(Stop::unavailable)?;
         if self.display {
             out.line(format!("#From {}.", ctx.host))?;
             return networks.iter().try_for_each(|network| show(network, out));

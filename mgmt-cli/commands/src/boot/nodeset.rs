@@ -10,7 +10,7 @@ use crate::edits::{Edits, transact};
 use dawn_bootd::boot_services::Unready;
 use dawn_bootd::clock::status_time;
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{Done, Out, Stop};
+use dawn_bootd::output::{CommandError, Done, Out, Stop};
 use dawn_cluster::Snapshot;
 use dawn_plan::destiny::{Move, State, USE_OSIMAGE, image_by_method, next, set_state};
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,11 +53,11 @@ impl Command for Args {
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let [word] = self.state.as_slice() else {
-            out.error(format!("Invalid argument: '{}'", self.state.join(" ")))?;
+            out.error(CommandError::usage(format!("Invalid argument: '{}'", self.state.join(" "))))?;
             return out.line("Usage: nodeset NODERANGE STATE");
         };
         if self.all && word != "stat" {
-            return Err(Stop::message("'-a' could only be used with 'stat' subcommand."));
+            return Err(Stop::usage("'-a' could only be used with 'stat' subcommand."));
         }
         match word.as_str() {
             "stat" => stat(ctx, out),
@@ -68,13 +68,13 @@ impl Command for Args {
             }),
             list => {
                 let (first, rest) = list.split_once(',').map_or((list, None), |(f, r)| (f, Some(r)));
-                let state = State::parse(first).map_err(Stop::message)?;
+                let state = State::parse(first).map_err(Stop::usage)?;
                 if let State::Method { method, image } = &state {
                     let fits = |node: &String| {
                         image_by_method(&ctx.snapshot, node, method, image.as_deref()).is_some()
                     };
                     if !ctx.nodes().iter().any(fits) {
-                        return Err(Stop::message(USE_OSIMAGE));
+                        return Err(Stop::refused(USE_OSIMAGE));
                     }
                 }
                 self.change(ctx, out, |snapshot, node| {
@@ -184,15 +184,17 @@ fn check(ctx: &Ctx<'_>, after: &Snapshot, node: &str, moved: &Move) -> Result<()
 
 /// A line for each node, as scripts read them, but for a cause that many nodes share: then one for all.
 fn report(bad: &[(&String, Unready)], ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-    folded(bad).into_iter().try_for_each(|(node, text)| out.node_error(node, text))?;
+    folded(bad)
+        .into_iter()
+        .try_for_each(|(node, text)| out.node_error(node, CommandError::conflict(text)))?;
     let Some((first, _)) = bad.first() else { return Ok(()) };
     let handler = ctx.snapshot.attr(first, "noderes.netboot");
     let handler = handler.as_deref().unwrap_or("xnba").split('-').next().unwrap_or("xnba").to_owned();
     let host = ctx.host;
-    out.error(format!(
+    out.error(CommandError::conflict(format!(
         "Failed to generate {handler} configurations for some node(s) on {host}. \
          The lines above say why, `dawn explain {first}` says more."
-    ))
+    )))
 }
 
 fn folded<'a>(bad: &[(&'a String, Unready)]) -> Vec<(&'a String, String)> {

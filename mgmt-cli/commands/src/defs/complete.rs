@@ -23,7 +23,7 @@ const LISTS: [(&str, &str, &[&str]); 5] = [
 pub fn osimages(wanted: &mut [Wanted], base: &Snapshot) -> Result<(), Stop> {
     wanted.iter_mut().try_for_each(|object| match object.kind.name {
         "osimage" => osimage(object, base),
-        _ => Err(Stop::message("The '-u' option is only valid for objects of the type 'osimage'.")),
+        _ => Err(Stop::usage("The '-u' option is only valid for objects of the type 'osimage'.")),
     })
 }
 
@@ -35,7 +35,7 @@ fn osimage(object: &mut Wanted, base: &Snapshot) -> Result<(), Stop> {
         let from_name = named.next();
         let value = said(object, attr, base).or_else(|| from_name.map(str::to_owned));
         let value = value.filter(|value| !value.is_empty()).ok_or_else(|| {
-            Stop::message(format!(
+            Stop::usage(format!(
                 "The attribute '{attr}' of '{name}' is needed to complete it: it is neither given nor part of a \
                  name <osvers>-<arch>-<provmethod>-<profile>."
             ))

@@ -8,7 +8,7 @@ pub mod write;
 use dawn_bootd::caller::View;
 use dawn_bootd::command::Ctx;
 use dawn_bootd::items::split_operator;
-use dawn_bootd::output::{Done, Out, Stop};
+use dawn_bootd::output::{CommandError, Done, Out, Stop};
 use dawn_cluster::nearest_of;
 use dawn_cluster::stanza;
 use dawn_cluster::{Assign, ConditionError, Conditions, Snapshot, Text};
@@ -60,12 +60,12 @@ impl Words {
                 Some((attr, value)) if !is_criterion(word) => {
                     let attr = attr.trim();
                     if attr.is_empty() {
-                        return Err(Stop::message(format!("Incorrect 'attr=val' pair - {word}.")));
+                        return Err(Stop::usage(format!("Incorrect 'attr=val' pair - {word}.")));
                     }
                     read.pairs.push((attr.to_owned(), value.trim().to_owned()));
                 }
                 _ if read.names.is_none() => read.names = Some(word.clone()),
-                _ => return Err(Stop::message("noderange can not contain spaces.")),
+                _ => return Err(Stop::usage("noderange can not contain spaces.")),
             }
         }
         Ok(read)
@@ -98,7 +98,7 @@ pub fn kind(name: &str) -> Result<&'static ObjectType, Stop> {
     let unknown = || {
         let known: Vec<&str> = object_types().iter().map(|kind| kind.name).collect();
         let known = known.join(", ");
-        Stop::message(format!("\nType '{name}' is not a valid xCAT object type.\nThe types are {known}."))
+        Stop::not_found(format!("\nType '{name}' is not a valid xCAT object type.\nThe types are {known}."))
     };
     object_type(name).ok_or_else(unknown)
 }
@@ -122,12 +122,12 @@ pub fn conditions<'a>(
     malformed: &str,
 ) -> Result<Conditions, Stop> {
     let conditions = Conditions::parse(list).map_err(|error| match error {
-        ConditionError::Malformed => Stop::message(malformed),
-        other => Stop::message(other.to_string()),
+        ConditionError::Malformed => Stop::usage(malformed),
+        other => Stop::usage(other.to_string()),
     })?;
     let known = |attr: &str| kinds.iter().any(|kind| attr == kind.key || kind.has_attr(attr));
     if let Some(attr) = conditions.attrs().find(|attr| !known(attr)) {
-        return Err(Stop::message(unknown_attribute(attr, kinds)));
+        return Err(Stop::not_found(unknown_attribute(attr, kinds)));
     }
     for line in kinds.iter().flat_map(|kind| &kind.attrs) {
         if conditions.attrs().any(|attr| attr == line.name) {
@@ -149,7 +149,7 @@ pub fn names(snapshot: &Snapshot, view: &View, kind: &ObjectType, text: &str) ->
         "node" => {
             let nodes = crate::names::expand_new(snapshot, view, text)?;
             if nodes.is_empty() {
-                return Err(Stop::message(format!("No node in '{text}', check the noderange syntax.")));
+                return Err(Stop::not_found(format!("No node in '{text}', check the noderange syntax.")));
             }
             Ok(nodes)
         }
@@ -168,7 +168,7 @@ pub fn names(snapshot: &Snapshot, view: &View, kind: &ObjectType, text: &str) ->
 /// The objects of a stanza text.
 pub fn from_stanzas(text: Option<&str>) -> Result<Vec<Wanted>, Stop> {
     let text = text.unwrap_or_default();
-    let list = stanza::read(text).map_err(|error| Stop::message(error.to_string()))?;
+    let list = stanza::read(text).map_err(|error| Stop::usage(error.to_string()))?;
     let wanted = |stanza: stanza::Stanza| -> Result<Wanted, Stop> {
         let kind = kind(&stanza.kind)?;
         let name = if kind.name == "site" { SITE_OBJECT.to_owned() } else { stanza.name };
@@ -223,11 +223,11 @@ pub fn check_new_name(kind: &ObjectType, name: &str, snapshot: &Snapshot) -> Res
 pub fn members(snapshot: &Snapshot, view: &View, noderange: &str) -> Result<Vec<Text>, Stop> {
     let expanded = view.expand(snapshot, noderange);
     if let Some(fatal) = expanded.fatal {
-        return Err(Stop::message(fatal));
+        return Err(Stop::usage(fatal));
     }
     if !expanded.unknown.is_empty() {
         let names = expanded.unknown.join(",");
-        return Err(Stop::message(format!("Invalid nodes and/or groups in noderange: {names}")));
+        return Err(Stop::not_found(format!("Invalid nodes and/or groups in noderange: {names}")));
     }
     Ok(expanded.nodes.iter().map(|node| Text::from(node.as_str())).collect())
 }
@@ -289,7 +289,7 @@ pub fn usage(command: &str, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
 
 /// An error followed by the usage lines.
 pub fn refuse(command: &str, text: &str, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-    out.error(text)?;
+    out.error(CommandError::usage(text))?;
     usage(command, ctx, out)
 }
 

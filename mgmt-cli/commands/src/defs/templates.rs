@@ -25,7 +25,7 @@ const OPTIONAL: &str = "OPTIONAL:";
 
 /// All templates of these types, by type in the order given, then by name.
 pub fn list(types: &[&'static ObjectType], data: Option<&Path>) -> Result<Vec<Object>, Stop> {
-    let ours = stanza::read(OURS).map_err(|error| Stop::message(error.to_string()))?;
+    let ours = stanza::read(OURS).map_err(|error| Stop::internal(error.to_string()))?;
     let mut all = Vec::new();
     for kind in types {
         let mut found: Vec<stanza::Stanza> =
@@ -47,14 +47,14 @@ pub fn fill(object: &mut Wanted, name: &str, base: &Snapshot, data: Option<&Path
     let template = list(&[object.kind], data)?.into_iter().find(|template| &*template.name == name);
     let source = template.or_else(|| base.object(object.kind, name)).ok_or_else(|| {
         let kind = object.kind.name;
-        Stop::message(format!("Could not find the template object named '{name}' of type '{kind}'."))
+        Stop::not_found(format!("Could not find the template object named '{name}' of type '{kind}'."))
     })?;
     for (attr, value) in &source.attrs {
         if object.pairs.iter().any(|(given, _)| **given == **attr) {
             continue;
         }
         if value.value.starts_with(MANDATORY) {
-            return Err(Stop::message(format!("The attribute \"{attr}\" must be specified!")));
+            return Err(Stop::usage(format!("The attribute \"{attr}\" must be specified!")));
         }
         if !value.value.starts_with(OPTIONAL) {
             object.pairs.push((attr.to_string(), Assign::Set(value.value.to_string())));
@@ -65,7 +65,7 @@ pub fn fill(object: &mut Wanted, name: &str, base: &Snapshot, data: Option<&Path
 
 /// What is said of a name that is none.
 pub fn missing(name: &str) -> Stop {
-    Stop::message(format!("Could not find {name} in xCAT templates."))
+    Stop::not_found(format!("Could not find {name} in xCAT templates."))
 }
 
 fn object(kind: &'static ObjectType, one: stanza::Stanza) -> Object {
@@ -90,14 +90,14 @@ fn files(kind: &ObjectType, data: Option<&Path>) -> Result<Vec<PathBuf>, Stop> {
     let mut list: Vec<PathBuf> =
         entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_meant).collect();
     if list.len() > FILES_MAX {
-        return Err(Stop::message(format!("{}: more than {FILES_MAX} templates", directory.display())));
+        return Err(Stop::conflict(format!("{}: more than {FILES_MAX} templates", directory.display())));
     }
     list.sort();
     Ok(list)
 }
 
 fn read_file(path: &Path) -> Result<Vec<stanza::Stanza>, Stop> {
-    let failed = |error: &dyn std::fmt::Display| Stop::message(format!("{}: {error}", path.display()));
+    let failed = |error: &dyn std::fmt::Display| Stop::conflict(format!("{}: {error}", path.display()));
     let bytes =
         dawn_serving::bounded_read::read(path, FILE_BYTES_MAX, dawn_serving::bounded_read::Rights::Daemon)
             .map_err(|error| failed(&error))?;

@@ -5,7 +5,7 @@
 
 use super::{Mode, Pairs, Wanted, Words, check_new_name, members};
 use dawn_bootd::caller::View;
-use dawn_bootd::output::{Out, Stop};
+use dawn_bootd::output::{CommandError, Out, Stop};
 use dawn_cluster::{Assign, Conditions, Edit, GroupKind, Snapshot, Text};
 use dawn_cluster::{ObjectError, ObjectType};
 
@@ -52,11 +52,11 @@ pub fn plan(
     if !options.conditions.is_empty()
         && let Some(object) = others().next()
     {
-        return Err(Stop::message(format!(
-            "-w gives the members or the condition of groups; it selects no objects, and {} is not a group.\n\
-             Hint: `lsdef -t node -w CONDITION` lists the nodes that it selects.",
+        let error = CommandError::usage(format!(
+            "-w gives the members or the condition of groups; it selects no objects, and {} is not a group.",
             object.name
-        )));
+        ));
+        return Err(error.hint("`lsdef -t node -w CONDITION` lists the nodes that it selects.").into());
     }
     let replaced = others().filter(|object| options.replaces(object, base));
     // What is replaced counts for nothing: conditions are checked on the object as it will be.
@@ -90,7 +90,7 @@ fn check_all(
     for object in wanted {
         let is_new = options.make || !base.has_object(object.kind, &object.name);
         if is_new && let Err(text) = check_new_name(object.kind, &object.name, base) {
-            out.error(text)?;
+            out.error(CommandError::usage(text))?;
             good = false;
         }
         for (attr, _) in &object.pairs {
@@ -100,9 +100,9 @@ fn check_all(
             good = false;
             if !told.contains(&(object.kind.name, attr)) {
                 told.push((object.kind.name, attr));
-                out.error(super::unknown_attribute(attr, &[object.kind]))?;
+                out.error(CommandError::usage(super::unknown_attribute(attr, &[object.kind])))?;
                 if options.make {
-                    out.error("Skipping to the next attribute.")?;
+                    out.error(CommandError::usage("Skipping to the next attribute."))?;
                 }
             }
         }
@@ -149,7 +149,7 @@ fn one(
     let plan = cleared.set_object(object.kind, &object.name, &pairs, object.from_stanza);
     let refused = options.make || plan.errors.iter().any(|error| matches!(error, ObjectError::OnlyIf { .. }));
     for error in &plan.errors {
-        out.error(error.to_string())?;
+        out.error(CommandError::usage(error.to_string()))?;
     }
     if !plan.errors.is_empty() && (refused || plan.edits.is_empty()) {
         return Ok(());
@@ -196,29 +196,33 @@ fn may_go_on(
         return Ok(false);
     }
     if !exists && options.mode == Mode::Minus {
-        out.error(format!("The '-m' option is not valid since the '{name}' definition does not exist."))?;
+        out.error(CommandError::not_found(format!(
+            "The '-m' option is not valid since the '{name}' definition does not exist."
+        )))?;
         return Ok(false);
     }
     let given = |attr: &str| value_of(&object.pairs, attr).is_some_and(|value| !value.is_empty());
     if object.kind.name == "node" && (!exists || options.make) && !given("groups") {
-        out.error(format!(
+        out.error(CommandError::usage(format!(
             "Attribute 'groups' is not specified for node '{name}', skipping to the next node."
-        ))?;
+        )))?;
         return Ok(false);
     }
     let net_needed = object.kind.name == "network" && (!exists || options.make);
     if net_needed && (!given("net") || !given("mask")) {
-        out.error(format!("Net or mask value should not be empty for xCAT network object '{name}'."))?;
+        out.error(CommandError::usage(format!(
+            "Net or mask value should not be empty for xCAT network object '{name}'."
+        )))?;
         return Ok(false);
     }
     if object.kind.name == "network"
         && let Some(other) = same_network(object, base)
     {
         let verb = if exists && !options.make { "change the" } else { "create a" };
-        out.error(format!(
+        out.error(CommandError::usage(format!(
             "A network definition called '{other}' already exists that contains the same net and mask \
              values. Cannot {verb} definition for '{name}'."
-        ))?;
+        )))?;
         return Ok(false);
     }
     Ok(true)
@@ -306,7 +310,7 @@ fn one_group(
     let replaced = Some((object.kind, name.as_str())).filter(|_| options.make && kind.is_some());
     let plan = now.without_objects(replaced)?.set_object(object.kind, name, &pairs, object.from_stanza);
     for error in &plan.errors {
-        out.error(error.to_string())?;
+        out.error(CommandError::usage(error.to_string()))?;
     }
     if !plan.errors.is_empty() {
         return Ok(());
@@ -344,7 +348,7 @@ fn member_edits(
         Mode::Minus => {
             let present = now.nodes_listing_group(name);
             for node in nodes.iter().filter(|node| !present.contains(node)) {
-                out.error(format!("{name} is not a member of '{node}'."))?;
+                out.error(CommandError::not_found(format!("{name} is not a member of '{node}'.")))?;
             }
             Ok(now.leave_group(name, &nodes))
         }
@@ -366,16 +370,18 @@ fn dynamic_group(
     let has_members =
         !object.from_stanza && value_of(&object.pairs, "members").is_some_and(|list| list != "dynamic");
     if !pairs.is_empty() || has_members {
-        return out.error(format!("Can not assign attributes to dynamic node group '{name}'."));
+        return out.error(CommandError::refused(format!(
+            "Can not assign attributes to dynamic node group '{name}'."
+        )));
     }
     let given = match value_of(&object.pairs, "wherevals") {
         Some(text) => text.to_owned(),
         None => options.conditions.join("::"),
     };
     if given.is_empty() {
-        return out.error(
+        return out.error(CommandError::usage(
             "The 'where' attributes and values were not provided for dynamic group, use the '-w' option.",
-        );
+        ));
     }
     let parts: Vec<String> = given.split("::").map(str::to_owned).collect();
     // What is taken away may be as wrong as it likes.
@@ -417,14 +423,14 @@ pub fn from_words(
     view: &View,
 ) -> Result<Vec<Wanted>, Stop> {
     if kinds.len() > 1 && !words.pairs.is_empty() {
-        return Err(Stop::message("Cannot combine multiple types with 'att=val' pairs on the command line."));
+        return Err(Stop::usage("Cannot combine multiple types with 'att=val' pairs on the command line."));
     }
     let mut wanted = Vec::new();
     for kind in kinds {
         let text = match (&words.names, kind.name) {
             (_, "site") => "clustersite",
             (Some(text), _) => text,
-            (None, _) => return Err(Stop::message("No object names were provided.")),
+            (None, _) => return Err(Stop::usage("No object names were provided.")),
         };
         for name in super::names(base, view, kind, text)? {
             wanted.push(Wanted { kind, name, pairs: words.assigns(mode), from_stanza: false });

@@ -52,7 +52,7 @@ impl Command for Args {
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let (image, snapshot) = (self.image.as_str(), &ctx.snapshot);
         if let Some(host) = &self.remotehost {
-            return Err(Stop::message(format!(
+            return Err(Stop::refused(format!(
                 "-R is not supported, as the daemon does not log in to other machines. \
                  Export without it, then: scp FILE {host}:DIRECTORY"
             )));
@@ -64,7 +64,7 @@ impl Command for Args {
         let method = definition.provmethod.as_str();
         if !METHODS.contains(&method) {
             let text = format!("Exporting images with osimage.provmethod {method:?} is not supported.");
-            return Err(Stop::message(text));
+            return Err(Stop::usage(text));
         }
         let mut manifest = Manifest {
             osimage: columns(snapshot, "osimage", image),
@@ -91,7 +91,7 @@ impl Command for Args {
             }
         });
         gone?;
-        result.map_err(|error| Stop::message(error.to_string()))
+        result.map_err(|error| Stop::unavailable(error.to_string()))
     }
 }
 
@@ -109,7 +109,7 @@ impl Args {
             let (file, directory) = text.split_once(':').unwrap_or((text, ""));
             let file = ctx.path_of_caller(file);
             if !file.is_file() {
-                return Err(Stop::message(format!("{} does not exist.", file.display())));
+                return Err(Stop::not_found(format!("{} does not exist.", file.display())));
             }
             let parent = file.parent().unwrap_or(Path::new("/")).to_string_lossy().into_owned();
             Ok((file, if directory.is_empty() { parent } else { directory.to_owned() }))
@@ -126,10 +126,10 @@ impl Args {
 /// path below `postscripts` and words for the script.
 fn script_files(node: &str, snapshot: &Snapshot) -> Result<Vec<(PathBuf, String)>, Stop> {
     if !snapshot.has_node(node) {
-        return Err(Stop::message(format!("Invalid nodes and/or groups in noderange: {node}")));
+        return Err(Stop::not_found(format!("Invalid nodes and/or groups in noderange: {node}")));
     }
     let installdir =
-        snapshot.site("installdir").ok_or_else(|| Stop::message("site.installdir is not set"))?;
+        snapshot.site("installdir").ok_or_else(|| Stop::conflict("site.installdir is not set"))?;
     let directory = Path::new(&*installdir).join("postscripts");
     let mut files: Vec<(PathBuf, String)> = Vec::new();
     for attr in ["postscripts", "postbootscripts"] {
@@ -140,7 +140,7 @@ fn script_files(node: &str, snapshot: &Snapshot) -> Result<Vec<(PathBuf, String)
             let Some(name) = element.split_whitespace().next() else { continue };
             let relative = Path::new(name);
             if !relative.components().all(|part| matches!(part, Component::Normal(_))) {
-                return Err(Stop::message(format!("{name} is not a path below {}", directory.display())));
+                return Err(Stop::usage(format!("{name} is not a path below {}", directory.display())));
             }
             let file = directory.join(relative);
             // What comes with the daemon (remoteshell, syncfiles …) is on every management node.

@@ -44,32 +44,32 @@ impl Command for Args {
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         if let Some(host) = &self.remotehost {
-            return Err(Stop::message(format!(
+            return Err(Stop::refused(format!(
                 "-R is not supported, as the daemon does not log in to other machines. \
                  First: scp {host}:{} . and then import the file without -R",
                 self.bundle
             )));
         }
         if self.nozip {
-            return Err(Stop::message(
+            return Err(Stop::refused(
                 "-n is not supported: pack the directory as a gzip tar and import that",
             ));
         }
         ctx.require_root("read and write files")?;
         let bundle = ctx.path_of_caller(&self.bundle);
         bounded_read::look(&bundle).map_err(|why| match why {
-            Refused::Io(_) => Stop::message(format!("{} does not exist.", bundle.display())),
-            why => Stop::message(format!("{} cannot be imported: {why}", bundle.display())),
+            Refused::Io(_) => Stop::not_found(format!("{} does not exist.", bundle.display())),
+            why => Stop::refused(format!("{} cannot be imported: {why}", bundle.display())),
         })?;
         if let Some(profile) = &self.profile {
-            profile.parse::<ImageName>().map_err(|error| Stop::message(error.to_string()))?;
+            profile.parse::<ImageName>().map_err(|error| Stop::usage(error.to_string()))?;
         }
         let nodes = match &self.nodes {
             Some(noderange) => crate::defs::members(&ctx.snapshot, &ctx.view, noderange)?,
             None => Vec::new(),
         };
         let installdir = ctx.snapshot.site("installdir");
-        let installdir = installdir.ok_or_else(|| Stop::message("site.installdir is not set"))?;
+        let installdir = installdir.ok_or_else(|| Stop::conflict("site.installdir is not set"))?;
         let installdir = PathBuf::from(&*installdir);
         let job = Import {
             bundle,
@@ -93,7 +93,7 @@ impl Command for Args {
         // The last line says that all is done, which it is when the tables are written.
         let last = if imported.is_ok() { lines.pop() } else { None };
         lines.into_iter().try_for_each(|line| out.line(line))?;
-        let imported = imported.map_err(|error| Stop::message(error.to_string()))?;
+        let imported = imported.map_err(|error| Stop::unavailable(error.to_string()))?;
         if self.dry_run {
             let changes = ctx.snapshot.preview(&edits(&imported, &nodes)?.into_list())?;
             // Files were shown already; rows that stay as they are need no word.
@@ -107,8 +107,8 @@ impl Command for Args {
 /// The rows of the image, its litefile entries, and the nodes that shall use it.
 fn edits(imported: &Imported, nodes: &[Text]) -> Result<Edits, Stop> {
     let manifest = &imported.manifest;
-    let image = manifest.name().ok_or_else(|| Stop::message("the bundle names no image"))?;
-    image.parse::<ImageName>().map_err(|error| Stop::message(error.to_string()))?;
+    let image = manifest.name().ok_or_else(|| Stop::conflict("the bundle names no image"))?;
+    image.parse::<ImageName>().map_err(|error| Stop::usage(error.to_string()))?;
     let mut edits = Edits::new();
     for (table, columns) in [("osimage", &manifest.osimage), ("linuximage", &manifest.linuximage)] {
         let values: Vec<(&str, &str)> = columns
@@ -136,11 +136,11 @@ fn edits(imported: &Imported, nodes: &[Text]) -> Result<Edits, Stop> {
 fn litefile_edits(image: &str, text: &str) -> Result<Vec<Edit>, Stop> {
     let mut lines = text.lines();
     let Some(header) = lines.next() else { return Ok(Vec::new()) };
-    let columns = read_header(header).map_err(Stop::message)?;
+    let columns = read_header(header).map_err(Stop::usage)?;
     let Some(table) = schema().find("litefile") else { return Ok(Vec::new()) };
     let mut edits = Vec::new();
     for record in read_records(lines) {
-        let fields = record.fields.map_err(Stop::message)?;
+        let fields = record.fields.map_err(Stop::usage)?;
         let cell = |name: &str| {
             let at = columns.iter().position(|column| column == name)?;
             fields.get(at).cloned().flatten()

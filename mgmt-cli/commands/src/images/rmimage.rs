@@ -48,8 +48,8 @@ impl Args {
         let names: Vec<String> = names.map(ToString::to_string).collect();
         match names.as_slice() {
             [name] => Ok(name.clone()),
-            [] => Err(Stop::message("No image has this osvers, osarch and profile.")),
-            _ => Err(Stop::message(format!("Several images match, name one of them: {}", names.join(", ")))),
+            [] => Err(Stop::not_found("No image has this osvers, osarch and profile.")),
+            _ => Err(Stop::conflict(format!("Several images match, name one of them: {}", names.join(", ")))),
         }
     }
 }
@@ -66,21 +66,21 @@ impl Command for Args {
         let Some(definition) = snapshot.osimage(image) else { return Ok(()) };
         let method = definition.provmethod().map(|text| text.to_string()).unwrap_or_default();
         if !METHODS.contains(&method.as_str()) {
-            return Err(Stop::message(format!("Invalid image type: {method}")));
+            return Err(Stop::conflict(format!("Invalid image type: {method}")));
         }
         let directory = definition.rootimgdir(snapshot).map(PathBuf::from);
         let directory = directory.filter(|path| path.is_absolute() && path.components().count() > 2);
         let directory =
-            directory.ok_or_else(|| Stop::message(format!("{image} has no usable rootimgdir")))?;
+            directory.ok_or_else(|| Stop::conflict(format!("{image} has no usable rootimgdir")))?;
         let installdir = snapshot.site("installdir").unwrap_or_else(|| "/install".into());
         if !is_below(&directory, Path::new(&*installdir)) {
             let problem = format!("{image}: {} is not below {installdir}", directory.display());
-            return Err(Stop::message(format!(
+            return Err(Stop::refused(format!(
                 "{problem} (site.installdir), rmimage removes nothing elsewhere"
             )));
         }
         if !directory.is_dir() && !self.xcatdef {
-            return Err(Stop::message(format!("Image directory {} does not exist", directory.display())));
+            return Err(Stop::not_found(format!("Image directory {} does not exist", directory.display())));
         }
         if self.dry_run {
             show_files(&directory, ctx, image, out)?;
@@ -142,12 +142,12 @@ fn remove_files(directory: &Path, ctx: &Ctx<'_>, image: &str, out: &mut Out<'_>)
     };
     if directory.is_dir() {
         let users = |tree: &Path| ctx.boot.tree_users(tree);
-        remove_image(directory, &users, &mut line).map_err(|error| Stop::message(error.to_string()))?;
+        remove_image(directory, &users, &mut line).map_err(|error| Stop::unavailable(error.to_string()))?;
     }
     if let Some(copies) = copies(ctx, image) {
         line(&format!("Removing directory {}", copies.display()));
         std::fs::remove_dir_all(&copies)
-            .map_err(|error| Stop::message(format!("{}: {error}", copies.display())))?;
+            .map_err(|error| Stop::unavailable(format!("{}: {error}", copies.display())))?;
     }
     gone
 }

@@ -37,13 +37,13 @@ impl Command for Args {
         }
         if let Some(other) = words.assignments.iter().find(|a| a.operator != Operator::Set) {
             let name = other.col;
-            return Err(Stop::message(format!("only {name}=value is possible for new nodes")));
+            return Err(Stop::usage(format!("only {name}=value is possible for new nodes")));
         }
         let empty_group = |a: &&Assignment| {
             a.col == Col::known("nodelist.groups") && a.value.split(',').any(|group| group.trim().is_empty())
         };
         if let Some(groups) = words.assignments.iter().find(empty_group) {
-            return Err(Stop::message(format!("groups={}: a group has no name", groups.value)));
+            return Err(Stop::usage(format!("groups={}: a group has no name", groups.value)));
         }
         crate::names::warn_capitals(&nodes, out)?;
         transact(ctx, out, self.dry_run, |snapshot, out| {

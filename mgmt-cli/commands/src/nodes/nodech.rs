@@ -64,11 +64,11 @@ fn delete_rows(tables: &[String], nodes: &[String]) -> Result<Edits, Stop> {
     let mut edits = Edits::new();
     for name in tables {
         if name.contains(['.', '=']) {
-            return Err(Stop::message(". and = not valid in delete mode."));
+            return Err(Stop::usage(". and = not valid in delete mode."));
         }
         let table = schema().find(name).filter(|table| table.has_literal_node());
         let Some((table, col)) = table.and_then(|table| Some((table, table.col("node")?))) else {
-            return Err(Stop::message(format!("ERROR: Unable to open table {name} in configuration")));
+            return Err(Stop::not_found(format!("ERROR: Unable to open table {name} in configuration")));
         };
         for node in nodes {
             edits.delete(&[(col, node.clone())], table);
@@ -137,12 +137,12 @@ fn read(word: &str, view: &View, words: &mut Words) -> Done {
         return Ok(());
     }
     let Some((name, operator, value)) = split_operator(word, &[",=", "^=", "="]) else {
-        return Err(Stop::message(format!("Malformed argument {word} ignored.")));
+        return Err(Stop::usage(format!("Malformed argument {word} ignored.")));
     };
-    let col = column(name).map_err(Stop::message)?;
+    let col = column(name).map_err(Stop::usage)?;
     match col.table.info().node_col() {
-        None => return Err(Stop::message(format!("{name} not a valid table.column description"))),
-        Some(node) if node == col => return Err(Stop::message(renames_one_row(col))),
+        None => return Err(Stop::usage(format!("{name} not a valid table.column description"))),
+        Some(node) if node == col => return Err(Stop::conflict(renames_one_row(col))),
         Some(_) => {}
     }
     let (operator, value) = match operator {

@@ -32,10 +32,10 @@ impl Command for Args {
             return Ok(());
         }
         if words.assignments.iter().any(|a| a.col == Col::known("nodelist.groups")) {
-            return Err(Stop::message("Group membership is not changeable via nodegrpch"));
+            return Err(Stop::refused("Group membership is not changeable via nodegrpch"));
         }
         if words.assignments.iter().any(|a| a.operator != Operator::Set) || !words.conditions.is_empty() {
-            return Err(Stop::message(",= and ^= are not supported by nodegrpch"));
+            return Err(Stop::refused(",= and ^= are not supported by nodegrpch"));
         }
         transact(ctx, out, self.dry_run, |snapshot, _| {
             let mut edits = Edits::new();

@@ -4,7 +4,7 @@ use crate::conditions::Condition;
 use dawn_bootd::caller::View;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::items::{Item, item};
-use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
+use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
 use dawn_cluster::{Col, Resolved, Source, TableId};
 use std::collections::BTreeMap;
 
@@ -78,7 +78,7 @@ impl Args {
                 Ok(Some(condition)) => {
                     if query.conditions.iter().any(|other| other.col == condition.col) {
                         let name = condition.name;
-                        return Err(Stop::message(format!("Multiple selection critera for {name}")));
+                        return Err(Stop::usage(format!("Multiple selection critera for {name}")));
                     }
                     query.conditions.push(condition);
                 }
@@ -197,7 +197,7 @@ impl Query {
                 }
                 Ok(())
             }
-            Err(text) => out.error(text),
+            Err(text) => out.error(CommandError::usage(text)),
         }
     }
 }

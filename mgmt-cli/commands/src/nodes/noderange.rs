@@ -54,7 +54,7 @@ impl Report for Names<'_> {
 /// Expands a noderange of the caller's; one that cannot be read ends the command.
 pub fn expand(ctx: &Ctx<'_>, noderange: &str) -> Result<Expanded, Stop> {
     let found = ctx.view.expand(&ctx.snapshot, noderange);
-    found.fatal.clone().map_or(Ok(found), |reason| Err(Stop::message(reason)))
+    found.fatal.clone().map_or(Ok(found), |reason| Err(Stop::usage(reason)))
 }
 
 /// The warning about names that are neither node nor group, if there are any.

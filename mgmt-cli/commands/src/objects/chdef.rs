@@ -78,13 +78,13 @@ impl Args {
     fn rename(&self, words: &Words, to: &str, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let kinds = defs::types(self.definition.kinds())?;
         let ([kind], Some(from)) = (kinds.as_slice(), &words.names) else {
-            return Err(Stop::message("No object names were provided."));
+            return Err(Stop::usage("No object names were provided."));
         };
         transact(ctx, out, self.definition.dry_run, |base, _| {
-            defs::check_new_name(kind, to, base).map_err(Stop::message)?;
+            defs::check_new_name(kind, to, base).map_err(Stop::usage)?;
             let edits = base.rename_object(kind, from, to);
             let mut list = Edits::new();
-            list.extend(edits.map_err(|error| Stop::message(error.to_string()))?);
+            list.extend(edits.map_err(|error| Stop::conflict(error.to_string()))?);
             Ok(list)
         })?;
         if self.definition.dry_run {

@@ -3,7 +3,7 @@
 use crate::defs::args::Selection;
 use crate::defs::{self, Words, templates};
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
+use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
 use dawn_cluster::stanza;
 use dawn_cluster::{Conditions, Text};
 use dawn_cluster::{NIC_COLUMNS, Object, ObjectType, ObjectValue};
@@ -96,7 +96,9 @@ impl Command for Args {
             for name in names {
                 let Some(object) = self.read(kind, &name, &view, ctx) else {
                     let kind = kind.name;
-                    out.error(format!("Could not find an object named '{name}' of type '{kind}'."))?;
+                    out.error(CommandError::not_found(format!(
+                        "Could not find an object named '{name}' of type '{kind}'."
+                    )))?;
                     continue;
                 };
                 let Some(object) = object else { continue };
@@ -165,7 +167,7 @@ impl Args {
                 if types.iter().any(|kind| kind.has_attr(attr)) {
                     good.push(attr.to_owned());
                 } else {
-                    out.error(defs::unknown_attribute(attr, &types))?;
+                    out.error(CommandError::usage(defs::unknown_attribute(attr, &types)))?;
                 }
             }
             only = Some(good);
@@ -270,7 +272,9 @@ impl Args {
         if self.stanza && !stanza::is_header(&object.name) {
             let (name, kind) = (&object.name, object.kind.name);
             let hint = "it has '=', ':' at its end, or the like; dumpxCATdb keeps it";
-            return out.error(format!("The {kind} '{name}' cannot stand in a stanza file: {hint}."));
+            return out.error(CommandError::conflict(format!(
+                "The {kind} '{name}' cannot stand in a stanza file: {hint}."
+            )));
         }
         let image = if self.osimage { image_of(object, ctx)? } else { None };
         out.report(&Shown { object, image, args: self, view })

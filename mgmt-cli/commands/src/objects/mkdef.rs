@@ -5,7 +5,7 @@ use crate::defs::write::{from_words, plan};
 use crate::defs::{self, Mode, Wanted, Words, templates};
 use crate::edits::{Edits, transact};
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{Done, Out, Stop};
+use dawn_bootd::output::{CommandError, Done, Out, Stop};
 use dawn_cluster::Snapshot;
 
 /// Define objects: nodes, groups, images, networks ...
@@ -78,7 +78,7 @@ impl Args {
             } else {
                 ""
             };
-            return Err(Stop::message(format!(
+            return Err(Stop::usage(format!(
                 "No object definitions have been created or modified: no attributes were specified.{hint}"
             )));
         }
@@ -94,12 +94,12 @@ impl Args {
 
     fn report(&self, done: &mut [String], out: &mut Out<'_>) -> Done {
         if out.failed() {
-            return out.error(
+            return out.error(CommandError::usage(
                 "One or more errors occured when attempting to create or modify xCAT object definitions.",
-            );
+            ));
         }
         if done.is_empty() {
-            return out.error("0 object definitions have been created or modified.");
+            return out.error(CommandError::conflict("0 object definitions have been created or modified."));
         }
         if self.definition.verbose {
             done.sort();

@@ -5,7 +5,7 @@ use crate::defs::{self, Words};
 use crate::edits::{Edits, transact};
 use dawn_bootd::caller::View;
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{Done, Out, Stop};
+use dawn_bootd::output::{CommandError, Done, Out, Stop};
 use dawn_cluster::ObjectType;
 use dawn_cluster::Snapshot;
 
@@ -52,7 +52,7 @@ impl Command for Args {
             other => other?,
         };
         if !words.pairs.is_empty() || self.selection.xml || self.dynamic || self.stanza {
-            return Err(Stop::message("Invalid flag specified, see rmdef manpage for details."));
+            return Err(Stop::usage("Invalid flag specified, see rmdef manpage for details."));
         }
         if self.all && self.selection.kind.is_some() {
             return defs::refuse(
@@ -90,7 +90,9 @@ impl Command for Args {
                     removed.push(name);
                 } else {
                     let kind = kind.name;
-                    out.error(format!("Could not find an object named '{name}' of type '{kind}'."))?;
+                    out.error(CommandError::not_found(format!(
+                        "Could not find an object named '{name}' of type '{kind}'."
+                    )))?;
                 }
             }
             Ok(edits)
@@ -114,7 +116,7 @@ impl Args {
                 if self.all {
                     continue;
                 }
-                return Err(Stop::message(
+                return Err(Stop::refused(
                     "You must use the '-f' option to remove all rows of the site table.",
                 ));
             }
@@ -122,7 +124,7 @@ impl Args {
                 Some(text) => defs::names(base, view, kind, text)?,
                 None if self.all => base.object_names(kind).iter().map(|name| name.to_string()).collect(),
                 None if kind.name == "site" => defs::names(base, view, kind, "")?,
-                None => return Err(Stop::message("No object names were provided.")),
+                None => return Err(Stop::usage("No object names were provided.")),
             };
             wanted.extend(names.into_iter().map(|name| (kind, name)));
         }

@@ -64,7 +64,7 @@ impl Command for Generate {
     const KIND: Kind = Kind::Words;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-        let names = ctx.view.expand_unverified(&ctx.snapshot, &self.noderange).map_err(Stop::message)?;
+        let names = ctx.view.expand_unverified(&ctx.snapshot, &self.noderange).map_err(Stop::usage)?;
         names.into_iter().try_for_each(|name| out.data(name))
     }
 }

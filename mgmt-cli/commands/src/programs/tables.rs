@@ -114,7 +114,7 @@ fn set_attribs(ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
     let values = pairs(table, elements(ctx, "attr"))?;
     keep_node(table, &values)?;
     if keys.is_empty() {
-        return Err(Stop::message(format!("{}: no key given", table.name)));
+        return Err(Stop::usage(format!("{}: no key given", table.name)));
     }
     let mut edits = Edits::new();
     edits.set(table, keys, values);
@@ -123,7 +123,7 @@ fn set_attribs(ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
 
 fn set_nodes(ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
     if ctx.nodes().is_empty() {
-        return Err(Stop::message("No nodes in noderange"));
+        return Err(Stop::not_found("No nodes in noderange"));
     }
     let mut edits = Edits::new();
     for asked in elements(ctx, "arg").flat_map(|arg| &arg.children).filter(|child| child.name == "table") {
@@ -154,7 +154,7 @@ fn elements<'a>(ctx: &'a Ctx<'_>, name: &'a str) -> impl Iterator<Item = &'a Ele
 
 fn table_named(name: Option<&str>) -> Result<&'static Table, Stop> {
     let name = name.map(str::trim).unwrap_or_default();
-    schema().find(name).ok_or_else(|| Stop::message(format!("No such table: {name}")))
+    schema().find(name).ok_or_else(|| Stop::not_found(format!("No such table: {name}")))
 }
 
 fn one_table(ctx: &Ctx<'_>) -> Result<&'static Table, Stop> {
@@ -163,17 +163,19 @@ fn one_table(ctx: &Ctx<'_>) -> Result<&'static Table, Stop> {
 
 fn column(table: &'static Table, name: &str) -> Result<Col, Stop> {
     let name = name.trim();
-    table.col(name).ok_or_else(|| Stop::message(format!("No column \"{name}\" in table \"{}\"", table.name)))
+    table
+        .col(name)
+        .ok_or_else(|| Stop::not_found(format!("No column \"{name}\" in table \"{}\"", table.name)))
 }
 
 fn node_column(table: &'static Table) -> Result<Col, Stop> {
-    table.node_col().ok_or_else(|| Stop::message(format!("the table {} is not about nodes", table.name)))
+    table.node_col().ok_or_else(|| Stop::usage(format!("the table {} is not about nodes", table.name)))
 }
 
 /// The node of a row is what the row is found by, not a value: it would become another node's row.
 fn keep_node(table: &'static Table, values: &[(Col, String)]) -> Result<(), Stop> {
     match values.iter().find(|(col, _)| Some(*col) == table.node_col()) {
-        Some((col, _)) => Err(Stop::message(format!("{col} names the node and cannot be set as a value"))),
+        Some((col, _)) => Err(Stop::usage(format!("{col} names the node and cannot be set as a value"))),
         None => Ok(()),
     }
 }

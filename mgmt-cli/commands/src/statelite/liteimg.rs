@@ -47,7 +47,7 @@ impl Command for Args {
         let name = &self.image();
         check_image(snapshot, name)?;
         let directory = snapshot.osimage(name).and_then(|image| image.rootimgdir(snapshot));
-        let directory = directory.ok_or_else(|| Stop::message(format!("{name} has no rootimgdir")))?;
+        let directory = directory.ok_or_else(|| Stop::conflict(format!("{name} has no rootimgdir")))?;
         let rootimg = Path::new(&directory).join("rootimg");
         let mut lines = Vec::new();
         let files = if self.undo { Vec::new() } else { files_of_image(snapshot, name) };
@@ -67,7 +67,7 @@ impl Command for Args {
             liteimg::liteimg(name, &rootimg, &files, &mut |line| lines.push(line.to_owned()))
         };
         lines.into_iter().try_for_each(|line| out.line(line))?;
-        result.map_err(|error| Stop::message(error.to_string()))?;
+        result.map_err(|error| Stop::unavailable(error.to_string()))?;
         if !self.undo && !self.dry_run {
             needs(snapshot, name).into_iter().try_for_each(|text| out.warning(text))?;
         }
@@ -77,7 +77,7 @@ impl Command for Args {
         out.line(format!("Packing contents of {}", rootimg.display()))?;
         out.flush()?;
         let packed =
-            pack_statelite(Path::new(&directory)).map_err(|error| Stop::message(error.to_string()))?;
+            pack_statelite(Path::new(&directory)).map_err(|error| Stop::unavailable(error.to_string()))?;
         out.line(format!("The image is in {}.", packed.display()))
     }
 }

@@ -34,19 +34,19 @@ impl Command for Args {
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         ctx.require_root("start programs")?;
         if !self.file.starts_with('/') {
-            return Err(Stop::message(format!("The file name {} must be a full path.", self.file)));
+            return Err(Stop::usage(format!("The file name {} must be a full path.", self.file)));
         }
         bounded_read::look(self.file.as_ref()).map_err(|why| match why {
-            Refused::Io(_) => Stop::message(format!("The file {} does not exist.", self.file)),
-            why => Stop::message(format!("The file {} cannot be used: {why}.", self.file)),
+            Refused::Io(_) => Stop::not_found(format!("The file {} does not exist.", self.file)),
+            why => Stop::refused(format!("The file {} cannot be used: {why}.", self.file)),
         })?;
         notify::check(self.file.as_ref())
-            .map_err(|why| Stop::message(format!("The file {} would never be started: {why}.", self.file)))?;
+            .map_err(|why| Stop::refused(format!("The file {} would never be started: {why}.", self.file)))?;
         if let Some(table) = self.tables.split(',').find(|table| schema().find(table).is_none()) {
-            return Err(Stop::message(format!("No such table: {table}")));
+            return Err(Stop::not_found(format!("No such table: {table}")));
         }
         if let Some(word) = self.operations.split(',').find(|word| !matches!(*word, "a" | "d" | "u")) {
-            return Err(Stop::message(format!("{word} is not an operation: a, d or u")));
+            return Err(Stop::usage(format!("{word} is not an operation: a, d or u")));
         }
         transact(ctx, out, self.dry_run, |_, _| {
             let key = Col::known("notification.filename");

@@ -25,12 +25,12 @@ impl Command for Args {
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         ctx.require_root("make certificates")?;
-        let Some(data) = ctx.data else { return Err(Stop::message("the daemon has no data directory")) };
+        let Some(data) = ctx.data else { return Err(Stop::conflict("the daemon has no data directory")) };
         if self.dry_run {
             return out.line(format!("+ certificate {}", data.join("clients").join(&self.user).display()));
         }
         let lines = client_certificate(data, &self.user);
-        let lines = lines.map_err(|error| Stop::message(format!("{error:#}")))?;
+        let lines = lines.map_err(|error| Stop::unavailable(format!("{error:#}")))?;
         lines.into_iter().try_for_each(|line| out.line(line))
     }
 }

@@ -25,7 +25,7 @@ impl Command for Args {
         let key = Col::known("notification.filename");
         transact(ctx, out, self.dry_run, |snapshot, _| {
             if snapshot.find_rows(&[(key, &self.file)]).is_empty() {
-                return Err(Stop::message(format!("{} is not registered.", self.file)));
+                return Err(Stop::not_found(format!("{} is not registered.", self.file)));
             }
             let mut edits = Edits::new();
             edits.delete(&[(key, self.file.clone())], key.table.info());

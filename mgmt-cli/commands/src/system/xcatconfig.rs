@@ -61,14 +61,14 @@ impl Command for Args {
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         if self.ssh_keys || self.host_keys || self.tunables {
-            return Err(Stop::message("-k, -s and -t are not supported: dawn init makes keys"));
+            return Err(Stop::refused("-k, -s and -t are not supported: dawn init makes keys"));
         }
         let rows = self.initial || self.update || self.database || self.force;
         let directories = [("installdir", &self.installdir), ("tftpdir", &self.tftpdir)];
         let directories: Vec<(&'static str, &str)> =
             directories.iter().filter_map(|(key, path)| Some((*key, path.as_deref()?))).collect();
         if let Some((key, path)) = directories.iter().find(|(_, path)| !is_plain(path)) {
-            return Err(Stop::message(format!("--{key}: '{path}' is not an absolute path without '..'")));
+            return Err(Stop::usage(format!("--{key}: '{path}' is not an absolute path without '..'")));
         }
         let directories = Directories(&directories);
         let certificates = self.force || self.credentials;
@@ -148,11 +148,11 @@ impl Directories<'_> {
                 continue;
             }
             let failed =
-                |why: std::io::Error| Stop::message(format!("cannot make {}: {why}", path.display()));
+                |why: std::io::Error| Stop::unavailable(format!("cannot make {}: {why}", path.display()));
             std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(failed)?;
             if *key == "tftpdir" {
                 dawn_bootd::loaders::install(path).map_err(|error| {
-                    Stop::message(format!("cannot copy boot loaders to {}: {error}", path.display()))
+                    Stop::unavailable(format!("cannot copy boot loaders to {}: {error}", path.display()))
                 })?;
             }
         }
@@ -167,12 +167,12 @@ impl Directories<'_> {
 /// Puts the authority and the server certificate aside, and makes others for the present name of this
 /// machine.
 fn certificates_again(ctx: &Ctx<'_>, out: &mut Out<'_>, dry_run: bool) -> Done {
-    let Some(data) = ctx.data else { return Err(Stop::message("the daemon has no data directory")) };
+    let Some(data) = ctx.data else { return Err(Stop::conflict("the daemon has no data directory")) };
     let (ca, cert) = (data.join("ca"), data.join("cert"));
     let free =
         |number: &u32| ["ca", "cert"].iter().all(|name| !data.join(format!("{name}.{number}")).exists());
     let number = (1..OLD_CERTIFICATES_MAX).find(free).ok_or_else(|| {
-        Stop::message(format!("remove old certificates (ca.1, cert.1 …) in {} first", data.display()))
+        Stop::conflict(format!("remove old certificates (ca.1, cert.1 …) in {} first", data.display()))
     })?;
     if dry_run {
         return out.line(format!("~ certificates in {} and {}", ca.display(), cert.display()));
@@ -182,7 +182,7 @@ fn certificates_again(ctx: &Ctx<'_>, out: &mut Out<'_>, dry_run: bool) -> Done {
         let to = data.join(format!("{name}.{number}"));
         match std::fs::rename(from, &to) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Stop::message(format!(
+                return Err(Stop::unavailable(format!(
                     "cannot rename {} to {}: {error}",
                     from.display(),
                     to.display()
@@ -194,7 +194,7 @@ fn certificates_again(ctx: &Ctx<'_>, out: &mut Out<'_>, dry_run: bool) -> Done {
     let master = ctx.snapshot.site("master").and_then(|text| text.parse().ok());
     dawn_bootd::certificates::server_certificate(data, &dawn_bootd::certificates::host_name(), master)
         .map_err(|error| {
-            Stop::message(format!("{error:#}; the old certificates are in ca.{number} and cert.{number}"))
+            Stop::unavailable(format!("{error:#}; the old certificates are in ca.{number} and cert.{number}"))
         })?;
     if any {
         out.line(format!(

@@ -1,7 +1,7 @@
 //! `gettab`: single values of a table.
 
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
+use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
 use dawn_cluster::schema;
 use std::collections::BTreeMap;
 
@@ -65,7 +65,7 @@ impl Args {
         for item in &self.items {
             match item.split_once('.') {
                 Some((table, column)) => found.values.extend(self.lookup(table, column, ctx)?),
-                None => out.error(format!("'{item}' is not TABLE.COLUMN"))?,
+                None => out.error(CommandError::usage(format!("'{item}' is not TABLE.COLUMN")))?,
             }
         }
         Ok(())
@@ -82,7 +82,7 @@ impl Args {
         for pair in self.keys.split(',') {
             let (key, value) = pair.rsplit_once('=').unwrap_or((pair, ""));
             let found = schema().find(table_name).and_then(|table| table.col(key));
-            let unknown = || Stop::message(format!("Unknown key {key} to {table_name}"));
+            let unknown = || Stop::not_found(format!("Unknown key {key} to {table_name}"));
             let col = found.ok_or_else(unknown)?;
             ctx.view.may_compare(col)?;
             wanted.push((col, value));

@@ -36,7 +36,7 @@ impl Command for Args {
         let count = self.count.unwrap_or(COUNT_DEFAULT).min(COUNT_MAX);
         // Nodes that are gone have a history too.
         let range = self.noderange.as_deref().unwrap_or_default();
-        let nodes = ctx.view.expand_unverified(&ctx.snapshot, range).map_err(Stop::message)?;
+        let nodes = ctx.view.expand_unverified(&ctx.snapshot, range).map_err(Stop::usage)?;
         let nodes: HashSet<&str> = nodes.iter().map(String::as_str).collect();
         let any = self.noderange.is_none();
         let wanted = |entry: &LogEntry| {
@@ -45,7 +45,7 @@ impl Command for Args {
         let mut entries = ctx.model.log(count, None, wanted)?;
         let known = |name: &&str| ctx.snapshot.has_node(name) || ctx.snapshot.is_group(name);
         if entries.is_empty() && !any && !nodes.iter().any(known) {
-            return Err(Stop::message(format!("there is no node {range}, and no change of one is logged")));
+            return Err(Stop::not_found(format!("there is no node {range}, and no change of one is logged")));
         }
         entries.reverse();
         entries.iter().try_for_each(|entry| out.report(&Shown::of(entry, self.short)))

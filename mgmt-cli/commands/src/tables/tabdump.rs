@@ -40,7 +40,7 @@ impl Command for Args {
         self.check_combination()?;
         match self.tables.as_slice() {
             [] if self.file.is_some() && !self.describe => {
-                Err(Stop::message("table name missing from the command input. "))
+                Err(Stop::usage("table name missing from the command input. "))
             }
             [] if self.describe => self.describe_tables(out),
             [] => schema().tables_by_name().try_for_each(|table| out.report(&TableName { name: table.name })),
@@ -68,14 +68,14 @@ impl Args {
         match (first, second) {
             (Some("-w" | "-d"), Some("-f")) | (_, None) | (None, _) => Ok(()),
             (Some(a), Some(b)) => {
-                Err(Stop::message(format!("You  cannot use the {a} and {b} flag together. ")))
+                Err(Stop::usage(format!("You  cannot use the {a} and {b} flag together. ")))
             }
         }
     }
 
     fn dump(&self, name: &str, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let table = schema().find(name).filter(|table| !table.name.starts_with("x_teal"));
-        let table = table.ok_or_else(|| Stop::message(format!("No such table: {name}")))?;
+        let table = table.ok_or_else(|| Stop::not_found(format!("No such table: {name}")))?;
         if let Some(count) = self.newest {
             return self.dump_newest(table, count, ctx, out);
         }
@@ -95,7 +95,7 @@ impl Args {
     fn dump_newest(&self, table: &Table, count: i64, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let Some(recid) = table.auto_increment.and_then(|at| table.col_at(at)) else {
             let name = table.name;
-            return Err(Stop::message(format!(
+            return Err(Stop::refused(format!(
                 "{name} table is not supported in tabdump -n. \
              You may only use this option on the auditlog or the eventlog."
             )));
@@ -213,7 +213,7 @@ fn write_file<'a>(file: &str, table: &Table, rows: impl Iterator<Item = &'a Row>
     replace_private(&path, &text).map_err(|error| {
         let name = table.name;
         let reason = format!("Unable to open the file for write. {error}");
-        Stop::message(format!("Error on tabdump of {name} to {file}. {reason}"))
+        Stop::unavailable(format!("Error on tabdump of {name} to {file}. {reason}"))
     })
 }
 
@@ -242,14 +242,14 @@ impl Condition {
             .filter_map(|operator| Some((text.find(operator)?, operator)))
             .min_by_key(|(at, operator)| (*at, std::cmp::Reverse(operator.len())));
         let Some((at, operator)) = first else {
-            return Err(Stop::message(format!("Unsupported operator:{text} on -w flag input")));
+            return Err(Stop::usage(format!("Unsupported operator:{text} on -w flag input")));
         };
         let (name, rest) = text.split_at(at);
         let value = rest.strip_prefix(operator).unwrap_or_default();
         let value = if operator.ends_with('~') { value.trim_matches('/') } else { value };
         let column = table
             .col(name)
-            .ok_or_else(|| Stop::message(format!("no such column: {name} (table {})", table.name)))?;
+            .ok_or_else(|| Stop::not_found(format!("no such column: {name} (table {})", table.name)))?;
         view.may_compare(column)?;
         Ok(Condition { column, operator, value: value.to_owned() })
     }

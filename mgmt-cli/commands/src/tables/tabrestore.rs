@@ -78,7 +78,7 @@ impl Command for Args {
             let mut rest = text;
             while !rest.is_empty() {
                 let (file, text, after) =
-                    next_file(rest).ok_or_else(|| Stop::message("the files cannot be told apart"))?;
+                    next_file(rest).ok_or_else(|| Stop::conflict("the files cannot be told apart"))?;
                 for error in self.read(file, text, &mut edits) {
                     out.error(error.about(file).with_code(DATABASE_CODE))?;
                 }
