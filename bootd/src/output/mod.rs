@@ -36,6 +36,13 @@ pub enum Stop {
     Code(i32),
 }
 
+impl Stop {
+    /// An error of words that no better kind is known for.
+    pub fn message(text: impl Into<String>) -> Self {
+        Self::usage(text)
+    }
+}
+
 impl From<Gone> for Stop {
     fn from(_: Gone) -> Self {
         Stop::Gone
@@ -209,14 +216,16 @@ impl<'a> Out<'a> {
     }
 
     /// An error; the command goes on.
-    pub fn error(&mut self, error: CommandError) -> Done {
+    pub fn error(&mut self, error: impl Into<CommandError>) -> Done {
+        let error = error.into();
         self.failed = true;
         self.send(Response::error(error.to_string(), Some(error.code())))
     }
 
     /// `node: Error: text`: why a node has no result. With `--json` it is an element of the list, as every
     /// node is.
-    pub fn node_error(&mut self, name: &str, error: CommandError) -> Done {
+    pub fn node_error(&mut self, name: &str, error: impl Into<CommandError>) -> Done {
+        let error = error.into();
         self.failed = true;
         match self.form {
             Form::Text => {
