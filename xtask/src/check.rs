@@ -51,6 +51,8 @@ impl Test {
             dist::add_groups(&mut suite);
         }
         if !self.no_machines {
+            // One of the machines installs the package.
+            suite.group("package for the machines", || dist::make().map(|()| Count::one(true)));
             suite.group("machines", || run_machines(self.filter.as_deref()));
         }
         Ok(if suite.finish() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -11,7 +11,7 @@ use super::VERSION;
 use super::stage::Trees;
 
 /// The file with the digests.
-const SUMS: &str = "SHA256SUMS";
+pub const SUMS: &str = "SHA256SUMS";
 
 /// `dawn-VERSION-x86_64.tar.zst`: the tree of the package `dawn`, to be unpacked at `/`.
 pub fn build(trees: &Trees, epoch: u64, out: &Path) -> Result<()> {

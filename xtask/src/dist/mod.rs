@@ -87,6 +87,16 @@ pub fn add_groups(suite: &mut Suite) {
     suite.group("packages", check_packages);
 }
 
+/// Makes the packages, unless those of this executable are there.
+pub fn make() -> Result<()> {
+    let time = |path: &Path| fs::metadata(path).and_then(|data| data.modified()).ok();
+    let sums = time(&output().join(archive::SUMS));
+    if sums.is_none() || sums < time(&paths::dawn()) {
+        Built::make(&paths::dawn(), &output(), &work().join("stage"))?;
+    }
+    Ok(())
+}
+
 fn check_packages() -> Result<Count> {
     let built = Built::make(&paths::dawn(), &output(), &work().join("stage"))?;
     let again = Built::make(&paths::dawn(), &work().join("again"), &work().join("again-stage"))?;

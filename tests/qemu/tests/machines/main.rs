@@ -7,6 +7,7 @@ mod beside_others;
 mod commands;
 mod far_servers;
 mod images;
+mod package;
 mod secure_boot;
 mod soak;
 mod stateless;
