@@ -40,18 +40,18 @@ pub fn template(bytes: &[u8]) {
 
 /// A stored piece of the change log.
 pub fn change_log(bytes: &[u8]) {
-    if let Ok(rows) = log::decode(&String::from_utf8_lossy(bytes)) {
-        let entry = log::LogEntry {
-            seq: 1,
-            at_ms: 0,
-            who: String::new(),
-            command: String::new(),
-            quiet: false,
-            rows,
-        };
-        let _ = log::replay(&CLUSTER, &entry);
-        let _ = log::undo_edits(&CLUSTER, &entry);
-    }
+    let mut entry = log::LogEntry {
+        seq: 1,
+        at_ms: 0,
+        who: String::new(),
+        command: String::new(),
+        quiet: false,
+        rows: Vec::new(),
+        is_damaged: false,
+    };
+    log::read_parts(&mut entry, &[String::from_utf8_lossy(bytes).into_owned()]);
+    let _ = log::replay(&CLUSTER, &entry);
+    let _ = log::undo_edits(&CLUSTER, &entry);
 }
 
 #[cfg(test)]

@@ -43,6 +43,9 @@ pub struct LogEntry {
     pub quiet: bool,
     /// What it did, in order.
     pub rows: Vec<RowChange>,
+    /// The stored record is not as it was written. Its rows are unknown, and of its other fields any may be
+    /// wrong.
+    pub is_damaged: bool,
 }
 
 impl LogEntry {
@@ -103,21 +106,65 @@ impl Share {
     }
 }
 
-/// The rows as they are stored. Of a machine's change the cells before it are left out: it is not undone.
-pub(crate) fn encode(rows: &[RowChange], quiet: bool) -> Vec<String> {
-    let mut parts = Vec::new();
-    let mut part = String::new();
-    for row in rows {
-        if part.len() > PART_BYTES {
-            parts.push(std::mem::take(&mut part) + "]");
+/// The rows as they are stored, in parts. Of a machine's change the cells before it are left out: it is not
+/// undone. Each part begins with the checksum of what follows it and of the change's head.
+pub(crate) fn encode(entry: &LogEntry) -> Vec<String> {
+    let mut bodies = Vec::new();
+    let mut body = String::new();
+    for row in &entry.rows {
+        if body.len() > PART_BYTES {
+            bodies.push(std::mem::take(&mut body) + "]");
         }
-        part.push(if part.is_empty() { '[' } else { ',' });
-        part.push_str(&encode_row(row, quiet).to_string());
+        if !body.is_empty() {
+            body.push(',');
+        }
+        body.push_str(&encode_row(row, entry.quiet).to_string());
     }
-    if !part.is_empty() {
-        parts.push(part + "]");
+    if !body.is_empty() {
+        bodies.push(body + "]");
     }
-    parts
+    let count = bodies.len();
+    let seal = |(at, body): (usize, String)| {
+        format!("{SEAL_BEGIN}{:08x}{SEAL_END}{body}", checksum(entry, at, count, &body))
+    };
+    bodies.into_iter().enumerate().map(seal).collect()
+}
+
+/// Versions without checksums take it for a row of a table that they do not know, and leave it out.
+const SEAL_BEGIN: &str = r#"[{"crc32":""#;
+/// What stands between the checksum and the rows.
+const SEAL_END: &str = r#""},"#;
+/// Hexadecimal digits of a checksum.
+const SEAL_DIGITS: usize = 8;
+
+/// Of part `at` of `count`, whose rows are `body`.
+fn checksum(entry: &LogEntry, at: usize, count: usize, body: &str) -> u32 {
+    let LogEntry { seq, at_ms, who, command, quiet, .. } = entry;
+    let mut sum = crc32fast::Hasher::new();
+    sum.update(format!("{seq} {at_ms} {quiet} {at} {count} {} {who} {command} ", who.len()).as_bytes());
+    sum.update(body.as_bytes());
+    sum.finalize()
+}
+
+/// The checksum of a part and its rows; none if it was written by a version without checksums.
+fn open_seal(part: &str) -> Option<(&str, &str)> {
+    let (sum, rest) = part.strip_prefix(SEAL_BEGIN)?.split_at_checked(SEAL_DIGITS)?;
+    Some((sum, rest.strip_prefix(SEAL_END)?))
+}
+
+/// Gives `entry`, of which the head is read, the rows of its parts, or marks it as damaged.
+pub(crate) fn read_parts(entry: &mut LogEntry, parts: &[String]) {
+    let is_whole = |(at, part): (usize, &String)| {
+        open_seal(part).is_none_or(|(sum, body)| {
+            u32::from_str_radix(sum, 16) == Ok(checksum(entry, at, parts.len(), body))
+        })
+    };
+    let rows = match parts.iter().enumerate().all(is_whole) {
+        true => parts.iter().map(|part| decode(part)).collect::<Option<Vec<_>>>(),
+        false => None,
+    };
+    entry.is_damaged = rows.is_none();
+    entry.rows = rows.into_iter().flatten().flatten().collect();
 }
 
 fn encode_row(row: &RowChange, quiet: bool) -> Value {
@@ -136,10 +183,14 @@ fn encode_row(row: &RowChange, quiet: bool) -> Value {
     json!({"t": row.table.name(), "k": key, "o": kind, "c": cells})
 }
 
-/// Reads what [`encode`] wrote. Rows of tables and columns that this version does not know are left out.
-pub(crate) fn decode(part: &str) -> Result<Vec<RowChange>, serde_json::Error> {
-    let rows: Vec<Value> = serde_json::from_str(part)?;
-    Ok(rows.iter().filter_map(decode_row).collect())
+/// Reads a part; none if it is damaged. Rows of tables and columns that this version does not know are left
+/// out.
+fn decode(part: &str) -> Option<Vec<RowChange>> {
+    let values: Vec<Value> = serde_json::from_str(part).ok()?;
+    let rows = values.get(usize::from(open_seal(part).is_some())..)?;
+    // What is neither a seal nor a row was one of them.
+    let are_rows = rows.iter().all(|row| row.get("t").is_some());
+    are_rows.then(|| rows.iter().filter_map(decode_row).collect())
 }
 
 fn decode_row(value: &Value) -> Option<RowChange> {
@@ -255,7 +306,50 @@ mod tests {
 
     fn entry(snapshot: &Snapshot, edits: &[Edit]) -> LogEntry {
         let rows = snapshot.preview(edits).unwrap();
-        LogEntry { seq: 9, at_ms: 0, who: "root".into(), command: "x".into(), quiet: false, rows }
+        let (who, command) = ("root".to_owned(), "x".to_owned());
+        LogEntry { seq: 9, at_ms: 0, who, command, quiet: false, rows, is_damaged: false }
+    }
+
+    /// What the parts of an entry say.
+    fn read(head: &LogEntry, parts: &[String]) -> LogEntry {
+        let mut entry = LogEntry { rows: Vec::new(), ..head.clone() };
+        read_parts(&mut entry, parts);
+        entry
+    }
+
+    #[test]
+    fn a_change_of_any_byte_is_noticed() {
+        for edits in cases() {
+            let made = entry(&base(), &edits);
+            let parts = encode(&made);
+            let [part] = parts.as_slice() else { panic!("one part") };
+            assert_eq!(read(&made, &parts), made);
+            for at in 0..part.len() {
+                let mut bytes = part.clone().into_bytes();
+                bytes[at] ^= 1;
+                let Ok(text) = String::from_utf8(bytes) else { continue };
+                let found = read(&made, &[text]);
+                assert!(found.is_damaged && found.rows.is_empty(), "{at} of {part}");
+            }
+            for head in [
+                LogEntry { at_ms: 1, ..made.clone() },
+                LogEntry { who: "x".into(), ..made.clone() },
+                LogEntry { command: "rm".into(), ..made.clone() },
+                LogEntry { seq: 8, ..made.clone() },
+            ] {
+                assert!(read(&head, &parts).is_damaged, "{head:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn records_without_checksums_are_read() {
+        let text = r#"[{"t":"site","k":["a"],"o":"u","c":{"value":["1","9"]}}]"#.to_owned();
+        let set = Edit::set("site", &[("key", "a")], &[("value", "9")]).unwrap();
+        let made = entry(&base(), &[set]);
+        assert_eq!(read(&made, &[text]), made);
+        assert!(read(&made, &["[{".to_owned()]).is_damaged);
+        assert!(!read(&made, &[]).is_damaged);
     }
 
     fn dump(snapshot: &Snapshot) -> Vec<Vec<Option<Text>>> {
@@ -278,8 +372,7 @@ mod tests {
         for edits in cases() {
             let base = base();
             let made = entry(&base, &edits);
-            let read: Vec<_> = encode(&made.rows, false).iter().flat_map(|p| decode(p).unwrap()).collect();
-            assert_eq!(read, made.rows);
+            assert_eq!(read(&made, &encode(&made)), made);
             let replayed = replay(&base, &made);
             assert_eq!(dump(&replayed), dump(&base.with(&edits).unwrap()), "{edits:?}");
             assert_eq!(replayed.seq(), 9);
@@ -351,9 +444,14 @@ mod tests {
             .map(|n| Edit::set("site", &[("key", &n.to_string())], &[("value", &cell)]).unwrap())
             .collect();
         let made = entry(&base(), &edits);
-        let parts = encode(&made.rows, false);
+        let parts = encode(&made);
         assert!(parts.len() >= 2);
-        assert_eq!(parts.iter().flat_map(|p| decode(p).unwrap()).collect::<Vec<_>>(), made.rows);
+        assert_eq!(read(&made, &parts), made);
+        for lacking in 0..parts.len() {
+            let mut parts = parts.clone();
+            parts.remove(lacking);
+            assert!(read(&made, &parts).is_damaged, "{lacking}");
+        }
     }
 
     #[test]
@@ -361,10 +459,10 @@ mod tests {
         for edits in cases() {
             let base = base();
             let made = entry(&base, &edits);
-            let parts = encode(&made.rows, true);
-            let rows: Vec<_> = parts.iter().flat_map(|p| decode(p).unwrap()).collect();
-            assert!(rows.iter().flat_map(|row| &row.cells).all(|(_, old, _)| old.is_none()));
-            let replayed = replay(&base, &LogEntry { rows, ..made });
+            let made = LogEntry { quiet: true, ..made };
+            let found = read(&made, &encode(&made));
+            assert!(found.rows.iter().flat_map(|row| &row.cells).all(|(_, old, _)| old.is_none()));
+            let replayed = replay(&base, &found);
             assert_eq!(dump(&replayed), dump(&base.with(&edits).unwrap()), "{edits:?}");
         }
     }

@@ -60,6 +60,11 @@ pub enum ModelError {
     /// No change has that number (any more).
     #[error("there is no change {0} in the log")]
     NoSuchChange(u64),
+    /// The log's record of it is damaged.
+    #[error(
+        "the record of change {0} is damaged in the database, so that it cannot be undone; `dawn log` has the changes before it"
+    )]
+    DamagedChange(u64),
     /// The log is empty.
     #[error("there is no change to undo")]
     NothingToUndo,
@@ -317,7 +322,15 @@ impl Model {
         let rows = effects.iter().map(Effect::to_row_change).collect();
         let Change { who, mut command, quiet, .. } = head;
         truncate(&mut command, COMMAND_BYTES_MAX);
-        let change = Arc::new(LogEntry { seq: next.seq, at_ms: (self.clock)(), who, command, quiet, rows });
+        let change = Arc::new(LogEntry {
+            seq: next.seq,
+            at_ms: (self.clock)(),
+            who,
+            command,
+            quiet,
+            rows,
+            is_damaged: false,
+        });
         if effects.is_empty() {
             return Ok((Applied { change, snapshot: Arc::clone(&writer.tip) }, value));
         }
@@ -377,8 +390,8 @@ impl Model {
                 return self.reload(writer);
             }
             for entry in entries {
-                // Machines' changes leave the log earlier than others.
-                if entry.seq != writer.tip.seq + 1 {
+                // Machines' changes leave the log earlier than others; of a damaged one the rows are unknown.
+                if entry.seq != writer.tip.seq + 1 || entry.is_damaged {
                     return self.reload(writer);
                 }
                 let next = replay(&writer.tip, &entry);
@@ -406,6 +419,7 @@ impl Model {
             command: "reload".into(),
             quiet: true,
             rows: Vec::new(),
+            is_damaged: false,
         };
         self.publish(snapshot, vec![Arc::new(change)]);
     }
@@ -611,6 +625,7 @@ const MIGRATE_COMMAND: &str = "migrate";
 
 fn has_inverse(entry: &LogEntry) -> Result<(), ModelError> {
     match entry.command.as_str() {
+        _ if entry.is_damaged => Err(ModelError::DamagedChange(entry.seq)),
         _ if entry.quiet => Err(ModelError::OfMachine(entry.seq)),
         MIGRATE_COMMAND => Err(ModelError::NotUndone(entry.seq)),
         _ => Ok(()),

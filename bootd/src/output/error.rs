@@ -175,6 +175,7 @@ impl From<ModelError> for CommandError {
             | ModelError::NothingToUndo
             | ModelError::NotUndone(_)
             | ModelError::OfMachine(_)
+            | ModelError::DamagedChange(_)
             | ModelError::NotEmpty(_) => Self::conflict(error.to_string()),
         }
     }

@@ -16,7 +16,7 @@
 use super::{ANSWER_TIME_MAX, Bell, Dialect, IfMissing, Loaded, RowReader, SURE_TABLE, Store, StoreError};
 use crate::cfgloc::ServerAddress;
 use crate::effect::Effect;
-use crate::log::{LogEntry, PRUNE_EVERY, SHARES, decode, encode};
+use crate::log::{LogEntry, PRUNE_EVERY, SHARES, encode, read_parts};
 use crate::row::Row;
 use crate::schema::{Table, TableId, schema};
 use crate::table::RowId;
@@ -161,12 +161,9 @@ impl<C: Client> ServerStore<C> {
             let heads = client.rows(&sql, &[Param::Int(int(seq))])?;
             let mut entries: Vec<LogEntry> = heads.iter().map(|row| head(row)).collect::<Result<_, _>>()?;
             for entry in &mut entries {
-                for row in client.rows(&parts, &[Param::Int(int(entry.seq))])? {
-                    let text = row.into_iter().next().flatten().unwrap_or_default();
-                    let rows = decode(&text)
-                        .map_err(|e| StoreError::Damaged(format!("change {}: {e}", entry.seq)))?;
-                    entry.rows.extend(rows);
-                }
+                let rows = client.rows(&parts, &[Param::Int(int(entry.seq))])?;
+                let text = |row: Vec<Option<String>>| row.into_iter().next().flatten().unwrap_or_default();
+                read_parts(entry, &rows.into_iter().map(text).collect::<Vec<_>>());
             }
             Ok(entries)
         })
@@ -187,6 +184,7 @@ fn head(row: &[Option<String>]) -> Result<LogEntry, StoreError> {
         command: text(3),
         quiet: text(4) != "0",
         rows: Vec::new(),
+        is_damaged: false,
     })
 }
 
@@ -367,7 +365,7 @@ fn write_change<C: Client>(client: &mut C, entry: &LogEntry, effects: &[Effect])
     client.run(&head, &[seq, Param::Int(entry.at_ms), who, command, Param::Int(entry.quiet.into())])?;
     let part =
         format!("INSERT INTO dawn_change_part (seq,part,effects) VALUES {}", tuples(dialect, 1, 3, None));
-    for (at, text) in (0i64..).zip(encode(&entry.rows, entry.quiet)) {
+    for (at, text) in (0i64..).zip(encode(entry)) {
         client.run(&part, &[seq, Param::Int(at), Param::Text(Some(&text))])?;
     }
     let mark = (dialect.base.placeholder)(1);

@@ -13,7 +13,7 @@
 
 use super::{Dialect, IfMissing, Loaded, RowReader, SURE_TABLE, Store, StoreError, TableSql, bind};
 use crate::effect::Effect;
-use crate::log::{LogEntry, PRUNE_EVERY, SHARES, decode, encode};
+use crate::log::{LogEntry, PRUNE_EVERY, SHARES, encode, read_parts};
 use crate::schema::{Table, schema};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags, params, params_from_iter};
@@ -248,7 +248,7 @@ impl Sqlite {
             entry.quiet
         ])?;
         let part = "INSERT INTO dawn_change_part (seq,part,rows) VALUES (?1,?2,?3)";
-        for (at, text) in (0i64..).zip(encode(&entry.rows, entry.quiet)) {
+        for (at, text) in (0i64..).zip(encode(entry)) {
             savepoint.prepare_cached(part)?.execute(params![seq, at, text])?;
         }
         if entry.seq.is_multiple_of(PRUNE_EVERY) {
@@ -273,7 +273,7 @@ impl Sqlite {
         let head = |row: &rusqlite::Row<'_>| {
             let seq = u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0);
             let (at_ms, who, command, quiet) = (row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?);
-            Ok(LogEntry { seq, at_ms, who, command, quiet, rows: Vec::new() })
+            Ok(LogEntry { seq, at_ms, who, command, quiet, rows: Vec::new(), is_damaged: false })
         };
         let heads = statement.query_map(bound, head).map_err(failed)?.collect::<Result<Vec<_>, _>>();
         let mut entries = heads.map_err(failed)?;
@@ -288,10 +288,7 @@ impl Sqlite {
         let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
         let seq = i64::try_from(entry.seq).unwrap_or(i64::MAX);
         let parts = statement.query_map([seq], |row| row.get::<_, String>(0)).map_err(failed)?;
-        for part in parts {
-            let rows = decode(&part.map_err(failed)?);
-            entry.rows.extend(rows.map_err(|e| StoreError::Damaged(format!("change {seq}: {e}")))?);
-        }
+        read_parts(entry, &parts.collect::<Result<Vec<_>, _>>().map_err(failed)?);
         Ok(())
     }
 }

@@ -56,6 +56,7 @@ impl Command for Args {
 #[derive(serde::Serialize)]
 struct Shown<'e> {
     command: &'e str,
+    damaged: bool,
     id: u64,
     quiet: bool,
     rows: Rows<'e>,
@@ -72,6 +73,7 @@ impl<'e> Shown<'e> {
     fn of(entry: &'e LogEntry, short: bool) -> Self {
         Self {
             command: &entry.command,
+            damaged: entry.is_damaged,
             id: entry.seq,
             quiet: entry.quiet,
             rows: Rows(entry),
@@ -98,9 +100,10 @@ impl serde::Serialize for Rows<'_> {
 impl Report for Shown<'_> {
     fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
         lines.line(format!("{} {} {}: {}", self.id, local_time(self.time_ms), self.who, self.command))?;
-        match self.short {
-            true => Ok(()),
-            false => self.rows.lines().try_for_each(|line| lines.line(format!("    {line}"))),
+        match (self.short, self.damaged) {
+            (true, _) => Ok(()),
+            (_, true) => lines.line("    the record is damaged in the database: its rows are unknown".to_owned()),
+            _ => self.rows.lines().try_for_each(|line| lines.line(format!("    {line}"))),
         }
     }
 }
