@@ -7,7 +7,8 @@
 //! come from a table must be names for a shell, or they are left out with a line in the log. Directories
 //! below `site.installdir` have the names under which HTTP serves them.
 //!
-//! Deliberately missing: a site's own template, kits, monitoring and VLAN variables, `CFGCLIENTLIST`.
+//! Deliberately missing: a site's own template, and variables of kits, monitoring and VLANs, whose commands
+//! are not part of this version.
 
 mod packages;
 
@@ -38,6 +39,7 @@ pub fn lines(snapshot: &Snapshot, node: &str) -> Vec<String> {
     routes(snapshot, node, &mut export);
     nics(snapshot, node, &mut export);
     of_switch_and_configuration(snapshot, node, &mut export);
+    clients_of_configuration(snapshot, node, &mut export);
     packages::of_image(snapshot, node, &mut export);
     lines.extend(scripts(snapshot, node, "postscripts"));
     lines.extend(scripts(snapshot, node, "postbootscripts"));
@@ -253,7 +255,7 @@ fn scripts(snapshot: &Snapshot, node: &str, half: &str) -> Vec<String> {
         let fresh: Vec<String> = list
             .split(',')
             .map(|script| script.split_whitespace().collect::<Vec<_>>().join(" "))
-            .filter(|script| !script.is_empty() && !seen.contains(script))
+            .filter(|script| !script.is_empty() && !seen.contains(script) && is_script(node, script))
             .collect();
         if fresh.is_empty() {
             continue;
@@ -265,6 +267,31 @@ fn scripts(snapshot: &Snapshot, node: &str, half: &str) -> Vec<String> {
     }
     lines.push(format!("# {half}-end-here"));
     lines
+}
+
+/// A template may make of a good cell what a shell would read as more than a script.
+fn is_script(node: &str, script: &str) -> bool {
+    let problem = dawn_cluster::script_problem(script);
+    if let Some(why) = problem {
+        tracing::warn!(node, script, why, "a post script is left out");
+    }
+    problem.is_none()
+}
+
+/// Nodes that this one configures, and the roles of each.
+fn clients_of_configuration(snapshot: &Snapshot, node: &str, export: &mut Export<'_>) {
+    let is_used = snapshot.enabled_rows("cfgmgt").next().is_some();
+    let is_client = |name: &&Text| is_used && cell(snapshot, name, "cfgmgt.cfgserver") == node;
+    let clients: Vec<Text> = snapshot.node_names().filter(is_client).cloned().collect();
+    export("CFGCLIENTLIST", &clients.join(","));
+    for client in &clients {
+        let variable = format!("HASH{client}roles");
+        if is_name(&variable) {
+            export(&variable, &cell(snapshot, client, "cfgmgt.roles"));
+        } else {
+            tracing::warn!(node, %client, "its roles are left out: its name is not one for a shell variable");
+        }
+    }
 }
 
 #[cfg(test)]
@@ -293,5 +320,25 @@ mod tests {
         };
         assert_eq!(of("p1"), "NTYPE='MN' NETMASK='255.255.0.0' GATEWAY='10.1.0.254'");
         assert_eq!(of("x1"), "NTYPE='service'");
+    }
+
+    #[test]
+    fn clients_and_scripts() {
+        let snapshot = Snapshot::from_rows([
+            ("nodelist", &[("node", "mgr")][..]),
+            ("nodelist", &[("node", "cn1")]),
+            ("nodelist", &[("node", "cn-2")]),
+            ("cfgmgt", &[("node", "cn1"), ("cfgserver", "mgr"), ("roles", "web,db")]),
+            ("cfgmgt", &[("node", "cn-2"), ("cfgserver", "mgr"), ("roles", "db")]),
+            ("postscripts", &[("node", "mgr"), ("postscripts", "syslog,mine a b,a;id,x $(id)")]),
+        ]);
+        let lines = lines(&snapshot, "mgr");
+        let has = |line: &str| lines.iter().any(|other| other == line);
+        assert!(has("CFGCLIENTLIST='cn-2,cn1'") || has("CFGCLIENTLIST='cn1,cn-2'"), "{lines:?}");
+        assert!(has("HASHcn1roles='web,db'") && !lines.iter().any(|line| line.starts_with("HASHcn-2")));
+        assert!(
+            has("syslog") && has("mine a b") && !lines.iter().any(|line| line.contains("id")),
+            "{lines:?}"
+        );
     }
 }

@@ -9,10 +9,12 @@
 mod addresses;
 mod names;
 mod networks;
+mod scripts;
 #[cfg(test)]
 mod tests;
 
 pub use names::check_group_name;
+pub use scripts::script_problem;
 
 use crate::edit::{Edit, EditError};
 use crate::effect::Effect;
@@ -71,6 +73,10 @@ enum Rule {
     Decimal,
     /// A DNS domain.
     Domain,
+    /// Post scripts of nodes with their words, separated by commas.
+    Scripts,
+    /// `NAME=VALUE`, separated by commas.
+    Variables,
     /// Options of an NFS mount whose root is read-only.
     ReadOnlyMount,
 }
@@ -129,11 +135,16 @@ const RULES: &[(&str, Rule)] = &[
         ]),
     ),
     ("osimage.nfsrootopts", Rule::ReadOnlyMount),
+    ("osimage.environvar", Rule::Variables),
     ("osimage.osarch", Rule::PathPart),
     ("osimage.osvers", Rule::PathPart),
+    ("osimage.postbootscripts", Rule::Scripts),
+    ("osimage.postscripts", Rule::Scripts),
     ("osimage.profile", Rule::PathPart),
     ("osimage.rootfstype", Rule::OneOf(&["nfs", "ramdisk"])),
     ("policy.priority", Rule::Decimal),
+    ("postscripts.postbootscripts", Rule::Scripts),
+    ("postscripts.postscripts", Rule::Scripts),
     ("routes.gateway", Rule::Host),
     ("routes.mask", Rule::Mask),
     ("routes.net", Rule::Network),
@@ -243,7 +254,15 @@ impl Rule {
                 value.split('|').all(is_hardware_address),
                 "it is not a MAC address of one machine (aa:bb:cc:dd:ee:ff, several joined by |, each may have !host)",
             ),
-            Self::Address => unless(value.parse::<IpAddr>().is_ok(), "it is not an IP address"),
+            Self::Address => match value.parse() {
+                Ok(address) => addresses::of_no_machine(address).map(Cow::Borrowed),
+                Err(_) => Some("it is not an IP address".into()),
+            },
+            Self::Scripts => value.split(',').find_map(script_problem).map(Cow::Borrowed),
+            Self::Variables => unless(
+                value.split(',').all(|pair| pair.trim().is_empty() || scripts::is_variable(pair)),
+                "it is not NAME=VALUE, several of them separated by commas",
+            ),
             // `net/len` of IPv6 networks.
             Self::Network => unless(
                 value.split('/').next().is_some_and(|net| net.parse::<IpAddr>().is_ok()),

@@ -138,7 +138,7 @@ fn a_mount_that_hangs_costs_the_requests_below_it_alone() {
         "mkdef -t osimage far imagetype=linux osvers=debian12 osarch=x86_64 profile=compute provmethod=netboot rootimgdir={install}/hung/img"
     ));
     machine.ok(
-        "mkdef cn1 groups=all ip=127.0.0.5 mac=52:54:00:00:00:05 netboot=xnba arch=x86_64 os=debian12 provmethod=far",
+        "mkdef cn1 groups=all ip=10.77.0.5 mac=52:54:00:00:00:05 netboot=xnba arch=x86_64 os=debian12 provmethod=far",
     );
     machine.ok("chtab node=cn1 chain.currstate=netboot");
     machine.stop();

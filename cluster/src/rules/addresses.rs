@@ -60,6 +60,22 @@ fn own_row_in_range(next: &Snapshot, row: &Row) -> Result<(), EditError> {
     addresses.into_iter().try_for_each(|address| usable(next, address, name))
 }
 
+/// Why no machine on a network can have the address as its own, if so.
+pub(super) fn of_no_machine(address: IpAddr) -> Option<&'static str> {
+    if let IpAddr::V6(six) = address
+        && six.to_ipv4_mapped().is_some()
+    {
+        return Some("it is an IPv4 address in the form of IPv6: write it as 10.1.2.3");
+    }
+    match address {
+        _ if address.is_loopback() => Some("it is a loopback address, which every machine has for itself"),
+        _ if address.is_multicast() => Some("it is a multicast address, which is not one machine's"),
+        _ if address.is_unspecified() => Some("it stands for no address at all"),
+        IpAddr::V4(four) if four.is_broadcast() => Some("it is the broadcast address"),
+        _ => None,
+    }
+}
+
 /// A node can have the address: it is not the management node's, no network's own, and lies in no dynamic
 /// range.
 fn usable(next: &Snapshot, address: IpAddr, name: &Text) -> Result<(), EditError> {
