@@ -67,13 +67,17 @@ fn a_torn_end_is_cut_off_and_writing_goes_on() {
 fn another_kind_of_file_is_kept_beside() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("leases.journal");
-    for text in ["lease 10.0.0.1 {\n}\n", "dawnlse9", "\0\0\0\0\0\0\0\0\0"] {
+    let texts = ["lease 10.0.0.1 {\n}\n", "dawnlse9", "\0\0\0\0\0\0\0\0\0"];
+    let more: Vec<String> = (0..7).map(|number| format!("other {number}")).collect();
+    let names: Vec<String> = (2..=8).map(|number| format!("damaged.{number}")).collect();
+    let names = std::iter::once("damaged").chain(names.iter().map(String::as_str)).chain(["damaged.8"; 2]);
+    for (text, name) in texts.into_iter().chain(more.iter().map(String::as_str)).zip(names) {
         fs::write(&path, text).unwrap();
         let (mut journal, leases) = reopen(&path);
         assert!(leases.is_empty());
         journal.commit(&[lease(1, 10)]).unwrap();
         assert_eq!(reopen(&path).1.len(), 1);
-        assert_eq!(fs::read(path.with_extension("damaged")).unwrap(), text.as_bytes());
+        assert_eq!(fs::read(path.with_extension(name)).unwrap(), text.as_bytes(), "{name}");
     }
 }
 

@@ -5,10 +5,10 @@
 //!
 //! What fails and what then: a torn end is cut off at start, as it can only hold what no client was told.
 //! Damage anywhere else loses the damaged records alone ([`record`](super::record)); it is logged with
-//! counts, the damaged file stays beside the new one as `<name>.damaged` (one such copy is kept), and the
-//! services start. A file of the format before, `dawnlse1`, is rewritten at start. A failed append is cut
-//! off, so the file stays readable. A file that can be read and not written (a read-only file system) gives
-//! its leases, and every commit fails until [`Journal::compact`] succeeds.
+//! counts, the damaged file stays beside the new one as `<name>.damaged`, the next as `<name>.damaged.2`
+//! (eight are kept), and the services start. A file of the format before, `dawnlse1`, is rewritten at start.
+//! A failed append is cut off, so the file stays readable. A file that can be read and not written (a
+//! read-only file system) gives its leases, and every commit fails until [`Journal::compact`] succeeds.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -20,6 +20,8 @@ use std::path::{Path, PathBuf};
 use super::Lease;
 use super::record::{Format, Record, read_all};
 
+/// Damaged files kept.
+const DAMAGED_KEPT_MAX: u32 = 8;
 /// First bytes of the file.
 const MAGIC: &[u8; 8] = b"dawnlse2";
 /// First bytes of a file of the format before.
@@ -112,7 +114,7 @@ impl Journal {
             State::Good => self.cut().map_err(|source| self.error("cut the torn end off", source)),
             State::Old => self.compact(),
             State::Damaged => {
-                let aside = self.path.with_extension("damaged");
+                let aside = aside(&self.path);
                 std::fs::copy(&self.path, &aside).map_err(|source| self.error("copy the damaged", source))?;
                 tracing::warn!(copy = %aside.display(), "the damaged lease journal was kept");
                 self.compact()
@@ -290,6 +292,16 @@ impl Journal {
     fn error(&self, what: &'static str, source: io::Error) -> JournalError {
         JournalError::Io { path: self.path.clone(), what, source }
     }
+}
+
+/// Where a damaged file is kept. When all names are taken, the last one is used again: the first damage says
+/// most.
+fn aside(path: &Path) -> PathBuf {
+    let numbered = (2..=DAMAGED_KEPT_MAX).map(|number| format!("damaged.{number}"));
+    let mut names =
+        std::iter::once("damaged".to_owned()).chain(numbered).map(|name| path.with_extension(name));
+    let free = names.find(|name| matches!(name.try_exists(), Ok(false)));
+    free.unwrap_or_else(|| path.with_extension(format!("damaged.{DAMAGED_KEPT_MAX}")))
 }
 
 /// Opens or makes the file for reading and writing; a file that may not be written is opened for reading, and
