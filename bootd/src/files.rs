@@ -122,7 +122,10 @@ impl Files {
 
     /// A file or directory below one of the roots, for `client`.
     fn find(&self, path: &RequestPath, client: IpAddr) -> Answer {
-        let place = self.lead(path, |path| self.roots.real_path(path));
+        let place = match lead(path, |path| self.roots.real_path(path)) {
+            Ok(place) => place,
+            Err(error) => return Answer::Refused(error.to_string()),
+        };
         if let Some(refusal) = self.refusal(path, &place, client) {
             return refusal;
         }
@@ -140,22 +143,13 @@ impl Files {
     /// What [`Files::find`] would say, if that can be said without asking a disk.
     fn find_at_once(&self, path: &RequestPath, client: IpAddr) -> Option<Answer> {
         let file = self.roots.find_at_once(path)?;
-        let place = self.lead(path, |path| self.roots.real_path_at_once(path));
-        if place.real.is_none() || !self.stores.are_known(&self.model.snapshot()) {
+        // What is not known at once may still lead somewhere.
+        let at_once = |path: &RequestPath| self.roots.real_path_at_once(path).map(Some).ok_or(());
+        let place = lead(path, at_once).ok()?;
+        if !self.stores.are_known(&self.model.snapshot()) {
             return None;
         }
         Some(self.refusal(path, &place, client).unwrap_or(file))
-    }
-
-    /// Where a path leads, as `real` says for a path.
-    fn lead(&self, path: &RequestPath, real: impl Fn(&RequestPath) -> Option<PathBuf>) -> Place {
-        let top = RequestPath::parse(INSTALL).ok().and_then(|top| real(&top));
-        let real = real(path);
-        let named =
-            path.as_str().strip_prefix(INSTALL).filter(|rest| rest.is_empty() || rest.starts_with('/'));
-        let led_to =
-            real.as_ref().zip(top).and_then(|(real, top)| Some(real.strip_prefix(top).ok()?.to_owned()));
-        Place { in_install: named.map(PathBuf::from).into_iter().chain(led_to).collect(), real }
     }
 
     /// Why the client gets nothing from there, if so.
@@ -256,6 +250,22 @@ impl Files {
             _ => PathBuf::new(),
         }
     }
+}
+
+/// Where a path leads, as `real` says for a path. Fails if that cannot be told: a link may lead from an open
+/// directory into one that is not for everybody.
+fn lead<E>(
+    path: &RequestPath,
+    real: impl Fn(&RequestPath) -> Result<Option<PathBuf>, E>,
+) -> Result<Place, E> {
+    let top = match RequestPath::parse(INSTALL) {
+        Ok(top) => real(&top)?,
+        Err(_) => None,
+    };
+    let real = real(path)?;
+    let named = path.as_str().strip_prefix(INSTALL).filter(|rest| rest.is_empty() || rest.starts_with('/'));
+    let led_to = real.as_ref().zip(top).and_then(|(real, top)| Some(real.strip_prefix(top).ok()?.to_owned()));
+    Ok(Place { in_install: named.map(PathBuf::from).into_iter().chain(led_to).collect(), real })
 }
 
 /// Why nothing of a store is given out.
@@ -474,6 +484,20 @@ mod tests {
         ] {
             assert_eq!(ask(&files, Service::Tftp, path), by_tftp, "TFTP {path}");
             assert_eq!(ask(&files, Service::Http, path), by_http, "HTTP {path}");
+        }
+    }
+
+    /// Where the install directory or the path itself cannot be looked at for a moment, nothing is concluded.
+    #[test]
+    fn a_passing_error_is_not_an_answer() {
+        let path = RequestPath::parse("install/answers/cn2").unwrap();
+        let at = |asked: &RequestPath| PathBuf::from("/srv").join(asked.as_str());
+        for fails in ["install", "install/answers/cn2", "none"] {
+            let real = |asked: &RequestPath| match asked.as_str() == fails {
+                true => Err("too many open files"),
+                false => Ok(Some(at(asked))),
+            };
+            assert_eq!(lead(&path, real).is_ok(), fails == "none", "{fails}");
         }
     }
 

@@ -7,6 +7,7 @@ use dawn_cluster::Snapshot;
 use dawn_plan::local_path;
 use dawn_roots::live::{WORKSHOP, is_here};
 use dawn_serving::DiskPool;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -126,8 +127,8 @@ fn places(snapshot: &Snapshot, patterns: &[(Kind, PathBuf)]) -> (Vec<Place>, boo
         if roots.iter().any(|root| path.starts_with(root)) {
             let asked = path.clone();
             match DiskPool::default().call(path, REAL_TIME_MAX, move || real(&asked)) {
-                Ok(real) => real.into_iter().for_each(&mut add),
-                Err(_) => whole = false,
+                Ok(Ok(real)) => real.into_iter().for_each(&mut add),
+                Ok(Err(_)) | Err(_) => whole = false,
             }
         }
     }
@@ -140,11 +141,15 @@ const REAL_TIME_MAX: Duration = Duration::from_secs(1);
 /// The component that is a node's name.
 const OWN: &str = "$node";
 
-/// The path with links followed as far as it is fixed.
-fn real(path: &Path) -> Option<PathBuf> {
+/// The path with links followed as far as it is fixed; nothing if it is not there.
+fn real(path: &Path) -> std::io::Result<Option<PathBuf>> {
     let fixed: PathBuf =
         path.components().take_while(|part| !part.as_os_str().to_string_lossy().contains('$')).collect();
-    Some(fixed.canonicalize().ok()?.join(path.strip_prefix(&fixed).ok()?))
+    match fixed.canonicalize() {
+        Ok(real) => Ok(path.strip_prefix(&fixed).ok().map(|rest| real.join(rest))),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 impl Place {

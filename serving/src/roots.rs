@@ -75,9 +75,11 @@ impl Roots {
     }
 
     /// Where on this machine `path` leads, links followed; nothing where it leads nowhere.
-    pub fn real_path(&self, path: &RequestPath) -> Option<PathBuf> {
-        let (mount, inner) = self.mount_of(path)?;
-        mount.tree.real_path(&inner)
+    ///
+    /// # Errors
+    /// As [`Tree::real_path`].
+    pub fn real_path(&self, path: &RequestPath) -> Result<Option<PathBuf>, TreeError> {
+        self.mount_of(path).map_or(Ok(None), |(mount, inner)| mount.tree.real_path(&inner))
     }
 
     /// The same, if that can be said without asking a disk.

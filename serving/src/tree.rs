@@ -168,8 +168,15 @@ impl Tree {
 
     /// Where on this machine `path` leads, links of the tree followed; nothing where it leads nowhere in the
     /// tree.
-    pub fn real_path(&self, path: &RequestPath) -> Option<PathBuf> {
-        real_path(&self.handle(path.as_str()).ok()?).ok()
+    ///
+    /// # Errors
+    /// [`TreeError::Io`]: a lack of descriptors, say, does not tell where it leads.
+    pub fn real_path(&self, path: &RequestPath) -> Result<Option<PathBuf>, TreeError> {
+        match self.handle(path.as_str()) {
+            Ok(handle) => real_path(&handle).map(Some),
+            Err(error @ TreeError::Io(_)) => Err(error),
+            Err(_) => Ok(None),
+        }
     }
 
     /// The same, if that can be said without asking a disk.
@@ -331,6 +338,14 @@ mod tests {
         assert!(matches!(tree.open(&path("shadow")), Err(TreeError::Private)));
         std::fs::set_permissions(dir.path().join("sub"), PermissionsExt::from_mode(0o700)).unwrap();
         assert!(matches!(tree.open(&path("sub/kernel")), Err(TreeError::Private)));
+    }
+
+    /// Closed to local users of the server, it is served all the same.
+    #[test]
+    fn the_top_itself_may_be_closed() {
+        let (dir, tree) = tree();
+        std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o700)).unwrap();
+        assert!(matches!(tree.open(&path("sub/kernel")), Ok(Entry::File(_))));
     }
 
     #[test]
