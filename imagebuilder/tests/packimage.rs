@@ -196,6 +196,36 @@ fn a_packed_root_that_is_older_than_the_tree_is_stale() {
     }
 }
 
+/// Links at the names of everything that is written: what they point to stays as it was.
+#[test]
+fn outputs_do_not_follow_links() {
+    let dir = tempfile::tempdir().unwrap();
+    let outside = tempfile::tempdir().unwrap();
+    let file = outside.path().join("file");
+    fs::write(&file, "the server's").unwrap();
+    let def = image(dir.path());
+    let outputs = ["rootimg.sfs", "rootimg.cpio.gz", "rootimg-statelite.gz", ".packed"];
+    let link = |name: &str| {
+        let _ = fs::remove_file(def.rootimgdir.join(name));
+        std::os::unix::fs::symlink(&file, def.rootimgdir.join(name)).unwrap();
+    };
+    for name in outputs {
+        link(name);
+        link(&format!(".{name}.new"));
+    }
+    let cpio = Options { method: Method::parse(Some("cpio"), None).unwrap(), ..Options::default() };
+    for options in [Options::default(), cpio] {
+        let (outcome, _) = pack(&def, &options).unwrap();
+        assert!(fs::symlink_metadata(&outcome.file).unwrap().is_file());
+        // For the next one.
+        outputs.iter().for_each(|name| link(&format!(".{name}.new")));
+    }
+    let packed = packimage::pack_statelite(&def.rootimgdir).unwrap();
+    assert!(fs::symlink_metadata(&packed).unwrap().is_file());
+    assert_eq!(fs::read_to_string(&file).unwrap(), "the server's");
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1);
+}
+
 #[test]
 fn other_methods_leave_one_archive() {
     let dir = tempfile::tempdir().unwrap();

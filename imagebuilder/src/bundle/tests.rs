@@ -110,6 +110,25 @@ fn an_image_comes_back_after_everything_was_lost() {
     assert!(!dir.path().join("lists/post.sh.ORIG").exists());
 }
 
+/// Links where the bundle and its temporary files come: what they point to stays as it was.
+#[test]
+fn a_bundle_does_not_follow_links() {
+    let dir = tempfile::tempdir().unwrap();
+    let outside = tempfile::tempdir().unwrap();
+    let file = outside.path().join("file");
+    fs::write(&file, "the server's").unwrap();
+    for name in ["image.tgz", ".image.tgz.new", ".image.tgz.tree"] {
+        std::os::unix::fs::symlink(&file, dir.path().join(name)).unwrap();
+    }
+    let (bundle, _) = exported(dir.path(), "statelite");
+    assert!(fs::symlink_metadata(&bundle).unwrap().is_file());
+    for name in [".image.tgz.new", ".image.tgz.tree"] {
+        assert!(fs::symlink_metadata(dir.path().join(name)).is_err(), "{name} is left");
+    }
+    assert_eq!(fs::read_to_string(&file).unwrap(), "the server's");
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1);
+}
+
 #[test]
 fn a_statelite_image_brings_its_tree_and_may_be_renamed() {
     let dir = tempfile::tempdir().unwrap();
