@@ -40,6 +40,7 @@ pub mod owner;
 pub mod requests;
 pub mod root_password;
 pub mod serve;
+mod set_id;
 pub mod stores;
 pub mod supervisor;
 pub mod watch;

@@ -160,6 +160,11 @@ async fn serve(args: &Args, given: &Given, registry: Registry) -> Result<()> {
         _ = interrupt.recv() => return Ok(()),
     };
     tell_ready(notify);
+    let snapshot = model.snapshot();
+    // Disks that hang keep this thread, and nothing waits for it.
+    drop(tokio::task::spawn_blocking(move || {
+        crate::set_id::warning(&snapshot).inspect(|text| tracing::warn!("{text}"))
+    }));
     let ended = tokio::select! {
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,

@@ -56,7 +56,9 @@ impl Machine {
         run(&format!("chmod 755 {}", dir.display()));
         run(&format!("mount -t tmpfs -o size=64m,mode=755 tmpfs {disk}"));
         machine.ok(&format!("init --master 10.77.0.1 --data {disk}/data"));
-        for (name, text) in [("install/img/rootimg/etc/motd", "hello"), ("tftp/loader", "loader")] {
+        for (name, text) in
+            [("install/img/rootimg/etc/motd", "hello"), ("install/list", "list"), ("tftp/loader", "loader")]
+        {
             let path = machine.disk.join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
@@ -152,6 +154,8 @@ fn what_was_served_before_is_served() {
     // With the directories of the tables, so that what belongs to them is made.
     machine.start(&[]);
     machine.stop();
+    // Closed to local users, as the daemon advises.
+    run(&format!("chmod 0700 {disk}/install"));
     machine.make_read_only();
     machine.start(&[]);
 
@@ -166,8 +170,12 @@ fn what_was_served_before_is_served() {
     let root = nfs.mount(&format!("{disk}/install/img/rootimg")).unwrap_or_else(|error| {
         panic!("{error}: {}", std::fs::read_to_string(machine.home.join("log")).unwrap());
     });
-    let motd = nfs.walk(&root, "etc/motd").unwrap();
-    assert_eq!(nfs.read(&motd, 0, 100).unwrap().0, b"hello");
+    let mut user = dawn_nfs::client::Client::over(connect(2049, 901)).unwrap().acting_as(1000, 1000, &[]);
+    for client in [&mut nfs, &mut user] {
+        let motd = client.walk(&root, "etc/motd").unwrap();
+        assert_eq!(client.read(&motd, 0, 100).unwrap().0, b"hello");
+    }
+    assert!(http("/install/list").ends_with("\r\n\r\nlist"));
     let ports = std::fs::read_to_string("/proc/thread-self/net/udp").unwrap();
     assert!(ports.contains(":0043 "), "DHCP listens: {ports}");
 }
