@@ -67,6 +67,11 @@ fn set_up(args: &Args, environment: &Environment) -> Result<()> {
     for problem in dawn_bootd::dhcp::problems(&snapshot, &addresses) {
         eprintln!("Warning: {problem}");
     }
+    if snapshot.rows("litefile").next().is_none() {
+        say(
+            "`genimage` writes default rows of litefile for a statelite image that has none (docs/statelite.md)",
+        );
+    }
     let interface = interface_of_master(&snapshot, &addresses);
     let interface = interface.map(|name| format!(" --interface {name}")).unwrap_or_default();
     say(&format!("{} is ready; start the services with: dawn serve --data {0}{interface}", data.display()));
