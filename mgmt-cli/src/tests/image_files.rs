@@ -31,6 +31,7 @@ fn bundle_out_and_in() {
     run("imgexport img -p cn1");
     std::fs::remove_dir_all(format!("{top}/install/postscripts")).expect("scripts");
     run("chtab node=cn2 postscripts.postscripts=../secret");
+    run("chtab node=cn2 postscripts.postscripts=|cn2|../secret|");
     run("imgexport img -p cn2");
     run("imgexport img -p cn99");
     run("imgexport img -R root@other");

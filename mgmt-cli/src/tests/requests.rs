@@ -107,7 +107,7 @@ fn requests_of_programs_and_nodes() {
     let bad = list("bad", "good $(reboot)\n");
     bed.run(&format!(
         "chdef -t osimage img pkglist={own} otherpkglist={others},{bad} pkgdir=/install/os,/elsewhere \
-         otherpkgdir=/install/post/other environvar='X=it;$(reboot),bad-name=1'"
+         otherpkgdir=/install/post/other environvar='X=it;$(reboot)'"
     ));
     let layout = bed.directory.path().join("layout");
     std::fs::write(&layout, "enable=yes\n[disk]\ndev=/dev/sda\n").expect("file");
