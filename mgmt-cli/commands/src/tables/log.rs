@@ -102,7 +102,9 @@ impl Report for Shown<'_> {
         lines.line(format!("{} {} {}: {}", self.id, local_time(self.time_ms), self.who, self.command))?;
         match (self.short, self.damaged) {
             (true, _) => Ok(()),
-            (_, true) => lines.line("    the record is damaged in the database: its rows are unknown".to_owned()),
+            (_, true) => {
+                lines.line("    the record is damaged in the database: its rows are unknown".to_owned())
+            }
             _ => self.rows.lines().try_for_each(|line| lines.line(format!("    {line}"))),
         }
     }
