@@ -1,10 +1,11 @@
-//! A machine with a plain Debian installs Dawn's package and nothing else, and boots a second machine under the
-//! package's unit.
+//! A machine with a plain Debian installs Dawn's package and nothing else, and boots a second machine under
+//! the package's unit.
 //!
-//! Ignored by a plain `cargo test`: needs root, QEMU and the packages. `cargo xtask test` makes them and runs it.
+//! Ignored by a plain `cargo test`: needs root, QEMU and the packages. `cargo xtask test` makes them and runs
+//! it.
 //!
-//! The Debian of the first machine is the test image, which another daemon boots it from; that daemon is stopped
-//! before the package is installed. Package and image of the second machine come on a disk.
+//! The Debian of the first machine is the test image, which another daemon boots it from; that daemon is
+//! stopped before the package is installed. Package and image of the second machine come on a disk.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -134,8 +135,8 @@ fn define_node(manager: &Node) -> Result<()> {
 fn wait_until_booted(cluster: &Cluster) -> Result<()> {
     let manager = cluster.node("manager")?;
     let booted = wait::until(BOOT_LIMIT, || {
-        std::thread::sleep(Duration::from_secs(5));
-        let status = manager.exec("dawn lsdef cn1 -i status", EXEC_LIMIT)?;
+        // The manager has the processor for cn1 meanwhile.
+        let status = manager.exec("sleep 5; dawn lsdef cn1 -i status", EXEC_LIMIT)?;
         Ok(status.contains("status=booted").then_some(()))
     })?;
     let log = || manager.exec("journalctl -u dawn --no-pager | tail -40", EXEC_LIMIT).unwrap_or_default();
