@@ -1,8 +1,12 @@
 //! The addresses of this machine, asked for and asked for again.
 
+use arc_swap::ArcSwap;
 use dawn_dhcp::shell;
 use dawn_plan::{CurrentAddresses, LocalAddress, LocalAddresses};
+use std::collections::BTreeSet;
 use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Time between two looks at the addresses of this machine.
@@ -41,6 +45,25 @@ pub fn refresh(current: &CurrentAddresses) -> bool {
         Err(error) => {
             tracing::warn!(%error, "the addresses of this machine cannot be read");
             false
+        }
+    }
+}
+
+/// Addresses of this machine on which the cluster's name server answers; none while it does not run.
+#[derive(Debug, Default)]
+pub struct NameServerAddresses(ArcSwap<BTreeSet<IpAddr>>);
+
+impl NameServerAddresses {
+    /// The addresses of this moment: the same value until something changes.
+    #[must_use]
+    pub fn now(&self) -> Arc<BTreeSet<IpAddr>> {
+        self.0.load_full()
+    }
+
+    /// These from now on.
+    pub fn set(&self, addresses: BTreeSet<IpAddr>) {
+        if **self.0.load() != addresses {
+            self.0.store(Arc::new(addresses));
         }
     }
 }

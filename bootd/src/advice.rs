@@ -27,7 +27,6 @@ pub const ELSEWHERE: &[(&[&str], &str)] = &[
     ),
     (&["rescanplugins"], "all commands are in the one executable; nothing is loaded"),
     (&["findme"], "machines are not discovered yet; `dawn events` shows those that ask for an address"),
-    (&["makedns"], "Dawn has no name server; `makehosts` writes /etc/hosts, which dnsmasq serves"),
     (&["makentp"], "the management node's own chrony serves time"),
     (
         &["getmacs"],

@@ -96,6 +96,10 @@ impl BootServices for Appliance {
         crate::dhcp::problems(snapshot, &self.addresses.now())
     }
 
+    fn name_servers(&self) -> Vec<IpAddr> {
+        self.name_servers.now().iter().copied().collect()
+    }
+
     fn leases(&self) -> Vec<Lease> {
         self.leases().iter().map(lease).collect()
     }

@@ -57,6 +57,8 @@ pub trait BootServices: Send + Sync + 'static {
     fn missing_loaders(&self, snapshot: &Snapshot, node: &str) -> Option<Missing>;
     /// What the tables ask of DHCP and this machine cannot do.
     fn dhcp_problems(&self, snapshot: &Snapshot) -> Vec<String>;
+    /// Addresses of this machine on which its name server answers; none while it does not run.
+    fn name_servers(&self) -> Vec<IpAddr>;
     /// Nodes that run from the tree at `root` by NFS.
     fn tree_users(&self, root: &Path) -> Vec<String>;
     /// What should be done about the image of a node before it boots, although it would boot.

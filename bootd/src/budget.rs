@@ -23,6 +23,8 @@ const HTTP_DESCRIPTORS: usize = 2;
 const TFTP_TRANSFERS_MAX: usize = 16_384;
 /// Files that NFS keeps open between calls, at most.
 const NFS_OBJECTS_MAX: usize = 16_384;
+/// Connections of the name server, at most.
+const DNS_CONNECTIONS_MAX: usize = 1024;
 /// One part in so many of too few descriptors is the command port's, at most.
 const COMMANDS_PART: usize = 4;
 /// Smallest memory limit, bytes: less does not hold the tables of a small cluster and one image build.
@@ -67,6 +69,10 @@ pub struct Budget {
     pub nfs_waiting_bytes: usize,
     /// TFTP transfers.
     pub tftp: usize,
+    /// Connections of the name server.
+    pub dns: usize,
+    /// Questions of the name server to others that wait at a time.
+    pub dns_waiting: usize,
     /// What was wanted and does not fit the limit of open files: descriptors, if so.
     pub short_of_descriptors: Option<usize>,
 }
@@ -91,6 +97,8 @@ impl Budget {
             nfs_objects: NFS_OBJECTS_MAX,
             nfs_waiting_bytes: bytes(2),
             tftp: TFTP_TRANSFERS_MAX.min(affordable(2, TFTP_TRANSFER_BYTES)),
+            dns: DNS_CONNECTIONS_MAX,
+            dns_waiting: dawn_dns::forward::WAITING_MAX,
             short_of_descriptors: None,
         };
         by_memory.within(usize::try_from(descriptors).unwrap_or(usize::MAX))
@@ -98,7 +106,8 @@ impl Budget {
 
     fn descriptors(&self) -> usize {
         let http = (self.http + self.https) * HTTP_DESCRIPTORS;
-        self.commands + self.sessions + http + self.nfs + self.nfs_objects + self.tftp
+        let dns = self.dns + self.dns_waiting * dawn_dns::forward::ATTEMPTS_MAX;
+        self.commands + self.sessions + http + self.nfs + self.nfs_objects + self.tftp + dns
     }
 
     /// The same, each number made smaller so that all fit.
@@ -120,6 +129,8 @@ impl Budget {
             nfs: share(self.nfs),
             nfs_objects: share(self.nfs_objects),
             tftp: share(self.tftp),
+            dns: share(self.dns),
+            dns_waiting: share(self.dns_waiting),
             short_of_descriptors: Some(wanted + DESCRIPTORS_RESERVED),
             ..self
         }

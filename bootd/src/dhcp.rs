@@ -9,6 +9,7 @@ mod problems;
 pub use answers::{Answers, Interface, Silence};
 pub use problems::{problems, without_address};
 
+use crate::address::NameServerAddresses;
 use dawn_cluster::{
     Col, Guid, MANAGEMENT_GROUP, MacAddr, MacOwner, Model, NamedAddress, Row, Snapshot, Text, dynamic_ranges,
     prefix_length, schema,
@@ -19,6 +20,7 @@ use dawn_dhcp::directory::{Directory, Mode, Network, Range, Reservation};
 use dawn_plan::loader::{Loader, Netboot, SHIM, arch, loader};
 use dawn_plan::view::boot_image_path;
 use dawn_plan::{CurrentAddresses, LocalAddresses, is_proxied, node_ip};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,6 +43,8 @@ const SEARCH_MAX: usize = 16;
 pub struct TableDirectory {
     model: Arc<Model>,
     addresses: Arc<CurrentAddresses>,
+    /// Where the cluster's name server answers.
+    names: Arc<NameServerAddresses>,
     networks: Mutex<Cached>,
     /// Under which names `dhcpinterfaces` may speak of this machine.
     host: String,
@@ -48,21 +52,23 @@ pub struct TableDirectory {
     images: bool,
 }
 
-/// Networks, and what they were made from: the tables in these versions, and this machine's addresses.
+/// Networks, and what they were made from: the tables in these versions, and this machine's addresses, also
+/// those of its name server.
 #[derive(Default)]
 struct Cached {
     versions: Option<[u64; 5]>,
     addresses: Arc<LocalAddresses>,
+    names: Arc<BTreeSet<IpAddr>>,
     networks: Arc<Vec<Network>>,
 }
 
 impl TableDirectory {
     /// A directory over the published snapshot of `model`.
     #[must_use]
-    pub fn new(model: Arc<Model>, addresses: Arc<CurrentAddresses>) -> Self {
+    pub fn new(model: Arc<Model>, addresses: Arc<CurrentAddresses>, names: Arc<NameServerAddresses>) -> Self {
         let tftpdir = model.snapshot().site("tftpdir").unwrap_or_else(|| "/tftpboot".into());
         let images = crate::loaders::can_make_images(Path::new(&*tftpdir));
-        Self { model, addresses, networks: Mutex::default(), host: host_name(), images }
+        Self { model, addresses, names, networks: Mutex::default(), host: host_name(), images }
     }
 }
 
@@ -72,15 +78,22 @@ impl Directory for TableDirectory {
         let versions =
             ["networks", "site", "hosts", "nodelist", "servicenode"].map(|table| snapshot.version(table));
         let mut cached = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
-        let addresses = self.addresses.now();
-        if cached.versions != Some(versions) || !Arc::ptr_eq(&cached.addresses, &addresses) {
+        let (addresses, names) = (self.addresses.now(), self.names.now());
+        let same = Arc::ptr_eq(&cached.addresses, &addresses) && Arc::ptr_eq(&cached.names, &names);
+        if cached.versions != Some(versions) || !same {
             let forwards = std::fs::read_to_string(IP_FORWARD).is_ok_and(|text| text.trim() == "1");
-            let here = Here { snapshot: &snapshot, addresses: &addresses, host: &self.host, forwards };
+            let here = Here {
+                snapshot: &snapshot,
+                addresses: &addresses,
+                host: &self.host,
+                forwards,
+                name_servers: &names,
+            };
             for netname in unreadable(here) {
                 tracing::warn!(netname, "networks: row without usable net and mask");
             }
             cached.networks = Arc::new(networks(here));
-            (cached.versions, cached.addresses) = (Some(versions), addresses);
+            (cached.versions, cached.addresses, cached.names) = (Some(versions), addresses, names);
         }
         Arc::clone(&cached.networks)
     }
@@ -99,8 +112,8 @@ impl Directory for TableDirectory {
     }
 }
 
-/// Under which name `dhcpinterfaces` may speak of this machine.
-fn host_name() -> String {
+/// Under which name `dhcpinterfaces` and `dnsinterfaces` may speak of this machine.
+pub(crate) fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
@@ -203,13 +216,18 @@ fn unreadable(here: Here<'_>) -> Vec<&str> {
 
 /// The tables, and what they do not say of this machine.
 #[derive(Clone, Copy)]
-struct Here<'a> {
-    snapshot: &'a Snapshot,
-    addresses: &'a LocalAddresses,
-    host: &'a str,
+pub(crate) struct Here<'a> {
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) addresses: &'a LocalAddresses,
+    pub(crate) host: &'a str,
     /// It forwards packets, so it can be a router.
-    forwards: bool,
+    pub(crate) forwards: bool,
+    /// Addresses on which its name server answers.
+    pub(crate) name_servers: &'a BTreeSet<IpAddr>,
 }
+
+/// A machine whose name server does not run.
+static NO_NAME_SERVER: BTreeSet<IpAddr> = BTreeSet::new();
 
 impl<'a> Here<'a> {
     /// Interfaces with an IPv4 address, loopback left out.
@@ -247,7 +265,7 @@ impl<'a> Here<'a> {
 
 /// `servicenode.dhcpinterfaces` of this machine, else `site.dhcpinterfaces`: `eth1,eth2:noboot` for every
 /// server, or `mn|eth1,eth2;service|eth0` with the name, address or group of the server before the bar.
-struct Interfaces {
+pub(crate) struct Interfaces {
     /// Name, and whether unknown machines behind it are told what to boot; `None` means all of them, and they
     /// are.
     listed: Option<Vec<(String, bool)>>,
@@ -258,7 +276,11 @@ impl Interfaces {
         let says_something = |text: &Text| !text.trim().is_empty();
         let own = here.own_interfaces().filter(says_something);
         let text = own.or_else(|| here.snapshot.site("dhcpinterfaces").filter(says_something));
-        let Some(text) = text else { return Self { listed: None } };
+        text.map_or(Self { listed: None }, |text| Self::listed(here, &text))
+    }
+
+    /// A list of interfaces as `dhcpinterfaces` and `dnsinterfaces` write it.
+    pub(crate) fn listed(here: Here<'_>, text: &str) -> Self {
         let parts = text.split(';').filter_map(|part| match part.split_once('|') {
             Some((name, list)) => here.is_meant(name.trim()).then_some(list),
             None => Some(part),
@@ -272,7 +294,7 @@ impl Interfaces {
     }
 
     /// Whether the interface is served, and if so whether unknown machines behind it are told what to boot.
-    fn find(&self, name: Option<&str>) -> Option<bool> {
+    pub(crate) fn find(&self, name: Option<&str>) -> Option<bool> {
         let Some(listed) = &self.listed else { return Some(true) };
         listed.iter().find(|(known, _)| Some(known.as_str()) == name).map(|(_, boot)| *boot)
     }
@@ -298,7 +320,7 @@ impl NetworkRow<'_> {
         let nic = self.nic(&network);
         network.interface = self.interface();
         network.routers = self.addresses_in("gateway", None, own.filter(|_| self.here.forwards));
-        network.dns = self.addresses_in("nameservers", Some("nameservers"), own);
+        network.dns = self.name_servers(own);
         network.ntp = self.addresses_in("ntpservers", Some("ntpservers"), own);
         network.log_servers = self.addresses_in("logservers", Some("logservers"), own);
         let domain = self.get("domain").map(Text::from).or_else(|| snapshot.site("domain"));
@@ -336,6 +358,15 @@ impl NetworkRow<'_> {
     /// has the name and clients on our own links are not taken for its machines.
     fn interface(&self) -> Option<String> {
         self.get("mgtifname").map(str::to_owned)
+    }
+
+    /// `nameservers`; where nothing is said, this machine if its name server answers there.
+    fn name_servers(&self, own: Option<Ipv4Addr>) -> Vec<Ipv4Addr> {
+        let said = self.get("nameservers").is_some() || self.here.snapshot.site("nameservers").is_some();
+        match own.filter(|own| !said && self.here.name_servers.contains(&IpAddr::V4(*own))) {
+            Some(own) => vec![own],
+            None => self.addresses_in("nameservers", Some("nameservers"), own),
+        }
     }
 
     /// A list of servers: the column, else the `site` attribute; `<xcatmaster>` is our own address.

@@ -5,7 +5,8 @@ fn here() -> LocalAddresses {
 }
 
 fn at_mn1(snapshot: &Snapshot, forwards: bool) -> Vec<Network> {
-    networks(Here { snapshot, addresses: &here(), host: "mn1.cluster.example", forwards })
+    let (addresses, host, name_servers) = (&here(), "mn1.cluster.example", &NO_NAME_SERVER);
+    networks(Here { snapshot, addresses, host, forwards, name_servers })
 }
 
 #[test]
@@ -279,4 +280,29 @@ fn a_reservation_per_interface() {
     let port = of("f4:52:14:03:00:aa:bb:cc".parse().unwrap());
     assert_eq!(port.map(|r| r.hostname).as_deref(), Some("cn1-ib"));
     assert_eq!(of("f4:52:14:03:00:aa:bb:cd".parse().unwrap()), None);
+}
+
+#[test]
+fn this_machine_is_offered_as_name_server_where_its_own_runs() {
+    let own = IpAddr::from([10, 1, 0, 1]);
+    for (runs, site, row, expected) in [
+        (true, "", "", vec![1]),
+        (false, "", "", vec![]),
+        (true, "10.1.0.9", "", vec![9]),
+        (true, "", "10.1.0.8", vec![8]),
+        (true, "10.1.0.9", "<xcatmaster>", vec![1]),
+    ] {
+        let row: Vec<_> = [("netname", "boot"), ("net", "10.1.0.0"), ("mask", "/16"), ("nameservers", row)]
+            .into_iter()
+            .filter(|(_, value)| !value.is_empty())
+            .collect();
+        let site: Vec<_> =
+            if site.is_empty() { vec![] } else { vec![("key", "nameservers"), ("value", site)] };
+        let snapshot = Snapshot::from_rows([("networks", row.as_slice()), ("site", site.as_slice())]);
+        let name_servers = runs.then_some(own).into_iter().collect();
+        let (addresses, host, forwards) = (&here(), "mn1", false);
+        let here = Here { snapshot: &snapshot, addresses, host, forwards, name_servers: &name_servers };
+        let told: Vec<u8> = networks(here)[0].dns.iter().map(|address| address.octets()[3]).collect();
+        assert_eq!(told, expected, "{runs} {site:?} {row:?}");
+    }
 }

@@ -1,8 +1,9 @@
 //! The daemon: what a command is, who may run it, and the services that boot nodes.
 //!
 //! What a node boots is computed in `dawn-plan`, and what NFS shows it follows from `dawn-roots`. `files` and
-//! `dhcp` answer the engines' questions from the plan and the model; `watch` turns what the engines report
-//! into events. [`supervisor`] starts and stops the services.
+//! `dhcp` answer the engines' questions from the plan and the model; [`names`] are the cluster's names and
+//! the name server; `watch` turns what the engines report into events. [`supervisor`] starts and stops the
+//! services.
 //!
 //! [`command`] says what a command is; this crate names none. [`daemon`] carries out those of a
 //! [`command::Registry`] for callers whom the policy allows them, and what nodes report and ask
@@ -33,6 +34,7 @@ pub mod items;
 pub mod loaders;
 pub mod localdisk;
 mod mypostscript;
+pub mod names;
 pub mod node_edits;
 pub mod notify;
 pub mod output;

@@ -7,7 +7,7 @@ use crate::daemon::{self, Daemon};
 use crate::owner::{DAEMON, Owner};
 use crate::supervisor::{self, Appliance, CommandPort, Ports, Service, Settings};
 use anyhow::{Context, Result};
-use dawn_cluster::{Model, ModelError, StoreAddress, StoreError};
+use dawn_cluster::{Model, ModelError, Snapshot, StoreAddress, StoreError};
 use dawn_tftp::TransferPorts;
 use dawn_xcatd::certificates::Authority;
 use std::io::Write;
@@ -27,7 +27,7 @@ const HOSTS_FILE: &str = "/etc/hosts";
 /// How long commands that still run may go on after the services have stopped.
 const COMMANDS_END_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// Run the appliance in the foreground: DHCP, TFTP, HTTP, NFS and the command daemon.
+/// Run the appliance in the foreground: DHCP, DNS, TFTP, HTTP, NFS and the command daemon.
 ///
 /// Prints one line `ready` when every service listens, and tells systemd. SIGTERM and SIGINT stop it cleanly.
 #[derive(Debug, clap::Args)]
@@ -42,7 +42,8 @@ pub struct Args {
     /// every stage
     #[arg(long)]
     pub no_ra: bool,
-    /// Services to run, separated by commas: dhcp, tftp, http, nfs, xcatd [default: all]
+    /// Services to run, separated by commas: dhcp, dns, tftp, http, nfs, xcatd [default: all; dns only if its
+    /// port is free and site.dnshandler does not leave names to BIND]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub services: Vec<Service>,
     /// Memory the daemon may use, such as 800M or 4G; at least 256M [default: a quarter of the machine's]
@@ -51,6 +52,9 @@ pub struct Args {
     /// Port of the DHCP server
     #[arg(long, default_value_t = Ports::default().dhcp)]
     pub dhcp_port: u16,
+    /// Port of the name server
+    #[arg(long, default_value_t = Ports::default().dns)]
+    pub dns_port: u16,
     /// Port of the TFTP server
     #[arg(long, default_value_t = Ports::default().tftp)]
     pub tftp_port: u16,
@@ -225,16 +229,18 @@ fn settings(args: &Args, data: PathBuf, model: &Model) -> Settings {
         given.or_else(|| snapshot.site(key)?.parse().ok()).unwrap_or(default)
     };
     let usual = Ports::default();
-    let services = if args.services.is_empty() { Service::ALL.to_vec() } else { args.services.clone() };
+    let services = if args.services.is_empty() { usual_services(&snapshot) } else { args.services.clone() };
     Settings {
         data,
         interfaces: args.interface.clone(),
         router_answers: !args.no_ra,
         tftp_transfers: args.tftp_transfers,
         memory_max: args.memory_max,
+        dns_required: args.services.contains(&Service::Dns),
         services: services.into_iter().collect(),
         ports: Ports {
             dhcp: args.dhcp_port,
+            dns: args.dns_port,
             tftp: args.tftp_port,
             http: port(args.http_port, "httpport", usual.http),
             https: args.https_port,
@@ -244,6 +250,15 @@ fn settings(args: &Args, data: PathBuf, model: &Model) -> Settings {
             status: port(args.status_port, "xcatiport", usual.status),
         },
     }
+}
+
+/// All services; the name server only if the tables do not leave names to another one.
+fn usual_services(snapshot: &Snapshot) -> Vec<Service> {
+    let elsewhere = crate::names::records::kept_elsewhere(snapshot);
+    if let Some(who) = &elsewhere {
+        tracing::info!("the name server does not run: {who} leaves names to another one");
+    }
+    Service::ALL.into_iter().filter(|service| *service != Service::Dns || elsewhere.is_none()).collect()
 }
 
 fn command_port(

@@ -4,12 +4,13 @@
 //! start ends the start, with its name and the reason; half an appliance is worse than none, because
 //! nodes would hang where a machine without a server would go on to its disk.
 
-use crate::address;
+use crate::address::{self, NameServerAddresses};
 use crate::budget::{self, Budget, TableCallers};
 use crate::dhcp::TableDirectory;
 use crate::files::{Files, FilesError};
 use crate::held_ports::{self, Transport, Wanted};
 use crate::image_index::{self, ImageIndex};
+use crate::names::service::{ListenError, NameService};
 use crate::watch::Watcher;
 use dawn_cluster::Model;
 use dawn_dhcp::directory::{Directory, Mode};
@@ -20,7 +21,7 @@ use dawn_roots::exports::TableExports;
 use dawn_roots::extra_exports::WithExtras;
 use dawn_roots::generations::{Generations, ROUND_SECONDS};
 use dawn_roots::live::{self, LiveRoots};
-use dawn_serving::shares::Callers;
+use dawn_serving::shares::{Callers, Limit};
 use dawn_xcatd::Dispatcher;
 use dawn_xcatd::node_status::NodeReports;
 use std::collections::BTreeSet;
@@ -41,11 +42,16 @@ const PORTS_TIME_MAX: Duration = Duration::from_secs(5);
 /// Pause between two attempts to have a port.
 const PORT_RETRY_PAUSE: Duration = Duration::from_millis(100);
 
+/// Connections of one address to the name server.
+const DNS_CONNECTIONS_OF_ADDRESS: usize = 64;
+
 /// A service that can be started on its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Service {
     /// Addresses and boot files.
     Dhcp,
+    /// Names of the cluster.
+    Dns,
     /// Loaders, kernels, boot configurations.
     Tftp,
     /// The same and root images.
@@ -59,13 +65,14 @@ pub enum Service {
 impl Service {
     /// All services, in the order of their start: those that answer a node last come first, so that no
     /// node is led to something that is not there yet.
-    pub const ALL: [Self; 5] = [Self::Xcatd, Self::Nfs, Self::Http, Self::Tftp, Self::Dhcp];
+    pub const ALL: [Self; 6] = [Self::Xcatd, Self::Nfs, Self::Http, Self::Tftp, Self::Dns, Self::Dhcp];
 
     /// Name on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Dhcp => "dhcp",
+            Self::Dns => "dns",
             Self::Tftp => "tftp",
             Self::Http => "http",
             Self::Nfs => "nfs",
@@ -91,6 +98,8 @@ impl FromStr for Service {
 pub struct Ports {
     /// DHCP server, 67.
     pub dhcp: u16,
+    /// Name server, 53.
+    pub dns: u16,
     /// TFTP, 69.
     pub tftp: u16,
     /// HTTP, 80.
@@ -109,7 +118,17 @@ pub struct Ports {
 
 impl Default for Ports {
     fn default() -> Self {
-        Self { dhcp: 67, tftp: 69, http: 80, https: 443, nfs: 2049, portmap: 111, xcatd: 3001, status: 3002 }
+        Self {
+            dhcp: 67,
+            dns: 53,
+            tftp: 69,
+            http: 80,
+            https: 443,
+            nfs: 2049,
+            portmap: 111,
+            xcatd: 3001,
+            status: 3002,
+        }
     }
 }
 
@@ -128,6 +147,8 @@ pub struct Settings {
     pub interfaces: Vec<String>,
     /// Services to start.
     pub services: BTreeSet<Service>,
+    /// Whether the start fails if the name server cannot have its port: it was asked for by name.
+    pub dns_required: bool,
     /// Their ports.
     pub ports: Ports,
     /// Which ports of ours carry TFTP transfers.
@@ -190,6 +211,8 @@ pub struct Appliance {
     pub bus: Arc<Bus>,
     /// Addresses of this machine.
     pub addresses: Arc<CurrentAddresses>,
+    /// Those of them on which the name server answers.
+    pub name_servers: Arc<NameServerAddresses>,
     /// What was asked for.
     pub settings: Settings,
     /// What is on disk of the images.
@@ -198,6 +221,7 @@ pub struct Appliance {
     live: Arc<LiveRoots>,
     leases: std::sync::OnceLock<dawn_dhcp::shell::Server>,
     generations: std::sync::OnceLock<Arc<Generations>>,
+    names: std::sync::OnceLock<Arc<NameService>>,
 }
 
 impl Appliance {
@@ -209,8 +233,21 @@ impl Appliance {
         let watcher = Arc::new(Watcher::new(Arc::clone(&model), Arc::clone(&bus)));
         let live =
             LiveRoots::new(Arc::clone(&model), Arc::clone(&addresses), Arc::clone(&bus), &settings.data);
-        let (images, leases, generations) = Default::default();
-        Self { model, bus, addresses, settings, images, watcher, live: Arc::new(live), leases, generations }
+        let (images, leases, generations, names, name_servers) = Default::default();
+        let live = Arc::new(live);
+        Self {
+            model,
+            bus,
+            addresses,
+            name_servers,
+            settings,
+            images,
+            watcher,
+            live,
+            leases,
+            generations,
+            names,
+        }
     }
 
     /// What plans depend on besides the tables: the machine's addresses of this moment, the packed roots, and
@@ -234,6 +271,12 @@ impl Appliance {
     #[must_use]
     pub fn tree_users(&self, root: &std::path::Path) -> Vec<String> {
         self.generations.get().map(|all| all.users(root, now_ms() / 1000)).unwrap_or_default()
+    }
+
+    /// The name server, if it runs.
+    #[must_use]
+    pub fn names(&self) -> Option<&NameService> {
+        self.names.get().map(|names| &**names)
     }
 
     /// Leases of the DHCP service; empty when it does not run.
@@ -302,6 +345,7 @@ pub async fn start(appliance: &Arc<Appliance>, commands: CommandPort) -> Result<
             Service::Nfs => starter.nfs().await?,
             Service::Http => starter.http(&commands).await?,
             Service::Tftp => starter.tftp().await?,
+            Service::Dns => starter.dns().await?,
             Service::Dhcp => starter.dhcp().await?,
         }
         tracing::info!(service = service.name(), "listening");
@@ -570,6 +614,52 @@ impl Starter<'_> {
         Ok(())
     }
 
+    /// The name server. One that nobody asked for by name gives way to another server on its port.
+    async fn dns(&mut self) -> Result<(), StartError> {
+        let (here, port) = (self.appliance, self.settings().ports.dns);
+        let own = |limit: usize| budget::of_one_address(DNS_CONNECTIONS_OF_ADDRESS, limit);
+        let total = self.budget.dns;
+        let limit =
+            Limit { total, per_stranger: own(total) / 2 + 1, per_source: own(total), local: total / 2 + 1 };
+        let config = dawn_dns::shell::Config {
+            workers: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            connections: limit,
+            waiting: self.budget.dns_waiting,
+            callers: Arc::clone(&self.callers),
+        };
+        let (model, addresses) = (Arc::clone(&here.model), Arc::clone(&here.addresses));
+        let names = NameService::new(model, addresses, Arc::clone(&here.name_servers), &config, port);
+        let names = Arc::new(names.map_err(|error| StartError::new(Service::Dns, &error))?);
+        let made = Arc::clone(&names);
+        let _ = tokio::task::spawn_blocking(move || made.refresh()).await;
+        let wanted = [Wanted(Transport::Udp, port), Wanted(Transport::Tcp, port)];
+        if here.settings.dns_required {
+            self.listening(Service::Dns.name(), &wanted, async || names.listen()).await?;
+        }
+        let (patience_ends, until) = (self.patience_ends, stopped(self.until.clone()));
+        let here = Arc::clone(here);
+        self.tasks.spawn(async move {
+            let serve = async {
+                match listening_soon(&names, patience_ends).await {
+                    Ok(()) => {
+                        let _ = here.names.set(Arc::clone(&names));
+                        let follow = Arc::clone(&names);
+                        std::thread::spawn(move || follow.follow());
+                    }
+                    Err(error) => {
+                        names.stop();
+                        warn_of_other_server(&error, &wanted);
+                    }
+                }
+                std::future::pending::<()>().await;
+            };
+            tokio::select! { () = serve => {}, () = until => {} }
+            names.stop();
+            "dns"
+        });
+        Ok(())
+    }
+
     async fn dhcp(&mut self) -> Result<(), StartError> {
         let settings = self.settings();
         let config = dawn_dhcp::shell::Config {
@@ -584,7 +674,11 @@ impl Starter<'_> {
         };
         let here = self.appliance;
         warn_of_addresses(here);
-        let directory = TableDirectory::new(Arc::clone(&here.model), Arc::clone(&here.addresses));
+        let directory = TableDirectory::new(
+            Arc::clone(&here.model),
+            Arc::clone(&here.addresses),
+            Arc::clone(&here.name_servers),
+        );
         let directory = Arc::new(directory);
         let serve = async || {
             let (observer, answers) = (Arc::clone(&self.watcher), Arc::clone(&directory));
@@ -630,6 +724,25 @@ impl Starter<'_> {
             "router answers"
         });
     }
+}
+
+/// Has the name server's addresses bound, again and again until `ends`: those of a predecessor come free.
+async fn listening_soon(names: &NameService, ends: Instant) -> Result<(), ListenError> {
+    loop {
+        match names.listen() {
+            Err(_) if Instant::now() < ends => tokio::time::sleep(PORT_RETRY_PAUSE).await,
+            result => return result,
+        }
+    }
+}
+
+fn warn_of_other_server(error: &ListenError, wanted: &[Wanted]) {
+    let holders = held_ports::sentences(wanted);
+    let holders = if holders.is_empty() { String::new() } else { format!(" ({})", holders.join(", ")) };
+    tracing::warn!(
+        "the name server does not run: {error}{holders}. Stop the other server and start Dawn again; or, if the names \
+         shall stay there, say so with `chtab key=dnshandler site.value=ddns` and give it its files with `makedns`"
+    );
 }
 
 /// Ends when the shutdown is announced, or its sender is gone.

@@ -84,7 +84,7 @@ const SITE: &[(&str, &str)] = &[
     ("db2installloc", "/mntdb2"),
     ("databaseloc", "/var/lib"),
     ("sshbetweennodes", "ALLGROUPS"),
-    ("dnshandler", "ddns"),
+    ("dnshandler", "dawn"),
     ("vsftp", "n"),
     ("cleanupxcatpost", "no"),
     ("cleanupdiskfullxcatpost", "no"),
@@ -140,8 +140,8 @@ impl Snapshot {
         Ok((!there).then_some(edit))
     }
 
-    /// `nameservers` is missing on purpose: nodes would wait for answers of a name server that does not run
-    /// here.
+    /// `nameservers` is missing on purpose: DHCP names this machine where its name server runs, and only
+    /// there.
     fn default_site(&self, installation: &Installation) -> Result<Vec<Edit>, EditError> {
         let own = [
             ("domain", &installation.domain),

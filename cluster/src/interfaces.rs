@@ -39,7 +39,11 @@ impl Snapshot {
 
     fn nics(&self, node: &str) -> Vec<NamedAddress> {
         let column = |name: &str| self.attr(node, name).unwrap_or_default();
-        let (ips, suffixes) = (column("nics.nicips"), column("nics.nichostnamesuffixes"));
+        let ips = column("nics.nicips");
+        if ips.is_empty() {
+            return Vec::new();
+        }
+        let suffixes = column("nics.nichostnamesuffixes");
         let (prefixes, aliases) = (column("nics.nichostnameprefixes"), column("nics.nicaliases"));
         // A group's row has templates in single entries.
         let of = |text: &Text, nic: &str, at: usize| -> Option<String> {

@@ -150,7 +150,7 @@ const RULES: &[(&str, Rule)] = &[
     ("routes.net", Rule::Network),
     ("servicenode.dhcpserver", Rule::Switch),
     ("servicenode.ipforward", Rule::Switch),
-    ("servicenode.nameserver", Rule::Switch),
+    ("servicenode.nameserver", Rule::Number(0, 2)),
     ("servicenode.nfsserver", Rule::Switch),
     ("servicenode.tftpserver", Rule::Switch),
     ("statelite.statemnt", Rule::Location(NO_STORES)),

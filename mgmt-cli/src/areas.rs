@@ -11,7 +11,10 @@ pub static AREAS: &[Area] = &[
     area("Start here", &["init", "serve", "links", "completions", "man"]),
     area("Objects: nodes, groups, images, networks", &["lsdef", "mkdef", "chdef", "rmdef"]),
     area("Nodes", &["nodels", "nodeadd", "nodech", "noderm", "nodepurge", "nodegrpch", "noderange"]),
-    area("Boot", &["nodeset", "explain", "events", "leases", "makedhcp", "makenetworks", "makehosts"]),
+    area(
+        "Boot",
+        &["nodeset", "explain", "events", "leases", "makedhcp", "makenetworks", "makehosts", "makedns"],
+    ),
     area("Images", &["genimage", "packimage", "rmimage", "imgexport", "imgimport"]),
     area("Statelite", &["lslite", "litefile", "litetree", "ilitefile", "liteimg"]),
     area(

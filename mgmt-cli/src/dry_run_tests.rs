@@ -11,6 +11,10 @@ use std::path::Path;
 const ROWS: &str = "
     policy priority=1 name=root rule=allow
     site key=domain value=cluster
+    site key=dnshandler value=ddns
+    site key=bindconf value=/nonexistent/named.conf
+    site key=binddir value=/tmp
+    networks netname=prov net=10.0.0.0 mask=/16
     site key=auditskipcmds value=ALL
     nodelist node=cn1 groups=compute
     hosts node=cn1 ip=10.0.0.1
@@ -29,6 +33,7 @@ const LINES: &[&str] = &[
     "imgexport img",
     "imgimport big.tgz",
     "liteimg img",
+    "makedns",
     "makehosts",
     "makenetworks",
     "mkdef cn9 groups=all",

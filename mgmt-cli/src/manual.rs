@@ -40,7 +40,7 @@ const FAMILIES: &[&[&str]] = &[
     &["genimage", "packimage", "rmimage", "imgexport", "imgimport", "imagedef"],
     &["litefile", "litetree", "ilitefile", "lslite", "liteimg"],
     &["nodeset", "explain", "events", "leases", "makedhcp", "getdestiny", "nextdestiny"],
-    &["makedhcp", "makehosts", "makenetworks"],
+    &["makedhcp", "makehosts", "makedns", "makenetworks"],
 ];
 
 /// What an exit code says.

@@ -253,6 +253,10 @@ impl BootServices for NoBoot {
         dhcp::problems(snapshot, &LocalAddresses::default())
     }
 
+    fn name_servers(&self) -> Vec<IpAddr> {
+        Vec::new()
+    }
+
     fn tree_users(&self, _: &Path) -> Vec<String> {
         Vec::new()
     }

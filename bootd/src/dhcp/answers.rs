@@ -71,7 +71,8 @@ impl<'a> Answers<'a> {
     #[must_use]
     pub fn new(snapshot: &'a Snapshot, addresses: &LocalAddresses) -> Self {
         let host = super::host_name();
-        let here = Here { snapshot, addresses, host: &host, forwards: false };
+        let name_servers = &super::NO_NAME_SERVER;
+        let here = Here { snapshot, addresses, host: &host, forwards: false, name_servers };
         Self { snapshot, networks: networks(here) }
     }
 

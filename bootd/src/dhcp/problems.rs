@@ -15,7 +15,8 @@ const SERVERS: [&str; 3] = ["nameservers", "ntpservers", "logservers"];
 #[must_use]
 pub fn problems(snapshot: &Snapshot, addresses: &LocalAddresses) -> Vec<String> {
     let host = super::host_name();
-    let here = Here { snapshot, addresses, host: &host, forwards: false };
+    let name_servers = &super::NO_NAME_SERVER;
+    let here = Here { snapshot, addresses, host: &host, forwards: false, name_servers };
     let mut list = interfaces(here);
     list.extend(proxied(snapshot));
     list.extend(servers(here));

@@ -59,6 +59,7 @@ pub static COMMANDS: &[Entry] = &[
     Entry::daemon::<statelite::lslite::Args>(),
     Entry::daemon::<system::lsxcatd::Args>(),
     Entry::daemon::<boot::makedhcp::Args>(),
+    Entry::daemon::<names::makedns::Args>(),
     Entry::daemon::<boot::makehosts::Args>(),
     Entry::daemon::<boot::makenetworks::Args>(),
     Entry::daemon::<objects::mkdef::Args>(),

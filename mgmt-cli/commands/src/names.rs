@@ -1,4 +1,7 @@
-//! Names that need not exist yet.
+//! Names that need not exist yet; [`makedns`], names in DNS.
+
+mod bind;
+pub mod makedns;
 
 use dawn_bootd::caller::View;
 use dawn_bootd::output::{Done, Out, Stop};

@@ -64,7 +64,7 @@ impl Command for Args {
         self.check_combination()?;
         if self.new {
             ctx.boot.dhcp_problems(&ctx.snapshot).into_iter().try_for_each(|text| out.warning(text))?;
-            return check_networks(&ctx.snapshot, out);
+            return check_networks(&ctx.snapshot, !ctx.boot.name_servers().is_empty(), out);
         }
         let answers = ctx.boot.dhcp_answers(&ctx.snapshot);
         let nodes: Vec<String> = match (&self.noderange, self.all) {
@@ -241,7 +241,8 @@ fn check_servers(node: &str, snapshot: &Snapshot, out: &mut Out<'_>) -> Done {
     Ok(())
 }
 
-fn check_networks(snapshot: &Snapshot, out: &mut Out<'_>) -> Done {
+/// `own_names`: this machine's name server runs, and clients are told of it where nothing else is said.
+fn check_networks(snapshot: &Snapshot, own_names: bool, out: &mut Out<'_>) -> Done {
     for (inner, outer) in snapshot.nested_networks() {
         out.warning(format!(
             "Network {inner} lies inside of {outer} on the same interface: machines there may get an address of either."
@@ -255,7 +256,8 @@ fn check_networks(snapshot: &Snapshot, out: &mut Out<'_>) -> Done {
                 "No domain defined for {net} entry in networks table, and no domain defined in site table."
             )))?;
         }
-        if text("networks.nameservers").is_none() && snapshot.site("nameservers").is_none() {
+        let said = text("networks.nameservers").is_some() || snapshot.site("nameservers").is_some();
+        if !said && !own_names {
             out.warning(format!(
                 "No {net} specific entry for nameservers, and no nameservers defined in site table."
             ))?;
