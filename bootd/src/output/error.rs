@@ -5,6 +5,7 @@
 //! (`DB error`) has another.
 
 use dawn_cluster::{EditError, ModelError, StoreError};
+use dawn_xcatd::dispatch::unknown_nodes;
 use std::error::Error;
 use std::fmt;
 
@@ -39,6 +40,7 @@ pub struct CommandError {
     hints: Vec<String>,
     cause: Option<Box<dyn Error + Send + Sync>>,
     code: i32,
+    is_unsigned: bool,
 }
 
 /// A constructor for each kind, of the error and of the [`super::Stop`] that carries it.
@@ -75,12 +77,17 @@ kinds! {
 impl CommandError {
     /// An error with the exit code of its kind.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hints: Vec::new(), cause: None, code: CODE }
+        Self { kind, message: message.into(), hints: Vec::new(), cause: None, code: CODE, is_unsigned: false }
     }
 
     /// What the database refuses: `DB error`, and xCAT's exit code for it.
     pub fn database(kind: ErrorKind, cause: impl fmt::Display) -> Self {
         Self::new(kind, format!("DB error {cause}")).with_code(DATABASE_CODE)
+    }
+
+    /// The refusal of names that are neither nodes nor groups.
+    pub fn unknown_nodes(names: &[String]) -> Self {
+        Self { is_unsigned: true, ..Self::not_found(unknown_nodes(names)) }
     }
 
     /// Adds what the caller can do: a sentence, shown after `Hint: `.
@@ -119,6 +126,11 @@ impl CommandError {
     /// Exit code bits.
     pub fn code(&self) -> i32 {
         self.code
+    }
+
+    /// Clients show it without the daemon's name.
+    pub fn is_unsigned(&self) -> bool {
+        self.is_unsigned
     }
 
     /// Hints, in the order in which they are shown.

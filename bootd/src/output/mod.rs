@@ -219,7 +219,8 @@ impl<'a> Out<'a> {
     pub fn error(&mut self, error: impl Into<CommandError>) -> Done {
         let error = error.into();
         self.failed = true;
-        self.send(Response::error(error.to_string(), Some(error.code())))
+        let unsigned = error.is_unsigned();
+        self.send(Response { unsigned, ..Response::error(error.to_string(), Some(error.code())) })
     }
 
     /// `node: Error: text`: why a node has no result. With `--json` it is an element of the list, as every

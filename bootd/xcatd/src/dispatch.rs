@@ -168,9 +168,9 @@ fn handle_stamped(
         Decision::Allow { .. } => {}
     }
     if node_use == NodeUse::Verified
-        && let Some(text) = refusal(&expanded.unknown, expanded.fatal)
+        && let Some(refusal) = refusal(&expanded.unknown, expanded.fatal)
     {
-        return out.send(Response::error(text, Some(1)));
+        return out.send(refusal);
     }
     dispatcher.run(call, out);
     Ok(())
@@ -230,14 +230,20 @@ fn unsupported(dispatcher: &dyn Dispatcher, command: &str) -> Response {
     Response { info: vec![dispatcher.hint(&shown)], ..Response::error("Unsupported request", Some(1)) }
 }
 
-fn refusal(unknown: &[String], fatal: Option<String>) -> Option<String> {
-    if fatal.is_some() {
-        return fatal;
+fn refusal(unknown: &[String], fatal: Option<String>) -> Option<Response> {
+    if let Some(reason) = fatal {
+        return Some(Response::error(reason, Some(1)));
     }
     if unknown.is_empty() {
         return None;
     }
-    Some(format!("Invalid nodes and/or groups in noderange: {}", unknown.join(",")))
+    Some(Response { unsigned: true, ..Response::error(unknown_nodes(unknown), Some(1)) })
+}
+
+/// The refusal of unknown names: the one error that xCAT's clients show without its source
+/// ([`Response::unsigned`]).
+pub fn unknown_nodes(names: &[String]) -> String {
+    format!("Invalid nodes and/or groups in noderange: {}", names.join(","))
 }
 
 /// Adds source and transaction id to each response.
@@ -249,15 +255,12 @@ struct Stamped<'a> {
 
 impl Sink for Stamped<'_> {
     fn send(&mut self, mut response: Response) -> Result<(), Gone> {
-        if response.source.is_none() {
+        if response.unsigned {
+            response.source = None;
+        } else if response.source.is_none() {
             response.source = Some(self.source.clone());
         }
         response.other.extend(self.transid.as_ref().map(|id| Element::text("transid", id)));
-        // The core's refusal of an unknown name is the one error clients show without the bracket.
-        let bare = response.error.iter().any(|error| error.starts_with("Invalid nodes and/or groups in"));
-        if bare {
-            response.source = None;
-        }
         self.inner.send(response)
     }
 }

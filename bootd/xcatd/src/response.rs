@@ -73,6 +73,8 @@ pub struct Response {
     pub source: Option<String>,
     /// End of the answer.
     pub serverdone: bool,
+    /// Whose words these are is not said: no source is added when it is sent.
+    pub unsigned: bool,
 }
 
 impl Response {

@@ -8,6 +8,7 @@ use dawn_bootd::dhcp::{Answers, Silence};
 use dawn_bootd::loaders::Missing;
 use dawn_bootd::output::{Done, Lines, Out, Report};
 use dawn_cluster::{Col, Snapshot};
+use dawn_plan::BootState;
 use serde::Serialize;
 
 /// Columns that decide how a node boots, in the order in which they are shown.
@@ -111,13 +112,13 @@ fn explain<'n>(ctx: &Ctx<'_>, answers: &Answers<'_>, node: &'n str) -> Explained
         let row = sources::row_of(&found.source, node);
         Some(SetValue { column: name, value: found.value.to_string(), row })
     };
-    let is_statelite = state.as_deref().is_some_and(|state| state.starts_with("statelite"));
+    let has_files = state.as_deref().is_some_and(is_statelite);
     let has_list = |file: &dawn_statelite::LiteFile| format!("{} {}", file.text, file.path);
-    let files = match is_statelite {
+    let files = match has_files {
         true => dawn_statelite::files(snapshot, node).iter().map(has_list).collect(),
         false => Vec::new(),
     };
-    let image = dawn_statelite::image_of(snapshot, node).filter(|_| is_statelite);
+    let image = dawn_statelite::image_of(snapshot, node).filter(|_| has_files);
     let unmet = image.map(|image| needs(snapshot, &image)).unwrap_or_default();
     Explained {
         node,
@@ -129,6 +130,11 @@ fn explain<'n>(ctx: &Ctx<'_>, answers: &Answers<'_>, node: &'n str) -> Explained
         files,
         conflicts: conflicts(snapshot, node).into_iter().chain(unmet).collect(),
     }
+}
+
+/// The state is one of nodes with files of their own.
+pub fn is_statelite(state: &str) -> bool {
+    matches!(BootState::parse(state), Some(BootState::Statelite(_)))
 }
 
 impl Report for Explained<'_> {

@@ -5,6 +5,7 @@
 //! be; a node whose plan fails is reported and left as it is.
 
 use crate::addresses::{needs_network, unanswered};
+use crate::boot::explain::is_statelite;
 use crate::conflicts::needs;
 use crate::edits::{Edits, transact};
 use dawn_bootd::boot_services::Unready;
@@ -134,7 +135,7 @@ impl Args {
 
 /// Directories that services of statelite images write to and that nodes have read-only.
 fn warn_read_only(good: &[(&String, String)], after: &Snapshot, out: &mut Out<'_>) -> Done {
-    let statelite = good.iter().filter(|(_, state)| state.starts_with("statelite"));
+    let statelite = good.iter().filter(|(_, state)| is_statelite(state));
     let images: BTreeSet<_> =
         statelite.filter_map(|(node, _)| dawn_statelite::image_of(after, node)).collect();
     for image in images {

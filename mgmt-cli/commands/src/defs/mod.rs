@@ -226,8 +226,7 @@ pub fn members(snapshot: &Snapshot, view: &View, noderange: &str) -> Result<Vec<
         return Err(Stop::usage(fatal));
     }
     if !expanded.unknown.is_empty() {
-        let names = expanded.unknown.join(",");
-        return Err(Stop::not_found(format!("Invalid nodes and/or groups in noderange: {names}")));
+        return Err(CommandError::unknown_nodes(&expanded.unknown).into());
     }
     Ok(expanded.nodes.iter().map(|node| Text::from(node.as_str())).collect())
 }

@@ -5,7 +5,7 @@ use crate::edits::{FileDifference, written};
 use crate::imagedef;
 use crate::lite::check_image;
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{Done, Out, Stop};
+use dawn_bootd::output::{CommandError, Done, Out, Stop};
 use dawn_cluster::csv::{header_line, row_line};
 use dawn_cluster::{Col, Snapshot, schema};
 use dawn_imagebuilder::bundle::{Export, Manifest, export};
@@ -126,7 +126,7 @@ impl Args {
 /// path below `postscripts` and words for the script.
 fn script_files(node: &str, snapshot: &Snapshot) -> Result<Vec<(PathBuf, String)>, Stop> {
     if !snapshot.has_node(node) {
-        return Err(Stop::not_found(format!("Invalid nodes and/or groups in noderange: {node}")));
+        return Err(CommandError::unknown_nodes(&[node.to_owned()]).into());
     }
     let installdir =
         snapshot.site("installdir").ok_or_else(|| Stop::conflict("site.installdir is not set"))?;
