@@ -4,10 +4,7 @@ use crate::output::CommandError;
 
 /// Commands of xCAT that are not part of Dawn, and what does their work.
 pub const ELSEWHERE: &[(&[&str], &str)] = &[
-    (
-        &["rpower", "rsetboot", "rinv", "rvitals", "reventlog", "rspconfig", "rbeacon", "rflash", "renergy"],
-        "hardware control is left to `ipmitool` and Redfish tools; `nodels NODE ipmi` has the addresses",
-    ),
+    (&["rflash"], "firmware of service processors is updated with their makers' tools"),
     (
         &["rcons", "wcons", "makeconservercf", "makegocons"],
         "consoles are left to `ipmitool sol` and conserver",
@@ -28,12 +25,7 @@ pub const ELSEWHERE: &[(&[&str], &str)] = &[
     (&["rescanplugins"], "all commands are in the one executable; nothing is loaded"),
     (&["findme"], "machines are not discovered yet; `dawn events` shows those that ask for an address"),
     (&["makentp"], "the management node's own chrony serves time"),
-    (
-        &["getmacs"],
-        "machines that ask show their address in `dawn events`; `chdef NODE mac=ADDRESS` enters it",
-    ),
     (&["mknb"], "there is nothing to build: Dawn's /init travels inside the executable"),
-    (&["rnetboot"], "`nodeset` says what a node boots; start it with `ipmitool chassis power`"),
     (
         &["nodestat", "pping", "ppping"],
         "`nodels NODERANGE nodelist.status` and `dawn events` show what nodes said",
@@ -44,7 +36,7 @@ pub const ELSEWHERE: &[(&[&str], &str)] = &[
     (&["xcatsnap", "xcatdebug"], "`dawn log` and `dawn events` show what happened"),
     (
         &["mkvm", "rmvm", "lsvm", "chvm", "mkhwconn", "rmhwconn", "lshwconn", "lsslp", "rscan"],
-        "virtual machines and hardware managers are not controlled by Dawn",
+        "virtual machines are not made, and hardware managers not controlled, by Dawn",
     ),
     (
         &[
@@ -97,8 +89,8 @@ pub const ELSEWHERE: &[(&[&str], &str)] = &[
         "host keys of nodes are not collected; `ssh-keyscan $(dawn noderange --comma NODERANGE)` does it",
     ),
     (
-        &["rollupdate", "rbootseq", "rspreset", "cfgve", "clonevm", "swapnodes", "setupiscsidev", "rmigrate"],
-        "hardware and virtual machines are not controlled by Dawn",
+        &["rollupdate", "cfgve", "clonevm", "swapnodes", "setupiscsidev", "rmigrate"],
+        "virtual machines are neither made nor moved by Dawn",
     ),
     (
         &[

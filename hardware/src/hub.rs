@@ -11,10 +11,10 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use dawn_fanout::{CancellationToken, Fanout, Finished, Outcome, Progress};
+use dawn_fanout::{CancellationToken, Fanout, Finished, Outcome};
 use dawn_ipmi::{Client, SessionOptions};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, OnceCell, Semaphore};
@@ -105,23 +105,17 @@ impl Hardware {
         let links = Arc::clone(&running.links);
         let cancel = CancellationToken::new();
         let (sender, receiver) = sync_channel(RESULTS_WAITING_MAX);
-        let progress = Arc::new(Mutex::new(Progress {
-            total: targets.len(),
-            waiting: targets.len(),
-            ..Progress::default()
-        }));
-        let (told, stop) = (Arc::clone(&progress), cancel.clone());
+        let stop = cancel.clone();
         running.runtime.spawn(async move {
             let start = move |target: &Target, _stop| job(Arc::clone(&links), target.clone());
             let mut jobs = fanout.start(targets, stop.clone(), start);
             while let Some(finished) = jobs.next().await {
-                *told.lock().unwrap_or_else(PoisonError::into_inner) = jobs.progress();
                 if stop.is_cancelled() || !offer(&sender, finished).await {
                     return;
                 }
             }
         });
-        Ok(Results { receiver, cancel, progress })
+        Ok(Results { receiver, cancel })
     }
 }
 
@@ -195,7 +189,8 @@ impl Links {
         let options = SessionOptions { setup: bmc.budget, command: bmc.budget, ..SessionOptions::default() };
         let session = client.connect(address, &credentials, &options).await;
         let session = session.map_err(|error| ipmi::of_connect(address, &bmc.source, error))?;
-        Ok(ipmi::Machine::new(session, Arc::clone(&self.models)))
+        let models = if bmc.shares_records { Arc::clone(&self.models) } else { Arc::default() };
+        Ok(ipmi::Machine::new(session, models))
     }
 
     async fn resolve(&self, bmc: &Bmc) -> Result<SocketAddr, Error> {
@@ -215,7 +210,6 @@ impl Links {
 pub struct Results<T> {
     receiver: Receiver<Finished<Target, T, Error>>,
     cancel: CancellationToken,
-    progress: Arc<Mutex<Progress>>,
 }
 
 /// The next thing to be known about jobs.
@@ -237,11 +231,6 @@ impl<T> Results<T> {
             Err(RecvTimeoutError::Timeout) => Next::Nothing,
             Err(RecvTimeoutError::Disconnected) => Next::End,
         }
-    }
-
-    /// Counts so far.
-    pub fn progress(&self) -> Progress {
-        *self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -35,6 +35,8 @@ pub mod power;
 pub mod qemu;
 pub mod target;
 
+pub use dawn_ipmi::Secret;
+pub use dawn_ipmi::command::chassis::{BootOverride, Device};
 pub use driver::{Answer, Driver, Processor};
 pub use error::Error;
 pub use hub::{Hardware, Links, Next, Results};

@@ -86,6 +86,8 @@ pub struct Bmc {
     pub source: String,
     /// How long answers are waited for.
     pub budget: Budget,
+    /// Sensor records are shared with other machines of the model (`site.ipmisdrcache`).
+    pub shares_records: bool,
 }
 
 /// Where test machines' monitors are, if no column says so.
@@ -117,14 +119,14 @@ fn attr(snapshot: &Snapshot, node: &str, column: &str) -> Option<String> {
 fn bmcs(snapshot: &Snapshot, node: &str) -> Vec<Bmc> {
     let list = attr(snapshot, node, "ipmi.bmc").unwrap_or_else(|| node.to_owned());
     let (credentials, source) = login(snapshot, node);
-    let budget = budget(snapshot);
+    let (budget, shares_records) = (budget(snapshot), snapshot.site_flag("ipmisdrcache", true));
     let words = list.split(',').map(str::trim).filter(|word| !word.is_empty()).take(BMCS_PER_NODE_MAX);
     words
         .map(|word| {
             let (host, port) = host_and_port(word);
             let known_address = attr(snapshot, &host, "hosts.ip");
             let (credentials, source) = (credentials.clone(), source.clone());
-            Bmc { host, port, known_address, credentials, source, budget }
+            Bmc { host, port, known_address, credentials, source, budget, shares_records }
         })
         .collect()
 }

@@ -49,4 +49,8 @@ impl Sink for Terminal {
         }
         Ok(())
     }
+
+    fn is_gone(&self) -> bool {
+        false
+    }
 }

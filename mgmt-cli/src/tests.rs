@@ -5,6 +5,7 @@ mod advice;
 mod databases;
 mod dumped_files;
 mod forced_setup;
+mod hardware;
 mod histories;
 mod image_files;
 mod noderange_word;

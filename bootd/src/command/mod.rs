@@ -11,6 +11,7 @@ use crate::boot_services::BootServices;
 use crate::caller::View;
 use crate::output::{CommandError, Done, Out, Stop};
 use dawn_cluster::{Change, Model, Snapshot};
+use dawn_hardware::Hardware;
 use dawn_imagebuilder::image::is_in_tree;
 use dawn_xcatd::{Call, Request};
 use std::path::{Path, PathBuf};
@@ -210,6 +211,8 @@ pub struct Ctx<'a> {
     pub call: &'a Call,
     /// Boot services.
     pub boot: &'a dyn BootServices,
+    /// Power, sensors and all else that machines' service processors do.
+    pub hardware: &'a Hardware,
     /// Short host name of the daemon.
     pub host: &'a str,
     /// The file that `makehosts` writes.

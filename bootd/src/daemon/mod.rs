@@ -20,6 +20,7 @@ use crate::node_edits;
 use crate::output::{Out, Stop};
 use crate::requests::syncfiles;
 use dawn_cluster::{Change, Edit, Model, Reason, Snapshot};
+use dawn_hardware::Hardware;
 use dawn_plan::destiny;
 use dawn_xcatd::node_status::{NodeReport, NodeReports, UPDATE_STATUS_WORDS};
 use dawn_xcatd::{
@@ -59,6 +60,7 @@ pub struct Daemon {
     model: Arc<Model>,
     boot: Arc<dyn BootServices>,
     registry: Arc<Registry>,
+    hardware: Hardware,
     settings: Settings,
     log: CommandLog,
     logins: Logins,
@@ -75,7 +77,8 @@ impl Daemon {
         let log = CommandLog::new(settings.commands_log.clone());
         let short = settings.host.split('.').next().unwrap_or_default().to_owned();
         let settings = Settings { host: short, ..settings };
-        Self { model, boot, registry, log, logins: Logins::default(), settings }
+        let hardware = Hardware::default();
+        Self { model, boot, registry, hardware, log, logins: Logins::default(), settings }
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {
@@ -94,6 +97,7 @@ impl Daemon {
             snapshot,
             call,
             boot: self.boot.as_ref(),
+            hardware: &self.hardware,
             host: &self.settings.host,
             hosts_file: &self.settings.hosts_file,
             database: &self.settings.database,
@@ -396,6 +400,10 @@ impl Sink for Tee<'_> {
             record.note(&response);
         }
         self.sink.send(response)
+    }
+
+    fn is_gone(&self) -> bool {
+        self.sink.is_gone()
     }
 }
 

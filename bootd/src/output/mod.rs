@@ -245,6 +245,15 @@ impl<'a> Out<'a> {
         self.send(Response { warning: vec![text.into()], ..Response::default() })
     }
 
+    /// Work goes on, and there is no result to report: what is held back is sent.
+    ///
+    /// # Errors
+    /// The caller has gone.
+    pub fn go_on(&mut self) -> Done {
+        self.flush()?;
+        if self.sink.is_gone() { Err(Stop::Gone) } else { Ok(()) }
+    }
+
     /// Exit code bits without a text.
     pub fn code(&mut self, code: i32) -> Done {
         self.failed = true;

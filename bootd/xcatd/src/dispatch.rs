@@ -76,12 +76,19 @@ pub struct Gone;
 pub trait Sink {
     /// Sends one response; may wait for a slow client.
     fn send(&mut self, response: Response) -> Result<(), Gone>;
+
+    /// Whether the client has gone, or asked to stop: for a command that has nothing to say for a while.
+    fn is_gone(&self) -> bool;
 }
 
 impl Sink for Vec<Response> {
     fn send(&mut self, response: Response) -> Result<(), Gone> {
         self.push(response);
         Ok(())
+    }
+
+    fn is_gone(&self) -> bool {
+        false
     }
 }
 
@@ -262,6 +269,10 @@ impl Sink for Stamped<'_> {
         }
         response.other.extend(self.transid.as_ref().map(|id| Element::text("transid", id)));
         self.inner.send(response)
+    }
+
+    fn is_gone(&self) -> bool {
+        self.inner.is_gone()
     }
 }
 

@@ -437,6 +437,10 @@ impl Sink for QueueSink {
     fn send(&mut self, response: Response) -> Result<(), Gone> {
         if self.abort.is_set() { Err(Gone) } else { self.push(&response) }
     }
+
+    fn is_gone(&self) -> bool {
+        self.abort.is_set() || self.sender.is_closed()
+    }
 }
 
 #[cfg(test)]

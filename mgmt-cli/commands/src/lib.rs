@@ -18,6 +18,7 @@ pub mod defs;
 pub mod descriptions;
 pub mod destiny_reply;
 pub mod edits;
+pub mod hardware;
 pub mod hosts;
 pub mod imagedef;
 pub mod images;
@@ -45,6 +46,7 @@ pub static COMMANDS: &[Entry] = &[
     Entry::daemon::<boot::events::Args>(),
     Entry::daemon::<boot::explain::Args>(),
     Entry::daemon::<boot::getdestiny::Args>(),
+    Entry::daemon::<hardware::getmacs::Args>(),
     Entry::daemon::<tables::gettab::Args>(),
     Entry::daemon::<statelite::ilitefile::Args>(),
     Entry::daemon::<images::imagedef::Args>(),
@@ -74,9 +76,21 @@ pub static COMMANDS: &[Entry] = &[
     Entry::daemon::<nodes::noderm::Args>(),
     Entry::daemon::<boot::nodeset::Args>(),
     Entry::daemon::<databases::pgsqlsetup::Args>(),
+    Entry::daemon::<hardware::rbeacon::Args>(),
+    Entry::daemon::<hardware::rbootseq::Args>(),
     Entry::daemon::<system::regnotif::Args>(),
+    Entry::daemon::<hardware::renergy::Args>(),
+    Entry::daemon::<hardware::reventlog::Args>(),
+    Entry::daemon::<hardware::rinv::Args>(),
+    Entry::daemon::<hardware::ripmi::Args>(),
     Entry::daemon::<objects::rmdef::Args>(),
     Entry::daemon::<images::rmimage::Args>(),
+    Entry::daemon::<hardware::rnetboot::Args>(),
+    Entry::daemon::<hardware::rpower::Args>(),
+    Entry::daemon::<hardware::rsetboot::Args>(),
+    Entry::daemon::<hardware::rspconfig::Args>(),
+    Entry::daemon::<hardware::rspreset::Args>(),
+    Entry::daemon::<hardware::rvitals::Args>(),
     Entry::daemon::<system::setuplocalclient::Args>(),
     Entry::daemon::<tables::tabch::Args>(),
     Entry::daemon::<tables::tabdump::Args>(),

@@ -13,7 +13,7 @@ fn advice() {
         ("tabdmp", "'tabdump'"),
         ("serv", "'serve'"),
         ("dumpxcatdb", "'dumpxCATdb'"),
-        ("rpower", "ipmitool"),
+        ("rpowr", "'rpower'"),
         ("xdsh", "clush"),
         ("lskit", "pkglist"),
         ("copycds", "genimage"),

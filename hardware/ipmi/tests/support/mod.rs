@@ -108,8 +108,21 @@ pub struct Served {
     thread: Option<JoinHandle<Bmc>>,
 }
 
+/// How a simulated BMC answers.
+#[derive(Clone, Copy)]
+pub struct Manner {
+    /// How often each answer is sent.
+    pub copies: usize,
+    /// How long it waits before.
+    pub delay: Duration,
+}
+
 impl Served {
-    pub fn start(mut bmc: Bmc) -> Self {
+    pub fn start(bmc: Bmc) -> Self {
+        Self::start_with(bmc, Manner { copies: 1, delay: Duration::ZERO })
+    }
+
+    pub fn start_with(mut bmc: Bmc, manner: Manner) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         let address = socket.local_addr().unwrap();
@@ -120,7 +133,10 @@ impl Served {
             while !stopped.load(Ordering::Acquire) {
                 let Ok((length, peer)) = socket.recv_from(&mut buffer) else { continue };
                 for answer in bmc.on_datagram(buffer.get(..length).unwrap()).answers {
-                    socket.send_to(&answer, peer).unwrap();
+                    std::thread::park_timeout(manner.delay);
+                    for _ in 0..manner.copies {
+                        socket.send_to(&answer, peer).unwrap();
+                    }
                 }
             }
             bmc

@@ -1,0 +1,19 @@
+//! Hardware control: power, boot device, identify light, inventory, sensors, event log, and settings of
+//! service processors. What nodes have in common is in [`jobs`].
+
+pub mod getmacs;
+mod jobs;
+pub mod rbeacon;
+pub mod rbootseq;
+pub mod renergy;
+pub mod reventlog;
+pub mod rinv;
+pub mod ripmi;
+pub mod rnetboot;
+pub mod rpower;
+pub mod rsetboot;
+pub mod rspconfig;
+pub mod rspreset;
+pub mod rvitals;
+mod values;
+mod wait;
