@@ -8,12 +8,12 @@
 //!
 //! Which node uses which tree is learnt from its calls and kept in `<data>/generations/<node>`, one line with
 //! a checksum a tree ([`dawn_serving::sealed`]), so that it outlives the daemon. Damaged lines are reported
-//! and left out, and no tree is removed for [`UNUSED_SECONDS_MAX`] then: until that, a node that runs from one has
-//! made a call. An old tree that `genimage` has set aside is removed when no node uses it any more: every
-//! node that did has mounted another root since, or has not made a call for
-//! [`UNUSED_SECONDS_MAX`]. Trees under other names are an administrator's and never removed. Where a tree's
-//! identity cannot be told (no birth time), an inode number alone must do; the kernel's own handles still
-//! tell a reused inode from the one it was.
+//! and left out, and no tree is removed for [`UNUSED_SECONDS_MAX`] then: until that, a node that runs from
+//! one has made a call. An old tree that `genimage` has set aside is removed when no node uses it any more:
+//! every node that did has mounted another root since, or has not made a call for [`UNUSED_SECONDS_MAX`].
+//! Trees under other names are an administrator's and never removed. Where a tree's identity cannot be told
+//! (no birth time), an inode number alone must do; the kernel's own handles still tell a reused inode from
+//! the one it was.
 
 use dawn_serving::sealed;
 use dawn_serving::whole;

@@ -4,9 +4,9 @@
 //! its option, the store and the trees stay. What a change adds where nothing of the node is in the way is
 //! shown at once, and everything else at the next boot ([`deferred`] says what that is).
 //!
-//! One file a node in `<data>/roots` holds the wish with a checksum ([`dawn_serving::sealed`]), so that a restart
-//! of the daemon changes nothing either. One that is damaged is reported and as good as none: the tables count.
-//! One that cannot be written is a line in the log.
+//! One file a node in `<data>/roots` holds the wish with a checksum ([`dawn_serving::sealed`]), so that a
+//! restart of the daemon changes nothing either. One that is damaged is reported and as good as none: the
+//! tables count. One that cannot be written is a line in the log.
 
 use super::wish::{self, Entry, Wish, is_below};
 use super::{Generation, NO_TREE, id};
