@@ -1,330 +1,174 @@
-//! The boot services as commands see them.
+//! What the services share and commands look at, complete when it is made.
 
-use crate::boot_services::{BootServices, Destiny, Lease, Unready};
-use crate::dhcp::Answers;
+use crate::address::{self, NameServerAddresses};
+use crate::files::{Files, FilesError};
 use crate::image_index::ImageIndex;
-use crate::loaders::{self, Missing};
-use crate::supervisor::Appliance;
-use dawn_cluster::{Guid, Resolved, Snapshot, Source, excerpt, parse_mac_column, parse_mac_column_as};
-use dawn_dhcp::lease::State;
-use dawn_events::Event;
-use dawn_imagebuilder::{genimage, packimage};
-use dawn_plan::{self as plan, Action, BootState, KernelBoot, Plan, PlanError};
-use dawn_serving::disks::WAIT_TIME_MAX;
-use dawn_serving::{DiskPool, Late};
-use dawn_wire::image;
-use dawn_xcatd::node_status::NodeReport;
-use std::net::IpAddr;
+use crate::watch::Watcher;
+use arc_swap::ArcSwapOption;
+use dawn_cluster::Model;
+use dawn_dhcp::lease::Lease;
+use dawn_dhcp::shell;
+use dawn_events::{Bus, now_ms};
+use dawn_plan as plan;
+use dawn_plan::{CurrentAddresses, LocalAddresses};
+use dawn_roots::generations::Generations;
+use dawn_roots::live::LiveRoots;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-/// A text that is not an address is not the same as none: the row that it comes from is to be changed.
-fn check_mac(snapshot: &Snapshot, node: &str) -> Result<(), Unready> {
-    let Some(Resolved { value: text, source, .. }) = snapshot.attr_with_source(node, "mac.mac") else {
-        return Err("No MAC address available for this node".to_owned().into());
-    };
-    if !parse_mac_column(&text).is_empty() || !parse_mac_column_as::<Guid>(&text).is_empty() {
-        return Ok(());
-    }
-    let row = match source {
-        Source::Group(group) => format!("the group {group}"),
-        _ => node.to_owned(),
-    };
-    Err(Unready {
-        text: format!(
-            "mac.mac is '{}', which is not a MAC address; it comes from the row of {row}",
-            excerpt(&text)
-        ),
-        cause: format!("mac {row}"),
-    })
+/// Ports of all services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ports {
+    /// DHCP server, 67.
+    pub dhcp: u16,
+    /// Name server, 53.
+    pub dns: u16,
+    /// TFTP, 69.
+    pub tftp: u16,
+    /// HTTP, 80.
+    pub http: u16,
+    /// HTTPS, 443; 0 for none.
+    pub https: u16,
+    /// NFS and MOUNT, 2049.
+    pub nfs: u16,
+    /// Port mapper, 111; 0 for none, where the machine runs one already.
+    pub portmap: u16,
+    /// Commands, 3001.
+    pub xcatd: u16,
+    /// Node status, 3002.
+    pub status: u16,
 }
 
-fn plan_of(appliance: &Appliance, snapshot: &Snapshot, node: &str) -> Result<Plan, PlanError> {
-    let (addresses, packed) = (appliance.addresses.now(), appliance.images.packed());
-    plan::plan(snapshot, node, appliance.surroundings(&addresses, &packed))
-}
-
-impl BootServices for Appliance {
-    fn check_plan(&self, snapshot: &Snapshot, node: &str) -> Result<(), Unready> {
-        check_mac(snapshot, node)?;
-        if plan::node_ip(snapshot, node).is_none() {
-            let cause = "No IP address for this node.".to_owned();
-            return Err(Unready { text: format!("{cause} Set one with: chdef {node} ip=<address>"), cause });
+impl Default for Ports {
+    fn default() -> Self {
+        Self {
+            dhcp: 67,
+            dns: 53,
+            tftp: 69,
+            http: 80,
+            https: 443,
+            nfs: 2049,
+            portmap: 111,
+            xcatd: 3001,
+            status: 3002,
         }
-        match plan_of(self, snapshot, node) {
-            Ok(Plan { action: Action::Kernel(boot), state, .. }) => {
-                Ok(check_files(snapshot, &self.images, &boot, &state)?)
-            }
-            Ok(Plan { action: Action::Installer(file), .. }) => Ok(check_installer(snapshot, node, &file)?),
-            // A state without boot files is what was asked for.
-            Ok(_) | Err(PlanError::NoState { .. }) => Ok(()),
-            Err(error) => Err(error.to_string().into()),
-        }
-    }
-
-    fn explain(&self, snapshot: &Snapshot, node: &str) -> Vec<String> {
-        match plan_of(self, snapshot, node) {
-            Err(error) => vec![format!("no boot plan: {error}")],
-            Ok(plan) => explain(&plan),
-        }
-    }
-
-    fn destiny(&self, snapshot: &Snapshot, node: &str) -> Destiny {
-        let state = snapshot.attr(node, "chain.currstate");
-        let destiny = state.as_deref().unwrap_or("standby").to_owned();
-        match plan_of(self, snapshot, node) {
-            Ok(Plan { action: Action::Kernel(boot), server, .. }) => Destiny {
-                destiny,
-                kernel: Some(boot.path(image::KERNEL)),
-                initrd: Some(boot.path(boot.initrd)),
-                kcmdline: Some(boot.args.render(&server.to_string())),
-                imgserver: Some(server.to_string()),
-            },
-            _ => Destiny { destiny, ..Destiny::default() },
-        }
-    }
-
-    fn dhcp_answers<'a>(&self, snapshot: &'a Snapshot) -> Answers<'a> {
-        Answers::new(snapshot, &self.addresses.now())
-    }
-
-    fn missing_loaders(&self, snapshot: &Snapshot, node: &str) -> Option<Missing> {
-        let tftpdir = snapshot.site("tftpdir").unwrap_or_else(|| "/tftpboot".into());
-        loaders::missing_for(snapshot, node, Path::new(&*tftpdir))
-    }
-
-    fn dhcp_problems(&self, snapshot: &Snapshot) -> Vec<String> {
-        crate::dhcp::problems(snapshot, &self.addresses.now())
-    }
-
-    fn name_servers(&self) -> Vec<IpAddr> {
-        self.name_servers.now().iter().copied().collect()
-    }
-
-    fn leases(&self) -> Vec<Lease> {
-        self.leases().iter().map(lease).collect()
-    }
-
-    fn events(&self, node: Option<&str>, count_max: usize) -> Vec<Event> {
-        match node {
-            Some(node) => {
-                let mut events = self.bus.of(node);
-                events.split_off(events.len().saturating_sub(count_max))
-            }
-            None => self.bus.latest(count_max),
-        }
-    }
-
-    fn advice(&self, snapshot: &Snapshot, node: &str) -> Option<String> {
-        let Ok(Plan { action: Action::Kernel(boot), .. }) = plan_of(self, snapshot, node) else {
-            return None;
-        };
-        let image = boot.image.as_str();
-        let dir = image_dir(snapshot, image);
-        if genimage::is_of_another_build(&dir) {
-            return Some(format!(
-                "the initramfs images of {image} were made by another build of Dawn. \
-                 Renew them with: genimage --onlyinitrd {image}"
-            ));
-        }
-        let state = snapshot.attr(node, "chain.currstate");
-        let is_packed =
-            state.is_some_and(|state| matches!(BootState::parse(&state), Some(BootState::Netboot(_))));
-        (is_packed && packimage::is_stale(&dir)).then(|| {
-            format!("the packed root of {image} is older than its tree or its kernel. Renew it with: packimage {image}")
-        })
-    }
-
-    fn reported(&self, snapshot: &Snapshot, node: &str, report: &NodeReport) {
-        match report {
-            NodeReport::Status(words) => {
-                words.iter().for_each(|word| self.watcher().status(node, word));
-                let starts = words.iter().any(|word| word == "netbooting");
-                let advice = starts.then(|| self.advice(snapshot, node)).flatten();
-                advice.iter().for_each(|text| self.watcher().trouble(node, text));
-            }
-            NodeReport::Trouble(text) => self.watcher().trouble(node, &format!("node: {text}")),
-            _ => {}
-        }
-    }
-
-    fn trouble(&self, node: &str, detail: &str) {
-        self.watcher().trouble(node, detail);
-    }
-
-    fn asked(&self, ip: IpAddr, command: &str) {
-        self.watcher().asked(ip, &format!("command port: {command}"));
-    }
-
-    fn denied(&self, ip: IpAddr, detail: &str) {
-        self.watcher().refused(ip, detail);
-    }
-
-    fn tree_users(&self, root: &Path) -> Vec<String> {
-        self.tree_users(root)
-    }
-
-    fn is_own_address(&self, address: IpAddr) -> bool {
-        address.is_loopback()
-            || matches!(address, IpAddr::V4(address) if self.addresses.now().contains(address))
-    }
-
-    fn stranger(&self, ip: IpAddr) {
-        self.watcher().refused(ip, "status port: not the address of a node");
     }
 }
 
-fn image_dir(snapshot: &Snapshot, image: &str) -> PathBuf {
-    let dir = snapshot.osimage(image).and_then(|image| image.rootimgdir(snapshot));
-    PathBuf::from(dir.unwrap_or_default())
-}
-
-/// What the node will ask for must have been built: an error now is cheaper than a node that waits before its
-/// console.
-fn check_files(
-    snapshot: &Snapshot,
-    images: &ImageIndex,
-    boot: &KernelBoot,
-    state: &BootState,
-) -> Result<(), String> {
-    let image = snapshot.osimage(boot.image.as_str());
-    let dir = image_dir(snapshot, boot.image.as_str());
-    let name = &boot.image;
-    let root = match (state, &image) {
-        (BootState::Statelite(_), Some(image)) if plan::is_ramdisk(image) => {
-            (image::PACKED_STATELITE, format!("liteimg {name}"))
-        }
-        (BootState::Statelite(_), _) => ("rootimg", format!("genimage {name}")),
-        _ => {
-            let packed = images.look_now(&dir, WAIT_TIME_MAX).map_err(|late| unavailable(&dir, late))?;
-            (packed.unwrap_or(image::PACKED_ROOTS[0]), format!("packimage {name}"))
-        }
-    };
-    let built =
-        [(image::KERNEL, format!("genimage {name}")), (boot.initrd, format!("genimage {name}")), root];
-    match missing(&dir, built.map(|(file, command)| (dir.join(file), command)))? {
-        Some((file, command)) => {
-            Err(format!("The image {name} is not built: {} is missing. Run: {command}", file.display()))
-        }
-        None => Ok(()),
+impl Ports {
+    fn of_plan(self) -> plan::Ports {
+        plan::Ports { http: self.http, xcatd: self.xcatd, status: self.status, nfs: self.nfs }
     }
 }
 
-/// The first of some files of a directory that is not there.
-fn missing<const N: usize>(
-    dir: &Path,
-    files: [(PathBuf, String); N],
-) -> Result<Option<(PathBuf, String)>, String> {
-    let look = move || files.into_iter().find(|(file, _)| !file.exists());
-    DiskPool::default().call(dir, WAIT_TIME_MAX, look).map_err(|late| unavailable(dir, late))
+/// What `dawn serve` was told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The data directory.
+    pub data: PathBuf,
+    /// Interfaces to answer DHCP and TFTP on; empty means all but loopback.
+    pub interfaces: Vec<String>,
+    /// Names of the services to start.
+    pub services: BTreeSet<&'static str>,
+    /// Whether the start fails if the name server cannot have its port: it was asked for by name.
+    pub dns_required: bool,
+    /// Their ports.
+    pub ports: Ports,
+    /// Which ports of ours carry TFTP transfers.
+    pub tftp_transfers: dawn_tftp::TransferPorts,
+    /// Whether IPv6 router solicitations are answered where DHCP is served.
+    pub router_answers: bool,
+    /// Memory the daemon may use, bytes; `None` for a quarter of what the machine has.
+    pub memory_max: Option<u64>,
 }
 
-fn unavailable(path: &Path, late: Late) -> String {
-    format!("{}: {late}", path.display())
+/// What the services share and commands look at.
+pub struct Appliance {
+    /// The model.
+    pub model: Arc<Model>,
+    /// What nodes did.
+    pub bus: Arc<Bus>,
+    /// Addresses of this machine.
+    pub addresses: Arc<CurrentAddresses>,
+    /// Those of them on which the name server answers.
+    pub name_servers: Arc<NameServerAddresses>,
+    /// What was asked for.
+    pub settings: Settings,
+    /// What is on disk of the images.
+    pub images: ImageIndex,
+    /// Who hears what services report of nodes.
+    pub watcher: Arc<Watcher>,
+    /// What NFS lays over the roots of statelite nodes.
+    pub live: Arc<LiveRoots>,
+    /// Which node runs from which tree.
+    pub generations: Arc<Generations>,
+    /// What the DHCP service has given out.
+    pub leases: Leases,
 }
 
-/// A switch fetches one file, and HTTP must serve it.
-fn check_installer(snapshot: &Snapshot, node: &str, file: &str) -> Result<(), String> {
-    let kind = snapshot.attr(node, "switches.switchtype");
-    if kind.as_deref() != Some("onie") {
-        return Err(format!("nodeset command is not processed for {node}, only supports switchtype=onie"));
+impl Appliance {
+    /// An appliance that has not started anything.
+    #[must_use]
+    pub fn new(model: Arc<Model>, settings: Settings) -> Self {
+        let addresses = Arc::new(address::look());
+        let bus = Arc::new(Bus::open(&settings.data.join("events.journal"), now_ms()));
+        let watcher = Arc::new(Watcher::new(Arc::clone(&model), Arc::clone(&bus)));
+        let live =
+            LiveRoots::new(Arc::clone(&model), Arc::clone(&addresses), Arc::clone(&bus), &settings.data);
+        let generations = Arc::new(Generations::open(settings.data.join("generations")));
+        let (images, leases, name_servers) = Default::default();
+        let live = Arc::new(live);
+        Self { model, bus, addresses, name_servers, settings, images, watcher, live, generations, leases }
     }
-    let public = plan::public_path(snapshot, file);
-    let served = ["/install/", "/tftpboot/"].iter().any(|root| public.starts_with(root));
-    let path = PathBuf::from(file);
-    let look = move || path.is_file();
-    let there = served
-        && DiskPool::default()
-            .call(Path::new(file), WAIT_TIME_MAX, look)
-            .map_err(|late| unavailable(Path::new(file), late))?;
-    match there {
-        true => Ok(()),
-        false => Err(format!(
-            "The image '{file}' is invalid: linuximage.pkgdir must be one file below the install or TFTP directory"
-        )),
+
+    /// What plans depend on besides the tables: the machine's addresses of this moment, the packed roots, and
+    /// the ports.
+    #[must_use]
+    pub fn surroundings<'a>(
+        &self,
+        addresses: &'a LocalAddresses,
+        packed: &'a plan::PackedRoots,
+    ) -> plan::Surroundings<'a> {
+        plan::Surroundings { addresses, ports: self.settings.ports.of_plan(), packed }
+    }
+
+    /// What HTTP and TFTP serve.
+    ///
+    /// # Errors
+    /// When a directory that is served cannot be opened.
+    pub fn files(&self) -> Result<Files, FilesError> {
+        let (model, addresses, live) = (&self.model, &self.addresses, &self.live);
+        let ports = self.settings.ports.of_plan();
+        Files::open(Arc::clone(model), Arc::clone(addresses), Arc::clone(live), self.images.clone(), ports)
+    }
+
+    /// Nodes that run from the tree at `root`.
+    #[must_use]
+    pub fn tree_users(&self, root: &Path) -> Vec<String> {
+        self.generations.users(root, now_ms() / 1000)
     }
 }
 
-fn explain(plan: &Plan) -> Vec<String> {
-    let mut lines = vec![format!("server: {}", plan.server)];
-    match &plan.action {
-        Action::LocalDisk => lines.push("boots: local disk".to_owned()),
-        Action::Installer(file) => lines.push(format!("installer: {file}")),
-        Action::Kernel(boot) => {
-            lines.push(format!("image: {}", boot.image));
-            lines.push(format!("kernel: {}", boot.path(image::KERNEL)));
-            lines.push(format!("initrd: {}", boot.path(boot.initrd)));
-            lines.push(format!("kcmdline: {}", boot.args.render(&plan.server.to_string())));
-        }
-    }
-    if let BootState::Task(task) = &plan.state {
-        lines.push(format!("task: {task}"));
-    }
-    lines
-}
+/// The leases of the DHCP service; none while it does not run.
+#[derive(Default)]
+pub struct Leases(ArcSwapOption<shell::Server>);
 
-fn lease(lease: &dawn_dhcp::lease::Lease) -> Lease {
-    let expires = i64::try_from(lease.expires.millis()).ok();
-    let expires = expires.and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok());
-    let local = |time: jiff::Timestamp| {
-        time.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
-    };
-    Lease {
-        ip: lease.address.to_string(),
-        mac: lease.hw.to_string(),
-        node: lease.node.as_deref().unwrap_or_default().to_owned(),
-        state: match lease.state {
-            State::Offered => "offered",
-            State::Bound => "bound",
-            State::Declined => "declined",
-            State::Idle => "free",
-        }
-        .to_owned(),
-        kind: if lease.node.is_some() { "reserved" } else { "dynamic" }.to_owned(),
-        expires: expires.map(local).unwrap_or_default(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    /// A bad MAC has one cause for all nodes that have it from one row.
-    #[test]
-    fn a_bad_mac_is_called_what_it_is() {
-        let snapshot = dawn_cluster::Snapshot::from_rows([
-            ("nodelist", &[("node", "n1"), ("groups", "compute")][..]),
-            ("nodelist", &[("node", "n2"), ("groups", "compute")]),
-            ("nodelist", &[("node", "n3"), ("groups", "compute")]),
-            ("nodelist", &[("node", "n4")]),
-            ("mac", &[("node", "compute"), ("mac", "52:54:01:00:0:1")]),
-            ("mac", &[("node", "n3"), ("mac", "52:54:01:00:0:3")]),
-        ]);
-        let unready = |node: &str| super::check_mac(&snapshot, node).expect_err("a bad MAC");
-        assert_eq!(
-            unready("n1").text,
-            "mac.mac is '52:54:01:00:0:1', which is not a MAC address; it comes from the row of the group compute"
-        );
-        assert_eq!(unready("n1").cause, unready("n2").cause);
-        assert_ne!(unready("n1").cause, unready("n3").cause);
-        assert_eq!(unready("n4").text, "No MAC address available for this node");
+impl Leases {
+    /// The service runs, and this is what it has.
+    pub fn show(&self, server: shell::Server) {
+        self.0.store(Some(Arc::new(server)));
     }
 
-    #[test]
-    fn an_installer_is_one_file_that_http_serves() {
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path().to_str().unwrap();
-        std::fs::write(dir.path().join("onie.bin"), b"installer").unwrap();
-        let check = |kind: &str, file: &str| {
-            let snapshot = super::Snapshot::from_rows([
-                ("site", &[("key", "installdir"), ("value", root)] as &[(&str, &str)]),
-                ("nodelist", &[("node", "sw1")]),
-                ("switches", &[("switch", "sw1"), ("switchtype", kind)]),
-            ]);
-            super::check_installer(&snapshot, "sw1", file)
-        };
-        assert_eq!(check("onie", &format!("{root}/onie.bin")), Ok(()));
-        for file in [root, &format!("{root}/none"), "/etc/hostname"] {
-            assert!(check("onie", file).unwrap_err().contains("is invalid"), "{file}");
-        }
-        let other = check("cisco", &format!("{root}/onie.bin")).unwrap_err();
-        assert_eq!(other, "nodeset command is not processed for sw1, only supports switchtype=onie");
+    /// Whether the service runs.
+    #[must_use]
+    pub fn are_given(&self) -> bool {
+        self.0.load().is_some()
+    }
+
+    /// All leases, sorted by address.
+    #[must_use]
+    pub fn all(&self) -> Vec<Lease> {
+        self.0.load().as_ref().map(|server| server.leases()).unwrap_or_default()
     }
 }

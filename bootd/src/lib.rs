@@ -2,8 +2,8 @@
 //!
 //! What a node boots is computed in `dawn-plan`, and what NFS shows it follows from `dawn-roots`. `files` and
 //! `dhcp` answer the engines' questions from the plan and the model; [`names`] are the cluster's names and
-//! the name server; `watch` turns what the engines report into events. [`supervisor`] starts and stops the
-//! services.
+//! the name server; `watch` turns what the engines report into events. [`services`] lists the services, and
+//! [`supervisor`] starts and stops them.
 //!
 //! [`command`] says what a command is; this crate names none. [`daemon`] carries out those of a
 //! [`command::Registry`] for callers whom the policy allows them, and what nodes report and ask
@@ -14,8 +14,9 @@
 
 pub mod address;
 pub mod advice;
-mod appliance;
+pub mod appliance;
 mod audience;
+mod boot_answers;
 pub mod boot_services;
 pub mod budget;
 pub mod caller;
@@ -27,6 +28,7 @@ mod daemon_log;
 pub mod database;
 pub mod dhcp;
 mod files;
+mod followers;
 mod held_ports;
 pub mod host_keys;
 pub mod image_index;
@@ -42,11 +44,14 @@ pub mod owner;
 pub mod requests;
 pub mod root_password;
 pub mod serve;
+pub mod services;
 mod set_id;
 pub mod stores;
 pub mod supervisor;
 pub mod watch;
 pub mod zones;
 
+pub use appliance::{Appliance, Ports, Settings};
 pub use dawn_tftp::TransferPorts;
-pub use supervisor::{Appliance, CommandPort, Ports, Running, Service, Settings, StartError, start};
+pub use services::CommandPort;
+pub use supervisor::{Running, StartError, start};

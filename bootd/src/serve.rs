@@ -1,11 +1,13 @@
 //! `dawn serve`: all services of the appliance in the foreground.
 
+use crate::appliance::{Appliance, Ports, Settings};
 use crate::budget::{self, MEMORY_MIN};
 use crate::certificates::host_name;
 use crate::command::Registry;
 use crate::daemon::{self, Daemon};
 use crate::owner::{DAEMON, Owner};
-use crate::supervisor::{self, Appliance, CommandPort, Ports, Service, Settings};
+use crate::services::{self, CommandPort};
+use crate::supervisor;
 use anyhow::{Context, Result};
 use dawn_cluster::{Model, ModelError, Snapshot, StoreAddress, StoreError};
 use dawn_tftp::TransferPorts;
@@ -42,10 +44,14 @@ pub struct Args {
     /// every stage
     #[arg(long)]
     pub no_ra: bool,
-    /// Services to run, separated by commas: dhcp, dns, tftp, http, nfs, xcatd [default: all; dns only if its
-    /// port is free and site.dnshandler does not leave names to BIND]
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
-    pub services: Vec<Service>,
+    /// Names of the services to run; the help lists them
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = services::name,
+        help = format!(
+            "Services to run, separated by commas: {} [default: all; dns only if its port is free and \
+             site.dnshandler does not leave names to BIND]",
+            services::list()
+        ))]
+    pub services: Vec<&'static str>,
     /// Memory the daemon may use, such as 800M or 4G; at least 256M [default: a quarter of the machine's]
     #[arg(long, value_name = "SIZE", value_parser = memory_size)]
     pub memory_max: Option<u64>,
@@ -229,15 +235,15 @@ fn settings(args: &Args, data: PathBuf, model: &Model) -> Settings {
         given.or_else(|| snapshot.site(key)?.parse().ok()).unwrap_or(default)
     };
     let usual = Ports::default();
-    let services = if args.services.is_empty() { usual_services(&snapshot) } else { args.services.clone() };
+    let wanted = if args.services.is_empty() { usual_services(&snapshot) } else { args.services.clone() };
     Settings {
         data,
         interfaces: args.interface.clone(),
         router_answers: !args.no_ra,
         tftp_transfers: args.tftp_transfers,
         memory_max: args.memory_max,
-        dns_required: args.services.contains(&Service::Dns),
-        services: services.into_iter().collect(),
+        dns_required: args.services.contains(&services::DNS),
+        services: wanted.into_iter().collect(),
         ports: Ports {
             dhcp: args.dhcp_port,
             dns: args.dns_port,
@@ -253,12 +259,12 @@ fn settings(args: &Args, data: PathBuf, model: &Model) -> Settings {
 }
 
 /// All services; the name server only if the tables do not leave names to another one.
-fn usual_services(snapshot: &Snapshot) -> Vec<Service> {
+fn usual_services(snapshot: &Snapshot) -> Vec<&'static str> {
     let elsewhere = crate::names::records::kept_elsewhere(snapshot);
     if let Some(who) = &elsewhere {
         tracing::info!("the name server does not run: {who} leaves names to another one");
     }
-    Service::ALL.into_iter().filter(|service| *service != Service::Dns || elsewhere.is_none()).collect()
+    services::names().filter(|name| *name != services::DNS || elsewhere.is_none()).collect()
 }
 
 fn command_port(
@@ -354,13 +360,6 @@ mod tests {
         ] {
             assert_eq!(memory_size(text), size.map_err(str::to_owned), "{text}");
         }
-    }
-
-    #[test]
-    fn services_are_told_by_name() {
-        assert_eq!("nfs".parse(), Ok(Service::Nfs));
-        let error = "smb".parse::<Service>().unwrap_err();
-        assert!(error.contains("smb") && error.contains("dhcp"), "{error}");
     }
 
     /// Needs the Debian package `mariadb-server`, and root.

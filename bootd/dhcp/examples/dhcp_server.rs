@@ -16,6 +16,7 @@ use dawn_dhcp::event::Event;
 use dawn_dhcp::fixed::FixedDirectory;
 use dawn_dhcp::shell::{Config, serve};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 struct Options {
     config: Config,
@@ -39,10 +40,13 @@ async fn main() -> Result<()> {
     let directory = FixedDirectory::new(vec![options.network], nodes);
     let mut term = signal(SignalKind::terminate())?;
     let mut int = signal(SignalKind::interrupt())?;
-    let shutdown = async move {
+    let stop = CancellationToken::new();
+    let signalled = stop.clone();
+    tokio::spawn(async move {
         tokio::select! { _ = term.recv() => (), _ = int.recv() => () }
-    };
-    let server = serve(options.config, Arc::new(directory), Arc::new(observer), shutdown).await?;
+        signalled.cancel();
+    });
+    let server = serve(options.config, Arc::new(directory), Arc::new(observer), stop).await?;
     println!("ready");
     server.stopped().await;
     let counters = server.counters();

@@ -17,7 +17,7 @@ use dawn_dhcp::fixed::FixedDirectory;
 use dawn_dhcp::shell::{Config, Server, serve};
 use dhcproto::{Decodable, Decoder, v4};
 use support::client::Request;
-use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 7, 0, 5);
 const STRANGER: [u8; 6] = [2, 0, 0, 0, 0, 9];
@@ -29,7 +29,7 @@ const NODE_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 /// A service on loopback, the way to stop it, and what it reported.
 struct Running {
     server: Server,
-    stop: oneshot::Sender<()>,
+    stop: CancellationToken,
     events: Arc<Mutex<Vec<Event>>>,
     port: u16,
 }
@@ -60,9 +60,8 @@ impl Running {
         };
         let nodes = [(HwAddr::ethernet(NODE_MAC), node)];
         let directory = Arc::new(FixedDirectory::new(vec![network], nodes));
-        let (stop, stopped) = oneshot::channel::<()>();
-        let shutdown = async move { drop(stopped.await) };
-        match serve(config, directory, observer, shutdown).await {
+        let stop = CancellationToken::new();
+        match serve(config, directory, observer, stop.clone()).await {
             Ok(server) => Some(Self { server, stop, events, port }),
             Err(error) if error.to_string().contains("cannot open a packet socket") => {
                 println!("skipped: {error}");
@@ -87,7 +86,7 @@ impl Running {
     }
 
     async fn stop(self) {
-        self.stop.send(()).unwrap();
+        self.stop.cancel();
         self.server.stopped().await;
     }
 }

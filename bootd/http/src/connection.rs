@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use dawn_serving::disks::WAIT_TIME_MAX;
 use dawn_serving::shares::{Kind, Place};
@@ -64,7 +64,7 @@ pub(crate) struct Connection {
     local: IpAddr,
     read: Vec<u8>,
     out: Vec<u8>,
-    stop: watch::Receiver<bool>,
+    stop: CancellationToken,
 }
 
 /// Who answers a request.
@@ -82,13 +82,13 @@ enum Arrived {
 }
 
 impl Connection {
-    /// `stop`: the service stops when it becomes true; who is being answered is answered, nobody is waited
+    /// After `stop` who is being answered is answered, nobody is waited
     /// for.
     pub(crate) fn new(
         shared: Arc<Shared>,
         stream: Stream,
         Caller { peer, kind }: Caller,
-        stop: watch::Receiver<bool>,
+        stop: CancellationToken,
     ) -> Self {
         let disks = shared.disks.caller(kind);
         let local = stream.local_addr().map_or(peer.ip(), |address| address.ip());
@@ -170,10 +170,10 @@ impl Connection {
                 let since: &mut Instant = first_byte.get_or_insert_with(Instant::now);
                 limit = HEAD_TIME_MAX.saturating_sub(since.elapsed());
             }
-            let mut stop = self.stop.clone();
+            let stop = self.stop.clone();
             let read = tokio::select! {
                 read = self.read_some(limit) => read,
-                _ = stop.wait_for(|stop| *stop) => return Arrived::Gone,
+                () = stop.cancelled() => return Arrived::Gone,
             };
             match read {
                 Ok(0) => return Arrived::Gone,

@@ -10,10 +10,11 @@ use std::sync::Arc;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
 
 use dawn_serving::shares::{Callers, Limit, OnlyLocal, Place, Places};
 use dawn_serving::{DiskPool, Observer, Source};
@@ -102,8 +103,7 @@ impl Running {
     }
 }
 
-/// Binds, starts the tasks and returns. The service stops when `shutdown` becomes true or its sender is
-/// dropped.
+/// Binds, starts the tasks and returns. The service ends after `stop`.
 ///
 /// # Errors
 /// [`HttpError`] when a socket cannot be had.
@@ -111,7 +111,7 @@ pub async fn serve(
     config: Config,
     source: Arc<dyn Source>,
     observer: Arc<dyn Observer>,
-    shutdown: watch::Receiver<bool>,
+    stop: CancellationToken,
 ) -> Result<Running, HttpError> {
     let backlog = config.limits.backlog;
     let mut sockets = Vec::new();
@@ -137,7 +137,7 @@ pub async fn serve(
     let mut listeners = Vec::new();
     for socket in sockets {
         let acceptor = Acceptor::start(socket, door.clone()).map_err(HttpError::Thread)?;
-        listeners.push(tokio::spawn(Arc::clone(&service).run(acceptor, shutdown.clone())));
+        listeners.push(tokio::spawn(Arc::clone(&service).run(acceptor, stop.clone())));
     }
     Ok(Running { address, listeners })
 }
@@ -170,16 +170,16 @@ struct Service {
 }
 
 impl Service {
-    async fn run(self: Arc<Self>, mut acceptor: Acceptor, mut shutdown: watch::Receiver<bool>) {
+    async fn run(self: Arc<Self>, mut acceptor: Acceptor, stop: CancellationToken) {
         let mut connections = JoinSet::new();
         loop {
             let arrival = tokio::select! {
                 arrival = acceptor.next() => arrival,
-                _ = shutdown.wait_for(|stop| *stop) => None,
+                () = stop.cancelled() => None,
             };
             while connections.try_join_next().is_some() {}
             let Some(arrival) = arrival else { break };
-            let stop = shutdown.clone();
+            let stop = stop.clone();
             let Ok(stream) = TcpStream::from_std(arrival.stream) else { continue };
             let caller = Caller { peer: arrival.peer, kind: arrival.kind };
             match arrival.admission {
@@ -208,13 +208,13 @@ impl Service {
         stream: TcpStream,
         caller: Caller,
         place: Place,
-        mut stop: watch::Receiver<bool>,
+        stop: CancellationToken,
     ) {
         // Fails only on a dead connection, which the first read will find.
         let _ = stream.set_nodelay(true);
         let stream = tokio::select! {
             stream = self.handshake(stream) => stream,
-            _ = stop.wait_for(|stop| *stop) => None,
+            () = stop.cancelled() => None,
         };
         let Some(stream) = stream else { return };
         Connection::new(Arc::clone(&self.shared), stream, caller, stop).run(place).await;
@@ -225,7 +225,7 @@ impl Service {
         &self,
         stream: TcpStream,
         caller: Caller,
-        stop: watch::Receiver<bool>,
+        stop: CancellationToken,
         permit: OwnedSemaphorePermit,
         connections: &mut JoinSet<()>,
     ) {

@@ -13,7 +13,7 @@ use dawn_http::{Application, Config, Reply, serve};
 use dawn_serving::{Event, Mount, Request, Roots, Service, Tree};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 const CASES: &str = include_str!("smuggling.txt");
 const PROBE: &[u8] = b"GET /install/probe HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
@@ -123,9 +123,9 @@ async fn differences(application: Option<Arc<dyn Application>>) -> String {
     let source = move |request: &Request<'_>| roots.find(request.path);
     let with_application = application.is_some();
     let listen = "127.0.0.1:0".parse().unwrap();
-    let (stop, stopped) = watch::channel(false);
+    let stop = CancellationToken::new();
     let config = Config { listen, application, ..Config::default() };
-    let running = serve(config, Arc::new(source), Arc::new(|_: &Event<'_>| {}), stopped).await.unwrap();
+    let running = serve(config, Arc::new(source), Arc::new(|_: &Event<'_>| {}), stop.clone()).await.unwrap();
     let address = running.address();
     let mut differences = String::new();
     for case in cases() {
@@ -138,7 +138,7 @@ async fn differences(application: Option<Arc<dyn Application>>) -> String {
             }
         }
     }
-    stop.send(true).unwrap();
+    stop.cancel();
     running.finished().await;
     differences
 }

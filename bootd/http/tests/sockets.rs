@@ -14,12 +14,12 @@ use dawn_serving::shares::Kind;
 use dawn_serving::{Answer, Event, EventKind, Mount, Rendered, Request, Roots, Service, Tree};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
 
 struct Host {
     running: Running,
-    stop: watch::Sender<bool>,
+    stop: CancellationToken,
     events: Arc<Mutex<Vec<String>>>,
     dir: tempfile::TempDir,
 }
@@ -70,8 +70,8 @@ impl Host {
         };
         let listen = "127.0.0.1:0".parse().unwrap();
         let config = Config { listen, ..config };
-        let (stop, stopped) = watch::channel(false);
-        let running = serve(config, Arc::new(source), Arc::new(observer), stopped).await.unwrap();
+        let stop = CancellationToken::new();
+        let running = serve(config, Arc::new(source), Arc::new(observer), stop.clone()).await.unwrap();
         Self { running, stop, events, dir }
     }
 
@@ -102,7 +102,7 @@ impl Host {
     }
 
     async fn stop(self) -> Vec<String> {
-        self.stop.send(true).unwrap();
+        self.stop.cancel();
         self.running.finished().await;
         std::mem::take(&mut *self.events.lock().unwrap())
     }
@@ -128,7 +128,7 @@ async fn a_stop_does_not_wait_for_idle_connections() {
     };
     let mut idle = connect("GET /install/small HTTP/1.1\r\nHost: x\r\n\r\n");
     let _busy = connect("GET /install/big HTTP/1.1\r\nHost: x\r\n\r\n");
-    host.stop.send(true).unwrap();
+    host.stop.cancel();
     let stopped = tokio::spawn(host.running.finished());
     idle.read_to_end(&mut Vec::new()).unwrap();
     assert!(!stopped.is_finished(), "the transfer is given its time");

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::io::unix::AsyncFd;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Action, Engine};
 use crate::link::{Link, MESSAGE_BYTES_MAX, multicast_mac};
@@ -28,9 +28,9 @@ pub struct Config {
     pub serves: Arc<dyn Fn(&str) -> bool + Send + Sync>,
 }
 
-/// Serves until `until` becomes true or its sender is dropped. What fails is a warning, never an end:
+/// Serves until `stop`. What fails is a warning, never an end:
 /// machines boot without it, only later.
-pub async fn serve(config: Config, until: watch::Receiver<bool>) {
+pub async fn serve(config: Config, stop: CancellationToken) {
     if config.interfaces.len() > INTERFACES_MAX {
         tracing::warn!(INTERFACES_MAX, "router solicitations are answered on the first interfaces only");
     }
@@ -39,8 +39,7 @@ pub async fn serve(config: Config, until: watch::Receiver<bool>) {
         let (name, serves) = (name.clone(), Arc::clone(&config.serves));
         tasks.spawn(async move { keep_serving(&name, &*serves).await });
     }
-    let mut until = until;
-    let _ = until.wait_for(|stop| *stop).await;
+    stop.cancelled().await;
     tasks.shutdown().await;
 }
 

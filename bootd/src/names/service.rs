@@ -45,6 +45,7 @@ struct Source {
 #[error("cannot listen on {address}: {error}")]
 pub struct ListenError {
     address: SocketAddr,
+    #[source]
     error: io::Error,
 }
 

@@ -11,7 +11,8 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use crate::limits::Limits;
 use crate::net::{Port, ReceiveBatch, SendBatch, Wake, interface_mtu, wait};
@@ -148,8 +149,7 @@ impl Running {
     }
 }
 
-/// Binds, starts the thread and returns. The service stops when `shutdown` becomes true or its sender is
-/// dropped.
+/// Binds, starts the thread and returns. The service ends after `stop`.
 ///
 /// # Errors
 /// [`TftpError`] when a socket or the thread cannot be had.
@@ -157,7 +157,7 @@ pub async fn serve(
     config: Config,
     source: Arc<dyn Source>,
     observer: Arc<dyn Observer>,
-    mut shutdown: watch::Receiver<bool>,
+    stop: CancellationToken,
 ) -> Result<Running, TftpError> {
     let shell = Shell::bind(&config)?;
     let address = shell.address().map_err(TftpError::System)?;
@@ -165,17 +165,17 @@ pub async fn serve(
     let (done, finished) = oneshot::channel();
     let (limits, callers) = (config.limits, config.callers);
     let disks = Disks::new(config.disks, source).map_err(TftpError::System)?;
-    let stop = Arc::clone(&wake);
+    let woken = Arc::clone(&wake);
     std::thread::Builder::new()
         .name("tftp".to_owned())
         .spawn(move || {
             crate::net::set_thread_nice(NICE);
-            shell.run(limits, &*callers, &disks, &*observer, &stop);
+            shell.run(limits, &*callers, &disks, &*observer, &woken);
             let _ = done.send(());
         })
         .map_err(TftpError::System)?;
     tokio::spawn(async move {
-        let _ = shutdown.wait_for(|stop| *stop).await;
+        stop.cancelled().await;
         wake.wake();
     });
     Ok(Running { address, finished })

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use dawn_serving::{Event, EventKind, Mount, Roots, Tree};
 use dawn_tftp::{Config, Running, TransferPorts, serve};
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 struct Service {
     running: Running,
-    stop: watch::Sender<bool>,
+    stop: CancellationToken,
     events: Arc<Mutex<Vec<String>>>,
     dir: tempfile::TempDir,
 }
@@ -41,8 +41,8 @@ impl Service {
             transfer_ports,
             ..Config::default()
         };
-        let (stop, stopped) = watch::channel(false);
-        let running = serve(config, Arc::new(source), Arc::new(observer), stopped).await.unwrap();
+        let stop = CancellationToken::new();
+        let running = serve(config, Arc::new(source), Arc::new(observer), stop.clone()).await.unwrap();
         Self { running, stop, events, dir }
     }
 
@@ -58,7 +58,7 @@ impl Service {
     }
 
     async fn stop(self) -> Vec<String> {
-        self.stop.send(true).unwrap();
+        self.stop.cancel();
         self.running.finished().await;
         std::mem::take(&mut *self.events.lock().unwrap())
     }

@@ -20,13 +20,13 @@ mod worker;
 
 pub use interfaces::of_this_machine;
 
-use std::future::Future;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::directory::Directory;
 use crate::engine::{Counters, Engine, Settings};
@@ -121,13 +121,13 @@ impl Server {
     }
 }
 
-/// Binds the sockets, reads the journal, and serves until `shutdown` resolves. Returns when clients are
+/// Binds the sockets, reads the journal, and serves until `stop`. Returns when clients are
 /// answered.
 pub async fn serve(
     config: Config,
     directory: Arc<dyn Directory>,
     observer: Arc<dyn Observer>,
-    shutdown: impl Future<Output = ()> + Send + 'static,
+    stop: CancellationToken,
 ) -> Result<Server, ServeError> {
     let clock = Clock::start();
     let interfaces = interfaces::find(&config.interfaces)?;
@@ -146,7 +146,7 @@ pub async fn serve(
     let (stopped_tx, stopped) = watch::channel(false);
     let wake = worker::start(config, ports, engine.clone(), observer, journal, clock, stopped_tx)?;
     tokio::spawn(async move {
-        shutdown.await;
+        stop.cancelled().await;
         wake.stop();
     });
     Ok(Server { engine, stopped, clock })

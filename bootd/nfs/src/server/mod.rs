@@ -7,7 +7,6 @@ mod conn;
 mod poll;
 mod worker;
 
-use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -16,6 +15,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio_util::sync::CancellationToken;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
@@ -144,17 +144,17 @@ pub struct Server {
     bell: Arc<(Mutex<bool>, Condvar)>,
 }
 
-/// Starts the service; it ends when `shutdown` completes or the returned server is dropped.
+/// Starts the service; it ends after `stop`, or when the returned server is dropped.
 pub async fn serve(
     config: ServerConfig,
     exports: Arc<dyn Exports>,
     observer: Arc<dyn Observer>,
-    shutdown: impl Future<Output = ()> + Send + 'static,
+    stop: CancellationToken,
 ) -> Result<Arc<Server>, ServeError> {
     let server = Arc::new(Server::start(&config, exports, observer)?);
     let until = server.clone();
     tokio::spawn(async move {
-        shutdown.await;
+        stop.cancelled().await;
         until.stop();
     });
     Ok(server)

@@ -1,0 +1,43 @@
+//! What goes on beside the services as long as they run: looks at the addresses of this machine, at the
+//! images on disk and at the memory in use.
+
+use crate::address;
+use crate::appliance::Appliance;
+use crate::budget::watch_memory;
+use crate::image_index;
+use crate::services::{Here, Stop, Task, warn_of_addresses};
+use std::sync::Arc;
+use tokio::time::sleep;
+
+/// All of them.
+pub fn tasks(here: &Here, stop: &Stop) -> Vec<Task> {
+    let appliance = || Arc::clone(&here.appliance);
+    vec![
+        Task::until(stop.clone(), "addresses", follow_addresses(appliance())),
+        Task::until(stop.clone(), "images", follow_images(appliance())),
+        Task::until(stop.clone(), "memory", watch_memory(here.budget.memory)),
+    ]
+}
+
+/// Looks for addresses that have come or gone, and says what the tables ask of those that are left.
+async fn follow_addresses(appliance: Arc<Appliance>) {
+    let addresses = &appliance.addresses;
+    loop {
+        sleep(address::REFRESH_PERIOD).await;
+        if address::refresh(addresses) {
+            let own: Vec<String> = addresses.now().iter().map(|local| local.address.to_string()).collect();
+            tracing::info!("the addresses of this machine are now {}", own.join(", "));
+            if appliance.leases.are_given() {
+                warn_of_addresses(&appliance);
+            }
+        }
+    }
+}
+
+/// Looks for packed roots that have come or gone.
+async fn follow_images(appliance: Arc<Appliance>) {
+    loop {
+        sleep(image_index::PERIOD).await;
+        appliance.images.begin_round(&appliance.model.snapshot());
+    }
+}
