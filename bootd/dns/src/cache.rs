@@ -16,7 +16,7 @@ use domain::base::name::ParsedName;
 use domain::base::{Header, Message, MessageBuilder, Rtype};
 use domain::dep::octseq::Parser;
 
-use crate::engine::{HEADER_BYTES, Query, UDP_BYTES_MAX};
+use crate::query::{HEADER_BYTES, Query, UDP_BYTES_MAX};
 
 /// Memory of all answers together, bytes.
 pub const CACHE_BYTES_MAX: usize = 32 << 20;

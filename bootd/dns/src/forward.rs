@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cache::{Cache, Key, Stored, Unusable, question};
-use crate::engine::Query;
+use crate::query::Query;
 
 /// Questions that wait at one time, at most.
 pub const WAITING_MAX: usize = 512;

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cache::Cache;
-use crate::engine::{Engine, Origin, Transport, Verdict};
+use crate::engine::{Engine, Origin, Verdict};
 use crate::forward::{Action, Forwarder, TIME_MAX};
 use crate::name::DomainName;
+use crate::query::Transport;
 use crate::transfer::{MESSAGE_BYTES_MAX, Transfer};
 use crate::view::{Prefix, View};
 use crate::zones::{Builder, Data, Zone};

@@ -9,6 +9,7 @@
 //! | [`name`] | domain names in lower case, as keys |
 //! | [`zones`] | the zones, and every name with its records: what the daemon makes from its tables |
 //! | [`view`] | zones, who may ask what, and the servers that are asked for the rest: one value, swapped whole |
+//! | [`query`] | a question as it came |
 //! | [`engine`] | what a message is answered with; no socket, no clock |
 //! | [`cache`] | answers of other servers, as long as they last |
 //! | [`forward`] | questions that wait for other servers; no socket, no clock |
@@ -35,6 +36,7 @@ pub mod engine;
 pub mod forward;
 pub mod fuzz;
 pub mod name;
+pub mod query;
 pub mod rate;
 pub mod shell;
 pub mod transfer;

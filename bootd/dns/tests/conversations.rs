@@ -13,9 +13,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use dawn_dns::cache::Cache;
-use dawn_dns::engine::{Engine, Origin, Transport, Verdict};
+use dawn_dns::engine::{Engine, Origin, Verdict};
 use dawn_dns::forward::{Action, Forwarder};
 use dawn_dns::fuzz::sample;
+use dawn_dns::query::Transport;
 use dawn_dns::transfer::Transfer;
 use dawn_dns::view::View;
 use domain::base::iana::Rcode;

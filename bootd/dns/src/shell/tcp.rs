@@ -16,7 +16,8 @@ use tokio::time::timeout;
 
 use super::Shared;
 use super::upstream::{Asked, Client};
-use crate::engine::{Engine, Origin, Transport, Verdict};
+use crate::engine::{Engine, Origin, Verdict};
+use crate::query::Transport;
 use crate::transfer::Transfer;
 
 /// Time a client has for its next question, and for each answer to be taken.

@@ -14,7 +14,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::Shared;
 use super::upstream::{Asked, Client};
-use crate::engine::{Engine, Origin, Transport, Verdict};
+use crate::engine::{Engine, Origin, Verdict};
+use crate::query::Transport;
 
 /// Datagrams per system call.
 const BATCH: usize = 32;

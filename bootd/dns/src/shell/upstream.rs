@@ -15,8 +15,8 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use super::Shared;
-use crate::engine::Query;
 use crate::forward::{Action, Forwarder, TIME_MAX, Ticket};
+use crate::query::Query;
 
 /// Answers that wait to be handled.
 const ANSWERS_MAX: usize = 1024;
