@@ -1,11 +1,14 @@
-//! Licences of all crates, and crates that are there in several versions.
+//! Licences of all crates, crates that are there in several versions, and the oldest compiler that builds
+//! them.
 //!
 //! `cargo deny` does this and more, but has to be compiled itself, which takes longer than all other checks
 //! together; advisories need a database that is not in the crate registry.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use dawn_qemu::paths;
 
 use super::outcome;
 use crate::metadata::{self, packages, text};
@@ -49,17 +52,24 @@ const IN_SEVERAL_VERSIONS: &[&str] = &[
     "windows-sys",
 ];
 
-/// Both checks.
+/// All three checks.
 pub fn check() -> Result<Count> {
     let metadata = metadata::read(&[])?;
     let mut versions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    let mut refused = Vec::new();
+    let (mut refused, mut newer) = (Vec::new(), Vec::new());
+    let oldest = oldest_compiler()?;
     for package in packages(&metadata)? {
         let name = text(package, "name").unwrap_or_default();
         let licence = text(package, "license").unwrap_or_default();
         versions.entry(name).or_default().insert(text(package, "version").unwrap_or_default());
         if !is_allowed(licence) {
             refused.push(format!("{name}: {licence:?} is not on the list"));
+        }
+        let needed = text(package, "rust_version").unwrap_or_default();
+        if version(needed) > oldest {
+            newer.push(format!(
+                "{name} needs Rust {needed}: raise rust-version in Cargo.toml, or take an older one"
+            ));
         }
     }
     versions.retain(|_, versions| versions.len() > 1);
@@ -69,7 +79,20 @@ pub fn check() -> Result<Count> {
     let gone =
         listed.difference(&several).map(|name| format!("{name} has one version now; take it off the list"));
     let wrong: Vec<String> = new.chain(gone).collect();
-    Ok(outcome("licences", &refused).plus(outcome("versions", &wrong)))
+    let checks = outcome("licences", &refused).plus(outcome("versions", &wrong));
+    Ok(checks.plus(outcome("minimum Rust version", &newer)))
+}
+
+/// `rust-version` of the workspace: what clippy's `incompatible_msrv` holds our own code to.
+fn oldest_compiler() -> Result<Vec<u32>> {
+    let manifest = fs::read_to_string(paths::workspace().join("Cargo.toml"))?;
+    let line = manifest.lines().find_map(|line| line.strip_prefix("rust-version = "));
+    Ok(version(line.context("Cargo.toml has no rust-version")?.trim_matches('"')))
+}
+
+/// The numbers of a version; none for no text.
+fn version(text: &str) -> Vec<u32> {
+    text.split('.').filter_map(|number| number.parse().ok()).collect()
 }
 
 /// Whether an SPDX expression can be met with the allowed licences. `/` is an old way to write OR;
@@ -84,7 +107,14 @@ fn is_allowed(expression: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_allowed;
+    use super::{is_allowed, version};
+
+    #[test]
+    fn versions() {
+        assert!(version("1.100") > version("1.95"));
+        assert!(version("1.95.1") > version("1.95"));
+        assert!(version("") < version("1.95"));
+    }
 
     #[test]
     fn expressions() {
