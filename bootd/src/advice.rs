@@ -10,8 +10,8 @@ pub const ELSEWHERE: &[(&[&str], &str)] = &[
         "consoles are left to `ipmitool sol` and conserver",
     ),
     (
-        &["xdsh", "psh", "pscp", "xdcp", "prsync", "xdshbak", "xcoll", "sinv", "updatenode", "runxcmd"],
-        "commands on nodes are left to ssh tools: `clush -w $(dawn noderange --comma NODERANGE) COMMAND`",
+        &["updatenode", "runxcmd"],
+        "`dawn xdsh NODERANGE COMMAND` runs commands on nodes, `--collate` shows what differs",
     ),
     (
         &["remoteimmsetup"],
@@ -26,10 +26,6 @@ pub const ELSEWHERE: &[(&[&str], &str)] = &[
     (&["findme"], "machines are not discovered yet; `dawn events` shows those that ask for an address"),
     (&["makentp"], "the management node's own chrony serves time"),
     (&["mknb"], "there is nothing to build: Dawn's /init travels inside the executable"),
-    (
-        &["nodestat", "pping", "ppping"],
-        "`nodels NODERANGE nodelist.status` and `dawn events` show what nodes said",
-    ),
     (&["xcatprobe"], "`dawn explain NODE` shows what a node would boot and why, `dawn events` what it did"),
     (&["xcatd", "restartxcatd"], "`dawn serve` is the daemon"),
     (&["db2sqlsetup"], "DB2 is not supported; see `dawn pgsqlsetup` and `dawn mysqlsetup`"),
@@ -84,10 +80,7 @@ pub const ELSEWHERE: &[(&[&str], &str)] = &[
         "there are no ssh zones: all nodes trust the one key of the management node",
     ),
     (&["snmove", "makeroutes", "xcatsetup"], "there are no service nodes; routes are left to the system"),
-    (
-        &["makeknownhosts", "lshostkeys"],
-        "host keys of nodes are not collected; `ssh-keyscan $(dawn noderange --comma NODERANGE)` does it",
-    ),
+    (&["lshostkeys"], "`dawn makeknownhosts NODERANGE --scan` shows and records the host keys of nodes"),
     (
         &["rollupdate", "cfgve", "clonevm", "swapnodes", "setupiscsidev", "rmigrate"],
         "virtual machines are neither made nor moved by Dawn",
@@ -117,7 +110,6 @@ pub const ELSEWHERE: &[(&[&str], &str)] = &[
         &[
             "getslnodes",
             "pushinitrd",
-            "xdshcoll",
             "xcsv",
             "webrun",
             "cfghost",

@@ -23,10 +23,21 @@ pub fn zone_row(snapshot: &Snapshot, zone: &str) -> Option<Row> {
     snapshot.find_row(&[(Col::known("zone.zonename"), zone)])
 }
 
+/// The row of the default zone.
+pub fn default_row(snapshot: &Snapshot) -> Option<Row> {
+    default_zone(snapshot).and_then(|zone| zone_row(snapshot, &zone))
+}
+
 /// The directory of a zone's keys; without a zone, of root's.
 pub fn keys_of(zone: Option<&Row>) -> PathBuf {
     let own = zone.and_then(|row| row.get(Col::known("zone.sshkeydir")));
     own.map_or_else(|| ROOT_KEYS.into(), |text| PathBuf::from(&**text))
+}
+
+/// The directory of the keys by which the daemon logs in to the node.
+pub fn login_keys(snapshot: &Snapshot, node: &str) -> PathBuf {
+    let row = own_zone(snapshot, node).and_then(|zone| zone_row(snapshot, &zone));
+    keys_of(row.as_ref())
 }
 
 /// Whether nodes of the zone may log in to each other.

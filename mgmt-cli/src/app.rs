@@ -2,13 +2,14 @@
 
 use crate::environment::Environment;
 use crate::registry::registry;
-use crate::terminal::{print, print_error, stop_on_signals};
+use crate::requests::request_for;
+use crate::terminal::{hidden_line, print, print_error, stop_on_signals};
 use crate::{init, local, serve};
 use clap::{Args, FromArgMatches};
 use dawn_bootd::command::parse::version_line;
-use dawn_bootd::command::{Entry, Kind, NO_NODES, Registry, VERSION, split_noderange};
+use dawn_bootd::command::{Entry, Kind, NO_NODES, PROGRESS, PasswordPrompt, Registry, VERSION};
 use dawn_cluster::utf8;
-use dawn_xcatd::{Request, client};
+use dawn_xcatd::client;
 use std::io::{IsTerminal, Read};
 use std::os::fd::AsFd;
 
@@ -115,7 +116,17 @@ fn run_entry(entry: &Entry, words: &[String], environment: &Environment, registr
         Ok(text) => request.stdin = text.or_else(|| lines_of_variables(entry, environment)),
         Err(code) => return code,
     }
+    if let Some(prompt) = entry.asks_password.filter(|prompt| is_asked(prompt, words)) {
+        match password(&prompt, environment) {
+            Ok(Some(password)) => request.env.push(format!("{}={password}", prompt.variable)),
+            Ok(None) => {}
+            Err(error) => return refused(&error, 2),
+        }
+    }
     let verbose = is_verbose(entry, words);
+    if !entry.sends_variables.is_empty() && std::io::stderr().is_terminal() {
+        request.env.push(format!("{PROGRESS}=1"));
+    }
     let stop = stop_on_signals();
     let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
     client::run(&environment.client(verbose), &request, stop, &mut out, &mut err)
@@ -149,35 +160,24 @@ fn is_verbose(entry: &Entry, words: &[String]) -> bool {
         Kind::Nodes => words.iter().position(|word| !word.starts_with('-')).map_or(0, |at| at + 1),
         _ => 0,
     };
-    words.iter().skip(skip).any(|word| word == "-V" || word == "--verbose")
+    let mut words = words.iter().skip(skip).take_while(|word| *word != "--");
+    words.any(|word| word == "-V" || word == "--verbose")
 }
 
-/// The request xCAT's client would send.
-pub fn request_for(entry: &Entry, words: &[String], environment: &Environment) -> Request {
-    let (noderange, args) = match entry.kind {
-        Kind::Nodes => split_noderange(&(entry.clap)(), words),
-        _ => (None, words.to_vec()),
-    };
-    let directory = environment.directory.to_string_lossy().into_owned();
-    let forwarded = environment.variables.iter().filter(|(name, _)| name.starts_with("XCAT_"));
-    Request {
-        command: entry.name.to_owned(),
-        args,
-        noderange: noderange.map(|noderange| absolute_files(&noderange, &directory)),
-        cwd: Some(directory),
-        environment: forwarded.map(|(name, value)| (name.clone(), value.clone())).collect(),
-        client_type: Some("cli".into()),
-        ..Request::default()
+fn is_asked(prompt: &PasswordPrompt, words: &[String]) -> bool {
+    let mut words = words.iter().take_while(|word| *word != "--");
+    words.any(|word| word == prompt.option || is_short_with(word, prompt.letter))
+}
+
+/// The password, from the terminal, if its variable is not set.
+fn password(prompt: &PasswordPrompt, environment: &Environment) -> Result<Option<String>, String> {
+    if environment.variable(prompt.variable).is_some() || !std::io::stdin().is_terminal() {
+        return Ok(None);
     }
-}
-
-/// `^file` with a relative path is read by the daemon, which has another directory.
-fn absolute_files(noderange: &str, directory: &str) -> String {
-    let element = |part: &str| match part.strip_prefix('^') {
-        Some(path) if !path.starts_with('/') => format!("^{directory}/{path}"),
-        _ => part.to_owned(),
-    };
-    noderange.split(',').map(element).collect::<Vec<_>>().join(",")
+    print(prompt.prompt);
+    let line = hidden_line().map_err(|error| format!("the terminal: {error}"))?;
+    print("\n");
+    Ok(Some(line).filter(|line| !line.is_empty()))
 }
 
 /// Stanza text is read for `-z`, or when no word says what the command is about. (xCAT always

@@ -35,6 +35,7 @@ const LINES: &[&str] = &[
     "liteimg img",
     "makedns",
     "makehosts",
+    "makeknownhosts cn1",
     "makenetworks",
     "mkdef cn9 groups=all",
     "mysqlsetup",
@@ -128,6 +129,11 @@ fn prepare_image(bed: &Bed, top: &Path) {
     for name in ["kernel", "rootimg.sfs", "rootimg/etc/hosts"] {
         std::fs::write(directory.join(name), name).expect("a file");
     }
+    let hostkeys = top.join("hostkeys");
+    std::fs::create_dir_all(&hostkeys).expect("a directory");
+    let mut keygen = std::process::Command::new("ssh-keygen");
+    keygen.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(hostkeys.join("ssh_host_ed25519_key"));
+    assert!(keygen.status().expect("Debian's package openssh-client").success());
     bed.run(&format!("chtab key=installdir site.value={}/install", top.display()));
     bed.run(&format!("chtab imagename=img linuximage.rootimgdir={}", directory.display()));
     let exported = bed.run("imgexport img big.tgz");

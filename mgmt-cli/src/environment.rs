@@ -2,6 +2,7 @@
 
 use dawn_xcatd::client::{ClientSettings, HOST_DEFAULT};
 use std::collections::BTreeMap;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 /// Arguments, variables and directory of the process.
@@ -48,6 +49,7 @@ impl Environment {
             show_source: verbose || self.variable("XCATSHOWSVR").is_some(),
             show_xml: self.variable("XCATSHOWXML").is_some(),
             trace: self.variable("XCATXMLTRACE").is_some(),
+            has_terminal: std::io::stderr().is_terminal(),
             bypass: self.variable("XCATBYPASS").is_some(),
         }
     }

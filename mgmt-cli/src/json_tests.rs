@@ -11,8 +11,22 @@ const ROWS: &str = "
     mac node=cn1 mac=52:54:00:00:00:01
 ";
 
-/// Commands whose output is a text as a whole: a script, a page, what an editor is about.
-const TEXTS: [&str; 4] = ["complete", "completions", "man", "tabedit"];
+/// Commands whose output is a text as a whole: a script, a page, what an editor is about, texts of nodes in
+/// another order, and what others print.
+const TEXTS: [&str; 12] = [
+    "complete",
+    "completions",
+    "man",
+    "pping",
+    "ppping",
+    "prsync",
+    "pscp",
+    "sinv",
+    "tabedit",
+    "xcoll",
+    "xdshbak",
+    "xdshcoll",
+];
 
 #[test]
 fn every_command_that_prints_has_json() {

@@ -20,6 +20,7 @@ mod manual;
 mod policy_repair;
 pub mod reference;
 mod registry;
+mod requests;
 mod serve;
 mod ssh_keys;
 mod synclist;

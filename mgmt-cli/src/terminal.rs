@@ -21,6 +21,25 @@ pub fn stop_on_signals() -> &'static AtomicBool {
     &STOP
 }
 
+/// A line from the terminal that is not shown while it is typed, without its end.
+///
+/// # Errors
+/// Standard input is not a terminal, or ends.
+pub fn hidden_line() -> std::io::Result<String> {
+    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+    let stdin = std::io::stdin();
+    let shown = tcgetattr(&stdin)?;
+    let mut hidden = shown.clone();
+    hidden.local_modes.remove(LocalModes::ECHO);
+    let _ = std::io::stdout().flush();
+    tcsetattr(&stdin, OptionalActions::Flush, &hidden)?;
+    let mut line = String::new();
+    let read = stdin.read_line(&mut line);
+    tcsetattr(&stdin, OptionalActions::Flush, &shown)?;
+    read?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
 /// Prints to standard output; a closed pipe is not an error of ours.
 pub fn print(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());

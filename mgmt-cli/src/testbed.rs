@@ -1,8 +1,8 @@
 //! A daemon without sockets for command tests: words in, what the client would print out.
 
-use crate::app::request_for;
 use crate::environment::Environment;
 use crate::registry::registry;
+use crate::requests::request_for;
 use dawn_bootd::boot_services::{BootServices, Destiny, Lease, Unready};
 use dawn_bootd::command::Registry;
 use dawn_bootd::daemon::{Daemon, Settings};

@@ -87,6 +87,7 @@ impl Site {
             show_source: false,
             show_xml: false,
             trace: false,
+            has_terminal: false,
             bypass: false,
         };
         Daemon { child, settings }

@@ -185,3 +185,61 @@ fn base64(text: &str) -> Option<Vec<u8>> {
     }
     Some(bytes)
 }
+
+/// A known_hosts text without the lines of hosts of these names, in lower case. A line that names other hosts
+/// as well loses these names only.
+pub fn without(text: &str, names: &std::collections::HashSet<String>) -> String {
+    let mut rest = String::with_capacity(text.len());
+    for line in text.lines() {
+        let is_entry = !line.trim_start().starts_with(['#', '@']);
+        let Some((hosts, key)) = line.split_once([' ', '\t']).filter(|_| is_entry) else {
+            rest.push_str(line);
+            rest.push('\n');
+            continue;
+        };
+        let is_gone = |host: &&str| {
+            names.contains(&host.to_ascii_lowercase())
+                || hashed(host)
+                    .is_some_and(|(salt, hash)| names.iter().any(|name| is_hash_of(name, &salt, &hash)))
+        };
+        let left: Vec<&str> = hosts.split(',').filter(|host| !is_gone(host)).collect();
+        if !left.is_empty() {
+            rest.push_str(&format!("{} {key}\n", left.join(",")));
+        }
+    }
+    rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPj0YxYVRRkSyd6dqGyGZNqVcg4uJpGoxgPDXPnZ/i+9";
+
+    #[test]
+    fn hosts_are_found_by_each_of_their_names() {
+        let known = KnownHosts::read(&format!(
+            "# a comment\nn1,10.0.0.1 {KEY} words\n[n1]:2222 {KEY}\n@cert-authority * {KEY}\n\
+             |1|AAAAAAAAAAAAAAAAAAAAAAAAAAA=|2qeN9lFiYkFNlMV1GlcRqBYELjk= {KEY}\nbroken\nn9 ssh-rsa x\n"
+        ));
+        for (name, port, found) in [
+            ("n1", 22, true),
+            ("N1", 22, true),
+            ("10.0.0.1", 22, true),
+            ("n1", 2222, true),
+            ("n2", 22, false),
+            ("n9", 22, false),
+        ] {
+            assert_eq!(!known.of(&[name], port).is_empty(), found, "{name} {port}");
+        }
+        let revoked = KnownHosts::read(&format!("n1 {KEY}\n@revoked * {KEY}\n"));
+        assert!(revoked.of(&["n1"], 22).is_empty());
+    }
+
+    #[test]
+    fn lines_of_hosts_go_and_others_stay() {
+        let text = format!("# c\nn1,n1.d,10.0.0.1 {KEY}\nn2,shared {KEY}\n@revoked n1 {KEY}\n");
+        let gone = ["n1", "n1.d", "10.0.0.1", "n2"].map(str::to_owned).into();
+        assert_eq!(without(&text, &gone), format!("# c\nshared {KEY}\n@revoked n1 {KEY}\n"));
+    }
+}

@@ -5,7 +5,7 @@
 //! in whole lines ([`lines`]) and without control characters ([`visible`]). Hosts are known by their keys
 //! ([`host_keys`]); there is no way to switch the check off.
 //!
-//! Beside that stands what reads output: [`collate`].
+//! Beside that stand what reads output ([`collate`]) and [`ping`].
 //!
 //! The crate knows no tables, no terminal and no environment: who calls it says which targets there are, with
 //! which keys. Missing on purpose: a reader of `~/.ssh/config`; where a user has one, OpenSSH's `ssh` is the
@@ -20,10 +20,14 @@ pub mod lines;
 pub mod names;
 pub mod openssh;
 mod output;
+pub mod ping;
 pub mod program;
+pub mod quote;
 pub mod run;
 pub mod scan;
 pub mod session;
+pub mod shell;
+pub mod sinv;
 pub mod target;
 pub mod visible;
 

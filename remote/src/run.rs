@@ -18,7 +18,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 /// Jobs at a time, if the caller names no other number (xCAT's default).
 pub const FANOUT_DEFAULT: usize = 64;
@@ -82,55 +82,62 @@ pub fn run(
     on: &mut dyn FnMut(Event) -> ControlFlow<()>,
 ) -> io::Result<Progress> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let progress = runtime.block_on(drive(jobs, settings, on));
-    // A look-up of a name that hangs does not hold the caller.
-    runtime.shutdown_background();
-    progress.map_err(io::Error::other)
-}
-
-async fn drive(
-    jobs: Vec<Job>,
-    settings: Settings,
-    on: &mut dyn FnMut(Event) -> ControlFlow<()>,
-) -> Result<Progress, dawn_fanout::LimitError> {
-    let mut fanout = Fanout::default().width(settings.fanout)?.grace(GRACE)?;
-    if let Some(whole) = settings.whole {
-        fanout = fanout.timeout(whole)?;
-    }
-    let (sender, mut events) = mpsc::channel(EVENTS_MAX);
-    let stop = CancellationToken::new();
-    let all = Arc::new(All {
-        kept: jobs.iter().map(|_| Shared::default()).collect(),
-        jobs,
-        budget: Arc::default(),
-        settings,
-        events: sender,
-    });
-    let mut running = start(&all, fanout, stop.clone());
-    let mut ticks = interval(PROGRESS_PERIOD);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        let event = tokio::select! {
-            Some(event) = events.recv() => event,
-            finished = running.next() => match finished {
-                // Lines of a node come before its end.
-                Some(finished) => {
-                    while let Ok(event) = events.try_recv() {
-                        if on(event).is_break() {
-                            stop.cancel();
-                        }
-                    }
-                    Event::Ended(all.ended(finished))
-                }
-                None => break,
-            },
-            _ = ticks.tick() => Event::Progress(running.progress()),
-        };
+    let drive = runtime.block_on(async { Drive::new(jobs, settings) });
+    let mut drive = drive.map_err(io::Error::other)?;
+    // The function may block, as it writes to a client: it is called outside of the runtime.
+    while let Some(event) = runtime.block_on(drive.next()) {
         if on(event).is_break() {
-            stop.cancel();
+            drive.stop.cancel();
         }
     }
-    Ok(running.progress())
+    let progress = drive.running.progress();
+    drop(drive);
+    // A look-up of a name that hangs does not hold the caller.
+    runtime.shutdown_background();
+    Ok(progress)
+}
+
+/// A run on its way.
+struct Drive {
+    all: Arc<All>,
+    running: Running<usize, End, End>,
+    events: mpsc::Receiver<Event>,
+    ticks: Interval,
+    stop: CancellationToken,
+    /// A node's end, which waits for the node's last lines.
+    ended: Option<Event>,
+}
+
+impl Drive {
+    fn new(jobs: Vec<Job>, settings: Settings) -> Result<Self, dawn_fanout::LimitError> {
+        let mut fanout = Fanout::default().width(settings.fanout)?.grace(GRACE)?;
+        if let Some(whole) = settings.whole {
+            fanout = fanout.timeout(whole)?;
+        }
+        let (sender, events) = mpsc::channel(EVENTS_MAX);
+        let stop = CancellationToken::new();
+        let kept = jobs.iter().map(|_| Shared::default()).collect();
+        let all = Arc::new(All { kept, jobs, budget: Arc::default(), settings, events: sender });
+        let running = start(&all, fanout, stop.clone());
+        let mut ticks = interval(PROGRESS_PERIOD);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Ok(Self { all, running, events, ticks, stop, ended: None })
+    }
+
+    /// The next event; `None` after the last.
+    async fn next(&mut self) -> Option<Event> {
+        if self.ended.is_some() {
+            return self.events.try_recv().ok().or_else(|| self.ended.take());
+        }
+        tokio::select! {
+            Some(event) = self.events.recv() => Some(event),
+            finished = self.running.next() => {
+                self.ended = Some(Event::Ended(self.all.ended(finished?)));
+                self.events.try_recv().ok().or_else(|| self.ended.take())
+            }
+            _ = self.ticks.tick() => Some(Event::Progress(self.running.progress())),
+        }
+    }
 }
 
 /// What all jobs of a run share.

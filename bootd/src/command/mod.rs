@@ -30,6 +30,8 @@ pub use words::split_noderange;
 
 /// What a command says whose noderange is the empty word.
 pub const NO_NODES: &str = "no nodes given: the noderange is empty";
+/// The variable by which a client says that its user sees progress: `sinfo` elements.
+pub const PROGRESS: &str = "DAWN_PROGRESS";
 /// What `-v` prints: the level of compatibility, then our own version.
 pub const VERSION: &str = concat!("Version 2.19.0 (Dawn ", env!("CARGO_PKG_VERSION"), ")");
 
@@ -54,6 +56,10 @@ pub trait Command: clap::Args {
     const READS_STDIN: bool = false;
     /// Variables of the client whose values are sent as lines of input when nothing is piped.
     const INPUT_FROM: &'static [&'static str] = &[];
+    /// Variables of the client that are sent as `env` elements.
+    const SENDS_VARIABLES: &'static [&'static str] = &[];
+    /// When the client asks for a password and sends it as a variable.
+    const ASKS_PASSWORD: Option<PasswordPrompt> = None;
     /// Whether the client sends the text of the file that the command names.
     const SENDS_FILE: bool = false;
     /// Whether the first word without `=` (or the value of `-o`) names objects, as with `lsdef`.
@@ -70,6 +76,19 @@ pub trait Command: clap::Args {
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done;
 }
 
+/// When and how a client asks for a password. It travels as an `env` element, like a variable that is set.
+#[derive(Clone, Copy, Debug)]
+pub struct PasswordPrompt {
+    /// The option with which it is needed.
+    pub option: &'static str,
+    /// Its short form.
+    pub letter: char,
+    /// The variable.
+    pub variable: &'static str,
+    /// What is shown.
+    pub prompt: &'static str,
+}
+
 /// A registered command.
 #[derive(Clone, Copy)]
 pub struct Entry {
@@ -81,6 +100,10 @@ pub struct Entry {
     pub reads_stdin: bool,
     /// Variables sent as lines of input when nothing is piped.
     pub input_from: &'static [&'static str],
+    /// Variables sent as `env` elements.
+    pub sends_variables: &'static [&'static str],
+    /// When the client asks for a password.
+    pub asks_password: Option<PasswordPrompt>,
     /// The text of the file named by the last word is sent along.
     pub sends_file: bool,
     /// The first word without `=` names objects.
@@ -104,6 +127,8 @@ impl Entry {
             kind: C::KIND,
             reads_stdin: C::READS_STDIN,
             input_from: C::INPUT_FROM,
+            sends_variables: C::SENDS_VARIABLES,
+            asks_password: C::ASKS_PASSWORD,
             sends_file: C::SENDS_FILE,
             names_objects: C::NAMES_OBJECTS,
             writes: C::WRITES,
@@ -120,6 +145,8 @@ impl Entry {
             kind: Kind::Local,
             reads_stdin: false,
             input_from: &[],
+            sends_variables: &[],
+            asks_password: None,
             sends_file: false,
             names_objects: false,
             writes,
@@ -152,7 +179,10 @@ impl Entry {
         if self.sends_file {
             words::take_table(request);
         }
-        request.args = self.in_full(&request.args);
+        let nodes_apart =
+            self.kind == Kind::Nodes && given_nodes(request).is_some_and(|nodes| !nodes.is_empty());
+        let clap = (self.clap)();
+        request.args = options::in_full(&clap, &options::guarded(&clap, &request.args, nodes_apart));
         let is_empty = request.noderange.take_if(|noderange| noderange.is_empty()).is_some();
         let given = given_nodes(request);
         match self.kind {
@@ -177,9 +207,10 @@ impl Entry {
         }
     }
 
-    /// The words with every option spelled in full, see [`options`].
+    /// The words, the noderange among them, with every option spelled in full, see [`options`].
     pub fn in_full(&self, words: &[String]) -> Vec<String> {
-        options::in_full(&(self.clap)(), words)
+        let clap = (self.clap)();
+        options::in_full(&clap, &options::guarded(&clap, words, false))
     }
 
     /// Whether the words, spelled in full, ask for the version and so for nothing else.

@@ -1,12 +1,42 @@
 //! Option words in the spellings that administrators are used to.
 //!
-//! xCAT reads its command lines with Getopt::Long: a long option may be cut short as long as it
-//! stays unique (`--verb`), many type it after a single dash (`-version`), and `-?` asks for help. Both ends
-//! put such words into the one spelling that `clap` knows before anything else looks at them, so that policy,
-//! audit and the commands all read the same words. What is deliberately missing: long options in other letter
-//! cases.
+//! xCAT reads its command lines with Getopt::Long: a long option may be cut short as long as it stays
+//! unique (`--verb`), many type it after a single dash (`-version`), and `-?` asks for help. Both ends put
+//! such words into the one spelling that `clap` knows before anything else looks at them, so that policy,
+//! audit and the commands all read the same words. What is deliberately missing: long options in other
+//! letter cases.
 
 use clap::{Arg, Command};
+
+/// Puts `--` before the words of another program's command line (`xdsh cn1 tar --version`), so that
+/// nothing takes them for options. Such a command says so with clap's `trailing_var_arg`. `nodes_apart`:
+/// the noderange, its first operand, is not among the words.
+pub fn guarded(command: &Command, words: &[String], nodes_apart: bool) -> Vec<String> {
+    let foreign = command.get_positionals().position(Arg::is_trailing_var_arg_set);
+    let Some(mut left) = foreign.map(|at| at.saturating_sub(usize::from(nodes_apart))) else {
+        return words.to_vec();
+    };
+    let mut value_expected = false;
+    for (at, word) in words.iter().enumerate() {
+        if std::mem::take(&mut value_expected) {
+            continue;
+        }
+        if word == "--" {
+            break;
+        }
+        if word.starts_with('-') && word != "-" {
+            let full = spell(command, word).unwrap_or_else(|| word.clone());
+            value_expected = takes_next_word(command, &full);
+        } else if left == 0 {
+            let mut guarded = words.to_vec();
+            guarded.insert(at, "--".to_owned());
+            return guarded;
+        } else {
+            left -= 1;
+        }
+    }
+    words.to_vec()
+}
 
 /// The words with every option spelled in full. Values of options and words after `--` stay as they are.
 pub fn in_full(command: &Command, words: &[String]) -> Vec<String> {

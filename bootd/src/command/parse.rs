@@ -77,7 +77,7 @@ pub enum Parsed<A> {
 
 /// Reads the words of a command.
 pub fn parse<A: clap::FromArgMatches>(mut command: clap::Command, words: &[String]) -> Parsed<A> {
-    let words = options::in_full(&command, words);
+    let words = options::in_full(&command, &options::guarded(&command, words, false));
     if options::ask_for_version(&command, &words) {
         return Parsed::Version;
     }

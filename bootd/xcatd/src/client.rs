@@ -37,6 +37,8 @@ pub struct ClientSettings {
     pub show_xml: bool,
     /// Print request and response XML (`XCATXMLTRACE`).
     pub trace: bool,
+    /// Standard error is a terminal: progress is shown there, on a line of its own.
+    pub has_terminal: bool,
     /// `XCATBYPASS` is set: anyone who set it expects no daemon to be needed, and is told so if there is
     /// none.
     pub bypass: bool,
@@ -76,8 +78,10 @@ pub fn run(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> i32 {
-    let mut printer = Printer { out: Some(out), err: Some(err), settings, exit_code: 0 };
-    match exchange(settings, request, stop, &mut |response| printer.print(&response), true) {
+    let mut printer = Printer { out: Some(out), err: Some(err), settings, exit_code: 0, has_progress: false };
+    let outcome = exchange(settings, request, stop, &mut |response| printer.print(&response), true);
+    printer.clear_progress();
+    match outcome {
         Ok(Outcome::Done) => printer.exit_code & 0xff,
         Ok(Outcome::Stopped) => 0,
         Err(error) => printer.failure(&error),
@@ -307,6 +311,8 @@ struct Printer<'a> {
     err: Option<&'a mut dyn Write>,
     settings: &'a ClientSettings,
     exit_code: i32,
+    /// A progress line is on the terminal.
+    has_progress: bool,
 }
 
 impl Printer<'_> {
@@ -317,8 +323,24 @@ impl Printer<'_> {
             response.write(&mut text);
             return self.write(Stream::Out, &text);
         }
+        if self.settings.has_terminal && response.sinfo.len() == 1 && response.info.is_empty() {
+            return response.sinfo.iter().for_each(|text| self.show_progress(text));
+        }
+        self.clear_progress();
         for piece in render(response, self.settings.show_source) {
             self.write(piece.stream, &piece.text);
+        }
+    }
+
+    /// A line that the next output replaces.
+    fn show_progress(&mut self, text: &str) {
+        self.write(Stream::Err, &format!("\r{text}\x1b[K"));
+        self.has_progress = true;
+    }
+
+    fn clear_progress(&mut self) {
+        if std::mem::take(&mut self.has_progress) {
+            self.write(Stream::Err, "\r\x1b[K");
         }
     }
 
@@ -387,11 +409,17 @@ mod tests {
                 show_source: false,
                 show_xml: false,
                 trace: false,
+                has_terminal: false,
                 bypass: false,
             };
             let (mut out, mut err) = (Failing(kind), Vec::new());
-            let mut printer =
-                Printer { out: Some(&mut out), err: Some(&mut err), settings: &settings, exit_code: 0 };
+            let mut printer = Printer {
+                out: Some(&mut out),
+                err: Some(&mut err),
+                settings: &settings,
+                exit_code: 0,
+                has_progress: false,
+            };
             printer.write(Stream::Out, "line\n");
             printer.write(Stream::Out, "line\n");
             assert_eq!(printer.exit_code, code, "{kind}");

@@ -303,6 +303,7 @@ mod tests {
             show_source: false,
             show_xml: false,
             trace: false,
+            has_terminal: false,
             bypass: false,
         }
     }

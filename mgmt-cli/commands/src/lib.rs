@@ -30,6 +30,7 @@ pub mod next_boot;
 pub mod nodes;
 pub mod objects;
 pub mod programs;
+pub mod run;
 pub mod sources;
 pub mod statelite;
 pub mod system;
@@ -63,6 +64,7 @@ pub static COMMANDS: &[Entry] = &[
     Entry::daemon::<boot::makedhcp::Args>(),
     Entry::daemon::<names::makedns::Args>(),
     Entry::daemon::<boot::makehosts::Args>(),
+    Entry::daemon::<run::makeknownhosts::Args>(),
     Entry::daemon::<boot::makenetworks::Args>(),
     Entry::daemon::<objects::mkdef::Args>(),
     Entry::daemon::<databases::mysqlsetup::Args>(),
@@ -75,6 +77,7 @@ pub static COMMANDS: &[Entry] = &[
     Entry::daemon::<nodes::noderange::Args>(),
     Entry::daemon::<nodes::noderm::Args>(),
     Entry::daemon::<boot::nodeset::Args>(),
+    Entry::daemon::<run::nodestat::Args>(),
     Entry::daemon::<databases::pgsqlsetup::Args>(),
     Entry::daemon::<hardware::rbeacon::Args>(),
     Entry::daemon::<hardware::rbootseq::Args>(),
@@ -100,6 +103,8 @@ pub static COMMANDS: &[Entry] = &[
     Entry::daemon::<tables::undo::Args>(),
     Entry::daemon::<system::unregnotif::Args>(),
     Entry::daemon::<system::xcatconfig::Args>(),
+    Entry::daemon::<run::xdcp::Args>(),
+    Entry::daemon::<run::xdsh::Args>(),
 ];
 
 /// What programs ask.
@@ -109,6 +114,7 @@ pub static PROGRAMS: &[Entry] = &[
     Entry::daemon::<programs::names::Generate>(),
     Entry::daemon::<programs::names::Nodes>(),
     Entry::daemon::<programs::names::Shorten>(),
+    Entry::daemon::<run::sshtargets::Args>(),
     Entry::daemon::<programs::tables::AllEntries>(),
     Entry::daemon::<programs::tables::NodesAttribs>(),
     Entry::daemon::<programs::tables::TablesAllNodes>(),

@@ -1,14 +1,17 @@
 //! Commands that run in the process of their caller, one file each: they read or write its files and ask the
 //! daemon for what they need.
 
+mod collate;
 mod complete;
 mod completions;
 mod dumpxcatdb;
 mod genimage;
 mod links;
 mod man;
+mod nodes;
 mod packimage;
 mod restorexcatdb;
+mod sinv;
 mod tabedit;
 
 use crate::environment::Environment;
@@ -63,8 +66,17 @@ pub static LOCAL: &[Local] = &[
     Local::of::<links::Args>(),
     Local::of::<man::Args>(),
     Local::of::<packimage::Args>(),
+    Local::of::<nodes::ping::Pping>(),
+    Local::of::<nodes::ping::Ppping>(),
+    Local::of::<nodes::pscp::Rsync>(),
+    Local::of::<nodes::pscp::Scp>(),
+    Local::of::<nodes::psh::Args>(),
     Local::of::<restorexcatdb::Args>(),
+    Local::of::<sinv::Args>(),
     Local::of::<tabedit::Args>(),
+    Local::of::<collate::Coll>(),
+    Local::of::<collate::Bak>(),
+    Local::of::<collate::Dshcoll>(),
 ];
 
 /// The local command of that name.

@@ -14,11 +14,11 @@ fn advice() {
         ("serv", "'serve'"),
         ("dumpxcatdb", "'dumpxCATdb'"),
         ("rpowr", "'rpower'"),
-        ("xdsh", "clush"),
+        ("updatenode", "dawn xdsh"),
         ("lskit", "pkglist"),
         ("copycds", "genimage"),
         ("bmcdiscover", "dawn events"),
-        ("makeknownhosts", "ssh-keyscan"),
+        ("lshostkeys", "makeknownhosts"),
         ("qqqqqq", "`dawn help`"),
         ("x", "`dawn help`"),
     ] {

@@ -322,6 +322,7 @@ const WRITERS: &[(&str, &[&str])] = &[
     ("liteimg", &["%", "img"]),
     ("makehosts", &["%", "-d %", ""]),
     ("makenetworks", &["%", ""]),
+    ("makeknownhosts", &["%"]),
     (
         "mkdef",
         &[
@@ -373,7 +374,7 @@ const WRITERS: &[(&str, &[&str])] = &[
 ];
 
 /// Requests that write nothing.
-const READERS: [&str; 15] = [
+const READERS: [&str; 16] = [
     "getcredentials",
     "getpartition",
     "getpostscript",
@@ -383,6 +384,7 @@ const READERS: [&str; 15] = [
     "gennr",
     "rnoderange",
     "syncfiles",
+    "sshtargets",
     "getAllEntries",
     "getNodesAttribs",
     "getTablesAllNodeAttribs",

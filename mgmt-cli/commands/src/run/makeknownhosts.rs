@@ -1,0 +1,149 @@
+//! `makeknownhosts`: root's known_hosts file, with the keys of nodes.
+//!
+//! The daemon itself knows the keys it gave to its nodes without this file; `ssh` on the management node
+//! reads it. `--scan` records what a host shows now: for nodes whose keys come from elsewhere.
+
+use super::targets::{KNOWN_HOSTS, address, targets};
+use dawn_bootd::command::{Command, Ctx, Kind};
+use dawn_bootd::output::{Done, Out, Stop};
+use dawn_bootd::zones::keys_of;
+use dawn_remote::host_keys::{KNOWN_HOSTS_BYTES_MAX, without};
+use dawn_remote::names::{PORT_DEFAULT, host_name};
+use dawn_remote::run::CONNECT_TIME_DEFAULT;
+use dawn_remote::scan::scan;
+use dawn_serving::{bounded_read, whole};
+use std::collections::HashSet;
+use std::path::Path;
+
+/// Record the host keys of nodes in root's known_hosts file
+///
+/// Lines of the nodes are replaced, all others stay; the file as it was is kept as known_hosts.backup.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only remove the lines of the nodes
+    #[arg(short = 'r', long = "remove", short_alias = 'd')]
+    remove: bool,
+    /// Ask the nodes for their keys and record what they show now, with its fingerprint to compare
+    #[arg(long = "scan", conflicts_with = "remove")]
+    scan: bool,
+    /// Show what would change without changing anything
+    #[arg(long)]
+    dry_run: bool,
+    /// Nodes
+    #[arg(value_name = "NODERANGE", required = true)]
+    noderange: String,
+}
+
+impl Command for Args {
+    const NAME: &'static str = "makeknownhosts";
+    const KIND: Kind = Kind::Nodes;
+    const WRITES: bool = true;
+
+    fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        ctx.require_root("write root's known_hosts file")?;
+        let directory = keys_of(dawn_bootd::zones::default_row(&ctx.snapshot).as_ref());
+        let path = directory.join(KNOWN_HOSTS);
+        let old = match path.exists() {
+            true => bounded_read::read_text(&path, KNOWN_HOSTS_BYTES_MAX)
+                .map_err(|why| Stop::unavailable(format!("{}: {why}", path.display())))?,
+            false => String::new(),
+        };
+        let added = if self.remove { Vec::new() } else { self.lines(ctx, out)? };
+        let text = replaced(ctx, &old, &added);
+        if self.dry_run {
+            return show(&old, &text, out);
+        }
+        if text != old {
+            write(&directory, &old, &text)?;
+        }
+        Ok(())
+    }
+}
+
+impl Args {
+    /// The lines of all nodes.
+    fn lines(&self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Result<Vec<String>, Stop> {
+        if self.scan {
+            return scanned(ctx, self.dry_run, out);
+        }
+        let issued = dawn_bootd::host_keys::Issued::new(ctx.data);
+        let mut lines = Vec::new();
+        for node in ctx.nodes() {
+            let keys = issued.of(node);
+            if keys.is_empty() {
+                let place = ctx.data.map(dawn_bootd::host_keys::directory).unwrap_or_default();
+                return Err(Stop::not_found(format!(
+                    "there are no host keys in {}. Cannot create the known_hosts file.\n\
+                     Hint: `dawn init` makes them; `--scan` asks the nodes for theirs.",
+                    place.display()
+                )));
+            }
+            lines.extend(keys.lines(&names(ctx, node)?));
+        }
+        Ok(lines)
+    }
+}
+
+/// What the nodes show now.
+fn scanned(ctx: &Ctx<'_>, quiet: bool, out: &mut Out<'_>) -> Result<Vec<String>, Stop> {
+    let all = scan(&targets(ctx, "root", PORT_DEFAULT), CONNECT_TIME_DEFAULT);
+    let mut lines = Vec::new();
+    for (node, shown) in all.map_err(|error| Stop::unavailable(error.to_string()))? {
+        match shown {
+            Ok(shown) => {
+                if !quiet {
+                    out.node(&node, shown.fingerprint)?;
+                }
+                lines.push(format!("{} {}", names(ctx, &node)?, shown.key));
+            }
+            Err(failure) => out.node_error(&node, failure.to_string())?,
+        }
+    }
+    Ok(lines)
+}
+
+/// Name, name with domain, address.
+fn names(ctx: &Ctx<'_>, node: &str) -> Result<String, Stop> {
+    let node = host_name(node).map_err(|error| Stop::usage(error.to_string()))?;
+    let mut names = vec![node.to_owned()];
+    if let Some(domain) = ctx.snapshot.site("domain").filter(|domain| host_name(domain).is_ok()) {
+        names.push(format!("{node}.{domain}"));
+    }
+    names.extend(address(&ctx.snapshot, node).map(|address| address.to_string()));
+    Ok(names.join(","))
+}
+
+/// The text without the lines of the nodes, and with the new ones.
+fn replaced(ctx: &Ctx<'_>, old: &str, added: &[String]) -> String {
+    let mut gone: HashSet<String> = HashSet::new();
+    for node in ctx.nodes() {
+        gone.insert(node.to_ascii_lowercase());
+        gone.extend(address(&ctx.snapshot, node).map(|address| address.to_string()));
+        gone.extend(
+            ctx.snapshot.site("domain").map(|domain| format!("{node}.{domain}").to_ascii_lowercase()),
+        );
+    }
+    let mut text = without(old, &gone);
+    for line in added {
+        text.push_str(line);
+        text.push('\n');
+    }
+    text
+}
+
+fn show(old: &str, new: &str, out: &mut Out<'_>) -> Done {
+    let of = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+    let (old, new) = (of(old), of(new));
+    let (before, after): (HashSet<&String>, HashSet<&String>) = (old.iter().collect(), new.iter().collect());
+    old.iter().filter(|line| !after.contains(line)).try_for_each(|line| out.line(format!("- {line}")))?;
+    new.iter().filter(|line| !before.contains(line)).try_for_each(|line| out.line(format!("+ {line}")))
+}
+
+fn write(directory: &Path, old: &str, text: &str) -> Done {
+    let path = directory.join(KNOWN_HOSTS);
+    let failed = |error: std::io::Error| Stop::unavailable(format!("{}: {error}", path.display()));
+    if !old.is_empty() {
+        whole::write(&directory.join("known_hosts.backup"), old.as_bytes(), 0o600).map_err(failed)?;
+    }
+    whole::write(&path, text.as_bytes(), 0o600).map_err(failed)
+}

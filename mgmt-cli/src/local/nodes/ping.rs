@@ -1,0 +1,186 @@
+//! `pping` and `ppping`: which nodes answer, and which nodes reach each other.
+
+use super::{Happened, Screen, Whom, ended, fanout, run_jobs, targets, wish};
+use crate::environment::Environment;
+use crate::local::LocalCommand;
+use crate::terminal::print;
+use dawn_bootd::command::Registry;
+use dawn_bootd::output::{Done, Out};
+use dawn_remote::ping::{alive, resolve};
+use dawn_remote::quote::quoted;
+use dawn_remote::run::Settings;
+use dawn_remote::shell::Shell;
+use dawn_remote::target::Target;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Seconds for which a node waits for another's answer.
+const ANSWER_WAIT_SECONDS: u32 = 2;
+
+/// Show which nodes answer
+///
+/// First NODE: ping for those that do, then NODE: noping for the others. Without the right to send echo
+/// requests, connections to usual ports are tried.
+#[derive(Debug, clap::Args)]
+pub struct Pping {
+    /// Comma list of interfaces: the host cn1-IF for the node cn1
+    #[arg(short = 'i', value_name = "IF")]
+    interfaces: Option<String>,
+    /// Accepted for compatibility: there is one way to ask
+    #[arg(short = 'f')]
+    fping: bool,
+    /// The names are hosts, not nodes
+    #[arg(short = 'X')]
+    names: bool,
+    /// Nodes
+    #[arg(value_name = "NODERANGE", required = true)]
+    noderange: String,
+}
+
+impl LocalCommand for Pping {
+    const NAME: &'static str = "pping";
+    const JSON: bool = false;
+
+    fn run(self, environment: &Environment, _: &Registry, _: &mut Out<'_>) -> Done {
+        match self.hosts(environment).and_then(|hosts| asked(&hosts)) {
+            Ok((there, silent)) => {
+                there.iter().for_each(|host| print(&format!("{host}: ping\n")));
+                silent.iter().for_each(|host| print(&format!("{host}: noping\n")));
+                ended(Ok(usize::from(there.is_empty() && silent.is_empty())))
+            }
+            Err(error) => ended(Err(error)),
+        }
+    }
+}
+
+/// A name and its address, if it has one.
+type Host = (String, Option<IpAddr>);
+
+impl Pping {
+    fn hosts(&self, environment: &Environment) -> Result<Vec<Host>, String> {
+        if self.names {
+            let names = self.noderange.split(',').filter(|name| !name.is_empty());
+            return Ok(names.map(|name| (name.to_owned(), resolve(name))).collect());
+        }
+        let whom = Whom { noderange: &self.noderange, interface: None, user: None, port: None };
+        let targets = targets(&whom, environment)?;
+        Ok(match &self.interfaces {
+            None => targets.into_iter().map(of_target).collect(),
+            Some(list) => targets
+                .iter()
+                .flat_map(|target| {
+                    list.split(',').map(move |interface| format!("{}-{interface}", target.node))
+                })
+                .map(|name| (name.clone(), resolve(&name)))
+                .collect(),
+        })
+    }
+}
+
+fn of_target(target: Target) -> Host {
+    let address = target.address.or_else(|| resolve(&target.host));
+    (target.node, address)
+}
+
+/// The names that answer, and those that do not; both sorted.
+fn asked(hosts: &[Host]) -> Result<(Vec<String>, Vec<String>), String> {
+    let addresses: Vec<IpAddr> = hosts.iter().filter_map(|(_, address)| *address).collect();
+    let alive = alive(&addresses).map_err(|error| error.to_string())?;
+    let answers = |address: &Option<IpAddr>| address.is_some_and(|address| alive.contains(&address));
+    let (mut there, mut silent) = (Vec::new(), Vec::new());
+    for (name, address) in hosts {
+        if answers(address) { there.push(name.clone()) } else { silent.push(name.clone()) }
+    }
+    there.sort_unstable();
+    silent.sort_unstable();
+    Ok((there, silent))
+}
+
+/// Have nodes ping each other, and show which do not reach which
+///
+/// A node that reaches all others is one line. Dead nodes are named first and not asked.
+#[derive(Debug, clap::Args)]
+pub struct Ppping {
+    /// The interface of the nodes that are pinged: the host cn1-IF for the node cn1
+    #[arg(short = 'i', value_name = "IF")]
+    interface: Option<String>,
+    /// One node after the other
+    #[arg(short = 's')]
+    serial: bool,
+    /// Every answer
+    #[arg(short = 'V', id = "verbose", conflicts_with = "quiet")]
+    verbose: bool,
+    /// Only what fails
+    #[arg(short = 'q', id = "quiet")]
+    quiet: bool,
+    /// Port of ssh on the nodes [default: 22]
+    #[arg(short = 'P', long = "port", value_name = "PORT")]
+    port: Option<u16>,
+    /// Nodes
+    #[arg(value_name = "NODERANGE", required = true)]
+    noderange: String,
+}
+
+impl LocalCommand for Ppping {
+    const NAME: &'static str = "ppping";
+    const JSON: bool = false;
+
+    fn run(self, environment: &Environment, _: &Registry, _: &mut Out<'_>) -> Done {
+        ended(self.carry_out(environment).map(|()| 0))
+    }
+}
+
+impl Ppping {
+    fn carry_out(&self, environment: &Environment) -> Result<(), String> {
+        let whom = Whom { noderange: &self.noderange, interface: None, user: None, port: self.port };
+        let targets = targets(&whom, environment)?;
+        let hosts: Vec<Host> = targets.iter().cloned().map(of_target).collect();
+        let (there, silent) = asked(&hosts)?;
+        silent.iter().for_each(|node| print(&format!("{node}: noping\n")));
+        let targets: Vec<Target> =
+            targets.into_iter().filter(|target| there.contains(&target.node)).collect();
+        let shell = Shell::choose(wish(environment), &targets).map_err(|error| error.to_string())?;
+        let script = self.script(&hosts, &there);
+        let jobs = targets.into_iter().map(|target| shell.job(target, &script, &Arc::default())).collect();
+        let width = if self.serial { 1 } else { fanout(None, environment)? };
+        let settings = Settings { fanout: width, ..Settings::default() };
+        run_jobs(jobs, settings, &mut Screen::new(), &mut |screen, happened| {
+            if let Happened::Ended(ended) = happened {
+                self.show(screen, &ended.node, &ended.kept.out, ended.end.is_success());
+            }
+        })?;
+        Ok(())
+    }
+
+    /// Pings all hosts at once and prints a line for each.
+    fn script(&self, hosts: &[Host], there: &[String]) -> String {
+        let mut script = String::new();
+        for (name, address) in hosts.iter().filter(|(name, _)| there.contains(name)) {
+            let address = address.filter(|_| self.interface.is_none()).map(|address| address.to_string());
+            let host = match &self.interface {
+                Some(interface) => format!("{name}-{interface}"),
+                None => name.clone(),
+            };
+            let at = quoted(address.as_deref().unwrap_or(&host));
+            script.push_str(&format!(
+                "{{ ping -c 1 -w {ANSWER_WAIT_SECONDS} {at} > /dev/null 2>&1 && echo {0}: ping || echo {0}: noping; }} & ",
+                quoted(name)
+            ));
+        }
+        format!("exec /bin/sh -c {}", quoted(&(script + "wait")))
+    }
+
+    fn show(&self, screen: &mut Screen, node: &str, text: &str, ran: bool) {
+        let mut lines: Vec<&str> = text.lines().collect();
+        lines.sort_unstable();
+        let failing: Vec<&str> = lines.iter().copied().filter(|line| line.ends_with(": noping")).collect();
+        let shown = if self.verbose { &lines } else { &failing };
+        shown.iter().for_each(|line| screen.out(&format!("{node}: {line}\n")));
+        if !ran {
+            screen.err(&format!("{node}: the node could not be asked\n"));
+        } else if failing.is_empty() && !self.quiet && !self.verbose {
+            let by = self.interface.as_ref().map(|name| format!(" on interface {name}")).unwrap_or_default();
+            screen.out(&format!("{node}: pinged all nodes successfully{by}\n"));
+        }
+    }
+}

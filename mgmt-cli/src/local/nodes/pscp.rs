@@ -1,0 +1,151 @@
+//! `pscp` and `prsync`: files to many nodes, in the caller's own name.
+
+use super::{Happened, Screen, Whom, ended, fanout, run_jobs, targets, temporary};
+use crate::environment::Environment;
+use crate::local::LocalCommand;
+use dawn_bootd::command::Registry;
+use dawn_bootd::output::{Done, Out};
+use dawn_commands::run::options::{prefixed, reason};
+use dawn_remote::event::Ended;
+use dawn_remote::openssh::{Copy, OpenSsh, RSYNC, RunDirectory, SCP};
+use dawn_remote::run::{Job, Settings, Work};
+use std::path::{Path, PathBuf};
+
+/// Copy files to many nodes at once with scp, in your own name
+///
+/// A node's end is shown as `NODE: done`. The exit code is the number of nodes that failed, at most 255.
+#[derive(Debug, clap::Args)]
+pub struct Scp {
+    /// Copy by this interface: the host cn1-IF for the node cn1
+    #[arg(short = 'i', value_name = "IF")]
+    interface: Option<String>,
+    /// Nodes at a time [default: 64]
+    #[arg(short = 'f', value_name = "N")]
+    fanout: Option<usize>,
+    /// Keep times and modes
+    #[arg(short = 'p')]
+    preserve: bool,
+    /// Directories with all that is in them
+    #[arg(short = 'r')]
+    recursive: bool,
+    /// Compress on the way
+    #[arg(short = 'C')]
+    compress: bool,
+    /// Port of ssh on the nodes [default: 22]
+    #[arg(short = 'P', long = "port", value_name = "PORT")]
+    port: Option<u16>,
+    /// FILE... NODERANGE:PLACE
+    #[arg(value_name = "FILE", required = true, num_args = 2..)]
+    files: Vec<String>,
+}
+
+impl LocalCommand for Scp {
+    const NAME: &'static str = "pscp";
+    const JSON: bool = false;
+
+    fn run(self, environment: &Environment, _: &Registry, _: &mut Out<'_>) -> Done {
+        let flags: Vec<&str> = [("-p", self.preserve), ("-r", self.recursive), ("-C", self.compress)]
+            .iter()
+            .filter(|(_, given)| *given)
+            .map(|(flag, _)| *flag)
+            .collect();
+        let way = Way { interface: self.interface.as_deref(), fanout: self.fanout, port: self.port };
+        ended(copy(&way, &self.files, environment, &|openssh, target, copy| {
+            openssh.scp(Path::new(SCP), target, &flags, copy)
+        }))
+    }
+}
+
+/// Copy files to many nodes at once with rsync, in your own name
+///
+/// A node's end is shown as `NODE: done`. The exit code is the number of nodes that failed, at most 255.
+#[derive(Debug, clap::Args)]
+pub struct Rsync {
+    /// Copy by this interface: the host cn1-IF for the node cn1
+    #[arg(short = 'i', value_name = "IF")]
+    interface: Option<String>,
+    /// Nodes at a time [default: 64]
+    #[arg(short = 'f', value_name = "N")]
+    fanout: Option<usize>,
+    /// More options of rsync, put after `-az`: `-o "v --delete"`
+    #[arg(short = 'o', value_name = "OPTIONS")]
+    options: Option<String>,
+    /// Port of ssh on the nodes [default: 22]
+    #[arg(short = 'P', long = "port", value_name = "PORT")]
+    port: Option<u16>,
+    /// FILE... NODERANGE:PLACE
+    #[arg(value_name = "FILE", required = true, num_args = 2..)]
+    files: Vec<String>,
+}
+
+impl LocalCommand for Rsync {
+    const NAME: &'static str = "prsync";
+    const JSON: bool = false;
+
+    fn run(self, environment: &Environment, _: &Registry, _: &mut Out<'_>) -> Done {
+        let options = format!("-az{}", self.options.as_deref().unwrap_or_default());
+        let flags: Vec<&str> = options.split_whitespace().collect();
+        let way = Way { interface: self.interface.as_deref(), fanout: self.fanout, port: self.port };
+        ended(copy(&way, &self.files, environment, &|openssh, target, copy| {
+            openssh.rsync(Path::new(RSYNC), target, &flags, copy)
+        }))
+    }
+}
+
+struct Way<'a> {
+    interface: Option<&'a str>,
+    fanout: Option<usize>,
+    port: Option<u16>,
+}
+
+type Build<'a> =
+    dyn Fn(&OpenSsh, &dawn_remote::target::Target, &Copy<'_>) -> dawn_remote::program::Program + 'a;
+
+/// Copies; the number of nodes that failed.
+fn copy(
+    way: &Way<'_>,
+    files: &[String],
+    environment: &Environment,
+    build: &Build<'_>,
+) -> Result<usize, String> {
+    let (last, from) = files.split_last().ok_or("FILE... NODERANGE:PLACE is missing")?;
+    let (noderange, to) = last.split_once(':').ok_or_else(|| format!("'{last}' is not NODERANGE:PLACE"))?;
+    // A user before the nodes, as scp takes it.
+    let (user, noderange) = match noderange.split_once('@') {
+        Some((user, nodes)) if dawn_remote::names::user_name(user).is_ok() => (Some(user), nodes),
+        _ => (None, noderange),
+    };
+    let from: Vec<PathBuf> = from.iter().map(|file| environment.directory.join(file)).collect();
+    if let Some(missing) = from.iter().find(|file| !file.exists()) {
+        return Err(format!("{}: there is no such file", missing.display()));
+    }
+    let targets = targets(&Whom { noderange, interface: way.interface, user, port: way.port }, environment)?;
+    let failed = |error: std::io::Error| error.to_string();
+    let directory = RunDirectory::new(&temporary(environment)).map_err(failed)?;
+    let known = vec![environment.home().join(".ssh/known_hosts")];
+    let openssh = OpenSsh::new(directory, &targets, known, Vec::new()).map_err(failed)?;
+    let job = |target| {
+        let program = build(&openssh, &target, &Copy::To { from: &from, to });
+        Job { target, work: Work::Program(program) }
+    };
+    let jobs = targets.into_iter().map(job).collect();
+    let settings = Settings { fanout: fanout(way.fanout, environment)?, ..Settings::default() };
+    run_jobs(jobs, settings, &mut Screen::new(), &mut |screen, happened| {
+        if let Happened::Ended(ended) = happened {
+            show(screen, ended);
+        }
+    })
+}
+
+fn show(screen: &mut Screen, ended: &Ended) {
+    let mut text = format!("{}{}", ended.kept.out, ended.kept.err);
+    text.extend(reason(&ended.end).map(|reason| reason + "\n"));
+    if ended.end.is_success() {
+        text.push_str("done\n");
+    } else if text.is_empty() {
+        text.push_str("the copy failed\n");
+    }
+    if let Some(text) = prefixed(&ended.node, &text) {
+        screen.out(&(text + "\n"));
+    }
+}

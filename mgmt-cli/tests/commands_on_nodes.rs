@@ -1,0 +1,491 @@
+//! Commands on nodes from end to end: the real executable as client and daemon, and real sshds on loopback
+//! addresses with host keys that `dawn init` made.
+//!
+//! Needs root and the Debian packages `openssh-server` and `rsync`; without them the tests fail.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests stop at the first surprise")]
+
+use expect_test::expect;
+use std::io::{BufRead, BufReader};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long anything that must happen may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A daemon, its users, and hosts.
+struct Cluster {
+    directory: tempfile::TempDir,
+    children: Vec<Child>,
+    daemon_port: u16,
+    ssh_port: u16,
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for child in &mut self.children {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Cluster {
+    /// n1 to n4 are there, n5 shows another host key, nobody listens at n6.
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut cluster =
+            Self { directory, children: Vec::new(), daemon_port: free_port(), ssh_port: free_port() };
+        std::fs::create_dir_all(cluster.path("root")).unwrap();
+        let data = cluster.path("data").display().to_string();
+        let made =
+            cluster.dawn("root", &["init", "--master", "127.0.0.1", "--data", &data]).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        cluster.serve(&data);
+        let own = cluster.path("data/hostkeys/ssh_host_ed25519_key");
+        cluster.sshd("own", &own, &["127.78.0.1", "127.78.0.2", "127.78.0.3", "127.78.0.4"]);
+        let other = cluster.path("other_key");
+        let made =
+            Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&other).status();
+        assert!(made.unwrap().success());
+        cluster.sshd("other", &other, &["127.78.0.5"]);
+        for n in 1..=6 {
+            cluster.ok(&format!("mkdef n{n} groups=all ip=127.78.0.{n}"));
+        }
+        let keys = cluster.path("root/.ssh").display().to_string();
+        cluster.ok(&format!("tabch zonename=own zone.defaultzone=yes zone.sshkeydir={keys}"));
+        cluster
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn dawn(&self, user: &str, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dawn"));
+        command.env_clear().env("HOME", self.path(user)).env("USER", user);
+        command
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("XCATHOST", format!("127.0.0.1:{}", self.daemon_port));
+        command.args(words).stdin(Stdio::null()).current_dir(self.directory.path());
+        command
+    }
+
+    fn serve(&mut self, data: &str) {
+        let (port, status) = (self.daemon_port.to_string(), free_port().to_string());
+        let words =
+            ["serve", "--services", "xcatd", "--xcatd-port", &port, "--status-port", &status, "--data", data];
+        let mut child =
+            self.dawn("root", &words).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n");
+        self.children.push(child);
+    }
+
+    fn sshd(&mut self, name: &str, key: &Path, addresses: &[&str]) {
+        let _ = std::fs::create_dir_all("/run/sshd");
+        let mut text = format!(
+            "Port {}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\nUsePAM no\n\
+             MaxStartups 1000:30:2000\nPermitRootLogin yes\nSubsystem sftp internal-sftp\nSetEnv HOME={}\n",
+            self.ssh_port,
+            key.display(),
+            self.path("root/.ssh/id_rsa.pub").display(),
+            self.directory.path().display(),
+        );
+        addresses.iter().for_each(|address| text.push_str(&format!("ListenAddress {address}\n")));
+        let config = self.path(&format!("sshd_{name}"));
+        std::fs::write(&config, text).unwrap();
+        let mut command = Command::new("/usr/sbin/sshd");
+        command.args(["-D", "-e", "-f"]).arg(config).stdin(Stdio::null()).stderr(Stdio::null());
+        self.children.push(command.spawn().unwrap());
+        wait_for(|| addresses.iter().all(|address| TcpStream::connect((*address, self.ssh_port)).is_ok()));
+    }
+
+    /// Runs a line: output with errors marked, lines sorted, and the exit code.
+    fn run_as(&self, user: &str, line: &str) -> String {
+        let line = line.replace("PORT", &self.ssh_port.to_string());
+        let words = split(&line);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let output = self.dawn(user, &words).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let mut lines: Vec<String> = text(&output.stdout).lines().map(str::to_owned).collect();
+        lines.extend(text(&output.stderr).lines().map(|line| format!("! {line}")));
+        lines.sort();
+        let code = output.status.code().unwrap_or(-1);
+        let mut shown = lines.join("\n") + "\n";
+        if code != 0 {
+            shown.push_str(&format!("rc={code}\n"));
+        }
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let host = host.split('.').next().unwrap_or_default().to_owned();
+        let shown = shown.replace(&format!("[{host}]"), "[mn]");
+        let shown = shown.replace(&*self.directory.path().to_string_lossy(), "TOP");
+        let shown = shown.replace(&self.ssh_port.to_string(), "PORT");
+        // Fingerprints are of keys made for this test.
+        let mut parts = shown.split("SHA256:");
+        let first = parts.next().unwrap_or_default().to_owned();
+        parts.fold(first, |all, part| format!("{all}SHA256:..{}", part.get(43..).unwrap_or_default()))
+    }
+
+    /// Lines with `$ ` before each and what it printed below.
+    fn session(&self, lines: &[&str]) -> String {
+        lines.iter().map(|line| format!("$ {line}\n{}", self.run_as("root", line))).collect()
+    }
+
+    fn ok(&self, line: &str) {
+        let shown = self.run_as("root", line);
+        assert!(!shown.contains("rc="), "{line}: {shown}");
+    }
+}
+
+/// Words as a shell splits them, with single quotes.
+fn split(line: &str) -> Vec<String> {
+    let (mut words, mut quoted, mut open) = (vec![String::new()], false, false);
+    for c in line.chars() {
+        match c {
+            '\'' => {
+                quoted = !quoted;
+                open = true;
+            }
+            ' ' if !quoted => {
+                if open || words.last().is_some_and(|word| !word.is_empty()) {
+                    words.push(String::new());
+                }
+                open = false;
+            }
+            c => words.last_mut().unwrap().push(c),
+        }
+    }
+    words
+}
+
+fn wait_for(mut is_there: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !is_there() {
+        assert!(begin.elapsed() < PATIENCE, "it does not happen");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn commands_and_their_exit_codes() {
+    let cluster = Cluster::new();
+    std::fs::write(cluster.path("vars"), "GREETING=hello\n").unwrap();
+    std::fs::write(cluster.path("script"), "#!/bin/sh\necho script \"$@\" on $NODE; exit 2\n").unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(cluster.path("script"), mode).unwrap();
+    let text = cluster.session(&[
+        "xdsh n1-n3 -o '-p PORT' echo '$NODE' --version",
+        "xdsh n1,n2 -o '-p PORT' -z false",
+        "xdsh n1 -o '-p PORT' 'echo out; echo err >&2; exit 3'",
+        "xdsh n1 -o '-p PORT' 'exit 0'",
+        "xdsh n1 -o '-p PORT' -s 'echo out; echo err >&2; exit 3'",
+        "xdsh n4-n6 -o '-p PORT' 'echo it is there;'",
+        "xdsh n1,n6 -o '-p PORT' -m --nodestatus -Q true",
+        "xdsh n1 -o '-p PORT' -T true",
+        "xdsh n1 -o '-p PORT -4' 'printf x'",
+        "xdsh n1 -o '-p PORT' -E vars 'echo $GREETING'",
+        "xdsh n1,n2 -o '-p PORT' -e script a 'b c'",
+        "xdsh n1 -o '-p PORT' -t 1 'sleep 300'",
+        "xdsh n1-n3 -o '-p PORT' --collate 'echo same; [ $NODE != n2 ] || echo other'",
+        "xdsh n1",
+        "xdsh nosuch true",
+        "xdsh n1 -f 0 true",
+        "xdsh n1 -l 'root;id' true",
+        "xdsh n1 -S fish true",
+        "xdsh n1 -r /bin/nosuch true",
+        "psh -p PORT n1,n2 'echo $((1 + 1)); echo err >&2'",
+        "psh -p PORT n1,n6 'exit 3'",
+        "psh -p PORT -t 1 n1 sleep 300",
+        "pping n1,n2",
+        "nodestat n1",
+        "makeknownhosts n1 --dry-run",
+    ]);
+    let text: String = text
+        .lines()
+        .filter(|line| !line.contains("Dsh_process_id"))
+        .map(|line| format!("{}\n", line.split("AAAA").next().unwrap_or_default()))
+        .collect();
+    expect![[r#"
+        $ xdsh n1-n3 -o '-p PORT' echo '$NODE' --version
+        n1: n1 --version
+        n2: n2 --version
+        n3: n3 --version
+        $ xdsh n1,n2 -o '-p PORT' -z false
+        n1: Remote_command_rc = 1
+        n2: Remote_command_rc = 1
+        rc=2
+        $ xdsh n1 -o '-p PORT' 'echo out; echo err >&2; exit 3'
+        ! [mn]: n1: err
+        n1: out
+        rc=1
+        $ xdsh n1 -o '-p PORT' 'exit 0'
+
+        $ xdsh n1 -o '-p PORT' -s 'echo out; echo err >&2; exit 3'
+         n1 remote Command had return code: 3 
+        n1: err
+        n1: out
+        rc=1
+        $ xdsh n4-n6 -o '-p PORT' 'echo it is there;'
+        ! [mn]: n5: Host key verification failed: n5 shows ssh-ed25519 SHA256:.., which is not its key
+        ! [mn]: n6: ssh: connect to host n6 port PORT: Connection refused
+        ! n5: Hint: another machine may answer in its place. If the node was installed again by other means, `makeknownhosts n5 --scan` accepts its new key.
+        n4: it is there
+        rc=2
+        $ xdsh n1,n6 -o '-p PORT' -m --nodestatus -Q true
+        dsh>  Dsh_initialization_completed
+        dsh>  Dsh_remote_execution_started
+        dsh>  Remote_command_execution_completed
+        dsh>  Remote_command_failed n6
+        dsh>  Remote_command_started n1
+        dsh>  Remote_command_started n6
+        dsh>  Remote_command_successful n1
+        n1: Remote_command_successful
+        n6: Remote_command_failed, error_code=255
+        rc=1
+        $ xdsh n1 -o '-p PORT' -T true
+        TRACE: connections of our own
+        $ xdsh n1 -o '-p PORT -4' 'printf x'
+        n1: x
+        $ xdsh n1 -o '-p PORT' -E vars 'echo $GREETING'
+        n1: hello
+        $ xdsh n1,n2 -o '-p PORT' -e script a 'b c'
+        n1: script a b c on n1
+        n2: script a b c on n2
+        rc=2
+        $ xdsh n1 -o '-p PORT' -t 1 'sleep 300'
+        ! Error: [mn]:  Timed out waiting for response from child processes for the following nodes. n1
+        ! [mn]: n1: no output for 1 s
+        rc=1
+        $ xdsh n1-n3 -o '-p PORT' --collate 'echo same; [ $NODE != n2 ] || echo other'
+
+        +other
+        ------------------------------------
+        ------------------------------------
+        ------------------------------------
+        ------------------------------------
+        n2 (1), compared with n[1,3]
+        n[1,3] (2)
+        same
+        $ xdsh n1
+        ! Error: [mn]: No command argument provided
+        rc=1
+        $ xdsh nosuch true
+        ! Error: Invalid nodes and/or groups in noderange: nosuch
+        rc=1
+        $ xdsh n1 -f 0 true
+        ! Error: [mn]: '0' is not a number for -f
+        rc=1
+        $ xdsh n1 -l 'root;id' true
+        ! Error: [mn]: 'root;id' is not a user name (letters, digits and . _ -, the first not -)
+        rc=1
+        $ xdsh n1 -S fish true
+        ! Error: [mn]: Incorrect argument "fish" specified on -S flag. 
+        rc=1
+        $ xdsh n1 -r /bin/nosuch true
+        ! Error: [mn]: Remote command: /bin/nosuch does not exist or is not executable.
+        rc=1
+        $ psh -p PORT n1,n2 'echo $((1 + 1)); echo err >&2'
+        n1: 2
+        n1: err
+        n2: 2
+        n2: err
+        $ psh -p PORT n1,n6 'exit 3'
+        ! n1: *** ssh exited with error code 3.
+        ! n6: *** ssh exited with error code 255.
+        n6: ssh: connect to host n6 port PORT: Connection refused
+        rc=2
+        $ psh -p PORT -t 1 n1 sleep 300
+        ! n1: *** ssh exited with error code 255.
+        ! n1: timeout exceeded
+        rc=1
+        $ pping n1,n2
+        n1: ping
+        n2: ping
+        $ nodestat n1
+        n1: ping
+        $ makeknownhosts n1 --dry-run
+        + n1,127.78.0.1 ecdsa-sha2-nistp256 
+        + n1,127.78.0.1 ssh-ed25519 
+        + n1,127.78.0.1 ssh-rsa 
+    "#]]
+    .assert_eq(&text);
+    let json = cluster.run_as("root", "xdsh n1 -o '-p PORT' --json 'echo a; exit 4'");
+    assert!(json.contains("\"code\": 4") && json.contains("\"stdout\": \"a\\n\""), "{json}");
+}
+
+#[test]
+fn files_go_there_and_back() {
+    let cluster = Cluster::new();
+    std::fs::write(cluster.path("a b$(x).txt"), "content").unwrap();
+    for name in ["to", "to2", "from"] {
+        std::fs::create_dir(cluster.path(name)).unwrap();
+    }
+    let top = cluster.directory.path().display().to_string();
+    let lines = [
+        format!("xdcp n1 -o '-o Port=PORT' '{top}/a b$(x).txt' {top}/to/"),
+        format!("xdcp n1 -r /usr/bin/rsync -p -o '-o Port=PORT' '{top}/a b$(x).txt' {top}/to2/"),
+        format!("xdcp n1,n2 -o '-o Port=PORT' -P '{top}/to/a b$(x).txt' from"),
+        "xdcp n1 -o '-o Port=PORT' nosuch /tmp/nosuchplace".to_owned(),
+        "xdcp n1 one".to_owned(),
+        "xdcp n1".to_owned(),
+        "xdcp n1 -r /bin/cp a b".to_owned(),
+        format!("pscp -P PORT 'a b$(x).txt' n1,n5:{top}/to/second"),
+        format!("prsync -P PORT 'a b$(x).txt' n1:{top}/to2/second"),
+        "pscp -P PORT nosuch n1:/tmp".to_owned(),
+    ];
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let text = cluster.session(&lines);
+    let text: String = text
+        .lines()
+        // What ssh says about a wrong key is long and names files of the run.
+        .filter(|line| !line.starts_with("n5: ") || line.contains("failed") || line.contains("closed"))
+        .map(|line| format!("{}\n", line.replace(&top, "TOP")))
+        .collect();
+    expect![[r#"
+        $ xdcp n1 -o '-o Port=PORT' 'TOP/a b$(x).txt' TOP/to/
+
+        $ xdcp n1 -r /usr/bin/rsync -p -o '-o Port=PORT' 'TOP/a b$(x).txt' TOP/to2/
+
+        $ xdcp n1,n2 -o '-o Port=PORT' -P 'TOP/to/a b$(x).txt' from
+
+        $ xdcp n1 -o '-o Port=PORT' nosuch /tmp/nosuchplace
+        n1: /usr/bin/scp: stat local "TOP/nosuch": No such file or directory
+        rc=1
+        $ xdcp n1 one
+        ! Error: [mn]: Missing target_path
+        rc=1
+        $ xdcp n1
+        ! Error: [mn]: Missing file arguments
+        rc=1
+        $ xdcp n1 -r /bin/cp a b
+        ! Error: [mn]: Remote command: /bin/cp is invalid, the support remote commands: scp,rsync.
+        rc=1
+        $ pscp -P PORT 'a b$(x).txt' n1,n5:TOP/to/second
+        n1: done
+        n5: /usr/bin/scp: Connection closed
+        n5: Host key verification failed.
+        rc=1
+        $ prsync -P PORT 'a b$(x).txt' n1:TOP/to2/second
+        n1: done
+        $ pscp -P PORT nosuch n1:/tmp
+        ! Error: TOP/nosuch: there is no such file
+        rc=1
+    "#]]
+    .assert_eq(&text);
+    for file in ["to/a b$(x).txt", "to2/a b$(x).txt", "to/second", "to2/second", "from/a b$(x).txt._n1"] {
+        assert_eq!(std::fs::read_to_string(cluster.path(file)).unwrap(), "content", "{file}");
+    }
+}
+
+#[test]
+fn policy_and_the_rights_of_root() {
+    let cluster = Cluster::new();
+    let data = cluster.path("data");
+    let made =
+        cluster.dawn("root", &["init", "--data", &data.display().to_string(), "--client", "bob"]).output();
+    assert!(made.unwrap().status.success());
+    std::fs::create_dir(cluster.path("bob")).unwrap();
+    let copied =
+        Command::new("cp").arg("-a").arg(data.join("clients/bob")).arg(cluster.path("bob/.xcat")).status();
+    assert!(copied.unwrap().success());
+    let bob = |line: &str| format!("$ {line}\n{}", cluster.run_as("bob", line));
+    let mut text = bob("xdsh n1 -o '-p PORT' true");
+    cluster.ok("mkdef -t policy -o 7 name=bob commands=xdsh,sshtargets noderange=n1 rule=allow");
+    for line in [
+        "xdsh n1 -o '-p PORT' true",
+        "xdsh n1,n2 -o '-p PORT' true",
+        "xdsh n1 -l root true",
+        "xdsh n1 -o '-oProxyCommand=touch mark' true",
+        "xdsh n1 -r /bin/sh true",
+        "xdsh n1 -e script",
+        "xdsh n1 -E /etc/shadow true",
+        "xdsh n1 -K",
+        "xdcp n1 /etc/shadow /tmp",
+        "makeknownhosts n1",
+        "psh -p PORT n2 true",
+        "psh -p PORT n1 true",
+    ] {
+        text.push_str(&bob(line));
+    }
+    expect![[r#"
+        $ xdsh n1 -o '-p PORT' true
+        ! Error: [mn]: Permission denied for request
+        rc=1
+        $ xdsh n1 -o '-p PORT' true
+        ! [mn]: n1: bob@n1: Permission denied (publickey,password,keyboard-interactive).
+        rc=1
+        $ xdsh n1,n2 -o '-p PORT' true
+        ! Error: [mn]: Permission denied for request
+        rc=1
+        $ xdsh n1 -l root true
+        ! Error: [mn]: only root may run commands as another user: you are bob, not root
+        ! Hint: `psh -l root` logs in with your own keys.
+        rc=1
+        $ xdsh n1 -o '-oProxyCommand=touch mark' true
+        ! Error: [mn]: -o with anything but a port or a time is for root: the daemon would use it with root's rights on its own machine
+        ! Hint: `psh`, `pscp` and `prsync` run in your own name.
+        rc=1
+        $ xdsh n1 -r /bin/sh true
+        ! Error: [mn]: -r is for root: the daemon would use it with root's rights on its own machine
+        ! Hint: `psh`, `pscp` and `prsync` run in your own name.
+        rc=1
+        $ xdsh n1 -e script
+        ! Error: [mn]: -e is for root: the daemon would use it with root's rights on its own machine
+        ! Hint: `psh`, `pscp` and `prsync` run in your own name.
+        rc=1
+        $ xdsh n1 -E /etc/shadow true
+        ! Error: [mn]: -E is for root: the daemon would use it with root's rights on its own machine
+        ! Hint: `psh`, `pscp` and `prsync` run in your own name.
+        rc=1
+        $ xdsh n1 -K
+        ! Error: [mn]: -K is for root: the daemon would use it with root's rights on its own machine
+        ! Hint: `psh`, `pscp` and `prsync` run in your own name.
+        rc=1
+        $ xdcp n1 /etc/shadow /tmp
+        ! Error: [mn]: Permission denied for request
+        rc=1
+        $ makeknownhosts n1
+        ! Error: [mn]: Permission denied for request
+        rc=1
+        $ psh -p PORT n2 true
+        ! Error: Permission denied for request
+        rc=1
+        $ psh -p PORT n1 true
+        ! n1: *** ssh exited with error code 255.
+        n1: bob@127.78.0.1: Permission denied (publickey,password,keyboard-interactive).
+        rc=1
+    "#]].assert_eq(&text);
+    assert!(!cluster.path("mark").exists());
+}
+
+#[test]
+fn an_interrupted_client_ends_the_remote_command() {
+    let cluster = Cluster::new();
+    let alive = |mark: &str| {
+        let id = std::fs::read_to_string(cluster.path(mark)).unwrap();
+        Path::new("/proc").join(id.trim()).exists()
+    };
+    for (name, before) in [("xdsh", "xdsh n1 -o '-p PORT'"), ("psh", "psh -p PORT n1")] {
+        let mark = format!("mark_{name}");
+        let place = cluster.path(&mark).display().to_string();
+        let line = format!("{before} 'echo $$ > {place}.new; mv {place}.new {place}; sleep 3000; true'");
+        let line = line.replace("PORT", &cluster.ssh_port.to_string());
+        let words = split(&line);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let mut client =
+            cluster.dawn("root", &words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        wait_for(|| cluster.path(&mark).exists());
+        let id = i32::try_from(client.id()).ok().and_then(rustix::process::Pid::from_raw).unwrap();
+        rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
+        client.wait().unwrap();
+        wait_for(|| !alive(&mark));
+    }
+}

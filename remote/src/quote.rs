@@ -1,0 +1,39 @@
+//! Words for the shell on a host, and the command line around a script that travels with it.
+
+use std::io;
+
+/// One word in single quotes.
+pub fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// A file that travels on the standard input of a command.
+pub struct Carried<'a> {
+    /// Its name in messages and the end of its name on the host: letters and dots only.
+    pub suffix: &'static str,
+    /// Its content.
+    pub content: &'a [u8],
+}
+
+/// A command that stores carried files under names of its own in `/tmp`, runs `line`, in which `$dawn_0`,
+/// `$dawn_1` … are their paths, and removes them; and what its standard input is. The user's shell on the
+/// host need not be one of Bourne's kind.
+///
+/// # Errors
+/// The system has no random numbers.
+pub fn carrying(files: &[Carried<'_>], line: &str) -> io::Result<(String, Vec<u8>)> {
+    let (mut script, mut input) = ("umask 077; set -C; ".to_owned(), Vec::new());
+    let mut names = Vec::new();
+    for (at, file) in files.iter().enumerate() {
+        let name = format!("/tmp/{}{}", crate::openssh::random_name()?, file.suffix);
+        script.push_str(&format!(
+            "dawn_{at}={name}; head -c {} > $dawn_{at} && chmod 700 $dawn_{at} || exit 126; ",
+            file.content.len()
+        ));
+        input.extend_from_slice(file.content);
+        names.push(format!("$dawn_{at}"));
+    }
+    let names = names.join(" ");
+    script.push_str(&format!("set +C; trap 'rm -f {names}' EXIT; trap 'exit 130' INT TERM HUP; {line}"));
+    Ok((format!("exec /bin/sh -c {}", quoted(&script)), input))
+}
