@@ -39,7 +39,7 @@ impl Command for Args {
         let (query, args) = (self.query(&ctx.view, out)?, &self);
         let mut one = |node: &str| match self.is_meant(node, &query, ctx) {
             false => Ok(()),
-            true => out.report(&Listed { node, args: args, query: &query, ctx }),
+            true => out.report(&Listed { node, args, query: &query, ctx }),
         };
         if self.noderange.is_some() {
             ctx.nodes().iter().try_for_each(|node| one(node))
