@@ -4,7 +4,8 @@
 //! fails and is tried again after a second (tcp(7), `tcp_abort_on_overflow`). A task of the runtime has its
 //! turn between all others, and connections that strangers open meanwhile fill that queue. The thread does
 //! nothing else: it gives a connection its place, or the permit to be told that there is none, or closes it.
-//! What it hands over is bounded by these.
+//! What it hands over waits in two queues of [`ARRIVALS_MAX`], and those of strangers come second. When a
+//! queue is full, the newcomer is closed.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -12,10 +13,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use socket2::SockRef;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-use crate::limits::ACCEPT_ERROR_PAUSE;
+use crate::limits::{ACCEPT_ERROR_PAUSE, ARRIVALS_MAX};
 use dawn_serving::shares::{Callers, Kind, Place, Places};
 
 /// Who may come in.
@@ -46,7 +48,14 @@ pub(crate) enum Admission {
 pub(crate) struct Acceptor {
     socket: Arc<TcpListener>,
     stopped: Arc<AtomicBool>,
-    arrivals: UnboundedReceiver<Arrival>,
+    strangers: Receiver<Arrival>,
+    others: Receiver<Arrival>,
+}
+
+/// Where the thread puts connections.
+struct Queues {
+    strangers: Sender<Arrival>,
+    others: Sender<Arrival>,
 }
 
 impl Acceptor {
@@ -55,18 +64,23 @@ impl Acceptor {
     /// # Errors
     /// When the system has no thread.
     pub(crate) fn start(socket: TcpListener, door: Door) -> io::Result<Self> {
-        let (sender, arrivals) = unbounded_channel();
+        let ((to_strangers, strangers), (to_others, others)) = (channel(ARRIVALS_MAX), channel(ARRIVALS_MAX));
+        let queues = Queues { strangers: to_strangers, others: to_others };
         let (socket, stopped) = (Arc::new(socket), Arc::new(AtomicBool::new(false)));
         let (listening, stop) = (Arc::clone(&socket), Arc::clone(&stopped));
         std::thread::Builder::new()
             .name("http-accept".to_owned())
-            .spawn(move || door.accept_all(&listening, &stop, &sender))?;
-        Ok(Self { socket, stopped, arrivals })
+            .spawn(move || door.accept_all(&listening, &stop, &queues))?;
+        Ok(Self { socket, stopped, strangers, others })
     }
 
     /// The next connection; none when the thread has ended.
     pub(crate) async fn next(&mut self) -> Option<Arrival> {
-        self.arrivals.recv().await
+        tokio::select! {
+            biased;
+            arrival = self.others.recv() => arrival,
+            arrival = self.strangers.recv() => arrival,
+        }
     }
 }
 
@@ -79,7 +93,7 @@ impl Drop for Acceptor {
 }
 
 impl Door {
-    fn accept_all(&self, socket: &TcpListener, stopped: &AtomicBool, arrivals: &UnboundedSender<Arrival>) {
+    fn accept_all(&self, socket: &TcpListener, stopped: &AtomicBool, queues: &Queues) {
         loop {
             let accepted = socket.accept();
             if stopped.load(Ordering::Relaxed) {
@@ -87,9 +101,10 @@ impl Door {
             }
             match accepted {
                 Ok((stream, peer)) => {
-                    if let Some(arrival) = self.admit(stream, peer)
-                        && arrivals.send(arrival).is_err()
-                    {
+                    let Some(arrival) = self.admit(stream, peer) else { continue };
+                    let queue =
+                        if arrival.kind == Kind::Stranger { &queues.strangers } else { &queues.others };
+                    if let Err(TrySendError::Closed(_)) = queue.try_send(arrival) {
                         return;
                     }
                 }

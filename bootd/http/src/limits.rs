@@ -31,6 +31,8 @@ pub const SENDFILE_BYTES: usize = 2 * 1024 * 1024;
 pub const COPY_BYTES: usize = 128 * 1024;
 /// Connections at a time that are told why they have no place; others are closed without a word.
 pub const REFUSALS_MAX: usize = 64;
+/// Connections of strangers that wait for the runtime after they were accepted, and so many of others.
+pub const ARRIVALS_MAX: usize = 4096;
 /// Pause after accept failed, for example for want of descriptors.
 pub const ACCEPT_ERROR_PAUSE: Duration = Duration::from_millis(50);
 
