@@ -65,6 +65,7 @@ impl Site {
             show_source: false,
             show_xml: false,
             trace: false,
+            has_terminal: false,
             bypass: false,
         };
         Self { directory, daemon, settings }
