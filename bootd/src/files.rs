@@ -1,8 +1,8 @@
 //! What TFTP and HTTP serve: views of the boot plan in front of the static trees.
 //!
 //! TFTP's root is the TFTP directory. HTTP serves it below `/tftpboot/` and the install directory below
-//! `/install/`. The trees are opened once at start; a changed `site.tftpdir` or `site.installdir`
-//! counts after a restart.
+//! `/install/`. The trees are opened once at start, or later where a disk does not answer then; a changed
+//! `site.tftpdir` or `site.installdir` counts after a restart.
 
 use crate::audience::{self, Audience};
 use crate::image_index::ImageIndex;
@@ -16,9 +16,10 @@ use dawn_plan::loader::SHIM;
 use dawn_plan::view;
 use dawn_plan::{Ports, Surroundings};
 use dawn_roots::live::{LiveRoots, image_dir};
+use dawn_serving::disks::WAIT_TIME_MAX;
 use dawn_serving::{
-    Answer, Content, Mount, NamedFiles, Rendered, Request, RequestPath, Roots, Service, Source, Tree,
-    TreeError,
+    Answer, Content, DiskPool, Mount, NamedFiles, Rendered, Request, RequestPath, Roots, Service, Source,
+    Tree, TreeError,
 };
 use dawn_xcatd::node_status::{NodeReport, NodeReports};
 use std::net::IpAddr;
@@ -72,7 +73,8 @@ enum Wanted {
 }
 
 impl Files {
-    /// Opens the directories that `site.tftpdir` and `site.installdir` name.
+    /// Opens the directories that `site.tftpdir` and `site.installdir` name. One whose disk does not answer does
+    /// not hold up the start.
     ///
     /// # Errors
     /// When one of them cannot be opened.
@@ -84,8 +86,8 @@ impl Files {
         ports: Ports,
     ) -> Result<Self, FilesError> {
         let snapshot = model.snapshot();
-        let tftp = Mount::new("tftpboot", open_tree(&snapshot, "tftpdir", "/tftpboot")?);
-        let install = Mount::new(INSTALL, open_tree(&snapshot, "installdir", "/install")?).listed();
+        let tftp = open_root(&snapshot, "tftpboot", "tftpdir", "/tftpboot")?;
+        let install = open_root(&snapshot, INSTALL, "installdir", "/install")?.listed();
         Ok(Self {
             model,
             addresses,
@@ -334,9 +336,26 @@ pub struct FilesError {
     source: std::io::Error,
 }
 
-fn open_tree(snapshot: &Snapshot, key: &'static str, default: &str) -> Result<Tree, FilesError> {
+fn open_root(
+    snapshot: &Snapshot,
+    prefix: &str,
+    key: &'static str,
+    default: &str,
+) -> Result<Mount, FilesError> {
     let path = snapshot.site(key).map_or_else(|| default.to_owned(), |text| text.to_string());
-    Tree::open_root(Path::new(&path)).map_err(|source| FilesError { key, path, source })
+    let root = PathBuf::from(&path);
+    let opened = DiskPool::default().call(Path::new(&path), WAIT_TIME_MAX, {
+        let root = root.clone();
+        move || Tree::open_root(&root)
+    });
+    match opened {
+        Ok(Ok(tree)) => Ok(Mount::new(prefix, tree)),
+        Ok(Err(source)) => Err(FilesError { key, path, source }),
+        Err(error) => {
+            tracing::error!(path, %error, "site.{key} is served as soon as its disk answers");
+            Ok(Mount::later(prefix, &root))
+        }
+    }
 }
 
 impl Source for Files {

@@ -1,23 +1,19 @@
 //! Files that the daemon reads because a client or a cell names them: never for long, never without end.
 //!
 //! A file may look regular and block its reader (`/proc/kmsg`), and any file may on a dead NFS mount. So a
-//! file is looked at before it is opened, kernel interfaces are refused, and a thread of its own reads it:
-//! when that hangs, the client hears so after [`READ_TIME_MAX`], and the number of threads that may hang at
-//! once is bounded.
+//! file is looked at before it is opened, kernel interfaces are refused, and a thread of the [`DiskPool`] reads
+//! it: when that hangs, the client gets an error after [`READ_TIME_MAX`].
 
-use rustix::fs::{FileType, Mode, OFlags};
+use crate::disks::{DiskPool, Late, WAIT_TIME_MAX};
+use rustix::fs::{FileType, Gid, Mode, OFlags, Uid};
 use std::fs::{File, Metadata};
 use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
 use std::time::Duration;
 
 /// How long a file may take.
-pub const READ_TIME_MAX: Duration = Duration::from_secs(5);
-/// Reading threads at once, those that hang included.
-pub const READERS_MAX: usize = 16;
+pub const READ_TIME_MAX: Duration = WAIT_TIME_MAX;
 /// File systems whose files are not data but questions to the kernel, by the magic numbers of statfs(2):
 /// proc, sysfs, debugfs, tracefs, securityfs, configfs, pstore, efivarfs, selinuxfs, bpf, cgroup, cgroup2,
 /// mqueue, rpc_pipefs, nfsd.
@@ -38,8 +34,6 @@ const KERNEL_INTERFACES: [u64; 15] = [
     0x6759_6969,
     0x6e66_7364,
 ];
-
-static READERS: AtomicUsize = AtomicUsize::new(0);
 
 /// Why a file was not read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,12 +56,9 @@ pub enum Refused {
     /// Text is wanted, and this is not UTF-8.
     #[error("it is not text")]
     NotText,
-    /// The read hangs.
-    #[error("it could not be read within {} s; is it on a file server that is gone?", READ_TIME_MAX.as_secs())]
-    Slow,
-    /// Too many others hang.
-    #[error("{READERS_MAX} other files are being read or hang; try again later")]
-    Busy,
+    /// The disk does not answer.
+    #[error(transparent)]
+    Late(#[from] Late),
 }
 
 /// Whose rights a file is looked up and opened with.
@@ -83,29 +74,49 @@ pub enum Rights {
 const NOBODY: u32 = 65534;
 
 impl Rights {
-    /// Gives these rights to the calling thread, for good: it must end after its one file.
-    fn take(self) -> Result<(), Refused> {
+    /// Does `work` with these rights.
+    fn with<T>(self, work: impl FnOnce() -> Result<T, Refused>) -> Result<T, Refused> {
         if self == Rights::Daemon || !rustix::process::geteuid().is_root() {
             // A daemon that is not root has no rights to give up; the mode of the file decides then.
-            return Ok(());
+            return work();
         }
-        let uid = rustix::fs::Uid::from_raw(NOBODY);
-        let gid = rustix::fs::Gid::from_raw(NOBODY);
-        // All of them are of the thread alone, as the kernel has it.
-        rustix::thread::set_thread_groups(&[]).map_err(io)?;
-        rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(io)?;
-        // The last one takes away the capabilities too.
-        rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(io)
+        let _until_done = AsNobody::begin().map_err(io)?;
+        work()
+    }
+}
+
+/// The calling thread acts as `nobody` while this lives. Groups and effective ids belong to the thread alone, as
+/// the kernel has it; without the effective id of root it has none of root's capabilities.
+struct AsNobody {
+    groups: Vec<Gid>,
+}
+
+impl AsNobody {
+    fn begin() -> rustix::io::Result<Self> {
+        let before = Self { groups: rustix::process::getgroups()? };
+        let gid = Gid::from_raw(NOBODY);
+        rustix::thread::set_thread_groups(&[])?;
+        rustix::thread::set_thread_res_gid(Gid::ROOT, gid, Gid::ROOT)?;
+        rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::from_raw(NOBODY), Uid::ROOT)?;
+        Ok(before)
+    }
+}
+
+impl Drop for AsNobody {
+    fn drop(&mut self) {
+        // The user first: it brings the right to change the others.
+        let restored = rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)
+            .and_then(|()| rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT))
+            .and_then(|()| rustix::thread::set_thread_groups(&self.groups));
+        if let Err(error) = restored {
+            tracing::error!(%error, "a thread for disks goes on with the rights of nobody");
+        }
     }
 }
 
 /// Reads a regular file of at most `bytes_max` bytes.
 pub fn read(path: &Path, bytes_max: u64, rights: Rights) -> Result<Vec<u8>, Refused> {
-    let path: PathBuf = path.to_owned();
-    in_time(READ_TIME_MAX, move || {
-        rights.take()?;
-        read_now(&path, bytes_max, rights)
-    })
+    on_disk(path, move |path| rights.with(|| read_now(path, bytes_max, rights)))
 }
 
 /// The same as text. Any file may be named: who reads it is not the one who names it.
@@ -115,45 +126,15 @@ pub fn read_text(path: &Path, bytes_max: u64) -> Result<String, Refused> {
 
 /// Looks at a regular file that somebody else will open.
 pub fn look(path: &Path) -> Result<Metadata, Refused> {
-    let path: PathBuf = path.to_owned();
-    in_time(READ_TIME_MAX, move || {
-        File::from(find(&path)?).metadata().map_err(|e| Refused::Io(e.to_string()))
-    })
+    on_disk(path, |path| File::from(find(path)?).metadata().map_err(|e| Refused::Io(e.to_string())))
 }
 
-/// One place among the readers, free again when the thread ends.
-struct Place;
-
-impl Place {
-    fn take() -> Option<Place> {
-        let more = |taken: usize| (taken < READERS_MAX).then_some(taken + 1);
-        READERS.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_ok().then_some(Place)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        READERS.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-fn in_time<T: Send + 'static>(
-    limit: Duration,
-    work: impl FnOnce() -> Result<T, Refused> + Send + 'static,
+fn on_disk<T: Send + 'static>(
+    path: &Path,
+    work: impl FnOnce(&Path) -> Result<T, Refused> + Send + 'static,
 ) -> Result<T, Refused> {
-    let place = Place::take().ok_or(Refused::Busy)?;
-    let (sender, receiver) = mpsc::channel();
-    let body = move || {
-        let result = work();
-        drop(place);
-        // Nobody listens any more when it took too long.
-        let _ = sender.send(result);
-    };
-    std::thread::Builder::new()
-        .name("dawn-file".into())
-        .spawn(body)
-        .map_err(|error| Refused::Io(error.to_string()))?;
-    receiver.recv_timeout(limit).unwrap_or(Err(Refused::Slow))
+    let file: PathBuf = path.to_owned();
+    DiskPool::default().call(path, READ_TIME_MAX, move || work(&file))?
 }
 
 fn io(error: rustix::io::Errno) -> Refused {
@@ -237,16 +218,5 @@ mod tests {
         }
         assert!(rustix::process::geteuid().is_root(), "the rights of one thread only");
         assert_eq!(std::fs::read(&inside).unwrap(), b"secret\n");
-    }
-
-    #[test]
-    fn a_read_that_hangs_is_given_up() {
-        let (release, held) = mpsc::channel::<()>();
-        let hang = move || {
-            let _ = held.recv();
-            Ok(())
-        };
-        assert_eq!(in_time(Duration::from_millis(1), hang), Err(Refused::Slow));
-        drop(release);
     }
 }

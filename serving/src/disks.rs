@@ -86,6 +86,8 @@ struct Shared {
     mounts: CurrentMounts,
     state: Mutex<State>,
     work: Condvar,
+    /// Takes this pool to have one more thread started.
+    starter: Mutex<mpsc::Sender<Arc<Shared>>>,
 }
 
 #[derive(Default)]
@@ -125,11 +127,18 @@ impl Default for DiskPool {
 }
 
 impl DiskPool {
-    /// A pool of its own, without a thread yet, for work of the daemon itself.
+    /// A pool of its own, for work of the daemon itself, without a thread for it yet. Its threads act with the ids
+    /// and the umask that the calling thread has now, whatever those have that give them work.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         let (mounts, state, work) = Default::default();
-        Self { shared: Arc::new(Shared { limits, mounts, state, work }), kind: Kind::Local }
+        let (starter, wanted) = mpsc::channel::<Arc<Shared>>();
+        let start = move || wanted.into_iter().for_each(|shared| shared.start_a_thread());
+        if let Err(error) = thread("disk-starter", start) {
+            tracing::error!(%error, "no thread for disks can be started");
+        }
+        let starter = Mutex::new(starter);
+        Self { shared: Arc::new(Shared { limits, mounts, state, work, starter }), kind: Kind::Local }
     }
 
     /// The same threads for work that a caller of this kind asks for.
@@ -231,9 +240,16 @@ impl Shared {
         }
         state.threads += 1;
         drop(state);
-        let shared = Arc::clone(self);
-        let started = std::thread::Builder::new().name("disk".to_owned()).spawn(move || shared.work());
-        if let Err(error) = started {
+        let starter = self.starter.lock().unwrap_or_else(PoisonError::into_inner);
+        if starter.send(Arc::clone(self)).is_err() {
+            drop(starter);
+            self.lock().threads -= 1;
+        }
+    }
+
+    fn start_a_thread(self: Arc<Self>) {
+        let shared = Arc::clone(&self);
+        if let Err(error) = thread("disk", move || shared.work()) {
             // The work waits for a thread that there is, or for the next request.
             self.lock().threads -= 1;
             tracing::warn!(%error, "no further thread for disks");
@@ -313,6 +329,10 @@ impl Shared {
             }
         }
     }
+}
+
+fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
 }
 
 #[cfg(test)]

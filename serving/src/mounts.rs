@@ -97,6 +97,12 @@ impl Mounts {
         all.max_by_key(|point| point.components().count()).map_or(Path::new("/"), PathBuf::as_path)
     }
 
+    /// Whether there is any mount that may hang with a server.
+    #[must_use]
+    pub fn has_network(&self) -> bool {
+        !self.network.is_empty()
+    }
+
     /// The network mount that `path` leads to; each step is looked at before it is taken.
     #[must_use]
     pub fn network(&self, path: &Path) -> Option<&Path> {

@@ -1,6 +1,7 @@
 //! Static directories under virtual prefixes: `/tftpboot`, `/install`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use crate::{Answer, Entry, Request, RequestPath, Source, Tree, TreeError};
 
@@ -8,7 +9,9 @@ use crate::{Answer, Entry, Request, RequestPath, Source, Tree, TreeError};
 #[derive(Debug)]
 pub struct Mount {
     prefix: String,
-    tree: Tree,
+    path: PathBuf,
+    /// Open, once its disk has answered.
+    tree: OnceLock<Tree>,
     listed: bool,
     private: Vec<String>,
 }
@@ -16,7 +19,23 @@ pub struct Mount {
 impl Mount {
     /// Serves `tree` under `prefix` (`install`, `tftpboot`, or empty for the top). Nothing is listed.
     pub fn new(prefix: &str, tree: Tree) -> Self {
-        Self { prefix: prefix.trim_matches('/').to_owned(), tree, listed: false, private: Vec::new() }
+        let path = tree.path().to_owned();
+        Self { tree: OnceLock::from(tree), ..Self::later(prefix, &path) }
+    }
+
+    /// The same for a directory whose disk does not answer yet: the first request that finds it opens it.
+    pub fn later(prefix: &str, path: &Path) -> Self {
+        let (prefix, path) = (prefix.trim_matches('/').to_owned(), path.to_owned());
+        Self { prefix, path, tree: OnceLock::new(), listed: false, private: Vec::new() }
+    }
+
+    /// The directory. May wait for its disk.
+    fn tree(&self) -> Result<&Tree, TreeError> {
+        if let Some(tree) = self.tree.get() {
+            return Ok(tree);
+        }
+        let tree = Tree::open_root(&self.path).map_err(TreeError::Io)?;
+        Ok(self.tree.get_or_init(|| tree))
     }
 
     /// Lets clients see the names in directories, as installers need for repositories.
@@ -37,14 +56,14 @@ impl Mount {
         if inner.has_trailing_slash() || self.private.iter().any(|folder| inner.is_within(folder)) {
             return None;
         }
-        self.tree.open_at_once(inner).map(Answer::File)
+        self.tree.get()?.open_at_once(inner).map(Answer::File)
     }
 
     fn answer(&self, inner: &RequestPath) -> Answer {
         if self.private.iter().any(|folder| inner.is_within(folder)) {
             return Answer::Refused("this folder is private to the server".to_owned());
         }
-        match self.tree.open(inner) {
+        match self.tree().and_then(|tree| tree.open(inner)) {
             Ok(Entry::File(_)) if inner.has_trailing_slash() => Answer::NotFound,
             Ok(Entry::File(file)) => Answer::File(file),
             Ok(Entry::Directory(dir)) if self.listed => Answer::Directory(dir),
@@ -79,13 +98,14 @@ impl Roots {
     /// # Errors
     /// As [`Tree::real_path`].
     pub fn real_path(&self, path: &RequestPath) -> Result<Option<PathBuf>, TreeError> {
-        self.mount_of(path).map_or(Ok(None), |(mount, inner)| mount.tree.real_path(&inner))
+        let Some((mount, inner)) = self.mount_of(path) else { return Ok(None) };
+        mount.tree()?.real_path(&inner)
     }
 
     /// The same, if that can be said without asking a disk.
     pub fn real_path_at_once(&self, path: &RequestPath) -> Option<PathBuf> {
         let (mount, inner) = self.mount_of(path)?;
-        mount.tree.real_path_at_once(&inner)
+        mount.tree.get()?.real_path_at_once(&inner)
     }
 
     /// What [`Roots::find`] would say, if that can be said without asking a disk.
@@ -97,7 +117,7 @@ impl Roots {
     /// Where on this machine `path` is by its text, links not followed.
     pub fn place(&self, path: &RequestPath) -> PathBuf {
         match self.mount_of(path) {
-            Some((mount, inner)) => mount.tree.path().join(inner.as_str()),
+            Some((mount, inner)) => mount.path.join(inner.as_str()),
             None => PathBuf::new(),
         }
     }
@@ -134,6 +154,23 @@ impl Source for Roots {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_directory_may_come_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let late = dir.path().join("late");
+        let roots = Roots::new().with(Mount::later("install", &late));
+        let path = RequestPath::parse("/install/file").unwrap();
+        assert!(matches!(roots.find(&path), Answer::Refused(_)));
+        std::fs::create_dir(&late).unwrap();
+        for (path, mode) in [(dir.path(), 0o755), (&late, 0o755)] {
+            std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+        }
+        std::fs::write(late.join("file"), b"f").unwrap();
+        assert!(roots.find_at_once(&path).is_none());
+        assert!(matches!(roots.find(&path), Answer::File(_)));
+        assert_eq!(roots.place(&path), late.join("file"));
+    }
 
     #[test]
     fn mounts_answer_by_prefix() {

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use dawn_serving::DiskPool;
 use rustix::io::Errno;
 
 use crate::cred::{self, Identity};
 use crate::drc::ReplyCache;
-use crate::export::{Access, Export, ExportId, Exports};
+use crate::export::{Access, Export, ExportId, Exports, Question};
 use crate::handle::{FileHandle, HandleKey, Kind, Opened};
 use crate::known::KnownHandles;
 use crate::layers::{Layer, Layers};
@@ -52,6 +53,8 @@ pub struct EngineConfig {
     pub open_objects_max: usize,
     /// Replies to calls that must not be carried out twice.
     pub replies: ReplyCache,
+    /// Threads for file systems that may hang.
+    pub disks: DiskPool,
     /// Directory with an empty directory `dir` and an empty file `file`, see [`Workshop`].
     pub stand_ins: PathBuf,
 }
@@ -79,7 +82,7 @@ impl State {
             observer: config.observer,
             key: config.key,
             verifier: config.verifier.into(),
-            objects: Objects::new(config.open_objects_max),
+            objects: Objects::new(config.open_objects_max, config.disks),
             known: KnownHandles::default(),
             mounts: MountList::default(),
             replies: config.replies,
@@ -146,16 +149,36 @@ pub struct Session {
 }
 
 #[derive(Clone)]
-struct Known {
+pub(crate) struct Known {
     generation: u64,
     export: Arc<Export>,
     tree: Arc<Tree>,
+}
+
+/// Where a call is carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seat {
+    /// On a thread that serves everybody: it must not wait for a disk that may hang. Calls that could are not
+    /// begun.
+    Worker,
+    /// On a thread that may wait. File data are copied into the reply, so that nothing is left to be read.
+    Disk,
+    /// On a thread that may wait and sends file data itself.
+    Own,
+    /// Nowhere: the disk does not answer, and the client is asked to try again (NFS3ERR_JUKEBOX).
+    Late,
 }
 
 impl Session {
     /// A session that has seen nothing yet.
     pub fn new(client: SocketAddr, datagram: bool) -> Self {
         Self { client, datagram, short_of_memory: AtomicBool::new(false), known: Mutex::default() }
+    }
+
+    /// An export as of `generation`, if it has been asked for since.
+    fn known(&self, id: ExportId, generation: u64) -> Option<Known> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().find(|k| k.export.id == id && k.generation == generation).cloned()
     }
 
     /// Most bytes of one READ or WRITE.
@@ -191,6 +214,16 @@ pub(crate) struct Cx<'a> {
     pub refused: Cell<Option<Refused>>,
     /// Set by READ when file data are to follow the reply.
     pub tail: Cell<Option<FileTail>>,
+    /// Where this is carried out.
+    pub seat: Seat,
+    /// The first handle of the call, found while it was decided where to carry it out.
+    pub first: Cell<Option<(FileHandle, Found)>>,
+}
+
+/// What is known of a handle without asking a disk.
+pub(crate) struct Found {
+    cached: Option<Arc<Object>>,
+    known: Known,
 }
 
 /// An object, and how the caller may look at it.
@@ -207,18 +240,45 @@ pub(crate) type Decoded<T = ()> = Result<T, XdrError>;
 impl Cx<'_> {
     /// Turns a handle into an open object that this caller may use.
     pub fn open(&self, handle: &FileHandle) -> Result<Target, Status> {
-        let cached = self.state.objects.get(handle);
-        let export_id = match &cached {
-            Some(object) => object.region.export,
-            None => self.prove(handle)?,
+        if self.seat == Seat::Late {
+            return Err(Status::Jukebox);
+        }
+        let Found { cached, known } = match self.first.take() {
+            Some((first, found)) if first == *handle => found,
+            _ => {
+                let cached = self.state.objects.get(handle);
+                let export_id = match &cached {
+                    Some(object) => object.region.export,
+                    None => self.prove(handle)?,
+                };
+                Found { cached, known: self.export(export_id)? }
+            }
         };
-        let known = self.export(export_id)?;
         let identity = self.identity(&known.export)?;
         let object = match cached {
             Some(object) if self.is_valid(&object, &known.tree) => object,
             _ => self.open_anew(handle, &known.tree)?,
         };
         Ok(Target { object, tree: known.tree, identity })
+    }
+
+    /// A directory whose disk may hang and must be asked to open `handle`; none if no such disk is asked.
+    pub fn far(&self, handle: &FileHandle) -> Option<PathBuf> {
+        let cached = self.state.objects.get(handle);
+        let id = match &cached {
+            Some(object) => object.region.export,
+            None => handle.open(&self.state.key)?.export,
+        };
+        let generation = self.state.exports.generation();
+        let known = self.session.known(id, generation);
+        let Some(known) = known else {
+            return self.state.exports.disk(client_ip(self.session.client), Question::ById(id));
+        };
+        if known.tree.far.is_none() {
+            self.first.set(Some((*handle, Found { cached, known })));
+            return None;
+        }
+        known.tree.far.clone()
     }
 
     fn prove(&self, handle: &FileHandle) -> Result<ExportId, Status> {
@@ -297,10 +357,10 @@ impl Cx<'_> {
     /// The export of that id as this client may use it, from the session's memory if nothing changed.
     fn export(&self, id: ExportId) -> Result<Known, Status> {
         let generation = self.state.exports.generation();
-        let mut known = self.session.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(k) = known.iter().find(|k| k.export.id == id && k.generation == generation) {
-            return Ok(k.clone());
+        if let Some(known) = self.session.known(id, generation) {
+            return Ok(known);
         }
+        let mut known = self.session.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|k| k.export.id != id);
         drop(known);
         let export = self.state.exports.by_id(client_ip(self.session.client), id).map_err(|why| {

@@ -135,8 +135,23 @@ pub struct Listed {
     pub groups: Vec<String>,
 }
 
-/// Who may mount what. Calls come from worker threads and must answer from memory.
+/// What an answer of [`Exports`] is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question<'a> {
+    /// [`Exports::mount`] of this path.
+    Mount(&'a str),
+    /// [`Exports::by_id`] of this export.
+    ById(ExportId),
+    /// [`Exports::list`].
+    List,
+}
+
+/// Who may mount what. `generation`, `is_known` and `disk` answer from memory; the others may look at the disk
+/// that `disk` names and are asked where that may take its time.
 pub trait Exports: Send + Sync + 'static {
+    /// The directory whose disk must be looked at to answer `question`; none if the answer is in memory.
+    fn disk(&self, client: IpAddr, question: Question<'_>) -> Option<PathBuf>;
+
     /// Answers a MOUNT of `path` (an absolute path, at most 1024 bytes, without `.` and `..`).
     fn mount(&self, client: IpAddr, path: &str) -> Result<Mounted, Refusal>;
 
@@ -160,7 +175,7 @@ pub trait Exports: Send + Sync + 'static {
     }
 
     /// Creates the file or directory behind an overlay entry on its first use, and says where it is. `path`
-    /// is the entry's path in the export. It runs on a worker thread; what takes long goes on elsewhere and
+    /// is the entry's path in the export. What takes long goes on elsewhere and
     /// is answered with [`std::io::ErrorKind::WouldBlock`] meanwhile, by which the client is told to ask
     /// again.
     fn materialise(&self, export: ExportId, path: &Path) -> std::io::Result<PathBuf> {
@@ -184,6 +199,10 @@ impl FixedExports {
 }
 
 impl Exports for FixedExports {
+    fn disk(&self, _client: IpAddr, _question: Question<'_>) -> Option<PathBuf> {
+        None
+    }
+
     fn mount(&self, _client: IpAddr, path: &str) -> Result<Mounted, Refusal> {
         let path = path.trim_end_matches('/');
         let within = |prefix: &str| path.strip_prefix(prefix).filter(|r| r.is_empty() || r.starts_with('/'));

@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use crate::client;
 use crate::cred;
 use crate::drc::ReplyCache;
-use crate::engine::{Answer, Engine, EngineConfig, Session};
-use crate::export::{Access, Export, ExportId, Exports, FixedExports, Mounted, Refusal};
+use crate::engine::{Answer, Engine, EngineConfig, Seat, Session};
+use crate::export::{Access, Export, ExportId, Exports, FixedExports, Mounted, Question, Refusal};
 use crate::handle::{FileHandle, HandleKey};
 use crate::observe::{Event, Observer};
 use crate::overlay::{OverlayEntry, OverlayKind, OverlaySpec};
@@ -53,7 +53,7 @@ pub fn fuzz_portmap(data: &[u8]) {
 /// Whole records, as a stranger sends them.
 pub fn fuzz_call(data: &[u8]) {
     let Some(target) = target() else { return };
-    let _ = target.engine.call(&target.session, data, Vec::new());
+    let _ = target.engine.call(&target.session, data, Vec::new(), Seat::Own);
 }
 
 /// One procedure's arguments, behind a good header: the first byte chooses the procedure, the second the
@@ -77,7 +77,7 @@ pub fn fuzz_procedure(data: &[u8]) {
         }
         _ => w.fixed(rest),
     }
-    if let Answer::Reply(reply) = target.engine.call(&target.session, w.bytes(), Vec::new()) {
+    if let Answer::Reply(reply) = target.engine.call(&target.session, w.bytes(), Vec::new(), Seat::Own) {
         assert!(reply.head.len() < 2 << 20, "a reply larger than any call asks for");
     }
 }
@@ -120,7 +120,8 @@ pub fn fuzz_overlay(data: &[u8]) {
         let mut w = header(over.next_xid.fetch_add(1, Ordering::Relaxed) ^ xid, nfs3::PROGRAM, number, 0);
         w.opaque(handle.as_bytes());
         arguments(&mut w, number, name(a), handles.get(usize::from(what) % handles.len()).unwrap_or(&handle));
-        let Answer::Reply(reply) = over.target.engine.call(&over.target.session, w.bytes(), Vec::new())
+        let Answer::Reply(reply) =
+            over.target.engine.call(&over.target.session, w.bytes(), Vec::new(), Seat::Own)
         else {
             continue;
         };
@@ -218,7 +219,7 @@ struct Shown {
 impl Shown {
     fn show(&self, entries: Vec<OverlayEntry>) {
         let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
-        let spec = OverlaySpec { generation, changed: nfs3::Time::default(), entries };
+        let spec = OverlaySpec { generation, far: None, changed: nfs3::Time::default(), entries };
         *self.spec.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(spec);
     }
 
@@ -236,6 +237,10 @@ impl Shown {
 }
 
 impl Exports for Shown {
+    fn disk(&self, _client: IpAddr, _question: Question<'_>) -> Option<PathBuf> {
+        None
+    }
+
     fn mount(&self, client: IpAddr, _path: &str) -> Result<Mounted, Refusal> {
         self.by_id(client, ExportId(2)).map(Mounted::root)
     }
@@ -283,7 +288,7 @@ fn make_overlay() -> Option<Overlaid> {
     for (text, name) in [("dir", "image/link"), ("../../own", "image/out"), ("dir", "own/link")] {
         std::os::unix::fs::symlink(text, dir.join(name)).or_else(ignore_existing).ok()?;
     }
-    let spec = OverlaySpec { generation: 0, changed: nfs3::Time::default(), entries: Vec::new() };
+    let spec = OverlaySpec { generation: 0, far: None, changed: nfs3::Time::default(), entries: Vec::new() };
     let exports =
         Arc::new(Shown { dir: dir.clone(), spec: Mutex::new(Arc::new(spec)), generation: AtomicU64::new(0) });
     let (engine, session) = make_engine(exports.clone(), &dir);
@@ -330,7 +335,7 @@ fn make_target() -> Option<Target> {
 fn mount_by_call(engine: &Engine, session: &Session, path: &str) -> Option<FileHandle> {
     let mut w = header(1, mount::PROGRAM, 1, 0);
     w.opaque(path.as_bytes());
-    let Answer::Reply(reply) = engine.call(session, w.bytes(), Vec::new()) else { return None };
+    let Answer::Reply(reply) = engine.call(session, w.bytes(), Vec::new(), Seat::Own) else { return None };
     client::mounted_handle(reply.head.get(28..)?)
 }
 
@@ -345,6 +350,7 @@ fn make_engine(exports: Arc<dyn Exports>, dir: &Path) -> (Engine, Session) {
         key: HandleKey::new([7; 16]),
         verifier: 1,
         open_objects_max: 64,
+        disks: dawn_serving::DiskPool::default(),
         replies: ReplyCache::in_memory(1),
         stand_ins: dir.join("stand-ins"),
     });

@@ -42,7 +42,9 @@ pub mod tree;
 pub mod types;
 pub mod xdr;
 
-pub use export::{Access, Export, ExportId, Exports, FixedExports, Listed, Mounted, Refusal, Squash};
+pub use export::{
+    Access, Export, ExportId, Exports, FixedExports, Listed, Mounted, Question, Refusal, Squash,
+};
 pub use observe::{Event, LogObserver, Observer};
 pub use overlay::{OverlayEntry, OverlayKind, OverlaySpec};
 pub use server::{CONNECTIONS_MAX, ServeError, Server, ServerConfig, serve};

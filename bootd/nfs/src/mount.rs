@@ -24,6 +24,16 @@ pub const PATH_BYTES_MAX: usize = 1024;
 /// Bytes of a version 1 handle.
 const V1_HANDLE_BYTES: usize = 32;
 const AUTH_SYS: u32 = 1;
+/// Procedure that gives a handle.
+const MNT: u32 = 1;
+/// Procedure that lists what may be mounted.
+pub(crate) const EXPORT: u32 = 5;
+
+/// The path that a call asks to mount.
+pub(crate) fn path(number: u32, mut args: Reader<'_>) -> Option<String> {
+    let asked = args.opaque(PATH_BYTES_MAX).ok().filter(|_| number == MNT)?;
+    normal(asked)
+}
 
 /// Carries out procedure `number`.
 pub(crate) fn run(
@@ -35,7 +45,7 @@ pub(crate) fn run(
 ) -> Result<(), Refused> {
     let done = match number {
         0 => Ok(()),
-        1 => mount(cx, version, args, out),
+        MNT => mount(cx, version, args, out),
         2 => dump(cx, out),
         3 => unmount(cx, args),
         4 => {
@@ -43,7 +53,7 @@ pub(crate) fn run(
             cx.state.mounts.change(|mounts| mounts.retain(|(c, _)| *c != client));
             Ok(())
         }
-        5 => exports(cx, out),
+        EXPORT => exports(cx, out),
         _ => return Err(Refused::ProcedureUnavailable),
     };
     done.map_err(|_| Refused::GarbageArguments)

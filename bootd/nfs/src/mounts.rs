@@ -40,11 +40,17 @@ pub struct Mounts {
 impl Mounts {
     /// The mount for the file system of `path`, whose attributes are `stat`.
     pub fn of(&self, path: &Path, stat: &Stat, access: Access) -> Result<Arc<Mount>, Errno> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(mount) = known.get(&(stat.dev, access)).and_then(Weak::upgrade) {
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_key = |known: &HashMap<_, Weak<Mount>>| known.get(&(stat.dev, access)).and_then(Weak::upgrade);
+        if let Some(mount) = of_key(&known()) {
             return Ok(mount);
         }
+        // Not under the lock: a file system that hangs must not hold the others.
         let mount = Arc::new(open(path, stat, access)?);
+        let mut known = known();
+        if let Some(faster) = of_key(&known) {
+            return Ok(faster);
+        }
         known.retain(|_, mount| mount.strong_count() > 0);
         known.insert((stat.dev, access), Arc::downgrade(&mount));
         Ok(mount)

@@ -3,7 +3,8 @@
 //! Most calls of a client go to files it has just looked up. Keeping an O_PATH descriptor (and for files
 //! that are read or written, a data descriptor) saves opening by handle each time. Entries not used for
 //! one to two rotation periods are closed, so removed files and file systems are not held for long. An
-//! object whose link count has become zero is stale whatever the table holds.
+//! object whose link count has become zero is stale whatever the table holds. Closing a file of a server that is
+//! gone may hang, so that is left to a thread for disks.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -11,6 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use dawn_serving::DiskPool;
 use rustix::fs::OFlags;
 
 use crate::cred;
@@ -111,12 +113,14 @@ pub struct Objects {
     shards: Vec<Mutex<Shard>>,
     hasher: RandomState,
     per_shard_max: usize,
+    disks: DiskPool,
 }
 
 impl Objects {
     /// A table of at most `max` objects (each up to three descriptors).
-    pub fn new(max: usize) -> Self {
+    pub fn new(max: usize, disks: DiskPool) -> Self {
         Self {
+            disks,
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
             per_shard_max: (max / SHARDS / 2).max(4),
@@ -146,16 +150,33 @@ impl Objects {
         if shard.young.len() >= self.per_shard_max {
             let dropped = rotate(&mut shard);
             drop(shard);
-            drop(dropped); // Closing descriptors takes time; not under the lock.
+            self.close(dropped.into_values()); // Closing descriptors takes time; not under the lock.
         }
     }
 
     /// Closes `handle`'s object as soon as nobody uses it.
     pub fn forget(&self, handle: &FileHandle) {
         if let Some(mut shard) = self.shard(handle) {
-            let dropped = (shard.young.remove(handle), shard.old.remove(handle));
+            let dropped = [shard.young.remove(handle), shard.old.remove(handle)];
             drop(shard);
-            drop(dropped);
+            self.close(dropped.into_iter().flatten());
+        }
+    }
+
+    fn close(&self, objects: impl Iterator<Item = Arc<Object>>) {
+        for object in objects.filter(|object| !object.region.is_local) {
+            let (place, handle) = (object.region.path.clone(), object.handle);
+            // Held by the work alone, unless that is refused.
+            let held = Arc::new(Mutex::new(Some(object)));
+            let mine = Arc::clone(&held);
+            let close = move || drop(mine.lock().unwrap_or_else(PoisonError::into_inner).take());
+            if self.disks.submit(&place, close).is_err()
+                && let Some(object) = held.lock().unwrap_or_else(PoisonError::into_inner).take()
+                && let Some(mut shard) = self.shard(&handle)
+            {
+                // Its disk hangs, and so would the thread that closes it. The next rotation tries again.
+                shard.old.insert(handle, object);
+            }
         }
     }
 
@@ -163,7 +184,7 @@ impl Objects {
     pub fn rotate(&self) {
         for shard in &self.shards {
             let dropped = rotate(&mut shard.lock().unwrap_or_else(PoisonError::into_inner));
-            drop(dropped);
+            self.close(dropped.into_values());
         }
     }
 }

@@ -12,6 +12,8 @@ pub struct OverlaySpec {
     /// When this generation came to be. Directories that hold entries show it as their change time, so
     /// that clients look again.
     pub changed: Time,
+    /// A directory with files of entries on a file system that may hang, if there is one.
+    pub far: Option<PathBuf>,
     /// The entries; later ones replace earlier ones of the same path.
     pub entries: Vec<OverlayEntry>,
 }

@@ -38,6 +38,8 @@ pub struct Region {
     pub path: PathBuf,
     /// What the root was when the region was opened.
     pub root_stat: Stat,
+    /// Whether it is on a disk of this machine, so that calls may wait for it anywhere.
+    pub is_local: bool,
     mount: Arc<Mount>,
     root: Root,
 }
@@ -62,6 +64,7 @@ impl Region {
     ) -> Result<Self, Errno> {
         let fd = if follow { sys::open_path(path)? } else { sys::open_path_plain(path)? };
         let stat = sys::stat(fd.as_fd(), c"")?;
+        let is_local = dawn_serving::mounts::is_local(&fd);
         let mount = mounts.of(path, &stat, access)?;
         let (root, root_stat) = match working_handle(fd.as_fd(), &mount) {
             Some(handle) => (Root::Handle(handle), Stat { mount: mount.id, ..stat }),
@@ -76,7 +79,7 @@ impl Region {
                 (Root::Open(fd, PathNames::default()), stat)
             }
         };
-        Ok(Self { export, id, access, path: path.to_owned(), root_stat, mount, root })
+        Ok(Self { export, id, access, path: path.to_owned(), root_stat, is_local, mount, root })
     }
 
     /// Opens the root, O_PATH.

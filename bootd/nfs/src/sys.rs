@@ -283,12 +283,11 @@ pub fn set_thread_fs_ids(uid: u32, gid: u32, groups: &[u32]) -> Result<(), Errno
 }
 
 /// Gives the calling thread a umask and working directory of its own and clears the umask, so that modes
-/// arrive on disk as the client sent them.
-pub fn own_umask() -> Result<(), Errno> {
+/// arrive on disk as the client sent them. Gives the umask that was.
+pub fn own_umask() -> Result<Mode, Errno> {
     // SAFETY: affects this thread's fs_struct only.
     check(libc::c_long::from(unsafe { libc::unshare(libc::CLONE_FS) }))?;
-    rustix::process::umask(Mode::empty());
-    Ok(())
+    Ok(rustix::process::umask(Mode::empty()))
 }
 
 /// Raises the soft limit of open descriptors to the hard one and returns it.

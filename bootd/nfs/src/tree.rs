@@ -28,6 +28,8 @@ pub struct Workshop {
 pub struct Tree {
     /// The export's own tree.
     pub base: Arc<Region>,
+    /// A directory of it on a file system that may hang: calls are carried out where that may take its time.
+    pub far: Option<PathBuf>,
     /// What is laid over it.
     pub layers: Option<Layers>,
     /// Whether clients may make device nodes.
@@ -48,15 +50,17 @@ impl Tree {
             || Region::open(&shop.mounts, export.id, 0, &export.root, export.access, true).map(Arc::new);
         let base = kept.map_or_else(open, Ok)?;
         let (devices, private_root) = (export.devices, export.private_root);
+        let far = (!base.is_local).then(|| export.root.clone());
         let Some(spec) = &export.overlay else {
-            return Ok(Self { base, layers: None, devices, private_root });
+            return Ok(Self { base, far, layers: None, devices, private_root });
         };
+        let far = far.or_else(|| spec.far.clone());
         let access = Access::ReadOnly;
         let stand_ins =
             Region::open(&shop.mounts, export.id, SYNTHETIC_REGION, &shop.stand_ins, access, true)?;
         let before = previous.and_then(|p| p.layers.as_ref());
         let layers = Layers::new(spec, &base, Arc::new(stand_ins), before);
-        Ok(Self { base, layers: Some(layers), devices, private_root })
+        Ok(Self { base, far, layers: Some(layers), devices, private_root })
     }
 
     /// Whether this still is what `export` describes, down to the directory of that name.

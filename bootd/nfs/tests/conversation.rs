@@ -14,7 +14,7 @@ use dawn_nfs::client::{CallError, Client};
 use dawn_nfs::handle::FileHandle;
 use dawn_nfs::nfs3::{SetAttributes, SetTime, Status, Time};
 use dawn_nfs::{
-    Access, Event, Export, ExportId, Exports, FixedExports, LogObserver, Mounted, Refusal, Server,
+    Access, Event, Export, ExportId, Exports, FixedExports, LogObserver, Mounted, Question, Refusal, Server,
     ServerConfig, Squash,
 };
 
@@ -530,6 +530,10 @@ fn who_may_write_may_truncate_and_set_the_servers_time() {
 struct Defective(AtomicBool, FixedExports);
 
 impl Exports for Defective {
+    fn disk(&self, client: IpAddr, question: Question<'_>) -> Option<std::path::PathBuf> {
+        self.1.disk(client, question)
+    }
+
     fn mount(&self, client: IpAddr, path: &str) -> Result<Mounted, Refusal> {
         self.1.mount(client, path)
     }

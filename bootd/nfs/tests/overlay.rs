@@ -13,8 +13,8 @@ use dawn_nfs::client::Client;
 use dawn_nfs::handle::FileHandle;
 use dawn_nfs::nfs3::{SetAttributes, Status, Time};
 use dawn_nfs::{
-    Access, Event, Export, ExportId, Exports, Mounted, OverlayEntry, OverlayKind, OverlaySpec, Refusal,
-    Server, ServerConfig,
+    Access, Event, Export, ExportId, Exports, Mounted, OverlayEntry, OverlayKind, OverlaySpec, Question,
+    Refusal, Server, ServerConfig,
 };
 
 /// One node's live root; the overlay can be exchanged.
@@ -31,12 +31,16 @@ impl Live {
     fn set(&self, entries: Vec<OverlayEntry>) {
         let generation = self.generation.load(Ordering::Relaxed) + 1;
         let changed = Time { sec: 4_000_000_000 + generation as u32, nsec: 0 };
-        *self.spec.lock().unwrap() = Arc::new(OverlaySpec { generation, changed, entries });
+        *self.spec.lock().unwrap() = Arc::new(OverlaySpec { generation, changed, far: None, entries });
         self.generation.store(generation, Ordering::Relaxed);
     }
 }
 
 impl Exports for Live {
+    fn disk(&self, _client: IpAddr, _question: Question<'_>) -> Option<PathBuf> {
+        Some(self.root.clone())
+    }
+
     fn mount(&self, client: IpAddr, path: &str) -> Result<Mounted, Refusal> {
         let subdir = path.strip_prefix("/live/cn1").ok_or(Refusal::NoSuchExport(String::new()))?;
         let export = self.by_id(client, ExportId(9))?;
@@ -90,7 +94,7 @@ impl Fixture {
         ] {
             std::fs::write(at(name), text).unwrap();
         }
-        let spec = OverlaySpec { generation: 0, changed: Time::default(), entries: Vec::new() };
+        let spec = OverlaySpec { generation: 0, changed: Time::default(), far: None, entries: Vec::new() };
         let live = Live {
             root: at("image"),
             store: at("store"),

@@ -4,11 +4,11 @@
 //! the read-only directories of its litetree, and its own persistent directory read-write. Everything else is
 //! refused with the reason, which becomes an event. A node is known by its address.
 
-use crate::generations::{Generation, Generations};
+use crate::generations::{self, Generation, Generations, Tree};
 use crate::live::{self, LiveRoots, Unsure, image_dir, make_store};
 use dawn_cluster::{Model, Snapshot, Text};
 use dawn_events::now_ms;
-use dawn_nfs::{Access, Export, ExportId, Exports, Listed, Mounted, Refusal};
+use dawn_nfs::{Access, Export, ExportId, Exports, Listed, Mounted, Question, Refusal};
 use dawn_plan::{self as plan, local_path};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -81,24 +81,30 @@ impl TableExports {
     }
 }
 
-/// Everything a node may mount: the present tree of its image first, then those it still runs from.
-fn granted(by: &TableExports, snapshot: &Snapshot, node: &str) -> Vec<Grant> {
-    let trees = by.generations.of_node(node, image_dir(snapshot, node).as_deref());
-    let mut grants: Vec<Grant> = trees.into_iter().map(Grant::image).collect();
+/// What a node may mount besides images. Looks at no disk.
+fn own(by: &TableExports, snapshot: &Snapshot, node: &str) -> Vec<Grant> {
     let stores = dawn_statelite::stores(snapshot, node);
-    grants.extend(stores.persistent.map(|store| Grant {
+    let store = stores.persistent.map(|store| Grant {
         // A node's store is its own: the id names the node, so that a handle of another node is none.
         id: ExportId::of(&["persistent", node, &store.path]),
         root: local_path(snapshot, &store.path),
         access: Access::ReadWrite,
         generation: None,
-    }));
-    grants.extend(
-        stores.trees.into_iter().map(|tree| Grant::read_only("tree", local_path(snapshot, &tree.path))),
-    );
+    });
+    let trees = stores.trees.into_iter();
+    let trees = trees.map(|tree| Grant::read_only("tree", local_path(snapshot, &tree.path)));
     // Rows that an older build has let in.
-    grants.retain(|grant| grant.generation.is_some() || !by.live.is_reserved(snapshot, &grant.root));
-    grants
+    let allowed = |grant: &Grant| !by.live.is_reserved(snapshot, &grant.root);
+    store.into_iter().chain(trees).filter(allowed).collect()
+}
+
+/// The image directory of a tree that a node runs from, by the id of its export.
+fn known_tree(by: &TableExports, node: &str, id: ExportId) -> Option<Tree> {
+    let is_it = |(image_dir, identity): &Tree| {
+        let (image_dir, identity) = (image_dir.clone(), *identity);
+        Grant::image(Generation { root: PathBuf::new(), image_dir, identity }).shows(node, id)
+    };
+    by.generations.of_node_known(node).into_iter().find(is_it)
 }
 
 /// One directory of this machine that a node may mount.
@@ -140,12 +146,44 @@ impl Grant {
 }
 
 impl Exports for TableExports {
+    fn disk(&self, client: IpAddr, question: Question<'_>) -> Option<PathBuf> {
+        let (snapshot, node) = self.client(client).ok()?;
+        // A live root is made of the image and of the node's store.
+        let far = || self.live.far(&snapshot, &node);
+        let own = own(self, &snapshot, &node);
+        match question {
+            Question::List => image_dir(&snapshot, &node),
+            Question::ById(id) => match own.into_iter().find(|grant| grant.id == id) {
+                Some(grant) => Some(grant.root),
+                None => far()
+                    .or_else(|| known_tree(self, &node, id).map(|(dir, _)| dir))
+                    .or_else(|| image_dir(&snapshot, &node)),
+            },
+            Question::Mount(path) => {
+                let wanted = local_path(&snapshot, path);
+                let known = self.generations.of_node_known(&node).into_iter().map(|(dir, _)| dir);
+                let known = known.into_iter().find(|dir| wanted.starts_with(dir));
+                match image_dir(&snapshot, &node).filter(|dir| wanted.starts_with(dir)) {
+                    Some(dir) => far().or(Some(dir)),
+                    None => known.or_else(|| {
+                        own.into_iter().map(|grant| grant.root).find(|root| wanted.starts_with(root))
+                    }),
+                }
+            }
+        }
+    }
+
     fn mount(&self, client: IpAddr, path: &str) -> Result<Mounted, Refusal> {
         let (snapshot, node) = self.client(client)?;
         let wanted = local_path(&snapshot, path);
-        let mut grants = granted(self, &snapshot, &node);
+        let image_dir = image_dir(&snapshot, &node);
+        let images =
+            self.generations.of_node(&node, image_dir.as_deref(), |dir| wanted.starts_with(dir)).into_iter();
+        let mut grants: Vec<Grant> = images.map(Grant::image).chain(own(self, &snapshot, &node)).collect();
         let Some(found) = grants.iter().position(|grant| wanted.starts_with(&grant.root)) else {
-            return Err(refusal(&grants, &snapshot, &node, path));
+            let image = image_dir.map(|dir| dir.join(generations::TREE));
+            let own = grants.into_iter().filter(|grant| grant.generation.is_none()).map(|grant| grant.root);
+            return Err(refusal(image.into_iter().chain(own), &snapshot, &node, path));
         };
         let grant = grants.swap_remove(found);
         let mut live = None;
@@ -168,16 +206,18 @@ impl Exports for TableExports {
 
     fn by_id(&self, client: IpAddr, id: ExportId) -> Result<Arc<Export>, Refusal> {
         let (snapshot, node) = self.client(client)?;
-        let grants = granted(self, &snapshot, &node);
-        // A tree that nobody wrote down (a restored data directory) is still known by its handle.
-        let unknown = || {
+        if let Some(grant) = own(self, &snapshot, &node).into_iter().find(|grant| grant.id == id) {
+            return Ok(Arc::new(grant.export()));
+        }
+        let known = known_tree(self, &node, id).map(|(dir, identity)| generations::located(dir, identity));
+        // The present tree, or one that was not written down (a restored data directory).
+        let present = || {
             let is_it = |tree: &Generation| Grant::image(tree.clone()).shows(&node, id);
-            self.generations.among(&image_dir(&snapshot, &node)?, is_it).map(Grant::image)
+            self.generations.among(&image_dir(&snapshot, &node)?, is_it)
         };
-        let grant = grants.into_iter().find(|grant| grant.shows(&node, id)).or_else(unknown);
         let gone = || Refusal::NotAllowed(format!("this export is not (or no longer) for {node}"));
-        let grant = grant.ok_or_else(gone)?;
-        let Some(tree) = grant.generation.as_ref() else { return Ok(Arc::new(grant.export())) };
+        let tree = &known.or_else(present).ok_or_else(gone)?;
+        let grant = Grant::image(tree.clone());
         warn(&node, self.generations.used(&node, tree, now_ms() / 1000));
         match grant.id == id {
             true => Ok(Arc::new(grant.export())),
@@ -202,7 +242,9 @@ impl Exports for TableExports {
 
     fn list(&self, client: IpAddr) -> Vec<Listed> {
         let Ok((snapshot, node)) = self.client(client) else { return Vec::new() };
-        let grants = granted(self, &snapshot, &node);
+        let images = self.generations.of_node(&node, image_dir(&snapshot, &node).as_deref(), |_| true);
+        let images = images.into_iter().map(Grant::image);
+        let grants: Vec<Grant> = images.chain(own(self, &snapshot, &node)).collect();
         let listed = |grant: &Grant| Listed {
             path: plan::public_path(&snapshot, &grant.root.to_string_lossy()),
             groups: vec![node.to_string()],
@@ -211,9 +253,9 @@ impl Exports for TableExports {
     }
 }
 
-fn refusal(grants: &[Grant], snapshot: &Snapshot, node: &str, path: &str) -> Refusal {
+fn refusal(allowed: impl Iterator<Item = PathBuf>, snapshot: &Snapshot, node: &str, path: &str) -> Refusal {
     let allowed: Vec<String> =
-        grants.iter().map(|grant| plan::public_path(snapshot, &grant.root.to_string_lossy())).collect();
+        allowed.map(|root| plan::public_path(snapshot, &root.to_string_lossy())).collect();
     let allowed = if allowed.is_empty() { "nothing".to_owned() } else { allowed.join(", ") };
     Refusal::NotAllowed(format!("{node} may not mount {path}; it may mount {allowed}"))
 }

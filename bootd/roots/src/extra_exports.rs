@@ -18,7 +18,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use dawn_nfs::{Access, Export, ExportId, Exports, Listed, Mounted, Refusal, Squash};
+use dawn_nfs::{Access, Export, ExportId, Exports, Listed, Mounted, Question, Refusal, Squash};
 
 /// File of the data directory.
 pub const FILE: &str = "exports";
@@ -239,6 +239,21 @@ fn parse(text: &str) -> Result<Vec<Extra>, (usize, String)> {
 }
 
 impl<E: Exports> Exports for WithExtras<E> {
+    fn disk(&self, client: IpAddr, question: Question<'_>) -> Option<PathBuf> {
+        let mut extras = self.of_client(client);
+        let extra = match question {
+            Question::Mount(path) => extras.find(|extra| Path::new(path).starts_with(&extra.path)),
+            Question::ById(id) => extras.find(|extra| extra.export().id == id),
+            Question::List => None,
+        };
+        let tables = self.tables.disk(client, question);
+        // By id one of the two knows it; a path is asked of the tables first.
+        match question {
+            Question::ById(_) => extra.map(|extra| extra.path.clone()).or(tables),
+            _ => tables.or_else(|| extra.map(|extra| extra.path.clone())),
+        }
+    }
+
     fn mount(&self, client: IpAddr, path: &str) -> Result<Mounted, Refusal> {
         let refusal = match self.tables.mount(client, path) {
             Ok(mounted) => return Ok(mounted),

@@ -15,8 +15,8 @@
 //! (no birth time), an inode number alone must do; the kernel's own handles still tell a reused inode from
 //! the one it was.
 
-use dawn_serving::sealed;
-use dawn_serving::whole;
+use dawn_serving::disks::WAIT_TIME_MAX;
+use dawn_serving::{DiskPool, sealed, whole};
 use rustix::fs::{AtFlags, CWD, StatxFlags};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -39,7 +39,7 @@ const WRITE_SECONDS: u64 = 3600;
 /// Trees remembered for one node.
 const TREES_PER_NODE_MAX: usize = 8;
 /// The tree of an image, and the beginning of the names of its old ones.
-const TREE: &str = "rootimg";
+pub(crate) const TREE: &str = "rootimg";
 
 /// What a tree is known by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -166,21 +166,27 @@ impl Generations {
         self.round.load(Ordering::Acquire)
     }
 
+    /// Image directory and identity of each tree that `node` runs from. Looks at no disk.
+    pub(crate) fn of_node_known(&self, node: &str) -> Vec<Tree> {
+        self.uses().get(node).map(|trees| trees.keys().cloned().collect()).unwrap_or_default()
+    }
+
     /// What `node` may use of images: the present tree of its own image directory, first, and those it runs
-    /// from.
+    /// from. Only directories that `wanted` says yes to are looked at.
     #[must_use]
-    pub fn of_node(&self, node: &str, image_dir: Option<&Path>) -> Vec<Generation> {
+    pub fn of_node(
+        &self,
+        node: &str,
+        image_dir: Option<&Path>,
+        wanted: impl Fn(&Path) -> bool,
+    ) -> Vec<Generation> {
+        let image_dir = image_dir.filter(|dir| wanted(dir));
         let mut all: Vec<Generation> = image_dir.and_then(current).into_iter().collect();
-        let known: Vec<Tree> =
-            self.uses().get(node).map(|trees| trees.keys().cloned().collect()).unwrap_or_default();
-        for (image_dir, identity) in known {
+        for (image_dir, identity) in self.of_node_known(node).into_iter().filter(|(dir, _)| wanted(dir)) {
             if all.iter().any(|g| (&g.image_dir, g.identity) == (&image_dir, identity)) {
                 continue;
             }
-            // A tree that was moved out of the directory is served as long as it is held open under its old
-            // name.
-            let root = find(&image_dir, identity).unwrap_or_else(|| image_dir.join(TREE));
-            all.push(Generation { image_dir, identity, root });
+            all.push(located(image_dir, identity));
         }
         all
     }
@@ -284,31 +290,43 @@ impl Generations {
         dirs.extend(self.uses().values().flat_map(|trees| trees.keys().map(|(dir, _)| dir.clone())));
         let mut removed = Vec::new();
         let unsure = self.is_unsure(now);
-        for dir in dirs.iter().filter(|_| !unsure) {
-            for (identity, path) in set_aside(dir) {
-                let fresh = changed_at(&path).is_none_or(|at| now.saturating_sub(at) < GRACE_SECONDS);
-                if fresh || !self.users_of(&(dir.clone(), identity), now).is_empty() {
-                    continue;
-                }
-                match remove(&path) {
-                    Ok(()) => removed.push(path),
-                    Err(error) => {
-                        tracing::warn!(path = %path.display(), %error, "an old tree cannot be removed")
+        let mut waiting = BTreeMap::new();
+        for dir in dirs {
+            let place = dir.clone();
+            // One that does not answer is left alone until the next round.
+            let Ok(found) = DiskPool::default().call(&dir, WAIT_TIME_MAX, move || set_aside(&place)) else {
+                continue;
+            };
+            let mut left = Vec::new();
+            for old in found {
+                let fresh = old.changed_at.is_none_or(|at| now.saturating_sub(at) < GRACE_SECONDS);
+                let used = || !self.users_of(&(dir.clone(), old.identity), now).is_empty();
+                if !unsure && !fresh && !used() {
+                    match remove(&old.path) {
+                        Ok(()) => {
+                            removed.push(old.path);
+                            continue;
+                        }
+                        Err(error) => {
+                            tracing::warn!(path = %old.path.display(), %error, "an old tree cannot be removed");
+                        }
                     }
                 }
+                left.push(old.identity);
             }
+            waiting.insert(dir, left);
         }
-        self.forget(now);
+        self.forget(now, &waiting);
         removed
     }
 
-    /// What ended is forgotten, except where a tree waits for its removal: its directory may be known from
+    /// What ended is forgotten, except where a tree waits for its removal, or may: its directory may be known from
     /// here only.
-    fn forget(&self, now: u64) {
+    fn forget(&self, now: u64, waiting: &BTreeMap<PathBuf, Vec<Identity>>) {
         let mut uses = self.uses();
         for (node, trees) in uses.iter_mut() {
             let before = trees.len();
-            let waits = |(dir, identity): &Tree| set_aside(dir).iter().any(|(found, _)| found == identity);
+            let waits = |(dir, identity): &Tree| waiting.get(dir).is_none_or(|left| left.contains(identity));
             trees.retain(|tree, one| one.is_running(now) || waits(tree));
             if trees.len() != before
                 && let Err(error) = self.write(node, &render(trees))
@@ -351,15 +369,31 @@ pub(crate) fn find(image_dir: &Path, identity: Identity) -> Option<PathBuf> {
     trees(image_dir).find(|(found, _)| *found == identity).map(|(_, path)| path)
 }
 
+/// The tree of that identity. One that was moved out of the directory is served as long as it is held open under
+/// its old name.
+pub(crate) fn located(image_dir: PathBuf, identity: Identity) -> Generation {
+    let root = find(&image_dir, identity).unwrap_or_else(|| image_dir.join(TREE));
+    Generation { image_dir, identity, root }
+}
+
+/// A tree that `genimage` has set aside.
+struct SetAside {
+    identity: Identity,
+    path: PathBuf,
+    /// When it was last renamed or changed, in seconds since 1970.
+    changed_at: Option<u64>,
+}
+
 /// Trees that `genimage` has set aside: `rootimg.<number>`, and what a removal that was interrupted left.
-fn set_aside(image_dir: &Path) -> Vec<(Identity, PathBuf)> {
+fn set_aside(image_dir: &Path) -> Vec<SetAside> {
     let is_old = |path: &Path| {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let number = name.strip_prefix(TREE).and_then(|rest| rest.strip_prefix('.')).unwrap_or_default();
         let number = number.strip_suffix(DOOMED).unwrap_or(number);
         !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
     };
-    trees(image_dir).filter(|(_, path)| is_old(path)).collect()
+    let old = trees(image_dir).filter(|(_, path)| is_old(path));
+    old.map(|(identity, path)| SetAside { identity, changed_at: changed_at(&path), path }).collect()
 }
 
 /// End of the name of a tree that is being removed.

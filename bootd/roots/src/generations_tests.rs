@@ -25,7 +25,7 @@ fn open(dir: &Path) -> Generations {
 }
 
 fn present(generations: &Generations, node: &str, image: &Path) -> Generation {
-    generations.of_node(node, Some(image)).swap_remove(0)
+    generations.of_node(node, Some(image), |_| true).swap_remove(0)
 }
 
 /// An image whose first tree two nodes run from while another one is in place.
@@ -48,12 +48,12 @@ fn a_node_keeps_its_tree_and_an_unused_one_goes() {
 
     // After a restart, too.
     let generations = open(top.path());
-    let trees = generations.of_node("cn1", Some(&image));
+    let trees = generations.of_node("cn1", Some(&image), |_| true);
     let texts: Vec<String> =
         trees.iter().map(|one| fs::read_to_string(one.root.join("version")).unwrap()).collect();
     assert_eq!(texts, ["two", "one"]);
     assert_eq!(trees[1].identity, first.identity);
-    assert_eq!(generations.of_node("cn3", Some(&image)).len(), 1);
+    assert_eq!(generations.of_node("cn3", Some(&image), |_| true).len(), 1);
 
     // The set-aside tree is changed `ctime` ago, so the clock of the test runs from there.
     let dirs = || [image.clone()];
@@ -162,7 +162,7 @@ fn after_damage_no_tree_goes_for_a_day() {
         let generations = open(top.path());
         assert_eq!(generations.damaged, 1, "{place}");
         // What another node uses is known all the same.
-        assert_eq!(generations.of_node("cn2", None).len(), 1);
+        assert_eq!(generations.of_node("cn2", None, |_| true).len(), 1);
         assert_eq!(generations.tidy([], later), [] as [PathBuf; 0], "{place}");
         assert!(image.join("rootimg.1").exists(), "{place}");
     }

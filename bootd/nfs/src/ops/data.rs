@@ -10,7 +10,7 @@ use rustix::io::{Errno, ReadWriteFlags};
 
 use super::changing;
 use super::set::{may_read, may_write};
-use crate::cx::{Cx, Decoded, FileTail, Target};
+use crate::cx::{Cx, Decoded, FileTail, Seat, Target};
 use crate::nfs3::{Attributes, IO_BYTES_MAX, Status, read_handle, write_post_op};
 use crate::xdr::{Reader, Writer, XdrError};
 
@@ -54,7 +54,7 @@ fn read_into(
     write_post_op(out, Some(&attributes));
     let sizes_at = out.len();
     write_sizes(out, count, u64::from(count) == left);
-    if count >= SEND_FILE_BYTES_MIN && !cx.session.datagram {
+    if count >= SEND_FILE_BYTES_MIN && !cx.session.datagram && cx.seat != Seat::Disk {
         cx.tail.set(Some(FileTail { object: target.object.clone(), offset, len: count }));
         return Ok(());
     }

@@ -15,7 +15,7 @@ use std::ffi::CString;
 
 use crate::cx::{Cx, Decoded, Target};
 use crate::handle::FileHandle;
-use crate::nfs3::{Attributes, NAME_BYTES_MAX, NAME_BYTES_MAX_WIRE, Status, write_wcc};
+use crate::nfs3::{Attributes, NAME_BYTES_MAX, NAME_BYTES_MAX_WIRE, Status, read_handle, write_wcc};
 use crate::rpc::Refused;
 use crate::xdr::{Reader, Writer};
 
@@ -53,6 +53,23 @@ pub(crate) fn run(cx: &Cx<'_>, number: u32, args: &mut Reader<'_>, out: &mut Wri
 /// the same place.
 pub(crate) fn is_once_only(number: u32) -> bool {
     matches!(number, 2 | 8..=15)
+}
+
+/// [`is_once_only`] of the call in `record`.
+pub(crate) fn is_call_once_only(record: &[u8]) -> bool {
+    word(record, 12) == Some(crate::nfs3::PROGRAM) && word(record, 20).is_some_and(is_once_only)
+}
+
+/// The handles that a procedure has among its arguments, at most two; fewer if they cannot be decoded.
+pub(crate) fn handles(number: u32, mut args: Reader<'_>) -> impl Iterator<Item = FileHandle> {
+    let first = if number == 0 { None } else { read_handle(&mut args).ok() };
+    let second = match number {
+        // RENAME has a name between the two directories.
+        14 => read_name(&mut args).ok().and_then(|_| read_handle(&mut args).ok()),
+        15 => read_handle(&mut args).ok(),
+        _ => None,
+    };
+    second.into_iter().chain(first)
 }
 
 /// A file name argument: well-formed XDR, but perhaps no acceptable name.
@@ -141,16 +158,19 @@ fn changing_directory<T>(
 /// Whether the call in `record` is likely to wait for a disk, judged by its procedure and size alone. SETATTR
 /// waits as seldom as GETATTR: the journal takes it in memory.
 pub(crate) fn may_wait(record: &[u8]) -> bool {
-    let word =
-        |at: usize| record.get(at..at + 4).and_then(|b| b.first_chunk()).map(|b| u32::from_be_bytes(*b));
-    if word(12) != Some(crate::nfs3::PROGRAM) {
+    if word(record, 12) != Some(crate::nfs3::PROGRAM) {
         return true;
     }
-    match word(20) {
+    match word(record, 20) {
         Some(6) => record.last_chunk().is_some_and(|count| u32::from_be_bytes(*count) >= LARGE_READ_BYTES),
         Some(0..=5 | 18..=20) => false,
         _ => true,
     }
+}
+
+/// The word at a place of a call's header (RFC 5531 §9): the program at 12, the procedure at 20.
+fn word(record: &[u8], at: usize) -> Option<u32> {
+    record.get(at..)?.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))
 }
 
 /// Reads from this size on are given a worker each.

@@ -8,14 +8,14 @@
 //! at a time, so that clients who take their replies go on.
 //!
 //! A connection that is clogged has replies in its queue that a worker is sending, or that the poll set
-//! wakes a worker for; that worker reads on afterwards. So nothing else has to remember clogged
-//! connections.
+//! wakes a worker for, or calls that wait for disks; who ends that has a worker read on. So nothing else has to
+//! remember clogged connections.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::net::TcpStream;
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dawn_serving::shares::{HeldPart, Kind, Place};
@@ -133,6 +133,8 @@ pub struct Conn {
     pub closed: AtomicBool,
     /// Monitor ticks at the last progress in either direction.
     pub progress: AtomicU64,
+    /// Calls that another thread carries out, see [`super::away`].
+    pub calls_away: AtomicUsize,
     /// It is in the queue of connections whose calls any worker may take.
     pub enlisted: AtomicBool,
     stream: TcpStream,
@@ -171,6 +173,7 @@ impl Conn {
             interest: Mutex::default(),
             closed: AtomicBool::new(false),
             progress: AtomicU64::new(tick),
+            calls_away: AtomicUsize::new(0),
             enlisted: AtomicBool::new(false),
         }
     }
@@ -236,8 +239,11 @@ impl Conn {
     }
 
     /// Whether so many replies wait that no more calls are begun: of this connection alone, or some of this
-    /// connection and too many of all.
+    /// connection and too many of all. Or so many calls wait for disks.
     pub fn is_clogged(&self) -> bool {
+        if self.calls_away.load(Ordering::Acquire) >= CALLS_MAX {
+            return true;
+        }
         let output = lock(&self.output);
         output.bytes > REPLY_BYTES_MAX || output.queue.len() > CALLS_MAX || !output.held.has_room()
     }

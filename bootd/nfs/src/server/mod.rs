@@ -3,6 +3,7 @@
 //! [`serve`] binds everything before it returns, so its caller can say "ready" at once. What fails while
 //! starting is one [`ServeError`]; afterwards nothing ends the service but its shutdown.
 
+mod away;
 mod conn;
 mod poll;
 mod worker;
@@ -17,6 +18,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio_util::sync::CancellationToken;
 
+use dawn_serving::DiskPool;
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 
@@ -74,6 +76,8 @@ pub struct ServerConfig {
     pub open_objects_max: usize,
     /// Most connections at once. Default and most [`CONNECTIONS_MAX`].
     pub connections_max: usize,
+    /// Threads for disks that may hang. Default those of the process.
+    pub disks: DiskPool,
     /// Most bytes of calls and replies of slow clients, all together; a sixteenth of it for one client.
     /// Default 512 MiB.
     pub waiting_bytes_max: usize,
@@ -93,6 +97,7 @@ impl ServerConfig {
             workers_max: 128,
             open_objects_max: 16_384,
             connections_max: CONNECTIONS_MAX,
+            disks: DiskPool::default(),
             waiting_bytes_max: 512 << 20,
         }
     }
@@ -180,6 +185,7 @@ impl Server {
             key: load_key(&config.state_dir)?,
             verifier,
             open_objects_max: config.open_objects_max.min(affordable),
+            disks: config.disks.clone(),
             stand_ins: make_stand_ins(&config.state_dir)?,
         });
         let shared = Arc::new(Shared::new(engine, endpoints, ports, config).map_err(ServeError::Start)?);
@@ -270,6 +276,7 @@ impl Monitor {
             self.shared.engine.tidy();
             self.drop_stalled(now);
         }
+        self.shared.give_up_late();
         let busy = self.shared.busy.load(Ordering::Relaxed);
         if busy == 0 {
             return;

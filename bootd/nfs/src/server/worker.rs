@@ -1,7 +1,7 @@
 //! Workers: threads that wait for any socket, carry out what came, and answer.
 //!
-//! A worker that finds a call carries it out itself; no call is handed from thread to thread unless it
-//! may wait for a disk, in which case the rest of its connection is offered to other workers first. File
+//! A worker that finds a call carries it out itself. One that may wait for a disk of this machine has the rest of
+//! its connection offered to other workers first; one for a disk that may hang is handed over ([`super::away`]). File
 //! operations block and act with the caller's ids, which the kernel keeps per thread: that is why these
 //! are threads of our own and not tasks of an async runtime (which would add two hand-overs to each call
 //! of a few microseconds).
@@ -14,13 +14,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use dawn_serving::DiskPool;
 use dawn_serving::shares::{Bytes, Kind, Limit, OnlyLocal, Places};
 use rustix::event::epoll::EventFlags;
 
 use super::ServerConfig;
+use super::away::{Away, Origin, send_datagram};
 use super::conn::{Conn, Received, Service};
 use super::poll::{Poll, STOP, WAKE};
-use crate::engine::{Answer, Engine, RECORD_MARK_BYTES, Reply, Session};
+use crate::engine::{Answer, Engine, Reply, Seat, Session};
 use crate::observe::{Event, client_ip};
 use crate::portmap::{self, Ports};
 use crate::record::Record;
@@ -64,6 +66,10 @@ pub struct Shared {
     pub endpoints: Vec<Endpoint>,
     /// What the port mapper says.
     pub ports: Ports,
+    /// Threads for disks that may hang, and what they carry out.
+    pub disks: DiskPool,
+    /// What those threads carry out.
+    pub away: Away,
     /// Workers that are carrying something out.
     pub busy: AtomicUsize,
     /// Monitor ticks since the start.
@@ -108,6 +114,8 @@ impl Shared {
             poll,
             endpoints,
             ports,
+            disks: config.disks.clone(),
+            away: Away::default(),
             busy: AtomicUsize::new(0),
             tick: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
@@ -120,7 +128,7 @@ impl Shared {
     }
 
     /// The life of a worker thread.
-    pub fn work(&self) {
+    pub fn work(self: &Arc<Self>) {
         if let Err(errno) = sys::own_umask() {
             tracing::warn!(%errno, "no umask of its own for an NFS worker; new files may lack mode bits");
         }
@@ -156,7 +164,7 @@ impl Shared {
         usize::try_from(token).ok().and_then(|at| self.endpoints.get(at))
     }
 
-    fn handle(&self, token: u64, events: EventFlags, datagram: &mut Vec<u8>) {
+    fn handle(self: &Arc<Self>, token: u64, events: EventFlags, datagram: &mut Vec<u8>) {
         match token {
             STOP => (),
             WAKE => {
@@ -228,7 +236,7 @@ impl Shared {
         }
     }
 
-    fn forget(&self, conn: &Conn) {
+    pub fn forget(&self, conn: &Conn) {
         conn.close();
         lock(&self.conns).remove(&conn.token);
     }
@@ -250,7 +258,7 @@ impl Shared {
         Some(conn)
     }
 
-    fn attend(&self, conn: &Arc<Conn>, events: EventFlags) {
+    fn attend(self: &Arc<Self>, conn: &Arc<Conn>, events: EventFlags) {
         conn.progress.store(self.tick.load(Ordering::Relaxed), Ordering::Relaxed);
         let Ok((readable, writable)) = conn.fired(events, &self.poll) else { return self.forget(conn) };
         if writable && self.send(conn, true).is_err() {
@@ -278,7 +286,7 @@ impl Shared {
     }
 
     /// Carries out what waits and then reads on.
-    fn carry_on(&self, conn: &Arc<Conn>) {
+    fn carry_on(self: &Arc<Self>, conn: &Arc<Conn>) {
         let done = self.carry_out(conn);
         conn.account_input();
         if done.is_err() || (!conn.is_clogged() && conn.want(true, false, &self.poll).is_err()) {
@@ -286,7 +294,7 @@ impl Shared {
         }
     }
 
-    fn carry_out(&self, conn: &Arc<Conn>) -> io::Result<()> {
+    fn carry_out(self: &Arc<Self>, conn: &Arc<Conn>) -> io::Result<()> {
         let mut gathered = 0;
         while let Some((record, more)) = conn.next_call() {
             let slow = conn.service == Service::Nfs && crate::ops::may_wait(record.bytes());
@@ -302,9 +310,15 @@ impl Shared {
             }
             let bytes_max = conn.gather_bytes_max();
             conn.session.short_of_memory.store(bytes_max == 0, Ordering::Relaxed);
-            if let Some(reply) = self.answer(conn.service, &conn.session, record) {
-                conn.queue(reply);
-                gathered += 1;
+            match self.answer(conn.service, &conn.session, record.bytes()) {
+                Answer::Reply(reply) => {
+                    conn.queue(reply);
+                    gathered += 1;
+                }
+                Answer::Silence => (),
+                Answer::Disk(place) => {
+                    self.hand_over(Origin::Connection(Arc::clone(conn)), record, &place);
+                }
             }
             if gathered >= GATHER_MAX || slow || conn.unsent_bytes() >= bytes_max {
                 self.send(conn, false)?;
@@ -314,36 +328,41 @@ impl Shared {
         if gathered > 0 { self.send(conn, false) } else { Ok(()) }
     }
 
-    fn send(&self, conn: &Conn, woken: bool) -> io::Result<()> {
+    pub fn send(&self, conn: &Conn, woken: bool) -> io::Result<()> {
         match conn.flush(woken)? {
             true => Ok(()),
             false => conn.want(false, true, &self.poll),
         }
     }
 
-    fn answer(&self, service: Service, session: &Session, record: Record) -> Option<Reply> {
+    fn answer(&self, service: Service, session: &Session, record: &[u8]) -> Answer {
         match service {
-            Service::Portmap => {
-                portmap::answer(record.bytes(), &self.ports).map(|head| Reply { head, tail: None })
-            }
-            Service::Nfs => match self.engine.call(session, record.bytes(), Vec::with_capacity(512)) {
-                Answer::Reply(reply) => Some(reply),
-                Answer::Silence => None,
-            },
+            Service::Portmap => portmap::answer(record, &self.ports)
+                .map_or(Answer::Silence, |head| Answer::Reply(Reply { head, tail: None })),
+            Service::Nfs => self.engine.call(session, record, Vec::with_capacity(512), Seat::Worker),
         }
     }
 
-    fn datagram(&self, token: u64, socket: &UdpSocket, service: Service, buffer: &mut Vec<u8>) {
+    /// The socket of an endpoint for datagrams.
+    pub fn udp(&self, endpoint: u64) -> Option<&UdpSocket> {
+        match self.endpoint(endpoint) {
+            Some(Endpoint::Udp(socket, _)) => Some(socket),
+            _ => None,
+        }
+    }
+
+    fn datagram(self: &Arc<Self>, token: u64, socket: &UdpSocket, service: Service, buffer: &mut Vec<u8>) {
         buffer.resize(DATAGRAM_BYTES_MAX, 0);
         let received = socket.recv_from(buffer);
         // The next datagram may be taken by another worker while this one is answered.
         self.rearm(token, socket);
         let Ok((len, peer)) = received else { return };
         let record = Record::whole(buffer.get(..len).unwrap_or_default().to_vec());
-        let reply = self.answer(service, &Session::new(peer, true), record);
-        if let Some(bytes) = reply.as_ref().and_then(|r| r.head.get(RECORD_MARK_BYTES..)) {
-            // A lost answer is asked for again.
-            let _ = socket.send_to(bytes, peer);
+        let session = Session::new(peer, true);
+        match self.answer(service, &session, record.bytes()) {
+            Answer::Reply(reply) => send_datagram(socket, &session, &reply),
+            Answer::Silence => (),
+            Answer::Disk(place) => self.hand_over(Origin::Datagram(session, token), record, &place),
         }
     }
 }

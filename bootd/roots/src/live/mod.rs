@@ -9,7 +9,8 @@
 //! sources, shows at once. A thread looks at tables and files again every [`SWEEP_PERIOD`]; what has changed
 //! becomes a new generation of the overlay, which the engine shows at once and clients see when they next ask
 //! for attributes of a directory. Worker threads of the engine read what the last sweep found; only a node's
-//! first mount looks at files itself, and neither touches a network file system ([`reach`]).
+//! first mount looks at files itself. Trees on network file systems are touched by neither ([`reach`]); a node whose
+//! store is on one is served by threads that may hang ([`OverlaySpec::far`]).
 
 mod copies;
 pub(crate) mod fuzz;
@@ -37,6 +38,9 @@ use dawn_nfs::nfs3::Time;
 use dawn_nfs::{Export, ExportId, OverlayEntry, OverlayKind, OverlaySpec};
 use dawn_plan::{BootState, local_path};
 use dawn_plan::{CurrentAddresses, LocalAddresses};
+use dawn_serving::DiskPool;
+use dawn_serving::disks::WAIT_TIME_MAX;
+use dawn_serving::mounts::CurrentMounts;
 use dawn_statelite::ListError;
 use dawn_statelite::live::Duties;
 use dawn_wire::List;
@@ -49,7 +53,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, mpsc};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use trees::TreeLook;
 use wish::Wish;
@@ -76,10 +80,25 @@ pub struct LiveRoots {
     reach: Reach,
     seeder: Seeder,
     kept: Kept,
+    mounts: CurrentMounts,
+    /// Disks that a sweep is looking at.
+    looking: Mutex<HashSet<PathBuf>>,
     views: Mutex<HashMap<ExportId, Arc<View>>>,
     generation: AtomicU64,
     /// Remains of daemons that were killed.
     cleared: Once,
+}
+
+/// A look that goes on at a disk; dropped when it ends, whatever the end.
+struct Looking {
+    roots: Arc<LiveRoots>,
+    disk: PathBuf,
+}
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        self.roots.looking().remove(&self.disk);
+    }
 }
 
 /// Files could not be looked at for a reason that passes.
@@ -136,8 +155,23 @@ impl LiveRoots {
         kept.forget(|node| !nodes.has_node(node));
         let generation = AtomicU64::new(1);
         let data = data.canonicalize().unwrap_or_else(|_| data.to_owned());
-        let (views, cleared) = (Mutex::default(), Once::new());
-        Self { model, addresses, bus, data, cache, reach, seeder, kept, views, generation, cleared }
+        let (mounts, looking, views, cleared) =
+            (Default::default(), Default::default(), Mutex::default(), Once::new());
+        Self {
+            model,
+            addresses,
+            bus,
+            data,
+            cache,
+            reach,
+            seeder,
+            kept,
+            mounts,
+            looking,
+            views,
+            generation,
+            cleared,
+        }
     }
 
     fn views(&self) -> MutexGuard<'_, HashMap<ExportId, Arc<View>>> {
@@ -235,6 +269,17 @@ impl LiveRoots {
         })
     }
 
+    /// The node's store, if it is on a file system of this machine that may hang. Looks at local disks at most.
+    pub fn far(&self, snapshot: &Snapshot, node: &str) -> Option<PathBuf> {
+        let mounts = self.mounts.now();
+        if !mounts.has_network() {
+            return None;
+        }
+        let store = dawn_statelite::stores(snapshot, node).persistent?;
+        let here = is_here(snapshot, &self.addresses.now(), &store.server);
+        here.then(|| local_path(snapshot, &store.path)).filter(|store| mounts.network(store).is_some())
+    }
+
     /// Removes what killed daemons were making in the stores of this machine.
     fn clear_workshops(&self, snapshot: &Snapshot) {
         let addresses = self.addresses.now();
@@ -246,19 +291,57 @@ impl LiveRoots {
         let above = stores.iter().filter_map(|store| store.parent()).collect::<BTreeSet<_>>();
         let dirs = stores.iter().map(PathBuf::as_path).chain(above);
         for dir in dirs.filter(|dir| !self.is_reserved(snapshot, dir)) {
-            if let Err(error) = seed::clear_workshop(dir) {
+            let place = dir.to_owned();
+            let cleared = DiskPool::default().call(dir, WAIT_TIME_MAX, move || seed::clear_workshop(&place));
+            if let Err(error) = cleared.map_err(io::Error::other).flatten() {
                 tracing::warn!(dir = %dir.display(), %error, "what a killed daemon was copying there is left");
             }
         }
     }
 
-    /// Looks at everything again.
-    pub fn sweep(&self) {
+    /// Looks at everything again. Nodes whose files are on one disk are looked at by one thread, which a disk that
+    /// hangs keeps; the others do not wait for it for more than [`WAIT_TIME_MAX`], and once only.
+    pub fn sweep(self: &Arc<Self>) {
         let snapshot = self.model.snapshot();
         self.cleared.call_once(|| self.clear_workshops(&snapshot));
+        let mut disks: BTreeMap<PathBuf, Vec<Arc<View>>> = BTreeMap::new();
+        for view in self.views().values() {
+            let far = view.spec.far.as_ref().unwrap_or(&view.tree.image_dir);
+            disks.entry(far.clone()).or_default().push(Arc::clone(view));
+        }
+        let (done, all_done) = mpsc::channel::<()>();
+        for (disk, views) in disks {
+            if !self.looking().insert(disk.clone()) {
+                continue;
+            }
+            let looking = Looking { roots: Arc::clone(self), disk: disk.clone() };
+            let (snapshot, done) = (Arc::clone(&snapshot), done.clone());
+            // Refused work ends the look as well: it drops what notes that there is one.
+            let _ = DiskPool::default().submit(&disk, move || {
+                looking.roots.look_again(&snapshot, &views);
+                drop((looking, done));
+            });
+        }
+        drop(done);
+        // Nothing is ever sent: the channel ends with the last look.
+        let _ = all_done.recv_timeout(WAIT_TIME_MAX);
         let views: Vec<Arc<View>> = self.views().values().cloned().collect();
+        let used: HashSet<&Path> = views
+            .iter()
+            .flat_map(|view| view.sources())
+            .filter(|path| path.starts_with(&self.cache))
+            .collect();
+        copies::prune(&self.cache, |path| used.contains(path));
+    }
+
+    fn looking(&self) -> MutexGuard<'_, HashSet<PathBuf>> {
+        self.looking.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at the files of nodes again.
+    fn look_again(&self, snapshot: &Snapshot, views: &[Arc<View>]) {
         let mut images = Images::for_all(views.iter().map(|view| &*view.wish));
-        for view in &views {
+        for view in views {
             if !snapshot.has_node(&view.node) {
                 self.views().remove(&id(&view.node, &view.tree));
                 self.kept.forget(|node| node == view.node);
@@ -266,13 +349,13 @@ impl LiveRoots {
             }
             // A node that runs from another image than it is to boot next keeps what that image was shown
             // with.
-            if image_dir(&snapshot, &view.node).as_deref() == Some(&view.tree.image_dir)
+            if image_dir(snapshot, &view.node).as_deref() == Some(&view.tree.image_dir)
                 && let Some(root) = generations::find(&view.tree.image_dir, view.tree.identity)
             {
-                let wish = match self.holds(&snapshot, &view.wish, &root) {
+                let wish = match self.holds(snapshot, &view.wish, &root) {
                     true => view.wish.clone(),
                     false => self.kept_wish(
-                        &snapshot,
+                        snapshot,
                         &view.node,
                         &Generation { root, ..view.tree.clone() },
                         &view.wish,
@@ -287,13 +370,6 @@ impl LiveRoots {
                 }
             }
         }
-        let views: Vec<Arc<View>> = self.views().values().cloned().collect();
-        let used: HashSet<&Path> = views
-            .iter()
-            .flat_map(|view| view.sources())
-            .filter(|path| path.starts_with(&self.cache))
-            .collect();
-        copies::prune(&self.cache, |path| used.contains(path));
     }
 
     /// Whether a wish is what the tables of this moment came to.
@@ -363,8 +439,9 @@ impl LiveRoots {
             let subject = Subject::Node(node);
             self.bus.publish(subject, *step, now_ms(), Amount::default(), format!("statelite: {note}"));
         }
-        let same = before.filter(|view| view.spec.entries == entries);
-        let spec = same.map_or_else(|| Arc::new(self.new_spec(entries)), |view| Arc::clone(&view.spec));
+        let far = wish.store.clone().filter(|store| self.mounts.now().network(store).is_some());
+        let same = before.filter(|view| (&view.spec.entries, &view.spec.far) == (&entries, &far));
+        let spec = same.map_or_else(|| Arc::new(self.new_spec(entries, far)), |view| Arc::clone(&view.spec));
         let view = View { node: node.to_owned(), tree: tree.clone(), wish, spec, seeds, notes };
         let view = Arc::new(view);
         self.views().insert(id(node, tree), Arc::clone(&view));
@@ -375,9 +452,9 @@ impl LiveRoots {
         view
     }
 
-    fn new_spec(&self, entries: Vec<OverlayEntry>) -> OverlaySpec {
+    fn new_spec(&self, entries: Vec<OverlayEntry>, far: Option<PathBuf>) -> OverlaySpec {
         let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
-        OverlaySpec { generation, changed: now(), entries }
+        OverlaySpec { generation, changed: now(), far, entries }
     }
 }
 
