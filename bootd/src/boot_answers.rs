@@ -10,7 +10,7 @@ use dawn_dhcp::lease::State;
 use dawn_events::Event;
 use dawn_imagebuilder::{genimage, packimage};
 use dawn_plan::{self as plan, Action, BootState, KernelBoot, Plan, PlanError};
-use dawn_serving::disks::WAIT_TIME_MAX;
+use dawn_serving::disks::{WAIT_TIME_MAX, within};
 use dawn_serving::{DiskPool, Late};
 use dawn_wire::image;
 use dawn_xcatd::node_status::NodeReport;
@@ -120,7 +120,12 @@ impl BootServices for Appliance {
         };
         let image = boot.image.as_str();
         let dir = image_dir(snapshot, image);
-        if genimage::is_of_another_build(&dir) {
+        let look = |dir: &Path| (genimage::is_of_another_build(dir), packimage::is_stale(dir));
+        let (is_of_another_build, is_stale) = match within(&dir, look) {
+            Ok(found) => found,
+            Err(late) => return Some(format!("{}: {late}", dir.display())),
+        };
+        if is_of_another_build {
             return Some(format!(
                 "the initramfs images of {image} were made by another build of Dawn. \
                  Renew them with: genimage --onlyinitrd {image}"
@@ -129,7 +134,7 @@ impl BootServices for Appliance {
         let state = snapshot.attr(node, "chain.currstate");
         let is_packed =
             state.is_some_and(|state| matches!(BootState::parse(&state), Some(BootState::Netboot(_))));
-        (is_packed && packimage::is_stale(&dir)).then(|| {
+        (is_packed && is_stale).then(|| {
             format!("the packed root of {image} is older than its tree or its kernel. Renew it with: packimage {image}")
         })
     }

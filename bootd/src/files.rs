@@ -124,7 +124,7 @@ impl Files {
 
     /// A file or directory below one of the roots, for `client`.
     fn find(&self, path: &RequestPath, client: IpAddr) -> Answer {
-        let place = match lead(path, |path| self.roots.real_path(path)) {
+        let place = match lead(path, self.roots.root(INSTALL), |path| self.roots.real_path(path)) {
             Ok(place) => place,
             Err(error) => return Answer::Refused(error.to_string()),
         };
@@ -147,7 +147,7 @@ impl Files {
         let file = self.roots.find_at_once(path)?;
         // What is not known at once may still lead somewhere.
         let at_once = |path: &RequestPath| self.roots.real_path_at_once(path).map(Some).ok_or(());
-        let place = lead(path, at_once).ok()?;
+        let place = lead(path, self.roots.root(INSTALL), at_once).ok()?;
         if !self.stores.are_known(&self.model.snapshot()) {
             return None;
         }
@@ -254,16 +254,13 @@ impl Files {
     }
 }
 
-/// Where a path leads, as `real` says for a path. Fails if that cannot be told: a link may lead from an open
-/// directory into one that is not for everybody.
+/// Where a path leads, as `real` says for a path; `top` is the install directory. Fails if that is not known: a
+/// link may lead from an open directory into one that is not for everybody.
 fn lead<E>(
     path: &RequestPath,
+    top: Option<PathBuf>,
     real: impl Fn(&RequestPath) -> Result<Option<PathBuf>, E>,
 ) -> Result<Place, E> {
-    let top = match RequestPath::parse(INSTALL) {
-        Ok(top) => real(&top)?,
-        Err(_) => None,
-    };
     let real = real(path)?;
     let named = path.as_str().strip_prefix(INSTALL).filter(|rest| rest.is_empty() || rest.starts_with('/'));
     let led_to = real.as_ref().zip(top).and_then(|(real, top)| Some(real.strip_prefix(top).ok()?.to_owned()));
@@ -506,17 +503,17 @@ mod tests {
         }
     }
 
-    /// Where the install directory or the path itself cannot be looked at for a moment, nothing is concluded.
+    /// Where the path cannot be looked at for a moment, nothing is concluded.
     #[test]
     fn a_passing_error_is_not_an_answer() {
         let path = RequestPath::parse("install/answers/cn2").unwrap();
         let at = |asked: &RequestPath| PathBuf::from("/srv").join(asked.as_str());
-        for fails in ["install", "install/answers/cn2", "none"] {
+        for fails in ["install/answers/cn2", "none"] {
             let real = |asked: &RequestPath| match asked.as_str() == fails {
                 true => Err("too many open files"),
                 false => Ok(Some(at(asked))),
             };
-            assert_eq!(lead(&path, real).is_ok(), fails == "none", "{fails}");
+            assert_eq!(lead(&path, Some("/srv/install".into()), real).is_ok(), fails == "none", "{fails}");
         }
     }
 

@@ -6,6 +6,7 @@
 
 use dawn_cluster::{Snapshot, XCATMASTER};
 use dawn_plan::loader::{IPXE_BIOS, IPXE_UEFI, PXELINUX, SHIM, first_stages};
+use dawn_serving::disks::within;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -97,16 +98,25 @@ pub fn missing_for(snapshot: &Snapshot, node: &str, tftpdir: &Path) -> Option<Mi
         return None;
     }
     let stages = first_stages(snapshot, node);
-    let is_there = |name: &String| tftpdir.join(name).is_file();
-    let lost: Vec<String> = stages
+    let all = stages.len();
+    let is_lost = |names: &[String], tftpdir: &Path| !names.iter().any(|name| tftpdir.join(name).is_file());
+    let lost = within(tftpdir, move |tftpdir| {
+        stages.into_iter().filter(|(_, names)| is_lost(names, tftpdir)).collect::<Vec<_>>()
+    });
+    let lost = match lost {
+        Ok(lost) => lost,
+        Err(late) => {
+            return Some(Missing { all: false, text: format!("perhaps in {}: {late}", tftpdir.display()) });
+        }
+    };
+    let lost: Vec<String> = lost
         .iter()
-        .filter(|(_, names)| !names.iter().any(is_there))
         .filter_map(|(firmware, names)| {
             Some(format!("{} (for {firmware}; {})", names.first()?, source_of(names.first()?)))
         })
         .collect();
     let text = format!("not in {}: {}", tftpdir.display(), lost.join(", "));
-    (!lost.is_empty()).then_some(Missing { all: lost.len() == stages.len(), text })
+    (!lost.is_empty()).then_some(Missing { all: lost.len() == all, text })
 }
 
 /// Where a loader comes from, for people.
@@ -122,10 +132,14 @@ fn source_of(name: &str) -> String {
     }
 }
 
-/// Whether boot images can be made: both their loaders are there.
+/// Whether boot images can be made: both their loaders are there. If the disk does not answer they are not.
 #[must_use]
 pub fn can_make_images(tftpdir: &Path) -> bool {
-    [SHIM, GRUB_OF_IMAGES].iter().all(|name| tftpdir.join(name).is_file())
+    let all = |dir: &Path| [SHIM, GRUB_OF_IMAGES].iter().all(|name| dir.join(name).is_file());
+    within(tftpdir, all).unwrap_or_else(|error| {
+        tracing::warn!(path = %tftpdir.display(), %error, "whether boot images can be made is not known");
+        false
+    })
 }
 
 /// What [`install`] did.

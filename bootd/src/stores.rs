@@ -7,6 +7,7 @@ use dawn_cluster::Snapshot;
 use dawn_plan::local_path;
 use dawn_roots::live::{WORKSHOP, is_here};
 use dawn_serving::DiskPool;
+use dawn_serving::disks::within;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
@@ -17,13 +18,16 @@ use std::time::Duration;
 pub fn problem(snapshot: &Snapshot, node: &str) -> Option<String> {
     let store = dawn_statelite::store(snapshot, node)?.ok()?;
     let addresses = crate::address::of_this_machine().ok()?;
-    let path = Some(local_path(snapshot, &store.path)).filter(|path| !path.is_dir())?;
-    is_here(snapshot, &addresses, &store.server).then(|| {
-        format!(
-            "statelite.statemnt: {} of {node} does not exist on this machine; mount or make it",
-            path.display()
-        )
-    })
+    if !is_here(snapshot, &addresses, &store.server) {
+        return None;
+    }
+    let path = local_path(snapshot, &store.path);
+    let problem = match within(&path, Path::is_dir) {
+        Ok(true) => return None,
+        Ok(false) => "does not exist on this machine; mount or make it".to_owned(),
+        Err(late) => format!("cannot be looked at: {late}"),
+    };
+    Some(format!("statelite.statemnt: {} of {node} {problem}", path.display()))
 }
 
 /// The places of all stores, computed once for each state of the tables.

@@ -1,12 +1,14 @@
 //! The real executable with a file system that hangs: below the install directory is an automount that
 //! nothing answers, so anyone who looks into it sleeps in the kernel as on a dead NFS server. Every service
-//! goes on answering everything else.
+//! goes on answering everything else, and starts without it.
 //!
 //! Needs root, for mounts and the network of a namespace of its own; without it the test fails. Waits have a
 //! bound and end with the condition; nothing is asserted about how long it took.
 
 #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
+use dawn_nfs::client::Client;
+use dawn_nfs::handle::FileHandle;
 use rustix::mount::{MountFlags, mount};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 use std::ffi::CString;
@@ -50,7 +52,8 @@ impl Machine {
 
     fn start(&mut self) {
         let mut command = self.dawn();
-        command.args(["serve", "--services", "xcatd,http,tftp", "--https-port", "0", "--data"]);
+        let services = ["serve", "--services", "xcatd,http,tftp,nfs", "--https-port", "0"];
+        command.args(services).arg("--data");
         let log = std::fs::File::create(self.dir.join("log")).unwrap();
         let mut child =
             command.arg(self.dir.join("data")).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
@@ -95,6 +98,27 @@ fn hang_at(path: &Path) -> (PipeReader, PipeWriter) {
     (reader, writer)
 }
 
+/// An NFS client that calls from the address of a node; requests that hang end with its time limit.
+fn nfs(node: u8) -> Client {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    for port in 600..1000u16 {
+        if socket.bind(&std::net::SocketAddr::from(([127, 0, 0, node], port)).into()).is_ok() {
+            break;
+        }
+    }
+    socket.connect(&std::net::SocketAddr::from(([127, 0, 0, 1], 2049)).into()).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    Client::over(stream).unwrap()
+}
+
+/// What a file of an export says.
+fn read_by_nfs(client: &mut Client, root: &FileHandle, name: &str) -> String {
+    let file = client.walk(root, name).unwrap();
+    String::from_utf8(client.read(&file, 0, 100).unwrap().0).unwrap()
+}
+
 /// Sends a request for `path`.
 fn ask(path: &str) -> TcpStream {
     let mut stream = TcpStream::connect("127.0.0.1:80").unwrap();
@@ -116,20 +140,39 @@ fn tftp(path: &str) -> UdpSocket {
     socket
 }
 
-#[test]
-fn a_mount_that_hangs_costs_the_requests_below_it_alone() {
+/// A machine with nothing but a loader in its TFTP directory.
+fn machine() -> (tempfile::TempDir, Machine) {
     // SAFETY: only this thread, and what it starts, changes its namespaces.
     unsafe { unshare_unsafe(UnshareFlags::NEWNS | UnshareFlags::NEWNET | UnshareFlags::FS) }.unwrap();
     run("mount --make-rprivate /");
     run("ip link set lo up");
     let dir = tempfile::tempdir().unwrap();
     run(&format!("chmod 755 {}", dir.path().display()));
-    let mut machine = Machine { dir: dir.path().to_owned(), daemon: None };
-    for folder in ["home", "install/hung", "install/well", "tftp"] {
+    for folder in ["home", "tftp"] {
+        std::fs::create_dir_all(dir.path().join(folder)).unwrap();
+    }
+    std::fs::write(dir.path().join("tftp/loader"), "loader").unwrap();
+    let machine = Machine { dir: dir.path().to_owned(), daemon: None };
+    (dir, machine)
+}
+
+/// The argument of MOUNT.
+fn mount_path(path: &str) -> Vec<u8> {
+    let mut bytes = u32::try_from(path.len()).unwrap().to_be_bytes().to_vec();
+    bytes.extend(path.as_bytes());
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
+}
+
+#[test]
+fn a_mount_that_hangs_costs_the_requests_below_it_alone() {
+    let (dir, mut machine) = machine();
+    std::fs::create_dir_all(dir.path().join("install/hung")).unwrap();
+    for folder in ["install/well", "install/img/rootimg"] {
         std::fs::create_dir_all(dir.path().join(folder)).unwrap();
     }
     std::fs::write(dir.path().join("install/well/file"), "well").unwrap();
-    std::fs::write(dir.path().join("tftp/loader"), "loader").unwrap();
+    std::fs::write(dir.path().join("install/img/rootimg/file"), "near").unwrap();
     machine.ok(&format!("init --master 127.0.0.1 --data {}", dir.path().join("data").display()));
     machine.start();
     let install = dir.path().join("install").display().to_string();
@@ -141,9 +184,39 @@ fn a_mount_that_hangs_costs_the_requests_below_it_alone() {
         "mkdef cn1 groups=all ip=10.77.0.5 mac=52:54:00:00:00:05 netboot=xnba arch=x86_64 os=debian12 provmethod=far",
     );
     machine.ok("chtab node=cn1 chain.currstate=netboot");
+    machine.ok(&format!(
+        "mkdef -t osimage near imagetype=linux osvers=debian12 osarch=x86_64 profile=compute provmethod=statelite rootimgdir={install}/img"
+    ));
+    for (node, number) in [("cn2", 6), ("cn3", 7)] {
+        machine.ok(&format!(
+            "mkdef {node} groups=all ip=127.0.0.{number} mac=52:54:00:00:00:0{number} netboot=xnba arch=x86_64 os=debian12 provmethod=near"
+        ));
+        machine.ok(&format!("chtab node={node} chain.currstate=statelite"));
+    }
+    // The third node's store is on the disk that hangs, its image is not.
+    machine.ok(&format!(
+        "chtab node=cn3 statelite.image=near statelite.statemnt=127.0.0.1:{install}/hung/store"
+    ));
+    machine.ok("chtab litefile.image=ALL litefile.file=/etc/kept litefile.options=persistent");
     machine.stop();
     let _hung = hang_at(&dir.path().join("install/hung"));
     machine.start();
+
+    // By NFS: the directory that hangs is asked for by two nodes, and more often than it has threads.
+    let far: Vec<Client> = (0..HUNG)
+        .map(|number| {
+            let (mut client, path) = match number % 2 {
+                0 => (nfs(5), format!("{install}/hung/img/rootimg")),
+                _ => (nfs(7), format!("{install}/img/rootimg")),
+            };
+            let (_, call) = client.encode(100_005, 3, 1, &mount_path(&path));
+            client.send(&call).unwrap();
+            client
+        })
+        .collect();
+    let mut near = nfs(6);
+    let root = near.mount(&format!("{install}/img/rootimg")).unwrap();
+    assert_eq!(read_by_nfs(&mut near, &root, "file"), "near");
 
     let http: Vec<TcpStream> = (0..HUNG).map(|number| ask(&format!("/install/hung/{number}"))).collect();
     let _tftp: Vec<UdpSocket> = (0..HUNG).map(|number| tftp(&format!("install/hung/{number}"))).collect();
@@ -160,6 +233,21 @@ fn a_mount_that_hangs_costs_the_requests_below_it_alone() {
     assert!(machine.ok("lsdef -t osimage").contains("far"));
     let (told, success) = machine.run("nodeset cn1 osimage=far");
     assert!(!success && told.contains("did not answer within"), "{told}");
+    // Commands get an answer as often as they are asked, which is more often than there are places for commands.
+    let explained: Vec<Child> = (0..100)
+        .map(|_| machine.dawn().args(["explain", "all"]).stdout(Stdio::piped()).spawn().unwrap())
+        .collect();
+    for child in explained {
+        let output = child.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains("cn1: would not boot") || text.contains("cn1: advice"), "{text}");
+        assert!(text.contains("cn2: state statelite"), "{text}");
+    }
+    for line in ["rmimage far", "liteimg far"] {
+        let (text, success) = machine.run(line);
+        assert!(!success && text.contains("disk"), "{line}: {text}");
+    }
+    assert!(machine.ok("lsdef cn1 -i provmethod").contains("far"));
 
     // What lies below it is given up.
     for stream in http.into_iter().chain([kernel]) {
@@ -167,4 +255,32 @@ fn a_mount_that_hangs_costs_the_requests_below_it_alone() {
         assert!(text.starts_with("HTTP/1.1 503") && text.contains("disk"), "{text}");
     }
     assert!(answer(ask("/install/well/file")).ends_with("well"));
+
+    // Nodes go on with what is there; a file that was changed is seen, one call after the other.
+    for _ in 0..HUNG {
+        assert_eq!(read_by_nfs(&mut near, &root, "file"), "near");
+    }
+    drop(far);
+    let mut other = nfs(6);
+    let again = other.mount(&format!("{install}/img/rootimg")).unwrap();
+    assert_eq!(read_by_nfs(&mut other, &again, "file"), "near");
+}
+
+#[test]
+fn the_daemon_starts_without_an_install_directory_that_hangs() {
+    let (dir, mut machine) = machine();
+    std::fs::create_dir_all(dir.path().join("install")).unwrap();
+    let install = dir.path().join("install").display().to_string();
+    machine.ok(&format!("init --master 127.0.0.1 --data {}", dir.path().join("data").display()));
+    machine.start();
+    machine.ok(&format!("chdef -t site installdir={install} tftpdir={}", dir.path().join("tftp").display()));
+    machine.stop();
+    let _hung = hang_at(&dir.path().join("install"));
+    machine.start();
+    let mut bytes = [0; 64];
+    let (count, _) = tftp("loader").recv_from(&mut bytes).unwrap();
+    assert_eq!(bytes.get(..count), Some(&b"\0\x03\0\x01loader"[..]));
+    assert!(machine.ok("lsdef -t site").contains("installdir"));
+    let text = answer(ask("/install/file"));
+    assert!(text.starts_with("HTTP/1.1 503"), "{text}");
 }

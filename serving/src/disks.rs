@@ -201,6 +201,19 @@ impl DiskPool {
     }
 }
 
+/// Looks at `path`, with `look`, on a thread of the pool of this process. For commands: they wait as long as any
+/// client does.
+///
+/// # Errors
+/// [`Late`].
+pub fn within<T: Send + 'static>(
+    path: &Path,
+    look: impl FnOnce(&Path) -> T + Send + 'static,
+) -> Result<T, Late> {
+    let place = path.to_owned();
+    DiskPool::default().call(path, WAIT_TIME_MAX, move || look(&place))
+}
+
 impl Directory {
     fn new() -> Self {
         Self { waiting: Default::default(), running: 0, moved: Instant::now() }

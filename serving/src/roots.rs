@@ -114,6 +114,12 @@ impl Roots {
         mount.at_once(&inner)
     }
 
+    /// Where on this machine the directory under `prefix` is, links followed if it is open.
+    pub fn root(&self, prefix: &str) -> Option<PathBuf> {
+        let mount = self.mounts.iter().find(|mount| mount.prefix == prefix)?;
+        Some(mount.tree.get().and_then(Tree::real_root).unwrap_or_else(|| mount.path.clone()))
+    }
+
     /// Where on this machine `path` is by its text, links not followed.
     pub fn place(&self, path: &RequestPath) -> PathBuf {
         match self.mount_of(path) {

@@ -179,7 +179,12 @@ impl Tree {
         }
     }
 
-    /// The same, if that can be said without asking a disk.
+    /// Where the directory itself is now. Asks no disk.
+    pub fn real_root(&self) -> Option<PathBuf> {
+        real_path(&self.root).ok()
+    }
+
+    /// [`Tree::real_path`], if that can be said without asking a disk.
     pub fn real_path_at_once(&self, path: &RequestPath) -> Option<PathBuf> {
         let name = if path.is_root() { "." } else { path.as_str() };
         let flags = OFlags::PATH | OFlags::CLOEXEC;

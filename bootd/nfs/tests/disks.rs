@@ -86,7 +86,7 @@ impl Fixture {
         self.disks.submit(self.far.path(), job).unwrap();
         has_begun.recv().unwrap();
         while self.disks.submit(self.far.path(), || ()).is_ok() {
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::park_timeout(Duration::from_millis(20));
         }
         release
     }
@@ -167,7 +167,7 @@ fn a_disk_that_hangs_costs_its_own_calls() {
     other.getattr(&root).unwrap();
     drop(release);
     while client.getattr(&file).is_err() {
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::park_timeout(Duration::from_millis(20));
     }
     assert_eq!(client.read(&file, 0, 10).unwrap().0, b"far");
     assert!(!fixture.far.path().join("new").exists(), "a call that was not begun is not carried out later");

@@ -3,6 +3,7 @@
 
 use dawn_cluster::Snapshot;
 use dawn_plan::local_path;
+use dawn_serving::disks::within;
 use std::path::{Path, PathBuf};
 
 /// Why nodes get nothing from `path`: it holds or lies in the data directory `data`. Directories that are
@@ -27,7 +28,10 @@ pub fn reason_of_cell(snapshot: &Snapshot, data: &Path, cell: &str) -> Option<St
         .take_while(|part| !part.as_os_str().to_string_lossy().contains('$'))
         .collect();
     let data = data.canonicalize().unwrap_or_else(|_| data.to_owned());
-    let real = fixed.canonicalize().unwrap_or_else(|_| fixed.clone());
+    let real = match within(&fixed, |fixed| fixed.canonicalize().unwrap_or_else(|_| fixed.to_owned())) {
+        Ok(real) => real,
+        Err(late) => return Some(format!("where it leads cannot be found out: {late}")),
+    };
     // What comes behind a variable decides whether the data directory is in it.
     let mut named = [fixed, real].into_iter().filter(|path| !cell.contains('$') || path.starts_with(&data));
     named.find_map(|path| reason(snapshot, &data, &path))

@@ -7,6 +7,7 @@ use super::{Export, as_served, is_name};
 use dawn_cluster::{OsImage, Snapshot};
 use dawn_imagebuilder::listfile;
 use dawn_imagebuilder::pkglist::{self, Pass};
+use dawn_serving::disks::within;
 use std::path::Path;
 
 /// Variables of the image that the node has; none without an image.
@@ -64,7 +65,8 @@ fn passes(image: &OsImage, column: &str) -> Vec<Pass> {
 }
 
 fn read(file: &Path, image: &OsImage) -> Result<Vec<Pass>, String> {
-    let known = std::fs::metadata(file).map_err(|error| error.to_string())?;
+    let known = within(file, |file| std::fs::metadata(file)).map_err(|late| late.to_string())?;
+    let known = known.map_err(|error| error.to_string())?;
     if !known.is_file() {
         return Err("it is not a regular file".to_owned());
     }

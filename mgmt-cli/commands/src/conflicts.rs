@@ -6,8 +6,10 @@
 
 use dawn_bootd::output::{Done, Out};
 use dawn_cluster::{RowChange, Snapshot, Text, schema};
+use dawn_serving::disks::within;
 use dawn_statelite::image_of;
 use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
 
 /// Kinds of nodes looked at after a change at most.
 const KINDS_MAX: usize = 200;
@@ -55,8 +57,11 @@ pub fn conflicts(snapshot: &Snapshot, node: &str) -> Vec<String> {
 pub fn needs(snapshot: &Snapshot, image: &str) -> Vec<String> {
     let dir = snapshot.osimage(image).and_then(|found| found.rootimgdir(snapshot));
     let files = dawn_statelite::files_of_image(snapshot, image);
-    let missing = dir.map(|dir| dawn_statelite::missing(&std::path::Path::new(&dir).join("rootimg"), &files));
-    missing.into_iter().flatten().map(|need| need.to_string()).collect()
+    let Some(rootimg) = dir.map(|dir| Path::new(&dir).join("rootimg")) else { return Vec::new() };
+    match within(&rootimg, move |rootimg| dawn_statelite::missing(rootimg, &files)) {
+        Ok(missing) => missing.iter().map(ToString::to_string).collect(),
+        Err(late) => vec![format!("{}: {late}", rootimg.display())],
+    }
 }
 
 /// Whose root the rows may have changed.

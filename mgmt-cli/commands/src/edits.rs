@@ -6,6 +6,7 @@ use dawn_bootd::node_edits::keep_to;
 use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
 use dawn_cluster::secrets::{self, MASK, Sensitivity};
 use dawn_cluster::{Col, Edit, EditError, RowChange, RowChangeKind, Snapshot, Table, Text};
+use dawn_serving::disks::within;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -256,6 +257,11 @@ impl Report for FileDifference {
         let note = self.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
         lines.line(format!("{} {} {}{note}", self.change, self.kind, self.path))
     }
+}
+
+/// Whether there is a directory at `path`; and that its disk answers, before a command goes to work there.
+pub fn answers(path: &Path) -> Result<bool, Stop> {
+    within(path, Path::is_dir).map_err(|late| Stop::unavailable(format!("{}: {late}", path.display())))
 }
 
 /// The sign of a file that would be written.

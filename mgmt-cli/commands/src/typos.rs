@@ -6,6 +6,7 @@
 use dawn_bootd::output::{Done, Out};
 use dawn_cluster::nearest_of;
 use dawn_cluster::{RowChange, RowChangeKind, Snapshot, Text, site_key, site_keys};
+use dawn_serving::disks::within;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -80,6 +81,10 @@ fn missing_files(table: &str, column: &str, value: &str) -> Vec<String> {
         return Vec::new();
     }
     let files = value.split(',').filter_map(|file| file.split_whitespace().next());
-    let missing = files.filter(|file| file.starts_with('/') && !Path::new(file).exists());
-    missing.map(|file| format!("{table}.{column}: {file} does not exist on this machine")).collect()
+    let problem = |file: &str| match within(Path::new(file), Path::exists) {
+        Ok(true) => None,
+        Ok(false) => Some(format!("{table}.{column}: {file} does not exist on this machine")),
+        Err(late) => Some(format!("{table}.{column}: {file}: {late}")),
+    };
+    files.filter(|file| file.starts_with('/')).filter_map(problem).collect()
 }

@@ -7,6 +7,7 @@
 use super::Wanted;
 use dawn_bootd::output::Stop;
 use dawn_cluster::{Assign, Snapshot};
+use dawn_serving::disks::within;
 use std::path::{Path, PathBuf};
 
 /// Attributes that are files of the profile: attribute, extension, and the methods that read them.
@@ -95,8 +96,10 @@ impl Profile<'_> {
             format!("{name}.{os}"),
             (*name).to_owned(),
         ];
-        let mut paths = stems.iter().map(|stem| dir.join(format!("{stem}.{extension}")));
-        paths.find(|path| path.is_file()).map(|path| path.display().to_string())
+        let names = stems.map(|stem| format!("{stem}.{extension}"));
+        let find = move |dir: &Path| names.iter().map(|name| dir.join(name)).find(|path| path.is_file());
+        // Of a disk that does not answer nothing is known.
+        within(dir, find).ok().flatten().map(|path| path.display().to_string())
     }
 }
 

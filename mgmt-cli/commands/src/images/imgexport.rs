@@ -1,7 +1,7 @@
 //! `imgexport`: an image as one file.
 
 use crate::defs;
-use crate::edits::{FileDifference, written};
+use crate::edits::{FileDifference, answers, written};
 use crate::imagedef;
 use crate::lite::check_image;
 use dawn_bootd::command::{Command, Ctx, Kind};
@@ -71,6 +71,8 @@ impl Command for Args {
             linuximage: columns(snapshot, "linuximage", image),
             extra: Vec::new(),
         };
+        answers(&definition.rootimgdir)?;
+        answers(&bundle)?;
         let directory = definition.rootimgdir.to_string_lossy().into_owned();
         manifest.linuximage.entry("rootimgdir".into()).or_insert(directory);
         let statelite = method == "statelite";
@@ -108,6 +110,7 @@ impl Args {
         let one = |text: &String| {
             let (file, directory) = text.split_once(':').unwrap_or((text, ""));
             let file = ctx.path_of_caller(file);
+            answers(&file)?;
             if !file.is_file() {
                 return Err(Stop::not_found(format!("{} does not exist.", file.display())));
             }

@@ -1,6 +1,6 @@
 //! `imgimport`: an image from one file.
 
-use crate::edits::{Edits, show, transact};
+use crate::edits::{Edits, answers, show, transact};
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{Done, Out, Stop};
 use dawn_cluster::csv::{read_header, read_records};
@@ -71,6 +71,7 @@ impl Command for Args {
         let installdir = ctx.snapshot.site("installdir");
         let installdir = installdir.ok_or_else(|| Stop::conflict("site.installdir is not set"))?;
         let installdir = PathBuf::from(&*installdir);
+        answers(&installdir)?;
         let job = Import {
             bundle,
             work: installdir.clone(),

@@ -1,7 +1,7 @@
 //! `rmimage`: the files of an image removed.
 
 use crate::defs;
-use crate::edits::{Edits, FileDifference, transact};
+use crate::edits::{Edits, FileDifference, answers, transact};
 use crate::images::named::NamedImage;
 use crate::lite::check_image;
 use dawn_bootd::command::{Command, Ctx, Kind};
@@ -73,13 +73,15 @@ impl Command for Args {
         let directory =
             directory.ok_or_else(|| Stop::conflict(format!("{image} has no usable rootimgdir")))?;
         let installdir = snapshot.site("installdir").unwrap_or_else(|| "/install".into());
+        answers(Path::new(&*installdir))?;
+        answers(&directory)?;
         if !is_below(&directory, Path::new(&*installdir)) {
             let problem = format!("{image}: {} is not below {installdir}", directory.display());
             return Err(Stop::refused(format!(
                 "{problem} (site.installdir), rmimage removes nothing elsewhere"
             )));
         }
-        if !directory.is_dir() && !self.xcatdef {
+        if !answers(&directory)? && !self.xcatdef {
             return Err(Stop::not_found(format!("Image directory {} does not exist", directory.display())));
         }
         if self.dry_run {

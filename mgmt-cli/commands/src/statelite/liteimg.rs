@@ -1,6 +1,7 @@
 //! `liteimg`: prepare an image for nodes that follow its links.
 
 use crate::conflicts::needs;
+use crate::edits::answers;
 use crate::images::named::NamedImage;
 use crate::lite::check_image;
 use dawn_bootd::command::{Command, Ctx, Kind};
@@ -49,6 +50,7 @@ impl Command for Args {
         let directory = snapshot.osimage(name).and_then(|image| image.rootimgdir(snapshot));
         let directory = directory.ok_or_else(|| Stop::conflict(format!("{name} has no rootimgdir")))?;
         let rootimg = Path::new(&directory).join("rootimg");
+        answers(&rootimg)?;
         let mut lines = Vec::new();
         let files = if self.undo { Vec::new() } else { files_of_image(snapshot, name) };
         let result = if self.dry_run {

@@ -1,6 +1,6 @@
 //! `xcatconfig`: default rows of the tables.
 
-use crate::edits::{Edits, transact};
+use crate::edits::{Edits, answers, transact};
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{Done, Out, Stop};
 use dawn_cluster::{Col, Edit, Installation, Snapshot};
@@ -141,6 +141,7 @@ impl Directories<'_> {
     fn make(&self, out: &mut Out<'_>, dry_run: bool) -> Done {
         for (key, path) in self.0 {
             let path = Path::new(path);
+            answers(path)?;
             if dry_run {
                 if !path.is_dir() {
                     out.line(format!("+ directory {}", path.display()))?;
