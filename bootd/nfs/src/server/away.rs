@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
 use dawn_serving::disks::WAIT_TIME_MAX;
+use dawn_serving::shares::Kind;
 
 use super::conn::Conn;
 use super::worker::Shared;
@@ -96,7 +97,8 @@ impl Shared {
                 shared.carry_out_away(&taken);
             }
         };
-        if self.disks.submit(place, job).is_err() {
+        // Only those who may mount something get here.
+        if self.disks.caller(Kind::Node).submit(place, job).is_err() {
             self.give_up(&call);
         }
     }
