@@ -8,7 +8,7 @@ use dawn_xcatd::node_status::NodeReport;
 use std::net::IpAddr;
 use std::path::Path;
 
-/// What `getdestiny` tells a node.
+/// What `getdestiny` answers a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Destiny {
     /// The state word, for instance `netboot`, `shell`, `discover`.

@@ -231,7 +231,7 @@ pub fn few_arenas() {
     unsafe { libc::mallopt(libc::M_ARENA_MAX, ARENAS) };
 }
 
-/// Tells who has an address by the tables, from memory.
+/// Who has an address by the tables, from memory.
 pub struct TableCallers(Arc<Model>);
 
 impl TableCallers {

@@ -121,7 +121,7 @@ impl Files {
     fn read(&self, path: &str) -> Option<String> {
         match bounded_read::read(Path::new(path), FILE_BYTES_MAX, self.rights) {
             Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
-            // Others than root are not told which private files there are.
+            // Only root learns which private files there are.
             Err(Refused::Io(_) | Refused::Private) => None,
             Err(why) => {
                 self.refused

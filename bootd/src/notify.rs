@@ -1,4 +1,4 @@
-//! Programs that are told of table changes (table `notification`, commands `regnotif` and `unregnotif`).
+//! Programs that are notified of table changes (table `notification`, commands `regnotif` and `unregnotif`).
 //!
 //! A program gets on its standard input: the kind of change (`a`, `d` or `u`), the table, `[old data]` with
 //! a header line and rows (comma joined), `[new data]` with names and values. It is started without a shell
@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 const PROGRAM_TIME_MAX: Duration = Duration::from_secs(60);
 /// How often a running program is looked at.
 const PROGRAM_POLL: Duration = Duration::from_millis(20);
-/// Rows told of one change and table at most.
+/// Rows reported of one change and table at most.
 const ROWS_MAX: usize = 100_000;
 
 /// Starts the thread. It ends when the model does.
@@ -44,7 +44,7 @@ pub fn start(model: &Arc<Model>) {
     }
 }
 
-/// What each program is told of a change.
+/// What each program gets of a change.
 pub fn tellings(snapshot: &Snapshot, change: &LogEntry) -> Vec<(PathBuf, String)> {
     let col = |name: &'static str| Col::known(name);
     let mut list = Vec::new();
@@ -100,7 +100,7 @@ fn text_of(table: TableId, word: char, rows: &[&RowChange]) -> String {
     text
 }
 
-/// A cell before the change, as far as the change tells: the key, and what differs.
+/// A cell before the change, as far as the change says: the key, and what differs.
 fn old_cell(row: &RowChange, col: Col) -> Option<Text> {
     if let Some((_, old, _)) = row.cells.iter().find(|(changed, ..)| *changed == col) {
         return old.clone();

@@ -31,7 +31,8 @@ const COMMANDS_END_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Run the appliance in the foreground: DHCP, DNS, TFTP, HTTP, NFS and the command daemon.
 ///
-/// Prints one line `ready` when every service listens, and tells systemd. SIGTERM and SIGINT stop it cleanly.
+/// Prints one line `ready` when every service listens, and notifies systemd. SIGTERM and SIGINT stop it
+/// cleanly.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Data directory made by `dawn init`
@@ -304,7 +305,7 @@ fn tell(notify: Option<&str>, word: &str) {
     };
     let sent = address.and_then(|address| UnixDatagram::unbound()?.send_to_addr(word.as_bytes(), &address));
     if let Err(error) = sent {
-        tracing::warn!(%error, "the service manager could not be told {word}");
+        tracing::warn!(%error, "cannot send {word} to the service manager");
     }
 }
 

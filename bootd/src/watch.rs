@@ -12,16 +12,16 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The same refusal or trouble of one NFS client is told again after this time.
+/// The same refusal or trouble of one NFS client is reported again after this time.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
-/// Refusals and troubles remembered at most; beyond, repeated ones are told too.
+/// Refusals and troubles remembered at most; beyond, repeated ones are reported too.
 const TOLD_MAX: usize = 4096;
 
 /// Hears all engines.
 pub struct Watcher {
     model: Arc<Model>,
     bus: Arc<Bus>,
-    /// What was told of whom, by hash, and when.
+    /// What was reported of which client, by hash, and when.
     told: Mutex<HashMap<(IpAddr, u64), Instant>>,
 }
 
@@ -43,8 +43,8 @@ impl Watcher {
         self.bus.publish(subject, step, now_ms(), amount, detail);
     }
 
-    /// Whether the same was told of the same machine less than [`AGAIN_AFTER`] ago; a machine may ask without
-    /// end.
+    /// Whether the same was reported of the same machine less than [`AGAIN_AFTER`] ago; a machine may ask
+    /// without end.
     fn is_told(&self, address: IpAddr, detail: &str, now: Instant) -> bool {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.len() >= TOLD_MAX {

@@ -29,7 +29,7 @@
 //! # Writing
 //!
 //! A [`Change`] says who asks, by which command, and lists [`Edit`]s. [`Model::apply`] checks it, writes it
-//! in one transaction with its inverse into the change log, publishes the next snapshot and tells every
+//! in one transaction with its inverse into the change log, publishes the next snapshot and notifies every
 //! [`Subscription`]; when it returns, the change is on disk. What has to be computed from the present state
 //! (append to a list, take the next free number) goes through [`Model::transact`], which keeps other writers
 //! out between reading and writing. [`Model::dry_run`] shows the difference without writing; [`Model::log`]

@@ -39,7 +39,7 @@ const CATCH_UP_ENTRIES: usize = 1000;
 /// Log entries a search for a node's changes reads at most.
 const LOG_SEARCH_MAX: usize = 20_000;
 
-/// How often a follower looks for changes when nobody tells.
+/// How often a follower looks for changes without a notification.
 pub const FOLLOW_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Why nothing was changed.

@@ -371,7 +371,7 @@ pub(crate) fn check_effects(base: &Snapshot, next: &Snapshot, effects: &[Effect]
 /// Commands that root needs to repair the tables.
 const REPAIRING: [&str; 2] = ["chtab", "undo"];
 
-/// A policy that keeps root from changing it could be fixed by nobody.
+/// A policy that keeps root from changing it could not be fixed by anyone.
 fn keeps_root(base: &Snapshot, next: &Snapshot) -> Result<(), EditError> {
     let may = |snapshot: &Snapshot, command: &str| {
         let request = PolicyRequest { peer_name: Some("root"), command, ..PolicyRequest::default() };

@@ -1,6 +1,6 @@
 //! Which values are secrets, by where they stand: the one list for logs, dry runs and what nodes are given.
 //!
-//! Columns and keys of `site` are declared; attributes of objects follow from their columns. Nothing is told
+//! Columns and keys of `site` are declared; attributes of objects follow from their columns. Nothing is shown
 //! by how a name or a value looks. The keys that administrators add to `site` are in no list: what they hold
 //! is not known ([`Sensitivity::Unknown`]), and a log leaves it out.
 

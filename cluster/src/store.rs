@@ -141,7 +141,7 @@ pub(crate) trait Store: Send {
     /// Log entries with `seq < before`, descending, at most `limit`.
     fn changes_before(&mut self, before: u64, limit: usize) -> Result<Vec<LogEntry>, StoreError>;
 
-    /// Something that learns of other writers' changes; `None`: nobody tells, ask
+    /// Something that learns of other writers' changes; `None`: there are no notifications, ask
     /// [`last_seq`](Store::last_seq).
     fn bell(&self) -> Result<Option<Box<dyn Bell>>, StoreError> {
         Ok(None)

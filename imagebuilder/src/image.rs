@@ -2,7 +2,7 @@
 //!
 //! The builder knows no tables: a command fills [`ImageDef`] from `osimage` and `linuximage`. So the work can
 //! be done by the process of the command itself, in its own network namespace and with its own apt
-//! configuration, while the daemon only tells the definition (a daemon that serves an isolated boot network
+//! configuration, while the daemon only gives the definition (a daemon that serves an isolated boot network
 //! often cannot reach a package mirror).
 
 use dawn_wire::image::{INITRD_STATELESS, INITRD_STATELITE, KERNEL, ROOT};

@@ -400,8 +400,8 @@ fn prepare(tree: &mut Tree, def: &ImageDef, options: &Options, identity: u128) -
     Ok(())
 }
 
-/// The file that tells node scripts which image they run in. Shell assignments; the values need no quoting
-/// inside the quotes, as image names are checked.
+/// The file from which node scripts learn which image they run in. Shell assignments; the values need no
+/// quoting inside the quotes, as image names are checked.
 fn xcatinfo(def: &ImageDef, identity: u128, now: i64) -> String {
     // A version 8 UUID (RFC 9562 section 5.8): the hash with the version and variant bits set.
     let uuid = identity & !(0xf << 76) & !(0x3 << 62) | (0x8 << 76) | (0x2 << 62);

@@ -1,7 +1,8 @@
 //! HTTP/1.1 client for GET (RFC 9110, 9112): lengths, chunks, ranges to go on after a broken connection.
 //!
 //! A fetch is repeated with growing pauses until it succeeds or nothing has moved for [`STALL_SECONDS_MAX`];
-//! each failure is told once, with the server's own words if it refused. No TLS, no proxies, no keep-alive.
+//! each failure is reported once, with the server's own words if it refused. No TLS, no proxies, no
+//! keep-alive.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -54,7 +55,7 @@ pub trait Sink {
     fn put(&mut self, bytes: &[u8]) -> io::Result<()>;
     /// Starts over, when a server cannot go on in the middle.
     fn restart(&mut self) -> io::Result<()>;
-    /// Told as soon as the full size is known, in bytes; a refusal ends the fetch for good.
+    /// Called as soon as the full size is known, in bytes; a refusal ends the fetch for good.
     fn announce(&mut self, _total: u64) -> Result<()> {
         Ok(())
     }

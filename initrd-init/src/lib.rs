@@ -5,7 +5,7 @@
 //! - `/run/dawn/init report STATUS` in the running system, started by a systemd unit ([`running`]);
 //! - `/run/dawn/init renew`, which keeps the lease ([`running`]).
 //!
-//! Process 1 must never end: failures are told on the console, then there is a shell or, after a bounded
+//! Process 1 must never end: failures are reported on the console, then there is a shell or, after a bounded
 //! wait, a restart ([`rescue`]). There is no SQL, no async runtime and no configuration but the kernel line.
 
 mod boot;

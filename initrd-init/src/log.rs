@@ -3,7 +3,7 @@
 //! Lines go to `/dev/kmsg`, so that they reach all consoles, `dmesg` and later the journal. When the kernel
 //! is told to be quiet it keeps such lines off the console; then they are also written to `/dev/console`.
 //! Every line carries the seconds since the kernel started, so that a console capture is a timeline. A line
-//! that cannot be written is lost: there is nobody left to tell.
+//! that cannot be written is lost.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -34,7 +34,7 @@ struct Sinks {
 
 /// Opens the kernel's log and the console; needs `/dev` and `/proc`. Until then lines go to standard error.
 pub fn open() {
-    // The kernel drops lines of a chatty writer unless told otherwise.
+    // The kernel drops lines of a chatty writer by default.
     let _ = fs::write("/proc/sys/kernel/printk_devkmsg", "on\n");
     let console_level = fs::read_to_string("/proc/sys/kernel/printk")
         .ok()
@@ -65,7 +65,7 @@ pub fn trouble(text: &str) {
     remember(text);
 }
 
-/// The same for what the console is told elsewhere.
+/// The same for what reaches the console elsewhere.
 pub fn remember(text: &str) {
     let mut kept = TROUBLES.lock().unwrap_or_else(PoisonError::into_inner);
     if kept.len() < TROUBLES_MAX {
@@ -73,7 +73,7 @@ pub fn remember(text: &str) {
     }
 }
 
-/// What [`trouble`] has been told since the last call.
+/// What [`trouble`] has got since the last call.
 pub fn troubles() -> Vec<String> {
     std::mem::take(&mut TROUBLES.lock().unwrap_or_else(PoisonError::into_inner))
 }

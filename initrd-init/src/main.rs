@@ -1,4 +1,4 @@
-//! The executable of `/init`; what it does is told in the library.
+//! The executable of `/init`; what it does is described in the library.
 
 use std::process::ExitCode;
 

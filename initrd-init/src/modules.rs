@@ -3,7 +3,7 @@
 //! The initramfs holds `modules.dep` and `modules.alias` of kmod's text format, cut down to the modules that
 //! are there, and the modules uncompressed. A compressed module (`.ko.xz`, `.ko.zst`, `.ko.gz`) is handed to
 //! the kernel with `MODULE_INIT_COMPRESSED_FILE`; kernels that cannot unpack it give a clear message. There
-//! is no soft dependency and no option handling: `/etc/modprobe.d` belongs to the root, not to us.
+//! are no soft dependencies and no option handling: `/etc/modprobe.d` belongs to the root, not to us.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{self, File};

@@ -23,7 +23,7 @@ const KEY_SECONDS: u64 = 60;
 /// Lines of the kernel's log shown by `dmesg`.
 const LOG_LINES: usize = 200;
 
-/// Tells why the boot stopped, offers a shell, then restarts the node.
+/// Reports why the boot stopped, offers a shell, then restarts the node.
 pub fn give_up(reason: &str, want_shell: bool, root: &str) -> ! {
     log::problem(&format!("BOOT FAILED: {reason}"));
     if want_shell || key_pressed() {

@@ -147,7 +147,7 @@ fn overlay(writable: Writable<'_>, target: &str) -> Result<()> {
     sys::mount("dawn-root", target, "overlay", MountFlags::empty(), &options)
 }
 
-/// Tells how far a transfer is.
+/// Reports how far a transfer is.
 #[derive(Debug, Default)]
 struct Progress {
     got: u64,

@@ -45,7 +45,7 @@ pub fn report_once(server: Ipv4Addr, port: u16, status: &str) {
     }
 }
 
-/// Tells the server what went wrong so far, one event each. What cannot be sent has been on the console.
+/// Reports to the server what went wrong so far, one event each. What cannot be sent has been on the console.
 pub fn report_troubles(server: Ipv4Addr, port: u16) {
     for text in log::troubles() {
         if let Err(cause) = exchange(server, port, &format!("{PROBLEM} {}\n", text.replace('\n', " "))) {

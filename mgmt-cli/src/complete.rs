@@ -26,7 +26,7 @@ const STATES: [&str; 12] = [
     "runcmd=",
     "runimage=",
 ];
-/// Items of `nodels` and the like that are no `table.column`.
+/// Items of `nodels` and the like that are not a `table.column`.
 const SHORT_ITEMS: [&str; 3] = ["groups", "tags", "mgt"];
 /// Commands of the client that are not entries.
 const OWN: [&str; 3] = ["serve", "init", "help"];
@@ -189,7 +189,7 @@ impl<'a> Line<'a> {
         list
     }
 
-    /// What an argument takes is told by the name that its help gives it.
+    /// What an argument takes follows from the name that its help gives it.
     fn values_of(&self, arg: &Arg, ask: &dyn Fn(Names<'_>) -> Vec<String>) -> Vec<String> {
         let possible = arg.get_possible_values();
         if !possible.is_empty() {

@@ -26,7 +26,7 @@ pub(crate) struct Bed {
     pub(crate) directory: tempfile::TempDir,
 }
 
-/// One edit as `table key=value… column=value…`; keys are told by the schema.
+/// One edit as `table key=value… column=value…`; keys are known from the schema.
 fn edit(line: &str) -> Edit {
     let mut words = words(line).into_iter();
     let table = words.next().expect("a table");

@@ -4,12 +4,12 @@
 //! stopped. So such calls are made by the threads of a [`DiskPool`], and who needs the answer waits for a
 //! limited time. Work is accounted to the directory it is for and to the mount that directory is on: neither
 //! gets more than its share of the threads, so a mount that hangs takes its share and the others keep theirs.
-//! A mount that comes back finds its threads where they hung; what nobody waits for any more is not done.
+//! A mount that comes back finds its threads where they hung; what has no caller any more is not done.
 //!
 //! The same work is accounted to who asks for it ([`DiskPool::caller`]): of the places to wait in, a part is
 //! kept for callers with better proof ([`crate::shares`]), and theirs is done first.
 //!
-//! A share is told from the text of a path. Where a symbolic link leads to another mount, the work counts for
+//! A share follows from the text of a path. Where a symbolic link leads to another mount, the work counts for
 //! the directory with the link, which is why directories have a share too.
 
 use crate::mounts::CurrentMounts;
@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-/// How long a request waits for a disk before its client is told so.
+/// How long a request waits for a disk before its client gets an error.
 pub const WAIT_TIME_MAX: Duration = Duration::from_secs(5);
 /// How deep below its mount point a directory has a share of its own, in names.
 const SHARE_DEPTH: usize = 2;

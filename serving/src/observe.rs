@@ -1,4 +1,4 @@
-//! What a transfer service tells the rest of the appliance.
+//! What a transfer service reports to the rest of the appliance.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -79,7 +79,7 @@ pub enum EventKind<'a> {
     },
 }
 
-/// Told of every event, on the serving thread: it must be quick and must not wait.
+/// Gets every event, on the serving thread: it must be quick and must not wait.
 pub trait Observer: Send + Sync + 'static {
     /// Takes one event.
     fn event(&self, event: &Event<'_>);

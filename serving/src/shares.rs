@@ -51,7 +51,7 @@ impl Kind {
     }
 }
 
-/// Tells who has an address. Answers from memory, without waiting.
+/// Who has an address. Answers from memory, without waiting.
 pub trait Callers: Send + Sync {
     /// Who calls from this address. [`Kind::Certificate`] is never the answer: an address proves no
     /// certificate.

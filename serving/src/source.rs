@@ -93,7 +93,7 @@ pub enum Answer {
     NotFound,
     /// It exists or might exist, but not for this peer; the text says why and is shown to the peer.
     Refused(String),
-    /// Not for this peer, and the peer is told what [`Answer::NotFound`] tells: whether it is there says
+    /// Not for this peer, and the peer gets what [`Answer::NotFound`] gives: whether it is there says
     /// something about another machine. The text is for the event.
     Hidden(String),
     /// Refused, to a program that would show nobody a refusal: by HTTP it gets `shown`, a file that says the

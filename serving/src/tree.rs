@@ -254,7 +254,7 @@ fn kind_name(kind: FileType) -> &'static str {
 
 impl OpenDir {
     /// Names in byte order, files with their size; what is neither file nor directory, hidden, or not
-    /// readable for everybody is left out. The flag tells whether [`LISTING_ENTRIES_MAX`] cut the list.
+    /// readable for everybody is left out. The flag says whether [`LISTING_ENTRIES_MAX`] cut the list.
     ///
     /// # Errors
     /// When the directory cannot be read.

@@ -21,7 +21,7 @@ pub struct Duties {
 }
 
 impl Duties {
-    /// What can be done for a node; `is_here` tells whether a server's name or address means this machine.
+    /// What can be done for a node; `is_here` says whether a server's name or address means this machine.
     /// Nothing, if a cell of the tables cannot be used.
     #[must_use]
     pub fn of(snapshot: &Snapshot, node: &str, is_here: &dyn Fn(&str) -> bool) -> Self {

@@ -177,7 +177,7 @@ fn now_ms() -> Result<u64> {
     }
 }
 
-/// Tells how to use a cluster that stays, and leaves a script that reaches its daemon.
+/// Prints how to use a cluster that stays, and leaves a script that reaches its daemon.
 fn explain(cluster: &Cluster) -> Result<()> {
     let script = directory().join("dawn");
     let settings = cluster.environment().map(|(name, value)| format!("{name}='{value}' ")).concat();

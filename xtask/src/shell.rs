@@ -11,7 +11,7 @@ use dawn_qemu::process::display;
 pub fn cargo(args: &[&str]) -> Command {
     let mut command = Command::new(option_env!("CARGO").unwrap_or("cargo"));
     command.args(args).current_dir(paths::workspace());
-    // `cargo run` tells its program about the program's own package; build scripts would take that for a
+    // `cargo run` sets variables about the program's own package; build scripts would take that for a
     // change.
     let of_this = |name: &str| {
         ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|start| name.starts_with(start))
@@ -22,7 +22,7 @@ pub fn cargo(args: &[&str]) -> Command {
     command
 }
 
-/// Runs to the end with the terminal as output; tells whether it succeeded.
+/// Runs to the end with the terminal as output; returns whether it succeeded.
 pub fn succeeds(command: &mut Command) -> Result<bool> {
     println!("$ {}", display(command));
     let status = command.stdin(Stdio::null()).status();

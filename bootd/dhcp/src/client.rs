@@ -91,7 +91,7 @@ pub enum Client {
 }
 
 impl Client {
-    /// Tells the program from the packet.
+    /// Recognises the program by the packet.
     pub fn of(packet: &Packet<'_>) -> Self {
         let number = packet.architecture();
         let info = ArchInfo::from_number(number.unwrap_or(0));
@@ -122,7 +122,7 @@ impl Client {
         }
     }
 
-    /// The architecture, where the program told it.
+    /// The architecture, where the program states it.
     pub fn arch(self) -> Option<Arch> {
         match self {
             Self::Pxe(arch) | Self::Http(arch) | Self::Ipxe(arch) | Self::Grub(arch) => Some(arch),

@@ -28,7 +28,7 @@ pub struct Event {
     pub network: Option<Arc<str>>,
     /// The address offered, given, refused or declined.
     pub address: Option<Ipv4Addr>,
-    /// Boot file or URL told to the client.
+    /// Boot file or URL in the answer to the client.
     pub file: Option<Arc<str>>,
 }
 
@@ -41,11 +41,11 @@ pub enum What {
     Offer,
     /// It was given an address.
     Ack,
-    /// It was told that its address is wrong.
+    /// It got the answer that its address is wrong.
     Nak(NakReason),
     /// It asked for settings only and got them.
     Inform,
-    /// proxyDHCP: it was told a boot file; the address comes from elsewhere.
+    /// proxyDHCP: it got a boot file; the address comes from elsewhere.
     ProxyOffer,
     /// It found its address in use by another machine.
     Decline,

@@ -47,7 +47,7 @@ struct Crowd {
     directory: Arc<FixedDirectory>,
     now: Time,
     disk: HashMap<Ipv4Addr, Lease>,
-    /// What each client was told it has, and until when.
+    /// What each client was given, and until when.
     held: HashMap<HwAddr, (Ipv4Addr, Time)>,
     offered: HashMap<HwAddr, Ipv4Addr>,
     /// Machines with addresses of their own choice answer probes.

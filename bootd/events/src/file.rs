@@ -7,8 +7,8 @@
 //! [`KEPT_DAYS`] are left out.
 //!
 //! Who reports an event never waits: a thread writes what a bounded queue holds, and what finds no place in
-//! it is in memory and in the log only. A file that cannot be written is told once, and tried again with the
-//! next event. Strangers' events are not kept: anybody on the wire makes them.
+//! it is in memory and in the log only. A file that cannot be written is reported once, and tried again with
+//! the next event. Strangers' events are not kept: anybody on the wire makes them.
 
 use super::{EVENTS_PER_SUBJECT_MAX, Event};
 use dawn_serving::sealed;

@@ -163,7 +163,7 @@ impl LogBudget {
 
 impl Bus {
     /// A bus with what the file at `path` holds, which goes on writing to it. A file that cannot be read or
-    /// written is told in the log: the history begins empty then, or ends with the daemon.
+    /// written is reported in the log: the history begins empty then, or ends with the daemon.
     #[must_use]
     pub fn open(path: &Path, now_ms: u64) -> Self {
         let mut histories = Histories::default();

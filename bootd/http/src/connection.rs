@@ -261,7 +261,7 @@ impl Connection {
         }
     }
 
-    /// Sends the head in `out` and the content, and tells how it went.
+    /// Sends the head in `out` and the content, and reports how it went.
     async fn body(
         &mut self,
         head: &Head,
@@ -417,7 +417,7 @@ impl Connection {
     }
 
     async fn close(mut self) {
-        // The client may be gone already; there is nobody left to tell.
+        // The client may be gone already.
         let _ = in_time(LINGER_TIME_MAX, self.stream.shutdown()).await;
     }
 

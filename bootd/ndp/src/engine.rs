@@ -47,7 +47,7 @@ pub enum Action {
 /// Plain counts since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Packets that were no valid solicitation or advertisement.
+    /// Packets that were not a valid solicitation or advertisement.
     pub malformed: u64,
     /// Solicitations that were left to a router.
     pub left_to_router: u64,

@@ -1,4 +1,4 @@
-//! Tells loaders that there is no IPv6 router, so that they need not wait for one.
+//! Answers loaders that there is no IPv6 router, so that they need not wait for one.
 //!
 //! iPXE configures a network card by IPv4 and IPv6 at once and goes on when both are through. IPv6 is through
 //! when a router has answered, or when all solicitations have gone unanswered, which takes many seconds, at

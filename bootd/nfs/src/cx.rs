@@ -409,7 +409,7 @@ impl Cx<'_> {
         if self.interrupted && result == Err(sign) { Ok(()) } else { result }
     }
 
-    /// Tells the observer.
+    /// Reports to the observer.
     pub fn event(&self, event: Event) {
         self.state.observer.event(self.session.client, event);
     }

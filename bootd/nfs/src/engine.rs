@@ -150,12 +150,12 @@ impl Engine {
         Reply { head: out.into_bytes(), tail }
     }
 
-    /// To be called every few seconds: closes files that nobody has asked for since the last call.
+    /// To be called every few seconds: closes files that no client has asked for since the last call.
     pub fn tidy(&self) {
         self.state.objects.rotate();
     }
 
-    /// Tells the time, in seconds since 1970. Until it is told, less is remembered.
+    /// Sets the time, in seconds since 1970. Until it is set, less is remembered.
     pub fn set_time(&self, now: u32) {
         self.state.known.set_time(now);
     }

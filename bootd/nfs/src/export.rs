@@ -104,7 +104,7 @@ pub enum Refusal {
     NotAllowed(String),
     /// There is nothing of that name.
     NoSuchExport(String),
-    /// It cannot be said for now; the client is told to ask again.
+    /// It cannot be said for now; the client is asked to try again.
     Later(String),
 }
 

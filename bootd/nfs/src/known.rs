@@ -56,7 +56,7 @@ impl Default for KnownHandles {
 }
 
 impl KnownHandles {
-    /// Tells the time, in seconds since 1970 as the wire has them. Until it is told nothing is kept.
+    /// Sets the time, in seconds since 1970 as the wire has them. Until it is set, nothing is kept.
     pub fn set_time(&self, now: u32) {
         self.settled.store(now.saturating_sub(SETTLED_SECONDS), Ordering::Relaxed);
     }

@@ -135,7 +135,7 @@ fn directory(cx: &Cx<'_>, mounted: &Mounted) -> Result<FileHandle, Status> {
 
 fn dump(cx: &Cx<'_>, out: &mut Writer) -> Decoded {
     let client = client_ip(cx.session.client);
-    // Only the asker's own mounts: who else runs here is nobody's business.
+    // Only the asker's own mounts: other clients are not shown.
     cx.state.mounts.change(|mounts| {
         for (host, path) in mounts.iter().filter(|(c, _)| *c == client) {
             out.bool(true);

@@ -154,7 +154,7 @@ impl Objects {
         }
     }
 
-    /// Closes `handle`'s object as soon as nobody uses it.
+    /// Closes `handle`'s object as soon as it is not in use.
     pub fn forget(&self, handle: &FileHandle) {
         if let Some(mut shard) = self.shard(handle) {
             let dropped = [shard.young.remove(handle), shard.old.remove(handle)];

@@ -1,4 +1,4 @@
-//! What the engine tells the rest of the appliance while it works.
+//! What the engine reports to the rest of the appliance while it works.
 //!
 //! Events are facts for the timeline and the log, not control flow: an observer returns nothing and must
 //! be quick (it runs on the worker thread that answers the node). Repeated refusals of one client are

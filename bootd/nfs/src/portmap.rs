@@ -1,4 +1,4 @@
-//! The port mapper, version 2 (RFC 1833 §3): tells clients where NFS and MOUNT are.
+//! The port mapper, version 2 (RFC 1833 §3): answers on which ports NFS and MOUNT are.
 //!
 //! It knows our own programs only and takes no registrations. CALLIT, which lets a stranger use us as a
 //! relay, is not offered.

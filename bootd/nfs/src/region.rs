@@ -195,7 +195,7 @@ impl Region {
         Err(Status::Stale)
     }
 
-    /// Tells path handles that an object has moved. Nothing to do for kernel handles.
+    /// Updates path handles after an object has moved. Nothing to do for kernel handles.
     pub fn renamed(&self, key: &HandleKey, from: &Path, to: &Path) {
         if let Some(names) = self.names() {
             names.renamed(key, from, to);

@@ -193,7 +193,7 @@ fn every_kind_of_entry() {
     for name in ["gone", "broken"] {
         assert_eq!(status(c.lookup(&etc, name)), Status::NoEnt.code());
     }
-    // A source that was removed is no trouble; one that cannot be had is.
+    // A removed source is not reported; one that cannot be opened is.
     let told = fixture.events.0.lock().unwrap().iter().any(|event| match event {
         Event::OverlayProblem { path, .. } => {
             assert_eq!(path, "etc/broken");

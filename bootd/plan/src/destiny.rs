@@ -196,7 +196,7 @@ pub fn next(snapshot: &Snapshot, node: &str, now: &StatusTime) -> Result<Option<
         Some(at) => (list.get(..at).unwrap_or_default(), list.get(at + 1..).unwrap_or_default()),
         None => (list.as_str(), ""),
     };
-    // The last element stays: a node that asks again is told the same again.
+    // The last element stays: a node that asks again gets the same answer.
     let rest = if rest.is_empty() { first } else { rest };
     let state = State::parse(first.trim())?;
     let mut moved = set_state(snapshot, node, &state, None, now)?;

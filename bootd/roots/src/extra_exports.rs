@@ -229,7 +229,7 @@ fn parse(text: &str) -> Result<Vec<Extra>, (usize, String)> {
         }
         let clients: Vec<&str> = clients.split_whitespace().collect();
         if clients.is_empty() {
-            return Err((number, format!("nobody may mount {}: it has no clients", path.display())));
+            return Err((number, format!("{} cannot be mounted: it has no clients", path.display())));
         }
         for client in clients {
             extras.push(Extra::parse(path, client).map_err(|reason| (number, reason))?);

@@ -123,7 +123,7 @@ fn exports_lead_to_the_tree_a_node_has_mounted() {
     assert_eq!(read(&two), "two");
     assert_ne!(one.id, two.id);
     assert_eq!(read(&after.by_id(cn2, two.id).unwrap()), "two");
-    // Without the record the handle itself still tells.
+    // Without the record the handle itself still shows it.
     fs::remove_dir_all(top.path().join("state")).unwrap();
     assert_eq!(read(&exports().by_id(cn1, one.id).unwrap()), "one");
     // A tree of an image that is the node's no more: it runs from it, and another node does not.

@@ -1,4 +1,4 @@
-//! Failed log-ins by password: told to the administrator, and few a minute from one address.
+//! Failed log-ins by password: logged, and limited to a few a minute from one address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -27,8 +27,8 @@ struct Failures {
 }
 
 impl Logins {
-    /// Carries `check` out unless the address has failed too often; a failure is remembered and told in the
-    /// log. `address` is `None` for a caller in this process.
+    /// Carries `check` out unless the address has failed too often; a failure is remembered and reported in
+    /// the log. `address` is `None` for a caller in this process.
     pub fn attempt(
         &self,
         address: Option<IpAddr>,

@@ -40,7 +40,7 @@ const UNAUDITED: [&str; 5] = ["getdestiny", "getbladecons", "getipmicons", "geto
 /// Characters of a command line in the daemon's log.
 const LOGGED_CHARS_MAX: usize = 1024;
 
-/// What the daemon is told when it is made.
+/// What the daemon is made with.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// Short host name, `xcatdsource` of every answer.
@@ -169,7 +169,7 @@ impl Daemon {
         call.peer_name.is_none() && !call.peer.ip.is_some_and(known)
     }
 
-    /// How root gets in again. Others are not told what the policy says.
+    /// How root gets in again. Others do not learn what the policy says.
     fn way_out(&self, call: &Call, reason: &str) -> Option<String> {
         if call.peer.certificate_name.as_deref() != Some("root") {
             return None;

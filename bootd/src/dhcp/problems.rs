@@ -8,7 +8,7 @@ use dawn_plan::LocalAddresses;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Columns of `networks` and keys of `site` that name servers clients are told of.
+/// Columns of `networks` and keys of `site` that name servers for clients.
 const SERVERS: [&str; 3] = ["nameservers", "ntpservers", "logservers"];
 
 /// One line for each.
@@ -95,7 +95,7 @@ fn proxied(snapshot: &Snapshot) -> Vec<String> {
         .collect()
 }
 
-/// Servers that clients are not told of because the tables have no address for their name.
+/// Servers that are left out of answers because the tables have no address for their name.
 fn servers(here: Here<'_>) -> Vec<String> {
     let lost = |text: &str| -> Vec<String> {
         // Addresses of IPv6 are for others than us.
@@ -111,7 +111,7 @@ fn servers(here: Here<'_>) -> Vec<String> {
     let mut tell = |place: String, text: &str| {
         for name in lost(text) {
             list.push(format!(
-                "{place} names '{name}', for which the tables have no IPv4 address: DHCP clients are not told of it"
+                "{place} names '{name}', for which the tables have no IPv4 address: DHCP leaves it out"
             ));
         }
     };

@@ -1,4 +1,4 @@
-//! `getadapter`: a node tells what network adapters it has, kept in `nics.nicsadapter`.
+//! `getadapter`: a node reports its network adapters, kept in `nics.nicsadapter`.
 //!
 //! What the node says ends in a table: names and values are cut to plain characters and to a length.
 

@@ -1,8 +1,8 @@
 //! `syncfiles`: a node asks for the files of its image's synclist, on 3001 and 3002.
 //!
-//! Dawn reaches into no running node, so a node whose image has a synclist is told that nothing was copied
-//! and why, and its timeline says so too: a node that believes its files are there may go on to start what
-//! needs them. Without a synclist there is nothing to copy, and that is done.
+//! Dawn reaches into no running node, so a node whose image has a synclist gets a note that nothing was
+//! copied and why, and its timeline says so too: a node that believes its files are there may go on to start
+//! what needs them. Without a synclist there is nothing to copy, and that is done.
 
 use crate::caller::calling_node;
 use crate::command::{Command, Ctx, Kind};

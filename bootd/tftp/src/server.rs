@@ -80,7 +80,7 @@ impl Ticket {
     }
 }
 
-/// A datagram's ends, as the socket tells them.
+/// A datagram's ends, as the socket reports them.
 #[derive(Clone, Copy, Debug)]
 pub struct Incoming {
     /// From whom, to which address and socket of ours.
@@ -92,7 +92,7 @@ pub struct Incoming {
 /// Plain counts since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Datagrams that were no TFTP packets.
+    /// Datagrams that were not TFTP packets.
     pub malformed: u64,
     /// Acknowledgements and errors that belong to no transfer.
     pub strays: u64,

@@ -170,7 +170,7 @@ impl Transfer {
             }
             self.previous_clean = std::mem::replace(&mut self.window_clean, true);
         } else if self.acked < self.highest {
-            // The client tells of a gap: everything behind it is lost to it.
+            // The client reports a gap: everything after it is lost to it.
             self.lost();
         }
         self.send_or_fail(now, out)

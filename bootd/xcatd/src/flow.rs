@@ -130,7 +130,7 @@ pub async fn serve(socket: UdpSocket, reports: Arc<dyn NodeReports>, granted_max
 /// A lost datagram is repeated by the node, which asks again.
 async fn tell(socket: &UdpSocket, node: SocketAddr, words: &[u8]) {
     if let Err(error) = socket.send_to(words, node).await {
-        tracing::debug!(%node, %error, "a node cannot be told about its place");
+        tracing::debug!(%node, %error, "cannot notify a node of its place");
     }
 }
 

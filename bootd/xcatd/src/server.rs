@@ -387,7 +387,7 @@ mod tests {
         let settings = settings(&daemon, Path::new(".xcat"));
         assert_eq!(ask(&settings, "cn1").2, 0);
     }
-    /// What cannot be answered is told to its sender, who may still be sending.
+    /// What cannot be answered is reported to its sender, who may still be sending.
     #[test]
     fn refused_requests_get_the_reason() {
         let daemon = daemon();

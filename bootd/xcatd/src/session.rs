@@ -111,7 +111,7 @@ impl Allowance {
 enum End {
     /// The connection broke, or the peer speaks something else or too slowly.
     Connection(io::Error),
-    /// The peer is told why it is not answered.
+    /// The peer gets the reason why it is not answered.
     Refused(String),
 }
 
@@ -405,7 +405,7 @@ impl Job {
                 let command = request.command.clone();
                 let run = || handle(dispatcher, request, self.peer, &mut sink);
                 if catch_unwind(AssertUnwindSafe(run)).is_err() {
-                    tracing::error!(command, "a command panicked; its caller was told");
+                    tracing::error!(command, "a command panicked; its caller got an error");
                     let text = format!("internal error in {command}; see the daemon's log");
                     let _ = sink.send(Response::error(text, Some(1)));
                 }

@@ -9,9 +9,9 @@
 //!
 //! A lost connection fails the change in hand; the next one connects again. A server that is silent for
 //! [`ANSWER_TIME_MAX`](super::ANSWER_TIME_MAX) counts as lost, and for [`SILENT_PAUSE`] nobody asks it again:
-//! all who queued up behind the one who waited are told at once. If it broke during a commit, the log tells
-//! afterwards whether the change was made, and it is taken over like another daemon's. Programs that write
-//! the tables without going through the log are noticed only when everything is loaded again.
+//! all who queued up after the one who waited get the error at once. If it broke during a commit, the log
+//! tells afterwards whether the change was made, and it is taken over like another daemon's. Programs that
+//! write the tables without going through the log are noticed only when everything is loaded again.
 
 use super::{ANSWER_TIME_MAX, Bell, Dialect, IfMissing, Loaded, RowReader, SURE_TABLE, Store, StoreError};
 use crate::cfgloc::ServerAddress;
@@ -65,7 +65,7 @@ pub(super) struct ServerDialect {
     pub(super) begin_read: &'static str,
     /// Makes the tables of ours, in this order.
     pub(super) own_tables: &'static [&'static str],
-    /// Tells others of a change, inside its transaction.
+    /// Notifies others of a change, inside its transaction.
     pub(super) notify: Option<&'static str>,
 }
 

@@ -34,7 +34,7 @@ pub use compress::Compressor;
 pub const BLOCK_BYTES_MIN: u32 = 4 * 1024;
 /// See [`BLOCK_BYTES_MIN`].
 pub const BLOCK_BYTES_MAX: u32 = 1024 * 1024;
-/// Block size unless told otherwise (bytes): larger packs better, smaller reads less for a small file.
+/// Default block size (bytes): larger packs better, smaller reads less for a small file.
 pub const BLOCK_BYTES_DEFAULT: u32 = 128 * 1024;
 /// Most threads a build may use.
 pub const THREADS_MAX: usize = 256;

@@ -1,8 +1,8 @@
 //! Carrying a plan out: the skeleton before the root exists, the actions inside it.
 //!
-//! Every action is written to `/.statelite/statelite.log`. An action that fails is told and the others go on,
-//! except where persistent files are concerned: a node that silently keeps such files in memory would lose
-//! data.
+//! Every action is written to `/.statelite/statelite.log`. An action that fails is reported and the others go
+//! on, except where persistent files are concerned: a node that silently keeps such files in memory would
+//! lose data.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-//! Addresses that do not serve a node although each may be stored, told by the command that makes them.
+//! Addresses that do not serve a node although each may be stored, reported by the command that makes them.
 //!
 //! A group's template may come to anything with a node's name, and a name that it does not match is its own
 //! result; the other members are served none the less, so that it is a warning. What two nodes cannot share
@@ -14,7 +14,7 @@ use dawn_cluster::{
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-/// Nodes told of after a change at most; `makedhcp` tells the rest.
+/// Nodes reported after a change at most; `makedhcp` lists the rest.
 const TOLD_MAX: usize = 5;
 
 /// Tables from which DHCP learns what to serve.

@@ -1,6 +1,6 @@
-//! Contradictions of statelite that a command has just made, told by that command.
+//! Contradictions of statelite that a command has just made, reported by that command.
 //!
-//! None of them stops a boot; `explain` tells those of a node at any time. Nodes with the same groups and the
+//! None of them stops a boot; `explain` lists those of a node at any time. Nodes with the same groups and the
 //! same image are alike: one of each kind is looked at, so that a change for ten thousand nodes costs what
 //! one for a few does.
 
@@ -13,7 +13,7 @@ use std::path::Path;
 
 /// Kinds of nodes looked at after a change at most.
 const KINDS_MAX: usize = 200;
-/// Contradictions told at most; `explain` tells the rest.
+/// Contradictions reported at most; `explain` lists the rest.
 const TOLD_MAX: usize = 20;
 
 /// Tables whose rows a statelite root is made of.

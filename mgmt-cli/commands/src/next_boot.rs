@@ -1,4 +1,4 @@
-//! What running nodes get at their next boot only, told by the command that makes the change.
+//! What running nodes get at their next boot only, reported by the command that makes the change.
 //!
 //! The NFS server never takes a path from a running node ([`dawn_roots::live::deferred`]), so a row may be
 //! stored and have no effect yet. Nodes are looked at by kind, as for contradictions.
@@ -7,7 +7,7 @@ use crate::conflicts::{kinds, touched};
 use dawn_bootd::output::{Done, Out};
 use dawn_cluster::{RowChange, Snapshot};
 
-/// Kinds of nodes told of after one change at most.
+/// Kinds of nodes reported after one change at most.
 const TOLD_MAX: usize = 5;
 /// Paths named for one kind of nodes at most.
 const PATHS_MAX: usize = 5;

@@ -108,7 +108,7 @@ fn assignments(
     Ok(edits)
 }
 
-/// A row told in full by `table.column=value` words: one with this key is changed, else it is new.
+/// A row given in full by `table.column=value` words: one with this key is changed, else it is new.
 fn insert_or_update(edits: &mut Edits, table: &'static Table, values: Vec<(Col, String)>) -> Done {
     let (keys, rest): (Vec<_>, Vec<_>) = values.iter().cloned().partition(|(col, _)| col.info().is_key);
     if keys.len() == table.keys.len() && !rest.is_empty() {

@@ -1,4 +1,4 @@
-//! Names that lead nowhere, told by the command that writes them: the row is stored and has no effect.
+//! Names that lead nowhere, reported by the command that writes them: the row is stored and has no effect.
 //!
 //! Images that statelite rows are for, keys of `site`, files that building an image reads. What is to be made
 //! later is as good, so that none of this is refused.
@@ -10,7 +10,7 @@ use dawn_serving::disks::within;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// Names told of after one change at most.
+/// Names reported after one change at most.
 const TOLD_MAX: usize = 10;
 /// Tables whose rows are for one image, a group of images (`litefile`), or all.
 const OF_IMAGES: [&str; 3] = ["litefile", "litetree", "statelite"];

@@ -170,7 +170,7 @@ impl Cluster {
         self.dawn(["makedhcp", "-n"]).map(drop)
     }
 
-    /// Defines nodes in the tables, tells DHCP, sets what they boot, and builds their machines.
+    /// Defines nodes in the tables, runs makedhcp, sets what they boot, and builds their machines.
     pub fn add_nodes(&mut self, definitions: &[Definition]) -> Result<()> {
         for definition in definitions {
             self.define(definition)?;

@@ -1,4 +1,4 @@
-//! Boot events as the daemon tells them: `dawn events NODE --json`.
+//! Boot events as the daemon lists them: `dawn events NODE --json`.
 
 use anyhow::{Context, Result};
 use serde::Deserialize;

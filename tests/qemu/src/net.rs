@@ -102,7 +102,7 @@ impl Network {
         ip(["-n", &self.name, "link", "set", tap, "master", bridge])
     }
 
-    /// Tells the appliance's machine the way to a network.
+    /// Gives the appliance's machine a route to a network.
     pub fn add_route(&self, to: &str, via: &str) -> Result<()> {
         ip(["-n", &self.name, "route", "add", to, "via", via])
     }
@@ -176,7 +176,7 @@ impl Drop for Network {
 pub fn remove(name: &str) -> Result<()> {
     let pids = run(Command::new("ip").args(["netns", "pids", name])).unwrap_or_default();
     for pid in pids.split_whitespace() {
-        // It may have ended in between; the removal below tells whether all went well.
+        // It may have ended in between; the removal below shows whether all went well.
         let _ = run(Command::new("kill").args(["-9", pid]));
     }
     ip(["netns", "del", name])

@@ -88,7 +88,7 @@ impl Logged {
 
 impl Drop for Logged {
     fn drop(&mut self) {
-        // Nobody is left to tell; the namespace's clean-up catches what survives.
+        // No report is possible here; the namespace's clean-up catches what survives.
         let _ = self.kill();
     }
 }

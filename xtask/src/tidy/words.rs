@@ -9,7 +9,7 @@ use super::{functions::files_like, outcome};
 use crate::suite::Count;
 
 /// Words, and what to write instead. A word counts whole and in either case.
-const WORDS: [(&str, &str); 7] = [
+const WORDS: [(&str, &str); 22] = [
     ("whoever", "anyone who, or name the actor"),
     ("anew", "again"),
     ("mend", "fix, repair"),
@@ -17,6 +17,21 @@ const WORDS: [(&str, &str); 7] = [
     ("mended", "fixed, repaired"),
     ("mending", "fixing, repairing"),
     ("the reference", "xCAT"),
+    ("told by", "reported by, known from"),
+    ("told of", "notified of, given"),
+    ("told so", "gets an error, gets an answer"),
+    ("told about", "notified of"),
+    ("told once", "reported once"),
+    ("told on", "reported on"),
+    ("told why", "gets the reason"),
+    ("unless told otherwise", "by default"),
+    ("tells the rest", "lists the rest"),
+    ("tells whether", "says whether"),
+    ("tells nobody", "name what does not happen"),
+    ("nobody tells", "there is no notification"),
+    ("nobody s business", "is private"),
+    ("left to tell", "name what is lost"),
+    ("were no valid", "were not a valid"),
 ];
 /// This file names them.
 const SELF: &str = "xtask/src/tidy/words.rs";

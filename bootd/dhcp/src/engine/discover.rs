@@ -96,7 +96,7 @@ impl Engine {
         Some(Pick { address, network, probe: rank == 2 })
     }
 
-    /// The address the client asks for, when nobody has or had it.
+    /// The address the client asks for, when no machine has or had it.
     fn wished<'a>(&self, ask: &Ask<'a>) -> Option<Pick<'a>> {
         let address = ask.packet.requested_ip()?;
         let network = ask.range_network(address)?;

@@ -131,7 +131,7 @@ impl Engine {
         }
     }
 
-    /// Offers the addresses nobody answered for.
+    /// Offers the addresses for which no machine answered.
     pub(super) fn finish_probes(&mut self, now: Time, out: &mut Output) {
         while let Some((_, address)) = self.probes.ends.pop_front_if(|(at, _)| *at <= now) {
             if let Some(waiting) = self.probes.waiting.remove(&address)

@@ -1,7 +1,7 @@
 //! REQUEST: selecting an offer, INIT-REBOOT, RENEW and REBIND (RFC 2131 §4.3.2).
 //!
 //! The forms differ in where the address stands and in who may stay silent; once the address is known they
-//! are judged alike. A client whose address is wrong is told so, except by a server that knows nothing of it.
+//! are judged alike. A client whose address is wrong gets a NAK, except by a server that knows nothing of it.
 
 use std::net::Ipv4Addr;
 
@@ -59,7 +59,7 @@ impl Engine {
             Some(lease) if lease.hw != ask.packet.hw => Err(NakReason::Taken),
             Some(lease) if lease.state == State::Declined => Err(NakReason::NotAvailable),
             // Without a lease the daemon has lost an offer in a restart, or the journal was lost: the client
-            // may go on with what it was told as long as nobody else was told the same.
+            // may go on with what it was told as long as no other machine got the same answer.
             Some(_) | None => Ok(network),
         }
     }

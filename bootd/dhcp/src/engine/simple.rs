@@ -27,7 +27,7 @@ impl Engine {
     }
 
     /// The client saw another machine with its address. A dynamic address rests; a reserved one stays
-    /// reserved, and the event tells the operator that someone has taken it.
+    /// reserved, and the event reports that someone has taken it.
     pub(super) fn decline(&mut self, ask: &Ask<'_>, out: &mut Output) {
         let Some(address) = ask.packet.requested_ip() else { return };
         if ask.packet.server_id().is_some_and(|id| !self.is_me(ask, id)) {

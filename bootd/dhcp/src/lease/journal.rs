@@ -26,7 +26,7 @@ const DAMAGED_KEPT_MAX: u32 = 8;
 const MAGIC: &[u8; 8] = b"dawnlse2";
 /// First bytes of a file of the format before.
 const MAGIC_UNMARKED: &[u8; 8] = b"dawnlse1";
-/// Who had which address is nobody else's business.
+/// Who had which address is private.
 const MODE: u32 = 0o600;
 /// The file is not rewritten while it is smaller than this, in bytes.
 pub const COMPACT_BYTES_MIN: u64 = 1 << 20;

@@ -87,7 +87,7 @@ impl State {
         }
     }
 
-    /// Whether the engine has been told that nothing can be written.
+    /// Whether the engine knows that nothing can be written.
     fn is_down(&self) -> bool {
         self.failed_at.is_some() || self.overrun.load(Ordering::Acquire)
     }

@@ -158,7 +158,7 @@ pub(super) fn mkdir(cx: &Cx<'_>, args: &mut Reader<'_>, out: &mut Writer) -> Dec
         let name = free(dir, name?)?;
         let made = rustix::fs::mkdirat(dir.object.fd(), &name, mode_of(&wanted, DEFAULT_DIR_MODE));
         cx.unless_done(made, Errno::EXIST)?;
-        // A directory below a set-group-id one is one itself, unless told otherwise.
+        // A directory below a set-group-id one is one itself, unless the call says otherwise.
         let inherited = find(cx, dir, &name)?.object.stat()?.mode & libc::S_ISGID;
         complete(cx, dir, &name, &SetAttributes { mode: wanted.mode.map(|m| m | inherited), ..wanted })
     });

@@ -46,7 +46,7 @@ const REPLIES_FILE: &str = "nfs-replies";
 const WORKER_NAME: &str = "nfs-worker";
 /// Time between two looks of the monitor.
 const TICK_MS: u64 = 50;
-/// Ticks between two closings of unused files: a file nobody asks for is closed after 10 to 20 s.
+/// Ticks between two closings of unused files: a file that no client asks for is closed after 10 to 20 s.
 const TIDY_TICKS: u64 = 200;
 /// Ticks after which a client that takes no replies, or does not finish a call it began, is dropped: 120 s.
 const STALLED_TICKS_MAX: u64 = 2400;
@@ -208,7 +208,7 @@ impl Server {
         self.shared.ports
     }
 
-    /// Tells all threads to end after the call they are at. Returns at once.
+    /// Has all threads end after the call they are at. Returns at once.
     pub fn stop(&self) {
         self.shared.stopping.store(true, Ordering::Relaxed);
         self.shared.poll.stop();

@@ -137,7 +137,7 @@ impl<'a> View<'a> {
 /// What stands before a node's name in the file name of its GRUB.
 const GRUB_LOADER: &str = "grub2-";
 
-/// GRUB's folder also holds its binaries and modules; configurations are told by their names.
+/// GRUB's folder also holds its binaries and modules; configurations are recognised by their names.
 fn is_grub_config(name: &str) -> bool {
     name.starts_with("grub.cfg-") || !name.contains('.')
 }

@@ -3,7 +3,7 @@
 //! A node mounts the path of its image. If it is a statelite node and the image was never prepared by
 //! `liteimg`, it gets an export of its own: the image with an overlay that follows from `litefile`,
 //! `litetree` and `statelite` ([`wish`]) and from the files that are there ([`lay`]). Persistent paths are
-//! made on first use ([`seed`]), large ones while the node is told to ask again ([`seeder`]).
+//! made on first use ([`seed`]), large ones while the node is asked to try again ([`seeder`]).
 //!
 //! What a running node was shown stays until it boots again ([`kept`]); what is added, and the content of
 //! sources, shows at once. A thread looks at tables and files again every [`SWEEP_PERIOD`]; what has changed

@@ -1,4 +1,4 @@
-//! Trees on network file systems, which may hang: nobody who answers nodes touches them.
+//! Trees on network file systems, which may hang: no thread that answers nodes touches them.
 //!
 //! One thread for each such mount looks for what is wanted and copies it here; overlays show the copies,
 //! which are named by their content's state and never change. While a mount does not answer, what is known of
@@ -77,7 +77,7 @@ struct Known {
     paths: BTreeMap<(PathBuf, String), Option<Answer>>,
     /// When the look began that is going on.
     since: Option<Instant>,
-    /// There are paths nobody has looked for yet.
+    /// There are paths that have not been looked for yet.
     fresh: bool,
 }
 

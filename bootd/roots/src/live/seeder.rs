@@ -1,8 +1,8 @@
-//! Who makes seeds, so that a large one holds up nobody: the first copy of a persistent path may be a few
-//! bytes or a directory of many gigabytes.
+//! Who makes seeds, so that a large one holds up no other node: the first copy of a persistent path may be a
+//! few bytes or a directory of many gigabytes.
 //!
 //! Small ones are made by the caller. Others are made by a few threads of their own, one at a time for a
-//! store; who asks waits a moment and is then told to ask again (NFS3ERR_JUKEBOX; a Linux client does so
+//! store; the caller waits a moment and is then asked to try again (NFS3ERR_JUKEBOX; a Linux client does so
 //! every 5 s). A copy that has failed is not begun again at every call.
 
 use super::seed::{self, Seed};
@@ -26,13 +26,13 @@ const ENTRIES_MAX: u64 = 2_000_000;
 const BYTES_MAX: u64 = 64 << 30;
 /// Threads that copy.
 const THREADS_MAX: usize = 4;
-/// Seeds that wait for a thread; beyond, who asks is told to ask again.
+/// Seeds that wait for a thread; beyond, the caller is asked to try again.
 const QUEUE_MAX: usize = 10_000;
 /// How long one call waits for a copy.
 const WAIT_MAX: Duration = Duration::from_secs(1);
 /// Calls that wait at the same time, each of which keeps a worker of the NFS server.
 const WAITING_MAX: usize = 4;
-/// How long the outcome of a copy is told before it is tried again.
+/// How long the outcome of a copy is reported before it is tried again.
 const OUTCOME_KEPT: Duration = Duration::from_secs(10);
 
 /// One seed to be made.
@@ -84,7 +84,7 @@ enum Job {
     Ended(Instant, Result<PathBuf, Failure>),
 }
 
-/// An error that can be told more than once.
+/// An error that can be reported more than once.
 #[derive(Clone)]
 struct Failure(Option<i32>, String);
 

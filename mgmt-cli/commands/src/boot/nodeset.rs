@@ -206,7 +206,7 @@ fn folded<'a>(bad: &[(&'a String, Unready)]) -> Vec<(&'a String, String)> {
     }
     for (node, reason) in bad {
         match causes.get_mut(reason.cause.as_str()) {
-            // Told with the first of its nodes.
+            // Reported with the first of its nodes.
             Some(0) => {}
             Some(count) if *count > LINES_PER_CAUSE_MAX => {
                 let others = std::mem::take(count) - 1;

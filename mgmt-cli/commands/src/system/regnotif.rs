@@ -1,4 +1,4 @@
-//! `regnotif`: who is told of table changes.
+//! `regnotif`: programs that are notified of table changes.
 
 use crate::edits::{Edits, transact};
 use dawn_bootd::command::{Command, Ctx, Kind};

@@ -1,4 +1,4 @@
-//! `unregnotif`: no longer told of table changes.
+//! `unregnotif`: no longer notified of table changes.
 
 use crate::edits::{Edits, transact};
 use dawn_bootd::command::{Command, Ctx, Kind};

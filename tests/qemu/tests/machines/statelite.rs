@@ -298,7 +298,7 @@ fn statelite_survives_a_killed_server() -> Result<()> {
     let mut cluster = cluster(&["cn1"])?;
     boot(&mut cluster, &["cn1"])?;
     let node = cluster.node("cn1")?;
-    // A writer that runs through the outage, with its file open all the time, and its pace told by a file in
+    // A writer that runs through the outage, with its file open all the time, and its pace given by a file in
     // memory.
     let writer = "exec 3>>/srv/log; i=0; while :; do i=$((i+1)); echo $i >&3; sync /srv/log; echo $i > /root/pace; sleep 1; done";
     node.exec(&format!("nohup sh -c '{writer}' >/dev/null 2>&1 &"), EXEC_LIMIT)?;

@@ -64,7 +64,7 @@ fn settle(dir: &Path) -> Result<()> {
         if !fs::read_dir(dir)?.any(hidden) {
             return Ok(());
         }
-        #[expect(clippy::disallowed_methods, reason = "the kernel tells nobody")]
+        #[expect(clippy::disallowed_methods, reason = "the kernel sends no notification")]
         std::thread::sleep(Duration::from_millis(50));
     }
     bail!("a removed file is still there after {SETTLE_LIMIT:?}")
