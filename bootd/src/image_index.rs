@@ -68,7 +68,7 @@ impl ImageIndex {
         let end = Instant::now() + FIRST_ROUND_TIME_MAX;
         for dir in image_dirs(snapshot) {
             if self.shared.looking().contains(&dir) {
-                // Behind the round's own look, in the same share.
+                // After the round's own look, in the same share.
                 let _ = self.look_now(&dir, end.saturating_duration_since(Instant::now()));
             }
         }

@@ -151,7 +151,7 @@ impl FromStr for MacAddr {
     }
 }
 
-/// Bytes of a link-layer address: pairs of digits behind `:` or `-`, groups of four behind `.`, or bare
+/// Bytes of a link-layer address: pairs of digits with `:` or `-`, groups of four with `.`, or bare
 /// digits.
 fn hardware_bytes(text: &str) -> Option<Vec<u8>> {
     let digits = |group: usize, separator: char| {

@@ -66,7 +66,7 @@ impl ObjectType {
         at.iter().filter_map(|i| self.attrs.get(*i))
     }
 
-    /// The type has the attribute. `site` and `monitoring` take any name, NIC attributes take `.nic` behind
+    /// The type has the attribute. `site` and `monitoring` take any name, NIC attributes take `.nic` after
     /// the name.
     pub fn has_attr(&self, attr: &str) -> bool {
         let base = split_nic_attr(attr).map_or(attr, |(base, _)| base);

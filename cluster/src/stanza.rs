@@ -111,7 +111,7 @@ fn read_value(value: &str) -> Cow<'_, str> {
     value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value).into()
 }
 
-/// The text behind the escapes; `None` if there are others than ours, which then are not escapes.
+/// The text that the escapes stand for; `None` if there are others than ours, which then are not escapes.
 fn unescaped(text: &str) -> Option<String> {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text.chars();
@@ -128,10 +128,10 @@ fn unescaped(text: &str) -> Option<String> {
     Some(plain)
 }
 
-/// What stands behind a backslash in `$'…'`.
+/// What a backslash stands before in `$'…'`.
 const ESCAPES: [(char, char); 5] = [('\n', 'n'), ('\r', 'r'), ('\t', 't'), ('\\', '\\'), ('\'', '\'')];
 
-/// The value as it stands behind `attr=`, so that it is read back as it is.
+/// The value as it stands after `attr=`, so that it is read back as it is.
 pub fn write_value(value: &str) -> Cow<'_, str> {
     let is_escaped = |c: char| matches!(c, '\n' | '\r');
     if value.contains(is_escaped) || !matches!(read_value(value), Cow::Borrowed(_)) {

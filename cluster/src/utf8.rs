@@ -18,7 +18,7 @@ pub fn text(bytes: Vec<u8>, file: &str) -> Result<String, String> {
     })
 }
 
-/// The text behind a byte order mark, which spreadsheets put in front of UTF-8.
+/// The text after a byte order mark, which spreadsheets put in front of UTF-8.
 pub fn without_mark(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }

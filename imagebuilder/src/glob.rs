@@ -52,7 +52,7 @@ fn step(pattern: &[u8], p: usize, byte: u8) -> Option<usize> {
     }
 }
 
-/// Is `byte` in the set that starts at `p` (behind `[`)? With the index behind `]`; `None` without `]`.
+/// Is `byte` in the set that starts at `p` (after `[`)? With the index after `]`; `None` without `]`.
 fn set(pattern: &[u8], mut p: usize, byte: u8) -> Option<(bool, usize)> {
     let negated = matches!(pattern.get(p), Some(b'!' | b'^'));
     p += usize::from(negated);

@@ -85,7 +85,7 @@ fn boot(line: &Cmdline) -> Result<std::convert::Infallible> {
     })
 }
 
-/// Everything behind the network: from here on the management node learns of a failure.
+/// Everything after the network is up: from here on the management node learns of a failure.
 fn enter_root(
     line: &Cmdline,
     facts: &Facts,

@@ -123,7 +123,7 @@ pub fn fnmatch(pattern: &[u8], text: &[u8]) -> bool {
     }
 }
 
-/// Matches one pattern element at `p` against `byte`; gives the position behind the element.
+/// Matches one pattern element at `p` against `byte`; gives the position after the element.
 fn one(pattern: &[u8], p: usize, byte: Option<u8>) -> Option<usize> {
     let byte = byte?;
     match *pattern.get(p)? {

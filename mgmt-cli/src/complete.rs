@@ -40,7 +40,7 @@ pub enum Names<'a> {
     Objects(&'a str),
     /// Keys of the site table.
     SiteKeys,
-    /// Numbers of changes, each with [`DESCRIBED_BY`] and its command line behind.
+    /// Numbers of changes, each followed by [`DESCRIBED_BY`] and its command line.
     Changes,
 }
 
@@ -269,7 +269,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// Names behind the last operator of a noderange.
+    /// Names after the last operator of a noderange.
     fn noderange(&self, ask: &dyn Fn(Names<'_>) -> Vec<String>) -> Vec<String> {
         let mut names = ask(Names::Nodes);
         names.extend(ask(Names::Objects("group")));
@@ -280,7 +280,7 @@ impl<'a> Line<'a> {
         prefixed(&format!("{start}{minus}"), &names)
     }
 
-    /// Names behind the last comma.
+    /// Names after the last comma.
     fn list(&self, names: &[String]) -> Vec<String> {
         let at = self.current.rfind([',', '=']).map_or(0, |at| at + 1);
         prefixed(self.current.get(..at).unwrap_or_default(), names)
@@ -334,7 +334,7 @@ fn table_names() -> Vec<String> {
     schema().tables_by_name().map(|table| table.name.to_owned()).collect()
 }
 
-/// `node=`, `key=` …, and what may stand behind these two.
+/// `node=`, `key=` …, and what may stand after these two.
 fn key_columns(current: &str, ask: &dyn Fn(Names<'_>) -> Vec<String>) -> Vec<String> {
     match current.split_once('=') {
         Some(("node", _)) => {

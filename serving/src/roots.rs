@@ -86,7 +86,7 @@ impl Roots {
         Self::default()
     }
 
-    /// Adds a mount behind the others.
+    /// Adds a mount after the others.
     #[must_use]
     pub fn with(mut self, mount: Mount) -> Self {
         self.mounts.push(mount);

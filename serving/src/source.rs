@@ -39,7 +39,7 @@ impl Service {
 pub struct Request<'a> {
     /// The cleaned path; never leads above the root.
     pub path: &'a RequestPath,
-    /// Everything behind `?` of an HTTP target, undecoded; empty for TFTP.
+    /// Everything after `?` of an HTTP target, undecoded; empty for TFTP.
     pub query: &'a str,
     /// Who asks.
     pub peer: SocketAddr,

@@ -43,7 +43,7 @@ pub enum Part {
     Range {
         /// First byte.
         start: u64,
-        /// Byte behind the last.
+        /// Byte after the last.
         end: u64,
     },
     /// The client has it already (304).
@@ -119,7 +119,7 @@ fn within(start: u64, end: u64, size: u64) -> Part {
     if start < size && start < end { Part::Range { start, end } } else { Part::Unsatisfiable }
 }
 
-/// A number too large for us lies behind the end of every file.
+/// A number too large for us lies beyond the end of every file.
 fn number(text: &str) -> Option<u64> {
     let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     is_number.then(|| text.parse().unwrap_or(u64::MAX))

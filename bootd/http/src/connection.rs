@@ -303,7 +303,7 @@ impl Connection {
         if result.is_ok() && head.keep_alive { Then::Next } else { Then::Close }
     }
 
-    /// Puts small content that is in memory behind its head.
+    /// Puts small content that is in memory after its head.
     fn append_small(&mut self, content: &Content, start: u64, end: u64) -> bool {
         if end - start > ONE_PIECE_BYTES_MAX {
             return false;
@@ -371,7 +371,7 @@ impl Connection {
 
     async fn text(&mut self, head: &Head, status: Status, text: &str) -> Then {
         self.out.clear();
-        // Behind a request with a body that nobody reads, the next head cannot be found.
+        // After a request with a body that is not read, the next head cannot be found.
         let keep = if head.has_body { Keep::Close } else { keep(head) };
         put_text(&mut self.out, status, text, head.method != Method::Head, keep);
         let then = self.flush(head).await;

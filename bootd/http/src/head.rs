@@ -27,7 +27,7 @@ pub struct Head {
     pub target: String,
     /// The cleaned path, or why there is none.
     pub path: Result<RequestPath, PathError>,
-    /// Everything behind `?`.
+    /// Everything after `?`.
     pub query: String,
     /// HTTP/1.1 (else 1.0).
     pub is_11: bool,

@@ -1,6 +1,6 @@
 //! The page that shows the names in a directory.
 //!
-//! Installers and people read it: one link a line, directories with a slash behind, relative links only.
+//! Installers and people read it: one link a line, directories with a slash at the end, relative links only.
 
 use std::fmt::Write as _;
 

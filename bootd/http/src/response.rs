@@ -123,7 +123,7 @@ pub enum Keep {
     Default,
     /// Kept, and said so for HTTP/1.0.
     Say,
-    /// Closed behind this response.
+    /// Closed after this response.
     Close,
 }
 

@@ -126,7 +126,7 @@ struct Traced {
 }
 
 impl Traced {
-    /// Number of the procedure, behind record mark, xid, message type and versions (RFC 5531 §9).
+    /// Number of the procedure, after record mark, xid, message type and versions (RFC 5531 §9).
     fn procedure(&self) -> u32 {
         self.bytes.get(24..).and_then(|b| b.first_chunk()).map_or(0, |b| u32::from_be_bytes(*b))
     }

@@ -192,7 +192,7 @@ impl Session {
     }
 }
 
-/// Bytes of an open file that belong behind the head of a reply.
+/// Bytes of an open file that belong after the head of a reply.
 #[derive(Debug, Clone)]
 pub struct FileTail {
     /// The file, its reader open.

@@ -56,7 +56,7 @@ pub fn fuzz_call(data: &[u8]) {
     let _ = target.engine.call(&target.session, data, Vec::new(), Seat::Own);
 }
 
-/// One procedure's arguments, behind a good header: the first byte chooses the procedure, the second the
+/// One procedure's arguments, after a good header: the first byte chooses the procedure, the second the
 /// handle it begins with, the rest are the arguments after it. Two procedures take a second handle, which
 /// is put in its place.
 pub fn fuzz_procedure(data: &[u8]) {
@@ -135,7 +135,7 @@ pub fn fuzz_overlay(data: &[u8]) {
     assert_eq!(state_of(&over.dir.join("image")), over.image, "a call has changed the image");
 }
 
-/// Good arguments behind the first handle.
+/// Good arguments after the first handle.
 fn arguments(w: &mut Writer, number: u32, name: &str, second: &FileHandle) {
     let keep_all = |w: &mut Writer| (0..6).for_each(|_| w.u32(0));
     match number {

@@ -30,7 +30,7 @@ pub enum State {
     Method {
         /// `install`, `netboot` or `statelite`.
         method: String,
-        /// What is given behind `=`: `OS-ARCH-PROFILE` or an image.
+        /// What is given after `=`: `OS-ARCH-PROFILE` or an image.
         image: Option<String>,
     },
     /// A word, or a word with its argument, as it will stand in `chain.currstate`.

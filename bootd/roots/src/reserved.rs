@@ -32,7 +32,7 @@ pub fn reason_of_cell(snapshot: &Snapshot, data: &Path, cell: &str) -> Option<St
         Ok(real) => real,
         Err(late) => return Some(format!("where it leads cannot be found out: {late}")),
     };
-    // What comes behind a variable decides whether the data directory is in it.
+    // What comes after a variable decides whether the data directory is in it.
     let mut named = [fixed, real].into_iter().filter(|path| !cell.contains('$') || path.starts_with(&data));
     named.find_map(|path| reason(snapshot, &data, &path))
 }

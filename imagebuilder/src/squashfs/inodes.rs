@@ -12,7 +12,7 @@ use super::{Options, SquashfsError};
 use crate::tree::{Inode, InodeId, Kind, Tree};
 use std::collections::BTreeMap;
 
-/// Most entries behind one directory header.
+/// Most entries after one directory header.
 const HEADER_ENTRIES_MAX: usize = 256;
 /// Longest file name (bytes).
 const NAME_BYTES_MAX: usize = 256;
@@ -337,7 +337,7 @@ struct Item<'a> {
     name: &'a Vec<u8>,
 }
 
-/// Entries that can stand behind one header.
+/// Entries that can stand after one header.
 #[derive(Default)]
 struct Run<'a> {
     items: Vec<Item<'a>>,

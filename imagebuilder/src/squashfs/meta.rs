@@ -1,4 +1,4 @@
-//! Metadata blocks: 8 KiB pieces, each compressed, each behind a two-byte length.
+//! Metadata blocks: 8 KiB pieces, each compressed, each after a two-byte length.
 
 use super::SquashfsError;
 use super::compress::{Compressor, Packer};

@@ -65,7 +65,7 @@ fn refuse(why: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why.into())
 }
 
-/// Blocks of an entry: the first and the one behind the last. None where the entry is empty.
+/// Blocks of an entry: the first and the one after the last. None where the entry is empty.
 fn range(kind: TableKind, entry: &[u8]) -> Option<(u64, u64)> {
     let used = |bytes: &[u8]| bytes.iter().any(|byte| *byte != 0);
     match kind {
@@ -180,7 +180,7 @@ impl Disk<'_> {
         Ok(Table { kind: TableKind::Gpt, entries, identity })
     }
 
-    /// First byte of a new partition and the one behind its last.
+    /// First byte of a new partition and the one after its last.
     fn place(&self, part: Part, table: &Table) -> io::Result<(u64, u64)> {
         let taken: Vec<(u64, u64)> = table
             .entries

@@ -1,4 +1,4 @@
-//! Moving the tables of a running daemon to a database server and back; behind `pgsqlsetup` and `mysqlsetup`.
+//! Moving the tables of a running daemon to a database server and back, for `pgsqlsetup` and `mysqlsetup`.
 //!
 //! Passwords come as piped lines, or by the environment of the client, never as words: words stand in process
 //! lists and logs. While the rows are copied writers wait, readers do not; a failure at any point leaves the
@@ -8,7 +8,7 @@ use dawn_bootd::command::Ctx;
 use dawn_bootd::output::{Done, Out, Stop};
 use dawn_cluster::{ModelError, Secret, ServerAddress, StoreAddress, first_table_with_rows, set_up_server};
 
-/// What both commands understand. Values stand behind `=`, since a word of its own would stop the client from
+/// What both commands understand. Values stand after `=`, since a word of its own would stop the client from
 /// reading its input.
 #[derive(Debug, clap::Args)]
 pub struct Place {

@@ -15,7 +15,7 @@ const TIME_BYTES: usize = 19;
 
 /// Print possible completions of the last word, one per line (shells call this; see completions)
 ///
-/// What a shell shows beside a word stands behind it, after a tab.
+/// What a shell shows beside a word follows it, after a tab.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The command line up to the cursor, the program first

@@ -53,7 +53,7 @@ pub fn script(shell: Shell, registry: &Registry) -> String {
     format!("{text}{line} {}\n", names.join(" "))
 }
 
-/// Readline breaks words at `=` and `:` and replaces what is behind the last of them only; so what is before
+/// Readline breaks words at `=` and `:` and replaces what is after the last of them only; so what is before
 /// is cut off. Behind an open quote it breaks at nothing, and replaces what follows the quote.
 const BASH: &str = r#"# Completion of dawn and its commands for bash.
 _dawn_complete() {

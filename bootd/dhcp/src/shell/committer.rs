@@ -47,7 +47,7 @@ impl Committer {
     }
 
     /// Asks for word when the disk has caught up; to be called after the engine's failure was told, so that
-    /// the recovery comes behind it.
+    /// the recovery comes after it.
     pub(super) fn tell_when_caught_up(&self) {
         self.overrun.store(true, Ordering::Release);
     }

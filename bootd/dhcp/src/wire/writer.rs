@@ -61,7 +61,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Puts an option behind those already there; a second value for the same code is ignored.
+    /// Puts an option after those already there; a second value for the same code is ignored.
     pub fn put(&mut self, code: u8, value: &[u8]) {
         if !self.has(code) {
             let start = self.values.len();
@@ -156,7 +156,7 @@ impl<'a> Writer<'a> {
         copy(sname, &self.sname);
     }
 
-    /// Used when not everything fits behind the cookie: free fields take options, the rest is dropped.
+    /// Used when not everything fits after the cookie: free fields take options, the rest is dropped.
     fn spread(&self, room: usize, area: &mut Vec<u8>, file: &mut [u8], sname: &mut [u8]) {
         let file_free = self.file.is_empty();
         let sname_free = self.sname.is_empty();

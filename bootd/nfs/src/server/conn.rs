@@ -76,7 +76,7 @@ struct Piece {
     tail: Option<Tail>,
 }
 
-/// File data behind a head: so much from the file, then so many zeros.
+/// File data after a head: so much from the file, then so many zeros.
 #[derive(Debug)]
 struct Tail {
     file: FileTail,
@@ -347,7 +347,7 @@ impl Conn {
         Ok(true)
     }
 
-    /// Sends heads up to and including the first one with file data behind it.
+    /// Sends heads up to and including the first one with file data after it.
     fn send_heads(&self, batch: &mut VecDeque<Piece>) -> Result<(), Errno> {
         let mut pieces = Vec::with_capacity(batch.len().min(PIECES_MAX));
         let mut flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;

@@ -256,7 +256,7 @@ impl LiveRoots {
         Ok(shown(node, tree, &self.publish(node, tree, wish, laid, None)))
     }
 
-    /// Makes what stands behind a persistent entry. [`io::ErrorKind::WouldBlock`]: it is being made.
+    /// Makes the file or directory of a persistent entry. [`io::ErrorKind::WouldBlock`]: it is being made.
     pub fn materialise(&self, export: ExportId, path: &Path) -> io::Result<PathBuf> {
         let view = self.views().get(&export).cloned().ok_or(io::ErrorKind::NotFound)?;
         let seed = view.seeds.get(path).ok_or(io::ErrorKind::NotFound)?;

@@ -123,7 +123,7 @@ fn hook(script: String) -> String {
 
 fn apt_install(pass: &Pass) -> String {
     let mut names = pass.install.clone();
-    // A task is written with a caret behind it.
+    // A task is written with a caret after it.
     names.extend(pass.groups.iter().map(|group| format!("{group}^")));
     apt(pass, "install", &names)
 }

@@ -373,7 +373,7 @@ fn set(object: &mut Object, attr: &str, value: String) {
 #[derive(Clone, Copy)]
 enum Form {
     Plain,
-    /// `-V`: with table, key and column behind.
+    /// `-V`: followed by table, key and column.
     WithPlace,
     /// `-z`: as it is read back.
     Stanza,

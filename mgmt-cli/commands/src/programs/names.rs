@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 /// Nodes of a noderange, and the groups that have members among them
 #[derive(Debug, clap::Args)]
 pub struct Extended {
-    /// The expression; `subgroups` behind it asks for groups too
+    /// The expression; `subgroups` after it asks for groups too
     #[arg(required = true)]
     words: Vec<String>,
 }
