@@ -11,8 +11,8 @@ pub use problems::{problems, without_address};
 
 use crate::address::NameServerAddresses;
 use dawn_cluster::{
-    Col, Guid, MANAGEMENT_GROUP, MacAddr, MacOwner, Model, NamedAddress, Row, Snapshot, Text, dynamic_ranges,
-    prefix_length, schema,
+    Col, Guid, MANAGEMENT_GROUP, MacAddr, MacOwner, Model, NamedAddress, Row, Snapshot, Text, col,
+    dynamic_ranges, prefix_length, schema,
 };
 use dawn_dhcp::HwAddr;
 use dawn_dhcp::boot::BootRule;
@@ -160,12 +160,12 @@ fn interface_ip(snapshot: &Snapshot, node: &str, hostname: &str) -> Option<Ipv4A
 /// The server of a node's files, where it is not the one of its network. Petitboot and ONIE know no other way
 /// to their management node, so that one counts for them too.
 fn next_server(snapshot: &Snapshot, node: &str) -> Option<Ipv4Addr> {
-    let named = |column: &str| named_address(snapshot, &snapshot.attr(node, column)?);
+    let named = |column: Col| named_address(snapshot, &snapshot.attr(node, column)?);
     let by_master = || {
         let by_master = matches!(Netboot::of(snapshot, node), Netboot::Petitboot | Netboot::Onie);
-        by_master.then(|| named("noderes.xcatmaster"))?
+        by_master.then(|| named(col::noderes::XCATMASTER))?
     };
-    named("noderes.tftpserver").or_else(by_master)
+    named(col::noderes::TFTPSERVER).or_else(by_master)
 }
 
 /// The loader of a node, in the words of the engine.
@@ -210,7 +210,7 @@ fn unreadable(here: Here<'_>) -> Vec<&str> {
     let served = Interfaces { listed: None };
     let rows = here.snapshot.enabled_rows("networks");
     let lost = rows.filter(|row| NetworkRow { row, here, served: &served }.network().is_none());
-    let col = Col::known("networks.netname");
+    let col = col::networks::NETNAME;
     lost.map(|row| row.get(col).map_or("?", |name| &**name)).collect()
 }
 
@@ -395,9 +395,9 @@ impl NetworkRow<'_> {
 
 /// The domains a client searches: its network's first, then every other that the tables know.
 fn search_list(own: Option<&str>, snapshot: &Snapshot) -> Vec<String> {
-    let domain = schema().find_col("networks.domain");
+    let domain = col::networks::DOMAIN;
     let others =
-        snapshot.enabled_rows("networks").filter_map(|row| row.get(domain?).map(|text| text.to_string()));
+        snapshot.enabled_rows("networks").filter_map(|row| row.get(domain).map(|text| text.to_string()));
     let mut found: Vec<String> = Vec::new();
     for name in own
         .map(str::to_owned)

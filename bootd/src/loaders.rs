@@ -4,7 +4,7 @@
 //! iPXE is GPL and is not part of the executable. `dawn init` copies what it finds; what it does not
 //! find it names, with the package to install. [`missing_for`] says which loader a node will ask for in vain.
 
-use dawn_cluster::{Snapshot, XCATMASTER};
+use dawn_cluster::{Snapshot, XCATMASTER, col};
 use dawn_plan::loader::{IPXE_BIOS, IPXE_UEFI, PXELINUX, SHIM, first_stages};
 use dawn_serving::disks::within;
 use std::fs;
@@ -93,7 +93,8 @@ pub struct Missing {
 /// has them.
 #[must_use]
 pub fn missing_for(snapshot: &Snapshot, node: &str, tftpdir: &Path) -> Option<Missing> {
-    let elsewhere = snapshot.attr(node, "noderes.tftpserver").is_some_and(|server| &*server != XCATMASTER);
+    let elsewhere =
+        snapshot.attr(node, col::noderes::TFTPSERVER).is_some_and(|server| &*server != XCATMASTER);
     if elsewhere {
         return None;
     }

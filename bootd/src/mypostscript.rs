@@ -14,7 +14,7 @@ mod packages;
 
 use crate::zones::{lets_nodes_log_in, own_zone, zone_row};
 use dawn_cluster::secrets::{Sensitivity, is_secret, of_site_key};
-use dawn_cluster::{Col, Snapshot, Text};
+use dawn_cluster::{Col, Snapshot, Text, col};
 
 /// Where HTTP serves `site.installdir`.
 const INSTALL: &str = "/install";
@@ -53,7 +53,7 @@ fn quoted(value: &str) -> String {
 }
 
 fn site(snapshot: &Snapshot, export: &mut Export<'_>) {
-    let (key, value) = (Col::known("site.key"), Col::known("site.value"));
+    let (key, value) = (col::site::KEY, col::site::VALUE);
     for row in snapshot.enabled_rows("site") {
         let (Some(key), Some(value)) = (row.get(key), row.get(value)) else { continue };
         // What an administrator's own key holds is not known, and no proof of root on the node is asked for
@@ -104,51 +104,51 @@ fn networks(snapshot: &Snapshot, export: &mut Export<'_>) {
 }
 
 fn of_node(snapshot: &Snapshot, node: &str, export: &mut Export<'_>) {
-    let attr = |column: &str| cell(snapshot, node, column);
+    let attr = |column: Col| cell(snapshot, node, column);
     let or_else = |value: String, other: &dyn Fn() -> String| if value.is_empty() { other() } else { value };
-    let master = or_else(attr("noderes.xcatmaster"), &|| {
+    let master = or_else(attr(col::noderes::XCATMASTER), &|| {
         snapshot.site("master").map(|t| t.to_string()).unwrap_or_default()
     });
-    let state = attr("chain.currstate");
-    let kinds = attr("nodetype.nodetype");
+    let state = attr(col::chain::CURRSTATE);
+    let kinds = attr(col::nodetype::NODETYPE);
     let kind = match () {
         () if kinds.split(',').any(|kind| kind.trim() == "mn") => "MN",
         () if kinds.contains("service") => "service",
         () => "compute",
     };
     export("NODE", node);
-    export("IPADDR", &snapshot.attr(node, "hosts.ip").map(|text| text.to_string()).unwrap_or_default());
-    export("GROUP", &attr("nodelist.groups"));
+    export("IPADDR", &snapshot.attr(node, col::hosts::IP).map(|text| text.to_string()).unwrap_or_default());
+    export("GROUP", &attr(col::nodelist::GROUPS));
     export("MASTER", &master);
     export("MASTER_IP", &master);
-    export("SERVICEGROUP", &attr("noderes.servicenode"));
-    export("SYSLOG", &attr("noderes.syslog"));
-    export("NFSSERVER", &or_else(attr("noderes.nfsserver"), &|| master.clone()));
-    export("INSTALLNIC", &attr("noderes.installnic"));
-    export("PRIMARYNIC", &attr("noderes.primarynic"));
-    export("OSVER", &attr("nodetype.os"));
-    export("ARCH", &attr("nodetype.arch"));
-    export("PROFILE", &attr("nodetype.profile"));
-    export("PROVMETHOD", &attr("nodetype.provmethod"));
+    export("SERVICEGROUP", &attr(col::noderes::SERVICENODE));
+    export("SYSLOG", &attr(col::noderes::SYSLOG));
+    export("NFSSERVER", &or_else(attr(col::noderes::NFSSERVER), &|| master.clone()));
+    export("INSTALLNIC", &attr(col::noderes::INSTALLNIC));
+    export("PRIMARYNIC", &attr(col::noderes::PRIMARYNIC));
+    export("OSVER", &attr(col::nodetype::OS));
+    export("ARCH", &attr(col::nodetype::ARCH));
+    export("PROFILE", &attr(col::nodetype::PROFILE));
+    export("PROVMETHOD", &attr(col::nodetype::PROVMETHOD));
     export("PATH", "/xcatpost:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     export("NODESETSTATE", state.split_ascii_whitespace().next().unwrap_or_default());
     export("UPDATENODE", "0");
     export("NTYPE", kind);
-    export("MACADDRESS", attr("mac.mac").split(['|', '!']).next().unwrap_or_default());
-    export("MACMAC", &attr("mac.mac"));
+    export("MACADDRESS", attr(col::mac::MAC).split(['|', '!']).next().unwrap_or_default());
+    export("MACMAC", &attr(col::mac::MAC));
 }
 
 /// Mask and gateway of a diskless POWER machine, whose firmware is given its network by a script.
 fn network_of_firmware(snapshot: &Snapshot, node: &str, export: &mut Export<'_>) {
-    let state = cell(snapshot, node, "chain.currstate");
+    let state = cell(snapshot, node, col::chain::CURRSTATE);
     let diskless = state.starts_with("netboot") || state.starts_with("statelite");
-    if !diskless || !cell(snapshot, node, "nodetype.arch").starts_with("ppc64") {
+    if !diskless || !cell(snapshot, node, col::nodetype::ARCH).starts_with("ppc64") {
         return;
     }
-    let Ok(ip) = cell(snapshot, node, "hosts.ip").parse() else { return };
+    let Ok(ip) = cell(snapshot, node, col::hosts::IP).parse() else { return };
     let rows = snapshot.enabled_rows("networks").filter_map(|row| {
         let net = dawn_cluster::row_subnet(row).filter(|net| net.contains(ip))?;
-        Some((net.mask(), row.get(Col::known("networks.gateway")).cloned().unwrap_or_default()))
+        Some((net.mask(), row.get(col::networks::GATEWAY).cloned().unwrap_or_default()))
     });
     let Some((mask, gateway)) = rows.max_by_key(|(mask, _)| u32::from(*mask)) else { return };
     export("NETMASK", &mask.to_string());
@@ -156,9 +156,9 @@ fn network_of_firmware(snapshot: &Snapshot, node: &str, export: &mut Export<'_>)
 }
 
 /// A column of the node; empty for nothing and for a secret.
-fn cell(snapshot: &Snapshot, node: &str, column: &str) -> String {
-    let open = dawn_cluster::schema().find_col(column).filter(|col| !is_secret(*col));
-    open.and_then(|col| snapshot.attr(node, col)).map(|text| text.to_string()).unwrap_or_default()
+fn cell(snapshot: &Snapshot, node: &str, column: Col) -> String {
+    let open = Some(column).filter(|column| !is_secret(*column));
+    open.and_then(|column| snapshot.attr(node, column)).map(|text| text.to_string()).unwrap_or_default()
 }
 
 /// Whether root of this node may log in to other nodes with root's key, and the node's zone.
@@ -180,11 +180,11 @@ fn ssh(snapshot: &Snapshot, node: &str, export: &mut Export<'_>) {
 }
 
 fn routes(snapshot: &Snapshot, node: &str, export: &mut Export<'_>) {
-    let names = cell(snapshot, node, "noderes.routenames");
+    let names = cell(snapshot, node, col::noderes::ROUTENAMES);
     export("NODEROUTENAMES", &names);
     for name in names.split(',').map(str::trim).filter(|name| !name.is_empty()) {
         let variable = format!("ROUTE_{name}");
-        let Some(row) = snapshot.find_row(&[(Col::known("routes.routename"), name)]) else {
+        let Some(row) = snapshot.find_row(&[(col::routes::ROUTENAME, name)]) else {
             tracing::warn!(
                 node,
                 name,
@@ -196,41 +196,41 @@ fn routes(snapshot: &Snapshot, node: &str, export: &mut Export<'_>) {
             tracing::warn!(node, name, "the route is left out: its name is not a name for a shell variable");
             continue;
         }
-        let columns = ["routes.net", "routes.mask", "routes.gateway", "routes.ifname"];
-        let parts = columns.map(|column| row.get(Col::known(column)).cloned().unwrap_or_default());
+        let columns = [col::routes::NET, col::routes::MASK, col::routes::GATEWAY, col::routes::IFNAME];
+        let parts = columns.map(|column| row.get(column).cloned().unwrap_or_default());
         export(&variable, &parts.join(","));
     }
 }
 
 fn nics(snapshot: &Snapshot, node: &str, export: &mut Export<'_>) {
     let columns = [
-        "nicips",
-        "nichostnamesuffixes",
-        "nictypes",
-        "niccustomscripts",
-        "nicnetworks",
-        "nicextraparams",
-        "nicdevices",
+        col::nics::NICIPS,
+        col::nics::NICHOSTNAMESUFFIXES,
+        col::nics::NICTYPES,
+        col::nics::NICCUSTOMSCRIPTS,
+        col::nics::NICNETWORKS,
+        col::nics::NICEXTRAPARAMS,
+        col::nics::NICDEVICES,
     ];
-    let values = columns.map(|column| (column, cell(snapshot, node, &format!("nics.{column}"))));
+    let values = columns.map(|column| (column, cell(snapshot, node, column)));
     let any = values.iter().any(|(_, value)| !value.is_empty());
     export("NICNODE", if any { node } else { "" });
     for (column, value) in values {
-        export(&column.to_ascii_uppercase(), &value);
+        export(&column.name().to_ascii_uppercase(), &value);
     }
 }
 
 /// Variables of nodes that are switches, and of configuration managers.
 fn of_switch_and_configuration(snapshot: &Snapshot, node: &str, export: &mut Export<'_>) {
     for (name, column) in [
-        ("CFGMGR", "cfgmgt.cfgmgr"),
-        ("CFGSERVER", "cfgmgt.cfgserver"),
-        ("SWITCHNAME", "switches.switch"),
-        ("SNMPVERSION", "switches.snmpversion"),
-        ("SNMPUSER", "switches.username"),
-        ("SNMPPASSWD", "switches.password"),
-        ("SNMPPRIV", "switches.privacy"),
-        ("SNMPAUTH", "switches.auth"),
+        ("CFGMGR", col::cfgmgt::CFGMGR),
+        ("CFGSERVER", col::cfgmgt::CFGSERVER),
+        ("SWITCHNAME", col::switches::SWITCH),
+        ("SNMPVERSION", col::switches::SNMPVERSION),
+        ("SNMPUSER", col::switches::USERNAME),
+        ("SNMPPASSWD", col::switches::PASSWORD),
+        ("SNMPPRIV", col::switches::PRIVACY),
+        ("SNMPAUTH", col::switches::AUTH),
     ] {
         export(name, &cell(snapshot, node, column));
     }
@@ -239,15 +239,17 @@ fn of_switch_and_configuration(snapshot: &Snapshot, node: &str, export: &mut Exp
 /// The scripts of one half between their marks: the defaults', the image's, the node's; none twice, no empty
 /// group.
 fn scripts(snapshot: &Snapshot, node: &str, half: &str) -> Vec<String> {
-    let column = format!("postscripts.{half}");
-    let col = dawn_cluster::schema().find_col(&column);
+    let column = match half {
+        "postscripts" => col::postscripts::POSTSCRIPTS,
+        _ => col::postscripts::POSTBOOTSCRIPTS,
+    };
     let defaults = snapshot
         .enabled_rows("postscripts")
-        .find(|row| row.get(Col::known("postscripts.node")).is_some_and(|name| &**name == "xcatdefaults"))
-        .and_then(|row| row.get(col?).cloned());
+        .find(|row| row.get(col::postscripts::NODE).is_some_and(|name| &**name == "xcatdefaults"))
+        .and_then(|row| row.get(column).cloned());
     let image = dawn_statelite::image_of(snapshot, node).and_then(|name| snapshot.osimage(&name));
     let image: Option<Text> = image.and_then(|image| image.get(half).cloned());
-    let own = snapshot.attr(node, column.as_str());
+    let own = snapshot.attr(node, column);
     let mut seen: Vec<String> = Vec::new();
     let mut lines = vec![format!("# {half}-start-here")];
     for (group, list) in [("defaults", defaults), ("osimage", image), ("node", own)] {
@@ -281,13 +283,13 @@ fn is_script(node: &str, script: &str) -> bool {
 /// Nodes that this one configures, and the roles of each.
 fn clients_of_configuration(snapshot: &Snapshot, node: &str, export: &mut Export<'_>) {
     let is_used = snapshot.enabled_rows("cfgmgt").next().is_some();
-    let is_client = |name: &&Text| is_used && cell(snapshot, name, "cfgmgt.cfgserver") == node;
+    let is_client = |name: &&Text| is_used && cell(snapshot, name, col::cfgmgt::CFGSERVER) == node;
     let clients: Vec<Text> = snapshot.node_names().filter(is_client).cloned().collect();
     export("CFGCLIENTLIST", &clients.join(","));
     for client in &clients {
         let variable = format!("HASH{client}roles");
         if is_name(&variable) {
-            export(&variable, &cell(snapshot, client, "cfgmgt.roles"));
+            export(&variable, &cell(snapshot, client, col::cfgmgt::ROLES));
         } else {
             tracing::warn!(node, %client, "its roles are left out: its name is not one for a shell variable");
         }

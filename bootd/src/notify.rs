@@ -8,7 +8,7 @@
 //! A program is started only if it is a regular file that nobody but its owner can write and the owner is
 //! root or this process's user: the table says what is told, not who becomes root.
 
-use dawn_cluster::{Col, LogEntry, Model, RowChange, RowChangeKind, Snapshot, TableId, Text};
+use dawn_cluster::{Col, LogEntry, Model, RowChange, RowChangeKind, Snapshot, TableId, Text, col};
 use dawn_serving::bounded_read;
 use rustix::fs::MemfdFlags;
 use std::collections::BTreeMap;
@@ -46,17 +46,16 @@ pub fn start(model: &Arc<Model>) {
 
 /// What each program gets of a change.
 pub fn tellings(snapshot: &Snapshot, change: &LogEntry) -> Vec<(PathBuf, String)> {
-    let col = |name: &'static str| Col::known(name);
     let mut list = Vec::new();
     for row in snapshot.enabled_rows("notification") {
-        let get = |name| row.get(col(name)).map(AsRef::as_ref).unwrap_or_default();
-        let file: &str = get("notification.filename");
+        let get = |name| row.get(name).map(AsRef::as_ref).unwrap_or_default();
+        let file: &str = get(col::notification::FILENAME);
         if !file.starts_with('/') || file.ends_with(".pm") {
             continue;
         }
-        let tables: Vec<&str> = get("notification.tables").split(',').map(str::trim).collect();
+        let tables: Vec<&str> = get(col::notification::TABLES).split(',').map(str::trim).collect();
         for ((table, word), rows) in by_table(&change.rows) {
-            if tables.contains(&table.name()) && get("notification.tableops").contains(word) {
+            if tables.contains(&table.name()) && get(col::notification::TABLEOPS).contains(word) {
                 list.push((PathBuf::from(file), text_of(table, word, &rows)));
             }
         }

@@ -1,6 +1,6 @@
 //! Zones of ssh keys: which a node is in, and what the table says of it.
 
-use dawn_cluster::{Col, Row, Snapshot, Text};
+use dawn_cluster::{Row, Snapshot, Text, col};
 use std::path::PathBuf;
 
 /// Where root's own keys are without a zone.
@@ -8,19 +8,19 @@ const ROOT_KEYS: &str = "/root/.ssh";
 
 /// The zone of the node, else the default zone.
 pub fn own_zone(snapshot: &Snapshot, node: &str) -> Option<Text> {
-    snapshot.attr(node, "nodelist.zonename").or_else(|| default_zone(snapshot))
+    snapshot.attr(node, col::nodelist::ZONENAME).or_else(|| default_zone(snapshot))
 }
 
 /// The zone of nodes that name none.
 pub fn default_zone(snapshot: &Snapshot) -> Option<Text> {
     let mut rows = snapshot.enabled_rows("zone");
-    let default = rows.find(|row| row.get(Col::known("zone.defaultzone")).is_some_and(|text| is_yes(text)));
-    default.and_then(|row| row.get(Col::known("zone.zonename")).cloned())
+    let default = rows.find(|row| row.get(col::zone::DEFAULTZONE).is_some_and(|text| is_yes(text)));
+    default.and_then(|row| row.get(col::zone::ZONENAME).cloned())
 }
 
 /// The row of a zone.
 pub fn zone_row(snapshot: &Snapshot, zone: &str) -> Option<Row> {
-    snapshot.find_row(&[(Col::known("zone.zonename"), zone)])
+    snapshot.find_row(&[(col::zone::ZONENAME, zone)])
 }
 
 /// The row of the default zone.
@@ -30,7 +30,7 @@ pub fn default_row(snapshot: &Snapshot) -> Option<Row> {
 
 /// The directory of a zone's keys; without a zone, of root's.
 pub fn keys_of(zone: Option<&Row>) -> PathBuf {
-    let own = zone.and_then(|row| row.get(Col::known("zone.sshkeydir")));
+    let own = zone.and_then(|row| row.get(col::zone::SSHKEYDIR));
     own.map_or_else(|| ROOT_KEYS.into(), |text| PathBuf::from(&**text))
 }
 
@@ -42,7 +42,7 @@ pub fn login_keys(snapshot: &Snapshot, node: &str) -> PathBuf {
 
 /// Whether nodes of the zone may log in to each other.
 pub fn lets_nodes_log_in(zone: &Row) -> bool {
-    zone.get(Col::known("zone.sshbetweennodes")).is_some_and(|text| is_yes(text))
+    zone.get(col::zone::SSHBETWEENNODES).is_some_and(|text| is_yes(text))
 }
 
 fn is_yes(text: &str) -> bool {

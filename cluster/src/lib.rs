@@ -76,6 +76,10 @@ mod address_index;
 mod cfgloc;
 mod change;
 mod chunk;
+/// Every column of the schema as a constant: `col::chain::CURRSTATE` is `chain.currstate`.
+pub mod col {
+    include!(concat!(env!("OUT_DIR"), "/col.rs"));
+}
 pub mod csv;
 mod defaults;
 mod distribution;

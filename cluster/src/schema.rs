@@ -240,6 +240,11 @@ impl Col {
         self.info().name
     }
 
+    /// For [`col`](crate::col) alone.
+    pub(crate) const fn at(table: u8, column: u8) -> Self {
+        Self { table: TableId(table), column }
+    }
+
     /// A column that this program names in its own text. For names from outside use [`Schema::find_col`].
     ///
     /// # Panics

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use dawn_cluster::{MacAddr, Snapshot, Text, parse_mac_column};
+use dawn_cluster::{Col, MacAddr, Snapshot, Text, col, parse_mac_column};
 
 use crate::arrival::{Arrival, Surroundings};
 use crate::evidence::{Assignment, Decision, Doubt, Evidence, Finding, Grant, Method, Miss, Proof, Verdict};
@@ -189,21 +189,21 @@ impl Desk {
         {
             return Err(Doubt::Taken(node.clone()));
         }
-        let known = parse_mac_column(&snapshot.attr(node, "mac.mac").unwrap_or_default());
+        let known = parse_mac_column(&snapshot.attr(node, col::mac::MAC).unwrap_or_default());
         if let Some(other) = known.first()
             && !arrival.macs().next().is_some_and(|mac| known.iter().any(|entry| entry.mac == mac))
         {
             return Err(Doubt::OtherMac(node.clone(), other.mac));
         }
-        let differs = |col: &str, spellings: &[Option<String>]| {
+        let differs = |col: Col, spellings: &[Option<String>]| {
             let Some(stored) = snapshot.attr(node, col) else { return false };
             let mut known = spellings.iter().flatten().filter(|text| !text.is_empty()).peekable();
             known.peek().is_some() && !known.any(|text| text.eq_ignore_ascii_case(&stored))
         };
-        if differs("vpd.uuid", &[Some(machine.uuid.clone()), swapped_uuid(&machine.uuid)]) {
+        if differs(col::vpd::UUID, &[Some(machine.uuid.clone()), swapped_uuid(&machine.uuid)]) {
             return Err(Doubt::OtherUuid(node.clone()));
         }
-        if differs("vpd.serial", &[Some(machine.serial.clone())]) {
+        if differs(col::vpd::SERIAL, &[Some(machine.serial.clone())]) {
             return Err(Doubt::OtherSerial(node.clone()));
         }
         Ok(())

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use dawn_cluster::{Col, MacAddr, Snapshot, Text, parse_mac_column};
+use dawn_cluster::{MacAddr, Snapshot, Text, col, parse_mac_column};
 
 /// A port at which a node is configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,9 +45,9 @@ impl Directory {
     /// Reads the tables `switch`, `switches`, `vpd`, `nodetype` and `mac`.
     pub fn of(snapshot: &Snapshot) -> Self {
         let mut directory = Self::default();
-        let cols = ["switch.switch", "switch.port"].map(Col::known);
+        let cols = [col::switch::SWITCH, col::switch::PORT];
         let [switch, _] = cols;
-        let (mtm, serial, uuid) = (Col::known("vpd.mtm"), Col::known("vpd.serial"), Col::known("vpd.uuid"));
+        let (mtm, serial, uuid) = (col::vpd::MTM, col::vpd::SERIAL, col::vpd::UUID);
         for node in snapshot.node_names() {
             let kind = NodeKind::of(snapshot, node);
             directory.kinds.insert(node.clone(), kind);
@@ -64,7 +64,7 @@ impl Directory {
                 directory.uuids.entry(uuid.to_ascii_lowercase()).or_default().insert(node.clone());
             }
             if kind.is_switch {
-                let macs = snapshot.attr(node, "mac.mac").unwrap_or_default();
+                let macs = snapshot.attr(node, col::mac::MAC).unwrap_or_default();
                 directory.switch_macs.extend(parse_mac_column(&macs).into_iter().map(|entry| entry.mac));
             }
         }
@@ -73,7 +73,7 @@ impl Directory {
     }
 
     fn read_link_ports(&mut self, snapshot: &Snapshot) {
-        let (name, ports) = (Col::known("switches.switch"), Col::known("switches.linkports"));
+        let (name, ports) = (col::switches::SWITCH, col::switches::LINKPORTS);
         for row in snapshot.enabled_rows(name.table) {
             let (Some(name), Some(ports)) = (row.get(name), row.get(ports)) else { continue };
             // `port:switch,port:switch`
@@ -121,7 +121,7 @@ impl Directory {
 
 impl NodeKind {
     fn of(snapshot: &Snapshot, node: &str) -> Self {
-        let text = snapshot.attr(node, "nodetype.nodetype").unwrap_or_default();
+        let text = snapshot.attr(node, col::nodetype::NODETYPE).unwrap_or_default();
         let has = |word: &str| text.split(',').any(|part| part.trim() == word);
         Self { is_switch: has("switch"), is_pdu: has("pdu"), is_mp: has("mp") }
     }

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
-use dawn_cluster::{Noderange, NoderangeError, Snapshot, Text};
+use dawn_cluster::{Noderange, NoderangeError, Snapshot, Text, col};
 
 use crate::evidence::{Grant, Miss};
 use crate::limits::ADDRESSES_MAX;
@@ -179,7 +179,7 @@ impl Run {
         snapshot: &'a Snapshot,
         taken: &'a dyn Taken,
     ) -> impl Iterator<Item = (usize, &'a Text)> {
-        let is_free = |node: &Text| !taken.has_node(node) && snapshot.attr(node, "mac.mac").is_none();
+        let is_free = |node: &Text| !taken.has_node(node) && snapshot.attr(node, col::mac::MAC).is_none();
         self.nodes.iter().enumerate().filter(move |(_, node)| is_free(node))
     }
 
@@ -193,18 +193,18 @@ impl Run {
         if self.host_ips.is_some() || self.bmc_ips.is_some() {
             let bmcs = snapshot
                 .node_names()
-                .filter_map(|node| snapshot.attr(node, "ipmi.bmc")?.parse::<Ipv4Addr>().ok());
+                .filter_map(|node| snapshot.attr(node, col::ipmi::BMC)?.parse::<Ipv4Addr>().ok());
             used.extend(bmcs);
         }
         let host_ip = match &self.host_ips {
-            Some(range) if snapshot.attr(node, "hosts.ip").is_none() => {
+            Some(range) if snapshot.attr(node, col::hosts::IP).is_none() => {
                 Some(free_address(range, &used, snapshot)?)
             }
             _ => None,
         };
         used.extend(host_ip);
         let bmc_ip = match &self.bmc_ips {
-            Some(range) if snapshot.attr(node, "ipmi.bmc").is_none() => {
+            Some(range) if snapshot.attr(node, col::ipmi::BMC).is_none() => {
                 Some(free_address(range, &used, snapshot)?)
             }
             _ => None,

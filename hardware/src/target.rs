@@ -1,7 +1,7 @@
 //! Which driver a node has, where its service processor is, and who logs in there: the tables, read once and
 //! before anything is sent.
 
-use dawn_cluster::{Col, Snapshot};
+use dawn_cluster::{Col, Snapshot, col};
 use dawn_ipmi::limits::{Budget, PORT};
 use dawn_ipmi::{Credentials, Secret};
 use std::time::Duration;
@@ -22,11 +22,11 @@ pub enum Deciding {
 
 impl Deciding {
     /// Its columns, the first that is set decides.
-    fn columns(self) -> &'static [&'static str] {
+    fn columns(self) -> &'static [Col] {
         match self {
-            Self::Power => &["nodehm.power", "nodehm.mgt"],
-            Self::Mgt => &["nodehm.mgt"],
-            Self::Getmac => &["nodehm.getmac", "nodehm.mgt"],
+            Self::Power => &[col::nodehm::POWER, col::nodehm::MGT],
+            Self::Mgt => &[col::nodehm::MGT],
+            Self::Getmac => &[col::nodehm::GETMAC, col::nodehm::MGT],
         }
     }
 
@@ -112,19 +112,19 @@ pub fn target(snapshot: &Snapshot, node: &str, deciding: Deciding) -> Target {
     Target { node: node.to_owned(), way }
 }
 
-fn attr(snapshot: &Snapshot, node: &str, column: &str) -> Option<String> {
+fn attr(snapshot: &Snapshot, node: &str, column: Col) -> Option<String> {
     snapshot.attr(node, column).map(|text| text.to_string()).filter(|text| !text.is_empty())
 }
 
 fn bmcs(snapshot: &Snapshot, node: &str) -> Vec<Bmc> {
-    let list = attr(snapshot, node, "ipmi.bmc").unwrap_or_else(|| node.to_owned());
+    let list = attr(snapshot, node, col::ipmi::BMC).unwrap_or_else(|| node.to_owned());
     let (credentials, source) = login(snapshot, node);
     let (budget, shares_records) = (budget(snapshot), snapshot.site_flag("ipmisdrcache", true));
     let words = list.split(',').map(str::trim).filter(|word| !word.is_empty()).take(BMCS_PER_NODE_MAX);
     words
         .map(|word| {
             let (host, port) = host_and_port(word);
-            let known_address = attr(snapshot, &host, "hosts.ip");
+            let known_address = attr(snapshot, &host, col::hosts::IP);
             let (credentials, source) = (credentials.clone(), source.clone());
             Bmc { host, port, known_address, credentials, source, budget, shares_records }
         })
@@ -147,8 +147,8 @@ fn host_and_port(word: &str) -> (String, u16) {
 /// Who logs in: the node's own row if it names a user or a password, else the management module's, else the
 /// rows of `passwd`, else what new machines have. Each but the first counts cell by cell.
 fn login(snapshot: &Snapshot, node: &str) -> (Result<Credentials, Error>, String) {
-    let own = |column: &str| attr(snapshot, node, column);
-    let (user, password) = (own("ipmi.username"), own("ipmi.password"));
+    let own = |column: Col| attr(snapshot, node, column);
+    let (user, password) = (own(col::ipmi::USERNAME), own(col::ipmi::PASSWORD));
     let (user, password, source) = if user.is_some() || password.is_some() {
         (user.unwrap_or_default(), password.unwrap_or_default(), "the table ipmi".to_owned())
     } else {
@@ -159,9 +159,8 @@ fn login(snapshot: &Snapshot, node: &str) -> (Result<Credentials, Error>, String
 }
 
 fn inherited_login(snapshot: &Snapshot, node: &str) -> (String, String, String) {
-    let row = |column: &'static str, key: &str| snapshot.find_row(&[(Col::known(column), key)]);
-    let cell =
-        |row: &dawn_cluster::Row, column: &'static str| row.get(Col::known(column)).map(ToString::to_string);
+    let row = |column: Col, key: &str| snapshot.find_row(&[(column, key)]);
+    let cell = |row: &dawn_cluster::Row, column: Col| row.get(column).map(ToString::to_string);
     let (mut user, mut password) = ("USERID".to_owned(), "PASSW0RD".to_owned());
     let mut source = "the factory".to_owned();
     let mut take = |found: (Option<String>, Option<String>), from: String| {
@@ -172,16 +171,16 @@ fn inherited_login(snapshot: &Snapshot, node: &str) -> (String, String, String) 
         password = found.1.unwrap_or_else(|| std::mem::take(&mut password));
     };
     let passwd = |key: &str| {
-        let row = row("passwd.key", key);
+        let row = row(col::passwd::KEY, key);
         let of = |column| row.as_ref().and_then(|row| cell(row, column));
-        (of("passwd.username"), of("passwd.password"))
+        (of(col::passwd::USERNAME), of(col::passwd::PASSWORD))
     };
     take(passwd("ipmi"), "the key ipmi of the table passwd".to_owned());
-    if let Some(module) = attr(snapshot, node, "mp.mpa") {
+    if let Some(module) = attr(snapshot, node, col::mp::MPA) {
         take(passwd("blade"), "the key blade of the table passwd".to_owned());
-        let row = row("mpa.mpa", &module);
+        let row = row(col::mpa::MPA, &module);
         let of = |column| row.as_ref().and_then(|row| cell(row, column));
-        take((of("mpa.username"), of("mpa.password")), format!("the row {module} of the table mpa"));
+        take((of(col::mpa::USERNAME), of(col::mpa::PASSWORD)), format!("the row {module} of the table mpa"));
     }
     (user, password, source)
 }
@@ -202,13 +201,13 @@ fn budget(snapshot: &Snapshot) -> Budget {
 
 /// `vm.cfgstore` names the socket, or the directory where `<node>.qmp` is.
 fn monitor(snapshot: &Snapshot, node: &str) -> String {
-    let store = attr(snapshot, node, "vm.cfgstore").unwrap_or_else(|| QEMU_DIRECTORY.to_owned());
+    let store = attr(snapshot, node, col::vm::CFGSTORE).unwrap_or_else(|| QEMU_DIRECTORY.to_owned());
     let is_socket = [".qmp", ".sock"].iter().any(|end| store.ends_with(end));
     if is_socket { store } else { format!("{}/{node}.qmp", store.trim_end_matches('/')) }
 }
 
 fn kvm(snapshot: &Snapshot, node: &str) -> Result<Way, Error> {
-    let host = attr(snapshot, node, "vm.host").unwrap_or_default();
+    let host = attr(snapshot, node, col::vm::HOST).unwrap_or_default();
     let good = |word: &str| {
         !word.starts_with(['-', '.'])
             && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte))

@@ -8,7 +8,7 @@ use dawn_bootd::command::Registry;
 use dawn_bootd::daemon::{Daemon, Settings};
 use dawn_bootd::dhcp::{self, Answers};
 use dawn_bootd::loaders::Missing;
-use dawn_cluster::{Change, Edit, Model, Snapshot};
+use dawn_cluster::{Change, Edit, Model, Snapshot, col};
 use dawn_events::Event;
 use dawn_plan::LocalAddresses;
 use dawn_xcatd::dispatch::handle;
@@ -229,7 +229,7 @@ impl BootServices for NoBoot {
     }
 
     fn destiny(&self, snapshot: &Snapshot, node: &str) -> Destiny {
-        let state = snapshot.attr(node, "chain.currstate");
+        let state = snapshot.attr(node, col::chain::CURRSTATE);
         Destiny { destiny: state.as_deref().unwrap_or("standby").to_owned(), ..Destiny::default() }
     }
 

@@ -3,7 +3,7 @@
 //! For the command that makes the contradiction and for `explain`: none of this stops a boot, it says what
 //! the node will do instead of what was perhaps meant.
 
-use dawn_cluster::{Col, Snapshot};
+use dawn_cluster::{Col, Snapshot, col};
 use std::sync::LazyLock;
 
 use crate::check::{Problem, below_files, check};
@@ -85,9 +85,9 @@ struct Columns {
 }
 
 static COLUMNS: LazyLock<Columns> = LazyLock::new(|| Columns {
-    store: Col::known("statelite.statemnt"),
-    partition: Col::known("linuximage.partitionfile"),
-    image: Col::known("linuximage.imagename"),
+    store: col::statelite::STATEMNT,
+    partition: col::linuximage::PARTITIONFILE,
+    image: col::linuximage::IMAGENAME,
 });
 
 /// Everything that contradicts itself for a node.

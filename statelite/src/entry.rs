@@ -1,6 +1,6 @@
 //! The `litefile` table: which paths, in which way.
 
-use dawn_cluster::{Col, OptionError, Snapshot, Text, lite_option};
+use dawn_cluster::{Col, OptionError, Snapshot, Text, col, lite_option};
 use dawn_wire::LiteOption;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -36,16 +36,16 @@ struct Columns {
 }
 
 static COLUMNS: LazyLock<Columns> = LazyLock::new(|| Columns {
-    image: Col::known("litefile.image"),
-    file: Col::known("litefile.file"),
-    options: Col::known("litefile.options"),
+    image: col::litefile::IMAGE,
+    file: col::litefile::FILE,
+    options: col::litefile::OPTIONS,
 });
 
 /// Name of the image whose rows count for a node: `nodetype.provmethod`, or the name that the old generic
 /// methods stand for.
 #[must_use]
 pub fn image_of(snapshot: &Snapshot, node: &str) -> Option<Text> {
-    let method = snapshot.attr(node, "nodetype.provmethod").filter(|method| !method.is_empty());
+    let method = snapshot.attr(node, col::nodetype::PROVMETHOD).filter(|method| !method.is_empty());
     match method.as_deref() {
         Some(generic @ ("install" | "netboot" | "statelite")) => generic_image(snapshot, node, generic),
         Some(_) => method,
@@ -54,8 +54,8 @@ pub fn image_of(snapshot: &Snapshot, node: &str) -> Option<Text> {
 }
 
 fn generic_image(snapshot: &Snapshot, node: &str, _method: &str) -> Option<Text> {
-    let [os, arch, profile] =
-        ["nodetype.os", "nodetype.arch", "nodetype.profile"].map(|column| snapshot.attr(node, column));
+    let [os, arch, profile] = [col::nodetype::OS, col::nodetype::ARCH, col::nodetype::PROFILE]
+        .map(|column| snapshot.attr(node, column));
     Some(format!("{}-{}-statelite-{}", os?, arch?, profile?).into())
 }
 

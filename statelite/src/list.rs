@@ -9,7 +9,7 @@ use crate::check::check;
 use crate::entry::files;
 use crate::live::Duties;
 use crate::location::{Location, LocationError, store, trees};
-use dawn_cluster::Snapshot;
+use dawn_cluster::{Snapshot, col};
 use dawn_wire::list::{Entry, Mount};
 use dawn_wire::{List, LiteOption, Remote};
 
@@ -49,7 +49,7 @@ pub fn node_list(snapshot: &Snapshot, node: &str, duties: Duties) -> Result<List
     if let Some(location) = store(snapshot, node) {
         let mut location = location.map_err(ListError::Store)?;
         location.path = format!("{}/{node}", location.path.trim_end_matches('/'));
-        let options = snapshot.attr(node, "statelite.mntopts").unwrap_or_else(|| "".into());
+        let options = snapshot.attr(node, col::statelite::MNTOPTS).unwrap_or_else(|| "".into());
         list.persistent = Some(mount(location, &options, false));
     }
     Ok(list)

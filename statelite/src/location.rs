@@ -3,7 +3,7 @@
 //! `$node` is the node's name, `$table.column` that attribute of the node, `$site.key` a site value. What
 //! cannot be resolved reads `UNDEFINED`, so that the place where it is used says what is missing.
 
-use dawn_cluster::{Col, Row, Snapshot, Text};
+use dawn_cluster::{Col, Row, Snapshot, Text, col};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::LazyLock;
@@ -139,7 +139,7 @@ pub fn persistent_store(snapshot: &Snapshot, node: &str) -> Option<String> {
 /// Inside the option: the cell cannot be used.
 #[must_use]
 pub fn store(snapshot: &Snapshot, node: &str) -> Option<Result<Location, LocationError>> {
-    let cell = snapshot.attr(node, "statelite.statemnt").filter(|cell| !cell.trim().is_empty())?;
+    let cell = snapshot.attr(node, col::statelite::STATEMNT).filter(|cell| !cell.trim().is_empty())?;
     Some(expand(snapshot, node, cell.trim()))
 }
 
@@ -147,7 +147,7 @@ pub fn store(snapshot: &Snapshot, node: &str) -> Option<Result<Location, Locatio
 /// for any name. Rows of a pattern (`|…|…|`) are left out, because their text is known for a node only.
 #[must_use]
 pub fn store_patterns(snapshot: &Snapshot) -> BTreeSet<String> {
-    patterns(snapshot, Col::known("statelite.statemnt"))
+    patterns(snapshot, col::statelite::STATEMNT)
 }
 
 /// The directories that `litetree.directory` names on any server, in the same form.
@@ -170,10 +170,10 @@ struct Columns {
 }
 
 static COLUMNS: LazyLock<Columns> = LazyLock::new(|| Columns {
-    priority: Col::known("litetree.priority"),
-    image: Col::known("litetree.image"),
-    directory: Col::known("litetree.directory"),
-    options: Col::known("litetree.mntopts"),
+    priority: col::litetree::PRIORITY,
+    image: col::litetree::IMAGE,
+    directory: col::litetree::DIRECTORY,
+    options: col::litetree::MNTOPTS,
 });
 
 /// The trees of a node, lowest priority number first. Rows apply by image as those of `litefile`; a later

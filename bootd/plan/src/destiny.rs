@@ -3,7 +3,7 @@
 //! Pure functions on a snapshot: `nodeset`, `nextdestiny`, the line `next` on the status port and chain
 //! elements all go through here. A time is passed in, as `nodelist.statustime` has it.
 
-use dawn_cluster::{Col, Edit, EditError, Snapshot, Text, nearest_of};
+use dawn_cluster::{Col, Edit, EditError, Snapshot, Text, col, nearest_of};
 
 /// Provisioning methods that boot the node's root over the network each time.
 const DISKLESS: [&str; 2] = ["netboot", "statelite"];
@@ -76,8 +76,8 @@ fn edit_error(error: EditError) -> String {
     error.to_string()
 }
 
-fn set(node: &str, col: &'static str, value: &str) -> Result<Edit, String> {
-    Edit::set_node(node, Col::known(col), value).map_err(edit_error)
+fn set(node: &str, col: Col, value: &str) -> Result<Edit, String> {
+    Edit::set_node(node, col, value).map_err(edit_error)
 }
 
 /// Brings a node into a state. `rest` of a comma list becomes the chain that is left.
@@ -99,7 +99,7 @@ pub fn set_state(
         State::Word(word) => set_word(snapshot, node, word)?,
     };
     if let Some(rest) = rest {
-        moved.edits.push(set(node, "chain.currchain", rest)?);
+        moved.edits.push(set(node, col::chain::CURRCHAIN, rest)?);
     }
     Ok(moved)
 }
@@ -111,7 +111,7 @@ pub const USE_OSIMAGE: &str = "The options \"install\", \"netboot\", and \"state
 /// The image that an old form of a state means: `netboot` with the node's distribution, architecture and
 /// profile, `netboot=OS-ARCH-PROFILE`, or with an image's name.
 pub fn image_by_method(snapshot: &Snapshot, node: &str, method: &str, given: Option<&str>) -> Option<String> {
-    let attr = |column: &str| snapshot.attr(node, column).map(|text| text.to_string());
+    let attr = |column: Col| snapshot.attr(node, column).map(|text| text.to_string());
     let named = |os: &str, arch: &str, profile: &str| format!("{os}-{arch}-{method}-{profile}");
     let name = match given {
         Some(name) if snapshot.osimage(name).is_some() => name.to_owned(),
@@ -120,20 +120,20 @@ pub fn image_by_method(snapshot: &Snapshot, node: &str, method: &str, given: Opt
             let (arch, profile) = rest.split_once('-')?;
             named(os, arch, profile)
         }
-        None => named(&attr("nodetype.os")?, &attr("nodetype.arch")?, &attr("nodetype.profile")?),
+        None => named(&attr(col::nodetype::OS)?, &attr(col::nodetype::ARCH)?, &attr(col::nodetype::PROFILE)?),
     };
     let image = snapshot.osimage(&name)?;
     image.provmethod().is_some_and(|known| &**known == method).then_some(name)
 }
 
 fn set_word(snapshot: &Snapshot, node: &str, word: &str) -> Result<Move, String> {
-    let mut edits = vec![set(node, "chain.currstate", word)?];
+    let mut edits = vec![set(node, col::chain::CURRSTATE, word)?];
     if word == "boot"
-        && let Some(image) = snapshot.attr(node, "nodetype.provmethod")
+        && let Some(image) = snapshot.attr(node, col::nodetype::PROVMETHOD)
     {
         let method = snapshot.osimage(&image).and_then(|image| image.provmethod().cloned());
         if !matches!(method.as_deref(), Some("install" | "sysclone")) {
-            edits.push(set(node, "nodetype.provmethod", "")?);
+            edits.push(set(node, col::nodetype::PROVMETHOD, "")?);
         }
     }
     Ok(Move { currstate: word.to_owned(), edits })
@@ -146,7 +146,7 @@ fn set_image(
     name: Option<&str>,
     deploys_at: Option<&StatusTime>,
 ) -> Result<Move, String> {
-    let stored = snapshot.attr(node, "nodetype.provmethod");
+    let stored = snapshot.attr(node, col::nodetype::PROVMETHOD);
     let name = name.or(stored.as_deref()).ok_or_else(|| {
         "No osimage name was given, and nodetype.provmethod of the node is not set.".to_owned()
     })?;
@@ -164,14 +164,14 @@ fn set_image(
         method => format!("{method} {os}-{arch}-{profile}"),
     };
     let mut edits = vec![
-        set(node, "nodetype.provmethod", name)?,
-        set(node, "nodetype.os", &os)?,
-        set(node, "nodetype.arch", &arch)?,
-        set(node, "nodetype.profile", &profile)?,
-        set(node, "chain.currstate", &currstate)?,
+        set(node, col::nodetype::PROVMETHOD, name)?,
+        set(node, col::nodetype::OS, &os)?,
+        set(node, col::nodetype::ARCH, &arch)?,
+        set(node, col::nodetype::PROFILE, &profile)?,
+        set(node, col::chain::CURRSTATE, &currstate)?,
     ];
     if !DISKLESS.contains(&method.as_ref()) {
-        edits.push(set(node, "chain.currchain", "boot")?);
+        edits.push(set(node, col::chain::CURRCHAIN, "boot")?);
     }
     if let Some(now) = deploys_at {
         edits.extend(status_edits(snapshot, node, status_for(&currstate), now)?);
@@ -181,9 +181,9 @@ fn set_image(
 
 /// Advances the chain; `None` if the node has none.
 pub fn next(snapshot: &Snapshot, node: &str, now: &StatusTime) -> Result<Option<Move>, String> {
-    let value = |col: &str| snapshot.attr(node, col).map(|text| text.to_string()).unwrap_or_default();
+    let value = |col: Col| snapshot.attr(node, col).map(|text| text.to_string()).unwrap_or_default();
     let (chain, currchain, currstate) =
-        (value("chain.chain"), value("chain.currchain"), value("chain.currstate"));
+        (value(col::chain::CHAIN), value(col::chain::CURRCHAIN), value(col::chain::CURRSTATE));
     let mut list = if currchain.is_empty() { chain } else { currchain };
     if list.is_empty() {
         return Ok(None);
@@ -203,12 +203,12 @@ pub fn next(snapshot: &Snapshot, node: &str, now: &StatusTime) -> Result<Option<
     let install = moved.currstate.starts_with("install ");
     let left = if install && rest == first { "boot" } else { rest };
     moved.edits.retain(|edit| !is_currchain(edit));
-    moved.edits.push(set(node, "chain.currchain", left)?);
+    moved.edits.push(set(node, col::chain::CURRCHAIN, left)?);
     Ok(Some(moved))
 }
 
 fn is_currchain(edit: &Edit) -> bool {
-    let col = Col::known("chain.currchain");
+    let col = col::chain::CURRCHAIN;
     matches!(edit, Edit::Set { values, .. } if values.iter().any(|(c, _)| *c == col))
 }
 
@@ -221,7 +221,8 @@ pub fn with_status(
     now: &StatusTime,
 ) -> Result<Vec<Edit>, String> {
     let state = |step: &Move| step.currstate.clone();
-    let present = || snapshot.attr(node, "chain.currstate").map(|text| text.to_string()).unwrap_or_default();
+    let present =
+        || snapshot.attr(node, col::chain::CURRSTATE).map(|text| text.to_string()).unwrap_or_default();
     let state = step.as_ref().map_or_else(present, state);
     let mut edits = step.map(|step| step.edits).unwrap_or_default();
     if snapshot.site_flag("nodestatus", true) {
@@ -255,7 +256,7 @@ pub fn status_edits(
     status: &str,
     now: &StatusTime,
 ) -> Result<Vec<Edit>, String> {
-    stamped(snapshot, node, ["nodelist.status", "nodelist.statustime"], [status, &now.0])
+    stamped(snapshot, node, [col::nodelist::STATUS, col::nodelist::STATUSTIME], [status, &now.0])
 }
 
 /// The same for `nodelist.updatestatus`.
@@ -265,13 +266,13 @@ pub fn update_status_edits(
     status: &str,
     now: &StatusTime,
 ) -> Result<Vec<Edit>, String> {
-    stamped(snapshot, node, ["nodelist.updatestatus", "nodelist.updatestatustime"], [status, &now.0])
+    stamped(snapshot, node, [col::nodelist::UPDATESTATUS, col::nodelist::UPDATESTATUSTIME], [status, &now.0])
 }
 
 fn stamped(
     snapshot: &Snapshot,
     node: &str,
-    columns: [&'static str; 2],
+    columns: [Col; 2],
     values: [&str; 2],
 ) -> Result<Vec<Edit>, String> {
     if !snapshot.has_node(node) {

@@ -5,7 +5,7 @@
 
 use crate::lookup::{image_of, installer, public_path};
 use crate::state::BootState;
-use dawn_cluster::{Snapshot, Text};
+use dawn_cluster::{Snapshot, Text, col};
 
 /// shim, the loader that Secure Boot firmware accepts.
 pub const SHIM: &str = "shimx64.efi";
@@ -37,7 +37,7 @@ impl Netboot {
     /// Reads the column for a node.
     #[must_use]
     pub fn of(snapshot: &Snapshot, node: &str) -> Self {
-        match snapshot.attr(node, "noderes.netboot").as_deref() {
+        match snapshot.attr(node, col::noderes::NETBOOT).as_deref() {
             Some("pxe") => Self::Pxe,
             Some("petitboot") => Self::Petitboot,
             Some("onie") => Self::Onie,
@@ -84,7 +84,7 @@ pub enum Loader {
 /// The loader of a node, by `noderes.netboot` and the boot state.
 #[must_use]
 pub fn loader(snapshot: &Snapshot, node: &str) -> Loader {
-    let state = snapshot.attr(node, "chain.currstate").and_then(|text| BootState::parse(&text));
+    let state = snapshot.attr(node, col::chain::CURRSTATE).and_then(|text| BootState::parse(&text));
     if state == Some(BootState::Offline) {
         return Loader::Disk;
     }
@@ -128,7 +128,7 @@ pub fn first_stages(snapshot: &Snapshot, node: &str) -> Vec<(&'static str, Vec<S
 /// Architecture of a node; without a word about it, that of most.
 #[must_use]
 pub fn arch(snapshot: &Snapshot, node: &str) -> Text {
-    snapshot.attr(node, "nodetype.arch").unwrap_or_else(|| "x86_64".into())
+    snapshot.attr(node, col::nodetype::ARCH).unwrap_or_else(|| "x86_64".into())
 }
 
 /// The GRUB of an architecture, relative to the TFTP directory.

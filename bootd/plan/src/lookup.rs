@@ -1,7 +1,7 @@
 //! What plans, views and loaders look up of a node and of an image, and how paths are named to nodes.
 
 use crate::error::PlanError;
-use dawn_cluster::{OsImage, Snapshot};
+use dawn_cluster::{OsImage, Snapshot, col};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use std::path::PathBuf;
 /// # Errors
 /// [`PlanError::NoImage`].
 pub fn image_of(snapshot: &Snapshot, node: &str) -> Result<OsImage, PlanError> {
-    let name = snapshot.attr(node, "nodetype.provmethod").unwrap_or_else(|| "".into());
+    let name = snapshot.attr(node, col::nodetype::PROVMETHOD).unwrap_or_else(|| "".into());
     snapshot.osimage(&name).ok_or_else(|| PlanError::NoImage { image: name.to_string() })
 }
 
@@ -27,7 +27,7 @@ pub fn installer(image: &OsImage) -> Option<&str> {
 /// anywhere else, because a reply to a node must not wait for DNS.
 #[must_use]
 pub fn node_ip(snapshot: &Snapshot, node: &str) -> Option<Ipv4Addr> {
-    snapshot.attr(node, "hosts.ip")?.trim().parse().ok()
+    snapshot.attr(node, col::hosts::IP)?.trim().parse().ok()
 }
 
 /// A local path as nodes name it: below `/install` or `/tftpboot`, wherever those directories really

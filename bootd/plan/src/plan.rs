@@ -15,7 +15,7 @@ use crate::loader::Netboot;
 use crate::lookup::{image_of, installer, is_ramdisk, node_ip, public_path};
 use crate::proxied;
 use crate::state::BootState;
-use dawn_cluster::{ImageName, NodeName, OsImage, Snapshot, Text};
+use dawn_cluster::{Col, ImageName, NodeName, OsImage, Snapshot, Text, col};
 use dawn_wire::image::{INITRD_STATELESS, INITRD_STATELITE, PACKED_ROOTS, PACKED_STATELITE, ROOT};
 use dawn_wire::kernel;
 use dawn_wire::status::port;
@@ -168,12 +168,12 @@ struct Facts<'a> {
 }
 
 impl Facts<'_> {
-    fn attr(&self, column: &str) -> Option<Text> {
+    fn attr(&self, column: Col) -> Option<Text> {
         self.snapshot.attr(self.node, column)
     }
 
     /// A server column; `<xcatmaster>` means "not set, take the default".
-    fn server_attr(&self, column: &str) -> Option<Text> {
+    fn server_attr(&self, column: Col) -> Option<Text> {
         self.attr(column).filter(|value| &**value != "<xcatmaster>")
     }
 
@@ -182,7 +182,7 @@ impl Facts<'_> {
     }
 
     fn state(&self) -> Result<BootState, PlanError> {
-        let text = self.attr("chain.currstate").unwrap_or_else(|| "".into());
+        let text = self.attr(col::chain::CURRSTATE).unwrap_or_else(|| "".into());
         BootState::parse(&text).ok_or_else(|| self.no_state(&text))
     }
 
@@ -193,8 +193,8 @@ impl Facts<'_> {
 
     fn server_address(&self) -> Result<Ipv4Addr, PlanError> {
         let named = |value: Option<Text>| value.and_then(|text| self.resolve(&text));
-        named(self.server_attr("noderes.tftpserver"))
-            .or_else(|| named(self.server_attr("noderes.xcatmaster")))
+        named(self.server_attr(col::noderes::TFTPSERVER))
+            .or_else(|| named(self.server_attr(col::noderes::XCATMASTER)))
             .or_else(|| self.own_address())
             .or_else(|| named(self.snapshot.site("master")))
             .ok_or_else(|| PlanError::NoServer(self.node.to_owned()))
@@ -207,7 +207,7 @@ impl Facts<'_> {
 
     /// `XCAT=`: who answers 3001 and 3002.
     fn xcat_master(&self) -> Result<String, PlanError> {
-        if let Some(master) = self.server_attr("noderes.xcatmaster") {
+        if let Some(master) = self.server_attr(col::noderes::XCATMASTER) {
             return Ok(master.to_string());
         }
         let own = self.own_address().map(|address| address.to_string());
@@ -217,7 +217,7 @@ impl Facts<'_> {
 
     /// Server of root images; [`MY_IP`] when the node shall use the server it booted from.
     fn image_server(&self) -> String {
-        ["noderes.nfsserver", "noderes.tftpserver", "noderes.xcatmaster"]
+        [col::noderes::NFSSERVER, col::noderes::TFTPSERVER, col::noderes::XCATMASTER]
             .into_iter()
             .find_map(|column| self.server_attr(column))
             .map_or_else(|| MY_IP.to_owned(), |text| text.to_string())
@@ -264,7 +264,7 @@ impl Facts<'_> {
         }
         args.push(format!("{}={}", kernel::STATE_MOUNT, self.attr_persistent().unwrap_or_default()))?;
         self.common_args(&mut args)?;
-        let options = self.attr("statelite.mntopts").unwrap_or_else(|| "".into());
+        let options = self.attr(col::statelite::MNTOPTS).unwrap_or_else(|| "".into());
         args.push(format!("{}={options}", kernel::STATE_OPTIONS))?;
         if self.here.ports.nfs != Ports::default().nfs {
             args.push(format!("{}={}", kernel::NFS_PORT, self.here.ports.nfs))?;
@@ -303,7 +303,7 @@ impl Facts<'_> {
             args.push(console)?;
         }
         for cell in
-            [self.attr("bootparams.addkcmdline"), image.get("addkcmdline").cloned()].into_iter().flatten()
+            [self.attr(col::bootparams::ADDKCMDLINE), image.get("addkcmdline").cloned()].into_iter().flatten()
         {
             args.push_cell(&cell)?;
         }
@@ -313,14 +313,14 @@ impl Facts<'_> {
     /// `noderes.installnic` (or `primarynic`) when it is a name: a MAC and the word `mac` are what `BOOTIF`
     /// says anyway.
     fn boot_nic_name(&self) -> Option<Text> {
-        let nic = self.attr("noderes.installnic").or_else(|| self.attr("noderes.primarynic"))?;
+        let nic = self.attr(col::noderes::INSTALLNIC).or_else(|| self.attr(col::noderes::PRIMARYNIC))?;
         (&*nic != "mac" && nic.parse::<dawn_cluster::MacAddr>().is_err()).then_some(nic)
     }
 
     fn console(&self) -> Option<String> {
-        let port = self.attr("nodehm.serialport")?;
-        let speed = self.attr("nodehm.serialspeed")?;
-        let flow = self.attr("nodehm.serialflow").filter(|flow| flow.contains("hard"));
+        let port = self.attr(col::nodehm::SERIALPORT)?;
+        let speed = self.attr(col::nodehm::SERIALSPEED)?;
+        let flow = self.attr(col::nodehm::SERIALFLOW).filter(|flow| flow.contains("hard"));
         Some(format!("console=ttyS{port},{speed}{}", if flow.is_some() { "n8r" } else { "" }))
     }
 }

@@ -19,7 +19,7 @@ use crate::mypostscript;
 use crate::node_edits;
 use crate::output::{Out, Stop};
 use crate::requests::syncfiles;
-use dawn_cluster::{Change, Edit, Model, Reason, Snapshot};
+use dawn_cluster::{Change, Edit, Model, Reason, Snapshot, col};
 use dawn_hardware::Hardware;
 use dawn_plan::destiny;
 use dawn_xcatd::node_status::{NodeReport, NodeReports, UPDATE_STATUS_WORDS};
@@ -216,7 +216,7 @@ impl Daemon {
         if let Some(word) = update {
             edits.extend(destiny::update_status_edits(&snapshot, node, word, &now).unwrap_or_default());
         }
-        let was = snapshot.attr(node, "nodelist.status");
+        let was = snapshot.attr(node, col::nodelist::STATUS);
         if status.is_some_and(|word| word == "failed") && was.as_deref() != Some("failed") {
             self.record_event(&[
                 ("eventtype", "event"),
@@ -254,7 +254,7 @@ impl Daemon {
 
     fn app_status(&self, node: &str, pairs: &[(String, String)]) {
         let snapshot = self.snapshot();
-        let old = snapshot.attr(node, "nodelist.appstatus").unwrap_or_default();
+        let old = snapshot.attr(node, col::nodelist::APPSTATUS).unwrap_or_default();
         let (text, left_out) = app_status::merged(&old, pairs);
         if left_out > 0 {
             self.boot.trouble(node, &format!("{left_out} application states were too long and left out"));

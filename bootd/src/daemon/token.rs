@@ -3,7 +3,7 @@
 //! Passwords are the `passwd` rows of key `xcat`; tokens are rows of the table `token` with a lifetime of
 //! `site.tokenexpiredays` days (default 1, `never` allowed).
 
-use dawn_cluster::{Change, Col, Edit, Model, Snapshot};
+use dawn_cluster::{Change, Edit, Model, Snapshot, col};
 use dawn_xcatd::Credentials;
 
 /// Days a token lives without a setting.
@@ -18,9 +18,9 @@ const ROUNDS_MAX: usize = 1_000_000;
 
 /// The password is that of the user's row. Compared in a time that does not depend on where they differ.
 pub fn check_password(snapshot: &Snapshot, user: &Credentials) -> bool {
-    let (key, name) = (Col::known("passwd.key"), Col::known("passwd.username"));
+    let (key, name) = (col::passwd::KEY, col::passwd::USERNAME);
     let Some(row) = snapshot.find_row(&[(key, "xcat"), (name, &user.username)]) else { return false };
-    let Some(stored) = row.get(Col::known("passwd.password")) else { return false };
+    let Some(stored) = row.get(col::passwd::PASSWORD) else { return false };
     if stored.starts_with('$') {
         return verify_hash(&user.password, stored);
     }
@@ -49,13 +49,13 @@ fn verify_hash(password: &str, stored: &str) -> bool {
 
 /// User of a token that has not expired.
 pub fn user_of(snapshot: &Snapshot, token: &str) -> Option<String> {
-    let row = snapshot.find_row(&[(Col::known("token.tokenid"), token)])?;
-    let expire = row.get(Col::known("token.expire"))?;
+    let row = snapshot.find_row(&[(col::token::TOKENID, token)])?;
+    let expire = row.get(col::token::EXPIRE)?;
     let valid = expire.as_ref() == "never" || expire.parse::<i64>().is_ok_and(|end| end > now());
     if !valid {
         return None;
     }
-    row.get(Col::known("token.username")).map(|user| user.to_string())
+    row.get(col::token::USERNAME).map(|user| user.to_string())
 }
 
 /// Makes a token: its id, and when it ends as xCAT writes it.

@@ -2,7 +2,7 @@
 //! answered from, so that a command says what a machine would hear.
 
 use super::{Here, Network, interface_owner, networks, reservation};
-use dawn_cluster::{Guid, Snapshot, parse_mac_column, parse_mac_column_as};
+use dawn_cluster::{Guid, Snapshot, col, parse_mac_column, parse_mac_column_as};
 use dawn_dhcp::HwAddr;
 use dawn_dhcp::directory::Mode;
 use dawn_plan::LocalAddresses;
@@ -80,7 +80,7 @@ impl<'a> Answers<'a> {
     /// left out.
     #[must_use]
     pub fn of_node(&self, node: &str) -> Vec<Interface> {
-        let column = self.snapshot.attr(node, "mac.mac").unwrap_or_default();
+        let column = self.snapshot.attr(node, col::mac::MAC).unwrap_or_default();
         let entries = column.split('|').filter_map(link_layer_address);
         entries.filter_map(|mac| self.of_interface(mac)).collect()
     }

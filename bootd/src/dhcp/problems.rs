@@ -2,7 +2,7 @@
 //! stand for what is to come; but each of these words silently changes what machines are answered.
 
 use super::{Here, Interfaces, NetworkRow, named_address, networks};
-use dawn_cluster::{Col, Snapshot, XCATMASTER};
+use dawn_cluster::{Snapshot, XCATMASTER, col};
 use dawn_dhcp::directory::Mode;
 use dawn_plan::LocalAddresses;
 use std::collections::BTreeSet;
@@ -84,7 +84,7 @@ fn interfaces(here: Here<'_>) -> Vec<String> {
 /// Words of `site.proxydhcp` that are not networks.
 fn proxied(snapshot: &Snapshot) -> Vec<String> {
     let text = snapshot.site("proxydhcp").unwrap_or_default();
-    let col = Col::known("networks.netname");
+    let col = col::networks::NETNAME;
     let known = |word: &str| {
         word == "ALL"
             || snapshot.enabled_rows("networks").any(|row| row.get(col).is_some_and(|name| &**name == word))

@@ -9,7 +9,7 @@ use crate::caller::calling_node;
 use crate::command::{Command, Ctx, Kind};
 use crate::node_edits;
 use crate::output::{Done, Out, Stop};
-use dawn_cluster::{Col, Edit, Snapshot, row_subnet};
+use dawn_cluster::{Col, Edit, Snapshot, col, row_subnet};
 use dawn_xcatd::Element;
 use std::net::Ipv4Addr;
 
@@ -118,22 +118,21 @@ fn configurations(
 
 /// User and password of all service processors of a kind.
 fn defaults(snapshot: &Snapshot, key: &str) -> (Option<String>, Option<String>) {
-    let row = snapshot.find_row(&[(Col::known("passwd.key"), key)]);
-    let cell = |col: &'static str| Some(row.as_ref()?.get(Col::known(col))?.to_string());
-    (cell("passwd.username"), cell("passwd.password"))
+    let row = snapshot.find_row(&[(col::passwd::KEY, key)]);
+    let cell = |col: Col| Some(row.as_ref()?.get(col)?.to_string());
+    (cell(col::passwd::USERNAME), cell(col::passwd::PASSWORD))
 }
 
 fn address(snapshot: &Snapshot, bmc: &str) -> Option<Ipv4Addr> {
-    bmc.parse().ok().or_else(|| snapshot.attr(bmc, "hosts.ip")?.parse().ok())
+    bmc.parse().ok().or_else(|| snapshot.attr(bmc, col::hosts::IP)?.parse().ok())
 }
 
 /// Mask and gateway of the smallest network that holds the address.
 fn network_of(snapshot: &Snapshot, ip: Ipv4Addr) -> Option<(Ipv4Addr, String)> {
-    let cell =
-        |row: &dawn_cluster::Row, col: &'static str| row.get(Col::known(col)).map(|text| text.to_string());
+    let cell = |row: &dawn_cluster::Row, col: Col| row.get(col).map(|text| text.to_string());
     let rows = snapshot.enabled_rows("networks").filter_map(|row| {
         let net = row_subnet(row).filter(|net| net.contains(ip))?;
-        Some((net.mask(), cell(row, "networks.gateway").unwrap_or_default()))
+        Some((net.mask(), cell(row, col::networks::GATEWAY).unwrap_or_default()))
     });
     let (mask, gateway) = rows.max_by_key(|(mask, _)| u32::from(*mask))?;
     let gateway = match gateway.as_str() {

@@ -9,7 +9,7 @@ use dawn_bootd::boot_services::BootServices;
 use dawn_bootd::dhcp::{Answers, Silence};
 use dawn_bootd::output::{Done, Out};
 use dawn_cluster::{
-    Col, Guid, MANAGEMENT_GROUP, RowChange, Snapshot, Text, parse_mac_column, parse_mac_column_as,
+    Col, Guid, MANAGEMENT_GROUP, RowChange, Snapshot, Text, col, parse_mac_column, parse_mac_column_as,
 };
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -93,12 +93,12 @@ fn problems(
     answers: &Answers<'_>,
     boot: &dyn BootServices,
 ) -> Vec<String> {
-    let new = |name: &'static str| {
-        let found = after.attr_with_source(node, Col::known(name))?;
+    let new = |name: Col| {
+        let found = after.attr_with_source(node, name)?;
         (before.attr(node, name).as_ref() != Some(&found.value)).then_some(found)
     };
     let mut list = Vec::new();
-    if let Some(ip) = new("hosts.ip") {
+    if let Some(ip) = new(col::hosts::IP) {
         let row = sources::row_of(&ip.source, node);
         match ip.value.trim().parse::<IpAddr>() {
             Err(_) => list.push(format!("hosts.ip of {node} is '{}' ({row}), which is not an IP address", ip.value)),
@@ -109,14 +109,14 @@ fn problems(
             Ok(_) => {}
         }
     }
-    if let Some(mac) = new("mac.mac")
+    if let Some(mac) = new(col::mac::MAC)
         && parse_mac_column(&mac.value).is_empty()
         && parse_mac_column_as::<Guid>(&mac.value).is_empty()
     {
         let row = sources::row_of(&mac.source, node);
         list.push(format!("mac.mac of {node} is '{}' ({row}), which is not a MAC address", mac.value));
     }
-    if new("mac.mac").is_some() {
+    if new(col::mac::MAC).is_some() {
         let unresolved = answers.of_node(node).into_iter().filter(|interface| interface.hostname != node);
         list.extend(unresolved.filter_map(|interface| match interface.answer {
             Err(silence @ Silence::Unresolved { .. }) => {

@@ -5,7 +5,7 @@ use dawn_bootd::clock::status_time;
 use dawn_bootd::command::Ctx;
 use dawn_bootd::node_edits;
 use dawn_bootd::output::{Done, Out, Stop};
-use dawn_cluster::{Edit, Snapshot};
+use dawn_cluster::{Edit, Snapshot, col};
 use dawn_plan::destiny::{next, with_status};
 use dawn_xcatd::{Element, NodeItem, Response};
 
@@ -35,9 +35,9 @@ pub fn reply(node: Option<&str>, advance: bool, ctx: &Ctx<'_>, out: &mut Out<'_>
         let destiny = Element::text("destiny", "discover");
         return out.send(Response::node(NodeItem { other: vec![destiny], ..NodeItem::default() }));
     };
-    let has_state = ctx.snapshot.attr(node, "chain.currstate").is_some();
+    let has_state = ctx.snapshot.attr(node, col::chain::CURRSTATE).is_some();
     let has_chain =
-        ["chain.chain", "chain.currchain"].iter().any(|col| ctx.snapshot.attr(node, *col).is_some());
+        [col::chain::CHAIN, col::chain::CURRCHAIN].iter().any(|col| ctx.snapshot.attr(node, *col).is_some());
     if advance && !has_chain {
         return Ok(());
     }

@@ -5,7 +5,7 @@ use dawn_bootd::command::Ctx;
 use dawn_bootd::node_edits::keep_to;
 use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
 use dawn_cluster::secrets::{self, MASK, Sensitivity};
-use dawn_cluster::{Col, Edit, EditError, RowChange, RowChangeKind, Snapshot, Table, Text};
+use dawn_cluster::{Col, Edit, EditError, RowChange, RowChangeKind, Snapshot, Table, Text, col};
 use dawn_serving::disks::within;
 use std::path::Path;
 use std::sync::Arc;
@@ -115,7 +115,7 @@ fn keep_within_reach(ctx: &Ctx<'_>, snapshot: &Snapshot, edits: &Edits) -> Done 
 
 /// A dry run says whether a value is there already: what could be a secret is compared for root alone.
 fn keep_secrets(ctx: &Ctx<'_>, edits: &Edits) -> Done {
-    let (key, value) = (Col::known("site.key"), Col::known("site.value"));
+    let (key, value) = (col::site::KEY, col::site::VALUE);
     for edit in &edits.0 {
         let (keys, cells) = match edit {
             Edit::Set { keys, values, .. } => (keys.as_slice(), values.as_slice()),
@@ -134,7 +134,7 @@ fn keep_secrets(ctx: &Ctx<'_>, edits: &Edits) -> Done {
 /// Refuses to give nodes the directory in which the daemon keeps its keys and tables.
 fn keep_own_directory(ctx: &Ctx<'_>, snapshot: &Snapshot, edits: &Edits) -> Done {
     let Some(data) = ctx.model.directory() else { return Ok(()) };
-    let given = ["litetree.directory", "statelite.statemnt"].map(Col::known);
+    let given = [col::litetree::DIRECTORY, col::statelite::STATEMNT];
     for edit in &edits.0 {
         let (Edit::Set { values: cells, .. } | Edit::Insert { cells, .. }) = edit else { continue };
         for (col, value) in cells.iter().filter(|(col, _)| given.contains(col)) {
@@ -272,5 +272,5 @@ pub fn written(path: &Path) -> char {
 /// `site.value` of a row whose key is not declared to be open.
 fn is_hidden_setting(change: &RowChange, col: Col) -> bool {
     let open = |key: &Text| secrets::of_site_key(key) == Sensitivity::Open;
-    col == Col::known("site.value") && !change.key.first().is_some_and(open)
+    col == col::site::VALUE && !change.key.first().is_some_and(open)
 }

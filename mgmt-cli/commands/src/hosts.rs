@@ -3,7 +3,7 @@
 //! Names that are not host names are left out: a cell with a blank or a line end would become names and lines
 //! of its own.
 
-use dawn_cluster::{Col, Snapshot, is_host_name, row_subnet};
+use dawn_cluster::{Snapshot, col, is_host_name, row_subnet};
 use std::net::IpAddr;
 
 /// How a line looks.
@@ -84,10 +84,8 @@ fn domain_of(snapshot: &Snapshot, ip: IpAddr) -> Option<String> {
         IpAddr::V4(ip) => row_subnet(row).is_some_and(|net| net.contains(ip)),
         IpAddr::V6(_) => false,
     };
-    let own = snapshot
-        .enabled_rows("networks")
-        .find(holds)
-        .and_then(|row| row.get(Col::known("networks.domain")).cloned());
+    let own =
+        snapshot.enabled_rows("networks").find(holds).and_then(|row| row.get(col::networks::DOMAIN).cloned());
     own.or_else(|| snapshot.site("domain"))
         .map(|domain| domain.trim_matches('.').to_owned())
         .filter(|d| !d.is_empty())

@@ -5,7 +5,7 @@
 
 use crate::conflicts::{kinds, touched};
 use dawn_bootd::output::{Done, Out};
-use dawn_cluster::{RowChange, Snapshot};
+use dawn_cluster::{RowChange, Snapshot, col};
 
 /// Kinds of nodes reported after one change at most.
 const TOLD_MAX: usize = 5;
@@ -19,7 +19,7 @@ pub fn warn(rows: &[RowChange], before: &Snapshot, after: &Snapshot, out: &mut O
     let Some(touched) = touched(rows, after) else { return Ok(()) };
     // Without its addresses this machine serves nothing.
     let Ok(addresses) = dawn_bootd::address::of_this_machine() else { return Ok(()) };
-    let is_up = |node: &str| after.attr(node, "nodelist.status").as_deref() == Some(UP);
+    let is_up = |node: &str| after.attr(node, col::nodelist::STATUS).as_deref() == Some(UP);
     let mut later = kinds(after, touched, is_up).into_iter().filter_map(|(first, count)| {
         let what = dawn_roots::live::deferred(before, after, &first, &addresses);
         (!what.is_empty()).then(|| {

@@ -1,5 +1,6 @@
 //! `cargo xtask tidy`: what can be checked without a build.
 
+mod columns;
 mod comments;
 mod dependencies;
 mod documents;
@@ -14,7 +15,7 @@ use clap::Args;
 
 use crate::suite::{Count, Suite};
 
-/// What needs no build: imports, dependencies, documents against facts, unused functions, comments, words
+/// What needs no build: imports, dependencies, documents against facts, unused functions, comments, columns, words
 #[derive(Debug, Args)]
 pub struct Tidy {}
 
@@ -34,6 +35,7 @@ pub fn add_groups(suite: &mut Suite) {
     suite.group("documents", documents::check);
     suite.group("unused functions", functions::check);
     suite.group("comments", comments::check);
+    suite.group("columns", columns::check);
     suite.group("words", words::check);
 }
 

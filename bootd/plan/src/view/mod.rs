@@ -17,7 +17,7 @@ pub use grub::FIRST_CONFIG as GRUB_FIRST_CONFIG;
 use crate::error::PlanError;
 use crate::loader;
 use crate::plan::{Action, KernelBoot, Plan, Surroundings, plan};
-use dawn_cluster::{MacAddr, NodeName, Snapshot, Text};
+use dawn_cluster::{MacAddr, NodeName, Snapshot, Text, col};
 use dawn_wire::image::{INITRD_STATELESS, INITRD_STATELITE, KERNEL};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -216,7 +216,7 @@ impl Request<'_> {
         let Some(boot) = kernel_of(&plan) else {
             return Answer::Refused(format!("{node} boots from its disk"));
         };
-        let nic = self.snapshot.attr(node, "mac.mac").and_then(|cell| install_mac(&cell, node));
+        let nic = self.snapshot.attr(node, col::mac::MAC).and_then(|cell| install_mac(&cell, node));
         match (
             self.image_file(boot.image.as_str(), KERNEL),
             self.image_file(boot.image.as_str(), boot.initrd),

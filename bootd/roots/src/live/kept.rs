@@ -10,7 +10,7 @@
 
 use super::wish::{self, Entry, Wish, is_below};
 use super::{Generation, NO_TREE, id};
-use dawn_cluster::Snapshot;
+use dawn_cluster::{Snapshot, col};
 use dawn_plan::BootState;
 use dawn_plan::LocalAddresses;
 use dawn_serving::sealed;
@@ -65,7 +65,7 @@ pub fn deferred(
     addresses: &LocalAddresses,
 ) -> BTreeSet<String> {
     let is_statelite = |state: &str| matches!(BootState::parse(state), Some(BootState::Statelite(_)));
-    let state = before.attr(node, "chain.currstate");
+    let state = before.attr(node, col::chain::CURRSTATE);
     if !state.as_deref().is_some_and(is_statelite) {
         return BTreeSet::new();
     }

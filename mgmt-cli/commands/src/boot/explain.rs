@@ -7,44 +7,44 @@ use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::dhcp::{Answers, Silence};
 use dawn_bootd::loaders::Missing;
 use dawn_bootd::output::{Done, Lines, Out, Report};
-use dawn_cluster::{Col, Snapshot};
+use dawn_cluster::{Col, Snapshot, col};
 use dawn_plan::BootState;
 use serde::Serialize;
 
 /// Columns that decide how a node boots, in the order in which they are shown.
-const COLUMNS: [&str; 32] = [
-    "nodelist.groups",
-    "chain.currstate",
-    "chain.currchain",
-    "nodetype.provmethod",
-    "nodetype.os",
-    "nodetype.arch",
-    "nodetype.profile",
-    "mac.mac",
-    "mac.interface",
-    "hosts.ip",
-    "noderes.netboot",
-    "noderes.installnic",
-    "noderes.primarynic",
-    "noderes.xcatmaster",
-    "noderes.servicenode",
-    "noderes.tftpserver",
-    "noderes.tftpdir",
-    "noderes.nfsserver",
-    "noderes.nfsdir",
-    "noderes.nameservers",
-    "noderes.proxydhcp",
-    "bootparams.kernel",
-    "bootparams.initrd",
-    "bootparams.kcmdline",
-    "bootparams.addkcmdline",
-    "nodehm.mgt",
-    "nodehm.serialport",
-    "nodehm.serialspeed",
-    "nodehm.serialflow",
-    "statelite.image",
-    "statelite.statemnt",
-    "statelite.mntopts",
+const COLUMNS: [Col; 32] = [
+    col::nodelist::GROUPS,
+    col::chain::CURRSTATE,
+    col::chain::CURRCHAIN,
+    col::nodetype::PROVMETHOD,
+    col::nodetype::OS,
+    col::nodetype::ARCH,
+    col::nodetype::PROFILE,
+    col::mac::MAC,
+    col::mac::INTERFACE,
+    col::hosts::IP,
+    col::noderes::NETBOOT,
+    col::noderes::INSTALLNIC,
+    col::noderes::PRIMARYNIC,
+    col::noderes::XCATMASTER,
+    col::noderes::SERVICENODE,
+    col::noderes::TFTPSERVER,
+    col::noderes::TFTPDIR,
+    col::noderes::NFSSERVER,
+    col::noderes::NFSDIR,
+    col::noderes::NAMESERVERS,
+    col::noderes::PROXYDHCP,
+    col::bootparams::KERNEL,
+    col::bootparams::INITRD,
+    col::bootparams::KCMDLINE,
+    col::bootparams::ADDKCMDLINE,
+    col::nodehm::MGT,
+    col::nodehm::SERIALPORT,
+    col::nodehm::SERIALSPEED,
+    col::nodehm::SERIALFLOW,
+    col::statelite::IMAGE,
+    col::statelite::STATEMNT,
+    col::statelite::MNTOPTS,
 ];
 
 /// Show what nodes will boot, where each value comes from, and which settings contradict each other
@@ -74,7 +74,7 @@ struct Explained<'n> {
 /// A column that is set, and whose row sets it.
 #[derive(Serialize)]
 struct SetValue {
-    column: &'static str,
+    column: String,
     row: String,
     value: String,
 }
@@ -91,7 +91,7 @@ impl Command for Args {
 
 fn explain<'n>(ctx: &Ctx<'_>, answers: &Answers<'_>, node: &'n str) -> Explained<'n> {
     let snapshot: &Snapshot = &ctx.snapshot;
-    let state = snapshot.attr(node, "chain.currstate").map(|text| text.to_string());
+    let state = snapshot.attr(node, col::chain::CURRSTATE).map(|text| text.to_string());
     let mut problems: Vec<String> =
         ctx.boot.check_plan(snapshot, node).err().map(|reason| reason.text).into_iter().collect();
     problems.extend(crate::netboot::problem(snapshot, node));
@@ -107,10 +107,10 @@ fn explain<'n>(ctx: &Ctx<'_>, answers: &Answers<'_>, node: &'n str) -> Explained
     let silent = other.filter_map(|interface| Some((interface.mac, interface.answer.err()?)));
     let silent = silent.filter(|(_, silence)| !matches!(silence, Silence::NoIp(_) | Silence::Proxied(_)));
     notes.extend(silent.map(|(mac, silence)| format!("interface {mac} gets no address: {silence}")));
-    let value = |name: &&'static str| {
-        let found = snapshot.attr_with_source(node, Col::known(name))?;
+    let value = |col: &Col| {
+        let found = snapshot.attr_with_source(node, *col)?;
         let row = sources::row_of(&found.source, node);
-        Some(SetValue { column: name, value: found.value.to_string(), row })
+        Some(SetValue { column: col.to_string(), value: found.value.to_string(), row })
     };
     let has_files = state.as_deref().is_some_and(is_statelite);
     let has_list = |file: &dawn_statelite::LiteFile| format!("{} {}", file.text, file.path);

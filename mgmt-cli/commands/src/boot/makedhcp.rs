@@ -8,7 +8,7 @@ use crate::addresses::unanswered;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::dhcp::{Answers, Interface, Silence};
 use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
-use dawn_cluster::{Guid, MacAddr, Snapshot, XCATMASTER, schema};
+use dawn_cluster::{Col, Guid, MacAddr, Snapshot, XCATMASTER, col};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Check or show the DHCP reservations of nodes
@@ -116,7 +116,7 @@ impl Args {
 }
 
 fn with_mac(snapshot: &Snapshot) -> Vec<String> {
-    let has_mac = |node: &str| snapshot.attr(node, "mac.mac").is_some();
+    let has_mac = |node: &str| snapshot.attr(node, col::mac::MAC).is_some();
     snapshot.node_names().filter(|node| has_mac(node)).map(|node| node.to_string()).collect()
 }
 
@@ -193,7 +193,7 @@ impl Report for Reservations<'_> {
 
 /// What keeps the node from an answer.
 fn check(node: &str, snapshot: &Snapshot, answers: &Answers<'_>, out: &mut Out<'_>) -> Done {
-    let Some(column) = snapshot.attr(node, "mac.mac") else {
+    let Some(column) = snapshot.attr(node, col::mac::MAC) else {
         return out.warning(format!("Unable to find mac address for {node}"));
     };
     for entry in column.split('|') {
@@ -208,7 +208,7 @@ fn check(node: &str, snapshot: &Snapshot, answers: &Answers<'_>, out: &mut Out<'
             out.warning(format!("The hostname {host} of node {node} could not be resolved."))?;
         }
     }
-    match snapshot.attr(node, "hosts.ip") {
+    match snapshot.attr(node, col::hosts::IP) {
         None => out.warning(format!("The hostname {node} of node {node} could not be resolved.")),
         // A template can come to anything with the node's name.
         Some(ip) if ip.trim().parse::<IpAddr>().is_err() => out.error(CommandError::conflict(format!(
@@ -223,17 +223,19 @@ fn check(node: &str, snapshot: &Snapshot, answers: &Answers<'_>, out: &mut Out<'
 fn check_servers(node: &str, snapshot: &Snapshot, out: &mut Out<'_>) -> Done {
     let has_address = |name: &str| {
         let address = |text: &str| text.trim().parse::<Ipv4Addr>().is_ok();
-        address(name) || snapshot.attr(name, "hosts.ip").is_some_and(|ip| address(&ip))
+        address(name) || snapshot.attr(name, col::hosts::IP).is_some_and(|ip| address(&ip))
     };
-    let lost = |column: &str| {
+    let lost = |column: Col| {
         let server = snapshot.attr(node, column).filter(|server| &**server != XCATMASTER);
         server.is_some_and(|server| !has_address(&server))
     };
-    if lost("noderes.tftpserver") {
+    if lost(col::noderes::TFTPSERVER) {
         return out.error(CommandError::conflict("Unable to resolve the tftpserver for node"));
     }
-    let method = snapshot.attr(node, "noderes.netboot");
-    if method.is_some_and(|method| ["petitboot", "onie"].contains(&&*method)) && lost("noderes.xcatmaster") {
+    let method = snapshot.attr(node, col::noderes::NETBOOT);
+    if method.is_some_and(|method| ["petitboot", "onie"].contains(&&*method))
+        && lost(col::noderes::XCATMASTER)
+    {
         return out.error(CommandError::conflict(format!(
             "Unable to determine the tftpserver for {node}, verify \"xcatmaster\" is set correctly"
         )));
@@ -249,20 +251,20 @@ fn check_networks(snapshot: &Snapshot, own_names: bool, out: &mut Out<'_>) -> Do
         ))?;
     }
     for row in snapshot.enabled_rows("networks") {
-        let text = |name| schema().find_col(name).and_then(|col| row.get(col)).cloned();
-        let Some(net) = text("networks.net") else { continue };
-        if text("networks.domain").is_none() && snapshot.site("domain").is_none() {
+        let text = |col| row.get(col).cloned();
+        let Some(net) = text(col::networks::NET) else { continue };
+        if text(col::networks::DOMAIN).is_none() && snapshot.site("domain").is_none() {
             out.error(CommandError::conflict(format!(
                 "No domain defined for {net} entry in networks table, and no domain defined in site table."
             )))?;
         }
-        let said = text("networks.nameservers").is_some() || snapshot.site("nameservers").is_some();
+        let said = text(col::networks::NAMESERVERS).is_some() || snapshot.site("nameservers").is_some();
         if !said && !own_names {
             out.warning(format!(
                 "No {net} specific entry for nameservers, and no nameservers defined in site table."
             ))?;
         }
-        if text("networks.dynamicrange").is_none() {
+        if text(col::networks::DYNAMICRANGE).is_none() {
             out.warning(format!(
                 "No dynamic range specified for {net}. If hardware discovery is being used, a dynamic range \
                  is required."

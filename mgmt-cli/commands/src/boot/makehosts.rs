@@ -75,7 +75,7 @@ impl Args {
             None => ctx.snapshot.node_names().map(ToString::to_string).collect(),
         };
         for node in &nodes {
-            let ip = ctx.snapshot.attr(node, "hosts.ip").filter(|ip| !ip.trim().is_empty());
+            let ip = ctx.snapshot.attr(node, dawn_cluster::col::hosts::IP).filter(|ip| !ip.trim().is_empty());
             if let Some(ip) = ip.filter(|ip| ip.trim().parse::<std::net::IpAddr>().is_err()) {
                 out.warning(format!("{node} gets no line: hosts.ip is '{ip}', which is not an IP address"))?;
             }

@@ -12,7 +12,7 @@ use dawn_bootd::boot_services::Unready;
 use dawn_bootd::clock::status_time;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{CommandError, Done, Out, Stop};
-use dawn_cluster::Snapshot;
+use dawn_cluster::{Snapshot, col};
 use dawn_plan::destiny::{Move, State, USE_OSIMAGE, image_by_method, next, set_state};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -189,7 +189,7 @@ fn report(bad: &[(&String, Unready)], ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done 
         .into_iter()
         .try_for_each(|(node, text)| out.node_error(node, CommandError::conflict(text)))?;
     let Some((first, _)) = bad.first() else { return Ok(()) };
-    let handler = ctx.snapshot.attr(first, "noderes.netboot");
+    let handler = ctx.snapshot.attr(first, col::noderes::NETBOOT);
     let handler = handler.as_deref().unwrap_or("xnba").split('-').next().unwrap_or("xnba").to_owned();
     let host = ctx.host;
     out.error(CommandError::conflict(format!(
@@ -220,7 +220,7 @@ fn folded<'a>(bad: &[(&'a String, Unready)]) -> Vec<(&'a String, String)> {
 
 fn stat(ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
     for node in ctx.nodes() {
-        let state = ctx.snapshot.attr(node, "chain.currstate");
+        let state = ctx.snapshot.attr(node, col::chain::CURRSTATE);
         out.node(node, state.as_deref().unwrap_or("offline"))?;
     }
     Ok(())
@@ -230,7 +230,7 @@ fn stat(ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
 fn enact(ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
     let mut bad = Vec::new();
     for node in ctx.nodes() {
-        let state = ctx.snapshot.attr(node, "chain.currstate");
+        let state = ctx.snapshot.attr(node, col::chain::CURRSTATE);
         let result = match &state {
             Some(_) => ctx.boot.check_plan(&ctx.snapshot, node),
             None => Err("Cannot determine current state for this node".to_owned().into()),

@@ -11,7 +11,7 @@ use dawn_bootd::items::split_operator;
 use dawn_bootd::output::{CommandError, Done, Out, Stop};
 use dawn_cluster::nearest_of;
 use dawn_cluster::stanza;
-use dawn_cluster::{Assign, ConditionError, Conditions, Snapshot, Text};
+use dawn_cluster::{Assign, ConditionError, Conditions, Snapshot, Text, col};
 use dawn_cluster::{ObjectType, SITE_OBJECT, object_type, object_types};
 use std::net::IpAddr;
 
@@ -300,10 +300,10 @@ pub fn default_scripts(ctx: &Ctx<'_>, attr: &str) -> Option<Text> {
 /// The same on a snapshot.
 pub fn default_scripts_of(snapshot: &Snapshot, attr: &str) -> Option<Text> {
     let col = match attr {
-        "postscripts" => dawn_cluster::Col::known("postscripts.postscripts"),
-        "postbootscripts" => dawn_cluster::Col::known("postscripts.postbootscripts"),
+        "postscripts" => col::postscripts::POSTSCRIPTS,
+        "postbootscripts" => col::postscripts::POSTBOOTSCRIPTS,
         _ => return None,
     };
-    let row = snapshot.find_row(&[(dawn_cluster::Col::known("postscripts.node"), "xcatdefaults")])?;
+    let row = snapshot.find_row(&[(col::postscripts::NODE, "xcatdefaults")])?;
     row.get(col).cloned()
 }

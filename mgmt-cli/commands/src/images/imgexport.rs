@@ -7,7 +7,7 @@ use crate::lite::check_image;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{CommandError, Done, Out, Stop};
 use dawn_cluster::csv::{header_line, row_line};
-use dawn_cluster::{Col, Snapshot, schema};
+use dawn_cluster::{Snapshot, col, schema};
 use dawn_imagebuilder::bundle::{Export, Manifest, export};
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -167,7 +167,7 @@ fn columns(snapshot: &Snapshot, table: &str, image: &str) -> BTreeMap<String, St
 /// Rows of `litefile` that name the image, as table text.
 fn litefile(snapshot: &Snapshot, image: &str) -> Option<String> {
     let table = schema().find("litefile")?;
-    let of = Col::known("litefile.image");
+    let of = col::litefile::IMAGE;
     let own = snapshot.rows(table.id).filter(|row| row.get(of).is_some_and(|text| **text == *image));
     let rows: Vec<String> = own.map(row_line).collect();
     (!rows.is_empty()).then(|| format!("{}\n{}\n", header_line(table), rows.join("\n")))

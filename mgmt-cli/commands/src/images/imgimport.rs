@@ -4,7 +4,7 @@ use crate::edits::{Edits, answers, show, transact};
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{Done, Out, Stop};
 use dawn_cluster::csv::{read_header, read_records};
-use dawn_cluster::{Col, Edit, ImageName, Text, schema};
+use dawn_cluster::{Edit, ImageName, Text, col, schema};
 use dawn_imagebuilder::bundle::{Import, Imported, import};
 use dawn_serving::bounded_read::{self, Refused};
 use std::path::PathBuf;
@@ -147,11 +147,8 @@ fn litefile_edits(image: &str, text: &str) -> Result<Vec<Edit>, Stop> {
             fields.get(at).cloned().flatten()
         };
         let Some(file) = cell("file") else { continue };
-        let keys = vec![
-            (Col::known("litefile.image"), Text::from(image)),
-            (Col::known("litefile.file"), Text::from(file)),
-        ];
-        let values = vec![(Col::known("litefile.options"), cell("options").map(Text::from))];
+        let keys = vec![(col::litefile::IMAGE, Text::from(image)), (col::litefile::FILE, Text::from(file))];
+        let values = vec![(col::litefile::OPTIONS, cell("options").map(Text::from))];
         edits.push(Edit::Set { table: table.id, keys, values });
     }
     Ok(edits)

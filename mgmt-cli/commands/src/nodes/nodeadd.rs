@@ -4,7 +4,7 @@ use crate::edits::{Edits, transact};
 use crate::nodes::nodech::{Assignment, Operator, assign, warn_dynamic};
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{Done, Out, Stop};
-use dawn_cluster::Col;
+use dawn_cluster::col;
 
 /// Add nodes, with values of their tables
 ///
@@ -40,7 +40,7 @@ impl Command for Args {
             return Err(Stop::usage(format!("only {name}=value is possible for new nodes")));
         }
         let empty_group = |a: &&Assignment| {
-            a.col == Col::known("nodelist.groups") && a.value.split(',').any(|group| group.trim().is_empty())
+            a.col == col::nodelist::GROUPS && a.value.split(',').any(|group| group.trim().is_empty())
         };
         if let Some(groups) = words.assignments.iter().find(empty_group) {
             return Err(Stop::usage(format!("groups={}: a group has no name", groups.value)));

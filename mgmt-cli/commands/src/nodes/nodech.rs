@@ -7,7 +7,7 @@ use dawn_bootd::caller::View;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::items::{column, list_add_front, list_remove, split_operator};
 use dawn_bootd::output::{Done, Out, Stop};
-use dawn_cluster::{Col, Snapshot, schema};
+use dawn_cluster::{Col, Snapshot, col, schema};
 
 /// Stored for an empty value: hides what the node would inherit.
 pub const BLANK: &str = "|^.*$||";
@@ -182,9 +182,9 @@ pub fn assign(node: &str, assignments: &[Assignment], snapshot: &Snapshot, edits
 
 /// `groups=` with a dynamic group is stored, but the user is told.
 pub fn warn_dynamic(assignments: &[Assignment], snapshot: &Snapshot, out: &mut Out<'_>) -> Done {
-    let groups = Col::known("nodelist.groups");
-    let name = Col::known("nodegroup.groupname");
-    let kind = Col::known("nodegroup.grouptype");
+    let groups = col::nodelist::GROUPS;
+    let name = col::nodegroup::GROUPNAME;
+    let kind = col::nodegroup::GROUPTYPE;
     for assignment in assignments.iter().filter(|a| a.col == groups && a.operator != Operator::Remove) {
         for group in assignment.value.split(',') {
             if snapshot.find_row(&[(name, group), (kind, "dynamic")]).is_some() {

@@ -4,7 +4,7 @@ use crate::edits::{Edits, transact};
 use crate::nodes::nodech::{Assignment, BLANK, Operator};
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{Done, Out, Stop};
-use dawn_cluster::{Col, Snapshot, Text};
+use dawn_cluster::{Snapshot, Text, col};
 
 /// Change values of groups and clear the same values of their members
 #[derive(Debug, clap::Args)]
@@ -31,7 +31,7 @@ impl Command for Args {
         if out.failed() {
             return Ok(());
         }
-        if words.assignments.iter().any(|a| a.col == Col::known("nodelist.groups")) {
+        if words.assignments.iter().any(|a| a.col == col::nodelist::GROUPS) {
             return Err(Stop::refused("Group membership is not changeable via nodegrpch"));
         }
         if words.assignments.iter().any(|a| a.operator != Operator::Set) || !words.conditions.is_empty() {

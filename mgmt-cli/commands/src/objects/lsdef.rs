@@ -5,7 +5,7 @@ use crate::defs::{self, Words, templates};
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
 use dawn_cluster::stanza;
-use dawn_cluster::{Conditions, Text};
+use dawn_cluster::{Conditions, Text, col};
 use dawn_cluster::{NIC_COLUMNS, Object, ObjectType, ObjectValue};
 use serde::Serialize;
 use serde::ser::SerializeMap as _;
@@ -283,7 +283,7 @@ impl Args {
 
 /// The image of a node.
 fn image_of(object: &Object, ctx: &Ctx<'_>) -> Result<Option<Object>, Stop> {
-    let image = ctx.snapshot.attr(&object.name, "nodetype.provmethod");
+    let image = ctx.snapshot.attr(&object.name, col::nodetype::PROVMETHOD);
     let kind = defs::kind("osimage")?;
     Ok(image.and_then(|image| ctx.snapshot.object(kind, &image)))
 }

@@ -4,7 +4,7 @@ use crate::edits::{Edits, transact};
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::notify;
 use dawn_bootd::output::{Done, Out, Stop};
-use dawn_cluster::{Col, schema};
+use dawn_cluster::{col, schema};
 use dawn_serving::bounded_read::{self, Refused};
 
 /// Register a program to run when tables change
@@ -49,10 +49,10 @@ impl Command for Args {
             return Err(Stop::usage(format!("{word} is not an operation: a, d or u")));
         }
         transact(ctx, out, self.dry_run, |_, _| {
-            let key = Col::known("notification.filename");
+            let key = col::notification::FILENAME;
             let values = vec![
-                (Col::known("notification.tables"), self.tables.clone()),
-                (Col::known("notification.tableops"), self.operations.clone()),
+                (col::notification::TABLES, self.tables.clone()),
+                (col::notification::TABLEOPS, self.operations.clone()),
             ];
             let mut edits = Edits::new();
             edits.set(key.table.info(), vec![(key, self.file.clone())], values);

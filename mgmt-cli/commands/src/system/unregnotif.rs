@@ -3,7 +3,7 @@
 use crate::edits::{Edits, transact};
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{Done, Out, Stop};
-use dawn_cluster::Col;
+use dawn_cluster::col;
 
 /// Remove the registration of a program
 #[derive(Debug, clap::Args)]
@@ -22,7 +22,7 @@ impl Command for Args {
     const WRITES: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-        let key = Col::known("notification.filename");
+        let key = col::notification::FILENAME;
         transact(ctx, out, self.dry_run, |snapshot, _| {
             if snapshot.find_rows(&[(key, &self.file)]).is_empty() {
                 return Err(Stop::not_found(format!("{} is not registered.", self.file)));

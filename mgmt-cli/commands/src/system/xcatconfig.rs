@@ -3,7 +3,7 @@
 use crate::edits::{Edits, answers, transact};
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{Done, Out, Stop};
-use dawn_cluster::{Col, Edit, Installation, Snapshot};
+use dawn_cluster::{Edit, Installation, Snapshot, col};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path};
 
@@ -121,7 +121,7 @@ impl Command for Args {
 
 /// The rows of `site` that every cluster starts with, whatever the machine.
 fn site_defaults() -> Result<Vec<Edit>, Stop> {
-    let key = Col::known("site.key");
+    let key = col::site::KEY;
     let mut all = Snapshot::empty().default_rows(&Installation::default())?;
     all.retain(|edit| matches!(edit, Edit::Set { keys, .. } if keys.iter().any(|(col, _)| *col == key)));
     Ok(all)
