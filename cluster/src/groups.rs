@@ -5,13 +5,11 @@
 //! resolved through (static) groups and templates; a node without the attribute never matches, not even with
 //! `!=`. Membership in a dynamic group gives a node no attributes.
 
-use crate::names::excerpt;
+use crate::condition::{Condition, ConditionError, OF_ATTRIBUTES, Test};
 use crate::row::{Row, Text};
 use crate::schema::Col;
 use crate::secrets::{self, Sensitivity};
 use crate::snapshot::{KNOWN, Snapshot};
-use crate::template::linear_regex;
-use regex::Regex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
@@ -27,81 +25,6 @@ static COLS: LazyLock<GroupCols> = LazyLock::new(|| GroupCols {
     wherevals: Col::known("nodegroup.wherevals"),
 });
 
-/// Why a condition cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ConditionError {
-    /// Neither of the operators is in it.
-    #[error("The '-w' option has an incorrect attr*val pair.")]
-    Malformed,
-    /// The regular expression does not compile.
-    #[error("'{}' is not a valid regular expression: {reason}", excerpt(pattern))]
-    Regex {
-        /// The expression.
-        pattern: String,
-        /// What the compiler says.
-        reason: String,
-    },
-}
-
-/// How a condition compares.
-#[derive(Debug, Clone)]
-enum Test {
-    Equal(String),
-    Differ(String),
-    Found(Regex),
-    NotFound(Regex),
-}
-
-impl Test {
-    fn holds(&self, value: &str) -> bool {
-        match self {
-            Self::Equal(text) => value == text,
-            Self::Differ(text) => value != text,
-            Self::Found(re) => re.is_match(value),
-            Self::NotFound(re) => !re.is_match(value),
-        }
-    }
-}
-
-/// A condition `name<op>value` of any kind: what stands left of the operator, and the comparison.
-#[derive(Debug, Clone)]
-pub struct Condition {
-    /// Left of the operator.
-    pub subject: String,
-    test: Test,
-}
-
-impl Condition {
-    /// Reads `name<op>value` with `==`, `=`, `!=`, `=~`, `!~`. One `/` at both ends of a pattern is taken
-    /// off.
-    pub fn parse(text: &str) -> Result<Self, ConditionError> {
-        // The operator that stands first; of those, the longest.
-        const OPERATORS: [&str; 5] = ["!=", "=~", "==", "!~", "="];
-        let at = OPERATORS.iter().filter_map(|op| text.find(op)).min().ok_or(ConditionError::Malformed)?;
-        let (subject, rest) = text.split_at(at);
-        let taken = OPERATORS.iter().find_map(|op| rest.strip_prefix(op).map(|value| (*op, value)));
-        let (operator, value) = taken.ok_or(ConditionError::Malformed)?;
-        let test = match operator {
-            "!=" => Test::Differ(value.to_owned()),
-            "=~" => Test::Found(pattern(value)?),
-            "!~" => Test::NotFound(pattern(value)?),
-            _ => Test::Equal(value.to_owned()),
-        };
-        Ok(Self { subject: subject.to_owned(), test })
-    }
-
-    /// The value meets the condition.
-    pub fn holds(&self, value: &str) -> bool {
-        self.test.holds(value)
-    }
-}
-
-fn pattern(value: &str) -> Result<Regex, ConditionError> {
-    let value = value.strip_prefix('/').unwrap_or(value);
-    let value = value.strip_suffix('/').unwrap_or(value);
-    linear_regex(value).map_err(|reason| ConditionError::Regex { pattern: value.to_owned(), reason })
-}
-
 /// Conditions that must all hold, as `-w` options and `nodegroup.wherevals` (joined by `::`) state them.
 /// Of several conditions on one attribute the last counts.
 #[derive(Debug, Clone, Default)]
@@ -112,7 +35,7 @@ pub struct Conditions {
 impl Conditions {
     /// From single conditions.
     pub fn parse<'a>(conditions: impl IntoIterator<Item = &'a str>) -> Result<Self, ConditionError> {
-        let one = |text| Condition::parse(text).map(|c| (c.subject.trim().to_owned(), c.test));
+        let one = |text| Condition::parse(text, OF_ATTRIBUTES).map(|c| (c.subject.trim().to_owned(), c.test));
         Ok(Self { by_attr: conditions.into_iter().map(one).collect::<Result<_, _>>()? })
     }
 

@@ -80,6 +80,7 @@ mod chunk;
 pub mod col {
     include!(concat!(env!("OUT_DIR"), "/col.rs"));
 }
+pub mod condition;
 pub mod csv;
 mod defaults;
 mod distribution;
@@ -89,6 +90,7 @@ pub mod fuzz;
 mod groups;
 mod inherited;
 mod interfaces;
+pub mod list;
 mod liteoption;
 mod log;
 mod lookup;
@@ -117,11 +119,12 @@ pub mod utf8;
 
 pub use cfgloc::{CfglocError, Secret, ServerAddress, StoreAddress};
 pub use change::{Change, LOG_ROWS_MAX, empty_key};
+pub use condition::ConditionError;
 pub use defaults::{Installation, LocalNetwork, MANAGEMENT_GROUP, XCATMASTER};
 pub use distribution::{Distribution, os_major, os_version};
 pub use edit::{CELL_BYTES_MAX, EDITS_MAX, Edit, EditError};
 pub use effect::{RowChange, RowChangeKind};
-pub use groups::{Condition, ConditionError, Conditions, GroupKind};
+pub use groups::{Conditions, GroupKind};
 pub use interfaces::NamedAddress;
 pub use liteoption::{OptionError, lite_option};
 pub use log::{

@@ -2,7 +2,8 @@
 //!
 //! What is a secret is declared in the model; here is where on a command line it may stand.
 
-use crate::items::{column, split_operator};
+use crate::items::column;
+use dawn_cluster::condition::split_operator;
 use dawn_cluster::secrets::{self, MASK, Sensitivity};
 
 /// Commands whose `name=value` words are written to tables: a name that nobody has declared may be a slip of

@@ -2,7 +2,7 @@
 
 use crate::caller::{View, request};
 use crate::command::{Entry, Kind, Registry};
-use crate::items::split_operator;
+use dawn_cluster::condition::split_operator;
 use dawn_cluster::stanza;
 use dawn_cluster::{Col, Edit, Snapshot, Text, Verdict, schema};
 use dawn_xcatd::Call;

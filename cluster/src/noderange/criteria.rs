@@ -1,7 +1,7 @@
 //! Selection by attribute: `nodehm.mgt==ipmi`, `groups=~/rack1/`.
 
 use super::NoderangeError;
-use crate::groups::{Condition, ConditionError};
+use crate::condition::{Condition, ConditionError, OF_ATTRIBUTES};
 use crate::row::Text;
 use crate::schema::{Col, schema};
 use crate::secrets::is_secret;
@@ -37,7 +37,7 @@ pub(super) fn select<'a>(
     secrets: bool,
     text: &str,
 ) -> Result<Vec<Text>, NoderangeError> {
-    let condition = Condition::parse(text).map_err(|e| match e {
+    let condition = Condition::parse(text, OF_ATTRIBUTES).map_err(|e| match e {
         ConditionError::Malformed => NoderangeError::Syntax(text.to_owned()),
         ConditionError::Regex { pattern, reason } => NoderangeError::Regex { pattern, reason },
     })?;

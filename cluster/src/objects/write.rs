@@ -8,6 +8,7 @@ use super::{LookupValue, NIC_COLUMNS, ObjectAttr, ObjectType, has_word, nic_merg
 use crate::change::Draft;
 use crate::edit::{Edit, EditError};
 use crate::groups::GroupKind;
+use crate::list;
 use crate::nics::split_nic_attr;
 use crate::row::Text;
 use crate::schema::{Col, TableId};
@@ -91,26 +92,6 @@ pub struct ObjectPlan {
     pub edits: Vec<Edit>,
     /// What cannot.
     pub errors: Vec<ObjectError>,
-}
-
-/// Elements of `add` that are not in `list` appended; order kept. `delimiter` is `,`, or `::` for
-/// `wherevals`.
-pub(crate) fn list_add(list: &str, add: &str, delimiter: &str) -> String {
-    let mut all: Vec<&str> = list.split(delimiter).filter(|e| !e.is_empty()).collect();
-    for element in add.split(delimiter).filter(|e| !e.is_empty()) {
-        if !all.contains(&element) {
-            all.push(element);
-        }
-    }
-    all.join(delimiter)
-}
-
-/// `list` without the elements of `remove`; the elements that were not in it come back too.
-fn list_remove<'a>(list: &str, remove: &'a str, delimiter: &str) -> (String, Vec<&'a str>) {
-    let gone: Vec<&str> = remove.split(delimiter).filter(|e| !e.is_empty()).collect();
-    let missing = gone.iter().filter(|e| !list.split(delimiter).any(|x| x == **e)).copied().collect();
-    let kept: Vec<&str> = list.split(delimiter).filter(|e| !e.is_empty() && !gone.contains(e)).collect();
-    (kept.join(delimiter), missing)
 }
 
 /// Assignments of one object on the way to edits.
@@ -228,12 +209,12 @@ impl Snapshot {
 
     /// The edits that add the group at the end of these nodes' group lists.
     pub fn join_group(&self, group: &str, nodes: &[Text]) -> Vec<Edit> {
-        self.regroup(nodes, |groups| list_add(groups, group, ","))
+        self.regroup(nodes, |groups| list::add(groups, group, ","))
     }
 
     /// The edits that take the group out of these nodes' group lists.
     pub fn leave_group(&self, group: &str, nodes: &[Text]) -> Vec<Edit> {
-        self.regroup(nodes, |groups| list_remove(groups, group, ",").0)
+        self.regroup(nodes, |groups| list::remove(groups, group, ","))
     }
 
     /// The edits that make exactly these nodes the members of a static group.
@@ -328,18 +309,16 @@ impl Writer<'_> {
             Assign::Add(value) => match base() {
                 None if self.kind.takes_any_attr() => Ok(value.clone()),
                 // Empty elements are none.
-                None => Ok(list_add("", value, delimiter)),
+                None => Ok(list::add("", value, delimiter)),
                 Some(old) if self.kind.takes_any_attr() => Ok(format!("{old},{value}")),
-                Some(old) => Ok(list_add(&old, value, delimiter)),
+                Some(old) => Ok(list::add(&old, value, delimiter)),
             },
             Assign::Remove(value) => {
                 let (attr, name) = (attr.to_owned(), self.name.to_owned());
                 let Some(old) = base() else { return Err(ObjectError::NoValue { attr, name }) };
-                match list_remove(&old, value, delimiter) {
-                    (_, missing) if !missing.is_empty() => {
-                        Err(ObjectError::NotInList { element: missing.join(","), attr, name })
-                    }
-                    (kept, _) => Ok(kept),
+                match list::missing(&old, value, delimiter) {
+                    missing if missing.is_empty() => Ok(list::remove(&old, value, delimiter)),
+                    missing => Err(ObjectError::NotInList { element: missing.join(","), attr, name }),
                 }
             }
         }

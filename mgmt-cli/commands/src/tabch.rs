@@ -3,8 +3,8 @@
 use crate::edits::{Edits, transact};
 use dawn_bootd::caller::View;
 use dawn_bootd::command::Ctx;
-use dawn_bootd::items::list_add;
 use dawn_bootd::output::{Done, Out, Stop};
+use dawn_cluster::list;
 use dawn_cluster::{Col, EditError, Snapshot, Table, schema};
 
 /// The words of both commands.
@@ -141,7 +141,7 @@ impl Assignment<'_> {
         let wanted: Vec<(Col, &str)> = keys.iter().map(|(col, text)| (*col, text.as_str())).collect();
         let rows = snapshot.find_rows(&wanted);
         let old = rows.first().and_then(|row| row.get(self.column));
-        list_add(old.map(AsRef::as_ref).unwrap_or_default(), self.value)
+        list::add(old.map(AsRef::as_ref).unwrap_or_default(), self.value, ",")
     }
 }
 

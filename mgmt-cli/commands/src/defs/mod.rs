@@ -7,8 +7,8 @@ pub mod write;
 
 use dawn_bootd::caller::View;
 use dawn_bootd::command::Ctx;
-use dawn_bootd::items::split_operator;
 use dawn_bootd::output::{CommandError, Done, Out, Stop};
+use dawn_cluster::condition::split_operator;
 use dawn_cluster::nearest_of;
 use dawn_cluster::stanza;
 use dawn_cluster::{Assign, ConditionError, Conditions, Snapshot, Text, col};

@@ -5,8 +5,10 @@ use crate::edits::{Edits, transact};
 use crate::tabch::renames_one_row;
 use dawn_bootd::caller::View;
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::items::{column, list_add_front, list_remove, split_operator};
+use dawn_bootd::items::column;
 use dawn_bootd::output::{Done, Out, Stop};
+use dawn_cluster::condition::split_operator;
+use dawn_cluster::list;
 use dawn_cluster::{Col, Snapshot, col, schema};
 
 /// Stored for an empty value: hides what the node would inherit.
@@ -124,8 +126,8 @@ impl Assignment {
     fn apply(&self, old: &str) -> String {
         let new = match self.operator {
             Operator::Set => self.value.clone(),
-            Operator::Add => list_add_front(old, &self.value),
-            Operator::Remove => list_remove(old, &self.value),
+            Operator::Add => list::add_front(old, &self.value),
+            Operator::Remove => list::remove(old, &self.value, ","),
         };
         if new.is_empty() { BLANK.to_owned() } else { new }
     }

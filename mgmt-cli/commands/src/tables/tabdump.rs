@@ -3,6 +3,7 @@
 use dawn_bootd::caller::View;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
+use dawn_cluster::condition::split_operator;
 use dawn_cluster::csv::{header_line, row_line};
 use dawn_cluster::{Row, Table, schema};
 use std::collections::BTreeMap;
@@ -237,15 +238,8 @@ const OPERATORS: [&str; 8] = ["==", "=~", "!=", "!~", "<=", "<", ">=", ">"];
 
 impl Condition {
     fn parse(text: &str, table: &Table, view: &View) -> Result<Condition, Stop> {
-        let first = OPERATORS
-            .into_iter()
-            .filter_map(|operator| Some((text.find(operator)?, operator)))
-            .min_by_key(|(at, operator)| (*at, std::cmp::Reverse(operator.len())));
-        let Some((at, operator)) = first else {
-            return Err(Stop::usage(format!("Unsupported operator:{text} on -w flag input")));
-        };
-        let (name, rest) = text.split_at(at);
-        let value = rest.strip_prefix(operator).unwrap_or_default();
+        let (name, operator, value) = split_operator(text, &OPERATORS)
+            .ok_or_else(|| Stop::usage(format!("Unsupported operator:{text} on -w flag input")))?;
         let value = if operator.ends_with('~') { value.trim_matches('/') } else { value };
         let column = table
             .col(name)
