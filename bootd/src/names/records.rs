@@ -8,7 +8,7 @@
 //!
 //! Deliberately missing: MX, SRV and TXT records, for which xCAT has no table, and the lines of `/etc/hosts`.
 
-use dawn_cluster::{Col, NamedAddress, Row, Snapshot, Text, XCATMASTER, is_host_name, prefix_length};
+use dawn_cluster::{Col, NamedAddress, Row, Snapshot, Text, XCATMASTER, col, is_host_name, prefix_length};
 use dawn_dns::name::DomainName;
 use dawn_dns::view::Prefix;
 use dawn_dns::zones::{Builder, Data, Zone, Zones};
@@ -148,7 +148,7 @@ impl Frame {
         let nets = nets(snapshot, host);
         let site_domain =
             snapshot.site("domain").map(|domain| tidy(&domain)).filter(|domain| !domain.is_empty());
-        let extra = Col::known("networks.ddnsdomain");
+        let extra = col::networks::DDNSDOMAIN;
         let ddns = snapshot.enabled_rows("networks").filter_map(|row| row.get(extra).map(|text| tidy(text)));
         let texts = site_domain.clone().into_iter().chain(nets.iter().filter_map(|net| net.domain.clone()));
         let mut zones: Vec<DomainName> = Vec::new();
@@ -219,9 +219,7 @@ fn tidy(domain: &str) -> String {
 }
 
 fn nets(snapshot: &Snapshot, host: Host<'_>) -> Vec<Net> {
-    let col = |name: &'static str| Col::known(name);
-    let (name, servers, domain) =
-        (col("networks.netname"), col("networks.nameservers"), col("networks.domain"));
+    let (name, servers, domain) = (col::networks::NETNAME, col::networks::NAMESERVERS, col::networks::DOMAIN);
     let of_site = snapshot.site("nameservers").unwrap_or_default();
     let one = |row: &Row| {
         let text = |col: Col| row.get(col).map(|text| text.to_string()).unwrap_or_default();
@@ -252,7 +250,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 
 /// `net` and `mask` of a row, of either family.
 fn prefix(row: &Row) -> Option<Prefix> {
-    let (net, mask) = (Col::known("networks.net"), Col::known("networks.mask"));
+    let (net, mask) = (col::networks::NET, col::networks::MASK);
     let net = row.get(net)?.trim().to_owned();
     let (address, in_net) = net.split_once('/').map_or((net.as_str(), None), |(net, bits)| (net, Some(bits)));
     let mask = row.get(mask).map(|mask| mask.trim().to_owned());
@@ -325,7 +323,7 @@ fn of_node(
 ) {
     let addresses = snapshot.named_addresses(node);
     if addresses.is_empty() {
-        let why = match snapshot.attr(node, "hosts.ip") {
+        let why = match snapshot.attr(node, col::hosts::IP) {
             Some(text) if !text.trim().is_empty() => Why::NotAnAddress(text.to_string()),
             _ => Why::NoAddress,
         };
@@ -434,7 +432,7 @@ pub fn kept_elsewhere(snapshot: &Snapshot) -> Option<&'static str> {
 /// Machines that may transfer zones: the addresses of service nodes with `servicenode.nameserver=2`.
 #[must_use]
 pub fn secondaries(snapshot: &Snapshot) -> Vec<IpAddr> {
-    let (node, mode) = (Col::known("servicenode.node"), Col::known("servicenode.nameserver"));
+    let (node, mode) = (col::servicenode::NODE, col::servicenode::NAMESERVER);
     let rows =
         snapshot.enabled_rows("servicenode").filter(|row| row.get(mode).is_some_and(|mode| &**mode == "2"));
     let named = rows.filter_map(|row| row.get(node));

@@ -8,7 +8,7 @@ use super::listen::{self, LocalIpv6};
 use super::records::{self, Frame, Host};
 use crate::address::NameServerAddresses;
 use crate::dhcp;
-use dawn_cluster::{Col, Model, Snapshot};
+use dawn_cluster::{Model, Snapshot, col};
 use dawn_dns::shell::{Config, Server};
 use dawn_dns::view::{Prefix, View};
 use dawn_plan::{CurrentAddresses, LocalAddresses};
@@ -177,7 +177,7 @@ impl NameService {
 
     /// A number that stays the same while nodes and their groups do.
     fn fingerprint(&self, snapshot: &Snapshot) -> u64 {
-        let (node, groups) = (Col::known("nodelist.node"), Col::known("nodelist.groups"));
+        let (node, groups) = (col::nodelist::NODE, col::nodelist::GROUPS);
         let mut hasher = self.hasher.build_hasher();
         for row in snapshot.enabled_rows("nodelist") {
             for col in [node, groups] {

@@ -12,7 +12,7 @@ use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::names::listen;
 use dawn_bootd::names::records::{self, Frame, Host, Item, Why, kept_elsewhere};
 use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
-use dawn_cluster::{Col, Snapshot, schema};
+use dawn_cluster::{Snapshot, col, schema};
 use dawn_dns::name::DomainName;
 use dawn_dns::zones::Zones;
 use dawn_serving::whole;
@@ -305,8 +305,8 @@ impl Bind<'_> {
 
     /// The secret of the key: in `passwd`, made if it is missing.
     fn secret(&self, key: &Key, out: &mut Out<'_>) -> Result<String, Stop> {
-        let (of, username) = (Col::known("passwd.key"), Col::known("passwd.username"));
-        let password = Col::known("passwd.password");
+        let (of, username) = (col::passwd::KEY, col::passwd::USERNAME);
+        let password = col::passwd::PASSWORD;
         let row = self.ctx.snapshot.find_row(&[(of, "omapi"), (username, key.name.as_str())]);
         if let Some(secret) = row.and_then(|row| row.get(password).cloned()) {
             return match bind::is_secret(&secret) {
