@@ -5,7 +5,7 @@ use crate::boot_services::{BootServices, Destiny, Lease, Unready};
 use crate::dhcp::Answers;
 use crate::image_index::ImageIndex;
 use crate::loaders::{self, Missing};
-use dawn_cluster::{Guid, Resolved, Snapshot, Source, excerpt, parse_mac_column, parse_mac_column_as};
+use dawn_cluster::{Guid, Resolved, Snapshot, Source, col, excerpt, parse_mac_column, parse_mac_column_as};
 use dawn_dhcp::lease::State;
 use dawn_events::Event;
 use dawn_imagebuilder::{genimage, packimage};
@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 /// A text that is not an address is not the same as none: the row that it comes from is to be changed.
 fn check_mac(snapshot: &Snapshot, node: &str) -> Result<(), Unready> {
-    let Some(Resolved { value: text, source, .. }) = snapshot.attr_with_source(node, "mac.mac") else {
+    let Some(Resolved { value: text, source, .. }) = snapshot.attr_with_source(node, col::mac::MAC) else {
         return Err("No MAC address available for this node".to_owned().into());
     };
     if !parse_mac_column(&text).is_empty() || !parse_mac_column_as::<Guid>(&text).is_empty() {
@@ -69,7 +69,7 @@ impl BootServices for Appliance {
     }
 
     fn destiny(&self, snapshot: &Snapshot, node: &str) -> Destiny {
-        let state = snapshot.attr(node, "chain.currstate");
+        let state = snapshot.attr(node, col::chain::CURRSTATE);
         let destiny = state.as_deref().unwrap_or("standby").to_owned();
         match plan_of(self, snapshot, node) {
             Ok(Plan { action: Action::Kernel(boot), server, .. }) => Destiny {
@@ -131,7 +131,7 @@ impl BootServices for Appliance {
                  Renew them with: genimage --onlyinitrd {image}"
             ));
         }
-        let state = snapshot.attr(node, "chain.currstate");
+        let state = snapshot.attr(node, col::chain::CURRSTATE);
         let is_packed =
             state.is_some_and(|state| matches!(BootState::parse(&state), Some(BootState::Netboot(_))));
         (is_packed && is_stale).then(|| {
@@ -229,7 +229,7 @@ fn unavailable(path: &Path, late: Late) -> String {
 
 /// A switch fetches one file, and HTTP must serve it.
 fn check_installer(snapshot: &Snapshot, node: &str, file: &str) -> Result<(), String> {
-    let kind = snapshot.attr(node, "switches.switchtype");
+    let kind = snapshot.attr(node, col::switches::SWITCHTYPE);
     if kind.as_deref() != Some("onie") {
         return Err(format!("nodeset command is not processed for {node}, only supports switchtype=onie"));
     }
