@@ -73,8 +73,8 @@ enum Wanted {
 }
 
 impl Files {
-    /// Opens the directories that `site.tftpdir` and `site.installdir` name. One whose disk does not answer does
-    /// not hold up the start.
+    /// Opens the directories that `site.tftpdir` and `site.installdir` name. One whose disk does not answer
+    /// does not hold up the start.
     ///
     /// # Errors
     /// When one of them cannot be opened.
@@ -254,8 +254,8 @@ impl Files {
     }
 }
 
-/// Where a path leads, as `real` says for a path; `top` is the install directory. Fails if that is not known: a
-/// link may lead from an open directory into one that is not for everybody.
+/// Where a path leads, as `real` says for a path; `top` is the install directory. Fails if that is not known:
+/// a link may lead from an open directory into one that is not for everybody.
 fn lead<E>(
     path: &RequestPath,
     top: Option<PathBuf>,

@@ -1,8 +1,10 @@
-//! Conditions `name<op>value`, as command lines and dynamic groups state them: one grammar and one way to compare.
+//! Conditions `name<op>value`, as command lines and dynamic groups state them: one grammar and one way to
+//! compare.
 //!
-//! Which operators there are depends on the command: the node commands take `==`, `!=`, `=~` and `!~`, `-w` of the
-//! object commands and `wherevals` take `=` as well, and `tabdump -w` compares order and takes patterns of SQL.
-//! Regular expressions are unanchored and take linear time; one pair of slashes around a pattern is taken off.
+//! Which operators there are depends on the command: the node commands take `==`, `!=`, `=~` and `!~`, `-w`
+//! of the object commands and `wherevals` take `=` as well, and `tabdump -w` compares order and takes
+//! patterns of SQL. Regular expressions are unanchored and take linear time; one pair of slashes around a
+//! pattern is taken off.
 
 use crate::names::excerpt;
 use crate::template::linear_regex;

@@ -232,7 +232,8 @@ fn a_mount_that_hangs_costs_the_requests_below_it_alone() {
     assert!(machine.ok("lsdef -t osimage").contains("far"));
     let (told, success) = machine.run("nodeset cn1 osimage=far");
     assert!(!success && told.contains("did not answer within"), "{told}");
-    // Commands get an answer as often as they are asked, which is more often than there are places for commands.
+    // Commands get an answer as often as they are asked, which is more often than there are places for
+    // commands.
     let explained: Vec<Child> = (0..100)
         .map(|_| machine.dawn().args(["explain", "all"]).stdout(Stdio::piped()).spawn().unwrap())
         .collect();

@@ -1,8 +1,8 @@
 //! Files that the daemon reads because a client or a cell names them: never for long, never without end.
 //!
 //! A file may look regular and block its reader (`/proc/kmsg`), and any file may on a dead NFS mount. So a
-//! file is looked at before it is opened, kernel interfaces are refused, and a thread of the [`DiskPool`] reads
-//! it: when that hangs, the client gets an error after [`READ_TIME_MAX`].
+//! file is looked at before it is opened, kernel interfaces are refused, and a thread of the [`DiskPool`]
+//! reads it: when that hangs, the client gets an error after [`READ_TIME_MAX`].
 
 use crate::disks::{DiskPool, Late, WAIT_TIME_MAX};
 use rustix::fs::{FileType, Gid, Mode, OFlags, Uid};
@@ -85,8 +85,8 @@ impl Rights {
     }
 }
 
-/// The calling thread acts as `nobody` while this lives. Groups and effective ids belong to the thread alone, as
-/// the kernel has it; without the effective id of root it has none of root's capabilities.
+/// The calling thread acts as `nobody` while this lives. Groups and effective ids belong to the thread alone,
+/// as the kernel has it; without the effective id of root it has none of root's capabilities.
 struct AsNobody {
     groups: Vec<Gid>,
 }

@@ -127,8 +127,8 @@ impl Default for DiskPool {
 }
 
 impl DiskPool {
-    /// A pool of its own, for work of the daemon itself, without a thread for it yet. Its threads act with the ids
-    /// and the umask that the calling thread has now, whatever those have that give them work.
+    /// A pool of its own, for work of the daemon itself, without a thread for it yet. Its threads act with
+    /// the ids and the umask that the calling thread has now, whatever those have that give them work.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         let (mounts, state, work) = Default::default();
@@ -201,8 +201,8 @@ impl DiskPool {
     }
 }
 
-/// Looks at `path`, with `look`, on a thread of the pool of this process. For commands: they wait as long as any
-/// client does.
+/// Looks at `path`, with `look`, on a thread of the pool of this process. For commands: they wait as long as
+/// any client does.
 ///
 /// # Errors
 /// [`Late`].

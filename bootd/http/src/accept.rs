@@ -25,7 +25,7 @@ use dawn_serving::shares::{Callers, Kind, Place, Places};
 pub(crate) struct Door {
     pub(crate) callers: Arc<dyn Callers>,
     pub(crate) places: Arc<Places>,
-    /// Connections without a place that are told so.
+    /// Connections without a place that get an answer which says so.
     pub(crate) refusals: Arc<Semaphore>,
 }
 

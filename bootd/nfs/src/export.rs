@@ -146,8 +146,8 @@ pub enum Question<'a> {
     List,
 }
 
-/// Who may mount what. `generation`, `is_known` and `disk` answer from memory; the others may look at the disk
-/// that `disk` names and are asked where that may take its time.
+/// Who may mount what. `generation`, `is_known` and `disk` answer from memory; the others may look at the
+/// disk that `disk` names and are asked where that may take its time.
 pub trait Exports: Send + Sync + 'static {
     /// The directory whose disk must be looked at to answer `question`; none if the answer is in memory.
     fn disk(&self, client: IpAddr, question: Question<'_>) -> Option<PathBuf>;

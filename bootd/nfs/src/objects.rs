@@ -3,8 +3,8 @@
 //! Most calls of a client go to files it has just looked up. Keeping an O_PATH descriptor (and for files
 //! that are read or written, a data descriptor) saves opening by handle each time. Entries not used for
 //! one to two rotation periods are closed, so removed files and file systems are not held for long. An
-//! object whose link count has become zero is stale whatever the table holds. Closing a file of a server that is
-//! gone may hang, so that is left to a thread for disks.
+//! object whose link count has become zero is stale whatever the table holds. Closing a file of a server that
+//! is gone may hang, so that is left to a thread for disks.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};

@@ -1,5 +1,5 @@
-//! Exports on disks that may hang: calls are carried out by threads for disks, as they would be by a worker; when the
-//! disk does not answer, the client is asked to try again and nothing else waits.
+//! Exports on disks that may hang: calls are carried out by threads for disks, as they would be by a worker;
+//! when the disk does not answer, the client is asked to try again and nothing else waits.
 //!
 //! That a disk hangs is played by work that keeps its directory's only thread.
 

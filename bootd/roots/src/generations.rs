@@ -320,8 +320,8 @@ impl Generations {
         removed
     }
 
-    /// What ended is forgotten, except where a tree waits for its removal, or may: its directory may be known from
-    /// here only.
+    /// What ended is forgotten, except where a tree waits for its removal, or may: its directory may be known
+    /// from here only.
     fn forget(&self, now: u64, waiting: &BTreeMap<PathBuf, Vec<Identity>>) {
         let mut uses = self.uses();
         for (node, trees) in uses.iter_mut() {
@@ -369,8 +369,8 @@ pub(crate) fn find(image_dir: &Path, identity: Identity) -> Option<PathBuf> {
     trees(image_dir).find(|(found, _)| *found == identity).map(|(_, path)| path)
 }
 
-/// The tree of that identity. One that was moved out of the directory is served as long as it is held open under
-/// its old name.
+/// The tree of that identity. One that was moved out of the directory is served as long as it is held open
+/// under its old name.
 pub(crate) fn located(image_dir: PathBuf, identity: Identity) -> Generation {
     let root = find(&image_dir, identity).unwrap_or_else(|| image_dir.join(TREE));
     Generation { image_dir, identity, root }

@@ -39,7 +39,7 @@ pub struct ClientSettings {
     pub trace: bool,
     /// Standard error is a terminal: progress is shown there, on a line of its own.
     pub has_terminal: bool,
-    /// `XCATBYPASS` is set: anyone who set it expects no daemon to be needed, and is told so if there is
+    /// `XCATBYPASS` is set: anyone who set it expects no daemon to be needed, and gets an error if there is
     /// none.
     pub bypass: bool,
 }

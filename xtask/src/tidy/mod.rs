@@ -15,7 +15,8 @@ use clap::Args;
 
 use crate::suite::{Count, Suite};
 
-/// What needs no build: imports, dependencies, documents against facts, unused functions, comments, columns, words
+/// What needs no build: imports, dependencies, documents against facts, unused functions, comments, columns,
+/// words
 #[derive(Debug, Args)]
 pub struct Tidy {}
 

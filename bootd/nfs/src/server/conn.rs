@@ -8,8 +8,8 @@
 //! at a time, so that clients who take their replies go on.
 //!
 //! A connection that is clogged has replies in its queue that a worker is sending, or that the poll set
-//! wakes a worker for, or calls that wait for disks; who ends that has a worker read on. So nothing else has to
-//! remember clogged connections.
+//! wakes a worker for, or calls that wait for disks; who ends that has a worker read on. So nothing else has
+//! to remember clogged connections.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};

@@ -1,16 +1,17 @@
 //! Workers: threads that wait for any socket, carry out what came, and answer.
 //!
-//! A worker that finds a call carries it out itself. One that may wait for a disk of this machine has the rest of
-//! its connection offered to other workers first; one for a disk that may hang is handed over ([`super::away`]). File
-//! operations block and act with the caller's ids, which the kernel keeps per thread: that is why these
-//! are threads of our own and not tasks of an async runtime (which would add two hand-overs to each call
-//! of a few microseconds).
+//! A worker that finds a call carries it out itself. One that may wait for a disk of this machine has the
+//! rest of its connection offered to other workers first; one for a disk that may hang is handed over
+//! ([`super::away`]). File operations block and act with the caller's ids, which the kernel keeps per thread:
+//! that is why these are threads of our own and not tasks of an async runtime (which would add two hand-overs
+//! to each call of a few microseconds).
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -19,7 +20,7 @@ use dawn_serving::shares::{Bytes, Kind, Limit, OnlyLocal, Places};
 use rustix::event::epoll::EventFlags;
 
 use super::ServerConfig;
-use super::away::{Away, Origin, send_datagram};
+use super::away::{Away, BEGUN, Call, ENDED, Origin, WAITING, as_worker, send_datagram};
 use super::conn::{Conn, Received, Service};
 use super::poll::{Poll, STOP, WAKE};
 use crate::engine::{Answer, Engine, Reply, Seat, Session};
@@ -363,6 +364,85 @@ impl Shared {
             Answer::Reply(reply) => send_datagram(socket, &session, &reply),
             Answer::Silence => (),
             Answer::Disk(place) => self.hand_over(Origin::Datagram(session, token), record, &place),
+        }
+    }
+}
+
+impl Shared {
+    /// Has a call carried out by a thread that may wait for the disk of `place`.
+    pub fn hand_over(self: &Arc<Self>, origin: Origin, record: Record, place: &Path) {
+        if let Origin::Connection(conn) = &origin {
+            conn.calls_away.fetch_add(1, Ordering::AcqRel);
+        }
+        let call = Arc::new(Call::new(origin, record));
+        self.away.note(&call);
+        let (shared, taken) = (Arc::downgrade(self), Arc::clone(&call));
+        let job = move || {
+            if let Some(shared) = shared.upgrade() {
+                shared.carry_out_away(&taken);
+            }
+        };
+        // Only those who may mount something get here.
+        if self.disks.caller(Kind::Node).submit(place, job).is_err() {
+            self.give_up(&call);
+        }
+    }
+
+    /// Answers calls whose disk does not.
+    pub fn give_up_late(&self) {
+        self.away.late().iter().for_each(|call| self.give_up(call));
+    }
+
+    fn carry_out_away(&self, call: &Call) {
+        if !call.step(WAITING, BEGUN) {
+            return;
+        }
+        let reply = catch_unwind(AssertUnwindSafe(|| {
+            let buffer = Vec::with_capacity(512);
+            as_worker(|| self.engine.call(call.origin.session(), call.record.bytes(), buffer, Seat::Disk))
+        }));
+        match (reply, &call.origin) {
+            (Ok(reply), _) if call.step(BEGUN, ENDED) => self.reply_away(call, reply),
+            (Err(_), Origin::Connection(conn)) => {
+                self.drop_connection(conn.token, "defect while carrying out a call");
+            }
+            _ => (),
+        }
+    }
+
+    fn give_up(&self, call: &Call) {
+        let mine = call.step(WAITING, ENDED)
+            || (!crate::ops::is_call_once_only(call.record.bytes()) && call.step(BEGUN, ENDED));
+        if mine {
+            let session = call.origin.session();
+            let reply = self.engine.call(session, call.record.bytes(), Vec::new(), Seat::Late);
+            self.reply_away(call, reply);
+        }
+    }
+
+    fn reply_away(&self, call: &Call, answer: Answer) {
+        let Answer::Reply(reply) = answer else { return self.came_back(call) };
+        match &call.origin {
+            Origin::Connection(conn) => {
+                conn.queue(reply);
+                if self.send(conn, false).is_err() {
+                    self.forget(conn);
+                }
+            }
+            Origin::Datagram(session, endpoint) => {
+                if let Some(socket) = self.udp(*endpoint) {
+                    send_datagram(socket, session, &reply);
+                }
+            }
+        }
+        self.came_back(call);
+    }
+
+    /// The connection has a place for another call.
+    fn came_back(&self, call: &Call) {
+        if let Origin::Connection(conn) = &call.origin {
+            conn.calls_away.fetch_sub(1, Ordering::AcqRel);
+            self.enlist(conn);
         }
     }
 }

@@ -9,8 +9,8 @@
 //! sources, shows at once. A thread looks at tables and files again every [`SWEEP_PERIOD`]; what has changed
 //! becomes a new generation of the overlay, which the engine shows at once and clients see when they next ask
 //! for attributes of a directory. Worker threads of the engine read what the last sweep found; only a node's
-//! first mount looks at files itself. Trees on network file systems are touched by neither ([`reach`]); a node whose
-//! store is on one is served by threads that may hang ([`OverlaySpec::far`]).
+//! first mount looks at files itself. Trees on network file systems are touched by neither ([`reach`]); a
+//! node whose store is on one is served by threads that may hang ([`OverlaySpec::far`]).
 
 mod copies;
 pub(crate) mod fuzz;
@@ -269,7 +269,8 @@ impl LiveRoots {
         })
     }
 
-    /// The node's store, if it is on a file system of this machine that may hang. Looks at local disks at most.
+    /// The node's store, if it is on a file system of this machine that may hang. Looks at local disks at
+    /// most.
     pub fn far(&self, snapshot: &Snapshot, node: &str) -> Option<PathBuf> {
         let mounts = self.mounts.now();
         if !mounts.has_network() {
@@ -299,8 +300,8 @@ impl LiveRoots {
         }
     }
 
-    /// Looks at everything again. Nodes whose files are on one disk are looked at by one thread, which a disk that
-    /// hangs keeps; the others do not wait for it for more than [`WAIT_TIME_MAX`], and once only.
+    /// Looks at everything again. Nodes whose files are on one disk are looked at by one thread, which a disk
+    /// that hangs keeps; the others do not wait for it for more than [`WAIT_TIME_MAX`], and once only.
     pub fn sweep(self: &Arc<Self>) {
         let snapshot = self.model.snapshot();
         self.cleared.call_once(|| self.clear_workshops(&snapshot));

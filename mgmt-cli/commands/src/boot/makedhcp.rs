@@ -243,7 +243,7 @@ fn check_servers(node: &str, snapshot: &Snapshot, out: &mut Out<'_>) -> Done {
     Ok(())
 }
 
-/// `own_names`: this machine's name server runs, and clients are told of it where nothing else is said.
+/// `own_names`: this machine's name server runs, and DHCP names it to clients where nothing else is said.
 fn check_networks(snapshot: &Snapshot, own_names: bool, out: &mut Out<'_>) -> Done {
     for (inner, outer) in snapshot.nested_networks() {
         out.warning(format!(

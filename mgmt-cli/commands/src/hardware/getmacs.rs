@@ -1,4 +1,4 @@
-//! `getmacs`: no driver of this version knows it; every node is told so.
+//! `getmacs`: no driver of this version knows it; every node gets an error.
 
 use super::jobs;
 use dawn_bootd::command::{Command, Ctx, Kind};

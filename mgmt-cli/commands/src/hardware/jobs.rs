@@ -1,6 +1,6 @@
 //! A job for each node of a call: started together, shown in order of completion.
 //!
-//! A caller that goes away stops what has not begun. Nodes without a driver are told so, and the others go
+//! A caller that goes away stops what has not begun. Nodes without a driver get an error, and the others go
 //! on.
 
 use dawn_bootd::command::Ctx;

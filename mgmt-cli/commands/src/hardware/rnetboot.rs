@@ -1,4 +1,4 @@
-//! `rnetboot`: no driver of this version knows it; every node is told so.
+//! `rnetboot`: no driver of this version knows it; every node gets an error.
 
 use super::jobs;
 use dawn_bootd::command::{Command, Ctx, Kind};

@@ -87,7 +87,7 @@ fn services(ip: IpAddr, open: &HashSet<SocketAddr>) -> Option<String> {
 
 /// `ping`, and what the node boots next.
 fn next_boot(ctx: &Ctx<'_>, node: &str) -> String {
-    match ctx.snapshot.attr(node, "chain.currstate") {
+    match ctx.snapshot.attr(node, dawn_cluster::col::chain::CURRSTATE) {
         Some(state) => format!("ping {state}"),
         None => "ping".to_owned(),
     }

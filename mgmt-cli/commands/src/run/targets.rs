@@ -24,7 +24,7 @@ pub const CONFIGURATION: &str = "config";
 
 /// The node's address, if the tables have one.
 pub fn address(snapshot: &Snapshot, node: &str) -> Option<IpAddr> {
-    snapshot.attr(node, "hosts.ip")?.trim().parse().ok()
+    snapshot.attr(node, dawn_cluster::col::hosts::IP)?.trim().parse().ok()
 }
 
 /// Directories of keys, each read once.

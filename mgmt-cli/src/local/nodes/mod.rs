@@ -32,7 +32,7 @@ const FANOUT_VARIABLE: &str = "XCATPSHFANOUT";
 /// Largest exit code that counts nodes.
 const CODE_MAX: usize = 255;
 
-/// What the commands are told about where to log in.
+/// Where the commands log in.
 pub struct Whom<'a> {
     /// Nodes.
     pub noderange: &'a str,
