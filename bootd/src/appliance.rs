@@ -1,6 +1,7 @@
 //! What the services share and commands look at, complete when it is made.
 
 use crate::address::{self, NameServerAddresses};
+use crate::discovery::Discovery;
 use crate::files::{Files, FilesError};
 use crate::image_index::ImageIndex;
 use crate::watch::Watcher;
@@ -97,6 +98,8 @@ pub struct Appliance {
     pub settings: Settings,
     /// What is on disk of the images.
     pub images: ImageIndex,
+    /// Unknown machines that become nodes.
+    pub discovery: Arc<Discovery>,
     /// Who hears what services report of nodes.
     pub watcher: Arc<Watcher>,
     /// What NFS lays over the roots of statelite nodes.
@@ -114,12 +117,25 @@ impl Appliance {
         let addresses = Arc::new(address::look());
         let bus = Arc::new(Bus::open(&settings.data.join("events.journal"), now_ms()));
         let watcher = Arc::new(Watcher::new(Arc::clone(&model), Arc::clone(&bus)));
+        let discovery = Arc::new(Discovery::new(Arc::clone(&model), Arc::clone(&watcher)));
         let live =
             LiveRoots::new(Arc::clone(&model), Arc::clone(&addresses), Arc::clone(&bus), &settings.data);
         let generations = Arc::new(Generations::open(settings.data.join("generations")));
         let (images, leases, name_servers) = Default::default();
         let live = Arc::new(live);
-        Self { model, bus, addresses, name_servers, settings, images, watcher, live, generations, leases }
+        Self {
+            model,
+            bus,
+            addresses,
+            name_servers,
+            settings,
+            images,
+            discovery,
+            watcher,
+            live,
+            generations,
+            leases,
+        }
     }
 
     /// What plans depend on besides the tables: the machine's addresses of this moment, the packed roots, and

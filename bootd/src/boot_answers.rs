@@ -3,13 +3,14 @@
 use crate::appliance::Appliance;
 use crate::boot_services::{BootServices, Destiny, Lease, Unready};
 use crate::dhcp::Answers;
+use crate::discovery::Discovery;
 use crate::image_index::ImageIndex;
 use crate::loaders::{self, Missing};
 use dawn_cluster::{Guid, Resolved, Snapshot, Source, col, excerpt, parse_mac_column, parse_mac_column_as};
 use dawn_dhcp::lease::State;
 use dawn_events::Event;
 use dawn_imagebuilder::{genimage, packimage};
-use dawn_plan::{self as plan, Action, BootState, KernelBoot, Plan, PlanError};
+use dawn_plan::{self as plan, Action, BootState, KernelBoot, Plan, PlanError, System};
 use dawn_serving::disks::{WAIT_TIME_MAX, within};
 use dawn_serving::{DiskPool, Late};
 use dawn_wire::image;
@@ -74,8 +75,8 @@ impl BootServices for Appliance {
         match plan_of(self, snapshot, node) {
             Ok(Plan { action: Action::Kernel(boot), server, .. }) => Destiny {
                 destiny,
-                kernel: Some(boot.path(image::KERNEL)),
-                initrd: Some(boot.path(boot.initrd)),
+                kernel: Some(boot.kernel()),
+                initrd: Some(boot.initrd()),
                 kcmdline: Some(boot.args.render(&server.to_string())),
                 imgserver: Some(server.to_string()),
             },
@@ -118,7 +119,8 @@ impl BootServices for Appliance {
         let Ok(Plan { action: Action::Kernel(boot), .. }) = plan_of(self, snapshot, node) else {
             return None;
         };
-        let image = boot.image.as_str();
+        let System::Image { name, .. } = &boot.system else { return None };
+        let image = name.as_str();
         let dir = image_dir(snapshot, image);
         let look = |dir: &Path| (genimage::is_of_another_build(dir), packimage::is_stale(dir));
         let (is_of_another_build, is_stale) = match within(&dir, look) {
@@ -173,6 +175,10 @@ impl BootServices for Appliance {
             || matches!(address, IpAddr::V4(address) if self.addresses.now().contains(address))
     }
 
+    fn discovery(&self) -> Option<&Discovery> {
+        Some(&self.discovery)
+    }
+
     fn stranger(&self, ip: IpAddr) {
         self.watcher.refused(ip, "status port: not the address of a node");
     }
@@ -191,9 +197,10 @@ fn check_files(
     boot: &KernelBoot,
     state: &BootState,
 ) -> Result<(), String> {
-    let image = snapshot.osimage(boot.image.as_str());
-    let dir = image_dir(snapshot, boot.image.as_str());
-    let name = &boot.image;
+    // Whether there is a discovery system is part of the plan.
+    let System::Image { name, initrd } = &boot.system else { return Ok(()) };
+    let image = snapshot.osimage(name.as_str());
+    let dir = image_dir(snapshot, name.as_str());
     let root = match (state, &image) {
         (BootState::Statelite(_), Some(image)) if plan::is_ramdisk(image) => {
             (image::PACKED_STATELITE, format!("liteimg {name}"))
@@ -204,8 +211,7 @@ fn check_files(
             (packed.unwrap_or(image::PACKED_ROOTS[0]), format!("packimage {name}"))
         }
     };
-    let built =
-        [(image::KERNEL, format!("genimage {name}")), (boot.initrd, format!("genimage {name}")), root];
+    let built = [(image::KERNEL, format!("genimage {name}")), (*initrd, format!("genimage {name}")), root];
     match missing(&dir, built.map(|(file, command)| (dir.join(file), command)))? {
         Some((file, command)) => {
             Err(format!("The image {name} is not built: {} is missing. Run: {command}", file.display()))
@@ -255,9 +261,12 @@ fn explain(plan: &Plan) -> Vec<String> {
         Action::LocalDisk => lines.push("boots: local disk".to_owned()),
         Action::Installer(file) => lines.push(format!("installer: {file}")),
         Action::Kernel(boot) => {
-            lines.push(format!("image: {}", boot.image));
-            lines.push(format!("kernel: {}", boot.path(image::KERNEL)));
-            lines.push(format!("initrd: {}", boot.path(boot.initrd)));
+            lines.push(match &boot.system {
+                System::Image { name, .. } => format!("image: {name}"),
+                System::Discovery => "boots: discovery system".to_owned(),
+            });
+            lines.push(format!("kernel: {}", boot.kernel()));
+            lines.push(format!("initrd: {}", boot.initrd()));
             lines.push(format!("kcmdline: {}", boot.args.render(&plan.server.to_string())));
         }
     }

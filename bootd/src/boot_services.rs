@@ -1,6 +1,7 @@
 //! What commands and node reports ask of the boot services, as a trait: commands are tested without services.
 
 use crate::dhcp::Answers;
+use crate::discovery::Discovery;
 use crate::loaders::Missing;
 use dawn_cluster::Snapshot;
 use dawn_events::Event;
@@ -75,6 +76,8 @@ pub trait BootServices: Send + Sync + 'static {
     fn asked(&self, ip: IpAddr, command: &str);
     /// A machine that is not a node has connected to the status port.
     fn stranger(&self, ip: IpAddr);
+    /// The discovery of unknown machines; `None` in a daemon without one.
+    fn discovery(&self) -> Option<&Discovery>;
 }
 
 /// A DHCP lease as `leases` shows it.

@@ -527,6 +527,7 @@ mod tests {
             vec![format!("NODE='{node}'"), "export NODE".to_owned()]
         }
         fn stranger(&self, _: IpAddr) {}
+        fn discovery_packet(&self, _: SocketAddr, _: &[u8]) {}
     }
 
     /// The script of a node goes to the node's address, and to none where nodes show certificates.

@@ -7,9 +7,9 @@
 
 use arc_swap::ArcSwap;
 use dawn_cluster::Snapshot;
-use dawn_plan::PackedRoots;
+use dawn_plan::{DISCOVERY_ARCH, PackedRoots};
 use dawn_serving::{DiskPool, Late};
-use dawn_wire::image::PACKED_ROOTS;
+use dawn_wire::image::{PACKED_ROOTS, genesis_kernel};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -41,8 +41,9 @@ impl ImageIndex {
         self.shared.packed.load_full()
     }
 
-    /// Begins to look into the directory of every image; returns at once.
+    /// Begins to look into the directory of every image, and for the discovery system; returns at once.
     pub fn begin_round(&self, snapshot: &Snapshot) {
+        self.begin_discovery(snapshot);
         let dirs: HashSet<PathBuf> = image_dirs(snapshot).collect();
         self.shared.forget_all_but(&dirs);
         for dir in dirs {
@@ -59,6 +60,25 @@ impl ImageIndex {
             if submitted.is_err() {
                 self.shared.looking().remove(&place);
             }
+        }
+    }
+
+    /// Looks for the discovery system. A TFTP directory that does not answer keeps what was known.
+    fn begin_discovery(&self, snapshot: &Snapshot) {
+        let tftpdir = PathBuf::from(&*snapshot.site("tftpdir").unwrap_or_else(|| "/tftpboot".into()));
+        if !self.shared.looking().insert(tftpdir.clone()) {
+            return;
+        }
+        let (shared, place) = (Arc::clone(&self.shared), tftpdir.clone());
+        let submitted = self.shared.disks.submit(&place, move || {
+            let found = tftpdir.join(genesis_kernel(DISCOVERY_ARCH)).exists();
+            shared.looking().remove(&tftpdir);
+            if shared.packed.load().has_discovery() != found {
+                shared.packed.rcu(|known| known.with_discovery(found));
+            }
+        });
+        if submitted.is_err() {
+            self.shared.looking().remove(&place);
         }
     }
 

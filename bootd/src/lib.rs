@@ -27,6 +27,7 @@ pub mod daemon;
 mod daemon_log;
 pub mod database;
 pub mod dhcp;
+pub mod discovery;
 mod files;
 mod followers;
 mod held_ports;

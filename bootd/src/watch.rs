@@ -70,6 +70,12 @@ impl Watcher {
         self.bus.publish(Subject::Node(node), step, now_ms(), Amount::default(), word);
     }
 
+    /// A machine has become this node.
+    pub fn discovered(&self, node: &str, why: &str) {
+        let detail = format!("discovered: {why}");
+        self.bus.publish(Subject::Node(node), Step::Status, now_ms(), Amount::default(), detail);
+    }
+
     /// What a node asked for cannot be done.
     pub fn trouble(&self, node: &str, detail: &str) {
         self.bus.publish(Subject::Node(node), Step::Trouble, now_ms(), Amount::default(), detail);

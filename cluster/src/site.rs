@@ -75,6 +75,11 @@ pub fn site_key(name: &str) -> Option<&'static SiteKey> {
 const KEYS: &[SiteKey] = &[
     used("FQDNfirst", Kind::Text, "in /etc/hosts the full name of a node stands before its short name"),
     kept("SNsyncfiledir", Kind::Path, "directory on service nodes for files that are synchronised"),
+    used(
+        "__SEQDiscover",
+        Kind::Text,
+        "options of the sequential discovery that runs; set by nodediscoverstart",
+    ),
     used("auditnosyslog", Kind::Switch, "1: audited commands are not sent to syslog"),
     used(
         "auditskipcmds",
@@ -95,9 +100,9 @@ const KEYS: &[SiteKey] = &[
     kept("consoleservice", Kind::Text, "the console server: goconserver, conserver or confluent"),
     kept("databaseloc", Kind::Path, "directory of the database files, for programs that set the database up"),
     kept("db2installloc", Kind::Path, "directory of DB2"),
-    kept("defserialflow", Kind::Text, "flow control of serial consoles: hard, soft or none"),
-    kept("defserialport", Kind::Text, "number of the serial console: 0 is ttyS0"),
-    kept("defserialspeed", Kind::Text, "speed of serial consoles, bit/s"),
+    used("defserialflow", Kind::Text, "flow control of serial consoles: hard, soft or none"),
+    used("defserialport", Kind::Text, "number of the serial console: 0 is ttyS0"),
+    used("defserialspeed", Kind::Text, "speed of serial consoles, bit/s"),
     kept("dhcpbackend", Kind::OneOf(&["auto", "isc", "kea"]), "the DHCP server program: auto, isc or kea"),
     used(
         "dhcpinterfaces",
@@ -113,6 +118,21 @@ const KEYS: &[SiteKey] = &[
     kept("dhcpomapikey", Kind::Secret, "the OMAPI key"),
     used("dhcpomapikeyname", Kind::Text, "name of the key for updates of DNS, and for OMAPI"),
     kept("dhcpsetup", Kind::Switch, "n: nodes get no entries in the DHCP server"),
+    used(
+        "discoveryapproval",
+        Kind::Text,
+        "networks whose unknown machines wait for `discover approve`, comma separated; all",
+    ),
+    used(
+        "discoverymethods",
+        Kind::Text,
+        "how unknown machines are recognised, in this order: mac, lldp, switch, mtms, uuid, rule, sequential",
+    ),
+    used(
+        "discoveryrules",
+        Kind::Text,
+        "rules that make a node's name of an attribute of a machine, separated by blanks: serial=|^SN(\\d+)$|cn($1)|",
+    ),
     kept("disjointdhcps", Kind::Switch, "1: a service node answers DHCP for its own nodes only"),
     kept("dnsforwarders", Kind::Text, "name servers that the cluster's own asks, with options"),
     used(
@@ -229,7 +249,7 @@ const KEYS: &[SiteKey] = &[
         Kind::Switch,
         "1: requests for post scripts and credentials are not sent to syslog",
     ),
-    kept("snmpc", Kind::Secret, "SNMP community of switches"),
+    used("snmpc", Kind::Secret, "SNMP community of switches"),
     used(
         "sshbetweennodes",
         Kind::Text,

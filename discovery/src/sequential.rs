@@ -173,6 +173,27 @@ impl Run {
         &self.options
     }
 
+    /// The nodes of the range.
+    pub fn nodes(&self) -> &[Text] {
+        &self.nodes
+    }
+
+    /// What is free while no node is held: for people.
+    pub fn free_now(&self, snapshot: &Snapshot) -> Free {
+        let free = self.nodes.iter().filter(|node| snapshot.attr(node, col::mac::MAC).is_none());
+        let used: HashSet<Ipv4Addr> = bmc_addresses(snapshot).collect();
+        let of = |range: &Option<Vec<Ipv4Addr>>| {
+            let is_free =
+                |ip: &Ipv4Addr| !used.contains(ip) && snapshot.node_by_ip(IpAddr::V4(*ip)).is_none();
+            range.as_ref().map(|range| range.iter().copied().filter(is_free).collect())
+        };
+        Free {
+            nodes: free.map(ToString::to_string).collect(),
+            host_ips: of(&self.host_ips),
+            bmc_ips: of(&self.bmc_ips),
+        }
+    }
+
     /// The nodes without a MAC that are not held, in the order in which they are given.
     pub fn free<'a>(
         &'a self,
@@ -191,10 +212,7 @@ impl Run {
         let (at, node) = self.free(snapshot, taken).next().ok_or(Miss::Exhausted)?;
         let mut used = taken.addresses();
         if self.host_ips.is_some() || self.bmc_ips.is_some() {
-            let bmcs = snapshot
-                .node_names()
-                .filter_map(|node| snapshot.attr(node, col::ipmi::BMC)?.parse::<Ipv4Addr>().ok());
-            used.extend(bmcs);
+            used.extend(bmc_addresses(snapshot));
         }
         let host_ip = match &self.host_ips {
             Some(range) if snapshot.attr(node, col::hosts::IP).is_none() => {
@@ -213,6 +231,21 @@ impl Run {
         let unit = self.unit.map(|unit| unit.saturating_add(steps));
         Ok(Grant { node: node.clone(), host_ip, bmc_ip, unit })
     }
+}
+
+/// What of a range no machine has yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Free {
+    /// Nodes.
+    pub nodes: Vec<String>,
+    /// Addresses of nodes, if the discovery gives any.
+    pub host_ips: Option<Vec<Ipv4Addr>>,
+    /// Addresses of BMCs, if the discovery gives any.
+    pub bmc_ips: Option<Vec<Ipv4Addr>>,
+}
+
+fn bmc_addresses(snapshot: &Snapshot) -> impl Iterator<Item = Ipv4Addr> + '_ {
+    snapshot.node_names().filter_map(|node| snapshot.attr(node, col::ipmi::BMC)?.parse().ok())
 }
 
 fn free_address(range: &[Ipv4Addr], used: &HashSet<Ipv4Addr>, snapshot: &Snapshot) -> Result<Ipv4Addr, Miss> {

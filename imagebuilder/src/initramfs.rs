@@ -38,6 +38,37 @@ const DRIVER_DIRECTORIES: [&str; 9] = [
     "kernel/drivers/pci/controller/",
 ];
 
+/// Drivers of what the discovery system looks at besides: disks and their controllers, keyboards, and the
+/// local interface of a BMC.
+const HARDWARE_DIRECTORIES: [&str; 13] = [
+    "kernel/drivers/ata/",
+    "kernel/drivers/block/",
+    "kernel/drivers/char/ipmi/",
+    "kernel/drivers/firmware/",
+    "kernel/drivers/hid/",
+    "kernel/drivers/infiniband/hw/",
+    "kernel/drivers/message/",
+    "kernel/drivers/mmc/",
+    "kernel/drivers/nvme/",
+    "kernel/drivers/scsi/",
+    "kernel/drivers/usb/host/",
+    "kernel/drivers/usb/storage/",
+    "kernel/drivers/net/usb/",
+];
+
+/// Modules that the discovery system needs by name.
+const HARDWARE: [&str; 9] = [
+    "af_packet",
+    "virtio_net",
+    "virtio_pci",
+    "virtio_rng",
+    "virtio_blk",
+    "xen_netfront",
+    "ipmi_si",
+    "ipmi_devintf",
+    "sd_mod",
+];
+
 /// Modules every kind of root needs.
 const COMMON: [&str; 9] = [
     "virtio_net",
@@ -55,7 +86,17 @@ const COMMON: [&str; 9] = [
 const NFS: [&str; 5] = ["nfs", "nfsv3", "nfsv4", "lockd", "sunrpc"];
 
 /// Modules that some kernels do not have; their absence is not a reason for a warning.
-const MAY_BE_ABSENT: [&str; 5] = ["virtio_mmio", "virtio_rng", "xen_netfront", "virtio_pci", "virtio_net"];
+const MAY_BE_ABSENT: [&str; 9] = [
+    "virtio_mmio",
+    "virtio_rng",
+    "xen_netfront",
+    "virtio_pci",
+    "virtio_net",
+    "virtio_blk",
+    "ipmi_si",
+    "ipmi_devintf",
+    "sd_mod",
+];
 
 /// Commands of the rescue shell.
 const SHELL_COMMANDS: [&str; 18] = [
@@ -63,23 +104,15 @@ const SHELL_COMMANDS: [&str; 18] = [
     "less", "vi", "wget", "reboot",
 ];
 
-/// Which root the initramfs is for. One archive serves both; the kinds differ in the modules they carry.
+/// Which root the initramfs is for. The kinds differ in the modules they carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Root in memory.
     Stateless,
     /// Root by NFS.
     Statelite,
-}
-
-impl Kind {
-    /// File name in the image directory.
-    pub fn file_name(self) -> &'static str {
-        match self {
-            Self::Stateless => "initrd-stateless.gz",
-            Self::Statelite => "initrd-statelite.gz",
-        }
-    }
+    /// No root: the discovery system, which looks at the hardware.
+    Discovery,
 }
 
 /// What to build.
@@ -191,12 +224,17 @@ fn select(spec: &Spec<'_>, tree: &Tree) -> Result<Selection, InitramfsError> {
             names: unknown.join(", "),
         });
     }
-    let mut names = COMMON.to_vec();
-    if spec.kind == Kind::Statelite {
-        names.extend(NFS);
+    let (mut names, mut directories) = (COMMON.to_vec(), DRIVER_DIRECTORIES.to_vec());
+    match spec.kind {
+        Kind::Stateless => {}
+        Kind::Statelite => names.extend(NFS),
+        Kind::Discovery => {
+            names = HARDWARE.to_vec();
+            directories.extend(HARDWARE_DIRECTORIES);
+        }
     }
     names.extend(asked);
-    Ok(tree.select(&Wanted { directories: &DRIVER_DIRECTORIES, names: &names }))
+    Ok(tree.select(&Wanted { directories: &directories, names: &names }))
 }
 
 fn warnings(tree: &Tree, selection: &Selection) -> Vec<String> {

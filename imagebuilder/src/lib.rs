@@ -12,6 +12,7 @@ pub mod exec;
 pub mod exlist;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod genesis;
 pub mod genimage;
 pub mod glob;
 pub mod image;

@@ -18,6 +18,8 @@ pub struct Cmdline {
     pub node: Option<String>,
     /// Host part of `XCAT=`: the server for status reports and lists.
     pub server: Option<String>,
+    /// Host part of `xcatd=`: the server that a machine without a root asks what to do.
+    pub discovery_server: Option<String>,
     /// `XCATHTTPPORT=`.
     pub http_port: u16,
     /// `XCATIPORT=`.
@@ -155,6 +157,9 @@ impl Cmdline {
             }
             kernel::NODE => self.node = filled(value),
             kernel::MASTER => self.server = filled(value.split(':').next().unwrap_or_default()),
+            kernel::DISCOVERY => {
+                self.discovery_server = filled(value.split(':').next().unwrap_or_default());
+            }
             kernel::HTTP_PORT => self.http_port = self.port(key, value).unwrap_or(port::HTTP),
             kernel::STATUS_PORT => self.status_port = self.port(key, value).unwrap_or(port::STATUS),
             kernel::NFS_PORT => self.nfs_ports.nfs = self.port(key, value),

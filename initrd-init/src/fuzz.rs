@@ -5,6 +5,7 @@ use std::io::{self, BufReader, Read};
 
 use crate::cmdline::Cmdline;
 use crate::dhcp::{self, Kind};
+use crate::discover;
 use crate::http;
 use crate::modules::{Index, fnmatch};
 use crate::resolve;
@@ -12,7 +13,7 @@ use crate::statelite;
 use crate::unpack::{Meta, Target, stream};
 use crate::url::Url;
 
-/// A DHCP reply and a DNS answer of any bytes.
+/// A DHCP reply, a DNS answer and an LLDP frame of any bytes.
 pub fn packet(bytes: &[u8]) {
     let (mut mac, mut xid) = ([0; 6], [0; 4]);
     // The fields that must fit are taken from the packet, so that the rest of it is read.
@@ -24,6 +25,9 @@ pub fn packet(bytes: &[u8]) {
     }
     let id = bytes.get(..2).and_then(|two| two.try_into().ok()).map_or(0, u16::from_be_bytes);
     let _ = resolve::decode(bytes, id);
+    if let Some(neighbour) = discover::parse_lldp(bytes) {
+        assert!(neighbour.addresses.len() <= 8 && !neighbour.name.chars().any(char::is_control));
+    }
 }
 
 /// An HTTP answer of any bytes: its body is never longer than announced.

@@ -2,6 +2,7 @@
 //!
 //! One static program in three roles:
 //! - process 1 of the initramfs ([`boot`]): mounts, modules, boot interface, DHCP, root, hand-over;
+//!   without a root it is the discovery system ([`discover`]);
 //! - `/run/dawn/init report STATUS` in the running system, started by a systemd unit ([`running`]);
 //! - `/run/dawn/init renew`, which keeps the lease ([`running`]).
 //!
@@ -12,6 +13,7 @@ mod boot;
 mod clock;
 mod cmdline;
 mod dhcp;
+mod discover;
 mod error;
 pub mod fuzz;
 mod handover;
@@ -20,6 +22,7 @@ pub mod inroot;
 mod lease;
 mod log;
 mod modules;
+mod network;
 mod nfs;
 mod nic;
 mod rescue;

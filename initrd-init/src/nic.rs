@@ -59,6 +59,11 @@ pub fn matching(wanted: &BootNic, nics: &[Nic]) -> Vec<Nic> {
     nics.iter().filter(fits).cloned().collect()
 }
 
+/// The kernel's number of an interface.
+pub fn index(name: &str) -> Option<i32> {
+    attribute(name, "ifindex")?.parse().ok()
+}
+
 fn attribute(name: &str, file: &str) -> Option<String> {
     Some(fs::read_to_string(format!("/sys/class/net/{name}/{file}")).ok()?.trim().to_owned())
 }

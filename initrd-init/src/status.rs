@@ -3,11 +3,11 @@
 //! The server greets with `ready`, takes one line, answers `done`. A report is repeated every
 //! [`PAUSE_SECONDS`] seconds, [`TRIES`] times; a node that cannot report still boots.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use dawn_wire::status::{DONE, PROBLEM, READY, STATUS};
+use dawn_wire::status::{ASK, ASK_NEXT, DONE, PROBLEM, READY, STATUS};
 
 use crate::log;
 use crate::sys;
@@ -18,6 +18,8 @@ const TRIES: u32 = 11;
 const PAUSE_SECONDS: u64 = 10;
 /// Wait for the connection or for a line of the server, in seconds.
 const ANSWER_SECONDS_MAX: u64 = 10;
+/// Longest answer, in bytes.
+const LINE_BYTES_MAX: u64 = 4096;
 
 /// Sends `installstatus <status>` until the server has confirmed it. Gives whether it has.
 pub fn report(server: Ipv4Addr, port: u16, status: &str) -> bool {
@@ -48,19 +50,63 @@ pub fn report_once(server: Ipv4Addr, port: u16, status: &str) {
 /// Reports to the server what went wrong so far, one event each. What cannot be sent has been on the console.
 pub fn report_troubles(server: Ipv4Addr, port: u16) {
     for text in log::troubles() {
-        if let Err(cause) = exchange(server, port, &format!("{PROBLEM} {}\n", text.replace('\n', " "))) {
-            log::problem(&format!("events to {server}:{port} failed: {cause}"));
+        if !report_trouble(server, port, &text) {
             return;
         }
     }
 }
 
-fn exchange(server: Ipv4Addr, port: u16, line: &str) -> io::Result<()> {
+/// Tells the server what went wrong. Gives whether it has heard it.
+pub fn report_trouble(server: Ipv4Addr, port: u16, text: &str) -> bool {
+    let heard = exchange(server, port, &format!("{PROBLEM} {}\n", text.replace('\n', " ")));
+    if let Err(cause) = &heard {
+        log::problem(&format!("events to {server}:{port} failed: {cause}"));
+    }
+    heard.is_ok()
+}
+
+/// What the server wants of a machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destiny {
+    /// No node is known for its address.
+    Unknown,
+    /// What it is to do.
+    Task(String),
+}
+
+/// Asks what this machine is to do; `done`: what it was told before is done. A server that closes without a
+/// word does not know the address.
+pub fn destiny(server: Ipv4Addr, port: u16, done: bool) -> io::Result<Destiny> {
+    let (stream, mut reader) = connect(server, port)?;
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    match line.trim() {
+        "" => return Ok(Destiny::Unknown),
+        READY => {}
+        got => return Err(io::Error::other(format!("expected `{READY}`, got `{got}`"))),
+    }
+    let word = if done { ASK_NEXT } else { ASK };
+    (&stream).write_all(format!("{word}\n").as_bytes())?;
+    expect(&mut reader, DONE)?;
+    let mut answer = String::new();
+    (&mut reader).take(LINE_BYTES_MAX).read_line(&mut answer)?;
+    match answer.trim_end().strip_prefix(ASK) {
+        Some(task) => Ok(Destiny::Task(task.trim().to_owned())),
+        None => Err(io::Error::other("the server does not say what to do; is it older than this system?")),
+    }
+}
+
+fn connect(server: Ipv4Addr, port: u16) -> io::Result<(TcpStream, BufReader<TcpStream>)> {
     let patience = Duration::from_secs(ANSWER_SECONDS_MAX);
     let stream = TcpStream::connect_timeout(&SocketAddr::from((server, port)), patience)?;
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(patience))?;
-    let mut reader = BufReader::new(stream.try_clone()?);
+    let reader = BufReader::new(stream.try_clone()?);
+    Ok((stream, reader))
+}
+
+fn exchange(server: Ipv4Addr, port: u16, line: &str) -> io::Result<()> {
+    let (stream, mut reader) = connect(server, port)?;
     expect(&mut reader, READY)?;
     (&stream).write_all(line.as_bytes())?;
     expect(&mut reader, DONE)
@@ -79,7 +125,6 @@ fn expect(reader: &mut impl BufRead, word: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read;
     use std::net::TcpListener;
 
     #[test]

@@ -13,7 +13,29 @@ pub static AREAS: &[Area] = &[
     area("Nodes", &["nodels", "nodeadd", "nodech", "noderm", "nodepurge", "nodegrpch", "noderange"]),
     area(
         "Boot",
-        &["nodeset", "explain", "events", "leases", "makedhcp", "makenetworks", "makehosts", "makedns"],
+        &[
+            "nodeset",
+            "explain",
+            "events",
+            "leases",
+            "makedhcp",
+            "makenetworks",
+            "makehosts",
+            "makedns",
+            "mknb",
+            "nbcreate",
+        ],
+    ),
+    area(
+        "Discovery of machines",
+        &[
+            "discover",
+            "nodediscoverstart",
+            "nodediscoverstop",
+            "nodediscoverstatus",
+            "nodediscoverls",
+            "nodediscoverdef",
+        ],
     ),
     area(
         "Hardware",

@@ -56,6 +56,17 @@ const FAMILIES: &[&[&str]] = &[
     &["litefile", "litetree", "ilitefile", "lslite", "liteimg"],
     &["nodeset", "explain", "events", "leases", "makedhcp", "getdestiny", "nextdestiny"],
     &["makedhcp", "makehosts", "makedns", "makenetworks"],
+    &[
+        "mknb",
+        "nbcreate",
+        "discover",
+        "nodediscoverstart",
+        "nodediscoverstop",
+        "nodediscoverstatus",
+        "nodediscoverls",
+        "nodediscoverdef",
+        "nodeset",
+    ],
 ];
 
 /// What an exit code says.

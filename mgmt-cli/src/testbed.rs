@@ -7,7 +7,9 @@ use dawn_bootd::boot_services::{BootServices, Destiny, Lease, Unready};
 use dawn_bootd::command::Registry;
 use dawn_bootd::daemon::{Daemon, Settings};
 use dawn_bootd::dhcp::{self, Answers};
+use dawn_bootd::discovery::Discovery;
 use dawn_bootd::loaders::Missing;
+use dawn_bootd::watch::Watcher;
 use dawn_cluster::{Change, Edit, Model, Snapshot, col};
 use dawn_events::Event;
 use dawn_plan::LocalAddresses;
@@ -103,7 +105,9 @@ impl Bed {
             data: Some(directory.path().to_owned()),
         };
         let registry = Arc::new(registry());
-        let daemon = Daemon::new(model, Arc::new(NoBoot), Arc::clone(&registry), settings);
+        let watcher = Arc::new(Watcher::new(Arc::clone(&model), Arc::default()));
+        let discovery = Discovery::new(Arc::clone(&model), watcher);
+        let daemon = Daemon::new(model, Arc::new(NoBoot { discovery }), Arc::clone(&registry), settings);
         Bed { daemon, registry, directory }
     }
 
@@ -217,7 +221,9 @@ pub(crate) fn session(rows: &str, lines: &str) -> String {
 }
 
 /// A daemon without boot services: every node would boot, and nothing has happened.
-struct NoBoot;
+struct NoBoot {
+    discovery: Discovery,
+}
 
 impl BootServices for NoBoot {
     fn check_plan(&self, _: &Snapshot, _: &str) -> Result<(), Unready> {
@@ -278,4 +284,7 @@ impl BootServices for NoBoot {
     fn asked(&self, _: IpAddr, _: &str) {}
 
     fn stranger(&self, _: IpAddr) {}
+    fn discovery(&self) -> Option<&Discovery> {
+        Some(&self.discovery)
+    }
 }

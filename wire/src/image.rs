@@ -15,6 +15,18 @@ pub const PACKED_ROOTS: [&str; 6] =
 /// The packed root of statelite nodes with `rootfstype=ramdisk`; made by `liteimg`.
 pub const PACKED_STATELITE: &str = "rootimg-statelite.gz";
 
+/// Kernel of the discovery system of `arch`, below the TFTP root (xCAT's name).
+#[must_use]
+pub fn genesis_kernel(arch: &str) -> String {
+    format!("xcat/genesis.kernel.{arch}")
+}
+
+/// Initramfs of the discovery system of `arch`, below the TFTP root (xCAT's name).
+#[must_use]
+pub fn genesis_initrd(arch: &str) -> String {
+    format!("xcat/genesis.fs.{arch}.gz")
+}
+
 /// Directory that a root with a live overlay shows, relative to the root; below it are entries that the node
 /// covers with a mount of its own.
 pub const LIVE: &str = ".statelite/live";

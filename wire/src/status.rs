@@ -5,6 +5,10 @@
 pub const STATUS: &str = "installstatus";
 /// Begins a line that says what went wrong: a word of Dawn's own `/init`.
 pub const PROBLEM: &str = "problem";
+/// Asks what this node is to do: a word of Dawn's own `/init`.
+pub const ASK: &str = "destiny";
+/// Says that this is done, and asks what comes next.
+pub const ASK_NEXT: &str = "nextdestiny";
 /// The server's greeting.
 pub const READY: &str = "ready";
 /// The server's answer.

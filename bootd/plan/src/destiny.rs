@@ -8,9 +8,10 @@ use dawn_cluster::{Col, Edit, EditError, Snapshot, Text, col, nearest_of};
 /// Provisioning methods that boot the node's root over the network each time.
 const DISKLESS: [&str; 2] = ["netboot", "statelite"];
 /// States that are a word alone.
-const PLAIN_STATES: [&str; 5] = ["boot", "shell", "standby", "shutdown", "offline"];
+const PLAIN_STATES: [&str; 7] = ["boot", "shell", "standby", "shutdown", "offline", "discover", "reboot"];
 /// What `nodeset` can be asked for.
-const STATES: &str = "the states are osimage=IMAGE, osimage, boot, offline, stat, next and enact";
+const STATES: &str = "the states are osimage=IMAGE, osimage, boot, shell, standby, discover, runcmd=COMMAND, \
+                      runimage=URL, reboot, shutdown, offline, stat, next and enact";
 /// States that carry an argument.
 const ARGUMENT_STATES: [&str; 3] = ["runcmd=", "runimage=", "ondiscover="];
 /// Former words for provisioning.
@@ -346,11 +347,11 @@ mod tests {
             ("osimage=bad", "osimage.provmethod for bad must be set."),
             (
                 "bogus",
-                "Unknown state bogus requested; the states are osimage=IMAGE, osimage, boot, offline, stat, next and enact",
+                "Unknown state bogus requested; the states are osimage=IMAGE, osimage, boot, shell, standby, discover, runcmd=COMMAND, runimage=URL, reboot, shutdown, offline, stat, next and enact",
             ),
             (
                 "runcmd=",
-                "Unknown state runcmd= requested; the states are osimage=IMAGE, osimage, boot, offline, stat, next and enact",
+                "Unknown state runcmd= requested; the states are osimage=IMAGE, osimage, boot, shell, standby, discover, runcmd=COMMAND, runimage=URL, reboot, shutdown, offline, stat, next and enact",
             ),
         ] {
             assert_eq!(go(text).expect_err(text), expected);

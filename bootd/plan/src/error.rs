@@ -46,6 +46,9 @@ pub enum PlanError {
     /// A name from an older database that a boot loader would misread.
     #[error("{0}, so it cannot stand in a boot script. Give it another name")]
     Name(#[from] NameError),
+    /// A task without the system that carries it out.
+    #[error("There is no discovery system to carry out a task. Make it with: mknb x86_64")]
+    NoDiscovery,
     /// A state that this version does not serve.
     #[error("The state '{0}' is not supported yet")]
     Unsupported(String),

@@ -24,6 +24,6 @@ pub use address::{CurrentAddresses, LocalAddress, LocalAddresses};
 pub use args::{KERNEL_ARGS_BYTES_MAX, KernelArgs, MY_IP};
 pub use error::PlanError;
 pub use lookup::{image_of, installer, is_ramdisk, local_path, node_ip, public_path};
-pub use plan::{Action, KernelBoot, PackedRoots, Plan, Ports, Surroundings, plan};
+pub use plan::{Action, DISCOVERY_ARCH, KernelBoot, PackedRoots, Plan, Ports, Surroundings, System, plan};
 pub use proxied::is_proxied;
 pub use state::{BootState, Distribution};

@@ -5,8 +5,8 @@
 //! `nodeset` writes no file and a changed table counts at the next request.
 //!
 //! Kernel words and the order in which servers are looked up follow xCAT, because scripts inside of images
-//! read `/proc/cmdline`. Install states and the tasks of the discovery system are known but not served yet:
-//! asking for them gives [`PlanError::Unsupported`], never a wrong boot.
+//! read `/proc/cmdline`. Install states are known but not served yet: asking for them gives
+//! [`PlanError::Unsupported`], never a wrong boot.
 
 use crate::address::LocalAddresses;
 use crate::args::{KernelArgs, MY_IP};
@@ -16,7 +16,10 @@ use crate::lookup::{image_of, installer, is_ramdisk, node_ip, public_path};
 use crate::proxied;
 use crate::state::BootState;
 use dawn_cluster::{Col, ImageName, NodeName, OsImage, Snapshot, Text, col};
-use dawn_wire::image::{INITRD_STATELESS, INITRD_STATELITE, PACKED_ROOTS, PACKED_STATELITE, ROOT};
+use dawn_wire::image::{
+    INITRD_STATELESS, INITRD_STATELITE, KERNEL, PACKED_ROOTS, PACKED_STATELITE, ROOT, genesis_initrd,
+    genesis_kernel,
+};
 use dawn_wire::kernel;
 use dawn_wire::status::port;
 use std::collections::HashMap;
@@ -55,21 +58,48 @@ pub enum Action {
 /// Kernel, initramfs and command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KernelBoot {
-    /// Name of the image, part of the paths that the node fetches.
-    pub image: ImageName,
-    /// File name of the initramfs below `xcat/osimage/<image>/`.
-    pub initrd: &'static str,
+    /// Where the two files come from.
+    pub system: System,
     /// Command line without `BOOTIF`, which each loader writes in its own way.
     pub args: KernelArgs,
 }
 
+/// What a node loads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum System {
+    /// An image.
+    Image {
+        /// Its name, part of the paths that the node fetches.
+        name: ImageName,
+        /// File name of the initramfs below `xcat/osimage/<image>/`.
+        initrd: &'static str,
+    },
+    /// The discovery system, for the tasks of a chain.
+    Discovery,
+}
+
 impl KernelBoot {
-    /// Path of a file of the image, relative to the TFTP root.
+    /// Path of the kernel, relative to the TFTP root.
     #[must_use]
-    pub fn path(&self, file: &str) -> String {
-        format!("xcat/osimage/{}/{file}", self.image)
+    pub fn kernel(&self) -> String {
+        match &self.system {
+            System::Image { name, .. } => format!("xcat/osimage/{name}/{KERNEL}"),
+            System::Discovery => genesis_kernel(DISCOVERY_ARCH),
+        }
+    }
+
+    /// Path of the initramfs, relative to the TFTP root.
+    #[must_use]
+    pub fn initrd(&self) -> String {
+        match &self.system {
+            System::Image { name, initrd } => format!("xcat/osimage/{name}/{initrd}"),
+            System::Discovery => genesis_initrd(DISCOVERY_ARCH),
+        }
     }
 }
+
+/// The architecture of the discovery system that nodes load.
+pub const DISCOVERY_ARCH: &str = "x86_64";
 
 /// Ports of this server that go into command lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,10 +131,11 @@ pub struct Surroundings<'a> {
     pub packed: &'a PackedRoots,
 }
 
-/// The packed roots that there are, by image directory.
+/// The packed roots that there are, by image directory, and whether there is a discovery system.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PackedRoots {
     names: HashMap<PathBuf, &'static str>,
+    has_discovery: bool,
 }
 
 impl PackedRoots {
@@ -127,14 +158,26 @@ impl PackedRoots {
             Some(name) => names.insert(dir.to_owned(), name),
             None => names.remove(dir),
         };
-        Self { names }
+        Self { names, ..*self }
+    }
+
+    /// Whether there is a discovery system.
+    #[must_use]
+    pub fn has_discovery(&self) -> bool {
+        self.has_discovery
+    }
+
+    /// The same with or without a discovery system.
+    #[must_use]
+    pub fn with_discovery(&self, has_discovery: bool) -> Self {
+        Self { has_discovery, ..self.clone() }
     }
 
     /// Those of some directories.
     #[must_use]
     pub fn only(&self, wanted: impl Fn(&Path) -> bool) -> Self {
         let names = self.names.iter().filter(|(dir, _)| wanted(dir)).map(|(dir, name)| (dir.clone(), *name));
-        Self { names: names.collect() }
+        Self { names: names.collect(), ..*self }
     }
 }
 
@@ -152,7 +195,9 @@ pub fn plan(snapshot: &Snapshot, node: &str, here: Surroundings<'_>) -> Result<P
         BootState::Statelite(_) => Action::Kernel(facts.statelite()?),
         BootState::Offline => return Err(facts.no_state("offline")),
         BootState::Install(_) if facts.is_onie() => Action::Installer(facts.installer()?),
-        BootState::Install(_) | BootState::Task(_) => return Err(PlanError::Unsupported(state.to_string())),
+        BootState::Task(_) if !here.packed.has_discovery() => return Err(PlanError::NoDiscovery),
+        BootState::Task(_) => Action::Kernel(facts.discovery(&state)?),
+        BootState::Install(_) => return Err(PlanError::Unsupported(state.to_string())),
     };
     let server = facts.server_address()?;
     let proxied =
@@ -183,6 +228,10 @@ impl Facts<'_> {
 
     fn state(&self) -> Result<BootState, PlanError> {
         let text = self.attr(col::chain::CURRSTATE).unwrap_or_else(|| "".into());
+        // A chain that has not begun is begun by the discovery system when it asks.
+        if text.is_empty() && self.attr(col::chain::CHAIN).is_some() {
+            return Ok(BootState::Task("discover".to_owned()));
+        }
         BootState::parse(&text).ok_or_else(|| self.no_state(&text))
     }
 
@@ -244,7 +293,7 @@ impl Facts<'_> {
         let flow = self.snapshot.site("useflowcontrol").unwrap_or_else(|| "0".into());
         args.push(format!("FC={flow}"))?;
         self.tail_args(&mut args, &image)?;
-        Ok(KernelBoot { image: image.name.parse()?, initrd: INITRD_STATELESS, args })
+        Ok(KernelBoot { system: System::Image { name: image.name.parse()?, initrd: INITRD_STATELESS }, args })
     }
 
     fn image_url(&self, dir: &str, file: &str) -> String {
@@ -271,7 +320,27 @@ impl Facts<'_> {
             args.push(format!("{}={}", kernel::MOUNT_PORT, self.here.ports.nfs))?;
         }
         self.tail_args(&mut args, &image)?;
-        Ok(KernelBoot { image: image.name.parse()?, initrd: INITRD_STATELITE, args })
+        Ok(KernelBoot { system: System::Image { name: image.name.parse()?, initrd: INITRD_STATELITE }, args })
+    }
+
+    /// The server is asked for the task itself; `destiny` shows it on the console.
+    fn discovery(&self, state: &BootState) -> Result<KernelBoot, PlanError> {
+        let mut args = KernelArgs::default();
+        args.push("quiet")?;
+        if let Some(console) = self.console() {
+            args.push("console=tty0")?;
+            args.push(console)?;
+        }
+        args.push(format!("{}={}:{}", kernel::DISCOVERY, self.xcat_master()?, self.here.ports.xcatd))?;
+        if self.here.ports.status != Ports::default().status {
+            args.push(format!("{}={}", kernel::STATUS_PORT, self.here.ports.status))?;
+        }
+        let task = state.to_string();
+        args.push(format!("{}={}", kernel::DESTINY, task.split(' ').next().unwrap_or_default()))?;
+        if let Some(cell) = self.attr(col::bootparams::ADDKCMDLINE) {
+            args.push_cell(&cell)?;
+        }
+        Ok(KernelBoot { system: System::Discovery, args })
     }
 
     /// Persistent store, variables resolved.

@@ -19,7 +19,8 @@ pub enum BootState {
     Boot,
     /// Nothing: the node gets no boot files.
     Offline,
-    /// A task of the discovery system: `shell`, `standby`, `shutdown`, `runcmd=…`, `runimage=…`.
+    /// A task of the discovery system: `discover`, `shell`, `standby`, `reboot`, `shutdown`, `runcmd=…`,
+    /// `runimage=…`, `ondiscover=…`.
     Task(String),
 }
 
@@ -41,6 +42,9 @@ impl fmt::Display for Distribution {
     }
 }
 
+/// How tasks with an argument begin.
+const TASKS: [&str; 3] = ["runcmd=", "runimage=", "ondiscover="];
+
 impl BootState {
     /// Reads the text of `chain.currstate`. `None` for an empty or unknown text, and for one with anything
     /// but printable ASCII or with a backslash, which would take the next line along: it is the comment line
@@ -59,10 +63,8 @@ impl BootState {
             "install" => Some(Self::Install(distribution())),
             "boot" => Some(Self::Boot),
             "offline" => Some(Self::Offline),
-            "shell" | "standby" | "shutdown" => Some(Self::Task(word.to_owned())),
-            _ if text.starts_with("runcmd=") || text.starts_with("runimage=") => {
-                Some(Self::Task(text.to_owned()))
-            }
+            "shell" | "standby" | "shutdown" | "discover" | "reboot" => Some(Self::Task(word.to_owned())),
+            _ if TASKS.iter().any(|task| text.starts_with(task)) => Some(Self::Task(text.to_owned())),
             _ => None,
         }
     }

@@ -22,11 +22,12 @@ use crate::requests::syncfiles;
 use dawn_cluster::{Change, Edit, Model, Reason, Snapshot, col};
 use dawn_hardware::Hardware;
 use dawn_plan::destiny;
+use dawn_wire::status::ASK;
 use dawn_xcatd::node_status::{NodeReport, NodeReports, UPDATE_STATUS_WORDS};
 use dawn_xcatd::{
     Call, Credentials, Decision, Dispatcher, Expanded, Gone, NodeUse, Peer, Request, Response, Sink,
 };
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -242,6 +243,20 @@ impl Daemon {
         });
     }
 
+    /// What the discovery system of a node is to do. A node whose chain has not begun begins it.
+    fn destiny(&self, node: &str, done: bool) -> String {
+        let has_state = self.snapshot().attr(node, col::chain::CURRSTATE).is_some();
+        match has_state && !done {
+            true => self.report_of(node, "destiny", |snapshot| {
+                destiny::with_status(snapshot, node, None, &status_time()).map_err(Stop::message)
+            }),
+            false => self.advance(node),
+        }
+        let destiny = self.boot.destiny(&self.snapshot(), node).destiny;
+        let one_line: String = destiny.chars().filter(|c| !c.is_control()).collect();
+        format!("{ASK} {one_line}")
+    }
+
     fn sync_files(&self, node: &str) -> String {
         match syncfiles::refusal(&self.snapshot(), node) {
             None => "syncfiles done".into(),
@@ -416,6 +431,7 @@ impl NodeReports for Daemon {
         let mut lines = Vec::new();
         match &report {
             NodeReport::Next => self.advance(node),
+            NodeReport::Destiny { done } => lines.push(self.destiny(node, *done)),
             NodeReport::Status(words) => self.node_status(node, words),
             NodeReport::AppStatus(pairs) => self.app_status(node, pairs),
             NodeReport::GetPostscript => {
@@ -447,5 +463,11 @@ impl NodeReports for Daemon {
 
     fn stranger(&self, ip: IpAddr) {
         self.boot.stranger(ip);
+    }
+
+    fn discovery_packet(&self, from: SocketAddr, datagram: &[u8]) {
+        if let Some(discovery) = self.boot.discovery() {
+            discovery.offer(from, datagram);
+        }
     }
 }

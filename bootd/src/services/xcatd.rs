@@ -2,6 +2,7 @@
 
 use super::{Here, Service, Starting, Stop, Task};
 use crate::appliance::Settings;
+use crate::discovery::Discovery;
 use crate::held_ports::{Transport, Wanted};
 use dawn_xcatd::limits::{COMMANDS_DEFAULT, FLOW_GRANTS_DEFAULT};
 use dawn_xcatd::{flow, node_status, server};
@@ -43,8 +44,10 @@ impl Service for Xcatd {
             let commands = &here.commands;
             let (tls, dispatcher) = (Arc::clone(&commands.tls), Arc::clone(&commands.dispatcher));
             let reports = || Arc::clone(&commands.reports);
+            let discovery = Arc::clone(&here.appliance.discovery);
             let (sessions, callers) = (here.budget.sessions, Arc::clone(&here.callers));
             Ok(vec![
+                Task::new("discovery", discover(discovery, stop.clone())),
                 Task::until(stop.clone(), "xcatd", server::serve(command_port, tls, dispatcher, settings)),
                 Task::until(stop.clone(), "flow control", flow::serve(flow_port, reports(), grants)),
                 Task::until(
@@ -54,6 +57,14 @@ impl Service for Xcatd {
                 ),
             ])
         })
+    }
+}
+
+/// Unknown machines are looked at on a thread of their own, which ends within a second after a stop.
+async fn discover(discovery: Arc<Discovery>, stop: Stop) {
+    let worked = tokio::task::spawn_blocking(move || discovery.work(&stop)).await;
+    if let Ok(Err(error)) = worked {
+        tracing::error!(%error, "unknown machines are not discovered");
     }
 }
 

@@ -6,8 +6,10 @@
 //! however often it asks; addresses that are not a node's, and other datagrams, are not answered, so nothing
 //! is sent to a forged stranger.
 //!
-//! Deliberately missing: discovery packets (`findme`), and the count of commands that are running: the
-//! command port has its own queue, so what is granted here is never refused there.
+//! The same port takes the packets of unknown machines (`findme`), which are handed on.
+//!
+//! Deliberately missing: the count of commands that are running. The command port has its own queue, so what
+//! is granted here is never refused there.
 
 use crate::limits::{FLOW_DATAGRAM_BYTES_MAX, FLOW_GRANTS_MAX, FLOW_WAITING_MAX};
 use crate::node_status::NodeReports;
@@ -38,6 +40,12 @@ const GRANTED: &[u8] = b"resourcerequest: ok\n";
 #[must_use]
 pub fn is_request(datagram: &[u8]) -> bool {
     datagram.trim_ascii_end() == REQUEST
+}
+
+/// Whether a datagram may be the packet of an unknown machine: XML, or XML compressed with gzip.
+#[must_use]
+pub fn is_discovery(datagram: &[u8]) -> bool {
+    datagram.starts_with(&[0x1f, 0x8b]) || datagram.starts_with(b"<xcat")
 }
 
 /// Nodes that wait, and the times of the last grants.
@@ -102,15 +110,18 @@ pub async fn bind(port: u16) -> io::Result<UdpSocket> {
 
 /// Serves until the future is dropped.
 pub async fn serve(socket: UdpSocket, reports: Arc<dyn NodeReports>, granted_max: usize) {
-    let is_node = move |ip: IpAddr| reports.node_at(ip).is_some();
+    let is_node = |ip: IpAddr| reports.node_at(ip).is_some();
     let mut waiting = Waiting::new(granted_max);
     let mut datagram = vec![0; FLOW_DATAGRAM_BYTES_MAX];
     loop {
         let pause = if waiting.queue.is_empty() { IDLE_PERIOD } else { LOOK_PERIOD };
         match timeout(pause, socket.recv_from(&mut datagram)).await {
             Ok(Ok((length, from))) => {
-                let asks =
-                    datagram.get(..length).is_some_and(is_request) && is_node(from.ip().to_canonical());
+                let datagram = datagram.get(..length).unwrap_or_default();
+                if is_discovery(datagram) {
+                    reports.discovery_packet(from, datagram);
+                }
+                let asks = is_request(datagram) && is_node(from.ip().to_canonical());
                 if asks && waiting.ask(from, Instant::now()) {
                     tell(&socket, from, HEARD).await;
                 }
@@ -149,6 +160,7 @@ mod tests {
             Vec::new()
         }
         fn stranger(&self, _: IpAddr) {}
+        fn discovery_packet(&self, _: SocketAddr, _: &[u8]) {}
     }
 
     fn node(last: u8, port: u16) -> SocketAddr {

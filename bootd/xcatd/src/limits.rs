@@ -84,8 +84,9 @@ pub const NODE_LINE_BYTES_MAX: usize = 4096;
 pub const NODE_SILENCE_MAX: Duration = Duration::from_secs(2);
 /// Nodes that wait for a place at a time; further ones are not answered and ask again.
 pub const FLOW_WAITING_MAX: usize = 4096;
-/// Bytes of a datagram that are read; no request is longer.
-pub const FLOW_DATAGRAM_BYTES_MAX: usize = 64;
+/// Bytes of a datagram that are read: more than the packet of a machine with as many interfaces as are looked
+/// at. What is longer is cut, and then not read as a packet.
+pub const FLOW_DATAGRAM_BYTES_MAX: usize = 16 << 10;
 /// Nodes let in within one period (`site.xcatmaxbatchconnections`): default.
 pub const FLOW_GRANTS_DEFAULT: usize = 50;
 /// The same: largest accepted setting.

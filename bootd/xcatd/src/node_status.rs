@@ -9,8 +9,8 @@ use crate::limits::{
     NODE_SILENCE_MAX, WRITE_STALL_MAX,
 };
 use dawn_serving::shares::{Callers, Limit, Place, Places};
-use dawn_wire::status::{BOOTED, DONE, FAILED, NETBOOTING, PROBLEM, READY, STATUS};
-use std::net::IpAddr;
+use dawn_wire::status::{ASK, ASK_NEXT, BOOTED, DONE, FAILED, NETBOOTING, PROBLEM, READY, STATUS};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -54,6 +54,11 @@ const TEXT_CHARS_MAX: usize = 250;
 pub enum NodeReport {
     /// Advance the chain.
     Next,
+    /// What is the node to do? Dawn's own `/init` asks; `done`: what it was told before is done.
+    Destiny {
+        /// Advance the chain first.
+        done: bool,
+    },
     /// Status words in order; the last one stays.
     Status(Vec<String>),
     /// Let the node write into its TFTP directory.
@@ -80,6 +85,9 @@ impl NodeReport {
         let line = line.trim();
         if let Some(text) = line.strip_prefix(PROBLEM).and_then(|rest| rest.strip_prefix(' ')) {
             return Self::Trouble(printable(text));
+        }
+        if line == ASK || line == ASK_NEXT {
+            return Self::Destiny { done: line == ASK_NEXT };
         }
         let after = |word: &str| line.split_once(word).map(|(_, rest)| rest.trim());
         if let Some(rest) = after(STATUS) {
@@ -142,6 +150,8 @@ pub trait NodeReports: Send + Sync + 'static {
     fn report(&self, node: &str, report: NodeReport) -> Vec<String>;
     /// A machine that is not a node has connected.
     fn stranger(&self, ip: IpAddr);
+    /// A datagram that may be the packet of an unknown machine. Answers from memory.
+    fn discovery_packet(&self, from: SocketAddr, datagram: &[u8]);
 }
 
 /// Serves until the future is dropped: `sessions` at a time, at most [`NODE_SESSIONS_MAX`].
@@ -238,6 +248,8 @@ mod tests {
         let status = |words: &[&str]| NodeReport::Status(words.iter().map(|w| (*w).to_owned()).collect());
         for (line, report) in [
             ("next", NodeReport::Next),
+            ("destiny", NodeReport::Destiny { done: false }),
+            ("nextdestiny", NodeReport::Destiny { done: true }),
             ("installstatus booted", status(&["booted"])),
             ("installstatus netbooting bogus booted", status(&["netbooting", "booted"])),
             ("installstatus booted shell booted shell alive booted", {
@@ -268,6 +280,7 @@ mod tests {
             Vec::new()
         }
         fn stranger(&self, _: IpAddr) {}
+        fn discovery_packet(&self, _: SocketAddr, _: &[u8]) {}
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::SystemTime;
 
+use dawn_wire::image::{INITRD_STATELESS, INITRD_STATELITE};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::{GenimageError, Outcome, file_error, kernel, place, stamp};
@@ -102,8 +103,7 @@ pub(super) fn make(
     let kernel = kernel::find(rootimg, def.kernelver.as_deref())?;
     line(&format!("Kernel {}", kernel.release));
     place::install_file(rootimg, &kernel.file, &dir.join("kernel"))?;
-    for kind in [Kind::Stateless, Kind::Statelite] {
-        let name = kind.file_name();
+    for (kind, name) in [(Kind::Stateless, INITRD_STATELESS), (Kind::Statelite, INITRD_STATELITE)] {
         line(&format!("Making {name}"));
         let output = dir.join(format!(".{name}.new"));
         let job =

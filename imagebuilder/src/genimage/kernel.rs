@@ -11,15 +11,15 @@ use super::{GenimageError, file_error};
 
 /// A kernel image in a tree and its release.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Kernel {
+pub(crate) struct Kernel {
     /// `6.1.0-40-cloud-amd64`.
-    pub(super) release: String,
+    pub(crate) release: String,
     /// The image file, relative to the tree.
-    pub(super) file: PathBuf,
+    pub(crate) file: PathBuf,
 }
 
 /// The kernel `wanted`, or the newest one that has its modules in the tree.
-pub(super) fn find(rootimg: &Path, wanted: Option<&str>) -> Result<Kernel, GenimageError> {
+pub(crate) fn find(rootimg: &Path, wanted: Option<&str>) -> Result<Kernel, GenimageError> {
     let tree = match Beneath::open(rootimg) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(none(rootimg)),
         opened => opened.map_err(|source| file_error(rootimg, source))?,

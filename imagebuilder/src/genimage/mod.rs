@@ -27,6 +27,7 @@ pub(crate) use backends::variable;
 pub use backends::{dryrun, plan};
 pub use family::Family;
 pub use initrd::{Embedded, InitrdJob, MakeInitrd, is_of_another_build, made_at};
+pub(crate) use kernel::find as find_kernel;
 pub(crate) use place::lock;
 pub use place::{pieces, remove_image, set_aside};
 pub use plan::{Plan, Program, Step};

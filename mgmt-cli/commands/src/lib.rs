@@ -17,6 +17,7 @@ pub mod dbsetup;
 pub mod defs;
 pub mod descriptions;
 pub mod destiny_reply;
+pub mod discovery;
 pub mod edits;
 pub mod hardware;
 pub mod hosts;
@@ -44,6 +45,7 @@ use dawn_bootd::command::Entry;
 pub static COMMANDS: &[Entry] = &[
     Entry::daemon::<objects::chdef::Args>(),
     Entry::daemon::<tables::chtab::Args>(),
+    Entry::daemon::<discovery::discover::Args>(),
     Entry::daemon::<boot::events::Args>(),
     Entry::daemon::<boot::explain::Args>(),
     Entry::daemon::<boot::getdestiny::Args>(),
@@ -67,10 +69,17 @@ pub static COMMANDS: &[Entry] = &[
     Entry::daemon::<run::makeknownhosts::Args>(),
     Entry::daemon::<boot::makenetworks::Args>(),
     Entry::daemon::<objects::mkdef::Args>(),
+    Entry::daemon::<boot::mknb::Args>(),
     Entry::daemon::<databases::mysqlsetup::Args>(),
+    Entry::daemon::<boot::mknb::Former>(),
     Entry::daemon::<boot::nextdestiny::Args>(),
     Entry::daemon::<nodes::nodeadd::Args>(),
     Entry::daemon::<nodes::nodech::Args>(),
+    Entry::daemon::<discovery::nodediscoverdef::Args>(),
+    Entry::daemon::<discovery::nodediscoverls::Args>(),
+    Entry::daemon::<discovery::nodediscoverstart::Args>(),
+    Entry::daemon::<discovery::nodediscoverstatus::Args>(),
+    Entry::daemon::<discovery::nodediscoverstop::Args>(),
     Entry::daemon::<nodes::nodegrpch::Args>(),
     Entry::daemon::<nodes::nodels::Args>(),
     Entry::daemon::<nodes::nodepurge::Args>(),

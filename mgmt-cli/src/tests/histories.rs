@@ -10,7 +10,7 @@ fn every_command_has_a_version_and_a_usage() {
     for entry in bed.registry.all().iter().filter(|entry| entry.kind != Kind::Local) {
         let name = entry.name;
         // Of these -v is something else.
-        let other = ["imgexport", "imgimport", "xdcp", "xdsh"].contains(&name);
+        let other = ["imgexport", "imgimport", "nbcreate", "xdcp", "xdsh"].contains(&name);
         for word in ["-v", "--version", "-version"] {
             let text = bed.run(&format!("{name} {word}"));
             assert!(text.contains(VERSION) || other && word != "--version", "{name} {word}: {text}");

@@ -285,6 +285,12 @@ const WAYS: [&str; 16] = [
 /// What each command and request that writes is called with; `%` stands for each way to name cn2. A writer
 /// that has no line here fails the test.
 const WRITERS: &[(&str, &[&str])] = &[
+    ("discover", &["approve u-1 %"]),
+    ("mknb", &["--image %"]),
+    ("nbcreate", &["--image %"]),
+    ("nodediscoverdef", &["-u u-1 -n %", "-r -t all"]),
+    ("nodediscoverstart", &["noderange=%"]),
+    ("nodediscoverstop", &[""]),
     (
         "chdef",
         &[
@@ -430,6 +436,7 @@ fn no_writer_reaches_another_node() {
             "policy priority=7 commands=nextdestiny,getdestiny,getadapter,getbmcconfig rule=allow
             nodehm node=cn2 mgt=ipmi
             mac node=cn2 mac=52:54:00:00:00:02
+            discoverydata uuid=u-1 nichwaddr=eno1!52:54:00:00:00:09
             chain node=cn1 chain=shell,standby
             chain node=cn2 chain=shell,standby
             site key=genpasswords value=yes",

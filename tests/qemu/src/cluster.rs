@@ -174,12 +174,18 @@ impl Cluster {
     pub fn add_nodes(&mut self, definitions: &[Definition]) -> Result<()> {
         for definition in definitions {
             self.define(definition)?;
-            let dir = self.options.dir.join("nodes").join(&definition.hardware.name);
-            let sockets = paths::sockets().join(&self.options.name);
-            let mut node = Node::create(definition.hardware.clone(), &self.network, &dir, &sockets)?;
-            node.set_capture(self.options.capture);
-            self.nodes.push(node);
+            self.add_machine(definition.hardware.clone())?;
         }
+        Ok(())
+    }
+
+    /// Builds a machine that the tables do not know.
+    pub fn add_machine(&mut self, hardware: Hardware) -> Result<()> {
+        let dir = self.options.dir.join("nodes").join(&hardware.name);
+        let sockets = paths::sockets().join(&self.options.name);
+        let mut node = Node::create(hardware, &self.network, &dir, &sockets)?;
+        node.set_capture(self.options.capture);
+        self.nodes.push(node);
         Ok(())
     }
 

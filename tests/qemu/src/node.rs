@@ -15,6 +15,11 @@ use crate::{Accel, Firmware, wait};
 /// Memory of a machine unless a test asks for another size, in MiB.
 pub const MEMORY_MIB_DEFAULT: u32 = 1280;
 
+/// Manufacturer of machines with a serial number; together with [`PRODUCT`] their machine type.
+pub const MANUFACTURER: &str = "ACME";
+/// Product name of machines with a serial number.
+pub const PRODUCT: &str = "T100";
+
 /// What a machine is made of.
 #[derive(Debug, Clone)]
 pub struct Hardware {
@@ -30,6 +35,8 @@ pub struct Hardware {
     pub memory_mib: u32,
     /// Raw image of its disk, if it has one.
     pub disk: Option<PathBuf>,
+    /// Serial number of its board, for a machine that looks like real hardware (SMBIOS).
+    pub serial_number: Option<String>,
 }
 
 impl Hardware {
@@ -42,6 +49,7 @@ impl Hardware {
             ip: Ipv4Addr::new(10, 77, 0, 10 + index),
             memory_mib: MEMORY_MIB_DEFAULT,
             disk: None,
+            serial_number: None,
         }
     }
 }
@@ -134,7 +142,7 @@ impl Node {
     }
 
     fn arguments(&self, accel: Accel) -> Result<Vec<String>> {
-        let Hardware { name, firmware, mac, memory_mib, disk, .. } = &self.hardware;
+        let Hardware { name, firmware, mac, memory_mib, disk, serial_number, .. } = &self.hardware;
         let mut args = firmware.arguments(&self.dir)?;
         let mut add = |option: &str, value: String| args.extend([option.to_owned(), value]);
         add("-name", name.clone());
@@ -150,6 +158,9 @@ impl Node {
         if let Some(disk) = disk {
             // Written through, so that what the machine has synced survives its end.
             add("-drive", format!("if=virtio,format=raw,file={}", disk.display()));
+        }
+        if let Some(serial) = serial_number {
+            add("-smbios", format!("type=1,manufacturer={MANUFACTURER},product={PRODUCT},serial={serial}"));
         }
         // Without a source of entropy a fresh system waits for one.
         add("-device", "virtio-rng-pci".into());

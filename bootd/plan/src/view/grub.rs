@@ -6,7 +6,6 @@
 use super::kernel_of;
 use crate::plan::{KernelBoot, Plan};
 use dawn_cluster::MacAddr;
-use dawn_wire::image::KERNEL;
 
 /// The first file that the signed GRUB asks for after a network boot (`grub/grub.cfg`), the same for every
 /// node: it leads to the node's own.
@@ -29,9 +28,9 @@ pub(super) fn config(plan: &Plan) -> String {
          \x20   initrd /{initrd}\n\
          }}",
         server = plan.server,
-        kernel = boot.path(KERNEL),
+        kernel = boot.kernel(),
         args = words(boot, plan),
-        initrd = boot.path(boot.initrd),
+        initrd = boot.initrd(),
     )
 }
 

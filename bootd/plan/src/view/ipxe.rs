@@ -6,8 +6,10 @@
 //! before a broken script is a walk to the rack.
 
 use super::{host_and_port, kernel_of};
-use crate::plan::{KernelBoot, Plan};
-use dawn_wire::image::KERNEL;
+use crate::plan::{DISCOVERY_ARCH, KernelBoot, Plan, Ports};
+use dawn_cluster::Snapshot;
+use dawn_wire::image::{genesis_initrd, genesis_kernel};
+use dawn_wire::kernel as word;
 use std::fmt::Write as _;
 
 /// Seconds between two tries of a node whose files could not be loaded.
@@ -40,6 +42,48 @@ pub(super) const UNKNOWN: &str = "#!gpxe\n\
     sleep 10\n\
     exit\n";
 
+/// For machines that no node is known for, where there is a discovery system: it says what the machine is,
+/// and waits until it is a node. Firmware goes on to its next device if the files cannot be loaded.
+pub(super) fn discovery(snapshot: &Snapshot, master: &str, ports: Ports, firmware: Firmware) -> String {
+    let base = format!("http://{}/tftpboot", host_and_port("${next-server}", ports.http));
+    let (kernel, initrd) = (genesis_kernel(DISCOVERY_ARCH), genesis_initrd(DISCOVERY_ARCH));
+    let stub = if firmware == Firmware::Uefi { " initrd=initrd" } else { "" };
+    let console = default_console(snapshot);
+    let status = match ports.status == Ports::default().status {
+        true => String::new(),
+        false => format!(" {}={}", word::STATUS_PORT, ports.status),
+    };
+    format!(
+        "#!gpxe\n\
+         imgfree\n\
+         imgfetch -n kernel {base}/{kernel} || goto failed\n\
+         imgload kernel || goto failed\n\
+         imgargs kernel {server}={master}:{port}{status}{console} {nic}=01-${{netX/mac:hexhyp}} {task}=discover{stub}\n\
+         imgfetch -n initrd {base}/{initrd} || goto failed\n\
+         imgexec kernel || goto failed\n\
+         :failed\n\
+         echo Dawn: the discovery system cannot be loaded. On the server: mknb x86_64\n\
+         sleep {RETRY_SECONDS}\n\
+         exit\n",
+        server = word::DISCOVERY,
+        port = ports.xcatd,
+        nic = word::BOOT_INTERFACE,
+        task = word::DESTINY,
+    )
+}
+
+/// `site.defserialport` and its kin: a machine without a node has no console of its own in the tables.
+fn default_console(snapshot: &Snapshot) -> String {
+    let number = |key| snapshot.site(key).and_then(|text| text.trim().parse::<u32>().ok());
+    match (number("defserialport"), number("defserialspeed")) {
+        (Some(port), Some(speed)) => {
+            let flow = snapshot.site("defserialflow").is_some_and(|flow| flow.contains("hard"));
+            format!(" console=tty0 console=ttyS{port},{speed}{}", if flow { "n8r" } else { "" })
+        }
+        _ => String::new(),
+    }
+}
+
 /// A script for a node that there is no plan for. It asks for itself again, so the node boots when the cause
 /// is fixed.
 pub(super) fn explanation(node: &str, reason: &str, firmware: Firmware) -> String {
@@ -64,8 +108,8 @@ fn harmless(text: &str) -> String {
 fn kernel_script(plan: &Plan, boot: &KernelBoot, firmware: Firmware) -> String {
     let server = if plan.proxied { plan.server.to_string() } else { "${next-server}".to_owned() };
     let base = format!("http://{}/tftpboot", host_and_port(&server, plan.http_port));
-    let kernel = format!("{base}/{}", boot.path(KERNEL));
-    let initrd = format!("{base}/{}", boot.path(boot.initrd));
+    let kernel = format!("{base}/{}", boot.kernel());
+    let initrd = format!("{base}/{}", boot.initrd());
     let args = boot.args.render(&server);
     let stub = if firmware == Firmware::Uefi { " initrd=initrd" } else { "" };
     let mut script = String::with_capacity(1024);

@@ -16,9 +16,10 @@ pub use grub::FIRST_CONFIG as GRUB_FIRST_CONFIG;
 
 use crate::error::PlanError;
 use crate::loader;
-use crate::plan::{Action, KernelBoot, Plan, Surroundings, plan};
+use crate::lookup::local_path;
+use crate::plan::{Action, DISCOVERY_ARCH, KernelBoot, Plan, Surroundings, System, plan};
 use dawn_cluster::{MacAddr, NodeName, Snapshot, Text, col};
-use dawn_wire::image::{INITRD_STATELESS, INITRD_STATELITE, KERNEL};
+use dawn_wire::image::{INITRD_STATELESS, INITRD_STATELITE, KERNEL, genesis_initrd, genesis_kernel};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
@@ -32,7 +33,9 @@ enum View<'a> {
     /// `xcat/xnba/nodes/<node>.elilo`.
     Elilo(&'a str),
     /// `xcat/xnba/nets/<net>_<bits>`, with or without `.uefi`: for machines that no node is known for.
-    IpxeNet,
+    IpxeNet(&'a str),
+    /// Former names of the discovery system: `xcat/nbk.<arch>`, `xcat/nbfs.<arch>.gz`.
+    Genesis(String),
     /// `xcat/xnba/nodes/<node>.pxelinux` and `pxelinux.cfg/<key>`: node, `01-<mac>`, hexadecimal address,
     /// UUID or `default`.
     Pxelinux(&'a str),
@@ -112,7 +115,8 @@ impl<'a> View<'a> {
                 Some((node, "elilo")) => Self::Elilo(node),
                 _ => Self::Ipxe(name),
             }),
-            "xcat/xnba/nets" => Some(Self::IpxeNet),
+            "xcat/xnba/nets" => Some(Self::IpxeNet(name)),
+            "xcat" => former_name(name).map(Self::Genesis),
             "pxelinux.cfg" => Some(Self::Pxelinux(name)),
             "pxelinux.cfg/p" => Some(Self::PetitbootNet),
             "boot/grub2" if name.starts_with(GRUB_LOADER) => {
@@ -132,6 +136,16 @@ impl<'a> View<'a> {
             }
         }
     }
+}
+
+/// The file of the discovery system that a name of older loaders means.
+fn former_name(name: &str) -> Option<String> {
+    let of =
+        |rest: &str, file: fn(&str) -> String| matches!(rest, "x86_64" | "x86").then(|| file(DISCOVERY_ARCH));
+    if let Some(arch) = name.strip_prefix("nbk.") {
+        return of(arch, genesis_kernel);
+    }
+    of(name.strip_prefix("nbfs.")?.strip_suffix(".gz")?, genesis_initrd)
 }
 
 /// What stands before a node's name in the file name of its GRUB.
@@ -165,7 +179,8 @@ impl Request<'_> {
             View::Elilo(node) => self.for_node(node, pxelinux::elilo),
             View::PetitbootNet => Answer::Text(pxelinux::PETITBOOT_UNKNOWN.to_owned()),
             View::GrubLoader(node) => self.grub_loader(node),
-            View::IpxeNet => Answer::Text(ipxe::UNKNOWN.to_owned()),
+            View::IpxeNet(net) => Answer::Text(self.unknown(net)),
+            View::Genesis(path) => Answer::TftpFile(path.clone()),
             View::Pxelinux(key) => self.for_key(key, |plan| Ok(pxelinux::config(plan))),
             View::Grub(key) => {
                 self.for_key(key.strip_prefix("grub.cfg-").unwrap_or(key), |plan| Ok(grub::config(plan)))
@@ -174,6 +189,21 @@ impl Request<'_> {
             View::Petitboot(node) => self.for_node(node, |plan| Ok(pxelinux::petitboot(plan))),
             View::Statelite(node) => self.statelite(node),
             View::PostScript(node) => self.own(node, || Answer::PostScript((*node).to_owned())),
+        }
+    }
+
+    /// For a machine that no node is known for: the discovery system, if there is one.
+    fn unknown(&self, net: &str) -> String {
+        let firmware = if net.ends_with(".uefi") { ipxe::Firmware::Uefi } else { ipxe::Firmware::Bios };
+        let own = match self.peer {
+            IpAddr::V4(peer) => self.here.addresses.facing(peer),
+            IpAddr::V6(_) => None,
+        };
+        let master = own.map(|address| address.to_string());
+        let master = master.or_else(|| self.snapshot.site("master").map(|text| text.to_string()));
+        match master.filter(|_| self.here.packed.has_discovery()) {
+            Some(master) => ipxe::discovery(self.snapshot, &master, self.here.ports, firmware),
+            None => ipxe::UNKNOWN.to_owned(),
         }
     }
 
@@ -217,10 +247,17 @@ impl Request<'_> {
             return Answer::Refused(format!("{node} boots from its disk"));
         };
         let nic = self.snapshot.attr(node, col::mac::MAC).and_then(|cell| install_mac(&cell, node));
-        match (
-            self.image_file(boot.image.as_str(), KERNEL),
-            self.image_file(boot.image.as_str(), boot.initrd),
-        ) {
+        let (kernel, initrd) = match &boot.system {
+            System::Image { name, initrd } => {
+                (self.image_file(name.as_str(), KERNEL), self.image_file(name.as_str(), initrd))
+            }
+            System::Discovery => {
+                let file =
+                    |path: String| Answer::File(local_path(self.snapshot, &format!("/tftpboot/{path}")));
+                (file(boot.kernel()), file(boot.initrd()))
+            }
+        };
+        match (kernel, initrd) {
             (Answer::File(kernel), Answer::File(initrd)) => {
                 Answer::BootImage(BootImage { config: grub::image_config(&plan, boot, nic), kernel, initrd })
             }

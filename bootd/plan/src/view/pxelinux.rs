@@ -4,7 +4,6 @@
 use super::{host_and_port, kernel_of};
 use crate::error::PlanError;
 use crate::plan::Plan;
-use dawn_wire::image::KERNEL;
 
 /// Renders the file of pxelinux. Paths are relative to the TFTP root, which pxelinux came from.
 pub(super) fn config(plan: &Plan) -> String {
@@ -12,8 +11,8 @@ pub(super) fn config(plan: &Plan) -> String {
     match kernel_of(plan) {
         Some(boot) => format!(
             "{head} KERNEL {}\n APPEND initrd={} {}\n  IPAPPEND 2\n",
-            boot.path(KERNEL),
-            boot.path(boot.initrd),
+            boot.kernel(),
+            boot.initrd(),
             boot.args.render(&plan.server.to_string()),
         ),
         None => format!("{head} LOCALBOOT 0\n"),
@@ -34,8 +33,8 @@ pub(super) fn elilo(plan: &Plan) -> Result<String, PlanError> {
         "#{}\ndefault=\"xCAT\"\ndelay=0\n\nimage=/tftpboot/{}\n   label=\"xCAT\"\n   initrd=/tftpboot/{}\n   \
          append=\"{} BOOTIF=%B\"\n",
         plan.state,
-        boot.path(KERNEL),
-        boot.path(boot.initrd),
+        boot.kernel(),
+        boot.initrd(),
         boot.args.render("%N"),
     ))
 }
@@ -53,8 +52,8 @@ pub(super) fn petitboot(plan: &Plan) -> String {
     format!(
         "#{}\ndefault xCAT\nlabel xCAT\n\tkernel {base}/{}\n\tinitrd {base}/{}\n\tappend \"{}\"\n",
         plan.state,
-        boot.path(KERNEL),
-        boot.path(boot.initrd),
+        boot.kernel(),
+        boot.initrd(),
         boot.args.render(&server),
     )
 }

@@ -31,6 +31,46 @@ fn ask(snapshot: &Snapshot, path: &str, peer: &str) -> Option<Answer> {
     render(snapshot, here, path, peer.parse().unwrap())
 }
 
+/// A text where there is a discovery system.
+fn discovered(snapshot: &Snapshot, path: &str, peer: &str) -> String {
+    let addresses = LocalAddresses::one("eth1", [10, 1, 0, 1], [255, 255, 0, 0]);
+    let packed = &PackedRoots::default().with_discovery(true);
+    let here = Surroundings { addresses: &addresses, ports: Ports::default(), packed };
+    match render(snapshot, here, path, peer.parse().unwrap()) {
+        Some(Answer::Text(text)) => text,
+        other => format!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_node_with_a_task_boots_the_discovery_system() {
+    let (path, peer) = ("xcat/xnba/nodes/cn1", "10.1.0.5");
+    for (rows, destiny) in [
+        (&[("currstate", "runcmd=bmcsetup -v")][..], "destiny=runcmd=bmcsetup"),
+        (&[("currstate", "shell")], "destiny=shell"),
+        (&[("currstate", ""), ("chain", "shell")], "destiny=discover"),
+    ] {
+        let row: Vec<_> = [("node", "cn1")].iter().chain(rows).copied().collect();
+        let tables: Vec<(&str, &[(&str, &str)])> = NODE_ROWS
+            .iter()
+            .copied()
+            .filter(|(table, _)| *table != "chain")
+            .chain([("chain", &row[..])])
+            .collect();
+        let snapshot = Snapshot::from_rows(tables);
+        let text = discovered(&snapshot, path, peer);
+        assert!(text.contains(&format!(" xcatd=10.1.0.1:3001 {destiny} BOOTIF")), "{text}");
+        assert!(text.contains("/tftpboot/xcat/genesis.kernel.x86_64 "), "{text}");
+        let without = ask(&snapshot, path, peer);
+        assert!(matches!(without, Some(Answer::Explained { reason, .. }) if reason.contains("mknb")));
+    }
+    let snapshot = snapshot(vec![]);
+    let former =
+        ["xcat/nbk.x86_64", "xcat/nbfs.x86_64.gz", "xcat/nbk.ppc64"].map(|path| ask(&snapshot, path, peer));
+    let file = |name: &str| Some(Answer::TftpFile(name.to_owned()));
+    assert_eq!(former, [file("xcat/genesis.kernel.x86_64"), file("xcat/genesis.fs.x86_64.gz"), None]);
+}
+
 fn check(snapshot: &Snapshot, path: &str, expected: Expect) {
     match ask(snapshot, path, "10.1.0.5") {
         Some(Answer::Text(text)) => expected.assert_eq(&text),
@@ -252,6 +292,12 @@ fn an_unknown_machine_is_told_its_own_address() {
     for path in ["xcat/xnba/nets/10.1.0.0_16", "xcat/xnba/nets/10.1.0.0_16.uefi"] {
         let Some(Answer::Text(text)) = ask(&snapshot(vec![]), path, "10.1.200.7") else { panic!("{path}") };
         assert!(text.starts_with("#!gpxe\n") && text.contains("${netX/mac}"), "{text}");
+        let (with, uefi) = (discovered(&snapshot(vec![]), path, "10.1.200.7"), path.ends_with(".uefi"));
+        assert!(
+            with.contains("imgfetch -n initrd http://${next-server}/tftpboot/xcat/genesis.fs.x86_64.gz ||")
+        );
+        let words = "imgargs kernel xcatd=10.1.0.1:3001 BOOTIF=01-${netX/mac:hexhyp} destiny=discover";
+        assert!(with.contains(words) && with.contains(" initrd=initrd\n") == uefi, "{with}");
     }
     let Some(Answer::Text(text)) = ask(&snapshot(vec![]), "pxelinux.cfg/p/10.1.0.0_16", "10.1.200.7") else {
         panic!("no configuration of petitboot")
@@ -367,7 +413,7 @@ fn kernel_words(node: &str, rows: Rows<'_>, packed: Option<(&str, &'static str)>
     let addresses = LocalAddresses::new(Vec::new());
     let here = Surroundings { addresses: &addresses, ports: Ports::default(), packed };
     match plan(&snapshot(rows), node, here).unwrap().action {
-        Action::Kernel(boot) => format!("{} {}", boot.initrd, boot.args),
+        Action::Kernel(boot) => format!("{} {}", boot.initrd(), boot.args),
         Action::LocalDisk | Action::Installer(_) => "no kernel".into(),
     }
 }
@@ -402,10 +448,15 @@ fn a_statelite_root_in_memory_is_fetched() {
         rows(&[("imagename", "lite"), ("provmethod", "statelite"), ("rootfstype", "ramdisk")]),
         None,
     );
-    let want = "initrd-statelite.gz imgurl=http://!myipfn!:80//install/lite/rootimg-statelite.gz STATEMNT=10.1.0.9:/nodes ";
+    let want = "xcat/osimage/lite/initrd-statelite.gz imgurl=http://!myipfn!:80//install/lite/rootimg-statelite.gz STATEMNT=10.1.0.9:/nodes ";
     assert!(ramdisk.starts_with(want), "{ramdisk}");
     let nfs = kernel_words("cn2", rows(&[("imagename", "lite"), ("rootfstype", "nfs")]), None);
-    assert!(nfs.starts_with("initrd-statelite.gz NFSROOT=!myipfn!:/install/lite/rootimg STATEMNT="), "{nfs}");
+    assert!(
+        nfs.starts_with(
+            "xcat/osimage/lite/initrd-statelite.gz NFSROOT=!myipfn!:/install/lite/rootimg STATEMNT="
+        ),
+        "{nfs}"
+    );
 }
 
 /// Beside another DHCP server `${next-server}` is that server.

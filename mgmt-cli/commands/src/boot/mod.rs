@@ -7,5 +7,6 @@ pub mod leases;
 pub mod makedhcp;
 pub mod makehosts;
 pub mod makenetworks;
+pub mod mknb;
 pub mod nextdestiny;
 pub mod nodeset;

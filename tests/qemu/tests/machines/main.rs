@@ -5,6 +5,7 @@
 
 mod beside_others;
 mod commands;
+mod discovery;
 mod far_servers;
 mod images;
 mod package;

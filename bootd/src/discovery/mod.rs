@@ -1,0 +1,451 @@
+//! Unknown machines become nodes: packets in, decisions, changes of the tables, and the word that a machine
+//! waits for.
+//!
+//! What decides is `dawn-discovery`, which knows no socket, clock or table write. Here is what it needs:
+//! packets are kept in an [`Inbox`](inbox::Inbox), one thread takes them, reads switches where that may help,
+//! asks the desk, and writes an assignment as one change. The node's reservation is live with that change, as
+//! DHCP answers from the tables; then the machine is told to ask again.
+//!
+//! Packets come from strangers. Those from outside of the networks of the tables, or from an unprivileged
+//! port, are not kept. Nothing a packet says is believed beyond its place: it cannot name a node.
+
+mod assign;
+mod inbox;
+mod push;
+mod switches;
+mod text;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use dawn_cluster::{Change, Model, Snapshot, col, row_subnet};
+use dawn_discovery::findme::{self, Packet};
+use dawn_discovery::rule::Rule;
+use dawn_discovery::{
+    Arrival, Assignment, Decision, Desk, Directory, Doubt, Evidence, Fabric, Machine, Method, Surroundings,
+    Verdict,
+};
+use dawn_plan::destiny;
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::status_time;
+use crate::output::Stop;
+use crate::watch::Watcher;
+pub use dawn_discovery::sequential::{Options, Run};
+use inbox::Inbox;
+pub use push::Word;
+
+/// Source ports that only root of a machine can send from: below this number.
+const PRIVILEGED_PORTS: u16 = 1024;
+/// How long the thread waits for a packet before it looks whether the daemon ends.
+const TAKE_TIME: Duration = Duration::from_secs(1);
+/// Rows of `discoverydata` that machines without a node may fill.
+const RECORDS_MAX: usize = 4096;
+/// Where the options of a sequential discovery that runs are kept (xCAT's place).
+pub const SITE_KEY: &str = "__SEQDiscover";
+/// `site` key: methods in the order in which they are asked.
+const METHODS_KEY: &str = "discoverymethods";
+/// `site` key: rules, separated by blanks.
+const RULES_KEY: &str = "discoveryrules";
+/// `site` key: networks (`networks.netname`) whose machines wait for an administrator, or `all`.
+const APPROVAL_KEY: &str = "discoveryapproval";
+
+/// A machine that waits for an administrator.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Waiting {
+    /// UUID, the key of `discoverydata`.
+    pub uuid: String,
+    /// Its MACs.
+    pub macs: Vec<String>,
+    /// Machine type and model.
+    pub mtm: String,
+    /// Serial number.
+    pub serial: String,
+    /// Why it waits.
+    pub reason: String,
+    /// What speaks for which node, and what does not.
+    pub evidence: Vec<String>,
+    /// The nodes that the evidence allows.
+    pub nodes: Vec<String>,
+}
+
+/// See the module's text.
+pub struct Discovery {
+    model: Arc<Model>,
+    watcher: Arc<Watcher>,
+    inbox: Inbox,
+    state: Mutex<State>,
+    started: Instant,
+}
+
+impl std::fmt::Debug for Discovery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Discovery").finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    desk: Desk,
+    fabric: Fabric,
+    directory: Arc<Directory>,
+    /// The versions of the tables that the directory was made of.
+    directory_of: Vec<u64>,
+    /// The text of [`SITE_KEY`] that the desk's run was made of.
+    run_of: String,
+}
+
+impl Discovery {
+    /// Discovery of a daemon. Nothing happens before [`Discovery::work`].
+    #[must_use]
+    pub fn new(model: Arc<Model>, watcher: Arc<Watcher>) -> Self {
+        Self { model, watcher, inbox: Inbox::default(), state: Mutex::default(), started: Instant::now() }
+    }
+
+    /// A datagram that may be a packet; answers from memory. False for one that is not looked at.
+    pub fn offer(&self, from: SocketAddr, datagram: &[u8]) -> bool {
+        let ip = from.ip().to_canonical();
+        if from.port() >= PRIVILEGED_PORTS {
+            self.watcher.asked(ip, "discovery: a packet from an unprivileged port is not looked at");
+            return false;
+        }
+        let snapshot = self.model.snapshot();
+        if !is_managed(&snapshot, ip) {
+            self.watcher.asked(ip, "discovery: a packet from outside of the networks of the tables");
+            return false;
+        }
+        let is_kept = self.inbox.put(ip, datagram);
+        if !is_kept {
+            tracing::warn!(peer = %ip, "too many machines wait for discovery; this one has to send again");
+        }
+        is_kept
+    }
+
+    /// Looks at packets until `stop`. For a thread of its own.
+    ///
+    /// # Errors
+    /// No runtime for the questions to switches can be made.
+    pub fn work(&self, stop: &CancellationToken) -> std::io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .thread_name("discovery")
+            .build()?;
+        while !stop.is_cancelled() {
+            if let Some((from, packet)) = self.inbox.take(TAKE_TIME) {
+                self.look(&runtime, from, &packet);
+            }
+        }
+        runtime.shutdown_background();
+        Ok(())
+    }
+
+    fn look(&self, runtime: &Runtime, from: IpAddr, packet: &[u8]) {
+        let packet = match findme::parse(packet) {
+            Ok(packet) => packet,
+            Err(error) => {
+                self.watcher.asked(from, &format!("discovery: the packet is not used: {error}"));
+                return;
+            }
+        };
+        push::tell(runtime, from, Word::Processing);
+        let word = match self.decide(runtime, from, &packet) {
+            Ok(()) => Word::Restart,
+            Err(reason) => {
+                self.watcher.asked(from, &format!("discovery: {reason}"));
+                Word::Processed
+            }
+        };
+        push::tell(runtime, from, word);
+    }
+
+    /// Makes a node of the machine; the error says why not.
+    fn decide(&self, runtime: &Runtime, from: IpAddr, packet: &Packet) -> Result<(), String> {
+        let snapshot = self.model.snapshot();
+        let machine = &packet.machine;
+        let arrival = Arrival { machine, from: push::mac_of(from) };
+        self.refresh(&snapshot);
+        self.read_switches(runtime, &snapshot, &arrival);
+        let decision = self.ask_desk(&snapshot, &arrival, from);
+        match decision.verdict {
+            Verdict::Assign(assignment) => {
+                self.write(&arrival, &assignment, &decision.evidence)?;
+                Ok(())
+            }
+            Verdict::Queue(doubt) => {
+                self.keep_record(&snapshot, machine);
+                Err(text::doubt(&doubt))
+            }
+        }
+    }
+
+    /// What the tables say, read again where they changed.
+    fn refresh(&self, snapshot: &Snapshot) {
+        let versions: Vec<u64> = ["switch", "switches", "vpd", "nodetype", "nodelist", "mac"]
+            .map(|table| snapshot.version(table))
+            .into();
+        let mut state = self.state();
+        if state.directory_of != versions {
+            state.directory = Arc::new(Directory::of(snapshot));
+            state.directory_of = versions;
+        }
+        let run_of = snapshot.site(SITE_KEY).map(|text| text.to_string()).unwrap_or_default();
+        if state.run_of != run_of {
+            let run = Options::of_site(&run_of).and_then(|options| Run::new(snapshot, options));
+            if let (false, Err(error)) = (run_of.is_empty(), &run) {
+                tracing::warn!(%error, "site.{SITE_KEY} cannot be read; no sequential discovery is running");
+            }
+            state.desk.set_run(run.ok());
+            state.run_of = run_of;
+        }
+    }
+
+    fn read_switches(&self, runtime: &Runtime, snapshot: &Snapshot, arrival: &Arrival<'_>) {
+        if !methods(snapshot).contains(&Method::Switch) {
+            return;
+        }
+        let directory = Arc::clone(&self.state().directory);
+        let due: Vec<String> = {
+            let state = self.state();
+            state.fabric.due(self.now(), arrival.macs(), &directory).into_iter().map(str::to_owned).collect()
+        };
+        if due.is_empty() {
+            return;
+        }
+        let names: Vec<&str> = due.iter().map(String::as_str).collect();
+        // Without the lock: commands ask meanwhile.
+        let found = runtime.block_on(switches::read(snapshot, &names));
+        let mut state = self.state();
+        for read in found {
+            if let Err(reason) = &read.table {
+                tracing::warn!(switch = read.switch, reason, "a switch cannot be read");
+            }
+            let now = self.now();
+            state.fabric.learn(now, &read.switch, read.table.ok(), &directory);
+        }
+    }
+
+    fn ask_desk(&self, snapshot: &Snapshot, arrival: &Arrival<'_>, from: IpAddr) -> Decision {
+        let (methods, rules) = (methods(snapshot), rules(snapshot));
+        let mut state = self.state();
+        let State { desk, fabric, directory, .. } = &mut *state;
+        let around = Surroundings {
+            rules: &rules,
+            methods: &methods,
+            needs_approval: needs_approval(snapshot, from),
+            ..Surroundings::usual(snapshot, directory, fabric)
+        };
+        desk.arrive(self.started.elapsed(), &around, arrival)
+    }
+
+    /// The assignment as one change; then it need not be held any longer.
+    fn write(
+        &self,
+        arrival: &Arrival<'_>,
+        assignment: &Assignment,
+        evidence: &Evidence,
+    ) -> Result<(), String> {
+        let node = &assignment.node;
+        let why = evidence.findings.iter().find(|finding| finding.nodes.contains(node)).map(text::finding);
+        let why = why.unwrap_or_else(|| assignment.method.word().to_owned());
+        let head = Change::new("discovery", format!("discovery: {node} by {why}"), Vec::new());
+        let run = self.state().desk.run().cloned();
+        let deployment = arrival.from;
+        let written = self.model.transact(head, |now| {
+            let mut edits = assign::edits(now, arrival.machine, deployment, assignment, run.as_ref())
+                .map_err(|error| Stop::message(error.to_string()))?;
+            if now.site_flag("nodestatus", true) {
+                let time = status_time();
+                let status = destiny::status_edits(now, node, "discovered", &time);
+                edits.extend(status.map_err(Stop::message)?);
+            }
+            Ok::<_, Stop>((edits, ()))
+        });
+        self.state().desk.release(node);
+        match written {
+            Ok(_) => {
+                self.watcher.discovered(node, &why);
+                Ok(())
+            }
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// The packet of a machine without a node, for `nodediscoverls`; no more of them than [`RECORDS_MAX`].
+    fn keep_record(&self, snapshot: &Snapshot, machine: &Machine) {
+        let key = assign::key(machine);
+        let is_known = snapshot.find_row(&[(col::discoverydata::UUID, &key)]).is_some();
+        if is_known || snapshot.row_count("discoverydata") >= RECORDS_MAX {
+            return;
+        }
+        let stored =
+            assign::record(machine, "", "undef").map_err(|error| error.to_string()).and_then(|edit| {
+                let change = Change::quiet("discovery", "discovery: a packet", vec![edit]);
+                self.model.apply(change).map_err(|error| error.to_string())
+            });
+        if let Err(error) = stored {
+            tracing::warn!(error, "the packet of an unknown machine cannot be stored");
+        }
+    }
+
+    /// Machines that wait, in the order in which they came; then those that an earlier daemon has seen.
+    #[must_use]
+    pub fn waiting(&self) -> Vec<Waiting> {
+        let mut all = self.heard();
+        let snapshot = self.model.snapshot();
+        let (key, node) = (col::discoverydata::UUID, col::discoverydata::NODE);
+        for row in snapshot.rows("discoverydata").filter(|row| row.get(node).is_none()) {
+            let uuid = row.get(key).map(ToString::to_string).unwrap_or_default();
+            if all.iter().any(|waiting| waiting.uuid == uuid) {
+                continue;
+            }
+            let Some(machine) = assign::of_record(&snapshot, &uuid) else { continue };
+            all.push(Waiting {
+                macs: machine.macs().map(|mac| mac.to_string()).collect(),
+                mtm: machine.mtm,
+                serial: machine.serial,
+                reason: "not heard since the daemon was started".to_owned(),
+                evidence: Vec::new(),
+                nodes: Vec::new(),
+                uuid,
+            });
+        }
+        all
+    }
+
+    fn heard(&self) -> Vec<Waiting> {
+        let mut state = self.state();
+        let list = state.desk.queue().waiting().iter();
+        list.map(|waiting| Waiting {
+            uuid: assign::key(&waiting.machine),
+            macs: waiting.machine.macs().map(|mac| mac.to_string()).collect(),
+            mtm: waiting.machine.mtm.clone(),
+            serial: waiting.machine.serial.clone(),
+            reason: text::doubt(&waiting.doubt),
+            evidence: text::evidence(&waiting.evidence),
+            nodes: suggested(&waiting.doubt, &waiting.evidence),
+        })
+        .collect()
+    }
+
+    /// Takes a machine out of the queue; it comes back with its next packet. False if it does not wait.
+    pub fn forget(&self, uuid: &str) -> bool {
+        let mut state = self.state();
+        let queue = state.desk.queue();
+        let found = queue.waiting().iter().find(|waiting| assign::key(&waiting.machine) == uuid);
+        let machine = found.map(|waiting| waiting.machine.clone());
+        machine.is_some_and(|machine| queue.remove(&machine).is_some())
+    }
+
+    /// Makes this machine that node, as an administrator says: from its packet that waits, or from its row of
+    /// `discoverydata`.
+    ///
+    /// # Errors
+    /// No such machine or node, or a change that the tables refuse.
+    pub fn define(&self, who: &str, uuid: &str, node: &str) -> Result<(), Stop> {
+        let snapshot = self.model.snapshot();
+        let name = snapshot.node_name(node);
+        let name = name.ok_or_else(|| Stop::not_found(format!("There is no node '{node}'.")))?;
+        let queued = {
+            let mut state = self.state();
+            let mut waiting = state.desk.queue().waiting().iter();
+            waiting
+                .find(|waiting| assign::key(&waiting.machine) == uuid)
+                .map(|waiting| waiting.machine.clone())
+        };
+        let machine = queued.or_else(|| assign::of_record(&snapshot, uuid));
+        let machine =
+            machine.ok_or_else(|| Stop::not_found(format!("No machine with the UUID {uuid} is known.")))?;
+        let assignment =
+            Assignment { node: name.clone(), method: Method::Mac, stand_ins: Vec::new(), grant: None };
+        let head = Change::new(who, format!("nodediscoverdef -u {uuid} -n {name}"), Vec::new());
+        self.model.transact(head, |now| {
+            let mut edits = assign::edits(now, &machine, None, &assignment, None)
+                .map_err(|error| Stop::message(error.to_string()))?;
+            edits.push(
+                assign::record(&machine, &name, "manual")
+                    .map_err(|error| Stop::message(error.to_string()))?,
+            );
+            Ok::<_, Stop>((edits, ()))
+        })?;
+        self.state().desk.queue().remove(&machine);
+        self.watcher.discovered(&name, &format!("{who}, by hand"));
+        let address =
+            machine.nics.iter().find_map(|nic| nic.address.split('/').next()?.parse::<IpAddr>().ok());
+        if let Some(address) = address {
+            push::tell_from_a_thread(address, Word::Restart);
+        }
+        Ok(())
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The nodes that an administrator will most likely mean.
+fn suggested(doubt: &Doubt, evidence: &Evidence) -> Vec<String> {
+    match doubt {
+        Doubt::Approval(node)
+        | Doubt::OtherMac(node, _)
+        | Doubt::OtherUuid(node)
+        | Doubt::OtherSerial(node)
+        | Doubt::Taken(node) => vec![node.to_string()],
+        Doubt::Ambiguous(nodes) => nodes.iter().map(ToString::to_string).collect(),
+        _ => {
+            let mut nodes: Vec<String> = evidence
+                .findings
+                .iter()
+                .flat_map(|finding| &finding.nodes)
+                .map(ToString::to_string)
+                .collect();
+            nodes.sort();
+            nodes.dedup();
+            nodes
+        }
+    }
+}
+
+/// The address lies in a network of the tables, or is one of this machine's own.
+fn is_managed(snapshot: &Snapshot, ip: IpAddr) -> bool {
+    network_at(snapshot, ip).is_some()
+}
+
+/// The name of the network of an address.
+fn network_at(snapshot: &Snapshot, ip: IpAddr) -> Option<String> {
+    let IpAddr::V4(address) = ip else { return None };
+    let name = col::networks::NETNAME;
+    let mut rows = snapshot.enabled_rows(name.table);
+    let row = rows.find(|row| row_subnet(row).is_some_and(|subnet| subnet.contains(address)))?;
+    Some(row.get(name).map(ToString::to_string).unwrap_or_default())
+}
+
+fn needs_approval(snapshot: &Snapshot, from: IpAddr) -> bool {
+    let Some(list) = snapshot.site(APPROVAL_KEY) else { return false };
+    let network = network_at(snapshot, from).unwrap_or_default();
+    list.split(',').map(str::trim).any(|word| word == "all" || (!word.is_empty() && word == network))
+}
+
+/// The methods of the cluster in their order; a word that is none is left out.
+fn methods(snapshot: &Snapshot) -> Vec<Method> {
+    let Some(list) = snapshot.site(METHODS_KEY) else { return Method::ALL.to_vec() };
+    let word = |word: &str| {
+        Method::ALL.into_iter().find(|method| match method {
+            Method::Lldp => word == "lldp",
+            other => other.word() == word,
+        })
+    };
+    list.split(',').filter_map(|text| word(text.trim())).collect()
+}
+
+fn rules(snapshot: &Snapshot) -> Vec<Rule> {
+    let Some(list) = snapshot.site(RULES_KEY) else { return Vec::new() };
+    let rules = list.split_whitespace().take(dawn_discovery::limits::RULES_MAX);
+    rules.filter_map(|text| text.parse().ok()).collect()
+}

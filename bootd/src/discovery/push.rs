@@ -1,0 +1,108 @@
+//! Words for machines that wait: one line to TCP port 3001 of the machine (xCAT's protocol), and the MAC that
+//! the kernel knows for its address.
+//!
+//! A machine that cannot be reached sends its packet again, so a word that is lost is no harm.
+
+use std::fs;
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use dawn_cluster::MacAddr;
+use dawn_wire::status::port;
+use tokio::io::AsyncWriteExt;
+use tokio::runtime::Runtime;
+use tokio::time::timeout;
+
+/// Time to say a word.
+const TIME_MAX: Duration = Duration::from_secs(3);
+/// Words that are being said at once; further ones are left out.
+const AT_ONCE_MAX: usize = 512;
+
+/// What a machine is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// Its packet is being looked at.
+    Processing,
+    /// There is no node for it.
+    Processed,
+    /// It is a node: it should ask for its lease again.
+    Restart,
+}
+
+impl Word {
+    fn line(self) -> &'static [u8] {
+        match self {
+            Self::Processing => b"processing\n",
+            Self::Processed => b"processed\n",
+            Self::Restart => b"restart\n",
+        }
+    }
+}
+
+/// Says a word, beside everything else.
+pub(super) fn tell(runtime: &Runtime, to: IpAddr, word: Word) {
+    static SPEAKING: AtomicUsize = AtomicUsize::new(0);
+    if SPEAKING.fetch_add(1, Ordering::Relaxed) >= AT_ONCE_MAX {
+        SPEAKING.fetch_sub(1, Ordering::Relaxed);
+        return;
+    }
+    runtime.spawn(async move {
+        let said = timeout(TIME_MAX, async {
+            let mut stream = tokio::net::TcpStream::connect(SocketAddr::new(to, port::XCATD)).await?;
+            stream.write_all(word.line()).await?;
+            stream.shutdown().await
+        });
+        match said.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%to, ?word, %error, "a machine cannot be told"),
+            Err(_) => tracing::debug!(%to, ?word, "a machine does not listen"),
+        }
+        SPEAKING.fetch_sub(1, Ordering::Relaxed);
+    });
+}
+
+/// The same for a command, which has no runtime. The thread ends within [`TIME_MAX`].
+pub(super) fn tell_from_a_thread(to: IpAddr, word: Word) {
+    let address = SocketAddr::new(to, port::XCATD);
+    let speak = move || {
+        let said = TcpStream::connect_timeout(&address, TIME_MAX).and_then(|mut stream| {
+            stream.set_write_timeout(Some(TIME_MAX))?;
+            stream.write_all(word.line())
+        });
+        if let Err(error) = said {
+            tracing::debug!(%to, ?word, %error, "a machine cannot be told");
+        }
+    };
+    drop(std::thread::Builder::new().name("discovery-word".to_owned()).spawn(speak));
+}
+
+/// The MAC of a neighbour on one of our links, as the kernel has it after the packet came.
+pub(super) fn mac_of(address: IpAddr) -> Option<MacAddr> {
+    mac_in(&fs::read_to_string("/proc/net/arp").ok()?, address)
+}
+
+fn mac_in(table: &str, address: IpAddr) -> Option<MacAddr> {
+    let wanted = address.to_string();
+    let mut lines = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let line = lines.find(|words| words.first() == Some(&wanted.as_str()))?;
+    let mac: MacAddr = line.get(3)?.parse().ok()?;
+    (mac.0 != [0; 6]).then_some(mac)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_neighbours() {
+        let table = "IP address       HW type     Flags       HW address            Mask     Device\n\
+                     10.1.255.17      0x1         0x2         52:54:00:00:00:01     *        br0\n\
+                     10.1.255.18      0x1         0x0         00:00:00:00:00:00     *        br0\n";
+        let mac = |last: u8| mac_in(table, IpAddr::from([10, 1, 255, last])).map(|mac| mac.to_string());
+        assert_eq!(mac(17).as_deref(), Some("52:54:00:00:00:01"));
+        assert_eq!((mac(18), mac(19)), (None, None));
+        assert_eq!(mac_in("", IpAddr::from([1, 1, 1, 1])), None);
+    }
+}

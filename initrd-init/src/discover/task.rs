@@ -1,0 +1,284 @@
+//! Tasks of the chain: what a destiny says, carried out.
+//!
+//! A task that is done moves the chain on; one that failed does not. It is reported as a problem, so that it
+//! stands among the events of the node, and the machine asks again after a pause: an administrator who
+//! changes the chain is obeyed then, or at once if the server pushes.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rustix::system::{RebootCommand, reboot};
+
+use super::ear::Ear;
+use super::{Session, pause};
+use crate::http;
+use crate::log;
+use crate::rescue;
+use crate::status::{self, Destiny};
+use crate::sys;
+use crate::unpack;
+use crate::url::Url;
+
+/// Pause of a node that is to wait, or whose task failed, in seconds.
+const STANDBY_SECONDS: u64 = 150;
+/// Lines of a command's output that are kept for the report of its failure.
+const TAIL_LINES_MAX: usize = 4;
+/// Bytes of one line of output that are shown.
+const LINE_BYTES_MAX: u64 = 400;
+/// Bytes of a `runimage` archive.
+const ARCHIVE_BYTES_MAX: u64 = 2 << 30;
+/// Where `runimage` archives are unpacked.
+const RUN_IMAGE: &str = "/run/dawn/runimage";
+/// Steps that follow each other without a pause; a chain that never rests is an error.
+const STEPS_MAX: u32 = 64;
+
+/// What a destiny asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Task<'a> {
+    /// Tell the server that this step is done and take the next one.
+    Next,
+    /// Describe the machine again.
+    Discover,
+    /// An interactive shell on the console.
+    Shell,
+    /// A command with its words.
+    Run(&'a str),
+    /// An archive with a program `runme.sh`.
+    RunImage(&'a str),
+    /// Restart; with it the chain moves on.
+    Reboot { moves: bool },
+    /// Wait and ask again.
+    Standby,
+    /// Power off.
+    Shutdown,
+    /// Not a task of the discovery system.
+    Unknown,
+}
+
+impl<'a> Task<'a> {
+    fn parse(destiny: &'a str) -> Self {
+        let (head, argument) = destiny.split_once('=').unwrap_or((destiny, ""));
+        match head.split_whitespace().next().unwrap_or_default() {
+            "discover" => Self::Discover,
+            "shell" => Self::Shell,
+            "osimage" | "ondiscover" => Self::Next,
+            "runcmd" if !argument.trim().is_empty() => Self::Run(argument.trim()),
+            "runimage" if !argument.trim().is_empty() => Self::RunImage(argument.trim()),
+            "boot" | "reboot" => Self::Reboot { moves: true },
+            // The boot script leads to the image now.
+            "install" | "netboot" | "statelite" | "sysclone" => Self::Reboot { moves: false },
+            "standby" | "" => Self::Standby,
+            "shutdown" => Self::Shutdown,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// Carries out a destiny and what follows it, until the machine has to ask for a lease again.
+pub(super) fn obey(session: &Session, destiny: &str, ear: Option<&Ear>) {
+    let mut destiny = destiny.to_owned();
+    for _ in 0..STEPS_MAX {
+        log::step(&format!("destiny: {destiny}"));
+        let done = match Task::parse(&destiny) {
+            Task::Discover => return,
+            Task::Next => Ok(()),
+            Task::Shell => {
+                rescue::shell("/");
+                Ok(())
+            }
+            Task::Run(words) => run_words(words),
+            Task::RunImage(url) => run_image(session, url),
+            Task::Reboot { moves } => {
+                if moves {
+                    moved_on(session);
+                }
+                rescue::restart()
+            }
+            Task::Shutdown => power_off(),
+            Task::Standby => Err(None),
+            Task::Unknown => Err(Some(format!("`{destiny}` is not a task of the discovery system"))),
+        };
+        if let Err(reason) = done {
+            if let Some(reason) = reason {
+                report(session, &format!("{destiny}: {reason}"));
+            }
+            let _ = pause::for_word(ear, Duration::from_secs(STANDBY_SECONDS));
+            return;
+        }
+        match moved_on(session) {
+            Some(next) => destiny = next,
+            None => return,
+        }
+    }
+    report(session, "the chain of this node never rests; waiting");
+    pause::some(STANDBY_SECONDS);
+}
+
+/// Why a task is not done: `None` for one that only waits.
+type Done = Result<(), Option<String>>;
+
+/// Tells the server that the step is done; the next one.
+fn moved_on(session: &Session) -> Option<String> {
+    match session.destiny(true) {
+        Ok(Destiny::Task(next)) => Some(next),
+        Ok(Destiny::Unknown) => None,
+        Err(cause) => {
+            log::problem(&format!("{}: {cause}", session.server));
+            None
+        }
+    }
+}
+
+fn report(session: &Session, text: &str) {
+    log::problem(text);
+    status::report_trouble(session.server, session.status_port, text);
+}
+
+/// Words are separated by blanks; there is no shell.
+fn run_words(words: &str) -> Done {
+    let mut words = words.split_whitespace();
+    let program = words.next().unwrap_or_default();
+    let mut command = Command::new(program);
+    command.args(words);
+    run(&mut command, program).map_err(Some)
+}
+
+fn run_image(session: &Session, address: &str) -> Done {
+    let address = address.replace("$xcatmaster", &session.server.to_string());
+    let url = Url::parse(&address).ok_or_else(|| Some(format!("{address} is not an http:// address")))?;
+    let fail = |text: String| Some(text);
+    sys::detach(RUN_IMAGE);
+    sys::tmpfs(RUN_IMAGE, "mode=700").map_err(|error| fail(error.to_string()))?;
+    let archive = Archive { bytes: Vec::new() };
+    let bytes = archive.fetch(session, &url).map_err(fail)?;
+    unpack::unpack(&*bytes, RUN_IMAGE).map_err(|cause| fail(format!("{url} cannot be unpacked: {cause}")))?;
+    drop(bytes);
+    let mut command = Command::new("./runme.sh");
+    command.current_dir(RUN_IMAGE);
+    let result = run(&mut command, "runme.sh");
+    sys::detach(RUN_IMAGE);
+    result.map_err(Some)
+}
+
+/// An archive that is fetched, with its limit.
+struct Archive {
+    bytes: Vec<u8>,
+}
+
+impl Archive {
+    fn fetch(mut self, session: &Session, url: &Url) -> Result<Vec<u8>, String> {
+        let result = http::fetch(url, &|host| session.resolve(host), &mut self);
+        result.map(|_| self.bytes).map_err(|error| error.to_string())
+    }
+}
+
+impl http::Sink for Archive {
+    fn put(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        let size = u64::try_from(self.bytes.len() + bytes.len()).unwrap_or(u64::MAX);
+        if size > ARCHIVE_BYTES_MAX {
+            return Err(std::io::Error::other(format!("it is larger than {ARCHIVE_BYTES_MAX} bytes")));
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn restart(&mut self) -> std::io::Result<()> {
+        self.bytes.clear();
+        Ok(())
+    }
+}
+
+/// Runs a program; its output goes to the console as it comes.
+fn run(command: &mut Command, name: &str) -> Result<(), String> {
+    command.env_clear().env("PATH", "/bin:/sbin:/usr/bin:/usr/sbin").env("TERM", "linux");
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let (reader, writer) = std::io::pipe().map_err(|cause| format!("{name}: {cause}"))?;
+    let second = writer.try_clone().map_err(|cause| format!("{name}: {cause}"))?;
+    command.stdout(writer).stderr(second);
+    let mut child = command.spawn().map_err(|cause| match fs::metadata("/bin/busybox") {
+        Err(_) => format!("{name} cannot be started: {cause}; there is no busybox in this discovery system"),
+        Ok(_) => format!("{name} cannot be started: {cause}"),
+    })?;
+    // The command holds the writing ends until it is dropped or used again.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let tail = show(name, reader);
+    match child.wait() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{status}: {}", tail.join(" / "))),
+        Err(cause) => Err(format!("{name}: {cause}")),
+    }
+}
+
+/// Shows the output line by line; gives its last lines.
+fn show(name: &str, output: impl Read) -> Vec<String> {
+    let mut output = BufReader::new(output);
+    let mut tail = Vec::new();
+    loop {
+        let mut line = Vec::new();
+        match (&mut output).take(LINE_BYTES_MAX).read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => return tail,
+            Ok(_) => {}
+        }
+        let text: String = String::from_utf8_lossy(&line).chars().filter(|c| !c.is_control()).collect();
+        log::step(&format!("{name}: {text}"));
+        if tail.len() == TAIL_LINES_MAX {
+            tail.remove(0);
+        }
+        tail.push(text);
+    }
+}
+
+fn power_off() -> ! {
+    log::step("switching the machine off");
+    rustix::fs::sync();
+    loop {
+        let _ = reboot(RebootCommand::PowerOff);
+        sys::pause(Duration::from_secs(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tasks() {
+        for (destiny, task) in [
+            ("discover", Task::Discover),
+            ("shell", Task::Shell),
+            ("runcmd=bmcsetup", Task::Run("bmcsetup")),
+            ("runcmd=a b=c", Task::Run("a b=c")),
+            ("runcmd=", Task::Unknown),
+            ("runimage=http://x/y.tgz", Task::RunImage("http://x/y.tgz")),
+            ("netboot debian12-x86_64-compute", Task::Reboot { moves: false }),
+            ("statelite d-x-c", Task::Reboot { moves: false }),
+            ("boot", Task::Reboot { moves: true }),
+            ("standby", Task::Standby),
+            ("", Task::Standby),
+            ("shutdown", Task::Shutdown),
+            ("osimage=x", Task::Next),
+            ("error", Task::Unknown),
+        ] {
+            assert_eq!(Task::parse(destiny), task, "{destiny}");
+        }
+    }
+
+    #[test]
+    fn a_command_that_fails_says_why() {
+        assert_eq!(run_words("true"), Ok(()));
+        let failed = run_words("ls /no/such/file").unwrap_err().unwrap();
+        assert!(failed.starts_with("exit status: 2: ls: ") && failed.contains("No such file"), "{failed}");
+        assert!(run_words("no-such-program x").unwrap_err().unwrap().contains("cannot be started"));
+    }
+
+    #[test]
+    fn output_is_bounded() {
+        let long = [b"first\n".as_slice(), &[b'x'; 1000], b"\nlast\n"].concat();
+        let tail = show("p", &*long);
+        assert_eq!(tail.len(), TAIL_LINES_MAX);
+        assert_eq!(tail.last().map(String::as_str), Some("last"));
+        assert!(tail.iter().all(|line| line.len() <= 400));
+    }
+}

@@ -1,0 +1,125 @@
+//! `discover`: machines that wait for an administrator, and why.
+
+use dawn_bootd::command::{Command, Ctx, Kind};
+use dawn_bootd::discovery::{Discovery, Waiting};
+use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
+
+/// Show the machines that wait for a decision, and decide
+///
+/// `list` shows who waits and why, `explain UUID` every piece of evidence. `approve UUID [NODE]` makes the
+/// machine the node that the evidence suggests, or NODE; `reject UUID` takes it from the list until it sends
+/// its description again. A UUID may be shortened as long as it is unique.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// list, explain, approve or reject [default: list]
+    #[arg(value_name = "ACTION")]
+    action: Option<String>,
+    /// The machine
+    #[arg(value_name = "UUID")]
+    uuid: Option<String>,
+    /// With approve: the node
+    #[arg(value_name = "NODE")]
+    node: Option<String>,
+    /// Show what would change without changing anything
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Command for Args {
+    const NAME: &'static str = "discover";
+    const KIND: Kind = Kind::Words;
+    const WRITES: bool = true;
+
+    fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        let discovery = ctx.boot.discovery();
+        let discovery = discovery.ok_or_else(|| Stop::unavailable("This daemon discovers no machines."))?;
+        let waiting = discovery.waiting();
+        let action = self.action.as_deref().unwrap_or("list");
+        if action == "list" {
+            out.heading(line("UUID", "MAC", "MTM", "SERIAL", "REASON"))?;
+            return waiting.iter().try_for_each(|machine| out.report(&Shown { machine, explains: false }));
+        }
+        let machine = self.machine(&waiting)?;
+        match action {
+            "explain" => out.report(&Shown { machine, explains: true }),
+            "approve" => self.approve(discovery, machine, ctx, out),
+            "reject" if self.dry_run => out.line(format!("- {}", machine.uuid)),
+            "reject" => {
+                discovery.forget(&machine.uuid);
+                out.line(format!("{} does not wait any more.", machine.uuid))
+            }
+            other => Err(Stop::usage(format!("'{other}' is not one of list, explain, approve and reject"))),
+        }
+    }
+}
+
+impl Args {
+    fn machine<'w>(&self, waiting: &'w [Waiting]) -> Result<&'w Waiting, Stop> {
+        let wanted = self.uuid.as_deref().unwrap_or_default().to_lowercase();
+        if wanted.is_empty() {
+            return Err(Stop::usage("Name a machine by its UUID; `discover list` shows them."));
+        }
+        let mut found = waiting.iter().filter(|machine| machine.uuid.starts_with(&wanted));
+        match (found.next(), found.next()) {
+            (Some(machine), None) => Ok(machine),
+            (None, _) => Err(Stop::not_found(format!("No machine that waits has the UUID {wanted}."))),
+            _ => Err(Stop::conflict(format!(
+                "Several machines that wait have UUIDs that begin with {wanted}."
+            ))),
+        }
+    }
+
+    fn approve(&self, discovery: &Discovery, machine: &Waiting, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        let node = match (&self.node, machine.nodes.as_slice()) {
+            (Some(node), _) | (None, [node]) => node,
+            (None, []) => {
+                return Err(Stop::usage(format!(
+                    "No evidence suggests a node: discover approve {} NODE",
+                    machine.uuid
+                )));
+            }
+            (None, nodes) => {
+                return Err(Stop::usage(format!("Name one of the nodes that fit: {}", nodes.join(", "))));
+            }
+        };
+        if !ctx.view.covers(node) {
+            return Err(Stop::refused(format!("Permission denied: {node}")));
+        }
+        if self.dry_run {
+            return out.line(format!("~ {node}: the machine {} would become this node", machine.uuid));
+        }
+        let who = ctx.call.username.as_deref().unwrap_or(&ctx.call.peer_host);
+        discovery.define(who, &machine.uuid, node)?;
+        out.line(format!("Defined [{}] to node {node}.", machine.uuid))
+    }
+}
+
+/// A machine that waits.
+#[derive(serde::Serialize)]
+struct Shown<'w> {
+    #[serde(flatten)]
+    machine: &'w Waiting,
+    #[serde(skip)]
+    explains: bool,
+}
+
+impl Report for Shown<'_> {
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        let machine = self.machine;
+        if !self.explains {
+            let mac = machine.macs.first().map_or("", String::as_str);
+            return lines.line(line(&machine.uuid, mac, &machine.mtm, &machine.serial, &machine.reason));
+        }
+        lines.line(format!("{}: {}", machine.uuid, machine.reason))?;
+        lines.line(format!("    MACs: {}", machine.macs.join(", ")))?;
+        machine.evidence.iter().try_for_each(|text| lines.line(format!("    {text}")))?;
+        if machine.nodes.is_empty() {
+            return Ok(());
+        }
+        lines.line(format!("    Nodes that fit: {}", machine.nodes.join(", ")))
+    }
+}
+
+fn line(uuid: &str, mac: &str, mtm: &str, serial: &str, reason: &str) -> String {
+    format!("{uuid:<37} {mac:<17} {mtm:<12} {serial:<14} {reason}")
+}

@@ -1,0 +1,83 @@
+//! `nodediscoverdef`: a machine becomes a node by hand.
+
+use super::records::{all, cell, cell_or, method_of};
+use crate::edits::{Edits, transact};
+use dawn_bootd::command::{Command, Ctx, Kind};
+use dawn_bootd::output::{Done, Out, Stop};
+use dawn_cluster::Edit;
+
+/// Make a machine that discovery has seen a node, or remove what is known of machines
+///
+/// The machine gets everything that discovery would write: MAC, inventory, the chain from its beginning. If
+/// it still waits, it goes on at once.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The machine with this UUID
+    #[arg(short = 'u', value_name = "UUID")]
+    uuid: Option<String>,
+    /// The node that it becomes
+    #[arg(short = 'n', value_name = "NODE", requires = "uuid", conflicts_with = "remove")]
+    node: Option<String>,
+    /// Remove the entry of the machine, or all entries of a type
+    #[arg(short = 'r')]
+    remove: bool,
+    /// With -r: remove all machines that were found by this method, or all
+    #[arg(short = 't', value_name = "METHOD", requires = "remove")]
+    kind: Option<String>,
+    /// Show what would change without changing anything
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Command for Args {
+    const NAME: &'static str = "nodediscoverdef";
+    const KIND: Kind = Kind::Words;
+    const WRITES: bool = true;
+
+    fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        if self.remove {
+            return self.forget(ctx, out);
+        }
+        let (Some(uuid), Some(node)) = (&self.uuid, &self.node) else {
+            return Err(Stop::usage("Name a machine and a node: nodediscoverdef -u UUID -n NODE"));
+        };
+        let discovery = ctx.boot.discovery();
+        let discovery = discovery.ok_or_else(|| Stop::unavailable("This daemon discovers no machines."))?;
+        if !ctx.view.covers(node) {
+            return Err(Stop::refused(format!("Permission denied: {node}")));
+        }
+        if self.dry_run {
+            return out.line(format!("~ {node}: the machine {uuid} would become this node"));
+        }
+        let who = ctx.call.username.as_deref().unwrap_or(&ctx.call.peer_host);
+        discovery.define(who, uuid, node)?;
+        out.line(format!("Defined [{uuid}] to node {node}."))
+    }
+}
+
+impl Args {
+    fn forget(&self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        if self.uuid.is_none() == self.kind.is_none() {
+            return Err(Stop::usage("Name a machine or a type: nodediscoverdef -r -u UUID, or -r -t METHOD"));
+        }
+        let method = self.kind.as_deref().map(method_of).transpose()?.flatten();
+        let is_meant = |row: &dawn_cluster::Row| match &self.uuid {
+            Some(uuid) => cell(row, "uuid") == *uuid,
+            None => method.is_none_or(|method| cell_or(row, "method", "undef") == method),
+        };
+        transact(ctx, out, self.dry_run, |snapshot, _| {
+            let mut edits = Edits::new();
+            for row in all(snapshot).iter().filter(|row| is_meant(row)) {
+                edits.push(Edit::delete("discoverydata", &[("uuid", &cell(row, "uuid"))])?);
+            }
+            if let Some(uuid) = self.uuid.as_deref().filter(|_| edits.is_empty()) {
+                return Err(Stop::not_found(format!("No machine with the UUID {uuid} was seen.")));
+            }
+            Ok(edits)
+        })?;
+        if let (Some(discovery), Some(uuid), false) = (ctx.boot.discovery(), &self.uuid, self.dry_run) {
+            discovery.forget(uuid);
+        }
+        out.line("Removing discovery entries finished.")
+    }
+}

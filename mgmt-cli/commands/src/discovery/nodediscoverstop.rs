@@ -1,0 +1,76 @@
+//! `nodediscoverstop`: sequential discovery ends.
+
+use super::nodediscoverstatus::STOPPED;
+use super::records::{all, cell};
+use crate::edits::{Edits, transact};
+use dawn_bootd::command::{Command, Ctx, Kind};
+use dawn_bootd::discovery::{Options, Run, SITE_KEY};
+use dawn_bootd::output::{Done, Lines, Out, Report};
+use dawn_cluster::Edit;
+
+/// Characters of a serial number in the list.
+const SERIAL_CHARS_MAX: usize = 8;
+
+/// Stop sequential discovery
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Show what would change without changing anything
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Command for Args {
+    const NAME: &'static str = "nodediscoverstop";
+    const KIND: Kind = Kind::Words;
+    const WRITES: bool = true;
+
+    fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        let Some(running) = ctx.snapshot.site(SITE_KEY) else {
+            if self.dry_run {
+                return out.line("Nothing would change.");
+            }
+            return STOPPED.iter().try_for_each(|line| out.line(*line));
+        };
+        transact(ctx, out, self.dry_run, |_, _| {
+            let mut edits = Edits::new();
+            edits.push(Edit::delete("site", &[("key", SITE_KEY)])?);
+            Ok(edits)
+        })?;
+        if self.dry_run {
+            return Ok(());
+        }
+        let run = Options::of_site(&running).and_then(|options| Run::new(&ctx.snapshot, options));
+        let nodes = run.map(|run| run.nodes().to_vec()).unwrap_or_default();
+        let rows = all(&ctx.snapshot);
+        let found: Vec<Found> = rows
+            .iter()
+            .filter(|row| cell(row, "method") == "sequential")
+            .map(|row| Found { node: cell(row, "node"), mtm: cell(row, "mtm"), serial: cell(row, "serial") })
+            .filter(|found| nodes.iter().any(|node| **node == *found.node))
+            .collect();
+        out.heading(format!("Discovered {} nodes.", found.len()))?;
+        if !found.is_empty() {
+            out.heading(line("NODE", "MTM", "SERIAL"))?;
+        }
+        found.iter().try_for_each(|found| out.report(found))
+    }
+}
+
+/// A node that this discovery gave to a machine.
+#[derive(serde::Serialize)]
+struct Found {
+    node: String,
+    mtm: String,
+    serial: String,
+}
+
+impl Report for Found {
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        let serial: String = self.serial.chars().take(SERIAL_CHARS_MAX).collect();
+        lines.line(line(&self.node, &self.mtm, &serial))
+    }
+}
+
+fn line(node: &str, mtm: &str, serial: &str) -> String {
+    format!("    {node:<20}{mtm:<10}{serial:<10}")
+}
