@@ -43,6 +43,8 @@ fn unknown_machines_become_nodes() -> Result<()> {
     let image = format!("osimage={STATELESS}");
     let range = ["nodediscoverstart", "noderange=cn2", "hostiprange=10.77.0.12-10.77.0.12", &image];
     ensure!(cluster.dawn(range)?.contains("Number of free node names: 1"));
+    let second = ["mkdef", "-f", "-t", "node", "-o", "cn2", "groups=all", "netboot=xnba"];
+    cluster.dawn([&second[..], &console[..]].concat())?;
     cluster.add_machine(machine(2, "cn2", Firmware::BiosIpxeRom, "SN0002"))?;
     cluster.power_on("cn2")?;
     cluster.wait_for_status("cn2", "booted", LIMIT)?;
