@@ -173,13 +173,35 @@ fn daemon_entries() -> impl Iterator<Item = &'static Entry> {
     COMMANDS.iter().chain(REQUESTS).chain(PROGRAMS).filter(|entry| entry.kind != Kind::Local)
 }
 
+/// Commands whose answers are those of machines: a random line would wait for machines that do not exist.
+const ASK_MACHINES: &[&str] = &[
+    "getmacs",
+    "makeknownhosts",
+    "nodestat",
+    "pping",
+    "rbeacon",
+    "renergy",
+    "reventlog",
+    "rinv",
+    "ripmi",
+    "rnetboot",
+    "rpower",
+    "rsetboot",
+    "rspconfig",
+    "rspreset",
+    "rvitals",
+    "sshtargets",
+    "xdcp",
+    "xdsh",
+];
+
 /// The same for random words, and for commands that write: what alice writes is in both clusters, and nothing
 /// of the difference comes out.
 #[test]
 fn random_answers_do_not_depend_on_what_a_caller_may_not_read() {
     const OPEN: [&str; 4] = ["getdestiny", "nextdestiny", "litefile", "litetree"];
     const LINES: usize = 2500;
-    let entries: Vec<&Entry> = daemon_entries().collect();
+    let entries: Vec<&Entry> = daemon_entries().filter(|entry| !ASK_MACHINES.contains(&entry.name)).collect();
     for seed in 1..=2 {
         let mut random = Random(seed);
         let [one, other] = HIDDEN.map(limited);
@@ -326,6 +348,7 @@ const WRITERS: &[(&str, &[&str])] = &[
     ("imgexport", &["img -p %", "-n img /nosuch/%"]),
     ("imgimport", &["-p % /nosuch.tgz"]),
     ("liteimg", &["%", "img"]),
+    ("makedns", &["%", "-n %", "-d %", ""]),
     ("makehosts", &["%", "-d %", ""]),
     ("makenetworks", &["%", ""]),
     ("makeknownhosts", &["%"]),
