@@ -5,6 +5,7 @@
 //! are refused; nothing is learnt by the way. Missing on purpose: patterns with `*`, `?` and `!` and the
 //! marker `@cert-authority`. A key marked `@revoked` is never accepted.
 
+use russh::keys::ssh_key::known_hosts::HostPatterns;
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PrivateKey, PublicKey};
 use std::path::Path;
 
@@ -90,7 +91,7 @@ pub const KNOWN_HOSTS_BYTES_MAX: u64 = 64 << 20;
 #[derive(Debug, Default)]
 pub struct KnownHosts {
     plain: std::collections::HashMap<String, HostKeys>,
-    hashed: Vec<(Vec<u8>, Vec<u8>, PublicKey)>,
+    hashed: Vec<(Vec<u8>, [u8; 20], PublicKey)>,
     revoked: HostKeys,
 }
 
@@ -154,36 +155,16 @@ impl KnownHosts {
 }
 
 /// Salt and hash of a name such as `|1|salt|hash`.
-fn hashed(name: &str) -> Option<(Vec<u8>, Vec<u8>)> {
-    let (salt, hash) = name.strip_prefix("|1|")?.split_once('|')?;
-    Some((base64(salt)?, base64(hash)?))
+fn hashed(name: &str) -> Option<(Vec<u8>, [u8; 20])> {
+    match name.parse().ok()? {
+        HostPatterns::HashedName { salt, hash } => Some((salt, hash)),
+        HostPatterns::Patterns(_) => None,
+    }
 }
 
 fn is_hash_of(name: &str, salt: &[u8], hash: &[u8]) -> bool {
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, salt);
     ring::hmac::verify(&key, name.as_bytes(), hash).is_ok()
-}
-
-fn base64(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let (mut bits, mut count) = (0u32, 0u32);
-    for byte in text.trim_end_matches('=').bytes() {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = (bits << 6 | u32::from(value)) & 0x00ff_ffff;
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.extend(u8::try_from(bits >> count & 0xff));
-        }
-    }
-    Some(bytes)
 }
 
 /// A known_hosts text without the lines of hosts of these names, in lower case. A line that names other hosts

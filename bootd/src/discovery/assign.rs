@@ -35,13 +35,20 @@ pub(super) enum NotNow {
     Refused(Stop),
 }
 
+impl From<NotNow> for Stop {
+    fn from(error: NotNow) -> Self {
+        Stop::message(error.to_string())
+    }
+}
+
 impl From<dawn_cluster::EditError> for NotNow {
     fn from(error: dawn_cluster::EditError) -> Self {
         Self::Refused(error.into())
     }
 }
 
-/// The edits. `deployment` is the MAC of the interface that the machine asks over.
+/// The edits of the node's own tables; its [`record`] comes beside them. `deployment` is the MAC of the interface
+/// that the machine asks over.
 pub(super) fn edits(
     snapshot: &Snapshot,
     machine: &Machine,
@@ -66,9 +73,7 @@ pub(super) fn edits(
             change.edits.extend(kind.into_iter().flat_map(|kind| snapshot.delete_object(kind, stand_in)));
         }
     }
-    let Writer { mut edits, .. } = change;
-    edits.push(record(machine, &assignment.node, assignment.method.word())?);
-    Ok(edits)
+    Ok(change.edits)
 }
 
 struct Writer<'a> {
@@ -91,9 +96,11 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn fill(&mut self, table: &str, column: &str, value: &str) -> Result<(), NotNow> {
-        let has = schema().find_col(&format!("{table}.{column}")).is_some_and(|column| self.has(column));
-        if has { Ok(()) } else { self.set(table, &[(column, value)]) }
+    fn fill(&mut self, column: Col, value: &str) -> Result<(), NotNow> {
+        if !self.has(column) {
+            self.edits.push(Edit::set_node(self.node, column, value)?);
+        }
+        Ok(())
     }
 
     /// The interface that the machine asks over is the node's; others are noted without a name.
@@ -143,7 +150,7 @@ impl Writer<'_> {
             ],
         )?;
         if let Some(bmc) = machine.bmc {
-            self.fill("ipmi", "bmc", &bmc.to_string())?;
+            self.fill(col::ipmi::BMC, &bmc.to_string())?;
         }
         Ok(())
     }
@@ -156,13 +163,13 @@ impl Writer<'_> {
                 let arch = present.filter(|arch| arch.starts_with("x86"));
                 let arch = arch.as_deref().unwrap_or("x86_64").to_owned();
                 self.set("nodetype", &[("arch", &arch), ("supportedarchs", "x86,x86_64")])?;
-                self.fill("noderes", "netboot", "xnba")?;
+                self.fill(col::noderes::NETBOOT, "xnba")?;
             }
             arch if known_arch(arch) => {
                 self.set("nodetype", &[("arch", arch), ("supportedarchs", arch)])?;
                 match machine.platform.as_str() {
-                    "PowerNV" => self.fill("noderes", "netboot", "petitboot")?,
-                    _ if arch.starts_with("ppc") => self.fill("noderes", "netboot", "grub2")?,
+                    "PowerNV" => self.fill(col::noderes::NETBOOT, "petitboot")?,
+                    _ if arch.starts_with("ppc") => self.fill(col::noderes::NETBOOT, "grub2")?,
                     _ => {}
                 }
             }
@@ -182,7 +189,7 @@ impl Writer<'_> {
             let groups = option("groups");
             self.set("nodelist", &[("groups", if groups.is_empty() { "all" } else { &groups })])?;
         }
-        self.fill("nodehm", "mgt", "ipmi")?;
+        self.fill(col::nodehm::MGT, "ipmi")?;
         let Some(grant) = &assignment.grant else { return Ok(()) };
         if let Some(ip) = grant.host_ip {
             self.set("hosts", &[("ip", &ip.to_string())])?;
@@ -389,6 +396,7 @@ mod tests {
         assert_eq!((cell("vpd.serial"), cell("hwinv.memory")), ("10ABCDE".into(), "512MB".into()));
         assert_eq!((cell("nodetype.arch"), cell("noderes.netboot")), ("x86_64".into(), "grub2".into()));
         assert_eq!((cell("chain.currstate"), cell("chain.chain")), (String::new(), "shell".into()));
+        let after = after.with(&[record(&machine(), "cn1", "mtms").unwrap()]).unwrap();
         let stored = of_record(&after, "u-1").unwrap();
         assert_eq!(stored.nics.len(), 3);
         assert_eq!((stored.nics[1].address.as_str(), stored.mtm.as_str()), ("10.1.255.17/16", "8335GTA"));

@@ -112,7 +112,7 @@ impl Discovery {
             return false;
         }
         let snapshot = self.model.snapshot();
-        if !is_managed(&snapshot, ip) {
+        if network_at(&snapshot, ip).is_none() {
             self.watcher.asked(ip, "discovery: a packet from outside of the networks of the tables");
             return false;
         }
@@ -170,10 +170,7 @@ impl Discovery {
         self.read_switches(runtime, &snapshot, &arrival);
         let decision = self.ask_desk(&snapshot, &arrival, from);
         match decision.verdict {
-            Verdict::Assign(assignment) => {
-                self.write(&arrival, &assignment, &decision.evidence)?;
-                Ok(())
-            }
+            Verdict::Assign(assignment) => self.write(&arrival, &assignment, &decision.evidence),
             Verdict::Queue(doubt) => {
                 self.keep_record(&snapshot, machine);
                 Err(text::doubt(&doubt))
@@ -237,7 +234,7 @@ impl Discovery {
             needs_approval: needs_approval(snapshot, from),
             ..Surroundings::usual(snapshot, directory, fabric)
         };
-        desk.arrive(self.started.elapsed(), &around, arrival)
+        desk.arrive(self.now(), &around, arrival)
     }
 
     /// The assignment as one change; then it need not be held any longer.
@@ -254,8 +251,8 @@ impl Discovery {
         let run = self.state().desk.run().cloned();
         let deployment = arrival.from;
         let written = self.model.transact(head, |now| {
-            let mut edits = assign::edits(now, arrival.machine, deployment, assignment, run.as_ref())
-                .map_err(|error| Stop::message(error.to_string()))?;
+            let mut edits = assign::edits(now, arrival.machine, deployment, assignment, run.as_ref())?;
+            edits.push(assign::record(arrival.machine, node, assignment.method.word())?);
             if now.site_flag("nodestatus", true) {
                 let time = status_time();
                 let status = destiny::status_edits(now, node, "discovered", &time);
@@ -362,12 +359,8 @@ impl Discovery {
             Assignment { node: name.clone(), method: Method::Mac, stand_ins: Vec::new(), grant: None };
         let head = Change::new(who, format!("nodediscoverdef -u {uuid} -n {name}"), Vec::new());
         self.model.transact(head, |now| {
-            let mut edits = assign::edits(now, &machine, None, &assignment, None)
-                .map_err(|error| Stop::message(error.to_string()))?;
-            edits.push(
-                assign::record(&machine, &name, "manual")
-                    .map_err(|error| Stop::message(error.to_string()))?,
-            );
+            let mut edits = assign::edits(now, &machine, None, &assignment, None)?;
+            edits.push(assign::record(&machine, &name, "manual")?);
             Ok::<_, Stop>((edits, ()))
         })?;
         self.state().desk.queue().remove(&machine);
@@ -410,11 +403,6 @@ fn suggested(doubt: &Doubt, evidence: &Evidence) -> Vec<String> {
             nodes
         }
     }
-}
-
-/// The address lies in a network of the tables, or is one of this machine's own.
-fn is_managed(snapshot: &Snapshot, ip: IpAddr) -> bool {
-    network_at(snapshot, ip).is_some()
 }
 
 /// The name of the network of an address.

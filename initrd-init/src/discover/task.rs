@@ -13,12 +13,11 @@ use rustix::system::{RebootCommand, reboot};
 
 use super::ear::Ear;
 use super::{Session, pause};
-use crate::http;
 use crate::log;
 use crate::rescue;
+use crate::stateless::{self, Writable};
 use crate::status::{self, Destiny};
 use crate::sys;
-use crate::unpack;
 use crate::url::Url;
 
 /// Pause of a node that is to wait, or whose task failed, in seconds.
@@ -27,8 +26,6 @@ const STANDBY_SECONDS: u64 = 150;
 const TAIL_LINES_MAX: usize = 4;
 /// Bytes of one line of output that are shown.
 const LINE_BYTES_MAX: u64 = 400;
-/// Bytes of a `runimage` archive.
-const ARCHIVE_BYTES_MAX: u64 = 2 << 30;
 /// Where `runimage` archives are unpacked.
 const RUN_IMAGE: &str = "/run/dawn/runimage";
 /// Steps that follow each other without a pause; a chain that never rests is an error.
@@ -148,13 +145,11 @@ fn run_words(words: &str) -> Done {
 fn run_image(session: &Session, address: &str) -> Done {
     let address = address.replace("$xcatmaster", &session.server.to_string());
     let url = Url::parse(&address).ok_or_else(|| Some(format!("{address} is not an http:// address")))?;
-    let fail = |text: String| Some(text);
     sys::detach(RUN_IMAGE);
-    sys::tmpfs(RUN_IMAGE, "mode=700").map_err(|error| fail(error.to_string()))?;
-    let archive = Archive { bytes: Vec::new() };
-    let bytes = archive.fetch(session, &url).map_err(fail)?;
-    unpack::unpack(&*bytes, RUN_IMAGE).map_err(|cause| fail(format!("{url} cannot be unpacked: {cause}")))?;
-    drop(bytes);
+    // The default size of a tmpfs: half of the memory.
+    let place = Writable { limit: None, flags: Some("mode=700") };
+    stateless::unpack(&url, &|host| session.resolve(host), place, RUN_IMAGE)
+        .map_err(|error| Some(error.to_string()))?;
     let mut command = Command::new("./runme.sh");
     command.current_dir(RUN_IMAGE);
     let result = run(&mut command, "runme.sh");
@@ -162,38 +157,10 @@ fn run_image(session: &Session, address: &str) -> Done {
     result.map_err(Some)
 }
 
-/// An archive that is fetched, with its limit.
-struct Archive {
-    bytes: Vec<u8>,
-}
-
-impl Archive {
-    fn fetch(mut self, session: &Session, url: &Url) -> Result<Vec<u8>, String> {
-        let result = http::fetch(url, &|host| session.resolve(host), &mut self);
-        result.map(|_| self.bytes).map_err(|error| error.to_string())
-    }
-}
-
-impl http::Sink for Archive {
-    fn put(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        let size = u64::try_from(self.bytes.len() + bytes.len()).unwrap_or(u64::MAX);
-        if size > ARCHIVE_BYTES_MAX {
-            return Err(std::io::Error::other(format!("it is larger than {ARCHIVE_BYTES_MAX} bytes")));
-        }
-        self.bytes.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn restart(&mut self) -> std::io::Result<()> {
-        self.bytes.clear();
-        Ok(())
-    }
-}
-
 /// Runs a program; its output goes to the console as it comes.
 fn run(command: &mut Command, name: &str) -> Result<(), String> {
     command.env_clear().env("PATH", "/bin:/sbin:/usr/bin:/usr/sbin").env("TERM", "linux");
-    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    command.stdin(Stdio::null());
     let (reader, writer) = std::io::pipe().map_err(|cause| format!("{name}: {cause}"))?;
     let second = writer.try_clone().map_err(|cause| format!("{name}: {cause}"))?;
     command.stdout(writer).stderr(second);
