@@ -53,9 +53,9 @@ impl BootServices for Appliance {
         }
         match plan_of(self, snapshot, node) {
             Ok(Plan { action: Action::Kernel(boot), state, .. }) => {
-                Ok(check_files(snapshot, &self.images, &boot, &state)?)
+                check_files(snapshot, &self.images, &boot, &state)
             }
-            Ok(Plan { action: Action::Installer(file), .. }) => Ok(check_installer(snapshot, node, &file)?),
+            Ok(Plan { action: Action::Installer(file), .. }) => check_installer(snapshot, node, &file),
             // A state without boot files is what was asked for.
             Ok(_) | Err(PlanError::NoState { .. }) => Ok(()),
             Err(error) => Err(error.to_string().into()),
@@ -196,7 +196,7 @@ fn check_files(
     images: &ImageIndex,
     boot: &KernelBoot,
     state: &BootState,
-) -> Result<(), String> {
+) -> Result<(), Unready> {
     // Whether there is a discovery system is part of the plan.
     let System::Image { name, initrd } = &boot.system else { return Ok(()) };
     let image = snapshot.osimage(name.as_str());
@@ -212,9 +212,11 @@ fn check_files(
         }
     };
     let built = [(image::KERNEL, format!("genimage {name}")), (*initrd, format!("genimage {name}")), root];
-    match missing(&dir, built.map(|(file, command)| (dir.join(file), command)))? {
+    let found = missing(&dir, built.map(|(file, command)| (dir.join(file), command)));
+    match found.map_err(|late| unavailable(&dir, late))? {
         Some((file, command)) => {
-            Err(format!("The image {name} is not built: {} is missing. Run: {command}", file.display()))
+            let file = file.display();
+            Err(format!("The image {name} is not built: {file} is missing. Run: {command}").into())
         }
         None => Ok(()),
     }
@@ -224,20 +226,21 @@ fn check_files(
 fn missing<const N: usize>(
     dir: &Path,
     files: [(PathBuf, String); N],
-) -> Result<Option<(PathBuf, String)>, String> {
+) -> Result<Option<(PathBuf, String)>, Late> {
     let look = move || files.into_iter().find(|(file, _)| !file.exists());
-    DiskPool::default().call(dir, WAIT_TIME_MAX, look).map_err(|late| unavailable(dir, late))
+    DiskPool::default().call(dir, WAIT_TIME_MAX, look)
 }
 
-fn unavailable(path: &Path, late: Late) -> String {
-    format!("{}: {late}", path.display())
+fn unavailable(path: &Path, late: Late) -> Unready {
+    format!("{}: {late}", path.display()).into()
 }
 
 /// A switch fetches one file, and HTTP must serve it.
-fn check_installer(snapshot: &Snapshot, node: &str, file: &str) -> Result<(), String> {
+fn check_installer(snapshot: &Snapshot, node: &str, file: &str) -> Result<(), Unready> {
     let kind = snapshot.attr(node, col::switches::SWITCHTYPE);
     if kind.as_deref() != Some("onie") {
-        return Err(format!("nodeset command is not processed for {node}, only supports switchtype=onie"));
+        let text = format!("nodeset command is not processed for {node}, only supports switchtype=onie");
+        return Err(text.into());
     }
     let public = plan::public_path(snapshot, file);
     let served = ["/install/", "/tftpboot/"].iter().any(|root| public.starts_with(root));
@@ -251,7 +254,8 @@ fn check_installer(snapshot: &Snapshot, node: &str, file: &str) -> Result<(), St
         true => Ok(()),
         false => Err(format!(
             "The image '{file}' is invalid: linuximage.pkgdir must be one file below the install or TFTP directory"
-        )),
+        )
+        .into()),
     }
 }
 
@@ -336,9 +340,9 @@ mod tests {
         };
         assert_eq!(check("onie", &format!("{root}/onie.bin")), Ok(()));
         for file in [root, &format!("{root}/none"), "/etc/hostname"] {
-            assert!(check("onie", file).unwrap_err().contains("is invalid"), "{file}");
+            assert!(check("onie", file).unwrap_err().text.contains("is invalid"), "{file}");
         }
         let other = check("cisco", &format!("{root}/onie.bin")).unwrap_err();
-        assert_eq!(other, "nodeset command is not processed for sw1, only supports switchtype=onie");
+        assert_eq!(other.text, "nodeset command is not processed for sw1, only supports switchtype=onie");
     }
 }

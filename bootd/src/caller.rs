@@ -1,7 +1,7 @@
 //! The caller of a command: what it may name, and which node it is.
 
-use crate::output::Stop;
-use dawn_cluster::{Col, Noderange, PolicyRequest, Reach, Snapshot, Text, secrets};
+use crate::output::{CommandError, Stop};
+use dawn_cluster::{Col, Noderange, NoderangeError, PolicyRequest, Reach, Snapshot, Text, secrets};
 use dawn_serving::bounded_read::{self, Refused, Rights};
 use dawn_xcatd::dispatch::NODERANGE_WITHOUT_NAME;
 use dawn_xcatd::{Call, Expanded};
@@ -77,29 +77,36 @@ impl View {
     pub fn expand(&self, snapshot: &Snapshot, noderange: &str) -> Expanded {
         match self.evaluate(snapshot, Noderange::new(noderange)) {
             Ok(found) => Expanded { nodes: strings(&found.nodes), unknown: found.missing, fatal: None },
-            Err(fatal) => Expanded { fatal: Some(fatal), ..Expanded::default() },
+            Err(fatal) => Expanded { fatal: Some(fatal.to_string()), ..Expanded::default() },
         }
     }
 
     /// Nodes of a noderange whose names need not exist.
-    pub fn expand_unverified(&self, snapshot: &Snapshot, noderange: &str) -> Result<Vec<String>, String> {
+    ///
+    /// # Errors
+    /// The noderange cannot be evaluated.
+    pub fn expand_unverified(&self, snapshot: &Snapshot, noderange: &str) -> Result<Vec<String>, RangeError> {
         let found = self.evaluate(snapshot, Noderange::new(noderange).unverified().with_excluded())?;
         Ok(strings(&found.nodes))
     }
 
-    fn evaluate(&self, snapshot: &Snapshot, how: Noderange<'_>) -> Result<dawn_cluster::Expanded, String> {
+    fn evaluate(
+        &self,
+        snapshot: &Snapshot,
+        how: Noderange<'_>,
+    ) -> Result<dawn_cluster::Expanded, RangeError> {
         let rights = if matches!(self, View::Root) { Rights::Daemon } else { Rights::Nobody };
         let files = Files { rights, refused: RefCell::new(None) };
         let read = |path: &str| files.read(path);
         let how = match self {
-            View::Nameless => return Err(NODERANGE_WITHOUT_NAME.to_owned()),
+            View::Nameless => return Err(RangeError::Nameless),
             View::User(reach) => how.seen_by(reach),
             View::Root => how,
         };
         let found = how.files(&read).expand(snapshot);
         match files.refused.take() {
             Some(refused) => Err(refused),
-            None => found.map_err(|error| error.to_string()),
+            None => Ok(found?),
         }
     }
 }
@@ -108,12 +115,36 @@ fn strings(names: &[Text]) -> Vec<String> {
     names.iter().map(|name| name.to_string()).collect()
 }
 
+/// Why a noderange of a caller is not evaluated.
+#[derive(Debug, thiserror::Error)]
+pub enum RangeError {
+    /// A caller without a name asks for nodes.
+    #[error("{NODERANGE_WITHOUT_NAME}")]
+    Nameless,
+    /// A file that it names is there and was not read: leaving it out would change what the noderange means.
+    #[error("the file {path} of the noderange was not read: {why}")]
+    File {
+        /// The file.
+        path: String,
+        /// Why.
+        why: Refused,
+    },
+    /// The noderange itself is wrong.
+    #[error(transparent)]
+    Noderange(#[from] NoderangeError),
+}
+
+impl From<RangeError> for CommandError {
+    fn from(error: RangeError) -> Self {
+        Self::usage(error.to_string())
+    }
+}
+
 /// The files that a noderange names.
 struct Files {
     rights: Rights,
-    /// The first that was not read although it is there: leaving it out would change what the noderange
-    /// means.
-    refused: RefCell<Option<String>>,
+    /// The first that was not read although it is there.
+    refused: RefCell<Option<RangeError>>,
 }
 
 impl Files {
@@ -124,9 +155,7 @@ impl Files {
             // Only root learns which private files there are.
             Err(Refused::Io(_) | Refused::Private) => None,
             Err(why) => {
-                self.refused
-                    .borrow_mut()
-                    .get_or_insert_with(|| format!("the file {path} of the noderange was not read: {why}"));
+                self.refused.borrow_mut().get_or_insert(RangeError::File { path: path.to_owned(), why });
                 None
             }
         }

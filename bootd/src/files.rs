@@ -160,11 +160,11 @@ impl Files {
         if self.stores.contain(&snapshot, &format!("/{path}"), || place.real.clone()) {
             return Some(Answer::Refused(STORE.into()));
         }
-        self.admit(&snapshot, place, client).err().map(Answer::Hidden)
+        self.reserved(&snapshot, place, client).map(Answer::Hidden)
     }
 
-    /// Whether the client may have what is there.
-    fn admit(&self, snapshot: &Snapshot, place: &Place, client: IpAddr) -> Result<(), String> {
+    /// Whom what is there is for, if the client is another.
+    fn reserved(&self, snapshot: &Snapshot, place: &Place, client: IpAddr) -> Option<String> {
         let audiences = place.in_install.iter().map(|inside| audience::of(snapshot, inside));
         for audience in audiences.filter(|_| !self.addresses.now().are_of(client)) {
             match audience {
@@ -172,13 +172,13 @@ impl Files {
                 Audience::Node(node) => {
                     let asks = snapshot.node_by_ip(client.to_canonical());
                     if asks.is_none_or(|asking| *asking != *node) {
-                        return Err(format!("it is for {node} alone, and {client} is not its address"));
+                        return Some(format!("it is for {node} alone, and {client} is not its address"));
                     }
                 }
-                Audience::ThisMachine => return Err("it is for the server itself".into()),
+                Audience::ThisMachine => return Some("it is for the server itself".into()),
             }
         }
-        Ok(())
+        None
     }
 
     /// Reads a request; none if it is a path that nothing has.

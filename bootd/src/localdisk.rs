@@ -1,7 +1,7 @@
 //! The file that `linuximage.partitionfile` names; what it says is [`dawn_plan::localdisk`]'s business.
 
 use dawn_cluster::Snapshot;
-use dawn_plan::localdisk::{self, FILE_BYTES_MAX, Layout};
+use dawn_plan::localdisk::{self, FILE_BYTES_MAX, Layout, LayoutError};
 use dawn_serving::bounded_read;
 use dawn_wire::list::LocalDisk;
 use std::path::Path;
@@ -10,10 +10,10 @@ use std::path::Path;
 ///
 /// # Errors
 /// Why the file cannot be had, with its path.
-pub fn read(cell: &str) -> Result<Layout, String> {
+pub fn read(cell: &str) -> Result<Layout, LayoutError> {
     let (is_script, path) = localdisk::file_of(cell);
     let text = bounded_read::read_text(Path::new(path), FILE_BYTES_MAX)
-        .map_err(|error| format!("{path}: {error}"))?;
+        .map_err(|error| LayoutError::Unreadable { path: path.to_owned(), reason: error.to_string() })?;
     Ok(Layout { is_script, text })
 }
 

@@ -15,6 +15,7 @@ mod packages;
 use crate::zones::{lets_nodes_log_in, own_zone, zone_row};
 use dawn_cluster::secrets::{Sensitivity, is_secret, of_site_key};
 use dawn_cluster::{Col, Snapshot, Text, col};
+use dawn_plan::BootState;
 
 /// Where HTTP serves `site.installdir`.
 const INSTALL: &str = "/install";
@@ -140,8 +141,8 @@ fn of_node(snapshot: &Snapshot, node: &str, export: &mut Export<'_>) {
 
 /// Mask and gateway of a diskless POWER machine, whose firmware is given its network by a script.
 fn network_of_firmware(snapshot: &Snapshot, node: &str, export: &mut Export<'_>) {
-    let state = cell(snapshot, node, col::chain::CURRSTATE);
-    let diskless = state.starts_with("netboot") || state.starts_with("statelite");
+    let state = BootState::parse(&cell(snapshot, node, col::chain::CURRSTATE));
+    let diskless = matches!(state, Some(BootState::Netboot(_) | BootState::Statelite(_)));
     if !diskless || !cell(snapshot, node, col::nodetype::ARCH).starts_with("ppc64") {
         return;
     }

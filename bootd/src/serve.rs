@@ -88,8 +88,17 @@ pub struct Args {
     pub status_port: Option<u16>,
 }
 
+/// A text that is not a share of memory.
+#[derive(Debug, thiserror::Error)]
+enum MemoryError {
+    #[error("it is less than {} MiB", MEMORY_MIN >> 20)]
+    TooSmall,
+    #[error("it is not a size such as 800M or 4G")]
+    NotSize,
+}
+
 /// A size in bytes, or with K, M, G or T for powers of 1,024.
-fn memory_size(text: &str) -> Result<u64, String> {
+fn memory_size(text: &str) -> Result<u64, MemoryError> {
     const UNITS: [(char, u32); 4] = [('K', 10), ('M', 20), ('G', 30), ('T', 40)];
     let unit = |(letter, shift): &(char, u32)| {
         Some((text.strip_suffix([*letter, letter.to_ascii_lowercase()])?, *shift))
@@ -98,8 +107,8 @@ fn memory_size(text: &str) -> Result<u64, String> {
     let size = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
     match size {
         Some(size) if size >= MEMORY_MIN => Ok(size),
-        Some(_) => Err(format!("it is less than {} MiB", MEMORY_MIN >> 20)),
-        None => Err("it is not a size such as 800M or 4G".to_owned()),
+        Some(_) => Err(MemoryError::TooSmall),
+        None => Err(MemoryError::NotSize),
     }
 }
 
@@ -359,7 +368,11 @@ mod tests {
             ("-1G", Err("it is not a size such as 800M or 4G")),
             ("4GB", Err("it is not a size such as 800M or 4G")),
         ] {
-            assert_eq!(memory_size(text), size.map_err(str::to_owned), "{text}");
+            assert_eq!(
+                memory_size(text).map_err(|error| error.to_string()),
+                size.map_err(str::to_owned),
+                "{text}"
+            );
         }
     }
 

@@ -7,7 +7,7 @@
 //! pattern is taken off.
 
 use crate::names::excerpt;
-use crate::template::linear_regex;
+use crate::template::{PatternError, linear_regex};
 use regex::Regex;
 
 /// Operators of conditions on the values of nodes.
@@ -27,7 +27,7 @@ pub enum ConditionError {
         /// The expression.
         pattern: String,
         /// What the compiler says.
-        reason: String,
+        reason: PatternError,
     },
 }
 

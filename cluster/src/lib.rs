@@ -148,7 +148,7 @@ pub use policy::{PolicyRequest, Reason, Verdict};
 pub use reach::Reach;
 pub use resolve::{NEXT_RECORD, Resolved, ResolvedRow, Source};
 pub use row::{Row, Text};
-pub use rules::{check_group_name, known_words, script_problem};
+pub use rules::{NewNameError, check_group_name, known_words, script_problem};
 pub use schema::{AsCol, AsTable, Col, Column, Schema, Table, TableId, schema};
 pub use site::{SiteKey, is_host_name, site_key, site_keys};
 pub use snapshot::{OsImage, Snapshot};

@@ -29,6 +29,7 @@ use crate::names::excerpt;
 use crate::reach::Reach;
 use crate::row::Text;
 use crate::snapshot::Snapshot;
+use crate::template::PatternError;
 
 /// Bytes of an expression at most.
 pub const TEXT_BYTES_MAX: usize = 4 << 20;
@@ -64,7 +65,7 @@ pub enum NoderangeError {
         /// The expression.
         pattern: String,
         /// What the compiler says.
-        reason: String,
+        reason: PatternError,
     },
     /// A file may not be read here.
     #[error("files (^{}) cannot be used in this noderange", excerpt(.0))]

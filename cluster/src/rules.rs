@@ -13,7 +13,7 @@ mod scripts;
 #[cfg(test)]
 mod tests;
 
-pub use names::check_group_name;
+pub use names::{NewNameError, check_group_name};
 pub use scripts::script_problem;
 
 use crate::edit::{Edit, EditError};

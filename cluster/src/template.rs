@@ -38,7 +38,7 @@ pub(crate) const RESULT_BYTES_MAX: usize = 64 << 10;
 pub enum TemplateError {
     /// The pattern does not compile.
     #[error("the pattern of the template is not valid: {0}")]
-    Pattern(String),
+    Pattern(PatternError),
     /// An expression cannot be read.
     #[error("the expression ({}) of the template cannot be read: {reason}", excerpt(expression))]
     Expression {
@@ -164,16 +164,20 @@ impl Template {
     }
 }
 
-/// A pattern compiled with this program's memory limit; the error is the compiler's reason, without the
-/// pattern.
-pub(crate) fn linear_regex(re: &str) -> Result<Regex, String> {
+/// Why a regular expression does not compile: the compiler's reason, without the pattern.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct PatternError(String);
+
+/// A pattern compiled with this program's memory limit.
+pub(crate) fn linear_regex(re: &str) -> Result<Regex, PatternError> {
     let mut builder = RegexBuilder::new(re);
     let compiled =
         builder.size_limit(REGEX_BYTES_MAX).dfa_size_limit(REGEX_BYTES_MAX).nest_limit(100).build();
     compiled.map_err(|error| {
         let text = error.to_string();
         let last = text.lines().last().unwrap_or_default();
-        last.strip_prefix("error: ").unwrap_or(last).to_owned()
+        PatternError(last.strip_prefix("error: ").unwrap_or(last).to_owned())
     })
 }
 

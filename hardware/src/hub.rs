@@ -33,7 +33,7 @@ const OFFER_PERIOD: Duration = Duration::from_millis(20);
 
 /// Hardware control of a daemon.
 pub struct Hardware {
-    started: OnceLock<Result<Running, String>>,
+    started: OnceLock<Result<Running, io::Error>>,
     virsh: String,
 }
 
@@ -78,11 +78,10 @@ impl Hardware {
     }
 
     fn running(&self) -> Result<&Running, Error> {
-        let started =
-            self.started.get_or_init(|| Running::start(&self.virsh).map_err(|error| error.to_string()));
+        let started = self.started.get_or_init(|| Running::start(&self.virsh));
         started
             .as_ref()
-            .map_err(|text| Error::Machine(format!("hardware control could not be started: {text}")))
+            .map_err(|error| Error::Machine(format!("hardware control could not be started: {error}")))
     }
 
     /// Runs a job for each target; results come in order of completion.

@@ -292,11 +292,11 @@ impl Stream<'_> {
             self.take()?;
         }
         let piece = std::mem::take(&mut self.piece);
-        self.pool.give((), piece).map_err(io::Error::other)
+        self.pool.give((), piece)
     }
 
     fn take(&mut self) -> io::Result<bool> {
-        match self.pool.take().map_err(io::Error::other)? {
+        match self.pool.take()? {
             Some(((), packed)) => self.out.write_all(&packed.bytes).map(|()| true),
             None => Ok(false),
         }
@@ -331,7 +331,7 @@ impl Write for Stream<'_> {
 struct PiecePacker(Compress);
 
 impl Pack for PiecePacker {
-    fn pack(&mut self, block: Vec<u8>) -> Result<Packed, String> {
+    fn pack(&mut self, block: Vec<u8>) -> io::Result<Packed> {
         let bytes = match self.0 {
             Compress::Gzip(level) => {
                 let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(level));
@@ -342,6 +342,6 @@ impl Pack for PiecePacker {
                 encoder.write_all(&block).and_then(|()| encoder.finish())
             }
         };
-        Ok(Packed { bytes: bytes.map_err(|error| error.to_string())?, stored: false })
+        Ok(Packed { bytes: bytes?, stored: false })
     }
 }

@@ -4,6 +4,7 @@
 //! takes a finished block for every new one, which bounds the memory.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::Scope;
@@ -18,21 +19,21 @@ pub(crate) struct Packed {
     pub(crate) stored: bool,
 }
 
-/// The state of one thread. Errors are texts for the user.
+/// The state of one thread.
 pub(crate) trait Pack: Send {
     /// Compress one block.
-    fn pack(&mut self, block: Vec<u8>) -> Result<Packed, String>;
+    fn pack(&mut self, block: Vec<u8>) -> io::Result<Packed>;
 }
 
 struct Job {
     block: Vec<u8>,
-    reply: Sender<Result<Packed, String>>,
+    reply: Sender<io::Result<Packed>>,
 }
 
 /// The pool; `T` is what the caller wants to know about a block when it comes back.
 pub(crate) struct Pool<T> {
     jobs: Sender<Job>,
-    waiting: VecDeque<(T, Receiver<Result<Packed, String>>)>,
+    waiting: VecDeque<(T, Receiver<io::Result<Packed>>)>,
     limit: usize,
 }
 
@@ -55,7 +56,7 @@ impl<T> Pool<T> {
     }
 
     /// Hand a block to the threads.
-    pub(crate) fn give(&mut self, what: T, block: Vec<u8>) -> Result<(), String> {
+    pub(crate) fn give(&mut self, what: T, block: Vec<u8>) -> io::Result<()> {
         let (reply, result) = channel();
         self.jobs.send(Job { block, reply }).map_err(|_| stopped())?;
         self.waiting.push_back((what, result));
@@ -63,7 +64,7 @@ impl<T> Pool<T> {
     }
 
     /// The oldest block, waiting for it; `None` when all are back.
-    pub(crate) fn take(&mut self) -> Result<Option<(T, Packed)>, String> {
+    pub(crate) fn take(&mut self) -> io::Result<Option<(T, Packed)>> {
         let Some((what, result)) = self.waiting.pop_front() else { return Ok(None) };
         let packed = result.recv().map_err(|_| stopped())??;
         Ok(Some((what, packed)))
@@ -83,6 +84,6 @@ fn work(queue: &Mutex<Receiver<Job>>, mut packer: impl Pack) {
     }
 }
 
-fn stopped() -> String {
-    "a compressing thread stopped".to_owned()
+fn stopped() -> io::Error {
+    io::Error::other("a compressing thread stopped")
 }

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use dawn_imagebuilder::genimage::{self, Embedded, GenimageError, InitrdJob, MakeInitrd, Options, Outcome};
 use dawn_imagebuilder::image::ImageDef;
+use dawn_imagebuilder::initramfs::InitramfsError;
 
 fn def(dir: &Path) -> ImageDef {
     ImageDef {
@@ -30,9 +31,10 @@ impl MakeInitrd for Fake {
         self.0.into()
     }
 
-    fn make(&self, job: &InitrdJob<'_>) -> Result<Vec<String>, String> {
+    fn make(&self, job: &InitrdJob<'_>) -> Result<Vec<String>, InitramfsError> {
         assert!(job.rootimg.join("usr/lib/modules").join(job.kernel).join("modules.dep").exists());
-        fs::write(job.output, format!("{:?} {}", job.kind, job.kernel)).map_err(|e| e.to_string())?;
+        fs::write(job.output, format!("{:?} {}", job.kind, job.kernel))
+            .map_err(|cause| InitramfsError::File { path: job.output.to_owned(), cause })?;
         Ok(vec![format!("made by {}", self.0)])
     }
 }

@@ -127,7 +127,7 @@ impl Fetch {
                 head.date.into_iter().for_each(clock::follow);
                 self.answer(&head, &mut stream, sink)
             }
-            Err(why) => Try::Again(self.broken(&why)),
+            Err(cause) => Try::Again(self.broken(&cause.to_string())),
         }
     }
 
@@ -215,23 +215,30 @@ fn connect(host: Ipv4Addr, port: u16) -> Result<TcpStream> {
     open().map_err(|cause| Error::Connect { host, port, cause })
 }
 
-fn read_line(source: &mut impl BufRead) -> std::result::Result<String, String> {
+fn malformed(text: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, text.into())
+}
+
+fn read_line(source: &mut impl BufRead) -> io::Result<String> {
     let mut line = Vec::new();
-    source.take(LINE_BYTES_MAX).read_until(b'\n', &mut line).map_err(|cause| cause.to_string())?;
+    source.take(LINE_BYTES_MAX).read_until(b'\n', &mut line)?;
     if line.pop() != Some(b'\n') {
-        return Err("the head is cut off or too long".to_owned());
+        return Err(malformed("the head is cut off or too long"));
     }
     Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
 }
 
 /// Reads status line and header fields.
-pub fn read_head(source: &mut impl BufRead) -> std::result::Result<Head, String> {
+///
+/// # Errors
+/// The connection breaks, or this is not a head.
+pub fn read_head(source: &mut impl BufRead) -> io::Result<Head> {
     let status_line = read_line(source)?;
     let status = status_line
         .strip_prefix("HTTP/1.")
         .and_then(|rest| rest.split(' ').nth(1))
         .and_then(|code| code.parse().ok())
-        .ok_or_else(|| format!("`{status_line}` is not an HTTP status"))?;
+        .ok_or_else(|| malformed(format!("`{status_line}` is not an HTTP status")))?;
     let mut head = Head { status, ..Head::default() };
     for _ in 0..LINES_MAX {
         let line = read_line(source)?;
@@ -242,7 +249,7 @@ pub fn read_head(source: &mut impl BufRead) -> std::result::Result<Head, String>
             head.field(&name.to_ascii_lowercase(), value.trim());
         }
     }
-    Err("the head has too many lines".to_owned())
+    Err(malformed("the head has too many lines"))
 }
 
 impl Head {
@@ -295,7 +302,7 @@ fn read_chunks(
     put: &mut dyn FnMut(&[u8]) -> io::Result<()>,
 ) -> std::result::Result<(), Stop> {
     loop {
-        let line = read_line(source).map_err(Stop::Source)?;
+        let line = read_line(source).map_err(|cause| Stop::Source(cause.to_string()))?;
         let digits = line.split(';').next().unwrap_or_default().trim();
         let size = u64::from_str_radix(digits, 16)
             .map_err(|_| Stop::Source(format!("`{digits}` is not a chunk size")))?;
@@ -305,7 +312,7 @@ fn read_chunks(
         if copy(source, size, put)? != 0 {
             return Err(Stop::Source("the connection broke inside a chunk".to_owned()));
         }
-        read_line(source).map_err(Stop::Source)?;
+        read_line(source).map_err(|cause| Stop::Source(cause.to_string()))?;
     }
 }
 
@@ -338,7 +345,7 @@ mod tests {
     use super::*;
     use std::net::TcpListener;
 
-    fn head(text: &str) -> std::result::Result<Head, String> {
+    fn head(text: &str) -> io::Result<Head> {
         read_head(&mut text.as_bytes())
     }
 

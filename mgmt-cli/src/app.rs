@@ -10,7 +10,7 @@ use dawn_bootd::command::parse::version_line;
 use dawn_bootd::command::{Entry, Kind, NO_NODES, PROGRESS, PasswordPrompt, Registry, VERSION};
 use dawn_cluster::utf8;
 use dawn_xcatd::client;
-use std::io::{IsTerminal, Read};
+use std::io::{self, IsTerminal, Read};
 use std::os::fd::AsFd;
 
 /// Bytes of piped text a client forwards.
@@ -120,7 +120,7 @@ fn run_entry(entry: &Entry, words: &[String], environment: &Environment, registr
         match password(&prompt, environment) {
             Ok(Some(password)) => request.env.push(format!("{}={password}", prompt.variable)),
             Ok(None) => {}
-            Err(error) => return refused(&error, 2),
+            Err(error) => return refused(&format!("the terminal: {error}"), 2),
         }
     }
     let verbose = is_verbose(entry, words);
@@ -142,7 +142,7 @@ fn file_text(entry: &Entry, words: &[String], environment: &Environment) -> Resu
     let file = file.ok_or_else(|| said(&(entry.clap)().render_usage().to_string(), 2))?;
     let bytes = std::fs::read(environment.directory.join(file));
     let bytes = bytes.map_err(|_| said(&format!("Error: Unable to open {file} for reading."), 3))?;
-    utf8::text(bytes, file).map_err(|error| refused(&error, BAD_TEXT))
+    utf8::text(bytes, file).map_err(|error| refused(&error.to_string(), BAD_TEXT))
 }
 
 fn refused(error: &str, code: i32) -> i32 {
@@ -170,12 +170,12 @@ fn is_asked(prompt: &PasswordPrompt, words: &[String]) -> bool {
 }
 
 /// The password, from the terminal, if its variable is not set.
-fn password(prompt: &PasswordPrompt, environment: &Environment) -> Result<Option<String>, String> {
+fn password(prompt: &PasswordPrompt, environment: &Environment) -> io::Result<Option<String>> {
     if environment.variable(prompt.variable).is_some() || !std::io::stdin().is_terminal() {
         return Ok(None);
     }
     print(prompt.prompt);
-    let line = hidden_line().map_err(|error| format!("the terminal: {error}"))?;
+    let line = hidden_line()?;
     print("\n");
     Ok(Some(line).filter(|line| !line.is_empty()))
 }
@@ -205,7 +205,7 @@ fn piped_text() -> Result<Option<String>, i32> {
         let limit = STDIN_BYTES_MAX >> 20;
         return Err(refused(&format!("standard input has more than {limit} MiB; split it"), 1));
     }
-    let text = utf8::text(bytes, "standard input").map_err(|error| refused(&error, 1))?;
+    let text = utf8::text(bytes, "standard input").map_err(|error| refused(&error.to_string(), 1))?;
     Ok(Some(text).filter(|text| !text.is_empty()))
 }
 

@@ -171,7 +171,7 @@ fn tables(
         model.apply(Change::new("root", "dawn init", repair)).context("cannot repair the policy table")?;
         lines.iter().for_each(|line| say(line));
     }
-    boot_network(&model, addresses, &local_networks::read().map_err(anyhow::Error::msg)?)?;
+    boot_network(&model, addresses, &local_networks::read()?)?;
     say_choices(&model.snapshot(), args);
     Ok(model.snapshot())
 }

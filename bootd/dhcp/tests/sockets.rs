@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::io::ErrorKind::PermissionDenied;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -14,7 +15,7 @@ use dawn_dhcp::boot::BootRule;
 use dawn_dhcp::directory::{Network, Range, Reservation};
 use dawn_dhcp::event::{Event, What};
 use dawn_dhcp::fixed::FixedDirectory;
-use dawn_dhcp::shell::{Config, Server, serve};
+use dawn_dhcp::shell::{Config, ServeError, Server, serve};
 use dhcproto::{Decodable, Decoder, v4};
 use support::client::Request;
 use tokio_util::sync::CancellationToken;
@@ -63,8 +64,8 @@ impl Running {
         let stop = CancellationToken::new();
         match serve(config, directory, observer, stop.clone()).await {
             Ok(server) => Some(Self { server, stop, events, port }),
-            Err(error) if error.to_string().contains("cannot open a packet socket") => {
-                println!("skipped: {error}");
+            Err(ServeError::Socket { what, source, .. }) if source.kind() == PermissionDenied => {
+                println!("skipped: cannot {what}: {source}");
                 None
             }
             Err(error) => panic!("{error}"),

@@ -3,6 +3,7 @@
 //! Pure functions on a snapshot: `nodeset`, `nextdestiny`, the line `next` on the status port and chain
 //! elements all go through here. A time is passed in, as `nodelist.statustime` has it.
 
+use crate::state::BootState;
 use dawn_cluster::{Col, Edit, EditError, Snapshot, Text, col, nearest_of};
 
 /// Provisioning methods that boot the node's root over the network each time.
@@ -16,6 +17,41 @@ const STATES: &str = "the states are osimage=IMAGE, osimage, boot, shell, standb
 const ARGUMENT_STATES: [&str; 3] = ["runcmd=", "runimage=", "ondiscover="];
 /// Former words for provisioning.
 const DEPRECATED: [&str; 3] = ["install", "netboot", "statelite"];
+
+/// Why a node cannot be brought into a state. The texts are xCAT's where it has one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DestinyError {
+    /// A word that is not a state.
+    #[error("Unknown state {0} requested; {STATES}")]
+    Unknown(String),
+    /// An old form of a state, for which no image fits.
+    #[error("{USE_OSIMAGE}")]
+    OldForm,
+    /// The node is to be provisioned with the image it has, and has none.
+    #[error("No osimage name was given, and nodetype.provmethod of the node is not set.")]
+    NoImageNamed,
+    /// The image does not exist.
+    #[error("Cannot find the OS image {name} in the osimage table.{}", did_you_mean(meant.as_deref()))]
+    NoSuchImage {
+        /// Its name.
+        name: String,
+        /// The name of one that exists and is like it.
+        meant: Option<String>,
+    },
+    /// The image does not say how it is provisioned.
+    #[error("osimage.provmethod for {0} must be set.")]
+    NoMethod(String),
+    /// The node has neither a chain nor a state.
+    #[error("Cannot determine current state for this node")]
+    NoChain,
+    /// The model refuses the edit.
+    #[error(transparent)]
+    Edit(#[from] EditError),
+}
+
+fn did_you_mean(name: Option<&str>) -> String {
+    name.map(|name| format!(" Did you mean '{name}'?")).unwrap_or_default()
+}
 
 /// A state as asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,8 +75,11 @@ pub enum State {
 }
 
 impl State {
-    /// Reads a state; the error is xCAT's text.
-    pub fn parse(text: &str) -> Result<State, String> {
+    /// Reads a state.
+    ///
+    /// # Errors
+    /// It is not one.
+    pub fn parse(text: &str) -> Result<State, DestinyError> {
         if text == "osimage" {
             return Ok(State::Image { name: None, reboot4deploy: false });
         }
@@ -60,7 +99,7 @@ impl State {
         if PLAIN_STATES.contains(&text) || ARGUMENT_STATES.iter().any(has_argument) {
             return Ok(State::Word(text.to_owned()));
         }
-        Err(format!("Unknown state {text} requested; {STATES}"))
+        Err(DestinyError::Unknown(text.to_owned()))
     }
 }
 
@@ -73,12 +112,8 @@ pub struct Move {
     pub edits: Vec<Edit>,
 }
 
-fn edit_error(error: EditError) -> String {
-    error.to_string()
-}
-
-fn set(node: &str, col: Col, value: &str) -> Result<Edit, String> {
-    Edit::set_node(node, col, value).map_err(edit_error)
+fn set(node: &str, col: Col, value: &str) -> Result<Edit, DestinyError> {
+    Ok(Edit::set_node(node, col, value)?)
 }
 
 /// Brings a node into a state. `rest` of a comma list becomes the chain that is left.
@@ -88,13 +123,14 @@ pub fn set_state(
     state: &State,
     rest: Option<&str>,
     now: &StatusTime,
-) -> Result<Move, String> {
+) -> Result<Move, DestinyError> {
     let mut moved = match state {
         State::Image { name, reboot4deploy } => {
             set_image(snapshot, node, name.as_deref(), reboot4deploy.then_some(now))?
         }
         State::Method { method, image } => {
-            let name = image_by_method(snapshot, node, method, image.as_deref()).ok_or(USE_OSIMAGE)?;
+            let name =
+                image_by_method(snapshot, node, method, image.as_deref()).ok_or(DestinyError::OldForm)?;
             set_image(snapshot, node, Some(&name), None)?
         }
         State::Word(word) => set_word(snapshot, node, word)?,
@@ -106,7 +142,7 @@ pub fn set_state(
 }
 
 /// What is said of the old form of a state where no image fits.
-pub const USE_OSIMAGE: &str = "The options \"install\", \"netboot\", and \"statelite\" have been deprecated, use \
+const USE_OSIMAGE: &str = "The options \"install\", \"netboot\", and \"statelite\" have been deprecated, use \
                                \"osimage=<osimage_name>\" instead.";
 
 /// The image that an old form of a state means: `netboot` with the node's distribution, architecture and
@@ -127,7 +163,7 @@ pub fn image_by_method(snapshot: &Snapshot, node: &str, method: &str, given: Opt
     image.provmethod().is_some_and(|known| &**known == method).then_some(name)
 }
 
-fn set_word(snapshot: &Snapshot, node: &str, word: &str) -> Result<Move, String> {
+fn set_word(snapshot: &Snapshot, node: &str, word: &str) -> Result<Move, DestinyError> {
     let mut edits = vec![set(node, col::chain::CURRSTATE, word)?];
     if word == "boot"
         && let Some(image) = snapshot.attr(node, col::nodetype::PROVMETHOD)
@@ -146,18 +182,15 @@ fn set_image(
     node: &str,
     name: Option<&str>,
     deploys_at: Option<&StatusTime>,
-) -> Result<Move, String> {
+) -> Result<Move, DestinyError> {
     let stored = snapshot.attr(node, col::nodetype::PROVMETHOD);
-    let name = name.or(stored.as_deref()).ok_or_else(|| {
-        "No osimage name was given, and nodetype.provmethod of the node is not set.".to_owned()
-    })?;
+    let name = name.or(stored.as_deref()).ok_or(DestinyError::NoImageNamed)?;
     let image = snapshot.osimage(name);
     let image = image.ok_or_else(|| {
         let meant = nearest_of(name, snapshot.osimage_names().map(|known| &**known));
-        let hint = meant.map(|meant| format!(" Did you mean '{meant}'?")).unwrap_or_default();
-        format!("Cannot find the OS image {name} in the osimage table.{hint}")
+        DestinyError::NoSuchImage { name: name.to_owned(), meant: meant.map(str::to_owned) }
     })?;
-    let method = image.provmethod().ok_or_else(|| format!("osimage.provmethod for {name} must be set."))?;
+    let method = image.provmethod().ok_or_else(|| DestinyError::NoMethod(name.to_owned()))?;
     let text = |column| image.get(column).map(Text::to_string).unwrap_or_default();
     let (os, arch, profile) = (text("osvers"), text("osarch"), text("profile"));
     let currstate = match method.as_ref() {
@@ -181,7 +214,7 @@ fn set_image(
 }
 
 /// Advances the chain; `None` if the node has none.
-pub fn next(snapshot: &Snapshot, node: &str, now: &StatusTime) -> Result<Option<Move>, String> {
+pub fn next(snapshot: &Snapshot, node: &str, now: &StatusTime) -> Result<Option<Move>, DestinyError> {
     let value = |col: Col| snapshot.attr(node, col).map(|text| text.to_string()).unwrap_or_default();
     let (chain, currchain, currstate) =
         (value(col::chain::CHAIN), value(col::chain::CURRCHAIN), value(col::chain::CURRSTATE));
@@ -201,7 +234,7 @@ pub fn next(snapshot: &Snapshot, node: &str, now: &StatusTime) -> Result<Option<
     let rest = if rest.is_empty() { first } else { rest };
     let state = State::parse(first.trim())?;
     let mut moved = set_state(snapshot, node, &state, None, now)?;
-    let install = moved.currstate.starts_with("install ");
+    let install = matches!(BootState::parse(&moved.currstate), Some(BootState::Install(_)));
     let left = if install && rest == first { "boot" } else { rest };
     moved.edits.retain(|edit| !is_currchain(edit));
     moved.edits.push(set(node, col::chain::CURRCHAIN, left)?);
@@ -220,7 +253,7 @@ pub fn with_status(
     node: &str,
     step: Option<Move>,
     now: &StatusTime,
-) -> Result<Vec<Edit>, String> {
+) -> Result<Vec<Edit>, DestinyError> {
     let state = |step: &Move| step.currstate.clone();
     let present =
         || snapshot.attr(node, col::chain::CURRSTATE).map(|text| text.to_string()).unwrap_or_default();
@@ -234,15 +267,18 @@ pub fn with_status(
 
 /// `nodelist.status` that goes with a state a node asks for.
 fn status_for(currstate: &str) -> &'static str {
-    let starts = |word: &str| currstate.starts_with(word);
-    match currstate {
-        "" | "standby" => "standingby",
-        "shell" => "shell",
-        "discover" => "discovering",
-        _ if starts("install") => "installing",
-        _ if starts("netboot") || starts("statelite") => "netbooting",
-        _ if starts("runcmd") => "configuring",
-        _ => "booting",
+    match BootState::parse(currstate) {
+        None if currstate.is_empty() => "standingby",
+        Some(BootState::Install(_)) => "installing",
+        Some(BootState::Netboot(_) | BootState::Statelite(_)) => "netbooting",
+        Some(BootState::Task(task)) => match task.split('=').next().unwrap_or_default() {
+            "standby" => "standingby",
+            "shell" => "shell",
+            "discover" => "discovering",
+            "runcmd" => "configuring",
+            _ => "booting",
+        },
+        None | Some(BootState::Boot | BootState::Offline) => "booting",
     }
 }
 
@@ -256,7 +292,7 @@ pub fn status_edits(
     node: &str,
     status: &str,
     now: &StatusTime,
-) -> Result<Vec<Edit>, String> {
+) -> Result<Vec<Edit>, DestinyError> {
     stamped(snapshot, node, [col::nodelist::STATUS, col::nodelist::STATUSTIME], [status, &now.0])
 }
 
@@ -266,7 +302,7 @@ pub fn update_status_edits(
     node: &str,
     status: &str,
     now: &StatusTime,
-) -> Result<Vec<Edit>, String> {
+) -> Result<Vec<Edit>, DestinyError> {
     stamped(snapshot, node, [col::nodelist::UPDATESTATUS, col::nodelist::UPDATESTATUSTIME], [status, &now.0])
 }
 
@@ -275,7 +311,7 @@ fn stamped(
     node: &str,
     columns: [Col; 2],
     values: [&str; 2],
-) -> Result<Vec<Edit>, String> {
+) -> Result<Vec<Edit>, DestinyError> {
     if !snapshot.has_node(node) {
         return Ok(Vec::new());
     }
@@ -326,10 +362,10 @@ mod tests {
         let go = |text: &str| {
             let state = State::parse(text)?;
             let moved = set_state(&snapshot, "cn1", &state, None, &now())?;
-            let after = snapshot.with(&moved.edits).map_err(|error| error.to_string())?;
+            let after = snapshot.with(&moved.edits)?;
             let cell = |col: &str| after.attr("cn1", col).map(|t| t.to_string()).unwrap_or_default();
             let line = ["chain.currstate", "nodetype.provmethod", "nodetype.os"].map(cell).join("|");
-            Ok::<_, String>(line)
+            Ok::<_, DestinyError>(line)
         };
         for (text, expected) in [
             ("osimage=img", "netboot debian12-x86_64-compute|img|debian12"),
@@ -354,7 +390,7 @@ mod tests {
                 "Unknown state runcmd= requested; the states are osimage=IMAGE, osimage, boot, shell, standby, discover, runcmd=COMMAND, runimage=URL, reboot, shutdown, offline, stat, next and enact",
             ),
         ] {
-            assert_eq!(go(text).expect_err(text), expected);
+            assert_eq!(go(text).expect_err(text).to_string(), expected);
         }
     }
 

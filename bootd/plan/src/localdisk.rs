@@ -25,8 +25,68 @@ const PARTS_MAX: usize = 128;
 /// File system where none is named.
 const KIND_DEFAULT: &str = "ext4";
 
-/// The reason for a layout that is switched off.
-const NOT_ENABLED: &str = "its layout is not enabled (enable=yes)";
+/// Why a layout cannot be carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LayoutError {
+    /// Its file cannot be read.
+    #[error("{path}: {reason}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// It is switched off.
+    #[error("its layout is not enabled (enable=yes)")]
+    NotEnabled,
+    /// No text at all.
+    #[error("its layout is empty")]
+    Empty,
+    /// A block of another name.
+    #[error("its layout has a block [{0}]")]
+    Block(String),
+    /// A key that its block does not have.
+    #[error("line {line} of its layout: '{key}' is not a key of {block}")]
+    Key {
+        /// Line, from 1.
+        line: usize,
+        /// The key.
+        key: String,
+        /// The block.
+        block: String,
+    },
+    /// A line that is neither a block nor a key.
+    #[error("line {0} of its layout is neither [block] nor key=value")]
+    Line(usize),
+    /// A block without `dev=`.
+    #[error("{0} of its layout has no dev=")]
+    NoDevice(String),
+    /// `dev=` names something else.
+    #[error("{block} of its layout names '{device}', which is not a device")]
+    Device {
+        /// The block.
+        block: String,
+        /// What it names.
+        device: String,
+    },
+    /// `fstype=` names something else.
+    #[error("{block} of its layout names '{kind}', which is not a file system")]
+    FileSystem {
+        /// The block.
+        block: String,
+        /// What it names.
+        kind: String,
+    },
+    /// `ptype=` of another kind.
+    #[error("ptype={0} of its layout is neither gpt nor msdos")]
+    Table(String),
+    /// `parts=` cannot be read.
+    #[error("parts={0} of its layout is not a list of percentages or ranges")]
+    Parts(String),
+    /// `parts=` needs more than there is.
+    #[error("parts={0} of its layout is more than a disk holds")]
+    TooMuch(String),
+}
 
 /// A layout as its file has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,27 +111,26 @@ pub fn file_of(cell: &str) -> (bool, &str) {
 
 /// The local disk in the list of a node whose image has this layout, or one that cannot be read.
 #[must_use]
-pub fn of_layout(layout: Result<Layout, String>) -> LocalDisk {
-    let steps = layout.and_then(|layout| match layout.is_script {
+pub fn of_layout(layout: Result<Layout, LayoutError>) -> LocalDisk {
+    steps_of(layout).map_or_else(|reason| LocalDisk::Missing(reason.to_string()), LocalDisk::Layout)
+}
+
+fn steps_of(layout: Result<Layout, LayoutError>) -> Result<Vec<Step>, LayoutError> {
+    layout.and_then(|layout| match layout.is_script {
         true => Ok(vec![Step::Script(layout.text)]),
         false => parse(&layout.text),
-    });
-    steps.map_or_else(LocalDisk::Missing, LocalDisk::Layout)
+    })
 }
 
 /// Why the layout of a node's image cannot be carried out.
 #[must_use]
-pub fn problem(snapshot: &Snapshot, node: &str, layout: Result<Layout, String>) -> Option<String> {
+pub fn problem(snapshot: &Snapshot, node: &str, layout: Result<Layout, LayoutError>) -> Option<String> {
     let missed = || {
         let files = dawn_statelite::files(snapshot, node);
         files.iter().any(|file| file.option == Ok(LiteOption::Localdisk))
     };
-    match of_layout(layout) {
-        LocalDisk::Missing(reason) if reason != NOT_ENABLED || missed() => {
-            Some(format!("linuximage.partitionfile: {reason}"))
-        }
-        _ => None,
-    }
+    let reason = steps_of(layout).err()?;
+    (reason != LayoutError::NotEnabled || missed()).then(|| format!("linuximage.partitionfile: {reason}"))
 }
 
 /// The keys of a block.
@@ -82,32 +141,28 @@ struct Block<'a> {
 }
 
 /// Reads a layout; the reason names the line.
-fn parse(text: &str) -> Result<Vec<Step>, String> {
+fn parse(text: &str) -> Result<Vec<Step>, LayoutError> {
     let mut blocks = vec![Block::default()];
-    for (number, line) in text.lines().enumerate().map(|(index, line)| (index + 1, line.trim())) {
-        if line.is_empty() || line.starts_with('#') {
+    for (line, text) in text.lines().enumerate().map(|(index, text)| (index + 1, text.trim())) {
+        if text.is_empty() || text.starts_with('#') {
             continue;
         }
-        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+        if let Some(name) = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
             blocks.push(Block { name: name.trim(), keys: Vec::new() });
-        } else if let (Some((key, value)), Some(block)) = (line.split_once('='), blocks.last_mut()) {
+        } else if let (Some((key, value)), Some(block)) = (text.split_once('='), blocks.last_mut()) {
             let (key, value) = (key.trim(), value.trim());
-            let known =
-                keys_of(block.name).ok_or_else(|| format!("its layout has a block [{}]", block.name))?;
+            let known = keys_of(block.name).ok_or_else(|| LayoutError::Block(block.name.to_owned()))?;
             if !known.contains(&key) {
-                return Err(format!(
-                    "line {number} of its layout: '{key}' is not a key of {}",
-                    block.title()
-                ));
+                return Err(LayoutError::Key { line, key: key.to_owned(), block: block.title() });
             }
             block.keys.push((key, value));
         } else {
-            return Err(format!("line {number} of its layout is neither [block] nor key=value"));
+            return Err(LayoutError::Line(line));
         }
     }
-    let (head, blocks) = blocks.split_first().ok_or("its layout is empty")?;
+    let (head, blocks) = blocks.split_first().ok_or(LayoutError::Empty)?;
     if head.get("enable") != Some("yes") {
-        return Err(NOT_ENABLED.to_owned());
+        return Err(LayoutError::NotEnabled);
     }
     let may_part = head.get("enablepart") == Some("yes");
     blocks.iter().filter(|block| may_part || block.name != "disk").map(Block::step).collect()
@@ -139,35 +194,35 @@ impl Block<'_> {
             .filter(|v| !v.is_empty())
     }
 
-    fn step(&self) -> Result<Step, String> {
-        let title = self.title();
-        let device = self.get("dev").ok_or_else(|| format!("{title} of its layout has no dev="))?;
+    fn step(&self) -> Result<Step, LayoutError> {
+        let block = self.title();
+        let Some(device) = self.get("dev") else { return Err(LayoutError::NoDevice(block)) };
         let plain = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "/_-.".contains(c));
         let name = device.strip_prefix("/dev/").filter(|name| !name.is_empty() && !name.contains(".."));
         if name.is_none() || !plain(device) {
-            return Err(format!("{title} of its layout names '{device}', which is not a device"));
+            return Err(LayoutError::Device { block, device: device.to_owned() });
         }
         let device = device.to_owned();
         let kind = self.get("fstype").unwrap_or(KIND_DEFAULT).to_owned();
         if !kind.chars().all(|c| c.is_ascii_alphanumeric()) {
-            return Err(format!("{title} of its layout names '{kind}', which is not a file system"));
+            return Err(LayoutError::FileSystem { block, kind });
         }
         match self.name {
             "disk" => self.disk(device, kind),
             "localspace" => Ok(Step::Space { device, kind }),
             "swapspace" => Ok(Step::Swap { device }),
-            name => Err(format!("its layout has a block [{name}]")),
+            name => Err(LayoutError::Block(name.to_owned())),
         }
     }
 
-    fn disk(&self, device: String, kind: String) -> Result<Step, String> {
+    fn disk(&self, device: String, kind: String) -> Result<Step, LayoutError> {
         let table = match self.get("ptype") {
             None | Some("msdos" | "dos") => TableKind::Dos,
             Some("gpt") => TableKind::Gpt,
-            Some(other) => return Err(format!("ptype={other} of its layout is neither gpt nor msdos")),
+            Some(other) => return Err(LayoutError::Table(other.to_owned())),
         };
         let parts = self.get("parts").unwrap_or_default();
-        let wrong = || format!("parts={parts} of its layout is not a list of percentages or ranges");
+        let wrong = || LayoutError::Parts(parts.to_owned());
         let list: Vec<Part> = parts
             .split(',')
             .filter(|part| !part.trim().is_empty())
@@ -176,7 +231,7 @@ impl Block<'_> {
         let share: u64 =
             list.iter().map(|part| if let Part::Percent(share) = part { *share } else { 0 }).sum();
         if share > 100 || list.len() > PARTS_MAX {
-            return Err(format!("parts={parts} of its layout is more than a disk holds"));
+            return Err(LayoutError::TooMuch(parts.to_owned()));
         }
         Ok(Step::Disk { device, clear: self.get("clear").is_some(), table, kind, parts: list })
     }
@@ -231,7 +286,7 @@ mod tests {
                          [disk]\ndev=/dev/sdb\nparts=1M-200G, 200G-400GiB\n[localspace]\n# one\ndev = /dev/sda1\nfstype=xfs\n\
                          [swapspace]\ndev=/dev/sda2\n";
 
-    fn lines(text: &str) -> Result<String, String> {
+    fn lines(text: &str) -> Result<String, LayoutError> {
         parse(text).map(|steps| steps.iter().map(Step::to_string).collect())
     }
 
@@ -261,7 +316,7 @@ mod tests {
             ("enable=yes\nenablepart=yes\n[disk]\ndev=/dev/sda\nparts=2G-1G\n", "not a list of percentages"),
             ("enable=yes\nenablepart=yes\n[disk]\ndev=/dev/sda\nparts=1X-2X\n", "not a list of percentages"),
         ] {
-            assert!(lines(text).unwrap_err().contains(reason), "{text}: {:?}", lines(text));
+            assert!(lines(text).unwrap_err().to_string().contains(reason), "{text}: {:?}", lines(text));
         }
     }
 

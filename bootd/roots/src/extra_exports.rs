@@ -60,8 +60,34 @@ pub enum ExtraError {
         /// Number of the line, from 1.
         line: usize,
         /// What is wrong with it.
-        reason: String,
+        reason: LineError,
     },
+}
+
+/// What is wrong with a line.
+#[derive(Debug, thiserror::Error)]
+pub enum LineError {
+    /// A quoted path does not end.
+    #[error("a quote is not closed")]
+    Quote,
+    /// A directory that cannot be exported.
+    #[error("'{}' is not an absolute path of a directory below /", .0.display())]
+    Path(PathBuf),
+    /// Nobody could mount it.
+    #[error("{} cannot be mounted: it has no clients", .0.display())]
+    NoClients(PathBuf),
+    /// A client that cannot be read.
+    #[error("'{0}' is neither an address, nor a network (10.1.0.0/16), nor *")]
+    Client(String),
+    /// The options of a client do not end.
+    #[error("'{0}' lacks its )")]
+    Options(String),
+    /// An option without its number.
+    #[error("'{0}' needs a number")]
+    Number(String),
+    /// An unknown option.
+    #[error("there is no option '{0}'")]
+    Option(String),
 }
 
 /// One directory for one class of clients.
@@ -106,7 +132,7 @@ impl<E> WithExtras<E> {
     }
 
     /// The same from the text of the file; or the number of a line and what is wrong with it.
-    pub(crate) fn of(tables: E, text: &str) -> Result<Self, (usize, String)> {
+    pub(crate) fn of(tables: E, text: &str) -> Result<Self, (usize, LineError)> {
         Ok(Self { tables, extras: parse(text)? })
     }
 
@@ -136,11 +162,11 @@ impl Client {
         }
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    fn parse(text: &str) -> Result<Self, LineError> {
         if text == "*" {
             return Ok(Self::Everybody);
         }
-        let wrong = || format!("'{text}' is neither an address, nor a network (10.1.0.0/16), nor *");
+        let wrong = || LineError::Client(text.to_owned());
         let (address, bits) = text.split_once('/').map_or((text, None), |(a, b)| (a, Some(b)));
         let address: IpAddr = address.parse().map_err(|_| wrong())?;
         let most = if address.is_ipv4() { 32 } else { 128 };
@@ -164,10 +190,10 @@ impl Extra {
         }
     }
 
-    fn parse(path: &Path, text: &str) -> Result<Self, String> {
+    fn parse(path: &Path, text: &str) -> Result<Self, LineError> {
         let (client, options) = match text.split_once('(') {
             Some((client, options)) => {
-                (client, options.strip_suffix(')').ok_or_else(|| format!("'{text}' lacks its )"))?)
+                (client, options.strip_suffix(')').ok_or_else(|| LineError::Options(text.to_owned()))?)
             }
             None => (text, ""),
         };
@@ -182,7 +208,7 @@ impl Extra {
         };
         let (mut all, mut root, mut uid, mut gid) = (false, true, ANONYMOUS, ANONYMOUS);
         for option in options.split(',').filter(|option| !option.is_empty()) {
-            let number = |text: &str| text.parse().map_err(|_| format!("'{option}' needs a number"));
+            let number = |text: &str| text.parse().map_err(|_| LineError::Number(option.to_owned()));
             match option.split_once('=').unwrap_or((option, "")) {
                 ("ro", "") => extra.access = Access::ReadOnly,
                 ("rw", "") => extra.access = Access::ReadWrite,
@@ -196,7 +222,7 @@ impl Extra {
                 ("auth_none", "") => extra.auth_none = true,
                 ("devices", "") => extra.devices = true,
                 (name, "") if IGNORED.contains(&name) => (),
-                _ => return Err(format!("there is no option '{option}'")),
+                _ => return Err(LineError::Option(option.to_owned())),
             }
         }
         extra.squash = match (all, root) {
@@ -209,7 +235,7 @@ impl Extra {
 }
 
 /// The exports of a file, or the number of a line and what is wrong with it.
-fn parse(text: &str) -> Result<Vec<Extra>, (usize, String)> {
+fn parse(text: &str) -> Result<Vec<Extra>, (usize, LineError)> {
     let mut extras = Vec::new();
     for (line, number) in text.lines().zip(1..) {
         let line = line.trim();
@@ -217,19 +243,18 @@ fn parse(text: &str) -> Result<Vec<Extra>, (usize, String)> {
             continue;
         }
         let (path, clients) = match line.strip_prefix('"') {
-            Some(rest) => rest.split_once('"').ok_or_else(|| (number, "a quote is not closed".to_owned()))?,
+            Some(rest) => rest.split_once('"').ok_or((number, LineError::Quote))?,
             None => line.split_once(char::is_whitespace).unwrap_or((line, "")),
         };
         // One spelling of each directory: it is part of the export's id.
         let path = &Path::new(path).components().collect::<PathBuf>();
         let plain = path.components().all(|part| !matches!(part, std::path::Component::ParentDir));
         if !path.is_absolute() || !plain || path == Path::new("/") {
-            let reason = format!("'{}' is not an absolute path of a directory below /", path.display());
-            return Err((number, reason));
+            return Err((number, LineError::Path(path.clone())));
         }
         let clients: Vec<&str> = clients.split_whitespace().collect();
         if clients.is_empty() {
-            return Err((number, format!("{} cannot be mounted: it has no clients", path.display())));
+            return Err((number, LineError::NoClients(path.clone())));
         }
         for client in clients {
             extras.push(Extra::parse(path, client).map_err(|reason| (number, reason))?);

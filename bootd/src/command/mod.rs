@@ -22,6 +22,7 @@ pub mod options;
 pub mod parse;
 pub mod redact;
 mod words;
+mod wrong;
 
 pub use help::Area;
 use parse::{Parsed, parse};
@@ -66,6 +67,8 @@ pub trait Command: clap::Args {
     const NAMES_OBJECTS: bool = false;
     /// Whether it changes tables or files; then it has `--dry-run` (a test holds it to that).
     const WRITES: bool = false;
+    /// What an undo of its change leaves as it is (files that it made or removed), as a sentence.
+    const UNDO_LEAVES: Option<&'static str> = None;
     /// Whether it has `--json`, as every command has that prints results (a test lists the others).
     const JSON: bool = true;
     /// What the administrator typed, if words of this command are those that another program sends.
@@ -110,6 +113,8 @@ pub struct Entry {
     pub names_objects: bool,
     /// Changes tables or files.
     pub writes: bool,
+    /// What an undo of its change leaves as it is.
+    pub undo_leaves: Option<&'static str>,
     /// Arguments and help.
     pub clap: fn() -> clap::Command,
     typed: fn(&[String]) -> Option<String>,
@@ -132,6 +137,7 @@ impl Entry {
             sends_file: C::SENDS_FILE,
             names_objects: C::NAMES_OBJECTS,
             writes: C::WRITES,
+            undo_leaves: C::UNDO_LEAVES,
             clap: clap_of::<C>,
             typed: C::typed,
             run: Some(run_in_daemon::<C>),
@@ -139,7 +145,12 @@ impl Entry {
     }
 
     /// Entry of a command that runs in the process of its caller.
-    pub const fn local(name: &'static str, writes: bool, clap: fn() -> clap::Command) -> Entry {
+    pub const fn local(
+        name: &'static str,
+        writes: bool,
+        undo_leaves: Option<&'static str>,
+        clap: fn() -> clap::Command,
+    ) -> Entry {
         Entry {
             name,
             kind: Kind::Local,
@@ -150,6 +161,7 @@ impl Entry {
             sends_file: false,
             names_objects: false,
             writes,
+            undo_leaves,
             clap,
             typed: |_| None,
             run: None,

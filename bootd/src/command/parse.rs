@@ -1,7 +1,7 @@
 //! Reading the words of a command with `clap`: the options that every command has, help, version and usage.
 
-use super::{VERSION, options};
-use clap::error::{ContextKind, ContextValue, ErrorKind};
+use super::{VERSION, options, wrong};
+use clap::error::ErrorKind;
 use clap::{Arg, ArgAction};
 
 /// Columns help texts are wrapped at: the daemon does not know the terminal of its caller.
@@ -101,26 +101,12 @@ pub fn parse<A: clap::FromArgMatches>(mut command: clap::Command, words: &[Strin
 }
 
 fn wrong<A>(command: &mut clap::Command, words: &[String], error: &clap::Error) -> Parsed<A> {
-    let reason = match missing(error) {
+    let reason = match wrong::missing(error) {
         Some(_) if words.is_empty() => None,
         Some(operands) => Some(format!("{operands} is missing")),
-        None => {
-            let text = error.render().to_string();
-            let reason = text.split("\n\n").next().unwrap_or_default();
-            Some(reason.trim_start_matches("error: ").trim_end().to_owned())
-        }
+        None => Some(wrong::reason(error)),
     };
     Parsed::Wrong { reason, usage: command.render_usage().to_string() }
-}
-
-/// The operands that a command line lacks, if that is what is wrong with it.
-fn missing(error: &clap::Error) -> Option<String> {
-    if error.kind() != ErrorKind::MissingRequiredArgument {
-        return None;
-    }
-    let Some(ContextValue::Strings(names)) = error.get(ContextKind::InvalidArg) else { return None };
-    let bare = |name: &String| name.replace(['<', '>', '.'], "");
-    Some(names.iter().map(bare).collect::<Vec<_>>().join(" "))
 }
 
 /// What `-v` prints. A few commands name themselves first, each in its own way.

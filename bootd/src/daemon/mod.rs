@@ -23,6 +23,7 @@ use dawn_cluster::{Change, Edit, Model, Reason, Snapshot, col};
 use dawn_hardware::Hardware;
 use dawn_plan::destiny;
 use dawn_wire::status::ASK;
+use dawn_xcatd::dispatch::NoToken;
 use dawn_xcatd::node_status::{NodeReport, NodeReports, UPDATE_STATUS_WORDS};
 use dawn_xcatd::{
     Call, Credentials, Decision, Dispatcher, Expanded, Gone, NodeUse, Peer, Request, Response, Sink,
@@ -237,9 +238,9 @@ impl Daemon {
     fn advance(&self, node: &str) {
         self.report_of(node, "next", |snapshot| {
             let now = status_time();
-            let step = destiny::next(snapshot, node, &now).map_err(Stop::conflict)?;
+            let step = destiny::next(snapshot, node, &now)?;
             let edits = step.map(|step| destiny::with_status(snapshot, node, Some(step), &now));
-            edits.transpose().map(Option::unwrap_or_default).map_err(Stop::conflict)
+            Ok(edits.transpose()?.unwrap_or_default())
         });
     }
 
@@ -248,7 +249,7 @@ impl Daemon {
         let has_state = self.snapshot().attr(node, col::chain::CURRSTATE).is_some();
         match has_state && !done {
             true => self.report_of(node, "destiny", |snapshot| {
-                destiny::with_status(snapshot, node, None, &status_time()).map_err(Stop::message)
+                Ok(destiny::with_status(snapshot, node, None, &status_time())?)
             }),
             false => self.advance(node),
         }
@@ -330,8 +331,8 @@ impl Dispatcher for Daemon {
         token::user_of(&self.snapshot(), token)
     }
 
-    fn new_token(&self, username: &str) -> Result<(String, String), String> {
-        token::create(&self.model, username)
+    fn new_token(&self, username: &str) -> Result<(String, String), NoToken> {
+        token::create(&self.model, username).map_err(|error| NoToken(error.into()))
     }
 
     fn admit(&self, call: &Call) -> Option<Decision> {

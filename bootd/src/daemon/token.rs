@@ -3,7 +3,7 @@
 //! Passwords are the `passwd` rows of key `xcat`; tokens are rows of the table `token` with a lifetime of
 //! `site.tokenexpiredays` days (default 1, `never` allowed).
 
-use dawn_cluster::{Change, Edit, Model, Snapshot, col};
+use dawn_cluster::{Change, Edit, Model, ModelError, Snapshot, col};
 use dawn_xcatd::Credentials;
 
 /// Days a token lives without a setting.
@@ -58,8 +58,22 @@ pub fn user_of(snapshot: &Snapshot, token: &str) -> Option<String> {
     row.get(col::token::USERNAME).map(|user| user.to_string())
 }
 
+/// Why a token cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// The machine gives no random numbers.
+    #[error("no random numbers: {0}")]
+    Random(getrandom::Error),
+    /// It cannot be stored.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+}
+
 /// Makes a token: its id, and when it ends as xCAT writes it.
-pub fn create(model: &Model, username: &str) -> Result<(String, String), String> {
+///
+/// # Errors
+/// There are no random numbers for it, or it cannot be stored.
+pub fn create(model: &Model, username: &str) -> Result<(String, String), TokenError> {
     let id = uuid()?;
     let setting = model.snapshot().site("tokenexpiredays");
     let never = setting.as_deref().is_some_and(|text| text.trim() == "never");
@@ -68,9 +82,9 @@ pub fn create(model: &Model, username: &str) -> Result<(String, String), String>
     let expire = if never { "never".to_owned() } else { end.to_string() };
     let created = now().to_string();
     let values = [("username", username), ("expire", expire.as_str()), ("created", created.as_str())];
-    let edit = Edit::set("token", &[("tokenid", &id)], &values).map_err(|error| error.to_string())?;
+    let edit = Edit::set("token", &[("tokenid", &id)], &values).map_err(ModelError::Edit)?;
     let change = Change::quiet(username, "gettoken", vec![edit]);
-    model.apply(change).map_err(|error| error.to_string())?;
+    model.apply(change)?;
     let shown = if never { "never".to_owned() } else { shown_time(end) };
     Ok((id, shown))
 }
@@ -86,9 +100,9 @@ fn shown_time(second: i64) -> String {
     format!("{}-{}-{} {}:{}:{}", t.year(), t.month(), t.day(), t.hour(), t.minute(), t.second())
 }
 
-fn uuid() -> Result<String, String> {
+fn uuid() -> Result<String, TokenError> {
     let mut bytes = [0u8; 16];
-    getrandom::fill(&mut bytes).map_err(|error| format!("no random numbers: {error}"))?;
+    getrandom::fill(&mut bytes).map_err(TokenError::Random)?;
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -97,6 +97,17 @@ struct State {
     run_of: String,
 }
 
+/// Why a machine does not become a node.
+#[derive(Debug, thiserror::Error)]
+enum Undecided {
+    /// The desk has not found which one.
+    #[error("{}", text::doubt(.0))]
+    Doubt(Doubt),
+    /// The tables do not take it.
+    #[error(transparent)]
+    NotWritten(#[from] Stop),
+}
+
 impl Discovery {
     /// Discovery of a daemon. Nothing happens before [`Discovery::work`].
     #[must_use]
@@ -161,8 +172,8 @@ impl Discovery {
         push::tell(runtime, from, word);
     }
 
-    /// Makes a node of the machine; the error says why not.
-    fn decide(&self, runtime: &Runtime, from: IpAddr, packet: &Packet) -> Result<(), String> {
+    /// Makes a node of the machine.
+    fn decide(&self, runtime: &Runtime, from: IpAddr, packet: &Packet) -> Result<(), Undecided> {
         let snapshot = self.model.snapshot();
         let machine = &packet.machine;
         let arrival = Arrival { machine, from: push::mac_of(from) };
@@ -170,10 +181,10 @@ impl Discovery {
         self.read_switches(runtime, &snapshot, &arrival);
         let decision = self.ask_desk(&snapshot, &arrival, from);
         match decision.verdict {
-            Verdict::Assign(assignment) => self.write(&arrival, &assignment, &decision.evidence),
+            Verdict::Assign(assignment) => Ok(self.write(&arrival, &assignment, &decision.evidence)?),
             Verdict::Queue(doubt) => {
                 self.keep_record(&snapshot, machine);
-                Err(text::doubt(&doubt))
+                Err(Undecided::Doubt(doubt))
             }
         }
     }
@@ -216,8 +227,8 @@ impl Discovery {
         let found = runtime.block_on(switches::read(snapshot, &names));
         let mut state = self.state();
         for read in found {
-            if let Err(reason) = &read.table {
-                tracing::warn!(switch = read.switch, reason, "a switch cannot be read");
+            if let Err(error) = &read.table {
+                tracing::warn!(switch = read.switch, %error, "a switch cannot be read");
             }
             let now = self.now();
             state.fabric.learn(now, &read.switch, read.table.ok(), &directory);
@@ -238,12 +249,7 @@ impl Discovery {
     }
 
     /// The assignment as one change; then it need not be held any longer.
-    fn write(
-        &self,
-        arrival: &Arrival<'_>,
-        assignment: &Assignment,
-        evidence: &Evidence,
-    ) -> Result<(), String> {
+    fn write(&self, arrival: &Arrival<'_>, assignment: &Assignment, evidence: &Evidence) -> Result<(), Stop> {
         let node = &assignment.node;
         let why = evidence.findings.iter().find(|finding| finding.nodes.contains(node)).map(text::finding);
         let why = why.unwrap_or_else(|| assignment.method.word().to_owned());
@@ -256,18 +262,14 @@ impl Discovery {
             if now.site_flag("nodestatus", true) {
                 let time = status_time();
                 let status = destiny::status_edits(now, node, "discovered", &time);
-                edits.extend(status.map_err(Stop::message)?);
+                edits.extend(status?);
             }
             Ok::<_, Stop>((edits, ()))
         });
         self.state().desk.release(node);
-        match written {
-            Ok(_) => {
-                self.watcher.discovered(node, &why);
-                Ok(())
-            }
-            Err(error) => Err(error.to_string()),
-        }
+        written?;
+        self.watcher.discovered(node, &why);
+        Ok(())
     }
 
     /// The packet of a machine without a node, for `nodediscoverls`; no more of them than [`RECORDS_MAX`].

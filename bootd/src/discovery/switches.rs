@@ -11,8 +11,13 @@ use dawn_discovery::bridge::{Cell, Reading, Row, SwitchTable};
 use dawn_fanout::{CancellationToken, Fanout, Outcome};
 use dawn_snmp::credentials::Version;
 use dawn_snmp::limits::Settings;
+use dawn_snmp::oid::OidError;
+use dawn_snmp::usm::ProtocolError;
 use dawn_snmp::walk::Bounds;
-use dawn_snmp::{Agent, Authentication, Community, Credentials, Oid, Privacy, Task, User, Value, VarBind};
+use dawn_snmp::{
+    Agent, AskError, Authentication, Community, Credentials, Oid, Privacy, Task, User, UserError, Value,
+    VarBind,
+};
 
 /// Time for one switch with all its tables.
 const SWITCH_TIME_MAX: Duration = Duration::from_secs(20);
@@ -21,15 +26,41 @@ const ATTEMPTS: u32 = 3;
 /// Port of an agent.
 const PORT: u16 = 161;
 
-/// How a switch is asked; why it cannot be.
-type Way = Result<(SocketAddr, Credentials), String>;
+/// Why a switch cannot be asked: what the tables say of it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum WayError {
+    #[error("it has no address (hosts.ip)")]
+    NoAddress,
+    #[error("its row of switches: {0}")]
+    User(#[from] UserError),
+    #[error("its row of switches: {0}")]
+    Protocol(#[from] ProtocolError),
+    #[error("snmpversion '{0}' is not one of 1, 2, 2c, 3")]
+    Version(String),
+}
+
+/// Why nothing is known of a switch.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SwitchError {
+    #[error(transparent)]
+    Way(#[from] WayError),
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    #[error(transparent)]
+    Oid(#[from] OidError),
+    #[error("no answer in {} s", SWITCH_TIME_MAX.as_secs())]
+    Silent,
+}
+
+/// How a switch is asked.
+type Way = Result<(SocketAddr, Credentials), WayError>;
 
 /// What was read of one switch.
 pub(super) struct Read {
     /// Its name.
     pub(super) switch: String,
     /// Its tables, or why there are none.
-    pub(super) table: Result<SwitchTable, String>,
+    pub(super) table: Result<SwitchTable, SwitchError>,
 }
 
 /// Reads these switches; ends when the last has answered or its time is over.
@@ -48,8 +79,8 @@ pub(super) async fn read(snapshot: &Snapshot, names: &[&str]) -> Vec<Read> {
     while let Some(finished) = running.next().await {
         let table = match finished.outcome {
             Outcome::Done(table) => Ok(table),
-            Outcome::Failed(reason) => Err(reason),
-            _ => Err(format!("no answer in {} s", SWITCH_TIME_MAX.as_secs())),
+            Outcome::Failed(error) => Err(error),
+            _ => Err(SwitchError::Silent),
         };
         all.push(Read { switch: finished.target.0, table });
     }
@@ -60,27 +91,24 @@ fn way(snapshot: &Snapshot, name: &str) -> Way {
     let node = snapshot.node_name(name);
     let node = node.as_deref().unwrap_or(name);
     let address = snapshot.attr(node, col::hosts::IP).and_then(|text| text.trim().parse::<IpAddr>().ok());
-    let address =
-        address.or_else(|| name.parse().ok()).ok_or_else(|| "it has no address (hosts.ip)".to_owned())?;
+    let address = address.or_else(|| name.parse().ok()).ok_or(WayError::NoAddress)?;
     Ok((SocketAddr::new(address, PORT), credentials(snapshot, node)?))
 }
 
 /// `switches.snmpversion`, and what it needs (xCAT's defaults).
-fn credentials(snapshot: &Snapshot, node: &str) -> Result<Credentials, String> {
+fn credentials(snapshot: &Snapshot, node: &str) -> Result<Credentials, WayError> {
     let cell = |column: Col| snapshot.attr(node, column).map(|text| text.to_string());
     let password = cell(col::switches::PASSWORD);
     match cell(col::switches::SNMPVERSION).as_deref().unwrap_or("1").trim_start_matches(['v', 'V']) {
         "3" => {
-            let failed = |error: &dyn std::fmt::Display| format!("its row of switches: {error}");
-            let user =
-                User::new(&cell(col::switches::USERNAME).unwrap_or_default()).map_err(|e| failed(&e))?;
+            let user = User::new(&cell(col::switches::USERNAME).unwrap_or_default())?;
             let Some(password) = password else { return Ok(Credentials::User(user)) };
             let protocol = cell(col::switches::AUTH).unwrap_or_else(|| "md5".to_owned());
-            let protocol = protocol.parse::<Authentication>().map_err(|error| failed(&error))?;
-            let user = user.authenticated(protocol, &password).map_err(|error| failed(&error))?;
+            let protocol = protocol.parse::<Authentication>()?;
+            let user = user.authenticated(protocol, &password)?;
             let Some(privacy) = cell(col::switches::PRIVACY) else { return Ok(Credentials::User(user)) };
-            let privacy = privacy.parse::<Privacy>().map_err(|error| failed(&error))?;
-            Ok(Credentials::User(user.private(privacy, &password).map_err(|error| failed(&error))?))
+            let privacy = privacy.parse::<Privacy>()?;
+            Ok(Credentials::User(user.private(privacy, &password)?))
         }
         version => {
             let site = || snapshot.site("snmpc").map(|text| text.to_string());
@@ -88,7 +116,7 @@ fn credentials(snapshot: &Snapshot, node: &str) -> Result<Credentials, String> {
             let version = match version {
                 "1" => Version::V1,
                 "2" | "2c" => Version::V2c,
-                other => return Err(format!("snmpversion '{other}' is not one of 1, 2, 2c, 3")),
+                other => return Err(WayError::Version(other.to_owned())),
             };
             Ok(Credentials::Community(version, Community::new(community)))
         }
@@ -97,21 +125,20 @@ fn credentials(snapshot: &Snapshot, node: &str) -> Result<Credentials, String> {
 
 /// Walks every table that the reading asks for. A table that is refused is empty; no answer at all to the
 /// first one is an error.
-async fn walk(address: SocketAddr, credentials: Credentials) -> Result<SwitchTable, String> {
+async fn walk(address: SocketAddr, credentials: Credentials) -> Result<SwitchTable, SwitchError> {
     let settings = Settings { attempts: ATTEMPTS, ..Settings::default() };
     let connect = |credentials| Agent::connect(address, credentials, settings);
-    let mut agent = connect(credentials.clone()).await.map_err(|error| error.to_string())?;
+    let mut agent = connect(credentials.clone()).await?;
     let mut of_vlan: Option<(u16, Agent)> = None;
     let mut reading = Reading::new(false);
     let mut has_answered = false;
     while let Some(need) = reading.need() {
-        let root = Oid::new(need.root).map_err(|error| error.to_string())?;
+        let root = Oid::new(need.root)?;
         let agent = match need.vlan {
             None => &mut agent,
             Some(vlan) => {
                 if of_vlan.as_ref().is_none_or(|(present, _)| *present != vlan) {
-                    let connected = connect(credentials.for_vlan(vlan)).await;
-                    of_vlan = Some((vlan, connected.map_err(|error| error.to_string())?));
+                    of_vlan = Some((vlan, connect(credentials.for_vlan(vlan)).await?));
                 }
                 match &mut of_vlan {
                     Some((_, agent)) => agent,
@@ -124,7 +151,7 @@ async fn walk(address: SocketAddr, credentials: Credentials) -> Result<SwitchTab
                 has_answered = true;
                 reading.take(&found.iter().filter_map(|row| row_below(&root, row)).collect::<Vec<_>>());
             }
-            Err(error) if !has_answered => return Err(error.to_string()),
+            Err(error) if !has_answered => return Err(error.into()),
             Err(_) => reading.take(&[]),
         }
     }

@@ -5,9 +5,11 @@
 
 use super::{Export, as_served, is_name};
 use dawn_cluster::{OsImage, Snapshot};
-use dawn_imagebuilder::listfile;
-use dawn_imagebuilder::pkglist::{self, Pass};
+use dawn_imagebuilder::listfile::{self, ListError};
+use dawn_imagebuilder::pkglist::{self, Pass, PkglistError};
+use dawn_serving::Late;
 use dawn_serving::disks::within;
+use std::io;
 use std::path::Path;
 
 /// Variables of the image that the node has; none without an image.
@@ -57,22 +59,36 @@ fn passes(image: &OsImage, column: &str) -> Vec<Pass> {
         match read(Path::new(file), image) {
             Ok(passes) => all.extend(passes),
             Err(why) => {
-                tracing::warn!(image = %image_name(image), column, file, why, "nodes get no packages of this list");
+                tracing::warn!(image = %image_name(image), column, file, %why, "nodes get no packages of this list");
             }
         }
     }
     all
 }
 
-fn read(file: &Path, image: &OsImage) -> Result<Vec<Pass>, String> {
-    let known = within(file, |file| std::fs::metadata(file)).map_err(|late| late.to_string())?;
-    let known = known.map_err(|error| error.to_string())?;
+/// Why a list is left out.
+#[derive(Debug, thiserror::Error)]
+enum Unread {
+    #[error(transparent)]
+    Late(#[from] Late),
+    #[error("{0}")]
+    Metadata(io::Error),
+    #[error("it is not a regular file")]
+    NotFile,
+    #[error(transparent)]
+    File(#[from] ListError),
+    #[error(transparent)]
+    Packages(#[from] PkglistError),
+}
+
+fn read(file: &Path, image: &OsImage) -> Result<Vec<Pass>, Unread> {
+    let known = within(file, |file| std::fs::metadata(file))?.map_err(Unread::Metadata)?;
     if !known.is_file() {
-        return Err("it is not a regular file".to_owned());
+        return Err(Unread::NotFile);
     }
     let value = |name: &str| image.get(&name.to_ascii_lowercase()).map(|text| text.to_string());
-    let lines = listfile::load(file, &value).map_err(|error| error.to_string())?;
-    pkglist::parse(lines.iter().map(String::as_str)).map_err(|error| error.to_string())
+    let lines = listfile::load(file, &value)?;
+    Ok(pkglist::parse(lines.iter().map(String::as_str))?)
 }
 
 /// `a,b,@group,-before,--after`: what the node's script is told.

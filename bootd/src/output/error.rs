@@ -4,7 +4,10 @@
 //! makes the text. The exit code is 1 whatever the kind, as in xCAT, where only what the database refuses
 //! (`DB error`) has another.
 
-use dawn_cluster::{EditError, ModelError, StoreError};
+use dawn_cluster::csv::CsvError;
+use dawn_cluster::utf8::NotUtf8;
+use dawn_cluster::{EditError, ModelError, NewNameError, StoreError};
+use dawn_plan::destiny::DestinyError;
 use dawn_xcatd::dispatch::unknown_nodes;
 use std::error::Error;
 use std::fmt;
@@ -189,6 +192,33 @@ impl From<ModelError> for CommandError {
             | ModelError::OfMachine(_)
             | ModelError::DamagedChange(_)
             | ModelError::NotEmpty(_) => Self::conflict(error.to_string()),
+        }
+    }
+}
+
+/// Values of one type that are always a mistake of the words.
+macro_rules! wrong_words {
+    ($($error:ty),*) => {$(
+        impl From<$error> for CommandError {
+            fn from(error: $error) -> Self {
+                Self::usage(error.to_string())
+            }
+        }
+    )*};
+}
+
+wrong_words!(CsvError, NotUtf8, NewNameError);
+
+impl From<DestinyError> for CommandError {
+    fn from(error: DestinyError) -> Self {
+        match error {
+            DestinyError::Edit(error) => error.into(),
+            DestinyError::Unknown(_) => Self::usage(error.to_string()),
+            DestinyError::OldForm => Self::refused(error.to_string()),
+            DestinyError::NoSuchImage { .. } => Self::not_found(error.to_string()),
+            DestinyError::NoImageNamed | DestinyError::NoMethod(_) | DestinyError::NoChain => {
+                Self::conflict(error.to_string())
+            }
         }
     }
 }

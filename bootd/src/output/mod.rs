@@ -11,7 +11,6 @@ mod report;
 pub use error::{CommandError, DATABASE_CODE, ErrorKind};
 pub use report::{Lines, Report};
 
-use dawn_cluster::{EditError, ModelError};
 use dawn_xcatd::{Data, Element, Gone, NodeItem, Response, Sink};
 use report::{JsonList, Message, NodeFailure, NodeText};
 use serde::Serialize;
@@ -49,21 +48,9 @@ impl From<Gone> for Stop {
     }
 }
 
-impl From<CommandError> for Stop {
-    fn from(error: CommandError) -> Self {
-        Stop::Error(Box::new(error))
-    }
-}
-
-impl From<ModelError> for Stop {
-    fn from(error: ModelError) -> Self {
-        CommandError::from(error).into()
-    }
-}
-
-impl From<EditError> for Stop {
-    fn from(error: EditError) -> Self {
-        CommandError::from(error).into()
+impl<E: Into<CommandError>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Stop::Error(Box::new(error.into()))
     }
 }
 

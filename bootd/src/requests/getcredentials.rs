@@ -40,7 +40,7 @@ impl Command for Args {
             );
             return Ok(());
         }
-        let answers: Vec<(&String, Result<String, String>)> =
+        let answers: Vec<(&String, Result<String, CommandError>)> =
             self.items.iter().take(ITEMS_MAX).map(|item| (item, content(ctx, &node, item))).collect();
         let mut response = Response::default();
         for (item, answer) in &answers {
@@ -54,38 +54,42 @@ impl Command for Args {
             return answers
                 .into_iter()
                 .filter_map(|(_, answer)| answer.err())
-                .try_for_each(|text| out.error(CommandError::refused(text)));
+                .try_for_each(|error| out.error(error));
         }
         response.errorcode.push(0);
         out.send(response)
     }
 }
 
-fn content(ctx: &Ctx<'_>, node: &str, item: &str) -> Result<String, String> {
+fn content(ctx: &Ctx<'_>, node: &str, item: &str) -> Result<String, CommandError> {
     let (name, parameter) = item.split_once(':').map_or((item, None), |(name, rest)| (name, Some(rest)));
     let snapshot = &ctx.snapshot;
     match name {
         "ssh_root_key" => {
-            let unable = "Unable to read root's private ssh key";
-            let folder = zone_keys(snapshot, node, parameter, true).ok_or(unable)?;
-            read_key(&folder.join("id_rsa")).ok_or_else(|| unable.to_owned())
+            let folder = zone_keys(snapshot, node, parameter, true);
+            let key = folder.and_then(|folder| read_key(&folder.join("id_rsa")));
+            key.ok_or_else(|| CommandError::refused("Unable to read root's private ssh key"))
         }
         "ssh_root_pub_key" => {
-            let unable = "Unable to read root's public ssh key";
-            let folder = zone_keys(snapshot, node, parameter, false).ok_or(unable)?;
-            read_key(&folder.join("id_rsa.pub")).ok_or_else(|| unable.to_owned())
+            let folder = zone_keys(snapshot, node, parameter, false);
+            let key = folder.and_then(|folder| read_key(&folder.join("id_rsa.pub")));
+            key.ok_or_else(|| CommandError::refused("Unable to read root's public ssh key"))
         }
         "ssh_dsa_hostkey" | "ssh_rsa_hostkey" | "ssh_ecdsa_hostkey" | "ssh_ed25519_hostkey" => {
             host_key(ctx.data, node, name)
         }
         "xcat_secure_pw" if parameter == Some("root") => root_hash(snapshot, node)
-            .ok_or_else(|| "Unable to find root's password in the passwd table".to_owned()),
-        "x509cert" => Err("Dawn makes no certificates for nodes: they are known by their address".to_owned()),
-        "krb5_keytab" => Err("Dawn makes no Kerberos keytabs: the KDC's own tools do".to_owned()),
+            .ok_or_else(|| CommandError::not_found("Unable to find root's password in the passwd table")),
+        "x509cert" => Err(CommandError::refused(
+            "Dawn makes no certificates for nodes: they are known by their address",
+        )),
+        "krb5_keytab" => Err(CommandError::refused("Dawn makes no Kerberos keytabs: the KDC's own tools do")),
         "xcat_server_cred" | "xcat_client_cred" | "xcat_root_cred" | "xcat_cfgloc" => {
-            Err(format!("Dawn has no service nodes, so nobody gets {name}: one daemon serves all nodes"))
+            Err(CommandError::refused(format!(
+                "Dawn has no service nodes, so nobody gets {name}: one daemon serves all nodes"
+            )))
         }
-        _ => Err(format!("Dawn does not hand out {item:.64}")),
+        _ => Err(CommandError::refused(format!("Dawn does not hand out {item:.64}"))),
     }
 }
 
@@ -107,11 +111,11 @@ fn zone_keys(snapshot: &Snapshot, node: &str, asked: Option<&str>, private: bool
     Some(keys_of(Some(&row)))
 }
 
-fn host_key(data: Option<&Path>, node: &str, item: &str) -> Result<String, String> {
+fn host_key(data: Option<&Path>, node: &str, item: &str) -> Result<String, CommandError> {
     let kind = item.trim_start_matches("ssh_").trim_end_matches("_hostkey");
     data.and_then(|data| host_keys::private_key(data, node, kind)).ok_or_else(|| {
         let shown = data.map(|data| host_keys::directory(data).display().to_string()).unwrap_or_default();
-        format!("Unable to read private {} key from {shown}", kind.to_uppercase())
+        CommandError::not_found(format!("Unable to read private {} key from {shown}", kind.to_uppercase()))
     })
 }
 

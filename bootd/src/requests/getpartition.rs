@@ -7,7 +7,7 @@
 use crate::caller::calling_node;
 use crate::command::{Command, Ctx, Kind};
 use crate::localdisk;
-use crate::output::{Done, Out};
+use crate::output::{Done, Out, Stop};
 
 /// Print the disk layout of the calling node's image
 #[derive(Debug, clap::Args)]
@@ -28,13 +28,16 @@ impl Command for Args {
     }
 }
 
-fn layout(ctx: &Ctx<'_>) -> Result<Vec<String>, String> {
-    let node = calling_node(&ctx.snapshot, ctx.call).map_err(|stop| stop.to_string())?;
-    let name =
-        dawn_statelite::image_of(&ctx.snapshot, &node).ok_or_else(|| format!("{node} has no image"))?;
-    let image = ctx.snapshot.osimage(&name).ok_or_else(|| format!("there is no image {name}"))?;
-    let entry = image.get("partitionfile").ok_or_else(|| format!("the image {name} has no partitionfile"))?;
-    let layout = localdisk::read(entry)?;
+fn layout(ctx: &Ctx<'_>) -> Result<Vec<String>, Stop> {
+    let node = calling_node(&ctx.snapshot, ctx.call)?;
+    let name = dawn_statelite::image_of(&ctx.snapshot, &node)
+        .ok_or_else(|| Stop::conflict(format!("{node} has no image")))?;
+    let image =
+        ctx.snapshot.osimage(&name).ok_or_else(|| Stop::not_found(format!("there is no image {name}")))?;
+    let entry = image
+        .get("partitionfile")
+        .ok_or_else(|| Stop::conflict(format!("the image {name} has no partitionfile")))?;
+    let layout = localdisk::read(entry).map_err(|error| Stop::conflict(error.to_string()))?;
     let kind = if layout.is_script { "script" } else { "format" };
     Ok(std::iter::once(format!("type={kind}")).chain(layout.text.lines().map(str::to_owned)).collect())
 }

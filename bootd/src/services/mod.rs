@@ -104,13 +104,17 @@ impl Task {
     }
 }
 
+/// A name that is not one of a service.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no service '{0}'; services are {all}", all = list())]
+pub struct NoSuchService(String);
+
 /// The name of a service as the command line has it.
 ///
 /// # Errors
-/// There is no service of that name; the text lists those that there are.
-pub fn name(text: &str) -> Result<&'static str, String> {
-    let found = names().find(|name| *name == text);
-    found.ok_or_else(|| format!("there is no service '{text}'; services are {}", list()))
+/// There is no service of that name.
+pub fn name(text: &str) -> Result<&'static str, NoSuchService> {
+    names().find(|name| *name == text).ok_or_else(|| NoSuchService(text.to_owned()))
 }
 
 /// The names of all services, in the order in which a node meets them.
@@ -129,7 +133,7 @@ mod tests {
     #[test]
     fn services_are_told_by_name() {
         assert_eq!(super::name("nfs"), Ok("nfs"));
-        let error = super::name("smb").unwrap_err();
+        let error = super::name("smb").unwrap_err().to_string();
         assert!(error.contains("smb") && error.contains("dhcp"), "{error}");
     }
 }

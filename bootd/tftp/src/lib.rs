@@ -31,4 +31,4 @@ pub mod server;
 pub mod transfer;
 
 pub use limits::Limits;
-pub use serve::{Config, Running, TftpError, TransferPorts, serve};
+pub use serve::{Config, NotPorts, Running, TftpError, TransferPorts, serve};

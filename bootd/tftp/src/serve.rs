@@ -18,7 +18,7 @@ use crate::limits::Limits;
 use crate::net::{Port, ReceiveBatch, SendBatch, Wake, interface_mtu, wait};
 use crate::outbox::{Outbox, PortId, Route};
 use crate::server::{Ask, Incoming, Server, Ticket};
-use crate::transfer::Piece;
+use crate::transfer::{Piece, ReadError};
 use dawn_serving::shares::{Callers, Kind, OnlyLocal};
 use dawn_serving::{Answer, Content, DiskPool, Observer, OwnedRequest, Source};
 
@@ -55,11 +55,16 @@ pub enum TransferPorts {
     Single,
 }
 
+/// A text that is not a choice of [`TransferPorts`].
+#[derive(Debug, thiserror::Error)]
+#[error("it is neither 'any', 'one' nor a range of at most {TRANSFER_PORTS_MAX} ports such as 6900-6903")]
+pub struct NotPorts;
+
 impl FromStr for TransferPorts {
-    type Err = String;
+    type Err = NotPorts;
 
     /// `any`, `one`, or `FIRST-LAST`.
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, NotPorts> {
         let range = || {
             let (first, last) = text.split_once('-')?;
             let (first, last): (u16, u16) = (first.parse().ok()?, last.parse().ok()?);
@@ -69,9 +74,7 @@ impl FromStr for TransferPorts {
         match text {
             "any" => Ok(Self::Any(TRANSFER_PORTS_DEFAULT)),
             "one" => Ok(Self::Single),
-            _ => range().ok_or_else(|| {
-                format!("it is neither 'any', 'one' nor a range of at most {TRANSFER_PORTS_MAX} ports such as 6900-6903")
-            }),
+            _ => range().ok_or(NotPorts),
         }
     }
 }
@@ -279,7 +282,7 @@ struct Answers {
 /// What a thread for disks has found out.
 enum Done {
     Found(Ticket, Answer),
-    Read(Ticket, Piece, Result<Vec<u8>, String>),
+    Read(Ticket, Piece, Result<Vec<u8>, ReadError>),
 }
 
 impl Answers {
@@ -335,12 +338,11 @@ impl Disks {
                     bytes.truncate(count);
                     bytes
                 });
-                let read = read.map_err(|error| format!("the server could not read the file: {error}"));
-                answers.push(Done::Read(ticket, piece, read));
+                answers.push(Done::Read(ticket, piece, read.map_err(ReadError::Unreadable)));
             }
         };
         let submitted = self.pool.caller(kind).submit(place.as_deref().unwrap_or(Path::new("/")), read);
-        submitted.err().map(|late| Done::Read(refused, piece, Err(late.to_string())))
+        submitted.err().map(|late| Done::Read(refused, piece, Err(late.into())))
     }
 
     fn take_answers(&self, work: &mut Work<'_>) {

@@ -31,7 +31,7 @@ use crate::limits::{
 use crate::options::{Asked, Bounds};
 use crate::outbox::{Outbox, PortId, Route};
 use crate::packet::{ErrorCode, Packet, RawRequest, put_error, put_oack};
-use crate::transfer::{Piece, Step, Transfer};
+use crate::transfer::{Piece, ReadError, Step, Transfer};
 use dawn_serving::disks::WAIT_TIME_MAX;
 use dawn_serving::shares::{Callers, Kind, OnlyLocal};
 use dawn_serving::{
@@ -272,13 +272,13 @@ impl<'a> Server<'a> {
         self.admit_waiting(now, out);
     }
 
-    /// Takes the outcome of [`Ask::Read`]; the text of an error is for the client.
+    /// Takes the outcome of [`Ask::Read`].
     pub fn on_piece(
         &mut self,
         now: Duration,
         ticket: &Ticket,
         piece: Piece,
-        read: Result<Vec<u8>, String>,
+        read: Result<Vec<u8>, ReadError>,
         out: &mut Outbox,
     ) {
         let Some(index) = self.by_peer.get(&ticket.peer).copied() else { return };
@@ -371,7 +371,7 @@ impl<'a> Server<'a> {
 
     /// Arms the timer, or ends the transfer and says how.
     fn after(&mut self, now: Duration, index: usize, step: Step, out: &mut Outbox) {
-        if step == Step::Going {
+        if matches!(step, Step::Going) {
             self.arm(index);
             self.ask_for_piece(index);
             return;
@@ -387,7 +387,8 @@ impl<'a> Server<'a> {
                 self.tell(route, slot.path.as_str(), done);
             }
             Step::TimedOut => self.tell(route, slot.path.as_str(), EventKind::TimedOut { bytes, duration }),
-            Step::Failed(reason) => {
+            Step::Failed(error) => {
+                let reason = error.to_string();
                 out.packet(route, |packet| put_error(packet, ErrorCode::Undefined, &reason));
                 self.tell(route, slot.path.as_str(), EventKind::Failed { reason: &reason, bytes });
             }
@@ -694,7 +695,8 @@ impl<'a> Server<'a> {
                 };
                 self.insert(slot);
             }
-            Err(reason) => {
+            Err(error) => {
+                let reason = error.to_string();
                 out.packet(route, |packet| put_error(packet, ErrorCode::Undefined, &reason));
                 self.tell(route, path.as_str(), EventKind::Failed { reason: &reason, bytes: 0 });
             }

@@ -15,21 +15,39 @@
 //! After loss, blocks of a window leave one by one with a gap; every window that arrives whole doubles the
 //! train.
 
+use std::io;
 use std::time::Duration;
 
 use crate::limits::{LAST_BLOCK_REPEATS_MAX, PACE_GAP, RETRY_INITIAL, RETRY_MAX, RETRY_MIN, SILENCE_MAX};
 use crate::options::Terms;
 use crate::outbox::{Outbox, Route};
 use crate::packet::put_data_head;
-use dawn_serving::Content;
+use dawn_serving::{Content, Late};
 
 /// Most packets the kernel cuts one train into.
 const TRAIN_PACKETS_MAX: u64 = 64;
 /// Most bytes of one train: a UDP datagram before it is cut.
 const TRAIN_BYTES_MAX: usize = 65_000;
 
+/// Why content cannot be sent to its end; the text is for the client.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The system refuses to read the file.
+    #[error("the server could not read the file: {0}")]
+    Unreadable(#[source] io::Error),
+    /// The file has fewer bytes than when it was opened.
+    #[error("the file became shorter while it was being sent")]
+    Shorter,
+    /// A piece was not read while the client waited for it.
+    #[error("the server's disk does not answer")]
+    NoAnswer,
+    /// There is no thread to read it on.
+    #[error(transparent)]
+    Late(#[from] Late),
+}
+
 /// What became of a transfer by one input.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Step {
     /// It goes on.
     Going,
@@ -37,8 +55,8 @@ pub enum Step {
     Done,
     /// The client fell silent.
     TimedOut,
-    /// The content could not be read; the text says why.
-    Failed(String),
+    /// The content could not be read.
+    Failed(ReadError),
 }
 
 /// A piece of the content that is to be read on a thread for disks.
@@ -55,7 +73,7 @@ enum Short {
     /// A piece is to be read first.
     Read(Piece),
     /// The content cannot be read.
-    Failed(String),
+    Failed(ReadError),
 }
 
 /// A transfer from us to one client.
@@ -99,7 +117,7 @@ impl Transfer {
     /// Begins: sends the OACK, or the first block if there is none.
     ///
     /// # Errors
-    /// The text for the client, when the content cannot be read.
+    /// The content cannot be read.
     pub fn begin(
         now: Duration,
         route: Route,
@@ -108,7 +126,7 @@ impl Transfer {
         oack: Option<Vec<u8>>,
         read_ahead_bytes: usize,
         out: &mut Outbox,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, ReadError> {
         let size = content.size();
         let mut transfer = Self {
             route,
@@ -213,7 +231,7 @@ impl Transfer {
         &mut self,
         now: Duration,
         piece: Piece,
-        read: Result<Vec<u8>, String>,
+        read: Result<Vec<u8>, ReadError>,
         out: &mut Outbox,
     ) -> Step {
         if self.reading.is_none_or(|(wanted, _)| wanted != piece) {
@@ -224,7 +242,7 @@ impl Transfer {
         self.progress_at = now;
         match read {
             Ok(bytes) if bytes.len() >= piece.length => self.ahead.take(piece.offset, bytes),
-            Ok(_) => return Step::Failed(shorter()),
+            Ok(_) => return Step::Failed(ReadError::Shorter),
             Err(reason) => return Step::Failed(reason),
         }
         self.send_or_fail(now, out)
@@ -235,7 +253,7 @@ impl Transfer {
         if let Some((_, since)) = self.reading {
             let patience = since + self.silence_max();
             if patience <= now {
-                return Step::Failed("the server's disk does not answer".to_owned());
+                return Step::Failed(ReadError::NoAnswer);
             }
             (self.retry_at, self.pace_at) = (patience, None);
             return Step::Going;
@@ -364,7 +382,7 @@ impl Transfer {
     }
 
     /// Sends the OACK, or as much of the window as the train allows, and sets the timers.
-    fn send(&mut self, now: Duration, out: &mut Outbox) -> Result<(), String> {
+    fn send(&mut self, now: Duration, out: &mut Outbox) -> Result<(), ReadError> {
         if let Some(oack) = &self.oack {
             out.packet(self.route, |bytes| bytes.extend_from_slice(oack));
         } else {
@@ -496,25 +514,23 @@ impl ReadAhead {
         offset: u64,
         length: usize,
         out: &mut Vec<u8>,
-    ) -> Result<(), String> {
+    ) -> Result<(), ReadError> {
         if let Some(bytes) = content.in_memory() {
-            out.extend_from_slice(slice_at(bytes, 0, offset, length).ok_or_else(shorter)?);
+            out.extend_from_slice(slice_at(bytes, 0, offset, length).ok_or(ReadError::Shorter)?);
             return Ok(());
         }
         if slice_at(&self.buffer, self.offset, offset, length).is_none() {
             self.fill(content, offset, length)?;
         }
-        out.extend_from_slice(slice_at(&self.buffer, self.offset, offset, length).ok_or_else(shorter)?);
+        out.extend_from_slice(slice_at(&self.buffer, self.offset, offset, length).ok_or(ReadError::Shorter)?);
         Ok(())
     }
 
-    fn fill(&mut self, content: &Content, offset: u64, length: usize) -> Result<(), String> {
+    fn fill(&mut self, content: &Content, offset: u64, length: usize) -> Result<(), ReadError> {
         let rest = usize::try_from(content.size().saturating_sub(offset)).unwrap_or(usize::MAX);
         self.buffer.resize(self.capacity.max(length).min(rest), 0);
         self.offset = offset;
-        let got = content
-            .read_full_at(offset, &mut self.buffer)
-            .map_err(|error| format!("the server could not read the file: {error}"))?;
+        let got = content.read_full_at(offset, &mut self.buffer).map_err(ReadError::Unreadable)?;
         self.buffer.truncate(got);
         Ok(())
     }
@@ -523,8 +539,4 @@ impl ReadAhead {
 fn slice_at(bytes: &[u8], start: u64, offset: u64, length: usize) -> Option<&[u8]> {
     let from = usize::try_from(offset.checked_sub(start)?).ok()?;
     bytes.get(from..from.checked_add(length)?)
-}
-
-fn shorter() -> String {
-    "the file became shorter while it was being sent".to_owned()
 }

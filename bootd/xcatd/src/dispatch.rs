@@ -92,6 +92,11 @@ impl Sink for Vec<Response> {
     }
 }
 
+/// Why there is no new token: what the daemon reports of its tables or of the machine.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NoToken(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
 /// What the daemon can do, seen from the protocol.
 pub trait Dispatcher: Send + Sync + 'static {
     /// Short host name for `xcatdsource`.
@@ -103,7 +108,10 @@ pub trait Dispatcher: Send + Sync + 'static {
     /// User of a token, if it is valid now.
     fn token_user(&self, token: &str) -> Option<String>;
     /// Makes a token: id and expiry text (`2025-1-31 9:5:3` or `never`).
-    fn new_token(&self, username: &str) -> Result<(String, String), String>;
+    ///
+    /// # Errors
+    /// It cannot be made or stored; the caller is shown why.
+    fn new_token(&self, username: &str) -> Result<(String, String), NoToken>;
     /// Whether the caller may use the command at all, for whatever nodes: decided before anything that the
     /// request names is evaluated. `None`: it may.
     fn admit(&self, call: &Call) -> Option<Decision>;
@@ -202,7 +210,7 @@ fn make_token(dispatcher: &dyn Dispatcher, username: &str) -> Response {
                 Element::parent("token", vec![Element::text("id", id), Element::text("expire", expire)]);
             Response { data: vec![Data::Parts(vec![token])], ..Response::default() }
         }
-        Err(reason) => Response::error(reason, Some(1)),
+        Err(error) => Response::error(error.to_string(), Some(1)),
     }
 }
 
@@ -302,7 +310,7 @@ pub(crate) mod tests {
         fn token_user(&self, token: &str) -> Option<String> {
             (token == "t1").then(|| "bob".into())
         }
-        fn new_token(&self, _: &str) -> Result<(String, String), String> {
+        fn new_token(&self, _: &str) -> Result<(String, String), NoToken> {
             Ok(("t1".into(), "never".into()))
         }
         fn admit(&self, call: &Call) -> Option<Decision> {

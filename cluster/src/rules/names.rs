@@ -7,11 +7,12 @@
 use super::changed;
 use crate::edit::EditError;
 use crate::effect::Effect;
-use crate::names::{ImageName, NAME_BYTES_MAX, NodeName};
+use crate::names::{ImageName, NAME_BYTES_MAX, NameError, NodeName};
 use crate::noderange::{Noderange, NoderangeError};
 use crate::schema::Col;
 use crate::snapshot::{KNOWN, Snapshot};
 use std::collections::HashSet;
+use std::error::Error;
 use std::sync::LazyLock;
 
 static GROUP_NAME: LazyLock<Col> = LazyLock::new(|| Col::known("nodegroup.groupname"));
@@ -30,7 +31,7 @@ pub(super) fn check(base: &Snapshot, next: &Snapshot, effects: &[Effect]) -> Res
         if let Some(col) = IMAGE_NAMES.iter().find(|col| col.table == effect.table && changed(effect, **col))
             && let Some(name) = after.get(*col)
         {
-            name.parse::<ImageName>().map_err(|error| refused(*col, name, error.to_string()))?;
+            name.parse::<ImageName>().map_err(|error| refused(*col, name, &error))?;
         }
         let is_group = effect.table == GROUP_NAME.table;
         let key = if is_group { Some(*GROUP_NAME) } else { effect.table.info().node_col() };
@@ -43,13 +44,13 @@ pub(super) fn check(base: &Snapshot, next: &Snapshot, effects: &[Effect]) -> Res
                 () if next.has_node(name) || base.is_group(name) || !checked.insert(name) => Ok(()),
                 () => check_group_name(base, name),
             };
-            problem.map_err(|reason| refused(col, name, reason))?;
+            problem.map_err(|reason| refused(col, name, &reason))?;
         }
         if effect.table == KNOWN.nodelist && changed(effect, KNOWN.groups) {
             let groups = after.get(KNOWN.groups).map(|text| text.split(',')).into_iter().flatten();
             for name in groups.map(str::trim).filter(|name| !name.is_empty()) {
                 if listed.insert(name) {
-                    new_group(base, next, name).map_err(|reason| refused(KNOWN.groups, name, reason))?;
+                    new_group(base, next, name).map_err(|reason| refused(KNOWN.groups, name, &reason))?;
                 }
             }
         }
@@ -57,27 +58,56 @@ pub(super) fn check(base: &Snapshot, next: &Snapshot, effects: &[Effect]) -> Res
     Ok(())
 }
 
-fn refused(col: Col, name: &str, reason: String) -> EditError {
-    EditError::BadValue { col, value: name.to_owned(), reason: reason.into() }
+fn refused(col: Col, name: &str, reason: &dyn Error) -> EditError {
+    EditError::BadValue { col, value: name.to_owned(), reason: reason.to_string().into() }
 }
 
-fn new_node(base: &Snapshot, name: &str) -> Result<(), String> {
+/// Why a name cannot be that of a new node or group.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NewNameError {
+    /// No node can have it.
+    #[error(transparent)]
+    Node(#[from] NameError),
+    /// It belongs to a group.
+    #[error("it is a group, and a node of that name would hide its members from every command")]
+    IsGroup,
+    /// It belongs to a node.
+    #[error("it is a node, which every command would take instead of the group")]
+    IsNode,
+    /// It has a sign of noderanges, shells or boot loaders.
+    #[error("the name of a group or node has no {0:?}")]
+    Sign(char),
+    /// It begins as an option does, or is a directory.
+    #[error("the name of a group or node begins with a letter or digit")]
+    Beginning,
+    /// Too many bytes.
+    #[error("a name may have {NAME_BYTES_MAX} bytes at most")]
+    TooLong,
+    /// It is a noderange of more nodes than a request may have.
+    #[error("it reads as a range of nodes")]
+    HugeRange,
+    /// It is a noderange of so many nodes.
+    #[error("it reads as a range of {0} nodes")]
+    Range(usize),
+}
+
+fn new_node(base: &Snapshot, name: &str) -> Result<(), NewNameError> {
     if base.has_node(name) {
         return Ok(());
     }
-    name.parse::<NodeName>().map_err(|error| error.to_string())?;
+    name.parse::<NodeName>()?;
     if base.is_group(name) {
-        return Err("it is a group, and a node of that name would hide its members from every command".into());
+        return Err(NewNameError::IsGroup);
     }
     Ok(())
 }
 
-fn new_group(base: &Snapshot, next: &Snapshot, name: &str) -> Result<(), String> {
+fn new_group(base: &Snapshot, next: &Snapshot, name: &str) -> Result<(), NewNameError> {
     if base.is_group(name) {
         return Ok(());
     }
     if next.has_node(name) {
-        return Err("it is a node, which every command would take instead of the group".into());
+        return Err(NewNameError::IsNode);
     }
     check_group_name(base, name)
 }
@@ -87,26 +117,26 @@ fn new_group(base: &Snapshot, next: &Snapshot, name: &str) -> Result<(), String>
 /// # Errors
 /// Why commands and scripts could not name it: it is too long, begins with `-`, has a character that
 /// noderanges, shells or boot loaders use, or reads as a range.
-pub fn check_group_name(base: &Snapshot, name: &str) -> Result<(), String> {
+pub fn check_group_name(base: &Snapshot, name: &str) -> Result<(), NewNameError> {
     // Signs of noderanges, shells and boot loaders.
     let odd = |c: char| c.is_control() || "/@()^,'\"`$;&|<>{}*?!#%\\".contains(c);
     if let Some(found) = name.chars().find(|c| odd(*c)) {
-        return Err(format!("the name of a group or node has no {found:?}"));
+        return Err(NewNameError::Sign(found));
     }
     if name.starts_with('-') || matches!(name, "." | "..") {
-        return Err("the name of a group or node begins with a letter or digit".into());
+        return Err(NewNameError::Beginning);
     }
     if name.len() > NAME_BYTES_MAX {
-        return Err(format!("a name may have {NAME_BYTES_MAX} bytes at most"));
+        return Err(NewNameError::TooLong);
     }
     // A criterion would look at every node, and is not a range.
     if !name.contains(['-', ':', '[', '+']) || name.contains(['=', '~']) {
         return Ok(());
     }
     match Noderange::new(name).unverified().with_excluded().expand(base) {
-        Err(NoderangeError::TooMuch(_)) => Err("it reads as a range of nodes".into()),
+        Err(NoderangeError::TooMuch(_)) => Err(NewNameError::HugeRange),
         Ok(found) if found.nodes.len() > 1 && !base.is_group(name) => {
-            Err(format!("it reads as a range of {} nodes", found.nodes.len()))
+            Err(NewNameError::Range(found.nodes.len()))
         }
         _ => Ok(()),
     }

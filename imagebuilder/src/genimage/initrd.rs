@@ -11,7 +11,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::{GenimageError, Outcome, file_error, kernel, place, stamp};
 use crate::image::ImageDef;
-use crate::initramfs::{self, Kind, Spec};
+use crate::initramfs::{self, InitramfsError, Kind, Spec};
 
 /// Where a static busybox for the rescue shell may be: the machine's package `busybox-static`.
 const BUSYBOX: [&str; 3] = ["/bin/busybox", "/usr/bin/busybox", "/usr/lib/dawn/busybox"];
@@ -36,7 +36,7 @@ pub trait MakeInitrd {
     /// Changes when the same tree would give another initramfs: a new `/init`.
     fn identity(&self) -> String;
     /// Make one; the result is what the user should know.
-    fn make(&self, job: &InitrdJob<'_>) -> Result<Vec<String>, String>;
+    fn make(&self, job: &InitrdJob<'_>) -> Result<Vec<String>, InitramfsError>;
 }
 
 /// The maker of this program: [`initramfs::build`] with the embedded `/init`.
@@ -61,7 +61,7 @@ impl MakeInitrd for Embedded {
         format!("{:032x}", hasher.finish128().as_u128())
     }
 
-    fn make(&self, job: &InitrdJob<'_>) -> Result<Vec<String>, String> {
+    fn make(&self, job: &InitrdJob<'_>) -> Result<Vec<String>, InitramfsError> {
         let spec = Spec {
             root: job.rootimg,
             kernel_version: job.kernel,
@@ -69,7 +69,7 @@ impl MakeInitrd for Embedded {
             drivers: job.drivers,
             busybox: self.busybox.as_deref(),
         };
-        initramfs::build(&spec, job.output).map(|summary| summary.warnings).map_err(|error| error.to_string())
+        initramfs::build(&spec, job.output).map(|summary| summary.warnings)
     }
 }
 

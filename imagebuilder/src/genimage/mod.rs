@@ -41,6 +41,7 @@ use dawn_cluster::Distribution;
 
 use crate::exec::{self, ExecError};
 use crate::image::{DefError, ImageDef};
+use crate::initramfs::InitramfsError;
 use crate::listfile::ListError;
 use crate::oci::OciError;
 use crate::pkglist::PkglistError;
@@ -102,7 +103,7 @@ pub enum GenimageError {
     Kernel(String),
     /// The initramfs could not be made.
     #[error("initramfs: {0}")]
-    Initrd(String),
+    Initrd(#[source] InitramfsError),
     /// Something is still mounted in the remains of an earlier build.
     #[error("{0} has mounts in it that cannot be undone")]
     Mounted(PathBuf),

@@ -1,6 +1,6 @@
 //! The compressors an image may use, one state per thread.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use super::SquashfsError;
 use crate::pool::{Pack, Packed};
@@ -46,7 +46,7 @@ impl Compressor {
     pub(super) fn start(self) -> Result<Packer, SquashfsError> {
         Ok(match self {
             Compressor::Zstd(level) => {
-                Packer::Zstd(Box::new(zstd::bulk::Compressor::new(level).map_err(failed)?))
+                Packer::Zstd(Box::new(zstd::bulk::Compressor::new(level).map_err(SquashfsError::Compress)?))
             }
             Compressor::Gzip(level) => Packer::Gzip(flate2::Compression::new(level)),
         })
@@ -61,13 +61,13 @@ pub(super) enum Packer {
 
 impl Packer {
     /// The packed block, or `None` when packing does not make it smaller.
-    pub(super) fn shrink(&mut self, block: &[u8]) -> Result<Option<Vec<u8>>, SquashfsError> {
+    pub(super) fn shrink(&mut self, block: &[u8]) -> io::Result<Option<Vec<u8>>> {
         let packed = match self {
-            Packer::Zstd(state) => state.compress(block).map_err(failed)?,
+            Packer::Zstd(state) => state.compress(block)?,
             Packer::Gzip(level) => {
                 let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), *level);
-                encoder.write_all(block).map_err(failed)?;
-                encoder.finish().map_err(failed)?
+                encoder.write_all(block)?;
+                encoder.finish()?
             }
         };
         Ok((packed.len() < block.len()).then_some(packed))
@@ -75,14 +75,10 @@ impl Packer {
 }
 
 impl Pack for Packer {
-    fn pack(&mut self, block: Vec<u8>) -> Result<Packed, String> {
-        Ok(match self.shrink(&block).map_err(|error| error.to_string())? {
+    fn pack(&mut self, block: Vec<u8>) -> io::Result<Packed> {
+        Ok(match self.shrink(&block)? {
             Some(bytes) => Packed { bytes, stored: false },
             None => Packed { bytes: block, stored: true },
         })
     }
-}
-
-fn failed(error: std::io::Error) -> SquashfsError {
-    SquashfsError::Compress(error.to_string())
 }

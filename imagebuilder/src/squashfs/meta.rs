@@ -65,7 +65,7 @@ impl MetaWriter {
             return Ok(());
         }
         self.starts.push(self.out.len() as u64);
-        let packed = self.packer.shrink(&self.block)?;
+        let packed = self.packer.shrink(&self.block).map_err(SquashfsError::Compress)?;
         let (bytes, flag) = match &packed {
             Some(bytes) => (bytes, 0),
             None => (&self.block, STORED_BIT),

@@ -63,7 +63,7 @@ pub enum SquashfsError {
     Write(#[source] io::Error),
     /// The compressor failed.
     #[error("compressing: {0}")]
-    Compress(String),
+    Compress(#[source] io::Error),
     /// An option is out of range.
     #[error("{0}")]
     Option(String),

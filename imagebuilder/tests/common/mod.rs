@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use dawn_imagebuilder::genimage::{InitrdJob, MakeInitrd};
+use dawn_imagebuilder::initramfs::InitramfsError;
 
 /// Makes initramfs images that hold the name of the kernel.
 pub struct FakeInitrd;
@@ -18,8 +19,9 @@ impl MakeInitrd for FakeInitrd {
         "fake".into()
     }
 
-    fn make(&self, job: &InitrdJob<'_>) -> Result<Vec<String>, String> {
-        fs::write(job.output, job.kernel).map_err(|error| error.to_string())?;
+    fn make(&self, job: &InitrdJob<'_>) -> Result<Vec<String>, InitramfsError> {
+        fs::write(job.output, job.kernel)
+            .map_err(|cause| InitramfsError::File { path: job.output.to_owned(), cause })?;
         Ok(Vec::new())
     }
 }

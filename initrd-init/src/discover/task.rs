@@ -5,14 +5,15 @@
 //! changes the chain is obeyed then, or at once if the server pushes.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Command, Stdio};
+use std::io::{self, BufRead, BufReader, Read};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::system::{RebootCommand, reboot};
 
 use super::ear::Ear;
 use super::{Session, pause};
+use crate::error::Error;
 use crate::log;
 use crate::rescue;
 use crate::stateless::{self, Writable};
@@ -95,7 +96,7 @@ pub(super) fn obey(session: &Session, destiny: &str, ear: Option<&Ear>) {
             }
             Task::Shutdown => power_off(),
             Task::Standby => Err(None),
-            Task::Unknown => Err(Some(format!("`{destiny}` is not a task of the discovery system"))),
+            Task::Unknown => Err(Some(TaskError::Unknown(destiny.clone()))),
         };
         if let Err(reason) = done {
             if let Some(reason) = reason {
@@ -114,7 +115,26 @@ pub(super) fn obey(session: &Session, destiny: &str, ear: Option<&Ear>) {
 }
 
 /// Why a task is not done: `None` for one that only waits.
-type Done = Result<(), Option<String>>;
+type Done = Result<(), Option<TaskError>>;
+
+/// What is wrong with a task.
+#[derive(Debug, thiserror::Error)]
+enum TaskError {
+    #[error("`{0}` is not a task of the discovery system")]
+    Unknown(String),
+    #[error("{0} is not an http:// address")]
+    Address(String),
+    #[error(transparent)]
+    Image(#[from] Error),
+    #[error("{name}: {cause}")]
+    Pipe { name: String, cause: io::Error },
+    #[error("{name} cannot be started: {cause}")]
+    Start { name: String, cause: io::Error },
+    #[error("{name} cannot be started: {cause}; there is no busybox in this discovery system")]
+    NoBusybox { name: String, cause: io::Error },
+    #[error("{status}: {tail}")]
+    Ended { status: ExitStatus, tail: String },
+}
 
 /// Tells the server that the step is done; the next one.
 fn moved_on(session: &Session) -> Option<String> {
@@ -144,12 +164,12 @@ fn run_words(words: &str) -> Done {
 
 fn run_image(session: &Session, address: &str) -> Done {
     let address = address.replace("$xcatmaster", &session.server.to_string());
-    let url = Url::parse(&address).ok_or_else(|| Some(format!("{address} is not an http:// address")))?;
+    let url = Url::parse(&address).ok_or(Some(TaskError::Address(address)))?;
     sys::detach(RUN_IMAGE);
     // The default size of a tmpfs: half of the memory.
     let place = Writable { limit: None, flags: Some("mode=700") };
     stateless::unpack(&url, &|host| session.resolve(host), place, RUN_IMAGE)
-        .map_err(|error| Some(error.to_string()))?;
+        .map_err(|error| Some(error.into()))?;
     let mut command = Command::new("./runme.sh");
     command.current_dir(RUN_IMAGE);
     let result = run(&mut command, "runme.sh");
@@ -158,23 +178,24 @@ fn run_image(session: &Session, address: &str) -> Done {
 }
 
 /// Runs a program; its output goes to the console as it comes.
-fn run(command: &mut Command, name: &str) -> Result<(), String> {
+fn run(command: &mut Command, name: &str) -> Result<(), TaskError> {
+    let pipe = |cause| TaskError::Pipe { name: name.to_owned(), cause };
     command.env_clear().env("PATH", "/bin:/sbin:/usr/bin:/usr/sbin").env("TERM", "linux");
     command.stdin(Stdio::null());
-    let (reader, writer) = std::io::pipe().map_err(|cause| format!("{name}: {cause}"))?;
-    let second = writer.try_clone().map_err(|cause| format!("{name}: {cause}"))?;
+    let (reader, writer) = io::pipe().map_err(pipe)?;
+    let second = writer.try_clone().map_err(pipe)?;
     command.stdout(writer).stderr(second);
     let mut child = command.spawn().map_err(|cause| match fs::metadata("/bin/busybox") {
-        Err(_) => format!("{name} cannot be started: {cause}; there is no busybox in this discovery system"),
-        Ok(_) => format!("{name} cannot be started: {cause}"),
+        Err(_) => TaskError::NoBusybox { name: name.to_owned(), cause },
+        Ok(_) => TaskError::Start { name: name.to_owned(), cause },
     })?;
     // The command holds the writing ends until it is dropped or used again.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let tail = show(name, reader);
     match child.wait() {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!("{status}: {}", tail.join(" / "))),
-        Err(cause) => Err(format!("{name}: {cause}")),
+        Ok(status) => Err(TaskError::Ended { status, tail: tail.join(" / ") }),
+        Err(cause) => Err(pipe(cause)),
     }
 }
 
@@ -234,10 +255,12 @@ mod tests {
 
     #[test]
     fn a_command_that_fails_says_why() {
-        assert_eq!(run_words("true"), Ok(()));
-        let failed = run_words("ls /no/such/file").unwrap_err().unwrap();
+        assert!(run_words("true").is_ok());
+        let failed = run_words("ls /no/such/file").unwrap_err().unwrap().to_string();
         assert!(failed.starts_with("exit status: 2: ls: ") && failed.contains("No such file"), "{failed}");
-        assert!(run_words("no-such-program x").unwrap_err().unwrap().contains("cannot be started"));
+        assert!(
+            run_words("no-such-program x").unwrap_err().unwrap().to_string().contains("cannot be started")
+        );
     }
 
     #[test]

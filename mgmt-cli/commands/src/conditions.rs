@@ -24,7 +24,7 @@ impl Condition {
         if name.contains('=') {
             return Ok(None);
         }
-        let col = column(name).map_err(Stop::usage)?;
+        let col = column(name)?;
         view.may_compare(col)?;
         let test = condition::Condition::parse(word, OF_ITEMS).map_err(|error| match error {
             ConditionError::Regex { pattern, .. } => {

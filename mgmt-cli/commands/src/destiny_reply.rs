@@ -64,6 +64,6 @@ pub fn reply(node: Option<&str>, advance: bool, ctx: &Ctx<'_>, out: &mut Out<'_>
 /// The chain's step (if any) and the status that goes with the state.
 fn steps(snapshot: &Snapshot, node: &str, moves: bool) -> Result<Vec<Edit>, Stop> {
     let now = status_time();
-    let step = if moves { next(snapshot, node, &now).map_err(Stop::conflict)? } else { None };
-    with_status(snapshot, node, step, &now).map_err(Stop::conflict)
+    let step = if moves { next(snapshot, node, &now)? } else { None };
+    Ok(with_status(snapshot, node, step, &now)?)
 }

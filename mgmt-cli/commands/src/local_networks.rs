@@ -1,13 +1,18 @@
 //! The IPv4 networks this machine is directly connected to, from the kernel's routing table.
 
+use dawn_bootd::output::CommandError;
 use dawn_cluster::LocalNetwork;
 use std::net::Ipv4Addr;
 
 const ROUTES: &str = "/proc/net/route";
 
 /// Reads them; loopback, link-local and multicast are left out.
-pub fn read() -> Result<Vec<LocalNetwork>, String> {
-    let text = std::fs::read_to_string(ROUTES).map_err(|error| format!("{ROUTES}: {error}"))?;
+///
+/// # Errors
+/// The kernel does not show them.
+pub fn read() -> Result<Vec<LocalNetwork>, CommandError> {
+    let text =
+        std::fs::read_to_string(ROUTES).map_err(|error| CommandError::unavailable(ROUTES).cause(error))?;
     let mtu = |interface: &str| {
         let path = format!("/sys/class/net/{interface}/mtu");
         std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok())

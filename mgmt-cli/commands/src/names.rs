@@ -18,7 +18,7 @@ pub fn expand_new(snapshot: &Snapshot, view: &View, noderange: &str) -> Result<V
         let text = format!("'{noderange}': [{piece}] is not a range of numbers; letters cannot be a range");
         return Err(Stop::usage(format!("{text}; write the names out, separated by commas")));
     }
-    let names = view.expand_unverified(snapshot, noderange).map_err(Stop::usage)?;
+    let names = view.expand_unverified(snapshot, noderange)?;
     let names = spare(snapshot, names, noderange)?;
     match names.iter().flat_map(|name| name.split('.')).find(|label| label.len() > LABEL_BYTES_MAX) {
         None => Ok(names),

@@ -94,6 +94,8 @@ pub struct Args {
 impl LocalCommand for Args {
     const NAME: &'static str = "genimage";
     const WRITES: bool = true;
+    const UNDO_LEAVES: Option<&'static str> =
+        Some("Only the tables: the files of the image stay as they are.");
 
     fn run(self, environment: &Environment, _: &Registry, out: &mut Out<'_>) -> Done {
         let image = self.image_name()?;

@@ -26,6 +26,8 @@ pub trait LocalCommand: clap::Args {
     const NAME: &'static str;
     /// Whether it changes tables or files; then it has `--dry-run` (a test holds it to that).
     const WRITES: bool = false;
+    /// What an undo of its change leaves as it is (files that it made or removed), as a sentence.
+    const UNDO_LEAVES: Option<&'static str> = None;
     /// Whether it has `--json`, as every command has that prints results (a test lists the others).
     const JSON: bool = true;
     /// Carries the command out.
@@ -44,7 +46,7 @@ type Run = fn(&[String], &Environment, &Registry, &mut Out<'_>) -> Done;
 
 impl Local {
     const fn of<C: LocalCommand>() -> Self {
-        Self { entry: Entry::local(C::NAME, C::WRITES, clap_of::<C>), run: run::<C> }
+        Self { entry: Entry::local(C::NAME, C::WRITES, C::UNDO_LEAVES, clap_of::<C>), run: run::<C> }
     }
 
     /// Runs it with its words; the exit code.

@@ -51,6 +51,8 @@ pub struct Args {
 impl LocalCommand for Args {
     const NAME: &'static str = "packimage";
     const WRITES: bool = true;
+    const UNDO_LEAVES: Option<&'static str> =
+        Some("Only the tables: the files of the image stay as they are.");
 
     fn run(self, environment: &Environment, _: &Registry, out: &mut Out<'_>) -> Done {
         if self.os.is_some() || self.profile.is_some() || self.arch.is_some() {

@@ -49,7 +49,7 @@ impl LocalCommand for Args {
             let shown = file.display().to_string();
             let bytes = std::fs::read(&file)
                 .map_err(|error| CommandError::unavailable(shown.clone()).cause(error))?;
-            let text = utf8::text(bytes, &shown).map_err(|error| CommandError::usage(error.to_string()))?;
+            let text = utf8::text(bytes, &shown)?;
             bundle.push_str(&bundled(&name, &text));
         }
         if bundle.is_empty() {

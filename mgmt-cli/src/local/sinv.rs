@@ -64,21 +64,22 @@ impl LocalCommand for Args {
     const WRITES: bool = true;
 
     fn run(self, environment: &Environment, registry: &Registry, _: &mut Out<'_>) -> Done {
-        self.carry_out(environment, registry).map_err(Stop::usage)
+        self.carry_out(environment, registry)
     }
 }
 
 impl Args {
-    fn carry_out(&self, environment: &Environment, registry: &Registry) -> Result<(), String> {
-        let path = self.template.as_ref().ok_or("Missing template path on the command.")?;
+    fn carry_out(&self, environment: &Environment, registry: &Registry) -> Result<(), Stop> {
+        let path =
+            self.template.as_ref().ok_or_else(|| Stop::usage("Missing template path on the command."))?;
         let path = environment.directory.join(path);
         let line = self.line(environment)?;
         let words = words(&line)?;
-        let [name, rest @ ..] = words.as_slice() else { return Err("the command is empty".into()) };
+        let [name, rest @ ..] = words.as_slice() else { return Err(Stop::usage("the command is empty")) };
         if !matches!(name.as_str(), "xdsh" | "rinv") {
-            return Err("Only commands xdsh and rinv are currently supported.".into());
+            return Err(Stop::usage("Only commands xdsh and rinv are currently supported."));
         }
-        let entry = registry.find(name).ok_or_else(|| registry.unknown(name).to_string())?;
+        let entry = registry.find(name).ok_or_else(|| registry.unknown(name))?;
         if self.dry_run {
             let sign = if path.exists() { "~" } else { "+" };
             print(&format!("{sign} template {}\n", path.display()));
@@ -90,7 +91,8 @@ impl Args {
             rest.splice(1.min(rest.len())..1.min(rest.len()), ["-l".to_owned(), user.clone()]);
         }
         let request = request_for(entry, &entry.in_full(&rest), environment);
-        let answers = fetch(&environment.client(false), &request).map_err(|error| error.to_string())?;
+        let answers = fetch(&environment.client(false), &request)
+            .map_err(|error| Stop::unavailable(error.to_string()))?;
         let pieces = answers.iter().flat_map(|answer| render(answer, false));
         let (out, err): (Vec<_>, Vec<_>) = pieces.partition(|piece| piece.stream == Stream::Out);
         let text = |pieces: Vec<dawn_xcatd::render::Piece>| {
@@ -100,7 +102,7 @@ impl Args {
         let _ = std::io::Write::write_all(&mut std::io::stderr(), err.as_bytes());
         let nodes = by_node(&out, Separator::ColonBlank);
         if nodes.is_empty() {
-            return Err(format!("No output from {name}."));
+            return Err(Stop::unavailable(format!("No output from {name}.")));
         }
         print("Building Report.\n");
         self.report(&path, &line, &nodes, environment)?;
@@ -111,17 +113,18 @@ impl Args {
         Ok(())
     }
 
-    fn line(&self, environment: &Environment) -> Result<String, String> {
+    fn line(&self, environment: &Environment) -> Result<String, Stop> {
         match (&self.command, &self.file) {
             (Some(line), _) => Ok(line.clone()),
             (None, Some(file)) => {
                 let path = environment.directory.join(file);
                 let text = std::fs::read_to_string(&path);
-                text.map(|text| text.trim().to_owned())
-                    .map_err(|_| format!("Input command file: {} does not exist.", file.display()))
+                text.map(|text| text.trim().to_owned()).map_err(|_| {
+                    Stop::not_found(format!("Input command file: {} does not exist.", file.display()))
+                })
             }
             (None, None) => {
-                Err("Neither the sinv command, nor the sinv command file have been supplied.".into())
+                Err(Stop::usage("Neither the sinv command, nor the sinv command file have been supplied."))
             }
         }
     }
@@ -132,24 +135,24 @@ impl Args {
         line: &str,
         nodes: &BTreeMap<&str, String>,
         environment: &Environment,
-    ) -> Result<(), String> {
-        let shown = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
+    ) -> Result<(), Stop> {
         let is_given = path.exists();
         let first = nodes.keys().next().copied().unwrap_or_default();
         let seed = self.seed.as_deref().unwrap_or(first);
         if !is_given {
-            let text =
-                nodes.get(seed).ok_or_else(|| format!("there is no output of the seed node {seed}"))?;
-            std::fs::write(path, template_text(&[seed], text)).map_err(|error| shown(path, error))?;
+            let text = nodes
+                .get(seed)
+                .ok_or_else(|| Stop::not_found(format!("there is no output of the seed node {seed}")))?;
+            std::fs::write(path, template_text(&[seed], text)).map_err(|error| shown(path, &error))?;
         }
-        let text = std::fs::read(path).map_err(|error| shown(path, error))?;
+        let text = std::fs::read(path).map_err(|error| shown(path, &error))?;
         let mut templates = vec![Template::read(path.display().to_string(), &String::from_utf8_lossy(&text))];
         let name = |number: usize| format!("{}_{number}", path.display());
         let groups = groups(nodes.iter().map(|(node, text)| (*node, text.as_str())));
         let found = compare(&mut templates, &groups, self.count, self.exact, name);
         for (number, text) in &found.made {
             let file = PathBuf::from(name(*number));
-            std::fs::write(&file, text).map_err(|error| shown(&file, error))?;
+            std::fs::write(&file, text).map_err(|error| shown(&file, &error))?;
         }
         let lines = self.lines(line, seed, &templates, &found);
         self.show(&lines, environment)?;
@@ -157,7 +160,7 @@ impl Args {
             let made = found.made.iter().map(|(number, _)| PathBuf::from(name(*number)));
             let first = (!is_given).then(|| path.to_owned());
             for file in made.chain(first) {
-                std::fs::remove_file(&file).map_err(|error| shown(&file, error))?;
+                std::fs::remove_file(&file).map_err(|error| shown(&file, &error))?;
             }
         }
         Ok(())
@@ -201,11 +204,11 @@ impl Args {
         lines
     }
 
-    fn show(&self, lines: &[String], environment: &Environment) -> Result<(), String> {
+    fn show(&self, lines: &[String], environment: &Environment) -> Result<(), Stop> {
         if let Some(output) = &self.output {
             let path = environment.directory.join(output);
             let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-            std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
+            std::fs::write(&path, text).map_err(|error| shown(&path, &error))?;
         }
         if self.output.is_none() || self.verbose {
             lines.iter().for_each(|line| print(&format!("{line}\n\n")));
@@ -214,8 +217,12 @@ impl Args {
     }
 }
 
+fn shown(path: &Path, error: &std::io::Error) -> Stop {
+    Stop::conflict(format!("{}: {error}", path.display()))
+}
+
 /// Words of a command line with quotes. No shell is involved.
-fn words(line: &str) -> Result<Vec<String>, String> {
+fn words(line: &str) -> Result<Vec<String>, Stop> {
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
     for c in line.chars() {
         match quote {
@@ -232,7 +239,7 @@ fn words(line: &str) -> Result<Vec<String>, String> {
     words.extend(word);
     match quote {
         None => Ok(words),
-        Some(_) => Err(format!("a quote is not closed in: {line}")),
+        Some(_) => Err(Stop::usage(format!("a quote is not closed in: {line}"))),
     }
 }
 
@@ -247,7 +254,7 @@ mod tests {
             ("xdsh n1 'a  b' \"c 'd\"", "xdsh|n1|a  b|c 'd"),
             ("xdsh n1 ''", "xdsh|n1|"),
         ] {
-            assert_eq!(words(line).map(|words| words.join("|")), Ok(expected.to_owned()));
+            assert_eq!(words(line).expect("words").join("|"), expected);
         }
         assert!(words("xdsh 'n1").is_err());
     }

@@ -102,7 +102,7 @@ fn edit(table: &str, dry_run: bool, environment: &Environment, out: &mut Out<'_>
         }
         let words = Sender::Tabedit.words(&format!("{table}.csv"), dry_run);
         let edited = utf8::text(bytes, &file.to_string_lossy());
-        let edited = edited.map_err(|error| CommandError::usage(error.to_string()));
+        let edited = edited.map_err(CommandError::from);
         match edited.and_then(|edited| ask_with(environment, "tabrestore", words, Some(edited))) {
             Ok(answers) => return show(&answers, out),
             Err(error) => out.error(error)?,

@@ -1,11 +1,8 @@
 //! Columns are constants of `dawn_cluster::col`: outside of that crate no code asks for one by a text.
 
-use std::fs;
+use anyhow::Result;
 
-use anyhow::{Context, Result};
-use dawn_qemu::paths;
-
-use super::{functions::files_like, outcome};
+use super::{code, outcome};
 use crate::suite::Count;
 
 /// Calls that take a column.
@@ -16,23 +13,11 @@ const EXEMPT: [&str; 2] = ["cluster/", "xtask/src/tidy/columns.rs"];
 /// All sources but tests, whose tables of cases are texts.
 pub fn check() -> Result<Count> {
     let mut wrong = Vec::new();
-    let is_test = |file: &str| file.contains("/tests/") || file.ends_with("tests.rs");
-    let files = files_like("*.rs")?;
-    for file in
-        files.into_iter().filter(|file| !is_test(file) && !EXEMPT.iter().any(|one| file.starts_with(one)))
-    {
-        let path = paths::workspace().join(&file);
-        if !path.is_file() {
-            continue;
+    code::each_line(&mut |file, number, line| {
+        if let Some(name) = found(line).filter(|_| !EXEMPT.iter().any(|one| file.starts_with(one))) {
+            wrong.push(format!("{file}:{number}: \"{name}\": use dawn_cluster::col"));
         }
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {file}"))?;
-        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-        for (number, line) in (1..).zip(code.lines()) {
-            wrong.extend(
-                found(line).map(|name| format!("{file}:{number}: \"{name}\": use dawn_cluster::col")),
-            );
-        }
-    }
+    })?;
     Ok(outcome("columns", &wrong))
 }
 

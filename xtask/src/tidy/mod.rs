@@ -1,9 +1,11 @@
 //! `cargo xtask tidy`: what can be checked without a build.
 
+mod code;
 mod columns;
 mod comments;
 mod dependencies;
 mod documents;
+mod errors;
 mod functions;
 mod layers;
 mod words;
@@ -16,7 +18,7 @@ use clap::Args;
 use crate::suite::{Count, Suite};
 
 /// What needs no build: imports, dependencies, documents against facts, unused functions, comments, columns,
-/// words
+/// types of errors, words
 #[derive(Debug, Args)]
 pub struct Tidy {}
 
@@ -37,6 +39,7 @@ pub fn add_groups(suite: &mut Suite) {
     suite.group("unused functions", functions::check);
     suite.group("comments", comments::check);
     suite.group("columns", columns::check);
+    suite.group("errors", errors::check);
     suite.group("words", words::check);
 }
 

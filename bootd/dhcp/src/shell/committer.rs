@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use std::{io, mem};
 
 use super::ports::Senders;
-use super::wake::{Batch, Verdict, Wake};
+use super::wake::{Batch, CommitError, Verdict, Wake};
 use crate::lease::journal::Journal;
 use crate::lease::record::Record;
 
@@ -107,17 +107,17 @@ impl State {
 
     /// Writes records; after a failure not before some time has passed, and with a rewrite first, which may
     /// need less room than the file has now.
-    fn write(&mut self, records: &[Record]) -> Result<(), String> {
+    fn write(&mut self, records: &[Record]) -> Result<(), CommitError> {
         let written = match self.failed_at {
             Some(at) if at.elapsed() < Duration::from_millis(RETRY_MS / 2) => {
-                return Err("it failed a moment ago".into());
+                return Err(CommitError::TooSoon);
             }
             Some(_) => self.journal.compact().and_then(|()| self.journal.commit(records)),
             None => self.journal.commit(records),
         };
         written.map_err(|error| {
             self.failed_at = Some(Instant::now());
-            error.to_string()
+            CommitError::from(error)
         })
     }
 }

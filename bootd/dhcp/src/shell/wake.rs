@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::engine::Outgoing;
+use crate::lease::journal::JournalError;
 use crate::lease::record::Record;
 
 /// Records, and the answers that wait for them.
@@ -16,10 +17,24 @@ pub(super) struct Batch {
     pub send: Vec<Outgoing>,
 }
 
+/// Why records are not on disk.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CommitError {
+    /// Too many batches wait already.
+    #[error("the disk is too slow")]
+    TooSlow,
+    /// The journal is not tried again so soon after a failure.
+    #[error("it failed a moment ago")]
+    TooSoon,
+    /// The journal cannot be written.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
 /// What the worker is told.
 pub(super) enum Verdict {
     /// These records are not on disk, and why.
-    Failed(Vec<Record>, String),
+    Failed(Vec<Record>, CommitError),
     /// The journal can be written again.
     Recovered,
 }

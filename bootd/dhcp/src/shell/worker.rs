@@ -12,7 +12,7 @@ use super::committer::Committer;
 use super::interfaces::{self, Found};
 use super::ports::{Port, Ports, Senders, identity};
 use super::udp::{BATCH_PACKETS, Receiver};
-use super::wake::{Batch, Verdict, Wake};
+use super::wake::{Batch, CommitError, Verdict, Wake};
 use super::{Clock, Config, ServeError, lock, raw};
 use crate::engine::{Engine, Incoming, Outgoing, Output, Probe};
 use crate::event::Observer;
@@ -228,7 +228,7 @@ impl Worker {
         }
         let batch = Batch { records: std::mem::take(&mut self.out.records), send };
         if let Err(batch) = committer.submit(batch) {
-            self.wake.tell(Verdict::Failed(batch.records, "the disk is too slow".into()));
+            self.wake.tell(Verdict::Failed(batch.records, CommitError::TooSlow));
             committer.tell_when_caught_up();
         }
     }
@@ -259,7 +259,9 @@ impl Worker {
         let mut engine = lock(&self.engine);
         for verdict in self.wake.take() {
             match verdict {
-                Verdict::Failed(records, why) => engine.journal_failed(now, &records, &why, &mut self.out),
+                Verdict::Failed(records, why) => {
+                    engine.journal_failed(now, &records, &why.to_string(), &mut self.out);
+                }
                 Verdict::Recovered => engine.journal_recovered(now, &mut self.out),
             }
         }

@@ -4,6 +4,9 @@ use std::net::Ipv4Addr;
 
 use dawn_dhcp::HwAddr;
 
+/// What is wrong with a line of a conversation.
+pub type Problem = Box<dyn std::error::Error>;
+
 /// A request under construction.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
@@ -67,7 +70,7 @@ impl Request {
     }
 
     /// Reads `kind word=value…`.
-    pub fn parse(line: &str) -> Result<(Self, Travel), String> {
+    pub fn parse(line: &str) -> Result<(Self, Travel), Problem> {
         let mut words = line.split_whitespace();
         let kind = match words.next() {
             Some("bootp") => 0,
@@ -76,7 +79,7 @@ impl Request {
             Some("decline") => 4,
             Some("release") => 7,
             Some("inform") => 8,
-            other => return Err(format!("what is {other:?}?")),
+            other => return Err(format!("what is {other:?}?").into()),
         };
         let mut request = Self::new(kind, &[]);
         let mut travel = Travel {
@@ -96,8 +99,8 @@ impl Request {
         Ok((request, travel))
     }
 
-    fn word(&mut self, travel: &mut Travel, name: &str, value: &str) -> Result<(), String> {
-        let ip = || value.parse::<Ipv4Addr>().map_err(|error| error.to_string());
+    fn word(&mut self, travel: &mut Travel, name: &str, value: &str) -> Result<(), Problem> {
+        let ip = || value.parse::<Ipv4Addr>();
         match name {
             "mac" => {
                 let hw: HwAddr = value.parse().map_err(|_| "not a MAC")?;
@@ -121,15 +124,16 @@ impl Request {
         Ok(())
     }
 
-    fn option_word(&mut self, name: &str, value: &str) -> Result<(), String> {
-        let ip = || value.parse::<Ipv4Addr>().map(|ip| ip.octets().to_vec()).map_err(|e| e.to_string());
+    fn option_word(&mut self, name: &str, value: &str) -> Result<(), Problem> {
+        let ip = || value.parse::<Ipv4Addr>().map(|ip| ip.octets().to_vec());
         let (code, bytes) = match name {
             "ask" => (50, ip()?),
             "server" => (54, ip()?),
             "name" => (12, value.as_bytes().to_vec()),
-            "want" => {
-                (55, value.split(',').map(number).map(|n| n.map(|n| n as u8)).collect::<Result<_, _>>()?)
-            }
+            "want" => (
+                55,
+                value.split(',').map(number).map(|n| n.map(|n| n as u8)).collect::<Result<_, Problem>>()?,
+            ),
             "max" => (57, (number(value)? as u16).to_be_bytes().to_vec()),
             "vendor" => (60, value.as_bytes().to_vec()),
             "id" => (61, hex(value)?),
@@ -148,12 +152,14 @@ impl Request {
     }
 }
 
-pub fn number(text: &str) -> Result<u32, String> {
-    text.parse().map_err(|_| format!("{text:?} is not a number"))
+pub fn number(text: &str) -> Result<u32, Problem> {
+    text.parse().map_err(|_| format!("{text:?} is not a number").into())
 }
 
-pub fn hex(text: &str) -> Result<Vec<u8>, String> {
+pub fn hex(text: &str) -> Result<Vec<u8>, Problem> {
     let digits: String = text.chars().filter(|c| *c != ':').collect();
     let pairs = digits.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap_or("?"));
-    pairs.map(|pair| u8::from_str_radix(pair, 16).map_err(|_| format!("{text:?} is not hex"))).collect()
+    pairs
+        .map(|pair| u8::from_str_radix(pair, 16).map_err(|_| format!("{text:?} is not hex").into()))
+        .collect()
 }

@@ -11,7 +11,7 @@ use dawn_dhcp::fixed::FixedDirectory;
 use dawn_dhcp::lease::record::Record;
 use dawn_dhcp::{HwAddr, Time};
 
-use super::client::{Request, Travel, hex, number};
+use super::client::{Problem, Request, Travel, hex, number};
 use super::show;
 
 /// When every conversation begins.
@@ -32,7 +32,7 @@ pub struct Stage {
 
 impl Stage {
     /// Plays the input lines of `text`; returns the whole text as it should be.
-    pub fn play(text: &str) -> Result<String, String> {
+    pub fn play(text: &str) -> Result<String, Problem> {
         let mut stage = Self::default();
         let output = |line: &&str| !line.starts_with(['<', '!', '?', '+', ' ']);
         for (n, line) in text.lines().enumerate().filter(|(_, line)| output(line)) {
@@ -43,7 +43,7 @@ impl Stage {
         Ok(stage.written)
     }
 
-    fn line(&mut self, line: &str) -> Result<(), String> {
+    fn line(&mut self, line: &str) -> Result<(), Problem> {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         match word {
             "" | "#" => Ok(()),
@@ -58,20 +58,20 @@ impl Stage {
             "answered" => self.answered(rest),
             "journal" => self.journal(rest),
             "restart" => self.restart(),
-            other => Err(format!("what is {other:?}?")),
+            other => Err(format!("what is {other:?}?").into()),
         }
     }
 
-    fn interface(&mut self, text: &str) -> Result<(), String> {
+    fn interface(&mut self, text: &str) -> Result<(), Problem> {
         let mut words = text.split_whitespace();
         let index = number(words.next().unwrap_or(""))?;
         let name = words.next().ok_or("no name")?.to_owned();
-        let addresses = words.map(cidr).collect::<Result<_, _>>()?;
+        let addresses = words.map(cidr).collect::<Result<_, Problem>>()?;
         self.interfaces.push(Interface { index, name, addresses });
         Ok(())
     }
 
-    fn network(&mut self, text: &str) -> Result<(), String> {
+    fn network(&mut self, text: &str) -> Result<(), Problem> {
         let mut words = text.split_whitespace();
         let name = words.next().ok_or("no name")?;
         let (address, prefix) = cidr(words.next().ok_or("no address")?)?;
@@ -103,7 +103,7 @@ impl Stage {
         Ok(())
     }
 
-    fn node(&mut self, text: &str) -> Result<(), String> {
+    fn node(&mut self, text: &str) -> Result<(), Problem> {
         let mut words = text.split_whitespace();
         let name = words.next().ok_or("no name")?;
         let hw: HwAddr = words.next().unwrap_or("").parse().map_err(|_| "not a MAC")?;
@@ -145,12 +145,12 @@ impl Stage {
         Ok(())
     }
 
-    fn setting(&mut self, text: &str) -> Result<(), String> {
+    fn setting(&mut self, text: &str) -> Result<(), Problem> {
         match text.split_once(' ').unwrap_or((text, "")) {
             ("probe", "no") => self.settings.probe = false,
             ("http-port", port) => self.settings.http_port = number(port)? as u16,
             ("burst", n) => self.settings.client_burst = number(n)?,
-            other => return Err(format!("no setting {other:?}")),
+            other => return Err(format!("no setting {other:?}").into()),
         }
         Ok(())
     }
@@ -167,7 +167,7 @@ impl Stage {
     }
 
     /// `N× discover …` sends the packet N times.
-    fn packet(&mut self, text: &str) -> Result<(), String> {
+    fn packet(&mut self, text: &str) -> Result<(), Problem> {
         let (times, text) = match text.split_once("× ") {
             Some((times, text)) => (number(times)?, text),
             None => (1, text),
@@ -178,7 +178,7 @@ impl Stage {
     }
 
     /// `broken cut=N discover …` loses the end, `broken N=HEX discover …` has other bytes at N.
-    fn broken(&mut self, text: &str) -> Result<(), String> {
+    fn broken(&mut self, text: &str) -> Result<(), Problem> {
         let (damage, text) = text.split_once(' ').ok_or("broken DAMAGE PACKET")?;
         let (request, travel) = Request::parse(text)?;
         let mut bytes = request.bytes();
@@ -193,7 +193,7 @@ impl Stage {
         Ok(())
     }
 
-    fn counters(&mut self) -> Result<(), String> {
+    fn counters(&mut self) -> Result<(), Problem> {
         let counted = self.engine().counters();
         self.written += &format!(
             "! received {}, malformed {}, sent {}\n",
@@ -218,7 +218,7 @@ impl Stage {
         self.write();
     }
 
-    fn wait(&mut self, text: &str) -> Result<(), String> {
+    fn wait(&mut self, text: &str) -> Result<(), Problem> {
         let ms = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
             (Some(ms), _) => u64::from(number(ms)?),
             (_, Some(s)) => u64::from(number(s)?) * 1000,
@@ -238,7 +238,7 @@ impl Stage {
     }
 
     /// `answered ADDRESS [MAC]`: someone answered the probe.
-    fn answered(&mut self, text: &str) -> Result<(), String> {
+    fn answered(&mut self, text: &str) -> Result<(), Problem> {
         let (address, by) = text.split_once(' ').unwrap_or((text, ""));
         let (address, by) = (ip(address)?, by.parse().ok());
         let (now, mut out) = (self.now(), std::mem::take(&mut self.out));
@@ -249,7 +249,7 @@ impl Stage {
     }
 
     /// `journal fails` takes the last record back; `journal works`.
-    fn journal(&mut self, text: &str) -> Result<(), String> {
+    fn journal(&mut self, text: &str) -> Result<(), Problem> {
         let (now, mut out) = (self.now(), std::mem::take(&mut self.out));
         let records: Vec<Record> = self.records.pop().into_iter().collect();
         match text {
@@ -263,7 +263,7 @@ impl Stage {
     }
 
     /// The daemon starts again with what the journal held.
-    fn restart(&mut self) -> Result<(), String> {
+    fn restart(&mut self) -> Result<(), Problem> {
         self.engine = None;
         let leases: Vec<_> = self
             .records
@@ -329,11 +329,11 @@ fn record_line(record: &Record, now: Time) -> String {
     }
 }
 
-fn ip(text: &str) -> Result<Ipv4Addr, String> {
-    text.parse().map_err(|_| format!("{text:?} is not an address"))
+fn ip(text: &str) -> Result<Ipv4Addr, Problem> {
+    text.parse().map_err(|_| format!("{text:?} is not an address").into())
 }
 
-fn cidr(text: &str) -> Result<(Ipv4Addr, u8), String> {
+fn cidr(text: &str) -> Result<(Ipv4Addr, u8), Problem> {
     let (address, prefix) = text.split_once('/').ok_or("ADDRESS/PREFIX")?;
     Ok((ip(address)?, number(prefix)? as u8))
 }

@@ -3,7 +3,7 @@
 use crate::edits::{Edits, transact};
 use crate::local_networks;
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{Done, Out, Stop};
+use dawn_bootd::output::{Done, Out};
 use dawn_cluster::LocalNetwork;
 
 /// Put the networks this machine is directly connected to into the table networks
@@ -29,7 +29,7 @@ impl Command for Args {
         if self.service_nodes.is_some() {
             out.warning("There are no service nodes to ask: these are the networks of this machine.")?;
         }
-        let networks = local_networks::read().map_err(Stop::unavailable)?;
+        let networks = local_networks::read()?;
         if self.display {
             out.line(format!("#From {}.", ctx.host))?;
             return networks.iter().try_for_each(|network| show(network, out));

@@ -13,7 +13,7 @@ use dawn_bootd::clock::status_time;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{CommandError, Done, Out, Stop};
 use dawn_cluster::{Snapshot, col};
-use dawn_plan::destiny::{Move, State, USE_OSIMAGE, image_by_method, next, set_state};
+use dawn_plan::destiny::{DestinyError, Move, State, image_by_method, next, set_state};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Nodes that get a line of their own for one cause; more share one line.
@@ -65,17 +65,17 @@ impl Command for Args {
             "enact" => enact(ctx, out),
             "next" => self.change(ctx, out, |snapshot, node| {
                 let moved = next(snapshot, node, &status_time())?;
-                moved.ok_or_else(|| "Cannot determine current state for this node".to_owned())
+                moved.ok_or(DestinyError::NoChain)
             }),
             list => {
                 let (first, rest) = list.split_once(',').map_or((list, None), |(f, r)| (f, Some(r)));
-                let state = State::parse(first).map_err(Stop::usage)?;
+                let state = State::parse(first)?;
                 if let State::Method { method, image } = &state {
                     let fits = |node: &String| {
                         image_by_method(&ctx.snapshot, node, method, image.as_deref()).is_some()
                     };
                     if !ctx.nodes().iter().any(fits) {
-                        return Err(Stop::refused(USE_OSIMAGE));
+                        return Err(DestinyError::OldForm.into());
                     }
                 }
                 self.change(ctx, out, |snapshot, node| {
@@ -91,7 +91,7 @@ impl Args {
         &self,
         ctx: &Ctx<'_>,
         out: &mut Out<'_>,
-        step: impl Fn(&Snapshot, &str) -> Result<Move, String>,
+        step: impl Fn(&Snapshot, &str) -> Result<Move, DestinyError>,
     ) -> Done {
         let mut good = Vec::new();
         let mut bad = Vec::new();
@@ -100,7 +100,7 @@ impl Args {
             for node in ctx.nodes() {
                 match step(snapshot, node) {
                     Ok(moved) => moves.push((node, moved)),
-                    Err(reason) => bad.push((node, Unready::from(reason))),
+                    Err(reason) => bad.push((node, Unready::from(reason.to_string()))),
                 }
             }
             let all = moves.iter().flat_map(|(_, moved)| moved.edits.clone()).collect::<Vec<_>>();

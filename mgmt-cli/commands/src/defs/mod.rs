@@ -194,25 +194,26 @@ pub fn from_stanzas(text: Option<&str>) -> Result<Vec<Wanted>, Stop> {
 }
 
 /// The rules for names of new objects; the error is xCAT's text.
-pub fn check_new_name(kind: &ObjectType, name: &str, snapshot: &Snapshot) -> Result<(), String> {
+pub fn check_new_name(kind: &ObjectType, name: &str, snapshot: &Snapshot) -> Result<(), CommandError> {
     let invalid = || {
-        format!(
+        CommandError::usage(format!(
             "The object name '{name}' is invalid: names begin with a letter or digit and have letters, digits, \
              - and _ only"
-        )
+        ))
     };
     match kind.name {
         "node" if name.parse::<IpAddr>().is_ok() => Ok(()),
-        "node" if name.contains('.') => {
-            Err(format!("The object name '{name}' is invalid, Cannot use '.' in node name."))
-        }
+        "node" if name.contains('.') => Err(CommandError::usage(format!(
+            "The object name '{name}' is invalid, Cannot use '.' in node name."
+        ))),
         "node" => {
             let good = name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
             if good && !name.is_empty() && !name.starts_with('-') { Ok(()) } else { Err(invalid()) }
         }
         "group" => {
-            let invalid = |reason| format!("The object name '{name}' is invalid: {reason}");
-            dawn_cluster::check_group_name(snapshot, name).map_err(invalid)
+            let invalid = format!("The object name '{name}' is invalid");
+            dawn_cluster::check_group_name(snapshot, name)
+                .map_err(|reason| CommandError::usage(invalid).cause(reason))
         }
         _ if name.is_empty() || name.contains('/') && kind.name == "osimage" => Err(invalid()),
         _ => Ok(()),

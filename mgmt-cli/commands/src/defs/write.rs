@@ -89,8 +89,8 @@ fn check_all(
     let mut told: Vec<(&str, &str)> = Vec::new();
     for object in wanted {
         let is_new = options.make || !base.has_object(object.kind, &object.name);
-        if is_new && let Err(text) = check_new_name(object.kind, &object.name, base) {
-            out.error(CommandError::usage(text))?;
+        if is_new && let Err(error) = check_new_name(object.kind, &object.name, base) {
+            out.error(error)?;
             good = false;
         }
         for (attr, _) in &object.pairs {

@@ -95,30 +95,33 @@ impl Command for Args {
             of_result(result)
         };
         let targets = jobs::targets(ctx, Deciding::Mgt);
-        jobs::run(ctx, out, jobs::fanout(ctx)?, targets, job, |out, node, found: Result<_, String>| {
-            let found: Result<Option<BootOverride>, String> = found;
-            let (persistent, uefi) = found
-                .as_ref()
-                .ok()
-                .copied()
-                .flatten()
-                .map_or((false, false), |set| (set.persistent, set.uefi));
-            let device = found.map_or_else(|text| text, |set| device_text(set.map(|set| set.device)));
+        jobs::run(ctx, out, jobs::fanout(ctx)?, targets, job, |out, node, answer| {
+            let (device, set) = match answer {
+                Answer::NoOptions => ("Unable to set boot param".to_owned(), None),
+                Answer::Next(set) => (device_text(set.map(|set| set.device)), set),
+            };
+            let (persistent, uefi) = set.map_or((false, false), |set| (set.persistent, set.uefi));
             out.report(&Boots { node, device, persistent, uefi })
         })
     }
 }
 
-/// A machine without boot options is no error for scripts.
-fn of_result(
-    result: Result<Option<BootOverride>, Error>,
-) -> Result<Result<Option<BootOverride>, String>, Error> {
+/// What a machine says.
+enum Answer {
+    /// What it boots from next; `None` for what it always does.
+    Next(Option<BootOverride>),
+    /// It has no boot options.
+    NoOptions,
+}
+
+/// A machine without boot options is not an error for scripts.
+fn of_result(result: Result<Option<BootOverride>, Error>) -> Result<Answer, Error> {
     match result {
         Err(error) if error.completion().is_some_and(|code| code.0 == NO_BOOT_OPTION) => {
-            Ok(Err("Unable to set boot param".to_owned()))
+            Ok(Answer::NoOptions)
         }
         Err(error) => Err(error),
-        Ok(set) => Ok(Ok(set)),
+        Ok(set) => Ok(Answer::Next(set)),
     }
 }
 

@@ -41,6 +41,7 @@ impl Command for Args {
     const NAME: &'static str = "imgimport";
     const KIND: Kind = Kind::Words;
     const WRITES: bool = true;
+    const UNDO_LEAVES: Option<&'static str> = Some("Only the tables: the files that were unpacked stay.");
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         if let Some(host) = &self.remotehost {
@@ -137,11 +138,11 @@ fn edits(imported: &Imported, nodes: &[Text]) -> Result<Edits, Stop> {
 fn litefile_edits(image: &str, text: &str) -> Result<Vec<Edit>, Stop> {
     let mut lines = text.lines();
     let Some(header) = lines.next() else { return Ok(Vec::new()) };
-    let columns = read_header(header).map_err(Stop::usage)?;
+    let columns = read_header(header)?;
     let Some(table) = schema().find("litefile") else { return Ok(Vec::new()) };
     let mut edits = Vec::new();
     for record in read_records(lines) {
-        let fields = record.fields.map_err(Stop::usage)?;
+        let fields = record.fields?;
         let cell = |name: &str| {
             let at = columns.iter().position(|column| column == name)?;
             fields.get(at).cloned().flatten()

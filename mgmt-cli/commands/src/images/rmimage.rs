@@ -58,6 +58,8 @@ impl Command for Args {
     const NAME: &'static str = "rmimage";
     const KIND: Kind = Kind::Words;
     const WRITES: bool = true;
+    const UNDO_LEAVES: Option<&'static str> =
+        Some("Only the tables: the files of the image that were removed are not brought back.");
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let snapshot = &ctx.snapshot;

@@ -7,6 +7,7 @@
 //! updates to the running one.
 
 use dawn_bootd::names::records::Frame;
+use dawn_bootd::output::CommandError;
 use dawn_cluster::Snapshot;
 use dawn_dns::name::DomainName;
 use dawn_dns::view::Prefix;
@@ -43,7 +44,7 @@ pub struct Places {
 
 impl Places {
     /// Reads `site.bindconf`, `binddir` and `bindzones`; the error is for the user.
-    pub fn read(snapshot: &Snapshot) -> Result<Self, String> {
+    pub fn read(snapshot: &Snapshot) -> Result<Self, CommandError> {
         let path = |key: &str| snapshot.site(key).map(|text| clean_path(key, &text)).transpose();
         let conf = path("bindconf")?.unwrap_or_else(|| {
             let there = CONFIGURATIONS.iter().find(|conf| Path::new(conf).parent().is_some_and(Path::is_dir));
@@ -55,7 +56,10 @@ impl Places {
                 .iter()
                 .find(|dir| Path::new(dir).is_dir())
                 .map(|dir| (*dir).to_owned())
-                .ok_or("no directory for zone files: install BIND, or name one in site.binddir")?,
+                .ok_or_else(|| {
+                    let text = "no directory for zone files: install BIND, or name one in site.binddir";
+                    CommandError::not_found(text)
+                })?,
         };
         let seen = path("bindzones")?.unwrap_or_else(|| format!("{}/", directory.trim_end_matches('/')));
         Ok(Self { conf: conf.into(), directory: directory.into(), seen })
@@ -63,12 +67,16 @@ impl Places {
 }
 
 /// An absolute path without anything that ends a quoted text of named.conf.
-fn clean_path(key: &str, text: &str) -> Result<String, String> {
+fn clean_path(key: &str, text: &str) -> Result<String, CommandError> {
     let text = text.trim();
     let good = text.starts_with('/')
         && !text.split('/').any(|part| part == "..")
         && !text.chars().any(|c| c.is_control() || c.is_whitespace() || matches!(c, '"' | '\\' | ';'));
-    if good { Ok(text.to_owned()) } else { Err(format!("site.{key} is not an absolute path")) }
+    if good {
+        Ok(text.to_owned())
+    } else {
+        Err(CommandError::conflict(format!("site.{key} is not an absolute path")))
+    }
 }
 
 /// Name and algorithm of the key for updates.
@@ -82,15 +90,18 @@ pub struct Key {
 
 impl Key {
     /// Reads `site.dhcpomapikeyname` and `dhcpomapialgorithm`; the error is for the user.
-    pub fn read(snapshot: &Snapshot) -> Result<Self, String> {
+    pub fn read(snapshot: &Snapshot) -> Result<Self, CommandError> {
         let name = snapshot.site("dhcpomapikeyname").map_or(KEY_NAME.to_owned(), |name| name.to_string());
         if !is_plain(&name) {
-            return Err("site.dhcpomapikeyname is not the name of a key".to_owned());
+            return Err(CommandError::conflict("site.dhcpomapikeyname is not the name of a key"));
         }
         let algorithm =
             snapshot.site("dhcpomapialgorithm").map_or(ALGORITHM.to_owned(), |text| text.to_string());
         if !ALGORITHMS.contains(&algorithm.as_str()) {
-            return Err(format!("site.dhcpomapialgorithm must be one of {}", ALGORITHMS.join(", ")));
+            return Err(CommandError::conflict(format!(
+                "site.dhcpomapialgorithm must be one of {}",
+                ALGORITHMS.join(", ")
+            )));
         }
         Ok(Self { name, algorithm })
     }
@@ -141,7 +152,11 @@ pub struct Settings<'a> {
 }
 
 /// The text of named.conf.
-pub fn named_conf(snapshot: &Snapshot, frame: &Frame, settings: &Settings<'_>) -> Result<String, String> {
+pub fn named_conf(
+    snapshot: &Snapshot,
+    frame: &Frame,
+    settings: &Settings<'_>,
+) -> Result<String, CommandError> {
     let mut text = format!("{MARK}\noptions {{\n\tdirectory \"{}\";\n", settings.places.seen);
     let networks = settings.networks.iter().map(|net| format!("{}/{}", net.address(), net.bits()));
     let asking = ["localhost".to_owned(), "localnets".to_owned()].into_iter().chain(networks);
@@ -153,12 +168,14 @@ pub fn named_conf(snapshot: &Snapshot, frame: &Frame, settings: &Settings<'_>) -
     match snapshot.site("dnsforwardmode").as_deref() {
         Some(mode @ ("first" | "only")) => text.push_str(&format!("\tforward {mode};\n")),
         None | Some("" | "no") => {}
-        Some(_) => return Err("site.dnsforwardmode must be only, first or no".to_owned()),
+        Some(_) => return Err(CommandError::conflict("site.dnsforwardmode must be only, first or no")),
     }
     match snapshot.site("emptyzonesenable").as_deref() {
         Some(word @ ("yes" | "no")) => text.push_str(&format!("\tempty-zones-enable {word};\n")),
         None | Some("") => {}
-        Some(_) => return Err("emptyzonesenable from xCAT site table should be yes or no.".to_owned()),
+        Some(_) => {
+            return Err(CommandError::conflict("emptyzonesenable from xCAT site table should be yes or no."));
+        }
     }
     if !settings.secondaries.is_empty() {
         text.push_str("\tnotify yes;\n");
@@ -195,7 +212,7 @@ fn block(text: &mut String, name: &str, words: impl IntoIterator<Item = String>)
     text.push_str("\t};\n");
 }
 
-fn zone_block(text: &mut String, zone: &DomainName, settings: &Settings<'_>) -> Result<(), String> {
+fn zone_block(text: &mut String, zone: &DomainName, settings: &Settings<'_>) -> Result<(), CommandError> {
     let file = file_name(zone)?;
     let _ = writeln!(text, "zone \"{}\" in {{", zone_name(zone));
     match settings.role {
@@ -221,10 +238,12 @@ fn zone_name(zone: &DomainName) -> String {
 }
 
 /// `db.c.example`, `db.10.1`.
-pub fn file_name(zone: &DomainName) -> Result<String, String> {
+pub fn file_name(zone: &DomainName) -> Result<String, CommandError> {
     let name = zone.to_string();
     if !is_plain(&name) {
-        return Err(format!("'{name}' is not a domain that a file can be named after"));
+        return Err(CommandError::conflict(format!(
+            "'{name}' is not a domain that a file can be named after"
+        )));
     }
     Ok(match name.strip_suffix(".in-addr.arpa") {
         Some(octets) => format!("db.{}", octets.split('.').rev().collect::<Vec<_>>().join(".")),

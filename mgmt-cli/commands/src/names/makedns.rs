@@ -253,8 +253,8 @@ impl Bind<'_> {
     fn write(&self, out: &mut Out<'_>) -> Done {
         self.ctx.require_root("write the files of BIND")?;
         let snapshot = &self.ctx.snapshot;
-        let places = Places::read(snapshot).map_err(Stop::message)?;
-        let key = Key::read(snapshot).map_err(Stop::message)?;
+        let places = Places::read(snapshot)?;
+        let key = Key::read(snapshot)?;
         let old = std::fs::read_to_string(&places.conf).unwrap_or_default();
         if !old.is_empty() && !old.starts_with(bind::MARK.trim_end()) && !self.args.new {
             return Err(Stop::message(format!(
@@ -345,7 +345,7 @@ impl Bind<'_> {
             listen: self.listen(),
             role,
         };
-        let text = bind::named_conf(snapshot, self.frame, &settings).map_err(Stop::message)?;
+        let text = bind::named_conf(snapshot, self.frame, &settings)?;
         let mut files = vec![File { path: places.conf.clone(), text, mode: SECRET_MODE }];
         if let Some(data) = self.ctx.data {
             files.push(File { path: data.join("ddns.key"), text: bind::key_file(key, secret), mode: 0o600 });
@@ -372,7 +372,7 @@ impl Bind<'_> {
         let today = jiff::Zoned::now().strftime("%Y%m%d").to_string().parse().unwrap_or(0);
         let (mut files, mut refused) = (Vec::new(), BTreeSet::new());
         for (number, zone) in (0_u32..).zip(zones.list()) {
-            let path = places.directory.join(bind::file_name(&zone.apex).map_err(Stop::message)?);
+            let path = places.directory.join(bind::file_name(&zone.apex)?);
             let before = std::fs::read_to_string(&path).ok();
             let serial = before.as_deref().and_then(bind::serial_of);
             let write = |serial| bind::zone_file(zones, number, serial);

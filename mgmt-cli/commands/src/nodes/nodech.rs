@@ -141,7 +141,7 @@ fn read(word: &str, view: &View, words: &mut Words) -> Done {
     let Some((name, operator, value)) = split_operator(word, &[",=", "^=", "="]) else {
         return Err(Stop::usage(format!("Malformed argument {word} ignored.")));
     };
-    let col = column(name).map_err(Stop::usage)?;
+    let col = column(name)?;
     match col.table.info().node_col() {
         None => return Err(Stop::usage(format!("{name} not a valid table.column description"))),
         Some(node) if node == col => return Err(Stop::conflict(renames_one_row(col))),

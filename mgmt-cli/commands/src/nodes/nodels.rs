@@ -4,7 +4,7 @@ use crate::conditions::Condition;
 use dawn_bootd::caller::View;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::items::{Item, item};
-use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
+use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
 use dawn_cluster::{Col, Resolved, Source, TableId};
 use std::collections::BTreeMap;
 
@@ -197,7 +197,7 @@ impl Query {
                 }
                 Ok(())
             }
-            Err(text) => out.error(CommandError::usage(text)),
+            Err(error) => out.error(error),
         }
     }
 }

@@ -81,7 +81,7 @@ impl Args {
             return Err(Stop::usage("No object names were provided."));
         };
         transact(ctx, out, self.definition.dry_run, |base, _| {
-            defs::check_new_name(kind, to, base).map_err(Stop::usage)?;
+            defs::check_new_name(kind, to, base)?;
             let edits = base.rename_object(kind, from, to);
             let mut list = Edits::new();
             list.extend(edits.map_err(|error| Stop::conflict(error.to_string()))?);

@@ -2,7 +2,7 @@
 
 use crate::nodes::noderange::{expand, node_elements, unknown_names};
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{Done, Out, Stop};
+use dawn_bootd::output::{Done, Out};
 use dawn_cluster::Snapshot;
 use dawn_xcatd::{Element, Response};
 use std::collections::BTreeSet;
@@ -64,7 +64,7 @@ impl Command for Generate {
     const KIND: Kind = Kind::Words;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-        let names = ctx.view.expand_unverified(&ctx.snapshot, &self.noderange).map_err(Stop::usage)?;
+        let names = ctx.view.expand_unverified(&ctx.snapshot, &self.noderange)?;
         names.into_iter().try_for_each(|name| out.data(name))
     }
 }

@@ -42,6 +42,8 @@ impl Command for Args {
     const NAME: &'static str = "liteimg";
     const KIND: Kind = Kind::Words;
     const WRITES: bool = true;
+    const UNDO_LEAVES: Option<&'static str> =
+        Some("Only the tables: the files of the image stay as they are.");
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let snapshot = &ctx.snapshot;

@@ -36,7 +36,7 @@ impl Command for Args {
         let count = self.count.unwrap_or(COUNT_DEFAULT).min(COUNT_MAX);
         // Nodes that are gone have a history too.
         let range = self.noderange.as_deref().unwrap_or_default();
-        let nodes = ctx.view.expand_unverified(&ctx.snapshot, range).map_err(Stop::usage)?;
+        let nodes = ctx.view.expand_unverified(&ctx.snapshot, range)?;
         let nodes: HashSet<&str> = nodes.iter().map(String::as_str).collect();
         let any = self.noderange.is_none();
         let wanted = |entry: &LogEntry| {

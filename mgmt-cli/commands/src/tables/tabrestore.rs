@@ -130,7 +130,7 @@ fn next_file(bundle: &str) -> Option<(&str, &str, &str)> {
 }
 
 fn columns(header: &str, table: &Table) -> Result<Vec<Col>, CommandError> {
-    let names = read_header(header).map_err(CommandError::usage)?;
+    let names = read_header(header)?;
     let find = |name: &String| {
         table.col(name).ok_or_else(|| {
             CommandError::usage(format!(
@@ -154,7 +154,7 @@ fn read_rows<'a>(
     for record in read_records(lines) {
         match cells(&record, table, columns) {
             Ok(cells) => edits.push(Edit::Insert { table: table.id, cells }),
-            Err(text) => wrong.push(CommandError::usage(text).with_code(DATABASE_CODE)),
+            Err(error) => wrong.push(error.with_code(DATABASE_CODE)),
         }
     }
     wrong
@@ -165,12 +165,15 @@ fn cells(
     record: &Record,
     table: &Table,
     columns: &[Col],
-) -> Result<Vec<(Col, Option<dawn_cluster::Text>)>, String> {
+) -> Result<Vec<(Col, Option<dawn_cluster::Text>)>, CommandError> {
     let fields = record.fields.clone()?;
     // The text itself stays out of messages, which are logged: it may hold a password.
     if fields.len() > columns.len() {
         let (number, count) = (record.number, fields.len());
-        return Err(format!("Too many fields on line {number}: {count} instead of {}", columns.len()));
+        return Err(CommandError::usage(format!(
+            "Too many fields on line {number}: {count} instead of {}",
+            columns.len()
+        )));
     }
     let is_auto = |col: Col| table.auto_increment == Some(col.index());
     let cells: Vec<_> = columns
@@ -180,7 +183,7 @@ fn cells(
         .map(|(col, value)| (*col, value.map(dawn_cluster::Text::from)))
         .collect();
     match cells.is_empty() {
-        true => Err(format!("DB error  with line {}: it is empty", record.number)),
+        true => Err(CommandError::usage(format!("DB error  with line {}: it is empty", record.number))),
         false => Ok(cells),
     }
 }

@@ -34,30 +34,7 @@ impl Command for Args {
         let who = ctx.change_head().who;
         ctx.model.undo(&entry, &who)?;
         out.line(format!("Change {} is undone: {}", entry.seq, entry.command))?;
-        about_files(&entry.command).map_or(Ok(()), |line| out.line(line))
-    }
-}
-
-/// What an undo leaves as it is: files that the command line of a change removed or made.
-fn about_files(command: &str) -> Option<&'static str> {
-    match command.split(' ').next()? {
-        "rmimage" => Some("Only the tables: the files of the image that were removed are not brought back."),
-        "imgimport" => Some("Only the tables: the files that were unpacked stay."),
-        "genimage" | "packimage" | "liteimg" => {
-            Some("Only the tables: the files of the image stay as they are.")
-        }
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::about_files;
-
-    #[test]
-    fn what_stays() {
-        assert!(about_files("rmimage im1 --xcatdef").is_some_and(|line| line.contains("not brought back")));
-        assert!(about_files("imgimport x.tgz").is_some_and(|line| line.contains("stay")));
-        assert_eq!(about_files("chdef cn1 arch=x86_64"), None);
+        let made_by = entry.command.split(' ').next().and_then(|name| ctx.registry.find(name));
+        made_by.and_then(|command| command.undo_leaves).map_or(Ok(()), |text| out.line(text))
     }
 }

@@ -48,14 +48,13 @@ pub struct Whom<'a> {
 ///
 /// # Errors
 /// The daemon does not answer, or refuses.
-pub fn targets(whom: &Whom<'_>, environment: &Environment) -> Result<Vec<Target>, String> {
+pub fn targets(whom: &Whom<'_>, environment: &Environment) -> Result<Vec<Target>, Stop> {
     let directory = environment.home().join(".ssh");
     let identity = Arc::new(Identity::of_directory(&directory));
     let known = KnownHosts::of_file(&directory.join("known_hosts"));
     let user = whom.user.map_or_else(|| environment.user(), str::to_owned);
     let port = whom.port.unwrap_or(PORT_DEFAULT);
-    let answers = ask(environment, "sshtargets", vec![whom.noderange.to_owned()]);
-    let answers = answers.map_err(|error| error.to_string())?;
+    let answers = ask(environment, "sshtargets", vec![whom.noderange.to_owned()])?;
     let lines = answers.iter().flat_map(|answer| &answer.data).filter_map(|data| match data {
         Data::Text(line) => Some(line.as_str()),
         Data::Parts(_) => None,
@@ -102,19 +101,20 @@ pub fn temporary(environment: &Environment) -> PathBuf {
 ///
 /// # Errors
 /// The text is not a number from 1 up.
-pub fn fanout(option: Option<usize>, environment: &Environment) -> Result<usize, String> {
+pub fn fanout(option: Option<usize>, environment: &Environment) -> Result<usize, Stop> {
     let text = environment.variable(FANOUT_VARIABLE);
-    let variable =
-        text.map(|text| text.parse().map_err(|_| format!("{FANOUT_VARIABLE}={text} is not a number")));
+    let number = |text: &str| {
+        text.parse().map_err(|_| Stop::usage(format!("{FANOUT_VARIABLE}={text} is not a number")))
+    };
+    let variable = text.map(number);
     Ok(option.or(variable.transpose()?).unwrap_or(dawn_remote::run::FANOUT_DEFAULT))
 }
 
 /// The end of a command on which so many nodes failed.
-pub fn ended(result: Result<usize, String>) -> Done {
-    match result {
-        Ok(0) => Ok(()),
-        Ok(failed) => Err(Stop::Code(i32::try_from(failed.min(CODE_MAX)).unwrap_or(1))),
-        Err(error) => Err(Stop::unavailable(error)),
+pub fn ended(result: Result<usize, Stop>) -> Done {
+    match result? {
+        0 => Ok(()),
+        failed => Err(Stop::Code(i32::try_from(failed.min(CODE_MAX)).unwrap_or(1))),
     }
 }
 
@@ -166,7 +166,7 @@ pub fn run_jobs(
     settings: Settings,
     screen: &mut Screen,
     on: &mut dyn FnMut(&mut Screen, Happened<'_>),
-) -> Result<usize, String> {
+) -> Result<usize, Stop> {
     let stop = stop_on_signals();
     let mut failed = 0;
     let ran = run(jobs, settings, &mut |event| {
@@ -185,7 +185,7 @@ pub fn run_jobs(
         }
     });
     screen.clear();
-    ran.map_err(|error| error.to_string())?;
+    ran.map_err(|error| Stop::usage(error.to_string()))?;
     Ok(failed)
 }
 

@@ -5,7 +5,7 @@ use crate::environment::Environment;
 use crate::local::LocalCommand;
 use crate::terminal::print;
 use dawn_bootd::command::Registry;
-use dawn_bootd::output::{Done, Out};
+use dawn_bootd::output::{Done, Out, Stop};
 use dawn_remote::ping::{alive, resolve};
 use dawn_remote::quote::quoted;
 use dawn_remote::run::Settings;
@@ -42,14 +42,10 @@ impl LocalCommand for Pping {
     const JSON: bool = false;
 
     fn run(self, environment: &Environment, _: &Registry, _: &mut Out<'_>) -> Done {
-        match self.hosts(environment).and_then(|hosts| asked(&hosts)) {
-            Ok((there, silent)) => {
-                there.iter().for_each(|host| print(&format!("{host}: ping\n")));
-                silent.iter().for_each(|host| print(&format!("{host}: noping\n")));
-                ended(Ok(usize::from(there.is_empty() && silent.is_empty())))
-            }
-            Err(error) => ended(Err(error)),
-        }
+        let (there, silent) = asked(&self.hosts(environment)?)?;
+        there.iter().for_each(|host| print(&format!("{host}: ping\n")));
+        silent.iter().for_each(|host| print(&format!("{host}: noping\n")));
+        ended(Ok(usize::from(there.is_empty() && silent.is_empty())))
     }
 }
 
@@ -57,7 +53,7 @@ impl LocalCommand for Pping {
 type Host = (String, Option<IpAddr>);
 
 impl Pping {
-    fn hosts(&self, environment: &Environment) -> Result<Vec<Host>, String> {
+    fn hosts(&self, environment: &Environment) -> Result<Vec<Host>, Stop> {
         if self.names {
             let names = self.noderange.split(',').filter(|name| !name.is_empty());
             return Ok(names.map(|name| (name.to_owned(), resolve(name))).collect());
@@ -83,9 +79,9 @@ fn of_target(target: Target) -> Host {
 }
 
 /// The names that answer, and those that do not; both sorted.
-fn asked(hosts: &[Host]) -> Result<(Vec<String>, Vec<String>), String> {
+fn asked(hosts: &[Host]) -> Result<(Vec<String>, Vec<String>), Stop> {
     let addresses: Vec<IpAddr> = hosts.iter().filter_map(|(_, address)| *address).collect();
-    let alive = alive(&addresses).map_err(|error| error.to_string())?;
+    let alive = alive(&addresses).map_err(|error| Stop::unavailable(error.to_string()))?;
     let answers = |address: &Option<IpAddr>| address.is_some_and(|address| alive.contains(&address));
     let (mut there, mut silent) = (Vec::new(), Vec::new());
     for (name, address) in hosts {
@@ -126,12 +122,12 @@ impl LocalCommand for Ppping {
     const JSON: bool = false;
 
     fn run(self, environment: &Environment, _: &Registry, _: &mut Out<'_>) -> Done {
-        ended(self.carry_out(environment).map(|()| 0))
+        self.carry_out(environment)
     }
 }
 
 impl Ppping {
-    fn carry_out(&self, environment: &Environment) -> Result<(), String> {
+    fn carry_out(&self, environment: &Environment) -> Result<(), Stop> {
         let whom = Whom { noderange: &self.noderange, interface: None, user: None, port: self.port };
         let targets = targets(&whom, environment)?;
         let hosts: Vec<Host> = targets.iter().cloned().map(of_target).collect();
@@ -139,7 +135,8 @@ impl Ppping {
         silent.iter().for_each(|node| print(&format!("{node}: noping\n")));
         let targets: Vec<Target> =
             targets.into_iter().filter(|target| there.contains(&target.node)).collect();
-        let shell = Shell::choose(wish(environment), &targets).map_err(|error| error.to_string())?;
+        let shell = Shell::choose(wish(environment), &targets)
+            .map_err(|error| Stop::unavailable(error.to_string()))?;
         let script = self.script(&hosts, &there);
         let jobs = targets.into_iter().map(|target| shell.job(target, &script, &Arc::default())).collect();
         let width = if self.serial { 1 } else { fanout(None, environment)? };

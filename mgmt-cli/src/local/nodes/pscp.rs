@@ -4,7 +4,7 @@ use super::{Happened, Screen, Whom, ended, fanout, run_jobs, targets, temporary}
 use crate::environment::Environment;
 use crate::local::LocalCommand;
 use dawn_bootd::command::Registry;
-use dawn_bootd::output::{Done, Out};
+use dawn_bootd::output::{Done, Out, Stop};
 use dawn_commands::run::options::{prefixed, reason};
 use dawn_remote::event::Ended;
 use dawn_remote::openssh::{Copy, OpenSsh, RSYNC, RunDirectory, SCP};
@@ -107,9 +107,10 @@ fn copy(
     files: &[String],
     environment: &Environment,
     build: &Build<'_>,
-) -> Result<usize, String> {
-    let (last, from) = files.split_last().ok_or("FILE... NODERANGE:PLACE is missing")?;
-    let (noderange, to) = last.split_once(':').ok_or_else(|| format!("'{last}' is not NODERANGE:PLACE"))?;
+) -> Result<usize, Stop> {
+    let (last, from) = files.split_last().ok_or_else(|| Stop::usage("FILE... NODERANGE:PLACE is missing"))?;
+    let (noderange, to) =
+        last.split_once(':').ok_or_else(|| Stop::usage(format!("'{last}' is not NODERANGE:PLACE")))?;
     // A user before the nodes, as scp takes it.
     let (user, noderange) = match noderange.split_once('@') {
         Some((user, nodes)) if dawn_remote::names::user_name(user).is_ok() => (Some(user), nodes),
@@ -117,10 +118,10 @@ fn copy(
     };
     let from: Vec<PathBuf> = from.iter().map(|file| environment.directory.join(file)).collect();
     if let Some(missing) = from.iter().find(|file| !file.exists()) {
-        return Err(format!("{}: there is no such file", missing.display()));
+        return Err(Stop::not_found(format!("{}: there is no such file", missing.display())));
     }
     let targets = targets(&Whom { noderange, interface: way.interface, user, port: way.port }, environment)?;
-    let failed = |error: std::io::Error| error.to_string();
+    let failed = |error: std::io::Error| Stop::internal(error.to_string());
     let directory = RunDirectory::new(&temporary(environment)).map_err(failed)?;
     let known = vec![environment.home().join(".ssh/known_hosts")];
     let openssh = OpenSsh::new(directory, &targets, known, Vec::new()).map_err(failed)?;

@@ -4,7 +4,7 @@ use super::{Happened, Screen, Whom, ended, fanout, run_jobs, targets, wish};
 use crate::environment::Environment;
 use crate::local::LocalCommand;
 use dawn_bootd::command::Registry;
-use dawn_bootd::output::{Done, Out};
+use dawn_bootd::output::{Done, Out, Stop};
 use dawn_commands::run::options::{NodeResult, code_of, prefixed, reason};
 use dawn_remote::collate::gathered;
 use dawn_remote::event::{End, Ended};
@@ -61,7 +61,7 @@ impl LocalCommand for Args {
 }
 
 impl Args {
-    fn carry_out(&self, environment: &Environment, out: &mut Out<'_>) -> Result<usize, String> {
+    fn carry_out(&self, environment: &Environment, out: &mut Out<'_>) -> Result<usize, Stop> {
         let whom = Whom {
             noderange: &self.noderange,
             interface: self.interface.as_deref(),
@@ -69,7 +69,8 @@ impl Args {
             port: self.port,
         };
         let targets = targets(&whom, environment)?;
-        let shell = Shell::choose(wish(environment), &targets).map_err(|error| error.to_string())?;
+        let shell = Shell::choose(wish(environment), &targets)
+            .map_err(|error| Stop::unavailable(error.to_string()))?;
         let line = self.words.join(" ");
         let jobs = targets.into_iter().map(|target| shell.job(target, &line, &Arc::default())).collect();
         let settings = Settings {
