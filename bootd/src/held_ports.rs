@@ -1,7 +1,7 @@
 //! Which process holds a port, read from `/proc`.
 //!
-//! For the text of an error only: what cannot be read (another user's process, another PID namespace) is left
-//! out.
+//! For texts only: another user's process and another PID namespace cannot be seen, and sockets of the kernel
+//! (its NFS server) belong to no process.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -33,9 +33,40 @@ const LISTEN: &str = "0A";
 
 /// One sentence for each port that another process holds: `TCP port 3001 is held by dawn (process 77)`.
 pub fn sentences(ports: &[Wanted]) -> Vec<String> {
-    let held = |wanted: &Wanted| {
-        let names: Vec<String> = holders(&inodes(*wanted)).iter().map(ToString::to_string).collect();
-        (!names.is_empty()).then(|| format!("{wanted} is held by {}", names.join(" and ")))
+    held(ports).iter().filter(|held| !held.holders.is_empty()).map(ToString::to_string).collect()
+}
+
+/// A port that is in use.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Held {
+    port: Wanted,
+    /// Processes other than this one; none where they cannot be seen.
+    holders: BTreeSet<Holder>,
+}
+
+impl Held {
+    /// All holders are processes of that program.
+    pub fn is_by(&self, program: &str) -> bool {
+        !self.holders.is_empty() && self.holders.iter().all(|holder| holder.name == program)
+    }
+}
+
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<String> = self.holders.iter().map(ToString::to_string).collect();
+        let names = match names.is_empty() {
+            true => "the kernel or a process that cannot be seen".to_owned(),
+            false => names.join(" and "),
+        };
+        write!(f, "{} is held by {names}", self.port)
+    }
+}
+
+/// Those of the ports that are in use.
+pub fn held(ports: &[Wanted]) -> Vec<Held> {
+    let held = |port: &Wanted| {
+        let inodes = inodes(*port);
+        (!inodes.is_empty()).then(|| Held { port: *port, holders: holders(&inodes) })
     };
     ports.iter().filter_map(held).collect()
 }
@@ -74,9 +105,6 @@ fn inodes(Wanted(transport, port): Wanted) -> BTreeSet<String> {
 
 /// Processes other than this one that have one of the sockets open.
 fn holders(inodes: &BTreeSet<String>) -> BTreeSet<Holder> {
-    if inodes.is_empty() {
-        return BTreeSet::new();
-    }
     let links: BTreeSet<PathBuf> = inodes.iter().map(|inode| format!("socket:[{inode}]").into()).collect();
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());

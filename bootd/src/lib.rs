@@ -30,7 +30,7 @@ pub mod dhcp;
 pub mod discovery;
 mod files;
 mod followers;
-mod held_ports;
+pub mod held_ports;
 pub mod host_keys;
 pub mod image_index;
 pub mod items;

@@ -8,7 +8,7 @@ const fn area(title: &'static str, commands: &'static [&'static str]) -> Area {
 
 /// All areas; every command is in one of them.
 pub static AREAS: &[Area] = &[
-    area("Start here", &["init", "serve", "links", "completions", "man"]),
+    area("Start here", &["init", "serve", "doctor", "links", "completions", "man"]),
     area("Objects: nodes, groups, images, networks", &["lsdef", "mkdef", "chdef", "rmdef"]),
     area("Nodes", &["nodels", "nodeadd", "nodech", "noderm", "nodepurge", "nodegrpch", "noderange"]),
     area(
@@ -90,7 +90,10 @@ pub static AREAS: &[Area] = &[
             "undo",
         ],
     ),
-    area("Databases and backup", &["dumpxCATdb", "restorexCATdb", "pgsqlsetup", "mysqlsetup"]),
+    area(
+        "Databases and backup",
+        &["backup", "restore", "import", "dumpxCATdb", "restorexCATdb", "pgsqlsetup", "mysqlsetup"],
+    ),
     area("Administration", &["xcatconfig", "setup-local-client.sh", "lsxcatd", "regnotif", "unregnotif"]),
     area("Called by machines", &["getdestiny", "nextdestiny", "imagedef", "complete"]),
 ];

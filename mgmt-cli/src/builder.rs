@@ -43,13 +43,15 @@ pub fn ask_with(
     args: Vec<String>,
     stdin: Option<String>,
 ) -> Result<Vec<Response>, CommandError> {
+    send(environment, Request { stdin, command: command.to_owned(), args, ..Request::default() })
+}
+
+/// Sends a request from this process's directory and fails on its first error.
+pub fn send(environment: &Environment, request: Request) -> Result<Vec<Response>, CommandError> {
     let request = Request {
-        stdin,
-        command: command.to_owned(),
-        args,
         cwd: Some(environment.directory.to_string_lossy().into_owned()),
         client_type: Some("cli".into()),
-        ..Request::default()
+        ..request
     };
     let responses = fetch(&environment.client(false), &request).map_err(|error| match error {
         ClientError::Connect { host, reason } => {

@@ -12,6 +12,7 @@ const FAMILIES: &[&[&str]] = &[
     &[
         "init",
         "serve",
+        "doctor",
         "links",
         "man",
         "completions",
@@ -50,6 +51,9 @@ const FAMILIES: &[&[&str]] = &[
         "gettab",
         "dumpxCATdb",
         "restorexCATdb",
+        "backup",
+        "restore",
+        "import",
     ],
     &["log", "undo", "regnotif", "unregnotif"],
     &["genimage", "packimage", "rmimage", "imgexport", "imgimport", "imagedef"],

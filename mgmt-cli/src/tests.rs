@@ -8,6 +8,7 @@ mod forced_setup;
 mod hardware;
 mod histories;
 mod image_files;
+mod import;
 mod noderange_word;
 mod option_words;
 mod permissions;

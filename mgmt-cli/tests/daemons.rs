@@ -507,3 +507,124 @@ fn two_daemons_on_postgresql() {
 fn two_daemons_on_mariadb() {
     two_daemons(Engine::Mysql);
 }
+
+/// A backup that is made while a client writes, restored into an empty data directory and over another state:
+/// the tables of one moment, and the clients' certificates hold. A damaged one is refused, and nothing is
+/// changed.
+fn backup_and_restore(engine: Option<Engine>) {
+    let server = engine.map(Server::start);
+    let database = |name: &str| server.as_ref().map(|server| server.database(name).cfgloc_line());
+    let directory = tempfile::tempdir().unwrap();
+    let site = Site::new(directory.path(), database("before"));
+    let saved = directory.path().join("saved");
+    let daemon = site.start();
+    daemon.ok("nodeadd n1,n2 groups=all");
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 0.. {
+                if ended.load(Ordering::Acquire)
+                    || !write(&daemon.settings, &format!("nodech n1,n2 groups,=g{n}"))
+                {
+                    return;
+                }
+            }
+        });
+        daemon.ok(&format!("backup {}", saved.display()));
+        ended.store(true, Ordering::Release);
+    });
+    let (text, code) = daemon.run(&format!("backup {}", saved.display()));
+    assert!(text.contains("exists already") && code == 1, "{text}");
+    // One change writes both nodes: the backup has both or neither.
+    let rows = std::fs::read_to_string(saved.join("tables/nodelist.csv")).unwrap();
+    let groups: BTreeSet<&str> =
+        rows.lines().skip(1).filter_map(|row| row.split_once(',')).map(|(_, rest)| rest).collect();
+    assert_eq!(groups.len(), 1, "{rows}");
+
+    let restore_with = |option: &str, from: &Path, site: &Site| {
+        let mut command = site.command();
+        command.arg("restore").arg(from).arg("--data").arg(&site.data);
+        let output = command.args(Some(option).filter(|option| !option.is_empty())).output().unwrap();
+        (told(&output), output.status.code().unwrap())
+    };
+    let restore = |from: &Path, site: &Site| restore_with("", from, site);
+    let (text, code) = restore_with("--overwrite", &saved, &site);
+    assert!(text.contains("is in use by dawn serve") && code == 1, "{text}");
+    daemon.kill();
+    // What is there is replaced only when that is asked for.
+    let (text, code) = restore(&saved, &site);
+    assert!(text.contains("has tables with rows\nHint: --dry-run shows") && code == 1, "{text}");
+    let again =
+        Site { data: directory.path().join("again"), home: site.home.clone(), database: database("after") };
+    let damaged = directory.path().join("damaged");
+    assert!(Command::new("cp").arg("-a").arg(&saved).arg(&damaged).status().unwrap().success());
+    std::fs::write(damaged.join("tables/nodelist.csv"), rows.replacen("n1", "n9", 1)).unwrap();
+    let (text, code) = restore(&damaged, &again);
+    assert!(text.contains("the backup is damaged: tables/nodelist.csv") && code == 1, "{text}");
+    assert!(!again.data.exists());
+
+    let check = |daemon: &Daemon| {
+        for table in ["nodelist", "site", "policy", "networks"] {
+            let saved = std::fs::read_to_string(saved.join(format!("tables/{table}.csv"))).unwrap();
+            assert_eq!(daemon.ok(&format!("tabdump {table}")), saved, "{table}");
+        }
+    };
+    let (text, code) = restore(&saved, &again);
+    assert!(text.contains("Restored ") && code == 0, "{text}");
+    let daemon = again.start();
+    check(&daemon);
+    daemon.ok("nodeadd n3 groups=all");
+    daemon.kill();
+    let (text, code) = restore_with("--dry-run", &saved, &again);
+    assert!(text.contains("- nodelist n3\n") && code == 0, "{text}");
+    let (text, code) = restore_with("--overwrite", &saved, &again);
+    assert_eq!(code, 0, "{text}");
+    let daemon = again.start();
+    check(&daemon);
+    daemon.ok("undo");
+    assert!(daemon.ok("nodels").contains("n3"));
+}
+
+#[test]
+fn a_backup_is_restored_into_sqlite() {
+    backup_and_restore(None);
+}
+
+#[test]
+fn a_backup_is_restored_into_postgresql() {
+    backup_and_restore(Some(Engine::Postgres));
+}
+
+#[test]
+fn a_backup_is_restored_into_mariadb() {
+    backup_and_restore(Some(Engine::Mysql));
+}
+
+/// `doctor` says what is wrong, from a missing data directory to a node that would not boot.
+#[test]
+fn doctor_says_what_is_wrong() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = Site::new(directory.path(), None);
+    let doctor = |host: &str, words: &[&str]| {
+        let mut command = site.command();
+        let output = command.env("XCATHOST", host).arg("doctor").args(words).output().unwrap();
+        (told(&output), output.status.code().unwrap())
+    };
+    let nowhere = directory.path().join("nowhere");
+    let (text, code) = doctor("127.0.0.1:1", &["--data", &nowhere.to_string_lossy()]);
+    assert!(text.contains("[failed] there is no data directory") && code == 1, "{text}");
+    assert!(
+        text.contains("[failed] the daemon does not answer") && text.contains("systemctl enable"),
+        "{text}"
+    );
+    let daemon = site.start();
+    daemon.ok("nodeadd n1 groups=all");
+    let data = site.data.to_string_lossy();
+    let (text, code) = doctor(&daemon.settings.host, &["--data", &data, "n1"]);
+    assert!(text.contains("[ok]     the daemon answers") && code == 1, "{text}");
+    assert!(text.contains("[ok]     site.master 127.0.0.1 is on lo"), "{text}");
+    assert!(text.contains("[failed] n1 would not boot: "), "{text}");
+    let (text, _) = doctor(&daemon.settings.host, &["--data", &data, "--json", "n1"]);
+    let list: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+    assert!(list.iter().any(|finding| finding["state"] == "failed" && finding["cure"].is_string()), "{text}");
+}

@@ -43,6 +43,7 @@ use dawn_bootd::command::Entry;
 
 /// All commands, in alphabetical order.
 pub static COMMANDS: &[Entry] = &[
+    Entry::daemon::<databases::backup::Args>(),
     Entry::daemon::<objects::chdef::Args>(),
     Entry::daemon::<tables::chtab::Args>(),
     Entry::daemon::<discovery::discover::Args>(),
@@ -55,6 +56,7 @@ pub static COMMANDS: &[Entry] = &[
     Entry::daemon::<images::imagedef::Args>(),
     Entry::daemon::<images::imgexport::Args>(),
     Entry::daemon::<images::imgimport::Args>(),
+    Entry::daemon::<databases::import::Args>(),
     Entry::daemon::<boot::leases::Args>(),
     Entry::daemon::<statelite::litefile::Args>(),
     Entry::daemon::<statelite::liteimg::Args>(),

@@ -19,7 +19,11 @@ pub struct Args {
 }
 
 /// Names that are not commands of an administrator's fingers.
-const UNLINKED: [&str; 12] = [
+const UNLINKED: [&str; 16] = [
+    "backup",
+    "restore",
+    "import",
+    "doctor",
     "links",
     "complete",
     "completions",

@@ -4,12 +4,14 @@
 mod collate;
 mod complete;
 mod completions;
+mod doctor;
 mod dumpxcatdb;
 mod genimage;
 mod links;
 mod man;
 mod nodes;
 mod packimage;
+mod restore;
 mod restorexcatdb;
 mod sinv;
 mod tabedit;
@@ -63,6 +65,7 @@ impl Local {
 pub static LOCAL: &[Local] = &[
     Local::of::<complete::Args>(),
     Local::of::<completions::Args>(),
+    Local::of::<doctor::Args>(),
     Local::of::<dumpxcatdb::Args>(),
     Local::of::<genimage::Args>(),
     Local::of::<links::Args>(),
@@ -73,6 +76,7 @@ pub static LOCAL: &[Local] = &[
     Local::of::<nodes::pscp::Rsync>(),
     Local::of::<nodes::pscp::Scp>(),
     Local::of::<nodes::psh::Args>(),
+    Local::of::<restore::Args>(),
     Local::of::<restorexcatdb::Args>(),
     Local::of::<sinv::Args>(),
     Local::of::<tabedit::Args>(),

@@ -307,6 +307,8 @@ const WAYS: [&str; 16] = [
 /// What each command and request that writes is called with; `%` stands for each way to name cn2. A writer
 /// that has no line here fails the test.
 const WRITERS: &[(&str, &[&str])] = &[
+    ("backup", &["%"]),
+    ("import", &["xcat ."]),
     ("discover", &["approve u-1 %"]),
     ("mknb", &["--image %"]),
     ("nbcreate", &["--image %"]),

@@ -1,4 +1,6 @@
-//! Database servers.
+//! Database servers, backup, and tables of other systems.
 
+pub mod backup;
+pub mod import;
 pub mod mysqlsetup;
 pub mod pgsqlsetup;

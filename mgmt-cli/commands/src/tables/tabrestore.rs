@@ -2,7 +2,7 @@
 
 use crate::edits::{Edits, transact};
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{CommandError, DATABASE_CODE, Done, Out, Stop};
+use dawn_bootd::output::{CommandError, DATABASE_CODE, Done, Out};
 use dawn_cluster::csv::{Record, read_header, read_records};
 use dawn_cluster::{Col, Edit, Table, schema};
 
@@ -75,17 +75,14 @@ impl Command for Args {
         let text = ctx.call.request.stdin.as_deref().unwrap_or_default();
         let mut edits = Edits::new();
         if self.sender == Some(Sender::RestorexCatdb) {
-            let mut rest = text;
-            while !rest.is_empty() {
-                let (file, text, after) =
-                    next_file(rest).ok_or_else(|| Stop::conflict("the files cannot be told apart"))?;
-                for error in self.read(file, text, &mut edits) {
-                    out.error(error.about(file).with_code(DATABASE_CODE))?;
-                }
-                rest = after;
+            match edits_of_bundle(text) {
+                Ok(all) => edits = all,
+                Err(errors) => errors.into_iter().try_for_each(|error| out.error(error))?,
             }
         } else {
-            self.read(&self.file, text, &mut edits).into_iter().try_for_each(|error| out.error(error))?;
+            read(&self.file, text, self.add, &mut edits)
+                .into_iter()
+                .try_for_each(|error| out.error(error))?;
         }
         if out.failed() {
             return Ok(());
@@ -94,25 +91,39 @@ impl Command for Args {
     }
 }
 
-impl Args {
-    /// Adds the edits of one file; gives what is wrong with it.
-    fn read(&self, file: &str, text: &str, edits: &mut Edits) -> Vec<CommandError> {
-        let base = file.rsplit('/').next().unwrap_or(file);
-        let name = base.split('.').next().unwrap_or(base);
-        let Some(table) = schema().find(name) else {
-            let unable = CommandError::not_found(format!("Unable to open {name}"));
-            return vec![unable.with_code(DATABASE_CODE)];
+/// The edits of several files, or everything that is wrong with them.
+pub fn edits_of_bundle(bundle: &str) -> Result<Edits, Vec<CommandError>> {
+    let (mut edits, mut errors) = (Edits::new(), Vec::new());
+    let mut rest = bundle;
+    while !rest.is_empty() {
+        let Some((file, text, after)) = next_file(rest) else {
+            errors.push(CommandError::conflict("the files cannot be told apart"));
+            break;
         };
-        let mut lines = text.lines();
-        match columns(lines.next().unwrap_or_default(), table) {
-            Ok(columns) => {
-                if !self.add {
-                    edits.delete(&[], table);
-                }
-                read_rows(lines, table, &columns, edits)
+        let wrong = read(file, text, false, &mut edits).into_iter();
+        errors.extend(wrong.map(|error| error.about(file).with_code(DATABASE_CODE)));
+        rest = after;
+    }
+    if errors.is_empty() { Ok(edits) } else { Err(errors) }
+}
+
+/// Adds the edits of one file; gives what is wrong with it. `add`: rows that are there stay.
+fn read(file: &str, text: &str, add: bool, edits: &mut Edits) -> Vec<CommandError> {
+    let base = file.rsplit('/').next().unwrap_or(file);
+    let name = base.split('.').next().unwrap_or(base);
+    let Some(table) = schema().find(name) else {
+        let unable = CommandError::not_found(format!("Unable to open {name}"));
+        return vec![unable.with_code(DATABASE_CODE)];
+    };
+    let mut lines = text.lines();
+    match columns(lines.next().unwrap_or_default(), table) {
+        Ok(columns) => {
+            if !add {
+                edits.delete(&[], table);
             }
-            Err(error) => vec![error],
+            read_rows(lines, table, &columns, edits)
         }
+        Err(error) => vec![error],
     }
 }
 

@@ -1,0 +1,156 @@
+//! Checks of this machine: directories, certificates, ports, room, loaders, addresses and networks.
+
+use super::{Finding, Site};
+use dawn_bootd::address;
+use dawn_bootd::Ports;
+use dawn_bootd::held_ports::{Transport, Wanted, held};
+use std::net::Ipv4Addr;
+
+/// Free bytes of the data directory below which the daemon is about to fail, and below which somebody should
+/// look.
+const SPACE_MIN: u64 = 100 << 20;
+const SPACE_LOW: u64 = 2 << 30;
+/// Memory in KiB that should be available; the daemon takes a quarter of the machine's at most.
+const MEMORY_LOW_KIB: u64 = 256 << 10;
+/// Loaders of BIOS and UEFI machines.
+const LOADERS: [&str; 2] = ["undionly.kpxe", "snponly.efi"];
+
+pub fn data_directory(site: &Site<'_>) -> Vec<Finding> {
+    let data = site.data.display();
+    let init = format!("dawn init --data {data} --master ADDRESS --domain DOMAIN");
+    let missing = ["ca", "cert", "tftpboot"].into_iter().find(|name| !site.data.join(name).exists());
+    vec![match missing {
+        _ if !site.data.is_dir() => Finding::failed(format!("there is no data directory {data}"), init),
+        Some(name) => Finding::failed(format!("the data directory {data} has no {name}"), init),
+        None => Finding::ok(format!("data directory {data}")),
+    }]
+}
+
+pub fn client_certificate(site: &Site<'_>) -> Vec<Finding> {
+    let home = site.environment.home().join(".xcat");
+    let own = std::fs::read(home.join("ca.pem")).ok();
+    let authority = std::fs::read(dawn_xcatd::certificates::Authority::new(&site.data).ca_certificate()).ok();
+    let init = format!("dawn init --data {}", site.data.display());
+    vec![match (own, authority) {
+        (None, _) => Finding::failed(format!("you have no certificate in {}", home.display()), init),
+        (Some(own), Some(authority)) if own != authority => Finding::failed(
+            format!("your certificate in {} is of another data directory", home.display()),
+            init,
+        ),
+        _ => Finding::ok(format!("certificate in {}", home.display())),
+    }]
+}
+
+pub fn daemon(site: &Site<'_>) -> Vec<Finding> {
+    vec![match site.ask(&["lsxcatd", "-v"]) {
+        Ok(lines) => Finding::ok(format!("the daemon answers: {}", lines.join(" "))),
+        Err(error) => Finding::failed(
+            format!("the daemon does not answer: {}", error.reason()),
+            "systemctl enable --now dawn; journalctl -u dawn says why it does not run",
+        ),
+    }]
+}
+
+/// Ports that other programs hold; those of a running daemon are its own.
+pub fn ports(_: &Site<'_>) -> Vec<Finding> {
+    let Ports { dhcp, dns, tftp, http, https, nfs, portmap, xcatd, status } = Ports::default();
+    let udp = [dhcp, dns, tftp, portmap].map(|port| Wanted(Transport::Udp, port));
+    let tcp = [dns, http, https, nfs, portmap, xcatd, status].map(|port| Wanted(Transport::Tcp, port));
+    let cure = "stop that program, or leave the service out with dawn serve --services";
+    let held = held(&[udp.as_slice(), &tcp].concat());
+    let foreign = held.iter().filter(|held| !held.is_by("dawn"));
+    let foreign: Vec<Finding> = foreign.map(|held| Finding::failed(held.to_string(), cure)).collect();
+    match foreign.is_empty() {
+        true => vec![Finding::ok("no other program holds a port of the services")],
+        false => foreign,
+    }
+}
+
+pub fn space(site: &Site<'_>) -> Vec<Finding> {
+    let Ok(disk) = rustix::fs::statvfs(&site.data) else { return Vec::new() };
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let text = format!("{} MiB are free in {}", free >> 20, site.data.display());
+    vec![match free {
+        _ if free < SPACE_MIN => Finding::failed(text, "make room: changes of tables and leases will fail"),
+        _ if free < SPACE_LOW => Finding::warn(text, "an image takes one to ten GiB"),
+        _ => Finding::ok(text),
+    }]
+}
+
+pub fn memory(_: &Site<'_>) -> Vec<Finding> {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    let Some(kib) = kib else { return Vec::new() };
+    let text = format!("{} MiB of memory are available", kib >> 10);
+    vec![match kib < MEMORY_LOW_KIB {
+        true => Finding::warn(
+            text,
+            "give the machine more memory; nodes that boot at once need it for their files",
+        ),
+        false => Finding::ok(text),
+    }]
+}
+
+pub fn loaders(site: &Site<'_>) -> Vec<Finding> {
+    let directory = site.data.join("tftpboot");
+    let missing: Vec<&str> = LOADERS.into_iter().filter(|name| !directory.join(name).is_file()).collect();
+    if missing.is_empty() {
+        return vec![Finding::ok(format!("loaders for BIOS and UEFI in {}", directory.display()))];
+    }
+    vec![Finding::failed(
+        format!("{} has no {}", directory.display(), missing.join(" and no ")),
+        format!("apt install ipxe; dawn init --data {}", site.data.display()),
+    )]
+}
+
+/// `site.master` is an address of this machine.
+pub fn master(site: &Site<'_>) -> Vec<Finding> {
+    if !site.is_served {
+        return Vec::new();
+    }
+    let Some(master) = site.setting("master") else {
+        return vec![Finding::warn(
+            "site.master is not set: nodes are told the address on which this machine answers them",
+            "dawn chdef -t site master=ADDRESS",
+        )];
+    };
+    let own = address::of_this_machine().unwrap_or_default();
+    let found = master.parse::<Ipv4Addr>().ok().and_then(|wanted| {
+        own.iter().find(|local| local.address == wanted).map(|local| local.interface.clone())
+    });
+    vec![match found {
+        Some(interface) => Finding::ok(format!("site.master {master} is on {interface}")),
+        None => Finding::failed(
+            format!("site.master {master} is not an address of this machine"),
+            format!("ip addr add {master}/BITS dev INTERFACE, or dawn chdef -t site master=ADDRESS"),
+        ),
+    }]
+}
+
+/// What DHCP cannot do of what the tables ask.
+pub fn networks(site: &Site<'_>) -> Vec<Finding> {
+    if !site.is_served {
+        return Vec::new();
+    }
+    let cure = "docs/dhcp.md; dawn lsdef -t network -l shows the networks";
+    match site.ask(&["makedhcp", "-n"]) {
+        Ok(lines) if lines.is_empty() => vec![Finding::ok("DHCP can do what the tables ask")],
+        Ok(lines) => lines.into_iter().map(|line| Finding::warn(line, cure)).collect(),
+        Err(error) => vec![Finding::failed(error.reason(), cure)],
+    }
+}
+
+pub fn password(site: &Site<'_>) -> Vec<Finding> {
+    if !site.is_served {
+        return Vec::new();
+    }
+    let rows = site.ask(&["tabdump", "passwd"]).unwrap_or_default();
+    vec![match rows.iter().any(|row| row.starts_with("\"system\"")) {
+        true => Finding::ok("a password for root of the images is set"),
+        false => Finding::warn(
+            "no password for root of the images is set: only ssh keys let you in",
+            "dawn chtab key=system passwd.username=root passwd.password=HASH",
+        ),
+    }]
+}

@@ -1,0 +1,171 @@
+//! `dawn doctor`: whether this installation can boot nodes, from its directories to a simulated boot of a
+//! node.
+//!
+//! Each check is a function in [`CHECKS`]; it looks at one thing and says what it found, and how to put it
+//! right. Nothing is changed. What the daemon can answer itself is asked of it; checks that need it say
+//! nothing when it does not answer, as one finding says that already.
+
+mod machine;
+mod nodes;
+
+use super::LocalCommand;
+use crate::builder::send;
+use crate::environment::Environment;
+use dawn_bootd::command::Registry;
+use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
+use dawn_xcatd::{Data, Request};
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// Check the installation, and whether nodes would boot
+///
+/// Each line is [ok], [warn] or [failed], with what to do about it. The exit code is 1 if something has
+/// failed.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Nodes whose boot is simulated
+    #[arg(value_name = "NODERANGE")]
+    noderange: Option<String>,
+    /// Data directory of the daemon
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/dawn")]
+    data: PathBuf,
+}
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    Ok,
+    Warn,
+    Failed,
+}
+
+/// What a check found.
+#[derive(Debug, Serialize)]
+struct Finding {
+    state: State,
+    text: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cure: Option<String>,
+}
+
+impl Finding {
+    fn ok(text: impl Into<String>) -> Self {
+        Self { state: State::Ok, text: text.into(), cure: None }
+    }
+
+    fn warn(text: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self { state: State::Warn, text: text.into(), cure: Some(cure.into()) }
+    }
+
+    fn failed(text: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self { state: State::Failed, text: text.into(), cure: Some(cure.into()) }
+    }
+}
+
+impl Report for Finding {
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        let word = match self.state {
+            State::Ok => "[ok]",
+            State::Warn => "[warn]",
+            State::Failed => "[failed]",
+        };
+        lines.line(format!("{word:<8} {}", self.text))?;
+        self.cure.iter().try_for_each(|cure| lines.line(format!("         {cure}")))
+    }
+}
+
+/// What checks look at.
+struct Site<'s> {
+    data: PathBuf,
+    noderange: Option<&'s str>,
+    environment: &'s Environment,
+    /// The daemon answers.
+    is_served: bool,
+}
+
+impl Site<'_> {
+    /// The lines of a command's answer.
+    fn ask(&self, words: &[&str]) -> Result<Vec<String>, CommandError> {
+        self.ask_about(None, words)
+    }
+
+    /// The same of a command for nodes.
+    fn ask_about(&self, noderange: Option<&str>, words: &[&str]) -> Result<Vec<String>, CommandError> {
+        let mut words = words.iter().map(|word| (*word).to_owned());
+        let command = words.next().unwrap_or_default();
+        let noderange = noderange.map(str::to_owned);
+        let request = Request { command, args: words.collect(), noderange, ..Request::default() };
+        let answers = send(self.environment, request)?;
+        let data = |data: &Data| match data {
+            Data::Text(text) => Some(text.clone()),
+            Data::Parts(_) => None,
+        };
+        let lines = answers.iter().flat_map(|answer| {
+            answer.info.iter().chain(&answer.warning).cloned().chain(answer.data.iter().filter_map(data))
+        });
+        Ok(lines.collect())
+    }
+
+    /// A value of the table `site`.
+    fn setting(&self, key: &str) -> Option<String> {
+        let lines = self.ask(&["gettab", &format!("key={key}"), "site.value"]).ok()?;
+        lines.into_iter().find(|line| !line.is_empty())
+    }
+}
+
+/// All checks, in the order in which an administrator puts things right.
+const CHECKS: &[fn(&Site<'_>) -> Vec<Finding>] = &[
+    machine::data_directory,
+    machine::client_certificate,
+    machine::daemon,
+    machine::ports,
+    machine::space,
+    machine::memory,
+    machine::loaders,
+    machine::master,
+    machine::networks,
+    machine::password,
+    nodes::boots,
+];
+
+impl LocalCommand for Args {
+    const NAME: &'static str = "doctor";
+
+    fn run(self, environment: &Environment, _: &Registry, out: &mut Out<'_>) -> Done {
+        let data = environment.directory.join(&self.data);
+        let noderange = self.noderange.as_deref();
+        let mut site = Site { data, noderange, environment, is_served: false };
+        site.is_served = site.ask(&["lsxcatd", "-v"]).is_ok();
+        let findings: Vec<Finding> = CHECKS.iter().flat_map(|check| check(&site)).collect();
+        findings.iter().try_for_each(|finding| out.report(finding))?;
+        match findings.iter().any(|finding| finding.state == State::Failed) {
+            true => Err(Stop::Code(1)),
+            false => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The lines of findings.
+    pub fn lines(findings: &[Finding]) -> String {
+        let mut answers: Vec<dawn_xcatd::Response> = Vec::new();
+        let mut out = Out::new(&mut answers);
+        findings.iter().try_for_each(|finding| out.report(finding)).expect("written");
+        out.flush().expect("written");
+        answers.iter().flat_map(|answer| &answer.info).map(|line| format!("{line}\n")).collect()
+    }
+
+    #[test]
+    fn a_finding_says_what_to_do() {
+        let findings = [Finding::ok("the daemon answers"), Finding::failed("no loader", "install ipxe")];
+        assert_eq!(
+            lines(&findings),
+            "[ok]     the daemon answers\n[failed] no loader\n         install ipxe\n"
+        );
+    }
+}
