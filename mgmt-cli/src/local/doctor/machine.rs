@@ -1,8 +1,8 @@
 //! Checks of this machine: directories, certificates, ports, room, loaders, addresses and networks.
 
 use super::{Finding, Site};
-use dawn_bootd::address;
 use dawn_bootd::Ports;
+use dawn_bootd::address;
 use dawn_bootd::held_ports::{Transport, Wanted, held};
 use std::net::Ipv4Addr;
 

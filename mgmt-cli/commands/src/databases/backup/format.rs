@@ -189,8 +189,7 @@ impl Writer {
     fn write(&self, inside: &Path, bytes: &[u8]) -> Result<(), BackupError> {
         let path = self.partial.join(inside);
         let mut options = OpenOptions::new();
-        let mut file =
-            options.write(true).create_new(true).mode(0o600).open(&path).map_err(failed(&path))?;
+        let mut file = options.write(true).create_new(true).mode(0o600).open(&path).map_err(failed(&path))?;
         file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed(&path))
     }
 

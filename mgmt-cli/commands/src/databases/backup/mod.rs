@@ -96,9 +96,3 @@ impl From<BackupError> for CommandError {
         }
     }
 }
-
-impl From<BackupError> for Stop {
-    fn from(error: BackupError) -> Self {
-        CommandError::from(error).into()
-    }
-}

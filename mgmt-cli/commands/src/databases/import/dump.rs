@@ -135,7 +135,8 @@ fn files(directory: &Path) -> Result<Vec<String>, CommandError> {
     names.sort();
     match names.len() {
         0 => {
-            Err(unusable("it holds no TABLE.csv".to_owned()).hint("give the directory that dumpxCATdb wrote."))
+            Err(unusable("it holds no TABLE.csv".to_owned())
+                .hint("give the directory that dumpxCATdb wrote."))
         }
         count if count > FILES_MAX => Err(unusable(format!("it holds more than {FILES_MAX} files"))),
         _ if !names.iter().any(|name| name == "site.csv") => {
