@@ -68,7 +68,7 @@ pub fn send(environment: &Environment, request: Request) -> Result<Vec<Response>
 /// Prints lines and warnings of an answer.
 pub fn show(answers: &[Response], out: &mut Out<'_>) -> Done {
     for answer in answers {
-        answer.info.iter().try_for_each(|line| out.line(line))?;
+        answer.info.iter().try_for_each(|line| out.notice(line))?;
         answer.warning.iter().try_for_each(|text| out.warning(text))?;
     }
     Ok(())

@@ -332,7 +332,7 @@ fn run_in_daemon<C: Command>(words: &[String], ctx: &Ctx<'_>, out: &mut Out<'_>)
             out.finish(done)
         }
         Parsed::Help(text) => out.lines(&text),
-        Parsed::Version => out.line(parse::version_line(C::NAME)),
+        Parsed::Version => out.notice(parse::version_line(C::NAME)),
         Parsed::Wrong { reason: Some(reason), usage } => {
             out.error(CommandError::usage(reason))?;
             out.lines(&usage)

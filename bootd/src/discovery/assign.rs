@@ -37,7 +37,10 @@ pub(super) enum NotNow {
 
 impl From<NotNow> for Stop {
     fn from(error: NotNow) -> Self {
-        Stop::message(error.to_string())
+        match error {
+            NotNow::Refused(stop) => stop,
+            error => Stop::conflict(error.to_string()),
+        }
     }
 }
 

@@ -163,18 +163,6 @@ impl Error for CommandError {
     }
 }
 
-impl From<String> for CommandError {
-    fn from(text: String) -> Self {
-        Self::usage(text)
-    }
-}
-
-impl From<&str> for CommandError {
-    fn from(text: &str) -> Self {
-        Self::usage(text)
-    }
-}
-
 impl From<ModelError> for CommandError {
     fn from(error: ModelError) -> Self {
         match error {

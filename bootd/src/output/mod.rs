@@ -9,10 +9,10 @@ mod error;
 mod report;
 
 pub use error::{CommandError, DATABASE_CODE, ErrorKind};
-pub use report::{Lines, Report};
+pub use report::{Deed, Lines, Report};
 
 use dawn_xcatd::{Data, Element, Gone, NodeItem, Response, Sink};
-use report::{JsonList, Message, NodeFailure, NodeText};
+use report::{Failure, JsonList, Message, NodeFailure, NodeText};
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
@@ -33,13 +33,6 @@ pub enum Stop {
     /// Everything has been said; only the exit code is missing.
     #[error("exit code {0}")]
     Code(i32),
-}
-
-impl Stop {
-    /// An error of words that no better kind is known for.
-    pub fn message(text: impl Into<String>) -> Self {
-        Self::usage(text)
-    }
 }
 
 impl From<Gone> for Stop {
@@ -145,8 +138,9 @@ impl<'a> Out<'a> {
         }
     }
 
-    /// A sentence about what was done, for a person; with `--json` it is an object with `message`.
-    pub fn line(&mut self, text: impl Into<String>) -> Done {
+    /// A sentence for a person, which tells a program nothing: a notice, how far the work is. With `--json`
+    /// it is an object with `message`. A result is a [`Report`].
+    pub fn notice(&mut self, text: impl Into<String>) -> Done {
         let text = text.into();
         match self.form {
             Form::Text => self.put_line(text),
@@ -171,9 +165,25 @@ impl<'a> Out<'a> {
         }
     }
 
-    /// Each line of a text.
+    /// Each line of a text for a person.
     pub fn lines(&mut self, text: &str) -> Done {
-        text.lines().try_for_each(|line| self.line(line))
+        text.lines().try_for_each(|line| self.notice(line))
+    }
+
+    /// An error that xCAT prints as a plain line of its output, with the exit code of errors.
+    ///
+    /// # Errors
+    /// The caller has gone.
+    pub fn plain_error(&mut self, error: impl Into<CommandError>) -> Done {
+        let error = error.into();
+        match self.form {
+            Form::Text => self.put_line(error.to_string())?,
+            Form::Json(_) => {
+                let (reason, kind, hints) = (error.reason(), error.kind(), error.hints());
+                self.element(&Failure { error: reason, kind, hints })?;
+            }
+        }
+        self.code(error.code())
     }
 
     /// Top-level data: a client swallows an empty text and `0`.

@@ -2,6 +2,7 @@
 
 use super::{Done, Out};
 use dawn_xcatd::Element;
+use std::collections::BTreeMap;
 
 /// A piece of a command's result: a node with its state, an object, a row, what was changed.
 ///
@@ -55,6 +56,47 @@ impl Lines<'_, '_> {
     }
 }
 
+/// What a command has done to one thing, or would do in a dry run; xCAT has a sentence for it.
+///
+/// As JSON it is `{"action": "removed", "kind": "osimage", "name": "im1"}`.
+#[derive(serde::Serialize)]
+pub struct Deed {
+    action: &'static str,
+    kind: &'static str,
+    name: String,
+    #[serde(flatten)]
+    more: BTreeMap<&'static str, serde_json::Value>,
+    #[serde(skip)]
+    lines: Vec<String>,
+}
+
+impl Deed {
+    /// What was done (`created`, `removed` …), to what kind of thing, and its name; without a line.
+    pub fn new(action: &'static str, kind: &'static str, name: impl Into<String>) -> Self {
+        Self { action, kind, name: name.into(), more: BTreeMap::new(), lines: Vec::new() }
+    }
+
+    /// Another field.
+    #[must_use]
+    pub fn with(mut self, field: &'static str, value: impl Into<serde_json::Value>) -> Self {
+        self.more.insert(field, value.into());
+        self
+    }
+
+    /// A line of it.
+    #[must_use]
+    pub fn line(mut self, line: impl Into<String>) -> Self {
+        self.lines.push(line.into());
+        self
+    }
+}
+
+impl Report for Deed {
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        self.lines.iter().try_for_each(|line| lines.line(line))
+    }
+}
+
 /// A sentence about what was done, for a person. What a program would want to know of it is a report.
 #[derive(serde::Serialize)]
 pub(super) struct Message<'t> {
@@ -67,6 +109,15 @@ pub(super) struct NodeText<'t> {
     pub(super) node: &'t str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) text: Option<&'t str>,
+}
+
+/// An error that is part of the output, where xCAT prints errors as plain lines.
+#[derive(serde::Serialize)]
+pub(super) struct Failure<'t> {
+    pub(super) error: String,
+    pub(super) kind: super::ErrorKind,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    pub(super) hints: &'t [String],
 }
 
 /// Why a node has no result.

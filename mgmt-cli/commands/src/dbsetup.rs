@@ -5,7 +5,7 @@
 //! daemon where it was.
 
 use dawn_bootd::command::Ctx;
-use dawn_bootd::output::{Done, Out, Stop};
+use dawn_bootd::output::{Deed, Done, Out, Stop};
 use dawn_cluster::{ModelError, Secret, ServerAddress, StoreAddress, first_table_with_rows, set_up_server};
 
 /// What both commands understand. Values stand after `=`, since a word of its own would stop the client from
@@ -76,7 +76,8 @@ pub fn run(place: &Place, server: Server, ctx: &Ctx<'_>, out: &mut Out<'_>) -> D
             return Err(Stop::conflict("the tables are in the SQLite database already; nothing was changed"));
         }
         ctx.model.move_to(&here, &who, true)?;
-        return out.line("The tables are in the SQLite database again.");
+        let moved = Deed::new("moved", "tables", "SQLite");
+        return out.report(&moved.line("The tables are in the SQLite database again."));
     }
     let mut passwords = ctx.call.request.stdin.as_deref().unwrap_or_default().lines();
     let password = passwords.next().filter(|line| !line.is_empty());
@@ -109,13 +110,15 @@ pub fn run(place: &Place, server: Server, ctx: &Ctx<'_>, out: &mut Out<'_>) -> D
             )));
         }
         set_up_server(&admin, &wanted, &server.from_hosts).map_err(ModelError::from)?;
-        if let Some(line) = server.only_made {
-            return out.line(line);
+        let made = Deed::new("made", "database", place.dbname.as_str()).with("user", server.user.as_str());
+        let line = format!("The database {} and its user {} are there.", place.dbname, server.user);
+        out.report(&made.line(server.only_made.map_or(line, str::to_owned)))?;
+        if server.only_made.is_some() {
+            return Ok(());
         }
-        out.line(format!("The database {} and its user {} are there.", place.dbname, server.user))?;
     }
     ctx.model.move_to(&wanted, &who, place.replace)?;
-    out.line(server.done)
+    out.report(&Deed::new("moved", "tables", place.dbname.as_str()).line(server.done))
 }
 
 /// Refuses the database that is in use, and another password for the user by whom it is used.
@@ -151,17 +154,20 @@ fn show(place: &Place, server: &Server, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Don
         }),
     };
     if !place.back && !place.no_create {
-        out.line(format!("+ user {} of {}", server.user, place.host))?;
-        out.line(format!("+ database {} of {}", place.dbname, place.host))?;
+        let would = |kind, name: &str| Deed::new("would make", kind, name).with("host", place.host.as_str());
+        let (user, database) = (server.user.as_str(), place.dbname.as_str());
+        out.report(&would("user", user).line(format!("+ user {user} of {}", place.host)))?;
+        out.report(&would("database", database).line(format!("+ database {database} of {}", place.host)))?;
     }
-    out.line(format!("~ cfgloc {to}"))?;
+    out.report(&Deed::new("would write", "cfgloc", to.to_string()).line(format!("~ cfgloc {to}")))?;
     if server.only_made.is_some() {
         return Ok(());
     }
     for table in dawn_cluster::schema().tables_by_name() {
         let rows = ctx.snapshot.row_count(table.id);
         if rows > 0 {
-            out.line(format!("+ {}: {rows} rows", table.name))?;
+            let would = Deed::new("would copy", "table", table.name).with("rows", rows);
+            out.report(&would.line(format!("+ {}: {rows} rows", table.name)))?;
         }
     }
     Ok(())

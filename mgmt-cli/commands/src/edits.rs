@@ -250,6 +250,11 @@ impl FileDifference {
         let kind = if path.is_dir() && !path.is_symlink() { "directory" } else { "file" };
         Self { change, kind, path: path.display().to_string(), note: None }
     }
+
+    /// A directory that would be made.
+    pub fn directory(path: &Path) -> Self {
+        Self { change: '+', kind: "directory", path: path.display().to_string(), note: None }
+    }
 }
 
 impl Report for FileDifference {

@@ -3,7 +3,7 @@
 use crate::edits::{Edits, transact};
 use dawn_bootd::caller::View;
 use dawn_bootd::command::Ctx;
-use dawn_bootd::output::{Done, Out, Stop};
+use dawn_bootd::output::{CommandError, Done, Out, Stop};
 use dawn_cluster::list;
 use dawn_cluster::{Col, EditError, Snapshot, Table, schema};
 
@@ -68,7 +68,7 @@ fn deletions(keys: &str, tables: &[String], view: &View, out: &mut Out<'_>) -> R
             Some(table) => edits.delete(&read_keys(keys, table, view)?, table),
             None => {
                 unknown = true;
-                out.line(format!("Table {name} does not exist."))?;
+                out.plain_error(no_table(name))?;
             }
         }
     }
@@ -165,7 +165,7 @@ fn names_several_keys(word: &str) -> bool {
 }
 
 fn complain(text: &str, manner: &Manner, out: &mut Out<'_>) -> Done {
-    out.line(text)?;
+    out.plain_error(CommandError::usage(text))?;
     if !manner.hint.is_empty() {
         out.lines(manner.hint)?;
     }
@@ -176,10 +176,14 @@ fn find_table(name: &str, out: &mut Out<'_>) -> Result<&'static Table, Stop> {
     match schema().find(name) {
         Some(table) => Ok(table),
         None => {
-            out.line(format!("Table {name} does not exist."))?;
+            out.plain_error(no_table(name))?;
             Err(Stop::Code(1))
         }
     }
+}
+
+fn no_table(name: &str) -> CommandError {
+    CommandError::not_found(format!("Table {name} does not exist."))
 }
 
 fn read_keys(text: &str, table: &Table, view: &View) -> Result<Vec<(Col, String)>, Stop> {

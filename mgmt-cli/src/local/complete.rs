@@ -30,7 +30,7 @@ impl LocalCommand for Args {
 
     fn run(self, environment: &Environment, registry: &Registry, out: &mut Out<'_>) -> Done {
         let names = |names: Names<'_>| names_of(names, environment);
-        candidates(&self.line, registry, &names).into_iter().try_for_each(|word| out.line(word))
+        candidates(&self.line, registry, &names).into_iter().try_for_each(|word| out.notice(word))
     }
 }
 

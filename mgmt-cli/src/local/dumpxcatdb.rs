@@ -5,7 +5,7 @@ use crate::backup::Options;
 use crate::builder::ask;
 use crate::environment::Environment;
 use dawn_bootd::command::Registry;
-use dawn_bootd::output::{CommandError, Done, Out, Stop};
+use dawn_bootd::output::{CommandError, Deed, Done, Out, Stop};
 use dawn_cluster::schema;
 use dawn_commands::edits::{FileDifference, written};
 use std::fs::DirBuilder;
@@ -29,7 +29,7 @@ impl LocalCommand for Args {
         let path = self.options.path(missing, environment, out)?;
         let directory = environment.directory.join(path);
         if !directory.is_dir() && !self.options.dry_run {
-            out.line(format!(" Creating {} for database dump", directory.display()))?;
+            out.notice(format!(" Creating {} for database dump", directory.display()))?;
             let failed = |error| CommandError::conflict(directory.display().to_string()).cause(error);
             DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(failed)?;
         }
@@ -38,7 +38,8 @@ impl LocalCommand for Args {
         for table in schema().tables_by_name() {
             let skip = skipped.iter().any(|name| name == table.name);
             if self.options.verbose {
-                out.line(format!("{} {}", if skip { "Skipping" } else { "Dumping" }, table.name))?;
+                let (action, verb) = if skip { ("skipped", "Skipping") } else { ("dumped", "Dumping") };
+                out.report(&Deed::new(action, "table", table.name).line(format!("{verb} {}", table.name)))?;
             }
             if skip {
                 continue;
@@ -59,6 +60,10 @@ impl LocalCommand for Args {
             let text = format!("{failed} tables could not be written: this is not a complete backup.");
             return Err(Stop::unavailable(text));
         }
-        if self.options.dry_run { Ok(()) } else { out.line("Backup Complete.") }
+        if self.options.dry_run {
+            return Ok(());
+        }
+        let dumped = Deed::new("dumped", "tables", directory.display().to_string());
+        out.report(&dumped.line("Backup Complete."))
     }
 }

@@ -7,7 +7,7 @@ use super::LocalCommand;
 use crate::builder::{ask, definition};
 use crate::environment::Environment;
 use dawn_bootd::command::Registry;
-use dawn_bootd::output::{CommandError, Done, Out, Stop};
+use dawn_bootd::output::{CommandError, Deed, Done, Out, Stop};
 use dawn_imagebuilder::genimage::{self, Embedded, GenimageError, Options};
 use dawn_imagebuilder::image::ImageDef;
 use dawn_statelite::{DEFAULT_OPTION, default_paths};
@@ -122,11 +122,15 @@ impl LocalCommand for Args {
             let lines = genimage::dryrun(&def, &options).map_err(failed)?;
             out.lines(&lines.join("\n"))?;
             if wants_rows {
-                out.line(format!("+ litefile: {}", default_paths(&def.osvers).join(" ")))?;
+                let paths = default_paths(&def.osvers).join(" ");
+                out.report(
+                    &Deed::new("would add", "litefile", paths.as_str()).line(format!("+ litefile: {paths}")),
+                )?;
             }
             return Ok(());
         }
-        genimage::run(&def, &options, &Embedded::new(), &mut |line| drop(out.line(line))).map_err(failed)?;
+        genimage::run(&def, &options, &Embedded::new(), &mut |line| drop(out.notice(line)))
+            .map_err(failed)?;
         if wants_rows { write_litefile(environment, &def, out) } else { Ok(()) }
     }
 }
@@ -207,9 +211,12 @@ fn write_litefile(environment: &Environment, def: &ImageDef, out: &mut Out<'_>) 
         let words = [format!("image={image},file={path}"), format!("litefile.options={DEFAULT_OPTION}")];
         ask(environment, "chtab", words.into())?;
     }
-    out.line(format!(
+    let added = Deed::new("added", "litefile", image.as_str()).with("option", DEFAULT_OPTION);
+    out.report(&added.with("files", paths.clone()).line(format!(
         "{image} had no rows in litefile and got the default ones: {DEFAULT_OPTION} for {}",
         paths.join(" ")
-    ))?;
-    out.line("dawn explain NODE names what else its services write to; --no-litefile leaves the table alone.")
+    )))?;
+    out.notice(
+        "dawn explain NODE names what else its services write to; --no-litefile leaves the table alone.",
+    )
 }

@@ -3,7 +3,7 @@
 use super::LocalCommand;
 use crate::environment::Environment;
 use dawn_bootd::command::Registry;
-use dawn_bootd::output::{CommandError, Done, Lines, Out, Report};
+use dawn_bootd::output::{CommandError, Deed, Done, Lines, Out, Report};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -55,7 +55,9 @@ impl LocalCommand for Args {
                 |error| CommandError::unavailable(self.directory.display().to_string()).cause(error),
             )?;
         if !self.dry_run {
-            out.line(format!("{count} links in {}", self.directory.display()))?;
+            let directory = self.directory.display().to_string();
+            let linked = Deed::new("linked", "commands", directory.as_str()).with("count", count);
+            out.report(&linked.line(format!("{count} links in {directory}")))?;
         }
         if foreign.is_empty() {
             return Ok(());

@@ -109,7 +109,7 @@ fn run<C: LocalCommand>(
             out.finish(done)
         }
         Parsed::Help(text) => out.lines(text.trim_end()),
-        Parsed::Version => out.line(VERSION),
+        Parsed::Version => out.notice(VERSION),
         Parsed::Wrong { reason, usage } => {
             reason.map_or(Ok(()), |reason| out.error(CommandError::usage(reason)))?;
             out.lines(usage.trim_end())?;

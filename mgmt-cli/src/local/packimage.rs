@@ -73,7 +73,7 @@ impl LocalCommand for Args {
         let options = self.options(method, &definition, out)?;
         let shared = RefCell::new(out);
         let is_terminal = std::io::stdout().is_terminal();
-        let mut line = |line: &str| drop(shared.borrow_mut().line(line));
+        let mut line = |line: &str| drop(shared.borrow_mut().notice(line));
         let mut percent = |percent: u8| {
             if is_terminal {
                 let _ = shared.borrow_mut().progress(format!("{percent:3} %"));
@@ -83,7 +83,7 @@ impl LocalCommand for Args {
         let outcome = outcome.map_err(|error| CommandError::unavailable(error.to_string()))?;
         if outcome.packed {
             let text = format!("{}: {} MiB", outcome.file.display(), outcome.bytes >> 20);
-            shared.borrow_mut().line(text)?;
+            shared.borrow_mut().notice(text)?;
         }
         Ok(())
     }
@@ -96,7 +96,7 @@ impl Args {
             _ if definition.secureroot => RootPassword::Locked,
             Some(hash) => RootPassword::Hash(hash.clone()),
             None => {
-                out.line(
+                out.notice(
                     "root has no password in this image: set one with 'chtab key=system passwd.username=root \
                      passwd.password=...'",
                 )?;

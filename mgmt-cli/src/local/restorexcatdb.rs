@@ -5,7 +5,7 @@ use crate::backup::Options;
 use crate::builder::{ask_with, show};
 use crate::environment::Environment;
 use dawn_bootd::command::Registry;
-use dawn_bootd::output::{CommandError, Done, Out, Stop};
+use dawn_bootd::output::{CommandError, Deed, Done, Out, Stop};
 use dawn_cluster::utf8;
 use dawn_commands::tables::tabrestore::{Sender, bundled};
 use std::path::PathBuf;
@@ -41,7 +41,8 @@ impl LocalCommand for Args {
             let skip = skipped.contains(&table);
             if self.options.verbose {
                 let (verb, what) = if skip { ("Skipping", &name) } else { ("Restoring", &table) };
-                out.line(format!("{verb} {what}"))?;
+                let action = if skip { "skipped" } else { "restored" };
+                out.report(&Deed::new(action, "table", table.as_str()).line(format!("{verb} {what}")))?;
             }
             if skip {
                 continue;
@@ -61,6 +62,10 @@ impl LocalCommand for Args {
         let answers = ask_with(environment, "tabrestore", words, Some(bundle))
             .map_err(|error| CommandError::new(error.kind(), format!("{error}\nNothing was restored.")))?;
         show(&answers, out)?;
-        if self.options.dry_run { Ok(()) } else { out.line("Restore of Database Complete.") }
+        if self.options.dry_run {
+            return Ok(());
+        }
+        let restored = Deed::new("restored", "tables", path.display().to_string());
+        out.report(&restored.line("Restore of Database Complete."))
     }
 }

@@ -45,12 +45,11 @@ impl LocalCommand for Args {
             return Err(Stop::Code(1));
         }
         let Some(table) = &self.table else {
-            out.line("Usage: tabedit TABLE")?;
-            return Err(Stop::Code(1));
+            return out.plain_error(CommandError::usage("Usage: tabedit TABLE"));
         };
         if matches!(table.as_str(), "auditlog" | "eventlog") {
-            out.line(format!("Editing of the {table} table is not allowed; see tabprune."))?;
-            return Err(Stop::Code(1));
+            let text = format!("Editing of the {table} table is not allowed; see tabprune.");
+            return out.plain_error(CommandError::refused(text));
         }
         edit(table, self.dry_run, environment, out)
     }
@@ -98,7 +97,7 @@ fn edit(table: &str, dry_run: bool, environment: &Environment, out: &mut Out<'_>
         }
         let bytes = std::fs::read(&file).map_err(shown)?;
         if bytes == text.as_bytes() {
-            return out.line("No file modifications detected, not restoring.");
+            return out.notice("No file modifications detected, not restoring.");
         }
         let words = Sender::Tabedit.words(&format!("{table}.csv"), dry_run);
         let edited = utf8::text(bytes, &file.to_string_lossy());
@@ -107,7 +106,7 @@ fn edit(table: &str, dry_run: bool, environment: &Environment, out: &mut Out<'_>
             Ok(answers) => return show(&answers, out),
             Err(error) => out.error(error)?,
         }
-        out.line("Above errors occured, hit enter to edit, or ctrl-c to abort")?;
+        out.notice("Above errors occured, hit enter to edit, or ctrl-c to abort")?;
         if !enter(stop) {
             return Err(Stop::unavailable(INTERRUPTED));
         }

@@ -3,7 +3,7 @@
 use crate::edits::{FileDifference, NOTHING, written};
 use crate::hosts::{Entry, Style, entries, merge};
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{Done, Out, Stop};
+use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
 use dawn_cluster::excerpt;
 use dawn_serving::whole;
 use std::path::Path;
@@ -100,6 +100,18 @@ fn present(path: &Path) -> Result<String, Stop> {
     }
 }
 
+/// A line that differs, after its sign.
+#[derive(serde::Serialize)]
+struct Line {
+    line: String,
+}
+
+impl Report for Line {
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        lines.line(&self.line)
+    }
+}
+
 /// The lines that differ, whatever their place.
 fn show(path: &Path, old: &str, new: &str, out: &mut Out<'_>) -> Done {
     let gone = old.lines().filter(|line| !new.lines().any(|other| other == *line));
@@ -110,7 +122,7 @@ fn show(path: &Path, old: &str, new: &str, out: &mut Out<'_>) -> Done {
         return out.heading(NOTHING);
     }
     out.report(&FileDifference::of(written(path), path))?;
-    lines.into_iter().try_for_each(|line| out.line(line))
+    lines.into_iter().try_for_each(|line| out.report(&Line { line }))
 }
 
 /// The old file becomes `…xcatbak`; the new one appears as a whole.

@@ -3,7 +3,7 @@
 use crate::edits::{Edits, transact};
 use crate::local_networks;
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{Done, Out};
+use dawn_bootd::output::{Done, Lines, Out, Report};
 use dawn_cluster::LocalNetwork;
 
 /// Put the networks this machine is directly connected to into the table networks
@@ -31,8 +31,8 @@ impl Command for Args {
         }
         let networks = local_networks::read()?;
         if self.display {
-            out.line(format!("#From {}.", ctx.host))?;
-            return networks.iter().try_for_each(|network| show(network, out));
+            out.heading(format!("#From {}.", ctx.host))?;
+            return networks.iter().try_for_each(|network| out.report(&Found::of(network)));
         }
         transact(ctx, out, self.dry_run, |snapshot, out| {
             let (list, warnings) = snapshot.network_rows(&networks)?;
@@ -44,17 +44,46 @@ impl Command for Args {
     }
 }
 
-fn show(network: &LocalNetwork, out: &mut Out<'_>) -> Done {
-    out.line("")?;
-    out.line(format!("{}:", network.name()))?;
-    out.line("    objtype=network")?;
-    let gateway = network.gateway.map_or_else(|| "<xcatmaster>".to_owned(), |gateway| gateway.to_string());
-    out.line(format!("    gateway={gateway}"))?;
-    out.line(format!("    mask={}", network.mask))?;
-    out.line(format!("    mgtifname={}", network.interface))?;
-    if let Some(mtu) = network.mtu {
-        out.line(format!("    mtu={mtu}"))?;
+/// A network of this machine, as a definition of it would be.
+#[derive(serde::Serialize)]
+struct Found {
+    network: String,
+    gateway: String,
+    mask: String,
+    mgtifname: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mtu: Option<u32>,
+    net: String,
+    tftpserver: &'static str,
+}
+
+impl Found {
+    fn of(network: &LocalNetwork) -> Self {
+        let gateway = network.gateway.map(|gateway| gateway.to_string());
+        Self {
+            network: network.name(),
+            gateway: gateway.unwrap_or_else(|| "<xcatmaster>".to_owned()),
+            mask: network.mask.to_string(),
+            mgtifname: network.interface.clone(),
+            mtu: network.mtu,
+            net: network.net.to_string(),
+            tftpserver: "<xcatmaster>",
+        }
     }
-    out.line(format!("    net={}", network.net))?;
-    out.line("    tftpserver=<xcatmaster>")
+}
+
+impl Report for Found {
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        lines.line("")?;
+        lines.line(format!("{}:", self.network))?;
+        lines.line("    objtype=network")?;
+        lines.line(format!("    gateway={}", self.gateway))?;
+        lines.line(format!("    mask={}", self.mask))?;
+        lines.line(format!("    mgtifname={}", self.mgtifname))?;
+        if let Some(mtu) = self.mtu {
+            lines.line(format!("    mtu={mtu}"))?;
+        }
+        lines.line(format!("    net={}", self.net))?;
+        lines.line(format!("    tftpserver={}", self.tftpserver))
+    }
 }

@@ -1,7 +1,7 @@
 //! `mknb` and `nbcreate`: the discovery system made from a kernel.
 
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{CommandError, Done, Out, Stop};
+use dawn_bootd::output::{CommandError, Deed, Done, Out, Stop};
 use dawn_imagebuilder::genesis::{self, ARCH, Source};
 use dawn_wire::image::{ROOT, genesis_initrd, genesis_kernel};
 use std::path::{Path, PathBuf};
@@ -59,7 +59,7 @@ impl Command for Args {
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         if self.configfileonly {
-            return out.line("Write netboot config file done");
+            return out.notice("Write netboot config file done");
         }
         self.from.make(self.arch.as_deref(), ctx, out)
     }
@@ -84,9 +84,13 @@ impl From {
         let (kernel, initrd) = (genesis_kernel(ARCH), genesis_initrd(ARCH));
         if self.dry_run {
             let names = [kernel, initrd];
-            return names.iter().try_for_each(|name| out.line(format!("~ {tftpdir}/{name}")));
+            let would = |name: &_| {
+                let path = format!("{tftpdir}/{name}");
+                out.report(&Deed::new("would write", "file", path.as_str()).line(format!("~ {path}")))
+            };
+            return names.iter().try_for_each(would);
         }
-        out.line(format!("Creating {} in {tftpdir}/xcat", initrd.trim_start_matches("xcat/")))?;
+        out.notice(format!("Creating {} in {tftpdir}/xcat", initrd.trim_start_matches("xcat/")))?;
         let source = Source { root: &root, kernel: self.kernel.as_deref(), drivers: &self.drivers };
         let made = genesis::make(&source, Path::new(&*tftpdir)).map_err(|error| {
             let hint = match &self.image {
@@ -98,12 +102,17 @@ impl From {
             Stop::from(CommandError::not_found(error.to_string()).hint(format!("{hint}.")))
         })?;
         made.warnings.iter().try_for_each(|text| out.warning(text))?;
-        out.line(format!(
+        let line = format!(
             "Kernel {} ({} MB), initramfs {} MB: unknown machines in a dynamic range boot it from now on.",
             made.kernel,
             megabytes(made.kernel_bytes),
             megabytes(made.initrd_bytes),
-        ))
+        );
+        let deed = Deed::new("made", "discovery system", ARCH)
+            .with("kernel", made.kernel)
+            .with("kernel_bytes", made.kernel_bytes)
+            .with("initramfs_bytes", made.initrd_bytes);
+        out.report(&deed.line(line))
     }
 
     /// The tree with the kernel.
@@ -112,7 +121,7 @@ impl From {
         let image = ctx.snapshot.osimage(name);
         let image = image.ok_or_else(|| Stop::not_found(format!("There is no image '{name}'.")))?;
         let dir = image.rootimgdir(&ctx.snapshot);
-        let dir = dir.ok_or_else(|| Stop::message(format!("The image '{name}' has no rootimgdir.")))?;
+        let dir = dir.ok_or_else(|| Stop::conflict(format!("The image '{name}' has no rootimgdir.")))?;
         Ok(PathBuf::from(dir).join(ROOT))
     }
 }
@@ -122,7 +131,7 @@ fn check_arch(arch: &str, out: &mut Out<'_>) -> Done {
     match arch {
         ARCH => Ok(()),
         "x86" => out.warning(format!("The discovery system has no form for x86, using \"{ARCH}\" instead.")),
-        other => Err(Stop::message(format!(
+        other => Err(Stop::refused(format!(
             "There is no discovery system for {other}: this program carries /init for {ARCH} alone."
         ))),
     }

@@ -7,7 +7,7 @@ pub mod write;
 
 use dawn_bootd::caller::View;
 use dawn_bootd::command::Ctx;
-use dawn_bootd::output::{CommandError, Done, Out, Stop};
+use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
 use dawn_cluster::condition::split_operator;
 use dawn_cluster::nearest_of;
 use dawn_cluster::stanza;
@@ -234,14 +234,17 @@ pub fn members(snapshot: &Snapshot, view: &View, noderange: &str) -> Result<Vec<
 
 /// `-h -t type`: the attributes of a type.
 pub fn attribute_help(kind: &ObjectType, out: &mut Out<'_>) -> Done {
-    out.line(format!("The valid attribute names for object type '{}' are:", kind.name))?;
-    out.line("Attribute          Description")?;
-    out.line("")?;
+    out.heading(format!("The valid attribute names for object type '{}' are:", kind.name))?;
+    out.heading("Attribute          Description")?;
+    out.heading("")?;
     if kind.name == "site" {
         // Any key is an attribute of the one object; those that are known have a text.
-        return dawn_cluster::site_keys()
-            .iter()
-            .try_for_each(|key| attribute_line(key.name, &crate::descriptions::site_key(key), out));
+        return dawn_cluster::site_keys().iter().try_for_each(|key| {
+            out.report(&Attribute {
+                attribute: key.name,
+                description: crate::descriptions::site_key(key).into(),
+            })
+        });
     }
     for name in kind.attr_names() {
         let places: Vec<String> = kind
@@ -257,15 +260,24 @@ pub fn attribute_help(kind: &ObjectType, out: &mut Out<'_>) -> Done {
             Some(text) => format!("{text} ({places})"),
             None => places,
         };
-        attribute_line(name, &text, out)?;
+        out.report(&Attribute { attribute: name, description: text })?;
     }
     Ok(())
 }
 
-fn attribute_line(name: &str, text: &str, out: &mut Out<'_>) -> Done {
-    let tabs = if name.len() < 7 { "\t\t" } else { "\t" };
-    out.line(format!("{name}:{tabs}{text}"))?;
-    out.line("")
+/// An attribute of a type.
+#[derive(serde::Serialize)]
+struct Attribute<'a> {
+    attribute: &'a str,
+    description: String,
+}
+
+impl Report for Attribute<'_> {
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        let tabs = if self.attribute.len() < 7 { "\t\t" } else { "\t" };
+        lines.line(format!("{}:{tabs}{}", self.attribute, self.description))?;
+        lines.line("")
+    }
 }
 
 /// Help of a command that takes `-h` itself.

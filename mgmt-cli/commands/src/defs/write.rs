@@ -5,7 +5,7 @@
 
 use super::{Mode, Pairs, Wanted, Words, check_new_name, members};
 use dawn_bootd::caller::View;
-use dawn_bootd::output::{CommandError, Out, Stop};
+use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
 use dawn_cluster::{Assign, Conditions, Edit, GroupKind, Snapshot, Text};
 use dawn_cluster::{ObjectError, ObjectType};
 
@@ -30,10 +30,62 @@ pub struct Options<'a> {
 pub struct Outcome {
     /// Edits of what can be written.
     pub edits: Vec<Edit>,
-    /// Names that are written, in order.
-    pub done: Vec<String>,
-    /// Those of them that are new.
-    pub created: Vec<String>,
+    /// Objects that are written, in order.
+    pub done: Vec<Written>,
+}
+
+/// An object that a command has written.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Written {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub kind: &'static str,
+    /// It was not there before.
+    pub is_new: bool,
+}
+
+/// All that a command has done to objects, with the lines that xCAT has for it.
+#[derive(serde::Serialize)]
+#[serde(transparent)]
+pub struct Objects {
+    all: Vec<Object>,
+    #[serde(skip)]
+    lines: Vec<String>,
+}
+
+#[derive(serde::Serialize)]
+struct Object {
+    action: &'static str,
+    kind: &'static str,
+    name: String,
+}
+
+impl Objects {
+    /// Objects that were written.
+    pub fn written(done: &[Written], lines: Vec<String>) -> Self {
+        let object = |written: &Written| Object {
+            action: if written.is_new { "created" } else { "modified" },
+            kind: written.kind,
+            name: written.name.clone(),
+        };
+        Self { all: done.iter().map(object).collect(), lines }
+    }
+
+    /// Objects that were removed.
+    pub fn removed(gone: &[(&'static str, String)], lines: Vec<String>) -> Self {
+        let object =
+            |(kind, name): &(&'static str, String)| Object { action: "removed", kind, name: name.clone() };
+        Self { all: gone.iter().map(object).collect(), lines }
+    }
+}
+
+impl Report for Objects {
+    const MANY: bool = true;
+
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        self.lines.iter().try_for_each(|line| lines.line(line))
+    }
 }
 
 /// Computes the edits of all objects; errors and warnings go out as they are found.
@@ -158,7 +210,7 @@ fn one(
         outcome.edits.extend(base.delete_object(object.kind, &object.name));
     }
     outcome.edits.extend(plan.edits);
-    outcome.note(&object.name, exists);
+    outcome.note(object, exists);
     Ok(())
 }
 
@@ -171,11 +223,8 @@ impl Options<'_> {
 }
 
 impl Outcome {
-    fn note(&mut self, name: &str, existed: bool) {
-        self.done.push(name.to_owned());
-        if !existed {
-            self.created.push(name.to_owned());
-        }
+    fn note(&mut self, object: &Wanted, existed: bool) {
+        self.done.push(Written { name: object.name.clone(), kind: object.kind.name, is_new: !existed });
     }
 }
 
@@ -318,7 +367,7 @@ fn one_group(
     edits.extend(plan.edits);
     edits.extend(member_edits(object, options, now, out)?);
     outcome.edits.extend(edits);
-    outcome.note(name, kind.is_some());
+    outcome.note(object, kind.is_some());
     Ok(())
 }
 
@@ -397,7 +446,7 @@ fn dynamic_group(
         outcome.edits.extend(now.delete_object(object.kind, name));
     }
     outcome.edits.push(now.define_group(name, &GroupKind::Dynamic(wherevals.into())));
-    outcome.note(name, kind.is_some());
+    outcome.note(object, kind.is_some());
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::discovery::{Discovery, Waiting};
-use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
+use dawn_bootd::output::{Deed, Done, Lines, Out, Report, Stop};
 
 /// Show the machines that wait for a decision, and decide
 ///
@@ -43,10 +43,14 @@ impl Command for Args {
         match action {
             "explain" => out.report(&Shown { machine, explains: true }),
             "approve" => self.approve(discovery, machine, ctx, out),
-            "reject" if self.dry_run => out.line(format!("- {}", machine.uuid)),
+            "reject" if self.dry_run => {
+                let would = Deed::new("would reject", "machine", machine.uuid.as_str());
+                out.report(&would.line(format!("- {}", machine.uuid)))
+            }
             "reject" => {
                 discovery.forget(&machine.uuid);
-                out.line(format!("{} does not wait any more.", machine.uuid))
+                let rejected = Deed::new("rejected", "machine", machine.uuid.as_str());
+                out.report(&rejected.line(format!("{} does not wait any more.", machine.uuid)))
             }
             other => Err(Stop::usage(format!("'{other}' is not one of list, explain, approve and reject"))),
         }
@@ -86,11 +90,14 @@ impl Args {
             return Err(Stop::refused(format!("Permission denied: {node}")));
         }
         if self.dry_run {
-            return out.line(format!("~ {node}: the machine {} would become this node", machine.uuid));
+            let would = Deed::new("would define", "node", node.as_str()).with("uuid", machine.uuid.as_str());
+            let line = format!("~ {node}: the machine {} would become this node", machine.uuid);
+            return out.report(&would.line(line));
         }
         let who = ctx.call.username.as_deref().unwrap_or(&ctx.call.peer_host);
         discovery.define(who, &machine.uuid, node)?;
-        out.line(format!("Defined [{}] to node {node}.", machine.uuid))
+        let defined = Deed::new("defined", "node", node.as_str()).with("uuid", machine.uuid.as_str());
+        out.report(&defined.line(format!("Defined [{}] to node {node}.", machine.uuid)))
     }
 }
 

@@ -3,7 +3,7 @@
 use super::records::{all, cell, cell_or, method_of};
 use crate::edits::{Edits, transact};
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{Done, Out, Stop};
+use dawn_bootd::output::{Deed, Done, Out, Stop};
 use dawn_cluster::Edit;
 
 /// Make a machine that discovery has seen a node, or remove what is known of machines
@@ -47,11 +47,13 @@ impl Command for Args {
             return Err(Stop::refused(format!("Permission denied: {node}")));
         }
         if self.dry_run {
-            return out.line(format!("~ {node}: the machine {uuid} would become this node"));
+            let would = Deed::new("would define", "node", node.as_str()).with("uuid", uuid.as_str());
+            return out.report(&would.line(format!("~ {node}: the machine {uuid} would become this node")));
         }
         let who = ctx.call.username.as_deref().unwrap_or(&ctx.call.peer_host);
         discovery.define(who, uuid, node)?;
-        out.line(format!("Defined [{uuid}] to node {node}."))
+        let defined = Deed::new("defined", "node", node.as_str()).with("uuid", uuid.as_str());
+        out.report(&defined.line(format!("Defined [{uuid}] to node {node}.")))
     }
 }
 
@@ -78,6 +80,7 @@ impl Args {
         if let (Some(discovery), Some(uuid), false) = (ctx.boot.discovery(), &self.uuid, self.dry_run) {
             discovery.forget(uuid);
         }
-        out.line("Removing discovery entries finished.")
+        let removed = Deed::new("removed", "discovery entries", self.uuid.as_deref().unwrap_or("all"));
+        out.report(&removed.line("Removing discovery entries finished."))
     }
 }

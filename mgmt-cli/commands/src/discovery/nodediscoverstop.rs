@@ -1,8 +1,8 @@
 //! `nodediscoverstop`: sequential discovery ends.
 
-use super::nodediscoverstatus::STOPPED;
+use super::nodediscoverstatus::Status;
 use super::records::{all, cell};
-use crate::edits::{Edits, transact};
+use crate::edits::{Edits, NOTHING, transact};
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::discovery::{Options, Run, SITE_KEY};
 use dawn_bootd::output::{Done, Lines, Out, Report};
@@ -27,9 +27,9 @@ impl Command for Args {
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let Some(running) = ctx.snapshot.site(SITE_KEY) else {
             if self.dry_run {
-                return out.line("Nothing would change.");
+                return out.heading(NOTHING);
             }
-            return STOPPED.iter().try_for_each(|line| out.line(*line));
+            return out.report(&Status::of(None));
         };
         transact(ctx, out, self.dry_run, |_, _| {
             let mut edits = Edits::new();

@@ -89,7 +89,7 @@ impl Command for Args {
         let mut gone = Ok(());
         let result = export(&job, &mut |line| {
             if gone.is_ok() {
-                gone = out.line(line).and_then(|()| out.flush());
+                gone = out.notice(line).and_then(|()| out.flush());
             }
         });
         gone?;

@@ -2,7 +2,7 @@
 
 use crate::edits::{Edits, answers, show, transact};
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{Done, Out, Stop};
+use dawn_bootd::output::{Deed, Done, Out, Stop};
 use dawn_cluster::csv::{read_header, read_records};
 use dawn_cluster::{Edit, ImageName, Text, col, schema};
 use dawn_imagebuilder::bundle::{Import, Imported, import};
@@ -94,7 +94,7 @@ impl Command for Args {
         }
         // The last line says that all is done, which it is when the tables are written.
         let last = if imported.is_ok() { lines.pop() } else { None };
-        lines.into_iter().try_for_each(|line| out.line(line))?;
+        lines.into_iter().try_for_each(|line| out.notice(line))?;
         let imported = imported.map_err(|error| Stop::unavailable(error.to_string()))?;
         if self.dry_run {
             let changes = ctx.snapshot.preview(&edits(&imported, &nodes)?.into_list())?;
@@ -102,7 +102,9 @@ impl Command for Args {
             return if changes.is_empty() { Ok(()) } else { show(&changes, out) };
         }
         transact(ctx, out, false, |_, _| edits(&imported, &nodes))?;
-        last.into_iter().try_for_each(|line| out.line(line))
+        let name = imported.manifest.osimage.get("imagename").cloned().unwrap_or_default();
+        let deed = Deed::new("imported", "osimage", name);
+        out.report(&last.into_iter().fold(deed, Deed::line))
     }
 }
 

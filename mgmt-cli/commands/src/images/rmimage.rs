@@ -5,7 +5,7 @@ use crate::edits::{Edits, FileDifference, answers, transact};
 use crate::images::named::NamedImage;
 use crate::lite::check_image;
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{Done, Out, Stop};
+use dawn_bootd::output::{Deed, Done, Out, Stop};
 use dawn_cluster::Snapshot;
 use dawn_imagebuilder::genimage::{pieces, remove_image};
 use std::path::{Path, PathBuf};
@@ -90,7 +90,11 @@ impl Command for Args {
             show_files(&directory, ctx, image, out)?;
         } else {
             remove_files(&directory, ctx, image, out)?;
-            out.line("Image files have been removed successfully from this management node.")?;
+            let removed =
+                Deed::new("removed", "image files", image).with("path", directory.display().to_string());
+            out.report(
+                &removed.line("Image files have been removed successfully from this management node."),
+            )?;
         }
         if !self.xcatdef {
             return Ok(());
@@ -103,7 +107,8 @@ impl Command for Args {
         if self.dry_run {
             return Ok(());
         }
-        out.line(format!("osimage definition for {image} is removed successfully."))
+        let removed = Deed::new("removed", "osimage", image);
+        out.report(&removed.line(format!("osimage definition for {image} is removed successfully.")))
     }
 }
 
@@ -141,7 +146,7 @@ fn remove_files(directory: &Path, ctx: &Ctx<'_>, image: &str, out: &mut Out<'_>)
     let mut gone = Ok(());
     let mut line = |text: &str| {
         if gone.is_ok() {
-            gone = out.line(text).and_then(|()| out.flush());
+            gone = out.notice(text).and_then(|()| out.flush());
         }
     };
     if directory.is_dir() {

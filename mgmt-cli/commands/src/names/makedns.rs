@@ -11,7 +11,7 @@ use dawn_bootd::certificates::host_name;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::names::listen;
 use dawn_bootd::names::records::{self, Frame, Host, Item, Why, kept_elsewhere};
-use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
+use dawn_bootd::output::{CommandError, Deed, Done, Lines, Out, Report, Stop};
 use dawn_cluster::{Snapshot, col, schema};
 use dawn_dns::name::DomainName;
 use dawn_dns::zones::Zones;
@@ -91,14 +91,14 @@ impl Command for Args {
         let host = Host { name: &name, addresses: &addresses };
         let frame = Frame::read(&ctx.snapshot, host);
         if frame.domains == 0 {
-            return Err(Stop::message("domain not defined in site table"));
+            return Err(Stop::conflict("domain not defined in site table"));
         }
         if frame.nets.is_empty() {
-            return Err(Stop::message("Unable to enumerate networks, try to run makenetworks"));
+            return Err(Stop::conflict("Unable to enumerate networks, try to run makenetworks"));
         }
         let elsewhere = kept_elsewhere(&ctx.snapshot);
         if self.external || elsewhere == Some("site.externaldns") {
-            return Err(Stop::message(EXTERNAL));
+            return Err(Stop::refused(EXTERNAL));
         }
         if self.delete {
             return out.warning(
@@ -116,16 +116,15 @@ impl Command for Args {
             Some(_) => bind.write(out)?,
             None => own_server(ctx, &self, out)?,
         }
-        out.line("DNS setup is completed")
+        out.report(&Deed::new("set up", "name server", ctx.host).line("DNS setup is completed"))
     }
 }
 
 fn own_server(ctx: &Ctx<'_>, args: &Args, out: &mut Out<'_>) -> Done {
     if args.slave {
-        return Err(Stop::message(
-            "makedns -s sets up BIND, and site.dnshandler leaves the names to Dawn's own name server\n\
-             Hint: give this machine a BIND with `chtab key=dnshandler site.value=ddns`",
-        ));
+        let text = "makedns -s sets up BIND, and site.dnshandler leaves the names to Dawn's own name server";
+        let hint = "give this machine a BIND with `chtab key=dnshandler site.value=ddns`";
+        return Err(CommandError::conflict(text).hint(hint).into());
     }
     if ctx.boot.name_servers().is_empty() {
         out.warning("The name server does not run: the log of the daemon says why (docs/names.md)")?;
@@ -257,12 +256,14 @@ impl Bind<'_> {
         let key = Key::read(snapshot)?;
         let old = std::fs::read_to_string(&places.conf).unwrap_or_default();
         if !old.is_empty() && !old.starts_with(bind::MARK.trim_end()) && !self.args.new {
-            return Err(Stop::message(format!(
-                "{} was not written by makedns and is left as it is\n\
-                 Hint: `makedns -n` replaces it and keeps the old one as {0}.xcatbak; put statements of your own into a file that \
-                 site.namedincludes names.",
-                places.conf.display()
-            )));
+            let conf = places.conf.display();
+            let error =
+                CommandError::conflict(format!("{conf} was not written by makedns and is left as it is"));
+            let hint = format!(
+                "`makedns -n` replaces it and keeps the old one as {conf}.xcatbak; put statements of your own \
+                 into a file that site.namedincludes names."
+            );
+            return Err(error.hint(hint).into());
         }
         let secret = self.secret(&key, out)?;
         let files = self.files(&places, &key, &secret, out)?;
@@ -281,21 +282,26 @@ impl Bind<'_> {
         if changed.is_empty() {
             return Ok(());
         }
-        out.line("Updating zones.")?;
+        out.heading("Updating zones.")?;
         // named writes what it knows into the zone files when it stops, so it stops before they are written.
         let unit = running_unit();
         if let Some(unit) = unit {
             systemctl("stop", unit);
         }
-        changed.iter().try_for_each(|file| put(file))?;
-        out.line("Completed updating zones.")?;
+        for file in &changed {
+            put(file)?;
+            out.report(&Deed::new("wrote", "file", file.path.display().to_string()))?;
+        }
+        out.heading("Completed updating zones.")?;
         match unit {
             Some(unit) => {
-                out.line(format!("Restarting {unit}"))?;
+                out.heading(format!("Restarting {unit}"))?;
                 if !systemctl("start", unit) {
-                    return Err(Stop::message("failed to start named."));
+                    return Err(Stop::unavailable("failed to start named."));
                 }
-                out.line(format!("Restarting {unit} complete"))
+                out.report(
+                    &Deed::new("restarted", "service", unit).line(format!("Restarting {unit} complete")),
+                )
             }
             None => {
                 out.warning("BIND does not run as a service of systemd here: start it, or start it again")
@@ -311,14 +317,14 @@ impl Bind<'_> {
         if let Some(secret) = row.and_then(|row| row.get(password).cloned()) {
             return match bind::is_secret(&secret) {
                 true => Ok(secret.to_string()),
-                false => Err(Stop::message(format!(
+                false => Err(Stop::conflict(format!(
                     "the password of passwd key=omapi, username={} is not a secret in base64",
                     key.name
                 ))),
             };
         }
         let secret = new_secret()?;
-        let Some(table) = schema().find("passwd") else { return Err(Stop::message("no table passwd")) };
+        let Some(table) = schema().find("passwd") else { return Err(Stop::internal("no table passwd")) };
         let keys = vec![(of, "omapi".to_owned()), (username, key.name.clone())];
         let values = vec![(password, secret.clone())];
         transact(self.ctx, out, self.args.dry_run, |_, _| {
@@ -396,7 +402,7 @@ impl Bind<'_> {
 /// Writes a file with the group of named, the old named.conf kept beside it; the journal of a zone goes, as
 /// it is about the file before.
 fn put(file: &File) -> Done {
-    let failed = |error: std::io::Error| Stop::message(format!("{}: {error}", file.path.display()));
+    let failed = |error: std::io::Error| Stop::unavailable(format!("{}: {error}", file.path.display()));
     if file.mode == SECRET_MODE && file.path.exists() {
         let backup = format!("{}.xcatbak", file.path.display());
         let old = std::fs::read(&file.path).map_err(failed)?;
@@ -441,13 +447,13 @@ fn primary() -> Result<IpAddr, Stop> {
     let text = std::fs::read_to_string(RESOLVER).unwrap_or_default();
     let servers = text.lines().filter_map(|line| line.trim().strip_prefix("nameserver"));
     let first = servers.filter_map(|server| server.trim().parse().ok()).next();
-    first.ok_or_else(|| Stop::message(format!("{RESOLVER} names no name server to get the zones from")))
+    first.ok_or_else(|| Stop::conflict(format!("{RESOLVER} names no name server to get the zones from")))
 }
 
 /// Random letters, in base64, as xCAT makes them.
 fn new_secret() -> Result<String, Stop> {
     let mut bytes = [0_u8; KEY_LETTERS];
-    getrandom::fill(&mut bytes).map_err(|error| Stop::message(format!("no random numbers: {error}")))?;
+    getrandom::fill(&mut bytes).map_err(|error| Stop::internal(format!("no random numbers: {error}")))?;
     let letters: Vec<u8> = bytes.iter().map(|byte| b'a' + byte % 26).collect();
     Ok(base64(&letters))
 }

@@ -190,11 +190,11 @@ pub fn warn_dynamic(assignments: &[Assignment], snapshot: &Snapshot, out: &mut O
     for assignment in assignments.iter().filter(|a| a.col == groups && a.operator != Operator::Remove) {
         for group in assignment.value.split(',') {
             if snapshot.find_row(&[(name, group), (kind, "dynamic")]).is_some() {
-                out.line(format!(
+                out.notice(format!(
                     "nodegroup {group} is a dynamic node group, should not add a node into a dynamic node \
                      group statically."
                 ))?;
-                out.line("")?;
+                out.notice("")?;
             }
         }
     }

@@ -1,11 +1,11 @@
 //! `chdef`: changed objects.
 
 use crate::defs::args::Definition;
-use crate::defs::write::{from_words, plan};
+use crate::defs::write::{Objects, Written, from_words, plan};
 use crate::defs::{self, Mode, Wanted, Words};
 use crate::edits::{Edits, transact};
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{Done, Out, Stop};
+use dawn_bootd::output::{Deed, Done, Out, Stop};
 use dawn_cluster::Snapshot;
 
 /// Change attributes of objects; create objects that do not exist
@@ -42,7 +42,7 @@ impl Command for Args {
         if let Some(to) = &self.rename {
             return self.rename(&words, to, ctx, out);
         }
-        let (mut done, mut created) = (Vec::new(), Vec::new());
+        let mut done = Vec::new();
         transact(ctx, out, self.definition.dry_run, |base, out| {
             let mut wanted = self.wanted(&words, base, ctx)?;
             if self.definition.update {
@@ -50,12 +50,12 @@ impl Command for Args {
             }
             let outcome =
                 plan(&wanted, &self.definition.options(false, false, self.mode(), &ctx.view), base, out)?;
-            (done, created) = (outcome.done, outcome.created);
+            done = outcome.done;
             let mut edits = Edits::new();
             edits.extend(outcome.edits);
             Ok(edits)
         })?;
-        if self.definition.dry_run { Ok(()) } else { self.report(&done, &created, out) }
+        if self.definition.dry_run { Ok(()) } else { self.report(&done, out) }
     }
 }
 
@@ -90,29 +90,30 @@ impl Args {
         if self.definition.dry_run {
             Ok(())
         } else {
-            out.line(format!("Changed the object name from {from} to {to}."))
+            let renamed = Deed::new("renamed", kind.name, to).with("from", from.as_str());
+            out.report(&renamed.line(format!("Changed the object name from {from} to {to}.")))
         }
     }
 
-    fn report(&self, done: &[String], created: &[String], out: &mut Out<'_>) -> Done {
-        if self.definition.verbose {
-            if done.is_empty() {
-                return out.line("No database was updated");
+    fn report(&self, done: &[Written], out: &mut Out<'_>) -> Done {
+        let mut lines = Vec::new();
+        match (self.definition.verbose, done.len()) {
+            (true, 0) => lines.push("No database was updated".to_owned()),
+            (true, _) => {
+                let title = "The database was updated for the following objects:";
+                let names = std::iter::once(title).chain(done.iter().map(|written| written.name.as_str()));
+                lines.extend(names.flat_map(|name| [name.to_owned(), String::new()]));
             }
-            out.line("The database was updated for the following objects:")?;
-            out.line("")?;
-            for name in done {
-                out.line(name.clone())?;
-                out.line("")?;
+            (false, 0) => lines.push("No object definitions have been created or modified.".to_owned()),
+            (false, count) => {
+                lines.push(format!("{count} object definitions have been created or modified."));
             }
-        } else if done.is_empty() {
-            out.line("No object definitions have been created or modified.")?;
-        } else {
-            out.line(format!("{} object definitions have been created or modified.", done.len()))?;
         }
-        if created.is_empty() {
-            return Ok(());
+        let created: Vec<&str> =
+            done.iter().filter(|written| written.is_new).map(|written| written.name.as_str()).collect();
+        if !created.is_empty() {
+            lines.push(format!("New object definitions '{}' have been created.", created.join(",")));
         }
-        out.line(format!("New object definitions '{}' have been created.", created.join(",")))
+        out.report(&Objects::written(done, lines))
     }
 }

@@ -1,7 +1,7 @@
 //! `mkdef`: new objects.
 
 use crate::defs::args::Definition;
-use crate::defs::write::{from_words, plan};
+use crate::defs::write::{Objects, Written, from_words, plan};
 use crate::defs::{self, Mode, Wanted, Words, templates};
 use crate::edits::{Edits, transact};
 use dawn_bootd::command::{Command, Ctx, Kind};
@@ -92,7 +92,7 @@ impl Args {
         Ok(wanted)
     }
 
-    fn report(&self, done: &mut [String], out: &mut Out<'_>) -> Done {
+    fn report(&self, done: &mut [Written], out: &mut Out<'_>) -> Done {
         if out.failed() {
             return out.error(CommandError::usage(
                 "One or more errors occured when attempting to create or modify xCAT object definitions.",
@@ -101,11 +101,13 @@ impl Args {
         if done.is_empty() {
             return out.error(CommandError::conflict("0 object definitions have been created or modified."));
         }
+        let mut lines = Vec::new();
         if self.definition.verbose {
             done.sort();
-            out.line("The database was updated for the following objects:")?;
-            done.iter().try_for_each(|name| out.line(name.clone()))?;
+            lines.push("The database was updated for the following objects:".to_owned());
+            lines.extend(done.iter().map(|written| written.name.clone()));
         }
-        out.line(format!("{} object definitions have been created or modified.", done.len()))
+        lines.push(format!("{} object definitions have been created or modified.", done.len()));
+        out.report(&Objects::written(done, lines))
     }
 }

@@ -1,6 +1,7 @@
 //! `rmdef`: objects removed.
 
 use crate::defs::args::Selection;
+use crate::defs::write::Objects;
 use crate::defs::{self, Words};
 use crate::edits::{Edits, transact};
 use dawn_bootd::caller::View;
@@ -87,7 +88,7 @@ impl Command for Args {
             for (kind, name) in self.wanted(&words, base, &ctx.view)? {
                 if base.has_object(kind, &name) {
                     edits.extend(base.delete_object(kind, &name));
-                    removed.push(name);
+                    removed.push((kind.name, name));
                 } else {
                     let kind = kind.name;
                     out.error(CommandError::not_found(format!(
@@ -131,15 +132,15 @@ impl Args {
         Ok(wanted)
     }
 
-    fn report(&self, removed: &[String], out: &mut Out<'_>) -> Done {
-        if removed.is_empty() {
-            return out.line("No objects have been removed from the xCAT database.");
-        }
-        if !self.verbose {
-            return out.line(format!("{} object definitions have been removed.", removed.len()));
-        }
-        out.line("The following objects were removed:")?;
-        out.line("")?;
-        removed.iter().try_for_each(|name| out.line(name.clone()))
+    fn report(&self, removed: &[(&'static str, String)], out: &mut Out<'_>) -> Done {
+        let lines = match (removed.len(), self.verbose) {
+            (0, _) => vec!["No objects have been removed from the xCAT database.".to_owned()],
+            (count, false) => vec![format!("{count} object definitions have been removed.")],
+            (_, true) => {
+                let title = ["The following objects were removed:".to_owned(), String::new()];
+                title.into_iter().chain(removed.iter().map(|(_, name)| name.clone())).collect()
+            }
+        };
+        out.report(&Objects::removed(removed, lines))
     }
 }

@@ -7,7 +7,7 @@
 use super::options::{Variables, guard, on_progress, reason};
 use super::targets::Verified;
 use dawn_bootd::command::Ctx;
-use dawn_bootd::output::{Done, Out, Stop};
+use dawn_bootd::output::{CommandError, Deed, Done, Out, Stop};
 use dawn_bootd::zones::login_keys;
 use dawn_remote::event::{End, Event};
 use dawn_remote::run::{Job, Settings, Work, run};
@@ -54,10 +54,10 @@ pub(super) fn set_up(
         failed.insert(node.clone(), format!("Testing the ssh connection to {node} failed:{why}"));
     }
     if failed.is_empty() && verified.silent == 0 {
-        out.line("/usr/bin/ssh setup is complete.")?;
-        return out.line("return code = 0");
+        let done = Deed::new("set up", "ssh keys", ctx.nodes().join(","));
+        return out.report(&done.line("/usr/bin/ssh setup is complete.").line("return code = 0"));
     }
-    failed.values().try_for_each(|why| out.error(why.as_str()))?;
+    failed.values().try_for_each(|why| out.error(CommandError::unavailable(why.as_str())))?;
     let names: Vec<&str> = failed.keys().map(String::as_str).collect();
     Err(Stop::unavailable(format!("SSH setup failed for the following nodes: {}.", names.join(","))))
 }
@@ -73,10 +73,10 @@ fn public_keys(directory: &Path) -> Result<String, Stop> {
     }
     match text.is_empty() {
         false => Ok(text),
-        true => Err(Stop::not_found(format!(
-            "there is no public key in {}\nHint: `dawn init` makes root's key.",
-            directory.display()
-        ))),
+        true => {
+            let text = format!("there is no public key in {}", directory.display());
+            Err(CommandError::not_found(text).hint("`dawn init` makes root's key.").into())
+        }
     }
 }
 

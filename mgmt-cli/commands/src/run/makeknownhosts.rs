@@ -5,7 +5,7 @@
 
 use super::targets::{KNOWN_HOSTS, address, targets};
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{Done, Out, Stop};
+use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
 use dawn_bootd::zones::keys_of;
 use dawn_remote::host_keys::{KNOWN_HOSTS_BYTES_MAX, without};
 use dawn_remote::names::{PORT_DEFAULT, host_name};
@@ -72,11 +72,10 @@ impl Args {
             let keys = issued.of(node);
             if keys.is_empty() {
                 let place = ctx.data.map(dawn_bootd::host_keys::directory).unwrap_or_default();
-                return Err(Stop::not_found(format!(
-                    "there are no host keys in {}. Cannot create the known_hosts file.\n\
-                     Hint: `dawn init` makes them; `--scan` asks the nodes for theirs.",
-                    place.display()
-                )));
+                let place = place.display();
+                let text = format!("there are no host keys in {place}. Cannot create the known_hosts file.");
+                let hint = "`dawn init` makes them; `--scan` asks the nodes for theirs.";
+                return Err(CommandError::not_found(text).hint(hint).into());
             }
             lines.extend(keys.lines(&names(ctx, node)?));
         }
@@ -96,7 +95,7 @@ fn scanned(ctx: &Ctx<'_>, quiet: bool, out: &mut Out<'_>) -> Result<Vec<String>,
                 }
                 lines.push(format!("{} {}", names(ctx, &node)?, shown.key));
             }
-            Err(failure) => out.node_error(&node, failure.to_string())?,
+            Err(failure) => out.node_error(&node, CommandError::unavailable(failure.to_string()))?,
         }
     }
     Ok(lines)
@@ -135,8 +134,22 @@ fn show(old: &str, new: &str, out: &mut Out<'_>) -> Done {
     let of = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
     let (old, new) = (of(old), of(new));
     let (before, after): (HashSet<&String>, HashSet<&String>) = (old.iter().collect(), new.iter().collect());
-    old.iter().filter(|line| !after.contains(line)).try_for_each(|line| out.line(format!("- {line}")))?;
-    new.iter().filter(|line| !before.contains(line)).try_for_each(|line| out.line(format!("+ {line}")))
+    let mut differ = |change, line: &String| out.report(&KnownHost { change, line });
+    old.iter().filter(|line| !after.contains(line)).try_for_each(|line| differ('-', line))?;
+    new.iter().filter(|line| !before.contains(line)).try_for_each(|line| differ('+', line))
+}
+
+/// A line that differs.
+#[derive(serde::Serialize)]
+struct KnownHost<'a> {
+    change: char,
+    line: &'a str,
+}
+
+impl Report for KnownHost<'_> {
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        lines.line(format!("{} {}", self.change, self.line))
+    }
 }
 
 fn write(directory: &Path, old: &str, text: &str) -> Done {

@@ -2,7 +2,7 @@
 //! events to the caller's lines.
 
 use dawn_bootd::command::{Ctx, PROGRESS};
-use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
+use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
 use dawn_remote::event::{End, Ended, Event, Progress};
 use dawn_remote::failure::Failure;
 use dawn_xcatd::{Element, Response};
@@ -202,7 +202,7 @@ impl Tally {
     pub fn finish(&self, out: &mut Out<'_>) -> Done {
         if !self.late.is_empty() {
             let text = " Timed out waiting for response from child processes for the following nodes.";
-            out.error(format!("{text} {}", self.late.join(",")))?;
+            out.error(CommandError::unavailable(format!("{text} {}", self.late.join(","))))?;
         }
         match self.failed {
             0 => Ok(()),

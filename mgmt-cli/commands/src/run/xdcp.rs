@@ -112,7 +112,7 @@ impl Command for Args {
         if self.trace {
             for job in &jobs {
                 if let Work::Program(program) = &job.work {
-                    out.line(format!("TRACE: {}", program.shown()))?;
+                    out.notice(format!("TRACE: {}", program.shown()))?;
                 }
             }
         }
@@ -233,7 +233,7 @@ impl Args {
         }
         if self.nodestatus {
             let node = &ended.node;
-            out.line(match ended.end.is_success() {
+            out.heading(match ended.end.is_success() {
                 true => format!("{node}: Remote_command_successful"),
                 false => format!("{node}: Remote_command_failed, error_code={}", code_of(&ended.end)),
             })?;

@@ -7,7 +7,7 @@
 use super::options::*;
 use super::targets::{CONFIGURATION, KNOWN_HOSTS, Verified, only_root, remote_user, targets};
 use dawn_bootd::command::{Command, Ctx, Kind, PasswordPrompt};
-use dawn_bootd::output::{Done, Out, Stop};
+use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
 use dawn_bootd::zones::keys_of;
 use dawn_remote::collate::gathered;
 use dawn_remote::event::{End, Ended, Event, Stream};
@@ -149,7 +149,7 @@ impl Command for Args {
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let variables = Variables::of(ctx, self.ignore_env.as_deref());
         IGNORED.iter().filter(|name| variables.get(name).is_some()).try_for_each(|name| {
-            out.line(format!("{name} is set but is not supported. It will be ignored."))
+            out.notice(format!("{name} is set but is not supported. It will be ignored."))
         })?;
         if self.show_config {
             return show_settings(&variables, out);
@@ -173,12 +173,26 @@ struct Plan {
     settings: Settings,
 }
 
+/// A setting of the command.
+#[derive(serde::Serialize)]
+struct Setting<'a> {
+    context: &'static str,
+    name: &'static str,
+    value: &'a str,
+}
+
+impl Report for Setting<'_> {
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        lines.line(format!("{}:{}={}", self.context, self.name, self.value))
+    }
+}
+
 fn show_settings(variables: &Variables<'_>, out: &mut Out<'_>) -> Done {
     for name in SETTINGS {
-        out.line(format!("DSH:{name}={}", variables.get(name).unwrap_or_default()))?;
+        out.report(&Setting { context: "DSH", name, value: variables.get(name).unwrap_or_default() })?;
     }
-    out.line("XCAT:RemoteCopyCmd=/usr/bin/scp")?;
-    out.line("XCAT:RemoteShell=/usr/bin/ssh")
+    out.report(&Setting { context: "XCAT", name: "RemoteCopyCmd", value: "/usr/bin/scp" })?;
+    out.report(&Setting { context: "XCAT", name: "RemoteShell", value: "/usr/bin/ssh" })
 }
 
 impl Args {
@@ -240,7 +254,7 @@ impl Args {
             return Ok(Verified { targets, silent: 0 });
         }
         if self.monitor {
-            out.line("dsh>  Dsh_verifying_hosts")?;
+            out.heading("dsh>  Dsh_verifying_hosts")?;
         }
         out.flush()?;
         let addresses: Vec<IpAddr> = targets.iter().filter_map(|target| target.address).collect();
@@ -249,12 +263,12 @@ impl Args {
         let (there, silent): (Vec<Target>, Vec<Target>) = targets.into_iter().partition(answers);
         for target in &silent {
             let node = &target.node;
-            out.error(format!(
+            out.error(CommandError::unavailable(format!(
                 "{node} is not responding, make sure it is a node object and is defined in xCATdb. \
                  No command will be issued to this host."
-            ))?;
+            )))?;
             if self.nodestatus {
-                out.line(format!("{node}: Remote_command_failed"))?;
+                out.heading(format!("{node}: Remote_command_failed"))?;
             }
         }
         Ok(Verified { targets: there, silent: silent.len() })
@@ -288,9 +302,9 @@ impl Args {
             trace(&shell, &jobs, out)?;
         }
         if self.monitor {
-            out.line(format!("dsh>  Dsh_process_id {}", std::process::id()))?;
-            out.line("dsh>  Dsh_initialization_completed")?;
-            out.line("dsh>  Dsh_remote_execution_started")?;
+            out.heading(format!("dsh>  Dsh_process_id {}", std::process::id()))?;
+            out.heading("dsh>  Dsh_initialization_completed")?;
+            out.heading("dsh>  Dsh_remote_execution_started")?;
         }
         out.flush()?;
         let tally = Tally { failed: verified.silent, ..Tally::default() };
@@ -315,11 +329,11 @@ fn is_executable(path: &Path) -> bool {
 
 fn trace(shell: &Shell, jobs: &[Job], out: &mut Out<'_>) -> Done {
     match shell {
-        Shell::Own => out.line("TRACE: connections of our own"),
+        Shell::Own => out.notice("TRACE: connections of our own"),
         Shell::Program { because, .. } => {
-            out.line(format!("TRACE: the program ssh, because {because}"))?;
+            out.notice(format!("TRACE: the program ssh, because {because}"))?;
             jobs.iter().try_for_each(|job| match &job.work {
-                Work::Program(program) => out.line(format!("TRACE: {}", program.shown())),
+                Work::Program(program) => out.notice(format!("TRACE: {}", program.shown())),
                 _ => Ok(()),
             })
         }
@@ -423,7 +437,7 @@ impl View<'_> {
         match event {
             Event::Progress(progress) => on_progress(out, progress, self.progress),
             Event::Started(node) if self.args.monitor => {
-                out.line(format!("dsh>  Remote_command_started {node}"))
+                out.heading(format!("dsh>  Remote_command_started {node}"))
             }
             Event::Started(_) => Ok(()),
             Event::Lines { .. } if self.args.silent => Ok(()),
@@ -455,7 +469,7 @@ impl View<'_> {
             out.data(format!("{node}: Remote_command_rc = {code}"))?;
         }
         if self.args.nodestatus {
-            out.line(match good {
+            out.heading(match good {
                 true => format!("{node}: Remote_command_successful"),
                 false => format!("{node}: Remote_command_failed, error_code={}", code_of(&ended.end)),
             })?;
@@ -466,7 +480,7 @@ impl View<'_> {
                 _ if good => "successful",
                 _ => "failed",
             };
-            out.line(format!("dsh>  Remote_command_{word} {node}"))?;
+            out.heading(format!("dsh>  Remote_command_{word} {node}"))?;
         }
         out.flush()
     }
@@ -492,8 +506,11 @@ impl View<'_> {
         }
         match &ended.end {
             End::Exit(0) => Ok(()),
-            End::Exit(code) => out.line(format!(" {node} remote Command had return code: {code} ")),
-            end => out.error(format!(" {node} remote shell had exit code {}.", code_of(end))),
+            End::Exit(code) => out.heading(format!(" {node} remote Command had return code: {code} ")),
+            end => {
+                let text = format!(" {node} remote shell had exit code {}.", code_of(end));
+                out.error(CommandError::unavailable(text))
+            }
         }
     }
 
@@ -513,9 +530,9 @@ impl View<'_> {
     fn finish(mut self, out: &mut Out<'_>) -> Done {
         self.held.sort();
         let held = self.held.iter().map(|(node, text)| (node.as_str(), text.as_str()));
-        gathered(held).into_iter().try_for_each(|line| out.line(line))?;
+        gathered(held).into_iter().try_for_each(|line| out.heading(line))?;
         if self.args.monitor {
-            out.line("dsh>  Remote_command_execution_completed")?;
+            out.heading("dsh>  Remote_command_execution_completed")?;
         }
         self.tally.finish(out)
     }

@@ -5,7 +5,7 @@ use crate::edits::answers;
 use crate::images::named::NamedImage;
 use crate::lite::check_image;
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{Done, Out, Stop};
+use dawn_bootd::output::{Deed, Done, Out, Stop};
 use dawn_imagebuilder::packimage::pack_statelite;
 use dawn_plan::is_ramdisk;
 use dawn_statelite::{files_of_image, liteimg};
@@ -70,7 +70,7 @@ impl Command for Args {
         } else {
             liteimg::liteimg(name, &rootimg, &files, &mut |line| lines.push(line.to_owned()))
         };
-        lines.into_iter().try_for_each(|line| out.line(line))?;
+        lines.into_iter().try_for_each(|line| out.notice(line))?;
         result.map_err(|error| Stop::unavailable(error.to_string()))?;
         if !self.undo && !self.dry_run {
             needs(snapshot, name).into_iter().try_for_each(|text| out.warning(text))?;
@@ -78,10 +78,11 @@ impl Command for Args {
         if self.dry_run || !snapshot.osimage(name).is_some_and(|image| is_ramdisk(&image)) {
             return Ok(());
         }
-        out.line(format!("Packing contents of {}", rootimg.display()))?;
+        out.notice(format!("Packing contents of {}", rootimg.display()))?;
         out.flush()?;
         let packed =
             pack_statelite(Path::new(&directory)).map_err(|error| Stop::unavailable(error.to_string()))?;
-        out.line(format!("The image is in {}.", packed.display()))
+        let deed = Deed::new("packed", "osimage", name.as_str()).with("path", packed.display().to_string());
+        out.report(&deed.line(format!("The image is in {}.", packed.display())))
     }
 }

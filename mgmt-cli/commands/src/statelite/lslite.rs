@@ -2,7 +2,7 @@
 
 use crate::lite::{ImageListing, NodeListing, check_image};
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{Done, Out, Stop};
+use dawn_bootd::output::{CommandError, Done, Out};
 
 /// Show image, persistent directory, special files and trees of statelite nodes
 #[derive(Debug, clap::Args)]
@@ -25,8 +25,7 @@ impl Command for Args {
             return out.report(&ImageListing::of(image, &ctx.snapshot));
         }
         if self.noderange.is_none() {
-            out.line("Usage: lslite NODERANGE | lslite -i IMAGE")?;
-            return Err(Stop::Code(1));
+            return out.plain_error(CommandError::usage("Usage: lslite NODERANGE | lslite -i IMAGE"));
         }
         ctx.nodes().iter().try_for_each(|node| {
             let listing = NodeListing::of(node, &ctx.snapshot, out)?;

@@ -1,7 +1,7 @@
 //! `lsxcatd`: what this daemon is.
 
 use dawn_bootd::command::{Command, Ctx, Kind, VERSION};
-use dawn_bootd::output::{Done, Out, Stop};
+use dawn_bootd::output::{CommandError, Done, Lines, Out, Report};
 
 /// Show the version, kind and database of the daemon
 #[derive(Debug, clap::Args)]
@@ -20,26 +20,44 @@ pub struct Args {
     all: bool,
 }
 
+/// What is known of the daemon.
+#[derive(Default, serde::Serialize)]
+struct Fact {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database: Option<Vec<String>>,
+}
+
+impl Report for Fact {
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        self.version.iter().try_for_each(|version| lines.line(*version))?;
+        self.node_type.iter().try_for_each(|kind| lines.line(format!("This is a {kind}")))?;
+        self.database.iter().flatten().try_for_each(|line| lines.line(line))
+    }
+}
+
 impl Command for Args {
     const NAME: &'static str = "lsxcatd";
     const KIND: Kind = Kind::Words;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         if !(self.all || self.version_of_daemon || self.node_type || self.database) {
-            out.line("Usage: lsxcatd [-v|-t|-d|-a]")?;
-            return Err(Stop::Code(1));
+            return out.plain_error(CommandError::usage("Usage: lsxcatd [-v|-t|-d|-a]"));
         }
         if self.all || self.version_of_daemon {
-            out.line(VERSION)?;
+            out.report(&Fact { version: Some(VERSION), ..Fact::default() })?;
         }
         if self.all || self.node_type {
-            out.line("This is a Management Node")?;
+            out.report(&Fact { node_type: Some("Management Node"), ..Fact::default() })?;
         }
         if self.all || self.database {
             // The daemon may have moved to another database since it was started.
             let now = ctx.model.address().map(|address| dawn_bootd::database::lines(&address));
             let lines = now.unwrap_or_else(|| ctx.database.to_vec());
-            lines.into_iter().try_for_each(|line| out.line(line))?;
+            out.report(&Fact { database: Some(lines), ..Fact::default() })?;
         }
         Ok(())
     }

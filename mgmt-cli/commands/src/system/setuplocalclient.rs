@@ -2,7 +2,7 @@
 
 use dawn_bootd::certificates::client_certificate;
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{Done, Out, Stop};
+use dawn_bootd::output::{Deed, Done, Out, Stop};
 
 /// Create a client certificate for a user in the data directory of the daemon
 ///
@@ -27,10 +27,14 @@ impl Command for Args {
         ctx.require_root("make certificates")?;
         let Some(data) = ctx.data else { return Err(Stop::conflict("the daemon has no data directory")) };
         if self.dry_run {
-            return out.line(format!("+ certificate {}", data.join("clients").join(&self.user).display()));
+            let path = data.join("clients").join(&self.user).display().to_string();
+            return out.report(
+                &Deed::new("would make", "certificate", path.as_str()).line(format!("+ certificate {path}")),
+            );
         }
         let lines = client_certificate(data, &self.user);
         let lines = lines.map_err(|error| Stop::unavailable(format!("{error:#}")))?;
-        lines.into_iter().try_for_each(|line| out.line(line))
+        let made = Deed::new("made", "certificate", self.user.as_str());
+        out.report(&lines.into_iter().fold(made, Deed::line))
     }
 }

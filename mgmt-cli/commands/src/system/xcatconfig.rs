@@ -1,8 +1,8 @@
 //! `xcatconfig`: default rows of the tables.
 
-use crate::edits::{Edits, answers, transact};
+use crate::edits::{Edits, FileDifference, answers, transact};
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{Done, Out, Stop};
+use dawn_bootd::output::{CommandError, Deed, Done, Out, Stop};
 use dawn_cluster::{Edit, Installation, Snapshot, col};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path};
@@ -73,8 +73,8 @@ impl Command for Args {
         let directories = Directories(&directories);
         let certificates = self.force || self.credentials;
         if !rows && !certificates && !self.management_node && directories.0.is_empty() {
-            out.line("No parameters were supplied on the xcatconfig command. Run xcatconfig -h")?;
-            return Err(Stop::Code(1));
+            let text = "No parameters were supplied on the xcatconfig command. Run xcatconfig -h";
+            return out.plain_error(CommandError::usage(text));
         }
         if certificates || !directories.0.is_empty() {
             ctx.require_root("make certificates and directories")?;
@@ -104,7 +104,7 @@ impl Command for Args {
             })?;
         }
         if self.database && !self.dry_run {
-            out.line("Updated cluster site definition")?;
+            out.report(&Deed::new("updated", "table", "site").line("Updated cluster site definition"))?;
         }
         if !directories.0.is_empty() {
             directories.make(out, self.dry_run)?;
@@ -113,7 +113,8 @@ impl Command for Args {
             certificates_again(ctx, out, self.dry_run)?;
         }
         if self.management_node && !self.dry_run {
-            out.line("Management Node defined in the database.")?;
+            let defined = Deed::new("defined", "management node", ctx.host);
+            out.report(&defined.line("Management Node defined in the database."))?;
         }
         Ok(())
     }
@@ -144,7 +145,7 @@ impl Directories<'_> {
             answers(path)?;
             if dry_run {
                 if !path.is_dir() {
-                    out.line(format!("+ directory {}", path.display()))?;
+                    out.report(&FileDifference::directory(path))?;
                 }
                 continue;
             }
@@ -160,7 +161,7 @@ impl Directories<'_> {
         if dry_run {
             Ok(())
         } else {
-            out.line("The new directories are served after a restart of the daemon.")
+            out.notice("The new directories are served after a restart of the daemon.")
         }
     }
 }
@@ -176,7 +177,9 @@ fn certificates_again(ctx: &Ctx<'_>, out: &mut Out<'_>, dry_run: bool) -> Done {
         Stop::conflict(format!("remove old certificates (ca.1, cert.1 …) in {} first", data.display()))
     })?;
     if dry_run {
-        return out.line(format!("~ certificates in {} and {}", ca.display(), cert.display()));
+        let would = Deed::new("would replace", "certificates", data.display().to_string());
+        let line = format!("~ certificates in {} and {}", ca.display(), cert.display());
+        return out.report(&would.line(line));
     }
     let any = ca.exists() || cert.exists();
     for (from, name) in [(&ca, "ca"), (&cert, "cert")] {
@@ -198,12 +201,14 @@ fn certificates_again(ctx: &Ctx<'_>, out: &mut Out<'_>, dry_run: bool) -> Done {
             Stop::unavailable(format!("{error:#}; the old certificates are in ca.{number} and cert.{number}"))
         })?;
     if any {
-        out.line(format!(
+        let kept = Deed::new("kept", "certificates", format!("{}/ca.{number}", data.display()));
+        out.report(&kept.line(format!(
             "The old certificates are in {0}/ca.{number} and {0}/cert.{number}.",
             data.display()
-        ))?;
+        )))?;
     }
-    out.line(format!(
+    out.report(&Deed::new("made", "certificates", data.display().to_string()))?;
+    out.notice(format!(
         "Restart the daemon, then run `dawn init --data {0}` for your own certificate and `dawn init --data {0} --client USER` for those of others.",
         data.display()
     ))

@@ -1,7 +1,7 @@
 //! `tabgrep`: in which tables a node is mentioned.
 
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{Done, Out};
+use dawn_bootd::output::{Deed, Done, Out};
 use dawn_cluster::schema;
 
 /// List the tables in which a node, or one of its groups, has a row
@@ -24,7 +24,7 @@ impl Command for Args {
             let Some(col) = table.col("node") else { continue };
             let found = |name: &String| ctx.snapshot.find_row(&[(col, name)]).is_some();
             if names.iter().any(found) {
-                out.line(table.name)?;
+                out.report(&Deed::new("found", "table", table.name).line(table.name))?;
             }
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use crate::edits::{Edits, transact};
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{Done, Out, Stop};
+use dawn_bootd::output::{CommandError, Deed, Done, Lines, Out, Report};
 use dawn_cluster::csv::{header_line, row_line};
 use dawn_cluster::{Col, Row, Table, schema};
 
@@ -43,18 +43,15 @@ impl Command for Args {
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         match self.check() {
             Ok(table) => self.prune(table, ctx, out),
-            Err(text) => {
-                out.line(text)?;
-                Err(Stop::Code(1))
-            }
+            Err(error) => out.plain_error(error),
         }
     }
 }
 
 impl Args {
-    /// The table, or what xCAT says on its output.
-    fn check(&self) -> Result<&'static Table, String> {
-        let name = self.table.as_deref().ok_or("Table name required.")?;
+    /// The table.
+    fn check(&self) -> Result<&'static Table, CommandError> {
+        let name = self.table.as_deref().ok_or_else(|| CommandError::usage("Table name required."))?;
         let used = [
             self.all,
             self.count.is_some(),
@@ -63,48 +60,59 @@ impl Args {
             self.days.is_some(),
         ];
         match used.iter().filter(|used| **used).count() {
-            0 => return Err("One option -p or -i or -n or -a or -d must be supplied.".into()),
+            0 => {
+                let text = "One option -p or -i or -n or -a or -d must be supplied.";
+                return Err(CommandError::usage(text));
+            }
             1 => {}
-            _ => return Err("Only one option -p or -i or -n or -a maybe used at a time.".into()),
+            _ => {
+                let text = "Only one option -p or -i or -n or -a maybe used at a time.";
+                return Err(CommandError::usage(text));
+            }
         }
-        let unsupported = || format!("Table {name} not supported, see tabprune -h for supported tables.");
+        let unsupported = || {
+            let text = format!("Table {name} not supported, see tabprune -h for supported tables.");
+            CommandError::usage(text)
+        };
         let table = schema().find(name).ok_or_else(unsupported)?;
         if self.days.is_some() && time_column(table).is_none() {
-            return Err(format!("Table {name} not supported for the -d option."));
+            return Err(CommandError::usage(format!("Table {name} not supported for the -d option.")));
         }
         if !self.all && table.auto_increment.is_none() { Err(unsupported()) } else { Ok(table) }
     }
 
     fn prune(&self, table: &'static Table, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         if ctx.snapshot.row_count(table.id) == 0 {
-            out.line(format!("Nothing to prune from {}.", table.name))?;
-            return self.complete(table, out);
+            out.heading(format!("Nothing to prune from {}.", table.name))?;
+            return self.complete(table, 0, out);
         }
         let print = self.verbose && !self.dry_run;
         if print {
-            out.line(header_line(table))?;
+            out.heading(header_line(table))?;
         }
+        let mut count = 0;
         transact(ctx, out, self.dry_run, |snapshot, out| {
             let all: Vec<&Row> = snapshot.rows(table.id).collect();
             let limit = self.limit(table, &all);
             let mut edits = Edits::new();
             for row in all.into_iter().filter(|row| limit.takes(row)) {
                 edits.delete(&key_of(table, row), table);
+                count += 1;
                 if print {
-                    out.line(row_line(row))?;
+                    out.report(&Pruned(table, row))?;
                 }
             }
             Ok(edits)
         })?;
-        self.complete(table, out)
+        self.complete(table, count, out)
     }
 
-    fn complete(&self, table: &Table, out: &mut Out<'_>) -> Done {
+    fn complete(&self, table: &Table, count: usize, out: &mut Out<'_>) -> Done {
         if self.verbose || self.dry_run {
-            Ok(())
-        } else {
-            out.line(format!("tabprune of {} complete.", table.name))
+            return Ok(());
         }
+        let pruned = Deed::new("pruned", "table", table.name).with("rows", count);
+        out.report(&pruned.line(format!("tabprune of {} complete.", table.name)))
     }
 
     fn limit(&self, table: &Table, rows: &[&Row]) -> Limit {
@@ -124,6 +132,22 @@ impl Args {
             _ => first,
         };
         Limit::Below(recid, below)
+    }
+}
+
+/// A row that went.
+struct Pruned<'r>(&'static Table, &'r Row);
+
+impl serde::Serialize for Pruned<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let columns = self.0.columns.iter().map(|column| column.name);
+        serializer.collect_map(columns.zip(self.1.cells().iter().map(Option::as_deref)))
+    }
+}
+
+impl Report for Pruned<'_> {
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        lines.line(row_line(self.1))
     }
 }
 

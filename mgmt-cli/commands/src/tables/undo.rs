@@ -2,7 +2,7 @@
 
 use crate::edits::show;
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{Done, Out};
+use dawn_bootd::output::{Deed, Done, Out};
 
 /// Undo a change: the newest one of an administrator, or the one with this number in the log
 ///
@@ -33,8 +33,10 @@ impl Command for Args {
         }
         let who = ctx.change_head().who;
         ctx.model.undo(&entry, &who)?;
-        out.line(format!("Change {} is undone: {}", entry.seq, entry.command))?;
+        let undone =
+            Deed::new("undone", "change", entry.seq.to_string()).with("command", entry.command.as_str());
+        out.report(&undone.line(format!("Change {} is undone: {}", entry.seq, entry.command)))?;
         let made_by = entry.command.split(' ').next().and_then(|name| ctx.registry.find(name));
-        made_by.and_then(|command| command.undo_leaves).map_or(Ok(()), |text| out.line(text))
+        made_by.and_then(|command| command.undo_leaves).map_or(Ok(()), |text| out.notice(text))
     }
 }

@@ -9,7 +9,7 @@ mod points;
 
 use crate::edits::{Edits, transact};
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{Done, Out, Stop};
+use dawn_bootd::output::{Deed, Done, Out, Stop};
 use dump::Dump;
 use points::Point;
 
@@ -72,11 +72,12 @@ impl Command for Args {
             transact(ctx, out, false, |_, _| Ok(list))?;
         }
         show(&points, out)?;
-        out.line(if self.dry_run {
-            "Nothing was changed: this was a dry run."
+        if self.dry_run {
+            out.notice("Nothing was changed: this was a dry run.")?;
         } else {
-            "Imported as one change."
-        })?;
+            let imported = Deed::new("imported", "tables", directory.display().to_string());
+            out.report(&imported.line("Imported as one change."))?;
+        }
         match points.iter().any(Point::is_open) {
             true => Err(Stop::Code(OPEN_POINTS)),
             false => Ok(()),
