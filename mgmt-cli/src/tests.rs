@@ -4,8 +4,9 @@
 mod advice;
 mod databases;
 mod dumped_files;
+mod explained;
 mod forced_setup;
-mod hardware;
+pub(crate) mod hardware;
 mod histories;
 mod image_files;
 mod import;

@@ -2,7 +2,7 @@
 //! answer late, twice or never.
 
 #[path = "../../../hardware/ipmi/tests/support/mod.rs"]
-mod support;
+pub(crate) mod support;
 
 use crate::testbed::{Bed, session};
 use dawn_ipmi::Seed;
@@ -16,7 +16,7 @@ use support::{IpmiSim, Manner, Served, credentials, free_port};
 /// The password of all BMCs here.
 const PASSWORD: &str = "ADMINPW";
 
-fn data(name: &str) -> String {
+pub(crate) fn data(name: &str) -> String {
     let path = format!("{}/../hardware/ipmi/tests/data/{name}", env!("CARGO_MANIFEST_DIR"));
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }

@@ -51,6 +51,13 @@ pub struct InImage {
     exists: bool,
 }
 
+impl InImage {
+    /// The node has something else there.
+    fn is_mounted_over(&self) -> bool {
+        VOLATILE.iter().any(|dir| self.real == *dir || is_below(&self.real, dir))
+    }
+}
+
 /// What is known of this machine during one sweep over all nodes, which mostly share one image and some
 /// trees.
 #[derive(Debug, Default)]
@@ -101,6 +108,35 @@ pub fn lay(wish: &Wish, trees: &[Box<dyn TreeLook>], images: &mut Images) -> Lai
         layer.entry(entry);
     }
     layer.laid
+}
+
+/// Where the content of an entry is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// In these trees, by their numbers.
+    Trees(Vec<usize>),
+    /// In the image.
+    Image,
+    /// The node has something else there.
+    MountedOver,
+    /// Neither in a tree nor in the image.
+    Nowhere,
+}
+
+/// Where the content of each entry of a wish is. Looks at the image; at trees as `trees` do.
+pub fn contents(wish: &Wish, trees: &[Box<dyn TreeLook>], images: &mut Images) -> Vec<Content> {
+    let mut layer = Layer { wish, trees, images, laid: Laid::default() };
+    let mut content = |entry: &Entry| {
+        let image = layer.image(&entry.path);
+        let found = layer.found(entry, &image);
+        match () {
+            () if image.is_mounted_over() => Content::MountedOver,
+            () if !found.is_empty() => Content::Trees(found.into_iter().map(|(tree, _)| tree).collect()),
+            () if image.content.is_some() => Content::Image,
+            () => Content::Nowhere,
+        }
+    };
+    wish.entries.iter().map(&mut content).collect()
 }
 
 struct Layer<'a> {
@@ -193,7 +229,7 @@ impl Layer<'_> {
 
     fn entry(&mut self, entry: &Entry) {
         let image = self.image(&entry.path);
-        if VOLATILE.iter().any(|dir| image.real == *dir || is_below(&image.real, dir)) {
+        if image.is_mounted_over() {
             return;
         }
         let hits = self.hits(entry, &image);
@@ -276,9 +312,14 @@ impl Layer<'_> {
         }
     }
 
-    /// Content of trees for an entry: all of it for `con` and for a directory that stands alone, else the
-    /// first.
+    /// Content of trees for an entry.
     fn hits(&mut self, entry: &Entry, image: &InImage) -> Vec<Hit> {
+        self.found(entry, image).into_iter().map(|(_, hit)| hit).collect()
+    }
+
+    /// Content of trees for an entry, each with the number of its tree: all of it for `con` and for a
+    /// directory that stands alone, else the first.
+    fn found(&mut self, entry: &Entry, image: &InImage) -> Vec<(usize, Hit)> {
         let is_dir = image.content.as_ref().map_or(entry.is_dir, |hit| hit.is_dir);
         let alone = is_dir && entry.above == Above::Nothing;
         // A tree that holds special files directly below the directory means them, not the directory.
@@ -291,7 +332,7 @@ impl Layer<'_> {
                 (alone && !name.contains('/')).then_some(other.path.as_str())
             })
             .collect();
-        let mut hits: Vec<Hit> = Vec::new();
+        let mut hits: Vec<(usize, Hit)> = Vec::new();
         for tree in 0..self.trees.len() {
             let Some(hit) = self.find(tree, &entry.path) else { continue };
             if entry.option.is_con() && !hit.is_file {
@@ -302,7 +343,7 @@ impl Layer<'_> {
                 );
                 self.laid.notes.push((Step::Trouble, note));
             } else if !children.iter().any(|child| self.find(tree, child).is_some()) {
-                hits.push(hit);
+                hits.push((tree, hit));
             }
         }
         if entry.option.is_con()

@@ -16,6 +16,7 @@ mod copies;
 pub(crate) mod fuzz;
 mod kept;
 mod lay;
+mod origins;
 mod reach;
 mod seed;
 mod seeder;
@@ -59,6 +60,7 @@ use trees::TreeLook;
 use wish::Wish;
 
 pub use kept::deferred;
+pub use origins::{Origin, origins};
 pub use seed::{WORKSHOP, make_store};
 pub use wish::{image_dir, is_here};
 

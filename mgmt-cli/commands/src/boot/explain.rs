@@ -1,5 +1,6 @@
 //! `explain`: why a node boots what it boots, and whose row says so.
 
+use super::entry_origins::{EntryOf, entries};
 use crate::addresses::{needs_network, unanswered};
 use crate::conflicts::{conflicts, needs};
 use crate::sources;
@@ -49,7 +50,8 @@ const COLUMNS: [Col; 32] = [
 
 /// Show what nodes will boot, where each value comes from, and which settings contradict each other
 ///
-/// A value is followed by the table and by whose row it stands in, the node's own or a group's.
+/// A value is followed by the table and by whose row it stands in, the node's own or a group's; an entry of
+/// litefile by the directory of litetree, the store or the image that has its content.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Nodes
@@ -67,7 +69,7 @@ struct Explained<'n> {
     problems: Vec<String>,
     state: Option<String>,
     #[serde(rename = "statelite")]
-    files: Vec<String>,
+    files: Vec<EntryOf>,
     values: Vec<SetValue>,
 }
 
@@ -113,11 +115,7 @@ fn explain<'n>(ctx: &Ctx<'_>, answers: &Answers<'_>, node: &'n str) -> Explained
         Some(SetValue { column: col.to_string(), value: found.value.to_string(), row })
     };
     let has_files = state.as_deref().is_some_and(is_statelite);
-    let has_list = |file: &dawn_statelite::LiteFile| format!("{} {}", file.text, file.path);
-    let files = match has_files {
-        true => dawn_statelite::files(snapshot, node).iter().map(has_list).collect(),
-        false => Vec::new(),
-    };
+    let files = if has_files { entries(ctx, node) } else { Vec::new() };
     let image = dawn_statelite::image_of(snapshot, node).filter(|_| has_files);
     let unmet = image.map(|image| needs(snapshot, &image)).unwrap_or_default();
     Explained {
@@ -148,7 +146,7 @@ impl Report for Explained<'_> {
         self.values
             .iter()
             .try_for_each(|SetValue { column, value, row }| say(format!("{column}={value} ({row})")))?;
-        self.files.iter().try_for_each(|file| say(format!("statelite: {file}")))?;
+        self.files.iter().try_for_each(|entry| say(format!("statelite: {entry}")))?;
         self.conflicts.iter().try_for_each(|text| say(format!("conflict: {text}")))
     }
 }

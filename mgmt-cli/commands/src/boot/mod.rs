@@ -1,5 +1,6 @@
 //! What nodes boot, and the services that lead them there.
 
+mod entry_origins;
 pub mod events;
 pub mod explain;
 pub mod getdestiny;
