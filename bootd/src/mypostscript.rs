@@ -7,14 +7,14 @@
 //! come from a table must be names for a shell, or they are left out with a line in the log. Directories
 //! below `site.installdir` have the names under which HTTP serves them.
 //!
-//! Deliberately missing: a site's own template, and variables of kits, monitoring and VLANs, whose commands
-//! are not part of this version.
+//! Deliberately missing: a site's own template.
 
+mod addons;
 mod packages;
 
 use crate::zones::{lets_nodes_log_in, own_zone, zone_row};
 use dawn_cluster::secrets::{Sensitivity, is_secret, of_site_key};
-use dawn_cluster::{Col, Snapshot, Text, col};
+use dawn_cluster::{Col, MANAGEMENT_GROUP, OsImage, Snapshot, Text, col, nic_column_for};
 use dawn_plan::BootState;
 
 /// Where HTTP serves `site.installdir`.
@@ -25,8 +25,8 @@ const TFTPBOOT: &str = "/tftpboot";
 /// Takes a variable: name and value.
 type Export<'a> = dyn FnMut(&str, &str) + 'a;
 
-/// The script, line by line.
-pub fn lines(snapshot: &Snapshot, node: &str) -> Vec<String> {
+/// The script, line by line. `host` is the name of this machine.
+pub fn lines(snapshot: &Snapshot, node: &str, host: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let mut export = |name: &str, value: &str| {
         lines.push(format!("{name}={}", quoted(value)));
@@ -41,6 +41,8 @@ pub fn lines(snapshot: &Snapshot, node: &str) -> Vec<String> {
     nics(snapshot, node, &mut export);
     of_switch_and_configuration(snapshot, node, &mut export);
     clients_of_configuration(snapshot, node, &mut export);
+    addons::monitoring(snapshot, node, host, &mut export);
+    addons::vlans(snapshot, node, &mut export);
     packages::of_image(snapshot, node, &mut export);
     lines.extend(scripts(snapshot, node, "postscripts"));
     lines.extend(scripts(snapshot, node, "postbootscripts"));
@@ -111,17 +113,11 @@ fn of_node(snapshot: &Snapshot, node: &str, export: &mut Export<'_>) {
         snapshot.site("master").map(|t| t.to_string()).unwrap_or_default()
     });
     let state = attr(col::chain::CURRSTATE);
-    let kinds = attr(col::nodetype::NODETYPE);
-    let kind = match () {
-        () if kinds.split(',').any(|kind| kind.trim() == "mn") => "MN",
-        () if kinds.contains("service") => "service",
-        () => "compute",
-    };
     export("NODE", node);
     export("IPADDR", &snapshot.attr(node, col::hosts::IP).map(|text| text.to_string()).unwrap_or_default());
     export("GROUP", &attr(col::nodelist::GROUPS));
     export("MASTER", &master);
-    export("MASTER_IP", &master);
+    export("MASTER_IP", &dawn_plan::node_ip(snapshot, &master).map_or(master.clone(), |ip| ip.to_string()));
     export("SERVICEGROUP", &attr(col::noderes::SERVICENODE));
     export("SYSLOG", &attr(col::noderes::SYSLOG));
     export("NFSSERVER", &or_else(attr(col::noderes::NFSSERVER), &|| master.clone()));
@@ -134,9 +130,23 @@ fn of_node(snapshot: &Snapshot, node: &str, export: &mut Export<'_>) {
     export("PATH", "/xcatpost:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     export("NODESETSTATE", state.split_ascii_whitespace().next().unwrap_or_default());
     export("UPDATENODE", "0");
-    export("NTYPE", kind);
+    export("NTYPE", kind(snapshot, node));
     export("MACADDRESS", attr(col::mac::MAC).split(['|', '!']).next().unwrap_or_default());
     export("MACMAC", &attr(col::mac::MAC));
+}
+
+/// `MN`, `service` or `compute`: management nodes are in their group, service nodes in the table of that name.
+fn kind(snapshot: &Snapshot, node: &str) -> &'static str {
+    let kinds = cell(snapshot, node, col::nodetype::NODETYPE);
+    let is_management = snapshot.groups_of(node).iter().any(|group| **group == *MANAGEMENT_GROUP);
+    let services = dawn_cluster::schema().find("servicenode").into_iter().flat_map(|table| table.cols());
+    let mut services = services.filter(|column| !matches!(column.name(), "node" | "comments" | "disable"));
+    match () {
+        () if is_management || kinds.split(',').any(|kind| kind.trim() == "mn") => "MN",
+        () if kinds.contains("service") => "service",
+        () if services.any(|column| !cell(snapshot, node, column).is_empty()) => "service",
+        () => "compute",
+    }
 }
 
 /// Mask and gateway of a diskless POWER machine, whose firmware is given its network by a script.
@@ -213,7 +223,8 @@ fn nics(snapshot: &Snapshot, node: &str, export: &mut Export<'_>) {
         col::nics::NICEXTRAPARAMS,
         col::nics::NICDEVICES,
     ];
-    let values = columns.map(|column| (column, cell(snapshot, node, column)));
+    // Templates of a group's row stand in single entries.
+    let values = columns.map(|column| (column, nic_column_for(&cell(snapshot, node, column), node)));
     let any = values.iter().any(|(_, value)| !value.is_empty());
     export("NICNODE", if any { node } else { "" });
     for (column, value) in values {
@@ -235,6 +246,10 @@ fn of_switch_and_configuration(snapshot: &Snapshot, node: &str, export: &mut Exp
     ] {
         export(name, &cell(snapshot, node, column));
     }
+}
+
+fn image_name(image: &OsImage) -> String {
+    image.get("imagename").map(|name| name.to_string()).unwrap_or_default()
 }
 
 /// The scripts of one half between their marks: the defaults', the image's, the node's; none twice, no empty
@@ -306,6 +321,9 @@ mod tests {
         let snapshot = Snapshot::from_rows([
             ("nodelist", &[("node", "p1")][..]),
             ("nodelist", &[("node", "x1")]),
+            ("nodelist", &[("node", "sn1"), ("groups", "service")]),
+            ("nodelist", &[("node", "mn1"), ("groups", "__mgmtnode")]),
+            ("servicenode", &[("node", "service"), ("dhcpserver", "1")]),
             ("hosts", &[("node", "p1"), ("ip", "10.1.0.5")]),
             ("hosts", &[("node", "x1"), ("ip", "10.1.0.6")]),
             ("nodetype", &[("node", "p1"), ("arch", "ppc64le"), ("nodetype", "osi,mn")]),
@@ -316,13 +334,29 @@ mod tests {
             ("networks", &[("net", "10.1.0.0"), ("mask", "255.255.0.0"), ("gateway", "10.1.0.254")]),
         ]);
         let of = |node: &str| {
-            let lines = lines(&snapshot, node);
+            let lines = lines(&snapshot, node, "mn1");
             let told =
                 |line: &&String| ["NTYPE=", "NETMASK=", "GATEWAY="].iter().any(|name| line.starts_with(name));
             lines.iter().filter(told).cloned().collect::<Vec<_>>().join(" ")
         };
         assert_eq!(of("p1"), "NTYPE='MN' NETMASK='255.255.0.0' GATEWAY='10.1.0.254'");
         assert_eq!(of("x1"), "NTYPE='service'");
+        assert_eq!((of("sn1").as_str(), of("mn1").as_str()), ("NTYPE='service'", "NTYPE='MN'"));
+    }
+
+    #[test]
+    fn names_become_addresses_and_templates_values() {
+        let snapshot = Snapshot::from_rows([
+            ("nodelist", &[("node", "cn7"), ("groups", "all")][..]),
+            ("nodelist", &[("node", "sn1")]),
+            ("hosts", &[("node", "sn1"), ("ip", "10.1.0.2")]),
+            ("noderes", &[("node", "cn7"), ("xcatmaster", "sn1")]),
+            ("nics", &[("node", "all"), ("nicips", r"ib0!|\D+(\d+)|10.9.0.($1)|,eth1!10.2.0.1")]),
+        ]);
+        let lines = lines(&snapshot, "cn7", "mn1");
+        for line in ["MASTER='sn1'", "MASTER_IP='10.1.0.2'", "NICIPS='ib0!10.9.0.7,eth1!10.2.0.1'"] {
+            assert!(lines.iter().any(|other| other == line), "{line}: {lines:?}");
+        }
     }
 
     #[test]
@@ -335,7 +369,7 @@ mod tests {
             ("cfgmgt", &[("node", "cn-2"), ("cfgserver", "mgr"), ("roles", "db")]),
             ("postscripts", &[("node", "mgr"), ("postscripts", "syslog,mine a b,a;id,x $(id)")]),
         ]);
-        let lines = lines(&snapshot, "mgr");
+        let lines = lines(&snapshot, "mgr", "mn1");
         let has = |line: &str| lines.iter().any(|other| other == line);
         assert!(has("CFGCLIENTLIST='cn-2,cn1'") || has("CFGCLIENTLIST='cn1,cn-2'"), "{lines:?}");
         assert!(has("HASHcn1roles='web,db'") && !lines.iter().any(|line| line.starts_with("HASHcn-2")));

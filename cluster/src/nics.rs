@@ -32,6 +32,16 @@ pub(crate) fn expand_entry(value: &str, node: &str) -> String {
     template::expand(value, node).map_or_else(|_| String::new(), |v| v.into_owned())
 }
 
+/// The column for a node: templates in its entries expanded, entries in their places.
+#[must_use]
+pub fn nic_column_for(column: &str, node: &str) -> String {
+    let entry = |entry: &str| match entry.trim().split_once('!') {
+        Some((nic, value)) => format!("{nic}!{}", expand_entry(value, node)),
+        None => entry.to_owned(),
+    };
+    column.split(',').map(entry).collect::<Vec<_>>().join(",")
+}
+
 /// The column with one NIC's value set, or with an empty value the NIC dropped. Other entries keep their
 /// place.
 pub fn nic_merge(column: &str, nic: &str, value: &str) -> String {
@@ -64,5 +74,8 @@ mod tests {
     fn templates_in_entries() {
         assert_eq!(expand_entry(r"|\D+(\d+).*$|10.9.0.($1)|", "n12"), "10.9.0.12");
         assert_eq!(expand_entry("10.0.0.1|10.0.0.2", "n12"), "10.0.0.1|10.0.0.2");
+        let column = r"ib0!|\D+(\d+)|10.9.0.($1)|,eth1!1.1.1.1|2.2.2.2,odd";
+        assert_eq!(nic_column_for(column, "n12"), "ib0!10.9.0.12,eth1!1.1.1.1|2.2.2.2,odd");
+        assert_eq!(nic_column_for("", "n12"), "");
     }
 }

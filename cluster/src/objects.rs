@@ -12,7 +12,7 @@
 mod read;
 mod write;
 
-pub use crate::nics::{NIC_COLUMNS, nic_entries, nic_merge};
+pub use crate::nics::{NIC_COLUMNS, nic_column_for, nic_entries, nic_merge};
 pub use read::{Object, ObjectValue};
 pub use write::{Assign, ObjectError, ObjectPlan};
 

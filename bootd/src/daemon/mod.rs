@@ -443,7 +443,7 @@ impl NodeReports for Daemon {
                         "# site.nodeauthentication is set: ask on the command port, with a certificate"
                             .into(),
                     ],
-                    false => mypostscript::lines(&snapshot, node),
+                    false => mypostscript::lines(&snapshot, node, &self.settings.host),
                 };
                 lines.push("#END OF SCRIPT".into());
             }

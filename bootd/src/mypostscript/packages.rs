@@ -3,10 +3,11 @@
 //! The lists are read when the script is rendered. A list that cannot be read, or holds what is not a package
 //! name, is left out with a line in the log: the node's other scripts still run.
 
-use super::{Export, as_served, is_name};
-use dawn_cluster::{OsImage, Snapshot};
+use super::{Export, addons, as_served, cell, image_name, is_name};
+use dawn_cluster::{OsImage, Snapshot, col};
 use dawn_imagebuilder::listfile::{self, ListError};
 use dawn_imagebuilder::pkglist::{self, Pass, PkglistError};
+use dawn_plan::local_path;
 use dawn_serving::Late;
 use dawn_serving::disks::within;
 use std::io;
@@ -14,6 +15,7 @@ use std::path::Path;
 
 /// Variables of the image that the node has; none without an image.
 pub(super) fn of_image(snapshot: &Snapshot, node: &str, export: &mut Export<'_>) {
+    development_kits(snapshot, node, export);
     let image = dawn_statelite::image_of(snapshot, node).and_then(|name| snapshot.osimage(&name));
     let Some(image) = image else { return export("NOSYNCFILES", "1") };
     let text = |column: &str| image.get(column).map(|text| text.to_string()).unwrap_or_default();
@@ -33,6 +35,7 @@ pub(super) fn of_image(snapshot: &Snapshot, node: &str, export: &mut Export<'_>)
         export(&format!("ENVLIST{number}"), &variables(pass));
     }
     export("OTHERPKGS_INDEX", &others.len().to_string());
+    addons::kits(snapshot, &image, export);
     if text("synclists").is_empty() {
         export("NOSYNCFILES", "1");
     }
@@ -47,8 +50,34 @@ pub(super) fn of_image(snapshot: &Snapshot, node: &str, export: &mut Export<'_>)
     }
 }
 
-fn image_name(image: &OsImage) -> String {
-    image.get("imagename").map(|name| name.to_string()).unwrap_or_default()
+/// The directories `sdk…` beside the packages of a SUSE system.
+fn development_kits(snapshot: &Snapshot, node: &str, export: &mut Export<'_>) {
+    let (os, arch) = (cell(snapshot, node, col::nodetype::OS), cell(snapshot, node, col::nodetype::ARCH));
+    if !os.starts_with("sle")
+        || [&os, &arch].iter().any(|part| part.is_empty() || part.contains('/') || part.contains(".."))
+    {
+        return;
+    }
+    let above = local_path(snapshot, &format!("{}/{os}/{arch}", super::INSTALL));
+    let names = within(&above, |above| -> std::io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(above)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with("sdk") && entry.path().is_dir() {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    });
+    // Without the directory there is nothing to name.
+    let names = names.ok().and_then(Result::ok).unwrap_or_default();
+    let paths: Vec<String> =
+        names.iter().map(|name| format!("{}/{os}/{arch}/{name}", super::INSTALL)).collect();
+    if !paths.is_empty() {
+        export("SDKDIR", &paths.join(","));
+    }
 }
 
 /// The passes of all lists that a column names.
@@ -103,4 +132,30 @@ fn words(pass: &Pass) -> String {
 fn variables(pass: &Pass) -> String {
     let pairs: Vec<String> = pass.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
     pairs.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn development_kits_of_suse() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["sdk2", "sdk1", "other"] {
+            std::fs::create_dir_all(dir.path().join("sles15.5/x86_64").join(name)).unwrap();
+        }
+        std::fs::write(dir.path().join("sles15.5/x86_64/sdk3"), "").unwrap();
+        let of = |os: &str| {
+            let snapshot = Snapshot::from_rows([
+                ("site", &[("key", "installdir"), ("value", &*dir.path().to_string_lossy())][..]),
+                ("nodelist", &[("node", "cn1")]),
+                ("nodetype", &[("node", "cn1"), ("os", os), ("arch", "x86_64")]),
+            ]);
+            let mut text = String::new();
+            development_kits(&snapshot, "cn1", &mut |name, value| text.push_str(&format!("{name}={value}")));
+            text
+        };
+        assert_eq!(of("sles15.5"), "SDKDIR=/install/sles15.5/x86_64/sdk1,/install/sles15.5/x86_64/sdk2");
+        assert_eq!((of("sles12"), of("rhels8"), of("sle/..")), Default::default());
+    }
 }

@@ -27,6 +27,6 @@ impl Command for Args {
             // The file is a view that is always there.
             return Ok(());
         }
-        mypostscript::lines(&ctx.snapshot, &node).into_iter().try_for_each(|line| out.data(line))
+        mypostscript::lines(&ctx.snapshot, &node, ctx.host).into_iter().try_for_each(|line| out.data(line))
     }
 }
