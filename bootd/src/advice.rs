@@ -48,6 +48,10 @@ pub const ELSEWHERE: &[(&[&str], &str)] = &[
         "kits are not supported; name packages in the image's pkglist and otherpkglist",
     ),
     (
+        &["lite-files", "lite-tree"],
+        "`dawn litefile NODERANGE` and `dawn litetree NODERANGE` print what each node has",
+    ),
+    (
         &["bmcdiscover", "switchdiscover", "slpdiscover", "pdudiscover", "switchprobe"],
         "`dawn discover` and `dawn events` show unknown machines, `dawn mkdef` defines nodes",
     ),
@@ -65,7 +69,7 @@ pub const ELSEWHERE: &[(&[&str], &str)] = &[
     ),
     (
         &["mkzone", "chzone", "rmzone"],
-        "there are no ssh zones: all nodes trust the one key of the management node",
+        "zones are rows: `dawn tabch zonename=NAME zone.sshkeydir=DIR zone.sshbetweennodes=yes`, and nodelist.zonename of nodes",
     ),
     (&["snmove", "makeroutes", "xcatsetup"], "there are no service nodes; routes are left to the system"),
     (&["lshostkeys"], "`dawn makeknownhosts NODERANGE --scan` shows and records the host keys of nodes"),
