@@ -255,10 +255,8 @@ pub fn run(
     let written =
         write(&tree, options, &new, percent).and_then(|dropped| publish(&new, &output).map(|()| dropped));
     let dropped = written.inspect_err(|_| drop(fs::remove_file(&new)))?;
-    if dropped > 0 {
-        line(&format!(
-            "Warning: {dropped} access control lists or other attributes have no place in a squashfs."
-        ));
+    if let Some(dropped) = dropped {
+        line(&dropped);
     }
     for other in PACKED_ROOTS.iter().map(|name| paths.dir.join(name)).filter(|path| *path != output) {
         remove(&other)?;
@@ -429,13 +427,13 @@ fn timezone(tree: &mut Tree, zone: &str, now: i64) -> Result<(), PackimageError>
     Ok(())
 }
 
-/// Write the archive; the result is the number of attributes that could not be kept.
+/// Write the archive; the result is a warning of attributes that could not be kept.
 fn write(
     tree: &Tree,
     options: &Options,
     path: &Path,
     percent: &mut dyn FnMut(u8),
-) -> Result<u64, PackimageError> {
+) -> Result<Option<String>, PackimageError> {
     let mut file = crate::new_file::create_new(path).map_err(|source| file_error(path, source))?;
     let threads = options.squashfs.threads;
     let total = tree
@@ -454,11 +452,17 @@ fn write(
             percent(now);
         }
     };
-    let mut dropped = 0;
+    let mut dropped = None;
     match options.method {
         Method::Squashfs => {
             let summary = squashfs::write(tree, &mut file, &options.squashfs, &mut |p| report(p.read_bytes))?;
-            dropped = summary.dropped_xattrs;
+            dropped = summary.first_dropped.map(|first| {
+                let count = summary.dropped_xattrs;
+                let first = format!("/{}", String::from_utf8_lossy(&first).trim_start_matches('/'));
+                format!(
+                    "Warning: {count} access control lists or other attributes have no place in a squashfs, those of {first} first."
+                )
+            });
         }
         Method::Cpio(packer) => {
             archive::cpio(tree, BufWriter::new(&file), level(packer), threads, &mut report)?;

@@ -291,6 +291,24 @@ mod random {
     }
 }
 
+/// Attributes that the format has no place for are counted, and the first file with one is named.
+#[test]
+fn attributes_without_a_place() {
+    let mut tree = Tree::empty(Meta::root(0o755, 1));
+    for (path, name) in [
+        ("/etc/plain", "user.kept"),
+        ("/var/log/journal", "system.posix_acl_access"),
+        ("/var/log/other", "system.posix_acl_access"),
+    ] {
+        let meta = Meta { xattrs: vec![(name.into(), b"x".to_vec())], ..Meta::root(0o644, 1) };
+        tree.put(path, meta, Kind::bytes(b"text".to_vec())).unwrap();
+    }
+    let mut image = std::io::Cursor::new(Vec::new());
+    let summary = squashfs::write(&tree, &mut image, &Options::default(), &mut |_| {}).unwrap();
+    assert_eq!(summary.dropped_xattrs, 2);
+    assert_eq!(summary.first_dropped.as_deref(), Some(&b"var/log/journal"[..]));
+}
+
 /// More inodes than fit one run of a directory, listings longer than 64 KiB, many owners.
 #[test]
 fn large_directories() {

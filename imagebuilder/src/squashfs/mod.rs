@@ -137,7 +137,7 @@ pub struct Progress {
 }
 
 /// What a finished image is made of.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Length of the file with padding (bytes).
     pub image_bytes: u64,
@@ -151,6 +151,8 @@ pub struct Summary {
     pub fragments: u32,
     /// Attributes the format has no place for.
     pub dropped_xattrs: u64,
+    /// The first name that has one of these.
+    pub first_dropped: Option<Vec<u8>>,
 }
 
 /// Write `tree` as a squashfs image to `out`, which must be empty and positioned at its start.
@@ -188,6 +190,7 @@ pub fn write<W: Write + Seek>(
         fragments: u32::try_from(data.fragments.len())
             .map_err(|_| SquashfsError::Limit("too many fragments"))?,
         dropped_xattrs: xattrs.dropped,
+        first_dropped: xattrs.first_dropped,
     };
     sink.put(&vec![0; usize::try_from(summary.image_bytes - head.bytes_used).unwrap_or(0)])?;
     let made_at = options.made_at.unwrap_or_else(|| options.times.of(tree.newest_mtime()));

@@ -21,11 +21,13 @@ pub(super) struct Xattrs {
     set_of: HashMap<InodeId, u32>,
     /// Attributes with a prefix the format does not know.
     pub(super) dropped: u64,
+    /// The first name with one of them.
+    pub(super) first_dropped: Option<Vec<u8>>,
 }
 
 impl Xattrs {
     pub(super) fn collect(tree: &Tree) -> Result<Self, SquashfsError> {
-        let mut all = Self { sets: Vec::new(), set_of: HashMap::new(), dropped: 0 };
+        let mut all = Self { sets: Vec::new(), set_of: HashMap::new(), dropped: 0, first_dropped: None };
         let mut numbers: HashMap<Set, u32> = HashMap::new();
         for entry in tree.walk() {
             let xattrs = &tree.inode(entry.id).meta.xattrs;
@@ -33,7 +35,10 @@ impl Xattrs {
                 continue;
             }
             let set: Set = xattrs.iter().filter(|(name, _)| split(name).is_some()).cloned().collect();
-            all.dropped += (xattrs.len() - set.len()) as u64;
+            if xattrs.len() > set.len() {
+                all.dropped += (xattrs.len() - set.len()) as u64;
+                all.first_dropped.get_or_insert_with(|| entry.path.clone());
+            }
             if set.is_empty() {
                 continue;
             }
