@@ -48,6 +48,10 @@ pub fn respond(out: &mut Vec<u8>, head: &Head, version: &Version, size: u64, med
     let status = if part == Part::Whole { response::OK } else { response::PARTIAL };
     let mut writer = HeadWriter::new(out, status);
     writer.field("Content-Type", media_type).length(end - start);
+    if media_type.starts_with("text/html") {
+        // A page of this server is not for the frames of another one.
+        writer.field("X-Frame-Options", "SAMEORIGIN");
+    }
     if !version.etag.is_empty() {
         writer.version(version);
     }

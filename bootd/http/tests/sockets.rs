@@ -206,6 +206,8 @@ async fn answers_and_refusals() {
     let (status, page) = host.curl("/install/repo", &["-L"]);
     let page = String::from_utf8(page).unwrap();
     assert!(status == "200" && page.contains("<a href=\"a%20b.rpm\">a b.rpm</a>  3\n"), "{status} {page}");
+    let (_, head) = host.curl("/install/repo/", &["-I"]);
+    assert!(String::from_utf8_lossy(&head).contains("X-Frame-Options: SAMEORIGIN\r\n"), "a page in frames");
     assert_eq!(host.curl("/tftpboot/view", &["-d", "x"]).0, "405");
     let events = host.stop().await;
     let told: Vec<_> = events.iter().filter(|event| event.contains("explained")).collect();
