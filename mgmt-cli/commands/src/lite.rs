@@ -53,17 +53,33 @@ impl Report for Files<'_> {
 
     /// `name: options       path`, one line a file.
     fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
-        let name = self.name;
-        self.list.iter().try_for_each(|file| lines.line(format!("{name}: {:<13} {}", file.text, file.path)))
+        let (name, width) = (self.name, self.width());
+        self.list
+            .iter()
+            .try_for_each(|file| lines.line(format!("{name}: {:<width$} {}", file.text, file.path)))
     }
 }
 
+/// Width of the options where none is wider, in characters; xCAT's.
+const OPTIONS_WIDTH_MIN: usize = 13;
+
 impl Files<'_> {
-    fn describe(&self, lines: &mut Lines<'_, '_>) -> Done {
-        lines.line("Litefiles (litefile table):")?;
+    /// Width of the column of options, so that paths stand below each other.
+    fn width(&self) -> usize {
         self.list
             .iter()
-            .try_for_each(|file| lines.line(format!("        {:<13} {}", file.text, file.path)))?;
+            .map(|file| file.text.chars().count())
+            .max()
+            .unwrap_or_default()
+            .max(OPTIONS_WIDTH_MIN)
+    }
+
+    fn describe(&self, lines: &mut Lines<'_, '_>) -> Done {
+        lines.line("Litefiles (litefile table):")?;
+        let width = self.width();
+        self.list
+            .iter()
+            .try_for_each(|file| lines.line(format!("        {:<width$} {}", file.text, file.path)))?;
         lines.line("")
     }
 }

@@ -83,6 +83,7 @@ impl Command for Args {
             return self.show_templates(&words, &view, ctx, out);
         }
         let (mut shown, mut asked) = (0, false);
+        let (mut found, mut gone) = (false, false);
         if self.stanza {
             out.heading(STANZA_FILE)?;
         }
@@ -96,15 +97,20 @@ impl Command for Args {
             for name in names {
                 let Some(object) = self.read(kind, &name, &view, ctx) else {
                     let kind = kind.name;
+                    gone |= kind != "node";
                     out.error(CommandError::not_found(format!(
                         "Could not find an object named '{name}' of type '{kind}'."
                     )))?;
                     continue;
                 };
+                found = true;
                 let Some(object) = object else { continue };
                 shown += 1;
                 self.show(&object, &view, ctx, out)?;
             }
+        }
+        if gone && !found {
+            return Err(Stop::not_found("Could not get xCAT object definitions."));
         }
         if shown == 0 && (asked || !self.conditions.is_empty()) {
             out.heading("No object definitions have been found")?;
