@@ -37,6 +37,8 @@ pub struct Hardware {
     pub disk: Option<PathBuf>,
     /// Serial number of its board, for a machine that looks like real hardware (SMBIOS).
     pub serial_number: Option<String>,
+    /// Time that its clock shows when it is switched on, in the form of QEMU's `-rtc base=`; the host's if none.
+    pub clock: Option<String>,
 }
 
 impl Hardware {
@@ -50,6 +52,7 @@ impl Hardware {
             memory_mib: MEMORY_MIB_DEFAULT,
             disk: None,
             serial_number: None,
+            clock: None,
         }
     }
 }
@@ -142,7 +145,7 @@ impl Node {
     }
 
     fn arguments(&self, accel: Accel) -> Result<Vec<String>> {
-        let Hardware { name, firmware, mac, memory_mib, disk, serial_number, .. } = &self.hardware;
+        let Hardware { name, firmware, mac, memory_mib, disk, serial_number, clock, .. } = &self.hardware;
         let mut args = firmware.arguments(&self.dir)?;
         let mut add = |option: &str, value: String| args.extend([option.to_owned(), value]);
         add("-name", name.clone());
@@ -161,6 +164,9 @@ impl Node {
         }
         if let Some(serial) = serial_number {
             add("-smbios", format!("type=1,manufacturer={MANUFACTURER},product={PRODUCT},serial={serial}"));
+        }
+        if let Some(clock) = clock {
+            add("-rtc", format!("base={clock}"));
         }
         // Without a source of entropy a fresh system waits for one.
         add("-device", "virtio-rng-pci".into());
