@@ -37,7 +37,7 @@ pub struct Hardware {
     pub disk: Option<PathBuf>,
     /// Serial number of its board, for a machine that looks like real hardware (SMBIOS).
     pub serial_number: Option<String>,
-    /// Time that its clock shows when it is switched on, in the form of QEMU's `-rtc base=`; the host's if none.
+    /// Time that its clock shows at power-on, in the form of `-rtc base=` of QEMU; the host's if none.
     pub clock: Option<String>,
 }
 
