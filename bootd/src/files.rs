@@ -28,6 +28,8 @@ use std::sync::Arc;
 
 /// Where HTTP and TFTP serve the install directory.
 const INSTALL: &str = "install";
+/// Where HTTP serves the TFTP directory.
+const TFTPBOOT: &str = "tftpboot";
 
 /// Where a path of a request is.
 struct Place {
@@ -86,7 +88,7 @@ impl Files {
         ports: Ports,
     ) -> Result<Self, FilesError> {
         let snapshot = model.snapshot();
-        let tftp = open_root(&snapshot, "tftpboot", "tftpdir", "/tftpboot")?;
+        let tftp = open_root(&snapshot, TFTPBOOT, "tftpdir", "/tftpboot")?.listed();
         let install = open_root(&snapshot, INSTALL, "installdir", "/install")?.listed();
         Ok(Self {
             model,
@@ -135,11 +137,18 @@ impl Files {
             Answer::File(_) | Answer::Directory(_) if place.real.is_none() => {
                 Answer::Refused("it changed while it was looked at; try again".into())
             }
-            Answer::Directory(_) if place.is_unlisted() => {
+            Answer::Directory(_) if place.is_unlisted() || !self.may_list(path, client) => {
                 Answer::Refused("its names are not shown; ask for a file".into())
             }
             answer => answer,
         }
+    }
+
+    /// Names in the TFTP directory, which tell what machines a cluster has, are for this machine.
+    fn may_list(&self, path: &RequestPath, client: IpAddr) -> bool {
+        let rest = path.as_str().strip_prefix(TFTPBOOT);
+        let in_tftp = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        !in_tftp || self.addresses.now().are_of(client)
     }
 
     /// What [`Files::find`] would say, if that can be said without asking a disk.
@@ -392,6 +401,7 @@ impl Source for Files {
 mod tests {
     use super::*;
     use dawn_cluster::{Change, Edit};
+    use dawn_plan::{CurrentAddresses, LocalAddresses};
     use std::fs;
     use std::net::{Ipv4Addr, SocketAddr};
     use std::os::unix::fs::PermissionsExt;
@@ -514,6 +524,34 @@ mod tests {
                 false => Ok(Some(at(asked))),
             };
             assert_eq!(lead(&path, Some("/srv/install".into()), real).is_ok(), fails == "none", "{fails}");
+        }
+    }
+
+    #[test]
+    fn names_of_the_tftp_directory_are_for_this_machine() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = dir.path().to_string_lossy().into_owned();
+        fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        fs::create_dir(dir.path().join("boot")).unwrap();
+        let keys = ["tftpdir", "installdir"].map(|key| [("key", key)]);
+        let value = [("value", text.as_str())];
+        let model = Arc::new(model(&keys.each_ref().map(|key| ("site", &key[..], &value[..]))));
+        let here = LocalAddresses::one("eth1", [10, 1, 0, 1], [255, 255, 0, 0]);
+        for (addresses, expected) in [
+            (here, "1 names"),
+            (LocalAddresses::default(), "refused: its names are not shown; ask for a file"),
+        ] {
+            let addresses = Arc::new(CurrentAddresses::from(addresses));
+            let live =
+                LiveRoots::new(model.clone(), Arc::default(), Arc::default(), &dir.path().join("data"));
+            let files = Files::open(
+                model.clone(),
+                addresses,
+                Arc::new(live),
+                ImageIndex::default(),
+                Ports::default(),
+            );
+            assert_eq!(ask(&files.unwrap(), Service::Http, "tftpboot"), expected);
         }
     }
 
