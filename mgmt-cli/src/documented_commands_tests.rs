@@ -7,7 +7,11 @@
 //! Service processors answer, and so does one node: `ipmi_sim` and a real sshd, on this machine. Needs the
 //! Debian packages `openipmi` and `openssh-server`.
 
-#[allow(dead_code, reason = "other tests use the rest")]
+#[allow(
+    dead_code,
+    clippy::disallowed_methods,
+    reason = "other tests use the rest; processes can only be polled"
+)]
 #[path = "../../remote/tests/common/mod.rs"]
 mod sshd;
 
@@ -81,7 +85,7 @@ impl Cluster {
         std::fs::write(cluster.node.path().join("known_hosts"), line).expect("a file");
         cluster.done(&format!("tabch zonename=own zone.defaultzone=yes zone.sshkeydir={keys}"));
         // A node's own row takes no address of loopback; a template is not looked at so closely.
-        cluster.done(&format!("chtab node=cn-1 'hosts.ip=|cn-(\\d+)|127.79.0.($1)|'"));
+        cluster.done(r"chtab node=cn-1 'hosts.ip=|cn-(\d+)|127.79.0.($1)|'");
         // The documents begin after the installation, which makes certificates.
         cluster.done("xcatconfig -c");
         // And genimage has made the trees of the images.
@@ -124,8 +128,9 @@ impl Cluster {
     fn kept(&self, output: &str) -> String {
         let output = output.replace(&*self.bed.directory.path().to_string_lossy(), "TOP");
         let output = output.replace(&self.bmc.address.to_string(), "BMC");
-        let more = output.lines().count().saturating_sub(LINES_MAX);
-        let lines = output.lines().take(LINES_MAX).map(|line| format!("    {line}").trim_end().to_owned());
+        let filled: Vec<&str> = output.lines().filter(|line| !line.trim().is_empty()).collect();
+        let more = filled.len().saturating_sub(LINES_MAX);
+        let lines = filled.iter().take(LINES_MAX).map(|line| format!("    {line}").trim_end().to_owned());
         let more = (more > 0).then(|| format!("    … {more} more lines"));
         lines.chain(more).map(|line| line + "\n").collect()
     }
