@@ -242,7 +242,7 @@ pub fn attribute_help(kind: &ObjectType, out: &mut Out<'_>) -> Done {
         return dawn_cluster::site_keys().iter().try_for_each(|key| {
             out.report(&Attribute {
                 attribute: key.name,
-                description: crate::descriptions::site_key(key).into(),
+                description: crate::descriptions::site_key(key),
             })
         });
     }
