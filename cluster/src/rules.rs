@@ -94,7 +94,11 @@ pub fn known_words(col: Col) -> &'static [&'static str] {
 /// The columns whose values are checked. A list has what xCAT documents for the column, also what
 /// Dawn does not boot: `nodeset` and `explain` say that.
 const RULES: &[(&str, Rule)] = &[
+    ("boottarget.bprofile", Rule::PathPart),
     ("hosts.ip", Rule::Address),
+    ("kit.kitname", Rule::PathPart),
+    ("kitcomponent.kitcompname", Rule::PathPart),
+    ("kitrepo.kitreponame", Rule::PathPart),
     ("litefile.file", Rule::LitePath),
     ("litefile.options", Rule::LiteOptions),
     ("litetree.directory", Rule::Location(NO_TREES)),
@@ -120,6 +124,8 @@ const RULES: &[(&str, Rule)] = &[
     ("noderes.tftpserver", Rule::Host),
     ("noderes.xcatmaster", Rule::Host),
     ("networks.domain", Rule::Domain),
+    ("osdistro.osdistroname", Rule::PathPart),
+    ("osdistroupdate.osupdatename", Rule::PathPart),
     ("osimage.imagetype", Rule::OneOf(&["linux", "windows", "NIM", "AIX"])),
     (
         "osimage.provmethod",
@@ -148,12 +154,14 @@ const RULES: &[(&str, Rule)] = &[
     ("routes.gateway", Rule::Host),
     ("routes.mask", Rule::Mask),
     ("routes.net", Rule::Network),
+    ("routes.routename", Rule::PathPart),
     ("servicenode.dhcpserver", Rule::Switch),
     ("servicenode.ipforward", Rule::Switch),
     ("servicenode.nameserver", Rule::Number(0, 2)),
     ("servicenode.nfsserver", Rule::Switch),
     ("servicenode.tftpserver", Rule::Switch),
     ("statelite.statemnt", Rule::Location(NO_STORES)),
+    ("zone.zonename", Rule::PathPart),
 ];
 
 /// Directories at the top that hold a server's own secrets and state: nothing of them is a node's.
