@@ -17,8 +17,9 @@ use dawn_dns::name::DomainName;
 use dawn_dns::zones::Zones;
 use dawn_serving::whole;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::net::IpAddr;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::fchown;
 use std::path::{Path, PathBuf};
 
 /// Mode of files with the key, and of zone files, which named writes when it takes updates.
@@ -400,7 +401,8 @@ impl Bind<'_> {
 }
 
 /// Writes a file with the group of named, the old named.conf kept beside it; the journal of a zone goes, as
-/// it is about the file before.
+/// it is about the file before. The file has its group before it has its name: named may write to the
+/// directory, and could put a link there.
 fn put(file: &File) -> Done {
     let failed = |error: std::io::Error| Stop::unavailable(format!("{}: {error}", file.path.display()));
     if file.mode == SECRET_MODE && file.path.exists() {
@@ -408,12 +410,12 @@ fn put(file: &File) -> Done {
         let old = std::fs::read(&file.path).map_err(failed)?;
         whole::write(Path::new(&backup), &old, SECRET_MODE).map_err(failed)?;
     }
-    whole::write(&file.path, file.text.as_bytes(), file.mode).map_err(failed)?;
-    if file.mode != 0o600
-        && let Some(group) = group_of_named()
-    {
-        chown(&file.path, None, Some(group)).map_err(failed)?;
-    }
+    let group = Some(file.mode).filter(|mode| *mode != 0o600).and_then(|_| group_of_named());
+    let fill = |new: &mut std::fs::File| {
+        new.write_all(file.text.as_bytes())?;
+        group.map_or(Ok(()), |group| fchown(new, None, Some(group)))
+    };
+    whole::write_with(&file.path, file.mode, fill).map_err(failed)?;
     match std::fs::remove_file(format!("{}.jnl", file.path.display())) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed(error)),
         _ => Ok(()),
