@@ -1,7 +1,8 @@
 //! The caller of a command: what it may name, and which node it is.
 
 use crate::output::{CommandError, Stop};
-use dawn_cluster::{Col, Noderange, NoderangeError, PolicyRequest, Reach, Snapshot, Text, secrets};
+use dawn_cluster::secrets::{self, Sensitivity};
+use dawn_cluster::{Col, Noderange, NoderangeError, PolicyRequest, Reach, Snapshot, Text};
 use dawn_serving::bounded_read::{self, Refused, Rights};
 use dawn_xcatd::dispatch::NODERANGE_WITHOUT_NAME;
 use dawn_xcatd::{Call, Expanded};
@@ -61,6 +62,16 @@ impl View {
             View::Root => Ok(()),
             _ if !secrets::may_hold_secrets(col) => Ok(()),
             _ => Err(Stop::refused(format!("'{col}' holds secrets: only root may select by it"))),
+        }
+    }
+
+    /// Refuses to compare with, or to show, what a key of the table `site` holds. A key that is not declared
+    /// may hold a secret.
+    pub fn may_use_setting(&self, key: &str) -> Result<(), Stop> {
+        match self {
+            View::Root => Ok(()),
+            _ if secrets::of_site_key(key) == Sensitivity::Open => Ok(()),
+            _ => Err(Stop::refused(format!("'site.{key}' may hold a secret: only root may use it here"))),
         }
     }
 

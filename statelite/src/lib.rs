@@ -31,7 +31,7 @@ pub use defaults::{DEFAULT_OPTION, default_paths};
 pub use entry::{LiteFile, files, files_of_image, image_of};
 pub use list::{ListError, node_list};
 pub use location::{
-    Location, LocationError, Stores, Tree, each_tree, persistent_store, store, store_patterns, stores,
-    tree_patterns, trees, trees_of_image,
+    Location, LocationError, Stores, Tree, each_tree, persistent_store, site_keys_of, store, store_patterns,
+    stores, tree_patterns, trees, trees_of_image,
 };
 pub use needs::{Need, fuzz_needs, missing};

@@ -1,8 +1,10 @@
 //! Where files come from: `litetree.directory` and `statelite.statemnt`, `server:/path` with variables.
 //!
 //! `$node` is the node's name, `$table.column` that attribute of the node, `$site.key` a site value. What
-//! cannot be resolved reads `UNDEFINED`, so that the place where it is used says what is missing.
+//! cannot be resolved reads `UNDEFINED`, so that the place where it is used says what is missing. So does a
+//! secret: the directory stands in lists that any process of the node may ask for.
 
+use dawn_cluster::secrets::{Sensitivity, is_secret, of_site_key};
 use dawn_cluster::{Col, Row, Snapshot, Text, col};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -108,11 +110,21 @@ fn variable(snapshot: &Snapshot, node: &str, word: &str) -> String {
         return node.to_owned();
     }
     let value = match word.split_once('.') {
+        Some(("site", key)) if of_site_key(key) == Sensitivity::Secret => None,
         Some(("site", key)) => snapshot.site(key),
-        Some(_) => dawn_cluster::schema().find_col(word).and_then(|column| snapshot.attr(node, column)),
+        Some(_) => {
+            let column = dawn_cluster::schema().find_col(word).filter(|column| !is_secret(*column));
+            column.and_then(|column| snapshot.attr(node, column))
+        }
         None => None,
     };
     value.filter(|value| !value.is_empty()).map_or_else(|| UNDEFINED.to_owned(), |value| value.to_string())
+}
+
+/// The keys of `site` that a cell's variables name.
+pub fn site_keys_of(cell: &str) -> impl Iterator<Item = &str> {
+    let words = cell.split(['/', ':']).flat_map(|part| part.split('$').skip(1));
+    words.filter_map(|word| word.strip_prefix("site."))
 }
 
 /// `//` becomes `/`; a slash at the end goes.
@@ -253,7 +265,9 @@ mod tests {
             ("nodelist", &[("node", "cn1"), ("groups", "all")] as &[(&str, &str)]),
             ("noderes", &[("node", "all"), ("nfsserver", "10.1.0.1")]),
             ("nodetype", &[("node", "all"), ("os", "rhels8"), ("arch", "x86_64"), ("provmethod", "img")]),
+            ("ipmi", &[("node", "cn1"), ("bmc", "10.2.0.1"), ("password", "hush")]),
             ("site", &[("key", "master"), ("value", "mn1")]),
+            ("site", &[("key", "dhcpomapikey"), ("value", "hush")]),
             ("litetree", &[("priority", "2.0"), ("image", ""), ("directory", "/state/all")]),
             (
                 "litetree",
@@ -273,6 +287,8 @@ mod tests {
             ("/a/$nodetype.os$nodetype.arch", "/a/rhels8.x86_64"),
             ("/a/x-$node", "/a/x-cn1"),
             ("/a/$noderes.monserver", "/a/UNDEFINED"),
+            ("/a/$ipmi.bmc/$ipmi.password", "/a/10.2.0.1/UNDEFINED"),
+            ("/a/$site.dhcpomapikey", "/a/UNDEFINED"),
             ("/a/$bogus.column/b", "/a/UNDEFINED/b"),
             ("/a/$", "/a/UNDEFINED"),
         ] {

@@ -64,6 +64,7 @@ pub fn refuse(options: &[(bool, &str)]) -> Done {
 
 /// Carries a set-up out.
 pub fn run(place: &Place, server: Server, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+    ctx.require_root("take the tables with all their secrets elsewhere")?;
     let who = ctx.change_head().who;
     if place.dry_run {
         return show(place, &server, ctx, out);

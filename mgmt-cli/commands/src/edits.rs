@@ -7,6 +7,7 @@ use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
 use dawn_cluster::secrets::{self, MASK, Sensitivity};
 use dawn_cluster::{Col, Edit, EditError, RowChange, RowChangeKind, Snapshot, Table, Text, col};
 use dawn_serving::disks::within;
+use dawn_statelite::site_keys_of;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -73,6 +74,7 @@ pub fn transact(
     let before = &ctx.snapshot;
     let compute = |snapshot: &Snapshot, out: &mut Out<'_>| {
         let edits = compute(snapshot, out)?;
+        keep_settings(ctx, &edits)?;
         keep_own_directory(ctx, snapshot, &edits)?;
         keep_within_reach(ctx, snapshot, &edits)?;
         if dry_run {
@@ -131,18 +133,30 @@ fn keep_secrets(ctx: &Ctx<'_>, edits: &Edits) -> Done {
     Ok(())
 }
 
+/// Columns whose cells have variables that are resolved for a node.
+const LOCATIONS: [Col; 2] = [col::litetree::DIRECTORY, col::statelite::STATEMNT];
+
+/// The cells of [`LOCATIONS`] that edits write.
+fn locations(edits: &Edits) -> impl Iterator<Item = (Col, &str)> {
+    let cells = edits.0.iter().flat_map(|edit| match edit {
+        Edit::Set { values: cells, .. } | Edit::Insert { cells, .. } => cells.as_slice(),
+        Edit::Delete { .. } => &[],
+    });
+    cells.filter(|(col, _)| LOCATIONS.contains(col)).filter_map(|(col, text)| Some((*col, text.as_deref()?)))
+}
+
+/// A variable shows what it stands for: only root lets it stand for a setting that is not declared open.
+fn keep_settings(ctx: &Ctx<'_>, edits: &Edits) -> Done {
+    let mut keys = locations(edits).flat_map(|(_, cell)| site_keys_of(cell));
+    keys.try_for_each(|key| ctx.view.may_use_setting(key))
+}
+
 /// Refuses to give nodes the directory in which the daemon keeps its keys and tables.
 fn keep_own_directory(ctx: &Ctx<'_>, snapshot: &Snapshot, edits: &Edits) -> Done {
     let Some(data) = ctx.model.directory() else { return Ok(()) };
-    let given = [col::litetree::DIRECTORY, col::statelite::STATEMNT];
-    for edit in &edits.0 {
-        let (Edit::Set { values: cells, .. } | Edit::Insert { cells, .. }) = edit else { continue };
-        for (col, value) in cells.iter().filter(|(col, _)| given.contains(col)) {
-            let Some(value) = value.as_deref() else { continue };
-            if let Some(reason) = dawn_roots::reserved::reason_of_cell(snapshot, data, value) {
-                let (col, value) = (*col, value.to_owned());
-                return Err(EditError::BadValue { col, value, reason: reason.into() }.into());
-            }
+    for (col, value) in locations(edits) {
+        if let Some(reason) = dawn_roots::reserved::reason_of_cell(snapshot, data, value) {
+            return Err(EditError::BadValue { col, value: value.to_owned(), reason: reason.into() }.into());
         }
     }
     Ok(())

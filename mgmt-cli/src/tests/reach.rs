@@ -8,9 +8,15 @@ use dawn_cluster::schema;
 use dawn_commands::{COMMANDS, PROGRAMS};
 use std::sync::LazyLock;
 
-/// A cluster in which alice may use every command for cn1, with further rows.
+/// A cluster in which alice may use every command for cn1, and carol for cn1 and cn3, with further rows.
 fn limited(rows: &str) -> Bed {
-    Bed::new(&format!("{CLUSTER}\n policy priority=6 name=alice noderange=cn1 rule=allow\n{rows}"))
+    Bed::new(&format!(
+        "{CLUSTER}
+        policy priority=6 name=alice noderange=cn1 rule=allow
+        policy priority=6.5 name=carol noderange=cn1,cn3 rule=allow
+        nodelist node=cn3 groups=compute,pair
+        {rows}"
+    ))
 }
 
 /// What two clusters differ in that alice may not read.
@@ -18,7 +24,7 @@ const HIDDEN: [&str; 2] = [
     "ipmi node=cn2 password=Calvin9x
     nodegroup groupname=dyn grouptype=dynamic wherevals=bmcpassword=~^C",
     "nodelist node=cn2 groups=special,all
-    nodelist node=cn7 groups=compute
+    nodelist node=cn7 groups=compute,pair
     ipmi node=cn2 password=x bmc=10.1.0.9
     mac node=cn2 mac=52:54:00:00:00:07
     nodehm node=cn2 mgt=blade
@@ -31,7 +37,6 @@ const HIDDEN: [&str; 2] = [
 /// every command that only reads, and words of every form that a noderange has.
 #[test]
 fn answers_do_not_depend_on_what_a_caller_may_not_read() {
-    const OPEN: [&str; 4] = ["getdestiny", "nextdestiny", "litefile", "litetree"];
     let [one, other] = HIDDEN.map(limited);
     let repeated = "ipmi.password=~^C,".repeat(7000);
     let named = [
@@ -65,9 +70,13 @@ fn answers_do_not_depend_on_what_a_caller_may_not_read() {
     let reading = COMMANDS.iter().filter(|entry| entry.kind != Kind::Local && !entry.writes);
     for name in reading.map(|entry| entry.name).chain(requests) {
         for words in named {
-            for (user, ip) in [(Some("alice"), None), (None, Some("10.0.0.1")), (None, Some("10.9.9.9"))] {
-                // The rows of a new cluster open these to everybody, for every node.
-                if user.is_some() && OPEN.contains(&name) {
+            for (user, ip) in [
+                (Some("alice"), None),
+                (Some("carol"), None),
+                (None, Some("10.0.0.1")),
+                (None, Some("10.9.9.9")),
+            ] {
+                if user.is_some() && [OPEN, ASK_MACHINES].iter().any(|names| names.contains(&name)) {
                     continue;
                 }
                 let line = format!("{name} {words}");
@@ -158,6 +167,34 @@ impl Random {
             _ => options.get(self.below(options.len())).cloned().unwrap_or_default(),
         }
     }
+
+    /// What requests of programs carry beside their command: a noderange, tables, keys and attributes.
+    fn elements(&mut self) -> String {
+        const TABLES: &[&str] =
+            &["ipmi", "nodelist", "nodehm", "mac", "passwd", "site", "policy", "nics", "nosuch"];
+        let mut text = String::new();
+        if self.below(4) != 0 {
+            text.push_str(&format!("<noderange>{}</noderange>", self.noderange()));
+        }
+        for _ in 0..=self.below(2) {
+            let table = self.of(TABLES);
+            let mut pair = || {
+                let name =
+                    self.of(&["node", "password", "key", "value", "mgt", "groups", "mac", "comments", "bmc"]);
+                format!("<{name}>{}</{name}>", self.of(&["cn1", "cn2", "cn7", "Calvin9x", "x", "C", "hush"]))
+            };
+            let (keys, values) = (pair(), pair());
+            let wanted = self.of(&["ALL", "node", "password", "groups", "value", "mac"]);
+            let attr = format!("<attr>{}{wanted}</attr>", self.of(&["", &values]));
+            text.push_str(&match self.below(4) {
+                0 => format!("<table>{table}</table><keys>{keys}</keys>{attr}"),
+                1 => format!("<table><tablename>{table}</tablename>{attr}</table>"),
+                2 => format!("<table><name>{table}</name>{attr}</table>"),
+                _ => format!("<arg><table><name>{table}</name>{attr}</table></arg>"),
+            });
+        }
+        text
+    }
 }
 
 fn options_of(entry: &Entry) -> Vec<String> {
@@ -172,6 +209,9 @@ fn options_of(entry: &Entry) -> Vec<String> {
 fn daemon_entries() -> impl Iterator<Item = &'static Entry> {
     COMMANDS.iter().chain(REQUESTS).chain(PROGRAMS).filter(|entry| entry.kind != Kind::Local)
 }
+
+/// Requests that the rows of a new cluster open to everybody, for every node.
+const OPEN: &[&str] = &["getdestiny", "nextdestiny", "litefile", "litetree"];
 
 /// Commands whose answers are those of machines: a random line would wait for machines that do not exist.
 const ASK_MACHINES: &[&str] = &[
@@ -195,13 +235,12 @@ const ASK_MACHINES: &[&str] = &[
     "xdsh",
 ];
 
-/// The same for random words, and for commands that write: what alice writes is in both clusters, and nothing
-/// of the difference comes out.
+/// The same for random words and elements, and for commands that write: what alice and carol write is in both
+/// clusters, and nothing of the difference comes out.
 #[test]
 fn random_answers_do_not_depend_on_what_a_caller_may_not_read() {
-    const OPEN: [&str; 4] = ["getdestiny", "nextdestiny", "litefile", "litetree"];
     const LINES: usize = 2500;
-    let entries: Vec<&Entry> = daemon_entries().filter(|entry| !ASK_MACHINES.contains(&entry.name)).collect();
+    let entries: Vec<&Entry> = daemon_entries().collect();
     for seed in 1..=2 {
         let mut random = Random(seed);
         let [one, other] = HIDDEN.map(limited);
@@ -213,19 +252,35 @@ fn random_answers_do_not_depend_on_what_a_caller_may_not_read() {
             let line = format!("{}{quoted}", entry.name);
             let stanza = format!("{}:\n  objtype=node\n  {}\n", random.noderange(), random.word(&options));
             let stdin = (random.below(4) == 0).then_some(stanza.as_str());
-            let callers = [(Some("alice"), None), (None, Some("10.0.0.1")), (None, Some("10.9.9.9"))];
-            let (user, ip) = callers.get(random.below(4).min(2)).copied().unwrap_or_default();
-            if user.is_some() && OPEN.contains(&entry.name) {
+            let elements = random.elements();
+            let elements = format!("<command>{}</command>{elements}", entry.name);
+            let as_elements =
+                random.below(if COMMANDS.iter().any(|one| one.name == entry.name) { 8 } else { 2 }) == 0;
+            const CALLERS: [(Option<&str>, Option<&str>); 6] = [
+                (Some("alice"), None),
+                (Some("alice"), None),
+                (Some("carol"), None),
+                (Some("carol"), None),
+                (None, Some("10.0.0.1")),
+                (None, Some("10.9.9.9")),
+            ];
+            let (user, ip) = CALLERS.get(random.below(CALLERS.len())).copied().unwrap_or_default();
+            if user.is_some() && [OPEN, ASK_MACHINES].iter().any(|names| names.contains(&entry.name)) {
                 continue;
             }
             let ask = |bed: &Bed| {
                 let directory = bed.directory.path().to_string_lossy().into_owned();
-                bed.run_as(&line, stdin, user, ip).replace(&directory, "DIR")
+                let answer = match as_elements {
+                    true => bed.xml_for(&elements, user, ip),
+                    false => bed.run_as(&line, stdin, user, ip),
+                };
+                answer.replace(&directory, "DIR")
             };
+            let asked = if as_elements { &elements } else { &line };
             assert_eq!(
                 ask(&one),
                 ask(&other),
-                "seed {seed}, line {at}, {user:?} {ip:?}: {line} <<< {stdin:?}"
+                "seed {seed}, line {at}, {user:?} {ip:?}: {asked} <<< {stdin:?}"
             );
         }
     }
@@ -266,6 +321,26 @@ fn only_root_selects_by_secrets() {
         bed.run("undo");
         assert_eq!(bed.run("tabdump ipmi"), before, "{line}");
     }
+    // Settings that are not declared open, and the variables of directories, which show what they stand for.
+    bed.run("chtab key=LDAPBINDPW site.value=hush2");
+    for line in [
+        "lsdef -t site -w dhcpomapikey=~^h",
+        "lsdef -t site -w LDAPBINDPW=~^h -i domain",
+        "nodech cn1 statelite.statemnt=/x/$site.LDAPBINDPW",
+        "chtab priority=1 litetree.directory=/x/$site.dhcpomapikey/$node",
+        "chtab node=cn1 statelite.statemnt=$site.LDAPBINDPW:/x",
+    ] {
+        let answer = bed.run_as(line, None, Some("bob2"), None);
+        assert!(answer.contains("may hold a secret: only root"), "{line}: {answer}");
+        assert!(!bed.run(line).contains("only root"), "{line}");
+        bed.run("undo");
+    }
+    assert!(!bed.run_as("lsdef -a -w mgt==ipmi -i mgt", None, Some("bob2"), None).contains("only root"));
+    assert_eq!(
+        bed.run_as("chtab node=cn1 statelite.statemnt=/x/$ipmi.password", None, Some("bob2"), None),
+        ""
+    );
+    assert!(!bed.run("lslite cn1").contains("hush"));
     for elements in [
         "<command>getAttribs</command><table>ipmi</table><keys><password>hush</password></keys><attr>node</attr>",
         "<command>setAttribs</command><table>ipmi</table><keys><password>hush</password></keys><attr><bmc>x</bmc></attr>",
@@ -282,6 +357,19 @@ fn only_root_selects_by_secrets() {
             .count(),
         0
     );
+}
+
+/// A user who may use every command still does not take the tables to another server.
+#[test]
+fn only_root_moves_the_tables() {
+    let bed = Bed::new(&format!("{CLUSTER}\n policy priority=6 name=bob2 rule=allow"));
+    for command in ["pgsqlsetup", "mysqlsetup"] {
+        for options in ["", "--dry-run", "--back", "--host=10.9.9.9 --no-create"] {
+            let line = format!("{command} {options}");
+            let answer = bed.run_as(&line, Some("hush\n\n"), Some("bob2"), None);
+            assert!(answer.contains("only root may let the daemon take the tables"), "{line}: {answer}");
+        }
+    }
 }
 
 /// Ways to name cn2, from where cn1 is allowed.
@@ -489,6 +577,64 @@ fn no_writer_reaches_another_node() {
     assert!(bed.run("lsdef cn1 -i usercomment").contains("own"));
     bed.run_as("nextdestiny", None, None, Some("10.0.0.1"));
     assert!(bed.run("nodels cn1 chain.currstate").contains("shell"));
+}
+
+/// A row that denies some nodes to a user who may use everything for the others: no writer writes rows of
+/// those, and no list of all nodes has them.
+#[test]
+fn no_writer_reaches_a_denied_node() {
+    let cluster = || {
+        let bed = Bed::new(&format!(
+            "{CLUSTER}
+            policy priority=6 name=dave noderange=cn2 rule=deny
+            policy priority=7 name=dave rule=allow
+            nodehm node=cn2 mgt=ipmi
+            mac node=cn2 mac=52:54:00:00:00:02"
+        ));
+        bed.run("makehosts all");
+        bed.run("chdef cn2 usercomment=one");
+        bed
+    };
+    let of_cn2 = |bed: &Bed| {
+        let mut lines = Vec::new();
+        for table in schema().tables().iter().filter(|table| table.is_node_table) {
+            let rows = bed.run(&format!("tabdump {}", table.name));
+            lines.extend(rows.lines().filter(|row| row.starts_with("\"cn2\",")).map(str::to_owned));
+        }
+        let hosts = std::fs::read_to_string(bed.directory.path().join("hosts")).unwrap_or_default();
+        lines.extend(hosts.lines().filter(|line| line.contains("cn2")).map(str::to_owned));
+        lines
+    };
+    let before = of_cn2(&cluster());
+    let mut others: Vec<(&str, &[&str])> = WRITERS.to_vec();
+    others.extend([("undo", &["", "2", "3"] as &[&str]), ("makehosts", &["-n", "-n -d"])]);
+    for (name, lines) in others {
+        for line in lines {
+            // Settings of the policy and of the whole installation are open to dave.
+            if line.contains("policy") || ["xcatconfig", "restorexCATdb"].contains(&name) {
+                continue;
+            }
+            let bed = cluster();
+            let ways = if line.contains('%') { &WAYS[..] } else { &["cn2"] };
+            let ask = |way: &&str| {
+                let line = format!("{name} {}", line.replace('%', way));
+                let table = format!("#node,mgt\n\"{way}\",\"blade\"\n");
+                let stanza = format!("{way}:\n  objtype=node\n  groups=all\n  mgt=blade\n");
+                let piped = if name == "tabrestore" { &table } else { &stanza };
+                let body = elements(&way.replace('|', ""));
+                let request = format!("<command>{name}</command><noderange>cn1</noderange>{body}");
+                bed.run_as(&line, Some(piped), Some("dave"), None)
+                    + &bed.xml_for(&request, Some("dave"), None)
+            };
+            let answers: Vec<String> = ways.iter().map(ask).collect();
+            assert_eq!(of_cn2(&bed), before, "{name} {line}: {answers:#?}");
+        }
+    }
+    let bed = cluster();
+    for line in ["nodels", "lsdef", "nodels all", "lsdef -t node"] {
+        let answer = bed.run_as(line, None, Some("dave"), None);
+        assert!(answer.contains("cn1") && !answer.contains("cn2"), "{line}: {answer}");
+    }
 }
 
 /// What alice, cn1 and a stranger are answered to a command line and to a request that name another node.

@@ -52,6 +52,11 @@ impl Command for Args {
         if self.link_local {
             return Err(Stop::refused("-m is not supported: give the nodes their addresses in hosts.ip"));
         }
+        if self.new && ctx.view.limits().is_some() {
+            return Err(Stop::refused(
+                "Permission denied: -n removes the lines of nodes that policy keeps from you",
+            ));
+        }
         let path = Path::new(ctx.hosts_file);
         let old = present(path)?;
         let text = if self.new { FRESH } else { old.as_str() };
@@ -72,7 +77,10 @@ impl Args {
         };
         let nodes: Vec<String> = match self.noderange {
             Some(_) => ctx.nodes().to_vec(),
-            None => ctx.snapshot.node_names().map(ToString::to_string).collect(),
+            None => {
+                let names = ctx.snapshot.node_names().filter(|name| ctx.view.covers(name));
+                names.map(ToString::to_string).collect()
+            }
         };
         for node in &nodes {
             let ip = ctx.snapshot.attr(node, dawn_cluster::col::hosts::IP).filter(|ip| !ip.trim().is_empty());

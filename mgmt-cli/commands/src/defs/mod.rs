@@ -10,6 +10,7 @@ use dawn_bootd::command::Ctx;
 use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
 use dawn_cluster::condition::split_operator;
 use dawn_cluster::nearest_of;
+use dawn_cluster::secrets::{Sensitivity, of_site_key};
 use dawn_cluster::stanza;
 use dawn_cluster::{Assign, ConditionError, Conditions, Snapshot, Text, col};
 use dawn_cluster::{ObjectType, SITE_OBJECT, object_type, object_types};
@@ -133,6 +134,14 @@ pub fn conditions<'a>(
         if conditions.attrs().any(|attr| attr == line.name) {
             view.may_compare(line.col)?;
         }
+    }
+    if kinds.iter().any(|kind| kind.name == "site") {
+        // Any key is an attribute there. One that is meant for objects of other types is open to all.
+        let others = || kinds.iter().filter(|kind| !kind.takes_any_attr());
+        let of_others = |key: &str| others().any(|kind| key == kind.key || kind.has_attr(key));
+        let mut keys =
+            conditions.attrs().filter(|key| of_site_key(key) == Sensitivity::Secret || !of_others(key));
+        keys.try_for_each(|key| view.may_use_setting(key))?;
     }
     Ok(conditions)
 }

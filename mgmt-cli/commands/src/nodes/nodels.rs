@@ -44,7 +44,7 @@ impl Command for Args {
         if self.noderange.is_some() {
             ctx.nodes().iter().try_for_each(|node| one(node))
         } else {
-            ctx.snapshot.node_names().try_for_each(|node| one(node))
+            ctx.snapshot.node_names().filter(|node| ctx.view.covers(node)).try_for_each(|node| one(node))
         }
     }
 }

@@ -89,7 +89,8 @@ fn tables_nodes(ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
 }
 
 fn tables_all_nodes(ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-    let nodes: Vec<String> = ctx.snapshot.node_names().map(|name| name.to_string()).collect();
+    let nodes = ctx.snapshot.node_names().filter(|name| ctx.view.covers(name));
+    let nodes: Vec<String> = nodes.map(|name| name.to_string()).collect();
     for_each_table(ctx, out, |table, columns| nodes_of(&ctx.snapshot, table, columns, &nodes))
 }
 

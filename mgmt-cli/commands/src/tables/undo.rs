@@ -2,7 +2,7 @@
 
 use crate::edits::show;
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{Deed, Done, Out};
+use dawn_bootd::output::{Deed, Done, Out, Stop};
 
 /// Undo a change: the newest one of an administrator, or the one with this number in the log
 ///
@@ -24,6 +24,10 @@ impl Command for Args {
     const WRITES: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        if ctx.view.limits().is_some() {
+            let reason = "a change may be about any node, and policy keeps some from you";
+            return Err(Stop::refused(format!("Permission denied: {reason}")));
+        }
         let entry = match self.id {
             Some(id) => ctx.model.change(id)?,
             None => ctx.model.newest_undoable()?,
