@@ -197,17 +197,15 @@ fn memory_in_use() -> u64 {
 /// The allocator keeps what was freed between pieces that are in use, so that without this the memory of
 /// the worst moment would stay with the daemon for good.
 pub async fn watch_memory(limit: u64) {
-    let (mut least, mut looks, mut reported) = (memory_in_use(), 0, false);
+    let (mut trimming, mut reported) = (Trimming::new(memory_in_use()), false);
     loop {
         tokio::time::sleep(MEMORY_LOOK_PERIOD).await;
         let mut now = memory_in_use();
-        looks += 1;
-        if now > limit || (now > least.saturating_add(TRIM_STEP_BYTES) && looks >= TRIM_LOOKS) {
-            looks = 0;
+        if trimming.is_due(now, limit) {
             let _ = tokio::task::spawn_blocking(trim).await;
             now = memory_in_use();
+            trimming.done(now);
         }
-        least = least.min(now).max(now / 2);
         if now > limit && !reported {
             let (now, limit) = (now >> 20, limit >> 20);
             tracing::warn!(
@@ -215,6 +213,35 @@ pub async fn watch_memory(limit: u64) {
             );
         }
         reported = now > limit;
+    }
+}
+
+/// When memory is given back: sizes are those of the whole process, in bytes.
+struct Trimming {
+    /// The least seen, but half of the last size at least: the tables may have grown.
+    least: u64,
+    /// The most seen since memory was given back last. Below it lies what the load has left behind.
+    most: u64,
+    /// Looks since then.
+    looks: u32,
+}
+
+impl Trimming {
+    fn new(now: u64) -> Self {
+        Self { least: now, most: now, looks: 0 }
+    }
+
+    fn is_due(&mut self, now: u64, limit: u64) -> bool {
+        self.looks = self.looks.saturating_add(1);
+        self.least = self.least.min(now).max(now / 2);
+        self.most = self.most.max(now);
+        let has_grown = now > self.least.saturating_add(TRIM_STEP_BYTES);
+        let has_shrunk = self.most > now.saturating_add(TRIM_STEP_BYTES);
+        now > limit || (self.looks >= TRIM_LOOKS && (has_grown || has_shrunk))
+    }
+
+    fn done(&mut self, now: u64) {
+        *self = Self { least: self.least.min(now), most: now, looks: 0 };
     }
 }
 
@@ -255,6 +282,23 @@ impl Callers for TableCallers {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// After a load its memory is freed in part at once, which says that there is more to give back.
+    #[test]
+    fn memory_is_given_back_after_a_load() {
+        let mut trimming = Trimming::new(77 << 20);
+        let mut due = |mebibytes: u64| trimming.is_due(mebibytes << 20, 4 << 30);
+        let looks = usize::try_from(TRIM_LOOKS).unwrap();
+        assert_eq!((0..looks).filter(|_| due(77)).count(), 0);
+        assert!(due(305));
+        trimming.done(305 << 20);
+        let mut due = |mebibytes: u64| trimming.is_due(mebibytes << 20, 4 << 30);
+        assert_eq!((0..looks).filter(|_| due(164)).count(), 1);
+        trimming.done(79 << 20);
+        let mut due = |mebibytes: u64| trimming.is_due(mebibytes << 20, 4 << 30);
+        assert_eq!((0..100).filter(|_| due(79)).count(), 0);
+        assert!(due(5000), "above the limit at once");
+    }
 
     #[test]
     fn a_large_machine_has_the_usual_limits() {
