@@ -249,10 +249,7 @@ pub fn attribute_help(kind: &ObjectType, out: &mut Out<'_>) -> Done {
     if kind.name == "site" {
         // Any key is an attribute of the one object; those that are known have a text.
         return dawn_cluster::site_keys().iter().try_for_each(|key| {
-            out.report(&Attribute {
-                attribute: key.name,
-                description: crate::descriptions::site_key(key),
-            })
+            out.report(&Attribute { attribute: key.name, description: crate::descriptions::site_key(key) })
         });
     }
     for name in kind.attr_names() {
