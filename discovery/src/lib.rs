@@ -28,6 +28,7 @@
 //!
 //! Deliberately missing: chassis modules (`blade`), profiles, z/VM.
 
+#![deny(unreachable_pub)]
 #![forbid(unsafe_code)]
 
 pub mod arrival;

@@ -4,15 +4,15 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 /// Jobs at a time, if the caller names no other number.
-pub const WIDTH_DEFAULT: usize = 64;
+pub(crate) const WIDTH_DEFAULT: usize = 64;
 /// Most jobs at a time: each holds a socket and its buffers.
 pub const WIDTH_MAX: usize = 4_096;
 /// Longest time limit of a job: a day.
-pub const TIMEOUT_MAX: Duration = Duration::from_secs(86_400);
+pub(crate) const TIMEOUT_MAX: Duration = Duration::from_secs(86_400);
 /// Time a job has to clean up after it was asked to stop, if the caller names no other.
-pub const GRACE_DEFAULT: Duration = Duration::from_secs(2);
+pub(crate) const GRACE_DEFAULT: Duration = Duration::from_secs(2);
 /// Longest time a job may have to clean up.
-pub const GRACE_MAX: Duration = Duration::from_secs(60);
+pub(crate) const GRACE_MAX: Duration = Duration::from_secs(60);
 
 /// A limit outside of its range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

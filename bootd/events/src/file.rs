@@ -19,9 +19,9 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 
 /// How long events are kept, in days.
-pub const KEPT_DAYS: u64 = 31;
+pub(crate) const KEPT_DAYS: u64 = 31;
 /// Size of the file, in bytes.
-pub const FILE_BYTES_MAX: u64 = 64 << 20;
+pub(crate) const FILE_BYTES_MAX: u64 = 64 << 20;
 /// Events that wait to be written; beyond, they are not.
 const QUEUE_MAX: usize = 16_384;
 /// Length of one line, in bytes; a longer one is damage.
@@ -31,7 +31,7 @@ const LINE_BYTES_USUAL: u64 = 256;
 
 /// What a file held.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Found {
+pub(crate) struct Found {
     /// The events that are not too old, as they were written.
     pub events: Vec<Event>,
     /// Lines that are not events.
@@ -42,7 +42,7 @@ pub struct Found {
 ///
 /// # Errors
 /// When the file is there and cannot be read.
-pub fn read(path: &Path, now_ms: u64) -> io::Result<Found> {
+pub(crate) fn read(path: &Path, now_ms: u64) -> io::Result<Found> {
     match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::default()),
         file => read_from(file?, now_ms),
@@ -50,7 +50,7 @@ pub fn read(path: &Path, now_ms: u64) -> io::Result<Found> {
 }
 
 /// The same of any source.
-pub fn read_from(file: impl Read, now_ms: u64) -> io::Result<Found> {
+pub(crate) fn read_from(file: impl Read, now_ms: u64) -> io::Result<Found> {
     let oldest = now_ms.saturating_sub(KEPT_DAYS * 24 * 3600 * 1000);
     let mut lines = BufReader::new(file.take(FILE_BYTES_MAX.saturating_mul(2)));
     let (mut found, mut line) = (Found::default(), Vec::new());
@@ -64,18 +64,18 @@ pub fn read_from(file: impl Read, now_ms: u64) -> io::Result<Found> {
     Ok(found)
 }
 
-pub fn render(event: &Event) -> Option<String> {
+pub(crate) fn render(event: &Event) -> Option<String> {
     Some(sealed::seal(&serde_json::to_string(event).ok()?))
 }
 
 /// Gives the latest events, of each node at most so many.
-pub type Latest = dyn Fn(usize) -> Vec<Event> + Send;
+pub(crate) type Latest = dyn Fn(usize) -> Vec<Event> + Send;
 
 /// Writes what comes by the channel to the file at `path`, in a thread of its own, until the sender is gone.
 ///
 /// # Errors
 /// When the system gives no thread.
-pub fn start(
+pub(crate) fn start(
     path: PathBuf,
     latest: Box<Latest>,
     nodes: Box<dyn Fn() -> usize + Send>,

@@ -50,8 +50,8 @@ impl From<dawn_cluster::EditError> for NotNow {
     }
 }
 
-/// The edits of the node's own tables; its [`record`] comes beside them. `deployment` is the MAC of the interface
-/// that the machine asks over.
+/// The edits of the node's own tables; its [`record`] comes beside them. `deployment` is the MAC of the
+/// interface that the machine asks over.
 pub(super) fn edits(
     snapshot: &Snapshot,
     machine: &Machine,

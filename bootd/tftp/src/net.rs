@@ -17,7 +17,7 @@ use crate::outbox::{Outbox, Outgoing, PortId};
 use crate::packet::REQUEST_BYTES_MAX;
 
 /// Datagrams per system call.
-pub const BATCH: usize = 64;
+pub(crate) const BATCH: usize = 64;
 /// Room for one datagram from a client, bytes.
 const DATAGRAM_BYTES: usize = REQUEST_BYTES_MAX + 64;
 /// Room for the control messages of one datagram, bytes.
@@ -32,7 +32,7 @@ const SEND_WAIT_MAX: Duration = Duration::from_millis(100);
 
 /// One UDP socket.
 #[derive(Debug)]
-pub struct Port {
+pub(crate) struct Port {
     socket: UdpSocket,
     id: PortId,
     segmentation: std::cell::Cell<bool>,
@@ -40,7 +40,7 @@ pub struct Port {
 
 /// Who sent a datagram and where to.
 #[derive(Clone, Copy, Debug)]
-pub struct Received {
+pub(crate) struct Received {
     /// The sender.
     pub peer: SocketAddrV4,
     /// Our address it was sent to; none for broadcasts and multicasts.
@@ -54,7 +54,7 @@ impl Port {
     ///
     /// # Errors
     /// When the address is taken or not ours, or the interface does not exist.
-    pub fn bind(
+    pub(crate) fn bind(
         id: PortId,
         address: SocketAddrV4,
         interface: Option<&str>,
@@ -86,7 +86,7 @@ impl Port {
     }
 
     /// The port's name in the engine.
-    pub fn id(&self) -> PortId {
+    pub(crate) fn id(&self) -> PortId {
         self.id
     }
 
@@ -94,7 +94,7 @@ impl Port {
     ///
     /// # Errors
     /// The system's.
-    pub fn address(&self) -> io::Result<SocketAddrV4> {
+    pub(crate) fn address(&self) -> io::Result<SocketAddrV4> {
         match self.socket.local_addr()? {
             std::net::SocketAddr::V4(address) => Ok(address),
             std::net::SocketAddr::V6(_) => Err(io::ErrorKind::AddrNotAvailable.into()),
@@ -102,12 +102,12 @@ impl Port {
     }
 
     /// The descriptor, to wait on.
-    pub fn fd(&self) -> RawFd {
+    pub(crate) fn fd(&self) -> RawFd {
         self.socket.as_raw_fd()
     }
 
     /// Sends everything in `out` that belongs to this port.
-    pub fn send(&self, out: &Outbox, batch: &mut SendBatch) {
+    pub(crate) fn send(&self, out: &Outbox, batch: &mut SendBatch) {
         let mut mine = out.packets().iter().filter(|packet| packet.route.port == self.id);
         loop {
             batch.clear();
@@ -185,7 +185,7 @@ fn wait_writable(fd: RawFd) -> bool {
 }
 
 /// Waits until a descriptor of `set` is ready or the time is over; returns how many are.
-pub fn wait(set: &mut [libc::pollfd], timeout: Option<Duration>) -> usize {
+pub(crate) fn wait(set: &mut [libc::pollfd], timeout: Option<Duration>) -> usize {
     let spec = timeout.map(|t| libc::timespec {
         tv_sec: libc::time_t::try_from(t.as_secs()).unwrap_or(libc::time_t::MAX),
         tv_nsec: libc::c_long::from(t.subsec_nanos().cast_signed()),
@@ -198,7 +198,7 @@ pub fn wait(set: &mut [libc::pollfd], timeout: Option<Duration>) -> usize {
 }
 
 /// Gives the calling thread a nice value; without the privilege it keeps what it has.
-pub fn set_thread_nice(nice: libc::c_int) {
+pub(crate) fn set_thread_nice(nice: libc::c_int) {
     // SAFETY: integers only; on Linux a process of 0 means the calling thread.
     let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
     if result != 0 {
@@ -207,7 +207,7 @@ pub fn set_thread_nice(nice: libc::c_int) {
 }
 
 /// MTU of an interface, bytes.
-pub fn interface_mtu(fd: RawFd, index: u32) -> Option<usize> {
+pub(crate) fn interface_mtu(fd: RawFd, index: u32) -> Option<usize> {
     // SAFETY: ifreq is plain data; zero is a valid value of it.
     let mut request: libc::ifreq = unsafe { mem::zeroed() };
     // SAFETY: ifr_name has IF_NAMESIZE bytes, as if_indextoname requires.
@@ -226,7 +226,7 @@ pub fn interface_mtu(fd: RawFd, index: u32) -> Option<usize> {
 struct Control([u8; CONTROL_BYTES]);
 
 /// Memory for one `recvmmsg`.
-pub struct ReceiveBatch {
+pub(crate) struct ReceiveBatch {
     buffers: Box<[[u8; DATAGRAM_BYTES]]>,
     controls: Box<[Control]>,
     names: Box<[libc::sockaddr_in]>,
@@ -252,7 +252,7 @@ impl Default for ReceiveBatch {
 
 impl ReceiveBatch {
     /// Receives what is there, up to [`BATCH`] datagrams; 0 when nothing is.
-    pub fn receive(&mut self, port: &Port) -> usize {
+    pub(crate) fn receive(&mut self, port: &Port) -> usize {
         let parts =
             self.buffers.iter_mut().zip(&mut self.controls).zip(&mut self.names).zip(&mut self.iovecs);
         for ((((buffer, control), name), iovec), header) in parts.zip(&mut self.headers) {
@@ -280,7 +280,7 @@ impl ReceiveBatch {
     }
 
     /// The datagram at `index` below the count that [`ReceiveBatch::receive`] returned.
-    pub fn datagram(&self, index: usize) -> Option<(Received, &[u8])> {
+    pub(crate) fn datagram(&self, index: usize) -> Option<(Received, &[u8])> {
         let header = self.headers.get(index)?;
         let name = self.names.get(index)?;
         let length = usize::try_from(header.msg_len).ok()?;
@@ -315,7 +315,7 @@ fn packet_info(header: &libc::msghdr) -> (Option<Ipv4Addr>, u32) {
 
 /// Memory for one `sendmmsg`.
 #[derive(Default)]
-pub struct SendBatch {
+pub(crate) struct SendBatch {
     packets: Vec<Outgoing>,
     names: Vec<libc::sockaddr_in>,
     controls: Vec<Control>,
@@ -421,14 +421,14 @@ fn put_message<T>(control: &mut Control, at: usize, level: i32, kind: i32, value
 
 /// A descriptor that wakes a waiting thread.
 #[derive(Debug)]
-pub struct Wake(std::os::fd::OwnedFd);
+pub(crate) struct Wake(std::os::fd::OwnedFd);
 
 impl Wake {
     /// A new one.
     ///
     /// # Errors
     /// When the system has no descriptor left.
-    pub fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         use std::os::fd::FromRawFd;
         // SAFETY: eventfd takes two integers and returns a new descriptor or -1.
         let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
@@ -440,18 +440,18 @@ impl Wake {
     }
 
     /// The descriptor, to wait on.
-    pub fn fd(&self) -> RawFd {
+    pub(crate) fn fd(&self) -> RawFd {
         self.0.as_raw_fd()
     }
 
     /// Takes back all wakes so far.
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         let mut count = [0; 8];
         let _ = rustix::io::read(&self.0, &mut count);
     }
 
     /// Wakes the thread that waits, now and until [`Wake::clear`].
-    pub fn wake(&self) {
+    pub(crate) fn wake(&self) {
         // Fails only when the counter is full, and then it is awake already.
         let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
     }

@@ -8,7 +8,7 @@ use crate::builder::{ask, definition};
 use crate::environment::Environment;
 use dawn_bootd::command::Registry;
 use dawn_bootd::output::{CommandError, Deed, Done, Out, Stop};
-use dawn_imagebuilder::genimage::{self, Embedded, GenimageError, Options};
+use dawn_imagebuilder::genimage::{self, Embedded, GenimageError, Options, Outcome};
 use dawn_imagebuilder::image::ImageDef;
 use dawn_statelite::{DEFAULT_OPTION, default_paths};
 use std::path::PathBuf;
@@ -129,8 +129,13 @@ impl LocalCommand for Args {
             }
             return Ok(());
         }
-        genimage::run(&def, &options, &Embedded::new(), &mut |line| drop(out.notice(line)))
+        let outcome = genimage::run(&def, &options, &Embedded::new(), &mut |line| drop(out.notice(line)))
             .map_err(failed)?;
+        let deed = match outcome {
+            Outcome::Built { kernel } => Deed::new("built", "osimage", image.as_str()).with("kernel", kernel),
+            Outcome::Unchanged => Deed::new("unchanged", "osimage", image.as_str()),
+        };
+        out.report(&deed)?;
         if wants_rows { write_litefile(environment, &def, out) } else { Ok(()) }
     }
 }

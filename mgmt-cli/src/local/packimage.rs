@@ -5,7 +5,7 @@ use crate::builder::definition;
 use crate::environment::Environment;
 use crate::synclist;
 use dawn_bootd::command::Registry;
-use dawn_bootd::output::{CommandError, Done, Out, Stop};
+use dawn_bootd::output::{CommandError, Deed, Done, Out, Stop};
 use dawn_commands::edits::{FileDifference, written};
 use dawn_commands::imagedef::Definition;
 use dawn_imagebuilder::packimage::{self, Method, Options};
@@ -82,8 +82,10 @@ impl LocalCommand for Args {
         let outcome = packimage::run(&definition.image, &options, &mut line, &mut percent);
         let outcome = outcome.map_err(|error| CommandError::unavailable(error.to_string()))?;
         if outcome.packed {
-            let text = format!("{}: {} MiB", outcome.file.display(), outcome.bytes >> 20);
-            shared.borrow_mut().notice(text)?;
+            let file = outcome.file.display().to_string();
+            let line = format!("{file}: {} MiB", outcome.bytes >> 20);
+            let packed = Deed::new("packed", "osimage", image.as_str()).with("file", file);
+            shared.borrow_mut().report(&packed.with("bytes", outcome.bytes).line(line))?;
         }
         Ok(())
     }

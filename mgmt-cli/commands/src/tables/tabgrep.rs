@@ -1,7 +1,7 @@
 //! `tabgrep`: in which tables a node is mentioned.
 
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{Deed, Done, Out};
+use dawn_bootd::output::{Done, Lines, Out, Report};
 use dawn_cluster::schema;
 
 /// List the tables in which a node, or one of its groups, has a row
@@ -10,6 +10,18 @@ pub struct Args {
     /// The node; of a range the first
     #[arg(value_name = "NODE", required = true)]
     noderange: String,
+}
+
+/// A table with a row of the node.
+#[derive(serde::Serialize)]
+struct Found {
+    table: &'static str,
+}
+
+impl Report for Found {
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        lines.line(self.table)
+    }
 }
 
 impl Command for Args {
@@ -24,7 +36,7 @@ impl Command for Args {
             let Some(col) = table.col("node") else { continue };
             let found = |name: &String| ctx.snapshot.find_row(&[(col, name)]).is_some();
             if names.iter().any(found) {
-                out.report(&Deed::new("found", "table", table.name).line(table.name))?;
+                out.report(&Found { table: table.name })?;
             }
         }
         Ok(())
