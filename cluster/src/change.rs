@@ -38,12 +38,15 @@ pub struct Change {
     pub quiet: bool,
     /// What shall hold.
     pub edits: Vec<Edit>,
+    /// Its number is larger than this one, and larger than that of the last change: a restored database goes
+    /// on where the saved one ended, and no number means two changes.
+    pub numbered_after: u64,
 }
 
 impl Change {
     /// A change asked for by an administrator.
     pub fn new(who: impl Into<String>, command: impl Into<String>, edits: Vec<Edit>) -> Self {
-        Self { who: who.into(), command: command.into(), quiet: false, edits }
+        Self { who: who.into(), command: command.into(), edits, ..Self::default() }
     }
 
     /// A change made by a machine: a node's status, an audit row.

@@ -318,9 +318,10 @@ impl Model {
             self.catch_up(writer, seq).map_err(failed)?;
         }
         let (edits, value) = compute(&writer.tip)?;
-        let (effects, next) = plan(&writer.tip, &edits).map_err(|e| E::from(e.into()))?;
+        let (effects, mut next) = plan(&writer.tip, &edits).map_err(|e| E::from(e.into()))?;
         let rows = effects.iter().map(Effect::to_row_change).collect();
-        let Change { who, mut command, quiet, .. } = head;
+        let Change { who, mut command, quiet, numbered_after, .. } = head;
+        next.seq = next.seq.max(numbered_after.saturating_add(1));
         truncate(&mut command, COMMAND_BYTES_MAX);
         let change = Arc::new(LogEntry {
             seq: next.seq,
@@ -677,6 +678,22 @@ mod tests {
         assert_eq!(again.snapshot().site("domain").as_deref(), Some("x"));
         assert!(again.snapshot().has_node("n1"));
         assert_eq!(again.snapshot().seq(), 2);
+    }
+
+    #[test]
+    fn numbers_go_on_after_those_of_a_backup() {
+        let dir = tempfile::tempdir().unwrap();
+        let model = Model::open(dir.path()).unwrap();
+        let other = Model::open(dir.path()).unwrap();
+        let restored = Change { numbered_after: 40, ..change(site("a", "1")) };
+        assert_eq!(model.apply(restored).unwrap().change.seq, 41);
+        // Another process on the same database follows over the gap.
+        assert_eq!(other.apply(change(site("a", "2"))).unwrap().change.seq, 42);
+        let earlier = Change { numbered_after: 7, ..change(site("a", "3")) };
+        assert_eq!(model.apply(earlier).unwrap().change.seq, 43);
+        model.undo(&model.change(41).unwrap(), "root").unwrap_err();
+        model.undo(&model.newest_undoable().unwrap(), "root").unwrap();
+        assert_eq!(Model::open(dir.path()).unwrap().snapshot().site("a").as_deref(), Some("2"));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Durable storage behind one interface.
 //!
-//! A [`Store`] keeps the tables of the schema, each a table of the same name, and two of ours: `dawn_change`
-//! (one row a change) and `dawn_change_part` (what the change did, as JSON). It is asked only to load
-//! everything and to write changes; questions are answered from snapshots.
+//! A [`Store`] keeps the tables of the schema, each a table of the same name, and three of ours: `dawn_change`
+//! (one row a change), `dawn_change_part` (what the change did, as JSON) and `dawn_meta` (which versions may
+//! use the database, see [`FORM`]). It is asked only to load everything and to write changes; questions are
+//! answered from snapshots.
 //!
 //! Writers on one database are put in line by [`Store::begin`]: it takes the database's writer lock and says
 //! which change was the last. A writer that has not seen that one catches up from the log before it goes on,
@@ -29,6 +30,15 @@ const LOCK_WAIT_MAX: Duration = Duration::from_secs(8);
 /// Time for connecting, greeting included.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 
+/// The form of a database that this program writes. It grows with every change of what stands where.
+///
+/// A version first reads a new form, and a later one writes it, so that two neighbouring versions can use one
+/// database. Tables and columns that come along make no new form: they are added when a database is opened,
+/// and an earlier version leaves them alone.
+const FORM: u64 = 1;
+/// The oldest form whose programs understand what this program writes.
+const OLDEST_READER: u64 = 1;
+
 /// Why storage failed. The state is the one before the change, in memory and on disk.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
@@ -53,6 +63,19 @@ pub enum StoreError {
         place: String,
         /// What is there instead.
         reason: String,
+    },
+    /// A later version of this program has written it, in a way that this one would misread.
+    #[error(
+        "the database {place} was written by a later version of Dawn (form {form}; this version reads forms up to {FORM}); \
+         nothing was changed\n\
+         Hint: install that version again, or move the data directory away and restore a backup that was made before the \
+         upgrade with `dawn restore`"
+    )]
+    Later {
+        /// File or server.
+        place: String,
+        /// The form that a program must understand.
+        form: u64,
     },
     /// The file that is open is not the one that a restart would find.
     #[error(
@@ -165,6 +188,47 @@ pub(crate) enum IfMissing {
 
 /// A table that every database of ours and of xCAT has.
 const SURE_TABLE: &str = "site";
+/// The table with the form of the database; one row.
+const META_TABLE: &str = "dawn_meta";
+/// Its statement, in the words that all databases share.
+const META_CREATE: &str =
+    "CREATE TABLE IF NOT EXISTS dawn_meta (id INTEGER PRIMARY KEY, form BIGINT NOT NULL, oldest_reader BIGINT NOT NULL)";
+/// Form and oldest reader of a database that has them.
+const META_QUERY: &str = "SELECT form, oldest_reader FROM dawn_meta WHERE id=1";
+
+/// The form of a database as it was found.
+struct Meta {
+    form: u64,
+    oldest_reader: u64,
+}
+
+/// What records the form of this program in a database with `found`, which lacks the table if that is `None`.
+///
+/// # Errors
+/// [`StoreError::Later`].
+fn meta_statements(
+    found: Option<Meta>,
+    place: impl FnOnce() -> String,
+) -> Result<Vec<String>, StoreError> {
+    match found {
+        None => Ok(vec![
+            META_CREATE.to_owned(),
+            // Another process may have been faster.
+            format!(
+                "INSERT INTO dawn_meta (id,form,oldest_reader) SELECT 1,{FORM},{OLDEST_READER} \
+                 FROM (SELECT 1) AS one WHERE NOT EXISTS (SELECT 1 FROM dawn_meta)"
+            ),
+        ]),
+        Some(Meta { oldest_reader, .. }) if oldest_reader > FORM => {
+            Err(StoreError::Later { place: place(), form: oldest_reader })
+        }
+        Some(Meta { form, .. }) if form < FORM => {
+            Ok(vec![format!("UPDATE dawn_meta SET form={FORM}, oldest_reader={OLDEST_READER} WHERE id=1")])
+        }
+        // What a later version wrote for both of us stays.
+        Some(_) => Ok(Vec::new()),
+    }
+}
 
 /// Opens the database at an address, adds what the schema has more.
 pub(crate) fn open(address: &StoreAddress, if_missing: IfMissing) -> Result<Box<dyn Store>, StoreError> {

@@ -573,6 +573,12 @@ fn backup_and_restore(engine: Option<Engine>) {
     assert!(text.contains("Restored ") && code == 0, "{text}");
     let daemon = again.start();
     check(&daemon);
+    // No number of a change is used again.
+    let log = daemon.ok("log");
+    let numbers = log.lines().filter_map(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    let saved_change = std::fs::read_to_string(saved.join("contents")).unwrap();
+    let saved_change = saved_change.lines().find_map(|line| line.strip_prefix("change ")).unwrap();
+    assert!(numbers.max() > saved_change.parse().ok(), "{log}");
     daemon.ok("nodeadd n3 groups=all");
     daemon.kill();
     let (text, code) = restore_with("--dry-run", &saved, &again);

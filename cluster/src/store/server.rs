@@ -1,8 +1,8 @@
 //! A database on a server: what PostgreSQL and MySQL have in common.
 //!
 //! The tables are those of xCAT, so an existing database is taken as it is. Ours are `dawn_writer`
-//! (one row: the number of the last change; its row lock puts writers in line), `dawn_change` and
-//! `dawn_change_part`.
+//! (one row: the number of the last change; its row lock puts writers in line), `dawn_change`,
+//! `dawn_change_part` and `dawn_meta`.
 //!
 //! A change is written by its net effect: rows that go or change their key are deleted, all others are put by
 //! multi-row upserts, so that a change of ten thousand rows is a few dozen round trips.
@@ -13,7 +13,10 @@
 //! tells afterwards whether the change was made, and it is taken over like another daemon's. Programs that
 //! write the tables without going through the log are noticed only when everything is loaded again.
 
-use super::{ANSWER_TIME_MAX, Bell, Dialect, IfMissing, Loaded, RowReader, SURE_TABLE, Store, StoreError};
+use super::{
+    ANSWER_TIME_MAX, Bell, Dialect, IfMissing, Loaded, META_QUERY, META_TABLE, Meta, RowReader, SURE_TABLE,
+    Store, StoreError, meta_statements,
+};
 use crate::cfgloc::ServerAddress;
 use crate::effect::Effect;
 use crate::log::{LogEntry, PRUNE_EVERY, SHARES, encode, read_parts};
@@ -138,13 +141,15 @@ impl<C: Client> ServerStore<C> {
     fn create_missing(&mut self, if_missing: IfMissing) -> Result<(), StoreError> {
         let dialect = C::dialect();
         let address = self.address.clone();
+        let place = || format!("{} on {}", address.dbname, address.host);
         self.with(|client| {
             if if_missing == IfMissing::Refuse && !existing(client)?.contains_key(SURE_TABLE) {
-                let place = format!("{} on {}", address.dbname, address.host);
-                return Err(StoreError::Missing { place, reason: format!("it has no table {SURE_TABLE}") });
+                let reason = format!("it has no table {SURE_TABLE}");
+                return Err(StoreError::Missing { place: place(), reason });
             }
             client.rows(dialect.ddl_lock.0, &[])?;
-            let result = create_all(client, dialect).and_then(|widen| run_slowly::<C>(&address, &widen));
+            let result =
+                create_all(client, dialect, place).and_then(|widen| run_slowly::<C>(&address, &widen));
             let _ = client.rows(dialect.ddl_lock.1, &[]);
             result
         })
@@ -231,9 +236,26 @@ pub(super) fn first_table_with_rows<C: Client>(
     Ok(None)
 }
 
+/// The form of the database; `None` for one without.
+fn meta<C: Client>(client: &mut C, existing: &Existing) -> Result<Option<Meta>, StoreError> {
+    if !existing.contains_key(META_TABLE) {
+        return Ok(None);
+    }
+    let rows = client.rows(META_QUERY, &[])?;
+    let row = rows.first().map(Vec::as_slice).unwrap_or_default();
+    let number = |at: usize| row.get(at)?.as_ref()?.parse().ok();
+    let found = number(0).zip(number(1)).map(|(form, oldest_reader)| Meta { form, oldest_reader });
+    found.map(Some).ok_or_else(|| StoreError::Damaged(format!("{META_TABLE} holds no numbers")))
+}
+
 /// Makes the tables and columns that are missing; gives the statements for columns that are too narrow.
-fn create_all<C: Client>(client: &mut C, dialect: &ServerDialect) -> Result<Vec<String>, StoreError> {
+fn create_all<C: Client>(
+    client: &mut C,
+    dialect: &ServerDialect,
+    place: impl FnOnce() -> String,
+) -> Result<Vec<String>, StoreError> {
     let existing = existing(client)?;
+    let of_meta = meta_statements(meta(client, &existing)?, place)?;
     let mut widen = Vec::new();
     let suffix = client.create_suffix()?;
     for table in schema().tables() {
@@ -252,6 +274,7 @@ fn create_all<C: Client>(client: &mut C, dialect: &ServerDialect) -> Result<Vec<
     if !existing.contains_key("dawn_change_part") {
         dialect.own_tables.iter().try_for_each(|sql| client.batch(sql))?;
     }
+    of_meta.iter().try_for_each(|sql| client.batch(sql))?;
     Ok(widen)
 }
 

@@ -11,7 +11,10 @@
 //! A read-only file system gives what is there, the log of the last commits included, and every transaction
 //! fails.
 
-use super::{Dialect, IfMissing, Loaded, RowReader, SURE_TABLE, Store, StoreError, TableSql, bind};
+use super::{
+    Dialect, IfMissing, Loaded, META_QUERY, META_TABLE, Meta, RowReader, SURE_TABLE, Store, StoreError, TableSql,
+    bind, meta_statements,
+};
 use crate::effect::Effect;
 use crate::log::{LogEntry, PRUNE_EVERY, SHARES, encode, read_parts};
 use crate::schema::{Table, schema};
@@ -122,7 +125,7 @@ impl Sqlite {
             {
                 return Err(missing("it has no tables"));
             }
-            store.create_missing()?;
+            store.create_missing(place)?;
             if let Err(error) = make_shrinkable(&store.connection) {
                 tracing::warn!(%error, "the database file keeps its free space");
             }
@@ -160,6 +163,7 @@ impl Sqlite {
             let reason = "it has no tables".to_owned();
             return Err(StoreError::Missing { place: path.display().to_string(), reason });
         }
+        meta_statements(store.meta(&existing)?, || path.display().to_string())?;
         tracing::error!("{}: cannot be written; it is read, and every change is refused", path.display());
         Ok(store)
     }
@@ -167,7 +171,7 @@ impl Sqlite {
     /// A database that lives as long as the value; for tests.
     pub fn in_memory() -> Result<Self, StoreError> {
         let mut store = Self::prepare(Connection::open_in_memory().map_err(failed)?)?;
-        store.create_missing()?;
+        store.create_missing(String::new)?;
         Ok(store)
     }
 
@@ -199,9 +203,24 @@ impl Sqlite {
         Ok(found)
     }
 
-    fn create_missing(&mut self) -> Result<(), StoreError> {
+    /// The form of the database; `None` for one without.
+    fn meta(&self, existing: &HashMap<String, HashSet<String>>) -> Result<Option<Meta>, StoreError> {
+        if !existing.contains_key(META_TABLE) {
+            return Ok(None);
+        }
+        let read = |row: &rusqlite::Row<'_>| Ok(Meta { form: row.get(0)?, oldest_reader: row.get(1)? });
+        self.connection.query_row(META_QUERY, [], read).map(Some).map_err(|error| match error {
+            rusqlite::Error::QueryReturnedNoRows => {
+                StoreError::Damaged(format!("{META_TABLE} holds no numbers"))
+            }
+            error => failed(error),
+        })
+    }
+
+    fn create_missing(&mut self, place: impl FnOnce() -> String) -> Result<(), StoreError> {
         let existing = self.existing().map_err(failed)?;
-        let mut batch = String::new();
+        let of_meta = meta_statements(self.meta(&existing)?, place)?;
+        let mut batch: String = of_meta.into_iter().map(|sql| format!("{sql};")).collect();
         for table in schema().tables() {
             batch.push_str(&missing(table, existing.get(table.name)));
         }

@@ -118,7 +118,8 @@ fn restore(
     let model = database::open(data, xcatcfg).map_err(|error| {
         CommandError::unavailable("the database cannot be opened").cause(format!("{error:#}"))
     })?;
-    let applied = model.apply(Change::new("root", format!("dawn restore {}", from.display()), edits))?;
+    let head = Change::new("root", format!("dawn restore {}", from.display()), edits);
+    let applied = model.apply(Change { numbered_after: backup.change, ..head })?;
     Ok(Restored {
         data: data.display().to_string(),
         files: backup.data.len(),
