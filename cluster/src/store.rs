@@ -17,10 +17,13 @@ use crate::schema::{Table, schema};
 use std::fmt::Write as _;
 use std::time::Duration;
 
+mod foreign;
 mod mysql;
 mod postgres;
 mod server;
 pub(crate) mod sqlite;
+
+pub use foreign::{ForeignTable, foreign_tables};
 
 /// How long a server may be silent after a question; then the connection is given up and the change fails.
 /// Longer than the wait for another writer, which is the longest silence of a server in good health.

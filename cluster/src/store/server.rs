@@ -13,6 +13,7 @@
 //! tells afterwards whether the change was made, and it is taken over like another daemon's. Programs that
 //! write the tables without going through the log are noticed only when everything is loaded again.
 
+use super::foreign::ForeignTable;
 use super::{
     ANSWER_TIME_MAX, Bell, Dialect, IfMissing, Loaded, META_QUERY, META_TABLE, Meta, RowReader, SURE_TABLE,
     Store, StoreError, meta_statements,
@@ -234,6 +235,26 @@ pub(super) fn first_table_with_rows<C: Client>(
         }
     }
     Ok(None)
+}
+
+/// See [`super::foreign_tables`].
+pub(super) fn foreign_tables<C: Client>(
+    address: &ServerAddress,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<ForeignTable>, StoreError> {
+    let dialect = C::dialect();
+    let mut client = C::connect(address, ANSWER_TIME_MAX)?;
+    client.batch(dialect.begin_read)?;
+    let tables: BTreeMap<_, _> = existing(&mut client)?.into_iter().collect();
+    let mut found = Vec::new();
+    for (name, columns) in tables.into_iter().filter(|(name, _)| wanted(name)) {
+        let columns: Vec<String> = columns.into_keys().collect();
+        let names: Vec<String> = columns.iter().map(|column| dialect.base.name(column)).collect();
+        let sql = format!("SELECT {} FROM {}", names.join(","), dialect.base.name(&name));
+        found.push(ForeignTable::new(name, columns, client.rows(&sql, &[])?)?);
+    }
+    client.batch("ROLLBACK")?;
+    Ok(found)
 }
 
 /// The form of the database; `None` for one without.

@@ -369,7 +369,7 @@ fn order(_: &Table) -> String {
     "ORDER BY rowid".to_owned()
 }
 
-fn text_of(value: ValueRef<'_>) -> Option<String> {
+pub(super) fn text_of(value: ValueRef<'_>) -> Option<String> {
     match value {
         ValueRef::Null => None,
         ValueRef::Integer(n) => Some(n.to_string()),

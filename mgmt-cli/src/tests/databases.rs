@@ -10,7 +10,7 @@
 mod server;
 
 use crate::testbed::Bed;
-use dawn_cluster::StoreAddress;
+use dawn_cluster::{Change, Edit, Model, StoreAddress};
 use server::{Engine, Server};
 
 /// To a real server and back, by the commands. Needs the Debian packages `postgresql` and
@@ -67,4 +67,37 @@ fn postgresql() {
 #[test]
 fn mariadb() {
     there_and_back(Engine::Mysql, "mysqlsetup", "root");
+}
+
+/// The tables of an xCAT server whose `cfgloc` names a database server.
+fn imported(engine: Engine) {
+    let server = Server::start(engine);
+    let address = server.database("xcatdb");
+    let there = Model::open_at(&address).expect("a database");
+    let edits = vec![
+        Edit::set("nodelist", &[("node", "there1")], &[("groups", "all")]).expect("an edit"),
+        Edit::set("policy", &[("priority", "1")], &[("name", "root"), ("rule", "allow")]).expect("an edit"),
+        Edit::set_site("domain", "there.example").expect("an edit"),
+    ];
+    there.apply(Change::new("root", "test", edits)).expect("applied");
+    let bed = Bed::on_disk("nodelist node=n1 groups=all\npolicy priority=1 name=root rule=allow");
+    let settings = bed.directory.path().join("xcat");
+    std::fs::create_dir(&settings).expect("a directory");
+    address.write(&settings).expect("written");
+    let said = bed.run("import xcat xcat");
+    assert!(said.contains("nodelist: 1 row\n") && said.contains("Imported as one change."), "{said}");
+    assert!(!said.contains("dawn_change"), "{said}");
+    assert_eq!(bed.run("nodels"), "there1\n");
+    let now = Model::open_at(&address).expect("a database").snapshot().seq();
+    assert_eq!(now, there.snapshot().seq(), "the database is only read");
+}
+
+#[test]
+fn tables_are_imported_from_postgresql() {
+    imported(Engine::Postgres);
+}
+
+#[test]
+fn tables_are_imported_from_mariadb() {
+    imported(Engine::Mysql);
 }

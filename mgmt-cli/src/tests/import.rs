@@ -2,7 +2,7 @@
 //! contradictions, tables and columns of one's own. The dump is `xcat-dump`, the session `import.txt`.
 
 use crate::testbed::Bed;
-use dawn_cluster::schema;
+use dawn_cluster::{csv, schema};
 use expect_test::expect_file;
 use std::fs;
 use std::path::Path;
@@ -94,4 +94,39 @@ fn a_large_dump_is_taken() {
     assert!(said.contains("nodelist: 2000 rows") && said.contains("Imported as one change."), "{said}");
     assert!(said.contains("the second row n01999 of hosts left out"), "{said}");
     assert_eq!(bed.run("nodels rack49").lines().count(), 40);
+}
+
+/// xCAT's own SQLite: the same tables in files of a database give the same report.
+#[test]
+fn a_directory_of_sqlite_files_is_read_as_it_is() {
+    let bed = bed();
+    let from_dump = bed.run("import xcat dump --dry-run");
+    let top = bed.directory.path();
+    fs::create_dir(top.join("xcat")).expect("a directory");
+    let mut before = Vec::new();
+    for entry in fs::read_dir(top.join("dump")).expect("the dump").flatten() {
+        let name = entry.file_name().to_string_lossy().replace(".csv", "");
+        let text = fs::read_to_string(entry.path()).expect("a table");
+        let columns = csv::read_header(text.lines().next().unwrap_or_default()).expect("a header");
+        let quoted: Vec<String> = columns.iter().map(|column| format!("\"{column}\" TEXT")).collect();
+        let file = top.join(format!("xcat/{name}.sqlite"));
+        let database = rusqlite::Connection::open(&file).expect("a database");
+        database.execute_batch(&format!("CREATE TABLE \"{name}\" ({})", quoted.join(","))).expect("made");
+        for record in csv::read_records(text.lines().skip(1)) {
+            let mut fields = record.fields.expect("a record");
+            fields.resize(columns.len(), None);
+            let marks = vec!["?"; columns.len()].join(",");
+            let insert = format!("INSERT INTO \"{name}\" VALUES ({marks})");
+            database.execute(&insert, rusqlite::params_from_iter(fields)).expect("inserted");
+        }
+        drop(database);
+        before.push((fs::read(&file).expect("read"), file));
+    }
+    assert_eq!(bed.run("import xcat xcat --dry-run"), from_dump);
+    assert!(bed.run("import xcat xcat").contains("Imported as one change."));
+    assert!(before.iter().all(|(bytes, file)| fs::read(file).expect("read") == *bytes));
+    fs::remove_file(top.join("xcat/site.sqlite")).expect("removed");
+    fs::write(top.join("xcat/cfgloc"), "SQLite:nowhere").expect("written");
+    let said = bed.run("import xcat xcat");
+    assert!(said.contains("cannot read the database of") && said.contains("rc=1"), "{said}");
 }

@@ -1,11 +1,13 @@
-//! A directory of `dumpxCATdb`: a file TABLE.csv for each table, in the form of `tabdump`.
+//! The tables of an xCAT server: a directory of `dumpxCATdb` with a file TABLE.csv for each table, in the form
+//! of `tabdump`; or the directory with xCAT's settings, whose `cfgloc` names a database server, or which holds
+//! a file TABLE.sqlite for each table. A database is read and never written.
 //!
 //! Tables and columns that do not exist here are remembered and left out; a file that cannot be read, or a
 //! line that is not a record, is an error of the whole dump.
 
 use dawn_bootd::output::CommandError;
 use dawn_cluster::csv::{read_header, read_records};
-use dawn_cluster::{Col, Edit, Table, Text, schema};
+use dawn_cluster::{Col, Edit, StoreAddress, Table, Text, foreign_tables, schema};
 use dawn_serving::bounded_read;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,6 +20,9 @@ const FILES_MAX: usize = 1_000;
 const ERRORS_MAX: usize = 50;
 /// Tables that are not taken over: what happened on the other server.
 const LOGS: [&str; 2] = ["auditlog", "eventlog"];
+
+/// How names of tables begin that are not xCAT's: a database that Dawn has used has them.
+const OWN_PREFIX: &str = "dawn_";
 
 /// The filled cells of a row.
 pub type Cells = Vec<(Col, Text)>;
@@ -44,6 +49,30 @@ pub struct Dump {
 impl Dump {
     /// Reads the directory, or says everything that is wrong with it.
     pub fn read(directory: &Path) -> Result<Self, Vec<CommandError>> {
+        match database(directory).map_err(|error| vec![error])? {
+            Some(address) => Self::of_database(directory, &address).map_err(|error| vec![error]),
+            None => Self::of_files(directory),
+        }
+    }
+
+    fn of_database(directory: &Path, address: &StoreAddress) -> Result<Self, CommandError> {
+        let wanted = |name: &str| !LOGS.contains(&name) && !name.starts_with(OWN_PREFIX);
+        let tables = foreign_tables(address, wanted).map_err(|error| {
+            let text = format!("cannot read the database of {}", directory.display());
+            CommandError::unavailable(text).cause(error)
+        })?;
+        if !tables.iter().any(|table| table.name == "site") {
+            let text = format!("the database of {} has no table site", directory.display());
+            return Err(CommandError::conflict(text));
+        }
+        let mut dump = Self::default();
+        for table in tables {
+            dump.add_table(&table.name, &table.columns, table.rows);
+        }
+        Ok(dump)
+    }
+
+    fn of_files(directory: &Path) -> Result<Self, Vec<CommandError>> {
         let names = files(directory).map_err(|error| vec![error])?;
         let (mut dump, mut errors) = (Self::default(), Vec::new());
         for name in names {
@@ -90,13 +119,17 @@ impl Dump {
         if LOGS.contains(&name) {
             return Ok(());
         }
+        self.add_table(name, &header, rows);
+        Ok(())
+    }
+
+    fn add_table(&mut self, name: &str, header: &[String], rows: Vec<Vec<Option<String>>>) {
         match schema().find(name) {
-            Some(table) => self.add_rows(table, &header, rows),
+            Some(table) => self.add_rows(table, header, rows),
             None => {
                 self.unknown_tables.insert(name.to_owned(), rows.len());
             }
         }
-        Ok(())
     }
 
     fn add_rows(&mut self, table: &'static Table, header: &[String], rows: Vec<Vec<Option<String>>>) {
@@ -121,6 +154,18 @@ impl Dump {
     }
 }
 
+/// The database that a directory with xCAT's settings names or holds; `None` for a dump.
+fn database(directory: &Path) -> Result<Option<StoreAddress>, CommandError> {
+    if directory.join("site.csv").exists() {
+        return Ok(None);
+    }
+    match StoreAddress::read(directory) {
+        Ok(None) if directory.join("site.sqlite").exists() => Ok(Some(StoreAddress::Sqlite(directory.to_owned()))),
+        Ok(named) => Ok(named),
+        Err(error) => Err(CommandError::conflict(error.to_string())),
+    }
+}
+
 /// The names of the CSV files, sorted.
 fn files(directory: &Path) -> Result<Vec<String>, CommandError> {
     let shown = directory.display();
@@ -135,8 +180,7 @@ fn files(directory: &Path) -> Result<Vec<String>, CommandError> {
     names.sort();
     match names.len() {
         0 => {
-            Err(unusable("it holds no TABLE.csv".to_owned())
-                .hint("give the directory that dumpxCATdb wrote."))
+            Err(unusable("it holds no TABLE.csv".to_owned()).hint("give the directory that dumpxCATdb wrote, or /etc/xcat of the xCAT server."))
         }
         count if count > FILES_MAX => Err(unusable(format!("it holds more than {FILES_MAX} files"))),
         _ if !names.iter().any(|name| name == "site.csv") => {
