@@ -7,6 +7,7 @@ mod answers;
 mod problems;
 
 pub use answers::{Answers, Interface, Silence};
+pub use dawn_dhcp::probe;
 pub use problems::{problems, without_address};
 
 use crate::address::NameServerAddresses;

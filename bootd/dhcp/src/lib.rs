@@ -13,6 +13,7 @@
 //! | [`lease`] | the table of leases, and the journal that makes them durable |
 //! | [`engine`] | the protocol |
 //! | [`shell`] | sockets, raw frames, probes, the journal's thread |
+//! | [`probe`] | who answers on a link |
 //! | [`fuzz`] | the entry of fuzzers: any bytes, several engines |
 //! | [`fixed`] | a directory that holds everything itself, for tests, benches and simulators |
 //!
@@ -28,6 +29,7 @@ pub mod fixed;
 pub mod fuzz;
 pub mod hwaddr;
 pub mod lease;
+pub mod probe;
 pub mod shell;
 pub mod time;
 pub mod wire;

@@ -122,6 +122,19 @@ async fn an_acknowledged_lease_is_on_disk() {
 }
 
 #[tokio::test]
+async fn a_probe_hears_who_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(running) = Running::start(&folder.path().join("leases"), 20_087).await else { return };
+    let ask = |ports| move || dawn_dhcp::probe::who_answers("lo", ports, Duration::from_secs(3)).unwrap();
+    let offers = tokio::task::spawn_blocking(ask((20_087, 20_088))).await.unwrap();
+    let servers: Vec<Ipv4Addr> = offers.iter().map(|offer| offer.server).collect();
+    assert_eq!(servers, [Ipv4Addr::LOCALHOST], "{offers:?}");
+    assert!(running.server.leases().is_empty(), "a question is no lease");
+    running.stop().await;
+    assert!(dawn_dhcp::probe::who_answers("nosuch0", (20_087, 20_088), Duration::ZERO).is_err());
+}
+
+#[tokio::test]
 async fn a_full_disk_stops_new_leases_and_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let flags = rustix::mount::MountFlags::empty();

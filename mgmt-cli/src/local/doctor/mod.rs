@@ -6,6 +6,7 @@
 //! nothing when it does not answer, as one finding says that already.
 
 mod machine;
+mod network;
 mod nodes;
 
 use super::LocalCommand;
@@ -19,8 +20,8 @@ use std::path::PathBuf;
 
 /// Check the installation, and whether nodes would boot
 ///
-/// Each line is [ok], [warn] or [failed], with what to do about it. The exit code is 1 if something has
-/// failed.
+/// Each line is [ok], [warn] or [failed], with what to do about it. Nothing is changed; one DHCPDISCOVER asks
+/// which other servers answer on the boot network. The exit code is 1 if something has failed.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Nodes whose boot is simulated
@@ -29,6 +30,9 @@ pub struct Args {
     /// Data directory of the daemon
     #[arg(long, value_name = "DIR", default_value = "/var/lib/dawn")]
     data: PathBuf,
+    /// The boot network's interface; the one with the address site.master if it is not given
+    #[arg(long, value_name = "IF")]
+    interface: Option<String>,
 }
 
 /// How bad it is.
@@ -80,6 +84,7 @@ impl Report for Finding {
 struct Site<'s> {
     data: PathBuf,
     noderange: Option<&'s str>,
+    interface: Option<&'s str>,
     environment: &'s Environment,
     /// The daemon answers.
     is_served: bool,
@@ -126,6 +131,8 @@ const CHECKS: &[fn(&Site<'_>) -> Vec<Finding>] = &[
     machine::loaders,
     machine::master,
     machine::networks,
+    network::filters,
+    network::other_dhcp_servers,
     machine::password,
     nodes::boots,
 ];
@@ -136,14 +143,15 @@ impl LocalCommand for Args {
     fn run(self, environment: &Environment, _: &Registry, out: &mut Out<'_>) -> Done {
         let data = environment.directory.join(&self.data);
         let noderange = self.noderange.as_deref();
-        let mut site = Site { data, noderange, environment, is_served: false };
+        let interface = self.interface.as_deref();
+        let mut site = Site { data, noderange, interface, environment, is_served: false };
         site.is_served = site.ask(&["lsxcatd", "-v"]).is_ok();
-        let findings: Vec<Finding> = CHECKS.iter().flat_map(|check| check(&site)).collect();
-        findings.iter().try_for_each(|finding| out.report(finding))?;
-        match findings.iter().any(|finding| finding.state == State::Failed) {
-            true => Err(Stop::Code(1)),
-            false => Ok(()),
+        let mut has_failed = false;
+        for finding in CHECKS.iter().flat_map(|check| check(&site)) {
+            has_failed |= finding.state == State::Failed;
+            out.report(&finding)?;
         }
+        if has_failed { Err(Stop::Code(1)) } else { Ok(()) }
     }
 }
 
