@@ -634,3 +634,70 @@ fn doctor_says_what_is_wrong() {
     let list: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
     assert!(list.iter().any(|finding| finding["state"] == "failed" && finding["cure"].is_string()), "{text}");
 }
+
+/// Runs openssl(1) in a directory.
+fn openssl(directory: &Path, line: &str) {
+    let output = Command::new("openssl").args(line.split(' ')).current_dir(directory).output().unwrap();
+    assert!(output.status.success(), "openssl {line}: {}", told(&output));
+}
+
+/// A key in the old form and its certificate with the extensions that xCAT's authority gives, as NAME-key,
+/// NAME-cert and NAME-cred (both in one file).
+fn certificate_of_xcat(directory: &Path, authority: &Path, name: &str, subject: &str, usage: &str) {
+    std::fs::create_dir_all(directory).unwrap();
+    let ca = authority.display();
+    let extensions = format!(
+        "basicConstraints=CA:FALSE\nnsCertType=server,client,objsign\nsubjectKeyIdentifier=hash\n\
+         authorityKeyIdentifier=keyid,issuer\nkeyUsage=digitalSignature,keyAgreement,keyEncipherment\n\
+         extendedKeyUsage={usage}\n"
+    );
+    std::fs::write(directory.join("extensions"), extensions).unwrap();
+    openssl(directory, &format!("genrsa -traditional -out {name}-key.pem 2048"));
+    openssl(directory, &format!("req -new -key {name}-key.pem -subj /CN={subject} -out request"));
+    openssl(
+        directory,
+        &format!(
+            "x509 -req -in request -CA {ca}/ca-cert.pem -CAkey {ca}/private/ca-key.pem -set_serial 0x{:02x} -days 99 \
+             -extfile extensions -out {name}-cert.pem",
+            subject.len()
+        ),
+    );
+    let read = |part: &str| std::fs::read_to_string(directory.join(format!("{name}-{part}.pem"))).unwrap();
+    std::fs::write(directory.join(format!("{name}-cred.pem")), read("key") + &read("cert")).unwrap();
+    std::fs::copy(authority.join("ca-cert.pem"), directory.join("ca.pem")).unwrap();
+    ["request", "extensions"].map(|file| std::fs::remove_file(directory.join(file)).unwrap());
+}
+
+/// An authority with certificates as xCAT's scripts make them, copied into a data directory before `init`:
+/// clients go on with what they have, and new ones are signed by the same authority.
+#[test]
+fn certificates_of_an_xcat_server_go_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let (data, home) = (directory.path().join("data"), directory.path().join("home"));
+    let authority = data.join("ca");
+    for folder in ["private", "certs"] {
+        std::fs::create_dir_all(authority.join(folder)).unwrap();
+    }
+    openssl(
+        &authority,
+        "req -nodes -x509 -days 99 -newkey rsa:2048 -keyout private/ca-key.pem -out ca-cert.pem -subj /CN=xCAT \
+         -addext keyUsage=cRLSign,keyCertSign -addext nsCertType=sslCA,emailCA",
+    );
+    std::fs::write(authority.join("index"), "").unwrap();
+    std::fs::write(authority.join("serial"), "09\n").unwrap();
+    certificate_of_xcat(&data.join("cert"), &authority, "server", "manager", "serverAuth,clientAuth");
+    certificate_of_xcat(&home.join(".xcat"), &authority, "client", "root", "clientAuth");
+    let own = std::fs::read(home.join(".xcat/client-cred.pem")).unwrap();
+
+    let site = Site::new(directory.path(), None);
+    assert_eq!(std::fs::read(home.join(".xcat/client-cred.pem")).unwrap(), own);
+    let daemon = site.start();
+    daemon.ok("nodeadd n1 groups=all");
+    let made = site.command().args(["init", "--client", "bob", "--data"]).arg(&data).output().unwrap();
+    assert!(made.status.success(), "{}", told(&made));
+    let bob = ClientSettings { certificates: data.join("clients/bob"), ..daemon.settings.clone() };
+    let request = Request { command: "lsxcatd".into(), args: vec!["-v".into()], ..Request::default() };
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let code = client::run(&bob, &request, &AtomicBool::new(false), &mut out, &mut err);
+    assert_eq!(code, 0, "{}", String::from_utf8_lossy(&err));
+}

@@ -98,12 +98,11 @@ impl Dump {
 
     fn add(&mut self, name: &str, text: &str) -> Result<(), Vec<CommandError>> {
         let mut lines = text.lines();
-        let header = read_header(lines.next().unwrap_or_default())
-            .map_err(|error| vec![CommandError::usage(error.to_string())])?;
+        let header = read_header(lines.next().unwrap_or_default()).map_err(|error| vec![error.into()])?;
         let (mut rows, mut errors) = (Vec::new(), Vec::new());
         for record in read_records(lines) {
             match record.fields {
-                Err(error) => errors.push(CommandError::usage(error.to_string())),
+                Err(error) => errors.push(error.into()),
                 Ok(fields) if fields.len() > header.len() => errors.push(CommandError::usage(format!(
                     "line {} has {} fields, the header {}",
                     record.number,

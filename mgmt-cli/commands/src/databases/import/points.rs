@@ -93,14 +93,18 @@ const UNUSED: &[(&str, &str)] = &[
     ("zvm", "z/VM is not supported"),
 ];
 
+/// A number with its noun.
+fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
 /// How many rows were taken.
 pub fn taken(dump: &Dump) -> Vec<Point> {
     let filled = dump.tables.iter().filter(|rows| !rows.rows.is_empty());
-    let count = |number: usize| format!("{number} row{}", if number == 1 { "" } else { "s" });
     filled
         .map(|rows| Point {
             what: rows.table.name.to_owned(),
-            ..Point::new(Group::Taken, count(rows.rows.len()))
+            ..Point::new(Group::Taken, count(rows.rows.len(), "row"))
         })
         .collect()
 }
@@ -110,10 +114,10 @@ pub fn of_tables(dump: &Dump) -> Vec<Point> {
     let mut points = Vec::new();
     let mut add = |what: String, why: String| points.push(Point { what, ..Point::new(Group::Ignored, why) });
     for (table, rows) in &dump.unknown_tables {
-        add(table.clone(), format!("there is no such table here; {rows} rows left out"));
+        add(table.clone(), format!("there is no such table here; {} left out", count(*rows, "row")));
     }
     for (column, values) in &dump.unknown_columns {
-        add(column.clone(), format!("there is no such column here; {values} values left out"));
+        add(column.clone(), format!("there is no such column here; {} left out", count(*values, "value")));
     }
     let filled = |name: &str| {
         let rows = dump.tables.iter().find(|rows| rows.table.name == name);
@@ -164,7 +168,7 @@ pub fn of_nodes(after: &Snapshot) -> Vec<Point> {
     found
         .into_iter()
         .map(|((group, why), nodes)| {
-            let what = format!("{} node{}", nodes.len(), if nodes.len() == 1 { "" } else { "s" });
+            let what = count(nodes.len(), "node");
             Point { group, what, why, nodes: after.shorten(&nodes) }
         })
         .collect()
@@ -187,7 +191,11 @@ pub fn next_steps(after: &Snapshot) -> Vec<Point> {
             directories.join(" and ")
         ));
     }
-    steps.push("clients need a certificate of this server: dawn init --data DIR --client USER".to_owned());
+    steps.push(
+        "clients need a certificate of this server: dawn init --data DIR --client USER, or the authority of the xCAT server \
+         (docs/from-xcat.md)"
+            .to_owned(),
+    );
     steps.push("check what nodes would boot: dawn makedhcp -n, dawn explain all".to_owned());
     steps.into_iter().map(|step| Point::new(Group::Next, step)).collect()
 }
