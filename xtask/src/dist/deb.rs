@@ -111,3 +111,55 @@ fn digests(tree: &Tree) -> Result<String> {
     let files: Vec<&str> = paths.iter().map(|path| path.trim_start_matches('/')).filter(own).collect();
     run(Command::new("md5sum").args(files).current_dir(&tree.root))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    /// What `prerm` prints before an upgrade, with programs that stand in for those of a machine.
+    fn upgrade(top: &Path, version: &str, dawn: &str, service: &str) -> String {
+        fs::create_dir_all(top.join("bin")).unwrap();
+        for (name, text) in [("dawn", dawn), ("systemctl", service)] {
+            let file = top.join("bin").join(name);
+            fs::write(&file, format!("#!/bin/sh\n{text}\n")).unwrap();
+            fs::set_permissions(&file, PermissionsExt::from_mode(0o755)).unwrap();
+        }
+        let mut script = Command::new("sh");
+        script.arg(paths::workspace().join("dist/deb/prerm")).args(["upgrade", version]);
+        script.env("PATH", format!("{}:/usr/bin:/bin", top.join("bin").display())).env("DPKG_ROOT", top);
+        let output = script.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    #[test]
+    fn an_upgrade_makes_a_backup_of_a_running_service_and_never_fails() {
+        let top = tempfile::tempdir().unwrap();
+        let top = top.path();
+        let backups = top.join("var/lib/dawn/backups");
+        let (writes, fails) = ("[ \"$1\" = backup ] && mkdir \"$2\"", "exit 1");
+        assert_eq!(upgrade(top, "0.2", writes, "exit 3"), "");
+        assert!(!backups.exists());
+        for number in 1..=4 {
+            let said = upgrade(top, &format!("0.{number}"), writes, "exit 0");
+            assert!(said.contains("of before the upgrade are in"), "{said}");
+            // Which is older is seen by the time of the directory.
+            for entry in fs::read_dir(&backups).unwrap().flatten() {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                let age = 10 * u64::from(9 - name.as_bytes()[9].wrapping_sub(b'0'));
+                let time = std::time::SystemTime::now() - std::time::Duration::from_secs(age);
+                fs::File::open(entry.path()).unwrap().set_modified(time).unwrap();
+            }
+        }
+        let mut names: Vec<String> = fs::read_dir(&backups)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().to_string_lossy()[..10].to_owned())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["before-0.2", "before-0.3", "before-0.4"]);
+        assert!(upgrade(top, "0.5", fails, "exit 0").contains("no backup was made before the upgrade"));
+        assert_eq!(fs::read_dir(&backups).unwrap().count(), 3);
+    }
+}
