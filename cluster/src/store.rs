@@ -194,8 +194,7 @@ const SURE_TABLE: &str = "site";
 /// The table with the form of the database; one row.
 const META_TABLE: &str = "dawn_meta";
 /// Its statement, in the words that all databases share.
-const META_CREATE: &str =
-    "CREATE TABLE IF NOT EXISTS dawn_meta (id INTEGER PRIMARY KEY, form BIGINT NOT NULL, oldest_reader BIGINT NOT NULL)";
+const META_CREATE: &str = "CREATE TABLE IF NOT EXISTS dawn_meta (id INTEGER PRIMARY KEY, form BIGINT NOT NULL, oldest_reader BIGINT NOT NULL)";
 /// Form and oldest reader of a database that has them.
 const META_QUERY: &str = "SELECT form, oldest_reader FROM dawn_meta WHERE id=1";
 
@@ -209,10 +208,7 @@ struct Meta {
 ///
 /// # Errors
 /// [`StoreError::Later`].
-fn meta_statements(
-    found: Option<Meta>,
-    place: impl FnOnce() -> String,
-) -> Result<Vec<String>, StoreError> {
+fn meta_statements(found: Option<Meta>, place: impl FnOnce() -> String) -> Result<Vec<String>, StoreError> {
     match found {
         None => Ok(vec![
             META_CREATE.to_owned(),

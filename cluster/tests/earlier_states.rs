@@ -81,7 +81,10 @@ fn databases_of_later_versions_are_opened_only_if_they_say_so() {
         drop(Model::open(directory).unwrap());
         let (own, _) = form(directory);
         let later = own + 1;
-        run(directory, &format!("UPDATE dawn_meta SET form={later}; ALTER TABLE site ADD COLUMN newer TEXT;"));
+        run(
+            directory,
+            &format!("UPDATE dawn_meta SET form={later}; ALTER TABLE site ADD COLUMN newer TEXT;"),
+        );
         let model = Model::open(directory).unwrap();
         let edits = vec![Edit::set_site("domain", "changed").unwrap()];
         model.apply(Change::new("root", "chdef", edits)).unwrap();
@@ -92,7 +95,10 @@ fn databases_of_later_versions_are_opened_only_if_they_say_so() {
         let refused = Model::open(directory).err().unwrap();
         assert!(matches!(refused, ModelError::Store(StoreError::Later { form, .. }) if form == later));
         let text = refused.to_string();
-        assert!(text.contains("was written by a later version of Dawn") && text.contains("\nHint: "), "{text}");
+        assert!(
+            text.contains("was written by a later version of Dawn") && text.contains("\nHint: "),
+            "{text}"
+        );
         let database = rusqlite::Connection::open(directory.join("dawn.sqlite")).unwrap();
         assert!(database.prepare("SELECT * FROM zone").is_err(), "a refused database is left as it is");
     }

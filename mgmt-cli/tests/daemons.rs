@@ -665,7 +665,9 @@ fn certificate_of_xcat(directory: &Path, authority: &Path, name: &str, subject: 
     let read = |part: &str| std::fs::read_to_string(directory.join(format!("{name}-{part}.pem"))).unwrap();
     std::fs::write(directory.join(format!("{name}-cred.pem")), read("key") + &read("cert")).unwrap();
     std::fs::copy(authority.join("ca-cert.pem"), directory.join("ca.pem")).unwrap();
-    ["request", "extensions"].map(|file| std::fs::remove_file(directory.join(file)).unwrap());
+    for file in ["request", "extensions"] {
+        std::fs::remove_file(directory.join(file)).unwrap();
+    }
 }
 
 /// An authority with certificates as xCAT's scripts make them, copied into a data directory before `init`:

@@ -124,6 +124,8 @@ mod tests {
         assert_eq!(offer(&answer, XID), Some(expected));
         assert_eq!(offer(&answer, [0; 4]), None);
         assert_eq!(offer(&question, XID), None);
-        assert!((0..answer.len()).all(|len| offer(&answer[..len], XID).is_none_or(|found| found == expected)));
+        assert!(
+            (0..answer.len()).all(|len| offer(&answer[..len], XID).is_none_or(|found| found == expected))
+        );
     }
 }

@@ -15,6 +15,7 @@ use dawn_dhcp::boot::BootRule;
 use dawn_dhcp::directory::{Network, Range, Reservation};
 use dawn_dhcp::event::{Event, What};
 use dawn_dhcp::fixed::FixedDirectory;
+use dawn_dhcp::lease::State;
 use dawn_dhcp::shell::{Config, ServeError, Server, serve};
 use dhcproto::{Decodable, Decoder, v4};
 use support::client::Request;
@@ -129,7 +130,8 @@ async fn a_probe_hears_who_answers() {
     let offers = tokio::task::spawn_blocking(ask((20_087, 20_088))).await.unwrap();
     let servers: Vec<Ipv4Addr> = offers.iter().map(|offer| offer.server).collect();
     assert_eq!(servers, [Ipv4Addr::LOCALHOST], "{offers:?}");
-    assert!(running.server.leases().is_empty(), "a question is no lease");
+    let states: Vec<State> = running.server.leases().iter().map(|lease| lease.state).collect();
+    assert_eq!(states, [State::Offered], "a question makes no lease");
     running.stop().await;
     assert!(dawn_dhcp::probe::who_answers("nosuch0", (20_087, 20_088), Duration::ZERO).is_err());
 }

@@ -65,8 +65,10 @@ fn files(directory: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<ForeignT
     };
     let entries = std::fs::read_dir(directory).map_err(fail)?;
     let paths = entries.flatten().map(|entry| entry.path());
-    let mut paths: Vec<PathBuf> =
-        paths.filter(|path| path.extension().is_some_and(|kind| kind == SUFFIX)).take(TABLES_MAX + 1).collect();
+    let mut paths: Vec<PathBuf> = paths
+        .filter(|path| path.extension().is_some_and(|kind| kind == SUFFIX))
+        .take(TABLES_MAX + 1)
+        .collect();
     if paths.len() > TABLES_MAX {
         return Err(StoreError::Other(format!("it has more than {TABLES_MAX} tables")));
     }
@@ -107,7 +109,10 @@ mod tests {
         let run = |name: &str, sql: &str| {
             Connection::open(directory.path().join(name)).unwrap().execute_batch(sql).unwrap();
         };
-        run("site.sqlite", "CREATE TABLE site (key TEXT, value TEXT, own INTEGER); INSERT INTO site VALUES ('a','',7)");
+        run(
+            "site.sqlite",
+            "CREATE TABLE site (key TEXT, value TEXT, own INTEGER); INSERT INTO site VALUES ('a','',7)",
+        );
         run("auditlog.sqlite", "CREATE TABLE auditlog (recid INTEGER)");
         std::fs::write(directory.path().join("cfgloc"), "").unwrap();
         let address = StoreAddress::Sqlite(directory.path().to_owned());
@@ -117,8 +122,11 @@ mod tests {
         let rows = vec![vec![Some("a".to_owned()), None, Some("7".to_owned())]];
         assert_eq!(tables, [ForeignTable { name: "site".into(), columns, rows }]);
         assert_eq!(count(), 3);
-        std::fs::write(directory.path().join("mac.sqlite"), "not a database, but long enough to be read as one")
-            .unwrap();
+        std::fs::write(
+            directory.path().join("mac.sqlite"),
+            "not a database, but long enough to be read as one",
+        )
+        .unwrap();
         let error = foreign_tables(&address, |_| true).unwrap_err().to_string();
         assert!(error.contains("mac.sqlite"), "{error}");
         let missing = StoreAddress::Sqlite(directory.path().join("nowhere"));

@@ -12,8 +12,8 @@
 //! fails.
 
 use super::{
-    Dialect, IfMissing, Loaded, META_QUERY, META_TABLE, Meta, RowReader, SURE_TABLE, Store, StoreError, TableSql,
-    bind, meta_statements,
+    Dialect, IfMissing, Loaded, META_QUERY, META_TABLE, Meta, RowReader, SURE_TABLE, Store, StoreError,
+    TableSql, bind, meta_statements,
 };
 use crate::effect::Effect;
 use crate::log::{LogEntry, PRUNE_EVERY, SHARES, encode, read_parts};

@@ -78,8 +78,12 @@ fn read(rules: &[u8], interface: &str) -> Vec<Finding> {
     let is_firewalld = |item: &&Value| text(item, "name") == "firewalld";
     if items.iter().filter_map(|item| item.get("table")).any(|item| is_firewalld(&item)) {
         return vec![Finding::warn(
-            format!("firewalld filters what reaches this machine; {interface} must be in a zone that accepts it"),
-            format!("firewall-cmd --permanent --zone=trusted --change-interface={interface}; firewall-cmd --reload"),
+            format!(
+                "firewalld filters what reaches this machine; {interface} must be in a zone that accepts it"
+            ),
+            format!(
+                "firewall-cmd --permanent --zone=trusted --change-interface={interface}; firewall-cmd --reload"
+            ),
         )];
     }
     let chains = items.iter().filter_map(|item| item.get("chain"));

@@ -159,7 +159,9 @@ fn database(directory: &Path) -> Result<Option<StoreAddress>, CommandError> {
         return Ok(None);
     }
     match StoreAddress::read(directory) {
-        Ok(None) if directory.join("site.sqlite").exists() => Ok(Some(StoreAddress::Sqlite(directory.to_owned()))),
+        Ok(None) if directory.join("site.sqlite").exists() => {
+            Ok(Some(StoreAddress::Sqlite(directory.to_owned())))
+        }
         Ok(named) => Ok(named),
         Err(error) => Err(CommandError::conflict(error.to_string())),
     }
@@ -178,9 +180,8 @@ fn files(directory: &Path) -> Result<Vec<String>, CommandError> {
     let mut names: Vec<String> = names.filter(|name| name.ends_with(".csv")).take(FILES_MAX + 1).collect();
     names.sort();
     match names.len() {
-        0 => {
-            Err(unusable("it holds no TABLE.csv".to_owned()).hint("give the directory that dumpxCATdb wrote, or /etc/xcat of the xCAT server."))
-        }
+        0 => Err(unusable("it holds no TABLE.csv".to_owned())
+            .hint("give the directory that dumpxCATdb wrote, or /etc/xcat of the xCAT server.")),
         count if count > FILES_MAX => Err(unusable(format!("it holds more than {FILES_MAX} files"))),
         _ if !names.iter().any(|name| name == "site.csv") => {
             Err(unusable("it holds no site.csv, so it is not a complete dump".to_owned()))
