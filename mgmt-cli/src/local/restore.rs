@@ -9,7 +9,7 @@ use crate::environment::Environment;
 use crate::terminal::stop_on_signals;
 use dawn_bootd::command::Registry;
 use dawn_bootd::database;
-use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
+use dawn_bootd::output::{CommandError, Deed, Done, Out, Stop};
 use dawn_bootd::owner::Owner;
 use dawn_cluster::{Change, Edit, Model, ModelError, Snapshot, StoreAddress, StoreError, schema, utf8};
 use dawn_commands::databases::backup::format::Backup;
@@ -42,24 +42,6 @@ pub struct Args {
     dry_run: bool,
 }
 
-/// A restore that was done.
-#[derive(serde::Serialize)]
-struct Restored {
-    data: String,
-    files: usize,
-    /// Rows that were added, changed or removed.
-    rows: usize,
-    /// The last change that the backup holds.
-    change: u64,
-}
-
-impl Report for Restored {
-    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
-        let Self { data, files, rows, change } = self;
-        lines.line(format!("Restored {files} files and {rows} rows as of change {change} into {data}."))
-    }
-}
-
 impl LocalCommand for Args {
     const NAME: &'static str = "restore";
     const WRITES: bool = true;
@@ -86,18 +68,22 @@ impl LocalCommand for Args {
             let hint = "--dry-run shows what a restore would change; --overwrite replaces the tables.";
             return Err(error.hint(hint).into());
         }
-        let restored = restore(&backup, edits, &from, &data, xcatcfg)?;
-        out.report(&restored)
+        let rows = restore(&backup, edits, &from, &data, xcatcfg)?;
+        let (files, change, data) = (backup.data.len(), backup.change, data.display().to_string());
+        let line = format!("Restored {files} files and {rows} rows as of change {change} into {data}.");
+        let restored = Deed::new("restored", "data directory", data);
+        out.report(&restored.with("files", files).with("rows", rows).with("change", change).line(line))
     }
 }
 
+/// Replaces files and tables; the number of rows that were added, changed or removed.
 fn restore(
     backup: &Backup,
     edits: Vec<Edit>,
     from: &Path,
     data: &Path,
     xcatcfg: Option<&str>,
-) -> Result<Restored, CommandError> {
+) -> Result<usize, CommandError> {
     let failed = |path: &Path| {
         let text = format!("cannot write {}", path.display());
         |error: std::io::Error| CommandError::unavailable(text).cause(error)
@@ -120,12 +106,7 @@ fn restore(
     })?;
     let head = Change::new("root", format!("dawn restore {}", from.display()), edits);
     let applied = model.apply(Change { numbered_after: backup.change, ..head })?;
-    Ok(Restored {
-        data: data.display().to_string(),
-        files: backup.data.len(),
-        rows: applied.change.rows.len(),
-        change: backup.change,
-    })
+    Ok(applied.change.rows.len())
 }
 
 /// The edits that make all tables what the backup says.

@@ -8,7 +8,7 @@ pub mod format;
 
 use crate::edits::{FileDifference, answers};
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
+use dawn_bootd::output::{CommandError, Deed, Done, Out, Stop};
 use dawn_cluster::{Snapshot, csv, schema};
 use format::{BackupError, Writer};
 use std::path::Path;
@@ -25,22 +25,6 @@ pub struct Args {
     /// Show what would be written
     #[arg(long)]
     dry_run: bool,
-}
-
-/// A backup that was made.
-#[derive(serde::Serialize)]
-struct Written {
-    directory: String,
-    files: usize,
-    /// The last change that it holds.
-    change: u64,
-}
-
-impl Report for Written {
-    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
-        let Self { directory, files, change } = self;
-        lines.line(format!("{directory} holds {files} files, as of change {change}."))
-    }
 }
 
 impl Command for Args {
@@ -64,7 +48,11 @@ impl Command for Args {
             return out.report(&FileDifference::of('+', &directory));
         }
         let files = write(&ctx.snapshot, data, &directory)?;
-        out.report(&Written { directory: shown, files, change: ctx.snapshot.seq() })
+        let change = ctx.snapshot.seq();
+        let line = format!("{shown} holds {files} files, as of change {change}.");
+        out.report(
+            &Deed::new("created", "backup", shown).with("files", files).with("change", change).line(line),
+        )
     }
 }
 
