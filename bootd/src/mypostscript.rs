@@ -135,8 +135,8 @@ fn of_node(snapshot: &Snapshot, node: &str, export: &mut Export<'_>) {
     export("MACMAC", &attr(col::mac::MAC));
 }
 
-/// `MN`, `service` or `compute`: management nodes are in their group, service nodes have a row in the table of
-/// that name.
+/// `MN`, `service` or `compute`: management nodes are in their group, service nodes have a row in the table
+/// of that name.
 fn kind(snapshot: &Snapshot, node: &str) -> &'static str {
     let kinds = cell(snapshot, node, col::nodetype::NODETYPE);
     let is_management = snapshot.groups_of(node).iter().any(|group| **group == *MANAGEMENT_GROUP);

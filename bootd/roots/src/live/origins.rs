@@ -13,7 +13,7 @@ use dawn_cluster::Snapshot;
 use dawn_plan::LocalAddresses;
 use dawn_serving::disks::{Late, within};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Where the content of a special path is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,13 +75,13 @@ pub fn origins(
             Ok(content) => origin_of(content, late.and_then(|(n, late)| Some((n, wish.trees.get(n)?, late)))),
         };
         let store = kept.as_ref().err().filter(|_| entry.served && entry.option.is_persistent());
-        (entry.path.clone(), store.map_or(origin, |why| Origin::Unknown(why.clone())))
+        (entry.path.clone(), store.map_or(origin, |why| Origin::Unknown(why.to_string())))
     };
     wish.entries.iter().enumerate().map(origin).collect()
 }
 
 /// The answer of a look in which at most the tree of that number and those after it were silent.
-fn origin_of(content: Option<&Content>, late: Option<(usize, &std::path::PathBuf, Late)>) -> Origin {
+fn origin_of(content: Option<&Content>, late: Option<(usize, &PathBuf, Late)>) -> Origin {
     let before = |number: usize| match content {
         Some(Content::Trees(trees)) => trees.first().is_some_and(|first| *first < number),
         Some(Content::MountedOver) => true,
@@ -98,13 +98,21 @@ fn origin_of(content: Option<&Content>, late: Option<(usize, &std::path::PathBuf
     }
 }
 
+/// A disk that does not answer.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {late}", place.display())]
+struct Silent {
+    place: PathBuf,
+    late: Late,
+}
+
 /// Which of the paths the node's store has; none without a store of this machine.
-fn kept(wish: &Wish) -> Result<BTreeSet<String>, String> {
+fn kept(wish: &Wish) -> Result<BTreeSet<String>, Silent> {
     let Some(store) = &wish.store else { return Ok(BTreeSet::new()) };
     let served = wish.entries.iter().filter(|entry| entry.served && entry.option.is_persistent());
     let paths: Vec<String> = served.map(|entry| entry.path.clone()).collect();
     let look = move |store: &Path| paths.into_iter().filter(|path| is_in(store, path)).collect();
-    within(store, look).map_err(|late| format!("{}: {late}", store.display()))
+    within(store, look).map_err(|late| Silent { place: store.clone(), late })
 }
 
 /// What a tree had when it was looked at.
@@ -154,7 +162,6 @@ impl TreeLook for Looked {
 mod tests {
     use super::*;
     use dawn_serving::disks::WAIT_TIME_MAX;
-    use std::path::PathBuf;
 
     #[test]
     fn a_silent_tree_hides_what_may_be_in_it() {
