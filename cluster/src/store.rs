@@ -1,9 +1,9 @@
 //! Durable storage behind one interface.
 //!
-//! A [`Store`] keeps the tables of the schema, each a table of the same name, and three of ours: `dawn_change`
-//! (one row a change), `dawn_change_part` (what the change did, as JSON) and `dawn_meta` (which versions may
-//! use the database, see [`FORM`]). It is asked only to load everything and to write changes; questions are
-//! answered from snapshots.
+//! A [`Store`] keeps the tables of the schema, each a table of the same name, and three of ours:
+//! `dawn_change` (one row a change), `dawn_change_part` (what the change did, as JSON) and `dawn_meta` (which
+//! versions may use the database, see [`FORM`]). It is asked only to load everything and to write changes;
+//! questions are answered from snapshots.
 //!
 //! Writers on one database are put in line by [`Store::begin`]: it takes the database's writer lock and says
 //! which change was the last. A writer that has not seen that one catches up from the log before it goes on,

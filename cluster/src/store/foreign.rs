@@ -1,7 +1,7 @@
 //! Tables of a database of xCAT, read as they are and never written.
 //!
-//! SQLite is a directory with a file TABLE.sqlite for each table, which is how xCAT keeps it; a server has all
-//! tables in one database, and they are read as of one moment. Nothing is known of the schema: names of
+//! SQLite is a directory with a file TABLE.sqlite for each table, which is how xCAT keeps it; a server has
+//! all tables in one database, and they are read as of one moment. Nothing is known of the schema: names of
 //! tables and columns are given as they are found.
 
 use super::{StoreError, mysql, postgres, server, sqlite};
@@ -28,11 +28,7 @@ pub struct ForeignTable {
 }
 
 impl ForeignTable {
-    pub(super) fn new(
-        name: String,
-        columns: Vec<String>,
-        rows: Vec<Vec<Option<String>>>,
-    ) -> Result<Self, StoreError> {
+    fn new(name: String, columns: Vec<String>, rows: Vec<Vec<Option<String>>>) -> Result<Self, StoreError> {
         if rows.len() > ROWS_MAX {
             return Err(StoreError::Other(format!("table {name} has more than {ROWS_MAX} rows")));
         }
@@ -51,11 +47,12 @@ pub fn foreign_tables(
     address: &StoreAddress,
     wanted: impl Fn(&str) -> bool,
 ) -> Result<Vec<ForeignTable>, StoreError> {
-    match address {
-        StoreAddress::Sqlite(directory) => files(directory, wanted),
-        StoreAddress::Postgres(address) => server::foreign_tables::<postgres::Pg>(address, wanted),
-        StoreAddress::Mysql(address) => server::foreign_tables::<mysql::Mysql>(address, wanted),
-    }
+    let found = match address {
+        StoreAddress::Sqlite(directory) => return files(directory, wanted),
+        StoreAddress::Postgres(address) => server::all_tables::<postgres::Pg>(address, wanted)?,
+        StoreAddress::Mysql(address) => server::all_tables::<mysql::Mysql>(address, wanted)?,
+    };
+    found.into_iter().map(|(name, columns, rows)| ForeignTable::new(name, columns, rows)).collect()
 }
 
 fn files(directory: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<ForeignTable>, StoreError> {

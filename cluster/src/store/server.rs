@@ -13,7 +13,6 @@
 //! tells afterwards whether the change was made, and it is taken over like another daemon's. Programs that
 //! write the tables without going through the log are noticed only when everything is loaded again.
 
-use super::foreign::ForeignTable;
 use super::{
     ANSWER_TIME_MAX, Bell, Dialect, IfMissing, Loaded, META_QUERY, META_TABLE, Meta, RowReader, SURE_TABLE,
     Store, StoreError, meta_statements,
@@ -237,11 +236,11 @@ pub(super) fn first_table_with_rows<C: Client>(
     Ok(None)
 }
 
-/// See [`super::foreign_tables`].
-pub(super) fn foreign_tables<C: Client>(
+/// The tables of any database whose name is `wanted`, as of one moment: name, columns, rows.
+pub(super) fn all_tables<C: Client>(
     address: &ServerAddress,
     wanted: impl Fn(&str) -> bool,
-) -> Result<Vec<ForeignTable>, StoreError> {
+) -> Result<Vec<(String, Vec<String>, TextRows)>, StoreError> {
     let dialect = C::dialect();
     let mut client = C::connect(address, ANSWER_TIME_MAX)?;
     client.batch(dialect.begin_read)?;
@@ -251,7 +250,8 @@ pub(super) fn foreign_tables<C: Client>(
         let columns: Vec<String> = columns.into_keys().collect();
         let names: Vec<String> = columns.iter().map(|column| dialect.base.name(column)).collect();
         let sql = format!("SELECT {} FROM {}", names.join(","), dialect.base.name(&name));
-        found.push(ForeignTable::new(name, columns, client.rows(&sql, &[])?)?);
+        let rows = client.rows(&sql, &[])?;
+        found.push((name, columns, rows));
     }
     client.batch("ROLLBACK")?;
     Ok(found)

@@ -1,6 +1,6 @@
-//! The tables of an xCAT server: a directory of `dumpxCATdb` with a file TABLE.csv for each table, in the form
-//! of `tabdump`; or the directory with xCAT's settings, whose `cfgloc` names a database server, or which holds
-//! a file TABLE.sqlite for each table. A database is read and never written.
+//! The tables of an xCAT server: a directory of `dumpxCATdb` with a file TABLE.csv for each table, in the
+//! form of `tabdump`; or the directory with xCAT's settings, whose `cfgloc` names a database server, or which
+//! holds a file TABLE.sqlite for each table. A database is read and never written.
 //!
 //! Tables and columns that do not exist here are remembered and left out; a file that cannot be read, or a
 //! line that is not a record, is an error of the whole dump.
