@@ -9,7 +9,7 @@
     reason = "a measuring program reads its arguments and may stop"
 )]
 
-use dawn_cluster::{Assign, Change, Col, Edit, Model, Noderange, Text, object_type};
+use dawn_cluster::{Assign, Change, Col, Edit, Model, Noderange, Selection, Text, object_type};
 use std::time::Instant;
 
 fn timed<T>(what: &str, work: impl FnOnce() -> T) -> T {
@@ -79,15 +79,13 @@ fn main() {
     let snapshot = model.snapshot();
     let kind = object_type("node").unwrap();
     let lines = timed("every node with all attributes", || {
-        snapshot.node_names().map(|n| snapshot.object(kind, n).unwrap().attrs.len()).sum::<usize>()
+        let all = Selection::all(kind);
+        snapshot.node_names().map(|n| snapshot.select(&all, n).unwrap().attrs.len()).sum::<usize>()
     });
     println!("{:<44} {lines:>9} values", "");
     timed("every node with mac and ip", || {
-        let wanted = Some(&["mac", "ip"][..]);
-        snapshot
-            .node_names()
-            .map(|n| snapshot.object_with(kind, n, wanted).unwrap().attrs.len())
-            .sum::<usize>()
+        let wanted = Selection::of(kind, &["mac", "ip"]);
+        snapshot.node_names().map(|n| snapshot.select(&wanted, n).unwrap().attrs.len()).sum::<usize>()
     });
     timed("noderange compute,-rack1", || snapshot.noderange("compute,-rack1").unwrap().nodes.len());
     timed("noderange of 100,000 names, unverified", || {

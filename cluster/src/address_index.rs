@@ -33,6 +33,11 @@ impl<K: Ord + Clone> Index<K> {
         entries.take_while(move |((found, _), ())| *found == key).map(|((_, node), ())| node)
     }
 
+    /// No address is by a group's row or a template.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// The node has the address.
     pub(crate) fn has(&self, key: &K, node: &Text) -> bool {
         self.0.as_ref().is_some_and(|map| map.get(&(key.clone(), node.clone())).is_some())

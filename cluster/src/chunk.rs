@@ -114,9 +114,10 @@ impl<K: Ord + Clone, V: Clone> ChunkMap<K, V> {
         start: &K,
     ) -> impl Iterator<Item = (&'a K, &'a V)> + use<'a, K, V> {
         let at = self.chunk_for(start);
-        let skip = self.chunks.get(at).map_or(0, |c| c.partition_point(|(k, _)| k < start));
-        let chunks = self.chunks.get(at..).unwrap_or(&[]);
-        chunks.iter().flat_map(|c| c.iter().map(|(k, v)| (k, v))).skip(skip)
+        let (first, others) = self.chunks.get(at..).and_then(<[_]>::split_first).unzip();
+        let first = first.and_then(|chunk| chunk.get(chunk.partition_point(|(key, _)| key < start)..));
+        let others = others.into_iter().flatten().flat_map(|chunk| chunk.iter());
+        first.into_iter().flatten().chain(others).map(|(key, value)| (key, value))
     }
 
     pub(crate) fn last(&self) -> Option<(&K, &V)> {

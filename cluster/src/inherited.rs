@@ -19,7 +19,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 /// Nodes that an index follows in one change; more are cheaper to index again.
-const FOLLOWED_MAX: usize = 2000;
+pub(crate) const FOLLOWED_MAX: usize = 2000;
 
 /// A kind of address, and the column it stands in.
 pub(crate) trait Address: Ord + Clone + ToString + 'static {

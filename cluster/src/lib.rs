@@ -142,7 +142,7 @@ pub use nearest::nearest_of;
 pub use noderange::{Expanded, Noderange, NoderangeError, ReadFile, node_item_col};
 pub use objects::{
     Assign, LookupValue, NIC_COLUMNS, Object, ObjectAttr, ObjectError, ObjectPlan, ObjectType, ObjectValue,
-    SITE_OBJECT, nic_column_for, nic_entries, nic_merge, object_type, object_types,
+    SITE_OBJECT, Selection, nic_column_for, nic_entries, nic_merge, object_type, object_types,
 };
 pub use policy::{PolicyRequest, Reason, Verdict};
 pub use reach::Reach;

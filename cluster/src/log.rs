@@ -10,7 +10,8 @@ use crate::effect::{Effect, RowChange, RowChangeKind, key_of};
 use crate::row::{Row, Text};
 use crate::schema::{Col, schema};
 use crate::snapshot::Snapshot;
-use serde_json::{Map, Value, json};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
 
 /// Changes of administrators kept at most, looked at every [`PRUNE_EVERY`] changes.
 pub const CHANGES_KEPT_MAX: u64 = 100_000;
@@ -118,7 +119,8 @@ pub(crate) fn encode(entry: &LogEntry) -> Vec<String> {
         if !body.is_empty() {
             body.push(',');
         }
-        body.push_str(&encode_row(row, entry.quiet).to_string());
+        // Texts and maps of texts are always JSON.
+        body.push_str(&serde_json::to_string(&LoggedRow::new(row, entry.quiet)).unwrap_or_default());
     }
     if !body.is_empty() {
         bodies.push(body + "]");
@@ -167,20 +169,46 @@ pub(crate) fn read_parts(entry: &mut LogEntry, parts: &[String]) {
     entry.rows = rows.into_iter().flatten().flatten().collect();
 }
 
-fn encode_row(row: &RowChange, quiet: bool) -> Value {
-    let text = |t: &Option<Text>| t.as_deref().map_or(Value::Null, Value::from);
-    let old = |t: &Option<Text>| if quiet { Value::Null } else { text(t) };
-    let is_kept = |new: &Option<Text>| !quiet || row.kind == RowChangeKind::Updated || new.is_some();
-    let cells = row.cells.iter().filter(|(_, _, new)| is_kept(new));
-    let cells: Map<String, Value> =
-        cells.map(|(c, before, new)| (c.name().to_owned(), json!([old(before), text(new)]))).collect();
-    let kind = match row.kind {
-        RowChangeKind::Inserted => "i",
-        RowChangeKind::Updated => "u",
-        RowChangeKind::Deleted => "d",
-    };
-    let key: Vec<&str> = row.key.iter().map(|t| &**t).collect();
-    json!({"t": row.table.name(), "k": key, "o": kind, "c": cells})
+/// A row of a change as the log keeps it: cells, key, what happened, table.
+#[derive(Serialize)]
+struct LoggedRow<'a> {
+    c: LoggedCells<'a>,
+    k: Vec<&'a str>,
+    o: &'static str,
+    t: &'static str,
+}
+
+impl<'a> LoggedRow<'a> {
+    fn new(row: &'a RowChange, quiet: bool) -> Self {
+        let o = match row.kind {
+            RowChangeKind::Inserted => "i",
+            RowChangeKind::Updated => "u",
+            RowChangeKind::Deleted => "d",
+        };
+        Self {
+            c: LoggedCells { row, quiet },
+            k: row.key.iter().map(|t| &**t).collect(),
+            o,
+            t: row.table.name(),
+        }
+    }
+}
+
+/// Old and new text by column; of a quiet change the new ones only.
+struct LoggedCells<'a> {
+    row: &'a RowChange,
+    quiet: bool,
+}
+
+impl Serialize for LoggedCells<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let is_kept =
+            |new: &Option<Text>| !self.quiet || self.row.kind == RowChangeKind::Updated || new.is_some();
+        let cells = self.row.cells.iter().filter(|(_, _, new)| is_kept(new));
+        serializer.collect_map(cells.map(|(col, before, new)| {
+            (col.name(), [before.as_deref().filter(|_| !self.quiet), new.as_deref()])
+        }))
+    }
 }
 
 /// Reads a part; none if it is damaged. Rows of tables and columns that this version does not know are left

@@ -13,7 +13,7 @@ mod read;
 mod write;
 
 pub use crate::nics::{NIC_COLUMNS, nic_column_for, nic_entries, nic_merge};
-pub use read::{Object, ObjectValue};
+pub use read::{Object, ObjectValue, Selection};
 pub use write::{Assign, ObjectError, ObjectPlan};
 
 pub use crate::object_types::{LookupValue, ObjectAttr, ObjectType, SITE_OBJECT, object_type, object_types};

@@ -2,6 +2,7 @@
 
 use super::{LookupValue, ObjectAttr, ObjectType, SITE_OBJECT, has_word};
 use crate::nics::{NIC_COLUMNS, expand_entry, nic_entries, split_nic_attr};
+use crate::resolve::ResolvedRow;
 use crate::row::{Row, Text};
 use crate::schema::{Col, TableId};
 use crate::snapshot::{KNOWN, Snapshot};
@@ -34,9 +35,96 @@ impl Object {
     }
 }
 
+/// Which attributes of the objects of a type are read, and where they stand: worked out once, used for each
+/// object.
+#[derive(Debug)]
+pub struct Selection {
+    kind: &'static ObjectType,
+    /// The attributes asked for; `None` means all.
+    wanted: Option<Vec<String>>,
+    /// The names of the attributes that are read, conditions of others included.
+    names: Vec<Text>,
+    lines: Vec<Line>,
+    /// The tables that are read, with their columns.
+    tables: Vec<(TableId, Vec<Col>)>,
+}
+
+/// A line of the object schema by positions in a [`Selection`].
+#[derive(Debug)]
+struct Line {
+    attr: &'static ObjectAttr,
+    /// Of the attribute in `names`.
+    name: usize,
+    /// Of the condition's attribute in `names`; no position: it never has a value.
+    only_if: Option<(Option<usize>, &'static str)>,
+    /// Of its table in `tables`.
+    table: usize,
+}
+
+impl Selection {
+    /// Every attribute of a type.
+    pub fn all(kind: &'static ObjectType) -> Self {
+        Self::new(kind, None)
+    }
+
+    /// These attributes only (`nicips` means all of an object's NICs, `nicips.eth0` the one).
+    pub fn of(kind: &'static ObjectType, wanted: &[&str]) -> Self {
+        Self::new(kind, Some(wanted))
+    }
+
+    fn new(kind: &'static ObjectType, wanted: Option<&[&str]>) -> Self {
+        let needed = wanted.map(|list| needed_attrs(kind, list));
+        let is_needed = |line: &&ObjectAttr| {
+            line.name != kind.key && needed.as_ref().is_none_or(|names| names.contains(line.name))
+        };
+        let attrs: Vec<&'static ObjectAttr> = kind.attrs.iter().filter(is_needed).collect();
+        let names: BTreeSet<&'static str> = attrs.iter().map(|attr| attr.name).collect();
+        let names: Vec<&'static str> = names.into_iter().collect();
+        let mut tables: Vec<(TableId, Vec<Col>)> = Vec::new();
+        let mut lines = Vec::with_capacity(attrs.len());
+        for attr in attrs {
+            let Ok(name) = names.binary_search(&attr.name) else { continue };
+            let only_if = attr.only_if.map(|(on, word)| (names.binary_search(&on).ok(), word));
+            lines.push(Line { attr, name, only_if, table: read_columns(&mut tables, attr) });
+        }
+        let names = names.into_iter().map(Text::from).collect();
+        let wanted = wanted.map(|list| list.iter().map(|name| (*name).to_owned()).collect());
+        Self { kind, wanted, names, lines, tables }
+    }
+
+    /// The type of the objects.
+    pub fn kind(&self) -> &'static ObjectType {
+        self.kind
+    }
+
+    /// An attribute is asked for, and not only read for the condition of another one.
+    pub fn asks_for(&self, attr: &str) -> bool {
+        let base = split_nic_attr(attr).map_or(attr, |(base, _)| base);
+        self.wanted.as_ref().is_none_or(|list| list.iter().any(|one| *one == attr || *one == base))
+    }
+}
+
+/// Notes the columns that a line of the schema needs; the position of its table.
+fn read_columns(tables: &mut Vec<(TableId, Vec<Col>)>, attr: &ObjectAttr) -> usize {
+    let table = attr.col.table;
+    let at = tables.iter().position(|(id, _)| *id == table).unwrap_or_else(|| {
+        tables.push((table, Vec::new()));
+        tables.len() - 1
+    });
+    if let Some((_, cols)) = tables.get_mut(at) {
+        let conditions = attr.lookup.iter().filter(|(_, value)| *value != LookupValue::Name);
+        for col in conditions.map(|(col, _)| *col).chain([attr.col]) {
+            if !cols.contains(&col) {
+                cols.push(col);
+            }
+        }
+    }
+    at
+}
+
 /// How the cells of an object are found.
 trait Source {
-    fn cell(&mut self, line: &'static ObjectAttr) -> Option<Text>;
+    fn cell(&mut self, line: &Line) -> Option<Text>;
 }
 
 impl Snapshot {
@@ -67,35 +155,29 @@ impl Snapshot {
 
     /// An object with all its attributes.
     pub fn object(&self, kind: &'static ObjectType, name: &str) -> Option<Object> {
-        self.object_with(kind, name, None)
+        self.select(&Selection::all(kind), name)
     }
 
-    /// An object with these attributes only (`nicips` means all its NICs, `nicips.eth0` the one).
-    pub fn object_with(
-        &self,
-        kind: &'static ObjectType,
-        name: &str,
-        wanted: Option<&[&str]>,
-    ) -> Option<Object> {
+    /// An object with the selected attributes.
+    pub fn select(&self, selection: &Selection, name: &str) -> Option<Object> {
+        let kind = selection.kind;
         if !self.has_object(kind, name) {
             return None;
         }
-        let attrs = match kind.name {
+        let mut attrs = match kind.name {
             "site" => self.pairs("site.key", "site.value", None),
             "monitoring" => self.pairs("monsetting.key", "monsetting.value", Some(("monsetting.name", name))),
-            _ => self.attributes(kind, name, wanted),
+            _ => self.attributes(selection, name),
         };
-        let is_wanted = |attr: &Text| {
-            let base = split_nic_attr(attr).map_or(&**attr, |(base, _)| base);
-            wanted.is_none_or(|w| w.iter().any(|x| *x == &**attr || *x == base))
-        };
-        let attrs = attrs.into_iter().filter(|(attr, _)| is_wanted(attr)).collect();
+        if selection.wanted.is_some() {
+            attrs.retain(|attr, _| selection.asks_for(attr));
+        }
         Some(Object { kind, name: name.into(), attrs })
     }
 
     /// One attribute of an object.
     pub fn object_attr(&self, kind: &'static ObjectType, name: &str, attr: &str) -> Option<Text> {
-        let object = self.object_with(kind, name, Some(&[attr]))?;
+        let object = self.select(&Selection::of(kind, &[attr]), name)?;
         object.get(attr).cloned()
     }
 
@@ -114,25 +196,12 @@ impl Snapshot {
         self.enabled_rows(key.table).filter(belongs).filter_map(pair).collect()
     }
 
-    pub(crate) fn attributes(
-        &self,
-        kind: &'static ObjectType,
-        name: &str,
-        wanted: Option<&[&str]>,
-    ) -> BTreeMap<Text, ObjectValue> {
-        let needed = wanted.map(|w| needed_attrs(kind, w));
-        let is_needed = |line: &&ObjectAttr| {
-            line.name != kind.key && needed.as_ref().is_none_or(|n| n.contains(line.name))
-        };
-        let lines: Vec<&'static ObjectAttr> = kind.attrs.iter().filter(is_needed).collect();
-        if kind.is_node() {
-            collect(
-                &lines,
-                &mut Resolving { snapshot: self, name, rows: HashMap::new(), lines: &lines },
-                Some(name),
-            )
+    pub(crate) fn attributes(&self, selection: &Selection, name: &str) -> BTreeMap<Text, ObjectValue> {
+        if selection.kind.is_node() {
+            let rows = vec![None; selection.tables.len()];
+            collect(selection, &mut Resolving { snapshot: self, name, rows, selection }, Some(name))
         } else {
-            collect(&lines, &mut Plain { snapshot: self, name, rows: HashMap::new() }, None)
+            collect(selection, &mut Plain { snapshot: self, name, rows: HashMap::new() }, None)
         }
     }
 }
@@ -151,26 +220,30 @@ fn needed_attrs<'a>(kind: &'static ObjectType, wanted: &[&'a str]) -> BTreeSet<&
 }
 
 fn collect(
-    lines: &[&'static ObjectAttr],
+    selection: &Selection,
     source: &mut dyn Source,
     node: Option<&str>,
 ) -> BTreeMap<Text, ObjectValue> {
-    let mut found: HashMap<&'static str, ObjectValue> = HashMap::new();
-    for line in lines {
-        let holds = |(attr, word): (&str, &str)| found.get(attr).is_some_and(|v| has_word(&v.value, word));
+    let mut found: Vec<Option<ObjectValue>> = vec![None; selection.names.len()];
+    for line in &selection.lines {
+        let value_of = |at: Option<usize>| found.get(at?)?.as_ref();
+        let holds = |(on, word)| value_of(on).is_some_and(|has| has_word(&has.value, word));
         if line.only_if.is_some_and(|condition| !holds(condition)) {
             continue;
         }
-        if let Some(value) = source.cell(line) {
-            found.insert(line.name, ObjectValue { value, line: Some(line) });
+        if let Some(value) = source.cell(line)
+            && let Some(slot) = found.get_mut(line.name)
+        {
+            *slot = Some(ObjectValue { value, line: Some(line.attr) });
         }
     }
     let mut attrs = BTreeMap::new();
-    for (name, value) in found {
-        if NIC_COLUMNS.contains(&name) {
+    for (name, value) in selection.names.iter().zip(found) {
+        let Some(value) = value else { continue };
+        if NIC_COLUMNS.contains(&&**name) {
             attrs.extend(nic_attrs(name, &value, node));
         } else {
-            attrs.insert(Text::from(name), value);
+            attrs.insert(name.clone(), value);
         }
     }
     attrs
@@ -185,55 +258,35 @@ fn nic_attrs(name: &str, value: &ObjectValue, node: Option<&str>) -> Vec<(Text, 
     nic_entries(&value.value).into_iter().filter_map(entry).collect()
 }
 
-/// A result row: wanted columns and their values.
-type ValueRow = Vec<(Col, Option<Text>)>;
-
 /// A node: its attributes are resolved, a table is asked once for all its columns.
 struct Resolving<'a> {
     snapshot: &'a Snapshot,
     name: &'a str,
-    rows: HashMap<TableId, Vec<ValueRow>>,
-    lines: &'a [&'static ObjectAttr],
-}
-
-impl Resolving<'_> {
-    fn load(&self, table: TableId) -> Vec<ValueRow> {
-        let snapshot = self.snapshot;
-        if snapshot.row_count(table) == 0 {
-            return Vec::new();
-        }
-        let mut cols: Vec<Col> = Vec::new();
-        for line in self.lines.iter().filter(|line| line.col.table == table) {
-            let conditions = line.lookup.iter().filter(|(_, v)| *v != LookupValue::Name).map(|(c, _)| *c);
-            for col in conditions.chain([line.col]) {
-                if !cols.contains(&col) {
-                    cols.push(col);
-                }
-            }
-        }
-        let rows = snapshot.attr_rows(self.name, table, &cols);
-        let values = |row: Vec<Option<crate::Resolved>>| {
-            cols.iter().copied().zip(row).map(|(c, v)| (c, v.map(|v| v.value))).collect()
-        };
-        rows.into_iter().map(values).collect()
-    }
+    selection: &'a Selection,
+    /// The rows of each table of the selection, as soon as they were needed.
+    rows: Vec<Option<Vec<ResolvedRow>>>,
 }
 
 impl Source for Resolving<'_> {
-    fn cell(&mut self, line: &'static ObjectAttr) -> Option<Text> {
-        let table = line.col.table;
-        if !self.rows.contains_key(&table) {
-            self.rows.insert(table, self.load(table));
-        }
-        let value = |row: &[(Col, Option<Text>)], col: Col| row.iter().find(|(c, _)| *c == col)?.1.clone();
-        let fits = |row: &[(Col, Option<Text>)]| {
-            line.lookup.iter().all(|(col, wanted)| match wanted {
+    fn cell(&mut self, line: &Line) -> Option<Text> {
+        let (table, cols) = self.selection.tables.get(line.table)?;
+        let load = || match self.snapshot.row_count(*table) {
+            0 => Vec::new(),
+            _ => self.snapshot.attr_rows(self.name, *table, cols),
+        };
+        let rows = self.rows.get_mut(line.table)?.get_or_insert_with(load);
+        let value = |row: &ResolvedRow, wanted: Col| {
+            let at = cols.iter().position(|col| *col == wanted)?;
+            row.get(at)?.as_ref().map(|found| found.value.clone())
+        };
+        let fits = |row: &ResolvedRow| {
+            line.attr.lookup.iter().all(|(col, wanted)| match wanted {
                 LookupValue::Name => true,
-                LookupValue::Text(text) => value(row, *col).is_some_and(|v| &*v == *text),
+                LookupValue::Text(text) => value(row, *col).is_some_and(|found| &*found == *text),
             })
         };
-        let row = self.rows.get(&table)?.iter().find(|row| fits(row))?;
-        value(row, line.col)
+        let row = rows.iter().find(|row| fits(row))?;
+        value(row, line.attr.col)
     }
 }
 
@@ -245,7 +298,8 @@ struct Plain<'a> {
 }
 
 impl Source for Plain<'_> {
-    fn cell(&mut self, line: &'static ObjectAttr) -> Option<Text> {
+    fn cell(&mut self, line: &Line) -> Option<Text> {
+        let line = line.attr;
         let table = line.col.table;
         let fixed = line.lookup.iter().find_map(|(_, v)| match v {
             LookupValue::Text(text) => Some(*text),
@@ -282,7 +336,7 @@ impl Snapshot {
                 {
                     return self.attr(node, line.col);
                 }
-                self.attributes(kind, node, Some(&[attr])).remove(attr).map(|v| v.value)
+                self.attributes(&Selection::of(kind, &[attr]), node).remove(attr).map(|v| v.value)
             }
         }
     }
@@ -344,7 +398,7 @@ mod tests {
         }
         let node = object_type("node").unwrap();
         let only = |wanted: &[&str]| {
-            let object = snapshot.object_with(node, "n12", Some(wanted)).unwrap();
+            let object = snapshot.select(&Selection::of(node, wanted), "n12").unwrap();
             object.attrs.keys().map(|k| k.to_string()).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(only(&["bmc"]), "bmc");

@@ -4,7 +4,7 @@
 //! what could not be turned into one; whether the good part is written in spite of errors is the command's
 //! choice (`chdef` does, `mkdef` does not).
 
-use super::{LookupValue, NIC_COLUMNS, ObjectAttr, ObjectType, has_word, nic_merge, object_type};
+use super::{LookupValue, NIC_COLUMNS, ObjectAttr, ObjectType, Selection, has_word, nic_merge, object_type};
 use crate::change::Draft;
 use crate::edit::{Edit, EditError};
 use crate::groups::GroupKind;
@@ -335,7 +335,7 @@ impl Writer<'_> {
         if self.kind.is_node() {
             return self.snapshot.node_object_attr(self.name, attr);
         }
-        self.snapshot.attributes(self.kind, self.name, Some(&[attr])).remove(attr).map(|v| v.value)
+        self.snapshot.attributes(&Selection::of(self.kind, &[attr]), self.name).remove(attr).map(|v| v.value)
     }
 
     /// A NIC column with its templates as they are.
@@ -362,7 +362,8 @@ impl Writer<'_> {
         let groups = self.values.get("groups").map_or("", String::as_str);
         let Some(kind) = object_type("group").filter(|_| self.kind.is_node()) else { return false };
         let mut groups = groups.split(',').filter(|g| !g.is_empty());
-        groups.any(|g| has(self.snapshot.attributes(kind, g, Some(&[attr])).remove(attr).map(|v| v.value)))
+        let selection = Selection::of(kind, &[attr]);
+        groups.any(|g| has(self.snapshot.attributes(&selection, g).remove(attr).map(|v| v.value)))
     }
 
     fn row_edits(&mut self) -> Vec<Edit> {

@@ -4,15 +4,18 @@ use super::{changed, networks};
 use crate::defaults::MANAGEMENT_GROUP;
 use crate::edit::EditError;
 use crate::effect::Effect;
-use crate::inherited::{Address, Touched, touched};
+use crate::inherited::{Address, FOLLOWED_MAX, Touched, touched};
 use crate::names::{Guid, MacAddr};
 use crate::row::{Row, Text};
 use crate::snapshot::{KNOWN, Snapshot};
+use crate::subnet::Subnet;
+use std::cell::OnceCell;
 use std::net::IpAddr;
 
 /// Refuses a change after which two names share a MAC, an InfiniBand GUID or an address, or a node's address
 /// lies in a dynamic range.
 pub(super) fn check(base: &Snapshot, next: &Snapshot, effects: &[Effect]) -> Result<(), EditError> {
+    let usable = Usable::new(next);
     for effect in effects {
         let Some(after) = &effect.after else { continue };
         if effect.table == KNOWN.mac.table && changed(effect, KNOWN.mac) {
@@ -21,12 +24,12 @@ pub(super) fn check(base: &Snapshot, next: &Snapshot, effects: &[Effect]) -> Res
         }
         if effect.table == KNOWN.ip.table && changed(effect, KNOWN.ip) {
             own_row::<IpAddr>(next, after)?;
-            own_row_in_range(next, after)?;
+            own_row_is_usable(&usable, after)?;
         }
     }
     inherited::<MacAddr>(base, next, effects, |_, _| Ok(()))?;
     inherited::<Guid>(base, next, effects, |_, _| Ok(()))?;
-    inherited::<IpAddr>(base, next, effects, |ip, node| usable(next, *ip, node))
+    inherited::<IpAddr>(base, next, effects, |ip, node| usable.check(*ip, node))
 }
 
 /// The addresses that a row names by itself, and whose row it is.
@@ -55,9 +58,9 @@ fn taken<K: Address>(address: &K, name: &Text, other: &Text) -> EditError {
     EditError::Taken { col: K::col(), value: address.to_string(), name: name.clone(), other: other.clone() }
 }
 
-fn own_row_in_range(next: &Snapshot, row: &Row) -> Result<(), EditError> {
+fn own_row_is_usable(usable: &Usable<'_>, row: &Row) -> Result<(), EditError> {
     let Some((name, addresses)) = own_addresses::<IpAddr>(row) else { return Ok(()) };
-    addresses.into_iter().try_for_each(|address| usable(next, address, name))
+    addresses.into_iter().try_for_each(|address| usable.check(address, name))
 }
 
 /// Why no machine on a network can have the address as its own, if so.
@@ -76,24 +79,39 @@ pub(super) fn of_no_machine(address: IpAddr) -> Option<&'static str> {
     }
 }
 
-/// A node can have the address: it is not the management node's, no network's own, and lies in no dynamic
-/// range.
-fn usable(next: &Snapshot, address: IpAddr, name: &Text) -> Result<(), EditError> {
-    let refuse = |reason: String| {
-        let reason = format!("for {name}: {reason}").into();
-        Err(EditError::BadValue { col: KNOWN.ip, value: address.to_string(), reason })
-    };
-    if let IpAddr::V4(address) = address
-        && let Some(reason) = networks::own_address(next, address)
-    {
-        return refuse(reason);
+/// Which addresses a node can have: not the management node's, no network's own, and none in a dynamic range.
+struct Usable<'a> {
+    next: &'a Snapshot,
+    /// `site.master` and the networks, read for the first address.
+    fixed: OnceCell<(Option<IpAddr>, Vec<Subnet>)>,
+}
+
+impl<'a> Usable<'a> {
+    fn new(next: &'a Snapshot) -> Self {
+        Self { next, fixed: OnceCell::new() }
     }
-    let is_master = || next.site("master").and_then(|master| master.trim().parse().ok()) == Some(address);
-    let is_itself = || next.groups_of(name).iter().any(|group| &**group == MANAGEMENT_GROUP);
-    if next.has_node(name) && is_master() && !is_itself() {
-        return refuse("the management node has it (site.master)".to_owned());
+
+    fn check(&self, address: IpAddr, name: &Text) -> Result<(), EditError> {
+        let next = self.next;
+        let refuse = |reason: String| {
+            let reason = format!("for {name}: {reason}").into();
+            Err(EditError::BadValue { col: KNOWN.ip, value: address.to_string(), reason })
+        };
+        let (master, networks) = self.fixed.get_or_init(|| {
+            let master = next.site("master").and_then(|master| master.trim().parse().ok());
+            (master, networks::wide_networks(next))
+        });
+        if let IpAddr::V4(address) = address
+            && let Some(reason) = networks::own_address(networks, address)
+        {
+            return refuse(reason);
+        }
+        let is_itself = || next.groups_of(name).iter().any(|group| &**group == MANAGEMENT_GROUP);
+        if *master == Some(address) && next.has_node(name) && !is_itself() {
+            return refuse("the management node has it (site.master)".to_owned());
+        }
+        networks::outside_ranges(next, address, name)
     }
-    networks::outside_ranges(next, address, name)
 }
 
 /// Addresses that come by a group's row or a template: of the nodes that the change touches, or of all.
@@ -106,7 +124,9 @@ fn inherited<K: Address>(
     let is_new = |key: &K, node: &Text| !base.index::<K>().has(key, node);
     match touched::<K>(base, next, effects) {
         Touched::Nodes(nodes) if nodes.is_empty() => Ok(()),
-        Touched::Nodes(nodes) => {
+        // Without shared rows and templates there is nothing but what the rows say themselves.
+        _ if next.index::<K>().is_empty() => Ok(()),
+        Touched::Nodes(nodes) if nodes.len() <= FOLLOWED_MAX => {
             let index = next.index::<K>();
             for (key, node) in nodes
                 .iter()
@@ -122,7 +142,7 @@ fn inherited<K: Address>(
             }
             Ok(())
         }
-        Touched::All => {
+        Touched::Nodes(_) | Touched::All => {
             let mut last: Option<(&K, &Text)> = None;
             for (key, node) in next.index::<K>().iter() {
                 if let Some((_, other)) = last.filter(|(same, _)| *same == key)
@@ -130,7 +150,7 @@ fn inherited<K: Address>(
                 {
                     return Err(taken(key, node, other));
                 }
-                if also(key, node).is_err() && is_new(key, node) {
+                if is_new(key, node) {
                     also(key, node)?;
                 }
                 last = Some((key, node));

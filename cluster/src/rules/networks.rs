@@ -50,19 +50,18 @@ pub(super) fn check(base: &Snapshot, next: &Snapshot, effects: &[Effect]) -> Res
     if any { nodes_outside(base, next) } else { Ok(()) }
 }
 
-/// Why no machine of the network that an address is in can have it.
-pub(super) fn own_address(next: &Snapshot, address: Ipv4Addr) -> Option<String> {
-    next.enabled_rows(COLUMNS.net.table).filter_map(subnet).find_map(|net| {
-        let wide =
-            net.address() != net.broadcast() && u32::from(net.broadcast()) - u32::from(net.address()) > 1;
-        match address {
-            _ if !wide => None,
-            _ if address == net.address() => Some(format!("it is the address of the network {net} itself")),
-            _ if address == net.broadcast() => {
-                Some(format!("it is the broadcast address of the network {net}"))
-            }
-            _ => None,
-        }
+/// The networks in which some addresses are no machine's: all but those of one or two addresses.
+pub(super) fn wide_networks(next: &Snapshot) -> Vec<Subnet> {
+    let is_wide = |net: &Subnet| u32::from(net.broadcast()).saturating_sub(u32::from(net.address())) > 1;
+    next.enabled_rows(COLUMNS.net.table).filter_map(subnet).filter(is_wide).collect()
+}
+
+/// Why no machine of one of these networks can have the address.
+pub(super) fn own_address(networks: &[Subnet], address: Ipv4Addr) -> Option<String> {
+    networks.iter().find_map(|net| match address {
+        _ if address == net.address() => Some(format!("it is the address of the network {net} itself")),
+        _ if address == net.broadcast() => Some(format!("it is the broadcast address of the network {net}")),
+        _ => None,
     })
 }
 

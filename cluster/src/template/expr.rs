@@ -54,6 +54,9 @@ impl<'a> Parser<'a> {
 
     fn blanks(&mut self) {
         let rest = self.rest();
+        if rest.bytes().next().is_none_or(|byte| byte.is_ascii_graphic()) {
+            return;
+        }
         self.at += rest.len() - rest.trim_start().len();
     }
 
@@ -123,7 +126,8 @@ impl<'a> Parser<'a> {
             "<=" => rest.starts_with("<=>"),
             _ => false,
         };
-        operators.iter().find(|op| !is_other(op) && self.take(op)).copied()
+        let begins = |op: &str| op.as_bytes().first() == rest.as_bytes().first();
+        operators.iter().find(|op| begins(op) && !is_other(op) && self.take(op)).copied()
     }
 
     fn unary(&mut self) -> Parsed {

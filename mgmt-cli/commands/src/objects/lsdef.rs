@@ -1,12 +1,12 @@
 //! `lsdef`: objects and their attributes.
 
-use crate::defs::args::Selection;
+use crate::defs::args::Selection as Names;
 use crate::defs::{self, Words, templates};
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
 use dawn_cluster::stanza;
 use dawn_cluster::{Conditions, Text, col};
-use dawn_cluster::{NIC_COLUMNS, Object, ObjectType, ObjectValue};
+use dawn_cluster::{NIC_COLUMNS, Object, ObjectType, ObjectValue, Selection};
 use serde::Serialize;
 use serde::ser::SerializeMap as _;
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 #[allow(clippy::struct_excessive_bools)]
 pub struct Args {
     #[command(flatten)]
-    selection: Selection,
+    selection: Names,
     /// Complete definitions
     #[arg(short = 'l', long)]
     long: bool,
@@ -94,8 +94,9 @@ impl Command for Args {
                 empty_type(kind, ctx, out)?;
                 shown += 1;
             }
+            let attributes = view.attributes(kind);
             for name in names {
-                let Some(object) = self.read(kind, &name, &view, ctx) else {
+                let Some(object) = self.read(&attributes, &name, &view, ctx) else {
                     let kind = kind.name;
                     gone |= kind != "node";
                     out.error(CommandError::not_found(format!(
@@ -131,6 +132,17 @@ struct View {
     names_only: bool,
     /// More than one type: the type is printed with the name.
     with_type: bool,
+}
+
+impl View {
+    /// The attributes that are read of the objects of a type.
+    fn attributes(&self, kind: &'static ObjectType) -> Selection {
+        match &self.only {
+            _ if self.names_only => Selection::of(kind, &[]),
+            Some(only) => Selection::of(kind, &only.iter().map(String::as_str).collect::<Vec<_>>()),
+            None => Selection::all(kind),
+        }
+    }
 }
 
 impl Args {
@@ -237,14 +249,8 @@ impl Args {
     }
 
     /// The object; outer `None`: there is none, inner `None`: it does not meet the conditions.
-    fn read(
-        &self,
-        kind: &'static ObjectType,
-        name: &str,
-        view: &View,
-        ctx: &Ctx<'_>,
-    ) -> Option<Option<Object>> {
-        let snapshot = &ctx.snapshot;
+    fn read(&self, attributes: &Selection, name: &str, view: &View, ctx: &Ctx<'_>) -> Option<Option<Object>> {
+        let (snapshot, kind) = (&ctx.snapshot, attributes.kind());
         if !snapshot.has_object(kind, name) {
             return None;
         }
@@ -257,13 +263,8 @@ impl Args {
                 return Some(None);
             }
         }
-        let wanted: Option<Vec<&str>> = match &view.only {
-            _ if view.names_only => Some(Vec::new()),
-            Some(only) => Some(only.iter().map(String::as_str).collect()),
-            None => None,
-        };
-        let mut object = snapshot.object_with(kind, name, wanted.as_deref())?;
-        let asks = |attr: &str| wanted.as_ref().is_none_or(|list| list.contains(&attr));
+        let mut object = snapshot.select(attributes, name)?;
+        let asks = |attr: &str| attributes.asks_for(attr);
         if kind.name == "group" && asks("members") {
             let members = ctx.view.members(snapshot, name).join(",");
             set(&mut object, "members", members);
