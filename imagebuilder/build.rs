@@ -35,7 +35,8 @@ const KEPT_PREFIXES: [&str; 4] = ["CARGO_NET_", "CARGO_HTTP_", "CARGO_REGISTR", 
 fn main() {
     let manifest_dir = required("CARGO_MANIFEST_DIR");
     let workspace = Path::new(&manifest_dir).parent().unwrap_or(Path::new("/")).to_owned();
-    for watched in ["initrd-init", "wire", "serving", "Cargo.toml", "Cargo.lock", ".cargo/config.toml"] {
+    let crates = ["initrd-init", "wire", "serving", "statelite"];
+    for watched in crates.into_iter().chain(["Cargo.toml", "Cargo.lock", ".cargo/config.toml"]) {
         println!("cargo::rerun-if-changed={}", workspace.join(watched).display());
     }
     println!("cargo::rerun-if-changed=build.rs");

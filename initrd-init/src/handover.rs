@@ -44,7 +44,7 @@ pub struct Facts {
     pub lease: Lease,
     /// Address and port for status reports, if reports are wanted.
     pub status: Option<(std::net::Ipv4Addr, u16)>,
-    /// The root hangs on the boot interface: nobody may touch it.
+    /// The root hangs on the boot interface, which must not be touched.
     pub root_on_network: bool,
 }
 
@@ -211,7 +211,7 @@ fn give_file(root: &str, name: &str, text: &str) {
     }
 }
 
-/// Without systemd nobody starts the units under `/run`: say so, because the node will look stuck from
+/// Without systemd the units under `/run` are not started: say so, because the node will look stuck from
 /// outside.
 pub fn warn_without_systemd(root: &str) {
     let programs = ["/usr/lib/systemd/systemd", "/lib/systemd/systemd"];

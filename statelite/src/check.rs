@@ -1,7 +1,9 @@
 //! What cannot work in a list of special paths, found before a node finds it.
 
 use crate::entry::LiteFile;
+use crate::resolve;
 use dawn_wire::LiteOption;
+use dawn_wire::list::Entry;
 
 /// One thing that is wrong. The texts are those that scripts of administrators look for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -73,9 +75,8 @@ pub fn check(files: &[LiteFile]) -> Vec<Problem> {
 
 fn alone(file: &LiteFile) -> Option<Problem> {
     let path = file.path.to_string();
-    let absolute =
-        path.starts_with('/') && path.len() > 1 && path.split('/').all(|part| part != ".." && part != ".");
-    if !absolute || path.chars().any(char::is_control) {
+    let sound = Entry::new(LiteOption::Tmpfs, &path, false).is_some();
+    if !sound || path.chars().any(char::is_control) {
         return Some(Problem::NotAbsolute(path));
     }
     match &file.option {
@@ -87,14 +88,12 @@ fn alone(file: &LiteFile) -> Option<Problem> {
 
 /// Whether `child` lies below the directory `parent`.
 pub(crate) fn is_below(child: &LiteFile, parent: &LiteFile) -> bool {
-    parent.is_dir() && child.path.len() > parent.path.len() && child.path.starts_with(&*parent.path)
+    parent.is_dir() && resolve::is_below(&child.path, &parent.path)
 }
 
 /// Pairs of entries of which one lies below the other, although that is not written as a directory.
 pub(crate) fn below_files(files: &[LiteFile]) -> impl Iterator<Item = (&LiteFile, &LiteFile)> {
-    let below = |child: &LiteFile, parent: &LiteFile| {
-        child.path.strip_prefix(&*parent.path).is_some_and(|rest| rest.len() > 1 && rest.starts_with('/'))
-    };
+    let below = |child: &LiteFile, parent: &LiteFile| resolve::is_below(&child.path, &parent.path);
     files.iter().filter(|parent| !parent.is_dir()).flat_map(move |parent| {
         files.iter().filter(move |child| below(child, parent)).map(move |child| (parent, child))
     })
@@ -149,6 +148,7 @@ mod tests {
             (&[("/a", "bogus")][..], "has invalid option"),
             (&[("a/b", "ro")], "is not one absolute path"),
             (&[("/a/../b", "ro")], "is not one absolute path"),
+            (&[("//", "ro")], "is not one absolute path"),
             (&[("/a/", "con")], "is directory, don't use \"con\""),
             (&[("/a/", "ro"), ("/a/b", "tmpfs")], "should not be with \"ro\" or \"con\""),
             (&[("/a/", "link"), ("/a/b", "link,ro")], "should not use \"link,ro\""),

@@ -51,7 +51,7 @@ pub enum Conflict {
         /// Node and groups whose rows name one, the one that counts first.
         all: Vec<String>,
     },
-    /// Files shall survive, but there is nowhere to keep them.
+    /// Files are to survive, but there is no place to keep them.
     #[error("{path} is persistent, but statelite.statemnt names no store for {node}")]
     NoStore {
         /// The entry.
@@ -59,7 +59,7 @@ pub enum Conflict {
         /// The node.
         node: String,
     },
-    /// A file shall be on a disk that nobody sets up.
+    /// A file is to be on a disk that no layout sets up.
     #[error("{path} is on the local disk, but linuximage.partitionfile of {image} is not set")]
     NoDisk {
         /// The entry.

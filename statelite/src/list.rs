@@ -6,12 +6,12 @@
 //! `/etc/mtab` is left out: on systems of today it is a link to `/proc` in the image already.
 
 use crate::check::check;
-use crate::entry::files;
+use crate::entry::{LiteFile, files};
 use crate::live::Duties;
 use crate::location::{Location, LocationError, store, trees};
 use dawn_cluster::{Snapshot, col};
 use dawn_wire::list::{Entry, Mount};
-use dawn_wire::{List, LiteOption, Remote};
+use dawn_wire::{List, Remote};
 
 /// Why a node gets no list.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,13 +36,7 @@ pub fn node_list(snapshot: &Snapshot, node: &str, duties: Duties) -> Result<List
     if let Some(problem) = check(&files).first() {
         return Err(ListError::Files(problem.to_string()));
     }
-    let mut list = List::default();
-    for file in files.iter().filter(|file| &*file.path != "/etc/mtab") {
-        let option = file.option.clone().unwrap_or(LiteOption::Tmpfs);
-        let served = file.option.as_ref().is_ok_and(|option| duties.include(*option));
-        let entry = Entry::new(option, &file.path, served);
-        list.entries.push(entry.ok_or_else(|| ListError::Files(format!(" {} is not a path", file.path)))?);
-    }
+    let mut list = List { entries: entries(&files, duties), ..List::default() };
     for tree in trees(snapshot, node).map_err(ListError::Tree)? {
         list.trees.push(mount(tree.location, &tree.options, duties.trees));
     }
@@ -53,6 +47,21 @@ pub fn node_list(snapshot: &Snapshot, node: &str, duties: Duties) -> Result<List
         list.persistent = Some(mount(location, &options, false));
     }
     Ok(list)
+}
+
+/// The entries of a list without problems ([`check`]), with what is among `duties` marked as served.
+#[must_use]
+pub fn entries(files: &[LiteFile], duties: Duties) -> Vec<Entry> {
+    let mut list = List::default();
+    for file in files.iter().filter(|file| &*file.path != "/etc/mtab") {
+        let entry = file
+            .option
+            .as_ref()
+            .ok()
+            .and_then(|option| Entry::new(*option, &file.path, duties.include(*option)));
+        entry.into_iter().for_each(|entry| list.add(entry));
+    }
+    list.entries
 }
 
 fn mount(location: Location, options: &str, served: bool) -> Mount {

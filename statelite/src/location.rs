@@ -6,6 +6,7 @@
 
 use dawn_cluster::secrets::{Sensitivity, is_secret, of_site_key};
 use dawn_cluster::{Col, Row, Snapshot, Text, col};
+use dawn_wire::remote::squeeze;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::LazyLock;
@@ -45,7 +46,7 @@ pub struct Tree {
     pub options: String,
 }
 
-/// Everything a node mounts beside its root.
+/// Everything a node mounts besides its root.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Stores {
     /// The node's own directory in its persistent store.
@@ -125,16 +126,6 @@ fn variable(snapshot: &Snapshot, node: &str, word: &str) -> String {
 pub fn site_keys_of(cell: &str) -> impl Iterator<Item = &str> {
     let words = cell.split(['/', ':']).flat_map(|part| part.split('$').skip(1));
     words.filter_map(|word| word.strip_prefix("site."))
-}
-
-/// `//` becomes `/`; a slash at the end goes.
-fn squeeze(path: &str) -> String {
-    let mut squeezed = String::with_capacity(path.len());
-    for part in path.split('/').filter(|part| !part.is_empty()) {
-        squeezed.push('/');
-        squeezed.push_str(part);
-    }
-    if squeezed.is_empty() { "/".to_owned() } else { squeezed }
 }
 
 /// The store that `statelite.statemnt` names for a node, as text for the kernel command line; `None` without
@@ -245,7 +236,7 @@ fn tree(snapshot: &Snapshot, node: &str, priority: f64, row: &Row) -> Option<Res
     Some(expand(snapshot, node, cell.trim()).map(|location| Tree { priority, label, location, options }))
 }
 
-/// What a node mounts beside its root; cells that cannot be used are left out.
+/// What a node mounts besides its root; cells that cannot be used are left out.
 #[must_use]
 pub fn stores(snapshot: &Snapshot, node: &str) -> Stores {
     let own =

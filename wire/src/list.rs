@@ -13,7 +13,7 @@
 //! ```
 //! The last five are the layout of the local disk and are carried out in their order; a part is `<percent>`
 //! or `<first byte>-<byte after the last>`. Trees come in order of priority. What is `served` the NFS server
-//! lays over the root by itself, if the root says so ([`List::on_plain_root`]). A note is for the console.
+//! lays over the root by itself, if the root shows [`crate::image::LIVE`]. A note is for the console.
 //!
 //! [`List::parse`] reads the text, [`List`]'s `Display` writes it. Control characters, tab and `%` inside a
 //! field are percent-encoded, so a table cell can never make a line of its own. A line that cannot be
@@ -181,38 +181,10 @@ impl List {
         list
     }
 
-    /// Forgets what the server would do: this root is not one that it lays anything over.
-    pub fn on_plain_root(&mut self) {
-        self.entries.iter_mut().for_each(|entry| entry.served = false);
-        self.trees.iter_mut().for_each(|tree| tree.served = false);
-        self.notes.clear();
-    }
-
-    /// Links into the node's files would need a layer over the root, which hides what changes below it: what
-    /// is linked in a prepared image is mounted here.
-    pub fn on_live_root(&mut self) {
-        for entry in &mut self.entries {
-            entry.option = match entry.option {
-                LiteOption::Link => LiteOption::Tmpfs,
-                LiteOption::LinkPersistent => LiteOption::Persistent,
-                LiteOption::LinkRo => LiteOption::Ro,
-                LiteOption::LinkCon => LiteOption::Con,
-                other => other,
-            };
-        }
-    }
-
-    /// Whether the node needs its persistent storage mounted: not if the server does all entries on it.
-    #[must_use]
-    pub fn wants_storage(&self) -> bool {
-        let persistent = || self.entries.iter().filter(|entry| entry.option.is_persistent());
-        persistent().count() == 0 || persistent().any(|entry| !entry.served)
-    }
-
-    /// Whether the node needs the trees as directories: for what it does itself.
-    #[must_use]
-    pub fn wants_trees(&self) -> bool {
-        self.entries.iter().any(|entry| !entry.served)
+    /// Adds an entry. One with the same path is replaced.
+    pub fn add(&mut self, entry: Entry) {
+        self.entries.retain(|other| other.path != entry.path);
+        self.entries.push(entry);
     }
 
     fn add_note(&mut self, text: &str) -> bool {
@@ -227,10 +199,7 @@ impl List {
             .zip(decode(path))
             .and_then(|(option, path)| Entry::new(option, &path, served));
         let sound = entry.is_some();
-        if let Some(entry) = entry {
-            self.entries.retain(|other| other.path != entry.path);
-            self.entries.push(entry);
-        }
+        entry.into_iter().for_each(|entry| self.add(entry));
         sound
     }
 
@@ -448,13 +417,11 @@ mod tests {
     fn what_the_server_does() {
         let text = "file\tro\t/etc/a\tserved\nfile\ttmpfs\t/etc/b\nfile\tpersistent\t/srv/\tserved\n\
                     tree\t10.1.0.1:/state\t\tserved\nnote\t/etc/c is%0Anowhere\n";
-        let mut list = List::parse(text);
+        let list = List::parse(text);
         assert_eq!(list.complaints, Vec::<String>::new());
         assert_eq!(list.entries.iter().map(|entry| entry.served).collect::<Vec<_>>(), [true, false, true]);
-        assert!(list.trees[0].served && list.wants_trees() && !list.wants_storage());
+        assert!(list.trees[0].served);
         assert_eq!(list.notes, ["/etc/c is\nnowhere"]);
-        list.on_plain_root();
-        assert!(!list.entries[0].served && !list.trees[0].served && list.wants_storage());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Exports of the administrator's own, beside those that follow from the tables: the file `exports` in the
+//! Exports of the administrator's own, besides those that follow from the tables: the file `exports` in the
 //! data directory, in the form of exports(5).
 //!
 //! ```text
@@ -109,7 +109,7 @@ enum Client {
     Network(IpAddr, u32),
 }
 
-/// What the tables grant, and what the file grants beside it.
+/// What the tables grant, and what the file grants besides.
 pub struct WithExtras<E> {
     tables: E,
     extras: Vec<Extra>,

@@ -45,7 +45,7 @@ pub(crate) const TREE: &str = "rootimg";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity {
     inode: u64,
-    /// Birth time in nanoseconds since 1970, 0 where the file system does not tell.
+    /// Birth time in nanoseconds since 1970, 0 where the file system has none.
     born_ns: i128,
 }
 

@@ -9,9 +9,9 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use dawn_serving::copy;
+use dawn_statelite::resolve::node::{Action, At, Kind, Missing, Place, Probe};
 use dawn_wire::list::Mount;
 
-use super::plan::{Action, At, Kind, Missing, Place, Probe};
 use crate::error::{Error, Result};
 use crate::inroot;
 use crate::log;

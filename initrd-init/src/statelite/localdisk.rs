@@ -21,12 +21,12 @@ use dawn_wire::list::{LocalDisk, Part, Step, TableKind};
 use dawn_wire::{List, LiteOption};
 
 use super::parttable::{self, Disk};
-use super::plan::LOCAL;
 use crate::error::{Error, Result};
 use crate::log;
 use crate::modules::Loader;
 use crate::rescue;
 use crate::sys;
+use dawn_statelite::resolve::node::LOCAL;
 
 /// Wait for a device to appear, in seconds; a rotating disk takes several.
 const DEVICE_SECONDS_MAX: u64 = 20;
@@ -159,7 +159,7 @@ impl Worker<'_> {
 
     /// Runs the layout's script in the image. What it mounts at [`LOCAL`] is the disk.
     fn script(&mut self, text: &str) -> Result<()> {
-        // Nobody else waits for the drivers of its disks.
+        // No other part waits for the drivers of its disks.
         while self.loader.coldplug() > 0 {}
         sys::write_file(SCRIPT, text)?;
         fs::set_permissions(SCRIPT, fs::Permissions::from_mode(0o700))

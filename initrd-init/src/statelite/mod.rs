@@ -1,8 +1,8 @@
 //! A shared read-only NFS root with per-node files on top (statelite).
 //!
-//! Order: image, list, trees and persistent storage are mounted; the [`plan`] is made; the root is the image
-//! itself or, where the image lacks mount points or links, a read-only overlay of a skeleton in memory over
-//! it; then the actions fill and mount the per-node files. The server's image is never written to.
+//! Order: image, list, trees and persistent storage are mounted; the plan is made ([`node`]); the root is the
+//! image itself or, where the image lacks mount points or links, a read-only overlay of a skeleton in memory
+//! over it; then the actions fill and mount the per-node files. The server's image is never written to.
 //!
 //! A server with a live overlay has laid its part of the list, and all mount points, over the image already;
 //! the root shows this by the directory [`image::LIVE`]. What the list marks as served is left alone then,
@@ -12,7 +12,6 @@
 mod exec;
 mod localdisk;
 mod parttable;
-mod plan;
 
 use std::cell::RefCell;
 use std::fs;
@@ -31,10 +30,10 @@ use crate::resolve::resolve;
 use crate::stateless::{self, Writable};
 use crate::sys;
 use crate::url::Url;
+use dawn_statelite::resolve::node::{self, LOCAL, Plan, STATELITE};
 use dawn_wire::list::Mount;
 use dawn_wire::{List, Remote, image};
 use exec::Places;
-use plan::{LOCAL, Plan, STATELITE};
 
 const IMAGE: &str = "/image";
 const LITE: &str = "/lite";
@@ -95,10 +94,10 @@ pub fn build(wish: &Wish<'_>, loader: &mut Loader, root: &str) -> Result<()> {
         let shown = format!("{LITE}/live");
         sys::make_dirs(&shown)?;
         sys::bind(&live_mark(), &shown)?;
-        list.on_live_root();
+        node::on_live_root(&mut list);
         handover::mask(&WRITERS);
     } else {
-        list.on_plain_root();
+        node::on_plain_root(&mut list);
     }
     list.notes.iter().for_each(|note| log::problem(&format!("statelite: {note}")));
     complete(&mut list, wish);
@@ -110,14 +109,14 @@ pub fn build(wish: &Wish<'_>, loader: &mut Loader, root: &str) -> Result<()> {
         trees: list.trees.clone(),
         lost: RefCell::default(),
     };
-    if list.wants_trees() {
+    if node::wants_trees(&list) {
         let in_place = list.entries.iter().any(|entry| entry.option.is_ro() && !entry.served);
         mount_trees(wish, &places, in_place);
     }
-    if list.wants_storage() {
+    if node::wants_storage(&list) {
         mount_persistent(wish, &list)?;
     }
-    let plan = plan::plan(&list, &places);
+    let plan = node::plan(&list, &places);
     tell_lost_trees(&places);
     plan.notes.iter().for_each(|note| log::step(&format!("statelite: {note}")));
     build_root(&plan, loader, root)?;
@@ -322,9 +321,9 @@ fn build_root(plan: &Plan, loader: &mut Loader, root: &str) -> Result<()> {
 pub fn rehearse(text: &str, image: &str, lite: &str, live: bool) -> Vec<String> {
     let mut list = List::parse(text);
     if live {
-        list.on_live_root()
+        node::on_live_root(&mut list);
     } else {
-        list.on_plain_root()
+        node::on_plain_root(&mut list);
     }
     let places = Places {
         image: image.to_owned(),
@@ -333,7 +332,7 @@ pub fn rehearse(text: &str, image: &str, lite: &str, live: bool) -> Vec<String> 
         trees: list.trees.clone(),
         lost: RefCell::default(),
     };
-    let plan = plan::plan(&list, &places);
+    let plan = node::plan(&list, &places);
     let actions: Vec<String> = plan.actions.iter().map(ToString::to_string).collect();
     list.complaints.into_iter().chain(record(&plan, &actions).lines().map(str::to_owned)).collect()
 }
@@ -341,9 +340,9 @@ pub fn rehearse(text: &str, image: &str, lite: &str, live: bool) -> Vec<String> 
 /// Reads a list of any text and plans it for an image that has nothing.
 pub fn fuzz_list(text: &str) {
     struct Nothing;
-    impl plan::Probe for Nothing {
-        fn kind(&self, _at: &plan::At) -> plan::Kind {
-            plan::Kind::Missing
+    impl node::Probe for Nothing {
+        fn kind(&self, _at: &node::At) -> node::Kind {
+            node::Kind::Missing
         }
 
         fn real_path(&self, path: &str) -> String {
@@ -356,7 +355,7 @@ pub fn fuzz_list(text: &str) {
     }
     let list = List::parse(text);
     assert!(list.entries.iter().all(|entry| entry.path.starts_with('/') && !entry.path.contains("/../")));
-    let _ = plan::plan(&list, &Nothing);
+    let _ = node::plan(&list, &Nothing);
 }
 
 /// What was asked for and done, for people who look for it later.

@@ -1,8 +1,11 @@
 //! An entry as `liteimg` lays it out, and its line in the save file.
 
 use crate::entry::LiteFile;
+use crate::resolve::is_below;
+use crate::resolve::paths::link_to_memory;
 use dawn_cluster::lite_option;
 use dawn_wire::LiteOption;
+use dawn_wire::list::Entry;
 
 /// A path with its option. Ordered by path, so directories come before what is in them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,15 +23,9 @@ impl Item {
     }
 
     fn new(path: &str, option: LiteOption) -> Option<Self> {
-        let mut clean: String =
-            path.split('/').filter(|part| !part.is_empty()).flat_map(|part| ["/", part]).collect();
-        if clean.is_empty() || clean.split('/').any(|part| part == ".." || part == ".") {
-            return None;
-        }
-        if path.ends_with('/') {
-            clean.push('/');
-        }
-        Some(Self { path: clean, option })
+        let entry = Entry::new(option, path, false)?;
+        let slash = if entry.is_dir { "/" } else { "" };
+        Some(Self { path: entry.path + slash, option })
     }
 
     /// The path in the image, absolute; a directory ends with `/`.
@@ -61,7 +58,8 @@ impl Item {
 
     /// Target of the link at the path itself.
     pub(super) fn outer_link(&self) -> String {
-        format!("{}.statelite/tmpfs/{}", "../".repeat(self.depth()), self.place())
+        let path = format!("/{}", self.place());
+        link_to_memory(&path, &path)
     }
 
     /// Target of the link below `/.statelite/tmpfs`, two levels deeper.
@@ -70,13 +68,13 @@ impl Item {
     }
 
     fn is_below(&self, other: &Item) -> bool {
-        other.is_dir() && self.path.len() > other.path.len() && self.path.starts_with(&other.path)
+        other.is_dir() && is_below(&self.path, &other.path)
     }
 
     /// The same path, or one above the other, whether written as directory or file.
     pub(super) fn related(&self, other: &Item) -> bool {
-        let (a, b) = (format!("{}/", self.place()), format!("{}/", other.place()));
-        a.starts_with(&b) || b.starts_with(&a)
+        let [a, b] = [self, other].map(|item| item.path.trim_end_matches('/'));
+        a == b || is_below(a, b) || is_below(b, a)
     }
 
     /// Below a link-based directory of the list.
@@ -102,7 +100,7 @@ pub fn parse_saved(text: &str) -> Vec<Item> {
         .filter_map(|line| {
             let mut fields = line.splitn(3, ' ');
             let (_image, option, path) = (fields.next()?, fields.next()?, fields.next()?);
-            Item::new(path, lite_option(option).ok()?).filter(|_| path.starts_with('/'))
+            Item::new(path, lite_option(option).ok()?)
         })
         .collect();
     items.sort();

@@ -8,7 +8,7 @@
 //! restart of the daemon changes nothing either. One that is damaged is reported and as good as none: the
 //! tables count. One that cannot be written is a line in the log.
 
-use super::wish::{self, Entry, Wish, is_below};
+use super::wish::{self, Wish};
 use super::{Generation, NO_TREE, id};
 use dawn_cluster::{Snapshot, col};
 use dawn_plan::BootState;
@@ -16,7 +16,9 @@ use dawn_plan::LocalAddresses;
 use dawn_serving::sealed;
 use dawn_serving::whole;
 use dawn_statelite::live::Duties;
+use dawn_statelite::resolve::is_below;
 use dawn_wire::LiteOption;
+use dawn_wire::list::Entry;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder};
@@ -47,7 +49,7 @@ pub fn merged(held: &Wish, wanted: Wish) -> Wish {
     };
     let room = ENTRIES_MAX.saturating_sub(held.entries.len());
     let new = wanted.entries.iter().filter(|new| new.served && !in_the_way(new)).take(room).cloned();
-    let entries = wish::related(held.entries.iter().cloned().chain(new).collect());
+    let entries = wish::sorted(held.entries.iter().cloned().chain(new).collect());
     // The last of the trees: what was found there stays, and what others have is better.
     let gone = held.trees.iter().filter(|tree| !wanted.trees.contains(tree) && !tree.ends_with(NO_TREE));
     let trees = wanted.trees.iter().chain(gone.take(GONE_TREES_MAX)).cloned().collect();
@@ -129,17 +131,18 @@ impl Record {
         }
     }
 
-    /// `None` if an option is unknown.
+    /// `None` if an option or a path is none.
     fn into_wish(self, root: PathBuf) -> Option<Wish> {
         let read = |entry: RecordEntry| {
             let option = LiteOption::spelled(&entry.option)?;
-            Some(Entry::new(entry.path, entry.is_dir, option, entry.served))
+            let slash = if entry.is_dir { "/" } else { "" };
+            Entry::new(option, &format!("{}{slash}", entry.path), entry.served)
         };
         let entries: Option<Vec<Entry>> = self.entries.into_iter().map(read).collect();
         Some(Wish {
             root,
             image: self.image,
-            entries: wish::related(entries?),
+            entries: wish::sorted(entries?),
             trees: self.trees,
             store: self.store,
             duties: Duties { trees: self.serves_trees, store: self.serves_store },

@@ -141,7 +141,7 @@ impl View {
             OverlayKind::Substitute { source, .. } => Some(source.as_path()),
             _ => None,
         });
-        shown.chain(self.seeds.values().flat_map(Seed::all_sources))
+        shown.chain(self.seeds.values().flat_map(Seed::all_sources).map(PathBuf::as_path))
     }
 }
 

@@ -66,7 +66,7 @@ pub fn origins(
         Ok(None) => Err(format!("{image} does not exist: the image is not built")),
         Err(late) => Err(format!("{image}: {late}")),
     };
-    let origin = |(at, entry): (usize, &super::wish::Entry)| {
+    let origin = |(at, entry): (usize, &dawn_wire::list::Entry)| {
         let content = found.as_ref().map(|found| found.get(at));
         let origin = match content {
             _ if kept.as_ref().is_ok_and(|kept| kept.contains(&entry.path)) => Origin::Store,

@@ -2,7 +2,7 @@
 //!
 //! One thread for each such mount looks for what is wanted and copies it here; overlays show the copies,
 //! which are named by their content's state and never change. While a mount does not answer, what is known of
-//! it stays, what is not comes from the next tree, and the tree has a problem to tell.
+//! it stays, what is not comes from the next tree, and the tree has a problem to report.
 
 use super::lay::is_passing;
 use super::trees::{Hit, LocalTree, TreeLook, Whole};
@@ -225,7 +225,7 @@ fn copy_here(cache: &Path, hit: &Hit) -> io::Result<Hit> {
         copy::copy(&hit.path, &part)?;
         fs::rename(&part, &target)?;
     }
-    Hit::at(target)
+    Ok(Hit { is_empty: hit.is_empty, ..Hit::at(target)? })
 }
 
 #[derive(Default)]
@@ -267,7 +267,8 @@ mod tests {
     fn a_mount_that_hangs_is_left_out_and_comes_back() {
         let (hold, held) = mpsc::channel::<()>();
         let held = Mutex::new(held);
-        let hit = Hit { path: "/copy".into(), is_dir: false, is_file: true, state: (1, 2, 3, 4) };
+        let hit =
+            Hit { path: "/copy".into(), is_dir: false, is_file: true, is_empty: false, state: (1, 2, 3, 4) };
         let found = hit.clone();
         let is_short = Arc::new(AtomicBool::new(true));
         let unsure = Arc::clone(&is_short);

@@ -5,6 +5,7 @@
 
 use dawn_nfs::{ExportId, sys};
 use dawn_serving::copy;
+use dawn_statelite::resolve::server;
 use rustix::fs::{AtFlags, Gid, Mode, Uid};
 use std::fs;
 use std::io;
@@ -15,27 +16,7 @@ use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// One persistent path and where it comes from.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Seed {
-    /// Absolute path on the node, and in the store.
-    pub path: String,
-    /// What to make if there is no source.
-    pub is_dir: bool,
-    /// The sources are joined; else directories are merged and the last file stays.
-    pub join: bool,
-    /// Where the content comes from, in order.
-    pub sources: Vec<PathBuf>,
-    /// Special paths below it.
-    pub children: Vec<Seed>,
-}
-
-impl Seed {
-    /// Its own sources and those of the paths below it.
-    pub fn all_sources(&self) -> impl Iterator<Item = &Path> {
-        let own = self.sources.iter().map(PathBuf::as_path);
-        own.chain(self.children.iter().flat_map(|child| &child.sources).map(PathBuf::as_path))
-    }
-}
+pub type Seed = server::Seed<PathBuf>;
 
 /// Makes what is missing of `seed` in the store of a node; gives the path it has there. `image` lends its
 /// looks to directories on the way.

@@ -167,7 +167,10 @@ impl Shared {
             };
             jobs.busy.insert(work.store.clone());
             drop(jobs);
-            self.tell(&work, format!("statelite: {} is being copied into the node's store", work.seed.path));
+            self.report(
+                &work,
+                format!("statelite: {} is being copied into the node's store", work.seed.path),
+            );
             let since = Instant::now();
             let made = self.run(&work);
             self.lock().busy.remove(&work.store);
@@ -176,7 +179,7 @@ impl Shared {
                 Ok(_) => format!("was copied in {} s", since.elapsed().as_secs()),
                 Err(Failure(_, why)) => format!("was not copied: {why}"),
             };
-            self.tell(&work, format!("statelite: {} {how}", work.seed.path));
+            self.report(&work, format!("statelite: {} {how}", work.seed.path));
             self.end(&(work.store, work.seed.path), Some(outcome));
         }
     }
@@ -197,7 +200,7 @@ impl Shared {
         self.news.notify_all();
     }
 
-    fn tell(&self, work: &Work, words: String) {
+    fn report(&self, work: &Work, words: String) {
         self.bus.publish(Subject::Node(&work.node), Step::Status, now_ms(), Amount::default(), words);
     }
 }
@@ -227,7 +230,7 @@ impl Failure {
 /// Fails if the sources of a seed are more than these.
 fn measure(seed: &Seed, entries_max: u64, bytes_max: u64) -> io::Result<()> {
     let (mut entries, mut bytes) = (0, 0);
-    let mut todo: Vec<PathBuf> = seed.all_sources().map(Path::to_owned).collect();
+    let mut todo: Vec<PathBuf> = seed.all_sources().cloned().collect();
     while let Some(path) = todo.pop() {
         let Ok(meta) = fs::symlink_metadata(&path) else { continue };
         entries += 1;

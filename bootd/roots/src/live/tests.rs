@@ -533,12 +533,9 @@ fn a_root_that_cannot_be_looked_at_is_not_shown() {
     };
     let wish = |path: &str| Wish {
         root: dir.path().to_owned(),
-        entries: wish::related(vec![wish::Entry::new(
-            path.to_owned(),
-            false,
-            dawn_wire::LiteOption::Ro,
-            true,
-        )]),
+        entries: wish::sorted(
+            dawn_wire::list::Entry::new(dawn_wire::LiteOption::Ro, path, true).into_iter().collect(),
+        ),
         trees: vec!["/far/tree".into()],
         duties: Duties { trees: true, store: true },
         image: None,

@@ -1,6 +1,7 @@
 //! Looking into the directories of `litetree`.
 
 use dawn_serving::lookup::{self, Failure, failure};
+use dawn_statelite::resolve::Found;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use std::cell::Cell;
@@ -19,6 +20,8 @@ pub struct Hit {
     pub is_dir: bool,
     /// Whether it is a regular file.
     pub is_file: bool,
+    /// Whether it is a directory in which nothing was found.
+    pub is_empty: bool,
     /// What distinguishes this state of a file from another: inode, size, time of change.
     pub state: (u64, u64, i64, i64),
 }
@@ -31,13 +34,19 @@ impl Hit {
     pub fn at(path: PathBuf) -> io::Result<Self> {
         let meta = fs::symlink_metadata(&path)?;
         let state = (meta.ino(), meta.size(), meta.ctime(), meta.ctime_nsec());
-        Ok(Self { is_dir: meta.is_dir(), is_file: meta.is_file(), path, state })
+        Ok(Self { is_dir: meta.is_dir(), is_file: meta.is_file(), is_empty: false, path, state })
+    }
+}
+
+impl From<Hit> for Found<PathBuf> {
+    fn from(hit: Hit) -> Self {
+        Self { at: hit.path, is_dir: hit.is_dir, is_file: hit.is_file, is_empty: hit.is_empty }
     }
 }
 
 /// One directory of `litetree`.
 pub trait TreeLook {
-    /// The content for an absolute path. Empty directories count for nothing.
+    /// The content for an absolute path.
     fn find(&self, path: &str) -> Option<Hit>;
 
     /// Whether a link is at `path` that leads to nothing in this directory.
@@ -107,7 +116,8 @@ impl TreeLook for LocalTree {
         let found = self.open_inside(path, OFlags::PATH)?;
         let path = self.sure_io(fs::read_link(format!("/proc/self/fd/{}", found.as_raw_fd())))?;
         let hit = self.sure_io(Hit::at(path))?;
-        (!hit.is_dir || self.sure_io(fs::read_dir(&hit.path))?.next().is_some()).then_some(hit)
+        let is_empty = hit.is_dir && self.sure_io(fs::read_dir(&hit.path))?.next().is_none();
+        Some(Hit { is_empty, ..hit })
     }
 
     fn is_loose_link(&self, path: &str) -> bool {

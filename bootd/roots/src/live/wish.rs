@@ -3,9 +3,9 @@
 use dawn_cluster::Snapshot;
 use dawn_plan::LocalAddresses;
 use dawn_plan::{self as plan, local_path};
-use dawn_statelite::LiteFile;
 use dawn_statelite::live::Duties;
-use dawn_wire::LiteOption;
+use dawn_statelite::resolve::Paths;
+use dawn_wire::list::Entry;
 use std::path::PathBuf;
 
 /// The tables' side of one node's live root.
@@ -16,46 +16,13 @@ pub struct Wish {
     /// The image whose rows count.
     pub image: Option<String>,
     /// Special paths, sorted.
-    pub entries: Vec<Entry>,
+    pub entries: Paths,
     /// Directories of this machine, in order of priority; empty unless all of them are here.
     pub trees: Vec<PathBuf>,
     /// The node's own directory in its store, if it is here.
     pub store: Option<PathBuf>,
     /// What is done for the node.
     pub duties: Duties,
-}
-
-/// One special path.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// Absolute, without a slash at the end.
-    pub path: String,
-    /// The table says that it is a directory.
-    pub is_dir: bool,
-    /// What it is.
-    pub option: LiteOption,
-    /// Whether it is ours to show.
-    pub served: bool,
-    /// What is above it.
-    pub above: Above,
-}
-
-impl Entry {
-    /// An entry by itself.
-    pub fn new(path: String, is_dir: bool, option: LiteOption, served: bool) -> Self {
-        Self { path, is_dir, option, served, above: Above::Nothing }
-    }
-}
-
-/// The nearest special directory above an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Above {
-    /// There is none.
-    Nothing,
-    /// One that the node mounts something over: what is shown below is out of its sight.
-    Mount,
-    /// One that is served, by its index: the entry is part of it.
-    Served(usize),
 }
 
 impl Wish {
@@ -71,7 +38,7 @@ impl Wish {
         Self {
             root,
             image: dawn_statelite::image_of(snapshot, node).map(|image| image.to_string()),
-            entries: entries(&files, duties),
+            entries: sorted(dawn_statelite::entries(&files, duties)),
             trees: trees.into_iter().map(|tree| local_path(snapshot, &tree.path)).collect(),
             store: store.map(|store| local_path(snapshot, &store.path)),
             duties,
@@ -103,34 +70,8 @@ pub fn is_here(snapshot: &Snapshot, addresses: &LocalAddresses, server: &str) ->
     snapshot.site("master").as_deref() == Some(server) || short(server) == short(&host)
 }
 
-fn entries(files: &[LiteFile], duties: Duties) -> Vec<Entry> {
-    let entry = |file: &LiteFile| {
-        let option = file.option.clone().ok()?;
-        let names: Vec<&str> = file.path.split('/').filter(|name| !name.is_empty()).collect();
-        let path = format!("/{}", names.join("/"));
-        Some(Entry::new(path, file.is_dir(), option, duties.include(option)))
-    };
-    related(files.iter().filter(|file| &*file.path != "/etc/mtab").filter_map(entry).collect())
-}
-
-/// Sorts entries and finds what is above each of them.
-pub fn related(mut entries: Vec<Entry>) -> Vec<Entry> {
-    // A directory stands before what is below it.
+/// Entries in the order of their paths: a directory is before what is below it.
+pub fn sorted(mut entries: Vec<Entry>) -> Paths {
     entries.sort_by(|a, b| a.path.cmp(&b.path));
-    let above = |entry: &Entry| {
-        let above = entries.iter().enumerate().filter(|(_, other)| is_below(&entry.path, &other.path));
-        match above.max_by_key(|(_, other)| other.path.len()) {
-            None => Above::Nothing,
-            Some((at, other)) if other.served => Above::Served(at),
-            Some(_) => Above::Mount,
-        }
-    };
-    let above: Vec<Above> = entries.iter().map(above).collect();
-    entries.iter_mut().zip(above).for_each(|(entry, above)| entry.above = above);
-    entries
-}
-
-/// Whether `path` lies below `dir`.
-pub fn is_below(path: &str, dir: &str) -> bool {
-    path.strip_prefix(dir).is_some_and(|rest| rest.starts_with('/'))
+    Paths::new(entries)
 }

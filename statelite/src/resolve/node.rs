@@ -1,15 +1,19 @@
-//! Planning the per-node files of a shared root: a list and a look at the places in, actions out.
+//! The node's part: a list and a look at the places in, actions of `/init` out.
 //!
 //! The plan is pure; [`Probe`] answers what exists. Entries below another listed directory are *children*;
-//! all *parents* are planned first, then the children, in list order. Content comes from the trees in
-//! priority order, else from `/.default`, else from the original file of an image that was never prepared.
-//! Such an image also lacks links and mount points; what is missing becomes the [`Skeleton`], a layer that is
-//! laid over the image in memory, so that the image itself is never touched.
+//! all *parents* are planned first, then the children, in list order. Content is what
+//! [`content`](super::content) finds in the trees, else it comes from `/.default`, else from the original
+//! file of an image that was never prepared. Such an image also lacks links and mount points; what is missing
+//! becomes the skeleton, a layer that is laid over the image in memory, so that the image itself is never
+//! touched.
 
 use std::fmt;
 
 use dawn_wire::list::Entry;
 use dawn_wire::{List, LiteOption};
+
+use super::content::{Content, Found, InImage, Look, Shape, content, not_joined, nowhere};
+use super::paths::{Paths, Shown, is_below_volatile, is_volatile, link_to_memory};
 
 /// Directory of the per-node files, below the root.
 pub const STATELITE: &str = "/.statelite";
@@ -17,12 +21,6 @@ pub const STATELITE: &str = "/.statelite";
 pub const LOCAL: &str = "/.sllocal/localmnt";
 /// Pristine copies in a prepared image, below the root.
 const DEFAULT: &str = "/.default";
-/// Places that are mounted over during the hand-over: content there has no effect.
-const VOLATILE: [&str; 4] = ["/run", "/dev", "/proc", "/sys"];
-/// What the root needs besides the listed paths: directories to move mounts to …
-const NEEDED_DIRS: [&str; 5] = ["/proc", "/sys", "/dev", "/run", STATELITE];
-/// … and files that are bind mounted because every node has its own.
-const NEEDED_FILES: [&str; 3] = ["/etc/hostname", "/etc/resolv.conf", "/etc/machine-id"];
 
 /// A place where content lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,40 +115,151 @@ pub struct Plan {
     pub notes: Vec<String>,
 }
 
+/// Forgets what the server would do: this root is not one that it lays anything over.
+pub fn on_plain_root(list: &mut List) {
+    list.entries.iter_mut().for_each(|entry| entry.served = false);
+    list.trees.iter_mut().for_each(|tree| tree.served = false);
+    list.notes.clear();
+}
+
+/// Links into the node's files would need a layer over the root, which hides what changes below it: what is
+/// linked in a prepared image is mounted on a root that the server lays files over.
+pub fn on_live_root(list: &mut List) {
+    for entry in &mut list.entries {
+        entry.option = match entry.option {
+            LiteOption::Link => LiteOption::Tmpfs,
+            LiteOption::LinkPersistent => LiteOption::Persistent,
+            LiteOption::LinkRo => LiteOption::Ro,
+            LiteOption::LinkCon => LiteOption::Con,
+            other => other,
+        };
+    }
+}
+
+/// Whether the node needs its persistent storage mounted: not if the server does all entries on it.
+#[must_use]
+pub fn wants_storage(list: &List) -> bool {
+    let persistent = || list.entries.iter().filter(|entry| entry.option.is_persistent());
+    persistent().count() == 0 || persistent().any(|entry| !entry.served)
+}
+
+/// Whether the node needs the trees as directories: for what it does itself.
+#[must_use]
+pub fn wants_trees(list: &List) -> bool {
+    list.entries.iter().any(|entry| !entry.served)
+}
+
 /// Makes the plan of a list.
 pub fn plan(list: &List, probe: &dyn Probe) -> Plan {
-    let mut planner = Planner { list, probe, plan: Plan::default() };
-    planner.needed();
-    let (parents, children): (Vec<&Entry>, Vec<&Entry>) =
-        list.entries.iter().partition(|entry| planner.parent_of(entry).is_none());
-    for entry in parents.into_iter().chain(children) {
-        planner.entry(entry);
+    let paths = Paths::new(list.entries.clone());
+    let mut planner = Planner { list, paths: &paths, probe, plan: Plan::default() };
+    planner.lacking();
+    for number in paths.order() {
+        if let Some(entry) = paths.get(number) {
+            planner.entry(number, entry);
+        }
     }
     planner.plan
 }
 
+/// The node's look at trees and image.
+struct Places<'a> {
+    probe: &'a dyn Probe,
+    trees: usize,
+}
+
+impl Look for Places<'_> {
+    type At = At;
+
+    fn trees(&self) -> usize {
+        self.trees
+    }
+
+    fn in_tree(&mut self, tree: usize, path: &str) -> Option<Found<At>> {
+        let at = At { place: Place::Tree(tree), path: path.to_owned() };
+        let kind = self.probe.kind(&at);
+        (kind != Kind::Missing).then(|| found(at, &kind, false))
+    }
+
+    fn is_there(&mut self, path: &str) -> bool {
+        self.probe.kind(&image(path)) != Kind::Missing
+    }
+
+    /// In a prepared image, where the path itself may be a link to the node's files, the content is its
+    /// pristine copy.
+    fn in_image(&mut self, entry: &Entry) -> InImage<At> {
+        let kind = self.probe.kind(&image(&entry.path));
+        let default = At { place: Place::Image, path: format!("{DEFAULT}{}", entry.path) };
+        let at = match (self.probe.kind(&default), &kind) {
+            (Kind::Missing, Kind::Missing) => None,
+            (Kind::Missing, Kind::Link(target)) if leads_to_node(target) => None,
+            (Kind::Missing, Kind::Link(_)) => self.original_after_link(&entry.path),
+            (Kind::Missing, _) => Some(image(&entry.path)),
+            _ => Some(default),
+        };
+        let content = at.map(|at| {
+            let kind = self.probe.kind(&at);
+            found(at, &kind, entry.is_dir)
+        });
+        InImage { real: self.probe.real_path(&entry.path), shape: shape(&kind), content }
+    }
+}
+
+impl Places<'_> {
+    fn original_after_link(&self, path: &str) -> Option<At> {
+        let target = self.probe.follow(path)?;
+        (!is_below_volatile(&target)).then(|| image(&target))
+    }
+}
+
+/// Of a link it is not known what it leads to; the list says whether it is a directory.
+fn found(at: At, kind: &Kind, listed_as_dir: bool) -> Found<At> {
+    let is_dir = match kind {
+        Kind::Dir { .. } => true,
+        Kind::File => false,
+        Kind::Link(_) | Kind::Missing => listed_as_dir,
+    };
+    let is_file = matches!(kind, Kind::File | Kind::Link(_));
+    Found { at, is_dir, is_file, is_empty: *kind == Kind::Dir { empty: true } }
+}
+
+fn shape(kind: &Kind) -> Shape {
+    match kind {
+        Kind::Missing => Shape::Missing,
+        Kind::File => Shape::File,
+        Kind::Dir { .. } => Shape::Dir,
+        Kind::Link(_) => Shape::Link,
+    }
+}
+
+/// Whether a link of an image leads to the files of the node.
+fn leads_to_node(target: &str) -> bool {
+    target.contains(".statelite/")
+}
+
 struct Planner<'a> {
     list: &'a List,
+    paths: &'a Paths,
     probe: &'a dyn Probe,
     plan: Plan,
 }
 
-impl Planner<'_> {
-    /// Mount points every root needs.
-    fn needed(&mut self) {
-        for dir in NEEDED_DIRS {
-            if self.image(dir) == Kind::Missing {
-                self.plan.skeleton.push(Missing::Dir(dir.to_owned()));
-            }
-        }
-        if self.has_disk() && self.image(LOCAL) == Kind::Missing {
+impl<'a> Planner<'a> {
+    fn look(&self) -> Places<'a> {
+        Places { probe: self.probe, trees: self.list.trees.len() }
+    }
+
+    /// Mount points that the root needs.
+    fn lacking(&mut self) {
+        let mut look = self.look();
+        let lacking = self.paths.lacking(&mut |path| look.is_there(path));
+        let has_disk_mount = !self.has_disk() || look.is_there(LOCAL);
+        self.plan.skeleton.extend(lacking.into_iter().map(|(path, is_dir)| match is_dir {
+            true => Missing::Dir(path.to_owned()),
+            false => Missing::File(path.to_owned()),
+        }));
+        if !has_disk_mount {
             self.plan.skeleton.push(Missing::Dir(LOCAL.to_owned()));
-        }
-        for file in NEEDED_FILES {
-            let listed = self.list.entries.iter().any(|entry| entry.path == file);
-            if !listed && self.image(file) == Kind::Missing {
-                self.plan.skeleton.push(Missing::File(file.to_owned()));
-            }
         }
     }
 
@@ -162,34 +271,30 @@ impl Planner<'_> {
         self.probe.kind(&image(path))
     }
 
-    /// The nearest listed directory above an entry.
-    fn parent_of(&self, entry: &Entry) -> Option<&Entry> {
-        let above = self.list.entries.iter().filter(|other| is_below(&entry.path, &other.path));
-        above.max_by_key(|other| other.path.len())
-    }
-
-    fn entry(&mut self, entry: &Entry) {
+    fn entry(&mut self, number: usize, entry: &Entry) {
         let real = self.probe.real_path(&entry.path);
-        if VOLATILE.iter().any(|dir| real == *dir || is_below(&real, dir)) {
+        if is_volatile(&real) {
             let note = format!("{} lies in memory anyway ({real}), its entry has no effect", entry.path);
             self.plan.notes.push(note);
             return;
         }
         if entry.path == "/etc/mtab" {
-            self.mtab(&real);
-            return;
+            return self.mtab(&real);
         }
-        if entry.served {
-            self.served(entry, &real);
-            return;
+        match self.paths.shown(number) {
+            Shown::InPlace | Shown::Within(_) => return,
+            Shown::Aside => return self.aside(entry, &real),
+            Shown::ByNode => {}
         }
-        let parent = self.parent_of(entry).map(|parent| parent.option);
-        let subject = self.subject(entry, real, parent);
+        let subject = self.subject(number, entry);
+        for part in &subject.found.unfit {
+            self.plan.notes.push(not_joined(&part.to_string(), &entry.path));
+        }
         match entry.option {
             LiteOption::Tmpfs => self.in_memory(&subject),
             LiteOption::Localdisk => self.local(&subject),
             LiteOption::Link | LiteOption::LinkCon
-                if !subject.linked && parent.is_some_and(|option| !option.is_link()) =>
+                if !subject.linked && subject.parent.is_some_and(|option| !option.is_link()) =>
             {
                 self.in_memory(&subject);
             }
@@ -208,11 +313,8 @@ impl Planner<'_> {
         }
     }
 
-    /// The server shows it in its place already, unless a mount of this node covers that place.
-    fn served(&mut self, entry: &Entry, real: &str) {
-        if self.parent_of(entry).is_none_or(|parent| parent.served) {
-            return;
-        }
+    /// The server shows it where no mount of this node covers it, and it is brought into its place.
+    fn aside(&mut self, entry: &Entry, real: &str) {
         let live = At { place: Place::Live, path: entry.path.clone() };
         let memory = At { place: Place::Tmpfs, path: entry.path.clone() };
         let is_dir = match self.probe.kind(&live) {
@@ -230,60 +332,12 @@ impl Planner<'_> {
     }
 
     /// Looks at everything that decides about an entry.
-    fn subject<'e>(&mut self, entry: &'e Entry, real: String, parent: Option<LiteOption>) -> Subject<'e> {
+    fn subject<'e>(&self, number: usize, entry: &'e Entry) -> Subject<'e> {
+        let found = content(self.paths, number, entry, &mut self.look());
         let on_image = self.image(&entry.path);
-        let linked = matches!(&on_image, Kind::Link(target) if target.contains(".statelite/"));
-        let default = At { place: Place::Image, path: format!("{DEFAULT}{}", entry.path) };
-        let fallback = match (self.probe.kind(&default), &on_image) {
-            (Kind::Missing, Kind::Missing) => None,
-            (Kind::Missing, Kind::Link(_)) if linked => None,
-            (Kind::Missing, Kind::Link(_)) => self.original_behind_link(&entry.path),
-            (Kind::Missing, _) => Some(image(&entry.path)),
-            _ => Some(default),
-        };
-        let is_dir = match fallback.as_ref().map(|at| self.probe.kind(at)) {
-            Some(Kind::Dir { .. }) => true,
-            Some(Kind::File) => false,
-            _ => entry.is_dir,
-        };
-        let mut subject =
-            Subject { entry, real, parent, on_image, linked, fallback, is_dir, hits: Vec::new() };
-        subject.hits = self.tree_hits(&subject);
-        subject
-    }
-
-    fn original_behind_link(&self, path: &str) -> Option<At> {
-        let target = self.probe.follow(path)?;
-        let volatile = VOLATILE.iter().any(|dir| is_below(&target, dir));
-        (!volatile).then(|| image(&target))
-    }
-
-    /// Trees that have content for an entry, by the rules for parents, children and concatenation.
-    fn tree_hits(&self, subject: &Subject<'_>) -> Vec<At> {
-        let entry = subject.entry;
-        let parent_dir = subject.is_dir && subject.parent.is_none();
-        let joined =
-            matches!(entry.option, LiteOption::Con | LiteOption::LinkCon | LiteOption::ConPersistent);
-        let all = parent_dir || joined;
-        let here = |index| At { place: Place::Tree(index), path: entry.path.clone() };
-        let usable = |at: &At| {
-            let kind = self.probe.kind(at);
-            kind != Kind::Missing && kind != (Kind::Dir { empty: true })
-        };
-        let skipped = |index: usize| {
-            let children =
-                self.list.entries.iter().filter(|other| is_directly_below(&other.path, &entry.path));
-            let mut children =
-                children.map(|child| At { place: Place::Tree(index), path: child.path.clone() });
-            parent_dir && children.any(|child| self.probe.kind(&child) != Kind::Missing)
-        };
-        let hits = (0..self.list.trees.len()).map(here).enumerate();
-        let mut hits: Vec<At> =
-            hits.filter(|(index, at)| usable(at) && !skipped(*index)).map(|(_, at)| at).collect();
-        if !all {
-            hits.truncate(1);
-        }
-        hits
+        let linked = matches!(&on_image, Kind::Link(target) if leads_to_node(target));
+        let parent = self.paths.parent(number).map(|parent| parent.option);
+        Subject { entry, parent, linked, found }
     }
 
     fn act(&mut self, action: Action) {
@@ -293,12 +347,10 @@ impl Planner<'_> {
     /// Fills a path from the trees, else from the default, else makes it empty.
     fn seed(&mut self, subject: &Subject<'_>, place: Place) {
         let to = subject.at(place);
-        let sources = subject.sources();
+        let sources = subject.found.sources();
         if sources.is_empty() {
-            let note =
-                format!("{} is nowhere, neither in a tree nor in the image: made empty", subject.entry.path);
-            self.plan.notes.push(note);
-            self.act(Action::Create(to, subject.is_dir));
+            self.plan.notes.push(nowhere(subject.entry));
+            self.act(Action::Create(to, subject.found.is_dir));
             return;
         }
         for from in sources {
@@ -332,7 +384,7 @@ impl Planner<'_> {
         if subject.parent.is_none() {
             self.show(subject, Place::Local);
         } else if subject.parent != Some(LiteOption::Localdisk) {
-            self.act(Action::Create(subject.at(Place::Tmpfs), subject.is_dir));
+            self.act(Action::Create(subject.at(Place::Tmpfs), subject.found.is_dir));
             self.show(subject, Place::Local);
         }
     }
@@ -363,7 +415,7 @@ impl Planner<'_> {
             return;
         }
         if subject.parent.is_some() {
-            self.act(Action::Create(subject.at(Place::Tmpfs), subject.is_dir));
+            self.act(Action::Create(subject.at(Place::Tmpfs), subject.found.is_dir));
         }
         self.show(subject, Place::Persistent);
     }
@@ -374,7 +426,7 @@ impl Planner<'_> {
         match subject.parent {
             Some(LiteOption::LinkPersistent) => {}
             Some(_) => {
-                self.act(Action::Create(memory.clone(), subject.is_dir));
+                self.act(Action::Create(memory.clone(), subject.found.is_dir));
                 self.act(Action::BindTmpfs(storage, memory));
             }
             None => {
@@ -385,10 +437,8 @@ impl Planner<'_> {
     }
 
     fn read_only(&mut self, subject: &Subject<'_>) {
-        let Some(source) = subject.sources().into_iter().next() else {
-            self.plan
-                .notes
-                .push(format!("{} is neither in a tree nor in the image: left out", subject.entry.path));
+        let Some(source) = subject.found.sources().into_iter().next() else {
+            self.plan.notes.push(nowhere(subject.entry));
             return;
         };
         // A link over the only copy there is would lead to itself.
@@ -399,7 +449,7 @@ impl Planner<'_> {
             self.link_in_image(subject);
         } else if source != image(&subject.entry.path) {
             self.mount_point(subject);
-            self.act(Action::BindRo(source, subject.real.clone()));
+            self.act(Action::BindRo(source, subject.real()));
         }
     }
 
@@ -416,11 +466,11 @@ impl Planner<'_> {
     }
 
     fn concatenate(&mut self, subject: &Subject<'_>) {
-        if subject.hits.len() < 2 {
+        if subject.found.hits.len() < 2 {
             self.seed(subject, Place::Tmpfs);
             return;
         }
-        let mut parts = subject.hits.iter().cloned();
+        let mut parts = subject.found.hits.iter().cloned();
         let to = subject.at(Place::Tmpfs);
         if let Some(first) = parts.next() {
             self.act(Action::Copy(first, to.clone()));
@@ -432,13 +482,13 @@ impl Planner<'_> {
     fn mtab(&mut self, real: &str) {
         let linked = match self.image("/etc/mtab") {
             Kind::Link(target) if target.contains("/proc/") || target.starts_with("proc/") => return,
-            Kind::Link(target) => target.contains(".statelite/"),
+            Kind::Link(target) => leads_to_node(&target),
             _ => false,
         };
         let memory = At { place: Place::Tmpfs, path: "/etc/mtab".to_owned() };
         self.act(Action::Link(memory, "/proc/mounts".to_owned()));
         if !linked {
-            self.plan.skeleton.push(Missing::Link(real.to_owned(), relative_link(real, "/etc/mtab")));
+            self.plan.skeleton.push(Missing::Link(real.to_owned(), link_to_memory(real, "/etc/mtab")));
         }
     }
 
@@ -448,7 +498,7 @@ impl Planner<'_> {
             return;
         }
         self.mount_point(subject);
-        self.act(Action::Bind(subject.at(place), subject.real.clone()));
+        self.act(Action::Bind(subject.at(place), subject.real()));
     }
 
     /// The image must have something of the right kind to mount on.
@@ -456,23 +506,23 @@ impl Planner<'_> {
         if let Some(parent) = subject.parent {
             // What covers the image there is the disk, and it may lack the path.
             if parent == LiteOption::Localdisk && self.has_disk() {
-                self.act(Action::Create(subject.at(Place::Local), subject.is_dir));
+                self.act(Action::Create(subject.at(Place::Local), subject.found.is_dir));
             }
             return;
         }
-        let missing = match (&subject.on_image, subject.is_dir) {
-            (Kind::Dir { .. }, true) | (Kind::File, false) => return,
-            (_, true) => Missing::Dir(subject.real.clone()),
-            (_, false) => Missing::File(subject.real.clone()),
-        };
-        self.plan.skeleton.push(missing);
+        if !subject.found.image.fits(subject.found.is_dir) {
+            self.plan.skeleton.push(match subject.found.is_dir {
+                true => Missing::Dir(subject.real()),
+                false => Missing::File(subject.real()),
+            });
+        }
     }
 
     /// A prepared image has the link; otherwise the skeleton gets it.
     fn link_in_image(&mut self, subject: &Subject<'_>) {
         if !subject.linked && subject.parent.is_none() {
-            let target = relative_link(&subject.real, &subject.entry.path);
-            self.plan.skeleton.push(Missing::Link(subject.real.clone(), target));
+            let target = link_to_memory(&subject.found.image.real, &subject.entry.path);
+            self.plan.skeleton.push(Missing::Link(subject.real(), target));
         }
     }
 }
@@ -480,18 +530,11 @@ impl Planner<'_> {
 /// An entry with what is known about it.
 struct Subject<'e> {
     entry: &'e Entry,
-    /// Path in the image with resolved directories: where it is shown.
-    real: String,
     /// Option of the listed directory above.
     parent: Option<LiteOption>,
-    on_image: Kind,
     /// The image links it to the memory files already.
     linked: bool,
-    /// Content when no tree has any.
-    fallback: Option<At>,
-    is_dir: bool,
-    /// Content from trees.
-    hits: Vec<At>,
+    found: Content<At>,
 }
 
 impl Subject<'_> {
@@ -499,27 +542,14 @@ impl Subject<'_> {
         At { place, path: self.entry.path.clone() }
     }
 
-    fn sources(&self) -> Vec<At> {
-        if self.hits.is_empty() { self.fallback.iter().cloned().collect() } else { self.hits.clone() }
+    /// Where it is shown.
+    fn real(&self) -> String {
+        self.found.image.real.clone()
     }
 }
 
 fn image(path: &str) -> At {
     At { place: Place::Image, path: path.to_owned() }
-}
-
-fn is_below(path: &str, dir: &str) -> bool {
-    path.strip_prefix(dir).is_some_and(|rest| rest.starts_with('/'))
-}
-
-fn is_directly_below(path: &str, dir: &str) -> bool {
-    path.strip_prefix(dir).and_then(|rest| rest.strip_prefix('/')).is_some_and(|name| !name.contains('/'))
-}
-
-/// `/etc/foo/bar` → `../../.statelite/tmpfs/etc/foo/bar`: one step up per directory the link lies in.
-fn relative_link(real: &str, path: &str) -> String {
-    let ups = real.matches('/').count().saturating_sub(1);
-    format!("{}.statelite/tmpfs{path}", "../".repeat(ups))
 }
 
 impl fmt::Display for At {
@@ -561,5 +591,5 @@ impl fmt::Display for Missing {
 }
 
 #[cfg(test)]
-#[path = "plan_tests.rs"]
+#[path = "node_tests.rs"]
 mod tests;

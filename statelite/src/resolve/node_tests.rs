@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::super::paths::{NEEDED_DIRS, NEEDED_FILES};
 use super::*;
 
 /// What exists: `place:/path` lines; a trailing `/` is a full directory, `/.` an empty one, ` -> x` a link.
@@ -146,8 +147,8 @@ fn missing_files_get_mount_points() {
          bind persistent:/etc/key /etc/key
          create tmpfs:/etc/adjtime
          bind tmpfs:/etc/adjtime /etc/adjtime
-         note /var/lib/new is nowhere, neither in a tree nor in the image: made empty
-         note /etc/adjtime is nowhere, neither in a tree nor in the image: made empty",
+         note /var/lib/new is neither in a tree nor in the image: made empty
+         note /etc/adjtime is neither in a tree nor in the image: made empty",
     );
 }
 
@@ -200,7 +201,7 @@ fn children_come_after_parents() {
          create persistent:/var/log/keep/
          create tmpfs:/var/log/keep/
          bind persistent:/var/log/keep /var/log/keep
-         note /var/log/keep is nowhere, neither in a tree nor in the image: made empty",
+         note /var/log/keep is neither in a tree nor in the image: made empty",
     );
 }
 
@@ -308,4 +309,55 @@ fn entries_of_a_local_disk() {
          create tmpfs:/opt/d/
          bind local:/opt/d /opt/d",
     );
+}
+
+/// A directory cannot be a part of a joined file.
+#[test]
+fn parts_that_cannot_be_joined() {
+    check(
+        "file con /etc/passwd
+         tree s:/a
+         tree s:/b",
+        "image:/etc/passwd
+         tree1:/etc/passwd/
+         tree2:/etc/passwd",
+        "copy tree2:/etc/passwd tmpfs:/etc/passwd
+         bind tmpfs:/etc/passwd /etc/passwd
+         note tree1:/etc/passwd is not a regular file: /etc/passwd is joined without it",
+    );
+}
+
+/// A tree that has a listed path directly below a listed directory means that path, even if it is empty there.
+#[test]
+fn a_tree_with_a_child_does_not_count_for_the_directory() {
+    check(
+        "file tmpfs /var/log/
+         file tmpfs /var/log/keep/
+         tree s:/a
+         tree s:/b",
+        "image:/var/log/
+         image:/var/log/keep/
+         tree1:/var/log/
+         tree1:/var/log/keep/.
+         tree2:/var/log/",
+        "copy tree2:/var/log tmpfs:/var/log
+         bind tmpfs:/var/log /var/log
+         copy image:/var/log/keep tmpfs:/var/log/keep",
+    );
+}
+
+/// Which part of a list a root of either kind leaves to the node.
+#[test]
+fn roots_with_and_without_the_servers_files() {
+    let text = "file\tro\t/etc/a\tserved\nfile\tlink\t/etc/b\nfile\tpersistent\t/srv/\tserved\n\
+                tree\t10.1.0.1:/state\t\tserved\nnote\t/etc/c is%0Anowhere\n";
+    let mut list = List::parse(text);
+    assert!(wants_trees(&list) && !wants_storage(&list));
+    on_live_root(&mut list);
+    let kinds: Vec<_> = list.entries.iter().map(|entry| (entry.option, entry.served)).collect();
+    let live = [(LiteOption::Ro, true), (LiteOption::Tmpfs, false), (LiteOption::Persistent, true)];
+    assert_eq!(kinds, live);
+    on_plain_root(&mut list);
+    assert!(wants_storage(&list) && list.notes.is_empty());
+    assert!(list.entries.iter().all(|entry| !entry.served) && list.trees.iter().all(|tree| !tree.served));
 }
