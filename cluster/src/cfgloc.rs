@@ -10,6 +10,7 @@
 //! understood; a PostgreSQL host that begins with `/` is the directory of its socket. `DB2` and `CSV` are
 //! recognised and refused.
 
+use dawn_wire::Secret;
 use std::fmt;
 use std::fs;
 use std::io::{self, Write};
@@ -20,34 +21,6 @@ use std::path::{Path, PathBuf};
 const CFGLOC: &str = "cfgloc";
 /// What its predecessor is called.
 const CFGLOC_OLD: &str = "cfgloc.olddb";
-
-/// A text that is never shown: [`Debug`](fmt::Debug) and [`Display`](fmt::Display) print stars.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a text.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text; call it only where the secret is used.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("********")
-    }
-}
-
-impl fmt::Display for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("********")
-    }
-}
 
 /// A database on a server.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -117,9 +117,10 @@ mod table;
 pub mod template;
 pub mod utf8;
 
-pub use cfgloc::{CfglocError, Secret, ServerAddress, StoreAddress};
+pub use cfgloc::{CfglocError, ServerAddress, StoreAddress};
 pub use change::{Change, LOG_ROWS_MAX, empty_key};
 pub use condition::ConditionError;
+pub use dawn_wire::Secret;
 pub use defaults::{Installation, LocalNetwork, MANAGEMENT_GROUP, XCATMASTER};
 pub use distribution::{Distribution, os_major, os_version};
 pub use edit::{CELL_BYTES_MAX, EDITS_MAX, Edit, EditError};

@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let outcome = genimage::run(&def, &options, &genimage::Embedded::new(), &mut line)?;
     line(&format!("{outcome:?}"));
     let options = packimage::Options {
-        root_password: RootPassword::Plain("cluster".into()),
+        root_password: RootPassword::Plain(dawn_wire::Secret::new("cluster")),
         unless_changed: true,
         ..packimage::Options::default()
     };

@@ -28,7 +28,7 @@ pub enum ListError {
     /// The list with its includes is too long.
     #[error("{0}: more than {LINES_MAX} lines")]
     TooLong(PathBuf),
-    /// An include names a variable that nobody set.
+    /// An include names a variable that is not set.
     #[error("{path}: ${name} is not known in an #INCLUDE# line")]
     Variable {
         /// The list.

@@ -2,6 +2,7 @@
 
 use std::hash::Hasher;
 
+use dawn_wire::Secret;
 use sha_crypt::{Sha512Params, sha512_crypt_b64};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
@@ -12,25 +13,15 @@ const SALT_CHARS: usize = 16;
 /// No password fits this hash: root can only come in by key.
 pub const LOCKED: &str = "*";
 
-/// What root's password in an image shall be (`passwd` row with key `system`, user name `root`).
-#[derive(Clone, PartialEq, Eq)]
+/// What root's password in an image is to be (`passwd` row with key `system`, user name `root`).
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RootPassword {
     /// A plain text, to be hashed.
-    Plain(String),
+    Plain(Secret),
     /// A crypt hash (`$6$…`), taken as it is.
-    Hash(String),
+    Hash(Secret),
     /// No password at all (`site.secureroot`).
     Locked,
-}
-
-impl std::fmt::Debug for RootPassword {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            RootPassword::Plain(_) => "Plain(…)",
-            RootPassword::Hash(_) => "Hash(…)",
-            RootPassword::Locked => "Locked",
-        })
-    }
 }
 
 impl RootPassword {
@@ -38,8 +29,8 @@ impl RootPassword {
     pub fn from_table(value: &str) -> Self {
         match value {
             "*" | "!" | "!!" => RootPassword::Locked,
-            value if is_hash(value) => RootPassword::Hash(value.to_owned()),
-            value => RootPassword::Plain(value.to_owned()),
+            value if is_hash(value) => RootPassword::Hash(Secret::new(value)),
+            value => RootPassword::Plain(Secret::new(value)),
         }
     }
 
@@ -49,8 +40,10 @@ impl RootPassword {
     pub fn shadow_field(&self, seed: &str) -> Option<String> {
         match self {
             RootPassword::Locked => Some(LOCKED.to_owned()),
-            RootPassword::Hash(hash) => (!hash.contains([':', '\n'])).then(|| hash.clone()),
-            RootPassword::Plain(text) => sha512(text, &salt(seed)),
+            RootPassword::Hash(hash) => {
+                Some(hash.reveal().clone()).filter(|hash| !hash.contains([':', '\n']))
+            }
+            RootPassword::Plain(text) => sha512(text.reveal(), &salt(seed)),
         }
     }
 }
@@ -115,24 +108,24 @@ mod tests {
             sha512("Hello world!", "saltstring").unwrap(),
             "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1"
         );
-        let field = RootPassword::Plain("cluster".into()).shadow_field("image").unwrap();
-        assert_eq!(field, RootPassword::Plain("cluster".into()).shadow_field("image").unwrap());
-        assert_ne!(field, RootPassword::Plain("cluster".into()).shadow_field("other").unwrap());
+        let field = RootPassword::Plain(Secret::new("cluster")).shadow_field("image").unwrap();
+        assert_eq!(field, RootPassword::Plain(Secret::new("cluster")).shadow_field("image").unwrap());
+        assert_ne!(field, RootPassword::Plain(Secret::new("cluster")).shadow_field("other").unwrap());
     }
 
     #[test]
     fn table_values() {
         let table = [
-            ("cluster", RootPassword::Plain("cluster".into())),
-            ("$6$ab$cd", RootPassword::Hash("$6$ab$cd".into())),
-            ("$ab", RootPassword::Plain("$ab".into())),
+            ("cluster", RootPassword::Plain(Secret::new("cluster"))),
+            ("$6$ab$cd", RootPassword::Hash(Secret::new("$6$ab$cd"))),
+            ("$ab", RootPassword::Plain(Secret::new("$ab"))),
             ("*", RootPassword::Locked),
         ];
         for (value, expected) in table {
             assert_eq!(RootPassword::from_table(value), expected, "{value}");
         }
-        assert_eq!(RootPassword::Hash("a:b".into()).shadow_field("x"), None);
-        assert!(!format!("{:?}", RootPassword::Plain("geheim".into())).contains("geheim"));
+        assert_eq!(RootPassword::Hash(Secret::new("a:b")).shadow_field("x"), None);
+        assert!(!format!("{:?}", RootPassword::Plain(Secret::new("geheim"))).contains("geheim"));
     }
 
     #[test]

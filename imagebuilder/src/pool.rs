@@ -79,7 +79,7 @@ fn work(queue: &Mutex<Receiver<Job>>, mut packer: impl Pack) {
             Err(_) => return,
         };
         let Ok(Job { block, reply }) = job else { return };
-        // The caller may have given up after an error; then nobody wants the block.
+        // The caller may have given up after an error; then the block is not wanted.
         let _ = reply.send(packer.pack(block));
     }
 }

@@ -135,7 +135,7 @@ fn the_archive_is_prepared_and_the_tree_is_not_touched() {
     fs::write(dir.path().join("motd"), "hello\n").unwrap();
     let before = manifest(&def.paths().rootimg);
     let options = Options {
-        root_password: RootPassword::Plain("cluster".into()),
+        root_password: RootPassword::Plain(dawn_wire::Secret::new("cluster")),
         timezone: Some("Europe/Berlin".into()),
         postscripts: Some(scripts),
         sync_files: vec![("/etc/motd".into(), dir.path().join("motd"))],
@@ -264,7 +264,10 @@ fn refusals() {
     let zone = |zone: &str| Options { timezone: Some(zone.into()), ..Options::default() };
     assert!(error(&def, &zone("../../etc/passwd")).contains("timezone"));
     assert!(error(&def, &zone("No/Such")).contains("timezone"));
-    let hash = Options { root_password: RootPassword::Hash("$6$a:b$c".into()), ..Options::default() };
+    let hash = Options {
+        root_password: RootPassword::Hash(dawn_wire::Secret::new("$6$a:b$c")),
+        ..Options::default()
+    };
     assert!(error(&def, &hash).contains("password"));
     let list = ImageDef { exlist: Some("/nonexistent".into()), ..def.clone() };
     assert!(error(&list, &Options::default()).contains("/nonexistent"));

@@ -5,7 +5,7 @@
 //! in whole lines ([`lines`]) and without control characters ([`visible`]). Hosts are known by their keys
 //! ([`host_keys`]); there is no way to switch the check off.
 //!
-//! Beside that stand what reads output ([`collate`]) and [`ping`].
+//! Besides, there is what reads output ([`collate`]) and [`ping`].
 //!
 //! The crate knows no tables, no terminal and no environment: who calls it says which targets there are, with
 //! which keys. Missing on purpose: a reader of `~/.ssh/config`; where a user has one, OpenSSH's `ssh` is the

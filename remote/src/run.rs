@@ -10,9 +10,10 @@ use crate::failure::Failure;
 use crate::names::{host_name, user_name};
 use crate::output::{Budget, Output, Shared};
 use crate::program::{self, Program};
-use crate::session::{self, Command, Limits, Password};
+use crate::session::{self, Command, Limits};
 use crate::target::Target;
 use dawn_fanout::{CancellationToken, Fanout, Finished, Outcome, Progress, Running};
+use dawn_wire::Secret;
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError};
@@ -37,7 +38,7 @@ pub enum Work {
     /// A command over our own connection.
     Ssh(Command),
     /// The same, logging in with a password.
-    SshWithPassword(Command, Password),
+    SshWithPassword(Command, Secret),
     /// A program on this machine.
     Program(Program),
 }

@@ -1,4 +1,4 @@
-//! Which keys hosts show: for an administrator who decides that they are right. Nobody is logged in.
+//! Which keys hosts show: for an administrator who decides that they are right. There is no log-in.
 
 use crate::failure::Failure;
 use crate::names::host_name;

@@ -11,6 +11,7 @@ use crate::identity::is_rsa;
 use crate::output::Output;
 use crate::target::Target;
 use dawn_fanout::CancellationToken;
+use dawn_wire::Secret;
 use russh::client::{AuthResult, Config, Handle, Handler, Msg};
 use russh::keys::{HashAlg, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate};
 use russh::{Channel, ChannelMsg, ChannelWriteHalf, Disconnect, MethodSet, Preferred, Sig};
@@ -64,21 +65,11 @@ pub struct Command {
     pub input: Arc<Vec<u8>>,
 }
 
-/// A password, for hosts that do not know a key yet. Never printed.
-#[derive(Clone)]
-pub struct Password(pub String);
-
-impl std::fmt::Debug for Password {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Password(..)")
-    }
-}
-
 /// Runs the command; its exit code.
 pub(crate) async fn run(
     target: &Target,
     command: &Command,
-    password: Option<&Password>,
+    password: Option<&Secret>,
     limits: Limits,
     output: &mut Output,
     stop: &CancellationToken,
@@ -217,10 +208,10 @@ async fn connect_tcp(target: &Target) -> Result<TcpStream, Failure> {
 async fn log_in(
     target: &Target,
     handle: &mut Handle<Checker>,
-    password: Option<&Password>,
+    password: Option<&Secret>,
 ) -> Result<(), Failure> {
     let mut methods = MethodSet::empty();
-    if let Some(Password(password)) = password {
+    if let Some(password) = password.map(Secret::reveal) {
         let answer = handle.authenticate_password(&target.user, password).await;
         match answer.map_err(|error| protocol(target, &error))? {
             AuthResult::Success => return Ok(()),

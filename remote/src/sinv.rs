@@ -8,7 +8,7 @@ use crate::collate::Group;
 
 /// Letters of a rule.
 const RULE_LETTERS: usize = 36;
-/// Templates that may be made beside the first.
+/// Templates that may be made besides the first.
 pub const TEMPLATES_MAX: usize = 10_000;
 
 /// A template by its name, with the lines that count.
@@ -68,7 +68,7 @@ pub struct Found {
 }
 
 /// Compares each group with the templates. One that matches none becomes a template itself, as long as there
-/// are at most `more` beside the first; `name` gives the name of the template of a number.
+/// are at most `more` besides the first; `name` gives the name of the template of a number.
 pub fn compare(
     templates: &mut Vec<Template>,
     groups: &[Group<'_>],

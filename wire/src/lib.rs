@@ -8,6 +8,7 @@
 //! | [`image`] | names of an image's files, and of what a root shows of the node's own files |
 //! | [`kernel`] | words of the kernel command line |
 //! | [`status`] | words on the status port, and the ports of all services |
+//! | [`secret`] | not a text: the type of passwords and keys, which every floor can use |
 //!
 //! Nothing here does anything: there is no file, no socket and no dependency, because `/init` carries it.
 //! What the texts of table cells mean is said where tables are read (`dawn-cluster`, `dawn-statelite`).
@@ -19,8 +20,10 @@ pub mod kernel;
 pub mod list;
 pub mod lite_option;
 pub mod remote;
+pub mod secret;
 pub mod status;
 
 pub use list::List;
 pub use lite_option::LiteOption;
 pub use remote::Remote;
+pub use secret::Secret;

@@ -51,7 +51,7 @@ impl Scope {
         }
     }
 
-    /// An object command touches, beside the nodes of its request, every name it is given in whatever way:
+    /// An object command touches, besides the nodes of its request, every name it is given in whatever way:
     /// names that do not exist yet, the new name of a renamed object, the members of a group, the object that
     /// values are copied from.
     fn of_objects(snapshot: &Snapshot, call: &Call, entry: &Entry) -> Self {

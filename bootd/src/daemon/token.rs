@@ -4,6 +4,7 @@
 //! `site.tokenexpiredays` days (default 1, `never` allowed).
 
 use dawn_cluster::{Change, Edit, Model, ModelError, Snapshot, col};
+use dawn_wire::secret;
 use dawn_xcatd::Credentials;
 
 /// Days a token lives without a setting.
@@ -22,13 +23,9 @@ pub fn check_password(snapshot: &Snapshot, user: &Credentials) -> bool {
     let Some(row) = snapshot.find_row(&[(key, "xcat"), (name, &user.username)]) else { return false };
     let Some(stored) = row.get(col::passwd::PASSWORD) else { return false };
     if stored.starts_with('$') {
-        return verify_hash(&user.password, stored);
+        return verify_hash(user.password.reveal(), stored);
     }
-    same(stored.as_bytes(), user.password.as_bytes())
-}
-
-fn same(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |all, (x, y)| all | (x ^ y)) == 0
+    secret::equal(stored.as_bytes(), user.password.reveal().as_bytes())
 }
 
 /// SHA-512 crypt (`$6$[rounds=N$]salt$hash`); other methods are not accepted.
@@ -44,7 +41,7 @@ fn verify_hash(password: &str, stored: &str) -> bool {
     }
     let Ok(params) = sha_crypt::Sha512Params::new(rounds) else { return false };
     let made = sha_crypt::sha512_crypt_b64(password.as_bytes(), salt.as_bytes(), &params);
-    made.is_ok_and(|made| same(made.as_bytes(), hash.as_bytes()))
+    made.is_ok_and(|made| secret::equal(made.as_bytes(), hash.as_bytes()))
 }
 
 /// User of a token that has not expired.

@@ -305,7 +305,7 @@ pub(crate) mod tests {
             ip.to_string()
         }
         fn check_password(&self, user: &Credentials, _: &Peer) -> bool {
-            user.password == "good"
+            user.password.reveal() == "good"
         }
         fn token_user(&self, token: &str) -> Option<String> {
             (token == "t1").then(|| "bob".into())

@@ -5,20 +5,15 @@
 
 use crate::limits::XML_ELEMENTS_MAX;
 use crate::xml::{Element, XmlError};
+use dawn_wire::Secret;
 
-/// A user's name and password as given in `becomeuser` and `gettoken`. Never printed.
-#[derive(Clone, PartialEq, Eq)]
+/// A user's name and password as given in `becomeuser` and `gettoken`.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {
     /// User name.
     pub username: String,
     /// Password in clear.
-    pub password: String,
-}
-
-impl std::fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credentials").field("username", &self.username).finish_non_exhaustive()
-    }
+    pub password: Secret,
 }
 
 /// A request, as read; nothing in it is believed yet.
@@ -170,12 +165,13 @@ impl Request {
 fn credentials(element: &Element) -> Option<Credentials> {
     Some(Credentials {
         username: element.child_text("username")?.to_owned(),
-        password: element.child("password")?.text.clone(),
+        password: Secret::new(element.child("password")?.text.as_str()),
     })
 }
 
 fn credentials_element(name: &str, user: &Credentials) -> Element {
-    let fields = vec![Element::text("username", &user.username), Element::text("password", &user.password)];
+    let fields =
+        vec![Element::text("username", &user.username), Element::text("password", user.password.reveal())];
     Element::parent(name, fields)
 }
 

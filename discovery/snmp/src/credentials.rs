@@ -1,6 +1,6 @@
 //! What an agent asks for: a community, or a user of SNMPv3. Types that do not print what is secret.
 
-use std::fmt;
+use dawn_wire::Secret;
 
 use crate::limits::PASSWORD_BYTES_MIN;
 use crate::usm::{Authentication, Key, Privacy};
@@ -14,26 +14,8 @@ pub enum Version {
     V2c,
 }
 
-/// A community: a password in the clear. Printing it prints stars.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Community(String);
-
-impl Community {
-    /// Wraps a text.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    pub(crate) fn bytes(&self) -> &[u8] {
-        self.0.as_bytes()
-    }
-}
-
-impl fmt::Debug for Community {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("********")
-    }
-}
+/// A community: a password in the clear.
+pub type Community = Secret;
 
 /// A user of SNMPv3. Privacy without authentication does not exist (RFC 3411 §3.4.3).
 #[derive(Clone, Debug)]
@@ -108,7 +90,7 @@ impl Credentials {
     pub fn for_vlan(&self, vlan: u16) -> Self {
         match self {
             Self::Community(version, community) => {
-                Self::Community(*version, Community(format!("{}@{vlan}", community.0)))
+                Self::Community(*version, Community::new(format!("{}@{vlan}", community.reveal())))
             }
             Self::User(user) => Self::User(User { context: format!("vlan-{vlan}"), ..user.clone() }),
         }

@@ -8,7 +8,8 @@ use crate::failure::{Failure, Ignored};
 use crate::limits::{ENGINE_ID_BYTES, MESSAGE_SIZE, TIME_WINDOW_S};
 use crate::message::{AUTHENTICATED, Body, ENCRYPTED, REPORTABLE, Scoped, Secured};
 use crate::pdu::{Kind, Pdu};
-use crate::usm::{Authentication, Key, Nonce, Privacy, is_same_digest};
+use crate::usm::{Authentication, Key, Nonce, Privacy};
+use dawn_wire::secret;
 
 /// The statistics of the security model, which reports are made of (RFC 3414 §5).
 const USM_STATS: [u32; 9] = [1, 3, 6, 1, 6, 3, 15, 1, 1];
@@ -235,7 +236,7 @@ impl Secured {
         let Some(field) = blanked.get_mut(self.digest_at.clone()) else { return false };
         let digest = field.to_vec();
         field.fill(0);
-        is_same_digest(&digest, &protocol.digest(key, &blanked))
+        secret::equal(&digest, &protocol.digest(key, &blanked))
     }
 
     /// A message without content, for all fields that are not named.

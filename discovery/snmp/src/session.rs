@@ -213,7 +213,7 @@ impl Session {
         pdu.request_id = question.request_id;
         match &self.credentials {
             Credentials::Community(version, community) => {
-                Step::Send(message::write_community(*version, community.bytes(), &pdu))
+                Step::Send(message::write_community(*version, community.reveal().as_bytes(), &pdu))
             }
             Credentials::User(user) => match &self.engine {
                 None => Step::Send(engine::discovery(msg_id, question.request_id)),

@@ -4,11 +4,11 @@
 //! MD5, SHA-1 and DES are here because switches have nothing else. A password becomes a key once (a
 //! megabyte is digested for it), and the key a key of one engine when that engine is known.
 
-use std::fmt;
 use std::str::FromStr;
 
 use aes::Aes128;
 use aes::cipher::{Array, BlockModeDecrypt, BlockModeEncrypt, KeyIvInit};
+use dawn_wire::Secret;
 use des::Des;
 use hmac::{Hmac, KeyInit, Mac};
 use md5::{Digest, Md5};
@@ -79,15 +79,8 @@ impl FromStr for Privacy {
     }
 }
 
-/// A key; printing it prints stars.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Key(Vec<u8>);
-
-impl fmt::Debug for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("********")
-    }
-}
+/// A key.
+pub type Key = Secret<Vec<u8>>;
 
 impl Authentication {
     /// Bytes of a digest in a message.
@@ -118,12 +111,12 @@ impl Authentication {
     /// The key of a password (RFC 3414 §A.2), before it belongs to an engine. Takes milliseconds.
     pub fn password_key(self, password: &str) -> Key {
         let stretched: Vec<u8> = password.bytes().cycle().take(STRETCHED_BYTES).collect();
-        Key(self.hash(&[&stretched]))
+        Key::new(self.hash(&[&stretched]))
     }
 
     /// The key for one engine (RFC 3414 §2.6).
     pub fn localized(self, key: &Key, engine: &[u8]) -> Key {
-        Key(self.hash(&[&key.0, engine, &key.0]))
+        Key::new(self.hash(&[key.reveal(), engine, key.reveal()]))
     }
 
     /// The digest of a message in which the field for it is zeros.
@@ -138,7 +131,7 @@ impl Authentication {
             Self::Sha256 => ring::hmac::HMAC_SHA256,
             Self::Sha512 => ring::hmac::HMAC_SHA512,
         };
-        let tag = ring::hmac::sign(&ring::hmac::Key::new(algorithm, &key.0), message);
+        let tag = ring::hmac::sign(&ring::hmac::Key::new(algorithm, key.reveal()), message);
         shortened(tag.as_ref(), self.digest_bytes())
     }
 }
@@ -146,17 +139,12 @@ impl Authentication {
 /// HMAC takes a key of any length; a block is padded with zeros, which changes nothing (RFC 2104 §2).
 fn md5_hmac(key: &Key) -> Hmac<Md5> {
     let mut block = [0; 64];
-    block.iter_mut().zip(&key.0).for_each(|(to, from)| *to = *from);
+    block.iter_mut().zip(key.reveal()).for_each(|(to, from)| *to = *from);
     Hmac::new(&Array(block))
 }
 
 fn shortened(bytes: &[u8], length: usize) -> Vec<u8> {
     bytes.iter().take(length).copied().collect()
-}
-
-/// Equal, found out in a time that does not depend on where they differ.
-pub fn is_same_digest(one: &[u8], other: &[u8]) -> bool {
-    one.len() == other.len() && one.iter().zip(other).fold(0, |sum, (a, b)| sum | (a ^ b)) == 0
 }
 
 /// What encryption depends on besides the key: the engine's boots and seconds, and a number that is never
@@ -186,7 +174,7 @@ impl Privacy {
         let mut bytes = plain.to_vec();
         match self {
             Self::Aes128 => {
-                let key: &[u8; 16] = key.0.first_chunk()?;
+                let key: &[u8; 16] = key.reveal().first_chunk()?;
                 cfb_mode::Encryptor::<Aes128>::new(&Array(*key), &Array(nonce.aes_start()))
                     .encrypt(&mut bytes);
             }
@@ -207,7 +195,7 @@ impl Privacy {
         let mut bytes = secret.to_vec();
         match self {
             Self::Aes128 => {
-                let key: &[u8; 16] = key.0.first_chunk()?;
+                let key: &[u8; 16] = key.reveal().first_chunk()?;
                 cfb_mode::Decryptor::<Aes128>::new(&Array(*key), &Array(nonce.aes_start()))
                     .decrypt(&mut bytes);
             }
@@ -236,7 +224,7 @@ impl Nonce {
 
 /// The key of DES, and its start value: the key's second half and the salt (RFC 3414 §8.1.1.1).
 fn des_key(key: &Key, nonce: Nonce) -> Option<([u8; 8], [u8; 8])> {
-    let both: &[u8; DES_KEY_BYTES] = key.0.first_chunk()?;
+    let both: &[u8; DES_KEY_BYTES] = key.reveal().first_chunk()?;
     let (key, start): (&[u8; 8], &[u8; 8]) = (both.first_chunk()?, both.last_chunk()?);
     let start = u64::from_be_bytes(*start) ^ u64::from_be_bytes(nonce.salt);
     Some((*key, start.to_be_bytes()))
@@ -264,14 +252,14 @@ mod tests {
             ),
         ] {
             let found = protocol.password_key("maplesyrup");
-            assert_eq!(hex(&found.0), key);
-            assert_eq!(hex(&protocol.localized(&found, &ENGINE).0), localized);
+            assert_eq!(hex(found.reveal()), key);
+            assert_eq!(hex(protocol.localized(&found, &ENGINE).reveal()), localized);
         }
     }
 
     #[test]
     fn digests() {
-        let key = Key(vec![0x0b; 16]);
+        let key = Key::new(vec![0x0b; 16]);
         for (protocol, expect) in [
             // RFC 2202, test case 1 of HMAC-MD5; HMAC-SHA-1 of the same key and text.
             (Authentication::Md5, "9294727a3638bb1c13f48ef8"),
@@ -279,8 +267,6 @@ mod tests {
         ] {
             assert_eq!(hex(&protocol.digest(&key, b"Hi There")), expect);
         }
-        assert!(is_same_digest(b"ab", b"ab"));
-        assert!(!is_same_digest(b"ab", b"ac") && !is_same_digest(b"ab", b"abc"));
     }
 
     #[test]
@@ -305,6 +291,6 @@ mod tests {
         assert_eq!("sha".parse(), Ok(Authentication::Sha1));
         assert_eq!("AES".parse(), Ok(Privacy::Aes128));
         assert_eq!("rot13".parse::<Privacy>(), Err(ProtocolError::Privacy));
-        assert_eq!(format!("{:?}", Key(vec![1])), "********");
+        assert_eq!(format!("{:?}", Key::new(vec![1])), "********");
     }
 }

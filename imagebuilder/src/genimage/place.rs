@@ -127,7 +127,7 @@ pub fn pieces(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Remove an image from its directory, and the directory if nothing else is in it. Nobody builds or packs it
+/// Remove an image from its directory, and the directory if nothing else is in it. No command builds or packs it
 /// meanwhile. A tree of which `users` names nodes that run from it only loses its name; the daemon removes it
 /// when they have gone.
 ///

@@ -96,7 +96,7 @@ impl Args {
         let postscripts = definition.image.installdir.join("postscripts");
         let root_password = match &definition.image.root_hash {
             _ if definition.secureroot => RootPassword::Locked,
-            Some(hash) => RootPassword::Hash(hash.clone()),
+            Some(hash) => RootPassword::Hash(dawn_wire::Secret::new(hash)),
             None => {
                 out.notice(
                     "root has no password in this image: set one with 'chtab key=system passwd.username=root \

@@ -256,11 +256,11 @@ impl Command for SetPassword {
             Self::Set(user, password) => (user, 2, Some(password)),
             Self::Test(user, password) => (user, 3, Some(password)),
         };
-        let long = password.is_some_and(|password| password.bytes().len() > PASSWORD_V15_BYTES_MAX);
+        let long = password.is_some_and(|password| password.reveal().len() > PASSWORD_V15_BYTES_MAX);
         let mut data = vec![user & 0x3f | if long { 0x80 } else { 0 }, operation];
         let length = if long { PASSWORD_BYTES_MAX } else { PASSWORD_V15_BYTES_MAX };
         if let Some(password) = password {
-            data.extend_from_slice(password.bytes());
+            data.extend_from_slice(password.reveal());
             data.resize(2 + length, 0);
         }
         data

@@ -3,8 +3,9 @@
 //! The same computation on both sides: the console checks what the BMC sends, and the other way round.
 
 use crate::crypto::{Code, Keys, Suite};
-use crate::secret::{Credentials, equal};
+use crate::secret::Credentials;
 use crate::wire::setup::length_byte;
+use dawn_wire::secret::equal;
 
 /// What both sides know after RAKP 2.
 #[derive(Clone, Debug)]
@@ -23,7 +24,7 @@ impl KeyExchange {
     pub fn rakp2_code(&self, credentials: &Credentials) -> Code {
         let user = credentials.user().as_bytes();
         self.suite.mac(
-            credentials.password().bytes(),
+            credentials.password().reveal(),
             &[
                 &self.console_session.to_le_bytes(),
                 &self.bmc_session.to_le_bytes(),
@@ -40,7 +41,7 @@ impl KeyExchange {
     pub fn rakp3_code(&self, credentials: &Credentials) -> Code {
         let user = credentials.user().as_bytes();
         self.suite.mac(
-            credentials.password().bytes(),
+            credentials.password().reveal(),
             &[&self.bmc_random, &self.console_session.to_le_bytes(), &[self.role, length_byte(user)], user],
         )
     }
@@ -50,7 +51,7 @@ impl KeyExchange {
         let user = credentials.user().as_bytes();
         Keys::derive(
             self.suite,
-            credentials.session_key_base().bytes(),
+            credentials.session_key_base().reveal(),
             &[&self.console_random, &self.bmc_random, &[self.role, length_byte(user)], user],
         )
     }

@@ -31,7 +31,7 @@ pub struct SessionOptions {
     pub setup: Budget,
     /// For each command. Default: [`Budget::REFERENCE`].
     pub command: Budget,
-    /// Whether the session stays open while nobody asks for anything. Default: no.
+    /// Whether the session stays open while there is no request. Default: no.
     pub keep_alive: bool,
 }
 

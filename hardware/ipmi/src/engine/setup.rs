@@ -357,7 +357,7 @@ impl Session {
         let Some(auth) = allowed.iter().copied().find(is_offered) else {
             return Err(SessionError::NoWayIn { offered });
         };
-        if self.credentials.password().bytes().len() > PASSWORD_V15_BYTES_MAX {
+        if self.credentials.password().reveal().len() > PASSWORD_V15_BYTES_MAX {
             return Err(SessionError::PasswordLengthV15);
         }
         self.state = State::Challenge { auth, each_message };

@@ -3,7 +3,8 @@
 use super::{Malformed, Reader, rmcp};
 use crate::crypto::md5_code;
 use crate::limits::PASSWORD_V15_BYTES_MAX;
-use crate::secret::{Secret, equal};
+use crate::secret::Secret;
+use dawn_wire::secret::equal;
 
 /// How packets of a session prove who sent them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,7 +77,7 @@ impl<'a> Packet<'a> {
 
 fn code(auth: AuthType, password: &Secret, session: u32, sequence: u32, payload: &[u8]) -> Option<[u8; 16]> {
     let mut padded = [0; PASSWORD_V15_BYTES_MAX];
-    padded.iter_mut().zip(password.bytes()).for_each(|(to, from)| *to = *from);
+    padded.iter_mut().zip(password.reveal()).for_each(|(to, from)| *to = *from);
     match auth {
         AuthType::None => None,
         AuthType::Password => Some(padded),

@@ -2,7 +2,7 @@
 
 use super::{Malformed, Reader, rmcp};
 use crate::crypto::{BLOCK, Keys};
-use crate::secret::equal;
+use dawn_wire::secret::equal;
 
 const ENCRYPTED: u8 = 0x80;
 const AUTHENTICATED: u8 = 0x40;

@@ -309,9 +309,9 @@ mod tests {
             ("alert=en", "[Set(Alert(true))]"),
             ("garp=2", "[Set(GarpSeconds(2))]"),
             ("garp=1", "The number of seconds is invalid"),
-            ("username=u password=hush", r#"[Set(UserName(2, "u")), Set(Password(2, Secret(…)))]"#),
-            ("password=hush", "[Set(Password(1, Secret(…)))]"),
-            ("userid=3 password=hush", "[Set(Password(3, Secret(…)))]"),
+            ("username=u password=hush", r#"[Set(UserName(2, "u")), Set(Password(2, ********))]"#),
+            ("password=hush", "[Set(Password(1, ********))]"),
+            ("userid=3 password=hush", "[Set(Password(3, ********))]"),
             ("password=this-one-is-too-long", "The new password is invalid"),
             ("username=", "The username is invalid"),
         ] {

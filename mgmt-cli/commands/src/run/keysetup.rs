@@ -11,9 +11,10 @@ use dawn_bootd::output::{CommandError, Deed, Done, Out, Stop};
 use dawn_bootd::zones::login_keys;
 use dawn_remote::event::{End, Event};
 use dawn_remote::run::{Job, Settings, Work, run};
-use dawn_remote::session::{Command, Password};
+use dawn_remote::session::Command;
 use dawn_remote::target::Target;
 use dawn_serving::bounded_read;
+use dawn_wire::Secret;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -41,7 +42,7 @@ pub(super) fn set_up(
         let command = Command { line: ADD_KEYS.to_owned(), input: Arc::new(keys.into_bytes()) };
         jobs.push(Job {
             target: target.clone(),
-            work: Work::SshWithPassword(command, Password(password.to_owned())),
+            work: Work::SshWithPassword(command, Secret::new(password)),
         });
     }
     let mut failed = failures(jobs, settings, variables, out)?;
