@@ -13,7 +13,7 @@ pub use problems::{problems, without_address};
 use crate::address::NameServerAddresses;
 use dawn_cluster::{
     Col, Guid, MANAGEMENT_GROUP, MacAddr, MacOwner, Model, NamedAddress, Row, Snapshot, Text, col,
-    dynamic_ranges, prefix_length, schema,
+    dynamic_ranges, row_subnet, schema,
 };
 use dawn_dhcp::HwAddr;
 use dawn_dhcp::boot::BootRule;
@@ -182,7 +182,7 @@ fn boot_rule(snapshot: &Snapshot, node: &str) -> BootRule {
 }
 
 /// What changes where the signed loaders are there. UEFI HTTP Boot gets an image of the node's own: under
-/// Secure Boot nothing else works, and without it this does too. A node that shall boot GRUB gets it by way
+/// Secure Boot nothing else works, and without it this does too. A node that is to boot GRUB gets it by way
 /// of shim. The loaders are those of x86-64, and so must be the image that they load.
 fn with_signed_loaders(rule: BootRule, node: &str, arch: &str) -> BootRule {
     match rule {
@@ -314,9 +314,8 @@ impl NetworkRow<'_> {
     }
 
     fn network(&self) -> Option<Network> {
-        let address: Ipv4Addr = self.get("net")?.parse().ok()?;
-        let prefix = prefix_length(self.get("mask")?)?;
-        let mut network = Network::new(self.get("netname").unwrap_or("?"), address, prefix);
+        let subnet = row_subnet(self.row)?;
+        let mut network = Network::new(self.get("netname").unwrap_or("?"), subnet.address(), subnet.prefix());
         let (own, snapshot) = (self.own_address(&network), self.here.snapshot);
         let nic = self.nic(&network);
         network.interface = self.interface();

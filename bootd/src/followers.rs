@@ -1,4 +1,4 @@
-//! What goes on beside the services as long as they run: looks at the addresses of this machine, at the
+//! What goes on besides the services as long as they run: looks at the addresses of this machine, at the
 //! images on disk and at the memory in use.
 
 use crate::address;

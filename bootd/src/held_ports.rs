@@ -1,12 +1,18 @@
-//! Which process holds a port, read from `/proc`.
+//! Ports that are in use: how long a service waits for them, and which process holds one, read from `/proc`.
 //!
-//! For texts only: another user's process and another PID namespace cannot be seen, and sockets of the kernel
-//! (its NFS server) belong to no process.
+//! The process is for texts only: another user's process and another PID namespace cannot be seen, and sockets
+//! of the kernel (its NFS server) belong to no process.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long a service waits for ports that are in use: those of a predecessor that is being ended come free.
+pub const PORTS_TIME_MAX: Duration = Duration::from_secs(5);
+/// Pause between two attempts to have a port.
+pub const PORT_RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// Transport of a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -158,13 +158,9 @@ fn network_of_firmware(snapshot: &Snapshot, node: &str, export: &mut Export<'_>)
         return;
     }
     let Ok(ip) = cell(snapshot, node, col::hosts::IP).parse() else { return };
-    let rows = snapshot.enabled_rows("networks").filter_map(|row| {
-        let net = dawn_cluster::row_subnet(row).filter(|net| net.contains(ip))?;
-        Some((net.mask(), row.get(col::networks::GATEWAY).cloned().unwrap_or_default()))
-    });
-    let Some((mask, gateway)) = rows.max_by_key(|(mask, _)| u32::from(*mask)) else { return };
-    export("NETMASK", &mask.to_string());
-    export("GATEWAY", &gateway);
+    let Some((net, row)) = snapshot.network_of(ip) else { return };
+    export("NETMASK", &net.mask().to_string());
+    export("GATEWAY", row.get(col::networks::GATEWAY).map_or("", |gateway| gateway));
 }
 
 /// A column of the node; empty for nothing and for a secret.

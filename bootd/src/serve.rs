@@ -112,7 +112,7 @@ fn memory_size(text: &str) -> Result<u64, MemoryError> {
     }
 }
 
-/// What the environment of the program says beside its arguments.
+/// What the environment of the program says besides its arguments.
 #[derive(Clone, Debug, Default)]
 pub struct Given {
     /// Where relative paths begin.
@@ -305,7 +305,7 @@ fn tell_ready(notify: Option<&str>) {
     tell(notify, "READY=1");
 }
 
-/// Sends one word to the supervisor's socket (sd_notify(3)); without one there is nobody to tell.
+/// Sends one word to the supervisor's socket (sd_notify(3)); without one there is no supervisor.
 fn tell(notify: Option<&str>, word: &str) {
     let Some(name) = notify else { return };
     let address = match name.strip_prefix('@') {

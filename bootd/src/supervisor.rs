@@ -7,7 +7,7 @@
 use crate::appliance::Appliance;
 use crate::budget::{Budget, TableCallers};
 use crate::followers;
-use crate::held_ports;
+use crate::held_ports::{self, PORT_RETRY_PAUSE, PORTS_TIME_MAX};
 use crate::services::{self, CommandPort, Failure, Here, Service, Stop, Task};
 use dawn_serving::shares::Callers;
 use std::error::Error;
@@ -20,10 +20,6 @@ use tokio_util::sync::DropGuard;
 
 /// How long services may take to end their work after a signal.
 const STOP_TIME_MAX: Duration = Duration::from_secs(10);
-/// How long the start waits for ports that are in use: those of a predecessor that is being ended come free.
-const PORTS_TIME_MAX: Duration = Duration::from_secs(5);
-/// Pause between two attempts to have a port.
-const PORT_RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// A service could not start.
 #[derive(Debug, thiserror::Error)]

@@ -5,8 +5,10 @@ use crate::names::{Guid, MacAddr, parse_mac_column_as};
 use crate::row::{Row, Text};
 use crate::schema::Col;
 use crate::snapshot::{KNOWN, Snapshot};
+use crate::subnet::{Subnet, row_subnet};
 use crate::table::alias_form;
-use std::net::IpAddr;
+use std::cmp::Reverse;
+use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
 /// What a MAC address belongs to.
@@ -21,6 +23,17 @@ pub struct MacOwner {
 }
 
 impl Snapshot {
+    /// The networks of IPv4, in the order of the table.
+    pub fn networks(&self) -> impl Iterator<Item = (Subnet, &Row)> {
+        self.enabled_rows("networks").filter_map(|row| Some((row_subnet(row)?, row)))
+    }
+
+    /// The smallest network that an address is in.
+    pub fn network_of(&self, address: Ipv4Addr) -> Option<(Subnet, &Row)> {
+        let holds = self.networks().filter(|(net, _)| net.contains(address));
+        holds.min_by_key(|(net, _)| Reverse(net.prefix()))
+    }
+
     /// Whose interface has this Ethernet address, in its own row or by a group or template.
     pub fn mac_owner(&self, mac: MacAddr) -> Option<MacOwner> {
         self.interface_owner(mac)

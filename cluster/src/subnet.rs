@@ -35,6 +35,11 @@ impl Subnet {
         (self.first | !mask_bits(self.prefix)).into()
     }
 
+    /// How many bits of an address name it.
+    pub fn prefix(self) -> u8 {
+        self.prefix
+    }
+
     /// Its mask.
     pub fn mask(self) -> Ipv4Addr {
         mask_bits(self.prefix).into()

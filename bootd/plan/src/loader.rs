@@ -34,16 +34,43 @@ pub enum Netboot {
 }
 
 impl Netboot {
+    /// The words that are known. The column may hold others, for xCAT and for scripts.
+    const WORDS: [(&str, Self); 7] = [
+        ("xnba", Self::Xnba),
+        ("pxe", Self::Pxe),
+        ("grub2", Self::Grub2),
+        ("grub2-http", Self::Grub2),
+        ("grub2-tftp", Self::Grub2),
+        ("petitboot", Self::Petitboot),
+        ("onie", Self::Onie),
+    ];
+
     /// Reads the column for a node.
     #[must_use]
     pub fn of(snapshot: &Snapshot, node: &str) -> Self {
-        match snapshot.attr(node, col::noderes::NETBOOT).as_deref() {
-            Some("pxe") => Self::Pxe,
-            Some("petitboot") => Self::Petitboot,
-            Some("onie") => Self::Onie,
-            Some(grub) if grub.starts_with("grub2") => Self::Grub2,
-            _ => Self::Xnba,
-        }
+        let word = snapshot.attr(node, col::noderes::NETBOOT);
+        word.and_then(|word| Self::named(&word)).unwrap_or(Self::Xnba)
+    }
+
+    fn named(word: &str) -> Option<Self> {
+        Self::WORDS.iter().find(|(known, _)| *known == word).map(|(_, netboot)| *netboot)
+    }
+
+    /// The node's word, if it is not known.
+    #[must_use]
+    pub fn not_served(snapshot: &Snapshot, node: &str) -> Option<Text> {
+        snapshot.attr(node, col::noderes::NETBOOT).filter(|word| Self::named(word).is_none())
+    }
+
+    /// What keeps a node from booting by `noderes.netboot`: a word that is not known.
+    #[must_use]
+    pub fn problem(snapshot: &Snapshot, node: &str) -> Option<String> {
+        let word = Self::not_served(snapshot, node)?;
+        let known = Self::WORDS.map(|(word, _)| word).join(", ");
+        Some(format!(
+            "noderes.netboot is '{word}', which Dawn does not boot. It boots {known}. Set one with: chdef {node} \
+             netboot=xnba"
+        ))
     }
 }
 

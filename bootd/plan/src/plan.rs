@@ -120,7 +120,7 @@ impl Default for Ports {
     }
 }
 
-/// What a plan depends on beside the tables.
+/// What a plan depends on besides the tables.
 #[derive(Debug, Clone, Copy)]
 pub struct Surroundings<'a> {
     /// Addresses of this machine.
@@ -264,7 +264,7 @@ impl Facts<'_> {
             .ok_or_else(|| PlanError::NoServer(self.node.to_owned()))
     }
 
-    /// Server of root images; [`MY_IP`] when the node shall use the server it booted from.
+    /// Server of root images; [`MY_IP`] when the node is to use the server it booted from.
     fn image_server(&self) -> String {
         [col::noderes::NFSSERVER, col::noderes::TFTPSERVER, col::noderes::XCATMASTER]
             .into_iter()

@@ -1,6 +1,6 @@
 //! `site.proxydhcp`: networks on which another DHCP server gives the addresses.
 
-use dawn_cluster::{Row, Snapshot, col, row_subnet};
+use dawn_cluster::{Row, Snapshot, col};
 use std::net::Ipv4Addr;
 
 /// Whether `site.proxydhcp` names this network, or `ALL`.
@@ -16,10 +16,6 @@ pub fn is_proxied_address(snapshot: &Snapshot, address: Ipv4Addr) -> bool {
     if snapshot.site("proxydhcp").is_none_or(|list| list.is_empty()) {
         return false;
     }
-    let name = col::networks::NETNAME;
-    let holds = |row: &Row| {
-        let inside = row_subnet(row).is_some_and(|net| net.contains(address));
-        inside && is_proxied(snapshot, row.get(name).map_or("", |text| text))
-    };
-    snapshot.enabled_rows("networks").any(holds)
+    let name = |row: &Row| row.get(col::networks::NETNAME).cloned().unwrap_or_default();
+    snapshot.networks().any(|(net, row)| net.contains(address) && is_proxied(snapshot, &name(row)))
 }

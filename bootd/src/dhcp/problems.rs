@@ -108,7 +108,7 @@ fn servers(here: Here<'_>) -> Vec<String> {
             .collect()
     };
     let mut list = Vec::new();
-    let mut tell = |place: String, text: &str| {
+    let mut report = |place: String, text: &str| {
         for name in lost(text) {
             list.push(format!(
                 "{place} names '{name}', for which the tables have no IPv4 address: DHCP leaves it out"
@@ -116,14 +116,14 @@ fn servers(here: Here<'_>) -> Vec<String> {
         }
     };
     for key in SERVERS {
-        tell(format!("site.{key}"), &here.snapshot.site(key).unwrap_or_default());
+        report(format!("site.{key}"), &here.snapshot.site(key).unwrap_or_default());
     }
     let served = Interfaces { listed: None };
     for row in here.snapshot.enabled_rows("networks") {
         let row = NetworkRow { row, here, served: &served };
         let netname = row.get("netname").unwrap_or("?");
         for column in SERVERS {
-            tell(format!("networks.{column} of {netname}"), row.get(column).unwrap_or_default());
+            report(format!("networks.{column} of {netname}"), row.get(column).unwrap_or_default());
         }
     }
     list

@@ -19,7 +19,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use dawn_cluster::{Change, Model, Snapshot, col, row_subnet};
+use dawn_cluster::{Change, Model, Snapshot, col};
 use dawn_discovery::findme::{self, Packet};
 use dawn_discovery::rule::Rule;
 use dawn_discovery::{
@@ -410,10 +410,8 @@ fn suggested(doubt: &Doubt, evidence: &Evidence) -> Vec<String> {
 /// The name of the network of an address.
 fn network_at(snapshot: &Snapshot, ip: IpAddr) -> Option<String> {
     let IpAddr::V4(address) = ip else { return None };
-    let name = col::networks::NETNAME;
-    let mut rows = snapshot.enabled_rows(name.table);
-    let row = rows.find(|row| row_subnet(row).is_some_and(|subnet| subnet.contains(address)))?;
-    Some(row.get(name).map(ToString::to_string).unwrap_or_default())
+    let (_, row) = snapshot.network_of(address)?;
+    Some(row.get(col::networks::NETNAME).map(ToString::to_string).unwrap_or_default())
 }
 
 fn needs_approval(snapshot: &Snapshot, from: IpAddr) -> bool {

@@ -41,7 +41,7 @@ impl Word {
     }
 }
 
-/// Says a word, beside everything else.
+/// Says a word, besides everything else.
 pub(super) fn tell(runtime: &Runtime, to: IpAddr, word: Word) {
     static SPEAKING: AtomicUsize = AtomicUsize::new(0);
     if SPEAKING.fetch_add(1, Ordering::Relaxed) >= AT_ONCE_MAX {

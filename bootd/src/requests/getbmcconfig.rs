@@ -9,7 +9,7 @@ use crate::caller::calling_node;
 use crate::command::{Command, Ctx, Kind};
 use crate::node_edits;
 use crate::output::{Done, Out, Stop};
-use dawn_cluster::{Col, Edit, Snapshot, col, row_subnet};
+use dawn_cluster::{Col, Edit, Snapshot, col};
 use dawn_xcatd::Element;
 use std::net::Ipv4Addr;
 
@@ -129,17 +129,12 @@ fn address(snapshot: &Snapshot, bmc: &str) -> Option<Ipv4Addr> {
 
 /// Mask and gateway of the smallest network that holds the address.
 fn network_of(snapshot: &Snapshot, ip: Ipv4Addr) -> Option<(Ipv4Addr, String)> {
-    let cell = |row: &dawn_cluster::Row, col: Col| row.get(col).map(|text| text.to_string());
-    let rows = snapshot.enabled_rows("networks").filter_map(|row| {
-        let net = row_subnet(row).filter(|net| net.contains(ip))?;
-        Some((net.mask(), cell(row, col::networks::GATEWAY).unwrap_or_default()))
-    });
-    let (mask, gateway) = rows.max_by_key(|(mask, _)| u32::from(*mask))?;
-    let gateway = match gateway.as_str() {
-        "<xcatmaster>" => snapshot.site("master").map(|text| text.to_string()).unwrap_or_default(),
-        _ => gateway,
+    let (net, row) = snapshot.network_of(ip)?;
+    let gateway = match row.get(col::networks::GATEWAY).map(|text| &**text) {
+        Some("<xcatmaster>") => snapshot.site("master").map(|text| text.to_string()),
+        gateway => gateway.map(str::to_owned),
     };
-    Some((mask, gateway))
+    Some((net.mask(), gateway.unwrap_or_default()))
 }
 
 #[cfg(test)]

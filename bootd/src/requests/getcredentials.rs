@@ -86,7 +86,7 @@ fn content(ctx: &Ctx<'_>, node: &str, item: &str) -> Result<String, CommandError
         "krb5_keytab" => Err(CommandError::refused("Dawn makes no Kerberos keytabs: the KDC's own tools do")),
         "xcat_server_cred" | "xcat_client_cred" | "xcat_root_cred" | "xcat_cfgloc" => {
             Err(CommandError::refused(format!(
-                "Dawn has no service nodes, so nobody gets {name}: one daemon serves all nodes"
+                "Dawn has no service nodes, so no node gets {name}: one daemon serves all nodes"
             )))
         }
         _ => Err(CommandError::refused(format!("Dawn does not hand out {item:.64}"))),

@@ -1,4 +1,4 @@
-//! What nodes ask beside the commands: not in `dawn help`, named as in xCAT.
+//! What nodes ask besides the commands: not in `dawn help`, named as in xCAT.
 //!
 //! A request is a [`crate::command::Command`] like any other, with policy, audit and log; its input is often
 //! in elements of its own instead of words. Nodes speak without a certificate: each request answers about the

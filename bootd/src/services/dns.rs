@@ -1,21 +1,17 @@
-//! Names of the cluster. A name server that nobody asked for by name gives way to another server on its port.
+//! Names of the cluster. A name server that was not asked for by name gives way to another server on its port.
 
 use super::{Here, Service, Starting, Stop, Task};
 use crate::appliance::Settings;
 use crate::budget;
-use crate::held_ports::{self, Transport, Wanted};
+use crate::held_ports::{self, PORT_RETRY_PAUSE, PORTS_TIME_MAX, Transport, Wanted};
 use crate::names::service::{ListenError, NameService};
 use dawn_serving::shares::Limit;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::time::sleep;
 
 /// Connections of one address to the name server.
 const CONNECTIONS_OF_ADDRESS: usize = 64;
-/// How long one that may give way waits for its port: that of a predecessor comes free.
-const PORT_TIME_MAX: Duration = Duration::from_secs(5);
-/// Pause between two attempts to have the port.
-const PORT_RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// The service.
 pub(super) struct Dns;
@@ -81,7 +77,7 @@ async fn serve(names: &Arc<NameService>, wanted: &[Wanted]) {
 
 /// Has the name server's addresses bound, again and again while patience lasts.
 async fn listening_soon(names: &NameService) -> Result<(), ListenError> {
-    let ends = Instant::now() + PORT_TIME_MAX;
+    let ends = Instant::now() + PORTS_TIME_MAX;
     loop {
         match names.listen() {
             Err(_) if Instant::now() < ends => sleep(PORT_RETRY_PAUSE).await,
@@ -95,6 +91,6 @@ fn warn_of_other_server(error: &ListenError, wanted: &[Wanted]) {
     let holders = if holders.is_empty() { String::new() } else { format!(" ({})", holders.join(", ")) };
     tracing::warn!(
         "the name server does not run: {error}{holders}. Stop the other server and start Dawn again; or, if the names \
-         shall stay there, say so with `chtab key=dnshandler site.value=ddns` and give it its files with `makedns`"
+         are to stay there, say so with `chtab key=dnshandler site.value=ddns` and give it its files with `makedns`"
     );
 }

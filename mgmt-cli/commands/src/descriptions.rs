@@ -6,7 +6,7 @@ use dawn_cluster::{Col, SiteKey, Table, schema, site_keys};
 /// `table.column`, tab, text; sorted.
 const TEXTS: &str = include_str!("descriptions.tsv");
 
-/// What a column is for; `None` where nobody has written it down.
+/// What a column is for; `None` where it is not written down.
 pub fn purpose(col: Col) -> Option<&'static str> {
     let name = col.to_string();
     TEXTS.lines().filter_map(|line| line.split_once('\t')).find(|(of, _)| *of == name).map(|(_, text)| text)

@@ -3,7 +3,7 @@
 //! Names that are not host names are left out: a cell with a blank or a line end would become names and lines
 //! of its own.
 
-use dawn_cluster::{Snapshot, col, is_host_name, row_subnet};
+use dawn_cluster::{Snapshot, col, is_host_name};
 use std::net::IpAddr;
 
 /// How a line looks.
@@ -78,14 +78,13 @@ fn entry(
     Some(Entry { ip, name: name.to_owned(), line: format!("{ip} {}", words.join(" ")) })
 }
 
-/// Domain of the matching network, else `site.domain`.
+/// Domain of the smallest network that holds the address, else `site.domain`.
 fn domain_of(snapshot: &Snapshot, ip: IpAddr) -> Option<String> {
-    let holds = |row: &&dawn_cluster::Row| match ip {
-        IpAddr::V4(ip) => row_subnet(row).is_some_and(|net| net.contains(ip)),
-        IpAddr::V6(_) => false,
+    let network = match ip {
+        IpAddr::V4(ip) => snapshot.network_of(ip),
+        IpAddr::V6(_) => None,
     };
-    let own =
-        snapshot.enabled_rows("networks").find(holds).and_then(|row| row.get(col::networks::DOMAIN).cloned());
+    let own = network.and_then(|(_, row)| row.get(col::networks::DOMAIN).cloned());
     own.or_else(|| snapshot.site("domain"))
         .map(|domain| domain.trim_matches('.').to_owned())
         .filter(|d| !d.is_empty())

@@ -26,7 +26,6 @@ pub mod images;
 pub mod lite;
 pub mod local_networks;
 pub mod names;
-pub mod netboot;
 pub mod next_boot;
 pub mod nodes;
 pub mod objects;

@@ -87,7 +87,7 @@ pub enum Answer {
     },
 }
 
-/// What is in a boot image beside the loaders: `EFI/BOOT` holds shim and the signed GRUB, which needs no
+/// What is in a boot image besides the loaders: `EFI/BOOT` holds shim and the signed GRUB, which needs no
 /// network to find the rest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootImage {

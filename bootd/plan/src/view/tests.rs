@@ -153,7 +153,7 @@ fn elilo_gets_the_server_from_the_loader() {
     );
 }
 
-/// The file that DHCP names to a machine that shall boot GRUB is GRUB.
+/// The file that DHCP names to a machine that is to boot GRUB is GRUB.
 #[test]
 fn grub_itself_is_chosen_by_architecture() {
     for (arch, file) in [("", "x86_64"), ("aarch64", "aarch64"), ("ppc64le", "ppc"), ("x86_64", "x86_64")] {

@@ -10,6 +10,7 @@ use dawn_bootd::loaders::Missing;
 use dawn_bootd::output::{Done, Lines, Out, Report};
 use dawn_cluster::{Col, Snapshot, col};
 use dawn_plan::BootState;
+use dawn_plan::loader::Netboot;
 use serde::Serialize;
 
 /// Columns that decide how a node boots, in the order in which they are shown.
@@ -96,7 +97,7 @@ fn explain<'n>(ctx: &Ctx<'_>, answers: &Answers<'_>, node: &'n str) -> Explained
     let state = snapshot.attr(node, col::chain::CURRSTATE).map(|text| text.to_string());
     let mut problems: Vec<String> =
         ctx.boot.check_plan(snapshot, node).err().map(|reason| reason.text).into_iter().collect();
-    problems.extend(crate::netboot::problem(snapshot, node));
+    problems.extend(Netboot::problem(snapshot, node));
     let mut notes = Vec::new();
     if state.as_deref().is_none_or(needs_network) {
         problems.extend(unanswered(answers, node));

@@ -9,6 +9,7 @@ use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::dhcp::{Answers, Interface, Silence};
 use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
 use dawn_cluster::{Col, Guid, MacAddr, Snapshot, XCATMASTER, col};
+use dawn_plan::loader::Netboot;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Check or show the DHCP reservations of nodes
@@ -232,10 +233,8 @@ fn check_servers(node: &str, snapshot: &Snapshot, out: &mut Out<'_>) -> Done {
     if lost(col::noderes::TFTPSERVER) {
         return out.error(CommandError::conflict("Unable to resolve the tftpserver for node"));
     }
-    let method = snapshot.attr(node, col::noderes::NETBOOT);
-    if method.is_some_and(|method| ["petitboot", "onie"].contains(&&*method))
-        && lost(col::noderes::XCATMASTER)
-    {
+    let by_url = matches!(Netboot::of(snapshot, node), Netboot::Petitboot | Netboot::Onie);
+    if by_url && lost(col::noderes::XCATMASTER) {
         return out.error(CommandError::conflict(format!(
             "Unable to determine the tftpserver for {node}, verify \"xcatmaster\" is set correctly"
         )));

@@ -14,6 +14,7 @@ use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{CommandError, Done, Out, Stop};
 use dawn_cluster::{Snapshot, col};
 use dawn_plan::destiny::{DestinyError, Move, State, image_by_method, next, set_state};
+use dawn_plan::loader::Netboot;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Nodes that get a line of their own for one cause; more share one line.
@@ -177,7 +178,7 @@ fn check(ctx: &Ctx<'_>, after: &Snapshot, node: &str, moved: &Move) -> Result<()
     if moved.currstate == "offline" {
         return Ok(());
     }
-    match crate::netboot::problem(after, node) {
+    match Netboot::problem(after, node) {
         Some(problem) => Err(problem.into()),
         None => ctx.boot.check_plan(after, node),
     }

@@ -108,7 +108,7 @@ impl Command for Args {
     }
 }
 
-/// The rows of the image, its litefile entries, and the nodes that shall use it.
+/// The rows of the image, its litefile entries, and the nodes that are to use it.
 fn edits(imported: &Imported, nodes: &[Text]) -> Result<Edits, Stop> {
     let manifest = &imported.manifest;
     let image = manifest.name().ok_or_else(|| Stop::conflict("the bundle names no image"))?;

@@ -27,20 +27,8 @@ const FILE_BYTES_MAX: u64 = 64 << 20;
 const GATHERED_BYTES_MAX: usize = 256 << 20;
 /// Where files of a run go.
 const TEMPORARY: &str = "/tmp";
-/// What `-q` lists.
-const SETTINGS: &[&str] = &[
-    "DSH_NODE_RSH",
-    "DSH_NODE_RCP",
-    "DSH_NODE_OPTS",
-    "DSH_FANOUT",
-    "DSH_TIMEOUT",
-    "DSH_ENVIRONMENT",
-    "DSH_VERIFY",
-    "DSH_SYNTAX",
-    "DSH_PATH",
-    "DCP_NODE_OPTS",
-    "DCP_NODE_RCP",
-];
+/// Variables that `-q` leaves out.
+const UNLISTED: &[&str] = &["DSH_REMOTE_PASSWORD", "LANG", "LC_ALL"];
 
 /// Run a command on many nodes at once
 ///
@@ -188,7 +176,7 @@ impl Report for Setting<'_> {
 }
 
 fn show_settings(variables: &Variables<'_>, out: &mut Out<'_>) -> Done {
-    for name in SETTINGS {
+    for name in VARIABLES.iter().filter(|name| !UNLISTED.contains(name)) {
         out.report(&Setting { context: "DSH", name, value: variables.get(name).unwrap_or_default() })?;
     }
     out.report(&Setting { context: "XCAT", name: "RemoteCopyCmd", value: "/usr/bin/scp" })?;

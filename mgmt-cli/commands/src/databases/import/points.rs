@@ -1,9 +1,9 @@
 //! The points of the report: what became of the tables, and what an administrator has to know or to do.
 
 use super::dump::{Dump, key_of};
-use crate::netboot;
 use dawn_bootd::output::{Done, Lines, Report};
 use dawn_cluster::{Snapshot, Text, col, site_key};
+use dawn_plan::loader::Netboot;
 use std::collections::BTreeMap;
 
 /// What a point asks of its reader, in the order in which the report shows it.
@@ -148,7 +148,7 @@ pub fn of_nodes(after: &Snapshot) -> Vec<Point> {
     let mut found: BTreeMap<(Group, String), Vec<Text>> = BTreeMap::new();
     for node in after.node_names() {
         let mut add = |group: Group, why: String| found.entry((group, why)).or_default().push(node.clone());
-        if let Some(method) = netboot::not_served(after, node) {
+        if let Some(method) = Netboot::not_served(after, node) {
             add(Group::Missing, format!("noderes.netboot is '{method}', which Dawn does not boot"));
         }
         let Some(named) = after.attr(node, col::nodetype::PROVMETHOD) else { continue };
