@@ -8,6 +8,14 @@
 //! Writers on one database are put in line by [`Store::begin`]: it takes the database's writer lock and says
 //! which change was the last. A writer that has not seen that one catches up from the log before it goes on,
 //! so no two writers ever work from different truths.
+//!
+//! SQLite is always there. PostgreSQL and MySQL are features of this crate, `postgres` and `mysql`; a program
+//! without one refuses an address of such a server.
+
+#![cfg_attr(
+    not(all(feature = "mysql", feature = "postgres")),
+    allow(dead_code, reason = "what both servers share is more than one of them needs")
+)]
 
 use crate::cfgloc::StoreAddress;
 use crate::effect::Effect;
@@ -18,8 +26,11 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 mod foreign;
+#[cfg(feature = "mysql")]
 mod mysql;
+#[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
 mod server;
 pub(crate) mod sqlite;
 
@@ -233,18 +244,36 @@ fn meta_statements(found: Option<Meta>, place: impl FnOnce() -> String) -> Resul
 pub(crate) fn open(address: &StoreAddress, if_missing: IfMissing) -> Result<Box<dyn Store>, StoreError> {
     match address {
         StoreAddress::Sqlite(directory) => Ok(Box::new(sqlite::Sqlite::open(directory, if_missing)?)),
+        #[cfg(feature = "postgres")]
         StoreAddress::Postgres(server) => postgres::open(server, if_missing),
+        #[cfg(feature = "mysql")]
         StoreAddress::Mysql(server) => mysql::open(server, if_missing),
+        #[cfg(not(all(feature = "mysql", feature = "postgres")))]
+        other => Err(without_driver(other)),
+    }
+}
+
+/// This program was built without the feature for that kind of server.
+#[cfg(not(all(feature = "mysql", feature = "postgres")))]
+fn without_driver(address: &StoreAddress) -> StoreError {
+    StoreError::Refused {
+        place: address.to_string(),
+        reason: "this program was built without the driver for such a server".to_owned(),
     }
 }
 
 /// The first table with rows in a database of a running server; `None` also if there is no such database.
 /// `admin` is an account (and its database) on that server that may look.
+#[cfg_attr(not(any(feature = "mysql", feature = "postgres")), expect(unused_variables))]
 pub fn first_table_with_rows(admin: &StoreAddress, dbname: &str) -> Result<Option<&'static str>, StoreError> {
     match admin {
+        #[cfg(feature = "postgres")]
         StoreAddress::Postgres(admin) => server::first_table_with_rows::<postgres::Pg>(admin, dbname),
+        #[cfg(feature = "mysql")]
         StoreAddress::Mysql(admin) => server::first_table_with_rows::<mysql::Mysql>(admin, dbname),
         StoreAddress::Sqlite(_) => Err(StoreError::Other("SQLite is not a server".into())),
+        #[cfg(not(all(feature = "mysql", feature = "postgres")))]
+        other => Err(without_driver(other)),
     }
 }
 
@@ -252,14 +281,20 @@ pub fn first_table_with_rows(admin: &StoreAddress, dbname: &str) -> Result<Optio
 /// the new password. `admin` is an account (and its database) on the same server that may do that.
 /// `from_hosts` says from where a MySQL user may come (`localhost`, addresses, `%`); PostgreSQL keeps that in
 /// `pg_hba.conf`, which this does not touch.
+#[cfg_attr(not(feature = "mysql"), expect(unused_variables))]
 pub fn set_up_server(
     admin: &StoreAddress,
     wanted: &StoreAddress,
     from_hosts: &[String],
 ) -> Result<(), StoreError> {
     match (admin, wanted) {
+        #[cfg(feature = "postgres")]
         (StoreAddress::Postgres(admin), StoreAddress::Postgres(wanted)) => postgres::set_up(admin, wanted),
+        #[cfg(feature = "mysql")]
         (StoreAddress::Mysql(admin), StoreAddress::Mysql(wanted)) => mysql::set_up(admin, wanted, from_hosts),
+        #[cfg(not(all(feature = "mysql", feature = "postgres")))]
+        (StoreAddress::Mysql(_), StoreAddress::Mysql(_))
+        | (StoreAddress::Postgres(_), StoreAddress::Postgres(_)) => Err(without_driver(wanted)),
         _ => Err(StoreError::Other("both addresses must be of one server, PostgreSQL or MySQL".into())),
     }
 }

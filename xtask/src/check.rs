@@ -42,6 +42,8 @@ impl Test {
             tidy::add_groups(&mut suite);
             let lints = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
             suite.group("lints", || cargo_check(&lints));
+            let sqlite = ["clippy", "-p", "dawn-cluster", "--no-default-features", "--", "-D", "warnings"];
+            suite.group("SQLite alone", || cargo_check(&sqlite));
             suite.group("fuzz targets", check_fuzz_targets);
             suite.group("unit and conversation tests", run_unit_tests);
         }

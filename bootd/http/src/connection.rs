@@ -18,7 +18,7 @@ use dawn_serving::{
     Source,
 };
 
-use crate::application::{Application, hand_over};
+use crate::application::{Beyond, hand_over};
 use crate::conditions::Version;
 use crate::disk::on_disk;
 use crate::head::{Head, HeadError, Method};
@@ -35,7 +35,7 @@ use crate::stream::{Stream, in_time, late};
 pub(crate) struct Shared {
     pub(crate) source: Arc<dyn Source>,
     pub(crate) observer: Arc<dyn Observer>,
-    pub(crate) application: Option<Arc<dyn Application>>,
+    pub(crate) application: Option<Beyond>,
     pub(crate) disks: DiskPool,
 }
 
@@ -70,7 +70,7 @@ pub(crate) struct Connection {
 /// Who answers a request.
 enum Found {
     Here(Result<Answer, PathError>),
-    Beyond(Arc<dyn Application>),
+    Beyond(Beyond),
 }
 
 /// The outcome of waiting for a head.
@@ -82,8 +82,7 @@ enum Arrived {
 }
 
 impl Connection {
-    /// After `stop` who is being answered is answered, nobody is waited
-    /// for.
+    /// After `stop` requests that have begun are answered, and no other is waited for.
     pub(crate) fn new(
         shared: Arc<Shared>,
         stream: Stream,
@@ -126,7 +125,7 @@ impl Connection {
     async fn find(&self, head: &Head) -> Found {
         if head.method == Method::Other || head.has_body {
             return match &self.shared.application {
-                Some(application) => Found::Beyond(Arc::clone(application)),
+                Some(application) => Found::Beyond(application.clone()),
                 None => Found::Here(Ok(Answer::Elsewhere)),
             };
         }
@@ -135,7 +134,7 @@ impl Connection {
             Err(error) => return Found::Here(Err(*error)),
         };
         match (self.resolve(&self.request(head, path)).await, &self.shared.application) {
-            (Answer::Elsewhere, Some(application)) => Found::Beyond(Arc::clone(application)),
+            (Answer::Elsewhere, Some(application)) => Found::Beyond(application.clone()),
             (answer, _) => Found::Here(Ok(answer)),
         }
     }
@@ -229,7 +228,7 @@ impl Connection {
             Answer::Refused(reason) => self.refuse(head, response::FORBIDDEN, &reason).await,
             Answer::Unavailable(late) => self.unavailable(head, path, late).await,
             Answer::Explained { reason, shown } => {
-                self.tell(path.as_str(), EventKind::Refused { reason: &reason });
+                self.report(path.as_str(), EventKind::Refused { reason: &reason });
                 self.text(head, response::OK, &shown).await
             }
         }
@@ -247,15 +246,15 @@ impl Connection {
         match respond(&mut self.out, head, version, content.size(), media_type) {
             Follows::Content { start, end } => self.body(head, path, &content, start, end).await,
             Follows::Nothing => {
-                self.tell(path.as_str(), EventKind::Probed);
+                self.report(path.as_str(), EventKind::Probed);
                 self.flush(head).await
             }
             Follows::Failed => {
-                self.tell(path.as_str(), EventKind::Refused { reason: "it is not the version asked for" });
+                self.report(path.as_str(), EventKind::Refused { reason: "it is not the version asked for" });
                 self.flush(head).await
             }
             Follows::Unsatisfiable => {
-                self.tell(path.as_str(), EventKind::Refused { reason: "the range lies outside the file" });
+                self.report(path.as_str(), EventKind::Refused { reason: "the range lies outside the file" });
                 self.flush(head).await
             }
         }
@@ -270,7 +269,7 @@ impl Connection {
         start: u64,
         end: u64,
     ) -> Then {
-        self.tell(path.as_str(), EventKind::Started { size: end - start });
+        self.report(path.as_str(), EventKind::Started { size: end - start });
         let begun = Instant::now();
         let mut sent = 0;
         let result = if self.append_small(content, start, end) {
@@ -299,7 +298,7 @@ impl Connection {
                 None => EventKind::Aborted { reason: "the client closed the connection", bytes: sent },
             },
         };
-        self.tell(path.as_str(), kind);
+        self.report(path.as_str(), kind);
         if result.is_ok() && head.keep_alive { Then::Next } else { Then::Close }
     }
 
@@ -341,7 +340,7 @@ impl Connection {
     /// The client may ask again: the disk may come back.
     async fn unavailable(&mut self, head: &Head, path: &RequestPath, late: Late) -> Then {
         let reason = late.to_string();
-        self.tell(path.as_str(), EventKind::Failed { reason: &reason, bytes: 0 });
+        self.report(path.as_str(), EventKind::Failed { reason: &reason, bytes: 0 });
         self.text(head, response::BUSY, &format!("not now: {reason}\n")).await
     }
 
@@ -353,7 +352,7 @@ impl Connection {
     }
 
     async fn not_found(&mut self, head: &Head, path: &RequestPath, event: EventKind<'_>) -> Then {
-        self.tell(path.as_str(), event);
+        self.report(path.as_str(), event);
         let text = format!("not found: /{path}\n");
         self.text(head, response::NOT_FOUND, &text).await
     }
@@ -365,7 +364,7 @@ impl Connection {
 
     async fn refuse(&mut self, head: &Head, status: Status, reason: &str) -> Then {
         let path = head.path.as_ref().map_or(head.target.as_str(), |path| path.as_str());
-        self.tell(path, EventKind::Refused { reason });
+        self.report(path, EventKind::Refused { reason });
         self.text(head, status, &format!("refused: {reason}\n")).await
     }
 
@@ -380,7 +379,7 @@ impl Connection {
 
     async fn refuse_head(&mut self, error: &HeadError) -> Then {
         let reason = error.to_string();
-        self.tell("", EventKind::Malformed { reason: &reason });
+        self.report("", EventKind::Malformed { reason: &reason });
         let status = match error {
             HeadError::TooLong => response::HEAD_TOO_LARGE,
             HeadError::Malformed(_) | HeadError::Ambiguous(_) => response::BAD_REQUEST,
@@ -389,13 +388,13 @@ impl Connection {
     }
 
     async fn late(&mut self) -> Then {
-        self.tell("", EventKind::Limited { reason: "the request head took longer than 10 seconds" });
+        self.report("", EventKind::Limited { reason: "the request head took longer than 10 seconds" });
         self.last_words(response::TIMEOUT, "refused: the request head took longer than 10 seconds\n").await
     }
 
     /// Says something and closes, without a head that could be answered.
     pub(crate) async fn last_words_busy(mut self, reason: &str) {
-        self.tell("", EventKind::Limited { reason });
+        self.report("", EventKind::Limited { reason });
         self.last_words(response::BUSY, &format!("refused: {reason}\n")).await;
         self.linger().await;
     }
@@ -437,7 +436,7 @@ impl Connection {
         let _ = in_time(LINGER_TIME_MAX, drain).await;
     }
 
-    fn tell(&self, path: &str, kind: EventKind<'_>) {
+    fn report(&self, path: &str, kind: EventKind<'_>) {
         self.shared.observer.event(&Event {
             service: self.stream.service(),
             peer: self.peer,

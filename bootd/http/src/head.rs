@@ -12,7 +12,7 @@ use crate::limits::{HEAD_BYTES_MAX, HEADER_FIELDS_MAX};
 pub enum Method {
     /// Send it.
     Get,
-    /// Tell about it.
+    /// Describe it.
     Head,
     /// Something else.
     Other,

@@ -1,4 +1,4 @@
-//! HTTP for machines that boot: sendfile front, views, hyper behind.
+//! HTTP for machines that boot: sendfile front, views, and an application for all else.
 //!
 //! | module | what it is |
 //! |---|---|
@@ -10,13 +10,14 @@
 //! | `stream`, `connection` | a socket (in the clear or TLS), and the life of a connection |
 //! | `accept` | a thread that takes connections from the kernel's queue and gives them their places |
 //! | `disk` | waiting for a disk without keeping a worker |
-//! | [`application`] | the hand-over of everything else to hyper |
+//! | [`application`], `handover` | everything else, served through hyper |
 //! | [`serve()`] | listening sockets and limits |
 //! | [`limits`] | every number that bounds something |
 //!
 //! What is served comes from a [`Source`](dawn_serving::Source), the same that TFTP asks. Files leave by
 //! sendfile, which hyper cannot do; so this front reads the heads itself, answers GET and HEAD, and hands
-//! every other request, with the bytes already read, to an application on hyper.
+//! every other request, with the bytes already read, to an application on hyper, if it is built with the
+//! feature `application` and has one.
 //!
 //! **Invariants.** An idle connection holds no buffer. Nothing waits for a client or a disk without a limit;
 //! no worker of the runtime asks a disk that may hang. No path reaches the source uncleaned.
@@ -31,6 +32,8 @@ mod connection;
 mod disk;
 pub mod fat;
 pub mod fuzz;
+#[cfg(feature = "application")]
+mod handover;
 pub mod head;
 pub mod limits;
 pub mod listing;
@@ -40,6 +43,8 @@ pub mod response;
 mod serve;
 mod stream;
 
+pub use application::Beyond;
+#[cfg(feature = "application")]
 pub use application::{Application, Reply};
 pub use limits::Limits;
 pub use serve::{Config, HttpError, Running, serve};

@@ -20,7 +20,7 @@ use dawn_serving::shares::{Callers, Limit, OnlyLocal, Place, Places};
 use dawn_serving::{DiskPool, Observer, Source};
 
 use crate::accept::{Acceptor, Admission, Door};
-use crate::application::Application;
+use crate::application::Beyond;
 use crate::connection::{Caller, Connection, Shared};
 use crate::limits::{HANDSHAKE_TIME_MAX, Limits, REFUSALS_MAX, STOP_TIME_MAX};
 use crate::stream::Stream;
@@ -35,12 +35,12 @@ pub struct Config {
     /// Makes it HTTPS.
     pub tls: Option<TlsAcceptor>,
     /// Answers what the source leaves.
-    pub application: Option<Arc<dyn Application>>,
+    pub application: Option<Beyond>,
     /// Limits.
     pub limits: Limits,
     /// Threads for disks that may hang. Default: those of the process.
     pub disks: DiskPool,
-    /// Tells nodes from strangers.
+    /// Knows nodes from strangers.
     pub callers: Arc<dyn Callers>,
 }
 

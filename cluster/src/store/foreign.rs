@@ -4,7 +4,15 @@
 //! all tables in one database, and they are read as of one moment. Nothing is known of the schema: names of
 //! tables and columns are given as they are found.
 
-use super::{StoreError, mysql, postgres, server, sqlite};
+#[cfg(feature = "mysql")]
+use super::mysql;
+#[cfg(feature = "postgres")]
+use super::postgres;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+use super::server;
+#[cfg(not(all(feature = "mysql", feature = "postgres")))]
+use super::without_driver;
+use super::{StoreError, sqlite};
 use crate::cfgloc::StoreAddress;
 use rusqlite::{Connection, OpenFlags};
 use std::path::{Path, PathBuf};
@@ -47,10 +55,15 @@ pub fn foreign_tables(
     address: &StoreAddress,
     wanted: impl Fn(&str) -> bool,
 ) -> Result<Vec<ForeignTable>, StoreError> {
-    let found = match address {
+    type Found = Vec<(String, Vec<String>, Vec<Vec<Option<String>>>)>;
+    let found: Found = match address {
         StoreAddress::Sqlite(directory) => return files(directory, wanted),
+        #[cfg(feature = "postgres")]
         StoreAddress::Postgres(address) => server::all_tables::<postgres::Pg>(address, wanted)?,
+        #[cfg(feature = "mysql")]
         StoreAddress::Mysql(address) => server::all_tables::<mysql::Mysql>(address, wanted)?,
+        #[cfg(not(all(feature = "mysql", feature = "postgres")))]
+        other => return Err(without_driver(other)),
     };
     found.into_iter().map(|(name, columns, rows)| ForeignTable::new(name, columns, rows)).collect()
 }

@@ -6,6 +6,7 @@ mod comments;
 mod dependencies;
 mod documents;
 mod errors;
+mod features;
 mod functions;
 mod layers;
 mod words;
@@ -17,8 +18,8 @@ use clap::Args;
 
 use crate::suite::{Count, Suite};
 
-/// What needs no build: imports, dependencies, documents against facts, unused functions, comments, columns,
-/// types of errors, words
+/// What needs no build: imports, dependencies, features, documents against facts, unused functions, comments,
+/// columns, types of errors, words
 #[derive(Debug, Args)]
 pub struct Tidy {}
 
@@ -35,6 +36,7 @@ impl Tidy {
 pub fn add_groups(suite: &mut Suite) {
     suite.group("layers", layers::check);
     suite.group("dependencies", dependencies::check);
+    suite.group("features", features::check);
     suite.group("documents", documents::check);
     suite.group("unused functions", functions::check);
     suite.group("comments", comments::check);
