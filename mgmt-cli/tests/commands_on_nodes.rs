@@ -5,15 +5,14 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests stop at the first surprise")]
 
+#[allow(dead_code, reason = "shared with the other tests of the executable")]
+mod common;
+
+use common::{dawn, free_port, ready, wait_for};
 use expect_test::expect;
-use std::io::{BufRead, BufReader};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-
-/// How long anything that must happen may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A daemon, its users, and hosts.
 struct Cluster {
@@ -21,10 +20,6 @@ struct Cluster {
     children: Vec<Child>,
     daemon_port: u16,
     ssh_port: u16,
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 impl Drop for Cluster {
@@ -70,12 +65,9 @@ impl Cluster {
     }
 
     fn dawn(&self, user: &str, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_dawn"));
-        command.env_clear().env("HOME", self.path(user)).env("USER", user);
-        command
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .env("XCATHOST", format!("127.0.0.1:{}", self.daemon_port));
-        command.args(words).stdin(Stdio::null()).current_dir(self.directory.path());
+        let mut command = dawn(&self.path(user));
+        command.env("USER", user).env("XCATHOST", format!("127.0.0.1:{}", self.daemon_port));
+        command.args(words).current_dir(self.directory.path());
         command
     }
 
@@ -83,11 +75,7 @@ impl Cluster {
         let (port, status) = (self.daemon_port.to_string(), free_port().to_string());
         let words =
             ["serve", "--services", "xcatd", "--xcatd-port", &port, "--status-port", &status, "--data", data];
-        let mut child =
-            self.dawn("root", &words).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line, "ready\n");
+        let child = ready(&mut self.dawn("root", &words), Some(&self.path("log")));
         self.children.push(child);
     }
 
@@ -107,7 +95,9 @@ impl Cluster {
         let mut command = Command::new("/usr/sbin/sshd");
         command.args(["-D", "-e", "-f"]).arg(config).stdin(Stdio::null()).stderr(Stdio::null());
         self.children.push(command.spawn().unwrap());
-        wait_for(|| addresses.iter().all(|address| TcpStream::connect((*address, self.ssh_port)).is_ok()));
+        wait_for("no sshd", || {
+            addresses.iter().all(|address| TcpStream::connect((*address, self.ssh_port)).is_ok())
+        });
     }
 
     /// Runs a line: output with errors marked, lines sorted, and the exit code.
@@ -166,14 +156,6 @@ fn split(line: &str) -> Vec<String> {
         }
     }
     words
-}
-
-fn wait_for(mut is_there: impl FnMut() -> bool) {
-    let begin = Instant::now();
-    while !is_there() {
-        assert!(begin.elapsed() < PATIENCE, "it does not happen");
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }
 
 #[test]
@@ -484,10 +466,10 @@ fn an_interrupted_client_ends_the_remote_command() {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let mut client =
             cluster.dawn("root", &words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        wait_for(|| cluster.path(&mark).exists());
+        wait_for("the command does not begin", || cluster.path(&mark).exists());
         let id = i32::try_from(client.id()).ok().and_then(rustix::process::Pid::from_raw).unwrap();
         rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
         client.wait().unwrap();
-        wait_for(|| !alive(&mark));
+        wait_for("the command goes on", || !alive(&mark));
     }
 }

@@ -7,151 +7,30 @@
 
 #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
+#[allow(dead_code, reason = "shared with the other tests of the executable")]
+mod common;
 #[path = "../../cluster/tests/servers/server.rs"]
 #[allow(dead_code, reason = "shared with the tests of the model, which use more of it")]
 mod server;
 
-use dawn_xcatd::Request;
-use dawn_xcatd::client::{self, ClientSettings};
+use common::{Daemon, Site, ask, first_line, printed, ready, wait_for};
+use dawn_xcatd::client::ClientSettings;
 use server::{Engine, Server};
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Read};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
-/// How long anything that must happen may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
 const WRITERS: usize = 8;
 const KILLS: u64 = 6;
 
-/// A data directory with its user's home, made by `dawn init`.
-struct Site {
-    data: PathBuf,
-    home: PathBuf,
-    /// `XCATCFG`: the database server, if it is not SQLite.
-    database: Option<String>,
-}
-
-fn dawn(home: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_dawn"));
-    command.env_clear().env("HOME", home).env("USER", "root").env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
-    command.stdin(Stdio::null());
-    command
-}
-
-impl Site {
-    fn new(directory: &Path, database: Option<String>) -> Site {
-        let site = Site { data: directory.join("data"), home: directory.join("home"), database };
-        std::fs::create_dir_all(&site.home).unwrap();
-        let mut init = site.command();
-        let output = init.args(["init", "--master", "127.0.0.1", "--data"]).arg(&site.data).output().unwrap();
-        assert!(output.status.success(), "{}", told(&output));
-        site
-    }
-
-    fn command(&self) -> Command {
-        let mut command = dawn(&self.home);
-        command.envs(self.database.iter().map(|line| ("XCATCFG", line)));
-        command
-    }
-
-    fn serve(&self) -> Command {
-        // Two ports that were free a moment ago.
-        let ports = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-        let [commands, status] = ports.map(|socket| socket.local_addr().unwrap().port().to_string());
-        let mut command = self.command();
-        command.args(["serve", "--services", "xcatd", "--xcatd-port", &commands, "--status-port", &status]);
-        command.arg("--data").arg(&self.data);
-        command
-    }
-
-    /// The same in another data directory.
-    fn copy(&self, data: &Path) -> Site {
-        let copied = Command::new("cp").arg("-a").arg(&self.data).arg(data).status().unwrap();
-        assert!(copied.success());
-        Site { data: data.to_owned(), home: self.home.clone(), database: self.database.clone() }
-    }
-
-    fn start(&self) -> Daemon {
-        let mut command = self.serve();
-        let port = command.get_args().nth(4).unwrap().to_string_lossy().into_owned();
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        assert_eq!(first_line(&mut child.stdout), "ready\n");
-        let settings = ClientSettings {
-            host: format!("127.0.0.1:{port}"),
-            certificates: self.home.join(".xcat"),
-            show_source: false,
-            show_xml: false,
-            trace: false,
-            has_terminal: false,
-            bypass: false,
-        };
-        Daemon { child, settings }
-    }
-}
-
-fn first_line(stream: &mut Option<impl Read>) -> String {
-    let mut line = String::new();
-    BufReader::new(stream.as_mut().unwrap()).read_line(&mut line).unwrap();
-    line
-}
-
-fn told(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
-/// `dawn serve` as a process of its own.
-struct Daemon {
-    child: Child,
-    settings: ClientSettings,
-}
-
-impl Daemon {
-    /// Runs a command over TLS: what it prints and its exit code.
-    fn run(&self, line: &str) -> (String, i32) {
-        let mut words = line.split(' ').map(str::to_owned);
-        let command = words.next().unwrap();
-        let request = Request { command, args: words.collect(), ..Request::default() };
-        let (mut out, mut err) = (Vec::new(), Vec::new());
-        let code = client::run(&self.settings, &request, &AtomicBool::new(false), &mut out, &mut err);
-        out.append(&mut err);
-        (String::from_utf8_lossy(&out).into_owned(), code)
-    }
-
-    fn ok(&self, line: &str) -> String {
-        let (text, code) = self.run(line);
-        assert_eq!(code, 0, "{line}: {text}");
-        text
-    }
-
-    fn site(&self, key: &str) -> String {
-        self.ok(&format!("gettab key={key} site.value")).trim_end().to_owned()
-    }
-
-    /// SIGKILL.
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < end, "{what}");
-        std::thread::park_timeout(Duration::from_millis(10));
-    }
+/// The same site in another data directory.
+fn copy(site: &Site, data: &Path) -> Site {
+    let copied = Command::new("cp").arg("-a").arg(&site.data).arg(data).status().unwrap();
+    assert!(copied.success());
+    Site { data: data.to_owned(), home: site.home.clone(), database: site.database.clone() }
 }
 
 /// What a client was told is written is there after SIGKILL, and nothing that nobody wrote.
@@ -196,11 +75,7 @@ fn killed_under_load() {
 }
 
 fn write(settings: &ClientSettings, line: &str) -> bool {
-    let mut words = line.split(' ').map(str::to_owned);
-    let command = words.next().unwrap();
-    let request = Request { command, args: words.collect(), ..Request::default() };
-    let (mut out, mut err) = (Vec::new(), Vec::new());
-    client::run(settings, &request, &AtomicBool::new(false), &mut out, &mut err) == 0
+    ask(settings, line, &AtomicBool::new(false)).1 == 0
 }
 
 /// The client itself, with files of its own: bytes that are not UTF-8 are refused before anything is sent.
@@ -215,7 +90,7 @@ fn files_of_the_caller() {
         let mut command = site.command();
         command.env("XCATHOST", &daemon.settings.host).current_dir(directory.path()).args(words);
         let output = command.output().unwrap();
-        (told(&output), output.status.code().unwrap())
+        (printed(&output), output.status.code().unwrap())
     };
     assert_eq!(client(&["dumpxCATdb", "-p", "dump"]).1, 0);
     std::fs::write(dump.join("nodelist.csv"), b"#node,groups,comments\n\"n1\",\"all\",\"K\xf6ln\"\n")
@@ -239,7 +114,7 @@ fn files_of_the_caller() {
         .args(["tabedit", "nodelist"])
         .output()
         .unwrap();
-    assert!(edited.status.success(), "{}", told(&edited));
+    assert!(edited.status.success(), "{}", printed(&edited));
     assert_eq!(daemon.ok("nodels n1 nodelist.comments"), "n1: elsewhere\n");
     let logged = daemon.ok("log -s");
     let last: Vec<&str> = logged.lines().rev().take(2).filter_map(|line| line.rsplit(": ").next()).collect();
@@ -255,7 +130,7 @@ fn files_of_the_caller() {
         let mut command = site.command();
         command.env("XCATHOST", &daemon.settings.host).env("EDITOR", &editor).env("TMPDIR", &site.home);
         let output = command.args(["tabedit", "nodelist"]).output().unwrap();
-        assert!(told(&output).contains(said) && output.status.code() == Some(1), "{}", told(&output));
+        assert!(printed(&output).contains(said) && output.status.code() == Some(1), "{}", printed(&output));
         let left: Vec<_> =
             std::fs::read_dir(&site.home).unwrap().flatten().map(|entry| entry.file_name()).collect();
         assert!(!left.iter().any(|name| name.to_string_lossy().starts_with("tabedit")), "{left:?}");
@@ -266,7 +141,7 @@ fn files_of_the_caller() {
     // A password that is not piped in comes by the environment; nobody listens on port 1.
     let set_up = |command: &mut Command| {
         let command = command.env("XCATHOST", &daemon.settings.host);
-        told(&command.args(["pgsqlsetup", "--host=127.0.0.1", "--port=1"]).output().unwrap())
+        printed(&command.args(["pgsqlsetup", "--host=127.0.0.1", "--port=1"]).output().unwrap())
     };
     assert!(set_up(&mut site.command()).contains("no password"));
     let refused = set_up(site.command().env("XCATPGPW", "hush"));
@@ -320,7 +195,7 @@ impl SmallDisk {
 
 fn mount(words: &[&str], directory: &Path) {
     let output = Command::new("mount").args(words).arg(directory).output().unwrap();
-    assert!(output.status.success(), "{}", told(&output));
+    assert!(output.status.success(), "{}", printed(&output));
 }
 
 impl Drop for SmallDisk {
@@ -376,15 +251,13 @@ fn a_read_only_database_is_an_error_and_the_old_state_stays() {
 fn ports_that_are_held() {
     let directory = tempfile::tempdir().unwrap();
     let site = Site::new(directory.path(), None);
-    let other = site.copy(&directory.path().join("other"));
-    let (mut serve, mut again) = (site.serve(), other.command());
+    let other = copy(&site, &directory.path().join("other"));
+    let ((mut serve, port), mut again) = (site.serve(), other.command());
     again.args(serve.get_args().take(8)).arg(&other.data);
-    let mut first = serve.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    assert_eq!(first_line(&mut first.stdout), "ready\n");
+    let mut first = ready(&mut serve, None);
     let output = again.output().unwrap();
-    let port = serve.get_args().nth(4).unwrap().to_str().unwrap();
     let sentence = format!("TCP port {port} is held by dawn (process {})", first.id());
-    assert!(!output.status.success() && told(&output).contains(&sentence), "{}", told(&output));
+    assert!(!output.status.success() && printed(&output).contains(&sentence), "{}", printed(&output));
     let mut second = again.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let log = BufReader::new(second.stderr.as_mut().unwrap()).lines().map_while(Result::ok);
     let waits = log.into_iter().find(|line| line.contains("waiting for a port"));
@@ -392,10 +265,10 @@ fn ports_that_are_held() {
     drop(second.stderr.take());
     first.kill().unwrap();
     first.wait().unwrap();
-    let ready = first_line(&mut second.stdout);
+    let line = first_line(&mut second.stdout);
     let _ = second.kill().and_then(|()| second.wait());
     assert!(waits.is_some(), "the second daemon does not wait");
-    assert_eq!(ready, "ready\n");
+    assert_eq!(line, "ready\n");
 }
 
 /// Two daemons with ports of their own, but one data directory: the second is told who has it, at once.
@@ -404,13 +277,13 @@ fn a_data_directory_has_one_daemon() {
     let directory = tempfile::tempdir().unwrap();
     let site = Site::new(directory.path(), None);
     let first = site.start();
-    let refused = site.serve().output().unwrap();
-    let sentence = format!("is in use by dawn serve, process {}, since", first.child.id());
-    assert!(!refused.status.success() && told(&refused).contains(&sentence), "{}", told(&refused));
+    let refused = site.serve().0.output().unwrap();
+    let sentence = format!("is in use by dawn serve, process {}, since", first.id());
+    assert!(!refused.status.success() && printed(&refused).contains(&sentence), "{}", printed(&refused));
     // `dawn init` repairs tables beside a daemon.
     let init =
         site.command().args(["init", "--domain", "x.example", "--data"]).arg(&site.data).output().unwrap();
-    assert!(init.status.success(), "{}", told(&init));
+    assert!(init.status.success(), "{}", printed(&init));
     wait_for("the daemon does not see the change", || first.site("domain") == "x.example");
     first.kill();
     site.start();
@@ -443,25 +316,25 @@ fn a_removed_database_is_an_error() {
     let mut saved = site.command();
     let saved =
         saved.env("XCATHOST", &daemon.settings.host).args(["dumpxCATdb", "-p"]).arg(&dump).output().unwrap();
-    assert!(saved.status.success() && dump.join("site.csv").exists(), "{}", told(&saved));
+    assert!(saved.status.success() && dump.join("site.csv").exists(), "{}", printed(&saved));
     daemon.kill();
     for empty in [false, true] {
         if empty {
             std::fs::write(&databases(&site)[0], "").unwrap();
         }
-        let refused = site.serve().output().unwrap();
-        let text = told(&refused);
+        let refused = site.serve().0.output().unwrap();
+        let text = printed(&refused);
         assert!(!refused.status.success() && text.contains("there is no database in"), "{text}");
         assert!(text.contains("backup") && text.contains("dawn init --data"), "{text}");
     }
     // As the hint says.
     let init = site.command().args(["init", "--data"]).arg(&site.data).output().unwrap();
-    assert!(init.status.success(), "{}", told(&init));
+    assert!(init.status.success(), "{}", printed(&init));
     let daemon = site.start();
     let mut restored = site.command();
     let restored = restored.env("XCATHOST", &daemon.settings.host).args(["restorexCATdb", "-p"]).arg(&dump);
     let restored = restored.output().unwrap();
-    assert!(restored.status.success(), "{}", told(&restored));
+    assert!(restored.status.success(), "{}", printed(&restored));
     assert_eq!(daemon.site("k"), "v");
 }
 
@@ -471,7 +344,7 @@ fn two_daemons(engine: Engine) {
     let directory = tempfile::tempdir().unwrap();
     let line = server.database("together").cfgloc_line();
     let first = Site::new(directory.path(), Some(line));
-    let second = first.copy(&directory.path().join("second"));
+    let second = copy(&first, &directory.path().join("second"));
     let (a, b) = (first.start(), second.start());
     for (writer, reader) in [(&a, &b), (&b, &a)] {
         writer.ok(&format!("chtab key=seen site.value={}", writer.settings.host));

@@ -6,96 +6,32 @@
 
 #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
+#[allow(dead_code, reason = "shared with the other tests of the executable")]
+mod common;
 #[path = "../../hardware/ipmi/tests/support/mod.rs"]
 mod support;
 
+use common::{Daemon, Site, wait_for};
 use dawn_ipmi::sim::{Bmc, Habits};
 use dawn_ipmi::{Credentials, Secret, Seed};
-use dawn_xcatd::Request;
-use dawn_xcatd::client::{self, ClientSettings};
-use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 use support::Served;
 
-/// How long anything that must happen may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// The password of the BMC, and a wrong one.
 const PASSWORD: &str = "hunter2-of-bmc";
 const WRONG: &str = "hunter2-wrong";
 
-/// A management node with its daemon.
-struct Site {
-    directory: tempfile::TempDir,
-    daemon: Child,
-    settings: ClientSettings,
+/// A management node and its daemon.
+fn start() -> (tempfile::TempDir, Site, Daemon) {
+    let directory = tempfile::tempdir().unwrap();
+    let site = Site::new(directory.path(), None);
+    let daemon = site.start_logged(Some(&directory.path().join("log")));
+    (directory, site, daemon)
 }
 
-fn dawn(home: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_dawn"));
-    command.env_clear().env("HOME", home).env("USER", "root").env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
-    command.stdin(Stdio::null());
-    command
-}
-
-impl Site {
-    fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let (home, data) = (directory.path().join("home"), directory.path().join("data"));
-        std::fs::create_dir_all(&home).unwrap();
-        let init = dawn(&home).args(["init", "--master", "127.0.0.1", "--data"]).arg(&data).output().unwrap();
-        assert!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
-        // Two ports that were free a moment ago.
-        let ports = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-        let [commands, status] = ports.map(|socket| socket.local_addr().unwrap().port().to_string());
-        let mut serve = dawn(&home);
-        serve.env("DAWN_LOG", "debug");
-        serve.args(["serve", "--services", "xcatd", "--xcatd-port", &commands, "--status-port", &status]);
-        let log = std::fs::File::create(directory.path().join("log")).unwrap();
-        let mut daemon = serve.arg("--data").arg(&data).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(daemon.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line, "ready\n");
-        let settings = ClientSettings {
-            host: format!("127.0.0.1:{commands}"),
-            certificates: home.join(".xcat"),
-            show_source: false,
-            show_xml: false,
-            trace: false,
-            has_terminal: false,
-            bypass: false,
-        };
-        Self { directory, daemon, settings }
-    }
-
-    fn run_until(&self, line: &str, stop: &AtomicBool) -> String {
-        let mut words = line.split(' ').map(str::to_owned);
-        let command = words.next().unwrap();
-        let request = Request { command, args: words.collect(), ..Request::default() };
-        let (mut out, mut err) = (Vec::new(), Vec::new());
-        let _code = client::run(&self.settings, &request, stop, &mut out, &mut err);
-        out.append(&mut err);
-        String::from_utf8_lossy(&out).into_owned()
-    }
-
-    fn run(&self, line: &str) -> String {
-        self.run_until(line, &AtomicBool::new(false))
-    }
-
-    fn commands_log(&self) -> String {
-        let path = self.directory.path().join("data/log/commands.log");
-        std::fs::read_to_string(path).unwrap_or_default()
-    }
-}
-
-impl Drop for Site {
-    fn drop(&mut self) {
-        let _ = self.daemon.kill();
-        let _ = self.daemon.wait();
-    }
+fn commands_log(site: &Site) -> String {
+    std::fs::read_to_string(site.data.join("log/commands.log")).unwrap_or_default()
 }
 
 fn simulated(seed: u8) -> Served {
@@ -118,11 +54,11 @@ fn holders(text: &str) -> Vec<PathBuf> {
 
 #[test]
 fn passwords_stay_inside() {
-    let site = Site::start();
+    let (directory, site, daemon) = start();
     let (good, other) = (simulated(1), simulated(2));
     for (node, bmc, password) in [("cn1", good.address, PASSWORD), ("cn2", other.address, WRONG)] {
-        site.run(&format!("nodeadd {node} groups=all nodehm.mgt=ipmi"));
-        site.run(&format!("chdef {node} bmc={bmc} bmcusername=ADMIN bmcpassword={password}"));
+        daemon.run(&format!("nodeadd {node} groups=all nodehm.mgt=ipmi"));
+        daemon.run(&format!("chdef {node} bmc={bmc} bmcusername=ADMIN bmcpassword={password}"));
     }
     let finished = AtomicBool::new(false);
     let mut told = String::new();
@@ -147,15 +83,15 @@ fn passwords_stay_inside() {
             "tabdump auditlog",
             "log",
         ] {
-            told.push_str(&site.run(line));
+            told.push_str(&daemon.run(line).0);
         }
         finished.store(true, Ordering::Release);
         assert_eq!(watcher.join().unwrap(), Vec::<PathBuf>::new());
     });
     assert!(told.contains("cn1: off") && told.contains("cn1: on"), "{told}");
     assert!(told.contains("cn2: ") && told.contains("ERROR: Incorrect password provided"), "{told}");
-    let log = std::fs::read_to_string(site.directory.path().join("log")).unwrap();
-    for (place, text) in [("answers", told), ("log", log), ("commands.log", site.commands_log())] {
+    let log = std::fs::read_to_string(directory.path().join("log")).unwrap();
+    for (place, text) in [("answers", told), ("log", log), ("commands.log", commands_log(&site))] {
         assert!(!text.contains("hunter2"), "{place}: {text}");
     }
 }
@@ -163,32 +99,24 @@ fn passwords_stay_inside() {
 /// The second machine would be switched on a minute after the first.
 #[test]
 fn a_client_that_stops() {
-    let site = Site::start();
+    let (_directory, site, daemon) = start();
     let (first, second) = (simulated(3), simulated(4));
     for (node, bmc) in [("cn1", first.address), ("cn2", second.address)] {
-        site.run(&format!("nodeadd {node} groups=all nodehm.mgt=ipmi"));
-        site.run(&format!("chdef {node} bmc={bmc} bmcusername=ADMIN bmcpassword={PASSWORD}"));
+        daemon.run(&format!("nodeadd {node} groups=all nodehm.mgt=ipmi"));
+        daemon.run(&format!("chdef {node} bmc={bmc} bmcusername=ADMIN bmcpassword={PASSWORD}"));
     }
-    site.run("chtab key=syspowerinterval site.value=3600");
-    site.run("chtab key=syspowermaxnodes site.value=1");
+    daemon.run("chtab key=syspowerinterval site.value=3600");
+    daemon.run("chtab key=syspowermaxnodes site.value=1");
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let client = scope.spawn(|| site.run_until("rpower cn1,cn2 on", &stop));
-        let status = || site.run("nodels cn1 nodelist.status") + &site.run("rpower cn1 stat");
+        let client = scope.spawn(|| daemon.run_until("rpower cn1,cn2 on", &stop));
+        let status = || daemon.run("nodels cn1 nodelist.status").0 + &daemon.run("rpower cn1 stat").0;
         wait_for("the first machine is not switched on", || status().contains("cn1: on"));
         stop.store(true, Ordering::Release);
         client.join().unwrap();
     });
     // The record of a command is written at its end.
-    wait_for("the command goes on", || site.commands_log().contains("rpower 'cn1,cn2' on"));
-    assert!(site.run("nodels cn1 nodelist.status").contains("powering-on"), "what was done is written");
-    assert!(site.run("rpower cn2 stat").contains("cn2: off"));
-}
-
-fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < end, "{what}");
-        std::thread::park_timeout(Duration::from_millis(50));
-    }
+    wait_for("the command goes on", || commands_log(&site).contains("rpower 'cn1,cn2' on"));
+    assert!(daemon.run("nodels cn1 nodelist.status").0.contains("powering-on"), "what was done is written");
+    assert!(daemon.run("rpower cn2 stat").0.contains("cn2: off"));
 }

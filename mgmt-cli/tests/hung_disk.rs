@@ -7,21 +7,22 @@
 
 #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
+#[allow(dead_code, reason = "shared with the other tests of the executable")]
+mod common;
+
+use common::{PATIENCE, dawn, printed, ready, run};
 use dawn_nfs::client::Client;
 use dawn_nfs::handle::FileHandle;
 use rustix::mount::{MountFlags, mount};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 use std::ffi::CString;
-use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
+use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::process::{Child, Command, Stdio};
 
-/// How long anything that must happen may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Requests that hang, for each service: more than a directory has threads.
 const HUNG: usize = 20;
 
@@ -42,9 +43,7 @@ impl Drop for Machine {
 
 impl Machine {
     fn dawn(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_dawn"));
-        command.env_clear().env("HOME", self.dir.join("home")).env("USER", "root");
-        command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").stdin(Stdio::null());
+        let mut command = dawn(&self.dir.join("home"));
         // The test's own process group is the automounter's, which the kernel lets pass.
         command.process_group(0);
         command
@@ -53,14 +52,8 @@ impl Machine {
     fn start(&mut self) {
         let mut command = self.dawn();
         let services = ["serve", "--services", "xcatd,http,tftp,nfs", "--https-port", "0"];
-        command.args(services).arg("--data");
-        let log = std::fs::File::create(self.dir.join("log")).unwrap();
-        let mut child =
-            command.arg(self.dir.join("data")).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        self.daemon = Some(child);
-        assert_eq!(line, "ready\n", "{}", std::fs::read_to_string(self.dir.join("log")).unwrap());
+        command.args(services).arg("--data").arg(self.dir.join("data"));
+        self.daemon = Some(ready(&mut command, Some(&self.dir.join("log"))));
     }
 
     fn stop(&mut self) {
@@ -70,9 +63,8 @@ impl Machine {
     }
 
     fn run(&self, line: &str) -> (String, bool) {
-        let output: Output = self.dawn().args(line.split(' ')).output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        (text + &String::from_utf8_lossy(&output.stderr), output.status.success())
+        let output = self.dawn().args(line.split(' ')).output().unwrap();
+        (printed(&output), output.status.success())
     }
 
     fn ok(&self, line: &str) -> String {
@@ -80,12 +72,6 @@ impl Machine {
         assert!(success, "{line}: {text}");
         text
     }
-}
-
-fn run(line: &str) {
-    let mut words = line.split(' ');
-    let status = Command::new(words.next().unwrap()).args(words).status().unwrap();
-    assert!(status.success(), "{line}: {status}");
 }
 
 /// An automount on `path` that nothing answers. It hangs as long as the pipe is open.

@@ -6,15 +6,15 @@
 
 #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
+#[allow(dead_code, reason = "shared with the other tests of the executable")]
+mod common;
+
+use common::{PATIENCE, dawn, printed, ready, run};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
-
-/// How long anything that must happen may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+use std::process::{Child, Command};
 
 /// A machine: its own mounts and network, one file system for everything, and the daemon.
 struct Machine {
@@ -28,12 +28,6 @@ impl Drop for Machine {
         self.stop();
         let _ = Command::new("umount").arg("-l").arg(&self.disk).status();
     }
-}
-
-fn run(line: &str) {
-    let mut words = line.split(' ');
-    let status = Command::new(words.next().unwrap()).args(words).status().unwrap();
-    assert!(status.success(), "{line}: {status}");
 }
 
 impl Machine {
@@ -66,17 +60,9 @@ impl Machine {
         machine
     }
 
-    fn dawn(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_dawn"));
-        command.env_clear().env("HOME", &self.home).env("USER", "root");
-        command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").stdin(Stdio::null());
-        command
-    }
-
     fn run(&self, line: &str) -> (String, bool) {
-        let output = self.dawn().args(line.split(' ')).output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        (text + &String::from_utf8_lossy(&output.stderr), output.status.success())
+        let output = dawn(&self.home).args(line.split(' ')).output().unwrap();
+        (printed(&output), output.status.success())
     }
 
     fn ok(&self, line: &str) -> String {
@@ -87,15 +73,9 @@ impl Machine {
 
     /// `dawn serve` with all its services, or `words`.
     fn start(&mut self, words: &[&str]) {
-        let log = self.home.join("log");
-        let mut command = self.dawn();
-        command.args(["serve", "--data"]).arg(self.disk.join("data")).args(words);
-        command.stdout(Stdio::piped()).stderr(std::fs::File::create(&log).unwrap());
-        let mut child = command.spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        self.daemon = Some(child);
-        assert_eq!(line, "ready\n", "{}", std::fs::read_to_string(log).unwrap());
+        let mut serve = dawn(&self.home);
+        serve.args(["serve", "--data"]).arg(self.disk.join("data")).args(words);
+        self.daemon = Some(ready(&mut serve, Some(&self.home.join("log"))));
     }
 
     fn stop(&mut self) {
