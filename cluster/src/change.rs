@@ -1,6 +1,6 @@
 //! A change: who, by which command, and a list of row edits. The only way to write.
 //!
-//! An [`Edit`] says what shall hold afterwards ("the row of n1 in nodehm has mgt ipmi"), not how the row
+//! An [`Edit`] says what is to hold afterwards ("the row of n1 in nodehm has mgt ipmi"), not how the row
 //! looks now. [`plan`] turns edits into [`Effect`]s on the rows of a snapshot: this row before, this row
 //! after. The same effects go to the store, into the next snapshot, and (as [`RowChange`]s) into the change
 //! log and to the screen of a dry run.
@@ -36,7 +36,7 @@ pub struct Change {
     /// Made by a machine (a node's status, an audit row): kept in the log, but not offered by `undo` or shown
     /// unless asked.
     pub quiet: bool,
-    /// What shall hold.
+    /// What is to hold.
     pub edits: Vec<Edit>,
     /// Its number is larger than this one, and larger than that of the last change: a restored database goes
     /// on where the saved one ended, and no number means two changes.

@@ -74,7 +74,7 @@ pub enum EditError {
         /// The column.
         col: Col,
     },
-    /// Nobody could take the change back.
+    /// No rule would be left to take the change back.
     #[error(
         "with this policy root could no longer run {command}: keep a rule that allows root, with a smaller \
          priority number"
@@ -135,7 +135,7 @@ pub enum EditError {
     TooManyEdits(usize),
 }
 
-/// One thing that shall hold after a change.
+/// One thing that is to hold after a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Edit {
     /// Update the rows in which all `keys` hold, or insert one.

@@ -47,7 +47,7 @@ pub enum NoderangeError {
     /// A bracket that nothing closes.
     #[error("a bracket ([) of the noderange is not closed")]
     Bracket,
-    /// Something between or beside operators that does not belong there.
+    /// Something between or next to operators that does not belong there.
     #[error("cannot read '{}' in noderange", excerpt(.0))]
     Syntax(String),
     /// A range that goes down, or whose left number is wider than its right.

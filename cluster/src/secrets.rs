@@ -39,7 +39,7 @@ pub const MASK: &str = "xxxxxxxx";
 /// Whether what a name stands for may be shown. Of several meanings of a name the greatest counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sensitivity {
-    /// Nobody has declared it.
+    /// It is not declared.
     Unknown,
     /// It may.
     Open,

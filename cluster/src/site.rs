@@ -36,7 +36,7 @@ pub(crate) enum Kind {
     Columns,
     /// Anything.
     Text,
-    /// Anything, and nobody may see it in a log.
+    /// Anything, and no log shows it.
     Secret,
 }
 

@@ -212,7 +212,7 @@ fn server_dies(server: &mut Server, address: &StoreAddress) {
     assert_eq!(fresh.site("kept").as_deref(), Some("1"));
 }
 
-/// A server that answers nothing any more: every writer is told, nobody waits for ever, reading goes on.
+/// A server that answers nothing any more: every writer gets an error, none waits for ever, reading goes on.
 fn server_hangs(server: &Server, address: &StoreAddress) {
     let model = Arc::new(Model::open_at(address).unwrap());
     let _follower = model.follow().unwrap();

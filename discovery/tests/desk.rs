@@ -24,6 +24,7 @@ use dawn_discovery::machine::{Kind, Neighbour, Nic};
 use dawn_discovery::rule::Rule;
 use dawn_discovery::sequential::{Options, Run};
 use dawn_discovery::{Arrival, Decision, Desk, Directory, Fabric, Machine, Method, Surroundings, Verdict};
+use dawn_texts::{Text, texts};
 
 /// `1` is 02:00:00:00:00:01.
 fn mac(text: &str) -> MacAddr {
@@ -171,14 +172,9 @@ fn show(decision: &Decision) -> String {
 
 #[test]
 fn decisions() {
-    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/decisions");
-    let mut names: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
-    names.sort();
-    assert!(!names.is_empty());
-    for path in names {
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+    for Text { name, text, .. } in texts(env!("CARGO_MANIFEST_DIR"), "tests/decisions") {
         let mut play = Play::default();
-        for (number, line) in (1..).zip(std::fs::read_to_string(&path).unwrap().lines()) {
+        for (number, line) in (1..).zip(text.lines()) {
             let line = line.trim();
             if !line.is_empty() && !line.starts_with('#') {
                 let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));

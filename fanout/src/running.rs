@@ -65,7 +65,7 @@ impl Fanout {
 
 impl<N, T: Send + 'static, E: Send + 'static> Running<N, T, E> {
     /// The next target whose job has ended; `None` after the last. Safe to drop and to call again (for
-    /// instance in a `select!` beside a timer that shows [`Running::progress`]): no result is lost.
+    /// instance in a `select!` next to a timer that shows [`Running::progress`]): no result is lost.
     pub async fn next(&mut self) -> Option<Finished<N, T, E>> {
         loop {
             if self.cancel.is_cancelled() {

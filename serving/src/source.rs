@@ -96,7 +96,7 @@ pub enum Answer {
     /// Not for this peer, and the peer gets what [`Answer::NotFound`] gives: whether it is there says
     /// something about another machine. The text is for the event.
     Hidden(String),
-    /// Refused, to a program that would show nobody a refusal: by HTTP it gets `shown`, a file that says the
+    /// Refused, to a program that shows no refusal to its user: by HTTP it gets `shown`, a file that says the
     /// reason in its own language. TFTP's error text is shown anyway.
     Explained {
         /// Why, for the event.

@@ -69,7 +69,7 @@ pub enum BootRule {
     Xnba {
         /// Path below `xcat/xnba/`, without `.uefi`.
         script: String,
-        /// Whether UEFI firmware shall load anything; otherwise it goes on to its disk.
+        /// Whether UEFI firmware is to load anything; otherwise it goes on to its disk.
         uefi: bool,
     },
     /// PXELINUX.
@@ -219,7 +219,7 @@ fn for_rule(rule: &BootRule, client: Client, vendor_class: &[u8], server: &Serve
     }
 }
 
-/// A client that does not tell its architecture gets the node's.
+/// A client that does not send its architecture gets the node's.
 fn grub2(file: &str, suffix: &str, shim: Option<&str>, arch: Option<Arch>) -> BootAnswer {
     match (arch, shim) {
         (Some(Arch::UefiX64), Some(shim)) => BootAnswer::file(shim),

@@ -73,7 +73,7 @@ pub enum Mode {
     Authoritative,
     /// Another DHCP server: this one adds only the boot file (proxyDHCP).
     Proxy,
-    /// Nobody here: requests from this network are not answered.
+    /// No server here: requests from this network are not answered.
     Off,
 }
 

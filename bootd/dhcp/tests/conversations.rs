@@ -9,21 +9,16 @@
 
 mod support;
 
-use std::fs;
-use std::path::Path;
-
+use dawn_texts::{Text, texts};
 use expect_test::expect_file;
 use support::stage::Stage;
 
 #[test]
 fn conversations() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conversations");
-    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    assert!(files.len() >= 20, "conversations are missing");
-    for file in files {
-        let text = fs::read_to_string(&file).unwrap();
-        let played = Stage::play(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        expect_file![file].assert_eq(&played);
+    let texts = texts(env!("CARGO_MANIFEST_DIR"), "tests/conversations");
+    assert!(texts.len() >= 20, "conversations are missing");
+    for Text { path, name, text } in texts {
+        let played = Stage::play(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        expect_file![path].assert_eq(&played);
     }
 }

@@ -30,7 +30,7 @@ pub const NEGATIVE_SECONDS_MAX: u32 = 3600;
 pub const FAILURE_SECONDS: u32 = 2;
 /// Parts of the cache.
 const PARTS: usize = 16;
-/// What an entry costs beside its answer, bytes.
+/// What an entry costs besides its answer, bytes.
 const ENTRY_BYTES: usize = 160;
 /// Records of one answer that are read.
 const RECORDS_MAX: usize = 2048;

@@ -19,6 +19,7 @@ use dawn_dns::fuzz::sample;
 use dawn_dns::query::Transport;
 use dawn_dns::transfer::Transfer;
 use dawn_dns::view::View;
+use dawn_texts::{Text, texts};
 use domain::base::iana::Rcode;
 use domain::base::{Message, MessageBuilder, Name, Rtype, Serial, Ttl};
 use domain::rdata::{A, AllRecordData, Soa};
@@ -196,13 +197,9 @@ fn is_ours(line: &str) -> bool {
 
 #[test]
 fn conversations() {
-    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conversations");
-    let mut files: Vec<_> =
-        std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    assert!(files.len() >= 4, "{files:?}");
-    for path in files {
-        let text = std::fs::read_to_string(&path).unwrap();
+    let texts = texts(env!("CARGO_MANIFEST_DIR"), "tests/conversations");
+    assert!(texts.len() >= 4, "conversations are missing");
+    for Text { path, text, .. } in texts {
         let mut talk = Talk::new();
         for line in text.lines().filter(|line| is_ours(line)) {
             writeln!(talk.said, "{line}").unwrap();

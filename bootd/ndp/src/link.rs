@@ -134,7 +134,7 @@ fn set_option<T>(socket: &Socket, level: libc::c_int, name: libc::c_int, value: 
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// The hop limit of a received message; 0, which is never valid, where the kernel does not tell.
+/// The hop limit of a received message; 0, which is never valid, where the kernel does not say.
 fn hop_limit(header: &libc::msghdr) -> u8 {
     // SAFETY: the header was filled by recvmsg, and its control buffer is alive; the macros stay inside of
     // it.

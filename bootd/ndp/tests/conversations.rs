@@ -16,6 +16,7 @@ use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use dawn_ndp::engine::{Action, Engine};
+use dawn_texts::{Text, texts};
 
 /// `cn7` is fe80::7 at 02:00:00:00:00:07; a name without a number is a router, fe80::ff.
 fn number(name: &str) -> u8 {
@@ -93,13 +94,8 @@ fn play(name: &str, text: &str) {
 
 #[test]
 fn conversations() {
-    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conversations");
-    let mut paths: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
-    paths.sort();
-    assert!(!paths.is_empty());
-    for path in paths {
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        play(&name, &std::fs::read_to_string(&path).unwrap());
+    for Text { name, text, .. } in texts(env!("CARGO_MANIFEST_DIR"), "tests/conversations") {
+        play(&name, &text);
     }
 }
 

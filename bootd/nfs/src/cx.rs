@@ -103,7 +103,7 @@ impl State {
         // Not under the lock: a tree on a hung file system must not hold the others.
         let tree = Arc::new(Tree::open(&self.shop, export, previous.as_deref())?);
         let mut trees = trees();
-        // Another thread may have been faster; all sessions shall share one tree.
+        // Another thread may have been faster; all sessions share one tree.
         let faster = trees.get(&export.id).filter(|t| previous.as_ref().is_none_or(|p| !Arc::ptr_eq(t, p)));
         if let Some(faster) = faster.filter(|t| t.is_current(export)) {
             return Ok(faster.clone());

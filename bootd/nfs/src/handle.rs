@@ -1,4 +1,4 @@
-//! File handles on the wire: what they hold and why nobody else can make one.
+//! File handles on the wire: what they hold and why a client cannot make one.
 //!
 //! A handle is at most 64 bytes (RFC 1813 §2.3.3):
 //!

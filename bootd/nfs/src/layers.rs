@@ -224,7 +224,7 @@ impl Layers {
         let follow = !matches!(layer.what, Some(OverlayKind::OnFirstUse { .. }));
         let region = Region::open(mounts, export, layer.region, &source, layer.access(), follow)?;
         let mut open = layer.open.lock().unwrap_or_else(PoisonError::into_inner);
-        // Another thread may have been faster; all shall share one region.
+        // Another thread may have been faster; all share one region.
         if let Some(faster) = open.as_ref().filter(|r| r.path == region.path && r.is_root(&region.root_stat))
         {
             return Ok(faster.clone());

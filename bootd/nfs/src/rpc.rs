@@ -21,7 +21,7 @@ const MSG_DENIED: u32 = 1;
 /// Who the caller says it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credential {
-    /// AUTH_NONE: nobody in particular.
+    /// AUTH_NONE: no user in particular.
     None,
     /// AUTH_SYS: user, group and supplementary groups as the client's kernel states them.
     Sys(SysCredential),

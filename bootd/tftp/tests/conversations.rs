@@ -31,6 +31,7 @@ use std::time::Duration;
 
 use dawn_serving::shares::Kind;
 use dawn_serving::{Answer, Event, EventKind, Rendered, Request, Source};
+use dawn_texts::{Text, texts};
 use dawn_tftp::limits::Limits;
 use dawn_tftp::outbox::{Outbox, PortId, Route};
 use dawn_tftp::server::{Ask, Incoming, Server};
@@ -329,12 +330,7 @@ fn client_name(peer: SocketAddrV4) -> String {
 
 #[test]
 fn conversations() {
-    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conversations");
-    let mut names: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
-    names.sort();
-    assert!(!names.is_empty());
-    for path in names {
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        run(&name, &std::fs::read_to_string(&path).unwrap());
+    for Text { name, text, .. } in texts(env!("CARGO_MANIFEST_DIR"), "tests/conversations") {
+        run(&name, &text);
     }
 }

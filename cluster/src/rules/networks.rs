@@ -96,7 +96,7 @@ fn alone(row: &Row) -> Result<(), EditError> {
     }
 }
 
-/// What is wrong with a row beside the others.
+/// What is wrong with a row among the others.
 fn among_others(next: &Snapshot, row: &Row) -> Result<(), EditError> {
     let name =
         |row: &Row| row.get(COLUMNS.name).or_else(|| row.get(COLUMNS.net)).cloned().unwrap_or_default();

@@ -168,7 +168,7 @@ fn connect(address: &ServerAddress, answer_time: Duration) -> Result<Session, St
     let connected = connected.map_err(|_| StoreError::Silent)?;
     let (client, mut connection) = connected.map_err(|error| {
         let (place, reason) = (place(), reason(&error));
-        // Without a code nobody answered; 57P: starting or stopping; 53: too many connections.
+        // Without a code no server answered; 57P: starting or stopping; 53: too many connections.
         let passing = |code: &SqlState| code.code().starts_with("57P") || code.code().starts_with("53");
         match error.code() {
             Some(code) if !passing(code) => StoreError::Refused { place, reason },

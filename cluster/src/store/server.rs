@@ -48,7 +48,7 @@ pub(super) enum Param<'a> {
 /// Rows as the server gives them, numbers as text.
 pub(super) type TextRows = Vec<Vec<Option<String>>>;
 
-/// What differs between the servers beside names and types.
+/// What differs between the servers besides names and types.
 pub(super) struct ServerDialect {
     pub(super) engine: &'static str,
     pub(super) base: Dialect,

@@ -35,6 +35,7 @@ use dawn_snmp::message::{AUTHENTICATED, ENCRYPTED, Message};
 use dawn_snmp::pdu::{Kind, Pdu};
 use dawn_snmp::walk::Bounds;
 use dawn_snmp::{Credentials, Oid, Session, Step, Task, Value, VarBind};
+use dawn_texts::{Text, texts};
 use support::{Around, Engine, seal_community};
 
 struct Play {
@@ -334,12 +335,7 @@ fn run(name: &str, text: &str) {
 
 #[test]
 fn conversations() {
-    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conversations");
-    let mut names: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
-    names.sort();
-    assert!(!names.is_empty());
-    for path in names {
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        run(&name, &std::fs::read_to_string(&path).unwrap());
+    for Text { name, text, .. } in texts(env!("CARGO_MANIFEST_DIR"), "tests/conversations") {
+        run(&name, &text);
     }
 }

@@ -32,6 +32,7 @@ use dawn_ipmi::sim::{Bmc, Habits};
 use dawn_ipmi::wire::message::Code;
 use dawn_ipmi::wire::v15::AuthType;
 use dawn_ipmi::{Credentials, Fallback, Protection, Secret, Seed, SessionOptions, Suite};
+use dawn_texts::{Text, texts};
 
 struct Play {
     engine: Engine,
@@ -239,12 +240,7 @@ fn run(name: &str, text: &str) {
 
 #[test]
 fn conversations() {
-    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conversations");
-    let mut names: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
-    names.sort();
-    assert!(!names.is_empty());
-    for path in names {
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        run(&name, &std::fs::read_to_string(&path).unwrap());
+    for Text { name, text, .. } in texts(env!("CARGO_MANIFEST_DIR"), "tests/conversations") {
+        run(&name, &text);
     }
 }

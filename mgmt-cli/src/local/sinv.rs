@@ -26,7 +26,7 @@ pub struct Args {
     /// Write the report to a file
     #[arg(short = 'o', value_name = "REPORT")]
     output: Option<PathBuf>,
-    /// Templates that may be made beside the first [default: 0]
+    /// Templates that may be made besides the first [default: 0]
     #[arg(short = 't', value_name = "N", default_value_t = 0, hide_default_value = true)]
     count: usize,
     /// Remove the templates that were made

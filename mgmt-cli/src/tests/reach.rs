@@ -524,7 +524,7 @@ fn rows_of_others(bed: &Bed) -> Vec<String> {
     lines
 }
 
-/// What requests of programs carry beside their noderange: every element that could name another node.
+/// What requests of programs carry besides their noderange: every element that could name another node.
 fn elements(way: &str) -> String {
     let attr = format!("<attr><node>{way}</node><mgt>blade</mgt><nicsadapter>x</nicsadapter></attr>");
     let tables = ["nodehm", "nics", "ipmi"].map(|name| {

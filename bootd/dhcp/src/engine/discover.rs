@@ -18,7 +18,7 @@ const BOOTP_LEASE_SECONDS: u32 = 86_400;
 struct Pick<'a> {
     address: Ipv4Addr,
     network: &'a Network,
-    /// Nobody is known to have used it lately: ask the link first.
+    /// No machine is known to have used it lately: ask the link first.
     probe: bool,
 }
 

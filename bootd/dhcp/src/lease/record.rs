@@ -44,7 +44,7 @@ pub enum Record {
     Forget(Ipv4Addr),
 }
 
-/// How the records of a file are told apart.
+/// How the records of a file differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// As this version writes them.

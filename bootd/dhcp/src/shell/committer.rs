@@ -98,10 +98,10 @@ impl State {
                 self.senders.send(&batch.send);
                 let was_failed = self.failed_at.take().is_some();
                 if self.overrun.swap(false, Ordering::AcqRel) || was_failed {
-                    self.wake.tell(Verdict::Recovered);
+                    self.wake.report(Verdict::Recovered);
                 }
             }
-            Err(why) => self.wake.tell(Verdict::Failed(mem::take(&mut batch.records), why)),
+            Err(why) => self.wake.report(Verdict::Failed(mem::take(&mut batch.records), why)),
         }
     }
 

@@ -35,7 +35,7 @@ use crate::lease::Lease;
 use crate::lease::journal::{Journal, JournalError};
 use crate::time::Time;
 
-/// What the shell has to know beside the engine's settings.
+/// What the shell has to know besides the engine's settings.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Interfaces to serve; empty means every one that is up and has an IPv4 address, loopback excepted.

@@ -139,7 +139,7 @@ fn destination(header: &libc::msghdr) -> Ipv4Addr {
     Ipv4Addr::UNSPECIFIED
 }
 
-/// A datagram to send, with the source address it shall have.
+/// A datagram to send, with the source address that it is to have.
 pub(super) struct Datagram<'a> {
     pub bytes: &'a [u8],
     pub to: SocketAddrV4,

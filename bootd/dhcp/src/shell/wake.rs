@@ -65,7 +65,7 @@ impl Wake {
         self.ring();
     }
 
-    pub(super) fn tell(&self, verdict: Verdict) {
+    pub(super) fn report(&self, verdict: Verdict) {
         self.verdicts.lock().unwrap_or_else(PoisonError::into_inner).push(verdict);
         self.ring();
     }

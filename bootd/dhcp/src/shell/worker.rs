@@ -228,7 +228,7 @@ impl Worker {
         }
         let batch = Batch { records: std::mem::take(&mut self.out.records), send };
         if let Err(batch) = committer.submit(batch) {
-            self.wake.tell(Verdict::Failed(batch.records, CommitError::TooSlow));
+            self.wake.report(Verdict::Failed(batch.records, CommitError::TooSlow));
             committer.tell_when_caught_up();
         }
     }

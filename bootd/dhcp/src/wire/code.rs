@@ -23,7 +23,7 @@ pub mod ipxe {
 pub mod relay {
     /// Link selection (RFC 3527): the address says which link the client is on.
     pub const LINK_SELECTION: u8 = 5;
-    /// Server identifier override (RFC 5107): the client shall talk to the relay.
+    /// Server identifier override (RFC 5107): the client is to talk to the relay.
     pub const SERVER_ID_OVERRIDE: u8 = 11;
 }
 

@@ -395,7 +395,7 @@ impl Conn {
         Ok(())
     }
 
-    /// What the poll set shall wait for besides what it waits for already. The registration fires once.
+    /// What the poll set must wait for besides what it waits for already. The registration fires once.
     pub fn want(&self, readable: bool, writable: bool, poll: &super::poll::Poll) -> io::Result<()> {
         let mut interest = lock(&self.interest);
         let before = (interest.readable, interest.writable);
