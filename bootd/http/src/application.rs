@@ -2,10 +2,14 @@
 //! nothing, and the front answers what it does not know by itself.
 
 #[cfg(feature = "application")]
-pub use crate::handover::{Application, Beyond, Reply, hand_over};
+pub(crate) use crate::handover::hand_over;
+#[cfg(feature = "application")]
+pub use crate::handover::{Application, Beyond, Reply};
 
 #[cfg(not(feature = "application"))]
-pub use nothing::{Beyond, hand_over};
+pub use nothing::Beyond;
+#[cfg(not(feature = "application"))]
+pub(crate) use nothing::hand_over;
 
 #[cfg(not(feature = "application"))]
 mod nothing {
@@ -16,7 +20,7 @@ mod nothing {
     #[derive(Clone, Copy, Debug)]
     pub enum Beyond {}
 
-    pub async fn hand_over(application: Beyond, _: SocketAddr, _: Stream, _: Vec<u8>) {
+    pub(crate) async fn hand_over(application: Beyond, _: SocketAddr, _: Stream, _: Vec<u8>) {
         match application {}
     }
 }
