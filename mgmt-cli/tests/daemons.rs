@@ -418,7 +418,7 @@ fn backup_and_restore(engine: Option<Engine>) {
         let mut command = site.command();
         command.arg("restore").arg(from).arg("--data").arg(&site.data);
         let output = command.args(Some(option).filter(|option| !option.is_empty())).output().unwrap();
-        (told(&output), output.status.code().unwrap())
+        (printed(&output), output.status.code().unwrap())
     };
     let restore = |from: &Path, site: &Site| restore_with("", from, site);
     let (text, code) = restore_with("--overwrite", &saved, &site);
@@ -487,7 +487,7 @@ fn doctor_says_what_is_wrong() {
     let doctor = |host: &str, words: &[&str]| {
         let mut command = site.command();
         let output = command.env("XCATHOST", host).arg("doctor").args(words).output().unwrap();
-        (told(&output), output.status.code().unwrap())
+        (printed(&output), output.status.code().unwrap())
     };
     let nowhere = directory.path().join("nowhere");
     let (text, code) = doctor("127.0.0.1:1", &["--data", &nowhere.to_string_lossy()]);
