@@ -1,7 +1,7 @@
 //! Ports that are in use: how long a service waits for them, and which process holds one, read from `/proc`.
 //!
-//! The process is for texts only: another user's process and another PID namespace cannot be seen, and sockets
-//! of the kernel (its NFS server) belong to no process.
+//! The process is for texts only: another user's process and another PID namespace cannot be seen, and
+//! sockets of the kernel (its NFS server) belong to no process.
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -1,11 +1,11 @@
 //! A thread that accepts connections as fast as they come.
 //!
 //! The kernel's queue of new connections knows no kinds of callers, and when it is full the next handshake
-//! fails and is tried again after a second (tcp(7), `tcp_abort_on_overflow`). A task of the runtime has its
-//! turn between all others, and connections that strangers open meanwhile fill that queue. The thread does
-//! nothing else: it gives a connection its place, or the permit to be answered that there is none, or closes it.
-//! What it hands over waits in two queues of [`ARRIVALS_MAX`], and those of strangers come second. When a
-//! queue is full, the newcomer is closed.
+//! fails and is tried again after a second (tcp(7), `tcp_abort_on_overflow`). A task of the runtime has
+//! its turn between all others, and connections that strangers open meanwhile fill that queue. The thread
+//! does nothing else: it gives a connection its place, or the permit for the answer that there is none, or
+//! closes it. What it hands over waits in two queues of [`ARRIVALS_MAX`], and those of strangers come
+//! second. When a queue is full, the newcomer is closed.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

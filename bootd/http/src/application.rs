@@ -1,5 +1,5 @@
-//! What is behind the static front: with the feature `application` one that is served through hyper, otherwise
-//! nothing, and the front answers what it does not know by itself.
+//! What is behind the static front: with the feature `application` one that is served through hyper,
+//! otherwise nothing, and the front answers what it does not know by itself.
 
 #[cfg(feature = "application")]
 pub(crate) use crate::handover::hand_over;

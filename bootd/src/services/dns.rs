@@ -1,4 +1,5 @@
-//! Names of the cluster. A name server that was not asked for by name gives way to another server on its port.
+//! Names of the cluster. A name server that was not asked for by name gives way to another server on its
+//! port.
 
 use super::{Here, Service, Starting, Stop, Task};
 use crate::appliance::Settings;
