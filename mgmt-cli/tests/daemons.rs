@@ -511,7 +511,7 @@ fn doctor_says_what_is_wrong() {
 /// Runs openssl(1) in a directory.
 fn openssl(directory: &Path, line: &str) {
     let output = Command::new("openssl").args(line.split(' ')).current_dir(directory).output().unwrap();
-    assert!(output.status.success(), "openssl {line}: {}", told(&output));
+    assert!(output.status.success(), "openssl {line}: {}", printed(&output));
 }
 
 /// A key in the old form and its certificate with the extensions that xCAT's authority gives, as NAME-key,
@@ -569,10 +569,8 @@ fn certificates_of_an_xcat_server_go_on() {
     let daemon = site.start();
     daemon.ok("nodeadd n1 groups=all");
     let made = site.command().args(["init", "--client", "bob", "--data"]).arg(&data).output().unwrap();
-    assert!(made.status.success(), "{}", told(&made));
+    assert!(made.status.success(), "{}", printed(&made));
     let bob = ClientSettings { certificates: data.join("clients/bob"), ..daemon.settings.clone() };
-    let request = Request { command: "lsxcatd".into(), args: vec!["-v".into()], ..Request::default() };
-    let (mut out, mut err) = (Vec::new(), Vec::new());
-    let code = client::run(&bob, &request, &AtomicBool::new(false), &mut out, &mut err);
-    assert_eq!(code, 0, "{}", String::from_utf8_lossy(&err));
+    let (text, code) = ask(&bob, "lsxcatd -v", &AtomicBool::new(false));
+    assert_eq!(code, 0, "{text}");
 }
