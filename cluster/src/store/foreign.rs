@@ -55,16 +55,19 @@ pub fn foreign_tables(
     address: &StoreAddress,
     wanted: impl Fn(&str) -> bool,
 ) -> Result<Vec<ForeignTable>, StoreError> {
-    type Found = Vec<(String, Vec<String>, Vec<Vec<Option<String>>>)>;
-    let found: Found = match address {
-        StoreAddress::Sqlite(directory) => return files(directory, wanted),
+    match address {
+        StoreAddress::Sqlite(directory) => files(directory, wanted),
         #[cfg(feature = "postgres")]
-        StoreAddress::Postgres(address) => server::all_tables::<postgres::Pg>(address, wanted)?,
+        StoreAddress::Postgres(address) => of_server(server::all_tables::<postgres::Pg>(address, wanted)?),
         #[cfg(feature = "mysql")]
-        StoreAddress::Mysql(address) => server::all_tables::<mysql::Mysql>(address, wanted)?,
+        StoreAddress::Mysql(address) => of_server(server::all_tables::<mysql::Mysql>(address, wanted)?),
         #[cfg(not(all(feature = "mysql", feature = "postgres")))]
-        other => return Err(without_driver(other)),
-    };
+        other => Err(without_driver(other)),
+    }
+}
+
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+fn of_server(found: Vec<(String, Vec<String>, server::TextRows)>) -> Result<Vec<ForeignTable>, StoreError> {
     found.into_iter().map(|(name, columns, rows)| ForeignTable::new(name, columns, rows)).collect()
 }
 
