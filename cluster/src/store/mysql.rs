@@ -1,7 +1,7 @@
 //! MySQL and MariaDB.
 //!
-//! Tables are InnoDB with a binary collation, so that names compare as they do everywhere else here. MySQL does
-//! not notify clients of changes; other daemons ask for the last number.
+//! Tables are InnoDB with a binary collation, so that names compare as they do everywhere else here. MySQL
+//! does not notify clients of changes; other daemons ask for the last number.
 
 use super::server::{Client, Param, ServerDialect, ServerStore, TextRows};
 use super::{ANSWER_TIME_MAX, Bell, CONNECT_TIME_MAX, Dialect, IfMissing, LOCK_WAIT_MAX, Store, StoreError};

@@ -127,9 +127,9 @@ pub fn pieces(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Remove an image from its directory, and the directory if nothing else is in it. No command builds or packs it
-/// meanwhile. A tree of which `users` names nodes that run from it only loses its name; the daemon removes it
-/// when they have gone.
+/// Remove an image from its directory, and the directory if nothing else is in it. No command builds or packs
+/// it meanwhile. A tree of which `users` names nodes that run from it only loses its name; the daemon removes
+/// it when they have gone.
 ///
 /// # Errors
 /// [`GenimageError::Busy`] while another command works on the image, [`GenimageError::Mounted`] when

@@ -7,7 +7,7 @@
 //! | [`server`] | what the NFS server lays over the image, and what it seeds in the store |
 //! | [`node`] | what `/init` copies, links and mounts, and what it lays over an image by itself |
 //!
-//! [`server`] and [`node`] ask the same [`content`], so a path has the same content whoever puts it in place.
+//! [`server`] and [`node`] ask the same [`content`], so a path has the same content in both cases.
 //! All of it is pure: [`content::Look`] answers what is in the trees and in the image. The tables have been
 //! read before ([`dawn_wire::list::Entry`] is an entry of the list that the server writes), so `/init` takes
 //! this part of the crate only.

@@ -327,7 +327,8 @@ fn parts_that_cannot_be_joined() {
     );
 }
 
-/// A tree that has a listed path directly below a listed directory means that path, even if it is empty there.
+/// A tree that has a listed path directly below a listed directory means that path, even if it is empty
+/// there.
 #[test]
 fn a_tree_with_a_child_does_not_count_for_the_directory() {
     check(

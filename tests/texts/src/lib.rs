@@ -17,8 +17,8 @@ pub struct Text {
     pub text: String,
 }
 
-/// Every file of `folder`, which is in the folder `package` of a crate (`CARGO_MANIFEST_DIR`), in the order of
-/// their names.
+/// Every file of `folder`, which is in the folder `package` of a crate (`CARGO_MANIFEST_DIR`), in the order
+/// of their names.
 ///
 /// # Panics
 /// When there is none, or one that cannot be read.
