@@ -14,6 +14,7 @@ use dawn_plan::{self as plan, Action, BootState, KernelBoot, Plan, PlanError, Sy
 use dawn_serving::disks::{WAIT_TIME_MAX, within};
 use dawn_serving::{DiskPool, Late};
 use dawn_wire::image;
+use dawn_wire::image::ROOT;
 use dawn_xcatd::node_status::NodeReport;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -205,7 +206,7 @@ fn check_files(
         (BootState::Statelite(_), Some(image)) if plan::is_ramdisk(image) => {
             (image::PACKED_STATELITE, format!("liteimg {name}"))
         }
-        (BootState::Statelite(_), _) => ("rootimg", format!("genimage {name}")),
+        (BootState::Statelite(_), _) => (ROOT, format!("genimage {name}")),
         _ => {
             let packed = images.look_now(&dir, WAIT_TIME_MAX).map_err(|late| unavailable(&dir, late))?;
             (packed.unwrap_or(image::PACKED_ROOTS[0]), format!("packimage {name}"))

@@ -21,6 +21,7 @@ use dawn_serving::{
     Answer, Content, DiskPool, Mount, NamedFiles, Rendered, Request, RequestPath, Roots, Service, Source,
     Tree, TreeError,
 };
+use dawn_wire::image::ROOT;
 use dawn_xcatd::node_status::{NodeReport, NodeReports};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -43,7 +44,7 @@ impl Place {
     /// Whether it lies in a tree of an image, whose names are not shown; what lies there is given out by its
     /// name.
     fn is_unlisted(&self) -> bool {
-        let is_tree = |name: &str| name == "rootimg" || name.starts_with("rootimg.");
+        let is_tree = |name: &str| name == ROOT || name.starts_with("rootimg.");
         self.in_install.iter().flat_map(|inside| inside.iter()).any(|name| is_tree(&name.to_string_lossy()))
     }
 }

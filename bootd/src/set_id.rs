@@ -6,6 +6,7 @@
 //! closed: HTTP, TFTP and NFS look at what is below it.
 
 use dawn_cluster::Snapshot;
+use dawn_wire::image::ROOT;
 use rustix::fs::{StatVfsMountFlags, statvfs};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use std::path::{Path, PathBuf};
 pub fn reachable_trees(snapshot: &Snapshot) -> Vec<PathBuf> {
     let directory = |name: &dawn_cluster::Text| {
         let directory = snapshot.osimage(name)?.get("rootimgdir")?.to_string();
-        Some(PathBuf::from(directory).join("rootimg"))
+        Some(PathBuf::from(directory).join(ROOT))
     };
     let trees = snapshot.osimage_names().filter_map(directory);
     let mut trees: Vec<PathBuf> = trees.filter(|tree| is_reachable(tree).unwrap_or(false)).collect();

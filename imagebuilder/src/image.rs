@@ -85,7 +85,7 @@ pub struct ImageDef {
 pub fn is_in_tree(path: &Path) -> bool {
     path.components().any(|part| {
         let name = part.as_os_str().to_string_lossy();
-        name == "rootimg" || name.starts_with("rootimg.")
+        name == ROOT || name.starts_with("rootimg.")
     })
 }
 

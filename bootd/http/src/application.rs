@@ -17,7 +17,7 @@ mod nothing {
     use std::net::SocketAddr;
 
     /// There is none.
-    #[derive(Clone, Copy, Debug)]
+    #[derive(Clone, Debug)]
     pub enum Beyond {}
 
     pub(crate) async fn hand_over(application: Beyond, _: SocketAddr, _: Stream, _: Vec<u8>) {

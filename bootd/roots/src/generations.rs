@@ -39,7 +39,7 @@ const WRITE_SECONDS: u64 = 3600;
 /// Trees remembered for one node.
 const TREES_PER_NODE_MAX: usize = 8;
 /// The tree of an image, and the beginning of the names of its old ones.
-pub(crate) const TREE: &str = "rootimg";
+pub(crate) const TREE: &str = dawn_wire::image::ROOT;
 
 /// What a tree is known by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

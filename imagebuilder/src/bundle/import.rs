@@ -6,7 +6,7 @@ use std::io::{self, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
-use dawn_wire::image::PACKED_ROOTS;
+use dawn_wire::image::{PACKED_ROOTS, ROOT};
 use flate2::read::MultiGzDecoder;
 
 use super::manifest::is_place;
@@ -96,8 +96,7 @@ fn take_over(
     files.retain(|(from, _)| from.is_file());
     let mut placing = Placing::new(&job.within)?;
     files.iter().try_for_each(|(from, to)| placing.check(from, to, &dir))?;
-    let tree =
-        Some(top.join(TREE)).filter(|packed| packed.is_file()).map(|packed| (packed, dir.join("rootimg")));
+    let tree = Some(top.join(TREE)).filter(|packed| packed.is_file()).map(|packed| (packed, dir.join(ROOT)));
     let imported = Imported { manifest, litefile };
     if !accept(&imported) {
         return Err(BundleError::Refused);

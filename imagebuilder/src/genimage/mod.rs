@@ -32,6 +32,7 @@ pub(crate) use place::lock;
 pub use place::{pieces, remove_image, set_aside};
 pub use plan::{Plan, Program, Step};
 
+use dawn_wire::image::ROOT;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -267,7 +268,7 @@ fn build(
     maker: &dyn MakeInitrd,
     line: &mut dyn FnMut(&str),
 ) -> Result<Outcome, GenimageError> {
-    let rootimg = building.join("rootimg");
+    let rootimg = building.join(ROOT);
     tree::install(def, plan, building, line)?;
     line("Setting up the tree for network boot.");
     customize::apply(def, &rootimg)?;
@@ -280,13 +281,13 @@ fn build(
 
 /// Run the postinstall scripts, directly and one after the other.
 fn postinstall(def: &ImageDef, building: &Path, line: &mut dyn FnMut(&str)) -> Result<(), GenimageError> {
-    let kernel = kernel::find(&building.join("rootimg"), def.kernelver.as_deref()).map(|k| k.release);
+    let kernel = kernel::find(&building.join(ROOT), def.kernelver.as_deref()).map(|k| k.release);
     for script in &def.postinstall {
         let mut words = script.split_whitespace();
         let Some(program) = words.next() else { continue };
         line(&format!("Running postinstall script {script}"));
         let mut command = Command::new(program);
-        command.arg(building.join("rootimg")).args([&def.osvers, &def.arch, &def.profile]).args(words);
+        command.arg(building.join(ROOT)).args([&def.osvers, &def.arch, &def.profile]).args(words);
         command.envs(environment(def, building, kernel.as_deref().unwrap_or_default()));
         exec::run(&mut command, line)
             .map_err(|source| GenimageError::Program { step: format!("postinstall {script}"), source })?;

@@ -61,7 +61,7 @@ pub(super) fn fresh(dir: &Path) -> Result<PathBuf, GenimageError> {
 
 /// Put a finished build into place: the tree by exchanging names, the pieces by renaming over the old ones.
 pub(super) fn publish(building: &Path, dir: &Path, permission: Option<u32>) -> Result<(), GenimageError> {
-    let (new, old) = (building.join("rootimg"), dir.join("rootimg"));
+    let (new, old) = (building.join(ROOT), dir.join(ROOT));
     let handle = File::open(building).map_err(|source| file_error(building, source))?;
     rustix::fs::syncfs(&handle).map_err(|error| file_error(building, error.into()))?;
     let mode = Permissions::from_mode(permission.unwrap_or(PERMISSION_DEFAULT) & 0o7777);
@@ -166,7 +166,7 @@ pub fn remove_image(
 
 /// The name under which a tree goes on that nodes run from.
 fn keep(tree: &Path, dir: &Path) -> Result<PathBuf, GenimageError> {
-    if tree != dir.join("rootimg") {
+    if tree != dir.join(ROOT) {
         return Ok(tree.to_owned());
     }
     let kept = set_aside(dir)?;

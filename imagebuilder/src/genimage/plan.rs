@@ -1,5 +1,6 @@
 //! What a build will do, computed beforehand: package sources, and programs with all their words.
 
+use dawn_wire::image::ROOT;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -74,7 +75,7 @@ pub(super) struct Request<'a> {
 impl Request<'_> {
     /// The tree under construction.
     pub(super) fn root(&self) -> PathBuf {
-        self.building.join("rootimg")
+        self.building.join(ROOT)
     }
 
     /// A file of the programs.

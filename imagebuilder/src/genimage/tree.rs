@@ -3,6 +3,7 @@
 //! Scripts of packages expect `/proc`, `/sys` and `/dev`. They are mounted in a namespace that only the
 //! program and its children are in, so nothing stays mounted however the build ends.
 
+use dawn_wire::image::ROOT;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -47,7 +48,7 @@ pub(super) fn install(
     plan.warnings.iter().for_each(|text| line(&format!("Warning: {text}")));
     write_files(plan, building)?;
     line(&format!("Installing {} from {}", def.osvers, plan.sources.join(", ")));
-    let root = building.join("rootimg");
+    let root = building.join(ROOT);
     for step in &plan.steps {
         match step {
             Step::Run(program) => run(program, &root, line)

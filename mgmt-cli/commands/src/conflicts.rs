@@ -8,6 +8,7 @@ use dawn_bootd::output::{Done, Out};
 use dawn_cluster::{RowChange, Snapshot, Text, schema};
 use dawn_serving::disks::within;
 use dawn_statelite::image_of;
+use dawn_wire::image::ROOT;
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
@@ -57,7 +58,7 @@ pub fn conflicts(snapshot: &Snapshot, node: &str) -> Vec<String> {
 pub fn needs(snapshot: &Snapshot, image: &str) -> Vec<String> {
     let dir = snapshot.osimage(image).and_then(|found| found.rootimgdir(snapshot));
     let files = dawn_statelite::files_of_image(snapshot, image);
-    let Some(rootimg) = dir.map(|dir| Path::new(&dir).join("rootimg")) else { return Vec::new() };
+    let Some(rootimg) = dir.map(|dir| Path::new(&dir).join(ROOT)) else { return Vec::new() };
     match within(&rootimg, move |rootimg| dawn_statelite::missing(rootimg, &files)) {
         Ok(missing) => missing.iter().map(ToString::to_string).collect(),
         Err(late) => vec![format!("{}: {late}", rootimg.display())],

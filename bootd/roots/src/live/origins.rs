@@ -45,7 +45,7 @@ pub fn origins(
     data: &Path,
 ) -> BTreeMap<String, Origin> {
     let Some(dir) = image_dir(snapshot, node) else { return BTreeMap::new() };
-    let wish = Wish::of(snapshot, node, addresses, dir.join("rootimg"));
+    let wish = Wish::of(snapshot, node, addresses, dir.join(crate::generations::TREE));
     let kept = kept(&wish);
     let is_reserved = |tree: &Path| reserved::reason(snapshot, data, tree).is_some();
     let trees: Vec<Looked> = wish

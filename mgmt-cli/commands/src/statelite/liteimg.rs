@@ -9,6 +9,7 @@ use dawn_bootd::output::{Deed, Done, Out, Stop};
 use dawn_imagebuilder::packimage::pack_statelite;
 use dawn_plan::is_ramdisk;
 use dawn_statelite::{files_of_image, liteimg};
+use dawn_wire::image::ROOT;
 use std::path::Path;
 
 /// Prepare the root tree of an image for statelite by links
@@ -51,7 +52,7 @@ impl Command for Args {
         check_image(snapshot, name)?;
         let directory = snapshot.osimage(name).and_then(|image| image.rootimgdir(snapshot));
         let directory = directory.ok_or_else(|| Stop::conflict(format!("{name} has no rootimgdir")))?;
-        let rootimg = Path::new(&directory).join("rootimg");
+        let rootimg = Path::new(&directory).join(ROOT);
         answers(&rootimg)?;
         let mut lines = Vec::new();
         let files = if self.undo { Vec::new() } else { files_of_image(snapshot, name) };
