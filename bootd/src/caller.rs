@@ -2,7 +2,7 @@
 
 use crate::output::{CommandError, Stop};
 use dawn_cluster::secrets::{self, Sensitivity};
-use dawn_cluster::{Col, Noderange, NoderangeError, PolicyRequest, Reach, Snapshot, Text};
+use dawn_cluster::{Col, Noderange, NoderangeError, PolicyRequest, Reach, Snapshot, Text, is_open_to_nodes};
 use dawn_serving::bounded_read::{self, Refused, Rights};
 use dawn_xcatd::dispatch::NODERANGE_WITHOUT_NAME;
 use dawn_xcatd::{Call, Expanded};
@@ -29,6 +29,10 @@ impl View {
         match call.peer_name.as_deref() {
             None => View::Nameless,
             Some("root") => View::Root,
+            // A node with a certificate asks about itself.
+            Some(name) if is_open_to_nodes(&call.request.command) => {
+                View::User(Self::given_by_name(snapshot, call).and(name))
+            }
             Some(_) => View::User(snapshot.reach(&request(call, &[], false))),
         }
     }

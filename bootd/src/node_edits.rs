@@ -1,9 +1,20 @@
 //! Changes in the name of a node, and the check that edits stay with the nodes they are for.
 
 use crate::output::{Done, Stop};
-use dawn_cluster::{Change, Edit, MANAGEMENT_GROUP, Model, Snapshot};
+use dawn_cluster::{Change, Col, Edit, MANAGEMENT_GROUP, Model, Snapshot, col};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+
+/// Columns that say which other machine is driven for a node, or which directory of a server it may write to.
+const BEYOND_NODE: [Col; 7] = [
+    col::ipmi::BMC,
+    col::openbmc::BMC,
+    col::mp::MPA,
+    col::ppc::HCP,
+    col::vm::HOST,
+    col::pduoutlet::PDU,
+    col::statelite::STATEMNT,
+];
 
 /// Writes what a node reports or asks for, without an entry in the log of changes. Rows of other nodes are
 /// refused.
@@ -44,6 +55,12 @@ pub fn keep_to(snapshot: &Snapshot, edits: &[Edit], open: bool, covers: impl Fn(
             return beyond();
         }
         for (col, old, new) in &change.cells {
+            if BEYOND_NODE.contains(col) && new.as_deref().is_some_and(|text| !text.is_empty()) && old != new
+            {
+                return Err(Stop::refused(format!(
+                    "Permission denied: {col} says what outside of the node is used for it, which is for callers who may change every node"
+                )));
+            }
             let of = |text: &str| claimed(snapshot, table.name, col.name(), text, &covers);
             let before = old.as_deref().and_then(of);
             if let Some(what) = new.as_deref().and_then(of).filter(|what| before.as_ref() != Some(what)) {
@@ -102,14 +119,16 @@ fn claimed(
     words().find(|word| belongs_to_others(snapshot, word, &covers)).map(str::to_owned)
 }
 
-/// Whether a name or address is that of a node that is not covered, or of this machine.
+/// Whether a name or address is that of a node that is not covered, or of this machine. Names are the same in
+/// upper and lower case (RFC 4343).
 fn belongs_to_others(snapshot: &Snapshot, word: &str, covers: impl Fn(&str) -> bool) -> bool {
-    let of_node = |name: &str| snapshot.has_node(name) && !covers(name);
+    let is_others = |name: &str| snapshot.has_node(name) && !covers(name);
+    let of_node = |name: &str| is_others(name) || is_others(&name.to_ascii_lowercase());
     let short = word.split('.').next().unwrap_or(word);
     let owner = word.parse().ok().and_then(|ip| snapshot.node_by_ip(ip));
     of_node(word)
         || of_node(short)
         || owner.is_some_and(|name| !covers(&name))
-        || short == "localhost"
+        || short.eq_ignore_ascii_case("localhost")
         || snapshot.site("master").as_deref() == Some(word)
 }

@@ -110,6 +110,12 @@ const OPEN_COMMANDS: &[(&str, &str)] = &[
     ("4.9", "getadapter"),
 ];
 
+/// The command is one that every node may use: a policy row that allows it to every caller gives a user no
+/// other nodes.
+pub fn is_open_to_nodes(command: &str) -> bool {
+    OPEN_COMMANDS.iter().any(|(_, name)| *name == command)
+}
+
 impl Snapshot {
     /// The edits that give a database its default rows. Keys that exist stay as they are.
     pub fn default_rows(&self, installation: &Installation) -> Result<Vec<Edit>, EditError> {

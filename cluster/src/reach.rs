@@ -22,6 +22,13 @@ pub struct Reach {
 }
 
 impl Reach {
+    /// The same, and this node.
+    #[must_use]
+    pub fn and(mut self, node: &str) -> Self {
+        self.allowed.insert(node.into());
+        self
+    }
+
     /// The caller may use the command for this node.
     pub fn covers(&self, node: &str) -> bool {
         self.allowed.contains(node) || self.all && !self.denied.contains(node)

@@ -39,7 +39,9 @@ fn what_was_committed_comes_back() {
     journal.commit(&[lease(1, 10), lease(2, 10)]).unwrap();
     journal.commit(&[lease(1, 20), Record::Forget(Ipv4Addr::from(0x0a00_0002)), lease(3, 30)]).unwrap();
     drop(journal);
+    assert!(fs::read(&path).unwrap().starts_with(b"dawnlse2"), "the beginning of a new file stays");
     let (_, leases) = reopen(&path);
+    assert!(!path.with_extension("damaged").exists());
     let ends: Vec<_> = leases.iter().map(|l| (u32::from(l.address) & 0xff, l.expires.millis())).collect();
     assert_eq!(ends, [(1, 20), (3, 30)]);
 }

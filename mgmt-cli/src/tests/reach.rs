@@ -704,6 +704,11 @@ fn rows_of_nodes_out_of_reach_stay() {
     for line in [
         "chdef cn1 hostnames=vm,cn2",
         "chdef cn1 hostnames=cn2.example.org",
+        "chdef cn1 hostnames=CN2",
+        "chdef cn1 otherinterfaces=CN2:10.0.0.99",
+        "chdef cn1 hostnames=LocalHost",
+        "chdef cn1 bmc=10.0.0.2 mgt=ipmi",
+        "nodech cn1 statelite.statemnt=10.0.0.1:/home",
         "chdef cn1 hostnames=localhost",
         "chdef cn1 otherinterfaces=cn1-ib:10.0.0.2",
         "chdef cn1 nicips.eth9=10.0.0.2",
@@ -723,6 +728,21 @@ fn rows_of_nodes_out_of_reach_stay() {
         bed.run_as("chdef cn1 hostnames=cn1-a", None, Some("alice"), None),
         "1 object definitions have been created or modified.\n"
     );
+    // What the policy opens to every node gives a user no other nodes.
+    for line in [
+        "litefile all",
+        "litetree cn2",
+        "litefile cn1,cn2@hosts.ip==10.0.0.2",
+        "litefile cn1,cn2@hosts.ip==x",
+    ] {
+        let answer = bed.run_as(line, None, Some("frank"), None);
+        assert!(!answer.contains("cn2:") && !answer.contains("cn1:"), "{line}: {answer}");
+    }
+    let guess = |value: &str| {
+        let noderange = format!("<noderange>cn2@hosts.ip=={value}</noderange>");
+        bed.xml_for(&format!("<command>getdestiny</command>{noderange}"), Some("frank"), None)
+    };
+    assert_eq!(guess("10.0.0.2"), guess("10.0.0.3").replace("10.0.0.3", "10.0.0.2"));
     // Within reach, and a group is the caller's part of it.
     assert_eq!(bed.run_as("nodels compute", None, Some("alice"), None), "cn1\n");
     assert_eq!(bed.run_as("nodech compute nodelist.comments=mine", None, Some("alice"), None), "");

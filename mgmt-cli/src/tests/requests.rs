@@ -201,6 +201,7 @@ fn requests_of_programs_and_nodes() {
         ("root", "<command>chtab</command><arg>key=nodeauthentication</arg><arg>site.value=1</arg>"),
         ("10.0.0.1", "<command>getpostscript</command>"),
         ("10.0.0.1", "<command>getdestiny</command>"),
+        ("cn2", "<command>getdestiny</command><noderange>cn2</noderange>"),
         ("cn2", "<command>getdestiny</command><noderange>cn1</noderange>"),
         ("root", "<command>help</command><noderange>lsxcatd</noderange>"),
         ("root", "<command>help</command><noderange>rpower</noderange>"),

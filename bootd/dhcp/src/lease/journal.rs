@@ -189,7 +189,8 @@ impl Journal {
         self.file.write_all_at(MAGIC, 0)?;
         self.file.sync_data()?;
         self.sync_folder()?;
-        self.len = 8;
+        self.len = MAGIC.len() as u64;
+        self.file_len = self.len;
         Ok(())
     }
 
