@@ -318,7 +318,8 @@ fn live_overlay_of_an_untouched_image() -> Result<()> {
     expect(
         &cluster,
         "cn1",
-        "cat /opt/data/d; n=$(wc -l </opt/data/log); sleep 3; [ $(wc -l </opt/data/log) -gt $n ] && echo on",
+        "cat /opt/data/d; n=$(wc -l </opt/data/log); \
+         for i in $(seq 20); do sleep 1; [ $(wc -l </opt/data/log) -gt $n ] && echo on && break; done",
         "cn1\non",
     )?;
     cluster.dawn(["chtab", "-d", &opt, "litefile"])?;
