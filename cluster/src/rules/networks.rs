@@ -53,7 +53,7 @@ pub(super) fn check(base: &Snapshot, next: &Snapshot, effects: &[Effect]) -> Res
 /// The networks in which some addresses are no machine's: all but those of one or two addresses.
 pub(super) fn wide_networks(next: &Snapshot) -> Vec<Subnet> {
     let is_wide = |net: &Subnet| u32::from(net.broadcast()).saturating_sub(u32::from(net.address())) > 1;
-    next.enabled_rows(COLUMNS.net.table).filter_map(subnet).filter(is_wide).collect()
+    next.networks().map(|(net, _)| net).filter(is_wide).collect()
 }
 
 /// Why no machine of one of these networks can have the address.

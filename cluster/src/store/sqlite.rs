@@ -19,7 +19,7 @@ use crate::effect::Effect;
 use crate::log::{LogEntry, PRUNE_EVERY, SHARES, encode, read_parts};
 use crate::schema::{Table, schema};
 use rusqlite::types::ValueRef;
-use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags, params, params_from_iter};
+use rusqlite::{Connection, ErrorCode, OpenFlags, params, params_from_iter};
 use std::collections::{HashMap, HashSet};
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
@@ -47,9 +47,6 @@ pub(crate) const DIALECT: Dialect = Dialect {
     key: "VARCHAR(128)",
     auto: "INTEGER",
 };
-
-/// Statements that the writing of one change holds.
-const PREPARED_MAX: usize = 8;
 
 /// What every connection is told.
 ///
@@ -255,25 +252,11 @@ impl Sqlite {
 
     fn write_inner(&mut self, entry: &LogEntry, effects: &[Effect]) -> Result<(), rusqlite::Error> {
         let savepoint = self.connection.savepoint()?;
-        // Many effects in a row need the same few statements.
-        let mut prepared: Vec<(&str, CachedStatement<'_>)> = Vec::new();
         for effect in effects {
             let Some(sql) = self.sql.get(effect.table.index()) else { continue };
             let (text, values) = bind(sql, effect);
-            let found = prepared.iter().position(|(of, _)| std::ptr::eq(*of, text));
-            let at = match found {
-                Some(at) => at,
-                None => {
-                    prepared.truncate(PREPARED_MAX - 1);
-                    prepared.insert(0, (text, savepoint.prepare_cached(text)?));
-                    0
-                }
-            };
-            if let Some((_, statement)) = prepared.get_mut(at) {
-                statement.execute(params_from_iter(values))?;
-            }
+            savepoint.prepare_cached(text)?.execute(params_from_iter(values))?;
         }
-        drop(prepared);
         let head = "INSERT INTO dawn_change (seq,at_ms,who,command,quiet) VALUES (?1,?2,?3,?4,?5)";
         let seq = i64::try_from(entry.seq).unwrap_or(i64::MAX);
         savepoint.prepare_cached(head)?.execute(params![
