@@ -42,7 +42,7 @@ pub fn client_certificate(site: &Site<'_>) -> Vec<Finding> {
 }
 
 pub fn daemon(site: &Site<'_>) -> Vec<Finding> {
-    vec![match site.ask(&["lsxcatd", "-v"]) {
+    vec![match &site.daemon {
         Ok(lines) => Finding::ok(format!("the daemon answers: {}", lines.join(" "))),
         Err(error) => Finding::failed(
             format!("the daemon does not answer: {}", error.reason()),
@@ -106,7 +106,7 @@ pub fn loaders(site: &Site<'_>) -> Vec<Finding> {
 
 /// `site.master` is an address of this machine.
 pub fn master(site: &Site<'_>) -> Vec<Finding> {
-    if !site.is_served {
+    if !site.is_served() {
         return Vec::new();
     }
     let Some(master) = site.setting("master") else {
@@ -130,7 +130,7 @@ pub fn master(site: &Site<'_>) -> Vec<Finding> {
 
 /// What DHCP cannot do of what the tables ask.
 pub fn networks(site: &Site<'_>) -> Vec<Finding> {
-    if !site.is_served {
+    if !site.is_served() {
         return Vec::new();
     }
     let cure = "docs/dhcp.md; dawn lsdef -t network -l shows the networks";
@@ -142,7 +142,7 @@ pub fn networks(site: &Site<'_>) -> Vec<Finding> {
 }
 
 pub fn password(site: &Site<'_>) -> Vec<Finding> {
-    if !site.is_served {
+    if !site.is_served() {
         return Vec::new();
     }
     let rows = site.ask(&["tabdump", "passwd"]).unwrap_or_default();

@@ -86,11 +86,16 @@ struct Site<'s> {
     noderange: Option<&'s str>,
     interface: Option<&'s str>,
     environment: &'s Environment,
-    /// The daemon answers.
-    is_served: bool,
+    /// What the daemon says of itself, or why it does not answer.
+    daemon: Result<Vec<String>, CommandError>,
 }
 
 impl Site<'_> {
+    /// The daemon answers.
+    fn is_served(&self) -> bool {
+        self.daemon.is_ok()
+    }
+
     /// The lines of a command's answer.
     fn ask(&self, words: &[&str]) -> Result<Vec<String>, CommandError> {
         self.ask_about(None, words)
@@ -144,8 +149,8 @@ impl LocalCommand for Args {
         let data = environment.directory.join(&self.data);
         let noderange = self.noderange.as_deref();
         let interface = self.interface.as_deref();
-        let mut site = Site { data, noderange, interface, environment, is_served: false };
-        site.is_served = site.ask(&["lsxcatd", "-v"]).is_ok();
+        let mut site = Site { data, noderange, interface, environment, daemon: Ok(Vec::new()) };
+        site.daemon = site.ask(&["lsxcatd", "-v"]);
         let mut has_failed = false;
         for finding in CHECKS.iter().flat_map(|check| check(&site)) {
             has_failed |= finding.state == State::Failed;

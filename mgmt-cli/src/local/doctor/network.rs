@@ -15,7 +15,7 @@ const DHCP_PORTS: (u16, u16) = (67, 68);
 /// Lists the rules of nftables and of iptables over it.
 const NFT: &str = "nft";
 
-/// Servers that would answer nodes beside this machine.
+/// Servers other than this machine that would answer nodes.
 pub fn other_dhcp_servers(site: &Site<'_>) -> Vec<Finding> {
     let own = address::of_this_machine().unwrap_or_default();
     let Some(interface) = interface(site) else { return Vec::new() };
@@ -54,7 +54,10 @@ fn interface(site: &Site<'_>) -> Option<String> {
     if let Some(name) = site.interface {
         return Some(name.to_owned());
     }
-    let master: Ipv4Addr = site.setting("master").filter(|_| site.is_served)?.parse().ok()?;
+    if !site.is_served() {
+        return None;
+    }
+    let master: Ipv4Addr = site.setting("master")?.parse().ok()?;
     let own = address::of_this_machine().unwrap_or_default();
     let found = own.iter().find(|local| local.address == master && !master.is_loopback());
     found.map(|local| local.interface.clone())

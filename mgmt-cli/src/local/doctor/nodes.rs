@@ -7,7 +7,7 @@ use serde_json::Value;
 const NODES_MAX: usize = 1_000;
 
 pub fn boots(site: &Site<'_>) -> Vec<Finding> {
-    let Some(noderange) = site.noderange.filter(|_| site.is_served) else { return Vec::new() };
+    let Some(noderange) = site.noderange.filter(|_| site.is_served()) else { return Vec::new() };
     match site.ask_about(Some(noderange), &["explain", "--json"]) {
         Ok(lines) => read(&lines.join("\n")),
         Err(error) => vec![Finding::failed(error.reason(), "dawn nodels lists the nodes")],
