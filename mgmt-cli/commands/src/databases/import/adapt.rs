@@ -8,19 +8,33 @@
 use super::dump::{Cells, Rows, edits, insert, key_of};
 use super::points::{Group, Point};
 use dawn_bootd::output::Stop;
-use dawn_cluster::{Col, EditError, Snapshot, col, secrets};
+use dawn_cluster::{Col, Edit, EditError, Snapshot, col, secrets};
 
 /// Contradictions between rows that are resolved at most; each costs a check of all rows.
 const CONTRADICTIONS_MAX: usize = 500;
 
+/// What is left when everything that the model refuses is out.
+pub struct Adapted {
+    /// What was taken out.
+    pub points: Vec<Point>,
+    /// The edits that replace the tables.
+    pub edits: Vec<Edit>,
+    /// The tables after them.
+    pub after: Snapshot,
+}
+
 /// Takes out what the model refuses.
-pub fn adapt(base: &Snapshot, tables: &mut [Rows]) -> Result<Vec<Point>, Stop> {
+pub fn adapt(base: &Snapshot, tables: &mut [Rows]) -> Result<Adapted, Stop> {
     let mut points = Vec::new();
     for rows in tables.iter_mut() {
         cells_alone(rows, &mut points);
     }
     for _ in 0..CONTRADICTIONS_MAX {
-        let Err(error) = base.preview(&edits(tables)) else { return Ok(points) };
+        let edits = edits(tables);
+        let error = match base.with(&edits) {
+            Ok(after) => return Ok(Adapted { points, edits, after }),
+            Err(error) => error,
+        };
         match take_out(tables, &error) {
             Some(what) => points.push(point(Group::Wrong, what, &error)),
             None => return Err(error.into()),

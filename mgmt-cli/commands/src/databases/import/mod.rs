@@ -8,6 +8,7 @@ mod dump;
 mod points;
 
 use crate::edits::{Edits, transact};
+use adapt::Adapted;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{Deed, Done, Out, Stop};
 use dump::Dump;
@@ -59,9 +60,7 @@ impl Command for Args {
                 return Err(Stop::conflict("nothing was imported"));
             }
         };
-        let mut points = adapt::adapt(&ctx.snapshot, &mut dump.tables)?;
-        let edits = dump::edits(&dump.tables);
-        let after = ctx.snapshot.with(&edits)?;
+        let Adapted { mut points, edits, after } = adapt::adapt(&ctx.snapshot, &mut dump.tables)?;
         points.extend(points::taken(&dump));
         points.extend(points::of_tables(&dump));
         points.extend(points::of_nodes(&after));

@@ -73,11 +73,11 @@ impl Report for Point {
     }
 }
 
-/// Tables that are kept and that nothing here reads, with the reason.
+/// Tables that are kept and that little or nothing here reads, with the reason.
 const UNUSED: &[(&str, &str)] = &[
-    ("kit", "kits are not supported"),
-    ("kitcomponent", "kits are not supported"),
-    ("kitrepo", "kits are not supported"),
+    ("kit", "nodes get the parameters of kits; nothing installs their packages"),
+    ("kitcomponent", "nodes get the parameters of kits; nothing installs their packages"),
+    ("kitrepo", "nothing installs the packages of kits"),
     ("monitoring", "monitoring plug-ins are not run"),
     ("monsetting", "monitoring plug-ins are not run"),
     ("nimimage", "AIX is not supported"),
