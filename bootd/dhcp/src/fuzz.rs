@@ -14,6 +14,7 @@ use crate::engine::{Engine, Incoming, Interface, Output, PORT_PXE, Settings};
 use crate::fixed::FixedDirectory;
 use crate::hwaddr::HwAddr;
 use crate::lease::record::{Format, Record, read_all};
+use crate::probe;
 use crate::time::Time;
 use crate::wire::packet::HEADER_BYTES;
 use crate::wire::writer::MESSAGE_BYTES_MAX;
@@ -23,8 +24,11 @@ thread_local! {
 }
 
 /// One packet of any bytes, to an authoritative engine and to one beside another server, at both ports. The
-/// engines keep what earlier packets did to them.
+/// engines keep what earlier packets did to them. The reader of offers takes the packet as an answer, too.
 pub fn fuzz_packet(bytes: &[u8]) {
+    if let Some(xid) = bytes.get(4..).and_then(<[u8]>::first_chunk) {
+        let _ = probe::offer(bytes, *xid);
+    }
     ENGINES.with_borrow_mut(|engines| {
         let mut out = Output::default();
         for (n, engine) in engines.iter_mut().enumerate() {
