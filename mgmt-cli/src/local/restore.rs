@@ -116,11 +116,11 @@ fn edits(backup: &Backup) -> Result<Vec<Edit>, Stop> {
         let text = utf8::text(bytes.clone(), name).map_err(|error| Stop::conflict(error.to_string()))?;
         bundle.push_str(&tabrestore::bundled(name, &text));
     }
-    let told = |errors: Vec<CommandError>| {
+    let refused = |errors: Vec<CommandError>| {
         let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
         Stop::conflict(texts.join("\n"))
     };
-    tabrestore::edits_of_bundle(&bundle).map(Edits::into_list).map_err(told)
+    tabrestore::edits_of_bundle(&bundle).map(Edits::into_list).map_err(refused)
 }
 
 /// The database that the data directory names after the restore.

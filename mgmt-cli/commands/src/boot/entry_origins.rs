@@ -15,7 +15,7 @@ pub struct EntryOf {
     options: String,
     /// Where the content is; empty if that is nowhere, or not known.
     from: Vec<Place>,
-    /// What there is to say beside that.
+    /// What there is to say besides.
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
 }
@@ -67,13 +67,13 @@ pub fn entries(ctx: &Ctx<'_>, node: &str) -> Vec<EntryOf> {
     let entry = |file: LiteFile| {
         let origin = origins.get(file.path.trim_end_matches('/'));
         let (from, note) =
-            origin.map(|origin| told(origin, &file, &trees, store.as_deref())).unwrap_or_default();
+            origin.map(|origin| described(origin, &file, &trees, store.as_deref())).unwrap_or_default();
         EntryOf { file: file.path.to_string(), options: file.text.to_string(), from, note }
     };
     files(snapshot, node).into_iter().map(entry).collect()
 }
 
-fn told(
+fn described(
     origin: &Origin,
     file: &LiteFile,
     trees: &[Tree],
