@@ -62,6 +62,10 @@ fn snapshot(written: &BTreeMap<Text, Vec<MacAddr>>) -> Snapshot {
         }
     }
     for (node, macs) in written {
+        // A sequence makes nodes that were not there.
+        if !rows.iter().any(|(_, cells)| cells.first().is_some_and(|(_, name)| **name == **node)) {
+            rows.push(("nodelist", vec![("node", node.to_string()), ("groups", "all".to_owned())]));
+        }
         let macs: Vec<String> = macs.iter().map(ToString::to_string).collect();
         rows.push(("mac", vec![("node", node.to_string()), ("mac", macs.join("|"))]));
     }
