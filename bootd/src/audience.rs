@@ -10,7 +10,7 @@ use std::path::{Component, Path};
 
 /// Who may fetch a file, besides this machine itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Audience {
+pub(crate) enum Audience {
     /// Every client.
     Everybody,
     /// The node of this name.
@@ -24,7 +24,7 @@ pub enum Audience {
 /// A file of `autoinst` belongs to the node whose name is its own or comes before a dot in it (`cn1`,
 /// `cn1.post`), the longest that fits; a directory, with all that is in it, likewise.
 #[must_use]
-pub fn of(snapshot: &Snapshot, inside: &Path) -> Audience {
+pub(crate) fn of(snapshot: &Snapshot, inside: &Path) -> Audience {
     let mut parts = inside.components().filter_map(|part| match part {
         Component::Normal(name) => Some(name.to_string_lossy()),
         _ => None,

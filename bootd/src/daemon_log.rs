@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use tracing_subscriber::EnvFilter;
 
 /// Starts the log; `filter` in the grammar of `DAWN_LOG`, else everything from `info` on.
-pub fn start(filter: Option<&str>) {
+pub(crate) fn start(filter: Option<&str>) {
     let filter = filter.and_then(|text| EnvFilter::try_new(text).ok()).unwrap_or_else(|| "info".into());
     tracing_subscriber::fmt()
         .with_env_filter(filter)

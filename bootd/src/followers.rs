@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::time::sleep;
 
 /// All of them.
-pub fn tasks(here: &Here, stop: &Stop) -> Vec<Task> {
+pub(crate) fn tasks(here: &Here, stop: &Stop) -> Vec<Task> {
     let appliance = || Arc::clone(&here.appliance);
     vec![
         Task::until(stop.clone(), "addresses", follow_addresses(appliance())),

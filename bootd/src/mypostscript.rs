@@ -26,7 +26,7 @@ const TFTPBOOT: &str = "/tftpboot";
 type Export<'a> = dyn FnMut(&str, &str) + 'a;
 
 /// The script, line by line. `host` is the name of this machine.
-pub fn lines(snapshot: &Snapshot, node: &str, host: &str) -> Vec<String> {
+pub(crate) fn lines(snapshot: &Snapshot, node: &str, host: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let mut export = |name: &str, value: &str| {
         lines.push(format!("{name}={}", quoted(value)));

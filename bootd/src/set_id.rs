@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 /// The trees of images that local users can reach, with set-id bits in force.
 #[must_use]
-pub fn reachable_trees(snapshot: &Snapshot) -> Vec<PathBuf> {
+pub(crate) fn reachable_trees(snapshot: &Snapshot) -> Vec<PathBuf> {
     let directory = |name: &dawn_cluster::Text| {
         let directory = snapshot.osimage(name)?.get("rootimgdir")?.to_string();
         Some(PathBuf::from(directory).join(ROOT))
@@ -26,7 +26,7 @@ pub fn reachable_trees(snapshot: &Snapshot) -> Vec<PathBuf> {
 }
 
 /// What an administrator is told, if there are such trees.
-pub fn warning(snapshot: &Snapshot) -> Option<String> {
+pub(crate) fn warning(snapshot: &Snapshot) -> Option<String> {
     let trees = reachable_trees(snapshot);
     let (first, more) = (trees.first()?, trees.len() - 1);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };

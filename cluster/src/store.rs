@@ -138,7 +138,7 @@ impl StoreError {
 
 /// Everything a database holds.
 #[derive(Debug, Default)]
-pub struct Loaded {
+pub(crate) struct Loaded {
     /// Number of the last change.
     pub seq: u64,
     /// The rows of each table in the order of [`Schema::tables`](crate::Schema::tables).

@@ -28,7 +28,6 @@
 //!
 //! Deliberately missing: chassis modules (`blade`), profiles, z/VM.
 
-#![deny(unreachable_pub)]
 #![forbid(unsafe_code)]
 
 pub mod arrival;

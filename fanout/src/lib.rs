@@ -18,8 +18,6 @@
 //! A target is any value: a node name, an address, a pair. Jobs run as tasks of the current tokio runtime.
 //! Not here: retries (the job knows what is worth a second try) and rendering (the caller knows its format).
 
-#![deny(unreachable_pub)]
-
 mod limits;
 mod outcome;
 mod running;

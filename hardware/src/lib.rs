@@ -23,8 +23,6 @@
 //! Deliberately missing: Redfish, consoles, power distribution units, and managers of hardware that cannot be
 //! had any more.
 
-#![deny(unreachable_pub)]
-
 pub mod driver;
 pub mod error;
 pub mod facts;

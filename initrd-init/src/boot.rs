@@ -25,7 +25,7 @@ use crate::status;
 use crate::sys;
 
 /// Where the new root is built.
-pub const ROOT: &str = "/sysroot";
+pub(crate) const ROOT: &str = "/sysroot";
 
 /// Pause between two looks, in milliseconds.
 const LOOK_PAUSE_MS: u64 = 100;
@@ -33,7 +33,7 @@ const LOOK_PAUSE_MS: u64 = 100;
 const REPORT_SECONDS_MAX: u64 = 3;
 
 /// Boots the node; comes back never.
-pub fn run() -> ! {
+pub(crate) fn run() -> ! {
     let mounted = mount_kernel_filesystems();
     log::open();
     rescue::catch_panics();

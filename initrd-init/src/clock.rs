@@ -21,7 +21,7 @@ static ANSWERED: AtomicBool = AtomicBool::new(false);
 
 /// Compares the clock with the server's date, in seconds since 1970, and sets it when it is far off. Only the
 /// first call does so.
-pub fn follow(server: i64) {
+pub(crate) fn follow(server: i64) {
     if ANSWERED.swap(true, Ordering::Relaxed) {
         return;
     }
@@ -55,7 +55,7 @@ fn amount(seconds: u64) -> String {
 }
 
 /// Reads `Sun, 06 Nov 1994 08:49:37 GMT`, the one form that servers write, as seconds since 1970.
-pub fn parse(text: &str) -> Option<i64> {
+pub(crate) fn parse(text: &str) -> Option<i64> {
     let (_, rest) = text.split_once(", ")?;
     let mut fields = rest.split(' ');
     let number = |text: &str, low: i64, high: i64| {

@@ -11,7 +11,7 @@ use crate::url::Url;
 
 /// Everything `/init` takes from the kernel line.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Cmdline {
+pub(crate) struct Cmdline {
     /// Where the root comes from.
     pub root: Root,
     /// `NODE=`: name of this node.
@@ -54,7 +54,7 @@ pub struct Cmdline {
 
 /// Where the root comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Root {
+pub(crate) enum Root {
     /// No word names a root.
     #[default]
     Missing,
@@ -71,7 +71,7 @@ pub enum Root {
 
 /// Ports of the NFS services, for servers without a port mapper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct NfsPorts {
+pub(crate) struct NfsPorts {
     /// `nfsport=`.
     pub nfs: Option<u16>,
     /// `mountport=`.
@@ -80,7 +80,7 @@ pub struct NfsPorts {
 
 /// Which interface the node boots from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum BootNic {
+pub(crate) enum BootNic {
     /// Any interface with a link.
     #[default]
     Any,
@@ -101,12 +101,12 @@ impl std::fmt::Display for BootNic {
 }
 
 /// `aa:bb:cc:dd:ee:ff`.
-pub fn mac_text(mac: &[u8; 6]) -> String {
+pub(crate) fn mac_text(mac: &[u8; 6]) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
 /// Reads `aa:bb:…`, `aa-bb-…` and the boot loaders' `01-aa-bb-…` (the leading number is the hardware type).
-pub fn parse_mac(text: &str) -> Option<[u8; 6]> {
+pub(crate) fn parse_mac(text: &str) -> Option<[u8; 6]> {
     let parts: Vec<&str> = text.split([':', '-']).collect();
     let digits = match parts.len() {
         6 => parts.as_slice(),
@@ -125,7 +125,7 @@ pub fn parse_mac(text: &str) -> Option<[u8; 6]> {
 
 impl Cmdline {
     /// Parses the text of `/proc/cmdline`.
-    pub fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let mut line =
             Self { http_port: port::HTTP, status_port: port::STATUS, report_status: true, ..Self::default() };
         for word in words(text) {

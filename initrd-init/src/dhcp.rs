@@ -6,7 +6,7 @@
 use std::net::Ipv4Addr;
 
 /// Largest packet that is read, in bytes.
-pub const PACKET_BYTES_MAX: usize = 4096;
+pub(crate) const PACKET_BYTES_MAX: usize = 4096;
 /// Smallest packet that is sent, in bytes: old relays drop shorter ones.
 const PACKET_BYTES_MIN: usize = 300;
 const FIXED_BYTES: usize = 236;
@@ -40,7 +40,7 @@ const LEASE_SECONDS_DEFAULT: u32 = 43_200;
 
 /// What a message asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ask {
+pub(crate) enum Ask {
     /// Who has an address for me?
     Discover,
     /// I take this one from this server.
@@ -59,7 +59,7 @@ pub enum Ask {
 
 /// Kind of a server's message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// DHCPOFFER
     Offer,
     /// DHCPACK
@@ -70,7 +70,7 @@ pub enum Kind {
 
 /// A server's message for this client.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reply {
+pub(crate) struct Reply {
     /// Offer, acknowledgement or refusal.
     pub kind: Kind,
     /// The server's words, mostly with a refusal.
@@ -81,7 +81,7 @@ pub struct Reply {
 
 /// Addresses and times a server gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lease {
+pub(crate) struct Lease {
     /// Address of this node.
     pub address: Ipv4Addr,
     /// Length of the network prefix, in bits.
@@ -109,7 +109,7 @@ pub struct Lease {
 }
 
 /// Builds a client message.
-pub fn encode(ask: Ask, mac: [u8; 6], xid: u32, seconds: u16) -> Vec<u8> {
+pub(crate) fn encode(ask: Ask, mac: [u8; 6], xid: u32, seconds: u16) -> Vec<u8> {
     let mut packet = vec![BOOTREQUEST, 1, 6, 0];
     packet.extend(xid.to_be_bytes());
     packet.extend(seconds.to_be_bytes());
@@ -153,7 +153,7 @@ pub fn encode(ask: Ask, mac: [u8; 6], xid: u32, seconds: u16) -> Vec<u8> {
 }
 
 /// Reads a server message; no value if it is not one for this exchange.
-pub fn decode(packet: &[u8], mac: [u8; 6], xid: u32) -> Option<Reply> {
+pub(crate) fn decode(packet: &[u8], mac: [u8; 6], xid: u32) -> Option<Reply> {
     let ours = packet.first() == Some(&BOOTREPLY)
         && packet.get(4..8)? == xid.to_be_bytes()
         && packet.get(28..34)? == mac

@@ -4,7 +4,7 @@ use std::io;
 use std::net::Ipv4Addr;
 
 /// Result of a boot step.
-pub type Result<T> = std::result::Result<T, Error>;
+pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 /// A failed step, with the thing it was about.
 #[derive(Debug, thiserror::Error)]

@@ -21,9 +21,9 @@ use crate::nic::Nic;
 use crate::sys;
 
 /// Where this program and its knowledge live in the running system.
-pub const RUN_DIR: &str = "/run/dawn";
+pub(crate) const RUN_DIR: &str = "/run/dawn";
 /// The copy of this program.
-pub const RUN_INIT: &str = "/run/dawn/init";
+pub(crate) const RUN_INIT: &str = "/run/dawn/init";
 
 const UNIT_DIR: &str = "/run/systemd/system";
 const BOOTED_UNIT: &str = "dawn-booted.service";
@@ -35,7 +35,7 @@ const MOVED: [&str; 4] = ["/dev", "/proc", "/sys", "/run"];
 
 /// What the running system is told.
 #[derive(Debug, Clone)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// Name of this node.
     pub node: String,
     /// Boot interface.
@@ -49,7 +49,7 @@ pub struct Facts {
 }
 
 /// Prepares `/run` for the new root.
-pub fn prepare(facts: &Facts) -> Result<()> {
+pub(crate) fn prepare(facts: &Facts) -> Result<()> {
     sys::make_dirs(RUN_DIR)?;
     fs::copy("/proc/self/exe", RUN_INIT).map_err(|cause| Error::file("write", RUN_INIT, cause))?;
     sys::write_file(&format!("{RUN_DIR}/lease"), &lease_text(facts))?;
@@ -79,7 +79,7 @@ fn unit(name: &str, text: &str) -> Result<()> {
 }
 
 /// Keeps units of the image from being started (systemd.unit(5), "masked").
-pub fn mask(units: &[&str]) {
+pub(crate) fn mask(units: &[&str]) {
     let made = sys::make_dirs(UNIT_DIR);
     for unit in units {
         let link = format!("{UNIT_DIR}/{unit}");
@@ -144,7 +144,7 @@ fn keep_network_managers_away(facts: &Facts) -> Result<()> {
 }
 
 /// Host name and name servers, visible inside the root.
-pub fn name_node(facts: &Facts, root: &str) {
+pub(crate) fn name_node(facts: &Facts, root: &str) {
     if let Err(cause) = rustix::system::sethostname(facts.node.as_bytes()) {
         log::problem(&format!("cannot set the host name {}: {cause}", facts.node));
     }
@@ -213,7 +213,7 @@ fn give_file(root: &str, name: &str, text: &str) {
 
 /// Without systemd the units under `/run` are not started: say so, because the node will look stuck from
 /// outside.
-pub fn warn_without_systemd(root: &str) {
+pub(crate) fn warn_without_systemd(root: &str) {
     let programs = ["/usr/lib/systemd/systemd", "/lib/systemd/systemd"];
     if programs.iter().all(|program| inroot::follow(root, program).is_none()) {
         log::problem(
@@ -224,7 +224,7 @@ pub fn warn_without_systemd(root: &str) {
 }
 
 /// Program that takes over, as a path inside the root.
-pub fn find_init(root: &str, asked: Option<&str>) -> Result<String> {
+pub(crate) fn find_init(root: &str, asked: Option<&str>) -> Result<String> {
     let candidates: Vec<&str> = asked.into_iter().chain(INIT_PROGRAMS).collect();
     for candidate in &candidates {
         let path = format!("{root}{candidate}");
@@ -238,7 +238,7 @@ pub fn find_init(root: &str, asked: Option<&str>) -> Result<String> {
 }
 
 /// Gives control to the root's init. Returns only on failure.
-pub fn switch_root(root: &str, init: &str) -> Result<Infallible> {
+pub(crate) fn switch_root(root: &str, init: &str) -> Result<Infallible> {
     for dir in MOVED {
         let target = format!("{root}{dir}");
         if let Err(error) = sys::move_mount(dir, &target) {

@@ -19,7 +19,7 @@ const CONNECT_SECONDS_MAX: u64 = 10;
 /// Silence after which a connection is given up, in seconds.
 const SILENCE_SECONDS_MAX: u64 = 30;
 /// Time without any progress after which a fetch is given up, in seconds.
-pub const STALL_SECONDS_MAX: u64 = 600;
+pub(crate) const STALL_SECONDS_MAX: u64 = 600;
 /// Longest pause between two tries, in seconds.
 const PAUSE_SECONDS_MAX: u64 = 27;
 /// Longest line of an answer's head, in bytes.
@@ -34,7 +34,7 @@ const BUFFER_BYTES: usize = 256 * 1024;
 
 /// Head of an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Head {
+pub(crate) struct Head {
     /// Status code.
     pub status: u16,
     /// `Content-Length`, in bytes.
@@ -50,7 +50,7 @@ pub struct Head {
 }
 
 /// Where the bytes go.
-pub trait Sink {
+pub(crate) trait Sink {
     /// Takes the next bytes.
     fn put(&mut self, bytes: &[u8]) -> io::Result<()>;
     /// Starts over, when a server cannot go on in the middle.
@@ -83,7 +83,11 @@ enum Try {
 }
 
 /// Fetches `url` into `sink`, with retries. Gives the number of bytes.
-pub fn fetch(url: &Url, resolve: &dyn Fn(&str) -> Result<Ipv4Addr>, sink: &mut dyn Sink) -> Result<u64> {
+pub(crate) fn fetch(
+    url: &Url,
+    resolve: &dyn Fn(&str) -> Result<Ipv4Addr>,
+    sink: &mut dyn Sink,
+) -> Result<u64> {
     let mut fetch = Fetch { url: url.clone(), got: 0, total: None, redirects: 0 };
     let mut moved = Instant::now();
     let mut pause = 1;
@@ -232,7 +236,7 @@ fn read_line(source: &mut impl BufRead) -> io::Result<String> {
 ///
 /// # Errors
 /// The connection breaks, or this is not a head.
-pub fn read_head(source: &mut impl BufRead) -> io::Result<Head> {
+pub(crate) fn read_head(source: &mut impl BufRead) -> io::Result<Head> {
     let status_line = read_line(source)?;
     let status = status_line
         .strip_prefix("HTTP/1.")
@@ -274,7 +278,7 @@ fn parse_range(value: &str) -> Option<(u64, Option<u64>)> {
 
 /// Why reading a body stopped.
 #[derive(Debug)]
-pub enum Stop {
+pub(crate) enum Stop {
     /// The connection or its framing broke.
     Source(String),
     /// The receiver could not take more.
@@ -282,7 +286,7 @@ pub enum Stop {
 }
 
 /// Reads a body to its end.
-pub fn read_body(
+pub(crate) fn read_body(
     source: &mut impl BufRead,
     head: &Head,
     put: &mut dyn FnMut(&[u8]) -> io::Result<()>,

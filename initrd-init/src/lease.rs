@@ -16,7 +16,7 @@ use crate::nic::Nic;
 use crate::sys;
 
 /// Time for one lease at boot, in seconds.
-pub const LEASE_SECONDS_MAX: u64 = 300;
+pub(crate) const LEASE_SECONDS_MAX: u64 = 300;
 /// First wait for an answer, in seconds; doubled up to [`WAIT_SECONDS_MAX`].
 const WAIT_SECONDS_MIN: u64 = 2;
 /// Longest wait for an answer, in seconds.
@@ -31,7 +31,7 @@ const SERVER_PORT: u16 = 67;
 
 /// A client on one interface.
 #[derive(Debug)]
-pub struct Client {
+pub(crate) struct Client {
     nic: Nic,
     socket: UdpSocket,
     xid: u32,
@@ -40,7 +40,7 @@ pub struct Client {
 
 impl Client {
     /// Opens the client port on the interface.
-    pub fn open(nic: &Nic) -> Result<Self> {
+    pub(crate) fn open(nic: &Nic) -> Result<Self> {
         let fail = |what| move |cause| Error::Nic { nic: nic.name.clone(), what, cause };
         let socket = bound_socket(&nic.name).map_err(fail("open DHCP socket"))?;
         socket.set_broadcast(true).map_err(fail("allow broadcast"))?;
@@ -48,7 +48,7 @@ impl Client {
     }
 
     /// Gets a lease. `boot_server` is the server the kernel line names: its offer is preferred.
-    pub fn acquire(&mut self, boot_server: Option<Ipv4Addr>) -> Result<Lease> {
+    pub(crate) fn acquire(&mut self, boot_server: Option<Ipv4Addr>) -> Result<Lease> {
         let deadline = self.started + Duration::from_secs(LEASE_SECONDS_MAX);
         let mut wait = WAIT_SECONDS_MIN;
         let mut refusal = String::new();
@@ -101,7 +101,7 @@ impl Client {
     }
 
     /// Asks for more time: one message to `to`, one wait.
-    pub fn renew(&mut self, address: Ipv4Addr, to: Ipv4Addr) -> Result<Option<Reply>> {
+    pub(crate) fn renew(&mut self, address: Ipv4Addr, to: Ipv4Addr) -> Result<Option<Reply>> {
         self.xid = self.xid.wrapping_add(1);
         self.send(Ask::Renew { address }, to)?;
         self.receive(Instant::now() + Duration::from_secs(WAIT_SECONDS_MAX))
@@ -191,6 +191,6 @@ fn set_option(socket: &UdpSocket, option: libc::c_int, value: &[u8]) -> io::Resu
 }
 
 /// Address of a server given as text, if it is one.
-pub fn literal(host: &str) -> Option<Ipv4Addr> {
+pub(crate) fn literal(host: &str) -> Option<Ipv4Addr> {
     host.parse::<Ipv4Addr>().ok().filter(|address| !SocketAddr::from((*address, 0)).ip().is_unspecified())
 }

@@ -33,7 +33,7 @@ struct Sinks {
 }
 
 /// Opens the kernel's log and the console; needs `/dev` and `/proc`. Until then lines go to standard error.
-pub fn open() {
+pub(crate) fn open() {
     // The kernel drops lines of a chatty writer by default.
     let _ = fs::write("/proc/sys/kernel/printk_devkmsg", "on\n");
     let console_level = fs::read_to_string("/proc/sys/kernel/printk")
@@ -45,28 +45,28 @@ pub fn open() {
 }
 
 /// Switches the lines of [`debug`] on.
-pub fn set_debug(on: bool) {
+pub(crate) fn set_debug(on: bool) {
     DEBUG.store(on, Ordering::Relaxed);
 }
 
 /// A step of the boot, for everybody.
-pub fn step(text: &str) {
+pub(crate) fn step(text: &str) {
     write(PRIORITY_INFO, text);
 }
 
 /// Something failed or is missing; the text says what and what happens next.
-pub fn problem(text: &str) {
+pub(crate) fn problem(text: &str) {
     write(PRIORITY_ERROR, text);
 }
 
 /// A problem that the management node is to hear of as well; [`troubles`] hands them out.
-pub fn trouble(text: &str) {
+pub(crate) fn trouble(text: &str) {
     problem(text);
     remember(text);
 }
 
 /// The same for what reaches the console elsewhere.
-pub fn remember(text: &str) {
+pub(crate) fn remember(text: &str) {
     let mut kept = TROUBLES.lock().unwrap_or_else(PoisonError::into_inner);
     if kept.len() < TROUBLES_MAX {
         kept.push(text.to_owned());
@@ -74,19 +74,19 @@ pub fn remember(text: &str) {
 }
 
 /// What [`trouble`] has got since the last call.
-pub fn troubles() -> Vec<String> {
+pub(crate) fn troubles() -> Vec<String> {
     std::mem::take(&mut TROUBLES.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Detail, shown with the kernel word `debug`.
-pub fn debug(text: &str) {
+pub(crate) fn debug(text: &str) {
     if DEBUG.load(Ordering::Relaxed) {
         write(PRIORITY_INFO, text);
     }
 }
 
 /// Seconds and milliseconds since the kernel started.
-pub fn uptime_ms() -> u64 {
+pub(crate) fn uptime_ms() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
     let nanos = u64::try_from(now.tv_nsec).unwrap_or(0);

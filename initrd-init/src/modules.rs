@@ -21,7 +21,7 @@ const CHAIN_MAX: usize = 64;
 
 /// Module files and the aliases that ask for them.
 #[derive(Debug, Default)]
-pub struct Index {
+pub(crate) struct Index {
     /// Module name to its file (relative) and the names it needs, nearest first.
     modules: HashMap<String, (String, Vec<String>)>,
     /// Alias pattern and module name, grouped by the bus prefix before the first `:`.
@@ -29,14 +29,14 @@ pub struct Index {
 }
 
 /// `nfs-v3.ko.xz` → `nfs_v3`: modules are known by underscores.
-pub fn module_name(path: &str) -> String {
+pub(crate) fn module_name(path: &str) -> String {
     let file = path.rsplit('/').next().unwrap_or(path);
     file.split(".ko").next().unwrap_or(file).replace('-', "_")
 }
 
 impl Index {
     /// Parses the texts of `modules.dep` and `modules.alias`.
-    pub fn parse(dep: &str, alias: &str) -> Self {
+    pub(crate) fn parse(dep: &str, alias: &str) -> Self {
         let mut index = Self::default();
         for line in dep.lines() {
             if let Some((path, needs)) = line.split_once(':') {
@@ -55,7 +55,7 @@ impl Index {
     }
 
     /// Names of the modules whose alias pattern matches, in file order. A plain module name matches itself.
-    pub fn matching(&self, modalias: &str) -> Vec<&str> {
+    pub(crate) fn matching(&self, modalias: &str) -> Vec<&str> {
         let listed = self.aliases.get(bus(modalias)).into_iter().flatten();
         let mut found: Vec<&str> = listed
             .filter(|(pattern, _)| fnmatch(pattern.as_bytes(), modalias.as_bytes()))
@@ -69,7 +69,7 @@ impl Index {
     }
 
     /// Files to load for a module, what it needs first. Empty if the module is not in the initramfs.
-    pub fn load_order(&self, module: &str) -> Vec<&str> {
+    pub(crate) fn load_order(&self, module: &str) -> Vec<&str> {
         let mut order = Vec::new();
         self.visit(module, &mut HashSet::new(), &mut order, 0);
         order
@@ -99,7 +99,7 @@ fn bus(alias: &str) -> &str {
 }
 
 /// Shell pattern match with `*`, `?` and `[…]`, as kmod uses it. Linear in practice: one restart point.
-pub fn fnmatch(pattern: &[u8], text: &[u8]) -> bool {
+pub(crate) fn fnmatch(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
     let mut restart: Option<(usize, usize)> = None;
     loop {
@@ -152,7 +152,7 @@ fn bracket(pattern: &[u8], start: usize, byte: u8) -> Option<usize> {
 
 /// The running kernel's modules and what has been loaded so far.
 #[derive(Debug)]
-pub struct Loader {
+pub(crate) struct Loader {
     dir: PathBuf,
     index: Index,
     blacklist: Vec<String>,
@@ -161,12 +161,12 @@ pub struct Loader {
 
 impl Loader {
     /// Reads the index of `/lib/modules/<running kernel>`. Without one, every module counts as built in.
-    pub fn open(blacklist: &[String]) -> Self {
+    pub(crate) fn open(blacklist: &[String]) -> Self {
         Self::of_root("", blacklist)
     }
 
     /// The same with the modules of a root that is mounted at `root`, which has all that its kernel has.
-    pub fn of_root(root: &str, blacklist: &[String]) -> Self {
+    pub(crate) fn of_root(root: &str, blacklist: &[String]) -> Self {
         let release = rustix::system::uname().release().to_string_lossy().into_owned();
         let dir = PathBuf::from(format!("{root}/lib/modules/{release}"));
         let read = |name: &str| fs::read_to_string(dir.join(name)).unwrap_or_default();
@@ -182,7 +182,7 @@ impl Loader {
     }
 
     /// Loads a module by name with all it needs. A module that is not there may be built in: no error.
-    pub fn load(&mut self, name: &str) -> Result<()> {
+    pub(crate) fn load(&mut self, name: &str) -> Result<()> {
         let order: Vec<String> =
             self.index.load_order(&module_name(name)).into_iter().map(str::to_owned).collect();
         for file in order {
@@ -196,7 +196,7 @@ impl Loader {
 
     /// Loads what the devices of the machine ask for. Gives the number of modules that were new, so that the
     /// caller can look again while loading a bus makes new devices appear.
-    pub fn coldplug(&mut self) -> usize {
+    pub(crate) fn coldplug(&mut self) -> usize {
         let before = self.done.len();
         let mut wanted = BTreeSet::new();
         collect_modaliases(Path::new("/sys/devices"), 0, &mut wanted);

@@ -21,7 +21,7 @@ const LOOK_PAUSE_MS: u64 = 100;
 const TELL_SECONDS: u64 = 10;
 
 /// Loads drivers, brings the boot interface up and gets a lease.
-pub fn bring_up(line: &Cmdline, loader: &mut Loader) -> Result<(Nic, Lease)> {
+pub(crate) fn bring_up(line: &Cmdline, loader: &mut Loader) -> Result<(Nic, Lease)> {
     let candidates = wait_for_nics(line, loader)?;
     if let Err(error) = nic::up("lo") {
         log::problem(&error.to_string());

@@ -41,7 +41,7 @@ const NULL_XID: u32 = 0x6461_776E;
 
 /// How long a mount is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Patience {
+pub(crate) struct Patience {
     /// Tries.
     tries: u32,
     /// Time for all of them together, in seconds; none where the boot cannot go on anyway.
@@ -52,21 +52,21 @@ pub struct Patience {
 
 impl Patience {
     /// For the root.
-    pub const ROOT: Self = Self { tries: 30, seconds_max: None, believes: false };
+    pub(crate) const ROOT: Self = Self { tries: 30, seconds_max: None, believes: false };
     /// For a tree: there may be another, or the image's own file.
-    pub const TREE: Self = Self { tries: 15, seconds_max: Some(30), believes: true };
+    pub(crate) const TREE: Self = Self { tries: 15, seconds_max: Some(30), believes: true };
     /// For the node's directory in its persistent storage, which may have to be made.
-    pub const STORE: Self = Self { tries: 15, seconds_max: Some(120), believes: true };
+    pub(crate) const STORE: Self = Self { tries: 15, seconds_max: Some(120), believes: true };
     /// For the directory once it has been made.
-    pub const MADE_STORE: Self = Self { believes: false, ..Self::STORE };
+    pub(crate) const MADE_STORE: Self = Self { believes: false, ..Self::STORE };
 }
 
 /// Modules of the NFS client.
-pub const MODULES: [&str; 2] = ["nfs", "nfsv3"];
+pub(crate) const MODULES: [&str; 2] = ["nfs", "nfsv3"];
 
 /// One NFS mount.
 #[derive(Debug, Clone)]
-pub struct NfsMount<'a> {
+pub(crate) struct NfsMount<'a> {
     /// Server and directory.
     pub remote: &'a Remote,
     /// Its address.
@@ -80,13 +80,13 @@ pub struct NfsMount<'a> {
 }
 
 /// Loads the NFS client.
-pub fn load_client(loader: &mut Loader) -> Result<()> {
+pub(crate) fn load_client(loader: &mut Loader) -> Result<()> {
     MODULES.iter().try_for_each(|module| loader.load(module))
 }
 
 impl NfsMount<'_> {
     /// Mounts on `target`, with a message for each try that fails.
-    pub fn mount(&self, target: &str, patience: Patience) -> Result<()> {
+    pub(crate) fn mount(&self, target: &str, patience: Patience) -> Result<()> {
         sys::make_dirs(target)?;
         let (flags, data) = self.parameters();
         log::debug(&format!("mount {} on {target}: {data}", self.remote));

@@ -18,7 +18,7 @@ const MTU_BYTES_MIN: u16 = 576;
 
 /// One network interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Nic {
+pub(crate) struct Nic {
     /// Kernel name.
     pub name: String,
     /// Hardware address.
@@ -26,7 +26,7 @@ pub struct Nic {
 }
 
 /// Ethernet interfaces of the machine, by name. Loopback and devices without hardware address are left out.
-pub fn present() -> Vec<Nic> {
+pub(crate) fn present() -> Vec<Nic> {
     let mut nics: Vec<Nic> = fs::read_dir("/sys/class/net")
         .into_iter()
         .flatten()
@@ -42,7 +42,7 @@ pub fn present() -> Vec<Nic> {
 }
 
 /// The present interfaces in words, for messages.
-pub fn describe(nics: &[Nic]) -> String {
+pub(crate) fn describe(nics: &[Nic]) -> String {
     if nics.is_empty() {
         return "none at all, is the driver in the initramfs?".to_owned();
     }
@@ -50,7 +50,7 @@ pub fn describe(nics: &[Nic]) -> String {
 }
 
 /// Interfaces that fit the kernel line.
-pub fn matching(wanted: &BootNic, nics: &[Nic]) -> Vec<Nic> {
+pub(crate) fn matching(wanted: &BootNic, nics: &[Nic]) -> Vec<Nic> {
     let fits = |nic: &&Nic| match wanted {
         BootNic::Any => true,
         BootNic::Mac(mac) => nic.mac == *mac,
@@ -60,7 +60,7 @@ pub fn matching(wanted: &BootNic, nics: &[Nic]) -> Vec<Nic> {
 }
 
 /// The kernel's number of an interface.
-pub fn index(name: &str) -> Option<i32> {
+pub(crate) fn index(name: &str) -> Option<i32> {
     attribute(name, "ifindex")?.parse().ok()
 }
 
@@ -70,12 +70,12 @@ fn attribute(name: &str, file: &str) -> Option<String> {
 
 impl Nic {
     /// Whether the interface sees a link. Drivers that cannot tell count as linked.
-    pub fn has_link(&self) -> bool {
+    pub(crate) fn has_link(&self) -> bool {
         attribute(&self.name, "carrier").is_none_or(|carrier| carrier == "1")
     }
 
     /// Name of the driver, for messages.
-    pub fn driver(&self) -> String {
+    pub(crate) fn driver(&self) -> String {
         let link = fs::read_link(format!("/sys/class/net/{}/device/driver", self.name));
         let name =
             link.ok().and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()));
@@ -83,12 +83,12 @@ impl Nic {
     }
 
     /// Brings the interface up.
-    pub fn up(&self) -> Result<()> {
+    pub(crate) fn up(&self) -> Result<()> {
         up(&self.name)
     }
 
     /// Sets address, mask, MTU and routes of a lease, for as long as the kernel runs.
-    pub fn configure(&self, lease: &Lease) -> Result<()> {
+    pub(crate) fn configure(&self, lease: &Lease) -> Result<()> {
         let socket = control_socket(&self.name)?;
         if let Some(mtu) = lease.mtu.filter(|mtu| *mtu >= MTU_BYTES_MIN) {
             let mut request = request(&self.name);
@@ -142,7 +142,7 @@ impl Nic {
 }
 
 /// Brings an interface up by name; used for `lo` too.
-pub fn up(name: &str) -> Result<()> {
+pub(crate) fn up(name: &str) -> Result<()> {
     let socket = control_socket(name)?;
     let mut request = request(name);
     ioctl(name, &socket, "read flags", libc::SIOCGIFFLAGS, &mut request)?;

@@ -24,7 +24,7 @@ const KEY_SECONDS: u64 = 60;
 const LOG_LINES: usize = 200;
 
 /// Reports why the boot stopped, offers a shell, then restarts the node.
-pub fn give_up(reason: &str, want_shell: bool, root: &str) -> ! {
+pub(crate) fn give_up(reason: &str, want_shell: bool, root: &str) -> ! {
     log::problem(&format!("BOOT FAILED: {reason}"));
     if want_shell || key_pressed() {
         shell(root);
@@ -33,7 +33,7 @@ pub fn give_up(reason: &str, want_shell: bool, root: &str) -> ! {
 }
 
 /// Restarts the machine.
-pub fn restart() -> ! {
+pub(crate) fn restart() -> ! {
     log::problem("restarting the node");
     rustix::fs::sync();
     loop {
@@ -43,7 +43,7 @@ pub fn restart() -> ! {
 }
 
 /// A panic in process 1 would halt the node without a word: say it, wait, restart.
-pub fn catch_panics() {
+pub(crate) fn catch_panics() {
     std::panic::set_hook(Box::new(|info| {
         log::problem(&format!("BOOT FAILED: defect in /init: {info}; restart in {KEY_SECONDS} s"));
         sys::pause(Duration::from_secs(KEY_SECONDS));
@@ -72,7 +72,7 @@ fn console_path() -> String {
 }
 
 /// An interactive shell until it is left.
-pub fn shell(root: &str) {
+pub(crate) fn shell(root: &str) {
     let path = console_path();
     let Ok(console) = OpenOptions::new().read(true).write(true).open(&path) else {
         log::problem(&format!("no shell: cannot open the console {path}"));
@@ -99,7 +99,7 @@ pub fn shell(root: &str) {
 /// File systems of the kernel that a shell inside the root wants to see.
 const KERNEL_FILESYSTEMS: [&str; 4] = ["/proc", "/sys", "/dev", "/run"];
 
-pub fn show_kernel_filesystems(inside: Option<&str>) {
+pub(crate) fn show_kernel_filesystems(inside: Option<&str>) {
     for dir in inside.iter().flat_map(|_| KERNEL_FILESYSTEMS) {
         let target = format!("{}{dir}", inside.unwrap_or_default());
         if let Err(error) = sys::bind(dir, &target) {
@@ -108,7 +108,7 @@ pub fn show_kernel_filesystems(inside: Option<&str>) {
     }
 }
 
-pub fn hide_kernel_filesystems(inside: Option<&str>) {
+pub(crate) fn hide_kernel_filesystems(inside: Option<&str>) {
     for dir in inside.iter().flat_map(|_| KERNEL_FILESYSTEMS) {
         sys::detach(&format!("{}{dir}", inside.unwrap_or_default()));
     }

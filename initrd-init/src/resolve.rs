@@ -18,7 +18,7 @@ const TRIES: usize = 2;
 const RECORDS_MAX: usize = 64;
 
 /// Address of a host.
-pub fn resolve(name: &str, lease: &Lease) -> Result<Ipv4Addr> {
+pub(crate) fn resolve(name: &str, lease: &Lease) -> Result<Ipv4Addr> {
     if let Some(address) = literal(name) {
         return Ok(address);
     }
@@ -83,7 +83,7 @@ fn encode(name: &str, id: u16) -> Option<Vec<u8>> {
 }
 
 /// First A record of an answer.
-pub fn decode(packet: &[u8], id: u16) -> Option<Ipv4Addr> {
+pub(crate) fn decode(packet: &[u8], id: u16) -> Option<Ipv4Addr> {
     let number = |at: usize| Some(u16::from_be_bytes(packet.get(at..at + 2)?.try_into().ok()?));
     if number(0)? != id || number(2)? & 0x800f != 0x8000 {
         return None;

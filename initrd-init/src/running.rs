@@ -45,7 +45,7 @@ fn parse(text: &str) -> Facts {
 }
 
 /// Reports `status` to the management node.
-pub fn report(status: &str) -> ExitCode {
+pub(crate) fn report(status: &str) -> ExitCode {
     let Some(facts) = facts() else { return ExitCode::FAILURE };
     let Some(server) = facts.get("STATUS").and_then(|text| text.parse::<SocketAddrV4>().ok()) else {
         log::step("status reports are switched off for this node");
@@ -67,7 +67,7 @@ struct Times {
 }
 
 /// Renews for as long as the system runs.
-pub fn renew() -> ExitCode {
+pub(crate) fn renew() -> ExitCode {
     let Some(facts) = facts() else { return ExitCode::FAILURE };
     let (Some(mac), Some(address), Some(mut server)) = (
         facts.get("MAC").and_then(|text| parse_mac(text)),

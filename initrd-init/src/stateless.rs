@@ -36,7 +36,7 @@ const SQUASHFS_MAGIC: &[u8; 4] = b"hsqs";
 
 /// Size of the writable layer and more tmpfs options, from the kernel line.
 #[derive(Debug, Clone, Copy)]
-pub struct Writable<'a> {
+pub(crate) struct Writable<'a> {
     /// `rootlimit=`.
     pub limit: Option<&'a str>,
     /// `rootflags=`.
@@ -52,7 +52,7 @@ impl Writable<'_> {
 }
 
 /// Builds the root at `target`.
-pub fn build(
+pub(crate) fn build(
     url: &Url,
     resolve: &dyn Fn(&str) -> Result<Ipv4Addr>,
     writable: Writable<'_>,
@@ -86,7 +86,7 @@ fn is_archive(url: &Url) -> bool {
 }
 
 /// Unpacks an archive into a tmpfs at `target`.
-pub fn unpack(
+pub(crate) fn unpack(
     url: &Url,
     resolve: &dyn Fn(&str) -> Result<Ipv4Addr>,
     writable: Writable<'_>,

@@ -22,7 +22,7 @@ const ANSWER_SECONDS_MAX: u64 = 10;
 const LINE_BYTES_MAX: u64 = 4096;
 
 /// Sends `installstatus <status>` until the server has confirmed it. Gives whether it has.
-pub fn report(server: Ipv4Addr, port: u16, status: &str) -> bool {
+pub(crate) fn report(server: Ipv4Addr, port: u16, status: &str) -> bool {
     for attempt in 1..=TRIES {
         match exchange(server, port, &format!("{STATUS} {status}\n")) {
             Ok(()) => {
@@ -41,14 +41,14 @@ pub fn report(server: Ipv4Addr, port: u16, status: &str) -> bool {
 }
 
 /// Sends a status once, for a node that is about to restart anyway.
-pub fn report_once(server: Ipv4Addr, port: u16, status: &str) {
+pub(crate) fn report_once(server: Ipv4Addr, port: u16, status: &str) {
     if let Err(cause) = exchange(server, port, &format!("{STATUS} {status}\n")) {
         log::problem(&format!("status `{status}` to {server}:{port} failed: {cause}"));
     }
 }
 
 /// Reports to the server what went wrong so far, one event each. What cannot be sent has been on the console.
-pub fn report_troubles(server: Ipv4Addr, port: u16) {
+pub(crate) fn report_troubles(server: Ipv4Addr, port: u16) {
     for text in log::troubles() {
         if !report_trouble(server, port, &text) {
             return;
@@ -57,7 +57,7 @@ pub fn report_troubles(server: Ipv4Addr, port: u16) {
 }
 
 /// Tells the server what went wrong. Gives whether it has heard it.
-pub fn report_trouble(server: Ipv4Addr, port: u16, text: &str) -> bool {
+pub(crate) fn report_trouble(server: Ipv4Addr, port: u16, text: &str) -> bool {
     let heard = exchange(server, port, &format!("{PROBLEM} {}\n", text.replace('\n', " ")));
     if let Err(cause) = &heard {
         log::problem(&format!("events to {server}:{port} failed: {cause}"));
@@ -67,7 +67,7 @@ pub fn report_trouble(server: Ipv4Addr, port: u16, text: &str) -> bool {
 
 /// What the server wants of a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Destiny {
+pub(crate) enum Destiny {
     /// No node is known for its address.
     Unknown,
     /// What it is to do.
@@ -76,7 +76,7 @@ pub enum Destiny {
 
 /// Asks what this machine is to do; `done`: what it was told before is done. A server that closes without a
 /// word does not know the address.
-pub fn destiny(server: Ipv4Addr, port: u16, done: bool) -> io::Result<Destiny> {
+pub(crate) fn destiny(server: Ipv4Addr, port: u16, done: bool) -> io::Result<Destiny> {
     let (stream, mut reader) = connect(server, port)?;
     let mut line = String::new();
     reader.read_line(&mut line)?;

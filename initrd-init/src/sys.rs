@@ -20,7 +20,7 @@ const LO_FLAGS_AUTOCLEAR: u32 = 4;
 const LOOP_TRIES: usize = 8;
 
 /// Mounts a file system. `options` is the data string of its type.
-pub fn mount(source: &str, target: &str, kind: &str, flags: MountFlags, options: &str) -> Result<()> {
+pub(crate) fn mount(source: &str, target: &str, kind: &str, flags: MountFlags, options: &str) -> Result<()> {
     let fail = |cause: io::Error| Error::Mount {
         what: format!("{source} ({kind})"),
         target: target.to_owned(),
@@ -47,30 +47,30 @@ fn hint(kind: &str, cause: &io::Error) -> &'static str {
 }
 
 /// A tmpfs; `options` as in its data string.
-pub fn tmpfs(target: &str, options: &str) -> Result<()> {
+pub(crate) fn tmpfs(target: &str, options: &str) -> Result<()> {
     make_dirs(target)?;
     mount("tmpfs", target, "tmpfs", MountFlags::empty(), options)
 }
 
 /// Shows a directory or file at a second place.
-pub fn bind(source: &str, target: &str) -> Result<()> {
+pub(crate) fn bind(source: &str, target: &str) -> Result<()> {
     rustix::mount::mount_bind(source, target).map_err(|errno| mount_error(source, target, errno))
 }
 
 /// Moves a mount with all that is mounted below it.
-pub fn move_mount(source: &str, target: &str) -> Result<()> {
+pub(crate) fn move_mount(source: &str, target: &str) -> Result<()> {
     rustix::mount::mount_move(source, target).map_err(|errno| mount_error(source, target, errno))
 }
 
 /// Makes an existing mount or bind read-only.
-pub fn remount_read_only(target: &str) -> Result<()> {
+pub(crate) fn remount_read_only(target: &str) -> Result<()> {
     let flags = MountFlags::BIND | MountFlags::RDONLY;
     rustix::mount::mount_remount(target, flags, c"")
         .map_err(|errno| mount_error("read-only remount", target, errno))
 }
 
 /// Takes a mount out of sight; it lives on while something uses it.
-pub fn detach(target: &str) {
+pub(crate) fn detach(target: &str) {
     let _ = rustix::mount::unmount(target, UnmountFlags::DETACH);
 }
 
@@ -79,12 +79,12 @@ fn mount_error(source: &str, target: &str, errno: rustix::io::Errno) -> Error {
 }
 
 /// Makes a directory with its parents.
-pub fn make_dirs(path: &str) -> Result<()> {
+pub(crate) fn make_dirs(path: &str) -> Result<()> {
     fs::create_dir_all(path).map_err(|cause| Error::file("create directory", path, cause))
 }
 
 /// Writes a file, making its directory.
-pub fn write_file(path: &str, text: &str) -> Result<()> {
+pub(crate) fn write_file(path: &str, text: &str) -> Result<()> {
     if let Some(parent) = Path::new(path).parent() {
         make_dirs(&parent.to_string_lossy())?;
     }
@@ -93,7 +93,7 @@ pub fn write_file(path: &str, text: &str) -> Result<()> {
 
 /// Attaches an image file to a loop device, read-only, released by itself after the last unmount.
 /// The returned file must stay open until the device is mounted.
-pub fn attach_loop(image: &str) -> Result<(String, File)> {
+pub(crate) fn attach_loop(image: &str) -> Result<(String, File)> {
     let backing = File::open(image).map_err(|cause| Error::file("open", image, cause))?;
     let control = "/dev/loop-control";
     let control_file = File::open(control).map_err(|cause| Error::file("open", control, cause))?;
@@ -160,21 +160,21 @@ fn configure_loop(device: &File, backing: &File) -> io::Result<()> {
 }
 
 /// Makes the kernel read a disk's partition table again.
-pub fn read_partitions_again(disk: &File) -> io::Result<()> {
+pub(crate) fn read_partitions_again(disk: &File) -> io::Result<()> {
     // SAFETY: BLKRRPART takes no argument.
     let result = unsafe { libc::ioctl(disk.as_raw_fd(), BLKRRPART) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Takes a device with a swap area for swapping.
-pub fn swap_on(device: &CStr) -> io::Result<()> {
+pub(crate) fn swap_on(device: &CStr) -> io::Result<()> {
     // SAFETY: the path lives until the call returns.
     let result = unsafe { libc::swapon(device.as_ptr(), 0) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Waits. The only place that does: every caller names its limit.
-pub fn pause(time: Duration) {
+pub(crate) fn pause(time: Duration) {
     #[allow(clippy::disallowed_methods)]
     std::thread::sleep(time);
 }

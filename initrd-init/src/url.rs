@@ -2,7 +2,7 @@
 
 /// A parsed HTTP address.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Url {
+pub(crate) struct Url {
     /// Host name or IPv4 address.
     pub host: String,
     /// TCP port.
@@ -13,7 +13,7 @@ pub struct Url {
 
 impl Url {
     /// Reads an `http://` address. No value for other schemes, blanks, control characters or an empty host.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let rest = text.strip_prefix("http://")?;
         if rest.contains(|c: char| c.is_control() || c == ' ') {
             return None;
@@ -28,7 +28,7 @@ impl Url {
     }
 
     /// Last component of the path without query.
-    pub fn file_name(&self) -> &str {
+    pub(crate) fn file_name(&self) -> &str {
         let path = self.path.split(['?', '#']).next().unwrap_or_default();
         path.rsplit('/').next().unwrap_or_default()
     }

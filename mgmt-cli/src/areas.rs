@@ -7,7 +7,7 @@ const fn area(title: &'static str, commands: &'static [&'static str]) -> Area {
 }
 
 /// All areas; every command is in one of them.
-pub static AREAS: &[Area] = &[
+pub(crate) static AREAS: &[Area] = &[
     area("Start here", &["init", "serve", "doctor", "links", "completions", "man"]),
     area("Objects: nodes, groups, images, networks", &["lsdef", "mkdef", "chdef", "rmdef"]),
     area("Nodes", &["nodels", "nodeadd", "nodech", "noderm", "nodepurge", "nodegrpch", "noderange"]),

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 /// Options of both.
 #[derive(Debug, clap::Args)]
 #[allow(clippy::struct_excessive_bools)]
-pub struct Options {
+pub(crate) struct Options {
     /// Directory with the files TABLE.csv
     #[arg(short = 'p', value_name = "DIR")]
     pub path: Option<PathBuf>,
@@ -32,7 +32,7 @@ pub struct Options {
 
 impl Options {
     /// The directory as it was given; if there is none or something else is wanted, xCAT's line about it.
-    pub fn path(
+    pub(crate) fn path(
         &self,
         missing: &str,
         environment: &Environment,
@@ -53,7 +53,7 @@ impl Options {
     }
 
     /// Tables left out: the logs, and those of `XCAT_SKIPTABLES` or `site.skiptables`.
-    pub fn skipped_tables(&self, environment: &Environment) -> Vec<String> {
+    pub(crate) fn skipped_tables(&self, environment: &Environment) -> Vec<String> {
         let listed = match environment.variable("XCAT_SKIPTABLES") {
             Some(list) => list.to_owned(),
             None => texts(environment, "gettab", &["key=skiptables", "site.value"]).join(","),

@@ -8,7 +8,7 @@ use dawn_xcatd::{Data, Request, Response};
 use std::path::Path;
 
 /// Asks the daemon for an image's definition, or reads the text that `imagedef` printed.
-pub fn definition(
+pub(crate) fn definition(
     environment: &Environment,
     image: &str,
     file: Option<&Path>,
@@ -28,7 +28,7 @@ pub fn definition(
 }
 
 /// Runs a daemon command and fails on its first error.
-pub fn ask(
+pub(crate) fn ask(
     environment: &Environment,
     command: &str,
     args: Vec<String>,
@@ -37,7 +37,7 @@ pub fn ask(
 }
 
 /// The same with piped text. All errors of the answer are in the error, a line each.
-pub fn ask_with(
+pub(crate) fn ask_with(
     environment: &Environment,
     command: &str,
     args: Vec<String>,
@@ -47,7 +47,7 @@ pub fn ask_with(
 }
 
 /// Sends a request from this process's directory and fails on its first error.
-pub fn send(environment: &Environment, request: Request) -> Result<Vec<Response>, CommandError> {
+pub(crate) fn send(environment: &Environment, request: Request) -> Result<Vec<Response>, CommandError> {
     let request = Request {
         cwd: Some(environment.directory.to_string_lossy().into_owned()),
         client_type: Some("cli".into()),
@@ -66,7 +66,7 @@ pub fn send(environment: &Environment, request: Request) -> Result<Vec<Response>
 }
 
 /// Prints lines and warnings of an answer.
-pub fn show(answers: &[Response], out: &mut Out<'_>) -> Done {
+pub(crate) fn show(answers: &[Response], out: &mut Out<'_>) -> Done {
     for answer in answers {
         answer.info.iter().try_for_each(|line| out.notice(line))?;
         answer.warning.iter().try_for_each(|text| out.warning(text))?;

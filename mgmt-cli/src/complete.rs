@@ -33,7 +33,7 @@ const OWN: [&str; 3] = ["serve", "init", "help"];
 
 /// Names that only the daemon knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Names<'a> {
+pub(crate) enum Names<'a> {
     /// Nodes.
     Nodes,
     /// Objects of a type.
@@ -45,11 +45,11 @@ pub enum Names<'a> {
 }
 
 /// What stands between a word and what the shell shows beside it.
-pub const DESCRIBED_BY: char = '\t';
+pub(crate) const DESCRIBED_BY: char = '\t';
 
 /// The words that could stand in place of the last one. `words` begins with the program's name. What `ask`
 /// finds is offered as far as it [is safe](is_plain).
-pub fn candidates(
+pub(crate) fn candidates(
     words: &[String],
     registry: &Registry,
     ask: &dyn Fn(Names<'_>) -> Vec<String>,

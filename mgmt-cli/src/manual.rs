@@ -100,7 +100,7 @@ const FILES: &[(&str, &str)] = &[
 ];
 
 /// The file name of a command's page; the program's own without a command.
-pub fn file_name(command: Option<&str>) -> String {
+pub(crate) fn file_name(command: Option<&str>) -> String {
     command.map_or_else(|| "dawn.8".to_owned(), |name| format!("dawn-{name}.8"))
 }
 
@@ -108,7 +108,7 @@ pub fn file_name(command: Option<&str>) -> String {
 ///
 /// # Errors
 /// The renderer's, which writes to memory.
-pub fn page(program: &clap::Command, name: Option<&str>) -> std::io::Result<Option<String>> {
+pub(crate) fn page(program: &clap::Command, name: Option<&str>) -> std::io::Result<Option<String>> {
     let Some(name) = name else { return render(program.clone(), "dawn").map(Some) };
     let Some(command) = program.find_subcommand(name).cloned() else { return Ok(None) };
     let command = command.bin_name(format!("dawn {name}")).display_name(format!("dawn-{name}"));

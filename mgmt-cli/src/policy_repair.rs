@@ -18,7 +18,7 @@ const DISABLED_MAX: usize = 1000;
 ///
 /// # Errors
 /// [`EditError`] if a rule cannot be changed.
-pub fn edits(snapshot: &Snapshot, host: &str) -> Result<(Vec<Edit>, Vec<String>), EditError> {
+pub(crate) fn edits(snapshot: &Snapshot, host: &str) -> Result<(Vec<Edit>, Vec<String>), EditError> {
     let (mut edits, mut said) = (Vec::new(), Vec::new());
     let mut restored = false;
     for _ in 0..=DISABLED_MAX {

@@ -12,7 +12,7 @@ use dawn_commands::{COMMANDS, PROGRAMS};
 const ABOUT: &str = "A network-boot appliance: the services, the management commands and their client";
 
 /// All commands, those of the daemon first.
-pub fn registry() -> Registry {
+pub(crate) fn registry() -> Registry {
     let local = LOCAL.iter().map(|local| local.entry);
     let commands = COMMANDS.iter().copied().chain(local).collect();
     Registry::new(program, AREAS, commands, [REQUESTS, PROGRAMS].concat())

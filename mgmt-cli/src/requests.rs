@@ -5,7 +5,7 @@ use dawn_bootd::command::{Entry, Kind, split_noderange};
 use dawn_xcatd::Request;
 
 /// The request xCAT's client would send.
-pub fn request_for(entry: &Entry, words: &[String], environment: &Environment) -> Request {
+pub(crate) fn request_for(entry: &Entry, words: &[String], environment: &Environment) -> Request {
     let (noderange, args) = match entry.kind {
         Kind::Nodes => split_noderange(&(entry.clap)(), words),
         _ => (None, words.to_vec()),

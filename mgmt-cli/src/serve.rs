@@ -2,11 +2,11 @@
 
 use crate::environment::Environment;
 use dawn_bootd::command::Registry;
-pub use dawn_bootd::serve::Args;
+pub(crate) use dawn_bootd::serve::Args;
 use dawn_bootd::serve::{self, Given};
 
 /// Runs until a signal; the exit code.
-pub fn run(args: &Args, environment: &Environment, registry: Registry) -> i32 {
+pub(crate) fn run(args: &Args, environment: &Environment, registry: Registry) -> i32 {
     let variable = |name: &str| environment.variable(name).map(str::to_owned);
     let given = Given {
         directory: environment.directory.clone(),

@@ -17,7 +17,7 @@ const HOST_KEYS: [&str; 3] = ["rsa", "ecdsa", "ed25519"];
 const RSA_BITS: &str = "3072";
 /// Below the installation directory: the keys that nodes let in as root. Images and post scripts take it from
 /// here.
-pub const AUTHORIZED_KEYS: &str = "postscripts/_ssh/authorized_keys";
+pub(crate) const AUTHORIZED_KEYS: &str = "postscripts/_ssh/authorized_keys";
 /// Below the installation directory: the authority of the cluster, by which nodes know the daemon.
 const CA_CERTIFICATE: &str = "postscripts/ca/ca-cert.pem";
 
@@ -25,7 +25,7 @@ const CA_CERTIFICATE: &str = "postscripts/ca/ca-cert.pem";
 ///
 /// # Errors
 /// A directory or file that cannot be written.
-pub fn ensure(data: &Path, home: &Path, installdir: &Path, ca: &Path) -> Result<Vec<String>> {
+pub(crate) fn ensure(data: &Path, home: &Path, installdir: &Path, ca: &Path) -> Result<Vec<String>> {
     let mut lines = Vec::new();
     let hostkeys = data.join("hostkeys");
     directory(&hostkeys, 0o700)?;

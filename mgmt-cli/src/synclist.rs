@@ -15,7 +15,7 @@ const INCLUDE_DEPTH_MAX: usize = 8;
 const CLAUSES: [&str; 4] = ["EXECUTE:", "EXECUTEALWAYS:", "APPEND:", "MERGE:"];
 
 /// Files of all lists: path in the image, file on this machine. Later lines win.
-pub fn read_all(lists: &[PathBuf]) -> Result<Vec<(String, PathBuf)>, CommandError> {
+pub(crate) fn read_all(lists: &[PathBuf]) -> Result<Vec<(String, PathBuf)>, CommandError> {
     let mut files = Vec::new();
     for list in lists {
         read_list(list, 0, &mut files)?;

@@ -12,7 +12,7 @@ extern "C" fn on_signal(_: libc::c_int) {
 }
 
 /// SIGINT and SIGTERM set a flag, which the caller of this looks at, and end nothing.
-pub fn stop_on_signals() -> &'static AtomicBool {
+pub(crate) fn stop_on_signals() -> &'static AtomicBool {
     let handler = on_signal as extern "C" fn(libc::c_int) as libc::sighandler_t;
     for signal in [libc::SIGINT, libc::SIGTERM] {
         // SAFETY: the handler only stores to an atomic, which is async-signal-safe.
@@ -25,7 +25,7 @@ pub fn stop_on_signals() -> &'static AtomicBool {
 ///
 /// # Errors
 /// Standard input is not a terminal, or ends.
-pub fn hidden_line() -> std::io::Result<String> {
+pub(crate) fn hidden_line() -> std::io::Result<String> {
     use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
     let stdin = std::io::stdin();
     let shown = tcgetattr(&stdin)?;
@@ -41,18 +41,18 @@ pub fn hidden_line() -> std::io::Result<String> {
 }
 
 /// Prints to standard output; a closed pipe is not an error of ours.
-pub fn print(text: &str) {
+pub(crate) fn print(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 /// Prints `Error: text` to standard error.
-pub fn print_error(text: &str) {
+pub(crate) fn print_error(text: &str) {
     let _ = std::io::stderr().write_all(format!("Error: {text}\n").as_bytes());
 }
 
 /// What a command in this process says, as the client would print it.
 #[derive(Debug, Default)]
-pub struct Terminal {
+pub(crate) struct Terminal {
     /// Exit code bits of all errors.
     pub code: i32,
 }

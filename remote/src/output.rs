@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 /// Bytes of one stream of one node that are kept; what comes after them is left out.
 pub const KEPT_BYTES_MAX: usize = 16 << 20;
 /// Bytes of all nodes that are kept at a time.
-pub const KEPT_TOTAL_BYTES_MAX: usize = 512 << 20;
+pub(crate) const KEPT_TOTAL_BYTES_MAX: usize = 512 << 20;
 
 /// Bytes that all jobs of a run keep.
 #[derive(Debug, Default)]

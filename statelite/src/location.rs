@@ -73,7 +73,7 @@ pub enum LocationError {
 ///
 /// # Errors
 /// [`LocationError`].
-pub fn expand(snapshot: &Snapshot, node: &str, cell: &str) -> Result<Location, LocationError> {
+pub(crate) fn expand(snapshot: &Snapshot, node: &str, cell: &str) -> Result<Location, LocationError> {
     if cell.contains("#CMD") {
         return Err(LocationError::Command(cell.to_owned()));
     }

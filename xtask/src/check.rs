@@ -20,7 +20,7 @@ const MACHINE_TESTS_MAX: usize = 4;
 
 /// Everything that must hold
 #[derive(Debug, Args)]
-pub struct Test {
+pub(crate) struct Test {
     /// Leave out the tests that boot machines
     #[arg(long)]
     no_machines: bool,
@@ -34,7 +34,7 @@ pub struct Test {
 
 impl Test {
     /// Success only if nothing failed.
-    pub fn run(self) -> Result<ExitCode> {
+    pub(crate) fn run(self) -> Result<ExitCode> {
         packages::install(packages::Purpose::Tests, &Progress::start())?;
         let mut suite = Suite::default();
         if !self.only_machines {
@@ -63,7 +63,7 @@ impl Test {
 
 /// Ten minutes of work on a node's files while the server is killed every 20 s
 #[derive(Debug, Args)]
-pub struct Soak {
+pub(crate) struct Soak {
     /// How long the node works
     #[arg(long, default_value_t = 10)]
     minutes: u64,
@@ -71,7 +71,7 @@ pub struct Soak {
 
 impl Soak {
     /// Success only if the node saw no error and no byte differs.
-    pub fn run(self) -> Result<ExitCode> {
+    pub(crate) fn run(self) -> Result<ExitCode> {
         packages::install(packages::Purpose::Tests, &Progress::start())?;
         ensure!(release::build()?, "the release build failed");
         let args =

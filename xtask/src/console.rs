@@ -18,14 +18,14 @@ const LEAVE: u8 = 0x1d;
 
 /// Attach to a machine's console; Ctrl-] leaves it
 #[derive(Debug, Args)]
-pub struct Console {
+pub(crate) struct Console {
     /// Name of the node
     node: String,
 }
 
 impl Console {
     /// Copies between terminal and console until the key or the end.
-    pub fn run(self) -> Result<ExitCode> {
+    pub(crate) fn run(self) -> Result<ExitCode> {
         let path = paths::sockets().join(demo::NAME).join(format!("{}.console", self.node));
         let stream = UnixStream::connect(&path);
         let stream =

@@ -20,7 +20,7 @@ use crate::progress::Progress;
 use crate::{packages, release, timeline};
 
 /// Namespace and socket directory of the demo.
-pub const NAME: &str = "dawn-demo";
+pub(crate) const NAME: &str = "dawn-demo";
 /// From power-on to `booted`, two machines at once under software emulation.
 const BOOT_LIMIT: Duration = Duration::from_secs(600);
 /// How often the daemon is asked for news.
@@ -28,7 +28,7 @@ const NEWS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Boot two real machines from nothing
 #[derive(Debug, Args)]
-pub struct Demo {
+pub(crate) struct Demo {
     /// Leave the cluster running at the end, and say how to use it
     #[arg(long)]
     keep: bool,
@@ -57,7 +57,7 @@ const MACHINES: [Machine; 2] = [
 
 impl Demo {
     /// Success only if both machines reached `booted`.
-    pub fn run(self) -> Result<ExitCode> {
+    pub(crate) fn run(self) -> Result<ExitCode> {
         let progress = Progress::start();
         if self.stop {
             return stop_leftover(&progress).map(|()| ExitCode::SUCCESS);

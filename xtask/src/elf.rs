@@ -14,7 +14,7 @@ const DYNAMIC_ENTRY_BYTES: usize = 16;
 
 /// What an executable needs at run time.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Needs {
+pub(crate) struct Needs {
     /// It names a dynamic loader.
     pub interpreter: bool,
     /// Number of shared libraries it names.
@@ -22,7 +22,7 @@ pub struct Needs {
 }
 
 /// Reads the needs of an executable.
-pub fn needs(file: &[u8]) -> Result<Needs> {
+pub(crate) fn needs(file: &[u8]) -> Result<Needs> {
     ensure!(file.starts_with(MAGIC), "not a 64-bit little-endian ELF file");
     let (table, size, count) = (number(file, 0x20, 8)?, number(file, 0x36, 2)?, number(file, 0x38, 2)?);
     let mut needs = Needs { interpreter: false, libraries: 0 };

@@ -15,7 +15,7 @@ const TESTS: &str = "[tests]";
 
 /// What the packages are wanted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
+pub(crate) enum Purpose {
     /// Building the executable, building an image, booting machines.
     Demo,
     /// All that, and what tests compare with.
@@ -23,7 +23,7 @@ pub enum Purpose {
 }
 
 /// Installs every package of the list that is not there, saying which.
-pub fn install(purpose: Purpose, progress: &Progress) -> Result<()> {
+pub(crate) fn install(purpose: Purpose, progress: &Progress) -> Result<()> {
     ensure!(
         rustix::process::geteuid().is_root(),
         "run this as root: it makes network namespaces and installs packages"

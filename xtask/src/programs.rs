@@ -16,7 +16,7 @@ use crate::shell;
 use crate::suite::{Count, count_line};
 
 /// A built test program.
-pub struct Program {
+pub(crate) struct Program {
     /// Package and target: `dawn-nfs model`.
     pub name: String,
     executable: PathBuf,
@@ -28,7 +28,7 @@ pub struct Program {
 ///
 /// # Errors
 /// They do not compile, or there are none.
-pub fn build(select: &[&str]) -> Result<Vec<Program>> {
+pub(crate) fn build(select: &[&str]) -> Result<Vec<Program>> {
     let args = [&["test", "--no-run", "--message-format", "json-render-diagnostics"], select].concat();
     let mut command = shell::cargo(&args);
     println!("$ cargo {}", args.join(" "));
@@ -54,7 +54,7 @@ fn program(line: &str) -> Option<Program> {
 }
 
 /// Runs programs one after the other with these arguments of the Rust test runner.
-pub fn run(programs: &[Program], args: &[&str]) -> Result<Count> {
+pub(crate) fn run(programs: &[Program], args: &[&str]) -> Result<Count> {
     let mut count = Count::default();
     let mut without_tests = BTreeSet::new();
     for program in programs {

@@ -5,25 +5,25 @@ use std::time::Instant;
 
 /// Prints one line a step.
 #[derive(Debug)]
-pub struct Progress {
+pub(crate) struct Progress {
     start: Instant,
 }
 
 impl Progress {
     /// The clock starts now.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self { start: Instant::now() }
     }
 
     /// Prints a line.
-    pub fn say(&self, line: &str) {
+    pub(crate) fn say(&self, line: &str) {
         println!("[{:6.1} s] {line}", self.start.elapsed().as_secs_f64());
         // Through a pipe lines would come in heaps.
         let _ = std::io::stdout().flush();
     }
 
     /// Seconds since the start.
-    pub fn seconds(&self) -> f64 {
+    pub(crate) fn seconds(&self) -> f64 {
         self.start.elapsed().as_secs_f64()
     }
 }

@@ -12,12 +12,12 @@ use dawn_qemu::paths;
 use crate::shell;
 
 /// Builds the executable of this source tree; whether it succeeded.
-pub fn build() -> Result<bool> {
+pub(crate) fn build() -> Result<bool> {
     build_in(&paths::workspace())
 }
 
 /// The same in another source tree, with a target directory of its own.
-pub fn build_in(source: &Path) -> Result<bool> {
+pub(crate) fn build_in(source: &Path) -> Result<bool> {
     let flags: Vec<String> = [(cargo_home()?, "/cargo"), (source.to_owned(), "/dawn")]
         .iter()
         .map(|(from, to)| format!("\"--remap-path-prefix={}={to}\"", from.display()))
@@ -28,7 +28,7 @@ pub fn build_in(source: &Path) -> Result<bool> {
 }
 
 /// The executable of a source tree.
-pub fn executable(source: &Path) -> PathBuf {
+pub(crate) fn executable(source: &Path) -> PathBuf {
     source.join("target").join(paths::TARGET).join("release/dawn")
 }
 

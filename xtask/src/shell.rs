@@ -8,7 +8,7 @@ use dawn_qemu::paths;
 use dawn_qemu::process::display;
 
 /// `cargo` as it was started, in the source tree.
-pub fn cargo(args: &[&str]) -> Command {
+pub(crate) fn cargo(args: &[&str]) -> Command {
     let mut command = Command::new(option_env!("CARGO").unwrap_or("cargo"));
     command.args(args).current_dir(paths::workspace());
     // `cargo run` sets variables about the program's own package; build scripts would take that for a
@@ -23,14 +23,14 @@ pub fn cargo(args: &[&str]) -> Command {
 }
 
 /// Runs to the end with the terminal as output; returns whether it succeeded.
-pub fn succeeds(command: &mut Command) -> Result<bool> {
+pub(crate) fn succeeds(command: &mut Command) -> Result<bool> {
     println!("$ {}", display(command));
     let status = command.stdin(Stdio::null()).status();
     Ok(status.with_context(|| format!("cannot start `{}`", display(command)))?.success())
 }
 
 /// Runs to the end, showing standard output and handing each line of it to `line`; returns how it ended.
-pub fn follow_status(command: &mut Command, mut line: impl FnMut(&str)) -> Result<ExitStatus> {
+pub(crate) fn follow_status(command: &mut Command, mut line: impl FnMut(&str)) -> Result<ExitStatus> {
     println!("$ {}", display(command));
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
     let mut child = child.with_context(|| format!("cannot start `{}`", display(command)))?;

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 /// Number of checks that passed and failed.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Count {
+pub(crate) struct Count {
     /// Passed.
     pub passed: u64,
     /// Failed.
@@ -15,12 +15,12 @@ pub struct Count {
 
 impl Count {
     /// One check.
-    pub fn one(passed: bool) -> Self {
+    pub(crate) fn one(passed: bool) -> Self {
         Self { passed: u64::from(passed), failed: u64::from(!passed) }
     }
 
     /// Both together.
-    pub fn plus(self, other: Self) -> Self {
+    pub(crate) fn plus(self, other: Self) -> Self {
         Self { passed: self.passed + other.passed, failed: self.failed + other.failed }
     }
 }
@@ -34,13 +34,13 @@ struct Group {
 
 /// All groups so far.
 #[derive(Default)]
-pub struct Suite {
+pub(crate) struct Suite {
     groups: Vec<Group>,
 }
 
 impl Suite {
     /// Runs a group. An error is a failed check, not the end: the next groups still say something.
-    pub fn group(&mut self, name: &str, run: impl FnOnce() -> Result<Count>) {
+    pub(crate) fn group(&mut self, name: &str, run: impl FnOnce() -> Result<Count>) {
         println!("\n=== {name}");
         let start = Instant::now();
         let count = run().unwrap_or_else(|error| {
@@ -51,7 +51,7 @@ impl Suite {
     }
 
     /// Prints the summary; true if nothing failed.
-    pub fn finish(&self) -> bool {
+    pub(crate) fn finish(&self) -> bool {
         println!("\n=== summary");
         for Group { name, count, time } in &self.groups {
             let (passed, failed, time) = (count.passed, count.failed, time.as_secs_f64());
@@ -64,7 +64,7 @@ impl Suite {
 }
 
 /// Reads `test result: ok. 3 passed; 0 failed; …` of the Rust test runner; other lines count nothing.
-pub fn count_line(line: &str) -> Count {
+pub(crate) fn count_line(line: &str) -> Count {
     let Some(rest) = line.strip_prefix("test result: ") else { return Count::default() };
     let number = |word: &str| {
         let part = rest.split([';', '.']).map(str::trim).find(|part| part.ends_with(word));

@@ -5,14 +5,14 @@ use std::fmt::Write;
 use dawn_qemu::BootEvent;
 
 /// The steps of a boot, in order, as the daemon names them.
-pub const STEPS: [&str; 9] =
+pub(crate) const STEPS: [&str; 9] =
     ["discover", "offer", "loader", "script", "kernel", "initrd", "root", "init", "booted"];
 
 /// Widest detail that is printed, in characters.
 const DETAIL_CHARS_MAX: usize = 60;
 
 /// Renders the events of one boot; times count from `start_ms`, the moment of power-on.
-pub fn render(events: &[BootEvent], start_ms: u64) -> String {
+pub(crate) fn render(events: &[BootEvent], start_ms: u64) -> String {
     let mut lines: Vec<BootEvent> = STEPS.iter().filter_map(|step| line(events, step, start_ms)).collect();
     lines.sort_by_key(|line| line.time_ms);
     let mut out = format!("  {:<9} {:>9} {:>9} {:>13}  {}\n", "step", "at", "took", "bytes", "what");

@@ -12,7 +12,7 @@ use crate::shell;
 
 /// Which program, and its own arguments
 #[derive(Debug, Args)]
-pub struct Tool {
+pub(crate) struct Tool {
     /// The part to exercise, and arguments for its program. Without a part the only program is run; of
     /// several, the names are listed
     #[arg(value_name = "PART] [ARGUMENTS", trailing_var_arg = true, allow_hyphen_values = true)]
@@ -27,7 +27,7 @@ struct Example {
 
 impl Tool {
     /// Runs the example `KIND_NAME`, or `KIND` where a crate has only one.
-    pub fn run(self, kind: &str) -> Result<ExitCode> {
+    pub(crate) fn run(self, kind: &str) -> Result<ExitCode> {
         let prefix = format!("{kind}_");
         let examples = find_examples(&paths::workspace());
         let (wanted, rest) = match self.words.split_first() {

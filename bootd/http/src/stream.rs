@@ -21,7 +21,7 @@ use crate::limits::{COPY_BYTES, SENDFILE_BYTES, STALL_TIME_MAX};
 
 /// A client's connection.
 #[derive(Debug)]
-pub enum Stream {
+pub(crate) enum Stream {
     /// HTTP.
     Plain(TcpStream),
     /// HTTPS.
@@ -30,7 +30,7 @@ pub enum Stream {
 
 impl Stream {
     /// Which service it belongs to.
-    pub fn service(&self) -> Service {
+    pub(crate) fn service(&self) -> Service {
         match self {
             Stream::Plain(_) => Service::Http,
             Stream::Tls(_) => Service::Https,
@@ -41,7 +41,7 @@ impl Stream {
     ///
     /// # Errors
     /// The system's, when the connection is gone.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         match self {
             Stream::Plain(stream) => stream.local_addr(),
             Stream::Tls(stream) => stream.get_ref().0.local_addr(),
@@ -52,7 +52,7 @@ impl Stream {
     ///
     /// # Errors
     /// When the client is gone, or takes nothing for [`STALL_TIME_MAX`].
-    pub async fn send(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+    pub(crate) async fn send(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         if let Stream::Plain(stream) = self {
             // Nearly always the socket has room for all of it: no timer is needed then.
             match stream.try_write(bytes) {
@@ -76,7 +76,7 @@ impl Stream {
     ///
     /// # Errors
     /// As [`Stream::send`], and when the content cannot be read or ends early.
-    pub async fn send_content(
+    pub(crate) async fn send_content(
         &mut self,
         disks: &DiskPool,
         head: &[u8],

@@ -76,7 +76,7 @@ pub(crate) struct State {
 
 impl State {
     /// A state in which no client has been served yet.
-    pub fn new(config: EngineConfig) -> Self {
+    pub(crate) fn new(config: EngineConfig) -> Self {
         Self {
             exports: config.exports,
             observer: config.observer,
@@ -239,7 +239,7 @@ pub(crate) type Decoded<T = ()> = Result<T, XdrError>;
 
 impl Cx<'_> {
     /// Turns a handle into an open object that this caller may use.
-    pub fn open(&self, handle: &FileHandle) -> Result<Target, Status> {
+    pub(crate) fn open(&self, handle: &FileHandle) -> Result<Target, Status> {
         if self.seat == Seat::Late {
             return Err(Status::Jukebox);
         }
@@ -263,7 +263,7 @@ impl Cx<'_> {
     }
 
     /// A directory whose disk may hang and must be asked to open `handle`; none if no such disk is asked.
-    pub fn far(&self, handle: &FileHandle) -> Option<PathBuf> {
+    pub(crate) fn far(&self, handle: &FileHandle) -> Option<PathBuf> {
         let cached = self.state.objects.get(handle);
         let id = match &cached {
             Some(object) => object.region.export,
@@ -347,7 +347,12 @@ impl Cx<'_> {
     }
 
     /// The region of an overlay entry, made if it is to be made on first use.
-    pub fn region_of(&self, tree: &Tree, layers: &Layers, layer: &Layer) -> Result<Arc<Region>, Errno> {
+    pub(crate) fn region_of(
+        &self,
+        tree: &Tree,
+        layers: &Layers,
+        layer: &Layer,
+    ) -> Result<Arc<Region>, Errno> {
         cred::as_server().map_err(|_| Errno::PERM)?;
         let export = tree.base.export;
         let make = |path: &std::path::Path| self.state.exports.materialise(export, path);
@@ -371,7 +376,7 @@ impl Cx<'_> {
     }
 
     /// Opens an export for this session.
-    pub fn admit(&self, export: Arc<Export>) -> Result<Arc<Tree>, Status> {
+    pub(crate) fn admit(&self, export: Arc<Export>) -> Result<Arc<Tree>, Status> {
         let generation = self.state.exports.generation();
         Ok(self.remember(generation, export)?.tree)
     }
@@ -389,7 +394,7 @@ impl Cx<'_> {
     }
 
     /// Who the caller is in `export`, or a refusal of the credentials.
-    pub fn identity(&self, export: &Export) -> Result<Identity, Status> {
+    pub(crate) fn identity(&self, export: &Export) -> Result<Identity, Status> {
         if export.require_privileged_port && self.session.client.port() > PRIVILEGED_PORT_MAX {
             self.event(Event::HandleRefused {
                 export: export.id,
@@ -405,17 +410,17 @@ impl Cx<'_> {
     }
 
     /// `result`, unless it is the failure `sign` of a call that may have happened already; then success.
-    pub fn unless_done(&self, result: Result<(), Errno>, sign: Errno) -> Result<(), Errno> {
+    pub(crate) fn unless_done(&self, result: Result<(), Errno>, sign: Errno) -> Result<(), Errno> {
         if self.interrupted && result == Err(sign) { Ok(()) } else { result }
     }
 
     /// Reports to the observer.
-    pub fn event(&self, event: Event) {
+    pub(crate) fn event(&self, event: Event) {
         self.state.observer.event(self.session.client, event);
     }
 
     /// Keeps a just found object open and returns what to call it by.
-    pub fn adopt(&self, object: Object) -> Arc<Object> {
+    pub(crate) fn adopt(&self, object: Object) -> Arc<Object> {
         let object = Arc::new(object);
         self.state.objects.insert(object.clone());
         object
@@ -424,12 +429,12 @@ impl Cx<'_> {
 
 impl Target {
     /// Lets the calling thread act as the caller from here on.
-    pub fn act(&self) -> Result<(), Status> {
+    pub(crate) fn act(&self) -> Result<(), Status> {
         self.identity.assume()
     }
 
     /// [`Target::act`] to list a directory or to look a name up in it.
-    pub fn act_to_look(&self, stat: &Stat) -> Result<(), Status> {
+    pub(crate) fn act_to_look(&self, stat: &Stat) -> Result<(), Status> {
         match self.tree.is_private_root(&self.object.region, stat) {
             true => cred::as_server(),
             false => self.act(),
@@ -437,18 +442,18 @@ impl Target {
     }
 
     /// Attributes of the object now.
-    pub fn attributes(&self) -> Result<nfs3::Attributes, Status> {
+    pub(crate) fn attributes(&self) -> Result<nfs3::Attributes, Status> {
         let object = &self.object;
         Ok(self.tree.shown(&object.region, object.synthetic, object.stat()?))
     }
 
     /// The object as seen by the same caller in the same export.
-    pub fn sibling(&self, object: Arc<Object>) -> Target {
+    pub(crate) fn sibling(&self, object: Arc<Object>) -> Target {
         Target { object, ..self.clone() }
     }
 
     /// Refuses changes where the region is read-only.
-    pub fn changeable(&self) -> Result<(), Status> {
+    pub(crate) fn changeable(&self) -> Result<(), Status> {
         match self.object.region.access {
             Access::ReadOnly => Err(Status::RoFs),
             Access::ReadWrite => Ok(()),

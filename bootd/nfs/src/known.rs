@@ -22,7 +22,7 @@ const SETTLED_SECONDS: u32 = 2;
 
 /// An object of a region, as it was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Seen {
+pub(crate) struct Seen {
     export: u64,
     region: u32,
     dev: u64,
@@ -38,7 +38,7 @@ struct Shard {
 
 /// The table.
 #[derive(Debug)]
-pub struct KnownHandles {
+pub(crate) struct KnownHandles {
     shards: Vec<Mutex<Shard>>,
     hasher: RandomState,
     /// Files born before this second are settled.
@@ -57,12 +57,12 @@ impl Default for KnownHandles {
 
 impl KnownHandles {
     /// Sets the time, in seconds since 1970 as the wire has them. Until it is set, nothing is kept.
-    pub fn set_time(&self, now: u32) {
+    pub(crate) fn set_time(&self, now: u32) {
         self.settled.store(now.saturating_sub(SETTLED_SECONDS), Ordering::Relaxed);
     }
 
     /// What `stat` is known by, if its handle may be kept at all.
-    pub fn settled(&self, region: &Region, stat: &Stat) -> Option<Seen> {
+    pub(crate) fn settled(&self, region: &Region, stat: &Stat) -> Option<Seen> {
         let birth = stat.birth;
         let known = birth.sec != 0 && birth.sec < self.settled.load(Ordering::Relaxed);
         (known && !region.uses_paths()).then_some(Seen {
@@ -75,7 +75,7 @@ impl KnownHandles {
     }
 
     /// The handle of what was seen.
-    pub fn get(&self, seen: &Seen) -> Option<FileHandle> {
+    pub(crate) fn get(&self, seen: &Seen) -> Option<FileHandle> {
         let mut shard = self.shard(seen)?.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(handle) = shard.young.get(seen) {
             return Some(*handle);
@@ -86,7 +86,7 @@ impl KnownHandles {
     }
 
     /// Keeps a handle. It and `seen` must come from one descriptor: a name may change its meaning in between.
-    pub fn keep(&self, seen: Seen, handle: FileHandle) {
+    pub(crate) fn keep(&self, seen: Seen, handle: FileHandle) {
         let Some(shard) = self.shard(&seen) else { return };
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
         if shard.young.len() >= PER_SHARD_MAX {

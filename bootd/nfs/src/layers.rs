@@ -25,11 +25,11 @@ use crate::region::Region;
 use crate::sys::{self, Stat};
 
 /// Most entries of one overlay.
-pub const ENTRIES_MAX: usize = 10_000;
+pub(crate) const ENTRIES_MAX: usize = 10_000;
 /// Most symbolic links followed on the way to one entry.
 const LINKS_MAX: usize = 40;
 /// Region number of synthetic objects.
-pub const SYNTHETIC_REGION: u32 = u32::MAX;
+pub(crate) const SYNTHETIC_REGION: u32 = u32::MAX;
 
 /// One name of the overlay.
 #[derive(Debug)]

@@ -18,9 +18,9 @@ use crate::rpc::Refused;
 use crate::xdr::{Reader, Writer};
 
 /// Program number of MOUNT.
-pub const PROGRAM: u32 = 100_005;
+pub(crate) const PROGRAM: u32 = 100_005;
 /// Most bytes of a mount path (MNTPATHLEN).
-pub const PATH_BYTES_MAX: usize = 1024;
+pub(crate) const PATH_BYTES_MAX: usize = 1024;
 /// Bytes of a version 1 handle.
 const V1_HANDLE_BYTES: usize = 32;
 const AUTH_SYS: u32 = 1;

@@ -9,7 +9,7 @@ pub(crate) const LISTED_MAX: usize = 4096;
 
 /// Who has mounted what, as far as clients said so.
 #[derive(Debug, Default)]
-pub struct MountList {
+pub(crate) struct MountList {
     mounts: Mutex<VecDeque<(IpAddr, String)>>,
 }
 

@@ -31,7 +31,7 @@ const SEARCH_ENTRIES_MAX: usize = 1_000_000;
 
 /// The paths that handles of one region stand for.
 #[derive(Debug, Default)]
-pub struct PathNames {
+pub(crate) struct PathNames {
     known: Mutex<HashMap<u64, PathBuf>>,
 }
 
@@ -49,7 +49,7 @@ fn level_hash(key: &HandleKey, name: &[u8]) -> u8 {
 
 impl PathNames {
     /// Object bytes for `path`, which is remembered.
-    pub fn name(&self, key: &HandleKey, path: &Path, inode: u64) -> Result<Vec<u8>, Status> {
+    pub(crate) fn name(&self, key: &HandleKey, path: &Path, inode: u64) -> Result<Vec<u8>, Status> {
         let hash = key.hash(path.as_os_str().as_bytes());
         let mut object = Vec::with_capacity(OBJECT_BYTES_MAX);
         object.extend_from_slice(&hash.to_be_bytes());
@@ -71,12 +71,17 @@ impl PathNames {
     }
 
     /// The inode number within object bytes.
-    pub fn inode(object: &[u8]) -> u64 {
+    pub(crate) fn inode(object: &[u8]) -> u64 {
         object.get(8..16).and_then(|b| b.try_into().ok()).map_or(0, u64::from_be_bytes)
     }
 
     /// The path that object bytes stand for.
-    pub fn find(&self, key: &HandleKey, root: BorrowedFd<'_>, object: &[u8]) -> Result<PathBuf, Status> {
+    pub(crate) fn find(
+        &self,
+        key: &HandleKey,
+        root: BorrowedFd<'_>,
+        object: &[u8],
+    ) -> Result<PathBuf, Status> {
         let hash = object.first_chunk::<8>().map(|b| u64::from_be_bytes(*b)).ok_or(Status::BadHandle)?;
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&hash).cloned();
         if let Some(path) = known {
@@ -89,7 +94,7 @@ impl PathNames {
     }
 
     /// Follows a rename: handles of the object and of everything below it keep their meaning.
-    pub fn renamed(&self, key: &HandleKey, from: &Path, to: &Path) {
+    pub(crate) fn renamed(&self, key: &HandleKey, from: &Path, to: &Path) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         // What was at the new name is gone; its handle must not lead to the newcomer.
         known.remove(&key.hash(to.as_os_str().as_bytes()));

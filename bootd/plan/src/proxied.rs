@@ -12,7 +12,7 @@ pub fn is_proxied(snapshot: &Snapshot, netname: &str) -> bool {
 
 /// Whether another DHCP server gives this address: then a loader knows that server's name for the next one,
 /// and not ours.
-pub fn is_proxied_address(snapshot: &Snapshot, address: Ipv4Addr) -> bool {
+pub(crate) fn is_proxied_address(snapshot: &Snapshot, address: Ipv4Addr) -> bool {
     if snapshot.site("proxydhcp").is_none_or(|list| list.is_empty()) {
         return false;
     }

@@ -5,16 +5,16 @@
 //! those that reported longest ago make room, because a program that runs reports again.
 
 /// Programs kept for one node.
-pub const APPS_PER_NODE_MAX: usize = 32;
+pub(super) const APPS_PER_NODE_MAX: usize = 32;
 /// Bytes of a program's name.
-pub const APP_NAME_BYTES_MAX: usize = 64;
+pub(super) const APP_NAME_BYTES_MAX: usize = 64;
 /// Bytes of a program's state.
-pub const APP_STATE_BYTES_MAX: usize = 128;
+pub(super) const APP_STATE_BYTES_MAX: usize = 128;
 /// Bytes of the cell; less than [`APPS_PER_NODE_MAX`] programs with the longest names and states have.
-pub const CELL_BYTES_MAX: usize = 4096;
+pub(super) const CELL_BYTES_MAX: usize = 4096;
 
 /// The cell after a report, and how many of the report's pairs were left out.
-pub fn merged(cell: &str, report: &[(String, String)]) -> (String, usize) {
+pub(super) fn merged(cell: &str, report: &[(String, String)]) -> (String, usize) {
     let mut list: Vec<(&str, &str)> = cell.split(',').filter_map(|pair| pair.split_once('=')).collect();
     let mut left_out = 0;
     for (app, state) in report {

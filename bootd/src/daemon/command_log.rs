@@ -38,7 +38,7 @@ const SENSITIVE: [&str; 13] = [
 
 /// The log file; without a path nothing is written.
 #[derive(Debug)]
-pub struct CommandLog {
+pub(super) struct CommandLog {
     path: Option<PathBuf>,
     file: Mutex<Option<File>>,
     complained: AtomicBool,
@@ -46,7 +46,7 @@ pub struct CommandLog {
 
 /// One command being recorded.
 #[derive(Debug)]
-pub struct Record {
+pub(super) struct Record {
     head: String,
     answer: String,
     keep_answer: bool,
@@ -55,12 +55,12 @@ pub struct Record {
 
 impl CommandLog {
     /// A log into this file.
-    pub fn new(path: Option<PathBuf>) -> Self {
+    pub(super) fn new(path: Option<PathBuf>) -> Self {
         Self { path, file: Mutex::new(None), complained: AtomicBool::new(false) }
     }
 
     /// Starts the record of a call with its command line (secrets masked); `None` if it is not recorded.
-    pub fn start(&self, call: &Call, line: String, time: &str) -> Option<Record> {
+    pub(super) fn start(&self, call: &Call, line: String, time: &str) -> Option<Record> {
         let command = call.request.command.as_str();
         if self.path.is_none() || SKIPPED.contains(&command) {
             return None;
@@ -80,7 +80,7 @@ impl CommandLog {
     }
 
     /// Writes a finished record.
-    pub fn finish(&self, record: Record, elapsed: Duration) {
+    pub(super) fn finish(&self, record: Record, elapsed: Duration) {
         let answer = if record.keep_answer { record.answer } else { "*REDACTED*\n".to_owned() };
         let text = format!(
             "{}{answer}[NumberNodes] {} \n[ElapsedTime] {:.3} s\n",
@@ -108,7 +108,7 @@ fn append(slot: &mut Option<File>, path: &Path, text: &str) -> std::io::Result<(
 
 impl Record {
     /// Notes what the caller sees, as far as there is room.
-    pub fn note(&mut self, response: &Response) {
+    pub(super) fn note(&mut self, response: &Response) {
         if !self.keep_answer || self.answer.len() >= ANSWER_BYTES_MAX {
             return;
         }

@@ -16,7 +16,7 @@ const USER_SHOWN_MAX: usize = 64;
 
 /// Wrong passwords by address.
 #[derive(Debug, Default)]
-pub struct Logins {
+pub(super) struct Logins {
     failures: Mutex<HashMap<Option<IpAddr>, Failures>>,
 }
 
@@ -29,7 +29,7 @@ struct Failures {
 impl Logins {
     /// Carries `check` out unless the address has failed too often; a failure is remembered and reported in
     /// the log. `address` is `None` for a caller in this process.
-    pub fn attempt(
+    pub(super) fn attempt(
         &self,
         address: Option<IpAddr>,
         user: &str,

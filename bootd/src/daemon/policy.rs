@@ -10,7 +10,7 @@ use std::collections::HashSet;
 
 /// Policy's decision on a call, and why. `unknown` are the names of its noderange that are not nodes: a
 /// caller who is limited to some nodes hears the same of the others, whether they exist or not.
-pub fn decide(registry: &Registry, snapshot: &Snapshot, call: &Call, unknown: &[String]) -> Verdict {
+pub(super) fn decide(registry: &Registry, snapshot: &Snapshot, call: &Call, unknown: &[String]) -> Verdict {
     let mut scope = Scope::of(registry, snapshot, call);
     let keeps_to_nodes =
         registry.find_request(&call.request.command).is_some_and(|entry| entry.kind == Kind::Nodes);
@@ -22,7 +22,7 @@ pub fn decide(registry: &Registry, snapshot: &Snapshot, call: &Call, unknown: &[
 
 /// The refusal of a command that no row allows to the caller, for whatever nodes: nothing but caller, command
 /// and words is looked at.
-pub fn refusal(snapshot: &Snapshot, call: &Call) -> Option<Verdict> {
+pub(super) fn refusal(snapshot: &Snapshot, call: &Call) -> Option<Verdict> {
     let request = request(call, &[], false);
     snapshot.reach(&request).is_nothing().then(|| snapshot.policy(&request))
 }
@@ -103,7 +103,7 @@ impl Scope {
 }
 
 /// A new row by column names; `None` if table or columns do not exist. Empty values are left out.
-pub fn insert_row(table: &str, values: &[(&str, &str)]) -> Option<Edit> {
+pub(super) fn insert_row(table: &str, values: &[(&str, &str)]) -> Option<Edit> {
     let table = schema().find(table)?;
     let filled = values.iter().filter(|(_, value)| !value.is_empty());
     let cell = |(name, value): &(&str, &str)| -> Option<(Col, Option<Text>)> {

@@ -18,7 +18,7 @@ const ROUNDS_MIN: usize = 1_000;
 const ROUNDS_MAX: usize = 1_000_000;
 
 /// The password is that of the user's row. Compared in a time that does not depend on where they differ.
-pub fn check_password(snapshot: &Snapshot, user: &Credentials) -> bool {
+pub(super) fn check_password(snapshot: &Snapshot, user: &Credentials) -> bool {
     let (key, name) = (col::passwd::KEY, col::passwd::USERNAME);
     let Some(row) = snapshot.find_row(&[(key, "xcat"), (name, &user.username)]) else { return false };
     let Some(stored) = row.get(col::passwd::PASSWORD) else { return false };
@@ -45,7 +45,7 @@ fn verify_hash(password: &str, stored: &str) -> bool {
 }
 
 /// User of a token that has not expired.
-pub fn user_of(snapshot: &Snapshot, token: &str) -> Option<String> {
+pub(super) fn user_of(snapshot: &Snapshot, token: &str) -> Option<String> {
     let row = snapshot.find_row(&[(col::token::TOKENID, token)])?;
     let expire = row.get(col::token::EXPIRE)?;
     let valid = expire.as_ref() == "never" || expire.parse::<i64>().is_ok_and(|end| end > now());
@@ -57,7 +57,7 @@ pub fn user_of(snapshot: &Snapshot, token: &str) -> Option<String> {
 
 /// Why a token cannot be made.
 #[derive(Debug, thiserror::Error)]
-pub enum TokenError {
+pub(super) enum TokenError {
     /// The machine gives no random numbers.
     #[error("no random numbers: {0}")]
     Random(getrandom::Error),
@@ -70,7 +70,7 @@ pub enum TokenError {
 ///
 /// # Errors
 /// There are no random numbers for it, or it cannot be stored.
-pub fn create(model: &Model, username: &str) -> Result<(String, String), TokenError> {
+pub(super) fn create(model: &Model, username: &str) -> Result<(String, String), TokenError> {
     let id = uuid()?;
     let setting = model.snapshot().site("tokenexpiredays");
     let never = setting.as_deref().is_some_and(|text| text.trim() == "never");

@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// File name inside the data directory.
-pub const FILE: &str = "dawn.sqlite";
+pub(crate) const FILE: &str = "dawn.sqlite";
 
 /// How long to wait for another process's transaction: default; nothing of ours takes a tenth of it.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -68,7 +68,7 @@ const OWN_TABLES: &str = "
 ";
 
 /// See the module's text.
-pub struct Sqlite {
+pub(crate) struct Sqlite {
     connection: Connection,
     sql: Vec<TableSql>,
     /// The files that are open; none for a database in memory or on a read-only file system.
@@ -99,7 +99,7 @@ impl OpenedFile {
 
 impl Sqlite {
     /// Opens the database in a data directory, adds what the schema has more.
-    pub fn open(directory: &Path, if_missing: IfMissing) -> Result<Self, StoreError> {
+    pub(crate) fn open(directory: &Path, if_missing: IfMissing) -> Result<Self, StoreError> {
         let path = directory.join(FILE);
         let place = || path.display().to_string();
         let fail = |reason: String| StoreError::Open { place: place(), reason };
@@ -169,7 +169,7 @@ impl Sqlite {
     }
 
     /// A database that lives as long as the value; for tests.
-    pub fn in_memory() -> Result<Self, StoreError> {
+    pub(crate) fn in_memory() -> Result<Self, StoreError> {
         let mut store = Self::prepare(Connection::open_in_memory().map_err(failed)?)?;
         store.create_missing(String::new)?;
         Ok(store)

@@ -12,13 +12,13 @@ const START_MAX: Duration = Duration::from_secs(60);
 
 /// Which server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Engine {
+pub(super) enum Engine {
     Postgres,
     Mysql,
 }
 
 /// A running server.
-pub struct Server {
+pub(super) struct Server {
     pub engine: Engine,
     directory: tempfile::TempDir,
     child: Option<Child>,
@@ -49,7 +49,7 @@ fn run(command: &mut Command) {
 
 impl Server {
     /// Makes a new server and waits until it answers.
-    pub fn start(engine: Engine) -> Self {
+    pub(super) fn start(engine: Engine) -> Self {
         let directory = tempfile::Builder::new().prefix("dawn-db").tempdir_in("/tmp").unwrap();
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let mut server = Self { engine, directory, child: None };
@@ -87,7 +87,7 @@ impl Server {
     }
 
     /// Starts the server of this directory.
-    pub fn launch(&mut self) {
+    pub(super) fn launch(&mut self) {
         let data = self.data();
         let mut command = match self.engine {
             Engine::Postgres => {
@@ -122,7 +122,7 @@ impl Server {
     }
 
     /// Ends the server as a power failure would.
-    pub fn kill(&mut self) {
+    pub(super) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
@@ -132,7 +132,7 @@ impl Server {
     }
 
     /// Stops (`STOP`) or continues (`CONT`) every process of the server, as a disk that hangs would.
-    pub fn signal(&self, signal: &str) {
+    pub(super) fn signal(&self, signal: &str) {
         let main = self.child.as_ref().unwrap().id().to_string();
         let children = fs::read_to_string(format!("/proc/{main}/task/{main}/children")).unwrap();
         run(Command::new("kill").arg(format!("-{signal}")).arg(&main).args(children.split_whitespace()));
@@ -160,7 +160,7 @@ impl Server {
     }
 
     /// The account that may make databases.
-    pub fn admin(&self) -> StoreAddress {
+    pub(super) fn admin(&self) -> StoreAddress {
         match self.engine {
             Engine::Postgres => self.wrap("postgres", "postgres", ""),
             Engine::Mysql => self.wrap("", "root", ""),
@@ -172,7 +172,7 @@ impl Server {
     }
 
     /// A new database with its user.
-    pub fn database(&self, dbname: &str) -> StoreAddress {
+    pub(super) fn database(&self, dbname: &str) -> StoreAddress {
         let address = self.address(dbname);
         dawn_cluster::set_up_server(&self.admin(), &address, &["localhost".into()]).unwrap();
         address

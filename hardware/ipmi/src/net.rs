@@ -35,7 +35,7 @@ pub(crate) struct Port(AsyncFd<UdpSocket>);
 
 impl Port {
     /// A socket with any free port for IPv4, or for IPv6.
-    pub fn bind(ipv6: bool) -> io::Result<Self> {
+    pub(crate) fn bind(ipv6: bool) -> io::Result<Self> {
         let domain = if ipv6 { Domain::IPV6 } else { Domain::IPV4 };
         let socket = Socket::new(domain, Type::DGRAM.nonblocking().cloexec(), Some(Protocol::UDP))?;
         let fd = socket.as_raw_fd();
@@ -59,7 +59,7 @@ impl Port {
     }
 
     /// Waits until something comes in, and takes a batch of it.
-    pub async fn receive(&self) -> io::Result<Vec<Incoming>> {
+    pub(crate) async fn receive(&self) -> io::Result<Vec<Incoming>> {
         loop {
             let mut guard = self.0.ready(Interest::READABLE | Interest::ERROR).await?;
             let mut taken = Vec::new();
@@ -110,7 +110,7 @@ impl Port {
 
     /// Sends a datagram. One that finds no room in the send buffer for a while is dropped, and one that
     /// cannot be sent at all, too: timers repeat it, and report the BMC as silent in the end.
-    pub async fn send(&self, peer: SocketAddr, bytes: &[u8]) -> Result<(), Unreachable> {
+    pub(crate) async fn send(&self, peer: SocketAddr, bytes: &[u8]) -> Result<(), Unreachable> {
         // A pending error of another datagram is reported by the first call.
         for _ in 0..3 {
             match self.0.get_ref().send_to(bytes, peer) {

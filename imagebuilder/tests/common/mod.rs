@@ -12,7 +12,7 @@ use dawn_imagebuilder::genimage::{InitrdJob, MakeInitrd};
 use dawn_imagebuilder::initramfs::InitramfsError;
 
 /// Makes initramfs images that hold the name of the kernel.
-pub struct FakeInitrd;
+pub(crate) struct FakeInitrd;
 
 impl MakeInitrd for FakeInitrd {
     fn identity(&self) -> String {
@@ -27,10 +27,10 @@ impl MakeInitrd for FakeInitrd {
 }
 
 /// One line per path: kind, mode, owner, size, time, link partner, device, target, attributes, bytes' hash.
-pub type Manifest = BTreeMap<String, String>;
+pub(crate) type Manifest = BTreeMap<String, String>;
 
 /// Describe a directory on disk.
-pub fn manifest(root: &Path) -> Manifest {
+pub(crate) fn manifest(root: &Path) -> Manifest {
     let mut all = Manifest::new();
     let mut first_name: HashMap<(u64, u64), String> = HashMap::new();
     let mut todo = vec![root.to_owned()];
@@ -82,7 +82,7 @@ pub fn manifest(root: &Path) -> Manifest {
 }
 
 /// Fail with the differing lines only.
-pub fn assert_same(expected: &Manifest, found: &Manifest, what: &str) {
+pub(crate) fn assert_same(expected: &Manifest, found: &Manifest, what: &str) {
     let mut report = String::new();
     for (name, line) in expected {
         match found.get(name) {
@@ -97,17 +97,17 @@ pub fn assert_same(expected: &Manifest, found: &Manifest, what: &str) {
 }
 
 /// Is this test run by root? Devices and foreign owners need it.
-pub fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
 /// Is a program there? (All of them are in the list of packages the project's tests install.)
-pub fn has(program: &str) -> bool {
+pub(crate) fn has(program: &str) -> bool {
     Command::new(program).arg("-version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
 }
 
 /// Run a program, failing with its output.
-pub fn run(program: &str, args: &[&str]) -> String {
+pub(crate) fn run(program: &str, args: &[&str]) -> String {
     let out = Command::new(program).args(args).output().unwrap_or_else(|e| panic!("{program}: {e}"));
     let text = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     assert!(out.status.success(), "{program} {args:?}: {text}");
@@ -115,7 +115,7 @@ pub fn run(program: &str, args: &[&str]) -> String {
 }
 
 /// Bytes that no compressor shortens, from a seed.
-pub fn noise(seed: u64, length: usize) -> Vec<u8> {
+pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed | 1;
     (0..length)
         .map(|_| {
@@ -128,7 +128,7 @@ pub fn noise(seed: u64, length: usize) -> Vec<u8> {
 }
 
 /// A directory with every kind of entry and the sizes around block borders.
-pub fn everything(root: &Path) {
+pub(crate) fn everything(root: &Path) {
     let text = |n: usize| {
         b"all work and no play makes jack a dull boy\n".iter().copied().cycle().take(n).collect::<Vec<u8>>()
     };

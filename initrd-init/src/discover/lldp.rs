@@ -29,7 +29,7 @@ const HEADER_BYTES: usize = 14;
 
 /// What a switch says of itself and of the port.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Neighbour {
+pub(crate) struct Neighbour {
     /// System name.
     pub name: String,
     /// System description.
@@ -42,7 +42,7 @@ pub struct Neighbour {
 
 impl Neighbour {
     /// For the console.
-    pub fn line(&self, nic: &str) -> String {
+    pub(crate) fn line(&self, nic: &str) -> String {
         format!("{nic} is plugged into {} of {}", or_dash(&self.port), or_dash(&self.name))
     }
 }
@@ -52,7 +52,7 @@ fn or_dash(text: &str) -> &str {
 }
 
 /// Neighbours by interface.
-pub type Neighbours = BTreeMap<String, Neighbour>;
+pub(super) type Neighbours = BTreeMap<String, Neighbour>;
 
 /// The thread that listens.
 pub(super) struct Listener {
@@ -174,7 +174,7 @@ fn name_of(index: i32) -> Option<String> {
 
 /// Reads the TLVs of a frame, after the Ethernet header. No value for a frame that says neither a name nor a
 /// port.
-pub fn parse(mut bytes: &[u8]) -> Option<Neighbour> {
+pub(crate) fn parse(mut bytes: &[u8]) -> Option<Neighbour> {
     let mut found = Neighbour::default();
     let mut port = String::new();
     while let Some((kind, value, rest)) = next_tlv(bytes) {

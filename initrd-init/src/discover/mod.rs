@@ -47,12 +47,12 @@ const ROUND_SECONDS_MAX: u64 = 300;
 const PROCESSING_SECONDS: u64 = 60;
 
 /// Whether the kernel line asks for the discovery system.
-pub fn is_meant(line: &Cmdline) -> bool {
+pub(crate) fn is_meant(line: &Cmdline) -> bool {
     line.discovery_server.is_some()
 }
 
 /// Asks and obeys until a task takes the machine away.
-pub fn run(line: &Cmdline, loader: &mut Loader) -> Result<std::convert::Infallible> {
+pub(crate) fn run(line: &Cmdline, loader: &mut Loader) -> Result<std::convert::Infallible> {
     facts::load_drivers(loader);
     let lldp = Listener::start();
     let ear = Ear::open();

@@ -19,7 +19,7 @@ use crate::sys;
 
 /// Directories of the places, as this program sees them.
 #[derive(Debug, Clone)]
-pub struct Places {
+pub(super) struct Places {
     /// The shared image.
     pub image: String,
     /// The node's files: `tmpfs`, `persistent` and `mnt` below it.
@@ -34,7 +34,7 @@ pub struct Places {
 
 impl Places {
     /// Mount point of a tree.
-    pub fn tree(&self, index: usize) -> String {
+    pub(super) fn tree(&self, index: usize) -> String {
         match self.trees.get(index) {
             Some(tree) => format!("{}/mnt/{}{}", self.lite, tree.remote.host, tree.remote.dir),
             None => format!("{}/mnt/none", self.lite),
@@ -93,7 +93,7 @@ impl Probe for Places {
 }
 
 /// Makes what the image lacks below `skeleton`, with directories that look like the image's.
-pub fn lay_skeleton(missing: &[Missing], skeleton: &str, image: &str) -> Result<()> {
+pub(super) fn lay_skeleton(missing: &[Missing], skeleton: &str, image: &str) -> Result<()> {
     for item in missing {
         let (Missing::Dir(path) | Missing::File(path) | Missing::Link(path, _)) = item;
         make_parents(skeleton, path, image)?;
@@ -114,7 +114,7 @@ pub fn lay_skeleton(missing: &[Missing], skeleton: &str, image: &str) -> Result<
 }
 
 /// Carries the actions out inside `root`; gives the lines for the log.
-pub fn run(actions: &[Action], places: &Places, root: &str) -> Result<Vec<String>> {
+pub(super) fn run(actions: &[Action], places: &Places, root: &str) -> Result<Vec<String>> {
     let mut lines = Vec::new();
     for action in actions {
         log::debug(&action.to_string());

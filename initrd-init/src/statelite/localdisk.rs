@@ -35,13 +35,13 @@ const LOOK_PAUSE_MS: u64 = 100;
 /// Time one tool or script may take, in seconds: making a file system on a large, slow disk takes minutes.
 const TOOL_SECONDS_MAX: u64 = 900;
 /// What tools and scripts print.
-pub const LOG: &str = "/run/dawn/localdisk.log";
+pub(super) const LOG: &str = "/run/dawn/localdisk.log";
 /// The script of a layout, as it sees itself.
 const SCRIPT: &str = "/run/dawn/localdisk.script";
 
 /// Carries the layout of the list out and mounts the disk at `target`. Afterwards the list says what there
 /// is.
-pub fn set_up(list: &mut List, image: &str, blacklist: &[String], target: &str) {
+pub(super) fn set_up(list: &mut List, image: &str, blacklist: &[String], target: &str) {
     let planned = std::mem::take(&mut list.local_disk);
     let tried = matches!(planned, LocalDisk::Layout(_));
     let result = match planned {

@@ -63,7 +63,7 @@ const TREE_OPTIONS: &str = "soft,timeo=50,retrans=2";
 
 /// What the kernel line asks for.
 #[derive(Debug)]
-pub struct Wish<'a> {
+pub(crate) struct Wish<'a> {
     /// The kernel line.
     pub line: &'a Cmdline,
     /// Node, interface, lease.
@@ -76,7 +76,7 @@ pub struct Wish<'a> {
 
 /// Where the image comes from.
 #[derive(Debug, Clone, Copy)]
-pub enum Image<'a> {
+pub(crate) enum Image<'a> {
     /// A shared root, with its mount options.
     Shared(&'a Remote, &'a str),
     /// An archive that is unpacked into memory (`rootfstype=ramdisk`).
@@ -84,7 +84,7 @@ pub enum Image<'a> {
 }
 
 /// Builds the root at `root`.
-pub fn build(wish: &Wish<'_>, loader: &mut Loader, root: &str) -> Result<()> {
+pub(crate) fn build(wish: &Wish<'_>, loader: &mut Loader, root: &str) -> Result<()> {
     nfs::load_client(loader)?;
     let live = mount_image(wish)?;
     sys::tmpfs(LITE, "mode=755")?;
@@ -338,7 +338,7 @@ pub fn rehearse(text: &str, image: &str, lite: &str, live: bool) -> Vec<String> 
 }
 
 /// Reads a list of any text and plans it for an image that has nothing.
-pub fn fuzz_list(text: &str) {
+pub(crate) fn fuzz_list(text: &str) {
     struct Nothing;
     impl node::Probe for Nothing {
         fn kind(&self, _at: &node::At) -> node::Kind {

@@ -26,7 +26,7 @@ const GPT_LINUX: [u8; 16] =
 
 /// A disk, or a file that stands for one.
 #[derive(Debug)]
-pub struct Disk<'a> {
+pub(super) struct Disk<'a> {
     /// It, open for reading and writing.
     pub file: &'a File,
     /// Its size in bytes.
@@ -44,7 +44,7 @@ struct Table {
 
 /// Adds partitions; with `clear`, or where the disk has no table, to a new table. Gives the numbers of the
 /// new ones.
-pub fn add(disk: &Disk<'_>, kind: TableKind, clear: bool, parts: &[Part]) -> io::Result<Vec<usize>> {
+pub(super) fn add(disk: &Disk<'_>, kind: TableKind, clear: bool, parts: &[Part]) -> io::Result<Vec<usize>> {
     let present = if clear { None } else { disk.read()? };
     let mut table = present.map_or_else(|| Table::new(kind), Ok)?;
     let mut added = Vec::new();

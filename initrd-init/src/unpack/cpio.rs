@@ -13,7 +13,7 @@ const NAME_BYTES_MAX: u64 = 64 * 1024;
 const TRAILER: &[u8] = b"TRAILER!!!";
 
 /// Unpacks an archive up to its trailer.
-pub fn unpack(source: &mut dyn Read, tree: &mut dyn Target) -> io::Result<()> {
+pub(super) fn unpack(source: &mut dyn Read, tree: &mut dyn Target) -> io::Result<()> {
     let mut linked: HashMap<(u64, u64, u64), Vec<u8>> = HashMap::new();
     loop {
         let header = Header::read(source)?;

@@ -12,7 +12,7 @@ mod tree;
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::mpsc::Receiver;
 
-pub use tree::{Meta, Target, Tree};
+pub(crate) use tree::{Meta, Target, Tree};
 
 /// Bytes looked at to tell formats apart; tar has its mark at 257.
 const SNIFF_BYTES: usize = 512;
@@ -23,14 +23,14 @@ const XZ_MAGIC: [u8; 6] = [0xfd, b'7', b'z', b'X', b'Z', 0];
 const XZ_MEMORY_MAX: u64 = 128 * 1024 * 1024;
 
 /// Unpacks a stream into the directory `root`. Gives the number of entries.
-pub fn unpack(source: impl Read, root: &str) -> io::Result<u64> {
+pub(crate) fn unpack(source: impl Read, root: &str) -> io::Result<u64> {
     let mut tree = Tree::new(root);
     stream(source, &mut tree)?;
     tree.finish()
 }
 
 /// Unpacks a stream, compressed or not.
-pub fn stream(source: impl Read, target: &mut dyn Target) -> io::Result<()> {
+pub(crate) fn stream(source: impl Read, target: &mut dyn Target) -> io::Result<()> {
     let mut source = BufReader::with_capacity(BUFFER_BYTES, source);
     let head = source.fill_buf()?;
     if head.starts_with(&GZIP_MAGIC) {
@@ -71,7 +71,7 @@ fn skip(source: &mut dyn Read, bytes: u64) -> io::Result<()> {
 
 /// The reading end of a channel of buffers.
 #[derive(Debug)]
-pub struct ChannelReader {
+pub(crate) struct ChannelReader {
     channel: Receiver<Vec<u8>>,
     current: Vec<u8>,
     used: usize,
@@ -79,7 +79,7 @@ pub struct ChannelReader {
 
 impl ChannelReader {
     /// Reads what comes through `channel`; its end is the end of the stream.
-    pub fn new(channel: Receiver<Vec<u8>>) -> Self {
+    pub(crate) fn new(channel: Receiver<Vec<u8>>) -> Self {
         Self { channel, current: Vec::new(), used: 0 }
     }
 }

@@ -23,7 +23,7 @@ struct Extension {
 }
 
 /// Unpacks an archive up to its end mark or the end of the stream.
-pub fn unpack(source: &mut dyn Read, tree: &mut dyn Target) -> io::Result<()> {
+pub(super) fn unpack(source: &mut dyn Read, tree: &mut dyn Target) -> io::Result<()> {
     let mut extension = Extension::default();
     loop {
         let mut block = [0; BLOCK_BYTES];

@@ -14,17 +14,17 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags}
 use super::invalid;
 
 /// Type bits of a mode.
-pub const KIND_BITS: u32 = 0o170_000;
+pub(super) const KIND_BITS: u32 = 0o170_000;
 /// A regular file.
-pub const FILE: u32 = 0o100_000;
+pub(super) const FILE: u32 = 0o100_000;
 /// A directory.
-pub const DIRECTORY: u32 = 0o040_000;
+pub(super) const DIRECTORY: u32 = 0o040_000;
 /// A symbolic link.
-pub const LINK: u32 = 0o120_000;
+pub(super) const LINK: u32 = 0o120_000;
 
 /// What an archive says about one entry.
 #[derive(Debug, Clone, Default)]
-pub struct Meta {
+pub(crate) struct Meta {
     /// Path as written in the archive.
     pub path: Vec<u8>,
     /// Type and permission bits.
@@ -42,7 +42,7 @@ pub struct Meta {
 }
 
 /// Takes what an archive holds, entry by entry.
-pub trait Target {
+pub(crate) trait Target {
     /// Anything but a regular file; `target` is that of a symbolic link.
     fn add(&mut self, meta: Meta, target: &[u8]) -> io::Result<()>;
     /// A regular file with `size` bytes from `source`; all of them must be read.
@@ -55,7 +55,7 @@ pub trait Target {
 
 /// A root under construction.
 #[derive(Debug)]
-pub struct Tree {
+pub(crate) struct Tree {
     root: PathBuf,
     directories: Vec<(PathBuf, Meta)>,
     entries: u64,
@@ -63,12 +63,12 @@ pub struct Tree {
 
 impl Tree {
     /// Unpacks below `root`, which exists.
-    pub fn new(root: &str) -> Self {
+    pub(crate) fn new(root: &str) -> Self {
         Self { root: PathBuf::from(root), directories: Vec::new(), entries: 0 }
     }
 
     /// Path of an entry on disk.
-    pub fn place(&self, path: &[u8]) -> io::Result<PathBuf> {
+    pub(crate) fn place(&self, path: &[u8]) -> io::Result<PathBuf> {
         let mut place = self.root.clone();
         for part in path.split(|byte| *byte == b'/') {
             match part {
@@ -81,7 +81,7 @@ impl Tree {
     }
 
     /// Ends the tree; gives the number of entries.
-    pub fn finish(self) -> io::Result<u64> {
+    pub(crate) fn finish(self) -> io::Result<u64> {
         for (place, meta) in self.directories.iter().rev() {
             apply(place, meta)?;
         }

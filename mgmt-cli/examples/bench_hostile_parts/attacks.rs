@@ -26,7 +26,7 @@ const READDIRPLUS: u32 = 17;
 type Run = fn(&World, &Arc<AtomicBool>) -> Vec<JoinHandle<()>>;
 
 /// One attack.
-pub struct Attack {
+pub(crate) struct Attack {
     /// For the table.
     pub name: &'static str,
     /// Begins it.
@@ -34,7 +34,7 @@ pub struct Attack {
 }
 
 /// All of them.
-pub const ATTACKS: &[Attack] = &[
+pub(crate) const ATTACKS: &[Attack] = &[
     Attack { name: "18 strangers × 1,024 slow readers of HTTP", run: http_readers },
     Attack { name: "1 node × 1,024 slow readers of HTTP", run: http_readers_of_node },
     Attack { name: "40 strangers × 256 half TLS handshakes on 3001", run: half_handshakes },

@@ -19,11 +19,11 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const TFTP_REPEAT: Duration = Duration::from_secs(1);
 
 /// The longest wait of each kind.
-pub struct Waits([(&'static str, Duration, Duration); 4]);
+pub(crate) struct Waits([(&'static str, Duration, Duration); 4]);
 
 impl Waits {
     /// Those longer than they may be.
-    pub fn missed(&self) -> impl Iterator<Item = String> {
+    pub(crate) fn missed(&self) -> impl Iterator<Item = String> {
         let over = self.0.iter().filter(|(_, wait, limit)| wait > limit);
         over.map(|(name, wait, limit)| format!("{name} took {wait:.2?}, more than {limit:?}"))
     }
@@ -38,7 +38,7 @@ impl fmt::Display for Waits {
 }
 
 /// Tries all kinds side by side for some time.
-pub fn run(world: &World, time: Duration) -> Waits {
+pub(crate) fn run(world: &World, time: Duration) -> Waits {
     let end = Instant::now() + time;
     std::thread::scope(|scope| {
         let nodels = scope.spawn(|| longest(end, || nodels(world)));

@@ -11,18 +11,18 @@ const OUTSIDE_NS: &str = "dawn-hostile-outside";
 const SERVER_IF: &str = "hostile0";
 const OUTSIDE_IF: &str = "hostile1";
 /// The daemon's address.
-pub const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 /// The node that attacks.
-pub const HOSTILE_NODE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 11);
+pub(crate) const HOSTILE_NODE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 11);
 /// The node that boots.
-pub const GOOD_NODE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 12);
+pub(crate) const GOOD_NODE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 12);
 /// Names in the directory that NFS lists.
 const NAMES: usize = 6000;
 /// Length of the file that nodes fetch, bytes.
 const FILE_BYTES: usize = 8 << 20;
 
 /// The address of a stranger.
-pub fn stranger(number: u16) -> Ipv4Addr {
+pub(crate) fn stranger(number: u16) -> Ipv4Addr {
     let [high, low] = number.to_be_bytes();
     Ipv4Addr::new(10, 78, high, low)
 }
@@ -39,7 +39,7 @@ fn remove_namespaces() {
 }
 
 /// Makes the namespaces and runs this program in the outer one.
-pub fn run_outside(words: &[String]) -> ExitCode {
+pub(crate) fn run_outside(words: &[String]) -> ExitCode {
     remove_namespaces();
     for line in [
         format!("netns add {SERVER_NS}"),
@@ -67,14 +67,14 @@ pub fn run_outside(words: &[String]) -> ExitCode {
 }
 
 /// The data directory and the files to be fetched.
-pub struct World {
+pub(crate) struct World {
     dawn: PathBuf,
     dir: tempfile::TempDir,
 }
 
 impl World {
     /// Two nodes, a large file, a large directory.
-    pub fn new(dawn: Option<PathBuf>) -> Self {
+    pub(crate) fn new(dawn: Option<PathBuf>) -> Self {
         let beside = || std::env::current_exe().unwrap().with_file_name("../dawn");
         let world = Self { dawn: dawn.unwrap_or_else(beside), dir: tempfile::tempdir().unwrap() };
         assert!(world.dawn.exists(), "{} is missing: cargo build --release", world.dawn.display());
@@ -97,7 +97,7 @@ impl World {
     }
 
     /// The exported directory.
-    pub fn listed(&self) -> PathBuf {
+    pub(crate) fn listed(&self) -> PathBuf {
         self.dir.path().join("listed")
     }
 
@@ -106,7 +106,7 @@ impl World {
     }
 
     /// A command in the server's namespace.
-    pub fn dawn(&self, words: &[&str]) -> Command {
+    pub(crate) fn dawn(&self, words: &[&str]) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", SERVER_NS]).arg(&self.dawn).args(words).stdin(Stdio::null());
         command.env("HOME", self.dir.path()).env("XCATHOST", "127.0.0.1:3001");
@@ -120,11 +120,11 @@ impl World {
 }
 
 /// The running daemon; ended when dropped.
-pub struct Daemon(Child);
+pub(crate) struct Daemon(Child);
 
 impl Daemon {
     /// Defines the nodes in a first run, and serves them in a second one, with the directories of `site`.
-    pub fn start(world: &World) -> Self {
+    pub(crate) fn start(world: &World) -> Self {
         let first = Self::launch(world);
         let place = |name: &str| world.dir.path().join(name).display().to_string();
         let (install, tftp) = (place("install"), place("tftpboot"));
@@ -161,17 +161,17 @@ impl Daemon {
     }
 
     /// Resident memory, MiB.
-    pub fn memory_mib(&self) -> u64 {
+    pub(crate) fn memory_mib(&self) -> u64 {
         self.status_mib("VmRSS")
     }
 
     /// The most since [`Daemon::forget_peak`], MiB.
-    pub fn peak_mib(&self) -> u64 {
+    pub(crate) fn peak_mib(&self) -> u64 {
         self.status_mib("VmHWM")
     }
 
     /// The peak begins with what is in use now (`clear_refs` of proc(5)).
-    pub fn forget_peak(&self) {
+    pub(crate) fn forget_peak(&self) {
         fs::write(format!("/proc/{}/clear_refs", self.0.id()), "5").unwrap();
     }
 }

@@ -23,7 +23,7 @@ const COLL_RULE: usize = 36;
 ///
 /// Lines without `NODE: ` are left out.
 #[derive(Debug, clap::Args)]
-pub struct Bak {
+pub(super) struct Bak {
     /// Nodes with the same output together
     #[arg(short = 'c')]
     collapse: bool,
@@ -89,7 +89,7 @@ fn lines(nodes: &BTreeMap<&str, String>, named: bool) -> String {
 
 /// Show nodes with the same output together
 #[derive(Debug, clap::Args)]
-pub struct Dshcoll {}
+pub(super) struct Dshcoll {}
 
 impl LocalCommand for Dshcoll {
     const NAME: &'static str = "xdshcoll";
@@ -105,7 +105,7 @@ impl LocalCommand for Dshcoll {
 
 /// Show nodes with the same output together, with groups for their names
 #[derive(Debug, clap::Args)]
-pub struct Coll {
+pub(super) struct Coll {
     /// Names of nodes, not of groups
     #[arg(short = 'n')]
     names: bool,

@@ -17,7 +17,7 @@ const TIME_BYTES: usize = 19;
 ///
 /// What a shell shows beside a word follows it, after a tab.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// The command line up to the cursor, the program first
     #[arg(value_name = "LINE", trailing_var_arg = true, allow_hyphen_values = true)]
     line: Vec<String>,

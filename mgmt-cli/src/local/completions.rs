@@ -13,7 +13,7 @@ use dawn_bootd::output::{Done, Out};
 /// bash: source <(dawn completions bash). zsh, after compinit: source <(dawn completions zsh). fish: dawn
 /// completions fish | source.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// Shell
     #[arg(value_enum)]
     shell: Shell,
@@ -21,7 +21,7 @@ pub struct Args {
 
 /// Shells that have a script.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
-pub enum Shell {
+pub(super) enum Shell {
     /// GNU bash.
     Bash,
     /// zsh, after compinit.
@@ -41,7 +41,7 @@ impl LocalCommand for Args {
 }
 
 /// The script: `dawn`, and each command under its own name.
-pub fn script(shell: Shell, registry: &Registry) -> String {
+pub(super) fn script(shell: Shell, registry: &Registry) -> String {
     let mut names = vec!["dawn"];
     names.extend(registry.all().iter().map(|entry| entry.name));
     names.retain(|name| !super::links::is_unlinked(name));

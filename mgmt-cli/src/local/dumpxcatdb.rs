@@ -15,7 +15,7 @@ use std::os::unix::fs::DirBuilderExt;
 ///
 /// Tables hold passwords: the files, and the directory if it is made, are for root alone.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     #[command(flatten)]
     options: Options,
 }

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 /// --noupdate is given.
 #[derive(Debug, clap::Args)]
 #[allow(clippy::struct_excessive_bools)]
-pub struct Args {
+pub(super) struct Args {
     /// Architecture (osarch)
     #[arg(short = 'a', value_name = "ARCH")]
     arch: Option<String>,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// Create a symlink to this program for each command in a directory
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// Directory; made if it is missing
     #[arg(value_name = "DIR", required = true)]
     directory: PathBuf,
@@ -39,7 +39,7 @@ const UNLINKED: [&str; 16] = [
 ];
 
 /// No link is made for the command: it is asked for as `dawn NAME`, or by nodes.
-pub fn is_unlinked(name: &str) -> bool {
+pub(super) fn is_unlinked(name: &str) -> bool {
     UNLINKED.contains(&name)
 }
 

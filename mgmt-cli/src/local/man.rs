@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 ///
 /// The pages are called dawn.8 and dawn-COMMAND.8.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// Directory for all pages; made if it is missing
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,

@@ -23,7 +23,7 @@ use dawn_bootd::command::{Entry, Registry, VERSION};
 use dawn_bootd::output::{CommandError, Done, Out, Stop};
 
 /// A command that runs in the caller's process.
-pub trait LocalCommand: clap::Args {
+pub(crate) trait LocalCommand: clap::Args {
     /// Name: symlink and sub-command.
     const NAME: &'static str;
     /// Whether it changes tables or files; then it has `--dry-run` (a test holds it to that).
@@ -37,7 +37,7 @@ pub trait LocalCommand: clap::Args {
 }
 
 /// A local command: what every command says of itself, and how it runs.
-pub struct Local {
+pub(crate) struct Local {
     /// Name, arguments, help.
     pub entry: Entry,
     run: Run,
@@ -52,7 +52,7 @@ impl Local {
     }
 
     /// Runs it with its words; the exit code.
-    pub fn run(&self, words: &[String], environment: &Environment, registry: &Registry) -> i32 {
+    pub(crate) fn run(&self, words: &[String], environment: &Environment, registry: &Registry) -> i32 {
         let mut terminal = Terminal::default();
         let mut out = Out::immediate(&mut terminal);
         let done = (self.run)(words, environment, registry, &mut out);
@@ -62,7 +62,7 @@ impl Local {
 }
 
 /// All local commands, in alphabetical order.
-pub static LOCAL: &[Local] = &[
+pub(crate) static LOCAL: &[Local] = &[
     Local::of::<complete::Args>(),
     Local::of::<completions::Args>(),
     Local::of::<doctor::Args>(),
@@ -86,7 +86,7 @@ pub static LOCAL: &[Local] = &[
 ];
 
 /// The local command of that name.
-pub fn find(name: &str) -> Option<&'static Local> {
+pub(crate) fn find(name: &str) -> Option<&'static Local> {
     LOCAL.iter().find(|local| local.entry.name == name)
 }
 

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 ///
 /// squashfs without --method. Runs in the process of the caller, as root.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// cpio, tar or squashfs
     #[arg(short = 'm', long, value_name = "METHOD")]
     method: Option<String>,

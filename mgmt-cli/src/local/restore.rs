@@ -27,7 +27,7 @@ use std::sync::Arc;
 /// takes back; files of the data directory that the backup does not hold stay. A damaged backup is refused
 /// and nothing is changed.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// The backup
     #[arg(value_name = "DIR", required = true)]
     directory: PathBuf,

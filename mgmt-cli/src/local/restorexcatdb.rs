@@ -14,7 +14,7 @@ use std::path::PathBuf;
 ///
 /// All tables are one change: one `dawn undo` takes it back, and an error leaves everything as it was.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     #[command(flatten)]
     options: Options,
 }

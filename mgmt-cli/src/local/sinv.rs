@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 /// the file TEMPLATE; if it does not exist, the output of the seed node becomes it. Output that matches none
 /// becomes the template TEMPLATE_1, TEMPLATE_2, ..., as long as -t allows.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// Template file
     #[arg(short = 'p', value_name = "TEMPLATE")]
     template: Option<PathBuf>,

@@ -21,7 +21,7 @@ const INTERRUPTED: &str = "interrupted; nothing was changed";
 
 /// Edit a table as text, with $TABEDITOR, $EDITOR or vi
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// Show this help; the exit code is 1, as without a table
     #[arg(short = 'h', long)]
     help: bool,

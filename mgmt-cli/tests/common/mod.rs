@@ -11,10 +11,10 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 /// How long anything that must happen may take on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// `dawn` with nothing of this process's environment, as root with this home.
-pub fn dawn(home: &Path) -> Command {
+pub(crate) fn dawn(home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dawn"));
     command.env_clear().env("HOME", home).env("USER", "root").env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
     command.stdin(Stdio::null());
@@ -22,7 +22,7 @@ pub fn dawn(home: &Path) -> Command {
 }
 
 /// Starts a daemon and waits until it is ready. Its log goes to the file.
-pub fn ready(serve: &mut Command, log: Option<&Path>) -> Child {
+pub(crate) fn ready(serve: &mut Command, log: Option<&Path>) -> Child {
     let errors = log.map_or_else(Stdio::null, |log| File::create(log).unwrap().into());
     let mut child = serve.stdout(Stdio::piped()).stderr(errors).spawn().unwrap();
     let said = || log.map(|log| std::fs::read_to_string(log).unwrap());
@@ -30,25 +30,25 @@ pub fn ready(serve: &mut Command, log: Option<&Path>) -> Child {
     child
 }
 
-pub fn first_line(stream: &mut Option<impl Read>) -> String {
+pub(crate) fn first_line(stream: &mut Option<impl Read>) -> String {
     let mut line = String::new();
     BufReader::new(stream.as_mut().unwrap()).read_line(&mut line).unwrap();
     line
 }
 
 /// Everything a program printed.
-pub fn printed(output: &Output) -> String {
+pub(crate) fn printed(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 /// Runs a program of the system, which must succeed.
-pub fn run(line: &str) {
+pub(crate) fn run(line: &str) {
     let mut words = line.split(' ');
     let status = Command::new(words.next().unwrap()).args(words).status().unwrap();
     assert!(status.success(), "{line}: {status}");
 }
 
-pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < end, "{what}");
@@ -57,12 +57,12 @@ pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 /// A port that was free a moment ago.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// A data directory with its user's home, made by `dawn init`.
-pub struct Site {
+pub(crate) struct Site {
     pub data: PathBuf,
     pub home: PathBuf,
     /// `XCATCFG`: the database server, if it is not SQLite.
@@ -70,7 +70,7 @@ pub struct Site {
 }
 
 impl Site {
-    pub fn new(directory: &Path, database: Option<String>) -> Site {
+    pub(crate) fn new(directory: &Path, database: Option<String>) -> Site {
         let site = Site { data: directory.join("data"), home: directory.join("home"), database };
         std::fs::create_dir_all(&site.home).unwrap();
         let mut init = site.command();
@@ -79,14 +79,14 @@ impl Site {
         site
     }
 
-    pub fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let mut command = dawn(&self.home);
         command.envs(self.database.iter().map(|line| ("XCATCFG", line)));
         command
     }
 
     /// A daemon for commands, and the port where it takes them.
-    pub fn serve(&self) -> (Command, u16) {
+    pub(crate) fn serve(&self) -> (Command, u16) {
         let (commands, status) = (free_port(), free_port());
         let mut command = self.command();
         command.args(["serve", "--services", "xcatd", "--xcatd-port", &commands.to_string()]);
@@ -94,12 +94,12 @@ impl Site {
         (command, commands)
     }
 
-    pub fn start(&self) -> Daemon {
+    pub(crate) fn start(&self) -> Daemon {
         self.start_logged(None)
     }
 
     /// The same; everything that can be logged goes to the file.
-    pub fn start_logged(&self, log: Option<&Path>) -> Daemon {
+    pub(crate) fn start_logged(&self, log: Option<&Path>) -> Daemon {
         let (mut command, port) = self.serve();
         command.env("DAWN_LOG", "debug");
         let settings = ClientSettings {
@@ -116,7 +116,7 @@ impl Site {
 }
 
 /// Asks a daemon over TLS: what the command prints and its exit code.
-pub fn ask(settings: &ClientSettings, line: &str, stop: &AtomicBool) -> (String, i32) {
+pub(crate) fn ask(settings: &ClientSettings, line: &str, stop: &AtomicBool) -> (String, i32) {
     let mut words = line.split(' ').map(str::to_owned);
     let command = words.next().unwrap();
     let request = Request { command, args: words.collect(), ..Request::default() };
@@ -127,39 +127,39 @@ pub fn ask(settings: &ClientSettings, line: &str, stop: &AtomicBool) -> (String,
 }
 
 /// `dawn serve` as a process of its own.
-pub struct Daemon {
+pub(crate) struct Daemon {
     child: Child,
     pub settings: ClientSettings,
 }
 
 impl Daemon {
     /// Runs a command over TLS: what it prints and its exit code.
-    pub fn run(&self, line: &str) -> (String, i32) {
+    pub(crate) fn run(&self, line: &str) -> (String, i32) {
         self.run_until(line, &AtomicBool::new(false))
     }
 
     /// The same; the client stops when the flag is set.
-    pub fn run_until(&self, line: &str, stop: &AtomicBool) -> (String, i32) {
+    pub(crate) fn run_until(&self, line: &str, stop: &AtomicBool) -> (String, i32) {
         ask(&self.settings, line, stop)
     }
 
-    pub fn ok(&self, line: &str) -> String {
+    pub(crate) fn ok(&self, line: &str) -> String {
         let (text, code) = self.run(line);
         assert_eq!(code, 0, "{line}: {text}");
         text
     }
 
-    pub fn site(&self, key: &str) -> String {
+    pub(crate) fn site(&self, key: &str) -> String {
         self.ok(&format!("gettab key={key} site.value")).trim_end().to_owned()
     }
 
     /// Its process.
-    pub fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// SIGKILL.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }

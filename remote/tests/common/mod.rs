@@ -23,14 +23,14 @@ const SSHD: &str = "/usr/sbin/sshd";
 const START_WAIT: Duration = Duration::from_secs(30);
 
 /// sshds, and what a client needs for them.
-pub struct Hosts {
+pub(super) struct Hosts {
     pub directory: tempfile::TempDir,
     pub port: u16,
     servers: Vec<Child>,
 }
 
 impl Hosts {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         keygen(&directory.path().join("id_ed25519"));
         fs::copy(directory.path().join("id_ed25519.pub"), directory.path().join("authorized_keys"))
@@ -41,7 +41,7 @@ impl Hosts {
     }
 
     /// An sshd on these addresses, with a host key of its own of that name.
-    pub fn start(&mut self, name: &str, addresses: &[&str]) -> usize {
+    pub(super) fn start(&mut self, name: &str, addresses: &[&str]) -> usize {
         let at = |file: &str| self.directory.path().join(file);
         let key = at(&format!("host_{name}"));
         if !key.exists() {
@@ -78,14 +78,14 @@ impl Hosts {
     }
 
     /// Kills an sshd and every session of it.
-    pub fn kill(&mut self, server: usize) {
+    pub(super) fn kill(&mut self, server: usize) {
         let child = &mut self.servers[server];
         kill_tree(child.id());
         let _ = child.wait();
     }
 
     /// A node at an address, known by the host key of that name.
-    pub fn target(&self, node: &str, address: &str, key: &str) -> Target {
+    pub(super) fn target(&self, node: &str, address: &str, key: &str) -> Target {
         let mut host_keys = HostKeys::default();
         let public = self.directory.path().join(format!("host_{key}.pub"));
         if let Ok(line) = fs::read_to_string(public) {
@@ -102,7 +102,7 @@ impl Hosts {
         }
     }
 
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         self.directory.path()
     }
 }
@@ -141,12 +141,12 @@ fn free_port() -> u16 {
 }
 
 /// A job that runs a command line.
-pub fn ssh(target: Target, line: &str) -> Job {
+pub(super) fn ssh(target: Target, line: &str) -> Job {
     Job { target, work: Work::Ssh(Remote { line: line.to_owned(), ..Remote::default() }) }
 }
 
 /// Runs jobs; what became of each, by node.
-pub fn run_all(jobs: Vec<Job>, settings: Settings) -> Vec<Ended> {
+pub(super) fn run_all(jobs: Vec<Job>, settings: Settings) -> Vec<Ended> {
     let mut all = Vec::new();
     run(jobs, settings, &mut |event| {
         if let Event::Ended(ended) = event {
@@ -160,7 +160,7 @@ pub fn run_all(jobs: Vec<Job>, settings: Settings) -> Vec<Ended> {
 }
 
 /// A line for each node: name, end, output.
-pub fn shown(all: &[Ended]) -> String {
+pub(super) fn shown(all: &[Ended]) -> String {
     let line = |ended: &Ended| {
         format!("{}: {:?} out={:?} err={:?}\n", ended.node, ended.end, ended.kept.out, ended.kept.err)
     };

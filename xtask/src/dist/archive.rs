@@ -11,10 +11,10 @@ use super::VERSION;
 use super::stage::Trees;
 
 /// The file with the digests.
-pub const SUMS: &str = "SHA256SUMS";
+pub(super) const SUMS: &str = "SHA256SUMS";
 
 /// `dawn-VERSION-x86_64.tar.zst`: the tree of the package `dawn`, to be unpacked at `/`.
-pub fn build(trees: &Trees, epoch: u64, out: &Path) -> Result<()> {
+pub(super) fn build(trees: &Trees, epoch: u64, out: &Path) -> Result<()> {
     let file = out.join(format!("dawn-{VERSION}-x86_64.tar.zst"));
     let mut tar = Command::new("tar");
     tar.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--format=gnu"]);
@@ -23,14 +23,14 @@ pub fn build(trees: &Trees, epoch: u64, out: &Path) -> Result<()> {
 }
 
 /// Writes the digests of all files of `out`.
-pub fn digests(out: &Path) -> Result<()> {
+pub(super) fn digests(out: &Path) -> Result<()> {
     let sums = run(Command::new("sha256sum").args(super::files(out)?).current_dir(out))?;
     let file = out.join(SUMS);
     fs::write(&file, sums).with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// Signs the digests: `SHA256SUMS.sig`.
-pub fn sign(out: &Path, key: &Path) -> Result<()> {
+pub(super) fn sign(out: &Path, key: &Path) -> Result<()> {
     let mut signify = Command::new("signify-openbsd");
     signify.arg("-S").arg("-s").arg(key).arg("-m").arg(out.join(SUMS));
     run(signify.arg("-x").arg(out.join(format!("{SUMS}.sig")))).map(drop)

@@ -25,7 +25,7 @@ fn outcome(name: &str, found: &str) -> Count {
 }
 
 /// Two runs gave the same files.
-pub fn same(one: &Built, other: &Built) -> Result<Count> {
+pub(super) fn same(one: &Built, other: &Built) -> Result<Count> {
     let mut found = String::new();
     let (names, others) = (files(&one.out)?, files(&other.out)?);
     for name in names.iter().filter(|name| !others.contains(name)) {
@@ -40,7 +40,7 @@ pub fn same(one: &Built, other: &Built) -> Result<Count> {
 }
 
 /// Builds a copy of the source tree elsewhere and compares.
-pub fn second_build(first: &Built) -> Result<Count> {
+pub(super) fn second_build(first: &Built) -> Result<Count> {
     let source = work().join("second-source");
     copy_sources(&source)?;
     ensure!(release::build_in(&source)?, "the second release build failed");
@@ -80,7 +80,7 @@ fn packages(built: &Built, end: &str) -> Result<Vec<PathBuf>> {
 }
 
 /// lintian has nothing to say.
-pub fn lintian(built: &Built) -> Result<Count> {
+pub(super) fn lintian(built: &Built) -> Result<Count> {
     let mut lintian = Command::new("lintian");
     let said =
         output(lintian.args(["--allow-root", "--tag-display-limit", "0"]).args(packages(built, ".deb")?))?;
@@ -88,7 +88,7 @@ pub fn lintian(built: &Built) -> Result<Count> {
 }
 
 /// rpmlint has nothing to say but its count of packages.
-pub fn rpmlint(built: &Built) -> Result<Count> {
+pub(super) fn rpmlint(built: &Built) -> Result<Count> {
     let config = paths::workspace().join("dist/rpm/rpmlint.toml");
     let mut rpmlint = Command::new("rpmlint");
     let said = output(rpmlint.arg("-c").arg(config).args(packages(built, ".rpm")?))?;
@@ -105,7 +105,7 @@ fn text(output: &std::process::Output) -> String {
 }
 
 /// The packages hold what `dist/contents.txt` says.
-pub fn contents(built: &Built) -> Result<Count> {
+pub(super) fn contents(built: &Built) -> Result<Count> {
     let mut found = String::new();
     for package in packages(built, ".deb")? {
         let name = package.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -122,7 +122,7 @@ pub fn contents(built: &Built) -> Result<Count> {
 }
 
 /// The RPM packages hold the same files, but for what each distribution has in its own place.
-pub fn rpm_contents(built: &Built) -> Result<Count> {
+pub(super) fn rpm_contents(built: &Built) -> Result<Count> {
     let mut wanted = Vec::new();
     for package in packages(built, ".deb")? {
         let list = run(Command::new("dpkg-deb").arg("-c").arg(&package))?;
@@ -182,7 +182,7 @@ fn difference(expected: &str, found: &str) -> Vec<String> {
 }
 
 /// A signature by a throw-away key is good, and not for other digests.
-pub fn signature(built: &Built) -> Result<Count> {
+pub(super) fn signature(built: &Built) -> Result<Count> {
     let dir = work().join("signature");
     let _ = fs::remove_dir_all(&dir);
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;

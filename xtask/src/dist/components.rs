@@ -15,7 +15,7 @@ use crate::metadata::{self, list, packages, text};
 const ROOTS: [&str; 2] = ["dawn", "initrd-init"];
 
 /// A crate.
-pub struct Component {
+pub(super) struct Component {
     /// Name on crates.io, or in the workspace.
     pub name: String,
     /// Its version.
@@ -31,7 +31,7 @@ pub struct Component {
 }
 
 /// All of them, sorted by name and version.
-pub fn of_executable() -> Result<Vec<Component>> {
+pub(super) fn of_executable() -> Result<Vec<Component>> {
     let metadata = metadata::read(&["--locked", "--filter-platform", paths::TARGET])?;
     let wanted = reachable(&metadata)?;
     let checksums = checksums()?;

@@ -27,7 +27,7 @@ struct About {
 }
 
 /// Both packages into `out`.
-pub fn build(trees: &Trees, epoch: u64, out: &Path) -> Result<()> {
+pub(super) fn build(trees: &Trees, epoch: u64, out: &Path) -> Result<()> {
     let main = About {
         name: "dawn",
         architecture: "amd64",

@@ -13,7 +13,7 @@ use super::components::Component;
 const NAMES: [&str; 5] = ["LICENSE", "LICENCE", "COPYING", "COPYRIGHT", "NOTICE"];
 
 /// All texts.
-pub fn collect(components: &[Component]) -> Result<String> {
+pub(super) fn collect(components: &[Component]) -> Result<String> {
     let mut owners: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let foreign = || components.iter().filter(|component| component.checksum.is_some());
     for component in foreign() {

@@ -28,30 +28,30 @@ use crate::suite::{Count, Suite};
 use crate::{packages, release};
 
 /// Version of the packages; all crates of the workspace have it.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Revision of the packages of one version.
-pub const REVISION: &str = "1";
+pub(crate) const REVISION: &str = "1";
 /// Who is written to about the packages.
-pub const MAINTAINER: &str = "Dawn developers <dawn@lists.dawn.example.org>";
+pub(crate) const MAINTAINER: &str = "Dawn developers <dawn@lists.dawn.example.org>";
 /// One line about the program.
-pub const SUMMARY: &str = "network-boot appliance with the commands of xCAT";
+pub(crate) const SUMMARY: &str = "network-boot appliance with the commands of xCAT";
 /// A paragraph about it; no line is longer than 76 bytes.
-pub const DESCRIPTION: &[&str] = &[
+pub(crate) const DESCRIPTION: &[&str] = &[
     "Dawn boots the nodes of a cluster over the network, stateless or with a root",
     "on NFS. One static executable answers DHCP, TFTP, HTTP and NFS, keeps the",
     "tables of xCAT, and is the server and the client of its commands.",
 ];
 /// The same of the package with the short names.
-pub const NAMES_SUMMARY: &str = "short names of Dawn's commands";
+pub(crate) const NAMES_SUMMARY: &str = "short names of Dawn's commands";
 /// A paragraph about it.
-pub const NAMES_DESCRIPTION: &[&str] = &[
+pub(crate) const NAMES_DESCRIPTION: &[&str] = &[
     "Links such as nodels and lsdef to the executable dawn, for scripts that call",
     "the commands of xCAT by their names.",
 ];
 
 /// Make the packages of this commit
 #[derive(Debug, Args)]
-pub struct Dist {
+pub(crate) struct Dist {
     /// Build everything a second time in another directory, compare, and have lintian and rpmlint look at it
     #[arg(long)]
     check: bool,
@@ -62,7 +62,7 @@ pub struct Dist {
 
 impl Dist {
     /// Success only if everything was made and, with `--check`, nothing was found.
-    pub fn run(self) -> Result<ExitCode> {
+    pub(crate) fn run(self) -> Result<ExitCode> {
         packages::install(packages::Purpose::Tests, &Progress::start())?;
         ensure!(release::build()?, "the release build failed");
         let built = Built::make(&paths::dawn(), &output(), &work().join("stage"))?;
@@ -83,12 +83,12 @@ impl Dist {
 }
 
 /// The checks of packages that need no second build of the executable.
-pub fn add_groups(suite: &mut Suite) {
+pub(crate) fn add_groups(suite: &mut Suite) {
     suite.group("packages", check_packages);
 }
 
 /// Makes the packages, unless those of this executable are there.
-pub fn make() -> Result<()> {
+pub(crate) fn make() -> Result<()> {
     let time = |path: &Path| fs::metadata(path).and_then(|data| data.modified()).ok();
     let sums = time(&output().join(archive::SUMS));
     if sums.is_none() || sums < time(&paths::dawn()) {
@@ -119,14 +119,14 @@ fn work() -> PathBuf {
 }
 
 /// What was made from one executable.
-pub struct Built {
+pub(crate) struct Built {
     /// The directory with packages, archive, list and digests.
     pub out: PathBuf,
 }
 
 impl Built {
     /// Makes everything in `out` from trees in `staged`; what an earlier run left in either is removed.
-    pub fn make(executable: &Path, out: &Path, staged: &Path) -> Result<Self> {
+    pub(crate) fn make(executable: &Path, out: &Path, staged: &Path) -> Result<Self> {
         let epoch = commit_time()?;
         for dir in [out, staged] {
             let _ = fs::remove_dir_all(dir);

@@ -15,10 +15,10 @@ use super::stage::{Tree, Trees};
 use super::{DESCRIPTION, MAINTAINER, NAMES_DESCRIPTION, NAMES_SUMMARY, REVISION, SUMMARY, VERSION};
 
 /// The directories that belong to the package itself.
-pub const OWN_DIRECTORIES: [&str; 2] = ["/usr/share/dawn", "/usr/share/doc/dawn"];
+pub(super) const OWN_DIRECTORIES: [&str; 2] = ["/usr/share/dawn", "/usr/share/doc/dawn"];
 
 /// Both packages into `out`.
-pub fn build(trees: &Trees, epoch: u64, out: &Path) -> Result<()> {
+pub(super) fn build(trees: &Trees, epoch: u64, out: &Path) -> Result<()> {
     let top = trees.main.root.with_file_name("rpm");
     let main = trees.main.copy(top.with_file_name("rpm-main"))?;
     // The directory for completions that zsh searches on these distributions.

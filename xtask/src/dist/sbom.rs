@@ -12,7 +12,7 @@ use super::VERSION;
 use super::components::Component;
 
 /// The list as text.
-pub fn render(components: &[Component], epoch: u64) -> Result<String> {
+pub(super) fn render(components: &[Component], epoch: u64) -> Result<String> {
     let time = run(Command::new("date").args(["-u", "-d", &format!("@{epoch}"), "+%Y-%m-%dT%H:%M:%SZ"]))?;
     let list = json!({
         "bomFormat": "CycloneDX",

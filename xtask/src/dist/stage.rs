@@ -12,7 +12,7 @@ use dawn_qemu::paths;
 use dawn_qemu::process::{output, run};
 
 /// Texts that are made for the packages.
-pub struct Texts<'t> {
+pub(super) struct Texts<'t> {
     /// The list of components.
     pub sbom: &'t str,
     /// The licenses of components.
@@ -20,7 +20,7 @@ pub struct Texts<'t> {
 }
 
 /// The staged trees.
-pub struct Trees {
+pub(super) struct Trees {
     /// The package `dawn`.
     pub main: Tree,
     /// The package `dawn-xcat-names`: a link for each command.
@@ -29,7 +29,7 @@ pub struct Trees {
 
 impl Trees {
     /// Stages both below `dir`.
-    pub fn make(executable: &Path, dir: &Path, texts: &Texts<'_>) -> Result<Self> {
+    pub(super) fn make(executable: &Path, dir: &Path, texts: &Texts<'_>) -> Result<Self> {
         let trees = Self { main: Tree::new(dir.join("main"))?, names: Tree::new(dir.join("names"))? };
         let dist = paths::workspace().join("dist");
         let main = &trees.main;
@@ -84,27 +84,27 @@ fn names(executable: &Path, dir: &Path, tree: &Tree) -> Result<()> {
 }
 
 /// A tree of files to be installed at `/`.
-pub struct Tree {
+pub(super) struct Tree {
     /// Where it is.
     pub root: PathBuf,
 }
 
 impl Tree {
     /// An empty tree.
-    pub fn new(root: PathBuf) -> Result<Self> {
+    pub(super) fn new(root: PathBuf) -> Result<Self> {
         directory(&root)?;
         Ok(Self { root })
     }
 
     /// A copy of it, to be changed for one kind of package.
-    pub fn copy(&self, root: PathBuf) -> Result<Self> {
+    pub(super) fn copy(&self, root: PathBuf) -> Result<Self> {
         let _ = fs::remove_dir_all(&root);
         run(Command::new("cp").arg("-a").arg(&self.root).arg(&root))?;
         Ok(Self { root })
     }
 
     /// A regular file; directories on its way are made with mode 0755.
-    pub fn file(&self, path: &str, mode: u32, bytes: &[u8]) -> Result<()> {
+    pub(super) fn file(&self, path: &str, mode: u32, bytes: &[u8]) -> Result<()> {
         let path = self.place(path)?;
         fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
         let permissions = fs::Permissions::from_mode(mode);
@@ -113,7 +113,7 @@ impl Tree {
     }
 
     /// A file that is packed with gzip, without name and time.
-    pub fn packed(&self, path: &str, bytes: &[u8]) -> Result<()> {
+    pub(super) fn packed(&self, path: &str, bytes: &[u8]) -> Result<()> {
         let plain = self.root.with_extension("plain");
         fs::write(&plain, bytes).with_context(|| format!("cannot write {}", plain.display()))?;
         let gzip = output(Command::new("gzip").args(["-9nc"]).arg(&plain).stderr(Stdio::inherit()))?;
@@ -123,7 +123,7 @@ impl Tree {
     }
 
     /// A symbolic link.
-    pub fn link(&self, path: &str, target: &str) -> Result<()> {
+    pub(super) fn link(&self, path: &str, target: &str) -> Result<()> {
         let path = self.place(path)?;
         symlink(target, &path).with_context(|| format!("cannot make the link {}", path.display()))
     }
@@ -138,7 +138,7 @@ impl Tree {
     }
 
     /// Paths of files and links from `/`, sorted.
-    pub fn paths(&self) -> Result<Vec<String>> {
+    pub(super) fn paths(&self) -> Result<Vec<String>> {
         let mut found = Vec::new();
         let mut waiting = vec![self.root.clone()];
         while let Some(dir) = waiting.pop() {
@@ -165,6 +165,6 @@ fn directory(path: &Path) -> Result<()> {
 }
 
 /// A file's bytes, with its name in the error.
-pub fn read(path: &Path) -> Result<Vec<u8>> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }

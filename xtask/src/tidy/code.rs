@@ -8,7 +8,7 @@ use dawn_qemu::paths;
 use super::functions::files_like;
 
 /// Calls `look` with file, number and text of each line. Files of tests and modules of tests are left out.
-pub fn each_line(look: &mut dyn FnMut(&str, usize, &str)) -> Result<()> {
+pub(super) fn each_line(look: &mut dyn FnMut(&str, usize, &str)) -> Result<()> {
     let is_test = |file: &String| file.contains("tests/") || file.ends_with("tests.rs");
     for file in files_like("*.rs")?.into_iter().filter(|file| !is_test(file)) {
         let path = paths::workspace().join(&file);

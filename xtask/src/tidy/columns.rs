@@ -11,7 +11,7 @@ const CALLS: [&str; 3] = [".attr(", ".attr_with_source(", "Col::known("];
 const EXEMPT: [&str; 2] = ["cluster/", "xtask/src/tidy/columns.rs"];
 
 /// All sources but tests, whose tables of cases are texts.
-pub fn check() -> Result<Count> {
+pub(super) fn check() -> Result<Count> {
     let mut wrong = Vec::new();
     code::each_line(&mut |file, number, line| {
         if let Some(name) = found(line).filter(|_| !EXEMPT.iter().any(|one| file.starts_with(one))) {

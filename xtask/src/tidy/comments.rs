@@ -12,7 +12,7 @@ use crate::suite::Count;
 const COLUMNS_MAX: usize = 110;
 
 /// Every comment that stands on lines of its own; rows of tables and addresses cannot be broken.
-pub fn check() -> Result<Count> {
+pub(super) fn check() -> Result<Count> {
     let mut wrong = Vec::new();
     for file in sources()? {
         let path = paths::workspace().join(&file);

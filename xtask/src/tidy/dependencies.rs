@@ -53,7 +53,7 @@ const IN_SEVERAL_VERSIONS: &[&str] = &[
 ];
 
 /// All three checks.
-pub fn check() -> Result<Count> {
+pub(super) fn check() -> Result<Count> {
     let metadata = metadata::read(&[])?;
     let mut versions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let (mut refused, mut newer) = (Vec::new(), Vec::new());

@@ -13,7 +13,7 @@ use crate::metadata::{self, list, packages, text};
 use crate::suite::Count;
 
 /// Both tables.
-pub fn check() -> Result<Count> {
+pub(super) fn check() -> Result<Count> {
     let path = paths::workspace().join("ARCHITECTURE.md");
     let page = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let metadata = metadata::read(&["--no-deps"])?;

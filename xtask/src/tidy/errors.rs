@@ -9,7 +9,7 @@ use crate::suite::Count;
 const QUESTIONS: [&str; 4] = [".contains(", ".starts_with(", ".ends_with(", " == "];
 
 /// All sources but tests.
-pub fn check() -> Result<Count> {
+pub(super) fn check() -> Result<Count> {
     let mut wrong = Vec::new();
     code::each_line(&mut |file, number, line| {
         if has_text_for_error(line) {

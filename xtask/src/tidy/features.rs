@@ -17,7 +17,7 @@ const ABSENT: [(&[&str], &[&str]); 3] = [
 ];
 
 /// The check.
-pub fn check() -> Result<Count> {
+pub(super) fn check() -> Result<Count> {
     let mut wrong = Vec::new();
     for (words, absent) in ABSENT {
         let found = crates(words)?;

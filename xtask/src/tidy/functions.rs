@@ -13,7 +13,7 @@ use super::outcome;
 use crate::suite::Count;
 
 /// The check.
-pub fn check() -> Result<Count> {
+pub(super) fn check() -> Result<Count> {
     let mut texts = Vec::new();
     for file in sources()? {
         let path = paths::workspace().join(&file);
@@ -34,12 +34,12 @@ pub fn check() -> Result<Count> {
 }
 
 /// Rust sources that git knows, those not yet added included.
-pub fn sources() -> Result<Vec<String>> {
+pub(super) fn sources() -> Result<Vec<String>> {
     files_like("*.rs")
 }
 
 /// Files that git knows, those not yet added included.
-pub fn files_like(pattern: &str) -> Result<Vec<String>> {
+pub(super) fn files_like(pattern: &str) -> Result<Vec<String>> {
     let mut command = std::process::Command::new("git");
     command.args(["ls-files", "--cached", "--others", "--exclude-standard", pattern]);
     let output = command.current_dir(paths::workspace()).stdin(Stdio::null()).output();

@@ -21,11 +21,11 @@ use crate::suite::{Count, Suite};
 /// What needs no build: imports, dependencies, features, documents against facts, unused functions, comments,
 /// columns, types of errors, words
 #[derive(Debug, Args)]
-pub struct Tidy {}
+pub(crate) struct Tidy {}
 
 impl Tidy {
     /// Success only if nothing failed.
-    pub fn run(self) -> Result<ExitCode> {
+    pub(crate) fn run(self) -> Result<ExitCode> {
         let mut suite = Suite::default();
         add_groups(&mut suite);
         Ok(if suite.finish() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -33,7 +33,7 @@ impl Tidy {
 }
 
 /// All checks of this kind.
-pub fn add_groups(suite: &mut Suite) {
+pub(crate) fn add_groups(suite: &mut Suite) {
     suite.group("layers", layers::check);
     suite.group("dependencies", dependencies::check);
     suite.group("features", features::check);

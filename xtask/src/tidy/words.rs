@@ -37,7 +37,7 @@ const WORDS: [(&str, &str); 22] = [
 const SELF: &str = "xtask/src/tidy/words.rs";
 
 /// All sources and pages.
-pub fn check() -> Result<Count> {
+pub(super) fn check() -> Result<Count> {
     let mut wrong = Vec::new();
     let files = files_like("*.rs")?.into_iter().chain(files_like("*.md")?);
     for file in files.filter(|file| file != SELF) {

@@ -5,11 +5,11 @@ use std::net::Ipv4Addr;
 use dawn_dhcp::HwAddr;
 
 /// What is wrong with a line of a conversation.
-pub type Problem = Box<dyn std::error::Error>;
+pub(crate) type Problem = Box<dyn std::error::Error>;
 
 /// A request under construction.
 #[derive(Debug, Clone, Default)]
-pub struct Request {
+pub(crate) struct Request {
     pub kind: Option<u8>,
     pub mac: Vec<u8>,
     pub htype: u8,
@@ -22,7 +22,7 @@ pub struct Request {
 
 /// How a packet travelled.
 #[derive(Debug, Clone)]
-pub struct Travel {
+pub(crate) struct Travel {
     pub interface: u32,
     pub local: Ipv4Addr,
     pub port: u16,
@@ -31,16 +31,16 @@ pub struct Travel {
 }
 
 impl Request {
-    pub fn new(kind: u8, mac: &[u8]) -> Self {
+    pub(crate) fn new(kind: u8, mac: &[u8]) -> Self {
         Self { kind: (kind != 0).then_some(kind), mac: mac.to_vec(), htype: 1, ..Self::default() }
     }
 
-    pub fn option(mut self, code: u8, value: &[u8]) -> Self {
+    pub(crate) fn option(mut self, code: u8, value: &[u8]) -> Self {
         self.options.push((code, value.to_vec()));
         self
     }
 
-    pub fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut out = vec![1, self.htype, self.mac.len() as u8, u8::from(self.giaddr.is_some())];
         out.extend(self.xid.to_be_bytes());
         out.extend([0, 0]);
@@ -70,7 +70,7 @@ impl Request {
     }
 
     /// Reads `kind word=value…`.
-    pub fn parse(line: &str) -> Result<(Self, Travel), Problem> {
+    pub(crate) fn parse(line: &str) -> Result<(Self, Travel), Problem> {
         let mut words = line.split_whitespace();
         let kind = match words.next() {
             Some("bootp") => 0,
@@ -152,11 +152,11 @@ impl Request {
     }
 }
 
-pub fn number(text: &str) -> Result<u32, Problem> {
+pub(crate) fn number(text: &str) -> Result<u32, Problem> {
     text.parse().map_err(|_| format!("{text:?} is not a number").into())
 }
 
-pub fn hex(text: &str) -> Result<Vec<u8>, Problem> {
+pub(crate) fn hex(text: &str) -> Result<Vec<u8>, Problem> {
     let digits: String = text.chars().filter(|c| *c != ':').collect();
     let pairs = digits.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap_or("?"));
     pairs

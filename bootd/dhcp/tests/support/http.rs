@@ -14,11 +14,11 @@ use dawn_http::response::{self, Keep, put_text};
 use dawn_serving::{Answer, Request, Service, Source};
 
 /// Bytes of a body that leave before another connection has its turn.
-pub const PIECE_BYTES: u64 = 1 << 20;
+pub(crate) const PIECE_BYTES: u64 = 1 << 20;
 
 /// The server's end of a connection.
 #[derive(Debug, Default)]
-pub struct ServerEnd {
+pub(crate) struct ServerEnd {
     read: Vec<u8>,
     /// Bytes of the body that have not left.
     pub left: u64,
@@ -27,7 +27,7 @@ pub struct ServerEnd {
 impl ServerEnd {
     /// Takes bytes of the stream; gives the response when a head is complete, with the body where it is a
     /// script. Longer bodies are counted and not made.
-    pub fn take(
+    pub(crate) fn take(
         &mut self,
         source: &dyn Source,
         peer: Ipv4Addr,
@@ -67,7 +67,7 @@ impl ServerEnd {
 
 /// What a machine fetches, one after the other, as its loader does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wanted {
+pub(crate) enum Wanted {
     Script,
     Kernel,
     Initrd,
@@ -75,7 +75,7 @@ pub enum Wanted {
 
 /// The machine's end of a connection.
 #[derive(Debug)]
-pub struct Download {
+pub(crate) struct Download {
     pub wanted: Wanted,
     read: Vec<u8>,
     /// Bytes of the body that have not come, once the head has.
@@ -83,12 +83,12 @@ pub struct Download {
 }
 
 impl Download {
-    pub fn new(wanted: Wanted) -> Self {
+    pub(crate) fn new(wanted: Wanted) -> Self {
         Self { wanted, read: Vec::new(), missing: None }
     }
 
     /// The request, as iPXE writes it.
-    pub fn request(path: &str) -> Vec<u8> {
+    pub(crate) fn request(path: &str) -> Vec<u8> {
         format!(
             "GET /{path} HTTP/1.1\r\nConnection: keep-alive\r\nUser-Agent: iPXE/1.21.1\r\nHost: 10.0.0.1\r\n\r\n"
         )
@@ -96,7 +96,7 @@ impl Download {
     }
 
     /// Takes text of the stream: the head, and a script's body.
-    pub fn text(&mut self, bytes: &[u8]) {
+    pub(crate) fn text(&mut self, bytes: &[u8]) {
         self.read.extend_from_slice(bytes);
         let end = self.read.windows(4).position(|four| four == b"\r\n\r\n").expect("a whole head") + 4;
         let head = String::from_utf8(self.read.drain(..end).collect()).expect("a head is text");
@@ -107,18 +107,18 @@ impl Download {
     }
 
     /// Takes bytes of a body.
-    pub fn body(&mut self, count: u64) {
+    pub(crate) fn body(&mut self, count: u64) {
         self.missing =
             Some(self.missing.and_then(|missing| missing.checked_sub(count)).expect("no more than was said"));
     }
 
     /// The whole content is here.
-    pub fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.missing == Some(0)
     }
 
     /// The body of a script.
-    pub fn script(&self) -> String {
+    pub(crate) fn script(&self) -> String {
         String::from_utf8(self.read.clone()).expect("a script is text")
     }
 }

@@ -14,7 +14,7 @@ use super::storm::Random;
 
 /// What runs on the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Program {
+pub(crate) enum Program {
     Off,
     Firmware,
     Tftp,
@@ -37,7 +37,7 @@ impl Program {
 }
 
 /// What a machine wants done.
-pub enum Action {
+pub(crate) enum Action {
     Dhcp(Vec<u8>),
     Tftp(PortId, Vec<u8>),
     /// Connect, and send this request.
@@ -48,7 +48,7 @@ pub enum Action {
 
 /// A machine.
 #[derive(Debug)]
-pub struct Machine {
+pub(crate) struct Machine {
     pub number: u32,
     pub known: bool,
     pub program: Program,
@@ -72,7 +72,7 @@ pub struct Machine {
 const SCRIPT_RETRY_US: u64 = 10_000_000;
 
 impl Machine {
-    pub fn new(number: u32, known: bool, uefi: bool) -> Self {
+    pub(crate) fn new(number: u32, known: bool, uefi: bool) -> Self {
         Self {
             number,
             known,
@@ -93,12 +93,12 @@ impl Machine {
     }
 
     /// The number is in the last four bytes.
-    pub fn mac(&self) -> [u8; 6] {
+    pub(crate) fn mac(&self) -> [u8; 6] {
         let [a, b, c, d] = self.number.to_be_bytes();
         [2, 0, a, b, c, d]
     }
 
-    pub fn power(&mut self, now_us: u64, random: &mut Random) -> Vec<Action> {
+    pub(crate) fn power(&mut self, now_us: u64, random: &mut Random) -> Vec<Action> {
         self.powered_us = now_us;
         self.begin(Program::Firmware, now_us, random)
     }
@@ -146,7 +146,7 @@ impl Machine {
         .bytes()
     }
 
-    pub fn timer(&mut self, now_us: u64, random: &mut Random) -> Vec<Action> {
+    pub(crate) fn timer(&mut self, now_us: u64, random: &mut Random) -> Vec<Action> {
         if now_us < self.wake_us {
             return Vec::new();
         }
@@ -167,7 +167,7 @@ impl Machine {
         }
     }
 
-    pub fn dhcp_packet(&mut self, now_us: u64, bytes: &[u8], random: &mut Random) -> Vec<Action> {
+    pub(crate) fn dhcp_packet(&mut self, now_us: u64, bytes: &[u8], random: &mut Random) -> Vec<Action> {
         let Ok(message) = v4::Message::decode(&mut Decoder::new(bytes)) else { return Vec::new() };
         let asking = matches!(self.program, Program::Firmware | Program::Loader | Program::System);
         if !asking || message.xid() != self.xid {
@@ -229,7 +229,13 @@ impl Machine {
     }
 
     /// Something came on the connection: `text` and then `body` bytes.
-    pub fn http_data(&mut self, now_us: u64, text: &[u8], body: u64, random: &mut Random) -> Vec<Action> {
+    pub(crate) fn http_data(
+        &mut self,
+        now_us: u64,
+        text: &[u8],
+        body: u64,
+        random: &mut Random,
+    ) -> Vec<Action> {
         let Some(download) = &mut self.download else { return Vec::new() };
         if !text.is_empty() {
             download.text(text);
@@ -250,7 +256,7 @@ impl Machine {
     }
 
     /// The connection was refused or reset. Without its script a loader gives up; a script tries again.
-    pub fn http_failed(&mut self, now_us: u64) -> Vec<Action> {
+    pub(crate) fn http_failed(&mut self, now_us: u64) -> Vec<Action> {
         let Some(download) = self.download.take() else { return Vec::new() };
         if download.wanted == Wanted::Script {
             self.program = Program::Off;
@@ -276,7 +282,7 @@ impl Machine {
         actions
     }
 
-    pub fn tftp_packet(
+    pub(crate) fn tftp_packet(
         &mut self,
         now_us: u64,
         port: PortId,

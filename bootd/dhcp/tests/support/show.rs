@@ -7,7 +7,7 @@ use dawn_dhcp::wire::code;
 use dhcproto::{Decodable, Decoder, v4};
 
 /// One answer: a line with the fixed fields, and a line with the options in their order.
-pub fn answer(outgoing: &Outgoing) -> String {
+pub(crate) fn answer(outgoing: &Outgoing) -> String {
     let bytes = &outgoing.bytes;
     let decoded = v4::Message::decode(&mut Decoder::new(bytes)).expect("dhcproto reads every answer");
     assert_eq!(decoded.opcode(), v4::Opcode::BootReply);

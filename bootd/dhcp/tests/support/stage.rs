@@ -15,10 +15,10 @@ use super::client::{Problem, Request, Travel, hex, number};
 use super::show;
 
 /// When every conversation begins.
-pub const START: Time = Time::from_millis(1_700_000_000_000);
+pub(crate) const START: Time = Time::from_millis(1_700_000_000_000);
 
 #[derive(Default)]
-pub struct Stage {
+pub(crate) struct Stage {
     settings: Settings,
     interfaces: Vec<Interface>,
     networks: Vec<Network>,
@@ -32,7 +32,7 @@ pub struct Stage {
 
 impl Stage {
     /// Plays the input lines of `text`; returns the whole text as it should be.
-    pub fn play(text: &str) -> Result<String, Problem> {
+    pub(crate) fn play(text: &str) -> Result<String, Problem> {
         let mut stage = Self::default();
         let output = |line: &&str| !line.starts_with(['<', '!', '?', '+', ' ']);
         for (n, line) in text.lines().enumerate().filter(|(_, line)| output(line)) {

@@ -46,7 +46,7 @@ const RESETS_PER_LOSS: u64 = 20;
 
 /// What the storm is like. Chances are of 1000.
 #[derive(Debug, Clone)]
-pub struct Storm {
+pub(crate) struct Storm {
     pub seed: u64,
     pub machines: u32,
     pub loss: u64,
@@ -88,7 +88,7 @@ impl Default for Storm {
 
 /// What came of it.
 #[derive(Debug, Default, Clone)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     pub up: u32,
     /// Machines that had to start over, because firmware gave up.
     pub started_over: u32,
@@ -100,17 +100,17 @@ pub struct Outcome {
 
 impl Outcome {
     /// The boot time that this share of the machines did not exceed, in milliseconds.
-    pub fn percentile_ms(&self, of_100: usize) -> u64 {
+    pub(crate) fn percentile_ms(&self, of_100: usize) -> u64 {
         let at = (self.boot_ms.len() * of_100 / 100).min(self.boot_ms.len().saturating_sub(1));
         self.boot_ms.get(at).copied().unwrap_or(0)
     }
 }
 
 /// splitmix64.
-pub struct Random(pub u64);
+pub(crate) struct Random(pub u64);
 
 impl Random {
-    pub fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -167,7 +167,7 @@ struct World<'a> {
 }
 
 /// Runs the storm; panics, with the seed, when something happened that must not.
-pub fn run(storm: &Storm) -> Outcome {
+pub(crate) fn run(storm: &Storm) -> Outcome {
     let loader: Arc<[u8]> = vec![7; storm.loader_bytes].into();
     let script: Arc<[u8]> = Arc::from(*b"tftpboot/xcat/kernel\ntftpboot/xcat/initrd\n");
     let kernel: Arc<[u8]> = vec![7; storm.kernel_bytes].into();

@@ -29,7 +29,7 @@ const LOOK_MS: libc::c_int = 250;
 const BATCHES_PER_TURN: usize = 8;
 
 /// A socket on an address.
-pub fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+pub(super) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -63,7 +63,7 @@ fn ignore_path_mtu(socket: &Socket) -> io::Result<()> {
 }
 
 /// What a thread does until the server ends.
-pub fn work(shared: &Shared) {
+pub(super) fn work(shared: &Shared) {
     let mut worker = Worker { engine: Engine::new(Arc::clone(&shared.cache)), batch: Batch::new() };
     while !shared.stop.load(Ordering::Relaxed) {
         let sockets = shared.sockets.load_full();

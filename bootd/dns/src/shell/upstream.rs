@@ -28,7 +28,7 @@ const DATAGRAMS_MAX: usize = 16;
 const IDLE_TIME: Duration = Duration::from_secs(3600);
 
 /// A question of a client.
-pub struct Asked {
+pub(super) struct Asked {
     pub ip: IpAddr,
     pub query: Box<Query>,
     pub client: Client,
@@ -36,7 +36,7 @@ pub struct Asked {
 
 /// Where its answer goes.
 #[derive(Debug)]
-pub enum Client {
+pub(super) enum Client {
     Udp(Arc<StdUdpSocket>, SocketAddr),
     Tcp(mpsc::Sender<Vec<u8>>),
 }
@@ -45,7 +45,7 @@ pub enum Client {
 type Brought = (Ticket, Option<Vec<u8>>);
 
 /// Runs until it is dropped.
-pub async fn run(shared: Arc<Shared>, mut asked: mpsc::Receiver<Asked>, waiting_max: usize) {
+pub(super) async fn run(shared: Arc<Shared>, mut asked: mpsc::Receiver<Asked>, waiting_max: usize) {
     let mut forwarder: Forwarder<Client> = Forwarder::new(Arc::clone(&shared.cache), waiting_max);
     let (bring, mut brought) = mpsc::channel::<Brought>(ANSWERS_MAX);
     let mut attempts: HashMap<Ticket, AbortHandle> = HashMap::new();

@@ -13,7 +13,7 @@ const LARGE_PARALLEL: usize = 8;
 const LARGE_BYTES: u64 = 512 << 20;
 
 /// Runs every load against every server and prints tables.
-pub fn measure(bench: &Bench) -> Outcome<()> {
+pub(crate) fn measure(bench: &Bench) -> Outcome<()> {
     println!("\n### HTTP: 1 KiB file, wrk -t1 -c256, 5 s\n");
     println!("| server | req/s | server CPU µs/request | p99 |\n|---|---|---|---|");
     rounds(bench, small)?;

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Outcome;
 
 /// Serves until it is killed. HTTP has one thread, as the nginx it is compared with.
-pub fn serve(dir: &str, tftp: &str, http: &str) -> Outcome<()> {
+pub(crate) fn serve(dir: &str, tftp: &str, http: &str) -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
         let mount = Mount::new("", Tree::open_root(Path::new(dir))?).listed();

@@ -7,12 +7,12 @@ use std::time::Duration;
 use crate::{ADDRESS, Bench, Outcome};
 
 /// The port of HTTP servers.
-pub const HTTP_PORT: u16 = 8080;
+pub(crate) const HTTP_PORT: u16 = 8080;
 /// Time a server gets to start.
 const START_TIME: Duration = Duration::from_millis(700);
 
 /// A running server on CPU 0.
-pub struct Server {
+pub(crate) struct Server {
     /// Its name in reports.
     pub name: &'static str,
     child: Child,
@@ -40,7 +40,7 @@ impl Server {
     }
 
     /// CPU seconds so far, with children living or dead.
-    pub fn cpu_s(&self) -> f64 {
+    pub(crate) fn cpu_s(&self) -> f64 {
         self.group.cpu_s()
     }
 }
@@ -96,7 +96,7 @@ fn words(text: &str) -> Vec<String> {
 }
 
 /// Starts the TFTP servers in turn.
-pub fn tftp_servers(bench: &Bench) -> Vec<Box<dyn Fn() -> Outcome<Option<Server>> + '_>> {
+pub(crate) fn tftp_servers(bench: &Bench) -> Vec<Box<dyn Fn() -> Outcome<Option<Server>> + '_>> {
     let dir = bench.files().display().to_string();
     let (hpa, dnsmasq, atftpd) = (dir.clone(), dir.clone(), dir);
     vec![
@@ -123,7 +123,7 @@ pub fn tftp_servers(bench: &Bench) -> Vec<Box<dyn Fn() -> Outcome<Option<Server>
 }
 
 /// Starts the HTTP servers in turn.
-pub fn http_servers(bench: &Bench) -> Vec<Box<dyn Fn() -> Outcome<Option<Server>> + '_>> {
+pub(crate) fn http_servers(bench: &Bench) -> Vec<Box<dyn Fn() -> Outcome<Option<Server>> + '_>> {
     vec![Box::new(|| dawn(bench)), Box::new(|| nginx(bench))]
 }
 

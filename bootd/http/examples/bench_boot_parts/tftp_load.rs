@@ -66,7 +66,7 @@ struct Result {
 }
 
 /// Runs every load against every server and prints tables.
-pub fn measure(bench: &Bench, only: usize) -> Outcome<()> {
+pub(crate) fn measure(bench: &Bench, only: usize) -> Outcome<()> {
     for (_, load) in (1..).zip(LOADS).filter(|(number, _)| only == 0 || only == *number) {
         println!("\n### TFTP: {}\n", load.title);
         println!("| server | done | client repeats | s | MB/s | server CPU s/GB | against dawn |");

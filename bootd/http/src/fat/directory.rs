@@ -29,14 +29,14 @@ pub enum NameError {
 
 /// A name as FAT writes it.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Name {
+pub(super) struct Name {
     short: [u8; 11],
     /// Units of the long name; none if the short one says it all.
     long: Vec<u16>,
 }
 
 /// What a directory holds.
-pub struct Entry<'a> {
+pub(super) struct Entry<'a> {
     /// The name.
     pub name: &'a str,
     /// The first cluster; 0 for an empty file.
@@ -47,7 +47,7 @@ pub struct Entry<'a> {
 
 impl Name {
     /// How many entries of 32 bytes it takes.
-    pub fn entries(&self) -> usize {
+    pub(super) fn entries(&self) -> usize {
         self.long.len().div_ceil(UNITS_PER_ENTRY) + 1
     }
 
@@ -60,7 +60,7 @@ impl Name {
 ///
 /// # Errors
 /// The name and the reason.
-pub fn entries_of<'a>(
+pub(super) fn entries_of<'a>(
     names: impl Iterator<Item = &'a String>,
 ) -> Result<BTreeMap<String, Name>, (String, NameError)> {
     let mut taken = BTreeSet::new();
@@ -131,7 +131,7 @@ fn pack(stem: &[u8], extension: &[u8]) -> [u8; 11] {
 }
 
 /// The bytes of a directory; `own` is its cluster and its parent's, none for the root.
-pub fn directory_bytes(
+pub(super) fn directory_bytes(
     entries: &[Entry<'_>],
     names: &BTreeMap<String, Name>,
     own: Option<(u64, u64)>,
@@ -150,7 +150,7 @@ pub fn directory_bytes(
 }
 
 /// The entry that names the volume.
-pub fn label_entry(label: &[u8; 11]) -> Vec<u8> {
+pub(super) fn label_entry(label: &[u8; 11]) -> Vec<u8> {
     let mut out = Vec::new();
     put_entry(&mut out, label, 0, Some(0));
     if let Some(attributes) = out.get_mut(11) {

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 const PORT: u16 = 2049;
 
 /// A call and its reply, each without record mark.
-pub type Pair = (Vec<u8>, Vec<u8>);
+pub(crate) type Pair = (Vec<u8>, Vec<u8>);
 
 /// One direction of a connection.
 #[derive(Default)]
@@ -17,7 +17,7 @@ struct Stream {
 }
 
 /// All answered calls, by connection, in the order of the calls; up to the first death of the server.
-pub fn read(pcap: &[u8]) -> Vec<Pair> {
+pub(crate) fn read(pcap: &[u8]) -> Vec<Pair> {
     let mut streams: HashMap<(u16, bool), Stream> = HashMap::new();
     let mut order = Vec::new();
     let word = |at: usize| Some(u32::from_le_bytes(*pcap.get(at..)?.first_chunk::<4>()?) as usize);

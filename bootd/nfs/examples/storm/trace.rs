@@ -26,7 +26,7 @@ const REPLY_HEAD_BYTES: usize = 24;
 const NAME_BYTES_MAX: usize = 1024;
 
 /// Makes a trace of captured calls.
-pub fn of_capture(pairs: &[Pair]) -> String {
+pub(crate) fn of_capture(pairs: &[Pair]) -> String {
     let mut maker = Maker::default();
     for (call, reply) in pairs {
         // A call this cannot read is a call the server did not understand either.
@@ -157,7 +157,7 @@ fn post_op(r: &mut Reader<'_>) -> Result<Option<(u32, u64)>, XdrError> {
 }
 
 /// A tree like the one the trace was made in: the same names, types and sizes, files full of zeros.
-pub fn plant(trace: &str, top: &Path) {
+pub(crate) fn plant(trace: &str, top: &Path) {
     let paths = paths(trace, top);
     for (id, line) in objects(trace) {
         let path = &paths[&id];
@@ -200,7 +200,7 @@ fn paths<'a>(trace: &'a str, top: &Path) -> HashMap<&'a str, PathBuf> {
 }
 
 /// The calls, for the tree that was planted and mounted at `root`.
-pub fn calls(trace: &str, client: &mut Client, root: FileHandle) -> Vec<Traced> {
+pub(crate) fn calls(trace: &str, client: &mut Client, root: FileHandle) -> Vec<Traced> {
     let mut handles: HashMap<&str, FileHandle> = HashMap::new();
     let mut cookies: HashMap<(&str, &str), Vec<u64>> = HashMap::new();
     let mut all = Vec::new();

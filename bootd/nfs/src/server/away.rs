@@ -21,14 +21,14 @@ use crate::record::Record;
 use crate::sys;
 
 /// A call that no thread has begun.
-pub const WAITING: u8 = 0;
+pub(super) const WAITING: u8 = 0;
 /// A call that a thread carries out.
-pub const BEGUN: u8 = 1;
+pub(super) const BEGUN: u8 = 1;
 /// A call that is answered, or will never be.
-pub const ENDED: u8 = 2;
+pub(super) const ENDED: u8 = 2;
 
 /// Where a call came from and its reply goes.
-pub enum Origin {
+pub(super) enum Origin {
     /// A connection.
     Connection(Arc<Conn>),
     /// A datagram; its session, and the token of its endpoint.
@@ -37,7 +37,7 @@ pub enum Origin {
 
 impl Origin {
     /// What the engine remembers of the client.
-    pub fn session(&self) -> &Session {
+    pub(super) fn session(&self) -> &Session {
         match self {
             Self::Connection(conn) => &conn.session,
             Self::Datagram(session, _) => session,
@@ -46,7 +46,7 @@ impl Origin {
 }
 
 /// A call that was handed over.
-pub struct Call {
+pub(super) struct Call {
     /// Where it came from.
     pub origin: Origin,
     /// Its bytes.
@@ -56,25 +56,25 @@ pub struct Call {
 
 impl Call {
     /// A call that waits for a thread.
-    pub fn new(origin: Origin, record: Record) -> Self {
+    pub(super) fn new(origin: Origin, record: Record) -> Self {
         Self { origin, record, state: AtomicU8::new(WAITING) }
     }
 
     /// Goes from one state to the next, unless another thread was faster.
-    pub fn step(&self, from: u8, to: u8) -> bool {
+    pub(super) fn step(&self, from: u8, to: u8) -> bool {
         self.state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 }
 
 /// Calls that were handed over, oldest first.
 #[derive(Default)]
-pub struct Away {
+pub(super) struct Away {
     calls: Mutex<VecDeque<(Instant, Weak<Call>)>>,
 }
 
 impl Away {
     /// Remembers a call for as long as it lives.
-    pub fn note(&self, call: &Arc<Call>) {
+    pub(super) fn note(&self, call: &Arc<Call>) {
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
         while calls.front().is_some_and(|(_, call)| call.strong_count() == 0) {
             calls.pop_front();
@@ -83,7 +83,7 @@ impl Away {
     }
 
     /// Calls that have waited too long.
-    pub fn late(&self) -> Vec<Arc<Call>> {
+    pub(super) fn late(&self) -> Vec<Arc<Call>> {
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
         let late = calls.iter().take_while(|(since, _)| since.elapsed() >= WAIT_TIME_MAX).count();
         calls.drain(..late).filter_map(|(_, call)| call.upgrade()).collect()
@@ -91,14 +91,14 @@ impl Away {
 }
 
 /// Sends a reply as a datagram. A lost answer is asked for again.
-pub fn send_datagram(socket: &UdpSocket, session: &Session, reply: &Reply) {
+pub(super) fn send_datagram(socket: &UdpSocket, session: &Session, reply: &Reply) {
     if let Some(bytes) = reply.head.get(RECORD_MARK_BYTES..) {
         let _ = socket.send_to(bytes, session.client);
     }
 }
 
 /// Does `work` as a worker would: with the umask of one, and as the server again when it ends.
-pub fn as_worker<T>(work: impl FnOnce() -> T) -> T {
+pub(super) fn as_worker<T>(work: impl FnOnce() -> T) -> T {
     struct Before(Option<rustix::fs::Mode>);
     impl Drop for Before {
         fn drop(&mut self) {

@@ -44,7 +44,7 @@ const LAST_FRAGMENT: u32 = 0x8000_0000;
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Service {
+pub(super) enum Service {
     /// NFS and MOUNT.
     Nfs,
     /// The port mapper.
@@ -108,7 +108,7 @@ struct Interest {
 
 /// What reading found.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Received {
+pub(super) enum Received {
     /// There may be calls, and nothing more to read for now.
     Drained,
     /// There may be calls, and perhaps more to read.
@@ -120,7 +120,7 @@ pub enum Received {
 }
 
 /// One connection.
-pub struct Conn {
+pub(super) struct Conn {
     /// Its name in the poll set.
     pub token: u64,
     /// What it is for.
@@ -149,7 +149,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Conn {
     /// A connection that nothing was read from yet.
-    pub fn new(
+    pub(super) fn new(
         token: u64,
         service: Service,
         session: Session,
@@ -179,12 +179,12 @@ impl Conn {
     }
 
     /// The socket.
-    pub fn stream(&self) -> &TcpStream {
+    pub(super) fn stream(&self) -> &TcpStream {
         &self.stream
     }
 
     /// Receives what is there and cuts it into calls.
-    pub fn receive(&self) -> Received {
+    pub(super) fn receive(&self) -> Received {
         let mut input = lock(&self.input);
         let mut visit_bytes = 0;
         loop {
@@ -223,12 +223,12 @@ impl Conn {
     }
 
     /// Whether a call has begun to arrive and the rest has not come.
-    pub fn is_mid_record(&self) -> bool {
+    pub(super) fn is_mid_record(&self) -> bool {
         self.input.try_lock().is_ok_and(|input| input.records.in_the_middle())
     }
 
     /// The next call to carry out, and whether more wait; none while the client does not take replies.
-    pub fn next_call(&self) -> Option<(Record, bool)> {
+    pub(super) fn next_call(&self) -> Option<(Record, bool)> {
         if self.is_clogged() {
             return None;
         }
@@ -240,7 +240,7 @@ impl Conn {
 
     /// Whether so many replies wait that no more calls are begun: of this connection alone, or some of this
     /// connection and too many of all. Or so many calls wait for disks.
-    pub fn is_clogged(&self) -> bool {
+    pub(super) fn is_clogged(&self) -> bool {
         if self.calls_away.load(Ordering::Acquire) >= CALLS_MAX {
             return true;
         }
@@ -249,34 +249,34 @@ impl Conn {
     }
 
     /// Most bytes of replies to gather before they are sent; none if memory for replies is short.
-    pub fn gather_bytes_max(&self) -> usize {
+    pub(super) fn gather_bytes_max(&self) -> usize {
         if lock(&self.output).held.has_plenty() { GATHER_BYTES_MAX } else { 0 }
     }
 
     /// Bytes of replies that are not sent.
-    pub fn unsent_bytes(&self) -> usize {
+    pub(super) fn unsent_bytes(&self) -> usize {
         lock(&self.output).bytes
     }
 
     /// Counts what is left of the input when a visit ends.
-    pub fn account_input(&self) {
+    pub(super) fn account_input(&self) {
         let mut input = lock(&self.input);
         let left = input.pending_bytes + input.records.unfinished_bytes();
         input.held.set(left);
     }
 
     /// Whether replies wait for the client.
-    pub fn is_unsent(&self) -> bool {
+    pub(super) fn is_unsent(&self) -> bool {
         !lock(&self.output).queue.is_empty()
     }
 
     /// Whether calls wait to be carried out.
-    pub fn has_calls(&self) -> bool {
+    pub(super) fn has_calls(&self) -> bool {
         !lock(&self.input).pending.is_empty()
     }
 
     /// Queues a reply.
-    pub fn queue(&self, mut reply: Reply) {
+    pub(super) fn queue(&self, mut reply: Reply) {
         let tail = reply.tail.map(|file| Tail { zeros: file.len.wrapping_neg() & 3, file });
         let tail_len = tail.as_ref().map_or(0, |t| t.file.len + t.zeros);
         let body = reply.head.len().saturating_sub(RECORD_MARK_BYTES);
@@ -292,7 +292,7 @@ impl Conn {
 
     /// Sends queued replies until all are gone (`Ok(true)`) or the socket is full (`Ok(false)`, and the
     /// poll set must say when it is not). Does nothing while another worker sends.
-    pub fn flush(&self, woken: bool) -> io::Result<bool> {
+    pub(super) fn flush(&self, woken: bool) -> io::Result<bool> {
         {
             let mut output = lock(&self.output);
             if !woken && (output.busy || output.queue.is_empty()) {
@@ -396,7 +396,7 @@ impl Conn {
     }
 
     /// What the poll set must wait for besides what it waits for already. The registration fires once.
-    pub fn want(&self, readable: bool, writable: bool, poll: &super::poll::Poll) -> io::Result<()> {
+    pub(super) fn want(&self, readable: bool, writable: bool, poll: &super::poll::Poll) -> io::Result<()> {
         let mut interest = lock(&self.interest);
         let before = (interest.readable, interest.writable);
         interest.readable |= readable;
@@ -408,7 +408,7 @@ impl Conn {
     }
 
     /// Takes note of what has fired and arms the rest again.
-    pub fn fired(&self, events: EventFlags, poll: &super::poll::Poll) -> io::Result<(bool, bool)> {
+    pub(super) fn fired(&self, events: EventFlags, poll: &super::poll::Poll) -> io::Result<(bool, bool)> {
         let failed = events.intersects(EventFlags::ERR | EventFlags::HUP);
         let mut interest = lock(&self.interest);
         let readable = interest.readable && (failed || events.contains(EventFlags::IN));
@@ -429,7 +429,7 @@ impl Conn {
     }
 
     /// Ends the connection in both directions; the descriptor closes when the last worker lets go.
-    pub fn close(&self) -> bool {
+    pub(super) fn close(&self) -> bool {
         let first = !self.closed.swap(true, Ordering::Relaxed);
         if first {
             let _ = self.stream.shutdown(std::net::Shutdown::Both);

@@ -7,13 +7,13 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{EventfdFlags, eventfd};
 
 /// Token of [`Poll::wake`].
-pub const WAKE: u64 = u64::MAX;
+pub(super) const WAKE: u64 = u64::MAX;
 /// Token of [`Poll::stop`].
-pub const STOP: u64 = u64::MAX - 1;
+pub(super) const STOP: u64 = u64::MAX - 1;
 
 /// An epoll set.
 #[derive(Debug)]
-pub struct Poll {
+pub(super) struct Poll {
     epoll: OwnedFd,
     wake: OwnedFd,
     stop: OwnedFd,
@@ -21,7 +21,7 @@ pub struct Poll {
 
 impl Poll {
     /// A set that holds nothing but its own counters.
-    pub fn new() -> io::Result<Self> {
+    pub(super) fn new() -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         let wake = eventfd(0, flags | EventfdFlags::SEMAPHORE)?;
@@ -32,17 +32,17 @@ impl Poll {
     }
 
     /// Registers a descriptor.
-    pub fn add(&self, fd: BorrowedFd<'_>, token: u64, flags: EventFlags) -> io::Result<()> {
+    pub(super) fn add(&self, fd: BorrowedFd<'_>, token: u64, flags: EventFlags) -> io::Result<()> {
         Ok(epoll::add(&self.epoll, fd, EventData::new_u64(token), flags)?)
     }
 
     /// Changes what a registered descriptor is waited on for.
-    pub fn change(&self, fd: BorrowedFd<'_>, token: u64, flags: EventFlags) -> io::Result<()> {
+    pub(super) fn change(&self, fd: BorrowedFd<'_>, token: u64, flags: EventFlags) -> io::Result<()> {
         Ok(epoll::modify(&self.epoll, fd, EventData::new_u64(token), flags)?)
     }
 
     /// Waits for one event.
-    pub fn wait(&self) -> io::Result<Option<(u64, EventFlags)>> {
+    pub(super) fn wait(&self) -> io::Result<Option<(u64, EventFlags)>> {
         let mut events = [epoll::Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }; 1];
         match epoll::wait(&self.epoll, &mut events, None) {
             Ok(0) | Err(rustix::io::Errno::INTR) => Ok(None),
@@ -55,17 +55,17 @@ impl Poll {
     }
 
     /// Wakes one worker to look at the run queue.
-    pub fn wake(&self) {
+    pub(super) fn wake(&self) {
         let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
     }
 
     /// Takes one wake-up, unless another worker was faster.
-    pub fn take_wake(&self) {
+    pub(super) fn take_wake(&self) {
         let _ = rustix::io::read(&self.wake, &mut [0u8; 8]);
     }
 
     /// Wakes all workers, for good.
-    pub fn stop(&self) {
+    pub(super) fn stop(&self) {
         let _ = rustix::io::write(&self.stop, &1u64.to_ne_bytes());
     }
 }

@@ -50,7 +50,7 @@ const FIRST_CONNECTION: u64 = 1 << 32;
 
 /// A socket that strangers knock on.
 #[derive(Debug)]
-pub enum Endpoint {
+pub(super) enum Endpoint {
     /// Connections.
     Tcp(TcpListener, Service),
     /// Datagrams.
@@ -58,7 +58,7 @@ pub enum Endpoint {
 }
 
 /// What all workers share.
-pub struct Shared {
+pub(super) struct Shared {
     /// The protocol.
     pub engine: Engine,
     /// The poll set.
@@ -92,7 +92,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Shared {
     /// Puts the endpoints into a poll set.
-    pub fn new(
+    pub(super) fn new(
         engine: Engine,
         endpoints: Vec<Endpoint>,
         ports: Ports,
@@ -129,7 +129,7 @@ impl Shared {
     }
 
     /// The life of a worker thread.
-    pub fn work(self: &Arc<Self>) {
+    pub(super) fn work(self: &Arc<Self>) {
         if let Err(errno) = sys::own_umask() {
             tracing::warn!(%errno, "no umask of its own for an NFS worker; new files may lack mode bits");
         }
@@ -223,12 +223,12 @@ impl Shared {
     }
 
     /// All connections, for the monitor.
-    pub fn connections(&self) -> Vec<Arc<Conn>> {
+    pub(super) fn connections(&self) -> Vec<Arc<Conn>> {
         lock(&self.conns).values().cloned().collect()
     }
 
     /// Ends a connection of ours.
-    pub fn drop_connection(&self, token: u64, reason: &'static str) {
+    pub(super) fn drop_connection(&self, token: u64, reason: &'static str) {
         let conn = lock(&self.conns).remove(&token);
         if let Some(conn) = conn
             && conn.close()
@@ -237,14 +237,14 @@ impl Shared {
         }
     }
 
-    pub fn forget(&self, conn: &Conn) {
+    pub(super) fn forget(&self, conn: &Conn) {
         conn.close();
         lock(&self.conns).remove(&conn.token);
     }
 
     /// Offers the waiting calls of a connection to another worker. The queue holds each connection once at
     /// most.
-    pub fn enlist(&self, conn: &Arc<Conn>) {
+    pub(super) fn enlist(&self, conn: &Arc<Conn>) {
         if !conn.enlisted.swap(true, Ordering::AcqRel) {
             lock(&self.run_queue).push_back(conn.clone());
             self.poll.wake();
@@ -329,7 +329,7 @@ impl Shared {
         if gathered > 0 { self.send(conn, false) } else { Ok(()) }
     }
 
-    pub fn send(&self, conn: &Conn, woken: bool) -> io::Result<()> {
+    pub(super) fn send(&self, conn: &Conn, woken: bool) -> io::Result<()> {
         match conn.flush(woken)? {
             true => Ok(()),
             false => conn.want(false, true, &self.poll),
@@ -345,7 +345,7 @@ impl Shared {
     }
 
     /// The socket of an endpoint for datagrams.
-    pub fn udp(&self, endpoint: u64) -> Option<&UdpSocket> {
+    pub(super) fn udp(&self, endpoint: u64) -> Option<&UdpSocket> {
         match self.endpoint(endpoint) {
             Some(Endpoint::Udp(socket, _)) => Some(socket),
             _ => None,
@@ -370,7 +370,7 @@ impl Shared {
 
 impl Shared {
     /// Has a call carried out by a thread that may wait for the disk of `place`.
-    pub fn hand_over(self: &Arc<Self>, origin: Origin, record: Record, place: &Path) {
+    pub(super) fn hand_over(self: &Arc<Self>, origin: Origin, record: Record, place: &Path) {
         if let Origin::Connection(conn) = &origin {
             conn.calls_away.fetch_add(1, Ordering::AcqRel);
         }
@@ -389,7 +389,7 @@ impl Shared {
     }
 
     /// Answers calls whose disk does not.
-    pub fn give_up_late(&self) {
+    pub(super) fn give_up_late(&self) {
         self.away.late().iter().for_each(|call| self.give_up(call));
     }
 

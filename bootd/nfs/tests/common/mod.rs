@@ -11,7 +11,7 @@ use dawn_nfs::{Event, Export, ExportId, FixedExports, Observer, Server, ServerCo
 
 /// Keeps every event.
 #[derive(Default)]
-pub struct Events(pub Mutex<Vec<Event>>);
+pub(crate) struct Events(pub Mutex<Vec<Event>>);
 
 impl Observer for Events {
     fn event(&self, _client: SocketAddr, event: Event) {
@@ -19,7 +19,7 @@ impl Observer for Events {
     }
 }
 
-pub struct Fixture {
+pub(crate) struct Fixture {
     pub dir: tempfile::TempDir,
     pub events: Arc<Events>,
     pub server: Option<Server>,
@@ -27,11 +27,11 @@ pub struct Fixture {
 }
 
 impl Fixture {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::within(tempfile::tempdir().unwrap())
     }
 
-    pub fn within(dir: tempfile::TempDir) -> Self {
+    pub(crate) fn within(dir: tempfile::TempDir) -> Self {
         let path = dir.path().canonicalize().unwrap();
         for name in ["state", "image", "area"] {
             std::fs::create_dir(path.join(name)).unwrap();
@@ -45,38 +45,38 @@ impl Fixture {
         Self::serving(dir, exports)
     }
 
-    pub fn serving(dir: tempfile::TempDir, exports: FixedExports) -> Self {
+    pub(crate) fn serving(dir: tempfile::TempDir, exports: FixedExports) -> Self {
         let mut fixture = Self { dir, events: Arc::default(), server: None, exports };
         fixture.start();
         fixture
     }
 
-    pub fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         let config = ServerConfig::loopback(self.path("state"));
         let exports = Arc::new(self.exports.clone());
         self.server = Some(Server::start(&config, exports, self.events.clone()).unwrap());
     }
 
     /// Stops and starts: a new port, nothing remembered but the data directory.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.server = None;
         self.start();
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().canonicalize().unwrap().join(name)
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.server.as_ref().unwrap().ports().nfs))
     }
 
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::connect(self.address()).unwrap()
     }
 
     /// A client as root and the root of the read-write export.
-    pub fn area(&self) -> (Client, FileHandle) {
+    pub(crate) fn area(&self) -> (Client, FileHandle) {
         let mut client = self.client();
         let root = client.mount("/area").unwrap();
         (client, root)
@@ -84,7 +84,7 @@ impl Fixture {
 }
 
 /// The status of a failed call.
-pub fn status<T: std::fmt::Debug>(called: Called<T>) -> u32 {
+pub(crate) fn status<T: std::fmt::Debug>(called: Called<T>) -> u32 {
     match called {
         Err(CallError::Status(status)) => status,
         other => panic!("expected a status, got {other:?}"),

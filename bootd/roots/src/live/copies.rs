@@ -12,15 +12,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Files that no node is shown are kept this long: clients may still have them open.
 const KEPT_SECONDS: i64 = 24 * 3600;
 /// Beginning of the name of a copy from a network file system.
-pub const PREFIX: &str = "copy-";
+pub(super) const PREFIX: &str = "copy-";
 
 /// Makes the directory of copies: workers of the NFS server, who come here, have no umask.
-pub fn make_directory(cache: &Path) -> io::Result<()> {
+pub(super) fn make_directory(cache: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o755).create(cache)
 }
 
 /// Removes files of ours that are old and not `wanted`.
-pub fn prune(cache: &Path, wanted: impl Fn(&Path) -> bool) {
+pub(super) fn prune(cache: &Path, wanted: impl Fn(&Path) -> bool) {
     let Ok(entries) = fs::read_dir(cache) else { return };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let oldest = i64::try_from(now).unwrap_or(0) - KEPT_SECONDS;

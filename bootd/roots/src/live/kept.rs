@@ -34,7 +34,7 @@ const ENTRIES_MAX: usize = 4096;
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
 /// The wish that a node is shown from now on: `held` was shown, `wanted` is what the tables say.
-pub fn merged(held: &Wish, wanted: Wish) -> Wish {
+pub(super) fn merged(held: &Wish, wanted: Wish) -> Wish {
     let root = wanted.root.clone();
     // The rows of another image are not for this root; a tree elsewhere leaves the whole list to the node's
     // next boot.
@@ -152,13 +152,13 @@ impl Record {
 
 /// What running nodes were shown, on disk.
 #[derive(Debug)]
-pub struct Kept {
+pub(super) struct Kept {
     dir: PathBuf,
 }
 
 impl Kept {
     /// In `dir`, which is made when something is to be kept.
-    pub fn new(dir: PathBuf) -> Self {
+    pub(super) fn new(dir: PathBuf) -> Self {
         Self { dir }
     }
 
@@ -169,7 +169,7 @@ impl Kept {
     }
 
     /// What `node` was shown of `tree`, which is at `root` now.
-    pub fn read(&self, node: &str, tree: &Generation, root: PathBuf) -> Option<Wish> {
+    pub(super) fn read(&self, node: &str, tree: &Generation, root: PathBuf) -> Option<Wish> {
         let path = self.file(node, tree)?;
         let file = fs::File::open(&path).ok()?;
         let mut bytes = Vec::new();
@@ -184,7 +184,7 @@ impl Kept {
 
     /// Keeps what `node` is shown of `tree`. What it was shown of other trees before is forgotten if it
     /// `boots`.
-    pub fn write(&self, node: &str, tree: &Generation, wish: &Wish, boots: bool) {
+    pub(super) fn write(&self, node: &str, tree: &Generation, wish: &Wish, boots: bool) {
         if let Err(error) = self.try_write(node, tree, wish, boots) {
             tracing::warn!(node, %error, "cannot write down what a running node is shown");
         }
@@ -202,7 +202,7 @@ impl Kept {
     }
 
     /// Forgets nodes.
-    pub fn forget(&self, gone: impl Fn(&str) -> bool) {
+    pub(super) fn forget(&self, gone: impl Fn(&str) -> bool) {
         if let Err(error) = self.remove(gone)
             && error.kind() != io::ErrorKind::NotFound
         {

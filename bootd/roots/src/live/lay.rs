@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 
 /// The files' side of one node's live root.
 #[derive(Debug, Default)]
-pub struct Laid {
+pub(super) struct Laid {
     /// What is laid over the image.
     pub entries: Vec<OverlayEntry>,
     /// What is made at the first look, by its path in the export.
@@ -32,12 +32,12 @@ pub struct Laid {
 }
 
 /// What happened, as the step of an event, and the words.
-pub type Note = (Step, String);
+pub(super) type Note = (Step, String);
 
 /// What is known of this machine during one sweep over all nodes, which mostly share one image and some
 /// trees.
 #[derive(Debug, Default)]
-pub struct Images {
+pub(super) struct Images {
     known: HashMap<(PathBuf, String), InImage<PathBuf>>,
     /// Trees of more than one node, and what was found in them. What only one node asks for is not kept.
     shared: HashMap<PathBuf, HashMap<String, Option<Hit>>>,
@@ -49,12 +49,12 @@ pub struct Images {
 
 impl Images {
     /// Nothing yet.
-    pub fn now() -> Self {
+    pub(super) fn now() -> Self {
         Self { mounts: Mounts::now(), ..Self::default() }
     }
 
     /// The same for nodes with these wishes.
-    pub fn for_all<'a>(wishes: impl Iterator<Item = &'a Wish>) -> Self {
+    pub(super) fn for_all<'a>(wishes: impl Iterator<Item = &'a Wish>) -> Self {
         let mut users: HashMap<&Path, usize> = HashMap::new();
         wishes.flat_map(|wish| &wish.trees).for_each(|tree| *users.entry(tree).or_default() += 1);
         let shared = users.into_iter().filter(|(_, users)| *users > 1);
@@ -75,7 +75,7 @@ impl Images {
 }
 
 /// Looks at the files.
-pub fn lay(wish: &Wish, trees: &[Box<dyn TreeLook>], images: &mut Images) -> Laid {
+pub(super) fn lay(wish: &Wish, trees: &[Box<dyn TreeLook>], images: &mut Images) -> Laid {
     let mut places = Places { wish, trees, images };
     let mut laid = Laid::default();
     places.show_trees(&mut laid);
@@ -91,7 +91,7 @@ pub fn lay(wish: &Wish, trees: &[Box<dyn TreeLook>], images: &mut Images) -> Lai
 
 /// Where the content of an entry is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Content {
+pub(super) enum Content {
     /// In these trees, by their numbers.
     Trees(Vec<usize>),
     /// In the image.
@@ -103,7 +103,7 @@ pub enum Content {
 }
 
 /// Where the content of each entry of a wish is. Looks at the image; at trees as `trees` do.
-pub fn contents(wish: &Wish, trees: &[Box<dyn TreeLook>], images: &mut Images) -> Vec<Content> {
+pub(super) fn contents(wish: &Wish, trees: &[Box<dyn TreeLook>], images: &mut Images) -> Vec<Content> {
     let mut places = Places { wish, trees, images };
     let mut content = |(number, entry): (usize, &Entry)| {
         let found = resolve::content::content(&wish.entries, number, entry, &mut places);
@@ -274,7 +274,7 @@ fn locate(top: &Beneath, path: &str) -> io::Result<PathBuf> {
 }
 
 /// The system is short of something: the next look may differ.
-pub fn is_passing(error: &io::Error) -> bool {
+pub(super) fn is_passing(error: &io::Error) -> bool {
     classified(error) == Some(Failure::Passing)
 }
 

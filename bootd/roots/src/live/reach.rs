@@ -31,7 +31,7 @@ type Probe = dyn Fn(&Path, &str) -> Answer + Send + Sync;
 
 /// What a look has brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
+pub(super) enum Answer {
     /// That, or nothing.
     Found(Option<Hit>),
     /// The look failed for a reason that passes.
@@ -39,25 +39,25 @@ pub enum Answer {
 }
 
 /// The mounts that have been looked at.
-pub struct Reach {
+pub(super) struct Reach {
     scouts: Mutex<HashMap<PathBuf, Arc<Scout>>>,
     probe: Arc<Probe>,
 }
 
 impl Reach {
     /// None yet; copies are kept in `cache`.
-    pub fn new(cache: &Path) -> Self {
+    pub(super) fn new(cache: &Path) -> Self {
         let cache = cache.to_owned();
         Self::probing(Arc::new(move |tree, path| look(&cache, &LocalTree::open(tree), path)))
     }
 
     /// The same with another way to look.
-    pub fn probing(probe: Arc<Probe>) -> Self {
+    pub(super) fn probing(probe: Arc<Probe>) -> Self {
         Self { scouts: Mutex::default(), probe }
     }
 
     /// The tree at `path`.
-    pub fn tree(&self, path: &Path, mounts: &Mounts) -> Box<dyn TreeLook> {
+    pub(super) fn tree(&self, path: &Path, mounts: &Mounts) -> Box<dyn TreeLook> {
         let Some(mount) = mounts.network(path) else { return Box::new(LocalTree::open(path)) };
         let mut scouts = self.scouts.lock().unwrap_or_else(PoisonError::into_inner);
         let scout = scouts.entry(mount.to_owned()).or_insert_with(|| Scout::start(mount, self.probe.clone()));

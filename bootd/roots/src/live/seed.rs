@@ -16,11 +16,11 @@ use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// One persistent path and where it comes from.
-pub type Seed = server::Seed<PathBuf>;
+pub(super) type Seed = server::Seed<PathBuf>;
 
 /// Makes what is missing of `seed` in the store of a node; gives the path it has there. `image` lends its
 /// looks to directories on the way.
-pub fn plant(store: &Path, seed: &Seed, image: &Path) -> io::Result<PathBuf> {
+pub(super) fn plant(store: &Path, seed: &Seed, image: &Path) -> io::Result<PathBuf> {
     make_store(store)?;
     let store = store.canonicalize()?;
     let path = place(&store, seed, image)?;
@@ -34,7 +34,7 @@ pub fn plant(store: &Path, seed: &Seed, image: &Path) -> io::Result<PathBuf> {
 }
 
 /// Where all of `seed` is in the store of a node, if it is there.
-pub fn present(store: &Path, seed: &Seed) -> Option<PathBuf> {
+pub(super) fn present(store: &Path, seed: &Seed) -> Option<PathBuf> {
     let store = store.canonicalize().ok()?;
     let top = sys::open_path(&store).ok()?;
     let has = |seed: &Seed| holds(top.as_fd(), &seed.path);
@@ -42,7 +42,7 @@ pub fn present(store: &Path, seed: &Seed) -> Option<PathBuf> {
 }
 
 /// Whether a path of the node is in its store already.
-pub fn is_in(store: &Path, path: &str) -> bool {
+pub(super) fn is_in(store: &Path, path: &str) -> bool {
     let top = store.canonicalize().and_then(|store| Ok(sys::open_path(&store)?));
     top.is_ok_and(|top| holds(top.as_fd(), path))
 }
@@ -138,7 +138,7 @@ fn workshop(dir: &Path) -> io::Result<PathBuf> {
 }
 
 /// Removes from `dir`, a store or a directory of stores, what killed daemons were making there.
-pub fn clear_workshop(dir: &Path) -> io::Result<()> {
+pub(super) fn clear_workshop(dir: &Path) -> io::Result<()> {
     let absent = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(()),
         _ => Err(error),

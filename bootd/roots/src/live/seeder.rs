@@ -37,7 +37,7 @@ const OUTCOME_KEPT: Duration = Duration::from_secs(10);
 
 /// One seed to be made.
 #[derive(Debug, Clone)]
-pub struct Work {
+pub(super) struct Work {
     /// Whose it is.
     pub node: String,
     /// The node's directory in the store.
@@ -53,7 +53,7 @@ type Plant = dyn Fn(&Work) -> io::Result<PathBuf> + Send + Sync;
 
 /// The seeds that are being made.
 #[derive(Clone)]
-pub struct Seeder {
+pub(super) struct Seeder {
     shared: Arc<Shared>,
 }
 
@@ -90,7 +90,7 @@ struct Failure(Option<i32>, String);
 
 impl Seeder {
     /// None yet.
-    pub fn new(bus: Arc<Bus>) -> Self {
+    pub(super) fn new(bus: Arc<Bus>) -> Self {
         let plant = |work: &Work| {
             measure(&work.seed, ENTRIES_MAX, BYTES_MAX)?;
             seed::plant(&work.store, &work.seed, &work.image)
@@ -104,7 +104,7 @@ impl Seeder {
     }
 
     /// Where the seed is, made if it is not there. [`io::ErrorKind::WouldBlock`]: it is being made.
-    pub fn make(&self, work: Work) -> io::Result<PathBuf> {
+    pub(super) fn make(&self, work: Work) -> io::Result<PathBuf> {
         if let Some(path) = seed::present(&work.store, &work.seed) {
             return Ok(path);
         }

@@ -16,7 +16,7 @@ use dawn_nfs::{LogObserver, Server, ServerConfig};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
-pub struct Site {
+pub(super) struct Site {
     dir: tempfile::TempDir,
     model: Arc<Model>,
     pub live: Arc<LiveRoots>,
@@ -26,7 +26,7 @@ pub struct Site {
 
 impl Site {
     /// Nodes cn1 (127.0.0.1) and cn2 (127.0.0.2) on one image, two trees, a store, and these `litefile` rows.
-    pub fn new(files: &[(&str, &str)]) -> Self {
+    pub(super) fn new(files: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().canonicalize().unwrap().join(name).to_string_lossy().into_owned();
         for name in ["state", "img/rootimg/etc", "img/rootimg/srv", "own/cn1/etc", "shared/etc", "store"] {
@@ -64,31 +64,31 @@ impl Site {
     }
 
     /// Stops and starts: a new port, nothing remembered but tables and data directory.
-    pub fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         self.server.stop();
         (self.live, self.server) = Self::serve(self.dir.path(), &self.model, &self.bus);
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().canonicalize().unwrap().join(name)
     }
 
-    pub fn write(&self, name: &str, text: &str) {
+    pub(super) fn write(&self, name: &str, text: &str) {
         fs::create_dir_all(self.path(name).parent().unwrap()).unwrap();
         fs::write(self.path(name), text).unwrap();
     }
 
-    pub fn read(&self, name: &str) -> String {
+    pub(super) fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap()
     }
 
-    pub fn apply(&self, edit: Edit) {
+    pub(super) fn apply(&self, edit: Edit) {
         self.model.apply(Change::new("test", "edit", vec![edit])).unwrap();
         self.live.sweep();
     }
 
     /// Replaces all rows of `litefile`.
-    pub fn rows(&self, rows: &[(&str, &str)]) {
+    pub(super) fn rows(&self, rows: &[(&str, &str)]) {
         let gone = vec![Edit::delete("litefile", &[("image", "img")]).unwrap()];
         self.model.apply(Change::new("test", "rows", gone)).unwrap();
         let rows = rows.iter().map(|(file, options)| row(file, options)).collect();
@@ -97,18 +97,18 @@ impl Site {
     }
 
     /// The list of a node that boots now.
-    pub fn list(&self, number: u8) -> String {
+    pub(super) fn list(&self, number: u8) -> String {
         self.live.list(&self.model.snapshot(), &format!("cn{number}")).unwrap().to_string()
     }
 
     /// A connection of a node's kernel.
-    pub fn client(&self, number: u8) -> Client {
+    pub(super) fn client(&self, number: u8) -> Client {
         let server = ([127, 0, 0, 1], self.server.ports().nfs).into();
         Client::over(privileged(Ipv4Addr::new(127, 0, 0, number), server)).unwrap()
     }
 
     /// A node's kernel, its root mounted.
-    pub fn node(&self, number: u8) -> Node {
+    pub(super) fn node(&self, number: u8) -> Node {
         let mut client = self.client(number);
         let root = client.mount(&self.path("img/rootimg").to_string_lossy()).unwrap();
         Node { client, root }
@@ -119,7 +119,7 @@ impl Site {
     }
 }
 
-pub fn row(file: &str, options: &str) -> Edit {
+pub(super) fn row(file: &str, options: &str) -> Edit {
     Edit::set("litefile", &[("image", "img"), ("file", file)], &[("options", options)]).unwrap()
 }
 
@@ -139,13 +139,13 @@ fn privileged(from: Ipv4Addr, to: SocketAddr) -> TcpStream {
     panic!("no privileged port is free")
 }
 
-pub struct Node {
+pub(super) struct Node {
     pub client: Client,
     pub root: FileHandle,
 }
 
 impl Node {
-    pub fn text(&mut self, path: &str) -> Result<String, CallError> {
+    pub(super) fn text(&mut self, path: &str) -> Result<String, CallError> {
         let file = self.client.walk(&self.root, path)?;
         Ok(String::from_utf8(self.client.read(&file, 0, 4096)?.0).unwrap())
     }
@@ -161,7 +161,7 @@ impl Node {
         }
     }
 
-    pub fn put(&mut self, dir: &str, name: &str, text: &str) -> Result<(), CallError> {
+    pub(super) fn put(&mut self, dir: &str, name: &str, text: &str) -> Result<(), CallError> {
         let dir = self.client.walk(&self.root, dir)?;
         let mode = SetAttributes { mode: Some(0o644), ..SetAttributes::default() };
         let file = self.client.create(&dir, name, &mode, false)?;

@@ -45,7 +45,7 @@ impl From<Hit> for Found<PathBuf> {
 }
 
 /// One directory of `litetree`.
-pub trait TreeLook {
+pub(super) trait TreeLook {
     /// The content for an absolute path.
     fn find(&self, path: &str) -> Option<Hit>;
 
@@ -65,7 +65,7 @@ pub trait TreeLook {
 
 /// How a tree itself is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Whole {
+pub(super) enum Whole {
     /// The directory at this path.
     Here(PathBuf),
     /// Only what is found in it.
@@ -76,7 +76,7 @@ pub enum Whole {
 
 /// A directory on a file system of this machine.
 #[derive(Debug)]
-pub struct LocalTree {
+pub(super) struct LocalTree {
     path: PathBuf,
     fd: Option<OwnedFd>,
     unsure: Cell<bool>,
@@ -84,7 +84,7 @@ pub struct LocalTree {
 
 impl LocalTree {
     /// Opens it. One that is not there (trees by node often are not) has no content.
-    pub fn open(path: &Path) -> Self {
+    pub(super) fn open(path: &Path) -> Self {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
         let opened = lookup::open(CWD, path, flags, Mode::empty(), ResolveFlags::empty());
         let unsure = Cell::new(opened.as_ref().is_err_and(|errno| failure(*errno) == Failure::Passing));

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 /// The tables' side of one node's live root.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wish {
+pub(super) struct Wish {
     /// The tree of the node's image.
     pub root: PathBuf,
     /// The image whose rows count.
@@ -27,7 +27,7 @@ pub struct Wish {
 
 impl Wish {
     /// Reads the tables for a node that runs from `root`.
-    pub fn of(snapshot: &Snapshot, node: &str, addresses: &LocalAddresses, root: PathBuf) -> Self {
+    pub(super) fn of(snapshot: &Snapshot, node: &str, addresses: &LocalAddresses, root: PathBuf) -> Self {
         let duties = duties(snapshot, node, addresses);
         let files = dawn_statelite::files(snapshot, node);
         // A list with contradictions is refused as a whole, and the node says so.
@@ -52,7 +52,7 @@ pub fn image_dir(snapshot: &Snapshot, node: &str) -> Option<PathBuf> {
 }
 
 /// What this machine can do for a node.
-pub fn duties(snapshot: &Snapshot, node: &str, addresses: &LocalAddresses) -> Duties {
+pub(super) fn duties(snapshot: &Snapshot, node: &str, addresses: &LocalAddresses) -> Duties {
     Duties::of(snapshot, node, &|server| is_here(snapshot, addresses, server))
 }
 
@@ -71,7 +71,7 @@ pub fn is_here(snapshot: &Snapshot, addresses: &LocalAddresses, server: &str) ->
 }
 
 /// Entries in the order of their paths: a directory is before what is below it.
-pub fn sorted(mut entries: Vec<Entry>) -> Paths {
+pub(super) fn sorted(mut entries: Vec<Entry>) -> Paths {
     entries.sort_by(|a, b| a.path.cmp(&b.path));
     Paths::new(entries)
 }

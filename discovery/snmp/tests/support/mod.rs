@@ -13,7 +13,7 @@ use dawn_snmp::{Authentication, Privacy};
 
 /// An engine of SNMPv3 with one user.
 #[derive(Clone, Debug)]
-pub struct Engine {
+pub(crate) struct Engine {
     pub id: Vec<u8>,
     pub user: String,
     pub authentication: Option<(Authentication, Key)>,
@@ -35,7 +35,7 @@ fn password_key(protocol: Authentication, password: &str) -> Key {
 
 /// What is around a PDU.
 #[derive(Clone, Debug)]
-pub struct Around {
+pub(crate) struct Around {
     pub msg_id: i32,
     pub flags: u8,
     pub boots: u32,
@@ -44,7 +44,7 @@ pub struct Around {
 }
 
 impl Engine {
-    pub fn new(
+    pub(crate) fn new(
         id: &[u8],
         user: &str,
         authentication: Option<(Authentication, &str)>,
@@ -58,7 +58,7 @@ impl Engine {
     }
 
     /// Seals what the agent says.
-    pub fn seal(&mut self, around: &Around, pdu: Pdu) -> Vec<u8> {
+    pub(crate) fn seal(&mut self, around: &Around, pdu: Pdu) -> Vec<u8> {
         let scoped = Scoped { engine: self.id.clone(), context: around.context.clone(), pdu };
         let mut message = Secured {
             msg_id: around.msg_id,
@@ -91,7 +91,7 @@ impl Engine {
     }
 
     /// Opens what the client says; panics if a digest is wrong.
-    pub fn open(&self, bytes: &[u8]) -> (Around, Vec<u8>, Scoped) {
+    pub(crate) fn open(&self, bytes: &[u8]) -> (Around, Vec<u8>, Scoped) {
         let Ok(Message::V3(message)) = Message::read(bytes) else { panic!("not v3: {bytes:?}") };
         if message.flags & AUTHENTICATED != 0 {
             let (protocol, key) = self.authentication.as_ref().unwrap();
@@ -119,6 +119,6 @@ impl Engine {
 }
 
 /// A message of v1 or v2c of the agent.
-pub fn seal_community(version: dawn_snmp::credentials::Version, pdu: &Pdu) -> Vec<u8> {
+pub(crate) fn seal_community(version: dawn_snmp::credentials::Version, pdu: &Pdu) -> Vec<u8> {
     write_community(version, b"public", pdu)
 }

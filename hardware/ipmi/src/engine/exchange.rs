@@ -29,7 +29,7 @@ pub(crate) enum Due {
 
 impl Exchange {
     /// The packet is sent for the first time.
-    pub fn start(now: Duration, budget: Budget, random: &mut Random) -> Self {
+    pub(super) fn start(now: Duration, budget: Budget, random: &mut Random) -> Self {
         let budget = budget.clamped();
         let spread = budget.first_wait_max.saturating_sub(budget.first_wait_min);
         let spread_us = u32::try_from(spread.as_micros()).unwrap_or(u32::MAX);
@@ -38,17 +38,17 @@ impl Exchange {
     }
 
     /// When something is to be done.
-    pub fn deadline(&self) -> Duration {
+    pub(super) fn deadline(&self) -> Duration {
         self.next.min(self.started.saturating_add(self.budget.total_max))
     }
 
     /// How long the answer has been waited for.
-    pub fn waited(&self, now: Duration) -> Duration {
+    pub(super) fn waited(&self, now: Duration) -> Duration {
         now.saturating_sub(self.started)
     }
 
     /// What is to be done; a repeat is counted.
-    pub fn due(&mut self, now: Duration) -> Due {
+    pub(super) fn due(&mut self, now: Duration) -> Due {
         if self.waited(now) >= self.budget.total_max {
             return Due::GiveUp;
         }

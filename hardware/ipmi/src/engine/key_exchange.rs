@@ -21,7 +21,7 @@ pub(crate) struct KeyExchange {
 
 impl KeyExchange {
     /// The code of RAKP 2: the BMC knows the password.
-    pub fn rakp2_code(&self, credentials: &Credentials) -> Code {
+    pub(crate) fn rakp2_code(&self, credentials: &Credentials) -> Code {
         let user = credentials.user().as_bytes();
         self.suite.mac(
             credentials.password().reveal(),
@@ -38,7 +38,7 @@ impl KeyExchange {
     }
 
     /// The code of RAKP 3: the console knows it.
-    pub fn rakp3_code(&self, credentials: &Credentials) -> Code {
+    pub(crate) fn rakp3_code(&self, credentials: &Credentials) -> Code {
         let user = credentials.user().as_bytes();
         self.suite.mac(
             credentials.password().reveal(),
@@ -47,7 +47,7 @@ impl KeyExchange {
     }
 
     /// The keys of the session.
-    pub fn keys(&self, credentials: &Credentials) -> Keys {
+    pub(crate) fn keys(&self, credentials: &Credentials) -> Keys {
         let user = credentials.user().as_bytes();
         Keys::derive(
             self.suite,
@@ -57,17 +57,17 @@ impl KeyExchange {
     }
 
     /// The code of RAKP 4, to be cut to the length of the suite's trailers: both have the same keys.
-    pub fn rakp4_code(&self, keys: &Keys) -> Code {
+    pub(crate) fn rakp4_code(&self, keys: &Keys) -> Code {
         keys.rakp4(&[&self.console_random, &self.bmc_session.to_le_bytes(), &self.guid])
     }
 
     /// Whether a received code is that of RAKP 2.
-    pub fn proves_password(&self, credentials: &Credentials, code: &[u8]) -> bool {
+    pub(crate) fn proves_password(&self, credentials: &Credentials, code: &[u8]) -> bool {
         equal(self.rakp2_code(credentials).bytes(), code)
     }
 
     /// Whether a received code is that of RAKP 4.
-    pub fn proves_keys(&self, keys: &Keys, code: &[u8]) -> bool {
+    pub(crate) fn proves_keys(&self, keys: &Keys, code: &[u8]) -> bool {
         equal(self.rakp4_code(keys).first(keys.trailer_bytes()), code)
     }
 }

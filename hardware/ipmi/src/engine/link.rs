@@ -26,13 +26,13 @@ pub(crate) struct Window {
 
 impl Window {
     /// Nothing was received yet; numbers begin after `before`.
-    pub fn after(before: u32) -> Self {
+    pub(super) fn after(before: u32) -> Self {
         Self { highest: before, seen: u32::MAX }
     }
 
     /// Whether a packet with this number is new; it is not from now on. The packet must have been proved
     /// authentic, since anyone who moves the window ahead makes other packets late.
-    pub fn accept(&mut self, sequence: u32) -> bool {
+    pub(super) fn accept(&mut self, sequence: u32) -> bool {
         let ahead = sequence.wrapping_sub(self.highest);
         if (1..=u32::MAX / 2).contains(&ahead) {
             self.highest = sequence;
@@ -63,7 +63,7 @@ pub(crate) enum Side {
 }
 
 impl Link {
-    pub fn protection(&self) -> Protection {
+    pub(super) fn protection(&self) -> Protection {
         match &self.side {
             Side::V20 { suite, .. } => Protection::RmcpPlus(*suite),
             Side::V15 { auth, .. } => Protection::V15(*auth),
@@ -71,7 +71,7 @@ impl Link {
     }
 
     /// The BMC's number of the session, for Close Session.
-    pub fn bmc_session(&self) -> u32 {
+    pub(super) fn bmc_session(&self) -> u32 {
         match &self.side {
             Side::V20 { bmc_session, .. } => *bmc_session,
             Side::V15 { session, .. } => *session,
@@ -79,7 +79,7 @@ impl Link {
     }
 
     /// The datagram that carries a payload. `None` for payloads that IPMI 1.5 does not have.
-    pub fn seal(
+    pub(super) fn seal(
         &mut self,
         kind: Payload,
         payload: &[u8],
@@ -109,7 +109,11 @@ impl Link {
     }
 
     /// The payload of a packet of this session: authentic, and seen for the first time.
-    pub fn open(&mut self, datagram: &Datagram<'_>, credentials: &Credentials) -> Option<(Payload, Vec<u8>)> {
+    pub(super) fn open(
+        &mut self,
+        datagram: &Datagram<'_>,
+        credentials: &Credentials,
+    ) -> Option<(Payload, Vec<u8>)> {
         let (kind, payload, sequence) = match (&self.side, datagram) {
             (Side::V20 { console_session, keys, .. }, Datagram::V20(packet)) => {
                 if packet.session != *console_session {

@@ -66,11 +66,11 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    pub fn send(&mut self, peer: SocketAddr, datagram: Vec<u8>) {
+    pub(super) fn send(&mut self, peer: SocketAddr, datagram: Vec<u8>) {
         self.datagrams.push_back((peer, datagram));
     }
 
-    pub fn event(&mut self, event: Event) {
+    pub(super) fn event(&mut self, event: Event) {
         self.events.push_back(event);
     }
 }

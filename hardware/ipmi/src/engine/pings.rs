@@ -23,7 +23,7 @@ pub(super) struct Pings {
 const TAGS: u32 = 255;
 
 impl Pings {
-    pub fn start(
+    pub(super) fn start(
         &mut self,
         now: Duration,
         peer: SocketAddr,
@@ -43,20 +43,20 @@ impl Pings {
         Ok(())
     }
 
-    pub fn on_pong(&mut self, peer: SocketAddr, tag: u8, ipmi: bool, out: &mut Output) {
+    pub(super) fn on_pong(&mut self, peer: SocketAddr, tag: u8, ipmi: bool, out: &mut Output) {
         if self.waiting.get(&peer).is_some_and(|(sent, _)| *sent == tag) {
             self.forget(peer);
             out.event(Event::Pong(peer, ipmi));
         }
     }
 
-    pub fn on_unreachable(&mut self, peer: SocketAddr, why: Unreachable, out: &mut Output) {
+    pub(super) fn on_unreachable(&mut self, peer: SocketAddr, why: Unreachable, out: &mut Output) {
         if self.forget(peer) {
             out.event(Event::NoPong(peer, Some(why)));
         }
     }
 
-    pub fn on_timer(&mut self, now: Duration, out: &mut Output) {
+    pub(super) fn on_timer(&mut self, now: Duration, out: &mut Output) {
         while let Some(peer) = self.timers.take_due(now) {
             let Some((tag, exchange)) = self.waiting.get_mut(&peer) else { continue };
             match exchange.due(now) {
@@ -72,7 +72,7 @@ impl Pings {
         }
     }
 
-    pub fn deadline(&self) -> Option<Duration> {
+    pub(super) fn deadline(&self) -> Option<Duration> {
         self.timers.first()
     }
 

@@ -88,7 +88,7 @@ pub(crate) struct Session {
 
 impl Session {
     /// Begins to set up a session.
-    pub fn start(
+    pub(super) fn start(
         now: Duration,
         handle: Handle,
         peer: SocketAddr,
@@ -123,7 +123,7 @@ impl Session {
     }
 
     /// The step the session is in.
-    pub fn phase(&self) -> Phase {
+    pub(super) fn phase(&self) -> Phase {
         match self.state {
             State::Capabilities { .. } => Phase::Capabilities,
             State::Open { .. } => Phase::OpenSession,
@@ -137,12 +137,12 @@ impl Session {
     }
 
     /// The BMC.
-    pub fn peer(&self) -> SocketAddr {
+    pub(super) fn peer(&self) -> SocketAddr {
         self.peer
     }
 
     /// When something is to be done.
-    pub fn deadline(&self) -> Option<Duration> {
+    pub(super) fn deadline(&self) -> Option<Duration> {
         let setup = (!matches!(self.state, State::Active)).then_some(self.setup_until);
         let repeat = self.pending.as_ref().map(|pending| pending.exchange.deadline());
         let keep_alive = (self.pending.is_none() && self.options.keep_alive)
@@ -151,7 +151,7 @@ impl Session {
     }
 
     /// Queues a request; it is sent when those before it have their answers.
-    pub fn request(
+    pub(super) fn request(
         &mut self,
         now: Duration,
         request: Request,
@@ -171,7 +171,7 @@ impl Session {
     }
 
     /// Ends the session: one Close Session to the BMC, no answer for requests.
-    pub fn end(&mut self, error: &SessionError, out: &mut Output) {
+    pub(super) fn end(&mut self, error: &SessionError, out: &mut Output) {
         if let Some(link) = &self.link {
             let data = link.bmc_session().to_le_bytes().to_vec();
             let sequence = self.take_sequence();
@@ -190,7 +190,7 @@ impl Session {
     ///
     /// # Errors
     /// The session cannot go on.
-    pub fn on_datagram(
+    pub(super) fn on_datagram(
         &mut self,
         now: Duration,
         datagram: &Datagram<'_>,
@@ -210,7 +210,7 @@ impl Session {
     ///
     /// # Errors
     /// The session cannot go on.
-    pub fn on_timer(&mut self, now: Duration, out: &mut Output) -> Result<(), SessionError> {
+    pub(super) fn on_timer(&mut self, now: Duration, out: &mut Output) -> Result<(), SessionError> {
         let Some(pending) = &mut self.pending else {
             if self.options.keep_alive && now >= self.idle_since.saturating_add(KEEP_ALIVE_AFTER) {
                 self.ask(now, Request { code: GET_DEVICE_ID, data: Vec::new() }, Asker::KeepAlive, out);

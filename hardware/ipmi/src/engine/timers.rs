@@ -19,7 +19,7 @@ impl<K> Default for Timers<K> {
 
 impl<K: Copy + Ord + Hash> Timers<K> {
     /// Sets the timer of a key, or removes it.
-    pub fn set(&mut self, key: K, at: Option<Duration>) {
+    pub(super) fn set(&mut self, key: K, at: Option<Duration>) {
         let before = match at {
             Some(at) => self.of_key.insert(key, at),
             None => self.of_key.remove(&key),
@@ -36,12 +36,12 @@ impl<K: Copy + Ord + Hash> Timers<K> {
     }
 
     /// When the first one fires.
-    pub fn first(&self) -> Option<Duration> {
+    pub(super) fn first(&self) -> Option<Duration> {
         self.order.first().map(|(at, _)| *at)
     }
 
     /// Takes the first one out if its time has come.
-    pub fn take_due(&mut self, now: Duration) -> Option<K> {
+    pub(super) fn take_due(&mut self, now: Duration) -> Option<K> {
         let (at, key) = *self.order.first()?;
         (at <= now).then(|| {
             self.set(key, None);

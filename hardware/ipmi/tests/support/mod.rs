@@ -16,17 +16,17 @@ use dawn_ipmi::sim::Bmc;
 use dawn_ipmi::{Client, Credentials, Secret};
 
 /// The user of every BMC here.
-pub fn credentials(password: &str) -> Credentials {
+pub(crate) fn credentials(password: &str) -> Credentials {
     Credentials::new("ADMIN", Secret::new(password.as_bytes())).unwrap()
 }
 
 /// A port of loopback that is free now.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// `ipmi_sim` of Debian's package `openipmi`, with its files in a directory of its own.
-pub struct IpmiSim {
+pub(crate) struct IpmiSim {
     child: Child,
     pub address: SocketAddr,
     pub dir: tempfile::TempDir,
@@ -47,7 +47,7 @@ esac
 impl IpmiSim {
     /// Starts it with this emulation file, and lines for its configuration. It must be there:
     /// `packages.txt` names the package.
-    pub async fn start(emulation: &str, configuration: &str) -> Self {
+    pub(crate) async fn start(emulation: &str, configuration: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let port = free_port();
         let path = |name: &str| dir.path().join(name);
@@ -89,7 +89,7 @@ impl IpmiSim {
     }
 
     /// What was done to its machine.
-    pub fn controls(&self) -> String {
+    pub(crate) fn controls(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("controls")).unwrap_or_default()
     }
 }
@@ -102,7 +102,7 @@ impl Drop for IpmiSim {
 }
 
 /// A simulated BMC behind a socket of loopback.
-pub struct Served {
+pub(crate) struct Served {
     pub address: SocketAddr,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<Bmc>>,
@@ -110,7 +110,7 @@ pub struct Served {
 
 /// How a simulated BMC answers.
 #[derive(Clone, Copy)]
-pub struct Manner {
+pub(crate) struct Manner {
     /// How often each answer is sent.
     pub copies: usize,
     /// How long it waits before.
@@ -118,11 +118,11 @@ pub struct Manner {
 }
 
 impl Served {
-    pub fn start(bmc: Bmc) -> Self {
+    pub(crate) fn start(bmc: Bmc) -> Self {
         Self::start_with(bmc, Manner { copies: 1, delay: Duration::ZERO })
     }
 
-    pub fn start_with(mut bmc: Bmc, manner: Manner) -> Self {
+    pub(crate) fn start_with(mut bmc: Bmc, manner: Manner) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         let address = socket.local_addr().unwrap();
@@ -145,14 +145,14 @@ impl Served {
     }
 
     /// Ends it; the BMC as it is then.
-    pub fn stop(mut self) -> Bmc {
+    pub(crate) fn stop(mut self) -> Bmc {
         self.stop.store(true, Ordering::Release);
         self.thread.take().unwrap().join().unwrap()
     }
 }
 
 /// Runs `ipmitool` against a BMC; what it prints.
-pub fn ipmitool(address: SocketAddr, suite: u8, words: &[&str]) -> String {
+pub(crate) fn ipmitool(address: SocketAddr, suite: u8, words: &[&str]) -> String {
     let mut command = Command::new("ipmitool");
     command.args([
         "-I",
@@ -174,7 +174,7 @@ pub fn ipmitool(address: SocketAddr, suite: u8, words: &[&str]) -> String {
 }
 
 /// Reads a file beside the tests.
-pub fn data(name: &str) -> String {
+pub(crate) fn data(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 
 /// One special path of a node.
 #[derive(Serialize)]
-pub struct EntryOf {
+pub(super) struct EntryOf {
     file: String,
     options: String,
     /// Where the content is; empty if that is nowhere, or not known.
@@ -57,7 +57,7 @@ impl fmt::Display for EntryOf {
 }
 
 /// The entries of a node. Looks at the disks of the image, the trees and the store.
-pub fn entries(ctx: &Ctx<'_>, node: &str) -> Vec<EntryOf> {
+pub(super) fn entries(ctx: &Ctx<'_>, node: &str) -> Vec<EntryOf> {
     let snapshot = &ctx.snapshot;
     let addresses = address::of_this_machine().unwrap_or_default();
     // A daemon without a data directory has none to keep from nodes.

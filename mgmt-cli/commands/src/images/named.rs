@@ -2,7 +2,7 @@
 
 /// An image on a command line.
 #[derive(Debug, clap::Args)]
-pub struct NamedImage {
+pub(crate) struct NamedImage {
     /// Distribution and release, with -a and -p, instead of the name of the image
     #[arg(short = 'o', value_name = "OSVERS", requires_all = ["arch", "profile"], conflicts_with = "image")]
     pub os: Option<String>,

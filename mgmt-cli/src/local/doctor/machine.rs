@@ -15,7 +15,7 @@ const MEMORY_LOW_KIB: u64 = 256 << 10;
 /// Loaders of BIOS and UEFI machines.
 const LOADERS: [&str; 2] = ["undionly.kpxe", "snponly.efi"];
 
-pub fn data_directory(site: &Site<'_>) -> Vec<Finding> {
+pub(super) fn data_directory(site: &Site<'_>) -> Vec<Finding> {
     let data = site.data.display();
     let init = format!("dawn init --data {data} --master ADDRESS --domain DOMAIN");
     let missing = ["ca", "cert", "tftpboot"].into_iter().find(|name| !site.data.join(name).exists());
@@ -26,7 +26,7 @@ pub fn data_directory(site: &Site<'_>) -> Vec<Finding> {
     }]
 }
 
-pub fn client_certificate(site: &Site<'_>) -> Vec<Finding> {
+pub(super) fn client_certificate(site: &Site<'_>) -> Vec<Finding> {
     let home = site.environment.home().join(".xcat");
     let own = std::fs::read(home.join("ca.pem")).ok();
     let authority = std::fs::read(dawn_xcatd::certificates::Authority::new(&site.data).ca_certificate()).ok();
@@ -41,7 +41,7 @@ pub fn client_certificate(site: &Site<'_>) -> Vec<Finding> {
     }]
 }
 
-pub fn daemon(site: &Site<'_>) -> Vec<Finding> {
+pub(super) fn daemon(site: &Site<'_>) -> Vec<Finding> {
     vec![match &site.daemon {
         Ok(lines) => Finding::ok(format!("the daemon answers: {}", lines.join(" "))),
         Err(error) => Finding::failed(
@@ -52,7 +52,7 @@ pub fn daemon(site: &Site<'_>) -> Vec<Finding> {
 }
 
 /// Ports that other programs hold; those of a running daemon are its own.
-pub fn ports(_: &Site<'_>) -> Vec<Finding> {
+pub(super) fn ports(_: &Site<'_>) -> Vec<Finding> {
     let Ports { dhcp, dns, tftp, http, https, nfs, portmap, xcatd, status } = Ports::default();
     let udp = [dhcp, dns, tftp, portmap].map(|port| Wanted(Transport::Udp, port));
     let tcp = [dns, http, https, nfs, portmap, xcatd, status].map(|port| Wanted(Transport::Tcp, port));
@@ -66,7 +66,7 @@ pub fn ports(_: &Site<'_>) -> Vec<Finding> {
     }
 }
 
-pub fn space(site: &Site<'_>) -> Vec<Finding> {
+pub(super) fn space(site: &Site<'_>) -> Vec<Finding> {
     let Ok(disk) = rustix::fs::statvfs(&site.data) else { return Vec::new() };
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
     let text = format!("{} MiB are free in {}", free >> 20, site.data.display());
@@ -77,7 +77,7 @@ pub fn space(site: &Site<'_>) -> Vec<Finding> {
     }]
 }
 
-pub fn memory(_: &Site<'_>) -> Vec<Finding> {
+pub(super) fn memory(_: &Site<'_>) -> Vec<Finding> {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
     let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
@@ -92,7 +92,7 @@ pub fn memory(_: &Site<'_>) -> Vec<Finding> {
     }]
 }
 
-pub fn loaders(site: &Site<'_>) -> Vec<Finding> {
+pub(super) fn loaders(site: &Site<'_>) -> Vec<Finding> {
     let directory = site.data.join("tftpboot");
     let missing: Vec<&str> = LOADERS.into_iter().filter(|name| !directory.join(name).is_file()).collect();
     if missing.is_empty() {
@@ -105,7 +105,7 @@ pub fn loaders(site: &Site<'_>) -> Vec<Finding> {
 }
 
 /// `site.master` is an address of this machine.
-pub fn master(site: &Site<'_>) -> Vec<Finding> {
+pub(super) fn master(site: &Site<'_>) -> Vec<Finding> {
     if !site.is_served() {
         return Vec::new();
     }
@@ -129,7 +129,7 @@ pub fn master(site: &Site<'_>) -> Vec<Finding> {
 }
 
 /// What DHCP cannot do of what the tables ask.
-pub fn networks(site: &Site<'_>) -> Vec<Finding> {
+pub(super) fn networks(site: &Site<'_>) -> Vec<Finding> {
     if !site.is_served() {
         return Vec::new();
     }
@@ -141,7 +141,7 @@ pub fn networks(site: &Site<'_>) -> Vec<Finding> {
     }
 }
 
-pub fn password(site: &Site<'_>) -> Vec<Finding> {
+pub(super) fn password(site: &Site<'_>) -> Vec<Finding> {
     if !site.is_served() {
         return Vec::new();
     }

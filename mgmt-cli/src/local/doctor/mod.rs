@@ -23,7 +23,7 @@ use std::path::PathBuf;
 /// Each line is [ok], [warn] or [failed], with what to do about it. Nothing is changed; one DHCPDISCOVER asks
 /// which other servers answer on the boot network. The exit code is 1 if something has failed.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// Nodes whose boot is simulated
     #[arg(value_name = "NODERANGE")]
     noderange: Option<String>,
@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     /// The lines of findings.
-    pub fn lines(findings: &[Finding]) -> String {
+    pub(super) fn lines(findings: &[Finding]) -> String {
         let mut answers: Vec<dawn_xcatd::Response> = Vec::new();
         let mut out = Out::new(&mut answers);
         findings.iter().try_for_each(|finding| out.report(finding)).expect("written");

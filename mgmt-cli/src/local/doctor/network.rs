@@ -16,7 +16,7 @@ const DHCP_PORTS: (u16, u16) = (67, 68);
 const NFT: &str = "nft";
 
 /// Servers other than this machine that would answer nodes.
-pub fn other_dhcp_servers(site: &Site<'_>) -> Vec<Finding> {
+pub(super) fn other_dhcp_servers(site: &Site<'_>) -> Vec<Finding> {
     let own = address::of_this_machine().unwrap_or_default();
     let Some(interface) = interface(site) else { return Vec::new() };
     let offers = match probe::who_answers(&interface, DHCP_PORTS, ANSWER_TIME) {
@@ -64,7 +64,7 @@ fn interface(site: &Site<'_>) -> Option<String> {
 }
 
 /// Filters that keep what nodes send from this machine. Without the program there is nothing to say.
-pub fn filters(site: &Site<'_>) -> Vec<Finding> {
+pub(super) fn filters(site: &Site<'_>) -> Vec<Finding> {
     let mut command = Command::new(NFT);
     let output = command.args(["--json", "list", "ruleset"]).stdin(Stdio::null()).output();
     let Some(output) = output.ok().filter(|output| output.status.success()) else { return Vec::new() };

@@ -6,7 +6,7 @@ use serde_json::Value;
 /// Nodes whose problems are shown at most.
 const NODES_MAX: usize = 1_000;
 
-pub fn boots(site: &Site<'_>) -> Vec<Finding> {
+pub(super) fn boots(site: &Site<'_>) -> Vec<Finding> {
     let Some(noderange) = site.noderange.filter(|_| site.is_served()) else { return Vec::new() };
     match site.ask_about(Some(noderange), &["explain", "--json"]) {
         Ok(lines) => read(&lines.join("\n")),

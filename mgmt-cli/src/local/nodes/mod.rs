@@ -3,9 +3,9 @@
 //! The daemon says which nodes there are, at which addresses, with which host keys (`sshtargets`, which
 //! policy has to allow); the connections are the caller's.
 
-pub mod ping;
-pub mod pscp;
-pub mod psh;
+pub(super) mod ping;
+pub(super) mod pscp;
+pub(super) mod psh;
 
 use crate::builder::ask;
 use crate::environment::Environment;
@@ -33,7 +33,7 @@ const FANOUT_VARIABLE: &str = "XCATPSHFANOUT";
 const CODE_MAX: usize = 255;
 
 /// Where the commands log in.
-pub struct Whom<'a> {
+pub(super) struct Whom<'a> {
     /// Nodes.
     pub noderange: &'a str,
     /// The interface whose address is used: `cn1-ib0`.
@@ -48,7 +48,7 @@ pub struct Whom<'a> {
 ///
 /// # Errors
 /// The daemon does not answer, or refuses.
-pub fn targets(whom: &Whom<'_>, environment: &Environment) -> Result<Vec<Target>, Stop> {
+pub(super) fn targets(whom: &Whom<'_>, environment: &Environment) -> Result<Vec<Target>, Stop> {
     let directory = environment.home().join(".ssh");
     let identity = Arc::new(Identity::of_directory(&directory));
     let known = KnownHosts::of_file(&directory.join("known_hosts"));
@@ -81,7 +81,7 @@ pub fn targets(whom: &Whom<'_>, environment: &Environment) -> Result<Vec<Target>
 }
 
 /// The caller's ssh configuration and files.
-pub fn wish(environment: &Environment) -> Wish {
+pub(super) fn wish(environment: &Environment) -> Wish {
     let directory = environment.home().join(".ssh");
     Wish {
         program: None,
@@ -93,7 +93,7 @@ pub fn wish(environment: &Environment) -> Wish {
 }
 
 /// Where files of a run go.
-pub fn temporary(environment: &Environment) -> PathBuf {
+pub(super) fn temporary(environment: &Environment) -> PathBuf {
     PathBuf::from(environment.variable("TMPDIR").unwrap_or("/tmp"))
 }
 
@@ -101,7 +101,7 @@ pub fn temporary(environment: &Environment) -> PathBuf {
 ///
 /// # Errors
 /// The text is not a number from 1 up.
-pub fn fanout(option: Option<usize>, environment: &Environment) -> Result<usize, Stop> {
+pub(super) fn fanout(option: Option<usize>, environment: &Environment) -> Result<usize, Stop> {
     let text = environment.variable(FANOUT_VARIABLE);
     let number = |text: &str| {
         text.parse().map_err(|_| Stop::usage(format!("{FANOUT_VARIABLE}={text} is not a number")))
@@ -111,7 +111,7 @@ pub fn fanout(option: Option<usize>, environment: &Environment) -> Result<usize,
 }
 
 /// The end of a command on which so many nodes failed.
-pub fn ended(result: Result<usize, Stop>) -> Done {
+pub(super) fn ended(result: Result<usize, Stop>) -> Done {
     match result? {
         0 => Ok(()),
         failed => Err(Stop::Code(i32::try_from(failed.min(CODE_MAX)).unwrap_or(1))),
@@ -119,25 +119,25 @@ pub fn ended(result: Result<usize, Stop>) -> Done {
 }
 
 /// What a caller sees: lines, with a line of progress on a terminal below them.
-pub struct Screen {
+pub(super) struct Screen {
     has_terminal: bool,
     has_progress: bool,
 }
 
 impl Screen {
     /// Of this process.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { has_terminal: std::io::stderr().is_terminal(), has_progress: false }
     }
 
     /// Lines on standard output, each with its end.
-    pub fn out(&mut self, text: &str) {
+    pub(super) fn out(&mut self, text: &str) {
         self.clear();
         print(text);
     }
 
     /// Lines on standard error.
-    pub fn err(&mut self, text: &str) {
+    pub(super) fn err(&mut self, text: &str) {
         self.clear();
         let _ = std::io::stderr().write_all(text.as_bytes());
     }
@@ -150,7 +150,7 @@ impl Screen {
     }
 
     /// Removes the line of progress.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         if std::mem::take(&mut self.has_progress) {
             let _ = std::io::stderr().write_all(b"\r\x1b[K");
         }
@@ -161,7 +161,7 @@ impl Screen {
 ///
 /// # Errors
 /// The settings are not possible.
-pub fn run_jobs(
+pub(super) fn run_jobs(
     jobs: Vec<Job>,
     settings: Settings,
     screen: &mut Screen,
@@ -190,7 +190,7 @@ pub fn run_jobs(
 }
 
 /// What a command prints.
-pub enum Happened<'a> {
+pub(super) enum Happened<'a> {
     /// Lines of a node.
     Lines(&'a str, &'a str),
     /// A node's end.

@@ -22,7 +22,7 @@ const ANSWER_WAIT_SECONDS: u32 = 2;
 /// First NODE: ping for those that do, then NODE: noping for the others. Without the right to send echo
 /// requests, connections to usual ports are tried.
 #[derive(Debug, clap::Args)]
-pub struct Pping {
+pub(crate) struct Pping {
     /// Comma list of interfaces: the host cn1-IF for the node cn1
     #[arg(short = 'i', value_name = "IF")]
     interfaces: Option<String>,
@@ -96,7 +96,7 @@ fn asked(hosts: &[Host]) -> Result<(Vec<String>, Vec<String>), Stop> {
 ///
 /// A node that reaches all others is one line. Dead nodes are named first and not asked.
 #[derive(Debug, clap::Args)]
-pub struct Ppping {
+pub(crate) struct Ppping {
     /// The interface of the nodes that are pinged: the host cn1-IF for the node cn1
     #[arg(short = 'i', value_name = "IF")]
     interface: Option<String>,

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 ///
 /// A node's end is shown as `NODE: done`. The exit code is the number of nodes that failed, at most 255.
 #[derive(Debug, clap::Args)]
-pub struct Scp {
+pub(crate) struct Scp {
     /// Copy by this interface: the host cn1-IF for the node cn1
     #[arg(short = 'i', value_name = "IF")]
     interface: Option<String>,
@@ -60,7 +60,7 @@ impl LocalCommand for Scp {
 ///
 /// A node's end is shown as `NODE: done`. The exit code is the number of nodes that failed, at most 255.
 #[derive(Debug, clap::Args)]
-pub struct Rsync {
+pub(crate) struct Rsync {
     /// Copy by this interface: the host cn1-IF for the node cn1
     #[arg(short = 'i', value_name = "IF")]
     interface: Option<String>,

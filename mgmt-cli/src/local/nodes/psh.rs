@@ -19,7 +19,7 @@ use std::time::Duration;
 /// its node and is shown as it comes. The exit code is the number of nodes on which the command failed, at
 /// most 255.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Log in by this interface: the host cn1-IF for the node cn1
     #[arg(short = 'i', value_name = "IF")]
     interface: Option<String>,

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Who imports whom.
 #[derive(Debug, Default)]
-pub struct Graph {
+pub(super) struct Graph {
     edges: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// Names that all reach each other.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Knot {
+pub(super) struct Knot {
     /// How many names.
     pub size: usize,
     /// The shortest cycle through the first of them; the first name is repeated at the end.
@@ -19,14 +19,14 @@ pub struct Knot {
 
 impl Graph {
     /// `from` imports `to`; a name that imports itself does not count.
-    pub fn add(&mut self, from: &str, to: &str) {
+    pub(super) fn add(&mut self, from: &str, to: &str) {
         if from != to {
             self.edges.entry(from.to_owned()).or_default().insert(to.to_owned());
         }
     }
 
     /// All knots, in alphabetical order of their first names.
-    pub fn knots(&self) -> Vec<Knot> {
+    pub(super) fn knots(&self) -> Vec<Knot> {
         let reach: BTreeMap<&str, BTreeSet<&str>> =
             self.edges.keys().map(|name| (name.as_str(), self.reachable(name))).collect();
         let mut seen = BTreeSet::new();

@@ -25,7 +25,7 @@ struct Package {
 }
 
 /// One check for the crates, and one for the modules of each.
-pub fn check() -> Result<Count> {
+pub(super) fn check() -> Result<Count> {
     let packages = packages()?;
     let mut crates = Graph::default();
     for package in &packages {

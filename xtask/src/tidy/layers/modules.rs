@@ -35,7 +35,7 @@ struct Module {
 }
 
 /// The import graph of a crate whose root is this file.
-pub fn imports(root: &Path) -> Result<Graph> {
+pub(super) fn imports(root: &Path) -> Result<Graph> {
     let mut modules = BTreeMap::new();
     let dir = root.parent().context("a crate's root has no directory")?;
     read(&mut modules, vec!["crate".to_owned()], root, dir)?;

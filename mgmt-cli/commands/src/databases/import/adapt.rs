@@ -14,7 +14,7 @@ use dawn_cluster::{Col, Edit, EditError, Snapshot, col, secrets};
 const CONTRADICTIONS_MAX: usize = 500;
 
 /// What is left when everything that the model refuses is out.
-pub struct Adapted {
+pub(super) struct Adapted {
     /// What was taken out.
     pub points: Vec<Point>,
     /// The edits that replace the tables.
@@ -24,7 +24,7 @@ pub struct Adapted {
 }
 
 /// Takes out what the model refuses.
-pub fn adapt(base: &Snapshot, tables: &mut [Rows]) -> Result<Adapted, Stop> {
+pub(super) fn adapt(base: &Snapshot, tables: &mut [Rows]) -> Result<Adapted, Stop> {
     let mut points = Vec::new();
     for rows in tables.iter_mut() {
         cells_alone(rows, &mut points);

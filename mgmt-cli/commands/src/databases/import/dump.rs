@@ -25,10 +25,10 @@ const LOGS: [&str; 2] = ["auditlog", "eventlog"];
 const OWN_PREFIX: &str = "dawn_";
 
 /// The filled cells of a row.
-pub type Cells = Vec<(Col, Text)>;
+pub(super) type Cells = Vec<(Col, Text)>;
 
 /// A table of the dump.
-pub struct Rows {
+pub(super) struct Rows {
     /// Which table.
     pub table: &'static Table,
     /// Its rows.
@@ -37,7 +37,7 @@ pub struct Rows {
 
 /// What a dump holds.
 #[derive(Default)]
-pub struct Dump {
+pub(super) struct Dump {
     /// Tables that exist here.
     pub tables: Vec<Rows>,
     /// Tables that do not, with the number of their rows.
@@ -48,7 +48,7 @@ pub struct Dump {
 
 impl Dump {
     /// Reads the directory, or says everything that is wrong with it.
-    pub fn read(directory: &Path) -> Result<Self, Vec<CommandError>> {
+    pub(super) fn read(directory: &Path) -> Result<Self, Vec<CommandError>> {
         match database(directory).map_err(|error| vec![error])? {
             Some(address) => Self::of_database(directory, &address).map_err(|error| vec![error]),
             None => Self::of_files(directory),
@@ -191,7 +191,7 @@ fn files(directory: &Path) -> Result<Vec<String>, CommandError> {
 }
 
 /// The edits that replace the tables of the dump; what a table held before goes.
-pub fn edits(tables: &[Rows]) -> Vec<Edit> {
+pub(super) fn edits(tables: &[Rows]) -> Vec<Edit> {
     let mut edits = Vec::new();
     for Rows { table, rows } in tables {
         edits.push(Edit::Delete { table: table.id, keys: Vec::new() });
@@ -201,7 +201,7 @@ pub fn edits(tables: &[Rows]) -> Vec<Edit> {
 }
 
 /// The edit that makes one row.
-pub fn insert(table: &Table, cells: &Cells) -> Edit {
+pub(super) fn insert(table: &Table, cells: &Cells) -> Edit {
     Edit::Insert {
         table: table.id,
         cells: cells.iter().map(|(col, text)| (*col, Some(text.clone()))).collect(),
@@ -209,6 +209,6 @@ pub fn insert(table: &Table, cells: &Cells) -> Edit {
 }
 
 /// The first key of a row: a node, a network, an image.
-pub fn key_of(cells: &Cells) -> Option<&Text> {
+pub(super) fn key_of(cells: &Cells) -> Option<&Text> {
     cells.iter().find(|(col, _)| col.info().is_key).map(|(_, text)| text)
 }

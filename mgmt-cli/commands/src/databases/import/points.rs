@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 /// What a point asks of its reader, in the order in which the report shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Group {
+pub(super) enum Group {
     /// Works as before.
     Taken,
     /// Left out, because Dawn refuses such a value.
@@ -26,7 +26,7 @@ pub enum Group {
 
 impl Group {
     /// The heading above its points.
-    pub fn title(self) -> &'static str {
+    pub(super) fn title(self) -> &'static str {
         match self {
             Self::Taken => "Taken over",
             Self::Changed => "Left out, because Dawn refuses it (docs/compatibility.md)",
@@ -40,7 +40,7 @@ impl Group {
 
 /// One point.
 #[derive(Debug, serde::Serialize)]
-pub struct Point {
+pub(super) struct Point {
     /// What it asks for.
     pub group: Group,
     /// What it is about; empty for a sentence of its own.
@@ -55,12 +55,12 @@ pub struct Point {
 
 impl Point {
     /// A sentence.
-    pub fn new(group: Group, why: impl Into<String>) -> Self {
+    pub(super) fn new(group: Group, why: impl Into<String>) -> Self {
         Self { group, what: String::new(), why: why.into(), nodes: String::new() }
     }
 
     /// Somebody has to do something about it.
-    pub fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         matches!(self.group, Group::Changed | Group::Wrong | Group::Missing)
     }
 }
@@ -99,7 +99,7 @@ fn count(number: usize, noun: &str) -> String {
 }
 
 /// How many rows were taken.
-pub fn taken(dump: &Dump) -> Vec<Point> {
+pub(super) fn taken(dump: &Dump) -> Vec<Point> {
     let filled = dump.tables.iter().filter(|rows| !rows.rows.is_empty());
     filled
         .map(|rows| Point {
@@ -110,7 +110,7 @@ pub fn taken(dump: &Dump) -> Vec<Point> {
 }
 
 /// Tables, columns, keys of `site` and programs that have no effect.
-pub fn of_tables(dump: &Dump) -> Vec<Point> {
+pub(super) fn of_tables(dump: &Dump) -> Vec<Point> {
     let mut points = Vec::new();
     let mut add = |what: String, why: String| points.push(Point { what, ..Point::new(Group::Ignored, why) });
     for (table, rows) in &dump.unknown_tables {
@@ -144,7 +144,7 @@ pub fn of_tables(dump: &Dump) -> Vec<Point> {
 }
 
 /// What keeps nodes from booting here, and what did before.
-pub fn of_nodes(after: &Snapshot) -> Vec<Point> {
+pub(super) fn of_nodes(after: &Snapshot) -> Vec<Point> {
     let mut found: BTreeMap<(Group, String), Vec<Text>> = BTreeMap::new();
     for node in after.node_names() {
         let mut add = |group: Group, why: String| found.entry((group, why)).or_default().push(node.clone());
@@ -175,7 +175,7 @@ pub fn of_nodes(after: &Snapshot) -> Vec<Point> {
 }
 
 /// What the tables cannot say.
-pub fn next_steps(after: &Snapshot) -> Vec<Point> {
+pub(super) fn next_steps(after: &Snapshot) -> Vec<Point> {
     let value = |key: &str| after.site(key).map(|text| text.to_string());
     let mut steps = Vec::new();
     if let Some(master) = value("master") {

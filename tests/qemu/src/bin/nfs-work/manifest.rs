@@ -10,7 +10,7 @@ use siphasher::sip::SipHasher24;
 use std::hash::Hasher;
 
 /// Names, kinds, modes, owners, links, sizes, times of change and contents below `top`.
-pub fn of_tree(top: &Path) -> Result<String> {
+pub(crate) fn of_tree(top: &Path) -> Result<String> {
     let mut text = String::new();
     add(&mut text, top, Path::new(""))?;
     Ok(text)

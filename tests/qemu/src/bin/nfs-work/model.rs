@@ -41,7 +41,7 @@ struct Content {
 }
 
 /// The tree and its image in memory.
-pub struct Model {
+pub(crate) struct Model {
     top: PathBuf,
     nodes: BTreeMap<String, Node>,
     files: Vec<Content>,
@@ -79,7 +79,7 @@ const OPERATIONS: [Operation; 22] = [
 
 impl Model {
     /// An empty tree.
-    pub fn new(top: &Path) -> Result<Self> {
+    pub(crate) fn new(top: &Path) -> Result<Self> {
         fs::create_dir(top).with_context(|| format!("{} must be new", top.display()))?;
         let mut nodes = BTreeMap::new();
         for number in 0..DIRECTORIES {
@@ -91,7 +91,7 @@ impl Model {
     }
 
     /// One random operation.
-    pub fn step(&mut self, random: &mut Random) -> Result<()> {
+    pub(crate) fn step(&mut self, random: &mut Random) -> Result<()> {
         self.steps += 1;
         let name = some_name(random);
         let number = usize::try_from(random.below(OPERATIONS.len() as u64))?;
@@ -102,7 +102,7 @@ impl Model {
     }
 
     /// Compares the whole tree.
-    pub fn verify(&self) -> Result<()> {
+    pub(crate) fn verify(&self) -> Result<()> {
         for (name, node) in &self.nodes {
             self.look(name)?;
             if let Node::File(number) = node {

@@ -32,7 +32,7 @@ const ALL: [(&str, Scene); 13] = [
 ];
 
 /// Number of scenarios in a round.
-pub const SCENES: u64 = ALL.len() as u64;
+pub(crate) const SCENES: u64 = ALL.len() as u64;
 
 /// How long a removed file that was open may be seen: the longest pause of a client whose server was dead.
 const SETTLE_LIMIT: Duration = Duration::from_secs(90);
@@ -42,7 +42,7 @@ const RACERS: usize = 4;
 const USER: u32 = 1000;
 
 /// Every scenario in a directory of its own, which must be removable afterwards.
-pub fn all(top: &Path, round: u64) -> Result<()> {
+pub(crate) fn all(top: &Path, round: u64) -> Result<()> {
     for (number, (name, scene)) in ALL.iter().enumerate() {
         let dir = top.join(format!("{round}-{number}"));
         fs::create_dir(&dir).context("mkdir")?;

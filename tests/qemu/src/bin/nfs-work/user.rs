@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 
 /// As root: files of root and of `user` to try things on.
-pub fn prepare(dir: &Path, user: u32) -> Result<()> {
+pub(crate) fn prepare(dir: &Path, user: u32) -> Result<()> {
     let set = |path: &Path, mode: u32| fs::set_permissions(path, Permissions::from_mode(mode));
     set(dir, 0o755)?;
     fs::create_dir(dir.join("sticky"))?;
@@ -30,7 +30,7 @@ pub fn prepare(dir: &Path, user: u32) -> Result<()> {
 }
 
 /// As the user.
-pub fn main(dir: &Path) -> Result<()> {
+pub(crate) fn main(dir: &Path) -> Result<()> {
     let at = |name: &str| dir.join(name);
     let append = |name: &str| OpenOptions::new().append(true).open(at(name)).map(drop);
     let refused = |what: &str, result: std::io::Result<()>| {
