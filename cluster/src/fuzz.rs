@@ -35,7 +35,7 @@ pub fn template(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let (value, name) = text.split_once('\n').unwrap_or((&text, "n12"));
     let _ = template::expand(value, name);
-    let _ = template::expr::evaluate(value, &[name, "012"]);
+    let _ = template::evaluate(value, &[name, "012"]);
 }
 
 /// A stored piece of the change log.

@@ -18,9 +18,12 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
-pub mod expr;
+mod expr;
 mod sprintf;
 mod value;
+
+use expr::Expr;
+use value::ExprError;
 
 /// Compiled templates remembered at most. A cluster has dozens.
 const CACHE_MAX: usize = 4096;
@@ -43,9 +46,9 @@ pub enum TemplateError {
     #[error("the expression ({}) of the template cannot be read: {reason}", excerpt(expression))]
     Expression {
         /// The expression.
-        expression: String,
+        expression: Box<str>,
         /// What is wrong.
-        reason: value::ExprError,
+        reason: ExprError,
     },
     /// A parenthesis is opened and not closed.
     #[error("a parenthesis of the template is not closed")]
@@ -92,11 +95,16 @@ pub fn expand<'a>(value: &'a str, name: &str) -> Result<Cow<'a, str>, TemplateEr
     }
 }
 
+/// The value of a single expression, for its fuzz target.
+pub(crate) fn evaluate(text: &str, captures: &[&str]) -> Result<String, ExprError> {
+    Expr::parse(text)?.value(captures).map(|value| value.text())
+}
+
 /// Says why a value that looks like a template cannot work for any name.
 pub fn check(value: &str) -> Result<(), TemplateError> {
     match Template::compile(value)? {
-        Some(template) if template.computes => template.check_text(),
-        _ => Ok(()),
+        Some(template) => template.replacement.check(),
+        None => Ok(()),
     }
 }
 
@@ -105,8 +113,26 @@ pub fn check(value: &str) -> Result<(), TemplateError> {
 struct Template {
     /// `None`: the generated pattern, which always covers the whole name.
     re: Option<Regex>,
-    text: Box<str>,
-    computes: bool,
+    replacement: Replacement,
+}
+
+/// What takes the place of the match.
+#[derive(Debug)]
+struct Replacement {
+    pieces: Vec<Piece>,
+    /// What follows the last expression.
+    end: Box<str>,
+    /// The end has a parenthesis that is not closed.
+    open: bool,
+}
+
+/// A text and the expression whose value follows it.
+#[derive(Debug)]
+struct Piece {
+    before: Box<str>,
+    expression: Box<str>,
+    /// One that cannot be read gives nothing.
+    read: Result<Expr, ExprError>,
 }
 
 impl Template {
@@ -121,46 +147,72 @@ impl Template {
             return Err(TemplateError::TooLong(value.len()));
         }
         let compile = |re: &str| linear_regex(re).map_err(TemplateError::Pattern);
-        Ok(Some(Self { re: re.map(compile).transpose()?, text: text.into(), computes }))
+        let replacement = if computes { Replacement::read(text) } else { Replacement::literal(text) };
+        Ok(Some(Self { re: re.map(compile).transpose()?, replacement }))
     }
 
     fn apply(&self, name: &str) -> String {
+        let mut text = String::new();
         let Some(re) = &self.re else {
-            return self.finished_text(&numbers_of(name));
+            self.replacement.write_to(&mut text, &numbers_of(name));
+            return text;
         };
         let Some(found) = re.captures(name) else { return name.to_owned() };
         let captures: Vec<&str> = found.iter().skip(1).map(|c| c.map_or("", |m| m.as_str())).collect();
-        let text = self.finished_text(&captures);
         let (start, end) = found.get(0).map_or((0, 0), |whole| (whole.start(), whole.end()));
-        let (before, after) = (name.get(..start).unwrap_or(""), name.get(end..).unwrap_or(""));
-        [before, &text, after].concat()
+        text.push_str(name.get(..start).unwrap_or(""));
+        self.replacement.write_to(&mut text, &captures);
+        text.push_str(name.get(end..).unwrap_or(""));
+        text
+    }
+}
+
+impl Replacement {
+    fn literal(text: &str) -> Self {
+        Self { pieces: Vec::new(), end: text.into(), open: false }
     }
 
-    /// Reads every expression once. What depends on the captures (a division by zero) is left to the name.
-    fn check_text(&self) -> Result<(), TemplateError> {
-        let mut rest: &str = &self.text;
-        while let Some((_, inside, after)) = first_group(rest) {
-            if let Err(reason) = expr::evaluate(inside, &["1"; CAPTURES_TRIED])
-                && !matches!(reason, value::ExprError::DivisionByZero | value::ExprError::Overflow)
-            {
-                return Err(TemplateError::Expression { expression: inside.to_owned(), reason });
+    /// Reads every outermost parenthesis as an expression.
+    fn read(text: &str) -> Self {
+        let (mut pieces, mut rest) = (Vec::new(), text);
+        while let Some((before, inside, after)) = first_group(rest) {
+            pieces.push(Piece {
+                before: before.into(),
+                expression: inside.into(),
+                read: Expr::parse(inside),
+            });
+            rest = after;
+        }
+        Self { pieces, end: rest.into(), open: rest.contains('(') }
+    }
+
+    /// Evaluates every expression once. What depends on the captures (a division by zero) is left to the
+    /// name.
+    fn check(&self) -> Result<(), TemplateError> {
+        for Piece { expression, read, .. } in &self.pieces {
+            let value =
+                read.as_ref().map_err(Clone::clone).and_then(|expr| expr.value(&["1"; CAPTURES_TRIED]));
+            match value {
+                Ok(_) | Err(ExprError::DivisionByZero | ExprError::Overflow) => {}
+                Err(reason) => {
+                    return Err(TemplateError::Expression { expression: expression.clone(), reason });
+                }
             }
-            rest = after;
         }
-        if rest.contains('(') { Err(TemplateError::Parenthesis) } else { Ok(()) }
+        if self.open { Err(TemplateError::Parenthesis) } else { Ok(()) }
     }
 
-    fn finished_text(&self, captures: &[&str]) -> String {
-        let mut finished = String::new();
-        let mut rest: &str = &self.text;
-        while self.computes && finished.len() <= RESULT_BYTES_MAX {
-            let Some((before, inside, after)) = first_group(rest) else { break };
-            finished.push_str(before);
-            finished.push_str(&expr::evaluate(inside, captures).unwrap_or_default());
-            rest = after;
+    fn write_to(&self, text: &mut String, captures: &[&str]) {
+        for piece in &self.pieces {
+            text.push_str(&piece.before);
+            if let Some(value) = piece.read.as_ref().ok().and_then(|expr| expr.value(captures).ok()) {
+                value.write_to(text);
+            }
+            if text.len() > RESULT_BYTES_MAX {
+                return;
+            }
         }
-        finished.push_str(rest);
-        finished
+        text.push_str(&self.end);
     }
 }
 

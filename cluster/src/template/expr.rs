@@ -17,34 +17,128 @@ use std::cmp::Ordering;
 /// Nesting of parentheses and operators at most.
 const DEPTH_MAX: usize = 64;
 
-/// The value of an expression as text, `$1`, `$2`, … bound to `captures`.
-pub fn evaluate(text: &str, captures: &[&str]) -> Result<String, ExprError> {
-    let mut parser = Parser { text, at: 0, depth: 0, captures };
-    let value = parser.ternary()?;
-    parser.blanks();
-    if parser.at < text.len() {
-        return Err(ExprError::Syntax(parser.at));
+/// An expression that has been read. Chains of operators are lists, so that its depth is that of the text.
+#[derive(Debug)]
+pub(super) enum Expr {
+    Constant(Value),
+    /// `$1` is 0.
+    Capture(usize),
+    /// A text in double quotes that has captures in it.
+    Quoted(Vec<Expr>),
+    Not(Box<Expr>),
+    Negative(Box<Expr>),
+    Power(Box<Expr>, Box<Expr>),
+    /// Operators of one level, from left to right.
+    Chain(Box<Expr>, Vec<(Operator, Expr)>),
+    /// Condition, then, else.
+    Choice(Box<[Expr; 3]>),
+    Call(Box<str>, Vec<Expr>),
+}
+
+type Parsed = Result<Expr, ExprError>;
+type Evaluated = Result<Value, ExprError>;
+
+impl Expr {
+    /// Reads an expression. Names of functions and their arguments are checked by [`value`](Self::value).
+    pub(super) fn parse(text: &str) -> Parsed {
+        let mut parser = Parser { text, at: 0, depth: 0 };
+        let expr = parser.ternary()?;
+        parser.blanks();
+        if parser.at < text.len() { parser.syntax() } else { Ok(expr) }
     }
-    Ok(value.text())
+
+    /// Its value with `$1`, `$2`, … bound to `captures`.
+    pub(super) fn value(&self, captures: &[&str]) -> Evaluated {
+        match self {
+            Self::Constant(value) => Ok(value.clone()),
+            Self::Capture(at) => Ok(Value::Text(captures.get(*at).copied().unwrap_or("").to_owned())),
+            Self::Quoted(pieces) => {
+                let mut text = String::new();
+                for piece in pieces {
+                    piece.value(captures)?.write_to(&mut text);
+                }
+                Ok(Value::Text(text))
+            }
+            Self::Not(of) => Ok(Value::from_truth(!of.value(captures)?.truth())),
+            Self::Negative(of) => {
+                of.value(captures)?.number().checked_neg().map(Value::Number).ok_or(ExprError::Overflow)
+            }
+            Self::Power(base, exponent) => power(base.value(captures)?, exponent.value(captures)?),
+            Self::Chain(first, rest) => {
+                let mut left = first.value(captures)?;
+                for (operator, right) in rest {
+                    left = operator.apply(left, right.value(captures)?)?;
+                }
+                Ok(left)
+            }
+            Self::Choice(parts) => {
+                let [condition, yes, no] = &**parts;
+                if condition.value(captures)?.truth() { yes.value(captures) } else { no.value(captures) }
+            }
+            Self::Call(name, arguments) => {
+                let arguments: Result<Vec<Value>, ExprError> =
+                    arguments.iter().map(|argument| argument.value(captures)).collect();
+                function(name, &arguments?)
+            }
+        }
+    }
 }
 
 struct Parser<'a> {
     text: &'a str,
     at: usize,
     depth: usize,
-    captures: &'a [&'a str],
 }
 
-type Parsed = Result<Value, ExprError>;
+/// Binary operators.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Operator {
+    Or,
+    And,
+    Add,
+    Subtract,
+    Concatenate,
+    Multiply,
+    Divide,
+    Remainder,
+    Repeat,
+    /// Numbers compared.
+    Numeric(fn(Ordering) -> bool),
+    NumericOrder,
+    /// Texts compared.
+    Textual(fn(Ordering) -> bool),
+    TextualOrder,
+}
 
 /// Binary operators by level, loosest first. Longer ones come before their prefixes.
-const LEVELS: &[&[&str]] = &[
-    &["||"],
-    &["&&"],
-    &["<=>", "==", "!=", "eq", "ne", "cmp"],
-    &["<=", ">=", "<", ">", "lt", "gt", "le", "ge"],
-    &["+", "-", "."],
-    &["*", "/", "%", "x"],
+const LEVELS: &[&[(&str, Operator)]] = &[
+    &[("||", Operator::Or)],
+    &[("&&", Operator::And)],
+    &[
+        ("<=>", Operator::NumericOrder),
+        ("==", Operator::Numeric(Ordering::is_eq)),
+        ("!=", Operator::Numeric(Ordering::is_ne)),
+        ("eq", Operator::Textual(Ordering::is_eq)),
+        ("ne", Operator::Textual(Ordering::is_ne)),
+        ("cmp", Operator::TextualOrder),
+    ],
+    &[
+        ("<=", Operator::Numeric(Ordering::is_le)),
+        (">=", Operator::Numeric(Ordering::is_ge)),
+        ("<", Operator::Numeric(Ordering::is_lt)),
+        (">", Operator::Numeric(Ordering::is_gt)),
+        ("lt", Operator::Textual(Ordering::is_lt)),
+        ("gt", Operator::Textual(Ordering::is_gt)),
+        ("le", Operator::Textual(Ordering::is_le)),
+        ("ge", Operator::Textual(Ordering::is_ge)),
+    ],
+    &[("+", Operator::Add), ("-", Operator::Subtract), (".", Operator::Concatenate)],
+    &[
+        ("*", Operator::Multiply),
+        ("/", Operator::Divide),
+        ("%", Operator::Remainder),
+        ("x", Operator::Repeat),
+    ],
 ];
 
 impl<'a> Parser<'a> {
@@ -102,21 +196,21 @@ impl<'a> Parser<'a> {
             let yes = p.ternary()?;
             p.expect(":")?;
             let no = p.ternary()?;
-            Ok(if condition.truth() { yes } else { no })
+            Ok(Expr::Choice(Box::new([condition, yes, no])))
         })
     }
 
-    fn level(&mut self, levels: &[&[&'static str]]) -> Parsed {
+    fn level(&mut self, levels: &[&[(&str, Operator)]]) -> Parsed {
         let Some((operators, tighter)) = levels.split_first() else { return self.unary() };
-        let mut left = self.level(tighter)?;
+        let first = self.level(tighter)?;
+        let mut rest = Vec::new();
         while let Some(operator) = self.operator(operators) {
-            let right = self.level(tighter)?;
-            left = binary(operator, left, right)?;
+            rest.push((operator, self.level(tighter)?));
         }
-        Ok(left)
+        Ok(if rest.is_empty() { first } else { Expr::Chain(Box::new(first), rest) })
     }
 
-    fn operator(&mut self, operators: &[&'static str]) -> Option<&'static str> {
+    fn operator(&mut self, operators: &[(&str, Operator)]) -> Option<Operator> {
         self.blanks();
         let rest = self.rest();
         // `**` and `<<` belong to other levels (or to none).
@@ -126,18 +220,16 @@ impl<'a> Parser<'a> {
             "<=" => rest.starts_with("<=>"),
             _ => false,
         };
-        let begins = |op: &str| op.as_bytes().first() == rest.as_bytes().first();
-        operators.iter().find(|op| begins(op) && !is_other(op) && self.take(op)).copied()
+        operators.iter().find(|(op, _)| !is_other(op) && self.take(op)).map(|(_, operator)| *operator)
     }
 
     fn unary(&mut self) -> Parsed {
         self.deeper(|p| {
             if p.take("!") {
-                return Ok(Value::from_truth(!p.unary()?.truth()));
+                return Ok(Expr::Not(Box::new(p.unary()?)));
             }
             if p.take("-") {
-                let n = p.unary()?.number();
-                return n.checked_neg().map(Value::Number).ok_or(ExprError::Overflow);
+                return Ok(Expr::Negative(Box::new(p.unary()?)));
             }
             if p.take("+") {
                 return p.unary();
@@ -151,12 +243,7 @@ impl<'a> Parser<'a> {
         if !self.take("**") {
             return Ok(base);
         }
-        let exponent = self.unary()?.number();
-        match u32::try_from(exponent) {
-            Ok(e) => base.number().checked_pow(e).map(Value::Number).ok_or(ExprError::Overflow),
-            Err(_) if exponent < 0 => Ok(Value::Number(0)),
-            Err(_) => Err(ExprError::Overflow),
-        }
+        Ok(Expr::Power(Box::new(base), Box::new(self.unary()?)))
     }
 
     fn primary(&mut self) -> Parsed {
@@ -170,11 +257,10 @@ impl<'a> Parser<'a> {
             }
             Some(b'$') => {
                 self.at += 1;
-                Ok(Value::Text(self.capture()?.to_owned()))
+                self.capture()
             }
             Some(b'0'..=b'9') => self.literal(),
-            Some(b'\'') => self.quoted('\'').map(Value::Text),
-            Some(b'"') => self.quoted('"').map(Value::Text),
+            Some(quote @ (b'\'' | b'"')) => self.quoted(char::from(quote)),
             Some(b'a'..=b'z' | b'A'..=b'Z' | b'_') => self.call(),
             _ => self.syntax(),
         }
@@ -188,7 +274,7 @@ impl<'a> Parser<'a> {
     }
 
     /// After `$`: the capture of that number, empty if there is none. `${1}` is `$1`.
-    fn capture(&mut self) -> Result<&'a str, ExprError> {
+    fn capture(&mut self) -> Parsed {
         let braced = self.rest().starts_with('{');
         self.at += usize::from(braced);
         let digits = self.digits(|c| c.is_ascii_digit());
@@ -196,7 +282,8 @@ impl<'a> Parser<'a> {
         if braced {
             self.expect("}")?;
         }
-        Ok(number.checked_sub(1).and_then(|n| self.captures.get(n)).copied().unwrap_or(""))
+        let none = || Expr::Constant(Value::Text(String::new()));
+        Ok(number.checked_sub(1).map_or_else(none, Expr::Capture))
     }
 
     /// A number as Perl reads it: a leading zero makes it octal, `0x` hexadecimal, `0b` binary.
@@ -212,30 +299,38 @@ impl<'a> Parser<'a> {
         // `3x2` is a repetition: give back what follows the digits.
         if let Some((number, _)) = word.split_once('x').filter(|_| radix == 10) {
             self.at = start + number.len();
-            return number.parse().map(Value::Number).map_err(|_| ExprError::Syntax(start));
+            return number.parse().map(constant).map_err(|_| ExprError::Syntax(start));
         }
-        i64::from_str_radix(digits, radix).map(Value::Number).map_err(|_| ExprError::Syntax(start))
+        i64::from_str_radix(digits, radix).map(constant).map_err(|_| ExprError::Syntax(start))
     }
 
-    fn quoted(&mut self, quote: char) -> Result<String, ExprError> {
+    fn quoted(&mut self, quote: char) -> Parsed {
         self.at += 1;
+        let mut pieces = Vec::new();
         let mut text = String::new();
         loop {
             let Some(c) = self.rest().chars().next() else { return self.syntax() };
             self.at += c.len_utf8();
             match c {
-                c if c == quote => return Ok(text),
+                c if c == quote => break,
                 '\\' => {
                     let Some(escaped) = self.rest().chars().next() else { return self.syntax() };
                     self.at += escaped.len_utf8();
                     text.push(escaped);
                 }
                 '$' if quote == '"' && self.rest().starts_with(|c: char| c.is_ascii_digit() || c == '{') => {
-                    text.push_str(self.capture()?);
+                    pieces.push(Expr::Constant(Value::Text(std::mem::take(&mut text))));
+                    pieces.push(self.capture()?);
                 }
                 c => text.push(c),
             }
         }
+        let end = Expr::Constant(Value::Text(text));
+        if pieces.is_empty() {
+            return Ok(end);
+        }
+        pieces.push(end);
+        Ok(Expr::Quoted(pieces))
     }
 
     fn call(&mut self) -> Parsed {
@@ -251,49 +346,51 @@ impl<'a> Parser<'a> {
                 self.expect(",")?;
             }
         }
-        function(name, &arguments)
+        Ok(Expr::Call(name.into(), arguments))
     }
 }
 
-fn binary(operator: &str, left: Value, right: Value) -> Parsed {
-    let (a, b) = (left.number(), right.number());
-    let number = |n: Option<i64>| n.map(Value::Number).ok_or(ExprError::Overflow);
-    let divided = |n: Option<i64>| if b == 0 { Err(ExprError::DivisionByZero) } else { number(n) };
-    let numeric = |test: fn(Ordering) -> bool| Ok(Value::from_truth(test(a.cmp(&b))));
-    let textual = |test: fn(Ordering) -> bool| Ok(Value::from_truth(test(left.text().cmp(&right.text()))));
-    match operator {
-        "||" => Ok(if left.truth() { left } else { right }),
-        "&&" => Ok(if left.truth() { right } else { left }),
-        "+" => number(a.checked_add(b)),
-        "-" => number(a.checked_sub(b)),
-        "*" => number(a.checked_mul(b)),
-        "/" => divided(a.checked_div(b)),
-        "%" => divided(a.checked_rem(b)),
-        "." => short(left.text() + &right.text()),
-        "x" => repeated(&left.text(), b),
-        "==" => numeric(Ordering::is_eq),
-        "!=" => numeric(Ordering::is_ne),
-        "<" => numeric(Ordering::is_lt),
-        ">" => numeric(Ordering::is_gt),
-        "<=" => numeric(Ordering::is_le),
-        ">=" => numeric(Ordering::is_ge),
-        "<=>" => Ok(Value::Number(a.cmp(&b) as i64)),
-        "eq" => textual(Ordering::is_eq),
-        "ne" => textual(Ordering::is_ne),
-        "lt" => textual(Ordering::is_lt),
-        "gt" => textual(Ordering::is_gt),
-        "le" => textual(Ordering::is_le),
-        "ge" => textual(Ordering::is_ge),
-        "cmp" => Ok(Value::Number(left.text().cmp(&right.text()) as i64)),
-        _ => Err(ExprError::Syntax(0)),
+fn constant(number: i64) -> Expr {
+    Expr::Constant(Value::Number(number))
+}
+
+fn power(base: Value, exponent: Value) -> Evaluated {
+    let exponent = exponent.number();
+    match u32::try_from(exponent) {
+        Ok(e) => base.number().checked_pow(e).map(Value::Number).ok_or(ExprError::Overflow),
+        Err(_) if exponent < 0 => Ok(Value::Number(0)),
+        Err(_) => Err(ExprError::Overflow),
     }
 }
 
-fn short(text: String) -> Parsed {
+impl Operator {
+    fn apply(self, left: Value, right: Value) -> Evaluated {
+        let (a, b) = (left.number(), right.number());
+        let number = |n: Option<i64>| n.map(Value::Number).ok_or(ExprError::Overflow);
+        let divided = |n: Option<i64>| if b == 0 { Err(ExprError::DivisionByZero) } else { number(n) };
+        match self {
+            Self::Or => Ok(if left.truth() { left } else { right }),
+            Self::And => Ok(if left.truth() { right } else { left }),
+            Self::Add => number(a.checked_add(b)),
+            Self::Subtract => number(a.checked_sub(b)),
+            Self::Multiply => number(a.checked_mul(b)),
+            Self::Divide => divided(a.checked_div(b)),
+            Self::Remainder => divided(a.checked_rem(b)),
+            Self::Concatenate => short(left.text() + &right.text()),
+            Self::Repeat => repeated(&left.text(), b),
+            Self::Numeric(test) => Ok(Value::from_truth(test(a.cmp(&b)))),
+            Self::NumericOrder => Ok(Value::Number(a.cmp(&b) as i64)),
+            Self::Textual(test) => Ok(Value::from_truth(test(left.text().cmp(&right.text())))),
+            Self::TextualOrder => Ok(Value::Number(left.text().cmp(&right.text()) as i64)),
+        }
+    }
+}
+
+fn short(text: String) -> Evaluated {
     if text.len() > RESULT_BYTES_MAX { Err(ExprError::TooLong) } else { Ok(Value::Text(text)) }
 }
 
-fn repeated(text: &str, times: i64) -> Parsed {
+fn repeated(text: &str, times: i64) -> Evaluated {
     let times = usize::try_from(times).unwrap_or(0);
     match text.len().checked_mul(times) {
         Some(length) if length <= RESULT_BYTES_MAX => Ok(Value::Text(text.repeat(times))),
@@ -301,7 +398,7 @@ fn repeated(text: &str, times: i64) -> Parsed {
     }
 }
 
-fn function(name: &str, arguments: &[Value]) -> Parsed {
+fn function(name: &str, arguments: &[Value]) -> Evaluated {
     let wrong = || ExprError::Arguments(name.to_owned());
     let checked = |n: Option<i64>| n.map(Value::Number).ok_or(ExprError::Overflow);
     match (name, arguments) {
@@ -397,6 +494,7 @@ fn substr(text: &str, range: &[Value]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::evaluate;
     use super::*;
 
     #[test]

@@ -45,6 +45,18 @@ impl Value {
         }
     }
 
+    /// Appends its text.
+    pub(super) fn write_to(&self, text: &mut String) {
+        match self {
+            Self::Number(n) => {
+                use std::fmt::Write as _;
+                // Writing to a String cannot fail.
+                let _ = write!(text, "{n}");
+            }
+            Self::Text(own) => text.push_str(own),
+        }
+    }
+
     pub(super) fn truth(&self) -> bool {
         match self {
             Self::Number(n) => *n != 0,
