@@ -20,6 +20,7 @@ use crate::store::{self, Bell, IfMissing, Loaded, Store, StoreError};
 use crate::table::TableData;
 use arc_swap::ArcSwap;
 use std::collections::HashSet;
+use std::iter::repeat_with;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -38,6 +39,9 @@ const COMMAND_BYTES_MAX: usize = 8 << 10;
 const CATCH_UP_ENTRIES: usize = 1000;
 /// Log entries a search for a node's changes reads at most.
 const LOG_SEARCH_MAX: usize = 20_000;
+
+/// Rows of a table whose indexes are built by a thread of their own.
+const ROWS_WORTH_A_THREAD: usize = 10_000;
 
 /// How often a follower looks for changes without a notification.
 pub const FOLLOW_INTERVAL: Duration = Duration::from_millis(250);
@@ -169,11 +173,25 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The indexes of large tables are built side by side.
 fn snapshot_of(loaded: Loaded) -> Snapshot {
     let Loaded { seq, tables } = loaded;
-    let mut tables = tables.into_iter();
-    let mut data = |id| Arc::new(TableData::from_rows(id, tables.next().unwrap_or_default()));
-    Snapshot::from_tables(seq, schema().tables().iter().map(|t| data(t.id)).collect())
+    let tables =
+        schema().tables().iter().map(|table| table.id).zip(tables.into_iter().chain(repeat_with(Vec::new)));
+    let build = |id, rows| Arc::new(TableData::from_rows(id, rows));
+    let tables = thread::scope(|scope| {
+        let begun: Vec<_> = tables
+            .map(|(id, rows)| match rows.len() {
+                0..ROWS_WORTH_A_THREAD => Ok(build(id, rows)),
+                _ => Err(scope.spawn(move || build(id, rows))),
+            })
+            .collect();
+        let finished = begun
+            .into_iter()
+            .map(|table| table.or_else(|thread| thread.join()).unwrap_or_else(|panic| resume_unwind(panic)));
+        finished.collect()
+    });
+    Snapshot::from_tables(seq, tables)
 }
 
 impl Model {

@@ -1,7 +1,7 @@
 //! Names that can only be good: made at the border, trusted inside.
 
 use crate::schema::{TableId, schema};
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
 /// Bytes of a node, group or image name at most (a DNS name's limit).
@@ -154,26 +154,31 @@ impl FromStr for MacAddr {
 /// Bytes of a link-layer address: pairs of digits with `:` or `-`, groups of four with `.`, or bare
 /// digits.
 fn hardware_bytes(text: &str) -> Option<Vec<u8>> {
-    let digits = |group: usize, separator: char| {
-        let parts: Vec<&str> = text.split(separator).collect();
-        (parts.len() > 1 && parts.iter().all(|part| part.len() == group)).then(|| parts.concat())
+    let grouped = |group: usize, separator: char| {
+        let stands_right = |(at, c): (usize, char)| (c == separator) == (at % (group + 1) == group);
+        (text.len() + 1).is_multiple_of(group + 1)
+            && text.len() > group
+            && text.char_indices().all(stands_right)
     };
-    let joined = digits(2, ':').or_else(|| digits(2, '-')).or_else(|| digits(4, '.'));
-    let hex = joined.unwrap_or_else(|| text.to_owned());
-    if hex.len() % 2 != 0 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
+    let separator = [(2, ':'), (2, '-'), (4, '.')].into_iter().find(|(group, c)| grouped(*group, *c));
+    let mut digits = text.chars().filter(|c| separator.is_none_or(|(_, separator)| *c != separator));
+    let mut bytes = Vec::with_capacity(text.len() / 2);
+    while let Some(high) = digits.next() {
+        let byte = high.to_digit(16)? << 4 | digits.next()?.to_digit(16)?;
+        bytes.push(u8::try_from(byte).ok()?);
     }
-    let pairs = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok());
-    pairs.collect()
+    Some(bytes)
 }
 
 impl MacAddr {
     fn joined(self, f: &mut fmt::Formatter<'_>, separator: char) -> fmt::Result {
         for (i, byte) in self.0.iter().enumerate() {
             if i > 0 {
-                write!(f, "{separator}")?;
+                f.write_char(separator)?;
             }
-            write!(f, "{byte:02x}")?;
+            for digit in [byte >> 4, byte & 15] {
+                f.write_char(char::from_digit(u32::from(digit), 16).unwrap_or('0'))?;
+            }
         }
         Ok(())
     }

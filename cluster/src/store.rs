@@ -20,7 +20,7 @@
 use crate::cfgloc::StoreAddress;
 use crate::effect::Effect;
 use crate::log::LogEntry;
-use crate::row::{Interner, Row};
+use crate::row::{Interner, Row, Text};
 use crate::schema::{Table, schema};
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -408,11 +408,28 @@ pub(crate) fn bind<'a>(sql: &'a TableSql, effect: &'a Effect) -> (&'a str, Vec<O
 #[derive(Default)]
 pub(crate) struct RowReader {
     interner: Interner,
+    /// By column: what stood there in the row before, which most rows repeat.
+    before: Vec<Text>,
 }
 
 impl RowReader {
     pub(crate) fn row<'a>(&mut self, table: &Table, cells: impl Iterator<Item = Option<&'a str>>) -> Row {
-        Row::new(table.id, cells.map(|c| c.map(|text| self.interner.text(text))).collect())
+        Row::new(table.id, (0..).zip(cells).map(|(at, cell)| cell.map(|text| self.text(at, text))).collect())
+    }
+
+    /// The text of a cell in the column at a position.
+    pub(crate) fn text(&mut self, at: usize, text: &str) -> Text {
+        if let Some(same) = self.before.get(at).filter(|before| ***before == *text) {
+            return Text::clone(same);
+        }
+        let text = self.interner.text(text);
+        if self.before.len() <= at {
+            self.before.resize(at + 1, Text::clone(&text));
+        }
+        if let Some(slot) = self.before.get_mut(at) {
+            slot.clone_from(&text);
+        }
+        text
     }
 }
 

@@ -99,8 +99,13 @@ fn aliases(table: &Table, row: &Row) -> Vec<u64> {
     let cell = |name: &str| table.col(name).and_then(|c| row.get(c)).map_or("", |t| &**t);
     let mut found: Vec<u64> = match table.name {
         "mac" => {
-            let ethernet = parse_mac_column(cell("mac")).into_iter().map(|e| e.mac.to_string());
-            let infiniband = parse_mac_column_as::<Guid>(cell("mac")).into_iter().map(|e| e.mac.to_string());
+            let ethernet = parse_mac_column(cell("mac"));
+            let others = match ethernet.len() < cell("mac").split('|').count() {
+                true => parse_mac_column_as::<Guid>(cell("mac")),
+                false => Vec::new(),
+            };
+            let ethernet = ethernet.into_iter().map(|entry| entry.mac.to_string());
+            let infiniband = others.into_iter().map(|entry| entry.mac.to_string());
             ethernet.chain(infiniband).map(|address| hash_text(&address)).collect()
         }
         "nodelist" => cell("groups").split(',').filter(|g| !g.is_empty()).map(hash_alias).collect(),

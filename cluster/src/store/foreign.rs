@@ -15,6 +15,7 @@ use super::without_driver;
 use super::{StoreError, sqlite};
 use crate::cfgloc::StoreAddress;
 use rusqlite::{Connection, OpenFlags};
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 /// Tables of a database at most; xCAT has about a hundred.
@@ -103,7 +104,8 @@ fn file(name: String, path: &Path) -> Result<ForeignTable, StoreError> {
     let mut found = statement.query([]).map_err(failed)?;
     let mut rows = Vec::new();
     while let Some(row) = found.next().map_err(failed)? {
-        let cells = (0..columns.len()).map(|at| row.get_ref(at).map(sqlite::text_of));
+        let cells = (0..columns.len())
+            .map(|at| row.get_ref(at).map(|value| sqlite::text_of(value).map(Cow::into_owned)));
         rows.push(cells.collect::<Result<Vec<_>, _>>().map_err(failed)?);
         if rows.len() > ROWS_MAX {
             break;

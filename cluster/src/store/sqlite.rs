@@ -17,9 +17,11 @@ use super::{
 };
 use crate::effect::Effect;
 use crate::log::{LogEntry, PRUNE_EVERY, SHARES, encode, read_parts};
+use crate::row::Row;
 use crate::schema::{Table, schema};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags, params, params_from_iter};
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
@@ -238,14 +240,16 @@ impl Sqlite {
         table: &Table,
         sql: &TableSql,
         reader: &mut RowReader,
-    ) -> Result<Vec<crate::Row>, rusqlite::Error> {
+    ) -> Result<Vec<Row>, rusqlite::Error> {
         let mut statement = self.connection.prepare(&sql.select)?;
         let mut found = statement.query([])?;
         let mut rows = Vec::new();
         while let Some(row) = found.next()? {
-            let cells = (0..table.columns.len()).map(|at| row.get_ref(at).map(text_of));
-            let cells = cells.collect::<Result<Vec<_>, _>>()?;
-            rows.push(reader.row(table, cells.iter().map(Option::as_deref)));
+            let mut cells = Vec::with_capacity(table.columns.len());
+            for at in 0..table.columns.len() {
+                cells.push(text_of(row.get_ref(at)?).map(|text| reader.text(at, &text)));
+            }
+            rows.push(Row::new(table.id, cells));
         }
         Ok(rows)
     }
@@ -369,12 +373,12 @@ fn order(_: &Table) -> String {
     "ORDER BY rowid".to_owned()
 }
 
-pub(super) fn text_of(value: ValueRef<'_>) -> Option<String> {
+pub(super) fn text_of(value: ValueRef<'_>) -> Option<Cow<'_, str>> {
     match value {
         ValueRef::Null => None,
-        ValueRef::Integer(n) => Some(n.to_string()),
-        ValueRef::Real(n) => Some(n.to_string()),
-        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+        ValueRef::Integer(n) => Some(n.to_string().into()),
+        ValueRef::Real(n) => Some(n.to_string().into()),
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Some(String::from_utf8_lossy(bytes)),
     }
 }
 

@@ -251,9 +251,6 @@ impl Args {
     /// The object; outer `None`: there is none, inner `None`: it does not meet the conditions.
     fn read(&self, attributes: &Selection, name: &str, view: &View, ctx: &Ctx<'_>) -> Option<Option<Object>> {
         let (snapshot, kind) = (&ctx.snapshot, attributes.kind());
-        if !snapshot.has_object(kind, name) {
-            return None;
-        }
         if let Some(conditions) = &view.conditions {
             let object = snapshot.object(kind, name)?;
             let get = |attr: &str| {
