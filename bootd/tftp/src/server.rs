@@ -80,6 +80,16 @@ impl Ticket {
     }
 }
 
+/// A request for a file that is being answered.
+struct Asking<'a> {
+    incoming: Incoming,
+    /// The request as it came.
+    datagram: &'a [u8],
+    /// Names and values of its options.
+    options: &'a [(&'a [u8], &'a [u8])],
+    path: RequestPath,
+}
+
 /// A datagram's ends, as the socket reports them.
 #[derive(Clone, Copy, Debug)]
 pub struct Incoming {
@@ -266,7 +276,8 @@ impl<'a> Server<'a> {
         if let Answer::Unavailable(late) = answer {
             self.unavailable(incoming.route, &path, late);
         } else if let Ok(Packet::Read(request)) = Packet::parse(&datagram) {
-            self.answer(now, incoming, &datagram, &request, path, answer, out);
+            let asking = Asking { incoming, datagram: &datagram, options: &request.options, path };
+            self.answer(now, asking, answer, out);
         }
         // A look that became no transfer has left its place.
         self.admit_waiting(now, out);
@@ -595,7 +606,10 @@ impl<'a> Server<'a> {
         };
         let asked = request_of(route, &path);
         match self.source.at_once(&asked) {
-            Some(answer) => self.answer(now, incoming, datagram, request, path, answer, out),
+            Some(answer) => {
+                let asking = Asking { incoming, datagram, options: &request.options, path };
+                self.answer(now, asking, answer, out);
+            }
             None => self.look(now, incoming, datagram, path),
         }
     }
@@ -631,21 +645,11 @@ impl<'a> Server<'a> {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one request")]
-    fn answer(
-        &mut self,
-        now: Duration,
-        incoming: Incoming,
-        datagram: &[u8],
-        request: &RawRequest<'_>,
-        path: RequestPath,
-        answer: Answer,
-        out: &mut Outbox,
-    ) {
-        let route = incoming.route;
+    fn answer(&mut self, now: Duration, asking: Asking<'_>, answer: Answer, out: &mut Outbox) {
+        let (route, path) = (asking.incoming.route, &asking.path);
         let hidden = if let Answer::Hidden(reason) = &answer { Some(reason.clone()) } else { None };
-        match content_of(answer, &path) {
-            Ok(content) => self.begin(now, incoming, datagram, request, path, content, out),
+        match content_of(answer, path) {
+            Ok(content) => self.begin(now, asking, content, out),
             Err((ErrorCode::NotFound, text)) => {
                 let event =
                     hidden.as_deref().map_or(EventKind::NotFound, |reason| EventKind::Refused { reason });
@@ -656,19 +660,10 @@ impl<'a> Server<'a> {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one request, used once")]
-    fn begin(
-        &mut self,
-        now: Duration,
-        incoming: Incoming,
-        datagram: &[u8],
-        request: &RawRequest<'_>,
-        path: RequestPath,
-        content: Content,
-        out: &mut Outbox,
-    ) {
+    fn begin(&mut self, now: Duration, asking: Asking<'_>, content: Content, out: &mut Outbox) {
+        let Asking { incoming, datagram, options, path } = asking;
         let size = content.size();
-        let asked = Asked::from_request(&request.options);
+        let asked = Asked::from_request(options);
         let (terms, oack) = asked.grant(self.bounds(now, incoming), size);
         let oack = (!oack.is_empty()).then(|| {
             let mut packet = Vec::new();
