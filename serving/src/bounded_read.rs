@@ -1,19 +1,16 @@
 //! Files that the daemon reads because a client or a cell names them: never for long, never without end.
 //!
 //! A file may look regular and block its reader (`/proc/kmsg`), and any file may on a dead NFS mount. So a
-//! file is looked at before it is opened, kernel interfaces are refused, and a thread of the [`DiskPool`]
-//! reads it: when that hangs, the client gets an error after [`READ_TIME_MAX`].
+//! file is looked at before it is opened, kernel interfaces are refused, and a thread for disks reads it
+//! ([`within`]): when that hangs, the client gets [`Late`].
 
-use crate::disks::{DiskPool, Late, WAIT_TIME_MAX};
+use crate::disks::{Late, within};
 use rustix::fs::{FileType, Gid, Mode, OFlags, Uid};
 use std::fs::{File, Metadata};
 use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
-/// How long a file may take.
-pub const READ_TIME_MAX: Duration = WAIT_TIME_MAX;
 /// File systems whose files are not data but questions to the kernel, by the magic numbers of statfs(2):
 /// proc, sysfs, debugfs, tracefs, securityfs, configfs, pstore, efivarfs, selinuxfs, bpf, cgroup, cgroup2,
 /// mqueue, rpc_pipefs, nfsd.
@@ -116,7 +113,7 @@ impl Drop for AsNobody {
 
 /// Reads a regular file of at most `bytes_max` bytes.
 pub fn read(path: &Path, bytes_max: u64, rights: Rights) -> Result<Vec<u8>, Refused> {
-    on_disk(path, move |path| rights.with(|| read_now(path, bytes_max, rights)))
+    within(path, move |path| rights.with(|| read_now(path, bytes_max, rights)))?
 }
 
 /// The same as text. Any file may be named: who reads it is not the one who names it.
@@ -126,15 +123,7 @@ pub fn read_text(path: &Path, bytes_max: u64) -> Result<String, Refused> {
 
 /// Looks at a regular file that somebody else will open.
 pub fn look(path: &Path) -> Result<Metadata, Refused> {
-    on_disk(path, |path| File::from(find(path)?).metadata().map_err(|e| Refused::Io(e.to_string())))
-}
-
-fn on_disk<T: Send + 'static>(
-    path: &Path,
-    work: impl FnOnce(&Path) -> Result<T, Refused> + Send + 'static,
-) -> Result<T, Refused> {
-    let file: PathBuf = path.to_owned();
-    DiskPool::default().call(path, READ_TIME_MAX, move || work(&file))?
+    within(path, |path| File::from(find(path)?).metadata().map_err(|e| Refused::Io(e.to_string())))?
 }
 
 fn io(error: rustix::io::Errno) -> Refused {
