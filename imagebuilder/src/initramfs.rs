@@ -16,6 +16,7 @@ use flate2::{Compression, GzBuilder};
 use dawn_serving::beneath::Beneath;
 
 use crate::cpio::Archive;
+use crate::elf::{Elf, PT_INTERP};
 use crate::kmod::{self, KmodError, Module, Selection, Tree, Wanted};
 use crate::new_file::create_new;
 
@@ -195,24 +196,7 @@ pub fn static_busybox<'a>(candidates: &[&'a Path]) -> Option<&'a Path> {
 
 /// Whether an ELF64 executable names no program interpreter.
 pub fn is_static(elf: &[u8]) -> bool {
-    const PT_INTERP: u32 = 3;
-    program_headers(elf).is_some_and(|kinds| !kinds.contains(&PT_INTERP))
-}
-
-fn program_headers(elf: &[u8]) -> Option<Vec<u32>> {
-    let number = |at: usize, size: usize| {
-        let bytes = elf.get(at..at.checked_add(size)?)?;
-        bytes
-            .iter()
-            .rev()
-            .try_fold(0_usize, |sum, byte| sum.checked_mul(256)?.checked_add(usize::from(*byte)))
-    };
-    if elf.get(..6)? != b"\x7fELF\x02\x01" {
-        return None;
-    }
-    let (table, size, count) = (number(32, 8)?, number(54, 2)?, number(56, 2)?);
-    let kind = |index: usize| u32::try_from(number(table.checked_add(index.checked_mul(size)?)?, 4)?).ok();
-    (0..count).map(kind).collect()
+    Elf::read(elf).and_then(|elf| elf.segments()).is_some_and(|kinds| !kinds.contains(&PT_INTERP))
 }
 
 fn select(spec: &Spec<'_>, tree: &Tree) -> Result<Selection, InitramfsError> {
@@ -352,7 +336,7 @@ mod tests {
         assert!(is_static(INIT));
         assert!(!is_static(b"#!/bin/sh\n"));
         let own = fs::read("/proc/self/exe").unwrap();
-        assert!(program_headers(&own).is_some());
+        assert!(Elf::read(&own).and_then(Elf::segments).is_some());
     }
 
     fn root() -> tempfile::TempDir {

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 
 use dawn_serving::beneath::Beneath;
 
+use crate::elf::Elf;
+
 /// Largest unpacked module that is accepted, in bytes.
 pub const MODULE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Depth of the directory tree that is scanned.
@@ -285,36 +287,11 @@ fn plain(file: fs::File, path: &Path) -> io::Result<Vec<u8>> {
 
 /// `key=value` strings of a module's `.modinfo` section (ELF64, little-endian). Empty if there is none.
 pub fn modinfo(elf: &[u8]) -> Vec<(String, String)> {
-    let section = modinfo_section(elf).unwrap_or_default();
+    let section = Elf::read(elf).and_then(|elf| elf.section(".modinfo")).unwrap_or_default();
     let strings = section.split(|byte| *byte == 0).map(String::from_utf8_lossy);
     strings
         .filter_map(|text| text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned())))
         .collect()
-}
-
-fn modinfo_section(elf: &[u8]) -> Option<&[u8]> {
-    let short = |at: usize| Some(u16::from_le_bytes(elf.get(at..at.checked_add(2)?)?.try_into().ok()?));
-    let word = |at: usize| Some(u32::from_le_bytes(elf.get(at..at.checked_add(4)?)?.try_into().ok()?));
-    let long = |at: usize| {
-        let bytes: [u8; 8] = elf.get(at..at.checked_add(8)?)?.try_into().ok()?;
-        usize::try_from(u64::from_le_bytes(bytes)).ok()
-    };
-    if elf.get(..6)? != b"\x7fELF\x02\x01" {
-        return None;
-    }
-    let table = long(40)?;
-    let (entry_size, count, names_index) = (usize::from(short(58)?), short(60)?, usize::from(short(62)?));
-    let entry = |index: usize| table.checked_add(index.checked_mul(entry_size)?);
-    let names = long(entry(names_index)?.checked_add(24)?)?;
-    for index in 0..usize::from(count) {
-        let at = entry(index)?;
-        let name_at = names.checked_add(usize::try_from(word(at)?).ok()?)?;
-        if elf.get(name_at..)?.starts_with(b".modinfo\0") {
-            let (from, size) = (long(at.checked_add(24)?)?, long(at.checked_add(32)?)?);
-            return elf.get(from..from.checked_add(size)?);
-        }
-    }
-    None
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub mod aptsource;
 pub mod archive;
 pub mod bundle;
 pub mod cpio;
+mod elf;
 pub mod exec;
 pub mod exlist;
 #[doc(hidden)]
