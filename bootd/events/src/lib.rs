@@ -362,13 +362,7 @@ fn make_room(histories: &mut BTreeMap<String, VecDeque<Event>>, count: usize) {
 }
 
 fn shorten(mut text: String) -> String {
-    if text.len() > DETAIL_BYTES_MAX {
-        let mut end = DETAIL_BYTES_MAX;
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        text.truncate(end);
-    }
+    text.truncate(text.floor_char_boundary(DETAIL_BYTES_MAX));
     text
 }
 
