@@ -25,7 +25,7 @@ use crate::resolve::NEXT_RECORD;
 use crate::row::{Row, Text};
 use crate::schema::Col;
 use crate::secrets;
-use crate::site;
+use crate::site::{self, NO_STORES, NO_TREES};
 use crate::snapshot::{KNOWN, Snapshot};
 use crate::subnet::{dynamic_ranges, prefix_length};
 use crate::template;
@@ -42,6 +42,8 @@ enum Rule {
     Macs,
     /// One IPv4 or IPv6 address.
     Address,
+    /// A list whose words are addresses, names and templates, with what belongs to them.
+    AddressList,
     /// A network address.
     Network,
     /// `255.255.0.0`, `/16`, or an IPv6 prefix length.
@@ -96,6 +98,8 @@ pub fn known_words(col: Col) -> &'static [&'static str] {
 const RULES: &[(&str, Rule)] = &[
     ("boottarget.bprofile", Rule::PathPart),
     ("hosts.ip", Rule::Address),
+    ("hosts.otherinterfaces", Rule::AddressList),
+    ("ipmi.bmc", Rule::AddressList),
     ("kit.kitname", Rule::PathPart),
     ("kitcomponent.kitcompname", Rule::PathPart),
     ("kitrepo.kitreponame", Rule::PathPart),
@@ -105,6 +109,7 @@ const RULES: &[(&str, Rule)] = &[
     ("litetree.priority", Rule::Decimal),
     ("linuximage.rootimgdir", Rule::Directory),
     ("mac.mac", Rule::Macs),
+    ("mp.mpa", Rule::AddressList),
     ("networks.dynamicrange", Rule::Ranges),
     ("networks.gateway", Rule::Host),
     ("networks.logservers", Rule::Hosts),
@@ -115,6 +120,7 @@ const RULES: &[(&str, Rule)] = &[
     ("networks.netname", Rule::PathPart),
     ("networks.ntpservers", Rule::Hosts),
     ("networks.tftpserver", Rule::Host),
+    ("nics.nicips", Rule::AddressList),
     ("nodegroup.grouptype", Rule::OneOf(&["static", "dynamic"])),
     ("nodehm.serialflow", Rule::OneOf(&["hard", "soft", "none"])),
     ("nodehm.serialport", Rule::Number(0, 255)),
@@ -124,6 +130,7 @@ const RULES: &[(&str, Rule)] = &[
     ("noderes.tftpserver", Rule::Host),
     ("noderes.xcatmaster", Rule::Host),
     ("networks.domain", Rule::Domain),
+    ("openbmc.bmc", Rule::AddressList),
     ("osdistro.osdistroname", Rule::PathPart),
     ("osdistroupdate.osupdatename", Rule::PathPart),
     ("osimage.imagetype", Rule::OneOf(&["linux", "windows", "NIM", "AIX"])),
@@ -163,12 +170,6 @@ const RULES: &[(&str, Rule)] = &[
     ("statelite.statemnt", Rule::Location(NO_STORES)),
     ("zone.zonename", Rule::PathPart),
 ];
-
-/// Directories at the top that hold a server's own secrets and state: nothing of them is a node's.
-const NO_TREES: &[&str] = &["dev", "etc", "proc", "root", "run", "sys"];
-/// The same, and those of its programs: nothing is kept there.
-const NO_STORES: &[&str] =
-    &["bin", "boot", "dev", "etc", "lib", "lib64", "proc", "root", "run", "sbin", "sys", "usr"];
 
 /// `noderes.netboot`.
 const NETBOOT: &[&str] =
@@ -266,6 +267,9 @@ impl Rule {
                 Ok(address) => addresses::of_no_machine(address).map(Cow::Borrowed),
                 Err(_) => Some("it is not an IP address".into()),
             },
+            Self::AddressList => {
+                misspelt_address(value).map(|word| format!("{word} is not an IP address").into())
+            }
             Self::Scripts => value.split(',').find_map(script_problem).map(Cow::Borrowed),
             Self::Variables => unless(
                 value.split(',').all(|pair| pair.trim().is_empty() || scripts::is_variable(pair)),
@@ -334,14 +338,14 @@ fn is_location(value: &str) -> bool {
 
 /// Why a location is the server's own: the whole file system, or in one of the directories `own`.
 fn of_the_server(value: &str, own: &[&str]) -> Option<Reason> {
-    let path = value.split_once(':').map_or(value, |(_, path)| path);
-    match path.split('/').find(|part| !part.is_empty() && *part != ".") {
-        None => Some("it is the whole file system of the server; name a directory for nodes".into()),
-        Some(top) if own.contains(&top) => {
-            Some(format!("/{top} is the server's own; name a directory for nodes").into())
-        }
-        Some(_) => None,
-    }
+    site::own_directory(value.split_once(':').map_or(value, |(_, path)| path), own)
+}
+
+/// The word of a list that is nothing but digits and dots and not an address: `10.1.0.012`, which programs
+/// read in different ways.
+fn misspelt_address(value: &str) -> Option<&str> {
+    let mut words = value.split(|c: char| ",;|!: \t".contains(c));
+    words.find(|word| word.contains('.') && site::looks_like_address(word) && word.parse::<IpAddr>().is_err())
 }
 
 /// Ethernet, or the 8, 9 and 20 bytes of InfiniBand.

@@ -26,6 +26,8 @@ pub(crate) enum Kind {
     Domain,
     /// An absolute path.
     Path,
+    /// The absolute path of a directory whose files are handed out to the boot network.
+    Served,
     /// One of these words.
     OneOf(&'static [&'static str]),
     /// `Area/City`, as in `/usr/share/zoneinfo`.
@@ -174,7 +176,7 @@ const KEYS: &[SiteKey] = &[
     ),
     used("httpport", Kind::Port, "port of the HTTP server"),
     kept("hwctrldispatch", Kind::Text, "no: hardware control is not handed to service nodes"),
-    used("installdir", Kind::Path, "directory of images and installation files; nodes read it as /install"),
+    used("installdir", Kind::Served, "directory of images and installation files; nodes read it as /install"),
     kept("ipmidispatch", Kind::Text, "no: IPMI is not handed to service nodes"),
     used("ipmimaxp", Kind::Text, "service processors that are asked at the same time"),
     used(
@@ -262,7 +264,7 @@ const KEYS: &[SiteKey] = &[
         "pause between two groups of nodes that rpower switches on, seconds",
     ),
     used("syspowermaxnodes", Kind::Text, "nodes in one group that rpower switches on"),
-    used("tftpdir", Kind::Path, "directory of boot files; nodes read it as /tftpboot"),
+    used("tftpdir", Kind::Served, "directory of boot files; nodes read it as /tftpboot"),
     kept("tftpflags", Kind::Text, "words for the command line of tftpd"),
     used("timezone", Kind::Timezone, "time zone of the nodes: Area/City or UTC"),
     kept("tmpdir", Kind::Text, "directory for large temporary files"),
@@ -336,7 +338,9 @@ impl Kind {
                 )
             }
             Self::Domain => unless(is_domain(value), "it is not a domain name"),
-            Self::Path => unless(is_path(value), "it is not an absolute path"),
+            Self::Path | Self::Served if !is_path(value) => Some("it is not an absolute path".into()),
+            Self::Path => None,
+            Self::Served => own_directory(value, NOT_SERVED).or_else(|| shared_directory(value)),
             Self::OneOf(words) => one_of(value, words),
             Self::Timezone => unless(is_timezone(value), "it is not a time zone (Area/City, UTC)"),
             Self::Interfaces => unless(
@@ -374,7 +378,7 @@ pub fn is_host_name(word: &str) -> bool {
 }
 
 /// Nothing but digits and dots: an address with a slip of the finger, not a name.
-fn looks_like_address(word: &str) -> bool {
+pub(crate) fn looks_like_address(word: &str) -> bool {
     word.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
 }
 
@@ -391,6 +395,38 @@ fn is_path(text: &str) -> bool {
     text.starts_with('/')
         && !text.chars().any(|c| c.is_control() || c.is_whitespace())
         && !text.split('/').any(|part| part == "..")
+}
+
+/// Directories at the top that hold a server's own secrets and state: nothing of them is a node's.
+pub(crate) const NO_TREES: &[&str] = &["dev", "etc", "proc", "root", "run", "sys"];
+/// The same, and those of its programs: nothing is kept there.
+pub(crate) const NO_STORES: &[&str] =
+    &["bin", "boot", "dev", "etc", "lib", "lib64", "proc", "root", "run", "sbin", "sys", "usr"];
+/// Directories of a server's settings, devices and programs, of which nothing is handed out.
+const NOT_SERVED: &[&str] = &["bin", "boot", "dev", "etc", "lib", "lib64", "proc", "sbin", "sys", "usr"];
+/// Directories that hold those of many programs or users: one below them may be for nodes, not the whole.
+const SHARED: &[&[&str]] =
+    &[&["home"], &["root"], &["run"], &["tmp"], &["var"], &["var", "lib"], &["var", "log"], &["var", "tmp"]];
+
+fn parts(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter(|part| !part.is_empty() && *part != ".")
+}
+
+/// Why a path is the server's own: the whole file system, or in one of the directories `own`.
+pub(crate) fn own_directory(path: &str, own: &[&str]) -> Option<Cow<'static, str>> {
+    match parts(path).next() {
+        None => Some("it is the whole file system of the server; name a directory for nodes".into()),
+        Some(top) if own.contains(&top) => {
+            Some(format!("/{top} is the server's own; name a directory for nodes").into())
+        }
+        Some(_) => None,
+    }
+}
+
+fn shared_directory(path: &str) -> Option<Cow<'static, str>> {
+    let path: Vec<&str> = parts(path).collect();
+    let shared = SHARED.iter().find(|shared| **shared == path.as_slice())?;
+    Some(format!("/{} is shared by many; name a directory below it for nodes", shared.join("/")).into())
 }
 
 fn is_word(text: &str) -> bool {
@@ -494,7 +530,24 @@ mod tests {
                 &["10.0.0.1;10.0.0.2", "10.0.0"],
             ),
             ("domain", &["cluster.example", "x"], &["a..b", "a b", "-x"]),
-            ("tftpdir", &["/tftpboot"], &["tftpboot", "/a/../b", "/a b"]),
+            ("tftpdir", &["/tftpboot"], &["tftpboot", "/a/../b", "/a b", "/etc", "/var/lib/"]),
+            (
+                "installdir",
+                &["/install", "/var/lib/dawn/install", "/srv", "/home/install", "/root/dawn/install"],
+                &[
+                    "/",
+                    "//",
+                    "/.",
+                    "/etc",
+                    "/./etc",
+                    "/etc/x",
+                    "/root",
+                    "/usr/share",
+                    "/var",
+                    "/home/",
+                    "/tmp",
+                ],
+            ),
             ("dhcpbackend", &["auto"], &["dnsmasq"]),
             (
                 "timezone",

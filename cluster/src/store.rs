@@ -78,6 +78,19 @@ pub enum StoreError {
         /// What is there instead.
         reason: String,
     },
+    /// A table that was there has been removed.
+    #[error(
+        "the database {place} has lost its table {table}: it is not used, as an empty table would change what \
+         every node is\n\
+         Hint: move the database away and put a backup in its place with `dawn restore DIR`, or let `dawn init` make an \
+         empty table"
+    )]
+    TableGone {
+        /// File or server.
+        place: String,
+        /// The table.
+        table: &'static str,
+    },
     /// A later version of this program has written it, in a way that this one would misread.
     #[error(
         "the database {place} was written by a later version of Dawn (form {form}; this version reads forms up to {FORM}); \
@@ -94,8 +107,8 @@ pub enum StoreError {
     /// The file that is open is not the one that a restart would find.
     #[error(
         "the database file {0} was removed or replaced while it was in use; nothing was changed\n\
-         Hint: `dawn dumpxcatdb -p DIR` saves the tables as they were loaded; then stop the daemon, put the database back \
-         from a backup, or make one with `dawn init` and read the saved tables with `dawn restorexcatdb -p DIR`"
+         Hint: `dawn dumpxCATdb -p DIR` saves the tables as they were loaded; then stop the daemon, put the database back \
+         from a backup, or make one with `dawn init` and read the saved tables with `dawn restorexCATdb -p DIR`"
     )]
     Replaced(String),
     /// Another process holds the database for too long.
@@ -200,8 +213,23 @@ pub(crate) enum IfMissing {
     Refuse,
 }
 
-/// A table that every database of ours and of xCAT has.
-const SURE_TABLE: &str = "site";
+/// Tables that every database with a form has: it was made whole, so one that is missing was removed, and an
+/// empty one in its place would make every node a stranger. Tables that came with later versions are made.
+const CORE_TABLES: &[&str] = &[
+    "hosts",
+    "linuximage",
+    "mac",
+    "networks",
+    "nodegroup",
+    "nodehm",
+    "nodelist",
+    "noderes",
+    "nodetype",
+    "osimage",
+    "passwd",
+    "policy",
+    "site",
+];
 /// The table with the form of the database; one row.
 const META_TABLE: &str = "dawn_meta";
 /// Its statement, in the words that all databases share.
@@ -213,6 +241,17 @@ const META_QUERY: &str = "SELECT form, oldest_reader FROM dawn_meta WHERE id=1";
 struct Meta {
     form: u64,
     oldest_reader: u64,
+}
+
+/// Refuses a database that was made whole and has lost one of [`CORE_TABLES`]; `has` says which tables are there.
+fn check_core_tables(has: impl Fn(&str) -> bool, place: impl FnOnce() -> String) -> Result<(), StoreError> {
+    if !has(META_TABLE) {
+        return Ok(());
+    }
+    match CORE_TABLES.iter().find(|table| !has(table)) {
+        Some(table) => Err(StoreError::TableGone { place: place(), table }),
+        None => Ok(()),
+    }
 }
 
 /// What records the form of this program in a database with `found`, which lacks the table if that is `None`.

@@ -307,7 +307,7 @@ fn a_removed_database_is_an_error() {
     for _ in 0..2 {
         let (error, code) = daemon.run("chtab key=k site.value=w");
         assert!(
-            error.contains("was removed or replaced") && error.contains("dumpxcatdb") && code != 0,
+            error.contains("was removed or replaced") && error.contains("dumpxCATdb") && code != 0,
             "{error}"
         );
     }

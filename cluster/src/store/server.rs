@@ -14,8 +14,8 @@
 //! write the tables without going through the log are noticed only when everything is loaded again.
 
 use super::{
-    ANSWER_TIME_MAX, Bell, Dialect, IfMissing, Loaded, META_QUERY, META_TABLE, Meta, RowReader, SURE_TABLE,
-    Store, StoreError, meta_statements,
+    ANSWER_TIME_MAX, Bell, CORE_TABLES, Dialect, IfMissing, Loaded, META_QUERY, META_TABLE, Meta, RowReader,
+    Store, StoreError, check_core_tables, meta_statements,
 };
 use crate::cfgloc::ServerAddress;
 use crate::effect::Effect;
@@ -143,9 +143,15 @@ impl<C: Client> ServerStore<C> {
         let address = self.address.clone();
         let place = || format!("{} on {}", address.dbname, address.host);
         self.with(|client| {
-            if if_missing == IfMissing::Refuse && !existing(client)?.contains_key(SURE_TABLE) {
-                let reason = format!("it has no table {SURE_TABLE}");
-                return Err(StoreError::Missing { place: place(), reason });
+            if if_missing == IfMissing::Refuse {
+                let existing = existing(client)?;
+                if !CORE_TABLES.iter().any(|table| existing.contains_key(*table)) {
+                    return Err(StoreError::Missing {
+                        place: place(),
+                        reason: "it has no tables".to_owned(),
+                    });
+                }
+                check_core_tables(|table| existing.contains_key(table), place)?;
             }
             client.rows(dialect.ddl_lock.0, &[])?;
             let result =

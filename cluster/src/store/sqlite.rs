@@ -12,8 +12,8 @@
 //! fails.
 
 use super::{
-    Dialect, IfMissing, Loaded, META_QUERY, META_TABLE, Meta, RowReader, SURE_TABLE, Store, StoreError,
-    TableSql, bind, meta_statements,
+    CORE_TABLES, Dialect, IfMissing, Loaded, META_QUERY, META_TABLE, Meta, RowReader, Store, StoreError,
+    TableSql, bind, check_core_tables, meta_statements,
 };
 use crate::effect::Effect;
 use crate::log::{LogEntry, PRUNE_EVERY, SHARES, encode, read_parts};
@@ -123,9 +123,12 @@ impl Sqlite {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&path, flags).map_err(|e| fail(e.to_string()))?;
         let opened = Self::prepare(connection).and_then(|mut store| {
-            if if_missing == IfMissing::Refuse && !store.existing().map_err(failed)?.contains_key(SURE_TABLE)
-            {
-                return Err(missing("it has no tables"));
+            if if_missing == IfMissing::Refuse {
+                let existing = store.existing().map_err(failed)?;
+                if !CORE_TABLES.iter().any(|table| existing.contains_key(*table)) {
+                    return Err(missing("it has no tables"));
+                }
+                check_core_tables(|table| existing.contains_key(table), place)?;
             }
             store.create_missing(place)?;
             if let Err(error) = make_shrinkable(&store.connection) {
@@ -161,10 +164,11 @@ impl Sqlite {
             has_pruned: false,
         };
         let existing = store.existing().map_err(|e| fail(e.to_string()))?;
-        if !existing.contains_key(SURE_TABLE) {
+        if !CORE_TABLES.iter().any(|table| existing.contains_key(*table)) {
             let reason = "it has no tables".to_owned();
             return Err(StoreError::Missing { place: path.display().to_string(), reason });
         }
+        check_core_tables(|table| existing.contains_key(table), || path.display().to_string())?;
         meta_statements(store.meta(&existing)?, || path.display().to_string())?;
         tracing::error!("{}: cannot be written; it is read, and every change is refused", path.display());
         Ok(store)
@@ -578,6 +582,16 @@ mod tests {
         assert!(refused());
         Connection::open(directory.path().join(FILE)).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
         assert!(refused());
+        Model::open(directory.path()).unwrap();
+        open().unwrap();
+        // A table that only later versions have is made; one that the nodes are known by is not.
+        let execute =
+            |sql| Connection::open(directory.path().join(FILE)).unwrap().execute_batch(sql).unwrap();
+        execute("DROP TABLE kitrepo");
+        open().unwrap();
+        execute("DROP TABLE nodelist");
+        let error = open().unwrap_err().to_string();
+        assert!(error.contains("has lost its table nodelist"), "{error}");
         Model::open(directory.path()).unwrap();
         open().unwrap();
     }
