@@ -46,6 +46,11 @@ impl View {
         }
     }
 
+    /// Nothing is kept from the caller.
+    pub fn is_root(&self) -> bool {
+        matches!(self, View::Root)
+    }
+
     /// The caller may use the command for a node of this name, whether it exists or not.
     pub fn covers(&self, node: &str) -> bool {
         self.limits().is_none_or(|reach| reach.covers(node))
@@ -66,6 +71,29 @@ impl View {
             View::Root => Ok(()),
             _ if !secrets::may_hold_secrets(col) => Ok(()),
             _ => Err(Stop::refused(format!("'{col}' holds secrets: only root may select by it"))),
+        }
+    }
+
+    /// Refuses to add to a value that may be secret, or to remove from it: whether an element is there, or how
+    /// long the value has become, would say what it is.
+    pub fn may_extend(&self, col: Col) -> Result<(), Stop> {
+        match self {
+            View::Root => Ok(()),
+            _ if !secrets::may_hold_secrets(col) => Ok(()),
+            _ => Err(Stop::refused(format!(
+                "'{col}' holds secrets: only root may add to it or remove from it"
+            ))),
+        }
+    }
+
+    /// The same for a key of the table `site`.
+    pub fn may_extend_setting(&self, key: &str) -> Result<(), Stop> {
+        match self {
+            View::Root => Ok(()),
+            _ if secrets::of_site_key(key) == Sensitivity::Open => Ok(()),
+            _ => Err(Stop::refused(format!(
+                "'site.{key}' may hold a secret: only root may add to it or remove from it"
+            ))),
         }
     }
 

@@ -107,6 +107,7 @@ mod resolve;
 mod row;
 mod rules;
 mod schema;
+mod secret_writes;
 pub mod secrets;
 mod site;
 mod snapshot;

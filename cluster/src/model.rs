@@ -15,6 +15,7 @@ use crate::effect::{Effect, RowChange};
 use crate::log::{LogEntry, UndoError, replay, undo_edits};
 use crate::row::Row;
 use crate::schema::schema;
+use crate::secret_writes;
 use crate::snapshot::Snapshot;
 use crate::store::{self, Bell, IfMissing, Loaded, Store, StoreError};
 use crate::table::TableData;
@@ -337,8 +338,11 @@ impl Model {
         }
         let (edits, value) = compute(&writer.tip)?;
         let (effects, mut next) = plan(&writer.tip, &edits).map_err(|e| E::from(e.into()))?;
-        let rows = effects.iter().map(Effect::to_row_change).collect();
+        let mut rows: Vec<RowChange> = effects.iter().map(Effect::to_row_change).collect();
         let Change { who, mut command, quiet, numbered_after, .. } = head;
+        if !quiet && who != "root" {
+            secret_writes::add(&mut rows, &edits, &next);
+        }
         next.seq = next.seq.max(numbered_after.saturating_add(1));
         truncate(&mut command, COMMAND_BYTES_MAX);
         let change = Arc::new(LogEntry {
@@ -350,7 +354,7 @@ impl Model {
             rows,
             is_damaged: false,
         });
-        if effects.is_empty() {
+        if change.rows.is_empty() {
             return Ok((Applied { change, snapshot: Arc::clone(&writer.tip) }, value));
         }
         if let Err(error) = writer.store.write(&change, &effects) {

@@ -12,6 +12,9 @@ use dawn_cluster::{Noderange, NoderangeError, Snapshot, Text, col};
 use crate::evidence::{Grant, Miss};
 use crate::limits::ADDRESSES_MAX;
 
+/// Where the options of a sequential discovery that runs are kept (xCAT's place).
+pub const SITE_KEY: &str = "__SEQDiscover";
+
 /// What is given already, though it does not stand in the tables yet.
 pub trait Taken {
     /// The node is held for a machine.

@@ -24,6 +24,7 @@ use std::sync::Arc;
 /// A daemon on an empty model in memory.
 pub(crate) struct Bed {
     pub(crate) daemon: Daemon,
+    pub(crate) model: Arc<Model>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) directory: tempfile::TempDir,
 }
@@ -107,8 +108,9 @@ impl Bed {
         let registry = Arc::new(registry());
         let watcher = Arc::new(Watcher::new(Arc::clone(&model), Arc::default()));
         let discovery = Discovery::new(Arc::clone(&model), watcher);
-        let daemon = Daemon::new(model, Arc::new(NoBoot { discovery }), Arc::clone(&registry), settings);
-        Bed { daemon, registry, directory }
+        let daemon =
+            Daemon::new(Arc::clone(&model), Arc::new(NoBoot { discovery }), Arc::clone(&registry), settings);
+        Bed { daemon, model, registry, directory }
     }
 
     /// Runs a command line: standard output, then lines of standard error with `! ` in front, then the

@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::status_time;
 use crate::output::Stop;
 use crate::watch::Watcher;
-pub use dawn_discovery::sequential::{Options, Run};
+pub use dawn_discovery::sequential::{Options, Run, SITE_KEY};
 use inbox::Inbox;
 pub use push::Word;
 
@@ -43,8 +43,6 @@ const PRIVILEGED_PORTS: u16 = 1024;
 const TAKE_TIME: Duration = Duration::from_secs(1);
 /// Rows of `discoverydata` that machines without a node may fill.
 const RECORDS_MAX: usize = 4096;
-/// Where the options of a sequential discovery that runs are kept (xCAT's place).
-pub const SITE_KEY: &str = "__SEQDiscover";
 /// `site` key: methods in the order in which they are asked.
 const METHODS_KEY: &str = "discoverymethods";
 /// `site` key: rules, separated by blanks.

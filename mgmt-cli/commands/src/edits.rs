@@ -2,10 +2,11 @@
 
 use crate::{addresses, conflicts, next_boot, typos};
 use dawn_bootd::command::Ctx;
+use dawn_bootd::discovery::{Options, SITE_KEY};
 use dawn_bootd::node_edits::keep_to;
-use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
+use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
 use dawn_cluster::secrets::{self, MASK, Sensitivity};
-use dawn_cluster::{Col, Edit, EditError, RowChange, RowChangeKind, Snapshot, Table, Text, col};
+use dawn_cluster::{Col, Edit, EditError, NodeName, RowChange, RowChangeKind, Snapshot, Table, Text, col};
 use dawn_serving::disks::within;
 use dawn_statelite::site_keys_of;
 use std::path::Path;
@@ -76,6 +77,7 @@ pub fn transact(
         let edits = compute(snapshot, out)?;
         keep_settings(ctx, &edits)?;
         keep_own_directory(ctx, snapshot, &edits)?;
+        keep_run(ctx, snapshot, &edits)?;
         keep_within_reach(ctx, snapshot, &edits)?;
         if dry_run {
             keep_secrets(ctx, &edits)?;
@@ -157,6 +159,62 @@ fn keep_own_directory(ctx: &Ctx<'_>, snapshot: &Snapshot, edits: &Edits) -> Done
     for (col, value) in locations(edits) {
         if let Some(reason) = dawn_roots::reserved::reason_of_cell(snapshot, data, value) {
             return Err(EditError::BadValue { col, value: value.to_owned(), reason: reason.into() }.into());
+        }
+    }
+    SERVED.iter().try_for_each(|key| settings(edits, key).try_for_each(|dir| check_served(data, key, dir)))
+}
+
+/// Keys of `site` that name directories whose files are handed out.
+const SERVED: [&str; 2] = ["installdir", "tftpdir"];
+/// Directories of the data directory that are the daemon's own.
+const OWN: [&str; 8] = ["ca", "cert", "clients", "generations", "hostkeys", "live", "log", "roots"];
+
+/// The values that edits give to a key of `site`.
+fn settings<'e>(edits: &'e Edits, wanted: &'e str) -> impl Iterator<Item = &'e str> {
+    edits.0.iter().filter_map(move |edit| {
+        let (keys, cells) = match edit {
+            Edit::Set { keys, values, .. } => (keys.as_slice(), values.as_slice()),
+            Edit::Insert { cells, .. } => (&[][..], cells.as_slice()),
+            Edit::Delete { .. } => return None,
+        };
+        let cell = |col: Col| {
+            let key = keys.iter().find(|(known, _)| *known == col).map(|(_, text)| text);
+            key.or_else(|| cells.iter().find(|(known, _)| *known == col)?.1.as_ref())
+        };
+        cell(col::site::KEY).filter(|key| ***key == *wanted)?;
+        cell(col::site::VALUE).map(|value| &**value)
+    })
+}
+
+/// The data directory itself, and what the daemon keeps in it, are not handed out.
+fn check_served(data: &Path, key: &'static str, value: &str) -> Done {
+    let path = Path::new(value);
+    let own = path.strip_prefix(data).ok().and_then(|rest| rest.components().next());
+    let is_own = own.is_some_and(|first| OWN.iter().any(|name| first.as_os_str() == *name));
+    if data.starts_with(path) || is_own {
+        let reason = format!("it holds what the daemon keeps in {}", data.display()).into();
+        let (key, value) = (Text::from(key), value.to_owned());
+        return Err(EditError::BadSiteValue { key, value, reason }.into());
+    }
+    Ok(())
+}
+
+/// A sequential discovery writes rows of its nodes later, in the daemon's name: a caller below root names the
+/// nodes one by one, and only those that the caller may change.
+fn keep_run(ctx: &Ctx<'_>, snapshot: &Snapshot, edits: &Edits) -> Done {
+    if ctx.view.is_root() {
+        return Ok(());
+    }
+    let is_own =
+        |name: &str| name.parse::<NodeName>().is_ok() && !snapshot.is_group(name) && ctx.view.covers(name);
+    for value in settings(edits, SITE_KEY) {
+        let Ok(options) = Options::of_site(value) else { continue };
+        if let Some(other) = options.noderange.split(',').find(|name| !is_own(name)) {
+            let text = format!("Permission denied: site.{SITE_KEY} may not name {other}");
+            let error = CommandError::refused(text);
+            return Err(error
+                .hint("`nodediscoverstart noderange=NODERANGE` takes the nodes that are yours.")
+                .into());
         }
     }
     Ok(())

@@ -5,7 +5,7 @@ use dawn_bootd::caller::View;
 use dawn_bootd::command::Ctx;
 use dawn_bootd::output::{CommandError, Done, Out, Stop};
 use dawn_cluster::list;
-use dawn_cluster::{Col, EditError, Snapshot, Table, schema};
+use dawn_cluster::{Col, EditError, Snapshot, Table, col, schema};
 
 /// The words of both commands.
 #[derive(Debug, clap::Args)]
@@ -89,6 +89,9 @@ fn assignments(
     for word in words {
         let Some(assignment) = read_assignment(word, manner, out)? else { continue };
         let keys = read_keys(keys, assignment.table, view)?;
+        if assignment.append {
+            assignment.may_extend(&keys, view)?;
+        }
         let value = assignment.value(&keys, snapshot);
         let node = assignment.table.node_col().filter(|col| *col == assignment.column);
         if let Some(col) = node.filter(|col| keys.iter().any(|(key, of)| key == col && *of != value)) {
@@ -133,6 +136,14 @@ fn values_of<'a>(tables: &'a mut Vec<Values>, table: &'static Table) -> &'a mut 
 }
 
 impl Assignment<'_> {
+    fn may_extend(&self, keys: &[(Col, String)], view: &View) -> Done {
+        let setting = keys.iter().find(|(key, _)| *key == col::site::KEY);
+        match setting.filter(|_| self.column == col::site::VALUE) {
+            Some((_, key)) => view.may_extend_setting(key),
+            None => view.may_extend(self.column),
+        }
+    }
+
     /// What the column holds afterwards.
     fn value(&self, keys: &[(Col, String)], snapshot: &Snapshot) -> String {
         if !self.append {

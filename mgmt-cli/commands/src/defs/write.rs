@@ -96,6 +96,7 @@ pub fn plan(
     out: &mut Out<'_>,
 ) -> Result<Outcome, Stop> {
     let mut outcome = Outcome::default();
+    wanted.iter().try_for_each(|object| keep_secrets(object, options.view))?;
     if !check_all(wanted, options, base, out)? {
         return Ok(outcome);
     }
@@ -127,6 +128,18 @@ pub fn plan(
     Ok(outcome)
 }
 
+/// What becomes of a value that is added to or removed from depends on the value.
+fn keep_secrets(object: &Wanted, view: &View) -> Done {
+    let extended = object.pairs.iter().filter(|(_, assign)| !matches!(assign, Assign::Set(_)));
+    for (attr, _) in extended {
+        match object.kind.name {
+            "site" => view.may_extend_setting(attr)?,
+            _ => object.kind.lines(attr).try_for_each(|line| view.may_extend(line.col))?,
+        }
+    }
+    Ok(())
+}
+
 /// Values of `provmethod` that only images of Linux have.
 const LINUX_METHODS: [&str; 3] = ["install", "netboot", "statelite"];
 
@@ -145,6 +158,16 @@ fn check_all(
             out.error(error)?;
             good = false;
         }
+        if let Some(other) = other_name(object) {
+            good = false;
+            let (key, kind, name) = (object.kind.key, object.kind.name, &object.name);
+            let error =
+                CommandError::usage(format!("'{key}' is the name of the object, and this one is '{name}'."));
+            out.error(match options.make {
+                true => error,
+                false => error.hint(format!("Another name for it: `chdef -t {kind} -o {name} -n {other}`")),
+            })?;
+        }
         for (attr, _) in &object.pairs {
             if object.kind.has_attr(attr) || is_computed(object.kind, attr) {
                 continue;
@@ -160,6 +183,16 @@ fn check_all(
         }
     }
     Ok(good)
+}
+
+/// The name that a request gives to an object as a value, if it is not the object's.
+fn other_name(object: &Wanted) -> Option<&str> {
+    let is_key = |attr: &str| object.kind.name != "site" && attr == object.kind.key;
+    object.pairs.iter().find_map(|(attr, assign)| match assign {
+        Assign::Set(value) | Assign::Add(value) | Assign::Remove(value) => {
+            (is_key(attr) && *value != object.name).then_some(value.as_str())
+        }
+    })
 }
 
 /// `members` and `wherevals` of groups are not columns of their own.

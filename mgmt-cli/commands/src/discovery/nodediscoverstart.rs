@@ -46,7 +46,10 @@ impl Command for Args {
         let mut words: Vec<&str> = self.options.iter().map(String::as_str).collect();
         words.extend(self.dns.then_some("dns=yes"));
         words.extend(self.skipbmcsetup.then_some("skipbmcsetup=yes"));
-        let options = Options::of_words(words).map_err(|error| Stop::usage(error.to_string()))?;
+        let mut options = Options::of_words(words).map_err(|error| Stop::usage(error.to_string()))?;
+        if !ctx.view.is_root() {
+            options.noderange = own_nodes(ctx, &options.noderange)?;
+        }
         let run = Run::new(&ctx.snapshot, options).map_err(|error| Stop::usage(error.to_string()))?;
         transact(ctx, out, self.dry_run, |snapshot, _| {
             if snapshot.site(SITE_KEY).is_some() {
@@ -63,6 +66,17 @@ impl Command for Args {
             return Ok(());
         }
         out.report(&Started::of(&run, ctx, self.verbose))
+    }
+}
+
+/// The nodes that a caller below root means: the daemon evaluates the noderange again at each start, for
+/// nobody in particular.
+fn own_nodes(ctx: &Ctx<'_>, noderange: &str) -> Result<String, Stop> {
+    let nodes = ctx.view.expand_unverified(&ctx.snapshot, noderange)?;
+    match nodes.iter().find(|node| !ctx.view.covers(node)) {
+        Some(node) => Err(Stop::refused(format!("Permission denied: {node} is not one of your nodes"))),
+        None if nodes.is_empty() => Err(Stop::not_found("the noderange names none of your nodes")),
+        None => Ok(nodes.join(",")),
     }
 }
 

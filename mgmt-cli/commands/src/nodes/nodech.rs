@@ -147,6 +147,9 @@ fn read(word: &str, view: &View, words: &mut Words) -> Done {
         Some(node) if node == col => return Err(Stop::conflict(renames_one_row(col))),
         Some(_) => {}
     }
+    if operator != "=" {
+        view.may_extend(col)?;
+    }
     let (operator, value) = match operator {
         ",=" => (Operator::Add, value),
         "^=" => (Operator::Remove, value),
