@@ -22,6 +22,7 @@ pub mod budget;
 pub mod caller;
 pub mod certificates;
 pub mod clock;
+pub mod closed_files;
 pub mod command;
 pub mod daemon;
 mod daemon_log;

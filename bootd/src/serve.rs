@@ -172,6 +172,9 @@ async fn serve(args: &Args, given: &Given, registry: Registry) -> Result<()> {
     crate::notify::start(&model);
     // Other processes on the same database (another daemon, `dawn init`) are heard of from here on.
     let _follower = model.follow().context("cannot follow the database")?;
+    if let Some(text) = crate::closed_files::warning(&data) {
+        tracing::warn!("{text}: {}", crate::closed_files::CURE);
+    }
     let appliance = Arc::new(Appliance::new(Arc::clone(&model), settings(args, data, &model)));
     let commands = command_port(&appliance, &address, registry)?;
     let mut running = tokio::select! {

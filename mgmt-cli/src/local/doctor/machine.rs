@@ -3,6 +3,7 @@
 use super::{Finding, Site};
 use dawn_bootd::Ports;
 use dawn_bootd::address;
+use dawn_bootd::closed_files;
 use dawn_bootd::held_ports::{Transport, Wanted, held};
 use std::net::Ipv4Addr;
 
@@ -24,6 +25,12 @@ pub(super) fn data_directory(site: &Site<'_>) -> Vec<Finding> {
         Some(name) => Finding::failed(format!("the data directory {data} has no {name}"), init),
         None => Finding::ok(format!("data directory {data}")),
     }]
+}
+
+/// The files with passwords and keys are root's alone.
+pub(super) fn closed_files(site: &Site<'_>) -> Vec<Finding> {
+    let open = closed_files::warning(&site.data);
+    open.into_iter().map(|text| Finding::warn(text, closed_files::CURE)).collect()
 }
 
 pub(super) fn client_certificate(site: &Site<'_>) -> Vec<Finding> {

@@ -128,6 +128,7 @@ impl Site<'_> {
 /// All checks, in the order in which an administrator puts things right.
 const CHECKS: &[fn(&Site<'_>) -> Vec<Finding>] = &[
     machine::data_directory,
+    machine::closed_files,
     machine::client_certificate,
     machine::daemon,
     machine::ports,
