@@ -9,15 +9,18 @@ use std::path::{Component, Path, PathBuf};
 use dawn_wire::image::{PACKED_ROOTS, ROOT};
 use flate2::read::MultiGzDecoder;
 
-use super::manifest::is_place;
-use super::placing::{OF_ALL_NODES, Placing};
+use super::places::{Known, Places};
+use super::placing::Placing;
 use super::{BundleError, LITEFILE, MANIFEST, Manifest, PIECES, TREE, file_error};
-use crate::image::is_in_tree;
 
 /// Most entries a bundle may have; ours have some dozen.
 const ENTRIES_MAX: usize = 10_000;
 /// Largest manifest and litefile list (bytes).
 const TEXT_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// Bits of a file's mode in the bundle that count: nothing but a script can be run.
+const FILE_MODE: u32 = 0o644;
+const SCRIPT_MODE: u32 = 0o755;
 
 /// What to take over.
 #[derive(Debug, Clone)]
@@ -30,6 +33,10 @@ pub struct Import {
     pub profile: Option<String>,
     /// The directory (`site.installdir`) that files may go into.
     pub within: PathBuf,
+    /// The images that are here.
+    pub known: Vec<Known>,
+    /// Take scripts, too: post scripts, which nodes run, and the postinstall script, which `genimage` runs.
+    pub scripts: bool,
     /// Only say which files would be written: `+ file PATH`, or `~ file PATH` where one is in the way.
     pub dry_run: bool,
 }
@@ -83,8 +90,8 @@ fn take_over(
     }
     let litefile = self::text(&top.join(LITEFILE))?;
     let dir = manifest.linuximage.get("rootimgdir").cloned().unwrap_or_default();
-    check_places(job, &manifest, &dir)?;
     let dir = PathBuf::from(dir);
+    let places = Places::new(&job.within, &job.known, &manifest, &dir, job.scripts)?;
     let mut files: Vec<(PathBuf, PathBuf)> =
         PIECES.iter().chain(&PACKED_ROOTS).map(|name| (top.join(name), dir.join(name))).collect();
     files.extend(manifest.files().into_iter().map(|path| (top.join(format!("files{path}")), path.into())));
@@ -95,7 +102,7 @@ fn take_over(
     }
     files.retain(|(from, _)| from.is_file());
     let mut placing = Placing::new(&job.within)?;
-    files.iter().try_for_each(|(from, to)| placing.check(from, to, &dir))?;
+    files.iter().try_for_each(|(from, to)| placing.check(from, to, &places))?;
     let tree = Some(top.join(TREE)).filter(|packed| packed.is_file()).map(|packed| (packed, dir.join(ROOT)));
     let imported = Imported { manifest, litefile };
     if !accept(&imported) {
@@ -108,42 +115,14 @@ fn take_over(
     }
     // Everything is beside its place before anything is in it.
     for (from, to) in &files {
-        placing.stage_file(from, to)?;
+        let is_script = places.is_script(to, &imported.manifest);
+        placing.stage_file(from, to, if is_script { SCRIPT_MODE } else { FILE_MODE })?;
     }
     if let Some((packed, to)) = &tree {
         placing.stage_tree(packed, to, line)?;
     }
     placing.put(line)?;
     Ok(imported)
-}
-
-/// Everything has a place it may go to, before anything goes anywhere.
-fn check_places(job: &Import, manifest: &Manifest, dir: &str) -> Result<(), BundleError> {
-    let bad = |what: &str, path: &str, why: &str| Err(BundleError::Bad(format!("{what} '{path}' {why}")));
-    if let Some(extra) = manifest.extra.iter().find(|extra| !is_place(&format!("/{}", extra.name))) {
-        return bad("extra file", &extra.name, "is not a path of the bundle");
-    }
-    let extra = manifest.extra.iter().map(|extra| ("extra directory", extra.dest.clone()));
-    let files = manifest.files().into_iter().map(|file| ("file", file));
-    for (what, path) in extra.chain(files).chain(std::iter::once(("rootimgdir", dir.to_owned()))) {
-        if !is_place(path.trim_end_matches('/')) {
-            return bad(what, &path, "is not an absolute path");
-        }
-        let Ok(inside) = Path::new(&path).strip_prefix(&job.within) else {
-            return bad(what, &path, "is outside of the directory that a bundle may write to");
-        };
-        if inside.as_os_str().is_empty() && what != "extra directory" {
-            return bad(what, &path, "is the directory of all images; name one below it");
-        }
-        let is_shared = OF_ALL_NODES.iter().chain(&["custom"]).any(|dir| inside.starts_with(dir));
-        if is_shared && what == "rootimgdir" {
-            return bad(what, &path, "is a place for files of all nodes, not of an image");
-        }
-        if is_in_tree(inside) {
-            return bad(what, &path, "is in the tree of an image, which belongs to the image alone");
-        }
-    }
-    Ok(())
 }
 
 /// Unpack regular files and directories below one top directory.

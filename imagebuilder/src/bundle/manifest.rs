@@ -42,7 +42,7 @@ impl Manifest {
     }
 
     /// Absolute paths of the files that the attributes name.
-    pub(crate) fn files(&self) -> Vec<String> {
+    pub fn files(&self) -> Vec<String> {
         let columns = FILE_COLUMNS.iter().filter_map(|column| {
             self.linuximage.get(*column).or_else(|| self.osimage.get(*column)).map(|value| (*column, value))
         });
@@ -62,6 +62,13 @@ impl Manifest {
         files.sort();
         files.dedup();
         files
+    }
+
+    /// What `genimage` runs as root.
+    pub(super) fn scripts(&self) -> Vec<String> {
+        let lists = [&self.linuximage, &self.osimage].map(|row| row.get("postinstall"));
+        let elements = lists.into_iter().flatten().flat_map(|list| list.split(','));
+        elements.filter_map(|element| Some(element.split_whitespace().next()?.to_owned())).collect()
     }
 
     pub(crate) fn to_xml(&self) -> std::io::Result<Vec<u8>> {

@@ -13,14 +13,16 @@
 //! ```
 //!
 //! A bundle comes from somewhere else: entries may only be regular files and directories below that one
-//! directory, files go nowhere but to the paths the manifest's attributes name, those can be limited to some
-//! directories ([`Import::within`]), and everything is unpacked beside its place before anything is put
-//! there. What is in the way is kept as `<name>.ORIG`. A postinstall script of a bundle runs as root at the
-//! next genimage: who takes a bundle over trusts its maker as that of a package.
+//! directory, files go nowhere but to the paths the manifest's attributes name, those are limited to the
+//! image's own directory and `custom` ([`places`]), and everything is unpacked beside its place before
+//! anything is put there. What is in the way and the image's own is kept as `<name>.ORIG`. Scripts, which run
+//! as root here or on nodes, are taken if the caller says so ([`Import::scripts`]). The image itself is what
+//! its maker made of it: nodes that boot it trust the maker.
 
 mod export;
 mod import;
 mod manifest;
+mod places;
 mod placing;
 
 use std::io;
@@ -29,6 +31,7 @@ use std::path::PathBuf;
 pub use export::{Export, export};
 pub use import::{Import, Imported, import};
 pub use manifest::{Extra, Manifest};
+pub use places::Known;
 
 use dawn_wire::image::{INITRD_STATELESS, INITRD_STATELITE, KERNEL, PACKED_STATELITE};
 
@@ -72,6 +75,17 @@ pub enum BundleError {
     /// The file is not a bundle, or one that wants to go where it must not.
     #[error("the bundle is not usable: {0}")]
     Bad(String),
+    /// The bundle has scripts, and the caller has not asked for them.
+    #[error("the bundle has scripts that run as root, here or on nodes: {0}")]
+    Scripts(String),
+    /// The image's directory is another image's.
+    #[error("the bundle is not usable: rootimgdir '{place}' is the directory of the image {image}")]
+    OfOther {
+        /// The directory.
+        place: String,
+        /// The image that uses it.
+        image: String,
+    },
     /// The caller has not accepted the rows.
     #[error("the tables cannot take the rows of the bundle")]
     Refused,

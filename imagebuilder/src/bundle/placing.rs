@@ -12,16 +12,12 @@ use std::process::Command;
 
 use dawn_serving::beneath::{Beneath, Kind};
 
+use super::places::Places;
 use super::{BundleError, file_error};
 use crate::exec;
 
 /// Files up to this size are compared with what is in their place (bytes).
 const COMPARED_BYTES_MAX: u64 = 4 * 1024 * 1024;
-
-/// Directories below the install directory whose files all nodes use.
-pub(super) const OF_ALL_NODES: [&str; 3] = ["autoinst", "postscripts", "prescripts"];
-/// Where images are, below the install directory.
-const IMAGES: &str = "netboot";
 
 /// One way back.
 #[derive(Debug)]
@@ -60,32 +56,30 @@ impl Placing {
         if there { '~' } else { '+' }
     }
 
-    /// Refuses a place that is not the image's to take: a directory, and a file that all nodes or another
-    /// image use and that the bundle would change. `image` is the image's directory.
-    pub(super) fn check(&self, from: &Path, to: &Path, image: &Path) -> Result<(), BundleError> {
+    /// Refuses a place that is not the image's to take: a directory, and a file that is not the image's and
+    /// that the bundle would change.
+    pub(super) fn check(&self, from: &Path, to: &Path, places: &Places<'_>) -> Result<(), BundleError> {
         let inside = self.inside(to)?;
+        places.check_script(to)?;
         let refused = |why: &str| Err(BundleError::Bad(format!("file '{}' {why}", to.display())));
         match self.beneath.kind(&inside) {
-            Ok(None) => return Ok(()),
+            // A link on the way is refused when the file is written beside its place.
+            Ok(None) | Err(_) => return Ok(()),
             Ok(Some(Kind::Directory)) => return refused("is a directory"),
-            _ => {}
+            Ok(Some(_)) => {}
         }
-        let is_shared = OF_ALL_NODES.iter().any(|dir| inside.starts_with(dir))
-            || (inside.starts_with(IMAGES) && !to.starts_with(image));
-        if is_shared && !same(from, to) {
-            return refused(
-                "is there already, and all nodes or another image use it; remove it to import the bundle's",
-            );
+        if !places.may_replace(to) && !same(from, to) {
+            return refused("is there already, and is not this image's; remove it to import the bundle's");
         }
         Ok(())
     }
 
-    /// Writes a file beside its place.
-    pub(super) fn stage_file(&mut self, from: &Path, to: &Path) -> Result<(), BundleError> {
+    /// Writes a file beside its place, with those bits of its mode that `mask` has.
+    pub(super) fn stage_file(&mut self, from: &Path, to: &Path, mask: u32) -> Result<(), BundleError> {
         let place = self.inside(to)?;
         self.directories(&place, to)?;
         let mut source = File::open(from).map_err(|error| file_error(from, error))?;
-        let mode = source.metadata().map_err(|error| file_error(from, error))?.mode() & 0o777;
+        let mode = source.metadata().map_err(|error| file_error(from, error))?.mode() & mask;
         let new = self.beneath.write_beside(&place, mode, |file| io::copy(&mut source, file).map(drop));
         let new = new.map_err(|error| file_error(to, error))?;
         self.undo.push(Undo::RemoveFile(new.clone()));

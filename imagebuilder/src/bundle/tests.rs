@@ -16,8 +16,8 @@ fn image(dir: &Path, provmethod: &str) -> (ImageDef, Manifest) {
         ("netboot/compute/kernel", "kernel"),
         ("netboot/compute/initrd-stateless.gz", "initrd"),
         ("netboot/compute/rootimg.sfs", "packed"),
-        ("lists/pkglist", "bash"),
-        ("lists/post.sh", "#!/bin/sh"),
+        ("custom/pkglist", "bash"),
+        ("custom/post.sh", "#!/bin/sh"),
         ("notes", "notes"),
     ] {
         fs::create_dir_all(dir.join(name).parent().unwrap()).unwrap();
@@ -44,8 +44,8 @@ fn image(dir: &Path, provmethod: &str) -> (ImageDef, Manifest) {
         linuximage: row(&[
             ("imagename", def.name.clone()),
             ("rootimgdir", at("netboot/compute")),
-            ("pkglist", at("lists/pkglist")),
-            ("postinstall", format!("{} arg", at("lists/post.sh"))),
+            ("pkglist", at("custom/pkglist")),
+            ("postinstall", format!("{} arg", at("custom/post.sh"))),
         ]),
         extra: Vec::new(),
     };
@@ -58,7 +58,7 @@ fn exported(dir: &Path, provmethod: &str) -> (PathBuf, Manifest) {
         def: &def,
         manifest: manifest.clone(),
         litefile: Some("\"img\",\"/etc/hosts\",\"tmpfs\",,\n".into()),
-        extra: vec![(dir.join("notes"), dir.join("notes.d").display().to_string())],
+        extra: vec![(dir.join("notes"), dir.join("custom/notes.d").display().to_string())],
         bundle: dir.join("image.tgz"),
     };
     let mut lines = Vec::new();
@@ -72,11 +72,18 @@ fn exported(dir: &Path, provmethod: &str) -> (PathBuf, Manifest) {
 fn take(bundle: &Path, profile: Option<&str>) -> Result<Imported, BundleError> {
     let within = bundle.parent().unwrap();
     let work = within.join("work");
+    let known = Known {
+        name: "debian12-x86_64-netboot-compute".into(),
+        rootimgdir: Some(within.join("netboot/compute")),
+        files: vec![within.join("custom/pkglist"), within.join("custom/post.sh")],
+    };
     let job = Import {
         bundle: bundle.to_owned(),
         work: work.clone(),
         profile: profile.map(str::to_owned),
         within: within.to_owned(),
+        known: vec![known],
+        scripts: true,
         dry_run: false,
     };
     let result = import(&job, &mut |_| true, &mut |_| {});
@@ -89,7 +96,7 @@ fn an_image_comes_back_after_everything_was_lost() {
     let dir = tempfile::tempdir().unwrap();
     let (bundle, manifest) = exported(dir.path(), "netboot");
     fs::remove_dir_all(dir.path().join("netboot")).unwrap();
-    fs::remove_dir_all(dir.path().join("lists")).unwrap();
+    fs::remove_dir_all(dir.path().join("custom")).unwrap();
     let imported = take(&bundle, None).unwrap();
     assert_eq!(imported.manifest.osimage, manifest.osimage);
     assert_eq!(imported.manifest.linuximage, manifest.linuximage);
@@ -97,17 +104,17 @@ fn an_image_comes_back_after_everything_was_lost() {
     for (name, text) in [
         ("netboot/compute/kernel", "kernel"),
         ("netboot/compute/rootimg.sfs", "packed"),
-        ("lists/pkglist", "bash"),
-        ("lists/post.sh", "#!/bin/sh"),
-        ("notes.d/notes", "notes"),
+        ("custom/pkglist", "bash"),
+        ("custom/post.sh", "#!/bin/sh"),
+        ("custom/notes.d/notes", "notes"),
     ] {
         assert_eq!(fs::read_to_string(dir.path().join(name)).unwrap(), text, "{name}");
     }
     // A second time: equal files stay, changed ones are kept.
-    fs::write(dir.path().join("lists/pkglist"), "changed").unwrap();
+    fs::write(dir.path().join("custom/pkglist"), "changed").unwrap();
     take(&bundle, None).unwrap();
-    assert_eq!(fs::read_to_string(dir.path().join("lists/pkglist.ORIG")).unwrap(), "changed");
-    assert!(!dir.path().join("lists/post.sh.ORIG").exists());
+    assert_eq!(fs::read_to_string(dir.path().join("custom/pkglist.ORIG")).unwrap(), "changed");
+    assert!(!dir.path().join("custom/post.sh.ORIG").exists());
 }
 
 /// Links where the bundle and its temporary files come: what they point to stays as it was.
@@ -147,9 +154,9 @@ fn an_incomplete_image_makes_no_bundle() {
     let (def, manifest) = image(dir.path(), "netboot");
     let bundle = dir.path().join("image.tgz");
     let job = Export { def: &def, manifest, litefile: None, extra: Vec::new(), bundle: bundle.clone() };
-    fs::remove_file(dir.path().join("lists/pkglist")).unwrap();
+    fs::remove_file(dir.path().join("custom/pkglist")).unwrap();
     assert!(export(&job, &mut |_| {}).unwrap_err().to_string().contains("pkglist"));
-    fs::write(dir.path().join("lists/pkglist"), "bash").unwrap();
+    fs::write(dir.path().join("custom/pkglist"), "bash").unwrap();
     fs::remove_file(dir.path().join("netboot/compute/rootimg.sfs")).unwrap();
     assert!(matches!(export(&job, &mut |_| {}), Err(BundleError::Missing(_))));
     assert!(!bundle.exists());
@@ -162,7 +169,7 @@ fn forged(path: &Path, entries: &[(&str, tar::EntryType, &str)]) {
     for (name, kind, text) in entries {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(*kind);
-        header.set_mode(0o644);
+        header.set_mode(0o755);
         // The name as it is, past the checks of the library.
         header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
         header.set_size(if *kind == tar::EntryType::Regular { text.len() as u64 } else { 0 });
@@ -232,6 +239,8 @@ fn hostile_bundles_are_refused() {
         work: dir.path().join("w"),
         profile: None,
         within: "/install".into(),
+        known: Vec::new(),
+        scripts: true,
         dry_run: false,
     };
     assert!(import(&job, &mut |_| true, &mut |_| {}).unwrap_err().to_string().contains("outside"));
@@ -266,19 +275,21 @@ fn nothing_is_written_through_links_or_into_trees() {
     fs::create_dir_all(install.join("img/rootimg/etc")).unwrap();
     fs::create_dir_all(top.path().join("outside")).unwrap();
     std::os::unix::fs::symlink(top.path().join("outside"), install.join("img/rootimg/run")).unwrap();
+    fs::create_dir_all(install.join("custom")).unwrap();
     std::os::unix::fs::symlink("../outside", install.join("away")).unwrap();
-    std::os::unix::fs::symlink("img/rootimg", install.join("alias")).unwrap();
-    fs::write(install.join("file"), "a file").unwrap();
+    std::os::unix::fs::symlink("../../outside", install.join("custom/away")).unwrap();
+    std::os::unix::fs::symlink("../img/rootimg", install.join("custom/alias")).unwrap();
+    fs::write(install.join("custom/file"), "a file").unwrap();
     let at = |inside: &str| install.join(inside).display().to_string();
     let bundle = install.join("bundle.tgz");
     let cases = [
         (at("new"), at("img/rootimg/run/evil.service"), "tree of an image"),
         (at("new"), at("img/rootimg.1/etc/x"), "tree of an image"),
-        (at("img/rootimg"), at("list"), "tree of an image"),
-        (at("new"), at("away/evil.service"), "symbolic link"),
-        (at("new"), at("alias/etc/x"), "symbolic link"),
-        (at("away/x"), at("list"), "symbolic link"),
-        (at("new"), at("file/below"), "Not a directory"),
+        (at("img/rootimg"), at("custom/list"), "tree of an image"),
+        (at("new"), at("custom/away/evil.service"), "symbolic link"),
+        (at("new"), at("custom/alias/etc/x"), "symbolic link"),
+        (at("away/x"), at("custom/list"), "symbolic link"),
+        (at("new"), at("custom/file/below"), "Not a directory"),
         (at(""), at("list"), "directory of all images"),
         (install.display().to_string(), at("list"), "directory of all images"),
     ];
@@ -302,6 +313,8 @@ fn nothing_is_written_through_links_or_into_trees() {
             work: install.clone(),
             profile: None,
             within: install.clone(),
+            known: Vec::new(),
+            scripts: true,
             dry_run: false,
         };
         let error = import(&job, &mut |_| true, &mut |_| {}).unwrap_err().to_string();
@@ -317,19 +330,19 @@ fn a_failed_import_leaves_nothing_behind() {
     let top = tempfile::tempdir().unwrap();
     let install = top.path();
     let bundle = install.join("bundle.tgz");
-    for name in ["old/kernel", "old/rootimg/etc/motd", "lists/pkglist.ORIG/full", "lists/pkglist"] {
+    for name in ["old/kernel", "old/rootimg/etc/motd", "custom/pkglist.ORIG/full", "custom/pkglist"] {
         fs::create_dir_all(install.join(name).parent().unwrap()).unwrap();
         fs::write(install.join(name), "as it was").unwrap();
     }
     let manifest = |dir: &str| {
-        let (dir, list) = (install.join(dir).display().to_string(), install.join("lists/pkglist"));
+        let (dir, list) = (install.join(dir).display().to_string(), install.join("custom/pkglist"));
         format!(
             "<xcatimage><osimage><imagename>i</imagename></osimage><linuximage><rootimgdir>{dir}</rootimgdir>\
              <pkglist>{}</pkglist></linuximage></xcatimage>",
             list.display()
         )
     };
-    let packed = format!("i/files{}/lists/pkglist", install.display());
+    let packed = format!("i/files{}/custom/pkglist", install.display());
     for (dir, tree, accepted) in
         [("old", "not a tree", true), ("a/b/c", "not a tree", true), ("old", "", true), ("old", "", false)]
     {
@@ -349,6 +362,8 @@ fn a_failed_import_leaves_nothing_behind() {
             work: install.to_owned(),
             profile: None,
             within: install.to_owned(),
+            known: Vec::new(),
+            scripts: true,
             dry_run: false,
         };
         import(&job, &mut |_| accepted, &mut |_| {}).unwrap_err();
@@ -356,58 +371,111 @@ fn a_failed_import_leaves_nothing_behind() {
     }
 }
 
-/// Files of all nodes and of other images stay; new ones may come beside them.
+/// A bundle's files go below the image's directory and `custom`; nothing of others is replaced, and scripts are
+/// taken only when asked for.
 #[test]
-fn a_bundle_replaces_no_file_of_others() {
+fn a_bundle_has_its_places() {
+    use tar::EntryType::Regular;
     let dir = tempfile::tempdir().unwrap();
     let within = dir.path().join("install");
-    for name in ["postscripts/_ssh/authorized_keys", "netboot/other/kernel", "custom/list", "autoinst/cn2"] {
+    let kept = [
+        "postscripts/_ssh/authorized_keys",
+        "postscripts/syslog",
+        "netboot/other/kernel",
+        "custom/list",
+        "custom/other.list",
+        "custom/own.list",
+        "autoinst/cn2",
+    ];
+    for name in kept {
         fs::create_dir_all(within.join(name).parent().unwrap()).unwrap();
         fs::write(within.join(name), "ours").unwrap();
     }
-    let import = |list: &str, rootimgdir: &str| {
-        let path = |inside: &str| within.join(inside).display().to_string();
+    let path = |inside: &str| within.join(inside);
+    let known = vec![
+        Known {
+            name: "i".into(),
+            rootimgdir: None,
+            files: vec![path("custom/own.list"), path("custom/other.list")],
+        },
+        Known {
+            name: "other".into(),
+            rootimgdir: Some(path("netboot/other")),
+            files: vec![path("custom/other.list")],
+        },
+    ];
+    let import = |(column, file, rootimgdir): (&str, &str, &str), scripts: bool| {
+        let place = |inside: &str| path(inside).display().to_string();
+        let named = match column {
+            "extra" => {
+                let (dir, name) = file.rsplit_once('/').unwrap();
+                format!("<extra><name>0/{name}</name><dest>{}</dest></extra>", place(dir))
+            }
+            column => format!("<linuximage><{column}>{}</{column}></linuximage>", place(file)),
+        };
         let manifest = format!(
-            "<xcatimage><osimage><imagename>i</imagename></osimage><linuximage><rootimgdir>{}</rootimgdir>\
-             <pkglist>{}</pkglist></linuximage></xcatimage>",
-            path(rootimgdir),
-            path(list)
+            "<xcatimage><osimage><imagename>i</imagename></osimage><linuximage><rootimgdir>{}</rootimgdir></linuximage>\
+             {named}</xcatimage>",
+            place(rootimgdir),
         );
         let bundle = dir.path().join("bundle.tgz");
-        let mut tar = tar::Builder::new(flate2::write::GzEncoder::new(
-            fs::File::create(&bundle).unwrap(),
-            flate2::Compression::fast(),
-        ));
-        for (name, text) in [("i/manifest.xml", &*manifest), (&format!("i/files{}", path(list)), "evil")] {
-            let mut header = tar::Header::new_gnu();
-            header.set_size(text.len() as u64);
-            header.set_mode(0o644);
-            tar.append_data(&mut header, name, text.as_bytes()).unwrap();
-        }
-        tar.into_inner().unwrap().finish().unwrap();
-        let job = Import {
-            bundle,
-            work: dir.path().join("work"),
-            profile: None,
-            within: within.clone(),
-            dry_run: false,
+        let packed = match column {
+            "extra" => format!("i/extra/0/{}", file.rsplit_once('/').unwrap().1),
+            _ => format!("i/files{}", place(file)),
         };
+        forged(&bundle, &[("i/manifest.xml", Regular, &*manifest), (&*packed, Regular, "new")]);
+        let (work, within, known) = (dir.path().join("work"), within.clone(), known.clone());
+        let job = Import { bundle, work, profile: None, within, known, scripts, dry_run: false };
         super::import(&job, &mut |_| true, &mut |_| ()).map(drop).map_err(|error| error.to_string())
     };
-    for (list, rootimgdir, why) in [
-        ("postscripts/_ssh/authorized_keys", "netboot/i", "is there already"),
-        ("autoinst/cn2", "netboot/i", "is there already"),
-        ("netboot/other/kernel", "netboot/i", "is there already"),
-        ("custom", "netboot/i", "is a directory"),
-        ("custom/new", "postscripts", "a place for files of all nodes"),
-        ("custom/new", "custom/x", "a place for files of all nodes"),
+    let before = listing(&within);
+    for (case, why) in [
+        (("pkglist", "postscripts/_ssh/authorized_keys", "netboot/i"), "keys and settings of all nodes"),
+        (("extra", "postscripts/_ssh/authorized_keys2", "netboot/i"), "keys and settings of all nodes"),
+        (("extra", "postscripts/mypostscript.tmpl", "netboot/i"), "keys and settings of all nodes"),
+        (("extra", "postscripts/hostkeys/x", "netboot/i"), "keys and settings of all nodes"),
+        (("extra", "postscripts/syslog", "netboot/i"), "is there already"),
+        (("pkglist", "autoinst/cn2", "netboot/i"), "is not at a place for a bundle's files"),
+        (("extra", "autoinst/cn3", "netboot/i"), "is not at a place for a bundle's files"),
+        (("pkglist", "netboot/other/kernel", "netboot/i"), "is not at a place for a bundle's files"),
+        (("extra", "netboot/other2/kernel", "netboot/i"), "is not at a place for a bundle's files"),
+        (("extra", "lists/x", "netboot/i"), "is not at a place for a bundle's files"),
+        (("pkglist", "custom", "netboot/i"), "is a directory"),
+        (("pkglist", "custom/list", "netboot/i"), "is there already"),
+        (("pkglist", "custom/other.list", "netboot/i"), "is there already"),
+        (("pkglist", "custom/new", "netboot/other"), "is the directory of the image other"),
+        (("pkglist", "custom/new", "netboot/other/x"), "is the directory of the image other"),
+        (("pkglist", "custom/new", "netboot"), "is the directory of the image other"),
+        (("pkglist", "custom/new", "postscripts"), "a place for files of all nodes"),
+        (("pkglist", "custom/new", "autoinst/x"), "a place for files of all nodes"),
+        (("pkglist", "custom/new", "custom/x"), "a place for files of all nodes"),
     ] {
-        let error = import(list, rootimgdir).unwrap_err();
-        assert!(error.contains(why), "{list} {rootimgdir}: {error}");
+        let error = import(case, true).unwrap_err();
+        assert!(error.contains(why), "{case:?}: {error}");
     }
-    import("postscripts/new", "netboot/i").unwrap();
-    import("custom/list", "netboot/i").unwrap();
-    assert_eq!(fs::read_to_string(within.join("custom/list")).unwrap(), "evil");
-    assert_eq!(fs::read_to_string(within.join("custom/list.ORIG")).unwrap(), "ours");
-    assert_eq!(fs::read_to_string(within.join("postscripts/_ssh/authorized_keys")).unwrap(), "ours");
+    for case in [
+        ("postinstall", "custom/i.postinstall", "netboot/i"),
+        ("postinstall", "netboot/i/post.sh", "netboot/i"),
+        ("extra", "postscripts/new", "netboot/i"),
+        ("pkglist", "prescripts/new", "netboot/i"),
+    ] {
+        let error = import(case, false).unwrap_err();
+        assert!(error.contains("scripts that run as root") && error.contains(case.1), "{case:?}: {error}");
+    }
+    assert_eq!(listing(&within), before);
+    let mode = |name: &str| {
+        use std::os::unix::fs::PermissionsExt;
+        fs::metadata(path(name)).unwrap().permissions().mode() & 0o777
+    };
+    import(("postinstall", "custom/i.postinstall", "netboot/i"), true).unwrap();
+    import(("extra", "postscripts/new", "netboot/i"), true).unwrap();
+    import(("extra", "custom/debian/compute.postinstall", "netboot/i"), false).unwrap();
+    import(("pkglist", "custom/own.list", "netboot/i"), false).unwrap();
+    import(("synclists", "netboot/i/synclist", "netboot/i"), false).unwrap();
+    assert_eq!(fs::read_to_string(path("custom/own.list.ORIG")).unwrap(), "ours");
+    assert_eq!(mode("custom/debian/compute.postinstall"), 0o644);
+    assert_eq!((mode("custom/i.postinstall"), mode("postscripts/new")), (0o755, 0o755));
+    for name in kept.into_iter().filter(|name| *name != "custom/own.list") {
+        assert_eq!(fs::read_to_string(path(name)).unwrap(), "ours", "{name}");
+    }
 }

@@ -43,14 +43,22 @@ fn bundle_out_and_in() {
     run("rmimage -o debian12 -a x86_64");
     run("rmimage -o debian12 -a x86_64 -p compute --dry-run");
     run("imgimport img.tgz");
+    run("imgimport --dry-run --scripts img.tgz");
+    run("imgimport --scripts img.tgz");
     run("rmimage -o debian12 -a x86_64 -p compute --dry-run");
     run("lsdef -t osimage img");
     for script in ["mine", "nested/two"] {
         assert!(std::path::Path::new(&format!("{top}/install/postscripts/{script}")).is_file(), "{script}");
     }
     write(&format!("{top}/install/custom/a.pkglist"), "changed\n");
-    run("imgimport --dry-run img.tgz -f big -p cn1");
-    run("imgimport img.tgz -f big -p cn1");
+    run("imgimport --scripts img.tgz -f big -p cn1");
+    run("imgimport --scripts img.tgz");
+    write(&format!("{top}/install/custom/a.pkglist"), "bash\n");
+    run("imgimport --dry-run --scripts img.tgz -f big -p cn1");
+    run("imgimport --scripts img.tgz -f big -p cn1");
+    run("chtab imagename=img-big osimage.imagename=other linuximage.imagename=other");
+    run("imgimport --scripts img.tgz -f big");
+    run("chtab imagename=other osimage.imagename=img-big linuximage.imagename=img-big");
     run("lsdef -t osimage");
     run("lsdef cn1 -i provmethod,profile");
     run("imgimport nope.tgz");
@@ -64,7 +72,7 @@ fn bundle_out_and_in() {
     run("chtab key=installdir site.value=TOP");
     run("chtab key=installdir site.value=TOP/elsewhere");
     std::fs::create_dir_all(format!("{top}/elsewhere")).expect("directory");
-    run("imgimport other.tgz");
+    run("imgimport --scripts other.tgz");
     expect_file!["bundles.txt"].assert_eq(&text);
 }
 

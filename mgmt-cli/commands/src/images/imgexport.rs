@@ -157,7 +157,7 @@ fn script_files(node: &str, snapshot: &Snapshot) -> Result<Vec<(PathBuf, String)
 }
 
 /// The row of an image as column and value.
-fn columns(snapshot: &Snapshot, table: &str, image: &str) -> BTreeMap<String, String> {
+pub fn columns(snapshot: &Snapshot, table: &str, image: &str) -> BTreeMap<String, String> {
     let Some(table) = schema().find(table) else { return BTreeMap::new() };
     let row = table.col("imagename").and_then(|key| snapshot.find_row(&[(key, image)]));
     let Some(row) = row else { return BTreeMap::new() };

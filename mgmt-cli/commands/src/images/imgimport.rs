@@ -1,17 +1,20 @@
 //! `imgimport`: an image from one file.
 
 use crate::edits::{Edits, answers, show, transact};
+use crate::images::imgexport::columns;
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{Deed, Done, Out, Stop};
+use dawn_bootd::output::{CommandError, Deed, Done, Out, Stop};
 use dawn_cluster::csv::{read_header, read_records};
-use dawn_cluster::{Edit, ImageName, Text, col, schema};
-use dawn_imagebuilder::bundle::{Import, Imported, import};
+use dawn_cluster::{Edit, ImageName, Snapshot, Text, col, schema};
+use dawn_imagebuilder::bundle::{BundleError, Import, Imported, Known, Manifest, import};
 use dawn_serving::bounded_read::{self, Refused};
 use std::path::PathBuf;
 
 /// Read an image with its definition, lists and scripts from the file that imgexport wrote
 ///
-/// Files that exist are kept as FILE.ORIG. Nothing is written outside the install directory.
+/// The image's files go below its own rootimgdir, its lists there or below custom/ of the install directory, and
+/// nothing is written elsewhere. Files of this image that exist are kept as FILE.ORIG; others are not replaced,
+/// and the directory of another image is refused. Scripts are taken with --scripts only.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Nodes to use the image
@@ -23,9 +26,13 @@ pub struct Args {
     /// Accepted for compatibility
     #[arg(short = 'v', long = "verbose")]
     verbose: bool,
-    /// Show what would change without changing anything
+    /// Show which files and rows would be written, without writing any
     #[arg(long)]
     dry_run: bool,
+    /// Take scripts: the postinstall script, which genimage runs here as root, and files for postscripts/ and
+    /// prescripts/, which nodes run
+    #[arg(long)]
+    scripts: bool,
     /// Refused: copy the file yourself
     #[arg(short = 'R', long, value_name = "USER@HOST")]
     remotehost: Option<String>,
@@ -78,6 +85,8 @@ impl Command for Args {
             work: installdir.clone(),
             profile: self.profile.clone(),
             within: installdir,
+            known: known(&ctx.snapshot),
+            scripts: self.scripts,
             dry_run: self.dry_run,
         };
         let mut lines = Vec::new();
@@ -95,7 +104,7 @@ impl Command for Args {
         // The last line says that all is done, which it is when the tables are written.
         let last = if imported.is_ok() { lines.pop() } else { None };
         lines.into_iter().try_for_each(|line| out.notice(line))?;
-        let imported = imported.map_err(|error| Stop::unavailable(error.to_string()))?;
+        let imported = imported.map_err(refusal)?;
         if self.dry_run {
             let changes = ctx.snapshot.preview(&edits(&imported, &nodes)?.into_list())?;
             // Files were shown already; rows that stay as they are need no word.
@@ -106,6 +115,33 @@ impl Command for Args {
         let deed = Deed::new("imported", "osimage", name);
         out.report(&last.into_iter().fold(deed, Deed::line))
     }
+}
+
+/// The directories, lists and scripts of the images that are here.
+fn known(snapshot: &Snapshot) -> Vec<Known> {
+    let key = col::osimage::IMAGENAME;
+    let names = snapshot.rows(key.table).filter_map(|row| row.get(key));
+    names.map(|name| known_image(snapshot, name)).collect()
+}
+
+fn known_image(snapshot: &Snapshot, name: &str) -> Known {
+    let [osimage, linuximage] = ["osimage", "linuximage"].map(|table| columns(snapshot, table, name));
+    let files = Manifest { osimage, linuximage, extra: Vec::new() }.files();
+    let rootimgdir = snapshot.osimage(name).and_then(|image| image.rootimgdir(snapshot)).map(PathBuf::from);
+    Known { name: name.to_owned(), rootimgdir, files: files.into_iter().map(PathBuf::from).collect() }
+}
+
+fn refusal(error: BundleError) -> Stop {
+    let hint = match &error {
+        BundleError::Scripts(_) => {
+            "`imgimport --dry-run --scripts` shows where they would go; --scripts takes them."
+        }
+        BundleError::OfOther { .. } => {
+            "-f PROFILE imports it under another profile, in a directory of its own."
+        }
+        _ => return Stop::unavailable(error.to_string()),
+    };
+    CommandError::refused(error.to_string()).hint(hint).into()
 }
 
 /// The rows of the image, its litefile entries, and the nodes that are to use it.
