@@ -37,7 +37,7 @@ pub mod image_index;
 pub mod items;
 pub mod loaders;
 pub mod localdisk;
-mod mypostscript;
+pub mod mypostscript;
 pub mod names;
 pub mod node_edits;
 pub mod notify;

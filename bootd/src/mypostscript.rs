@@ -7,10 +7,15 @@
 //! come from a table must be names for a shell, or they are left out with a line in the log. Directories
 //! below `site.installdir` have the names under which HTTP serves them.
 //!
-//! Deliberately missing: a site's own template.
+//! A template `mypostscript.tmpl` in `postscripts` of the install directory takes the place of the built-in
+//! script ([`template`]); words in it get the values described above and no others.
 
 mod addons;
+mod own;
 mod packages;
+mod template;
+
+pub use template::fuzz;
 
 use crate::zones::{lets_nodes_log_in, own_zone, zone_row};
 use dawn_cluster::secrets::{Sensitivity, is_secret, of_site_key};
@@ -27,26 +32,38 @@ type Export<'a> = dyn FnMut(&str, &str) + 'a;
 
 /// The script, line by line. `host` is the name of this machine.
 pub(crate) fn lines(snapshot: &Snapshot, node: &str, host: &str) -> Vec<String> {
+    if let Some(text) = own::text(snapshot) {
+        return own::lines(&text, snapshot, node, host);
+    }
     let mut lines = Vec::new();
-    let mut export = |name: &str, value: &str| {
+    variables(snapshot, node, host, &mut |name: &str, value: &str| {
         lines.push(format!("{name}={}", quoted(value)));
         lines.push(format!("export {name}"));
-    };
-    site(snapshot, &mut export);
-    networks(snapshot, &mut export);
-    of_node(snapshot, node, &mut export);
-    network_of_firmware(snapshot, node, &mut export);
-    ssh(snapshot, node, &mut export);
-    routes(snapshot, node, &mut export);
-    nics(snapshot, node, &mut export);
-    of_switch_and_configuration(snapshot, node, &mut export);
-    clients_of_configuration(snapshot, node, &mut export);
-    addons::monitoring(snapshot, node, host, &mut export);
-    addons::vlans(snapshot, node, &mut export);
-    packages::of_image(snapshot, node, &mut export);
-    lines.extend(scripts(snapshot, node, "postscripts"));
-    lines.extend(scripts(snapshot, node, "postbootscripts"));
+    });
+    for half in HALVES {
+        lines.push(format!("# {half}-start-here"));
+        lines.extend(scripts(snapshot, node, half));
+        lines.push(format!("# {half}-end-here"));
+    }
     lines
+}
+
+/// The two lists of scripts, as columns and marks call them.
+const HALVES: [&str; 2] = ["postscripts", "postbootscripts"];
+
+fn variables(snapshot: &Snapshot, node: &str, host: &str, export: &mut Export<'_>) {
+    site(snapshot, export);
+    networks(snapshot, export);
+    of_node(snapshot, node, export);
+    network_of_firmware(snapshot, node, export);
+    ssh(snapshot, node, export);
+    routes(snapshot, node, export);
+    nics(snapshot, node, export);
+    of_switch_and_configuration(snapshot, node, export);
+    clients_of_configuration(snapshot, node, export);
+    addons::monitoring(snapshot, node, host, export);
+    addons::vlans(snapshot, node, export);
+    packages::of_image(snapshot, node, export);
 }
 
 /// One word for a POSIX shell; line ends become blanks, as clients read the script line by line.
@@ -249,8 +266,8 @@ fn image_name(image: &OsImage) -> String {
     image.get("imagename").map(|name| name.to_string()).unwrap_or_default()
 }
 
-/// The scripts of one half between their marks: the defaults', the image's, the node's; none twice, no empty
-/// group.
+/// The scripts of one half, each group between its marks: the defaults', the image's, the node's; none twice,
+/// no empty group.
 fn scripts(snapshot: &Snapshot, node: &str, half: &str) -> Vec<String> {
     let column = match half {
         "postscripts" => col::postscripts::POSTSCRIPTS,
@@ -264,7 +281,7 @@ fn scripts(snapshot: &Snapshot, node: &str, half: &str) -> Vec<String> {
     let image: Option<Text> = image.and_then(|image| image.get(half).cloned());
     let own = snapshot.attr(node, column);
     let mut seen: Vec<String> = Vec::new();
-    let mut lines = vec![format!("# {half}-start-here")];
+    let mut lines = Vec::new();
     for (group, list) in [("defaults", defaults), ("osimage", image), ("node", own)] {
         let list = list.unwrap_or_default();
         let fresh: Vec<String> = list
@@ -280,7 +297,6 @@ fn scripts(snapshot: &Snapshot, node: &str, half: &str) -> Vec<String> {
         lines.push(format!("# {group}-{half}-end-here"));
         seen.extend(fresh);
     }
-    lines.push(format!("# {half}-end-here"));
     lines
 }
 
