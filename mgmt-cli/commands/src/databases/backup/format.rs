@@ -34,6 +34,8 @@ const DIRECTORIES: [&str; 5] = ["ca", "cert", "clients", "hostkeys", "templates"
 const FILE_BYTES_MAX: u64 = 1 << 30;
 /// Files of a backup at most.
 const FILES_MAX: usize = 100_000;
+/// Bytes of the list at most: that many lines with paths of usual length.
+const CONTENTS_BYTES_MAX: u64 = 64 << 20;
 /// Directories below each other at most.
 const DEPTH_MAX: usize = 16;
 
@@ -182,7 +184,8 @@ impl Writer {
 
     fn add(&mut self, inside: &Path, mode: u32, bytes: &[u8]) -> Result<(), BackupError> {
         self.write(inside, bytes)?;
-        self.lines.push(format!("{mode:04o} {} {} {}", bytes.len(), digest(bytes), inside.display()));
+        let (bytes, digest) = (bytes.len() as u64, digest(bytes));
+        self.lines.push(Listed { path: inside.to_owned(), mode, bytes, digest }.line());
         Ok(())
     }
 
@@ -196,7 +199,7 @@ impl Writer {
     /// Writes the list, makes everything durable, and gives the directory its name; the number of files.
     pub fn finish(self, change: u64) -> Result<usize, BackupError> {
         let head = format!("{FIRST_LINE}\nchange {change}\n");
-        let lines: String = self.lines.iter().map(|line| format!("{line}\n")).collect();
+        let lines = self.lines.concat();
         self.write(Path::new(CONTENTS), format!("{head}{lines}{LAST_LINE}\n").as_bytes())?;
         let sync = |path: &Path| File::open(path).and_then(|file| file.sync_all()).map_err(failed(path));
         sync(&self.partial)?;
@@ -229,17 +232,16 @@ struct Listed {
     digest: String,
 }
 
+impl Listed {
+    fn line(&self) -> String {
+        format!("{:04o} {} {} {}\n", self.mode, self.bytes, self.digest, self.path.display())
+    }
+}
+
 impl Backup {
     /// Reads a backup and compares every byte with its list.
     pub fn read(directory: &Path) -> Result<Self, BackupError> {
-        let contents = directory.join(CONTENTS);
-        let text = std::fs::read_to_string(&contents).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
-                BackupError::NoContents(directory.to_owned())
-            }
-            _ => BackupError::Io { path: contents, source },
-        })?;
-        let (change, listed) = list(&text)?;
+        let (change, listed) = list(&contents(directory)?)?;
         let mut backup = Self { change, tables: Vec::new(), data: Vec::new() };
         for entry in &listed {
             let bytes = proved(directory, entry)?;
@@ -255,6 +257,42 @@ impl Backup {
         }
         Ok(backup)
     }
+}
+
+/// The text of the list.
+fn contents(directory: &Path) -> Result<String, BackupError> {
+    let path = directory.join(CONTENTS);
+    let mut text = String::new();
+    let file = File::open(&path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            BackupError::NoContents(directory.to_owned())
+        }
+        _ => BackupError::Io { path: path.clone(), source },
+    })?;
+    file.take(CONTENTS_BYTES_MAX + 1).read_to_string(&mut text).map_err(failed(&path))?;
+    if text.len() as u64 > CONTENTS_BYTES_MAX {
+        return Err(BackupError::File { path: CONTENTS.into(), reason: "is longer than 64 MiB" });
+    }
+    Ok(text)
+}
+
+/// For fuzzing: what a list of any bytes names lies in the backup and is of its form, and a list that was read
+/// says the same when it is written again.
+pub fn fuzz_contents(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let Ok((change, listed)) = list(&text) else { return };
+    assert!(listed.len() <= FILES_MAX, "bounded");
+    let mut again = format!("{FIRST_LINE}\nchange {change}\n");
+    for entry in &listed {
+        assert!(is_of_backup(&entry.path) && entry.path.is_relative(), "{:?}", entry.path);
+        assert!(entry.path.components().all(|part| matches!(part, Component::Normal(_))), "{:?}", entry.path);
+        assert!(entry.mode <= 0o777 && entry.bytes <= FILE_BYTES_MAX, "{:?}", entry.path);
+        again.push_str(&entry.line());
+    }
+    again.push_str(LAST_LINE);
+    let (same, entries) = list(&again).unwrap_or_default();
+    assert!(same == change && entries.len() == listed.len(), "{again}");
+    assert!(entries.iter().zip(&listed).all(|(one, other)| one.line() == other.line()), "{again}");
 }
 
 fn list(text: &str) -> Result<(u64, Vec<Listed>), BackupError> {
@@ -298,7 +336,7 @@ fn is_of_backup(path: &Path) -> bool {
     let parts: Option<Vec<&str>> = path
         .components()
         .map(|part| match part {
-            Component::Normal(name) => name.to_str(),
+            Component::Normal(name) => name.to_str().filter(|name| !name.contains(char::is_control)),
             _ => None,
         })
         .collect();
@@ -379,6 +417,17 @@ mod tests {
     }
 
     #[test]
+    fn what_the_fuzzer_asks_holds() {
+        let top = tempfile::tempdir().unwrap();
+        let text = std::fs::read_to_string(backup(top.path()).join(CONTENTS)).unwrap();
+        for list in
+            [text.clone(), text.replace("ca.key", "ca.key\r"), text.replace("ca/ca.key", "ca//./ca.key")]
+        {
+            fuzz_contents(list.as_bytes());
+        }
+    }
+
+    #[test]
     fn what_cannot_be_kept_is_an_error_and_leaves_nothing() {
         let top = tempfile::tempdir().unwrap();
         let data = top.path().join("data");
@@ -403,7 +452,7 @@ mod tests {
             assert!(text.contains(from), "{text}");
             std::fs::write(path, text.replacen(from, to, 1)).unwrap();
         }
-        let cases: [Damage; 11] = [
+        let cases: [Damage; 12] = [
             (|d| std::fs::remove_file(d.join(CONTENTS)).unwrap(), "is not a backup of Dawn"),
             (|d| std::fs::remove_file(d.join("tables/site.csv")).unwrap(), "tables/site.csv is missing"),
             (|d| std::fs::write(d.join("tables/site.csv"), "#key,valuE\n").unwrap(), "the digest"),
@@ -415,6 +464,7 @@ mod tests {
             (|d| edit(d, "change 7", "change x"), "the number of the change"),
             (|d| edit(d, "data/ca/ca.key", "data/ca/../../../etc/passwd"), "it is not a line of a list"),
             (|d| edit(d, "data/ca/ca.key", "data/dawn.sqlite"), "it is not a line of a list"),
+            (|d| edit(d, "data/ca/ca.key", "data/ca/ca\u{1b}.key"), "it is not a line of a list"),
         ];
         for (damage, reason) in cases {
             let top = tempfile::tempdir().unwrap();
