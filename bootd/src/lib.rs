@@ -40,6 +40,7 @@ pub mod localdisk;
 pub mod mypostscript;
 pub mod names;
 pub mod node_edits;
+mod node_names;
 pub mod notify;
 pub mod output;
 pub mod owner;

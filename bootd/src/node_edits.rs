@@ -1,5 +1,6 @@
 //! Changes in the name of a node, and the check that edits stay with the nodes they are for.
 
+use crate::node_names::{Limits, belongs_to_others};
 use crate::output::{Done, Stop};
 use dawn_cluster::{Change, Col, Edit, MANAGEMENT_GROUP, Model, Snapshot, col};
 use std::collections::BTreeSet;
@@ -75,22 +76,16 @@ pub fn keep_to(snapshot: &Snapshot, edits: &[Edit], open: bool, covers: impl Fn(
         return Ok(());
     }
     let next = snapshot.with(edits)?;
-    for node in renamed {
-        let before = names(snapshot, &node);
-        let claimed = names(&next, &node).into_iter().find(|name| {
-            **name != *node && !before.contains(name) && belongs_to_others(snapshot, name, &covers)
-        });
-        if let Some(name) = claimed {
-            return Err(Stop::refused(format!("Permission denied: {node} may not be called {name}")));
+    let limits = Limits::new(snapshot, &covers);
+    // A row of a group names its members.
+    let members =
+        renamed.iter().filter(|name| snapshot.is_group(name)).flat_map(|g| snapshot.group_members(g));
+    for node in members.chain(renamed.iter().cloned()) {
+        if let Some((name, why)) = limits.refused(&next, &node) {
+            return Err(Stop::refused(format!("Permission denied: {node} may not be called {name}: {why}")));
         }
     }
     Ok(())
-}
-
-/// The names that `makehosts` would write for a node: prefixes and suffixes of its interfaces make some.
-fn names(snapshot: &Snapshot, node: &str) -> BTreeSet<String> {
-    let addresses = snapshot.named_addresses(node).into_iter();
-    addresses.flat_map(|known| std::iter::once(known.name).chain(known.aliases)).collect()
 }
 
 /// What a cell of a node claims that belongs to another node or to this machine: a name or address that
@@ -117,18 +112,4 @@ fn claimed(
         return None;
     }
     words().find(|word| belongs_to_others(snapshot, word, &covers)).map(str::to_owned)
-}
-
-/// Whether a name or address is that of a node that is not covered, or of this machine. Names are the same in
-/// upper and lower case (RFC 4343).
-fn belongs_to_others(snapshot: &Snapshot, word: &str, covers: impl Fn(&str) -> bool) -> bool {
-    let is_others = |name: &str| snapshot.has_node(name) && !covers(name);
-    let of_node = |name: &str| is_others(name) || is_others(&name.to_ascii_lowercase());
-    let short = word.split('.').next().unwrap_or(word);
-    let owner = word.parse().ok().and_then(|ip| snapshot.node_by_ip(ip));
-    of_node(word)
-        || of_node(short)
-        || owner.is_some_and(|name| !covers(&name))
-        || short.eq_ignore_ascii_case("localhost")
-        || snapshot.site("master").as_deref() == Some(word)
 }

@@ -1,0 +1,205 @@
+//! Which names a caller who is limited to some nodes may give to them.
+//!
+//! `makehosts` and the name server hand the names on: a name of another machine would bring the machine's
+//! traffic to the node, and a name outside of the cluster's domain would stand for a host on the Internet.
+
+use dawn_cluster::{Col, Row, Snapshot, Text, col, nic_column_for};
+use std::cell::OnceCell;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+/// What is taken already, for a caller who may change the nodes that `covers` says.
+pub(crate) struct Limits<'a> {
+    snapshot: &'a Snapshot,
+    covers: &'a dyn Fn(&str) -> bool,
+    /// Made for the first new name.
+    others: OnceCell<BTreeSet<String>>,
+}
+
+impl<'a> Limits<'a> {
+    /// The names as they are before the change.
+    pub(crate) fn new(snapshot: &'a Snapshot, covers: &'a dyn Fn(&str) -> bool) -> Self {
+        Self { snapshot, covers, others: OnceCell::new() }
+    }
+
+    /// The first name that the node gets by a change and may not have, and why.
+    pub(crate) fn refused(&self, next: &Snapshot, node: &str) -> Option<(String, &'static str)> {
+        let before = names(self.snapshot, node);
+        let is_new = |name: &String| **name != *node && !before.contains(name);
+        names(next, node).into_iter().filter(is_new).find_map(|name| {
+            let why = self.unfit(&name)?;
+            Some((name, why))
+        })
+    }
+
+    fn unfit(&self, name: &str) -> Option<&'static str> {
+        let inside = without_domain(self.snapshot, name);
+        let others = self.others.get_or_init(|| names_of_others(self.snapshot, self.covers));
+        let is_others = belongs_to_others(self.snapshot, name, self.covers)
+            || inside.iter().chain([&folded(name)]).any(|name| others.contains(name));
+        match () {
+            () if is_others => Some("it is the name of another machine"),
+            () if inside.is_none() => Some("it is outside of the cluster's domain"),
+            () => None,
+        }
+    }
+}
+
+/// The names that `makehosts` would write for a node, or would as soon as it has the address that goes with
+/// them: prefixes and suffixes of its interfaces make some.
+fn names(snapshot: &Snapshot, node: &str) -> BTreeSet<String> {
+    let addresses = snapshot.named_addresses(node).into_iter();
+    let known = addresses.flat_map(|known| std::iter::once(known.name).chain(known.aliases));
+    let words = |cell: Option<Text>| cell.map(|cell| cell.to_string()).unwrap_or_default();
+    let hostnames = words(snapshot.attr(node, col::hosts::HOSTNAMES));
+    let hostnames = hostnames.split([',', ' ']).map(str::to_owned);
+    let others = words(snapshot.attr(node, col::hosts::OTHERINTERFACES));
+    let others = others.split(',').filter_map(|part| Some(part.split_once(':')?.0.to_owned()));
+    let others = others.map(|name| if name.starts_with('-') { format!("{node}{name}") } else { name });
+    let parts = |col: Col| {
+        let cell = nic_column_for(&words(snapshot.attr(node, col)), node);
+        let values = cell.split(',').filter_map(|entry| Some(entry.split_once('!')?.1.to_owned()));
+        values.flat_map(|values| values.split(['|', ' ']).map(str::to_owned).collect::<Vec<_>>()).collect()
+    };
+    let [prefixes, suffixes, aliases]: [Vec<String>; 3] =
+        [col::nics::NICHOSTNAMEPREFIXES, col::nics::NICHOSTNAMESUFFIXES, col::nics::NICALIASES].map(parts);
+    let prefixed = prefixes.iter().filter(|part| !part.is_empty()).map(|part| format!("{part}{node}"));
+    let suffixed = suffixes.iter().filter(|part| !part.is_empty()).map(|part| format!("{node}{part}"));
+    let all = known.chain(hostnames).chain(others).chain(prefixed).chain(suffixed).chain(aliases);
+    all.filter(|name| !name.is_empty()).collect()
+}
+
+/// Names are the same in upper and lower case, and with the dot of the root at their end (RFC 4343, RFC 1034).
+fn folded(name: &str) -> String {
+    name.trim_end_matches('.').to_ascii_lowercase()
+}
+
+/// The name as it stands in one of the domains of `site` and the networks; `None` for one outside of them.
+fn without_domain(snapshot: &Snapshot, name: &str) -> Option<String> {
+    let name = folded(name);
+    if !name.contains('.') {
+        return Some(name);
+    }
+    let networks = snapshot.enabled_rows("networks").filter_map(|row| row.get(col::networks::DOMAIN));
+    let domains = snapshot.site("domain").into_iter().chain(networks.cloned());
+    let mut domains = domains.map(|own| folded(&own)).filter(|own| !own.is_empty());
+    domains.find_map(|own| Some(name.strip_suffix(&own)?.strip_suffix('.')?.to_owned()))
+}
+
+/// Columns and keys of `site` that name machines by their host name.
+const MACHINES: [Col; 16] = [
+    col::ipmi::BMC,
+    col::openbmc::BMC,
+    col::mp::MPA,
+    col::ppc::HCP,
+    col::vm::HOST,
+    col::pduoutlet::PDU,
+    col::noderes::XCATMASTER,
+    col::noderes::NFSSERVER,
+    col::noderes::TFTPSERVER,
+    col::noderes::SERVICENODE,
+    col::networks::GATEWAY,
+    col::networks::TFTPSERVER,
+    col::networks::NAMESERVERS,
+    col::networks::NTPSERVERS,
+    col::networks::LOGSERVERS,
+    col::switch::SWITCH,
+];
+const MACHINES_OF_SITE: [&str; 5] = ["master", "nameservers", "ntpservers", "logservers", "forwarders"];
+
+/// The names of machines that are none of the caller's nodes, with and without their domain: interfaces of
+/// other nodes, and machines that the tables name.
+fn names_of_others(snapshot: &Snapshot, covers: &dyn Fn(&str) -> bool) -> BTreeSet<String> {
+    let others = snapshot.node_names().filter(|node| !covers(node));
+    let mut found: BTreeSet<String> = others.flat_map(|node| names(snapshot, node)).collect();
+    for column in MACHINES {
+        let own = |row: &&Row| {
+            column.table.info().node_col().and_then(|node| row.get(node)).is_some_and(|node| covers(node))
+        };
+        let rows = snapshot.rows(column.table).filter(|row| !own(row));
+        found.extend(rows.filter_map(|row| row.get(column)).flat_map(|cell| words_of(cell)));
+    }
+    found.extend(
+        MACHINES_OF_SITE.iter().filter_map(|key| snapshot.site(key)).flat_map(|cell| words_of(&cell)),
+    );
+    let folded: BTreeSet<String> = found.iter().map(|name| folded(name)).collect();
+    folded.iter().filter_map(|name| without_domain(snapshot, name)).chain(folded.iter().cloned()).collect()
+}
+
+fn words_of(cell: &str) -> Vec<String> {
+    let words = cell.split([',', ' ', ';', '|', '!']);
+    words.filter(|word| !word.is_empty() && word.parse::<IpAddr>().is_err()).map(str::to_owned).collect()
+}
+
+/// Whether a name or address is that of a node that is not covered, or of this machine. Names are the same in
+/// upper and lower case (RFC 4343).
+pub(crate) fn belongs_to_others(snapshot: &Snapshot, word: &str, covers: impl Fn(&str) -> bool) -> bool {
+    let is_others = |name: &str| snapshot.has_node(name) && !covers(name);
+    let of_node = |name: &str| is_others(name) || is_others(&name.to_ascii_lowercase());
+    let short = word.split('.').next().unwrap_or(word);
+    let owner = word.parse().ok().and_then(|ip| snapshot.node_by_ip(ip));
+    of_node(word)
+        || of_node(short)
+        || owner.is_some_and(|name| !covers(&name))
+        || short.eq_ignore_ascii_case("localhost")
+        || snapshot.site("master").as_deref() == Some(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dawn_cluster::Edit;
+    #[test]
+    fn names_of_others_and_of_other_domains_are_refused() {
+        let base = Snapshot::from_rows([
+            ("site", &[("key", "domain"), ("value", "cluster.example")][..]),
+            ("nodelist", &[("node", "cn1")]),
+            ("nodelist", &[("node", "cn2")]),
+            ("nodelist", &[("node", "cn1-a7")]),
+            ("hosts", &[("node", "cn1"), ("ip", "10.0.0.1")]),
+            (
+                "hosts",
+                &[
+                    ("node", "cn2"),
+                    ("ip", "10.0.0.2"),
+                    ("hostnames", "login"),
+                    ("otherinterfaces", "-ib:10.8.0.2"),
+                ],
+            ),
+            ("ipmi", &[("node", "cn2"), ("bmc", "bmc-cn2.mgmt.example")]),
+            (
+                "networks",
+                &[("net", "10.0.0.0"), ("mask", "255.255.0.0"), ("ntpservers", "clock.cluster.example")],
+            ),
+        ]);
+        let covers = |name: &str| name == "cn1";
+        let limits = Limits::new(&base, &covers);
+        for (table, column, value, why) in [
+            ("hosts", "hostnames", "www.bank.example", "outside"),
+            ("hosts", "hostnames", "a,www.bank.example.", "outside"),
+            ("hosts", "hostnames", "cluster.example.evil", "outside"),
+            ("hosts", "hostnames", "xcluster.example", "outside"),
+            ("hosts", "hostnames", "|.*|www.bank.example|", "outside"),
+            ("hosts", "otherinterfaces", "www.bank.example:10.0.0.98", "outside"),
+            ("nics", "nicaliases", "eth9!www.bank.example", "outside"),
+            ("nics", "nichostnamesuffixes", "eth9!.bank.example", "outside"),
+            ("nics", "nichostnameprefixes", "eth9!a.bank-", "outside"),
+            ("hosts", "hostnames", "login", "another"),
+            ("hosts", "hostnames", "LOGIN.cluster.example", "another"),
+            ("hosts", "hostnames", "cn2-ib", "another"),
+            ("hosts", "hostnames", "bmc-cn2.mgmt.example", "another"),
+            ("hosts", "hostnames", "clock", "another"),
+            ("hosts", "hostnames", "clock.cluster.example", "another"),
+            ("nics", "nichostnamesuffixes", "eth9!-a7", "another"),
+            ("hosts", "hostnames", "vm.cluster.example", ""),
+            ("hosts", "hostnames", "vm,db.rack1.Cluster.Example.", ""),
+            ("hosts", "hostnames", "cn1-a", ""),
+        ] {
+            let next =
+                base.with(&[Edit::set(table, &[("node", "cn1")], &[(column, value)]).unwrap()]).unwrap();
+            let got = limits.refused(&next, "cn1");
+            assert_eq!(got.is_some(), !why.is_empty(), "{column} {value}: {got:?}");
+            assert!(got.iter().all(|(_, text)| text.contains(why)), "{column} {value}: {got:?}");
+        }
+    }
+}
