@@ -1,7 +1,7 @@
 //! Which file systems are mounted where, without asking any of them: a mount whose server is gone hangs
 //! the thread that asks.
 //!
-//! The table is `/proc/self/mountinfo` (proc(5)). What is known of a path from its text alone is which mount
+//! The table is `/proc/self/mountinfo` (proc(5)), which only this file reads. What is known of a path from its text alone is which mount
 //! it lies on if no symbolic link leads elsewhere; [`Mounts::network`] follows links as far as that cannot
 //! hang.
 
@@ -62,45 +62,59 @@ pub fn is_local(file: impl AsFd) -> bool {
     LOCAL_TYPES.contains(&kind) && !FAR_DEVICES.contains(&major(stat.st_dev))
 }
 
-/// The mount points of this machine.
+/// The mount points of this machine, in the order in which they were mounted.
 #[derive(Debug, Default)]
-pub struct Mounts {
-    network: Vec<PathBuf>,
-    local: Vec<PathBuf>,
+pub struct Mounts(Vec<Mount>);
+
+#[derive(Debug)]
+struct Mount {
+    id: u64,
+    point: PathBuf,
+    is_network: bool,
 }
 
 impl Mounts {
     /// Reads the table.
     #[must_use]
     pub fn now() -> Self {
-        Self::parse(&fs::read_to_string(TABLE).unwrap_or_default())
+        Self::parse(&String::from_utf8_lossy(&fs::read(TABLE).unwrap_or_default()))
     }
 
     /// Reads the text of a table; lines that are not understood are left out.
     #[must_use]
     pub fn parse(table: &str) -> Self {
-        let mut mounts = Self::default();
-        for line in table.lines() {
-            let Some((fields, rest)) = line.split_once(" - ") else { continue };
-            let Some(point) = fields.split(' ').nth(4) else { continue };
+        let mount = |line: &str| {
+            let (fields, rest) = line.split_once(" - ")?;
+            let mut fields = fields.split(' ');
+            let id = fields.next()?.parse().ok()?;
+            let point = PathBuf::from(unescaped(fields.nth(3)?));
             let kind = rest.split([' ', '.']).next().unwrap_or_default();
-            let list = if NETWORK_TYPES.contains(&kind) { &mut mounts.network } else { &mut mounts.local };
-            list.push(PathBuf::from(unescaped(point)));
-        }
-        mounts
+            Some(Mount { id, point, is_network: NETWORK_TYPES.contains(&kind) })
+        };
+        Self(table.lines().filter_map(mount).collect())
+    }
+
+    /// Where the mount with this id is, as `STATX_MNT_ID` names it.
+    #[must_use]
+    pub fn of_id(&self, id: u64) -> Option<&Path> {
+        self.0.iter().find(|mount| mount.id == id).map(|mount| mount.point.as_path())
+    }
+
+    /// The mount points at or below a directory.
+    pub fn below(&self, dir: &Path) -> impl DoubleEndedIterator<Item = &Path> {
+        self.0.iter().map(|mount| mount.point.as_path()).filter(move |point| point.starts_with(dir))
     }
 
     /// The mount point that holds `path`, by its text.
     #[must_use]
     pub fn point(&self, path: &Path) -> &Path {
-        let all = self.local.iter().chain(&self.network).filter(|point| path.starts_with(point));
-        all.max_by_key(|point| point.components().count()).map_or(Path::new("/"), PathBuf::as_path)
+        self.longest(path, |_| true).unwrap_or(Path::new("/"))
     }
 
     /// Whether there is any mount that may hang with a server.
     #[must_use]
     pub fn has_network(&self) -> bool {
-        !self.network.is_empty()
+        self.0.iter().any(|mount| mount.is_network)
     }
 
     /// The network mount that `path` leads to; each step is looked at before it is taken.
@@ -136,23 +150,43 @@ impl Mounts {
     }
 
     fn holding(&self, path: &Path) -> Option<&Path> {
-        let longest = |list: &'_ [PathBuf]| {
-            list.iter().filter(|point| path.starts_with(point)).map(|point| point.components().count()).max()
-        };
-        let point = self.network.iter().filter(|point| path.starts_with(point));
-        let point = point.max_by_key(|point| point.components().count())?;
+        let network = self.longest(path, |mount| mount.is_network)?;
+        let local = self.longest(path, |mount| !mount.is_network);
         // A direct autofs mount has both types at one place.
-        (longest(&self.local).unwrap_or(0) < point.components().count()).then_some(point)
+        local.is_none_or(|local| depth(local) < depth(network)).then_some(network)
+    }
+
+    /// The mount point that holds `path` by its text, of some of the mounts.
+    fn longest(&self, path: &Path, counts: impl Fn(&Mount) -> bool) -> Option<&Path> {
+        let points = self.0.iter().filter(|mount| counts(mount)).map(|mount| mount.point.as_path());
+        points.filter(|point| path.starts_with(point)).max_by_key(|point| depth(point))
     }
 }
 
 const TABLE: &str = "/proc/self/mountinfo";
 
-/// Blank, tab, newline and backslash are written as octal numbers.
-fn unescaped(text: &str) -> String {
-    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
-        .iter()
-        .fold(text.to_owned(), |text, (escape, plain)| text.replace(escape, plain))
+fn depth(path: &Path) -> usize {
+    path.components().count()
+}
+
+/// Blanks and the like are written as octal numbers, `\040`.
+fn unescaped(field: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = field.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let digits = after.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()).filter(|_| *first == b'\\') {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = after.get(3..).unwrap_or_default();
+            }
+            None => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// The table of this moment, read again only when the kernel says that it has changed.
@@ -181,9 +215,9 @@ impl CurrentMounts {
 }
 
 fn read(file: &mut File) -> Mounts {
-    let mut text = String::new();
-    let done = file.rewind().and_then(|()| file.read_to_string(&mut text));
-    done.map_or_else(|_| Mounts::now(), |_| Mounts::parse(&text))
+    let mut bytes = Vec::new();
+    let done = file.rewind().and_then(|()| file.read_to_end(&mut bytes));
+    done.map_or_else(|_| Mounts::now(), |_| Mounts::parse(&String::from_utf8_lossy(&bytes)))
 }
 
 fn has_changed(file: &File) -> bool {
@@ -219,6 +253,17 @@ mod tests {
         for (path, point) in [("/far/a", "/far"), ("/far/near/a", "/far/near"), ("/farther", "/")] {
             assert_eq!(mounts.point(Path::new(path)), Path::new(point), "{path}");
         }
+        assert_eq!(mounts.of_id(4), Some(Path::new("/f x")));
+        assert_eq!(mounts.of_id(5), None);
+        let below: Vec<&Path> = mounts.below(Path::new("/far")).collect();
+        assert_eq!(below, [Path::new("/far"), Path::new("/far/near")]);
+    }
+
+    #[test]
+    fn mount_points_are_unescaped() {
+        assert_eq!(unescaped("/a\\040b\\134c"), "/a b\\c");
+        assert_eq!(unescaped("/plain\\"), "/plain\\");
+        assert_eq!(unescaped("/\\134040"), "/\\040");
     }
 
     #[test]

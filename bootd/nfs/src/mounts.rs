@@ -7,11 +7,13 @@
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
+
+use dawn_serving::mounts::Mounts as MountTable;
 
 use crate::export::Access;
 use crate::sys::{self, Stat};
@@ -58,8 +60,8 @@ impl Mounts {
 }
 
 fn open(path: &Path, stat: &Stat, access: Access) -> Result<Mount, Errno> {
-    let top = mount_point(stat.mount);
-    let fd = top.and_then(|top| private(&top, stat, access).ok());
+    let table = MountTable::now();
+    let fd = table.of_id(stat.mount).and_then(|top| private(top, stat, access).ok());
     let fd = match fd {
         Some(fd) => fd,
         None => private(path, stat, access)?,
@@ -89,13 +91,4 @@ pub fn clone_or_plain(path: &Path, access: Access) -> Result<OwnedFd, Errno> {
         Err(Errno::PERM | Errno::NOSYS | Errno::INVAL | Errno::ACCESS) => sys::open_path(path),
         other => other,
     }
-}
-
-/// Where a mount of this process is, by its id.
-fn mount_point(id: u64) -> Option<PathBuf> {
-    let table = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
-    let id = id.to_string();
-    let line = table.lines().find(|line| line.split(' ').next() == Some(&id))?;
-    // Blanks and the like are written as octal; such mounts are opened by the tree's own path.
-    line.split(' ').nth(4).filter(|point| !point.contains('\\')).map(PathBuf::from)
 }

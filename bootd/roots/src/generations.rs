@@ -16,6 +16,7 @@
 //! the one it was.
 
 use dawn_serving::disks::WAIT_TIME_MAX;
+use dawn_serving::mounts::Mounts;
 use dawn_serving::{DiskPool, sealed, whole};
 use rustix::fs::{AtFlags, CWD, StatxFlags};
 use std::collections::{BTreeMap, BTreeSet};
@@ -406,9 +407,7 @@ fn remove(path: &Path) -> io::Result<()> {
         doomed.push(DOOMED);
         fs::rename(path, &doomed)?;
     }
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let inside = |line: &str| line.split(' ').nth(1).is_some_and(|at| Path::new(at).starts_with(&doomed));
-    if mounts.lines().any(inside) {
+    if Mounts::now().below(Path::new(&doomed)).next().is_some() {
         return Err(io::Error::other("something is mounted in it"));
     }
     fs::remove_dir_all(&doomed)

@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use dawn_serving::beneath::Beneath;
+use dawn_serving::mounts::Mounts;
 use dawn_serving::whole;
 use dawn_wire::image::{INITRD_STATELESS, INITRD_STATELITE, KERNEL, ROOT};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -187,47 +188,16 @@ pub(crate) fn remove_tree(path: &Path) -> Result<(), GenimageError> {
         return fs::remove_file(path).map_err(|source| file_error(path, source));
     }
     let real = fs::canonicalize(path).map_err(|source| file_error(path, source))?;
-    for mount in mounts_below(&real).iter().rev() {
+    for mount in Mounts::now().below(&real).rev() {
         let _ = unmount(mount, UnmountFlags::DETACH);
     }
-    if !mounts_below(&real).is_empty() {
+    if Mounts::now().below(&real).next().is_some() {
         return Err(GenimageError::Mounted(real));
     }
     if fs::symlink_metadata(&real).map(|now| now.dev()).ok() != Some(stat.dev()) {
         return Err(GenimageError::Mounted(real));
     }
     fs::remove_dir_all(&real).map_err(|source| file_error(&real, source))
-}
-
-/// Mount points at or below a directory, in the order they were mounted.
-fn mounts_below(dir: &Path) -> Vec<PathBuf> {
-    let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    text.lines()
-        .filter_map(|line| line.split(' ').nth(4))
-        .map(|field| PathBuf::from(unescape(field)))
-        .filter(|mount| mount.starts_with(dir))
-        .collect()
-}
-
-/// mountinfo writes blanks and the like as `\040`.
-fn unescape(field: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = field.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let code =
-            after.get(..3).and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
-        match (first, code) {
-            (b'\\', Some(byte)) => {
-                bytes.push(byte);
-                rest = after.get(3..).unwrap_or_default();
-            }
-            _ => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]
@@ -321,11 +291,5 @@ mod tests {
         assert!(matches!(lock(dir.path()), Err(GenimageError::Busy(_))));
         drop(held);
         lock(dir.path()).unwrap();
-    }
-
-    #[test]
-    fn mount_points_are_unescaped() {
-        assert_eq!(unescape("/a\\040b\\134c"), "/a b\\c");
-        assert_eq!(unescape("/plain\\"), "/plain\\");
     }
 }
