@@ -657,10 +657,7 @@ fn has_inverse(entry: &LogEntry) -> Result<(), ModelError> {
 
 /// Cuts a text at a character's border.
 pub fn truncate(text: &mut String, bytes_max: usize) {
-    if text.len() > bytes_max {
-        let end = (0..=bytes_max).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-        text.truncate(end);
-    }
+    text.truncate(text.floor_char_boundary(bytes_max));
 }
 
 fn undone_by(command: &str) -> Option<u64> {

@@ -119,11 +119,7 @@ impl Sinks {
 }
 
 fn clip(line: &str) -> &str {
-    let mut end = line.len().min(LINE_BYTES_MAX);
-    while !line.is_char_boundary(end) {
-        end -= 1;
-    }
-    line.get(..end).unwrap_or(line)
+    line.get(..line.floor_char_boundary(LINE_BYTES_MAX)).unwrap_or(line)
 }
 
 #[cfg(test)]
