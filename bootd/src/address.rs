@@ -1,4 +1,4 @@
-//! The addresses of this machine, asked for and asked for again.
+//! The addresses of this machine, asked for and asked for again, and its name.
 
 use arc_swap::ArcSwap;
 use dawn_dhcp::shell;
@@ -27,6 +27,14 @@ pub fn of_this_machine() -> io::Result<LocalAddresses> {
         })
     });
     Ok(LocalAddresses::new(addresses.collect()))
+}
+
+/// This machine's name: in certificates and answers, and where `dhcpinterfaces` and `dnsinterfaces` speak of
+/// it.
+#[must_use]
+pub fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    if name.is_empty() { "localhost".to_owned() } else { name }
 }
 
 /// A first look.

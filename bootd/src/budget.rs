@@ -6,6 +6,7 @@
 //! answered from the snapshot. `docs/limits.md` has the same table for administrators.
 
 use dawn_cluster::Model;
+use dawn_nfs::sys::raise_descriptor_limit;
 use dawn_serving::shares::{Callers, Kind};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -159,21 +160,6 @@ impl Budget {
 #[must_use]
 pub fn of_one_address(usual: usize, limit: usize) -> usize {
     usual.min(limit / ADDRESS_PART).max(1)
-}
-
-/// Raises the soft limit of open files to the hard limit: a storm of boots holds tens of thousands of
-/// connections, and a shell's soft limit is 1,024.
-fn raise_descriptor_limit() -> u64 {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let before = getrlimit(Resource::Nofile);
-    let raised = rustix::process::Rlimit { current: before.maximum, ..before };
-    match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => before.maximum.unwrap_or(u64::MAX),
-        Err(error) => {
-            tracing::warn!(%error, "cannot raise the limit of open files");
-            before.current.unwrap_or(u64::MAX)
-        }
-    }
 }
 
 /// Memory of the machine in bytes, or of the control group if that has less.

@@ -9,12 +9,6 @@ use std::path::Path;
 /// By what clients on this machine may call the daemon; Perl's TLS client compares it with the certificate.
 const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
-/// This machine's name, for certificates and answers.
-pub fn host_name() -> String {
-    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    if name.is_empty() { "localhost".to_owned() } else { name }
-}
-
 /// Makes the authority and the server certificate if they are missing; true if something was made.
 pub fn server_certificate(data: &Path, host: &str, master: Option<IpAddr>) -> Result<bool> {
     let short = host.split('.').next().unwrap_or(host);

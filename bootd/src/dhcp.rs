@@ -10,7 +10,7 @@ pub use answers::{Answers, Interface, Silence};
 pub use dawn_dhcp::probe;
 pub use problems::{problems, without_address};
 
-use crate::address::NameServerAddresses;
+use crate::address::{NameServerAddresses, host_name};
 use dawn_cluster::{
     Col, Guid, MANAGEMENT_GROUP, MacAddr, MacOwner, Model, NamedAddress, Row, Snapshot, Text, col,
     dynamic_ranges, row_subnet, schema,
@@ -111,11 +111,6 @@ impl Directory for TableDirectory {
     fn owner(&self, address: Ipv4Addr) -> Option<Arc<str>> {
         self.model.snapshot().node_by_ip(IpAddr::V4(address))
     }
-}
-
-/// Under which name `dhcpinterfaces` and `dnsinterfaces` may speak of this machine.
-pub(crate) fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// Six bytes are an Ethernet address, eight the GUID of an InfiniBand port.

@@ -1,8 +1,8 @@
 //! `dawn serve`: all services of the appliance in the foreground.
 
+use crate::address::host_name;
 use crate::appliance::{Appliance, Ports, Settings};
 use crate::budget::{self, MEMORY_MIN};
-use crate::certificates::host_name;
 use crate::command::Registry;
 use crate::daemon::{self, Daemon};
 use crate::owner::{DAEMON, Owner};

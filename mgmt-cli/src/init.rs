@@ -3,7 +3,8 @@
 use crate::environment::Environment;
 use crate::{policy_repair, ssh_keys};
 use anyhow::{Context, Result, bail};
-use dawn_bootd::certificates::{client_certificate, host_name, server_certificate};
+use dawn_bootd::address::host_name;
+use dawn_bootd::certificates::{client_certificate, server_certificate};
 use dawn_bootd::{database, owner};
 use dawn_cluster::{Change, Edit, Installation, LocalNetwork, Model, Snapshot};
 use dawn_commands::local_networks;

@@ -257,6 +257,7 @@ mod tests {
         assert_eq!(mounts.of_id(5), None);
         let below: Vec<&Path> = mounts.below(Path::new("/far")).collect();
         assert_eq!(below, [Path::new("/far"), Path::new("/far/near")]);
+        assert_eq!(mounts.below(Path::new("/f x")).count(), 1, "a blank in the path");
     }
 
     #[test]

@@ -290,7 +290,8 @@ pub fn own_umask() -> Result<Mode, Errno> {
     Ok(rustix::process::umask(Mode::empty()))
 }
 
-/// Raises the soft limit of open descriptors to the hard one and returns it.
+/// Raises the soft limit of open descriptors to the hard one and returns it: a storm of boots holds tens of
+/// thousands of connections, and a shell's soft limit is 1,024.
 pub fn raise_descriptor_limit() -> u64 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let now = getrlimit(Resource::Nofile);

@@ -246,9 +246,22 @@ fn is_currchain(edit: &Edit) -> bool {
     matches!(edit, Edit::Set { values, .. } if values.iter().any(|(c, _)| *c == col))
 }
 
-/// What a node that asks what to do changes: the step of its chain, if it takes one, and the status that goes
-/// with its state.
-pub fn with_status(
+/// What a node changes that asks what to do. One that is `done` takes the next step of its chain, and one
+/// without a state the first; with the state goes a status. A node that is done and has no chain changes
+/// nothing.
+pub fn asked(
+    snapshot: &Snapshot,
+    node: &str,
+    done: bool,
+    now: &StatusTime,
+) -> Result<Vec<Edit>, DestinyError> {
+    let moves = done || snapshot.attr(node, col::chain::CURRSTATE).is_none();
+    let step = if moves { next(snapshot, node, now)? } else { None };
+    if done && step.is_none() { Ok(Vec::new()) } else { with_status(snapshot, node, step, now) }
+}
+
+/// The edits of a step, if there is one, and the status that goes with the state.
+fn with_status(
     snapshot: &Snapshot,
     node: &str,
     step: Option<Move>,

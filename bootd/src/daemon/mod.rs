@@ -236,23 +236,12 @@ impl Daemon {
     }
 
     fn advance(&self, node: &str) {
-        self.report_of(node, "next", |snapshot| {
-            let now = status_time();
-            let step = destiny::next(snapshot, node, &now)?;
-            let edits = step.map(|step| destiny::with_status(snapshot, node, Some(step), &now));
-            Ok(edits.transpose()?.unwrap_or_default())
-        });
+        self.report_of(node, "next", |snapshot| Ok(destiny::asked(snapshot, node, true, &status_time())?));
     }
 
     /// What the discovery system of a node is to do. A node whose chain has not begun begins it.
     fn destiny(&self, node: &str, done: bool) -> String {
-        let has_state = self.snapshot().attr(node, col::chain::CURRSTATE).is_some();
-        match has_state && !done {
-            true => self.report_of(node, "destiny", |snapshot| {
-                Ok(destiny::with_status(snapshot, node, None, &status_time())?)
-            }),
-            false => self.advance(node),
-        }
+        self.report_of(node, "destiny", |snapshot| Ok(destiny::asked(snapshot, node, done, &status_time())?));
         let destiny = self.boot.destiny(&self.snapshot(), node).destiny;
         let one_line: String = destiny.chars().filter(|c| !c.is_control()).collect();
         format!("{ASK} {one_line}")

@@ -2,6 +2,7 @@
 //! answered from, so that a command says what a machine would hear.
 
 use super::{Here, Network, interface_owner, networks, reservation};
+use crate::address::host_name;
 use dawn_cluster::{Guid, Snapshot, col, parse_mac_column, parse_mac_column_as};
 use dawn_dhcp::HwAddr;
 use dawn_dhcp::directory::Mode;
@@ -70,7 +71,7 @@ impl<'a> Answers<'a> {
     /// The answers of a machine with these addresses.
     #[must_use]
     pub fn new(snapshot: &'a Snapshot, addresses: &LocalAddresses) -> Self {
-        let host = super::host_name();
+        let host = host_name();
         let name_servers = &super::NO_NAME_SERVER;
         let here = Here { snapshot, addresses, host: &host, forwards: false, name_servers };
         Self { snapshot, networks: networks(here) }

@@ -2,6 +2,7 @@
 //! stand for what is to come; but each of these words silently changes what machines are answered.
 
 use super::{Here, Interfaces, NetworkRow, named_address, networks};
+use crate::address::host_name;
 use dawn_cluster::{Snapshot, XCATMASTER, col};
 use dawn_dhcp::directory::Mode;
 use dawn_plan::LocalAddresses;
@@ -14,7 +15,7 @@ const SERVERS: [&str; 3] = ["nameservers", "ntpservers", "logservers"];
 /// One line for each.
 #[must_use]
 pub fn problems(snapshot: &Snapshot, addresses: &LocalAddresses) -> Vec<String> {
-    let host = super::host_name();
+    let host = host_name();
     let name_servers = &super::NO_NAME_SERVER;
     let here = Here { snapshot, addresses, host: &host, forwards: false, name_servers };
     let mut list = interfaces(here);

@@ -340,11 +340,7 @@ fn known_arch(arch: &str) -> bool {
 }
 
 fn cut(text: &str) -> &str {
-    let mut end = text.len().min(CELL_BYTES_MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.get(..end).unwrap_or_default()
+    text.get(..text.floor_char_boundary(CELL_BYTES_MAX)).unwrap_or_default()
 }
 
 #[cfg(test)]

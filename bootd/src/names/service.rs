@@ -6,8 +6,7 @@
 
 use super::listen::{self, LocalIpv6};
 use super::records::{self, Frame, Host};
-use crate::address::NameServerAddresses;
-use crate::dhcp;
+use crate::address::{NameServerAddresses, host_name};
 use dawn_cluster::{Model, Snapshot, col};
 use dawn_dns::shell::{Config, Server};
 use dawn_dns::view::{Prefix, View};
@@ -87,7 +86,7 @@ impl NameService {
             served,
             server: Server::start(config, View::default())?,
             port,
-            host: dhcp::host_name(),
+            host: host_name(),
             hasher: RandomState::new(),
             made_from: Mutex::default(),
             wanted: Mutex::default(),

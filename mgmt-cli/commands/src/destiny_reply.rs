@@ -5,8 +5,8 @@ use dawn_bootd::clock::status_time;
 use dawn_bootd::command::Ctx;
 use dawn_bootd::node_edits;
 use dawn_bootd::output::{Done, Out, Stop};
-use dawn_cluster::{Edit, Snapshot, col};
-use dawn_plan::destiny::{next, with_status};
+use dawn_cluster::{Snapshot, col};
+use dawn_plan::destiny::asked;
 use dawn_xcatd::{Element, NodeItem, Response};
 
 /// The nodes asked about; `None` is a caller that is not a node.
@@ -41,9 +41,9 @@ pub fn reply(node: Option<&str>, advance: bool, ctx: &Ctx<'_>, out: &mut Out<'_>
     if advance && !has_chain {
         return Ok(());
     }
-    let moves = advance || !has_state && has_chain;
     let what = if advance { "nextdestiny" } else { "getdestiny" };
-    let after = node_edits::for_node(ctx.model, node, what, |now| steps(now, node, moves))?;
+    let edits = |now: &Snapshot| Ok(asked(now, node, advance, &status_time())?);
+    let after = node_edits::for_node(ctx.model, node, what, edits)?;
     let destiny = if has_state || has_chain {
         ctx.boot.destiny(&after, node)
     } else {
@@ -59,11 +59,4 @@ pub fn reply(node: Option<&str>, advance: bool, ctx: &Ctx<'_>, out: &mut Out<'_>
     other.extend(optional.into_iter().filter_map(|(name, value)| Some(Element::text(name, value?))));
     let item = NodeItem { other, ..NodeItem::named(node).data(destiny.destiny) };
     out.send(Response::node(item))
-}
-
-/// The chain's step (if any) and the status that goes with the state.
-fn steps(snapshot: &Snapshot, node: &str, moves: bool) -> Result<Vec<Edit>, Stop> {
-    let now = status_time();
-    let step = if moves { next(snapshot, node, &now)? } else { None };
-    Ok(with_status(snapshot, node, step, &now)?)
 }

@@ -1,5 +1,5 @@
 //! Documents against facts: the tables of ARCHITECTURE.md name every crate of the workspace with its folder,
-//! and every outside crate that a manifest asks for, and no others.
+//! and every outside crate that a manifest asks for, and no others. Every path on that page exists.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +12,7 @@ use super::outcome;
 use crate::metadata::{self, list, packages, text};
 use crate::suite::Count;
 
-/// Both tables.
+/// Both tables, and the paths.
 pub(super) fn check() -> Result<Count> {
     let path = paths::workspace().join("ARCHITECTURE.md");
     let page = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -29,7 +29,8 @@ pub(super) fn check() -> Result<Count> {
     let words = rows(&page, "| crate | for |").filter_map(|row| row.first().cloned());
     let named = words.flat_map(|cell| cell.split(", ").map(str::to_owned).collect::<Vec<_>>()).collect();
     Ok(outcome("ARCHITECTURE.md, crates", &difference(&own, &crates))
-        .plus(outcome("ARCHITECTURE.md, outside crates", &difference(&outside, &named))))
+        .plus(outcome("ARCHITECTURE.md, outside crates", &difference(&outside, &named)))
+        .plus(outcome("ARCHITECTURE.md, paths", &missing_paths(&page, &paths::workspace()))))
 }
 
 /// The folder of a manifest below the workspace, with a slash at its end.
@@ -50,4 +51,25 @@ fn rows<'a>(page: &'a str, head: &'a str) -> impl Iterator<Item = Vec<String>> +
 fn difference(facts: &BTreeSet<String>, page: &BTreeSet<String>) -> Vec<String> {
     let missing = facts.difference(page).map(|name| format!("{name} is missing"));
     missing.chain(page.difference(facts).map(|name| format!("{name} does not exist"))).collect()
+}
+
+/// What stands in backquotes, begins with a folder of the source tree, and is not there.
+fn missing_paths(page: &str, top: &Path) -> Vec<String> {
+    let is_ours = |path: &&str| {
+        path.split_once('/').is_some_and(|(first, _)| !first.is_empty() && top.join(first).is_dir())
+    };
+    let quoted = page.split('`').skip(1).step_by(2).filter(is_ours);
+    quoted.filter(|path| !top.join(path).exists()).map(|path| format!("{path} does not exist")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::missing_paths;
+    use dawn_qemu::paths;
+
+    #[test]
+    fn paths_that_are_not_there_are_found() {
+        let page = "`xtask/src/main.rs`, `xtask/src/tidy/`, `live/reach.rs`, `/proc/cmdline` and `xtask/src/none.rs`";
+        assert_eq!(missing_paths(page, &paths::workspace()), ["xtask/src/none.rs does not exist"]);
+    }
 }

@@ -7,7 +7,7 @@
 use super::bind::{self, Key, Places, Role, Settings};
 use crate::edits::{Edits, FileDifference, NOTHING, transact, written};
 use dawn_bootd::address;
-use dawn_bootd::certificates::host_name;
+use dawn_bootd::address::host_name;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::names::listen;
 use dawn_bootd::names::records::{self, Frame, Host, Item, Why, kept_elsewhere};

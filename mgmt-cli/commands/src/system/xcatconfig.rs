@@ -196,10 +196,11 @@ fn certificates_again(ctx: &Ctx<'_>, out: &mut Out<'_>, dry_run: bool) -> Done {
         }
     }
     let master = ctx.snapshot.site("master").and_then(|text| text.parse().ok());
-    dawn_bootd::certificates::server_certificate(data, &dawn_bootd::certificates::host_name(), master)
-        .map_err(|error| {
+    dawn_bootd::certificates::server_certificate(data, &dawn_bootd::address::host_name(), master).map_err(
+        |error| {
             Stop::unavailable(format!("{error:#}; the old certificates are in ca.{number} and cert.{number}"))
-        })?;
+        },
+    )?;
     if any {
         let kept = Deed::new("kept", "certificates", format!("{}/ca.{number}", data.display()));
         out.report(&kept.line(format!(
