@@ -74,8 +74,8 @@ impl View {
         }
     }
 
-    /// Refuses to add to a value that may be secret, or to remove from it: whether an element is there, or how
-    /// long the value has become, would say what it is.
+    /// Refuses to add to a value that may be secret, or to remove from it: whether an element is there, or
+    /// how long the value has become, would say what it is.
     pub fn may_extend(&self, col: Col) -> Result<(), Stop> {
         match self {
             View::Root => Ok(()),

@@ -69,7 +69,8 @@ fn names(snapshot: &Snapshot, node: &str) -> BTreeSet<String> {
     all.filter(|name| !name.is_empty()).collect()
 }
 
-/// Names are the same in upper and lower case, and with the dot of the root at their end (RFC 4343, RFC 1034).
+/// Names are the same in upper and lower case, and with the dot of the root at their end (RFC 4343, RFC
+/// 1034).
 fn folded(name: &str) -> String {
     name.trim_end_matches('.').to_ascii_lowercase()
 }

@@ -1,8 +1,8 @@
 //! What the log keeps of a secret that somebody below root writes: the row, whether or not the value was
 //! there already.
 //!
-//! A change that changes nothing is not logged, and a row that stays as it is is not part of one. For a secret
-//! that would be an answer: a caller who may write a password and look into the log, but not read the
+//! A change that changes nothing is not logged, and a row that stays as it is is not part of one. For a
+//! secret that would be an answer: a caller who may write a password and look into the log, but not read the
 //! password, would learn whether a guess is right.
 
 use crate::edit::Edit;
@@ -14,7 +14,8 @@ use crate::snapshot::{KNOWN, Snapshot};
 use std::collections::HashMap;
 
 /// Adds to the rows of a change the secrets that its edits write and that are there already; `next` is the
-/// snapshot after it. Rows with secrets come last, in the order of the edits: their place says nothing either.
+/// snapshot after it. Rows with secrets come last, in the order of the edits: their place says nothing
+/// either.
 pub(crate) fn add(rows: &mut Vec<RowChange>, edits: &[Edit], next: &Snapshot) {
     let mut places: HashMap<(TableId, Vec<Text>), usize> = HashMap::new();
     let mut written = Vec::new();

@@ -243,7 +243,8 @@ struct Meta {
     oldest_reader: u64,
 }
 
-/// Refuses a database that was made whole and has lost one of [`CORE_TABLES`]; `has` says which tables are there.
+/// Refuses a database that was made whole and has lost one of [`CORE_TABLES`]; `has` says which tables are
+/// there.
 fn check_core_tables(has: impl Fn(&str) -> bool, place: impl FnOnce() -> String) -> Result<(), StoreError> {
     if !has(META_TABLE) {
         return Ok(());

@@ -1,9 +1,9 @@
 //! Which file systems are mounted where, without asking any of them: a mount whose server is gone hangs
 //! the thread that asks.
 //!
-//! The table is `/proc/self/mountinfo` (proc(5)), which only this file reads. What is known of a path from its text alone is which mount
-//! it lies on if no symbolic link leads elsewhere; [`Mounts::network`] follows links as far as that cannot
-//! hang.
+//! The table is `/proc/self/mountinfo` (proc(5)), which only this file reads. What is known of a path from
+//! its text alone is which mount it lies on if no symbolic link leads elsewhere; [`Mounts::network`] follows
+//! links as far as that cannot hang.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{fstat, fstatfs, major};

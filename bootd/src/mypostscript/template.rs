@@ -373,7 +373,8 @@ fn plain_until(text: &str, from: usize, close: char) -> Option<usize> {
     (!odd).then_some(from + end + close.len_utf8())
 }
 
-/// The delimiter of a here document, `text` beginning with `<<`; `None` for one that is put together of parts.
+/// The delimiter of a here document, `text` beginning with `<<`; `None` for one that is put together of
+/// parts.
 fn delimiter(text: &str) -> Option<Delimiter> {
     let rest = text.strip_prefix("<<")?;
     let bare = rest.strip_prefix('-');
@@ -393,8 +394,8 @@ fn is_of_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
 }
 
-/// For fuzzing: any text as a template, with a value that a shell would act on. The script is bounded, and the
-/// value stands behind a quote of its own or in a comment.
+/// For fuzzing: any text as a template, with a value that a shell would act on. The script is bounded, and
+/// the value stands behind a quote of its own or in a comment.
 pub fn fuzz(bytes: &[u8]) {
     /// No template says it by itself.
     const VALUE: &str = "\u{1}Zq$(id)'\"`;\n";

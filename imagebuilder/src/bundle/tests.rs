@@ -371,8 +371,8 @@ fn a_failed_import_leaves_nothing_behind() {
     }
 }
 
-/// A bundle's files go below the image's directory and `custom`; nothing of others is replaced, and scripts are
-/// taken only when asked for.
+/// A bundle's files go below the image's directory and `custom`; nothing of others is replaced, and scripts
+/// are taken only when asked for.
 #[test]
 fn a_bundle_has_its_places() {
     use tar::EntryType::Regular;

@@ -12,9 +12,9 @@ use std::path::PathBuf;
 
 /// Read an image with its definition, lists and scripts from the file that imgexport wrote
 ///
-/// The image's files go below its own rootimgdir, its lists there or below custom/ of the install directory, and
-/// nothing is written elsewhere. Files of this image that exist are kept as FILE.ORIG; others are not replaced,
-/// and the directory of another image is refused. Scripts are taken with --scripts only.
+/// The image's files go below its own rootimgdir, its lists there or below custom/ of the install directory,
+/// and nothing is written elsewhere. Files of this image that exist are kept as FILE.ORIG; others are not
+/// replaced, and the directory of another image is refused. Scripts are taken with --scripts only.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Nodes to use the image

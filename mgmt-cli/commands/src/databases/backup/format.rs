@@ -276,8 +276,8 @@ fn contents(directory: &Path) -> Result<String, BackupError> {
     Ok(text)
 }
 
-/// For fuzzing: what a list of any bytes names lies in the backup and is of its form, and a list that was read
-/// says the same when it is written again.
+/// For fuzzing: what a list of any bytes names lies in the backup and is of its form, and a list that was
+/// read says the same when it is written again.
 pub fn fuzz_contents(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let Ok((change, listed)) = list(&text) else { return };
