@@ -359,8 +359,8 @@ fn only_root_selects_by_secrets() {
     );
 }
 
-/// A caller who may change a secret but not read it learns nothing of it by adding to it or taking away, by what
-/// the log then holds, or by a discovery of the nodes that a secret selects.
+/// A caller who may change a secret but not read it learns nothing of it by adding to it or taking away, by
+/// what the log then holds, or by a discovery of the nodes that a secret selects.
 #[test]
 fn changes_say_nothing_of_a_secret_that_is_there() {
     let cluster = |secret: &str| {
