@@ -20,6 +20,7 @@
 //! Deliberately missing: writing (WRQ is refused), netascii, RFC 2090 multicast.
 
 pub mod client;
+mod counts;
 pub mod fuzz;
 pub mod limits;
 mod net;

@@ -65,13 +65,17 @@ pub struct Limits {
     /// Transfers at one time; parts of them, and of the waiting requests, are kept for nodes and for this
     /// machine ([`dawn_serving::shares`]). Default 16,384, 1 to 60,000.
     pub transfers_max: usize,
-    /// Transfers at one time for one address. Default 4,096 (a whole rack may hide behind one), at least 1.
+    /// Transfers at one time for one address, and its requests that wait. Default 4,096 (a whole rack may hide
+    /// behind one), at least 1.
     pub transfers_per_address_max: usize,
     /// Requests that wait for a place when all are taken. Default 16,384, at least 0.
     pub waiting_max: usize,
     /// Requests of strangers admitted at one turn of the server's loop. Between two turns it looks at all
     /// that came in, so a node waits for so many answers at most. Default 32, at least 1.
     pub strangers_per_turn: usize,
+    /// Requests that one node's address has answered between two such turns; more of them count as a
+    /// stranger's. Default 4, at least 1.
+    pub per_node_per_turn: usize,
     /// Largest block granted, bytes. Default [`BLKSIZE_MAX`] (the MTU decides), 512 to 65,464.
     pub blksize_max: usize,
     /// Largest window granted, blocks. Default [`WINDOW_MAX`], 1 to 512.
@@ -85,6 +89,7 @@ impl Default for Limits {
             transfers_per_address_max: 4096,
             waiting_max: 16_384,
             strangers_per_turn: 32,
+            per_node_per_turn: 4,
             blksize_max: BLKSIZE_MAX,
             window_max: WINDOW_MAX,
         }
@@ -100,6 +105,7 @@ impl Limits {
             transfers_per_address_max: self.transfers_per_address_max.max(1),
             waiting_max: self.waiting_max,
             strangers_per_turn: self.strangers_per_turn.max(1),
+            per_node_per_turn: self.per_node_per_turn.max(1),
             blksize_max: self.blksize_max.clamp(BLKSIZE_DEFAULT, BLKSIZE_MAX),
             window_max: self.window_max.clamp(1, 512),
         }

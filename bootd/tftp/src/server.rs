@@ -12,7 +12,8 @@
 //! The request of a node is answered when it arrives. That of a stranger always waits first, and each
 //! [`Server::on_timer`] admits [`Limits::strangers_per_turn`] of them: to note a request costs a hundredth of
 //! what its answer costs, so the socket is emptied faster than forged requests fill it, and a node does not
-//! stand in the kernel's queue behind them.
+//! stand in the kernel's queue behind them. What comes from one node's address beyond
+//! [`Limits::per_node_per_turn`] between two turns counts as a stranger's: the address may be forged.
 //!
 //! A client is known by its address and port. It may begin again from the same port (boot ROMs do): the new
 //! transfer then gets another port of ours, and packets of the old one no longer match.
@@ -23,6 +24,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use crate::counts::Counts;
 use crate::limits::{
     BLKSIZE_DEFAULT, HEADERS_BYTES, IN_FLIGHT_BYTES_MAX, IN_FLIGHT_SHARE, LOSSY_CLIENTS_MAX, LOSSY_MEMORY,
     LOSSY_WINDOWS_MAX, Limits, READ_AHEAD_BYTES_MAX, READ_AHEAD_TOTAL_BYTES, REFUSALS_PERIOD,
@@ -82,7 +84,7 @@ impl Ticket {
 
 /// A request for a file that is being answered.
 struct Asking<'a> {
-    incoming: Incoming,
+    caller: Caller,
     /// The request as it came.
     datagram: &'a [u8],
     /// Names and values of its options.
@@ -97,6 +99,20 @@ pub struct Incoming {
     pub route: Route,
     /// MTU of the interface it came in by, bytes.
     pub mtu: usize,
+}
+
+/// A datagram's ends, and as whose it counts.
+#[derive(Clone, Copy)]
+struct Caller {
+    route: Route,
+    mtu: usize,
+    kind: Kind,
+}
+
+impl Caller {
+    fn address(&self) -> Ipv4Addr {
+        *self.route.peer.ip()
+    }
 }
 
 /// Plain counts since the start.
@@ -123,7 +139,12 @@ pub struct Server<'a> {
     slots: Vec<Option<Slot>>,
     free: Vec<usize>,
     by_peer: HashMap<SocketAddrV4, usize>,
-    per_address: HashMap<Ipv4Addr, usize>,
+    /// Places of each address.
+    per_address: Counts,
+    /// Requests of each address that wait.
+    waiting_per_address: Counts,
+    /// Requests of each node's address since the last turn.
+    per_turn: Counts,
     waiting: HashMap<SocketAddrV4, Waiting>,
     /// By [`Kind`], those who wait longest first.
     waiting_order: [VecDeque<SocketAddrV4>; Kind::ALL.len()],
@@ -160,7 +181,7 @@ struct Slot {
 
 /// A request whose file is being looked for on a disk that may hang.
 struct Look {
-    incoming: Incoming,
+    caller: Caller,
     datagram: Vec<u8>,
     path: RequestPath,
     ends: Duration,
@@ -168,7 +189,7 @@ struct Look {
 }
 
 struct Waiting {
-    incoming: Incoming,
+    caller: Caller,
     request: Vec<u8>,
     seen: Duration,
 }
@@ -192,7 +213,9 @@ impl<'a> Server<'a> {
             slots: Vec::new(),
             free: Vec::new(),
             by_peer: HashMap::new(),
-            per_address: HashMap::new(),
+            per_address: Counts::default(),
+            waiting_per_address: Counts::default(),
+            per_turn: Counts::default(),
             waiting: HashMap::new(),
             waiting_order: Default::default(),
             unheard: Default::default(),
@@ -222,18 +245,25 @@ impl<'a> Server<'a> {
             Ok(Packet::Read(request)) => self.on_read(now, incoming, datagram, &request, out),
             Ok(Packet::Write(request)) => {
                 let reason = "this server sends files and does not take any";
-                self.refuse(incoming.route, request.filename, ErrorCode::Access, reason, out);
+                let kind = self.caller(incoming).kind;
+                if self.is_reported(now, kind) {
+                    self.refuse(incoming.route, request.filename, ErrorCode::Access, reason, out);
+                }
             }
             Ok(Packet::NotForServers) => self.counters.malformed += 1,
             Err(error) => {
                 self.counters.malformed += 1;
-                self.tell(incoming.route, "", EventKind::Malformed { reason: &error.to_string() });
+                let kind = self.caller(incoming).kind;
+                if self.is_reported(now, kind) {
+                    self.tell(incoming.route, "", EventKind::Malformed { reason: &error.to_string() });
+                }
             }
         }
     }
 
     /// Does everything that is due at `now`, and admits some of the strangers that wait.
     pub fn on_timer(&mut self, now: Duration, out: &mut Outbox) {
+        self.per_turn.clear();
         self.give_up_looks(now, out);
         while let Some(Reverse((at, index, generation))) = self.timers.peek().copied() {
             if at > now {
@@ -272,11 +302,11 @@ impl<'a> Server<'a> {
         if !self.looks.get(&ticket.peer).is_some_and(ours) {
             return;
         }
-        let Some(Look { incoming, datagram, path, .. }) = self.take_look(ticket.peer) else { return };
+        let Some(Look { caller, datagram, path, .. }) = self.take_look(ticket.peer) else { return };
         if let Answer::Unavailable(late) = answer {
-            self.unavailable(incoming.route, &path, late);
+            self.unavailable(caller.route, &path, late);
         } else if let Ok(Packet::Read(request)) = Packet::parse(&datagram) {
-            let asking = Asking { incoming, datagram: &datagram, options: &request.options, path };
+            let asking = Asking { caller, datagram: &datagram, options: &request.options, path };
             self.answer(now, asking, answer, out);
         }
         // A look that became no transfer has left its place.
@@ -312,7 +342,7 @@ impl<'a> Server<'a> {
             if self.looks.get(&peer).is_some_and(|look| look.ends == ends)
                 && let Some(look) = self.take_look(peer)
             {
-                self.unavailable(look.incoming.route, &look.path, Late::Slow(WAIT_TIME_MAX));
+                self.unavailable(look.caller.route, &look.path, Late::Slow(WAIT_TIME_MAX));
                 self.admit_waiting(now, out);
             }
         }
@@ -433,7 +463,7 @@ impl<'a> Server<'a> {
         self.free.push(index);
         self.by_peer.remove(&route.peer);
         self.window_bytes = self.window_bytes.saturating_sub(slot.transfer.window_bytes());
-        self.leave_address(*route.peer.ip());
+        self.per_address.leave(*route.peer.ip());
         if slot.transfer.lossy_windows() >= LOSSY_WINDOWS_MAX {
             self.remember_lossy(*route.peer.ip(), slot.begun);
         }
@@ -465,11 +495,12 @@ impl<'a> Server<'a> {
         if self.is_repeat(now, incoming, datagram) {
             return;
         }
-        match self.kind(incoming) {
-            Kind::Stranger => self.wait(now, Kind::Stranger, incoming, datagram),
-            kind if self.has_place(kind) => self.admit(now, incoming, datagram, request, out),
-            kind => {
-                self.wait(now, kind, incoming, datagram);
+        let caller = self.caller(incoming);
+        match caller.kind {
+            Kind::Stranger => self.wait(now, caller, datagram),
+            kind if self.has_place(kind) => self.admit(now, caller, datagram, request, out),
+            _ => {
+                self.wait(now, caller, datagram);
                 self.admit_waiting(now, out);
             }
         }
@@ -504,21 +535,34 @@ impl<'a> Server<'a> {
         false
     }
 
-    fn kind(&self, incoming: Incoming) -> Kind {
-        self.callers.kind(IpAddr::V4(*incoming.route.peer.ip()))
+    /// Whose request it is. The address of a node from which too many come in one turn may be forged.
+    fn caller(&mut self, Incoming { route, mtu }: Incoming) -> Caller {
+        let address = *route.peer.ip();
+        let mut kind = self.callers.kind(IpAddr::V4(address));
+        if kind == Kind::Node {
+            self.per_turn.add(address);
+            if self.per_turn.of(address) > self.limits.per_node_per_turn {
+                kind = Kind::Stranger;
+            }
+        }
+        Caller { route, mtu, kind }
     }
 
-    fn wait(&mut self, now: Duration, kind: Kind, incoming: Incoming, datagram: &[u8]) {
-        if self.waiting.len() >= kind.part_of(self.limits.waiting_max) {
+    fn wait(&mut self, now: Duration, caller: Caller, datagram: &[u8]) {
+        let (peer, address) = (caller.route.peer, caller.address());
+        let room = caller.kind.part_of(self.limits.waiting_max);
+        let of_address = self.waiting_per_address.of(address);
+        if self.waiting.len() >= room || of_address >= self.limits.transfers_per_address_max {
             self.counters.dropped += 1;
-            self.tell_limit(now, kind, incoming.route, "", "too many requests wait already");
+            self.tell_limit(now, caller.kind, caller.route, "", "too many requests wait already");
             return;
         }
         self.counters.waited += 1;
-        if let Some(order) = self.waiting_order.get_mut(kind as usize) {
-            order.push_back(incoming.route.peer);
+        if let Some(order) = self.waiting_order.get_mut(caller.kind as usize) {
+            order.push_back(peer);
         }
-        self.waiting.insert(incoming.route.peer, Waiting { incoming, request: datagram.to_vec(), seen: now });
+        self.waiting_per_address.add(address);
+        self.waiting.insert(peer, Waiting { caller, request: datagram.to_vec(), seen: now });
     }
 
     /// Those with most proof first, and each kind as far as its part goes. Strangers have their turn in
@@ -536,10 +580,11 @@ impl<'a> Server<'a> {
         }
         let peer = self.waiting_order.get_mut(kind as usize).and_then(VecDeque::pop_front);
         let Some(waiting) = peer.and_then(|peer| self.waiting.remove(&peer)) else { return true };
+        self.waiting_per_address.leave(waiting.caller.address());
         if now.saturating_sub(waiting.seen) <= WAITING_MAX
             && let Ok(Packet::Read(request)) = Packet::parse(&waiting.request)
         {
-            self.admit(now, waiting.incoming, &waiting.request, &request, out);
+            self.admit(now, waiting.caller, &waiting.request, &request, out);
         }
         true
     }
@@ -581,17 +626,17 @@ impl<'a> Server<'a> {
     fn admit(
         &mut self,
         now: Duration,
-        incoming: Incoming,
+        caller: Caller,
         datagram: &[u8],
         request: &RawRequest<'_>,
         out: &mut Outbox,
     ) {
-        let route = incoming.route;
-        let in_use = self.per_address.get(route.peer.ip()).copied().unwrap_or(0);
+        let route = caller.route;
+        let in_use = self.per_address.of(caller.address());
         if in_use >= self.limits.transfers_per_address_max {
             let reason =
                 format!("{in_use} transfers to your address are going on already; wait for one to end");
-            self.tell_limit(now, self.kind(incoming), route, "", &reason);
+            self.tell_limit(now, caller.kind, route, "", &reason);
             return out.packet(route, |packet| put_error(packet, ErrorCode::Undefined, &reason));
         }
         if !request.mode.eq_ignore_ascii_case(b"octet") {
@@ -607,46 +652,37 @@ impl<'a> Server<'a> {
         let asked = request_of(route, &path);
         match self.source.at_once(&asked) {
             Some(answer) => {
-                let asking = Asking { incoming, datagram, options: &request.options, path };
+                let asking = Asking { caller, datagram, options: &request.options, path };
                 self.answer(now, asking, answer, out);
             }
-            None => self.look(now, incoming, datagram, path),
+            None => self.look(now, caller, datagram, path),
         }
     }
 
     /// Has the file looked for on a thread for disks.
-    fn look(&mut self, now: Duration, incoming: Incoming, datagram: &[u8], path: RequestPath) {
+    fn look(&mut self, now: Duration, caller: Caller, datagram: &[u8], path: RequestPath) {
         // The list holds at most twice as many as there are places: those that were answered leave it.
         if self.looks_end.len() >= 2 * self.limits.transfers_max {
             let looks = &self.looks;
             self.looks_end.retain(|(ends, peer)| looks.get(peer).is_some_and(|look| look.ends == *ends));
         }
-        let (peer, wanted, ends) = (incoming.route.peer, Arc::new(()), now + WAIT_TIME_MAX);
+        let (peer, wanted, ends) = (caller.route.peer, Arc::new(()), now + WAIT_TIME_MAX);
         let ticket = Ticket { peer, wanted: Arc::downgrade(&wanted) };
-        let (kind, request) = (self.kind(incoming), request_of(incoming.route, &path).owned());
+        let (kind, request) = (caller.kind, request_of(caller.route, &path).owned());
         self.asks.push_back(Ask::Find { ticket, kind, request });
-        self.looks.insert(peer, Look { incoming, datagram: datagram.to_vec(), path, ends, wanted });
+        self.looks.insert(peer, Look { caller, datagram: datagram.to_vec(), path, ends, wanted });
         self.looks_end.push_back((ends, peer));
-        *self.per_address.entry(*peer.ip()).or_default() += 1;
+        self.per_address.add(*peer.ip());
     }
 
     fn take_look(&mut self, peer: SocketAddrV4) -> Option<Look> {
         let look = self.looks.remove(&peer)?;
-        self.leave_address(*peer.ip());
+        self.per_address.leave(*peer.ip());
         Some(look)
     }
 
-    fn leave_address(&mut self, address: Ipv4Addr) {
-        if let Some(count) = self.per_address.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
-                self.per_address.remove(&address);
-            }
-        }
-    }
-
     fn answer(&mut self, now: Duration, asking: Asking<'_>, answer: Answer, out: &mut Outbox) {
-        let (route, path) = (asking.incoming.route, &asking.path);
+        let (route, path) = (asking.caller.route, &asking.path);
         let hidden = if let Answer::Hidden(reason) = &answer { Some(reason.clone()) } else { None };
         match content_of(answer, path) {
             Ok(content) => self.begin(now, asking, content, out),
@@ -661,16 +697,16 @@ impl<'a> Server<'a> {
     }
 
     fn begin(&mut self, now: Duration, asking: Asking<'_>, content: Content, out: &mut Outbox) {
-        let Asking { incoming, datagram, options, path } = asking;
+        let Asking { caller, datagram, options, path } = asking;
         let size = content.size();
         let asked = Asked::from_request(options);
-        let (terms, oack) = asked.grant(self.bounds(now, incoming), size);
+        let (terms, oack) = asked.grant(self.bounds(now, caller), size);
         let oack = (!oack.is_empty()).then(|| {
             let mut packet = Vec::new();
             put_oack(&mut packet, &oack);
             packet
         });
-        let route = Route { port: self.take_port(incoming.route.port), ..incoming.route };
+        let route = Route { port: self.take_port(caller.route.port), ..caller.route };
         let ahead = (READ_AHEAD_TOTAL_BYTES / (self.by_peer.len() + 1))
             .clamp(READ_AHEAD_BYTES_MIN, READ_AHEAD_BYTES_MAX);
         self.tell(route, path.as_str(), EventKind::Started { size });
@@ -678,7 +714,7 @@ impl<'a> Server<'a> {
             Ok(transfer) => {
                 self.generation += 1;
                 let slot = Slot {
-                    kind: self.kind(incoming),
+                    kind: caller.kind,
                     transfer,
                     path,
                     request_bytes: datagram.to_vec(),
@@ -701,7 +737,7 @@ impl<'a> Server<'a> {
     fn insert(&mut self, slot: Slot) {
         let peer = slot.transfer.route().peer;
         self.window_bytes += slot.transfer.window_bytes();
-        *self.per_address.entry(*peer.ip()).or_default() += 1;
+        self.per_address.add(*peer.ip());
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             self.slots.len() - 1
@@ -729,9 +765,9 @@ impl<'a> Server<'a> {
         unheard.push_back((slot.begun, index, slot.generation));
     }
 
-    fn bounds(&mut self, now: Duration, incoming: Incoming) -> Bounds {
-        let by_mtu = incoming.mtu.saturating_sub(HEADERS_BYTES).max(BLKSIZE_DEFAULT);
-        let address = incoming.route.peer.ip();
+    fn bounds(&mut self, now: Duration, caller: Caller) -> Bounds {
+        let by_mtu = caller.mtu.saturating_sub(HEADERS_BYTES).max(BLKSIZE_DEFAULT);
+        let address = caller.route.peer.ip();
         if self.lossy.get(address).is_some_and(|until| *until <= now) {
             self.lossy.remove(address);
         }
@@ -757,13 +793,19 @@ impl<'a> Server<'a> {
     /// Reports that a limit was met. Of strangers, whose number has no bound, one in each
     /// [`REFUSALS_PERIOD`]; [`Counters`] has all.
     fn tell_limit(&mut self, now: Duration, kind: Kind, route: Route, path: &str, reason: &str) {
+        if self.is_reported(now, kind) {
+            self.tell(route, path, EventKind::Limited { reason });
+        }
+    }
+
+    fn is_reported(&mut self, now: Duration, kind: Kind) -> bool {
         if kind == Kind::Stranger {
             if now < self.refusals_silent {
-                return;
+                return false;
             }
             self.refusals_silent = now + REFUSALS_PERIOD;
         }
-        self.tell(route, path, EventKind::Limited { reason });
+        true
     }
 
     fn tell(&self, route: Route, path: &str, kind: EventKind<'_>) {
