@@ -65,6 +65,24 @@ fn a_torn_end_is_cut_off_and_writing_goes_on() {
     }
 }
 
+/// A file that is there had a beginning: without it, its leases are lost, and the copy beside it says so.
+#[test]
+fn a_file_without_its_beginning_is_damaged() {
+    for rest in [&b""[..], b"dawn"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("leases.journal");
+        drop(reopen(&path));
+        assert_eq!(fs::read(&path).unwrap(), b"dawnlse2", "a new file has its beginning");
+        assert!(!path.with_extension("damaged").exists());
+        fs::write(&path, rest).unwrap();
+        let (mut journal, leases) = reopen(&path);
+        assert!(leases.is_empty());
+        assert_eq!(fs::read(path.with_extension("damaged")).unwrap(), rest);
+        journal.commit(&[lease(1, 10)]).unwrap();
+        assert_eq!(reopen(&path).1.len(), 1);
+    }
+}
+
 #[test]
 fn another_kind_of_file_is_kept_beside() {
     let folder = tempfile::tempdir().unwrap();

@@ -6,7 +6,9 @@
 //! What fails and what then: a torn end is cut off at start, as it can only hold what no client was told.
 //! Damage anywhere else loses the damaged records alone ([`record`](super::record)); it is logged with
 //! counts, the damaged file stays beside the new one as `<name>.damaged`, the next as `<name>.damaged.2`
-//! (eight are kept), and the services start. A file of the format before, `dawnlse1`, is rewritten at start.
+//! (eight are kept), and the services start. A new file has its beginning from the first moment, so one that
+//! is empty or shorter has lost its leases: damage, too. A file of the format before, `dawnlse1`, is rewritten
+//! at start.
 //! A failed append is cut off, so the file stays readable. A file that can be read and not written (a
 //! read-only file system) gives its leases, and every commit fails until [`Journal::compact`] succeeds.
 
@@ -54,7 +56,7 @@ pub enum JournalError {
 /// What a file was when it was opened.
 #[derive(Debug, Clone, Copy)]
 enum State {
-    /// Empty, or cut off in the first bytes.
+    /// Not there.
     New,
     /// Good up to a torn end.
     Good,
@@ -85,9 +87,10 @@ impl Journal {
     /// text.
     pub fn open(path: &Path) -> Result<(Self, Vec<Lease>), JournalError> {
         let fail = |what| move |source| JournalError::Io { path: path.to_owned(), what, source };
-        let (mut file, writable) = open_file(path).map_err(fail("open"))?;
+        let (mut file, opened) = open_file(path).map_err(fail("open"))?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(fail("read"))?;
+        let writable = opened != Opened::ReadOnly;
         let mut journal = Self {
             path: path.to_owned(),
             file,
@@ -97,7 +100,7 @@ impl Journal {
             living_bytes: 0,
             is_stale: !writable,
         };
-        let state = journal.replay(&bytes);
+        let state = if opened == Opened::Missing { State::New } else { journal.replay(&bytes) };
         if writable && let Err(error) = journal.settle(state) {
             // Commits fail likewise, are tried again, and say so; leases and nodes are served until then.
             tracing::error!(%error, "the lease journal cannot be written");
@@ -110,9 +113,8 @@ impl Journal {
     /// Makes the file one that can be appended to.
     fn settle(&mut self, state: State) -> Result<(), JournalError> {
         match state {
-            State::New => self.begin().map_err(|source| self.error("write", source)),
+            State::New | State::Old => self.compact(),
             State::Good => self.cut().map_err(|source| self.error("cut the torn end off", source)),
-            State::Old => self.compact(),
             State::Damaged => {
                 let aside = aside(&self.path);
                 std::fs::copy(&self.path, &aside).map_err(|source| self.error("copy the damaged", source))?;
@@ -166,8 +168,7 @@ impl Journal {
 
     /// Puts the file's name on disk.
     fn sync_folder(&self) -> io::Result<()> {
-        let folder = self.path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(folder)?.sync_all()
+        File::open(folder_of(&self.path))?.sync_all()
     }
 
     /// Length of the file in bytes.
@@ -185,19 +186,16 @@ impl Journal {
         Ok(file)
     }
 
-    fn begin(&mut self) -> io::Result<()> {
-        self.file.write_all_at(MAGIC, 0)?;
-        self.file.sync_data()?;
-        self.sync_folder()?;
-        self.len = MAGIC.len() as u64;
-        self.file_len = self.len;
-        Ok(())
-    }
-
     /// Takes over what a file of these bytes holds.
     fn replay(&mut self, bytes: &[u8]) -> State {
-        if MAGIC.starts_with(bytes) && bytes.len() < MAGIC.len() {
-            return State::New;
+        if bytes.len() < MAGIC.len() {
+            tracing::error!(
+                bytes = bytes.len(),
+                "{}: the file has lost its content; all leases of dynamic addresses are unknown. Lost addresses are \
+                 probed before they are given out again; addresses of the tables are not affected",
+                self.path.display()
+            );
+            return State::Damaged;
         }
         let (beginning, records) = bytes.split_at_checked(MAGIC.len()).unwrap_or((bytes, &[]));
         let mut format = if beginning == MAGIC_UNMARKED { Format::Unmarked } else { Format::Marked };
@@ -295,6 +293,10 @@ impl Journal {
     }
 }
 
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Where a damaged file is kept. When all names are taken, the last one is used again: the first damage says
 /// most.
 fn aside(path: &Path) -> PathBuf {
@@ -305,22 +307,37 @@ fn aside(path: &Path) -> PathBuf {
     free.unwrap_or_else(|| path.with_extension(format!("damaged.{DAMAGED_KEPT_MAX}")))
 }
 
-/// Opens or makes the file for reading and writing; a file that may not be written is opened for reading, and
-/// a missing one that cannot be made is as good as an empty one. `false`: it cannot be written.
-fn open_file(path: &Path) -> io::Result<(File, bool)> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(MODE);
-    let refused = match options.open(path) {
-        Ok(file) => return Ok((file, true)),
+/// How a file was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Opened {
+    /// For reading and writing.
+    Writable,
+    /// For reading alone.
+    ReadOnly,
+    /// It is not there: nothing can be read.
+    Missing,
+}
+
+/// Opens the file for reading and writing; one that may not be written is opened for reading. A missing one
+/// is not made: it comes into being with its beginning in it.
+fn open_file(path: &Path) -> io::Result<(File, Opened)> {
+    let refused = match OpenOptions::new().read(true).write(true).open(path) {
+        Ok(file) => return Ok((file, Opened::Writable)),
         Err(error) => error,
     };
+    if refused.kind() == io::ErrorKind::NotFound {
+        std::fs::metadata(folder_of(path))?;
+        return Ok((File::open("/dev/null")?, Opened::Missing));
+    }
     let read_only = [io::ErrorKind::ReadOnlyFilesystem, io::ErrorKind::PermissionDenied];
     if !read_only.contains(&refused.kind()) {
         return Err(refused);
     }
     tracing::error!(error = %refused, "{}: cannot be written; no new dynamic leases are given", path.display());
     match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((File::open("/dev/null")?, false)),
-        opened => Ok((opened?, false)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Ok((File::open("/dev/null")?, Opened::Missing))
+        }
+        opened => Ok((opened?, Opened::ReadOnly)),
     }
 }
