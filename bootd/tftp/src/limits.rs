@@ -65,8 +65,8 @@ pub struct Limits {
     /// Transfers at one time; parts of them, and of the waiting requests, are kept for nodes and for this
     /// machine ([`dawn_serving::shares`]). Default 16,384, 1 to 60,000.
     pub transfers_max: usize,
-    /// Transfers at one time for one address, and its requests that wait. Default 4,096 (a whole rack may hide
-    /// behind one), at least 1.
+    /// Transfers at one time for one address, and its requests that wait. Default 4,096 (a whole rack may
+    /// hide behind one), at least 1.
     pub transfers_per_address_max: usize,
     /// Requests that wait for a place when all are taken. Default 16,384, at least 0.
     pub waiting_max: usize,
