@@ -7,8 +7,8 @@
 //! Damage anywhere else loses the damaged records alone ([`record`](super::record)); it is logged with
 //! counts, the damaged file stays beside the new one as `<name>.damaged`, the next as `<name>.damaged.2`
 //! (eight are kept), and the services start. A new file has its beginning from the first moment, so one that
-//! is empty or shorter has lost its leases: damage, too. A file of the format before, `dawnlse1`, is rewritten
-//! at start.
+//! is empty or shorter has lost its leases: damage, too. A file of the format before, `dawnlse1`, is
+//! rewritten at start.
 //! A failed append is cut off, so the file stays readable. A file that can be read and not written (a
 //! read-only file system) gives its leases, and every commit fails until [`Journal::compact`] succeeds.
 
