@@ -1,4 +1,4 @@
-//! Which distribution an `osimage.osvers` is of.
+//! Which distribution an `osimage.osvers` is of, and which questions its installer asks.
 
 /// Families of distributions that are installed and set up in the same way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +57,43 @@ impl Distribution {
     }
 }
 
+/// How a distribution is installed on a disk without a person: the form of the answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Installer {
+    /// Anaconda of Enterprise Linux and Fedora: one kickstart file.
+    Kickstart,
+    /// YaST of SUSE: one XML file.
+    AutoYast,
+    /// debian-installer: one preseed file.
+    Preseed,
+    /// Ubuntu's subiquity: a directory for cloud-init.
+    Autoinstall,
+}
+
+impl Installer {
+    /// The installer of an `osvers`. Ubuntu has two: from 20.04 on, the name of the template decides
+    /// (`subiquity` in it), and without a template it is the newer one. `None`: not one that we know.
+    #[must_use]
+    pub fn of(osvers: &str, template: Option<&str>) -> Option<Self> {
+        let file = template.map(|path| path.rsplit('/').next().unwrap_or(path));
+        match Distribution::of(osvers)? {
+            Distribution::RedHat => Some(Self::Kickstart),
+            Distribution::Suse => Some(Self::AutoYast),
+            Distribution::Debian if osvers.starts_with("ubuntu") && os_major(osvers) >= FIRST_SUBIQUITY => {
+                let is_named = file.is_none_or(|file| file.contains(SUBIQUITY));
+                Some(if is_named { Self::Autoinstall } else { Self::Preseed })
+            }
+            Distribution::Debian => Some(Self::Preseed),
+            Distribution::Alt => None,
+        }
+    }
+}
+
+/// Major version of the first Ubuntu that subiquity installs over the network.
+const FIRST_SUBIQUITY: u32 = 20;
+/// What the name of a template for it has.
+const SUBIQUITY: &str = "subiquity";
+
 /// The version in an `osvers`: `9.4` of `rhels9.4`; empty when there is none.
 #[must_use]
 pub fn os_version(osvers: &str) -> &str {
@@ -95,6 +132,20 @@ mod tests {
         ];
         for (osvers, distribution) in table {
             assert_eq!(Distribution::of(osvers), distribution, "{osvers}");
+        }
+        let installers = [
+            ("rhels9.4", None, Some(Installer::Kickstart)),
+            ("sles15.5", None, Some(Installer::AutoYast)),
+            ("debian12", None, Some(Installer::Preseed)),
+            ("ubuntu18.04", None, Some(Installer::Preseed)),
+            ("ubuntu22.04", None, Some(Installer::Autoinstall)),
+            ("ubuntu22.04", Some("/install/subiquity/compute.tmpl"), Some(Installer::Preseed)),
+            ("ubuntu22.04", Some("/install/compute.subiquity.tmpl"), Some(Installer::Autoinstall)),
+            ("alt-p10", None, None),
+            ("windows11", None, None),
+        ];
+        for (osvers, template, installer) in installers {
+            assert_eq!(Installer::of(osvers, template), installer, "{osvers} {template:?}");
         }
         assert_eq!((os_version("rhels8.6.0"), os_major("rhels8.6.0"), os_major("alt")), ("8.6.0", 8, 0));
     }

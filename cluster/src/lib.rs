@@ -123,7 +123,7 @@ pub use change::{Change, LOG_ROWS_MAX, empty_key};
 pub use condition::ConditionError;
 pub use dawn_wire::Secret;
 pub use defaults::{Installation, LocalNetwork, MANAGEMENT_GROUP, XCATMASTER, is_open_to_nodes};
-pub use distribution::{Distribution, os_major, os_version};
+pub use distribution::{Distribution, Installer, os_major, os_version};
 pub use edit::{CELL_BYTES_MAX, EDITS_MAX, Edit, EditError};
 pub use effect::{RowChange, RowChangeKind};
 pub use groups::{Conditions, GroupKind};

@@ -49,6 +49,22 @@ pub enum PlanError {
     /// A task without the system that carries it out.
     #[error("There is no discovery system to carry out a task. Make it with: mknb x86_64")]
     NoDiscovery,
+    /// A system whose installer is not known.
+    #[error(
+        "Dawn does not know the installer of {image}: its osvers is '{osvers}'. It knows those of Enterprise Linux, Fedora, SUSE, Debian and Ubuntu"
+    )]
+    NoInstaller {
+        /// Name of the image.
+        image: String,
+        /// What it says of its system.
+        osvers: String,
+    },
+    /// A directory of packages that no node can fetch from.
+    #[error("{path} is not below the install directory (site.installdir), so nodes cannot fetch it")]
+    NotServed {
+        /// The directory.
+        path: String,
+    },
     /// A state that this version does not serve.
     #[error("The state '{0}' is not supported yet")]
     Unsupported(String),

@@ -1,7 +1,7 @@
 //! What plans, views and loaders look up of a node and of an image, and how paths are named to nodes.
 
 use crate::error::PlanError;
-use dawn_cluster::{OsImage, Snapshot, col};
+use dawn_cluster::{MacAddr, OsImage, Snapshot, col};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
@@ -28,6 +28,15 @@ pub fn installer(image: &OsImage) -> Option<&str> {
 #[must_use]
 pub fn node_ip(snapshot: &Snapshot, node: &str) -> Option<Ipv4Addr> {
     snapshot.attr(node, col::hosts::IP)?.trim().parse().ok()
+}
+
+/// The MAC of the interface that a node boots from: the element of `mac.mac` without a name, or with the
+/// node's own.
+#[must_use]
+pub fn install_mac(snapshot: &Snapshot, node: &str) -> Option<MacAddr> {
+    let cell = snapshot.attr(node, col::mac::MAC)?;
+    let elements = cell.split('|').map(|element| element.split_once('!').unwrap_or((element, node)));
+    elements.filter(|(_, name)| *name == node).find_map(|(mac, _)| mac.trim().parse().ok())
 }
 
 /// A local path as nodes name it: below `/install` or `/tftpboot`, wherever those directories really

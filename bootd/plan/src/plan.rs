@@ -8,23 +8,22 @@
 //! read `/proc/cmdline`. Install states are known but not served yet: asking for them gives
 //! [`PlanError::Unsupported`], never a wrong boot.
 
-use crate::address::LocalAddresses;
-use crate::args::{KernelArgs, MY_IP};
+use crate::args::KernelArgs;
 use crate::error::PlanError;
+use crate::facts::Facts;
 use crate::loader::Netboot;
 use crate::lookup::{image_of, installer, is_ramdisk, node_ip, public_path};
 use crate::proxied;
 use crate::state::BootState;
-use dawn_cluster::{Col, ImageName, NodeName, OsImage, Snapshot, Text, col};
+use crate::surroundings::{Ports, Surroundings};
+use dawn_cluster::{ImageName, NodeName, OsImage, Snapshot, col};
 use dawn_wire::image::{
     INITRD_STATELESS, INITRD_STATELITE, KERNEL, PACKED_ROOTS, PACKED_STATELITE, ROOT, genesis_initrd,
     genesis_kernel,
 };
 use dawn_wire::kernel;
-use dawn_wire::status::port;
-use std::collections::HashMap;
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What a node boots.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,86 +100,6 @@ impl KernelBoot {
 /// The architecture of the discovery system that nodes load.
 pub const DISCOVERY_ARCH: &str = "x86_64";
 
-/// Ports of this server that go into command lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ports {
-    /// HTTP.
-    pub http: u16,
-    /// xcatd.
-    pub xcatd: u16,
-    /// Node status.
-    pub status: u16,
-    /// NFS and MOUNT.
-    pub nfs: u16,
-}
-
-impl Default for Ports {
-    fn default() -> Self {
-        Self { http: port::HTTP, xcatd: port::XCATD, status: port::STATUS, nfs: port::NFS }
-    }
-}
-
-/// What a plan depends on besides the tables.
-#[derive(Debug, Clone, Copy)]
-pub struct Surroundings<'a> {
-    /// Addresses of this machine.
-    pub addresses: &'a LocalAddresses,
-    /// Ports of its services.
-    pub ports: Ports,
-    /// Which packed roots there are.
-    pub packed: &'a PackedRoots,
-}
-
-/// The packed roots that there are, by image directory, and whether there is a discovery system.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PackedRoots {
-    names: HashMap<PathBuf, &'static str>,
-    has_discovery: bool,
-}
-
-impl PackedRoots {
-    /// The one in an image directory.
-    #[must_use]
-    pub fn of(&self, dir: &Path) -> Option<&'static str> {
-        self.names.get(dir).copied()
-    }
-
-    /// Directories that hold one.
-    pub fn dirs(&self) -> impl Iterator<Item = &Path> {
-        self.names.keys().map(PathBuf::as_path)
-    }
-
-    /// The same with another content of one directory.
-    #[must_use]
-    pub fn with(&self, dir: &Path, name: Option<&'static str>) -> Self {
-        let mut names = self.names.clone();
-        match name {
-            Some(name) => names.insert(dir.to_owned(), name),
-            None => names.remove(dir),
-        };
-        Self { names, ..*self }
-    }
-
-    /// Whether there is a discovery system.
-    #[must_use]
-    pub fn has_discovery(&self) -> bool {
-        self.has_discovery
-    }
-
-    /// The same with or without a discovery system.
-    #[must_use]
-    pub fn with_discovery(&self, has_discovery: bool) -> Self {
-        Self { has_discovery, ..self.clone() }
-    }
-
-    /// Those of some directories.
-    #[must_use]
-    pub fn only(&self, wanted: impl Fn(&Path) -> bool) -> Self {
-        let names = self.names.iter().filter(|(dir, _)| wanted(dir)).map(|(dir, name)| (dir.clone(), *name));
-        Self { names: names.collect(), ..*self }
-    }
-}
-
 /// Computes what `node` boots.
 ///
 /// # Errors
@@ -205,73 +124,7 @@ pub fn plan(snapshot: &Snapshot, node: &str, here: Surroundings<'_>) -> Result<P
     Ok(Plan { node: node.parse()?, state, action, server, proxied, http_port: here.ports.http })
 }
 
-/// One node's values, looked up in the order of xCAT.
-struct Facts<'a> {
-    snapshot: &'a Snapshot,
-    node: &'a str,
-    here: Surroundings<'a>,
-}
-
 impl Facts<'_> {
-    fn attr(&self, column: Col) -> Option<Text> {
-        self.snapshot.attr(self.node, column)
-    }
-
-    /// A server column; `<xcatmaster>` means "not set, take the default".
-    fn server_attr(&self, column: Col) -> Option<Text> {
-        self.attr(column).filter(|value| &**value != "<xcatmaster>")
-    }
-
-    fn no_state(&self, state: &str) -> PlanError {
-        PlanError::NoState { node: self.node.to_owned(), state: state.to_owned() }
-    }
-
-    fn state(&self) -> Result<BootState, PlanError> {
-        let text = self.attr(col::chain::CURRSTATE).unwrap_or_else(|| "".into());
-        // A chain that has not begun is begun by the discovery system when it asks.
-        if text.is_empty() && self.attr(col::chain::CHAIN).is_some() {
-            return Ok(BootState::Task("discover".to_owned()));
-        }
-        BootState::parse(&text).ok_or_else(|| self.no_state(&text))
-    }
-
-    /// Our own address in the node's network.
-    fn own_address(&self) -> Option<Ipv4Addr> {
-        self.here.addresses.facing(node_ip(self.snapshot, self.node)?)
-    }
-
-    fn server_address(&self) -> Result<Ipv4Addr, PlanError> {
-        let named = |value: Option<Text>| value.and_then(|text| self.resolve(&text));
-        named(self.server_attr(col::noderes::TFTPSERVER))
-            .or_else(|| named(self.server_attr(col::noderes::XCATMASTER)))
-            .or_else(|| self.own_address())
-            .or_else(|| named(self.snapshot.site("master")))
-            .ok_or_else(|| PlanError::NoServer(self.node.to_owned()))
-    }
-
-    /// An address, or the address of a node of that name. No DNS: a plan never waits.
-    fn resolve(&self, name: &str) -> Option<Ipv4Addr> {
-        name.parse().ok().or_else(|| node_ip(self.snapshot, name))
-    }
-
-    /// `XCAT=`: who answers 3001 and 3002.
-    fn xcat_master(&self) -> Result<String, PlanError> {
-        if let Some(master) = self.server_attr(col::noderes::XCATMASTER) {
-            return Ok(master.to_string());
-        }
-        let own = self.own_address().map(|address| address.to_string());
-        own.or_else(|| self.snapshot.site("master").map(|text| text.to_string()))
-            .ok_or_else(|| PlanError::NoServer(self.node.to_owned()))
-    }
-
-    /// Server of root images; [`MY_IP`] when the node is to use the server it booted from.
-    fn image_server(&self) -> String {
-        [col::noderes::NFSSERVER, col::noderes::TFTPSERVER, col::noderes::XCATMASTER]
-            .into_iter()
-            .find_map(|column| self.server_attr(column))
-            .map_or_else(|| MY_IP.to_owned(), |text| text.to_string())
-    }
-
     fn is_onie(&self) -> bool {
         Netboot::of(self.snapshot, self.node) == Netboot::Onie
     }
@@ -377,20 +230,6 @@ impl Facts<'_> {
             args.push_cell(&cell)?;
         }
         Ok(())
-    }
-
-    /// `noderes.installnic` (or `primarynic`) when it is a name: a MAC and the word `mac` are what `BOOTIF`
-    /// says anyway.
-    fn boot_nic_name(&self) -> Option<Text> {
-        let nic = self.attr(col::noderes::INSTALLNIC).or_else(|| self.attr(col::noderes::PRIMARYNIC))?;
-        (&*nic != "mac" && nic.parse::<dawn_cluster::MacAddr>().is_err()).then_some(nic)
-    }
-
-    fn console(&self) -> Option<String> {
-        let port = self.attr(col::nodehm::SERIALPORT)?;
-        let speed = self.attr(col::nodehm::SERIALSPEED)?;
-        let flow = self.attr(col::nodehm::SERIALFLOW).filter(|flow| flow.contains("hard"));
-        Some(format!("console=ttyS{port},{speed}{}", if flow.is_some() { "n8r" } else { "" }))
     }
 }
 

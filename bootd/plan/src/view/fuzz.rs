@@ -3,7 +3,7 @@
 
 use super::{Answer, Surroundings, render};
 use crate::address::LocalAddresses;
-use crate::plan::{PackedRoots, Ports};
+use crate::surroundings::{PackedRoots, Ports};
 use dawn_cluster::Snapshot;
 
 /// The row of an image for stateless nodes.

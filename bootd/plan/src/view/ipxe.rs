@@ -6,7 +6,8 @@
 //! before a broken script is a walk to the rack.
 
 use super::{host_and_port, kernel_of};
-use crate::plan::{DISCOVERY_ARCH, KernelBoot, Plan, Ports};
+use crate::plan::{DISCOVERY_ARCH, KernelBoot, Plan};
+use crate::surroundings::Ports;
 use dawn_cluster::Snapshot;
 use dawn_wire::image::{genesis_initrd, genesis_kernel};
 use dawn_wire::kernel as word;

@@ -16,9 +16,10 @@ pub use grub::FIRST_CONFIG as GRUB_FIRST_CONFIG;
 
 use crate::error::PlanError;
 use crate::loader;
-use crate::lookup::local_path;
-use crate::plan::{Action, DISCOVERY_ARCH, KernelBoot, Plan, Surroundings, System, plan};
-use dawn_cluster::{MacAddr, NodeName, Snapshot, Text, col};
+use crate::lookup::{install_mac, local_path};
+use crate::plan::{Action, DISCOVERY_ARCH, KernelBoot, Plan, System, plan};
+use crate::surroundings::Surroundings;
+use dawn_cluster::{MacAddr, NodeName, Snapshot, Text};
 use dawn_wire::image::{INITRD_STATELESS, INITRD_STATELITE, KERNEL, genesis_initrd, genesis_kernel};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -246,7 +247,7 @@ impl Request<'_> {
         let Some(boot) = kernel_of(&plan) else {
             return Answer::Refused(format!("{node} boots from its disk"));
         };
-        let nic = self.snapshot.attr(node, col::mac::MAC).and_then(|cell| install_mac(&cell, node));
+        let nic = install_mac(self.snapshot, node);
         let (kernel, initrd) = match &boot.system {
             System::Image { name, initrd } => {
                 (self.image_file(name.as_str(), KERNEL), self.image_file(name.as_str(), initrd))
@@ -316,13 +317,6 @@ impl Request<'_> {
             .or_else(|| self.snapshot.node_by_ip(IpAddr::V4(hex_address(key)?)))
             .or_else(|| (key.len() == 36).then(|| self.snapshot.node_by_uuid(key)).flatten())
     }
-}
-
-/// The MAC of the interface that a node boots from: the element of `mac.mac` without a name, or with the
-/// node's own.
-fn install_mac(cell: &str, node: &str) -> Option<MacAddr> {
-    let elements = cell.split('|').map(|element| element.split_once('!').unwrap_or((element, node)));
-    elements.filter(|(_, name)| *name == node).find_map(|(mac, _)| mac.trim().parse().ok())
 }
 
 /// `0A010005` → 10.1.0.5.

@@ -1,6 +1,6 @@
 use super::*;
 use crate::address::LocalAddresses;
-use crate::plan::{PackedRoots, Ports};
+use crate::surroundings::{PackedRoots, Ports};
 use expect_test::{Expect, expect};
 
 const NODE_ROWS: &[(&str, &[(&str, &str)])] = &[
