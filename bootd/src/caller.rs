@@ -51,6 +51,11 @@ impl View {
         matches!(self, View::Root)
     }
 
+    /// Whether policy allows the caller another command with these arguments, whatever it is for.
+    pub fn may_use_for_all(snapshot: &Snapshot, call: &Call, command: &str, args: &[String]) -> bool {
+        snapshot.reach(&PolicyRequest { command, args, ..request(call, &[], true) }).is_whole()
+    }
+
     /// The caller may use the command for a node of this name, whether it exists or not.
     pub fn covers(&self, node: &str) -> bool {
         self.limits().is_none_or(|reach| reach.covers(node))

@@ -31,6 +31,7 @@ pub mod dhcp;
 pub mod discovery;
 mod files;
 mod followers;
+mod harmless;
 pub mod held_ports;
 pub mod host_keys;
 pub mod image_index;
@@ -52,6 +53,7 @@ mod set_id;
 pub mod stores;
 pub mod supervisor;
 pub mod watch;
+pub mod write_rights;
 pub mod zones;
 
 pub use appliance::{Appliance, Ports, Settings};

@@ -1,21 +1,11 @@
 //! Changes in the name of a node, and the check that edits stay with the nodes they are for.
 
+use crate::harmless::keep_to_harmless;
 use crate::node_names::{Limits, belongs_to_others};
 use crate::output::{Done, Stop};
-use dawn_cluster::{Change, Col, Edit, MANAGEMENT_GROUP, Model, Snapshot, col};
+use dawn_cluster::{Change, Edit, MANAGEMENT_GROUP, Model, Snapshot};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-
-/// Columns that say which other machine is driven for a node, or which directory of a server it may write to.
-const BEYOND_NODE: [Col; 7] = [
-    col::ipmi::BMC,
-    col::openbmc::BMC,
-    col::mp::MPA,
-    col::ppc::HCP,
-    col::vm::HOST,
-    col::pduoutlet::PDU,
-    col::statelite::STATEMNT,
-];
 
 /// Writes what a node reports or asks for, without an entry in the log of changes. Rows of other nodes are
 /// refused.
@@ -55,13 +45,8 @@ pub fn keep_to(snapshot: &Snapshot, edits: &[Edit], open: bool, covers: impl Fn(
         if named.clone().next().is_none() || named.any(|node| !covers(node)) {
             return beyond();
         }
+        keep_to_harmless(&change)?;
         for (col, old, new) in &change.cells {
-            if BEYOND_NODE.contains(col) && new.as_deref().is_some_and(|text| !text.is_empty()) && old != new
-            {
-                return Err(Stop::refused(format!(
-                    "Permission denied: {col} says what outside of the node is used for it, which is for callers who may change every node"
-                )));
-            }
             let of = |text: &str| claimed(snapshot, table.name, col.name(), text, &covers);
             let before = old.as_deref().and_then(of);
             if let Some(what) = new.as_deref().and_then(of).filter(|what| before.as_ref() != Some(what)) {

@@ -573,12 +573,25 @@ impl Model {
         Err(ModelError::NothingToUndo)
     }
 
-    /// Takes a change back. Refused if a row it touched has been changed since.
-    pub fn undo(&self, entry: &LogEntry, who: &str) -> Result<Applied, ModelError> {
+    /// Takes a change back, if `check` lets the edits pass. Refused if a row it touched has been changed
+    /// since.
+    pub fn undo<E: From<ModelError>>(
+        &self,
+        entry: &LogEntry,
+        who: &str,
+        check: impl FnOnce(&Snapshot, &[Edit]) -> Result<(), E>,
+    ) -> Result<Applied, E> {
         has_inverse(entry)?;
         let head = Change::new(who, format!("{UNDO_COMMAND}{}", entry.seq), Vec::new());
-        let undone = self.transact(head, |now| Ok::<_, ModelError>((undo_edits(now, entry)?, ())));
-        undone.map(|(applied, ())| applied).map_err(|error| self.with_later_change(error, entry))
+        let undone = self.transact(head, |now| checked_undo(now, entry, check));
+        undone.map(|(applied, ())| applied).map_err(|failed| self.why_not_undone(failed, entry))
+    }
+
+    fn why_not_undone<E: From<ModelError>>(&self, failed: NotUndone<E>, entry: &LogEntry) -> E {
+        match failed {
+            NotUndone::Model(error) => self.with_later_change(error, entry).into(),
+            NotUndone::Refused(error) => error,
+        }
     }
 
     /// Adds to a refused undo which change is in its way.
@@ -593,12 +606,53 @@ impl Model {
     }
 
     /// What [`undo`](Self::undo) would do.
-    pub fn undo_dry_run(&self, entry: &LogEntry) -> Result<Vec<RowChange>, ModelError> {
+    pub fn undo_dry_run<E: From<ModelError>>(
+        &self,
+        entry: &LogEntry,
+        check: impl FnOnce(&Snapshot, &[Edit]) -> Result<(), E>,
+    ) -> Result<Vec<RowChange>, E> {
         has_inverse(entry)?;
-        self.dry_run(|now| Ok::<_, ModelError>((undo_edits(now, entry)?, ())))
+        self.dry_run(|now| checked_undo(now, entry, check))
             .map(|(rows, ())| rows)
-            .map_err(|error| self.with_later_change(error, entry))
+            .map_err(|failed| self.why_not_undone(failed, entry))
     }
+
+    /// The command whose work a change is: of an undo, that of the change which it took back.
+    ///
+    /// # Errors
+    /// The log has it no longer.
+    pub fn origin_of(&self, entry: &LogEntry) -> Result<String, ModelError> {
+        let (mut seq, mut command) = (entry.seq, entry.command.clone());
+        while let Some(earlier) = undone_by(&command) {
+            if earlier >= seq {
+                return Err(ModelError::NoSuchChange(earlier));
+            }
+            (seq, command) = (earlier, self.change(earlier)?.command);
+        }
+        Ok(command)
+    }
+}
+
+/// Why [`Model::undo`] did nothing.
+enum NotUndone<E> {
+    Model(ModelError),
+    Refused(E),
+}
+
+impl<E> From<ModelError> for NotUndone<E> {
+    fn from(error: ModelError) -> Self {
+        Self::Model(error)
+    }
+}
+
+fn checked_undo<E>(
+    now: &Snapshot,
+    entry: &LogEntry,
+    check: impl FnOnce(&Snapshot, &[Edit]) -> Result<(), E>,
+) -> Result<(Vec<Edit>, ()), NotUndone<E>> {
+    let edits = undo_edits(now, entry).map_err(ModelError::from)?;
+    check(now, &edits).map_err(NotUndone::Refused)?;
+    Ok((edits, ()))
 }
 
 /// Keeps [`Model::follow`] going; stops it when dropped.
@@ -677,6 +731,10 @@ mod tests {
         vec![Edit::set_site(key, value).unwrap()]
     }
 
+    fn unchecked(_: &Snapshot, _: &[Edit]) -> Result<(), ModelError> {
+        Ok(())
+    }
+
     fn change(edits: Vec<Edit>) -> Change {
         Change::new("root", "test", edits)
     }
@@ -710,8 +768,8 @@ mod tests {
         assert_eq!(other.apply(change(site("a", "2"))).unwrap().change.seq, 42);
         let earlier = Change { numbered_after: 7, ..change(site("a", "3")) };
         assert_eq!(model.apply(earlier).unwrap().change.seq, 43);
-        model.undo(&model.change(41).unwrap(), "root").unwrap_err();
-        model.undo(&model.newest_undoable().unwrap(), "root").unwrap();
+        model.undo(&model.change(41).unwrap(), "root", unchecked).unwrap_err();
+        model.undo(&model.newest_undoable().unwrap(), "root", unchecked).unwrap();
         assert_eq!(Model::open(dir.path()).unwrap().snapshot().site("a").as_deref(), Some("2"));
     }
 
@@ -790,11 +848,11 @@ mod tests {
         model.apply(Change::quiet("n1", "status", site("c", "4"))).unwrap();
         let log = model.log(10, None, |e| !e.quiet).unwrap();
         assert_eq!(log.iter().map(|e| e.seq).collect::<Vec<_>>(), [3, 2, 1]);
-        assert!(matches!(model.undo(&model.change(1).unwrap(), "root"), Err(ModelError::Undo(_))));
+        assert!(matches!(model.undo(&model.change(1).unwrap(), "root", unchecked), Err(ModelError::Undo(_))));
         for (undone, a, b) in [(3, Some("2"), None), (2, Some("1"), None), (1, None, None)] {
             let entry = model.newest_undoable().unwrap();
             assert_eq!(entry.seq, undone);
-            model.undo(&entry, "root").unwrap();
+            model.undo(&entry, "root", unchecked).unwrap();
             assert_eq!(model.snapshot().site("a").as_deref(), a);
             assert_eq!(model.snapshot().site("b").as_deref(), b);
         }
@@ -809,8 +867,8 @@ mod tests {
         migrate(&from.snapshot(), &to, "root", false).unwrap();
         let entry = to.change(1).unwrap();
         assert!(matches!(to.newest_undoable(), Err(ModelError::NothingToUndo)));
-        assert!(matches!(to.undo(&entry, "root"), Err(ModelError::NotUndone(1))));
-        assert!(matches!(to.undo_dry_run(&entry), Err(ModelError::NotUndone(1))));
+        assert!(matches!(to.undo(&entry, "root", unchecked), Err(ModelError::NotUndone(1))));
+        assert!(matches!(to.undo_dry_run(&entry, unchecked), Err(ModelError::NotUndone(1))));
         assert_eq!(to.snapshot().site("a").as_deref(), Some("1"));
     }
 }

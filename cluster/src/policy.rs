@@ -186,6 +186,27 @@ impl Snapshot {
         covered.ok().map(|covered| covered.nodes)
     }
 
+    /// Whether another state of the tables changes for which nodes the rules hold, other than by new and by
+    /// removed nodes; these may not widen what a rule for the peer allows, or take them from a denial.
+    pub fn policy_shifts(&self, next: &Self, peer: Option<&str>) -> bool {
+        self.enabled_rows(COLS.priority.table).any(|row| {
+            let noderange = text(row, COLS.noderange);
+            if noderange.is_empty() || noderange == "*" {
+                return false;
+            }
+            let set = |state: &Self| state.covered(noderange).map(HashSet::<Text>::from_iter);
+            let (Some(before), Some(after)) = (set(self), set(next)) else {
+                return set(self).is_some() || set(next).is_some();
+            };
+            let is_allowing = rule(row) == Rule::Allow;
+            let is_peers = matches!(text(row, COLS.name), "" | "*") || peer == Some(text(row, COLS.name));
+            let may_gain = |node: &Text| !(self.has_node(node) || is_allowing && is_peers);
+            let may_lose = |node: &Text| !next.has_node(node) && is_allowing;
+            after.difference(&before).any(|node| !may_gain(node))
+                || before.difference(&after).any(|node| !may_lose(node))
+        })
+    }
+
     fn overlap<'a>(&self, row: &Row, rule: Rule, beyond_nodes: bool, nodes: &[&'a str]) -> Overlap<'a> {
         let noderange = text(row, COLS.noderange);
         if noderange.is_empty() || noderange == "*" {

@@ -13,6 +13,10 @@ use server::{Engine, Server};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+fn unchecked(_: &Snapshot, _: &[Edit]) -> Result<(), ModelError> {
+    Ok(())
+}
+
 fn change(edits: Vec<Edit>) -> Change {
     Change::new("root", "test", edits)
 }
@@ -96,7 +100,7 @@ fn stored_and_loaded(address: &StoreAddress) {
     assert_same(&again.snapshot(), &snapshot);
     assert_eq!(again.log(10, None, |_| true).unwrap().len(), 3);
     let entry = again.newest_undoable().unwrap();
-    again.undo(&entry, "root").unwrap();
+    again.undo(&entry, "root", unchecked).unwrap();
     assert!(again.snapshot().has_node("n00007"));
 }
 

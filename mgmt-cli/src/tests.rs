@@ -17,6 +17,7 @@ mod reach;
 mod requests;
 mod sessions;
 mod templates;
+mod write_rights;
 
 /// The model of most tests.
 const CLUSTER: &str = include_str!("../tests/sessions/cluster.rows");

@@ -50,8 +50,8 @@ pub use entry::{LiteFile, files, files_of_image, image_of};
 pub use list::{ListError, entries, node_list};
 #[cfg(feature = "tables")]
 pub use location::{
-    Location, LocationError, Stores, Tree, each_tree, persistent_store, site_keys_of, store, store_patterns,
-    stores, tree_patterns, trees, trees_of_image,
+    Location, LocationError, Stores, Tree, columns_of, each_tree, persistent_store, site_keys_of, store,
+    store_patterns, stores, tree_patterns, trees, trees_of_image,
 };
 #[cfg(feature = "tables")]
 pub use needs::{Need, fuzz_needs, missing};

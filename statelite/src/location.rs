@@ -64,6 +64,9 @@ pub enum LocationError {
     /// No absolute path.
     #[error("'{0}' is not of the form server:/directory or /directory")]
     NoPath(String),
+    /// What a variable stands for is not one name.
+    #[error("'{0}': what {1} stands for has a '/' or is '.', and a variable stands for one name")]
+    NoName(String, String),
     /// A blank or control character, or `..`.
     #[error("'{0}' contains a blank, a control character or '..'")]
     Unsafe(String),
@@ -91,6 +94,9 @@ pub(crate) fn expand(snapshot: &Snapshot, node: &str, cell: &str) -> Result<Loca
         return Err(LocationError::NoPath(cell.to_owned()));
     }
     let path = squeeze(&path);
+    if let Some(part) = cell_parts(cell).find(|part| part.contains('$') && is_no_name(snapshot, node, part)) {
+        return Err(LocationError::NoName(cell.to_owned(), part.to_owned()));
+    }
     let unsafe_text = format!("{server}{path}").chars().any(|c| c.is_whitespace() || c.is_control());
     if unsafe_text || path.split('/').any(|part| part == "..") {
         return Err(LocationError::Unsafe(cell.to_owned()));
@@ -104,6 +110,18 @@ fn variables(snapshot: &Snapshot, node: &str, part: &str) -> String {
     let Some((before, text)) = part.split_once('$') else { return part.to_owned() };
     let values: Vec<String> = text.split('$').map(|word| variable(snapshot, node, word)).collect();
     format!("{before}{}", values.join("."))
+}
+
+fn cell_parts(cell: &str) -> impl Iterator<Item = &str> {
+    cell.split(['/', ':'])
+}
+
+/// A part with variables of the node leads to another directory than the one that the row names. Settings of
+/// `site` are the administrators' own and may be paths.
+fn is_no_name(snapshot: &Snapshot, node: &str, part: &str) -> bool {
+    let of_node = part.split('$').skip(1).filter(|word| !word.starts_with("site."));
+    let mut values = of_node.map(|word| variable(snapshot, node, word));
+    values.any(|value| value.contains('/')) || variables(snapshot, node, part) == "."
 }
 
 fn variable(snapshot: &Snapshot, node: &str, word: &str) -> String {
@@ -124,8 +142,16 @@ fn variable(snapshot: &Snapshot, node: &str, word: &str) -> String {
 
 /// The keys of `site` that a cell's variables name.
 pub fn site_keys_of(cell: &str) -> impl Iterator<Item = &str> {
-    let words = cell.split(['/', ':']).flat_map(|part| part.split('$').skip(1));
-    words.filter_map(|word| word.strip_prefix("site."))
+    words_of(cell).filter_map(|word| word.strip_prefix("site."))
+}
+
+/// The columns (`table.column`) that a cell's variables name.
+pub fn columns_of(cell: &str) -> impl Iterator<Item = &str> {
+    words_of(cell).filter(|word| word.contains('.') && !word.starts_with("site."))
+}
+
+fn words_of(cell: &str) -> impl Iterator<Item = &str> {
+    cell.split(['/', ':']).flat_map(|part| part.split('$').skip(1))
 }
 
 /// The store that `statelite.statemnt` names for a node, as text for the kernel command line; `None` without
@@ -285,6 +311,27 @@ mod tests {
         ] {
             let location = expand(&snapshot(), "cn1", cell).unwrap();
             assert_eq!(location.to_string(), expected, "{cell}");
+        }
+    }
+
+    /// `nodetype.profile` is the node's owner's: it is one directory below the one of the row.
+    #[test]
+    fn a_variable_is_one_name() {
+        for (profile, expected) in [
+            ("web", Some("/trees/web")),
+            (".", None),
+            ("..", None),
+            ("a/b", None),
+            ("/", None),
+            ("", Some("/trees/UNDEFINED")),
+        ] {
+            let row = [("node", "n"), ("profile", profile)];
+            let installdir = [("key", "installdir"), ("value", "/install")];
+            let snapshot = Snapshot::from_rows([("nodetype", &row[..]), ("site", &installdir[..])]);
+            let found = expand(&snapshot, "n", "/trees/$nodetype.profile").ok();
+            assert_eq!(found.map(|found| found.path).as_deref(), expected, "{profile:?}");
+            let path = expand(&snapshot, "n", "$site.installdir/x").map(|found| found.path);
+            assert_eq!(path.as_deref(), Ok("/install/x"));
         }
     }
 

@@ -511,6 +511,10 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
+    fn unchecked(_: &crate::Snapshot, _: &[Edit]) -> Result<(), ModelError> {
+        Ok(())
+    }
+
     #[test]
     fn the_file_is_for_its_owner_only() {
         let directory = tempfile::tempdir().unwrap();
@@ -665,9 +669,9 @@ mod tests {
         }
         let undoable = model.newest_undoable().unwrap();
         assert_eq!((undoable.seq, undoable.who.as_str()), (1, "root"));
-        model.undo(&undoable, "root").unwrap();
+        model.undo(&undoable, "root", unchecked).unwrap();
         let of_machine = model.log(1, None, |entry| entry.quiet).unwrap().remove(0);
-        assert!(matches!(model.undo(&of_machine, "root"), Err(ModelError::OfMachine(_))));
+        assert!(matches!(model.undo(&of_machine, "root", unchecked), Err(ModelError::OfMachine(_))));
         drop(model);
         assert!(size() < crate::log::QUIET_CHANGES_BYTES_MAX * 3 / 2, "{} MiB", size() >> 20);
     }

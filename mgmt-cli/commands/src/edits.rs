@@ -3,8 +3,8 @@
 use crate::{addresses, conflicts, next_boot, typos};
 use dawn_bootd::command::Ctx;
 use dawn_bootd::discovery::{Options, SITE_KEY};
-use dawn_bootd::node_edits::keep_to;
 use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
+use dawn_bootd::write_rights;
 use dawn_cluster::secrets::{self, MASK, Sensitivity};
 use dawn_cluster::{Col, Edit, EditError, NodeName, RowChange, RowChangeKind, Snapshot, Table, Text, col};
 use dawn_serving::disks::within;
@@ -78,7 +78,7 @@ pub fn transact(
         keep_settings(ctx, &edits)?;
         keep_own_directory(ctx, snapshot, &edits)?;
         keep_run(ctx, snapshot, &edits)?;
-        keep_within_reach(ctx, snapshot, &edits)?;
+        write_rights::check(ctx, snapshot, &edits.0)?;
         if dry_run {
             keep_secrets(ctx, &edits)?;
         }
@@ -108,15 +108,6 @@ pub fn transact(
     typos::warn(&rows, &after, out)
 }
 
-/// Refuses rows that a caller limited to some nodes may not write, by whatever way the command came to them.
-///
-/// The policy has looked at the names of the request; this looks at the rows as they were and as they will
-/// be.
-fn keep_within_reach(ctx: &Ctx<'_>, snapshot: &Snapshot, edits: &Edits) -> Done {
-    let Some(reach) = ctx.view.limits() else { return Ok(()) };
-    keep_to(snapshot, &edits.0, reach.is_open(), |node| reach.covers(node))
-}
-
 /// A dry run says whether a value is there already: what could be a secret is compared for root alone.
 fn keep_secrets(ctx: &Ctx<'_>, edits: &Edits) -> Done {
     let (key, value) = (col::site::KEY, col::site::VALUE);
@@ -140,11 +131,16 @@ const LOCATIONS: [Col; 2] = [col::litetree::DIRECTORY, col::statelite::STATEMNT]
 
 /// The cells of [`LOCATIONS`] that edits write.
 fn locations(edits: &Edits) -> impl Iterator<Item = (Col, &str)> {
+    cells_of(edits, &LOCATIONS)
+}
+
+/// The cells of some columns that edits write.
+fn cells_of<'e>(edits: &'e Edits, wanted: &'e [Col]) -> impl Iterator<Item = (Col, &'e str)> {
     let cells = edits.0.iter().flat_map(|edit| match edit {
         Edit::Set { values: cells, .. } | Edit::Insert { cells, .. } => cells.as_slice(),
         Edit::Delete { .. } => &[],
     });
-    cells.filter(|(col, _)| LOCATIONS.contains(col)).filter_map(|(col, text)| Some((*col, text.as_deref()?)))
+    cells.filter(|(col, _)| wanted.contains(col)).filter_map(|(col, text)| Some((*col, text.as_deref()?)))
 }
 
 /// A variable shows what it stands for: only root lets it stand for a setting that is not declared open.
@@ -155,13 +151,33 @@ fn keep_settings(ctx: &Ctx<'_>, edits: &Edits) -> Done {
 
 /// Refuses to give nodes the directory in which the daemon keeps its keys and tables.
 fn keep_own_directory(ctx: &Ctx<'_>, snapshot: &Snapshot, edits: &Edits) -> Done {
-    let Some(data) = ctx.model.directory() else { return Ok(()) };
+    let data = ctx.model.directory();
+    for (col, dir) in cells_of(edits, &[col::linuximage::ROOTIMGDIR]) {
+        let own = || dawn_roots::reserved::reason(snapshot, data?, Path::new(dir));
+        if let Some(reason) = system_directory(dir).or_else(own) {
+            return Err(EditError::BadValue { col, value: dir.to_owned(), reason: reason.into() }.into());
+        }
+    }
+    let Some(data) = data else { return Ok(()) };
     for (col, value) in locations(edits) {
         if let Some(reason) = dawn_roots::reserved::reason_of_cell(snapshot, data, value) {
             return Err(EditError::BadValue { col, value: value.to_owned(), reason: reason.into() }.into());
         }
     }
     SERVED.iter().try_for_each(|key| settings(edits, key).try_for_each(|dir| check_served(data, key, dir)))
+}
+
+/// Directories of this machine's own system: neither they nor what is below is an image.
+const SYSTEM: [&str; 7] = ["/boot", "/dev", "/etc", "/proc", "/root", "/run", "/sys"];
+
+/// Why a directory is not for nodes: it is one of the system's, or holds them all.
+fn system_directory(dir: &str) -> Option<String> {
+    let path = Path::new(dir);
+    if dir.starts_with('/') && path.parent().is_none() {
+        return Some("it holds the whole system of this machine".to_owned());
+    }
+    let system = SYSTEM.iter().find(|system| path.starts_with(system))?;
+    Some(format!("it is in {system} of this machine, which nodes do not get"))
 }
 
 /// Keys of `site` that name directories whose files are handed out.

@@ -1,0 +1,85 @@
+//! What a caller may write: the one decision about a change, by its caller and by the rows as they were and
+//! as they will be.
+//!
+//! Each command and request that writes what its caller says passes through [`check`] when it commits, so
+//! that it does not matter whether words, stanzas, lines of a table, elements or the log named the rows.
+//!
+//! * Root writes everything.
+//! * Only root writes rows of which the daemon runs the content ([`ROOTS_OWN`]).
+//! * A caller who is limited to some nodes writes rows of those, fills only the columns that
+//!   [`crate::harmless`] lists, and changes neither for which nodes rules of the policy hold nor which
+//!   directory of a server a node gets.
+//!
+//! A column that is not listed is protected: a new one is, until someone has looked at who reads it.
+
+use crate::command::Ctx;
+use crate::node_edits::keep_to;
+use crate::output::{Done, Stop};
+use dawn_cluster::{Col, Edit, RowChange, RowChangeKind, Snapshot, col};
+use dawn_statelite::columns_of;
+use std::collections::BTreeSet;
+
+/// Tables of which the daemon starts the content as programs, with root's rights.
+const ROOTS_OWN: [&str; 1] = ["notification"];
+
+/// Refuses a change that this caller may not make.
+///
+/// # Errors
+/// The first row that is not the caller's to write.
+pub fn check(ctx: &Ctx<'_>, snapshot: &Snapshot, edits: &[Edit]) -> Done {
+    if ctx.view.is_root() {
+        return Ok(());
+    }
+    let rows = snapshot.preview(edits)?;
+    if let Some(row) = rows.iter().find(|row| ROOTS_OWN.contains(&row.table.name())) {
+        let table = row.table.name();
+        return Err(Stop::refused(format!(
+            "Permission denied: only root may let the daemon start programs, which the table {table} names"
+        )));
+    }
+    let Some(reach) = ctx.view.limits() else { return Ok(()) };
+    keep_to(snapshot, edits, reach.is_open(), |node| reach.covers(node))?;
+    let next = snapshot.with(edits)?;
+    keep_directories(snapshot, &next, &rows)?;
+    if snapshot.policy_shifts(&next, ctx.call.peer_name.as_deref()) {
+        return Err(Stop::refused(
+            "Permission denied: the change would alter for which nodes rules of the policy hold",
+        ));
+    }
+    Ok(())
+}
+
+/// Refuses to change what a variable in a directory of `litetree` or `statelite` stands for: a directory of
+/// other nodes could be what comes of it. What an image says of itself is the administrators' own.
+fn keep_directories(snapshot: &Snapshot, next: &Snapshot, rows: &[RowChange]) -> Done {
+    let locations = [col::litetree::DIRECTORY, col::statelite::STATEMNT];
+    let cells = locations
+        .into_iter()
+        .flat_map(|col| snapshot.enabled_rows(col.table).filter_map(move |row| row.get(col)));
+    let columns: BTreeSet<String> = cells.flat_map(|cell| columns_of(cell)).map(str::to_owned).collect();
+    for row in rows.iter().filter(|row| row.kind != RowChangeKind::Deleted) {
+        for (col, _, new) in row.cells.iter().filter(|(col, ..)| columns.contains(&col.to_string())) {
+            let node = row.node().map(|node| &**node).unwrap_or_default();
+            if !is_of_image(next, node, *col, new.as_deref().unwrap_or_default()) {
+                return Err(Stop::refused(format!(
+                    "Permission denied: {col} is part of a directory in litetree or statelite"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a value is that of the image that the node boots.
+fn is_of_image(next: &Snapshot, node: &str, col: Col, value: &str) -> bool {
+    let name = next.attr(node, col::nodetype::PROVMETHOD);
+    let Some(image) = name.and_then(|name| next.osimage(&name)) else { return false };
+    let column = match col {
+        col::nodetype::PROVMETHOD => return true,
+        col::nodetype::OS => "osvers",
+        col::nodetype::ARCH => "osarch",
+        col::nodetype::PROFILE => "profile",
+        _ => return false,
+    };
+    image.get(column).is_some_and(|text| **text == *value)
+}
