@@ -12,6 +12,13 @@ use std::path::Path;
 /// Bytes of a file that a noderange may name.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
+/// Items of one command at most: more than there are columns.
+const ITEMS_MAX: usize = 10_000;
+/// Conditions of one command at most.
+const CONDITIONS_MAX: usize = 1000;
+/// The same for a user who is limited to some nodes: a regular expression may take a tenth of a second.
+const CONDITIONS_LIMITED_MAX: usize = 16;
+
 /// What a caller may name, and with whose rights the files of its noderanges are read.
 #[derive(Clone, Debug)]
 pub enum View {
@@ -110,6 +117,22 @@ impl View {
             _ if secrets::of_site_key(key) == Sensitivity::Open => Ok(()),
             _ => Err(Stop::refused(format!("'site.{key}' may hold a secret: only root may use it here"))),
         }
+    }
+
+    /// Refuses more items, or more conditions among them, than one command of this caller may have.
+    pub fn may_ask(&self, items: usize, conditions: usize) -> Result<(), Stop> {
+        let conditions_max = match self.limits() {
+            Some(_) => CONDITIONS_LIMITED_MAX,
+            None => CONDITIONS_MAX,
+        };
+        let over = |count: usize, max: usize, what: &str| match count > max {
+            true => {
+                Err(Stop::refused(format!("a command of yours may have {max} {what} at most, not {count}")))
+            }
+            false => Ok(()),
+        };
+        over(items, ITEMS_MAX, "items")?;
+        over(conditions, conditions_max, "conditions")
     }
 
     /// The members of a group that exist for the caller. Who is in a group by a secret value is root's to

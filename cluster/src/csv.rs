@@ -5,6 +5,7 @@
 
 use crate::utf8::without_mark;
 use crate::{Row, Table};
+use std::collections::HashSet;
 
 /// Records of a file at most.
 pub const RECORDS_MAX: usize = 5_000_000;
@@ -93,9 +94,9 @@ pub struct Record {
 /// There is no header, or a column stands there twice.
 pub fn read_header(line: &str) -> Result<Vec<String>, CsvError> {
     let names = without_mark(line).trim_end().strip_prefix('#').ok_or(CsvError::NoHeader)?;
-    let mut columns: Vec<String> = Vec::new();
+    let (mut columns, mut seen) = (Vec::new(), HashSet::new());
     for name in names.split(',').map(|name| name.replace('"', "").trim().to_owned()) {
-        if columns.contains(&name) {
+        if !seen.insert(name.clone()) {
             return Err(CsvError::ColumnTwice(name));
         }
         columns.push(name);

@@ -38,6 +38,11 @@ const DEPTH_MAX: usize = 64;
 /// Names produced by one expression at most, examined nodes counting a quarter; see [`Noderange::work_max`].
 const WORK_MAX: usize = 1_000_000;
 
+/// Criteria and regular expressions in the noderange of a caller that sees all nodes, at most.
+const PATTERNS_MAX: usize = 1000;
+/// The same for a caller that is limited to some nodes.
+const PATTERNS_LIMITED_MAX: usize = 16;
+
 /// Why an expression has no value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoderangeError {
@@ -80,6 +85,9 @@ pub enum NoderangeError {
     /// Nested deeper than 64 levels.
     #[error("NodeRange seems to be hung on evaluating {0}, recursion limit hit")]
     TooDeep(String),
+    /// More of them than this caller may have evaluated.
+    #[error("a noderange of yours may have {0} criteria and regular expressions at most")]
+    TooManyPatterns(usize),
     /// More names than this program is willing to look at.
     #[error("the noderange names or examines more than {0} nodes")]
     TooMuch(usize),

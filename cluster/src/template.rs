@@ -15,8 +15,8 @@ use crate::names::excerpt;
 use crate::row::Text;
 use regex::{Regex, RegexBuilder};
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::sync::{Arc, RwLock};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 mod expr;
 mod sprintf;
@@ -29,6 +29,10 @@ use value::ExprError;
 const CACHE_MAX: usize = 4096;
 /// Memory of one compiled pattern at most, bytes.
 pub(crate) const REGEX_BYTES_MAX: usize = 1 << 20;
+/// Regular expressions remembered at most: a request has few, and each has [`REGEX_BYTES_MAX`] at most.
+const REGEXES_KEPT_MAX: usize = 16;
+/// Length of a regular expression that is remembered, bytes.
+const REGEX_KEPT_BYTES_MAX: usize = 4096;
 /// Length of a value that is considered a template, bytes.
 const TEMPLATE_BYTES_MAX: usize = 16 << 10;
 /// Captures that a check of an expression has values for.
@@ -221,8 +225,30 @@ impl Replacement {
 #[error("{0}")]
 pub struct PatternError(String);
 
+/// The expressions that were compiled last, newest at the end, with what came of each. To compile one takes
+/// up to a tenth of a second, and a request may have the same one for each of its items.
+static NEWEST: Mutex<VecDeque<(Box<str>, Compiled)>> = Mutex::new(VecDeque::new());
+
+type Compiled = Result<Regex, PatternError>;
+
 /// A pattern compiled with this program's memory limit.
-pub(crate) fn linear_regex(re: &str) -> Result<Regex, PatternError> {
+pub(crate) fn linear_regex(re: &str) -> Compiled {
+    let newest = || NEWEST.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, known)) = newest().iter().find(|(text, _)| **text == *re) {
+        return known.clone();
+    }
+    let compiled = compile(re);
+    if re.len() <= REGEX_KEPT_BYTES_MAX {
+        let mut newest = newest();
+        if newest.len() >= REGEXES_KEPT_MAX {
+            newest.pop_front();
+        }
+        newest.push_back((re.into(), compiled.clone()));
+    }
+    compiled
+}
+
+fn compile(re: &str) -> Compiled {
     let mut builder = RegexBuilder::new(re);
     let compiled =
         builder.size_limit(REGEX_BYTES_MAX).dfa_size_limit(REGEX_BYTES_MAX).nest_limit(100).build();
@@ -377,6 +403,24 @@ mod tests {
                 None => assert_eq!(found, Ok(()), "{value}"),
             }
         }
+    }
+
+    /// The same expression is not compiled again; what is remembered is bounded.
+    #[test]
+    fn an_expression_is_compiled_once() {
+        let costly = r"(\w{100}){10}";
+        let first = linear_regex(costly).expect_err("too large");
+        for _ in 0..1000 {
+            assert_eq!(linear_regex(costly).as_ref().err(), Some(&first));
+        }
+        let kept = NEWEST.lock().unwrap().iter().filter(|(text, _)| **text == *costly).count();
+        assert!(kept <= 1, "{kept} times");
+        for number in 0..100 {
+            assert!(
+                linear_regex(&format!("kept{number}")).is_ok_and(|re| re.is_match(&format!("kept{number}")))
+            );
+        }
+        assert!(NEWEST.lock().unwrap().len() <= REGEXES_KEPT_MAX);
     }
 
     #[test]

@@ -107,15 +107,12 @@ fn check_domain(domain: Option<&str>) -> Result<()> {
     }
 }
 
+/// The directory of the command log, below the data directory, and its mode.
+pub(crate) const LOG: (&str, u32) = ("log", 0o700);
+
 /// Makes the directories; what nodes fetch is readable by all, the database is not.
 fn directories(data: &Path) -> Result<PathBuf> {
-    let folders = [
-        ("", 0o755),
-        ("tftpboot", 0o755),
-        ("install", 0o755),
-        ("install/postscripts", 0o755),
-        ("log", 0o700),
-    ];
+    let folders = [("", 0o755), ("tftpboot", 0o755), ("install", 0o755), ("install/postscripts", 0o755), LOG];
     for (folder, mode) in folders {
         let path = data.join(folder);
         let made = std::fs::DirBuilder::new().recursive(true).mode(mode).create(&path);

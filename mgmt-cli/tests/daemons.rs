@@ -444,6 +444,8 @@ fn backup_and_restore(engine: Option<Engine>) {
     };
     let (text, code) = restore(&saved, &again);
     assert!(text.contains("Restored ") && code == 0, "{text}");
+    let log = std::fs::metadata(again.data.join("log")).unwrap();
+    assert_eq!(std::os::unix::fs::MetadataExt::mode(&log) & 0o777, 0o700);
     let daemon = again.start();
     check(&daemon);
     // No number of a change is used again.

@@ -248,6 +248,14 @@ impl<'a> Out<'a> {
     /// The caller has gone.
     pub fn go_on(&mut self) -> Done {
         self.flush()?;
+        self.wanted()
+    }
+
+    /// Whether somebody waits for more: for loops that may compute for long without a result.
+    ///
+    /// # Errors
+    /// The caller has gone, or asked to stop.
+    pub fn wanted(&self) -> Done {
         if self.sink.is_gone() { Err(Stop::Gone) } else { Ok(()) }
     }
 

@@ -2,7 +2,10 @@
 
 use super::parse::{Role, elements, parenthesised, split_top};
 use super::span::{Span, is_number, parse_brackets, parse_increment, parse_span};
-use super::{DEPTH_MAX, Expanded, Noderange, NoderangeError, TEXT_BYTES_MAX, criteria};
+use super::{
+    DEPTH_MAX, Expanded, Noderange, NoderangeError, PATTERNS_LIMITED_MAX, PATTERNS_MAX, TEXT_BYTES_MAX,
+    criteria,
+};
 use crate::groups::{Conditions, GroupKind};
 use crate::reach::Reach;
 use crate::row::Text;
@@ -24,6 +27,8 @@ struct Eval<'a> {
     /// Nodes that exist for the caller.
     seen_count: usize,
     work: usize,
+    /// Different criteria and regular expressions so far.
+    patterns: usize,
     depth: usize,
     /// Inside of an exclusion or intersection: a name that is missing there makes the result larger.
     narrowing: bool,
@@ -76,6 +81,7 @@ impl<'a> Eval<'a> {
             snapshot,
             seen_count: seen_count(how.seen_by, snapshot),
             work: 0,
+            patterns: 0,
             depth: 0,
             narrowing: false,
             missing: Vec::new(),
@@ -150,11 +156,11 @@ impl<'a> Eval<'a> {
             return Ok(names);
         }
         if let Some(pattern) = atom.strip_prefix('/') {
-            return self.examined(atom, |e| e.matching(pattern));
+            return self.selected(atom, |e| e.matching(pattern));
         }
         if atom.contains(['=', '~']) {
             let secrets = self.how.seen_by.is_none();
-            return self.examined(atom, |e| criteria::select(e.snapshot, e.seen(), secrets, atom));
+            return self.selected(atom, |e| criteria::select(e.snapshot, e.seen(), secrets, atom));
         }
         if atom.contains(['(', ')']) {
             return Err(NoderangeError::Syntax(atom.to_owned()));
@@ -237,6 +243,19 @@ impl<'a> Eval<'a> {
     /// A group of which a caller sees no member is to that caller as unknown as any other name.
     fn exists(&self, members: Names) -> Option<Names> {
         (self.how.seen_by.is_none() || !members.is_empty()).then_some(members)
+    }
+
+    /// The nodes that a criterion or a regular expression selects.
+    fn selected(&mut self, atom: &str, find: impl FnOnce(&Self) -> Value) -> Value {
+        if !self.known.contains_key(atom) {
+            let is_limited = self.how.seen_by.is_some_and(|reach| !reach.is_whole());
+            let max = if is_limited { PATTERNS_LIMITED_MAX } else { PATTERNS_MAX };
+            self.patterns += 1;
+            if self.patterns > max {
+                return Err(NoderangeError::TooManyPatterns(max));
+            }
+        }
+        self.examined(atom, find)
     }
 
     /// An atom for which every node is looked at, once.

@@ -181,6 +181,26 @@ fn less_work_is_allowed() {
 }
 
 #[test]
+fn patterns_are_counted() {
+    let snapshot = cluster();
+    let many = |count: usize| (0..count).map(|n| format!("mgt==x{n}")).collect::<Vec<_>>().join(",");
+    let all = Noderange::new(&many(PATTERNS_MAX)).expand(&snapshot);
+    assert!(all.is_ok(), "{all:?}");
+    let refusal = Noderange::new(&many(PATTERNS_MAX + 1)).expand(&snapshot).unwrap_err();
+    assert_eq!(refusal, NoderangeError::TooManyPatterns(PATTERNS_MAX));
+    // The same one over and over is one.
+    let same = vec!["/n1"; 5000].join(",");
+    assert!(Noderange::new(&same).expand(&snapshot).is_ok());
+    let nobody = Reach::default();
+    let limited = |text: &str| Noderange::new(text).seen_by(&nobody).expand(&snapshot).err();
+    assert_eq!(limited(&many(PATTERNS_LIMITED_MAX)), None);
+    let refusal = Some(NoderangeError::TooManyPatterns(PATTERNS_LIMITED_MAX));
+    assert_eq!(limited(&many(PATTERNS_LIMITED_MAX + 1)), refusal);
+    let expressions: Vec<String> = (0..=PATTERNS_LIMITED_MAX).map(|n| format!("/x{n}")).collect();
+    assert_eq!(limited(&expressions.join(",")), refusal);
+}
+
+#[test]
 fn excluded_by_the_site() {
     let rows = ROWS.iter().copied().chain([("site", &[("key", "excludenodes"), ("value", "n1,ghost")][..])]);
     let snapshot = Snapshot::from_rows(rows);

@@ -35,6 +35,11 @@ impl Condition {
         Ok(Some(Condition { col, name: name.to_owned(), test }))
     }
 
+    /// How many of the words may be conditions.
+    pub fn count(words: &[String]) -> usize {
+        words.iter().filter(|word| split_operator(word, OF_ITEMS).is_some()).count()
+    }
+
     /// Every row of the node satisfies it; a missing value is an empty text.
     pub fn holds(&self, snapshot: &Snapshot, node: &str) -> bool {
         let rows = snapshot.attr_rows(node, self.col.table, &[self.col]);

@@ -40,6 +40,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
     Attack { name: "40 strangers × 256 half TLS handshakes on 3001", run: half_handshakes },
     Attack { name: "32 strangers × 64 unfinished requests of 255 KB on 3001", run: unfinished_requests },
     Attack { name: "forged TFTP requests", run: forged_tftp },
+    Attack { name: "forged TFTP requests of one node", run: forged_tftp_of_node },
     Attack { name: "1 node × 64 NFS connections that read no listing", run: nfs_listings },
     Attack { name: "1 node × 16 sessions of reports on 3002", run: reports },
 ];
@@ -136,6 +137,23 @@ fn forged_tftp(_: &World, stop: &Arc<AtomicBool>) -> Vec<JoinHandle<()>> {
         })
     };
     vec![forge(0), forge(1)]
+}
+
+/// A socket each: the request of a machine that begins again has a port of its own.
+fn forged_tftp_of_node(_: &World, stop: &Arc<AtomicBool>) -> Vec<JoinHandle<()>> {
+    let forge = |request: &'static [u8]| {
+        let stop = Arc::clone(stop);
+        std::thread::spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                let socket = UdpSocket::bind((HOSTILE_NODE, 0)).expect("the node's address");
+                let _ = socket.send_to(request, (SERVER, 69));
+            }
+        })
+    };
+    vec![
+        forge(b"\x00\x01kernel\x00octet\x00blksize\x001468\x00windowsize\x0064\x00"),
+        forge(b"\x00\x01no such file\x00octet\x00"),
+    ]
 }
 
 fn nfs_listings(world: &World, stop: &Arc<AtomicBool>) -> Vec<JoinHandle<()>> {

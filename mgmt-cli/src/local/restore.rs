@@ -6,6 +6,7 @@
 
 use super::LocalCommand;
 use crate::environment::Environment;
+use crate::init::LOG;
 use crate::terminal::stop_on_signals;
 use dawn_bootd::command::Registry;
 use dawn_bootd::database;
@@ -92,6 +93,7 @@ fn restore(
     DirBuilder::new().recursive(true).mode(0o755).create(data).map_err(failed(data))?;
     let _owner =
         Owner::take(data, "dawn restore").map_err(|error| CommandError::conflict(error.to_string()))?;
+    DirBuilder::new().recursive(true).mode(LOG.1).create(data.join(LOG.0)).map_err(failed(data))?;
     // From here on, Ctrl-C would leave the keys of one state with the tables of another.
     stop_on_signals();
     for (path, mode, bytes) in &backup.data {

@@ -122,6 +122,8 @@ pub fn conditions<'a>(
     view: &View,
     malformed: &str,
 ) -> Result<Conditions, Stop> {
+    let list: Vec<&str> = list.into_iter().collect();
+    view.may_ask(0, list.len())?;
     let conditions = Conditions::parse(list).map_err(|error| match error {
         ConditionError::Malformed => Stop::usage(malformed),
         other => Stop::usage(other.to_string()),

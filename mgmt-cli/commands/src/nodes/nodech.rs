@@ -113,7 +113,9 @@ impl Assignment {
     /// Reads the words; each bad one is reported.
     pub fn read_all(items: &[String], view: &View, out: &mut Out<'_>) -> Result<Words, Stop> {
         let mut words = Words::default();
+        view.may_ask(items.len(), Condition::count(items))?;
         for item in items {
+            out.wanted()?;
             match read(item, view, &mut words) {
                 Err(Stop::Error(error)) => out.error(*error)?,
                 other => other?,

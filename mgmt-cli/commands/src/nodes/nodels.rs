@@ -38,7 +38,7 @@ impl Command for Args {
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let (query, args) = (self.query(&ctx.view, out)?, &self);
         let mut one = |node: &str| match self.is_meant(node, &query, ctx) {
-            false => Ok(()),
+            false => out.wanted(),
             true => out.report(&Listed { node, args, query: &query, ctx }),
         };
         if self.noderange.is_some() {
@@ -73,7 +73,9 @@ impl Args {
             labelled: self.with_name || self.items.len() > 1,
             names_only: self.items.is_empty(),
         };
+        view.may_ask(self.items.len(), Condition::count(&self.items))?;
         for word in &self.items {
+            out.wanted()?;
             match Condition::parse(word, view) {
                 Ok(Some(condition)) => {
                     if query.conditions.iter().any(|other| other.col == condition.col) {

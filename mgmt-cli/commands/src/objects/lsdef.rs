@@ -96,6 +96,7 @@ impl Command for Args {
             }
             let attributes = view.attributes(kind);
             for name in names {
+                out.wanted()?;
                 let Some(object) = self.read(&attributes, &name, &view, ctx) else {
                     let kind = kind.name;
                     gone |= kind != "node";

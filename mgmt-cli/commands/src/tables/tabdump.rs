@@ -80,6 +80,7 @@ impl Args {
         if let Some(count) = self.newest {
             return self.dump_newest(table, count, ctx, out);
         }
+        ctx.view.may_ask(0, self.conditions.len())?;
         let conditions = self.conditions.iter().map(|text| Condition::parse(text, table, &ctx.view));
         let conditions = conditions.collect::<Result<Vec<_>, _>>()?;
         let all = conditions.is_empty();
