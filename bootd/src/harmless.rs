@@ -104,6 +104,12 @@ pub(crate) fn keep_to_harmless(row: &RowChange) -> Done {
     }
 }
 
+/// The protected columns of all tables of nodes.
+pub(crate) fn protected_columns() -> impl Iterator<Item = Col> {
+    let tables = dawn_cluster::schema().tables().iter().filter(|table| table.is_node_table);
+    tables.flat_map(|table| table.cols().filter(move |col| is_protected(table, *col)))
+}
+
 fn is_protected(table: &dawn_cluster::Table, col: Col) -> bool {
     let is_free = Some(col) == table.node_col() || matches!(col.name(), "comments" | "disable");
     !is_free && !HARMLESS_COLUMNS.contains(&col)

@@ -7,12 +7,13 @@
 //! * Root writes everything.
 //! * Only root writes rows of which the daemon runs the content ([`ROOTS_OWN`]).
 //! * A caller who is limited to some nodes writes rows of those, fills only the columns that
-//!   [`crate::harmless`] lists, and changes neither for which nodes rules of the policy hold nor which
-//!   directory of a server a node gets.
+//!   [`crate::harmless`] lists, also by joining a group, and changes neither for which nodes rules of the
+//!   policy hold nor which directory of a server a node gets.
 //!
 //! A column that is not listed is protected: a new one is, until someone has looked at who reads it.
 
 use crate::command::Ctx;
+use crate::harmless::protected_columns;
 use crate::node_edits::keep_to;
 use crate::output::{Done, Stop};
 use dawn_cluster::{Col, Edit, RowChange, RowChangeKind, Snapshot, col};
@@ -40,11 +41,31 @@ pub fn check(ctx: &Ctx<'_>, snapshot: &Snapshot, edits: &[Edit]) -> Done {
     let Some(reach) = ctx.view.limits() else { return Ok(()) };
     keep_to(snapshot, edits, reach.is_open(), |node| reach.covers(node))?;
     let next = snapshot.with(edits)?;
+    keep_inherited(snapshot, &next, &rows)?;
     keep_directories(snapshot, &next, &rows)?;
     if snapshot.policy_shifts(&next, ctx.call.peer_name.as_deref()) {
         return Err(Stop::refused(
             "Permission denied: the change would alter for which nodes rules of the policy hold",
         ));
+    }
+    Ok(())
+}
+
+/// Refuses to join groups whose rows give a node what its owner may not write: the BMC or the virtual machine
+/// of another one.
+fn keep_inherited(snapshot: &Snapshot, next: &Snapshot, rows: &[RowChange]) -> Done {
+    let joins = |row: &&RowChange| row.cells.iter().any(|(col, ..)| *col == col::nodelist::GROUPS);
+    for node in rows.iter().filter(joins).filter_map(RowChange::node) {
+        let given = protected_columns().find(|col| {
+            let after = next.attr(node, *col);
+            after.is_some() && snapshot.has_node(node) && after != snapshot.attr(node, *col)
+        });
+        if let Some(col) = given {
+            return Err(Stop::refused(format!(
+                "Permission denied: {node} would get {col} from a group, which is for callers who may change every \
+                 node"
+            )));
+        }
     }
     Ok(())
 }

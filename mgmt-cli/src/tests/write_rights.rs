@@ -103,6 +103,27 @@ fn a_limited_user_fills_harmless_columns_only() {
     assert!((20..=90).contains(&written), "{written} columns were written");
 }
 
+/// What a user may not write for a node does not come by a group, either.
+#[test]
+fn a_limited_user_joins_no_group_that_drives_machines() {
+    let bed = cluster(
+        "vm node=machines host=hv9
+        nodepos node=rack7 rack=7",
+    );
+    let groups = bed.run("nodels cn1 groups").replace("cn1: ", "");
+    let (groups, before) = (groups.trim(), bed.run("tabdump nodelist"));
+    for line in [
+        format!("nodech cn1 groups={groups},machines"),
+        "nodech cn1 groups,=machines".to_owned(),
+        format!("chdef cn1 groups=machines,{groups}"),
+    ] {
+        let answer = bed.run_as(&line, None, Some("alice"), None);
+        assert!(answer.contains("would get vm.host from a group"), "{line}: {answer}");
+        assert_eq!(bed.run("tabdump nodelist"), before, "{line}");
+    }
+    assert_eq!(bed.run_as("nodech cn1 groups,=rack7", None, Some("alice"), None), "");
+}
+
 /// Membership of groups that rules of the policy name is not for those whom the rules are about.
 #[test]
 fn a_limited_user_does_not_change_which_rules_hold() {
