@@ -56,8 +56,12 @@ pub const ELSEWHERE: &[(&[&str], &str)] = &[
         "`dawn discover` and `dawn events` show unknown machines, `dawn mkdef` defines nodes",
     ),
     (
-        &["copycds", "copycds-cdrom", "rinstall", "winstall", "geninitrd", "rmosdistro", "chkosimage"],
-        "systems are not installed to disk yet; `dawn genimage` builds images that run from memory or NFS",
+        &["rinstall", "winstall"],
+        "`dawn nodeset NODERANGE osimage=IMAGE` and then a boot from the network install a system (docs/installing.md)",
+    ),
+    (
+        &["copycds", "copycds-cdrom", "geninitrd", "rmosdistro", "chkosimage"],
+        "media are copied by hand, and the installer's own initramfs is used (docs/installing.md)",
     ),
     (
         &["imgcapture", "mkdummyimage"],

@@ -1,6 +1,7 @@
 //! What the services share and commands look at, complete when it is made.
 
 use crate::address::{self, NameServerAddresses};
+use crate::answers::InstallAnswers;
 use crate::discovery::Discovery;
 use crate::files::{Files, FilesError};
 use crate::image_index::ImageIndex;
@@ -98,6 +99,8 @@ pub struct Appliance {
     pub settings: Settings,
     /// What is on disk of the images.
     pub images: ImageIndex,
+    /// The answers of installers.
+    pub answers: Arc<InstallAnswers>,
     /// Unknown machines that become nodes.
     pub discovery: Arc<Discovery>,
     /// Who hears what services report of nodes.
@@ -117,6 +120,7 @@ impl Appliance {
         let addresses = Arc::new(address::look());
         let bus = Arc::new(Bus::open(&settings.data.join("events.journal"), now_ms()));
         let watcher = Arc::new(Watcher::new(Arc::clone(&model), Arc::clone(&bus)));
+        let answers = Arc::new(InstallAnswers::open(&settings.data, Arc::clone(&watcher)));
         let discovery = Arc::new(Discovery::new(Arc::clone(&model), Arc::clone(&watcher)));
         let live =
             LiveRoots::new(Arc::clone(&model), Arc::clone(&addresses), Arc::clone(&bus), &settings.data);
@@ -130,6 +134,7 @@ impl Appliance {
             name_servers,
             settings,
             images,
+            answers,
             discovery,
             watcher,
             live,
@@ -146,7 +151,7 @@ impl Appliance {
         addresses: &'a LocalAddresses,
         packed: &'a plan::PackedRoots,
     ) -> plan::Surroundings<'a> {
-        plan::Surroundings { addresses, ports: self.settings.ports.of_plan(), packed }
+        plan::Surroundings { addresses, ports: self.settings.ports.of_plan(), packed, proof: None }
     }
 
     /// What HTTP and TFTP serve.
@@ -156,7 +161,14 @@ impl Appliance {
     pub fn files(&self) -> Result<Files, FilesError> {
         let (model, addresses, live) = (&self.model, &self.addresses, &self.live);
         let ports = self.settings.ports.of_plan();
-        Files::open(Arc::clone(model), Arc::clone(addresses), Arc::clone(live), self.images.clone(), ports)
+        let files = Files::open(
+            Arc::clone(model),
+            Arc::clone(addresses),
+            Arc::clone(live),
+            self.images.clone(),
+            ports,
+        );
+        files.map(|files| files.with_answers(Arc::clone(&self.answers)))
     }
 
     /// Nodes that run from the tree at `root`.

@@ -1,7 +1,8 @@
 //! The boot services as commands see them.
 
+use crate::answers;
 use crate::appliance::Appliance;
-use crate::boot_services::{BootServices, Destiny, Lease, Unready};
+use crate::boot_services::{BootServices, Destiny, Lease, RenderedFile, Unready};
 use crate::dhcp::Answers;
 use crate::discovery::Discovery;
 use crate::image_index::ImageIndex;
@@ -53,9 +54,14 @@ impl BootServices for Appliance {
             return Err(Unready { text: format!("{cause} Set one with: chdef {node} ip=<address>"), cause });
         }
         match plan_of(self, snapshot, node) {
-            Ok(Plan { action: Action::Kernel(boot), state, .. }) => {
-                check_files(snapshot, &self.images, &boot, &state)
-            }
+            Ok(Plan { action: Action::Kernel(boot), state, .. }) => match &boot.system {
+                System::Installer { name, .. } => {
+                    check_media(snapshot, name.as_str())?;
+                    let (addresses, packed) = (self.addresses.now(), self.images.packed());
+                    self.answers.check(snapshot, self.surroundings(&addresses, &packed), node)
+                }
+                _ => check_files(snapshot, &self.images, &boot, &state),
+            },
             Ok(Plan { action: Action::Installer(file), .. }) => check_installer(snapshot, node, &file),
             // A state without boot files is what was asked for.
             Ok(_) | Err(PlanError::NoState { .. }) => Ok(()),
@@ -68,6 +74,11 @@ impl BootServices for Appliance {
             Err(error) => vec![format!("no boot plan: {error}")],
             Ok(plan) => explain(&plan),
         }
+    }
+
+    fn rendered(&self, snapshot: &Snapshot, node: &str, file: Option<&str>) -> Result<RenderedFile, Unready> {
+        let (addresses, packed) = (self.addresses.now(), self.images.packed());
+        answers::preview(snapshot, self.surroundings(&addresses, &packed), node, file)
     }
 
     fn destiny(&self, snapshot: &Snapshot, node: &str) -> Destiny {
@@ -223,6 +234,27 @@ fn check_files(
     }
 }
 
+/// The installer's kernel must be on the copied medium.
+fn check_media(snapshot: &Snapshot, image: &str) -> Result<(), Unready> {
+    let image = snapshot
+        .osimage(image)
+        .ok_or_else(|| format!("Cannot find the OS image {image} in the osimage table."))?;
+    let pairs = plan::install::boot_files(snapshot, &image).map_err(|error| error.to_string())?;
+    let Some(first) = pairs.first().map(|pair| pair.kernel.clone()) else { return Ok(()) };
+    let names: Vec<String> = pairs.iter().map(|pair| pair.kernel.display().to_string()).collect();
+    let look = move || pairs.iter().any(|pair| pair.kernel.is_file() && pair.initrd.is_file());
+    let found = DiskPool::default().call(&first, WAIT_TIME_MAX, look);
+    match found.map_err(|late| unavailable(&first, late))? {
+        true => Ok(()),
+        false => Err(format!(
+            "Install image not found: there is no kernel with its initramfs at {}. Copy the medium there, or set pkgdir of the image {}",
+            names.join(" or "),
+            image.name
+        )
+        .into()),
+    }
+}
+
 /// The first of some files of a directory that is not there.
 fn missing<const N: usize>(
     dir: &Path,
@@ -268,6 +300,7 @@ fn explain(plan: &Plan) -> Vec<String> {
         Action::Kernel(boot) => {
             lines.push(match &boot.system {
                 System::Image { name, .. } => format!("image: {name}"),
+                System::Installer { name, .. } => format!("installs: {name}"),
                 System::Discovery => "boots: discovery system".to_owned(),
             });
             lines.push(format!("kernel: {}", boot.kernel()));

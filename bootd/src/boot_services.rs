@@ -39,6 +39,34 @@ impl From<String> for Unready {
     }
 }
 
+/// A file of the answers that a node's installer would get, with the secrets masked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct RenderedFile {
+    /// Path of the template.
+    pub template: String,
+    /// The text.
+    pub text: String,
+    /// Directives and what stands in their place.
+    pub values: Vec<RenderedValue>,
+    /// What looks like a directive and is not known: `file:line: #WORD#`.
+    pub unknown: Vec<String>,
+}
+
+/// A directive and what stands in its place.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct RenderedValue {
+    /// The file it stands in.
+    pub file: String,
+    /// The line, from 1 on.
+    pub line: usize,
+    /// The directive.
+    pub directive: String,
+    /// Where the value comes from, in words.
+    pub source: String,
+    /// The value; a mask for a secret.
+    pub value: String,
+}
+
 /// What the daemon's boot services offer to commands. All calls answer from memory.
 pub trait BootServices: Send + Sync + 'static {
     /// Whether this node would boot with this snapshot: the reason if not, in the words of the
@@ -46,6 +74,9 @@ pub trait BootServices: Send + Sync + 'static {
     fn check_plan(&self, snapshot: &Snapshot, node: &str) -> Result<(), Unready>;
     /// Where each boot decision of a node comes from, as lines for `explain`.
     fn explain(&self, snapshot: &Snapshot, node: &str) -> Vec<String>;
+    /// A file that the node's installer would get, with the secrets masked; `None` for the one with the
+    /// answers.
+    fn rendered(&self, snapshot: &Snapshot, node: &str, file: Option<&str>) -> Result<RenderedFile, Unready>;
     /// What a node is to do, as `getdestiny` says it.
     fn destiny(&self, snapshot: &Snapshot, node: &str) -> Destiny;
     /// Leases that are held: address, MAC, node or empty, expiry text.

@@ -4,6 +4,7 @@
 //! `/install/`. The trees are opened once at start, or later where a disk does not answer then; a changed
 //! `site.tftpdir` or `site.installdir` counts after a restart.
 
+use crate::answers::InstallAnswers;
 use crate::audience::{self, Audience};
 use crate::image_index::ImageIndex;
 use crate::loaders::{GRUB_OF_IMAGES, SIGNED_LOADERS_FROM};
@@ -61,6 +62,8 @@ pub struct Files {
     stores: StorePlaces,
     live: Arc<LiveRoots>,
     images: ImageIndex,
+    /// The answers of installers; without them there are none.
+    answers: Option<Arc<InstallAnswers>>,
     /// Who renders the script that a node runs after its boot; without one there is none.
     reports: Option<Arc<dyn NodeReports>>,
 }
@@ -100,8 +103,15 @@ impl Files {
             stores: StorePlaces::default(),
             live,
             images,
+            answers: None,
             reports: None,
         })
+    }
+
+    /// Serves installers their answers.
+    #[must_use]
+    pub fn with_answers(self, answers: Arc<InstallAnswers>) -> Self {
+        Self { answers: Some(answers), ..self }
     }
 
     /// Serves nodes their `mypostscript`, as `reports` gives it to them on the status port.
@@ -200,7 +210,10 @@ impl Files {
             None if request.service == Service::Tftp && !path.starts_with("install/") => Some(path),
             None => None,
         };
-        let Some(inner) = in_tftp_root else { return Some(Wanted::Static(request.path.clone())) };
+        let Some(inner) = in_tftp_root else {
+            let answers = self.answers(path, request);
+            return Some(answers.map_or_else(|| Wanted::Static(request.path.clone()), Wanted::View));
+        };
         if let Some(view) = self.render(inner, request.peer.ip().to_canonical()) {
             return Some(match view {
                 view::Answer::TftpFile(path) => Wanted::Static(in_tftp(&path)?),
@@ -212,9 +225,39 @@ impl Files {
     }
 
     fn render(&self, path: &str, peer: IpAddr) -> Option<view::Answer> {
+        self.here(|here| view::render(&self.model.snapshot(), here, path, peer))
+    }
+
+    /// What plans depend on besides the tables, at this moment.
+    fn here<T>(&self, look: impl FnOnce(Surroundings<'_>) -> T) -> T {
         let (addresses, packed) = (self.addresses.now(), self.images.packed());
-        let here = Surroundings { addresses: &addresses, ports: self.ports, packed: &packed };
-        view::render(&self.model.snapshot(), here, path, peer)
+        let proof = self.answers.as_ref().map(|answers| answers.proof());
+        look(Surroundings { addresses: &addresses, ports: self.ports, packed: &packed, proof })
+    }
+
+    /// The answers of an installer, which it asks for by HTTP; none if the path is that of a file.
+    fn answers(&self, path: &str, request: &Request<'_>) -> Option<view::Answer> {
+        let inside = path.strip_prefix(INSTALL)?.strip_prefix('/')?;
+        if request.service == Service::Tftp || self.answers.is_none() {
+            return None;
+        }
+        let peer = request.peer.ip().to_canonical();
+        self.here(|here| view::answer_file(&self.model.snapshot(), here, inside, request.query, peer))
+    }
+
+    fn answer_file(&self, file: &view::AnswerFile) -> Answer {
+        match &self.answers {
+            Some(answers) => self.here(|here| answers.give(&self.model.snapshot(), here, file)),
+            None => Answer::NotFound,
+        }
+    }
+
+    /// An event for a node whose answers another machine asks for.
+    fn note_other(&self, request: &Request<'_>, view: &view::Answer) {
+        let path = request.path.as_str().strip_prefix("install/autoinst/");
+        if let (view::Answer::Hidden(_), Some(path), Some(answers)) = (view, path, &self.answers) {
+            answers.asked_from_elsewhere(path.split('/').next().unwrap_or_default(), request.peer.ip());
+        }
     }
 
     /// The answer to a view, on a thread that may wait for disks.
@@ -228,6 +271,15 @@ impl Files {
             view::Answer::StateliteList(node) => self.statelite_list(&node),
             view::Answer::BootImage(parts) => self.boot_image(&parts),
             view::Answer::PostScript(node) => self.post_script(&node),
+            view::Answer::AnswerFile(file) => self.answer_file(&file),
+            view::Answer::OfMedia { pairs, which } => {
+                let there = pairs.into_iter().find(|pair| pair.kernel.is_file() && pair.initrd.is_file());
+                match (there, which) {
+                    (None, _) => Answer::NotFound,
+                    (Some(pair), view::OfMedia::Kernel) => self.view(view::Answer::File(pair.kernel)),
+                    (Some(pair), view::OfMedia::Initrd) => self.view(view::Answer::File(pair.initrd)),
+                }
+            }
             view => text_of(view).unwrap_or(Answer::NotFound),
         }
     }
@@ -258,6 +310,10 @@ impl Files {
             }
             view::Answer::StateliteList(node) | view::Answer::PostScript(node) => {
                 image_dir(&self.model.snapshot(), node).unwrap_or_default()
+            }
+            view::Answer::AnswerFile(file) => InstallAnswers::place(&self.model.snapshot(), &file.node),
+            view::Answer::OfMedia { pairs, .. } => {
+                pairs.first().map(|pair| pair.kernel.clone()).unwrap_or_default()
             }
             _ => PathBuf::new(),
         }
@@ -294,6 +350,8 @@ fn text_of(view: view::Answer) -> Option<Answer> {
         view::Answer::Explained { reason, shown } => Some(Answer::Explained { reason, shown }),
         view::Answer::File(_)
         | view::Answer::TftpFile(_)
+        | view::Answer::OfMedia { .. }
+        | view::Answer::AnswerFile(_)
         | view::Answer::BootImage(_)
         | view::Answer::StateliteList(_)
         | view::Answer::PostScript(_) => None,
@@ -369,7 +427,10 @@ impl Source for Files {
     fn at_once(&self, request: &Request<'_>) -> Option<Answer> {
         match self.wanted(request) {
             None => Some(Answer::NotFound),
-            Some(Wanted::View(view)) => self.view_at_once(view),
+            Some(Wanted::View(view)) => {
+                self.note_other(request, &view);
+                self.view_at_once(view)
+            }
             Some(Wanted::Static(path) | Wanted::GrubFirst(path)) => {
                 self.find_at_once(&path, request.peer.ip())
             }
@@ -554,6 +615,117 @@ mod tests {
             );
             assert_eq!(ask(&files.unwrap(), Service::Http, "tftpboot"), expected);
         }
+    }
+
+    /// From the boot file to the answers: by the token in the kernel line, for the node alone, and while it
+    /// installs.
+    #[test]
+    fn an_installer_gets_its_answers_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for (name, text) in [
+            (
+                "install/custom/t.tmpl",
+                "rootpw #CRYPT:passwd:key=system,username=root:password# of #HOSTNAME#\n",
+            ),
+            ("install/el/images/pxeboot/vmlinuz", "kernel"),
+            ("install/el/images/pxeboot/initrd.img", "initrd"),
+            ("install/autoinst/cn1", "an old file"),
+            ("install/autoinst/cn1.post", "a script of the administrator"),
+        ] {
+            fs::create_dir_all(at(name).parent().unwrap()).unwrap();
+            fs::write(at(name), text).unwrap();
+        }
+        fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        let root = at("install").to_string_lossy().into_owned();
+        let media = format!("{root}/el");
+        let model = Arc::new(model(&[
+            ("site", &[("key", "tftpdir")], &[("value", &at("install").to_string_lossy())]),
+            ("site", &[("key", "installdir")], &[("value", &root)]),
+            ("site", &[("key", "master")], &[("value", "10.1.0.254")]),
+            ("passwd", &[("key", "system"), ("username", "root")], &[("password", "$6$salt$hash")]),
+            ("nodelist", &[("node", "cn1")], &[("groups", "all")]),
+            ("nodelist", &[("node", "cn2")], &[("groups", "all")]),
+            ("hosts", &[("node", "cn1")], &[("ip", "10.1.0.1")]),
+            ("hosts", &[("node", "cn2")], &[("ip", "10.1.0.2")]),
+            ("nodetype", &[("node", "cn1")], &[("provmethod", "disk")]),
+            (
+                "chain",
+                &[("node", "cn1")],
+                &[("currstate", "install rhels9.4-x86_64-compute"), ("currchain", "boot")],
+            ),
+            (
+                "osimage",
+                &[("imagename", "disk")],
+                &[
+                    ("provmethod", "install"),
+                    ("osvers", "rhels9.4"),
+                    ("osarch", "x86_64"),
+                    ("profile", "compute"),
+                ],
+            ),
+            (
+                "linuximage",
+                &[("imagename", "disk")],
+                &[("template", "/install/custom/t.tmpl"), ("pkgdir", &media)],
+            ),
+        ]));
+        let watcher = Arc::new(crate::watch::Watcher::new(model.clone(), Arc::default()));
+        let answers = Arc::new(InstallAnswers::open(dir.path(), watcher));
+        let live = LiveRoots::new(model.clone(), Arc::default(), Arc::default(), &at("data"));
+        let files = Files::open(
+            model.clone(),
+            Arc::default(),
+            Arc::new(live),
+            ImageIndex::default(),
+            Ports::default(),
+        );
+        let files = files.unwrap().with_answers(answers);
+        let get = |target: &str, peer: [u8; 4], service| {
+            let (path, query) = target.split_once('?').unwrap_or((target, ""));
+            let path = RequestPath::parse(path).unwrap();
+            let local = Ipv4Addr::new(10, 1, 0, 254).into();
+            let request =
+                Request { path: &path, query, peer: SocketAddr::from((peer, 1000)), local, service };
+            match files.at_once(&request).unwrap_or_else(|| files.resolve(&request)) {
+                Answer::File(file) => {
+                    let mut bytes = vec![0; usize::try_from(file.size()).unwrap()];
+                    Content::File(file).read_full_at(0, &mut bytes).unwrap();
+                    String::from_utf8(bytes).unwrap()
+                }
+                Answer::Bytes(rendered) => String::from_utf8_lossy(&rendered.bytes).into_owned(),
+                Answer::Refused(reason) => format!("refused: {reason}"),
+                Answer::Hidden(reason) => format!("hidden: {reason}"),
+                Answer::Explained { reason, .. } => format!("explained: {reason}"),
+                _ => "none".to_owned(),
+            }
+        };
+        let (node, other) = ([10, 1, 0, 1], [10, 1, 0, 2]);
+        let script = get("tftpboot/xcat/xnba/nodes/cn1", node, Service::Http);
+        let line = script.lines().find(|line| line.starts_with("imgargs")).unwrap();
+        let word = line.split(' ').find_map(|word| word.strip_prefix("inst.ks=")).unwrap();
+        let target = word.split_once(":80/").unwrap().1;
+        assert!(line.contains(" inst.repo=http://${next-server}:80/install/el "), "{line}");
+        assert_eq!(get("tftpboot/xcat/osimage/disk/vmlinuz", node, Service::Http), "kernel");
+        assert_eq!(get("xcat/osimage/disk/initrd.img", node, Service::Tftp), "initrd");
+        assert_eq!(get("xcat/osimage/disk/kernel", node, Service::Tftp), "none");
+        let text = "rootpw $6$salt$hash of cn1\n";
+        assert_eq!(
+            get(target, other, Service::Http),
+            "hidden: it is for cn1 alone, and 10.1.0.2 is not its address"
+        );
+        assert_eq!(get(target, node, Service::Http), text);
+        assert_eq!(get(target, node, Service::Https), text, "an installer may read twice");
+        let without = get("install/autoinst/cn1", node, Service::Http);
+        assert!(without.starts_with("refused: the request has no token"), "{without}");
+        assert_eq!(get("install/autoinst/cn1.post", node, Service::Http), "a script of the administrator");
+        let edit = Edit::set("chain", &[("node", "cn1")], &[("currstate", "boot")]).unwrap();
+        model.apply(Change::new("cn1", "next", vec![edit])).unwrap();
+        assert_eq!(get(target, node, Service::Http), "an old file");
+        assert_eq!(
+            get(target, other, Service::Http),
+            "hidden: it is for cn1 alone, and 10.1.0.2 is not its address"
+        );
     }
 
     struct Scripts;

@@ -14,6 +14,7 @@
 
 pub mod address;
 pub mod advice;
+pub mod answers;
 pub mod appliance;
 mod audience;
 mod boot_answers;

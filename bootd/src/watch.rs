@@ -6,6 +6,7 @@
 use dawn_cluster::{MacAddr, Model, Text};
 use dawn_events::{Amount, Bus, Step, Subject, now_ms};
 use dawn_nfs::ExportId;
+use dawn_plan::view::without_token;
 use dawn_wire::{image, status};
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -88,6 +89,14 @@ impl Watcher {
         }
     }
 
+    /// A machine at this address, which is not the node's, asked for the answers of the node's installer.
+    pub fn answers_asked(&self, node: &str, address: IpAddr) {
+        let detail = format!("{} asked for the answers of its installer", address.to_canonical());
+        if !self.is_told(address, &format!("{node}: {detail}"), Instant::now()) {
+            self.trouble(node, &detail);
+        }
+    }
+
     /// A machine asked for what it may not have.
     pub fn refused(&self, address: IpAddr, detail: &str) {
         self.at_address(address, Step::Refused, Amount::default(), detail);
@@ -98,7 +107,7 @@ impl dawn_serving::Observer for Watcher {
     fn event(&self, event: &dawn_serving::Event<'_>) {
         use dawn_serving::EventKind;
         let service = event.service.name();
-        let path = event.path;
+        let path = &*without_token(event.path);
         let (step, amount, detail) = match event.kind {
             EventKind::Started { .. } | EventKind::Probed => return,
             EventKind::Done { bytes, duration, .. } => {
@@ -141,7 +150,7 @@ fn step_of(path: &str) -> Step {
             Step::Loader
         }
         _ if folder == "boot/grub2" && !name.contains('.') => Step::Script,
-        "kernel" if in_image => Step::Kernel,
+        "kernel" | "vmlinuz" | "linux" if in_image => Step::Kernel,
         _ if in_image && name.starts_with("initrd") => Step::Initrd,
         _ if name.starts_with("rootimg.") || name == image::PACKED_STATELITE => Step::Root,
         _ if folder == "xcat/httpboot" => Step::Loader,
@@ -240,6 +249,9 @@ mod tests {
             ("boot/grub2/fonts/unicode.pf2", Step::File),
             ("/tftpboot/xcat/osimage/deb/kernel", Step::Kernel),
             ("/tftpboot/xcat/osimage/deb/initrd-statelite.gz", Step::Initrd),
+            ("/tftpboot/xcat/osimage/el9/vmlinuz", Step::Kernel),
+            ("/tftpboot/xcat/osimage/sles/linux", Step::Kernel),
+            ("/tftpboot/xcat/osimage/el9/initrd.img", Step::Initrd),
             ("//install/netboot/debian12/x86_64/compute/rootimg.sfs", Step::Root),
             ("/install/postscripts/syslog", Step::File),
             ("", Step::File),

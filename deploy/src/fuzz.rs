@@ -4,7 +4,7 @@
 use crate::files::{FileError, Files};
 use crate::render::{Job, render};
 use dawn_cluster::{Secret, Snapshot};
-use dawn_plan::install::AnswerPart;
+use dawn_plan::view::AnswerPart;
 use dawn_plan::{LocalAddresses, PackedRoots, Ports, Surroundings};
 
 /// A password that no fuzzer writes by chance.
@@ -61,7 +61,7 @@ pub fn fuzz_template(data: &[u8]) {
     ]);
     let addresses = LocalAddresses::one("eth1", [10, 1, 0, 1], [255, 255, 0, 0]);
     let packed = &PackedRoots::default();
-    let here = Surroundings { addresses: &addresses, ports: Ports::default(), packed };
+    let here = Surroundings { addresses: &addresses, ports: Ports::default(), packed, proof: None };
     let hash = |text: &str| Some(Secret::new(format!("$6${text}")));
     let job = Job { snapshot: &snapshot, node: "cn1", here, files: &Fuzzed(text), hash: &hash };
     let part = if is_ubuntu { AnswerPart::UserData } else { AnswerPart::Whole };

@@ -20,7 +20,8 @@ use crate::rendered::{Rendered, Value};
 use crate::search::Wanted;
 use crate::table::{self, Cell, LOCKED};
 use dawn_cluster::{Installer, Secret, Snapshot};
-use dawn_plan::install::{AnswerPart, installer_of};
+use dawn_plan::install::installer_of;
+use dawn_plan::view::AnswerPart;
 use dawn_plan::{Surroundings, image_of, servers};
 
 /// How deep files include each other.

@@ -15,7 +15,8 @@
 
 use dawn_cluster::{Secret, Snapshot, col};
 use dawn_deploy::{FileError, Files, Job, render};
-use dawn_plan::install::{AnswerPart, installer_of};
+use dawn_plan::install::installer_of;
+use dawn_plan::view::AnswerPart;
 use dawn_plan::{LocalAddresses, PackedRoots, Ports, Surroundings, image_of};
 use dawn_texts::texts;
 use std::collections::BTreeMap;
@@ -65,7 +66,7 @@ fn snapshot(text: &str) -> Snapshot {
 fn results(snapshot: &Snapshot, files: &Tree) -> BTreeMap<&'static str, String> {
     let addresses = LocalAddresses::one("eth1", [10, 1, 0, 1], [255, 255, 0, 0]);
     let packed = &PackedRoots::default();
-    let here = Surroundings { addresses: &addresses, ports: Ports::default(), packed };
+    let here = Surroundings { addresses: &addresses, ports: Ports::default(), packed, proof: None };
     let hash = |text: &str| Some(Secret::new(format!("$6$of${text}")));
     assert!(snapshot.attr("cn1", col::chain::CURRSTATE).is_some());
     let installer = image_of(snapshot, "cn1").and_then(|image| installer_of(&image));

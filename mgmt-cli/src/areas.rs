@@ -16,6 +16,7 @@ pub(crate) static AREAS: &[Area] = &[
         &[
             "nodeset",
             "explain",
+            "render",
             "events",
             "leases",
             "makedhcp",

@@ -3,7 +3,8 @@
 use crate::environment::Environment;
 use crate::registry::registry;
 use crate::requests::request_for;
-use dawn_bootd::boot_services::{BootServices, Destiny, Lease, Unready};
+use dawn_bootd::answers;
+use dawn_bootd::boot_services::{BootServices, Destiny, Lease, RenderedFile, Unready};
 use dawn_bootd::command::Registry;
 use dawn_bootd::daemon::{Daemon, Settings};
 use dawn_bootd::dhcp::{self, Answers};
@@ -12,7 +13,7 @@ use dawn_bootd::loaders::Missing;
 use dawn_bootd::watch::Watcher;
 use dawn_cluster::{Change, Edit, Model, Snapshot, col};
 use dawn_events::Event;
-use dawn_plan::LocalAddresses;
+use dawn_plan::{LocalAddresses, PackedRoots, Ports, Surroundings};
 use dawn_xcatd::dispatch::handle;
 use dawn_xcatd::node_status::NodeReport;
 use dawn_xcatd::render::{Stream, render};
@@ -234,6 +235,13 @@ impl BootServices for NoBoot {
 
     fn explain(&self, _: &Snapshot, _: &str) -> Vec<String> {
         Vec::new()
+    }
+
+    fn rendered(&self, snapshot: &Snapshot, node: &str, file: Option<&str>) -> Result<RenderedFile, Unready> {
+        let (addresses, packed) = (LocalAddresses::default(), PackedRoots::default());
+        let ports = Ports::default();
+        let here = Surroundings { addresses: &addresses, ports, packed: &packed, proof: None };
+        answers::preview(snapshot, here, node, file)
     }
 
     fn destiny(&self, snapshot: &Snapshot, node: &str) -> Destiny {

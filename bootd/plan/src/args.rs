@@ -40,6 +40,19 @@ impl KernelArgs {
         Ok(())
     }
 
+    /// Appends `ds=nocloud-net;s=<address>`, where cloud-init finds its files. The `;` is the one character
+    /// in a line of ours that GRUB takes for the end of a command; its view quotes it.
+    ///
+    /// # Errors
+    /// As [`KernelArgs::push`], for the address.
+    pub fn push_seed(&mut self, address: &str) -> Result<(), PlanError> {
+        self.push(address)?;
+        if let Some(word) = self.0.last_mut() {
+            word.insert_str(0, "ds=nocloud-net;s=");
+        }
+        Ok(())
+    }
+
     /// Appends the volatile words of an `addkcmdline` cell: words that begin with `R::` are
     /// for installed systems and left out.
     ///

@@ -59,13 +59,23 @@ pub enum PlanError {
         /// What it says of its system.
         osvers: String,
     },
+    /// The image names no directory of this machine that could have the installer's kernel.
+    #[error(
+        "The image {image} has no pkgdir on this machine, and so no kernel of the installer. Copy the medium to it: chdef -t osimage {image} pkgdir=<directory>"
+    )]
+    NoMedia {
+        /// Name of the image.
+        image: String,
+    },
     /// A directory of packages that no node can fetch from.
     #[error("{path} is not below the install directory (site.installdir), so nodes cannot fetch it")]
     NotServed {
         /// The directory.
         path: String,
     },
-    /// A state that this version does not serve.
-    #[error("The state '{0}' is not supported yet")]
-    Unsupported(String),
+    /// Addresses that the installer is to set by itself.
+    #[error(
+        "site.managedaddressmode is static: installers of Dawn take the address of {0} from DHCP. Remove the key: chtab -d key=managedaddressmode site"
+    )]
+    StaticAddress(String),
 }

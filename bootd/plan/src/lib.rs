@@ -22,6 +22,7 @@ mod proxied;
 mod servers;
 mod state;
 mod surroundings;
+mod token;
 pub mod view;
 
 pub use address::{CurrentAddresses, LocalAddress, LocalAddresses};
@@ -33,3 +34,4 @@ pub use proxied::is_proxied;
 pub use servers::{Servers, servers};
 pub use state::{BootState, Distribution};
 pub use surroundings::{PackedRoots, Ports, Surroundings};
+pub use token::{Proof, TOKEN_AGE_MINUTES_MAX, TokenError, TokenKey};

@@ -5,18 +5,18 @@
 //! `nodeset` writes no file and a changed table counts at the next request.
 //!
 //! Kernel words and the order in which servers are looked up follow xCAT, because scripts inside of images
-//! read `/proc/cmdline`. Install states are known but not served yet: asking for them gives
-//! [`PlanError::Unsupported`], never a wrong boot.
+//! read `/proc/cmdline`.
 
 use crate::args::KernelArgs;
 use crate::error::PlanError;
 use crate::facts::Facts;
+use crate::install;
 use crate::loader::Netboot;
 use crate::lookup::{image_of, installer, is_ramdisk, node_ip, public_path};
 use crate::proxied;
 use crate::state::BootState;
 use crate::surroundings::{Ports, Surroundings};
-use dawn_cluster::{ImageName, NodeName, OsImage, Snapshot, col};
+use dawn_cluster::{ImageName, Installer, NodeName, OsImage, Snapshot, col};
 use dawn_wire::image::{
     INITRD_STATELESS, INITRD_STATELITE, KERNEL, PACKED_ROOTS, PACKED_STATELITE, ROOT, genesis_initrd,
     genesis_kernel,
@@ -73,6 +73,13 @@ pub enum System {
         /// File name of the initramfs below `xcat/osimage/<image>/`.
         initrd: &'static str,
     },
+    /// The installer of an image of the method `install`.
+    Installer {
+        /// The image's name.
+        name: ImageName,
+        /// Which installer.
+        installer: Installer,
+    },
     /// The discovery system, for the tasks of a chain.
     Discovery,
 }
@@ -83,6 +90,9 @@ impl KernelBoot {
     pub fn kernel(&self) -> String {
         match &self.system {
             System::Image { name, .. } => format!("xcat/osimage/{name}/{KERNEL}"),
+            System::Installer { name, installer } => {
+                format!("xcat/osimage/{name}/{}", install::served_names(*installer).0)
+            }
             System::Discovery => genesis_kernel(DISCOVERY_ARCH),
         }
     }
@@ -92,6 +102,9 @@ impl KernelBoot {
     pub fn initrd(&self) -> String {
         match &self.system {
             System::Image { name, initrd } => format!("xcat/osimage/{name}/{initrd}"),
+            System::Installer { name, installer } => {
+                format!("xcat/osimage/{name}/{}", install::served_names(*installer).1)
+            }
             System::Discovery => genesis_initrd(DISCOVERY_ARCH),
         }
     }
@@ -116,7 +129,7 @@ pub fn plan(snapshot: &Snapshot, node: &str, here: Surroundings<'_>) -> Result<P
         BootState::Install(_) if facts.is_onie() => Action::Installer(facts.installer()?),
         BootState::Task(_) if !here.packed.has_discovery() => return Err(PlanError::NoDiscovery),
         BootState::Task(_) => Action::Kernel(facts.discovery(&state)?),
-        BootState::Install(_) => return Err(PlanError::Unsupported(state.to_string())),
+        BootState::Install(_) => Action::Kernel(facts.install()?),
     };
     let server = facts.server_address()?;
     let proxied =
@@ -133,6 +146,15 @@ impl Facts<'_> {
         let image = image_of(self.snapshot, self.node)?;
         let missing = || PlanError::ImageIncomplete { image: image.name.to_string(), column: "pkgdir" };
         installer(&image).map(str::to_owned).ok_or_else(missing)
+    }
+
+    fn install(&self) -> Result<KernelBoot, PlanError> {
+        let image = image_of(self.snapshot, self.node)?;
+        let installer = install::installer_of(&image)?;
+        // Said here, before the node asks for them.
+        install::boot_files(self.snapshot, &image)?;
+        let args = self.install_args(&image, installer)?;
+        Ok(KernelBoot { system: System::Installer { name: image.name.parse()?, installer }, args })
     }
 
     fn stateless(&self) -> Result<KernelBoot, PlanError> {

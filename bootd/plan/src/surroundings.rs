@@ -1,6 +1,7 @@
 //! What a plan depends on besides the tables, as data: addresses, ports, what is on disk of the images.
 
 use crate::address::LocalAddresses;
+use crate::token::Proof;
 use dawn_wire::status::port;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,9 @@ pub struct Surroundings<'a> {
     pub ports: Ports,
     /// Which packed roots there are.
     pub packed: &'a PackedRoots,
+    /// What the tokens of installers are made with. Without it a mask stands in their place: the text
+    /// is not for the node then.
+    pub proof: Option<Proof<'a>>,
 }
 
 /// The packed roots that there are, by image directory, and whether there is a discovery system.

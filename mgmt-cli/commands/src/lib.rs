@@ -92,6 +92,7 @@ pub static COMMANDS: &[Entry] = &[
     Entry::daemon::<hardware::rbeacon::Args>(),
     Entry::daemon::<hardware::rbootseq::Args>(),
     Entry::daemon::<system::regnotif::Args>(),
+    Entry::daemon::<boot::render::Args>(),
     Entry::daemon::<hardware::renergy::Args>(),
     Entry::daemon::<hardware::reventlog::Args>(),
     Entry::daemon::<hardware::rinv::Args>(),

@@ -19,7 +19,7 @@ pub(super) struct Args {
 }
 
 /// Names that are not commands of an administrator's fingers.
-const UNLINKED: [&str; 16] = [
+const UNLINKED: [&str; 17] = [
     "backup",
     "restore",
     "import",
@@ -32,6 +32,7 @@ const UNLINKED: [&str; 16] = [
     "undo",
     "events",
     "explain",
+    "render",
     "leases",
     "getdestiny",
     "nextdestiny",

@@ -41,6 +41,7 @@ const LOADERS: [Loader; 6] = [
             // A letter in its place: what follows does not begin a word.
             ("\\$", "x"),
             ("\\&", "x"),
+            ("\\;", "x"),
         ],
         breaks: &["$", "&", "|", ";", "{", "}", "<", ">", "\"", "'", "\\", "`", " #", "\r", "\0"],
     },
@@ -62,13 +63,14 @@ const LOADERS: [Loader; 6] = [
 const OF_IPXE: &[(&str, &str)] = &[
     ("${next-server}", ""),
     ("${netX/mac:hexhyp}", ""),
+    (" ds=nocloud-net;s=http", " "),
     (" || goto failed\n", "\n"),
     (" || goto again\n", "\n"),
 ];
 const BREAKS_IPXE: &[&str] = &["${", "|", "&&", ";", " #", "\r", "\0", "\u{b}"];
 
 /// Rows that a cell is tried in: table, key column, column. The key is the node, or the image.
-const CELLS: [(&str, &str, &str); 13] = [
+const CELLS: [(&str, &str, &str); 15] = [
     ("bootparams", "node", "addkcmdline"),
     ("noderes", "node", "xcatmaster"),
     ("noderes", "node", "nfsserver"),
@@ -81,11 +83,13 @@ const CELLS: [(&str, &str, &str); 13] = [
     ("linuximage", "imagename", "rootimgdir"),
     ("linuximage", "imagename", "addkcmdline"),
     ("linuximage", "imagename", "rootfstype"),
+    ("linuximage", "imagename", "pkgdir"),
+    ("site", "key", "installdir"),
     ("site", "key", "value"),
 ];
 /// Places of a text: each of [`CELLS`]; the node's state, and what follows its first word; the names of image
 /// and node.
-pub(super) const PLACES: u8 = 17;
+pub(super) const PLACES: u8 = 19;
 
 /// A cell of any bytes: the first says which one it is.
 pub fn fuzz_script(data: &[u8]) {
@@ -96,20 +100,32 @@ pub fn fuzz_script(data: &[u8]) {
     }
 }
 
-/// Renders every boot file of a stateless and of a statelite node with this text in one place, and looks for
+/// Kinds of nodes: the first word of the state, and the system of the image.
+const KINDS: [(&str, &str); 6] = [
+    ("netboot", "debian12"),
+    ("statelite", "debian12"),
+    ("install", "debian12"),
+    ("install", "rhels9.4"),
+    ("install", "sles15.5"),
+    ("install", "ubuntu22.04"),
+];
+
+/// Renders every boot file of a node of each kind with this text in one place, and looks for
 /// what was not ours.
 pub(super) fn cell_stays_inside(text: &str, place: u8) {
-    for kind in ["netboot", "statelite"] {
+    for (kind, osvers) in KINDS {
         let (mut state, mut image, mut node) = (format!("{kind} a-b-c"), "deb", "cn2");
         let mut cell = None;
         match usize::from(place % PLACES) {
             at if at < CELLS.len() => cell = CELLS.get(at),
-            13 => text.clone_into(&mut state),
-            14 => state = format!("{kind} {text}"),
-            15 => image = text,
+            15 => text.clone_into(&mut state),
+            16 => state = format!("{kind} {text}"),
+            17 => image = text,
             _ => node = text,
         }
-        let site = [("key", "useflowcontrol"), ("value", text)];
+        let installdir = cell.is_some_and(|(_, _, column)| *column == "installdir");
+        let site_key = if installdir { "installdir" } else { "useflowcontrol" };
+        let site = [("key", site_key), ("value", text)];
         let (table, key, column) = cell.copied().unwrap_or(("bootparams", "node", "kcmdline"));
         let keyed = [(key, if key == "imagename" { image } else { node }), (column, text)];
         let snapshot = Snapshot::from_rows([
@@ -119,7 +135,15 @@ pub(super) fn cell_stays_inside(text: &str, place: u8) {
             ("hosts", &[("node", node), ("ip", "10.1.0.6")]),
             ("chain", &[("node", node), ("currstate", &state)]),
             ("nodetype", &[("node", node), ("provmethod", image)]),
-            ("osimage", &IMAGE.map(|(column, value)| (column, if value == "deb" { image } else { value }))),
+            (
+                "osimage",
+                &IMAGE.map(|(column, value)| match column {
+                    "imagename" => (column, image),
+                    "osvers" => (column, osvers),
+                    "provmethod" => (column, kind),
+                    _ => (column, value),
+                }),
+            ),
         ]);
         LOADERS.iter().for_each(|loader| loader.check(&snapshot, node));
     }
@@ -128,8 +152,12 @@ pub(super) fn cell_stays_inside(text: &str, place: u8) {
 impl Loader {
     fn check(&self, snapshot: &Snapshot, node: &str) {
         let addresses = LocalAddresses::one("eth1", [10, 1, 0, 1], [255, 255, 0, 0]);
-        let here =
-            Surroundings { addresses: &addresses, ports: Ports::default(), packed: &PackedRoots::default() };
+        let here = Surroundings {
+            addresses: &addresses,
+            ports: Ports::default(),
+            packed: &PackedRoots::default(),
+            proof: None,
+        };
         let [kernel, disk, explanation] = self.lines;
         let path = self.path.replace("NODE", node);
         let (script, lines) = match render(snapshot, here, &path, [10, 1, 0, 6].into()) {

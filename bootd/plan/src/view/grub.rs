@@ -51,7 +51,7 @@ pub(super) fn image_config(plan: &Plan, boot: &KernelBoot, nic: Option<MacAddr>)
 }
 
 /// The kernel's arguments as GRUB reads them: `$` would begin a variable (`memmap=64M$4G` is a good
-/// argument), `&` end the command.
+/// argument), `&` and `;` end the command.
 fn words(boot: &KernelBoot, plan: &Plan) -> String {
-    boot.args.render(&plan.server.to_string()).replace('$', "\\$").replace('&', "\\&")
+    boot.args.render(&plan.server.to_string()).replace('$', "\\$").replace('&', "\\&").replace(';', "\\;")
 }

@@ -7,19 +7,22 @@
 //! reason, because a command line may hold what a stranger should not read. This machine itself may read
 //! everything, so that an administrator can look.
 
+mod answers;
 pub mod fuzz;
 mod grub;
 mod ipxe;
 mod pxelinux;
 
+pub use answers::{AnswerFile, AnswerPart, answer_file, without_token};
 pub use grub::FIRST_CONFIG as GRUB_FIRST_CONFIG;
 
 use crate::error::PlanError;
+use crate::install::{self, BootFiles};
 use crate::loader;
 use crate::lookup::{install_mac, local_path};
 use crate::plan::{Action, DISCOVERY_ARCH, KernelBoot, Plan, System, plan};
 use crate::surroundings::Surroundings;
-use dawn_cluster::{MacAddr, NodeName, Snapshot, Text};
+use dawn_cluster::{MacAddr, NodeName, OsImage, Snapshot, Text};
 use dawn_wire::image::{INITRD_STATELESS, INITRD_STATELITE, KERNEL, genesis_initrd, genesis_kernel};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -67,6 +70,15 @@ pub enum Answer {
     File(PathBuf),
     /// A file of the TFTP directory.
     TftpFile(String),
+    /// Kernel or initramfs of an installer: that of the first pair that is there.
+    OfMedia {
+        /// Where they may be.
+        pairs: Vec<BootFiles>,
+        /// Which of the two.
+        which: OfMedia,
+    },
+    /// The answers for an installer, which are rendered from a template.
+    AnswerFile(AnswerFile),
     /// A disk image for UEFI HTTP Boot.
     BootImage(BootImage),
     /// The list of special paths of this statelite node.
@@ -86,6 +98,15 @@ pub enum Answer {
         /// The script.
         shown: String,
     },
+}
+
+/// A file of an installer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OfMedia {
+    /// Its kernel.
+    Kernel,
+    /// Its initramfs.
+    Initrd,
 }
 
 /// What is in a boot image besides the loaders: `EFI/BOOT` holds shim and the signed GRUB, which needs no
@@ -252,6 +273,11 @@ impl Request<'_> {
             System::Image { name, initrd } => {
                 (self.image_file(name.as_str(), KERNEL), self.image_file(name.as_str(), initrd))
             }
+            System::Installer { .. } => {
+                return Answer::Refused(format!(
+                    "installers do not start from a boot image; boot {node} with iPXE, PXELINUX or GRUB"
+                ));
+            }
             System::Discovery => {
                 let file =
                     |path: String| Answer::File(local_path(self.snapshot, &format!("/tftpboot/{path}")));
@@ -295,6 +321,11 @@ impl Request<'_> {
     }
 
     fn image_file(&self, image: &str, file: &str) -> Answer {
+        let known = self.snapshot.osimage(image);
+        if let Some(image) = known.filter(|image| image.provmethod().is_some_and(|word| &**word == "install"))
+        {
+            return self.media_file(&image, file);
+        }
         if ![KERNEL, INITRD_STATELESS, INITRD_STATELITE].contains(&file) {
             return Answer::Missing(None);
         }
@@ -302,6 +333,23 @@ impl Request<'_> {
         match dir {
             Some(dir) => Answer::File(PathBuf::from(dir).join(file)),
             None => Answer::Missing(Some(PlanError::NoImage { image: image.to_owned() }.to_string())),
+        }
+    }
+
+    fn media_file(&self, image: &OsImage, file: &str) -> Answer {
+        let installer = match install::installer_of(image) {
+            Ok(installer) => installer,
+            Err(error) => return Answer::Missing(Some(error.to_string())),
+        };
+        let (kernel, initrd) = install::served_names(installer);
+        let which = match file {
+            _ if file == kernel => OfMedia::Kernel,
+            _ if file == initrd => OfMedia::Initrd,
+            _ => return Answer::Missing(None),
+        };
+        match install::boot_files(self.snapshot, image) {
+            Ok(pairs) => Answer::OfMedia { pairs, which },
+            Err(error) => Answer::Missing(Some(error.to_string())),
         }
     }
 

@@ -26,8 +26,12 @@ fn snapshot(more: Rows<'_>) -> Snapshot {
 
 fn ask(snapshot: &Snapshot, path: &str, peer: &str) -> Option<Answer> {
     let addresses = LocalAddresses::one("eth1", [10, 1, 0, 1], [255, 255, 0, 0]);
-    let here =
-        Surroundings { addresses: &addresses, ports: Ports::default(), packed: &PackedRoots::default() };
+    let here = Surroundings {
+        addresses: &addresses,
+        ports: Ports::default(),
+        packed: &PackedRoots::default(),
+        proof: None,
+    };
     render(snapshot, here, path, peer.parse().unwrap())
 }
 
@@ -35,7 +39,7 @@ fn ask(snapshot: &Snapshot, path: &str, peer: &str) -> Option<Answer> {
 fn discovered(snapshot: &Snapshot, path: &str, peer: &str) -> String {
     let addresses = LocalAddresses::one("eth1", [10, 1, 0, 1], [255, 255, 0, 0]);
     let packed = &PackedRoots::default().with_discovery(true);
-    let here = Surroundings { addresses: &addresses, ports: Ports::default(), packed };
+    let here = Surroundings { addresses: &addresses, ports: Ports::default(), packed, proof: None };
     match render(snapshot, here, path, peer.parse().unwrap()) {
         Some(Answer::Text(text)) => text,
         other => format!("{other:?}"),
@@ -411,7 +415,7 @@ fn kernel_words(node: &str, rows: Rows<'_>, packed: Option<(&str, &'static str)>
     let none = PackedRoots::default();
     let packed = &packed.map_or(none.clone(), |(dir, name)| none.with(dir.as_ref(), Some(name)));
     let addresses = LocalAddresses::new(Vec::new());
-    let here = Surroundings { addresses: &addresses, ports: Ports::default(), packed };
+    let here = Surroundings { addresses: &addresses, ports: Ports::default(), packed, proof: None };
     match plan(&snapshot(rows), node, here).unwrap().action {
         Action::Kernel(boot) => format!("{} {}", boot.initrd(), boot.args),
         Action::LocalDisk | Action::Installer(_) => "no kernel".into(),
@@ -530,4 +534,102 @@ fn elilo_gets_no_percent_sign_of_a_cell() {
     assert!(
         matches!(ask(&snapshot, "xcat/xnba/nodes/cn1", "10.1.0.5"), Some(Answer::Text(text)) if text.contains("tz=%N"))
     );
+}
+
+/// Rows of a node that is installed from this medium.
+fn installed<'a>(osvers: &'a [(&'a str, &'a str)], pkgdir: &'a [(&'a str, &'a str)]) -> Rows<'a> {
+    vec![
+        ("chain", &[("node", "cn2"), ("currstate", "install x-x86_64-compute")]),
+        ("nodetype", &[("node", "cn2"), ("provmethod", "disk")]),
+        ("osimage", osvers),
+        ("linuximage", pkgdir),
+    ]
+}
+
+fn os_row(osvers: &str) -> [(&str, &str); 4] {
+    [("imagename", "disk"), ("provmethod", "install"), ("osvers", osvers), ("osarch", "x86_64")]
+}
+
+#[test]
+fn installers_have_their_kernel_lines() {
+    let pkgdir = [("imagename", "disk"), ("pkgdir", "/data/install/os/")];
+    for (osvers, expected) in [
+        (
+            "rhels9.4",
+            "xcat/osimage/disk/initrd.img inst.repo=http://!myipfn!:80/install/os \
+             inst.ks=http://!myipfn!:80/install/autoinst/cn2?t=xxxxxxxx ip=dhcp",
+        ),
+        (
+            "sles15.5",
+            "xcat/osimage/disk/initrd autoyast=http://!myipfn!:80/install/autoinst/cn2?t=xxxxxxxx \
+             install=http://!myipfn!:80/install/os/1",
+        ),
+        (
+            "debian12",
+            "xcat/osimage/disk/initrd.img nofb utf8 auto xcatd=10.1.0.1 \
+             url=http://!myipfn!:80/install/autoinst/cn2?t=xxxxxxxx mirror/http/hostname=!myipfn!:80 \
+             priority=critical locale=en_US hostname=cn2",
+        ),
+        (
+            "ubuntu22.04",
+            "xcat/osimage/disk/initrd.img nofb utf8 auto autoinstall ip=dhcp boot=casper netboot=nfs \
+             xcatd=10.1.0.1 nfsroot=!myipfn!:/install/os toram \
+             ds=nocloud-net;s=http://!myipfn!:80/install/autoinst/cn2/xxxxxxxx/ --- locale=en_US hostname=cn2",
+        ),
+    ] {
+        assert_eq!(kernel_words("cn2", installed(&os_row(osvers), &pkgdir), None), expected);
+    }
+    let mut rows = installed(&[], &pkgdir);
+    let el = os_row("rhels9.4");
+    rows.extend([
+        ("osimage", &el[..]),
+        ("site", &[("key", "xcatdebugmode"), ("value", "2")]),
+        ("noderes", &[("node", "cn2"), ("nfsserver", "10.1.0.7"), ("installnic", "eth1")]),
+        ("nodehm", &[("node", "cn2"), ("serialport", "0"), ("serialspeed", "115200")]),
+        ("bootparams", &[("node", "cn2"), ("addkcmdline", "quiet R::resume=/dev/sda2")]),
+    ]);
+    assert_eq!(
+        kernel_words("cn2", rows, None),
+        "xcat/osimage/disk/initrd.img inst.repo=http://10.1.0.7:80/install/os \
+         inst.ks=http://!myipfn!:80/install/autoinst/cn2?t=xxxxxxxx ip=eth1:dhcp inst.loglevel=debug inst.sshd \
+         inst.syslog=10.1.0.1 inst.cmdline console=tty0 console=ttyS0,115200 quiet"
+    );
+}
+
+#[test]
+fn what_keeps_a_node_from_its_installation_is_said() {
+    let addresses = LocalAddresses::default();
+    let packed = &PackedRoots::default();
+    let here = Surroundings { addresses: &addresses, ports: Ports::default(), packed, proof: None };
+    let of = |osvers: &str, pkgdir: &str, more: Rows<'_>| {
+        let (os, dir) = (os_row(osvers), [("imagename", "disk"), ("pkgdir", pkgdir)]);
+        let rows = installed(&os, &dir).into_iter().chain(more).collect();
+        plan(&snapshot(rows), "cn2", here).map(|_| ()).map_err(|error| error.to_string())
+    };
+    assert_eq!(of("rhels9.4", "/data/install/os", vec![]), Ok(()));
+    for (osvers, pkgdir, words) in [
+        ("alt-p10", "/data/install/os", "does not know the installer of disk: its osvers is 'alt-p10'"),
+        ("rhels9.4", "/srv/os", "/srv/os is not below the install directory"),
+        ("rhels9.4", "http://mirror/os", "has no pkgdir on this machine"),
+        ("rhels9.4", "/data/install/../etc", "has no pkgdir on this machine"),
+    ] {
+        let error = of(osvers, pkgdir, vec![]).unwrap_err();
+        assert!(error.contains(words), "{error}");
+    }
+    let fixed: Rows<'_> = vec![("site", &[("key", "managedaddressmode"), ("value", "static")])];
+    assert!(of("rhels9.4", "/data/install/os", fixed).unwrap_err().contains("managedaddressmode"));
+}
+
+/// Kernel and initramfs of an installer are on its medium, under the names of the boot files alone.
+#[test]
+fn an_installer_is_loaded_from_its_medium() {
+    let (os, dir) = (os_row("rhels9.4"), [("imagename", "disk"), ("pkgdir", "/data/install/os")]);
+    let snapshot = snapshot(installed(&os, &dir));
+    let file = |name: &str| ask(&snapshot, &format!("xcat/osimage/disk/{name}"), "10.1.0.6");
+    let Some(Answer::OfMedia { pairs, which: OfMedia::Kernel }) = file("vmlinuz") else {
+        panic!("no kernel")
+    };
+    assert_eq!(pairs[0].initrd, PathBuf::from("/data/install/os/images/pxeboot/initrd.img"));
+    assert!(matches!(file("initrd.img"), Some(Answer::OfMedia { which: OfMedia::Initrd, .. })));
+    assert_eq!((file("kernel"), file("linux")), (Some(Answer::Missing(None)), Some(Answer::Missing(None))));
 }

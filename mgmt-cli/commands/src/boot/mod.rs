@@ -11,3 +11,4 @@ pub mod makenetworks;
 pub mod mknb;
 pub mod nextdestiny;
 pub mod nodeset;
+pub mod render;

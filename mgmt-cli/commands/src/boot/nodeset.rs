@@ -22,10 +22,11 @@ const LINES_PER_CAUSE_MAX: usize = 8;
 
 /// Set what nodes do at their next boot
 ///
-/// STATE is osimage=IMAGE, osimage, boot, offline, stat, next or enact. shell, standby, shutdown,
-/// runcmd=COMMAND and runimage=URL are understood in a chain, but no machine can boot into them yet: nodeset
-/// refuses them with the reason. In a comma list the first element is the state, the others the chain that
-/// follows.
+/// STATE is osimage=IMAGE, osimage, boot, offline, stat, next or enact. With an image of the method install
+/// the node is installed on its disk (`dawn render` shows the answers that its installer gets). shell,
+/// standby, shutdown, runcmd=COMMAND and runimage=URL are understood in a chain, but no machine can boot
+/// into them yet: nodeset refuses them with the reason. In a comma list the first element is the state, the
+/// others the chain that follows.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// With stat: accepted for compatibility

@@ -156,6 +156,8 @@ pub(super) fn of_nodes(after: &Snapshot) -> Vec<Point> {
         let method = image.as_ref().and_then(|image| image.provmethod().cloned());
         match method.as_deref().unwrap_or(&*named) {
             "netboot" | "statelite" | "boottarget" => {}
+            "install"
+                if image.as_ref().is_some_and(|image| dawn_plan::install::installer_of(image).is_ok()) => {}
             method @ ("install" | "sysclone" | "dualboot" | "nimol" | "raw") => {
                 add(
                     Group::Missing,
