@@ -5,12 +5,15 @@ use dawn_dhcp::shell;
 use dawn_plan::{CurrentAddresses, LocalAddress, LocalAddresses};
 use std::collections::BTreeSet;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Time between two looks at the addresses of this machine.
 pub const REFRESH_PERIOD: Duration = Duration::from_secs(1);
+
+/// Where the kernel lists addresses of IPv6, each as 32 hexadecimal digits and more.
+const INET6: &str = "/proc/net/if_inet6";
 
 /// Asks the kernel.
 ///
@@ -35,6 +38,22 @@ pub fn of_this_machine() -> io::Result<LocalAddresses> {
 pub fn host_name() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     if name.is_empty() { "localhost".to_owned() } else { name }
+}
+
+/// Asks the kernel for the addresses of both families, loopback addresses too.
+///
+/// # Errors
+/// The system's, when it cannot list them.
+pub fn all_of_this_machine() -> io::Result<Vec<IpAddr>> {
+    let four = of_this_machine()?;
+    let six = match std::fs::read_to_string(INET6) {
+        // A kernel without IPv6 has no such file.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        text => text?,
+    };
+    let six = six.lines().filter_map(|line| u128::from_str_radix(line.get(..32)?, 16).ok());
+    let four = four.iter().map(|local| IpAddr::from(local.address));
+    Ok(four.chain(six.map(|bits| Ipv6Addr::from_bits(bits).into())).collect())
 }
 
 /// A first look.
@@ -85,6 +104,7 @@ mod tests {
     fn a_look_finds_this_machine() {
         assert!(of_this_machine().unwrap().contains(Ipv4Addr::LOCALHOST));
         let current = look();
+        assert!(all_of_this_machine().unwrap().contains(&Ipv4Addr::LOCALHOST.into()));
         assert!(!refresh(&current));
         assert!(current.now().contains(Ipv4Addr::LOCALHOST));
     }

@@ -2,24 +2,22 @@
 //!
 //! `makehosts` and the name server hand the names on: a name of another machine would bring the machine's
 //! traffic to the node, and a name outside of the cluster's domain would stand for a host on the Internet.
+//! What else a name may be in use for is asked of the register ([`Snapshot::taken`]) by those who know this
+//! machine.
 
-use dawn_cluster::{Col, Row, Snapshot, Text, col, nic_column_for};
-use std::cell::OnceCell;
+use dawn_cluster::{Col, Snapshot, Text, col, nic_column_for};
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
 /// What is taken already, for a caller who may change the nodes that `covers` says.
 pub(crate) struct Limits<'a> {
     snapshot: &'a Snapshot,
     covers: &'a dyn Fn(&str) -> bool,
-    /// Made for the first new name.
-    others: OnceCell<BTreeSet<String>>,
 }
 
 impl<'a> Limits<'a> {
     /// The names as they are before the change.
     pub(crate) fn new(snapshot: &'a Snapshot, covers: &'a dyn Fn(&str) -> bool) -> Self {
-        Self { snapshot, covers, others: OnceCell::new() }
+        Self { snapshot, covers }
     }
 
     /// The first name that the node gets by a change and may not have, and why.
@@ -34,9 +32,7 @@ impl<'a> Limits<'a> {
 
     fn unfit(&self, name: &str) -> Option<&'static str> {
         let inside = without_domain(self.snapshot, name);
-        let others = self.others.get_or_init(|| names_of_others(self.snapshot, self.covers));
-        let is_others = belongs_to_others(self.snapshot, name, self.covers)
-            || inside.iter().chain([&folded(name)]).any(|name| others.contains(name));
+        let is_others = belongs_to_others(self.snapshot, name, self.covers);
         match () {
             () if is_others => Some("it is the name of another machine"),
             () if inside.is_none() => Some("it is outside of the cluster's domain"),
@@ -85,51 +81,6 @@ fn without_domain(snapshot: &Snapshot, name: &str) -> Option<String> {
     let domains = snapshot.site("domain").into_iter().chain(networks.cloned());
     let mut domains = domains.map(|own| folded(&own)).filter(|own| !own.is_empty());
     domains.find_map(|own| Some(name.strip_suffix(&own)?.strip_suffix('.')?.to_owned()))
-}
-
-/// Columns and keys of `site` that name machines by their host name.
-const MACHINES: [Col; 16] = [
-    col::ipmi::BMC,
-    col::openbmc::BMC,
-    col::mp::MPA,
-    col::ppc::HCP,
-    col::vm::HOST,
-    col::pduoutlet::PDU,
-    col::noderes::XCATMASTER,
-    col::noderes::NFSSERVER,
-    col::noderes::TFTPSERVER,
-    col::noderes::SERVICENODE,
-    col::networks::GATEWAY,
-    col::networks::TFTPSERVER,
-    col::networks::NAMESERVERS,
-    col::networks::NTPSERVERS,
-    col::networks::LOGSERVERS,
-    col::switch::SWITCH,
-];
-const MACHINES_OF_SITE: [&str; 5] = ["master", "nameservers", "ntpservers", "logservers", "forwarders"];
-
-/// The names of machines that are none of the caller's nodes, with and without their domain: interfaces of
-/// other nodes, and machines that the tables name.
-fn names_of_others(snapshot: &Snapshot, covers: &dyn Fn(&str) -> bool) -> BTreeSet<String> {
-    let others = snapshot.node_names().filter(|node| !covers(node));
-    let mut found: BTreeSet<String> = others.flat_map(|node| names(snapshot, node)).collect();
-    for column in MACHINES {
-        let own = |row: &&Row| {
-            column.table.info().node_col().and_then(|node| row.get(node)).is_some_and(|node| covers(node))
-        };
-        let rows = snapshot.rows(column.table).filter(|row| !own(row));
-        found.extend(rows.filter_map(|row| row.get(column)).flat_map(|cell| words_of(cell)));
-    }
-    found.extend(
-        MACHINES_OF_SITE.iter().filter_map(|key| snapshot.site(key)).flat_map(|cell| words_of(&cell)),
-    );
-    let folded: BTreeSet<String> = found.iter().map(|name| folded(name)).collect();
-    folded.iter().filter_map(|name| without_domain(snapshot, name)).chain(folded.iter().cloned()).collect()
-}
-
-fn words_of(cell: &str) -> Vec<String> {
-    let words = cell.split([',', ' ', ';', '|', '!']);
-    words.filter(|word| !word.is_empty() && word.parse::<IpAddr>().is_err()).map(str::to_owned).collect()
 }
 
 /// Whether a name or address is that of a node that is not covered, or of this machine. Names are the same in
@@ -185,12 +136,8 @@ mod tests {
             ("nics", "nicaliases", "eth9!www.bank.example", "outside"),
             ("nics", "nichostnamesuffixes", "eth9!.bank.example", "outside"),
             ("nics", "nichostnameprefixes", "eth9!a.bank-", "outside"),
-            ("hosts", "hostnames", "login", "another"),
-            ("hosts", "hostnames", "LOGIN.cluster.example", "another"),
-            ("hosts", "hostnames", "cn2-ib", "another"),
-            ("hosts", "hostnames", "bmc-cn2.mgmt.example", "another"),
-            ("hosts", "hostnames", "clock", "another"),
-            ("hosts", "hostnames", "clock.cluster.example", "another"),
+            ("hosts", "hostnames", "bmc-cn2.mgmt.example", "outside"),
+            ("hosts", "hostnames", "CN2.cluster.example", "another"),
             ("nics", "nichostnamesuffixes", "eth9!-a7", "another"),
             ("hosts", "hostnames", "vm.cluster.example", ""),
             ("hosts", "hostnames", "vm,db.rack1.Cluster.Example.", ""),

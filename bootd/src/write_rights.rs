@@ -8,10 +8,12 @@
 //! * Only root writes rows of which the daemon runs the content ([`ROOTS_OWN`]).
 //! * A caller who is limited to some nodes writes rows of those, fills only the columns that
 //!   [`crate::harmless`] lists, also by joining a group, and changes neither for which nodes rules of the
-//!   policy hold nor which directory of a server a node gets.
+//!   policy hold nor which directory of a server a node gets, and takes no name and no address that something
+//!   else has ([`crate::claims`]).
 //!
 //! A column that is not listed is protected: a new one is, until someone has looked at who reads it.
 
+use crate::claims::keep_to_free;
 use crate::command::Ctx;
 use crate::harmless::protected_columns;
 use crate::node_edits::keep_to;
@@ -42,6 +44,7 @@ pub fn check(ctx: &Ctx<'_>, snapshot: &Snapshot, edits: &[Edit]) -> Done {
     keep_to(snapshot, edits, reach.is_open(), |node| reach.covers(node))?;
     let next = snapshot.with(edits)?;
     keep_inherited(snapshot, &next, &rows)?;
+    keep_to_free(ctx, (snapshot, &next), &rows, &|node| reach.covers(node))?;
     keep_directories(snapshot, &next, &rows)?;
     if snapshot.policy_shifts(&next, ctx.call.peer_name.as_deref()) {
         return Err(Stop::refused(

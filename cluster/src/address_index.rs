@@ -2,10 +2,17 @@
 //! decides.
 
 use crate::chunk::ChunkMap;
+use crate::claim::Claim;
 use crate::names::{Guid, MacAddr};
 use crate::row::Text;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
+
+/// Nodes that an index follows in one change; more are cheaper to index again.
+pub(crate) const FOLLOWED_MAX: usize = 2000;
+
+/// Who has which name and address.
+pub(crate) type ClaimSlot = Arc<OnceLock<ChunkMap<(Claim, Text), ()>>>;
 
 /// An index that may not have been made yet.
 pub(crate) type Slot<K> = Arc<OnceLock<Index<K>>>;
@@ -16,6 +23,7 @@ pub(crate) struct AddressIndexes {
     pub(crate) ips: Slot<IpAddr>,
     pub(crate) macs: Slot<MacAddr>,
     pub(crate) guids: Slot<Guid>,
+    pub(crate) claims: ClaimSlot,
 }
 
 /// Which node has which address. `None`: no row is shared or a template, so that the cells say all there is.

@@ -3,6 +3,7 @@
 
 use crate::row::{Row, Text};
 use crate::schema::{Col, TableId};
+use crate::snapshot::KNOWN;
 use crate::table::RowId;
 
 /// What a change does to one row.
@@ -39,6 +40,12 @@ pub enum RowChangeKind {
 }
 
 impl Effect {
+    /// The row says how columns are inherited.
+    pub(crate) fn is_of_hierarchy(&self) -> bool {
+        let key = |row: &Row| row.get(KNOWN.site_key).is_some_and(|key| &**key == "hierarchicalattrs");
+        self.table == KNOWN.site && [&self.before, &self.after].into_iter().flatten().any(key)
+    }
+
     pub(crate) fn to_row_change(&self) -> RowChange {
         let kind = match (&self.before, &self.after) {
             (None, _) => RowChangeKind::Inserted,

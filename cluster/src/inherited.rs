@@ -5,21 +5,17 @@
 //! only if a shared or templated row exists at all, and follows changes of single nodes; a change of a
 //! group's row or of a node that is a group as well makes it again.
 
-use crate::address_index::{AddressIndexes, Index, Map, Slot};
+use crate::address_index::{AddressIndexes, FOLLOWED_MAX, Index, Map, Slot};
 use crate::chunk::ChunkMap;
 use crate::effect::Effect;
 use crate::names::{Guid, MacAddr, parse_mac_column, parse_mac_column_as};
 use crate::row::{Row, Text};
 use crate::schema::Col;
 use crate::snapshot::{KNOWN, Snapshot};
-use crate::table::TableData;
 use crate::template::is_template;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
-
-/// Nodes that an index follows in one change; more are cheaper to index again.
-pub(crate) const FOLLOWED_MAX: usize = 2000;
 
 /// A kind of address, and the column it stands in.
 pub(crate) trait Address: Ord + Clone + ToString + 'static {
@@ -113,16 +109,8 @@ fn followed<K: Address>(
     map
 }
 
-/// The indexes after a change, as far as they follow from the ones before it.
-fn indexes_after(before: &Snapshot, after: &Snapshot, effects: &[Effect]) -> AddressIndexes {
-    AddressIndexes {
-        ips: follow(before, after, effects),
-        macs: follow(before, after, effects),
-        guids: follow(before, after, effects),
-    }
-}
-
-fn follow<K: Address>(before: &Snapshot, after: &Snapshot, effects: &[Effect]) -> Slot<K> {
+/// The index of a kind of address after a change, as far as it follows from the one before it.
+pub(crate) fn follow<K: Address>(before: &Snapshot, after: &Snapshot, effects: &[Effect]) -> Slot<K> {
     let slot = K::slot(&before.inherited);
     match touched::<K>(before, after, effects) {
         Touched::Nodes(nodes) if nodes.is_empty() => Arc::clone(slot),
@@ -147,7 +135,7 @@ pub(crate) fn touched<K: Address>(before: &Snapshot, after: &Snapshot, effects: 
             K::col()
         } else if table == KNOWN.nodelist {
             KNOWN.groups
-        } else if table == KNOWN.site && is_hierarchy(effect) {
+        } else if effect.is_of_hierarchy() {
             return Touched::All;
         } else {
             continue;
@@ -170,21 +158,7 @@ pub(crate) fn touched<K: Address>(before: &Snapshot, after: &Snapshot, effects: 
     Touched::Nodes(nodes)
 }
 
-/// The row says how columns are inherited.
-fn is_hierarchy(effect: &Effect) -> bool {
-    let key = |row: &Row| row.get(KNOWN.site_key).is_some_and(|key| &**key == "hierarchicalattrs");
-    [&effect.before, &effect.after].into_iter().flatten().any(key)
-}
-
 impl Snapshot {
-    /// The next snapshot; remembers what the change has not made wrong.
-    pub(crate) fn successor(&self, seq: u64, tables: Box<[Arc<TableData>]>, effects: &[Effect]) -> Self {
-        let templates = Arc::clone(&self.templates);
-        let mut next = Self { seq, tables, templates, inherited: AddressIndexes::default() };
-        next.inherited = indexes_after(self, &next, effects);
-        next
-    }
-
     /// The index of a kind of address.
     pub(crate) fn index<K: Address>(&self) -> &Index<K> {
         K::slot(&self.inherited).get_or_init(|| index_of(self))

@@ -76,6 +76,8 @@ mod address_index;
 mod cfgloc;
 mod change;
 mod chunk;
+mod claim;
+mod claims;
 /// Every column of the schema as a constant: `col::chain::CURRSTATE` is `chain.currstate`.
 pub mod col {
     include!(concat!(env!("OUT_DIR"), "/col.rs"));
@@ -114,12 +116,15 @@ mod snapshot;
 pub mod stanza;
 mod store;
 mod subnet;
+mod successor;
 mod table;
 pub mod template;
 pub mod utf8;
 
 pub use cfgloc::{CfglocError, ServerAddress, StoreAddress};
 pub use change::{Change, LOG_ROWS_MAX, empty_key};
+pub use claim::Claim;
+pub use claims::{MachineFacts, NewClaim};
 pub use condition::ConditionError;
 pub use dawn_wire::Secret;
 pub use defaults::{Installation, LocalNetwork, MANAGEMENT_GROUP, XCATMASTER, is_open_to_nodes};

@@ -13,6 +13,7 @@ mod scripts;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use addresses::no_machine;
 pub use names::{NewNameError, check_group_name};
 pub use scripts::script_problem;
 

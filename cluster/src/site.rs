@@ -177,6 +177,11 @@ const KEYS: &[SiteKey] = &[
     used("httpport", Kind::Port, "port of the HTTP server"),
     kept("hwctrldispatch", Kind::Text, "no: hardware control is not handed to service nodes"),
     used("installdir", Kind::Served, "directory of images and installation files; nodes read it as /install"),
+    used(
+        "ipmi15",
+        Kind::Text,
+        "nodes and groups whose service processors have IPMI 1.5 only, comma separated; no others use it",
+    ),
     kept("ipmidispatch", Kind::Text, "no: IPMI is not handed to service nodes"),
     used("ipmimaxp", Kind::Text, "service processors that are asked at the same time"),
     used(

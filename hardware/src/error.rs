@@ -17,6 +17,18 @@ pub enum Error {
     /// The name of the service processor has no address.
     #[error("Could not resolve {0} to an address")]
     Unresolved(String),
+    /// The tables have the name of the service processor for an interface of another node, which another user
+    /// may have the right to change.
+    #[error(
+        "{host} is a name of the node {other}, not of a BMC: give {host} a row of its own in hosts, or set \
+         ipmi.bmc to the address"
+    )]
+    OtherNode {
+        /// The name.
+        host: String,
+        /// The node.
+        other: String,
+    },
     /// User name or password do not fit the service processor.
     #[error("{0}")]
     Credentials(CredentialError),
@@ -87,6 +99,10 @@ fn session_text(error: &SessionError) -> String {
         SessionError::PrivilegeRefused { level, code } => {
             let level = if *level == Privilege::Administrator { " administrator" } else { "" };
             format!("ERROR: Failed requesting {level} privilege {code:02x}h")
+        }
+        SessionError::NoWayIn { offered } if *offered != 0 => {
+            "ERROR: the BMC says that it has no IPMI 2.0; IPMI 1.5 with MD5 is for nodes in site.ipmi15"
+                .to_owned()
         }
         other => format!("ERROR: {other}"),
     }

@@ -9,7 +9,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -26,7 +26,7 @@ use crate::kvm;
 use crate::limits::{LOOKUP_TIME_MAX, LOOKUPS_MAX, NODE_TIME_MAX, RESULTS_WAITING_MAX, VIRSH_MAX};
 use crate::models::Models;
 use crate::qemu;
-use crate::target::{Bmc, Target, Way};
+use crate::target::{Bmc, Known, Target, Way};
 
 /// A job waits so long before it offers a result again to a caller that is slow.
 const OFFER_PERIOD: Duration = Duration::from_millis(20);
@@ -185,7 +185,12 @@ impl Links {
             .get_or_try_init(|| async { Client::start() })
             .await
             .map_err(|error| Error::Machine(format!("no socket for IPMI: {error}")))?;
-        let options = SessionOptions { setup: bmc.budget, command: bmc.budget, ..SessionOptions::default() };
+        let options = SessionOptions {
+            setup: bmc.budget,
+            command: bmc.budget,
+            fallback: bmc.fallback,
+            ..SessionOptions::default()
+        };
         let session = client.connect(address, &credentials, &options).await;
         let session = session.map_err(|error| ipmi::of_connect(address, &bmc.source, error))?;
         let models = if bmc.shares_records { Arc::clone(&self.models) } else { Arc::default() };
@@ -193,9 +198,12 @@ impl Links {
     }
 
     async fn resolve(&self, bmc: &Bmc) -> Result<SocketAddr, Error> {
-        let known = bmc.known_address.as_deref().unwrap_or(&bmc.host);
-        if let Ok(ip) = known.parse::<IpAddr>() {
-            return Ok(SocketAddr::new(ip, bmc.port));
+        match &bmc.known_address {
+            Known::At(ip) => return Ok(SocketAddr::new(*ip, bmc.port)),
+            Known::OtherNode(other) => {
+                return Err(Error::OtherNode { host: bmc.host.clone(), other: other.clone() });
+            }
+            Known::Nothing => {}
         }
         let unresolved = || Error::Unresolved(bmc.host.clone());
         let _turn = self.lookups.acquire().await.map_err(|_| unresolved())?;

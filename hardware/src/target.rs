@@ -1,9 +1,10 @@
 //! Which driver a node has, where its service processor is, and who logs in there: the tables, read once and
 //! before anything is sent.
 
-use dawn_cluster::{Col, Snapshot, col};
+use dawn_cluster::{Claim, Col, Snapshot, col};
 use dawn_ipmi::limits::{Budget, PORT};
-use dawn_ipmi::{Credentials, Secret};
+use dawn_ipmi::{Credentials, Fallback, Secret};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::error::Error;
@@ -78,8 +79,10 @@ pub struct Bmc {
     pub host: String,
     /// The UDP port.
     pub port: u16,
-    /// Its address in the table `hosts`, where it has one there.
-    pub known_address: Option<String>,
+    /// What the tables say of its address.
+    pub known_address: Known,
+    /// Whether IPMI 1.5 may be spoken with it.
+    pub fallback: Fallback,
     /// Who logs in.
     pub credentials: Result<Credentials, Error>,
     /// Where user and password come from.
@@ -89,6 +92,22 @@ pub struct Bmc {
     /// Sensor records are shared with other machines of the model (`site.ipmisdrcache`).
     pub shares_records: bool,
 }
+
+/// What the tables say of a service processor's address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// It is written there, or a row of `hosts` for this very name has it, or the node itself has an
+    /// interface of the name.
+    At(IpAddr),
+    /// The name is one of another node's interfaces or aliases: the name of a service processor is not looked
+    /// up there, as that node may belong to another user.
+    OtherNode(String),
+    /// Nothing: the system's resolver may know it.
+    Nothing,
+}
+
+/// `site` key: nodes and groups with service processors that have IPMI 1.5 only.
+const IPMI_15_KEY: &str = "ipmi15";
 
 /// Where test machines' monitors are, if no column says so.
 pub const QEMU_DIRECTORY: &str = "/run/dawn/qemu";
@@ -120,15 +139,45 @@ fn bmcs(snapshot: &Snapshot, node: &str) -> Vec<Bmc> {
     let list = attr(snapshot, node, col::ipmi::BMC).unwrap_or_else(|| node.to_owned());
     let (credentials, source) = login(snapshot, node);
     let (budget, shares_records) = (budget(snapshot), snapshot.site_flag("ipmisdrcache", true));
+    let fallback = fallback(snapshot, node);
     let words = list.split(',').map(str::trim).filter(|word| !word.is_empty()).take(BMCS_PER_NODE_MAX);
     words
         .map(|word| {
             let (host, port) = host_and_port(word);
-            let known_address = attr(snapshot, &host, col::hosts::IP);
+            let known_address = known_address(snapshot, node, &host);
             let (credentials, source) = (credentials.clone(), source.clone());
-            Bmc { host, port, known_address, credentials, source, budget, shares_records }
+            Bmc { host, port, known_address, fallback, credentials, source, budget, shares_records }
         })
         .collect()
+}
+
+fn known_address(snapshot: &Snapshot, node: &str, host: &str) -> Known {
+    if let Ok(address) = host.parse() {
+        return Known::At(address);
+    }
+    if let Some(address) = attr(snapshot, host, col::hosts::IP).and_then(|ip| ip.trim().parse().ok()) {
+        return Known::At(address);
+    }
+    let is_it = |name: &str| name.eq_ignore_ascii_case(host);
+    let own = snapshot.named_addresses(node);
+    if let Some(own) = own.into_iter().find(|own| is_it(&own.name) || own.aliases.iter().any(|n| is_it(n))) {
+        return Known::At(own.ip);
+    }
+    let claim = Claim::read(host);
+    let holders = claim.iter().flat_map(|claim| snapshot.nodes_with(claim));
+    // A node of that very name is the service processor's own entry.
+    let mut others = holders.filter(|other| **other != *node && **other != *host);
+    others.next().map_or(Known::Nothing, |other| Known::OtherNode(other.to_string()))
+}
+
+/// IPMI 1.5 proves a password by a hash that anyone who answers in place of the service processor can compare
+/// with guesses: it is spoken where an administrator says so.
+fn fallback(snapshot: &Snapshot, node: &str) -> Fallback {
+    let allowed = snapshot.site(IPMI_15_KEY).unwrap_or_default();
+    let mut words = allowed.split([',', ' ']).filter(|word| !word.is_empty());
+    let groups = snapshot.groups_of(node);
+    let is_named = words.any(|word| word == node || groups.iter().any(|group| **group == *word));
+    if is_named { Fallback::Md5 } else { Fallback::Never }
 }
 
 /// `host`, `host:port`, `[IPv6]:port`, or an IPv6 address alone.
@@ -290,7 +339,52 @@ mod tests {
             ("ipmi", &[("node", "cn1"), ("bmc", "bmc1")]),
             ("hosts", &[("node", "bmc1"), ("ip", "10.2.0.7")]),
         ]);
-        assert_eq!(known[0].known_address.as_deref(), Some("10.2.0.7"));
+        assert_eq!(known[0].known_address, Known::At("10.2.0.7".parse().unwrap()));
+    }
+
+    /// A name that another node's interface has leads nowhere; the node's own interface is its own.
+    #[test]
+    fn names_of_other_nodes_are_not_service_processors() {
+        let known = |host: &str| {
+            let row = [("node", "cn1"), ("bmc", host)];
+            let bmcs = ipmi(&[
+                ("ipmi", &row),
+                ("nodelist", &[("node", "cn2"), ("groups", "all")]),
+                ("hosts", &[("node", "cn1"), ("ip", "10.0.0.1"), ("otherinterfaces", "-bmc:10.2.0.1")]),
+                (
+                    "hosts",
+                    &[
+                        ("node", "cn2"),
+                        ("ip", "10.0.0.2"),
+                        ("hostnames", "trap"),
+                        ("otherinterfaces", "cn1-ipmi:10.9.5.1"),
+                    ],
+                ),
+                ("nics", &[("node", "cn2"), ("nicips", "e!10.9.5.2"), ("nicaliases", "e!snare")]),
+            ]);
+            bmcs[0].known_address.clone()
+        };
+        let at = |ip: &str| Known::At(ip.parse().unwrap());
+        assert_eq!(known("cn1-bmc"), at("10.2.0.1"));
+        assert_eq!(known("cn2"), at("10.0.0.2"));
+        assert_eq!(known("10.2.0.1"), at("10.2.0.1"));
+        assert_eq!(known("elsewhere"), Known::Nothing);
+        for name in ["cn1-ipmi", "CN1-IPMI", "trap", "trap.example", "snare", "cn2-e"] {
+            assert_eq!(known(name), Known::OtherNode("cn2".to_owned()), "{name}");
+        }
+    }
+
+    #[test]
+    fn ipmi_15_is_for_nodes_that_are_named() {
+        for (value, expected) in [
+            ("", Fallback::Never),
+            ("cn2,cn10", Fallback::Never),
+            ("cn2, cn1", Fallback::Md5),
+            ("all", Fallback::Md5),
+        ] {
+            let bmcs = ipmi(&[("site", &[("key", "ipmi15"), ("value", value)])]);
+            assert_eq!(bmcs[0].fallback, expected, "{value}");
+        }
     }
 
     #[test]

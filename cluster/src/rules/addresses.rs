@@ -1,16 +1,17 @@
 //! Addresses among each other: no two names share one, and no node's lies in a dynamic range.
 
 use super::{changed, networks};
+use crate::address_index::FOLLOWED_MAX;
 use crate::defaults::MANAGEMENT_GROUP;
 use crate::edit::EditError;
 use crate::effect::Effect;
-use crate::inherited::{Address, FOLLOWED_MAX, Touched, touched};
+use crate::inherited::{Address, Touched, touched};
 use crate::names::{Guid, MacAddr};
 use crate::row::{Row, Text};
 use crate::snapshot::{KNOWN, Snapshot};
 use crate::subnet::Subnet;
 use std::cell::OnceCell;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Refuses a change after which two names share a MAC, an InfiniBand GUID or an address, or a node's address
 /// lies in a dynamic range.
@@ -76,6 +77,18 @@ pub(super) fn of_no_machine(address: IpAddr) -> Option<&'static str> {
         _ if address.is_unspecified() => Some("it stands for no address at all"),
         IpAddr::V4(four) if four.is_broadcast() => Some("it is the broadcast address"),
         _ => None,
+    }
+}
+
+/// Whether an address cannot be a node's by its form or by the networks of the tables.
+pub(crate) fn no_machine(snapshot: &Snapshot) -> impl Fn(IpAddr) -> bool + '_ {
+    let networks = networks::wide_networks(snapshot);
+    let in_network = move |address: Ipv4Addr| {
+        networks::own_address(&networks, address).is_some()
+            || snapshot.dynamic_ranges().iter().any(|(range, _)| range.contains(address))
+    };
+    move |address| {
+        of_no_machine(address).is_some() || matches!(address, IpAddr::V4(address) if in_network(address))
     }
 }
 

@@ -91,7 +91,7 @@ fn options(words: &[&str]) -> SessionOptions {
     for word in words {
         match word.split_once('=').unwrap_or((word, "")) {
             ("suites", list) => options.suites = suites(list),
-            ("fallback", "never") => options.fallback = Fallback::Never,
+            ("fallback", "md5") => options.fallback = Fallback::Md5,
             ("fallback", "unprotected") => options.fallback = Fallback::Unprotected,
             ("keep-alive", _) => options.keep_alive = true,
             ("user" | "password" | "key", _) => {}

@@ -20,7 +20,7 @@ use dawn_ipmi::limits::Budget;
 use dawn_ipmi::sim::{Bmc, Habits};
 use dawn_ipmi::wire::message::Code;
 use dawn_ipmi::wire::v15::AuthType;
-use dawn_ipmi::{Credentials, Secret, Seed, SessionOptions, Suite};
+use dawn_ipmi::{Credentials, Fallback, Secret, Seed, SessionOptions, Suite};
 
 /// One storm; rates are per mille.
 #[derive(Clone, Copy, Debug)]
@@ -203,7 +203,7 @@ fn rage(storm: Storm) -> Outcome {
     };
     // A lossy network is given the long budget, so that only the dead are silent.
     let setup = if storm.lost == 0 { Budget::SHORT } else { Budget::REFERENCE };
-    let options = SessionOptions { setup, ..SessionOptions::default() };
+    let options = SessionOptions { setup, fallback: Fallback::Md5, ..SessionOptions::default() };
     for number in 0..storm.bmcs {
         let peer = SocketAddr::from((std::net::Ipv4Addr::from(0x0a02_0000 + number), 623));
         let kind = match dice.below(1000) {

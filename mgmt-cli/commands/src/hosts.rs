@@ -4,6 +4,7 @@
 //! of its own.
 
 use dawn_cluster::{Snapshot, col, is_host_name};
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 /// How a line looks.
@@ -25,6 +26,13 @@ pub struct Entry {
     /// Short name.
     pub name: String,
     line: String,
+}
+
+impl Entry {
+    /// The line.
+    pub fn line(&self) -> &str {
+        &self.line
+    }
 }
 
 /// The entries of a node: its own address, other interfaces, NICs of the table `nics`. Names that are not
@@ -91,17 +99,18 @@ fn domain_of(snapshot: &Snapshot, ip: IpAddr) -> Option<String> {
 }
 
 /// The file's text with these entries: lines of the same address or short name are replaced, the first at
-/// its place, others left as they are; with `remove` they only go.
-pub fn merge(text: &str, entries: &[Entry], remove: bool) -> String {
+/// its place, others left as they are; with `remove` they only go. Lines of `stale` go in any case.
+pub fn merge(text: &str, entries: &[&Entry], stale: &HashSet<&str>, remove: bool) -> String {
     let mut written = vec![false; entries.len()];
     let mut lines: Vec<String> = Vec::new();
     for line in text.lines() {
         let words: Vec<&str> = line.split('#').next().unwrap_or_default().split_whitespace().collect();
         let ip = words.first().and_then(|word| word.parse::<IpAddr>().ok());
-        let same = |entry: &Entry| {
+        let same = |entry: &&Entry| {
             Some(entry.ip) == ip || words.get(1..).unwrap_or_default().iter().any(|word| *word == entry.name)
         };
         match entries.iter().position(|entry| !words.is_empty() && same(entry)) {
+            None if stale.contains(line) => {}
             None => lines.push(line.to_owned()),
             Some(at) => {
                 if let (Some(slot), Some(entry)) = (written.get_mut(at), entries.get(at))
@@ -152,7 +161,9 @@ mod tests {
         let mut odd = Vec::new();
         let list = entries(&snapshot, "cn1", Style::default(), &mut odd);
         assert_eq!(odd, ["$(id)", "x\n6.6.6.6"]);
-        let text = merge("# mine\n127.0.0.1 localhost\n10.9.9.9 cn1 old\n", &list, false);
+        let list: Vec<&Entry> = list.iter().collect();
+        let none = HashSet::new();
+        let text = merge("# mine\n127.0.0.1 localhost\n10.9.9.9 cn1 old\n", &list, &none, false);
         expect_test::expect![[r#"
             # mine
             127.0.0.1 localhost
@@ -162,8 +173,8 @@ mod tests {
             10.3.0.1 cn1-f cn1-f.dom 
         "#]]
         .assert_eq(&text);
-        assert_eq!(merge(&text, &list, false), text);
-        assert_eq!(merge(&text, &list, true), "# mine\n127.0.0.1 localhost\n");
+        assert_eq!(merge(&text, &list, &none, false), text);
+        assert_eq!(merge(&text, &list, &none, true), "# mine\n127.0.0.1 localhost\n");
         let long = entries(&snapshot, "cn1", Style { long_first: true, ..Style::default() }, &mut odd);
         assert_eq!(long.first().map(|entry| entry.line.as_str()), Some("10.0.0.1 b.c cn1 a"));
     }

@@ -806,6 +806,93 @@ fn try_all(bed: &Bed, entry: &Entry, line: &str, way: &str) -> Vec<String> {
     answers
 }
 
+/// Names and addresses that something else in the cluster has, in whatever column; what is free may be taken,
+/// and an administrator without limits may do all of it.
+#[test]
+fn names_and_addresses_in_use_are_not_taken() {
+    let bed = limited(
+        "
+        nodelist node=cn2-web groups=far
+        hosts node=cn2-web otherinterfaces=-ib:10.9.3.2 hostnames=shop
+        hosts node=sw9 ip=10.9.4.9
+        ipmi node=cn3 bmc=cn3-bmc
+        ipmi node=cn2-web bmc=10.9.5.9
+        switch node=cn2-web switch=rack-switch port=3 vlan=1
+        networks net=10.9.0.0 mask=255.255.0.0 netname=far gateway=10.9.0.250 ntpservers=10.9.0.251",
+    );
+    std::fs::write(
+        bed.directory.path().join("hosts"),
+        "127.0.0.1 localhost\n10.9.6.1 licence.example licence\n10.0.0.1 cn1 cn1.cluster\n",
+    )
+    .unwrap();
+    let lines = [
+        "nodech cn1 hosts.ip=10.9.3.2",
+        "nodech cn1 hosts.ip=10.9.0.250",
+        "nodech cn1 hosts.ip=10.9.0.251",
+        "nodech cn1 hosts.ip=10.9.5.9",
+        "nodech cn1 hosts.ip=10.9.4.9",
+        "nodech cn1 hosts.ip=10.9.6.1",
+        "nodech cn1 hosts.otherinterfaces=-a:10.9.3.2",
+        "nodech cn1 hosts.otherinterfaces=cn2-web-ib:10.9.7.1",
+        "nodech cn1 hosts.otherinterfaces=cn3-bmc:10.9.7.1",
+        "nodech cn1 hosts.otherinterfaces=-a:127.0.0.2",
+        "nodech cn1 hosts.otherinterfaces=sw9:10.9.7.1",
+        "nodech cn1 hosts.otherinterfaces=rack-switch:10.9.7.1",
+        "chdef cn1 nicips.eth9=10.9.255.255",
+        "chdef cn1 nicips.eth9=10.9.0.250",
+        "chdef cn1 nicips.eth9=10.9.7.1 nicaliases.eth9=shop",
+        "nodech cn1 hosts.hostnames=mn1",
+        "nodech cn1 hosts.hostnames=xcatmaster",
+        "nodech cn1 hosts.hostnames=cluster",
+        "nodech cn1 hosts.hostnames=ip6-loopback",
+        "nodech cn1 hosts.hostnames=Licence",
+        "nodech cn1 hosts.hostnames=shop.cluster",
+        "nodech cn1 mac.mac=52:54:00:00:00:01!cn2-web",
+    ];
+    for line in lines {
+        for line in [line, &format!("{line} --dry-run")] {
+            let answer = bed.run_as(line, None, Some("alice"), None);
+            let refused =
+                ["Permission denied: ", "already belongs to"].iter().any(|text| answer.contains(text));
+            assert!(refused, "{line}: {answer}");
+        }
+    }
+    for line in [
+        "nodech cn1 hosts.ip=10.9.7.2 hosts.otherinterfaces=-ib:10.9.7.3 hosts.hostnames=mine",
+        "chdef cn1 nicips.eth9=10.9.7.4 nicaliases.eth9=fast",
+    ] {
+        let answer = bed.run_as(line, None, Some("alice"), None);
+        assert!(!answer.contains("Permission denied"), "{line}: {answer}");
+    }
+    // An administrator without limits is warned, as ever.
+    for line in ["nodech cn1 hosts.hostnames=shop", "nodech cn1 hosts.otherinterfaces=cn3-bmc:10.9.7.1"] {
+        let answer = bed.run(line);
+        assert!(!answer.contains("Error"), "{line}: {answer}");
+    }
+}
+
+/// What `makehosts` wrote for a node goes with the names of the node; lines of others stay.
+#[test]
+fn lines_of_former_names_go() {
+    let bed = Bed::on_disk(CLUSTER);
+    let path = bed.directory.path().join("hosts");
+    std::fs::write(&path, "127.0.0.1 localhost\n10.9.5.2 other\n").unwrap();
+    let hosts = || std::fs::read_to_string(&path).unwrap();
+    bed.run("nodech cn1 hosts.otherinterfaces=cn7-bmc:10.9.5.1");
+    assert_eq!(bed.run("makehosts"), "");
+    assert!(hosts().contains("10.9.5.1 cn7-bmc"), "{}", hosts());
+    bed.run("nodech cn1 hosts.otherinterfaces=");
+    assert!(bed.run("makehosts --dry-run cn1").contains("- 10.9.5.1 cn7-bmc"));
+    assert_eq!(bed.run("makehosts cn1"), "");
+    assert_eq!(
+        hosts(),
+        "127.0.0.1 localhost\n10.9.5.2 other\n10.0.0.1 cn1 cn1.cluster \n10.0.0.102 cn2 cn2.cluster \n"
+    );
+    bed.run("nodech cn1 hosts.ip=10.0.0.9");
+    assert_eq!(bed.run("makehosts -d cn1"), "");
+    assert!(!hosts().contains("cn1"), "{}", hosts());
+}
+
 /// The node of a row is not a value that a request may set, and no command writes a row of a node out of
 /// reach.
 #[test]

@@ -5,7 +5,8 @@ use crate::limits::Budget;
 use crate::wire::setup::Privilege;
 
 /// Whether a BMC without IPMI 2.0 may be spoken to, and how. Nothing protects the answer that says "I have no
-/// IPMI 2.0", so anyone who is on the way can cause the fallback.
+/// IPMI 2.0", so anyone who is on the way can cause the fallback, and is sent a hash of the password that
+/// guesses can be compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fallback {
     /// RMCP+ or nothing.
@@ -21,7 +22,7 @@ pub enum Fallback {
 pub struct SessionOptions {
     /// Cipher suites to propose, in this order. Default: 17, then 3.
     pub suites: Vec<Suite>,
-    /// IPMI 1.5. Default: with MD5.
+    /// IPMI 1.5. Default: never.
     pub fallback: Fallback,
     /// The privilege to ask for. Default: administrator.
     pub privilege: Privilege,
@@ -39,7 +40,7 @@ impl Default for SessionOptions {
     fn default() -> Self {
         Self {
             suites: vec![Suite::Sha256, Suite::Sha1],
-            fallback: Fallback::Md5,
+            fallback: Fallback::Never,
             privilege: Privilege::Administrator,
             lower_privilege: true,
             setup: Budget::SHORT,

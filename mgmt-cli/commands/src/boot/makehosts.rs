@@ -3,6 +3,7 @@
 use crate::edits::{FileDifference, NOTHING, written};
 use crate::hosts::{Entry, Style, entries, merge};
 use dawn_bootd::command::{Command, Ctx, Kind};
+use dawn_bootd::hosts_record::Record;
 use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
 use dawn_cluster::excerpt;
 use dawn_serving::whole;
@@ -60,16 +61,30 @@ impl Command for Args {
         let path = Path::new(ctx.hosts_file);
         let old = present(path)?;
         let text = if self.new { FRESH } else { old.as_str() };
-        let merged = merge(text, &self.entries(ctx, out)?, self.delete);
+        let failed = |error: std::io::Error| Stop::unavailable(format!("{}: {error}", path.display()));
+        let directory = ctx.model.directory();
+        let mut record = Record::read(directory).map_err(failed)?;
+        let nodes = self.entries(ctx, out)?;
+        let entries: Vec<&Entry> = nodes.iter().flat_map(|(_, entries)| entries).collect();
+        let names = nodes.iter().map(|(node, _)| node.as_str()).collect();
+        let merged = merge(text, &entries, &record.stale(&names), self.delete);
         if self.dry_run {
             return show(path, &old, &merged, out);
         }
-        write(path, &merged).map_err(|error| Stop::unavailable(format!("{}: {error}", path.display())))
+        write(path, &merged).map_err(failed)?;
+        if self.new {
+            record = Record::default();
+        }
+        for (node, entries) in &nodes {
+            let written = entries.iter().filter(|_| !self.delete).map(|entry| entry.line().to_owned());
+            record.set(node, written.collect());
+        }
+        record.write(directory).map_err(failed)
     }
 }
 
 impl Args {
-    fn entries(&self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Result<Vec<Entry>, Stop> {
+    fn entries(&self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Result<Vec<(String, Vec<Entry>)>, Stop> {
         let style = Style {
             long_first: self.long_first || ctx.snapshot.site_flag("FQDNfirst", false),
             others_first: self.others_first,
@@ -89,12 +104,13 @@ impl Args {
             }
         }
         let mut list = Vec::new();
-        for node in &nodes {
+        for node in nodes {
             let mut odd = Vec::new();
-            list.extend(entries(&ctx.snapshot, node, style, &mut odd));
+            let found = entries(&ctx.snapshot, &node, style, &mut odd);
             for name in odd {
                 out.warning(format!("{node}: '{}' is not a host name and is left out", excerpt(&name)))?;
             }
+            list.push((node, found));
         }
         Ok(list)
     }

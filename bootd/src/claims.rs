@@ -1,0 +1,63 @@
+//! Names and addresses that a caller limited to some nodes gives to them: none that anything else has.
+//!
+//! What the tables use is asked of the model ([`Snapshot::taken`]). What this machine uses is read here,
+//! and only if a change brings a name or address at all: its name, its addresses, and the lines of
+//! `/etc/hosts` that are not those of the caller's nodes. A file that cannot be read refuses the change.
+
+use crate::address;
+use crate::command::Ctx;
+use crate::hosts_record::Record;
+use crate::output::{Done, Stop};
+use dawn_cluster::{Claim, MachineFacts, RowChange, Snapshot};
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
+use std::path::Path;
+
+/// Refuses a change that gives a node of the caller a name or address that something else has.
+pub(crate) fn keep_to_free(
+    ctx: &Ctx<'_>,
+    (snapshot, next): (&Snapshot, &Snapshot),
+    rows: &[RowChange],
+    covers: &dyn Fn(&str) -> bool,
+) -> Done {
+    let claims = snapshot.new_claims(next, rows);
+    if claims.is_empty() {
+        return Ok(());
+    }
+    let facts = facts(ctx, snapshot, covers)?;
+    let wanted: BTreeSet<Claim> = claims.iter().map(|new| new.claim.clone()).collect();
+    let Some((claim, why)) = snapshot.taken(&wanted, &facts, covers) else { return Ok(()) };
+    let node = claims.into_iter().find(|new| new.claim == claim).map(|new| new.node).unwrap_or_default();
+    let text = match &claim {
+        Claim::Address(address) => format!("{node} may not have the address {address}: {why}"),
+        Claim::Name(name) => format!("{node} may not be called {name}: {why}"),
+    };
+    Err(Stop::refused(format!("Permission denied: {text}")))
+}
+
+fn facts(ctx: &Ctx<'_>, snapshot: &Snapshot, covers: &dyn Fn(&str) -> bool) -> Result<MachineFacts, Stop> {
+    let failed = |what: &str, error: std::io::Error| Stop::unavailable(format!("{what}: {error}"));
+    let own = address::all_of_this_machine();
+    let own = own.map_err(|error| failed("the addresses of this machine cannot be read", error))?;
+    let mut facts = MachineFacts::default();
+    facts.taken.extend(Claim::read(ctx.host));
+    facts.taken.extend(own.into_iter().map(|address| Claim::Address(address.to_canonical())));
+    let text = match std::fs::read_to_string(Path::new(ctx.hosts_file)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        text => text.map_err(|error| failed(ctx.hosts_file, error))?,
+    };
+    let record = Record::read(ctx.model.directory()).map_err(|error| failed("makehosts", error))?;
+    let own_lines = record.lines(covers);
+    for line in text.lines().filter(|line| !own_lines.contains(line)) {
+        let words = line.split('#').next().unwrap_or_default().split_whitespace();
+        let claims: Vec<Claim> = words.filter_map(Claim::read).collect();
+        let is_own = claims.iter().any(|claim| match claim {
+            Claim::Name(name) => snapshot.has_node(name) && covers(name),
+            Claim::Address(_) => false,
+        });
+        if !is_own {
+            facts.taken.extend(claims);
+        }
+    }
+    Ok(facts)
+}

@@ -1,0 +1,67 @@
+//! Which lines of `/etc/hosts` `makehosts` wrote for which node: a file in the data directory.
+//!
+//! The lines themselves carry no mark, as scripts compare them with xCAT's. A line of the record that is
+//! still in `/etc/hosts` as it was written is the node's and goes when the node's names change. Without a
+//! data directory, or before the first `makehosts` that kept a record, lines are known by address and name
+//! alone.
+
+use dawn_serving::whole;
+use std::collections::{BTreeMap, HashSet};
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
+/// Its name in the data directory.
+const FILE: &str = "makehosts.lines";
+const MODE: u32 = 0o600;
+
+/// The lines of nodes.
+#[derive(Debug, Default)]
+pub struct Record(BTreeMap<String, Vec<String>>);
+
+impl Record {
+    /// Reads the record of a data directory; an empty one if there is none yet.
+    pub fn read(directory: Option<&Path>) -> io::Result<Self> {
+        let Some(directory) = directory else { return Ok(Self::default()) };
+        match std::fs::read_to_string(directory.join(FILE)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::default()),
+            text => text.map(|text| Self::parse(&text)),
+        }
+    }
+
+    /// A line of the record is a node's name, a tabulator and the line.
+    fn parse(text: &str) -> Self {
+        let mut record = Self::default();
+        for (node, line) in text.lines().filter_map(|line| line.split_once('\t')) {
+            record.0.entry(node.to_owned()).or_default().push(line.to_owned());
+        }
+        record
+    }
+
+    /// The lines of the nodes that `wanted` says.
+    pub fn lines(&self, wanted: &dyn Fn(&str) -> bool) -> HashSet<&str> {
+        let lines = self.0.iter().filter(|(node, _)| wanted(node)).flat_map(|(_, lines)| lines);
+        lines.map(String::as_str).collect()
+    }
+
+    /// The lines that were written for these nodes and for no other.
+    pub fn stale(&self, nodes: &HashSet<&str>) -> HashSet<&str> {
+        let others = self.lines(&|node| !nodes.contains(node));
+        self.lines(&|node| nodes.contains(node)).difference(&others).copied().collect()
+    }
+
+    /// The node has these lines now.
+    pub fn set(&mut self, node: &str, lines: Vec<String>) {
+        self.0.remove(node);
+        if !lines.is_empty() {
+            self.0.insert(node.to_owned(), lines);
+        }
+    }
+
+    /// Writes it.
+    pub fn write(&self, directory: Option<&Path>) -> io::Result<()> {
+        let Some(directory) = directory else { return Ok(()) };
+        let lines =
+            self.0.iter().flat_map(|(node, lines)| lines.iter().map(move |line| format!("{node}\t{line}\n")));
+        whole::write(&directory.join(FILE), lines.collect::<String>().as_bytes(), MODE)
+    }
+}
