@@ -19,9 +19,21 @@ const TEXT_CHARS_MAX: usize = 200;
 /// Holds a data directory until it is dropped.
 #[derive(Debug)]
 pub struct Owner {
-    _file: File,
+    file: File,
     /// The directory, locked as well: another lock file would be another lock.
-    _directory: File,
+    directory: File,
+}
+
+impl Drop for Owner {
+    /// Closing the files is not enough: a child that is being started has copies of them until it runs its
+    /// program.
+    fn drop(&mut self) {
+        for locked in [&self.file, &self.directory] {
+            if let Err(error) = locked.unlock() {
+                tracing::warn!(%error, "cannot unlock the data directory");
+            }
+        }
+    }
 }
 
 /// Why a data directory cannot be had.
@@ -83,7 +95,7 @@ impl Owner {
                 tracing::warn!(%error, "cannot note in {} who holds it", path.display());
             }
         }
-        Ok(Self { _file: file, _directory: directory })
+        Ok(Self { file, directory })
     }
 }
 
