@@ -72,15 +72,15 @@ impl Owner {
     pub fn take(data: &Path, program: &str) -> Result<Self, OwnerError> {
         let path = data.join(FILE);
         let fail = |source| OwnerError::Io { path: path.clone(), source };
-        let (mut file, writable) = open(data, &path).map_err(fail)?;
+        let (file, writable) = open(data, &path).map_err(fail)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(held(data, &path)),
             Err(TryLockError::Error(source)) => return Err(fail(source)),
         }
-        let directory = File::open(data).map_err(fail)?;
+        let mut owner = Self { file, directory: File::open(data).map_err(fail)? };
         // Some file systems (NFS) lock no directories; the file is what counts there.
-        if let Err(TryLockError::WouldBlock) = directory.try_lock() {
+        if let Err(TryLockError::WouldBlock) = owner.directory.try_lock() {
             // Without a file of its own, the directory is what was locked above.
             if writable || path.exists() {
                 return Err(held(data, &path));
@@ -89,13 +89,13 @@ impl Owner {
         if writable {
             let now = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
             let line = format!("{program}, process {}, since {now}\n", std::process::id());
-            let noted = file.set_len(0).and_then(|()| file.write_all(line.as_bytes()));
+            let noted = owner.file.set_len(0).and_then(|()| owner.file.write_all(line.as_bytes()));
             if let Err(error) = noted {
                 // The lock itself needs no space on the disk.
                 tracing::warn!(%error, "cannot note in {} who holds it", path.display());
             }
         }
-        Ok(Self { file, directory })
+        Ok(owner)
     }
 }
 
