@@ -3,7 +3,7 @@
 use crate::harmless::keep_to_harmless;
 use crate::node_names::{Limits, belongs_to_others};
 use crate::output::{Done, Stop};
-use dawn_cluster::{Change, Edit, MANAGEMENT_GROUP, Model, Snapshot};
+use dawn_cluster::{Change, Edit, MANAGEMENT_GROUP, Model, RowChange, Snapshot};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -20,7 +20,8 @@ pub fn for_node(
 ) -> Result<Arc<Snapshot>, Stop> {
     let written = model.transact(Change::quiet(node, what, Vec::new()), |snapshot| {
         let edits = compute(snapshot)?;
-        keep_to(snapshot, &edits, false, |name| name == node)?;
+        let (rows, next) = snapshot.outcome(&edits)?;
+        keep_to(snapshot, &next, &rows, false, |name| name == node)?;
         Ok::<_, Stop>((edits, ()))
     });
     written.map(|(applied, ())| applied.snapshot)
@@ -28,9 +29,15 @@ pub fn for_node(
 
 /// Refuses rows of nodes that are not covered, and rows that are not a node's unless those are open. Rows of
 /// covered nodes are refused when they claim what belongs to others.
-pub fn keep_to(snapshot: &Snapshot, edits: &[Edit], open: bool, covers: impl Fn(&str) -> bool) -> Done {
+pub(crate) fn keep_to(
+    snapshot: &Snapshot,
+    next: &Snapshot,
+    rows: &[RowChange],
+    open: bool,
+    covers: impl Fn(&str) -> bool,
+) -> Done {
     let mut renamed = BTreeSet::new();
-    for change in snapshot.preview(edits)? {
+    for change in rows {
         let table = change.table.info();
         let beyond = || Err(Stop::refused(format!("Permission denied: a row of the table {}", table.name)));
         let Some(node) = table.node_col() else {
@@ -45,7 +52,7 @@ pub fn keep_to(snapshot: &Snapshot, edits: &[Edit], open: bool, covers: impl Fn(
         if named.clone().next().is_none() || named.any(|node| !covers(node)) {
             return beyond();
         }
-        keep_to_harmless(&change)?;
+        keep_to_harmless(change)?;
         for (col, old, new) in &change.cells {
             let of = |text: &str| claimed(snapshot, table.name, col.name(), text, &covers);
             let before = old.as_deref().and_then(of);
@@ -57,16 +64,12 @@ pub fn keep_to(snapshot: &Snapshot, edits: &[Edit], open: bool, covers: impl Fn(
             renamed.extend(key.cloned());
         }
     }
-    if renamed.is_empty() {
-        return Ok(());
-    }
-    let next = snapshot.with(edits)?;
     let limits = Limits::new(snapshot, &covers);
     // A row of a group names its members.
     let members =
         renamed.iter().filter(|name| snapshot.is_group(name)).flat_map(|g| snapshot.group_members(g));
     for node in members.chain(renamed.iter().cloned()) {
-        if let Some((name, why)) = limits.refused(&next, &node) {
+        if let Some((name, why)) = limits.refused(next, &node) {
             return Err(Stop::refused(format!("Permission denied: {node} may not be called {name}: {why}")));
         }
     }

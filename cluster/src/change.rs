@@ -310,10 +310,15 @@ pub(crate) fn plan(base: &Snapshot, edits: &[Edit]) -> Result<(Vec<Effect>, Snap
 }
 
 impl Snapshot {
+    /// What these edits would do, and the snapshot as it would be after them; nothing is stored.
+    pub fn outcome(&self, edits: &[Edit]) -> Result<(Vec<RowChange>, Self), EditError> {
+        let (effects, after) = plan(self, edits)?;
+        Ok((effects.iter().map(Effect::to_row_change).collect(), after))
+    }
+
     /// What these edits would do, without doing it.
     pub fn preview(&self, edits: &[Edit]) -> Result<Vec<RowChange>, EditError> {
-        let (effects, _) = plan(self, edits)?;
-        Ok(effects.iter().map(Effect::to_row_change).collect())
+        self.outcome(edits).map(|(rows, _)| rows)
     }
 
     /// The snapshot as it would be after these edits; nothing is stored. For tests, simulators and dry runs.

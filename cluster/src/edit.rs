@@ -191,7 +191,8 @@ impl Edit {
         Ok(Self::Delete { table: table_id(table)?, keys: key_list(table, keys)? })
     }
 
-    pub(crate) fn table(&self) -> TableId {
+    /// The table whose rows it changes.
+    pub fn table(&self) -> TableId {
         match self {
             Self::Set { table, .. } | Self::Insert { table, .. } | Self::Delete { table, .. } => *table,
         }

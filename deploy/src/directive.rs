@@ -104,23 +104,18 @@ const WORDS: &[(&str, Word)] = &[
 
 impl Word {
     fn takes_argument(self) -> bool {
-        matches!(
-            self,
-            Self::Include
-                | Self::IncludeEscaped
-                | Self::IncludeBase64
-                | Self::PackageElements
-                | Self::PatternElements
-                | Self::RemovalElements
-                | Self::Table
-                | Self::TableBlankOkay
-                | Self::Variable
-                | Self::Crypt
-                | Self::CryptOrLocked
-                | Self::Command
-                | Self::NodeDomain
-                | Self::NodeMac
-        )
+        self.includes()
+            || matches!(
+                self,
+                Self::Table
+                    | Self::TableBlankOkay
+                    | Self::Variable
+                    | Self::Crypt
+                    | Self::CryptOrLocked
+                    | Self::Command
+                    | Self::NodeDomain
+                    | Self::NodeMac
+            )
     }
 
     /// Whether it brings another file in.

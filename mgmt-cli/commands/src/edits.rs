@@ -85,8 +85,8 @@ pub fn transact(
         Ok::<_, Stop>(edits)
     };
     let result = if dry_run {
-        let would = |edits: Edits| Ok((before.preview(&edits.0)?, Arc::new(before.with(&edits.0)?)));
-        compute(before, out).and_then(would)
+        let would = |edits: Edits| Ok(before.outcome(&edits.0)?);
+        compute(before, out).and_then(would).map(|(rows, after)| (rows, Arc::new(after)))
     } else {
         let write = |snapshot: &Snapshot| compute(snapshot, out).map(|edits| (edits.0, ()));
         let written = ctx.model.transact(ctx.change_head(), write);
