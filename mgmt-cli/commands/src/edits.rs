@@ -7,9 +7,10 @@ use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
 use dawn_bootd::write_rights;
 use dawn_cluster::secrets::{self, MASK, Sensitivity};
 use dawn_cluster::{Col, Edit, EditError, NodeName, RowChange, RowChangeKind, Snapshot, Table, Text, col};
+use dawn_plan::local_path;
 use dawn_serving::disks::within;
 use dawn_statelite::site_keys_of;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 /// Edits of one command.
@@ -152,9 +153,17 @@ fn keep_settings(ctx: &Ctx<'_>, edits: &Edits) -> Done {
 /// Refuses to give nodes the directory in which the daemon keeps its keys and tables.
 fn keep_own_directory(ctx: &Ctx<'_>, snapshot: &Snapshot, edits: &Edits) -> Done {
     let data = ctx.model.directory();
+    // Where images are kept is for `site.installdir` to say, which has a check of its own.
+    let images: Vec<PathBuf> = std::iter::once(local_path(snapshot, "/install"))
+        .chain(settings(edits, "installdir").map(PathBuf::from))
+        .collect();
     for (col, dir) in cells_of(edits, &[col::linuximage::ROOTIMGDIR]) {
-        let own = || dawn_roots::reserved::reason(snapshot, data?, Path::new(dir));
-        if let Some(reason) = system_directory(dir).or_else(own) {
+        let path = Path::new(dir);
+        let goes_up = path.components().any(|part| part == Component::ParentDir);
+        let is_kept = !goes_up && images.iter().any(|images| path.starts_with(images));
+        let of_system = || system_directory(path).filter(|_| !is_kept);
+        let own = || dawn_roots::reserved::reason(snapshot, data?, path);
+        if let Some(reason) = of_system().or_else(own) {
             return Err(EditError::BadValue { col, value: dir.to_owned(), reason: reason.into() }.into());
         }
     }
@@ -171,9 +180,8 @@ fn keep_own_directory(ctx: &Ctx<'_>, snapshot: &Snapshot, edits: &Edits) -> Done
 const SYSTEM: [&str; 7] = ["/boot", "/dev", "/etc", "/proc", "/root", "/run", "/sys"];
 
 /// Why a directory is not for nodes: it is one of the system's, or holds them all.
-fn system_directory(dir: &str) -> Option<String> {
-    let path = Path::new(dir);
-    if dir.starts_with('/') && path.parent().is_none() {
+fn system_directory(path: &Path) -> Option<String> {
+    if path.has_root() && path.parent().is_none() {
         return Some("it holds the whole system of this machine".to_owned());
     }
     let system = SYSTEM.iter().find(|system| path.starts_with(system))?;

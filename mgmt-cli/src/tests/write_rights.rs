@@ -202,4 +202,17 @@ fn directories_of_the_system_are_not_images() {
         }
     }
     assert_eq!(bed.run("chtab imagename=img linuximage.rootimgdir=/srv/etc"), "");
+    // A checkout below /root has its images there.
+    bed.run("chtab key=installdir site.value=/root/dawn/install");
+    for (dir, is_refused) in [
+        ("/root/dawn/install/netboot/img", false),
+        ("/root/dawn/install", false),
+        ("/root/dawn/installs/img", true),
+        ("/root/dawn", true),
+        ("/root/dawn/install/../../.ssh", true),
+        ("/etc/img", true),
+    ] {
+        let answer = bed.run(&format!("chtab imagename=img linuximage.rootimgdir={dir}"));
+        assert_eq!(answer.contains("Error"), is_refused, "{dir}: {answer}");
+    }
 }
