@@ -224,7 +224,7 @@ impl Files {
         match bounded_read::read(Path::new(path), FILE_BYTES_MAX, self.rights) {
             Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
             // Only root learns which private files there are.
-            Err(Refused::Io(_) | Refused::Private) => None,
+            Err(Refused::Missing | Refused::Io(_) | Refused::Private) => None,
             Err(why) => {
                 self.refused.borrow_mut().get_or_insert(RangeError::File { path: path.to_owned(), why });
                 None

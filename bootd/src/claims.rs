@@ -6,11 +6,11 @@
 
 use crate::address;
 use crate::command::Ctx;
-use crate::hosts_record::Record;
+use crate::hosts_record::{self, Record};
 use crate::output::{Done, Stop};
 use dawn_cluster::{Claim, MachineFacts, RowChange, Snapshot};
 use std::collections::BTreeSet;
-use std::io::ErrorKind;
+use std::fmt::Display;
 use std::path::Path;
 
 /// Refuses a change that gives a node of the caller a name or address that something else has.
@@ -36,17 +36,15 @@ pub(crate) fn keep_to_free(
 }
 
 fn facts(ctx: &Ctx<'_>, snapshot: &Snapshot, covers: &dyn Fn(&str) -> bool) -> Result<MachineFacts, Stop> {
-    let failed = |what: &str, error: std::io::Error| Stop::unavailable(format!("{what}: {error}"));
+    let failed = |what: &str, error: &dyn Display| Stop::unavailable(format!("{what}: {error}"));
     let own = address::all_of_this_machine();
-    let own = own.map_err(|error| failed("the addresses of this machine cannot be read", error))?;
+    let own = own.map_err(|error| failed("the addresses of this machine cannot be read", &error))?;
     let mut facts = MachineFacts::default();
     facts.taken.extend(Claim::read(ctx.host));
     facts.taken.extend(own.into_iter().map(|address| Claim::Address(address.to_canonical())));
-    let text = match std::fs::read_to_string(Path::new(ctx.hosts_file)) {
-        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
-        text => text.map_err(|error| failed(ctx.hosts_file, error))?,
-    };
-    let record = Record::read(ctx.model.directory()).map_err(|error| failed("makehosts", error))?;
+    let text =
+        hosts_record::text(Path::new(ctx.hosts_file)).map_err(|error| failed(ctx.hosts_file, &error))?;
+    let record = Record::read(ctx.model.directory()).map_err(|error| failed(hosts_record::FILE, &error))?;
     let own_lines = record.lines(covers);
     for line in text.lines().filter(|line| !own_lines.contains(line)) {
         let words = line.split('#').next().unwrap_or_default().split_whitespace();

@@ -5,14 +5,28 @@
 //! data directory, or before the first `makehosts` that kept a record, lines are known by address and name
 //! alone.
 
+use dawn_serving::bounded_read::{Refused, read_text};
 use dawn_serving::whole;
 use std::collections::{BTreeMap, HashSet};
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::Path;
 
 /// Its name in the data directory.
-const FILE: &str = "makehosts.lines";
+pub const FILE: &str = "makehosts.lines";
 const MODE: u32 = 0o600;
+/// The longest `/etc/hosts`, and the longest record of its lines: 64 MiB, 100,000 nodes with six lines each.
+const HOSTS_BYTES_MAX: u64 = 64 << 20;
+
+/// The text of a hosts file (`/etc/hosts`, or the record); an empty one if there is no file.
+///
+/// # Errors
+/// The file is there and cannot be read, is not text, or is longer than 64 MiB.
+pub fn text(path: &Path) -> Result<String, Refused> {
+    match read_text(path, HOSTS_BYTES_MAX) {
+        Err(Refused::Missing) => Ok(String::new()),
+        text => text,
+    }
+}
 
 /// The lines of nodes.
 #[derive(Debug, Default)]
@@ -20,12 +34,12 @@ pub struct Record(BTreeMap<String, Vec<String>>);
 
 impl Record {
     /// Reads the record of a data directory; an empty one if there is none yet.
-    pub fn read(directory: Option<&Path>) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// Those of [`text`].
+    pub fn read(directory: Option<&Path>) -> Result<Self, Refused> {
         let Some(directory) = directory else { return Ok(Self::default()) };
-        match std::fs::read_to_string(directory.join(FILE)) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::default()),
-            text => text.map(|text| Self::parse(&text)),
-        }
+        text(&directory.join(FILE)).map(|text| Self::parse(&text))
     }
 
     /// A line of the record is a node's name, a tabulator and the line.

@@ -26,7 +26,7 @@ use crate::resolve::NEXT_RECORD;
 use crate::row::{Row, Text};
 use crate::schema::Col;
 use crate::secrets;
-use crate::site::{self, NO_STORES, NO_TREES};
+use crate::site::{self, Purpose};
 use crate::snapshot::{KNOWN, Snapshot};
 use crate::subnet::{dynamic_ranges, prefix_length};
 use crate::template;
@@ -65,9 +65,9 @@ enum Rule {
     LiteOptions,
     /// An absolute path, a directory with `/` at its end.
     LitePath,
-    /// `server:/directory` or `/directory`, with variables of the node; never a program to run, and in none
-    /// of these directories of a server's own.
-    Location(&'static [&'static str]),
+    /// `server:/directory` or `/directory`, with variables of the node; never a program to run, and in no
+    /// directory of the server that is not for this purpose.
+    Location(Purpose),
     /// One absolute path that does not lead upwards.
     Directory,
     /// One component of a path, and of a line in boot scripts.
@@ -106,7 +106,7 @@ const RULES: &[(&str, Rule)] = &[
     ("kitrepo.kitreponame", Rule::PathPart),
     ("litefile.file", Rule::LitePath),
     ("litefile.options", Rule::LiteOptions),
-    ("litetree.directory", Rule::Location(NO_TREES)),
+    ("litetree.directory", Rule::Location(Purpose::Tree)),
     ("litetree.priority", Rule::Decimal),
     ("linuximage.rootimgdir", Rule::Directory),
     ("mac.mac", Rule::Macs),
@@ -168,7 +168,7 @@ const RULES: &[(&str, Rule)] = &[
     ("servicenode.nameserver", Rule::Number(0, 2)),
     ("servicenode.nfsserver", Rule::Switch),
     ("servicenode.tftpserver", Rule::Switch),
-    ("statelite.statemnt", Rule::Location(NO_STORES)),
+    ("statelite.statemnt", Rule::Location(Purpose::Store)),
     ("zone.zonename", Rule::PathPart),
 ];
 
@@ -304,7 +304,7 @@ impl Rule {
             Self::Location(_) if !is_location(value) => {
                 Some("it is not of the form server:/directory or /directory, without blanks and '..'".into())
             }
-            Self::Location(own) => of_the_server(value, own),
+            Self::Location(purpose) => of_the_server(value, purpose),
             Self::Directory => unless(is_absolute(value), "it is not one absolute path"),
             Self::PathPart => unless(
                 value.parse::<ImageName>().is_ok(),
@@ -337,9 +337,9 @@ fn is_location(value: &str) -> bool {
     clean && path.starts_with(['/', '$']) && path.split('/').all(|part| part != "..")
 }
 
-/// Why a location is the server's own: the whole file system, or in one of the directories `own`.
-fn of_the_server(value: &str, own: &[&str]) -> Option<Reason> {
-    site::own_directory(value.split_once(':').map_or(value, |(_, path)| path), own)
+/// Why a location is the server's own and not for this purpose.
+fn of_the_server(value: &str, purpose: Purpose) -> Option<Reason> {
+    site::own_directory(value.split_once(':').map_or(value, |(_, path)| path), purpose)
 }
 
 /// The word of a list that is nothing but digits and dots and not an address: `10.1.0.012`, which programs

@@ -345,7 +345,7 @@ impl Kind {
             Self::Domain => unless(is_domain(value), "it is not a domain name"),
             Self::Path | Self::Served if !is_path(value) => Some("it is not an absolute path".into()),
             Self::Path => None,
-            Self::Served => own_directory(value, NOT_SERVED).or_else(|| shared_directory(value)),
+            Self::Served => own_directory(value, Purpose::Served).or_else(|| shared_directory(value)),
             Self::OneOf(words) => one_of(value, words),
             Self::Timezone => unless(is_timezone(value), "it is not a time zone (Area/City, UTC)"),
             Self::Interfaces => unless(
@@ -402,13 +402,33 @@ fn is_path(text: &str) -> bool {
         && !text.split('/').any(|part| part == "..")
 }
 
-/// Directories at the top that hold a server's own secrets and state: nothing of them is a node's.
-pub(crate) const NO_TREES: &[&str] = &["dev", "etc", "proc", "root", "run", "sys"];
-/// The same, and those of its programs: nothing is kept there.
-pub(crate) const NO_STORES: &[&str] =
-    &["bin", "boot", "dev", "etc", "lib", "lib64", "proc", "root", "run", "sbin", "sys", "usr"];
-/// Directories of a server's settings, devices and programs, of which nothing is handed out.
-const NOT_SERVED: &[&str] = &["bin", "boot", "dev", "etc", "lib", "lib64", "proc", "sbin", "sys", "usr"];
+/// What a directory of a server would be for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Files that nodes read (`litetree.directory`).
+    Tree,
+    /// The root of an image (`linuximage.rootimgdir`).
+    Image,
+    /// Files that nodes write (`statelite.statemnt`).
+    Store,
+    /// Handing out whatever is there (`site.installdir`, `site.tftpdir`).
+    Served,
+}
+
+impl Purpose {
+    /// Directories at the top of a server's file system that are not for this: those of its own secrets,
+    /// settings and devices, and of its programs where files are written or handed out.
+    fn excluded(self) -> &'static [&'static str] {
+        match self {
+            Self::Tree => &["dev", "etc", "proc", "root", "run", "sys"],
+            Self::Image => &["boot", "dev", "etc", "proc", "root", "run", "sys"],
+            Self::Store => {
+                &["bin", "boot", "dev", "etc", "lib", "lib64", "proc", "root", "run", "sbin", "sys", "usr"]
+            }
+            Self::Served => &["bin", "boot", "dev", "etc", "lib", "lib64", "proc", "sbin", "sys", "usr"],
+        }
+    }
+}
 /// Directories that hold those of many programs or users: one below them may be for nodes, not the whole.
 const SHARED: &[&[&str]] =
     &[&["home"], &["root"], &["run"], &["tmp"], &["var"], &["var", "lib"], &["var", "log"], &["var", "tmp"]];
@@ -417,11 +437,11 @@ fn parts(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter(|part| !part.is_empty() && *part != ".")
 }
 
-/// Why a path is the server's own: the whole file system, or in one of the directories `own`.
-pub(crate) fn own_directory(path: &str, own: &[&str]) -> Option<Cow<'static, str>> {
+/// Why a path is the server's own: the whole file system, or in a directory that is not for this purpose.
+pub fn own_directory(path: &str, purpose: Purpose) -> Option<Cow<'static, str>> {
     match parts(path).next() {
         None => Some("it is the whole file system of the server; name a directory for nodes".into()),
-        Some(top) if own.contains(&top) => {
+        Some(top) if purpose.excluded().contains(&top) => {
             Some(format!("/{top} is the server's own; name a directory for nodes").into())
         }
         Some(_) => None,

@@ -29,7 +29,7 @@ fn read_list(list: &Path, depth: usize, files: &mut Vec<(String, PathBuf)>) -> R
         return Err(CommandError::conflict(format!("{shown} is included too deeply")));
     }
     let text = bounded_read::read_text(list, LIST_BYTES_MAX).map_err(|why| match why {
-        Refused::Io(_) => CommandError::not_found(format!("File:{shown} does not exist.")),
+        Refused::Missing => CommandError::not_found(format!("File:{shown} does not exist.")),
         why => CommandError::refused(format!("{shown}: {why}")),
     })?;
     for line in text.lines().map(str::trim) {

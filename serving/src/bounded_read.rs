@@ -35,7 +35,10 @@ const KERNEL_INTERFACES: [u64; 15] = [
 /// Why a file was not read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// There is none, or the system does not let us.
+    /// There is no such file.
+    #[error("No such file or directory")]
+    Missing,
+    /// The system does not let us read it.
     #[error("{0}")]
     Io(String),
     /// A directory, device, pipe or socket.
@@ -127,6 +130,9 @@ pub fn look(path: &Path) -> Result<Metadata, Refused> {
 }
 
 fn io(error: rustix::io::Errno) -> Refused {
+    if error == rustix::io::Errno::NOENT {
+        return Refused::Missing;
+    }
     Refused::Io(std::io::Error::from(error).to_string())
 }
 
@@ -188,7 +194,7 @@ mod tests {
         ] {
             assert_eq!(read(path, bytes_max, rights), expected, "{}", path.display());
         }
-        assert!(matches!(read(&dir.path().join("none"), 9, Rights::Daemon), Err(Refused::Io(_))));
+        assert!(matches!(read(&dir.path().join("none"), 9, Rights::Daemon), Err(Refused::Missing)));
     }
 
     /// A file for everybody in a directory that nobody else may enter is as good as not there.

@@ -6,10 +6,14 @@ use dawn_bootd::discovery::{Options, SITE_KEY};
 use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
 use dawn_bootd::write_rights;
 use dawn_cluster::secrets::{self, MASK, Sensitivity};
-use dawn_cluster::{Col, Edit, EditError, NodeName, RowChange, RowChangeKind, Snapshot, Table, Text, col};
+use dawn_cluster::{
+    Col, Edit, EditError, NodeName, Purpose, RowChange, RowChangeKind, Snapshot, Table, Text, col,
+    own_directory,
+};
 use dawn_plan::local_path;
 use dawn_serving::disks::within;
 use dawn_statelite::site_keys_of;
+use std::borrow::Cow;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -161,10 +165,10 @@ fn keep_own_directory(ctx: &Ctx<'_>, snapshot: &Snapshot, edits: &Edits) -> Done
         let path = Path::new(dir);
         let goes_up = path.components().any(|part| part == Component::ParentDir);
         let is_kept = !goes_up && images.iter().any(|images| path.starts_with(images));
-        let of_system = || system_directory(path).filter(|_| !is_kept);
-        let own = || dawn_roots::reserved::reason(snapshot, data?, path);
+        let of_system = || own_directory(dir, Purpose::Image).filter(|_| !is_kept);
+        let own = || dawn_roots::reserved::reason(snapshot, data?, path).map(Cow::from);
         if let Some(reason) = of_system().or_else(own) {
-            return Err(EditError::BadValue { col, value: dir.to_owned(), reason: reason.into() }.into());
+            return Err(EditError::BadValue { col, value: dir.to_owned(), reason }.into());
         }
     }
     let Some(data) = data else { return Ok(()) };
@@ -174,18 +178,6 @@ fn keep_own_directory(ctx: &Ctx<'_>, snapshot: &Snapshot, edits: &Edits) -> Done
         }
     }
     SERVED.iter().try_for_each(|key| settings(edits, key).try_for_each(|dir| check_served(data, key, dir)))
-}
-
-/// Directories of this machine's own system: neither they nor what is below is an image.
-const SYSTEM: [&str; 7] = ["/boot", "/dev", "/etc", "/proc", "/root", "/run", "/sys"];
-
-/// Why a directory is not for nodes: it is one of the system's, or holds them all.
-fn system_directory(path: &Path) -> Option<String> {
-    if path.has_root() && path.parent().is_none() {
-        return Some("it holds the whole system of this machine".to_owned());
-    }
-    let system = SYSTEM.iter().find(|system| path.starts_with(system))?;
-    Some(format!("it is in {system} of this machine, which nodes do not get"))
 }
 
 /// Keys of `site` that name directories whose files are handed out.

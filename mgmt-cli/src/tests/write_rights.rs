@@ -198,7 +198,7 @@ fn directories_of_the_system_are_not_images() {
             format!("chtab imagename=img linuximage.rootimgdir={dir}"),
         ] {
             let answer = bed.run(&line);
-            assert!(answer.contains("of this machine"), "{line}: {answer}");
+            assert!(answer.contains("name a directory for nodes"), "{line}: {answer}");
         }
     }
     assert_eq!(bed.run("chtab imagename=img linuximage.rootimgdir=/srv/etc"), "");

@@ -3,10 +3,11 @@
 use crate::edits::{FileDifference, NOTHING, written};
 use crate::hosts::{Entry, Style, entries, merge};
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::hosts_record::Record;
+use dawn_bootd::hosts_record::{self, Record};
 use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
 use dawn_cluster::excerpt;
 use dawn_serving::whole;
+use std::fmt::Display;
 use std::path::Path;
 
 /// Everyone on this machine reads it.
@@ -61,9 +62,9 @@ impl Command for Args {
         let path = Path::new(ctx.hosts_file);
         let old = present(path)?;
         let text = if self.new { FRESH } else { old.as_str() };
-        let failed = |error: std::io::Error| Stop::unavailable(format!("{}: {error}", path.display()));
         let directory = ctx.model.directory();
-        let mut record = Record::read(directory).map_err(failed)?;
+        let mut record =
+            Record::read(directory).map_err(|error| failed(Path::new(hosts_record::FILE), &error))?;
         let nodes = self.entries(ctx, out)?;
         let entries: Vec<&Entry> = nodes.iter().flat_map(|(_, entries)| entries).collect();
         let names = nodes.iter().map(|(node, _)| node.as_str()).collect();
@@ -71,7 +72,7 @@ impl Command for Args {
         if self.dry_run {
             return show(path, &old, &merged, out);
         }
-        write(path, &merged).map_err(failed)?;
+        write(path, &merged).map_err(|error| failed(path, &error))?;
         if self.new {
             record = Record::default();
         }
@@ -79,7 +80,7 @@ impl Command for Args {
             let written = entries.iter().filter(|_| !self.delete).map(|entry| entry.line().to_owned());
             record.set(node, written.collect());
         }
-        record.write(directory).map_err(failed)
+        record.write(directory).map_err(|error| failed(Path::new(hosts_record::FILE), &error))
     }
 }
 
@@ -118,10 +119,11 @@ impl Args {
 
 /// The file's text; none if there is no file. What cannot be read is not replaced.
 fn present(path: &Path) -> Result<String, Stop> {
-    match std::fs::read_to_string(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
-        text => text.map_err(|error| Stop::unavailable(format!("{}: {error}", path.display()))),
-    }
+    hosts_record::text(path).map_err(|error| failed(path, &error))
+}
+
+fn failed(path: &Path, error: &dyn Display) -> Stop {
+    Stop::unavailable(format!("{}: {error}", path.display()))
 }
 
 /// A line that differs, after its sign.

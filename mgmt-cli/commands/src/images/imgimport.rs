@@ -66,7 +66,7 @@ impl Command for Args {
         ctx.require_root("read and write files")?;
         let bundle = ctx.path_of_caller(&self.bundle);
         bounded_read::look(&bundle).map_err(|why| match why {
-            Refused::Io(_) => Stop::not_found(format!("{} does not exist.", bundle.display())),
+            Refused::Missing => Stop::not_found(format!("{} does not exist.", bundle.display())),
             why => Stop::refused(format!("{} cannot be imported: {why}", bundle.display())),
         })?;
         if let Some(profile) = &self.profile {

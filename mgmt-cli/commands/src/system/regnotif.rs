@@ -37,7 +37,7 @@ impl Command for Args {
             return Err(Stop::usage(format!("The file name {} must be a full path.", self.file)));
         }
         bounded_read::look(self.file.as_ref()).map_err(|why| match why {
-            Refused::Io(_) => Stop::not_found(format!("The file {} does not exist.", self.file)),
+            Refused::Missing => Stop::not_found(format!("The file {} does not exist.", self.file)),
             why => Stop::refused(format!("The file {} cannot be used: {why}.", self.file)),
         })?;
         notify::check(self.file.as_ref())
