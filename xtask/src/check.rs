@@ -74,8 +74,7 @@ impl Soak {
     pub(crate) fn run(self) -> Result<ExitCode> {
         packages::install(packages::Purpose::Tests, &Progress::start())?;
         ensure!(release::build()?, "the release build failed");
-        let args =
-            ["test", "-p", "dawn-qemu", "--test", "machines", "soak", "--", "--ignored", "--nocapture"];
+        let args = ["test", "--workspace", "--test", "machines", "soak", "--", "--ignored", "--nocapture"];
         let mut command = shell::cargo(&args);
         command.env("DAWN_SOAK_SECONDS", self.minutes.saturating_mul(60).to_string());
         Ok(if shell::succeeds(&mut command)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -110,7 +109,7 @@ fn run_unit_tests() -> Result<Count> {
 /// Tests that boot machines. Under emulation each machine takes a processor, so as many tests run at a time
 /// as there are processors.
 fn run_machines(filter: Option<&str>) -> Result<Count> {
-    let programs = programs::build(&["-p", "dawn-qemu", "--test", "machines"])?;
+    let programs = programs::build(&["--workspace", "--test", "machines"])?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MACHINE_TESTS_MAX);
     let threads = format!("--test-threads={threads}");
     let mut args = vec!["--ignored", threads.as_str()];
