@@ -9,7 +9,7 @@ use crate::image_index::ImageIndex;
 use crate::loaders::{self, Missing};
 use dawn_cluster::{Guid, Resolved, Snapshot, Source, col, excerpt, parse_mac_column, parse_mac_column_as};
 use dawn_dhcp::lease::State;
-use dawn_events::Event;
+use dawn_events::{Event, WaveReport};
 use dawn_imagebuilder::{genimage, packimage};
 use dawn_plan::{self as plan, Action, BootState, KernelBoot, Plan, PlanError, System};
 use dawn_serving::disks::{WAIT_TIME_MAX, within};
@@ -125,6 +125,10 @@ impl BootServices for Appliance {
             }
             None => self.bus.latest(count_max),
         }
+    }
+
+    fn waves(&self, now_ms: u64, sees: &dyn Fn(&str) -> bool) -> Vec<WaveReport> {
+        self.bus.waves(now_ms, sees)
     }
 
     fn advice(&self, snapshot: &Snapshot, node: &str) -> Option<String> {

@@ -4,7 +4,7 @@ use crate::dhcp::Answers;
 use crate::discovery::Discovery;
 use crate::loaders::Missing;
 use dawn_cluster::Snapshot;
-use dawn_events::Event;
+use dawn_events::{Event, WaveReport};
 use dawn_xcatd::node_status::NodeReport;
 use std::net::IpAddr;
 use std::path::Path;
@@ -83,6 +83,9 @@ pub trait BootServices: Send + Sync + 'static {
     fn leases(&self) -> Vec<Lease>;
     /// The newest boot events, oldest first; of one node if named.
     fn events(&self, node: Option<&str>, count_max: usize) -> Vec<Event>;
+    /// The latest waves of boots at this time (milliseconds since 1970), oldest first, as far as `sees` lets
+    /// nodes be seen.
+    fn waves(&self, now_ms: u64, sees: &dyn Fn(&str) -> bool) -> Vec<WaveReport>;
     /// What DHCP says to nodes.
     fn dhcp_answers<'a>(&self, snapshot: &'a Snapshot) -> Answers<'a>;
     /// Loaders that the node will ask for and that are not there.

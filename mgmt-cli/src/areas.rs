@@ -18,6 +18,7 @@ pub(crate) static AREAS: &[Area] = &[
             "explain",
             "render",
             "events",
+            "wave",
             "leases",
             "makedhcp",
             "makenetworks",

@@ -58,7 +58,7 @@ const FAMILIES: &[&[&str]] = &[
     &["log", "undo", "regnotif", "unregnotif"],
     &["genimage", "packimage", "rmimage", "imgexport", "imgimport", "imagedef"],
     &["litefile", "litetree", "ilitefile", "lslite", "liteimg"],
-    &["nodeset", "explain", "render", "events", "leases", "makedhcp", "getdestiny", "nextdestiny"],
+    &["nodeset", "explain", "render", "events", "wave", "leases", "makedhcp", "getdestiny", "nextdestiny"],
     &["makedhcp", "makehosts", "makedns", "makenetworks"],
     &[
         "mknb",

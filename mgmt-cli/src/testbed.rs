@@ -12,7 +12,7 @@ use dawn_bootd::discovery::Discovery;
 use dawn_bootd::loaders::Missing;
 use dawn_bootd::watch::Watcher;
 use dawn_cluster::{Change, Edit, Model, Snapshot, col};
-use dawn_events::Event;
+use dawn_events::{Event, WaveReport};
 use dawn_plan::{LocalAddresses, PackedRoots, Ports, Surroundings};
 use dawn_xcatd::dispatch::handle;
 use dawn_xcatd::node_status::NodeReport;
@@ -254,6 +254,10 @@ impl BootServices for NoBoot {
     }
 
     fn events(&self, _: Option<&str>, _: usize) -> Vec<Event> {
+        Vec::new()
+    }
+
+    fn waves(&self, _: u64, _: &dyn Fn(&str) -> bool) -> Vec<WaveReport> {
         Vec::new()
     }
 

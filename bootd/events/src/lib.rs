@@ -8,6 +8,9 @@
 //! Times are given by the caller, so that a simulated boot has a timeline like a real one.
 
 mod file;
+mod wave;
+
+pub use wave::{NODES_NAMED_MAX, NodeReport, StageReport, WAVES_MAX, WaveReport};
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
@@ -15,6 +18,7 @@ use std::path::Path;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
+use wave::Waves;
 
 /// Events kept per node (or per stranger, by MAC or address). Enough for some ten boots.
 pub const EVENTS_PER_SUBJECT_MAX: usize = 256;
@@ -121,6 +125,7 @@ struct Histories {
     nodes: BTreeMap<String, VecDeque<Event>>,
     strangers: BTreeMap<String, VecDeque<Event>>,
     budget: LogBudget,
+    waves: Waves,
 }
 
 /// How much of what strangers do may still be logged.
@@ -172,7 +177,7 @@ impl Bus {
                 if found.damaged > 0 {
                     tracing::warn!(path = %path.display(), lines = found.damaged, "damaged events are left out");
                 }
-                found.events.into_iter().for_each(|event| restore(&mut histories.nodes, event));
+                found.events.into_iter().for_each(|event| histories.restore(event));
             }
             Err(error) => tracing::warn!(path = %path.display(), %error, "cannot read events"),
         }
@@ -222,7 +227,7 @@ impl Bus {
             let _ = file.try_send(event.clone());
         }
         match subject {
-            Subject::Node(_) => keep(&mut histories.nodes, SUBJECTS_MAX, event),
+            Subject::Node(_) => histories.keep(event),
             Subject::Stranger(_) => keep(&mut histories.strangers, STRANGERS_MAX, event),
         }
     }
@@ -262,8 +267,30 @@ impl Bus {
         events
     }
 
+    /// The latest waves of boots, oldest first, as far as `sees` lets nodes be seen. Times are those of
+    /// `now_ms`.
+    pub fn waves(&self, now_ms: u64, sees: &dyn Fn(&str) -> bool) -> Vec<WaveReport> {
+        self.lock().waves.reports(now_ms, sees)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Histories> {
         lock(&self.inner)
+    }
+}
+
+impl Histories {
+    /// Takes an event of a node.
+    fn keep(&mut self, event: Event) {
+        self.waves.take(&event, self.nodes.len());
+        keep(&mut self.nodes, SUBJECTS_MAX, event);
+    }
+
+    /// Takes an event of the file; one that was written twice counts once.
+    fn restore(&mut self, event: Event) {
+        let known = self.nodes.get(&event.node).is_some_and(|history| history.contains(&event));
+        if !known {
+            self.keep(event);
+        }
     }
 }
 
@@ -280,14 +307,6 @@ fn latest_of_nodes(inner: &Mutex<Histories>, share: usize) -> Vec<Event> {
         history.into_iter().flat_map(|all| all.range(all.len().saturating_sub(share)..)).cloned().collect()
     };
     names.iter().flat_map(of).collect()
-}
-
-/// Takes an event of the file; one that was written twice counts once.
-fn restore(nodes: &mut BTreeMap<String, VecDeque<Event>>, event: Event) {
-    let known = nodes.get(&event.node).is_some_and(|history| history.contains(&event));
-    if !known {
-        keep(nodes, SUBJECTS_MAX, event);
-    }
 }
 
 /// The latest `count` events, oldest first, of which no subject has more than others that have as many.

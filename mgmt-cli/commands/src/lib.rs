@@ -113,6 +113,7 @@ pub static COMMANDS: &[Entry] = &[
     Entry::daemon::<tables::tabrestore::Args>(),
     Entry::daemon::<tables::undo::Args>(),
     Entry::daemon::<system::unregnotif::Args>(),
+    Entry::daemon::<boot::wave::Args>(),
     Entry::daemon::<system::xcatconfig::Args>(),
     Entry::daemon::<run::xdcp::Args>(),
     Entry::daemon::<run::xdsh::Args>(),

@@ -19,7 +19,7 @@ pub(super) struct Args {
 }
 
 /// Names that are not commands of an administrator's fingers.
-const UNLINKED: [&str; 17] = [
+const UNLINKED: [&str; 18] = [
     "backup",
     "restore",
     "import",
@@ -31,6 +31,7 @@ const UNLINKED: [&str; 17] = [
     "log",
     "undo",
     "events",
+    "wave",
     "explain",
     "render",
     "leases",

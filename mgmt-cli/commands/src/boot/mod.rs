@@ -12,3 +12,4 @@ pub mod mknb;
 pub mod nextdestiny;
 pub mod nodeset;
 pub mod render;
+pub mod wave;
