@@ -4,68 +4,21 @@
 //! Ignored by a plain `cargo test`: needs root, QEMU and the release binary. `cargo xtask test` runs them.
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use dawn_qemu::image::{STATELITE, TestImage};
-use dawn_qemu::net::{BRIDGE, Neighbour};
 use dawn_qemu::node::Hardware;
-use dawn_qemu::process::{self, Logged};
-use dawn_qemu::{Cluster, Definition, Firmware, Options, paths, wait};
+use dawn_qemu::{Cluster, Definition, Firmware, Options, wait};
+
+use crate::nfs_server::Server;
 
 /// From power-on to `booted`, with the time that is spent on the silent server.
 const BOOT_LIMIT: Duration = Duration::from_secs(480);
 /// For a command inside the machine.
 const EXEC_LIMIT: Duration = Duration::from_secs(90);
-/// Time a server of somebody else's has to start.
-const START_LIMIT: Duration = Duration::from_secs(60);
 /// How long the store is silent under the running node.
 const SILENCE: Duration = Duration::from_secs(10);
-
-/// Another NFS server: the same program, in a machine of its own as far as the network goes.
-struct Server {
-    _place: Neighbour,
-    daemon: Logged,
-    files: PathBuf,
-}
-
-impl Server {
-    /// Exports `files` below its own directory to everybody.
-    fn start(cluster: &Cluster, name: &str, address: &str) -> Result<Self> {
-        let place = Neighbour::create(cluster.network(), name, &[(BRIDGE, &format!("{address}/24"))])?;
-        let data = cluster.data().with_file_name(name);
-        let files = data.with_extension("files");
-        fs::create_dir_all(&files).with_context(|| format!("cannot make {}", files.display()))?;
-        let dawn = |words: &[&str]| {
-            let mut command = place.command(paths::dawn());
-            command.env("HOME", data.with_extension("home")).args(words).arg("--data").arg(&data);
-            command
-        };
-        process::run(dawn(&["init"]).args(["--master", address, "--domain", "far.test"]))?;
-        let line = format!("{} 10.77.0.0/24(rw,no_root_squash,insecure)\n", files.display());
-        fs::write(data.join("exports"), line).context("its exports")?;
-        let log = data.with_extension("log");
-        let mut daemon = Logged::spawn(&mut dawn(&["serve", "--services", "nfs"]), &log)?;
-        let ready = wait::until(START_LIMIT, || {
-            ensure!(daemon.ended()?.is_none(), "{name} ended\n{}", process::tail(&log));
-            Ok(process::read_log(&log).lines().any(|line| line == "ready").then_some(()))
-        })?;
-        ensure!(ready.is_some(), "{name} is not ready\n{}", process::tail(&log));
-        Ok(Self { _place: place, daemon, files })
-    }
-
-    /// Stops it in its tracks: its kernel goes on taking connections.
-    fn hang(&self) -> Result<()> {
-        self.signal("-STOP")
-    }
-
-    fn signal(&self, signal: &str) -> Result<()> {
-        // `ip netns exec` becomes the program it starts.
-        process::run(Command::new("kill").args([signal, &self.daemon.id().to_string()])).map(drop)
-    }
-}
 
 /// A tree on a silent server costs a bounded time, then the next priority counts, and console and events say
 /// so. The persistent store is on another server, which may fall silent as well: the node waits for it and
@@ -113,7 +66,7 @@ fn trees_and_store_elsewhere() -> Result<()> {
     expect(&cluster, write, "")?;
     wait::pause(SILENCE);
     expect(&cluster, "test -e /root/written || echo waits; hostname", "waits\ncn1")?;
-    far.signal("-CONT")?;
+    far.go_on()?;
     let mut text = String::new();
     let written = wait::until(EXEC_LIMIT, || {
         text = fs::read_to_string(&kept)?;
@@ -121,7 +74,7 @@ fn trees_and_store_elsewhere() -> Result<()> {
     })?;
     ensure!(written.is_some(), "what was written in the meantime is lost: {text:?}");
 
-    mute.signal("-CONT")?;
+    mute.go_on()?;
     cluster.clear_status("cn1")?;
     // The answer may be lost with the machine.
     let _ = cluster.node("cn1")?.exec("sync; systemctl --no-block reboot", EXEC_LIMIT);

@@ -8,6 +8,7 @@ mod commands;
 mod discovery;
 mod far_servers;
 mod images;
+mod nfs_server;
 mod package;
 mod secure_boot;
 mod soak;

@@ -17,6 +17,8 @@ use dawn_qemu::image::{ROOTIMGDIR, STATELESS, TestImage};
 use dawn_qemu::node::Hardware;
 use dawn_qemu::{Cluster, Definition, Firmware, Node, Options, paths, process, wait};
 
+use crate::nfs_server::Server;
+
 /// From power-on to `booted`, software emulation on a busy machine included.
 const BOOT_LIMIT: Duration = Duration::from_secs(900);
 /// For a command inside the machine.
@@ -25,6 +27,8 @@ const EXEC_LIMIT: Duration = Duration::from_secs(300);
 const MANAGER_MEMORY_MIB: u32 = 2048;
 /// Where the manager's image lies in its data directory.
 const IMAGE_DIR: &str = "/var/lib/dawn/install/netboot/debian12/x86_64/compute";
+/// Where a directory of another server is mounted in it.
+const FAR_DIR: &str = "/var/lib/dawn/install/far";
 /// The manager's address.
 const MANAGER: &str = "10.77.0.11";
 
@@ -51,6 +55,7 @@ fn a_packaged_manager_boots_a_node() -> Result<()> {
     cluster.power_on("cn1")?;
     wait_until_booted(&cluster)?;
     commands_write_where_their_caller_says(cluster.node("manager")?)?;
+    a_silent_server_of_images_costs_its_own_files(&cluster)?;
     remove(cluster.node("manager")?)?;
     // Its daemon has ended already.
     cluster.serve()?;
@@ -163,6 +168,55 @@ fn commands_write_where_their_caller_says(manager: &Node) -> Result<()> {
             ("dawn makehosts > /dev/null && grep -c cn1 /etc/hosts", "1"),
         ],
     )
+}
+
+/// Part of `/install` is on an NFS server that stops answering: requests for files there are refused, all
+/// others go on, and the files are back when the server is.
+fn a_silent_server_of_images_costs_its_own_files(cluster: &Cluster) -> Result<()> {
+    let manager = cluster.node("manager")?;
+    let far = Server::start(cluster, "far", "10.77.0.3")?;
+    fs::write(far.files.join("root"), "far").context("a file on the server")?;
+    let mount = format!(
+        "mkdir {FAR_DIR} && mount -i -t nfs -o vers=3,nolock,noac,hard,proto=tcp,mountproto=tcp,addr=10.77.0.3 \
+         10.77.0.3:{} {FAR_DIR} && cat {FAR_DIR}/root",
+        far.files.display()
+    );
+    expect(manager, &[(&mount, "far")])?;
+    let path = |dir: &str| dir.replace("/var/lib/dawn", &format!("http://{MANAGER}"));
+    let root = format!("{}/root", path(FAR_DIR));
+    expect_answer(cluster, &root, "200")?;
+    far.hang()?;
+    expect_answer(cluster, &root, "503")?;
+    expect_answer(cluster, &format!("{}/kernel", path(IMAGE_DIR)), "200")?;
+    expect(manager, &[("dawn nodels cn1", "cn1"), ("dawn lsdef cn1 -i status | grep -c booted", "1")])?;
+    far.go_on()?;
+    // The kernel of the manager asks again after a time of its own.
+    let back = wait::until(EXEC_LIMIT, || Ok((answer(cluster, &root)? == "200").then_some(())))?;
+    ensure!(back.is_some(), "{root} does not come back");
+    expect(manager, &[(&format!("umount {FAR_DIR} && rmdir {FAR_DIR} && echo gone"), "gone")])
+}
+
+fn expect_answer(cluster: &Cluster, url: &str, want: &str) -> Result<()> {
+    let got = answer(cluster, url)?;
+    ensure!(got == want, "{url} is answered with {got}, not {want}");
+    Ok(())
+}
+
+/// The status of the manager's answer to another machine; `000` for none.
+fn answer(cluster: &Cluster, url: &str) -> Result<String> {
+    let mut curl = cluster.network().command("curl");
+    let limit = EXEC_LIMIT.as_secs().to_string();
+    curl.args([
+        "--silent",
+        "--max-time",
+        &limit,
+        "--output",
+        "/dev/null",
+        "--write-out",
+        "%{http_code}",
+        url,
+    ]);
+    Ok(String::from_utf8_lossy(&process::output(&mut curl)?.stdout).into_owned())
 }
 
 fn remove(manager: &Node) -> Result<()> {
