@@ -2,7 +2,8 @@
 //!
 //! A [`Client`] serves any number of BMCs from one task. [`Client::connect`] sets up a [`Session`]; a session
 //! is a [`Transport`], so all commands run on it. Requests of one session are sent one after the other, also
-//! when they are made at the same time. A session that is dropped is closed.
+//! when they are made at the same time. A session that is dropped is closed. [`Session::console`] makes a
+//! [`Console`] of it.
 //!
 //! Callers and the task share the engine under a lock that is held for computations only, never over an
 //! `await`; so there is no queue between them that could fill up.
@@ -15,13 +16,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
-use crate::command::Transport;
+use crate::command::payload::{ActivateSol, DeactivateSol};
+use crate::command::{CommandError, Completion, Transport};
 use crate::crypto::Seed;
 use crate::engine::error::{Full, RequestError, SessionError, Unreachable};
-use crate::engine::{Answer, Engine, Event, Handle, Request, RequestId, SessionInfo, SessionOptions};
-use crate::limits::Budget;
+use crate::engine::{
+    Answer, ConsoleEvent, Engine, Event, Handle, Request, RequestId, SessionInfo, SessionOptions,
+};
+use crate::limits::{Budget, SOL_EVENTS_WAITING_MAX};
 use crate::net::{Incoming, Port};
 use crate::secret::Credentials;
 
@@ -51,9 +55,17 @@ struct State {
     engine: Engine,
     opening: HashMap<Handle, oneshot::Sender<Result<SessionInfo, SessionError>>>,
     answers: HashMap<(Handle, RequestId), oneshot::Sender<Result<Answer, RequestError>>>,
+    consoles: HashMap<Handle, Screen>,
     pings: HashMap<SocketAddr, Vec<oneshot::Sender<PingResult>>>,
     /// Why sessions ended whose owners still hold them.
     ended: HashMap<Handle, SessionError>,
+}
+
+/// Who reads a console.
+struct Screen {
+    events: mpsc::Sender<ConsoleEvent>,
+    /// Some did not fit into the queue.
+    lost: bool,
 }
 
 struct Shared {
@@ -205,6 +217,75 @@ impl Session {
     }
 }
 
+impl Session {
+    /// Activates serial over LAN. A BMC has one console; `takes_over` ends that of another session.
+    ///
+    /// # Errors
+    /// The BMC's, [`CONSOLE_IN_USE`](crate::command::Completion::CONSOLE_IN_USE) for a console that another
+    /// session has.
+    pub async fn console(self, takes_over: bool) -> Result<Console, CommandError> {
+        let (sender, events) = mpsc::channel(SOL_EVENTS_WAITING_MAX);
+        let screen = Screen { events: sender, lost: false };
+        self.client.shared().lock().consoles.insert(self.handle, screen);
+        match self.run(ActivateSol).await {
+            Err(error) if takes_over && error.completion() == Some(Completion::CONSOLE_IN_USE) => {
+                self.run(DeactivateSol).await?;
+                self.run(ActivateSol).await?;
+            }
+            result => drop(result?),
+        }
+        Ok(Console { session: self, events })
+    }
+}
+
+/// The console of a machine. Dropping it ends it and its session.
+#[derive(Debug)]
+pub struct Console {
+    session: Session,
+    events: mpsc::Receiver<ConsoleEvent>,
+}
+
+impl Console {
+    /// Waits for the next thing that happens; `None` at the end of the console. Cancel safe.
+    pub async fn next(&mut self) -> Option<ConsoleEvent> {
+        self.events.recv().await
+    }
+
+    /// The way to type, beside the one to read.
+    pub fn keyboard(&self) -> Keyboard {
+        Keyboard { client: self.session.client.clone(), handle: self.session.handle }
+    }
+
+    /// Why its session ended, if it did.
+    pub fn ended(&self) -> Option<SessionError> {
+        self.session.client.shared().lock().ended.get(&self.session.handle).cloned()
+    }
+}
+
+/// Types on a console.
+#[derive(Clone, Debug)]
+pub struct Keyboard {
+    client: Client,
+    handle: Handle,
+}
+
+impl Keyboard {
+    /// Types characters; for how many of them there was room.
+    pub fn send(&self, bytes: &[u8]) -> usize {
+        let shared = self.client.shared();
+        let count = shared.lock().engine.console_send(shared.now(), self.handle, bytes);
+        shared.wake.notify_one();
+        count
+    }
+
+    /// Sends a break.
+    pub fn send_break(&self) {
+        let shared = self.client.shared();
+        shared.lock().engine.console_break(shared.now(), self.handle);
+        shared.wake.notify_one();
+    }
+}
+
 impl Transport for Session {
     fn call(&self, request: Request) -> impl Future<Output = Result<Answer, RequestError>> + Send {
         let begun = self.begin(request);
@@ -218,6 +299,7 @@ impl Drop for Session {
         let mut state = shared.lock();
         state.engine.close(self.handle);
         state.opening.remove(&self.handle);
+        state.consoles.remove(&self.handle);
         state.ended.remove(&self.handle);
         shared.wake.notify_one();
     }
@@ -288,12 +370,30 @@ fn dispatch(state: &mut State, event: Event) {
                 let _gone = sender.send(result);
             }
         }
-        Event::Ended(handle, error) => match state.opening.remove(&handle) {
-            Some(sender) => drop(sender.send(Err(error))),
-            None => drop(state.ended.insert(handle, error)),
-        },
+        Event::Console(handle, event) => show(state, handle, event),
+        Event::Ended(handle, error) => {
+            state.consoles.remove(&handle);
+            match state.opening.remove(&handle) {
+                Some(sender) => drop(sender.send(Err(error))),
+                None => drop(state.ended.insert(handle, error)),
+            }
+        }
         Event::Pong(peer, ipmi) => answer_pings(state, peer, Ok(ipmi)),
         Event::NoPong(peer, why) => answer_pings(state, peer, Err(why)),
+    }
+}
+
+/// Queues an event of a console. A reader who is slow loses output, and learns that; how a console ends is
+/// seen by the end of its queue.
+fn show(state: &mut State, handle: Handle, event: ConsoleEvent) {
+    let ends = matches!(event, ConsoleEvent::Deactivated | ConsoleEvent::Silent);
+    let Some(screen) = state.consoles.get_mut(&handle) else { return };
+    if screen.lost && screen.events.try_send(ConsoleEvent::OutputLost).is_ok() {
+        screen.lost = false;
+    }
+    screen.lost |= screen.lost || screen.events.try_send(event).is_err();
+    if ends {
+        state.consoles.remove(&handle);
     }
 }
 

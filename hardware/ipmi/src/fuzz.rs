@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::command::Command;
+use crate::command::payload::ActivateSol;
 use crate::command::sdr::Record;
 use crate::command::sel::Entry;
 use crate::crypto::Seed;
-use crate::engine::{Engine, Request, SessionOptions};
+use crate::engine::{ConsoleEvent, Engine, Event, Request, SessionOptions};
 use crate::secret::{Credentials, Secret};
 use crate::sim::{Bmc, Habits};
 use crate::wire::message::Code;
@@ -56,6 +58,52 @@ pub fn fuzz_packet(data: &[u8]) {
         }
         engine.on_timer(now);
         while engine.take_event().is_some() {}
+    }
+}
+
+/// A session with a console: the input is cut into steps (kind, length, bytes). Bytes are a packet of the BMC,
+/// or typed; time passes. What is reported is bounded.
+pub fn fuzz_sol(data: &[u8]) {
+    let peer = SocketAddr::from(([127, 0, 0, 1], 623));
+    let Ok(credentials) = Credentials::new("ADMIN", Secret::new(*b"ADMINPW")) else { return };
+    let mut bmc = Bmc::new(credentials.clone(), Habits::default(), Seed([1; 32]));
+    let mut engine = Engine::default();
+    let mut now = Duration::ZERO;
+    let options = SessionOptions::default();
+    let Ok(handle) = engine.open(now, peer, credentials, options, Seed([2; 32])) else { return };
+    let activate = Request { code: ActivateSol::CODE, data: ActivateSol.data() };
+    drop(engine.request(now, handle, activate));
+    let mut rest = data;
+    let mut begun = false;
+    loop {
+        let mut answers = Vec::new();
+        while let Some((_, datagram)) = engine.take_datagram() {
+            assert!(datagram.len() <= crate::limits::DATAGRAM_BYTES_MAX);
+            answers.extend(bmc.on_datagram(&datagram).answers);
+        }
+        begun |= answers.is_empty();
+        if begun {
+            let Some((head, tail)) = rest.split_first_chunk::<2>() else { return };
+            let [kind, length] = *head;
+            let (bytes, tail) = tail.split_at(usize::from(length).min(tail.len()));
+            rest = tail;
+            match kind % STEPS {
+                0 => answers.clear(),
+                1 => answers.extend(bmc.send(Payload::Sol, bytes)),
+                2 => assert!(engine.console_send(now, handle, bytes) <= bytes.len()),
+                _ => engine.console_break(now, handle),
+            }
+            now += Duration::from_millis(u64::from(kind));
+        }
+        for answer in answers {
+            engine.on_datagram(now, peer, &answer);
+        }
+        engine.on_timer(now);
+        while let Some(event) = engine.take_event() {
+            if let Event::Console(_, ConsoleEvent::Output(bytes)) = event {
+                assert!((1..=usize::from(u8::MAX)).contains(&bytes.len()));
+            }
+        }
     }
 }
 
@@ -117,6 +165,7 @@ mod tests {
     fn random_bytes_are_taken() {
         for input in inputs(5_000) {
             fuzz_packet(&input);
+            fuzz_sol(&input);
             fuzz_fru(&input);
             fuzz_sdr(&input);
             fuzz_sel(&input);

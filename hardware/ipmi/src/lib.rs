@@ -35,7 +35,7 @@ pub mod secret;
 pub mod sim;
 pub mod wire;
 
-pub use client::{Client, ConnectError, Session};
+pub use client::{Client, ConnectError, Console, Keyboard, Session};
 pub use crypto::{Seed, Suite};
-pub use engine::{Fallback, Protection, SessionOptions};
+pub use engine::{ConsoleEvent, Fallback, Protection, SessionOptions};
 pub use secret::{Credentials, Secret};

@@ -39,6 +39,25 @@ pub const WINDOW_BEHIND: u32 = 16;
 /// 60 s of silence (IPMI 2.0, 6.12.15).
 pub const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(25);
 
+/// Characters of one packet to a console at most; the BMC may want fewer.
+pub const SOL_DATA_BYTES_MAX: usize = 200;
+/// Characters typed on a console that wait for their turn.
+pub const SOL_INPUT_BYTES_MAX: usize = 4096;
+/// How long characters wait that the machine did not take.
+pub const SOL_PAUSE: Duration = Duration::from_millis(500);
+/// How often in a row they wait before they are lost: a machine that is switched off takes none.
+pub const SOL_PAUSES_MAX: u8 = 20;
+/// When a packet to a console is sent again, and when its BMC counts as silent.
+pub const SOL_BUDGET: Budget = Budget {
+    first_wait_min: Duration::from_millis(200),
+    first_wait_max: Duration::from_millis(300),
+    wait_step: Duration::from_millis(200),
+    sends_max: 10,
+    total_max: Duration::from_secs(10),
+};
+/// Things that happened on a console and wait to be taken; further output is dropped, and reported as lost.
+pub const SOL_EVENTS_WAITING_MAX: usize = 128;
+
 /// How long a datagram may wait for room in a socket's send buffer before it is dropped; timers repeat it.
 pub const SEND_WAIT_MAX: Duration = Duration::from_millis(100);
 /// Receive buffer asked for, bytes: the answers of ten thousand BMCs at one moment.

@@ -5,6 +5,10 @@
 //! | `bmc WORD…` | a habit of the BMC, or `user`, `password`, `key` with a value |
 //! | `open WORD…` | the client opens a session: `suites=17,3`, `fallback=…`, `keep-alive`, `user=`, `password=`, `key=` |
 //! | `request NETFN/CMD BYTES` | it asks for something |
+//! | `type TEXT` | it types on the console; `\r` and such are escapes |
+//! | `break` | it sends a break |
+//! | `machine TEXT` | the machine writes on its console: the BMC's next packet |
+//! | `sol BYTES` | the BMC sends this packet of the console |
 //! | `close` | it closes the session |
 //! | `< TEXT` | the client sends, and this is what the BMC makes of it |
 //! | `>` | the BMC's answers arrive; `> twice`, `> lost`, `> damaged`, `> later` (with the next ones, in wrong order) |
@@ -27,10 +31,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use dawn_ipmi::engine::error::Unreachable;
-use dawn_ipmi::engine::{Engine, Event, Handle, Request};
+use dawn_ipmi::engine::{ConsoleEvent, Engine, Event, Handle, Request};
 use dawn_ipmi::sim::{Bmc, Habits};
 use dawn_ipmi::wire::message::Code;
 use dawn_ipmi::wire::v15::AuthType;
+use dawn_ipmi::wire::v20::Payload;
 use dawn_ipmi::{Credentials, Fallback, Protection, Secret, Seed, SessionOptions, Suite};
 use dawn_texts::{Text, texts};
 
@@ -44,6 +49,8 @@ struct Play {
     answers: Vec<Vec<u8>>,
     later: Vec<Vec<u8>>,
     events: VecDeque<String>,
+    /// The number of the BMC's newest console packet.
+    sol_sequence: u8,
 }
 
 fn credentials(words: &[&str]) -> Credentials {
@@ -116,6 +123,8 @@ fn show(event: &Event) -> String {
             format!("answer {:02x}{}", answer.completion, data.concat())
         }
         Event::Answer(_, _, Err(error)) => format!("no answer: {error}"),
+        Event::Console(_, ConsoleEvent::Output(bytes)) => format!("console '{}'", bytes.escape_ascii()),
+        Event::Console(_, event) => format!("console {event:?}"),
         Event::Ended(_, error) => format!("ended: {error}"),
         other => format!("{other:?}"),
     }
@@ -133,6 +142,7 @@ impl Play {
             answers: Vec::new(),
             later: Vec::new(),
             events: VecDeque::new(),
+            sol_sequence: 0,
         }
     }
 
@@ -203,6 +213,20 @@ impl Play {
                 self.handle = opened.ok();
             }
             "request" => self.request(rest),
+            "type" => {
+                let text = rest.replace("\\r", "\r");
+                let count = self.engine.console_send(self.now, self.handle.unwrap(), text.as_bytes());
+                if count < text.len() {
+                    self.events.push_back(format!("room for {count}"));
+                }
+            }
+            "break" => self.engine.console_break(self.now, self.handle.unwrap()),
+            "machine" => {
+                self.sol_sequence = self.sol_sequence % 15 + 1;
+                let payload = [&[self.sol_sequence, 0, 0, 0][..], rest.as_bytes()].concat();
+                self.answers.extend(self.bmc.send(Payload::Sol, &payload));
+            }
+            "sol" => self.answers.extend(self.bmc.send(Payload::Sol, &bytes(rest))),
             "close" => self.engine.close(self.handle.unwrap()),
             "<" => assert_eq!(self.seen.pop_front().as_deref(), Some(rest), "{at}"),
             "=" => assert_eq!(self.events.pop_front().as_deref(), Some(rest), "{at}"),

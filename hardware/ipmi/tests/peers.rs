@@ -10,6 +10,7 @@
 mod support;
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use dawn_ipmi::command::app::GetDeviceId;
 use dawn_ipmi::command::channel::{GetUserName, THIS_CHANNEL};
@@ -23,7 +24,9 @@ use dawn_ipmi::limits::Budget;
 use dawn_ipmi::sim::{Bmc, Habits};
 use dawn_ipmi::wire::v15::AuthType;
 use dawn_ipmi::{Client, ConnectError, Fallback, Protection, Seed, SessionOptions, Suite};
+use dawn_ipmi::{Console, ConsoleEvent};
 use support::{IpmiSim, Served, credentials, data, free_port, ipmitool};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::test]
 async fn power_and_boot_device_of_ipmi_sim() {
@@ -124,6 +127,60 @@ async fn refusals() {
         "{closed}"
     );
     assert_eq!(client.ping(nobody, Budget::SHORT).await, Err(Some(Unreachable::Port)));
+}
+
+/// A peer that does not do a thing in this time will never do it.
+const PEER_TIME_MAX: Duration = Duration::from_secs(20);
+
+/// What the machine writes is read, what is typed arrives, and a console has one owner, who is replaced on
+/// request.
+#[tokio::test]
+async fn console_of_ipmi_sim() {
+    let serial = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = serial.local_addr().unwrap().port();
+    let sim = IpmiSim::start(&data("bmc.emu"), &format!("sol \"tcp:127.0.0.1:{port}\" 115200")).await;
+    let client = Client::start().unwrap();
+    let connect = async || {
+        client.connect(sim.address, &credentials("ADMINPW"), &SessionOptions::default()).await.unwrap()
+    };
+    let mut first = connect().await.console(false).await.unwrap();
+    let accepted = tokio::time::timeout(PEER_TIME_MAX, serial.accept()).await;
+    let (mut machine, _) = accepted.expect("ipmi_sim opens the serial port").unwrap();
+    machine.write_all(b"cn1 login: ").await.unwrap();
+    assert_eq!(read(&mut first, 11).await, b"cn1 login: ");
+    let long = [b'x'; 3000];
+    assert_eq!(first.keyboard().send(&long), 3000);
+    let mut typed = vec![0; 3000];
+    let arrived = tokio::time::timeout(PEER_TIME_MAX, machine.read_exact(&mut typed)).await;
+    arrived.expect("all that was typed arrives").unwrap();
+    assert_eq!(typed, long);
+    let flood: Vec<u8> = (0..20_000_u32).map(|n| n.to_le_bytes()[0]).collect();
+    machine.write_all(&flood).await.unwrap();
+    assert!(read(&mut first, flood.len()).await == flood);
+
+    let refused = connect().await.console(false).await.unwrap_err();
+    assert_eq!(refused.completion(), Some(Completion::CONSOLE_IN_USE));
+    let mut second = connect().await.console(true).await.unwrap();
+    // `ipmi_sim` does not say so to the first one; what it types is not acknowledged any more.
+    assert_eq!(first.keyboard().send(b"x"), 1);
+    let next = tokio::time::timeout(PEER_TIME_MAX, first.next()).await;
+    assert_eq!(next, Ok(Some(ConsoleEvent::Silent)));
+    assert_eq!(first.next().await, None);
+    machine.write_all(b"again").await.unwrap();
+    assert_eq!(read(&mut second, 5).await, b"again");
+}
+
+/// So many bytes of a console's output.
+async fn read(console: &mut Console, bytes: usize) -> Vec<u8> {
+    let mut output = Vec::new();
+    while output.len() < bytes {
+        let next = tokio::time::timeout(PEER_TIME_MAX, console.next()).await;
+        match next.unwrap_or_else(|_| panic!("nothing after {} bytes", output.len())) {
+            Some(ConsoleEvent::Output(more)) => output.extend(more),
+            other => panic!("{other:?} after {} bytes", output.len()),
+        }
+    }
+    output
 }
 
 /// Many sessions at one time over one socket; all are closed when they are dropped.

@@ -23,6 +23,10 @@ impl Completion {
     pub const FIELD: Self = Self(0xcc);
     /// A parameter of boot options or LAN that the BMC does not have.
     pub const NO_PARAMETER: Self = Self(0x80);
+    /// Of Activate Payload: another session has the console.
+    pub const CONSOLE_IN_USE: Self = Self(0x80);
+    /// Of Activate Payload: consoles are switched off.
+    pub const CONSOLE_DISABLED: Self = Self(0x81);
     /// Anything.
     pub const UNSPECIFIED: Self = Self(0xff);
 

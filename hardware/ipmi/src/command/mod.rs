@@ -13,6 +13,7 @@ pub mod conversion;
 pub mod dcmi;
 pub mod fru;
 pub mod lan;
+pub mod payload;
 pub mod sdr;
 pub mod sel;
 pub mod sensor;

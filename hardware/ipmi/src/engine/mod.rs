@@ -13,6 +13,7 @@ mod output;
 mod pings;
 mod session;
 mod setup;
+mod sol;
 mod timers;
 
 use std::collections::HashMap;
@@ -23,7 +24,7 @@ use error::{Full, Phase, RequestError, SessionError, Unreachable};
 pub use link::Protection;
 pub use options::{Fallback, SessionOptions};
 use output::Output;
-pub use output::{Answer, Event, Handle, Request, RequestId, SessionInfo};
+pub use output::{Answer, ConsoleEvent, Event, Handle, Request, RequestId, SessionInfo};
 use pings::Pings;
 use session::Session;
 use timers::Timers;
@@ -94,6 +95,22 @@ impl Engine {
         let id = session.request(now, request, &mut self.out)?;
         self.timers.set(handle, session.deadline());
         Ok(id)
+    }
+
+    /// Types on the console of a session, which Activate Payload has given it; how many characters there was
+    /// room for. A session without a console takes none.
+    pub fn console_send(&mut self, now: Duration, handle: Handle, bytes: &[u8]) -> usize {
+        let Some(session) = self.sessions.get_mut(&handle) else { return 0 };
+        let count = session.console_send(now, bytes, &mut self.out);
+        self.timers.set(handle, session.deadline());
+        count
+    }
+
+    /// Sends a break on the console of a session. A session without a console sends none.
+    pub fn console_break(&mut self, now: Duration, handle: Handle) {
+        let Some(session) = self.sessions.get_mut(&handle) else { return };
+        session.console_break(now, &mut self.out);
+        self.timers.set(handle, session.deadline());
     }
 
     /// Ends a session: one Close Session, whose answer is not waited for. No event follows but the answers of

@@ -43,6 +43,23 @@ pub struct SessionInfo {
     pub privilege: Privilege,
 }
 
+/// Something that happened on a console.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConsoleEvent {
+    /// The machine wrote this.
+    Output(Vec<u8>),
+    /// The machine wrote more than the BMC, or its client, could keep.
+    OutputLost,
+    /// The machine does not take characters; those that waited are dropped.
+    InputLost,
+    /// The machine sent a break.
+    Break,
+    /// The BMC ended the console: another session has it now, or the BMC was told to.
+    Deactivated,
+    /// The BMC does not acknowledge what it is sent.
+    Silent,
+}
+
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -50,6 +67,9 @@ pub enum Event {
     Open(Handle, SessionInfo),
     /// A request has its answer, or never will.
     Answer(Handle, RequestId, Result<Answer, RequestError>),
+    /// Something on a session's console. After [`ConsoleEvent::Deactivated`] and [`ConsoleEvent::Silent`]
+    /// the session has none; it is kept.
+    Console(Handle, ConsoleEvent),
     /// A session could not be set up or is lost; its handle means nothing from now on.
     Ended(Handle, SessionError),
     /// Somebody answered a ping: whether he speaks IPMI.

@@ -10,16 +10,20 @@ use super::key_exchange::KeyExchange;
 use super::link::Link;
 use super::options::SessionOptions;
 use super::output::{Answer, Event, Handle, Output, Request, RequestId, SessionInfo};
+use super::sol::{Sol, Turn};
 use crate::crypto::{Keys, Random, Seed};
 use crate::limits::{KEEP_ALIVE_AFTER, REQUEST_BYTES_MAX, REQUESTS_QUEUED_MAX, SETUP_MAX};
 use crate::secret::Credentials;
 use crate::wire::datagram::Datagram;
 use crate::wire::message::{self, Code, Message, SEQUENCES};
 use crate::wire::setup::Privilege;
+use crate::wire::sol;
 use crate::wire::v15::AuthType;
 use crate::wire::v20::Payload;
 
 pub(super) const CLOSE_SESSION: Code = Code { netfn: 0x06, lun: 0, cmd: 0x3c };
+const ACTIVATE_PAYLOAD: Code = Code { netfn: 0x06, lun: 0, cmd: 0x48 };
+const DEACTIVATE_PAYLOAD: Code = Code { netfn: 0x06, lun: 0, cmd: 0x49 };
 const GET_DEVICE_ID: Code = Code { netfn: 0x06, lun: 0, cmd: 0x01 };
 /// "Node busy": the BMC wants to be asked again.
 const COMPLETION_BUSY: u8 = 0xc0;
@@ -81,6 +85,7 @@ pub(crate) struct Session {
     pub(super) tag: u8,
     setup_until: Duration,
     sequence: u8,
+    console: Option<Box<Sol>>,
     queue: VecDeque<(RequestId, Request)>,
     next_request: u64,
     idle_since: Duration,
@@ -114,6 +119,7 @@ impl Session {
             tag: 0,
             setup_until: now.saturating_add(SETUP_MAX),
             sequence,
+            console: None,
             queue: VecDeque::new(),
             next_request: 0,
             idle_since: now,
@@ -147,7 +153,8 @@ impl Session {
         let repeat = self.pending.as_ref().map(|pending| pending.exchange.deadline());
         let keep_alive = (self.pending.is_none() && self.options.keep_alive)
             .then(|| self.idle_since.saturating_add(KEEP_ALIVE_AFTER));
-        [setup, repeat, keep_alive].into_iter().flatten().min()
+        let console = self.console.as_ref().and_then(|console| console.deadline());
+        [setup, repeat, keep_alive, console].into_iter().flatten().min()
     }
 
     /// Queues a request; it is sent when those before it have their answers.
@@ -170,8 +177,13 @@ impl Session {
         Ok(id)
     }
 
-    /// Ends the session: one Close Session to the BMC, no answer for requests.
+    /// Ends the session: its console is deactivated, one Close Session to the BMC, no answer for requests.
     pub(super) fn end(&mut self, error: &SessionError, out: &mut Output) {
+        if self.console.take().is_some() {
+            let data = vec![sol::PAYLOAD_TYPE, sol::INSTANCE, 0, 0, 0, 0];
+            let sequence = self.take_sequence();
+            self.send_message(&Request { code: DEACTIVATE_PAYLOAD, data }, sequence, out);
+        }
         if let Some(link) = &self.link {
             let data = link.bmc_session().to_le_bytes().to_vec();
             let sequence = self.take_sequence();
@@ -203,6 +215,11 @@ impl Session {
         {
             self.on_message(now, &message, out)?;
         }
+        if kind == Payload::Sol
+            && let Ok(packet) = sol::Packet::parse(&payload)
+        {
+            self.on_console(out, |console, random, turn| console.on_packet(now, &packet, random, turn));
+        }
         Ok(true)
     }
 
@@ -211,6 +228,7 @@ impl Session {
     /// # Errors
     /// The session cannot go on.
     pub(super) fn on_timer(&mut self, now: Duration, out: &mut Output) -> Result<(), SessionError> {
+        self.on_console(out, |console, random, turn| console.on_timer(now, random, turn));
         let Some(pending) = &mut self.pending else {
             if self.options.keep_alive && now >= self.idle_since.saturating_add(KEEP_ALIVE_AFTER) {
                 self.ask(now, Request { code: GET_DEVICE_ID, data: Vec::new() }, Asker::KeepAlive, out);
@@ -278,6 +296,14 @@ impl Session {
             return Ok(());
         }
         let asker = pending.asker;
+        if *completion == 0 {
+            let console = match request.code {
+                ACTIVATE_PAYLOAD => sol::Activated::parse(data).ok().map(|said| Box::new(Sol::new(said))),
+                DEACTIVATE_PAYLOAD => None,
+                _ => self.console.take(),
+            };
+            self.console = console;
+        }
         self.pending = None;
         self.idle_since = now;
         match asker {
@@ -290,6 +316,36 @@ impl Session {
         }
         self.send_next(now, out);
         Ok(())
+    }
+
+    /// Lets the console do something; how it answers is sent and reported.
+    fn on_console<T>(
+        &mut self,
+        out: &mut Output,
+        act: impl FnOnce(&mut Sol, &mut Random, &mut Turn) -> T,
+    ) -> Option<T> {
+        let mut turn = Turn::default();
+        let done = act(self.console.as_mut()?, &mut self.random, &mut turn);
+        for payload in &turn.payloads {
+            self.send_payload(Payload::Sol, payload, out);
+        }
+        for event in turn.events {
+            out.event(Event::Console(self.handle, event));
+        }
+        if turn.ended {
+            self.console = None;
+        }
+        Some(done)
+    }
+
+    /// Types on the console; how many characters there was room for.
+    pub(super) fn console_send(&mut self, now: Duration, bytes: &[u8], out: &mut Output) -> usize {
+        self.on_console(out, |console, random, turn| console.send(now, bytes, random, turn)).unwrap_or(0)
+    }
+
+    /// Sends a break.
+    pub(super) fn console_break(&mut self, now: Duration, out: &mut Output) {
+        self.on_console(out, |console, random, turn| console.send_break(now, random, turn));
     }
 
     /// The session is ready for requests.

@@ -1,8 +1,10 @@
 //! The machine of a simulated BMC: power, boot flags, and answers that a test puts there.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 
 use crate::wire::message::Code;
+use crate::wire::sol::Packet;
 
 /// A machine.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +15,8 @@ pub struct Machine {
     pub controls: Vec<u8>,
     /// Boot options by number.
     pub boot_options: HashMap<u8, Vec<u8>>,
+    /// What was typed on its console.
+    pub typed: Vec<u8>,
     /// Answers, completion code included, to requests with exactly this code and data.
     pub answers: HashMap<(u8, u8, Vec<u8>), Vec<u8>>,
 }
@@ -43,12 +47,32 @@ impl Machine {
                 let value = self.boot_options.get(&number).cloned().unwrap_or_else(|| vec![0; 5]);
                 [vec![0, 1, number], value].concat()
             }
+            // A console that takes 20 characters at a time.
+            (0x06, 0x48, [1, 1, ..]) => vec![0, 0, 0, 0, 0, 24, 0, 0xff, 0, 0x6f, 0x02, 0xff, 0xff],
+            (0x06, 0x49, [1, 1, ..]) => vec![0],
             _ => vec![0xc1],
         }
     }
 
-    /// Console data came in: what was seen, and payloads to send.
+    /// Console data came in: what was seen, and payloads to send. All characters are taken.
     pub(super) fn on_sol(&mut self, payload: &[u8]) -> (String, Vec<Vec<u8>>) {
-        (format!("sol {payload:02x?}"), Vec::new())
+        let packet = match Packet::parse(payload) {
+            Ok(packet) => packet,
+            Err(error) => return (format!("malformed: {error}"), Vec::new()),
+        };
+        let mut text = format!("sol {}", packet.sequence);
+        if packet.acknowledges != 0 {
+            let _ = write!(text, " acknowledges {} ({} taken)", packet.acknowledges, packet.accepted);
+        }
+        if !packet.data.is_empty() {
+            let _ = write!(text, " '{}'", packet.data.escape_ascii());
+        }
+        if packet.wants_break() {
+            text.push_str(" break");
+        }
+        self.typed.extend_from_slice(packet.data);
+        let accepted = u8::try_from(packet.data.len()).unwrap_or(u8::MAX);
+        let answer = Packet { acknowledges: packet.sequence, accepted, ..Packet::default() };
+        (text, (packet.sequence != 0).then(|| answer.payload()).into_iter().collect())
     }
 }

@@ -7,6 +7,7 @@ pub mod datagram;
 pub mod message;
 pub mod rmcp;
 pub mod setup;
+pub mod sol;
 pub mod v15;
 pub mod v20;
 
