@@ -139,7 +139,8 @@ pub use log::{
 };
 pub use lookup::MacOwner;
 pub use model::{
-    Applied, FOLLOW_INTERVAL, Follower, Model, ModelError, Published, Subscription, migrate, truncate,
+    Applied, FOLLOW_INTERVAL, Follower, LOG_BYTES_MAX, Model, ModelError, Published, Subscription, migrate,
+    truncate,
 };
 pub use names::{
     Guid, ImageName, MacAddr, MacEntry, NAME_BYTES_MAX, NameError, NodeName, TableName, excerpt,

@@ -12,11 +12,12 @@ use crate::schema::{Col, schema};
 use crate::snapshot::Snapshot;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
+use std::collections::BTreeMap;
 
-/// Changes of administrators kept at most, looked at every [`PRUNE_EVERY`] changes.
+/// Changes of administrators kept at most. When there are more, each of those who made them has the same share
+/// of the log, and what one leaves is the others': nobody's changes push out those of somebody who made fewer.
 pub const CHANGES_KEPT_MAX: u64 = 100_000;
-/// Bytes of administrators' changes kept at most, looked at every [`PRUNE_EVERY`] changes; the newest is
-/// always kept.
+/// Bytes of administrators' changes kept at most, shared in the same way; the newest is always kept.
 pub const CHANGES_BYTES_MAX: u64 = 512 << 20;
 /// Changes of machines kept at most: enough for the other daemons, which read each other's changes several
 /// times a second. They have limits of their own, so that no machine can push an administrator's change out
@@ -24,8 +25,10 @@ pub const CHANGES_BYTES_MAX: u64 = 512 << 20;
 pub const QUIET_CHANGES_KEPT_MAX: u64 = 10_000;
 /// Bytes of machines' changes kept at most.
 pub const QUIET_CHANGES_BYTES_MAX: u64 = 32 << 20;
-/// How often old changes are dropped.
+/// Old changes are dropped after so many changes.
 pub(crate) const PRUNE_EVERY: u64 = 1000;
+/// And after so many bytes of changes.
+const PRUNE_EVERY_BYTES: u64 = 32 << 20;
 /// Bytes of one stored piece of a change's rows; a larger change is stored in several pieces.
 pub(crate) const PART_BYTES: usize = 1 << 20;
 
@@ -50,6 +53,14 @@ pub struct LogEntry {
 }
 
 impl LogEntry {
+    /// Bytes of its rows in memory, about.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let cell = |text: &Option<Text>| text.as_deref().map_or(0, str::len);
+        let cells = self.rows.iter().flat_map(|row| &row.cells);
+        self.command.len() + cells.map(|(_, old, new)| cell(old) + cell(new)).sum::<usize>()
+    }
+
     /// It touched a row of one of these nodes (or groups).
     pub fn touches(&self, is_wanted: impl Fn(&str) -> bool) -> bool {
         self.rows.iter().filter_map(RowChange::node).any(|node| is_wanted(node))
@@ -75,6 +86,25 @@ fn by(later: Option<u64>) -> String {
     later.map(|seq| format!(" by change {seq}")).unwrap_or_default()
 }
 
+/// When old changes are dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Pruning {
+    /// Bytes that were written since.
+    bytes: u64,
+}
+
+impl Pruning {
+    /// Counts a change with these stored parts; true if old ones are to be dropped now.
+    pub(crate) fn is_due(&mut self, seq: u64, parts: &[String]) -> bool {
+        self.bytes = parts.iter().fold(self.bytes, |sum, part| sum.saturating_add(part.len() as u64));
+        let due = seq.is_multiple_of(PRUNE_EVERY) || self.bytes >= PRUNE_EVERY_BYTES;
+        if due {
+            self.bytes = 0;
+        }
+        due
+    }
+}
+
 /// What is kept of one kind of changes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Share {
@@ -90,21 +120,64 @@ pub(crate) const SHARES: [Share; 2] = [
     Share { quiet: true, count_max: QUIET_CHANGES_KEPT_MAX, bytes_max: QUIET_CHANGES_BYTES_MAX },
 ];
 
+/// A change, as pruning sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub(crate) seq: u64,
+    pub(crate) bytes: u64,
+    pub(crate) who: String,
+}
+
+/// What somebody's changes take up.
+#[derive(Clone, Copy, Debug, Default)]
+struct Use {
+    count: u64,
+    bytes: u64,
+}
+
 impl Share {
-    /// The lowest number to keep, from the numbers and sizes of this kind's changes, newest first; 0 keeps
-    /// all.
-    pub(crate) fn lowest_to_keep(&self, changes: impl Iterator<Item = (u64, u64)>) -> u64 {
-        let (mut count, mut bytes, mut lowest) = (0, 0u64, 0);
-        for (seq, size) in changes {
-            count += 1;
-            bytes = bytes.saturating_add(size);
-            if count > 1 && (count > self.count_max || bytes > self.bytes_max) {
-                return lowest;
-            }
-            lowest = seq;
+    /// The numbers of the changes to drop, of this kind's changes, newest first.
+    pub(crate) fn surplus(&self, changes: &[Stored]) -> Vec<u64> {
+        let mut used: BTreeMap<&str, Use> = BTreeMap::new();
+        for change in changes {
+            let one = used.entry(self.owner(change)).or_default();
+            one.count += 1;
+            one.bytes = one.bytes.saturating_add(change.bytes);
         }
-        0
+        let count_max = fair_share(used.values().map(|one| one.count).collect(), self.count_max);
+        let bytes_max = fair_share(used.values().map(|one| one.bytes).collect(), self.bytes_max);
+        let mut kept: BTreeMap<&str, Use> = BTreeMap::new();
+        let mut gone = Vec::new();
+        for (at, change) in changes.iter().enumerate() {
+            let one = kept.entry(self.owner(change)).or_default();
+            one.count += 1;
+            one.bytes = one.bytes.saturating_add(change.bytes);
+            if at > 0 && (one.count > count_max || one.bytes > bytes_max) {
+                gone.push(change.seq);
+            }
+        }
+        gone
     }
+
+    /// Machines have one share together: theirs is a queue for the other daemons, not a history.
+    fn owner<'c>(&self, change: &'c Stored) -> &'c str {
+        if self.quiet { "" } else { &change.who }
+    }
+}
+
+/// The most that each may have so that all together have no more than `all`: those who use less leave the rest
+/// to the others.
+fn fair_share(mut used: Vec<u64>, all: u64) -> u64 {
+    used.sort_unstable();
+    let mut left = all;
+    for (before, one) in used.iter().enumerate() {
+        let share = left / (used.len() - before) as u64;
+        if *one > share {
+            return share;
+        }
+        left -= *one;
+    }
+    u64::MAX
 }
 
 /// The rows as they are stored, in parts. Of a machine's change the cells before it are left out: it is not
@@ -421,6 +494,34 @@ mod tests {
     }
 
     #[test]
+    fn who_changes_much_leaves_the_others_their_history() {
+        let share = Share { quiet: false, count_max: 10, bytes_max: 1_000 };
+        let stored = |seq: u64, bytes: u64, who: &str| Stored { seq, bytes, who: who.to_owned() };
+        let of = |bytes: u64| -> Vec<Stored> {
+            // Newest first: twenty of bob's after three of root's.
+            let bobs = (4..24).rev().map(|seq| stored(seq, bytes, "bob"));
+            bobs.chain((1..4).rev().map(|seq| stored(seq, 10, "root"))).collect()
+        };
+        assert_eq!(share.surplus(&of(1)), (4..17).rev().collect::<Vec<_>>());
+        assert_eq!(share.surplus(&of(400)), (4..22).rev().collect::<Vec<_>>());
+        // The newest is kept even if it is larger than everything.
+        assert_eq!(share.surplus(&of(5_000)), (4..23).rev().collect::<Vec<_>>());
+        let machines = Share { quiet: true, ..share };
+        assert_eq!(machines.surplus(&of(1)), (1..14).rev().collect::<Vec<_>>());
+        assert!(share.surplus(&[]).is_empty());
+        assert_eq!(fair_share(vec![5, 100, 100], 65), 30);
+    }
+
+    #[test]
+    fn large_changes_are_pruned_sooner() {
+        let mut pruning = Pruning::default();
+        let parts = ["x".repeat(1 << 20)];
+        let due = (1..100).filter(|seq| pruning.is_due(*seq, &parts)).collect::<Vec<_>>();
+        assert_eq!(due, [32, 64, 96]);
+        assert!(pruning.is_due(PRUNE_EVERY, &[]));
+    }
+
+    #[test]
     fn a_later_change_is_not_lost() {
         let base = base();
         let set = |value| Edit::set("site", &[("key", "a")], &[("value", value)]).unwrap();
@@ -451,7 +552,9 @@ mod tests {
 
     #[test]
     fn old_changes_go() {
-        let many = |n: u64, size: u64| (0..n).rev().map(move |seq| (seq + 1, size));
+        let many = |n: u64, bytes: u64| -> Vec<Stored> {
+            (1..=n).rev().map(|seq| Stored { seq, bytes, who: "root".to_owned() }).collect()
+        };
         for share in SHARES {
             for (count, size, keep) in [
                 (0, 0, 0),
@@ -460,7 +563,8 @@ mod tests {
                 (1000, share.bytes_max / 10, 991),
                 (1000, share.bytes_max + 1, 1000),
             ] {
-                assert_eq!(share.lowest_to_keep(many(count, size)), keep, "{share:?} {count} {size}");
+                let gone: Vec<u64> = (1..keep).rev().collect();
+                assert_eq!(share.surplus(&many(count, size)), gone, "{share:?} {count} {size}");
             }
         }
     }

@@ -22,6 +22,7 @@ use crate::table::TableData;
 use arc_swap::ArcSwap;
 use std::collections::HashSet;
 use std::iter::repeat_with;
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -40,6 +41,12 @@ const COMMAND_BYTES_MAX: usize = 8 << 10;
 const CATCH_UP_ENTRIES: usize = 1000;
 /// Log entries a search for a node's changes reads at most.
 const LOG_SEARCH_MAX: usize = 20_000;
+/// Bytes of changes in one answer of [`Model::log`]; the change that exceeds it is the last one.
+pub const LOG_BYTES_MAX: usize = 64 << 20;
+/// Changes that a search of the log reads first at a time; more if they are small.
+const BATCH_ENTRIES_MIN: usize = 16;
+/// Bytes of a batch after which the next one is small again.
+const BATCH_BYTES: usize = 4 << 20;
 
 /// Rows of a table whose indexes are built by a thread of their own.
 const ROWS_WORTH_A_THREAD: usize = 10_000;
@@ -538,18 +545,43 @@ impl Model {
         before: Option<u64>,
         wanted: impl Fn(&LogEntry) -> bool,
     ) -> Result<Vec<LogEntry>, ModelError> {
-        let mut found = Vec::new();
-        let mut next = before.unwrap_or(u64::MAX);
-        let mut read = 0;
-        while found.len() < limit && read < LOG_SEARCH_MAX {
-            let batch = self.idle().store.changes_before(next, CATCH_UP_ENTRIES.min(limit.max(50)))?;
-            let Some(last) = batch.last() else { break };
-            next = last.seq;
-            read += batch.len();
-            found.extend(batch.into_iter().filter(&wanted));
-        }
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        self.newest_first(before, |entry| {
+            if wanted(&entry) {
+                bytes += entry.bytes();
+                found.push(entry);
+            }
+            match found.len() < limit && bytes < LOG_BYTES_MAX {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
+            }
+        })?;
         found.truncate(limit);
         Ok(found)
+    }
+
+    /// Shows changes to `look`, the newest first, until it has seen enough; at most [`LOG_SEARCH_MAX`]. Few
+    /// are in memory at a time, as each may be large.
+    fn newest_first(
+        &self,
+        before: Option<u64>,
+        mut look: impl FnMut(LogEntry) -> ControlFlow<()>,
+    ) -> Result<(), ModelError> {
+        let (mut next, mut read, mut count) = (before.unwrap_or(u64::MAX), 0, BATCH_ENTRIES_MIN);
+        while read < LOG_SEARCH_MAX {
+            let batch = self.idle().store.changes_before(next, count)?;
+            let Some(last) = batch.last() else { return Ok(()) };
+            next = last.seq;
+            read += batch.len();
+            let bytes: usize = batch.iter().map(LogEntry::bytes).sum();
+            count = if bytes > BATCH_BYTES { BATCH_ENTRIES_MIN } else { (count * 2).min(CATCH_UP_ENTRIES) };
+            for entry in batch {
+                if look(entry).is_break() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
     }
 
     /// One entry of the change log.
@@ -561,16 +593,20 @@ impl Model {
     /// The change that `undo` without a number means: the newest an administrator made that is neither an
     /// undo nor undone.
     pub fn newest_undoable(&self) -> Result<LogEntry, ModelError> {
-        let mut undone = HashSet::new();
-        let recent = self.log(LOG_SEARCH_MAX, None, |e| !e.quiet)?;
-        for entry in recent {
+        let (mut undone, mut found) = (HashSet::new(), None);
+        self.newest_first(None, |entry| {
             match undone_by(&entry.command) {
-                Some(seq) => undone.insert(seq),
-                None if undone.contains(&entry.seq) || entry.command == MIGRATE_COMMAND => true,
-                None => return Ok(entry),
-            };
-        }
-        Err(ModelError::NothingToUndo)
+                _ if entry.quiet => {}
+                Some(seq) => _ = undone.insert(seq),
+                None if undone.contains(&entry.seq) || entry.command == MIGRATE_COMMAND => {}
+                None => {
+                    found = Some(entry);
+                    return ControlFlow::Break(());
+                }
+            }
+            ControlFlow::Continue(())
+        })?;
+        found.ok_or(ModelError::NothingToUndo)
     }
 
     /// Takes a change back, if `check` lets the edits pass. Refused if a row it touched has been changed

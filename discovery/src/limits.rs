@@ -37,6 +37,11 @@ pub const RESERVATIONS_MAX: usize = 16_384;
 pub const RESERVATION_TIME: Duration = Duration::from_secs(300);
 /// Machines that wait for a person. Those that nothing is known of go first when it is full.
 pub const QUEUE_MAX: usize = 4096;
+/// Bytes that all machines that wait take up together; one may be as large as a packet, and usually has a few
+/// hundred.
+pub const QUEUE_BYTES_MAX: usize = 16 << 20;
+/// A machine that was not heard for this time waits no longer.
+pub const WAITING_TIME: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Rules.
 pub const RULES_MAX: usize = 256;
 /// Addresses of a range of sequential discovery.

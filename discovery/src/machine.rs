@@ -104,7 +104,48 @@ impl Nic {
     }
 }
 
+impl Nic {
+    fn bytes(&self) -> usize {
+        let texts = [
+            &self.device,
+            &self.driver,
+            &self.address,
+            &self.pci,
+            &self.location,
+            &self.onboard,
+            &self.firmware,
+        ];
+        let own: usize = texts.iter().map(|text| text.len()).sum();
+        size_of::<Self>() + own + self.neighbour.as_ref().map_or(0, Neighbour::bytes)
+    }
+}
+
+impl Neighbour {
+    fn bytes(&self) -> usize {
+        let texts = self.name.len() + self.description.len() + self.port.len();
+        texts + self.addresses.len() * size_of::<IpAddr>()
+    }
+}
+
 impl Machine {
+    /// Bytes that it takes up in memory, about.
+    pub fn bytes(&self) -> usize {
+        let texts = [
+            &self.arch,
+            &self.cpucount,
+            &self.cputype,
+            &self.memory,
+            &self.disksize,
+            &self.uuid,
+            &self.mtm,
+            &self.serial,
+            &self.platform,
+            &self.public_key,
+        ];
+        let own: usize = texts.iter().map(|text| text.len()).sum();
+        size_of::<Self>() + own + self.nics.iter().map(Nic::bytes).sum::<usize>()
+    }
+
     /// Its addresses, in the order of the packet.
     pub fn macs(&self) -> impl Iterator<Item = MacAddr> + Clone + '_ {
         self.nics.iter().map(|nic| nic.mac)

@@ -1,4 +1,4 @@
-//! Machines that wait for a person: bounded, one entry a machine, the newest news of it.
+//! Machines that wait for a person: bounded in number and bytes, one entry a machine, the newest news of it.
 //!
 //! When it is full, a machine that nothing is known of makes place first, the oldest of them; so a stranger
 //! who invents machines displaces invented ones.
@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::evidence::{Doubt, Evidence};
-use crate::limits::QUEUE_MAX;
+use crate::limits::{QUEUE_BYTES_MAX, QUEUE_MAX, WAITING_TIME};
 use crate::machine::Machine;
 
 /// A machine that waits.
@@ -56,17 +56,18 @@ impl Queue {
 
     /// Adds a machine, or the news of one.
     pub(crate) fn put(&mut self, now: Duration, machine: &Machine, doubt: Doubt, evidence: Evidence) {
+        self.waiting.retain(|known| now.saturating_sub(known.last) < WAITING_TIME);
         let machine = machine.clone();
-        if let Some(known) = self.waiting.iter_mut().find(|known| is_same(&known.machine, &machine)) {
-            *known = Waiting { machine, doubt, evidence, since: known.since, last: now };
-            return;
+        match self.waiting.iter_mut().find(|known| is_same(&known.machine, &machine)) {
+            Some(known) => *known = Waiting { machine, doubt, evidence, since: known.since, last: now },
+            None => self.waiting.push(Waiting { machine, doubt, evidence, since: now, last: now }),
         }
-        if self.waiting.len() >= self.size_max {
+        let mut bytes: usize = self.waiting.iter().map(|known| known.machine.bytes()).sum();
+        while self.waiting.len() > self.size_max || (bytes > QUEUE_BYTES_MAX && self.waiting.len() > 1) {
             let victim = self.waiting.iter().position(|known| known.doubt == Doubt::NoEvidence);
-            self.waiting.remove(victim.unwrap_or(0));
+            bytes -= self.waiting.remove(victim.unwrap_or(0)).machine.bytes();
             self.dropped += 1;
         }
-        self.waiting.push(Waiting { machine, doubt, evidence, since: now, last: now });
     }
 
     /// Takes a machine out: it was assigned, approved or rejected.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use dawn_cluster::{MacAddr, Snapshot, Text};
 use dawn_discovery::bridge::{Place, Port, SwitchTable};
+use dawn_discovery::limits::{QUEUE_BYTES_MAX, WAITING_TIME};
 use dawn_discovery::machine::Nic;
 use dawn_discovery::sequential::{Options, Run};
 use dawn_discovery::{Arrival, Desk, Directory, Fabric, Machine, Method, Surroundings, Verdict};
@@ -206,4 +207,24 @@ fn the_queue_keeps_what_something_is_known_of() {
     assert_eq!((queue.waiting().len(), queue.dropped()), (10, 41));
     assert_eq!(queue.waiting()[0].machine, machine(0, &contradicting));
     assert!(queue.remove(&machine(50, &nothing)).is_some() && queue.waiting().len() == 9);
+}
+
+/// Packets as large as they may be do not take memory without end, and machines that went away leave.
+#[test]
+fn the_queue_is_bounded_in_bytes_and_time() {
+    let snapshot = Snapshot::empty();
+    let directory = Directory::of(&snapshot);
+    let fabric = Fabric::default();
+    let around = Surroundings::usual(&snapshot, &directory, &fabric);
+    let mut desk = Desk::default();
+    let nothing = Draft { port: None, serial: None, uuid: None, extra: None };
+    let mut arrive = |number: usize, now: Duration| {
+        let machine = Machine { cputype: "x".repeat(200_000), ..machine(number, &nothing) };
+        desk.arrive(now, &around, &Arrival { machine: &machine, from: None });
+        let waiting = desk.queue().waiting();
+        (waiting.len(), waiting.iter().map(|waiting| waiting.machine.bytes()).sum::<usize>())
+    };
+    let (_, held) = (0..200).map(|number| arrive(number, Duration::ZERO)).last().unwrap();
+    assert!(held <= QUEUE_BYTES_MAX && held > QUEUE_BYTES_MAX / 2, "{held}");
+    assert_eq!(arrive(200, WAITING_TIME).0, 1);
 }

@@ -32,6 +32,11 @@ pub const STRANGERS_MAX: usize = 1_024;
 pub const STRANGERS_LOGGED_PER_SECOND_MAX: u32 = 50;
 /// Events of one stranger that are written to the log in one second.
 pub const STRANGER_LOGGED_PER_SECOND_MAX: u32 = 10;
+/// Events of all nodes that are written to the log in one second.
+pub const NODES_LOGGED_PER_SECOND_MAX: u32 = 20_000;
+/// Events of one node that are written to the log in one second: a boot has fewer, and a process on a node can
+/// ask for files that do not exist as fast as it likes.
+pub const NODE_LOGGED_PER_SECOND_MAX: u32 = 20;
 /// Of the latest events one in so many may be a stranger's while nodes have events to show.
 const STRANGERS_SHARE: usize = 4;
 /// When there are too many subjects, one in so many leaves at once: to look for the oldest costs a look at
@@ -124,13 +129,33 @@ pub struct Bus {
 struct Histories {
     nodes: BTreeMap<String, VecDeque<Event>>,
     strangers: BTreeMap<String, VecDeque<Event>>,
-    budget: LogBudget,
+    budgets: Budgets,
     waves: Waves,
 }
 
-/// How much of what strangers do may still be logged.
-#[derive(Debug, Default)]
+/// What may still be logged, by the kind of machine.
+#[derive(Debug)]
+struct Budgets {
+    nodes: LogBudget,
+    strangers: LogBudget,
+}
+
+impl Default for Budgets {
+    fn default() -> Self {
+        Self {
+            nodes: LogBudget::new(NODES_LOGGED_PER_SECOND_MAX, NODE_LOGGED_PER_SECOND_MAX),
+            strangers: LogBudget::new(STRANGERS_LOGGED_PER_SECOND_MAX, STRANGER_LOGGED_PER_SECOND_MAX),
+        }
+    }
+}
+
+/// How much of what machines of one kind do may still be logged.
+#[derive(Debug)]
 struct LogBudget {
+    /// Events of all of them in one second.
+    all_max: u32,
+    /// Events of one of them in one second.
+    each_max: u32,
     second: u64,
     spent: u32,
     /// Who spent it; never more than were logged in one second.
@@ -148,20 +173,24 @@ enum Logged {
 }
 
 impl LogBudget {
-    /// Takes one event of a stranger out of the budget.
-    fn take(&mut self, stranger: &str, time_ms: u64) -> Logged {
+    fn new(all_max: u32, each_max: u32) -> Self {
+        Self { all_max, each_max, second: 0, spent: 0, spent_by: BTreeMap::new(), silent: 0 }
+    }
+
+    /// Takes one event of a machine out of the budget.
+    fn take(&mut self, name: &str, time_ms: u64) -> Logged {
         let second = time_ms / 1000;
         if second != self.second {
             (self.second, self.spent) = (second, 0);
             self.spent_by.clear();
         }
-        let own = self.spent_by.get(stranger).copied().unwrap_or(0);
-        if self.spent >= STRANGERS_LOGGED_PER_SECOND_MAX || own >= STRANGER_LOGGED_PER_SECOND_MAX {
+        let own = self.spent_by.get(name).copied().unwrap_or(0);
+        if self.spent >= self.all_max || own >= self.each_max {
             self.silent = self.silent.saturating_add(1);
             return Logged::No;
         }
         self.spent += 1;
-        self.spent_by.insert(stranger.to_owned(), own + 1);
+        self.spent_by.insert(name.to_owned(), own + 1);
         Logged::After(std::mem::take(&mut self.silent))
     }
 }
@@ -214,9 +243,12 @@ impl Bus {
             duration_ms: amount.duration_ms,
             detail: shorten(detail.into()),
         };
-        let logged = match subject {
-            Subject::Node(_) => Logged::After(0),
-            Subject::Stranger(name) => self.lock().budget.take(name, time_ms),
+        let logged = {
+            let budgets = &mut self.lock().budgets;
+            match subject {
+                Subject::Node(name) => budgets.nodes.take(name, time_ms),
+                Subject::Stranger(name) => budgets.strangers.take(name, time_ms),
+            }
         };
         // Not under the lock: anyone who reads the log may be slow.
         log(&event, logged);
@@ -346,7 +378,7 @@ pub struct Amount {
 fn log(event: &Event, logged: Logged) {
     let Logged::After(left_out) = logged else { return };
     if left_out > 0 {
-        tracing::warn!(target: "dawn::event", "{left_out} events of unknown machines were not logged");
+        tracing::warn!(target: "dawn::event", "{left_out} events were not logged: their machines had too many in one second");
     }
     let Event { node, step, bytes, detail, .. } = event;
     tracing::info!(target: "dawn::event", node, step = ?step, bytes, "{detail}");
@@ -427,7 +459,7 @@ mod tests {
 
     #[test]
     fn strangers_do_not_fill_the_log() {
-        let mut budget = LogBudget::default();
+        let Budgets { strangers: mut budget, nodes: mut of_nodes } = Budgets::default();
         let mut written = |time_ms: u64, count: u32| -> Vec<Logged> {
             let names = (0..count).map(|n| n.to_string());
             names.map(|name| budget.take(&name, time_ms)).filter(|logged| *logged != Logged::No).collect()
@@ -440,6 +472,9 @@ mod tests {
         let loud = (0..100).filter(|_| budget.take("loud", 7_000) != Logged::No).count();
         assert_eq!(loud, usize::try_from(STRANGER_LOGGED_PER_SECOND_MAX).unwrap());
         assert_eq!(budget.take("quiet", 7_000), Logged::After(90));
+        let loud = (0..100).filter(|_| of_nodes.take("cn1", 7_000) != Logged::No).count();
+        assert_eq!(loud, usize::try_from(NODE_LOGGED_PER_SECOND_MAX).unwrap());
+        assert_eq!(of_nodes.take("cn2", 7_000), Logged::After(80));
     }
 
     #[test]

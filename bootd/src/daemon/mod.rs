@@ -381,7 +381,7 @@ impl Dispatcher for Daemon {
             self.audit(&call);
             log_allowed(&self.registry, &self.snapshot(), &call);
             let time = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
-            record = self.log.start(&call, self.registry.command_line(&call), &time);
+            record = self.log.start(&call, &self.registry.command_line(&call), &time);
         }
         let mut tee = Tee { sink, record };
         let mut out = Out::new(&mut tee);

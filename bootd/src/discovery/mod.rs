@@ -19,7 +19,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use dawn_cluster::{Change, Model, Snapshot, col};
+use dawn_cluster::{Change, Edit, Model, Snapshot, col};
 use dawn_discovery::findme::{self, Packet};
 use dawn_discovery::rule::Rule;
 use dawn_discovery::{
@@ -270,16 +270,22 @@ impl Discovery {
         Ok(())
     }
 
-    /// The packet of a machine without a node, for `nodediscoverls`; no more of them than [`RECORDS_MAX`].
+    /// The packet of a machine without a node, for `nodediscoverls`; no more of them than [`RECORDS_MAX`], of
+    /// which the oldest makes place.
     fn keep_record(&self, snapshot: &Snapshot, machine: &Machine) {
-        let key = assign::key(machine);
-        let is_known = snapshot.find_row(&[(col::discoverydata::UUID, &key)]).is_some();
-        if is_known || snapshot.row_count("discoverydata") >= RECORDS_MAX {
+        let (uuid, node) = (col::discoverydata::UUID, col::discoverydata::NODE);
+        if snapshot.find_row(&[(uuid, &assign::key(machine))]).is_some() {
             return;
         }
+        let mut without_node = snapshot.rows("discoverydata").filter(|row| row.get(node).is_none());
+        let oldest = without_node.next().filter(|_| without_node.count() + 1 >= RECORDS_MAX);
+        let gone =
+            oldest.and_then(|row| row.get(uuid)).map(|key| Edit::delete("discoverydata", &[("uuid", key)]));
         let stored =
             assign::record(machine, "", "undef").map_err(|error| error.to_string()).and_then(|edit| {
-                let change = Change::quiet("discovery", "discovery: a packet", vec![edit]);
+                let gone = gone.transpose().map_err(|error| error.to_string())?;
+                let edits = gone.into_iter().chain([edit]).collect();
+                let change = Change::quiet("discovery", "discovery: a packet", edits);
                 self.model.apply(change).map_err(|error| error.to_string())
             });
         if let Err(error) = stored {

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::cfgloc::ServerAddress;
 use crate::effect::Effect;
-use crate::log::{LogEntry, PRUNE_EVERY, SHARES, encode, read_parts};
+use crate::log::{LogEntry, Pruning, SHARES, Stored, encode, read_parts};
 use crate::row::Row;
 use crate::schema::{Table, TableId, schema};
 use crate::table::RowId;
@@ -28,6 +28,8 @@ use std::time::{Duration, Instant};
 
 /// Rows of one statement at most.
 const ROWS_MAX: usize = 500;
+/// Old changes that one statement drops.
+const DROPPED_AT_ONCE: usize = 1000;
 /// Parameters of one statement at most; the protocols count them in 16 bits.
 const PARAMETERS_MAX: usize = 60_000;
 /// Bytes of the parameters of one statement, after which it is closed.
@@ -94,12 +96,19 @@ pub(super) struct ServerStore<C> {
     open: bool,
     /// A silent server is not asked before this time.
     silent_until: Option<Instant>,
+    pruning: Pruning,
 }
 
 impl<C: Client> ServerStore<C> {
     /// Connects and makes the tables that are missing; all of them only where that was asked for.
     pub(super) fn open(address: &ServerAddress, if_missing: IfMissing) -> Result<Self, StoreError> {
-        let mut store = Self { address: address.clone(), client: None, open: false, silent_until: None };
+        let mut store = Self {
+            address: address.clone(),
+            client: None,
+            open: false,
+            silent_until: None,
+            pruning: Pruning::default(),
+        };
         store.create_missing(if_missing)?;
         Ok(store)
     }
@@ -401,7 +410,12 @@ fn write_table<C: Client>(client: &mut C, table: &Table, net: &Net<'_>) -> Resul
     Ok(())
 }
 
-fn write_change<C: Client>(client: &mut C, entry: &LogEntry, effects: &[Effect]) -> Result<(), StoreError> {
+fn write_change<C: Client>(
+    client: &mut C,
+    pruning: &mut Pruning,
+    entry: &LogEntry,
+    effects: &[Effect],
+) -> Result<(), StoreError> {
     let dialect = C::dialect();
     for (table, net) in net(effects) {
         write_table(client, table.info(), &net)?;
@@ -415,12 +429,13 @@ fn write_change<C: Client>(client: &mut C, entry: &LogEntry, effects: &[Effect])
     client.run(&head, &[seq, Param::Int(entry.at_ms), who, command, Param::Int(entry.quiet.into())])?;
     let part =
         format!("INSERT INTO dawn_change_part (seq,part,effects) VALUES {}", tuples(dialect, 1, 3, None));
-    for (at, text) in (0i64..).zip(encode(entry)) {
-        client.run(&part, &[seq, Param::Int(at), Param::Text(Some(&text))])?;
+    let parts = encode(entry);
+    for (at, text) in (0i64..).zip(&parts) {
+        client.run(&part, &[seq, Param::Int(at), Param::Text(Some(text))])?;
     }
     let mark = (dialect.base.placeholder)(1);
     client.run(&format!("UPDATE dawn_writer SET seq={mark} WHERE id=1"), &[seq])?;
-    if entry.seq.is_multiple_of(PRUNE_EVERY) {
+    if pruning.is_due(entry.seq, &parts) {
         prune(client)?;
     }
     match dialect.notify {
@@ -433,19 +448,21 @@ fn prune<C: Client>(client: &mut C) -> Result<(), StoreError> {
     for share in SHARES {
         let quiet = i64::from(share.quiet);
         let sizes = format!(
-            "SELECT c.seq, coalesce(sum(octet_length(p.effects)),0) FROM dawn_change c \
-             LEFT JOIN dawn_change_part p ON p.seq=c.seq WHERE c.quiet={quiet} GROUP BY c.seq ORDER BY c.seq DESC"
+            "SELECT c.seq, coalesce(sum(octet_length(p.effects)),0), c.who FROM dawn_change c \
+             LEFT JOIN dawn_change_part p ON p.seq=c.seq WHERE c.quiet={quiet} GROUP BY c.seq, c.who ORDER BY c.seq DESC"
         );
         let rows = client.rows(&sizes, &[])?;
         let number = |row: &[Option<String>], at: usize| row.get(at)?.as_ref()?.parse::<u64>().ok();
-        let changes = rows.iter().filter_map(|row| Some((number(row, 0)?, number(row, 1)?)));
-        let lowest = Param::Int(int(share.lowest_to_keep(changes)));
-        let mark = (C::dialect().base.placeholder)(1);
-        let gone = format!("seq<{mark} AND quiet={quiet}");
-        let parts =
-            format!("DELETE FROM dawn_change_part WHERE seq IN (SELECT seq FROM dawn_change WHERE {gone})");
-        client.run(&parts, &[lowest])?;
-        client.run(&format!("DELETE FROM dawn_change WHERE {gone}"), &[lowest])?;
+        let who = |row: &[Option<String>]| row.get(2).cloned().flatten().unwrap_or_default();
+        let stored = |row: &Vec<Option<String>>| {
+            Some(Stored { seq: number(row, 0)?, bytes: number(row, 1)?, who: who(row) })
+        };
+        let changes: Vec<Stored> = rows.iter().filter_map(stored).collect();
+        for some in share.surplus(&changes).chunks(DROPPED_AT_ONCE) {
+            let numbers = some.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
+            client.batch(&format!("DELETE FROM dawn_change_part WHERE seq IN ({numbers})"))?;
+            client.batch(&format!("DELETE FROM dawn_change WHERE seq IN ({numbers})"))?;
+        }
     }
     Ok(())
 }
@@ -500,9 +517,10 @@ impl<C: Client> Store for ServerStore<C> {
     }
 
     fn write(&mut self, entry: &LogEntry, effects: &[Effect]) -> Result<(), StoreError> {
-        self.with(|client| {
+        let mut pruning = std::mem::take(&mut self.pruning);
+        let written = self.with(|client| {
             client.batch("SAVEPOINT dawn")?;
-            match write_change(client, entry, effects) {
+            match write_change(client, &mut pruning, entry, effects) {
                 Ok(()) => client.batch("RELEASE SAVEPOINT dawn"),
                 Err(error) if error.ends_connection() => Err(error),
                 Err(error) => {
@@ -510,7 +528,9 @@ impl<C: Client> Store for ServerStore<C> {
                     Err(error)
                 }
             }
-        })
+        });
+        self.pruning = pruning;
+        written
     }
 
     fn is_open(&self) -> bool {

@@ -16,7 +16,7 @@ use super::{
     TableSql, bind, check_core_tables, meta_statements,
 };
 use crate::effect::Effect;
-use crate::log::{LogEntry, PRUNE_EVERY, SHARES, encode, read_parts};
+use crate::log::{LogEntry, Pruning, SHARES, Stored, encode, read_parts};
 use crate::row::Row;
 use crate::schema::{Table, schema};
 use rusqlite::types::ValueRef;
@@ -50,12 +50,16 @@ pub(crate) const DIALECT: Dialect = Dialect {
     auto: "INTEGER",
 };
 
-/// What every connection is told.
-///
-/// `auto_vacuum` counts for a file that is made by this connection. The log of the last commits shrinks to
-/// `journal_size_limit` bytes when it begins again.
-const SETTINGS: &str = "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; \
+/// What every connection sets. The log of the last commits shrinks to `journal_size_limit` bytes when it begins again.
+const SETTINGS: &str = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; \
                         PRAGMA journal_size_limit=16777216;";
+
+/// `PRAGMA auto_vacuum` of a database whose free pages can be given back; it counts for a file that is made by
+/// this connection.
+const VACUUM_INCREMENTAL: i64 = 2;
+/// For a full disk: without others on the database SQLite needs no shared memory file, for which there is no
+/// room.
+const ALONE: &str = "PRAGMA locking_mode=EXCLUSIVE;";
 
 /// Pages given back to the file system at a time: 64 MiB.
 const SHRINK_PAGES: u32 = 16_384;
@@ -78,6 +82,7 @@ pub(crate) struct Sqlite {
     is_read_only: bool,
     /// Old changes were dropped in the open transaction.
     has_pruned: bool,
+    pruning: Pruning,
 }
 
 /// A file by its name and by what it is.
@@ -120,8 +125,27 @@ impl Sqlite {
             let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
             made.map_err(|e| fail(e.to_string()))?;
         }
+        match Self::open_to_write(&path, if_missing, "") {
+            Err(StoreError::Full) if if_missing == IfMissing::Refuse => {
+                let store = Self::open_to_write(&path, if_missing, ALONE)?;
+                tracing::error!(
+                    "{}: the disk is full; changes are refused until there is room",
+                    path.display()
+                );
+                Ok(store)
+            }
+            opened => opened,
+        }
+    }
+
+    /// Opens a database to read and write; `first` is carried out before anything else.
+    fn open_to_write(path: &Path, if_missing: IfMissing, first: &str) -> Result<Self, StoreError> {
+        let place = || path.display().to_string();
+        let fail = |reason: String| StoreError::Open { place: place(), reason };
+        let missing = |reason: &str| StoreError::Missing { place: place(), reason: reason.to_owned() };
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&path, flags).map_err(|e| fail(e.to_string()))?;
+        let connection = Connection::open_with_flags(path, flags).map_err(|e| fail(e.to_string()))?;
+        connection.execute_batch(first).map_err(failed)?;
         let opened = Self::prepare(connection).and_then(|mut store| {
             if if_missing == IfMissing::Refuse {
                 let existing = store.existing().map_err(failed)?;
@@ -134,12 +158,12 @@ impl Sqlite {
             if let Err(error) = make_shrinkable(&store.connection) {
                 tracing::warn!(%error, "the database file keeps its free space");
             }
-            store.files = files_of(&path).map_err(|e| fail(e.to_string()))?;
+            store.files = files_of(path).map_err(|e| fail(e.to_string()))?;
             Ok(store)
         });
         opened.map_err(|error| match error {
             // SQLite's shared memory file cannot be made on a full disk; it calls that an I/O error.
-            StoreError::Other(_) if is_full(directory) => StoreError::Full,
+            StoreError::Other(_) if path.parent().is_some_and(is_full) => StoreError::Full,
             StoreError::Other(reason) => fail(reason),
             error => error,
         })
@@ -162,6 +186,7 @@ impl Sqlite {
             files: Vec::new(),
             is_read_only: true,
             has_pruned: false,
+            pruning: Pruning::default(),
         };
         let existing = store.existing().map_err(|e| fail(e.to_string()))?;
         if !CORE_TABLES.iter().any(|table| existing.contains_key(*table)) {
@@ -184,9 +209,21 @@ impl Sqlite {
     fn prepare(connection: Connection) -> Result<Self, StoreError> {
         connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+        // Set again, it is written again, for which a full disk has no room.
+        let vacuum: i64 = connection.query_row("PRAGMA auto_vacuum", [], |row| row.get(0)).map_err(failed)?;
+        if vacuum != VACUUM_INCREMENTAL {
+            connection.execute_batch("PRAGMA auto_vacuum=INCREMENTAL").map_err(failed)?;
+        }
         connection.execute_batch(SETTINGS).map_err(failed)?;
         let sql = DIALECT.all_statements(order);
-        Ok(Self { connection, sql, files: Vec::new(), is_read_only: false, has_pruned: false })
+        Ok(Self {
+            connection,
+            sql,
+            files: Vec::new(),
+            is_read_only: false,
+            has_pruned: false,
+            pruning: Pruning::default(),
+        })
     }
 
     /// The names still lead to the files that are open.
@@ -275,10 +312,11 @@ impl Sqlite {
             entry.quiet
         ])?;
         let part = "INSERT INTO dawn_change_part (seq,part,rows) VALUES (?1,?2,?3)";
-        for (at, text) in (0i64..).zip(encode(entry)) {
+        let parts = encode(entry);
+        for (at, text) in (0i64..).zip(&parts) {
             savepoint.prepare_cached(part)?.execute(params![seq, at, text])?;
         }
-        if entry.seq.is_multiple_of(PRUNE_EVERY) {
+        if self.pruning.is_due(entry.seq, &parts) {
             prune(&savepoint)?;
             self.has_pruned = true;
         }
@@ -323,17 +361,20 @@ impl Sqlite {
 fn prune(connection: &Connection) -> Result<(), rusqlite::Error> {
     for share in SHARES {
         let mut sizes = connection.prepare_cached(
-            "SELECT c.seq, coalesce(sum(octet_length(p.rows)),0) FROM dawn_change c \
+            "SELECT c.seq, coalesce(sum(octet_length(p.rows)),0), c.who FROM dawn_change c \
              LEFT JOIN dawn_change_part p ON p.seq=c.seq WHERE c.quiet=?1 GROUP BY c.seq ORDER BY c.seq DESC",
         )?;
         let number =
             |row: &rusqlite::Row<'_>, at: usize| row.get::<_, i64>(at).map(|n| u64::try_from(n).unwrap_or(0));
-        let changes = sizes.query_map([share.quiet], |row| Ok((number(row, 0)?, number(row, 1)?)))?;
-        let lowest = i64::try_from(share.lowest_to_keep(changes.map_while(Result::ok))).unwrap_or(0);
-        let gone = "SELECT seq FROM dawn_change WHERE seq<?1 AND quiet=?2";
-        let bound = params![lowest, share.quiet];
-        connection.execute(&format!("DELETE FROM dawn_change_part WHERE seq IN ({gone})"), bound)?;
-        connection.execute("DELETE FROM dawn_change WHERE seq<?1 AND quiet=?2", bound)?;
+        let stored = |row: &rusqlite::Row<'_>| {
+            Ok(Stored { seq: number(row, 0)?, bytes: number(row, 1)?, who: row.get(2)? })
+        };
+        let changes = sizes.query_map([share.quiet], stored)?.collect::<Result<Vec<_>, _>>()?;
+        for seq in share.surplus(&changes) {
+            let seq = i64::try_from(seq).unwrap_or(i64::MAX);
+            connection.prepare_cached("DELETE FROM dawn_change_part WHERE seq=?1")?.execute([seq])?;
+            connection.prepare_cached("DELETE FROM dawn_change WHERE seq=?1")?.execute([seq])?;
+        }
     }
     Ok(())
 }
@@ -507,6 +548,7 @@ mod tests {
     use super::*;
     use crate::change::Change;
     use crate::edit::Edit;
+    use crate::log::PRUNE_EVERY;
     use crate::model::{Model, ModelError};
     use std::fs;
     use std::os::unix::fs::PermissionsExt;

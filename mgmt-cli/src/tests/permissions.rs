@@ -80,7 +80,13 @@ fn commands_of_strangers_are_not_recorded() {
     bed.run_as("lsxcatd -v", None, None, Some("10.0.0.1"));
     let forged = "<command>lsxcatd</command><clienttype>cli\n[Request] forged</clienttype><arg>-t</arg>";
     bed.xml_for(forged, Some("root"), None);
-    let text = std::fs::read_to_string(bed.directory.path().join("commands.log")).expect("log");
-    let requests: Vec<&str> = text.lines().filter(|line| line.starts_with("[Request]")).collect();
-    assert_eq!(requests, ["[Request]    lsxcatd -v", "[Request]    lsxcatd -t"], "{text}");
+    for (file, wanted) in [("requests.log", "lsxcatd -v"), ("commands.log", "lsxcatd -t")] {
+        let text = std::fs::read_to_string(bed.directory.path().join(file)).expect("log");
+        let requests: Vec<&str> = text.lines().filter(|line| line.starts_with("[Request]")).collect();
+        assert_eq!(requests, [format!("[Request]    {wanted}")], "{text}");
+    }
+    // A node's long words do not fill the disk.
+    bed.run_as(&format!("lsxcatd {}", "x".repeat(60_000)), None, None, Some("10.0.0.1"));
+    let bytes = std::fs::metadata(bed.directory.path().join("requests.log")).expect("log").len();
+    assert!(bytes < 4_000, "{bytes}");
 }

@@ -3,7 +3,7 @@
 use crate::edits::Difference;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
-use dawn_cluster::LogEntry;
+use dawn_cluster::{LOG_BYTES_MAX, LogEntry};
 use std::collections::HashSet;
 
 /// Entries shown without -n.
@@ -46,6 +46,10 @@ impl Command for Args {
         let known = |name: &&str| ctx.snapshot.has_node(name) || ctx.snapshot.is_group(name);
         if entries.is_empty() && !any && !nodes.iter().any(known) {
             return Err(Stop::not_found(format!("there is no node {range}, and no change of one is logged")));
+        }
+        if entries.iter().map(LogEntry::bytes).sum::<usize>() >= LOG_BYTES_MAX {
+            let (count, mib) = (entries.len(), LOG_BYTES_MAX >> 20);
+            out.warning(format!("older changes are left out: these {count} have more than {mib} MiB"))?;
         }
         entries.reverse();
         entries.iter().try_for_each(|entry| out.report(&Shown::of(entry, self.short)))
