@@ -14,8 +14,9 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// Changes of administrators kept at most. When there are more, each of those who made them has the same share
-/// of the log, and what one leaves is the others': nobody's changes push out those of somebody who made fewer.
+/// Changes of administrators kept at most. When there are more, each of those who made them has the same
+/// share of the log, and what one leaves is the others': nobody's changes push out those of somebody who
+/// made fewer.
 pub const CHANGES_KEPT_MAX: u64 = 100_000;
 /// Bytes of administrators' changes kept at most, shared in the same way; the newest is always kept.
 pub const CHANGES_BYTES_MAX: u64 = 512 << 20;
@@ -165,8 +166,8 @@ impl Share {
     }
 }
 
-/// The most that each may have so that all together have no more than `all`: those who use less leave the rest
-/// to the others.
+/// The most that each may have so that all together have no more than `all`: those who use less leave the
+/// rest to the others.
 fn fair_share(mut used: Vec<u64>, all: u64) -> u64 {
     used.sort_unstable();
     let mut left = all;

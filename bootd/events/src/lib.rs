@@ -34,8 +34,8 @@ pub const STRANGERS_LOGGED_PER_SECOND_MAX: u32 = 50;
 pub const STRANGER_LOGGED_PER_SECOND_MAX: u32 = 10;
 /// Events of all nodes that are written to the log in one second.
 pub const NODES_LOGGED_PER_SECOND_MAX: u32 = 20_000;
-/// Events of one node that are written to the log in one second: a boot has fewer, and a process on a node can
-/// ask for files that do not exist as fast as it likes.
+/// Events of one node that are written to the log in one second: a boot has fewer, and a process on a node
+/// can ask for files that do not exist as fast as it likes.
 pub const NODE_LOGGED_PER_SECOND_MAX: u32 = 20;
 /// Of the latest events one in so many may be a stranger's while nodes have events to show.
 const STRANGERS_SHARE: usize = 4;

@@ -50,12 +50,13 @@ pub(crate) const DIALECT: Dialect = Dialect {
     auto: "INTEGER",
 };
 
-/// What every connection sets. The log of the last commits shrinks to `journal_size_limit` bytes when it begins again.
+/// What every connection sets. The log of the last commits shrinks to `journal_size_limit` bytes when it
+/// begins again.
 const SETTINGS: &str = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; \
                         PRAGMA journal_size_limit=16777216;";
 
-/// `PRAGMA auto_vacuum` of a database whose free pages can be given back; it counts for a file that is made by
-/// this connection.
+/// `PRAGMA auto_vacuum` of a database whose free pages can be given back; it counts for a file that is made
+/// by this connection.
 const VACUUM_INCREMENTAL: i64 = 2;
 /// For a full disk: without others on the database SQLite needs no shared memory file, for which there is no
 /// room.

@@ -61,8 +61,8 @@ pub fn fuzz_packet(data: &[u8]) {
     }
 }
 
-/// A session with a console: the input is cut into steps (kind, length, bytes). Bytes are a packet of the BMC,
-/// or typed; time passes. What is reported is bounded.
+/// A session with a console: the input is cut into steps (kind, length, bytes). Bytes are a packet of the
+/// BMC, or typed; time passes. What is reported is bounded.
 pub fn fuzz_sol(data: &[u8]) {
     let peer = SocketAddr::from(([127, 0, 0, 1], 623));
     let Ok(credentials) = Credentials::new("ADMIN", Secret::new(*b"ADMINPW")) else { return };
