@@ -5,6 +5,7 @@ use crate::answers::InstallAnswers;
 use crate::discovery::Discovery;
 use crate::files::{Files, FilesError};
 use crate::image_index::ImageIndex;
+use crate::kept_reports::KeptReports;
 use crate::watch::Watcher;
 use arc_swap::ArcSwapOption;
 use dawn_cluster::Model;
@@ -103,6 +104,8 @@ pub struct Appliance {
     pub answers: Arc<InstallAnswers>,
     /// Unknown machines that become nodes.
     pub discovery: Arc<Discovery>,
+    /// What nodes have reported and the tables do not have yet.
+    pub kept: Arc<KeptReports>,
     /// Who hears what services report of nodes.
     pub watcher: Arc<Watcher>,
     /// What NFS lays over the roots of statelite nodes.
@@ -125,6 +128,7 @@ impl Appliance {
         let live =
             LiveRoots::new(Arc::clone(&model), Arc::clone(&addresses), Arc::clone(&bus), &settings.data);
         let generations = Arc::new(Generations::open(settings.data.join("generations")));
+        let kept = Arc::new(KeptReports::open(&settings.data));
         let (images, leases, name_servers) = Default::default();
         let live = Arc::new(live);
         Self {
@@ -136,6 +140,7 @@ impl Appliance {
             images,
             answers,
             discovery,
+            kept,
             watcher,
             live,
             generations,

@@ -734,6 +734,7 @@ mod tests {
         fn node_at(&self, _: IpAddr) -> Option<String> {
             None
         }
+        fn keep(&self, _: &str, _: &NodeReport) {}
         fn report(&self, node: &str, _: NodeReport) -> Vec<String> {
             vec![format!("NODE='{node}'"), "export NODE".to_owned()]
         }

@@ -1,5 +1,5 @@
 //! What goes on besides the services as long as they run: looks at the addresses of this machine, at the
-//! images on disk and at the memory in use.
+//! images on disk, at the memory in use and at reports of nodes that wait for the database.
 
 use crate::address;
 use crate::appliance::Appliance;
@@ -7,7 +7,11 @@ use crate::budget::watch_memory;
 use crate::image_index;
 use crate::services::{Here, Stop, Task, warn_of_addresses};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::sleep;
+
+/// How often reports that wait are tried again.
+const REPORTS_PERIOD: Duration = Duration::from_secs(1);
 
 /// All of them.
 pub(crate) fn tasks(here: &Here, stop: &Stop) -> Vec<Task> {
@@ -15,6 +19,7 @@ pub(crate) fn tasks(here: &Here, stop: &Stop) -> Vec<Task> {
     vec![
         Task::until(stop.clone(), "addresses", follow_addresses(appliance())),
         Task::until(stop.clone(), "images", follow_images(appliance())),
+        Task::until(stop.clone(), "reports of nodes", write_reports(appliance())),
         Task::until(stop.clone(), "memory", watch_memory(here.budget.memory)),
     ]
 }
@@ -39,5 +44,16 @@ async fn follow_images(appliance: Arc<Appliance>) {
     loop {
         sleep(image_index::PERIOD).await;
         appliance.images.begin_round(&appliance.model.snapshot());
+    }
+}
+
+/// Writes what nodes have reported while the database was away.
+async fn write_reports(appliance: Arc<Appliance>) {
+    loop {
+        sleep(REPORTS_PERIOD).await;
+        if appliance.model.away().is_none() && appliance.kept.are_late() {
+            let appliance = Arc::clone(&appliance);
+            let _ = tokio::task::spawn_blocking(move || appliance.kept.write(&appliance.model)).await;
+        }
     }
 }

@@ -297,7 +297,8 @@ fn command_port(
         data: Some(data.clone()),
     };
     let (model, boot) = (Arc::clone(&appliance.model), Arc::clone(appliance));
-    let daemon = Arc::new(Daemon::new(model, boot, Arc::new(registry), settings));
+    let daemon = Daemon::new(model, boot, Arc::new(registry), settings);
+    let daemon = Arc::new(daemon.keeping(Arc::clone(&appliance.kept)));
     Ok(CommandPort { dispatcher: daemon.clone(), reports: daemon, tls })
 }
 

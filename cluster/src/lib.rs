@@ -73,6 +73,7 @@
 
 #![forbid(unsafe_code)]
 mod address_index;
+mod away;
 mod cfgloc;
 mod change;
 mod chunk;
@@ -121,6 +122,7 @@ mod table;
 pub mod template;
 pub mod utf8;
 
+pub use away::Away;
 pub use cfgloc::{CfglocError, ServerAddress, StoreAddress};
 pub use change::{Change, LOG_ROWS_MAX, empty_key};
 pub use claim::Claim;

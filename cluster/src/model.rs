@@ -8,6 +8,7 @@
 //! one commits for all, then all are acknowledged. A disk that takes 10 ms for a sync thus carries thousands
 //! of changes a second, and still nothing is acknowledged that is not durable.
 
+use crate::away::{Away, Presence};
 use crate::cfgloc::{CfglocError, StoreAddress};
 use crate::change::{Change, plan};
 use crate::edit::{Edit, EditError};
@@ -51,6 +52,8 @@ const BATCH_BYTES: usize = 4 << 20;
 /// Rows of a table whose indexes are built by a thread of their own.
 const ROWS_WORTH_A_THREAD: usize = 10_000;
 
+/// How often a writer that waits for the database is asked whether it goes on waiting.
+const WAITING_PERIOD: Duration = Duration::from_secs(1);
 /// How often a follower looks for changes without a notification.
 pub const FOLLOW_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -127,6 +130,7 @@ pub struct Model {
     /// Writers that want the lock and have not got it yet: the one who sees none commits.
     waiting: AtomicUsize,
     subscribers: Mutex<Vec<SyncSender<Published>>>,
+    presence: Presence,
     /// The data directory, if it was opened by one.
     directory: Option<PathBuf>,
     clock: fn() -> i64,
@@ -250,6 +254,7 @@ impl Model {
             committed: Condvar::new(),
             waiting: AtomicUsize::new(0),
             subscribers: Mutex::default(),
+            presence: Presence::default(),
             directory: None,
             clock,
         })
@@ -268,6 +273,11 @@ impl Model {
     /// Where the database is; `None` for one that is gone with the process.
     pub fn address(&self) -> Option<StoreAddress> {
         lock(&self.writer).address.clone()
+    }
+
+    /// The database, if it cannot be reached or does not answer: nothing can be written then.
+    pub fn away(&self) -> Option<Arc<Away>> {
+        self.presence.away()
     }
 
     /// The data directory that the model was opened for.
@@ -289,9 +299,18 @@ impl Model {
         head: Change,
         compute: impl FnOnce(&Snapshot) -> Result<(Vec<Edit>, T), E>,
     ) -> Result<(Applied, T), E> {
-        self.waiting.fetch_add(1, Ordering::SeqCst);
-        let mut writer = lock(&self.writer);
-        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        self.transact_patiently(head, |_| false, compute)
+    }
+
+    /// [`transact`](Self::transact) for a caller who can wait: as long as the database is away and nothing
+    /// has been computed, `waits` is asked about once a second whether to go on waiting.
+    pub fn transact_patiently<T, E: From<ModelError>>(
+        &self,
+        head: Change,
+        waits: impl FnMut(&Away) -> bool,
+        compute: impl FnOnce(&Snapshot) -> Result<(Vec<Edit>, T), E>,
+    ) -> Result<(Applied, T), E> {
+        let mut writer = self.begin(waits).map_err(|e| E::from(e.into()))?;
         let ending = Arc::clone(&writer.ending);
         // A panic in the caller's function must not leave the others' transaction open.
         let staged = catch_unwind(AssertUnwindSafe(|| self.stage(&mut writer, head, compute)));
@@ -332,17 +351,49 @@ impl Model {
         Subscription { events }
     }
 
+    /// The writer with an open transaction, on top of the newest change.
+    fn begin(&self, mut waits: impl FnMut(&Away) -> bool) -> Result<MutexGuard<'_, Writer>, StoreError> {
+        loop {
+            let error = match self.presence.silent() {
+                Some(away) => away.error.clone(),
+                None => match self.try_begin() {
+                    Ok(writer) => return Ok(writer),
+                    Err(error) => error,
+                },
+            };
+            match self.presence.away() {
+                Some(away) if waits(&away) => self.presence.wait(WAITING_PERIOD),
+                _ => return Err(error),
+            }
+        }
+    }
+
+    fn try_begin(&self) -> Result<MutexGuard<'_, Writer>, StoreError> {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let mut writer = lock(&self.writer);
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        if writer.store.is_open() {
+            return Ok(writer);
+        }
+        let begun = match writer.store.begin() {
+            Ok(last) => self.catch_up(&mut writer, last),
+            Err(error) => Err(error),
+        };
+        match self.presence.note(begun) {
+            Ok(()) => Ok(writer),
+            Err(error) => {
+                self.end_group(&mut writer);
+                Err(error)
+            }
+        }
+    }
+
     fn stage<T, E: From<ModelError>>(
         &self,
         writer: &mut Writer,
         head: Change,
         compute: impl FnOnce(&Snapshot) -> Result<(Vec<Edit>, T), E>,
     ) -> Result<(Applied, T), E> {
-        let failed = |e: StoreError| E::from(e.into());
-        if !writer.store.is_open() {
-            let seq = writer.store.begin().map_err(failed)?;
-            self.catch_up(writer, seq).map_err(failed)?;
-        }
         let (edits, value) = compute(&writer.tip)?;
         let (effects, mut next) = plan(&writer.tip, &edits).map_err(|e| E::from(e.into()))?;
         let mut rows: Vec<RowChange> = effects.iter().map(Effect::to_row_change).collect();
@@ -364,11 +415,11 @@ impl Model {
         if change.rows.is_empty() {
             return Ok((Applied { change, snapshot: Arc::clone(&writer.tip) }, value));
         }
-        if let Err(error) = writer.store.write(&change, &effects) {
+        if let Err(error) = self.presence.note(writer.store.write(&change, &effects)) {
             if !writer.store.is_open() {
                 self.fail_group(writer, &error);
             }
-            return Err(failed(error));
+            return Err(E::from(error.into()));
         }
         writer.tip = Arc::new(next);
         writer.staged.push(Arc::clone(&change));
@@ -380,7 +431,7 @@ impl Model {
             writer.store.rollback();
             finish(writer, Ok(()));
         } else {
-            match writer.store.commit() {
+            match self.presence.note(writer.store.commit()) {
                 Ok(()) => {
                     let staged = std::mem::take(&mut writer.staged);
                     finish(writer, Ok(()));
@@ -490,7 +541,7 @@ impl Model {
     /// Looks once whether another process has changed the database, and takes it over.
     pub fn poll(&self) -> Result<(), ModelError> {
         let mut writer = self.idle();
-        let last = writer.store.last_seq()?;
+        let last = self.presence.note(writer.store.last_seq())?;
         Ok(self.catch_up(&mut writer, last)?)
     }
 
@@ -500,11 +551,16 @@ impl Model {
         let (stop, stopped) = sync_channel::<()>(0);
         let model = Arc::downgrade(self);
         let work = move || {
+            if let Some(model) = model.upgrade() {
+                model.presence.followed(true);
+            }
             let (mut bell, mut trouble) = (None, String::new());
             while stopped.try_recv() == Err(TryRecvError::Empty) {
                 let Some(model) = model.upgrade() else { break };
                 bell = model.wait_for_change(bell, &stopped);
-                let now = model.poll().err().map(|error| error.to_string()).unwrap_or_default();
+                // A database that is away is logged where that is decided.
+                let failed = model.poll().err().filter(|_| model.away().is_none());
+                let now = failed.map(|error| error.to_string()).unwrap_or_default();
                 match (now.as_str(), trouble.as_str()) {
                     ("", "") => {}
                     ("", _) => tracing::info!("changes of other daemons are seen again"),
@@ -514,6 +570,9 @@ impl Model {
                     }
                 }
                 trouble = now;
+            }
+            if let Some(model) = model.upgrade() {
+                model.presence.followed(false);
             }
         };
         let spawned = thread::Builder::new().name("dawn-follow".into()).spawn(work);

@@ -143,6 +143,11 @@ impl StoreError {
         matches!(self, Self::Open { .. } | Self::Lost(_) | Self::Silent)
     }
 
+    /// The database cannot be used at all: it is not reached, is silent, or lets us in no more.
+    pub(crate) fn is_away(&self) -> bool {
+        self.is_passing() || matches!(self, Self::Refused { .. } | Self::Missing { .. })
+    }
+
     /// The connection is of no use any more.
     fn ends_connection(&self) -> bool {
         matches!(self, Self::Lost(_) | Self::Silent)

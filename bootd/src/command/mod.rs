@@ -10,6 +10,7 @@
 use crate::boot_services::BootServices;
 use crate::caller::View;
 use crate::output::{CommandError, Done, Out, Stop};
+use crate::patience::Patience;
 use dawn_cluster::{Change, Model, Snapshot};
 use dawn_hardware::Hardware;
 use dawn_imagebuilder::image::is_in_tree;
@@ -252,6 +253,8 @@ pub struct Ctx<'a> {
     pub view: View,
     /// The call: caller, nodes, piped text, directory.
     pub call: &'a Call,
+    /// How long a change waits for the database.
+    pub patience: &'a Patience,
     /// Boot services.
     pub boot: &'a dyn BootServices,
     /// Power, sensors and all else that machines' service processors do.

@@ -3,7 +3,6 @@
 //! [`Daemon`] is what the services of port 3001 and 3002 are given. It answers from the snapshot and
 //! resolves no names: a peer is a node when its address is one's, otherwise it is its address.
 
-mod app_status;
 mod command_log;
 mod logins;
 mod policy;
@@ -15,16 +14,18 @@ use crate::boot_services::BootServices;
 use crate::caller::{self, View};
 use crate::clock::status_time;
 use crate::command::{Ctx, Kind, Registry};
+use crate::kept_reports::{self, KeptReports};
 use crate::mypostscript;
 use crate::node_edits;
 use crate::output::{Out, Stop};
+use crate::patience::Patience;
 use crate::requests::syncfiles;
 use dawn_cluster::{Change, Edit, Model, Reason, Snapshot, col};
 use dawn_hardware::Hardware;
 use dawn_plan::destiny;
-use dawn_wire::status::ASK;
+use dawn_wire::status::{ASK, FAILED};
 use dawn_xcatd::dispatch::NoToken;
-use dawn_xcatd::node_status::{NodeReport, NodeReports, UPDATE_STATUS_WORDS};
+use dawn_xcatd::node_status::{NodeReport, NodeReports};
 use dawn_xcatd::{
     Call, Credentials, Decision, Dispatcher, Expanded, Gone, NodeUse, Peer, Request, Response, Sink,
 };
@@ -66,6 +67,8 @@ pub struct Daemon {
     settings: Settings,
     log: CommandLog,
     logins: Logins,
+    patience: Patience,
+    kept: Arc<KeptReports>,
 }
 
 impl Daemon {
@@ -80,7 +83,14 @@ impl Daemon {
         let short = settings.host.split('.').next().unwrap_or_default().to_owned();
         let settings = Settings { host: short, ..settings };
         let hardware = Hardware::default();
-        Self { model, boot, registry, hardware, log, logins: Logins::default(), settings }
+        let (logins, patience, kept) = Default::default();
+        Self { model, boot, registry, hardware, log, logins, patience, kept, settings }
+    }
+
+    /// Where reports of nodes are kept until they are in the tables; otherwise that is in memory only.
+    #[must_use]
+    pub fn keeping(self, kept: Arc<KeptReports>) -> Self {
+        Self { kept, ..self }
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {
@@ -98,6 +108,7 @@ impl Daemon {
             view: View::of(&snapshot, call),
             snapshot,
             call,
+            patience: &self.patience,
             boot: self.boot.as_ref(),
             hardware: &self.hardware,
             host: &self.settings.host,
@@ -204,22 +215,11 @@ impl Daemon {
         Decision::Deny { hint: self.way_out(call, &reason) }
     }
 
-    /// Of many words in one line the last status and the last update status count: each report is one change.
+    /// Notes what a node says of itself, before it is written.
     fn node_status(&self, node: &str, words: &[String]) {
-        let snapshot = self.snapshot();
-        let is_update = |word: &&String| UPDATE_STATUS_WORDS.contains(&word.as_str()) && *word != "failed";
-        let status = words.iter().rfind(|word| !is_update(word));
-        let update = words.iter().rfind(is_update);
-        let mut edits = Vec::new();
-        let now = status_time();
-        if let Some(word) = status {
-            edits.extend(destiny::status_edits(&snapshot, node, word, &now).unwrap_or_default());
-        }
-        if let Some(word) = update {
-            edits.extend(destiny::update_status_edits(&snapshot, node, word, &now).unwrap_or_default());
-        }
-        let was = snapshot.attr(node, col::nodelist::STATUS);
-        if status.is_some_and(|word| word == "failed") && was.as_deref() != Some("failed") {
+        let is_failure = |word: Option<&str>| word == Some(FAILED);
+        let was = self.snapshot().attr(node, col::nodelist::STATUS);
+        if is_failure(kept_reports::status_word(words)) && !is_failure(was.as_deref()) {
             self.record_event(&[
                 ("eventtype", "event"),
                 ("monitor", "nodestatus"),
@@ -229,14 +229,9 @@ impl Daemon {
                 ("message", "the node reports that it failed"),
             ]);
         }
-        for word in status.into_iter().chain(update) {
+        for word in kept_reports::status_word(words).into_iter().chain(kept_reports::update_word(words)) {
             tracing::info!("xcat.updatestatus - {node}: changing status={word}");
         }
-        self.report_of(node, "installstatus", |_| Ok(edits));
-    }
-
-    fn advance(&self, node: &str) {
-        self.report_of(node, "next", |snapshot| Ok(destiny::asked(snapshot, node, true, &status_time())?));
     }
 
     /// What the discovery system of a node is to do. A node whose chain has not begun begins it.
@@ -254,20 +249,6 @@ impl Daemon {
                 self.boot.trouble(node, &format!("syncfiles: {reason}"));
                 format!("syncfiles failed: {reason}")
             }
-        }
-    }
-
-    fn app_status(&self, node: &str, pairs: &[(String, String)]) {
-        let snapshot = self.snapshot();
-        let old = snapshot.attr(node, col::nodelist::APPSTATUS).unwrap_or_default();
-        let (text, left_out) = app_status::merged(&old, pairs);
-        if left_out > 0 {
-            self.boot.trouble(node, &format!("{left_out} application states were too long and left out"));
-        }
-        let now = jiff::Zoned::now().strftime("%m-%d-%Y %H:%M:%S").to_string();
-        let values = [("appstatus", text.as_str()), ("appstatustime", &now)];
-        if let Ok(edit) = Edit::set("nodelist", &[("node", node)], &values) {
-            self.report_of(node, "hpcbootstatus", |_| Ok(vec![edit]));
         }
     }
 }
@@ -417,13 +398,27 @@ impl NodeReports for Daemon {
         self.snapshot().node_by_ip(ip).map(|node| node.to_string())
     }
 
+    fn keep(&self, node: &str, report: &NodeReport) {
+        self.kept.keep(&self.snapshot(), node, report);
+    }
+
     fn report(&self, node: &str, report: NodeReport) -> Vec<String> {
         let mut lines = Vec::new();
         match &report {
-            NodeReport::Next => self.advance(node),
+            NodeReport::Next => self.kept.write(&self.model),
             NodeReport::Destiny { done } => lines.push(self.destiny(node, *done)),
-            NodeReport::Status(words) => self.node_status(node, words),
-            NodeReport::AppStatus(pairs) => self.app_status(node, pairs),
+            NodeReport::Status(words) => {
+                self.node_status(node, words);
+                self.kept.write(&self.model);
+            }
+            NodeReport::AppStatus(pairs) => {
+                self.kept.write(&self.model);
+                let left_out = kept_reports::left_out(pairs);
+                if left_out > 0 {
+                    let text = format!("{left_out} application states were too long and left out");
+                    self.boot.trouble(node, &text);
+                }
+            }
             NodeReport::GetPostscript => {
                 let snapshot = self.snapshot();
                 lines = match caller::wants_certificates(&snapshot) {

@@ -156,6 +156,7 @@ mod tests {
         fn node_at(&self, ip: IpAddr) -> Option<String> {
             (ip == IpAddr::from([127, 0, 0, 1])).then(|| "cn1".to_owned())
         }
+        fn keep(&self, _: &str, _: &NodeReport) {}
         fn report(&self, _: &str, _: NodeReport) -> Vec<String> {
             Vec::new()
         }

@@ -1,8 +1,9 @@
 //! The nodes' status port, 3002: clear text, one line a session.
 //!
-//! The server says `ready`, the node one line, the server `done` at once, and only then the work is
-//! done, because a node waits for that word while it boots. A line may come before `ready` was sent
-//! (switch installers do not wait). A peer that is not a node is closed without a byte.
+//! The server says `ready`, the node one line, the server `done` as soon as the line is kept on its own disk,
+//! and only then the work is done, because a node waits for that word while it boots. A disk that hangs is
+//! not waited for. A line may come before `ready` was sent (switch installers do not wait). A peer that is
+//! not a node is closed without a byte.
 
 use crate::limits::{
     NODE_LINE_BYTES_MAX, NODE_LINE_TIME_MAX, NODE_SESSIONS_MAX, NODE_SESSIONS_PER_ADDRESS_MAX,
@@ -12,6 +13,7 @@ use dawn_serving::shares::{Callers, Limit, Place, Places};
 use dawn_wire::status::{ASK, ASK_NEXT, BOOTED, DONE, FAILED, NETBOOTING, PROBLEM, READY, STATUS};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -44,6 +46,9 @@ pub const STATUS_WORDS: [&str; 20] = [
 /// Words `nodelist.updatestatus` may hold.
 pub const UPDATE_STATUS_WORDS: [&str; 4] = ["syncing", "out-of-sync", "synced", FAILED];
 
+/// How long a report may take to its place on the disk; then the node hears `done` all the same, because
+/// its boot does not depend on the report.
+const KEEP_TIME_MAX: Duration = Duration::from_secs(5);
 /// Status words that count of a line: the last ones.
 const STATUS_WORDS_MAX: usize = 4;
 /// Characters kept of a line that is text.
@@ -145,8 +150,10 @@ fn printable(text: &str) -> String {
 pub trait NodeReports: Send + Sync + 'static {
     /// Node of an address, from memory: no DNS.
     fn node_at(&self, ip: IpAddr) -> Option<String>;
-    /// Does what the report asks; called on a blocking thread after `done` was sent. What it returns is
-    /// sent to the node line by line (`getpostscript`, `syncfiles`).
+    /// Puts what must not get lost of the report on disk; called on a blocking thread before `done` is sent.
+    fn keep(&self, node: &str, report: &NodeReport);
+    /// Does what a report asks that is kept; called on a blocking thread after `done` was sent. What it
+    /// returns is sent to the node line by line (`getpostscript`, `syncfiles`).
     fn report(&self, node: &str, report: NodeReport) -> Vec<String>;
     /// A machine that is not a node has connected.
     fn stranger(&self, ip: IpAddr);
@@ -207,9 +214,16 @@ async fn session(
     let Ok(line) = timeout(NODE_LINE_TIME_MAX, read_line(&mut stream)).await else { return Ok(()) };
     let Some(line) = line? else { return Ok(()) };
     place.keep();
+    let report = NodeReport::parse(&line);
+    let keeping = {
+        let (reports, node, report) = (Arc::clone(&reports), node.clone(), report.clone());
+        tokio::task::spawn_blocking(move || reports.keep(&node, &report))
+    };
+    if timeout(KEEP_TIME_MAX, keeping).await.is_err() {
+        tracing::warn!(peer = %ip, "the disk that keeps reports of nodes does not answer");
+    }
     // The node may be gone already; its report counts all the same.
     let answered = stream.write_all(format!("{DONE}\n").as_bytes()).await;
-    let report = NodeReport::parse(&line);
     let lines = tokio::task::spawn_blocking(move || reports.report(&node, report)).await.unwrap_or_default();
     answered?;
     if !lines.is_empty() {
@@ -275,6 +289,7 @@ mod tests {
         fn node_at(&self, ip: IpAddr) -> Option<String> {
             ip.is_loopback().then(|| "cn1".into())
         }
+        fn keep(&self, _: &str, _: &NodeReport) {}
         fn report(&self, node: &str, report: NodeReport) -> Vec<String> {
             self.0.lock().expect("lock").push((node.to_owned(), report));
             Vec::new()

@@ -7,13 +7,14 @@ use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
 use dawn_bootd::write_rights;
 use dawn_cluster::secrets::{self, MASK, Sensitivity};
 use dawn_cluster::{
-    Col, Edit, EditError, NodeName, Purpose, RowChange, RowChangeKind, Snapshot, Table, Text, col,
+    Away, Col, Edit, EditError, NodeName, Purpose, RowChange, RowChangeKind, Snapshot, Table, Text, col,
     own_directory,
 };
 use dawn_plan::local_path;
 use dawn_serving::disks::within;
 use dawn_statelite::site_keys_of;
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -69,14 +70,15 @@ impl Edits {
 /// does not work afterwards.
 ///
 /// No other change comes between that state and this one. `compute` only computes: what it says to the
-/// caller is held back until the model is free again. A refused change has changed nothing.
+/// caller is held back until the model is free again. A refused change has changed nothing. A database that
+/// is away is waited for.
 pub fn transact(
     ctx: &Ctx<'_>,
     out: &mut Out<'_>,
     dry_run: bool,
     compute: impl FnOnce(&Snapshot, &mut Out<'_>) -> Result<Edits, Stop>,
 ) -> Done {
-    out.hold();
+    let out = RefCell::new(out);
     let before = &ctx.snapshot;
     let compute = |snapshot: &Snapshot, out: &mut Out<'_>| {
         let edits = compute(snapshot, out)?;
@@ -91,12 +93,19 @@ pub fn transact(
     };
     let result = if dry_run {
         let would = |edits: Edits| Ok(before.outcome(&edits.0)?);
-        compute(before, out).and_then(would).map(|(rows, after)| (rows, Arc::new(after)))
+        compute(before, &mut out.borrow_mut()).and_then(would).map(|(rows, after)| (rows, Arc::new(after)))
     } else {
-        let write = |snapshot: &Snapshot| compute(snapshot, out).map(|edits| (edits.0, ()));
-        let written = ctx.model.transact(ctx.change_head(), write);
+        let write = |snapshot: &Snapshot| {
+            let out = &mut out.borrow_mut();
+            out.hold();
+            compute(snapshot, out).map(|edits| (edits.0, ()))
+        };
+        let mut wait = ctx.patience.of_command();
+        let waits = |away: &Away| wait.goes_on(away, &mut out.borrow_mut());
+        let written = ctx.model.transact_patiently(ctx.change_head(), waits, write);
         written.map(|(applied, ())| (applied.change.rows.clone(), applied.snapshot))
     };
+    let out = out.into_inner();
     out.release()?;
     let (rows, after) = result?;
     if dry_run {

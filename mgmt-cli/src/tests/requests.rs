@@ -231,11 +231,15 @@ fn reports_of_nodes_are_bounded() {
     use dawn_xcatd::node_status::{NodeReport, NodeReports};
     let bed = Bed::new(CLUSTER);
     bed.run("nodech cn1 groups,=mark");
+    let report = |report: NodeReport| {
+        bed.daemon.keep("cn1", &report);
+        bed.daemon.report("cn1", report);
+    };
     for round in 0..1500 {
         let words = ["failed", "booting", "failed", "synced", "failed"];
-        bed.daemon.report("cn1", NodeReport::Status(words.map(str::to_owned).to_vec()));
+        report(NodeReport::Status(words.map(str::to_owned).to_vec()));
         let apps = [(format!("app{round}"), "up".to_owned()), ("x".repeat(4000), "up".to_owned())];
-        bed.daemon.report("cn1", NodeReport::AppStatus(apps.to_vec()));
+        report(NodeReport::AppStatus(apps.to_vec()));
     }
     let events = bed.run("tabdump eventlog");
     assert_eq!(events.lines().count(), 2, "{events}");

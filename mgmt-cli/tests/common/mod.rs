@@ -87,7 +87,11 @@ impl Site {
 
     /// A daemon for commands, and the port where it takes them.
     pub(crate) fn serve(&self) -> (Command, u16) {
-        let (commands, status) = (free_port(), free_port());
+        self.serve_with_status(free_port())
+    }
+
+    fn serve_with_status(&self, status: u16) -> (Command, u16) {
+        let commands = free_port();
         let mut command = self.command();
         command.args(["serve", "--services", "xcatd", "--xcatd-port", &commands.to_string()]);
         command.args(["--status-port", &status.to_string(), "--data"]).arg(&self.data);
@@ -100,7 +104,8 @@ impl Site {
 
     /// The same; everything that can be logged goes to the file.
     pub(crate) fn start_logged(&self, log: Option<&Path>) -> Daemon {
-        let (mut command, port) = self.serve();
+        let status_port = free_port();
+        let (mut command, port) = self.serve_with_status(status_port);
         command.env("DAWN_LOG", "debug");
         let settings = ClientSettings {
             host: format!("127.0.0.1:{port}"),
@@ -111,7 +116,7 @@ impl Site {
             has_terminal: false,
             bypass: false,
         };
-        Daemon { child: ready(&mut command, log), settings }
+        Daemon { child: ready(&mut command, log), settings, status_port }
     }
 }
 
@@ -130,6 +135,8 @@ pub(crate) fn ask(settings: &ClientSettings, line: &str, stop: &AtomicBool) -> (
 pub(crate) struct Daemon {
     child: Child,
     pub settings: ClientSettings,
+    /// Where nodes report.
+    pub status_port: u16,
 }
 
 impl Daemon {

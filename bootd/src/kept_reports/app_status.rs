@@ -13,15 +13,25 @@ pub(super) const APP_STATE_BYTES_MAX: usize = 128;
 /// Bytes of the cell; less than [`APPS_PER_NODE_MAX`] programs with the longest names and states have.
 pub(super) const CELL_BYTES_MAX: usize = 4096;
 
-/// The cell after a report, and how many of the report's pairs were left out.
-pub(super) fn merged(cell: &str, report: &[(String, String)]) -> (String, usize) {
+/// How many of a report's pairs are left out.
+pub(crate) fn left_out(report: &[(String, String)]) -> usize {
+    report.iter().filter(|pair| !is_kept(pair)).count()
+}
+
+fn is_kept((app, state): &(String, String)) -> bool {
+    !app.is_empty() && fits(app, APP_NAME_BYTES_MAX) && fits(state, APP_STATE_BYTES_MAX)
+}
+
+/// The pairs of a cell.
+pub(super) fn pairs(cell: &str) -> Vec<(String, String)> {
+    let pairs = cell.split(',').filter_map(|pair| pair.split_once('='));
+    pairs.map(|(app, state)| (app.to_owned(), state.to_owned())).collect()
+}
+
+/// The cell after a report.
+pub(super) fn merged(cell: &str, report: &[(String, String)]) -> String {
     let mut list: Vec<(&str, &str)> = cell.split(',').filter_map(|pair| pair.split_once('=')).collect();
-    let mut left_out = 0;
-    for (app, state) in report {
-        if !fits(app, APP_NAME_BYTES_MAX) || app.is_empty() || !fits(state, APP_STATE_BYTES_MAX) {
-            left_out += 1;
-            continue;
-        }
+    for (app, state) in report.iter().filter(|pair| is_kept(pair)) {
         list.retain(|(known, _)| known != app);
         list.push((app, state));
     }
@@ -36,7 +46,7 @@ pub(super) fn merged(cell: &str, report: &[(String, String)]) -> (String, usize)
         kept.push(pair);
     }
     kept.reverse();
-    (kept.join(","), left_out)
+    kept.join(",")
 }
 
 /// Short enough, and without what would part pairs or go to a terminal.
@@ -48,15 +58,10 @@ fn fits(text: &str, bytes_max: usize) -> bool {
 mod tests {
     use super::*;
 
-    fn pairs(text: &str) -> Vec<(String, String)> {
-        let pair = |(a, b): (&str, &str)| (a.to_owned(), b.to_owned());
-        text.split(',').filter_map(|word| word.split_once('=')).map(pair).collect()
-    }
-
     #[test]
     fn reports() {
         let long = "x".repeat(APP_NAME_BYTES_MAX + 1);
-        for (cell, report, expected, left_out) in [
+        for (cell, report, expected, without) in [
             ("", "gpfs=up,ll=down", "gpfs=up,ll=down", 0),
             ("gpfs=up,ll=down", "gpfs=down", "ll=down,gpfs=down", 0),
             ("gpfs=up", "=x", "gpfs=up", 1),
@@ -64,7 +69,8 @@ mod tests {
             ("gpfs=up", &format!("ll={}", "x".repeat(APP_STATE_BYTES_MAX + 1)), "gpfs=up", 1),
             ("gpfs=up", "a\u{1b}=up", "gpfs=up", 1),
         ] {
-            assert_eq!(merged(cell, &pairs(report)), (expected.to_owned(), left_out), "{report}");
+            assert_eq!(merged(cell, &pairs(report)), expected, "{report}");
+            assert_eq!(left_out(&pairs(report)), without, "{report}");
         }
     }
 
@@ -73,13 +79,13 @@ mod tests {
         let mut cell = "old=up".to_owned();
         for round in 0..5000 {
             let name = format!("{round:0>60}");
-            cell = merged(&cell, &[(name.clone(), "u".repeat(100)), (format!("b{round}"), "u".into())]).0;
+            cell = merged(&cell, &[(name.clone(), "u".repeat(100)), (format!("b{round}"), "u".into())]);
             assert!(cell.len() <= CELL_BYTES_MAX && cell.split(',').count() <= APPS_PER_NODE_MAX);
             assert!(cell.contains(&name));
         }
         assert!(!cell.contains("old="));
         // A cell that is too large already becomes small with the next report.
         let large = (0..5000).map(|n| format!("a{n}=u")).collect::<Vec<_>>().join(",");
-        assert!(merged(&large, &pairs("gpfs=up")).0.split(',').count() <= APPS_PER_NODE_MAX);
+        assert!(merged(&large, &pairs("gpfs=up")).split(',').count() <= APPS_PER_NODE_MAX);
     }
 }
