@@ -40,7 +40,7 @@ pub fn lines(address: &StoreAddress) -> Vec<String> {
         format!("cfgloc={}", place.join("|")),
         engine,
         format!("dbname={}", server.dbname),
-        format!("dbhost={}", server.host),
+        format!("dbhost={}", server.host_names()),
         format!("dbadmin={}", server.user),
     ]
 }

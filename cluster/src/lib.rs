@@ -123,7 +123,7 @@ pub mod template;
 pub mod utf8;
 
 pub use away::Away;
-pub use cfgloc::{CfglocError, ServerAddress, StoreAddress};
+pub use cfgloc::{CfglocError, DatabaseHost, ServerAddress, StoreAddress};
 pub use change::{Change, LOG_ROWS_MAX, empty_key};
 pub use claim::Claim;
 pub use claims::{MachineFacts, NewClaim};

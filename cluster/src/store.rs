@@ -43,6 +43,8 @@ pub const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(8);
 /// Time for connecting, greeting included.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
+/// The same for each of several servers: the next one may be good.
+const CONNECT_TIME_OF_SEVERAL_MAX: Duration = Duration::from_secs(2);
 
 /// The form of a database that this program writes. It grows with every change of what stands where.
 ///

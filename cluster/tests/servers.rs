@@ -1,7 +1,7 @@
 //! The model on real PostgreSQL and MariaDB servers. Needs the Debian packages `postgresql` and
 //! `mariadb-server` and root; without them the tests fail.
 
-#![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests stop at the first surprise")]
 
 #[path = "servers/server.rs"]
 mod server;
@@ -250,7 +250,7 @@ fn long_texts(engine: Engine, address: &StoreAddress) {
             .user(Some(&at.user))
             .pass(Some(at.password.reveal()))
             .db_name(Some(&at.dbname))
-            .socket(Some(&at.host));
+            .socket(Some(&at.hosts[0].name));
         let mut connection = mysql::Conn::new(options).unwrap();
         mysql::prelude::Queryable::query_drop(&mut connection, "ALTER TABLE site MODIFY value TEXT").unwrap();
     }
@@ -287,6 +287,90 @@ fn everything(engine: Engine) {
     assert!(wrong.is_err());
     let rows = |dbname| dawn_cluster::first_table_with_rows(&server.admin(), dbname).unwrap();
     assert_eq!((rows("long"), rows("dawn_first"), rows("no_such")), (Some("site"), None, None));
+}
+
+/// The database on several servers, in this order.
+fn together(addresses: &[&StoreAddress]) -> StoreAddress {
+    let mut all = addresses[0].clone();
+    let (StoreAddress::Postgres(server) | StoreAddress::Mysql(server)) = &mut all else { panic!("a server") };
+    server.hosts = addresses.iter().flat_map(|one| one.server().unwrap().hosts.clone()).collect();
+    // What cfgloc says of it is what is used.
+    StoreAddress::parse(&all.cfgloc_line()).unwrap()
+}
+
+fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+/// One of several servers is used: not the dead one, not the one that can only be read, and after a failover
+/// the other one, without a change that fails.
+fn several_servers(engine: Engine) {
+    let (mut first, mut second) = (Server::start(engine), Server::start(engine));
+    let (a, b) = (first.database("pool"), second.database("pool"));
+    Model::open_at(&a).unwrap().apply(change(site("kept", "1"))).unwrap();
+    migrate(&Model::open_at(&a).unwrap().snapshot(), &Model::open_at(&b).unwrap(), "root", false).unwrap();
+    let mut nowhere = a.clone();
+    if let StoreAddress::Postgres(server) | StoreAddress::Mysql(server) = &mut nowhere {
+        server.hosts[0].name = "/nowhere/at/all".into();
+    }
+    second.make_read_only(true);
+    let pool = together(&[&nowhere, &b, &a]);
+    let model = Arc::new(Model::open_at(&pool).unwrap());
+    model.apply(change(site("where", "a"))).unwrap();
+    assert_eq!(Model::open_at(&a).unwrap().snapshot().site("where").as_deref(), Some("a"));
+    // Roles change: what was computed on the first server goes to the second one.
+    let _follower = model.follow().unwrap();
+    first.make_read_only(true);
+    second.make_read_only(false);
+    // PostgreSQL takes its settings over a moment later.
+    wait_until("the second server is not used", || {
+        drop(model.apply(change(site("where", "b"))));
+        let there = Model::open_at(&b).unwrap().snapshot();
+        there.site("where").as_deref() == Some("b")
+    });
+    assert_eq!(Model::open_at(&a).unwrap().snapshot().site("where").as_deref(), Some("a"));
+    assert_eq!(model.snapshot().site("kept").as_deref(), Some("1"));
+    first.make_read_only(false);
+    wait_until("the first server cannot be written", || {
+        Model::open_at(&a).unwrap().apply(change(site("ready", "1"))).is_ok()
+    });
+    second.kill();
+    model.apply(change(site("where", "a again"))).unwrap();
+    assert_eq!(Model::open_at(&a).unwrap().snapshot().site("where").as_deref(), Some("a again"));
+    // A server that is frozen is left, and a writer who can wait does not fail.
+    second.launch();
+    let frozen = together(&[&a, &b]);
+    let model = Arc::new(Model::open_at(&frozen).unwrap());
+    let _follower = model.follow().unwrap();
+    first.signal("STOP");
+    let write = |_: &Snapshot| Ok::<_, ModelError>((site("where", "b again"), ()));
+    model.transact_patiently(change(vec![]), |_| true, write).unwrap();
+    assert_eq!(Model::open_at(&b).unwrap().snapshot().site("where").as_deref(), Some("b again"));
+    assert_eq!(Model::open_at(&frozen).unwrap().snapshot().site("where").as_deref(), Some("b again"));
+    first.signal("CONT");
+    // None of them: the error names each.
+    second.make_read_only(true);
+    first.kill();
+    let mut text = String::new();
+    wait_until("a standby is used", || {
+        text = Model::open_at(&pool).err().map(|error| error.to_string()).unwrap_or_default();
+        text.contains("read-only")
+    });
+    assert!(text.contains("/nowhere/at/all: ") && text.matches("pool@").count() == 3, "{text}");
+}
+
+#[test]
+fn several_postgresql_servers() {
+    several_servers(Engine::Postgres);
+}
+
+#[test]
+fn several_mariadb_servers() {
+    several_servers(Engine::Mysql);
 }
 
 #[test]

@@ -3,14 +3,15 @@
 //! Tables are InnoDB with a binary collation, so that names compare as they do everywhere else here. MySQL
 //! does not notify clients of changes; other daemons ask for the last number.
 
-use super::server::{Client, Param, ServerDialect, ServerStore, TextRows};
-use super::{ANSWER_TIME_MAX, Bell, CONNECT_TIME_MAX, Dialect, IfMissing, LOCK_WAIT_MAX, Store, StoreError};
+use super::server::{self, Client, Param, ServerDialect, ServerStore, Target, TextRows};
+use super::{ANSWER_TIME_MAX, Bell, Dialect, IfMissing, LOCK_WAIT_MAX, Store, StoreError};
 use crate::cfgloc::ServerAddress;
 use crate::schema::Table;
 use mysql::prelude::Queryable;
 use mysql::{Conn, OptsBuilder, Params, Value};
 use std::io;
-use std::time::Duration;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::thread;
 
 /// What each connection begins with.
 fn session() -> Vec<String> {
@@ -49,6 +50,7 @@ static DIALECT: ServerDialect = ServerDialect {
          PRIMARY KEY (seq,part)) ENGINE=InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
     ],
     notify: None,
+    read_only_query: "SELECT CASE WHEN @@global.read_only OR @@global.innodb_read_only THEN '1' ELSE '0' END",
 };
 
 fn upsert(dialect: &Dialect, table: &Table) -> String {
@@ -66,25 +68,32 @@ pub(super) struct Mysql {
     connection: Conn,
 }
 
-fn connect(address: &ServerAddress, answer_time: Duration) -> Result<Conn, StoreError> {
+fn connect(target: &Target<'_>) -> Result<Conn, StoreError> {
+    let Target { address, host, connect_time, answer_time } = *target;
     let mut options = OptsBuilder::new()
         .user(Some(&address.user))
         .pass(Some(address.password.reveal()))
         .db_name(Some(&address.dbname).filter(|name| !name.is_empty()))
-        .tcp_connect_timeout(Some(CONNECT_TIME_MAX))
+        .tcp_connect_timeout(Some(connect_time))
         .read_timeout(Some(answer_time))
         .write_timeout(Some(answer_time))
         .init(session());
-    options = if address.host.starts_with('/') {
-        options.socket(Some(&address.host))
+    options = if host.name.starts_with('/') {
+        options.socket(Some(&host.name))
     } else {
-        options
-            .ip_or_hostname(Some(&address.host))
-            .tcp_port(address.port.unwrap_or(3306))
-            .prefer_socket(false)
+        options.ip_or_hostname(Some(&host.name)).tcp_port(host.port.unwrap_or(3306)).prefer_socket(false)
     };
-    let place = || format!("mysql:{}@{}", address.dbname, address.host);
-    Conn::new(options).map_err(|error| match &error {
+    let place = || target.place(DIALECT.engine);
+    // The greeting has the time limit of an answer, and no other can be given: a thread waits for it.
+    let (greeted, greeting) = sync_channel(1);
+    let greet = move || drop(greeted.send(Conn::new(options)));
+    let spawned = thread::Builder::new().name("dawn-mysql".into()).spawn(greet);
+    spawned.map_err(|error| StoreError::Other(format!("cannot start a thread: {error}")))?;
+    let connected = greeting.recv_timeout(connect_time).map_err(|error| match error {
+        RecvTimeoutError::Timeout => StoreError::Silent,
+        RecvTimeoutError::Disconnected => StoreError::Lost("the attempt to connect has ended".into()),
+    })?;
+    connected.map_err(|error| match &error {
         // Too many connections, a server that ends.
         mysql::Error::MySqlError(e) if !matches!(e.code, 1040 | 1053 | 1203) => {
             StoreError::Refused { place: place(), reason: e.message.clone() }
@@ -146,8 +155,8 @@ impl Client for Mysql {
         &DIALECT
     }
 
-    fn connect(address: &ServerAddress, answer_time: Duration) -> Result<Self, StoreError> {
-        connect(address, answer_time).map(|connection| Self { connection })
+    fn connect(target: &Target<'_>) -> Result<Self, StoreError> {
+        connect(target).map(|connection| Self { connection })
     }
 
     /// Keys are compared byte by byte, blanks at the end included; the two families name that differently.
@@ -185,7 +194,7 @@ pub(super) fn set_up(
     wanted: &ServerAddress,
     from_hosts: &[String],
 ) -> Result<(), StoreError> {
-    let mut connection = connect(admin, ANSWER_TIME_MAX)?;
+    let Mysql { mut connection } = server::connect(admin, ANSWER_TIME_MAX)?;
     let user = super::plain_name(&wanted.user)?;
     let dbname = super::plain_name(&wanted.dbname)?;
     let literal = |text: &str| Value::Bytes(text.as_bytes().to_vec()).as_sql(false);

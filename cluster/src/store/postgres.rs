@@ -3,8 +3,8 @@
 //! Connections without TLS, as xCAT makes them: keep the server on the same machine or a trusted
 //! network. Other daemons learn of a change by `NOTIFY`.
 
-use super::server::{Client, Param, ServerDialect, ServerStore, TextRows};
-use super::{ANSWER_TIME_MAX, Bell, CONNECT_TIME_MAX, Dialect, IfMissing, LOCK_WAIT_MAX, Store, StoreError};
+use super::server::{self, Client, Param, ServerDialect, ServerStore, Target, TextRows};
+use super::{ANSWER_TIME_MAX, Bell, Dialect, IfMissing, LOCK_WAIT_MAX, Store, StoreError};
 use crate::cfgloc::ServerAddress;
 use crate::schema::Table;
 use futures_util::TryStreamExt;
@@ -59,6 +59,8 @@ static DIALECT: ServerDialect = ServerDialect {
          PRIMARY KEY (seq,part))",
     ],
     notify: Some("NOTIFY dawn_change"),
+    read_only_query: "SELECT CASE WHEN pg_is_in_recovery() OR current_setting('transaction_read_only')='on' \
+                      THEN '1' ELSE '0' END",
 };
 
 fn upsert(dialect: &Dialect, table: &Table) -> String {
@@ -146,25 +148,26 @@ impl Drop for Outside {
     }
 }
 
-fn config(address: &ServerAddress) -> Config {
+fn config(Target { address, host, .. }: &Target<'_>) -> Config {
     let mut config = Config::new();
-    if address.host.starts_with('/') {
-        config.host_path(&address.host);
+    if host.name.starts_with('/') {
+        config.host_path(&host.name);
     } else {
-        config.host(&address.host);
+        config.host(&host.name);
     }
     config.dbname(&address.dbname).user(&address.user).password(address.password.reveal());
-    config.port(address.port.unwrap_or(5432)).application_name("dawn");
+    config.port(host.port.unwrap_or(5432)).application_name("dawn");
     config.keepalives_idle(Duration::from_secs(30)).tcp_user_timeout(Duration::from_secs(30));
     config
 }
 
-fn connect(address: &ServerAddress, answer_time: Duration) -> Result<Session, StoreError> {
-    let place = || format!("Pg:{}@{}", address.dbname, address.host);
+fn connect(target: &Target<'_>) -> Result<Session, StoreError> {
+    let (place, connect_time, answer_time) =
+        (|| target.place(DIALECT.engine), target.connect_time, target.answer_time);
     let no_runtime = |e: std::io::Error| StoreError::Other(format!("cannot start a runtime: {e}"));
     let runtime = Builder::new_current_thread().enable_all().build().map_err(no_runtime)?;
-    let config = config(address);
-    let connected = runtime.block_on(async { timeout(CONNECT_TIME_MAX, config.connect(NoTls)).await });
+    let config = config(target);
+    let connected = runtime.block_on(async { timeout(connect_time, config.connect(NoTls)).await });
     let connected = connected.map_err(|_| StoreError::Silent)?;
     let (client, mut connection) = connected.map_err(|error| {
         let (place, reason) = (place(), reason(&error));
@@ -248,8 +251,8 @@ impl Client for Pg {
         &DIALECT
     }
 
-    fn connect(address: &ServerAddress, answer_time: Duration) -> Result<Self, StoreError> {
-        outside(|| connect(address, answer_time)).map(|session| Self { client: Outside(Some(session)) })
+    fn connect(target: &Target<'_>) -> Result<Self, StoreError> {
+        outside(|| connect(target)).map(|session| Self { client: Outside(Some(session)) })
     }
 
     fn create_suffix(&mut self) -> Result<&'static str, StoreError> {
@@ -269,7 +272,7 @@ impl Client for Pg {
     }
 
     fn bell(address: &ServerAddress) -> Result<Option<Box<dyn Bell>>, StoreError> {
-        let mut client = Outside(Some(outside(|| connect(address, ANSWER_TIME_MAX))?));
+        let Self { mut client } = server::connect(address, ANSWER_TIME_MAX)?;
         client.with(|session| session.batch(&format!("LISTEN {CHANNEL}")))?;
         Ok(Some(Box::new(Listener { client })))
     }
@@ -295,11 +298,11 @@ impl Bell for Listener {
 /// Makes the user and the database of `wanted` on a running server, as far as they are missing; `admin` must
 /// be allowed to. An existing user gets the new password. Names must be plain: letters, digits, `_`.
 pub(super) fn set_up(admin: &ServerAddress, wanted: &ServerAddress) -> Result<(), StoreError> {
-    outside(|| make_user_and_database(admin, wanted))
+    let Pg { mut client } = server::connect(admin, ANSWER_TIME_MAX)?;
+    client.with(|session| make_user_and_database(session, wanted))
 }
 
-fn make_user_and_database(admin: &ServerAddress, wanted: &ServerAddress) -> Result<(), StoreError> {
-    let session = connect(admin, ANSWER_TIME_MAX)?;
+fn make_user_and_database(session: &Session, wanted: &ServerAddress) -> Result<(), StoreError> {
     let user = super::plain_name(&wanted.user)?;
     let dbname = super::plain_name(&wanted.dbname)?;
     let password = wanted.password.reveal().replace('\'', "''");
@@ -313,6 +316,5 @@ fn make_user_and_database(admin: &ServerAddress, wanted: &ServerAddress) -> Resu
             "CREATE DATABASE \"{dbname}\" OWNER \"{user}\" ENCODING 'UTF8' TEMPLATE template0"
         ))?;
     }
-    session.close();
     Ok(())
 }

@@ -7,6 +7,10 @@
 //! A change is written by its net effect: rows that go or change their key are deleted, all others are put by
 //! multi-row upserts, so that a change of ten thousand rows is a few dozen round trips.
 //!
+//! Of several servers one is used at a time: the first that answers and, unless `cfgloc` says otherwise, can
+//! be written. A server that turns out to be read-only (it has become a standby) is left, as one that is lost
+//! is; the search goes on with the one after it.
+//!
 //! A lost connection fails the change in hand; the next one connects again. A server that is silent for
 //! [`ANSWER_TIME_MAX`](super::ANSWER_TIME_MAX) counts as lost, and for [`SILENT_PAUSE`] nobody asks it again:
 //! all who queued up after the one who waited get the error at once. If it broke during a commit, the log
@@ -14,10 +18,10 @@
 //! write the tables without going through the log are noticed only when everything is loaded again.
 
 use super::{
-    ANSWER_TIME_MAX, Bell, CORE_TABLES, Dialect, IfMissing, Loaded, META_QUERY, META_TABLE, Meta, RowReader,
-    Store, StoreError, check_core_tables, meta_statements,
+    ANSWER_TIME_MAX, Bell, CONNECT_TIME_MAX, CONNECT_TIME_OF_SEVERAL_MAX, CORE_TABLES, Dialect, IfMissing,
+    Loaded, META_QUERY, META_TABLE, Meta, RowReader, Store, StoreError, check_core_tables, meta_statements,
 };
-use crate::cfgloc::ServerAddress;
+use crate::cfgloc::{DatabaseHost, ServerAddress};
 use crate::effect::Effect;
 use crate::log::{LogEntry, Pruning, SHARES, Stored, encode, read_parts};
 use crate::row::Row;
@@ -72,13 +76,31 @@ pub(super) struct ServerDialect {
     pub(super) own_tables: &'static [&'static str],
     /// Notifies others of a change, inside its transaction.
     pub(super) notify: Option<&'static str>,
+    /// `0` if the server can be written.
+    pub(super) read_only_query: &'static str,
+}
+
+/// Where a connection goes.
+pub(super) struct Target<'a> {
+    pub(super) address: &'a ServerAddress,
+    pub(super) host: &'a DatabaseHost,
+    pub(super) connect_time: Duration,
+    /// A silence of the server longer than this ends the connection.
+    pub(super) answer_time: Duration,
+}
+
+impl Target<'_> {
+    /// How errors name it.
+    pub(super) fn place(&self, engine: &str) -> String {
+        let port = self.host.port.map(|port| format!(":{port}")).unwrap_or_default();
+        format!("{engine}:{}@{}{port}", self.address.dbname, self.host.name)
+    }
 }
 
 /// A connection.
 pub(super) trait Client: Send + Sized {
     fn dialect() -> &'static ServerDialect;
-    /// Connects; a silence of the server longer than `answer_time` ends the connection.
-    fn connect(address: &ServerAddress, answer_time: Duration) -> Result<Self, StoreError>;
+    fn connect(target: &Target<'_>) -> Result<Self, StoreError>;
     /// Follows `CREATE TABLE …`.
     fn create_suffix(&mut self) -> Result<&'static str, StoreError>;
     /// Runs statements without parameters.
@@ -89,10 +111,87 @@ pub(super) trait Client: Send + Sized {
     fn bell(address: &ServerAddress) -> Result<Option<Box<dyn Bell>>, StoreError>;
 }
 
+/// Connects to the first server that will do.
+pub(super) fn connect<C: Client>(address: &ServerAddress, answer_time: Duration) -> Result<C, StoreError> {
+    connect_from(address, 0, answer_time).map(|(client, _)| client)
+}
+
+/// The same; the search begins with the server at this place of the list. Gives the place of the one that was
+/// found.
+fn connect_from<C: Client>(
+    address: &ServerAddress,
+    first: usize,
+    answer_time: Duration,
+) -> Result<(C, usize), StoreError> {
+    let count = address.hosts.len();
+    let connect_time = if count > 1 { CONNECT_TIME_OF_SEVERAL_MAX } else { CONNECT_TIME_MAX };
+    let mut errors = Vec::new();
+    for at in (0..count).map(|step| (first + step) % count) {
+        let Some(host) = address.hosts.get(at) else { continue };
+        let target = Target { address, host, connect_time, answer_time };
+        match C::connect(&target).and_then(|client| writable(client, &target)) {
+            Ok(client) => return Ok((client, at)),
+            Err(error) => errors.push((target.place(C::dialect().engine), error)),
+        }
+    }
+    Err(none_of(errors))
+}
+
+/// The connection, if its server is one to write to or need not be.
+fn writable<C: Client>(mut client: C, target: &Target<'_>) -> Result<C, StoreError> {
+    if target.address.needs_writable() {
+        check_writable(&mut client)?;
+    }
+    Ok(client)
+}
+
+/// Refuses a server that can only be read.
+fn check_writable<C: Client>(client: &mut C) -> Result<(), StoreError> {
+    let rows = client.rows(C::dialect().read_only_query, &[])?;
+    match rows.first().and_then(|row| row.first()) {
+        Some(Some(text)) if text == "0" => Ok(()),
+        _ => Err(StoreError::ReadOnly),
+    }
+}
+
+/// The error of several servers: what each of them said. A single one says it itself.
+fn none_of(errors: Vec<(String, StoreError)>) -> StoreError {
+    let lets_nobody_in = |error: &StoreError| matches!(error, StoreError::Refused { .. });
+    let all_silent = errors.iter().all(|(_, error)| matches!(error, StoreError::Silent));
+    let all_refuse = errors.iter().all(|(_, error)| lets_nobody_in(error));
+    let (places, reasons): (Vec<String>, Vec<String>) = errors
+        .iter()
+        .map(|(place, error)| {
+            let reason = match error {
+                StoreError::Open { reason, .. } | StoreError::Refused { reason, .. } => reason.clone(),
+                StoreError::ReadOnly => "it is read-only (a standby)".to_owned(),
+                StoreError::Silent => "it does not answer".to_owned(),
+                other => other.to_string(),
+            };
+            (place.clone(), format!("{place}: {reason}"))
+        })
+        .unzip();
+    match errors.len() {
+        // What each attempt cost was its whole time limit.
+        _ if all_silent => StoreError::Silent,
+        1 => match errors.into_iter().next() {
+            Some((place, StoreError::ReadOnly)) => {
+                StoreError::Open { place, reason: "it is read-only (a standby)".to_owned() }
+            }
+            Some((_, error)) => error,
+            None => StoreError::Silent,
+        },
+        _ if all_refuse => StoreError::Refused { place: places.join(", "), reason: reasons.join("; ") },
+        _ => StoreError::Open { place: "on any of its servers".to_owned(), reason: reasons.join("; ") },
+    }
+}
+
 /// See the module's text.
 pub(super) struct ServerStore<C> {
     address: ServerAddress,
     client: Option<C>,
+    /// The place in the list of servers where the next search begins.
+    at: usize,
     open: bool,
     /// A silent server is not asked before this time.
     silent_until: Option<Instant>,
@@ -105,6 +204,7 @@ impl<C: Client> ServerStore<C> {
         let mut store = Self {
             address: address.clone(),
             client: None,
+            at: 0,
             open: false,
             silent_until: None,
             pruning: Pruning::default(),
@@ -119,19 +219,35 @@ impl<C: Client> ServerStore<C> {
         }
         match &mut self.client {
             Some(client) => Ok(client),
-            slot => Ok(slot.insert(C::connect(&self.address, ANSWER_TIME_MAX)?)),
+            slot => {
+                let (client, at) = connect_from(&self.address, self.at, ANSWER_TIME_MAX)?;
+                if at != self.at
+                    && let Some(host) = self.address.hosts.get(at)
+                {
+                    tracing::info!(host = host.name, "the database is on another server now");
+                }
+                self.at = at;
+                Ok(slot.insert(client))
+            }
         }
     }
 
     /// Runs with the connection; drops it if it is lost.
     fn with<T>(&mut self, work: impl FnOnce(&mut C) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let result = self.client().and_then(work);
+        let is_standby = matches!(result, Err(StoreError::ReadOnly)) && self.address.needs_writable();
         if let Err(error) = &result
-            && error.ends_connection()
+            && (error.ends_connection() || is_standby)
         {
-            self.client = None;
+            // One that was connected is not the one to begin with; where none was, all have been tried.
+            let was_connected = self.client.take().is_some();
+            let others = self.address.hosts.len() > 1 && was_connected;
+            if others {
+                self.at = (self.at + 1) % self.address.hosts.len();
+            }
             self.open = false;
-            if matches!(error, StoreError::Silent) && self.silent_until.is_none_or(|t| t <= Instant::now()) {
+            let is_silent = matches!(error, StoreError::Silent) && !others;
+            if is_silent && self.silent_until.is_none_or(|t| t <= Instant::now()) {
                 self.silent_until = Some(Instant::now() + SILENT_PAUSE);
             }
         }
@@ -142,7 +258,11 @@ impl<C: Client> ServerStore<C> {
     fn with_idle<T>(&mut self, work: impl Fn(&mut C) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let had_connection = self.client.is_some();
         match self.with(&work) {
-            Err(StoreError::Lost(_)) if had_connection && !self.open => self.with(&work),
+            Err(StoreError::Lost(_) | StoreError::ReadOnly)
+                if had_connection && self.client.is_none() && !self.open =>
+            {
+                self.with(&work)
+            }
             result => result,
         }
     }
@@ -150,7 +270,7 @@ impl<C: Client> ServerStore<C> {
     fn create_missing(&mut self, if_missing: IfMissing) -> Result<(), StoreError> {
         let dialect = C::dialect();
         let address = self.address.clone();
-        let place = || format!("{} on {}", address.dbname, address.host);
+        let place = || format!("{} on {}", address.dbname, address.host_names());
         self.with(|client| {
             if if_missing == IfMissing::Refuse {
                 let existing = existing(client)?;
@@ -213,7 +333,7 @@ fn run_slowly<C: Client>(address: &ServerAddress, statements: &[String]) -> Resu
     if statements.is_empty() {
         return Ok(());
     }
-    let mut client = C::connect(address, WIDEN_TIME_MAX)?;
+    let mut client = connect::<C>(address, WIDEN_TIME_MAX)?;
     statements.iter().try_for_each(|sql| client.batch(sql))
 }
 
@@ -235,12 +355,12 @@ pub(super) fn first_table_with_rows<C: Client>(
     admin: &ServerAddress,
     dbname: &str,
 ) -> Result<Option<&'static str>, StoreError> {
-    let databases = C::connect(admin, ANSWER_TIME_MAX)?.rows(C::dialect().databases_query, &[])?;
+    let databases = connect::<C>(admin, ANSWER_TIME_MAX)?.rows(C::dialect().databases_query, &[])?;
     if !databases.iter().flatten().flatten().any(|name| name == dbname) {
         return Ok(None);
     }
     let there = ServerAddress { dbname: dbname.to_owned(), ..admin.clone() };
-    let mut client = C::connect(&there, ANSWER_TIME_MAX)?;
+    let mut client = connect::<C>(&there, ANSWER_TIME_MAX)?;
     let existing = existing(&mut client)?;
     for table in schema().tables().iter().filter(|table| existing.contains_key(table.name)) {
         let sql = format!("SELECT 1 FROM {} LIMIT 1", C::dialect().base.name(table.name));
@@ -257,7 +377,7 @@ pub(super) fn all_tables<C: Client>(
     wanted: impl Fn(&str) -> bool,
 ) -> Result<Vec<(String, Vec<String>, TextRows)>, StoreError> {
     let dialect = C::dialect();
-    let mut client = C::connect(address, ANSWER_TIME_MAX)?;
+    let mut client = connect::<C>(address, ANSWER_TIME_MAX)?;
     client.batch(dialect.begin_read)?;
     let tables: BTreeMap<_, _> = existing(&mut client)?.into_iter().collect();
     let mut found = Vec::new();
@@ -505,7 +625,11 @@ impl<C: Client> Store for ServerStore<C> {
     }
 
     fn begin(&mut self) -> Result<u64, StoreError> {
+        let needs_writable = self.address.needs_writable();
         let seq = self.with_idle(|client| {
+            if needs_writable {
+                check_writable(client)?;
+            }
             client.batch("BEGIN")?;
             last_seq(client, " FOR UPDATE")
         });

@@ -1,6 +1,6 @@
 //! Real database servers in a temporary directory, reached by a socket file, gone with the value.
 
-use dawn_cluster::{Secret, ServerAddress, StoreAddress};
+use dawn_cluster::{DatabaseHost, Secret, ServerAddress, StoreAddress};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -134,8 +134,40 @@ impl Server {
     /// Stops (`STOP`) or continues (`CONT`) every process of the server, as a disk that hangs would.
     pub(super) fn signal(&self, signal: &str) {
         let main = self.child.as_ref().unwrap().id().to_string();
+        let signal = format!("-{signal}");
+        run(Command::new("kill").args([&signal, &main]));
+        // One that ends by itself meanwhile needs no signal.
         let children = fs::read_to_string(format!("/proc/{main}/task/{main}/children")).unwrap();
-        run(Command::new("kill").arg(format!("-{signal}")).arg(&main).args(children.split_whitespace()));
+        for child in children.split_whitespace() {
+            Command::new("kill").args([&signal, child]).stderr(Stdio::null()).status().unwrap();
+        }
+    }
+
+    /// Runs a statement as the administrator.
+    pub(super) fn sql(&self, statement: &str) {
+        let host = format!("--host={}", self.host());
+        match self.engine {
+            Engine::Postgres => {
+                let mut command = as_postgres(&program("psql", "postgresql-client"));
+                run(command.args([&host, "--username=postgres", "-c", statement]));
+            }
+            Engine::Mysql => {
+                let mut command = Command::new(program("mariadb", "mariadb-client"));
+                let socket = format!("--socket={}", self.host());
+                run(command.args(["--no-defaults", "--user=root", &socket, "-e", statement]));
+            }
+        }
+    }
+
+    /// Makes the server one that can only be read, as a standby is, or one that can be written.
+    pub(super) fn make_read_only(&self, read_only: bool) {
+        match self.engine {
+            Engine::Postgres => {
+                self.sql(&format!("ALTER SYSTEM SET default_transaction_read_only={read_only}"));
+                self.sql("SELECT pg_reload_conf()");
+            }
+            Engine::Mysql => self.sql(&format!("SET GLOBAL read_only={}", u8::from(read_only))),
+        }
     }
 
     fn host(&self) -> String {
@@ -146,13 +178,8 @@ impl Server {
     }
 
     fn wrap(&self, dbname: &str, user: &str, password: &str) -> StoreAddress {
-        let address = ServerAddress {
-            dbname: dbname.into(),
-            host: self.host(),
-            port: None,
-            user: user.into(),
-            password: Secret::new(password),
-        };
+        let host = DatabaseHost { name: self.host(), port: None };
+        let address = ServerAddress::on(host, dbname, user, Secret::new(password));
         match self.engine {
             Engine::Postgres => StoreAddress::Postgres(address),
             Engine::Mysql => StoreAddress::Mysql(address),

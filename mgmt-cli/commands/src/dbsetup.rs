@@ -6,7 +6,9 @@
 
 use dawn_bootd::command::Ctx;
 use dawn_bootd::output::{Deed, Done, Out, Stop};
-use dawn_cluster::{ModelError, Secret, ServerAddress, StoreAddress, first_table_with_rows, set_up_server};
+use dawn_cluster::{
+    DatabaseHost, ModelError, Secret, ServerAddress, StoreAddress, first_table_with_rows, set_up_server,
+};
 
 /// What both commands understand. Values stand after `=`, since a word of its own would stop the client from
 /// reading its input.
@@ -86,13 +88,8 @@ pub fn run(place: &Place, server: Server, ctx: &Ctx<'_>, out: &mut Out<'_>) -> D
         Stop::usage("no password: pipe it in as the first line, or set the variable that --help names")
     })?;
     let at = |user: &str, dbname: &str, password: &str| {
-        (server.address)(ServerAddress {
-            dbname: dbname.to_owned(),
-            host: place.host.clone(),
-            port: place.port,
-            user: user.to_owned(),
-            password: Secret::new(password),
-        })
+        let host = DatabaseHost { name: place.host.clone(), port: place.port };
+        (server.address)(ServerAddress::on(host, dbname, user, Secret::new(password)))
     };
     let wanted = at(&server.user, &place.dbname, password);
     refuse_own(ctx.model.address().as_ref(), &wanted)?;
@@ -127,7 +124,7 @@ fn refuse_own(current: Option<&StoreAddress>, wanted: &StoreAddress) -> Done {
     let (Some(here), Some(there)) = (current.and_then(StoreAddress::server), wanted.server()) else {
         return Ok(());
     };
-    let same_user = here.host == there.host && here.port == there.port && here.user == there.user;
+    let same_user = here.user == there.user && here.hosts.iter().any(|host| there.hosts.contains(host));
     if !same_user {
         return Ok(());
     }
@@ -146,13 +143,10 @@ fn show(place: &Place, server: &Server, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Don
     let to = match (place.back, ctx.model.directory()) {
         (true, Some(directory)) => StoreAddress::Sqlite(directory.to_owned()),
         (true, None) => return Err(Stop::conflict("this daemon has no data directory")),
-        (false, _) => (server.address)(ServerAddress {
-            dbname: place.dbname.clone(),
-            host: place.host.clone(),
-            port: place.port,
-            user: server.user.clone(),
-            password: Secret::new(""),
-        }),
+        (false, _) => {
+            let host = DatabaseHost { name: place.host.clone(), port: place.port };
+            (server.address)(ServerAddress::on(host, &place.dbname, &server.user, Secret::new("")))
+        }
     };
     if !place.back && !place.no_create {
         let would = |kind, name: &str| Deed::new("would make", kind, name).with("host", place.host.as_str());

@@ -63,7 +63,7 @@ impl LocalCommand for Args {
         if !self.overwrite && schema().tables().iter().any(|table| now.row_count(table.id) > 0) {
             let place = match address.server() {
                 None => data.display().to_string(),
-                Some(server) => format!("the database {} on {}", server.dbname, server.host),
+                Some(server) => format!("the database {} on {}", server.dbname, server.host_names()),
             };
             let error = CommandError::conflict(format!("{place} has tables with rows"));
             let hint = "--dry-run shows what a restore would change; --overwrite replaces the tables.";

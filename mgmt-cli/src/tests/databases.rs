@@ -18,7 +18,7 @@ use server::{Engine, Server};
 fn there_and_back(engine: Engine, command: &str, admin: &str) {
     let server = Server::start(engine);
     let admin_address = server.admin();
-    let host = &admin_address.server().expect("a server").host;
+    let host = admin_address.server().expect("a server").host_names();
     let bed = Bed::on_disk("nodelist node=n1 groups=all\npolicy priority=1 name=root rule=allow");
     let set_up = format!("{command} --host={host} --admin={admin}");
     for refused in ["-o", if engine == Engine::Postgres { "-a 10.0.0.2" } else { "-u" }] {
