@@ -6,6 +6,7 @@ use crate::discovery::Discovery;
 use crate::files::{Files, FilesError};
 use crate::image_index::ImageIndex;
 use crate::kept_reports::KeptReports;
+use crate::saved_tables::SavedTables;
 use crate::watch::Watcher;
 use arc_swap::ArcSwapOption;
 use dawn_cluster::Model;
@@ -106,6 +107,8 @@ pub struct Appliance {
     pub discovery: Arc<Discovery>,
     /// What nodes have reported and the tables do not have yet.
     pub kept: Arc<KeptReports>,
+    /// The tables on this daemon's own disk.
+    pub(crate) saved: SavedTables,
     /// Who hears what services report of nodes.
     pub watcher: Arc<Watcher>,
     /// What NFS lays over the roots of statelite nodes.
@@ -129,6 +132,7 @@ impl Appliance {
             LiveRoots::new(Arc::clone(&model), Arc::clone(&addresses), Arc::clone(&bus), &settings.data);
         let generations = Arc::new(Generations::open(settings.data.join("generations")));
         let kept = Arc::new(KeptReports::open(&settings.data));
+        let saved = SavedTables::new(&settings.data);
         let (images, leases, name_servers) = Default::default();
         let live = Arc::new(live);
         Self {
@@ -141,6 +145,7 @@ impl Appliance {
             answers,
             discovery,
             kept,
+            saved,
             watcher,
             live,
             generations,

@@ -1,5 +1,6 @@
 //! What goes on besides the services as long as they run: looks at the addresses of this machine, at the
-//! images on disk, at the memory in use and at reports of nodes that wait for the database.
+//! images on disk, at the memory in use, at reports of nodes that wait for the database and at tables that
+//! have changed since they were stored.
 
 use crate::address;
 use crate::appliance::Appliance;
@@ -13,6 +14,9 @@ use tokio::time::sleep;
 /// How often reports that wait are tried again.
 const REPORTS_PERIOD: Duration = Duration::from_secs(1);
 
+/// How often tables that have changed are looked for, to be stored.
+const TABLES_PERIOD: Duration = Duration::from_secs(1);
+
 /// All of them.
 pub(crate) fn tasks(here: &Here, stop: &Stop) -> Vec<Task> {
     let appliance = || Arc::clone(&here.appliance);
@@ -20,6 +24,7 @@ pub(crate) fn tasks(here: &Here, stop: &Stop) -> Vec<Task> {
         Task::until(stop.clone(), "addresses", follow_addresses(appliance())),
         Task::until(stop.clone(), "images", follow_images(appliance())),
         Task::until(stop.clone(), "reports of nodes", write_reports(appliance())),
+        Task::until(stop.clone(), "stored tables", store_tables(appliance())),
         Task::until(stop.clone(), "memory", watch_memory(here.budget.memory)),
     ]
 }
@@ -55,5 +60,15 @@ async fn write_reports(appliance: Arc<Appliance>) {
             let appliance = Arc::clone(&appliance);
             let _ = tokio::task::spawn_blocking(move || appliance.kept.write(&appliance.model)).await;
         }
+    }
+}
+
+/// Stores the tables after changes, for a daemon that starts while their database is away.
+async fn store_tables(appliance: Arc<Appliance>) {
+    loop {
+        sleep(TABLES_PERIOD).await;
+        let appliance = Arc::clone(&appliance);
+        let store = move || appliance.saved.keep_up(&appliance.model, false);
+        let _ = tokio::task::spawn_blocking(store).await;
     }
 }

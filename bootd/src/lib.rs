@@ -52,6 +52,7 @@ pub mod owner;
 pub mod patience;
 pub mod requests;
 pub mod root_password;
+mod saved_tables;
 pub mod serve;
 pub mod services;
 mod set_id;

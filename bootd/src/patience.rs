@@ -1,11 +1,12 @@
-//! How long a command that writes waits for a database that is away.
+//! A database that is away, for commands: what their callers hear of it, and how long those that write wait.
 //!
 //! Nothing of the change has been computed or sent by then, so waiting has no effect but time. A command that
 //! waits keeps its place among the commands that run at a time; a part of the places is left to commands that
 //! only read.
 
+use crate::clock::local_time;
 use crate::output::Out;
-use dawn_cluster::Away;
+use dawn_cluster::{Away, Snapshot};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,13 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 const QUIET_MAX: Duration = Duration::from_secs(3);
 /// Commands that wait at a time; half of those that run at a time.
 const WAITING_MAX: usize = dawn_xcatd::limits::COMMANDS_DEFAULT / 2;
+
+/// Since when the database is away, why, and what is served meanwhile.
+pub fn state(away: &Away, snapshot: &Snapshot) -> String {
+    let (seconds, reason, change) = (away.since.elapsed().as_secs(), &away.error, snapshot.seq());
+    let of = away.saved_at_ms.map(|at| format!(", stored {}", local_time(at))).unwrap_or_default();
+    format!("the database is away for {seconds} s ({reason}); change {change}{of} is served")
+}
 
 /// The commands of a daemon that wait.
 #[derive(Debug, Default)]
@@ -77,7 +85,7 @@ mod tests {
     #[test]
     fn half_of_the_places_are_left_to_readers() {
         let (patience, mut sink) = (Patience::default(), Vec::<Response>::new());
-        let away = Away { since: Instant::now(), error: StoreError::Silent };
+        let away = Away { since: Instant::now(), error: StoreError::Silent, saved_at_ms: None };
         let mut out = Out::new(&mut sink);
         let mut waits: Vec<Wait<'_>> = (0..WAITING_MAX).map(|_| patience.of_command()).collect();
         assert!(waits.iter_mut().all(|wait| wait.goes_on(&away, &mut out)));

@@ -3,12 +3,15 @@
 use crate::address::host_name;
 use crate::appliance::{Appliance, Ports, Settings};
 use crate::budget::{self, MEMORY_MIN};
+use crate::clock;
 use crate::command::Registry;
 use crate::daemon::{self, Daemon};
 use crate::owner::{DAEMON, Owner};
+use crate::saved_tables;
 use crate::services::{self, CommandPort};
 use crate::supervisor;
 use anyhow::{Context, Result};
+use dawn_cluster::saved::Saved;
 use dawn_cluster::{Model, ModelError, Snapshot, StoreAddress, StoreError};
 use dawn_tftp::TransferPorts;
 use dawn_xcatd::certificates::Authority;
@@ -17,9 +20,14 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
 
+/// How long a daemon whose tables are on its own disk waits for their database.
+const SAVED_PATIENCE: Duration = Duration::from_secs(2);
+/// Time between its attempts.
+const SAVED_PAUSE: Duration = Duration::from_millis(500);
 /// Pauses after the first failures to reach the database server, then the one between all further attempts.
 const DATABASE_PAUSES: [Duration; 3] =
     [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
@@ -195,6 +203,7 @@ async fn serve(args: &Args, given: &Given, registry: Registry) -> Result<()> {
     };
     tell(notify, "STOPPING=1");
     running.stop().await;
+    let _ = tokio::task::spawn_blocking(move || appliance.saved.keep_up(&appliance.model, true)).await;
     match ended {
         Some(service) => anyhow::bail!("the service {service} has ended by itself; the log above says why"),
         None => Ok(()),
@@ -202,28 +211,71 @@ async fn serve(args: &Args, given: &Given, registry: Registry) -> Result<()> {
 }
 
 /// Opens the database. A server that is not up yet (both machines come back from a power failure, say) is
-/// asked until it is there; what waiting does not repair, a wrong password for one, ends the start.
+/// asked until it is there, unless the tables are on this disk, too: then they are served after a moment.
+/// What waiting does not repair, a wrong password for one, ends the start.
 async fn open_patiently(data: &Path, address: &StoreAddress) -> Result<Model> {
     let mut pauses = DATABASE_PAUSES.iter();
+    let begun = Instant::now();
+    let mut looks_at_disk = address.server().is_some();
     loop {
         let (directory, place) = (data.to_owned(), address.clone());
-        let opened = tokio::task::spawn_blocking(move || Model::open_in(&directory, &place)).await?;
-        match opened {
+        let mut opening = tokio::task::spawn_blocking(move || Model::open_in(&directory, &place));
+        if looks_at_disk {
+            let moment = SAVED_PATIENCE.saturating_sub(begun.elapsed());
+            let failed = match timeout(moment, &mut opening).await {
+                Err(_) => StoreError::Silent,
+                Ok(opened) => match opened? {
+                    Err(ModelError::Store(error)) if error.is_passing() => error,
+                    opened => return described(opened, data),
+                },
+            };
+            if begun.elapsed() < SAVED_PATIENCE {
+                tokio::time::sleep(SAVED_PAUSE).await;
+                continue;
+            }
+            looks_at_disk = false;
+            if let Some(saved) = stored_tables(data, address).await {
+                return Ok(serve_saved(data, address, saved, failed));
+            }
+            continue;
+        }
+        match opening.await? {
             Err(ModelError::Store(error)) if address.server().is_some() && error.is_passing() => {
                 let pause = pauses.next().copied().unwrap_or(DATABASE_PAUSE_MAX);
                 tracing::warn!("{error}; next attempt in {} s", pause.as_secs());
                 tokio::time::sleep(pause).await;
             }
-            Err(error @ ModelError::Store(StoreError::Missing { .. })) => {
-                anyhow::bail!(
-                    "{error}\nNothing is served: without its tables this machine would not know any node.\n\
-                     Hint: put the database back from a backup, or begin with an empty one: dawn init --data {}",
-                    data.display()
-                );
-            }
-            opened => return Ok(opened?),
+            opened => return described(opened, data),
         }
     }
+}
+
+/// A start that fails says what is to be done where there is no database.
+fn described(opened: Result<Model, ModelError>, data: &Path) -> Result<Model> {
+    match opened {
+        Err(error @ ModelError::Store(StoreError::Missing { .. })) => anyhow::bail!(
+            "{error}\nNothing is served: without its tables this machine would not know any node.\n\
+             Hint: put the database back from a backup, or begin with an empty one: dawn init --data {}",
+            data.display()
+        ),
+        opened => Ok(opened?),
+    }
+}
+
+/// The tables of this disk, if they are those of the database.
+async fn stored_tables(data: &Path, address: &StoreAddress) -> Option<Saved> {
+    let (directory, place) = (data.to_owned(), address.clone());
+    let read = tokio::task::spawn_blocking(move || saved_tables::read(&directory, &place)).await;
+    read.ok()?.unwrap_or_else(|error| {
+        tracing::error!("{error}; it is not used, should the database be away");
+        None
+    })
+}
+
+fn serve_saved(data: &Path, address: &StoreAddress, saved: Saved, error: StoreError) -> Model {
+    let (change, at) = (saved.snapshot().seq(), clock::local_time(saved.at_ms));
+    tracing::warn!(%error, "serving change {change} of {at}; the database is away");
+    Model::open_saved(data, address, saved, error)
 }
 
 /// A mistyped name would leave every machine without an answer, and no message would say so.

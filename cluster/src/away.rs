@@ -17,6 +17,9 @@ pub struct Away {
     pub since: Instant,
     /// Why, as it was first noticed.
     pub error: StoreError,
+    /// When the tables that are served meanwhile were stored, milliseconds since 1970-01-01 UTC; `None` if
+    /// they are those that the database had when it was last seen.
+    pub saved_at_ms: Option<i64>,
 }
 
 /// What is known of the database.
@@ -41,13 +44,19 @@ impl Presence {
         self.away().filter(|away| is_followed && matches!(away.error, StoreError::Silent))
     }
 
+    /// The database is away from the start, and tables that were stored at this time are served.
+    pub(crate) fn begin_away(&self, error: StoreError, at_ms: i64) {
+        *self.lock() = Some(Arc::new(Away { since: Instant::now(), error, saved_at_ms: Some(at_ms) }));
+    }
+
     /// Notes how a question has ended, and passes it on.
     pub(crate) fn note<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         let mut away = self.lock();
         match (&result, &*away) {
             (Err(error), None) if error.is_away() => {
                 tracing::warn!(%error, "the database is away; nodes are served from memory");
-                *away = Some(Arc::new(Away { since: Instant::now(), error: error.clone() }));
+                let (since, error) = (Instant::now(), error.clone());
+                *away = Some(Arc::new(Away { since, error, saved_at_ms: None }));
             }
             (Err(error), Some(_)) if error.is_away() => {}
             (_, Some(gone)) => {

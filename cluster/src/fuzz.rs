@@ -1,6 +1,7 @@
 //! Entries for fuzzing: any bytes in, no panic, and what must hold holds.
 
 use crate::log;
+use crate::saved;
 use crate::{Noderange, Snapshot, template};
 use std::sync::LazyLock;
 
@@ -54,6 +55,11 @@ pub fn change_log(bytes: &[u8]) {
     let _ = log::undo_edits(&CLUSTER, &entry);
 }
 
+/// A snapshot on disk.
+pub fn saved_tables(bytes: &[u8]) {
+    saved::fuzz(bytes);
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
@@ -61,12 +67,15 @@ mod tests {
         for seed in [
             "all,-n1@d",
             "|n(\\d+)|x($1)|\nn12",
+            "{\"owner\":\"me\",\"engine\":\"Pg\",\"dbname\":\"x\",\"hosts\":[\"a\"],\"seq\":1,\"at_ms\":2}\n\
+             {\"table\":\"site\",\"columns\":[\"key\"],\"rows\":1}\n[\"a\"]\n",
             r#"[{"t":"site","k":["a"],"o":"i","c":{"key":[null,"a"]}}]"#,
             "",
         ] {
             super::noderange(seed.as_bytes());
             super::template(seed.as_bytes());
             super::change_log(seed.as_bytes());
+            super::saved_tables(seed.as_bytes());
         }
     }
 }

@@ -109,6 +109,7 @@ mod reach;
 mod resolve;
 mod row;
 mod rules;
+pub mod saved;
 mod schema;
 mod secret_writes;
 pub mod secrets;

@@ -15,6 +15,7 @@ use crate::edit::{Edit, EditError};
 use crate::effect::{Effect, RowChange};
 use crate::log::{LogEntry, UndoError, replay, undo_edits};
 use crate::row::Row;
+use crate::saved::Saved;
 use crate::schema::schema;
 use crate::secret_writes;
 use crate::snapshot::Snapshot;
@@ -143,6 +144,8 @@ struct Writer {
     /// The state after the last change of the open transaction.
     tip: Arc<Snapshot>,
     staged: Vec<Arc<LogEntry>>,
+    /// The state did not come from the database: all of it is read before anything else is done there.
+    is_unseen: bool,
     /// How the open transaction ended, as soon as it did.
     ending: Arc<Ending>,
 }
@@ -246,10 +249,15 @@ impl Model {
             address: None,
             tip: Arc::clone(&tip),
             staged: Vec::new(),
+            is_unseen: false,
             ending: Arc::default(),
         };
-        Ok(Self {
-            published: ArcSwap::new(tip),
+        Ok(Self::of_writer(writer, clock))
+    }
+
+    fn of_writer(writer: Writer, clock: fn() -> i64) -> Self {
+        Self {
+            published: ArcSwap::new(Arc::clone(&writer.tip)),
             writer: Mutex::new(writer),
             committed: Condvar::new(),
             waiting: AtomicUsize::new(0),
@@ -257,7 +265,25 @@ impl Model {
             presence: Presence::default(),
             directory: None,
             clock,
-        })
+        }
+    }
+
+    /// Serves stored tables for a data directory whose database is away for the reason of `error`. A follower
+    /// takes the database over as soon as it is there.
+    pub fn open_saved(directory: &Path, address: &StoreAddress, saved: Saved, error: StoreError) -> Self {
+        let Saved { at_ms, snapshot } = saved;
+        let writer = Writer {
+            store: Box::new(store::later::Later::new(address)),
+            address: Some(address.clone()),
+            tip: Arc::new(snapshot),
+            staged: Vec::new(),
+            is_unseen: true,
+            ending: Arc::default(),
+        };
+        let model =
+            Self { directory: Some(directory.to_owned()), ..Self::of_writer(writer, system_clock_ms) };
+        model.presence.begin_away(error, at_ms);
+        model
     }
 
     /// The state now. Keep it as long as a question lasts, not longer.
@@ -465,6 +491,9 @@ impl Model {
 
     /// Takes over what other processes have committed. Nothing of ours may be staged.
     fn catch_up(&self, writer: &mut Writer, last: u64) -> Result<(), StoreError> {
+        if writer.is_unseen {
+            return self.reload(writer);
+        }
         while writer.tip.seq != last {
             let entries = writer.store.changes_after(writer.tip.seq, CATCH_UP_ENTRIES)?;
             if entries.is_empty() {
@@ -486,7 +515,15 @@ impl Model {
     /// Reads everything again: the log does not reach back to what we know, or the database was replaced.
     fn reload(&self, writer: &mut Writer) -> Result<(), StoreError> {
         let fresh = snapshot_of(writer.store.load()?).after(&writer.tip);
-        tracing::info!(seq = fresh.seq, "database loaded again");
+        match fresh.seq < writer.tip.seq {
+            true => tracing::error!(
+                change = fresh.seq,
+                served = writer.tip.seq,
+                "the database has lost changes that were served before; its tables are served from now on"
+            ),
+            false => tracing::info!(seq = fresh.seq, "database loaded again"),
+        }
+        writer.is_unseen = false;
         writer.tip = Arc::new(fresh);
         self.announce_reload(&writer.tip);
         Ok(())

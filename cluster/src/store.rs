@@ -26,6 +26,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 mod foreign;
+pub(crate) mod later;
 #[cfg(feature = "mysql")]
 mod mysql;
 #[cfg(feature = "postgres")]
@@ -147,7 +148,11 @@ impl StoreError {
 
     /// The database cannot be used at all: it is not reached, is silent, or lets us in no more.
     pub(crate) fn is_away(&self) -> bool {
-        self.is_passing() || matches!(self, Self::Refused { .. } | Self::Missing { .. })
+        self.is_passing()
+            || matches!(
+                self,
+                Self::Refused { .. } | Self::Missing { .. } | Self::TableGone { .. } | Self::Later { .. }
+            )
     }
 
     /// The connection is of no use any more.

@@ -13,11 +13,12 @@ mod common;
 #[allow(dead_code, reason = "shared with the tests of the model, which use more of it")]
 mod server;
 
-use common::{Daemon, Site, wait_for};
+use common::{Daemon, PATIENCE, Site, wait_for};
 use server::{Engine, Server};
 use socket2::{Domain, Socket, Type};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -104,7 +105,8 @@ fn commands_wait(engine: Engine) {
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| daemon.run("chtab key=waited site.value=yes"));
         assert_eq!(report(&daemon, 1, "installstatus booted"), "ready\ndone\n");
-        assert_eq!(daemon.ok("nodels n1"), "n1\n");
+        let read = daemon.ok("nodels n1");
+        assert!(read.starts_with("n1\n") && read.contains("the database is away"), "{read}");
         // Longer than a command waits without a word.
         std::thread::park_timeout(Duration::from_secs(5));
         server.launch();
@@ -123,4 +125,74 @@ fn commands_wait_for_postgresql() {
 #[test]
 fn commands_wait_for_mariadb() {
     commands_wait(Engine::Mysql);
+}
+
+/// Starts a daemon while the server is frozen. One that does not start without its database ends the test.
+fn start_frozen(site: &Site, server: &Server, log: &Path) -> Daemon {
+    let (started, waiting) = std::sync::mpsc::channel();
+    server.signal("STOP");
+    std::thread::scope(|scope| {
+        scope.spawn(move || waiting.recv_timeout(PATIENCE).is_err().then(|| server.signal("CONT")));
+        let daemon = site.start_logged(Some(log));
+        started.send(()).unwrap();
+        daemon
+    })
+}
+
+/// A daemon that starts while its database is away serves what the last one stored, says so, and takes the
+/// database over when it is back.
+fn serves_from_its_disk(engine: Engine) {
+    let server = Server::start(engine);
+    let directory = tempfile::tempdir().unwrap();
+    let (log, site) = (directory.path().join("log"), site(directory.path(), &server));
+    let daemon = site.start();
+    daemon.ok("chtab key=stored site.value=yes");
+    daemon.stop();
+    let file = site.data.join("snapshot");
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let daemon = start_frozen(&site, &server, &log);
+    let (text, code) = daemon.run("gettab key=stored site.value");
+    assert!(text.contains("yes") && text.contains("the database is away") && code == 0, "{text}");
+    assert!(daemon.ok("lsxcatd -d").contains("dbstate=the database is away"));
+    assert!(std::fs::read_to_string(&log).unwrap().contains("serving change"));
+    assert_eq!(report(&daemon, 7, "installstatus booted"), "ready\ndone\n");
+    let mut doctor = site.command();
+    doctor.env("XCATHOST", &daemon.settings.host).args(["doctor", "--data"]).arg(&site.data);
+    let said = common::printed(&doctor.output().unwrap());
+    assert!(said.contains("[failed] the database is away"), "{said}");
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| daemon.run("chtab key=waited site.value=yes"));
+        std::thread::park_timeout(Duration::from_secs(5));
+        server.signal("CONT");
+        let (text, code) = waiting.join().unwrap();
+        assert!(text.contains("waiting for the database") && code == 0, "{text}");
+    });
+    wait_for("the report is lost", || daemon.ok("nodels n7 nodelist.status").ends_with("n7: booted\n"));
+    assert_eq!(daemon.ok("gettab key=waited site.value"), "yes\n");
+    assert_eq!(daemon.ok("nodels n1"), "n1\n");
+    daemon.stop();
+    // A file that is not whole is refused, and the daemon waits for its database.
+    let mut bytes = std::fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    *bytes.get_mut(middle).unwrap() ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    server.signal("STOP");
+    std::thread::scope(|scope| {
+        let starting = scope.spawn(|| site.start_logged(Some(&log)));
+        wait_for("a damaged file is not refused", || {
+            std::fs::read_to_string(&log).is_ok_and(|text| text.contains("its checksum is wrong"))
+        });
+        server.signal("CONT");
+        assert_eq!(starting.join().unwrap().ok("nodels n1"), "n1\n");
+    });
+}
+
+#[test]
+fn serves_from_its_disk_without_postgresql() {
+    serves_from_its_disk(Engine::Postgres);
+}
+
+#[test]
+fn serves_from_its_disk_without_mariadb() {
+    serves_from_its_disk(Engine::Mysql);
 }

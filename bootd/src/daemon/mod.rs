@@ -17,8 +17,8 @@ use crate::command::{Ctx, Kind, Registry};
 use crate::kept_reports::{self, KeptReports};
 use crate::mypostscript;
 use crate::node_edits;
-use crate::output::{Out, Stop};
-use crate::patience::Patience;
+use crate::output::{Done, Out, Stop};
+use crate::patience::{self, Patience};
 use crate::requests::syncfiles;
 use dawn_cluster::{Change, Edit, Model, Reason, Snapshot, col};
 use dawn_hardware::Hardware;
@@ -173,6 +173,17 @@ impl Daemon {
     fn report_of(&self, node: &str, what: &str, compute: impl FnOnce(&Snapshot) -> Result<Vec<Edit>, Stop>) {
         if let Err(error) = node_edits::for_node(&self.model, node, what, compute) {
             tracing::error!(?error, node, what, "a node's report could not be stored");
+        }
+    }
+
+    /// Says to a user that an answer may be old, because the database is away.
+    fn warn_of_database(&self, call: &Call, out: &mut Out<'_>) -> Done {
+        let reads = self.registry.find(&call.request.command).is_some_and(|entry| !entry.writes);
+        match self.model.away() {
+            Some(away) if reads && call.username.is_some() => {
+                out.warning(patience::state(&away, &self.snapshot()))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -366,7 +377,8 @@ impl Dispatcher for Daemon {
         }
         let mut tee = Tee { sink, record };
         let mut out = Out::new(&mut tee);
-        let done = self.carry_out(&call, &mut out);
+        let warned = self.warn_of_database(&call, &mut out);
+        let done = warned.and_then(|()| self.carry_out(&call, &mut out));
         out.conclude(done);
         if let Some(record) = tee.record {
             self.log.finish(record, started.elapsed());

@@ -165,6 +165,12 @@ impl Daemon {
         self.child.id()
     }
 
+    /// SIGTERM, and waits for the end.
+    pub(crate) fn stop(mut self) {
+        run(&format!("kill -TERM {}", self.child.id()));
+        self.child.wait().unwrap();
+    }
+
     /// SIGKILL.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();

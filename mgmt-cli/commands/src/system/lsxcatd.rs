@@ -2,6 +2,7 @@
 
 use dawn_bootd::command::{Command, Ctx, Kind, VERSION};
 use dawn_bootd::output::{CommandError, Done, Lines, Out, Report};
+use dawn_bootd::patience;
 
 /// Show the version, kind and database of the daemon
 #[derive(Debug, clap::Args)]
@@ -56,7 +57,9 @@ impl Command for Args {
         if self.all || self.database {
             // The daemon may have moved to another database since it was started.
             let now = ctx.model.address().map(|address| dawn_bootd::database::lines(&address));
-            let lines = now.unwrap_or_else(|| ctx.database.to_vec());
+            let mut lines = now.unwrap_or_else(|| ctx.database.to_vec());
+            let state = ctx.model.away().map(|away| patience::state(&away, &ctx.snapshot));
+            lines.extend(state.map(|state| format!("dbstate={state}")));
             out.report(&Fact { database: Some(lines), ..Fact::default() })?;
         }
         Ok(())

@@ -59,6 +59,16 @@ pub(super) fn daemon(site: &Site<'_>) -> Vec<Finding> {
 }
 
 /// Ports that other programs hold; those of a running daemon are its own.
+/// Whether the daemon has its database. It says `dbstate` if not.
+pub(super) fn database(site: &Site<'_>) -> Vec<Finding> {
+    let Some(lines) = site.daemon.as_ref().ok().and_then(|_| site.ask(&["lsxcatd", "-d"]).ok()) else {
+        return Vec::new();
+    };
+    let states = lines.iter().filter_map(|line| line.strip_prefix("dbstate="));
+    let cure = "start the database server; changes wait for it or fail until then (docs/databases.md)";
+    states.map(|state| Finding::failed(state, cure)).collect()
+}
+
 pub(super) fn ports(_: &Site<'_>) -> Vec<Finding> {
     let Ports { dhcp, dns, tftp, http, https, nfs, portmap, xcatd, status } = Ports::default();
     let udp = [dhcp, dns, tftp, portmap].map(|port| Wanted(Transport::Udp, port));
@@ -141,7 +151,7 @@ pub(super) fn networks(site: &Site<'_>) -> Vec<Finding> {
         return Vec::new();
     }
     let cure = "docs/dhcp.md; dawn lsdef -t network -l shows the networks";
-    match site.ask(&["makedhcp", "-n"]) {
+    match site.answer(None, &["makedhcp", "-n"]).map(|(lines, warnings)| [lines, warnings].concat()) {
         Ok(lines) if lines.is_empty() => vec![Finding::ok("DHCP can do what the tables ask")],
         Ok(lines) => lines.into_iter().map(|line| Finding::warn(line, cure)).collect(),
         Err(error) => vec![Finding::failed(error.reason(), cure)],

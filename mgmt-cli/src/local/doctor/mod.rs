@@ -90,6 +90,9 @@ struct Site<'s> {
     daemon: Result<Vec<String>, CommandError>,
 }
 
+/// Lines and warnings.
+type Answer = (Vec<String>, Vec<String>);
+
 impl Site<'_> {
     /// The daemon answers.
     fn is_served(&self) -> bool {
@@ -103,6 +106,11 @@ impl Site<'_> {
 
     /// The same of a command for nodes.
     fn ask_about(&self, noderange: Option<&str>, words: &[&str]) -> Result<Vec<String>, CommandError> {
+        self.answer(noderange, words).map(|(lines, _)| lines)
+    }
+
+    /// The lines of a command's answer, and its warnings.
+    fn answer(&self, noderange: Option<&str>, words: &[&str]) -> Result<Answer, CommandError> {
         let mut words = words.iter().map(|word| (*word).to_owned());
         let command = words.next().unwrap_or_default();
         let noderange = noderange.map(str::to_owned);
@@ -112,10 +120,10 @@ impl Site<'_> {
             Data::Text(text) => Some(text.clone()),
             Data::Parts(_) => None,
         };
-        let lines = answers.iter().flat_map(|answer| {
-            answer.info.iter().chain(&answer.warning).cloned().chain(answer.data.iter().filter_map(data))
-        });
-        Ok(lines.collect())
+        let lines =
+            answers.iter().flat_map(|one| one.info.iter().cloned().chain(one.data.iter().filter_map(data)));
+        let warnings = answers.iter().flat_map(|answer| answer.warning.iter().cloned());
+        Ok((lines.collect(), warnings.collect()))
     }
 
     /// A value of the table `site`.
@@ -131,6 +139,7 @@ const CHECKS: &[fn(&Site<'_>) -> Vec<Finding>] = &[
     machine::closed_files,
     machine::client_certificate,
     machine::daemon,
+    machine::database,
     machine::ports,
     machine::space,
     machine::memory,
