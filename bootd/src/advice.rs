@@ -6,8 +6,8 @@ use crate::output::CommandError;
 pub const ELSEWHERE: &[(&[&str], &str)] = &[
     (&["rflash"], "firmware of service processors is updated with their makers' tools"),
     (
-        &["rcons", "wcons", "makeconservercf", "makegocons"],
-        "consoles are left to `ipmitool sol` and conserver",
+        &["wcons", "makeconservercf", "makegocons"],
+        "the daemon holds the consoles itself: `dawn rcons NODE` shows one, `dawn console NODERANGE` their states",
     ),
     (
         &["updatenode", "runxcmd"],

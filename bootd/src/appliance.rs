@@ -2,6 +2,7 @@
 
 use crate::address::{self, NameServerAddresses};
 use crate::answers::InstallAnswers;
+use crate::consoles;
 use crate::discovery::Discovery;
 use crate::files::{Files, FilesError};
 use crate::image_index::ImageIndex;
@@ -13,6 +14,7 @@ use dawn_cluster::Model;
 use dawn_dhcp::lease::Lease;
 use dawn_dhcp::shell;
 use dawn_events::{Bus, now_ms};
+use dawn_hardware::console::Hub;
 use dawn_plan as plan;
 use dawn_plan::{CurrentAddresses, LocalAddresses};
 use dawn_roots::generations::Generations;
@@ -115,6 +117,8 @@ pub struct Appliance {
     pub live: Arc<LiveRoots>,
     /// Which node runs from which tree.
     pub generations: Arc<Generations>,
+    /// Consoles of nodes.
+    pub consoles: Arc<Hub>,
     /// What the DHCP service has given out.
     pub leases: Leases,
 }
@@ -135,6 +139,7 @@ impl Appliance {
         let saved = SavedTables::new(&settings.data);
         let (images, leases, name_servers) = Default::default();
         let live = Arc::new(live);
+        let consoles = Arc::new(consoles::hub(&settings.data, &watcher));
         Self {
             model,
             bus,
@@ -149,6 +154,7 @@ impl Appliance {
             watcher,
             live,
             generations,
+            consoles,
             leases,
         }
     }

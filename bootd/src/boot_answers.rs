@@ -10,6 +10,7 @@ use crate::loaders::{self, Missing};
 use dawn_cluster::{Guid, Resolved, Snapshot, Source, col, excerpt, parse_mac_column, parse_mac_column_as};
 use dawn_dhcp::lease::State;
 use dawn_events::{Event, WaveReport};
+use dawn_hardware::console::Hub;
 use dawn_imagebuilder::{genimage, packimage};
 use dawn_plan::{self as plan, Action, BootState, KernelBoot, Plan, PlanError, System};
 use dawn_serving::disks::{WAIT_TIME_MAX, within};
@@ -193,6 +194,10 @@ impl BootServices for Appliance {
 
     fn discovery(&self) -> Option<&Discovery> {
         Some(&self.discovery)
+    }
+
+    fn consoles(&self) -> Option<&Hub> {
+        Some(&self.consoles)
     }
 
     fn stranger(&self, ip: IpAddr) {

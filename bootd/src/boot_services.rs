@@ -5,6 +5,7 @@ use crate::discovery::Discovery;
 use crate::loaders::Missing;
 use dawn_cluster::Snapshot;
 use dawn_events::{Event, WaveReport};
+use dawn_hardware::console::Hub;
 use dawn_xcatd::node_status::NodeReport;
 use std::net::IpAddr;
 use std::path::Path;
@@ -112,6 +113,8 @@ pub trait BootServices: Send + Sync + 'static {
     fn stranger(&self, ip: IpAddr);
     /// The discovery of unknown machines; `None` in a daemon without one.
     fn discovery(&self) -> Option<&Discovery>;
+    /// The consoles of nodes; `None` in a daemon without them.
+    fn consoles(&self) -> Option<&Hub>;
 }
 
 /// A DHCP lease as `leases` shows it.

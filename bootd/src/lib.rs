@@ -26,6 +26,7 @@ mod claims;
 pub mod clock;
 pub mod closed_files;
 pub mod command;
+pub mod consoles;
 pub mod daemon;
 mod daemon_log;
 pub mod database;

@@ -62,6 +62,17 @@ impl Error {
         Self::command_with("Unknown error code", error)
     }
 
+    /// The failure of a console that could not be activated.
+    pub(crate) fn console(error: CommandError) -> Self {
+        match error.completion() {
+            Some(Completion::CONSOLE_IN_USE) => Self::Machine("another program has the console".to_owned()),
+            Some(Completion::CONSOLE_DISABLED) => {
+                Self::Machine("serial over LAN is switched off in the BMC".to_owned())
+            }
+            _ => Self::command(error),
+        }
+    }
+
     /// The same, with other words for completion codes without a text.
     pub fn command_with(unknown: &'static str, error: CommandError) -> Self {
         Self::Command { error, unknown }

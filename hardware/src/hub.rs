@@ -15,7 +15,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use dawn_fanout::{CancellationToken, Fanout, Finished, Outcome};
-use dawn_ipmi::{Client, SessionOptions};
+use dawn_ipmi::{Client, Session, SessionOptions};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, OnceCell, Semaphore};
 
@@ -143,18 +143,22 @@ impl Running {
             runtime.block_on(stopped.notified());
             runtime.shutdown_background();
         })?;
-        let links = Links {
+        Ok(Self { runtime: handle, stop, links: Arc::new(Links::new(virsh)) })
+    }
+}
+
+impl Links {
+    /// Links that are not made yet.
+    pub(crate) fn new(virsh: &str) -> Self {
+        Self {
             client: OnceCell::new(),
             lookups: Semaphore::new(LOOKUPS_MAX),
             virsh: virsh.to_owned(),
             virsh_calls: Arc::new(Semaphore::new(VIRSH_MAX)),
             models: Arc::default(),
-        };
-        Ok(Self { runtime: handle, stop, links: Arc::new(links) })
+        }
     }
-}
 
-impl Links {
     /// The driver of a target; for a machine of several service processors, that of the first.
     ///
     /// # Errors
@@ -178,6 +182,16 @@ impl Links {
     /// # Errors
     /// Of the name, the credentials and the session.
     pub async fn bmc(self: &Arc<Self>, bmc: &Bmc) -> Result<ipmi::Machine, Error> {
+        let session = self.session(bmc, SessionOptions::default()).await?;
+        let models = if bmc.shares_records { Arc::clone(&self.models) } else { Arc::default() };
+        Ok(ipmi::Machine::new(session, models))
+    }
+
+    /// A session with a service processor; its waits and versions are the tables' business.
+    ///
+    /// # Errors
+    /// Of the name, the credentials and the session.
+    pub(crate) async fn session(&self, bmc: &Bmc, options: SessionOptions) -> Result<Session, Error> {
         let credentials = bmc.credentials.clone()?;
         let address = self.resolve(bmc).await?;
         let client = self
@@ -185,16 +199,10 @@ impl Links {
             .get_or_try_init(|| async { Client::start() })
             .await
             .map_err(|error| Error::Machine(format!("no socket for IPMI: {error}")))?;
-        let options = SessionOptions {
-            setup: bmc.budget,
-            command: bmc.budget,
-            fallback: bmc.fallback,
-            ..SessionOptions::default()
-        };
+        let options =
+            SessionOptions { setup: bmc.budget, command: bmc.budget, fallback: bmc.fallback, ..options };
         let session = client.connect(address, &credentials, &options).await;
-        let session = session.map_err(|error| ipmi::of_connect(address, &bmc.source, error))?;
-        let models = if bmc.shares_records { Arc::clone(&self.models) } else { Arc::default() };
-        Ok(ipmi::Machine::new(session, models))
+        session.map_err(|error| ipmi::of_connect(address, &bmc.source, error))
     }
 
     async fn resolve(&self, bmc: &Bmc) -> Result<SocketAddr, Error> {

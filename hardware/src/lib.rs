@@ -10,6 +10,7 @@
 //! | [`ipmi`] | service processors with IPMI |
 //! | [`qemu`] | virtual machines of this machine, by QEMU's monitor |
 //! | [`kvm`] | virtual machines of other machines, by `virsh` |
+//! | [`console`] | consoles: sources, viewers, the hub of all of them |
 //! | [`hub`] | the thread, and jobs for many nodes |
 //! | [`error`] | what is said when something fails |
 //! | [`limits`] | every number that bounds something |
@@ -20,9 +21,10 @@
 //! **Invariants.** A password is a `Secret` from the moment it leaves the snapshot. No shell gets a word from
 //! a table. Every job has a time limit.
 //!
-//! Deliberately missing: Redfish, consoles, power distribution units, and managers of hardware that cannot be
+//! Deliberately missing: Redfish, consoles by ssh or telnet, power distribution units, and managers of hardware that cannot be
 //! had any more.
 
+pub mod console;
 pub mod driver;
 pub mod error;
 pub mod facts;

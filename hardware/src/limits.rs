@@ -42,3 +42,32 @@ pub const VIRSH_TIME_MAX: Duration = Duration::from_secs(60);
 pub const VIRSH_MAX: usize = 16;
 /// Characters of what `virsh` says that an error repeats.
 pub const VIRSH_SAYS_CHARS_MAX: usize = 400;
+
+/// Newest output of a console that is kept for viewers who come later, bytes.
+pub const CONSOLE_RING_BYTES_MAX: usize = 16 << 10;
+/// Bytes of one line of a console's log; longer ones are cut into several.
+pub const CONSOLE_LINE_BYTES_MAX: usize = 1024;
+/// Bytes that are read from a console, or from a viewer, at once.
+pub const CONSOLE_READ_BYTES: usize = 4096;
+/// Bytes in one frame between the hub and a viewer.
+pub const CONSOLE_FRAME_BYTES_MAX: usize = 4096;
+/// Frames that wait for a viewer who does not read; further ones are lost to him.
+pub const CONSOLE_FRAMES_WAITING_MAX: usize = 256;
+/// Orders that wait for a console.
+pub const CONSOLE_ORDERS_WAITING_MAX: usize = 64;
+/// Pieces of typed text that wait for a socket.
+pub const CONSOLE_TYPED_WAITING_MAX: usize = 64;
+/// Viewers of one console.
+pub const CONSOLE_VIEWERS_PER_NODE_MAX: usize = 16;
+/// Viewers of all consoles.
+pub const CONSOLE_VIEWERS_MAX: usize = 256;
+/// Consoles that are being connected at the same time.
+pub const CONSOLE_OPENS_MAX: usize = 128;
+/// Time for connecting one.
+pub const CONSOLE_OPEN_TIME_MAX: Duration = Duration::from_secs(30);
+/// Pause before a console that could not be connected is tried again: the first, and the longest.
+pub const CONSOLE_PAUSE_MIN: Duration = Duration::from_secs(2);
+/// The longest.
+pub const CONSOLE_PAUSE_MAX: Duration = Duration::from_secs(240);
+/// A console is at the origin of one event of its node in this time.
+pub const CONSOLE_EVENT_PERIOD: Duration = Duration::from_secs(10);

@@ -5,6 +5,7 @@ use dawn_cluster::{Claim, Col, Snapshot, col};
 use dawn_ipmi::limits::{Budget, PORT};
 use dawn_ipmi::{Credentials, Fallback, Secret};
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::Error;
@@ -73,7 +74,7 @@ pub enum Way {
 }
 
 /// A service processor.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bmc {
     /// Its name or address.
     pub host: String,
@@ -131,11 +132,12 @@ pub fn target(snapshot: &Snapshot, node: &str, deciding: Deciding) -> Target {
     Target { node: node.to_owned(), way }
 }
 
-fn attr(snapshot: &Snapshot, node: &str, column: Col) -> Option<String> {
+pub(crate) fn attr(snapshot: &Snapshot, node: &str, column: Col) -> Option<String> {
     snapshot.attr(node, column).map(|text| text.to_string()).filter(|text| !text.is_empty())
 }
 
-fn bmcs(snapshot: &Snapshot, node: &str) -> Vec<Bmc> {
+/// The service processors of a node, by its tables.
+pub(crate) fn bmcs(snapshot: &Snapshot, node: &str) -> Vec<Bmc> {
     let list = attr(snapshot, node, col::ipmi::BMC).unwrap_or_else(|| node.to_owned());
     let (credentials, source) = login(snapshot, node);
     let (budget, shares_records) = (budget(snapshot), snapshot.site_flag("ipmisdrcache", true));
@@ -251,8 +253,18 @@ fn budget(snapshot: &Snapshot) -> Budget {
 /// `vm.cfgstore` names the socket, or the directory where `<node>.qmp` is.
 fn monitor(snapshot: &Snapshot, node: &str) -> String {
     let store = attr(snapshot, node, col::vm::CFGSTORE).unwrap_or_else(|| QEMU_DIRECTORY.to_owned());
-    let is_socket = [".qmp", ".sock"].iter().any(|end| store.ends_with(end));
-    if is_socket { store } else { format!("{}/{node}.qmp", store.trim_end_matches('/')) }
+    if is_socket(&store) { store } else { format!("{}/{node}.qmp", store.trim_end_matches('/')) }
+}
+
+fn is_socket(store: &str) -> bool {
+    [".qmp", ".sock"].iter().any(|end| store.ends_with(end))
+}
+
+/// The directory of a virtual machine's sockets: that of its monitor.
+pub(crate) fn qemu_directory(snapshot: &Snapshot, node: &str) -> PathBuf {
+    let store = attr(snapshot, node, col::vm::CFGSTORE).unwrap_or_else(|| QEMU_DIRECTORY.to_owned());
+    let above = Path::new(&store).parent().filter(|_| is_socket(&store));
+    above.map_or_else(|| PathBuf::from(&store), Path::to_owned)
 }
 
 fn kvm(snapshot: &Snapshot, node: &str) -> Result<Way, Error> {

@@ -4,7 +4,7 @@ use crate::environment::Environment;
 use crate::registry::registry;
 use crate::requests::request_for;
 use crate::terminal::{hidden_line, print, print_error, stop_on_signals};
-use crate::{init, local, serve};
+use crate::{console, init, local, serve};
 use clap::{Args, FromArgMatches};
 use dawn_bootd::command::parse::version_line;
 use dawn_bootd::command::{Entry, Kind, NO_NODES, PROGRESS, PasswordPrompt, Registry, VERSION};
@@ -126,6 +126,9 @@ fn run_entry(entry: &Entry, words: &[String], environment: &Environment, registr
     let verbose = is_verbose(entry, words);
     if !entry.sends_variables.is_empty() && std::io::stderr().is_terminal() {
         request.env.push(format!("{PROGRESS}=1"));
+    }
+    if entry.streams {
+        return console::run(&environment.client(verbose), &request);
     }
     let stop = stop_on_signals();
     let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());

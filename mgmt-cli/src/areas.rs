@@ -52,6 +52,8 @@ pub(crate) static AREAS: &[Area] = &[
             "rspconfig",
             "rspreset",
             "ripmi",
+            "rcons",
+            "console",
             "getmacs",
             "rnetboot",
             "rbootseq",

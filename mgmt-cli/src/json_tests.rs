@@ -13,7 +13,7 @@ const ROWS: &str = "
 
 /// Commands whose output is a text as a whole: a script, a page, what an editor is about, texts of nodes in
 /// another order, and what others print.
-const TEXTS: [&str; 12] = [
+const TEXTS: [&str; 13] = [
     "complete",
     "completions",
     "man",
@@ -21,6 +21,7 @@ const TEXTS: [&str; 12] = [
     "ppping",
     "prsync",
     "pscp",
+    "rcons",
     "sinv",
     "tabedit",
     "xcoll",

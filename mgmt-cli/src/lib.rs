@@ -13,6 +13,7 @@ mod areas;
 mod backup;
 mod builder;
 mod complete;
+mod console;
 pub mod environment;
 pub mod init;
 mod local;

@@ -1,5 +1,6 @@
 //! What the client and local commands share of the terminal: output, and signals that end a wait.
 
+use dawn_xcatd::dispatch::DuplexStream;
 use dawn_xcatd::render::{Stream, render};
 use dawn_xcatd::{Gone, Response, Sink};
 use std::io::Write;
@@ -71,5 +72,9 @@ impl Sink for Terminal {
 
     fn is_gone(&self) -> bool {
         false
+    }
+
+    fn join(&mut self, _: DuplexStream) -> Result<(), Gone> {
+        Err(Gone)
     }
 }

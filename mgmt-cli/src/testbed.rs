@@ -13,6 +13,7 @@ use dawn_bootd::loaders::Missing;
 use dawn_bootd::watch::Watcher;
 use dawn_cluster::{Change, Edit, Model, Snapshot, col};
 use dawn_events::{Event, WaveReport};
+use dawn_hardware::console::Hub;
 use dawn_plan::{LocalAddresses, PackedRoots, Ports, Surroundings};
 use dawn_xcatd::dispatch::handle;
 use dawn_xcatd::node_status::NodeReport;
@@ -300,5 +301,9 @@ impl BootServices for NoBoot {
     fn stranger(&self, _: IpAddr) {}
     fn discovery(&self) -> Option<&Discovery> {
         Some(&self.discovery)
+    }
+
+    fn consoles(&self) -> Option<&Hub> {
+        None
     }
 }

@@ -72,6 +72,8 @@ pub trait Command: clap::Args {
     const UNDO_LEAVES: Option<&'static str> = None;
     /// Whether it has `--json`, as every command has that prints results (a test lists the others).
     const JSON: bool = true;
+    /// Whether its answer goes on as a stream of bytes, for a client that is a terminal then.
+    const STREAMS: bool = false;
     /// What the administrator typed, if words of this command are those that another program sends.
     fn typed(_words: &[String]) -> Option<String> {
         None
@@ -116,6 +118,8 @@ pub struct Entry {
     pub writes: bool,
     /// What an undo of its change leaves as it is.
     pub undo_leaves: Option<&'static str>,
+    /// The answer goes on as a stream of bytes.
+    pub streams: bool,
     /// Arguments and help.
     pub clap: fn() -> clap::Command,
     typed: fn(&[String]) -> Option<String>,
@@ -139,6 +143,7 @@ impl Entry {
             names_objects: C::NAMES_OBJECTS,
             writes: C::WRITES,
             undo_leaves: C::UNDO_LEAVES,
+            streams: C::STREAMS,
             clap: clap_of::<C>,
             typed: C::typed,
             run: Some(run_in_daemon::<C>),
@@ -163,6 +168,7 @@ impl Entry {
             names_objects: false,
             writes,
             undo_leaves,
+            streams: false,
             clap,
             typed: |_| None,
             run: None,

@@ -24,7 +24,7 @@ use dawn_cluster::{Change, Edit, Model, Reason, Snapshot, col};
 use dawn_hardware::Hardware;
 use dawn_plan::destiny;
 use dawn_wire::status::{ASK, FAILED};
-use dawn_xcatd::dispatch::NoToken;
+use dawn_xcatd::dispatch::{DuplexStream, NoToken};
 use dawn_xcatd::node_status::{NodeReport, NodeReports};
 use dawn_xcatd::{
     Call, Credentials, Decision, Dispatcher, Expanded, Gone, NodeUse, Peer, Request, Response, Sink,
@@ -402,6 +402,10 @@ impl Sink for Tee<'_> {
 
     fn is_gone(&self) -> bool {
         self.sink.is_gone()
+    }
+
+    fn join(&mut self, stream: DuplexStream) -> Result<(), Gone> {
+        self.sink.join(stream)
     }
 }
 

@@ -15,6 +15,7 @@ use dawn_xcatd::{Data, Element, Gone, NodeItem, Response, Sink};
 use report::{Failure, JsonList, Message, NodeFailure, NodeText};
 use serde::Serialize;
 use std::time::{Duration, Instant};
+use tokio::io::DuplexStream;
 
 /// Bytes of text collected into one response.
 const BATCH_BYTES_MAX: usize = 32 << 10;
@@ -275,6 +276,15 @@ impl<'a> Out<'a> {
         self.flush()?;
         self.failed |= response.exit_code() != 0;
         self.pass_on(response)
+    }
+
+    /// After the answer the caller's connection carries bytes between him and this stream.
+    ///
+    /// # Errors
+    /// He has gone, or cannot have it.
+    pub fn join(&mut self, stream: DuplexStream) -> Done {
+        self.flush()?;
+        Ok(self.sink.join(stream)?)
     }
 
     /// An error was reported.

@@ -3,6 +3,7 @@
 //! A new one is a file here and its line in [`ALL`]: name, ports, and how it starts. [`crate::supervisor`]
 //! starts those that are wanted, waits for ports that are in use, and stops all of them by one [`Stop`].
 
+mod console;
 mod dhcp;
 mod dns;
 mod http;
@@ -28,8 +29,8 @@ pub type Stop = CancellationToken;
 
 /// All services, in the order of their start: those that answer a node last come first, so that no node is
 /// led to something that is not there yet.
-pub const ALL: [&dyn Service; 6] =
-    [&xcatd::Xcatd, &nfs::Nfs, &http::Http, &tftp::Tftp, &dns::Dns, &dhcp::Dhcp];
+pub const ALL: [&dyn Service; 7] =
+    [&xcatd::Xcatd, &console::Consoles, &nfs::Nfs, &http::Http, &tftp::Tftp, &dns::Dns, &dhcp::Dhcp];
 
 /// The name server: the one service that may be left to another program.
 pub const DNS: &str = "dns";

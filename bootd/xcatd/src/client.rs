@@ -23,6 +23,8 @@ const ABORT_WAIT: Duration = Duration::from_secs(2);
 /// Default of `XCATHOST`.
 pub const HOST_DEFAULT: &str = "localhost:3001";
 const PORT_DEFAULT: u16 = 3001;
+/// What a client says that got a stream it did not ask for.
+const NO_STREAM: &str = "it goes on as a stream";
 
 /// What the environment says about the client.
 #[derive(Clone, Debug)]
@@ -84,7 +86,93 @@ pub fn run(
     match outcome {
         Ok(Outcome::Done) => printer.exit_code & 0xff,
         Ok(Outcome::Stopped) => 0,
+        Ok(Outcome::Stream(_)) => printer.failure(&ClientError::Answer(NO_STREAM.to_owned())),
         Err(error) => printer.failure(&error),
+    }
+}
+
+/// Sends a request whose answer goes on as a stream of bytes: prints the answer, hands the stream over and
+/// returns what that returns; the exit code of the answer if it has no stream.
+pub fn run_stream(
+    settings: &ClientSettings,
+    request: &Request,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+    carry: impl FnOnce(Joined) -> i32,
+) -> i32 {
+    let mut printer = Printer { out: Some(out), err: Some(err), settings, exit_code: 0, has_progress: false };
+    let never = AtomicBool::new(false);
+    match exchange(settings, request, &never, &mut |response| printer.print(&response), true) {
+        Ok(Outcome::Stream(joined)) => carry(*joined),
+        Ok(Outcome::Done | Outcome::Stopped) => printer.exit_code & 0xff,
+        Err(error) => printer.failure(&error),
+    }
+}
+
+/// A connection that carries bytes both ways after an answer.
+pub struct Joined {
+    connection: ClientConnection,
+    socket: TcpStream,
+    /// Bytes that came with the end of the answer.
+    early: Vec<u8>,
+    /// The line end after the answer has not come yet.
+    before_line_end: bool,
+}
+
+impl Joined {
+    /// For waiting until there is something to read.
+    pub fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+
+    /// Whether [`Joined::receive`] has something without waiting.
+    pub fn has_early(&self) -> bool {
+        !self.early.is_empty()
+    }
+
+    /// Appends what has come. `false` at the end of the connection.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn receive(&mut self, into: &mut Vec<u8>) -> io::Result<bool> {
+        let start = into.len();
+        let goes_on = self.receive_all(into)?;
+        if self.before_line_end && into.len() > start {
+            self.before_line_end = false;
+            let line_end = into.get(start) == Some(&b'\n');
+            into.drain(start..start + usize::from(line_end));
+        }
+        Ok(goes_on)
+    }
+
+    fn receive_all(&mut self, into: &mut Vec<u8>) -> io::Result<bool> {
+        if !self.early.is_empty() {
+            into.append(&mut self.early);
+            return Ok(true);
+        }
+        match self.connection.read_tls(&mut self.socket) {
+            Ok(0) => return Ok(false),
+            Ok(_) => {}
+            Err(error) if waits(&error) => return Ok(true),
+            Err(error) => return Err(error),
+        }
+        let state = self.connection.process_new_packets().map_err(io::Error::other)?;
+        let before = into.len();
+        into.resize(before + state.plaintext_bytes_to_read(), 0);
+        self.connection.reader().read_exact(into.get_mut(before..).unwrap_or_default())?;
+        Ok(!state.peer_has_closed())
+    }
+
+    /// Sends bytes.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.connection.writer().write_all(bytes)?;
+        while self.connection.wants_write() {
+            self.connection.write_tls(&mut self.socket)?;
+        }
+        Ok(())
     }
 }
 
@@ -96,10 +184,10 @@ pub fn fetch(settings: &ClientSettings, request: &Request) -> Result<Vec<Respons
     Ok(responses)
 }
 
-#[derive(PartialEq, Eq)]
 enum Outcome {
     Done,
     Stopped,
+    Stream(Box<Joined>),
 }
 
 fn exchange(
@@ -136,6 +224,12 @@ fn exchange(
             }
             let response =
                 Response::parse(&document).map_err(|error| ClientError::Answer(error.to_string()))?;
+            if response.is_stream() {
+                let StreamOwned { conn: connection, sock: socket } = stream;
+                let early = std::mem::take(&mut reader.buffer);
+                let joined = Joined { connection, socket, early, before_line_end: true };
+                return Ok(Outcome::Stream(Box::new(joined)));
+            }
             if response.serverdone {
                 take(response);
                 stream.conn.send_close_notify();

@@ -8,6 +8,7 @@ use crate::request::{Credentials, Request};
 use crate::response::{Data, NodeItem, Response};
 use crate::xml::Element;
 use std::net::IpAddr;
+pub use tokio::io::DuplexStream;
 
 /// The answer to each noderange of a caller without a name.
 pub const NODERANGE_WITHOUT_NAME: &str =
@@ -79,6 +80,13 @@ pub trait Sink {
 
     /// Whether the client has gone, or asked to stop: for a command that has nothing to say for a while.
     fn is_gone(&self) -> bool;
+
+    /// After the answer the connection carries bytes, both ways, between the client and this stream: for
+    /// clients that ask for it.
+    ///
+    /// # Errors
+    /// This caller has no such connection.
+    fn join(&mut self, stream: DuplexStream) -> Result<(), Gone>;
 }
 
 impl Sink for Vec<Response> {
@@ -89,6 +97,10 @@ impl Sink for Vec<Response> {
 
     fn is_gone(&self) -> bool {
         false
+    }
+
+    fn join(&mut self, _: DuplexStream) -> Result<(), Gone> {
+        Err(Gone)
     }
 }
 
@@ -281,6 +293,10 @@ impl Sink for Stamped<'_> {
 
     fn is_gone(&self) -> bool {
         self.inner.is_gone()
+    }
+
+    fn join(&mut self, stream: DuplexStream) -> Result<(), Gone> {
+        self.inner.join(stream)
     }
 }
 

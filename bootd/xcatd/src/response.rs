@@ -5,6 +5,9 @@
 
 use crate::xml::{Element, XmlError, escape_into};
 
+/// The mark of [`Response::stream`].
+const STREAM: &str = "stream";
+
 /// Text, or the description/contents pair that clients print as `desc: contents`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Data {
@@ -81,6 +84,16 @@ impl Response {
     /// The end marker; carries no source, as in xCAT.
     pub fn done() -> Self {
         Self { serverdone: true, ..Self::default() }
+    }
+
+    /// The end of an answer after which the connection carries bytes of its own, both ways.
+    pub fn stream() -> Self {
+        Self { other: vec![Element::text(STREAM, "")], ..Self::default() }
+    }
+
+    /// Whether this is that end.
+    pub fn is_stream(&self) -> bool {
+        self.has_mark(STREAM)
     }
 
     /// An error with its exit code (none: the client's exit code is not touched).

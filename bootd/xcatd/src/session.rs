@@ -5,6 +5,9 @@
 //! further requests, and to notice that the client has gone: then the command is stopped and its slot is
 //! free. A connection whose sending side alone is closed still gets its answer.
 //!
+//! A command may leave a stream ([`Sink::join`]): after its answer the connection carries bytes between the
+//! client and that stream, and no more requests. It keeps its place among the connections, and no slot.
+//!
 //! A request that cannot be read or is too large gets an error with the reason; after the latter the
 //! connection ends. What is read ahead is kept as text and counts towards the size of one request, so that a
 //! connection never holds more than that, and few connections hold much at a time ([`LARGE_REQUESTS_MAX`]);
@@ -19,10 +22,10 @@ use dawn_serving::shares::{HeldPart, Place};
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
@@ -67,6 +70,9 @@ impl Slots {
         Some(Slot { _all: all, _anonymous: part })
     }
 }
+
+/// The stream that a command has left.
+type Joined = Arc<Mutex<Option<DuplexStream>>>;
 
 /// Set when the client asked to stop or has gone: the next word of its command ends it.
 #[derive(Clone, Default)]
@@ -281,7 +287,9 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         let Some(slot) = self.turn(slots).await? else { return Ok(()) };
         let (sender, mut chunks) = mpsc::channel(RESPONSE_QUEUE_MAX);
         let abort = AbortFlag::default();
+        let joined = Joined::default();
         let job = Job {
+            joined: Arc::clone(&joined),
             dispatcher: Arc::clone(&self.dispatcher),
             peer: self.peer.clone(),
             elements_max: self.allowance.elements,
@@ -298,7 +306,24 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         if result.is_err() {
             abort.set();
         }
-        result
+        result?;
+        let stream = joined.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match stream {
+            Some(stream) => self.carry(stream).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Carries bytes between the client and a stream until one of them ends; then nothing follows.
+    async fn carry(&mut self, stream: DuplexStream) -> Result<(), End> {
+        let (mut from, mut to) = tokio::io::split(stream);
+        let ended = tokio::select! {
+            ended = tokio::io::copy(&mut self.reader, &mut to) => ended,
+            ended = tokio::io::copy(&mut from, &mut self.writer) => ended,
+        };
+        self.input_ended = true;
+        self.pending.clear();
+        ended.map(drop).map_err(End::Connection)
     }
 
     /// Waits for a slot. `None`: the client does not want the answer any more.
@@ -386,6 +411,7 @@ fn stops(document: &str) -> bool {
 
 /// The blocking side of one request; always ends with `serverdone`.
 struct Job {
+    joined: Joined,
     dispatcher: Arc<dyn Dispatcher>,
     peer: Peer,
     elements_max: usize,
@@ -396,7 +422,7 @@ struct Job {
 impl Job {
     fn run(self, document: &str) {
         let dispatcher = self.dispatcher.as_ref();
-        let mut sink = QueueSink { sender: self.sender, abort: self.abort };
+        let mut sink = QueueSink { sender: self.sender, abort: self.abort, joined: self.joined };
         match Request::parse_within(document, self.elements_max) {
             Err(reason) => {
                 let _ = sink.send(error(dispatcher, &reason.to_string()));
@@ -412,12 +438,14 @@ impl Job {
             }
         }
         // Anyone who stopped the command waits for its end.
-        let _ = sink.push(&Response::done());
+        let has_stream = sink.joined.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        let _ = sink.push(&if has_stream { Response::stream() } else { Response::done() });
     }
 }
 
 /// Into the queue of [`Session::pump`]; ends a command that was stopped.
 struct QueueSink {
+    joined: Joined,
     sender: mpsc::Sender<String>,
     abort: AbortFlag,
 }
@@ -441,6 +469,11 @@ impl Sink for QueueSink {
     fn is_gone(&self) -> bool {
         self.abort.is_set() || self.sender.is_closed()
     }
+
+    fn join(&mut self, stream: DuplexStream) -> Result<(), Gone> {
+        *self.joined.lock().unwrap_or_else(PoisonError::into_inner) = Some(stream);
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -449,7 +482,6 @@ mod tests {
     use crate::dispatch::tests::Toy;
     use dawn_serving::shares::{Limit, OnlyLocal, Places};
     use std::net::Ipv4Addr;
-    use tokio::io::DuplexStream;
 
     /// A session and the client's end of its connection.
     fn session(slots: &Arc<Slots>) -> DuplexStream {

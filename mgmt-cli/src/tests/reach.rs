@@ -213,13 +213,15 @@ fn daemon_entries() -> impl Iterator<Item = &'static Entry> {
 /// Requests that the rows of a new cluster open to everybody, for every node.
 const OPEN: &[&str] = &["getdestiny", "nextdestiny", "litefile", "litetree"];
 
-/// Commands whose answers are those of machines: a random line would wait for machines that do not exist.
+/// Commands whose answers are those of machines, or that follow a log: a random line would wait for ever.
 const ASK_MACHINES: &[&str] = &[
+    "console",
     "getmacs",
     "makeknownhosts",
     "nodestat",
     "pping",
     "rbeacon",
+    "rcons",
     "renergy",
     "reventlog",
     "rinv",

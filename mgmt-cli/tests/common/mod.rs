@@ -87,13 +87,13 @@ impl Site {
 
     /// A daemon for commands, and the port where it takes them.
     pub(crate) fn serve(&self) -> (Command, u16) {
-        self.serve_with_status(free_port())
+        self.serve_with("xcatd", free_port())
     }
 
-    fn serve_with_status(&self, status: u16) -> (Command, u16) {
+    fn serve_with(&self, services: &str, status: u16) -> (Command, u16) {
         let commands = free_port();
         let mut command = self.command();
-        command.args(["serve", "--services", "xcatd", "--xcatd-port", &commands.to_string()]);
+        command.args(["serve", "--services", services, "--xcatd-port", &commands.to_string()]);
         command.args(["--status-port", &status.to_string(), "--data"]).arg(&self.data);
         (command, commands)
     }
@@ -104,8 +104,13 @@ impl Site {
 
     /// The same; everything that can be logged goes to the file.
     pub(crate) fn start_logged(&self, log: Option<&Path>) -> Daemon {
+        self.start_with_services("xcatd", log)
+    }
+
+    /// The same with these services.
+    pub(crate) fn start_with_services(&self, services: &str, log: Option<&Path>) -> Daemon {
         let status_port = free_port();
-        let (mut command, port) = self.serve_with_status(status_port);
+        let (mut command, port) = self.serve_with(services, status_port);
         command.env("DAWN_LOG", "debug");
         let settings = ClientSettings {
             host: format!("127.0.0.1:{port}"),

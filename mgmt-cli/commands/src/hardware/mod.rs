@@ -1,10 +1,12 @@
-//! Hardware control: power, boot device, identify light, inventory, sensors, event log, and settings of
-//! service processors. What nodes have in common is in [`jobs`].
+//! Hardware control: power, boot device, identify light, inventory, sensors, event log, settings of
+//! service processors, and consoles. What nodes have in common is in [`jobs`].
 
+pub mod console;
 pub mod getmacs;
 mod jobs;
 pub mod rbeacon;
 pub mod rbootseq;
+pub mod rcons;
 pub mod renergy;
 pub mod reventlog;
 pub mod rinv;

@@ -1,0 +1,23 @@
+//! Consoles: what machines write on their serial ports, and who types there.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`hub`] | all consoles: one task for each, and the way in for viewers |
+//! | [`place`] | which console a node has, by the tables |
+//! | [`source`] | what a console is read from: serial over LAN, the socket of a virtual machine |
+//! | [`frames`] | what a viewer and the hub send each other |
+//! | [`lines`] | output as lines of plain text, for the log |
+//!
+//! What a machine writes is hostile: it is kept in a ring of fixed size, shown to viewers as it is (their
+//! terminal is theirs), and logged without control characters in lines of bounded length. A viewer who does
+//! not read loses output and learns that; he holds up neither the console nor other viewers.
+
+pub mod frames;
+pub mod hub;
+pub mod lines;
+mod node;
+pub mod place;
+mod ring;
+pub mod source;
+
+pub use hub::{AttachError, Heard, Hub, Mode, Shown, State, Wanted};
