@@ -166,6 +166,7 @@ impl BootServices for Appliance {
                 let advice = starts.then(|| self.advice(snapshot, node)).flatten();
                 advice.iter().for_each(|text| self.watcher.trouble(node, text));
             }
+            NodeReport::Script(result) => self.watcher.post_script(node, result),
             NodeReport::Trouble(text) => self.watcher.trouble(node, &format!("node: {text}")),
             _ => {}
         }

@@ -21,6 +21,7 @@ use crate::zones::{lets_nodes_log_in, own_zone, zone_row};
 use dawn_cluster::secrets::{Sensitivity, is_secret, of_site_key};
 use dawn_cluster::{Col, MANAGEMENT_GROUP, OsImage, Snapshot, Text, col, nic_column_for};
 use dawn_plan::BootState;
+use dawn_wire::script::Half;
 
 /// Where HTTP serves `site.installdir`.
 const INSTALL: &str = "/install";
@@ -40,16 +41,13 @@ pub(crate) fn lines(snapshot: &Snapshot, node: &str, host: &str) -> Vec<String> 
         lines.push(format!("{name}={}", quoted(value)));
         lines.push(format!("export {name}"));
     });
-    for half in HALVES {
-        lines.push(format!("# {half}-start-here"));
-        lines.extend(scripts(snapshot, node, half));
-        lines.push(format!("# {half}-end-here"));
+    for half in Half::ALL {
+        lines.push(half.start());
+        lines.extend(scripts(snapshot, node, half.list()));
+        lines.push(half.end());
     }
     lines
 }
-
-/// The two lists of scripts, as columns and marks call them.
-const HALVES: [&str; 2] = ["postscripts", "postbootscripts"];
 
 fn variables(snapshot: &Snapshot, node: &str, host: &str, export: &mut Export<'_>) {
     site(snapshot, export);

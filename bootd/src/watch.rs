@@ -7,6 +7,7 @@ use dawn_cluster::{MacAddr, Model, Text};
 use dawn_events::{Amount, Bus, Step, Subject, now_ms};
 use dawn_nfs::ExportId;
 use dawn_plan::view::without_token;
+use dawn_wire::script::{Outcome, ScriptResult};
 use dawn_wire::{image, status};
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -17,6 +18,9 @@ use std::time::{Duration, Instant};
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
 /// Refusals and troubles remembered at most; beyond, repeated ones are reported too.
 const TOLD_MAX: usize = 4096;
+
+/// What nodes fetch before they run their post scripts.
+const POST_SCRIPTS: &str = "install/postscripts/";
 
 /// Hears all engines.
 pub struct Watcher {
@@ -65,10 +69,18 @@ impl Watcher {
     pub fn status(&self, node: &str, word: &str) {
         let step = match word {
             status::NETBOOTING => Step::Init,
+            status::POSTBOOTING => Step::Post,
             status::BOOTED => Step::Booted,
             _ => Step::Status,
         };
         self.bus.publish(Subject::Node(node), step, now_ms(), Amount::default(), word);
+    }
+
+    /// What became of a post script of a node (3002).
+    pub fn post_script(&self, node: &str, result: &ScriptResult) {
+        let step = if result.outcome.is_good() { Step::Post } else { Step::Trouble };
+        let amount = Amount { bytes: 0, duration_ms: result.duration_ms };
+        self.bus.publish(Subject::Node(node), step, now_ms(), amount, text_of(result));
     }
 
     /// A machine has become this node.
@@ -103,6 +115,22 @@ impl Watcher {
     }
 }
 
+/// The result of a post script, for people.
+fn text_of(result: &ScriptResult) -> String {
+    let seconds = Duration::from_millis(result.duration_ms).as_secs();
+    let what = match result.outcome {
+        Outcome::Exit(code) => format!("exit code {code}"),
+        Outcome::Signal(number) => format!("ended by signal {number}"),
+        Outcome::Late => format!("ended by the node after {seconds} s, the limit of its time"),
+        Outcome::Flood => "ended by the node: it wrote more than the log takes".to_owned(),
+        Outcome::Missing => "there is no such file in the server's postscripts directory".to_owned(),
+        Outcome::Unstartable => "cannot be started".to_owned(),
+        Outcome::Running => format!("still runs after {seconds} s"),
+    };
+    let said = if result.said.is_empty() { String::new() } else { format!(": {}", result.said) };
+    format!("{} {}: {what}{said}", result.half.script(), result.script)
+}
+
 impl dawn_serving::Observer for Watcher {
     fn event(&self, event: &dawn_serving::Event<'_>) {
         use dawn_serving::EventKind;
@@ -110,6 +138,9 @@ impl dawn_serving::Observer for Watcher {
         let path = &*without_token(event.path);
         let (step, amount, detail) = match event.kind {
             EventKind::Started { .. } | EventKind::Probed => return,
+            // A hundred files for each boot would displace the boots before; what matters is what became of
+            // the scripts.
+            EventKind::Done { .. } if path.trim_start_matches('/').starts_with(POST_SCRIPTS) => return,
             EventKind::Done { bytes, duration, .. } => {
                 let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
                 (step_of(path), Amount { bytes, duration_ms }, format!("{service} {path}"))
@@ -232,6 +263,40 @@ mod tests {
         assert!(!watcher.is_told(one, "b", start));
         assert!(!watcher.is_told(other, "a", start));
         assert!(!watcher.is_told(one, "a", start + AGAIN_AFTER));
+    }
+
+    #[test]
+    fn results_of_scripts_are_events() {
+        let (bus, model) = (Arc::<Bus>::default(), Arc::new(Model::in_memory().unwrap()));
+        let watcher = Watcher::new(model, Arc::clone(&bus));
+        for line in [
+            "scriptresult postscript 120 exit:0 syslog",
+            "scriptresult postbootscript 3000 exit:3 custom/x.sh a\tno disk",
+            "scriptresult postscript 1800000 late slow",
+            "scriptresult postscript 0 missing otherpkgs",
+        ] {
+            watcher.post_script("cn1", &ScriptResult::parse(line).unwrap());
+        }
+        watcher.status("cn1", "postbooting");
+        let events = bus.of("cn1");
+        let seen: Vec<_> =
+            events.iter().map(|one| (one.step, one.duration_ms, one.detail.as_str())).collect();
+        let missing = "postscript otherpkgs: there is no such file in the server's postscripts directory";
+        assert_eq!(
+            seen,
+            [
+                (Step::Post, 120, "postscript syslog: exit code 0"),
+                (Step::Trouble, 3000, "postbootscript custom/x.sh a: exit code 3: no disk"),
+                (
+                    Step::Trouble,
+                    1_800_000,
+                    "postscript slow: ended by the node after 1800 s, the limit of its time"
+                ),
+                (Step::Trouble, 0, missing),
+                (Step::Post, 0, "postbooting"),
+            ]
+        );
+        assert!(bus.is_up("cn1"), "a node that runs post scripts is up");
     }
 
     #[test]

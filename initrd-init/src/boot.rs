@@ -12,7 +12,7 @@ use crate::cmdline::{Cmdline, Root, mac_text};
 use crate::dhcp::Lease;
 use crate::discover;
 use crate::error::{Error, Result};
-use crate::handover::{self, Facts};
+use crate::handover::{self, Facts, Manager};
 use crate::log;
 use crate::modules::Loader;
 use crate::network;
@@ -70,9 +70,15 @@ fn boot(line: &Cmdline) -> Result<std::convert::Infallible> {
         log::problem(&format!("{error}; no status reports"));
         None
     });
-    let status = server.filter(|_| line.report_status).map(|server| (server, line.status_port));
+    let manager = server.map(|address| Manager {
+        address,
+        http_port: line.http_port,
+        status_port: line.status_port,
+        wants_reports: line.report_status,
+    });
     let root_on_network = matches!(line.root, Root::Nfs { .. });
-    let facts = Facts { node, nic, lease, status, root_on_network };
+    let facts = Facts { node, nic, lease, manager, root_on_network };
+    let status = facts.status();
     let report = status.map(|(server, port)| report_in_background(server, port, word::NETBOOTING));
     enter_root(line, &facts, server, report, &mut loader).inspect_err(|error| {
         if let Some((server, port)) = status {
@@ -92,12 +98,11 @@ fn enter_root(
     loader: &mut Loader,
 ) -> Result<std::convert::Infallible> {
     build_root(line, facts, server, loader)?;
-    if let Some((server, port)) = facts.status {
+    if let Some((server, port)) = facts.status() {
         status::report_troubles(server, port);
     }
     handover::prepare(facts)?;
     handover::name_node(facts, ROOT);
-    handover::warn_without_systemd(ROOT);
     let init = handover::find_init(ROOT, line.init.as_deref())?;
     if line.shell {
         rescue::shell(ROOT);
@@ -106,7 +111,7 @@ fn enter_root(
         wait_for(&report);
     }
     log::step(&format!("root ready, {init} takes over"));
-    handover::switch_root(ROOT, &init)
+    handover::switch_root(ROOT, &init, facts)
 }
 
 fn build_root(line: &Cmdline, facts: &Facts, server: Option<Ipv4Addr>, loader: &mut Loader) -> Result<()> {

@@ -8,6 +8,7 @@ use crate::dhcp::{self, Kind};
 use crate::discover;
 use crate::http;
 use crate::modules::{Index, fnmatch};
+use crate::post;
 use crate::resolve;
 use crate::statelite;
 use crate::unpack::{Meta, Target, stream};
@@ -45,11 +46,13 @@ pub fn http_answer(bytes: &[u8]) {
     }
 }
 
-/// Texts of any bytes: kernel line, statelite list, address, module index and patterns.
+/// Texts of any bytes: kernel line, statelite list, address, module index and patterns, post scripts and
+/// pages of names.
 pub fn text(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let _ = Cmdline::parse(&text);
     statelite::fuzz_list(&text);
+    post::fuzz(&text);
     if let Some(url) = Url::parse(&text) {
         assert!(Url::parse(&url.to_string()).is_some_and(|again| again == url));
     }
@@ -132,6 +135,7 @@ mod tests {
         let texts = [
             &b"imgurl=http://a:80/b BOOTIF=01-02-03-04-05-06-07 NFSROOT=s:/d"[..],
             b"file\tlink,persistent\t/a%20b/\ntree\ts:/d\tsoft\npersistent\ts:/p\n",
+            b"A='x'\n# postscripts-start-here\na/b.sh 'c d'\n# postscripts-end-here\n<a href=\"b%20/\">",
             b"alias pci:v*[0-9]?x* mod\npci:v12x",
             b"kernel/a.ko: kernel/b.ko\nkernel/b.ko: kernel/a.ko\n",
         ];

@@ -1,9 +1,10 @@
 //! The last steps: what the new root must know about the boot, and giving it control.
 //!
 //! The image needs no changes. Everything a stateless or read-only root has to be told is put under `/run`
-//! (which is moved into the root): a copy of this program, the lease, systemd units that report `booted` and
-//! renew the lease, and drop-ins that keep network managers away from the boot interface where it carries the
-//! root. `/etc/hostname` and `/etc/resolv.conf` are written where the root can be written, else bind mounted.
+//! (which is moved into the root): a copy of this program, the lease, systemd units that run the post scripts
+//! and renew the lease, and drop-ins that keep network managers away from the boot interface where it carries
+//! the root. A system without systemd gets both as processes that are started beside it. `/etc/hostname` and
+//! `/etc/resolv.conf` are written where the root can be written, else bind mounted.
 
 use std::convert::Infallible;
 use std::fs;
@@ -42,10 +43,31 @@ pub(crate) struct Facts {
     pub nic: Nic,
     /// Its lease.
     pub lease: Lease,
-    /// Address and port for status reports, if reports are wanted.
-    pub status: Option<(std::net::Ipv4Addr, u16)>,
+    /// The server, if the kernel line names one.
+    pub manager: Option<Manager>,
     /// The root hangs on the boot interface, which must not be touched.
     pub root_on_network: bool,
+}
+
+/// The server of this node.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Manager {
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Where it serves files.
+    pub http_port: u16,
+    /// Where it hears from nodes.
+    pub status_port: u16,
+    /// It wants to hear from this one.
+    pub wants_reports: bool,
+}
+
+impl Facts {
+    /// Address and port for status reports, if reports are wanted.
+    pub(crate) fn status(&self) -> Option<(Ipv4Addr, u16)> {
+        let manager = self.manager.filter(|manager| manager.wants_reports);
+        manager.map(|manager| (manager.address, manager.status_port))
+    }
 }
 
 /// Prepares `/run` for the new root.
@@ -54,7 +76,7 @@ pub(crate) fn prepare(facts: &Facts) -> Result<()> {
     fs::copy("/proc/self/exe", RUN_INIT).map_err(|cause| Error::file("write", RUN_INIT, cause))?;
     sys::write_file(&format!("{RUN_DIR}/lease"), &lease_text(facts))?;
     unit(RENEW_UNIT, &renew_unit())?;
-    if facts.status.is_some() {
+    if facts.manager.is_some() {
         unit(BOOTED_UNIT, &booted_unit())?;
     }
     keep_network_managers_away(facts)?;
@@ -92,12 +114,14 @@ pub(crate) fn mask(units: &[&str]) {
     }
 }
 
-/// Without default dependencies the unit may be wanted by the target it waits for.
+/// Without default dependencies the unit may be wanted by the target it waits for. It waits, because a post
+/// script that starts or restarts a service of the image would wait for the boot otherwise, and the boot for
+/// it. A script may leave a service behind, so nothing but the agent itself is ended with the unit.
 fn booted_unit() -> String {
     format!(
-        "[Unit]\nDescription=Report to the management node that this node is up\nDefaultDependencies=no\n\
-         After=multi-user.target\nIgnoreOnIsolate=yes\n\n[Service]\nType=oneshot\nRemainAfterExit=yes\n\
-         ExecStart={RUN_INIT} report booted\nStandardOutput=journal+console\n"
+        "[Unit]\nDescription=Run the post scripts and report to the management node that this node is up\n\
+         DefaultDependencies=no\nAfter=multi-user.target\nIgnoreOnIsolate=yes\n\n[Service]\nType=oneshot\n\
+         RemainAfterExit=yes\nKillMode=process\nExecStart={RUN_INIT} boot\nStandardOutput=journal+console\n"
     )
 }
 
@@ -124,7 +148,10 @@ fn lease_text(facts: &Facts) -> String {
         lease.t2_seconds,
         log::uptime_ms(),
     );
-    if let Some((server, port)) = facts.status {
+    if let Some(Manager { address, http_port, status_port, .. }) = facts.manager {
+        text.push_str(&format!("MANAGER={address}:{status_port}\nHTTPPORT={http_port}\n"));
+    }
+    if let Some((server, port)) = facts.status() {
         text.push_str(&format!("STATUS={server}:{port}\n"));
     }
     text
@@ -211,15 +238,21 @@ fn give_file(root: &str, name: &str, text: &str) {
     }
 }
 
-/// Without systemd the units under `/run` are not started: say so, because the node will look stuck from
-/// outside.
-pub(crate) fn warn_without_systemd(root: &str) {
-    let programs = ["/usr/lib/systemd/systemd", "/lib/systemd/systemd"];
-    if programs.iter().all(|program| inroot::follow(root, program).is_none()) {
-        log::problem(
-            "the image has no systemd: `booted` will not be reported and the lease not renewed unless the image runs \
-             `/run/dawn/init report booted` and `/run/dawn/init renew` itself",
-        );
+/// Whether the program that takes over is systemd, which starts the units under `/run`.
+fn is_systemd(root: &str, init: &str) -> bool {
+    inroot::follow(root, init).is_some_and(|program| program.ends_with("/systemd"))
+}
+
+/// What systemd would start from the units, for other systems: processes beside the root's init, which
+/// becomes process 1 and takes them over. The agent waits for the system by itself. There is no other way
+/// that holds for every init: its own configuration is in the image, which stays as it is.
+fn start_beside_init(facts: &Facts) {
+    let agent: &[&str] = &["boot", "wait"];
+    for mode in facts.manager.map(|_| agent).into_iter().chain([&["renew"][..]]) {
+        let mut command = std::process::Command::new(RUN_INIT);
+        if let Err(cause) = command.args(mode).env_clear().stdin(std::process::Stdio::null()).spawn() {
+            log::problem(&format!("cannot start {RUN_INIT} {}: {cause}", mode.join(" ")));
+        }
     }
 }
 
@@ -238,7 +271,8 @@ pub(crate) fn find_init(root: &str, asked: Option<&str>) -> Result<String> {
 }
 
 /// Gives control to the root's init. Returns only on failure.
-pub(crate) fn switch_root(root: &str, init: &str) -> Result<Infallible> {
+pub(crate) fn switch_root(root: &str, init: &str, facts: &Facts) -> Result<Infallible> {
+    let has_units = is_systemd(root, init);
     for dir in MOVED {
         let target = format!("{root}{dir}");
         if let Err(error) = sys::move_mount(dir, &target) {
@@ -252,6 +286,9 @@ pub(crate) fn switch_root(root: &str, init: &str) -> Result<Infallible> {
     rustix::process::chroot(".").map_err(|cause| Error::file("change root to", root, cause))?;
     rustix::process::chdir("/").map_err(|cause| Error::file("enter", "/", cause))?;
     drop(old);
+    if !has_units {
+        start_beside_init(facts);
+    }
     exec(init)
 }
 

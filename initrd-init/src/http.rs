@@ -82,11 +82,33 @@ enum Try {
     Fatal(Error),
 }
 
+/// How long a fetch is tried.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// Time without any progress after which it is given up, in seconds.
+    pub stall_seconds_max: u64,
+    /// What the server does not have or does not give (4xx) is not asked for again.
+    pub refusals_are_final: bool,
+}
+
+/// A node that boots has nothing else to do.
+const OF_A_BOOT: Patience = Patience { stall_seconds_max: STALL_SECONDS_MAX, refusals_are_final: false };
+
 /// Fetches `url` into `sink`, with retries. Gives the number of bytes.
 pub(crate) fn fetch(
     url: &Url,
     resolve: &dyn Fn(&str) -> Result<Ipv4Addr>,
     sink: &mut dyn Sink,
+) -> Result<u64> {
+    fetch_with(url, resolve, sink, OF_A_BOOT)
+}
+
+/// The same with other limits.
+pub(crate) fn fetch_with(
+    url: &Url,
+    resolve: &dyn Fn(&str) -> Result<Ipv4Addr>,
+    sink: &mut dyn Sink,
+    patience: Patience,
 ) -> Result<u64> {
     let mut fetch = Fetch { url: url.clone(), got: 0, total: None, redirects: 0 };
     let mut moved = Instant::now();
@@ -101,7 +123,9 @@ pub(crate) fn fetch(
         if fetch.got > before {
             (moved, pause) = (Instant::now(), 1);
         }
-        if moved.elapsed().as_secs() > STALL_SECONDS_MAX {
+        let is_final = patience.refusals_are_final
+            && matches!(error, Error::Refused { status, .. } if (400..500).contains(&status));
+        if is_final || moved.elapsed().as_secs() > patience.stall_seconds_max {
             return Err(error);
         }
         log::problem(&format!("{error}; {} bytes so far, trying again in {pause} s", fetch.got));

@@ -1,10 +1,13 @@
 //! `/init` of every node: network root, statelite set-up, status reports.
 //!
-//! One static program in three roles:
+//! One static program in several roles:
 //! - process 1 of the initramfs ([`boot`]): mounts, modules, boot interface, DHCP, root, hand-over;
 //!   without a root it is the discovery system ([`discover`]);
-//! - `/run/dawn/init report STATUS` in the running system, started by a systemd unit ([`running`]);
-//! - `/run/dawn/init renew`, which keeps the lease ([`running`]).
+//! - `/run/dawn/init boot` in the running system, which runs the node's post scripts and reports `booted`
+//!   ([`post`]); `post` runs them again, by hand;
+//! - `/run/dawn/init renew`, which keeps the lease ([`running`]);
+//! - `/run/dawn/init consent`, which proves to the server that root asks ([`consent`]), `syncfiles`, and
+//!   `report STATUS`, for scripts.
 //!
 //! Process 1 must never end: failures are reported on the console, then there is a shell or, after a bounded
 //! wait, a restart ([`rescue`]). There is no SQL, no async runtime and no configuration but the kernel line.
@@ -12,6 +15,7 @@
 mod boot;
 mod clock;
 mod cmdline;
+mod consent;
 mod dhcp;
 mod discover;
 mod error;
@@ -25,6 +29,7 @@ mod modules;
 mod network;
 mod nfs;
 mod nic;
+mod post;
 mod rescue;
 mod resolve;
 mod running;
@@ -46,10 +51,18 @@ pub fn run(arguments: &[String]) -> ExitCode {
         boot::run();
     }
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["boot"] => post::boot(false),
+        ["boot", "wait"] => post::boot(true),
+        ["post", scripts @ ..] => post::run(scripts),
         ["report", status] => running::report(status),
         ["renew"] => running::renew(),
+        ["consent"] => consent::give(),
+        ["syncfiles"] => post::sync_files(),
         _ => {
-            eprintln!("dawn-init is the first program of a node; by hand: `report STATUS`, `renew`");
+            eprintln!(
+                "dawn-init is the first program of a node; by hand: `post [SCRIPT ...]`, `report STATUS`, \
+                 `renew`, `consent`, `syncfiles`"
+            );
             ExitCode::from(2)
         }
     }

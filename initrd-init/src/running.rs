@@ -26,9 +26,11 @@ const PAUSE_SECONDS_MIN: u64 = 60;
 /// Shortest T1 that is followed, in seconds; servers with shorter leases are asked this often.
 const T1_SECONDS_MIN: u64 = 5;
 
-type Facts = HashMap<String, String>;
+/// What the boot has found out.
+pub(crate) type Facts = HashMap<String, String>;
 
-fn facts() -> Option<Facts> {
+/// The facts; none, with a line in the log, on a machine that was not booted by this program.
+pub(crate) fn facts() -> Option<Facts> {
     let path = format!("{RUN_DIR}/lease");
     match fs::read_to_string(&path) {
         Ok(text) => Some(parse(&text)),

@@ -7,7 +7,8 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use dawn_wire::status::{ASK, ASK_NEXT, DONE, PROBLEM, READY, STATUS};
+use dawn_wire::script::ScriptResult;
+use dawn_wire::status::{ASK, ASK_NEXT, DONE, GET_SCRIPT, PROBLEM, READY, SCRIPT_END, STATUS, SYNC_FILES};
 
 use crate::log;
 use crate::sys;
@@ -20,6 +21,14 @@ const PAUSE_SECONDS: u64 = 10;
 const ANSWER_SECONDS_MAX: u64 = 10;
 /// Longest answer, in bytes.
 const LINE_BYTES_MAX: u64 = 4096;
+/// Largest `mypostscript`, in bytes.
+const SCRIPT_BYTES_MAX: u64 = 4 << 20;
+/// Tries to report the result of a post script: the next script does not wait long for it.
+const RESULT_TRIES: u32 = 3;
+/// Pause between them, in seconds.
+const RESULT_PAUSE_SECONDS: u64 = 2;
+/// Time the server has to copy the node's files, in seconds.
+const SYNC_SECONDS_MAX: u64 = 600;
 
 /// Sends `installstatus <status>` until the server has confirmed it. Gives whether it has.
 pub(crate) fn report(server: Ipv4Addr, port: u16, status: &str) -> bool {
@@ -63,6 +72,62 @@ pub(crate) fn report_trouble(server: Ipv4Addr, port: u16, text: &str) -> bool {
         log::problem(&format!("events to {server}:{port} failed: {cause}"));
     }
     heard.is_ok()
+}
+
+/// Reports what became of a post script. What cannot be sent is in the node's log.
+pub(crate) fn report_script(server: Ipv4Addr, port: u16, result: &ScriptResult) {
+    for attempt in 1..=RESULT_TRIES {
+        match exchange(server, port, &format!("{result}\n")) {
+            Ok(()) => return,
+            Err(cause) => log::problem(&format!("`{result}` to {server}:{port} failed: {cause}")),
+        }
+        if attempt < RESULT_TRIES {
+            sys::pause(Duration::from_secs(RESULT_PAUSE_SECONDS));
+        }
+    }
+}
+
+/// The node's `mypostscript`, asked for until the server has answered, as often as a status is reported.
+pub(crate) fn post_script(server: Ipv4Addr, port: u16) -> Option<String> {
+    for attempt in 1..=TRIES {
+        match ask_for_script(server, port) {
+            Ok(text) => return Some(text),
+            Err(cause) => log::problem(&format!(
+                "`{GET_SCRIPT}` from {server}:{port} failed (try {attempt} of {TRIES}): {cause}"
+            )),
+        }
+        if attempt < TRIES {
+            sys::pause(Duration::from_secs(PAUSE_SECONDS));
+        }
+    }
+    None
+}
+
+/// An answer without its last line was cut off.
+fn ask_for_script(server: Ipv4Addr, port: u16) -> io::Result<String> {
+    let (stream, mut reader) = connect(server, port)?;
+    expect(&mut reader, READY)?;
+    (&stream).write_all(format!("{GET_SCRIPT}\n").as_bytes())?;
+    expect(&mut reader, DONE)?;
+    let mut bytes = Vec::new();
+    reader.take(SCRIPT_BYTES_MAX).read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    match text.trim_end().strip_suffix(SCRIPT_END) {
+        Some(script) => Ok(script.to_owned()),
+        None => Err(io::Error::other("the script is cut off, or larger than this node takes")),
+    }
+}
+
+/// Asks the server to copy the files of the node's synclists. Gives its answer, one line.
+pub(crate) fn sync_files(server: Ipv4Addr, port: u16) -> io::Result<String> {
+    let (stream, mut reader) = connect(server, port)?;
+    stream.set_read_timeout(Some(Duration::from_secs(SYNC_SECONDS_MAX)))?;
+    expect(&mut reader, READY)?;
+    (&stream).write_all(format!("{SYNC_FILES}\n").as_bytes())?;
+    expect(&mut reader, DONE)?;
+    let mut line = String::new();
+    reader.take(LINE_BYTES_MAX).read_line(&mut line)?;
+    Ok(line.trim().to_owned())
 }
 
 /// What the server wants of a machine.

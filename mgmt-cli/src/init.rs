@@ -1,7 +1,8 @@
-//! `dawn init`: data directory, certificates, ssh keys, default rows, the boot network, loaders.
+//! `dawn init`: data directory, certificates, ssh keys, default rows, the boot network, loaders, post
+//! scripts.
 
 use crate::environment::Environment;
-use crate::{policy_repair, ssh_keys};
+use crate::{policy_repair, post_scripts, ssh_keys};
 use anyhow::{Context, Result, bail};
 use dawn_bootd::address::host_name;
 use dawn_bootd::certificates::{client_certificate, server_certificate};
@@ -14,7 +15,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-/// Make a data directory: database, private CA and certificates, ssh keys, default table rows, boot loaders.
+/// Make a data directory: database, certificates, ssh keys, default table rows, boot loaders, post scripts.
 ///
 /// Can be repeated: what is there stays, what is missing is added, and a policy that keeps root from
 /// repairing it is repaired. The invoking user gets a client certificate in ~/.xcat and, if there is none, an
@@ -65,6 +66,10 @@ fn set_up(args: &Args, environment: &Environment) -> Result<()> {
     let ca = Authority::new(&data).ca_certificate();
     ssh_keys::ensure(&data, &environment.home(), &installdir, &ca)?.iter().for_each(|line| say(line));
     loaders(&data)?;
+    let scripts = post_scripts::install(&installdir)?;
+    if !scripts.is_empty() {
+        say(&format!("wrote post scripts: {}", scripts.join(", ")));
+    }
     for problem in dawn_bootd::dhcp::problems(&snapshot, &addresses) {
         eprintln!("Warning: {problem}");
     }

@@ -19,6 +19,7 @@ pub mod init;
 mod local;
 mod manual;
 mod policy_repair;
+mod post_scripts;
 pub mod reference;
 mod registry;
 mod requests;

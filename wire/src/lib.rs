@@ -7,6 +7,7 @@
 //! | [`remote`] | `server:/directory` |
 //! | [`image`] | names of an image's files, and of what a root shows of the node's own files |
 //! | [`kernel`] | words of the kernel command line |
+//! | [`script`] | what a node says of each of its post scripts, and the marks in `mypostscript` |
 //! | [`status`] | words on the status port, and the ports of all services |
 //! | [`secret`] | not a text: the type of passwords and keys, which every floor can use |
 //!
@@ -20,6 +21,7 @@ pub mod kernel;
 pub mod list;
 pub mod lite_option;
 pub mod remote;
+pub mod script;
 pub mod secret;
 pub mod status;
 

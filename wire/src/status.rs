@@ -9,6 +9,13 @@ pub const PROBLEM: &str = "problem";
 pub const ASK: &str = "destiny";
 /// Says that this is done, and asks what comes next.
 pub const ASK_NEXT: &str = "nextdestiny";
+/// Asks for the node's post scripts: `mypostscript`, a line each, until [`SCRIPT_END`].
+pub const GET_SCRIPT: &str = "getpostscript";
+/// The line after `mypostscript`.
+pub const SCRIPT_END: &str = "#END OF SCRIPT";
+/// Asks for the files of the node's synclists; the answer is a line that ends in [`DONE`], or says what
+/// failed.
+pub const SYNC_FILES: &str = "syncfiles";
 /// The server's greeting.
 pub const READY: &str = "ready";
 /// The server's answer.
@@ -16,10 +23,19 @@ pub const DONE: &str = "done";
 
 /// `/init` has begun its work.
 pub const NETBOOTING: &str = "netbooting";
-/// The system of the node is up.
+/// The system of the node is up and runs its post scripts.
+pub const POSTBOOTING: &str = "postbooting";
+/// The system of the node is up, and its post scripts have ended well.
 pub const BOOTED: &str = "booted";
-/// The node cannot go on.
+/// The node cannot go on, or one of its post scripts failed.
 pub const FAILED: &str = "failed";
+
+/// `updatestatus`: the post scripts run.
+pub const SYNCING: &str = "syncing";
+/// `updatestatus`: all post scripts ended well.
+pub const SYNCED: &str = "synced";
+/// `updatestatus`: at least one post script did not.
+pub const OUT_OF_SYNC: &str = "out-of-sync";
 
 /// Ports of the server, unless the kernel line or a setting says otherwise.
 pub mod port {

@@ -75,6 +75,8 @@ pub enum Step {
     Root,
     /// `/init` reported that it runs.
     Init,
+    /// The node reported that its system is up and runs its post scripts, or that one of them ended well.
+    Post,
     /// The node reported that its system is up.
     Booted,
     /// Another status word of the node (`installstatus …`).
@@ -279,7 +281,8 @@ impl Bus {
         let boots = |step| matches!(step, Step::Script | Step::Kernel | Step::Initrd | Step::Init);
         let histories = self.lock();
         let mut steps = histories.nodes.get(node).into_iter().flatten().rev().map(|event| event.step);
-        steps.find(|step| *step == Step::Booted || boots(*step)) == Some(Step::Booted)
+        let latest = steps.find(|step| matches!(step, Step::Booted | Step::Post) || boots(*step));
+        latest.is_some_and(|step| !boots(step))
     }
 
     /// The latest `count` events of all subjects, oldest first.
@@ -429,7 +432,7 @@ pub fn last_boot(events: &[Event]) -> &[Event] {
                 start = index;
                 beyond_discover = false;
             }
-            Step::Root | Step::Init | Step::Booted => beyond_discover = true,
+            Step::Root | Step::Init | Step::Post | Step::Booted => beyond_discover = true,
             _ => {}
         }
     }

@@ -23,7 +23,7 @@ use crate::requests::syncfiles;
 use dawn_cluster::{Change, Edit, Model, Reason, Snapshot, col};
 use dawn_hardware::Hardware;
 use dawn_plan::destiny;
-use dawn_wire::status::{ASK, FAILED};
+use dawn_wire::status::{ASK, FAILED, SCRIPT_END};
 use dawn_xcatd::dispatch::{DuplexStream, NoToken};
 use dawn_xcatd::node_status::{NodeReport, NodeReports};
 use dawn_xcatd::{
@@ -445,15 +445,16 @@ impl NodeReports for Daemon {
                     ],
                     false => mypostscript::lines(&snapshot, node, &self.settings.host),
                 };
-                lines.push("#END OF SCRIPT".into());
+                lines.push(SCRIPT_END.into());
             }
             NodeReport::Syncfiles => lines.push(self.sync_files(node)),
-            // The TFTP directory is a view that no node writes to: there is nothing to unlock. Troubles are
-            // events only.
+            // The TFTP directory is a view that no node writes to: there is nothing to unlock. Troubles and
+            // results of scripts are events only.
             NodeReport::UnlockTftpdir
             | NodeReport::LockTftpdir
             | NodeReport::Monitor
-            | NodeReport::Trouble(_) => {}
+            | NodeReport::Trouble(_)
+            | NodeReport::Script(_) => {}
             NodeReport::Unknown(line) => {
                 tracing::warn!(node, line, "a node said something unknown on the status port");
             }

@@ -4,12 +4,13 @@
 //! includes are below the install directory and readable for everybody, as nodes could fetch them anyway.
 
 use super::template::{Block, Item, Source, Word, render};
-use super::{HALVES, cell, network_of_firmware, networks, packages, routes, scripts, site, variables};
+use super::{cell, network_of_firmware, networks, packages, routes, scripts, site, variables};
 use dawn_cluster::secrets::{Sensitivity, is_secret, of_site_key};
 use dawn_cluster::{Col, Snapshot, col, schema};
 use dawn_plan::local_path;
 use dawn_serving::bounded_read::{self, Refused, Rights};
 use dawn_serving::disks::within;
+use dawn_wire::script::Half;
 use std::collections::HashMap;
 use std::path::{Component, Path};
 
@@ -40,7 +41,7 @@ fn read(path: &Path, rights: Rights) -> Result<String, Refused> {
 
 /// The script of a template for a node.
 pub(super) fn lines(text: &str, snapshot: &Snapshot, node: &str, host: &str) -> Vec<String> {
-    for mark in HALVES.iter().flat_map(|half| ["start", "end"].map(|end| format!("# {half}-{end}-here"))) {
+    for mark in Half::ALL.into_iter().flat_map(|half| [half.start(), half.end()]) {
         if !text.lines().any(|line| line.trim() == mark) {
             tracing::warn!(mark, "the template of post scripts lacks a mark that nodes look for");
         }

@@ -33,6 +33,15 @@ pub use request::{Credentials, Request};
 pub use response::{Data, NodeItem, Response};
 pub use xml::Element;
 
+/// Fuzz entry: a line of a node, of any bytes; what it says of a post script must survive a round trip.
+pub fn fuzz_node_line(bytes: &[u8]) {
+    let line = String::from_utf8_lossy(bytes);
+    if let node_status::NodeReport::Script(result) = node_status::NodeReport::parse(&line) {
+        let again = dawn_wire::script::ScriptResult::parse(&result.to_string());
+        assert_eq!(again, Some(result), "what we write we can read");
+    }
+}
+
 /// Fuzz entry: framing and request parser on any bytes; what parses must survive a round trip.
 pub fn fuzz_request(bytes: &[u8]) {
     let _ = flow::is_request(bytes);

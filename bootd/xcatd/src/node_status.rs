@@ -10,7 +10,11 @@ use crate::limits::{
     NODE_SILENCE_MAX, WRITE_STALL_MAX,
 };
 use dawn_serving::shares::{Callers, Limit, Place, Places};
-use dawn_wire::status::{ASK, ASK_NEXT, BOOTED, DONE, FAILED, NETBOOTING, PROBLEM, READY, STATUS};
+use dawn_wire::script::ScriptResult;
+use dawn_wire::status::{
+    ASK, ASK_NEXT, BOOTED, DONE, FAILED, GET_SCRIPT, NETBOOTING, OUT_OF_SYNC, POSTBOOTING, PROBLEM, READY,
+    STATUS, SYNC_FILES, SYNCED, SYNCING,
+};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +31,7 @@ pub const STATUS_WORDS: [&str; 20] = [
     "installing",
     "installed",
     "booting",
-    "postbooting",
+    POSTBOOTING,
     NETBOOTING,
     BOOTED,
     "powering-on",
@@ -44,7 +48,7 @@ pub const STATUS_WORDS: [&str; 20] = [
     "bmcready",
 ];
 /// Words `nodelist.updatestatus` may hold.
-pub const UPDATE_STATUS_WORDS: [&str; 4] = ["syncing", "out-of-sync", "synced", FAILED];
+pub const UPDATE_STATUS_WORDS: [&str; 4] = [SYNCING, OUT_OF_SYNC, SYNCED, FAILED];
 
 /// How long a report may take to its place on the disk; then the node hears `done` all the same, because
 /// its boot does not depend on the report.
@@ -80,6 +84,8 @@ pub enum NodeReport {
     Monitor,
     /// Something went wrong while the node boots: words of Dawn's own `/init` for the operator.
     Trouble(String),
+    /// What became of a post script: words of the agent of Dawn's own `/init`.
+    Script(ScriptResult),
     /// Not a line of the protocol (control characters removed).
     Unknown(String),
 }
@@ -90,6 +96,9 @@ impl NodeReport {
         let line = line.trim();
         if let Some(text) = line.strip_prefix(PROBLEM).and_then(|rest| rest.strip_prefix(' ')) {
             return Self::Trouble(printable(text));
+        }
+        if let Some(result) = ScriptResult::parse(line) {
+            return Self::Script(result);
         }
         if line == ASK || line == ASK_NEXT {
             return Self::Destiny { done: line == ASK_NEXT };
@@ -108,10 +117,10 @@ impl NodeReport {
         if line.contains("locktftpdir") {
             return Self::LockTftpdir;
         }
-        if line.starts_with("getpostscript") {
+        if line.starts_with(GET_SCRIPT) {
             return Self::GetPostscript;
         }
-        if line.starts_with("syncfiles") {
+        if line.starts_with(SYNC_FILES) {
             return Self::Syncfiles;
         }
         if let Some(rest) = after("hpcbootstatus") {
@@ -255,6 +264,7 @@ async fn read_line(stream: &mut TcpStream) -> std::io::Result<Option<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dawn_wire::script::{Half, Outcome};
     use std::sync::Mutex;
 
     #[test]
@@ -277,6 +287,15 @@ mod tests {
             ("installmonitor", NodeReport::Monitor),
             ("problem no disk\u{7}: next", NodeReport::Trouble("no disk: next".into())),
             ("GET /\u{1b}", NodeReport::Unknown("GET /".into())),
+            ("scriptresult postscript 12 exit:3 next x\tno installstatus", {
+                NodeReport::Script(ScriptResult {
+                    half: Half::Post,
+                    script: "next x".into(),
+                    outcome: Outcome::Exit(3),
+                    duration_ms: 12,
+                    said: "no installstatus".into(),
+                })
+            }),
         ] {
             assert_eq!(NodeReport::parse(line), report, "{line}");
         }
