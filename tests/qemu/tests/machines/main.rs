@@ -10,6 +10,7 @@ mod far_servers;
 mod images;
 mod nfs_server;
 mod package;
+mod post_scripts;
 mod secure_boot;
 mod soak;
 mod stateless;
