@@ -6,8 +6,8 @@
 
 use std::path::Path;
 
-use crate::glob;
 use crate::listfile::{self, ListError};
+use dawn_serving::glob;
 
 /// A parsed exclude list; the default one keeps everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

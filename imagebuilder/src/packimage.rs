@@ -20,6 +20,7 @@ use crate::image::{DefError, ImageDef};
 use crate::listfile::ListError;
 use crate::password::{self, RootPassword};
 use crate::squashfs::{self, SquashfsError};
+use crate::synced;
 use crate::tree::{Kind, Meta, Tree, TreeError};
 use dawn_statelite::liteimg::{self, LiteimgError};
 use dawn_wire::image::{PACKED_ROOTS, PACKED_STATELITE, ROOT};
@@ -30,7 +31,7 @@ pub const DEFAULT_EXLIST: &str = include_str!("../share/debian.compute.exlist");
 const GZIP_LEVEL: u32 = 6;
 const XZ_LEVEL: u32 = 6;
 /// Raised when packing changes something else in the archive.
-const PACK_FORMAT: u32 = 1;
+const PACK_FORMAT: u32 = 2;
 
 /// Why an image could not be packed.
 #[derive(Debug, thiserror::Error)]
@@ -185,7 +186,8 @@ pub struct Options {
     pub timezone: Option<String>,
     /// `<installdir>/postscripts`, becomes `/xcatpost`.
     pub postscripts: Option<PathBuf>,
-    /// Files to add or replace (path in the image, file on this machine): the image's synclists.
+    /// Files and directories to add or replace (path in the image, path on this machine): the image's
+    /// synclists.
     pub sync_files: Vec<(String, PathBuf)>,
     /// Time in `xcatinfo` (seconds since 1970); `None`: the newest time of the tree.
     pub made_at: Option<i64>,
@@ -338,7 +340,8 @@ fn identity(tree: &Tree, options: &Options) -> u128 {
         options.method, sq.compressor, sq.block_bytes, sq.times, options.timezone, sq.exportable
     );
     rest.push_str(&options.root_password.shadow_field("").unwrap_or_default());
-    let mut added: Vec<PathBuf> = options.sync_files.iter().map(|(_, file)| file.clone()).collect();
+    let synced = synced::listed(&options.sync_files).unwrap_or_default();
+    let mut added: Vec<PathBuf> = synced.into_iter().map(|synced| synced.file).collect();
     added.extend(options.postscripts.iter().flat_map(|dir| files_below(dir)));
     for file in added {
         let stat =
@@ -390,9 +393,8 @@ fn prepare(tree: &mut Tree, def: &ImageDef, options: &Options, identity: u128) -
             tree.put_file("/opt/xcat/xcatdsklspost", 0o755, now, bytes)?;
         }
     }
-    for (path, file) in &options.sync_files {
-        let bytes = fs::read(file).map_err(|source| file_error(file, source))?;
-        tree.replace_bytes(path, now, bytes)?;
+    for file in synced::listed(&options.sync_files)? {
+        synced::put(tree, &file)?;
     }
     tree.put_file("/opt/xcat/xcatinfo", 0o644, now, xcatinfo(def, identity, now).into_bytes())?;
     Ok(())

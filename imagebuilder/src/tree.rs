@@ -24,6 +24,8 @@ const XATTR_LIST_BYTES_MAX: usize = 64 * 1024;
 const XATTR_VALUE_BYTES_MAX: usize = 64 * 1024;
 /// Largest file that [`Tree::read`] returns as a whole (bytes); configuration files are far smaller.
 const READ_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Symbolic links on the way to one entry (the kernel's own limit, path_resolution(7)).
+const LINKS_MAX: usize = 40;
 
 /// What went wrong with a tree.
 #[derive(Debug, thiserror::Error)]
@@ -226,6 +228,32 @@ impl Tree {
             Kind::Dir(entries) => entries.get(part).copied(),
             _ => None,
         })
+    }
+
+    /// The path with links of the tree followed, the last name's only if `all`. Names that are not there
+    /// stay. `None`: links without end.
+    pub(crate) fn followed(&self, path: &str, all: bool) -> Option<String> {
+        let names = |text: &str| -> Vec<String> { text.split('/').rev().map(str::to_owned).collect() };
+        let (mut todo, mut done, mut links) = (names(path), Vec::<String>::new(), 0);
+        while let Some(name) = todo.pop() {
+            match name.as_str() {
+                "" | "." => continue,
+                ".." => drop(done.pop()),
+                _ => done.push(name),
+            }
+            let is_last = todo.iter().all(String::is_empty);
+            let Some(id) = self.get(&done.join("/")).filter(|_| all || !is_last) else { continue };
+            if let Kind::Symlink(target) = &self.inode(id).kind {
+                links += 1;
+                let target = std::str::from_utf8(target).ok().filter(|_| links <= LINKS_MAX)?;
+                done.pop();
+                if target.starts_with('/') {
+                    done.clear();
+                }
+                todo.extend(names(target));
+            }
+        }
+        Some(done.join("/"))
     }
 
     /// Put an entry at `path`, replacing what was there. Missing parents are made (root, 0755).

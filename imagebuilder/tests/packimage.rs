@@ -133,12 +133,20 @@ fn the_archive_is_prepared_and_the_tree_is_not_touched() {
     fs::write(scripts.join("xcatdsklspost"), "#!/bin/sh\n").unwrap();
     fs::write(scripts.join("syslog"), "#!/bin/sh\n").unwrap();
     fs::write(dir.path().join("motd"), "hello\n").unwrap();
+    fs::create_dir_all(dir.path().join("conf/sub")).unwrap();
+    fs::write(dir.path().join("conf/sub/file"), "deep\n").unwrap();
+    std::os::unix::fs::symlink("sub/file", dir.path().join("conf/link")).unwrap();
+    fs::create_dir_all(def.paths().rootimg.join("real")).unwrap();
+    std::os::unix::fs::symlink("/real", def.paths().rootimg.join("way")).unwrap();
     let before = manifest(&def.paths().rootimg);
     let options = Options {
         root_password: RootPassword::Plain(dawn_wire::Secret::new("cluster")),
         timezone: Some("Europe/Berlin".into()),
         postscripts: Some(scripts),
-        sync_files: vec![("/etc/motd".into(), dir.path().join("motd"))],
+        sync_files: vec![
+            ("/etc/motd".into(), dir.path().join("motd")),
+            ("/way/conf".into(), dir.path().join("conf")),
+        ],
         unless_changed: true,
         ..Options::default()
     };
@@ -158,6 +166,8 @@ fn the_archive_is_prepared_and_the_tree_is_not_touched() {
     assert_eq!(read("xcatpost/syslog"), "#!/bin/sh\n");
     assert_eq!(read("opt/xcat/xcatdsklspost"), "#!/bin/sh\n");
     assert_eq!(read("etc/motd"), "hello\n");
+    assert_eq!((read("real/conf/sub/file"), read("real/conf/link")), ("deep\n".into(), "deep\n".into()));
+    assert!(!out.join("real/conf/link").is_symlink() && out.join("way").is_symlink());
     let info = read("opt/xcat/xcatinfo");
     assert!(info.starts_with("IMAGENAME='img'\nIMAGEUUID='") && info.contains("\nTIMESTAMP='"), "{info}");
     assert!(out.join("boot").exists() && !out.join("boot/vmlinuz").exists());

@@ -34,6 +34,7 @@ pub mod copy;
 pub mod disks;
 #[cfg(feature = "serve")]
 pub mod file;
+pub mod glob;
 pub mod lookup;
 pub mod mounts;
 #[cfg(feature = "serve")]
