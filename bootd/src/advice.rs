@@ -9,10 +9,7 @@ pub const ELSEWHERE: &[(&[&str], &str)] = &[
         &["wcons", "makeconservercf", "makegocons"],
         "the daemon holds the consoles itself: `dawn rcons NODE` shows one, `dawn console NODERANGE` their states",
     ),
-    (
-        &["updatenode", "runxcmd"],
-        "`dawn xdsh NODERANGE COMMAND` runs commands on nodes, `--collate` shows what differs",
-    ),
+    (&["runxcmd"], "`dawn xdsh NODERANGE COMMAND` runs commands on nodes, `--collate` shows what differs"),
     (
         &["remoteimmsetup"],
         "management modules are set up with their own tools; a node's own BMC asks `getbmcconfig`",

@@ -32,7 +32,8 @@ const TFTPBOOT: &str = "/tftpboot";
 type Export<'a> = dyn FnMut(&str, &str) + 'a;
 
 /// The script, line by line. `host` is the name of this machine.
-pub(crate) fn lines(snapshot: &Snapshot, node: &str, host: &str) -> Vec<String> {
+#[must_use]
+pub fn lines(snapshot: &Snapshot, node: &str, host: &str) -> Vec<String> {
     if let Some(text) = own::text(snapshot) {
         return own::lines(&text, snapshot, node, host);
     }

@@ -45,4 +45,4 @@ pub use error::{DeployError, Problem, RenderError};
 pub use files::{FILE_BYTES_MAX, FileError, Files};
 pub use render::{Answers, Job, render};
 pub use rendered::{Rendered, Value};
-pub use search::{LOCAL_DIRECTORY, XCAT_DIRECTORY};
+pub use search::{LOCAL_DIRECTORY, XCAT_DIRECTORY, synclists};

@@ -42,6 +42,15 @@ pub(crate) struct Wanted<'a> {
     pub(crate) ending: &'a str,
 }
 
+/// Where the synclist of an image may be that names none, best first; `kind` is `install` or `netboot`.
+#[must_use]
+pub fn synclists(kind: &str, osvers: &str, arch: &str, profile: &str) -> Vec<String> {
+    let wanted = Wanted { osvers, arch, profile, installer: Installer::Preseed, ending: "synclist" };
+    let all = wanted.candidates();
+    let own = all.iter().filter_map(|path| path.strip_prefix(LOCAL_DIRECTORY));
+    own.map(|rest| format!("/install/custom/{kind}{rest}")).collect()
+}
+
 impl Wanted<'_> {
     /// Where it may be, best first.
     pub(crate) fn candidates(&self) -> Vec<String> {
@@ -101,7 +110,7 @@ fn descending(osvers: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Wanted, descending};
+    use super::{Wanted, descending, synclists};
     use dawn_cluster::Installer;
 
     #[test]
@@ -143,6 +152,11 @@ mod tests {
         assert_eq!(all.last().map(String::as_str), Some("/opt/xcat/share/xcat/install/rh/compute.tmpl"));
         let ubuntu = wanted("ubuntu22.04", Installer::Autoinstall).candidates();
         assert!(ubuntu.contains(&"/install/custom/install/ubuntu/compute.subiquity.tmpl".to_owned()));
+        let lists = synclists("netboot", "alt", "x86_64", "kvm");
+        assert_eq!(
+            lists.first().map(String::as_str),
+            Some("/install/custom/netboot/alt/kvm.alt.x86_64.synclist")
+        );
         let upwards = Wanted { profile: "../x", ..wanted("debian12", Installer::Preseed) };
         assert!(upwards.candidates().is_empty());
     }

@@ -66,6 +66,7 @@ pub(crate) static AREAS: &[Area] = &[
             "xdsh",
             "psh",
             "xdcp",
+            "updatenode",
             "pscp",
             "prsync",
             "xdshbak",

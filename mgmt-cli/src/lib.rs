@@ -25,7 +25,6 @@ mod registry;
 mod requests;
 mod serve;
 mod ssh_keys;
-mod synclist;
 mod terminal;
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ const FAMILIES: &[&[&str]] = &[
         "xdsh",
         "psh",
         "xdcp",
+        "updatenode",
         "pscp",
         "prsync",
         "xdshbak",

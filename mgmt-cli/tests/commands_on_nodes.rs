@@ -80,6 +80,30 @@ impl Cluster {
     }
 
     fn sshd(&mut self, name: &str, key: &Path, addresses: &[&str]) {
+        let config = self.configuration(name, key, addresses);
+        let mut command = Command::new("/usr/sbin/sshd");
+        command.args(["-D", "-e", "-f"]).arg(config);
+        self.start(command, addresses);
+    }
+
+    /// A machine with a root directory of its own, which has a copy of `/etc` and shares all else.
+    fn machine(&mut self, name: &str, address: &str) {
+        let own = self.path("data/hostkeys/ssh_host_ed25519_key");
+        let config = self.configuration(name, &own, &[address]);
+        let root = self.path(&format!("root_{name}"));
+        std::fs::create_dir(&root).unwrap();
+        let script = "root=$1; shift; mount -t tmpfs none $root && \
+            for name in bin sbin lib lib32 lib64 usr dev proc run root tmp var; do \
+            if [ -L /$name ]; then cp -P /$name $root/$name; \
+            elif [ -d /$name ]; then mkdir $root/$name; mount --rbind /$name $root/$name; fi; done; \
+            cp -a /etc $root/etc && exec chroot $root \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args(["-m", "sh", "-c", script, "sh"]).arg(&root);
+        command.args(["/usr/sbin/sshd", "-D", "-e", "-f"]).arg(config);
+        self.start(command, &[address]);
+    }
+
+    fn configuration(&self, name: &str, key: &Path, addresses: &[&str]) -> PathBuf {
         let _ = std::fs::create_dir_all("/run/sshd");
         let mut text = format!(
             "Port {}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\nUsePAM no\n\
@@ -92,9 +116,11 @@ impl Cluster {
         addresses.iter().for_each(|address| text.push_str(&format!("ListenAddress {address}\n")));
         let config = self.path(&format!("sshd_{name}"));
         std::fs::write(&config, text).unwrap();
-        let mut command = Command::new("/usr/sbin/sshd");
-        command.args(["-D", "-e", "-f"]).arg(config).stdin(Stdio::null()).stderr(Stdio::null());
-        self.children.push(command.spawn().unwrap());
+        config
+    }
+
+    fn start(&mut self, mut command: Command, addresses: &[&str]) {
+        self.children.push(command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
         wait_for("no sshd", || {
             addresses.iter().all(|address| TcpStream::connect((*address, self.ssh_port)).is_ok())
         });
@@ -118,7 +144,9 @@ impl Cluster {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let host = host.split('.').next().unwrap_or_default().to_owned();
         let shown = shown.replace(&format!("[{host}]"), "[mn]");
-        let shown = shown.replace(&*self.directory.path().to_string_lossy(), "TOP");
+        let shown = shown.replace(&format!("  {host}: Internal"), "  mn: Internal");
+        let top = self.directory.path().to_string_lossy();
+        let shown = shown.replace(&*top, "TOP").replace(top.trim_start_matches('/'), "TOP");
         let shown = shown.replace(&self.ssh_port.to_string(), "PORT");
         // Fingerprints are of keys made for this test.
         let mut parts = shown.split("SHA256:");
@@ -129,6 +157,13 @@ impl Cluster {
     /// Lines with `$ ` before each and what it printed below.
     fn session(&self, lines: &[&str]) -> String {
         lines.iter().map(|line| format!("$ {line}\n{}", self.run_as("root", line))).collect()
+    }
+
+    fn write(&self, name: &str, text: &str, mode: u32) {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
     }
 
     fn ok(&self, line: &str) {
@@ -367,6 +402,423 @@ fn files_go_there_and_back() {
     for file in ["to/a b$(x).txt", "to2/a b$(x).txt", "to/second", "to2/second", "from/a b$(x).txt._n1"] {
         assert_eq!(std::fs::read_to_string(cluster.path(file)).unwrap(), "content", "{file}");
     }
+}
+
+/// Two machines with files of their own.
+fn machines() -> Cluster {
+    let mut cluster = Cluster::new();
+    for (node, address) in [("n7", "127.78.0.7"), ("n8", "127.78.0.8")] {
+        cluster.machine(node, address);
+        cluster.ok(&format!("mkdef {node} groups=all"));
+    }
+    cluster.ok("chtab key=nodesyncfiledir site.value=/syncfiles");
+    for (name, text, mode) in [
+        ("src/motd", "welcome\n", 0o640),
+        ("src/conf/a", "a\n", 0o644),
+        ("src/conf/sub/b", "b\n", 0o600),
+        ("src/app.conf", "1\n", 0o644),
+        ("src/app.conf.post", "#!/bin/sh\necho app of $NODE begins again\n", 0o755),
+        ("src/always.sh", "#!/bin/sh\necho always; exit 3\n", 0o755),
+        ("src/n7", "for n7\n", 0o644),
+        ("src/hosts", "10.9.9.9 extra", 0o644),
+        ("src/users", "dawntest:x:4242:4242::/:/bin/false\n", 0o644),
+    ] {
+        cluster.write(name, text, mode);
+    }
+    let top = cluster.directory.path().display().to_string();
+    let list = "# Files of all nodes\nTOP/src/motd -> /etc/motd.dawn\nTOP/src/conf/* -> /data/conf\n\
+        TOP/src/app.conf TOP/src/app.conf.post -> /etc/app/\nTOP/src/$NODE -> (n7) /etc/only\n\
+        EXECUTE:\nTOP/src/app.conf.post\nAPPEND:\nTOP/src/hosts -> /etc/hosts\n\
+        MERGE:\nTOP/src/users -> /etc/passwd\n";
+    cluster.write("list", &list.replace("TOP", &top), 0o644);
+    cluster
+}
+
+#[test]
+fn synclists_bring_what_differs() {
+    let cluster = machines();
+    let look = "xdsh n7,n8 -o '-p PORT' 'cat /etc/only /etc/motd.dawn; stat -c %a /etc/motd.dawn; \
+        find /data -type f; tail -n 1 /etc/hosts; grep dawntest /etc/passwd'";
+    let mut text = cluster.session(&[
+        "xdcp n7,n8 -o '-o Port=PORT' -F list --dry-run",
+        "xdcp n7,n8 -o '-o Port=PORT' -F list",
+        look,
+        "xdcp n7,n8 -o '-o Port=PORT' -F list",
+    ]);
+    cluster.write("src/app.conf", "2\n", 0o644);
+    cluster.write("src/hosts", "10.9.9.9 changed\n", 0o644);
+    text.push_str(&cluster.session(&[
+        "xdcp n7 -o '-o Port=PORT' -F list --dry-run",
+        "xdcp n7,n6 -o '-o Port=PORT' -F list --nodestatus",
+        "xdsh n7 -o '-p PORT' 'tail -n 1 /etc/hosts; head -n -1 /etc/hosts | cmp - /syncfiles/org/etc/hosts'",
+    ]));
+    let top = cluster.directory.path().display().to_string();
+    cluster.write(
+        "always",
+        &format!("{top}/src/always.sh -> /data/\nEXECUTEALWAYS:\n{top}/src/always.sh\n"),
+        0o644,
+    );
+    cluster.write("wrong", &format!("{top}/src/motd -> /data/\n\n{top}/src/nosuch -> /data/\n"), 0o644);
+    cluster.write("range", &format!("{top}/src/motd -> (nosuch) /data/\n"), 0o644);
+    std::fs::create_dir_all(cluster.path("rootimg/usr/share")).unwrap();
+    std::os::unix::fs::symlink("/usr", cluster.path("rootimg/data")).unwrap();
+    text.push_str(&cluster.session(&[
+        "xdcp n7,n8 -o '-o Port=PORT' -F always",
+        "xdcp n7 -F nosuch",
+        "xdcp n7 -F wrong",
+        "xdcp n7 -F range",
+        "xdcp n7 -F list -r /usr/bin/scp",
+        "xdcp n7 -F list -s",
+        "xdcp n7 -s a b",
+        "xdcp -i rootimg a",
+        "xdcp -i nosuch -F list",
+        "xdcp -i rootimg -F list --dry-run",
+        "xdcp -i rootimg -F list",
+        "xdcp n7 -i rootimg -F list",
+    ]));
+    // What rsync says about a lost connection has its version and lines of its source.
+    let text: String =
+        text.lines().filter(|line| !line.starts_with("n6: rsync")).map(|line| format!("{line}\n")).collect();
+    expect![[r#"
+        $ xdcp n7,n8 -o '-o Port=PORT' -F list --dry-run
+        n7: would append to /etc/hosts
+        n7: would merge into /etc/passwd
+        n7: would run TOP/src/app.conf.post
+        n7: would update /data/conf/a
+        n7: would update /data/conf/sub/b
+        n7: would update /etc/app/app.conf
+        n7: would update /etc/app/app.conf.post
+        n7: would update /etc/motd.dawn
+        n7: would update /etc/only
+        n7: would update /syncfiles/appendTOP/src/hosts
+        n7: would update /syncfiles/merge/mergefilesTOP/src/users
+        n8: would append to /etc/hosts
+        n8: would merge into /etc/passwd
+        n8: would run TOP/src/app.conf.post
+        n8: would update /data/conf/a
+        n8: would update /data/conf/sub/b
+        n8: would update /etc/app/app.conf
+        n8: would update /etc/app/app.conf.post
+        n8: would update /etc/motd.dawn
+        n8: would update /syncfiles/appendTOP/src/hosts
+        n8: would update /syncfiles/merge/mergefilesTOP/src/users
+        $ xdcp n7,n8 -o '-o Port=PORT' -F list
+        n7: app of n7 begins again
+        n7: TOP/src/app.conf
+        n7: TOP/src/app.conf.post
+        n7: TOP/src/conf/a
+        n7: TOP/src/conf/sub/b
+        n7: TOP/src/hosts
+        n7: TOP/src/motd
+        n7: TOP/src/n7
+        n7: TOP/src/users
+        n8: app of n8 begins again
+        n8: TOP/src/app.conf
+        n8: TOP/src/app.conf.post
+        n8: TOP/src/conf/a
+        n8: TOP/src/conf/sub/b
+        n8: TOP/src/hosts
+        n8: TOP/src/motd
+        n8: TOP/src/users
+        $ xdsh n7,n8 -o '-p PORT' 'cat /etc/only /etc/motd.dawn; stat -c %a /etc/motd.dawn; find /data -type f; tail -n 1 /etc/hosts; grep dawntest /etc/passwd'
+        ! [mn]: n8: cat: /etc/only: No such file or directory
+        n7: /data/conf/a
+        n7: /data/conf/sub/b
+        n7: 10.9.9.9 extra
+        n7: 640
+        n7: dawntest:x:4242:4242::/:/bin/false
+        n7: for n7
+        n7: welcome
+        n8: /data/conf/a
+        n8: /data/conf/sub/b
+        n8: 10.9.9.9 extra
+        n8: 640
+        n8: dawntest:x:4242:4242::/:/bin/false
+        n8: welcome
+        $ xdcp n7,n8 -o '-o Port=PORT' -F list
+
+        $ xdcp n7 -o '-o Port=PORT' -F list --dry-run
+        n7: would append to /etc/hosts
+        n7: would run TOP/src/app.conf.post
+        n7: would update /etc/app/app.conf
+        n7: would update /syncfiles/appendTOP/src/hosts
+        $ xdcp n7,n6 -o '-o Port=PORT' -F list --nodestatus
+        n6: Remote_command_failed, error_code=255
+        n6: ssh: connect to host 127.78.0.6 port PORT: Connection refused
+        n7: Remote_command_successful
+        n7: app of n7 begins again
+        n7: TOP/src/app.conf
+        n7: TOP/src/hosts
+        rc=1
+        $ xdsh n7 -o '-p PORT' 'tail -n 1 /etc/hosts; head -n -1 /etc/hosts | cmp - /syncfiles/org/etc/hosts'
+        n7: 10.9.9.9 changed
+        $ xdcp n7,n8 -o '-o Port=PORT' -F always
+        n7: always
+        n7: TOP/src/always.sh
+        n8: always
+        n8: TOP/src/always.sh
+        rc=2
+        $ xdcp n7 -F nosuch
+        ! Error: [mn]: File:TOP/nosuch does not exist.
+        rc=1
+        $ xdcp n7 -F wrong
+        ! Error: [mn]: TOP/wrong, line 3: File:TOP/src/nosuch does not exist.
+        rc=1
+        $ xdcp n7 -F range
+        ! Error: [mn]: TOP/range, line 1: Invalid nodes and/or groups in noderange: nosuch
+        rc=1
+        $ xdcp n7 -F list -r /usr/bin/scp
+        ! Error: [mn]: Remote command: /usr/bin/scp is invalid: the files of synclists are copied by rsync
+        rc=1
+        $ xdcp n7 -F list -s
+        ! Error: [mn]: there are no service nodes: without -s the files go to the nodes
+        rc=1
+        $ xdcp n7 -s a b
+        ! Error: [mn]: If -s option is use, then -F must point to the syncfile.
+        rc=1
+        $ xdcp -i rootimg a
+        ! Error: Invalid nodes and/or groups in noderange: a
+        rc=1
+        $ xdcp -i nosuch -F list
+        ! Error: [mn]: Input image directory TOP/nosuch does not exist.
+        rc=1
+        $ xdcp -i rootimg -F list --dry-run
+        would update /etc/app/app.conf
+        would update /etc/app/app.conf.post
+        would update /etc/motd.dawn
+        would update /usr/conf/a
+        would update /usr/conf/sub/b
+        $ xdcp -i rootimg -F list
+
+        $ xdcp n7 -i rootimg -F list
+        ! Error: [mn]: -i is for the tree of an image: it goes without a noderange
+        rc=1
+    "#]].assert_eq(&text);
+    assert_eq!(std::fs::read_to_string(cluster.path("rootimg/usr/conf/sub/b")).unwrap(), "b\n");
+    assert!(cluster.path("rootimg/data").is_symlink());
+    let json = cluster.run_as("root", "xdcp n7 -o '-o Port=PORT' -F always --json");
+    assert!(json.contains("\"code\": 3") && json.contains("\"status\": \"failed\""), "{json}");
+}
+
+#[test]
+fn updatenode_brings_files_and_runs_scripts() {
+    let cluster = machines();
+    let top = cluster.directory.path().display().to_string();
+    for (name, text) in [
+        ("hello", "#!/bin/sh\n./lib/helper \"$1\"; cat; pwd; echo $NODE $UPDATENODE\n"),
+        ("lib/helper", "#!/bin/sh\necho helped $1\n"),
+        ("bad", "#!/bin/sh\necho bad >&2; exit 3\n"),
+        ("ospkgs", "#!/bin/sh\necho packages $OSPKGS\n"),
+        ("otherpkgs", "#!/bin/sh\necho others $OTHERPKGS_INDEX\n"),
+    ] {
+        cluster.write(&format!("install/postscripts/{name}"), text, 0o644);
+    }
+    cluster.ok(&format!("chtab key=installdir site.value={top}/install"));
+    cluster.ok(&format!("chtab imagename=im osimage.provmethod=install osimage.synclists={top}/list"));
+    cluster.ok("chtab imagename=net osimage.provmethod=netboot");
+    cluster.ok("chtab node=n7 nodetype.provmethod=im postscripts.postscripts='hello a'");
+    cluster.ok("chtab node=n8 nodetype.provmethod=net postscripts.postbootscripts='hello b'");
+    let status = "nodels n6-n8 nodelist.updatestatus";
+    let with = "--node-options '-o Port=PORT'";
+    let mut text = String::new();
+    for line in [
+        format!("updatenode n7,n8 -P 'hello a,bad' {with}"),
+        status.to_owned(),
+        format!("updatenode n7 hello {with}"),
+        format!("updatenode n8 -P postbootscripts-start-here {with}"),
+        format!("updatenode n7 -F {with} --dry-run"),
+        format!("updatenode n7,n8 -F {with} -V"),
+        format!("updatenode n7,n8 {with}"),
+        format!("updatenode n6 -P hello {with} -V"),
+        status.to_owned(),
+        format!("updatenode n7 -S {with}"),
+        format!("updatenode n7,n8 -S {with}"),
+        format!("updatenode n6 -F {with}"),
+        "updatenode n7 -P nosuch".to_owned(),
+        "updatenode n7 -P 'hello $(id)'".to_owned(),
+        "updatenode n7 -P hello,node-postscripts-start-here".to_owned(),
+        "updatenode n7 -F -f".to_owned(),
+        "updatenode n7 -f".to_owned(),
+        "updatenode n7 -k -S".to_owned(),
+        "updatenode n7 -g".to_owned(),
+        "updatenode n7 -S --dry-run".to_owned(),
+        "updatenode nosuch -F".to_owned(),
+    ] {
+        text.push_str(&cluster.session(&[line.as_str()]));
+    }
+    let without_date = |line: &str| match line.split_once(": ").zip(line.split_once(" postscript ")) {
+        Some(((node, _), (_, what))) if line.ends_with("does NOT exist.") => format!("{node}: DATE {what}\n"),
+        _ => format!("{line}\n"),
+    };
+    let text: String = text.lines().map(without_date).collect();
+    expect![[r#"
+        $ updatenode n7,n8 -P 'hello a,bad' --node-options '-o Port=PORT'
+        n7: /xcatpost
+        n7: =============updatenode ending====================
+        n7: =============updatenode starting====================
+        n7: Running of postscripts has completed.
+        n7: bad
+        n7: helped a
+        n7: n7 1
+        n7: postscript end....: bad exited with code 3
+        n7: postscript end....: hello exited with code 0
+        n7: postscript start..: bad
+        n7: postscript start..: hello
+        n8: /xcatpost
+        n8: =============updatenode ending====================
+        n8: =============updatenode starting====================
+        n8: Running of postscripts has completed.
+        n8: bad
+        n8: helped a
+        n8: n8 1
+        n8: postscript end....: bad exited with code 3
+        n8: postscript end....: hello exited with code 0
+        n8: postscript start..: bad
+        n8: postscript start..: hello
+        rc=1
+        $ nodels n6-n8 nodelist.updatestatus
+        n6: 
+        n7: failed
+        n8: failed
+        $ updatenode n7 hello --node-options '-o Port=PORT'
+        n7: /xcatpost
+        n7: =============updatenode ending====================
+        n7: =============updatenode starting====================
+        n7: Running of postscripts has completed.
+        n7: helped
+        n7: n7 1
+        n7: postscript end....: hello exited with code 0
+        n7: postscript start..: hello
+        $ updatenode n8 -P postbootscripts-start-here --node-options '-o Port=PORT'
+        n8: /xcatpost
+        n8: =============updatenode ending====================
+        n8: =============updatenode starting====================
+        n8: Running of postscripts has completed.
+        n8: helped b
+        n8: n8 1
+        n8: others 0
+        n8: postscript end....: hello exited with code 0
+        n8: postscript end....: otherpkgs exited with code 0
+        n8: postscript start..: hello
+        n8: postscript start..: otherpkgs
+        $ updatenode n7 -F --node-options '-o Port=PORT' --dry-run
+        n7: would append to /etc/hosts
+        n7: would merge into /etc/passwd
+        n7: would run TOP/src/app.conf.post
+        n7: would update /data/conf/a
+        n7: would update /data/conf/sub/b
+        n7: would update /etc/app/app.conf
+        n7: would update /etc/app/app.conf.post
+        n7: would update /etc/motd.dawn
+        n7: would update /etc/only
+        n7: would update /syncfiles/appendTOP/src/hosts
+        n7: would update /syncfiles/merge/mergefilesTOP/src/users
+        $ updatenode n7,n8 -F --node-options '-o Port=PORT' -V
+        [mn]:   mn: Internal call command: xdcp n7 -F TOP/list
+        [mn]: File synchronization has completed for nodes: "n7"
+        [mn]: n7: TOP/src/conf/a
+        n7: app of n7 begins again
+        n7: TOP/src/app.conf
+        n7: TOP/src/app.conf.post
+        n7: TOP/src/conf/sub/b
+        n7: TOP/src/hosts
+        n7: TOP/src/motd
+        n7: TOP/src/n7
+        n7: TOP/src/users
+        $ updatenode n7,n8 --node-options '-o Port=PORT'
+        File synchronization has completed for nodes: "n7"
+        Performing software maintenance operations. This could take a while, if there are packages to install.
+        n7: /xcatpost
+        n7: =============updatenode ending====================
+        n7: =============updatenode ending====================
+        n7: =============updatenode starting====================
+        n7: =============updatenode starting====================
+        n7: DATE remoteshell does NOT exist.
+        n7: DATE syncfiles does NOT exist.
+        n7: DATE syslog does NOT exist.
+        n7: Running of Software Maintenance has completed.
+        n7: Running of postscripts has completed.
+        n7: helped a
+        n7: n7 1
+        n7: others 0
+        n7: others 0
+        n7: packages
+        n7: postscript end....: hello exited with code 0
+        n7: postscript end....: ospkgs exited with code 0
+        n7: postscript end....: otherpkgs exited with code 0
+        n7: postscript end....: otherpkgs exited with code 0
+        n7: postscript start..: hello
+        n7: postscript start..: ospkgs
+        n7: postscript start..: otherpkgs
+        n7: postscript start..: otherpkgs
+        n8: /xcatpost
+        n8: =============updatenode ending====================
+        n8: =============updatenode starting====================
+        n8: DATE remoteshell does NOT exist.
+        n8: DATE syncfiles does NOT exist.
+        n8: DATE syslog does NOT exist.
+        n8: Running of postscripts has completed.
+        n8: helped b
+        n8: n8 1
+        n8: others 0
+        n8: postscript end....: hello exited with code 0
+        n8: postscript end....: otherpkgs exited with code 0
+        n8: postscript start..: hello
+        n8: postscript start..: otherpkgs
+        rc=1
+        $ updatenode n6 -P hello --node-options '-o Port=PORT' -V
+        ! n6: [mn]: Error: ssh: connect to host n6 port PORT: Connection refused
+        [mn]:   mn: Internal call command: xdsh n6 -s -e /install/postscripts
+        rc=1
+        $ nodels n6-n8 nodelist.updatestatus
+        n6: failed
+        n7: failed
+        n8: failed
+        $ updatenode n7 -S --node-options '-o Port=PORT'
+        Performing software maintenance operations. This could take a while, if there are packages to install.
+        n7: =============updatenode ending====================
+        n7: =============updatenode starting====================
+        n7: Running of Software Maintenance has completed.
+        n7: others 0
+        n7: packages
+        n7: postscript end....: ospkgs exited with code 0
+        n7: postscript end....: otherpkgs exited with code 0
+        n7: postscript start..: ospkgs
+        n7: postscript start..: otherpkgs
+        $ updatenode n7,n8 -S --node-options '-o Port=PORT'
+        ! Error: [mn]: updatenode command does not support software maintenance to diskless node.
+        ! Hint: a diskless node has the software of its image: genimage, packimage, and boot it again.
+        rc=1
+        $ updatenode n6 -F --node-options '-o Port=PORT'
+        There were no syncfiles defined to process. File synchronization has completed.
+        $ updatenode n7 -P nosuch
+        ! Error: [mn]: The postscript /install/postscripts/nosuch does not exist.
+        rc=1
+        $ updatenode n7 -P 'hello $(id)'
+        ! Error: [mn]: 'hello $(id)': the node's shell would run more than the script (; & | < > ( ) ` \); write a script that does it
+        rc=1
+        $ updatenode n7 -P hello,node-postscripts-start-here
+        ! Error: [mn]: Only one internal postscript can be used with -P.
+        rc=1
+        $ updatenode n7 -F -f
+        ! Error: [mn]: You can not specify both the -f and -F flags.
+        rc=1
+        $ updatenode n7 -f
+        ! Error: [mn]: There are no servicenodes to process for the noderange in the updatenode -f command.
+        rc=1
+        $ updatenode n7 -k -S
+        ! Error: [mn]: If you use the -k flag, you cannot specify the -S,-P,-f or -F flags.
+        rc=1
+        $ updatenode n7 -g
+        ! Error: [mn]: This option is only valid if site table precreatemypostscripts attribute is 1 or YES
+        rc=1
+        $ updatenode n7 -S --dry-run
+        ! Error: [mn]: --dry-run is for files: updatenode NODERANGE -F --dry-run
+        rc=1
+        $ updatenode nosuch -F
+        ! Error: Invalid nodes and/or groups in noderange: nosuch
+        rc=1
+    "#]].assert_eq(&text);
 }
 
 #[test]

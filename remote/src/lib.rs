@@ -5,7 +5,8 @@
 //! in whole lines ([`lines`]) and without control characters ([`visible`]). Hosts are known by their keys
 //! ([`host_keys`]); there is no way to switch the check off.
 //!
-//! Besides, there is what reads output ([`collate`]) and [`ping`].
+//! Which files nodes have is what a [`synclist`] says. Besides, there is what reads output ([`collate`]) and
+//! [`ping`].
 //!
 //! The crate knows no tables, no terminal and no environment: who calls it says which targets there are, with
 //! which keys. Missing on purpose: a reader of `~/.ssh/config`; where a user has one, OpenSSH's `ssh` is the
@@ -28,6 +29,7 @@ pub mod scan;
 pub mod session;
 pub mod shell;
 pub mod sinv;
+pub mod synclist;
 pub mod target;
 pub mod visible;
 

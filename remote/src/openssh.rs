@@ -126,7 +126,7 @@ impl OpenSsh {
             words.push("-x".into());
         }
         words.extend(["-l", &target.user, "--", &target.host, line].map(OsString::from));
-        Program { path: program.to_owned(), arguments: words, input }
+        Program { input, ..Program::new(program, words) }
     }
 
     /// `scp` of files to a host, or of a file from it.

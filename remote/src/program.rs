@@ -36,13 +36,15 @@ pub struct Program {
     pub arguments: Vec<OsString>,
     /// Bytes on its standard input.
     pub input: Arc<Vec<u8>>,
+    /// Bytes that follow those; many nodes may share them.
+    pub rest: Arc<Vec<u8>>,
 }
 
 impl Program {
     /// A program with these arguments.
     pub fn new(path: impl Into<PathBuf>, arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
         let arguments = arguments.into_iter().map(Into::into).collect();
-        Self { path: path.into(), arguments, input: Arc::default() }
+        Self { path: path.into(), arguments, ..Self::default() }
     }
 
     /// The command line, to be shown.
@@ -60,7 +62,7 @@ pub(crate) async fn run(
     stop: &CancellationToken,
 ) -> Result<i32, Failure> {
     let mut child = start(program)?;
-    let sending = send(child.stdin.take(), Arc::clone(&program.input));
+    let sending = send(child.stdin.take(), [Arc::clone(&program.input), Arc::clone(&program.rest)]);
     tokio::pin!(sending);
     let (mut is_sent, mut last) = (false, Instant::now());
     let (mut out, mut err) = (Pipe::new(child.stdout.take()), Pipe::new(child.stderr.take()));
@@ -109,7 +111,8 @@ pub(crate) async fn run(
 }
 
 fn start(program: &Program) -> Result<Child, Failure> {
-    let stdin = if program.input.is_empty() { Stdio::null() } else { Stdio::piped() };
+    let is_silent = program.input.is_empty() && program.rest.is_empty();
+    let stdin = if is_silent { Stdio::null() } else { Stdio::piped() };
     let mut command = tokio::process::Command::new(&program.path);
     command.args(&program.arguments).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.process_group(0).kill_on_drop(true);
@@ -120,10 +123,12 @@ fn failed(program: &Program, error: &std::io::Error) -> Failure {
     Failure::Program { program: program.path.display().to_string(), reason: reason(error) }
 }
 
-async fn send(stdin: Option<tokio::process::ChildStdin>, input: Arc<Vec<u8>>) {
+async fn send(stdin: Option<tokio::process::ChildStdin>, inputs: [Arc<Vec<u8>>; 2]) {
     if let Some(mut stdin) = stdin {
-        // A program that does not read all of it is not an error.
-        let _ = stdin.write_all(&input).await;
+        for input in inputs {
+            // A program that does not read all of it is not an error.
+            let _ = stdin.write_all(&input).await;
+        }
     }
 }
 

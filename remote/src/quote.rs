@@ -37,3 +37,23 @@ pub fn carrying(files: &[Carried<'_>], line: &str) -> io::Result<(String, Vec<u8
     script.push_str(&format!("set +C; trap 'rm -f {names}' EXIT; trap 'exit 130' INT TERM HUP; {line}"));
     Ok((format!("exec /bin/sh -c {}", quoted(&script)), input))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::process::Command;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        #[test]
+        fn a_quoted_word_is_one_word(words in proptest::collection::vec("[^\\x00]{0,20}", 1..5)) {
+            let line: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+            let line = format!("printf '%s\\0' {}", line.join(" "));
+            let output = Command::new("/bin/sh").args(["-c", &line]).output().unwrap();
+            let expected: Vec<u8> = words.iter().flat_map(|word| [word.as_bytes(), b"\0"].concat()).collect();
+            prop_assert_eq!(output.stdout, expected);
+        }
+    }
+}

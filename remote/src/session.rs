@@ -63,6 +63,8 @@ pub struct Command {
     pub line: String,
     /// Bytes on its standard input.
     pub input: Arc<Vec<u8>>,
+    /// Bytes that follow those; many nodes may share them.
+    pub rest: Arc<Vec<u8>>,
 }
 
 /// Runs the command; its exit code.
@@ -273,10 +275,10 @@ async fn converse(
     output: &mut Output,
     stop: &CancellationToken,
 ) -> Result<i32, Failure> {
-    let input = Arc::clone(&command.input);
+    let inputs = [Arc::clone(&command.input), Arc::clone(&command.rest)];
     let (mut reader, writer) = channel.split();
     let sending = async {
-        if !input.is_empty() {
+        for input in inputs.iter().filter(|input| !input.is_empty()) {
             let _ = writer.data(input.as_slice()).await;
         }
         let _ = writer.eof().await;

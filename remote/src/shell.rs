@@ -5,6 +5,7 @@
 //! that can be read (then an agent may have one).
 
 use crate::openssh::{OpenSsh, RunDirectory, SSH};
+use crate::program::Program;
 use crate::run::{Job, Work};
 use crate::session::Command;
 use crate::target::Target;
@@ -122,10 +123,17 @@ impl Shell {
 
     /// The job that runs a command on a target.
     pub fn job(&self, target: Target, line: &str, input: &Arc<Vec<u8>>) -> Job {
-        let input = Arc::clone(input);
+        self.job_with(target, line, input, &Arc::default())
+    }
+
+    /// The same with more input, which the jobs of other targets share.
+    pub fn job_with(&self, target: Target, line: &str, input: &Arc<Vec<u8>>, rest: &Arc<Vec<u8>>) -> Job {
+        let (input, rest) = (Arc::clone(input), Arc::clone(rest));
         let work = match self {
-            Self::Own => Work::Ssh(Command { line: line.to_owned(), input }),
-            Self::Program { path, openssh, .. } => Work::Program(openssh.ssh(path, &target, line, input)),
+            Self::Own => Work::Ssh(Command { line: line.to_owned(), input, rest }),
+            Self::Program { path, openssh, .. } => {
+                Work::Program(Program { rest, ..openssh.ssh(path, &target, line, input) })
+            }
         };
         Job { target, work }
     }

@@ -254,7 +254,7 @@ fn input_reaches_the_command() {
     hosts.start("shared", &["127.77.1.1"]);
     let target = hosts.target("n1", "127.77.1.1", "shared");
     let input = Arc::new(vec![b'y'; 3_000_000]);
-    let work = Work::Ssh(Command { line: "wc -c".into(), input });
+    let work = Work::Ssh(Command { line: "wc -c".into(), input, ..Command::default() });
     let all = run_all(vec![Job { target, work }], settings());
     assert_eq!(all[0].kept.out, "3000000\n");
 }

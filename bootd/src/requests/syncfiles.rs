@@ -1,8 +1,9 @@
 //! `syncfiles`: a node asks for the files of its image's synclist, on 3001 and 3002.
 //!
-//! Dawn reaches into no running node, so a node whose image has a synclist gets a note that nothing was
-//! copied and why, and its timeline says so too: a node that believes its files are there may go on to start
-//! what needs them. Without a synclist there is nothing to copy, and that is done.
+//! Files are brought when an administrator says so (`updatenode`), and not when a node asks. A node whose
+//! image has a synclist gets a note that nothing was copied and why, and its timeline says so too: a node
+//! that believes its files are there may go on to start what needs them. Without a synclist there is nothing
+//! to copy, and that is done.
 
 use crate::caller::calling_node;
 use crate::command::{Command, Ctx, Kind};
@@ -37,6 +38,6 @@ pub fn refusal(snapshot: &Snapshot, node: &str) -> Option<String> {
     let name = dawn_statelite::image_of(snapshot, node)?;
     snapshot.osimage(&name)?.get("synclists").filter(|lists| !lists.trim().is_empty())?;
     Some(format!(
-        "nothing was copied: Dawn does not push files to running nodes; `packimage {name}` puts those of its synclist into the image"
+        "nothing was copied: `updatenode {node} -F` brings the files of its synclist, `packimage {name}` puts them into the image"
     ))
 }

@@ -33,6 +33,7 @@ pub mod programs;
 pub mod run;
 pub mod sources;
 pub mod statelite;
+pub mod synclists;
 pub mod system;
 pub mod tabch;
 pub mod tables;
@@ -115,6 +116,7 @@ pub static COMMANDS: &[Entry] = &[
     Entry::daemon::<tables::tabrestore::Args>(),
     Entry::daemon::<tables::undo::Args>(),
     Entry::daemon::<system::unregnotif::Args>(),
+    Entry::daemon::<run::updatenode::Args>(),
     Entry::daemon::<boot::wave::Args>(),
     Entry::daemon::<system::xcatconfig::Args>(),
     Entry::daemon::<run::xdcp::Args>(),

@@ -3,6 +3,7 @@
 //! Images that statelite rows are for, keys of `site`, files that building an image reads. What is to be made
 //! later is as good, so that none of this is refused.
 
+use crate::synclists;
 use dawn_bootd::output::{Done, Out};
 use dawn_cluster::nearest_of;
 use dawn_cluster::{RowChange, RowChangeKind, Snapshot, Text, site_key, site_keys};
@@ -35,6 +36,7 @@ pub fn warn(rows: &[RowChange], after: &Snapshot, out: &mut Out<'_>) -> Done {
             let Some(value) = value else { continue };
             texts.extend(unknown_image(row.table.name(), col.name(), value, after));
             texts.extend(missing_files(row.table.name(), col.name(), value));
+            texts.extend(unusable_lists(row.table.name(), col.name(), value));
         }
     }
     let more = texts.len().saturating_sub(TOLD_MAX);
@@ -74,6 +76,17 @@ fn unknown_image(table: &str, column: &str, value: &str, after: &Snapshot) -> Op
     }
     let near = nearest_of(value, names.iter().map(|name| &**name));
     Some(format!("{table}: the row has no effect, as there is no image {value}{}", meant(near)))
+}
+
+/// Synclists are read: nodes would be refused their files later.
+fn unusable_lists(table: &str, column: &str, value: &str) -> Vec<String> {
+    if (table, column) != ("osimage", "synclists") {
+        return Vec::new();
+    }
+    let lists = value.split(',').map(str::trim).filter(|list| list.starts_with('/'));
+    lists
+        .filter_map(|list| Some(format!("osimage.synclists: {}", synclists::problem(Path::new(list))?)))
+        .collect()
 }
 
 fn missing_files(table: &str, column: &str, value: &str) -> Vec<String> {

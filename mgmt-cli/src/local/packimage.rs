@@ -3,13 +3,14 @@
 use super::LocalCommand;
 use crate::builder::definition;
 use crate::environment::Environment;
-use crate::synclist;
 use dawn_bootd::command::Registry;
 use dawn_bootd::output::{CommandError, Deed, Done, Out, Stop};
 use dawn_commands::edits::{FileDifference, written};
 use dawn_commands::imagedef::Definition;
+use dawn_commands::synclists;
 use dawn_imagebuilder::packimage::{self, Method, Options};
 use dawn_imagebuilder::password::RootPassword;
+use dawn_remote::synclist::Synclist;
 use std::cell::RefCell;
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -110,13 +111,19 @@ impl Args {
             root_password,
             timezone: definition.timezone.clone(),
             postscripts: postscripts.is_dir().then_some(postscripts),
-            sync_files: if self.nosyncfiles {
-                Vec::new()
-            } else {
-                synclist::read_all(&definition.synclists)?
-            },
+            sync_files: if self.nosyncfiles { Vec::new() } else { sync_files(&definition.synclists)? },
             unless_changed: self.unless_changed,
             ..Options::default()
         })
     }
+}
+
+/// The files of all lists: path in the image, file of this machine. Later lists win.
+fn sync_files(lists: &[PathBuf]) -> Result<Vec<(String, PathBuf)>, Stop> {
+    let mut all = Synclist::default();
+    for list in lists {
+        all.extend(synclists::read(list)?);
+    }
+    let plan = synclists::plan_for_image(all)?;
+    Ok(plan.places.into_iter().map(|(place, source)| (place, PathBuf::from(source.path))).collect())
 }

@@ -14,7 +14,7 @@ fn advice() {
         ("serv", "'serve'"),
         ("dumpxcatdb", "'dumpxCATdb'"),
         ("rpowr", "'rpower'"),
-        ("updatenode", "dawn xdsh"),
+        ("runxcmd", "dawn xdsh"),
         ("lskit", "pkglist"),
         ("copycds", "by hand"),
         ("rinstall", "dawn nodeset"),

@@ -233,6 +233,7 @@ const ASK_MACHINES: &[&str] = &[
     "rspreset",
     "rvitals",
     "sshtargets",
+    "updatenode",
     "xdcp",
     "xdsh",
 ];

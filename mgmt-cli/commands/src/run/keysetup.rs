@@ -39,7 +39,8 @@ pub(super) fn set_up(
     let mut jobs = Vec::new();
     for target in &verified.targets {
         let keys = public_keys(&login_keys(&ctx.snapshot, &target.node))?;
-        let command = Command { line: ADD_KEYS.to_owned(), input: Arc::new(keys.into_bytes()) };
+        let command =
+            Command { line: ADD_KEYS.to_owned(), input: Arc::new(keys.into_bytes()), ..Command::default() };
         jobs.push(Job {
             target: target.clone(),
             work: Work::SshWithPassword(command, Secret::new(password)),

@@ -1,10 +1,13 @@
 //! Commands and files on nodes.
 
+pub mod delivery;
 mod keysetup;
 pub mod makeknownhosts;
 pub mod nodestat;
 pub mod options;
+mod postscripts;
 pub mod sshtargets;
 pub mod targets;
+pub mod updatenode;
 pub mod xdcp;
 pub mod xdsh;

@@ -188,10 +188,10 @@ pub struct Tally {
 
 impl Tally {
     /// Counts a node.
-    pub fn add(&mut self, ended: &Ended) {
-        self.failed += usize::from(!ended.end.is_success());
-        if matches!(ended.end, End::TimedOut | End::Failed(Failure::Silent(_))) {
-            self.late.push(ended.node.clone());
+    pub fn add(&mut self, node: &str, end: &End) {
+        self.failed += usize::from(!end.is_success());
+        if matches!(end, End::TimedOut | End::Failed(Failure::Silent(_))) {
+            self.late.push(node.to_owned());
         }
     }
 
@@ -208,6 +208,14 @@ impl Tally {
             0 => Ok(()),
             failed => out.code(i32::try_from(failed.min(CODE_MAX)).unwrap_or(1)),
         }
+    }
+}
+
+/// The line of `--nodestatus`.
+pub fn status_line(node: &str, end: &End) -> String {
+    match end.is_success() {
+        true => format!("{node}: Remote_command_successful"),
+        false => format!("{node}: Remote_command_failed, error_code={}", code_of(end)),
     }
 }
 

@@ -1,10 +1,12 @@
-//! `xdcp`: files to many nodes, or from them, with OpenSSH's `scp` or with `rsync`.
+//! `xdcp`: files to many nodes, or from them, with OpenSSH's `scp` or with `rsync`; the files of a synclist.
 //!
 //! The files are on the machine of the daemon, which reads them with root's rights: the command is for
-//! root. Missing: synclists (`-F`), service nodes (`-s`).
+//! root. Missing: service nodes (`-s`), synclists with scp.
 
+use super::delivery::{Delivery, deliver, into_image};
 use super::options::*;
 use super::targets::{KNOWN_HOSTS, remote_user, targets};
+use crate::synclists;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{Done, Out, Stop};
 use dawn_bootd::zones::keys_of;
@@ -22,8 +24,9 @@ const TEMPORARY: &str = "/tmp";
 /// Copy files to many nodes at once, or from them
 ///
 /// SOURCE... DESTINATION: the last word is the place on the nodes. With -P the only SOURCE is on the nodes
-/// and DESTINATION a directory here, in which the copy is called NAME._NODE. The exit code is the number
-/// of nodes that failed, at most 255.
+/// and DESTINATION a directory here, in which the copy is called NAME._NODE. With -F the nodes get the files
+/// of a synclist instead, those whose content differs. The exit code is the number of nodes that failed, at
+/// most 255.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Copy from the nodes
@@ -35,7 +38,7 @@ pub struct Args {
     /// Keep times and modes
     #[arg(short = 'p', long = "preserve")]
     preserve: bool,
-    /// Copy program: a path that ends in scp or rsync [default: /usr/bin/scp]
+    /// Copy program: a path that ends in scp or rsync [default: /usr/bin/scp, /usr/bin/rsync with -F]
     #[arg(short = 'r', short_alias = 'c', long = "node-rcp", value_name = "PATH")]
     node_rcp: Option<String>,
     /// Nodes at a time [default: 64]
@@ -68,15 +71,24 @@ pub struct Args {
     /// Accepted for compatibility: a node that does not answer costs 10 s
     #[arg(short = 'v', long = "verify")]
     verify: bool,
-    /// A synclist; not supported
+    /// Copy the files of a synclist
     #[arg(short = 'F', long = "File", value_name = "SYNCLIST")]
     synclist: Option<String>,
+    /// With -F: into the tree of an image instead of to nodes
+    #[arg(short = 'i', long = "rootimg", value_name = "DIRECTORY")]
+    rootimg: Option<String>,
+    /// With -F: only to service nodes; not supported
+    #[arg(short = 's')]
+    service_nodes: bool,
+    /// With -F: show what would change, and change nothing
+    #[arg(long = "dry-run")]
+    dry_run: bool,
     /// Print the version
     #[arg(short = 'V', long = "version", id = "version")]
     _version: bool,
     /// Nodes
-    #[arg(value_name = "NODERANGE", required = true)]
-    noderange: String,
+    #[arg(value_name = "NODERANGE", required_unless_present = "rootimg")]
+    noderange: Option<String>,
     /// What is copied, and where to
     #[arg(value_name = "PATH")]
     paths: Vec<String>,
@@ -89,10 +101,18 @@ impl Command for Args {
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         ctx.require_root("copy files: `pscp` and `prsync` copy them in your own name")?;
-        if self.synclist.is_some() {
-            return Err(Stop::refused("synclists are not supported by xdcp yet"));
-        }
         let variables = Variables::of(ctx, self.ignore_env.as_deref());
+        match &self.synclist {
+            Some(list) => return self.synchronise(ctx, &ctx.path_of_caller(list), &variables, out),
+            None if self.rootimg.is_some() => {
+                return Err(Stop::usage("To use -i flag you must supply the -F flag"));
+            }
+            None if self.service_nodes => {
+                return Err(Stop::usage("If -s option is use, then -F must point to the syncfile."));
+            }
+            None if self.dry_run => return Err(Stop::usage("--dry-run is for the files of a synclist (-F)")),
+            None => {}
+        }
         let copies = self.copies(ctx)?;
         let words = self.node_options.as_deref().or(variables.get("DCP_NODE_OPTS"));
         let mut options = SshOptions::read(&words.map(ssh_words).unwrap_or_default());
@@ -116,12 +136,7 @@ impl Command for Args {
                 }
             }
         }
-        let settings = Settings {
-            fanout: number(self.fanout.as_deref(), variables.get("DSH_FANOUT"), "-f")?
-                .unwrap_or(FANOUT_DEFAULT),
-            whole: number(self.timeout.as_deref(), variables.get("DSH_TIMEOUT"), "-t")?.map(seconds),
-            ..Settings::default()
-        };
+        let settings = self.settings(&variables)?;
         self.carry_out(jobs, settings, variables.wants_progress(), out)
     }
 }
@@ -133,6 +148,55 @@ enum Copies {
 }
 
 impl Args {
+    fn settings(&self, variables: &Variables<'_>) -> Result<Settings, Stop> {
+        Ok(Settings {
+            fanout: number(self.fanout.as_deref(), variables.get("DSH_FANOUT"), "-f")?
+                .unwrap_or(FANOUT_DEFAULT),
+            whole: number(self.timeout.as_deref(), variables.get("DSH_TIMEOUT"), "-t")?.map(seconds),
+            ..Settings::default()
+        })
+    }
+
+    /// The files of a synclist.
+    fn synchronise(&self, ctx: &Ctx<'_>, list: &Path, variables: &Variables<'_>, out: &mut Out<'_>) -> Done {
+        if self.service_nodes {
+            return Err(Stop::refused("there are no service nodes: without -s the files go to the nodes"));
+        }
+        let program = self.node_rcp.as_deref().or(variables.get("DCP_NODE_RCP"));
+        let rsync = rsync_for_lists(program)?;
+        let list = synclists::read(list)?;
+        if let Some(rootimg) = &self.rootimg {
+            if self.noderange.is_some() {
+                return Err(Stop::usage("-i is for the tree of an image: it goes without a noderange"));
+            }
+            return into_image(&ctx.path_of_caller(rootimg), rsync, list, self.dry_run, out);
+        }
+        let words = self.node_options.as_deref().or(variables.get("DCP_NODE_OPTS"));
+        let options = SshOptions::read(&words.map(ssh_words).unwrap_or_default());
+        let user = remote_user(ctx, self.user.as_deref())?;
+        let targets = targets(ctx, &user, options.port.unwrap_or(PORT_DEFAULT));
+        let delivery = Delivery {
+            list: &list,
+            rsync,
+            options,
+            settings: self.settings(variables)?,
+            dry_run: self.dry_run,
+            progress: variables.wants_progress(),
+        };
+        let mut tally = Tally::default();
+        deliver(ctx, targets, delivery, out, &mut |node, out| {
+            tally.add(&node.node, &node.end);
+            if out.is_json() || !self.silent {
+                out.report(&node)?;
+            }
+            if self.nodestatus && !out.is_json() {
+                out.heading(status_line(&node.node, &node.end))?;
+            }
+            out.flush()
+        })?;
+        tally.finish(out)
+    }
+
     fn copies(&self, ctx: &Ctx<'_>) -> Result<Copies, Stop> {
         // `xdcp cn1 "SOURCE DESTINATION"`, one word.
         let split: Vec<String> = match self.paths.as_slice() {
@@ -206,7 +270,7 @@ impl Args {
         let ran = run(jobs, settings, &mut |event| {
             guard(&mut failed, || match event {
                 Event::Ended(ended) => {
-                    tally.add(&ended);
+                    tally.add(&ended.node, &ended.end);
                     self.ended(&ended, out)
                 }
                 Event::Progress(counts) => on_progress(out, counts, progress),
@@ -232,12 +296,23 @@ impl Args {
             out.data(text)?;
         }
         if self.nodestatus {
-            let node = &ended.node;
-            out.heading(match ended.end.is_success() {
-                true => format!("{node}: Remote_command_successful"),
-                false => format!("{node}: Remote_command_failed, error_code={}", code_of(&ended.end)),
-            })?;
+            out.heading(status_line(&ended.node, &ended.end))?;
         }
         out.flush()
+    }
+}
+
+/// The rsync of this machine that copies the files of synclists.
+///
+/// # Errors
+/// The program is another one.
+pub fn rsync_for_lists(program: Option<&str>) -> Result<&Path, Stop> {
+    let program = Path::new(program.unwrap_or(RSYNC));
+    match program.file_name().is_some_and(|name| name == "rsync") {
+        true => Ok(program),
+        false => Err(Stop::usage(format!(
+            "Remote command: {} is invalid: the files of synclists are copied by rsync",
+            program.display()
+        ))),
     }
 }

@@ -438,7 +438,7 @@ impl View<'_> {
     }
 
     fn ended(&mut self, ended: &Ended, out: &mut Out<'_>) -> Done {
-        self.tally.add(ended);
+        self.tally.add(&ended.node, &ended.end);
         let node = &ended.node;
         match () {
             () if self.args.silent => {}
@@ -457,10 +457,7 @@ impl View<'_> {
             out.data(format!("{node}: Remote_command_rc = {code}"))?;
         }
         if self.args.nodestatus {
-            out.heading(match good {
-                true => format!("{node}: Remote_command_successful"),
-                false => format!("{node}: Remote_command_failed, error_code={}", code_of(&ended.end)),
-            })?;
+            out.heading(status_line(node, &ended.end))?;
         }
         if self.args.monitor {
             let word = match ended.end {
