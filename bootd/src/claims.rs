@@ -1,14 +1,15 @@
 //! Names and addresses that a caller limited to some nodes gives to them: none that anything else has.
 //!
 //! What the tables use is asked of the model ([`Snapshot::taken`]). What this machine uses is read here,
-//! and only if a change brings a name or address at all: its name, its addresses, and the lines of
-//! `/etc/hosts` that are not those of the caller's nodes. A file that cannot be read refuses the change.
+//! and only if a change brings a name or address at all: its name, its addresses, its database server, and
+//! the lines of `/etc/hosts` that are not those of the caller's nodes. A file that cannot be read refuses the
+//! change.
 
 use crate::address;
 use crate::command::Ctx;
 use crate::hosts_record::{self, Record};
 use crate::output::{Done, Stop};
-use dawn_cluster::{Claim, MachineFacts, RowChange, Snapshot};
+use dawn_cluster::{Claim, MachineFacts, RowChange, Snapshot, StoreAddress};
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::path::Path;
@@ -41,6 +42,7 @@ fn facts(ctx: &Ctx<'_>, snapshot: &Snapshot, covers: &dyn Fn(&str) -> bool) -> R
     let own = own.map_err(|error| failed("the addresses of this machine cannot be read", &error))?;
     let mut facts = MachineFacts::default();
     facts.taken.extend(Claim::read(ctx.host));
+    facts.taken.extend(ctx.model.address().as_ref().and_then(database_server));
     facts.taken.extend(own.into_iter().map(|address| Claim::Address(address.to_canonical())));
     let text =
         hosts_record::text(Path::new(ctx.hosts_file)).map_err(|error| failed(ctx.hosts_file, &error))?;
@@ -58,4 +60,26 @@ fn facts(ctx: &Ctx<'_>, snapshot: &Snapshot, covers: &dyn Fn(&str) -> bool) -> R
         }
     }
     Ok(facts)
+}
+
+/// The machine that keeps the tables.
+fn database_server(address: &StoreAddress) -> Option<Claim> {
+    Claim::read(&address.server()?.host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_server_of_the_tables() {
+        for (cfgloc, expected) in [
+            ("Pg:dbname=xcatdb;host=10.0.0.9|xcatadm|pw", Some("10.0.0.9")),
+            ("mysql:dbname=xcatdb;host=DB1.example|xcatadm|pw", Some("db1")),
+            ("SQLite:/etc/xcat", None),
+        ] {
+            let address = StoreAddress::parse(cfgloc).unwrap();
+            assert_eq!(database_server(&address), expected.and_then(Claim::read), "{cfgloc}");
+        }
+    }
 }

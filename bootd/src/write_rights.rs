@@ -7,9 +7,9 @@
 //! * Root writes everything.
 //! * Only root writes rows of which the daemon runs the content ([`ROOTS_OWN`]).
 //! * A caller who is limited to some nodes writes rows of those, fills only the columns that
-//!   [`crate::harmless`] lists, also by joining a group, and changes neither for which nodes rules of the
-//!   policy hold nor which directory of a server a node gets, and takes no name and no address that something
-//!   else has ([`crate::claims`]).
+//!   [`crate::harmless`] lists, also by joining a group, empties no others, and changes neither for which
+//!   nodes rules of the policy hold nor which directory of a server a node gets, and takes no name and no
+//!   address that something else has ([`crate::claims`]).
 //!
 //! A column that is not listed is protected: a new one is, until someone has looked at who reads it.
 
@@ -18,7 +18,7 @@ use crate::command::Ctx;
 use crate::harmless::protected_columns;
 use crate::node_edits::keep_to;
 use crate::output::{Done, Stop};
-use dawn_cluster::{Col, Edit, RowChange, RowChangeKind, Snapshot, col};
+use dawn_cluster::{Col, Edit, RowChange, RowChangeKind, Snapshot, Text, col};
 use dawn_statelite::columns_of;
 use std::collections::BTreeSet;
 
@@ -55,7 +55,22 @@ pub fn check(ctx: &Ctx<'_>, snapshot: &Snapshot, edits: &[Edit]) -> Done {
             "Permission denied: the change would alter for which nodes rules of the policy hold",
         ));
     }
-    Ok(())
+    keep_protected(&rows)
+}
+
+/// Refuses to empty what the caller may not fill, also by the removal of a node.
+fn keep_protected(rows: &[RowChange]) -> Done {
+    let protected: BTreeSet<Col> = protected_columns().collect();
+    let is_set = |cell: &Option<Text>| cell.as_ref().is_some_and(|text| !text.is_empty());
+    let mut cells = rows.iter().flat_map(|row| row.cells.iter().map(move |cell| (row, cell)));
+    let lost = cells.find(|(_, (col, old, new))| protected.contains(col) && is_set(old) && !is_set(new));
+    match lost {
+        Some((row, (col, ..))) => Err(Stop::refused(format!(
+            "Permission denied: {col} of {} is set, and only callers who may change every node take it away",
+            row.node().map(|node| &**node).unwrap_or_default()
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Refuses to join groups whose rows give a node what its owner may not write: the BMC or the virtual machine

@@ -4,15 +4,15 @@
 //! A name counts by its first label, in lower case: `CN2`, `cn2` and `cn2.example.org` are one. What nodes
 //! are called and where they are comes from `hosts`, `nics` and `mac`, groups' rows and templates applied; an
 //! index answers who has it, made when it is first asked for and kept up by changes of single nodes (of a
-//! group's row in `hosts`, `nics` or `mac` it is made again). What the tables
-//! use besides (BMCs, hypervisors, PDUs, switches, servers, gateways, domains) has no index: the rows of
-//! these tables are read for each question, and a template of a group's row is evaluated for its members.
+//! group's row in `hosts`, `nics` or `mac` it is made again). What the tables use besides is in
+//! [`crate::used`].
 //!
 //! Deliberately missing: names that only an outside name server knows.
 
 use crate::address_index::{ClaimSlot, FOLLOWED_MAX};
 use crate::chunk::ChunkMap;
 use crate::claim::Claim;
+use crate::col;
 use crate::effect::{Effect, RowChange};
 use crate::names::{Guid, parse_mac_column, parse_mac_column_as};
 use crate::nics::nic_column_for;
@@ -20,10 +20,7 @@ use crate::row::{Row, Text};
 use crate::rules::no_machine;
 use crate::schema::{Col, TableId};
 use crate::snapshot::{KNOWN, Snapshot};
-use crate::template::{self, is_template};
-use crate::{col, site};
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 /// Something that a node gets by a change.
@@ -43,50 +40,9 @@ pub struct MachineFacts {
     pub taken: BTreeSet<Claim>,
 }
 
-/// Columns of node tables that name machines which are used for a node.
-const USED_FOR_NODES: [Col; 19] = [
-    col::ipmi::BMC,
-    col::openbmc::BMC,
-    col::mp::MPA,
-    col::ppc::HCP,
-    col::vm::HOST,
-    col::pduoutlet::PDU,
-    col::switch::SWITCH,
-    col::mic::HOST,
-    col::virtsd::HOST,
-    col::zvm::HCP,
-    col::hypervisor::MGR,
-    col::nodehm::TERMSERVER,
-    col::nodehm::CONSERVER,
-    col::noderes::XCATMASTER,
-    col::noderes::SERVICENODE,
-    col::noderes::NFSSERVER,
-    col::noderes::TFTPSERVER,
-    col::noderes::MONSERVER,
-    col::statelite::STATEMNT,
-];
-
-/// Columns of other tables that name machines or domains.
-const USED: [Col; 14] = [
-    col::networks::GATEWAY,
-    col::networks::DHCPSERVER,
-    col::networks::TFTPSERVER,
-    col::networks::NAMESERVERS,
-    col::networks::NTPSERVERS,
-    col::networks::LOGSERVERS,
-    col::networks::DOMAIN,
-    col::networks::DDNSDOMAIN,
-    col::litetree::DIRECTORY,
-    col::mpa::MPA,
-    col::ppcdirect::HCP,
-    col::ppchcp::HCP,
-    col::switches::SWITCH,
-    col::hosts::NODE,
-];
-
 /// Names that every machine has for itself and for its surroundings (`/etc/hosts` of distributions), and the
 /// management node's in every cluster.
-const RESERVED: [&str; 10] = [
+const RESERVED: [&str; 13] = [
     "localhost",
     "localhost4",
     "localhost6",
@@ -96,21 +52,33 @@ const RESERVED: [&str; 10] = [
     "ip6-mcastprefix",
     "ip6-allnodes",
     "ip6-allrouters",
+    "ip6-allhosts",
+    "broadcasthost",
+    "_gateway",
     "xcatmaster",
 ];
 
-/// The machines that a cell names: words with a port, a path or a bracket have it cut off.
-fn machines(cell: &str) -> impl Iterator<Item = Claim> + '_ {
-    cell.split([',', ' ', ';', '|', '\t']).filter_map(|word| {
-        let word = word.trim().trim_start_matches(['[', '<']);
-        let host = match word.split_once([']', '>']) {
-            Some((host, _)) => host,
-            None if word.parse::<IpAddr>().is_ok() => word,
-            None => word.split(':').next().unwrap_or_default(),
-        };
-        Claim::read(host).filter(|_| !host.contains(['/', '$']))
-    })
-}
+/// Names that programs look up in their domain by themselves, to take settings, proxies or commands from the
+/// machine that is called so.
+const LOOKED_UP: [&str; 13] = [
+    // Proxies, tunnels and mail programs.
+    "wpad",
+    "isatap",
+    "autodiscover",
+    "autoconfig",
+    "mail",
+    "mailhost",
+    // Configuration management.
+    "puppet",
+    "salt",
+    // Settings of a machine in a cloud.
+    "instance-data",
+    "data-server",
+    "metadata",
+    // Directories and logs.
+    "kerberos",
+    "loghost",
+];
 
 impl Snapshot {
     /// What a node is called and where it is, or will be as soon as a cell of its has the address that goes
@@ -177,7 +145,10 @@ impl Snapshot {
         facts: &MachineFacts,
         covers: &dyn Fn(&str) -> bool,
     ) -> Option<(Claim, &'static str)> {
-        let is_reserved = |claim: &Claim| matches!(claim, Claim::Name(name) if RESERVED.contains(&&**name));
+        let is_reserved = |claim: &Claim| match claim {
+            Claim::Name(name) => RESERVED.contains(&&**name) || LOOKED_UP.contains(&&**name),
+            Claim::Address(_) => false,
+        };
         let is_others = |claim: &Claim| self.nodes_with(claim).any(|node| !covers(&node));
         let no_machine = no_machine(self);
         let unfit = claims.iter().find(|claim| matches!(claim, Claim::Address(ip) if no_machine(*ip)));
@@ -186,9 +157,7 @@ impl Snapshot {
         }
         let known = |claim: &&Claim| is_reserved(claim) || facts.taken.contains(claim) || is_others(claim);
         let known = claims.iter().find(known).cloned();
-        let of_site =
-            || machines_of_site(self).find_map(|cell| machines(&cell).find(|used| claims.contains(used)));
-        let taken = known.or_else(of_site).or_else(|| self.used(claims, covers));
+        let taken = known.or_else(|| self.used(claims, covers));
         taken.map(|claim| (claim, "something else in the cluster has it"))
     }
 
@@ -206,47 +175,6 @@ impl Snapshot {
         };
         ChunkMap::from_unsorted(self.node_names().flat_map(of_node).collect())
     }
-
-    /// The first that rows of the tables name as a machine.
-    fn used(&self, claims: &BTreeSet<Claim>, covers: &dyn Fn(&str) -> bool) -> Option<Claim> {
-        let named = |cell: &str| machines(cell).find(|used| claims.contains(used));
-        // A row of `hosts` that is neither a node's nor a group's names a machine, and so does its address.
-        let of_hosts = |row: &Row| {
-            let name = row.get(col::hosts::NODE)?;
-            let found = named(name).or_else(|| named(row.get(KNOWN.ip)?))?;
-            (!covers(name) && !self.is_group(name)).then_some(found)
-        };
-        let in_table = |col: &Col| {
-            self.enabled_rows(col.table).find_map(|row| match *col {
-                col::hosts::NODE => of_hosts(row),
-                col => named(row.get(col)?),
-            })
-        };
-        let for_node = |col: &Col| self.used_for_nodes(*col, &named);
-        USED.iter().find_map(in_table).or_else(|| USED_FOR_NODES.iter().find_map(for_node))
-    }
-
-    fn used_for_nodes(&self, col: Col, named: &dyn Fn(&str) -> Option<Claim>) -> Option<Claim> {
-        let key = col.table.info().node_col()?;
-        self.enabled_rows(col.table).find_map(|row| {
-            let (cell, name) = (row.get(col)?, row.get(key)?);
-            if !is_template(cell) {
-                return named(cell);
-            }
-            let members = self.nodes_listing_group(name);
-            let nodes = if members.is_empty() { vec![name.clone()] } else { members };
-            nodes.iter().find_map(|node| named(&template::expand(cell, node).ok()?))
-        })
-    }
-}
-
-/// The values of those keys of `site` that name machines or a domain.
-fn machines_of_site(snapshot: &Snapshot) -> impl Iterator<Item = Text> + '_ {
-    let is_one = |key: &&site::SiteKey| {
-        let kind = site::kind_of(key.name);
-        matches!(kind, Some(site::Kind::Server | site::Kind::Servers | site::Kind::Domain))
-    };
-    site::site_keys().iter().filter(is_one).filter_map(|key| snapshot.site(key.name))
 }
 
 /// Rows of the table make names and addresses of nodes.
@@ -311,7 +239,7 @@ mod tests {
     use crate::Edit;
 
     fn cluster() -> Snapshot {
-        let rows: [(&str, &[(&str, &str)]); 19] = [
+        let rows: [(&str, &[(&str, &str)]); 24] = [
             ("nodelist", &[("node", "cn1"), ("groups", "all")]),
             ("nodelist", &[("node", "cn2"), ("groups", "all,ib")]),
             ("nodelist", &[("node", "cn3"), ("groups", "all,ib")]),
@@ -351,6 +279,11 @@ mod tests {
             ),
             ("noderes", &[("node", "all"), ("nfsserver", "nfs1")]),
             ("pduoutlet", &[("node", "cn3"), ("pdu", "pduA:3,pduB:4")]),
+            ("cfgmgt", &[("node", "cn2"), ("cfgserver", "cfg1")]),
+            ("linuximage", &[("imagename", "img"), ("otherpkgdir", "/install/x,http://mirror1.dom/y")]),
+            ("routes", &[("routename", "r1"), ("gateway", "10.0.0.32")]),
+            ("noderes", &[("node", "cn2"), ("syslog", "logs1"), ("nameservers", "ns1,10.0.0.53")]),
+            ("servicenode", &[("node", "sn1"), ("tftpserver", "1")]),
         ];
         Snapshot::from_rows(rows)
     }
@@ -386,6 +319,15 @@ mod tests {
             "pduA",
             "pduB",
             "mn1",
+            "cfg1",
+            "mirror1",
+            "10.0.0.32",
+            "logs1",
+            "ns1",
+            "10.0.0.53",
+            "sn1",
+            "wpad",
+            "puppet",
             "localhost",
             "ip6-loopback",
             "xcatmaster",

@@ -121,6 +121,7 @@ mod subnet;
 mod successor;
 mod table;
 pub mod template;
+mod used;
 pub mod utf8;
 
 pub use away::Away;

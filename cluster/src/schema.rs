@@ -49,6 +49,18 @@ pub struct Column {
     pub required: bool,
     /// SQL type if it is not text.
     pub sql_type: Option<&'static str>,
+    pub(crate) machines: Machines,
+}
+
+/// Where a column names machines or domains that something in the cluster uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Machines {
+    /// Each word is a name or an address.
+    Words,
+    /// It is text of another kind, with URLs, places on servers and addresses in it perhaps.
+    Text,
+    /// Nowhere: it is a record of something, a secret, or what the node of the row itself is called.
+    Nowhere,
 }
 
 /// What the schema says about a table.
@@ -100,6 +112,12 @@ impl Schema {
                 is_key: next() == "1",
                 required: next() == "1",
                 sql_type: Some(next()).filter(|t| !t.is_empty()),
+                machines: match fields.nth(1) {
+                    Some("words") => Machines::Words,
+                    Some("text") => Machines::Text,
+                    Some("none") => Machines::Nowhere,
+                    _ => panic!("tables.tsv: does {table}.{column} name machines: words, text or none?"),
+                },
             };
             if tables.last().is_none_or(|t| t.name != table) {
                 let id = TableId(u8::try_from(tables.len()).unwrap_or(u8::MAX));

@@ -216,3 +216,34 @@ fn directories_of_the_system_are_not_images() {
         assert_eq!(answer.contains("Error"), is_refused, "{dir}: {answer}");
     }
 }
+
+/// A node goes and comes back without its protected columns otherwise.
+#[test]
+fn a_limited_user_takes_no_protected_column_away() {
+    let bed = cluster(
+        "ipmi node=cn1 bmc=10.9.0.1
+        statelite node=cn1 statemnt=10.0.0.254:/state",
+    );
+    let before = ["ipmi", "statelite", "nodelist"].map(|table| bed.run(&format!("tabdump {table}")));
+    for line in [
+        "rmdef cn1",
+        "rmdef -t node -o cn1",
+        "noderm cn1",
+        "nodech cn1 ipmi.bmc=",
+        "chdef cn1 bmc=",
+        "chtab node=cn1 ipmi.bmc=",
+        "chtab -d node=cn1 ipmi",
+        "chtab -d node=cn1 statelite",
+    ] {
+        let answer = bed.run_as(line, None, Some("alice"), None);
+        assert!(answer.contains("Permission denied"), "{line}: {answer}");
+        let after = ["ipmi", "statelite", "nodelist"].map(|table| bed.run(&format!("tabdump {table}")));
+        assert_eq!(after, before, "{line}");
+    }
+    bed.run("chtab -d node=cn1 statelite");
+    bed.run("chtab -d node=cn1 ipmi");
+    bed.run("chtab -d node=cn1 noderes");
+    bed.run("chtab -d node=cn1 nodehm");
+    let answer = bed.run_as("rmdef cn1", None, Some("alice"), None);
+    assert!(!answer.contains("Permission denied"), "{answer}");
+}
