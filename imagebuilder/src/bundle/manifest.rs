@@ -64,10 +64,13 @@ impl Manifest {
         files
     }
 
-    /// What `genimage` runs as root.
+    /// What `genimage` runs as root, and the template, whose scripts an installer runs as root and which reads
+    /// tables of this server.
     pub(super) fn scripts(&self) -> Vec<String> {
-        let lists = [&self.linuximage, &self.osimage].map(|row| row.get("postinstall"));
-        let elements = lists.into_iter().flatten().flat_map(|list| list.split(','));
+        let columns = ["postinstall", "template"];
+        let lists = [&self.linuximage, &self.osimage].map(|row| columns.map(|column| row.get(column)));
+        let lists = lists.into_iter().flatten();
+        let elements = lists.flatten().flat_map(|list| list.split(','));
         elements.filter_map(|element| Some(element.split_whitespace().next()?.to_owned())).collect()
     }
 

@@ -79,7 +79,7 @@ pub enum BundleError {
     #[error("the bundle has scripts that run as root, here or on nodes: {0}")]
     Scripts(String),
     /// The image's directory is another image's.
-    #[error("the bundle is not usable: rootimgdir '{place}' is the directory of the image {image}")]
+    #[error("the bundle is not usable: rootimgdir '{place}' is a place of the image {image}")]
     OfOther {
         /// The directory.
         place: String,

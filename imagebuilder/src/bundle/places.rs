@@ -2,8 +2,9 @@
 //!
 //! A bundle comes from somewhere else, and its manifest names paths. What belongs to the image goes below the
 //! image's own directory, which no other image uses; its lists go there or below `custom`. Scripts are taken
-//! only when the caller says so: post scripts, which other nodes run as well, and the postinstall script,
-//! which `genimage` runs here as root. Nothing that is there already is replaced, unless it is this image's.
+//! only when the caller says so: post scripts, which other nodes run as well, the postinstall script, which
+//! `genimage` runs here as root, and what installers of other images find by its name. Nothing that is there
+//! already is replaced, unless it is this image's, and nothing that other images name is put there.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,11 @@ use crate::image::is_in_tree;
 const CUSTOM: &str = "custom";
 /// Below the install directory: scripts that nodes and their installers run.
 const SCRIPTS: [&str; 2] = ["postscripts", "prescripts"];
+/// Below the install directory: templates and lists of packages, which installations of all images that name
+/// none find here by system, architecture and profile.
+const SEARCHED: &str = "custom/install";
+/// What files are called that run as root wherever they are found.
+const SCRIPT_ENDINGS: [&str; 2] = ["tmpl", "postinstall"];
 /// Below the install directory: answers for the installers of single nodes.
 const ANSWERS: &str = "autoinst";
 /// Below `postscripts`, what is not a script: keys and certificates that nodes take over, and the template of
@@ -29,6 +35,8 @@ pub struct Known {
     pub name: String,
     /// Its directory.
     pub rootimgdir: Option<PathBuf>,
+    /// The directories of its packages.
+    pub packages: Vec<PathBuf>,
     /// The lists and scripts that its attributes name.
     pub files: Vec<PathBuf>,
 }
@@ -74,7 +82,7 @@ impl<'a> Places<'a> {
         let mut found: Vec<String> = manifest.scripts();
         for (what, path) in extra.chain(files) {
             let inside = places.inside(what, &path)?;
-            if SCRIPTS.iter().any(|dir| inside.starts_with(dir)) {
+            if SCRIPTS.iter().any(|dir| inside.starts_with(dir)) || places.is_searched(&inside) {
                 found.push(path);
             } else if !places.is_open(&inside) {
                 let (image, custom) = (image.display(), within.join(CUSTOM));
@@ -102,13 +110,13 @@ impl<'a> Places<'a> {
         if is_shared {
             return Err(bad(what, &path, "is a place for files of all nodes, not of an image"));
         }
-        let overlaps = |dir: &PathBuf| dir.starts_with(self.image) || self.image.starts_with(dir);
-        let others = known.iter().filter(|known| known.name != name);
-        match others
-            .filter(|known| known.rootimgdir.as_ref().is_some_and(overlaps))
-            .map(|known| &known.name)
-            .next()
-        {
+        let uses = |known: &Known| {
+            let mut directories = known.rootimgdir.iter().chain(&known.packages);
+            directories.any(|dir| dir.starts_with(self.image) || self.image.starts_with(dir))
+                || known.files.iter().any(|file| file.starts_with(self.image))
+        };
+        let others = known.iter().filter(|known| known.name != name && uses(known));
+        match others.map(|known| &known.name).next() {
             Some(other) => Err(BundleError::OfOther { place: path.into_owned(), image: other.clone() }),
             None => Ok(()),
         }
@@ -130,6 +138,18 @@ impl<'a> Places<'a> {
 
     fn is_open(&self, inside: &Path) -> bool {
         inside.starts_with(CUSTOM) || self.within.join(inside).starts_with(self.image)
+    }
+
+    /// Installations, or images that are completed, may find the file by its name alone and run it.
+    fn is_searched(&self, inside: &Path) -> bool {
+        let ending = inside.extension().unwrap_or_default();
+        inside.starts_with(SEARCHED)
+            || inside.starts_with(CUSTOM) && SCRIPT_ENDINGS.iter().any(|script| ending == *script)
+    }
+
+    /// Another image names the file, and this one does not.
+    pub(super) fn is_of_others(&self, to: &Path) -> bool {
+        self.others.contains(to) && !self.own.contains(to)
     }
 
     /// A file that is there already may be replaced: it is in the image's directory, or it is a list of this

@@ -63,6 +63,7 @@ impl Placing {
         places.check_script(to)?;
         let refused = |why: &str| Err(BundleError::Bad(format!("file '{}' {why}", to.display())));
         match self.beneath.kind(&inside) {
+            Ok(None) if places.is_of_others(to) => return refused("is one that another image names"),
             // A link on the way is refused when the file is written beside its place.
             Ok(None) | Err(_) => return Ok(()),
             Ok(Some(Kind::Directory)) => return refused("is a directory"),

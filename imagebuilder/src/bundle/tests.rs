@@ -75,6 +75,7 @@ fn take(bundle: &Path, profile: Option<&str>) -> Result<Imported, BundleError> {
     let known = Known {
         name: "debian12-x86_64-netboot-compute".into(),
         rootimgdir: Some(within.join("netboot/compute")),
+        packages: Vec::new(),
         files: vec![within.join("custom/pkglist"), within.join("custom/post.sh")],
     };
     let job = Import {
@@ -396,12 +397,14 @@ fn a_bundle_has_its_places() {
         Known {
             name: "i".into(),
             rootimgdir: None,
+            packages: vec![path("media/own")],
             files: vec![path("custom/own.list"), path("custom/other.list")],
         },
         Known {
             name: "other".into(),
             rootimgdir: Some(path("netboot/other")),
-            files: vec![path("custom/other.list")],
+            packages: vec![path("media/rocky9.4/x86_64")],
+            files: vec![path("custom/other.list"), path("custom/absent.list"), path("lists/other.list")],
         },
     ];
     let import = |(column, file, rootimgdir): (&str, &str, &str), scripts: bool| {
@@ -443,9 +446,17 @@ fn a_bundle_has_its_places() {
         (("pkglist", "custom", "netboot/i"), "is a directory"),
         (("pkglist", "custom/list", "netboot/i"), "is there already"),
         (("pkglist", "custom/other.list", "netboot/i"), "is there already"),
-        (("pkglist", "custom/new", "netboot/other"), "is the directory of the image other"),
-        (("pkglist", "custom/new", "netboot/other/x"), "is the directory of the image other"),
-        (("pkglist", "custom/new", "netboot"), "is the directory of the image other"),
+        (("pkglist", "custom/new", "netboot/other"), "is a place of the image other"),
+        (("pkglist", "custom/new", "netboot/other/x"), "is a place of the image other"),
+        (("pkglist", "custom/new", "netboot"), "is a place of the image other"),
+        (
+            ("pkglist", "media/rocky9.4/x86_64/images/updates.img", "media/rocky9.4/x86_64"),
+            "a place of the image other",
+        ),
+        (("pkglist", "custom/new", "media/rocky9.4"), "a place of the image other"),
+        (("pkglist", "custom/new", "media/rocky9.4/x86_64/x"), "a place of the image other"),
+        (("pkglist", "lists/other.list", "lists"), "a place of the image other"),
+        (("pkglist", "custom/absent.list", "netboot/i"), "is one that another image names"),
         (("pkglist", "custom/new", "postscripts"), "a place for files of all nodes"),
         (("pkglist", "custom/new", "autoinst/x"), "a place for files of all nodes"),
         (("pkglist", "custom/new", "custom/x"), "a place for files of all nodes"),
@@ -458,6 +469,11 @@ fn a_bundle_has_its_places() {
         ("postinstall", "netboot/i/post.sh", "netboot/i"),
         ("extra", "postscripts/new", "netboot/i"),
         ("pkglist", "prescripts/new", "netboot/i"),
+        ("pkglist", "custom/install/rocky/compute.rocky9.4.x86_64.tmpl", "netboot/i"),
+        ("pkglist", "custom/install/rocky/compute.rocky9.4.x86_64.pkglist", "netboot/i"),
+        ("extra", "custom/netboot/debian/compute.postinstall", "netboot/i"),
+        ("synclists", "custom/any.tmpl", "netboot/i"),
+        ("template", "netboot/i/own.tmpl", "netboot/i"),
     ] {
         let error = import(case, false).unwrap_err();
         assert!(error.contains("scripts that run as root") && error.contains(case.1), "{case:?}: {error}");
@@ -469,11 +485,13 @@ fn a_bundle_has_its_places() {
     };
     import(("postinstall", "custom/i.postinstall", "netboot/i"), true).unwrap();
     import(("extra", "postscripts/new", "netboot/i"), true).unwrap();
-    import(("extra", "custom/debian/compute.postinstall", "netboot/i"), false).unwrap();
+    import(("extra", "custom/debian/compute.exlist", "netboot/i"), false).unwrap();
+    import(("pkglist", "custom/install/rocky/compute.tmpl", "netboot/i"), true).unwrap();
+    import(("synclists", "media/own/synclist", "media/own"), false).unwrap();
     import(("pkglist", "custom/own.list", "netboot/i"), false).unwrap();
     import(("synclists", "netboot/i/synclist", "netboot/i"), false).unwrap();
     assert_eq!(fs::read_to_string(path("custom/own.list.ORIG")).unwrap(), "ours");
-    assert_eq!(mode("custom/debian/compute.postinstall"), 0o644);
+    assert_eq!(mode("custom/debian/compute.exlist"), 0o644);
     assert_eq!((mode("custom/i.postinstall"), mode("postscripts/new")), (0o755, 0o755));
     for name in kept.into_iter().filter(|name| *name != "custom/own.list") {
         assert_eq!(fs::read_to_string(path(name)).unwrap(), "ours", "{name}");

@@ -61,6 +61,10 @@ fn bundle_out_and_in() {
     run("chtab imagename=other osimage.imagename=img-big linuximage.imagename=img-big");
     run("lsdef -t osimage");
     run("lsdef cn1 -i provmethod,profile");
+    run("chdef -t osimage img provmethod=statelite");
+    run("imgimport --scripts img.tgz");
+    run("imgimport --scripts --replace img.tgz");
+    run("lsdef -t osimage img -i provmethod");
     run("imgimport nope.tgz");
     run("imgimport install");
     run("imgimport /proc/kmsg");

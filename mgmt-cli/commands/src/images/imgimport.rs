@@ -5,7 +5,7 @@ use crate::images::imgexport::columns;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{CommandError, Deed, Done, Out, Stop};
 use dawn_cluster::csv::{read_header, read_records};
-use dawn_cluster::{Edit, ImageName, Snapshot, Text, col, schema};
+use dawn_cluster::{Col, Edit, ImageName, OsImage, RowChange, Snapshot, Text, col, schema};
 use dawn_imagebuilder::bundle::{BundleError, Import, Imported, Known, Manifest, import};
 use dawn_serving::bounded_read::{self, Refused};
 use std::path::PathBuf;
@@ -14,7 +14,8 @@ use std::path::PathBuf;
 ///
 /// The image's files go below its own rootimgdir, its lists there or below custom/ of the install directory,
 /// and nothing is written elsewhere. Files of this image that exist are kept as FILE.ORIG; others are not
-/// replaced, and the directory of another image is refused. Scripts are taken with --scripts only.
+/// replaced, and directories of another image are refused. An image of the same name that is defined
+/// otherwise is replaced with --replace only, and scripts are taken with --scripts only.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Nodes to use the image
@@ -29,10 +30,13 @@ pub struct Args {
     /// Show which files and rows would be written, without writing any
     #[arg(long)]
     dry_run: bool,
-    /// Take scripts: the postinstall script, which genimage runs here as root, and files for postscripts/ and
-    /// prescripts/, which nodes run
+    /// Take scripts: the postinstall script, which genimage runs here as root, files for postscripts/ and
+    /// prescripts/, which nodes run, and templates and files for custom/install/, which installers use
     #[arg(long)]
     scripts: bool,
+    /// Replace what defines an image of the same name here
+    #[arg(long)]
+    replace: bool,
     /// Refused: copy the file yourself
     #[arg(short = 'R', long, value_name = "USER@HOST")]
     remotehost: Option<String>,
@@ -94,6 +98,8 @@ impl Command for Args {
         let mut accept = |imported: &Imported| {
             let checked =
                 edits(imported, &nodes).and_then(|edits| Ok(ctx.snapshot.preview(&edits.into_list())?));
+            let checked =
+                checked.and_then(|rows| if self.replace { Ok(()) } else { is_new(imported, &rows) });
             refused = checked.err();
             refused.is_none()
         };
@@ -117,6 +123,23 @@ impl Command for Args {
     }
 }
 
+/// Refuses rows that change what defines an image here.
+fn is_new(imported: &Imported, rows: &[RowChange]) -> Done {
+    let of_images = [col::osimage::IMAGENAME.table, col::linuximage::IMAGENAME.table];
+    let rows = rows.iter().filter(|row| of_images.contains(&row.table));
+    let replaced =
+        |(_, old, _): &&(Col, Option<Text>, Option<Text>)| old.as_ref().is_some_and(|old| !old.is_empty());
+    let columns: Vec<&str> =
+        rows.flat_map(|row| row.cells.iter().filter(replaced)).map(|(col, ..)| col.name()).collect();
+    if columns.is_empty() {
+        return Ok(());
+    }
+    let name = imported.manifest.name().unwrap_or_default();
+    let text = format!("an image {name} is defined here, and otherwise: {}", columns.join(", "));
+    let hint = "-f PROFILE imports the bundle under another profile; --replace takes its definition.";
+    Err(CommandError::refused(text).hint(hint).into())
+}
+
 /// The directories, lists and scripts of the images that are here.
 fn known(snapshot: &Snapshot) -> Vec<Known> {
     let key = col::osimage::IMAGENAME;
@@ -127,8 +150,27 @@ fn known(snapshot: &Snapshot) -> Vec<Known> {
 fn known_image(snapshot: &Snapshot, name: &str) -> Known {
     let [osimage, linuximage] = ["osimage", "linuximage"].map(|table| columns(snapshot, table, name));
     let files = Manifest { osimage, linuximage, extra: Vec::new() }.files();
-    let rootimgdir = snapshot.osimage(name).and_then(|image| image.rootimgdir(snapshot)).map(PathBuf::from);
-    Known { name: name.to_owned(), rootimgdir, files: files.into_iter().map(PathBuf::from).collect() }
+    let image = snapshot.osimage(name);
+    let rootimgdir = image.as_ref().and_then(|image| image.rootimgdir(snapshot)).map(PathBuf::from);
+    let packages = image.map(|image| package_directories(snapshot, &image)).unwrap_or_default();
+    Known {
+        name: name.to_owned(),
+        rootimgdir,
+        packages,
+        files: files.into_iter().map(PathBuf::from).collect(),
+    }
+}
+
+/// Where the packages of an image are on this server: what it names, and where `copycds` puts them.
+fn package_directories(snapshot: &Snapshot, image: &OsImage) -> Vec<PathBuf> {
+    let named = ["pkgdir", "otherpkgdir"].into_iter().filter_map(|column| image.get(column));
+    let elements = named.flat_map(|list| list.split([',', ' '])).filter(|element| element.starts_with('/'));
+    let mut directories: Vec<PathBuf> = elements.map(PathBuf::from).collect();
+    let parts = [image.get("osvers"), image.get("osarch")].map(Option::<&Text>::cloned);
+    if let (Some(top), [Some(os), Some(arch)]) = (snapshot.site("installdir"), parts) {
+        directories.push([&*top, &*os, &*arch].iter().collect());
+    }
+    directories
 }
 
 fn refusal(error: BundleError) -> Stop {
