@@ -390,17 +390,18 @@ impl Registry {
 
     /// The command line of a call with secrets masked.
     pub fn command_line(&self, call: &Call) -> String {
-        let command = &call.request.command;
-        let entry = self.find_request(command);
-        let words = entry.map_or_else(|| words_with_nodes(&call.request), |entry| entry.words_of(call));
-        if let Some(line) = entry.and_then(|entry| (entry.typed)(&words)) {
-            return line;
-        }
-        let mut line = command.clone();
-        for word in redact::words(command, &words) {
-            line.push(' ');
-            line.push_str(&word);
-        }
-        line
+        let words = self.words_of(call);
+        let typed = self.find_request(&call.request.command).and_then(|entry| (entry.typed)(&words));
+        typed.unwrap_or_else(|| redact::words(&call.request.command, &words).line(&call.request.command))
+    }
+
+    /// The words of a call with secrets masked, and what hides the same in its answer.
+    pub(crate) fn redacted(&self, call: &Call) -> redact::Redacted {
+        redact::words(&call.request.command, &self.words_of(call))
+    }
+
+    fn words_of(&self, call: &Call) -> Vec<String> {
+        let entry = self.find_request(&call.request.command);
+        entry.map_or_else(|| words_with_nodes(&call.request), |entry| entry.words_of(call))
     }
 }

@@ -13,6 +13,7 @@ use self::logins::Logins;
 use crate::boot_services::BootServices;
 use crate::caller::{self, View};
 use crate::clock::status_time;
+use crate::command::redact::{self, Redacted};
 use crate::command::{Ctx, Kind, Registry};
 use crate::kept_reports::{self, KeptReports};
 use crate::mypostscript;
@@ -127,9 +128,9 @@ impl Daemon {
             return;
         }
         let now = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
-        let args = crate::command::redact::words(command, &call.request.args);
-        let mut args: String = args.iter().map(|arg| format!(" {arg}")).collect();
-        let mut noderange = call.request.noderange.clone().unwrap_or_default();
+        let shown = |words: &[String]| redact::words(command, words).words;
+        let mut args: String = shown(&call.request.args).iter().map(|arg| format!(" {arg}")).collect();
+        let mut noderange = shown(call.request.noderange.as_slice()).concat();
         dawn_cluster::truncate(&mut args, AUDIT_BYTES_MAX);
         dawn_cluster::truncate(&mut noderange, AUDIT_BYTES_MAX);
         let row = [
@@ -375,7 +376,8 @@ impl Dispatcher for Daemon {
             let time = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
             record = self.log.start(&call, &self.registry.command_line(&call), &time);
         }
-        let mut tee = Tee { sink, record };
+        let redacted = record.as_ref().map(|_| self.registry.redacted(&call)).unwrap_or_default();
+        let mut tee = Tee { sink, record, redacted };
         let mut out = Out::new(&mut tee);
         let warned = self.warn_of_database(&call, &mut out);
         let done = warned.and_then(|()| self.carry_out(&call, &mut out));
@@ -390,12 +392,13 @@ impl Dispatcher for Daemon {
 struct Tee<'a> {
     sink: &'a mut dyn Sink,
     record: Option<command_log::Record>,
+    redacted: Redacted,
 }
 
 impl Sink for Tee<'_> {
     fn send(&mut self, response: Response) -> Result<(), Gone> {
         if let Some(record) = &mut self.record {
-            record.note(&response);
+            record.note(&self.redacted.answer(&response));
         }
         self.sink.send(response)
     }

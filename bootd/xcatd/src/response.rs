@@ -80,7 +80,36 @@ pub struct Response {
     pub unsigned: bool,
 }
 
+impl Element {
+    fn each_text(&mut self, change: &mut dyn FnMut(&mut String)) {
+        change(&mut self.text);
+        self.children.iter_mut().for_each(|child| child.each_text(change));
+    }
+}
+
+impl Data {
+    fn each_text(&mut self, change: &mut dyn FnMut(&mut String)) {
+        match self {
+            Data::Text(text) => change(text),
+            Data::Parts(parts) => parts.iter_mut().for_each(|part| part.each_text(change)),
+        }
+    }
+}
+
 impl Response {
+    /// Changes every text that a client shows.
+    pub fn each_text(&mut self, change: &mut dyn FnMut(&mut String)) {
+        let lines = [&mut self.error, &mut self.warning, &mut self.info, &mut self.sinfo];
+        lines.into_iter().flatten().for_each(&mut *change);
+        self.data.iter_mut().for_each(|data| data.each_text(change));
+        self.other.iter_mut().for_each(|element| element.each_text(change));
+        for item in &mut self.node {
+            item.error.iter_mut().chain(&mut item.warning).for_each(&mut *change);
+            item.data.iter_mut().for_each(|data| data.each_text(change));
+            item.other.iter_mut().for_each(|element| element.each_text(change));
+        }
+    }
+
     /// The end marker; carries no source, as in xCAT.
     pub fn done() -> Self {
         Self { serverdone: true, ..Self::default() }

@@ -90,3 +90,33 @@ fn commands_of_strangers_are_not_recorded() {
     let bytes = std::fs::metadata(bed.directory.path().join("requests.log")).expect("log").len();
     assert!(bytes < 4_000, "{bytes}");
 }
+
+/// Neither words nor noderanges nor errors leave a password in a log.
+#[test]
+fn no_log_has_a_password() {
+    use crate::testbed::Bed;
+    let bed = Bed::logged(&format!("{CLUSTER}\nsite key=auditskipcmds value=\nipmi node=cn1 bmc=10.9.0.1"));
+    for line in [
+        "chtab key=y,username=u,password=HUSH1 passwd.comments=1",
+        "chtab -d key=y,username=u,password=HUSH1 passwd",
+        "tabch key=w,password=HUSH2 passwd.comments=1",
+        "gettab key=w,password=HUSH2 passwd.username",
+        "noderange all@ipmi.password==HUSH3",
+        "nodels all@ipmi.password==HUSH3",
+        "rpower all@ipmi.password==HUSH3 stat",
+        "chdef cn1 -m bmcpassword=HUSH4",
+        "chdef cn1 bmcpasword=HUSH5",
+        "chtab key=z passwd.pasword=HUSH6",
+        "ripmi cn1 0x06 0x3c 0xAB",
+        "nodels all nosuch.table,ipmi.password==HUSH7",
+    ] {
+        bed.run(line);
+    }
+    let text = std::fs::read_to_string(bed.directory.path().join("commands.log")).expect("log");
+    let shown = [text, bed.run("log -n 100"), bed.run("tabdump auditlog")].concat();
+    for secret in ["HUSH", "0xAB"] {
+        let lines: Vec<&str> = shown.lines().filter(|line| line.contains(secret)).collect();
+        assert!(lines.is_empty(), "{lines:#?}");
+    }
+    assert!(shown.contains("ipmi.password==xxxxxxxx"), "{shown}");
+}
