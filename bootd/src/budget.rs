@@ -7,6 +7,7 @@
 
 use dawn_cluster::Model;
 use dawn_nfs::sys::raise_descriptor_limit;
+use dawn_plan::CurrentAddresses;
 use dawn_serving::shares::{Callers, Kind};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -244,22 +245,26 @@ pub fn few_arenas() {
     unsafe { libc::mallopt(libc::M_ARENA_MAX, ARENAS) };
 }
 
-/// Who has an address by the tables, from memory.
-pub struct TableCallers(Arc<Model>);
+/// Who has an address by the tables, and which are this machine's own, from memory.
+pub struct TableCallers {
+    model: Arc<Model>,
+    addresses: Arc<CurrentAddresses>,
+}
 
 impl TableCallers {
     /// Answers from the newest snapshot of the model.
     #[must_use]
-    pub fn new(model: Arc<Model>) -> Self {
-        Self(model)
+    pub fn new(model: Arc<Model>, addresses: Arc<CurrentAddresses>) -> Self {
+        Self { model, addresses }
     }
 }
 
 impl Callers for TableCallers {
     fn kind(&self, ip: IpAddr) -> Kind {
         match ip.to_canonical() {
-            ip if ip.is_loopback() => Kind::Local,
-            ip if self.0.snapshot().node_by_ip(ip).is_some() => Kind::Node,
+            // The kernel takes no packet from elsewhere that has one of our addresses.
+            ip if self.addresses.now().are_of(ip) => Kind::Local,
+            ip if self.model.snapshot().node_by_ip(ip).is_some() => Kind::Node,
             _ => Kind::Stranger,
         }
     }
@@ -268,6 +273,32 @@ impl Callers for TableCallers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dawn_cluster::{Change, Edit};
+    use dawn_plan::{LocalAddress, LocalAddresses};
+    use std::net::Ipv4Addr;
+
+    #[test]
+    fn addresses_of_this_machine_are_local() {
+        let model = Arc::new(Model::in_memory().unwrap());
+        let edits = [
+            Edit::set("nodelist", &[("node", "cn1")], &[("groups", "all")]).unwrap(),
+            Edit::set("hosts", &[("node", "cn1")], &[("ip", "10.0.0.1")]).unwrap(),
+        ];
+        model.apply(Change::new("root", "test", edits.into())).unwrap();
+        let (address, mask) = (Ipv4Addr::new(10, 0, 0, 254), Ipv4Addr::new(255, 255, 0, 0));
+        let own = LocalAddresses::new(vec![LocalAddress { interface: "eth1".into(), address, mask }]);
+        let callers = TableCallers::new(model, Arc::new(CurrentAddresses::from(own)));
+        for (address, kind) in [
+            ("127.0.0.1", Kind::Local),
+            ("::1", Kind::Local),
+            ("10.0.0.254", Kind::Local),
+            ("::ffff:10.0.0.254", Kind::Local),
+            ("10.0.0.1", Kind::Node),
+            ("10.0.0.253", Kind::Stranger),
+        ] {
+            assert_eq!(callers.kind(address.parse().unwrap()), kind, "{address}");
+        }
+    }
 
     /// After a load its memory is freed in part at once, which says that there is more to give back.
     #[test]

@@ -175,7 +175,8 @@ impl Place {
                 folder == WORKSHOP || snapshot.has_node(&folder.to_string_lossy())
             }
             Some(_) => true,
-            None => self.kind == Kind::Tree,
+            // The names of its folders are those of nodes.
+            None => self.kind == Kind::Tree || !self.shared,
         }
     }
 }
@@ -199,8 +200,12 @@ mod tests {
             ("srv:/install/store", "/install/store/cn1/etc/motd", true),
             ("srv:/data/install/store", "/install/store/cn1", true),
             ("/install/store/", "/install/store/gone", true),
-            ("/install/store", "/install/store", false),
+            ("/install/store", "/install/store", true),
+            ("srv:/data/install/store/", "/install/store/", true),
+            ("/install", "/install", false),
+            ("/", "/install", false),
             ("/install/store", "/install/stores/cn1", false),
+            ("/install/store", "/install/stores", false),
             ("$noderes.nfsserver:/install/$nodetype.os/s", "/install/debian12/s/cn1/x", true),
             ("/install", "/install/cn1/etc", true),
             ("/install", "/install/.dawn-seeds/1/2/etc/shadow", true),

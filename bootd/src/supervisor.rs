@@ -111,7 +111,8 @@ impl Running {
 /// are waited for, 5 s for all services together.
 pub async fn start(appliance: &Arc<Appliance>, commands: CommandPort) -> Result<Running, StartError> {
     let budget = Budget::of_this_process(appliance.settings.memory_max);
-    let callers: Arc<dyn Callers> = Arc::new(TableCallers::new(Arc::clone(&appliance.model)));
+    let (model, addresses) = (Arc::clone(&appliance.model), Arc::clone(&appliance.addresses));
+    let callers: Arc<dyn Callers> = Arc::new(TableCallers::new(model, addresses));
     let patience_ends = Instant::now() + PORTS_TIME_MAX;
     let (images, snapshot) = (appliance.images.clone(), appliance.model.snapshot());
     let _ = tokio::task::spawn_blocking(move || images.first_round(&snapshot)).await;
