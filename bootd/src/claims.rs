@@ -42,7 +42,7 @@ fn facts(ctx: &Ctx<'_>, snapshot: &Snapshot, covers: &dyn Fn(&str) -> bool) -> R
     let own = own.map_err(|error| failed("the addresses of this machine cannot be read", &error))?;
     let mut facts = MachineFacts::default();
     facts.taken.extend(Claim::read(ctx.host));
-    facts.taken.extend(ctx.model.address().as_ref().and_then(database_server));
+    facts.taken.extend(ctx.model.address().iter().flat_map(database_servers));
     facts.taken.extend(own.into_iter().map(|address| Claim::Address(address.to_canonical())));
     let text =
         hosts_record::text(Path::new(ctx.hosts_file)).map_err(|error| failed(ctx.hosts_file, &error))?;
@@ -62,9 +62,10 @@ fn facts(ctx: &Ctx<'_>, snapshot: &Snapshot, covers: &dyn Fn(&str) -> bool) -> R
     Ok(facts)
 }
 
-/// The machine that keeps the tables.
-fn database_server(address: &StoreAddress) -> Option<Claim> {
-    Claim::read(&address.server()?.host)
+/// The machines that keep the tables.
+fn database_servers(address: &StoreAddress) -> Vec<Claim> {
+    let hosts = address.server().map(|server| server.hosts.as_slice()).unwrap_or_default();
+    hosts.iter().filter_map(|host| Claim::read(&host.name)).collect()
 }
 
 #[cfg(test)]
@@ -72,14 +73,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_server_of_the_tables() {
+    fn the_servers_of_the_tables() {
         for (cfgloc, expected) in [
-            ("Pg:dbname=xcatdb;host=10.0.0.9|xcatadm|pw", Some("10.0.0.9")),
-            ("mysql:dbname=xcatdb;host=DB1.example|xcatadm|pw", Some("db1")),
-            ("SQLite:/etc/xcat", None),
+            ("Pg:dbname=xcatdb;host=10.0.0.9|xcatadm|pw", &["10.0.0.9"][..]),
+            ("mysql:dbname=xcatdb;host=DB1.example,10.0.0.8|xcatadm|pw", &["db1", "10.0.0.8"]),
+            ("SQLite:/etc/xcat", &[]),
         ] {
             let address = StoreAddress::parse(cfgloc).unwrap();
-            assert_eq!(database_server(&address), expected.and_then(Claim::read), "{cfgloc}");
+            let expected: Vec<Claim> = expected.iter().filter_map(|host| Claim::read(host)).collect();
+            assert_eq!(database_servers(&address), expected, "{cfgloc}");
         }
     }
 }
