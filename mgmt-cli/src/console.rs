@@ -17,7 +17,7 @@ const ESCAPE_SECOND: u8 = b'c';
 /// Bytes that are read from the keyboard at once.
 const KEYS_BYTES: usize = 1024;
 /// What `^Ec?` shows.
-const HELP: &str = "^Ec and then: . end, f or a take over, s read only, o connect anew, l0 or b send a break, \
+const HELP: &str = "^Ec and then: . end, f or a take over, s read only, o connect again, l0 or b send a break, \
                     w who looks, ? this list, Enter nothing; ^E^E sends ^E";
 
 /// Asks for the console and shows it; the exit code.

@@ -132,7 +132,8 @@ mod tests {
         }
 
         fn run(&self, shell: &[&str], script: &str, variables: &[(&str, &str)]) -> (i32, String) {
-            // busybox's shell prefers its own programs to stand-ins, `ip` among them: it finds no network here.
+            // busybox's shell prefers its own programs to stand-ins, `ip` among them: it finds no network
+            // here.
             let mut command = Command::new("unshare");
             command.args(["--net", "chroot"]).arg(self.0.path()).args(shell).args([
                 "-c",

@@ -1,4 +1,5 @@
-//! Consoles of nodes: which there are by the tables, where they are logged, and what of them becomes an event.
+//! Consoles of nodes: which there are by the tables, where they are logged, and what of them becomes an
+//! event.
 
 pub mod log;
 

@@ -17,7 +17,7 @@ pub enum Frame {
     Take,
     /// From a viewer: gives the right to write back.
     Watch,
-    /// From a viewer: connect anew.
+    /// From a viewer: connect again.
     Reopen,
     /// From a viewer: who else is here.
     Who,

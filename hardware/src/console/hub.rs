@@ -16,55 +16,12 @@ use super::frames::{Decoder, Frame};
 use super::node::{Node, Order, Viewer};
 use super::place::Place;
 use super::source::Source;
+use super::view::{Heard, Mode, Shown};
 use crate::hub::Links;
 use crate::limits::{
     CONSOLE_FRAMES_WAITING_MAX, CONSOLE_OPENS_MAX, CONSOLE_ORDERS_WAITING_MAX, CONSOLE_READ_BYTES,
     CONSOLE_VIEWERS_MAX,
 };
-
-/// Who hears what consoles say. Called on the tasks of consoles: it must not wait.
-pub trait Heard: Send + Sync {
-    /// A line for the log of a node.
-    fn line(&self, node: &Arc<str>, line: &str);
-    /// A line for the timeline of a node.
-    fn event(&self, node: &str, text: &str);
-}
-
-/// How a viewer looks at a console.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Writes if nobody else does.
-    Write,
-    /// Writes, whoever does now.
-    Take,
-    /// Never writes.
-    Watch,
-}
-
-/// How a console is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum State {
-    /// There is no way to it.
-    Nowhere,
-    /// It is connected.
-    Connected,
-    /// It is not, and that is tried.
-    #[default]
-    Connecting,
-    /// It is connected when somebody looks.
-    Available,
-}
-
-/// What is known of a console.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Shown {
-    /// How it is.
-    pub state: State,
-    /// Why it is not connected; empty if it is.
-    pub reason: String,
-    /// Who looks, as a number.
-    pub viewers: usize,
-}
 
 /// A console that is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,15 +49,15 @@ pub enum AttachError {
 }
 
 struct Entry {
-    /// What it was told last.
+    /// What it was given last.
     wanted: Option<Wanted>,
     orders: mpsc::Sender<Order>,
     shown: Arc<Mutex<Shown>>,
 }
 
 impl Entry {
-    /// The console is told where it is. One whose queue is full is told by the next call.
-    fn told(self, wanted: Wanted, source: &impl Fn(&Place) -> Option<Arc<dyn Source>>) -> Self {
+    /// Gives the console its place. One whose queue is full gets it by the next call.
+    fn place(self, wanted: Wanted, source: &impl Fn(&Place) -> Option<Arc<dyn Source>>) -> Self {
         let nowhere = match &wanted.place {
             Place::Nowhere(why) => why.clone(),
             _ => String::new(),
@@ -165,8 +122,8 @@ impl Hub {
             let node = wanted.node.clone();
             let entry = match before.remove(&node) {
                 Some(entry) if entry.wanted.as_ref() == Some(&wanted) => entry,
-                Some(entry) => entry.told(wanted, &source),
-                None => self.start(&node).told(wanted, &source),
+                Some(entry) => entry.place(wanted, &source),
+                None => self.start(&node).place(wanted, &source),
             };
             nodes.entries.insert(node, entry);
         }

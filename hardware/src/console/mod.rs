@@ -19,5 +19,7 @@ mod node;
 pub mod place;
 mod ring;
 pub mod source;
+mod view;
 
-pub use hub::{AttachError, Heard, Hub, Mode, Shown, State, Wanted};
+pub use hub::{AttachError, Hub, Wanted};
+pub use view::{Heard, Mode, Shown, State};

@@ -8,10 +8,10 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::frames::Frame;
-use super::hub::{Heard, Mode, Shown, State};
 use super::lines::Lines;
 use super::ring::Ring;
 use super::source::{Line, Said, Soon, Source};
+use super::view::{Heard, Mode, Shown, State};
 use crate::error::Error;
 use crate::limits::{
     CONSOLE_EVENT_PERIOD, CONSOLE_OPEN_TIME_MAX, CONSOLE_PAUSE_MAX, CONSOLE_PAUSE_MIN,

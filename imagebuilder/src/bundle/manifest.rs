@@ -64,8 +64,8 @@ impl Manifest {
         files
     }
 
-    /// What `genimage` runs as root, and the template, whose scripts an installer runs as root and which reads
-    /// tables of this server.
+    /// What `genimage` runs as root, and the template, whose scripts an installer runs as root and which
+    /// reads tables of this server.
     pub(super) fn scripts(&self) -> Vec<String> {
         let columns = ["postinstall", "template"];
         let lists = [&self.linuximage, &self.osimage].map(|row| columns.map(|column| row.get(column)));

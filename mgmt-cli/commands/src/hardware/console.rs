@@ -159,7 +159,7 @@ fn tail(path: &Path, count: usize) -> Result<Option<(Vec<String>, End)>, Command
     })
 }
 
-/// What was written after a place; a log that was begun anew is read from its beginning.
+/// What was written after a place; a log that was begun again is read from its beginning.
 fn news(path: &Path, seen: End) -> Result<(Vec<String>, End), CommandError> {
     let read = read(path, move |file, end| {
         let from = if seen.inode == end.inode && seen.at <= end.at { seen.at } else { 0 };

@@ -10,7 +10,7 @@ use dawn_hardware::console::{AttachError, Mode};
 /// Show the console of a node and type on it
 ///
 /// Several callers may look at one console; one of them writes. A caller finds on the screen what was
-/// written last. `^Ec.` ends it, `^Ec?` lists the other keys: take over, read only, connect anew, send a
+/// written last. `^Ec.` ends it, `^Ec?` lists the other keys: take over, read only, connect again, send a
 /// break, who else looks.
 #[derive(Debug, clap::Args)]
 pub struct Args {
