@@ -21,7 +21,7 @@ use crate::secret_writes;
 use crate::snapshot::Snapshot;
 use crate::store::{self, Bell, IfMissing, Loaded, Store, StoreError};
 use crate::table::TableData;
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use std::collections::HashSet;
 use std::iter::repeat_with;
 use std::ops::ControlFlow;
@@ -132,6 +132,9 @@ pub struct Model {
     waiting: AtomicUsize,
     subscribers: Mutex<Vec<SyncSender<Published>>>,
     presence: Presence,
+    /// Where the database is; `None` for one that is gone with the process. Not the writer's: checks ask
+    /// for it in the middle of a change.
+    address: ArcSwapOption<StoreAddress>,
     /// The data directory, if it was opened by one.
     directory: Option<PathBuf>,
     clock: fn() -> i64,
@@ -139,8 +142,6 @@ pub struct Model {
 
 struct Writer {
     store: Box<dyn Store>,
-    /// Where the store is; `None` for one that is gone with the process.
-    address: Option<StoreAddress>,
     /// The state after the last change of the open transaction.
     tip: Arc<Snapshot>,
     staged: Vec<Arc<LogEntry>>,
@@ -233,7 +234,7 @@ impl Model {
 
     fn open_store(address: &StoreAddress, if_missing: IfMissing) -> Result<Self, ModelError> {
         let model = Self::with_store(store::open(address, if_missing)?, system_clock_ms)?;
-        lock(&model.writer).address = Some(address.clone());
+        model.address.store(Some(Arc::new(address.clone())));
         Ok(model)
     }
 
@@ -246,7 +247,6 @@ impl Model {
         let tip = Arc::new(snapshot_of(store.load()?));
         let writer = Writer {
             store,
-            address: None,
             tip: Arc::clone(&tip),
             staged: Vec::new(),
             is_unseen: false,
@@ -263,6 +263,7 @@ impl Model {
             waiting: AtomicUsize::new(0),
             subscribers: Mutex::default(),
             presence: Presence::default(),
+            address: ArcSwapOption::empty(),
             directory: None,
             clock,
         }
@@ -274,7 +275,6 @@ impl Model {
         let Saved { at_ms, snapshot } = saved;
         let writer = Writer {
             store: Box::new(store::later::Later::new(address)),
-            address: Some(address.clone()),
             tip: Arc::new(snapshot),
             staged: Vec::new(),
             is_unseen: true,
@@ -282,6 +282,7 @@ impl Model {
         };
         let model =
             Self { directory: Some(directory.to_owned()), ..Self::of_writer(writer, system_clock_ms) };
+        model.address.store(Some(Arc::new(address.clone())));
         model.presence.begin_away(error, at_ms);
         model
     }
@@ -298,7 +299,7 @@ impl Model {
 
     /// Where the database is; `None` for one that is gone with the process.
     pub fn address(&self) -> Option<StoreAddress> {
-        lock(&self.writer).address.clone()
+        self.address.load().as_deref().cloned()
     }
 
     /// The database, if it cannot be reached or does not answer: nothing can be written then.
@@ -569,7 +570,7 @@ impl Model {
             address.write(directory)?;
         }
         writer.store = there.store;
-        writer.address = Some(address.clone());
+        self.address.store(Some(Arc::new(address.clone())));
         writer.tip = Arc::new(fresh);
         self.announce_reload(&writer.tip);
         Ok(())
