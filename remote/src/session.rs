@@ -6,7 +6,7 @@
 
 use crate::event::Stream;
 use crate::failure::{Failure, reason};
-use crate::host_keys::ALGORITHMS;
+use crate::host_keys::{ALGORITHMS, HostKeys};
 use crate::identity::is_rsa;
 use crate::output::Output;
 use crate::target::Target;
@@ -100,7 +100,9 @@ pub(crate) async fn run(
 /// The key that a host shows; none is accepted.
 pub(crate) async fn offered_key(target: &Target, limit: Duration) -> Result<PublicKey, Failure> {
     let offered = Offered::default();
-    let checker = Checker { target: target.clone(), offered: Arc::clone(&offered) };
+    // Of a key that is known nothing would be offered.
+    let stranger = Target { host_keys: Arc::new(HostKeys::default()), ..target.clone() };
+    let checker = Checker { target: stranger, offered: Arc::clone(&offered) };
     let attempt = timeout(limit, connect_with(target, checker, &ALGORITHMS)).await;
     match (taken(&offered), attempt) {
         (Some(key), _) => Ok(key),

@@ -301,3 +301,19 @@ fn the_programs_of_openssh() {
         std::fs::remove_file(copied).expect("it is there");
     }
 }
+
+/// Whether the key of a host is known or another one is: it is shown.
+#[test]
+fn a_scan_shows_known_and_unknown_keys() {
+    let mut hosts = Hosts::new();
+    hosts.start("shared", &["127.77.4.1"]);
+    let targets =
+        ["shared", "nokey"].map(|key| hosts.target(&format!("n-{key}"), "127.77.4.1", key)).to_vec();
+    let shown: Vec<_> = dawn_remote::scan::scan(&targets, settings().connect)
+        .unwrap()
+        .into_iter()
+        .map(|(node, result)| (node, result.unwrap()))
+        .collect();
+    assert_eq!(shown[0].1, shown[1].1);
+    assert!(shown[0].1.key.starts_with("ssh-ed25519 AAAA"), "{shown:?}");
+}
