@@ -9,6 +9,7 @@
 //! | [`kernel`] | words of the kernel command line |
 //! | [`script`] | what a node says of each of its post scripts, and the marks in `mypostscript` |
 //! | [`status`] | words on the status port, and the ports of all services |
+//! | [`words`] | words of a line with quotes, as post scripts have them |
 //! | [`secret`] | not a text: the type of passwords and keys, which every floor can use |
 //!
 //! Nothing here does anything: there is no file, no socket and no dependency, because `/init` carries it.
@@ -24,6 +25,7 @@ pub mod remote;
 pub mod script;
 pub mod secret;
 pub mod status;
+pub mod words;
 
 pub use list::List;
 pub use lite_option::LiteOption;

@@ -6,6 +6,7 @@
 //! is.
 
 use dawn_wire::script::Half;
+use dawn_wire::words::split;
 
 /// Scripts of one node.
 pub(super) const SCRIPTS_MAX: usize = 256;
@@ -82,27 +83,6 @@ pub(super) fn is_below(path: &str) -> bool {
     !path.starts_with('-')
         && !path.contains(char::is_control)
         && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
-}
-
-/// Words separated by blanks; none if a quote is not closed.
-fn split(line: &str) -> Option<Vec<String>> {
-    let mut words = Vec::new();
-    let mut word: Option<String> = None;
-    let mut quote = None;
-    for c in line.chars() {
-        match quote {
-            Some(open) if c == open => quote = None,
-            Some(_) => word.get_or_insert_default().push(c),
-            None if c == '"' || c == '\'' => {
-                quote = Some(c);
-                word.get_or_insert_default();
-            }
-            None if c.is_whitespace() => words.extend(word.take()),
-            None => word.get_or_insert_default().push(c),
-        }
-    }
-    words.extend(word);
-    quote.is_none().then_some(words)
 }
 
 #[cfg(test)]

@@ -223,24 +223,7 @@ fn shown(path: &Path, error: &std::io::Error) -> Stop {
 
 /// Words of a command line with quotes. No shell is involved.
 fn words(line: &str) -> Result<Vec<String>, Stop> {
-    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
-    for c in line.chars() {
-        match quote {
-            Some(end) if c == end => quote = None,
-            Some(_) => word.get_or_insert_default().push(c),
-            None if c == '"' || c == '\'' => {
-                quote = Some(c);
-                word.get_or_insert_default();
-            }
-            None if c.is_whitespace() => words.extend(word.take()),
-            None => word.get_or_insert_default().push(c),
-        }
-    }
-    words.extend(word);
-    match quote {
-        None => Ok(words),
-        Some(_) => Err(Stop::usage(format!("a quote is not closed in: {line}"))),
-    }
+    dawn_wire::words::split(line).ok_or_else(|| Stop::usage(format!("a quote is not closed in: {line}")))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 use dawn_bootd::output::Stop;
 use dawn_remote::quote::{Carried, carrying};
 use dawn_serving::disks::within;
+use dawn_wire::script::Half;
 use std::io;
 use std::path::Path;
 
@@ -55,14 +56,13 @@ pub(super) enum Which {
     Named(Vec<String>),
 }
 
-/// Marks of parts of a node's lists.
-const HALVES: [&str; 2] = ["postscripts", "postbootscripts"];
+/// The parts of a list: all of it, and the rows that it comes from.
 const GROUPS: [&str; 4] = ["", "defaults-", "osimage-", "node-"];
 
 /// Whether a word is the mark of a part.
 pub(super) fn is_mark(word: &str) -> bool {
-    let mut marks =
-        HALVES.iter().flat_map(|half| GROUPS.iter().map(move |group| format!("{group}{half}-start-here")));
+    let of = |half: Half| GROUPS.iter().map(move |group| format!("{group}{}-start-here", half.list()));
+    let mut marks = Half::ALL.into_iter().flat_map(of);
     marks.any(|mark| mark == word)
 }
 
@@ -76,8 +76,8 @@ pub(super) fn script(lines: &[String], which: &Which, security: bool) -> String 
     let (mut half, mut is_in_part) = (None, mark.is_none());
     let run = |text: &mut String, script: &str| text.push_str(&format!("run_ps postscript {script}\n"));
     for line in lines {
-        let begins = |end: &str| HALVES.iter().find(|half| *line == format!("# {half}-{end}-here"));
-        if let Some(begun) = begins("start") {
+        let is_at = |mark: fn(Half) -> String| Half::ALL.into_iter().find(|half| *line == mark(*half));
+        if let Some(begun) = is_at(Half::start) {
             half = Some(begun);
         }
         if let Some((start, end)) = &mark {
@@ -95,7 +95,7 @@ pub(super) fn script(lines: &[String], which: &Which, security: bool) -> String 
             }
             Some(_) => {}
         }
-        if begins("end").is_some() {
+        if is_at(Half::end).is_some() {
             half = None;
         }
     }
