@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use dawn_qemu::paths;
 
+use crate::programs::Program;
 use crate::progress::Progress;
 use crate::suite::{Count, Suite, count_line};
 use crate::{dist, elf, packages, programs, release, shell, tidy};
@@ -45,9 +46,10 @@ impl Test {
             let sqlite = ["clippy", "-p", "dawn-cluster", "--no-default-features", "--", "-D", "warnings"];
             suite.group("SQLite alone", || cargo_check(&sqlite));
             suite.group("fuzz targets", check_fuzz_targets);
-            suite.group("unit and conversation tests", run_unit_tests);
+            unit_tests_beside_release_build(&mut suite);
+        } else {
+            suite.group("release build", || release::build().map(Count::one));
         }
-        suite.group("release build", || release::build().map(Count::one));
         if !self.only_machines {
             suite.group("static executable", check_executable);
             dist::add_groups(&mut suite);
@@ -93,10 +95,22 @@ fn check_fuzz_targets() -> Result<Count> {
     shell::succeeds(&mut command).map(Count::one)
 }
 
+/// The programs of the tests wait for timeouts, databases and other machines half of their time; the release
+/// build takes that time. It has a directory and a lock of its own.
+fn unit_tests_beside_release_build(suite: &mut Suite) {
+    let mut programs = Vec::new();
+    suite.group("test programs", || {
+        programs = programs::build(&["--workspace"])?;
+        Ok(Count::one(true))
+    });
+    let release = release::Beside::start();
+    suite.group("unit and conversation tests", || run_unit_tests(&programs));
+    suite.group("release build", || release?.finish().map(Count::one));
+}
+
 /// Unit, conversation and documentation tests.
-fn run_unit_tests() -> Result<Count> {
-    let programs = programs::build(&["--workspace"])?;
-    let count = programs::run(&programs, &[])?;
+fn run_unit_tests(programs: &[Program]) -> Result<Count> {
+    let count = programs::run(programs, &[])?;
     let mut documentation = shell::cargo(&["test", "--workspace", "--doc", "--no-fail-fast"]);
     let mut examples = Count::default();
     let status = shell::follow_status(&mut documentation, |line| examples = examples.plus(count_line(line)))?;

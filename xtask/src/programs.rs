@@ -8,12 +8,16 @@ use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::shell;
 use crate::suite::{Count, count_line};
+
+/// A line of a test that comes this long after the one before gets the times added: where the time goes.
+const LONG: Duration = Duration::from_secs(5);
 
 /// A built test program.
 pub(crate) struct Program {
@@ -76,7 +80,14 @@ fn run_one(program: &Program, args: &[&str]) -> Result<Count> {
     let mut command = Command::new(&program.executable);
     command.args(args).current_dir(&program.directory).env("CARGO_MANIFEST_DIR", &program.directory);
     let (mut count, mut has_result) = (Count::default(), false);
+    let (start, mut last) = (Instant::now(), Duration::ZERO);
     let status = shell::follow_status(&mut command, |line| {
+        let now = start.elapsed();
+        if line.starts_with("test ") && now.saturating_sub(last) >= LONG {
+            let (all, step) = (now.as_secs_f64(), now.saturating_sub(last).as_secs_f64());
+            println!("    {all:.0} s after the start, {step:.0} s after the line before");
+        }
+        last = now;
         has_result |= line.starts_with("test result: ");
         count = count.plus(count_line(line));
     })?;

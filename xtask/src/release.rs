@@ -5,11 +5,15 @@
 //! the directories that they were made in.
 
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 
 use anyhow::{Context, Result};
 use dawn_qemu::paths;
 
 use crate::shell;
+
+/// Priority of a build that runs beside tests: it takes the time in which they wait for something.
+const NICE_BESIDE_TESTS: &str = "15";
 
 /// Builds the executable of this source tree; whether it succeeded.
 pub(crate) fn build() -> Result<bool> {
@@ -18,13 +22,58 @@ pub(crate) fn build() -> Result<bool> {
 
 /// The same in another source tree, with a target directory of its own.
 pub(crate) fn build_in(source: &Path) -> Result<bool> {
+    shell::succeeds(&mut build_command(source)?)
+}
+
+/// A build that goes on while tests run. Without [`Beside::finish`] it is ended when this is dropped.
+pub(crate) struct Beside(Child);
+
+impl Beside {
+    /// Starts the build; what it prints stands between the output of the tests.
+    ///
+    /// # Errors
+    /// There is no `nice`.
+    pub(crate) fn start() -> Result<Self> {
+        let build = build_command(&paths::workspace())?;
+        let mut command = Command::new("nice");
+        command.args(["-n", NICE_BESIDE_TESTS]).arg(build.get_program()).args(build.get_args());
+        command.current_dir(paths::workspace());
+        for (name, value) in build.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        shell::start(&mut command).map(Self)
+    }
+
+    /// Waits for the end; whether the build succeeded.
+    ///
+    /// # Errors
+    /// The process is lost.
+    pub(crate) fn finish(mut self) -> Result<bool> {
+        Ok(self.0.wait().context("cannot collect the release build")?.success())
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        // After `finish` there is nothing left to end.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn build_command(source: &Path) -> Result<Command> {
     let flags: Vec<String> = [(cargo_home()?, "/cargo"), (source.to_owned(), "/dawn")]
         .iter()
         .map(|(from, to)| format!("\"--remap-path-prefix={}={to}\"", from.display()))
         .collect();
     let flags = format!("build.rustflags=[{}]", flags.join(","));
     let args = ["build", "--release", "--locked", "--bin", "dawn", "--config", &flags];
-    shell::succeeds(shell::cargo(&args).current_dir(source))
+    let mut command = shell::cargo(&args);
+    command.current_dir(source);
+    Ok(command)
 }
 
 /// The executable of a source tree.

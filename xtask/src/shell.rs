@@ -1,7 +1,7 @@
 //! Running other programs: visibly, or with their output read along.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result};
 use dawn_qemu::paths;
@@ -24,9 +24,15 @@ pub(crate) fn cargo(args: &[&str]) -> Command {
 
 /// Runs to the end with the terminal as output; returns whether it succeeded.
 pub(crate) fn succeeds(command: &mut Command) -> Result<bool> {
+    let mut child = start(command)?;
+    Ok(child.wait().with_context(|| format!("cannot collect `{}`", display(command)))?.success())
+}
+
+/// Starts a program with the terminal as output.
+pub(crate) fn start(command: &mut Command) -> Result<Child> {
     println!("$ {}", display(command));
-    let status = command.stdin(Stdio::null()).status();
-    Ok(status.with_context(|| format!("cannot start `{}`", display(command)))?.success())
+    let child = command.stdin(Stdio::null()).spawn();
+    child.with_context(|| format!("cannot start `{}`", display(command)))
 }
 
 /// Runs to the end, showing standard output and handing each line of it to `line`; returns how it ended.

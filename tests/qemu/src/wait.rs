@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 /// Time between two looks at the awaited thing.
-pub const POLL_INTERVAL_MS: u64 = 200;
+pub const POLL_INTERVAL_MS: u64 = 500;
 
 /// Calls `look` until it gives a value or `limit` has passed; `None` means the deadline came first.
 pub fn until<T>(limit: Duration, mut look: impl FnMut() -> Result<Option<T>>) -> Result<Option<T>> {

@@ -18,7 +18,7 @@ const BOOT_LIMIT: Duration = Duration::from_secs(480);
 /// For a command inside the machine; long enough for a client that has backed off from a dead server.
 const EXEC_LIMIT: Duration = Duration::from_secs(240);
 /// How long the node works, unless the environment says otherwise.
-const WORK_SECONDS_DEFAULT: u64 = 120;
+const WORK_SECONDS_DEFAULT: u64 = 60;
 /// Names the seconds of work in the environment; `cargo xtask soak` sets it.
 const WORK_SECONDS_VARIABLE: &str = "DAWN_SOAK_SECONDS";
 /// Time between two deaths of the server.
