@@ -11,8 +11,16 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Files that are secret as a whole.
-const FILES: [&str; 7] =
-    ["dawn.sqlite", "dawn.sqlite-wal", "dawn.sqlite-shm", "cfgloc", "nfs-handle.key", "ddns.key", "snapshot"];
+const FILES: [&str; 8] = [
+    "dawn.sqlite",
+    "dawn.sqlite-wal",
+    "dawn.sqlite-shm",
+    "cfgloc",
+    "nfs-handle.key",
+    "install-token.key",
+    "ddns.key",
+    "snapshot",
+];
 /// Directories with keys and certificates.
 const DIRECTORIES: [&str; 4] = ["ca", "cert", "clients", "hostkeys"];
 /// How the text of a private key begins, after the kind of key.

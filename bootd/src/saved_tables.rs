@@ -121,10 +121,8 @@ impl SavedTables {
                 whole::write(&path, &bytes, MODE)
             }
             // The tables have moved to this disk: secrets need no second place.
-            None => match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            },
+            None if path.exists() => std::fs::remove_file(&path),
+            None => Ok(()),
         }
     }
 }

@@ -165,7 +165,7 @@ async fn serve(args: &Args, given: &Given, registry: Registry) -> Result<()> {
     })?;
     anyhow::ensure!(
         Authority::new(&data).server_cred().exists(),
-        "{} is not data directory of dawn yet; make it one with: dawn init --data {0}",
+        "{} is not a data directory of Dawn yet; make it one with: dawn init --data {0}",
         data.display()
     );
     let _owner = Owner::take(&data, DAEMON)?;

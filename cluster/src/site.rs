@@ -69,6 +69,8 @@ pub fn site_keys() -> &'static [SiteKey] {
 
 /// The known key of that name.
 pub fn site_key(name: &str) -> Option<&'static SiteKey> {
+    // One key for each architecture.
+    let name = if name.starts_with("aptsrclist_") { "aptsrclist_<arch>" } else { name };
     let at = KEYS.binary_search_by(|key| key.name.cmp(name)).ok()?;
     KEYS.get(at)
 }
@@ -77,11 +79,13 @@ pub fn site_key(name: &str) -> Option<&'static SiteKey> {
 const KEYS: &[SiteKey] = &[
     used("FQDNfirst", Kind::Text, "in /etc/hosts the full name of a node stands before its short name"),
     kept("SNsyncfiledir", Kind::Path, "directory on service nodes for files that are synchronised"),
+    used("__PCMDiscover", Kind::Text, "set while another program discovers nodes by profile"),
     used(
         "__SEQDiscover",
         Kind::Text,
         "options of the sequential discovery that runs; set by nodediscoverstart",
     ),
+    used("aptsrclist_<arch>", Kind::Path, "package sources of ALT images of an architecture"),
     used("auditnosyslog", Kind::Switch, "1: audited commands are not sent to syslog"),
     used(
         "auditskipcmds",
@@ -98,7 +102,7 @@ const KEYS: &[SiteKey] = &[
         "yes: installed nodes remove /xcatpost after their post scripts",
     ),
     kept("cleanupxcatpost", Kind::Switch, "yes: diskless nodes remove /xcatpost after their post scripts"),
-    kept("consoleondemand", Kind::Switch, "yes: consoles are connected only while somebody looks at them"),
+    used("consoleondemand", Kind::Switch, "yes: consoles are connected only while somebody looks at them"),
     kept("consoleservice", Kind::Text, "the console server: goconserver, conserver or confluent"),
     kept("databaseloc", Kind::Path, "directory of the database files, for programs that set the database up"),
     kept("db2installloc", Kind::Path, "directory of DB2"),
@@ -120,6 +124,11 @@ const KEYS: &[SiteKey] = &[
     kept("dhcpomapikey", Kind::Secret, "the OMAPI key"),
     used("dhcpomapikeyname", Kind::Text, "name of the key for updates of DNS, and for OMAPI"),
     kept("dhcpsetup", Kind::Switch, "n: nodes get no entries in the DHCP server"),
+    kept(
+        "disablenodesetwarning",
+        Kind::Switch,
+        "1: nodeset does not warn of words that it takes for old ones",
+    ),
     used(
         "discoveryapproval",
         Kind::Text,
@@ -154,6 +163,8 @@ const KEYS: &[SiteKey] = &[
     ),
     kept("dnsupdaters", Kind::Text, "more addresses that may update the cluster's zones"),
     used("domain", Kind::Domain, "DNS domain of the cluster"),
+    kept("ea_backup_hmc", Kind::Text, "HMC that takes over for ea_primary_hmc"),
+    kept("ea_primary_hmc", Kind::Text, "HMC that collects events of Power machines"),
     used("emptyzonesenable", Kind::OneOf(&["yes", "no"]), "BIND: whether it keeps its built-in empty zones"),
     kept("emptyzonesmx", Kind::Text, "yes: the name server keeps its built-in empty zones"),
     kept("enableASMI", Kind::Switch, "yes: rspconfig may use the web interface of FSP machines"),
@@ -174,9 +185,19 @@ const KEYS: &[SiteKey] = &[
         Kind::Columns,
         "columns that a node collects from all its groups: column or column:delimiter, comma separated",
     ),
+    kept(
+        "httpmethod",
+        Kind::OneOf(&["http", "https"]),
+        "scheme of the addresses from which installers fetch: http or https",
+    ),
     used("httpport", Kind::Port, "port of the HTTP server"),
     kept("hwctrldispatch", Kind::Text, "no: hardware control is not handed to service nodes"),
     used("installdir", Kind::Served, "directory of images and installation files; nodes read it as /install"),
+    kept(
+        "installloc",
+        Kind::Text,
+        "server and directory from which service nodes mount the install directory",
+    ),
     used(
         "ipmi15",
         Kind::Text,
@@ -198,7 +219,7 @@ const KEYS: &[SiteKey] = &[
     kept("iscsidir", Kind::Text, "directory of iSCSI disks"),
     kept("keacontrolagent", Kind::Text, "1: Kea is managed over its control agent"),
     used("logservers", Kind::Servers, "syslog servers of the nodes, comma separated"),
-    kept(
+    used(
         "managedaddressmode",
         Kind::Text,
         "static or dhcp: how nodes get their address when they are installed",
@@ -213,6 +234,7 @@ const KEYS: &[SiteKey] = &[
         Kind::Servers,
         "name servers of the nodes, comma separated; <xcatmaster> is the server that faces the node",
     ),
+    kept("nimprime", Kind::Text, "the NIM master of AIX nodes"),
     kept("nmapoptions", Kind::Text, "words added to nmap's command line"),
     used(
         "nodeauthentication",
@@ -220,34 +242,48 @@ const KEYS: &[SiteKey] = &[
         "set: nodes get scripts, credentials and their next task only with a certificate",
     ),
     used("nodestatus", Kind::Switch, "n: nodes do not report their status"),
-    kept("nodesyncfiledir", Kind::Path, "directory on nodes for files that are synchronised"),
+    used("nodesyncfiledir", Kind::Path, "directory on nodes for files that are synchronised"),
     used(
         "ntpservers",
         Kind::Servers,
         "NTP servers of the nodes, comma separated; <xcatmaster> is the server that faces the node",
+    ),
+    kept("onlysupportarchs", Kind::Text, "architectures that copycds and nodeset work for"),
+    kept(
+        "osimagerequired",
+        Kind::Switch,
+        "1: nodeset takes images only, no states of nodetype.os and profile",
     ),
     kept("persistkvmguests", Kind::Text, "yes: definitions of KVM guests outlive their power-off"),
     used("powerinterval", Kind::Text, "pause between two nodes that rpower switches on, seconds"),
     kept("ppcmaxp", Kind::Text, "processes that control Power machines at the same time"),
     kept("ppcretry", Kind::Text, "how often a call to a Power machine is repeated"),
     kept("ppctimeout", Kind::Text, "time-out of Power machines, seconds; 0 is the program's own"),
-    kept(
+    used(
         "precreatemypostscripts",
         Kind::Switch,
         "1: the post scripts of nodes are written to tftpdir in advance",
     ),
+    kept("prejoinactivedirectory", Kind::Switch, "1: Windows nodes join the domain before the installation"),
     used(
         "proxydhcp",
         Kind::Text,
         "networks in which another server gives the addresses and this one the boot file: names, ALL",
     ),
     kept("pruneservices", Kind::Switch, "yes: a removed node leaves DHCP as well"),
+    kept("rflash_delay", Kind::Text, "pause of rflash between machines, seconds"),
     kept("rsh", Kind::Text, "remote shell on AIX"),
+    kept("runbootscripts", Kind::Switch, "yes: installed nodes run their postboot scripts at every boot"),
     used("secureroot", Kind::Text, "1: without a password in passwd the root account of images is locked"),
     kept(
         "setinstallnic",
         Kind::Text,
         "1: the network interface a node was installed from gets a static address",
+    ),
+    kept(
+        "sharedinstall",
+        Kind::OneOf(&["no", "sns", "all"]),
+        "which servers share the install directory: no, sns or all",
     ),
     kept("sharedtftp", Kind::Switch, "no: service nodes have a tftpdir of their own"),
     used("skiptables", Kind::Text, "tables that dumpxCATdb leaves out, comma separated"),
@@ -275,6 +311,8 @@ const KEYS: &[SiteKey] = &[
     kept("tmpdir", Kind::Text, "directory for large temporary files"),
     used("tokenexpiredays", Kind::Text, "life time of tokens of web programs, days; never"),
     kept("topology", Kind::Text, "names of machines, for racks and frames that are counted"),
+    used("ubuntu_apt_mirror", Kind::Text, "mirror that installations of Ubuntu use"),
+    kept("useNFSv4onAIX", Kind::Switch, "yes: AIX nodes use NFS 4"),
     kept("useNmapfromMN", Kind::Switch, "yes: nodestat asks with nmap from the management node"),
     kept("useSSHonAIX", Kind::Text, "yes: AIX nodes are reached by ssh"),
     used(
@@ -283,6 +321,7 @@ const KEYS: &[SiteKey] = &[
         "yes: nodes ask for a turn before they report or fetch post scripts",
     ),
     kept("usenmap", Kind::Text, "no: hosts are looked for without nmap"),
+    kept("usexhrm", Kind::Switch, "yes: networks of virtual machines are made by the script xHRM"),
     kept("vcenterautojoin", Kind::Text, "n: hypervisors are not added to a vCenter"),
     kept(
         "vmwarereconfigonpower",
@@ -291,7 +330,7 @@ const KEYS: &[SiteKey] = &[
     ),
     kept("vsftp", Kind::Switch, "y: an FTP server serves installdir"),
     kept("xcatconfdir", Kind::Path, "directory of configuration files"),
-    kept("xcatdebugmode", Kind::Switch, "1: nodes and daemon log more"),
+    used("xcatdebugmode", Kind::Switch, "1: nodes and daemon log more"),
     used("xcatdport", Kind::Port, "port of the command daemon"),
     used("xcatiport", Kind::Port, "port that nodes report their status to"),
     kept("xcatlport", Kind::Port, "port of a command listener on nodes"),

@@ -24,13 +24,15 @@ pub enum DefError {
         /// Its value.
         value: String,
     },
-    /// A path is not absolute.
-    #[error("{attribute} '{value}' must be an absolute path")]
+    /// A path at which no image can be.
+    #[error("{attribute} '{value}' {reason}")]
     Path {
         /// The attribute (`rootimgdir`).
         attribute: &'static str,
         /// Its value.
         value: String,
+        /// What it has to be.
+        reason: &'static str,
     },
     /// The architecture has no Debian name.
     #[error("osarch '{0}' is not known (x86_64, aarch64, ppc64el, riscv64, s390x, x86, armv7l)")]
@@ -105,16 +107,26 @@ impl ImageDef {
         if let Some(value) = self.kernelver.as_ref().filter(|value| !is_name(value)) {
             return Err(DefError::Name { attribute: "kernelver", value: value.clone() });
         }
-        // Not a directory that holds the others, nor one in the tree of an image, whose links are the
-        // image's.
-        let holds_all = self.rootimgdir.parent().is_none() || self.installdir.starts_with(&self.rootimgdir);
-        if !self.rootimgdir.is_absolute() || holds_all || is_in_tree(&self.rootimgdir) {
-            return Err(DefError::Path {
-                attribute: "rootimgdir",
-                value: self.rootimgdir.display().to_string(),
-            });
+        if let Some(reason) = self.misplaced() {
+            let value = self.rootimgdir.display().to_string();
+            return Err(DefError::Path { attribute: "rootimgdir", value, reason });
         }
         self.debian_arch().map(|_| ())
+    }
+
+    /// Why no image can be at `rootimgdir`.
+    fn misplaced(&self) -> Option<&'static str> {
+        let path = &self.rootimgdir;
+        if !path.is_absolute() {
+            Some("must be an absolute path")
+        } else if path.parent().is_none() || self.installdir.starts_with(path) {
+            Some("holds all images: name a directory below it")
+        } else if is_in_tree(path) {
+            // The links there are the image's.
+            Some("is in the tree of an image")
+        } else {
+            None
+        }
     }
 
     /// The architecture in Debian's spelling.

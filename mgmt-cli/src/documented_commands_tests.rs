@@ -45,6 +45,7 @@ const CLUSTER: &str = "
     mac node=cn-1 mac=2a:2a:2a:2a:2a:02
     osimage imagename=alt-x86_64-netboot-compute provmethod=netboot osvers=alt osarch=x86_64 profile=compute imagetype=linux osname=Linux
     osimage imagename=alt-x86_64-statelite-compute provmethod=statelite osvers=alt osarch=x86_64 profile=compute imagetype=linux osname=Linux
+    osimage imagename=alt-x86_64-install-compute provmethod=install osvers=alt osarch=x86_64 profile=compute imagetype=linux osname=Linux
     osimage imagename=alt-x86_64-install-kvm provmethod=install osvers=alt osarch=x86_64 profile=kvm imagetype=linux osname=Linux
     osimage imagename=alt-x86-statelite-compute provmethod=statelite osvers=alt osarch=x86 profile=compute imagetype=linux osname=Linux
     linuximage imagename=alt-x86_64-install-kvm otherpkglist=/kvm.pkglist
@@ -105,8 +106,11 @@ impl Cluster {
     /// What a command line of the documents is here: names that stand for others, directories, addresses.
     fn here(&self, name: &str, rest: &str) -> String {
         let node = if HARDWARE.contains(&name) { "hw1" } else { "node1" };
-        let names = ["<noderange>", "<node>", "noderange"];
-        let rest = names.iter().fold(rest.to_owned(), |line, name| line.replace(name, node));
+        let names = ["<noderange>", "<nodename>", "<node>", "noderange"].map(|name| (name, node));
+        let others =
+            [("<ARCH>", "x86_64"), ("<image name>", "alt-x86_64-statelite-compute"), ("<script>", "syslog")];
+        let names = names.into_iter().chain(others);
+        let rest = names.fold(rest.to_owned(), |line, (name, here)| line.replace(name, here));
         match name {
             // Its directories are made.
             "xcatconfig" => rest.replace("/var", &format!("{}/var", self.bed.directory.path().display())),

@@ -146,8 +146,8 @@ fn warn_of_other_cluster(authority: &Authority, home: &Path) {
     let (present, ours) = (read(home.join("ca.pem")), read(authority.ca_certificate()));
     if present.is_some() && present != ours {
         eprintln!(
-            "Warning: the certificate in {} was for another data directory and is replaced. \
-             To command that one again, run dawn init on it.",
+            "Warning: the certificate in {} is of another authority (another data directory, or the one before \
+             xcatconfig -f) and is replaced. To command another data directory again, run dawn init on it.",
             home.display()
         );
     }

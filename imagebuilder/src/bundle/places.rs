@@ -20,8 +20,9 @@ const SCRIPTS: [&str; 2] = ["postscripts", "prescripts"];
 /// Below the install directory: templates and lists of packages, which installations of all images that name
 /// none find here by system, architecture and profile.
 const SEARCHED: &str = "custom/install";
-/// What files are called that run as root wherever they are found.
-const SCRIPT_ENDINGS: [&str; 2] = ["tmpl", "postinstall"];
+/// What files are called that root works with wherever they are found: a synclist names files of this server
+/// and scripts for nodes, and images that name none find it below `custom`.
+const SCRIPT_ENDINGS: [&str; 3] = ["tmpl", "postinstall", "synclist"];
 /// Below the install directory: answers for the installers of single nodes.
 const ANSWERS: &str = "autoinst";
 /// Below `postscripts`, what is not a script: keys and certificates that nodes take over, and the template of

@@ -473,6 +473,7 @@ fn a_bundle_has_its_places() {
         ("pkglist", "custom/install/rocky/compute.rocky9.4.x86_64.pkglist", "netboot/i"),
         ("extra", "custom/netboot/debian/compute.postinstall", "netboot/i"),
         ("synclists", "custom/any.tmpl", "netboot/i"),
+        ("exlist", "custom/netboot/debian/compute.synclist", "netboot/i"),
         ("template", "netboot/i/own.tmpl", "netboot/i"),
     ] {
         let error = import(case, false).unwrap_err();

@@ -148,13 +148,14 @@ fn locations(edits: &Edits) -> impl Iterator<Item = (Col, &str)> {
     cells_of(edits, &LOCATIONS)
 }
 
-/// The cells of some columns that edits write.
+/// The cells of some columns that edits fill; emptied ones name nothing.
 fn cells_of<'e>(edits: &'e Edits, wanted: &'e [Col]) -> impl Iterator<Item = (Col, &'e str)> {
     let cells = edits.0.iter().flat_map(|edit| match edit {
         Edit::Set { values: cells, .. } | Edit::Insert { cells, .. } => cells.as_slice(),
         Edit::Delete { .. } => &[],
     });
-    cells.filter(|(col, _)| wanted.contains(col)).filter_map(|(col, text)| Some((*col, text.as_deref()?)))
+    let filled = cells.filter_map(|(col, text)| Some((*col, text.as_deref()?)));
+    filled.filter(|(col, text)| wanted.contains(col) && !text.is_empty())
 }
 
 /// A variable shows what it stands for: only root lets it stand for a setting that is not declared open.
@@ -194,7 +195,7 @@ const SERVED: [&str; 2] = ["installdir", "tftpdir"];
 /// Directories of the data directory that are the daemon's own.
 const OWN: [&str; 8] = ["ca", "cert", "clients", "generations", "hostkeys", "live", "log", "roots"];
 
-/// The values that edits give to a key of `site`.
+/// The values, not empty ones, that edits give to a key of `site`.
 fn settings<'e>(edits: &'e Edits, wanted: &'e str) -> impl Iterator<Item = &'e str> {
     edits.0.iter().filter_map(move |edit| {
         let (keys, cells) = match edit {
@@ -207,7 +208,7 @@ fn settings<'e>(edits: &'e Edits, wanted: &'e str) -> impl Iterator<Item = &'e s
             key.or_else(|| cells.iter().find(|(known, _)| *known == col)?.1.as_ref())
         };
         cell(col::site::KEY).filter(|key| ***key == *wanted)?;
-        cell(col::site::VALUE).map(|value| &**value)
+        cell(col::site::VALUE).map(|value| &**value).filter(|value| !value.is_empty())
     })
 }
 

@@ -17,12 +17,18 @@ const TOLD_MAX: usize = 10;
 const OF_IMAGES: [&str; 3] = ["litefile", "litetree", "statelite"];
 /// Columns that hold comma lists of files on this machine. Of a script what follows the first blank are its
 /// arguments.
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 11] = [
     ("linuximage", "pkglist"),
     ("linuximage", "otherpkglist"),
     ("linuximage", "exlist"),
     ("linuximage", "template"),
     ("linuximage", "postinstall"),
+    ("linuximage", "partitionfile"),
+    ("linuximage", "pkgdir"),
+    ("linuximage", "otherpkgdir"),
+    ("linuximage", "kerneldir"),
+    ("linuximage", "driverupdatesrc"),
+    ("litetree", "directory"),
 ];
 
 /// Warns of names in the changed cells that lead nowhere.
@@ -94,6 +100,8 @@ fn missing_files(table: &str, column: &str, value: &str) -> Vec<String> {
         return Vec::new();
     }
     let files = value.split(',').filter_map(|file| file.split_whitespace().next());
+    // A variable stands for another path on each node.
+    let files = files.filter(|file| !file.contains('$'));
     let problem = |file: &str| match within(Path::new(file), Path::exists) {
         Ok(true) => None,
         Ok(false) => Some(format!("{table}.{column}: {file} does not exist on this machine")),

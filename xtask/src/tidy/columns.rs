@@ -1,12 +1,21 @@
-//! Columns are constants of `dawn_cluster::col`: outside of that crate no code asks for one by a text.
+//! Columns are constants of `dawn_cluster::col`: outside of that crate no code asks for one by a text. Keys
+//! of `site` that code reads are declared as such, so that no command says that nothing reads them.
 
-use anyhow::Result;
+use std::collections::BTreeSet;
+use std::fs;
+
+use anyhow::{Context, Result};
+use dawn_qemu::paths;
 
 use super::{code, outcome};
 use crate::suite::Count;
 
 /// Calls that take a column.
 const CALLS: [&str; 3] = [".attr(", ".attr_with_source(", "Col::known("];
+/// Calls that take a key of `site`.
+const SITE_CALLS: [&str; 2] = [".site(\"", ".site_flag(\""];
+/// Where the keys are declared.
+const SITE_KEYS: &str = "cluster/src/site.rs";
 /// The crate that defines them, and this file.
 const EXEMPT: [&str; 2] = ["cluster/", "xtask/src/tidy/columns.rs"];
 
@@ -18,7 +27,27 @@ pub(super) fn check() -> Result<Count> {
             wrong.push(format!("{file}:{number}: \"{name}\": use dawn_cluster::col"));
         }
     })?;
-    Ok(outcome("columns", &wrong))
+    let columns = outcome("columns", &wrong);
+    Ok(columns.plus(outcome("keys of site", &undeclared_keys()?)))
+}
+
+/// Keys of `site` that a source reads and the list of keys does not call used.
+fn undeclared_keys() -> Result<Vec<String>> {
+    let path = paths::workspace().join(SITE_KEYS);
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let declared: BTreeSet<&str> =
+        text.split("used(").filter_map(|rest| rest.trim_start().split('"').nth(1)).collect();
+    let mut wrong = Vec::new();
+    code::each_line(&mut |file, number, line| {
+        let keys = site_keys(line).filter(|key| !declared.contains(key) && !EXEMPT.contains(&file));
+        wrong.extend(keys.map(|key| format!("{file}:{number}: {key} is not a used key of {SITE_KEYS}")));
+    })?;
+    Ok(wrong)
+}
+
+/// The keys of `site` that a line asks for by their texts.
+fn site_keys(line: &str) -> impl Iterator<Item = &str> {
+    SITE_CALLS.iter().flat_map(|call| line.split(call).skip(1)).filter_map(|rest| rest.split('"').next())
 }
 
 /// The first text `table.column` after a call that takes a column.
@@ -36,7 +65,14 @@ fn is_column(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::found;
+    use super::{found, site_keys};
+
+    #[test]
+    fn keys_of_site_are_found() {
+        let line = r#"snapshot.site("domain").or_else(|| snapshot.site("master"))"#;
+        assert_eq!(site_keys(line).collect::<Vec<_>>(), ["domain", "master"]);
+        assert_eq!(site_keys(r#"snapshot.site(key)"#).count(), 0);
+    }
 
     #[test]
     fn texts_of_columns_are_found() {

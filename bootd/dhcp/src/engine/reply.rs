@@ -42,7 +42,7 @@ impl Engine {
         if broadcast {
             writer.flags |= FLAG_BROADCAST;
         }
-        self.put_options(ask, answer, &boot, from, &mut writer);
+        self.put_options(ask, answer, &boot, &mut writer);
         let to = self.target(ask, answer.yiaddr, broadcast);
         let file = boot.file.as_deref().map(Into::into);
         let network = Some(answer.network.name.clone());
@@ -108,14 +108,7 @@ impl Engine {
     }
 
     /// Options in the order of their importance: what does not fit is lost from the end.
-    fn put_options(
-        &self,
-        ask: &Ask<'_>,
-        answer: &Answer<'_>,
-        boot: &BootAnswer,
-        from: Ipv4Addr,
-        writer: &mut Writer<'_>,
-    ) {
+    fn put_options(&self, ask: &Ask<'_>, answer: &Answer<'_>, boot: &BootAnswer, writer: &mut Writer<'_>) {
         if let Some(kind) = answer.kind {
             writer.put(code::MESSAGE_TYPE, &[kind.into()]);
             writer.put(code::SERVER_ID, &locate::server_id(&self.interfaces, ask, answer.network).octets());
@@ -125,7 +118,7 @@ impl Engine {
         }
         writer.put(code::SUBNET_MASK, &answer.network.mask().octets());
         put_boot(ask, boot, writer);
-        put_network(ask, answer.network, from, writer);
+        put_network(ask, answer.network, writer);
         echo_client_id(ask, writer);
         echo_machine_id(ask, writer);
         echo_subnet(ask, writer);
@@ -159,7 +152,7 @@ fn put_boot(ask: &Ask<'_>, boot: &BootAnswer, writer: &mut Writer<'_>) {
     }
 }
 
-fn put_network(ask: &Ask<'_>, network: &Network, from: Ipv4Addr, writer: &mut Writer<'_>) {
+fn put_network(ask: &Ask<'_>, network: &Network, writer: &mut Writer<'_>) {
     let reservation = ask.reservation();
     writer.put_addresses(code::ROUTER, &network.routers);
     if let Some(reservation) = reservation
@@ -167,16 +160,15 @@ fn put_network(ask: &Ask<'_>, network: &Network, from: Ipv4Addr, writer: &mut Wr
     {
         writer.put(code::HOSTNAME, reservation.hostname.as_bytes());
     }
-    let own = [from];
     let broadcast = [network.broadcast()];
-    for (code, addresses, default) in [
-        (code::DNS, network.dns.as_slice(), [].as_slice()),
-        (code::BROADCAST, &broadcast, &[]),
-        (code::LOG_SERVER, &network.log_servers, &own),
-        (code::NTP, &network.ntp, &own),
+    for (code, addresses) in [
+        (code::DNS, network.dns.as_slice()),
+        (code::BROADCAST, &broadcast),
+        (code::LOG_SERVER, &network.log_servers),
+        (code::NTP, &network.ntp),
     ] {
         if wanted(ask, code) {
-            writer.put_addresses(code, if addresses.is_empty() { default } else { addresses });
+            writer.put_addresses(code, addresses);
         }
     }
     if let Some(domain) = network.domain.as_deref().filter(|_| wanted(ask, code::DOMAIN_NAME)) {
