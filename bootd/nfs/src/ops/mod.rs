@@ -168,6 +168,22 @@ pub(crate) fn may_wait(record: &[u8]) -> bool {
     }
 }
 
+/// Most bytes of memory that the reply to a call takes whose data cannot stay in a file: what READ, READDIR and
+/// READDIRPLUS ask for is their last word (RFC 1813 §3.3.6, §3.3.16 and §3.3.17), other replies are small.
+pub(crate) fn reply_bytes_max(record: &[u8]) -> usize {
+    let asked = match (word(record, 12), word(record, 20)) {
+        (Some(crate::nfs3::PROGRAM), Some(6 | 16 | 17)) => {
+            record.last_chunk().map(|count| u32::from_be_bytes(*count))
+        }
+        _ => None,
+    };
+    SMALL_REPLY_BYTES_MAX
+        + asked.map_or(0, |count| usize::try_from(count.min(crate::nfs3::IO_BYTES_MAX)).unwrap_or(0))
+}
+
+/// Heads and attributes of replies, and links.
+const SMALL_REPLY_BYTES_MAX: usize = 4 << 10;
+
 /// The word at a place of a call's header (RFC 5531 §9): the program at 12, the procedure at 20.
 fn word(record: &[u8], at: usize) -> Option<u32> {
     record.get(at..)?.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))

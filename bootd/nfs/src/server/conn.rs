@@ -87,6 +87,8 @@ struct Tail {
 struct Output {
     queue: VecDeque<Piece>,
     bytes: usize,
+    /// What replies of calls that other threads carry out may hold.
+    bytes_away: usize,
     /// A worker is writing, or the socket is full and will wake one.
     busy: bool,
     /// What the client does not take counts towards what all clients may have waiting.
@@ -94,9 +96,9 @@ struct Output {
 }
 
 impl Output {
-    /// Counts what waits for the socket. What is sent at once is never counted.
+    /// Counts what waits for the socket, and what may come to it. What is sent at once is never counted.
     fn account(&mut self) {
-        self.held.set(if self.busy { self.bytes } else { 0 });
+        self.held.set(self.bytes_away + if self.busy { self.bytes } else { 0 });
     }
 }
 
@@ -134,7 +136,7 @@ pub(super) struct Conn {
     /// Monitor ticks at the last progress in either direction.
     pub progress: AtomicU64,
     /// Calls that another thread carries out, see [`super::away`].
-    pub calls_away: AtomicUsize,
+    calls_away: AtomicUsize,
     /// It is in the queue of connections whose calls any worker may take.
     pub enlisted: AtomicBool,
     stream: TcpStream,
@@ -168,7 +170,13 @@ impl Conn {
             session,
             stream,
             input: Mutex::new(input),
-            output: Mutex::new(Output { queue: VecDeque::new(), bytes: 0, busy: false, held: replies }),
+            output: Mutex::new(Output {
+                queue: VecDeque::new(),
+                bytes: 0,
+                bytes_away: 0,
+                busy: false,
+                held: replies,
+            }),
             _place: place,
             interest: Mutex::default(),
             closed: AtomicBool::new(false),
@@ -245,12 +253,30 @@ impl Conn {
             return true;
         }
         let output = lock(&self.output);
-        output.bytes > REPLY_BYTES_MAX || output.queue.len() > CALLS_MAX || !output.held.has_room()
+        output.bytes + output.bytes_away > REPLY_BYTES_MAX
+            || output.queue.len() > CALLS_MAX
+            || !output.held.has_room()
     }
 
     /// Most bytes of replies to gather before they are sent; none if memory for replies is short.
     pub(super) fn gather_bytes_max(&self) -> usize {
         if lock(&self.output).held.has_plenty() { GATHER_BYTES_MAX } else { 0 }
+    }
+
+    /// Another thread carries a call out, whose reply has so many bytes at most.
+    pub(super) fn went_away(&self, reply_bytes_max: usize) {
+        self.calls_away.fetch_add(1, Ordering::AcqRel);
+        let mut output = lock(&self.output);
+        output.bytes_away += reply_bytes_max;
+        output.account();
+    }
+
+    /// Such a call has come back; its reply, if there is one, is queued.
+    pub(super) fn came_back(&self, reply_bytes_max: usize) {
+        self.calls_away.fetch_sub(1, Ordering::AcqRel);
+        let mut output = lock(&self.output);
+        output.bytes_away = output.bytes_away.saturating_sub(reply_bytes_max);
+        output.account();
     }
 
     /// Bytes of replies that are not sent.

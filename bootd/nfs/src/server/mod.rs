@@ -457,6 +457,8 @@ mod tests {
     use crate::client::Client;
     use crate::export::{Export, ExportId, FixedExports};
     use crate::observe::LogObserver;
+    use crate::overlay::OverlaySpec;
+    use crate::types::Time;
     use std::net::TcpStream;
 
     /// Clients that take no replies: each has a sixteenth at most.
@@ -468,6 +470,9 @@ mod tests {
     const LISTING_BYTES: u32 = 1 << 20;
     /// Names in the directory.
     const NAMES: usize = 200;
+    /// One READ, and how many one client asks for at a time.
+    const READ_BYTES: u32 = 1 << 20;
+    const READS: usize = 48;
 
     fn client_from(source: u8, server: &Server) -> Client {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
@@ -492,6 +497,50 @@ mod tests {
             xid
         };
         (0..LISTINGS).map(|_| ask()).collect()
+    }
+
+    /// Threads for disks read data into memory, where a worker would leave them in the file.
+    #[test]
+    fn data_that_other_threads_read_count_before_they_are_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let area = dir.path().join("area");
+        std::fs::create_dir(&area).unwrap();
+        std::fs::write(area.join("large"), vec![7; READ_BYTES as usize]).unwrap();
+        let far = Some(area.clone());
+        let overlay = OverlaySpec { generation: 1, changed: Time::default(), far, entries: Vec::new() };
+        let export = Export::read_only(ExportId::of(&["area"]), &area);
+        let export = Export { overlay: Some(Arc::new(overlay)), ..export };
+        let exports = FixedExports::default().with("/area", export);
+        let config =
+            ServerConfig { waiting_bytes_max: WAITING_BYTES_MAX, ..ServerConfig::loopback(dir.path()) };
+        let server = Server::start(&config, Arc::new(exports), Arc::new(LogObserver)).unwrap();
+        let mut clients: Vec<_> = (0..4).map(|_| client_from(2, &server)).collect();
+        for client in &mut clients {
+            let root = client.mount("/area").unwrap();
+            let file = client.walk(&root, "large").unwrap();
+            let mut args = crate::xdr::Writer::default();
+            args.opaque(file.as_bytes());
+            args.u64(0);
+            args.u32(READ_BYTES);
+            let args = args.into_bytes();
+            for _ in 0..READS {
+                let (_, call) = client.encode(crate::nfs3::PROGRAM, 3, 6, &args);
+                client.send(&call).unwrap();
+            }
+        }
+        // Each has one reply at a time, as the part of their address is used up: the one that the socket
+        // takes, or that another thread makes.
+        let most = clients.len() * 2 * usize::try_from(READ_BYTES).unwrap();
+        for client in &mut clients {
+            for _ in 0..READS {
+                let unsent: usize = server.shared.connections().iter().map(|conn| conn.unsent_bytes()).sum();
+                assert!(unsent <= most, "{unsent} bytes of replies are in memory");
+                client.receive().unwrap();
+            }
+        }
+        while server.shared.waiting.held() > 0 {
+            std::thread::yield_now();
+        }
     }
 
     #[test]

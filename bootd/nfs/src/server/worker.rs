@@ -372,7 +372,7 @@ impl Shared {
     /// Has a call carried out by a thread that may wait for the disk of `place`.
     pub(super) fn hand_over(self: &Arc<Self>, origin: Origin, record: Record, place: &Path) {
         if let Origin::Connection(conn) = &origin {
-            conn.calls_away.fetch_add(1, Ordering::AcqRel);
+            conn.went_away(crate::ops::reply_bytes_max(record.bytes()));
         }
         let call = Arc::new(Call::new(origin, record));
         self.away.note(&call);
@@ -441,7 +441,7 @@ impl Shared {
     /// The connection has a place for another call.
     fn came_back(&self, call: &Call) {
         if let Origin::Connection(conn) = &call.origin {
-            conn.calls_away.fetch_sub(1, Ordering::AcqRel);
+            conn.came_back(crate::ops::reply_bytes_max(call.record.bytes()));
             self.enlist(conn);
         }
     }
