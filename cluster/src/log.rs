@@ -33,6 +33,9 @@ const PRUNE_EVERY_BYTES: u64 = 32 << 20;
 /// Bytes of one stored piece of a change's rows; a larger change is stored in several pieces.
 pub(crate) const PART_BYTES: usize = 1 << 20;
 
+/// Bytes of one value that a list of changes shows.
+const LISTED_BYTES_MAX: usize = 16 << 10;
+
 /// A change that has happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogEntry {
@@ -60,6 +63,19 @@ impl LogEntry {
         let cell = |text: &Option<Text>| text.as_deref().map_or(0, str::len);
         let cells = self.rows.iter().flat_map(|row| &row.cells);
         self.command.len() + cells.map(|(_, old, new)| cell(old) + cell(new)).sum::<usize>()
+    }
+
+    /// For a list of changes: of long values the beginning, so that one change does not keep others out of it.
+    #[must_use]
+    pub(crate) fn for_list(mut self) -> Self {
+        let cells = self.rows.iter_mut().flat_map(|row| &mut row.cells);
+        for text in cells.flat_map(|(_, old, new)| [old, new]).flatten() {
+            if text.len() > LISTED_BYTES_MAX {
+                let end = text.floor_char_boundary(LISTED_BYTES_MAX);
+                *text = format!("{}… ({} bytes)", text.get(..end).unwrap_or_default(), text.len()).into();
+            }
+        }
+        self
     }
 
     /// It touched a row of one of these nodes (or groups).

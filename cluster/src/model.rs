@@ -635,7 +635,7 @@ impl Model {
     }
 
     /// The newest entries of the change log, newest first, at most `limit`: those before `before` (if given)
-    /// that `wanted`.
+    /// that `wanted`. Of values beyond 16 KiB they have the beginning.
     pub fn log(
         &self,
         limit: usize,
@@ -645,6 +645,7 @@ impl Model {
         let (mut found, mut bytes) = (Vec::new(), 0);
         self.newest_first(before, |entry| {
             if wanted(&entry) {
+                let entry = entry.for_list();
                 bytes += entry.bytes();
                 found.push(entry);
             }
@@ -991,6 +992,22 @@ mod tests {
         }
         assert!(matches!(model.newest_undoable(), Err(ModelError::NothingToUndo)));
         assert!(matches!(model.change(99), Err(ModelError::NoSuchChange(99))));
+    }
+
+    #[test]
+    fn long_values_keep_no_change_out_of_the_list() {
+        let model = Model::in_memory().unwrap();
+        model.apply(change(site("a", "1"))).unwrap();
+        let long = "é".repeat(500_000);
+        for number in 0..70 {
+            model.apply(change(site("b", &format!("{number}{long}")))).unwrap();
+        }
+        let log = model.log(100, None, |_| true).unwrap();
+        assert_eq!(log.len(), 71);
+        let value = log[0].rows[0].cells.iter().find_map(|(_, _, new)| new.clone()).unwrap();
+        assert!(value.len() < 20_000 && value.ends_with("(1000002 bytes)"), "{} bytes", value.len());
+        model.undo(&model.change(71).unwrap(), "root", unchecked).unwrap();
+        assert!(model.snapshot().site("b").unwrap().starts_with("68"), "the change itself is whole");
     }
 
     #[test]

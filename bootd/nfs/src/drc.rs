@@ -296,6 +296,10 @@ impl ReplyCache {
         let mut head = map(&file, 0, HEAD_BYTES)?;
         let wanted = [b"dawn nfs replies 2\n", boot_id].concat();
         if head.get(..wanted.len()) != Some(&wanted) {
+            let is_ours = head.starts_with(b"dawn nfs replies ");
+            if !is_ours && head.iter().any(|byte| *byte != 0) {
+                tracing::warn!(path = %path.display(), "the file of NFS replies is not one; it is made new");
+            }
             drop(head);
             clear()?;
             head = map(&file, 0, HEAD_BYTES)?;

@@ -63,7 +63,7 @@ fn answers(address: SocketAddr, time_max: Duration) -> std::io::Result<bool> {
             count => said.extend_from_slice(chunk.get(..count).unwrap_or_default()),
         }
     }
-    Ok(String::from_utf8_lossy(&said).contains("CREDOKBYME"))
+    Ok(said.trim_ascii() == b"CREDOKBYME")
 }
 
 #[cfg(test)]
@@ -74,7 +74,9 @@ mod tests {
 
     #[test]
     fn only_the_right_words_in_time() {
-        for (reply, expected) in [("CREDOKBYME\n", true), ("no\n", false), ("", false)] {
+        for (reply, expected) in
+            [("CREDOKBYME\n", true), ("220 x CREDOKBYME\n", false), ("no\n", false), ("", false)]
+        {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let address = listener.local_addr().unwrap();
             let node = std::thread::spawn(move || {

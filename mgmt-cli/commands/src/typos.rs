@@ -3,10 +3,11 @@
 //! Images that statelite rows are for, keys of `site`, files that building an image reads. What is to be made
 //! later is as good, so that none of this is refused.
 
+use crate::run::postscripts::SCRIPTS;
 use crate::synclists;
 use dawn_bootd::output::{Done, Out};
-use dawn_cluster::nearest_of;
-use dawn_cluster::{RowChange, RowChangeKind, Snapshot, Text, site_key, site_keys};
+use dawn_cluster::{Col, RowChange, RowChangeKind, Snapshot, Text, col, nearest_of, site_key, site_keys};
+use dawn_plan::local_path;
 use dawn_serving::disks::within;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -31,6 +32,9 @@ const FILES: [(&str, &str); 11] = [
     ("litetree", "directory"),
 ];
 
+/// What `nodetype.provmethod` held before it named images.
+const METHODS: [&str; 4] = ["install", "netboot", "statelite", "sysclone"];
+
 /// Warns of names in the changed cells that lead nowhere.
 pub fn warn(rows: &[RowChange], after: &Snapshot, out: &mut Out<'_>) -> Done {
     let mut texts = BTreeSet::new();
@@ -42,6 +46,8 @@ pub fn warn(rows: &[RowChange], after: &Snapshot, out: &mut Out<'_>) -> Done {
             let Some(value) = value else { continue };
             texts.extend(unknown_image(row.table.name(), col.name(), value, after));
             texts.extend(missing_files(row.table.name(), col.name(), value));
+            texts.extend(unknown_provmethod(*col, value, after));
+            texts.extend(missing_scripts(*col, value, after));
             texts.extend(unusable_lists(row.table.name(), col.name(), value));
         }
     }
@@ -95,6 +101,42 @@ fn unusable_lists(table: &str, column: &str, value: &str) -> Vec<String> {
         .collect()
 }
 
+/// The image that a node is to boot; the old words for a method name none.
+fn unknown_provmethod(col: Col, value: &str, after: &Snapshot) -> Option<String> {
+    let is_name = !value.is_empty() && !value.starts_with('|') && !METHODS.contains(&value);
+    if col != col::nodetype::PROVMETHOD || !is_name || after.osimage(value).is_some() {
+        return None;
+    }
+    let near = nearest_of(value, after.osimage_names().map(|name| &**name));
+    Some(format!("nodetype.provmethod: there is no image {value}{}", meant(near)))
+}
+
+/// Scripts that no node would find.
+fn missing_scripts(col: Col, value: &str, after: &Snapshot) -> Vec<String> {
+    if ![col::postscripts::POSTSCRIPTS, col::postscripts::POSTBOOTSCRIPTS].contains(&col) {
+        return Vec::new();
+    }
+    let (directory, column) = (local_path(after, SCRIPTS), col.name());
+    let missing = absent_scripts(&directory, value);
+    missing.iter().map(|name| format!("postscripts.{column}: there is no script {SCRIPTS}/{name}")).collect()
+}
+
+/// The scripts of a list that the directory does not have. Of a directory that is not there, or whose disk
+/// does not answer, nothing is known.
+fn absent_scripts(directory: &Path, list: &str) -> Vec<String> {
+    let names = list.split(',').filter_map(|script| script.split_whitespace().next());
+    let names: Vec<String> = names.filter(|name| is_plain(name)).map(str::to_owned).collect();
+    let absent = move |directory: &Path| match directory.is_dir() {
+        true => names.into_iter().filter(|name| !directory.join(name).exists()).collect(),
+        false => Vec::new(),
+    };
+    within(directory, absent).unwrap_or_default()
+}
+
+fn is_plain(name: &str) -> bool {
+    name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+}
+
 fn missing_files(table: &str, column: &str, value: &str) -> Vec<String> {
     if !FILES.contains(&(table, column)) {
         return Vec::new();
@@ -108,4 +150,18 @@ fn missing_files(table: &str, column: &str, value: &str) -> Vec<String> {
         Err(late) => Some(format!("{table}.{column}: {file}: {late}")),
     };
     files.filter(|file| file.starts_with('/')).filter_map(problem).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::absent_scripts;
+
+    #[test]
+    fn scripts_that_no_node_would_find() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("syslog"), "").unwrap();
+        assert_eq!(absent_scripts(dir.path(), "syslog -v,setup x, mytool"), ["setup", "mytool"]);
+        assert!(absent_scripts(dir.path(), "syslog,|x|y|").is_empty());
+        assert!(absent_scripts(&dir.path().join("none"), "setup").is_empty());
+    }
 }

@@ -5,7 +5,7 @@ mod keysetup;
 pub mod makeknownhosts;
 pub mod nodestat;
 pub mod options;
-mod postscripts;
+pub(crate) mod postscripts;
 pub mod sshtargets;
 pub mod targets;
 pub mod updatenode;

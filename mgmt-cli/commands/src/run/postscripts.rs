@@ -12,6 +12,8 @@ use dawn_wire::script::Half;
 use std::io;
 use std::path::Path;
 
+/// Where scripts of nodes are, below the install directory.
+pub(crate) const SCRIPTS: &str = "/install/postscripts";
 /// Bytes of all scripts together.
 const ARCHIVE_BYTES_MAX: usize = 64 << 20;
 /// Directories in each other below the scripts' one.

@@ -6,7 +6,7 @@
 
 use super::delivery::{Delivery, deliver, shell};
 use super::options::*;
-use super::postscripts::{self, Which};
+use super::postscripts::{self, SCRIPTS, Which};
 use super::targets::{remote_user, targets};
 use super::xdcp::rsync_for_lists;
 use crate::synclists;
@@ -28,8 +28,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Scripts of a node, below the install directory.
-const SCRIPTS: &str = "/install/postscripts";
 /// Scripts that install software.
 const SOFTWARE: [&str; 2] = ["ospkgs", "otherpkgs"];
 

@@ -133,6 +133,10 @@ fn is_plain(path: &str) -> bool {
     path.is_absolute() && path.components().all(|part| !matches!(part, Component::ParentDir))
 }
 
+/// What a change of the directories leaves to do.
+const MOVE_FILES: &str =
+    "Images and files in the old directories are not served any more: move them to the new ones.";
+
 /// Directories to be used from the next start on: the key of `site` and the path.
 #[derive(Clone, Copy)]
 struct Directories<'a>(&'a [(&'static str, &'a str)]);
@@ -159,9 +163,10 @@ impl Directories<'_> {
             }
         }
         if dry_run {
-            Ok(())
+            out.warning(MOVE_FILES)
         } else {
-            out.notice("The new directories are served after a restart of the daemon.")
+            out.notice("The new directories are served after a restart of the daemon.")?;
+            out.warning(MOVE_FILES)
         }
     }
 }
@@ -179,7 +184,11 @@ fn certificates_again(ctx: &Ctx<'_>, out: &mut Out<'_>, dry_run: bool) -> Done {
     if dry_run {
         let would = Deed::new("would replace", "certificates", data.display().to_string());
         let line = format!("~ certificates in {} and {}", ca.display(), cert.display());
-        return out.report(&would.line(line));
+        out.report(&would.line(line))?;
+        return out.warning(
+            "All users lose their certificates: run `dawn init` for your own, and `dawn init --client USER` for each \
+             other one.",
+        );
     }
     let any = ca.exists() || cert.exists();
     for (from, name) in [(&ca, "ca"), (&cert, "cert")] {
