@@ -65,7 +65,7 @@ impl LogEntry {
         self.command.len() + cells.map(|(_, old, new)| cell(old) + cell(new)).sum::<usize>()
     }
 
-    /// For a list of changes: of long values the beginning, so that one change does not keep others out of it.
+    /// For a list of changes: the beginning of long values, so that one change does not keep others out.
     #[must_use]
     pub(crate) fn for_list(mut self) -> Self {
         let cells = self.rows.iter_mut().flat_map(|row| &mut row.cells);

@@ -168,8 +168,8 @@ pub(crate) fn may_wait(record: &[u8]) -> bool {
     }
 }
 
-/// Most bytes of memory that the reply to a call takes whose data cannot stay in a file: what READ, READDIR and
-/// READDIRPLUS ask for is their last word (RFC 1813 §3.3.6, §3.3.16 and §3.3.17), other replies are small.
+/// Most bytes of memory that the reply to a call takes whose data cannot stay in a file: what READ, READDIR
+/// and READDIRPLUS ask for is their last word (RFC 1813 §3.3.6, §3.3.16, §3.3.17), other replies are small.
 pub(crate) fn reply_bytes_max(record: &[u8]) -> usize {
     let asked = match (word(record, 12), word(record, 20)) {
         (Some(crate::nfs3::PROGRAM), Some(6 | 16 | 17)) => {
