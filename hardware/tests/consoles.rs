@@ -202,6 +202,8 @@ async fn one_writes_and_all_see() {
     let mut eve = Viewer::attach(&hub, "cn1", "eve", Mode::Watch).unwrap();
     eve.send(Frame::Take).await;
     assert!(eve.sees().await.ends_with("[read only][read only: start rcons without -s to write]"));
+    eve.send(Frame::Reopen).await;
+    assert!(eve.sees().await.ends_with("[read only: start rcons without -s for that]"));
     eve.send(Frame::Who).await;
     assert_eq!(eve.sees().await, "[alice, bob (writes), eve]");
     alice.sees().await;

@@ -214,6 +214,10 @@ impl Node {
         }
     }
 
+    fn may_write(&self, id: u64) -> bool {
+        self.viewers.iter().any(|viewer| viewer.id == id && viewer.may_write)
+    }
+
     fn on_frame(&mut self, id: u64, frame: Frame) {
         let writes = self.writer == Some(id);
         match frame {
@@ -234,6 +238,10 @@ impl Node {
                 self.notice(id, "read only");
             }
             Frame::Watch => {}
+            // It may take the console from another program.
+            Frame::Reopen if !self.may_write(id) => {
+                self.notice(id, "read only: start rcons without -s for that")
+            }
             Frame::Reopen => {
                 (self.line, self.opening, self.retry_at) = (None, None, None);
                 (self.pause, self.insists) = (CONSOLE_PAUSE_MIN, true);
