@@ -89,6 +89,12 @@ impl Watcher {
         self.bus.publish(Subject::Node(node), Step::Status, now_ms(), Amount::default(), detail);
     }
 
+    /// Something of the node's machine is not as it was when discovery saw it last.
+    pub fn hardware_changed(&self, node: &str, difference: &str) {
+        let detail = format!("hardware changed: {difference}");
+        self.bus.publish(Subject::Node(node), Step::Status, now_ms(), Amount::default(), detail);
+    }
+
     /// What a node asked for cannot be done.
     pub fn trouble(&self, node: &str, detail: &str) {
         self.bus.publish(Subject::Node(node), Step::Trouble, now_ms(), Amount::default(), detail);

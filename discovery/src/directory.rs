@@ -1,19 +1,21 @@
-//! The tables of the model as matchers look things up in them, made once for a snapshot.
+//! The tables of the model as matchers look things up in them: made once, then kept up to date by what changes
+//! in the tables.
 //!
 //! Groups' rows and templates are applied. Two nodes with one port, one serial number or one UUID are both
 //! found: which of them it is, is not decided here.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
 
-use dawn_cluster::{MacAddr, Snapshot, Text, col, parse_mac_column};
+use dawn_cluster::{Col, MacAddr, RowChange, RowChangeKind, Snapshot, Text, col, parse_mac_column};
 
 /// A port at which a node is configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortRow {
-    /// `switch.port`.
-    pub port: Text,
     /// The node.
     pub node: Text,
+    /// `switch.port`.
+    pub port: Text,
     /// What the node is.
     pub kind: NodeKind,
 }
@@ -29,51 +31,130 @@ pub struct NodeKind {
     pub is_mp: bool,
 }
 
+/// Columns of nodes' tables that are looked at. What changes elsewhere changes nothing here.
+const COLUMNS: [Col; 9] = [
+    col::nodelist::NODE,
+    col::nodelist::GROUPS,
+    col::nodetype::NODETYPE,
+    col::switch::SWITCH,
+    col::switch::PORT,
+    col::vpd::MTM,
+    col::vpd::SERIAL,
+    col::vpd::UUID,
+    col::mac::MAC,
+];
+
+type Holders<K> = HashMap<K, BTreeSet<Text>>;
+
 /// See the module's text.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Directory {
-    /// By the switch's name in small letters.
+    /// By the switch's name in small letters; by node and port.
     ports: HashMap<String, Vec<PortRow>>,
-    mtms: HashMap<(Text, Text), BTreeSet<Text>>,
-    uuids: HashMap<String, BTreeSet<Text>>,
-    kinds: HashMap<Text, NodeKind>,
+    mtms: Holders<(Text, Text)>,
+    uuids: Holders<String>,
+    switch_macs: Holders<MacAddr>,
     link_ports: HashMap<String, Vec<String>>,
-    switch_macs: HashSet<MacAddr>,
+    nodes: HashMap<Text, Entry>,
+}
+
+/// What is known of one node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Entry {
+    kind: NodeKind,
+    /// Switch, in small letters, and port.
+    ports: Vec<(String, Text)>,
+    mtms: Option<(Text, Text)>,
+    /// In small letters.
+    uuid: Option<String>,
+    /// Of a switch.
+    macs: Vec<MacAddr>,
+}
+
+impl Entry {
+    fn of(snapshot: &Snapshot, node: &str) -> Self {
+        let kind = NodeKind::of(snapshot, node);
+        let rows =
+            snapshot.attr_rows(node, col::switch::SWITCH.table, &[col::switch::SWITCH, col::switch::PORT]);
+        let ports = rows.iter().filter_map(|row| match row.as_slice() {
+            [Some(switch), Some(port)] => Some((switch.value.to_ascii_lowercase(), port.value.clone())),
+            _ => None,
+        });
+        let macs = if kind.is_switch { snapshot.attr(node, col::mac::MAC) } else { None };
+        Self {
+            kind,
+            ports: ports.collect(),
+            mtms: snapshot.attr(node, col::vpd::MTM).zip(snapshot.attr(node, col::vpd::SERIAL)),
+            uuid: snapshot.attr(node, col::vpd::UUID).map(|uuid| uuid.to_ascii_lowercase()),
+            macs: parse_mac_column(&macs.unwrap_or_default()).into_iter().map(|entry| entry.mac).collect(),
+        }
+    }
 }
 
 impl Directory {
     /// Reads the tables `switch`, `switches`, `vpd`, `nodetype` and `mac`.
     pub fn of(snapshot: &Snapshot) -> Self {
         let mut directory = Self::default();
-        let cols = [col::switch::SWITCH, col::switch::PORT];
-        let [switch, _] = cols;
-        let (mtm, serial, uuid) = (col::vpd::MTM, col::vpd::SERIAL, col::vpd::UUID);
         for node in snapshot.node_names() {
-            let kind = NodeKind::of(snapshot, node);
-            directory.kinds.insert(node.clone(), kind);
-            for row in snapshot.attr_rows(node, switch.table, &cols) {
-                if let [Some(switch), Some(port)] = row.as_slice() {
-                    let row = PortRow { port: port.value.clone(), node: node.clone(), kind };
-                    directory.ports.entry(switch.value.to_ascii_lowercase()).or_default().push(row);
-                }
-            }
-            if let (Some(mtm), Some(serial)) = (snapshot.attr(node, mtm), snapshot.attr(node, serial)) {
-                directory.mtms.entry((mtm, serial)).or_default().insert(node.clone());
-            }
-            if let Some(uuid) = snapshot.attr(node, uuid) {
-                directory.uuids.entry(uuid.to_ascii_lowercase()).or_default().insert(node.clone());
-            }
-            if kind.is_switch {
-                let macs = snapshot.attr(node, col::mac::MAC).unwrap_or_default();
-                directory.switch_macs.extend(parse_mac_column(&macs).into_iter().map(|entry| entry.mac));
-            }
+            directory.add(node, Entry::of(snapshot, node));
         }
         directory.read_link_ports(snapshot);
         directory
     }
 
+    /// Follows changes: `after` is the snapshot that has all of them, and nothing else that this does not have.
+    pub fn follow(&mut self, after: &Snapshot, changes: &[RowChange]) {
+        if changes.iter().any(is_of_hierarchy) {
+            *self = Self::of(after);
+            return;
+        }
+        if changes.iter().any(|change| change.table == col::switches::SWITCH.table) {
+            self.read_link_ports(after);
+        }
+        let mut nodes = BTreeSet::new();
+        for name in changes.iter().filter(|change| is_looked_at(change)).flat_map(names) {
+            // The row may be a group's.
+            nodes.extend(after.nodes_listing_group(&name));
+            nodes.insert(name);
+        }
+        for node in nodes {
+            self.remove(&node);
+            if let Some(node) = after.node_name(&node) {
+                self.add(&node, Entry::of(after, &node));
+            }
+        }
+    }
+
+    fn add(&mut self, node: &Text, entry: Entry) {
+        for (switch, port) in &entry.ports {
+            let rows = self.ports.entry(switch.clone()).or_default();
+            let at = rows.partition_point(|row| (&row.node, &row.port) < (node, port));
+            rows.insert(at, PortRow { node: node.clone(), port: port.clone(), kind: entry.kind });
+        }
+        hold(&mut self.mtms, &entry.mtms, node);
+        hold(&mut self.uuids, &entry.uuid, node);
+        hold(&mut self.switch_macs, &entry.macs, node);
+        self.nodes.insert(node.clone(), entry);
+    }
+
+    fn remove(&mut self, node: &Text) {
+        let Some(entry) = self.nodes.remove(node) else { return };
+        for (switch, _) in &entry.ports {
+            if let Some(rows) = self.ports.get_mut(switch) {
+                rows.retain(|row| row.node != *node);
+                if rows.is_empty() {
+                    self.ports.remove(switch);
+                }
+            }
+        }
+        let_go(&mut self.mtms, &entry.mtms, node);
+        let_go(&mut self.uuids, &entry.uuid, node);
+        let_go(&mut self.switch_macs, &entry.macs, node);
+    }
+
     fn read_link_ports(&mut self, snapshot: &Snapshot) {
         let (name, ports) = (col::switches::SWITCH, col::switches::LINKPORTS);
+        self.link_ports.clear();
         for row in snapshot.enabled_rows(name.table) {
             let (Some(name), Some(ports)) = (row.get(name), row.get(ports)) else { continue };
             // `port:switch,port:switch`
@@ -110,12 +191,12 @@ impl Directory {
 
     /// What a node is.
     pub fn kind(&self, node: &str) -> NodeKind {
-        self.kinds.get(node).copied().unwrap_or_default()
+        self.nodes.get(node).map(|entry| entry.kind).unwrap_or_default()
     }
 
     /// The MAC is one of a switch.
     pub fn is_switch_mac(&self, mac: MacAddr) -> bool {
-        self.switch_macs.contains(&mac)
+        self.switch_macs.contains_key(&mac)
     }
 }
 
@@ -124,5 +205,51 @@ impl NodeKind {
         let text = snapshot.attr(node, col::nodetype::NODETYPE).unwrap_or_default();
         let has = |word: &str| text.split(',').any(|part| part.trim() == word);
         Self { is_switch: has("switch"), is_pdu: has("pdu"), is_mp: has("mp") }
+    }
+}
+
+/// The change says how columns are inherited.
+fn is_of_hierarchy(change: &RowChange) -> bool {
+    change.table == col::site::KEY.table && change.key.iter().any(|key| &**key == "hierarchicalattrs")
+}
+
+fn is_looked_at(change: &RowChange) -> bool {
+    let is_known = |col: &Col| COLUMNS.contains(col);
+    let is_of_table = COLUMNS.iter().any(|col| col.table == change.table);
+    let is_whole = change.kind != RowChangeKind::Updated;
+    // The key of a row may change, and says whose it is.
+    is_of_table
+        && (is_whole || change.cells.iter().any(|(col, ..)| is_known(col) || is_node_col(change, *col)))
+}
+
+fn is_node_col(change: &RowChange, col: Col) -> bool {
+    change.table.info().node_col() == Some(col)
+}
+
+/// The nodes (or groups) whose row it was and is.
+fn names(change: &RowChange) -> Vec<Text> {
+    let renamed = change.cells.iter().filter(|(col, ..)| is_node_col(change, *col));
+    let renamed = renamed.flat_map(|(_, old, new)| [old.clone(), new.clone()]).flatten();
+    change.node().cloned().into_iter().chain(renamed).collect()
+}
+
+fn hold<'a, K: Clone + Eq + Hash + 'a>(
+    all: &mut Holders<K>,
+    keys: impl IntoIterator<Item = &'a K>,
+    node: &Text,
+) {
+    for key in keys {
+        all.entry(key.clone()).or_default().insert(node.clone());
+    }
+}
+
+fn let_go<'a, K: Eq + Hash + 'a>(all: &mut Holders<K>, keys: impl IntoIterator<Item = &'a K>, node: &Text) {
+    for key in keys {
+        if let Some(nodes) = all.get_mut(key) {
+            nodes.remove(node);
+            if nodes.is_empty() {
+                all.remove(key);
+            }
+        }
     }
 }

@@ -117,6 +117,11 @@ impl Fabric {
         found
     }
 
+    /// When a switch may be read again for a MAC that no table has; `None` if none was read yet.
+    pub fn readable_at(&self) -> Option<Duration> {
+        self.switches.values().map(|known| known.read_at + MISS_TIME).min()
+    }
+
     /// The switches, in small letters, that are worth reading for a machine with these MACs: none if one of
     /// them was learnt on a port that is not an uplink in the last [`HIT_TIME`], else those not read in the
     /// last [`MISS_TIME`].
@@ -131,12 +136,49 @@ impl Fabric {
                 .get(&switch.to_ascii_lowercase())
                 .is_some_and(|known| now.saturating_sub(known.read_at) < age)
         };
-        let is_hit = |seen: &Sighting| seen.uplink.is_none() && is_younger(&seen.switch, HIT_TIME);
+        // A port without a name is new to the switch's own table of interfaces, and no node is found by it.
+        let is_named = |seen: &Sighting| {
+            self.table(&seen.switch).is_some_and(|table| table.ports.contains_key(&seen.port))
+        };
+        let is_hit =
+            |seen: &Sighting| seen.uplink.is_none() && is_named(seen) && is_younger(&seen.switch, HIT_TIME);
         if macs.into_iter().any(|mac| self.sightings(mac).iter().any(is_hit)) {
             return Vec::new();
         }
         let mut due: Vec<&str> = directory.switches().filter(|name| !is_younger(name, MISS_TIME)).collect();
         due.sort_unstable();
         due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bridge::{Place, Port};
+    use dawn_cluster::Snapshot;
+
+    /// A MAC that a switch has at a port with a name is not asked for again; one at a port without is.
+    #[test]
+    fn when_switches_are_read_again() {
+        let directory = Directory::of(&Snapshot::from_rows([
+            ("nodelist", [("node", "cn1"), ("groups", "all")].as_slice()),
+            ("switch", &[("node", "cn1"), ("switch", "sw1"), ("port", "7")]),
+        ]));
+        let mac = MacAddr([2, 0, 0, 0, 0, 1]);
+        let mut table = SwitchTable::default();
+        table.places.entry(mac).or_default().insert(Place { port: 7, vlan: 1 });
+        let mut fabric = Fabric::default();
+        assert_eq!(
+            (fabric.readable_at(), fabric.due(Duration::ZERO, [mac], &directory)),
+            (None, vec!["sw1"])
+        );
+        fabric.learn(Duration::ZERO, "sw1", Some(table.clone()), &directory);
+        assert_eq!(fabric.readable_at(), Some(MISS_TIME));
+        assert_eq!(fabric.due(MISS_TIME / 2, [mac], &directory), Vec::<&str>::new());
+        assert_eq!(fabric.due(MISS_TIME, [mac], &directory), ["sw1"]);
+        table.ports.insert(7, Port { name: "swp7".to_owned(), mtu: None, macs: 1 });
+        fabric.learn(MISS_TIME, "sw1", Some(table), &directory);
+        assert_eq!(fabric.due(MISS_TIME * 2, [mac], &directory), Vec::<&str>::new());
+        assert_eq!(fabric.due(MISS_TIME + HIT_TIME, [mac], &directory), ["sw1"]);
     }
 }

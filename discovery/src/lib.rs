@@ -14,6 +14,8 @@
 //! | [`sequential`] | the next free node of a noderange, with addresses and position |
 //! | [`arrival`] | what a decision looks at |
 //! | [`desk`] | decides: assigns and reserves, or queues |
+//! | [`assign`] | what is written when a machine becomes a node |
+//! | [`inventory`] | what of a machine is not as it was |
 //! | [`queue`] | machines that wait for a person |
 //! | [`limits`] | every number that bounds something |
 //!
@@ -31,6 +33,7 @@
 #![forbid(unsafe_code)]
 
 pub mod arrival;
+pub mod assign;
 pub mod bridge;
 pub mod desk;
 pub mod directory;
@@ -38,6 +41,7 @@ pub mod evidence;
 pub mod fabric;
 pub mod findme;
 pub mod fuzz;
+pub mod inventory;
 pub mod limits;
 pub mod machine;
 pub mod matchers;

@@ -8,6 +8,7 @@ use crate::arrival::{Arrival, Surroundings};
 use crate::directory::PortRow;
 use crate::evidence::{Evidence, Finding, Method, Miss, Proof};
 use crate::machine::{Kind, Neighbour, swapped_uuid};
+use crate::port_name::fit;
 
 /// Asks one method. Sequential discovery is not a matcher: it gives nodes where nothing else does.
 pub fn ask(method: Method, around: &Surroundings<'_>, arrival: &Arrival<'_>, evidence: &mut Evidence) {
@@ -113,12 +114,12 @@ impl Asking<'_> {
         let mut nodes = BTreeSet::new();
         let table = self.around.fabric.table(switch);
         let rows = self.around.directory.ports(switch).iter();
-        let rows: Vec<&PortRow> = rows.filter(|row| self.is_for(row)).collect();
+        // Cheap, and so first: what follows looks at every port of the switch.
+        let fits = |row: &&PortRow| self.is_for(row) && fit(&row.port, name).is_some();
+        let rows: Vec<&PortRow> = rows.filter(fits).collect();
         for row in rows {
             let Some(table) = table else {
-                if crate::port_name::fit(&row.port, name).is_some() {
-                    nodes.insert(row.node.clone());
-                }
+                nodes.insert(row.node.clone());
                 continue;
             };
             let ports = table.ports_named(&row.port);

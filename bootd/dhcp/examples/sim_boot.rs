@@ -1,4 +1,4 @@
-//! The boot storm in virtual time: `cargo xtask sim [--seed N] [--seeds COUNT] [--nodes N] [--loss PERCENT]
+//! The boot storm in virtual time: `cargo xtask sim boot [--seed N] [--seeds COUNT] [--nodes N] [--loss PERCENT]
 //! [--kills N]`.
 //!
 //! Every machine goes from firmware by DHCP and TFTP to its loader, by HTTP to its kernel, to its system,

@@ -9,10 +9,10 @@
 //! Packets come from strangers. Those from outside of the networks of the tables, or from an unprivileged
 //! port, are not kept. Nothing a packet says is believed beyond its place: it cannot name a node.
 
-mod assign;
 mod inbox;
 mod push;
 mod switches;
+mod tables;
 mod text;
 
 use std::net::{IpAddr, SocketAddr};
@@ -20,7 +20,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use dawn_cluster::{Change, Edit, Model, Snapshot, col};
+use dawn_discovery::assign::{self, NotNow};
 use dawn_discovery::findme::{self, Packet};
+use dawn_discovery::inventory::{Difference, differences};
 use dawn_discovery::rule::Rule;
 use dawn_discovery::{
     Arrival, Assignment, Decision, Desk, Directory, Doubt, Evidence, Fabric, Machine, Method, Surroundings,
@@ -33,9 +35,11 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::status_time;
 use crate::output::Stop;
 use crate::watch::Watcher;
+pub use dawn_discovery::inventory::memory_text;
 pub use dawn_discovery::sequential::{Options, Run, SITE_KEY};
-use inbox::Inbox;
+use inbox::{Inbox, Taken};
 pub use push::Word;
+use tables::Tables;
 
 /// Source ports that only root of a machine can send from: below this number.
 const PRIVILEGED_PORTS: u16 = 1024;
@@ -84,13 +88,11 @@ impl std::fmt::Debug for Discovery {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     desk: Desk,
     fabric: Fabric,
-    directory: Arc<Directory>,
-    /// The versions of the tables that the directory was made of.
-    directory_of: Vec<u64>,
+    tables: Tables,
     /// The text of [`SITE_KEY`] that the desk's run was made of.
     run_of: String,
 }
@@ -142,17 +144,20 @@ impl Discovery {
             .enable_all()
             .thread_name("discovery")
             .build()?;
+        self.state().tables.follow(self.model.subscribe());
         while !stop.is_cancelled() {
-            if let Some((from, packet)) = self.inbox.take(TAKE_TIME) {
-                self.look(&runtime, from, &packet);
+            match self.inbox.take(TAKE_TIME) {
+                Some(taken) => self.look(&runtime, taken),
+                None => self.state().tables.keep_up(&self.model.snapshot()),
             }
         }
         runtime.shutdown_background();
         Ok(())
     }
 
-    fn look(&self, runtime: &Runtime, from: IpAddr, packet: &[u8]) {
-        let packet = match findme::parse(packet) {
+    fn look(&self, runtime: &Runtime, taken: Taken) {
+        let Taken { from, packet: bytes, is_second } = taken;
+        let packet = match findme::parse(&bytes) {
             Ok(packet) => packet,
             Err(error) => {
                 self.watcher.asked(from, &format!("discovery: the packet is not used: {error}"));
@@ -163,6 +168,10 @@ impl Discovery {
         let word = match self.decide(runtime, from, &packet) {
             Ok(()) => Word::Restart,
             Err(reason) => {
+                if let Some(at) = self.second_look(&reason).filter(|_| !is_second) {
+                    self.inbox.put_back(from, bytes, at);
+                    return;
+                }
                 self.watcher.asked(from, &format!("discovery: {reason}"));
                 Word::Processed
             }
@@ -170,14 +179,24 @@ impl Discovery {
         push::tell(runtime, from, word);
     }
 
+    /// When to look again at a packet that nothing is known for: as soon as switches may be read again, which
+    /// may have learnt its MAC by then.
+    fn second_look(&self, reason: &Undecided) -> Option<Instant> {
+        let is_unknown = matches!(reason, Undecided::Doubt(Doubt::NoEvidence));
+        if !is_unknown || !methods(&self.model.snapshot()).contains(&Method::Switch) {
+            return None;
+        }
+        Some(self.started + self.state().fabric.readable_at()?)
+    }
+
     /// Makes a node of the machine.
     fn decide(&self, runtime: &Runtime, from: IpAddr, packet: &Packet) -> Result<(), Undecided> {
         let snapshot = self.model.snapshot();
         let machine = &packet.machine;
         let arrival = Arrival { machine, from: push::mac_of(from) };
-        self.refresh(&snapshot);
-        self.read_switches(runtime, &snapshot, &arrival);
-        let decision = self.ask_desk(&snapshot, &arrival, from);
+        let directory = self.refresh(&snapshot);
+        self.read_switches(runtime, &snapshot, &directory, &arrival);
+        let decision = self.ask_desk(&snapshot, &directory, &arrival, from);
         match decision.verdict {
             Verdict::Assign(assignment) => Ok(self.write(&arrival, &assignment, &decision.evidence)?),
             Verdict::Queue(doubt) => {
@@ -187,16 +206,10 @@ impl Discovery {
         }
     }
 
-    /// What the tables say, read again where they changed.
-    fn refresh(&self, snapshot: &Snapshot) {
-        let versions: Vec<u64> = ["switch", "switches", "vpd", "nodetype", "nodelist", "mac"]
-            .map(|table| snapshot.version(table))
-            .into();
+    /// What the tables say; and sequential discovery is made of them again where they changed.
+    fn refresh(&self, snapshot: &Snapshot) -> Arc<Directory> {
         let mut state = self.state();
-        if state.directory_of != versions {
-            state.directory = Arc::new(Directory::of(snapshot));
-            state.directory_of = versions;
-        }
+        let directory = state.tables.directory(snapshot);
         let run_of = snapshot.site(SITE_KEY).map(|text| text.to_string()).unwrap_or_default();
         if state.run_of != run_of {
             let run = Options::of_site(&run_of).and_then(|options| Run::new(snapshot, options));
@@ -206,21 +219,23 @@ impl Discovery {
             state.desk.set_run(run.ok());
             state.run_of = run_of;
         }
+        directory
     }
 
-    fn read_switches(&self, runtime: &Runtime, snapshot: &Snapshot, arrival: &Arrival<'_>) {
+    fn read_switches(
+        &self,
+        runtime: &Runtime,
+        snapshot: &Snapshot,
+        directory: &Directory,
+        arrival: &Arrival<'_>,
+    ) {
         if !methods(snapshot).contains(&Method::Switch) {
             return;
         }
-        let directory = Arc::clone(&self.state().directory);
-        let due: Vec<String> = {
-            let state = self.state();
-            state.fabric.due(self.now(), arrival.macs(), &directory).into_iter().map(str::to_owned).collect()
-        };
-        if due.is_empty() {
+        let names = self.state().fabric.due(self.now(), arrival.macs(), directory);
+        if names.is_empty() {
             return;
         }
-        let names: Vec<&str> = due.iter().map(String::as_str).collect();
         // Without the lock: commands ask meanwhile.
         let found = runtime.block_on(switches::read(snapshot, &names));
         let mut state = self.state();
@@ -229,14 +244,20 @@ impl Discovery {
                 tracing::warn!(switch = read.switch, %error, "a switch cannot be read");
             }
             let now = self.now();
-            state.fabric.learn(now, &read.switch, read.table.ok(), &directory);
+            state.fabric.learn(now, &read.switch, read.table.ok(), directory);
         }
     }
 
-    fn ask_desk(&self, snapshot: &Snapshot, arrival: &Arrival<'_>, from: IpAddr) -> Decision {
+    fn ask_desk(
+        &self,
+        snapshot: &Snapshot,
+        directory: &Directory,
+        arrival: &Arrival<'_>,
+        from: IpAddr,
+    ) -> Decision {
         let (methods, rules) = (methods(snapshot), rules(snapshot));
         let mut state = self.state();
-        let State { desk, fabric, directory, .. } = &mut *state;
+        let State { desk, fabric, .. } = &mut *state;
         let around = Surroundings {
             rules: &rules,
             methods: &methods,
@@ -256,18 +277,25 @@ impl Discovery {
         let deployment = arrival.from;
         let written = self.model.transact(head, |now| {
             let mut edits = assign::edits(now, arrival.machine, deployment, assignment, run.as_ref())?;
-            edits.push(assign::record(arrival.machine, node, assignment.method.word())?);
+            let method = assignment.method.word();
+            edits.push(assign::record(arrival.machine, node, method, &record_time())?);
             if now.site_flag("nodestatus", true) {
                 let time = status_time();
                 let status = destiny::status_edits(now, node, "discovered", &time);
                 edits.extend(status?);
             }
-            Ok::<_, Stop>((edits, ()))
+            Ok::<_, Stop>((edits, differences(now, node, arrival.machine)))
         });
         self.state().desk.release(node);
-        written?;
+        let (_, changed) = written?;
         self.watcher.discovered(node, &why);
+        self.report(node, &changed);
         Ok(())
+    }
+
+    /// What of a node's machine is not as it was.
+    fn report(&self, node: &str, changed: &[Difference]) {
+        changed.iter().for_each(|difference| self.watcher.hardware_changed(node, &difference.to_string()));
     }
 
     /// The packet of a machine without a node, for `nodediscoverls`; no more of them than [`RECORDS_MAX`], of
@@ -281,8 +309,9 @@ impl Discovery {
         let oldest = without_node.next().filter(|_| without_node.count() + 1 >= RECORDS_MAX);
         let gone =
             oldest.and_then(|row| row.get(uuid)).map(|key| Edit::delete("discoverydata", &[("uuid", key)]));
-        let stored =
-            assign::record(machine, "", "undef").map_err(|error| error.to_string()).and_then(|edit| {
+        let stored = assign::record(machine, "", "undef", &record_time())
+            .map_err(|error| error.to_string())
+            .and_then(|edit| {
                 let gone = gone.transpose().map_err(|error| error.to_string())?;
                 let edits = gone.into_iter().chain([edit]).collect();
                 let change = Change::quiet("discovery", "discovery: a packet", edits);
@@ -364,13 +393,14 @@ impl Discovery {
         let assignment =
             Assignment { node: name.clone(), method: Method::Mac, stand_ins: Vec::new(), grant: None };
         let head = Change::new(who, format!("nodediscoverdef -u {uuid} -n {name}"), Vec::new());
-        self.model.transact(head, |now| {
+        let (_, changed) = self.model.transact(head, |now| {
             let mut edits = assign::edits(now, &machine, None, &assignment, None)?;
-            edits.push(assign::record(&machine, &name, "manual")?);
-            Ok::<_, Stop>((edits, ()))
+            edits.push(assign::record(&machine, &name, "manual", &record_time())?);
+            Ok::<_, Stop>((edits, differences(now, &name, &machine)))
         })?;
         self.state().desk.queue().remove(&machine);
         self.watcher.discovered(&name, &format!("{who}, by hand"));
+        self.report(&name, &changed);
         let address =
             machine.nics.iter().find_map(|nic| nic.address.split('/').next()?.parse::<IpAddr>().ok());
         if let Some(address) = address {
@@ -386,6 +416,20 @@ impl Discovery {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl From<NotNow> for Stop {
+    fn from(error: NotNow) -> Self {
+        match error {
+            NotNow::Refused(error) => error.into(),
+            error => Self::conflict(error.to_string()),
+        }
+    }
+}
+
+/// The local time, as `discoverydata.discoverytime` has it.
+fn record_time() -> String {
+    jiff::Zoned::now().strftime("%m-%d-%Y %H:%M:%S").to_string()
 }
 
 /// The nodes that an administrator will most likely mean.

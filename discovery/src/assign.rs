@@ -1,5 +1,5 @@
-//! What is written when a machine becomes a node (xCAT's "discovered"): one change, computed from the newest
-//! tables.
+//! What is written when a machine becomes a node (xCAT's "discovered"): the edits of one change, computed from
+//! the newest tables.
 //!
 //! Values of the machine fill what is empty or describe what it is; what an administrator has chosen stays,
 //! but for the inventory. That is one difference from xCAT, which turns nodes with another boot loader than
@@ -7,12 +7,11 @@
 
 use std::net::Ipv4Addr;
 
-use dawn_cluster::{Col, Edit, MacAddr, Snapshot, col, parse_mac_column, schema};
-use dawn_discovery::machine::{Kind, Machine, Nic};
-use dawn_discovery::sequential::Run;
-use dawn_discovery::{Assignment, Method};
+use dawn_cluster::{Col, Edit, EditError, MacAddr, Snapshot, col, parse_mac_column, schema};
 
-use crate::output::Stop;
+use crate::evidence::{Assignment, Method};
+use crate::machine::{Kind, Machine, Neighbour, Nic};
+use crate::sequential::Run;
 
 /// Interfaces that are noted at most.
 const MACS_MAX: usize = 32;
@@ -21,7 +20,7 @@ const CELL_BYTES_MAX: usize = 1024;
 
 /// Why a machine cannot become the node.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum NotNow {
+pub enum NotNow {
     /// It would have no address.
     #[error(
         "{0} has no address: set hosts.ip, and the machine becomes this node when it sends its packet again"
@@ -31,28 +30,16 @@ pub(super) enum NotNow {
     #[error("the machine names no Ethernet interface")]
     NoMac,
     /// The tables refuse a value.
-    #[error("{0}")]
-    Refused(Stop),
-}
-
-impl From<NotNow> for Stop {
-    fn from(error: NotNow) -> Self {
-        match error {
-            NotNow::Refused(stop) => stop,
-            error => Stop::conflict(error.to_string()),
-        }
-    }
-}
-
-impl From<dawn_cluster::EditError> for NotNow {
-    fn from(error: dawn_cluster::EditError) -> Self {
-        Self::Refused(error.into())
-    }
+    #[error(transparent)]
+    Refused(#[from] EditError),
 }
 
 /// The edits of the node's own tables; its [`record`] comes beside them. `deployment` is the MAC of the
 /// interface that the machine asks over.
-pub(super) fn edits(
+///
+/// # Errors
+/// [`NotNow`].
+pub fn edits(
     snapshot: &Snapshot,
     machine: &Machine,
     deployment: Option<MacAddr>,
@@ -238,14 +225,18 @@ impl Writer<'_> {
     }
 }
 
-/// The row of `discoverydata`, which keeps the packet for people and for a later decision.
-pub(super) fn record(machine: &Machine, node: &str, method: &str) -> Result<Edit, NotNow> {
+/// The row of `discoverydata`, which keeps the packet for people and for a later decision. `time` is the local
+/// one, `MM-DD-YYYY hh:mm:ss`.
+///
+/// # Errors
+/// The table refuses a value.
+pub fn record(machine: &Machine, node: &str, method: &str, time: &str) -> Result<Edit, EditError> {
     let list = |value: fn(&Nic) -> &str| {
         let nics = machine.nics.iter().filter(|nic| !value(nic).is_empty());
         cut(&nics.map(|nic| format!("{}!{}", nic.device, value(nic))).collect::<Vec<_>>().join(","))
             .to_owned()
     };
-    let neighbours = |value: fn(&dawn_discovery::machine::Neighbour) -> String| {
+    let neighbours = |value: fn(&Neighbour) -> String| {
         let nics = machine.nics.iter().filter_map(|nic| Some((nic, nic.neighbour.as_ref()?)));
         cut(&nics
             .map(|(nic, found)| format!("{}!{}", nic.device, value(found)))
@@ -255,7 +246,6 @@ pub(super) fn record(machine: &Machine, node: &str, method: &str) -> Result<Edit
     };
     let macs = machine.nics.iter().map(|nic| format!("{}!{}", nic.device, nic.mac));
     let macs = cut(&macs.collect::<Vec<_>>().join(",")).to_owned();
-    let time = jiff::Zoned::now().strftime("%m-%d-%Y %H:%M:%S").to_string();
     let kind = match machine.kind {
         Kind::Physical => "",
         Kind::Virtual => "<discoveryotherdata><nodetype>virtual</nodetype></discoveryotherdata>",
@@ -264,7 +254,7 @@ pub(super) fn record(machine: &Machine, node: &str, method: &str) -> Result<Edit
     let values = [
         ("node", node),
         ("method", method),
-        ("discoverytime", &time),
+        ("discoverytime", time),
         ("arch", cut(&machine.arch)),
         ("cpucount", cut(&machine.cpucount)),
         ("cputype", cut(&machine.cputype)),
@@ -283,11 +273,11 @@ pub(super) fn record(machine: &Machine, node: &str, method: &str) -> Result<Edit
         ("switchdesc", &neighbours(|found| found.description.clone())),
         ("otherdata", kind),
     ];
-    Ok(Edit::set("discoverydata", &[("uuid", key(machine).as_str())], &values)?)
+    Edit::set("discoverydata", &[("uuid", key(machine).as_str())], &values)
 }
 
 /// The UUID, or what stands in for one.
-pub(super) fn key(machine: &Machine) -> String {
+pub fn key(machine: &Machine) -> String {
     let mac = machine.macs().next().map(|mac| mac.to_string().replace(':', "")).unwrap_or_default();
     match cut(&machine.uuid) {
         "" => format!("{}-{}-{mac}", machine.mtm, machine.serial).to_lowercase(),
@@ -296,7 +286,7 @@ pub(super) fn key(machine: &Machine) -> String {
 }
 
 /// The machine that a row of `discoverydata` describes, as far as a decision needs it.
-pub(super) fn of_record(snapshot: &Snapshot, uuid: &str) -> Option<Machine> {
+pub fn of_record(snapshot: &Snapshot, uuid: &str) -> Option<Machine> {
     let key = col::discoverydata::UUID;
     let row = snapshot.find_row(&[(key, uuid)])?;
     let cell = |name: &str| {
@@ -395,7 +385,7 @@ mod tests {
         assert_eq!((cell("vpd.serial"), cell("hwinv.memory")), ("10ABCDE".into(), "512MB".into()));
         assert_eq!((cell("nodetype.arch"), cell("noderes.netboot")), ("x86_64".into(), "grub2".into()));
         assert_eq!((cell("chain.currstate"), cell("chain.chain")), (String::new(), "shell".into()));
-        let after = after.with(&[record(&machine(), "cn1", "mtms").unwrap()]).unwrap();
+        let after = after.with(&[record(&machine(), "cn1", "mtms", "11-30-2026 12:00:00").unwrap()]).unwrap();
         let stored = of_record(&after, "u-1").unwrap();
         assert_eq!(stored.nics.len(), 3);
         assert_eq!((stored.nics[1].address.as_str(), stored.mtm.as_str()), ("10.1.255.17/16", "8335GTA"));
@@ -411,7 +401,7 @@ mod tests {
     #[test]
     fn a_node_of_a_range_gets_everything() {
         let before = snapshot(&[]);
-        let options = dawn_discovery::sequential::Options::of_words([
+        let options = crate::sequential::Options::of_words([
             "noderange=cn5",
             "hostiprange=10.1.0.50-10.1.0.60",
             "bmciprange=10.2.0.5-10.2.0.9",
@@ -421,7 +411,7 @@ mod tests {
             "osimage=img",
         ]);
         let run = Run::new(&before, options.unwrap()).unwrap();
-        let grant = dawn_discovery::evidence::Grant {
+        let grant = crate::evidence::Grant {
             node: "cn5".into(),
             host_ip: Some(Ipv4Addr::new(10, 1, 0, 50)),
             bmc_ip: Some(Ipv4Addr::new(10, 2, 0, 5)),
