@@ -37,6 +37,7 @@ pub(crate) static AREAS: &[Area] = &[
             "nodediscoverstatus",
             "nodediscoverls",
             "nodediscoverdef",
+            "inventory",
         ],
     ),
     area(

@@ -70,6 +70,7 @@ const FAMILIES: &[&[&str]] = &[
         "nodediscoverstatus",
         "nodediscoverls",
         "nodediscoverdef",
+        "inventory",
         "nodeset",
     ],
 ];

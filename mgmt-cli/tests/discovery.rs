@@ -179,7 +179,8 @@ impl Machine {
     /// The next word of a decision.
     fn word(&self) -> String {
         loop {
-            let word = self.words.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{} gets no word", self.mac));
+            let word =
+                self.words.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{} gets no word", self.mac));
             if word != "processing\n" {
                 return word.trim().to_owned();
             }
@@ -224,8 +225,17 @@ fn machines_are_found_by_the_ports_of_a_switch() {
     // Nothing answers there.
     server.define("sw2", &["groups=all", "nodetype=switch", "ip=10.3.0.2"]);
     server.define("cn7", &["groups=all", "ip=10.1.0.7", "switch=sw1", "switchport=7", "chain=shell"]);
-    server
-        .define("cn8", &["groups=all", "ip=10.1.0.8", "switch=sw1", "switchport=8", "mac=52:54:00:00:00:99", "memory=98304MB"]);
+    server.define(
+        "cn8",
+        &[
+            "groups=all",
+            "ip=10.1.0.8",
+            "switch=sw1",
+            "switchport=8",
+            "mac=52:54:00:00:00:99",
+            "memory=98304MB",
+        ],
+    );
     server.define("cn9", &["groups=all", "ip=10.1.0.9", "switch=sw2", "switchport=9"]);
 
     let machine = server.machine(

@@ -13,6 +13,7 @@ mod args;
 pub mod destiny;
 mod error;
 mod facts;
+pub mod fuzz;
 pub mod install;
 pub mod loader;
 pub mod localdisk;

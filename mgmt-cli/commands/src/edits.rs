@@ -1,6 +1,6 @@
 //! The one way of commands to write: collect edits, then show or apply them as one change.
 
-use crate::{addresses, conflicts, next_boot, typos};
+use crate::{addresses, conflicts, next_boot, typos, unusable};
 use dawn_bootd::command::Ctx;
 use dawn_bootd::discovery::{Options, SITE_KEY};
 use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
@@ -119,7 +119,8 @@ pub fn transact(
     addresses::warn(&rows, before, &after, ctx.boot, out)?;
     conflicts::warn(&rows, before, &after, out)?;
     next_boot::warn(&rows, before, &after, out)?;
-    typos::warn(&rows, &after, out)
+    typos::warn(&rows, &after, out)?;
+    unusable::warn(&rows, &after, out)
 }
 
 /// A dry run says whether a value is there already: what could be a secret is compared for root alone.

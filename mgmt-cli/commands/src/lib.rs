@@ -38,6 +38,7 @@ pub mod system;
 pub mod tabch;
 pub mod tables;
 pub mod typos;
+pub mod unusable;
 
 use dawn_bootd::command::Entry;
 
@@ -58,6 +59,7 @@ pub static COMMANDS: &[Entry] = &[
     Entry::daemon::<images::imgexport::Args>(),
     Entry::daemon::<images::imgimport::Args>(),
     Entry::daemon::<databases::import::Args>(),
+    Entry::daemon::<discovery::inventory::Args>(),
     Entry::daemon::<boot::leases::Args>(),
     Entry::daemon::<statelite::litefile::Args>(),
     Entry::daemon::<statelite::liteimg::Args>(),

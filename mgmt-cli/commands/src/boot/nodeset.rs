@@ -8,6 +8,7 @@ use crate::addresses::{needs_network, unanswered};
 use crate::boot::explain::is_statelite;
 use crate::conflicts::needs;
 use crate::edits::{Edits, transact};
+use crate::unusable::steps;
 use dawn_bootd::boot_services::Unready;
 use dawn_bootd::clock::status_time;
 use dawn_bootd::command::{Command, Ctx, Kind};
@@ -24,9 +25,8 @@ const LINES_PER_CAUSE_MAX: usize = 8;
 ///
 /// STATE is osimage=IMAGE, osimage, boot, offline, stat, next or enact. With an image of the method install
 /// the node is installed on its disk (`dawn render` shows the answers that its installer gets). shell,
-/// standby, shutdown, runcmd=COMMAND and runimage=URL are understood in a chain, but no machine can boot
-/// into them yet: nodeset refuses them with the reason. In a comma list the first element is the state, the
-/// others the chain that follows.
+/// standby, reboot, shutdown, discover, runcmd=COMMAND and runimage=URL are carried out by the discovery
+/// system (`mknb`). In a comma list the first element is the state, the others the chain that follows.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// With stat: accepted for compatibility
@@ -72,6 +72,8 @@ impl Command for Args {
             list => {
                 let (first, rest) = list.split_once(',').map_or((list, None), |(f, r)| (f, Some(r)));
                 let state = State::parse(first)?;
+                // A chain that stops in the middle is found out now, not when the nodes are there.
+                rest.into_iter().flat_map(steps).try_for_each(|step| State::parse(step).map(drop))?;
                 if let State::Method { method, image } = &state {
                     let fits = |node: &String| {
                         image_by_method(&ctx.snapshot, node, method, image.as_deref()).is_some()

@@ -1,6 +1,7 @@
 //! Unknown machines and the nodes that they become.
 
 pub mod discover;
+pub mod inventory;
 pub mod nodediscoverdef;
 pub mod nodediscoverls;
 pub mod nodediscoverstart;
