@@ -1,8 +1,8 @@
-//! Unknown machines in virtual time: `cargo xtask sim discovery [--way sequence|ports] [--machines N] [--seed N]
-//! [--seeds COUNT] [--loss PERCENT] [--kills N] [--dead N] [--late N]`.
+//! Unknown machines in virtual time: `cargo xtask sim discovery [--way sequence|ports] [--machines N]
+//! [--seed N] [--seeds COUNT] [--loss PERCENT] [--kills N] [--dead N] [--late N]`.
 //!
-//! `--dead` and `--late` are switches that never answer, or after a while only. A seed that fails is named and
-//! fails again.
+//! `--dead` and `--late` are switches that never answer, or after a while only. A seed that fails is named
+//! and fails again.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,

@@ -1,5 +1,5 @@
-//! What is written when a machine becomes a node (xCAT's "discovered"): the edits of one change, computed from
-//! the newest tables.
+//! What is written when a machine becomes a node (xCAT's "discovered"): the edits of one change, computed
+//! from the newest tables.
 //!
 //! Values of the machine fill what is empty or describe what it is; what an administrator has chosen stays,
 //! but for the inventory. That is one difference from xCAT, which turns nodes with another boot loader than
@@ -225,8 +225,8 @@ impl Writer<'_> {
     }
 }
 
-/// The row of `discoverydata`, which keeps the packet for people and for a later decision. `time` is the local
-/// one, `MM-DD-YYYY hh:mm:ss`.
+/// The row of `discoverydata`, which keeps the packet for people and for a later decision. `time` is the
+/// local one, `MM-DD-YYYY hh:mm:ss`.
 ///
 /// # Errors
 /// The table refuses a value.

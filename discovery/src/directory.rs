@@ -1,5 +1,5 @@
-//! The tables of the model as matchers look things up in them: made once, then kept up to date by what changes
-//! in the tables.
+//! The tables of the model as matchers look things up in them: made once, then kept up to date by what
+//! changes in the tables.
 //!
 //! Groups' rows and templates are applied. Two nodes with one port, one serial number or one UUID are both
 //! found: which of them it is, is not decided here.
@@ -102,7 +102,7 @@ impl Directory {
         directory
     }
 
-    /// Follows changes: `after` is the snapshot that has all of them, and nothing else that this does not have.
+    /// Follows changes: `after` is the snapshot that has all of them, and nothing else that is new.
     pub fn follow(&mut self, after: &Snapshot, changes: &[RowChange]) {
         if changes.iter().any(is_of_hierarchy) {
             *self = Self::of(after);

@@ -1,8 +1,8 @@
-//! The real executable finds unknown machines by the ports of a switch: a bridge of the kernel, whose forwarding
-//! table Debian's `snmpd` shows by SNMPv3. The machines have network namespaces of their own.
+//! The real executable finds unknown machines by the ports of a switch: a bridge of the kernel, whose
+//! forwarding table Debian's `snmpd` shows by SNMPv3. The machines have network namespaces of their own.
 //!
-//! Needs root, `ip` and `bridge` of iproute2, and the package `snmpd`; without them the test fails. Waits have a
-//! bound and end with the condition; nothing is asserted about how long it took.
+//! Needs root, `ip` and `bridge` of iproute2, and the package `snmpd`; without them the test fails. Waits
+//! have a bound and end with the condition; nothing is asserted about how long it took.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests stop at the first surprise")]
 
@@ -21,7 +21,7 @@ use std::sync::mpsc;
 
 const PASSWORD: &str = "maplesyrup";
 
-/// The forwarding table of the bridge `br0` (BRIDGE-MIB) for `pass_persist`, read anew for each question.
+/// The forwarding table of the bridge `br0` (BRIDGE-MIB) for `pass_persist`, read again for each question.
 const SCRIPT: &str = r#"#!/bin/sh
 fdb() {
     ip -o link show master br0 | while IFS=': ' read -r number name rest; do

@@ -1,5 +1,5 @@
-//! The boot storm in virtual time: `cargo xtask sim boot [--seed N] [--seeds COUNT] [--nodes N] [--loss PERCENT]
-//! [--kills N]`.
+//! The boot storm in virtual time: `cargo xtask sim boot [--seed N] [--seeds COUNT] [--nodes N]
+//! [--loss PERCENT] [--kills N]`.
 //!
 //! Every machine goes from firmware by DHCP and TFTP to its loader, by HTTP to its kernel, to its system,
 //! with the real engines and a network that loses, doubles and reorders packets. A seed that fails is named

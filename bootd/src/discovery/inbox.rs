@@ -72,7 +72,7 @@ impl Inbox {
         }
     }
 
-    /// The packet whose second look is due, else the one that waits longest; waits for one for at most `time`.
+    /// The packet whose second look is due, else the one that waits longest; waits at most `time` for one.
     pub(super) fn take(&self, time: Duration) -> Option<Taken> {
         let is_empty = |waiting: &mut Waiting| waiting.order.is_empty() && !waiting.is_due();
         let waited = self.arrived.wait_timeout_while(self.waiting(), time, is_empty);

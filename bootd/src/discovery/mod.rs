@@ -16,7 +16,7 @@ mod tables;
 mod text;
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use dawn_cluster::{Change, Edit, Model, Snapshot, col};
@@ -29,7 +29,7 @@ use dawn_discovery::{
     Verdict,
 };
 use dawn_plan::destiny;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::status_time;
@@ -80,6 +80,8 @@ pub struct Discovery {
     inbox: Inbox,
     state: Mutex<State>,
     started: Instant,
+    /// Where words are said from, as soon as the thread works.
+    speaker: OnceLock<Handle>,
 }
 
 impl std::fmt::Debug for Discovery {
@@ -112,7 +114,14 @@ impl Discovery {
     /// Discovery of a daemon. Nothing happens before [`Discovery::work`].
     #[must_use]
     pub fn new(model: Arc<Model>, watcher: Arc<Watcher>) -> Self {
-        Self { model, watcher, inbox: Inbox::default(), state: Mutex::default(), started: Instant::now() }
+        Self {
+            model,
+            watcher,
+            inbox: Inbox::default(),
+            state: Mutex::default(),
+            started: Instant::now(),
+            speaker: OnceLock::new(),
+        }
     }
 
     /// A datagram that may be a packet; answers from memory. False for one that is not looked at.
@@ -128,6 +137,10 @@ impl Discovery {
             return false;
         }
         let is_kept = self.inbox.put(ip, datagram);
+        if let (true, Some(speaker)) = (is_kept, self.speaker.get()) {
+            // At once, or a machine that waits for its turn in a storm sends again and again.
+            push::tell(speaker, ip, Word::Processing);
+        }
         if !is_kept {
             tracing::warn!(peer = %ip, "too many machines wait for discovery; this one has to send again");
         }
@@ -145,6 +158,7 @@ impl Discovery {
             .thread_name("discovery")
             .build()?;
         self.state().tables.follow(self.model.subscribe());
+        self.speaker.get_or_init(|| runtime.handle().clone());
         while !stop.is_cancelled() {
             match self.inbox.take(TAKE_TIME) {
                 Some(taken) => self.look(&runtime, taken),
@@ -164,7 +178,6 @@ impl Discovery {
                 return;
             }
         };
-        push::tell(runtime, from, Word::Processing);
         let word = match self.decide(runtime, from, &packet) {
             Ok(()) => Word::Restart,
             Err(reason) => {
@@ -176,7 +189,7 @@ impl Discovery {
                 Word::Processed
             }
         };
-        push::tell(runtime, from, word);
+        push::tell(runtime.handle(), from, word);
     }
 
     /// When to look again at a packet that nothing is known for: as soon as switches may be read again, which

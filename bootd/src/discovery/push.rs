@@ -12,7 +12,7 @@ use std::time::Duration;
 use dawn_cluster::MacAddr;
 use dawn_wire::status::port;
 use tokio::io::AsyncWriteExt;
-use tokio::runtime::Runtime;
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 /// Time to say a word.
@@ -42,7 +42,7 @@ impl Word {
 }
 
 /// Says a word, besides everything else.
-pub(super) fn tell(runtime: &Runtime, to: IpAddr, word: Word) {
+pub(super) fn tell(runtime: &Handle, to: IpAddr, word: Word) {
     static SPEAKING: AtomicUsize = AtomicUsize::new(0);
     if SPEAKING.fetch_add(1, Ordering::Relaxed) >= AT_ONCE_MAX {
         SPEAKING.fetch_sub(1, Ordering::Relaxed);

@@ -53,7 +53,7 @@ impl Tables {
         directory
     }
 
-    /// For quiet times: announced changes are taken out of the subscription, which holds a snapshot with each.
+    /// For quiet times: takes announced changes out of the subscription, which holds a snapshot with each.
     pub(super) fn keep_up(&mut self, snapshot: &Snapshot) {
         if self.known.is_some() {
             self.directory(snapshot);

@@ -1,5 +1,5 @@
-//! Rows that discovery and the chain cannot use, reported by the command that writes them: several nodes at one
-//! port of a switch, and steps of a chain that are none.
+//! Rows that discovery and the chain cannot use, reported by the command that writes them: several nodes at
+//! one port of a switch, and steps of a chain that are none.
 //!
 //! Both are stored: the other node may be moved next, the image be made later. A node whose chain comes to
 //! such a step stays where it is, and a machine at such a port waits for an administrator.

@@ -1,4 +1,5 @@
-//! The machines: each sends its packet from its own address, repeats it as `/init` does, and listens for words.
+//! The machines: each sends its packet from its own address, repeats it as `/init` does, and listens for
+//! words.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
