@@ -109,8 +109,9 @@ impl<'a> Draft<'a> {
         self.touched.entry(table).or_insert_with(|| self.base.data(table).clone())
     }
 
+    /// Beyond the rows that were there: one that is gone may come back, and to its own place.
     pub(crate) fn new_row_id(&mut self, table: TableId) -> RowId {
-        let lowest = self.data(table).next_row_id();
+        let lowest = self.base.data(table).next_row_id().max(self.data(table).next_row_id());
         let next = self.next_row.entry(table).or_insert(lowest);
         *next = (*next).max(lowest) + 1;
         *next - 1
@@ -331,6 +332,7 @@ impl Snapshot {
 mod tests {
     use super::*;
     use crate::schema::schema;
+    use proptest::prelude::*;
 
     fn site(snapshot: &Snapshot, edits: &[Edit]) -> String {
         match snapshot.with(edits) {
@@ -374,6 +376,51 @@ mod tests {
         assert_eq!(base.preview(&[both]).unwrap().len(), 2);
         let clash = Edit::set("switch", &[("node", "n1")], &[("port", "7")]).unwrap();
         assert!(matches!(base.preview(&[clash]), Err(EditError::DuplicateKey { .. })));
+    }
+
+    proptest! {
+        /// A table that is replaced has the rows of the new one, whatever came back and in which order; the
+        /// changes that are stored say the same.
+        #[test]
+        fn a_replaced_table_has_the_new_rows(
+            tables in prop::collection::vec(prop::collection::vec((0u8..12, 0u8..3), 0..14), 1..5),
+            removed in 0u8..12,
+        ) {
+            let table = schema().find("nodelist").unwrap().id;
+            let (mut snapshot, mut stored) = (Snapshot::empty(), BTreeMap::new());
+            for rows in tables {
+                // A file names a node once; one row may go and come again before the rest.
+                let rows: BTreeMap<u8, u8> = rows.into_iter().collect();
+                let mut order: Vec<_> = rows.iter().collect();
+                order.sort_by_key(|(name, group)| (**group, u8::MAX - **name));
+                let mut edits = vec![Edit::delete("nodelist", &[]).unwrap()];
+                for (name, group) in &order {
+                    let (name, group) = (format!("n{name}"), format!("g{group}"));
+                    edits.push(Edit::set("nodelist", &[("node", &name)], &[("groups", &group)]).unwrap());
+                }
+                let name = format!("n{removed}");
+                edits.push(Edit::delete("nodelist", &[("node", &name)]).unwrap());
+                let (effects, after) = plan(&snapshot, &edits).unwrap();
+                for effect in effects {
+                    let change = effect.to_row_change();
+                    match effect.after {
+                        Some(row) => stored.insert(change.key.clone(), row),
+                        None => stored.remove(&change.key),
+                    };
+                }
+                let rows = |cells: &[Option<Text>]| cells.iter().take(2).flatten().map(ToString::to_string).collect::<Vec<_>>();
+                let mut in_memory: Vec<_> = after.rows("nodelist").map(|row| rows(row.cells())).collect();
+                in_memory.sort();
+                let mut expected: Vec<_> = order.iter().filter(|(name, _)| **name != removed).map(|(name, group)| vec![format!("n{name}"), format!("g{group}")]).collect();
+                expected.sort();
+                prop_assert_eq!(&in_memory, &expected);
+                let mut on_disk: Vec<_> = stored.values().map(|row| rows(&row.to_cells())).collect();
+                on_disk.sort();
+                prop_assert_eq!(&on_disk, &expected);
+                prop_assert_eq!(after.data(table).len(), expected.len());
+                snapshot = after;
+            }
+        }
     }
 
     #[test]
