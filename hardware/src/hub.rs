@@ -159,6 +159,11 @@ impl Links {
         }
     }
 
+    /// The program for virtual machines of libvirt.
+    pub(crate) fn virsh(&self) -> &str {
+        &self.virsh
+    }
+
     /// The driver of a target; for a machine of several service processors, that of the first.
     ///
     /// # Errors
@@ -193,7 +198,7 @@ impl Links {
     /// Of the name, the credentials and the session.
     pub(crate) async fn session(&self, bmc: &Bmc, options: SessionOptions) -> Result<Session, Error> {
         let credentials = bmc.credentials.clone()?;
-        let address = self.resolve(bmc).await?;
+        let address = self.resolve(&bmc.host, bmc.port, &bmc.known_address).await?;
         let client = self
             .client
             .get_or_try_init(|| async { Client::start() })
@@ -205,17 +210,18 @@ impl Links {
         session.map_err(|error| ipmi::of_connect(address, &bmc.source, error))
     }
 
-    async fn resolve(&self, bmc: &Bmc) -> Result<SocketAddr, Error> {
-        match &bmc.known_address {
-            Known::At(ip) => return Ok(SocketAddr::new(*ip, bmc.port)),
+    /// The address of a service processor or a terminal server.
+    pub(crate) async fn resolve(&self, host: &str, port: u16, known: &Known) -> Result<SocketAddr, Error> {
+        match known {
+            Known::At(ip) => return Ok(SocketAddr::new(*ip, port)),
             Known::OtherNode(other) => {
-                return Err(Error::OtherNode { host: bmc.host.clone(), other: other.clone() });
+                return Err(Error::OtherNode { host: host.to_owned(), other: other.clone() });
             }
             Known::Nothing => {}
         }
-        let unresolved = || Error::Unresolved(bmc.host.clone());
+        let unresolved = || Error::Unresolved(host.to_owned());
         let _turn = self.lookups.acquire().await.map_err(|_| unresolved())?;
-        let lookup = tokio::net::lookup_host((bmc.host.as_str(), bmc.port));
+        let lookup = tokio::net::lookup_host((host, port));
         let found = tokio::time::timeout(LOOKUP_TIME_MAX, lookup).await.map_err(|_| unresolved())?;
         found.map_err(|_| unresolved())?.next().ok_or_else(unresolved)
     }

@@ -29,12 +29,7 @@ pub struct Machine {
 impl Machine {
     /// The machine `domain` on `host` (empty: this machine). Both are names, checked where tables are read.
     pub fn new(program: String, host: String, domain: String, calls: Arc<Semaphore>) -> Self {
-        let uri = match host.as_str() {
-            "" | "localhost" => "qemu:///system".to_owned(),
-            host if host.contains(':') => format!("qemu+ssh://root@[{host}]/system"),
-            host => format!("qemu+ssh://root@{host}/system"),
-        };
-        Self { program, uri, domain, calls }
+        Self { program, uri: uri(&host), domain, calls }
     }
 
     async fn virsh(&self, verb: &[&str]) -> Result<String, Error> {
@@ -53,6 +48,15 @@ impl Machine {
             return Err(Error::Machine(text.trim_start_matches("error: ").replace('\n', " ")));
         }
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+}
+
+/// How libvirt of a machine is reached; empty: of this one.
+pub(crate) fn uri(host: &str) -> String {
+    match host {
+        "" | "localhost" => "qemu:///system".to_owned(),
+        host if host.contains(':') => format!("qemu+ssh://root@[{host}]/system"),
+        host => format!("qemu+ssh://root@{host}/system"),
     }
 }
 

@@ -21,7 +21,7 @@
 //! **Invariants.** A password is a `Secret` from the moment it leaves the snapshot. No shell gets a word from
 //! a table. Every job has a time limit.
 //!
-//! Deliberately missing: Redfish, consoles by ssh or telnet, power distribution units, and managers of
+//! Deliberately missing: Redfish, power distribution units, and managers of
 //! hardware that cannot be had any more.
 
 pub mod console;

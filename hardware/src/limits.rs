@@ -55,6 +55,16 @@ pub const CONSOLE_FRAME_BYTES_MAX: usize = 4096;
 pub const CONSOLE_FRAMES_WAITING_MAX: usize = 256;
 /// Orders that wait for a console.
 pub const CONSOLE_ORDERS_WAITING_MAX: usize = 64;
+/// Bytes of one telnet subnegotiation that are passed over; what follows is output.
+pub const TELNET_SUBNEGOTIATION_BYTES_MAX: usize = 512;
+/// A program that has neither written nor ended after this time has the console.
+pub const CONSOLE_PROGRAM_TIME: Duration = Duration::from_secs(6);
+/// Time in which `ssh` must have a connection; less than [`CONSOLE_PROGRAM_TIME`].
+pub const CONSOLE_SSH_CONNECT_SECONDS: u8 = 5;
+/// Time in which the report of a console's program that has ended must be read.
+pub const CONSOLE_REPORT_TIME_MAX: Duration = Duration::from_secs(1);
+/// Bytes of what a console's program reports that are kept: the end is the reason.
+pub const CONSOLE_REPORT_BYTES_MAX: usize = 4 << 10;
 /// Pieces of typed text that wait for a socket.
 pub const CONSOLE_TYPED_WAITING_MAX: usize = 64;
 /// Viewers of one console.

@@ -94,7 +94,18 @@ pub struct Bmc {
     pub shares_records: bool,
 }
 
-/// What the tables say of a service processor's address.
+/// What a console is connected to: a terminal server, or a service processor with ssh.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its name or address.
+    pub host: String,
+    /// The TCP port.
+    pub port: u16,
+    /// What the tables say of its address.
+    pub known_address: Known,
+}
+
+/// What the tables say of the address of a service processor or a terminal server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Known {
     /// It is written there, or a row of `hosts` for this very name has it, or the node itself has an
@@ -153,7 +164,7 @@ pub(crate) fn bmcs(snapshot: &Snapshot, node: &str) -> Vec<Bmc> {
         .collect()
 }
 
-fn known_address(snapshot: &Snapshot, node: &str, host: &str) -> Known {
+pub(crate) fn known_address(snapshot: &Snapshot, node: &str, host: &str) -> Known {
     if let Ok(address) = host.parse() {
         return Known::At(address);
     }
@@ -267,13 +278,15 @@ pub(crate) fn qemu_directory(snapshot: &Snapshot, node: &str) -> PathBuf {
     above.map_or_else(|| PathBuf::from(&store), Path::to_owned)
 }
 
-fn kvm(snapshot: &Snapshot, node: &str) -> Result<Way, Error> {
+/// Whether a word may be the name or address of a machine. No program takes it for an option.
+pub(crate) fn is_machine_name(word: &str) -> bool {
+    !word.starts_with(['-', '.'])
+        && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte))
+}
+
+pub(crate) fn kvm(snapshot: &Snapshot, node: &str) -> Result<Way, Error> {
     let host = attr(snapshot, node, col::vm::HOST).unwrap_or_default();
-    let good = |word: &str| {
-        !word.starts_with(['-', '.'])
-            && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte))
-    };
-    if !good(&host) || !good(node) || node.is_empty() {
+    if !is_machine_name(&host) || !is_machine_name(node) || node.is_empty() {
         return Err(Error::NoDriver(format!("vm.host of {node} is not the name of a machine")));
     }
     Ok(Way::Kvm { host, domain: node.to_owned() })

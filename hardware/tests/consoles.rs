@@ -167,7 +167,7 @@ fn wanted(node: &str, on_demand: bool) -> Wanted {
 async fn hub(works: bool, on_demand: bool) -> (Hub, Arc<Book>, Arc<Fake>) {
     let (book, fake) = (Arc::<Book>::default(), Arc::<Fake>::default());
     *fake.works.lock().unwrap() = works;
-    let hub = Hub::new(Arc::clone(&book) as Arc<dyn Heard>);
+    let hub = Hub::new(Arc::clone(&book) as Arc<dyn Heard>, PathBuf::new());
     let source = Arc::clone(&fake);
     hub.follow_with(vec![wanted("cn1", on_demand)], |_| Some(Arc::clone(&source) as Arc<dyn Source>));
     settle().await;
@@ -329,7 +329,7 @@ async fn socket_of_a_virtual_machine() {
     let path = dir.path().join("cn1.serial");
     let listener = tokio::net::UnixListener::bind(&path).unwrap();
     let book = Arc::<Book>::default();
-    let hub = Hub::new(Arc::clone(&book) as Arc<dyn Heard>);
+    let hub = Hub::new(Arc::clone(&book) as Arc<dyn Heard>, PathBuf::new());
     hub.follow(vec![Wanted { place: Place::Socket(path), ..wanted("cn1", false) }]);
     let (mut machine, _) = listener.accept().await.unwrap();
     machine.write_all(b"cn1 login: ").await.unwrap();
@@ -357,7 +357,7 @@ async fn two_thousand_idle_consoles() {
     let before = resident_bytes();
     let fake = Arc::<Fake>::default();
     *fake.works.lock().unwrap() = true;
-    let hub = Hub::new(Arc::new(Nobody));
+    let hub = Hub::new(Arc::new(Nobody), PathBuf::new());
     let source = Arc::clone(&fake);
     let all = (0..2_000).map(|n| wanted(&format!("n{n}"), false)).collect();
     hub.follow_with(all, |_| Some(Arc::clone(&source) as Arc<dyn Source>));

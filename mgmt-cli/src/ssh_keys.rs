@@ -1,10 +1,12 @@
-//! ssh keys of a cluster: root's own pair, the list of keys that nodes let in, and the host keys that nodes
-//! ask for.
+//! ssh keys of a cluster: root's own pair, the list of keys that nodes let in, the host keys that nodes ask
+//! for, and the pair of consoles over ssh.
 //!
 //! `ssh-keygen` makes them, as ssh's own program knows best which forms sshd reads. What is there is never
 //! replaced. Without the program nothing is made and a warning says what will not work.
 
 use anyhow::{Context, Result};
+use dawn_bootd::consoles::ssh_directory;
+use dawn_hardware::console::program::KEY;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -33,6 +35,9 @@ pub(crate) fn ensure(data: &Path, home: &Path, installdir: &Path, ca: &Path) -> 
         let made = pair(&hostkeys.join(format!("ssh_host_{kind}_key")), kind, "host key of the nodes");
         lines.extend(made?);
     }
+    let consoles = ssh_directory(data);
+    directory(&consoles, 0o700)?;
+    lines.extend(pair(&consoles.join(KEY), "ed25519", "ssh key of consoles")?);
     let own = home.join(".ssh");
     directory(&own, 0o700)?;
     lines.extend(pair(&own.join("id_rsa"), "rsa", "root's ssh key")?);

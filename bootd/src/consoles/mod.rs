@@ -8,7 +8,7 @@ use dawn_cluster::{Model, Snapshot};
 use dawn_hardware::console::place::{is_on_demand, place};
 use dawn_hardware::console::{AttachError, Heard, Hub, Mode, Wanted};
 use log::Logs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::DuplexStream;
@@ -43,7 +43,12 @@ pub(crate) fn hub(data: &Path, watcher: &Arc<Watcher>) -> Hub {
     if let Err(error) = &logs {
         tracing::warn!(%error, "consoles are not logged: no thread");
     }
-    Hub::new(Arc::new(Book { watcher: Arc::clone(watcher), logs: logs.ok() }))
+    Hub::new(Arc::new(Book { watcher: Arc::clone(watcher), logs: logs.ok() }), ssh_directory(data))
+}
+
+/// Where the key is that consoles over ssh show, and the keys of their hosts.
+pub fn ssh_directory(data: &Path) -> PathBuf {
+    data.join("consoles")
 }
 
 /// Shows a console to a caller whom policy allows it; the stream is for his connection.

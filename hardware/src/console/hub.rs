@@ -5,6 +5,7 @@
 //! decided before [`Hub::attach`].
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -79,6 +80,7 @@ pub struct Hub {
     nodes: Mutex<Nodes>,
     heard: Arc<dyn Heard>,
     links: Arc<Links>,
+    directory: PathBuf,
     opens: Arc<Semaphore>,
     viewers: Arc<AtomicUsize>,
     next_viewer: AtomicU64,
@@ -91,12 +93,18 @@ impl std::fmt::Debug for Hub {
 }
 
 impl Hub {
-    /// A hub without consoles.
-    pub fn new(heard: Arc<dyn Heard>) -> Self {
+    /// A hub without consoles; `directory` has key and known hosts of ssh.
+    pub fn new(heard: Arc<dyn Heard>, directory: PathBuf) -> Self {
+        Self::with_virsh(heard, directory, "virsh")
+    }
+
+    /// The same with a program of this name or path for virtual machines of libvirt.
+    pub fn with_virsh(heard: Arc<dyn Heard>, directory: PathBuf, program: &str) -> Self {
         Self {
             nodes: Mutex::default(),
             heard,
-            links: Arc::new(Links::new("virsh")),
+            links: Arc::new(Links::new(program)),
+            directory,
             opens: Arc::new(Semaphore::new(CONSOLE_OPENS_MAX)),
             viewers: Arc::default(),
             next_viewer: AtomicU64::new(1),
@@ -110,7 +118,7 @@ impl Hub {
     /// These are the consoles from now on. To be called inside of a runtime, where their tasks run.
     pub fn follow(&self, wanted: Vec<Wanted>) {
         let links = Arc::clone(&self.links);
-        self.follow_with(wanted, |place| place.source(&links));
+        self.follow_with(wanted, |place| place.source(&links, &self.directory));
     }
 
     /// The same with other sources, for tests.

@@ -4,7 +4,10 @@
 //! |---|---|
 //! | [`hub`] | all consoles: one task for each, and the way in for viewers |
 //! | [`place`] | which console a node has, by the tables |
-//! | [`source`] | what a console is read from: serial over LAN, the socket of a virtual machine |
+//! | [`source`] | what a console is read from; serial over LAN |
+//! | [`stream`] | sockets of virtual machines, terminal servers |
+//! | [`telnet`] | telnet, without sockets |
+//! | [`program`] | `ssh` and `virsh` on pseudo terminals |
 //! | [`frames`] | what a viewer and the hub send each other |
 //! | [`lines`] | output as lines of plain text, for the log |
 //!
@@ -17,8 +20,11 @@ pub mod hub;
 pub mod lines;
 mod node;
 pub mod place;
+pub mod program;
 mod ring;
 pub mod source;
+mod stream;
+pub mod telnet;
 mod view;
 
 pub use hub::{AttachError, Hub, Wanted};

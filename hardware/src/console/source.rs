@@ -1,19 +1,14 @@
-//! What a console is read from.
+//! What a console is read from, and serial over LAN. Sockets are in [`super::stream`], programs in
+//! [`super::program`].
 
 use std::future::Future;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use dawn_ipmi::{Console, ConsoleEvent, SessionOptions};
-use tokio::io::AsyncWriteExt;
-use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::mpsc;
 
 use crate::error::Error;
 use crate::hub::Links;
-use crate::limits::{CONSOLE_READ_BYTES, CONSOLE_TYPED_WAITING_MAX};
 use crate::target::Bmc;
 
 /// Something that takes a while.
@@ -90,62 +85,5 @@ impl Line for Console {
     fn send_break(&mut self) -> bool {
         self.keyboard().send_break();
         true
-    }
-}
-
-/// The serial port of a virtual machine of this machine: QEMU's `-serial unix:PATH,server=on,wait=off`.
-pub(super) struct Socket(pub PathBuf);
-
-impl Source for Socket {
-    fn open(&self, _insists: bool) -> Soon<'_, Result<Box<dyn Line>, Error>> {
-        Box::pin(async move {
-            let stream = UnixStream::connect(&self.0).await;
-            let stream = stream.map_err(|error| Error::Machine(format!("{}: {error}", self.0.display())))?;
-            let (read, write) = stream.into_split();
-            let (sender, typed) = mpsc::channel(CONSOLE_TYPED_WAITING_MAX);
-            tokio::spawn(write_all(write, typed));
-            Ok(Box::new(Stream { read, typed: sender }) as Box<dyn Line>)
-        })
-    }
-}
-
-/// Writes what is typed until nobody types any more.
-async fn write_all(mut write: OwnedWriteHalf, mut typed: mpsc::Receiver<Vec<u8>>) {
-    while let Some(bytes) = typed.recv().await {
-        if write.write_all(&bytes).await.is_err() {
-            return;
-        }
-    }
-}
-
-struct Stream {
-    read: OwnedReadHalf,
-    typed: mpsc::Sender<Vec<u8>>,
-}
-
-impl Line for Stream {
-    fn next(&mut self) -> Soon<'_, Said> {
-        Box::pin(async move {
-            loop {
-                if let Err(error) = self.read.readable().await {
-                    return Said::End(error.to_string());
-                }
-                let mut buffer = [0; CONSOLE_READ_BYTES];
-                match self.read.try_read(&mut buffer) {
-                    Ok(0) => return Said::End("the virtual machine has closed its serial port".to_owned()),
-                    Ok(count) => return Said::Output(buffer.get(..count).unwrap_or_default().to_vec()),
-                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                    Err(error) => return Said::End(error.to_string()),
-                }
-            }
-        })
-    }
-
-    fn send(&mut self, bytes: &[u8]) -> usize {
-        if self.typed.try_send(bytes.to_vec()).is_ok() { bytes.len() } else { 0 }
-    }
-
-    fn send_break(&mut self) -> bool {
-        false
     }
 }
