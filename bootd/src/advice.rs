@@ -6,8 +6,12 @@ use crate::output::CommandError;
 pub const ELSEWHERE: &[(&[&str], &str)] = &[
     (&["rflash"], "firmware of service processors is updated with their makers' tools"),
     (
-        &["wcons", "makeconservercf", "makegocons"],
-        "the daemon holds the consoles itself: `dawn rcons NODE` shows one, `dawn console NODERANGE` their states",
+        &["wcons", "tcons", "wkill"],
+        "Dawn opens no windows: `dawn rcons NODE` shows a console in a terminal, `dawn console NODERANGE --log -f` follows many",
+    ),
+    (
+        &["wvid"],
+        "the graphical console is the service processor's own web page; `dawn rcons NODE` shows the serial one",
     ),
     (&["runxcmd"], "`dawn xdsh NODERANGE COMMAND` runs commands on nodes, `--collate` shows what differs"),
     (
@@ -144,7 +148,6 @@ pub const ELSEWHERE: &[(&[&str], &str)] = &[
         &["lsflexnode", "mkflexnode", "rmflexnode"],
         "partitions of blade servers are made with their own tools",
     ),
-    (&["tcons", "wkill", "wvid"], "`dawn rcons NODE` shows a console in this terminal"),
     (
         &["mkvlan", "chvlan", "rmvlan", "lsvlan", "chvlanports"],
         "switches are set up with their own tools; `networks.vlanid` names a network's VLAN",

@@ -102,8 +102,9 @@ const KEYS: &[SiteKey] = &[
         "yes: installed nodes remove /xcatpost after their post scripts",
     ),
     kept("cleanupxcatpost", Kind::Switch, "yes: diskless nodes remove /xcatpost after their post scripts"),
+    used("conserverconf", Kind::Path, "conserver.cf of an outside conserver, which makeconservercf writes"),
     used("consoleondemand", Kind::Switch, "yes: consoles are connected only while somebody looks at them"),
-    kept("consoleservice", Kind::Text, "the console server: goconserver, conserver or confluent"),
+    used("consoleservice", Kind::Text, "the console server: goconserver, conserver or confluent"),
     kept("databaseloc", Kind::Path, "directory of the database files, for programs that set the database up"),
     kept("db2installloc", Kind::Path, "directory of DB2"),
     used("defserialflow", Kind::Text, "flow control of serial consoles: hard, soft or none"),
@@ -180,6 +181,11 @@ const KEYS: &[SiteKey] = &[
     kept("fsptimeout", Kind::Text, "time-out of FSP machines, seconds; 0 is the program's own"),
     kept("genmacprefix", Kind::Text, "first three bytes of MAC addresses made for virtual machines"),
     used("genpasswords", Kind::Text, "yes: BMCs that are set up get random passwords"),
+    used(
+        "goconserverdir",
+        Kind::Path,
+        "data directory of an outside goconserver, which makegocons writes to",
+    ),
     used(
         "hierarchicalattrs",
         Kind::Columns,

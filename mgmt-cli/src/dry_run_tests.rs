@@ -37,7 +37,9 @@ const LINES: &[&str] = &[
     "imgimport big.tgz",
     "import xcat dump",
     "liteimg img",
+    "makeconservercf",
     "makedns",
+    "makegocons",
     "makehosts",
     "makeknownhosts cn1",
     "makenetworks",
@@ -96,8 +98,10 @@ fn a_dry_run_changes_nothing_and_shows_the_difference() {
         let shown = bed.run_with(&format!("{command} --dry-run {rest}"), piped);
         assert!(!shown.contains("rc="), "{line}: {shown}");
         let signs = |line: &str| ["+ ", "- ", "~ "].iter().any(|sign| line.starts_with(sign));
-        // A machine without networks has none to add, and no discovery is running.
-        let may_be_nothing = ["makenetworks", "nodediscoverstop"].contains(&command);
+        // A machine without networks has none to add, no discovery is running, and the daemon holds the
+        // consoles.
+        let may_be_nothing =
+            ["makeconservercf", "makegocons", "makenetworks", "nodediscoverstop"].contains(&command);
         let shows = shown.lines().all(|line| signs(line) || line.starts_with("    "));
         // An import shows its report, which has a line for each table and not for each row.
         let shows = shows || command == "import" && shown.contains("site: 1 row\n");

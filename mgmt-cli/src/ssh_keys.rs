@@ -120,11 +120,12 @@ mod tests {
         let ca = top.path().join("ca.pem");
         std::fs::write(&ca, "CA").expect("a file");
         let lines = ensure(&data, &home, &install, &ca).expect("keys");
-        assert_eq!(lines.len(), 4, "{lines:?}");
+        assert_eq!(lines.len(), 5, "{lines:?}");
         assert!(lines.iter().all(|line| line.starts_with("made ")), "{lines:?}");
         let mode = |path: PathBuf| std::fs::metadata(path).expect("there").permissions().mode() & 0o777;
         assert_eq!(mode(data.join("hostkeys")), 0o700);
         assert_eq!(mode(data.join("hostkeys/ssh_host_ed25519_key")), 0o600);
+        assert_eq!(mode(data.join("consoles/id_ed25519")), 0o600);
         assert_eq!(mode(install.join(AUTHORIZED_KEYS)), 0o644);
         let own = std::fs::read_to_string(home.join(".ssh/id_rsa.pub")).expect("a key");
         assert_eq!(std::fs::read_to_string(install.join(AUTHORIZED_KEYS)).expect("a list"), own);

@@ -2,6 +2,7 @@
 //! is a test of a module here.
 
 mod advice;
+mod conserver;
 mod databases;
 mod dumped_files;
 mod explained;

@@ -38,6 +38,19 @@ pub fn file(data: &Path, node: &str) -> Option<PathBuf> {
     is_name.then(|| directory(data).join(format!("{node}.log")))
 }
 
+/// The files of a log, the oldest first; not all of them need to be there.
+pub fn files(path: &Path) -> impl Iterator<Item = PathBuf> {
+    (0..=OLD_FILES_MAX).rev().map(|number| old(path, number))
+}
+
+/// An old file of a log; 0 is the one that is written.
+fn old(path: &Path, number: u32) -> PathBuf {
+    match number {
+        0 => path.to_owned(),
+        _ => path.with_added_extension(number.to_string()),
+    }
+}
+
 struct Entry {
     node: Arc<str>,
     line: String,
@@ -168,12 +181,8 @@ fn open(path: &Path) -> io::Result<File> {
 
 /// `NODE.log` becomes `NODE.log.1`, that `NODE.log.2`, and so on; the oldest is replaced.
 fn rotate(path: &Path) -> io::Result<()> {
-    let old = |number: u32| match number {
-        0 => path.to_owned(),
-        _ => path.with_added_extension(number.to_string()),
-    };
     for number in (0..OLD_FILES_MAX).rev() {
-        match std::fs::rename(old(number), old(number + 1)) {
+        match std::fs::rename(old(path, number), old(path, number + 1)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }

@@ -363,6 +363,31 @@ impl Report for FileDifference {
     }
 }
 
+/// A line that differs, after its sign.
+#[derive(serde::Serialize)]
+struct LineDifference {
+    line: String,
+}
+
+impl Report for LineDifference {
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        lines.line(&self.line)
+    }
+}
+
+/// Shows the lines of a file that would differ, whatever their place.
+pub fn show_lines(path: &Path, old: &str, new: &str, out: &mut Out<'_>) -> Done {
+    let gone = old.lines().filter(|line| !new.lines().any(|other| other == *line));
+    let come = new.lines().filter(|line| !old.lines().any(|other| other == *line));
+    let lines: Vec<String> =
+        gone.map(|line| format!("    - {line}")).chain(come.map(|line| format!("    + {line}"))).collect();
+    if lines.is_empty() {
+        return out.heading(NOTHING);
+    }
+    out.report(&FileDifference::of(written(path), path))?;
+    lines.into_iter().try_for_each(|line| out.report(&LineDifference { line }))
+}
+
 /// Whether there is a directory at `path`; and that its disk answers, before a command goes to work there.
 pub fn answers(path: &Path) -> Result<bool, Stop> {
     within(path, Path::is_dir).map_err(|late| Stop::unavailable(format!("{}: {late}", path.display())))

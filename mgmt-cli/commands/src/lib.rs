@@ -38,6 +38,7 @@ pub mod system;
 pub mod tabch;
 pub mod tables;
 pub mod typos;
+pub mod units;
 pub mod unusable;
 
 use dawn_bootd::command::Entry;
@@ -68,8 +69,10 @@ pub static COMMANDS: &[Entry] = &[
     Entry::daemon::<objects::lsdef::Args>(),
     Entry::daemon::<statelite::lslite::Args>(),
     Entry::daemon::<system::lsxcatd::Args>(),
+    Entry::daemon::<hardware::makeconservercf::Args>(),
     Entry::daemon::<boot::makedhcp::Args>(),
     Entry::daemon::<names::makedns::Args>(),
+    Entry::daemon::<hardware::makegocons::Args>(),
     Entry::daemon::<boot::makehosts::Args>(),
     Entry::daemon::<run::makeknownhosts::Args>(),
     Entry::daemon::<boot::makenetworks::Args>(),
@@ -99,6 +102,7 @@ pub static COMMANDS: &[Entry] = &[
     Entry::daemon::<system::regnotif::Args>(),
     Entry::daemon::<boot::render::Args>(),
     Entry::daemon::<hardware::renergy::Args>(),
+    Entry::daemon::<hardware::replaycons::Args>(),
     Entry::daemon::<hardware::reventlog::Args>(),
     Entry::daemon::<hardware::rinv::Args>(),
     Entry::daemon::<hardware::ripmi::Args>(),

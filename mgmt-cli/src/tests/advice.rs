@@ -20,6 +20,8 @@ fn advice() {
         ("rinstall", "dawn nodeset"),
         ("bmcdiscover", "dawn events"),
         ("lshostkeys", "makeknownhosts"),
+        ("wcons", "dawn rcons"),
+        ("wvid", "dawn rcons"),
         ("qqqqqq", "`dawn help`"),
         ("x", "`dawn help`"),
     ] {

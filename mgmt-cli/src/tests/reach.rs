@@ -517,6 +517,8 @@ const WAYS: [&str; 16] = [
 const WRITERS: &[(&str, &[&str])] = &[
     ("backup", &["%"]),
     ("import", &["xcat ."]),
+    ("makeconservercf", &["%", "-d %", "-C"]),
+    ("makegocons", &["%", "-d %", "-q %", "-C"]),
     ("discover", &["approve u-1 %"]),
     ("mknb", &["--image %"]),
     ("nbcreate", &["--image %"]),

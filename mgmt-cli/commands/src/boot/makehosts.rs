@@ -1,10 +1,10 @@
 //! `makehosts`: node names in `/etc/hosts` of this machine.
 
-use crate::edits::{FileDifference, NOTHING, written};
+use crate::edits::show_lines;
 use crate::hosts::{Entry, Style, entries, merge};
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::hosts_record::{self, Record};
-use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
+use dawn_bootd::output::{Done, Out, Stop};
 use dawn_cluster::excerpt;
 use dawn_serving::whole;
 use std::fmt::Display;
@@ -70,7 +70,7 @@ impl Command for Args {
         let names = nodes.iter().map(|(node, _)| node.as_str()).collect();
         let merged = merge(text, &entries, &record.stale(&names), self.delete);
         if self.dry_run {
-            return show(path, &old, &merged, out);
+            return show_lines(path, &old, &merged, out);
         }
         write(path, &merged).map_err(|error| failed(path, &error))?;
         if self.new {
@@ -124,31 +124,6 @@ fn present(path: &Path) -> Result<String, Stop> {
 
 fn failed(path: &Path, error: &dyn Display) -> Stop {
     Stop::unavailable(format!("{}: {error}", path.display()))
-}
-
-/// A line that differs, after its sign.
-#[derive(serde::Serialize)]
-struct Line {
-    line: String,
-}
-
-impl Report for Line {
-    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
-        lines.line(&self.line)
-    }
-}
-
-/// The lines that differ, whatever their place.
-fn show(path: &Path, old: &str, new: &str, out: &mut Out<'_>) -> Done {
-    let gone = old.lines().filter(|line| !new.lines().any(|other| other == *line));
-    let come = new.lines().filter(|line| !old.lines().any(|other| other == *line));
-    let lines: Vec<String> =
-        gone.map(|line| format!("    - {line}")).chain(come.map(|line| format!("    + {line}"))).collect();
-    if lines.is_empty() {
-        return out.heading(NOTHING);
-    }
-    out.report(&FileDifference::of(written(path), path))?;
-    lines.into_iter().try_for_each(|line| out.report(&Line { line }))
 }
 
 /// The old file becomes `…xcatbak`; the new one appears as a whole.

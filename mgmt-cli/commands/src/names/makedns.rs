@@ -6,6 +6,7 @@
 
 use super::bind::{self, Key, Places, Role, Settings};
 use crate::edits::{Edits, FileDifference, NOTHING, transact, written};
+use crate::units::{running, systemctl};
 use dawn_bootd::address;
 use dawn_bootd::address::host_name;
 use dawn_bootd::command::{Command, Ctx, Kind};
@@ -285,7 +286,7 @@ impl Bind<'_> {
         }
         out.heading("Updating zones.")?;
         // named writes what it knows into the zone files when it stops, so it stops before they are written.
-        let unit = running_unit();
+        let unit = running(&UNITS);
         if let Some(unit) = unit {
             systemctl("stop", unit);
         }
@@ -427,21 +428,6 @@ fn group_of_named() -> Option<u32> {
     let mut groups = text.lines().map(|line| line.split(':').collect::<Vec<_>>());
     let group = groups.find(|words| words.first().is_some_and(|name| GROUPS.contains(name)))?;
     group.get(2)?.parse().ok()
-}
-
-/// The unit of BIND that systemd has started; `None` without systemd.
-fn running_unit() -> Option<&'static str> {
-    UNITS.into_iter().find(|unit| systemctl("is-active", unit))
-}
-
-fn systemctl(verb: &str, unit: &str) -> bool {
-    let status = std::process::Command::new("systemctl")
-        .args(["--quiet", verb, unit])
-        .stdin(std::process::Stdio::null())
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .status();
-    status.is_ok_and(|status| status.success())
 }
 
 /// The first name server of /etc/resolv.conf.
