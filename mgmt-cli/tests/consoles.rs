@@ -1,5 +1,5 @@
-//! The real executable: a daemon, a virtual machine's serial port (a socket of this test), and `rcons` on a
-//! terminal.
+//! The real executable: a daemon, a virtual machine's serial port (a socket of this test), a BMC (`ipmi_sim`
+//! of the Debian package openipmi), and `rcons` on a terminal.
 //!
 //! Waits have a bound and end with the condition; nothing is asserted about how long it took.
 
@@ -7,10 +7,13 @@
 
 #[allow(dead_code, reason = "shared with the other tests of the executable")]
 mod common;
+#[path = "../../hardware/ipmi/tests/support/mod.rs"]
+mod support;
 
 use common::{Daemon, PATIENCE, Site, wait_for};
 use std::fs::File;
 use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -193,4 +196,111 @@ fn who_may_look_and_who_may_write() {
     viewer.shows("[read only: start rcons without -s to write]");
     viewer.types(b"\x05c.");
     assert_eq!(viewer.code(), Some(0));
+}
+
+fn connected(daemon: &Daemon, node: &str) {
+    let state = || daemon.run(&format!("console {node}")).0;
+    wait_for("the console is not connected", || state().starts_with(&format!("{node}: connected")));
+}
+
+/// A machine with a BMC: `ipmi_sim`, whose serial port is a connection to this test.
+struct Machine {
+    serial: TcpListener,
+    sim: support::IpmiSim,
+}
+
+impl Machine {
+    fn start() -> Self {
+        let serial = TcpListener::bind("127.0.0.1:0").unwrap();
+        serial.set_nonblocking(true).unwrap();
+        let port = serial.local_addr().unwrap().port();
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../hardware/ipmi/tests/data/bmc.emu");
+        let emulation = std::fs::read_to_string(file).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let sol = format!("sol \"tcp:127.0.0.1:{port}\" 115200");
+        Self { serial, sim: runtime.block_on(support::IpmiSim::start(&emulation, &sol)) }
+    }
+
+    fn define(&self, daemon: &Daemon, node: &str) {
+        daemon.ok(&format!("nodeadd {node} groups=all nodehm.cons=ipmi"));
+        let bmc = self.sim.address;
+        daemon.ok(&format!("chtab node={node} ipmi.bmc={bmc} ipmi.username=ADMIN ipmi.password=ADMINPW"));
+        connected(daemon, node);
+    }
+
+    /// The serial port, which `ipmi_sim` opens when it starts.
+    fn port(&self) -> TcpStream {
+        let mut port = None;
+        wait_for("ipmi_sim does not open the serial port", || {
+            port = self.serial.accept().ok();
+            port.is_some()
+        });
+        let (port, _) = port.unwrap();
+        port.set_nonblocking(false).unwrap();
+        port.set_read_timeout(Some(PATIENCE)).unwrap();
+        port
+    }
+}
+
+#[test]
+fn serial_over_lan() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = Site::new(directory.path(), None);
+    let daemon = site.start_with_services("xcatd,console", Some(&directory.path().join("log")));
+    let machine = Machine::start();
+    machine.define(&daemon, "cn1");
+    let mut port = machine.port();
+    port.write_all(b"cn1 login: ").unwrap();
+    let mut alice = Terminal::rcons(&site, &daemon, &["cn1"]);
+    alice.shows("cn1 login: ");
+    alice.shows("[you write]");
+    alice.types(b"root\r");
+    let mut bytes = [0; 5];
+    port.read_exact(&mut bytes).unwrap();
+    assert_eq!(&bytes, b"root\r");
+    port.write_all(b"root\r\nwelcome\r\n").unwrap();
+    alice.shows("root\r\nwelcome\r\n");
+    alice.types(b"\x05c.");
+    assert_eq!(alice.code(), Some(0));
+    wait_for("the log has the last line", || daemon.run("console cn1 --log -n 9").0.contains("] welcome\n"));
+    let log = daemon.ok("replaycons cn1 100000000");
+    assert!(log.starts_with("node=cn1, bps=100000000, tail=0\n["), "{log}");
+    assert!(log.contains("] cn1 login: root\n") && log.contains("] welcome\n"), "{log}");
+}
+
+/// Numbered lines of a console's log.
+fn numbers(daemon: &Daemon, node: &str) -> Vec<u32> {
+    let (log, _) = daemon.run(&format!("console {node} --log -n 100000"));
+    let number = |line: &str| line.rsplit_once("] number ").and_then(|(_, number)| number.parse().ok());
+    log.lines().filter_map(number).collect()
+}
+
+/// What was logged before is still there, and no line is lost or logged twice that was written afterwards.
+#[test]
+fn the_daemon_is_killed() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = Site::new(directory.path(), None);
+    let (daemon, listener) = start(directory.path(), &site);
+    let machine = Machine::start();
+    machine.define(&daemon, "cn3");
+    let (mut socket, mut port) = (accept(&listener), machine.port());
+    let write = |to: &mut dyn Write, numbers: std::ops::Range<u32>| {
+        numbers.for_each(|number| write!(to, "number {number}\r\n").unwrap());
+    };
+    let all_there = |daemon: &Daemon, node: &str, count: u32| {
+        wait_for("lines are missing", || numbers(daemon, node).last() == Some(&(count - 1)));
+        assert_eq!(numbers(daemon, node), (0..count).collect::<Vec<_>>(), "{node}");
+    };
+    write(&mut socket, 0..300);
+    write(&mut port, 0..300);
+    all_there(&daemon, "cn1", 300);
+    all_there(&daemon, "cn3", 300);
+    daemon.kill();
+    let daemon = site.start_with_services("xcatd,console", Some(&directory.path().join("log2")));
+    let mut socket = accept(&listener);
+    connected(&daemon, "cn3");
+    write(&mut socket, 300..600);
+    write(&mut port, 300..600);
+    all_there(&daemon, "cn1", 600);
+    all_there(&daemon, "cn3", 600);
 }
