@@ -68,7 +68,7 @@ impl Ports {
     }
 }
 
-/// What `dawn serve` was told.
+/// The options of `dawn serve`.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The data directory.

@@ -12,6 +12,7 @@ use dawn_dhcp::lease::State;
 use dawn_events::{Event, WaveReport};
 use dawn_hardware::console::Hub;
 use dawn_imagebuilder::{genimage, packimage};
+use dawn_plan::destiny::STANDBY;
 use dawn_plan::{self as plan, Action, BootState, KernelBoot, Plan, PlanError, System};
 use dawn_serving::disks::{WAIT_TIME_MAX, within};
 use dawn_serving::{DiskPool, Late};
@@ -83,8 +84,10 @@ impl BootServices for Appliance {
     }
 
     fn destiny(&self, snapshot: &Snapshot, node: &str) -> Destiny {
-        let state = snapshot.attr(node, col::chain::CURRSTATE);
-        let destiny = state.as_deref().unwrap_or("standby").to_owned();
+        let Some(state) = snapshot.attr(node, col::chain::CURRSTATE) else {
+            return Destiny { destiny: STANDBY.to_owned(), ..Destiny::default() };
+        };
+        let destiny = state.to_string();
         match plan_of(self, snapshot, node) {
             Ok(Plan { action: Action::Kernel(boot), server, .. }) => Destiny {
                 destiny,

@@ -11,17 +11,21 @@ use std::net::IpAddr;
 use std::path::Path;
 
 /// What `getdestiny` answers a node.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Destiny {
     /// The state word, for instance `netboot`, `shell`, `discover`.
     pub destiny: String,
     /// Kernel below the TFTP directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,
     /// Initial RAM disk below the TFTP directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub initrd: Option<String>,
     /// Kernel command line.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub kcmdline: Option<String>,
     /// Server of the image.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub imgserver: Option<String>,
 }
 
@@ -47,16 +51,16 @@ pub struct RenderedFile {
     pub template: String,
     /// The text.
     pub text: String,
-    /// Directives and what stands in their place.
+    /// Directives and the values that replace them.
     pub values: Vec<RenderedValue>,
     /// What looks like a directive and is not known: `file:line: #WORD#`.
     pub unknown: Vec<String>,
 }
 
-/// A directive and what stands in its place.
+/// A directive and the value that replaces it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct RenderedValue {
-    /// The file it stands in.
+    /// The file that has it.
     pub file: String,
     /// The line, from 1 on.
     pub line: usize,
@@ -70,15 +74,15 @@ pub struct RenderedValue {
 
 /// What the daemon's boot services offer to commands. All calls answer from memory.
 pub trait BootServices: Send + Sync + 'static {
-    /// Whether this node would boot with this snapshot: the reason if not, in the words of the
-    /// reference (`No MAC address available for this node` …).
+    /// Whether this node would boot with this snapshot: the reason if not, in xCAT's words
+    /// (`No MAC address available for this node` …).
     fn check_plan(&self, snapshot: &Snapshot, node: &str) -> Result<(), Unready>;
     /// Where each boot decision of a node comes from, as lines for `explain`.
     fn explain(&self, snapshot: &Snapshot, node: &str) -> Vec<String>;
     /// A file that the node's installer would get, with the secrets masked; `None` for the one with the
     /// answers.
     fn rendered(&self, snapshot: &Snapshot, node: &str, file: Option<&str>) -> Result<RenderedFile, Unready>;
-    /// What a node is to do, as `getdestiny` says it.
+    /// What a node is to do, as `getdestiny` reports it: `standby` for a node without a state.
     fn destiny(&self, snapshot: &Snapshot, node: &str) -> Destiny;
     /// Leases that are held: address, MAC, node or empty, expiry text.
     fn leases(&self) -> Vec<Lease>;
@@ -129,7 +133,7 @@ pub struct Lease {
     /// `reserved` or `dynamic`.
     pub kind: String,
     /// `offered`, `bound`, `declined` (another machine has the address), or `free` (given back or run out,
-    /// and kept for this machine as long as nobody else needs it).
+    /// and kept for this machine until another one needs it).
     pub state: String,
     /// When the state ends, local time, empty for never.
     pub expires: String,

@@ -207,7 +207,7 @@ pub async fn watch_memory(limit: u64) {
 struct Trimming {
     /// The least seen, but half of the last size at least: the tables may have grown.
     least: u64,
-    /// The most seen since memory was given back last. Below it lies what the load has left behind.
+    /// The most seen since memory was given back last. Memory below it is what the load has left allocated.
     most: u64,
     /// Looks since then.
     looks: u32,

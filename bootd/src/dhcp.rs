@@ -262,7 +262,7 @@ impl<'a> Here<'a> {
 /// `servicenode.dhcpinterfaces` of this machine, else `site.dhcpinterfaces`: `eth1,eth2:noboot` for every
 /// server, or `mn|eth1,eth2;service|eth0` with the name, address or group of the server before the bar.
 pub(crate) struct Interfaces {
-    /// Name, and whether unknown machines behind it are told what to boot; `None` means all of them, and they
+    /// Name, and whether unknown machines there get a boot file; `None` means all of them, and they
     /// are.
     listed: Option<Vec<(String, bool)>>,
 }
@@ -289,7 +289,7 @@ impl Interfaces {
         Self { listed: Some(listed.collect()) }
     }
 
-    /// Whether the interface is served, and if so whether unknown machines behind it are told what to boot.
+    /// Whether the interface is served, and if so whether unknown machines there get a boot file.
     pub(crate) fn find(&self, name: Option<&str>) -> Option<bool> {
         let Some(listed) = &self.listed else { return Some(true) };
         listed.iter().find(|(known, _)| Some(known.as_str()) == name).map(|(_, boot)| *boot)

@@ -155,7 +155,7 @@ impl Files {
         }
     }
 
-    /// Names in the TFTP directory, which tell what machines a cluster has, are for this machine.
+    /// Names in the TFTP directory, which show what machines a cluster has, are for this machine.
     fn may_list(&self, path: &RequestPath, client: IpAddr) -> bool {
         let rest = path.as_str().strip_prefix(TFTPBOOT);
         let in_tftp = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));

@@ -53,7 +53,7 @@ impl Issued {
     }
 }
 
-/// The public keys of a directory by kind. They come from the private ones: a file beside them could be of
+/// The public keys of a directory by kind. They come from the private ones: a public file next to them could belong to
 /// another key.
 fn keys_of(directory: &Path) -> BTreeMap<&'static str, HostKeys> {
     let key = |kind: &&'static str| {

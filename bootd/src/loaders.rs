@@ -25,7 +25,7 @@ const SOURCES: [&str; 10] = [
     "/usr/share/syslinux",
 ];
 
-/// The signed GRUB that shim asks for beside itself by TFTP: it has the network built in.
+/// The signed GRUB that shim asks for in its own directory by TFTP: it has the network built in.
 const GRUB_OF_NETWORK: &str = "grubx64.efi";
 /// The signed GRUB of boot images, which reads disks.
 pub const GRUB_OF_IMAGES: &str = "grubx64-disk.efi";

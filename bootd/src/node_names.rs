@@ -71,7 +71,7 @@ fn folded(name: &str) -> String {
     name.trim_end_matches('.').to_ascii_lowercase()
 }
 
-/// The name as it stands in one of the domains of `site` and the networks; `None` for one outside of them.
+/// The name as it is in one of the domains of `site` and the networks; `None` for one outside of them.
 fn without_domain(snapshot: &Snapshot, name: &str) -> Option<String> {
     let name = folded(name);
     if !name.contains('.') {

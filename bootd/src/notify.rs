@@ -151,7 +151,7 @@ pub fn check(program: &Path) -> std::io::Result<()> {
     }
     Err(std::io::Error::new(
         std::io::ErrorKind::PermissionDenied,
-        "it must be an executable file of root that nobody else can write",
+        "it must be an executable file that belongs to root and that no other user can write",
     ))
 }
 
@@ -171,7 +171,7 @@ mod tests {
             |bits| std::fs::set_permissions(&program, std::fs::Permissions::from_mode(bits)).expect("chmod");
         mode(0o722);
         let error = tell(&program, "x").expect_err("anybody may write it").to_string();
-        assert!(error.contains("nobody else can write"), "{error}");
+        assert!(error.contains("no other user can write"), "{error}");
         assert!(tell(dir.path(), "x").expect_err("a directory").to_string().contains("not a regular file"));
         mode(0o700);
         // More than a pipe holds.

@@ -116,7 +116,7 @@ fn held(data: &Path, path: &Path) -> OwnerError {
     OwnerError::Held { data: data.to_owned(), holder }
 }
 
-/// Takes the directory for `dawn init`, which may also work beside a daemon: the database puts both in line,
+/// Takes the directory for `dawn init`, which may also work while a daemon runs: the database puts both in line,
 /// and the daemon follows. `None`: a daemon holds it.
 pub fn take_for_init(data: &Path) -> Result<Option<Owner>> {
     match Owner::take(data, "dawn init") {

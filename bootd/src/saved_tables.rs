@@ -56,7 +56,7 @@ fn content(path: &Path) -> io::Result<Vec<u8>> {
     let metadata = file.metadata()?;
     let own = rustix::process::geteuid().as_raw();
     if !metadata.is_file() || metadata.uid() != own || metadata.mode() & 0o022 != 0 {
-        return Err(io::Error::other("it is not a file of this user that nobody else can write"));
+        return Err(io::Error::other("it is not a file of this user, or other users can write it"));
     }
     if metadata.len() > SAVED_BYTES_MAX {
         return Err(io::Error::other("it is larger than any snapshot"));
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn hostile_files() {
-        let not_ours = "FILE: it is not a file of this user that nobody else can write";
+        let not_ours = "FILE: it is not a file of this user, or other users can write it";
         let cases: [(Harm, &str); 8] = [
             (|place| std::fs::remove_file(place.file()).unwrap(), "nothing"),
             (|place| std::fs::write(place.file(), "").unwrap(), "FILE: it is not a snapshot"),

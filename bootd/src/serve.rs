@@ -49,7 +49,7 @@ pub struct Args {
     /// Answer DHCP and TFTP on this interface only; can be repeated [default: all but loopback]
     #[arg(long, value_name = "IF")]
     pub interface: Vec<String>,
-    /// Do not tell loaders that there is no IPv6 router; without a router they then wait seconds for one at
+    /// Do not answer loaders that there is no IPv6 router; without a router they then wait seconds for one at
     /// every stage
     #[arg(long)]
     pub no_ra: bool,

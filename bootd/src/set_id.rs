@@ -25,7 +25,7 @@ pub(crate) fn reachable_trees(snapshot: &Snapshot) -> Vec<PathBuf> {
     trees
 }
 
-/// What an administrator is told, if there are such trees.
+/// The warning for an administrator, if there are such trees.
 pub(crate) fn warning(snapshot: &Snapshot) -> Option<String> {
     let trees = reachable_trees(snapshot);
     let (first, more) = (trees.first()?, trees.len() - 1);

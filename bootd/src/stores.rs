@@ -48,7 +48,7 @@ struct Known {
 #[derive(Debug)]
 struct Place {
     kind: Kind,
-    /// As the table names it, on this machine; a component with `$` stands for any name.
+    /// As the table names it, on this machine; a component with `$` matches any name.
     path: PathBuf,
     /// It holds other things too (an installdir itself, say): only folders named as nodes are stores.
     shared: bool,
@@ -117,7 +117,7 @@ fn patterns(snapshot: &Snapshot) -> Vec<(Kind, PathBuf)> {
     stores.chain(trees).map(|(kind, path)| (kind, local_path(snapshot, &path))).collect()
 }
 
-/// The places that patterns stand for, links followed; and whether every disk has answered.
+/// The places that match the patterns, links followed; and whether every disk has answered.
 fn places(snapshot: &Snapshot, patterns: &[(Kind, PathBuf)]) -> (Vec<Place>, bool) {
     let roots = [local_path(snapshot, "/install"), local_path(snapshot, "/tftpboot")];
     let mut whole = true;

@@ -29,7 +29,7 @@ pub struct StartError {
     pub service: &'static str,
     reason: String,
     in_use: bool,
-    /// Who has the ports, as far as it can be told.
+    /// Who has the ports, as far as it is known.
     holders: Vec<String>,
 }
 

@@ -92,7 +92,7 @@ fn keep_inherited(snapshot: &Snapshot, next: &Snapshot, rows: &[RowChange]) -> D
     Ok(())
 }
 
-/// Refuses to change what a variable in a directory of `litetree` or `statelite` stands for: a directory of
+/// Refuses to change the value of a variable in a directory of `litetree` or `statelite`: a directory of
 /// other nodes could be what comes of it. What an image says of itself is the administrators' own.
 fn keep_directories(snapshot: &Snapshot, next: &Snapshot, rows: &[RowChange]) -> Done {
     let locations = [col::litetree::DIRECTORY, col::statelite::STATEMNT];

@@ -88,7 +88,7 @@ pub(crate) struct Draft<'a> {
     touched: BTreeMap<TableId, TableData>,
     next_row: BTreeMap<TableId, RowId>,
     effects: Vec<Effect>,
-    /// Rows that are gone and whose key nobody has taken since: where their effect stands.
+    /// Rows that are gone and whose key no later row has taken: where their effect is.
     gone: HashMap<(TableId, Vec<Text>), usize>,
     interner: Interner,
 }
@@ -238,7 +238,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// The row may stand in the table: required cells are there, its key is its own.
+    /// The row is allowed in the table: required cells are there, its key is its own.
     fn admit(&mut self, table: TableId, row: RowId, after: &Row) -> Result<(), EditError> {
         let missing = table.info().cols().find(|c| c.info().required && after.cell(*c).is_none());
         if let Some(col) = missing {

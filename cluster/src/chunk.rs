@@ -20,7 +20,7 @@ struct Spine<K, V> {
     chunks: Vec<Arc<Chunk<K, V>>>,
 }
 
-/// See the module's text.
+/// A sorted map whose copies share all chunks that no change has touched.
 #[derive(Debug)]
 pub(crate) struct ChunkMap<K, V> {
     spine: Arc<Spine<K, V>>,

@@ -56,7 +56,7 @@ impl LocalNetwork {
 
 /// The group of the management node, which is right to have its address.
 pub const MANAGEMENT_GROUP: &str = "__mgmtnode";
-/// Stands for the address of the server that faces a node.
+/// Means the address of the server that faces a node.
 pub const XCATMASTER: &str = "<xcatmaster>";
 
 /// Default `site` rows whose value does not depend on the machine.

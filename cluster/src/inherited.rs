@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
-/// A kind of address, and the column it stands in.
+/// A kind of address, and the column that holds it.
 pub(crate) trait Address: Ord + Clone + ToString + 'static {
     /// The column.
     fn col() -> Col;
@@ -66,7 +66,7 @@ impl Address for Guid {
 /// Whose addresses of one kind a change may have changed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Touched {
-    /// These nodes', maybe nobody's.
+    /// These nodes', maybe of no node at all.
     Nodes(BTreeSet<Text>),
     /// Everybody's.
     All,
@@ -164,7 +164,7 @@ impl Snapshot {
         K::slot(&self.inherited).get_or_init(|| index_of(self))
     }
 
-    /// The node has an address of this kind that does not stand in its own row as it is.
+    /// The node has an address of this kind that its own row does not hold as it is.
     fn inherits<K: Address>(&self, node: &str) -> bool {
         let own = |row: &Row| row.get(K::col()).is_some_and(|text| !is_template(text));
         !self.addresses::<K>(node).is_empty() && !self.own_rows(K::col().table, node).any(own)

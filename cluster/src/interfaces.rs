@@ -68,7 +68,7 @@ impl Snapshot {
     }
 }
 
-/// `name:ip,-suffix:ip`; a name that begins with `-` is put behind the node's.
+/// `name:ip,-suffix:ip`; a name that begins with `-` is appended to the node's.
 fn other_interfaces(text: &str, node: &str) -> Vec<NamedAddress> {
     let one = |part: &str| {
         let (name, ip) = part.split_once(':')?;

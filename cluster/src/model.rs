@@ -123,7 +123,7 @@ pub struct Published {
     pub snapshot: Arc<Snapshot>,
 }
 
-/// See the module's text.
+/// The store, the newest snapshot, and the lock that writers queue for.
 pub struct Model {
     published: ArcSwap<Snapshot>,
     writer: Mutex<Writer>,
@@ -470,7 +470,7 @@ impl Model {
         self.committed.notify_all();
     }
 
-    /// The transaction is lost: back to what is published; everyone in it is told.
+    /// The transaction is lost: back to what is published; every change in it fails.
     fn fail_group(&self, writer: &mut Writer, error: &StoreError) {
         writer.store.rollback();
         writer.staged.clear();

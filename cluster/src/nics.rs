@@ -27,7 +27,7 @@ pub fn nic_entries(column: &str) -> Vec<(&str, &str)> {
     column.split(',').filter_map(|entry| entry.trim().split_once('!')).collect()
 }
 
-/// A value of an entry for a node; templates stand in single entries, not around the column.
+/// A value of an entry for a node; a template is one entry, never the whole column.
 pub(crate) fn expand_entry(value: &str, node: &str) -> String {
     template::expand(value, node).map_or_else(|_| String::new(), |v| v.into_owned())
 }

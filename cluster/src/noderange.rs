@@ -152,7 +152,7 @@ impl<'a> Noderange<'a> {
         }
     }
 
-    /// Names that are neither node nor group stand for themselves.
+    /// Names that are neither node nor group are kept as they are.
     pub fn unverified(self) -> Self {
         Self { verify: false, ..self }
     }

@@ -30,7 +30,7 @@ pub enum Source {
 pub struct Resolved {
     /// The value after template expansion, never empty.
     pub value: Text,
-    /// Whose row it stands in.
+    /// Whose row holds it.
     pub source: Source,
 }
 
@@ -52,7 +52,7 @@ impl Snapshot {
         self.resolve_one(node, col).map(|found| found.value)
     }
 
-    /// Like [`attr`](Self::attr), and says whose row the value stands in (`nodels -b`).
+    /// Like [`attr`](Self::attr), and says whose row holds the value (`nodels -b`).
     pub fn attr_with_source(&self, node: &str, col: impl AsCol) -> Option<Resolved> {
         self.resolve_one(node, col.as_col()?)
     }

@@ -58,7 +58,7 @@ fn add_cell(change: &mut RowChange, col: Col, value: Option<&Text>) {
     }
 }
 
-/// The rows with those at `last` behind the others; rows of which nothing is left are left out.
+/// The rows, those at `last` after the others; empty rows are left out.
 fn with_last(rows: Vec<RowChange>, last: &[usize]) -> Vec<RowChange> {
     let mut rows: Vec<Option<RowChange>> = rows.into_iter().map(Some).collect();
     let moved: Vec<RowChange> = last.iter().filter_map(|at| rows.get_mut(*at)?.take()).collect();

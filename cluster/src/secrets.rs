@@ -36,7 +36,7 @@ const COLUMNS: &[&str] = &[
 /// Written instead of a secret.
 pub const MASK: &str = "xxxxxxxx";
 
-/// Whether what a name stands for may be shown. Of several meanings of a name the greatest counts.
+/// Whether the value of a name may be shown. Of several meanings of a name the greatest counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sensitivity {
     /// It is not declared.

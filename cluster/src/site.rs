@@ -45,7 +45,7 @@ pub(crate) enum Kind {
 /// A key of the table `site` that xCAT or Dawn knows.
 #[derive(Clone, Copy, Debug)]
 pub struct SiteKey {
-    /// The key, as it stands in `site.key`.
+    /// The key, as `site.key` has it.
     pub name: &'static str,
     /// What it is for, in one line.
     pub text: &'static str,

@@ -43,7 +43,7 @@ pub(crate) static KNOWN: LazyLock<Known> = LazyLock::new(|| Known {
     hidden: Col::known("nodelist.hidden"),
 });
 
-/// See the module's text.
+/// The state of the database after one change, immutable.
 #[derive(Debug)]
 pub struct Snapshot {
     pub(crate) seq: u64,

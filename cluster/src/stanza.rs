@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 /// Objects of one file at most.
 pub const OBJECTS_MAX: usize = 1_000_000;
 
-/// An object as it stands in the file, attributes in order, later ones replacing earlier ones.
+/// An object as the file has it, attributes in order, later ones replacing earlier ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stanza {
     /// Name.
@@ -111,7 +111,7 @@ fn read_value(value: &str) -> Cow<'_, str> {
     value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value).into()
 }
 
-/// The text that the escapes stand for; `None` if there are others than ours, which then are not escapes.
+/// The text that the escapes mean; `None` if there are others than ours, which then are not escapes.
 fn unescaped(text: &str) -> Option<String> {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text.chars();

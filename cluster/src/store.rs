@@ -170,7 +170,7 @@ pub(crate) struct Loaded {
     pub tables: Vec<Vec<Row>>,
 }
 
-/// See the module's text. All calls block.
+/// A database that keeps the tables. All calls block.
 pub(crate) trait Store: Send {
     /// What kind of database, for people: `SQLite`, `Pg`, `mysql`.
     fn engine(&self) -> &'static str;
@@ -351,7 +351,7 @@ pub fn set_up_server(
     }
 }
 
-/// A name that can stand in SQL as it is.
+/// A name that can be written to SQL as it is.
 fn plain_name(name: &str) -> Result<&str, StoreError> {
     let plain =
         !name.is_empty() && name.len() <= 63 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');

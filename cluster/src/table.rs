@@ -42,7 +42,7 @@ pub(crate) struct Derived {
     pub(crate) ranges: OnceLock<Vec<(AddressRange, Text)>>,
 }
 
-/// See the module's text.
+/// The rows of one table and their indexes.
 #[derive(Debug)]
 pub(crate) struct TableData {
     pub(crate) id: TableId,
@@ -201,7 +201,7 @@ impl TableData {
         self.hits(index, hash).find(|(_, found)| same(found))
     }
 
-    /// Rows that may be known by this alias (see the module's text); the caller compares the cell itself.
+    /// Rows that may be known by this alias, by its hash; the caller compares the cell itself.
     pub(crate) fn rows_by_alias<'a>(
         &'a self,
         alias: &str,

@@ -242,7 +242,7 @@ mod tests {
         }
     }
 
-    /// The caller's own text is nobody else's business; the machines that are used for its nodes are.
+    /// The caller's own text concerns no other machine; the machines that are used for its nodes are.
     #[test]
     fn whose_rows_count() {
         let rows: [(&str, &[(&str, &str)]); 8] = [

@@ -34,7 +34,7 @@ pub enum NotNow {
     Refused(#[from] EditError),
 }
 
-/// The edits of the node's own tables; its [`record`] comes beside them. `deployment` is the MAC of the
+/// The edits of the node's own tables; its [`record`] is separate. `deployment` is the MAC of the
 /// interface that the machine asks over.
 ///
 /// # Errors
@@ -276,7 +276,7 @@ pub fn record(machine: &Machine, node: &str, method: &str, time: &str) -> Result
     Edit::set("discoverydata", &[("uuid", key(machine).as_str())], &values)
 }
 
-/// The UUID, or what stands in for one.
+/// The UUID, or the key that replaces a missing one.
 pub fn key(machine: &Machine) -> String {
     let mac = machine.macs().next().map(|mac| mac.to_string().replace(':', "")).unwrap_or_default();
     match cut(&machine.uuid) {

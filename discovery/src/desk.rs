@@ -29,7 +29,7 @@ struct Held {
     until: Duration,
 }
 
-/// See the module's text.
+/// Assigns nodes to machines, and holds each node until the tables name its machine.
 #[derive(Clone, Debug, Default)]
 pub struct Desk {
     held: HashMap<Text, Held>,

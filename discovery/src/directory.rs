@@ -46,7 +46,7 @@ const COLUMNS: [Col; 9] = [
 
 type Holders<K> = HashMap<K, BTreeSet<Text>>;
 
-/// See the module's text.
+/// Nodes by port, serial number, UUID and address, from one snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Directory {
     /// By the switch's name in small letters; by node and port.

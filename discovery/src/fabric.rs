@@ -44,7 +44,7 @@ struct Known {
     read_at: Duration,
 }
 
-/// See the module's text.
+/// The forwarding tables of all switches that have answered.
 #[derive(Clone, Debug)]
 pub struct Fabric {
     /// By name in small letters.

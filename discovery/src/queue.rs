@@ -24,7 +24,7 @@ pub struct Waiting {
     pub last: Duration,
 }
 
-/// See the module's text.
+/// The machines that wait for a person.
 #[derive(Clone, Debug)]
 pub struct Queue {
     waiting: Vec<Waiting>,

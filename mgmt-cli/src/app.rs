@@ -5,8 +5,7 @@ use crate::registry::registry;
 use crate::requests::request_for;
 use crate::terminal::{hidden_line, print, print_error, stop_on_signals};
 use crate::{console, init, local, serve};
-use clap::{Args, FromArgMatches};
-use dawn_bootd::command::parse::version_line;
+use dawn_bootd::command::parse::{Parsed, parse, version_line};
 use dawn_bootd::command::{Entry, Kind, NO_NODES, PROGRESS, PasswordPrompt, Registry, VERSION};
 use dawn_cluster::utf8;
 use dawn_xcatd::client;
@@ -15,6 +14,10 @@ use std::os::fd::AsFd;
 
 /// Bytes of piped text a client forwards.
 const STDIN_BYTES_MAX: u64 = 64 << 20;
+/// What an error begins with.
+const ERROR: &str = "Error: ";
+/// Exit code of `dawn serve` for words that are wrong.
+const WRONG_WORDS: i32 = 2;
 /// Exit code of `tabrestore` for a file whose lines are wrong.
 const BAD_TEXT: i32 = 4;
 
@@ -39,8 +42,8 @@ pub fn run(environment: &Environment) -> i32 {
 
 fn run_named(word: &str, rest: &[String], environment: &Environment, registry: Registry) -> i32 {
     match word {
-        "serve" => with_args::<serve::Args>("serve", rest, |args| serve::run(&args, environment, registry)),
-        "init" => with_args::<init::Args>("init", rest, |args| init::run(args, environment)),
+        "serve" => run_serve(rest, environment, registry),
+        "init" => init::LOCAL.run(rest, environment, &registry),
         _ => match registry.find(word) {
             Some(entry) => run_entry(entry, rest, environment, &registry),
             None => {
@@ -51,18 +54,22 @@ fn run_named(word: &str, rest: &[String], environment: &Environment, registry: R
     }
 }
 
-fn with_args<A: Args + FromArgMatches>(
-    name: &'static str,
-    words: &[String],
-    run: impl FnOnce(A) -> i32,
-) -> i32 {
-    let command = A::augment_args(clap::Command::new(name).bin_name(format!("dawn {name}")));
-    let words = std::iter::once(name).chain(words.iter().map(String::as_str));
-    match command.try_get_matches_from(words).and_then(|matches| A::from_arg_matches(&matches)) {
-        Ok(args) => run(args),
-        Err(error) => {
-            let _ = error.print();
-            error.exit_code()
+/// The daemon: it says what it does in its log, and has no results.
+fn run_serve(words: &[String], environment: &Environment, registry: Registry) -> i32 {
+    match parse::<serve::Args>(serve::clap(), words) {
+        Parsed::Args { args, .. } => serve::run(&args, environment, registry),
+        Parsed::Help(text) => {
+            print(&text);
+            0
+        }
+        Parsed::Version => {
+            print(&format!("{VERSION}\n"));
+            0
+        }
+        Parsed::Wrong { reason, usage } => {
+            print_error(&reason.unwrap_or_else(|| "--data is missing".to_owned()));
+            print(&usage);
+            WRONG_WORDS
         }
     }
 }
@@ -137,14 +144,19 @@ fn run_entry(entry: &Entry, words: &[String], environment: &Environment, registr
 
 /// Text of the file that the last word names, or the exit code of xCAT's client.
 fn file_text(entry: &Entry, words: &[String], environment: &Environment) -> Result<String, i32> {
+    // xCAT's client prints these errors among the results, which are only JSON if they are asked for so.
     let said = |line: &str, code: i32| {
-        print(&format!("{line}\n"));
+        if asks_json(words) {
+            print_error(line.trim_start_matches(ERROR))
+        } else {
+            print(&format!("{line}\n"))
+        }
         code
     };
     let file = words.iter().rev().find(|word| !word.starts_with('-'));
     let file = file.ok_or_else(|| said(&(entry.clap)().render_usage().to_string(), 2))?;
     let bytes = std::fs::read(environment.directory.join(file));
-    let bytes = bytes.map_err(|_| said(&format!("Error: Unable to open {file} for reading."), 3))?;
+    let bytes = bytes.map_err(|_| said(&format!("{ERROR}Unable to open {file} for reading."), 3))?;
     utf8::text(bytes, file).map_err(|error| refused(&error.to_string(), BAD_TEXT))
 }
 
@@ -153,10 +165,10 @@ fn refused(error: &str, code: i32) -> i32 {
     code
 }
 
-/// `-V` after the noderange, or anywhere for a command without one. xCAT's client of the object
-/// commands does not say who speaks.
+/// Whether lines begin with their source: `-V` after the noderange, or anywhere for a command without one.
+/// xCAT's client of the object commands does not name it, and a list in JSON has no room for it.
 fn is_verbose(entry: &Entry, words: &[String]) -> bool {
-    if entry.names_objects {
+    if entry.names_objects || asks_json(words) {
         return false;
     }
     let skip = match entry.kind {
@@ -165,6 +177,11 @@ fn is_verbose(entry: &Entry, words: &[String]) -> bool {
     };
     let mut words = words.iter().skip(skip).take_while(|word| *word != "--");
     words.any(|word| word == "-V" || word == "--verbose")
+}
+
+/// Whether results are asked for as JSON.
+fn asks_json(words: &[String]) -> bool {
+    words.iter().take_while(|word| *word != "--").any(|word| word == "--json")
 }
 
 fn is_asked(prompt: &PasswordPrompt, words: &[String]) -> bool {

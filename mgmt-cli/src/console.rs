@@ -165,7 +165,7 @@ enum Typed {
     Line,
 }
 
-/// Tells keys for this program from those for the machine.
+/// Separates keys for this program from those for the machine.
 #[derive(Debug, Default)]
 struct Keys {
     typed: Typed,

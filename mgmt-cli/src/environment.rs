@@ -16,6 +16,8 @@ pub struct Environment {
     pub directory: PathBuf,
     /// This executable.
     pub executable: PathBuf,
+    /// The text of standard input, in tests; the process reads its own.
+    pub piped: Option<String>,
 }
 
 impl Environment {

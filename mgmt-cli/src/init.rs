@@ -2,10 +2,13 @@
 //! scripts.
 
 use crate::environment::Environment;
+use crate::local::{Local, LocalCommand};
 use crate::{policy_repair, post_scripts, ssh_keys};
 use anyhow::{Context, Result, bail};
 use dawn_bootd::address::host_name;
 use dawn_bootd::certificates::{client_certificate, server_certificate};
+use dawn_bootd::command::Registry;
+use dawn_bootd::output::{Deed, Done, Out, Stop};
 use dawn_bootd::{database, owner};
 use dawn_cluster::{Change, Edit, Installation, LocalNetwork, Model, Snapshot};
 use dawn_commands::local_networks;
@@ -37,50 +40,57 @@ pub struct Args {
     pub client: Option<String>,
 }
 
-/// Sets up; the exit code.
-pub fn run(args: Args, environment: &Environment) -> i32 {
-    let done = match &args.client {
-        Some(user) => client(&environment.directory.join(&args.data), user),
-        None => set_up(&args, environment),
-    };
-    match done {
-        Ok(()) => 0,
-        Err(error) => {
-            eprintln!("Error: {error:#}");
-            1
-        }
+/// The command. It is not one of [`crate::local::LOCAL`]: it has no link, and runs before there is a daemon.
+pub(crate) static LOCAL: Local = Local::of::<Args>();
+
+impl LocalCommand for Args {
+    const NAME: &'static str = "init";
+    const USAGE_NAME: &'static str = "dawn init";
+
+    fn run(self, environment: &Environment, _: &Registry, out: &mut Out<'_>) -> Done {
+        let done = match &self.client {
+            Some(user) => client(&environment.directory.join(&self.data), user, out),
+            None => set_up(&self, environment, out),
+        };
+        done.map_err(|error| Stop::unavailable(format!("{error:#}")))
     }
 }
 
-fn set_up(args: &Args, environment: &Environment) -> Result<()> {
+fn set_up(args: &Args, environment: &Environment, out: &mut Out<'_>) -> Result<()> {
     check_domain(args.domain.as_deref())?;
     let data = directories(&environment.directory.join(&args.data))?;
     let _owner = owner::take_for_init(&data)?;
     let host = host_name();
-    certificates(&data, &host, args.master, environment)?;
+    certificates(&data, &host, args.master, environment, out)?;
     let addresses =
         dawn_bootd::address::of_this_machine().context("cannot list the addresses of this machine")?;
-    let snapshot = tables(&data, &host, args, &addresses, environment)?;
+    let snapshot = tables(&data, &host, args, &addresses, environment, out)?;
     let installdir =
         snapshot.site("installdir").map_or_else(|| data.join("install"), |dir| PathBuf::from(&*dir));
     let ca = Authority::new(&data).ca_certificate();
-    ssh_keys::ensure(&data, &environment.home(), &installdir, &ca)?.iter().for_each(|line| say(line));
-    loaders(&data)?;
+    for line in ssh_keys::ensure(&data, &environment.home(), &installdir, &ca)? {
+        out.notice(line)?;
+    }
+    loaders(&data, out)?;
     let scripts = post_scripts::install(&installdir)?;
     if !scripts.is_empty() {
-        say(&format!("wrote post scripts: {}", scripts.join(", ")));
+        let line = format!("wrote post scripts: {}", scripts.join(", "));
+        let place = installdir.join("postscripts").display().to_string();
+        out.report(&Deed::new("wrote", "post scripts", place).with("names", scripts).line(line))?;
     }
     for problem in dawn_bootd::dhcp::problems(&snapshot, &addresses) {
-        eprintln!("Warning: {problem}");
+        out.warning(problem)?;
     }
     if snapshot.rows("litefile").next().is_none() {
-        say(
+        out.notice(
             "`genimage` writes default rows of litefile for a statelite image that has none (docs/statelite.md)",
-        );
+        )?;
     }
     let interface = interface_of_master(&snapshot, &addresses);
     let interface = interface.map(|name| format!(" --interface {name}")).unwrap_or_default();
-    say(&format!("{} is ready; start the services with: dawn serve --data {0}{interface}", data.display()));
+    let place = data.display().to_string();
+    let line = format!("{place} is ready; start the services with: dawn serve --data {place}{interface}");
+    out.report(&Deed::new("ready", "data directory", place).line(line))?;
     Ok(())
 }
 
@@ -92,8 +102,10 @@ fn interface_of_master(snapshot: &Snapshot, addresses: &LocalAddresses) -> Optio
 }
 
 /// A certificate for another user; what it may do is for the policy to say.
-fn client(data: &Path, user: &str) -> Result<()> {
-    client_certificate(data, user)?.iter().for_each(|line| say(line));
+fn client(data: &Path, user: &str, out: &mut Out<'_>) -> Result<()> {
+    for line in client_certificate(data, user)? {
+        out.notice(line)?;
+    }
     Ok(())
 }
 
@@ -126,31 +138,41 @@ fn directories(data: &Path) -> Result<PathBuf> {
     data.canonicalize().with_context(|| format!("cannot find {}", data.display()))
 }
 
-fn certificates(data: &Path, host: &str, master: Option<IpAddr>, environment: &Environment) -> Result<()> {
+fn certificates(
+    data: &Path,
+    host: &str,
+    master: Option<IpAddr>,
+    environment: &Environment,
+    out: &mut Out<'_>,
+) -> Result<()> {
     if server_certificate(data, host, master)? {
-        say("made a private certificate authority and the server certificate");
+        let line = "made a private certificate authority and the server certificate";
+        out.report(&Deed::new("made", "server certificate", host).line(line))?;
     }
     let authority = Authority::new(data);
     let home = environment.home().join(".xcat");
     let user = environment.user();
-    warn_of_other_cluster(&authority, &home);
+    warn_of_other_cluster(&authority, &home, out)?;
     if authority.ensure_client(&home, &user).context("cannot make the client certificate")? {
-        say(&format!("made a client certificate for {user} in {}", home.display()));
+        let place = home.display().to_string();
+        let line = format!("made a client certificate for {user} in {place}");
+        out.report(&Deed::new("made", "client certificate", user).with("directory", place).line(line))?;
     }
     Ok(())
 }
 
 /// One user has one certificate: that of the data directory that was initialised last.
-fn warn_of_other_cluster(authority: &Authority, home: &Path) {
+fn warn_of_other_cluster(authority: &Authority, home: &Path, out: &mut Out<'_>) -> Result<()> {
     let read = |path: PathBuf| std::fs::read(path).ok();
     let (present, ours) = (read(home.join("ca.pem")), read(authority.ca_certificate()));
     if present.is_some() && present != ours {
-        eprintln!(
-            "Warning: the certificate in {} is of another authority (another data directory, or the one before \
+        out.warning(format!(
+            "the certificate in {} is of another authority (another data directory, or the one before \
              xcatconfig -f) and is replaced. To command another data directory again, run dawn init on it.",
             home.display()
-        );
+        ))?;
     }
+    Ok(())
 }
 
 fn tables(
@@ -159,29 +181,36 @@ fn tables(
     args: &Args,
     addresses: &LocalAddresses,
     environment: &Environment,
+    out: &mut Out<'_>,
 ) -> Result<std::sync::Arc<Snapshot>> {
     let model = database::open(data, environment.variable("XCATCFG"))?;
     let edits = default_edits(&model.snapshot(), data, host, args)?;
     if !edits.is_empty() {
         let count = edits.len();
         model.apply(Change::new("root", "dawn init", edits)).context("cannot write the default rows")?;
-        say(&format!("wrote {count} default rows"));
+        let line = format!("wrote {count} default rows");
+        out.report(&Deed::new("wrote", "default rows", "tables").with("count", count).line(line))?;
     }
     let short = host.split('.').next().unwrap_or(host);
     let (repair, lines) =
         policy_repair::edits(&model.snapshot(), short).context("cannot repair the policy table")?;
     if !repair.is_empty() {
         model.apply(Change::new("root", "dawn init", repair)).context("cannot repair the policy table")?;
-        lines.iter().for_each(|line| say(line));
+        lines.into_iter().try_for_each(|line| out.notice(line))?;
     }
-    boot_network(&model, addresses, &local_networks::read()?)?;
-    say_choices(&model.snapshot(), args);
+    boot_network(&model, addresses, &local_networks::read()?, out)?;
+    say_choices(&model.snapshot(), args, out)?;
     Ok(model.snapshot())
 }
 
 /// Puts the network of `site.master` into the table: DHCP answers on networks of the table only, and the
 /// machine's other networks may have a DHCP server of their own. `makenetworks` takes those, too.
-fn boot_network(model: &Model, addresses: &LocalAddresses, connected: &[LocalNetwork]) -> Result<()> {
+fn boot_network(
+    model: &Model,
+    addresses: &LocalAddresses,
+    connected: &[LocalNetwork],
+    out: &mut Out<'_>,
+) -> Result<()> {
     let snapshot = model.snapshot();
     let Some(interface) = interface_of_master(&snapshot, addresses) else { return Ok(()) };
     let master = snapshot.site("master").and_then(|text| text.parse::<Ipv4Addr>().ok());
@@ -194,23 +223,26 @@ fn boot_network(model: &Model, addresses: &LocalAddresses, connected: &[LocalNet
     let (edits, _) = snapshot.network_rows(std::slice::from_ref(network))?;
     if !edits.is_empty() {
         model.apply(Change::new("root", "dawn init", edits)).context("cannot write the boot network")?;
-        say(&format!("put the network {} ({interface}) into the table networks", network.name()));
+        let line = format!("put the network {} ({interface}) into the table networks", network.name());
+        let deed = Deed::new("created", "network", network.name()).with("interface", interface);
+        out.report(&deed.line(line))?;
     }
     Ok(())
 }
 
 /// Warnings: what the command line did not ask for and the administrator must know.
-fn say_choices(snapshot: &Snapshot, args: &Args) {
+fn say_choices(snapshot: &Snapshot, args: &Args, out: &mut Out<'_>) -> Result<()> {
     for (key, given, otherwise) in [
-        ("master", args.master.is_some(), "each node is told the address on which this machine answers it"),
+        ("master", args.master.is_some(), "each node gets the address on which this machine answers it"),
         ("domain", args.domain.is_some(), "nodes have no domain"),
     ] {
         match snapshot.site(key) {
             _ if given => {}
-            Some(value) => say(&format!("site.{key} stays {value}; change it with --{key}")),
-            None => say(&format!("site.{key} is not set, so {otherwise}; set it with --{key}")),
+            Some(value) => out.notice(format!("site.{key} stays {value}; change it with --{key}"))?,
+            None => out.notice(format!("site.{key} is not set, so {otherwise}; set it with --{key}"))?,
         }
     }
+    Ok(())
 }
 
 /// Default rows that are missing. What the arguments say replaces what is there: it was asked for.
@@ -235,38 +267,36 @@ fn default_edits(snapshot: &Snapshot, data: &Path, host: &str, args: &Args) -> R
     Ok(edits)
 }
 
-fn loaders(data: &Path) -> Result<()> {
+fn loaders(data: &Path, out: &mut Out<'_>) -> Result<()> {
     let tftpdir = data.join("tftpboot");
     let installed = dawn_bootd::loaders::install(&tftpdir)
         .with_context(|| format!("cannot copy boot loaders to {}", tftpdir.display()))?;
     if !installed.copied.is_empty() {
-        say(&format!("copied boot loaders: {}", installed.copied.join(", ")));
+        let line = format!("copied boot loaders: {}", installed.copied.join(", "));
+        let place = tftpdir.display().to_string();
+        out.report(&Deed::new("copied", "boot loaders", place).with("names", installed.copied).line(line))?;
     }
     if !installed.optional.is_empty() {
-        say(&format!(
+        out.notice(format!(
             "not on this machine, and needed for other ways to boot only (docs/dhcp.md): {}",
             installed.optional.join(", ")
-        ));
+        ))?;
     }
     if !installed.missing.is_empty() {
-        eprintln!(
-            "Warning: no {} on this machine, so nodes with that firmware cannot boot. \
+        out.warning(format!(
+            "no {} on this machine, so nodes with that firmware cannot boot. \
              Install the package `ipxe` and run dawn init again, or put the file into {}.",
             installed.missing.join(" and no "),
             tftpdir.display()
-        );
+        ))?;
     }
     Ok(())
-}
-
-fn say(line: &str) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::terminal::Terminal;
 
     #[test]
     fn the_network_of_master_is_in_the_table() {
@@ -281,12 +311,14 @@ mod tests {
         };
         let connected = [network([10, 9, 0, 0], "eth0"), network([10, 1, 0, 0], "eth1")];
         let count = || model.snapshot().rows("networks").count();
-        boot_network(&model, &addresses, &connected).expect("without a master");
+        let mut terminal = Terminal::default();
+        let mut out = Out::new(&mut terminal);
+        boot_network(&model, &addresses, &connected, &mut out).expect("without a master");
         assert_eq!(count(), 0);
         let site = vec![Edit::set_site("master", "10.1.0.1").expect("an edit")];
         model.apply(Change::new("root", "test", site)).expect("applied");
-        boot_network(&model, &addresses, &connected).expect("a network");
-        boot_network(&model, &addresses, &connected).expect("again");
+        boot_network(&model, &addresses, &connected, &mut out).expect("a network");
+        boot_network(&model, &addresses, &connected, &mut out).expect("again");
         assert_eq!(count(), 1);
         let snapshot = model.snapshot();
         let row = snapshot.rows("networks").next().expect("a row");
@@ -300,14 +332,14 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let directory = tempfile::tempdir().expect("a directory");
         let data = directory.path();
-        let error = client(data, "alice").expect_err("there is no authority").to_string();
+        let error = client_certificate(data, "alice").expect_err("there is no authority").to_string();
         assert!(error.contains("run dawn init"), "{error}");
         Authority::new(data).ensure_server("mn1", &["mn1".into()], &[]).expect("an authority");
         for name in ["", "../root", "-x", "a b", "a/b"] {
-            assert!(client(data, name).is_err(), "{name}");
+            assert!(client_certificate(data, name).is_err(), "{name}");
         }
-        client(data, "alice").expect("a certificate");
-        client(data, "alice").expect("again");
+        client_certificate(data, "alice").expect("a certificate");
+        client_certificate(data, "alice").expect("again");
         let mode = |name: &str| std::fs::metadata(data.join(name)).expect(name).permissions().mode() & 0o777;
         assert_eq!((mode("clients"), mode("clients/alice/client-cred.pem")), (0o700, 0o600));
     }

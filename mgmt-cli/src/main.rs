@@ -13,6 +13,7 @@ fn main() -> ExitCode {
             .collect(),
         directory: std::env::current_dir().unwrap_or_default(),
         executable: std::env::current_exe().unwrap_or_default(),
+        piped: None,
     };
     let code = app::run(&environment);
     ExitCode::from(u8::try_from(code & 0xff).unwrap_or(1))

@@ -3,7 +3,6 @@
 use crate::areas::AREAS;
 use crate::local::LOCAL;
 use crate::{init, serve};
-use clap::Args;
 use dawn_bootd::command::Registry;
 use dawn_bootd::requests::REQUESTS;
 use dawn_commands::{COMMANDS, PROGRAMS};
@@ -24,6 +23,6 @@ fn program() -> clap::Command {
         .about(ABOUT)
         .disable_help_subcommand(true)
         .term_width(100)
-        .subcommand(serve::Args::augment_args(clap::Command::new("serve")))
-        .subcommand(init::Args::augment_args(clap::Command::new("init")))
+        .subcommand(serve::clap())
+        .subcommand((init::LOCAL.entry.clap)())
 }

@@ -1,6 +1,7 @@
 //! A daemon without sockets for command tests: words in, what the client would print out.
 
 use crate::environment::Environment;
+use crate::local;
 use crate::registry::registry;
 use crate::requests::request_for;
 use dawn_bootd::answers;
@@ -10,10 +11,12 @@ use dawn_bootd::daemon::{Daemon, Settings};
 use dawn_bootd::dhcp::{self, Answers};
 use dawn_bootd::discovery::Discovery;
 use dawn_bootd::loaders::Missing;
+use dawn_bootd::output::Out;
 use dawn_bootd::watch::Watcher;
 use dawn_cluster::{Change, Edit, Model, Snapshot, col};
 use dawn_events::{Event, WaveReport};
 use dawn_hardware::console::Hub;
+use dawn_plan::destiny::STANDBY;
 use dawn_plan::{LocalAddresses, PackedRoots, Ports, Surroundings};
 use dawn_xcatd::dispatch::handle;
 use dawn_xcatd::node_status::NodeReport;
@@ -136,9 +139,22 @@ impl Bed {
     ) -> String {
         let mut words = words(line);
         let name = words.remove(0);
+        let directory = self.directory.path();
+        // A command in the process of its caller finds no daemon.
+        let variables = [("XCATHOST", "127.0.0.1:1".to_owned()), ("HOME", directory.display().to_string())];
+        let environment = Environment {
+            directory: directory.to_owned(),
+            variables: variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            piped: stdin.map(str::to_owned),
+            ..Environment::default()
+        };
+        if let Some(local) = local::find(&name) {
+            let mut responses: Vec<Response> = Vec::new();
+            let words = local.entry.in_full(&words);
+            local.run_into(&words, &environment, &self.registry, &mut Out::new(&mut responses));
+            return show(&responses);
+        }
         let entry = self.registry.find_request(&name).expect("a command");
-        let environment =
-            Environment { directory: self.directory.path().to_owned(), ..Environment::default() };
         let mut request = request_for(entry, &words, &environment);
         request.stdin = stdin.map(str::to_owned);
         self.send(request, user, ip)
@@ -247,7 +263,7 @@ impl BootServices for NoBoot {
 
     fn destiny(&self, snapshot: &Snapshot, node: &str) -> Destiny {
         let state = snapshot.attr(node, col::chain::CURRSTATE);
-        Destiny { destiny: state.as_deref().unwrap_or("standby").to_owned(), ..Destiny::default() }
+        Destiny { destiny: state.as_deref().unwrap_or(STANDBY).to_owned(), ..Destiny::default() }
     }
 
     fn leases(&self) -> Vec<Lease> {

@@ -24,7 +24,7 @@ impl Budget {
 /// Shared between a job and the run that waits for it.
 pub(crate) type Shared = Arc<Mutex<Kept>>;
 
-/// See the module's text.
+/// The output of one job.
 pub(crate) struct Output {
     out: Lines,
     err: Lines,

@@ -65,7 +65,7 @@ pub enum LocationError {
     #[error("'{0}' is not of the form server:/directory or /directory")]
     NoPath(String),
     /// What a variable stands for is not one name.
-    #[error("'{0}': what {1} stands for has a '/' or is '.', and a variable stands for one name")]
+    #[error("'{0}': the value of {1} has a '/' or is '.', and a variable must be one name")]
     NoName(String, String),
     /// A blank or control character, or `..`.
     #[error("'{0}' contains a blank, a control character or '..'")]

@@ -40,6 +40,9 @@ impl Test {
         let mut suite = Suite::default();
         if !self.only_machines {
             suite.group("format", || cargo_check(&["fmt", "--all", "--check"]));
+            // A workspace of its own, which `--all` does not reach.
+            let fuzz = ["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"];
+            suite.group("format of the fuzz targets", || cargo_check(&fuzz));
             tidy::add_groups(&mut suite);
             let lints = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
             suite.group("lints", || cargo_check(&lints));

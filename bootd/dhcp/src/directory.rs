@@ -25,7 +25,7 @@ pub trait Directory: Send + Sync {
     fn owner(&self, address: Ipv4Addr) -> Option<Arc<str>>;
 }
 
-/// An IPv4 network and what its clients are told.
+/// An IPv4 network and the options of its clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Network {
     /// Name for logs and events (the `netname` of the networks table).

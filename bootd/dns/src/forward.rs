@@ -82,7 +82,8 @@ struct Health {
     until: Duration,
 }
 
-/// See the module's text. `W` is how the shell finds the client again.
+/// The questions that wait for other servers, and the cache of their answers. `W` is how the shell finds the
+/// client again.
 #[derive(Debug)]
 pub struct Forwarder<W> {
     cache: Arc<Cache>,

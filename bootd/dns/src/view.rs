@@ -57,7 +57,7 @@ pub enum Client {
     Stranger,
 }
 
-/// See the module's text.
+/// The zones, networks and other servers of one moment.
 #[derive(Debug, Default)]
 pub struct View {
     /// Zones we answer for.

@@ -10,6 +10,8 @@ use dawn_cluster::{Col, Edit, EditError, Snapshot, Text, col, nearest_of};
 const DISKLESS: [&str; 2] = ["netboot", "statelite"];
 /// States that are a word alone.
 const PLAIN_STATES: [&str; 7] = ["boot", "shell", "standby", "shutdown", "offline", "discover", "reboot"];
+/// The state of a node that has nothing to do, and of one that has no state.
+pub const STANDBY: &str = "standby";
 /// What `nodeset` can be asked for.
 const STATES: &str = "the states are osimage=IMAGE, osimage, boot, shell, standby, discover, runcmd=COMMAND, \
                       runimage=URL, reboot, shutdown, offline, stat, next and enact";
@@ -213,18 +215,26 @@ fn set_image(
     Ok(Move { currstate, edits })
 }
 
+/// What is left of the node's chain, or the whole chain if the node has not begun it.
+fn chain_left(snapshot: &Snapshot, node: &str) -> Option<String> {
+    let value = |col: Col| snapshot.attr(node, col).map(|text| text.to_string());
+    let set = |text: &String| !text.is_empty();
+    value(col::chain::CURRCHAIN).filter(set).or_else(|| value(col::chain::CHAIN).filter(set))
+}
+
+/// Whether the node has a chain whose steps it takes one after the other.
+pub fn has_chain(snapshot: &Snapshot, node: &str) -> bool {
+    chain_left(snapshot, node).is_some()
+}
+
 /// Advances the chain; `None` if the node has none.
 pub fn next(snapshot: &Snapshot, node: &str, now: &StatusTime) -> Result<Option<Move>, DestinyError> {
-    let value = |col: Col| snapshot.attr(node, col).map(|text| text.to_string()).unwrap_or_default();
-    let (chain, currchain, currstate) =
-        (value(col::chain::CHAIN), value(col::chain::CURRCHAIN), value(col::chain::CURRSTATE));
-    let mut list = if currchain.is_empty() { chain } else { currchain };
-    if list.is_empty() {
-        return Ok(None);
-    }
+    let Some(mut list) = chain_left(snapshot, node) else { return Ok(None) };
+    let currstate =
+        snapshot.attr(node, col::chain::CURRSTATE).map(|text| text.to_string()).unwrap_or_default();
     let single = !list.contains([',', ';']);
     if single && !currstate.is_empty() && list.contains(&currstate) && list != "boot" {
-        list = "standby".into();
+        list = STANDBY.into();
     }
     let (first, rest) = match list.find([',', ';']) {
         Some(at) => (list.get(..at).unwrap_or_default(), list.get(at + 1..).unwrap_or_default()),

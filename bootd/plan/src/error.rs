@@ -44,7 +44,7 @@ pub enum PlanError {
         reason: &'static str,
     },
     /// A name from an older database that a boot loader would misread.
-    #[error("{0}, so it cannot stand in a boot script. Give it another name")]
+    #[error("{0}, so it cannot be written to a boot script. Give it another name")]
     Name(#[from] NameError),
     /// A task without the system that carries it out.
     #[error("There is no discovery system to carry out a task. Make it with: mknb x86_64")]

@@ -74,7 +74,7 @@ impl Netboot {
     }
 }
 
-/// What firmware is told to load.
+/// The file that firmware loads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Loader {
     /// Nothing: the node goes on to its disk.

@@ -165,7 +165,7 @@ fn render(
     dawn_deploy::render(&Job { snapshot, node, here, files: &files, hash: &hash }, part)
 }
 
-/// The file of a name; `None` stands for the one with the answers.
+/// The file of a name; `None` is the one with the answers.
 fn part_named(snapshot: &Snapshot, node: &str, file: Option<&str>) -> Result<AnswerPart, Unready> {
     let image = image_of(snapshot, node).map_err(|error| error.to_string())?;
     if image.provmethod().is_none_or(|method| &**method != "install") {

@@ -9,7 +9,7 @@ use dawn_cluster::{Table, schema};
 use dawn_xcatd::Response;
 use std::borrow::Cow;
 
-/// Commands whose `name=value` words are written to tables: a name that nobody has declared may be a slip of
+/// Commands whose `name=value` words are written to tables: an undeclared name may be a slip of
 /// the finger in the name of a secret, or a setting of the administrator's own.
 const ASSIGNING: [&str; 7] = ["chdef", "mkdef", "chtab", "tabch", "nodech", "nodeadd", "nodegrpch"];
 /// Its `name=value` words are the settings of a service processor, passwords among them.
@@ -111,7 +111,7 @@ impl Redacted {
     }
 }
 
-/// Which names on one command line stand for secrets.
+/// Which names on one command line belong to secrets.
 struct Masking<'w> {
     command: &'w str,
     /// Tables that words name: bare names are columns of theirs.

@@ -3,7 +3,7 @@
 use super::options::takes_next_word;
 use dawn_xcatd::Request;
 
-/// The noderange of a request, or the list of nodes that stands for it.
+/// The noderange of a request, or the list of nodes given instead.
 pub(super) fn given_nodes(request: &Request) -> Option<String> {
     let nodes = if request.nodes.is_empty() { None } else { Some(request.nodes.join(",")) };
     request.noderange.clone().or(nodes)

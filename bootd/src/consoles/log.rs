@@ -18,7 +18,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 const LINES_WAITING_MAX: usize = 8192;
 /// Bytes of one file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
-/// Full files of a node that are kept beside the one that is written.
+/// Full files of a node that are kept in addition to the one that is written.
 const OLD_FILES_MAX: u32 = 3;
 /// Room that is left on the disk for all else, bytes.
 const FREE_BYTES_MIN: u64 = 1 << 30;

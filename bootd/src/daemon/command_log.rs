@@ -34,7 +34,7 @@ const COMMANDS: Limits = Limits { line_chars: 64 << 10, answer_bytes: 16 << 10, 
 const REQUESTS: Limits = Limits { line_chars: 512, answer_bytes: 1 << 10, file_bytes: 16 << 20 };
 /// Characters of the client's kind that are recorded.
 const KIND_CHARS_MAX: usize = 32;
-/// The name of the second file, beside the first.
+/// The name of the second file, in the directory of the first.
 const REQUESTS_FILE: &str = "requests.log";
 /// Commands that are not recorded at all.
 const SKIPPED: [&str; 3] = ["getipmicons", "getcons", "getopenbmccons"];
@@ -80,7 +80,7 @@ enum Caller {
 }
 
 impl CommandLog {
-    /// A log into this file and the one beside it.
+    /// A log into this file and the second one in its directory.
     pub(super) fn new(path: Option<PathBuf>) -> Self {
         let files = path.map(|path| {
             let requests = path.with_file_name(REQUESTS_FILE);
@@ -190,7 +190,7 @@ impl Open {
         Ok(Self { file, bytes })
     }
 
-    /// The name still leads to the file: nobody has moved it away to keep it, as logrotate does.
+    /// The name still leads to the file: it has not been moved away, as logrotate does.
     fn is_at(&self, path: &Path) -> bool {
         let same = |one: Metadata, other: Metadata| (one.dev(), one.ino()) == (other.dev(), other.ino());
         self.file.metadata().is_ok_and(|own| path.metadata().is_ok_and(|there| same(own, there)))

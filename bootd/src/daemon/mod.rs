@@ -59,7 +59,7 @@ pub struct Settings {
     pub data: Option<PathBuf>,
 }
 
-/// See the module's text.
+/// Runs the commands of all connections, each after the policy has allowed it.
 pub struct Daemon {
     model: Arc<Model>,
     boot: Arc<dyn BootServices>,

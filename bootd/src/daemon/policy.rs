@@ -27,7 +27,7 @@ pub(super) fn refusal(snapshot: &Snapshot, call: &Call) -> Option<Verdict> {
     snapshot.reach(&request).is_nothing().then(|| snapshot.policy(&request))
 }
 
-/// What a call touches, as far as policy tells calls apart by it.
+/// What a call touches, as far as policy distinguishes calls by it.
 struct Scope {
     nodes: Vec<String>,
     /// Other objects or whole tables as well.

@@ -69,7 +69,7 @@ pub(super) enum TokenError {
 /// Makes a token: its id, and when it ends as xCAT writes it.
 ///
 /// # Errors
-/// There are no random numbers for it, or it cannot be stored.
+/// The system gives no random numbers for it, or it cannot be stored.
 pub(super) fn create(model: &Model, username: &str) -> Result<(String, String), TokenError> {
     let id = uuid()?;
     let setting = model.snapshot().site("tokenexpiredays");

@@ -77,7 +77,7 @@ impl<'a> Answers<'a> {
         Self { snapshot, networks: networks(here) }
     }
 
-    /// What the interfaces of a node are told, in the order of `mac.mac`; entries that are not addresses are
+    /// The answers to the interfaces of a node, in the order of `mac.mac`; entries that are not addresses are
     /// left out.
     #[must_use]
     pub fn of_node(&self, node: &str) -> Vec<Interface> {

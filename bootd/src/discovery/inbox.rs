@@ -24,7 +24,7 @@ pub(super) struct Taken {
     pub(super) is_second: bool,
 }
 
-/// See the module's text.
+/// The packets that wait, at most one for each address.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     waiting: Mutex<Waiting>,

@@ -73,7 +73,7 @@ pub struct Waiting {
     pub nodes: Vec<String>,
 }
 
-/// See the module's text.
+/// Discovery as the daemon runs it: its inbox, its thread and what it remembers.
 pub struct Discovery {
     model: Arc<Model>,
     watcher: Arc<Watcher>,

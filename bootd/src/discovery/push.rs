@@ -20,7 +20,7 @@ const TIME_MAX: Duration = Duration::from_secs(3);
 /// Words that are being said at once; further ones are left out.
 const AT_ONCE_MAX: usize = 512;
 
-/// What a machine is told.
+/// What is sent to a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Word {
     /// Its packet is being looked at.
@@ -56,7 +56,7 @@ pub(super) fn tell(runtime: &Handle, to: IpAddr, word: Word) {
         });
         match said.await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%to, ?word, %error, "a machine cannot be told"),
+            Ok(Err(error)) => tracing::debug!(%to, ?word, %error, "the machine cannot be reached"),
             Err(_) => tracing::debug!(%to, ?word, "a machine does not listen"),
         }
         SPEAKING.fetch_sub(1, Ordering::Relaxed);
@@ -72,7 +72,7 @@ pub(super) fn tell_from_a_thread(to: IpAddr, word: Word) {
             stream.write_all(word.line())
         });
         if let Err(error) = said {
-            tracing::debug!(%to, ?word, %error, "a machine cannot be told");
+            tracing::debug!(%to, ?word, %error, "the machine cannot be reached");
         }
     };
     drop(std::thread::Builder::new().name("discovery-word".to_owned()).spawn(speak));

@@ -85,7 +85,7 @@ struct Waiting {
     is_late: bool,
 }
 
-/// See the module's text.
+/// The reports that are in the file and not yet in the tables.
 #[derive(Debug, Default)]
 pub struct KeptReports {
     waiting: Mutex<All>,

@@ -50,7 +50,7 @@ pub(super) fn of_image(snapshot: &Snapshot, node: &str, export: &mut Export<'_>)
     }
 }
 
-/// The directories `sdk…` beside the packages of a SUSE system.
+/// The directories `sdk…` next to the packages of a SUSE system.
 fn development_kits(snapshot: &Snapshot, node: &str, export: &mut Export<'_>) {
     let (os, arch) = (cell(snapshot, node, col::nodetype::OS), cell(snapshot, node, col::nodetype::ARCH));
     if !os.starts_with("sle")
@@ -120,7 +120,7 @@ fn read(file: &Path, image: &OsImage) -> Result<Vec<Pass>, Unread> {
     Ok(pkglist::parse(lines.iter().map(String::as_str))?)
 }
 
-/// `a,b,@group,-before,--after`: what the node's script is told.
+/// `a,b,@group,-before,--after`: the words that the node's script gets.
 fn words(pass: &Pass) -> String {
     let before = pass.remove_before.iter().map(|name| format!("-{name}"));
     let groups = pass.groups.iter().map(|name| format!("@{name}"));

@@ -395,7 +395,7 @@ fn is_of_word(c: char) -> bool {
 }
 
 /// For fuzzing: any text as a template, with a value that a shell would act on. The script is bounded, and
-/// the value stands behind a quote of its own or in a comment.
+/// the value follows a quote of its own or is in a comment.
 pub fn fuzz(bytes: &[u8]) {
     /// No template says it by itself.
     const VALUE: &str = "\u{1}Zq$(id)'\"`;\n";

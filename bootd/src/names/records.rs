@@ -189,7 +189,7 @@ impl Frame {
         self.within(name, domain)
     }
 
-    /// A name with a domain of ours as it is, any other with `domain` behind it.
+    /// A name with a domain of ours as it is, any other with `domain` appended.
     fn within(&self, name: &str, domain: &str) -> Result<DomainName, Why> {
         let bad = || Why::NotAName(name.to_owned());
         if !is_host_name(name) {
@@ -294,7 +294,7 @@ fn reverse_zones(prefix: Prefix) -> Vec<DomainName> {
     }
 }
 
-/// Tells everything about these nodes: addresses first, aliases after them. Without `nodes`, about all nodes
+/// Passes on everything about these nodes: addresses first, aliases after them. Without `nodes`, about all nodes
 /// and this machine.
 pub fn walk(
     snapshot: &Snapshot,
@@ -366,7 +366,7 @@ fn this_machine(snapshot: &Snapshot, host: Host<'_>, frame: &Frame, tell: &mut d
     }
 }
 
-/// The zones as the name server answers from them. Names that are taken go to `tell`.
+/// The zones as the name server answers from them. Names that are taken are passed to `tell`.
 #[must_use]
 pub fn zones(snapshot: &Snapshot, host: Host<'_>, frame: &Frame, tell: &mut dyn FnMut(Item)) -> Zones {
     // Secondaries compare serial numbers in a circle of 32 bits (RFC 1982), so only their end counts.

@@ -121,7 +121,8 @@ impl<'a> Out<'a> {
         self.form = Form::Json(JsonList::default());
     }
 
-    /// Whether results become JSON: for the few commands that report more then.
+    /// Whether results become JSON. It decides what a command gathers (each node's output as a whole, and not
+    /// line by line), never how it is written.
     pub fn is_json(&self) -> bool {
         matches!(self.form, Form::Json(_))
     }
@@ -139,7 +140,7 @@ impl<'a> Out<'a> {
         }
     }
 
-    /// A sentence for a person, which tells a program nothing: a notice, how far the work is. With `--json`
+    /// A sentence for a person, with nothing for a program in it: a notice, or progress. With `--json`
     /// it is an object with `message`. A result is a [`Report`].
     pub fn notice(&mut self, text: impl Into<String>) -> Done {
         let text = text.into();
@@ -235,6 +236,18 @@ impl<'a> Out<'a> {
                 self.element(&NodeFailure { node: name, error: reason, kind, hints })?;
                 self.code(error.code())
             }
+        }
+    }
+
+    /// Why a node has no result, where xCAT prints that as a line of its output, without an exit code.
+    ///
+    /// # Errors
+    /// The caller has gone.
+    pub fn plain_node_error(&mut self, name: &str, error: impl Into<CommandError>) -> Done {
+        let error = error.into();
+        match self.form {
+            Form::Text => self.put_data(format!("{name}: {error}")),
+            Form::Json(_) => self.node_error(name, error),
         }
     }
 

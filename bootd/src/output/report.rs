@@ -1,7 +1,7 @@
 //! Results as data: a [`Report`] renders as xCAT's lines and as JSON.
 
-use super::{Done, Out};
-use dawn_xcatd::Element;
+use super::{CommandError, Done, Out};
+use dawn_xcatd::{Element, NodeItem, Response};
 use std::collections::BTreeMap;
 
 /// A piece of a command's result: a node with its state, an object, a row, what was changed.
@@ -45,9 +45,19 @@ impl Lines<'_, '_> {
         self.0.elements(elements)
     }
 
+    /// `node: Error: text`: why this node has no result.
+    pub fn node_error(&mut self, name: &str, error: impl Into<CommandError>) -> Done {
+        self.0.node_error(name, error)
+    }
+
     /// `node: text`.
     pub fn node(&mut self, name: &str, text: impl Into<String>) -> Done {
         self.0.put_node(name, Some(text.into()))
+    }
+
+    /// A node with elements that programs read, besides the text of its line.
+    pub fn node_item(&mut self, item: NodeItem) -> Done {
+        self.0.send(Response::node(item))
     }
 
     /// The bare name of a node.

@@ -18,7 +18,7 @@ const CONSENT_PORT: u16 = 300;
 /// Characters of a password made here; service processors take 16 at least.
 const PASSWORD_CHARS: usize = 15;
 
-/// Tell the calling node how to set up its BMC
+/// Report to the calling node how to set up its BMC
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]

@@ -66,7 +66,7 @@ pub struct Here {
 }
 
 impl Here {
-    /// What `dawn serve` was told.
+    /// The options of `dawn serve`.
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.appliance.settings

@@ -250,7 +250,7 @@ fn println_quietly(text: &str) {
     let _ = io::stdout().write_all(text.as_bytes());
 }
 
-/// Tells the daemon and gives it a moment to stop the command.
+/// Notifies the daemon and gives it a moment to stop the command.
 fn abort(stream: &mut StreamOwned<ClientConnection, TcpStream>, reader: &mut ResponseReader) {
     let request = Request { abort: true, ..Request::default() }.to_xml();
     if stream.write_all(request.as_bytes()).and_then(|()| stream.flush()).is_err() {

@@ -131,7 +131,7 @@ pub trait Dispatcher: Send + Sync + 'static {
     fn expand(&self, noderange: &str, call: &Call) -> Expanded;
     /// Whether a command of that name exists and whether it takes nodes that must be known.
     fn knows(&self, command: &str) -> Option<NodeUse>;
-    /// What to tell a caller whose command is not [known](Dispatcher::knows).
+    /// The error for a caller whose command is not [known](Dispatcher::knows).
     fn hint(&self, command: &str) -> String {
         format!("there is no command '{command}'")
     }

@@ -136,7 +136,7 @@ impl From<FrameError> for End {
     }
 }
 
-/// See the module's text.
+/// One connection, with the requests that wait on it.
 pub(crate) struct Session<S> {
     reader: ReadHalf<S>,
     writer: WriteHalf<S>,

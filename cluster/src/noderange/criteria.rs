@@ -7,7 +7,7 @@ use crate::schema::{Col, schema};
 use crate::secrets::is_secret;
 use crate::snapshot::Snapshot;
 
-/// Names that stand for a column.
+/// Short names of columns.
 const SHORT: &[(&str, &str)] =
     &[("groups", "nodelist.groups"), ("tags", "nodelist.groups"), ("mgt", "nodehm.mgt")];
 

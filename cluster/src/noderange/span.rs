@@ -131,7 +131,7 @@ pub(super) fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// The pieces of `name[1-3,7]x[a,b]`: texts and lists in turn. `None` if it is no such name.
+/// The pieces of `name[1-3,7]x[a,b]`: texts and lists in turn. `None` if it is not such a name.
 pub(super) fn parse_brackets(atom: &str) -> Result<Option<Brackets<'_>>, NoderangeError> {
     let mut pieces = Brackets { head: "", lists: Vec::new() };
     let Some((head, mut rest)) = atom.split_once('[').filter(|(head, _)| !head.is_empty()) else {
@@ -174,7 +174,7 @@ pub(super) struct Brackets<'a> {
 }
 
 impl Brackets<'_> {
-    /// How many names it stands for.
+    /// How many names it expands to.
     pub(super) fn len(&self) -> usize {
         let count = |item: &Item<'_>| match item {
             Item::Text(_) => 1,

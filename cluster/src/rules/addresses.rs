@@ -74,7 +74,7 @@ pub(super) fn of_no_machine(address: IpAddr) -> Option<&'static str> {
     match address {
         _ if address.is_loopback() => Some("it is a loopback address, which every machine has for itself"),
         _ if address.is_multicast() => Some("it is a multicast address, which is not one machine's"),
-        _ if address.is_unspecified() => Some("it stands for no address at all"),
+        _ if address.is_unspecified() => Some("it is the unspecified address"),
         IpAddr::V4(four) if four.is_broadcast() => Some("it is the broadcast address"),
         _ => None,
     }

@@ -50,7 +50,7 @@ pub(super) fn check(base: &Snapshot, next: &Snapshot, effects: &[Effect]) -> Res
     if any { nodes_outside(base, next) } else { Ok(()) }
 }
 
-/// The networks in which some addresses are no machine's: all but those of one or two addresses.
+/// The networks in which some addresses belong to no machine: all but those of one or two addresses.
 pub(super) fn wide_networks(next: &Snapshot) -> Vec<Subnet> {
     let is_wide = |net: &Subnet| u32::from(net.broadcast()).saturating_sub(u32::from(net.address())) > 1;
     next.networks().map(|(net, _)| net).filter(is_wide).collect()
@@ -176,7 +176,7 @@ impl Snapshot {
     }
 
     /// Networks that lie inside of another on the same interface: the inner and the outer one, by name. On
-    /// different interfaces, or behind a relay, that is meant; else clients of the link may get an address of
+    /// different interfaces, or on the other side of a relay, that is intended; else clients of the link may get an address of
     /// either.
     pub fn nested_networks(&self) -> Vec<(Text, Text)> {
         let interface = Col::known("networks.mgtifname");

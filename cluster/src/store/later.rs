@@ -6,7 +6,7 @@ use crate::cfgloc::StoreAddress;
 use crate::effect::Effect;
 use crate::log::LogEntry;
 
-/// See the module's text.
+/// A store that opens its database at the first question.
 pub(crate) struct Later {
     address: StoreAddress,
     opened: Option<Box<dyn Store>>,

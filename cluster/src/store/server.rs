@@ -186,7 +186,7 @@ fn none_of(errors: Vec<(String, StoreError)>) -> StoreError {
     }
 }
 
-/// See the module's text.
+/// A store on a database server; `C` is the connection of one kind of server.
 pub(super) struct ServerStore<C> {
     address: ServerAddress,
     client: Option<C>,
@@ -448,7 +448,7 @@ fn widening(dialect: &ServerDialect, table: &Table, columns: &HashMap<String, St
     (!parts.is_empty()).then(|| format!("ALTER TABLE {} {}", dialect.base.name(table.name), parts.join(", ")))
 }
 
-/// What a list of effects leaves behind: keys to delete, then rows to put, by table.
+/// The result of a list of effects: keys to delete, then rows to put, by table.
 #[derive(Default, Debug)]
 struct Net<'a> {
     gone: Vec<Vec<&'a str>>,

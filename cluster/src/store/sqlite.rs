@@ -74,7 +74,7 @@ const OWN_TABLES: &str = "
         seq INTEGER NOT NULL, part INTEGER NOT NULL, rows TEXT NOT NULL, PRIMARY KEY (seq, part)) WITHOUT ROWID;
 ";
 
-/// See the module's text.
+/// A store in one SQLite file.
 pub(crate) struct Sqlite {
     connection: Connection,
     sql: Vec<TableSql>,
@@ -440,7 +440,7 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// A path as it stands in a URI.
+/// A path as a URI has it.
 fn uri_path(path: &Path) -> String {
     let escaped = |byte: &u8| match byte {
         b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => char::from(*byte).to_string(),

@@ -137,7 +137,7 @@ impl Node {
                 self.insists = true;
                 if self.line.take().is_some() {
                     self.log_rest();
-                    self.mark("Console closed: nobody looks at it");
+                    self.mark("Console closed: no viewer is left");
                 }
             }
         }

@@ -159,7 +159,7 @@ fn cells_of<'e>(edits: &'e Edits, wanted: &'e [Col]) -> impl Iterator<Item = (Co
     filled.filter(|(col, text)| wanted.contains(col) && !text.is_empty())
 }
 
-/// A variable shows what it stands for: only root lets it stand for a setting that is not declared open.
+/// A variable reveals its value: only root may let it name a setting that is not declared open.
 fn keep_settings(ctx: &Ctx<'_>, edits: &Edits) -> Done {
     let mut keys = locations(edits).flat_map(|(_, cell)| site_keys_of(cell));
     keys.try_for_each(|key| ctx.view.may_use_setting(key))
@@ -365,13 +365,14 @@ impl Report for FileDifference {
 
 /// A line that differs, after its sign.
 #[derive(serde::Serialize)]
-struct LineDifference {
-    line: String,
+struct LineDifference<'t> {
+    change: char,
+    line: &'t str,
 }
 
-impl Report for LineDifference {
+impl Report for LineDifference<'_> {
     fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
-        lines.line(&self.line)
+        lines.line(format!("    {} {}", self.change, self.line))
     }
 }
 
@@ -379,13 +380,14 @@ impl Report for LineDifference {
 pub fn show_lines(path: &Path, old: &str, new: &str, out: &mut Out<'_>) -> Done {
     let gone = old.lines().filter(|line| !new.lines().any(|other| other == *line));
     let come = new.lines().filter(|line| !old.lines().any(|other| other == *line));
-    let lines: Vec<String> =
-        gone.map(|line| format!("    - {line}")).chain(come.map(|line| format!("    + {line}"))).collect();
+    let gone = gone.map(|line| LineDifference { change: '-', line });
+    let lines: Vec<LineDifference<'_>> =
+        gone.chain(come.map(|line| LineDifference { change: '+', line })).collect();
     if lines.is_empty() {
         return out.heading(NOTHING);
     }
     out.report(&FileDifference::of(written(path), path))?;
-    lines.into_iter().try_for_each(|line| out.report(&LineDifference { line }))
+    lines.iter().try_for_each(|line| out.report(line))
 }
 
 /// Whether there is a directory at `path`; and that its disk answers, before a command goes to work there.

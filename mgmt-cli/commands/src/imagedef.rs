@@ -4,7 +4,7 @@
 //! configuration to do it; the daemon answers with what the tables say, one `key=value` a line. The root
 //! password travels as a crypt hash only.
 
-use dawn_bootd::output::CommandError;
+use dawn_bootd::output::{CommandError, Done, Lines, Report};
 use dawn_bootd::root_password::root_hash;
 use dawn_cluster::{OsImage, Snapshot};
 use dawn_imagebuilder::image::ImageDef;
@@ -47,31 +47,61 @@ pub struct Definition {
     pub has_no_litefile: bool,
 }
 
-/// The lines for an image, or xCAT's text if there is none.
-pub fn lines(snapshot: &Snapshot, name: &str) -> Result<Vec<String>, CommandError> {
+/// What the tables say of an image, in the order in which it is printed, or xCAT's text if there is none.
+pub struct Attributes(Vec<(String, String)>);
+
+impl Attributes {
+    /// The lines that travel to the builder.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        self.0.iter().map(|(key, value)| format!("{key}={value}"))
+    }
+}
+
+impl serde::Serialize for Attributes {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
+    }
+}
+
+impl Report for Attributes {
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        self.lines().try_for_each(|line| lines.data(line))
+    }
+}
+
+/// The attributes of an image.
+///
+/// # Errors
+/// There is no such image, or it does not say where its root is.
+pub fn attributes(snapshot: &Snapshot, name: &str) -> Result<Attributes, CommandError> {
     let image = snapshot.osimage(name);
     let image = image.ok_or_else(|| {
         CommandError::not_found(format!("Cannot find the OS image {name} in the osimage table."))
     })?;
-    let mut lines = vec![format!("imagename={name}")];
+    let mut all = vec![("imagename".to_owned(), name.to_owned())];
+    let mut set = |key: &str, value: String| all.push((key.to_owned(), value.replace('\n', " ")));
     for column in COLUMNS {
         if let Some(value) = image.get(column) {
-            lines.push(format!("{column}={value}"));
+            set(column, value.to_string());
         }
     }
-    lines.push(format!("rootimgdir={}", directory(snapshot, name, &image)?));
+    set("rootimgdir", directory(snapshot, name, &image)?);
     for key in ["installdir", "timezone", "secureroot"] {
         if let Some(value) = snapshot.site(key) {
-            lines.push(format!("site.{key}={value}"));
+            set(&format!("site.{key}"), value.to_string());
         }
     }
     let sources = image.get("osarch").and_then(|arch| snapshot.site(&format!("aptsrclist_{arch}")));
-    lines.extend(sources.map(|value| format!("aptsrclist={value}")));
-    if image.get("provmethod").is_some_and(|method| **method == *"statelite") {
-        lines.push(format!("litefile={}", dawn_statelite::files_of_image(snapshot, name).len()));
+    if let Some(sources) = sources {
+        set("aptsrclist", sources.to_string());
     }
-    lines.extend(root_hash(snapshot, name).map(|hash| format!("roothash={hash}")));
-    Ok(lines.into_iter().map(|line| line.replace('\n', " ")).collect())
+    if image.get("provmethod").is_some_and(|method| **method == *"statelite") {
+        set("litefile", dawn_statelite::files_of_image(snapshot, name).len().to_string());
+    }
+    if let Some(hash) = root_hash(snapshot, name) {
+        set("roothash", hash.to_string());
+    }
+    Ok(Attributes(all))
 }
 
 fn directory(snapshot: &Snapshot, name: &str, image: &OsImage) -> Result<String, CommandError> {
@@ -133,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_statelite_image_without_a_row_is_told_from_one_with() {
+    fn a_statelite_image_without_a_row_differs_from_one_with() {
         for (method, row_of, expected) in [
             ("statelite", "", true),
             ("statelite", "other", true),
@@ -149,7 +179,7 @@ mod tests {
                 rows.push(("litefile", vec![("image", row_of), ("file", "/tmp/"), ("options", "tmpfs")]));
             }
             let snapshot = Snapshot::from_rows(rows.iter().map(|(table, cells)| (*table, cells.as_slice())));
-            let lines = lines(&snapshot, "img").expect("a definition");
+            let lines: Vec<String> = attributes(&snapshot, "img").expect("a definition").lines().collect();
             let read = read(lines.iter().map(String::as_str)).expect("our own lines");
             assert_eq!(read.has_no_litefile, expected, "{method} {row_of}");
         }

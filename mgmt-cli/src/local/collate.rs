@@ -3,9 +3,8 @@
 use super::LocalCommand;
 use crate::builder::ask;
 use crate::environment::Environment;
-use crate::terminal::print;
 use dawn_bootd::command::Registry;
-use dawn_bootd::output::{Done, Out, Stop};
+use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
 use dawn_remote::collate::{Separator, by_node, groups};
 use dawn_xcatd::Data;
 use std::collections::BTreeMap;
@@ -40,17 +39,17 @@ pub(super) struct Bak {
 
 impl LocalCommand for Bak {
     const NAME: &'static str = "xdshbak";
-    const JSON: bool = false;
 
-    fn run(self, _: &Environment, _: &Registry, _: &mut Out<'_>) -> Done {
-        with_input(|text| {
-            let nodes = by_node(text, Separator::ColonBlank);
-            match () {
-                () if self.collapse => collapsed(&nodes),
-                () if self.lines => lines(&nodes, !self.bare),
-                () => by_host(&nodes),
-            }
-        })
+    fn run(self, environment: &Environment, _: &Registry, out: &mut Out<'_>) -> Done {
+        let text = input(environment)?;
+        let nodes = by_node(&text, Separator::ColonBlank);
+        let list = collated(&nodes, !self.collapse);
+        let text = || match () {
+            () if self.collapse => collapsed(&nodes),
+            () if self.lines => lines(&nodes, !self.bare),
+            () => by_host(&nodes),
+        };
+        out.report(&Collated { list, text: &text })
     }
 }
 
@@ -93,13 +92,12 @@ pub(super) struct Dshcoll {}
 
 impl LocalCommand for Dshcoll {
     const NAME: &'static str = "xdshcoll";
-    const JSON: bool = false;
 
-    fn run(self, _: &Environment, _: &Registry, _: &mut Out<'_>) -> Done {
-        with_input(|text| {
-            let nodes = by_node(text, Separator::Colon);
-            blocks(&nodes, false, |nodes| (nodes.join(","), None))
-        })
+    fn run(self, environment: &Environment, _: &Registry, out: &mut Out<'_>) -> Done {
+        let text = input(environment)?;
+        let nodes = by_node(&text, Separator::Colon);
+        let text = || blocks(&nodes, false, |nodes| (nodes.join(","), None));
+        out.report(&Collated { list: collated(&nodes, false), text: &text })
     }
 }
 
@@ -119,17 +117,18 @@ pub(super) struct Coll {
 
 impl LocalCommand for Coll {
     const NAME: &'static str = "xcoll";
-    const JSON: bool = false;
 
-    fn run(self, environment: &Environment, _: &Registry, _: &mut Out<'_>) -> Done {
-        with_input(|text| {
-            let nodes = by_node(text, Separator::Colon);
+    fn run(self, environment: &Environment, _: &Registry, out: &mut Out<'_>) -> Done {
+        let text = input(environment)?;
+        let nodes = by_node(&text, Separator::Colon);
+        let text = || {
             blocks(&nodes, self.single, |nodes| {
                 let list = nodes.join(",");
                 let list = if self.names || self.single { list } else { shortened(environment, list) };
                 (list, self.count.then_some(nodes.len()))
             })
-        })
+        };
+        out.report(&Collated { list: collated(&nodes, self.single), text: &text })
     }
 }
 
@@ -149,12 +148,8 @@ fn blocks(
     single: bool,
     head: impl Fn(&[&str]) -> (String, Option<usize>),
 ) -> String {
-    let outputs = nodes.iter().map(|(node, text)| (*node, text.as_str()));
-    let all = match single {
-        false => groups(outputs),
-        true => outputs.flat_map(|output| groups([output])).collect(),
-    };
-    let mut all: Vec<_> = all.iter().map(|group| (head(&group.nodes), group.text)).collect();
+    let all = collated(nodes, single);
+    let mut all: Vec<_> = all.iter().map(|output| (head(&output.nodes), output.text)).collect();
     all.sort();
     let rule = "=".repeat(COLL_RULE);
     let block = |((list, count), text): ((String, Option<usize>), &str)| {
@@ -164,13 +159,52 @@ fn blocks(
     all.into_iter().map(block).collect()
 }
 
-/// Prints what becomes of standard input.
-fn with_input(render: impl FnOnce(&str) -> String) -> Done {
+/// What nodes have printed: an element of the list of `--json`.
+#[derive(serde::Serialize)]
+struct Output<'t> {
+    nodes: Vec<&'t str>,
+    text: &'t str,
+}
+
+/// All outputs, and how they are laid out as text.
+#[derive(serde::Serialize)]
+#[serde(transparent)]
+struct Collated<'t> {
+    list: Vec<Output<'t>>,
+    #[serde(skip)]
+    text: &'t dyn Fn() -> String,
+}
+
+impl Report for Collated<'_> {
+    const MANY: bool = true;
+
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        let text = (self.text)();
+        match text.strip_suffix('\n') {
+            Some(text) => lines.line(text),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The outputs; `single`: nodes with the same output stay apart.
+fn collated<'t>(nodes: &'t BTreeMap<&str, String>, single: bool) -> Vec<Output<'t>> {
+    let outputs = nodes.iter().map(|(node, text)| (*node, text.as_str()));
+    if single {
+        return outputs.map(|(node, text)| Output { nodes: vec![node], text }).collect();
+    }
+    groups(outputs).into_iter().map(|group| Output { nodes: group.nodes, text: group.text }).collect()
+}
+
+/// All of standard input.
+fn input(environment: &Environment) -> Result<String, Stop> {
+    if let Some(text) = &environment.piped {
+        return Ok(text.clone());
+    }
     let mut bytes = Vec::new();
     let read = std::io::stdin().lock().take(INPUT_BYTES_MAX).read_to_end(&mut bytes);
     read.map_err(|error| Stop::unavailable(format!("standard input: {error}")))?;
-    print(&render(&String::from_utf8_lossy(&bytes)));
-    Ok(())
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ const TIME_BYTES: usize = 19;
 
 /// Print possible completions of the last word, one per line (shells call this; see completions)
 ///
-/// What a shell shows beside a word follows it, after a tab.
+/// The explanation that a shell shows for a word follows it, after a tab.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The command line up to the cursor, the program first

@@ -32,6 +32,8 @@ pub(crate) trait LocalCommand: clap::Args {
     const UNDO_LEAVES: Option<&'static str> = None;
     /// Whether it has `--json`, as every command has that prints results (a test lists the others).
     const JSON: bool = true;
+    /// How its usage names it.
+    const USAGE_NAME: &'static str = Self::NAME;
     /// Carries the command out.
     fn run(self, environment: &Environment, registry: &Registry, out: &mut Out<'_>) -> Done;
 }
@@ -47,7 +49,8 @@ pub(crate) struct Local {
 type Run = fn(&[String], &Environment, &Registry, &mut Out<'_>) -> Done;
 
 impl Local {
-    const fn of<C: LocalCommand>() -> Self {
+    /// Of its type.
+    pub(crate) const fn of<C: LocalCommand>() -> Self {
         Self { entry: Entry::local(C::NAME, C::WRITES, C::UNDO_LEAVES, clap_of::<C>), run: run::<C> }
     }
 
@@ -55,9 +58,20 @@ impl Local {
     pub(crate) fn run(&self, words: &[String], environment: &Environment, registry: &Registry) -> i32 {
         let mut terminal = Terminal::default();
         let mut out = Out::immediate(&mut terminal);
-        let done = (self.run)(words, environment, registry, &mut out);
-        out.conclude(done);
+        self.run_into(words, environment, registry, &mut out);
         terminal.code
+    }
+
+    /// The same with another place for what it prints.
+    pub(crate) fn run_into(
+        &self,
+        words: &[String],
+        environment: &Environment,
+        registry: &Registry,
+        out: &mut Out<'_>,
+    ) {
+        let done = (self.run)(words, environment, registry, out);
+        out.conclude(done);
     }
 }
 
@@ -91,7 +105,7 @@ pub(crate) fn find(name: &str) -> Option<&'static Local> {
 }
 
 fn clap_of<C: LocalCommand>() -> clap::Command {
-    finish(C::augment_args(clap::Command::new(C::NAME)), C::JSON)
+    finish(C::augment_args(clap::Command::new(C::NAME).bin_name(C::USAGE_NAME)), C::JSON)
 }
 
 fn run<C: LocalCommand>(

@@ -3,9 +3,8 @@
 use super::LocalCommand;
 use crate::environment::Environment;
 use crate::requests::request_for;
-use crate::terminal::print;
 use dawn_bootd::command::Registry;
-use dawn_bootd::output::{Done, Out, Stop};
+use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
 use dawn_remote::collate::{Separator, by_node, groups};
 use dawn_remote::sinv::{Found, Template, compare, template_text};
 use dawn_xcatd::client::fetch;
@@ -60,16 +59,15 @@ pub(super) struct Args {
 
 impl LocalCommand for Args {
     const NAME: &'static str = "sinv";
-    const JSON: bool = false;
     const WRITES: bool = true;
 
-    fn run(self, environment: &Environment, registry: &Registry, _: &mut Out<'_>) -> Done {
-        self.carry_out(environment, registry)
+    fn run(self, environment: &Environment, registry: &Registry, out: &mut Out<'_>) -> Done {
+        self.carry_out(environment, registry, out)
     }
 }
 
 impl Args {
-    fn carry_out(&self, environment: &Environment, registry: &Registry) -> Result<(), Stop> {
+    fn carry_out(&self, environment: &Environment, registry: &Registry, out: &mut Out<'_>) -> Done {
         let path =
             self.template.as_ref().ok_or_else(|| Stop::usage("Missing template path on the command."))?;
         let path = environment.directory.join(path);
@@ -81,11 +79,10 @@ impl Args {
         }
         let entry = registry.find(name).ok_or_else(|| registry.unknown(name))?;
         if self.dry_run {
-            let sign = if path.exists() { "~" } else { "+" };
-            print(&format!("{sign} template {}\n", path.display()));
-            return Ok(());
+            let change = if path.exists() { '~' } else { '+' };
+            return out.report(&Planned { change, template: path.display().to_string() });
         }
-        print(&format!("Running {name} command.\n"));
+        out.heading(format!("Running {name} command."))?;
         let mut rest = rest.to_vec();
         if let Some(user) = self.user.as_ref().filter(|_| name == "xdsh") {
             rest.splice(1.min(rest.len())..1.min(rest.len()), ["-l".to_owned(), user.clone()]);
@@ -94,23 +91,23 @@ impl Args {
         let answers = fetch(&environment.client(false), &request)
             .map_err(|error| Stop::unavailable(error.to_string()))?;
         let pieces = answers.iter().flat_map(|answer| render(answer, false));
-        let (out, err): (Vec<_>, Vec<_>) = pieces.partition(|piece| piece.stream == Stream::Out);
+        let (stdout, stderr): (Vec<_>, Vec<_>) = pieces.partition(|piece| piece.stream == Stream::Out);
         let text = |pieces: Vec<dawn_xcatd::render::Piece>| {
             pieces.into_iter().map(|piece| piece.text).collect::<String>()
         };
-        let (out, err) = (text(out), text(err));
-        let _ = std::io::Write::write_all(&mut std::io::stderr(), err.as_bytes());
-        let nodes = by_node(&out, Separator::ColonBlank);
+        let (stdout, stderr) = (text(stdout), text(stderr));
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), stderr.as_bytes());
+        let nodes = by_node(&stdout, Separator::ColonBlank);
         if nodes.is_empty() {
             return Err(Stop::unavailable(format!("No output from {name}.")));
         }
-        print("Building Report.\n");
-        self.report(&path, &line, &nodes, environment)?;
-        print("Command Complete.\n");
-        if let Some(output) = &self.output {
-            print(&format!("Check report in {}.\n", output.display()));
+        out.heading("Building Report.")?;
+        self.report(&path, &line, &nodes, environment, out)?;
+        out.heading("Command Complete.")?;
+        match &self.output {
+            Some(output) => out.heading(format!("Check report in {}.", output.display())),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn line(&self, environment: &Environment) -> Result<String, Stop> {
@@ -135,7 +132,8 @@ impl Args {
         line: &str,
         nodes: &BTreeMap<&str, String>,
         environment: &Environment,
-    ) -> Result<(), Stop> {
+        out: &mut Out<'_>,
+    ) -> Done {
         let is_given = path.exists();
         let first = nodes.keys().next().copied().unwrap_or_default();
         let seed = self.seed.as_deref().unwrap_or(first);
@@ -155,7 +153,13 @@ impl Args {
             std::fs::write(&file, text).map_err(|error| shown(&file, &error))?;
         }
         let lines = self.lines(line, seed, &templates, &found);
-        self.show(&lines, environment)?;
+        if let Some(output) = &self.output {
+            let path = environment.directory.join(output);
+            let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+            std::fs::write(&path, text).map_err(|error| shown(&path, &error))?;
+        }
+        let lines = if self.output.is_none() || self.verbose { lines } else { Vec::new() };
+        out.report(&Compared { list: self.matches(&templates, &found), lines })?;
         if self.remove {
             let made = found.made.iter().map(|(number, _)| PathBuf::from(name(*number)));
             let first = (!is_given).then(|| path.to_owned());
@@ -204,16 +208,53 @@ impl Args {
         lines
     }
 
-    fn show(&self, lines: &[String], environment: &Environment) -> Result<(), Stop> {
-        if let Some(output) = &self.output {
-            let path = environment.directory.join(output);
-            let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-            std::fs::write(&path, text).map_err(|error| shown(&path, &error))?;
-        }
-        if self.output.is_none() || self.verbose {
-            lines.iter().for_each(|line| print(&format!("{line}\n\n")));
-        }
-        Ok(())
+    /// The nodes of each template, and those that match none.
+    fn matches<'f>(&self, templates: &'f [Template], found: &'f Found) -> Vec<Match<'f>> {
+        let nodes_of = |(template, nodes): (&'f Template, &'f Vec<String>)| Match {
+            template: Some(template.name.as_str()),
+            nodes,
+        };
+        let matching = templates.iter().zip(&found.nodes).skip(usize::from(self.ignore_first)).map(nodes_of);
+        let none = Match { template: None, nodes: &found.none };
+        matching.chain([none]).filter(|some| !some.nodes.is_empty()).collect()
+    }
+}
+
+/// The template file that would be written.
+#[derive(serde::Serialize)]
+struct Planned {
+    change: char,
+    template: String,
+}
+
+impl Report for Planned {
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        lines.line(format!("{} template {}", self.change, self.template))
+    }
+}
+
+/// Nodes whose output matches a template; without one, those that match none.
+#[derive(serde::Serialize)]
+struct Match<'f> {
+    template: Option<&'f str>,
+    nodes: &'f [String],
+}
+
+/// What the comparison found.
+#[derive(serde::Serialize)]
+#[serde(transparent)]
+struct Compared<'f> {
+    list: Vec<Match<'f>>,
+    /// The report for the terminal, in xCAT's words.
+    #[serde(skip)]
+    lines: Vec<String>,
+}
+
+impl Report for Compared<'_> {
+    const MANY: bool = true;
+
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        self.lines.iter().try_for_each(|line| lines.line(format!("{line}\n")))
     }
 }
 

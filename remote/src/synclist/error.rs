@@ -56,7 +56,7 @@ pub enum SynclistError {
         why: LineError,
     },
     /// Patterns and directories stand for too many files.
-    #[error("the synclist stands for more than {PLACES_MAX} files and directories")]
+    #[error("the synclist expands to more than {PLACES_MAX} files and directories")]
     Places,
     /// One line puts a file where another puts files below.
     #[error("'{0}' would be a file and a directory")]

@@ -9,7 +9,7 @@ use super::{functions::files_like, outcome};
 use crate::suite::Count;
 
 /// Words, and what to write instead. A word counts whole and in either case.
-const WORDS: [(&str, &str); 22] = [
+const WORDS: [(&str, &str); 27] = [
     ("whoever", "anyone who, or name the actor"),
     ("anew", "again"),
     ("mend", "fix, repair"),
@@ -32,6 +32,11 @@ const WORDS: [(&str, &str); 22] = [
     ("nobody s business", "is private"),
     ("left to tell", "name what is lost"),
     ("were no valid", "were not a valid"),
+    ("see the module s text", "a sentence that says what the item is"),
+    ("what a machine is told", "what is sent to a machine"),
+    ("behind the daemon s back", "without the daemon"),
+    ("makes nobody", "gives no user"),
+    ("nobody but root", "only root"),
 ];
 /// This file names them.
 const SELF: &str = "xtask/src/tidy/words.rs";
@@ -46,22 +51,43 @@ pub(super) fn check() -> Result<Count> {
             continue;
         }
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {file}"))?;
-        for (number, line) in (1..).zip(text.lines()) {
-            wrong.extend(
-                found(line).map(|(word, better)| format!("{file}:{number}: '{word}': write {better}")),
-            );
-        }
+        let is_prose = file.ends_with(".md");
+        let found = found(&text, is_prose).into_iter();
+        wrong.extend(found.map(|(line, word, better)| format!("{file}:{line}: '{word}': write {better}")));
     }
     Ok(outcome("words", &wrong))
 }
 
-fn found(line: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
-    let words: Vec<String> =
-        line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').map(str::to_ascii_lowercase).collect();
-    WORDS.into_iter().filter(move |(wanted, _)| {
-        let wanted: Vec<&str> = wanted.split(' ').collect();
-        words.windows(wanted.len()).any(|some| some == wanted)
-    })
+/// The words that are not wanted, each with the line where it begins and what to write instead. A sentence
+/// goes on from line to line in prose and in comments, not in code.
+fn found(text: &str, is_prose: bool) -> Vec<(usize, &'static str, &'static str)> {
+    let mut passage: Vec<(usize, String)> = Vec::new();
+    let mut all = Vec::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        let goes_on = if is_prose { !line.trim().is_empty() } else { line.trim_start().starts_with("//") };
+        if !goes_on {
+            all.extend(found_in(&std::mem::take(&mut passage)));
+        }
+        let words = line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let words = words.filter(|word| !word.is_empty()).map(|word| (number, word.to_ascii_lowercase()));
+        passage.extend(words);
+        if !goes_on {
+            all.extend(found_in(&std::mem::take(&mut passage)));
+        }
+    }
+    all.extend(found_in(&passage));
+    all
+}
+
+fn found_in(words: &[(usize, String)]) -> Vec<(usize, &'static str, &'static str)> {
+    let mut all = Vec::new();
+    for (wanted, better) in WORDS {
+        let phrase: Vec<&str> = wanted.split(' ').collect();
+        let begins = words.windows(phrase.len()).filter(|some| some.iter().map(|(_, word)| word).eq(&phrase));
+        all.extend(begins.filter_map(|some| Some((some.first()?.0, wanted, better))));
+    }
+    all.sort_unstable();
+    all
 }
 
 #[cfg(test)]
@@ -70,9 +96,19 @@ mod tests {
 
     #[test]
     fn whole_words_count() {
-        let words = |line| found(line).map(|(word, _)| word).collect::<Vec<_>>();
-        assert_eq!(words("// Whoever asks, asks anew."), ["whoever", "anew"]);
-        assert_eq!(words("as in The reference's client"), ["the reference"]);
-        assert_eq!(words("amended recommendations, renewed; references"), [""; 0]);
+        let words = |text, is_prose| {
+            found(text, is_prose).into_iter().map(|(line, word, _)| (line, word)).collect::<Vec<_>>()
+        };
+        assert_eq!(words("// Whoever asks, asks anew.", false), [(1, "anew"), (1, "whoever")]);
+        assert_eq!(words("as in The reference's client", false), [(1, "the reference")]);
+        assert_eq!(words("amended recommendations, renewed; references", false), []);
+        // Over the end of a line.
+        assert_eq!(
+            words("let x;\n    /// in the words of the\n    /// reference (`x`)", false),
+            [(2, "the reference")]
+        );
+        assert_eq!(words("f(the\nreference)", false), []);
+        assert_eq!(words("as the\nreference does", true), [(1, "the reference")]);
+        assert_eq!(words("as the\n\nreference does", true), []);
     }
 }

@@ -83,8 +83,8 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens or makes the file and returns the leases that live. Damage does not fail it, see the module's
-    /// text.
+    /// Opens or makes the file and returns the leases that live. Damage is not an error:
+    /// it loses the damaged records alone, and the damaged file is kept.
     pub fn open(path: &Path) -> Result<(Self, Vec<Lease>), JournalError> {
         let fail = |what| move |source| JournalError::Io { path: path.to_owned(), what, source };
         let (mut file, opened) = open_file(path).map_err(fail("open"))?;

@@ -51,8 +51,8 @@ const COLUMNS: [Col; 32] = [
 
 /// Show what nodes will boot, where each value comes from, and which settings contradict each other
 ///
-/// A value is followed by the table and by whose row it stands in, the node's own or a group's; an entry of
-/// litefile by the directory of litetree, the store or the image that has its content.
+/// Each value is followed by its table and the row that sets it, the node's own or a group's. Each entry of
+/// litefile is followed by the directory of litetree, the store or the image that has its content.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Nodes

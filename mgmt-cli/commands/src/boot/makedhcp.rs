@@ -55,7 +55,7 @@ const USAGE: &str = "Usage: makedhcp -n
 const NO_MAC: &str = "mac.mac has no MAC address";
 
 const STATEMENTS: &str = "makedhcp -s: statements of another DHCP server mean nothing to this one. The boot file follows from \
-     noderes.netboot and nodeset, its server from noderes.tftpserver, and what else a client is told from networks and site.";
+     noderes.netboot and nodeset, its server from noderes.tftpserver, and the other options from networks and site.";
 
 impl Command for Args {
     const NAME: &'static str = "makedhcp";

@@ -148,7 +148,7 @@ pub fn conditions<'a>(
     Ok(conditions)
 }
 
-/// All types that `-a` stands for.
+/// All types that `-a` means.
 pub fn all_types() -> Vec<&'static ObjectType> {
     object_types().iter().filter(|kind| !matches!(kind.name, "eventlog" | "auditlog")).collect()
 }

@@ -6,10 +6,13 @@ use dawn_bootd::output::{Deed, Done, Lines, Out, Report, Stop};
 
 /// Show the machines that wait for a decision, and decide
 ///
-/// `list` shows who waits and why, `explain UUID` every piece of evidence. `approve UUID [NODE]` makes the
-/// machine the node that the evidence suggests, or NODE; `reject UUID` takes it from the list until it sends
+/// `list` shows which machines wait and why, `explain` every piece of evidence for one. `approve` makes the
+/// machine the node that the evidence suggests, or NODE; `reject` removes it from the list until it sends
 /// its description again. A UUID may be shortened as long as it is unique.
 #[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "discover [OPTIONS] [list]\n       discover [OPTIONS] explain UUID\n       discover [OPTIONS] approve UUID [NODE]\n       discover [OPTIONS] reject UUID"
+)]
 pub struct Args {
     /// list, explain, approve or reject [default: list]
     #[arg(value_name = "ACTION")]

@@ -6,11 +6,14 @@ use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{Deed, Done, Out, Stop};
 use dawn_cluster::Edit;
 
-/// Make a machine that discovery has seen a node, or remove what is known of machines
+/// Assign a discovered machine to a node, or remove entries of discovered machines
 ///
 /// The machine gets everything that discovery would write: MAC, inventory, the chain from its beginning. If
 /// it still waits, it goes on at once.
 #[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "nodediscoverdef [OPTIONS] -u UUID -n NODE\n       nodediscoverdef [OPTIONS] -r {-u UUID | -t METHOD}"
+)]
 pub struct Args {
     /// The machine with this UUID
     #[arg(short = 'u', value_name = "UUID")]
@@ -18,10 +21,10 @@ pub struct Args {
     /// The node that it becomes
     #[arg(short = 'n', value_name = "NODE", requires = "uuid", conflicts_with = "remove")]
     node: Option<String>,
-    /// Remove the entry of the machine, or all entries of a type
+    /// Remove the entry of the machine (-u), or the entries of a method (-t)
     #[arg(short = 'r')]
     remove: bool,
-    /// With -r: remove all machines that were found by this method, or all
+    /// With -r: remove the entries of machines that this method found; `all`: all entries
     #[arg(short = 't', value_name = "METHOD", requires = "remove")]
     kind: Option<String>,
     /// Show what would change without changing anything

@@ -27,7 +27,7 @@ pub(super) const COLUMNS: [&str; 20] = [
     "switchport",
 ];
 
-/// Words of `-t`, and the method that each stands for.
+/// Words of `-t`, and the method that each means.
 const TYPES: [(&str, &str); 11] = [
     ("seq", "sequential"),
     ("profile", "profile"),

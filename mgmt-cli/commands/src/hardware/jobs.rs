@@ -111,7 +111,7 @@ pub(super) fn show_parts<T>(
     Ok(())
 }
 
-/// What stands after each line of another service processor than the first.
+/// What follows each line of a service processor other than the first.
 pub(super) fn suffix(number: usize) -> String {
     if number < 2 { String::new() } else { format!(" on BMC {number}") }
 }
@@ -125,17 +125,12 @@ pub(super) fn refuse_words(
 ) -> Done {
     for node in ctx.nodes() {
         let method = deciding.method(&ctx.snapshot, node);
-        let text = text(method.as_deref().unwrap_or("ipmi"));
-        if out.is_json() {
-            out.node_error(node, CommandError::usage(text))?;
-        } else {
-            out.data(format!("{node}: {text}"))?;
-        }
+        out.plain_node_error(node, CommandError::usage(text(method.as_deref().unwrap_or("ipmi"))))?;
     }
     Err(Stop::Code(1))
 }
 
-/// Tells each node that no driver of its kind knows the command.
+/// Reports for each node that no driver of its kind knows the command.
 pub(super) fn not_for_these(ctx: &Ctx<'_>, out: &mut Out<'_>, deciding: Deciding) -> Done {
     for target in targets(ctx, deciding) {
         let error = target.way.err().unwrap_or_else(|| Error::NoDriver(deciding.unidentified()));

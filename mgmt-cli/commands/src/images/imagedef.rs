@@ -19,7 +19,6 @@ impl Command for Args {
     const KIND: Kind = Kind::Words;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-        let lines = crate::imagedef::lines(&ctx.snapshot, &self.image)?;
-        lines.into_iter().try_for_each(|line| out.data(line))
+        out.report(&crate::imagedef::attributes(&ctx.snapshot, &self.image)?)
     }
 }

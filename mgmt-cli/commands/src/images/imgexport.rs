@@ -59,7 +59,7 @@ impl Command for Args {
         }
         check_image(snapshot, image)?;
         let bundle = self.place(ctx)?;
-        let lines = imagedef::lines(snapshot, image)?;
+        let lines: Vec<String> = imagedef::attributes(snapshot, image)?.lines().collect();
         let definition = imagedef::read(lines.iter().map(String::as_str))?.image;
         let method = definition.provmethod.as_str();
         if !METHODS.contains(&method) {

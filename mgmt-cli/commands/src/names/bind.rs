@@ -111,7 +111,7 @@ impl Key {
     }
 }
 
-/// Letters, digits, `-`, `_` and `.`: what stands in files without being read as anything else.
+/// Letters, digits, `-`, `_` and `.`: what files can hold without being read as anything else.
 fn is_plain(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 }

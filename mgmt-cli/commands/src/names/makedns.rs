@@ -401,7 +401,7 @@ impl Bind<'_> {
     }
 }
 
-/// Writes a file with the group of named, the old named.conf kept beside it; the journal of a zone goes, as
+/// Writes a file with the group of named, the old named.conf kept next to it; the journal of a zone goes, as
 /// it is about the file before. The file has its group before it has its name: named may write to the
 /// directory, and could put a link there.
 fn put(file: &File) -> Done {

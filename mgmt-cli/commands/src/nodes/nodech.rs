@@ -187,7 +187,7 @@ pub fn assign(node: &str, assignments: &[Assignment], snapshot: &Snapshot, edits
     }
 }
 
-/// `groups=` with a dynamic group is stored, but the user is told.
+/// `groups=` with a dynamic group is stored, with a warning.
 pub fn warn_dynamic(assignments: &[Assignment], snapshot: &Snapshot, out: &mut Out<'_>) -> Done {
     let groups = col::nodelist::GROUPS;
     let name = col::nodegroup::GROUPNAME;

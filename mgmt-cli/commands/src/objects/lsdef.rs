@@ -278,7 +278,7 @@ impl Args {
             let (name, kind) = (&object.name, object.kind.name);
             let hint = "it has '=', ':' at its end, or the like; dumpxCATdb keeps it";
             return out.error(CommandError::conflict(format!(
-                "The {kind} '{name}' cannot stand in a stanza file: {hint}."
+                "The {kind} '{name}' cannot be written to a stanza file: {hint}."
             )));
         }
         let image = if self.osimage { image_of(object, ctx)? } else { None };

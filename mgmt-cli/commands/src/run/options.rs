@@ -177,7 +177,7 @@ pub fn reason(end: &End) -> Option<String> {
     }
 }
 
-/// Counts of a run, and what the caller was told.
+/// Counts of a run, and the nodes that its last line names.
 #[derive(Default)]
 pub struct Tally {
     /// Nodes that failed.

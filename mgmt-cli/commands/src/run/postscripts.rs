@@ -119,7 +119,7 @@ pub(super) fn command(script: &str) -> io::Result<(String, Vec<u8>)> {
     carrying(&[Carried { suffix: ".post", content: script.as_bytes() }], ". $dawn_0")
 }
 
-/// All scripts, as `tar` reads them. Files that not everybody may read are no node's business and are left
+/// All scripts, as `tar` reads them. Files that are not readable for all users are not for nodes and are left
 /// out.
 ///
 /// # Errors

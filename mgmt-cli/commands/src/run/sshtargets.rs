@@ -9,10 +9,10 @@ use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::host_keys::Issued;
 use dawn_bootd::output::{Done, Out};
 
-/// What stands for an address that is not in the tables.
+/// The word for an address that is not in the tables.
 pub const NO_ADDRESS: &str = "-";
 
-/// Tell how nodes are reached by ssh: name, address, host keys
+/// List how nodes are reached by ssh: name, address, host keys
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Nodes

@@ -13,11 +13,11 @@ use crate::synclists;
 use dawn_bootd::clock::status_time;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::mypostscript;
-use dawn_bootd::output::{CommandError, Done, Out, Stop};
+use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
 use dawn_cluster::{Change, MANAGEMENT_GROUP, Snapshot, col, script_problem};
 use dawn_plan::destiny::update_status_edits;
 use dawn_plan::local_path;
-use dawn_remote::event::{End, Event};
+use dawn_remote::event::{End, Ended, Event};
 use dawn_remote::names::PORT_DEFAULT;
 use dawn_remote::run::{FANOUT_DEFAULT, Settings, run};
 use dawn_remote::shell::SshOptions;
@@ -323,7 +323,7 @@ impl Update<'_> {
         if self.failed.is_empty() { Ok(()) } else { out.code(1) }
     }
 
-    /// A status that cannot be stored is no reason to stop.
+    /// The command goes on if a status cannot be stored.
     fn status(&self, nodes: &BTreeSet<String>, word: &str) {
         let now = status_time();
         let change = Change::quiet("updatenode", "updatestatus", Vec::new());
@@ -437,16 +437,7 @@ impl Update<'_> {
                     if !ended.end.is_success() {
                         failed.insert(ended.node.clone());
                     }
-                    if out.is_json() {
-                        return out.report(&NodeResult::of(&ended));
-                    }
-                    match &ended.end {
-                        End::Exit(_) => out.data(format!("{}: {done}", ended.node))?,
-                        end => {
-                            let why = reason(end).unwrap_or_else(|| "it was not started".to_owned());
-                            out.node_error(&ended.node, CommandError::unavailable(why))?;
-                        }
-                    }
+                    out.report(&Ran { result: NodeResult::of(&ended), ended: &ended, done })?;
                     out.flush()
                 }
                 Event::Progress(counts) => on_progress(out, counts, progress),
@@ -467,12 +458,36 @@ impl Update<'_> {
     }
 }
 
+/// The end of the scripts of a node, whose lines have been shown.
+#[derive(serde::Serialize)]
+#[serde(transparent)]
+struct Ran<'e> {
+    result: NodeResult,
+    #[serde(skip)]
+    ended: &'e Ended,
+    #[serde(skip)]
+    done: &'e str,
+}
+
+impl Report for Ran<'_> {
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        let Ended { node, end, .. } = self.ended;
+        match end {
+            End::Exit(_) => lines.data(format!("{node}: {}", self.done)),
+            end => {
+                let why = reason(end).unwrap_or_else(|| "it was not started".to_owned());
+                lines.node_error(node, CommandError::unavailable(why))
+            }
+        }
+    }
+}
+
 fn names(targets: &[Target]) -> String {
     targets.iter().map(|target| target.node.as_str()).collect::<Vec<_>>().join(",")
 }
 
 fn summary(what: &str, nodes: &[String], out: &mut Out<'_>) -> Done {
-    match nodes.is_empty() || out.is_json() {
+    match nodes.is_empty() {
         true => Ok(()),
         false => out.heading(format!("File synchronization {what} for nodes: \"{}\"", nodes.join(","))),
     }

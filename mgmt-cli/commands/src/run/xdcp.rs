@@ -8,7 +8,7 @@ use super::options::*;
 use super::targets::{KNOWN_HOSTS, remote_user, targets};
 use crate::synclists;
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{Done, Out, Stop};
+use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
 use dawn_bootd::zones::keys_of;
 use dawn_remote::event::{Ended, Event};
 use dawn_remote::names::PORT_DEFAULT;
@@ -23,11 +23,14 @@ const TEMPORARY: &str = "/tmp";
 
 /// Copy files to many nodes at once, or from them
 ///
-/// SOURCE... DESTINATION: the last word is the place on the nodes. With -P the only SOURCE is on the nodes
-/// and DESTINATION a directory here, in which the copy is called NAME._NODE. With -F the nodes get the files
-/// of a synclist instead, those whose content differs. The exit code is the number of nodes that failed, at
+/// The last word is the destination on the nodes. With -P the only SOURCE is on the nodes and DESTINATION is
+/// a directory on this machine; the copy is called NAME._NODE. With -F the nodes get the files of a synclist
+/// whose content differs. The exit code is the number of nodes that failed, at
 /// most 255.
 #[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "xdcp [OPTIONS] NODERANGE SOURCE... DESTINATION\n       xdcp [OPTIONS] -P NODERANGE SOURCE DIRECTORY\n       xdcp [OPTIONS] -F SYNCLIST {NODERANGE | -i DIRECTORY}"
+)]
 pub struct Args {
     /// Copy from the nodes
     #[arg(short = 'P', long = "pull")]
@@ -89,8 +92,8 @@ pub struct Args {
     /// Nodes
     #[arg(value_name = "NODERANGE", required_unless_present = "rootimg")]
     noderange: Option<String>,
-    /// What is copied, and where to
-    #[arg(value_name = "PATH")]
+    /// Files to copy, then the place to copy them to
+    #[arg(value_name = "SOURCE... DESTINATION")]
     paths: Vec<String>,
 }
 
@@ -186,10 +189,8 @@ impl Args {
         let mut tally = Tally::default();
         deliver(ctx, targets, delivery, out, &mut |node, out| {
             tally.add(&node.node, &node.end);
-            if out.is_json() || !self.silent {
-                out.report(&node)?;
-            }
-            if self.nodestatus && !out.is_json() {
+            out.report(&Unless(self.silent, &node))?;
+            if self.nodestatus {
                 out.heading(status_line(&node.node, &node.end))?;
             }
             out.flush()
@@ -285,20 +286,40 @@ impl Args {
     }
 
     fn ended(&self, ended: &Ended, out: &mut Out<'_>) -> Done {
-        if out.is_json() {
-            return out.report(&NodeResult::of(ended));
-        }
-        let mut text = format!("{}{}", ended.kept.out, ended.kept.err);
-        text.extend(reason(&ended.end).map(|reason| reason + "\n"));
-        if !self.silent
-            && let Some(text) = prefixed(&ended.node, &text)
-        {
-            out.data(text)?;
-        }
+        out.report(&Unless(self.silent, &Copied(ended)))?;
         if self.nodestatus {
             out.heading(status_line(&ended.node, &ended.end))?;
         }
         out.flush()
+    }
+}
+
+/// A result without its lines if `-Q` asks for none.
+#[derive(serde::Serialize)]
+#[serde(transparent)]
+struct Unless<'r, R>(#[serde(skip)] bool, &'r R);
+
+impl<R: Report> Report for Unless<'_, R> {
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        if self.0 { Ok(()) } else { self.1.print(lines) }
+    }
+}
+
+/// The end of the copy program of a node.
+struct Copied<'e>(&'e Ended);
+
+impl serde::Serialize for Copied<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        NodeResult::of(self.0).serialize(serializer)
+    }
+}
+
+impl Report for Copied<'_> {
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        let Ended { node, end, kept, .. } = self.0;
+        let mut text = format!("{}{}", kept.out, kept.err);
+        text.extend(reason(end).map(|reason| reason + "\n"));
+        prefixed(node, &text).map_or(Ok(()), |text| lines.data(text))
     }
 }
 

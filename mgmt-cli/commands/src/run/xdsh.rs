@@ -296,10 +296,12 @@ impl Args {
         }
         out.flush()?;
         let tally = Tally { failed: verified.silent, ..Tally::default() };
-        let mut view =
-            View { args: self, tally, held: Vec::new(), held_bytes: 0, progress: variables.wants_progress() };
+        // A list of results has each node's output as a whole.
+        let whole = out.is_json();
+        let settings = Settings { stream: plan.settings.stream && !whole, ..plan.settings };
+        let progress = variables.wants_progress();
+        let mut view = View { args: self, tally, held: Vec::new(), held_bytes: 0, progress, whole };
         let mut failed = None;
-        let settings = plan.settings;
         let ran = run(jobs, settings, &mut |event| guard(&mut failed, || view.on(event, out)));
         if let Some(stop) = failed {
             return Err(stop);
@@ -418,6 +420,8 @@ struct View<'a> {
     held: Vec<(String, String)>,
     held_bytes: usize,
     progress: bool,
+    /// Each node's result is reported as a whole, whichever order of lines the options ask for.
+    whole: bool,
 }
 
 impl View<'_> {
@@ -442,19 +446,16 @@ impl View<'_> {
         let node = &ended.node;
         match () {
             () if self.args.silent => {}
-            () if out.is_json() => out.report(&NodeResult::of(ended))?,
+            () if self.whole => out.report(&NodeResult::of(ended))?,
             () if self.args.collate && self.held_bytes < GATHERED_BYTES_MAX => self.hold(ended),
             () if self.args.stream => self.end_of_stream(ended, out)?,
             () => self.output(ended, out)?,
-        }
-        if out.is_json() {
-            return Ok(());
         }
         let good = ended.end.is_success();
         if self.args.exit_status
             && let End::Exit(code) = ended.end
         {
-            out.data(format!("{node}: Remote_command_rc = {code}"))?;
+            out.data_heading(format!("{node}: Remote_command_rc = {code}"))?;
         }
         if self.args.nodestatus {
             out.heading(status_line(node, &ended.end))?;

@@ -28,8 +28,13 @@ struct Fact {
     version: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     node_type: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_object")]
     database: Option<Vec<String>>,
+}
+
+/// Each line `key=value` as a field.
+fn as_object<S: serde::Serializer>(lines: &Option<Vec<String>>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(lines.iter().flatten().map(|line| line.split_once('=').unwrap_or((line, ""))))
 }
 
 impl Report for Fact {

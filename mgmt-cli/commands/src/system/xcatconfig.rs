@@ -27,7 +27,7 @@ pub struct Args {
     database: bool,
     /// Defaults in place of what site, policy and postscripts say, and certificates made again
     ///
-    /// Domain, master and directories stay unless they are given. The old certificates are kept beside the
+    /// Domain, master and directories stay unless they are given. The old certificates are kept next to the
     /// new ones; those of all users end with the restart of the daemon.
     #[arg(short = 'f', long)]
     force: bool,

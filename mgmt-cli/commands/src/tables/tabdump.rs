@@ -56,7 +56,7 @@ impl Command for Args {
 }
 
 impl Args {
-    /// `-n` goes with nothing, `-d` not with `-w`; beside `-d` a file is ignored, as in xCAT.
+    /// `-n` goes with no other option, `-d` not with `-w`; with `-d` a file is ignored, as in xCAT.
     fn check_combination(&self) -> Result<(), Stop> {
         let used = [
             ("-n", self.newest.is_some()),

@@ -97,7 +97,7 @@ pub fn edits_of_bundle(bundle: &str) -> Result<Edits, Vec<CommandError>> {
     let mut rest = bundle;
     while !rest.is_empty() {
         let Some((file, text, after)) = next_file(rest) else {
-            errors.push(CommandError::conflict("the files cannot be told apart"));
+            errors.push(CommandError::conflict("the list of files is damaged"));
             break;
         };
         let wrong = read(file, text, false, &mut edits).into_iter();

@@ -128,7 +128,7 @@ pub(super) fn master(site: &Site<'_>) -> Vec<Finding> {
     }
     let Some(master) = site.setting("master") else {
         return vec![Finding::warn(
-            "site.master is not set: nodes are told the address on which this machine answers them",
+            "site.master is not set: each node gets the address on which this machine answers it",
             "dawn chdef -t site master=ADDRESS",
         )];
     };

@@ -10,7 +10,7 @@ pub(super) mod psh;
 use crate::builder::ask;
 use crate::environment::Environment;
 use crate::terminal::{print, stop_on_signals};
-use dawn_bootd::output::{Done, Stop};
+use dawn_bootd::output::{Done, Out, Report, Stop};
 use dawn_commands::run::sshtargets::NO_ADDRESS;
 use dawn_remote::event::{Ended, Event, Progress};
 use dawn_remote::host_keys::{HostKeys, KnownHosts};
@@ -134,6 +134,13 @@ impl Screen {
     pub(super) fn out(&mut self, text: &str) {
         self.clear();
         print(text);
+    }
+
+    /// A result, in place of the line of progress.
+    pub(super) fn report(&mut self, out: &mut Out<'_>, report: &impl Report) {
+        self.clear();
+        // A closed standard output does not end the command on the nodes.
+        let _ = out.report(report);
     }
 
     /// Lines on standard error.

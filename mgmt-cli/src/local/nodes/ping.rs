@@ -3,9 +3,8 @@
 use super::{Happened, Screen, Whom, ended, fanout, run_jobs, targets, wish};
 use crate::environment::Environment;
 use crate::local::LocalCommand;
-use crate::terminal::print;
 use dawn_bootd::command::Registry;
-use dawn_bootd::output::{Done, Out, Stop};
+use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
 use dawn_remote::ping::{alive, resolve};
 use dawn_remote::quote::quoted;
 use dawn_remote::run::Settings;
@@ -39,13 +38,25 @@ pub(crate) struct Pping {
 
 impl LocalCommand for Pping {
     const NAME: &'static str = "pping";
-    const JSON: bool = false;
 
-    fn run(self, environment: &Environment, _: &Registry, _: &mut Out<'_>) -> Done {
+    fn run(self, environment: &Environment, _: &Registry, out: &mut Out<'_>) -> Done {
         let (there, silent) = asked(&self.hosts(environment)?)?;
-        there.iter().for_each(|host| print(&format!("{host}: ping\n")));
-        silent.iter().for_each(|host| print(&format!("{host}: noping\n")));
+        there.iter().try_for_each(|host| out.report(&Answer { node: host, answers: true }))?;
+        silent.iter().try_for_each(|host| out.report(&Answer { node: host, answers: false }))?;
         ended(Ok(usize::from(there.is_empty() && silent.is_empty())))
+    }
+}
+
+/// Whether a node, or a host with `-X`, answers.
+#[derive(serde::Serialize)]
+struct Answer<'n> {
+    node: &'n str,
+    answers: bool,
+}
+
+impl Report for Answer<'_> {
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        lines.node(self.node, if self.answers { "ping" } else { "noping" })
     }
 }
 
@@ -119,20 +130,19 @@ pub(crate) struct Ppping {
 
 impl LocalCommand for Ppping {
     const NAME: &'static str = "ppping";
-    const JSON: bool = false;
 
-    fn run(self, environment: &Environment, _: &Registry, _: &mut Out<'_>) -> Done {
-        self.carry_out(environment)
+    fn run(self, environment: &Environment, _: &Registry, out: &mut Out<'_>) -> Done {
+        self.carry_out(environment, out)
     }
 }
 
 impl Ppping {
-    fn carry_out(&self, environment: &Environment) -> Result<(), Stop> {
+    fn carry_out(&self, environment: &Environment, out: &mut Out<'_>) -> Done {
         let whom = Whom { noderange: &self.noderange, interface: None, user: None, port: self.port };
         let targets = targets(&whom, environment)?;
         let hosts: Vec<Host> = targets.iter().cloned().map(of_target).collect();
         let (there, silent) = asked(&hosts)?;
-        silent.iter().for_each(|node| print(&format!("{node}: noping\n")));
+        silent.iter().try_for_each(|node| out.report(&Answer { node, answers: false }))?;
         let targets: Vec<Target> =
             targets.into_iter().filter(|target| there.contains(&target.node)).collect();
         let shell = Shell::choose(wish(environment), &targets)
@@ -143,7 +153,10 @@ impl Ppping {
         let settings = Settings { fanout: width, ..Settings::default() };
         run_jobs(jobs, settings, &mut Screen::new(), &mut |screen, happened| {
             if let Happened::Ended(ended) = happened {
-                self.show(screen, &ended.node, &ended.kept.out, ended.end.is_success());
+                screen.report(out, &self.reach(&ended.node, &ended.kept.out, ended.end.is_success()));
+                if !ended.end.is_success() {
+                    screen.err(&format!("{}: the node could not be asked\n", ended.node));
+                }
             }
         })?;
         Ok(())
@@ -167,17 +180,43 @@ impl Ppping {
         format!("exec /bin/sh -c {}", quoted(&(script + "wait")))
     }
 
-    fn show(&self, screen: &mut Screen, node: &str, text: &str, ran: bool) {
-        let mut lines: Vec<&str> = text.lines().collect();
-        lines.sort_unstable();
-        let failing: Vec<&str> = lines.iter().copied().filter(|line| line.ends_with(": noping")).collect();
-        let shown = if self.verbose { &lines } else { &failing };
-        shown.iter().for_each(|line| screen.out(&format!("{node}: {line}\n")));
-        if !ran {
-            screen.err(&format!("{node}: the node could not be asked\n"));
-        } else if failing.is_empty() && !self.quiet && !self.verbose {
-            let by = self.interface.as_ref().map(|name| format!(" on interface {name}")).unwrap_or_default();
-            screen.out(&format!("{node}: pinged all nodes successfully{by}\n"));
+    /// What a node's lines `NAME: ping` and `NAME: noping` say.
+    fn reach(&self, node: &str, text: &str, asked: bool) -> Reach<'_> {
+        let names = |word: &str| {
+            let names = text.lines().filter_map(|line| line.strip_suffix(word)?.strip_suffix(": "));
+            let mut names: Vec<String> = names.map(str::to_owned).collect();
+            names.sort_unstable();
+            names
+        };
+        let (reached, unreached) = (names("ping"), names("noping"));
+        Reach { node: node.to_owned(), asked, reached, unreached, form: self }
+    }
+}
+
+/// Which nodes a node reaches.
+#[derive(serde::Serialize)]
+struct Reach<'a> {
+    node: String,
+    /// The node was there to be asked.
+    asked: bool,
+    reached: Vec<String>,
+    unreached: Vec<String>,
+    #[serde(skip)]
+    form: &'a Ppping,
+}
+
+impl Report for Reach<'_> {
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        let mut shown: Vec<String> = self.unreached.iter().map(|name| format!("{name}: noping")).collect();
+        if self.form.verbose {
+            shown.extend(self.reached.iter().map(|name| format!("{name}: ping")));
+            shown.sort_unstable();
         }
+        shown.into_iter().try_for_each(|line| lines.node(&self.node, line))?;
+        if !self.asked || !self.unreached.is_empty() || self.form.quiet || self.form.verbose {
+            return Ok(());
+        }
+        let by = self.form.interface.as_ref().map(|name| format!(" on interface {name}")).unwrap_or_default();
+        lines.node(&self.node, format!("pinged all nodes successfully{by}"))
     }
 }

@@ -4,8 +4,8 @@ use super::{Happened, Screen, Whom, ended, fanout, run_jobs, targets, temporary}
 use crate::environment::Environment;
 use crate::local::LocalCommand;
 use dawn_bootd::command::Registry;
-use dawn_bootd::output::{Done, Out, Stop};
-use dawn_commands::run::options::{prefixed, reason};
+use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
+use dawn_commands::run::options::{NodeResult, prefixed, reason};
 use dawn_remote::event::Ended;
 use dawn_remote::openssh::{Copy, OpenSsh, RSYNC, RunDirectory, SCP};
 use dawn_remote::run::{Job, Settings, Work};
@@ -41,16 +41,15 @@ pub(crate) struct Scp {
 
 impl LocalCommand for Scp {
     const NAME: &'static str = "pscp";
-    const JSON: bool = false;
 
-    fn run(self, environment: &Environment, _: &Registry, _: &mut Out<'_>) -> Done {
+    fn run(self, environment: &Environment, _: &Registry, out: &mut Out<'_>) -> Done {
         let flags: Vec<&str> = [("-p", self.preserve), ("-r", self.recursive), ("-C", self.compress)]
             .iter()
             .filter(|(_, given)| *given)
             .map(|(flag, _)| *flag)
             .collect();
         let way = Way { interface: self.interface.as_deref(), fanout: self.fanout, port: self.port };
-        ended(copy(&way, &self.files, environment, &|openssh, target, copy| {
+        ended(copy(&way, &self.files, environment, out, &|openssh, target, copy| {
             openssh.scp(Path::new(SCP), target, &flags, copy)
         }))
     }
@@ -80,13 +79,12 @@ pub(crate) struct Rsync {
 
 impl LocalCommand for Rsync {
     const NAME: &'static str = "prsync";
-    const JSON: bool = false;
 
-    fn run(self, environment: &Environment, _: &Registry, _: &mut Out<'_>) -> Done {
+    fn run(self, environment: &Environment, _: &Registry, out: &mut Out<'_>) -> Done {
         let options = format!("-az{}", self.options.as_deref().unwrap_or_default());
         let flags: Vec<&str> = options.split_whitespace().collect();
         let way = Way { interface: self.interface.as_deref(), fanout: self.fanout, port: self.port };
-        ended(copy(&way, &self.files, environment, &|openssh, target, copy| {
+        ended(copy(&way, &self.files, environment, out, &|openssh, target, copy| {
             openssh.rsync(Path::new(RSYNC), target, &flags, copy)
         }))
     }
@@ -106,6 +104,7 @@ fn copy(
     way: &Way<'_>,
     files: &[String],
     environment: &Environment,
+    out: &mut Out<'_>,
     build: &Build<'_>,
 ) -> Result<usize, Stop> {
     let (last, from) = files.split_last().ok_or_else(|| Stop::usage("FILE... NODERANGE:PLACE is missing"))?;
@@ -133,20 +132,36 @@ fn copy(
     let settings = Settings { fanout: fanout(way.fanout, environment)?, ..Settings::default() };
     run_jobs(jobs, settings, &mut Screen::new(), &mut |screen, happened| {
         if let Happened::Ended(ended) = happened {
-            show(screen, ended);
+            screen.report(out, &Copied::of(ended));
         }
     })
 }
 
-fn show(screen: &mut Screen, ended: &Ended) {
-    let mut text = format!("{}{}", ended.kept.out, ended.kept.err);
-    text.extend(reason(&ended.end).map(|reason| reason + "\n"));
-    if ended.end.is_success() {
-        text.push_str("done\n");
-    } else if text.is_empty() {
-        text.push_str("the copy failed\n");
+/// How the copy to a node ended.
+#[derive(serde::Serialize)]
+#[serde(transparent)]
+struct Copied {
+    result: NodeResult,
+    /// The lines of the node, which name it.
+    #[serde(skip)]
+    text: Option<String>,
+}
+
+impl Copied {
+    fn of(ended: &Ended) -> Self {
+        let mut text = format!("{}{}", ended.kept.out, ended.kept.err);
+        text.extend(reason(&ended.end).map(|reason| reason + "\n"));
+        if ended.end.is_success() {
+            text.push_str("done\n");
+        } else if text.is_empty() {
+            text.push_str("the copy failed\n");
+        }
+        Self { result: NodeResult::of(ended), text: prefixed(&ended.node, &text) }
     }
-    if let Some(text) = prefixed(&ended.node, &text) {
-        screen.out(&(text + "\n"));
+}
+
+impl Report for Copied {
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        self.text.iter().try_for_each(|text| lines.line(text))
     }
 }

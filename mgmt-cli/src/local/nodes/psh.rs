@@ -73,19 +73,18 @@ impl Args {
             .map_err(|error| Stop::unavailable(error.to_string()))?;
         let line = self.words.join(" ");
         let jobs = targets.into_iter().map(|target| shell.job(target, &line, &Arc::default())).collect();
+        // A list of results has each node's output as a whole.
+        let whole = out.is_json();
         let settings = Settings {
             fanout: fanout(self.fanout, environment)?,
             whole: self.timeout.map(Duration::from_secs),
-            stream: !self.collate && !out.is_json(),
+            stream: !self.collate && !whole,
             ..Settings::default()
         };
         let (mut screen, mut held) = (Screen::new(), Vec::new());
         let failed = run_jobs(jobs, settings, &mut screen, &mut |screen, happened| match happened {
             Happened::Lines(node, text) => show(screen, node, text),
-            Happened::Ended(ended) if out.is_json() => {
-                screen.clear();
-                let _ = out.report(&NodeResult::of(ended));
-            }
+            Happened::Ended(ended) if whole => screen.report(out, &NodeResult::of(ended)),
             Happened::Ended(ended) if self.collate => {
                 held.push((ended.node.clone(), format!("{}{}", ended.kept.out, ended.kept.err)));
                 end(screen, ended);
