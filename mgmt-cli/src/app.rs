@@ -235,3 +235,25 @@ fn lines_of_variables(entry: &Entry, environment: &Environment) -> Option<String
     let line = |name: &&str| format!("{}\n", environment.variable(name).unwrap_or_default());
     Some(entry.input_from.iter().map(line).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{is_verbose, registry};
+
+    #[test]
+    fn a_list_in_json_has_no_sources() {
+        for (line, expected) in [
+            ("nodels cn1 -V", true),
+            ("nodels -V cn1", false),
+            ("nodels cn1 -V --json", false),
+            ("nodels --json cn1 -V", false),
+            ("xdsh cn1 -V -- ls --json", true),
+            ("lsdef cn1 -V", false),
+        ] {
+            let mut words = line.split(' ').map(str::to_owned);
+            let name = words.next().expect("a command");
+            let words: Vec<String> = words.collect();
+            assert_eq!(is_verbose(registry().find(&name).expect("a command"), &words), expected, "{line}");
+        }
+    }
+}
