@@ -13,7 +13,7 @@ use dawn_discovery::Directory;
 /// A change is announced right after its snapshot is published; this is long enough for it.
 const ANNOUNCED_TIME: Duration = Duration::from_millis(200);
 
-/// See the module's text.
+/// The directory, and the subscription by which it follows the tables.
 #[derive(Default)]
 pub(super) struct Tables {
     /// `None`: nothing follows, and every change has everything read again.
