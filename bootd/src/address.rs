@@ -15,6 +15,9 @@ pub const REFRESH_PERIOD: Duration = Duration::from_secs(1);
 /// Where the kernel lists addresses of IPv6, each as 32 hexadecimal digits and more.
 const INET6: &str = "/proc/net/if_inet6";
 
+/// Whether this machine forwards packets between its networks: "1" if it does.
+const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
+
 /// Asks the kernel.
 ///
 /// # Errors
@@ -29,7 +32,8 @@ pub fn of_this_machine() -> io::Result<LocalAddresses> {
             mask: mask(*prefix).into(),
         })
     });
-    Ok(LocalAddresses::new(addresses.collect()))
+    let forwards = std::fs::read_to_string(IP_FORWARD).is_ok_and(|text| text.trim() == "1");
+    Ok(LocalAddresses::new(addresses.collect()).forwarding(forwards))
 }
 
 /// This machine's name: in certificates and answers, and where `dhcpinterfaces` and `dnsinterfaces` speak of

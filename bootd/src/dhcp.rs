@@ -12,15 +12,16 @@ pub use problems::{problems, without_address};
 
 use crate::address::{NameServerAddresses, host_name};
 use dawn_cluster::{
-    Col, Guid, MANAGEMENT_GROUP, MacAddr, MacOwner, Model, NamedAddress, Row, Snapshot, Text, col,
-    dynamic_ranges, row_subnet, schema,
+    Col, Guid, MANAGEMENT_GROUP, MacAddr, MacOwner, Model, NamedAddress, Netboot, Row, Snapshot, Text, col,
+    dynamic_ranges, row_subnet,
 };
 use dawn_dhcp::HwAddr;
 use dawn_dhcp::boot::BootRule;
 use dawn_dhcp::directory::{Directory, Mode, Network, Range, Reservation};
-use dawn_plan::loader::{Loader, Netboot, SHIM, arch, loader};
+use dawn_plan::loader::{Loader, arch, loader};
 use dawn_plan::view::boot_image_path;
 use dawn_plan::{CurrentAddresses, LocalAddresses, is_proxied, node_ip};
+use dawn_wire::loader::SHIM;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -31,8 +32,6 @@ const LEASE_SECONDS_DEFAULT: u32 = 43_200;
 /// Shortest lease time that `site.dhcplease` can set, in seconds: below it renewals would be a storm.
 const LEASE_SECONDS_MIN: u32 = 60;
 
-/// Whether this machine forwards packets between its networks: "1" if it does.
-const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 /// For texts about the interfaces that are served.
 const WHERE_INTERFACES_ARE_NAMED: &str =
     "site.dhcpinterfaces (or servicenode.dhcpinterfaces of this machine)";
@@ -82,12 +81,11 @@ impl Directory for TableDirectory {
         let (addresses, names) = (self.addresses.now(), self.names.now());
         let same = Arc::ptr_eq(&cached.addresses, &addresses) && Arc::ptr_eq(&cached.names, &names);
         if cached.versions != Some(versions) || !same {
-            let forwards = std::fs::read_to_string(IP_FORWARD).is_ok_and(|text| text.trim() == "1");
             let here = Here {
                 snapshot: &snapshot,
                 addresses: &addresses,
                 host: &self.host,
-                forwards,
+                forwards: addresses.forwards(),
                 name_servers: &names,
             };
             for netname in unreadable(here) {
@@ -250,8 +248,7 @@ impl<'a> Here<'a> {
 
     /// `servicenode.dhcpinterfaces` of this machine; rows of its own go before those of its groups.
     fn own_interfaces(self) -> Option<Text> {
-        let table = schema().find("servicenode")?;
-        let (node, interfaces) = (table.col("node")?, table.col("dhcpinterfaces")?);
+        let (node, interfaces) = (col::servicenode::NODE, col::servicenode::DHCPINTERFACES);
         let cells = |row: &Row| Some((row.get(node)?.clone(), row.get(interfaces)?.clone()));
         let rows: Vec<(Text, Text)> = self.snapshot.enabled_rows("servicenode").filter_map(cells).collect();
         let own = rows.iter().find(|(name, _)| self.is_named(name));
@@ -303,27 +300,27 @@ struct NetworkRow<'a> {
 }
 
 impl NetworkRow<'_> {
-    fn get(&self, column: &str) -> Option<&str> {
-        let column = schema().find("networks")?.col(column)?;
+    fn get(&self, column: Col) -> Option<&str> {
         self.row.get(column).map(|text| &**text)
     }
 
     fn network(&self) -> Option<Network> {
         let subnet = row_subnet(self.row)?;
-        let mut network = Network::new(self.get("netname").unwrap_or("?"), subnet.address(), subnet.prefix());
+        let mut network =
+            Network::new(self.get(col::networks::NETNAME).unwrap_or("?"), subnet.address(), subnet.prefix());
         let (own, snapshot) = (self.own_address(&network), self.here.snapshot);
         let nic = self.nic(&network);
         network.interface = self.interface();
-        network.routers = self.addresses_in("gateway", None, own.filter(|_| self.here.forwards));
+        network.routers = self.addresses_in(col::networks::GATEWAY, None, own.filter(|_| self.here.forwards));
         network.dns = self.name_servers(own);
-        network.ntp = self.addresses_in("ntpservers", Some("ntpservers"), own);
-        network.log_servers = self.addresses_in("logservers", Some("logservers"), own);
-        let domain = self.get("domain").map(Text::from).or_else(|| snapshot.site("domain"));
+        network.ntp = self.addresses_in(col::networks::NTPSERVERS, Some("ntpservers"), own);
+        network.log_servers = self.addresses_in(col::networks::LOGSERVERS, Some("logservers"), own);
+        let domain = self.get(col::networks::DOMAIN).map(Text::from).or_else(|| snapshot.site("domain"));
         network.domain = domain.map(|text| text.to_string());
         network.search = search_list(network.domain.as_deref(), snapshot);
-        network.mtu = self.get("mtu").and_then(|text| text.parse().ok());
+        network.mtu = self.get(col::networks::MTU).and_then(|text| text.parse().ok());
         network.lease_seconds = lease_seconds(snapshot);
-        network.next_server = self.addresses_in("tftpserver", None, own).first().copied();
+        network.next_server = self.addresses_in(col::networks::TFTPSERVER, None, own).first().copied();
         network.ranges = self.ranges();
         let boots = self.served.find(nic.as_deref());
         network.mode = match boots {
@@ -340,7 +337,8 @@ impl NetworkRow<'_> {
     /// The interface of ours that leads to the network: named in `mgtifname` (after `!remote!` for one behind
     /// a relay), else the one with an address in it.
     fn nic(&self, network: &Network) -> Option<String> {
-        let named = self.get("mgtifname").map(|name| name.trim_start_matches("!remote!").to_owned());
+        let named =
+            self.get(col::networks::MGTIFNAME).map(|name| name.trim_start_matches("!remote!").to_owned());
         let facing = || self.here.addresses.iter().find(|local| network.contains(local.address));
         named.filter(|name| !name.is_empty()).or_else(|| facing().map(|local| local.interface.clone()))
     }
@@ -352,20 +350,21 @@ impl NetworkRow<'_> {
     /// `mgtifname`. `!remote!eth1` is a network behind a relay: the mark stays, so that no interface of ours
     /// has the name and clients on our own links are not taken for its machines.
     fn interface(&self) -> Option<String> {
-        self.get("mgtifname").map(str::to_owned)
+        self.get(col::networks::MGTIFNAME).map(str::to_owned)
     }
 
     /// `nameservers`; where nothing is said, this machine if its name server answers there.
     fn name_servers(&self, own: Option<Ipv4Addr>) -> Vec<Ipv4Addr> {
-        let said = self.get("nameservers").is_some() || self.here.snapshot.site("nameservers").is_some();
+        let said = self.get(col::networks::NAMESERVERS).is_some()
+            || self.here.snapshot.site("nameservers").is_some();
         match own.filter(|own| !said && self.here.name_servers.contains(&IpAddr::V4(*own))) {
             Some(own) => vec![own],
-            None => self.addresses_in("nameservers", Some("nameservers"), own),
+            None => self.addresses_in(col::networks::NAMESERVERS, Some("nameservers"), own),
         }
     }
 
     /// A list of servers: the column, else the `site` attribute; `<xcatmaster>` is our own address.
-    fn addresses_in(&self, column: &str, site: Option<&str>, own: Option<Ipv4Addr>) -> Vec<Ipv4Addr> {
+    fn addresses_in(&self, column: Col, site: Option<&str>, own: Option<Ipv4Addr>) -> Vec<Ipv4Addr> {
         let from_site = || site.and_then(|key| self.here.snapshot.site(key));
         let Some(text) = self.get(column).map(Text::from).or_else(from_site) else { return Vec::new() };
         let one = |word: &str| match word {
@@ -378,11 +377,11 @@ impl NetworkRow<'_> {
     /// `dynamicrange`: ranges separated by `;`, each `a-b`, `a,b`, `a b` or a prefix; only when no other
     /// server is named in `dhcpserver`.
     fn ranges(&self) -> Vec<Range> {
-        let ours = self.get("dhcpserver").is_none_or(|server| {
+        let ours = self.get(col::networks::DHCPSERVER).is_none_or(|server| {
             let address = named_address(self.here.snapshot, server);
             address.is_none_or(|address| self.here.addresses.contains(address))
         });
-        let text = self.get("dynamicrange").filter(|_| ours).unwrap_or_default();
+        let text = self.get(col::networks::DYNAMICRANGE).filter(|_| ours).unwrap_or_default();
         let good = dynamic_ranges(text).filter_map(Result::ok);
         good.filter_map(|range| Range::new(range.first, range.last)).collect()
     }

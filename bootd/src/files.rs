@@ -13,7 +13,6 @@ use crate::stores::StorePlaces;
 use dawn_cluster::{Model, Snapshot};
 use dawn_http::fat::FatImage;
 use dawn_plan::CurrentAddresses;
-use dawn_plan::loader::SHIM;
 use dawn_plan::view;
 use dawn_plan::{Ports, Surroundings};
 use dawn_roots::live::{LiveRoots, image_dir};
@@ -22,7 +21,8 @@ use dawn_serving::{
     Answer, Content, DiskPool, Mount, NamedFiles, Rendered, Request, RequestPath, Roots, Service, Source,
     Tree, TreeError,
 };
-use dawn_wire::image::ROOT;
+use dawn_wire::image::is_in_tree;
+use dawn_wire::loader::SHIM;
 use dawn_xcatd::node_status::{NodeReport, NodeReports};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -45,8 +45,7 @@ impl Place {
     /// Whether it lies in a tree of an image, whose names are not shown; what lies there is given out by its
     /// name.
     fn is_unlisted(&self) -> bool {
-        let is_tree = |name: &str| name == ROOT || name.starts_with("rootimg.");
-        self.in_install.iter().flat_map(|inside| inside.iter()).any(|name| is_tree(&name.to_string_lossy()))
+        self.in_install.iter().any(|inside| is_in_tree(inside))
     }
 }
 

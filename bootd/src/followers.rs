@@ -9,6 +9,7 @@ use crate::image_index;
 use crate::services::{Here, Stop, Task, warn_of_addresses};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 /// How often reports that wait are tried again.
@@ -31,10 +32,11 @@ pub(crate) fn tasks(here: &Here, stop: &Stop) -> Vec<Task> {
 
 /// Looks for addresses that have come or gone, and says what the tables ask of those that are left.
 async fn follow_addresses(appliance: Arc<Appliance>) {
-    let addresses = &appliance.addresses;
     loop {
         sleep(address::REFRESH_PERIOD).await;
-        if address::refresh(addresses) {
+        let addresses = Arc::clone(&appliance.addresses);
+        if spawn_blocking(move || address::refresh(&addresses)).await.unwrap_or(false) {
+            let addresses = &appliance.addresses;
             let own: Vec<String> = addresses.now().iter().map(|local| local.address.to_string()).collect();
             tracing::info!("the addresses of this machine are now {}", own.join(", "));
             if appliance.leases.are_given() {
@@ -58,7 +60,7 @@ async fn write_reports(appliance: Arc<Appliance>) {
         sleep(REPORTS_PERIOD).await;
         if appliance.model.away().is_none() && appliance.kept.are_late() {
             let appliance = Arc::clone(&appliance);
-            let _ = tokio::task::spawn_blocking(move || appliance.kept.write(&appliance.model)).await;
+            let _ = spawn_blocking(move || appliance.kept.write(&appliance.model)).await;
         }
     }
 }
@@ -69,6 +71,6 @@ async fn store_tables(appliance: Arc<Appliance>) {
         sleep(TABLES_PERIOD).await;
         let appliance = Arc::clone(&appliance);
         let store = move || appliance.saved.keep_up(&appliance.model, false);
-        let _ = tokio::task::spawn_blocking(store).await;
+        let _ = spawn_blocking(store).await;
     }
 }

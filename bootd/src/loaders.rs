@@ -5,8 +5,9 @@
 //! find it names, with the package to install. [`missing_for`] says which loader a node will ask for in vain.
 
 use dawn_cluster::{Snapshot, XCATMASTER, col};
-use dawn_plan::loader::{IPXE_BIOS, IPXE_UEFI, PXELINUX, SHIM, first_stages};
+use dawn_plan::loader::first_stages;
 use dawn_serving::disks::within;
+use dawn_wire::loader::{GRUB_ARM64, GRUB_IA32, IPXE_BIOS, IPXE_UEFI, PXELINUX, SHIM};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -65,13 +66,13 @@ const LOADERS: [Loader; 10] = [
         package: "grub-efi-amd64-signed",
     },
     Loader {
-        name: "boot/grub2/grub2.aarch64",
+        name: GRUB_ARM64,
         found_as: &["grubnetaa64.efi.signed"],
         required: false,
         package: "grub-efi-arm64-signed",
     },
     Loader {
-        name: "boot/grub2/grub2.i386",
+        name: GRUB_IA32,
         found_as: &["grubnetia32.efi.signed"],
         required: false,
         package: "grub-efi-ia32-signed",

@@ -262,22 +262,22 @@ fn of_switch_and_configuration(snapshot: &Snapshot, node: &str, export: &mut Exp
 }
 
 fn image_name(image: &OsImage) -> String {
-    image.get("imagename").map(|name| name.to_string()).unwrap_or_default()
+    image.get(col::osimage::IMAGENAME).map(|name| name.to_string()).unwrap_or_default()
 }
 
 /// The scripts of one half, each group between its marks: the defaults', the image's, the node's; none twice,
 /// no empty group.
 fn scripts(snapshot: &Snapshot, node: &str, half: &str) -> Vec<String> {
-    let column = match half {
-        "postscripts" => col::postscripts::POSTSCRIPTS,
-        _ => col::postscripts::POSTBOOTSCRIPTS,
+    let (column, of_image) = match half {
+        "postscripts" => (col::postscripts::POSTSCRIPTS, col::osimage::POSTSCRIPTS),
+        _ => (col::postscripts::POSTBOOTSCRIPTS, col::osimage::POSTBOOTSCRIPTS),
     };
     let defaults = snapshot
         .enabled_rows("postscripts")
         .find(|row| row.get(col::postscripts::NODE).is_some_and(|name| &**name == "xcatdefaults"))
         .and_then(|row| row.get(column).cloned());
     let image = dawn_statelite::image_of(snapshot, node).and_then(|name| snapshot.osimage(&name));
-    let image: Option<Text> = image.and_then(|image| image.get(half).cloned());
+    let image: Option<Text> = image.and_then(|image| image.get(of_image).cloned());
     let own = snapshot.attr(node, column);
     let mut seen: Vec<String> = Vec::new();
     let mut lines = Vec::new();

@@ -8,6 +8,7 @@
 
 use dawn_cluster::saved::{self, Origin, SAVED_BYTES_MAX, Saved};
 use dawn_cluster::{Model, StoreAddress};
+use dawn_events::now_ms;
 use dawn_serving::whole;
 use dawn_xcatd::certificates::Authority;
 use std::fs::OpenOptions;
@@ -114,7 +115,7 @@ impl SavedTables {
         let path = self.data.join(FILE);
         match origin(&self.data, address)? {
             Some(origin) => {
-                let bytes = saved::encode(snapshot, &origin, now_ms());
+                let bytes = saved::encode(snapshot, &origin, i64::try_from(now_ms()).unwrap_or(i64::MAX));
                 if bytes.len() as u64 > SAVED_BYTES_MAX {
                     return Err(io::Error::other("the tables are too large"));
                 }
@@ -125,10 +126,6 @@ impl SavedTables {
             None => Ok(()),
         }
     }
-}
-
-fn now_ms() -> i64 {
-    i64::try_from(dawn_events::now_ms()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! system is mounted with `nosuid` or a directory on the way is closed. The install directory itself may be
 //! closed: HTTP, TFTP and NFS look at what is below it.
 
-use dawn_cluster::Snapshot;
+use dawn_cluster::{Snapshot, col};
 use dawn_wire::image::ROOT;
 use rustix::fs::{StatVfsMountFlags, statvfs};
 use std::os::unix::fs::PermissionsExt;
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 #[must_use]
 pub(crate) fn reachable_trees(snapshot: &Snapshot) -> Vec<PathBuf> {
     let directory = |name: &dawn_cluster::Text| {
-        let directory = snapshot.osimage(name)?.get("rootimgdir")?.to_string();
+        let directory = snapshot.osimage(name)?.get(col::linuximage::ROOTIMGDIR)?.to_string();
         Some(PathBuf::from(directory).join(ROOT))
     };
     let trees = snapshot.osimage_names().filter_map(directory);

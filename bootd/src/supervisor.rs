@@ -34,18 +34,8 @@ pub struct StartError {
 }
 
 impl StartError {
-    /// The reason has the texts of all causes that do not repeat what is said already.
     fn new(service: &'static str, error: &Failure) -> Self {
-        let mut reason = error.to_string();
-        let mut next = error.source();
-        while let Some(link) = next {
-            let text = link.to_string();
-            if !reason.contains(&text) {
-                reason = format!("{reason}: {text}");
-            }
-            next = link.source();
-        }
-        Self { service, reason, in_use: is_in_use(&**error), holders: Vec::new() }
+        Self { service, reason: error.to_string(), in_use: is_in_use(&**error), holders: Vec::new() }
     }
 
     fn hint(&self) -> String {

@@ -189,7 +189,7 @@ fn step_of(path: &str) -> Step {
         _ if folder == "boot/grub2" && !name.contains('.') => Step::Script,
         "kernel" | "vmlinuz" | "linux" if in_image => Step::Kernel,
         _ if in_image && name.starts_with("initrd") => Step::Initrd,
-        _ if name.starts_with("rootimg.") || name == image::PACKED_STATELITE => Step::Root,
+        _ if image::is_root(name) || name == image::PACKED_STATELITE => Step::Root,
         _ if folder == "xcat/httpboot" => Step::Loader,
         _ if [".kpxe", ".pxe", ".efi", ".0"].iter().any(|end| name.ends_with(end)) => Step::Loader,
         _ => Step::File,

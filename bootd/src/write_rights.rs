@@ -119,9 +119,9 @@ fn is_of_image(next: &Snapshot, node: &str, col: Col, value: &str) -> bool {
     let Some(image) = name.and_then(|name| next.osimage(&name)) else { return false };
     let column = match col {
         col::nodetype::PROVMETHOD => return true,
-        col::nodetype::OS => "osvers",
-        col::nodetype::ARCH => "osarch",
-        col::nodetype::PROFILE => "profile",
+        col::nodetype::OS => col::osimage::OSVERS,
+        col::nodetype::ARCH => col::osimage::OSARCH,
+        col::nodetype::PROFILE => col::osimage::PROFILE,
         _ => return false,
     };
     image.get(column).is_some_and(|text| **text == *value)

@@ -100,6 +100,7 @@ mod lookup;
 mod model;
 mod names;
 mod nearest;
+mod netboot;
 mod nics;
 pub mod noderange;
 mod object_types;
@@ -151,6 +152,7 @@ pub use names::{
     parse_mac_column, parse_mac_column_as,
 };
 pub use nearest::nearest_of;
+pub use netboot::Netboot;
 pub use noderange::{Expanded, Noderange, NoderangeError, ReadFile, node_item_col};
 pub use objects::{
     Assign, LookupValue, NIC_COLUMNS, Object, ObjectAttr, ObjectError, ObjectPlan, ObjectType, ObjectValue,
@@ -167,4 +169,4 @@ pub use snapshot::{OsImage, Snapshot};
 pub use store::{
     ANSWER_TIME_MAX, ForeignTable, StoreError, first_table_with_rows, foreign_tables, set_up_server,
 };
-pub use subnet::{AddressRange, RangeError, Subnet, dynamic_ranges, prefix_length, row_subnet};
+pub use subnet::{AddressRange, RangeError, Subnet, dynamic_ranges, prefix_length, row_network, row_subnet};

@@ -21,6 +21,7 @@ use crate::edit::{Edit, EditError};
 use crate::effect::Effect;
 use crate::liteoption::lite_option;
 use crate::names::{Guid, ImageName, MacAddr, excerpt, parse_mac_column, parse_mac_column_as};
+use crate::netboot;
 use crate::policy::PolicyRequest;
 use crate::resolve::NEXT_RECORD;
 use crate::row::{Row, Text};
@@ -126,7 +127,7 @@ const RULES: &[(&str, Rule)] = &[
     ("nodehm.serialflow", Rule::OneOf(&["hard", "soft", "none"])),
     ("nodehm.serialport", Rule::Number(0, 255)),
     ("nodehm.serialspeed", Rule::Number(50, 4_000_000)),
-    ("noderes.netboot", Rule::OneOf(NETBOOT)),
+    ("noderes.netboot", Rule::OneOf(netboot::WORDS)),
     ("noderes.nfsserver", Rule::Host),
     ("noderes.tftpserver", Rule::Host),
     ("noderes.xcatmaster", Rule::Host),
@@ -171,10 +172,6 @@ const RULES: &[(&str, Rule)] = &[
     ("statelite.statemnt", Rule::Location(Purpose::Store)),
     ("zone.zonename", Rule::PathPart),
 ];
-
-/// `noderes.netboot`.
-const NETBOOT: &[&str] =
-    &["xnba", "pxe", "grub2", "grub2-http", "grub2-tftp", "petitboot", "onie", "yaboot", "nimol", "elilo"];
 
 static BY_COLUMN: LazyLock<HashMap<Col, Rule>> =
     LazyLock::new(|| RULES.iter().map(|(name, rule)| (Col::known(name), *rule)).collect());

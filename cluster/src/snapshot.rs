@@ -5,6 +5,7 @@
 //! Nothing here waits, reads a file or locks for longer than a memo lookup.
 
 use crate::address_index::AddressIndexes;
+use crate::col;
 use crate::row::{Row, Text};
 use crate::schema::{AsTable, Col, TableId, schema};
 use crate::table::TableData;
@@ -244,8 +245,17 @@ pub struct OsImage {
 }
 
 impl OsImage {
-    /// A column of either table; where both have it (`comments`, `disable`), `osimage` wins.
-    pub fn get(&self, column: &str) -> Option<&Text> {
+    /// A column of either table.
+    pub fn get(&self, col: Col) -> Option<&Text> {
+        if col.table == KNOWN.image.table {
+            return self.os.get(col);
+        }
+        self.linux.as_ref().filter(|_| col.table == KNOWN.linux_image.table)?.get(col)
+    }
+
+    /// A column by the name that a file says, as lists of packages do; where both tables have it
+    /// (`comments`, `disable`), `osimage` wins.
+    pub fn named(&self, column: &str) -> Option<&Text> {
         let of = |row: &'_ Row, table: TableId| table.info().col(column).and_then(|c| row.get(c).map(|_| c));
         let (os, linux) = (KNOWN.image.table, KNOWN.linux_image.table);
         if let Some(col) = of(&self.os, os) {
@@ -257,19 +267,20 @@ impl OsImage {
 
     /// `osimage.provmethod`: install, netboot, statelite, …
     pub fn provmethod(&self) -> Option<&Text> {
-        self.get("provmethod")
+        self.get(col::osimage::PROVMETHOD)
     }
 
     /// The directory that holds `rootimg`: `linuximage.rootimgdir`, else
     /// `<installdir>/netboot/<os>/<arch>/<profile>` as far as those columns are set.
     pub fn rootimgdir(&self, snapshot: &Snapshot) -> Option<String> {
         // Rows that came with the database were never checked: no path from them leads upwards.
-        if let Some(dir) = self.get("rootimgdir") {
+        if let Some(dir) = self.get(col::linuximage::ROOTIMGDIR) {
             let upwards = dir.split('/').any(|part| part == "..");
             return (!upwards).then(|| dir.to_string());
         }
         let installdir = snapshot.site("installdir").unwrap_or_else(|| "/install".into());
-        let (os, arch, profile) = (self.get("osvers")?, self.get("osarch")?, self.get("profile")?);
+        let [os, arch, profile] = [col::osimage::OSVERS, col::osimage::OSARCH, col::osimage::PROFILE];
+        let (os, arch, profile) = (self.get(os)?, self.get(arch)?, self.get(profile)?);
         if [os, arch, profile].iter().any(|part| part.contains('/') || &***part == "..") {
             return None;
         }

@@ -1,12 +1,12 @@
 //! Addresses as the `networks` table writes them: net, mask, dynamic ranges.
 //!
 //! The one place where these texts are read: the checks of a change and the DHCP service take the same
-//! meaning from them. IPv4 only; networks of IPv6 are stored and not looked at.
+//! meaning from them. IPv4 only, but for [`row_network`]: networks of IPv6 have names and no addresses to give.
 
 use crate::row::Row;
 use crate::schema::Col;
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::LazyLock;
 
 static NET: LazyLock<Col> = LazyLock::new(|| Col::known("networks.net"));
@@ -108,6 +108,18 @@ pub enum RangeError {
 /// The network of a row of `networks`; `None` for IPv6 and for rows whose texts cannot be read.
 pub fn row_subnet(row: &Row) -> Option<Subnet> {
     Subnet::around(row.get(*NET)?.trim().parse().ok()?, prefix_length(row.get(*MASK)?.trim())?)
+}
+
+/// The network of a row of `networks`, of either family: an address and how many of its bits name the network.
+pub fn row_network(row: &Row) -> Option<(IpAddr, u8)> {
+    if let Some(subnet) = row_subnet(row) {
+        return Some((subnet.address().into(), subnet.prefix()));
+    }
+    let net = row.get(*NET)?.trim();
+    let (address, in_net) = net.split_once('/').map_or((net, None), |(net, bits)| (net, Some(bits)));
+    let bits = row.get(*MASK).map(|mask| mask.trim()).or(in_net)?;
+    let bits = bits.trim_start_matches('/').parse().ok().filter(|bits| *bits <= 128)?;
+    Some((address.parse::<Ipv6Addr>().ok()?.into(), bits))
 }
 
 /// Prefix length of `255.255.0.0`, `/16` or `16`.

@@ -1,6 +1,6 @@
 //! What every directive is evaluated with: the node, its image, its servers.
 
-use dawn_cluster::{Installer, OsImage, Snapshot};
+use dawn_cluster::{Col, Installer, OsImage, Snapshot};
 use dawn_plan::install::{package_places, package_url};
 use dawn_plan::{PlanError, Ports, Servers};
 
@@ -30,7 +30,7 @@ impl Found {
 
 impl Context<'_> {
     /// A column of the image, empty for none.
-    pub(crate) fn of_image(&self, column: &str) -> String {
+    pub(crate) fn of_image(&self, column: Col) -> String {
         self.image.get(column).map(|text| text.to_string()).unwrap_or_default()
     }
 

@@ -25,7 +25,7 @@ impl Environment {
     /// all.
     pub(crate) fn of(context: &Context<'_>, master: Ipv4Addr) -> Self {
         let mut all = Self(Vec::new());
-        for pair in context.of_image("environvar").split(',') {
+        for pair in context.of_image(col::osimage::ENVIRONVAR).split(',') {
             if let Some((name, value)) = pair.split_once('=') {
                 all.add(name.trim(), value.trim(), "osimage.environvar");
             }
@@ -35,7 +35,8 @@ impl Environment {
         if let Some(word) = context.snapshot.site("nodestatus") {
             all.add("NODESTATUS", &word, "site.nodestatus");
         }
-        let persistent = persistent_words(context.snapshot, context.node, &context.of_image("addkcmdline"));
+        let persistent =
+            persistent_words(context.snapshot, context.node, &context.of_image(col::linuximage::ADDKCMDLINE));
         all.add("PERSKCMDLINE", &persistent, "words R::… of addkcmdline");
         all.add("INSTALLDIR", "/install", "as HTTP names it");
         all.add("TFTPDIR", "/tftpboot", "as HTTP names it");

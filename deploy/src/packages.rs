@@ -2,7 +2,7 @@
 
 use crate::context::{Context, Found};
 use crate::error::Problem;
-use dawn_cluster::{Installer, os_major};
+use dawn_cluster::{Installer, col, os_major};
 use dawn_plan::install::{is_url, mirror_host};
 use dawn_plan::public_path;
 
@@ -51,7 +51,7 @@ pub(crate) fn sources_in_script(context: &Context<'_>) -> Result<Found, Problem>
 
 /// `#WRITEREPO#`: commands of a shell that name the same packages to the installed system.
 pub(crate) fn repositories(context: &Context<'_>) -> Result<Found, Problem> {
-    let in_parts = os_major(&context.of_image("osvers")) >= 8;
+    let in_parts = os_major(&context.of_image(col::osimage::OSVERS)) >= 8;
     let mut text = String::new();
     for (number, place) in context.places()?.iter().enumerate() {
         let url = quotable(context.url(place)?)?;

@@ -19,7 +19,7 @@ use crate::packages;
 use crate::rendered::{Rendered, Value};
 use crate::search::Wanted;
 use crate::table::{self, Cell, LOCKED};
-use dawn_cluster::{Installer, Secret, Snapshot};
+use dawn_cluster::{Installer, Secret, Snapshot, col};
 use dawn_plan::install::installer_of;
 use dawn_plan::view::AnswerPart;
 use dawn_plan::{Surroundings, image_of, servers};
@@ -90,7 +90,7 @@ fn fixed(text: &str) -> Answers {
 
 /// The template of an image: what it names, else what is found by its name, else ours.
 fn template(context: &Context<'_>, files: &dyn Files) -> Result<(String, String), DeployError> {
-    let named = context.of_image("template");
+    let named = context.of_image(col::linuximage::TEMPLATE);
     if !named.is_empty() {
         return match files::read(files, &named) {
             Ok(text) => Ok((named, text)),
@@ -107,8 +107,11 @@ fn find(
     files: &dyn Files,
     ending: &str,
 ) -> Result<(String, String), (String, FileError)> {
-    let (osvers, arch, profile) =
-        (context.of_image("osvers"), context.of_image("osarch"), context.of_image("profile"));
+    let (osvers, arch, profile) = (
+        context.of_image(col::osimage::OSVERS),
+        context.of_image(col::osimage::OSARCH),
+        context.of_image(col::osimage::PROFILE),
+    );
     let wanted =
         Wanted { osvers: &osvers, arch: &arch, profile: &profile, installer: context.installer, ending };
     let own = builtin::path(context.installer, ending);
@@ -311,8 +314,8 @@ impl Run<'_> {
                 Found::open(list::names(&lines), "linuximage.pkglist")
             }
             Word::LayoutScript => return self.layout_scripts(place),
-            Word::LayoutMore if !context.of_image("partitionfile").is_empty() => {
-                let element = context.of_image("partitionfile");
+            Word::LayoutMore if !context.of_image(col::linuximage::PARTITIONFILE).is_empty() => {
+                let element = context.of_image(col::linuximage::PARTITIONFILE);
                 return Err(error(Problem::Layout { element }));
             }
             // The end of a layout that stays, and places for what the image does not have.
@@ -465,7 +468,7 @@ impl Run<'_> {
 
     /// The package lists of the image.
     fn default_lists(&self, place: Place<'_>) -> Result<Vec<String>, RenderError> {
-        let named = self.context.of_image("pkglist");
+        let named = self.context.of_image(col::linuximage::PKGLIST);
         let lists: Vec<String> =
             named.split(',').map(str::trim).filter(|path| !path.is_empty()).map(str::to_owned).collect();
         if !lists.is_empty() {
@@ -504,7 +507,7 @@ impl Run<'_> {
 /// The layout of the disk.
 impl Run<'_> {
     fn elements(&self, place: Place<'_>) -> Result<Vec<Element>, RenderError> {
-        let cell = self.context.of_image("partitionfile");
+        let cell = self.context.of_image(col::linuximage::PARTITIONFILE);
         layout::parse(&cell, self.context.installer).map_err(|problem| place.error(problem))
     }
 

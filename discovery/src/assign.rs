@@ -290,7 +290,7 @@ pub fn of_record(snapshot: &Snapshot, uuid: &str) -> Option<Machine> {
     let key = col::discoverydata::UUID;
     let row = snapshot.find_row(&[(key, uuid)])?;
     let cell = |name: &str| {
-        let col = schema().find_col(&format!("discoverydata.{name}"))?;
+        let col = schema().find("discoverydata")?.col(name)?;
         row.get(col).map(|text| text.to_string())
     };
     let of_nics = |name: &str| -> Vec<(String, String)> {

@@ -5,7 +5,7 @@
 //! configuration, while the daemon only gives the definition (a daemon that serves an isolated boot network
 //! often cannot reach a package mirror).
 
-use dawn_wire::image::{INITRD_STATELESS, INITRD_STATELITE, KERNEL, ROOT};
+use dawn_wire::image::{INITRD_STATELESS, INITRD_STATELITE, KERNEL, ROOT, is_in_tree};
 use std::path::{Path, PathBuf};
 
 /// Mode of the image directory unless `linuximage.permission` says otherwise.
@@ -80,15 +80,6 @@ pub struct ImageDef {
     /// A crypt hash for root's password, put into the image at build time; `None`: root has no password
     /// there.
     pub root_hash: Option<String>,
-}
-
-/// Whether a path lies in (or is) the tree of an image, `rootimg` or one that was set aside (`rootimg.1`).
-#[must_use]
-pub fn is_in_tree(path: &Path) -> bool {
-    path.components().any(|part| {
-        let name = part.as_os_str().to_string_lossy();
-        name == ROOT || name.starts_with("rootimg.")
-    })
 }
 
 impl ImageDef {

@@ -23,7 +23,10 @@ use crate::squashfs::{self, SquashfsError};
 use crate::synced;
 use crate::tree::{Kind, Meta, Tree, TreeError};
 use dawn_statelite::liteimg::{self, LiteimgError};
-use dawn_wire::image::{PACKED_ROOTS, PACKED_STATELITE, ROOT};
+use dawn_wire::image::{
+    PACKED_CPIO_GZIP, PACKED_CPIO_XZ, PACKED_ROOTS, PACKED_SQUASHFS, PACKED_STATELITE, PACKED_TAR_GZIP,
+    PACKED_TAR_XZ, ROOT,
+};
 
 /// The exclude list used when `linuximage.exlist` is empty.
 pub const DEFAULT_EXLIST: &str = include_str!("../share/debian.compute.exlist");
@@ -152,11 +155,11 @@ impl Method {
     /// The file name of the archive.
     pub fn file(self) -> &'static str {
         match self {
-            Method::Squashfs => "rootimg.sfs",
-            Method::Cpio(Packer::Gzip) => "rootimg.cpio.gz",
-            Method::Cpio(Packer::Xz) => "rootimg.cpio.xz",
-            Method::Tar(Packer::Gzip) => "rootimg.tar.gz",
-            Method::Tar(Packer::Xz) => "rootimg.tar.xz",
+            Method::Squashfs => PACKED_SQUASHFS,
+            Method::Cpio(Packer::Gzip) => PACKED_CPIO_GZIP,
+            Method::Cpio(Packer::Xz) => PACKED_CPIO_XZ,
+            Method::Tar(Packer::Gzip) => PACKED_TAR_GZIP,
+            Method::Tar(Packer::Xz) => PACKED_TAR_XZ,
         }
     }
 

@@ -69,7 +69,7 @@ pub fn files(snapshot: &Snapshot, node: &str) -> Vec<LiteFile> {
 /// image (empty), then `ALL`, then the image's own; a later row for the same path replaces the earlier.
 #[must_use]
 pub fn files_of_image(snapshot: &Snapshot, image: &str) -> Vec<LiteFile> {
-    let group = snapshot.osimage(image).and_then(|image| image.get("groups").cloned());
+    let group = snapshot.osimage(image).and_then(|image| image.get(col::osimage::GROUPS).cloned());
     let mut files: BTreeMap<Text, LiteFile> = BTreeMap::new();
     for wanted in [group.as_deref(), Some(""), Some("ALL"), Some(image)].into_iter().flatten() {
         for row in snapshot.enabled_rows(COLUMNS.image.table) {

@@ -236,7 +236,7 @@ pub fn trees_of_image(snapshot: &Snapshot, image: &str) -> Vec<(String, String)>
 }
 
 fn rows_of_image<'a>(snapshot: &'a Snapshot, image: &str) -> Vec<(f64, &'a Row)> {
-    let group = snapshot.osimage(image).and_then(|image| image.get("groups").cloned());
+    let group = snapshot.osimage(image).and_then(|image| image.get(col::osimage::GROUPS).cloned());
     let mut chosen: Vec<(f64, &Row)> = Vec::new();
     for wanted in [group.as_deref(), Some(""), Some("ALL"), Some(image)].into_iter().flatten() {
         for row in snapshot.enabled_rows(COLUMNS.image.table) {

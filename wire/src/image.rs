@@ -1,19 +1,46 @@
 //! Names of the files of an image, and of what a node's root shows of its own files.
 
+use std::path::Path;
+
 /// The tree of the operating system, in the directory of an image.
 pub const ROOT: &str = "rootimg";
+/// How the names begin of trees that were set aside, a number follows, and of packed roots.
+pub const ROOT_PREFIX: &str = "rootimg.";
 /// The kernel that nodes load.
 pub const KERNEL: &str = "kernel";
 /// Initramfs of a stateless node.
 pub const INITRD_STATELESS: &str = "initrd-stateless.gz";
 /// Initramfs of a statelite node.
 pub const INITRD_STATELITE: &str = "initrd-statelite.gz";
+/// A packed root that nodes mount as it is.
+pub const PACKED_SQUASHFS: &str = "rootimg.sfs";
+/// Packed roots that nodes unpack into memory.
+pub const PACKED_CPIO_GZIP: &str = "rootimg.cpio.gz";
+/// See [`PACKED_CPIO_GZIP`].
+pub const PACKED_CPIO_XZ: &str = "rootimg.cpio.xz";
+/// See [`PACKED_CPIO_GZIP`].
+pub const PACKED_TAR_GZIP: &str = "rootimg.tar.gz";
+/// See [`PACKED_CPIO_GZIP`].
+pub const PACKED_TAR_XZ: &str = "rootimg.tar.xz";
 /// Every name `packimage` may give the packed root of stateless nodes, in the order in which they are looked
 /// for. It leaves exactly one.
 pub const PACKED_ROOTS: [&str; 6] =
-    ["rootimg.sfs", "rootimg.cpio.gz", "rootimg.cpio.xz", "rootimg.tar.gz", "rootimg.tar.xz", "rootimg.gz"];
+    [PACKED_SQUASHFS, PACKED_CPIO_GZIP, PACKED_CPIO_XZ, PACKED_TAR_GZIP, PACKED_TAR_XZ, "rootimg.gz"];
 /// The packed root of statelite nodes with `rootfstype=ramdisk`; made by `liteimg`.
 pub const PACKED_STATELITE: &str = "rootimg-statelite.gz";
+
+/// Whether a name in the directory of an image is that of its tree, of one that was set aside (`rootimg.1`),
+/// or of a packed root.
+#[must_use]
+pub fn is_root(name: &str) -> bool {
+    name == ROOT || name.starts_with(ROOT_PREFIX)
+}
+
+/// Whether a path lies in (or is) the tree of an image.
+#[must_use]
+pub fn is_in_tree(path: &Path) -> bool {
+    path.components().any(|part| is_root(&part.as_os_str().to_string_lossy()))
+}
 
 /// Kernel of the discovery system of `arch`, below the TFTP root (xCAT's name).
 #[must_use]

@@ -6,6 +6,7 @@
 //! | [`lite_option`] | the options of that list |
 //! | [`remote`] | `server:/directory` |
 //! | [`image`] | names of an image's files, and of what a root shows of the node's own files |
+//! | [`loader`] | names of boot loaders in the TFTP directory |
 //! | [`kernel`] | words of the kernel command line |
 //! | [`script`] | what a node says of each of its post scripts, and the marks in `mypostscript` |
 //! | [`status`] | words on the status port, and the ports of all services |
@@ -21,6 +22,7 @@ pub mod image;
 pub mod kernel;
 pub mod list;
 pub mod lite_option;
+pub mod loader;
 pub mod remote;
 pub mod script;
 pub mod secret;

@@ -6,6 +6,8 @@
 
 use std::net::Ipv4Addr;
 
+use dawn_wire::loader;
+
 use crate::client::{Arch, Client};
 use crate::wire::code;
 
@@ -33,13 +35,13 @@ pub struct Loaders {
 impl Default for Loaders {
     fn default() -> Self {
         Self {
-            bios: "undionly.kpxe".into(),
+            bios: loader::IPXE_BIOS.into(),
             uefi_ia32: "ipxe32.efi".into(),
-            uefi_x64: "snponly.efi".into(),
-            uefi_arm32: "boot/grub2/grub2.arm".into(),
-            uefi_arm64: "boot/grub2/grub2.aarch64".into(),
+            uefi_x64: loader::IPXE_UEFI.into(),
+            uefi_arm32: loader::GRUB_ARM32.into(),
+            uefi_arm64: loader::GRUB_ARM64.into(),
             itanium: "elilo.efi".into(),
-            power: "boot/grub2/grub2.ppc".into(),
+            power: loader::GRUB_POWER.into(),
             http_prefix: "/tftpboot/".into(),
         }
     }
@@ -226,7 +228,7 @@ fn grub2(file: &str, suffix: &str, shim: Option<&str>, arch: Option<Arch>) -> Bo
         (None, _) => BootAnswer::file(file),
         (Some(arch), _) => match grub_suffix(arch) {
             Some(own) if own == suffix => BootAnswer::file(file),
-            Some(own) => BootAnswer::file(format!("/boot/grub2/grub2.{own}")),
+            Some(own) => BootAnswer::file(format!("/{}", loader::grub(own))),
             None => BootAnswer::default(),
         },
     }

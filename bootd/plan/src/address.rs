@@ -32,14 +32,29 @@ impl LocalAddress {
 
 /// Every IPv4 address of this machine, loopback included and last.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LocalAddresses(Vec<LocalAddress>);
+pub struct LocalAddresses {
+    list: Vec<LocalAddress>,
+    forwards: bool,
+}
 
 impl LocalAddresses {
     /// Takes a given list; for tests and simulations.
     #[must_use]
     pub fn new(mut addresses: Vec<LocalAddress>) -> Self {
         addresses.sort_by_key(|local| local.address.is_loopback());
-        Self(addresses)
+        Self { list: addresses, forwards: false }
+    }
+
+    /// Of a machine that does, or does not, forward packets between its networks.
+    #[must_use]
+    pub fn forwarding(self, forwards: bool) -> Self {
+        Self { forwards, ..self }
+    }
+
+    /// Whether this machine forwards packets between its networks, so that it can be a router.
+    #[must_use]
+    pub fn forwards(&self) -> bool {
+        self.forwards
     }
 
     /// One address of one interface; for tests and simulations.
@@ -52,13 +67,13 @@ impl LocalAddresses {
     /// The address that faces `peer`.
     #[must_use]
     pub fn facing(&self, peer: Ipv4Addr) -> Option<Ipv4Addr> {
-        self.0.iter().find(|local| local.faces(peer)).map(|local| local.address)
+        self.list.iter().find(|local| local.faces(peer)).map(|local| local.address)
     }
 
     /// Whether `address` is one of ours.
     #[must_use]
     pub fn contains(&self, address: Ipv4Addr) -> bool {
-        self.0.iter().any(|local| local.address == address)
+        self.list.iter().any(|local| local.address == address)
     }
 
     /// Whether a client with this address is this machine itself.
@@ -72,7 +87,7 @@ impl LocalAddresses {
 
     /// The addresses, loopback last.
     pub fn iter(&self) -> impl Iterator<Item = &LocalAddress> {
-        self.0.iter()
+        self.list.iter()
     }
 }
 

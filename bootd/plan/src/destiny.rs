@@ -194,7 +194,8 @@ fn set_image(
     })?;
     let method = image.provmethod().ok_or_else(|| DestinyError::NoMethod(name.to_owned()))?;
     let text = |column| image.get(column).map(Text::to_string).unwrap_or_default();
-    let (os, arch, profile) = (text("osvers"), text("osarch"), text("profile"));
+    let (os, arch, profile) =
+        (text(col::osimage::OSVERS), text(col::osimage::OSARCH), text(col::osimage::PROFILE));
     let currstate = match method.as_ref() {
         "sysclone" => format!("sysclone {os}-{arch}"),
         method => format!("{method} {os}-{arch}-{profile}"),

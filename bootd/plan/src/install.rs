@@ -31,8 +31,8 @@ pub struct BootFiles {
 /// # Errors
 /// [`PlanError::NoInstaller`] names what is not known.
 pub fn installer_of(image: &OsImage) -> Result<Installer, PlanError> {
-    let osvers = image.get("osvers").map(|text| text.to_string()).unwrap_or_default();
-    let template = image.get("template").map(|text| text.to_string());
+    let osvers = image.get(col::osimage::OSVERS).map(|text| text.to_string()).unwrap_or_default();
+    let template = image.get(col::linuximage::TEMPLATE).map(|text| text.to_string());
     Installer::of(&osvers, template.as_deref())
         .ok_or_else(|| PlanError::NoInstaller { image: image.name.to_string(), osvers })
 }
@@ -52,7 +52,7 @@ pub fn served_names(installer: Installer) -> (&'static str, &'static str) {
 /// # Errors
 /// [`PlanError::ImageIncomplete`].
 pub fn package_places(snapshot: &Snapshot, image: &OsImage) -> Result<Vec<String>, PlanError> {
-    if let Some(list) = image.get("pkgdir") {
+    if let Some(list) = image.get(col::linuximage::PKGDIR) {
         let words = list.split(',').map(str::trim).filter(|word| !word.is_empty());
         let places: Vec<String> = words.map(|word| word.trim_end_matches('/').to_owned()).collect();
         if !places.is_empty() {
@@ -60,8 +60,8 @@ pub fn package_places(snapshot: &Snapshot, image: &OsImage) -> Result<Vec<String
         }
     }
     let incomplete = |column| PlanError::ImageIncomplete { image: image.name.to_string(), column };
-    let os = image.get("osvers").ok_or_else(|| incomplete("osvers"))?;
-    let arch = image.get("osarch").ok_or_else(|| incomplete("osarch"))?;
+    let os = image.get(col::osimage::OSVERS).ok_or_else(|| incomplete("osvers"))?;
+    let arch = image.get(col::osimage::OSARCH).ok_or_else(|| incomplete("osarch"))?;
     let installdir = snapshot.site("installdir").unwrap_or_else(|| "/install".into());
     Ok(vec![format!("{}/{os}/{arch}", installdir.trim_end_matches('/'))])
 }
@@ -105,7 +105,7 @@ pub fn boot_files(snapshot: &Snapshot, image: &OsImage) -> Result<Vec<BootFiles>
     let places = package_places(snapshot, image)?;
     let local = places.iter().find(|place| place.starts_with('/') && !place.contains("/.."));
     let top = local.ok_or_else(|| PlanError::NoMedia { image: image.name.to_string() })?;
-    let arch = image.get("osarch").map(|text| text.to_string()).unwrap_or_default();
+    let arch = image.get(col::osimage::OSARCH).map(|text| text.to_string()).unwrap_or_default();
     let pair = |folder: &str, kernel: &str, initrd: &str| {
         let folder = Path::new(top).join(folder);
         BootFiles { kernel: folder.join(kernel), initrd: folder.join(initrd) }
@@ -170,7 +170,8 @@ impl Facts<'_> {
             Installer::Preseed => self.preseed(&mut args, image)?,
             Installer::Autoinstall => self.autoinstall(&mut args, image)?,
         }
-        let cells = [self.attr(col::bootparams::ADDKCMDLINE), image.get("addkcmdline").cloned()];
+        let cells =
+            [self.attr(col::bootparams::ADDKCMDLINE), image.get(col::linuximage::ADDKCMDLINE).cloned()];
         cells.iter().flatten().try_for_each(|cell| args.push_cell(cell))?;
         Ok(args)
     }

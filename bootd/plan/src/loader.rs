@@ -5,76 +5,13 @@
 
 use crate::lookup::{image_of, installer, public_path};
 use crate::state::BootState;
-use dawn_cluster::{Snapshot, Text, col};
+use dawn_cluster::{Netboot, Snapshot, Text, col};
+use dawn_wire::loader::{IPXE_BIOS, IPXE_UEFI, PXELINUX, SHIM, grub};
 
-/// shim, the loader that Secure Boot firmware accepts.
-pub const SHIM: &str = "shimx64.efi";
-/// iPXE for BIOS and for UEFI, and PXELINUX: what firmware is sent first.
-pub const IPXE_BIOS: &str = "undionly.kpxe";
-/// iPXE for UEFI.
-pub const IPXE_UEFI: &str = "snponly.efi";
-/// PXELINUX, for BIOS only.
-pub const PXELINUX: &str = "pxelinux.0";
 /// Where switches find their installer if no image names it.
 const ONIE_INSTALLER: &str = "/install/onie/onie-installer";
 
-/// How a node boots from the network, `noderes.netboot`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Netboot {
-    /// iPXE: also where nothing is said, and for every word that is not known.
-    Xnba,
-    /// PXELINUX.
-    Pxe,
-    /// GRUB.
-    Grub2,
-    /// A loader in the firmware of POWER machines, which fetches its configuration.
-    Petitboot,
-    /// A switch that fetches its installer.
-    Onie,
-}
-
-impl Netboot {
-    /// The words that are known. The column may hold others, for xCAT and for scripts.
-    const WORDS: [(&str, Self); 7] = [
-        ("xnba", Self::Xnba),
-        ("pxe", Self::Pxe),
-        ("grub2", Self::Grub2),
-        ("grub2-http", Self::Grub2),
-        ("grub2-tftp", Self::Grub2),
-        ("petitboot", Self::Petitboot),
-        ("onie", Self::Onie),
-    ];
-
-    /// Reads the column for a node.
-    #[must_use]
-    pub fn of(snapshot: &Snapshot, node: &str) -> Self {
-        let word = snapshot.attr(node, col::noderes::NETBOOT);
-        word.and_then(|word| Self::named(&word)).unwrap_or(Self::Xnba)
-    }
-
-    fn named(word: &str) -> Option<Self> {
-        Self::WORDS.iter().find(|(known, _)| *known == word).map(|(_, netboot)| *netboot)
-    }
-
-    /// The node's word, if it is not known.
-    #[must_use]
-    pub fn not_served(snapshot: &Snapshot, node: &str) -> Option<Text> {
-        snapshot.attr(node, col::noderes::NETBOOT).filter(|word| Self::named(word).is_none())
-    }
-
-    /// What keeps a node from booting by `noderes.netboot`: a word that is not known.
-    #[must_use]
-    pub fn problem(snapshot: &Snapshot, node: &str) -> Option<String> {
-        let word = Self::not_served(snapshot, node)?;
-        let known = Self::WORDS.map(|(word, _)| word).join(", ");
-        Some(format!(
-            "noderes.netboot is '{word}', which Dawn does not boot. It boots {known}. Set one with: chdef {node} \
-             netboot=xnba"
-        ))
-    }
-}
-
-/// The file that firmware loads.
+/// What firmware is told to load.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Loader {
     /// Nothing: the node goes on to its disk.
@@ -161,7 +98,7 @@ pub fn arch(snapshot: &Snapshot, node: &str) -> Text {
 /// The GRUB of an architecture, relative to the TFTP directory.
 #[must_use]
 pub fn grub_file(arch: &str) -> String {
-    format!("boot/grub2/grub2.{}", grub_suffix(arch))
+    grub(grub_suffix(arch))
 }
 
 /// Ending of the name of the GRUB for machines of an architecture (`nodetype.arch`).

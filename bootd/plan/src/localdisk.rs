@@ -14,7 +14,7 @@
 //! so an unknown word spoils the whole layout: the node then keeps its files in memory and says why.
 
 use crate::lookup::image_of;
-use dawn_cluster::{Snapshot, Text};
+use dawn_cluster::{Snapshot, Text, col};
 use dawn_wire::list::{LocalDisk, Part, Step, TableKind};
 use dawn_wire::{List, LiteOption};
 
@@ -100,7 +100,7 @@ pub struct Layout {
 /// What `linuximage.partitionfile` says for a node's image.
 #[must_use]
 pub fn cell_of(snapshot: &Snapshot, node: &str) -> Option<Text> {
-    image_of(snapshot, node).ok()?.get("partitionfile").cloned()
+    image_of(snapshot, node).ok()?.get(col::linuximage::PARTITIONFILE).cloned()
 }
 
 /// Whether a cell names a program for the node, and the path of the file.

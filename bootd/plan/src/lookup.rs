@@ -18,7 +18,8 @@ pub fn image_of(snapshot: &Snapshot, node: &str) -> Result<OsImage, PlanError> {
 /// could name.
 #[must_use]
 pub fn installer(image: &OsImage) -> Option<&str> {
-    let first = image.get("pkgdir")?.split(',').map(str::trim).find(|path| !path.is_empty())?;
+    let first =
+        image.get(col::linuximage::PKGDIR)?.split(',').map(str::trim).find(|path| !path.is_empty())?;
     let nameable = first.starts_with('/') && first.bytes().all(|byte| byte.is_ascii_graphic());
     nameable.then_some(first)
 }
@@ -71,5 +72,5 @@ pub fn local_path(snapshot: &Snapshot, path: &str) -> PathBuf {
 /// Whether a statelite image is loaded into memory instead of mounted.
 #[must_use]
 pub fn is_ramdisk(image: &OsImage) -> bool {
-    image.get("rootfstype").is_some_and(|kind| kind.trim() == "ramdisk")
+    image.get(col::osimage::ROOTFSTYPE).is_some_and(|kind| kind.trim() == "ramdisk")
 }

@@ -11,12 +11,11 @@ use crate::args::KernelArgs;
 use crate::error::PlanError;
 use crate::facts::Facts;
 use crate::install;
-use crate::loader::Netboot;
 use crate::lookup::{image_of, installer, is_ramdisk, node_ip, public_path};
 use crate::proxied;
 use crate::state::BootState;
 use crate::surroundings::{Ports, Surroundings};
-use dawn_cluster::{ImageName, Installer, NodeName, OsImage, Snapshot, col};
+use dawn_cluster::{ImageName, Installer, Netboot, NodeName, OsImage, Snapshot, col};
 use dawn_wire::image::{
     INITRD_STATELESS, INITRD_STATELITE, KERNEL, PACKED_ROOTS, PACKED_STATELITE, ROOT, genesis_initrd,
     genesis_kernel,
@@ -247,7 +246,9 @@ impl Facts<'_> {
             args.push(console)?;
         }
         for cell in
-            [self.attr(col::bootparams::ADDKCMDLINE), image.get("addkcmdline").cloned()].into_iter().flatten()
+            [self.attr(col::bootparams::ADDKCMDLINE), image.get(col::linuximage::ADDKCMDLINE).cloned()]
+                .into_iter()
+                .flatten()
         {
             args.push_cell(&cell)?;
         }

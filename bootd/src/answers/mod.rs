@@ -9,7 +9,7 @@ mod templates;
 
 use crate::boot_services::{RenderedFile, RenderedValue, Unready};
 use crate::watch::Watcher;
-use dawn_cluster::{Secret, Snapshot};
+use dawn_cluster::{Secret, Snapshot, col};
 use dawn_deploy::{Answers, DeployError, Job};
 use dawn_events::now_ms;
 use dawn_imagebuilder::password::RootPassword;
@@ -109,7 +109,8 @@ impl InstallAnswers {
     #[must_use]
     pub fn place(snapshot: &Snapshot, node: &str) -> PathBuf {
         let image = image_of(snapshot, node).ok();
-        let template = image.and_then(|image| image.get("template").map(|path| path.to_string()));
+        let template =
+            image.and_then(|image| image.get(col::linuximage::TEMPLATE).map(|path| path.to_string()));
         dawn_plan::local_path(snapshot, template.as_deref().unwrap_or(dawn_deploy::LOCAL_DIRECTORY))
     }
 

@@ -13,7 +13,7 @@ use crate::output::{CommandError, Done, Out, Stop};
 use crate::patience::Patience;
 use dawn_cluster::{Change, Model, Snapshot};
 use dawn_hardware::Hardware;
-use dawn_imagebuilder::image::is_in_tree;
+use dawn_wire::image::is_in_tree;
 use dawn_xcatd::{Call, Request};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

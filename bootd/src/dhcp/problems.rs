@@ -3,14 +3,14 @@
 
 use super::{Here, Interfaces, NetworkRow, named_address, networks};
 use crate::address::host_name;
-use dawn_cluster::{Snapshot, XCATMASTER, col};
+use dawn_cluster::{Col, Snapshot, XCATMASTER, col};
 use dawn_dhcp::directory::Mode;
 use dawn_plan::LocalAddresses;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Columns of `networks` and keys of `site` that name servers for clients.
-const SERVERS: [&str; 3] = ["nameservers", "ntpservers", "logservers"];
+/// Columns of `networks` that name servers for clients; keys of `site` have the same names.
+const SERVERS: [Col; 3] = [col::networks::NAMESERVERS, col::networks::NTPSERVERS, col::networks::LOGSERVERS];
 
 /// One line for each.
 #[must_use]
@@ -116,15 +116,15 @@ fn servers(here: Here<'_>) -> Vec<String> {
             ));
         }
     };
-    for key in SERVERS {
+    for key in SERVERS.map(Col::name) {
         report(format!("site.{key}"), &here.snapshot.site(key).unwrap_or_default());
     }
     let served = Interfaces { listed: None };
     for row in here.snapshot.enabled_rows("networks") {
         let row = NetworkRow { row, here, served: &served };
-        let netname = row.get("netname").unwrap_or("?");
+        let netname = row.get(col::networks::NETNAME).unwrap_or("?");
         for column in SERVERS {
-            report(format!("networks.{column} of {netname}"), row.get(column).unwrap_or_default());
+            report(format!("{column} of {netname}"), row.get(column).unwrap_or_default());
         }
     }
     list

@@ -82,7 +82,7 @@ fn network(snapshot: &Snapshot, node: &str, id: &str, index: usize, export: &mut
 
 /// The parameters of the kits whose components the image has: lines `#ENV:NAME=VALUE#`.
 pub(super) fn kits(snapshot: &Snapshot, image: &OsImage, export: &mut Export<'_>) {
-    let components = image.get("kitcomponents").map(|text| text.to_string()).unwrap_or_default();
+    let components = image.get(col::osimage::KITCOMPONENTS).map(|text| text.to_string()).unwrap_or_default();
     let mut seen: Vec<String> = Vec::new();
     for component in components.split(',').map(str::trim).filter(|name| !name.is_empty()) {
         let component = snapshot.find_row(&[(col::kitcomponent::KITCOMPNAME, component)]);

@@ -4,7 +4,7 @@
 //! name, is left out with a line in the log: the node's other scripts still run.
 
 use super::{Export, addons, as_served, cell, image_name, is_name};
-use dawn_cluster::{OsImage, Snapshot, col};
+use dawn_cluster::{Col, OsImage, Snapshot, col};
 use dawn_imagebuilder::listfile::{self, ListError};
 use dawn_imagebuilder::pkglist::{self, Pass, PkglistError};
 use dawn_plan::local_path;
@@ -18,28 +18,28 @@ pub(super) fn of_image(snapshot: &Snapshot, node: &str, export: &mut Export<'_>)
     development_kits(snapshot, node, export);
     let image = dawn_statelite::image_of(snapshot, node).and_then(|name| snapshot.osimage(&name));
     let Some(image) = image else { return export("NOSYNCFILES", "1") };
-    let text = |column: &str| image.get(column).map(|text| text.to_string()).unwrap_or_default();
-    let folders = |column: &str| {
+    let text = |column: Col| image.get(column).map(|text| text.to_string()).unwrap_or_default();
+    let folders = |column: Col| {
         let served: Vec<String> =
             text(column).split(',').map(|one| as_served(snapshot, one.trim())).collect();
         served.join(",")
     };
-    export("OSPKGDIR", &folders("pkgdir"));
-    let passes = passes(&image, "pkglist");
+    export("OSPKGDIR", &folders(col::linuximage::PKGDIR));
+    let passes = passes(&image, col::linuximage::PKGLIST);
     export("OSPKGS", &passes.iter().map(words).collect::<Vec<_>>().join(","));
     export("ENVLIST", passes.iter().map(variables).collect::<Vec<_>>().join(" ").trim());
-    export("OTHERPKGDIR", &folders("otherpkgdir"));
-    let others = self::passes(&image, "otherpkglist");
+    export("OTHERPKGDIR", &folders(col::linuximage::OTHERPKGDIR));
+    let others = self::passes(&image, col::linuximage::OTHERPKGLIST);
     for (number, pass) in (1..).zip(&others) {
         export(&format!("OTHERPKGS{number}"), &words(pass));
         export(&format!("ENVLIST{number}"), &variables(pass));
     }
     export("OTHERPKGS_INDEX", &others.len().to_string());
     addons::kits(snapshot, &image, export);
-    if text("synclists").is_empty() {
+    if text(col::osimage::SYNCLISTS).is_empty() {
         export("NOSYNCFILES", "1");
     }
-    for pair in text("environvar").split(',') {
+    for pair in text(col::osimage::ENVIRONVAR).split(',') {
         match pair.trim().split_once('=') {
             Some((name, value)) if is_name(name) => export(name, value),
             _ if pair.trim().is_empty() => {}
@@ -81,14 +81,14 @@ fn development_kits(snapshot: &Snapshot, node: &str, export: &mut Export<'_>) {
 }
 
 /// The passes of all lists that a column names.
-fn passes(image: &OsImage, column: &str) -> Vec<Pass> {
+fn passes(image: &OsImage, column: Col) -> Vec<Pass> {
     let files = image.get(column).map(|text| text.to_string()).unwrap_or_default();
     let mut all = Vec::new();
     for file in files.split(',').map(str::trim).filter(|file| !file.is_empty()) {
         match read(Path::new(file), image) {
             Ok(passes) => all.extend(passes),
             Err(why) => {
-                tracing::warn!(image = %image_name(image), column, file, %why, "nodes get no packages of this list");
+                tracing::warn!(image = %image_name(image), %column, file, %why, "nodes get no packages of this list");
             }
         }
     }
@@ -115,7 +115,7 @@ fn read(file: &Path, image: &OsImage) -> Result<Vec<Pass>, Unread> {
     if !known.is_file() {
         return Err(Unread::NotFile);
     }
-    let value = |name: &str| image.get(&name.to_ascii_lowercase()).map(|text| text.to_string());
+    let value = |name: &str| image.named(&name.to_ascii_lowercase()).map(|text| text.to_string());
     let lines = listfile::load(file, &value)?;
     Ok(pkglist::parse(lines.iter().map(String::as_str))?)
 }

@@ -8,7 +8,7 @@
 //!
 //! Deliberately missing: MX, SRV and TXT records, for which xCAT has no table, and the lines of `/etc/hosts`.
 
-use dawn_cluster::{Col, NamedAddress, Row, Snapshot, Text, XCATMASTER, col, is_host_name, row_subnet};
+use dawn_cluster::{Col, NamedAddress, Row, Snapshot, Text, XCATMASTER, col, is_host_name, row_network};
 use dawn_dns::name::DomainName;
 use dawn_dns::view::Prefix;
 use dawn_dns::zones::{Builder, Data, Zone, Zones};
@@ -226,7 +226,7 @@ fn nets(snapshot: &Snapshot, host: Host<'_>) -> Vec<Net> {
         let servers = text(servers);
         Some(Net {
             netname: text(name),
-            prefix: prefix(row)?,
+            prefix: row_network(row).and_then(|(address, bits)| Prefix::new(address, bits))?,
             domain: Some(tidy(&text(domain))).filter(|domain| !domain.is_empty()),
             ours: servers.is_empty() || servers == *of_site || names_us(snapshot, host, &servers),
         })
@@ -246,20 +246,6 @@ fn names_us(snapshot: &Snapshot, host: Host<'_>, servers: &str) -> bool {
 
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split([',', ' ', ';']).map(str::trim).filter(|word| !word.is_empty())
-}
-
-/// `net` and `mask` of a row, of either family.
-fn prefix(row: &Row) -> Option<Prefix> {
-    if let Some(subnet) = row_subnet(row) {
-        return Prefix::new(subnet.address().into(), subnet.prefix());
-    }
-    let (net, mask) = (col::networks::NET, col::networks::MASK);
-    let net = row.get(net)?.trim().to_owned();
-    let (address, in_net) = net.split_once('/').map_or((net.as_str(), None), |(net, bits)| (net, Some(bits)));
-    let mask = row.get(mask).map(|mask| mask.trim().to_owned());
-    let bits = mask.as_deref().or(in_net)?;
-    let address: Ipv6Addr = address.parse().ok()?;
-    Prefix::new(address.into(), bits.trim_start_matches('/').parse().ok()?)
 }
 
 /// Names of the zones that hold the names of a network's addresses: of IPv4 whole octets, of IPv6 whole

@@ -18,6 +18,34 @@ const CONSENT_PORT: u16 = 300;
 /// Characters of a password made here; service processors take 16 at least.
 const PASSWORD_CHARS: usize = 15;
 
+/// What is known of the service processors of a kind.
+struct Processors {
+    /// The table, which names their defaults in `passwd` too.
+    table: &'static str,
+    bmc: Col,
+    username: Col,
+    password: Col,
+    port: Option<Col>,
+    vlan: Col,
+}
+
+const IPMI: Processors = Processors {
+    table: "ipmi",
+    bmc: col::ipmi::BMC,
+    username: col::ipmi::USERNAME,
+    password: col::ipmi::PASSWORD,
+    port: Some(col::ipmi::BMCPORT),
+    vlan: col::ipmi::TAGGEDVLAN,
+};
+const OPENBMC: Processors = Processors {
+    table: "openbmc",
+    bmc: col::openbmc::BMC,
+    username: col::openbmc::USERNAME,
+    password: col::openbmc::PASSWORD,
+    port: None,
+    vlan: col::openbmc::TAGGEDVLAN,
+};
+
 /// Report to the calling node how to set up its BMC
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -34,9 +62,9 @@ impl Command for Args {
         if !ctx.call.peer.ip.is_some_and(|ip| consent::is_given(ip, CONSENT_PORT)) {
             return Err(Stop::refused("Unable to prove root on your IP approves of this request"));
         }
-        let table = if asks_openbmc(ctx) { "openbmc" } else { "ipmi" };
-        let password = new_password(ctx, table, &node)?;
-        configurations(&ctx.snapshot, &node, table, password.as_deref())?
+        let kind = if asks_openbmc(ctx) { &OPENBMC } else { &IPMI };
+        let password = new_password(ctx, kind, &node)?;
+        configurations(&ctx.snapshot, &node, kind, password.as_deref())?
             .into_iter()
             .try_for_each(|elements| out.elements(elements))
     }
@@ -47,8 +75,8 @@ fn asks_openbmc(ctx: &Ctx<'_>) -> bool {
 }
 
 /// With `site.genpasswords` every request stores and gives a fresh password.
-fn new_password(ctx: &Ctx<'_>, table: &str, node: &str) -> Result<Option<String>, Stop> {
-    if table != "ipmi" || !ctx.snapshot.site_flag("genpasswords", false) {
+fn new_password(ctx: &Ctx<'_>, kind: &Processors, node: &str) -> Result<Option<String>, Stop> {
+    if kind.table != IPMI.table || !ctx.snapshot.site_flag("genpasswords", false) {
         return Ok(None);
     }
     const LETTERS: &[u8] = b"abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789";
@@ -57,7 +85,7 @@ fn new_password(ctx: &Ctx<'_>, table: &str, node: &str) -> Result<Option<String>
     let letter =
         |byte: &u8| LETTERS.get(usize::from(*byte) % LETTERS.len()).map(|letter| char::from(*letter));
     let password: String = bytes.iter().filter_map(letter).collect();
-    let edit = Edit::set("ipmi", &[("node", node)], &[("password", &password)])?;
+    let edit = Edit::set_node(node, kind.password, password.as_str())?;
     node_edits::for_node(ctx.model, node, "getbmcconfig", |_| Ok(vec![edit]))?;
     Ok(Some(password))
 }
@@ -65,22 +93,21 @@ fn new_password(ctx: &Ctx<'_>, table: &str, node: &str) -> Result<Option<String>
 fn configurations(
     snapshot: &Snapshot,
     node: &str,
-    table: &str,
+    kind: &Processors,
     password: Option<&str>,
 ) -> Result<Vec<Vec<Element>>, Stop> {
-    let attr =
-        |column: &str| snapshot.attr(node, format!("{table}.{column}").as_str()).map(|text| text.to_string());
-    let bmcs = attr("bmc").ok_or_else(|| {
+    let attr = |column: Col| snapshot.attr(node, column).map(|text| text.to_string());
+    let bmcs = attr(kind.bmc).ok_or_else(|| {
         Stop::conflict(format!(
             "No value specified for '{node}.bmc'. Unable to configure the BMC, check the node definition."
         ))
     })?;
-    let (default_user, default_password) = defaults(snapshot, table);
-    let user = attr("username").or(default_user).unwrap_or_default();
+    let (default_user, default_password) = defaults(snapshot, kind.table);
+    let user = attr(kind.username).or(default_user).unwrap_or_default();
     let password =
-        password.map(str::to_owned).or_else(|| attr("password")).or(default_password).unwrap_or_default();
-    let ports = attr("bmcport").unwrap_or_default();
-    let vlans = attr("taggedvlan").unwrap_or_default();
+        password.map(str::to_owned).or_else(|| attr(kind.password)).or(default_password).unwrap_or_default();
+    let ports = kind.port.and_then(attr).unwrap_or_default();
+    let vlans = attr(kind.vlan).unwrap_or_default();
     let at =
         |list: &str, number: usize| list.split(',').nth(number).map(str::trim).unwrap_or_default().to_owned();
     let mut all = Vec::new();
@@ -142,7 +169,7 @@ mod tests {
     use super::*;
 
     fn told(rows: &[(&str, &[(&str, &str)])]) -> String {
-        let all = configurations(&Snapshot::from_rows(rows.iter().copied()), "cn1", "ipmi", None);
+        let all = configurations(&Snapshot::from_rows(rows.iter().copied()), "cn1", &IPMI, None);
         match all {
             Err(error) => error.to_string(),
             Ok(all) => {

@@ -8,6 +8,7 @@ use crate::caller::calling_node;
 use crate::command::{Command, Ctx, Kind};
 use crate::localdisk;
 use crate::output::{Done, Out, Stop};
+use dawn_cluster::col;
 
 /// Print the disk layout of the calling node's image
 #[derive(Debug, clap::Args)]
@@ -35,7 +36,7 @@ fn layout(ctx: &Ctx<'_>) -> Result<Vec<String>, Stop> {
     let image =
         ctx.snapshot.osimage(&name).ok_or_else(|| Stop::not_found(format!("there is no image {name}")))?;
     let entry = image
-        .get("partitionfile")
+        .get(col::linuximage::PARTITIONFILE)
         .ok_or_else(|| Stop::conflict(format!("the image {name} has no partitionfile")))?;
     let layout = localdisk::read(entry).map_err(|error| Stop::conflict(error.to_string()))?;
     let kind = if layout.is_script { "script" } else { "format" };

@@ -8,7 +8,7 @@
 use crate::caller::calling_node;
 use crate::command::{Command, Ctx, Kind};
 use crate::output::{Done, Out, Stop};
-use dawn_cluster::Snapshot;
+use dawn_cluster::{Snapshot, col};
 
 /// Synchronise the caller's files
 #[derive(Debug, clap::Args)]
@@ -36,7 +36,7 @@ impl Command for Args {
 /// Why the node's files are not synchronised; `None` if its image has none.
 pub fn refusal(snapshot: &Snapshot, node: &str) -> Option<String> {
     let name = dawn_statelite::image_of(snapshot, node)?;
-    snapshot.osimage(&name)?.get("synclists").filter(|lists| !lists.trim().is_empty())?;
+    snapshot.osimage(&name)?.get(col::osimage::SYNCLISTS).filter(|lists| !lists.trim().is_empty())?;
     Some(format!(
         "nothing was copied: `updatenode {node} -F` brings the files of its synclist, `packimage {name}` puts them into the image"
     ))

@@ -50,7 +50,7 @@ pub trait Service: Sync {
 
 /// The start of a service.
 pub type Starting<'a> = Pin<Box<dyn Future<Output = Result<Vec<Task>, Failure>> + Send + 'a>>;
-/// Why a service does not start.
+/// Why a service does not start. Its text names the causes, which are its sources too.
 pub type Failure = Box<dyn Error + Send + Sync>;
 
 /// What a service has to start with.

@@ -9,9 +9,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use dawn_wire::image::is_in_tree;
+
 use super::manifest::is_place;
 use super::{BundleError, Manifest};
-use crate::image::is_in_tree;
 
 /// Below the install directory: lists and scripts of administrators, for this server itself.
 const CUSTOM: &str = "custom";

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use dawn_serving::beneath::Beneath;
 use dawn_serving::mounts::Mounts;
 use dawn_serving::whole;
-use dawn_wire::image::{INITRD_STATELESS, INITRD_STATELITE, KERNEL, ROOT};
+use dawn_wire::image::{INITRD_STATELESS, INITRD_STATELITE, KERNEL, ROOT, ROOT_PREFIX, is_root};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::mount::{UnmountFlags, unmount};
 
@@ -17,9 +17,6 @@ use crate::image::PERMISSION_DEFAULT;
 
 /// Where a build works, below the image directory.
 const BUILDING: &str = ".building";
-/// Beginning of the name under which the tree that was in use is kept, below the image directory; a number
-/// follows.
-const PREVIOUS: &str = "rootimg.";
 /// What a build leaves in the image directory besides the tree.
 const PIECES: [&str; 5] = [KERNEL, INITRD_STATELESS, INITRD_STATELITE, ".initrd-fingerprint", ".fingerprint"];
 
@@ -94,9 +91,10 @@ pub(super) fn publish(building: &Path, dir: &Path, permission: Option<u32>) -> R
 /// When the image directory cannot be read.
 pub fn set_aside(dir: &Path) -> Result<PathBuf, GenimageError> {
     let entries = fs::read_dir(dir).map_err(|source| file_error(dir, source))?;
-    let number = |name: &str| -> Option<u64> { name.strip_prefix(PREVIOUS)?.split('.').next()?.parse().ok() };
+    let number =
+        |name: &str| -> Option<u64> { name.strip_prefix(ROOT_PREFIX)?.split('.').next()?.parse().ok() };
     let last = entries.flatten().filter_map(|entry| number(&entry.file_name().to_string_lossy())).max();
-    Ok(dir.join(format!("{PREVIOUS}{}", last.unwrap_or(0).saturating_add(1))))
+    Ok(dir.join(format!("{ROOT_PREFIX}{}", last.unwrap_or(0).saturating_add(1))))
 }
 
 /// Copy a file of a tree to its place in one step. A link in the tree is followed as a node would follow it.
@@ -112,8 +110,8 @@ pub(super) fn install_file(tree: &Path, inside: &Path, to: &Path) -> Result<(), 
 pub fn pieces(dir: &Path) -> Vec<PathBuf> {
     let ours = |name: &str| {
         let hidden = name.strip_prefix('.').unwrap_or_default();
-        matches!(name, KERNEL | ROOT | BUILDING | ".fingerprint" | ".initrd-fingerprint" | ".packed")
-            || name.starts_with("rootimg.")
+        is_root(name)
+            || matches!(name, KERNEL | BUILDING | ".fingerprint" | ".initrd-fingerprint" | ".packed")
             || name.starts_with("rootimg-")
             || name.starts_with(INITRD_STATELESS)
             || name.starts_with(INITRD_STATELITE)

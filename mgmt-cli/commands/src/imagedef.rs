@@ -6,30 +6,30 @@
 
 use dawn_bootd::output::{CommandError, Done, Lines, Report};
 use dawn_bootd::root_password::root_hash;
-use dawn_cluster::{OsImage, Snapshot};
+use dawn_cluster::{Col, OsImage, Snapshot, col};
 use dawn_imagebuilder::image::ImageDef;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Attributes that are copied as they are, `osimage` and `linuximage` columns alike.
-const COLUMNS: [&str; 17] = [
-    "osvers",
-    "osarch",
-    "profile",
-    "provmethod",
-    "pkglist",
-    "pkgdir",
-    "otherpkglist",
-    "otherpkgdir",
-    "postinstall",
-    "exlist",
-    "kernelver",
-    "netdrivers",
-    "permission",
-    "synclists",
-    "rootfstype",
-    "nodebootif",
-    "driverupdatesrc",
+const COLUMNS: [Col; 17] = [
+    col::osimage::OSVERS,
+    col::osimage::OSARCH,
+    col::osimage::PROFILE,
+    col::osimage::PROVMETHOD,
+    col::linuximage::PKGLIST,
+    col::linuximage::PKGDIR,
+    col::linuximage::OTHERPKGLIST,
+    col::linuximage::OTHERPKGDIR,
+    col::linuximage::POSTINSTALL,
+    col::linuximage::EXLIST,
+    col::linuximage::KERNELVER,
+    col::linuximage::NETDRIVERS,
+    col::linuximage::PERMISSION,
+    col::osimage::SYNCLISTS,
+    col::osimage::ROOTFSTYPE,
+    col::linuximage::NODEBOOTIF,
+    col::linuximage::DRIVERUPDATESRC,
 ];
 
 /// What building needs besides [`ImageDef`].
@@ -82,7 +82,7 @@ pub fn attributes(snapshot: &Snapshot, name: &str) -> Result<Attributes, Command
     let mut set = |key: &str, value: String| all.push((key.to_owned(), value.replace('\n', " ")));
     for column in COLUMNS {
         if let Some(value) = image.get(column) {
-            set(column, value.to_string());
+            set(column.name(), value.to_string());
         }
     }
     set("rootimgdir", directory(snapshot, name, &image)?);
@@ -91,11 +91,12 @@ pub fn attributes(snapshot: &Snapshot, name: &str) -> Result<Attributes, Command
             set(&format!("site.{key}"), value.to_string());
         }
     }
-    let sources = image.get("osarch").and_then(|arch| snapshot.site(&format!("aptsrclist_{arch}")));
+    let arch = image.get(col::osimage::OSARCH);
+    let sources = arch.and_then(|arch| snapshot.site(&format!("aptsrclist_{arch}")));
     if let Some(sources) = sources {
         set("aptsrclist", sources.to_string());
     }
-    if image.get("provmethod").is_some_and(|method| **method == *"statelite") {
+    if image.get(col::osimage::PROVMETHOD).is_some_and(|method| **method == *"statelite") {
         set("litefile", dawn_statelite::files_of_image(snapshot, name).len().to_string());
     }
     if let Some(hash) = root_hash(snapshot, name) {

@@ -80,7 +80,7 @@ fn unknown_image(table: &str, column: &str, value: &str, after: &Snapshot) -> Op
     }
     let names: Vec<Text> = after.osimage_names().cloned().collect();
     let is_group = |name: &Text| {
-        let groups = after.osimage(name).and_then(|image| image.get("groups").cloned());
+        let groups = after.osimage(name).and_then(|image| image.get(col::osimage::GROUPS).cloned());
         table == "litefile" && groups.as_deref() == Some(value)
     };
     if names.iter().any(|name| **name == *value || is_group(name)) {

@@ -11,7 +11,9 @@ use super::{code, outcome};
 use crate::suite::Count;
 
 /// Calls that take a column.
-const CALLS: [&str; 3] = [".attr(", ".attr_with_source(", "Col::known("];
+const CALLS: [&str; 4] = [".attr(", ".attr_with_source(", "Col::known(", "find_col("];
+/// The call that takes the name of a column of an image, which a file says.
+const NAMED: &str = ".named(\"";
 /// Calls that take a key of `site`.
 const SITE_CALLS: [&str; 2] = [".site(\"", ".site_flag(\""];
 /// Where the keys are declared.
@@ -50,16 +52,35 @@ fn site_keys(line: &str) -> impl Iterator<Item = &str> {
     SITE_CALLS.iter().flat_map(|call| line.split(call).skip(1)).filter_map(|rest| rest.split('"').next())
 }
 
-/// The first text `table.column` after a call that takes a column.
+/// The first text `table.column` in a call that takes a column, be it put together; or the name of a column.
 fn found(line: &str) -> Option<&str> {
-    let at = CALLS.iter().filter_map(|call| Some(line.find(call)? + call.len())).min()?;
-    line.get(at..)?.split('"').skip(1).step_by(2).find(|text| is_column(text))
+    let after = |call: &&str| Some(line.split_once(call)?.1);
+    let dotted =
+        CALLS.iter().filter_map(after).flat_map(|rest| within_call(rest).split('"').skip(1).step_by(2));
+    let name = after(&NAMED).and_then(|rest| rest.split('"').next());
+    dotted.filter(|text| is_column(text)).chain(name).next()
+}
+
+/// The part of the line up to the end of the call.
+fn within_call(rest: &str) -> &str {
+    let mut open = 1_usize;
+    let end = rest.find(|letter| {
+        match letter {
+            '(' => open += 1,
+            ')' => open -= 1,
+            _ => {}
+        }
+        open == 0
+    });
+    end.and_then(|end| rest.get(..end)).unwrap_or(rest)
+}
+
+fn is_name(text: &str) -> bool {
+    let is_letter = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_{}".contains(&b);
+    !text.is_empty() && text.bytes().all(is_letter)
 }
 
 fn is_column(text: &str) -> bool {
-    let is_name = |part: &str| {
-        !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
-    };
     text.split_once('.').is_some_and(|(table, column)| is_name(table) && is_name(column))
 }
 
@@ -80,5 +101,22 @@ mod tests {
         assert_eq!(found(r#"let key = Col::known("site.key");"#), Some("site.key"));
         assert_eq!(found(r#"snapshot.attr("cn1", col::hosts::IP)"#), None);
         assert_eq!(found(r#"format!("hosts.ip of {node}")"#), None);
+        for (line, name) in [
+            (
+                r#"let own = snapshot.attr(node, format!("postscripts.{attr}").as_str());"#,
+                "postscripts.{attr}",
+            ),
+            (
+                r#"|column: &str| snapshot.attr(node, format!("{table}.{column}").as_str())"#,
+                "{table}.{column}",
+            ),
+            (r#"let col = schema().find_col(&format!("discoverydata.{name}"))?;"#, "discoverydata.{name}"),
+            (r#"let directory = image.named("pkgdir")?;"#, "pkgdir"),
+        ] {
+            assert_eq!(found(line), Some(name));
+        }
+        let other = r#"snapshot.attr(node, col::hosts::IP).map(|ip| format!("{node}.{ip}"))"#;
+        assert_eq!(found(other), None);
+        assert_eq!(found("schema().find_col(dotted)"), None);
     }
 }

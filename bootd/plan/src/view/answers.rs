@@ -13,11 +13,10 @@
 
 use super::Answer;
 use crate::install::{AUTOINST, TOKEN_KEY, installer_of};
-use crate::loader::Netboot;
 use crate::lookup::image_of;
 use crate::state::BootState;
 use crate::surroundings::Surroundings;
-use dawn_cluster::{Installer, Snapshot, col};
+use dawn_cluster::{Installer, Netboot, Snapshot, col};
 use std::net::IpAddr;
 
 /// A file of answers for a node that has proved who it is.

@@ -8,9 +8,8 @@ use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::dhcp::{Answers, Silence};
 use dawn_bootd::loaders::Missing;
 use dawn_bootd::output::{Done, Lines, Out, Report};
-use dawn_cluster::{Col, Snapshot, col};
+use dawn_cluster::{Col, Netboot, Snapshot, col};
 use dawn_plan::BootState;
-use dawn_plan::loader::Netboot;
 use serde::Serialize;
 
 /// Columns that decide how a node boots, in the order in which they are shown.

@@ -8,8 +8,7 @@ use crate::addresses::unanswered;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::dhcp::{Answers, Interface, Silence};
 use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
-use dawn_cluster::{Col, Guid, MacAddr, Snapshot, XCATMASTER, col};
-use dawn_plan::loader::Netboot;
+use dawn_cluster::{Col, Guid, MacAddr, Netboot, Snapshot, XCATMASTER, col};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Check or show the DHCP reservations of nodes

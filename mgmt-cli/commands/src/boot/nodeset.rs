@@ -13,9 +13,8 @@ use dawn_bootd::boot_services::Unready;
 use dawn_bootd::clock::status_time;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{CommandError, Done, Out, Stop};
-use dawn_cluster::{Snapshot, col};
+use dawn_cluster::{Netboot, Snapshot, col};
 use dawn_plan::destiny::{DestinyError, Move, State, image_by_method, next, set_state};
-use dawn_plan::loader::Netboot;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Nodes that get a line of their own for one cause; more share one line.
@@ -193,8 +192,8 @@ fn report(bad: &[(&String, Unready)], ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done 
         .into_iter()
         .try_for_each(|(node, text)| out.node_error(node, CommandError::conflict(text)))?;
     let Some((first, _)) = bad.first() else { return Ok(()) };
-    let handler = ctx.snapshot.attr(first, col::noderes::NETBOOT);
-    let handler = handler.as_deref().unwrap_or("xnba").split('-').next().unwrap_or("xnba").to_owned();
+    let word = Netboot::word(&ctx.snapshot, first);
+    let handler = word.split('-').next().unwrap_or_default();
     let host = ctx.host;
     out.error(CommandError::conflict(format!(
         "Failed to generate {handler} configurations for some node(s) on {host}. \

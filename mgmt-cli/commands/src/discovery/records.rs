@@ -64,7 +64,7 @@ pub(super) fn all(snapshot: &Snapshot) -> Vec<Row> {
 
 /// A cell, empty if it is not set.
 pub(super) fn cell(row: &Row, column: &str) -> String {
-    let col = schema().find_col(&format!("discoverydata.{column}"));
+    let col = schema().find("discoverydata").and_then(|table| table.col(column));
     col.and_then(|col| row.get(col)).map(ToString::to_string).unwrap_or_default()
 }
 

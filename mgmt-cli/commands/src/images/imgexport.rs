@@ -135,10 +135,12 @@ fn script_files(node: &str, snapshot: &Snapshot) -> Result<Vec<(PathBuf, String)
         snapshot.site("installdir").ok_or_else(|| Stop::conflict("site.installdir is not set"))?;
     let directory = Path::new(&*installdir).join("postscripts");
     let mut files: Vec<(PathBuf, String)> = Vec::new();
-    for attr in ["postscripts", "postbootscripts"] {
-        let own = snapshot.attr(node, format!("postscripts.{attr}").as_str());
-        for element in
-            defs::default_scripts_of(snapshot, attr).iter().chain(own.iter()).flat_map(|list| list.split(','))
+    for column in [col::postscripts::POSTSCRIPTS, col::postscripts::POSTBOOTSCRIPTS] {
+        let own = snapshot.attr(node, column);
+        for element in defs::default_scripts_of(snapshot, column.name())
+            .iter()
+            .chain(own.iter())
+            .flat_map(|list| list.split(','))
         {
             let Some(name) = element.split_whitespace().next() else { continue };
             let relative = Path::new(name);

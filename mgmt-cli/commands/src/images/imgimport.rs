@@ -163,10 +163,13 @@ fn known_image(snapshot: &Snapshot, name: &str) -> Known {
 
 /// Where the packages of an image are on this server: what it names, and where `copycds` puts them.
 fn package_directories(snapshot: &Snapshot, image: &OsImage) -> Vec<PathBuf> {
-    let named = ["pkgdir", "otherpkgdir"].into_iter().filter_map(|column| image.get(column));
+    let named = [col::linuximage::PKGDIR, col::linuximage::OTHERPKGDIR]
+        .into_iter()
+        .filter_map(|column| image.get(column));
     let elements = named.flat_map(|list| list.split([',', ' '])).filter(|element| element.starts_with('/'));
     let mut directories: Vec<PathBuf> = elements.map(PathBuf::from).collect();
-    let parts = [image.get("osvers"), image.get("osarch")].map(Option::<&Text>::cloned);
+    let parts =
+        [image.get(col::osimage::OSVERS), image.get(col::osimage::OSARCH)].map(Option::<&Text>::cloned);
     if let (Some(top), [Some(os), Some(arch)]) = (snapshot.site("installdir"), parts) {
         directories.push([&*top, &*os, &*arch].iter().collect());
     }

@@ -14,7 +14,7 @@ use dawn_bootd::clock::status_time;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::mypostscript;
 use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
-use dawn_cluster::{Change, MANAGEMENT_GROUP, Snapshot, col, script_problem};
+use dawn_cluster::{Change, Col, MANAGEMENT_GROUP, Snapshot, col, script_problem};
 use dawn_plan::destiny::update_status_edits;
 use dawn_plan::local_path;
 use dawn_remote::event::{End, Ended, Event};
@@ -262,7 +262,7 @@ fn is_manager(snapshot: &Snapshot, node: &str) -> bool {
 /// Whether the node runs from an image that its server has.
 fn is_diskless(snapshot: &Snapshot, node: &str) -> bool {
     let image = dawn_statelite::image_of(snapshot, node).and_then(|name| snapshot.osimage(&name));
-    let method = image.and_then(|image| image.get("provmethod").cloned());
+    let method = image.and_then(|image| image.get(col::osimage::PROVMETHOD).cloned());
     let method = method.or_else(|| snapshot.attr(node, col::nodetype::PROVMETHOD)).unwrap_or_default();
     matches!(&*method, "netboot" | "statelite" | "raw")
 }
@@ -273,14 +273,15 @@ fn lists_of(snapshot: &Snapshot, node: &str) -> Result<Vec<PathBuf>, Stop> {
     else {
         return Ok(Vec::new());
     };
-    let cell = |column: &str| image.get(column).map(|text| text.trim().to_owned()).unwrap_or_default();
-    let named = cell("synclists");
+    let cell = |column: Col| image.get(column).map(|text| text.trim().to_owned()).unwrap_or_default();
+    let named = cell(col::osimage::SYNCLISTS);
     if !named.is_empty() {
         let paths = named.split(',').map(str::trim).filter(|path| !path.is_empty());
         return Ok(paths.map(PathBuf::from).collect());
     }
-    let kind = if cell("provmethod") == "install" { "install" } else { "netboot" };
-    let candidates = dawn_deploy::synclists(kind, &cell("osvers"), &cell("osarch"), &cell("profile"));
+    let kind = if cell(col::osimage::PROVMETHOD) == "install" { "install" } else { "netboot" };
+    let [os, arch, profile] = [col::osimage::OSVERS, col::osimage::OSARCH, col::osimage::PROFILE].map(cell);
+    let candidates = dawn_deploy::synclists(kind, &os, &arch, &profile);
     for path in candidates.iter().map(|path| local_path(snapshot, path)) {
         if within(&path, Path::is_file).map_err(|late| Stop::unavailable(late.to_string()))? {
             return Ok(vec![path]);

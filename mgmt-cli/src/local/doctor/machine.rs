@@ -5,6 +5,7 @@ use dawn_bootd::Ports;
 use dawn_bootd::address;
 use dawn_bootd::closed_files;
 use dawn_bootd::held_ports::{Transport, Wanted, held};
+use dawn_wire::loader::{IPXE_BIOS, IPXE_UEFI};
 use std::net::Ipv4Addr;
 
 /// Free bytes of the data directory below which the daemon is about to fail, and below which somebody should
@@ -14,7 +15,7 @@ const SPACE_LOW: u64 = 2 << 30;
 /// Memory in KiB that should be available; the daemon takes a quarter of the machine's at most.
 const MEMORY_LOW_KIB: u64 = 256 << 10;
 /// Loaders of BIOS and UEFI machines.
-const LOADERS: [&str; 2] = ["undionly.kpxe", "snponly.efi"];
+const LOADERS: [&str; 2] = [IPXE_BIOS, IPXE_UEFI];
 
 pub(super) fn data_directory(site: &Site<'_>) -> Vec<Finding> {
     let data = site.data.display();

@@ -2,8 +2,7 @@
 
 use super::dump::{Dump, key_of};
 use dawn_bootd::output::{Done, Lines, Report};
-use dawn_cluster::{Snapshot, Text, col, site_key};
-use dawn_plan::loader::Netboot;
+use dawn_cluster::{Netboot, Snapshot, Text, col, site_key};
 use std::collections::BTreeMap;
 
 /// What a point asks of its reader, in the order in which the report shows it.

@@ -1,0 +1,82 @@
+//! How a node boots from the network: the words of `noderes.netboot`.
+
+use crate::col;
+use crate::row::Text;
+use crate::snapshot::Snapshot;
+
+/// How a node boots from the network, `noderes.netboot`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Netboot {
+    /// iPXE: also where nothing is said, and for every word that is not known.
+    Xnba,
+    /// PXELINUX.
+    Pxe,
+    /// GRUB.
+    Grub2,
+    /// A loader in the firmware of POWER machines, which fetches its configuration.
+    Petitboot,
+    /// A switch that fetches its installer.
+    Onie,
+}
+
+/// Where nothing is said.
+const DEFAULT: &str = "xnba";
+
+/// The words with their meanings, and the words alone, as rules have them.
+macro_rules! words {
+    ($($word:literal => $meaning:expr,)*) => {
+        const MEANINGS: &[(&str, Option<Netboot>)] = &[$(($word, $meaning)),*];
+        /// Every word that the column takes.
+        pub(crate) const WORDS: &[&str] = &[$($word),*];
+    };
+}
+
+words! {
+    "xnba" => Some(Netboot::Xnba),
+    "pxe" => Some(Netboot::Pxe),
+    "grub2" => Some(Netboot::Grub2),
+    "grub2-http" => Some(Netboot::Grub2),
+    "grub2-tftp" => Some(Netboot::Grub2),
+    "petitboot" => Some(Netboot::Petitboot),
+    "onie" => Some(Netboot::Onie),
+    // Machines that Dawn does not boot.
+    "yaboot" => None,
+    "nimol" => None,
+    "elilo" => None,
+}
+
+impl Netboot {
+    /// Reads the column for a node.
+    #[must_use]
+    pub fn of(snapshot: &Snapshot, node: &str) -> Self {
+        Self::named(&Self::word(snapshot, node)).unwrap_or(Self::Xnba)
+    }
+
+    /// The word for a node, as the column or the default has it.
+    #[must_use]
+    pub fn word(snapshot: &Snapshot, node: &str) -> Text {
+        snapshot.attr(node, col::noderes::NETBOOT).unwrap_or_else(|| DEFAULT.into())
+    }
+
+    fn named(word: &str) -> Option<Self> {
+        MEANINGS.iter().find(|(known, _)| *known == word).and_then(|(_, netboot)| *netboot)
+    }
+
+    /// The node's word, if Dawn does not boot by it.
+    #[must_use]
+    pub fn not_served(snapshot: &Snapshot, node: &str) -> Option<Text> {
+        Some(Self::word(snapshot, node)).filter(|word| Self::named(word).is_none())
+    }
+
+    /// What keeps a node from booting by `noderes.netboot`: a word that is not known.
+    #[must_use]
+    pub fn problem(snapshot: &Snapshot, node: &str) -> Option<String> {
+        let word = Self::not_served(snapshot, node)?;
+        let served = MEANINGS.iter().filter(|(_, netboot)| netboot.is_some());
+        let known = served.map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
+        Some(format!(
+            "noderes.netboot is '{word}', which Dawn does not boot. It boots {known}. Set one with: chdef {node} \
+             netboot=xnba"
+        ))
+    }
+}
