@@ -26,6 +26,30 @@ use std::process::{Child, Command, Stdio};
 /// Requests that hang, for each service: more than a directory has threads.
 const HUNG: usize = 20;
 
+/// Commands that look at a path of their caller, or of a cell: `HUNG` is the mount, `TOP` the directory with
+/// it. All files of the image `far` are below the mount, of `half` its template, of `near` none.
+const LOOKS: [&str; 19] = [
+    "tabdump -f HUNG/x site",
+    "xdsh cn1 -e HUNG/s",
+    "xdsh cn1 -E HUNG/e id",
+    "xdsh cn1 -r HUNG/ssh id",
+    "xdcp cn1 -P /etc/hosts HUNG/b",
+    "xdcp cn1 HUNG/b /tmp",
+    "xdcp -F HUNG/list cn1",
+    "backup HUNG/b",
+    "backup HUNG",
+    "import xcat HUNG/d",
+    "import xcat TOP/named",
+    "imgexport half",
+    "imgexport near -e HUNG/file:/etc",
+    "imgexport far",
+    "imgimport HUNG/bundle.tgz",
+    "rmimage far",
+    "rmimage near",
+    "liteimg far",
+    "mknb x86_64 --image far",
+];
+
 /// A machine: its own mounts and network, directories, and the daemon.
 struct Machine {
     dir: PathBuf,
@@ -63,7 +87,7 @@ impl Machine {
     }
 
     fn run(&self, line: &str) -> (String, bool) {
-        let output = self.dawn().args(line.split(' ')).output().unwrap();
+        let output = self.dawn().current_dir(&self.dir).args(line.split(' ')).output().unwrap();
         (printed(&output), output.status.success())
     }
 
@@ -231,10 +255,6 @@ fn a_mount_that_hangs_costs_the_requests_below_it_alone() {
         assert!(text.contains("cn1: would not boot") || text.contains("cn1: advice"), "{text}");
         assert!(text.contains("cn2: state statelite"), "{text}");
     }
-    for line in ["rmimage far", "liteimg far"] {
-        let (text, success) = machine.run(line);
-        assert!(!success && text.contains("disk"), "{line}: {text}");
-    }
     assert!(machine.ok("lsdef cn1 -i provmethod").contains("far"));
 
     // What lies below it is given up.
@@ -252,6 +272,52 @@ fn a_mount_that_hangs_costs_the_requests_below_it_alone() {
     let mut other = nfs(6);
     let again = other.mount(&format!("{install}/img/rootimg")).unwrap();
     assert_eq!(read_by_nfs(&mut other, &again, "file"), "near");
+}
+
+/// A command whose disk hangs gives up with an error, and gives its place back.
+#[test]
+fn commands_give_up_a_disk_that_hangs() {
+    let (dir, mut machine) = machine();
+    for folder in ["hung", "install/near/rootimg", "install/half", "named"] {
+        std::fs::create_dir_all(dir.path().join(folder)).unwrap();
+    }
+    let top = dir.path().display().to_string();
+    let hung = dir.path().join("hung");
+    std::fs::write(dir.path().join("install/near/kernel"), "kernel").unwrap();
+    // The directory with xCAT's settings is well, the database that it names is not.
+    std::fs::write(dir.path().join("named/cfgloc"), format!("SQLite:{}", hung.display())).unwrap();
+    machine.ok(&format!("init --master 127.0.0.1 --data {top}/data"));
+    machine.start();
+    machine.ok(&format!("chdef -t site installdir={top}/install tftpdir={top}/hung/tftp"));
+    machine.ok("mkdef cn1 groups=all ip=10.77.0.5");
+    for (image, method, more) in [
+        ("far", "netboot", "rootimgdir=TOP/hung/img"),
+        ("near", "netboot", "rootimgdir=TOP/install/near"),
+        ("half", "install", "rootimgdir=TOP/install/half template=TOP/hung/template"),
+    ] {
+        machine.ok(&format!(
+            "mkdef -t osimage {image} imagetype=linux osvers=debian12 osarch=x86_64 profile=compute provmethod={method} {}",
+            more.replace("TOP", &top)
+        ));
+    }
+    let _hung = hang_at(&hung);
+    let gives_up = |line: &str| {
+        let line = line.replace("HUNG", &hung.display().to_string()).replace("TOP", &top);
+        let (text, success) = machine.run(&line);
+        assert!(!success && text.contains("the disk d"), "{line}: {text}");
+    };
+    LOOKS.into_iter().for_each(gives_up);
+    assert!(
+        dir.path().join("install/near/kernel").exists(),
+        "nothing is removed before all disks have answered"
+    );
+    machine.ok(&format!("chtab zonename=own zone.sshkeydir={top}/hung/keys zone.defaultzone=yes"));
+    gives_up("makeknownhosts cn1");
+    assert!(!machine.run("xdsh cn1 id").1, "the daemon's keys are not to be had");
+    machine.ok("mkdef -t network boot net=10.77.0.0 mask=255.255.0.0");
+    machine.ok(&format!("chdef -t site domain=c.example dnshandler=ddns binddir={top}/hung/zones"));
+    gives_up("makedns");
+    assert_eq!(machine.ok("nodels"), "cn1\n");
 }
 
 #[test]

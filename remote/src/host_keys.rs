@@ -5,6 +5,7 @@
 //! are refused; nothing is learnt by the way. Missing on purpose: patterns with `*`, `?` and `!` and the
 //! marker `@cert-authority`. A key marked `@revoked` is never accepted.
 
+use dawn_serving::bounded_read::{self, Rights};
 use russh::keys::ssh_key::known_hosts::HostPatterns;
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PrivateKey, PublicKey};
 use std::path::Path;
@@ -105,8 +106,7 @@ impl KnownHosts {
 
     /// Reads a file; one that is missing or too long is an empty one.
     pub fn of_file(path: &Path) -> Self {
-        let is_fit = std::fs::metadata(path).is_ok_and(|meta| meta.len() <= KNOWN_HOSTS_BYTES_MAX);
-        let bytes = if is_fit { std::fs::read(path).unwrap_or_default() } else { Vec::new() };
+        let bytes = bounded_read::read(path, KNOWN_HOSTS_BYTES_MAX, Rights::Daemon).unwrap_or_default();
         Self::read(&String::from_utf8_lossy(&bytes))
     }
 

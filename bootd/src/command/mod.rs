@@ -18,6 +18,7 @@ use dawn_xcatd::{Call, Request};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub mod disk;
 pub mod help;
 pub mod options;
 pub mod parse;
@@ -307,9 +308,12 @@ impl Ctx<'_> {
     pub fn output_of_caller(&self, path: &str) -> Result<PathBuf, Stop> {
         self.require_root("write a file")?;
         let path = self.path_of_caller(path);
-        let path = path.canonicalize().unwrap_or(path);
-        let above = path.parent().unwrap_or(Path::new("/"));
-        let above = above.canonicalize().unwrap_or_else(|_| above.to_owned());
+        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let (path, above) = disk::look(&path, move |path| {
+            let path = real(path);
+            let above = real(path.parent().unwrap_or(Path::new("/")));
+            (path, above)
+        })?;
         if is_in_tree(&above) {
             let error = CommandError::refused(format!(
                 "{} is in the tree of an image, which belongs to the image alone",

@@ -8,7 +8,7 @@ use dawn_wire::image::PACKED_ROOTS;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::{BundleError, Extra, LITEFILE, MANIFEST, Manifest, PIECES, TREE, file_error};
+use super::{BundleError, Extra, LITEFILE, MANIFEST, Manifest, PIECES, TREE, file_error, is_file};
 use crate::archive::{self, Compress};
 use crate::exlist::Exlist;
 use crate::image::ImageDef;
@@ -84,13 +84,13 @@ fn write(job: &Export<'_>, new: &Path, line: &mut dyn FnMut(&str)) -> Result<(),
 fn pieces(job: &Export<'_>, bundle: &mut Bundle<'_>) -> Result<(), BundleError> {
     let paths = job.def.paths();
     let kernel = &paths.kernel;
-    if !kernel.is_file() {
+    if !is_file(kernel)? {
         return Err(BundleError::Missing(kernel.clone()));
     }
     let mut packed = false;
     for name in PIECES.iter().chain(&PACKED_ROOTS) {
         let path = paths.dir.join(name);
-        if path.is_file() {
+        if is_file(&path)? {
             packed |= PACKED_ROOTS.contains(name);
             bundle.file(name, &path)?;
         }
@@ -137,7 +137,7 @@ impl Bundle<'_> {
 
     fn file(&mut self, name: &str, path: &Path) -> Result<(), BundleError> {
         let place = format!("{}/{name}", self.top);
-        match path.is_file() {
+        match is_file(path)? {
             true => self.tar.append_path_with_name(path, place).map_err(|source| file_error(path, source)),
             false => Err(file_error(path, std::io::ErrorKind::NotFound.into())),
         }

@@ -11,7 +11,7 @@ use flate2::read::MultiGzDecoder;
 
 use super::places::{Known, Places};
 use super::placing::Placing;
-use super::{BundleError, LITEFILE, MANIFEST, Manifest, PIECES, TREE, file_error};
+use super::{BundleError, LITEFILE, MANIFEST, Manifest, PIECES, TREE, file_error, is_file};
 
 /// Most entries a bundle may have; ours have some dozen.
 const ENTRIES_MAX: usize = 10_000;
@@ -101,6 +101,7 @@ fn take_over(
         files.push((from, Path::new(&extra.dest).join(base)));
     }
     files.retain(|(from, _)| from.is_file());
+    files.iter().try_for_each(|(_, to)| is_file(to).map(drop))?;
     let mut placing = Placing::new(&job.within)?;
     files.iter().try_for_each(|(from, to)| placing.check(from, to, &places))?;
     let tree = Some(top.join(TREE)).filter(|packed| packed.is_file()).map(|packed| (packed, dir.join(ROOT)));

@@ -26,13 +26,14 @@ mod places;
 mod placing;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use export::{Export, export};
 pub use import::{Import, Imported, import};
 pub use manifest::{Extra, Manifest};
 pub use places::Known;
 
+use dawn_serving::disks::within;
 use dawn_wire::image::{INITRD_STATELESS, INITRD_STATELITE, KERNEL, PACKED_STATELITE};
 
 use crate::archive::ArchiveError;
@@ -93,6 +94,11 @@ pub enum BundleError {
 
 fn file_error(path: impl Into<PathBuf>, source: io::Error) -> BundleError {
     BundleError::File { path: path.into(), source }
+}
+
+/// Whether a file is there. A file may lie on a server that is gone: then that is an error, soon.
+fn is_file(path: &Path) -> Result<bool, BundleError> {
+    within(path, Path::is_file).map_err(|late| file_error(path, io::Error::other(late)))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use crate::{addresses, conflicts, next_boot, typos, unusable};
 use dawn_bootd::command::Ctx;
+use dawn_bootd::command::disk::look;
 use dawn_bootd::discovery::{Options, SITE_KEY};
 use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
 use dawn_bootd::write_rights;
@@ -346,7 +347,8 @@ pub struct FileDifference {
 impl FileDifference {
     /// The sign, and whether the path is a directory.
     pub fn of(change: char, path: &Path) -> Self {
-        let kind = if path.is_dir() && !path.is_symlink() { "directory" } else { "file" };
+        let is_directory = within(path, |path| path.is_dir() && !path.is_symlink()).unwrap_or(false);
+        let kind = if is_directory { "directory" } else { "file" };
         Self { change, kind, path: path.display().to_string(), note: None }
     }
 
@@ -392,12 +394,12 @@ pub fn show_lines(path: &Path, old: &str, new: &str, out: &mut Out<'_>) -> Done 
 
 /// Whether there is a directory at `path`; and that its disk answers, before a command goes to work there.
 pub fn answers(path: &Path) -> Result<bool, Stop> {
-    within(path, Path::is_dir).map_err(|late| Stop::unavailable(format!("{}: {late}", path.display())))
+    Ok(look(path, Path::is_dir)?)
 }
 
 /// The sign of a file that would be written.
 pub fn written(path: &Path) -> char {
-    if path.exists() { '~' } else { '+' }
+    if within(path, Path::exists).unwrap_or(false) { '~' } else { '+' }
 }
 
 /// `site.value` of a row whose key is not declared to be open.

@@ -1,5 +1,6 @@
 //! `mknb` and `nbcreate`: the discovery system made from a kernel.
 
+use crate::edits::answers;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{CommandError, Deed, Done, Out, Stop};
 use dawn_imagebuilder::genesis::{self, ARCH, Source};
@@ -81,6 +82,8 @@ impl From {
         ctx.require_root("write the discovery system")?;
         let root = self.root(ctx)?;
         let tftpdir = ctx.snapshot.site("tftpdir").unwrap_or_else(|| "/tftpboot".into());
+        answers(&root)?;
+        answers(Path::new(&*tftpdir))?;
         let (kernel, initrd) = (genesis_kernel(ARCH), genesis_initrd(ARCH));
         if self.dry_run {
             let names = [kernel, initrd];

@@ -4,6 +4,7 @@ use crate::defs;
 use crate::edits::{FileDifference, answers, written};
 use crate::imagedef;
 use crate::lite::check_image;
+use dawn_bootd::command::disk::look;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{CommandError, Done, Out, Stop};
 use dawn_cluster::csv::{header_line, row_line};
@@ -110,8 +111,7 @@ impl Args {
         let one = |text: &String| {
             let (file, directory) = text.split_once(':').unwrap_or((text, ""));
             let file = ctx.path_of_caller(file);
-            answers(&file)?;
-            if !file.is_file() {
+            if !look(&file, Path::is_file)? {
                 return Err(Stop::not_found(format!("{} does not exist.", file.display())));
             }
             let parent = file.parent().unwrap_or(Path::new("/")).to_string_lossy().into_owned();
@@ -149,7 +149,7 @@ fn script_files(node: &str, snapshot: &Snapshot) -> Result<Vec<(PathBuf, String)
             }
             let file = directory.join(relative);
             // What comes with the daemon (remoteshell, syncfiles …) is on every management node.
-            if file.is_file() && !files.iter().any(|(known, _)| *known == file) {
+            if look(&file, Path::is_file)? && !files.iter().any(|(known, _)| *known == file) {
                 let parent = file.parent().unwrap_or(&directory).to_string_lossy().into_owned();
                 files.push((file, parent));
             }

@@ -4,6 +4,7 @@ use crate::defs;
 use crate::edits::{Edits, FileDifference, answers, transact};
 use crate::images::named::NamedImage;
 use crate::lite::check_image;
+use dawn_bootd::command::disk::look;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{Deed, Done, Out, Stop};
 use dawn_cluster::Snapshot;
@@ -76,8 +77,8 @@ impl Command for Args {
             directory.ok_or_else(|| Stop::conflict(format!("{image} has no usable rootimgdir")))?;
         let installdir = snapshot.site("installdir").unwrap_or_else(|| "/install".into());
         answers(Path::new(&*installdir))?;
-        answers(&directory)?;
-        if !is_below(&directory, Path::new(&*installdir)) {
+        let outer = PathBuf::from(&*installdir);
+        if !look(&directory, move |directory| is_below(directory, &outer))? {
             let problem = format!("{image}: {} is not below {installdir}", directory.display());
             return Err(Stop::refused(format!(
                 "{problem} (site.installdir), rmimage removes nothing elsewhere"
@@ -124,16 +125,18 @@ fn is_below(directory: &Path, installdir: &Path) -> bool {
 }
 
 /// What the TFTP service has of the image, from a management node that copied boot files.
-fn copies(ctx: &Ctx<'_>, image: &str) -> Option<PathBuf> {
-    let tftpdir = ctx.snapshot.site("tftpdir")?;
-    let copies = Path::new(&*tftpdir).join("xcat/osimage").join(Path::new(image).file_name()?);
-    copies.is_dir().then_some(copies)
+fn copies(ctx: &Ctx<'_>, image: &str) -> Result<Option<PathBuf>, Stop> {
+    let (Some(tftpdir), Some(name)) = (ctx.snapshot.site("tftpdir"), Path::new(image).file_name()) else {
+        return Ok(None);
+    };
+    let copies = Path::new(&*tftpdir).join("xcat/osimage").join(name);
+    Ok(answers(&copies)?.then_some(copies))
 }
 
 /// The difference, as other commands show it.
 fn show_files(directory: &Path, ctx: &Ctx<'_>, image: &str, out: &mut Out<'_>) -> Done {
-    for path in pieces(directory).into_iter().chain(copies(ctx, image)) {
-        let users = if path.is_dir() { ctx.boot.tree_users(&path) } else { Vec::new() };
+    for path in look(directory, pieces)?.into_iter().chain(copies(ctx, image)?) {
+        let users = if answers(&path)? { ctx.boot.tree_users(&path) } else { Vec::new() };
         let mut difference = FileDifference::of(if users.is_empty() { '-' } else { '~' }, &path);
         difference.note =
             (!users.is_empty()).then(|| format!("kept until {} no longer use it", users.join(",")));
@@ -143,17 +146,19 @@ fn show_files(directory: &Path, ctx: &Ctx<'_>, image: &str, out: &mut Out<'_>) -
 }
 
 fn remove_files(directory: &Path, ctx: &Ctx<'_>, image: &str, out: &mut Out<'_>) -> Done {
+    // Looked at before anything is removed.
+    let (is_there, copies) = (answers(directory)?, copies(ctx, image)?);
     let mut gone = Ok(());
     let mut line = |text: &str| {
         if gone.is_ok() {
             gone = out.notice(text).and_then(|()| out.flush());
         }
     };
-    if directory.is_dir() {
+    if is_there {
         let users = |tree: &Path| ctx.boot.tree_users(tree);
         remove_image(directory, &users, &mut line).map_err(|error| Stop::unavailable(error.to_string()))?;
     }
-    if let Some(copies) = copies(ctx, image) {
+    if let Some(copies) = copies {
         line(&format!("Removing directory {}", copies.display()));
         std::fs::remove_dir_all(&copies)
             .map_err(|error| Stop::unavailable(format!("{}: {error}", copies.display())))?;

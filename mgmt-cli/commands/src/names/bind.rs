@@ -6,6 +6,7 @@
 //! records, so that named answers as our own name server does as soon as it starts; xCAT sends them as
 //! updates to the running one.
 
+use dawn_bootd::command::disk::look;
 use dawn_bootd::names::records::Frame;
 use dawn_bootd::output::CommandError;
 use dawn_cluster::Snapshot;
@@ -50,7 +51,10 @@ impl Places {
             let there = CONFIGURATIONS.iter().find(|conf| Path::new(conf).parent().is_some_and(Path::is_dir));
             (*there.unwrap_or(&"/etc/named.conf")).to_owned()
         });
-        let directory = match path("binddir")?.filter(|dir| Path::new(dir).is_dir()) {
+        let named = path("binddir")?;
+        let named =
+            named.map(|dir| Ok::<_, CommandError>(look(Path::new(&dir), Path::is_dir)?.then_some(dir)));
+        let directory = match named.transpose()?.flatten() {
             Some(directory) => directory,
             None => DIRECTORIES
                 .iter()

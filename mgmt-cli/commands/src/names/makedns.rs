@@ -9,6 +9,7 @@ use crate::edits::{Edits, FileDifference, NOTHING, transact, written};
 use crate::units::{running, systemctl};
 use dawn_bootd::address;
 use dawn_bootd::address::host_name;
+use dawn_bootd::command::disk::look;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::names::listen;
 use dawn_bootd::names::records::{self, Frame, Host, Item, Why, kept_elsewhere};
@@ -256,7 +257,7 @@ impl Bind<'_> {
         let snapshot = &self.ctx.snapshot;
         let places = Places::read(snapshot)?;
         let key = Key::read(snapshot)?;
-        let old = std::fs::read_to_string(&places.conf).unwrap_or_default();
+        let old = look(&places.conf, |path| std::fs::read_to_string(path))?.unwrap_or_default();
         if !old.is_empty() && !old.starts_with(bind::MARK.trim_end()) && !self.args.new {
             let conf = places.conf.display();
             let error =

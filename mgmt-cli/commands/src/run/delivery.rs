@@ -8,6 +8,7 @@ use super::options::{code_of, guard, on_progress, prefixed, reason};
 use super::targets::{CONFIGURATION, KNOWN_HOSTS};
 use crate::synclists::{NODE_DIRECTORY, OnDisk, plan_for_image, refused};
 use dawn_bootd::command::Ctx;
+use dawn_bootd::command::disk::look;
 use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
 use dawn_bootd::zones::keys_of;
 use dawn_cluster::{Col, col};
@@ -345,7 +346,7 @@ fn ends(
 /// The tree is not there, the list cannot be carried out, or rsync fails.
 pub fn into_image(rootimg: &Path, rsync: &Path, list: Synclist, dry_run: bool, out: &mut Out<'_>) -> Done {
     let missing = |_| Stop::not_found(format!("Input image directory {} does not exist.", rootimg.display()));
-    let tree = Beneath::open(rootimg).map_err(missing)?;
+    let tree = look(rootimg, Beneath::open)?.map_err(missing)?;
     let mut plan = plan_for_image(list)?;
     let failed = |error: io::Error| Stop::unavailable(format!("{}: {error}", rootimg.display()));
     let mut places = BTreeMap::new();

@@ -4,6 +4,7 @@
 //! reads it. `--scan` records what a host shows now: for nodes whose keys come from elsewhere.
 
 use super::targets::{KNOWN_HOSTS, address, targets};
+use dawn_bootd::command::disk::look;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
 use dawn_bootd::zones::keys_of;
@@ -43,10 +44,9 @@ impl Command for Args {
         ctx.require_root("write root's known_hosts file")?;
         let directory = keys_of(dawn_bootd::zones::default_row(&ctx.snapshot).as_ref());
         let path = directory.join(KNOWN_HOSTS);
-        let old = match path.exists() {
-            true => bounded_read::read_text(&path, KNOWN_HOSTS_BYTES_MAX)
-                .map_err(|why| Stop::unavailable(format!("{}: {why}", path.display())))?,
-            false => String::new(),
+        let old = match bounded_read::read_text(&path, KNOWN_HOSTS_BYTES_MAX) {
+            Err(bounded_read::Refused::Missing) => String::new(),
+            read => read.map_err(|why| Stop::unavailable(format!("{}: {why}", path.display())))?,
         };
         let added = if self.remove { Vec::new() } else { self.lines(ctx, out)? };
         let text = replaced(ctx, &old, &added);
@@ -54,7 +54,8 @@ impl Command for Args {
             return show(&old, &text, out);
         }
         if text != old {
-            write(&directory, &old, &text)?;
+            let failed = |error| Stop::unavailable(format!("{}: {error}", path.display()));
+            look(&directory, move |directory| write(directory, &old, &text))?.map_err(failed)?;
         }
         Ok(())
     }
@@ -152,11 +153,9 @@ impl Report for KnownHost<'_> {
     }
 }
 
-fn write(directory: &Path, old: &str, text: &str) -> Done {
-    let path = directory.join(KNOWN_HOSTS);
-    let failed = |error: std::io::Error| Stop::unavailable(format!("{}: {error}", path.display()));
+fn write(directory: &Path, old: &str, text: &str) -> std::io::Result<()> {
     if !old.is_empty() {
-        whole::write(&directory.join("known_hosts.backup"), old.as_bytes(), 0o600).map_err(failed)?;
+        whole::write(&directory.join("known_hosts.backup"), old.as_bytes(), 0o600)?;
     }
-    whole::write(&path, text.as_bytes(), 0o600).map_err(failed)
+    whole::write(&directory.join(KNOWN_HOSTS), text.as_bytes(), 0o600)
 }

@@ -10,6 +10,7 @@ use dawn_remote::host_keys::{HostKeys, KnownHosts};
 use dawn_remote::identity::Identity;
 use dawn_remote::names::user_name;
 use dawn_remote::target::Target;
+use dawn_serving::disks::within;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -37,7 +38,11 @@ impl Keys {
     fn of(&mut self, directory: PathBuf) -> (Arc<Identity>, Arc<KnownHosts>) {
         let read = |directory: &Path| {
             let known = KnownHosts::of_file(&directory.join(KNOWN_HOSTS));
-            (Arc::new(Identity::of_directory(directory)), Arc::new(known))
+            let identity = within(directory, Identity::of_directory).unwrap_or_else(|late| {
+                tracing::warn!(directory = %directory.display(), %late, "no keys of ours are read");
+                Identity::default()
+            });
+            (Arc::new(identity), Arc::new(known))
         };
         let (identity, known) = self.directories.entry(directory.clone()).or_insert_with(|| read(&directory));
         (Arc::clone(identity), Arc::clone(known))

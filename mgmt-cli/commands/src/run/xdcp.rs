@@ -7,6 +7,7 @@ use super::delivery::{Delivery, deliver, into_image};
 use super::options::*;
 use super::targets::{KNOWN_HOSTS, remote_user, targets};
 use crate::synclists;
+use dawn_bootd::command::disk::look;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
 use dawn_bootd::zones::keys_of;
@@ -209,7 +210,7 @@ impl Args {
             [_] => Err(Stop::usage("Missing target_path")),
             [from, to] if self.pull => {
                 let to = ctx.path_of_caller(to);
-                match to.is_dir() {
+                match look(&to, Path::is_dir)? {
                     true => Ok(Copies::From { from: from.clone(), to }),
                     false => Err(Stop::not_found(format!(
                         "Cannot copy to target {}. Directory does not exist.",
@@ -219,7 +220,9 @@ impl Args {
             }
             _ if self.pull => Err(Stop::usage("Cannot pull more than one file from targets.")),
             [from @ .., to] => {
-                let from = from.iter().map(|path| ctx.path_of_caller(path)).collect();
+                let from: Vec<PathBuf> = from.iter().map(|path| ctx.path_of_caller(path)).collect();
+                // The program that copies would wait for the disk without end.
+                from.iter().try_for_each(|path| look(path, Path::exists).map(drop))?;
                 Ok(Copies::To { from, to: to.clone() })
             }
         }

@@ -6,6 +6,7 @@
 
 use super::options::*;
 use super::targets::{CONFIGURATION, KNOWN_HOSTS, Verified, only_root, remote_user, targets};
+use dawn_bootd::command::disk::look;
 use dawn_bootd::command::{Command, Ctx, Kind, PasswordPrompt};
 use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
 use dawn_bootd::zones::keys_of;
@@ -211,7 +212,9 @@ impl Args {
         only_root(ctx, "-o with anything but a port or a time", options.has_others)?;
         let program = self.node_rsh.as_deref().or(variables.get("DSH_NODE_RSH")).map(PathBuf::from);
         only_root(ctx, "-r", program.is_some())?;
-        if let Some(program) = program.as_deref().filter(|program| !is_executable(program)) {
+        if let Some(program) = &program
+            && !(program.is_absolute() && look(program, is_executable)?)
+        {
             let program = program.display();
             return Err(Stop::usage(format!(
                 "Remote command: {program} does not exist or is not executable."
@@ -313,8 +316,8 @@ impl Args {
 
 fn is_executable(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
-    let meta = std::fs::metadata(path);
-    path.is_absolute() && meta.is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    let meta = path.metadata();
+    meta.is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
 fn trace(shell: &Shell, jobs: &[Job], out: &mut Out<'_>) -> Done {
@@ -400,12 +403,12 @@ impl<'a> Script<'a> {
 /// A file of the caller's, who is root.
 fn read_file(ctx: &Ctx<'_>, file: &str, runs: bool) -> Result<Vec<u8>, Stop> {
     let path = ctx.path_of_caller(file);
-    let meta = std::fs::metadata(&path);
+    let (meta, executable) = look(&path, |path| (path.metadata(), is_executable(path)))?;
     let meta = meta.map_err(|_| Stop::not_found(format!("File {} does not exist", path.display())))?;
     if meta.len() == 0 {
         return Err(Stop::usage(format!("File {} is empty.", path.display())));
     }
-    if runs && !is_executable(&path) {
+    if runs && !executable {
         return Err(Stop::usage(format!("File {} is not executable.", path.display())));
     }
     let read =

@@ -1,6 +1,7 @@
 //! `tabdump`: tables as text.
 
 use dawn_bootd::caller::View;
+use dawn_bootd::command::disk::look;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
 use dawn_cluster::condition::split_operator;
@@ -212,7 +213,7 @@ fn write_file<'a>(file: &str, table: &Table, rows: impl Iterator<Item = &'a Row>
         text.push_str(&row_line(row));
         text.push('\n');
     }
-    replace_private(&path, &text).map_err(|error| {
+    look(&path, move |path| replace_private(path, &text))?.map_err(|error| {
         let name = table.name;
         let reason = format!("Unable to open the file for write. {error}");
         Stop::unavailable(format!("Error on tabdump of {name} to {file}. {reason}"))

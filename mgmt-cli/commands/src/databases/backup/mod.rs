@@ -7,6 +7,7 @@
 pub mod format;
 
 use crate::edits::{FileDifference, answers};
+use dawn_bootd::command::disk::look;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{CommandError, Deed, Done, Out, Stop};
 use dawn_cluster::{Snapshot, csv, schema};
@@ -40,7 +41,7 @@ impl Command for Args {
         if !answers(above)? {
             return Err(Stop::not_found(format!("there is no directory {}", above.display())));
         }
-        if answers(&directory)? || directory.exists() {
+        if look(&directory, Path::exists)? {
             let error = CommandError::conflict(format!("{shown} exists already"));
             return Err(error.hint("A backup is a directory of its own: name a new one.").into());
         }

@@ -5,6 +5,7 @@
 //! Tables and columns that do not exist here are remembered and left out; a file that cannot be read, or a
 //! line that is not a record, is an error of the whole dump.
 
+use dawn_bootd::command::disk::look;
 use dawn_bootd::output::CommandError;
 use dawn_cluster::csv::{read_header, read_records};
 use dawn_cluster::{Col, Edit, StoreAddress, Table, Text, foreign_tables, schema};
@@ -155,29 +156,39 @@ impl Dump {
 
 /// The database that a directory with xCAT's settings names or holds; `None` for a dump.
 fn database(directory: &Path) -> Result<Option<StoreAddress>, CommandError> {
-    if directory.join("site.csv").exists() {
-        return Ok(None);
-    }
-    match StoreAddress::read(directory) {
-        Ok(None) if directory.join("site.sqlite").exists() => {
-            Ok(Some(StoreAddress::Sqlite(directory.to_owned())))
+    let found = look(directory, |directory| {
+        if directory.join("site.csv").exists() {
+            return Ok(None);
         }
-        Ok(named) => Ok(named),
-        Err(error) => Err(CommandError::conflict(error.to_string())),
+        match StoreAddress::read(directory) {
+            Ok(None) if directory.join("site.sqlite").exists() => {
+                Ok(Some(StoreAddress::Sqlite(directory.to_owned())))
+            }
+            named => named,
+        }
+    })?;
+    let found = found.map_err(|error| CommandError::conflict(error.to_string()))?;
+    if let Some(StoreAddress::Sqlite(directory)) = &found {
+        // `cfgloc` may name another directory; its tables are read without a limit of time.
+        look(directory, Path::exists)?;
     }
+    Ok(found)
 }
 
 /// The names of the CSV files, sorted.
 fn files(directory: &Path) -> Result<Vec<String>, CommandError> {
     let shown = directory.display();
     let unusable = |reason: String| CommandError::conflict(format!("{shown}: {reason}"));
-    let entries = std::fs::read_dir(directory).map_err(|error| {
+    let names = look(directory, |directory| -> std::io::Result<Vec<String>> {
+        let entries = std::fs::read_dir(directory)?.flatten();
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        Ok(names.filter(|name| name.ends_with(".csv")).take(FILES_MAX + 1).collect())
+    })?;
+    let mut names = names.map_err(|error| {
         CommandError::not_found(shown.to_string())
             .cause(error)
             .hint("run dumpxCATdb -p DIR on the xCAT server, copy the directory here and name it.")
     })?;
-    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let mut names: Vec<String> = names.filter(|name| name.ends_with(".csv")).take(FILES_MAX + 1).collect();
     names.sort();
     match names.len() {
         0 => Err(unusable("it holds no TABLE.csv".to_owned())
