@@ -427,9 +427,16 @@ pub fn is_host_name(word: &str) -> bool {
     is_domain(word) && !looks_like_address(word)
 }
 
-/// Nothing but digits and dots: an address with a slip of the finger, not a name.
-pub(crate) fn looks_like_address(word: &str) -> bool {
-    word.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+/// Nothing but digits and dots, or numbers of which some are hexadecimal: an address with a slip of the
+/// finger, not a name. Resolvers read `10.3.0.010` as 10.3.0.8, and `0x0a.3.0.8` too (inet_aton(3)).
+#[must_use]
+pub fn looks_like_address(word: &str) -> bool {
+    let is_number = |label: &str| {
+        let hexadecimal = label.strip_prefix("0x").or_else(|| label.strip_prefix("0X"));
+        let digits = hexadecimal.is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        digits || label.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    word.split('.').all(is_number)
 }
 
 fn is_domain(text: &str) -> bool {

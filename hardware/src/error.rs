@@ -17,6 +17,9 @@ pub enum Error {
     /// The name of the service processor has no address.
     #[error("Could not resolve {0} to an address")]
     Unresolved(String),
+    /// What the tables have is a wrong address: it is not looked up.
+    #[error("{0} is not an IP address: a leading zero, or too few numbers?")]
+    NoAddress(String),
     /// The tables have the name of the service processor for an interface of another node, which another user
     /// may have the right to change.
     #[error(

@@ -9,7 +9,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -218,6 +218,10 @@ impl Links {
                 return Err(Error::OtherNode { host: host.to_owned(), other: other.clone() });
             }
             Known::Nothing => {}
+        }
+        // A template may have made it; a resolver would read an octal number, and reach another machine.
+        if dawn_cluster::looks_like_address(host) && host.parse::<IpAddr>().is_err() {
+            return Err(Error::NoAddress(host.to_owned()));
         }
         let unresolved = || Error::Unresolved(host.to_owned());
         let _turn = self.lookups.acquire().await.map_err(|_| unresolved())?;

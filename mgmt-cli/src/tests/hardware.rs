@@ -140,6 +140,9 @@ async fn what_goes_wrong() {
         nodelist node=hmc1 groups=all
         nodehm node=hmc1 mgt=hmc
         nodelist node=none1 groups=all
+        nodelist node=octal010 groups=templated,all
+        nodehm node=octal010 mgt=ipmi
+        ipmi node=templated bmc=|\\D+(\\d+)|127.3.0.($1)|
         ipmi node=wrong username=ADMIN password=not-this-one
         ipmi node=stranger username=nobody password=x
         ipmi node=long username=ADMIN password=longer-than-a-bmc-can-take
