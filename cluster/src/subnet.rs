@@ -1,7 +1,7 @@
 //! Addresses as the `networks` table writes them: net, mask, dynamic ranges.
 //!
 //! The one place where these texts are read: the checks of a change and the DHCP service take the same
-//! meaning from them. IPv4 only, but for [`row_network`]: networks of IPv6 have names and no addresses to give.
+//! meaning from them. IPv4 only, but for [`row_network`]: networks of IPv6 have names and give no addresses.
 
 use crate::row::Row;
 use crate::schema::Col;
@@ -110,7 +110,7 @@ pub fn row_subnet(row: &Row) -> Option<Subnet> {
     Subnet::around(row.get(*NET)?.trim().parse().ok()?, prefix_length(row.get(*MASK)?.trim())?)
 }
 
-/// The network of a row of `networks`, of either family: an address and how many of its bits name the network.
+/// The network of a row of `networks`, of either family: an address, and how many of its bits name it.
 pub fn row_network(row: &Row) -> Option<(IpAddr, u8)> {
     if let Some(subnet) = row_subnet(row) {
         return Some((subnet.address().into(), subnet.prefix()));
