@@ -53,8 +53,8 @@ impl Issued {
     }
 }
 
-/// The public keys of a directory by kind. They come from the private ones: a public file next to them could belong to
-/// another key.
+/// The public keys of a directory by kind. They come from the private ones: a public file next
+/// to them could belong to another key.
 fn keys_of(directory: &Path) -> BTreeMap<&'static str, HostKeys> {
     let key = |kind: &&'static str| {
         let path = directory.join(format!("ssh_host_{kind}_key"));

@@ -116,8 +116,8 @@ fn held(data: &Path, path: &Path) -> OwnerError {
     OwnerError::Held { data: data.to_owned(), holder }
 }
 
-/// Takes the directory for `dawn init`, which may also work while a daemon runs: the database puts both in line,
-/// and the daemon follows. `None`: a daemon holds it.
+/// Takes the directory for `dawn init`, which may also work while a daemon runs: the database puts both
+/// in line, and the daemon follows. `None`: a daemon holds it.
 pub fn take_for_init(data: &Path) -> Result<Option<Owner>> {
     match Owner::take(data, "dawn init") {
         Err(error) if error.is_held_by(DAEMON) => Ok(None),

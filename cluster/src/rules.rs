@@ -235,9 +235,9 @@ fn check_value(col: Col, text: &str) -> Result<(), EditError> {
     problem.map_or(Ok(()), |reason| Err(refused(reason)))
 }
 
-/// The column's values are written to lines of other files (`/etc/hosts`, boot scripts) and on command lines, where
-/// a line end would begin something else: names, and what belongs to a node or a network. (Of `site` the keys
-/// that are known.)
+/// The column's values are written to lines of other files (`/etc/hosts`, boot scripts) and on command
+/// lines, where a line end would begin something else: names, and what belongs to a node or a network. (Of
+/// `site` the keys that are known.)
 fn is_line(col: Col) -> bool {
     let table = col.table.info();
     let is_log = table.auto_increment.is_some();
@@ -347,7 +347,7 @@ fn misspelt_address(value: &str) -> Option<&str> {
 }
 
 /// Ethernet, or the 8, 9 and 20 bytes of InfiniBand.
-/// A multicast address or an address of all zeros is not a machine's (lowest bit of the first byte; all zeros).
+/// A multicast address (lowest bit of the first byte) or an address of all zeros is not a machine's.
 fn is_hardware_address(entry: &str) -> bool {
     let is_ones = |MacAddr(bytes): MacAddr| bytes[0] & 1 == 0 && bytes != [0; 6];
     parse_mac_column(entry).into_iter().any(|entry| is_ones(entry.mac))

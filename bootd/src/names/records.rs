@@ -280,8 +280,8 @@ fn reverse_zones(prefix: Prefix) -> Vec<DomainName> {
     }
 }
 
-/// Passes on everything about these nodes: addresses first, aliases after them. Without `nodes`, about all nodes
-/// and this machine.
+/// Passes on everything about these nodes: addresses first, aliases after them. Without `nodes`, about all
+/// nodes and this machine.
 pub fn walk(
     snapshot: &Snapshot,
     host: Host<'_>,

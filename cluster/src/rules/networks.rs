@@ -176,8 +176,8 @@ impl Snapshot {
     }
 
     /// Networks that lie inside of another on the same interface: the inner and the outer one, by name. On
-    /// different interfaces, or on the other side of a relay, that is intended; else clients of the link may get an address of
-    /// either.
+    /// different interfaces, or on the other side of a relay, that is intended;
+    /// else clients of the link may get an address of either.
     pub fn nested_networks(&self) -> Vec<(Text, Text)> {
         let interface = Col::known("networks.mgtifname");
         let name =

@@ -46,8 +46,8 @@ impl Committer {
         })
     }
 
-    /// Asks for a message when the disk has caught up. To be called after the engine's failure was reported, so
-    /// that the recovery is reported after it.
+    /// Asks for a message when the disk has caught up. To be called after the engine's failure was reported,
+    /// so that the recovery is reported after it.
     pub(super) fn tell_when_caught_up(&self) {
         self.overrun.store(true, Ordering::Release);
     }
