@@ -2,7 +2,9 @@
 //! write all the time, over TCP. BMCs and machines are processes of their own; CPU is that of the thread of
 //! the hub, which is the only one that works. Logs are not written, but each line is checked.
 //!
-//!     cargo xtask bench console --idle 2000 --busy 100 --rate 10240 --seconds 30
+//! Sessions are kept alive every 25 seconds, so idle consoles need a run of minutes.
+//!
+//!     cargo xtask bench console --idle 2000 --busy 100 --rate 10240 --seconds 120
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -71,7 +73,7 @@ fn main() {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (idle, busy) = (u32::try_from(value("--idle", 2_000)).unwrap(), value("--busy", 100));
-    let (rate, seconds) = (value("--rate", 10_240), value("--seconds", 30));
+    let (rate, seconds) = (value("--rate", 10_240), value("--seconds", 120));
     match words.first().map(String::as_str) {
         Some("bmcs") => runtime.block_on(bmcs(idle)),
         Some("machines") => machines(busy, rate, seconds),
