@@ -78,8 +78,8 @@ enum Wanted {
 }
 
 impl Files {
-    /// Opens the directories that `site.tftpdir` and `site.installdir` name. One that does not exist, or whose
-    /// disk does not answer, does not hold up the start.
+    /// Opens the directories that `site.tftpdir` and `site.installdir` name. One that does not exist, or
+    /// whose disk does not answer, does not hold up the start.
     ///
     /// # Errors
     /// When one of them cannot be opened.
@@ -416,7 +416,10 @@ fn open_root(
         Ok(Ok(tree)) => Ok(Mount::new(prefix, tree)),
         // The command that corrects the tables needs the daemon.
         Ok(Err(source)) if source.kind() == std::io::ErrorKind::NotFound => {
-            tracing::error!(path, "site.{key} does not exist: make it, and it is served, or set the key and restart");
+            tracing::error!(
+                path,
+                "site.{key} does not exist: make it, and it is served, or set the key and restart"
+            );
             Ok(Mount::later(prefix, &root))
         }
         Ok(Err(source)) => Err(FilesError { key, path, source }),

@@ -2,7 +2,7 @@
 //! scripts.
 
 use crate::environment::Environment;
-use crate::local::{Local, LocalCommand};
+use crate::local::{LOG, Local, LocalCommand};
 use crate::{policy_repair, post_scripts, ssh_keys};
 use anyhow::{Context, Result, bail};
 use dawn_bootd::address::host_name;
@@ -123,9 +123,6 @@ fn check_domain(domain: Option<&str>) -> Result<()> {
         _ => Ok(()),
     }
 }
-
-/// The directory of the command log, below the data directory, and its mode.
-pub(crate) const LOG: (&str, u32) = ("log", 0o700);
 
 /// Makes the directories; what nodes fetch is readable by all, the database is not.
 fn directories(data: &Path) -> Result<PathBuf> {

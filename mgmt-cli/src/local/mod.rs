@@ -22,6 +22,9 @@ use dawn_bootd::command::parse::{Parsed, finish, parse};
 use dawn_bootd::command::{Entry, Registry, VERSION};
 use dawn_bootd::output::{CommandError, Done, Out, Stop};
 
+/// The directory of the command log, below the data directory, and its mode.
+pub(crate) const LOG: (&str, u32) = ("log", 0o700);
+
 /// A command that runs in the caller's process.
 pub(crate) trait LocalCommand: clap::Args {
     /// Name: symlink and sub-command.

@@ -6,7 +6,7 @@
 
 use super::LocalCommand;
 use crate::environment::Environment;
-use crate::init::LOG;
+use crate::local::LOG;
 use crate::terminal::stop_on_signals;
 use dawn_bootd::command::Registry;
 use dawn_bootd::database;
