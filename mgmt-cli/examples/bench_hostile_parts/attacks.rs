@@ -9,18 +9,24 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use dawn_nfs::client::Client;
+use dawn_nfs::handle::FileHandle;
 use dawn_nfs::nfs3;
 use dawn_nfs::xdr::Writer;
 use socket2::{Domain, Socket, Type};
 
-use super::world::{HOSTILE_NODE, SERVER, World, stranger};
+use super::world::{HOSTILE_NODE, LARGE_FILE, SERVER, World, stranger};
 
 /// How long an attacker waits for a connection before it tries the next one.
 const CONNECT_TIME_MAX: Duration = Duration::from_millis(200);
 /// Between two looks of an attacker that holds what it has.
 const PAUSE: Duration = Duration::from_millis(50);
-/// READDIRPLUS (RFC 1813).
+/// READ and READDIRPLUS (RFC 1813).
+const READ: u32 = 6;
 const READDIRPLUS: u32 = 17;
+/// Calls of an NFS connection that reads no reply.
+const CALLS: usize = 100;
+/// Bytes that each asks for.
+const CALL_BYTES: u32 = 1 << 20;
 
 /// Begins an attack that goes on until it is told to stop.
 type Run = fn(&World, &Arc<AtomicBool>) -> Vec<JoinHandle<()>>;
@@ -42,6 +48,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
     Attack { name: "forged TFTP requests", run: forged_tftp },
     Attack { name: "forged TFTP requests of one node", run: forged_tftp_of_node },
     Attack { name: "1 node × 64 NFS connections that read no listing", run: nfs_listings },
+    Attack { name: "1 node × 64 NFS connections that read no data", run: nfs_reads },
     Attack { name: "1 node × 16 sessions of reports on 3002", run: reports },
 ];
 
@@ -157,6 +164,32 @@ fn forged_tftp_of_node(_: &World, stop: &Arc<AtomicBool>) -> Vec<JoinHandle<()>>
 }
 
 fn nfs_listings(world: &World, stop: &Arc<AtomicBool>) -> Vec<JoinHandle<()>> {
+    unread(world, stop, READDIRPLUS, |_, root, args| {
+        args.opaque(root.as_bytes());
+        args.u64(0);
+        args.u64(0);
+        args.u32(CALL_BYTES);
+        args.u32(CALL_BYTES);
+        Some(())
+    })
+}
+
+fn nfs_reads(world: &World, stop: &Arc<AtomicBool>) -> Vec<JoinHandle<()>> {
+    unread(world, stop, READ, |client, root, args| {
+        args.opaque(client.walk(root, LARGE_FILE).ok()?.as_bytes());
+        args.u64(0);
+        args.u32(CALL_BYTES);
+        Some(())
+    })
+}
+
+/// Sends a call many times on each connection and reads no reply; `arguments` writes those of the call.
+fn unread(
+    world: &World,
+    stop: &Arc<AtomicBool>,
+    procedure: u32,
+    arguments: fn(&mut Client, &FileHandle, &mut Writer) -> Option<()>,
+) -> Vec<JoinHandle<()>> {
     let path = world.listed().display().to_string();
     hold(stop, 0..4, 16, move |_| {
         let stream = connect(HOSTILE_NODE, 2049)?;
@@ -164,14 +197,10 @@ fn nfs_listings(world: &World, stop: &Arc<AtomicBool>) -> Vec<JoinHandle<()>> {
         let mut client = Client::over(stream).ok()?;
         let root = client.mount(&path).ok()?;
         let mut args = Writer::default();
-        args.opaque(root.as_bytes());
-        args.u64(0);
-        args.u64(0);
-        args.u32(1 << 20);
-        args.u32(1 << 20);
+        arguments(&mut client, &root, &mut args)?;
         let args = args.into_bytes();
-        for _ in 0..100 {
-            let (_, call) = client.encode(nfs3::PROGRAM, 3, READDIRPLUS, &args);
+        for _ in 0..CALLS {
+            let (_, call) = client.encode(nfs3::PROGRAM, 3, procedure, &args);
             client.send(&call).ok()?;
         }
         Some(copy)

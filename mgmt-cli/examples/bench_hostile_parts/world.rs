@@ -16,6 +16,9 @@ pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 pub(crate) const HOSTILE_NODE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 11);
 /// The node that boots.
 pub(crate) const GOOD_NODE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 12);
+/// A file next to the names, for READ.
+pub(crate) const LARGE_FILE: &str = "large";
+const LARGE_FILE_BYTES: usize = 1 << 20;
 /// Names in the directory that NFS lists.
 const NAMES: usize = 6000;
 /// Length of the file that nodes fetch, bytes.
@@ -89,6 +92,7 @@ impl World {
         for number in 0..NAMES {
             fs::write(world.listed().join(format!("a-file-with-a-longer-name-{number}")), "").unwrap();
         }
+        fs::write(world.listed().join(LARGE_FILE), vec![7; LARGE_FILE_BYTES]).unwrap();
         let data = world.data();
         world.done(&["init", "--data", &data, "--master", &SERVER.to_string()]);
         let exports = format!("{} 10.77.0.0/16(ro,insecure,no_root_squash)\n", world.listed().display());
