@@ -6,6 +6,9 @@ use crate::schema::{Col, TableId};
 use crate::snapshot::KNOWN;
 use crate::table::RowId;
 
+/// The key of `site` that names the columns which are joined from node and groups.
+const HIERARCHY_KEY: &str = "hierarchicalattrs";
+
 /// What a change does to one row.
 #[derive(Clone, Debug)]
 pub(crate) struct Effect {
@@ -42,7 +45,7 @@ pub enum RowChangeKind {
 impl Effect {
     /// The row says how columns are inherited.
     pub(crate) fn is_of_hierarchy(&self) -> bool {
-        let key = |row: &Row| row.get(KNOWN.site_key).is_some_and(|key| &**key == "hierarchicalattrs");
+        let key = |row: &Row| row.get(KNOWN.site_key).is_some_and(|key| **key == *HIERARCHY_KEY);
         self.table == KNOWN.site && [&self.before, &self.after].into_iter().flatten().any(key)
     }
 
@@ -72,6 +75,11 @@ impl RowChange {
         let table = self.table.info();
         let place = table.keys.iter().position(|k| Some(*k) == table.node_column)?;
         self.key.get(place)
+    }
+
+    /// The row says how columns are inherited.
+    pub fn is_of_hierarchy(&self) -> bool {
+        self.table == KNOWN.site && self.key.iter().any(|key| **key == *HIERARCHY_KEY)
     }
 
     /// The opposite: turns the new state into the old one.

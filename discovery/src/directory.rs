@@ -104,7 +104,7 @@ impl Directory {
 
     /// Follows changes: `after` is the snapshot that has all of them, and nothing else that is new.
     pub fn follow(&mut self, after: &Snapshot, changes: &[RowChange]) {
-        if changes.iter().any(is_of_hierarchy) {
+        if changes.iter().any(RowChange::is_of_hierarchy) {
             *self = Self::of(after);
             return;
         }
@@ -201,16 +201,12 @@ impl Directory {
 }
 
 impl NodeKind {
-    fn of(snapshot: &Snapshot, node: &str) -> Self {
+    /// What the tables say of a node.
+    pub fn of(snapshot: &Snapshot, node: &str) -> Self {
         let text = snapshot.attr(node, col::nodetype::NODETYPE).unwrap_or_default();
         let has = |word: &str| text.split(',').any(|part| part.trim() == word);
         Self { is_switch: has("switch"), is_pdu: has("pdu"), is_mp: has("mp") }
     }
-}
-
-/// The change says how columns are inherited.
-fn is_of_hierarchy(change: &RowChange) -> bool {
-    change.table == col::site::KEY.table && change.key.iter().any(|key| &**key == "hierarchicalattrs")
 }
 
 fn is_looked_at(change: &RowChange) -> bool {

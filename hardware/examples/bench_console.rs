@@ -13,38 +13,29 @@
     reason = "a bench reads its own arguments and fails by panicking"
 )]
 
+#[path = "../ipmi/examples/simulated_bmcs/mod.rs"]
+mod simulated_bmcs;
+
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, TcpListener};
-use std::process::{Child, Command, Stdio};
+use std::io::Write;
+use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use dawn_cluster::Snapshot;
 use dawn_hardware::console::place::place;
 use dawn_hardware::console::{Heard, Hub, State, Wanted};
-use dawn_ipmi::sim::{Bmc, Habits};
-use dawn_ipmi::{Credentials, Secret, Seed};
-use tokio::net::UdpSocket;
+use simulated_bmcs::{PASSWORD, Peer, USER, address, cpu};
 use tokio::time::sleep;
 
-const USER: &str = "ADMIN";
-const PASSWORD: &str = "ADMINPW";
 /// The UDP port of the simulated BMCs.
 const PORT: u16 = 9623;
-/// Addresses of one third number.
-const PER_NET: u32 = 250;
 /// Bytes of a line of a busy machine.
 const LINE_BYTES: usize = 128;
 /// Pause between two pieces of its output.
 const PERIOD: Duration = Duration::from_millis(100);
 /// Consoles must be connected in this time.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-fn address(number: u32) -> Ipv4Addr {
-    let (net, last) = (number / PER_NET, number % PER_NET + 1);
-    Ipv4Addr::new(127, 9, u8::try_from(net).unwrap(), u8::try_from(last).unwrap())
-}
 
 /// Counts lines, and sees that none is missing.
 #[derive(Default)]
@@ -75,7 +66,7 @@ fn main() {
     let (idle, busy) = (u32::try_from(value("--idle", 2_000)).unwrap(), value("--busy", 100));
     let (rate, seconds) = (value("--rate", 10_240), value("--seconds", 120));
     match words.first().map(String::as_str) {
-        Some("bmcs") => runtime.block_on(bmcs(idle)),
+        Some("bmcs") => runtime.block_on(simulated_bmcs::serve(idle, PORT, |_| false)),
         Some("machines") => machines(busy, rate, seconds),
         _ => {
             println!("load: {}", std::fs::read_to_string("/proc/loadavg").unwrap().trim());
@@ -92,32 +83,6 @@ fn main() {
             }
         }
     }
-}
-
-/// Another process of this program; what it says first.
-struct Peer(Child, String);
-
-impl Peer {
-    fn start(words: &[&str]) -> Self {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        let mut child = command.args(words).stdout(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        Self(child, line)
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Time on a processor of this thread.
-fn cpu() -> Duration {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-    Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
 }
 
 fn resident_bytes() -> u64 {
@@ -208,28 +173,6 @@ async fn busy_consoles(count: u64, rate: u64, seconds: u64) {
     println!("| {count} busy | TCP | {rate} bytes/s | {percent:.2} % | {used} MB | {lost} |");
     assert_eq!(*lost, 0, "lines were lost");
     drop(hub);
-}
-
-async fn bmcs(count: u32) {
-    for number in 0..count {
-        let socket = UdpSocket::bind((address(number), PORT)).await.unwrap_or_else(|error| {
-            panic!("{}: {error} (for thousands: ulimit -n 20000)", address(number));
-        });
-        let mut seed = [7; 32];
-        seed[..4].copy_from_slice(&number.to_be_bytes());
-        let credentials = Credentials::new(USER, Secret::new(PASSWORD.as_bytes())).unwrap();
-        let mut bmc = Bmc::new(credentials, Habits::default(), Seed(seed));
-        tokio::spawn(async move {
-            let mut buffer = [0; 1500];
-            while let Ok((length, peer)) = socket.recv_from(&mut buffer).await {
-                for answer in bmc.on_datagram(&buffer[..length]).answers {
-                    let _ = socket.send_to(&answer, peer).await;
-                }
-            }
-        });
-    }
-    println!("ready");
-    std::future::pending::<()>().await;
 }
 
 /// Machines that write numbered lines.

@@ -24,6 +24,8 @@ mod agents;
 mod machines;
 #[path = "bench_discovery_parts/plan.rs"]
 mod plan;
+#[path = "bench_served/mod.rs"]
+mod served;
 #[path = "bench_discovery_parts/world.rs"]
 mod world;
 

@@ -24,6 +24,8 @@
 mod attacks;
 #[path = "bench_hostile_parts/probes.rs"]
 mod probes;
+#[path = "bench_served/mod.rs"]
+mod served;
 #[path = "bench_hostile_parts/world.rs"]
 mod world;
 

@@ -35,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::status_time;
 use crate::output::Stop;
 use crate::watch::Watcher;
+pub use dawn_discovery::directory::NodeKind;
 pub use dawn_discovery::inventory::memory_text;
 pub use dawn_discovery::sequential::{Options, Run, SITE_KEY};
 use inbox::{Inbox, Taken};

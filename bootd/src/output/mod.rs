@@ -256,6 +256,21 @@ impl<'a> Out<'a> {
         self.send(Response { warning: vec![text.into()], ..Response::default() })
     }
 
+    /// Warnings, `max` at most; `rest` is the sentence for the number of those that are left out.
+    pub fn warnings(
+        &mut self,
+        texts: impl IntoIterator<Item = String>,
+        max: usize,
+        rest: impl FnOnce(usize) -> String,
+    ) -> Done {
+        let mut texts = texts.into_iter();
+        texts.by_ref().take(max).try_for_each(|text| self.warning(text))?;
+        match texts.count() {
+            0 => Ok(()),
+            more => self.warning(rest(more)),
+        }
+    }
+
     /// Work goes on, and there is no result to report: what is held back is sent.
     ///
     /// # Errors

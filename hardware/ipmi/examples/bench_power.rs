@@ -13,36 +13,24 @@
     reason = "a bench reads its own arguments and fails by panicking"
 )]
 
-use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, SocketAddr};
-use std::process::{Child, Command, Stdio};
+#[path = "simulated_bmcs/mod.rs"]
+mod simulated_bmcs;
+
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use dawn_ipmi::command::Transport;
 use dawn_ipmi::command::chassis::GetStatus;
 use dawn_ipmi::limits::PORT;
-use dawn_ipmi::sim::{Bmc, Habits};
-use dawn_ipmi::{Client, Credentials, Secret, Seed, SessionOptions, Suite};
-use tokio::net::UdpSocket;
+use dawn_ipmi::{Client, SessionOptions, Suite};
+use simulated_bmcs::{PASSWORD, PER_NET, Peer, USER, address, cpu, credentials, serve};
 use tokio::task::JoinSet;
 
-const USER: &str = "ADMIN";
-const PASSWORD: &str = "ADMINPW";
-/// Addresses of one third number.
-const PER_NET: u32 = 250;
 /// Most BMCs that `ipmitool` is run for: it is a process for each.
 const IPMITOOL_MAX: u32 = 100;
 /// Sessions that are set up at the same time.
 const WIDTH: usize = 4_096;
-
-fn credentials() -> Credentials {
-    Credentials::new(USER, Secret::new(PASSWORD.as_bytes())).unwrap()
-}
-
-fn address(number: u32) -> Ipv4Addr {
-    let (net, last) = (number / PER_NET, number % PER_NET + 1);
-    Ipv4Addr::new(127, 9, u8::try_from(net).unwrap(), u8::try_from(last).unwrap())
-}
 
 /// Every `100 / percent`th is dead.
 fn is_dead(number: u32, percent: u32) -> bool {
@@ -56,14 +44,15 @@ fn main() {
     let percent: u32 = value("--dead").map_or(0, |text| text.parse().unwrap());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     if words.first().is_some_and(|word| word == "serve") {
-        return runtime.block_on(serve(value("--count").unwrap().parse().unwrap(), percent));
+        return runtime
+            .block_on(serve(value("--count").unwrap().parse().unwrap(), PORT, |bmc| is_dead(bmc, percent)));
     }
     let counts = value("--bmcs").unwrap_or_else(|| "100,1000".to_owned());
     println!("load: {}", std::fs::read_to_string("/proc/loadavg").unwrap().trim());
     println!("| BMCs | dead | program | all answers | last live answer | CPU for one |");
     println!("|---|---|---|---|---|---|");
     for count in counts.split(',').map(|text| text.parse::<u32>().unwrap()) {
-        let _bmcs = Bmcs::start(count, percent);
+        let _bmcs = start(count, percent);
         let dead = (0..count).filter(|number| is_dead(*number, percent)).count();
         for (name, suites) in
             [("dawn, suite 17", vec![Suite::Sha256, Suite::Sha1]), ("dawn, suite 3", vec![Suite::Sha1])]
@@ -89,12 +78,6 @@ fn show(count: u32, dead: usize, name: &str, figures: &Figures) {
     let live = figures.last_live.map_or_else(|| "-".to_owned(), ms);
     let each = figures.cpu.as_secs_f64() * 1e6 / f64::from(count);
     println!("| {count} | {dead} | {name} | {} | {live} | {each:.0} µs |", ms(figures.all));
-}
-
-/// Time on a processor of this thread, which is the only one that works.
-fn cpu() -> Duration {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-    Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
 }
 
 async fn ask(count: u32, suites: Vec<Suite>) -> Figures {
@@ -123,51 +106,10 @@ async fn ask(count: u32, suites: Vec<Suite>) -> Figures {
 }
 
 /// The process of the BMCs.
-struct Bmcs(Child);
-
-impl Bmcs {
-    fn start(count: u32, dead: u32) -> Self {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["serve", "--count", &count.to_string(), "--dead", &dead.to_string()]);
-        let mut child = command.stdout(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line, "ready\n", "the simulated BMCs have not started: root is needed for port {PORT}");
-        Self(child)
-    }
-}
-
-impl Drop for Bmcs {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-async fn serve(count: u32, dead: u32) {
-    let mut silent = Vec::new();
-    for number in 0..count {
-        let socket = UdpSocket::bind((address(number), PORT)).await.unwrap_or_else(|error| {
-            panic!("{}: {error} (for thousands: ulimit -n 20000)", address(number));
-        });
-        if is_dead(number, dead) {
-            silent.push(socket);
-            continue;
-        }
-        let mut seed = [7; 32];
-        seed[..4].copy_from_slice(&number.to_be_bytes());
-        let mut bmc = Bmc::new(credentials(), Habits::default(), Seed(seed));
-        tokio::spawn(async move {
-            let mut buffer = [0; 1500];
-            while let Ok((length, peer)) = socket.recv_from(&mut buffer).await {
-                for answer in bmc.on_datagram(&buffer[..length]).answers {
-                    let _ = socket.send_to(&answer, peer).await;
-                }
-            }
-        });
-    }
-    println!("ready");
-    std::future::pending::<()>().await;
+fn start(count: u32, dead: u32) -> Peer {
+    let peer = Peer::start(&["serve", "--count", &count.to_string(), "--dead", &dead.to_string()]);
+    assert_eq!(peer.1, "ready\n", "the simulated BMCs have not started: root is needed for port {PORT}");
+    peer
 }
 
 /// The other programs, as far as they are installed.

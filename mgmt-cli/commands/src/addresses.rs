@@ -33,12 +33,10 @@ pub fn warn_dhcp(
     }
     let old = boot.dhcp_problems(before);
     let all = boot.dhcp_problems(after);
-    let mut new = all.into_iter().filter(|problem| !old.contains(problem));
-    new.by_ref().take(TOLD_MAX).try_for_each(|problem| out.warning(problem))?;
-    match new.count() {
-        0 => Ok(()),
-        more => out.warning(format!("{more} more invalid values; run `dawn makedhcp -n` to list them.")),
-    }
+    let new = all.into_iter().filter(|problem| !old.contains(problem));
+    out.warnings(new, TOLD_MAX, |more| {
+        format!("{more} more invalid values; run `dawn makedhcp -n` to list them.")
+    })
 }
 
 /// Warns of addresses that nodes got by the change and cannot use.
@@ -54,14 +52,9 @@ pub fn warn(
         return Ok(());
     }
     let answers = boot.dhcp_answers(after);
-    let mut problems = nodes.into_iter().flat_map(|node| problems(&node, before, after, &answers, boot));
-    for text in problems.by_ref().take(TOLD_MAX) {
-        out.warning(text)?;
-    }
-    match problems.count() {
-        0 => Ok(()),
-        more => out.warning(format!("{more} more such nodes; run `dawn makedhcp NODERANGE` to list them.")),
-    }
+    let problems = nodes.into_iter().flat_map(|node| problems(&node, before, after, &answers, boot));
+    let rest = |more| format!("{more} more such nodes; run `dawn makedhcp NODERANGE` to list them.");
+    out.warnings(problems, TOLD_MAX, rest)
 }
 
 /// Nodes whose addresses the rows may have changed.

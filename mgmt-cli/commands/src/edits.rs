@@ -13,6 +13,7 @@ use dawn_cluster::{
 };
 use dawn_plan::local_path;
 use dawn_serving::disks::within;
+use dawn_serving::whole;
 use dawn_statelite::site_keys_of;
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -390,6 +391,18 @@ pub fn show_lines(path: &Path, old: &str, new: &str, out: &mut Out<'_>) -> Done 
     }
     out.report(&FileDifference::of(written(path), path))?;
     lines.iter().try_for_each(|line| out.report(line))
+}
+
+/// Keeps a file of the system that is about to be replaced as `…xcatbak`; one that is not there yet has
+/// nothing to keep.
+///
+/// # Errors
+/// It cannot be read, or the copy not be written.
+pub fn keep_old(path: &Path, mode: u32) -> std::io::Result<()> {
+    if !path.exists() {
+        return Ok(());
+    }
+    whole::write(Path::new(&format!("{}.xcatbak", path.display())), &std::fs::read(path)?, mode)
 }
 
 /// Whether there is a directory at `path`; and that its disk answers, before a command goes to work there.

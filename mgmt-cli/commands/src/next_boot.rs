@@ -20,7 +20,7 @@ pub fn warn(rows: &[RowChange], before: &Snapshot, after: &Snapshot, out: &mut O
     // Without its addresses this machine serves nothing.
     let Ok(addresses) = dawn_bootd::address::of_this_machine() else { return Ok(()) };
     let is_up = |node: &str| after.attr(node, col::nodelist::STATUS).as_deref() == Some(UP);
-    let mut later = kinds(after, touched, is_up).into_iter().filter_map(|(first, count)| {
+    let later = kinds(after, touched, is_up).into_iter().filter_map(|(first, count)| {
         let what = dawn_roots::live::deferred(before, after, &first, &addresses);
         (!what.is_empty()).then(|| {
             let others = match count {
@@ -35,9 +35,7 @@ pub fn warn(rows: &[RowChange], before: &Snapshot, after: &Snapshot, out: &mut O
             format!("takes effect at the next boot of {first}{others}: {}{more}", named.join(", "))
         })
     });
-    later.by_ref().take(TOLD_MAX).try_for_each(|text| out.warning(text))?;
-    match later.count() {
-        0 => Ok(()),
-        more => out.warning(format!("and at the next boot of {more} more kinds of running nodes")),
-    }
+    out.warnings(later, TOLD_MAX, |more| {
+        format!("and at the next boot of {more} more kinds of running nodes")
+    })
 }

@@ -51,12 +51,7 @@ pub fn warn(rows: &[RowChange], after: &Snapshot, out: &mut Out<'_>) -> Done {
             texts.extend(unusable_lists(row.table.name(), col.name(), value));
         }
     }
-    let more = texts.len().saturating_sub(TOLD_MAX);
-    texts.into_iter().take(TOLD_MAX).try_for_each(|text| out.warning(text))?;
-    match more {
-        0 => Ok(()),
-        _ => out.warning(format!("and {more} more names that lead nowhere")),
-    }
+    out.warnings(texts, TOLD_MAX, |more| format!("and {more} more names that lead nowhere"))
 }
 
 fn meant(near: Option<&str>) -> String {

@@ -4,6 +4,7 @@
 //! Both are stored: the other node may be moved next, the image be made later. A node whose chain comes to
 //! such a step stays where it is, and a machine at such a port waits for an administrator.
 
+use dawn_bootd::discovery::NodeKind;
 use dawn_bootd::output::{Done, Out};
 use dawn_cluster::{RowChange, RowChangeKind, Snapshot, Text, col};
 use dawn_plan::destiny::State;
@@ -17,11 +18,7 @@ const NAMED_MAX: usize = 6;
 /// Warns of what the changed rows make unusable.
 pub fn warn(rows: &[RowChange], after: &Snapshot, out: &mut Out<'_>) -> Done {
     for texts in [shared_ports(rows, after), unknown_steps(rows, after)] {
-        let more = texts.len().saturating_sub(TOLD_MAX);
-        texts.into_iter().take(TOLD_MAX).try_for_each(|text| out.warning(text))?;
-        if more > 0 {
-            out.warning(format!("and {more} more of this kind"))?;
-        }
+        out.warnings(texts, TOLD_MAX, |more| format!("and {more} more of this kind"))?;
     }
     Ok(())
 }
@@ -38,7 +35,7 @@ fn shared_ports(rows: &[RowChange], after: &Snapshot) -> Vec<String> {
     }
     let mut ports: BTreeMap<(String, Text), BTreeSet<&Text>> = BTreeMap::new();
     // A switch has the port of its uplink, which no machine is found by.
-    for node in after.node_names().filter(|node| !is_switch(after, node)) {
+    for node in after.node_names().filter(|node| !NodeKind::of(after, node).is_switch) {
         for row in after.attr_rows(node, table, &[col::switch::SWITCH, col::switch::PORT]) {
             if let [Some(switch), Some(port)] = row.as_slice() {
                 let key = (switch.value.to_ascii_lowercase(), port.value.clone());
@@ -60,11 +57,6 @@ fn shared_ports(rows: &[RowChange], after: &Snapshot) -> Vec<String> {
         )
     };
     shared.map(text).collect()
-}
-
-fn is_switch(snapshot: &Snapshot, node: &str) -> bool {
-    let kinds = snapshot.attr(node, col::nodetype::NODETYPE).unwrap_or_default();
-    kinds.split(',').any(|kind| kind.trim() == "switch")
 }
 
 /// Steps of written chains that are no step, or whose image does not exist.

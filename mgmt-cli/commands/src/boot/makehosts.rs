@@ -1,6 +1,6 @@
 //! `makehosts`: node names in `/etc/hosts` of this machine.
 
-use crate::edits::show_lines;
+use crate::edits::{keep_old, show_lines};
 use crate::hosts::{Entry, Style, entries, merge};
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::hosts_record::{self, Record};
@@ -128,10 +128,7 @@ fn failed(path: &Path, error: &dyn Display) -> Stop {
 
 /// The old file becomes `…xcatbak`; the new one appears as a whole.
 fn write(path: &Path, text: &str) -> std::io::Result<()> {
-    if path.exists() {
-        let backup = format!("{}.xcatbak", path.display());
-        whole::write(Path::new(&backup), &std::fs::read(path)?, MODE)?;
-    }
+    keep_old(path, MODE)?;
     whole::write(path, text.as_bytes(), MODE)
 }
 

@@ -1,5 +1,6 @@
 //! What `makeconservercf` and `makegocons` have in common: who holds the consoles, and which nodes have one.
 
+use crate::edits::keep_old;
 use dawn_bootd::command::Ctx;
 use dawn_bootd::output::{CommandError, Done, Out, Stop};
 use dawn_cluster::{Snapshot, excerpt};
@@ -92,13 +93,9 @@ pub(super) fn text_of(path: &Path) -> Result<String, Stop> {
 }
 
 /// Replaces such a file; the old one stays as `.xcatbak`.
-pub(super) fn write(path: &Path, old: &str, new: &str) -> Done {
-    let failed = |error: std::io::Error| Stop::unavailable(format!("{}: {error}", path.display()));
-    if !old.is_empty() {
-        whole::write(Path::new(&format!("{}.xcatbak", path.display())), old.as_bytes(), MODE)
-            .map_err(failed)?;
-    }
-    whole::write(path, new.as_bytes(), MODE).map_err(failed)
+pub(super) fn write(path: &Path, new: &str) -> Done {
+    let written = keep_old(path, MODE).and_then(|()| whole::write(path, new.as_bytes(), MODE));
+    written.map_err(|error| Stop::unavailable(format!("{}: {error}", path.display())))
 }
 
 /// The path that a key of `site` names.

@@ -124,7 +124,7 @@ impl Args {
         if new == old {
             return Ok(());
         }
-        held::write(&path, &old, &new)?;
+        held::write(&path, &new)?;
         out.report(&Deed::new("wrote", "file", path.display().to_string()))?;
         restart(&path, out)
     }

@@ -3,7 +3,7 @@
 
 use super::goconserver::Nodes;
 use super::held::{self, Found, Service, confluent, found, is_plain, nothing_to_delete, service};
-use crate::edits::{NOTHING, show_lines};
+use crate::edits::{NOTHING, answers, show_lines};
 use crate::units::{running, systemctl};
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{CommandError, Deed, Done, Lines, Out, Report, Stop};
@@ -129,8 +129,9 @@ impl Args {
 
     fn write(&self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         ctx.require_root("write goconserver's nodes")?;
-        let path = held::path_of(&ctx.snapshot, "goconserverdir", DIRECTORY)?.join(FILE);
-        if !path.parent().is_some_and(std::path::Path::is_dir) {
+        let directory = held::path_of(&ctx.snapshot, "goconserverdir", DIRECTORY)?;
+        let path = directory.join(FILE);
+        if !answers(&directory)? {
             return Err(Stop::unavailable("goconserver is not installed."));
         }
         let read = || -> Result<(String, Nodes), Stop> {
@@ -154,9 +155,9 @@ impl Args {
         if let Some(unit) = unit {
             systemctl("stop", unit);
         }
-        let done = read().and_then(|(old, mut nodes)| {
+        let done = read().and_then(|(_, mut nodes)| {
             let said = self.change(ctx, &mut nodes);
-            held::write(&path, &old, &nodes.text())?;
+            held::write(&path, &nodes.text())?;
             say(said, out)?;
             out.report(&Deed::new("wrote", "file", path.display().to_string()))
         });

@@ -5,7 +5,7 @@
 //! BIND's, and the command writes its files ([`super::bind`]) and restarts it. No shell is involved.
 
 use super::bind::{self, Key, Places, Role, Settings};
-use crate::edits::{Edits, FileDifference, NOTHING, transact, written};
+use crate::edits::{Edits, FileDifference, NOTHING, keep_old, transact, written};
 use crate::units::{running, systemctl};
 use dawn_bootd::address;
 use dawn_bootd::address::host_name;
@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::net::IpAddr;
 use std::os::unix::fs::fchown;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Mode of files with the key, and of zone files, which named writes when it takes updates.
 const SECRET_MODE: u32 = 0o640;
@@ -407,10 +407,8 @@ impl Bind<'_> {
 /// directory, and could put a link there.
 fn put(file: &File) -> Done {
     let failed = |error: std::io::Error| Stop::unavailable(format!("{}: {error}", file.path.display()));
-    if file.mode == SECRET_MODE && file.path.exists() {
-        let backup = format!("{}.xcatbak", file.path.display());
-        let old = std::fs::read(&file.path).map_err(failed)?;
-        whole::write(Path::new(&backup), &old, SECRET_MODE).map_err(failed)?;
+    if file.mode == SECRET_MODE {
+        keep_old(&file.path, SECRET_MODE).map_err(failed)?;
     }
     let group = Some(file.mode).filter(|mode| *mode != 0o600).and_then(|_| group_of_named());
     let fill = |new: &mut std::fs::File| {
