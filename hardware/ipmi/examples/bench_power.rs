@@ -141,7 +141,8 @@ fn peer(count: u32, dead: usize, name: &str, line: &str) {
         println!("| {count} | {dead} | {name} | not installed | | |");
         return;
     }
-    let script = format!("TIMEFORMAT='%R %U %S'; time ( {line} ) >/dev/null 2>&1");
+    // The redirection of a subshell would take the times with it.
+    let script = format!("TIMEFORMAT='%R %U %S'; time {{ {line}; }} >/dev/null 2>&1");
     let output = Command::new("bash").args(["-c", &script]).stdin(Stdio::null()).output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     let numbers: Vec<f64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
