@@ -10,7 +10,7 @@
     reason = "a test fails by panicking"
 )]
 
-use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use dawn_hardware::console::frames::{Decoder, Frame};
 use dawn_hardware::console::place::Place;
 use dawn_hardware::console::{Heard, Hub, Mode, Wanted};
 use dawn_hardware::target::{Known, Peer};
+use dawn_test_ports::free_port;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::timeout;
 
@@ -54,10 +55,6 @@ impl Server {
         }
         server
     }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn script(path: &Path, text: &str) -> PathBuf {

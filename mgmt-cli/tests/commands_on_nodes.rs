@@ -8,7 +8,8 @@
 #[allow(dead_code, reason = "shared with the other tests of the executable")]
 mod common;
 
-use common::{dawn, free_port, ready, wait_for};
+use common::{dawn, ready, wait_for};
+use dawn_test_ports::free_port;
 use expect_test::expect;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};

@@ -404,7 +404,7 @@ fn datagrams_and_the_port_mapper() {
     std::fs::write(path.join("area/file"), vec![7u8; 100_000]).unwrap();
     let export = Export::read_only(ExportId(1), path.join("area"));
     let exports = std::sync::Arc::new(FixedExports::default().with("/area", export));
-    let portmap = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let portmap = dawn_test_ports::free_port();
     let config = ServerConfig { portmap_port: Some(portmap), ..ServerConfig::loopback(path.join("state")) };
     let server = Server::start(&config, exports, std::sync::Arc::new(LogObserver)).unwrap();
     let nfs = server.ports().nfs;

@@ -8,7 +8,7 @@
 )]
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -17,6 +17,7 @@ use dawn_snmp::credentials::{Community, User, Version};
 use dawn_snmp::limits::Settings;
 use dawn_snmp::walk::Bounds;
 use dawn_snmp::{Agent, AskError, Authentication, Credentials, Failure, Privacy, Task, Value, VarBind};
+use dawn_test_ports::free_port;
 
 const BRIDGE: &str = "1.3.6.1.2.1.17.4.3.1.2";
 
@@ -86,9 +87,7 @@ fn snmpd() -> Snmpd {
     );
     fs::write(directory.path().join("snmpd.conf"), config).unwrap();
     fs::create_dir(directory.path().join("persistent")).unwrap();
-    let free = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let address = free.local_addr().unwrap();
-    drop(free);
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
     Snmpd { child: spawn(directory.path(), address), address, directory }
 }
 

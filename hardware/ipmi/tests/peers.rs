@@ -25,7 +25,8 @@ use dawn_ipmi::sim::{Bmc, Habits};
 use dawn_ipmi::wire::v15::AuthType;
 use dawn_ipmi::{Client, ConnectError, Fallback, Protection, Seed, SessionOptions, Suite};
 use dawn_ipmi::{Console, ConsoleEvent};
-use support::{IpmiSim, Served, credentials, data, free_port, ipmitool};
+use dawn_test_ports::free_port;
+use support::{IpmiSim, Served, credentials, data, ipmitool};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::test]

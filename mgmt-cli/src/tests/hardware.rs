@@ -7,11 +7,12 @@ pub(crate) mod support;
 use crate::testbed::{Bed, session};
 use dawn_ipmi::Seed;
 use dawn_ipmi::sim::{Bmc, Habits};
+use dawn_test_ports::free_port;
 use expect_test::expect_file;
 use std::net::UdpSocket;
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
-use support::{IpmiSim, Manner, Served, credentials, free_port};
+use support::{IpmiSim, Manner, Served, credentials};
 
 /// The password of all BMCs here.
 const PASSWORD: &str = "ADMINPW";

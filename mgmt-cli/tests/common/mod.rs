@@ -1,10 +1,10 @@
 //! What the tests of the real executable share: how it is started, its daemon, its client, and waiting.
 
+use dawn_test_ports::free_port;
 use dawn_xcatd::Request;
 use dawn_xcatd::client::{self, ClientSettings};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::AtomicBool;
@@ -54,11 +54,6 @@ pub(crate) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(Instant::now() < end, "{what}");
         std::thread::park_timeout(Duration::from_millis(10));
     }
-}
-
-/// A port that was free a moment ago.
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// A data directory with its user's home, made by `dawn init`.

@@ -9,6 +9,7 @@ use dawn_remote::identity::Identity;
 use dawn_remote::run::{Job, Settings, Work, run};
 use dawn_remote::session::Command as Remote;
 use dawn_remote::target::Target;
+use dawn_test_ports::free_port;
 use std::fs;
 use std::net::{IpAddr, TcpStream};
 use std::ops::ControlFlow;
@@ -133,11 +134,6 @@ fn keygen(path: &Path) {
 fn user() -> String {
     let id = Command::new("id").arg("-un").output().expect("id");
     String::from_utf8_lossy(&id.stdout).trim().to_owned()
-}
-
-fn free_port() -> u16 {
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    socket.local_addr().expect("an address").port()
 }
 
 /// A job that runs a command line.

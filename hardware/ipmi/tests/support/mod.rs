@@ -14,15 +14,11 @@ use std::time::Duration;
 use dawn_ipmi::limits::Budget;
 use dawn_ipmi::sim::Bmc;
 use dawn_ipmi::{Client, Credentials, Secret};
+use dawn_test_ports::free_port;
 
 /// The user of every BMC here.
 pub(crate) fn credentials(password: &str) -> Credentials {
     Credentials::new("ADMIN", Secret::new(password.as_bytes())).unwrap()
-}
-
-/// A port of loopback that is free now.
-pub(crate) fn free_port() -> u16 {
-    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// `ipmi_sim` of Debian's package `openipmi`, with its files in a directory of its own.
