@@ -43,11 +43,6 @@ fn check_mac(snapshot: &Snapshot, node: &str) -> Result<(), Unready> {
     })
 }
 
-fn plan_of(appliance: &Appliance, snapshot: &Snapshot, node: &str) -> Result<Plan, PlanError> {
-    let (addresses, packed) = (appliance.addresses.now(), appliance.images.packed());
-    plan::plan(snapshot, node, appliance.surroundings(&addresses, &packed))
-}
-
 impl BootServices for Appliance {
     fn check_plan(&self, snapshot: &Snapshot, node: &str) -> Result<(), Unready> {
         check_mac(snapshot, node)?;
@@ -55,7 +50,7 @@ impl BootServices for Appliance {
             let cause = "No IP address for this node.".to_owned();
             return Err(Unready { text: format!("{cause} Set one with: chdef {node} ip=<address>"), cause });
         }
-        match plan_of(self, snapshot, node) {
+        match self.plan(snapshot, node) {
             Ok(Plan { action: Action::Kernel(boot), state, .. }) => match &boot.system {
                 System::Installer { name, .. } => {
                     check_media(snapshot, name.as_str())?;
@@ -71,11 +66,9 @@ impl BootServices for Appliance {
         }
     }
 
-    fn explain(&self, snapshot: &Snapshot, node: &str) -> Vec<String> {
-        match plan_of(self, snapshot, node) {
-            Err(error) => vec![format!("no boot plan: {error}")],
-            Ok(plan) => explain(&plan),
-        }
+    fn plan(&self, snapshot: &Snapshot, node: &str) -> Result<Plan, PlanError> {
+        let (addresses, packed) = (self.addresses.now(), self.images.packed());
+        plan::plan(snapshot, node, self.surroundings(&addresses, &packed))
     }
 
     fn rendered(&self, snapshot: &Snapshot, node: &str, file: Option<&str>) -> Result<RenderedFile, Unready> {
@@ -88,7 +81,7 @@ impl BootServices for Appliance {
             return Destiny { destiny: STANDBY.to_owned(), ..Destiny::default() };
         };
         let destiny = state.to_string();
-        match plan_of(self, snapshot, node) {
+        match self.plan(snapshot, node) {
             Ok(Plan { action: Action::Kernel(boot), server, .. }) => Destiny {
                 destiny,
                 kernel: Some(boot.kernel()),
@@ -136,7 +129,7 @@ impl BootServices for Appliance {
     }
 
     fn advice(&self, snapshot: &Snapshot, node: &str) -> Option<String> {
-        let Ok(Plan { action: Action::Kernel(boot), .. }) = plan_of(self, snapshot, node) else {
+        let Ok(Plan { action: Action::Kernel(boot), .. }) = self.plan(snapshot, node) else {
             return None;
         };
         let System::Image { name, .. } = &boot.system else { return None };
@@ -303,28 +296,6 @@ fn check_installer(snapshot: &Snapshot, node: &str, file: &str) -> Result<(), Un
         )
         .into()),
     }
-}
-
-fn explain(plan: &Plan) -> Vec<String> {
-    let mut lines = vec![format!("server: {}", plan.server)];
-    match &plan.action {
-        Action::LocalDisk => lines.push("boots: local disk".to_owned()),
-        Action::Installer(file) => lines.push(format!("installer: {file}")),
-        Action::Kernel(boot) => {
-            lines.push(match &boot.system {
-                System::Image { name, .. } => format!("image: {name}"),
-                System::Installer { name, .. } => format!("installs: {name}"),
-                System::Discovery => "boots: discovery system".to_owned(),
-            });
-            lines.push(format!("kernel: {}", boot.kernel()));
-            lines.push(format!("initrd: {}", boot.initrd()));
-            lines.push(format!("kcmdline: {}", boot.args.render(&plan.server.to_string())));
-        }
-    }
-    if let BootState::Task(task) = &plan.state {
-        lines.push(format!("task: {task}"));
-    }
-    lines
 }
 
 fn lease(lease: &dawn_dhcp::lease::Lease) -> Lease {

@@ -6,6 +6,7 @@ use crate::loaders::Missing;
 use dawn_cluster::Snapshot;
 use dawn_events::{Event, WaveReport};
 use dawn_hardware::console::Hub;
+use dawn_plan::{Plan, PlanError};
 use dawn_xcatd::node_status::NodeReport;
 use std::net::IpAddr;
 use std::path::Path;
@@ -77,8 +78,11 @@ pub trait BootServices: Send + Sync + 'static {
     /// Whether this node would boot with this snapshot: the reason if not, in xCAT's words
     /// (`No MAC address available for this node` …).
     fn check_plan(&self, snapshot: &Snapshot, node: &str) -> Result<(), Unready>;
-    /// Where each boot decision of a node comes from, as lines for `explain`.
-    fn explain(&self, snapshot: &Snapshot, node: &str) -> Vec<String>;
+    /// What a node boots.
+    ///
+    /// # Errors
+    /// The value that is missing or wrong.
+    fn plan(&self, snapshot: &Snapshot, node: &str) -> Result<Plan, PlanError>;
     /// A file that the node's installer would get, with the secrets masked; `None` for the one with the
     /// answers.
     fn rendered(&self, snapshot: &Snapshot, node: &str, file: Option<&str>) -> Result<RenderedFile, Unready>;

@@ -17,7 +17,7 @@ use dawn_cluster::{Change, Edit, Model, Snapshot, col};
 use dawn_events::{Event, WaveReport};
 use dawn_hardware::console::Hub;
 use dawn_plan::destiny::STANDBY;
-use dawn_plan::{LocalAddresses, PackedRoots, Ports, Surroundings};
+use dawn_plan::{self as plan, LocalAddresses, PackedRoots, Plan, PlanError, Ports, Surroundings};
 use dawn_xcatd::dispatch::handle;
 use dawn_xcatd::node_status::NodeReport;
 use dawn_xcatd::render::{Stream, render};
@@ -250,8 +250,14 @@ impl BootServices for NoBoot {
         Ok(())
     }
 
-    fn explain(&self, _: &Snapshot, _: &str) -> Vec<String> {
-        Vec::new()
+    fn plan(&self, snapshot: &Snapshot, node: &str) -> Result<Plan, PlanError> {
+        let (addresses, packed) = (LocalAddresses::default(), PackedRoots::default());
+        let ports = Ports::default();
+        plan::plan(
+            snapshot,
+            node,
+            Surroundings { addresses: &addresses, ports, packed: &packed, proof: None },
+        )
     }
 
     fn rendered(&self, snapshot: &Snapshot, node: &str, file: Option<&str>) -> Result<RenderedFile, Unready> {

@@ -9,7 +9,7 @@ use dawn_bootd::dhcp::{Answers, Silence};
 use dawn_bootd::loaders::Missing;
 use dawn_bootd::output::{Done, Lines, Out, Report};
 use dawn_cluster::{Col, Netboot, Snapshot, col};
-use dawn_plan::BootState;
+use dawn_plan::{Action, BootState, Plan, System};
 use serde::Serialize;
 
 /// Columns that decide how a node boots, in the order in which they are shown.
@@ -65,12 +65,87 @@ struct Explained<'n> {
     advice: Option<String>,
     conflicts: Vec<String>,
     node: &'n str,
-    plan: Vec<String>,
+    notes: Vec<String>,
+    plan: Option<Planned>,
     problems: Vec<String>,
     state: Option<String>,
     #[serde(rename = "statelite")]
     files: Vec<EntryOf>,
     values: Vec<SetValue>,
+}
+
+/// What a node boots; paths are relative to the TFTP root.
+#[derive(Default, Serialize)]
+struct Planned {
+    boots: Boots,
+    image: Option<String>,
+    initrd: Option<String>,
+    /// The file that a switch fetches and runs.
+    installer: Option<String>,
+    kcmdline: Option<String>,
+    kernel: Option<String>,
+    server: String,
+    task: Option<String>,
+}
+
+#[derive(Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Boots {
+    #[default]
+    LocalDisk,
+    Image,
+    /// The installer of an image's distribution.
+    Installation,
+    Discovery,
+    /// The installer of a switch.
+    SwitchInstaller,
+}
+
+impl From<Plan> for Planned {
+    fn from(plan: Plan) -> Self {
+        let server = plan.server.to_string();
+        let task = match &plan.state {
+            BootState::Task(task) => Some(task.to_string()),
+            _ => None,
+        };
+        let planned = match plan.action {
+            Action::LocalDisk => Self::default(),
+            Action::Installer(file) => {
+                Self { boots: Boots::SwitchInstaller, installer: Some(file), ..Self::default() }
+            }
+            Action::Kernel(boot) => {
+                let (boots, image) = match &boot.system {
+                    System::Image { name, .. } => (Boots::Image, Some(name.to_string())),
+                    System::Installer { name, .. } => (Boots::Installation, Some(name.to_string())),
+                    System::Discovery => (Boots::Discovery, None),
+                };
+                let kcmdline = Some(boot.args.render(&server));
+                let (kernel, initrd) = (Some(boot.kernel()), Some(boot.initrd()));
+                Self { boots, image, initrd, kcmdline, kernel, ..Self::default() }
+            }
+        };
+        Self { server, task, ..planned }
+    }
+}
+
+impl Planned {
+    fn lines(&self) -> Vec<String> {
+        let mut lines = vec![format!("server: {}", self.server)];
+        let mut say =
+            |name: &str, text: Option<&str>| lines.extend(text.map(|text| format!("{name}: {text}")));
+        match self.boots {
+            Boots::LocalDisk => say("boots", Some("local disk")),
+            Boots::Discovery => say("boots", Some("discovery system")),
+            Boots::Image => say("image", self.image.as_deref()),
+            Boots::Installation => say("installs", self.image.as_deref()),
+            Boots::SwitchInstaller => say("installer", self.installer.as_deref()),
+        }
+        say("kernel", self.kernel.as_deref());
+        say("initrd", self.initrd.as_deref());
+        say("kcmdline", self.kcmdline.as_deref());
+        say("task", self.task.as_deref());
+        lines
+    }
 }
 
 /// A column that is set, and whose row sets it.
@@ -97,7 +172,9 @@ fn explain<'n>(ctx: &Ctx<'_>, answers: &Answers<'_>, node: &'n str) -> Explained
     let mut problems: Vec<String> =
         ctx.boot.check_plan(snapshot, node).err().map(|reason| reason.text).into_iter().collect();
     problems.extend(Netboot::problem(snapshot, node));
-    let mut notes = Vec::new();
+    let plan = ctx.boot.plan(snapshot, node);
+    let mut notes: Vec<String> =
+        plan.as_ref().err().map(|error| format!("no boot plan: {error}")).into_iter().collect();
     if state.as_deref().is_none_or(needs_network) {
         problems.extend(unanswered(answers, node));
         let missing = ctx.boot.missing_loaders(snapshot, node);
@@ -122,7 +199,8 @@ fn explain<'n>(ctx: &Ctx<'_>, answers: &Answers<'_>, node: &'n str) -> Explained
         node,
         state,
         problems,
-        plan: ctx.boot.explain(snapshot, node).into_iter().chain(notes).collect(),
+        plan: plan.ok().map(Planned::from),
+        notes,
         advice: ctx.boot.advice(snapshot, node),
         values: COLUMNS.iter().filter_map(value).collect(),
         files,
@@ -141,7 +219,8 @@ impl Report for Explained<'_> {
         let mut say = |text: String| lines.node(node, text);
         say(format!("state {}", self.state.as_deref().unwrap_or("(none)")))?;
         self.problems.iter().try_for_each(|problem| say(format!("would not boot: {problem}")))?;
-        self.plan.iter().try_for_each(|line| say(line.clone()))?;
+        self.plan.iter().flat_map(Planned::lines).try_for_each(&mut say)?;
+        self.notes.iter().try_for_each(|note| say(note.clone()))?;
         self.advice.iter().try_for_each(|text| say(format!("advice: {text}")))?;
         self.values
             .iter()

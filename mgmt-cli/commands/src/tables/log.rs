@@ -3,7 +3,7 @@
 use crate::edits::Difference;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
-use dawn_cluster::{LOG_BYTES_MAX, LogEntry};
+use dawn_cluster::{LOG_BYTES_MAX, LogEntry, RowChange};
 use std::collections::HashSet;
 
 /// Entries shown without -n.
@@ -43,6 +43,7 @@ impl Command for Args {
             (self.all || !entry.quiet) && (any || entry.touches(|node| nodes.contains(node)))
         };
         let mut entries = ctx.model.log(count, None, wanted)?;
+        let is_shown = |row: &RowChange| any || row.node().is_some_and(|node| nodes.contains(&**node));
         let known = |name: &&str| ctx.snapshot.has_node(name) || ctx.snapshot.is_group(name);
         if entries.is_empty() && !any && !nodes.iter().any(known) {
             return Err(Stop::not_found(format!("there is no node {range}, and no change of one is logged")));
@@ -52,7 +53,7 @@ impl Command for Args {
             out.warning(format!("older changes are left out: these {count} have more than {mib} MiB"))?;
         }
         entries.reverse();
-        entries.iter().try_for_each(|entry| out.report(&Shown::of(entry, self.short)))
+        entries.iter().try_for_each(|entry| out.report(&Shown::of(entry, self.short, is_shown)))
     }
 }
 
@@ -62,6 +63,8 @@ struct Shown<'e> {
     command: &'e str,
     damaged: bool,
     id: u64,
+    /// Rows of other nodes and of tables without nodes, when nodes were named.
+    other_rows: usize,
     quiet: bool,
     rows: Rows<'e>,
     time_ms: i64,
@@ -70,17 +73,24 @@ struct Shown<'e> {
     short: bool,
 }
 
-/// The rows of a change; their texts are made when they are asked for.
-struct Rows<'e>(&'e LogEntry);
+/// Rows of a change; their texts are made when they are asked for.
+struct Rows<'e> {
+    rows: Vec<&'e RowChange>,
+    /// What was in their cells before is known.
+    with_old: bool,
+}
 
 impl<'e> Shown<'e> {
-    fn of(entry: &'e LogEntry, short: bool) -> Self {
+    fn of(entry: &'e LogEntry, short: bool, is_shown: impl Fn(&RowChange) -> bool) -> Self {
+        let rows: Vec<&RowChange> = entry.rows.iter().filter(|row| is_shown(row)).collect();
         Self {
             command: &entry.command,
             damaged: entry.is_damaged,
             id: entry.seq,
+            other_rows: entry.rows.len() - rows.len(),
             quiet: entry.quiet,
-            rows: Rows(entry),
+            // The log keeps of a machine's change what it wrote, not what was there before.
+            rows: Rows { rows, with_old: !entry.quiet },
             time_ms: entry.at_ms,
             who: &entry.who,
             short,
@@ -89,15 +99,14 @@ impl<'e> Shown<'e> {
 }
 
 impl Rows<'_> {
-    fn lines(&self) -> impl Iterator<Item = String> {
-        // The log keeps of a machine's change what it wrote, not what was there before.
-        self.0.rows.iter().flat_map(|row| Difference::of(row, !self.0.quiet).lines())
+    fn differences(&self) -> impl Iterator<Item = Difference> {
+        self.rows.iter().map(|row| Difference::of(row, self.with_old))
     }
 }
 
 impl serde::Serialize for Rows<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.lines())
+        serializer.collect_seq(self.differences())
     }
 }
 
@@ -109,7 +118,15 @@ impl Report for Shown<'_> {
             (_, true) => {
                 lines.line("    the record is damaged in the database: its rows are unknown".to_owned())
             }
-            _ => self.rows.lines().try_for_each(|line| lines.line(format!("    {line}"))),
+            _ => {
+                let mut rows = self.rows.differences().flat_map(|row| row.lines());
+                rows.try_for_each(|line| lines.line(format!("    {line}")))?;
+                match self.other_rows {
+                    0 => Ok(()),
+                    1 => lines.line("    and one other row".to_owned()),
+                    count => lines.line(format!("    and {count} other rows")),
+                }
+            }
         }
     }
 }

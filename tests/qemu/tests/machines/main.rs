@@ -3,6 +3,7 @@
 //! Ignored by a plain `cargo test`: they need root, QEMU and the release binary. `cargo xtask test` runs
 //! them.
 
+mod all_options;
 mod beside_others;
 mod commands;
 mod discovery;
