@@ -167,6 +167,42 @@ impl Snapshot {
         reach
     }
 
+    /// What the enabled rows of a priority hold that cannot mean what somebody meant; for the command that
+    /// writes them. How such a row decides is said with it.
+    pub fn policy_problems(&self, priority: &str) -> Vec<String> {
+        let rows = self.enabled_rows(COLS.priority.table);
+        rows.filter(|row| text(row, COLS.priority) == priority).flat_map(|row| self.problems(row)).collect()
+    }
+
+    fn problems(&self, row: &Row) -> Vec<String> {
+        let mut found = Vec::new();
+        let at = text(row, COLS.priority);
+        if !at.trim_start().starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '.') {
+            found.push("the priority does not begin with a number, so it counts as 0".to_owned());
+        }
+        let unknown: Vec<&str> = words(row).filter(|word| !is_rule_word(word)).collect();
+        if words(row).next().is_none() {
+            found.push("there is no rule, so the row denies".to_owned());
+        } else if !unknown.is_empty() {
+            let unknown = unknown.join(" ");
+            found.push(format!(
+                "the rule '{unknown}' is not allow, accept, trusted or deny, so the row denies"
+            ));
+        }
+        let pattern = text(row, COLS.parameters);
+        if !matches!(pattern, "" | "*") && linear_regex(pattern).is_err() {
+            found.push(format!("parameters: '{pattern}' is not a regular expression, {}", unread(rule(row))));
+        }
+        let noderange = text(row, COLS.noderange);
+        if !matches!(noderange, "" | "*") {
+            match crate::Noderange::new(noderange).with_excluded().expand(self) {
+                Err(error) => found.push(format!("noderange: {error}, {}", unread(rule(row)))),
+                Ok(covered) => found.extend(covered.complaint()),
+            }
+        }
+        found.into_iter().map(|problem| format!("policy {at}: {problem}")).collect()
+    }
+
     /// Enabled rows in the order of their priority, and whether one names the peer as trusted.
     fn policy_rows(&self, request: &PolicyRequest<'_>) -> (Vec<&Row>, bool) {
         let mut rows: Vec<&Row> = self.enabled_rows(COLS.priority.table).collect();
@@ -250,8 +286,23 @@ fn words(row: &Row) -> impl Iterator<Item = &str> {
     text(row, COLS.rule).split(|c: char| c == ',' || c.is_whitespace()).filter(|w| !w.is_empty())
 }
 
+fn permits(word: &str) -> bool {
+    ["allow", "accept", "trusted"].iter().any(|known| word.eq_ignore_ascii_case(known))
+}
+
+fn is_rule_word(word: &str) -> bool {
+    permits(word) || word.eq_ignore_ascii_case("deny")
+}
+
+/// What a row does whose pattern or noderange cannot be read.
+fn unread(rule: Rule) -> &'static str {
+    match rule {
+        Rule::Allow => "so the row allows nothing",
+        Rule::Deny => "so the row denies all that fits its other columns",
+    }
+}
+
 fn rule(row: &Row) -> Rule {
-    let permits = |word: &str| ["allow", "accept", "trusted"].iter().any(|w| word.eq_ignore_ascii_case(w));
     if words(row).next().is_some() && words(row).all(permits) { Rule::Allow } else { Rule::Deny }
 }
 
@@ -307,6 +358,32 @@ mod tests {
         let verdict = snapshot.policy(&request);
         let word = if verdict.allowed { "yes" } else { "no" };
         format!("{word}{}: {}", if verdict.trusted { " trusted" } else { "" }, verdict.reason)
+    }
+
+    #[test]
+    fn problems_are_named() {
+        let problems = |cells: Cells| snapshot(&[cells]).policy_problems(cells[0].1);
+        let none: [String; 0] = [];
+        assert_eq!(problems(&[("priority", "1"), ("name", "root"), ("rule", "allow")]), none);
+        let all = [
+            ("priority", "high"),
+            ("commands", "nodels"),
+            ("parameters", "a("),
+            ("noderange", "n1,n7"),
+            ("rule", "alow"),
+        ];
+        let texts = problems(Box::leak(Box::new(all)));
+        assert_eq!(
+            texts,
+            [
+                "policy high: the priority does not begin with a number, so it counts as 0",
+                "policy high: the rule 'alow' is not allow, accept, trusted or deny, so the row denies",
+                "policy high: parameters: 'a(' is not a regular expression, so the row denies all that fits its \
+                 other columns",
+                "policy high: Invalid nodes and/or groups in noderange: n7",
+            ]
+        );
+        assert_eq!(problems(&[("priority", "2")]), ["policy 2: there is no rule, so the row denies"]);
     }
 
     #[test]

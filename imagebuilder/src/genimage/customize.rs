@@ -27,15 +27,13 @@ const NETWORKD: &str = "[Match]\nType=ether\n\n[Network]\nDHCP=yes\nKeepConfigur
 const NETWORK_MANAGER: &str = "[device-dawn]\nmatch-device=type:ethernet\nkeep-configuration=yes\n";
 const SSH_DROPIN: &str = "[Service]\nExecStartPre=\nExecStartPre=/usr/lib/dawn/ssh-hostkeys\n\
                           ExecStartPre=/usr/sbin/sshd -t\n";
-/// Work for a machine that keeps its disk; on a node it costs memory and is gone at the next boot.
-const MASKED: [&str; 6] = [
-    "apt-daily.timer",
-    "apt-daily-upgrade.timer",
-    "dpkg-db-backup.timer",
-    "e2scrub_all.timer",
-    "e2scrub_reap.service",
-    "fstrim.timer",
-];
+/// Units that a node does without, with the reasons.
+const MASKED_UNITS: &str = include_str!("../../share/masked-units");
+const UNITS: &str = "etc/systemd/system";
+const GENERATORS: &str = "etc/systemd/system-generators";
+/// systemd rebuilds what packages have built already unless these are younger than `/usr`
+/// (`systemd-update-done.service(8)`).
+const UPDATED: [&str; 2] = ["etc/.updated", "var/.updated"];
 /// Below the installation directory: the keys that nodes let in as root, written by `dawn init`.
 const AUTHORIZED_KEYS: &str = "postscripts/_ssh/authorized_keys";
 /// Directories that a statelite boot mounts on.
@@ -73,8 +71,12 @@ pub(super) fn apply(def: &ImageDef, rootimg: &Path) -> Result<(), GenimageError>
     if tree.has("etc/NetworkManager") {
         tree.write("etc/NetworkManager/conf.d/50-dawn.conf", 0o644, NETWORK_MANAGER)?;
     }
-    for unit in MASKED {
-        tree.link(&format!("etc/systemd/system/{unit}"), "/dev/null")?;
+    for unit in masked_units() {
+        let directory = if unit.ends_with("-generator") { GENERATORS } else { UNITS };
+        tree.link(&format!("{directory}/{unit}"), "/dev/null")?;
+    }
+    for path in UPDATED {
+        tree.write(path, 0o644, "")?;
     }
     if tree.has("etc/selinux/config") {
         tree.write("etc/selinux/config", 0o644, SELINUX)?;
@@ -87,6 +89,11 @@ pub(super) fn apply(def: &ImageDef, rootimg: &Path) -> Result<(), GenimageError>
         tree.write_of("etc/shadow", mode, &text, Some(group))?;
     }
     Ok(())
+}
+
+fn masked_units() -> impl Iterator<Item = &'static str> {
+    let lines = MASKED_UNITS.lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| line.split_whitespace().next())
 }
 
 /// The keys of the management node come in as root; a list that a package brought is kept before them.
@@ -200,6 +207,19 @@ impl Dir {
 mod tests {
     use super::*;
     use std::os::unix::fs::{PermissionsExt, symlink};
+
+    /// A unit without a reason, or one that no longer exists under that name, is a mistake of the list.
+    #[test]
+    fn every_masked_unit_has_a_reason() {
+        let lines = MASKED_UNITS.lines().filter(|line| !line.starts_with('#'));
+        for line in lines {
+            let (unit, reason) = line.split_once("  ").expect("a unit and a reason");
+            let kind = unit.rsplit_once(['.', '-']).map(|(_, kind)| kind);
+            assert!(matches!(kind, Some("timer" | "service" | "generator")), "{line}");
+            assert!(reason.trim().len() > 10, "{line}");
+        }
+        assert!(masked_units().any(|unit| unit == "systemd-gpt-auto-generator"));
+    }
 
     #[test]
     fn root_lets_the_management_node_in() {

@@ -1,7 +1,7 @@
-//! Rows that discovery and the chain cannot use, reported by the command that writes them: several nodes at
-//! one port of a switch, and steps of a chain that are none.
+//! Rows that are of no use as they are, reported by the command that writes them: several nodes at one port
+//! of a switch, steps of a chain that are none, rules of the policy that cannot be read.
 //!
-//! Both are stored: the other node may be moved next, the image be made later. A node whose chain comes to
+//! All are stored: the other node may be moved next, the image be made later. A node whose chain comes to
 //! such a step stays where it is, and a machine at such a port waits for an administrator.
 
 use dawn_bootd::discovery::NodeKind;
@@ -17,7 +17,7 @@ const NAMED_MAX: usize = 6;
 
 /// Warns of what the changed rows make unusable.
 pub fn warn(rows: &[RowChange], after: &Snapshot, out: &mut Out<'_>) -> Done {
-    for texts in [shared_ports(rows, after), unknown_steps(rows, after)] {
+    for texts in [shared_ports(rows, after), unknown_steps(rows, after), bad_rules(rows, after)] {
         out.warnings(texts, TOLD_MAX, |more| format!("and {more} more of this kind"))?;
     }
     Ok(())
@@ -75,6 +75,13 @@ fn unknown_steps(rows: &[RowChange], after: &Snapshot) -> Vec<String> {
         }
     }
     texts.into_iter().collect()
+}
+
+/// Written rules of the policy with a part that cannot be read.
+fn bad_rules(rows: &[RowChange], after: &Snapshot) -> Vec<String> {
+    let table = col::policy::PRIORITY.table;
+    let written = rows.iter().filter(|row| row.table == table && row.kind != RowChangeKind::Deleted);
+    written.filter_map(|row| row.key.first()).flat_map(|priority| after.policy_problems(priority)).collect()
 }
 
 /// The steps of a chain.
