@@ -65,7 +65,7 @@ fn build(workspace: &Path, target_dir: &Path) {
     }
 }
 
-/// Panic messages name sources, which must give the same bytes wherever they lie.
+/// Panic messages name source files; the bytes must not depend on where the sources are.
 fn flags(workspace: &Path) -> Vec<String> {
     let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let in_home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo"));

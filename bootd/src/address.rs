@@ -36,8 +36,7 @@ pub fn of_this_machine() -> io::Result<LocalAddresses> {
     Ok(LocalAddresses::new(addresses.collect()).forwarding(forwards))
 }
 
-/// This machine's name: in certificates and answers, and where `dhcpinterfaces` and `dnsinterfaces` speak of
-/// it.
+/// This machine's name: in certificates and answers, and where `dhcpinterfaces` and `dnsinterfaces` name it.
 #[must_use]
 pub fn host_name() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();

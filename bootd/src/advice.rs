@@ -2,7 +2,7 @@
 
 use crate::output::CommandError;
 
-/// Commands of xCAT that are not part of Dawn, and what does their work.
+/// Commands of xCAT that are not part of Dawn, and what to use instead.
 pub const ELSEWHERE: &[(&[&str], &str)] = &[
     (&["rflash"], "firmware of service processors is updated with their makers' tools"),
     (

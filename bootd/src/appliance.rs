@@ -111,9 +111,9 @@ pub struct Appliance {
     pub kept: Arc<KeptReports>,
     /// The tables on this daemon's own disk.
     pub(crate) saved: SavedTables,
-    /// Who hears what services report of nodes.
+    /// Receives what services report about nodes.
     pub watcher: Arc<Watcher>,
-    /// What NFS lays over the roots of statelite nodes.
+    /// What NFS puts over the roots of statelite nodes.
     pub live: Arc<LiveRoots>,
     /// Which node runs from which tree.
     pub generations: Arc<Generations>,

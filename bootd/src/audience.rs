@@ -1,5 +1,5 @@
-//! Who may fetch what lies in the install directory by HTTP or TFTP, both of which know a client by its
-//! address alone.
+//! Who may fetch files of the install directory by HTTP or TFTP, which both know a client only by its
+//! address.
 //!
 //! Answers for installers (`autoinst/<node>`) hold passwords and are for their node. An administrator's
 //! templates and lists (`custom`) are read by commands on the server, and by no node. Everything else is for

@@ -60,7 +60,7 @@ impl BootServices for Appliance {
                 _ => check_files(snapshot, &self.images, &boot, &state),
             },
             Ok(Plan { action: Action::Installer(file), .. }) => check_installer(snapshot, node, &file),
-            // A state without boot files is what was asked for.
+            // The administrator asked for a state without boot files.
             Ok(_) | Err(PlanError::NoState { .. }) => Ok(()),
             Err(error) => Err(error.to_string().into()),
         }

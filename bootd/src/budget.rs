@@ -73,7 +73,7 @@ pub struct Budget {
     pub tftp: usize,
     /// Connections of the name server.
     pub dns: usize,
-    /// Questions of the name server to others that wait at a time.
+    /// Questions that the name server may have pending at other servers at once.
     pub dns_waiting: usize,
     /// What was wanted and does not fit the limit of open files: descriptors, if so.
     pub short_of_descriptors: Option<usize>,
@@ -178,11 +178,11 @@ fn memory_in_use() -> u64 {
     pages.saturating_mul(rustix::param::page_size() as u64)
 }
 
-/// Gives memory back to the system after load, and reports when the limit is exceeded all the same. Runs
+/// Gives memory back to the system after load, and reports when the limit is still exceeded. Runs
 /// until it is dropped.
 ///
-/// The allocator keeps what was freed between pieces that are in use, so that without this the memory of
-/// the worst moment would stay with the daemon for good.
+/// The allocator keeps freed memory between pieces that are in use: without this the daemon would forever
+/// hold the memory of its worst moment.
 pub async fn watch_memory(limit: u64) {
     let (mut trimming, mut reported) = (Trimming::new(memory_in_use()), false);
     loop {
@@ -237,7 +237,7 @@ fn trim() {
     unsafe { libc::malloc_trim(0) };
 }
 
-/// Asks the allocator for few arenas: with one for each thread, every one would keep what was freed in it.
+/// Limits the allocator to few arenas: with one for each thread, each would keep the memory freed in it.
 /// Called before threads are started.
 pub fn few_arenas() {
     const ARENAS: libc::c_int = 4;

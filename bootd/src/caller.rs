@@ -24,7 +24,7 @@ const CONDITIONS_LIMITED_MAX: usize = 16;
 pub enum View {
     /// No name: nothing that the caller writes is evaluated.
     Nameless,
-    /// A user below root: nodes out of reach do not exist.
+    /// A user other than root: nodes that policy does not allow do not exist.
     User(Reach),
     /// Root sees all, and may read any file by `^path`.
     Root,
@@ -58,7 +58,7 @@ impl View {
         matches!(self, View::Root)
     }
 
-    /// Whether policy allows the caller another command with these arguments, whatever it is for.
+    /// Whether policy allows the caller another command with these arguments, for any purpose.
     pub fn may_use_for_all(snapshot: &Snapshot, call: &Call, command: &str, args: &[String]) -> bool {
         snapshot.reach(&PolicyRequest { command, args, ..request(call, &[], true) }).is_whole()
     }
@@ -76,8 +76,8 @@ impl View {
         }
     }
 
-    /// Refuses to compare with what a column holds that may be secret: a caller other than root would read
-    /// the value by what matches.
+    /// Refuses to compare with the values of a column that may be secret: a caller other than root would
+    /// learn the value from the matches.
     pub fn may_compare(&self, col: Col) -> Result<(), Stop> {
         match self {
             View::Root => Ok(()),
@@ -135,8 +135,8 @@ impl View {
         over(conditions, conditions_max, "conditions")
     }
 
-    /// The members of a group that exist for the caller. Who is in a group by a secret value is root's to
-    /// know.
+    /// The members of a group that exist for the caller. Only root may know which nodes are in a group by a
+    /// secret value.
     pub fn members(&self, snapshot: &Snapshot, group: &str) -> Vec<Text> {
         if !matches!(self, View::Root) && snapshot.selects_by_secret(group) {
             return Vec::new();
@@ -192,7 +192,8 @@ pub enum RangeError {
     /// A caller without a name asks for nodes.
     #[error("{NODERANGE_WITHOUT_NAME}")]
     Nameless,
-    /// A file that it names is there and was not read: leaving it out would change what the noderange means.
+    /// A file that it names exists and was not read: leaving it out would change the meaning of the
+    /// noderange.
     #[error("the file {path} of the noderange was not read: {why}")]
     File {
         /// The file.

@@ -1,9 +1,9 @@
 //! Files of the data directory that hold passwords and keys, and are open to other users of this machine.
 //!
 //! The daemon makes them with mode 0600. A copy, a restored archive or a `chmod` may have opened them, and
-//! nothing else says so. They are reported and left as they are: a key that others could read should be
+//! nothing else reports it. They are reported and left as they are: a key that others could read should be
 //! made new, and the administrator is the one to decide that. Which files of a directory hold a private key
-//! is seen by their text, as certificates beside them are public.
+//! is recognised by their text, because the certificates next to them are public.
 
 use std::fs::File;
 use std::io::Read;

@@ -1,7 +1,7 @@
 //! The daemon's own log on standard error: one event, one line.
 //!
 //! Cells, packets and requests reach it as they are. Their control characters are escaped here, for all of
-//! them, so that no client can write lines of its own into it or speak to the terminal that shows it. A log
+//! them, so that no client can forge lines in it or control the terminal that shows it. A log
 //! that cannot be written is not a reason to end: nodes still have to boot.
 
 use std::io::{self, Write};

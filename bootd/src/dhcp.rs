@@ -27,7 +27,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Lease time where `site.dhcplease` says nothing, in seconds (12 hours).
+/// Lease time if `site.dhcplease` is empty, in seconds (12 hours).
 const LEASE_SECONDS_DEFAULT: u32 = 43_200;
 /// Shortest lease time that `site.dhcplease` can set, in seconds: below it renewals would be a storm.
 const LEASE_SECONDS_MIN: u32 = 60;
@@ -46,7 +46,7 @@ pub struct TableDirectory {
     /// Where the cluster's name server answers.
     names: Arc<NameServerAddresses>,
     networks: Mutex<Cached>,
-    /// Under which names `dhcpinterfaces` may speak of this machine.
+    /// The names by which `dhcpinterfaces` may refer to this machine.
     host: String,
     /// Whether boot images can be made; looked up at start, because an answer never waits for a disk.
     images: bool,
@@ -151,8 +151,8 @@ fn interface_ip(snapshot: &Snapshot, node: &str, hostname: &str) -> Option<Ipv4A
     })
 }
 
-/// The server of a node's files, where it is not the one of its network. Petitboot and ONIE know no other way
-/// to their management node, so that one counts for them too.
+/// The server of a node's files, where it is not the one of its network. Petitboot and ONIE have no other way
+/// to find their management node, so it applies to them too.
 fn next_server(snapshot: &Snapshot, node: &str) -> Option<Ipv4Addr> {
     let named = |column: Col| named_address(snapshot, &snapshot.attr(node, column)?);
     let by_master = || {
@@ -174,9 +174,9 @@ fn boot_rule(snapshot: &Snapshot, node: &str) -> BootRule {
     }
 }
 
-/// What changes where the signed loaders are there. UEFI HTTP Boot gets an image of the node's own: under
-/// Secure Boot nothing else works, and without it this does too. A node that is to boot GRUB gets it by way
-/// of shim. The loaders are those of x86-64, and so must be the image that they load.
+/// What changes where the signed loaders are there. UEFI HTTP Boot gets an image of the node's own: nothing
+/// else works under Secure Boot, and it works without Secure Boot too. A node that is to boot GRUB gets it by
+/// way of shim. The loaders are those of x86-64, and so must be the image that they load.
 fn with_signed_loaders(rule: BootRule, node: &str, arch: &str) -> BootRule {
     match rule {
         other if arch != "x86_64" => other,
@@ -246,7 +246,7 @@ impl<'a> Here<'a> {
             || name == MANAGEMENT_GROUP && is_master()
     }
 
-    /// `servicenode.dhcpinterfaces` of this machine; rows of its own go before those of its groups.
+    /// `servicenode.dhcpinterfaces` of this machine; its own rows take precedence over those of its groups.
     fn own_interfaces(self) -> Option<Text> {
         let (node, interfaces) = (col::servicenode::NODE, col::servicenode::DHCPINTERFACES);
         let cells = |row: &Row| Some((row.get(node)?.clone(), row.get(interfaces)?.clone()));
@@ -353,7 +353,7 @@ impl NetworkRow<'_> {
         self.get(col::networks::MGTIFNAME).map(str::to_owned)
     }
 
-    /// `nameservers`; where nothing is said, this machine if its name server answers there.
+    /// `nameservers`; if it is empty, this machine if its name server answers there.
     fn name_servers(&self, own: Option<Ipv4Addr>) -> Vec<Ipv4Addr> {
         let said = self.get(col::networks::NAMESERVERS).is_some()
             || self.here.snapshot.site("nameservers").is_some();

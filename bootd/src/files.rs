@@ -42,8 +42,8 @@ struct Place {
 }
 
 impl Place {
-    /// Whether it lies in a tree of an image, whose names are not shown; what lies there is given out by its
-    /// name.
+    /// Whether it is in the tree of an image: such directories are not listed, but their files are given out
+    /// by name.
     fn is_unlisted(&self) -> bool {
         self.in_install.iter().any(|inside| is_in_tree(inside))
     }
@@ -73,7 +73,7 @@ enum Wanted {
     View(view::Answer),
     /// A path below the roots.
     Static(RequestPath),
-    /// GRUB's first configuration, unless an administrator has put one of his own there.
+    /// GRUB's first configuration, unless an administrator has put another one there.
     GrubFirst(RequestPath),
 }
 
@@ -164,7 +164,7 @@ impl Files {
     /// What [`Files::find`] would say, if that can be said without asking a disk.
     fn find_at_once(&self, path: &RequestPath, client: IpAddr) -> Option<Answer> {
         let file = self.roots.find_at_once(path)?;
-        // What is not known at once may still lead somewhere.
+        // A path that cannot be resolved at once may still lead to a file.
         let at_once = |path: &RequestPath| self.roots.real_path_at_once(path).map(Some).ok_or(());
         let place = lead(path, self.roots.root(INSTALL), at_once).ok()?;
         if !self.stores.are_known(&self.model.snapshot()) {
@@ -182,7 +182,7 @@ impl Files {
         self.reserved(&snapshot, place, client).map(Answer::Hidden)
     }
 
-    /// Whom what is there is for, if the client is another.
+    /// The machine that the file is for, if that is not the client.
     fn reserved(&self, snapshot: &Snapshot, place: &Place, client: IpAddr) -> Option<String> {
         let audiences = place.in_install.iter().map(|inside| audience::of(snapshot, inside));
         for audience in audiences.filter(|_| !self.addresses.now().are_of(client)) {
@@ -376,7 +376,7 @@ impl Files {
             let files = vec![
                 ("EFI/BOOT/BOOTX64.EFI".to_owned(), loader(SHIM)?),
                 ("EFI/BOOT/grubx64.efi".to_owned(), loader(GRUB_OF_IMAGES)?),
-                // Debian's GRUB looks in its own folder, others beside themselves.
+                // Debian's GRUB looks in its own folder, others look in the folder they were loaded from.
                 ("EFI/debian/grub.cfg".to_owned(), config.clone()),
                 ("EFI/BOOT/grub.cfg".to_owned(), config),
                 ("kernel".to_owned(), named(&parts.kernel)?),
@@ -582,7 +582,7 @@ mod tests {
         }
     }
 
-    /// Where the path cannot be looked at for a moment, nothing is concluded.
+    /// If the path cannot be looked at now, nothing is concluded.
     #[test]
     fn a_passing_error_is_not_an_answer() {
         let path = RequestPath::parse("install/answers/cn2").unwrap();

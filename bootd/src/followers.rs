@@ -1,6 +1,6 @@
-//! What goes on besides the services as long as they run: looks at the addresses of this machine, at the
-//! images on disk, at the memory in use, at reports of nodes that wait for the database and at tables that
-//! have changed since they were stored.
+//! Tasks that run alongside the services: they look at the addresses of this machine, the images on disk, the
+//! memory in use, reports of nodes that wait for the database and tables that have changed since they were
+//! stored.
 
 use crate::address;
 use crate::appliance::Appliance;
@@ -30,7 +30,7 @@ pub(crate) fn tasks(here: &Here, stop: &Stop) -> Vec<Task> {
     ]
 }
 
-/// Looks for addresses that have come or gone, and says what the tables ask of those that are left.
+/// Looks for new and removed addresses, and reports what the tables demand of the others.
 async fn follow_addresses(appliance: Arc<Appliance>) {
     loop {
         sleep(address::REFRESH_PERIOD).await;

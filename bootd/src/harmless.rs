@@ -88,7 +88,7 @@ pub(crate) fn keep_to_harmless(row: &RowChange) -> Done {
         let fills = new.as_deref().is_some_and(|text| !text.is_empty());
         match col.name() {
             "comments" => false,
-            // A row that is enabled again brings back what stands in it.
+            // Enabling a row again brings its values back into effect.
             "disable" => {
                 row.kind == RowChangeKind::Updated && table.cols().any(|col| is_protected(table, col))
             }

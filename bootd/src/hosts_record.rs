@@ -57,7 +57,7 @@ impl Record {
         lines.map(String::as_str).collect()
     }
 
-    /// The lines that were written for these nodes and for no other.
+    /// The lines that were written for these nodes only.
     pub fn stale(&self, nodes: &HashSet<&str>) -> HashSet<&str> {
         let others = self.lines(&|node| !nodes.contains(node));
         self.lines(&|node| nodes.contains(node)).difference(&others).copied().collect()

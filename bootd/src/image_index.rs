@@ -2,7 +2,7 @@
 //! for one.
 //!
 //! A round every [`PERIOD`] looks into the directory of each image on a thread for disks. A directory that
-//! does not answer keeps what was last known of it, and holds up no other. `nodeset` looks at once, so what
+//! does not answer keeps its last known state and does not delay the others. `nodeset` looks at once, so what
 //! it has checked is what the node boots.
 
 use arc_swap::ArcSwap;
@@ -94,7 +94,7 @@ impl ImageIndex {
         }
     }
 
-    /// Looks into one directory now. What it finds counts from now on.
+    /// Looks into one directory now. Its result applies from now on.
     ///
     /// # Errors
     /// [`Late`]: the directory does not answer.

@@ -6,7 +6,7 @@
 //! [`supervisor`] starts and stops them.
 //!
 //! [`command`] says what a command is; this crate names none. [`daemon`] carries out those of a
-//! [`command::Registry`] for callers whom the policy allows them, and what nodes report and ask
+//! [`command::Registry`] for callers that may run them by policy, and the reports and questions of nodes
 //! ([`requests`]). [`boot_services`] is what both may ask of the services. [`serve`] composes everything.
 //!
 //! **Invariants.** Nothing here waits for SQL or DNS before it answers a node. A node's own files are for

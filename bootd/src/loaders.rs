@@ -1,8 +1,9 @@
 //! Loaders: iPXE, copied from the machine's own `ipxe` package into the TFTP directory, and PXELINUX, shim
 //! and GRUB where the machine has them.
 //!
-//! iPXE is GPL and is not part of the executable. `dawn init` copies what it finds; what it does not
-//! find it names, with the package to install. [`missing_for`] says which loader a node will ask for in vain.
+//! iPXE is GPL and is not part of the executable. `dawn init` copies the loaders that it finds; it names the
+//! missing ones, with the package to install. [`missing_for`] says which loader a node will ask for that does
+//! not exist.
 
 use dawn_cluster::{Snapshot, XCATMASTER, col};
 use dawn_plan::loader::first_stages;
@@ -81,12 +82,12 @@ const LOADERS: [Loader; 10] = [
     Loader { name: "ldlinux.c32", found_as: &["ldlinux.c32"], required: false, package: "syslinux-common" },
 ];
 
-/// What a node will ask for and not find.
+/// A file that a node will ask for and that does not exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missing {
     /// Nothing that its firmware could ask for is there.
     pub all: bool,
-    /// Which loader of which firmware, and where it is to be had.
+    /// Which loader is for which firmware, and which package has it.
     pub text: String,
 }
 
@@ -124,7 +125,7 @@ pub fn missing_for(snapshot: &Snapshot, node: &str, tftpdir: &Path) -> Option<Mi
 /// Where a loader comes from, for people.
 fn source_of(name: &str) -> String {
     let package = match name {
-        // shim and what it brings do for x86-64.
+        // shim and the files that come with it are enough for x86-64.
         "boot/grub2/grub2.x86_64" => Some(SIGNED_LOADERS_FROM),
         _ => LOADERS.iter().find(|loader| loader.name == name).map(|loader| loader.package),
     };

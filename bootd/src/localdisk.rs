@@ -1,4 +1,4 @@
-//! The file that `linuximage.partitionfile` names; what it says is [`dawn_plan::localdisk`]'s business.
+//! The file that `linuximage.partitionfile` names; [`dawn_plan::localdisk`] parses it.
 
 use dawn_cluster::Snapshot;
 use dawn_plan::localdisk::{self, FILE_BYTES_MAX, Layout, LayoutError};

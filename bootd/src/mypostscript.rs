@@ -75,8 +75,8 @@ fn site(snapshot: &Snapshot, export: &mut Export<'_>) {
     let (key, value) = (col::site::KEY, col::site::VALUE);
     for row in snapshot.enabled_rows("site") {
         let (Some(key), Some(value)) = (row.get(key), row.get(value)) else { continue };
-        // What an administrator's own key holds is not known, and no proof of root on the node is asked for
-        // here.
+        // The meaning of an administrator's own key is not known, and no proof of root on the node is
+        // required here.
         if !is_name(key) || of_site_key(key) != Sensitivity::Open {
             continue;
         }
@@ -236,7 +236,7 @@ fn nics(snapshot: &Snapshot, node: &str, export: &mut Export<'_>) {
         col::nics::NICEXTRAPARAMS,
         col::nics::NICDEVICES,
     ];
-    // Templates of a group's row stand in single entries.
+    // Templates of a group's row are in single entries.
     let values = columns.map(|column| (column, nic_column_for(&cell(snapshot, node, column), node)));
     let any = values.iter().any(|(_, value)| !value.is_empty());
     export("NICNODE", if any { node } else { "" });
@@ -299,7 +299,7 @@ fn scripts(snapshot: &Snapshot, node: &str, half: &str) -> Vec<String> {
     lines
 }
 
-/// A template may make of a good cell what a shell would read as more than a script.
+/// A template may turn a good cell into text that a shell would read as more than a script.
 fn is_script(node: &str, script: &str) -> bool {
     let problem = dawn_cluster::script_problem(script);
     if let Some(why) = problem {

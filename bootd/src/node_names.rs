@@ -1,9 +1,8 @@
 //! Which names a caller who is limited to some nodes may give to them.
 //!
-//! `makehosts` and the name server hand the names on: a name of another machine would bring the machine's
-//! traffic to the node, and a name outside of the cluster's domain would stand for a host on the Internet.
-//! What else a name may be in use for is asked of the register ([`Snapshot::taken`]) by those who know this
-//! machine.
+//! `makehosts` and the name server hand the names on: a name of another machine would redirect that machine's
+//! traffic to the node, and a name outside of the cluster's domain could be that of a host on the Internet.
+//! Code that knows this machine asks the register ([`Snapshot::taken`]) whether a name is in use elsewhere.
 
 use dawn_cluster::{Col, Snapshot, Text, col, nic_column_for};
 use std::collections::BTreeSet;

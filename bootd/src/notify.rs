@@ -5,8 +5,8 @@
 //! and without arguments, one after the other, by one thread that follows the model; a program that is
 //! slow delays other programs, never a command. Perl modules of xCAT (`.pm`) are left out.
 //!
-//! A program is started only if it is a regular file that nobody but its owner can write and the owner is
-//! root or this process's user: the table says what is told, not who becomes root.
+//! A program is started only if it is a regular file that only its owner can write and the owner is root or
+//! this process's user: the table decides who is notified, not who becomes root.
 
 use dawn_cluster::{Col, LogEntry, Model, RowChange, RowChangeKind, Snapshot, TableId, Text, col};
 use dawn_serving::bounded_read;
@@ -99,7 +99,7 @@ fn text_of(table: TableId, word: char, rows: &[&RowChange]) -> String {
     text
 }
 
-/// A cell before the change, as far as the change says: the key, and what differs.
+/// A cell before the change, as far as the change records it: the key, and the differing cells.
 fn old_cell(row: &RowChange, col: Col) -> Option<Text> {
     if let Some((_, old, _)) = row.cells.iter().find(|(changed, ..)| *changed == col) {
         return old.clone();
@@ -132,7 +132,7 @@ fn in_memory(text: &str) -> std::io::Result<File> {
     Ok(file)
 }
 
-#[allow(clippy::disallowed_methods, reason = "a thread of its own that waits for a child process")]
+#[allow(clippy::disallowed_methods, reason = "a separate thread that waits for a child process")]
 fn pause() {
     std::thread::sleep(PROGRAM_POLL);
 }

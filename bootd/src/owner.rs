@@ -42,7 +42,7 @@ pub enum OwnerError {
     /// Another process has it.
     #[error(
         "the data directory {data} is in use by {holder}\n\
-         Hint: stop that one first (`systemctl stop dawn`, or kill its process), or give this one a data directory of its own"
+         Hint: stop that one first (`systemctl stop dawn`, or kill its process), or give this one another data directory"
     )]
     Held {
         /// The directory.
@@ -81,7 +81,7 @@ impl Owner {
         let mut owner = Self { file, directory: File::open(data).map_err(fail)? };
         // Some file systems (NFS) lock no directories; the file is what counts there.
         if let Err(TryLockError::WouldBlock) = owner.directory.try_lock() {
-            // Without a file of its own, the directory is what was locked above.
+            // Without a lock file, the directory itself was locked above.
             if writable || path.exists() {
                 return Err(held(data, &path));
             }
@@ -116,8 +116,8 @@ fn held(data: &Path, path: &Path) -> OwnerError {
     OwnerError::Held { data: data.to_owned(), holder }
 }
 
-/// Takes the directory for `dawn init`, which may also work while a daemon runs: the database puts both
-/// in line, and the daemon follows. `None`: a daemon holds it.
+/// Takes the directory for `dawn init`, which may also work while a daemon runs: the database serialises
+/// both, and the daemon follows. `None`: a daemon holds it.
 pub fn take_for_init(data: &Path) -> Result<Option<Owner>> {
     match Owner::take(data, "dawn init") {
         Err(error) if error.is_held_by(DAEMON) => Ok(None),
@@ -153,7 +153,7 @@ mod tests {
         let text = format!("{:#}", take_for_init(data).expect_err("held by init"));
         assert!(text.contains("dawn init, process"), "{text}");
         drop(init);
-        // What a process left that was killed is overwritten.
+        // The file of a killed process is overwritten.
         std::fs::write(data.join(FILE), "dawn serve, process 1, since the flood, with a longer text\n")
             .expect("written");
         Owner::take(data, DAEMON).expect("free");

@@ -1,7 +1,8 @@
-//! A database that is away, for commands: what their callers hear of it, and how long those that write wait.
+//! What commands do while the database is away: what they report to their callers, and how long those that
+//! write wait.
 //!
 //! Nothing of the change has been computed or sent by then, so waiting has no effect but time. A command that
-//! waits keeps its place among the commands that run at a time; a part of the places is left to commands that
+//! waits keeps its place among the commands that may run at once; some places are reserved for commands that
 //! only read.
 
 use crate::clock::local_time;
@@ -12,9 +13,9 @@ use std::time::{Duration, Instant};
 
 /// How long a command waits.
 const WAIT_MAX: Duration = Duration::from_secs(30);
-/// How long it waits before it says so.
+/// How long a command waits before it reports the wait.
 const QUIET_MAX: Duration = Duration::from_secs(3);
-/// Commands that wait at a time; half of those that run at a time.
+/// Commands that may wait at once: half of those that may run at once.
 const WAITING_MAX: usize = dawn_xcatd::limits::COMMANDS_DEFAULT / 2;
 
 /// Since when the database is away, why, and what is served meanwhile.
@@ -47,7 +48,7 @@ pub struct Wait<'p> {
 }
 
 impl Wait<'_> {
-    /// Whether the command goes on waiting: until its time is over or its caller has gone.
+    /// Whether the command keeps waiting: until its time is up or its caller has gone.
     pub fn goes_on(&mut self, away: &Away, out: &mut Out<'_>) -> bool {
         let since = match self.since {
             Some(since) => since,

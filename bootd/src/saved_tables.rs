@@ -67,10 +67,10 @@ fn content(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// What the tables of this data directory are known by; `None` for those that are not on a server.
+/// The identity of the tables of this data directory; `None` for those that are not on a server.
 fn origin(data: &Path, address: &StoreAddress) -> io::Result<Option<Origin>> {
     let Some(server) = address.server() else { return Ok(None) };
-    // Each data directory has an authority of its own, and all of a cluster's have the same.
+    // Each data directory has its own authority; all data directories of a cluster share one.
     let authority = std::fs::read_to_string(Authority::new(data).ca_certificate())?;
     Ok(Some(Origin::new(&authority, address.engine(), server)))
 }
@@ -100,7 +100,7 @@ impl SavedTables {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let snapshot = model.snapshot();
         let is_early = !at_end && last.at.is_some_and(|at| at.elapsed() < PERIOD_MIN);
-        // What is served from the file itself has not changed.
+        // The tables that are served from the file itself have not changed.
         if is_early || last.seq == Some(snapshot.seq()) || model.away().is_some() {
             return;
         }

@@ -34,7 +34,7 @@ const DATABASE_PAUSES: [Duration; 3] =
 const DATABASE_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// The file that `makehosts` writes.
 const HOSTS_FILE: &str = "/etc/hosts";
-/// How long commands that still run may go on after the services have stopped.
+/// How long commands may keep running after the services have stopped.
 const COMMANDS_END_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Run the appliance in the foreground: DHCP, DNS, TFTP, HTTP, NFS and the command daemon.
@@ -120,7 +120,7 @@ fn memory_size(text: &str) -> Result<u64, MemoryError> {
     }
 }
 
-/// What the environment of the program says besides its arguments.
+/// Settings from the program's environment.
 #[derive(Clone, Debug, Default)]
 pub struct Given {
     /// Where relative paths begin.
@@ -178,7 +178,7 @@ async fn serve(args: &Args, given: &Given, registry: Registry) -> Result<()> {
         _ = interrupt.recv() => return Ok(()),
     };
     crate::notify::start(&model);
-    // Other processes on the same database (another daemon, `dawn init`) are heard of from here on.
+    // Other processes on the same database (another daemon, `dawn init`) are noticed from here on.
     let _follower = model.follow().context("cannot follow the database")?;
     if let Some(text) = crate::closed_files::warning(&data) {
         tracing::warn!("{text}: {}", crate::closed_files::CURE);
@@ -278,7 +278,7 @@ fn serve_saved(data: &Path, address: &StoreAddress, saved: Saved, error: StoreEr
     Model::open_saved(data, address, saved, error)
 }
 
-/// A mistyped name would leave every machine without an answer, and no message would say so.
+/// A mistyped name would leave every machine without an answer and without any message.
 fn check_interfaces(names: &[String]) -> Result<()> {
     let known: Vec<String> = std::fs::read_dir("/sys/class/net")
         .context("cannot list the network interfaces")?

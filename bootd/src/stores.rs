@@ -1,4 +1,4 @@
-//! Which paths lie in a node's persistent store, or in a tree of `litetree` that is its own.
+//! Which paths are in a node's persistent store, or in a `litetree` tree of that node.
 //!
 //! Such a path is for that node alone, by NFS. HTTP and TFTP are unauthenticated, so they never serve a
 //! store, even one below the install directory.
@@ -63,7 +63,7 @@ enum Kind {
 }
 
 impl StorePlaces {
-    /// Whether `path`, as a client writes it (`/install/…`), lies in some node's store or tree. `real` is
+    /// Whether `path`, as a client writes it (`/install/…`), is in some node's store or tree. `real` is
     /// where it leads on this machine, asked for only if there are any.
     pub fn contain(&self, snapshot: &Snapshot, path: &str, real: impl FnOnce() -> Option<PathBuf>) -> bool {
         let places = self.of(snapshot);

@@ -1,8 +1,8 @@
 //! Starts the services in order and stops them together.
 //!
-//! [`start`] returns when every wanted service listens: that is what `ready` means. A service that cannot
-//! start ends the start, with its name and the reason; half an appliance is worse than none, because
-//! nodes would hang where a machine without a server would go on to its disk.
+//! [`start`] returns when every wanted service listens: that is what `ready` means. If a service cannot
+//! start, the daemon does not start; the error has the service's name and the reason. Half an appliance is
+//! worse than none: nodes would hang, while without a server they would boot from their disk.
 
 use crate::appliance::Appliance;
 use crate::budget::{Budget, TableCallers};
@@ -132,7 +132,7 @@ async fn listening(
             Ok(tasks) => return Ok(tasks),
             Err(error) => StartError::new(service.name(), &error),
         };
-        // What the attempt has started already goes with it.
+        // Parts that the attempt has already started are stopped with it.
         attempt.cancel();
         if !error.in_use {
             return Err(error);

@@ -22,7 +22,7 @@ const TOLD_MAX: usize = 4096;
 /// What nodes fetch before they run their post scripts.
 const POST_SCRIPTS: &str = "install/postscripts/";
 
-/// Hears all engines.
+/// Receives the events of all engines.
 pub struct Watcher {
     model: Arc<Model>,
     bus: Arc<Bus>,
@@ -48,8 +48,8 @@ impl Watcher {
         self.bus.publish(subject, step, now_ms(), amount, detail);
     }
 
-    /// Whether the same was reported of the same machine less than [`AGAIN_AFTER`] ago; a machine may ask
-    /// without end.
+    /// Whether the same was reported of the same machine less than [`AGAIN_AFTER`] ago; a machine may ask any
+    /// number of times.
     fn is_told(&self, address: IpAddr, detail: &str, now: Instant) -> bool {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.len() >= TOLD_MAX {
@@ -156,7 +156,7 @@ impl dawn_serving::Observer for Watcher {
                 (Step::Refused, Amount::default(), format!("{service} {path}: {reason}"))
             }
             EventKind::TimedOut { bytes, .. } => {
-                trouble(bytes, format!("{service} {path}: the node fell silent"))
+                trouble(bytes, format!("{service} {path}: the node stopped answering"))
             }
             EventKind::Aborted { reason, bytes } => {
                 trouble(bytes, format!("{service} {path}: the node ended it: {reason}"))

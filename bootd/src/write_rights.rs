@@ -93,7 +93,7 @@ fn keep_inherited(snapshot: &Snapshot, next: &Snapshot, rows: &[RowChange]) -> D
 }
 
 /// Refuses to change the value of a variable in a directory of `litetree` or `statelite`: a directory of
-/// other nodes could be what comes of it. What an image says of itself is the administrators' own.
+/// other nodes could be what comes of it. The values of an image belong to the administrators.
 fn keep_directories(snapshot: &Snapshot, next: &Snapshot, rows: &[RowChange]) -> Done {
     let locations = [col::litetree::DIRECTORY, col::statelite::STATEMNT];
     let cells = locations

@@ -1,9 +1,9 @@
 //! Whether the database is away: the one place that decides it.
 //!
 //! The model notes how each of its questions to the store has ended. A store that cannot be reached, does not
-//! answer or lets nobody in is away from then on, until it answers something. The follower of the model asks
-//! several times a second, so that nobody else has to try: while a server is silent, and each question would
-//! cost its whole time limit, writers get the error that the follower had.
+//! answer or rejects the login counts as away until it answers again. The follower of the model asks several
+//! times a second, so that writers need not try: while a server does not answer, each question would take its
+//! whole time limit, so writers get the follower's last error.
 
 use crate::store::StoreError;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,7 +22,7 @@ pub struct Away {
     pub saved_at_ms: Option<i64>,
 }
 
-/// What is known of the database.
+/// The state of the database.
 #[derive(Debug, Default)]
 pub(crate) struct Presence {
     away: Mutex<Option<Arc<Away>>>,
@@ -38,7 +38,7 @@ impl Presence {
         self.lock().clone()
     }
 
-    /// The database, if a question is a waste of time: it was silent, and a follower goes on asking.
+    /// The database, if asking it would waste time: it did not answer, and a follower keeps asking.
     pub(crate) fn silent(&self) -> Option<Arc<Away>> {
         let is_followed = self.followers.load(Ordering::Relaxed) > 0;
         self.away().filter(|away| is_followed && matches!(away.error, StoreError::Silent))

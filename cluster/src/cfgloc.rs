@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Text without a colon is a SQLite directory. `DB2` and `CSV` are recognised and refused. Of a server these
-//! keys are understood, each once, and every other one is refused, as a typing mistake would lead elsewhere
-//! without a word:
+//! keys are understood, each once, and every other one is refused, because a typing mistake would silently
+//! lead elsewhere:
 //!
 //! | key | value |
 //! |---|---|
@@ -43,7 +43,7 @@ pub struct DatabaseHost {
     pub port: Option<u16>,
 }
 
-/// A database on a server, or on several of which one is used at a time.
+/// A database on a server, or on several of which one is in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerAddress {
     /// Name of the database.
@@ -111,7 +111,7 @@ pub enum CfglocError {
     /// Nothing in it.
     #[error("cfgloc is empty")]
     Empty,
-    /// A database that this program does not speak to.
+    /// A kind of database that this program does not support.
     #[error("cfgloc names {0}, which is not supported; use SQLite, Pg or mysql")]
     Unsupported(String),
     /// Not `what:…|user|password`.

@@ -23,7 +23,7 @@ use std::sync::Arc;
 /// Rows that a table which numbers its own rows (`auditlog`, `eventlog`) keeps at most; the oldest make room
 /// for new ones.
 pub const LOG_ROWS_MAX: usize = 100_000;
-/// Rows that make room at a time.
+/// Rows that are removed at once to make room.
 const LOG_ROWS_DROPPED: usize = LOG_ROWS_MAX / 100;
 
 /// What is written, by whom and why.
@@ -36,10 +36,10 @@ pub struct Change {
     /// Made by a machine (a node's status, an audit row): kept in the log, but not offered by `undo` or shown
     /// unless asked.
     pub quiet: bool,
-    /// What is to hold.
+    /// What is to be true afterwards.
     pub edits: Vec<Edit>,
-    /// Its number is larger than this one, and larger than that of the last change: a restored database goes
-    /// on where the saved one ended, and no number means two changes.
+    /// Its number is larger than this one, and larger than that of the last change: a restored database
+    /// continues where the saved one ended, and no two changes share a number.
     pub numbered_after: u64,
 }
 
@@ -117,7 +117,8 @@ impl<'a> Draft<'a> {
         *next - 1
     }
 
-    /// Notes an effect and makes it visible to the edits that follow. What changes nothing is not an effect.
+    /// Notes an effect and makes it visible to the edits that follow. An edit that changes nothing has no
+    /// effect.
     ///
     /// A row that is removed and made again under the same key is the same row: replacing a table or an
     /// object by what it already is changes nothing, and the log holds what differs.
@@ -379,8 +380,8 @@ mod tests {
     }
 
     proptest! {
-        /// A table that is replaced has the rows of the new one, whatever came back and in which order; the
-        /// changes that are stored say the same.
+        /// A table that is replaced has the rows of the new one, whatever rows came back and in whatever
+        /// order; the stored changes record the same.
         #[test]
         fn a_replaced_table_has_the_new_rows(
             tables in prop::collection::vec(prop::collection::vec((0u8..12, 0u8..3), 0..14), 1..5),

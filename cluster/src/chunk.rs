@@ -1,10 +1,10 @@
 //! A sorted map that is cheap to copy: the structure under every table and index of a snapshot.
 //!
-//! Entries stand sorted in chunks of at most [`CHUNK_MAX`]; a copy shares all chunks, and a change copies the
+//! Entries are sorted into chunks of at most [`CHUNK_MAX`]; a copy shares all chunks, and a change copies the
 //! one chunk it touches. With n entries a copy costs n / CHUNK_MAX pointer copies, so publishing a change to
 //! one row of a table with 100,000 rows takes microseconds, and readers keep their old map for as long as
-//! they like. The last key of each chunk stands in a list of its own: a search reads that list, which fits
-//! into a processor's cache, and one chunk.
+//! they need it. The last keys of all chunks are kept in a separate list: a search reads that list, which
+//! fits into a processor's cache, and one chunk.
 
 use std::sync::Arc;
 

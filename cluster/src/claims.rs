@@ -4,7 +4,7 @@
 //! A name counts by its first label, in lower case: `CN2`, `cn2` and `cn2.example.org` are one. What nodes
 //! are called and where they are comes from `hosts`, `nics` and `mac`, groups' rows and templates applied; an
 //! index answers who has it, made when it is first asked for and kept up by changes of single nodes (of a
-//! group's row in `hosts`, `nics` or `mac` it is made again). What the tables use besides is in
+//! group's row in `hosts`, `nics` or `mac` it is made again). Other uses in the tables are in
 //! [`crate::used`].
 //!
 //! Deliberately missing: names that only an outside name server knows.

@@ -74,7 +74,7 @@ impl Test {
     }
 }
 
-/// What stands left of the operator, and the comparison.
+/// The text to the left of the operator, and the comparison.
 #[derive(Debug, Clone)]
 pub struct Condition {
     /// Left of the operator.

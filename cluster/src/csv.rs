@@ -91,7 +91,7 @@ pub struct Record {
 /// Names of the header line's columns.
 ///
 /// # Errors
-/// There is no header, or a column stands there twice.
+/// There is no header, or the header names a column twice.
 pub fn read_header(line: &str) -> Result<Vec<String>, CsvError> {
     let names = without_mark(line).trim_end().strip_prefix('#').ok_or(CsvError::NoHeader)?;
     let (mut columns, mut seen) = (Vec::new(), HashSet::new());
@@ -116,7 +116,7 @@ pub fn read_records<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<Record> {
         } else {
             first = number;
         }
-        // An odd number of quotes means that a quoted field goes on in the next line.
+        // An odd number of quotes means that a quoted field continues on the next line.
         inside_quotes ^= line.bytes().filter(|byte| *byte == b'"').count() % 2 == 1;
         // Blanks before a line break inside of a field are the field's.
         text.push_str(if inside_quotes { line } else { line.trim_end() });

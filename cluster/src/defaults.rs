@@ -178,8 +178,7 @@ impl Snapshot {
     }
 
     /// The edits that put the machine's networks into the table, and warnings about those that are there. A
-    /// network with the same address and mask stays as it is, whatever its name; so does a row of the same
-    /// name.
+    /// network with the same address and mask is left unchanged under any name, like a row of the same name.
     pub fn network_rows(&self, networks: &[LocalNetwork]) -> Result<(Vec<Edit>, Vec<String>), EditError> {
         let (net_col, name_col) = (Col::known("networks.net"), Col::known("networks.netname"));
         let (mut edits, mut warnings) = (Vec::new(), Vec::new());
@@ -270,7 +269,7 @@ mod tests {
         let row = there.rows("networks").next().unwrap();
         assert_eq!(row.get(Col::known("networks.netname")).unwrap().as_ref(), "10_0_0_0-255_0_0_0");
         assert_eq!(row.get(Col::known("networks.gateway")).unwrap().as_ref(), "<xcatmaster>");
-        // The same network in another spelling of its mask, under a name of its own.
+        // The same network in another spelling of its mask, under a different name.
         let own = [("netname", "own"), ("mgtifname", "eth0")];
         let own = Edit::set("networks", &[("net", "10.0.0.0"), ("mask", "/8")], &own).unwrap();
         let own = Snapshot::empty().with(&[own]).unwrap();

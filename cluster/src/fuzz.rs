@@ -1,4 +1,4 @@
-//! Entries for fuzzing: any bytes in, no panic, and what must hold holds.
+//! Entries for fuzzing: any bytes in, no panic, and the properties hold.
 
 use crate::log;
 use crate::saved;

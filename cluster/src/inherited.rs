@@ -1,7 +1,7 @@
 //! Who has which address, groups' rows and templates applied.
 //!
-//! The alias indexes of the tables know what stands in a cell. An address that a node has by a group's row or
-//! by a template stands in none; it is found here. The index of a column is made when it is first asked for,
+//! The alias indexes of the tables contain the text of cells. An address that a node has by a group's row or
+//! by a template is in no cell; it is found here. The index of a column is made when it is first asked for,
 //! only if a shared or templated row exists at all, and follows changes of single nodes; a change of a
 //! group's row or of a node that is a group as well makes it again.
 

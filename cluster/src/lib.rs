@@ -68,8 +68,8 @@
 //! (attributes), `change` (edits to row effects), `model` (publishing, group commit), `store` (databases),
 //! `log` (change log, undo, replay of other daemons' changes).
 //!
-//! **Invariants.** Nothing here opens a socket but a database's. A table is written only by a `Change`. What
-//! a cell says is never executed. Every cache, queue and list has a named limit.
+//! **Invariants.** Nothing here opens a socket but a database's. A table is written only by a `Change`. The
+//! text of a cell is never executed. Every cache, queue and list has a named limit.
 
 #![forbid(unsafe_code)]
 mod address_index;

@@ -14,14 +14,14 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// Changes of administrators kept at most. When there are more, each of those who made them has the same
-/// share of the log, and what one leaves is the others': nobody's changes push out those of somebody who
-/// made fewer.
+/// Changes of administrators kept at most. When there are more, each user who made changes has the same share
+/// of the log, and unused shares go to the others: the changes of one user never push out those of another
+/// who made fewer.
 pub const CHANGES_KEPT_MAX: u64 = 100_000;
 /// Bytes of administrators' changes kept at most, shared in the same way; the newest is always kept.
 pub const CHANGES_BYTES_MAX: u64 = 512 << 20;
 /// Changes of machines kept at most: enough for the other daemons, which read each other's changes several
-/// times a second. They have limits of their own, so that no machine can push an administrator's change out
+/// times a second. They have separate limits, so that no machine can push an administrator's change out
 /// of the log.
 pub const QUIET_CHANGES_KEPT_MAX: u64 = 10_000;
 /// Bytes of machines' changes kept at most.
@@ -84,7 +84,7 @@ impl LogEntry {
     }
 }
 
-/// Why a change cannot be undone as it stands.
+/// Why a change cannot be undone now.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UndoError {
     /// A row has been changed since.
@@ -122,7 +122,7 @@ impl Pruning {
     }
 }
 
-/// What is kept of one kind of changes.
+/// The limits of one kind of changes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Share {
     /// Of machines.
@@ -145,7 +145,7 @@ pub(crate) struct Stored {
     pub(crate) who: String,
 }
 
-/// What somebody's changes take up.
+/// The space that one user's changes take up.
 #[derive(Clone, Copy, Debug, Default)]
 struct Use {
     count: u64,
@@ -182,8 +182,8 @@ impl Share {
     }
 }
 
-/// The most that each may have so that all together have no more than `all`: those who use less leave the
-/// rest to the others.
+/// The most that each may have so that all together have at most `all`: users who need less leave the rest to
+/// the others.
 fn fair_share(mut used: Vec<u64>, all: u64) -> u64 {
     used.sort_unstable();
     let mut left = all;
@@ -224,7 +224,7 @@ pub(crate) fn encode(entry: &LogEntry) -> Vec<String> {
 
 /// Versions without checksums take it for a row of a table that they do not know, and leave it out.
 const SEAL_BEGIN: &str = r#"[{"crc32":""#;
-/// What stands between the checksum and the rows.
+/// The text between the checksum and the rows.
 const SEAL_END: &str = r#""},"#;
 /// Hexadecimal digits of a checksum.
 const SEAL_DIGITS: usize = 8;
@@ -428,7 +428,7 @@ mod tests {
         LogEntry { seq: 9, at_ms: 0, who, command, quiet: false, rows, is_damaged: false }
     }
 
-    /// What the parts of an entry say.
+    /// The content of an entry's parts.
     fn read(head: &LogEntry, parts: &[String]) -> LogEntry {
         let mut entry = LogEntry { rows: Vec::new(), ..head.clone() };
         read_parts(&mut entry, parts);
@@ -562,7 +562,7 @@ mod tests {
             let error = undo_edits(&later, &first).expect_err(&format!("{since:?}")).to_string();
             assert!(error.contains(named), "{error}");
         }
-        // What nobody touched but stands in the same table is not an obstacle.
+        // An untouched row of the same table is not an obstacle.
         let later = base.with(&made).unwrap().with(&[set("c", "1")]).unwrap();
         assert_eq!(undo_edits(&later, &first).map(|edits| edits.len()), Ok(2));
     }

@@ -2,7 +2,7 @@
 //!
 //! Reading is [`Model::snapshot`], which never waits. Writing is [`Model::apply`] (edits known beforehand) or
 //! [`Model::transact`] (edits computed from the newest state, the way to read, compute and write without
-//! losing somebody else's change). Both return when the change is on disk and published, or not done at all.
+//! losing another writer's change). Both return when the change is on disk and published, or not done at all.
 //!
 //! Writers that arrive together are committed together: each runs in turn in one open transaction, the last
 //! one commits for all, then all are acknowledged. A disk that takes 10 ms for a sync thus carries thousands
@@ -39,21 +39,22 @@ const GROUP_MAX: usize = 256;
 const EVENTS_WAITING_MAX: usize = 4096;
 /// Bytes of a command line that the log keeps.
 const COMMAND_BYTES_MAX: usize = 8 << 10;
-/// Log entries read at a time while catching up.
+/// Log entries read at once while catching up.
 const CATCH_UP_ENTRIES: usize = 1000;
 /// Log entries a search for a node's changes reads at most.
 const LOG_SEARCH_MAX: usize = 20_000;
 /// Bytes of changes in one answer of [`Model::log`]; the change that exceeds it is the last one.
 pub const LOG_BYTES_MAX: usize = 64 << 20;
-/// Changes that a search of the log reads first at a time; more if they are small.
+/// Changes that a search of the log reads in the first batch; later batches are larger if the changes are
+/// small.
 const BATCH_ENTRIES_MIN: usize = 16;
 /// Bytes of a batch after which the next one is small again.
 const BATCH_BYTES: usize = 4 << 20;
 
-/// Rows of a table whose indexes are built by a thread of their own.
+/// Rows from which on a separate thread builds a table's indexes.
 const ROWS_WORTH_A_THREAD: usize = 10_000;
 
-/// How often a writer that waits for the database is asked whether it goes on waiting.
+/// How often a writer that waits for the database is asked whether to keep waiting.
 const WAITING_PERIOD: Duration = Duration::from_secs(1);
 /// How often a follower looks for changes without a notification.
 pub const FOLLOW_INTERVAL: Duration = Duration::from_millis(250);
@@ -128,7 +129,7 @@ pub struct Model {
     published: ArcSwap<Snapshot>,
     writer: Mutex<Writer>,
     committed: Condvar,
-    /// Writers that want the lock and have not got it yet: the one who sees none commits.
+    /// Writers that still wait for the lock: a writer that sees none commits.
     waiting: AtomicUsize,
     subscribers: Mutex<Vec<SyncSender<Published>>>,
     presence: Presence,
@@ -174,7 +175,7 @@ impl Subscription {
         self.events.try_recv().ok()
     }
 
-    /// Like [`next`](Self::next), telling a silent model from one that is gone.
+    /// Like [`next`](Self::next), but tells a model without changes from one that is gone.
     pub fn recv_timeout(&self, time: Duration) -> Result<Published, RecvTimeoutError> {
         self.events.recv_timeout(time)
     }
@@ -330,7 +331,7 @@ impl Model {
     }
 
     /// [`transact`](Self::transact) for a caller who can wait: as long as the database is away and nothing
-    /// has been computed, `waits` is asked about once a second whether to go on waiting.
+    /// has been computed, `waits` is asked about once a second whether to keep waiting.
     pub fn transact_patiently<T, E: From<ModelError>>(
         &self,
         head: Change,
@@ -470,7 +471,7 @@ impl Model {
         self.committed.notify_all();
     }
 
-    /// The transaction is lost: back to what is published; every change in it fails.
+    /// The transaction is lost: we return to the published snapshot; every change in it fails.
     fn fail_group(&self, writer: &mut Writer, error: &StoreError) {
         writer.store.rollback();
         writer.staged.clear();
@@ -552,7 +553,7 @@ impl Model {
         writer
     }
 
-    /// Copies everything into another database and goes on there, without losing a change of the meantime; a
+    /// Copies everything into another database and switches to it, without losing a change made meanwhile; a
     /// model that was opened for a data directory notes the place in `cfgloc`. The old database stays as it
     /// is. The change log does not move. A database that has rows is refused unless `replace`.
     pub fn move_to(&self, address: &StoreAddress, who: &str, replace: bool) -> Result<(), ModelError> {
@@ -583,7 +584,7 @@ impl Model {
         Ok(self.catch_up(&mut writer, last)?)
     }
 
-    /// Follows what other processes change until the follower is dropped. They are heard of within
+    /// Follows what other processes change until the follower is dropped. They are noticed within
     /// [`FOLLOW_INTERVAL`], on PostgreSQL at once.
     pub fn follow(self: &Arc<Self>) -> Result<Follower, ModelError> {
         let (stop, stopped) = sync_channel::<()>(0);
@@ -658,8 +659,8 @@ impl Model {
         Ok(found)
     }
 
-    /// Shows changes to `look`, the newest first, until it has seen enough; at most [`LOG_SEARCH_MAX`]. Few
-    /// are in memory at a time, as each may be large.
+    /// Shows changes to `look`, the newest first, until it has seen enough; at most [`LOG_SEARCH_MAX`]. Only
+    /// a few are in memory at once, because each may be large.
     fn newest_first(
         &self,
         before: Option<u64>,
@@ -807,8 +808,8 @@ impl Drop for Follower {
     }
 }
 
-/// Copies every row of a snapshot into another database, in one change. What is there is replaced if
-/// `replace` says so, otherwise a database that has rows is refused.
+/// Copies every row of a snapshot into another database, in one change. With `replace` existing rows are
+/// replaced; without it a database that has rows is refused.
 pub fn migrate(from: &Snapshot, to: &Model, who: &str, replace: bool) -> Result<Applied, ModelError> {
     let head = Change::new(who, MIGRATE_COMMAND, Vec::new());
     let copy = |now: &Snapshot| {

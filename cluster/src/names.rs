@@ -10,7 +10,7 @@ pub const NAME_BYTES_MAX: usize = 253;
 /// Characters of a text that a message repeats.
 const EXCERPT_MAX: usize = 40;
 
-/// What a message repeats of a text: its beginning, control characters spelled out.
+/// A text as quoted in a message: its beginning, control characters spelled out.
 pub fn excerpt(text: &str) -> String {
     let spelled = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
     let mut shown: String = text.chars().take(EXCERPT_MAX).map(spelled).collect();
@@ -207,7 +207,7 @@ impl fmt::Debug for MacAddr {
     }
 }
 
-/// The port GUID of an InfiniBand card: what is lasting in its link-layer address.
+/// The port GUID of an InfiniBand card: the permanent part of its link-layer address.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Guid(pub [u8; 8]);
 

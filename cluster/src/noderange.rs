@@ -8,12 +8,12 @@
 //!           | table.column<op>value
 //! ```
 //!
-//! The result is a set, sorted as plain strings. Exclusions count at the end, wherever they stand.
+//! The result is a set, sorted as plain strings. Exclusions are applied last, wherever they are written.
 //!
-//! Where xCAT lets a slip of the pen pass in silence, this one says so, because in
-//! `all,-n3-n1` or `all,-mtg==ipmi` silence means "all": a descending range and a criterion on a column that
-//! does not exist are errors, lines of a file that begin with `-` exclude, and a file that excludes must be
-//! there. A regular expression may contain parentheses.
+//! Mistakes that xCAT ignores are errors here, because `all,-n3-n1` or `all,-mtg==ipmi` would otherwise mean
+//! "all": a descending range and a criterion on a column that does not exist are errors, lines of a file that
+//! begin with `-` exclude, and a file that excludes must be there. A regular expression may contain
+//! parentheses.
 //!
 //! Input may be hostile: length, depth, names produced and nodes examined are limited, regular expressions
 //! run in linear time.
@@ -162,7 +162,7 @@ impl<'a> Noderange<'a> {
         Self { exclude: false, ..self }
     }
 
-    /// What stands around a bare number, instead of `node` and nothing.
+    /// The text around a bare number, instead of `node` before it and nothing after it.
     pub fn number_affixes(self, prefix: &'a str, suffix: &'a str) -> Self {
         Self { prefix, suffix, ..self }
     }

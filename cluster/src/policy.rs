@@ -2,13 +2,13 @@
 //!
 //! Enabled rows in numeric order of `priority`; the first whose every filled field matches decides, no match
 //! means no. An empty field or `*` does not restrict, except that `*` as name demands some peer name. A row
-//! with a noderange decides for the nodes it covers: an allow row takes them off the request and the rest
-//! goes on to later rows, a deny row that covers any of them refuses the whole request. `time` is not
+//! with a noderange decides for the nodes it covers: an allow row takes them off the request and later rows
+//! decide about the rest, a deny row that covers any of them refuses the whole request. `time` is not
 //! evaluated.
 //!
 //! Where xCAT reads rules in a way that grants by accident, this one does not:
 //! * `allow`, `accept` and `trusted` are whole words (there `disallow` permits);
-//! * a rule with a noderange allows what touches these nodes and nothing else;
+//! * a rule with a noderange allows only what touches these nodes;
 //! * a `parameters` pattern or noderange that cannot be read makes an allow row not match and a deny row
 //!   match;
 //! * the hosts that a request says it comes from count only if a trusted peer passes it on.
@@ -69,7 +69,7 @@ pub struct PolicyRequest<'a> {
 pub struct Verdict {
     /// The request may be carried out.
     pub allowed: bool,
-    /// The peer may speak in another user's name.
+    /// The peer may act in another user's name.
     pub trusted: bool,
     /// What decided.
     pub reason: Reason,
@@ -126,7 +126,7 @@ impl Snapshot {
         Verdict { allowed: false, trusted, reason: Reason::NoRule { nodes } }
     }
 
-    /// For which nodes the rows allow a command, whatever nodes the request names.
+    /// For which nodes the rows allow a command, regardless of the nodes in the request.
     pub fn reach(&self, request: &PolicyRequest<'_>) -> Reach {
         let (rows, trusted) = self.policy_rows(request);
         self.reach_by(&rows, trusted, request)
@@ -215,8 +215,8 @@ impl Snapshot {
         (rows, trusted)
     }
 
-    /// The names that a row's noderange covers; `None` if it cannot be read. Unverified: a caller who may
-    /// make cn1 to cn9 may make those that do not exist yet.
+    /// The names that a row's noderange covers; `None` if it cannot be read. Names are not checked for
+    /// existence: a caller who may make cn1 to cn9 may make those that do not exist yet.
     fn covered(&self, noderange: &str) -> Option<Vec<Text>> {
         let covered = crate::Noderange::new(noderange).unverified().with_excluded().expand(self);
         covered.ok().map(|covered| covered.nodes)

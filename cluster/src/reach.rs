@@ -34,7 +34,7 @@ impl Reach {
         self.allowed.contains(node) || self.all && !self.denied.contains(node)
     }
 
-    /// No row allows the command, for whatever node.
+    /// No row allows the command for any node.
     pub fn is_nothing(&self) -> bool {
         !self.all && self.allowed.is_empty()
     }

@@ -132,7 +132,7 @@ impl Snapshot {
     }
 }
 
-/// How the search for one column stands.
+/// The state of the search for one column.
 struct Want<'a> {
     at: usize,
     satisfied: bool,

@@ -1,10 +1,10 @@
 //! What the values of some columns must be, checked when they are written.
 //!
-//! A value that cannot work is found at the boot of a node otherwise, by someone who has to walk to it. Three
-//! kinds of checks: a cell by itself (this file), a row as a whole (`litefile`, `site`), and addresses among
-//! each other (`rules/addresses.rs`, `rules/networks.rs`); and names (`rules/names.rs`). Only what a change
-//! writes is looked at: a database that came with something wrong can still be worked on. Templates pass if
-//! they can be read: they are text until a node's name meets them.
+//! Otherwise a value that cannot work would only be noticed when a node fails to boot, by a person who has to
+//! walk to it. Three kinds of checks: a cell by itself (this file), a row as a whole (`litefile`, `site`),
+//! and addresses among each other (`rules/addresses.rs`, `rules/networks.rs`); and names (`rules/names.rs`).
+//! Only what a change writes is looked at: a database that already has wrong values can still be changed.
+//! Templates pass if they can be read: they are text until a node's name meets them.
 
 mod addresses;
 mod names;
@@ -292,7 +292,7 @@ impl Rule {
             Self::LiteOptions => lite_option(value).err().map(|error| error.to_string().into()),
             Self::LitePath => {
                 let inside = value.split('/').all(|part| part != ".");
-                // It stands in lines with `:` between their fields.
+                // It is written into lines whose fields are separated by `:`.
                 unless(
                     is_absolute(value) && inside && !value.contains(':'),
                     "it is not one absolute path without ':'",
@@ -327,7 +327,7 @@ fn is_absolute(value: &str) -> bool {
     clean && value.split('/').all(|part| part != "..")
 }
 
-/// `[server:]/path`; a variable may stand where the path begins, as its value is known for a node only.
+/// `[server:]/path`; a variable may begin the path, because its value is known only for a node.
 fn is_location(value: &str) -> bool {
     let path = value.split_once(':').map_or(value, |(_, path)| path);
     let clean = !value.chars().any(|c| c.is_whitespace() || c.is_control());
@@ -339,7 +339,7 @@ fn of_the_server(value: &str, purpose: Purpose) -> Option<Reason> {
     site::own_directory(value.split_once(':').map_or(value, |(_, path)| path), purpose)
 }
 
-/// The word of a list that is nothing but digits and dots and not an address: `10.1.0.012`, which programs
+/// The word of a list that has only digits and dots but is not an address: `10.1.0.012`, which programs
 /// read in different ways.
 fn misspelt_address(value: &str) -> Option<&str> {
     let mut words = value.split(|c: char| ",;|!: \t".contains(c));

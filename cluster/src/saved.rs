@@ -35,7 +35,7 @@ pub const SAVED_BYTES_MAX: u64 = 1 << 30;
 /// Whose tables a file holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
-    /// The data directory, by something that no other one has.
+    /// Identifies the data directory: a value that is different in every other one.
     pub owner: String,
     /// The kind of database.
     pub engine: String,

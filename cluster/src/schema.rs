@@ -59,7 +59,7 @@ pub(crate) enum Machines {
     Words,
     /// It is text of another kind, with URLs, places on servers and addresses in it perhaps.
     Text,
-    /// Nowhere: it is a record of something, a secret, or what the node of the row itself is called.
+    /// No machine: it is a record, a secret, or the name of the row's own node.
     Nowhere,
 }
 

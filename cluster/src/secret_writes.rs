@@ -1,4 +1,4 @@
-//! What the log keeps of a secret that somebody below root writes: the row, whether or not the value was
+//! What the log keeps of a secret that a user other than root writes: the row, whether or not the value was
 //! there already.
 //!
 //! A change that changes nothing is not logged, and a row that stays as it is is not part of one. For a
@@ -14,7 +14,7 @@ use crate::snapshot::{KNOWN, Snapshot};
 use std::collections::HashMap;
 
 /// Adds to the rows of a change the secrets that its edits write and that are there already; `next` is the
-/// snapshot after it. Rows with secrets come last, in the order of the edits: their place says nothing
+/// snapshot after it. Rows with secrets come last, in the order of the edits: their place reveals nothing
 /// either.
 pub(crate) fn add(rows: &mut Vec<RowChange>, edits: &[Edit], next: &Snapshot) {
     let mut places: HashMap<(TableId, Vec<Text>), usize> = HashMap::new();
@@ -128,7 +128,7 @@ mod tests {
             }
             assert_ne!(logged("root", "guess", &edits), logged("root", "other", &edits));
         }
-        // What is open is logged if it changes.
+        // Values that are not secret are logged if they change.
         assert_eq!(logged("alice", "x", &[Edit::set_site("domain", "x").unwrap()]), "");
         assert_eq!(logged("alice", "x", &[ipmi(&[("bmc", "b")])]), "");
     }

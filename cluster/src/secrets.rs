@@ -1,7 +1,7 @@
-//! Which values are secrets, by where they stand: the one list for logs, dry runs and what nodes are given.
+//! Which values are secrets, by column or key: the one list for logs, dry runs and what nodes are given.
 //!
 //! Columns and keys of `site` are declared; attributes of objects follow from their columns. Nothing is shown
-//! by how a name or a value looks. The keys that administrators add to `site` are in no list: what they hold
+//! by how a name or a value looks. The keys that administrators add to `site` are in no list: their meaning
 //! is not known ([`Sensitivity::Unknown`]), and a log leaves it out.
 
 use crate::object_types::object_types;
@@ -72,7 +72,7 @@ pub fn is_secret(col: Col) -> bool {
     SECRET_COLUMNS.contains(&col)
 }
 
-/// The column holds secrets, or values of which some are: a caller below root selects nothing by it.
+/// The column holds secrets, or values of which some are: a caller other than root cannot select by it.
 pub fn may_hold_secrets(col: Col) -> bool {
     is_secret(col) || col == Col::known("site.value")
 }
@@ -104,7 +104,7 @@ pub(crate) fn shown(col: Col, text: &str) -> &str {
 mod tests {
     use super::*;
 
-    /// Every column of the schema, so that a new one is looked at: whatever is called like a secret is
+    /// Every column of the schema, so that a new one is looked at: a column with the name of a secret is
     /// declared one, or named here with the reason.
     #[test]
     fn no_column_is_forgotten() {

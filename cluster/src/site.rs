@@ -77,7 +77,7 @@ pub fn site_key(name: &str) -> Option<&'static SiteKey> {
 
 /// The keys, sorted.
 const KEYS: &[SiteKey] = &[
-    used("FQDNfirst", Kind::Text, "in /etc/hosts the full name of a node stands before its short name"),
+    used("FQDNfirst", Kind::Text, "in /etc/hosts the full name of a node comes before its short name"),
     kept("SNsyncfiledir", Kind::Path, "directory on service nodes for files that are synchronised"),
     used("__PCMDiscover", Kind::Text, "set while another program discovers nodes by profile"),
     used(
@@ -103,7 +103,7 @@ const KEYS: &[SiteKey] = &[
     ),
     kept("cleanupxcatpost", Kind::Switch, "yes: diskless nodes remove /xcatpost after their post scripts"),
     used("conserverconf", Kind::Path, "conserver.cf of an outside conserver, which makeconservercf writes"),
-    used("consoleondemand", Kind::Switch, "yes: consoles are connected only while somebody looks at them"),
+    used("consoleondemand", Kind::Switch, "yes: consoles are connected only while a caller looks at them"),
     used("consoleservice", Kind::Text, "the console server: goconserver, conserver or confluent"),
     kept("databaseloc", Kind::Path, "directory of the database files, for programs that set the database up"),
     kept("db2installloc", Kind::Path, "directory of DB2"),
@@ -155,7 +155,7 @@ const KEYS: &[SiteKey] = &[
     used(
         "dnshandler",
         Kind::OneOf(&["dawn", "ddns"]),
-        "who answers for the cluster's names: dawn (this daemon) or ddns (BIND, whose files makedns writes)",
+        "which name server has the cluster's names: dawn (this daemon) or ddns (BIND, whose files makedns writes)",
     ),
     used(
         "dnsinterfaces",
@@ -214,7 +214,7 @@ const KEYS: &[SiteKey] = &[
     used(
         "ipmiretries",
         Kind::Text,
-        "how often an IPMI packet is sent before its service processor counts as silent",
+        "how often an IPMI packet is sent before its service processor counts as unresponsive",
     ),
     used("ipmisdrcache", Kind::Switch, "no: sensor records are read from each machine, not once for a model"),
     used(
@@ -291,7 +291,7 @@ const KEYS: &[SiteKey] = &[
         Kind::OneOf(&["no", "sns", "all"]),
         "which servers share the install directory: no, sns or all",
     ),
-    kept("sharedtftp", Kind::Switch, "no: service nodes have a tftpdir of their own"),
+    kept("sharedtftp", Kind::Switch, "no: service nodes have a separate tftpdir"),
     used("skiptables", Kind::Text, "tables that dumpxCATdb leaves out, comma separated"),
     used(
         "skipvalidatelog",
@@ -366,8 +366,8 @@ pub(crate) fn kind_of(key: &str) -> Option<Kind> {
 }
 
 impl Kind {
-    /// What is wrong with a value. Whether the tables know a [`Kind::Server`] by name is for who has the
-    /// tables.
+    /// What is wrong with a value. Whether the tables know a [`Kind::Server`] by name is checked by callers
+    /// that have the tables.
     pub(crate) fn problem(self, value: &str) -> Option<Cow<'static, str>> {
         let unless = |good: bool, reason: &'static str| (!good).then_some(Cow::Borrowed(reason));
         match self {
@@ -427,8 +427,8 @@ pub fn is_host_name(word: &str) -> bool {
     is_domain(word) && !looks_like_address(word)
 }
 
-/// Nothing but digits and dots, or numbers of which some are hexadecimal: an address with a slip of the
-/// finger, not a name. Resolvers read `10.3.0.010` as 10.3.0.8, and `0x0a.3.0.8` too (inet_aton(3)).
+/// Only digits and dots, or numbers of which some are hexadecimal: a mistyped address, not a name. Resolvers
+/// read `10.3.0.010` as 10.3.0.8, and `0x0a.3.0.8` too (inet_aton(3)).
 #[must_use]
 pub fn looks_like_address(word: &str) -> bool {
     let is_number = |label: &str| {
@@ -463,12 +463,12 @@ pub enum Purpose {
     Image,
     /// Files that nodes write (`statelite.statemnt`).
     Store,
-    /// Handing out whatever is there (`site.installdir`, `site.tftpdir`).
+    /// Handing out every file in it (`site.installdir`, `site.tftpdir`).
     Served,
 }
 
 impl Purpose {
-    /// Directories at the top of a server's file system that are not for this: those of its own secrets,
+    /// Directories at the top of a server's file system that are not allowed here: those of its own secrets,
     /// settings and devices, and of its programs where files are written or handed out.
     fn excluded(self) -> &'static [&'static str] {
         match self {

@@ -203,7 +203,7 @@ impl Snapshot {
         !name.is_empty() && rows.any(|row| row.enabled(KNOWN.nodelist) && listed(row))
     }
 
-    /// The nodes in whose group list the name literally stands, in table order.
+    /// The nodes whose group list literally contains the name, in table order.
     pub fn nodes_listing_group(&self, group: &str) -> Vec<Text> {
         let listed = |row: &Row| row.get(KNOWN.groups).is_some_and(|g| g.split(',').any(|x| x == group));
         let hits = self.data(KNOWN.nodelist).rows_by_alias(group).map(|(_, row)| row);

@@ -6,13 +6,13 @@
 //!     groups=compute,all
 //! ```
 //!
-//! A value stands in quotes if blanks or quotes at its ends belong to it, and as `$'…'` with `\n`, `\r`,
+//! A value is quoted if blanks or quotes at its ends belong to it, and written as `$'…'` with `\n`, `\r`,
 //! `\t`, `\\` and `\'` if it has control characters: a stanza has one line for each attribute (xCAT
 //! breaks the line and does not read it).
 //!
 //! Empty lines and lines that begin with `#` are ignored. `default-<type>:` gives values for the objects of
 //! the type that follow; they are copied at the object's `objtype` line. A line that is neither a header
-//! nor `attr=value` is an error (xCAT skips to the next header without a word).
+//! nor `attr=value` is an error (xCAT silently skips to the next header).
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -128,10 +128,10 @@ fn unescaped(text: &str) -> Option<String> {
     Some(plain)
 }
 
-/// What a backslash stands before in `$'…'`.
+/// The character that follows a backslash in `$'…'`.
 const ESCAPES: [(char, char); 5] = [('\n', 'n'), ('\r', 'r'), ('\t', 't'), ('\\', '\\'), ('\'', '\'')];
 
-/// The value as it stands after `attr=`, so that it is read back as it is.
+/// The value as written after `attr=`, so that it reads back unchanged.
 pub fn write_value(value: &str) -> Cow<'_, str> {
     let is_escaped = |c: char| matches!(c, '\n' | '\r');
     if value.contains(is_escaped) || !matches!(read_value(value), Cow::Borrowed(_)) {

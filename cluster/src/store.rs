@@ -5,9 +5,9 @@
 //! versions may use the database, see [`FORM`]). It is asked only to load everything and to write changes;
 //! questions are answered from snapshots.
 //!
-//! Writers on one database are put in line by [`Store::begin`]: it takes the database's writer lock and says
-//! which change was the last. A writer that has not seen that one catches up from the log before it goes on,
-//! so no two writers ever work from different truths.
+//! [`Store::begin`] serialises writers on one database: it takes the database's writer lock and says
+//! which change was the last. A writer that has not seen that one catches up from the log before it
+//! continues, so no two writers ever work from different states.
 //!
 //! SQLite is always there. PostgreSQL and MySQL are features of this crate, `postgres` and `mysql`; a program
 //! without one refuses an address of such a server.
@@ -37,8 +37,8 @@ pub(crate) mod sqlite;
 
 pub use foreign::{ForeignTable, foreign_tables};
 
-/// How long a server may be silent after a question; then the connection is given up and the change fails.
-/// Longer than the wait for another writer, which is the longest silence of a server in good health.
+/// How long a server may take to answer a question; then the connection is given up and the change fails.
+/// Longer than the wait for another writer, which is the longest that a healthy server takes.
 pub const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long a server lets one writer wait for another.
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(8);
@@ -47,10 +47,10 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 /// The same for each of several servers: the next one may be good.
 const CONNECT_TIME_OF_SEVERAL_MAX: Duration = Duration::from_secs(2);
 
-/// The form of a database that this program writes. It grows with every change of what stands where.
+/// The form of a database that this program writes. It grows with every change of the layout.
 ///
 /// A version first reads a new form, and a later one writes it, so that two neighbouring versions can use one
-/// database. Tables and columns that come along make no new form: they are added when a database is opened,
+/// database. New tables and columns do not change the form: they are added when a database is opened,
 /// and an earlier version leaves them alone.
 const FORM: u64 = 1;
 /// The oldest form whose programs understand what this program writes.
@@ -78,7 +78,7 @@ pub enum StoreError {
     Missing {
         /// File or server.
         place: String,
-        /// What is there instead.
+        /// What was found instead.
         reason: String,
     },
     /// A table that was there has been removed.
@@ -141,12 +141,12 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Waiting may repair it: the server is not up yet, or silent.
+    /// Waiting may repair it: the server is not up yet, or does not answer.
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Open { .. } | Self::Lost(_) | Self::Silent)
     }
 
-    /// The database cannot be used at all: it is not reached, is silent, or lets us in no more.
+    /// The database cannot be used at all: it cannot be reached, does not answer, or rejects our login.
     pub(crate) fn is_away(&self) -> bool {
         self.is_passing()
             || matches!(
@@ -287,7 +287,7 @@ fn meta_statements(found: Option<Meta>, place: impl FnOnce() -> String) -> Resul
         Some(Meta { form, .. }) if form < FORM => {
             Ok(vec![format!("UPDATE dawn_meta SET form={FORM}, oldest_reader={OLDEST_READER} WHERE id=1")])
         }
-        // What a later version wrote for both of us stays.
+        // Values that a later version wrote for both versions stay.
         Some(_) => Ok(Vec::new()),
     }
 }
@@ -368,7 +368,7 @@ pub(crate) struct Dialect {
     pub(crate) placeholder: fn(usize) -> String,
     /// Type of text columns.
     pub(crate) text: &'static str,
-    /// Type of key columns without a type of their own.
+    /// Type of key columns that declare no type.
     pub(crate) key: &'static str,
     /// Type of columns that the database numbers.
     pub(crate) auto: &'static str,
@@ -460,7 +460,7 @@ pub(crate) fn bind<'a>(sql: &'a TableSql, effect: &'a Effect) -> (&'a str, Vec<O
 #[derive(Default)]
 pub(crate) struct RowReader {
     interner: Interner,
-    /// By column: what stood there in the row before, which most rows repeat.
+    /// By column: the value in the row before, which most rows repeat.
     before: Vec<Text>,
 }
 

@@ -20,7 +20,7 @@ pub struct Subnet {
 }
 
 impl Subnet {
-    /// The network of `prefix` bits (0 to 32) that the address lies in; `None` for a longer prefix.
+    /// The network of `prefix` bits (0 to 32) that the address is in; `None` for a longer prefix.
     pub fn around(address: Ipv4Addr, prefix: u8) -> Option<Self> {
         (prefix <= 32).then(|| Self { first: u32::from(address) & mask_bits(prefix), prefix })
     }
@@ -45,7 +45,7 @@ impl Subnet {
         mask_bits(self.prefix).into()
     }
 
-    /// Whether the address lies in it.
+    /// Whether the address is in it.
     pub fn contains(self, address: Ipv4Addr) -> bool {
         u32::from(address) & mask_bits(self.prefix) == self.first
     }

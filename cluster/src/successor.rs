@@ -8,7 +8,7 @@ use crate::{claims, inherited};
 use std::sync::Arc;
 
 impl Snapshot {
-    /// The next snapshot; remembers what the change has not made wrong.
+    /// The next snapshot; reuses the indexes that the change does not affect.
     pub(crate) fn successor(&self, seq: u64, tables: Box<[Arc<TableData>]>, effects: &[Effect]) -> Self {
         let templates = Arc::clone(&self.templates);
         let mut next = Self { seq, tables, templates, inherited: AddressIndexes::default() };

@@ -1,13 +1,13 @@
 //! Template values: a cell that says how to compute itself from the node's name.
 //!
 //! ```text
-//! /re/text/     the first match of re in the name is replaced by text, as it stands
+//! /re/text/     the first match of re in the name is replaced by text, unchanged
 //! |re|text|     the same, but each outermost ( … ) of text is an expression over $1, $2, …
 //! |text|        the same with a pattern that captures the numbers in the name
 //! ```
 //!
 //! Everything else is literal. Expressions are evaluated by [`expr`], a calculator of ours: no cell is ever
-//! executed, no input makes it loop, and whatever is wrong inside an expression gives an empty piece. A
+//! executed, no input makes it loop, and an invalid expression gives an empty piece. A
 //! pattern that is not a valid regular expression makes the attribute "not set" ([`check`] says why). Regular
 //! expressions run in linear time; there are no look-arounds and back references.
 
@@ -278,8 +278,8 @@ fn first_group(text: &str) -> Option<(&str, &str, &str)> {
 
 /// The numbers in a name without their leading zeros: what the generated pattern captures.
 ///
-/// It is `[\D0]*(\d+)` once per number: zeros count as text before a number, so a zero run is a number of its
-/// own (`0`) only if no other number follows it.
+/// It is `[\D0]*(\d+)` once per number: zeros count as text before a number, so a zero run is a separate
+/// number (`0`) only if no other number follows it.
 fn numbers_of(name: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let mut rest = name;
@@ -405,7 +405,7 @@ mod tests {
         }
     }
 
-    /// The same expression is not compiled again; what is remembered is bounded.
+    /// The same expression is not compiled again; the cache is bounded.
     #[test]
     fn an_expression_is_compiled_once() {
         let costly = r"(\w{100}){10}";

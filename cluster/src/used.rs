@@ -1,9 +1,9 @@
 //! What the tables use names and addresses for, besides nodes: BMCs, hypervisors, PDUs, switches, servers,
 //! gateways, domains, mirrors.
 //!
-//! Which columns name machines is a field of the schema (`schema/tables.tsv`), so that a new column says so.
-//! There is no index: the rows are read for each question, and a template of a group's row is evaluated for
-//! its members.
+//! Which columns name machines is a field of the schema (`schema/tables.tsv`), so that a new column declares
+//! it. There is no index: the rows are read for each question, and a template of a group's row is evaluated
+//! for its members.
 //!
 //! Deliberately missing: names without a scheme or a path within other text (`inst.syslog=h17` in a kernel
 //! line, an argument of a post script); addresses are found there.
@@ -25,8 +25,8 @@ const BETWEEN_PARTS: [char; 14] = [',', ' ', ';', '|', '\t', '\n', '"', '\'', '(
 const SITE_WORDS: [&str; 4] = ["dnsforwarders", "dnsupdaters", "externaldhcpservers", "topology"];
 
 impl Snapshot {
-    /// The first of these names and addresses that the tables use for anything but a node. What stands as
-    /// text in the rows of nodes that `covers` says is the caller's own business.
+    /// The first of these names and addresses that the tables use for anything but a node. Text in the rows
+    /// of nodes for which `covers` is true is the caller's own.
     pub(crate) fn used(&self, claims: &BTreeSet<Claim>, covers: &dyn Fn(&str) -> bool) -> Option<Claim> {
         let by_table = || schema().tables().iter().find_map(|table| self.used_in(table, claims, covers));
         self.used_by_site(claims).or_else(by_table)
@@ -174,8 +174,8 @@ mod tests {
         ("an image of virtual machines; what passwords are for", &["vm.master", "passwd.authdomain"]),
     ];
 
-    /// Every column of the schema, so that a new one is looked at: what sounds like a machine is declared to
-    /// name machines, or stands above; and what is declared is found.
+    /// Every column of the schema, so that a new one is looked at: a column that sounds like a machine is
+    /// declared to name machines, or listed above; and what is declared is found.
     #[test]
     fn no_column_is_forgotten() {
         let parts = [
@@ -224,7 +224,7 @@ mod tests {
                 used(&Snapshot::from_rows([(col.table.name(), &*cells(value))]), word)
             };
             let holds = col.info().machines;
-            // Cells of a row in `hosts` that is not a node's count, whatever they are declared.
+            // Cells of a row in `hosts` that is not a node's count, regardless of their declaration.
             let is_name = col.table.info().is_node_table && col.table.info().node_col() == Some(col)
                 || col.table == col::hosts::IP.table;
             assert!(is_name || found("h5", "h5") == (holds == Machines::Words), "{col}");

@@ -1,7 +1,7 @@
-//! Files of the caller as text. Cells are UTF-8: other bytes are refused where they stand, and never guessed
+//! Files of the caller as text. Cells are UTF-8: other bytes are refused with their line, and never guessed
 //! at.
 
-/// A file that is not UTF-8: the line on which other bytes stand, and how to convert the whole.
+/// A file that is not UTF-8: the line that has other bytes, and how to convert the whole.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{file}: line {line} has the byte 0x{byte:02x}, which is not UTF-8; nothing was changed. If the file is \

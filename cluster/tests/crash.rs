@@ -46,7 +46,7 @@ fn writer() {
                 let key = format!("w{writer}");
                 loop {
                     let n = count_up(model, &key);
-                    // Only what has been acknowledged is told.
+                    // Only acknowledged changes are reported.
                     writeln!(std::io::stdout(), "\nACK {key} {n}").unwrap();
                 }
             });

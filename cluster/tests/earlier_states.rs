@@ -76,7 +76,7 @@ fn databases_of_earlier_versions_are_opened() {
     }
 }
 
-/// A later version may leave what this one understands, and what it would misread.
+/// A later version may leave data that this one understands, and data that it would misread.
 #[test]
 fn databases_of_later_versions_are_opened_only_if_they_say_so() {
     for state in states() {

@@ -216,7 +216,7 @@ fn server_dies(server: &mut Server, address: &StoreAddress) {
     assert_eq!(fresh.site("kept").as_deref(), Some("1"));
 }
 
-/// A server that answers nothing any more: every writer gets an error, none waits for ever, reading goes on.
+/// A server that no longer answers: every writer gets an error, none waits for ever, reading continues.
 fn server_hangs(server: &Server, address: &StoreAddress) {
     let model = Arc::new(Model::open_at(address).unwrap());
     let _follower = model.follow().unwrap();
@@ -294,7 +294,7 @@ fn together(addresses: &[&StoreAddress]) -> StoreAddress {
     let mut all = addresses[0].clone();
     let (StoreAddress::Postgres(server) | StoreAddress::Mysql(server)) = &mut all else { panic!("a server") };
     server.hosts = addresses.iter().flat_map(|one| one.server().unwrap().hosts.clone()).collect();
-    // What cfgloc says of it is what is used.
+    // The settings of cfgloc are the ones that are used.
     StoreAddress::parse(&all.cfgloc_line()).unwrap()
 }
 

@@ -14,7 +14,7 @@ pub(crate) struct Context<'a> {
     pub(crate) ports: Ports,
 }
 
-/// What stands in the place of a directive.
+/// The text that replaces a directive.
 pub(crate) struct Found {
     pub(crate) text: String,
     /// Where it comes from, in words.

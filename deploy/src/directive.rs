@@ -5,7 +5,7 @@
 
 /// Longest directive (bytes); a longer text is not one.
 const DIRECTIVE_BYTES_MAX: usize = 1024;
-/// How deep directives stand in each other's arguments.
+/// How deep directives may be nested in each other's arguments.
 const NESTING_MAX: usize = 4;
 
 /// What a directive asks for.
@@ -136,7 +136,7 @@ impl Word {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Directive<'t> {
     pub(crate) word: Word,
-    /// What stands after the colon.
+    /// The text after the colon.
     pub(crate) argument: &'t str,
     /// All of it, with both `#`.
     pub(crate) text: &'t str,

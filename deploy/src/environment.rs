@@ -55,7 +55,7 @@ impl Environment {
         self.0.push(Variable { name, value, source });
     }
 
-    /// The variable of that name; a `$` before it says nothing.
+    /// The variable of that name; a `$` before it is ignored.
     pub(crate) fn get(&self, name: &str) -> Option<&Variable> {
         let name = name.strip_prefix('$').unwrap_or(name);
         self.0.iter().find(|variable| variable.name == name)

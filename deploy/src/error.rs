@@ -48,11 +48,11 @@ impl DeployError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{file}:{line}: {directive}: {problem}")]
 pub struct RenderError {
-    /// The file it stands in.
+    /// The file that contains it.
     pub file: String,
     /// The line, from 1 on.
     pub line: usize,
-    /// The directive as it stands there.
+    /// The directive as written there.
     pub directive: String,
     /// Why not.
     pub problem: Box<Problem>,
@@ -118,7 +118,7 @@ pub enum Problem {
     #[error("Unable to recognise field value from table site, with key xcatdebugmode: it is '{0}'")]
     DebugMode(String),
     /// A value with a line break or another control character.
-    #[error("the value has a line break or a control character, which would make a line of its own")]
+    #[error("the value has a line break or a control character, which would add a line")]
     ControlCharacter,
     /// A word for a boot loader that its quotes would not hold.
     #[error("the word '{0}' has a quote or a backslash")]

@@ -1,12 +1,12 @@
-//! Files that a template is made of: who has them, and how their names are put together.
+//! Files that a template is made of: where they come from, and how their names are formed.
 
 use crate::builtin;
 
 /// Longest file that a template is made of (bytes).
 pub const FILE_BYTES_MAX: u64 = 256 << 10;
 
-/// Who reads files. A path is absolute and one of the server; `/install` and `/tftpboot` stand for the
-/// directories that HTTP serves under these names.
+/// Who reads files. A path is absolute and one of the server; `/install` and `/tftpboot` mean the directories
+/// that HTTP serves under these names.
 pub trait Files {
     /// The text of a file of at most [`FILE_BYTES_MAX`] bytes.
     ///

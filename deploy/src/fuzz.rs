@@ -12,7 +12,7 @@ const PASSWORD: &str = "qT7vPz0wLx";
 /// Bytes that are more than any text has.
 const BYTES_MAX: usize = 3 << 20;
 
-/// The template is what is fuzzed; it may include itself, and another file.
+/// The template is fuzzed; it may include itself, and another file.
 struct Fuzzed<'t>(&'t str);
 
 impl Files for Fuzzed<'_> {

@@ -1,6 +1,6 @@
 //! `linuximage.partitionfile`: a comma list of `[s:][d:|c:]/path`, the layout of the disk.
 //!
-//! What is taken where: kickstart plain files and scripts (`s:`), the others plain files. Names of disks
+//! Accepted forms: plain files and scripts (`s:`) for kickstart, plain files for the others. Names of disks
 //! (`d:`) and further answers (`c:`) for debian-installer are refused with the reason.
 
 use crate::base64;
@@ -36,8 +36,7 @@ pub(crate) fn parse(cell: &str, installer: Installer) -> Result<Vec<Element>, Pr
     elements.collect()
 }
 
-/// A file of the layout as it stands in the answers of an installer, at the place of the template's own
-/// layout.
+/// A file of the layout as it appears in the answers of an installer, in place of the template's own layout.
 pub(crate) fn in_place(installer: Installer, text: &str) -> String {
     match installer {
         Installer::Kickstart => "%include /tmp/partitionfile".to_owned(),

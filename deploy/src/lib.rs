@@ -7,19 +7,19 @@
 //! |---|---|
 //! | [`mod@render`] | the evaluator: includes, directives in the arguments of directives, limits |
 //! | `directive` | which texts are directives |
-//! | `table`, `environment`, `network`, `packages`, `layout` | what directives stand for |
+//! | `table`, `environment`, `network`, `packages`, `layout` | the values of directives |
 //! | `list` | package lists |
 //! | `search` | the template and the package list of an image that names none |
 //! | `builtin` | our own templates |
 //! | [`rendered`] | the result: secrets apart from the rest, and where each value comes from |
 //!
-//! **How it differs from xCAT's.** xCAT edits one text in passes, so what a table holds is scanned for
+//! **How it differs from xCAT's.** xCAT edits one text in passes, so values of tables are scanned for
 //! directives again; here a value is only a value, and may not have a line break. Arguments may hold
 //! directives (`#INCLUDE:#ENV:XCATROOT#/share/x#`). A file that cannot be read is an error. `#COMMAND:` is
 //! refused: nothing here runs a program.
 //!
 //! **Invariants.** No disk, no clock, no socket: files come from [`Files`], which says which directories may
-//! be read. Everything is bounded: the limits stand in [`mod@render`].
+//! be read. Everything is bounded: the limits are in [`mod@render`].
 
 #![forbid(unsafe_code)]
 

@@ -22,7 +22,8 @@ impl Part {
         }
     }
 
-    /// The elements of an AutoYaST file. YaST wants at least one pattern, so none is an empty one.
+    /// The elements of an AutoYaST file. YaST wants at least one pattern, so an empty list becomes an empty
+    /// pattern.
     pub(crate) fn elements(self, lines: &[String]) -> String {
         let tag = if self == Self::Patterns { "pattern" } else { "package" };
         let element = |name: &str| format!("<{tag}>{}</{tag}>", escaped(name));

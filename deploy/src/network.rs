@@ -28,7 +28,7 @@ pub(crate) fn kickstart(context: &Context<'_>) -> Result<Found, Problem> {
     Ok(Found::open(format!("network --onboot=yes --bootproto=dhcp --device={mac}"), "mac.mac"))
 }
 
-/// `#YAST2NET#`: what the installer has set up by DHCP stays, with the node's name.
+/// `#YAST2NET#`: the installer's set-up by DHCP stays, with the node's name.
 pub(crate) fn yast(context: &Context<'_>) -> Found {
     let text = format!(
         "<networking>\n  <keep_install_network config:type=\"boolean\">true</keep_install_network>\n  <dns>\n    \

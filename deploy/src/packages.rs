@@ -34,7 +34,7 @@ pub(crate) fn sources(context: &Context<'_>) -> Result<Found, Problem> {
 pub(crate) fn sources_in_script(context: &Context<'_>) -> Result<Found, Problem> {
     let mut lines = Vec::new();
     for (number, place) in context.places()?.iter().enumerate() {
-        // An error for what is not served, and for a quote.
+        // An error for a directory that is not served, and for a quote.
         let url = quotable(context.url(place)?)?;
         let begin =
             if number == 0 { "url --url ".to_owned() } else { format!("repo --name=pkg{number} --baseurl=") };

@@ -1,6 +1,6 @@
-//! The evaluator: a template, what it includes, and what its directives stand for.
+//! The evaluator: a template, its includes, and the values of its directives.
 //!
-//! A directive is replaced where it stands; its value is not looked at again. Directives in its argument come
+//! A directive is replaced in place; its value is not scanned again. Directives in its argument come
 //! first. Includes are relative to the directory of the template (of the list, inside of package lists), and
 //! may use the variables of `#ENV:`. Lines of an included file lose their trailing blanks, but for blank
 //! lines and those that begin with `#`. A directive in a comment counts as everywhere.
@@ -119,7 +119,7 @@ fn find(
         match files::read(files, &path) {
             Ok(text) => return Ok((path, text)),
             Err(FileError::Absent | FileError::Outside(_)) => {}
-            // Not another one without a word.
+            // Another one is not taken silently.
             Err(reason) => return Err((path, reason)),
         }
     }
@@ -145,7 +145,7 @@ struct Run<'j> {
     includes: usize,
 }
 
-/// A directive, and where it stands.
+/// A directive, and its place.
 #[derive(Clone, Copy)]
 struct Place<'t> {
     file: &'t str,
@@ -283,7 +283,7 @@ impl Run<'_> {
         self.value(&value, place)
     }
 
-    /// Directives whose value has lines of its own, written by us.
+    /// Directives whose value has several lines, written by us.
     fn text_directive(&mut self, word: Word, place: Place<'_>) -> Result<(), RenderError> {
         let context = &self.context;
         let error = |problem: Problem| place.error(problem);
@@ -318,7 +318,7 @@ impl Run<'_> {
                 let element = context.of_image(col::linuximage::PARTITIONFILE);
                 return Err(error(Problem::Layout { element }));
             }
-            // The end of a layout that stays, and places for what the image does not have.
+            // The end of a layout that stays, and placeholders for values that the image does not have.
             _ => return Ok(()),
         };
         self.lines(&value, place)

@@ -22,14 +22,14 @@ enum Piece {
     Hidden(Secret),
 }
 
-/// A directive and what stands in its place.
+/// A directive and the text that replaces it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Value {
-    /// The file it stands in.
+    /// The file that contains it.
     pub file: String,
     /// The line, from 1 on.
     pub line: usize,
-    /// The directive as it stands there.
+    /// The directive as written there.
     pub directive: String,
     /// Where the value comes from, in words.
     pub source: String,
@@ -105,7 +105,7 @@ impl Rendered {
         }
     }
 
-    /// Takes the notes of a text that becomes part of this one in another form.
+    /// Takes over the notes of a text that becomes part of this one in another form.
     pub(crate) fn take_notes(&mut self, other: &mut Self) {
         other.values.drain(..).for_each(|value| self.note(value));
         other.unknown.drain(..).for_each(|text| self.note_unknown(text));

@@ -9,7 +9,7 @@ fetch() { # address, file
   else wget -q -T 60 -O "$2" "$1"; fi
 }
 
-# A word on the status port: the server says ready, hears it and says done.
+# A word on the status port: the server sends ready, reads the word and sends done.
 say() {
   for attempt in 1 2 3 4 5; do
     if exec 3<>"/dev/tcp/$server/$status"; then

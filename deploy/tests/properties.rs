@@ -1,4 +1,4 @@
-//! Any text as a template: no panic, no password in the masked text, no text without end.
+//! Any text as a template: no panic, no password in the masked text, and no unbounded text.
 
 use proptest::prelude::*;
 

@@ -1,9 +1,9 @@
 //! One job for many targets.
 //!
 //! Power control, consoles, ssh, scripts and SNMP all ask the same thing: do this for these targets, at most
-//! so many at a time, so many seconds each, and hand over each result as soon as it is there. [`Fanout`] says
-//! how ([`Fanout::start`] begins), [`Running::next`] yields results in order of completion, [`Progress`]
-//! counts them.
+//! N at once, at most T seconds each, and hand over each result as soon as it arrives. [`Fanout`] says how
+//! ([`Fanout::start`] begins), [`Running::next`] yields results in order of completion, [`Progress`] counts
+//! them.
 //!
 //! - **Width.** At most [`Fanout::width`] jobs exist at once, finished jobs whose result was not read
 //!   included. A reader that is slow therefore holds back new jobs, and memory stays bounded by the width.
@@ -13,7 +13,7 @@
 //!   need it.
 //! - **Cancel.** After the caller's token is cancelled no job starts; running jobs are asked to stop as
 //!   above. Each target still gets exactly one [`Outcome`].
-//! - **Panics.** A job that panics is an [`Outcome::Panicked`] of its target; the others go on.
+//! - **Panics.** A job that panics is an [`Outcome::Panicked`] of its target; the others continue.
 //!
 //! A target is any value: a node name, an address, a pair. Jobs run as tasks of the current tokio runtime.
 //! Not here: retries (the job knows what is worth a second try) and rendering (the caller knows its format).

@@ -3,13 +3,13 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-/// Jobs at a time, if the caller names no other number.
+/// Jobs at once, if the caller gives no number.
 pub(crate) const WIDTH_DEFAULT: usize = 64;
-/// Most jobs at a time: each holds a socket and its buffers.
+/// Most jobs at once: each holds a socket and its buffers.
 pub const WIDTH_MAX: usize = 4_096;
 /// Longest time limit of a job: a day.
 pub(crate) const TIMEOUT_MAX: Duration = Duration::from_secs(86_400);
-/// Time a job has to clean up after it was asked to stop, if the caller names no other.
+/// Time a job has to clean up after it was asked to stop, if the caller gives none.
 pub(crate) const GRACE_DEFAULT: Duration = Duration::from_secs(2);
 /// Longest time a job may have to clean up.
 pub(crate) const GRACE_MAX: Duration = Duration::from_secs(60);
@@ -54,7 +54,7 @@ impl Default for Fanout {
 }
 
 impl Fanout {
-    /// At most `width` jobs at a time, 1 to [`WIDTH_MAX`].
+    /// At most `width` jobs at once, 1 to [`WIDTH_MAX`].
     ///
     /// # Errors
     /// [`LimitError::Width`] outside of this range.

@@ -97,7 +97,7 @@ impl<N, T: Send + 'static, E: Send + 'static> Running<N, T, E> {
         self.progress
     }
 
-    /// Targets whose jobs run, in no order: what to show when somebody asks what a fan-out waits for.
+    /// Targets whose jobs run, in no order: what to show to a caller who asks what a fan-out waits for.
     pub fn running(&self) -> impl Iterator<Item = &N> {
         self.running.values()
     }
@@ -132,7 +132,7 @@ impl<N, T: Send + 'static, E: Send + 'static> Running<N, T, E> {
         is_allowed
     }
 
-    /// When the pace lets more jobs start, if nothing but the pace holds them back.
+    /// When the pace lets more jobs start, if only the pace holds them back.
     fn pause(&self) -> Option<Instant> {
         let has_place = !self.waiting.is_empty() && self.jobs.len() < self.fanout.width;
         let burst = self.burst.as_ref().filter(|burst| has_place && burst.left == 0)?;
@@ -178,8 +178,8 @@ async fn run<T, E>(
         () = sleep_until(deadline.unwrap_or(start)), if deadline.is_some() => Outcome::TimedOut,
     };
     token.cancel();
-    // A result that arrives in the grace period is worth more than the cause of the stop; a failure is its
-    // consequence.
+    // A result that arrives in the grace period replaces the cause of the stop; a failure does not, because
+    // the stop caused it.
     let outcome = match timeout(grace, job).await {
         Ok(Ok(value)) => Outcome::Done(value),
         Ok(Err(_)) | Err(_) => cause,

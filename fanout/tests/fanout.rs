@@ -155,7 +155,7 @@ fn limits_have_ranges() {
 }
 
 proptest! {
-    /// Whatever jobs do and whenever the caller cancels: each target has one outcome, in time.
+    /// Whatever jobs do and whenever the caller cancels, each target has one outcome, in time.
     #[test]
     fn every_target_has_one_outcome(
         jobs in proptest::collection::vec(0u64..40, 0..60),

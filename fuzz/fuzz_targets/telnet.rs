@@ -1,5 +1,5 @@
-//! Any bytes of a terminal server: output and answers are no longer than what came, and the connection can
-//! be typed on whatever was agreed.
+//! Any bytes of a terminal server: output and answers are no longer than the input, and typing works with any
+//! agreed options.
 #![no_main]
 
 use dawn_hardware::console::telnet::Telnet;
@@ -16,7 +16,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     }
     let typed = telnet.typed(first);
     assert!(typed.len() <= 2 * first.len());
-    // What is typed is heard by a peer with the same agreements as it was meant.
+    // A peer with the same options reads typed characters as they were meant.
     let echo = Telnet::default().hear(&Telnet::default().typed(first));
     assert_eq!(echo.output, first);
     assert!(echo.answer.is_empty());

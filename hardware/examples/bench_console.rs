@@ -1,5 +1,5 @@
 //! What consoles cost: thousands that are idle, over serial over LAN with simulated BMCs, and a hundred that
-//! write all the time, over TCP. BMCs and machines are processes of their own; CPU is that of the thread of
+//! write all the time, over TCP. BMCs and machines are separate processes; CPU is that of the thread of
 //! the hub, which is the only one that works. Logs are not written, but each line is checked.
 //!
 //! Sessions are kept alive every 25 seconds, so idle consoles need a run of minutes.
@@ -160,7 +160,7 @@ async fn busy_consoles(count: u64, rate: u64, seconds: u64) {
     let cells = |_| [("nodehm", "127.0.0.1".to_owned()), ("tcp", port.clone()), ("termport", String::new())];
     let hub = hub(Arc::clone(&heard), count, cells).await;
     let percent = measured(seconds.saturating_sub(1)).await;
-    // They end by themselves; what is on its way arrives.
+    // They end by themselves; output under way still arrives.
     let end = Instant::now() + PATIENCE;
     let lines = seconds * rate / u64::try_from(LINE_BYTES).unwrap();
     let all = || heard.next.lock().unwrap().values().filter(|next| **next >= lines).count() as u64 == count;

@@ -15,7 +15,7 @@ use crate::facts::settings::{Key, Setting};
 use crate::facts::vitals::{Chosen, Vitals};
 use crate::power::Style;
 
-/// What a driver answers, some time.
+/// The future answer of a driver.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
 /// A way to control one machine.
@@ -32,7 +32,7 @@ pub trait Driver: Send + Sync {
     /// What it boots from next, if not what its set-up says.
     fn boot_device(&self) -> Answer<'_, Option<BootOverride>>;
 
-    /// Sets that (`None`: what its set-up says); what is set then.
+    /// Sets that (`None`: the device of its set-up); returns the setting afterwards.
     fn set_boot_device(&self, wanted: Option<BootOverride>) -> Answer<'_, Option<BootOverride>>;
 
     /// Switches the identify light on or off.

@@ -1,4 +1,4 @@
-//! What is said when something fails: the line that scripts look for, and the rest of the story.
+//! Errors of hardware control: the line that scripts look for, and the details.
 
 use dawn_ipmi::command::{CommandError, Completion};
 use dawn_ipmi::engine::error::{Phase, RequestError, SessionError};
@@ -23,7 +23,7 @@ pub enum Error {
     /// The tables have the name of the service processor for an interface of another node, which another user
     /// may have the right to change.
     #[error(
-        "{host} is a name of the node {other}, not of a BMC: give {host} a row of its own in hosts, or set \
+        "{host} is a name of the node {other}, not of a BMC: give {host} its own row in hosts, or set \
          ipmi.bmc to the address"
     )]
     OtherNode {
@@ -48,7 +48,7 @@ pub enum Error {
     Command {
         /// The reason.
         error: CommandError,
-        /// What stands before the number of a completion code that has no text.
+        /// The text before the number of a completion code that has no text.
         unknown: &'static str,
     },
     /// The machine's state does not allow it, or the machine did not do it.
@@ -81,7 +81,7 @@ impl Error {
         Self::Command { error, unknown }
     }
 
-    /// What the line leaves out, for those who look for the cause.
+    /// What the line leaves out, for finding the cause.
     pub fn detail(&self) -> Option<String> {
         match self {
             Self::Session { about, error } => Some(format!("{about}: {error}")),

@@ -1,8 +1,8 @@
 //! The thread on which all drivers work, and jobs for many nodes.
 //!
-//! Commands run on threads of their own and wait; what they wait for happens here, on one thread with a
-//! runtime of its own: neither do thousands of BMCs hold up the daemon's services, nor the other way round.
-//! The thread starts with the first job and ends with its [`Hardware`].
+//! Commands run on separate threads and wait; what they wait for happens here, on one thread with its own
+//! runtime: thousands of BMCs cannot delay the daemon's services, and the services cannot delay them. The
+//! thread starts with the first job and ends with its [`Hardware`].
 //!
 //! Results come through a short queue ([`RESULTS_WAITING_MAX`]): a caller that does not read holds back new
 //! jobs. A caller that drops its [`Results`] cancels them.
@@ -118,7 +118,7 @@ impl Hardware {
     }
 }
 
-/// Hands a result over without blocking the thread. Whether there is still somebody to take it.
+/// Hands a result over without blocking the thread. Whether the receiver still exists.
 async fn offer<T>(sender: &SyncSender<T>, mut value: T) -> bool {
     loop {
         match sender.try_send(value) {
@@ -231,7 +231,7 @@ impl Links {
     }
 }
 
-/// What comes of the jobs. Dropping it cancels them.
+/// The results of the jobs. Dropping it cancels them.
 pub struct Results<T> {
     receiver: Receiver<Finished<Target, T, Error>>,
     cancel: CancellationToken,

@@ -112,7 +112,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
-    /// A `virsh` that notes its arguments and says what the file `says` holds.
+    /// A `virsh` that records its arguments and prints the content of the file `says`.
     fn fake() -> (tempfile::TempDir, String) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("virsh");

@@ -6,13 +6,13 @@
 //! | [`target`] | which driver a node has, where its service processor is, and who logs in there |
 //! | [`driver`] | what drivers can do |
 //! | [`facts`] | what they say of machines |
-//! | [`power`] | the words of power control: what is done, said and written, given the machine's state |
+//! | [`power`] | the words of power control: what is done, printed and written, given the machine's state |
 //! | [`ipmi`] | service processors with IPMI |
 //! | [`qemu`] | virtual machines of this machine, by QEMU's monitor |
 //! | [`kvm`] | virtual machines of other machines, by `virsh` |
 //! | [`console`] | consoles: sources, viewers, the hub of all of them |
 //! | [`hub`] | the thread, and jobs for many nodes |
-//! | [`error`] | what is said when something fails |
+//! | [`error`] | errors: the line for scripts, and the details |
 //! | [`limits`] | every number that bounds something |
 //!
 //! Start reading at [`hub::Hardware`]. Tables are read in [`target`] alone, before any packet is sent; what

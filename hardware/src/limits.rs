@@ -51,11 +51,11 @@ pub const CONSOLE_LINE_BYTES_MAX: usize = 1024;
 pub const CONSOLE_READ_BYTES: usize = 4096;
 /// Bytes in one frame between the hub and a viewer.
 pub const CONSOLE_FRAME_BYTES_MAX: usize = 4096;
-/// Frames that wait for a viewer who does not read; further ones are lost to him.
+/// Frames that wait for a viewer that does not read; further ones are dropped for this viewer.
 pub const CONSOLE_FRAMES_WAITING_MAX: usize = 256;
 /// Orders that wait for a console.
 pub const CONSOLE_ORDERS_WAITING_MAX: usize = 64;
-/// Bytes of one telnet subnegotiation that are passed over; what follows is output.
+/// Bytes of one telnet subnegotiation that are skipped; further ones are output.
 pub const TELNET_SUBNEGOTIATION_BYTES_MAX: usize = 512;
 /// A program that has neither written nor ended after this time has the console.
 pub const CONSOLE_PROGRAM_TIME: Duration = Duration::from_secs(6);

@@ -8,7 +8,7 @@ use dawn_ipmi::command::sdr::Record;
 
 use crate::limits::SDR_MODELS_MAX;
 
-/// What tells models apart: the service processor's identity and the number of records.
+/// The identity of a model: the service processor's identity and the number of records.
 pub(crate) type Model = (DeviceId, u16);
 
 /// Records of models.

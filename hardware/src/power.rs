@@ -1,4 +1,4 @@
-//! The words of power control: what is done, said and written to `nodelist.status`, given the machine's
+//! The words of power control: what is done, printed and written to `nodelist.status`, given the machine's
 //! state.
 
 use dawn_ipmi::command::chassis::Control;
@@ -54,7 +54,7 @@ pub enum Style {
     Virtual,
 }
 
-/// What a word comes to.
+/// The result of a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// What to do, if anything.
@@ -68,7 +68,7 @@ pub struct Plan {
 const POWERING_ON: Option<&str> = Some("powering-on");
 const POWERING_OFF: Option<&str> = Some("powering-off");
 
-/// What a word comes to for a machine that is on or off.
+/// The result of a word for a machine that is on or off.
 pub fn plan(word: Word, is_on: bool, style: Style) -> Plan {
     let nothing = |line| Plan { control: None, line, status: None };
     let send = |control, line, status| Plan { control: Some(control), line, status };

@@ -4,7 +4,8 @@
 //! guest's shutdown leaves it switched off instead of ending QEMU. Off is every state in which it does not
 //! run. QEMU does not report the boot device that was set, so a query is refused.
 //!
-//! QEMU serves one client of a monitor at a time; a monitor that is silent for [`QMP_TIME_MAX`] is an error.
+//! QEMU serves one client of a monitor at a time; a monitor that does not answer for [`QMP_TIME_MAX`] is an
+//! error.
 
 use dawn_ipmi::command::chassis::{BootOverride, Control, Device};
 use serde_json::{Value, json};

@@ -32,7 +32,7 @@ impl Deciding {
         }
     }
 
-    /// What a node says whose columns are empty, or that no driver can do the command for.
+    /// The error of a node whose columns are empty, or for which no driver supports the command.
     pub fn unidentified(self) -> String {
         let columns = match self {
             Self::Power => "nodehm.power,mgt",
@@ -82,7 +82,7 @@ pub struct Bmc {
     pub port: u16,
     /// What the tables say of its address.
     pub known_address: Known,
-    /// Whether IPMI 1.5 may be spoken with it.
+    /// Whether IPMI 1.5 may be used with it.
     pub fallback: Fallback,
     /// Who logs in.
     pub credentials: Result<Credentials, Error>,
@@ -121,7 +121,7 @@ pub enum Known {
 /// `site` key: nodes and groups with service processors that have IPMI 1.5 only.
 const IPMI_15_KEY: &str = "ipmi15";
 
-/// Where test machines' monitors are, if no column says so.
+/// Where test machines' monitors are, if no column names the place.
 pub const QEMU_DIRECTORY: &str = "/run/dawn/qemu";
 /// Values of `nodehm.mgt` that xCAT has drivers for and this program has not.
 const KNOWN_METHODS: [&str; 19] = [
@@ -184,7 +184,7 @@ pub(crate) fn known_address(snapshot: &Snapshot, node: &str, host: &str) -> Know
 }
 
 /// IPMI 1.5 proves a password by a hash that anyone who answers in place of the service processor can compare
-/// with guesses: it is spoken where an administrator says so.
+/// with guesses: it is used only where an administrator allows it.
 fn fallback(snapshot: &Snapshot, node: &str) -> Fallback {
     let allowed = snapshot.site(IPMI_15_KEY).unwrap_or_default();
     let mut words = allowed.split([',', ' ']).filter(|word| !word.is_empty());

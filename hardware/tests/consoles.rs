@@ -116,7 +116,7 @@ impl Line for FakeLine {
     }
 }
 
-/// A viewer's end of his connection.
+/// A viewer's end of the connection.
 struct Viewer {
     stream: DuplexStream,
     decoder: Decoder,
@@ -134,7 +134,7 @@ impl Viewer {
         settle().await;
     }
 
-    /// All that he was shown since: output as it is, notices in brackets.
+    /// Everything shown since: output unchanged, notices in brackets.
     async fn sees(&mut self) -> String {
         let mut text = String::new();
         let mut chunk = [0; 4096];
@@ -232,7 +232,7 @@ async fn lost_consoles_come_back() {
     cn1.ends("reset").await;
     assert_eq!(hub.shown("cn1").unwrap().state, State::Connecting);
     let events: Vec<String> = book.take().into_iter().filter(|line| line.starts_with("event")).collect();
-    // One event in ten seconds: the panic says more than what follows it.
+    // One event in ten seconds: the panic matters more than what follows it.
     assert_eq!(events, ["event of cn1: console: [  12.3] Kernel panic - not syncing"]);
     sleep(Duration::from_secs(3_600)).await;
     let attempts = fake.attempts.lock().unwrap().clone();
@@ -282,7 +282,7 @@ async fn viewers_are_bounded_and_slow_ones_lose() {
     settle().await;
     let mut late = Viewer::attach(&hub, "cn1", "late", Mode::Watch).unwrap();
     assert_eq!(late.sees().await, "[end: 16 viewers look at this console already]");
-    // Ten megabytes in lines of a megabyte: one reads, the others do not, and nothing grows without end.
+    // Ten megabytes in lines of a megabyte: one viewer reads, the others do not, and memory stays bounded.
     let mut first = viewers.remove(0);
     first.sees().await;
     for _ in 0..2_560 {
@@ -307,7 +307,7 @@ async fn viewers_are_bounded_and_slow_ones_lose() {
     assert_eq!(all.iter().filter(|viewer| viewer.is_ok()).count(), CONSOLE_VIEWERS_MAX);
 }
 
-/// A console that the tables take away ends for its viewers; one that is not changed goes on.
+/// A console that the tables take away ends for its viewers; one that is not changed stays connected.
 #[tokio::test(start_paused = true)]
 async fn tables_change() {
     let (hub, _, fake) = hub(true, false).await;

@@ -13,7 +13,7 @@ use dawn_imagebuilder::{exlist::Exlist, squashfs, tree::Tree};
 
 type Failure = Box<dyn std::error::Error>;
 
-/// What a child used.
+/// Resources that a child used.
 #[derive(Clone, Copy)]
 struct Cost {
     cpu_s: f64,

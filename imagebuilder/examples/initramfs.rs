@@ -1,4 +1,4 @@
-//! Builds the initramfs of an image tree by hand: `initramfs ROOT KERNELVERSION stateless|statelite OUTPUT`.
+//! Builds the initramfs of an image tree: `initramfs ROOT KERNELVERSION stateless|statelite OUTPUT`.
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -188,7 +188,7 @@ fn parse_deb822(text: &str) -> Vec<Source> {
         if off || !field("Types").iter().any(|kind| kind == "deb") {
             continue;
         }
-        // A key may also stand in the file itself; apt in the new root would not find that one by path.
+        // A key may also be in the file itself; apt in the new root would not find that one by path.
         let signed_by = field("Signed-By").into_iter().next().filter(|key| key.starts_with('/'));
         for uri in field("URIs") {
             for suite in field("Suites") {

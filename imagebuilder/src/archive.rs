@@ -15,11 +15,12 @@ use crate::cpio::{ALIGNMENT, Header};
 use crate::pool::{Pack, Packed, Pool};
 use crate::tree::{Content, Entry, Inode, InodeId, Kind, Meta, Reader, Tree, TreeError};
 
-/// Length of a piece that is compressed by itself (bytes): long enough that its head does not count.
+/// Length of a piece that is compressed by itself (bytes): long enough that the size of its header does not
+/// matter.
 const PIECE_BYTES: usize = 4 * 1024 * 1024;
 /// xz at level 6 keeps a window of this size, so smaller pieces would cost size (bytes).
 const PIECE_BYTES_XZ: usize = 8 * 1024 * 1024;
-/// Piece of a file that is copied at a time (bytes).
+/// Piece of a file that is copied at once (bytes).
 const COPY_BYTES: usize = 128 * 1024;
 
 /// Why an archive could not be written.

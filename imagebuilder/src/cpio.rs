@@ -3,7 +3,7 @@
 //!
 //! [`Header`] is the format itself; trees of any size are written with it by [`crate::archive`]. [`Archive`]
 //! puts small archives together that come out the same every time: owner root, time zero, inode numbers
-//! counted from one, paths relative, no hard link. The caller writes a directory before what lies in it.
+//! counted from one, paths relative, no hard link. The caller writes a directory before its content.
 
 use std::io::{self, Write};
 
@@ -20,7 +20,7 @@ const KIND_FILE: u32 = 0o100_000;
 const KIND_LINK: u32 = 0o120_000;
 const KIND_CHARACTER: u32 = 0o020_000;
 
-/// What stands before the content of an entry.
+/// The header before the content of an entry.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Header<'a> {
     /// Path in the archive, any bytes but NUL.

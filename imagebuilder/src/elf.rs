@@ -1,6 +1,6 @@
-//! What is read of ELF files of 64 bits, little-endian: the kinds of segments, and a section by its name.
+//! Reads little-endian ELF files of 64 bits: the kinds of segments, and a section by its name.
 //!
-//! All offsets come from the file and may be anything; what does not lie in the file is not there.
+//! All offsets come from the file and may be anything; data outside of the file counts as missing.
 
 /// Kind of the segment that names a program interpreter.
 pub(crate) const PT_INTERP: usize = 3;

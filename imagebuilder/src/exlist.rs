@@ -1,7 +1,7 @@
 //! The exclude list of an image (`linuximage.exlist`): what packimage leaves out.
 //!
 //! A line is a path pattern below the root (`./usr/share/man*`, `/boot*`), matched on every entry like
-//! `find -path`. `+` in front takes entries back in, whatever the order of the lines; `-` in front or
+//! `find -path`. `+` in front takes entries back in, in any order of the lines; `-` in front or
 //! nothing leaves them out. `#INCLUDE:file#` reads another list, `#` begins a comment.
 
 use std::path::Path;
@@ -54,7 +54,7 @@ impl Exlist {
     }
 }
 
-/// All patterns begin with `./`, as the paths they are matched on do; a leading `*` may stand for it.
+/// All patterns begin with `./`, as the paths they are matched on do; a leading `*` may replace it.
 fn normal(pattern: &str) -> Vec<u8> {
     let pattern = pattern.trim();
     let rest = pattern.trim_start_matches('/');

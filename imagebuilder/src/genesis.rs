@@ -1,9 +1,9 @@
-//! The discovery system: what a machine boots that no node is known for, and a node with a task (xCAT's
+//! The discovery system, which machines boot that are not a known node, and nodes with a task (xCAT's
 //! "genesis").
 //!
 //! It is a kernel and an initramfs with our `/init`, without a root: everything that a rack may hold must be
 //! in the initramfs, so it carries the drivers of all network cards, disks and BMC interfaces of that kernel.
-//! Both files stand below the TFTP root under xCAT's names. Nodes load them one after the other; while they
+//! Both files are below the TFTP root under xCAT's names. Nodes load them one after the other; while they
 //! are replaced there is no kernel, so that a kernel is never started with the modules of another.
 
 use std::fs;
@@ -85,8 +85,8 @@ pub fn make(source: &Source<'_>, tftpdir: &Path) -> Result<Made, GenimageError> 
     result
 }
 
-/// The kernel last: without it a machine is told that there is no discovery system, with one it finds the
-/// modules that belong to it.
+/// The kernel last: without it a machine is informed that there is no discovery system, with one it finds the
+/// matching modules.
 fn publish(tftp: &Beneath, kernel: &str, image: &[u8], initrd: &str, archive: &[u8]) -> io::Result<()> {
     match tftp.remove_file(Path::new(kernel)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

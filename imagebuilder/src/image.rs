@@ -1,7 +1,7 @@
 //! What the builder must know of an osimage, and where the pieces of a built image are.
 //!
-//! The builder knows no tables: a command fills [`ImageDef`] from `osimage` and `linuximage`. So the work can
-//! be done by the process of the command itself, in its own network namespace and with its own apt
+//! The builder does not read tables: a command fills [`ImageDef`] from `osimage` and `linuximage`. So the
+//! work can be done by the process of the command itself, in its own network namespace and with its own apt
 //! configuration, while the daemon only gives the definition (a daemon that serves an isolated boot network
 //! often cannot reach a package mirror).
 

@@ -1,4 +1,4 @@
-//! The initramfs of a node: our `/init`, the modules it may need to reach its root, and nothing else.
+//! The initramfs of a node: our `/init`, and the modules it may need to reach its root.
 //!
 //! The archive is small on purpose: firmware loads it, and firmware fails with big files. It holds `/init`
 //! (built static and embedded in this executable), `/dev/console`, network drivers and the file systems of
@@ -26,7 +26,7 @@ pub static INIT: &[u8] = include_bytes!(env!("DAWN_INIT_EXECUTABLE"));
 /// Compression level; the archive is written once and loaded at every boot.
 const GZIP_LEVEL: u32 = 7;
 
-/// Drivers that may stand between a node and its root, by directory.
+/// Drivers that a node may need to reach its root, by directory.
 const DRIVER_DIRECTORIES: [&str; 9] = [
     "kernel/drivers/net/ethernet/",
     "kernel/drivers/net/phy/",
@@ -39,7 +39,7 @@ const DRIVER_DIRECTORIES: [&str; 9] = [
     "kernel/drivers/pci/controller/",
 ];
 
-/// Drivers of what the discovery system looks at besides: disks and their controllers, keyboards, and the
+/// Further drivers for the discovery system: disks and their controllers, keyboards, and the
 /// local interface of a BMC.
 const HARDWARE_DIRECTORIES: [&str; 13] = [
     "kernel/drivers/ata/",

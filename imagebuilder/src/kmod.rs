@@ -1,4 +1,4 @@
-//! A kernel's modules inside a root tree: what there is, what needs what, and their plain bytes.
+//! A kernel's modules inside a root tree: their names, dependencies, and uncompressed bytes.
 //!
 //! `modules.dep`, `modules.alias` and `modules.builtin` of kmod are read when they exist. A tree without them
 //! (a kernel package that was unpacked, not installed) is scanned: dependencies and aliases then come from

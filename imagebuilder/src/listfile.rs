@@ -1,7 +1,8 @@
 //! Lines of package and exclude lists with their `#INCLUDE:file#` lines replaced by that file's lines.
 //!
-//! A relative include is looked for beside the including file; `$NAME` in it is a variable the caller
-//! knows (`$INSTALLDIR`). A file that includes itself, directly or not, is an error, as is a missing one.
+//! A relative include is looked for in the directory of the including file; `$NAME` in it is a variable the
+//! caller knows (`$INSTALLDIR`). A file that includes itself, directly or not, is an error, as is a missing
+//! one.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};

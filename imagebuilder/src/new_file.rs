@@ -1,4 +1,4 @@
-//! Files that are made again beside the ones that they will replace.
+//! Files that are written next to the ones that they will replace.
 
 use std::fs::{self, File};
 use std::io;

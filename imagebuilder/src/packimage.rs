@@ -2,8 +2,8 @@
 //!
 //! What packing changes — root's password, time zone, post scripts, `/opt/xcat/xcatinfo`, synced files — is
 //! changed in the archive and not in `R/rootimg`, so one tree can be packed for some nodes while others run
-//! from it by NFS. The archive is written beside the old one and renamed over it when complete; only then
-//! archives of other methods go, so that a node never finds none or two.
+//! from it by NFS. The archive is written next to the old one and renamed over it when complete; only then
+//! are archives of other methods removed, so that a node never finds none or two.
 
 use std::fs::{self, Permissions};
 use std::hash::Hasher;
@@ -291,7 +291,7 @@ pub fn pack_statelite(dir: &Path) -> Result<PathBuf, PackimageError> {
     Ok(output)
 }
 
-/// What the archive was made from, beside it.
+/// What the archive was made from, in a file next to it.
 const STAMP: &str = ".packed";
 
 fn read_stamp(dir: &Path) -> Option<u128> {

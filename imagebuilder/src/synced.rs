@@ -51,7 +51,7 @@ fn list(place: String, file: &Path, depth: usize, all: &mut Vec<Synced>) -> io::
     inside.into_iter().try_for_each(|(name, path)| list(format!("{place}/{name}"), &path, depth + 1, all))
 }
 
-/// Puts one into the tree. A directory that is there keeps what it is.
+/// Puts one into the tree. An existing directory keeps its attributes.
 pub(crate) fn put(tree: &mut Tree, synced: &Synced) -> Result<(), TreeError> {
     let refused = || TreeError::NotADirectory(synced.place.clone());
     let is_dir = synced.meta.is_dir();

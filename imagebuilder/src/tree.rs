@@ -163,7 +163,7 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// A tree with nothing but a root directory.
+    /// A tree with only a root directory.
     pub fn empty(root: Meta) -> Self {
         Self { inodes: vec![Inode { meta: root, kind: Kind::dir() }] }
     }
@@ -231,7 +231,7 @@ impl Tree {
     }
 
     /// The path with links of the tree followed, the last name's only if `all`. Names that are not there
-    /// stay. `None`: links without end.
+    /// stay. `None`: a loop of links.
     pub(crate) fn followed(&self, path: &str, all: bool) -> Option<String> {
         let names = |text: &str| -> Vec<String> { text.split('/').rev().map(str::to_owned).collect() };
         let (mut todo, mut done, mut links) = (names(path), Vec::<String>::new(), 0);
@@ -309,7 +309,7 @@ impl Tree {
         }
     }
 
-    /// Move the entry `from` to `to`, replacing what is there. `false`: there is no `from`.
+    /// Move the entry `from` to `to`, replacing an existing entry. `false`: there is no `from`.
     pub fn rename(&mut self, from: &str, to: &str) -> Result<bool, TreeError> {
         let Some(id) = self.get(from) else { return Ok(false) };
         // The place is made with an entry of no account, which the moved one then replaces.

@@ -110,7 +110,7 @@ fn images_of_real_tools_become_trees() {
     // Another content under the same name is another build.
     common::run("umoci", &["insert", "--image", &tagged, &at("source/opt"), "/opt2"]);
     assert_eq!(run(&def).unwrap(), Outcome::Built { kernel: "6.1.0-1".into() });
-    // Packages are the container's business.
+    // The container defines the packages.
     let list = top.path().join("list");
     fs::write(&list, "bash\n").unwrap();
     let error = run(&ImageDef { pkglist: vec![list], ..def }).unwrap_err();

@@ -40,7 +40,7 @@ fn tar_and_cpio_give_the_tree_back() {
     everything(&source);
     for (n, compress) in [Compress::Gzip(6), Compress::Xz(0)].into_iter().enumerate() {
         if n == 1 {
-            // xz is slow without optimisation; the joining of its pieces is what is tested.
+            // xz is slow without optimisation; the test is about joining its pieces.
             fs::remove_dir_all(source.join("many")).unwrap();
         }
         let tree = Tree::scan(&source, &Exlist::default()).unwrap();
@@ -206,7 +206,7 @@ fn a_packed_root_that_is_older_than_the_tree_is_stale() {
     }
 }
 
-/// Links at the names of everything that is written: what they point to stays as it was.
+/// Links at the names of all written files: their targets are not changed.
 #[test]
 fn outputs_do_not_follow_links() {
     let dir = tempfile::tempdir().unwrap();

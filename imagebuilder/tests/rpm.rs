@@ -105,7 +105,7 @@ fn distributions_of_rpm_packages_are_built() {
         let root = def.paths().rootimg;
         assert_eq!(fs::read_to_string(root.join("etc/tool-ran")).unwrap(), "two\n", "{osvers}: {text}");
         assert!(!root.join("usr/share/first").exists(), "{osvers}: {text}");
-        // What was mounted over has the mode that the package gives it, or stays as it was.
+        // Directories that were mount points have the mode of their package, or are unchanged.
         assert!(fs::metadata(root.join("proc")).unwrap().permissions().mode() & 0o7777 >= 0o555);
         let cache = fs::read_dir(root.join("var/cache/zypp")).into_iter().flatten();
         assert_eq!(cache.count(), 0, "{osvers}");

@@ -120,7 +120,7 @@ fn build_root(line: &Cmdline, facts: &Facts, server: Option<Ipv4Addr>, loader: &
         Root::Image(url) => {
             if line.local_disk {
                 log::problem(
-                    "local disk layout is not supported yet for roots in memory; going on without it",
+                    "local disk layout is not supported yet for roots in memory; continuing without it",
                 );
             }
             let writable = Writable { limit: line.root_limit.as_deref(), flags: line.root_flags.as_deref() };

@@ -43,7 +43,7 @@ pub(crate) fn follow(server: i64) {
     }
 }
 
-/// What the clock is to be moved by, in seconds.
+/// By how much to move the clock, in seconds.
 fn correction(now: i64, server: i64) -> Option<i64> {
     let difference = server.saturating_sub(now);
     let is_far = difference.unsigned_abs() > DIFFERENCE_SECONDS_MAX;

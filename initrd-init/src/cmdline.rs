@@ -1,8 +1,8 @@
 //! The kernel line, parsed once.
 //!
-//! Words are separated by blanks; double quotes protect blanks, as in the kernel. Unknown words belong to
-//! somebody else and are ignored. A word of ours with a value that makes no sense becomes a complaint, which
-//! is shown, and the boot goes on with the default.
+//! Words are separated by blanks; double quotes protect blanks, as in the kernel. Unknown words are for other
+//! programs and are ignored. A word of ours with a value that makes no sense becomes a complaint, which is
+//! shown, and the boot continues with the default.
 
 use dawn_wire::status::port;
 use dawn_wire::{Remote, kernel};
@@ -220,7 +220,7 @@ impl Cmdline {
         }
     }
 
-    /// The installers' words count only when `BOOTIF` says nothing.
+    /// The installers' words count only without `BOOTIF`.
     fn set_nic_hint(&mut self, value: &str) {
         if self.nic != BootNic::Any || value.is_empty() || value == "bootif" || value == "link" {
             return;

@@ -16,7 +16,7 @@ use crate::sys;
 const PORT: u16 = 300;
 /// The answer to each connection.
 const WORD: &[u8] = b"CREDOKBYME\n";
-/// How long the answer is given, in seconds: a script that dies must not leave it on for ever.
+/// How long the answer is given, in seconds: a script that dies must not leave the listener open.
 const CONSENT_SECONDS_MAX: u64 = 300;
 /// Time for the answer to be taken, in seconds.
 const WRITE_SECONDS_MAX: u64 = 5;
@@ -42,7 +42,7 @@ fn answer(listener: &TcpListener, end: Instant) {
     while quiet.is_ok() && Instant::now() < end {
         match listener.accept() {
             Ok((stream, _)) => {
-                // The server asks again if it has not heard it.
+                // The server asks again if it did not get the answer.
                 let _ = say(stream);
             }
             Err(_) => sys::pause(Duration::from_millis(LOOK_PAUSE_MS)),

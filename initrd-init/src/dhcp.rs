@@ -50,7 +50,7 @@ pub(crate) enum Ask {
         /// The offering server.
         server: Ipv4Addr,
     },
-    /// I go on using mine (renewing and rebinding differ only in whom it is sent to).
+    /// I keep using mine (renewing and rebinding differ only in the destination).
     Renew {
         /// The address in use.
         address: Ipv4Addr,

@@ -1,10 +1,10 @@
 //! The last steps: what the new root must know about the boot, and giving it control.
 //!
-//! The image needs no changes. Everything a stateless or read-only root has to be told is put under `/run`
-//! (which is moved into the root): a copy of this program, the lease, systemd units that run the post scripts
-//! and renew the lease, and drop-ins that keep network managers away from the boot interface where it carries
-//! the root. A system without systemd gets both as processes that are started beside it. `/etc/hostname` and
-//! `/etc/resolv.conf` are written where the root can be written, else bind mounted.
+//! The image needs no changes. Everything that a stateless or read-only root needs to know is put under
+//! `/run` (which is moved into the root): a copy of this program, the lease, systemd units that run the post
+//! scripts and renew the lease, and drop-ins that keep network managers away from the boot interface where it
+//! carries the root. A system without systemd gets both as processes that are started next to its init.
+//! `/etc/hostname` and `/etc/resolv.conf` are written where the root can be written, else bind mounted.
 
 use std::convert::Infallible;
 use std::fs;
@@ -34,7 +34,7 @@ const INIT_PROGRAMS: [&str; 4] = ["/sbin/init", "/etc/init", "/bin/init", "/lib/
 /// Mounts that move into the root.
 const MOVED: [&str; 4] = ["/dev", "/proc", "/sys", "/run"];
 
-/// What the running system is told.
+/// What the running system needs to know.
 #[derive(Debug, Clone)]
 pub(crate) struct Facts {
     /// Name of this node.
@@ -45,7 +45,7 @@ pub(crate) struct Facts {
     pub lease: Lease,
     /// The server, if the kernel line names one.
     pub manager: Option<Manager>,
-    /// The root hangs on the boot interface, which must not be touched.
+    /// The root depends on the boot interface, which must not be touched.
     pub root_on_network: bool,
 }
 
@@ -56,9 +56,9 @@ pub(crate) struct Manager {
     pub address: Ipv4Addr,
     /// Where it serves files.
     pub http_port: u16,
-    /// Where it hears from nodes.
+    /// Where it receives reports of nodes.
     pub status_port: u16,
-    /// It wants to hear from this one.
+    /// It wants reports of this one.
     pub wants_reports: bool,
 }
 
@@ -116,7 +116,7 @@ pub(crate) fn mask(units: &[&str]) {
 
 /// Without default dependencies the unit may be wanted by the target it waits for. It waits, because a post
 /// script that starts or restarts a service of the image would wait for the boot otherwise, and the boot for
-/// it. A script may leave a service behind, so nothing but the agent itself is ended with the unit.
+/// it. A script may leave a service behind, so only the agent itself is ended with the unit.
 fn booted_unit() -> String {
     format!(
         "[Unit]\nDescription=Run the post scripts and report to the management node that this node is up\n\
@@ -195,7 +195,8 @@ pub(crate) fn name_node(facts: &Facts, root: &str) {
     }
 }
 
-/// No statelite entry has come into this root. Where they have, the tables say what stands in `/etc/hosts`.
+/// No statelite entry has come into this root. Where they have, the tables decide the content of
+/// `/etc/hosts`.
 fn is_without_statelite(root: &str) -> bool {
     fs::read_dir(format!("{root}/.statelite")).map_or(true, |mut list| list.next().is_none())
 }
@@ -243,9 +244,9 @@ fn is_systemd(root: &str, init: &str) -> bool {
     inroot::follow(root, init).is_some_and(|program| program.ends_with("/systemd"))
 }
 
-/// What systemd would start from the units, for other systems: processes beside the root's init, which
-/// becomes process 1 and takes them over. The agent waits for the system by itself. There is no other way
-/// that holds for every init: its own configuration is in the image, which stays as it is.
+/// What systemd would start from the units, for other systems: processes next to the root's init, which
+/// becomes process 1 and takes them over. The agent waits for the system by itself. No other way works with
+/// every init: its own configuration is in the image, which is not changed.
 fn start_beside_init(facts: &Facts) {
     let agent: &[&str] = &["boot", "wait"];
     for mode in facts.manager.map(|_| agent).into_iter().chain([&["renew"][..]]) {
@@ -292,7 +293,7 @@ pub(crate) fn switch_root(root: &str, init: &str, facts: &Facts) -> Result<Infal
     exec(init)
 }
 
-/// Gives the initramfs' memory back. Only what lies on its own file system is deleted.
+/// Gives the initramfs' memory back. Only files on its own file system are deleted.
 fn empty_initramfs(root: &str) {
     let Ok(meta) = fs::metadata("/") else { return };
     let keep = Path::new(root);

@@ -1,4 +1,4 @@
-//! HTTP/1.1 client for GET (RFC 9110, 9112): lengths, chunks, ranges to go on after a broken connection.
+//! HTTP/1.1 client for GET (RFC 9110, 9112): lengths, chunks, ranges to resume after a broken connection.
 //!
 //! A fetch is repeated with growing pauses until it succeeds or nothing has moved for [`STALL_SECONDS_MAX`];
 //! each failure is reported once, with the server's own words if it refused. No TLS, no proxies, no
@@ -16,7 +16,7 @@ use crate::url::Url;
 
 /// Time for a connection to be accepted, in seconds.
 const CONNECT_SECONDS_MAX: u64 = 10;
-/// Silence after which a connection is given up, in seconds.
+/// Time without data after which a connection is given up, in seconds.
 const SILENCE_SECONDS_MAX: u64 = 30;
 /// Time without any progress after which a fetch is given up, in seconds.
 pub(crate) const STALL_SECONDS_MAX: u64 = 600;
@@ -53,9 +53,9 @@ pub(crate) struct Head {
 pub(crate) trait Sink {
     /// Takes the next bytes.
     fn put(&mut self, bytes: &[u8]) -> io::Result<()>;
-    /// Starts over, when a server cannot go on in the middle.
+    /// Starts over, if a server cannot resume in the middle.
     fn restart(&mut self) -> io::Result<()>;
-    /// Called as soon as the full size is known, in bytes; a refusal ends the fetch for good.
+    /// Called as soon as the full size is known, in bytes; a refusal ends the fetch without a retry.
     fn announce(&mut self, _total: u64) -> Result<()> {
         Ok(())
     }
@@ -76,9 +76,9 @@ impl Sink for Vec<u8> {
 /// How one try ended.
 enum Try {
     Done,
-    /// The connection broke; another try goes on where this one stopped.
+    /// The connection broke; another try resumes where this one stopped.
     Again(Error),
-    /// No other try can help.
+    /// Retrying cannot help.
     Fatal(Error),
 }
 
@@ -87,7 +87,7 @@ enum Try {
 pub(crate) struct Patience {
     /// Time without any progress after which it is given up, in seconds.
     pub stall_seconds_max: u64,
-    /// What the server does not have or does not give (4xx) is not asked for again.
+    /// A file that the server does not have or refuses (4xx) is not requested again.
     pub refusals_are_final: bool,
 }
 
@@ -175,7 +175,7 @@ impl Fetch {
         match (head.status, head.range) {
             (206, Some((from, total))) if from == self.got => self.total = total.or(self.total),
             (200, _) => {
-                // The server sends everything from the start, whatever was asked for.
+                // The server sends everything from the start, even if a range was requested.
                 if self.got > 0 && sink.restart().is_err() {
                     return Try::Fatal(self.broken("cannot start over"));
                 }

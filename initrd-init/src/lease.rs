@@ -2,7 +2,7 @@
 //!
 //! At boot: DISCOVER, REQUEST, with growing pauses and a message each time, up to a deadline. Later the mode
 //! `renew` of this program keeps the lease alive from the running system; the address is never taken away
-//! from a node whose root hangs on it, a refusal is only told.
+//! from a node whose root depends on it; a refusal is only reported.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -166,7 +166,7 @@ fn bound_socket(nic: &str) -> io::Result<UdpSocket> {
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: `fd` is an open descriptor that nobody else owns.
+    // SAFETY: `fd` is an open descriptor that is not owned elsewhere.
     let socket = UdpSocket::from(unsafe { OwnedFd::from_raw_fd(fd) });
     set_option(&socket, libc::SO_REUSEADDR, &1_i32.to_ne_bytes())?;
     set_option(&socket, libc::SO_BINDTODEVICE, nic.as_bytes())?;

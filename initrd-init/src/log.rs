@@ -1,9 +1,9 @@
-//! What the node says while it comes up, on every console and in the kernel's log.
+//! The node's messages during its boot, on every console and in the kernel's log.
 //!
-//! Lines go to `/dev/kmsg`, so that they reach all consoles, `dmesg` and later the journal. When the kernel
-//! is told to be quiet it keeps such lines off the console; then they are also written to `/dev/console`.
-//! Every line carries the seconds since the kernel started, so that a console capture is a timeline. A line
-//! that cannot be written is lost.
+//! Lines go to `/dev/kmsg`, so that they reach all consoles, `dmesg` and later the journal. With `quiet` the
+//! kernel keeps such lines off the console; then they are also written to `/dev/console`. Every line carries
+//! the seconds since the kernel started, so that a console capture is a timeline. A line that cannot be
+//! written is lost.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -59,7 +59,7 @@ pub(crate) fn problem(text: &str) {
     write(PRIORITY_ERROR, text);
 }
 
-/// A problem that the management node is to hear of as well; [`troubles`] hands them out.
+/// A problem that is reported to the management node as well; [`troubles`] hands them out.
 pub(crate) fn trouble(text: &str) {
     problem(text);
     remember(text);

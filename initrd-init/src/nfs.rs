@@ -4,9 +4,9 @@
 //! tables and kernel line are written for `mount.nfs`, so flags, and options only that program knows, are
 //! taken out of the string.
 //!
-//! The kernel waits minutes for a server that takes connections and says nothing. What the boot can do
-//! without is therefore mounted only after the server has answered a call of no effect, and within a limit of
-//! time ([`Patience`]).
+//! The kernel waits minutes for a server that accepts connections but does not answer. File systems that the
+//! boot can do without are therefore mounted only after the server has answered a call without effect, and
+//! within a limit of time ([`Patience`]).
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -24,7 +24,7 @@ use crate::sys;
 
 /// Request time-out in tenths of a second: short ones collapse under load instead of helping.
 const TIMEO_DEFAULT: u32 = 600;
-/// Retransmissions before the kernel reports the server as gone and goes on trying.
+/// Retransmissions before the kernel reports the server as gone and keeps trying.
 const RETRANS_DEFAULT: u32 = 2;
 /// Longest pause between two tries of one mount, in seconds.
 const PAUSE_SECONDS_MAX: u64 = 19;
@@ -44,7 +44,7 @@ const NULL_XID: u32 = 0x6461_776E;
 pub(crate) struct Patience {
     /// Tries.
     tries: u32,
-    /// Time for all of them together, in seconds; none where the boot cannot go on anyway.
+    /// Time for all of them together, in seconds; none where the boot cannot continue anyway.
     seconds_max: Option<u64>,
     /// A missing directory or a refusal is believed sooner.
     believes: bool,
@@ -75,7 +75,7 @@ pub(crate) struct NfsMount<'a> {
     pub ports: NfsPorts,
     /// Options in the words of `mount.nfs`.
     pub options: &'a str,
-    /// Read-only whatever the options say.
+    /// Read-only, regardless of the options.
     pub read_only: bool,
 }
 
@@ -108,8 +108,8 @@ impl NfsMount<'_> {
         Ok(())
     }
 
-    /// Whether the server answers at all. Another version's server says so, too. Nobody on the port is for
-    /// the kernel to find out, which knows other ways to a port.
+    /// Whether the server answers at all. A server with another version reports that, too. If no server
+    /// listens on the port, the kernel notices that; it can find the port in other ways.
     fn answers(&self) -> Result<()> {
         let given: Vec<&str> = self.options.split(',').map(str::trim).collect();
         if given.iter().any(|option| matches!(*option, "udp" | "proto=udp")) {

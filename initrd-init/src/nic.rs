@@ -69,7 +69,7 @@ fn attribute(name: &str, file: &str) -> Option<String> {
 }
 
 impl Nic {
-    /// Whether the interface sees a link. Drivers that cannot tell count as linked.
+    /// Whether the interface sees a link. Drivers that do not report it count as linked.
     pub(crate) fn has_link(&self) -> bool {
         attribute(&self.name, "carrier").is_none_or(|carrier| carrier == "1")
     }
@@ -108,7 +108,7 @@ impl Nic {
         Ok(())
     }
 
-    /// A route that cannot be set is told; the boot server is mostly on the same network.
+    /// A route that cannot be set is reported; the boot server is mostly on the same network.
     fn add_route(&self, socket: &OwnedFd, network: Ipv4Addr, prefix: u8, gateway: Ipv4Addr) {
         // SAFETY: `rtentry` is plain data for which all zeroes is a valid value.
         let mut route: libc::rtentry = unsafe { std::mem::zeroed() };
@@ -182,7 +182,7 @@ fn control_socket(nic: &str) -> Result<OwnedFd> {
         let cause = io::Error::last_os_error();
         return Err(Error::Nic { nic: nic.to_owned(), what: "open control socket", cause });
     }
-    // SAFETY: `fd` is an open descriptor that nobody else owns.
+    // SAFETY: `fd` is an open descriptor that is not owned elsewhere.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 

@@ -1,4 +1,4 @@
-//! When the boot cannot go on: a shell on the console, or a restart after a bounded wait.
+//! When the boot cannot continue: a shell on the console, or a restart after a bounded wait.
 //!
 //! The shell is the one of the initramfs (`/bin/sh`, from busybox if the image builder found it), else of the
 //! root, else a small command loop of our own. Process 1 never ends here: every way out is a restart or a
@@ -42,7 +42,7 @@ pub(crate) fn restart() -> ! {
     }
 }
 
-/// A panic in process 1 would halt the node without a word: say it, wait, restart.
+/// A panic in process 1 would silently halt the node: report it, wait, restart.
 pub(crate) fn catch_panics() {
     std::panic::set_hook(Box::new(|info| {
         log::problem(&format!("BOOT FAILED: defect in /init: {info}; restart in {KEY_SECONDS} s"));

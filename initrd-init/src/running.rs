@@ -1,8 +1,8 @@
 //! The same program in the running system: reporting a status and keeping the lease.
 //!
 //! Facts come from `/run/dawn/lease`, written before the hand-over. Lines go to standard output, which is the
-//! journal. Renewal follows RFC 2131 §4.4.5 with one difference: the address is kept whatever happens,
-//! because the root may hang on it.
+//! journal. Renewal follows RFC 2131 §4.4.5 with one difference: the address is kept in any case, because the
+//! root may depend on it.
 
 use std::collections::HashMap;
 use std::fs;

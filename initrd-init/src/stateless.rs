@@ -1,4 +1,4 @@
-//! A root in memory: fetch the image, loop mount it, lay a writable tmpfs over it.
+//! A root in memory: fetch the image, loop mount it, put a writable tmpfs over it.
 //!
 //! A squashfs image stays compressed in a tmpfs file and is read through the page cache, so that a node needs
 //! the compressed size plus what it writes. A cpio or tar archive is unpacked into a tmpfs while it arrives;
@@ -27,7 +27,7 @@ const UPPER: &str = "/upper";
 /// Memory left for the running system besides the image, in bytes; below it the boot is refused with a
 /// message.
 const MEMORY_SPARE_BYTES: u64 = 64 * 1024 * 1024;
-/// Steps in which progress is told, in percent.
+/// Steps in which progress is reported, in percent.
 const PROGRESS_STEP_PERCENT: u64 = 10;
 /// Buffers between transfer and unpacker.
 const QUEUE_BUFFERS: usize = 16;
@@ -79,7 +79,7 @@ pub(crate) fn build(
     Ok(())
 }
 
-/// The name tells archives from file system images; the content is checked later.
+/// The name distinguishes archives from file system images; the content is checked later.
 fn is_archive(url: &Url) -> bool {
     let name = url.file_name();
     [".gz", ".xz", ".cpio", ".tar"].iter().any(|suffix| name.ends_with(suffix))

@@ -56,7 +56,8 @@ pub(crate) fn report_once(server: Ipv4Addr, port: u16, status: &str) {
     }
 }
 
-/// Reports to the server what went wrong so far, one event each. What cannot be sent has been on the console.
+/// Reports to the server what went wrong so far, one event each. Reports that cannot be sent have been on the
+/// console.
 pub(crate) fn report_troubles(server: Ipv4Addr, port: u16) {
     for text in log::troubles() {
         if !report_trouble(server, port, &text) {
@@ -65,7 +66,7 @@ pub(crate) fn report_troubles(server: Ipv4Addr, port: u16) {
     }
 }
 
-/// Tells the server what went wrong. Gives whether it has heard it.
+/// Reports to the server what went wrong. Returns whether the server acknowledged it.
 pub(crate) fn report_trouble(server: Ipv4Addr, port: u16, text: &str) -> bool {
     let heard = exchange(server, port, &format!("{PROBLEM} {}\n", text.replace('\n', " ")));
     if let Err(cause) = &heard {
@@ -74,7 +75,7 @@ pub(crate) fn report_trouble(server: Ipv4Addr, port: u16, text: &str) -> bool {
     heard.is_ok()
 }
 
-/// Reports what became of a post script. What cannot be sent is in the node's log.
+/// Reports what became of a post script. Reports that cannot be sent are in the node's log.
 pub(crate) fn report_script(server: Ipv4Addr, port: u16, result: &ScriptResult) {
     for attempt in 1..=RESULT_TRIES {
         match exchange(server, port, &format!("{result}\n")) {
@@ -133,14 +134,14 @@ pub(crate) fn sync_files(server: Ipv4Addr, port: u16) -> io::Result<String> {
 /// What the server wants of a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Destiny {
-    /// No node is known for its address.
+    /// Its address is not a node's.
     Unknown,
     /// What it is to do.
     Task(String),
 }
 
-/// Asks what this machine is to do; `done`: what it was told before is done. A server that closes without a
-/// word does not know the address.
+/// Asks what this machine is to do; `done`: its previous task is finished. A server that closes without an
+/// answer does not know the address.
 pub(crate) fn destiny(server: Ipv4Addr, port: u16, done: bool) -> io::Result<Destiny> {
     let (stream, mut reader) = connect(server, port)?;
     let mut line = String::new();

@@ -1,7 +1,7 @@
 //! A daemon under attack: `cargo xtask bench hostile`.
 //!
 //! The release binary serves in one network namespace; strangers, a hostile node and a good node live in
-//! another. While each attack goes on, root on the server runs `nodels` and the good node begins boots by
+//! another. During each attack, root on the server runs `nodels` and the good node begins boots by
 //! TFTP, HTTP and NFS. The longest waits and the daemon's memory are printed; a limit that is missed is
 //! named and makes the exit code 1. Needs root and `ip` (iproute2), and `cargo build --release -p dawn`
 //! before it.
@@ -10,7 +10,7 @@
 //! the release folder, `--only TEXT` for attacks whose name has it.
 //!
 //! Where it is run: strangers have any address of 10.78.0.0/16, which the outer namespace treats as its
-//! own, so one process can be as many machines as it likes.
+//! own, so one process can act as any number of machines.
 
 #![allow(
     clippy::unwrap_used,
@@ -48,7 +48,7 @@ const MEMORY_MAX_MIB: u64 = 512;
 const REST_MIB: u64 = 64;
 /// How long after an attack memory is given to come back.
 const REST_TIME_MAX: Duration = Duration::from_secs(120);
-/// How long an attack goes on before anything is measured.
+/// How long an attack lasts before anything is measured.
 const BUILD_UP: Duration = Duration::from_secs(2);
 /// Between two attacks: the daemon notices that connections are gone.
 const PAUSE: Duration = Duration::from_secs(3);

@@ -1,6 +1,6 @@
 //! Whole commands on a cluster of many nodes, through TLS, process start included: `cargo xtask bench model`.
 //!
-//! A daemon of the release binary serves a data directory of its own; every command is run several times and
+//! A daemon of the release binary serves a new data directory; every command is run several times and
 //! the middle one counts. The daemon's memory and the time to `ready` with all nodes are measured too.
 //! Arguments: numbers of nodes (default 1000, 10000, 100000) and `--dawn PATH` for a binary other than the
 //! one in the release folder.

@@ -54,7 +54,7 @@ fn run_named(word: &str, rest: &[String], environment: &Environment, registry: R
     }
 }
 
-/// The daemon: it says what it does in its log, and has no results.
+/// The daemon: it writes to its log, and has no results.
 fn run_serve(words: &[String], environment: &Environment, registry: Registry) -> i32 {
     match parse::<serve::Args>(serve::clap(), words) {
         Parsed::Args { args, .. } => serve::run(&args, environment, registry),
@@ -211,7 +211,7 @@ fn is_short_with(word: &str, letter: char) -> bool {
     word.strip_prefix('-').is_some_and(|rest| !rest.starts_with('-') && rest.contains(letter))
 }
 
-/// What is piped in as a whole, or an exit code: a part of it would be taken for all.
+/// Input that was piped in as a whole, or an exit code: a part of it would be mistaken for all.
 fn piped_text() -> Result<Option<String>, i32> {
     let stdin = std::io::stdin();
     if stdin.is_terminal() || rustix::fs::fstat(stdin.as_fd()).is_err() {

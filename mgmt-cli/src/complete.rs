@@ -1,11 +1,11 @@
-//! What may stand at the cursor: the engine behind the completion scripts of all shells.
+//! What may be typed at the cursor: the engine behind the completion scripts of all shells.
 //!
 //! The scripts call `dawn complete -- WORDS`; the words and options of commands come from the same source as
 //! their help, names from the daemon. A daemon that does not answer only means that no names are offered.
 //!
 //! What is offered lands on a command line, and not every shell quotes it. So a name that a shell could read
-//! as more than a word is never offered: a person who may write into a table must not type for the one who
-//! presses Tab.
+//! as more than a word is never offered: a person who may write into a table must not be able to type for
+//! another who presses Tab.
 
 use clap::Arg;
 use dawn_bootd::command::Registry;
@@ -26,7 +26,7 @@ const STATES: [&str; 12] = [
     "runcmd=",
     "runimage=",
 ];
-/// Items of `nodels` and the like that are not a `table.column`.
+/// Items of `nodels` and similar commands that are not a `table.column`.
 const SHORT_ITEMS: [&str; 3] = ["groups", "tags", "mgt"];
 /// Commands of the client that are not entries.
 const OWN: [&str; 3] = ["serve", "init", "help"];
@@ -44,10 +44,10 @@ pub(crate) enum Names<'a> {
     Changes,
 }
 
-/// What stands between a word and what the shell shows beside it.
+/// The separator between a word and its description.
 pub(crate) const DESCRIBED_BY: char = '\t';
 
-/// The words that could stand in place of the last one. `words` begins with the program's name. What `ask`
+/// The words that could replace the last one. `words` begins with the program's name. What `ask`
 /// finds is offered as far as it [is safe](is_plain).
 pub(crate) fn candidates(
     words: &[String],
@@ -81,7 +81,7 @@ pub(crate) fn candidates(
     matching(current, line.offer(ask))
 }
 
-/// Letters, digits and signs that are nothing but themselves to every shell, and no option.
+/// Letters, digits and signs that have no special meaning to any shell, and do not begin an option.
 fn is_plain(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '+' | ':' | '/');
     !name.is_empty() && !name.starts_with('-') && name.chars().all(plain)
@@ -91,7 +91,7 @@ fn command_names(registry: &Registry) -> Vec<String> {
     registry.all().iter().map(|entry| entry.name).chain(OWN).map(str::to_owned).collect()
 }
 
-/// Those that go on as the user began: sorted, each once.
+/// Those that begin with what the user has typed: sorted, each once.
 fn matching(current: &str, mut list: Vec<String>) -> Vec<String> {
     list.retain(|word| {
         word.starts_with(current) && word != current || word == current && !current.is_empty()
@@ -334,7 +334,7 @@ fn table_names() -> Vec<String> {
     schema().tables_by_name().map(|table| table.name.to_owned()).collect()
 }
 
-/// `node=`, `key=` …, and what may stand after these two.
+/// `node=`, `key=` …, and what may follow these two.
 fn key_columns(current: &str, ask: &dyn Fn(Names<'_>) -> Vec<String>) -> Vec<String> {
     match current.split_once('=') {
         Some(("node", _)) => {

@@ -123,7 +123,7 @@ fn wait(joined: &Joined, reads_keys: bool) -> io::Result<[bool; 2]> {
     Ok([keys && reads_keys, output])
 }
 
-/// Shows what has come; why it ends, if it does.
+/// Shows received output; returns why the console ends, if it does.
 fn print(decoder: &mut Decoder) -> io::Result<Option<String>> {
     while let Some(frame) = decoder.next_frame().map_err(io::Error::other)? {
         match frame {

@@ -22,7 +22,7 @@ use dawn_bootd::command::Kind;
 use expect_test::expect_file;
 use sshd::Hosts;
 
-/// What the documents take for granted.
+/// Objects that the documents assume to exist.
 const CLUSTER: &str = "
     policy priority=1 name=root rule=allow
     site key=master value=172.16.2.2
@@ -103,7 +103,7 @@ impl Cluster {
         assert!(!output.contains("rc="), "{line}: {output}");
     }
 
-    /// What a command line of the documents is here: names that stand for others, directories, addresses.
+    /// A command line of the documents as it is run here: other names, directories and addresses.
     fn here(&self, name: &str, rest: &str) -> String {
         let node = if HARDWARE.contains(&name) { "hw1" } else { "node1" };
         let names = ["<noderange>", "<nodename>", "<node>", "noderange"].map(|name| (name, node));

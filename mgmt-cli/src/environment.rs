@@ -43,7 +43,7 @@ impl Environment {
         name.unwrap_or("root").to_owned()
     }
 
-    /// Settings of the client. `verbose`: `-V` stands where xCAT's client looks for it.
+    /// Settings of the client. `verbose`: `-V` is in the place where xCAT's client looks for it.
     pub fn client(&self, verbose: bool) -> ClientSettings {
         ClientSettings {
             host: self.variable("XCATHOST").unwrap_or(HOST_DEFAULT).to_owned(),

@@ -20,9 +20,9 @@ use std::path::{Path, PathBuf};
 
 /// Make a data directory: database, certificates, ssh keys, default table rows, boot loaders, post scripts.
 ///
-/// Can be repeated: what is there stays, what is missing is added, and a policy that keeps root from
+/// Can be repeated: what exists stays, what is missing is added, and a policy that keeps root from
 /// repairing it is repaired. The invoking user gets a client certificate in ~/.xcat and, if there is none, an
-/// ssh key in ~/.ssh that nodes let in. The network of --master is put into the table networks. iPXE is
+/// ssh key in ~/.ssh that nodes accept. The network of --master is put into the table networks. iPXE is
 /// copied from the machine's own `ipxe` package.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -101,7 +101,7 @@ fn interface_of_master(snapshot: &Snapshot, addresses: &LocalAddresses) -> Optio
     own.find(|local| local.address == master).map(|local| local.interface.clone())
 }
 
-/// A certificate for another user; what it may do is for the policy to say.
+/// A certificate for another user; the policy decides what it may do.
 fn client(data: &Path, user: &str, out: &mut Out<'_>) -> Result<()> {
     for line in client_certificate(data, user)? {
         out.notice(line)?;
@@ -201,7 +201,7 @@ fn tables(
 }
 
 /// Puts the network of `site.master` into the table: DHCP answers on networks of the table only, and the
-/// machine's other networks may have a DHCP server of their own. `makenetworks` takes those, too.
+/// machine's other networks may have their own DHCP server. `makenetworks` takes those, too.
 fn boot_network(
     model: &Model,
     addresses: &LocalAddresses,
@@ -242,7 +242,7 @@ fn say_choices(snapshot: &Snapshot, args: &Args, out: &mut Out<'_>) -> Result<()
     Ok(())
 }
 
-/// Default rows that are missing. What the arguments say replaces what is there: it was asked for.
+/// Default rows that are missing. Values of the arguments replace existing ones: the user asked for them.
 fn default_edits(snapshot: &Snapshot, data: &Path, host: &str, args: &Args) -> Result<Vec<Edit>> {
     let folder = |name: &str| data.join(name).to_string_lossy().into_owned();
     let here = Installation {

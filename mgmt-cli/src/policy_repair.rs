@@ -1,14 +1,14 @@
 //! Root locked out by the policy table lets himself in again: `dawn init` on the data directory, which only
 //! root of this machine can write.
 //!
-//! The default rule for root comes back as it was, and rules that still stand before it are disabled one by
-//! one. They stay in the table for the administrator to look at, and `dawn undo` knows the change.
+//! The default rule for root comes back as it was, and rules that still precede it are disabled one by one.
+//! They stay in the table for the administrator to look at, and `dawn undo` knows the change.
 
 use dawn_cluster::{Edit, EditError, PolicyRequest, Reason, Snapshot};
 
 /// Priority of the default rule that lets root do everything.
 const ROOT_RULE: &str = "1";
-/// Commands that root needs to repair whatever else is wrong.
+/// Commands that root needs to repair everything else.
 const REPAIRING: [&str; 3] = ["chtab", "tabdump", "undo"];
 /// Rules that are disabled at most.
 const DISABLED_MAX: usize = 1000;

@@ -1,9 +1,9 @@
 //! The post scripts that come with Dawn: `dawn init` writes them to `<installdir>/postscripts`, where nodes
 //! fetch them.
 //!
-//! A script that is there stays: it is a site's own, or one that the site has changed. They
-//! are POSIX shell and use nothing but what they look for first, as images differ; installers of
-//! distributions run them as well as the agent of `/init`.
+//! A script that is there stays: it is a site's own, or one that the site has changed. They are POSIX shell
+//! and use only programs that they have looked for first, because images differ; installers of distributions
+//! run them as well as the agent of `/init`.
 
 use anyhow::{Context, Result};
 use std::path::Path;
@@ -173,7 +173,7 @@ mod tests {
         }
     }
 
-    /// What an image does not have is not an error of the scripts that every node runs.
+    /// A program that the image lacks is not an error of the scripts that every node runs.
     #[test]
     fn default_scripts_end_well_in_an_empty_image() {
         let diskless = [("MASTER_IP", "10.0.0.1"), ("NODESETSTATE", "netboot"), ("OTHERPKGS_INDEX", "1")];

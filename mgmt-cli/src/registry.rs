@@ -1,4 +1,4 @@
-//! Composes the program: the commands of the daemon, the local ones, and what the program is besides them.
+//! Composes the program: the commands of the daemon, the local ones, and the rest of the program.
 
 use crate::areas::AREAS;
 use crate::local::LOCAL;

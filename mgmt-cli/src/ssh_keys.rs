@@ -1,7 +1,7 @@
-//! ssh keys of a cluster: root's own pair, the list of keys that nodes let in, the host keys that nodes ask
+//! ssh keys of a cluster: root's own pair, the list of keys that nodes accept, the host keys that nodes ask
 //! for, and the pair of consoles over ssh.
 //!
-//! `ssh-keygen` makes them, as ssh's own program knows best which forms sshd reads. What is there is never
+//! `ssh-keygen` makes them, as ssh's own program knows best which forms sshd reads. Existing files are never
 //! replaced. Without the program nothing is made and a warning says what will not work.
 
 use anyhow::{Context, Result};
@@ -17,8 +17,8 @@ const KEYGEN: &str = "ssh-keygen";
 const HOST_KEYS: [&str; 3] = ["rsa", "ecdsa", "ed25519"];
 /// Bits of root's RSA key, as ssh-keygen(1) has them without an option today.
 const RSA_BITS: &str = "3072";
-/// Below the installation directory: the keys that nodes let in as root. Images and post scripts take it from
-/// here.
+/// Below the installation directory: the keys that nodes accept for root. Images and post scripts take it
+/// from here.
 pub(crate) const AUTHORIZED_KEYS: &str = "postscripts/_ssh/authorized_keys";
 /// Below the installation directory: the authority of the cluster, by which nodes know the daemon.
 const CA_CERTIFICATE: &str = "postscripts/ca/ca-cert.pem";
@@ -130,7 +130,7 @@ mod tests {
         let own = std::fs::read_to_string(home.join(".ssh/id_rsa.pub")).expect("a key");
         assert_eq!(std::fs::read_to_string(install.join(AUTHORIZED_KEYS)).expect("a list"), own);
         assert_eq!(std::fs::read_to_string(install.join(CA_CERTIFICATE)).expect("a copy"), "CA");
-        // A key of the administrator's own is let in, too; nothing is made again.
+        // The administrator's own key is accepted, too; nothing is made again.
         std::fs::write(home.join(".ssh/id_ed25519.pub"), "ssh-ed25519 AAAA me\n").expect("a file");
         assert!(ensure(&data, &home, &install, &ca).expect("again").is_empty());
         let all = std::fs::read_to_string(install.join(AUTHORIZED_KEYS)).expect("a list");

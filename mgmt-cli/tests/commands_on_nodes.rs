@@ -33,7 +33,7 @@ impl Drop for Cluster {
 }
 
 impl Cluster {
-    /// n1 to n4 are there, n5 shows another host key, nobody listens at n6.
+    /// n1 to n4 are up, n5 shows another host key, no server listens at n6.
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut cluster =
@@ -87,7 +87,7 @@ impl Cluster {
         self.start(command, addresses);
     }
 
-    /// A machine with a root directory of its own, which has a copy of `/etc` and shares all else.
+    /// A machine with its own root directory, which has a copy of `/etc` and shares all else.
     fn machine(&mut self, name: &str, address: &str) {
         let own = self.path("data/hostkeys/ssh_host_ed25519_key");
         let config = self.configuration(name, &own, &[address]);
@@ -407,7 +407,7 @@ fn files_go_there_and_back() {
     }
 }
 
-/// Two machines with files of their own.
+/// Two machines with different files.
 fn machines() -> Cluster {
     let mut cluster = Cluster::new();
     for (node, address) in [("n7", "127.78.0.7"), ("n8", "127.78.0.8")] {
@@ -594,7 +594,7 @@ fn synclists_bring_what_differs() {
         $ xdcp -i rootimg -F list
 
         $ xdcp n7 -i rootimg -F list
-        ! Error: [mn]: -i is for the tree of an image: it goes without a noderange
+        ! Error: [mn]: -i is for the tree of an image: give no noderange with it
         rc=1
     "#]].assert_eq(&text);
     assert_eq!(std::fs::read_to_string(cluster.path("rootimg/usr/conf/sub/b")).unwrap(), "b\n");

@@ -20,7 +20,7 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 
-/// `rcons` on a terminal of its own.
+/// `rcons` on a new terminal.
 struct Terminal {
     keys: File,
     screen: Arc<Mutex<Vec<u8>>>,
@@ -185,7 +185,7 @@ fn who_may_look_and_who_may_write() {
             command.arg("rcons").args(words).env("XCATHOST", &daemon.settings.host).env("USER", user);
             common::printed(&command.output().unwrap())
         };
-        // Standard input is empty; a caller who is let in sees the console until he is stopped.
+        // Standard input is empty; a caller who is allowed in sees the console until the process is stopped.
         assert!(run(&["cn1"]).contains("Permission denied"), "{user}");
         assert!(run(&["-f", "cn1"]).contains("Permission denied"), "{user}");
     }

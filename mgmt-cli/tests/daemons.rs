@@ -33,7 +33,7 @@ fn copy(site: &Site, data: &Path) -> Site {
     Site { data: data.to_owned(), home: site.home.clone(), database: site.database.clone() }
 }
 
-/// What a client was told is written is there after SIGKILL, and nothing that nobody wrote.
+/// After SIGKILL the tables have every change that was acknowledged, and no other.
 #[test]
 fn killed_under_load() {
     let directory = tempfile::tempdir().unwrap();
@@ -78,7 +78,7 @@ fn write(settings: &ClientSettings, line: &str) -> bool {
     ask(settings, line, &AtomicBool::new(false)).1 == 0
 }
 
-/// The client itself, with files of its own: bytes that are not UTF-8 are refused before anything is sent.
+/// The client itself, with its own files: bytes that are not UTF-8 are refused before anything is sent.
 #[test]
 fn files_of_the_caller() {
     let directory = tempfile::tempdir().unwrap();
@@ -119,8 +119,7 @@ fn files_of_the_caller() {
     let logged = daemon.ok("log -s");
     let last: Vec<&str> = logged.lines().rev().take(2).filter_map(|line| line.rsplit(": ").next()).collect();
     assert_eq!(last, ["tabedit nodelist", "restorexCATdb -p dump"], "{logged}");
-    // A signal ends it, and nothing stays behind; lines that cannot be stored are shown, and so is the
-    // prompt.
+    // A signal ends it, and no file is left; lines that cannot be stored are shown, like the prompt.
     for (script, said) in [
         ("sed -i s/elsewhere/nowhere/ \"$1\"; kill -TERM $PPID", "interrupted"),
         ("sed -i s/n1/-n/ \"$1\"", "Above errors occured"),
@@ -138,7 +137,7 @@ fn files_of_the_caller() {
     }
     let (text, code) = client(&["tabedit", "-h"]);
     assert!(text.contains("--dry-run") && code == 1, "{text} {code}");
-    // A password that is not piped in comes by the environment; nobody listens on port 1.
+    // A password that is not piped in comes by the environment; no server listens on port 1.
     let set_up = |command: &mut Command| {
         let command = command.env("XCATHOST", &daemon.settings.host);
         printed(&command.args(["pgsqlsetup", "--host=127.0.0.1", "--port=1"]).output().unwrap())
@@ -148,7 +147,7 @@ fn files_of_the_caller() {
     assert!(!refused.contains("no password") && refused.contains("127.0.0.1"), "{refused}");
 }
 
-/// Two hundred clients at once, each with a row of its own and all with one row together.
+/// Two hundred clients at once, each with a separate row and all with one row together.
 #[test]
 fn two_hundred_clients_lose_nothing() {
     let directory = tempfile::tempdir().unwrap();
@@ -271,7 +270,7 @@ fn ports_that_are_held() {
     assert_eq!(line, "ready\n");
 }
 
-/// Two daemons with ports of their own, but one data directory: the second is told who has it, at once.
+/// Two daemons with different ports but one data directory: the second reports at once which process has it.
 #[test]
 fn a_data_directory_has_one_daemon() {
     let directory = tempfile::tempdir().unwrap();
@@ -280,7 +279,7 @@ fn a_data_directory_has_one_daemon() {
     let refused = site.serve().0.output().unwrap();
     let sentence = format!("is in use by dawn serve, process {}, since", first.id());
     assert!(!refused.status.success() && printed(&refused).contains(&sentence), "{}", printed(&refused));
-    // `dawn init` repairs tables beside a daemon.
+    // `dawn init` repairs tables while a daemon runs.
     let init =
         site.command().args(["init", "--domain", "x.example", "--data"]).arg(&site.data).output().unwrap();
     assert!(init.status.success(), "{}", printed(&init));
@@ -352,7 +351,7 @@ fn two_daemons(engine: Engine) {
     }
     a.ok("nodeadd n1 groups=all");
     wait_for("the other daemon does not see the node", || b.ok("nodels") == "n1\n");
-    // Writers to one row through both: each is done on top of the others, or told that it was not.
+    // Writers to one row through both: each write builds on the others, or fails with an error.
     std::thread::scope(|scope| {
         for (name, daemon) in [("a", &a), ("b", &b)] {
             for writer in 0..4 {
@@ -424,7 +423,7 @@ fn backup_and_restore(engine: Option<Engine>) {
     let (text, code) = restore_with("--overwrite", &saved, &site);
     assert!(text.contains("is in use by dawn serve") && code == 1, "{text}");
     daemon.kill();
-    // What is there is replaced only when that is asked for.
+    // Existing rows are replaced only on request.
     let (text, code) = restore(&saved, &site);
     assert!(text.contains("has tables with rows\nHint: --dry-run shows") && code == 1, "{text}");
     let again =
@@ -546,7 +545,7 @@ fn certificate_of_xcat(directory: &Path, authority: &Path, name: &str, subject: 
 }
 
 /// An authority with certificates as xCAT's scripts make them, copied into a data directory before `init`:
-/// clients go on with what they have, and new ones are signed by the same authority.
+/// clients keep using what they have, and new ones are signed by the same authority.
 #[test]
 fn certificates_of_an_xcat_server_go_on() {
     let directory = tempfile::tempdir().unwrap();

@@ -38,7 +38,7 @@ fn site(directory: &Path, server: &Server) -> Site {
     site
 }
 
-/// Says a line on the status port from the node's address; what the daemon answers.
+/// Sends a line to the status port from the node's address; returns the daemon's answer.
 fn report(daemon: &Daemon, node: u8, line: &str) -> String {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     // A port of a node that is gone already keeps no daemon from its own.
@@ -57,7 +57,8 @@ fn report(daemon: &Daemon, node: u8, line: &str) -> String {
     String::from_utf8(heard).unwrap()
 }
 
-/// Every node is heard while the database is frozen, the daemon is killed, and the next one writes it all.
+/// Every node's report is taken while the database is frozen, the daemon is killed, and the next one writes
+/// them all.
 fn reports_survive(engine: Engine) {
     let server = Server::start(engine);
     let directory = tempfile::tempdir().unwrap();
@@ -109,7 +110,8 @@ fn patiently(daemon: &Daemon, line: &str) -> String {
     }
 }
 
-/// A command that writes waits for a database that comes back, and says so; one that reads is answered.
+/// A command that writes waits for a database that comes back, and reports the wait; one that reads is
+/// answered.
 fn commands_wait(engine: Engine) {
     let mut server = Server::start(engine);
     let directory = tempfile::tempdir().unwrap();
@@ -125,7 +127,7 @@ fn commands_wait(engine: Engine) {
             assert!(read.starts_with("n1\n"), "{read}");
             read.contains("the database is away")
         });
-        // Longer than a command waits without a word.
+        // Longer than a command waits before it reports the wait.
         std::thread::park_timeout(Duration::from_secs(5));
         server.launch();
         let text = waiting.join().unwrap();
@@ -157,7 +159,7 @@ fn start_frozen(site: &Site, server: &Server, log: &Path) -> Daemon {
     })
 }
 
-/// A daemon that starts while its database is away serves what the last one stored, says so, and takes the
+/// A daemon that starts while its database is away serves what the last one stored, logs that, and takes the
 /// database over when it is back.
 fn serves_from_its_disk(engine: Engine) {
     let server = Server::start(engine);

@@ -1,8 +1,8 @@
-//! The real executable with a file system that hangs: below the install directory is an automount that
-//! nothing answers, so anyone who looks into it sleeps in the kernel as on a dead NFS server. Every service
-//! goes on answering everything else, and starts without it.
+//! The real executable with a file system that hangs: below the install directory is an automount that never
+//! answers, so a process that looks into it sleeps in the kernel as on a dead NFS server. Every service keeps
+//! answering everything else, and starts without it.
 //!
-//! Needs root, for mounts and the network of a namespace of its own; without it the test fails. Waits have a
+//! Needs root, for mounts and the network of a namespace; without it the test fails. Waits have a
 //! bound and end with the condition; nothing is asserted about how long it took.
 
 #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
@@ -149,7 +149,7 @@ fn tftp(path: &str) -> UdpSocket {
     socket
 }
 
-/// A machine with nothing but a loader in its TFTP directory.
+/// A machine with only a loader in its TFTP directory.
 fn machine() -> (tempfile::TempDir, Machine) {
     // SAFETY: only this thread, and what it starts, changes its namespaces.
     unsafe { unshare_unsafe(UnshareFlags::NEWNS | UnshareFlags::NEWNET | UnshareFlags::FS) }.unwrap();
@@ -233,7 +233,7 @@ fn a_mount_that_hangs_costs_the_requests_below_it_alone() {
     let _tftp: Vec<UdpSocket> = (0..HUNG).map(|number| tftp(&format!("install/hung/{number}"))).collect();
     let kernel = ask("/tftpboot/xcat/osimage/far/kernel");
 
-    // Whatever does not lie below the mount is answered.
+    // Everything outside of the mount is answered.
     assert!(answer(ask("/install/well/file")).ends_with("\r\n\r\nwell"));
     assert!(answer(ask("/install/well/none")).starts_with("HTTP/1.1 404"));
     let mut bytes = [0; 64];
@@ -257,14 +257,14 @@ fn a_mount_that_hangs_costs_the_requests_below_it_alone() {
     }
     assert!(machine.ok("lsdef cn1 -i provmethod").contains("far"));
 
-    // What lies below it is given up.
+    // Requests below it are given up.
     for stream in http.into_iter().chain([kernel]) {
         let text = answer(stream);
         assert!(text.starts_with("HTTP/1.1 503") && text.contains("disk"), "{text}");
     }
     assert!(answer(ask("/install/well/file")).ends_with("well"));
 
-    // Nodes go on with what is there; a file that was changed is seen, one call after the other.
+    // Nodes keep using the files; a file that was changed is seen, one call after the other.
     for _ in 0..HUNG {
         assert_eq!(read_by_nfs(&mut near, &root, "file"), "near");
     }

@@ -1,7 +1,7 @@
 //! The real executable on a file system that is read-only: what was served before is served, by every
 //! service; a directory that never was says what is missing.
 //!
-//! Needs root, for mounts and the network of namespaces of their own; without it the tests fail. Waits have a
+//! Needs root, for mounts and the network of namespaces; without it the tests fail. Waits have a
 //! bound and end with the condition; nothing is asserted about how long it took.
 
 #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]

@@ -1,7 +1,7 @@
-//! `cargo xtask bench run`: commands on many hosts beside ClusterShell's `clush` and `pdsh`, one after the
-//! other.
+//! `cargo xtask bench run`: commands on many hosts, compared to ClusterShell's `clush` and `pdsh`, one after
+//! the other.
 //!
-//! Needs root (a network namespace of its own) and the Debian packages `openssh-server`, `clustershell`,
+//! Needs root (for a network namespace) and the Debian packages `openssh-server`, `clustershell`,
 //! `pdsh` and `util-linux`. One sshd answers at as many loopback addresses as there are hosts. What counts
 //! is the CPU time of the client and of all it starts, without the sshd. `bench run [HOSTS]`, 1,000 by
 //! default.
@@ -26,7 +26,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Hosts at a time.
+/// Hosts at once.
 const FANOUT: usize = 64;
 /// Hosts of one block of addresses.
 const BLOCK: usize = 250;

@@ -52,7 +52,7 @@ pub enum Failure {
         /// Kind and fingerprint of the key it shows.
         offered: String,
     },
-    /// None of the keys is let in.
+    /// None of the keys is accepted.
     #[error("{user}@{node}: Permission denied ({methods}).")]
     Denied {
         /// User.
@@ -62,7 +62,7 @@ pub enum Failure {
         /// What the host would accept.
         methods: String,
     },
-    /// The host ended the connection, or speaks something else.
+    /// The host ended the connection, or uses another protocol.
     #[error("ssh: {node}: {reason}")]
     Protocol {
         /// Node.

@@ -1,8 +1,8 @@
-//! By which keys a host is known.
+//! The known keys of a host.
 //!
 //! Two sources: the host keys that the daemon gives to its nodes, and the lines of known_hosts files
 //! (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT"). A host without a known key, and a host that shows another key,
-//! are refused; nothing is learnt by the way. Missing on purpose: patterns with `*`, `?` and `!` and the
+//! are refused; no key is recorded automatically. Missing on purpose: patterns with `*`, `?` and `!` and the
 //! marker `@cert-authority`. A key marked `@revoked` is never accepted.
 
 use dawn_serving::bounded_read::{self, Rights};
@@ -135,7 +135,7 @@ impl KnownHosts {
         }
     }
 
-    /// What is known of a host under any of its names; `port` other than 22 is part of a name.
+    /// The known keys of a host under any of its names; `port` other than 22 is part of a name.
     pub fn of(&self, names: &[&str], port: u16) -> HostKeys {
         let mut found = HostKeys::default();
         for name in names {

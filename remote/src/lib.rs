@@ -8,9 +8,8 @@
 //! Which files nodes have is what a [`synclist`] says. Besides, there is what reads output ([`collate`]) and
 //! [`ping`].
 //!
-//! The crate knows no tables, no terminal and no environment: who calls it says which targets there are, with
-//! which keys. Missing on purpose: a reader of `~/.ssh/config`; where a user has one, OpenSSH's `ssh` is the
-//! job.
+//! The crate does not know tables, terminals or the environment: the caller passes the targets and the keys.
+//! Missing on purpose: a reader of `~/.ssh/config`; where a user has one, OpenSSH's `ssh` is the job.
 
 pub mod collate;
 pub mod event;

@@ -189,7 +189,7 @@ fn local(path: &Path) -> OsString {
     }
 }
 
-/// What ssh calls the host in known_hosts files: the node, whatever its address.
+/// What ssh calls the host in known_hosts files: the node's name, whatever its address.
 fn alias(target: &Target) -> String {
     target.node.to_ascii_lowercase()
 }

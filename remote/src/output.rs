@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 /// Bytes of one stream of one node that are kept; what comes after them is left out.
 pub const KEPT_BYTES_MAX: usize = 16 << 20;
-/// Bytes of all nodes that are kept at a time.
+/// Bytes of all nodes that are kept at once.
 pub(crate) const KEPT_TOTAL_BYTES_MAX: usize = 512 << 20;
 
 /// Bytes that all jobs of a run keep.
@@ -56,7 +56,7 @@ impl Output {
         self.way.take(stream, text).await;
     }
 
-    /// Takes the lines without end.
+    /// Takes the unterminated lines.
     pub(crate) async fn finish(&mut self) {
         for (stream, lines) in [(Stream::Out, &mut self.out), (Stream::Err, &mut self.err)] {
             let mut text = String::new();

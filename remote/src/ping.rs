@@ -23,7 +23,7 @@ const BURST: usize = 32;
 const BURST_PAUSE: Duration = Duration::from_millis(2);
 /// Time for a connection.
 const CONNECT_WAIT: Duration = Duration::from_secs(2);
-/// Connections at a time.
+/// Connections at once.
 const WIDTH: usize = 256;
 /// Ports that are tried, as xCAT's nmap does.
 const PORTS: [u16; 3] = [22, 80, 443];
@@ -63,10 +63,10 @@ pub fn alive(addresses: &[IpAddr]) -> io::Result<HashSet<IpAddr>> {
     Ok(alive)
 }
 
-/// What a connection to a port gave.
+/// The result of a connection to a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// Somebody listens.
+    /// A server listens.
     Open,
     /// The host refuses.
     Closed,
@@ -137,7 +137,7 @@ async fn echo(addresses: &[Ipv4Addr]) -> io::Result<HashSet<Ipv4Addr>> {
     Ok(answered)
 }
 
-/// Takes the answers that have come.
+/// Takes the answers that have arrived.
 fn receive(socket: &Socket, asked: &HashSet<Ipv4Addr>, answered: &mut HashSet<Ipv4Addr>) {
     let mut buffer = [MaybeUninit::<u8>::uninit(); ANSWER_BYTES];
     while let Ok((count, from)) = socket.recv_from(&mut buffer) {

@@ -1,8 +1,8 @@
 //! A program on this machine as the job of a node: OpenSSH's `ssh` and `scp`, `rsync`, a shell of this host.
 //!
-//! It is started with a list of arguments; no shell sees a node's name or a user's words. It is the leader of
-//! a process group of its own, so that stopping reaches what it has started, and a Ctrl-C on the terminal
-//! comes to it through us only.
+//! It is started with a list of arguments; no shell sees a node's name or a user's words. It leads a new
+//! process group, so that stopping reaches what it has started, and a Ctrl-C on the terminal reaches it only
+//! through us.
 
 use crate::event::Stream;
 use crate::failure::{Failure, reason};
@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Child;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// Bytes read at a time.
+/// Bytes read at once.
 const CHUNK_BYTES: usize = 32 << 10;
 /// Time that a program has to end after each signal.
 const SIGNAL_WAIT: Duration = Duration::from_millis(500);
@@ -159,7 +159,7 @@ impl<R: AsyncRead + Unpin> Pipe<R> {
         self.reader.is_some()
     }
 
-    /// Reads what is there; 0 at the end. Cancel safe.
+    /// Reads what has arrived; 0 at the end. Cancel safe.
     async fn read(&mut self) -> usize {
         let Some(reader) = &mut self.reader else { return 0 };
         let count = reader.read(&mut self.chunk).await.unwrap_or(0);

@@ -15,7 +15,7 @@ pub struct Carried<'a> {
     pub content: &'a [u8],
 }
 
-/// A command that stores carried files under names of its own in `/tmp`, runs `line`, in which `$dawn_0`,
+/// A command that stores carried files under new names in `/tmp`, runs `line`, in which `$dawn_0`,
 /// `$dawn_1` … are their paths, and removes them; and what its standard input is. The user's shell on the
 /// host need not be one of Bourne's kind.
 ///

@@ -1,8 +1,8 @@
-//! Jobs for many nodes: connections or programs, so many at a time, each result as soon as it is there.
+//! Jobs for many nodes: connections or programs, a bounded number at once, each result as soon as it arrives.
 //!
 //! [`run`] blocks its thread and drives all jobs on it. It hands events to one function: streamed lines, a
 //! node's end with what was kept of its output, and a progress report twice a second, in which the caller can
-//! look whether it is still wanted. When the function says `Break`, remote commands are ended and every
+//! check whether the run is still wanted. When the function says `Break`, remote commands are ended and every
 //! node that is left is reported as stopped.
 
 use crate::event::{End, Ended, Event};
@@ -21,9 +21,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-/// Jobs at a time, if the caller names no other number (xCAT's default).
+/// Jobs at once, if the caller gives no number (xCAT's default).
 pub const FANOUT_DEFAULT: usize = 64;
-/// Time for connecting and logging in, if the caller names no other.
+/// Time for connecting and logging in, if the caller gives none.
 pub const CONNECT_TIME_DEFAULT: Duration = Duration::from_secs(10);
 /// Time between two reports of progress.
 pub const PROGRESS_PERIOD: Duration = Duration::from_millis(500);
@@ -55,7 +55,7 @@ pub struct Job {
 /// How jobs are run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Jobs at a time.
+    /// Jobs at once.
     pub fanout: usize,
     /// Time for connecting and logging in.
     pub connect: Duration,

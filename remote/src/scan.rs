@@ -8,7 +8,7 @@ use dawn_fanout::{CancellationToken, Fanout, Outcome};
 use std::io;
 use std::time::Duration;
 
-/// Hosts that are asked at a time.
+/// Hosts that are asked at once.
 const WIDTH: usize = 64;
 
 /// The key of a host.

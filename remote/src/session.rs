@@ -1,8 +1,9 @@
 //! One command on one host, over an ssh connection of our own.
 //!
 //! Resolve, connect, check the host key, log in, run, read the output, end. Each wait is bounded: connecting
-//! and logging in by [`Limits::connect`], silence by [`Limits::idle`], a host that died by keepalives. When
-//! the job is asked to stop, the remote command and what it has started get INT, then TERM, then KILL.
+//! and logging in by [`Limits::connect`], time without output by [`Limits::idle`], a host that died by
+//! keepalives. When the job is asked to stop, the remote command and what it has started get INT, then TERM,
+//! then KILL.
 
 use crate::event::Stream;
 use crate::failure::{Failure, reason};
@@ -22,11 +23,11 @@ use std::time::Duration;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// Silence on a connection after which its host is asked whether it is there.
+/// Idle time on a connection after which a keepalive is sent.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// Questions without an answer that end a connection.
 const KEEPALIVE_COUNT: usize = 3;
-/// Bytes that a host may send ahead of what was read.
+/// Bytes that a host may send before they are read.
 const WINDOW_BYTES: u32 = 1 << 20;
 /// Messages that wait for a slow reader of output before the connection is not read on.
 const MESSAGES_MAX: usize = 32;
@@ -140,7 +141,7 @@ async fn connect(target: &Target) -> Result<Handle<Checker>, Failure> {
     let offered = Offered::default();
     let checker = Checker { target: target.clone(), offered: Arc::clone(&offered) };
     let known = target.host_keys.algorithms();
-    // A host of which nothing is known shows a key all the same, to be named in the error.
+    // An unknown host also shows a key, which is named in the error.
     let kinds = if known.is_empty() { &ALGORITHMS[..] } else { &known };
     let connected = connect_with(target, checker, kinds).await;
     match taken(&offered) {

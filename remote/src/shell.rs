@@ -1,7 +1,7 @@
 //! How commands of one run reach their hosts: over our own connections, or by OpenSSH's `ssh`.
 //!
-//! Our own way is taken unless something asks for what only the program knows: a program named by the
-//! user, an ssh option other than those of [`SshOptions`], a configuration file of the user's, or no key
+//! Our own connections are used unless the run needs a feature that only the program has: a program named by
+//! the user, an ssh option other than those of [`SshOptions`], a configuration file of the user's, or no key
 //! that can be read (then an agent may have one).
 
 use crate::openssh::{OpenSsh, RunDirectory, SSH};

@@ -2,7 +2,7 @@
 //!
 //! A template is a block as `xdshcoll` prints it: a rule, the nodes, a rule, the text. It *matches* a text if
 //! each of its lines is somewhere in it (the text may have more), or, exactly, if both have the same lines.
-//! Blank lines, rules and the line of the nodes do not count. Files are the caller's business.
+//! Blank lines, rules and the line of the nodes do not count. The caller reads and writes the files.
 
 use crate::collate::Group;
 

@@ -1,7 +1,7 @@
 //! What a node prints, made safe to show: control characters become visible, so that no output can move the
 //! cursor, change the terminal's title or overwrite the name of another node.
 //!
-//! Text in UTF-8 stays as it is. `^[` stands for escape, `^M` for a carriage return within a line, `\x9b` for
+//! Text in UTF-8 stays as it is. `^[` means escape, `^M` for a carriage return within a line, `\x9b` for
 //! a control character beyond ASCII or a byte that is not UTF-8. A tab stays a tab.
 
 use std::borrow::Cow;

@@ -37,7 +37,7 @@ fn a_few_dozen_hosts_with_all_that_can_go_wrong() {
         hosts.start("shared", &part.iter().map(String::as_str).collect::<Vec<_>>());
     }
     hosts.start("other", &["127.77.2.1"]);
-    // A host that takes connections and says nothing.
+    // A host that accepts connections but sends nothing.
     let silent = std::net::TcpListener::bind(("127.77.3.1", hosts.port)).expect("a port");
     let mut jobs: Vec<Job> = there
         .iter()
@@ -180,7 +180,7 @@ fn commands_that_hang_are_ended_on_their_hosts() {
         let id = std::fs::read_to_string(mark(name)).expect("a process id");
         Path::new("/proc").join(id.trim()).exists()
     };
-    // Silence.
+    // The command prints nothing.
     let all =
         run_all(vec![sleeper("silent", "")], Settings { idle: Some(Duration::from_secs(6)), ..settings() });
     assert_eq!(all[0].end, End::Failed(Failure::Silent(Duration::from_secs(6))));

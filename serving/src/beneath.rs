@@ -1,9 +1,9 @@
-//! Writing beneath a directory, whatever links lie in it, and reading there.
+//! Writing beneath a directory without following links out of it, and reading there.
 //!
 //! A path from a table cell, a bundle or an image is walked by the kernel with `RESOLVE_BENEATH` and
 //! `RESOLVE_NO_SYMLINKS` (openat2(2), Linux 5.6): a link on the way is an error, and nothing outside of the
 //! directory is touched. The last name is replaced and never written through. Files appear complete or not at
-//! all: a reader sees the old text or the new one, and so does the next start after a crash. A crash in
+//! all: a reader, or the next start after a crash, sees either the old text or the new one. A crash in
 //! between leaves a file whose name begins with a dot; nothing reads it.
 //!
 //! Reading follows links as if the directory were the root (`RESOLVE_IN_ROOT`), which is how the machine that
@@ -35,7 +35,7 @@ pub struct Beneath {
     real: PathBuf,
 }
 
-/// What stands at a name.
+/// The kind of file at a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A directory.
@@ -121,10 +121,10 @@ impl Beneath {
     }
 
     /// Where `inside` leads, with all links followed as if the directory were the root: a path below
-    /// [`Beneath::real_path`]. Nothing if nothing is there.
+    /// [`Beneath::real_path`]. `None` if nothing is there.
     ///
     /// # Errors
-    /// The system's error, but for what is not there.
+    /// The system's error, except for a missing file.
     pub fn follow(&self, inside: &Path) -> io::Result<Option<PathBuf>> {
         let inside = if inside.as_os_str().is_empty() { Path::new(".") } else { inside };
         match lookup::open(&self.top, inside, OFlags::PATH, Mode::empty(), ResolveFlags::IN_ROOT) {
@@ -137,7 +137,7 @@ impl Beneath {
     /// Opens the regular file at `inside` to read it. Links are followed as if the directory were the root.
     ///
     /// # Errors
-    /// The system's error; for anything but a regular file an error that says so.
+    /// The system's error; for anything but a regular file an error that names this reason.
     pub fn open_file(&self, inside: &Path) -> io::Result<File> {
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         // Looked at before it is opened: opening a device or a FIFO has effects.
@@ -180,7 +180,7 @@ impl Beneath {
             match fs::mkdirat(&above, name, Mode::from_raw_mode(0o700)) {
                 Ok(()) => {
                     made.push(at.clone());
-                    // Whatever the umask is.
+                    // Regardless of the umask.
                     fs::chmodat(&above, name, Mode::from_raw_mode(mode), AtFlags::empty())?;
                 }
                 Err(Errno::EXIST) => drop(self.directory(&at)?),
@@ -190,7 +190,7 @@ impl Beneath {
         Ok(made)
     }
 
-    /// Writes a new file beside `inside`, private until it is complete, and gives its path.
+    /// Writes a new file next to `inside`, private until it is complete, and gives its path.
     ///
     /// # Errors
     /// As [`Beneath::directory`], and those of `fill`; nothing is left then.
@@ -223,7 +223,7 @@ impl Beneath {
             }
         };
         let mut file = File::from(file);
-        // Whatever the umask is; after the owner, whose change takes bits away.
+        // Regardless of the umask; after the owner, because changing the owner clears bits.
         let done = fill(&mut file).and_then(|()| file.set_permissions(Permissions::from_mode(mode)));
         if let Err(error) = done {
             let _ = fs::unlinkat(&dir, &*name, AtFlags::empty());
@@ -232,7 +232,7 @@ impl Beneath {
         Ok(inside.with_file_name(name))
     }
 
-    /// Replaces whatever file or link is at `inside`, whole or not at all. The directory must be there.
+    /// Replaces the file or link at `inside`, completely or not at all. The directory must be there.
     ///
     /// # Errors
     /// As [`Beneath::write_beside`].
@@ -305,7 +305,7 @@ impl Beneath {
         Ok(fs::unlinkat(dir, name, AtFlags::REMOVEDIR)?)
     }
 
-    /// Removes whatever is at `inside`, a tree with all that is in it; nothing if nothing is there.
+    /// Removes the file or the whole tree at `inside`, if there is one.
     ///
     /// # Errors
     /// As [`Beneath::directory`].

@@ -1,4 +1,5 @@
-//! Files that the daemon reads because a client or a cell names them: never for long, never without end.
+//! Files that the daemon reads because a client or a cell names them: in bounded time and with a bounded
+//! size.
 //!
 //! A file may look regular and block its reader (`/proc/kmsg`), and any file may on a dead NFS mount. So a
 //! file is looked at before it is opened, kernel interfaces are refused, and a thread for disks reads it
@@ -44,7 +45,7 @@ pub enum Refused {
     /// A directory, device, pipe or socket.
     #[error("it is not a regular file")]
     NotRegular,
-    /// `/proc` and the like.
+    /// `/proc` and similar file systems.
     #[error("it is an interface of the kernel, not a file with data")]
     Kernel,
     /// Only its owner may read it, and the caller is not root.
@@ -64,7 +65,7 @@ pub enum Refused {
 /// Whose rights a file is looked up and opened with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rights {
-    /// The daemon's: the one who names the file may read any.
+    /// The daemon's: the caller who names the file may read any.
     Daemon,
     /// Those of the user and group 65534 (`nobody`, `nogroup`), for the directories on the way too.
     Nobody,
@@ -119,12 +120,12 @@ pub fn read(path: &Path, bytes_max: u64, rights: Rights) -> Result<Vec<u8>, Refu
     within(path, move |path| rights.with(|| read_now(path, bytes_max, rights)))?
 }
 
-/// The same as text. Any file may be named: who reads it is not the one who names it.
+/// The same as text. Any file may be named: the reader is not the caller who names it.
 pub fn read_text(path: &Path, bytes_max: u64) -> Result<String, Refused> {
     String::from_utf8(read(path, bytes_max, Rights::Daemon)?).map_err(|_| Refused::NotText)
 }
 
-/// Looks at a regular file that somebody else will open.
+/// Looks at a regular file that another program will open.
 pub fn look(path: &Path) -> Result<Metadata, Refused> {
     within(path, |path| File::from(find(path)?).metadata().map_err(|e| Refused::Io(e.to_string())))?
 }
@@ -197,7 +198,7 @@ mod tests {
         assert!(matches!(read(&dir.path().join("none"), 9, Rights::Daemon), Err(Refused::Missing)));
     }
 
-    /// A file for everybody in a directory that nobody else may enter is as good as not there.
+    /// A public file in a private directory counts as missing.
     #[test]
     fn the_way_to_a_file_counts() {
         assert!(rustix::process::geteuid().is_root(), "run this test as root: it gives up root's rights");

@@ -1,6 +1,6 @@
 //! Files that many machines fetch at one time are opened once.
 //!
-//! Small files are kept in memory. Larger ones are kept open only while somebody reads them, so that a
+//! Small files are kept in memory. Larger ones are kept open only while they are read, so that a
 //! deleted image gives its disk space back; all readers share one descriptor, so that a storm of boots does
 //! not run out of them.
 //!
@@ -106,8 +106,8 @@ impl FileCache {
         Some((OpenFile::new(body, known.stamp).at(known.far.clone()), proof))
     }
 
-    /// The file of that name if it is here, on a disk of this machine, and still the same. Asks nothing but
-    /// the kernel's own memory: a name that is not there any more, or whose way leads to a disk, is left to
+    /// The file of that name if it is here, on a disk of this machine, and still the same. Asks only the
+    /// kernel's own memory: a name that no longer exists, or needs a disk to look up, is left to
     /// [`FileCache::find`].
     pub(crate) fn find_at_once(
         &self,
@@ -164,7 +164,7 @@ impl FileCache {
         let Ok(mut kept) = self.kept.write() else { return };
         let bytes = if matches!(body, Body::Memory(_)) { stamp.size } else { 0 };
         if kept.files.len() >= ENTRIES_MAX || kept.memory_bytes + bytes > MEMORY_BYTES_MAX {
-            // Rare, and what is in use comes back at once: simpler than keeping an order of use.
+            // This is rare, and files in use are cached again at once: simpler than keeping an order of use.
             *kept = Kept::default();
         }
         kept.memory_bytes += bytes;

@@ -1,6 +1,6 @@
 //! Copying with everything that makes a file what it is: kind, mode, owner, times, extended attributes.
 //!
-//! Directories are merged into existing ones, other things replace what is there. Hard links become separate
+//! Directories are merged into existing ones, other files replace existing ones. Hard links become separate
 //! files and sockets are left out.
 
 use std::fs::{self, File, Metadata};
@@ -14,7 +14,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Timespec, Timestamps};
 const DEPTH_MAX: usize = 200;
 /// Longest list of extended attribute names and longest value, in bytes.
 const XATTR_BYTES_MAX: usize = 64 * 1024;
-/// Opening waits for nobody.
+/// Opening does not wait for a writer.
 const NONBLOCK: i32 = OFlags::NONBLOCK.bits() as i32;
 
 /// Copies `from` to `to`, whose parent directory exists.
@@ -35,8 +35,8 @@ pub fn append(from: &Path, to: &Path) -> io::Result<()> {
     io::copy(&mut source, &mut target).map(drop)
 }
 
-/// Opens a file for reading, but nothing else: to open a FIFO waits for a writer, to open a device may do
-/// anything.
+/// Opens only a regular file for reading: opening a FIFO waits for a writer, opening a device may have any
+/// effect.
 ///
 /// # Errors
 /// When it cannot be opened or is not a regular file.
@@ -87,7 +87,7 @@ fn node(from: &Path, to: &Path, depth: usize) -> io::Result<()> {
     if kind.is_symlink() {
         std::os::unix::fs::symlink(fs::read_link(from)?, to)?;
     } else if kind.is_file() {
-        // Nobody else's until it has its owner and mode, whatever the umask is.
+        // Private until it has its owner and mode, regardless of the umask.
         let target = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(to);
         io::copy(&mut regular(from)?, &mut target?)?;
     } else {

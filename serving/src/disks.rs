@@ -1,10 +1,10 @@
 //! Threads for file system calls that may hang.
 //!
-//! A file may lie on a server that is gone; the call that looks at it then waits in the kernel and cannot be
+//! A file may be on a server that is gone; the call that looks at it then waits in the kernel and cannot be
 //! stopped. So such calls are made by the threads of a [`DiskPool`], and who needs the answer waits for a
 //! limited time. Work is accounted to the directory it is for and to the mount that directory is on: neither
 //! gets more than its share of the threads, so a mount that hangs takes its share and the others keep theirs.
-//! A mount that comes back finds its threads where they hung; what has no caller any more is not done.
+//! When a mount comes back, its threads continue; work without a caller is dropped.
 //!
 //! The same work is accounted to who asks for it ([`DiskPool::caller`]): of the places to wait in, a part is
 //! kept for callers with better proof ([`crate::shares`]), and theirs is done first.
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 /// How long a request waits for a disk before its client gets an error.
 pub const WAIT_TIME_MAX: Duration = Duration::from_secs(5);
-/// How deep below its mount point a directory has a share of its own, in names.
+/// How deep below its mount point a directory has a separate share, in names.
 const SHARE_DEPTH: usize = 2;
 
 /// How much a pool may use.
@@ -38,7 +38,7 @@ pub struct Limits {
     /// Requests that wait for a thread, for one directory; each kind of caller has its part of them. Default
     /// 1,024.
     pub waiting_per_directory_max: usize,
-    /// A directory whose threads have all been at work for so long, without one coming back, takes no more.
+    /// A directory whose threads have all been busy for this long, without one finishing, takes no more work.
     /// Default [`WAIT_TIME_MAX`].
     pub stuck_time: Duration,
     /// A thread without work ends after this time. Default 10 s.
@@ -127,8 +127,9 @@ impl Default for DiskPool {
 }
 
 impl DiskPool {
-    /// A pool of its own, for work of the daemon itself, without a thread for it yet. Its threads act with
-    /// the ids and the umask that the calling thread has now, whatever those have that give them work.
+    /// A separate pool for work of the daemon itself, which has no threads yet. Its threads act with
+    /// the ids and the umask that the calling thread has now, regardless of the ids of the threads that give
+    /// them work.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         let (mounts, state, work) = Default::default();
@@ -184,7 +185,7 @@ impl DiskPool {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Late> {
         let (sender, receiver) = mpsc::sync_channel(1);
-        // Held by who waits: without it nobody does, and work that has not begun is not worth doing.
+        // Held by the waiting caller: once it is dropped, work that has not begun is not worth doing.
         let wanted = Arc::new(());
         let asked = Arc::downgrade(&wanted);
         self.submit(path, move || {

@@ -141,7 +141,7 @@ pub trait ReadAt: Send + Sync {
     fn far(&self) -> Option<&Arc<Path>>;
 }
 
-/// Anything that can be sent, whatever it is made of.
+/// Anything that can be sent.
 #[derive(Clone)]
 pub enum Content {
     /// In memory.

@@ -1,8 +1,8 @@
 //! Shell patterns as `find -path` matches them: `*` and `?` also match `/` and a leading dot.
 //!
 //! `*`, `?`, `[set]` with ranges and `!` or `^`, and a backslash before any character. A `[` without its `]`
-//! stands for itself. Matching is on bytes; the time is at most pattern length times text length, so that a
-//! hostile list cannot hold the builder.
+//! is an ordinary character. Matching is on bytes; the time is at most pattern length times text length, so
+//! that a hostile list cannot hold the builder.
 
 /// Does the whole of `text` match `pattern`?
 pub fn matches(pattern: &[u8], text: &[u8]) -> bool {

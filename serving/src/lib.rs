@@ -10,9 +10,9 @@
 //! | `cache` | files that many machines fetch are opened once |
 //! | [`observe`] | what the services report |
 //! | [`bounded_read`] | files that a client or a table cell names: read for a bounded time and size |
-//! | [`beneath`] | writing and reading beneath a directory, whatever links lie in it |
+//! | [`beneath`] | writing and reading beneath a directory without following links out of it |
 //! | [`mod@copy`] | copies with everything that makes a file what it is |
-//! | [`lookup`] | what a failed look-up says: nothing there, or nothing for certain |
+//! | [`lookup`] | the meaning of a failed look-up: missing, or uncertain |
 //! | [`disks`] | threads for file system calls that may hang |
 //! | [`mounts`] | which file systems are mounted where |
 //! | [`sealed`] | records with a checksum, one a line |
@@ -21,7 +21,7 @@
 //!
 //! `/init` of the nodes takes the file helpers only: everything that serves is behind the feature `serve`.
 //!
-//! Start reading at [`source`]. The protocol engines ([`Source`]'s callers) know nothing of the model; the
+//! Start reading at [`source`]. The protocol engines ([`Source`]'s callers) do not know the model; the
 //! daemon answers them from the boot plan in front of [`Roots`].
 
 pub mod beneath;

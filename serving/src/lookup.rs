@@ -1,6 +1,6 @@
-//! What a failed look-up says: that nothing is there, or nothing for certain.
+//! The meaning of a failed look-up: the file does not exist, or its state is uncertain.
 //!
-//! A lack of descriptors or memory, or a rename that goes on at the same time, passes. Code that takes such a
+//! A lack of descriptors or memory, or a rename at the same time is temporary. Code that takes such a
 //! failure for "there is no such file" shows the next best file instead.
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -31,8 +31,8 @@ pub enum Failure {
 #[must_use]
 pub fn failure(errno: Errno) -> Failure {
     match errno {
-        // ELOOP and EXDEV: links that lead nowhere or outside, which is as good as nothing where they may
-        // not.
+        // ELOOP and EXDEV: links that lead nowhere or outside, which counts as missing where links may not
+        // lead there.
         Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG | Errno::LOOP | Errno::XDEV => Failure::Absent,
         Errno::AGAIN | Errno::INTR | Errno::NOMEM | Errno::MFILE | Errno::NFILE => Failure::Passing,
         _ => Failure::Other,

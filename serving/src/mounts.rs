@@ -1,9 +1,9 @@
 //! Which file systems are mounted where, without asking any of them: a mount whose server is gone hangs
 //! the thread that asks.
 //!
-//! The table is `/proc/self/mountinfo` (proc(5)), which only this file reads. What is known of a path from
-//! its text alone is which mount it lies on if no symbolic link leads elsewhere; [`Mounts::network`] follows
-//! links as far as that cannot hang.
+//! The table is `/proc/self/mountinfo` (proc(5)), which only this file reads. The text of a path alone gives
+//! its mount if no symbolic link leads elsewhere; [`Mounts::network`] follows links as far as that cannot
+//! hang.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{fstat, fstatfs, major};
@@ -169,7 +169,7 @@ fn depth(path: &Path) -> usize {
     path.components().count()
 }
 
-/// Blanks and the like are written as octal numbers, `\040`.
+/// Blanks and similar characters are written as octal numbers, `\040`.
 fn unescaped(field: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = field.as_bytes();

@@ -43,10 +43,10 @@ pub enum EventKind<'a> {
     NotFound,
     /// It is not for this peer, or not possible this way.
     Refused {
-        /// Why. The peer may have been told less.
+        /// Why. The peer may have been sent less detail.
         reason: &'a str,
     },
-    /// The peer fell silent.
+    /// The peer stopped answering.
     TimedOut {
         /// Bytes that had arrived.
         bytes: u64,
@@ -60,14 +60,14 @@ pub enum EventKind<'a> {
         /// Bytes that had arrived.
         bytes: u64,
     },
-    /// We could not go on: disk error, file cut short.
+    /// We could not continue: disk error, file cut short.
     Failed {
         /// The reason.
         reason: &'a str,
         /// Bytes that had arrived.
         bytes: u64,
     },
-    /// A packet or request that makes no sense; counted, and worth no more than that.
+    /// A packet or request that makes no sense; it is only counted.
     Malformed {
         /// The reason.
         reason: &'a str,

@@ -108,7 +108,7 @@ impl RequestPath {
         Some(Self { clean: rest.to_owned(), trailing_slash: self.trailing_slash })
     }
 
-    /// Whether the path is `prefix` or lies below it.
+    /// Whether the path is `prefix` or is below it.
     pub fn is_within(&self, prefix: &str) -> bool {
         prefix.is_empty()
             || self.clean.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

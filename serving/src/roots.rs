@@ -45,7 +45,7 @@ impl Mount {
         self
     }
 
-    /// Refuses `folder` (relative to the tree) and everything below it, whatever its permission bits say.
+    /// Refuses `folder` (relative to the tree) and everything below it, regardless of permission bits.
     #[must_use]
     pub fn private(mut self, folder: &str) -> Self {
         self.private.push(folder.trim_matches('/').to_owned());

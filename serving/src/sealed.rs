@@ -83,7 +83,7 @@ mod tests {
             let (mut at, mut whole) = (0, Vec::new());
             for (text, line) in texts.iter().zip(&lines) {
                 let range = at..at + line.len();
-                // A line whose end alone is hit has its text, but nothing says so.
+                // A line of which only the end is damaged has its text, but cannot be recognised as intact.
                 if file[range.clone()] == before[range] {
                     whole.push(text.as_str());
                 }

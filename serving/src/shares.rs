@@ -1,12 +1,12 @@
-//! Shares of what is scarce: places and bytes, with a part kept for callers with better proof.
+//! Shares of scarce resources: places and bytes, with a part kept for callers with better proof.
 //!
-//! Connections, transfers and buffers are limited in number. A limit alone lets those who come first, or
-//! come most often, take all of it; so a part of every limit is kept for callers that the machine knows
-//! better ([`Kind`]), and no source has more than its share. [`Places`] counts connections. One that has
-//! not proved anything yet (an unfinished TLS handshake, an idle connection) gives way to a newcomer when
-//! places are short, the oldest first. [`Bytes`] counts memory that is held for slow clients.
+//! Connections, transfers and buffers are limited in number. With a limit alone, the callers that come first
+//! or most often could take all of it; so a part of every limit is kept for callers that the machine knows
+//! better ([`Kind`]), and no source has more than its share. [`Places`] counts connections. One that has not
+//! proved anything yet (an unfinished TLS handshake, an idle connection) is ended for a newcomer when places
+//! are short, the oldest first. [`Bytes`] counts memory that is held for slow clients.
 //!
-//! A service that uses this knows nothing of the model: who an address is, [`Callers`] answers. It must
+//! A service that uses this does not know the model: [`Callers`] answers who an address is. It must
 //! answer from memory, because nothing waits for it.
 
 use std::collections::{BTreeSet, HashMap};
@@ -70,7 +70,7 @@ impl fmt::Debug for dyn Callers {
     }
 }
 
-/// Knows this machine and nothing else.
+/// Knows only this machine.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OnlyLocal;
 
@@ -80,8 +80,8 @@ impl Callers for OnlyLocal {
     }
 }
 
-/// What one source is: an IPv4 address, or the network of an IPv6 address, of which one machine has as many
-/// as it likes.
+/// What one source is: an IPv4 address, or the network of an IPv6 address, of which one machine may have any
+/// number.
 #[must_use]
 pub fn source_of(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
@@ -167,8 +167,8 @@ impl Places {
     }
 
     /// A place for a caller from this address, or `None` when there is none for its kind or its source.
-    /// While it has proved nothing, `give_way` may be called, which must make it leave soon; its place
-    /// counts as free from then on.
+    /// While it has proved nothing, `give_way` may be called, which must make it leave soon; its place then
+    /// counts as free.
     pub fn enter(self: &Arc<Self>, ip: IpAddr, give_way: impl Fn() + Send + 'static) -> Option<Place> {
         self.enter_as(self.callers.kind(ip.to_canonical()), ip, give_way)
     }
@@ -232,7 +232,7 @@ impl Table {
         if self.held < kind.part_of(limit.total) {
             return true;
         }
-        // One in, one out: what is in use does not grow, however many come.
+        // One in, one out: the number in use does not grow, however many callers come.
         let kinds = Kind::ALL.iter().zip(&self.may_leave);
         let oldest = kinds.take_while(|(other, _)| **other <= kind).find_map(|(_, set)| set.first().copied());
         oldest.is_some_and(|ticket| self.send_away(ticket))
@@ -283,13 +283,12 @@ impl Table {
     }
 }
 
-/// Memory held for slow clients of one service, in bytes. It counts; a caller that is told that there is no
-/// room waits.
+/// Memory held for slow clients of one service, in bytes. It only counts; a caller that gets no room waits.
 pub struct Bytes {
     limit: Limit,
     callers: Arc<dyn Callers>,
     held: Mutex<HeldBytes>,
-    /// The same as `total`, for those who only want to know that there is plenty.
+    /// The same as `total`, for callers that only want to know that there is plenty.
     about: AtomicUsize,
 }
 
@@ -366,8 +365,8 @@ impl HeldPart {
         self.amount = amount;
     }
 
-    /// Whether this connection may make more: it holds nothing, or there is plenty. So a client that takes
-    /// what it gets goes on, one piece at a time, while others have used up the part of its kind.
+    /// Whether this connection may make more: it holds nothing, or there is plenty. So a client that reads
+    /// its answers is served, piece by piece, even when others have used up the part of its kind.
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.amount == 0 || self.has_plenty()

@@ -1,8 +1,8 @@
 //! What a machine may fetch: one trait for TFTP and HTTP alike.
 //!
 //! A protocol engine parses a request into a [`RequestPath`] and asks a [`Source`] for it. The source answers
-//! at once what is in memory, and the rest on a thread that may wait for a disk; it never waits for SQL, DNS
-//! or another machine. [`Roots`](crate::Roots) is the source for plain directories ([`Tree`](crate::Tree));
+//! at once from memory, and otherwise on a thread that may wait for a disk; it never waits for SQL, DNS or
+//! another machine. [`Roots`](crate::Roots) is the source for plain directories ([`Tree`](crate::Tree));
 //! views rendered from the boot plan are answered by the owner of the plan, in front of the roots.
 //!
 //! What happened is reported to an [`Observer`](crate::Observer), with the peer's address, so that one boot
@@ -104,7 +104,7 @@ pub enum Answer {
         /// The file.
         shown: String,
     },
-    /// The disk did not answer; the peer may ask again. HTTP says 503, TFTP says nothing.
+    /// The disk did not answer; the peer may ask again. HTTP answers 503, TFTP does not answer.
     Unavailable(Late),
     /// Not a path of this source: HTTP hands the request to the application behind it, TFTP answers not
     /// found.

@@ -1,11 +1,11 @@
-//! One served directory. Nothing outside it can be reached, whatever a path or a symbolic link says.
+//! One served directory. No path and no symbolic link can reach anything outside of it.
 //!
 //! Containment is the kernel's: `openat2` with `RESOLVE_BENEATH` (Linux 5.6). A file is first opened by name
 //! only (`O_PATH`), examined, and then opened for reading through that handle, so that a FIFO cannot block us
 //! and a device node of an image tree (a watchdog, say) is never opened at all.
 //!
-//! The daemon runs as root, but a request comes from anybody: only what *everybody* may read on the server is
-//! given out. An image's `/etc/shadow` or a directory with mode 0700 is refused with that reason.
+//! The daemon runs as root, but any machine can send a request: only what *everybody* may read on the server
+//! is given out. An image's `/etc/shadow` or a directory with mode 0700 is refused with that reason.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -22,7 +22,7 @@ use crate::{OpenFile, RequestPath};
 /// Most names one listing shows; the rest is cut off with a note.
 pub const LISTING_ENTRIES_MAX: usize = 20_000;
 
-/// A path never leads out of the tree, whatever symbolic links say.
+/// A path never leads out of the tree, not even by symbolic links.
 const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
 
 /// A directory that is served.
@@ -60,7 +60,7 @@ pub enum TreeError {
 }
 
 /// Files that a source names itself, by their place on the server: a kernel of an image, say. Like those of a
-/// [`Tree`] they are opened once for all who fetch them; who may have them is the source's to decide.
+/// [`Tree`] they are opened once for all clients; the source decides who may have them.
 #[derive(Debug, Default)]
 pub struct NamedFiles {
     cache: FileCache,
@@ -198,7 +198,7 @@ impl Tree {
         lookup::open(&self.root, name, flags, Mode::empty(), BENEATH).map_err(tree_error)
     }
 
-    /// Everybody must be able to pass every directory on the way, as if the server were nobody in particular.
+    /// Every directory on the way must be enterable by everybody, as if the server had no special rights.
     /// The way is the one to the file itself: a symbolic link must not lead around a directory that is
     /// closed.
     fn check_public(&self, handle: &OwnedFd, own: bool) -> Result<(), TreeError> {
@@ -345,7 +345,7 @@ mod tests {
         assert!(matches!(tree.open(&path("sub/kernel")), Err(TreeError::Private)));
     }
 
-    /// Closed to local users of the server, it is served all the same.
+    /// It is closed to local users of the server, but still served.
     #[test]
     fn the_top_itself_may_be_closed() {
         let (dir, tree) = tree();

@@ -11,8 +11,8 @@ use std::path::Path;
 
 use crate::beneath::Beneath;
 
-/// Replaces `path` with `bytes`, on disk before it is there under its name. `mode` holds whatever the umask
-/// is.
+/// Replaces `path` with `bytes`, on disk before it is there under its name. `mode` is set regardless of the
+/// umask.
 ///
 /// # Errors
 /// The system's error; the old file is then as it was.

@@ -86,12 +86,12 @@ fn alone(file: &LiteFile) -> Option<Problem> {
     }
 }
 
-/// Whether `child` lies below the directory `parent`.
+/// Whether `child` is below the directory `parent`.
 pub(crate) fn is_below(child: &LiteFile, parent: &LiteFile) -> bool {
     parent.is_dir() && resolve::is_below(&child.path, &parent.path)
 }
 
-/// Pairs of entries of which one lies below the other, although that is not written as a directory.
+/// Pairs of entries of which one is below the other, although that is not written as a directory.
 pub(crate) fn below_files(files: &[LiteFile]) -> impl Iterator<Item = (&LiteFile, &LiteFile)> {
     let below = |child: &LiteFile, parent: &LiteFile| resolve::is_below(&child.path, &parent.path);
     files.iter().filter(|parent| !parent.is_dir()).flat_map(move |parent| {

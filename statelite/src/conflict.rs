@@ -1,7 +1,7 @@
-//! What contradicts itself in the tables of a node although every row by itself is right.
+//! Contradictions in the tables of a node although every single row is valid.
 //!
-//! For the command that makes the contradiction and for `explain`: none of this stops a boot, it says what
-//! the node will do instead of what was perhaps meant.
+//! For the command that makes the contradiction and for `explain`: none of this stops a boot; the warning
+//! says what the node will do instead of what was probably meant.
 
 use dawn_cluster::{Col, Snapshot, col};
 use std::sync::LazyLock;
@@ -14,12 +14,12 @@ use dawn_wire::LiteOption;
 /// One contradiction.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Conflict {
-    /// Entries that cannot stand together.
+    /// Entries that contradict each other.
     #[error("litefile: {}", sentence(.0))]
     Files(#[from] Problem),
     /// A file has entries below it.
     #[error(
-        "litefile: {parent} is written as a file, and {child} lies below it: a directory has a / at the end"
+        "litefile: {parent} is written as a file, and {child} is below it: a directory has a / at the end"
     )]
     BelowFile {
         /// The entry that would be a directory.
@@ -38,7 +38,7 @@ pub enum Conflict {
     Undefined {
         /// The table.
         table: &'static str,
-        /// The directory with the word that stands for the missing value.
+        /// The directory with the word for the missing value.
         location: String,
         /// The node.
         node: String,
@@ -73,7 +73,9 @@ pub enum Conflict {
 fn sentence(problem: &Problem) -> String {
     let text = problem.to_string();
     match problem {
-        Problem::ChildrenUnderReadOnly { child, .. } => format!("{}, as {child} lies below it", text.trim()),
+        Problem::ChildrenUnderReadOnly { child, .. } => {
+            format!("{}, because {child} is below it", text.trim())
+        }
         _ => text.trim().to_owned(),
     }
 }
@@ -182,7 +184,7 @@ mod tests {
                     ("litefile", &[("image", "img"), ("file", "/optional"), ("options", "tmpfs")]),
                 ],
                 &[
-                    "litefile: /opt is written as a file, and /opt/rel lies below it: a directory has a / at the end",
+                    "litefile: /opt is written as a file, and /opt/rel is below it: a directory has a / at the end",
                 ],
             ),
             (

@@ -41,8 +41,8 @@ static COLUMNS: LazyLock<Columns> = LazyLock::new(|| Columns {
     options: col::litefile::OPTIONS,
 });
 
-/// Name of the image whose rows count for a node: `nodetype.provmethod`, or the name that the old generic
-/// methods stand for.
+/// Name of the image whose rows count for a node: `nodetype.provmethod`, or the image name that the old
+/// generic methods refer to.
 #[must_use]
 pub fn image_of(snapshot: &Snapshot, node: &str) -> Option<Text> {
     let method = snapshot.attr(node, col::nodetype::PROVMETHOD).filter(|method| !method.is_empty());

@@ -8,7 +8,7 @@
 //!
 //! [`files`], [`trees`] and [`store`] resolve them for a node from a snapshot; [`check`] finds what cannot
 //! work; [`node_list`] is the text that `/init` fetches at boot; [`live`] says which part of it the NFS
-//! server does. [`resolve`] decides what becomes of each path: the server and `/init` both ask it.
+//! server does. [`resolve`] decides how each path is set up: the server and `/init` both use it.
 //! [`mod@liteimg`] prepares an image for nodes that follow its links; all else here touches no file. No text
 //! of a table is ever executed: `#CMD=…#`, by which xCAT runs a shell command on the management node, is
 //! refused.

@@ -1,6 +1,6 @@
 //! The list that `/init` fetches ([`dawn_wire::list`]): what is special for a node.
 //!
-//! `served` marks what the NFS server lays over the root by itself ([`Duties`]); it counts only on a root
+//! `served` marks what the NFS server puts over the root itself ([`Duties`]); it counts only on a root
 //! that shows [`dawn_wire::image::LIVE`].
 //!
 //! `/etc/mtab` is left out: on systems of today it is a link to `/proc` in the image already.

@@ -1,8 +1,8 @@
 //! Where files come from: `litetree.directory` and `statelite.statemnt`, `server:/path` with variables.
 //!
 //! `$node` is the node's name, `$table.column` that attribute of the node, `$site.key` a site value. What
-//! cannot be resolved reads `UNDEFINED`, so that the place where it is used says what is missing. So does a
-//! secret: the directory stands in lists that any process of the node may ask for.
+//! cannot be resolved reads `UNDEFINED`, so that the place where it is used says what is missing. The same
+//! holds for a secret: the directory is in lists that any process of the node may ask for.
 
 use dawn_cluster::secrets::{Sensitivity, is_secret, of_site_key};
 use dawn_cluster::{Col, Row, Snapshot, Text, col};
@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::LazyLock;
 
-/// What stands for a variable without a value.
+/// The text for a variable without a value.
 const UNDEFINED: &str = "UNDEFINED";
 
 /// A directory on a server.
@@ -64,7 +64,7 @@ pub enum LocationError {
     /// No absolute path.
     #[error("'{0}' is not of the form server:/directory or /directory")]
     NoPath(String),
-    /// What a variable stands for is not one name.
+    /// The value of a variable is not a single name.
     #[error("'{0}': the value of {1} has a '/' or is '.', and a variable must be one name")]
     NoName(String, String),
     /// A blank or control character, or `..`.
@@ -172,8 +172,8 @@ pub fn store(snapshot: &Snapshot, node: &str) -> Option<Result<Location, Locatio
     Some(expand(snapshot, node, cell.trim()))
 }
 
-/// The directories that `statelite.statemnt` names on any server, unexpanded: a component with a `$` stands
-/// for any name. Rows of a pattern (`|…|…|`) are left out, because their text is known for a node only.
+/// The directories that `statelite.statemnt` names on any server, unexpanded: a component with a `$` matches
+/// any name. Rows of a pattern (`|…|…|`) are left out, because their text is known for a node only.
 #[must_use]
 pub fn store_patterns(snapshot: &Snapshot) -> BTreeSet<String> {
     patterns(snapshot, col::statelite::STATEMNT)

@@ -3,8 +3,8 @@
 //!
 //! From the image's tree: `StateDirectory=`, `CacheDirectory=`, `LogsDirectory=` and `PrivateTmp=` of its
 //! services and their drop-ins (systemd.exec(5)), directories of `tmpfiles.d` (tmpfiles.d(5)) that the image
-//! does not have yet, and what every system writes to. `RuntimeDirectory=` lies in `/run`, which is memory
-//! anyway. The files are read as text: no link is followed, and what cannot be read says nothing. Generators
+//! does not have yet, and what every system writes to. `RuntimeDirectory=` is in `/run`, which is memory
+//! anyway. The files are read as text: no link is followed, and unreadable files are ignored. Generators
 //! are not looked at.
 
 use crate::entry::LiteFile;
@@ -22,11 +22,11 @@ const UNIT_BYTES_MAX: u64 = 64 << 10;
 const UNIT_DIRS: [&str; 3] = ["usr/lib/systemd/system", "lib/systemd/system", "etc/systemd/system"];
 /// Directories of descriptions of temporary files, below the root.
 const TMPFILES_DIRS: [&str; 2] = ["usr/lib/tmpfiles.d", "etc/tmpfiles.d"];
-/// What is memory on every node.
+/// Directories that are memory on every node.
 const IN_MEMORY: [&str; 4] = ["/run/", "/dev/", "/proc/", "/sys/"];
 /// What every system writes to.
 const ALWAYS: [&str; 3] = ["/tmp/", "/var/tmp/", "/var/log/"];
-/// Where the directories of a setting lie.
+/// Where the directories of a setting are.
 const SETTINGS: [(&str, &str); 3] =
     [("StateDirectory", "/var/lib"), ("CacheDirectory", "/var/cache"), ("LogsDirectory", "/var/log")];
 
@@ -137,7 +137,7 @@ fn of_unit(text: &str) -> Vec<String> {
     all
 }
 
-/// The directories that a file of `tmpfiles.d` makes. Specifiers (`%m`) stand for what only the node knows.
+/// The directories that a file of `tmpfiles.d` makes. Specifiers (`%m`) have values that only the node knows.
 fn of_tmpfiles(text: &str) -> Vec<String> {
     let line = |line: &str| {
         let mut words = line.split_whitespace();

@@ -1,4 +1,4 @@
-//! Names of the files of an image, and of what a node's root shows of its own files.
+//! Names of the files of an image, and of the paths in a node's root that show its own files.
 
 use std::path::Path;
 
@@ -36,7 +36,7 @@ pub fn is_root(name: &str) -> bool {
     name == ROOT || name.starts_with(ROOT_PREFIX)
 }
 
-/// Whether a path lies in (or is) the tree of an image.
+/// Whether a path is the tree of an image or in it.
 #[must_use]
 pub fn is_in_tree(path: &Path) -> bool {
     path.components().any(|part| is_root(&part.as_os_str().to_string_lossy()))
@@ -55,7 +55,7 @@ pub fn genesis_initrd(arch: &str) -> String {
 }
 
 /// Directory that a root with a live overlay shows, relative to the root; below it are entries that the node
-/// covers with a mount of its own.
+/// hides by its own mount.
 pub const LIVE: &str = ".statelite/live";
 /// Directory that holds the served trees by number, relative to the root.
 pub const TREES: &str = ".statelite/trees";

@@ -1,4 +1,4 @@
-//! What the server and the node both spell. Each text has its one writer and its one reader here.
+//! Formats that the server and the node must agree on. Each format has one writer and one reader here.
 //!
 //! | module | text |
 //! |---|---|

@@ -12,11 +12,11 @@
 //! script      <text>
 //! ```
 //! The last five are the layout of the local disk and are carried out in their order; a part is `<percent>`
-//! or `<first byte>-<byte after the last>`. Trees come in order of priority. What is `served` the NFS server
-//! lays over the root by itself, if the root shows [`crate::image::LIVE`]. A note is for the console.
+//! or `<first byte>-<byte after the last>`. Trees come in order of priority. The NFS server puts `served`
+//! entries over the root itself, if the root shows [`crate::image::LIVE`]. A note is for the console.
 //!
 //! [`List::parse`] reads the text, [`List`]'s `Display` writes it. Control characters, tab and `%` inside a
-//! field are percent-encoded, so a table cell can never make a line of its own. A line that cannot be
+//! field are percent-encoded, so a table cell can never add a line. A line that cannot be
 //! understood becomes a complaint; the others count.
 
 use std::fmt;
@@ -89,7 +89,7 @@ pub enum Step {
 }
 
 impl LocalDisk {
-    /// Whether entries lie on a disk, or will if nothing goes wrong.
+    /// Whether entries are kept on a disk, or will be unless something fails.
     #[must_use]
     pub fn is_there(&self) -> bool {
         match self {
@@ -147,7 +147,7 @@ pub enum TableKind {
     Gpt,
 }
 
-/// Where a partition is to lie.
+/// Where a partition is placed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     /// Percent of the disk, after the one before.
@@ -327,7 +327,7 @@ fn line(f: &mut fmt::Formatter<'_>, fields: &[&str]) -> fmt::Result {
     writeln!(f, "{}", fields.join("\t"))
 }
 
-/// A field as it may stand in the list: control characters and `%` become percent and two digits for each
+/// A field as encoded in the list: control characters and `%` become percent and two digits for each
 /// byte.
 fn encode(field: &str) -> String {
     let mut out = String::with_capacity(field.len());
@@ -455,7 +455,7 @@ mod tests {
         }
     }
 
-    /// What is written reads back as it was, and nothing in a field makes a line.
+    /// Every list reads back unchanged, and no field can add a line.
     #[test]
     fn the_list_reads_back() {
         let remote = |host: &str, dir: &str| Remote { host: host.into(), dir: dir.into() };

@@ -74,7 +74,7 @@ impl LiteOption {
         matches!(self, Self::Con | Self::LinkCon | Self::ConPersistent)
     }
 
-    /// Whether the path is read-only for the node: its programs read it where it lies.
+    /// Whether the path is read-only for the node: its programs read it in place.
     #[must_use]
     pub fn is_ro(self) -> bool {
         matches!(self, Self::Ro | Self::LinkRo)

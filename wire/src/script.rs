@@ -2,7 +2,7 @@
 //!
 //! A result is one line of fields with blanks between them, `scriptresult HALF MILLISECONDS OUTCOME SCRIPT…`,
 //! and after a tab the last words of the script's output. Words of Dawn's own `/init`: an older server logs
-//! the line and goes on.
+//! the line and ignores it.
 
 use std::fmt;
 
@@ -70,7 +70,7 @@ pub enum Outcome {
     Missing,
     /// It is there and could not be started.
     Unstartable,
-    /// It has been running for this long and goes on.
+    /// It has been running for this long and still runs.
     Running,
 }
 
@@ -121,7 +121,7 @@ pub struct ScriptResult {
     pub outcome: Outcome,
     /// How long it ran, in milliseconds.
     pub duration_ms: u64,
-    /// The end of its output; empty where that says nothing.
+    /// The end of its output; empty if it has none.
     pub said: String,
 }
 

@@ -27,7 +27,7 @@ pub const NETBOOTING: &str = "netbooting";
 pub const POSTBOOTING: &str = "postbooting";
 /// The system of the node is up, and its post scripts have ended well.
 pub const BOOTED: &str = "booted";
-/// The node cannot go on, or one of its post scripts failed.
+/// The node cannot continue, or one of its post scripts failed.
 pub const FAILED: &str = "failed";
 
 /// `updatestatus`: the post scripts run.

@@ -16,7 +16,7 @@ use crate::{dist, elf, packages, programs, release, shell, tidy};
 /// Smallest plausible `/init`; a smaller one is a placeholder.
 const INIT_BYTES_MIN: usize = 100_000;
 
-/// Tests with machines that run at a time; each has one or two machines of 1 GiB.
+/// Tests with machines that run at once; each has one or two machines of 1 GiB.
 const MACHINE_TESTS_MAX: usize = 4;
 
 /// Everything that must hold
@@ -40,7 +40,7 @@ impl Test {
         let mut suite = Suite::default();
         if !self.only_machines {
             suite.group("format", || cargo_check(&["fmt", "--all", "--check"]));
-            // A workspace of its own, which `--all` does not reach.
+            // A separate workspace, which `--all` does not reach.
             let fuzz = ["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"];
             suite.group("format of the fuzz targets", || cargo_check(&fuzz));
             tidy::add_groups(&mut suite);
@@ -99,7 +99,7 @@ fn check_fuzz_targets() -> Result<Count> {
 }
 
 /// The programs of the tests wait for timeouts, databases and other machines half of their time; the release
-/// build takes that time. It has a directory and a lock of its own.
+/// build takes that time. It has its own directory and lock.
 fn unit_tests_beside_release_build(suite: &mut Suite) {
     let mut programs = Vec::new();
     suite.group("test programs", || {
@@ -123,8 +123,8 @@ fn run_unit_tests(programs: &[Program]) -> Result<Count> {
     Ok(count.plus(examples))
 }
 
-/// Tests that boot machines. Under emulation each machine takes a processor, so as many tests run at a time
-/// as there are processors.
+/// Tests that boot machines. Under emulation each machine takes a processor, so as many tests run at once as
+/// there are processors.
 fn run_machines(filter: Option<&str>) -> Result<Count> {
     let programs = programs::build(&["--workspace", "--test", "machines"])?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MACHINE_TESTS_MAX);

@@ -1,8 +1,7 @@
 //! `cargo xtask demo`: from nothing to two booted machines.
 //!
 //! Everything is under `target/demo` and in the namespace `dawn-demo`; a second run finds the built image and
-//! the initialised data directory and is fast. Whatever a run that was interrupted left behind is removed
-//! first.
+//! the initialised data directory and is fast. The remains of an interrupted run are removed first.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,8 +1,8 @@
 //! `cargo xtask`: the project's chores, the same for people and for continuous integration.
 //!
 //! `demo` shows the appliance at work, `test` proves it. Both install what they need (`packages.txt`), build
-//! what they need and say what they do. The other commands pass on to a program that lives beside the engine
-//! it exercises.
+//! what they need and say what they do. The other commands run a program that is next to the engine it
+//! exercises.
 
 mod check;
 mod console;

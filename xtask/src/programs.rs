@@ -1,8 +1,8 @@
 //! Test programs: built in one go, run one after the other, each held to its result.
 //!
 //! `cargo test` builds and runs in one process, and when that process ends early, the programs that it has
-//! not reached are missing without a word. Here the list of programs is known before the first one starts,
-//! and a program that ends without a result (killed, crashed, gone) is a failure with its reason.
+//! not reached are silently missing. Here the list of programs is known before the first one starts, and a
+//! program that ends without a result (killed, crashed, gone) is a failure with its reason.
 
 use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;

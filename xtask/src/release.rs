@@ -12,7 +12,7 @@ use dawn_qemu::paths;
 
 use crate::shell;
 
-/// Priority of a build that runs beside tests: it takes the time in which they wait for something.
+/// Priority of a build that runs during tests: it uses the time in which they wait.
 const NICE_BESIDE_TESTS: &str = "15";
 
 /// Builds the executable of this source tree; whether it succeeded.
@@ -20,16 +20,16 @@ pub(crate) fn build() -> Result<bool> {
     build_in(&paths::workspace())
 }
 
-/// The same in another source tree, with a target directory of its own.
+/// The same in another source tree, with a separate target directory.
 pub(crate) fn build_in(source: &Path) -> Result<bool> {
     shell::succeeds(&mut build_command(source)?)
 }
 
-/// A build that goes on while tests run. Without [`Beside::finish`] it is ended when this is dropped.
+/// A build that runs during tests. Without [`Beside::finish`] it is ended when this is dropped.
 pub(crate) struct Beside(Child);
 
 impl Beside {
-    /// Starts the build; what it prints stands between the output of the tests.
+    /// Starts the build; its output appears among that of the tests.
     ///
     /// # Errors
     /// There is no `nice`.

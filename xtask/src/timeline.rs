@@ -27,7 +27,7 @@ pub(crate) fn render(events: &[BootEvent], start_ms: u64) -> String {
     out
 }
 
-/// The last event of a step stands for it (a loader is fetched twice by some firmware), with all bytes of the
+/// The last event of a step represents it (a loader is fetched twice by some firmware), with all bytes of the
 /// step.
 fn line(events: &[BootEvent], step: &str, start_ms: u64) -> Option<BootEvent> {
     let mine = || events.iter().filter(|event| event.step == step && event.time_ms >= start_ms);

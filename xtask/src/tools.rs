@@ -1,4 +1,4 @@
-//! Programs beside an engine, run by name: `cargo xtask bench nfs` is the example `bench_nfs` of whichever
+//! Programs next to an engine, run by name: `cargo xtask bench nfs` is the example `bench_nfs` of whichever
 //! crate has it.
 
 use std::path::{Path, PathBuf};

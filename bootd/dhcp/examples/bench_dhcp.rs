@@ -1,6 +1,6 @@
 //! DHCP bench: perfdhcp against this server, kea-dhcp4 (memfile) and dnsmasq, one after the other, in one run
-//! and in network namespaces of its own. `cargo xtask bench dhcp [--seconds N] [--clients N] [--rates
-//! A,B,…]`, as root, with the Debian packages kea-dhcp4-server, kea-admin and dnsmasq-base.
+//! and in separate network namespaces. `cargo xtask bench dhcp [--seconds N] [--clients N] [--rates A,B,…]`,
+//! as root, with the Debian packages kea-dhcp4-server, kea-admin and dnsmasq-base.
 //!
 //! Prints a table for docs/performance.md: rate asked for and reached, drops, delays, and the server's CPU
 //! time (all threads, user and system) for one exchange of four messages. Every server starts with no leases,
@@ -320,7 +320,7 @@ fn dnsmasq(folder: &Path) -> Vec<String> {
     .collect()
 }
 
-/// What one run of perfdhcp said, and what it cost the server.
+/// The result of one run of perfdhcp, and its cost for the server.
 struct Round {
     rate: f64,
     asked: [f64; 2],

@@ -1,8 +1,8 @@
-//! What a client is told to load: a pure function of the boot rule, the program that asks, and the server.
+//! Which file a client is to load: a pure function of the boot rule, the program that asks, and the server.
 //!
 //! The rules are those of the field's management system: firmware gets a small loader by TFTP, the
 //! loader asks again and gets the URL of a script, GRUB and petitboot get their configuration, and a
-//! client that has nothing to load gets no file and goes on to its disk.
+//! client that has nothing to load gets no file and boots from its disk.
 
 use std::net::Ipv4Addr;
 
@@ -71,13 +71,13 @@ pub enum BootRule {
     Xnba {
         /// Path below `xcat/xnba/`, without `.uefi`.
         script: String,
-        /// Whether UEFI firmware is to load anything; otherwise it goes on to its disk.
+        /// Whether UEFI firmware is to load anything; otherwise it boots from its disk.
         uefi: bool,
     },
     /// PXELINUX.
     Pxe,
-    /// GRUB, which finds its configuration by itself. Firmware of the node's processor gets the node's own
-    /// name for it, other firmware the GRUB of its own kind: a foreign one would be loaded and never run.
+    /// GRUB, which finds its configuration by itself. Firmware of the node's processor gets the name for this
+    /// node, other firmware the GRUB for its own processor: a foreign one would be loaded and never run.
     Grub2 {
         /// Path relative to the TFTP root, such as `/boot/grub2/grub2-cn1`.
         file: String,
@@ -96,14 +96,14 @@ pub enum BootRule {
         /// Absolute path.
         path: String,
     },
-    /// One file for every client, whatever it is.
+    /// One file for every kind of client.
     File {
         /// Path relative to the TFTP root, or a URL.
         file: String,
     },
-    /// UEFI HTTP Boot on x86-64 gets a file of its own (an image with loader, kernel and initramfs, where
+    /// UEFI HTTP Boot on x86-64 gets a separate file (an image with loader, kernel and initramfs, where
     /// Secure Boot allows no other way); every other client follows the inner rule, because the loaders
-    /// inside run on nothing else.
+    /// inside run only there.
     HttpImage {
         /// Path relative to the TFTP root, or a URL; a name that ends in `.img` or `.iso` is booted as a RAM
         /// disk.
@@ -113,7 +113,7 @@ pub enum BootRule {
     },
     /// Another boot server's proxyDHCP offer decides: no file, vendor class `PXEClient` (Windows under UEFI).
     ElsewhereByProxy,
-    /// No file: the machine goes on to its disk.
+    /// No file: the machine boots from its disk.
     Disk,
 }
 
@@ -146,7 +146,7 @@ impl Server<'_> {
 /// What follows `boot/grub2/grub2.` in the name of the GRUB for an architecture.
 pub fn grub_suffix(arch: Arch) -> Option<&'static str> {
     match arch {
-        // One name for both, as the field has it: it holds what the firmware of the site's machines runs.
+        // One name for both, as is usual: the file is the one that the firmware of the site's machines runs.
         Arch::Bios | Arch::UefiX64 => Some("x86_64"),
         Arch::UefiIa32 => Some("i386"),
         Arch::UefiArm32 => Some("arm"),

@@ -1,7 +1,7 @@
 //! Which program is asking: firmware, a second-stage loader, an installer environment, or an operating
 //! system.
 //!
-//! One machine speaks several times during a boot, each time as another client. What tells them apart is
+//! One machine asks several times during a boot, each time as another client. What tells them apart is
 //! the user class (77), the vendor class (60), the architecture (93) and iPXE's own option (175).
 
 use std::fmt;
@@ -84,7 +84,7 @@ pub enum Client {
     Petitboot,
     /// Etherboot 5.4, the ancestor of iPXE.
     Etherboot,
-    /// Anything else that speaks DHCP: an operating system, an agent.
+    /// Any other DHCP client: an operating system, an agent.
     System,
     /// Plain BOOTP.
     Bootp,
@@ -98,8 +98,8 @@ impl Client {
         let vendor = packet.options.get(code::VENDOR_CLASS).unwrap_or(&[]);
         let class = packet.options.get(code::USER_CLASS);
         let user = UserClass::of(class.unwrap_or(&[]));
-        // A user class is the client's own word: iPXE in a network card that was told to call itself
-        // otherwise wants to be treated as firmware. Only without a class does iPXE's option tell.
+        // A user class is the client's own word: iPXE in a network card that was configured with another
+        // class wants to be treated as firmware. iPXE's option decides only if there is no class.
         let unnamed_ipxe = class.is_none() && packet.options.has(code::IPXE);
         if user == UserClass::Ipxe || unnamed_ipxe {
             Self::Ipxe(info.arch)

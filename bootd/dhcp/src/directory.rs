@@ -1,4 +1,4 @@
-//! What the engine asks the model: networks and reservations.
+//! The engine's questions to the model: networks and reservations.
 //!
 //! The engine keeps no copy: it asks at each packet, so a change of the model counts from the next packet
 //! on, and nothing has to be restarted. Answers are shared pointers into the model's snapshot; an
@@ -34,7 +34,7 @@ pub struct Network {
     pub address: Ipv4Addr,
     /// Prefix length, 0 to 32.
     pub prefix: u8,
-    /// The interface of this server the network hangs on; `None` means the one with an address in it. A
+    /// The interface of this server that leads to the network; `None` means the one with an address in it. A
     /// network reached only through relays names an interface that is not on its link.
     pub interface: Option<String>,
     /// Routers, in order of preference.
@@ -78,7 +78,7 @@ pub enum Mode {
 }
 
 impl Network {
-    /// A network with nothing but its address.
+    /// A network with only its address.
     pub fn new(name: &str, address: Ipv4Addr, prefix: u8) -> Self {
         Self {
             name: name.into(),

@@ -1,4 +1,4 @@
-//! What happened, for those who watch: the boot timeline, the log, metrics.
+//! What happened, for its readers: the boot timeline, the log, metrics.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -16,7 +16,7 @@ pub struct Event {
     pub at: Time,
     /// What.
     pub what: What,
-    /// The machine, unless the packet was too broken to tell.
+    /// The machine, unless the packet was too broken to identify it.
     pub hw: Option<HwAddr>,
     /// The node it is, when it is known.
     pub node: Option<Arc<str>>,

@@ -23,7 +23,7 @@ thread_local! {
     static ENGINES: RefCell<Vec<Engine>> = RefCell::new([Mode::Authoritative, Mode::Proxy].map(engine).into());
 }
 
-/// One packet of any bytes, to an authoritative engine and to one beside another server, at both ports. The
+/// One packet of any bytes, to an authoritative engine and to one next to another server, at both ports. The
 /// engines keep what earlier packets did to them. The reader of offers takes the packet as an answer, too.
 pub fn fuzz_packet(bytes: &[u8]) {
     if let Some(xid) = bytes.get(4..).and_then(<[u8]>::first_chunk) {

@@ -1,7 +1,7 @@
 //! Link-layer addresses as DHCP carries them (RFC 2131 `htype`, `hlen`, `chaddr`; RFC 4390 for InfiniBand).
 //!
-//! A machine is known by its link-layer address and by nothing else: its firmware, its loader and its
-//! operating system each send a client identifier of their own, and would otherwise look like three machines.
+//! A machine is known by its link-layer address alone: its firmware, its loader and its operating system each
+//! send a different client identifier, and would otherwise look like three machines.
 
 use std::fmt;
 use std::str::FromStr;

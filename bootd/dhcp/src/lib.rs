@@ -1,14 +1,14 @@
 //! DHCP (v4) for machines that boot.
 //!
-//! Where to start reading: [`engine::Engine::handle`] takes a packet and says what follows from it;
-//! everything it needs comes in through [`directory::Directory`] (the model) and everything that happened
-//! goes out through [`event::Observer`]. [`shell::serve`] puts sockets, clock and disk around it.
+//! Where to start reading: [`engine::Engine::handle`] takes a packet and returns the actions; everything it
+//! needs comes in through [`directory::Directory`] (the model) and everything that happened goes out through
+//! [`event::Observer`]. [`shell::serve`] puts sockets, clock and disk around it.
 //!
 //! | module | subject |
 //! |---|---|
 //! | [`wire`] | packets: options in order, overload, long options, size limits |
 //! | [`hwaddr`], [`client`] | which machine, and which program on it |
-//! | [`boot`] | what it is told to load |
+//! | [`boot`] | which file it is to load |
 //! | [`directory`] | networks and reservations, asked for at each packet |
 //! | [`lease`] | the table of leases, and the journal that makes them durable |
 //! | [`engine`] | the protocol |

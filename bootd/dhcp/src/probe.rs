@@ -1,8 +1,8 @@
 //! Who answers DHCP on a link: one DHCPDISCOVER, and the offers that come within a time.
 //!
-//! For an administrator's checks, beside a server of ours or before there is one. Nothing is requested, so no
-//! lease comes of it; a server keeps what it offers back for a moment. The question comes from a MAC address
-//! of its own, always the same, so that it takes one address of a server however often it is asked.
+//! For an administrator's checks, with or without a running server of ours. The address is not requested, so
+//! no lease is made; a server reserves its offer only for a moment. The question always comes from the same
+//! invented MAC address, so that it takes one address of a server however often it is asked.
 
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -79,7 +79,7 @@ pub fn who_answers(interface: &str, ports: (u16, u16), wait: Duration) -> io::Re
     socket.bind_device(Some(interface.as_bytes()))?;
     socket.bind(&SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, ports.1).into())?;
     let socket = std::net::UdpSocket::from(socket);
-    // Two askers on one link are told apart.
+    // Two askers on one link do not take each other's answers.
     let xid = std::process::id().to_be_bytes();
     socket.send_to(&question(xid), (Ipv4Addr::BROADCAST, ports.0))?;
     let deadline = Instant::now() + wait;

@@ -65,7 +65,7 @@ fn a_torn_end_is_cut_off_and_writing_goes_on() {
     }
 }
 
-/// A file that is there had a beginning: without it, its leases are lost, and the copy beside it says so.
+/// An existing file had a beginning: without it, its leases are lost, which the copy next to it shows.
 #[test]
 fn a_file_without_its_beginning_is_damaged() {
     for rest in [&b""[..], b"dawn"] {
@@ -206,7 +206,8 @@ fn a_file_of_the_format_before_is_taken_over() {
     assert_eq!(reopen(&path).1.len(), 16);
 }
 
-/// A folder that cannot be written: what is there is read, commits fail, and work again when the folder does.
+/// A folder that cannot be written: the journal is read, commits fail, and work again when the folder is
+/// writable.
 #[test]
 fn a_read_only_file_gives_its_leases() {
     let folder = tempfile::tempdir().unwrap();
@@ -263,7 +264,7 @@ fn a_hundred_thousand_leases_load() {
     assert_eq!(table.len(), 100_000);
 }
 
-/// Needs root for a small file system of its own; says so and passes otherwise.
+/// Needs root for a small separate file system; otherwise prints that and passes.
 #[test]
 fn a_full_disk_is_an_error_and_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
@@ -287,7 +288,7 @@ fn fill(path: &Path) {
         assert!(committed < 10_000, "64 KiB never fill");
     }
     assert_eq!(reopen(path).1.len(), committed as usize);
-    // Room appears: the journal goes on where it was.
+    // There is room again: the journal continues where it was.
     let spare = path.with_file_name("spare");
     assert!(fs::write(&spare, [0; 8192]).is_err() || fs::remove_file(&spare).is_ok());
     let forget: Vec<Record> =

@@ -1,5 +1,5 @@
-//! What must hold whatever clients do: seeded crowds of clients, and mutated packets. A failure names its
-//! seed.
+//! What must hold for any behaviour of clients: seeded crowds of clients, and mutated packets. A failure
+//! names its seed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may panic")]
 
 mod support;
@@ -50,7 +50,7 @@ struct Crowd {
     /// What each client was given, and until when.
     held: HashMap<HwAddr, (Ipv4Addr, Time)>,
     offered: HashMap<HwAddr, Ipv4Addr>,
-    /// Machines with addresses of their own choice answer probes.
+    /// Machines that chose their own addresses answer probes.
     strangers: bool,
 }
 
@@ -70,7 +70,7 @@ impl Crowd {
             let reservation = Reservation {
                 node: format!("cn{n}").into(),
                 hostname: format!("cn{n}"),
-                // Some nodes stand in the middle of the dynamic range.
+                // Some nodes have addresses in the middle of the dynamic range.
                 address: Some(Ipv4Addr::new(10, 0, 0, 5 + 7 * n)),
                 no_ip: false,
                 next_server: None,
@@ -217,7 +217,7 @@ impl Crowd {
         assert_eq!(self.offered.len(), USABLE, "{:?}", self.offered);
     }
 
-    /// An address is given to one machine at a time, nodes get their own, and nobody gets an edge or the
+    /// An address is given to one machine at a time, nodes get their own, and no machine gets an edge or the
     /// server's.
     fn check(&self, hw: HwAddr, address: Ipv4Addr) {
         let last = address.octets()[3];

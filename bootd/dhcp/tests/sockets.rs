@@ -1,5 +1,5 @@
-//! The shell on real sockets: the loopback interface and high ports, so that it runs beside anything. Needs
-//! root (packet sockets); says so and passes otherwise.
+//! The shell on real sockets: the loopback interface and high ports, so that it runs next to any other
+//! server. Needs root (packet sockets); otherwise prints that and passes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may panic")]
 
 mod support;
@@ -152,7 +152,7 @@ async fn a_full_disk_stops_new_leases_and_says_so() {
     let answered = (0..500).take_while(|_| running.renew(&socket, STRANGER).is_some()).count();
     assert!((10..500).contains(&answered), "{answered}");
     // A lease that exists is confirmed for what is left of it, a new one is not promised, and nodes are
-    // served as ever.
+    // served as always.
     assert!(running.renew(&socket, STRANGER).is_some());
     let other = client(OTHER, 20_077);
     other.set_read_timeout(Some(Duration::from_millis(500))).unwrap();

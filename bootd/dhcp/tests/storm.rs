@@ -30,6 +30,6 @@ fn a_quiet_network_needs_no_patience() {
     };
     let outcome = run(&storm);
     assert_eq!((outcome.up, outcome.started_over), (400, 0));
-    // Nobody had to repeat anything: the first repeat of firmware comes after four seconds.
+    // No machine had to repeat anything: the first repeat of firmware comes after four seconds.
     assert!(outcome.percentile_ms(100) < 4000, "{}", outcome.percentile_ms(100));
 }

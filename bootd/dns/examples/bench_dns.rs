@@ -1,6 +1,7 @@
-//! Questions per second and per processor second, beside bind9, unbound and dnsmasq: `cargo xtask bench dns`.
+//! Questions per second and per processor second, compared to bind9, unbound and dnsmasq: `cargo xtask bench
+//! dns`.
 //!
-//! Needs root (a network namespace of its own) and the Debian packages bind9, bind9-dnsutils, unbound,
+//! Needs root (for a network namespace) and the Debian packages bind9, bind9-dnsutils, unbound,
 //! dnsmasq-base and dnsperf. Each server has the same 10,000 hosts with address and name back, and asks the
 //! same other server for 1,000 further names. One after the other answers dnsperf: its own names, then the
 //! others' after each has been asked once. Processor time is the server's alone, from /proc. The order of the

@@ -1,9 +1,9 @@
 //! Answers of other servers, kept as long as their records last.
 //!
 //! An answer is kept as it came, for exactly the question it answers; nothing in it is used for another
-//! question, so that a server can only lie about what it was asked. The cache is cut into parts with a lock
-//! each, and each part holds two generations: when the younger one is full, the older one is dropped and an
-//! entry that is used again moves to the younger.
+//! question, so that a server can give wrong answers only to the question it was asked. The cache is cut into
+//! parts with a lock each, and each part holds two generations: when the younger one is full, the older one
+//! is dropped and an entry that is used again moves to the younger.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -30,12 +30,12 @@ pub const NEGATIVE_SECONDS_MAX: u32 = 3600;
 pub const FAILURE_SECONDS: u32 = 2;
 /// Parts of the cache.
 const PARTS: usize = 16;
-/// What an entry costs besides its answer, bytes.
+/// Bytes of an entry in addition to its answer.
 const ENTRY_BYTES: usize = 160;
 /// Records of one answer that are read.
 const RECORDS_MAX: usize = 2048;
 
-/// What makes two questions the same.
+/// The parts that must be equal for two questions to be the same.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     name: Box<[u8]>,
@@ -60,7 +60,7 @@ impl Key {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Stored {
     bytes: Box<[u8]>,
-    /// Where the lifetimes of records stand.
+    /// The positions of the lifetimes of records.
     lifetimes: Box<[u16]>,
     since: Duration,
     until: Duration,
@@ -112,7 +112,7 @@ impl Stored {
         Ok(Self { bytes: kept, lifetimes: records.lifetimes.into(), since: now, until })
     }
 
-    /// What is said when no server answers.
+    /// The answer when no server answers.
     #[must_use]
     pub fn failure(now: Duration, query: &Query) -> Self {
         let build = || {
@@ -141,7 +141,7 @@ impl Stored {
         self.bytes.len() + self.lifetimes.len() * 2 + ENTRY_BYTES
     }
 
-    /// Writes the answer for a client: its identifier, its spelling, lifetimes as they are by now.
+    /// Writes the answer for a client: its identifier, its spelling, lifetimes reduced by its age.
     pub fn write(&self, now: Duration, query: &Query, out: &mut Vec<u8>) {
         out.clear();
         out.extend_from_slice(&self.bytes);
@@ -217,7 +217,7 @@ fn tidy_header(bytes: &mut [u8], additional: u16) {
     }
 }
 
-/// What was found out about an answer's records.
+/// Facts about an answer's records.
 struct Records {
     /// Where the message ends without OPT and what follows it.
     end: usize,

@@ -1,7 +1,7 @@
-//! What a message is answered with.
+//! Answers to messages.
 //!
-//! Answers from our zones and from the cache are written at once; a question for other servers is handed back
-//! to the shell ([`Verdict::Ask`]), and so is the transfer of a zone. The engine holds no socket and no
+//! Answers from our zones and from the cache are written at once; a question for other servers and the
+//! transfer of a zone are handed back to the shell ([`Verdict::Ask`]). The engine holds no socket and no
 //! clock.
 
 use std::net::IpAddr;
@@ -150,7 +150,7 @@ fn transfer(
 }
 
 fn written(result: Result<(), PushError>) -> Verdict {
-    // What cannot be written at all, in 512 bytes or more, is not answered.
+    // A message whose answer cannot be written in 512 bytes or more is not answered.
     if result.is_ok() { Verdict::Reply } else { Verdict::Silence }
 }
 
@@ -265,7 +265,7 @@ fn own_answer(
 /// How an answer ends.
 struct End<'a> {
     rcode: Rcode,
-    /// The zone that says that there is nothing.
+    /// The zone whose SOA is in the negative answer.
     negative: Option<&'a Zone>,
 }
 

@@ -1,9 +1,9 @@
 //! Questions that wait for other servers.
 //!
-//! The same question of several clients is asked once. Each attempt goes out by a port and with an identifier
-//! of its own, both random, and only an answer that repeats question and identifier counts (RFC 5452 §9). A
-//! server that is silent is followed by the next; one that was silent several times is left alone for a
-//! while, so that a cluster without a way out answers at once.
+//! The same question of several clients is asked once. Each attempt has a new port and a new identifier, both
+//! random, and only an answer that repeats question and identifier counts (RFC 5452 §9). If a server does not
+//! answer, the next one is asked; one that failed to answer several times is not asked for a while, so that a
+//! cluster without a connection to the outside answers at once.
 //!
 //! The engine holds no socket and no clock: [`Forwarder::ask`], [`Forwarder::received`] and
 //! [`Forwarder::tick`] take the time and return what to do.
@@ -30,7 +30,7 @@ pub const ATTEMPT_TIME: Duration = Duration::from_millis(900);
 pub const TIME_MAX: Duration = Duration::from_millis(4000);
 /// Attempts without an answer after which a server is left alone.
 pub const SILENT_MAX: u32 = 4;
-/// How long a silent server is left alone.
+/// How long a server that did not answer is not asked.
 pub const SILENT_TIME: Duration = Duration::from_secs(10);
 /// Servers that are remembered.
 const SERVERS_MAX: usize = 64;
@@ -38,10 +38,10 @@ const SERVERS_MAX: usize = 64;
 /// An attempt; names the socket that it uses.
 pub type Ticket = u64;
 
-/// What the shell is to do.
+/// An action for the shell.
 #[derive(Debug)]
 pub enum Action<W> {
-    /// Send the message to the server from a new socket, by TCP if said so, and hand in what comes.
+    /// Send the message to the server from a new socket, by TCP if demanded, and hand in the answer.
     Send {
         /// Names the socket.
         ticket: Ticket,
@@ -241,7 +241,7 @@ impl<W> Forwarder<W> {
         }
     }
 
-    /// The servers that are worth a try, in their order.
+    /// The servers to try, in their order.
     fn alive(&self, now: Duration, servers: &[SocketAddr]) -> Vec<SocketAddr> {
         let usable = |server: &&SocketAddr| {
             self.servers.get(*server).is_none_or(|health| health.silent < SILENT_MAX || health.until <= now)

@@ -18,12 +18,12 @@
 //! | [`shell`] | sockets: threads for UDP, tasks for TCP and for other servers |
 //! | [`fuzz`] | entries for fuzzers |
 //!
-//! **Who is answered.** A machine in one of the view's own networks may ask anything. Anyone else gets what
-//! is in our zones, and that only so often that the server is of no use for flooding others ([`rate`]); other
-//! questions are refused. Zones are transferred to the listed addresses.
+//! **Who is answered.** A machine in one of the view's own networks may ask anything. Anyone else gets only
+//! answers from our zones, at a limited rate so that the server cannot be used for flooding others
+//! ([`rate`]); other questions are refused. Zones are transferred to the listed addresses.
 //!
 //! **What fails.** A message that cannot be read is answered with FORMERR if it has a header, else dropped.
-//! Other servers that do not answer cost the one who asked at most [`forward::TIME_MAX`]; a question within
+//! Other servers that do not answer delay the client at most [`forward::TIME_MAX`]; a question within
 //! our zones never waits for anything.
 //!
 //! Sources: RFC 1034, 1035, 2308 (negative answers), 5936 (AXFR), 6891 (EDNS), 7766 (TCP), 8482 (ANY).

@@ -26,7 +26,7 @@ pub enum NameError {
     #[error("a domain name has at most 253 characters")]
     Long,
     /// A label of no or of more than 63 bytes.
-    #[error("between the dots of a domain name stand 1 to 63 characters")]
+    #[error("each part of a domain name between dots has 1 to 63 characters")]
     Label,
     /// A byte that is not printable ASCII, or a backslash or quote.
     #[error("a domain name is of printable ASCII characters without quotes and backslashes")]
@@ -82,7 +82,7 @@ impl DomainName {
         Self(wire.into())
     }
 
-    /// The name without its first `labels` labels; the root if it has no more.
+    /// The name without its first `labels` labels; the root if it has no others.
     #[must_use]
     pub fn without(&self, labels: usize) -> Self {
         let mut rest: &[u8] = &self.0;

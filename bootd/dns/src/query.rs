@@ -43,7 +43,7 @@ pub struct Query {
     pub recursion: bool,
     /// CD: other servers need not validate.
     pub unchecked: bool,
-    /// The client speaks EDNS (RFC 6891).
+    /// The client uses EDNS (RFC 6891).
     pub edns: bool,
     /// DO: signatures are wanted.
     pub signatures: bool,

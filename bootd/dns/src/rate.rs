@@ -17,7 +17,7 @@ const WINDOW: Duration = Duration::from_secs(1);
 /// Bits of an address that make a source.
 const SOURCE_BITS: (u32, u32) = (24, 56);
 
-/// What a stranger gets.
+/// The answers that a stranger gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Allowed {
     /// The answer.

@@ -1,5 +1,5 @@
 //! A whole zone for a secondary server (AXFR, RFC 5936): messages made one by one, so that a slow secondary
-//! costs one message and a list of names, whatever the zone's size.
+//! costs one message and a list of names for a zone of any size.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::zones::{Data, Lookup, Zone};
 /// Largest message, bytes: names are compressed within its first 16 KiB only.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 10;
 
-/// A transfer that goes on.
+/// A transfer that is under way.
 #[derive(Debug)]
 pub struct Transfer {
     view: Arc<View>,

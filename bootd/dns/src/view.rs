@@ -1,4 +1,4 @@
-//! What the server knows of the world at one moment: zones, networks, other servers. One value, made by the
+//! The server's data at one moment: zones, networks, other servers. One value, made by the
 //! daemon from its tables and swapped whole, so that a question is answered from one state.
 
 use std::net::{IpAddr, SocketAddr};
@@ -32,7 +32,7 @@ impl Prefix {
         self.address
     }
 
-    /// Whether the address lies in it.
+    /// Whether the address is in it.
     #[must_use]
     pub fn contains(self, ip: IpAddr) -> bool {
         let above = |width: u32| width.saturating_sub(self.bits.into());

@@ -23,7 +23,7 @@ pub const EXPIRE_SECONDS: u32 = 604_800;
 /// Records of one name at most; more are left out.
 pub const RECORDS_OF_NAME_MAX: usize = 256;
 
-/// What a record says.
+/// The content of a record.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Data {
     /// SOA of a zone.
@@ -100,14 +100,14 @@ pub struct Zones {
     names: HashMap<DomainName, Entry>,
 }
 
-/// What the zones know of a name.
+/// The zones' data about a name.
 #[derive(Debug, Clone, Copy)]
 pub enum Lookup<'a> {
     /// It exists.
     Name(&'a Zone, &'a Entry),
-    /// It lies in this zone and does not exist.
+    /// It belongs to this zone and does not exist.
     Missing(&'a Zone),
-    /// It lies in none of our zones.
+    /// It is in none of our zones.
     Foreign,
 }
 
@@ -184,8 +184,8 @@ impl Builder {
         zones.zones.push(zone);
     }
 
-    /// Adds a record. `false` if the name lies in no zone, has too many records, or a CNAME would stand
-    /// beside others (RFC 1034 §3.6.2); the same record twice is one.
+    /// Adds a record. `false` if the name is in no zone, has too many records, or a CNAME would coexist with
+    /// others (RFC 1034 §3.6.2); the same record twice is one.
     pub fn record(&mut self, name: &DomainName, data: Data) -> bool {
         let zones = &mut self.0;
         if let Some(entry) = zones.names.get_mut(name) {
@@ -195,7 +195,7 @@ impl Builder {
             return false;
         };
         zones.names.insert(name.clone(), Entry { zone, data: vec![data] });
-        // Names above it exist too, without records of their own (RFC 8020).
+        // Names above it exist too, without any records (RFC 8020).
         let mut above = name.without(1);
         while !zones.names.contains_key(&above) {
             let next = above.without(1);

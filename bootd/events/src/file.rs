@@ -6,9 +6,9 @@
 //! is bounded for each node, so that a noisy node displaces its own events only. Events older than
 //! [`KEPT_DAYS`] are left out.
 //!
-//! Who reports an event never waits: a thread writes what a bounded queue holds, and what finds no place in
-//! it is in memory and in the log only. A file that cannot be written is reported once, and tried again with
-//! the next event. Strangers' events are not kept: anybody on the wire makes them.
+//! Reporting an event never waits: a thread writes the entries of a bounded queue; events that do not fit
+//! into it are in memory and in the log only. A file that cannot be written is reported once, and tried again
+//! with the next event. Strangers' events are not kept: any machine on the wire can cause them.
 
 use super::{EVENTS_PER_SUBJECT_MAX, Event};
 use dawn_serving::sealed;
@@ -26,7 +26,7 @@ pub(crate) const FILE_BYTES_MAX: u64 = 64 << 20;
 const QUEUE_MAX: usize = 16_384;
 /// Length of one line, in bytes; a longer one is damage.
 const LINE_BYTES_MAX: u64 = 4096;
-/// What a line takes as a rule, in bytes: decides how many events of each node fit into half of the file.
+/// The usual size of a line in bytes: decides how many events of each node fit into half of the file.
 const LINE_BYTES_USUAL: u64 = 256;
 
 /// What a file held.
@@ -71,7 +71,7 @@ pub(crate) fn render(event: &Event) -> Option<String> {
 /// Gives the latest events, of each node at most so many.
 pub(crate) type Latest = dyn Fn(usize) -> Vec<Event> + Send;
 
-/// Writes what comes by the channel to the file at `path`, in a thread of its own, until the sender is gone.
+/// Writes what comes by the channel to the file at `path`, in a separate thread, until the sender is gone.
 ///
 /// # Errors
 /// When the system gives no thread.
@@ -91,7 +91,7 @@ struct Writer {
     latest: Box<Latest>,
     nodes: Box<dyn Fn() -> usize + Send>,
     file: Option<(BufWriter<File>, u64)>,
-    /// The last try did not work, and that was told.
+    /// The last try failed, and that was reported.
     failed: bool,
     bytes_max: u64,
 }
@@ -156,7 +156,7 @@ impl Writer {
         let mut file = BufWriter::new(create(&fresh, true)?);
         let mut bytes: u64 = 0;
         for line in (self.latest)(share).iter().filter_map(render) {
-            // Half of the file stays free, whatever the lines take.
+            // Half of the file stays free, however much the lines take.
             if bytes > self.bytes_max / 2 {
                 break;
             }

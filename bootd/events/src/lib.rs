@@ -22,20 +22,21 @@ use wave::Waves;
 
 /// Events kept per node (or per stranger, by MAC or address). Enough for some ten boots.
 pub const EVENTS_PER_SUBJECT_MAX: usize = 256;
-/// Subjects (nodes and strangers) with a history. The one silent for longest goes first.
+/// Subjects (nodes and strangers) with a history. The subject without events for the longest time is removed
+/// first.
 pub const SUBJECTS_MAX: usize = 100_000;
 /// Strangers with a history: hostile packets must not push nodes out.
 pub const STRANGERS_MAX: usize = 1_024;
-/// Events of strangers that are written to the log in one second; all others are counted. Anybody on the wire
-/// can send packets under as many names as he likes, and the log must not fill the disk that the tables are
-/// on.
+/// Events of strangers that are written to the log in one second; all others are counted. Any machine on the
+/// wire can send packets under as many names as it likes, and the log must not fill the disk that the tables
+/// are on.
 pub const STRANGERS_LOGGED_PER_SECOND_MAX: u32 = 50;
 /// Events of one stranger that are written to the log in one second.
 pub const STRANGER_LOGGED_PER_SECOND_MAX: u32 = 10;
 /// Events of all nodes that are written to the log in one second.
 pub const NODES_LOGGED_PER_SECOND_MAX: u32 = 20_000;
 /// Events of one node that are written to the log in one second: a boot has fewer, and a process on a node
-/// can ask for files that do not exist as fast as it likes.
+/// can ask for missing files at any rate.
 pub const NODE_LOGGED_PER_SECOND_MAX: u32 = 20;
 /// Of the latest events one in so many may be a stranger's while nodes have events to show.
 const STRANGERS_SHARE: usize = 4;
@@ -102,9 +103,9 @@ pub struct Event {
     pub node: String,
     /// What was done.
     pub step: Step,
-    /// Bytes that were sent for it; 0 where that says nothing.
+    /// Bytes that were sent for it; 0 if it does not apply.
     pub bytes: u64,
-    /// How long it took, in milliseconds; 0 where that says nothing.
+    /// How long it took, in milliseconds; 0 if it does not apply.
     pub duration_ms: u64,
     /// File, address or reason; at most [`DETAIL_BYTES_MAX`] bytes.
     pub detail: String,
@@ -135,7 +136,7 @@ struct Histories {
     waves: Waves,
 }
 
-/// What may still be logged, by the kind of machine.
+/// How much may still be logged, by the kind of machine.
 #[derive(Debug)]
 struct Budgets {
     nodes: LogBudget,
@@ -165,7 +166,7 @@ struct LogBudget {
     silent: u64,
 }
 
-/// What becomes of one event in the log.
+/// How one event is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Logged {
     /// Written, after the number of events that were left out before it.
@@ -198,8 +199,9 @@ impl LogBudget {
 }
 
 impl Bus {
-    /// A bus with what the file at `path` holds, which goes on writing to it. A file that cannot be read or
-    /// written is reported in the log: the history begins empty then, or ends with the daemon.
+    /// A bus that begins with the events of the file at `path`, and writes later ones to it. A file that
+    /// cannot be read or written is reported in the log: the history begins empty then, or ends with the
+    /// daemon.
     #[must_use]
     pub fn open(path: &Path, now_ms: u64) -> Self {
         let mut histories = Histories::default();
@@ -255,8 +257,8 @@ impl Bus {
         // Not under the lock: anyone who reads the log may be slow.
         log(&event, logged);
         let mut histories = self.lock();
-        // In the order in which they are in memory; a full queue loses the event, not the time of who
-        // reports.
+        // In the order in which they are in memory; a full queue drops the event instead of delaying the
+        // reporter.
         if let (Some(file), Subject::Node(_)) = (&self.file, subject) {
             let _ = file.try_send(event.clone());
         }
@@ -274,8 +276,7 @@ impl Bus {
         history.map(|events| events.iter().cloned().collect()).unwrap_or_default()
     }
 
-    /// Whether a node has reported that its system is up, and has not begun to boot since, as far as its
-    /// events tell.
+    /// Whether a node has reported that its system is up, and, by its events, has not begun to boot since.
     #[must_use]
     pub fn is_up(&self, node: &str) -> bool {
         let boots = |step| matches!(step, Step::Script | Step::Kernel | Step::Initrd | Step::Init);
@@ -292,7 +293,7 @@ impl Bus {
         let mut events = newest(histories.nodes.values().flatten(), count);
         let room = count.saturating_sub(events.len()).max(count / STRANGERS_SHARE).max(1);
         let mut strangers = fairly(&histories.strangers, room);
-        // Of few events strangers have no place of their own: the latest are shown, whosever they are.
+        // If only a few events are asked for, none are set aside for strangers: the latest are shown.
         if count >= STRANGERS_SHARE {
             events.drain(..(events.len() + strangers.len()).saturating_sub(count));
         }
@@ -398,7 +399,7 @@ fn keep(histories: &mut BTreeMap<String, VecDeque<Event>>, subjects_max: usize, 
     history.push_back(event);
 }
 
-/// Removes the histories of the `count` subjects that have been silent for longest.
+/// Removes the histories of the `count` subjects without events for the longest time.
 fn make_room(histories: &mut BTreeMap<String, VecDeque<Event>>, count: usize) {
     let latest = |events: &VecDeque<Event>| events.back().map_or(0, |event| event.time_ms);
     let mut times: Vec<u64> = histories.values().map(latest).collect();
@@ -439,7 +440,7 @@ pub fn last_boot(events: &[Event]) -> &[Event] {
     events.get(start..).unwrap_or_default()
 }
 
-/// For fuzzers: a file of events, whatever has become of it. What is read is written and read again as the
+/// For fuzzers: a file of events with any damage. What is read is written and read again as the
 /// same.
 ///
 /// # Panics

@@ -16,7 +16,7 @@ const NODES_PART: usize = 200;
 const TOGETHER_MS: u64 = 60_000;
 /// A wave in which not all nodes come up ends after this time, in milliseconds.
 const WAVE_MS_MAX: u64 = 3_600_000;
-/// Waves that are kept; the oldest goes first.
+/// Waves that are kept; the oldest is dropped first.
 pub const WAVES_MAX: usize = 8;
 /// Nodes that a report names.
 pub const NODES_NAMED_MAX: usize = 50;
@@ -54,7 +54,7 @@ impl Boot {
     }
 
     /// Takes the first arrival at each stage. A node that asks for an address after it had its root has begun
-    /// again; the time goes on from its first beginning.
+    /// again; its time still counts from its first beginning.
     fn take(&mut self, step: Step, now_ms: u64) {
         if self.has(Step::Booted) {
             return;
@@ -172,7 +172,7 @@ impl Waves {
         }
     }
 
-    /// The wave that goes on, if there is one.
+    /// The current wave, if there is one.
     fn open(&mut self, now_ms: u64) -> Option<&mut Wave> {
         let latest = self.waves.back_mut()?;
         if latest.ended_ms.is_none() && latest.is_over(now_ms) {
@@ -198,7 +198,7 @@ impl Waves {
         }
     }
 
-    /// What is known of each wave, the oldest first, as far as `sees` lets nodes be seen.
+    /// Each wave, the oldest first, with the nodes that `sees` allows.
     pub(crate) fn reports(&mut self, now_ms: u64, sees: &dyn Fn(&str) -> bool) -> Vec<WaveReport> {
         self.open(now_ms);
         self.waves.iter().map(|wave| report(wave, sees)).filter(|wave| wave.nodes > 0).collect()
@@ -212,7 +212,7 @@ pub struct WaveReport {
     pub number: u64,
     /// Milliseconds since 1970 at which its first node began.
     pub began_ms: u64,
-    /// When its last node came up, or it was given up; nothing while it goes on.
+    /// When its last node came up, or it was given up; nothing while the wave lasts.
     pub ended_ms: Option<u64>,
     /// Nodes that are part of it.
     pub nodes: usize,
@@ -220,7 +220,7 @@ pub struct WaveReport {
     pub booted: usize,
     /// Stages that at least one node came to, in the order of a boot.
     pub stages: Vec<StageReport>,
-    /// Nodes that are not up, the longest silent first; at most [`NODES_NAMED_MAX`].
+    /// Nodes that are not up, those without events for the longest time first; at most [`NODES_NAMED_MAX`].
     pub waiting: Vec<NodeReport>,
 }
 
@@ -282,7 +282,7 @@ fn stage(boots: &[(&String, &Boot)], at: usize, step: Step) -> Option<StageRepor
     let mut times: Vec<u32> =
         boots.iter().filter_map(|(_, boot)| boot.reached.get(at).copied().flatten()).collect();
     times.sort_unstable();
-    // The smallest time by which this part of a hundred was there.
+    // The smallest time by which this percentage had arrived.
     let by = |part: usize| times.get((times.len() * part).div_ceil(100).saturating_sub(1)).copied();
     Some(StageReport {
         step,
@@ -367,7 +367,7 @@ mod tests {
         assert_eq!(waves.reports(end + 9, &|_| true).pop().unwrap().booted, 10);
     }
 
-    /// Whatever comes in whatever order: what is kept is bounded, and counts agree.
+    /// With any events in any order, what is kept is bounded and the counts agree.
     #[test]
     fn any_events_in_any_order() {
         let mut state = 1_u64;

@@ -1,15 +1,14 @@
-//! Measures TFTP and HTTP of Dawn beside the daemons of Debian, in one run:
+//! Compares TFTP and HTTP of Dawn with the daemons of Debian, in one run:
 //! `cargo xtask bench boot [tftp|http|both] [LOAD] [ATFTPD]`.
 //!
-//! Everything runs in a network namespace of its own, servers on CPU 0 and load on CPU 1, one server at a
-//! time. The load is our own TFTP client (the state machine of `dawn_tftp::client`), curl, and wrk. What
-//! counts is the server's CPU time per unit of work, its children included; rates depend on the load
-//! generator as much.
+//! Everything runs in a separate network namespace, servers on CPU 0 and load on CPU 1, one server at a time.
+//! The load is our own TFTP client (the state machine of `dawn_tftp::client`), curl, and wrk. What counts is
+//! the server's CPU time per unit of work, its children included; rates depend on the load generator as much.
 //!
 //! A daemon that is not installed (tftpd-hpa, dnsmasq-base, nginx-light) is left out. `atftpd` cannot be
-//! installed beside `tftpd-hpa`: unpack its package and name the program. LOAD picks one TFTP load by its
-//! number, 0 means all. Needs root for the namespace. `serve DIR TFTP-ADDRESS HTTP-ADDRESS` is the server of
-//! Dawn that is measured.
+//! installed together with `tftpd-hpa`: unpack its package and name the program. LOAD picks one TFTP load by
+//! its number, 0 means all. Needs root for the namespace. `serve DIR TFTP-ADDRESS HTTP-ADDRESS` is the server
+//! of Dawn that is measured.
 #![allow(clippy::disallowed_methods, reason = "a program of its own, with its own arguments and pauses")]
 
 #[path = "bench_boot_parts/http_load.rs"]
@@ -27,7 +26,7 @@ use std::process::Command;
 
 use rustix::thread::{CpuSet, UnshareFlags};
 
-/// Whatever goes wrong ends the measurement.
+/// Any error ends the measurement.
 pub type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// The address that servers listen on.

@@ -1,10 +1,10 @@
 //! A thread that accepts connections as fast as they come.
 //!
-//! The kernel's queue of new connections knows no kinds of callers, and when it is full the next handshake
-//! fails and is tried again after a second (tcp(7), `tcp_abort_on_overflow`). A task of the runtime has
-//! its turn between all others, and connections that strangers open meanwhile fill that queue. The thread
+//! The kernel's queue of new connections does not distinguish kinds of callers, and when it is full the next
+//! handshake fails and is tried again after a second (tcp(7), `tcp_abort_on_overflow`). A task of the runtime
+//! has its turn between all others, and connections that strangers open meanwhile fill that queue. The thread
 //! does nothing else: it gives a connection its place, or the permit for the answer that there is none, or
-//! closes it. What it hands over waits in two queues of [`ARRIVALS_MAX`], and those of strangers come
+//! closes it. Accepted connections wait in two queues of [`ARRIVALS_MAX`]; those of strangers are served
 //! second. When a queue is full, the newcomer is closed.
 
 use std::io;
@@ -20,12 +20,12 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use crate::limits::{ACCEPT_ERROR_PAUSE, ARRIVALS_MAX};
 use dawn_serving::shares::{Callers, Kind, Place, Places};
 
-/// Who may come in.
+/// Who may connect.
 #[derive(Clone)]
 pub(crate) struct Door {
     pub(crate) callers: Arc<dyn Callers>,
     pub(crate) places: Arc<Places>,
-    /// Connections without a place that get an answer which says so.
+    /// Connections without a place that get an answer with that reason.
     pub(crate) refusals: Arc<Semaphore>,
 }
 
@@ -131,7 +131,7 @@ impl Door {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a thread of its own, for a named time")]
+#[expect(clippy::disallowed_methods, reason = "a separate thread, for a named time")]
 fn pause() {
     std::thread::sleep(ACCEPT_ERROR_PAUSE);
 }

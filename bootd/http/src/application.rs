@@ -1,5 +1,5 @@
-//! What is behind the static front: with the feature `application` one that is served through hyper,
-//! otherwise nothing, and the front answers what it does not know by itself.
+//! The application behind the static front: with the feature `application` it is served through hyper;
+//! without it there is none, and the front itself answers requests that it does not know.
 
 #[cfg(feature = "application")]
 pub(crate) use crate::handover::hand_over;

@@ -48,9 +48,9 @@ pub enum Part {
     },
     /// The client has it already (304).
     NotModified,
-    /// The range lies outside (416).
+    /// The range is outside of the content (416).
     Unsatisfiable,
-    /// The content is not, or no longer, the one that the client speaks of (412).
+    /// The content is not, or no longer, the one that the client names (412).
     Failed,
 }
 
@@ -119,7 +119,7 @@ fn within(start: u64, end: u64, size: u64) -> Part {
     if start < size && start < end { Part::Range { start, end } } else { Part::Unsatisfiable }
 }
 
-/// A number too large for us lies beyond the end of every file.
+/// A number too large for us is beyond the end of every file.
 fn number(text: &str) -> Option<u64> {
     let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     is_number.then(|| text.parse().unwrap_or(u64::MAX))

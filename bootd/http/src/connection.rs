@@ -82,7 +82,7 @@ enum Arrived {
 }
 
 impl Connection {
-    /// After `stop` requests that have begun are answered, and no other is waited for.
+    /// After `stop`, requests that have begun are answered, and no further ones are awaited.
     pub(crate) fn new(
         shared: Arc<Shared>,
         stream: Stream,
@@ -187,7 +187,7 @@ impl Connection {
 
     async fn read_some(&mut self, limit: Duration) -> io::Result<usize> {
         if let (true, Stream::Plain(stream)) = (self.read.is_empty(), &self.stream) {
-            // Nothing is held for a client that says nothing.
+            // No memory is held for an idle client.
             self.read = Vec::new();
             self.out = Vec::new();
             in_time(limit, stream.readable()).await?;
@@ -254,7 +254,7 @@ impl Connection {
                 self.flush(head).await
             }
             Follows::Unsatisfiable => {
-                self.report(path.as_str(), EventKind::Refused { reason: "the range lies outside the file" });
+                self.report(path.as_str(), EventKind::Refused { reason: "the range is outside of the file" });
                 self.flush(head).await
             }
         }

@@ -1,5 +1,5 @@
 //! Waiting for disks without keeping a worker of the runtime: the call runs on a thread of the [`DiskPool`],
-//! the connection waits for its end, and not for ever.
+//! the connection waits for its end, for a limited time.
 
 use std::path::Path;
 use std::time::Duration;

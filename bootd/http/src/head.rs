@@ -1,4 +1,4 @@
-//! The head of a request: what we need of RFC 9110 and RFC 9112, and nothing else.
+//! The head of a request: only what we need of RFC 9110 and RFC 9112.
 //!
 //! `httparse` finds the parts; this file makes them mean something. Absolute targets (`http://host/path`) are
 //! taken like plain ones.
@@ -58,7 +58,7 @@ pub enum HeadError {
     /// More than [`HEAD_BYTES_MAX`].
     #[error("the request head is longer than 16384 bytes")]
     TooLong,
-    /// Where the request ends, or whom it is for, cannot be known for certain: a proxy in between might read
+    /// The end or the addressee of the request is not certain: a proxy in between might read
     /// it in another way (RFC 9112 section 11.2, request smuggling).
     #[error("{0}")]
     Ambiguous(&'static str),
@@ -128,7 +128,7 @@ impl Head {
     }
 }
 
-/// What the head says about the bytes after it, read without leniency.
+/// The head's statement about the bytes after it, read strictly.
 #[derive(Debug, PartialEq, Eq)]
 struct Framing {
     keep_alive: bool,
@@ -137,7 +137,7 @@ struct Framing {
 
 impl Framing {
     /// RFC 9110 section 7.2 (Host) and 8.6 (Content-Length), RFC 9112 section 3.2, 6.1 to 6.3 and 9.3.
-    /// Stricter in one point: Content-Length stands once, even if several would agree.
+    /// Stricter in one point: Content-Length may occur only once, even if several would agree.
     fn of(fields: &[httparse::Header<'_>], is_11: bool) -> Result<Framing, &'static str> {
         let (mut host, mut length, mut coding) = (None, None, None);
         let (mut keeps, mut closes) = (is_11, false);
@@ -183,7 +183,7 @@ fn check_host(host: Option<&[u8]>, is_11: bool) -> Result<(), &'static str> {
     }
 }
 
-/// Digits and nothing else, at most `u64::MAX`.
+/// Digits only, at most `u64::MAX`.
 fn content_length(value: &[u8]) -> Result<u64, &'static str> {
     let digits = Some(value).filter(|value| value.iter().all(u8::is_ascii_digit));
     let number = digits.and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());

@@ -14,7 +14,7 @@
 //! | [`serve()`] | listening sockets and limits |
 //! | [`limits`] | every number that bounds something |
 //!
-//! What is served comes from a [`Source`](dawn_serving::Source), the same that TFTP asks. Files leave by
+//! Content comes from a [`Source`](dawn_serving::Source), the same that TFTP uses. Files leave by
 //! sendfile, which hyper cannot do; so this front reads the heads itself, answers GET and HEAD, and hands
 //! every other request, with the bytes already read, to an application on hyper, if it is built with the
 //! feature `application` and has one.

@@ -27,9 +27,10 @@ pub const LINGER_TIME_MAX: Duration = Duration::from_secs(2);
 pub const ONE_PIECE_BYTES_MAX: u64 = 64 * 1024;
 /// Bytes per sendfile call.
 pub const SENDFILE_BYTES: usize = 2 * 1024 * 1024;
-/// Bytes read and written at a time where sendfile is not possible (TLS, computed images).
+/// Bytes read and written at once where sendfile is not possible (TLS, computed images).
 pub const COPY_BYTES: usize = 128 * 1024;
-/// Connections at a time that get an answer why they have no place; others are closed without a word.
+/// Connections at once that get an answer with the reason why they have no place; others are closed without
+/// one.
 pub const REFUSALS_MAX: usize = 64;
 /// Connections of strangers that wait for the runtime after they were accepted, and so many of others.
 pub const ARRIVALS_MAX: usize = 4096;

@@ -1,4 +1,4 @@
-//! What is answered to a request for content that is there: the response head, and which bytes follow it. No
+//! The answer to a request for existing content: the response head, and which bytes follow it. No
 //! socket.
 
 use crate::conditions::{Part, Version, decide};
@@ -17,9 +17,9 @@ pub enum Follows {
     },
     /// Nothing was asked for but the head, or the client has the content already.
     Nothing,
-    /// The range asked for lies outside.
+    /// The requested range is outside of the content.
     Unsatisfiable,
-    /// The content is not the one that the client speaks of.
+    /// The content is not the one that the client names.
     Failed,
 }
 

@@ -121,7 +121,7 @@ impl<'a> HeadWriter<'a> {
 pub enum Keep {
     /// Kept, as HTTP/1.1 does without saying.
     Default,
-    /// Kept, and said so for HTTP/1.0.
+    /// Kept open, with a header for HTTP/1.0.
     Say,
     /// Closed after this response.
     Close,

@@ -1,7 +1,7 @@
 //! The shell: listening sockets, one task per connection, and the limits on their number.
 //!
 //! Parts of the connections are kept for nodes and for this machine ([`dawn_serving::shares`]). When they
-//! are short, the connection that has been idle longest gives way, an unfinished TLS handshake and an
+//! are short, the connection that has been idle longest is closed, an unfinished TLS handshake and an
 //! unfinished head included.
 
 use std::io;
@@ -34,7 +34,7 @@ pub struct Config {
     pub interfaces: Vec<String>,
     /// Makes it HTTPS.
     pub tls: Option<TlsAcceptor>,
-    /// Answers what the source leaves.
+    /// Answers requests that the source does not serve.
     pub application: Option<Beyond>,
     /// Limits.
     pub limits: Limits,
@@ -189,7 +189,7 @@ impl Service {
                         tokio::select! {
                             () = service.connection(stream, caller, place, stop) => {}
                             () = leave.notified() => {
-                                tracing::debug!(peer = %caller.peer, "idle connection gave way");
+                                tracing::debug!(peer = %caller.peer, "idle connection was closed for a new one");
                             }
                         }
                     });

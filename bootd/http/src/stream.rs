@@ -96,7 +96,7 @@ impl Stream {
         }
     }
 
-    /// Sends what lies on a disk that may hang: each piece is read on a thread for disks.
+    /// Sends a file on a disk that may hang: each piece is read on a thread for disks.
     async fn copy_far(
         &mut self,
         disks: &DiskPool,

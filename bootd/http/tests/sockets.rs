@@ -112,7 +112,7 @@ fn pattern(size: usize) -> Vec<u8> {
     (0..size).map(|i| (i * 31 + i / 251).to_le_bytes()[0]).collect()
 }
 
-/// A stop ends connections that ask for nothing while a transfer may still go on: the idle client hears of it
+/// A stop ends connections without a request while a transfer may still finish: the idle client notices it
 /// although the service has not stopped yet.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_does_not_wait_for_idle_connections() {
@@ -275,7 +275,7 @@ async fn other_requests_reach_the_application() {
     host.stop().await;
 }
 
-/// Asks for a large file and reads only that it comes: such a connection is at work. None if it does not
+/// Asks for a large file and reads only its beginning: such a connection is busy. None if it does not
 /// come.
 fn slow_reader(host: &Host, source: [u8; 4]) -> Option<TcpStream> {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
@@ -295,7 +295,7 @@ async fn connections_of_one_address_are_bounded() {
     let idle: Vec<_> = (0..2).map(|_| TcpStream::connect(host.running.address()).unwrap()).collect();
     let busy = [slow_reader(&host, [127, 0, 0, 1]), slow_reader(&host, [127, 0, 0, 1])];
     for mut stream in idle {
-        assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0, "idle connections give way");
+        assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0, "idle connections are closed");
     }
     let answer = host.raw("GET /tftpboot/view HTTP/1.0\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("your address"), "{answer}");
@@ -371,7 +371,7 @@ async fn the_same_tree_inside_tls() {
     }
     assert_eq!(get("/install/big", &["-r", "5-9"]).stdout, &big[5..10]);
     assert_eq!(get("/install/none", &[]).stdout, b"not found: /install/none\n");
-    // A client without TLS is turned away and does not disturb anybody.
+    // A client without TLS is turned away and does not disturb other clients.
     let mut stranger = TcpStream::connect(host.running.address()).unwrap();
     stranger.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
     assert!(get("/tftpboot/view", &[]).status.success());
@@ -423,7 +423,7 @@ async fn a_file_replaced_while_it_is_sent_is_sent_as_it_was() {
     host.stop().await;
 }
 
-/// Clients that stopped reading, and clients that stopped in the middle of a head, hold nobody up.
+/// Clients that stopped reading, and clients that stopped in the middle of a head, do not delay others.
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_clients_keep_nobody_waiting() {
     let host = Host::start(None, Limits::default()).await;
@@ -437,7 +437,7 @@ async fn slow_clients_keep_nobody_waiting() {
     let readers: Vec<_> = (0..200).map(|_| connect("GET /install/big HTTP/1.1\r\nHost: x\r\n\r\n")).collect();
     let heads: Vec<_> = (0..200).map(|_| connect("GET /install/big HT")).collect();
     assert_eq!(host.curl("/install/big", &[]), ("200".to_owned(), big));
-    // Half a head is waited for as long as the limit says, and its client is told.
+    // The server waits for the rest of a head up to the limit, and then sends its client an error.
     for mut head in heads.into_iter().take(3) {
         let mut answer = String::new();
         head.read_to_string(&mut answer).unwrap();

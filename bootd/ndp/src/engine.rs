@@ -1,8 +1,8 @@
 //! One link: who asked, who is a router, and what is answered when. No socket and no clock.
 //!
 //! A machine that names its link address is answered alone, a short and varied moment later (RFC 4861 §6.2.6
-//! wants up to half a second). When many ask at once, or somebody without an address does, one advertisement
-//! goes to all, never more often than every [`MULTICAST_GAP`].
+//! wants up to half a second). When many ask at once, or a machine without an address asks, one advertisement
+//! goes to all, at most once every [`MULTICAST_GAP`].
 
 use std::collections::VecDeque;
 use std::net::Ipv6Addr;
@@ -25,7 +25,7 @@ pub const ROUTER_MEMORY_MIN: Duration = Duration::from_secs(1800);
 pub const ANSWER_DELAY_MS: std::ops::Range<u64> = 20..120;
 /// Least time between two answers to all (MIN_DELAY_BETWEEN_RAS).
 pub const MULTICAST_GAP: Duration = Duration::from_secs(3);
-/// Machines waiting for an answer of their own; with one more, all get one answer together.
+/// Machines that may wait for separate answers; with one more, all get a common answer.
 pub const WAITING_MAX: usize = 64;
 
 /// What to send.
@@ -128,7 +128,7 @@ impl Engine {
         self.counters
     }
 
-    /// What was to be answered is the router's business now.
+    /// There is a router: pending solicitations are left to it.
     fn router(&mut self, until: Duration) {
         self.router_until = self.router_until.max(Some(until));
         self.waiting.clear();

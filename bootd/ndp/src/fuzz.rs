@@ -21,7 +21,7 @@ pub fn fuzz_messages(mut bytes: &[u8]) {
         let actions = engine.tick(now);
         assert!(actions.len() <= WAITING_MAX + 2);
         let answers = actions.iter().any(|action| *action != Action::Solicit);
-        assert!(!(answers && engine.has_router(now)), "spoke beside a router");
+        assert!(!(answers && engine.has_router(now)), "answered next to a router");
         assert!(engine.deadline().is_none_or(|at| at > now));
         bytes = next;
     }

@@ -1,8 +1,8 @@
-//! An interface's sockets: a raw ICMPv6 socket hears, a packet socket speaks.
+//! An interface's sockets: a raw ICMPv6 socket receives, a packet socket sends.
 //!
 //! Answers go out as frames to the Ethernet address that the solicitation named. Through the kernel they
 //! would first ask the machine for that very address by multicast, which loaders on BIOS network drivers do
-//! not hear.
+//! not receive.
 
 use std::io;
 use std::mem::{MaybeUninit, size_of, zeroed};

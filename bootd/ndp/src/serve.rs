@@ -24,7 +24,8 @@ const INTERFACES_MAX: usize = 256;
 pub struct Config {
     /// Names of the interfaces.
     pub interfaces: Vec<String>,
-    /// Whether machines boot from this interface now; asked before every answer. Elsewhere nothing is said.
+    /// Whether machines boot from this interface now; asked before every answer. On other interfaces we send
+    /// nothing.
     pub serves: Arc<dyn Fn(&str) -> bool + Send + Sync>,
 }
 
@@ -47,7 +48,8 @@ async fn keep_serving(name: &str, serves: &(dyn Fn(&str) -> bool + Send + Sync))
     let mut told = false;
     loop {
         let registered = Link::open(name).and_then(|link| {
-            // SAFETY: a link keeps the descriptor it names open, and names no other, as long as it lives.
+            // SAFETY: a link keeps the descriptor that it names open, and never changes it, as long as it
+            // lives.
             unsafe { AsyncFd::register(link) }.map_err(io::Error::from)
         });
         let error = match registered {

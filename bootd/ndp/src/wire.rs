@@ -26,12 +26,12 @@ const NEXT_HEADER_ICMPV6: u8 = 58;
 /// A message that concerns us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Message {
-    /// Somebody looks for a router.
+    /// A machine looks for a router.
     Solicitation {
-        /// Ethernet address of the one who asks, where it says so.
+        /// Ethernet address of the asking machine, if the packet has it.
         mac: Option<[u8; 6]>,
     },
-    /// Somebody is a router, or pretends to be one as we do.
+    /// A machine is a router, or pretends to be one as we do.
     Advertisement {
         /// For how many seconds it is a default router.
         lifetime_s: u16,

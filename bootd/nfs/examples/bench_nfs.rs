@@ -109,7 +109,7 @@ fn start_dawn(dir: &Path) -> Running {
     Running { name: "dawn", child, port: DAWN_PORT, mount_port: DAWN_PORT, path: "/bench".to_owned() }
 }
 
-/// Runs this program again in a network of its own: rpcbind has to answer on port 111, or ganesha does not
+/// Runs this program again in a network namespace: rpcbind has to answer on port 111, or ganesha does not
 /// serve NFSv3, and the machine's own must not be touched.
 fn run_in_namespace(args: &[String]) {
     let script = "mount -t tmpfs none /run; ip link set lo up; rpcbind -f & rpcbind=$!; \"$@\"; status=$?; kill $rpcbind; exit $status";

@@ -220,7 +220,7 @@ struct Node {
 }
 
 fn storm(nodes: usize, trace: &[Traced], server: u32, slow: usize) {
-    // Every node has an address of its own in 127.0.0.0/8.
+    // Every node has a different address in 127.0.0.0/8.
     let connect = |n: usize| {
         let at = [127, 1, (n >> 8) as u8, (n & 255) as u8];
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
@@ -330,7 +330,7 @@ impl Node {
         self.next += 1;
     }
 
-    /// Takes what is there; whether the reply is complete.
+    /// Takes the bytes that have arrived; returns whether the reply is complete.
     fn receive(&mut self, buffer: &mut [u8]) -> bool {
         let got = self.stream.read(buffer).unwrap();
         assert!(got > 0, "the server closed a connection");

@@ -1,11 +1,11 @@
 //! Acting as the caller: the kernel, not this crate, decides what a user may do.
 //!
 //! The daemon runs as root. Before a file operation the worker thread takes the caller's ids as its
-//! file-system ids (setfsuid, setfsgid, setgroups: per thread, and giving up the file capabilities when
-//! the uid is not 0), so modes, ACLs, sticky and set-group-id directories, quotas and the loss of setuid
-//! on write follow the kernel's rules without a second set of rules here. The ids stay in force until a
-//! call needs others: a worker that serves root (nearly all of a booting node's calls) never switches.
-//! A switch costs about 4 µs.
+//! file-system ids (setfsuid, setfsgid, setgroups: per thread, and drops the file capabilities when the uid
+//! is not 0), so modes, ACLs, sticky and set-group-id directories, quotas and the loss of setuid on write
+//! follow the kernel's rules without a second set of rules here. The ids stay in force until a call needs
+//! others: a worker that serves root (nearly all of a booting node's calls) never switches. A switch costs
+//! about 4 µs.
 
 use std::cell::RefCell;
 use std::sync::OnceLock;

@@ -1,4 +1,4 @@
-//! What a call works on: the state that all calls share, the session, the caller, and objects found by their
+//! The context of a call: the state that all calls share, the session, the caller, and objects found by their
 //! handles.
 
 use std::cell::Cell;
@@ -39,11 +39,11 @@ const PRIVILEGED_PORT_MAX: u16 = 1023;
 /// Most bytes of one listing while memory for replies is short: several of the longest names fit.
 const LIST_BYTES_SHORT_MAX: u32 = 8 << 10;
 
-/// What the engine needs to start.
+/// The engine's settings at its start.
 pub struct EngineConfig {
     /// Who may mount what.
     pub exports: Arc<dyn Exports>,
-    /// Hears what happens.
+    /// Receives the events.
     pub observer: Arc<dyn Observer>,
     /// Authenticates file handles; the same over restarts.
     pub key: HandleKey,
@@ -137,7 +137,7 @@ fn change_lock_index(stat: &Stat) -> usize {
     usize::try_from(mixed).unwrap_or(0) % CHANGE_LOCKS
 }
 
-/// What the engine remembers of one connection (or of one UDP client for one call).
+/// The engine's state of one connection (or of one UDP client for one call).
 pub struct Session {
     /// Where calls come from and replies go.
     pub client: SocketAddr,
@@ -208,7 +208,8 @@ pub(crate) struct Cx<'a> {
     pub state: &'a State,
     pub session: &'a Session,
     pub credential: Credential,
-    /// The call was begun by a daemon that died, so it may have happened: a failure that says so is none.
+    /// The call was begun by a daemon that died, so it may have been carried out: an error which shows that
+    /// counts as success.
     pub interrupted: bool,
     /// Set when the whole call must be refused at the RPC level.
     pub refused: Cell<Option<Refused>>,
@@ -291,7 +292,7 @@ impl Cx<'_> {
         }
     }
 
-    /// Whether an open object still is what its handle stands for.
+    /// Whether an open object is still the one of its handle.
     fn is_valid(&self, object: &Object, tree: &Tree) -> bool {
         let Some(layers) = tree.layers.as_ref().filter(|_| object.region.id != 0) else {
             return Arc::ptr_eq(&object.region, &tree.base);
@@ -419,7 +420,7 @@ impl Cx<'_> {
         self.state.observer.event(self.session.client, event);
     }
 
-    /// Keeps a just found object open and returns what to call it by.
+    /// Keeps a newly found object open and returns its key.
     pub(crate) fn adopt(&self, object: Object) -> Arc<Object> {
         let object = Arc::new(object);
         self.state.objects.insert(object.clone());

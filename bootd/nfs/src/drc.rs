@@ -1,11 +1,11 @@
 //! The duplicate-request cache: a call that must not be carried out twice is not.
 //!
-//! A client that hears nothing sends the same call again, on the same or a new connection. For calls that
+//! A client that gets no reply sends the same call again, on the same or a new connection. For calls that
 //! change names or attributes the second execution would fail (REMOVE: no such file) or do harm, so their
 //! replies are kept and given again. A repetition that arrives while the call is still being worked on
 //! waits for its reply, for a while.
 //!
-//! The cache lies in a file that is mapped into memory, so a daemon that is killed and started again still
+//! The cache is in a file that is mapped into memory, so a daemon that is killed and started again still
 //! knows what it has answered; nothing is synced, because after a crash of the machine the changes
 //! themselves may be gone, and the file is cleared when the boot id is another. A call that was begun and
 //! not answered when the daemon died is carried out again with the knowledge that it may have happened
@@ -52,7 +52,7 @@ const WAITING_MAX: usize = 4;
 /// How long a repetition waits.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// What makes two calls the same call.
+/// The parts that must be equal for two calls to be the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key([u8; 32]);
 
@@ -177,7 +177,7 @@ impl Slot<'_> {
         self.0.get(at..)?.first_chunk()
     }
 
-    /// Takes what is damaged out of a slot of an earlier run; whether anything was.
+    /// Removes damaged replies from a slot of an earlier run; returns whether there were any.
     fn repair(&mut self) -> bool {
         let state = self.word(0);
         if state == 0 {
@@ -357,10 +357,10 @@ impl ReplyCache {
     }
 }
 
-/// Takes the disk space of the whole file: a page without one would be a fault when it is written.
+/// Allocates the disk space of the whole file: writing a page without space would raise a fault.
 fn take(file: &File, bytes: u64) -> io::Result<()> {
     match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
-        // A file system that cannot promise space is taken at its word.
+        // A file system that cannot reserve space is used without a reservation.
         Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
         other => Ok(other?),
     }
@@ -368,7 +368,7 @@ fn take(file: &File, bytes: u64) -> io::Result<()> {
 
 fn map(file: &File, offset: usize, len: usize) -> io::Result<MmapMut> {
     let offset = u64::try_from(offset).unwrap_or(0);
-    // SAFETY: the file lies in the data directory, where only the daemon writes, and is never shortened
+    // SAFETY: the file is in the data directory, where only the daemon writes, and is never shortened
     // while it is mapped.
     unsafe { MmapOptions::new().offset(offset).len(len).map_mut(file) }
 }

@@ -1,11 +1,11 @@
 //! The engine: one record in, at most one reply out.
 //!
 //! [`Engine::call`] is a plain function of a client's session and the bytes of one RPC record. It reads no
-//! clock and no randomness (the write verifier and the handle key are given at the start) and knows no
-//! sockets; READ replies may name a piece of an open file for the shell to send. Any number of threads
-//! may call it at once; each becomes the caller, as [`crate::cred`] explains, while it works. Calls for
-//! exports on a disk of this machine are carried out by the thread that has them ([`Seat::Worker`]); for
-//! others it gets [`Answer::Disk`] and hands the call to a thread that may hang.
+//! clock and no randomness (the write verifier and the handle key are given at the start) and uses no
+//! sockets; READ replies may name a piece of an open file for the shell to send. Any number of threads may
+//! call it at once; each becomes the caller, as [`crate::cred`] explains, while it works. Calls for exports
+//! on a disk of this machine are carried out by the thread that has them ([`Seat::Worker`]); for others it
+//! gets [`Answer::Disk`] and hands the call to a thread that may hang.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;

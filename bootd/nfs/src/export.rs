@@ -1,6 +1,6 @@
 //! What may be mounted by whom: the seam between this engine and the code that knows the cluster.
 //!
-//! The engine knows no nodes and no tables. It asks an [`Exports`] which [`Export`] a client gets for a
+//! The engine does not know nodes or tables. It asks an [`Exports`] which [`Export`] a client gets for a
 //! mount path, and again, for every handle that comes back, whether that client may (still) use the
 //! export the handle names. Answers are cached per client until [`Exports::generation`] changes, so an
 //! implementation bumps its generation whenever any answer would differ.
@@ -13,7 +13,7 @@ use crate::nfs3::Status;
 use crate::overlay::OverlaySpec;
 pub use crate::types::{Access, ExportId};
 
-/// What becomes of the user ids that clients state.
+/// How the user ids that clients state are mapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Squash {
     /// Ids are taken as they are; root on the node is root in the export. What a root file system needs.
@@ -51,10 +51,10 @@ pub struct Export {
     pub require_privileged_port: bool,
     /// Whether clients may make device nodes. One of 0:0 (a whiteout of overlayfs) is none.
     pub devices: bool,
-    /// The root is shown as a directory that everybody may list and pass, whatever it is on this machine,
-    /// where it can so be closed to local users.
+    /// The root is shown as a directory that everybody may list and enter, even if it is closed to local
+    /// users of this machine.
     pub private_root: bool,
-    /// Per-node files laid over the tree.
+    /// Per-node files put over the tree.
     pub overlay: Option<Arc<OverlaySpec>>,
 }
 
@@ -102,7 +102,7 @@ impl Mounted {
 pub enum Refusal {
     /// The client may not use it; the text says why, for the event.
     NotAllowed(String),
-    /// There is nothing of that name.
+    /// No file has that name.
     NoSuchExport(String),
     /// It cannot be said for now; the client is asked to try again.
     Later(String),
@@ -110,7 +110,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// How calls are answered. A client that may not and one that asks for nothing are answered alike: a
-    /// stranger learns nothing about what there is.
+    /// stranger does not learn which exports exist.
     pub fn status(&self) -> Status {
         match self {
             Self::NotAllowed(_) | Self::NoSuchExport(_) => Status::Access,
@@ -131,11 +131,11 @@ impl Refusal {
 pub struct Listed {
     /// The mount path, at most 1024 bytes.
     pub path: String,
-    /// Who may mount it, as words for people.
+    /// Who may mount it, as text for people.
     pub groups: Vec<String>,
 }
 
-/// What an answer of [`Exports`] is about.
+/// The subject of an answer of [`Exports`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Question<'a> {
     /// [`Exports::mount`] of this path.
@@ -175,9 +175,8 @@ pub trait Exports: Send + Sync + 'static {
     }
 
     /// Creates the file or directory behind an overlay entry on its first use, and says where it is. `path`
-    /// is the entry's path in the export. What takes long goes on elsewhere and
-    /// is answered with [`std::io::ErrorKind::WouldBlock`] meanwhile, by which the client is told to ask
-    /// again.
+    /// is the entry's path in the export. Work that takes long continues on another thread; meanwhile the
+    /// answer is [`std::io::ErrorKind::WouldBlock`], and the client is asked to try again.
     fn materialise(&self, export: ExportId, path: &Path) -> std::io::Result<PathBuf> {
         let _ = (export, path);
         Err(std::io::ErrorKind::NotFound.into())

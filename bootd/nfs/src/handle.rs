@@ -64,7 +64,7 @@ impl std::fmt::Debug for HandleKey {
 /// How the object bytes name the object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// `name_to_handle_at` of the kernel; the handle type is kept beside it.
+    /// `name_to_handle_at` of the kernel; the handle type is kept with it.
     Kernel(u8),
     /// Hashes of the names from the region's root to the object.
     Path,

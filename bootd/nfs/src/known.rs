@@ -1,9 +1,9 @@
 //! Handles made before, by what `statx` says of an object: saves asking the kernel for the same handle again.
 //!
 //! An inode number can be used again for another file, and only the time of birth tells the two apart. The
-//! kernel's clock for it stands still for some milliseconds, so handles are kept of files only that were born
-//! a while ago ([`SETTLED_SECONDS`]): the next file with that inode is younger. Were a handle wrong all the
-//! same, it would be stale: what a handle leads to is decided by the kernel when it is opened.
+//! kernel's clock for it stands still for some milliseconds, so handles are kept only of files that were born
+//! a while ago ([`SETTLED_SECONDS`]): the next file with that inode is younger. If a handle were still wrong,
+//! it would be stale: what a handle leads to is decided by the kernel when it is opened.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -61,7 +61,7 @@ impl KnownHandles {
         self.settled.store(now.saturating_sub(SETTLED_SECONDS), Ordering::Relaxed);
     }
 
-    /// What `stat` is known by, if its handle may be kept at all.
+    /// The key of `stat`, if its handle may be kept at all.
     pub(crate) fn settled(&self, region: &Region, stat: &Stat) -> Option<Seen> {
         let birth = stat.birth;
         let known = birth.sec != 0 && birth.sec < self.settled.load(Ordering::Relaxed);

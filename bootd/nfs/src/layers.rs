@@ -1,9 +1,9 @@
-//! An overlay laid out: which directory of which region holds which entry.
+//! A prepared overlay: which directory of which region holds which entry.
 //!
 //! The entries of an [`OverlaySpec`] form a tree of names. A name on the way to an entry is normally a
 //! directory of the export's own tree; it is recognised by region and inode number when a client looks
 //! into it, so its file handle needs nothing special and stays good when entries come and go. Where the
-//! tree lacks such a directory (or a placeholder) a synthetic one stands in, known by the hash of its path.
+//! tree lacks such a directory (or a placeholder) a synthetic one replaces it, known by the hash of its path.
 //!
 //! Substitutes are opened when they are first looked at, and looked at again when their source has been
 //! replaced. A source that is missing shows what the tree has at that path, and an event.
@@ -38,7 +38,7 @@ pub struct Layer {
     pub path: PathBuf,
     /// Hash of the path: file id of substitutes and synthetic objects.
     pub id: u64,
-    /// What is laid there; nothing for a mere way to entries below.
+    /// What is put there; nothing for a directory that only leads to entries below.
     pub what: Option<OverlayKind>,
     /// Number of the region, if `what` is one.
     pub region: u32,
@@ -47,7 +47,7 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// Whether it is a tree or file of its own.
+    /// Whether it is a separate tree or file.
     pub fn is_region(&self) -> bool {
         matches!(self.what, Some(OverlayKind::Substitute { .. } | OverlayKind::OnFirstUse { .. }))
     }
@@ -97,7 +97,7 @@ fn path_id(path: &Path) -> u64 {
 }
 
 impl Layers {
-    /// Lays `spec` over `base`. Regions of `previous` that still fit are taken over.
+    /// Puts `spec` over `base`. Regions of `previous` that still fit are taken over.
     pub fn new(
         spec: &OverlaySpec,
         base: &Arc<Region>,
@@ -164,7 +164,7 @@ impl Layers {
         }
     }
 
-    /// The layer that a real directory stands for.
+    /// The layer of a real directory.
     pub fn of_directory(&self, region: u32, stat: &Stat) -> Option<&Layer> {
         let directories = self.directories.read().unwrap_or_else(PoisonError::into_inner);
         let at = directories.get(&(region, stat.ino))?;
@@ -214,13 +214,14 @@ impl Layers {
         if let Some(region) = layer.opened().filter(|region| is_current(region)) {
             return Ok(region);
         }
-        // Not under the lock: what is made on first use may take a while, and others ask what is there.
+        // Not under the lock: making an entry on first use may take a while, and others read the layers
+        // meanwhile.
         let source = match &layer.what {
             Some(OverlayKind::Substitute { source, .. }) => source.clone(),
             Some(OverlayKind::OnFirstUse { .. }) => first_use(&layer.path).map_err(errno)?,
             _ => return Err(Errno::NOENT),
         };
-        // What is made on first use lies where the node itself may have left links.
+        // What is made on first use is in a place where the node may have left links.
         let follow = !matches!(layer.what, Some(OverlayKind::OnFirstUse { .. }));
         let region = Region::open(mounts, export, layer.region, &source, layer.access(), follow)?;
         let mut open = layer.open.lock().unwrap_or_else(PoisonError::into_inner);

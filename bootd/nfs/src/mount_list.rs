@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 /// Most mounts listed.
 pub(crate) const LISTED_MAX: usize = 4096;
 
-/// Who has mounted what, as far as clients said so.
+/// Which client has mounted which export, as clients reported it.
 #[derive(Debug, Default)]
 pub(crate) struct MountList {
     mounts: Mutex<VecDeque<(IpAddr, String)>>,

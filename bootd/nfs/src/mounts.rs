@@ -1,6 +1,6 @@
 //! Private mounts: one for each file system and kind of access, shared by all regions on it.
 //!
-//! A private mount is a detached clone of the mount a tree lies on (`open_tree`): nothing mounted below
+//! A private mount is a detached clone of the mount that has the tree (`open_tree`): nothing mounted below
 //! shows in it, the read-only one is read-only to the kernel, device nodes cannot be opened through it and
 //! access times stay. It costs one descriptor however many nodes have areas on the file system. Without
 //! CAP_SYS_ADMIN the plain mount serves instead.

@@ -211,10 +211,10 @@ pub fn read_handle(r: &mut Reader<'_>) -> Result<FileHandle, XdrError> {
     FileHandle::from_wire(bytes).ok_or(XdrError::TooLong { len: bytes.len(), max: HANDLE_BYTES_MAX })
 }
 
-/// Attributes as they go out: what the kernel says, with the ids the export shows.
+/// Attributes as sent: the kernel's, with the ids that the export shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attributes {
-    /// What the kernel says.
+    /// The kernel's attributes.
     pub stat: Stat,
     /// File system id shown to the client.
     pub fsid: u64,

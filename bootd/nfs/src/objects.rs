@@ -1,10 +1,10 @@
-//! Open objects: what a file handle has led to, kept open for the next call.
+//! Open objects: files found by their handles, kept open for the next call.
 //!
 //! Most calls of a client go to files it has just looked up. Keeping an O_PATH descriptor (and for files
 //! that are read or written, a data descriptor) saves opening by handle each time. Entries not used for
 //! one to two rotation periods are closed, so removed files and file systems are not held for long. An
-//! object whose link count has become zero is stale whatever the table holds. Closing a file of a server that
-//! is gone may hang, so that is left to a thread for disks.
+//! object whose link count has become zero is stale even if it is in the table. Closing a file of a server
+//! that is gone may hang, so that is left to a thread for disks.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -29,11 +29,11 @@ const SHARDS: usize = 16;
 pub struct Object {
     /// Its handle.
     pub handle: FileHandle,
-    /// The region it lies in.
+    /// The region that it is in.
     pub region: Arc<Region>,
     /// Its path in the region, where handles are paths.
     pub path: Option<PathBuf>,
-    /// The overlay node it stands for, if it exists in an overlay only.
+    /// The overlay node, if the object exists only in an overlay.
     pub synthetic: Option<u64>,
     fd: OwnedFd,
     reading: OnceLock<OwnedFd>,
@@ -57,13 +57,13 @@ impl Object {
         self.fd.as_fd()
     }
 
-    /// What the kernel says about it now. A removed object is stale.
+    /// Its attributes from the kernel, now. A removed object is stale.
     pub fn stat(&self) -> Result<Stat, Status> {
         let stat = sys::stat(self.fd(), c"")?;
         if stat.nlink == 0 { Err(Status::Stale) } else { Ok(stat) }
     }
 
-    /// A descriptor to read the file's data from. Rights are the caller's business: it opens as the server.
+    /// A descriptor to read the file's data from. The caller checks rights: the file is opened as the server.
     pub fn reader(&self) -> Result<BorrowedFd<'_>, Status> {
         if let Some(fd) = self.reading.get() {
             return Ok(fd.as_fd());
@@ -86,7 +86,7 @@ impl Object {
 
     fn open_data(&self, flags: OFlags) -> Result<OwnedFd, Status> {
         cred::as_server()?;
-        // Never open anything but a regular file: opening devices and FIFOs has effects of its own.
+        // Only ever open regular files: opening devices and FIFOs has side effects.
         if !self.stat()?.is_file() {
             return Err(Status::Inval);
         }

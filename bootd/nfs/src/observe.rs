@@ -2,7 +2,7 @@
 //!
 //! Events are facts for the timeline and the log, not control flow: an observer returns nothing and must
 //! be quick (it runs on the worker thread that answers the node). Repeated refusals of one client are
-//! reported each time; thinning them out is the reader's business.
+//! reported each time; the reader has to thin them out.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -69,7 +69,7 @@ pub trait Observer: Send + Sync + 'static {
     fn event(&self, client: SocketAddr, event: Event);
 }
 
-/// Writes events to the log and nothing else.
+/// Only writes events to the log.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct LogObserver;
 

@@ -1,10 +1,10 @@
-//! What is laid over an export for one node: the caller's description.
+//! What is put over an export for one node: the caller's description.
 
 use std::path::PathBuf;
 
 use crate::types::{Access, Time};
 
-/// Everything laid over one export. A change is a new value with another generation.
+/// Everything put over one export. A change is a new value with another generation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OverlaySpec {
     /// Differs whenever `entries` differ.
@@ -18,12 +18,12 @@ pub struct OverlaySpec {
     pub entries: Vec<OverlayEntry>,
 }
 
-/// One path of the export that is not what the tree holds.
+/// One path of the export that differs from the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OverlayEntry {
     /// Path in the export, with or without a leading `/`; no `.` or `..`.
     pub path: PathBuf,
-    /// What is there.
+    /// The kind of entry.
     pub what: OverlayKind,
 }
 

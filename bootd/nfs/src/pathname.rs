@@ -29,7 +29,7 @@ const KNOWN_PATHS_MAX: usize = 65_536;
 /// Most directory entries looked at in one search.
 const SEARCH_ENTRIES_MAX: usize = 1_000_000;
 
-/// The paths that handles of one region stand for.
+/// The paths of the handles of one region.
 #[derive(Debug, Default)]
 pub(crate) struct PathNames {
     known: Mutex<HashMap<u64, PathBuf>>,
@@ -75,7 +75,7 @@ impl PathNames {
         object.get(8..16).and_then(|b| b.try_into().ok()).map_or(0, u64::from_be_bytes)
     }
 
-    /// The path that object bytes stand for.
+    /// The path that object bytes refer to.
     pub(crate) fn find(
         &self,
         key: &HandleKey,

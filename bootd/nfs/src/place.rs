@@ -1,4 +1,4 @@
-//! Finding objects by name: in the real tree, and in what is laid over it.
+//! Finding objects by name: in the real tree, and in the overlay.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -23,7 +23,8 @@ pub(crate) fn find(cx: &Cx<'_>, dir: &Target, name: &CStr) -> Result<Target, Sta
     Ok(find_in(cx, dir, &dir.object.stat()?, name)?.0)
 }
 
-/// [`find`] for who has the directory's attributes already; with the child's, if they fell off.
+/// [`find`] for callers that have the directory's attributes already; returns the child's too, if they were
+/// read on the way.
 pub(crate) fn find_in(cx: &Cx<'_>, dir: &Target, stat: &Stat, name: &CStr) -> Result<Found, Status> {
     if !stat.is_dir() {
         return Err(Status::NotDir);
@@ -111,7 +112,7 @@ fn real_child(cx: &Cx<'_>, dir: &Target, dir_stat: &Stat, name: &CStr) -> Result
     if let Some(known) = open.filter(|o| Arc::ptr_eq(&o.region, region)) {
         return Ok((dir.sibling(known), Some(stat)));
     }
-    // The name may lead elsewhere by now; what was opened counts.
+    // The name may lead elsewhere by now; the opened file counts.
     let fd = sys::open_beneath(dir.object.fd(), name)?;
     Ok((dir.sibling(take(cx, region, fd, path)?), None))
 }
@@ -131,9 +132,9 @@ pub(crate) fn laid(
     if layer.is_region() {
         match cx.region_of(&dir.tree, layers, layer) {
             Ok(region) => return root_of(cx, dir, &region),
-            // It is on its way: what the tree has in its place would be believed.
+            // It is being made: showing the tree's file instead would mislead the node.
             Err(errno) if Status::from(errno) == Status::Jukebox => return Err(Status::Jukebox),
-            // A source was removed and the next look at the sources is to come: it says what is shown then.
+            // A source was removed; the next look at the sources decides what is shown instead.
             Err(rustix::io::Errno::NOENT) if matches!(layer.what, Some(OverlayKind::Substitute { .. })) => {}
             Err(errno) => cx.event(Event::OverlayProblem {
                 export: dir.object.region.export,
@@ -141,7 +142,7 @@ pub(crate) fn laid(
                 reason: errno.to_string(),
             }),
         }
-        // What the node has kept is out of reach; old defaults in its place would be believed.
+        // The node's own file cannot be reached; showing old defaults instead would mislead the node.
         if matches!(layer.what, Some(OverlayKind::OnFirstUse { .. })) {
             return Err(Status::Io);
         }

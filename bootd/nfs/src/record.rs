@@ -80,7 +80,7 @@ impl Records {
         }
         let have = self.received.len();
         let missing = self.announced().map_or(RECEIVE_BYTES, |len| (4 + len).saturating_sub(have));
-        // Doubling: what is announced is believed only as far as it has come true.
+        // Doubling: an announced size is trusted only up to what has arrived.
         let room = missing.clamp(RECEIVE_BYTES, have.max(RECEIVE_BYTES));
         if self.received.capacity() - have < room.min(missing.max(1)) {
             self.received.reserve_exact(room);

@@ -1,8 +1,8 @@
 //! A region: one real directory tree (or single file), and file handles into it.
 //!
 //! Every export has region 0, its own tree; overlay substitutes are further regions, and there may be many
-//! thousands of them, so a region on a file system with kernel handles holds no descriptor of its own: its
-//! root is a handle like any other, opened through the shared mount (see [`crate::mounts`]).
+//! thousands of them, so a region on a file system with kernel handles holds no descriptor: its root is a
+//! handle like any other, opened through the shared mount (see [`crate::mounts`]).
 //!
 //! File handles are the kernel's where the file system has them. Where it has none (overlayfs, some FUSE)
 //! they are paths, see [`crate::pathname`], with that module's limits.
@@ -22,7 +22,7 @@ use crate::nfs3::Status;
 use crate::pathname::PathNames;
 use crate::sys::{self, KernelHandle, Stat};
 
-/// Most levels `..` is followed upwards to prove that a directory lies in its region.
+/// Most levels that `..` is followed upwards to prove that a directory is in its region.
 const DEPTH_MAX: usize = 1024;
 
 /// One real tree (or single file) that is being served.
@@ -48,7 +48,7 @@ pub struct Region {
 #[derive(Debug)]
 enum Root {
     Handle(KernelHandle),
-    /// The file system has no handles of its own.
+    /// The file system has no file handles.
     Open(OwnedFd, PathNames),
 }
 
@@ -175,7 +175,7 @@ impl Region {
         }
         let up = |from: BorrowedFd<'_>| {
             let flags = OFlags::PATH | OFlags::CLOEXEC;
-            // The kernel has its own refusal for what lies outside of the mount.
+            // The kernel refuses in its own way what is outside of the mount.
             rustix::fs::openat(from, c"..", flags, rustix::fs::Mode::empty()).map_err(|_| Status::Stale)
         };
         let parent = up(dir)?;

@@ -25,7 +25,7 @@ pub enum Credential {
     None,
     /// AUTH_SYS: user, group and supplementary groups as the client's kernel states them.
     Sys(SysCredential),
-    /// A flavour we do not speak, by number.
+    /// A flavour that we do not support, by number.
     Other(u32),
 }
 
@@ -110,7 +110,7 @@ pub enum Refused {
     RpcVersion,
     /// Credentials cannot be parsed (AUTH_BADCRED).
     BadCredential,
-    /// A flavour we do not speak (AUTH_REJECTEDCRED).
+    /// A flavour that we do not support (AUTH_REJECTEDCRED).
     RejectedCredential,
     /// A flavour too weak for this export (AUTH_TOOWEAK).
     TooWeak,

@@ -120,7 +120,7 @@ pub fn name_to_handle(dir: BorrowedFd<'_>, name: &CStr) -> Result<KernelHandle, 
 
 /// Most times [`open_handle`] asks again after ENOMEM.
 const HANDLE_RETRIES_MAX: u32 = 20;
-/// Wait before asking again; the creation that is in the way takes microseconds, unless its thread is
+/// Wait before asking again; the other thread's creation takes microseconds, unless its thread is
 /// preempted.
 const HANDLE_RETRY_PAUSE: Duration = Duration::from_millis(1);
 
@@ -157,7 +157,7 @@ fn open_handle_once(mount: BorrowedFd<'_>, handle_type: u8, bytes: &[u8]) -> Res
 }
 
 /// # Safety
-/// `fd` is a descriptor just returned by the kernel and owned by nobody else.
+/// `fd` is a descriptor just returned by the kernel and not owned elsewhere.
 unsafe fn owned(fd: libc::c_long) -> Result<OwnedFd, Errno> {
     let fd = RawFd::try_from(fd).map_err(|_| Errno::BADF)?;
     // SAFETY: by contract of this function.
@@ -261,8 +261,8 @@ pub fn chown(fd: BorrowedFd<'_>, uid: Option<u32>, gid: Option<u32>) -> Result<(
     rustix::fs::chownat(fd, c"", uid, gid, AtFlags::EMPTY_PATH)
 }
 
-/// Sets the ids that file operations of this thread are checked against, and nothing else: no other
-/// thread, and no right to signal or trace.
+/// Sets the ids that file operations of this thread are checked against: it affects no other thread, and no
+/// right to signal or trace.
 pub fn set_thread_fs_ids(uid: u32, gid: u32, groups: &[u32]) -> Result<(), Errno> {
     // SAFETY: raw system calls, so that glibc does not spread the change to other threads; `groups` is a
     // slice of `groups.len()` ids.
@@ -282,7 +282,7 @@ pub fn set_thread_fs_ids(uid: u32, gid: u32, groups: &[u32]) -> Result<(), Errno
     Ok(())
 }
 
-/// Gives the calling thread a umask and working directory of its own and clears the umask, so that modes
+/// Gives the calling thread a separate umask and working directory and clears the umask, so that modes
 /// arrive on disk as the client sent them. Gives the umask that was.
 pub fn own_umask() -> Result<Mode, Errno> {
     // SAFETY: affects this thread's fs_struct only.

@@ -1,4 +1,4 @@
-//! An export made ready: its own tree opened, its overlay laid out.
+//! An export made ready: its own tree opened, its overlay prepared.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,8 +18,8 @@ use crate::sys::Stat;
 pub struct Workshop {
     /// Shared mounts.
     pub mounts: Mounts,
-    /// Directory that holds an empty directory `dir` and an empty file `file`, which stand in for what
-    /// exists in overlays only.
+    /// Directory that holds an empty directory `dir` and an empty file `file`, which represent what exists in
+    /// overlays only.
     pub stand_ins: PathBuf,
 }
 
@@ -30,7 +30,7 @@ pub struct Tree {
     pub base: Arc<Region>,
     /// A directory of it on a file system that may hang: calls are carried out where that may take its time.
     pub far: Option<PathBuf>,
-    /// What is laid over it.
+    /// What is put over it.
     pub layers: Option<Layers>,
     /// Whether clients may make device nodes.
     pub devices: bool,
@@ -42,8 +42,8 @@ pub struct Tree {
 const PRIVATE_ROOT_SHOWN: u32 = 0o055;
 
 impl Tree {
-    /// Opens the export's directory and lays its overlay out. What has not changed since `previous` is
-    /// taken over, so that files in use stay open.
+    /// Opens the export's directory and prepares its overlay. Unchanged parts of `previous` are reused, so
+    /// that files in use stay open.
     pub fn open(shop: &Workshop, export: &Export, previous: Option<&Self>) -> Result<Self, Errno> {
         let kept = previous.filter(|p| p.base_is_current(export)).map(|p| p.base.clone());
         let open =
@@ -76,7 +76,7 @@ impl Tree {
             && same_root(&self.base, &export.root)
     }
 
-    /// The layer a directory stands for, if it is on the way to overlay entries.
+    /// The layer of a directory, if it leads to overlay entries.
     pub fn layer_of(&self, object: &Object, stat: &Stat) -> Option<(&Layers, &Layer)> {
         let layers = self.layers.as_ref()?;
         let layer = match object.synthetic {
@@ -123,6 +123,6 @@ impl Tree {
 
 fn same_root(region: &Region, path: &Path) -> bool {
     let now = crate::sys::open_path(path).and_then(|fd| crate::sys::stat(crate::sys::fd(&fd), c""));
-    // A root that has vanished is not a reason to cut off those who run from it.
+    // A root that has vanished is not a reason to cut off nodes that run from it.
     now.map_or(true, |stat| region.is_root(&stat))
 }

@@ -609,7 +609,7 @@ fn a_store_is_closed_on_the_server_and_open_on_the_node() {
         let code = status(refused);
         assert!([perm, Status::Access.code()].contains(&code), "{code}");
     }
-    // Root of the node opens the store to nobody on the server either.
+    // Not even the node's root can open the store to other users of the server.
     c.setattr(&root, &mode(0o6777), None).unwrap();
     for (uid, gid) in [(Some(65534), None), (None, Some(65534))] {
         let to_nobody = SetAttributes { uid, gid, ..SetAttributes::default() };
@@ -643,7 +643,7 @@ fn a_write_that_contradicts_itself_is_refused() {
     assert_eq!(c.getattr(&file).unwrap().size, 0);
 }
 
-/// A key that other users could read is closed to them, and goes on being the key.
+/// A key that other users could read is made private, and stays the key.
 #[test]
 fn a_key_with_wide_modes_is_closed() {
     let mut fixture = Fixture::new();

@@ -148,7 +148,7 @@ fn a_disk_that_hangs_costs_its_own_calls() {
         CallError::Status(code) => assert_eq!(code, Status::Jukebox.code()),
         other => panic!("{other}"),
     };
-    // The same connection goes on with the other export, whatever is asked of the one that hangs.
+    // The same connection keeps using the other export, whatever is asked of the one that hangs.
     for _ in 0..200 {
         jukebox(client.getattr(&file).map(drop).unwrap_err());
         jukebox(client.read(&file, 0, 10).map(drop).unwrap_err());

@@ -168,7 +168,7 @@ impl Model {
         }
         match target {
             Some(target) if target == moved => return Ok(()),
-            // The kernel refuses to replace what the moved object lies in before it looks at kinds.
+            // The kernel refuses to replace a parent of the moved object before it looks at kinds.
             Some(target) if self.is_below(from, target) => return fail(Status::NotEmpty),
             Some(target) => match (self.is_dir(moved), self.is_dir(target)) {
                 (true, false) => return fail(Status::NotDir),
@@ -201,7 +201,7 @@ impl Model {
     }
 }
 
-/// The server with two clients, and the model beside it.
+/// The server with two clients, and the model to compare with.
 struct World {
     fixture: Fixture,
     clients: Vec<Client>,

@@ -1,6 +1,6 @@
-//! The same promises on a file system that has no file handles of its own: overlayfs.
+//! The same promises on a file system without file handles: overlayfs.
 //!
-//! It needs to mount one; where that is not allowed the test says so and passes.
+//! It needs to mount one; where that is not allowed, the test prints that and passes.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod common;

@@ -1,4 +1,4 @@
-//! Overlays: what a node sees of an image with its own files laid over it, while they change.
+//! Overlays: what a node sees of an image with its own files over it, while they change.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod common;
@@ -282,7 +282,7 @@ fn what_is_being_made_is_waited_for() {
     fixture.live.unfinished.store(false, Ordering::Relaxed);
     let hosts = c.lookup(&etc, "hosts").unwrap().0;
     assert_eq!(c.read(&hosts, 0, 100).unwrap().0, b"seed of etc/hosts");
-    // A handle from before a restart is none of a file that is gone.
+    // A handle from before a restart does not lead to a file that is gone.
     fixture.live.unfinished.store(true, Ordering::Relaxed);
     fixture.start();
     let (mut c, _) = fixture.client();

@@ -23,7 +23,7 @@ pub struct LocalAddress {
 }
 
 impl LocalAddress {
-    /// Whether `peer` lies in the network of this address.
+    /// Whether `peer` is in the network of this address.
     #[must_use]
     pub fn faces(&self, peer: Ipv4Addr) -> bool {
         self.address & self.mask == peer & self.mask

@@ -7,7 +7,7 @@
 use crate::error::PlanError;
 use std::fmt;
 
-/// Stands for "the address of the server that the node talks to" until a view knows how its
+/// Means "the address of the server that the node talks to" until a view knows how its
 /// loader writes that: iPXE `${next-server}`, GRUB and pxelinux the address itself.
 pub const MY_IP: &str = "!myipfn!";
 

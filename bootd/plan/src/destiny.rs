@@ -62,7 +62,7 @@ pub enum State {
     Image {
         /// Image.
         name: Option<String>,
-        /// `:reboot4deploy`: the status says so at once.
+        /// `:reboot4deploy`: the status shows that at once.
         reboot4deploy: bool,
     },
     /// An old form: the image of this method for the node's distribution, architecture and profile.
@@ -72,7 +72,7 @@ pub enum State {
         /// What is given after `=`: `OS-ARCH-PROFILE` or an image.
         image: Option<String>,
     },
-    /// A word, or a word with its argument, as it will stand in `chain.currstate`.
+    /// A word, or a word with its argument, as it is written to `chain.currstate`.
     Word(String),
 }
 
@@ -105,7 +105,7 @@ impl State {
     }
 }
 
-/// What a state does to one node.
+/// The effect of a state on one node.
 #[derive(Clone, Debug)]
 pub struct Move {
     /// New `chain.currstate`, which is also what commands print.
@@ -143,7 +143,7 @@ pub fn set_state(
     Ok(moved)
 }
 
-/// What is said of the old form of a state where no image fits.
+/// The error for the old form of a state where no image fits.
 const USE_OSIMAGE: &str = "The options \"install\", \"netboot\", and \"statelite\" have been deprecated, use \
                                \"osimage=<osimage_name>\" instead.";
 
@@ -257,7 +257,7 @@ fn is_currchain(edit: &Edit) -> bool {
     matches!(edit, Edit::Set { values, .. } if values.iter().any(|(c, _)| *c == col))
 }
 
-/// What a node changes that asks what to do. One that is `done` takes the next step of its chain, and one
+/// The changes when a node asks what to do. One that is `done` takes the next step of its chain, and one
 /// without a state the first; with the state goes a status. A node that is done and has no chain changes
 /// nothing.
 pub fn asked(

@@ -7,7 +7,7 @@ use crate::destiny::{StatusTime, next};
 /// Bytes of a chain that are looked at, and steps that are taken.
 const BYTES_MAX: usize = 4096;
 const STEPS_MAX: usize = 200;
-/// What stands for a chain that is over.
+/// The word for a chain that is over.
 const LAST: [&str; 2] = ["standby", "boot"];
 
 /// A step always leads to a state, the rest of a chain is never longer than the chain, and a chain that has

@@ -3,8 +3,8 @@
 //! Start reading at [`plan()`]: what a node boots is computed there and nowhere else. [`view`] renders it
 //! for each loader, [`loader`] says which loader firmware gets, [`destiny`] moves a node from state to state.
 //!
-//! **Invariants.** There is no disk, no clock, no socket and no name service here. What a plan depends on
-//! besides the tables is passed in as data ([`Surroundings`]), and a time is an argument.
+//! **Invariants.** There is no disk, no clock, no socket and no name service here. Everything else that a
+//! plan depends on is passed in as data ([`Surroundings`]), and a time is an argument.
 
 #![forbid(unsafe_code)]
 

@@ -1,7 +1,7 @@
 //! Which loader a node gets: `noderes.netboot`, the state of the node and its architecture decide.
 //!
-//! What firmware then asks for, and what DHCP tells it, follows from [`Loader`]; whether the files of the
-//! loaders are on this machine is for others to see.
+//! The files that firmware then asks for, and the answer of DHCP, follow from [`Loader`]; other modules check
+//! whether the files of the loaders exist on this machine.
 
 use crate::lookup::{image_of, installer, public_path};
 use crate::state::BootState;
@@ -11,17 +11,17 @@ use dawn_wire::loader::{IPXE_BIOS, IPXE_UEFI, PXELINUX, SHIM, grub};
 /// Where switches find their installer if no image names it.
 const ONIE_INSTALLER: &str = "/install/onie/onie-installer";
 
-/// What firmware is told to load.
+/// The file that firmware loads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Loader {
-    /// Nothing: the node goes on to its disk.
+    /// Nothing: the node boots from its disk.
     Disk,
     /// iPXE with this script, relative to `xcat/xnba/`.
     Xnba {
         /// The script.
         script: String,
-        /// Whether UEFI firmware gets it: that of a node that is to boot its disk gets no file and goes on by
-        /// itself.
+        /// Whether UEFI firmware gets it: the firmware of a node that is to boot its disk gets no file and
+        /// tries its next device.
         uefi: bool,
     },
     /// PXELINUX.
@@ -89,7 +89,7 @@ pub fn first_stages(snapshot: &Snapshot, node: &str) -> Vec<(&'static str, Vec<S
     }
 }
 
-/// Architecture of a node; without a word about it, that of most.
+/// Architecture of a node; by default the most common one.
 #[must_use]
 pub fn arch(snapshot: &Snapshot, node: &str) -> Text {
     snapshot.attr(node, col::nodetype::ARCH).unwrap_or_else(|| "x86_64".into())

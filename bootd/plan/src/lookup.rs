@@ -40,8 +40,8 @@ pub fn install_mac(snapshot: &Snapshot, node: &str) -> Option<MacAddr> {
     elements.filter(|(_, name)| *name == node).find_map(|(mac, _)| mac.trim().parse().ok())
 }
 
-/// A local path as nodes name it: below `/install` or `/tftpboot`, wherever those directories really
-/// are; any other path stays as it is.
+/// A local path as nodes name it: below `/install` or `/tftpboot`, wherever those directories really are; any
+/// other path is unchanged.
 #[must_use]
 pub fn public_path(snapshot: &Snapshot, path: &str) -> String {
     for (key, prefix) in [("installdir", "/install"), ("tftpdir", "/tftpboot")] {

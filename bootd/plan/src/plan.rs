@@ -1,4 +1,4 @@
-//! The boot plan: what a node boots, computed from the tables and nothing else.
+//! The boot plan: what a node boots, computed from the tables alone.
 //!
 //! [`plan`] is a pure function of a snapshot, a node and its [`Surroundings`], which are data. Every
 //! file that a node may fetch for its boot is a view of the result ([`crate::view`]), so
@@ -45,7 +45,7 @@ pub struct Plan {
 /// What the loader does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Leaves the network: the firmware goes on to the disk.
+    /// Leaves the network: the firmware boots from the disk.
     LocalDisk,
     /// Loads a kernel.
     Kernel(KernelBoot),

@@ -47,7 +47,7 @@ const TASKS: [&str; 3] = ["runcmd=", "runimage=", "ondiscover="];
 
 impl BootState {
     /// Reads the text of `chain.currstate`. `None` for an empty or unknown text, and for one with anything
-    /// but printable ASCII or with a backslash, which would take the next line along: it is the comment line
+    /// but printable ASCII or with a backslash, which would join the next line: the text is the comment line
     /// of every boot file.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

@@ -34,8 +34,8 @@ pub struct Surroundings<'a> {
     pub ports: Ports,
     /// Which packed roots there are.
     pub packed: &'a PackedRoots,
-    /// What the tokens of installers are made with. Without it a mask stands in their place: the text
-    /// is not for the node then.
+    /// What the tokens of installers are made with. Without it they are replaced by a mask: the text is then
+    /// not for the node.
     pub proof: Option<Proof<'a>>,
 }
 

@@ -1,5 +1,5 @@
-//! Tokens in the kernel lines of installers: a second proof, besides the address, that who asks for an answer
-//! file has read the node's boot file.
+//! Tokens in the kernel lines of installers: a second proof, besides the address, that the machine which asks
+//! for an answer file has read the node's boot file.
 //!
 //! A token is the minute in which the boot file was rendered, and a keyed hash of that and of the node's name
 //! (SipHash-2-4, 128 bits, with a key that only the daemon has). So nothing is stored for a token, and it
@@ -15,7 +15,7 @@ use std::hash::Hasher;
 pub const TOKEN_AGE_MINUTES_MAX: u64 = 60;
 /// Bytes of a token that are looked at.
 const TOKEN_BYTES_MAX: usize = 64;
-/// Stands in the place of a token where the text is not for the node.
+/// Replaces a token where the text is not for the node.
 const MASK: &str = "xxxxxxxx";
 
 /// The key.
@@ -89,7 +89,7 @@ impl Proof<'_> {
     }
 }
 
-/// The token of a node, or what stands in its place.
+/// The token of a node, or the mask that replaces it.
 pub(crate) fn token_or_mask(proof: Option<Proof<'_>>, node: &str) -> String {
     proof.map_or_else(|| MASK.to_owned(), |proof| proof.token(node))
 }

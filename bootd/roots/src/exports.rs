@@ -1,6 +1,6 @@
 //! Who may mount what, derived from the tables.
 //!
-//! A node gets the root of its own image read-only, with its own files laid over it where it is a live root,
+//! A node gets the root of its own image read-only, with its own files over it if it is a live root,
 //! the read-only directories of its litetree, and its own persistent directory read-write. Everything else is
 //! refused with the reason, which becomes an event. A node is known by its address.
 
@@ -30,8 +30,8 @@ const TABLES: [&str; 11] = [
     "statelite",
 ];
 /// How far the answers may be behind the other tables. Among them is `nodelist`, which changes with each
-/// status of each node: were that a new answer for everybody, a thousand booting nodes would be asked about
-/// at every call.
+/// status of each node: if it cleared all answers, a thousand booting nodes would cause a question at every
+/// call.
 const BEHIND_MAX: Duration = Duration::from_secs(1);
 
 /// Answers the NFS engine from the model.
@@ -42,7 +42,7 @@ pub struct TableExports {
     tables: Mutex<Tables>,
 }
 
-/// What the tables were like when they were last looked at.
+/// The versions of the tables at the last look.
 #[derive(Default)]
 struct Tables {
     /// The change that made the snapshot whose [`TABLES`] are summed up in `state`.
@@ -66,8 +66,8 @@ impl Tables {
 }
 
 impl TableExports {
-    /// Exports over the published snapshot of `model`; which tree of an image a node runs from, `generations`
-    /// knows, and what is laid over it, `live`.
+    /// Exports over the published snapshot of `model`; `generations` knows which tree of an image a node runs
+    /// from, and `live` what is put over it.
     #[must_use]
     pub fn new(model: Arc<Model>, generations: Arc<Generations>, live: Arc<LiveRoots>) -> Self {
         Self { model, generations, live, tables: Mutex::default() }
@@ -93,7 +93,7 @@ fn own(by: &TableExports, snapshot: &Snapshot, node: &str) -> Vec<Grant> {
     });
     let trees = stores.trees.into_iter();
     let trees = trees.map(|tree| Grant::read_only("tree", local_path(snapshot, &tree.path)));
-    // Rows that an older build has let in.
+    // Rows that an older build accepted.
     let allowed = |grant: &Grant| !by.live.is_reserved(snapshot, &grant.root);
     store.into_iter().chain(trees).filter(allowed).collect()
 }
@@ -267,7 +267,7 @@ fn later(node: &str, _: Unsure) -> Refusal {
     ))
 }
 
-/// A use that is not written is lost with the daemon only; the node goes on.
+/// A use that is not written is lost only if the daemon ends; the node is not affected.
 fn warn(node: &str, noted: std::io::Result<()>) {
     if let Err(error) = noted {
         tracing::warn!(node, %error, "cannot write which tree a node uses");

@@ -73,7 +73,7 @@ pub enum LineError {
     /// A directory that cannot be exported.
     #[error("'{}' is not an absolute path of a directory below /", .0.display())]
     Path(PathBuf),
-    /// Nobody could mount it.
+    /// No client could mount it.
     #[error("{} cannot be mounted: it has no clients", .0.display())]
     NoClients(PathBuf),
     /// A client that cannot be read.

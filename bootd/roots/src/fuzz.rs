@@ -1,5 +1,5 @@
-//! Entries for fuzzers of what this crate reads itself. They panic when a client would reach what nobody has
-//! granted.
+//! Entries for fuzzers of what this crate reads itself. They panic when a client would reach a file that was
+//! not granted to it.
 
 use crate::extra_exports::WithExtras;
 use crate::{generations, live};
@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 
 pub use crate::live::fuzz::fuzz_live_list;
 
-/// Files that the daemon has written and finds again, whatever has become of them: events, trees that nodes
+/// Files that the daemon has written and reads again, with any damage: events, trees that nodes
 /// use, what running nodes are shown. What is read is written and read again as the same.
 ///
 /// # Panics

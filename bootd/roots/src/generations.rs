@@ -1,19 +1,19 @@
-//! Generations of image trees: a node keeps the tree it has booted, whatever becomes of its name.
+//! Generations of image trees: a node keeps the tree it has booted even when its name changes.
 //!
-//! The tree of an image is `R/rootimg`. `genimage` puts a new tree into its place and leaves the old one
-//! beside it as `R/rootimg.<number>`. A tree is known by what does not change when it is renamed: its inode
+//! The tree of an image is `R/rootimg`. `genimage` puts a new tree into its place and leaves the old one next
+//! to it as `R/rootimg.<number>`. A tree is known by what does not change when it is renamed: its inode
 //! number and the time it was made. That identity is part of the export's id, and so of every file handle, so
-//! a handle leads to the tree it was made for, under whatever name it is in `R` now. MOUNT gives out the tree
-//! that is `rootimg` at that moment: running nodes keep theirs, new boots get the new one.
+//! a handle leads to the tree it was made for, under any name that the tree has in `R` now. MOUNT gives out
+//! the tree that is `rootimg` at that moment: running nodes keep theirs, new boots get the new one.
 //!
 //! Which node uses which tree is learnt from its calls and kept in `<data>/generations/<node>`, one line with
 //! a checksum a tree ([`dawn_serving::sealed`]), so that it outlives the daemon. Damaged lines are reported
 //! and left out, and no tree is removed for [`UNUSED_SECONDS_MAX`] then: until that, a node that runs from
 //! one has made a call. An old tree that `genimage` has set aside is removed when no node uses it any more:
 //! every node that did has mounted another root since, or has not made a call for [`UNUSED_SECONDS_MAX`].
-//! Trees under other names are an administrator's and never removed. Where a tree's identity cannot be told
-//! (no birth time), an inode number alone must do; the kernel's own handles still tell a reused inode from
-//! the one it was.
+//! Trees under other names are an administrator's and never removed. Where the file system has no birth
+//! times, the inode number alone is the identity; the kernel's own handles still tell a reused inode from the
+//! old one.
 
 use dawn_serving::disks::WAIT_TIME_MAX;
 use dawn_serving::mounts::Mounts;
@@ -42,7 +42,7 @@ const TREES_PER_NODE_MAX: usize = 8;
 /// The tree of an image, and the beginning of the names of its old ones.
 pub(crate) const TREE: &str = dawn_wire::image::ROOT;
 
-/// What a tree is known by.
+/// The identity of a tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity {
     inode: u64,
@@ -82,7 +82,7 @@ impl std::fmt::Display for Identity {
 pub struct Generation {
     /// `R` of its image.
     pub image_dir: PathBuf,
-    /// What it is known by.
+    /// Its identity.
     pub identity: Identity,
     /// Where it is now.
     pub root: PathBuf,
@@ -115,8 +115,8 @@ pub struct Generations {
 }
 
 impl Generations {
-    /// Reads what is known from `dir`, which is made if need be. What cannot be read is reported: a node's
-    /// next call brings it back.
+    /// Reads the records in `dir`, which is made if it does not exist. Unreadable records are reported: a
+    /// node's next call restores them.
     #[must_use]
     pub fn open(dir: PathBuf) -> Self {
         let (mut uses, mut damaged) = (BTreeMap::new(), 0);
@@ -124,7 +124,7 @@ impl Generations {
         match fs::read_dir(&dir) {
             Err(source) => {
                 let error = made.err().unwrap_or(source);
-                tracing::error!(dir = %dir.display(), %error, "which node uses which tree cannot be kept");
+                tracing::error!(dir = %dir.display(), %error, "cannot write down which node uses which tree");
                 damaged += 1;
             }
             Ok(entries) => {
@@ -151,7 +151,7 @@ impl Generations {
         Self { dir, uses: Mutex::new(uses), round, damaged, first_round }
     }
 
-    /// Whether a tree may be in use by a node of which nothing is known.
+    /// Whether a tree may be in use by a node without a record.
     fn is_unsure(&self, now: u64) -> bool {
         let since = *self.first_round.get_or_init(|| now);
         self.damaged > 0 && now.saturating_sub(since) < UNUSED_SECONDS_MAX
@@ -161,7 +161,8 @@ impl Generations {
         self.uses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes when exports must be looked at again: names may lead to other trees, and use is to be noticed.
+    /// Changes when exports must be looked at again, because names may lead to other trees and uses must be
+    /// noticed.
     #[must_use]
     pub fn round(&self) -> u64 {
         self.round.load(Ordering::Acquire)
@@ -172,8 +173,8 @@ impl Generations {
         self.uses().get(node).map(|trees| trees.keys().cloned().collect()).unwrap_or_default()
     }
 
-    /// What `node` may use of images: the present tree of its own image directory, first, and those it runs
-    /// from. Only directories that `wanted` says yes to are looked at.
+    /// The image trees that `node` may use: the present tree of its own image directory, first, and those it
+    /// runs from. Only directories that `wanted` says yes to are looked at.
     #[must_use]
     pub fn of_node(
         &self,
@@ -192,7 +193,7 @@ impl Generations {
         all
     }
 
-    /// The tree of an image directory, under whatever name, that `wanted` says yes to.
+    /// The tree of an image directory, under any name, that `wanted` accepts.
     #[must_use]
     pub fn among(&self, image_dir: &Path, wanted: impl Fn(&Generation) -> bool) -> Option<Generation> {
         let all = trees(image_dir);
@@ -235,7 +236,7 @@ impl Generations {
         let mut write = also(trees) || !trees.contains_key(&key);
         let this = trees.entry(key).or_insert(Use { last: now, written: 0, left: None });
         this.last = this.last.max(now);
-        // Who goes on using what it seemed to have left has not left it.
+        // A node that still uses a tree that it seemed to have left has not left it.
         write |= this.left.take_if(|left| *left < now).is_some();
         write |= now.saturating_sub(this.written) >= WRITE_SECONDS;
         if !write {
@@ -283,7 +284,7 @@ impl Generations {
         using.map(|(node, _)| node.clone()).collect()
     }
 
-    /// Begins a new round, forgets uses that ended, and removes old trees that nobody uses. `image_dirs` are
+    /// Begins a new round, forgets uses that ended, and removes old trees that no node uses. `image_dirs` are
     /// those of the tables. Gives the trees that were removed.
     pub fn tidy(&self, image_dirs: impl IntoIterator<Item = PathBuf>, now: u64) -> Vec<PathBuf> {
         self.round.fetch_add(1, Ordering::AcqRel);

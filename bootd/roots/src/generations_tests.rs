@@ -79,12 +79,12 @@ fn a_tree_mounted_twice_is_not_left() {
     generations.mounted("cn1", &first, NOW).unwrap();
     exchange(&image, "rootimg.1", "two");
     let second = present(&generations, "cn1", &image);
-    // The running node looks at the new tree, and goes on running from the old one.
+    // The running node looks at the new tree, and keeps running from the old one.
     generations.mounted("cn1", &second, NOW + 10).unwrap();
     generations.used("cn1", &first, NOW + 100).unwrap();
     assert!(generations.tidy([image.clone()], NOW + 100 + 2 * GRACE_SECONDS).is_empty());
     assert_eq!(generations.users(&image.join("rootimg.1"), NOW + 100 + 2 * GRACE_SECONDS), ["cn1"]);
-    // It falls silent.
+    // It sends no more calls.
     let silent = NOW + 100 + UNUSED_SECONDS_MAX;
     assert_eq!(generations.tidy([], silent), [image.join("rootimg.1")], "known from the record alone");
     assert_eq!(generations.tidy([], silent), [] as [PathBuf; 0]);
@@ -126,7 +126,7 @@ fn exports_lead_to_the_tree_a_node_has_mounted() {
     // Without the record the handle itself still shows it.
     fs::remove_dir_all(top.path().join("state")).unwrap();
     assert_eq!(read(&exports().by_id(cn1, one.id).unwrap()), "one");
-    // A tree of an image that is the node's no more: it runs from it, and another node does not.
+    // A tree of an image that the node no longer has: it still runs from it, and another node does not.
     let other = exports_of(top.path(), "/nowhere");
     assert_eq!(read(&other.by_id(cn1, one.id).unwrap()), "one");
     assert!(other.by_id(cn2, one.id).is_err());
@@ -161,7 +161,7 @@ fn after_damage_no_tree_goes_for_a_day() {
         fs::write(&notes, &bytes).unwrap();
         let generations = open(top.path());
         assert_eq!(generations.damaged, 1, "{place}");
-        // What another node uses is known all the same.
+        // What another node uses is still known.
         assert_eq!(generations.of_node("cn2", None, |_| true).len(), 1);
         assert_eq!(generations.tidy([], later), [] as [PathBuf; 0], "{place}");
         assert!(image.join("rootimg.1").exists(), "{place}");

@@ -1,7 +1,7 @@
 //! What NFS shows to nodes.
 //!
 //! [`exports`] answers the NFS engine from the tables: who may mount what. [`generations`] keeps the trees
-//! that nodes run from, whatever becomes of their names, and [`live`] lays a node's own files over them.
+//! that nodes run from even when their names change, and [`live`] puts a node's own files over them.
 //! [`extra_exports`] adds directories of the administrator's own; [`reserved`] names those that no table may
 //! give away.
 //!

@@ -6,8 +6,8 @@ use dawn_plan::local_path;
 use dawn_serving::disks::within;
 use std::path::{Path, PathBuf};
 
-/// Why nodes get nothing from `path`: it holds or lies in the data directory `data`. Directories that are
-/// served anyway (`site.installdir` and `site.tftpdir`) may lie there. Looks at the paths only.
+/// Why nodes get nothing from `path`: it contains the data directory `data`, or is inside of it. Directories
+/// that are served anyway (`site.installdir` and `site.tftpdir`) may lie there. Looks at the paths only.
 #[must_use]
 pub fn reason(snapshot: &Snapshot, data: &Path, path: &Path) -> Option<String> {
     let roots = ["/install", "/tftpboot"].map(|root| local_path(snapshot, root));
@@ -15,10 +15,10 @@ pub fn reason(snapshot: &Snapshot, data: &Path, path: &Path) -> Option<String> {
         return Some(format!("it holds the data directory {}", data.display()));
     }
     let served = roots.iter().any(|root| root.starts_with(data) && root != data && path.starts_with(root));
-    (path.starts_with(data) && !served).then(|| format!("it lies in the data directory {}", data.display()))
+    (path.starts_with(data) && !served).then(|| format!("it is in the data directory {}", data.display()))
 }
 
-/// The same for a cell of `litetree.directory` or `statelite.statemnt`, whose variables stand for anything;
+/// The same for a cell of `litetree.directory` or `statelite.statemnt`, whose variables may have any value;
 /// links on the way are followed.
 #[must_use]
 pub fn reason_of_cell(snapshot: &Snapshot, data: &Path, cell: &str) -> Option<String> {

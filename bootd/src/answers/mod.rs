@@ -1,6 +1,6 @@
-//! Answers for installers: rendered when the node asks, and given to it alone.
+//! Answers for installers: rendered when the node asks, and given only to that node.
 //!
-//! Who may ask is said in [`dawn_plan::view::answer_file`]; the text is [`dawn_deploy::render()`]'s. Here are
+//! [`dawn_plan::view::answer_file`] decides who may ask; [`dawn_deploy::render()`] makes the text. Here are
 //! the key of the tokens, the files of templates ([`Templates`]), and the memory of which tokens were used:
 //! one counts for [`READ_AGAIN_S`] from its first use, which is enough for an installer that reads several
 //! files, or one file again. A restart of the daemon forgets what was used, not the key.

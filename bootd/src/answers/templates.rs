@@ -2,7 +2,7 @@
 //!
 //! A table cell names a template, and a template names what it includes. So that neither can read a file of
 //! the server that nodes should not have, files come from [`PLACES`] alone; links in them lead nowhere else.
-//! What was read counts for [`KEPT_TIME`], so that a noderange of thousands asks the disk once.
+//! A file that was read is cached for [`KEPT_TIME`], so that a noderange of thousands asks the disk once.
 
 use dawn_cluster::Snapshot;
 use dawn_deploy::{FILE_BYTES_MAX, FileError, Files};

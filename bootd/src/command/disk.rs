@@ -1,6 +1,6 @@
 //! Looks at a disk for a caller.
 //!
-//! A path that a caller or a cell names may lie on a file server that is gone. A call that looks at it would
+//! A path that a caller or a cell names may be on a file server that is gone. A call that looks at it would
 //! keep the thread of its command, of which there are few, so a thread for disks makes it.
 
 use crate::output::CommandError;

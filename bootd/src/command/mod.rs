@@ -31,14 +31,14 @@ use parse::{Parsed, parse};
 use words::given_nodes;
 pub use words::split_noderange;
 
-/// What a command says whose noderange is the empty word.
+/// The error of a command whose noderange is the empty word.
 pub const NO_NODES: &str = "no nodes given: the noderange is empty";
 /// The variable by which a client says that its user sees progress: `sinfo` elements.
 pub const PROGRESS: &str = "DAWN_PROGRESS";
 /// What `-v` prints: the level of compatibility, then our own version.
 pub const VERSION: &str = concat!("Version 2.19.0 (Dawn ", env!("CARGO_PKG_VERSION"), ")");
 
-/// Where a command runs and what becomes of its words.
+/// Where a command runs and how its words are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// In the daemon; the first word that is not an option is a noderange.
@@ -73,9 +73,9 @@ pub trait Command: clap::Args {
     const UNDO_LEAVES: Option<&'static str> = None;
     /// Whether it has `--json`, as every command has that prints results (a test lists the others).
     const JSON: bool = true;
-    /// Whether its answer goes on as a stream of bytes, for a client that is a terminal then.
+    /// Whether its answer continues as a stream of bytes; the client then acts as a terminal.
     const STREAMS: bool = false;
-    /// What the administrator typed, if words of this command are those that another program sends.
+    /// The command line that the administrator typed, if another program sends the words of this command.
     fn typed(_words: &[String]) -> Option<String> {
         None
     }
@@ -119,7 +119,7 @@ pub struct Entry {
     pub writes: bool,
     /// What an undo of its change leaves as it is.
     pub undo_leaves: Option<&'static str>,
-    /// The answer goes on as a stream of bytes.
+    /// The answer continues as a stream of bytes.
     pub streams: bool,
     /// Arguments and help.
     pub clap: fn() -> clap::Command,
@@ -191,9 +191,9 @@ impl Entry {
     ///
     /// xCAT has several clients, chosen by links that changed over the years: one cuts the first
     /// word that is not an option out as the noderange, one leaves all words among the arguments, that of the
-    /// object commands does both, and that of `tabrestore` sends a table's name and lines as elements of
-    /// their own. After this the words of a [`Kind::Words`] command are all arguments, and the noderange of
-    /// an object command is what policy looks at. A noderange that is there and empty stays so, if there are
+    /// object commands does both, and that of `tabrestore` sends a table's name and lines as separate
+    /// elements. After this the words of a [`Kind::Words`] command are all arguments, and the noderange of an
+    /// object command is what policy looks at. A noderange that is there and empty stays so, if there are
     /// words that could be taken for it; the command is refused. Options are spelled in full.
     pub fn put_in_order(&self, request: &mut Request) {
         if self.sends_file {
@@ -233,7 +233,7 @@ impl Entry {
         options::in_full(&clap, &options::guarded(&clap, words, false))
     }
 
-    /// Whether the words, spelled in full, ask for the version and so for nothing else.
+    /// Whether the words, spelled in full, ask for the version, which excludes everything else.
     pub fn asks_for_version(&self, words: &[String]) -> bool {
         options::ask_for_version(&(self.clap)(), words)
     }

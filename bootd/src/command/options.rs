@@ -9,8 +9,8 @@
 use clap::{Arg, Command};
 
 /// Puts `--` before the words of another program's command line (`xdsh cn1 tar --version`), so that
-/// nothing takes them for options. Such a command says so with clap's `trailing_var_arg`. `nodes_apart`:
-/// the noderange, its first operand, is not among the words.
+/// nothing takes them for options. Such a command declares that with clap's `trailing_var_arg`.
+/// `nodes_apart`: the noderange, its first operand, is not among the words.
 pub fn guarded(command: &Command, words: &[String], nodes_apart: bool) -> Vec<String> {
     let foreign = command.get_positionals().position(Arg::is_trailing_var_arg_set);
     let Some(mut left) = foreign.map(|at| at.saturating_sub(usize::from(nodes_apart))) else {

@@ -1,6 +1,6 @@
 //! Secrets on command lines: which words hold one, and what is written in their place.
 //!
-//! What is a secret is declared in the model; here is where on a command line it may stand.
+//! The model declares what is a secret; this module knows where on a command line it may appear.
 
 use crate::items::column;
 use dawn_cluster::condition::split_operator;
@@ -77,8 +77,8 @@ impl Redacted {
         self.secrets.extend(std::iter::once(secret).chain(secret.split(',')).map(str::to_owned));
     }
 
-    /// Longer secrets first, so that no part of one is left. A part of the mask itself stays: to mask it
-    /// again and again would make a text longer without end.
+    /// Longer secrets first, so that no part of one is left. A part of the mask itself stays: masking it
+    /// again and again would make the text ever longer.
     fn finish(mut self) -> Self {
         self.secrets.retain(|secret| !MASK.contains(secret.as_str()));
         self.secrets.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));

@@ -60,7 +60,7 @@ fn conflict(error: &clap::Error, arg: &str) -> String {
     }
 }
 
-/// The values that there are, on a line of their own.
+/// The possible values, on a separate line.
 fn choices(error: &clap::Error) -> String {
     match texts(error, ContextKind::ValidValue) {
         [] => String::new(),

@@ -1,9 +1,9 @@
 //! The logs of consoles: `log/consoles/NODE.log` below the data directory, mode 0600.
 //!
-//! Lines come through a bounded queue to one thread, which writes them: a disk that hangs costs log lines,
-//! and nothing else waits for it. What was left out is counted, and the count is written when there is room
-//! again. Each file is renamed to `NODE.log.1` and so on when it is full, [`OLD_FILES_MAX`] old ones are
-//! kept; nothing is written while the disk has less than [`FREE_BYTES_MIN`] left.
+//! Lines come through a bounded queue to one thread, which writes them: a disk that hangs costs log lines but
+//! delays nothing else. What was left out is counted, and the count is written when there is room again. Each
+//! file is renamed to `NODE.log.1` and so on when it is full, [`OLD_FILES_MAX`] old ones are kept; nothing is
+//! written while the disk has less than [`FREE_BYTES_MIN`] left.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};

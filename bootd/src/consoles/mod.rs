@@ -19,7 +19,7 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// Bytes that wait between a console and the connection of its viewer, each way.
 const STREAM_BYTES: usize = 32 << 10;
 
-/// Hears what consoles say: the log, and the timeline.
+/// Receives what consoles report, for the log and the timeline.
 struct Book {
     watcher: Arc<Watcher>,
     logs: Option<Logs>,
@@ -51,7 +51,7 @@ pub fn ssh_directory(data: &Path) -> PathBuf {
     data.join("consoles")
 }
 
-/// Shows a console to a caller whom policy allows it; the stream is for his connection.
+/// Shows a console to a caller who may see it by policy; the stream is for the caller's connection.
 ///
 /// # Errors
 /// [`AttachError`].

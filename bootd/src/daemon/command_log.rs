@@ -1,9 +1,9 @@
 //! `commands.log`: every command with its words (secrets masked), its answer and its duration.
 //!
-//! Mode 0600, appended to, one record at a time. Answers of commands that may print secrets are not
+//! Mode 0600; records are appended one by one. Answers of commands that may print secrets are not
 //! recorded. A log that cannot be written is reported once and never stops a command.
 //!
-//! Requests of callers without a certificate have a file of their own, `requests.log`, with shorter records:
+//! Requests of callers without a certificate go to a separate file, `requests.log`, with shorter records:
 //! nodes cannot fill the disk, nor push the commands of administrators out of their log. A file that is full
 //! becomes `….1`, in place of the one before.
 
@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// What is kept of one kind of callers.
+/// The log of one kind of callers.
 #[derive(Debug)]
 struct Limits {
     /// Characters of a command line that are recorded.
@@ -198,7 +198,7 @@ impl Open {
 }
 
 impl Record {
-    /// Notes what the caller sees, as far as there is room.
+    /// Records the output for the caller, as far as there is room.
     pub(super) fn note(&mut self, response: &Response) {
         if self.answer.len() >= self.answer_bytes_max {
             return;

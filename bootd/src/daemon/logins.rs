@@ -80,7 +80,7 @@ mod tests {
         for _ in 0..FAILURES_MAX {
             assert!(!logins.attempt(guesser, "root", start, || false));
         }
-        assert!(!logins.attempt(guesser, "root", start, || panic!("nobody listens any more")));
+        assert!(!logins.attempt(guesser, "root", start, || panic!("further guesses are ignored")));
         assert!(logins.attempt(other, "root", start, || true), "others may log in");
         let later = start + FAILURE_PERIOD;
         assert!(logins.attempt(guesser, "root", later, || true), "a minute later it may try again");

@@ -44,7 +44,7 @@ const UNAUDITED: [&str; 5] = ["getdestiny", "getbladecons", "getipmicons", "geto
 /// Characters of a command line in the daemon's log.
 const LOGGED_CHARS_MAX: usize = 1024;
 
-/// What the daemon is made with.
+/// The parts of the daemon.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// Short host name, `xcatdsource` of every answer.
@@ -188,7 +188,7 @@ impl Daemon {
         }
     }
 
-    /// Neither a user nor a node. What such callers may ask says nothing, and must not fill the logs.
+    /// Neither a user nor a node. Requests of such callers are not worth logging, and must not fill the logs.
     fn is_stranger(&self, call: &Call) -> bool {
         let known = |ip: IpAddr| ip.is_loopback() || self.snapshot().node_by_ip(ip).is_some();
         call.peer_name.is_none() && !call.peer.ip.is_some_and(known)
@@ -227,7 +227,7 @@ impl Daemon {
         Decision::Deny { hint: self.way_out(call, &reason) }
     }
 
-    /// Notes what a node says of itself, before it is written.
+    /// Records a report of a node before it is written.
     fn node_status(&self, node: &str, words: &[String]) {
         let is_failure = |word: Option<&str>| word == Some(FAILED);
         let was = self.snapshot().attr(node, col::nodelist::STATUS);
@@ -441,7 +441,7 @@ impl NodeReports for Daemon {
             NodeReport::GetPostscript => {
                 let snapshot = self.snapshot();
                 lines = match caller::wants_certificates(&snapshot) {
-                    // Nobody shows one here.
+                    // No caller shows a certificate here.
                     true => vec![
                         "# site.nodeauthentication is set: ask on the command port, with a certificate"
                             .into(),

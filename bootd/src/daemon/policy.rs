@@ -9,7 +9,7 @@ use dawn_xcatd::Call;
 use std::collections::HashSet;
 
 /// Policy's decision on a call, and why. `unknown` are the names of its noderange that are not nodes: a
-/// caller who is limited to some nodes hears the same of the others, whether they exist or not.
+/// caller who is limited to some nodes gets the same answer for all others, whether they exist or not.
 pub(super) fn decide(registry: &Registry, snapshot: &Snapshot, call: &Call, unknown: &[String]) -> Verdict {
     let mut scope = Scope::of(registry, snapshot, call);
     let keeps_to_nodes =
@@ -20,8 +20,8 @@ pub(super) fn decide(registry: &Registry, snapshot: &Snapshot, call: &Call, unkn
     snapshot.policy(&request(call, &scope.nodes, scope.beyond_nodes))
 }
 
-/// The refusal of a command that no row allows to the caller, for whatever nodes: nothing but caller, command
-/// and words is looked at.
+/// The refusal of a command that no row allows to the caller for any node: only caller, command and words are
+/// looked at.
 pub(super) fn refusal(snapshot: &Snapshot, call: &Call) -> Option<Verdict> {
     let request = request(call, &[], false);
     snapshot.reach(&request).is_nothing().then(|| snapshot.policy(&request))
@@ -38,8 +38,8 @@ impl Scope {
     /// A client may put a noderange into any request; it counts for commands that keep to it.
     fn of(registry: &Registry, snapshot: &Snapshot, call: &Call) -> Self {
         match registry.find_request(&call.request.command) {
-            // No rule about some nodes is for somebody without a name: the words need not be evaluated for
-            // it.
+            // Rules about some nodes never apply to a caller without a name, so the words need not be
+            // evaluated.
             Some(entry) if entry.names_objects && call.peer_name.is_none() => {
                 Self { nodes: call.nodes.clone(), beyond_nodes: true }
             }
@@ -51,8 +51,8 @@ impl Scope {
         }
     }
 
-    /// An object command touches, besides the nodes of its request, every name it is given in whatever way:
-    /// names that do not exist yet, the new name of a renamed object, the members of a group, the object that
+    /// An object command touches, besides the nodes of its request, every name it is given in any way: names
+    /// that do not exist yet, the new name of a renamed object, the members of a group, the object that
     /// values are copied from.
     fn of_objects(snapshot: &Snapshot, call: &Call, entry: &Entry) -> Self {
         let mut scope = Self { nodes: call.nodes.clone(), beyond_nodes: false };

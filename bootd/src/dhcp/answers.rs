@@ -1,5 +1,5 @@
 //! What DHCP says to the interfaces of a node, for commands: the networks and reservations that packets are
-//! answered from, so that a command says what a machine would hear.
+//! answered from, so that a command reports what a machine would be sent.
 
 use super::{Here, Network, interface_owner, networks, reservation};
 use crate::address::host_name;
@@ -20,7 +20,7 @@ pub struct Interface {
     pub answer: Result<Ipv4Addr, Silence>,
 }
 
-/// Why DHCP gives an interface no address of its own.
+/// Why DHCP does not give an interface its own address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Silence {
     /// `*NOIP*`.
@@ -86,7 +86,7 @@ impl<'a> Answers<'a> {
         entries.filter_map(|mac| self.of_interface(mac)).collect()
     }
 
-    /// Why `hosts.ip` of a node gets no answer, whatever its interfaces are.
+    /// Why `hosts.ip` of a node is never given out, regardless of the interfaces.
     #[must_use]
     pub fn of_own_address(&self, node: &str) -> Option<Silence> {
         self.given(super::node_ip(self.snapshot, node)?).err()

@@ -1,5 +1,5 @@
-//! What the tables ask of DHCP and this machine cannot do. Nothing of it may be refused, because a name may
-//! stand for what is to come; but each of these words silently changes what machines are answered.
+//! What the tables ask of DHCP and this machine cannot do. None of these words can be refused, because a name
+//! may refer to a row that is added later; but each silently changes what machines are answered.
 
 use super::{Here, Interfaces, NetworkRow, named_address, networks};
 use crate::address::host_name;

@@ -1,8 +1,8 @@
 //! `nodelist.appstatus`: what the programs of a node say about themselves, `app=state,app=state`.
 //!
 //! Any process of a node may report, so everything about it has a limit: the number of programs, the length
-//! of a name and of a state, and so the cell. What is too long is left out and named; of too many programs
-//! those that reported longest ago make room, because a program that runs reports again.
+//! of a name and of a state, and so the cell. Entries that are too long are left out and named; of too many
+//! programs those with the oldest reports are dropped, because a program that runs reports again.
 
 /// Programs kept for one node.
 pub(super) const APPS_PER_NODE_MAX: usize = 32;

@@ -57,7 +57,8 @@ impl ReportFile {
         let opened = append_to(path).and_then(|disk| {
             let bytes = disk.metadata()?.len();
             let mut file = Self { path: path.to_owned(), disk: Arc::new(disk), bytes };
-            // Whatever is damaged goes, and so does a line without an end that the next record would join.
+            // Damaged records are removed, like an unterminated line that the next record would be
+            // appended to.
             file.rewrite(found.iter())?;
             Ok(file)
         });
@@ -67,7 +68,7 @@ impl ReportFile {
         (opened.ok(), found)
     }
 
-    /// What a sync is asked of, without a lock on the reports.
+    /// The file to sync, without a lock on the reports.
     pub(super) fn disk(&self) -> Arc<File> {
         Arc::clone(&self.disk)
     }
@@ -84,7 +85,7 @@ impl ReportFile {
         written
     }
 
-    /// Leaves out what does not wait any more, if that is worth it.
+    /// Removes reports that no longer wait, if enough of them are in the file.
     pub(super) fn shorten<'r>(
         &mut self,
         waiting: impl ExactSizeIterator<Item = &'r Report> + Clone,

@@ -1,8 +1,8 @@
 //! What nodes have reported and the database does not have yet.
 //!
-//! A node hears that its report has arrived when the report is in a file of the data directory, whatever the
-//! database does. From there it is written to the tables: at once if the database answers, otherwise as soon
-//! as it is back, also by a daemon that was started again in between ([`file`]).
+//! A node gets the confirmation of its report when the report is in a file of the data directory, even if the
+//! database is away. From there it is written to the tables: at once if the database answers, otherwise as
+//! soon as it is back, also by a daemon that was started again in between ([`file`]).
 //!
 //! Of each node and kind of report only the newest is kept, so the number of nodes bounds all of it. A report
 //! that had to wait changes nothing if the tables have a newer one by then, which another daemon may have
@@ -92,9 +92,9 @@ pub struct KeptReports {
     /// Number of the last report that is on disk; held while the disk works, so that all who wait meanwhile
     /// share the next sync.
     synced: Mutex<u64>,
-    /// Held by the one who writes to the tables.
+    /// Held by the thread that writes to the tables.
     turn: Mutex<()>,
-    /// Reports have come since the one who writes has looked.
+    /// Reports have arrived since the writing thread last looked.
     asked: AtomicBool,
 }
 
@@ -159,8 +159,8 @@ impl KeptReports {
         lock(&self.waiting).reports.values().any(|waiting| waiting.is_late)
     }
 
-    /// Writes all reports to the tables, unless the database is away. A thread that is at it already writes
-    /// these reports, too: a database that is silent keeps one thread waiting, not one for each node.
+    /// Writes all reports to the tables, unless the database is away. A thread that is already writing writes
+    /// these reports, too: a database that does not answer keeps one thread waiting, not one for each node.
     pub(crate) fn write(&self, model: &Model) {
         self.asked.store(true, Ordering::SeqCst);
         while self.asked.load(Ordering::SeqCst) {
@@ -332,7 +332,7 @@ fn write_batch(model: &Model, batch: &[Waiting]) -> Result<(), Stop> {
     model.transact(Change::quiet(who, what, Vec::new()), compute).map(drop)
 }
 
-/// The edits of a report, which touch nothing but the node's own rows.
+/// The edits of a report, which touch only the node's own rows.
 fn checked(now: &Snapshot, waiting: &Waiting) -> Result<Vec<Edit>, Stop> {
     let node = waiting.report.node.as_str();
     let edits = edits_of(now, waiting)?;

@@ -18,7 +18,7 @@ use std::path::{Component, Path};
 const TEMPLATE: &str = "/install/postscripts/mypostscript.tmpl";
 /// Bytes of a template, and of a file that it includes.
 const TEXT_BYTES_MAX: u64 = 1 << 20;
-/// Tables that hold what was said and done, and settings of other programs: of these a template gets nothing.
+/// Tables of logs and of settings of other programs: a template gets no values of these.
 const CLOSED: [&str; 4] = ["auditlog", "eventlog", "monsetting", "token"];
 
 /// The template's text; `None` if there is none.
@@ -88,7 +88,7 @@ impl Values<'_> {
                 None if of_node(&word) => info.node_col().map(|col| (col, self.node)),
                 None => info.node_col().map(|col| (col, word)),
             };
-            // Rows are not looked for by what they hide.
+            // Rows cannot be selected by hidden values.
             let Some(named) = named.filter(|(col, _)| !is_secret(*col) && *col != col::site::VALUE) else {
                 return String::new();
             };

@@ -4,10 +4,10 @@
 //! out here. A value becomes one word in single quotes. Where the template itself has opened a quote, it is
 //! closed around the value; where it cannot be known how a shell would read the value (in a here document, a
 //! command substitution that is not plain, after a backslash or `$`), a value that is more than a plain word
-//! is left out. So a cell of a table stays data on the node, whatever the template does with it.
+//! is left out. So a cell of a table stays data on the node, however the template uses it.
 //!
 //! Words: `$NAME` of a variable that the script has, `#TABLE:table:key:column#`, `#TABLEBLANKOKAY:…#`,
-//! `#IPADDR#`, `#MASTER_IP_ADDR#`; on lines of their own `#SITE_TABLE_ALL_ATTRIBS_EXPORT#`,
+//! `#IPADDR#`, `#MASTER_IP_ADDR#`; on separate lines `#SITE_TABLE_ALL_ATTRIBS_EXPORT#`,
 //! `#ROUTES_VARS_EXPORT#`, `#OSIMAGE_VARS_EXPORT#`, `#NETWORK_FOR_DISKLESS_EXPORT#`, `tabdump(networks)`,
 //! `#INCLUDE_POSTSCRIPTS_LIST#`, `#INCLUDE_POSTBOOTSCRIPTS_LIST#` and `#INCLUDE:file#`. Lines that begin with
 //! `##` are dropped. Other words, `#COMMAND:…#` among them, are text.
@@ -98,7 +98,7 @@ enum Context {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Delimiter {
     word: String,
-    /// `<<-`: tabs may stand before it.
+    /// `<<-`: tabs may precede it.
     after_tabs: bool,
 }
 
@@ -121,7 +121,7 @@ struct Script {
     /// The last character that counts; a line's end at the beginning.
     last: Option<char>,
     includes: usize,
-    /// What stands on the line is read by a shell once more.
+    /// A shell reads the rest of the line a second time.
     is_read_again: bool,
 }
 
@@ -308,7 +308,7 @@ impl Script {
         if let Some(word) = self.document.take_if(|_| self.context == Context::Plain && !continues) {
             self.context = Context::Document(word);
         }
-        // A line that goes on does so within its last word, if there is one.
+        // A line that continues on the next one does so within its last word, if it has one.
         let before = self.line.chars().rev().nth(1);
         self.last = if continues { before } else { None };
         self.end_text();
@@ -320,7 +320,7 @@ impl Script {
     }
 }
 
-/// A word that every shell reads as itself, wherever it stands.
+/// A word that every shell reads literally in any position.
 fn is_plain(value: &str) -> bool {
     value.chars().all(|c| c.is_ascii_alphanumeric() || "_./:,@%+=-".contains(c))
 }
@@ -395,9 +395,9 @@ fn is_of_word(c: char) -> bool {
 }
 
 /// For fuzzing: any text as a template, with a value that a shell would act on. The script is bounded, and
-/// the value follows a quote of its own or is in a comment.
+/// the value follows its own quote or is in a comment.
 pub fn fuzz(bytes: &[u8]) {
-    /// No template says it by itself.
+    /// A text that no template contains.
     const VALUE: &str = "\u{1}Zq$(id)'\"`;\n";
     struct Hostile;
     impl Source for Hostile {

@@ -1,4 +1,4 @@
-//! The names of the cluster: what the tables say ([`records`]), where this machine answers for them
+//! The names of the cluster: what the tables say ([`records`]), on which addresses the name server listens
 //! ([`listen`]), and the service that does ([`service`]).
 //!
 //! There is one list of names. The name server answers from it, `makedns` checks and explains it, and the

@@ -2,8 +2,8 @@
 //! §6.4).
 //!
 //! A node has its own name with `hosts.ip`, names of its other interfaces (`hosts.otherinterfaces`, `nics`),
-//! and aliases. The domain is that of the network that holds the address, else `site.domain`. What lies in no
-//! network of the tables, or in one that others serve names for, is left out and reported
+//! and aliases. The domain is that of the network that holds the address, else `site.domain`. An address
+//! outside the networks of the tables, or in one whose names another server has, is left out and reported
 //! ([`Item::LeftOut`]).
 //!
 //! Deliberately missing: MX, SRV and TXT records, for which xCAT has no table, and the lines of `/etc/hosts`.

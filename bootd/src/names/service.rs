@@ -1,6 +1,6 @@
 //! The running name server: follows the tables and the machine's addresses.
 //!
-//! A thread of its own makes the zones again when a table that they come from has changed, and never while a
+//! A separate thread rebuilds the zones when a table that they come from has changed, and never while a
 //! question waits. Changes that touch no name, such as the status of a node that boots, cost a look at the
 //! list of nodes.
 
@@ -136,7 +136,8 @@ impl NameService {
         lost.map_or(Ok(()), |(address, error)| Err(ListenError { address, error }))
     }
 
-    /// Follows tables and addresses until [`stop`](Self::stop) or the model is gone. For a thread of its own.
+    /// Follows tables and addresses until [`stop`](Self::stop) or the model is gone. Runs on a separate
+    /// thread.
     pub fn follow(&self) {
         let changes = self.model.subscribe();
         while !self.stop.load(Ordering::Relaxed) {

@@ -1,8 +1,8 @@
 //! The one error value of commands: a kind, a message, hints and a cause.
 //!
 //! Programs look at the kind, people read the text, and [`CommandError`]'s `Display` is the one place that
-//! makes the text. The exit code is 1 whatever the kind, as in xCAT, where only what the database refuses
-//! (`DB error`) has another.
+//! makes the text. The exit code is 1 for every kind, as in xCAT, where only a refusal by the database (`DB
+//! error`) has another one.
 
 use dawn_cluster::csv::CsvError;
 use dawn_cluster::utf8::NotUtf8;
@@ -17,7 +17,7 @@ pub const DATABASE_CODE: i32 = 4;
 /// The exit code of every other error.
 const CODE: i32 = 1;
 
-/// What the caller can do about an error.
+/// What the caller can do after an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
@@ -214,7 +214,7 @@ impl From<DestinyError> for CommandError {
 impl From<EditError> for CommandError {
     fn from(error: EditError) -> Self {
         match error {
-            // What the user typed, not what the database says.
+            // The user's words are wrong, not the state of the database.
             EditError::BadValue { .. }
             | EditError::BadSiteValue { .. }
             | EditError::EmptyKey { .. }

@@ -151,7 +151,7 @@ impl<'a> Out<'a> {
         }
     }
 
-    /// A line that lays out others (a heading, a row of names) and is not a result: `--json` leaves it out.
+    /// A line that structures others (a heading, a row of names) and is not a result: `--json` leaves it out.
     pub fn heading(&mut self, text: impl Into<String>) -> Done {
         match self.form {
             Form::Text => self.put_line(text.into()),
@@ -214,7 +214,7 @@ impl<'a> Out<'a> {
         }
     }
 
-    /// An error; the command goes on.
+    /// An error; the command continues.
     pub fn error(&mut self, error: impl Into<CommandError>) -> Done {
         let error = error.into();
         self.failed = true;
@@ -271,7 +271,7 @@ impl<'a> Out<'a> {
         }
     }
 
-    /// Work goes on, and there is no result to report: what is held back is sent.
+    /// Work continues without a result to report: what is held back is sent.
     ///
     /// # Errors
     /// The caller has gone.
@@ -280,7 +280,7 @@ impl<'a> Out<'a> {
         self.wanted()
     }
 
-    /// Whether somebody waits for more: for loops that may compute for long without a result.
+    /// Whether a client still waits for output: for loops that may compute for long without a result.
     ///
     /// # Errors
     /// The caller has gone, or asked to stop.
@@ -306,7 +306,7 @@ impl<'a> Out<'a> {
         self.pass_on(response)
     }
 
-    /// After the answer the caller's connection carries bytes between him and this stream.
+    /// After the answer the caller's connection carries bytes between the caller and this stream.
     ///
     /// # Errors
     /// He has gone, or cannot have it.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 ///
 /// [`Out::report`] prints it: as the lines of [`Report::print`], or, with `--json`, as one element of the
 /// list that the whole output is then. A command whose results come one after the other reports each at once.
-/// What is about lines only (the option that chose their form) is a skipped field.
+/// Fields that only concern lines (the option that chose their form) are skipped.
 pub trait Report: serde::Serialize {
     /// Whether it serialises as a sequence, each item of which is an element of the list: all of a node's
     /// interfaces, which xCAT prints together.
@@ -107,7 +107,7 @@ impl Report for Deed {
     }
 }
 
-/// A sentence about what was done, for a person. What a program would want to know of it is a report.
+/// A sentence about what was done, for a person. Facts for programs are a report instead.
 #[derive(serde::Serialize)]
 pub(super) struct Message<'t> {
     pub(super) message: &'t str,
@@ -140,7 +140,7 @@ pub(super) struct NodeFailure<'t> {
     pub(super) hints: &'t [String],
 }
 
-/// The list that `--json` prints, an element at a time, in the form of `serde_json::to_string_pretty`.
+/// The list that `--json` prints, element by element, in the form of `serde_json::to_string_pretty`.
 ///
 /// The last line of an element is held back until it is known whether another one, and so a comma, follows.
 #[derive(Default)]

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 /// Time for connection and answer together.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
-/// Proofs under way at a time: a fraction of the command slots.
+/// Proofs under way at once: a fraction of the command slots.
 const PROOFS_MAX: usize = 16;
 /// Bytes of an answer that are looked at.
 const ANSWER_BYTES_MAX: usize = 256;
@@ -96,7 +96,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         assert!(!is_given(address.ip(), address.port()));
-        // A silent listener is given up.
+        // A listener that does not answer is given up.
         assert!(!answers(address, Duration::from_millis(50)).unwrap_or(false));
     }
 }

@@ -1,6 +1,7 @@
 //! `getadapter`: a node reports its network adapters, kept in `nics.nicsadapter`.
 //!
-//! What the node says ends in a table: names and values are cut to plain characters and to a length.
+//! The node's report is written to a table: names and values are reduced to plain characters and a maximum
+//! length.
 
 use crate::caller::calling_node;
 use crate::command::{Command, Ctx, Kind};

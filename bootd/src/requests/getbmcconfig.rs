@@ -13,7 +13,7 @@ use dawn_cluster::{Col, Edit, Snapshot, col};
 use dawn_xcatd::Element;
 use std::net::Ipv4Addr;
 
-/// Where the node's root listens; xCAT knows no other port for this request.
+/// Where the node's root listens; xCAT uses only this port for the request.
 const CONSENT_PORT: u16 = 300;
 /// Characters of a password made here; service processors take 16 at least.
 const PASSWORD_CHARS: usize = 15;

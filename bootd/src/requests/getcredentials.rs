@@ -1,8 +1,8 @@
-//! `getcredentials`: a node fetches what only its root may have.
+//! `getcredentials`: a node fetches secrets that only its root may have.
 //!
 //! The answer is about the node whose address the request comes from, after [`super::consent`]; a failed
 //! proof is answered with nothing, as in xCAT. Files come from `/root/.ssh` or the zone's directory,
-//! and from `hostkeys` of the data directory. What it hands out is logged by name, never by content.
+//! and from `hostkeys` of the data directory. Secrets that it hands out are logged by name, never by content.
 
 use super::consent;
 use crate::caller::calling_node;

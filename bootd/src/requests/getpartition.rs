@@ -1,4 +1,4 @@
-//! `getpartition`: a node asks how its local disk is to be laid out (`linuximage.partitionfile` of its
+//! `getpartition`: a node asks for the layout of its local disk (`linuximage.partitionfile` of its
 //! image).
 //!
 //! The first line says whether the rest is a script or a layout. Errors are data that begin with `Error: `:

@@ -1,12 +1,12 @@
 //! What nodes ask besides the commands: not in `dawn help`, named as in xCAT.
 //!
 //! A request is a [`crate::command::Command`] like any other, with policy, audit and log; its input is often
-//! in elements of its own instead of words. Nodes speak without a certificate: each request answers about the
-//! caller only, and what is secret only after the caller's [`consent`] was proved.
+//! in separate elements instead of words. Nodes have no certificate: each request answers about the caller
+//! only, and gives out secrets only after the caller's [`consent`] was proved.
 //!
 //! Deliberately missing: service nodes (`xcat_server_cred`, `xcat_client_cred`, `xcat_cfgloc`), certificates
-//! for nodes (`x509cert`), Kerberos, copying of files to running nodes. They answer with an error that says
-//! so.
+//! for nodes (`x509cert`), Kerberos, copying of files to running nodes. Their answer is an error with that
+//! reason.
 
 use crate::command::Entry;
 

@@ -1,9 +1,9 @@
 //! `syncfiles`: a node asks for the files of its image's synclist, on 3001 and 3002.
 //!
-//! Files are brought when an administrator says so (`updatenode`), and not when a node asks. A node whose
-//! image has a synclist gets a note that nothing was copied and why, and its timeline says so too: a node
-//! that believes its files are there may go on to start what needs them. Without a synclist there is nothing
-//! to copy, and that is done.
+//! Files are copied when an administrator runs `updatenode`, not when a node asks. A node whose
+//! image has a synclist gets a note that nothing was copied and why, and its timeline shows that too: a node
+//! that believes its files are there may start programs that need them. Without a synclist there is nothing
+//! to copy, and the answer is success.
 
 use crate::caller::calling_node;
 use crate::command::{Command, Ctx, Kind};

@@ -1,4 +1,4 @@
-//! Addresses and boot files by DHCP; and loaders that look for an IPv6 router are told that there is none.
+//! Addresses and boot files by DHCP, and the answer to loaders that look for an IPv6 router: there is none.
 
 use super::{Here, Service, Starting, Stop, Task};
 use crate::appliance::{Appliance, Settings};

@@ -1,5 +1,5 @@
-//! Names of the cluster. A name server that was not asked for by name gives way to another server on its
-//! port.
+//! Names of the cluster. If `dns` was not named in `--services`, another name server on its port is left
+//! alone and ours does not run.
 
 use super::{Here, Service, Starting, Stop, Task};
 use crate::appliance::Settings;
@@ -92,6 +92,6 @@ fn warn_of_other_server(error: &ListenError, wanted: &[Wanted]) {
     let holders = if holders.is_empty() { String::new() } else { format!(" ({})", holders.join(", ")) };
     tracing::warn!(
         "the name server does not run: {error}{holders}. Stop the other server and start Dawn again; or, if the names \
-         are to stay there, say so with `chtab key=dnshandler site.value=ddns` and give it its files with `makedns`"
+         are to stay there, run `chtab key=dnshandler site.value=ddns` and make its files with `makedns`"
     );
 }

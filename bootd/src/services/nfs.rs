@@ -75,7 +75,7 @@ async fn tidy_generations(appliance: Arc<Appliance>) {
     }
 }
 
-/// Files may be on slow disks, so the looks have a thread of their own.
+/// Files may be on slow disks, so a separate thread looks at them.
 async fn sweep_live_roots(appliance: Arc<Appliance>, stop: Stop) {
     while timeout(SWEEP_PERIOD, stop.cancelled()).await.is_err() {
         let roots = Arc::clone(&appliance.live);

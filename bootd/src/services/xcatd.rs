@@ -60,7 +60,7 @@ impl Service for Xcatd {
     }
 }
 
-/// Unknown machines are looked at on a thread of their own, which ends within a second after a stop.
+/// A separate thread looks at unknown machines; it ends within a second after a stop.
 async fn discover(discovery: Arc<Discovery>, stop: Stop) {
     let worked = tokio::task::spawn_blocking(move || discovery.work(&stop)).await;
     if let Ok(Err(error)) = worked {

@@ -114,7 +114,7 @@ impl Client {
         }
     }
 
-    /// Does what is due: repeats the last packet, or gives up.
+    /// Handles a timer: repeats the last packet, or gives up.
     pub fn on_timer(&mut self, now: Duration) -> Option<Vec<u8>> {
         if !self.is_going() || self.deadline > now {
             return None;

@@ -22,11 +22,11 @@ pub const IN_FLIGHT_SHARE: usize = 8;
 
 /// Wait before a packet is sent again when nothing is known about the round trip.
 pub const RETRY_INITIAL: Duration = Duration::from_secs(1);
-/// Shortest such wait, whatever round trip was measured.
+/// Shortest such wait, even if the measured round trip is shorter.
 pub const RETRY_MIN: Duration = Duration::from_millis(200);
 /// Longest such wait after backing off.
 pub const RETRY_MAX: Duration = Duration::from_secs(8);
-/// A transfer ends when its client was silent this long.
+/// A transfer ends when its client has sent nothing for this long.
 pub const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// How often the last block is repeated unasked for a client that has answered before and may be gone with
 /// all it wanted. The transfer is then kept, silently, until [`SILENCE_MAX`].

@@ -251,7 +251,7 @@ impl Default for ReceiveBatch {
 }
 
 impl ReceiveBatch {
-    /// Receives what is there, up to [`BATCH`] datagrams; 0 when nothing is.
+    /// Receives waiting datagrams, up to [`BATCH`]; 0 if there are none.
     pub(crate) fn receive(&mut self, port: &Port) -> usize {
         let parts =
             self.buffers.iter_mut().zip(&mut self.controls).zip(&mut self.names).zip(&mut self.iovecs);

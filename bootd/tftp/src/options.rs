@@ -1,7 +1,7 @@
 //! Negotiation: what a client asked for, and what it gets (RFC 2347, 2348, 2349, 7440).
 //!
 //! An option that we do not know, or whose value is out of range, is left out of the OACK as RFC 2347 wants;
-//! the transfer then goes on with the default.
+//! the transfer then uses the default.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ pub struct Bounds {
     pub blksize_max: usize,
     /// Largest window, blocks.
     pub window_max: u16,
-    /// Largest window, bytes; one block is granted whatever its size.
+    /// Largest window, bytes; one block of any size is granted.
     pub window_bytes_max: usize,
 }
 
@@ -61,7 +61,7 @@ impl Asked {
         asked
     }
 
-    /// Settles the terms, and the OACK that says so; an empty OACK means that none is sent.
+    /// Settles the options, and the OACK that confirms them; an empty OACK means that none is sent.
     pub fn grant(&self, bounds: Bounds, size: u64) -> (Terms, Vec<(&'static str, u64)>) {
         let mut oack = Vec::new();
         let mut terms = Terms { blksize: BLKSIZE_DEFAULT, window: 1, timeout: None };

@@ -1,6 +1,6 @@
-//! The shell around the engine: one thread with its sockets, a clock, and nothing else.
+//! The shell around the engine: one thread with its sockets and a clock.
 //!
-//! A thread of its own and not a task: a storm of boots then cannot starve other services, nor they it, and
+//! A separate thread, not a task: a storm of boots then cannot starve other services, nor they it, and
 //! waiting, receiving and sending cost three system calls per batch of packets.
 
 use std::collections::HashMap;
@@ -36,7 +36,7 @@ const GATHER_PAUSE: Duration = Duration::from_micros(100);
 const NICE: libc::c_int = -10;
 /// How long an interface's MTU is believed.
 const MTU_MEMORY: Duration = Duration::from_secs(10);
-/// The MTU where the interface does not tell.
+/// The MTU if the interface's is not known.
 const MTU_DEFAULT: usize = 1500;
 /// Most transfer ports.
 const TRANSFER_PORTS_MAX: u8 = 16;
@@ -147,7 +147,7 @@ impl Running {
 
     /// Returns when the service has stopped.
     pub async fn finished(self) {
-        // An error means the thread is gone, which is what was waited for.
+        // An error means that the thread is gone, as intended.
         let _ = self.finished.await;
     }
 }
@@ -298,7 +298,7 @@ impl Disks {
         Ok(Self { pool, source, answers })
     }
 
-    /// Hands on what the engine wants from disks.
+    /// Passes the engine's requests on to the threads for disks.
     fn ask(&self, work: &mut Work<'_>) {
         // A refused one may end a transfer, whose place goes to a request that waits and asks in its turn.
         while let Some(ask) = work.server.take_ask() {

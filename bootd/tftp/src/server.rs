@@ -9,10 +9,10 @@
 //! address, ends after [`UNHEARD_MAX`] when others wait. A request whose file is being looked for has a place
 //! like a transfer.
 //!
-//! The request of a node is answered when it arrives. That of a stranger always waits first, and each
+//! The request of a node is answered when it arrives. A stranger's request always waits first, and each
 //! [`Server::on_timer`] admits [`Limits::strangers_per_turn`] of them: to note a request costs a hundredth of
 //! what its answer costs, so the socket is emptied faster than forged requests fill it, and a node does not
-//! stand in the kernel's queue behind them. What comes from one node's address beyond
+//! wait in the kernel's queue behind them. What comes from one node's address beyond
 //! [`Limits::per_node_per_turn`] between two turns counts as a stranger's: the address may be forged.
 //!
 //! A client is known by its address and port. It may begin again from the same port (boot ROMs do): the new
@@ -43,14 +43,14 @@ use dawn_serving::{
 /// Smallest read-ahead of one transfer, bytes.
 const READ_AHEAD_BYTES_MIN: usize = 4096;
 
-/// What is to be done on a thread for disks. The engine goes on meanwhile.
+/// Work for a thread for disks. The engine serves others meanwhile.
 #[derive(Debug)]
 pub enum Ask {
     /// Have the source resolve a request.
     Find {
         /// To be given back with the answer.
         ticket: Ticket,
-        /// For whom.
+        /// The client.
         kind: Kind,
         /// What is looked for.
         request: OwnedRequest,
@@ -59,7 +59,7 @@ pub enum Ask {
     Read {
         /// To be given back with the bytes.
         ticket: Ticket,
-        /// For whom.
+        /// The client.
         kind: Kind,
         /// What is read.
         content: Content,
@@ -146,7 +146,7 @@ pub struct Server<'a> {
     /// Requests of each node's address since the last turn.
     per_turn: Counts,
     waiting: HashMap<SocketAddrV4, Waiting>,
-    /// By [`Kind`], those who wait longest first.
+    /// By [`Kind`], those that wait longest first.
     waiting_order: [VecDeque<SocketAddrV4>; Kind::ALL.len()],
     /// By [`Kind`], transfers that were not acknowledged when they were last looked at, oldest first: begun,
     /// slot, generation.
@@ -231,7 +231,8 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// The same with somebody who tells nodes from strangers; without, every other machine is a stranger.
+    /// The same with `callers`, which tells nodes from strangers; without it, every other machine is a
+    /// stranger.
     #[must_use]
     pub fn with_callers(self, callers: &'a dyn Callers) -> Self {
         Self { callers, ..self }
@@ -450,7 +451,7 @@ impl<'a> Server<'a> {
     fn arm(&mut self, index: usize) {
         let Some(slot) = self.slots.get_mut(index).and_then(Option::as_mut) else { return };
         let deadline = slot.transfer.deadline();
-        // A later deadline needs no entry of its own: the earlier one, when it comes, looks again.
+        // A later deadline needs no new entry: when the earlier one passes, the deadline is checked again.
         if deadline < slot.armed {
             slot.armed = deadline;
             self.timers.push(Reverse((deadline, index, slot.generation)));
@@ -470,7 +471,7 @@ impl<'a> Server<'a> {
         Some(slot)
     }
 
-    /// Those who never came back make room for others.
+    /// Clients that never came back make room for others.
     fn remember_lossy(&mut self, address: Ipv4Addr, begun: Duration) {
         if self.lossy.len() >= LOSSY_CLIENTS_MAX {
             self.lossy.retain(|_, until| *until > begun);
@@ -751,8 +752,8 @@ impl<'a> Server<'a> {
         self.ask_for_piece(index);
     }
 
-    /// A list holds at most twice as many as there are transfers: those that were heard or have ended leave
-    /// it.
+    /// A list holds at most twice as many as there are transfers: those that were acknowledged or have ended
+    /// leave it.
     fn note_unheard(&mut self, slot: &Slot, index: usize) {
         let Some(unheard) = self.unheard.get_mut(slot.kind as usize) else { return };
         if unheard.len() >= 2 * self.limits.transfers_max {

@@ -4,13 +4,13 @@
 //! blocks is in flight at most; without the option it is one block and this is RFC 1350.
 //!
 //! An acknowledgement is answered only if it acknowledges something new. A repeated one is ignored and our
-//! own timer repeats what was lost: that is the cure of the Sorcerer's Apprentice, and it stops firmware that
+//! own timer repeats what was lost: this avoids the Sorcerer's Apprentice bug, and it stops firmware that
 //! acknowledges every packet of a window it cannot use. Two exceptions. The last block is repeated a few
 //! times only, since its client may have it and be gone; from then on a repeated acknowledgement brings it,
 //! at most every [`RETRY_MIN`]. And, for windows only: the first repeated acknowledgement that comes a round
 //! trip after a window was sent, with nothing repeated in this window or the one before, says that the
 //! window's first block was lost, and the window is sent again at once. So no packet can ever be answered
-//! twice in a row, whatever the client does.
+//! twice in a row, whatever the client sends.
 //!
 //! After loss, blocks of a window leave one by one with a gap; every window that arrives whole doubles the
 //! train.
@@ -49,11 +49,11 @@ pub enum ReadError {
 /// What became of a transfer by one input.
 #[derive(Debug)]
 pub enum Step {
-    /// It goes on.
+    /// It continues.
     Going,
     /// The last block was acknowledged.
     Done,
-    /// The client fell silent.
+    /// The client stopped answering.
     TimedOut,
     /// The content could not be read.
     Failed(ReadError),

@@ -93,7 +93,7 @@ fn forged_requests_of_one_node_do_not_delay_another() {
     ] {
         let waited = longest_wait(request, Limits::default());
         assert!(waited < NODE_WAIT_MAX, "{waited:?}");
-        // Without the share the test sees what it is for.
+        // Without the share the wait is too long: the test does measure it.
         let without = Limits { per_node_per_turn: usize::MAX, ..Limits::default() };
         let waited = longest_wait(request, without);
         assert!(waited > NODE_WAIT_MAX, "{waited:?}");

@@ -131,7 +131,7 @@ async fn refusals_say_why() {
     );
 }
 
-/// A client over a socket of its own, for what curl cannot do.
+/// A client over a plain socket, for what curl cannot do.
 fn ask(service: &Service, packet: &[u8]) -> (UdpSocket, SocketAddr, Vec<u8>) {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();

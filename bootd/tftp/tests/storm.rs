@@ -117,7 +117,7 @@ fn run(storm: &Storm) -> Outcome {
     let timed_out = std::sync::Arc::new(AtomicU64::new(0));
     let count = std::sync::Arc::clone(&timed_out);
     let observer = move |event: &Event<'_>| {
-        // A copy of a request that comes after all was sent begins a transfer that nobody answers; that is
+        // A copy of a request that comes after all was sent begins a transfer that no client answers; that is
         // right.
         if matches!(event.kind, EventKind::TimedOut { bytes: 1.., .. }) {
             count.fetch_add(1, Ordering::Relaxed);
@@ -290,7 +290,7 @@ impl World<'_> {
     }
 }
 
-/// Everybody gets the right bytes, nobody times out, and the server sends at most `most` times what was
+/// Every client gets the right bytes, none times out, and the server sends at most `most` times what was
 /// needed.
 fn check(storm: &Storm, most: f64) {
     let outcome = run(storm);

@@ -2,8 +2,8 @@
 //!
 //! File names, directories, modes and subjects are xCAT's, so that its clients find what they
 //! look for. The keys are ECDSA P-256 (xCAT: RSA 2048). Not-before is 1970: a node whose clock
-//! battery is dead must still be able to verify. Everything here is idempotent: what is there and
-//! readable stays, what is missing is made.
+//! battery is dead must still be able to verify. Everything here is idempotent: readable files stay, missing
+//! ones are made.
 //!
 //! ```text
 //! DIR/ca/   ca-cert.pem  private/ca-key.pem  certs/<serial>.pem  serial  index  index.attr  crl/

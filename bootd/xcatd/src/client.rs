@@ -23,7 +23,7 @@ const ABORT_WAIT: Duration = Duration::from_secs(2);
 /// Default of `XCATHOST`.
 pub const HOST_DEFAULT: &str = "localhost:3001";
 const PORT_DEFAULT: u16 = 3001;
-/// What a client says that got a stream it did not ask for.
+/// The error of a client that got a stream it did not ask for.
 const NO_STREAM: &str = "it goes on as a stream";
 
 /// What the environment says about the client.
@@ -39,7 +39,7 @@ pub struct ClientSettings {
     pub show_xml: bool,
     /// Print request and response XML (`XCATXMLTRACE`).
     pub trace: bool,
-    /// Standard error is a terminal: progress is shown there, on a line of its own.
+    /// Standard error is a terminal: progress is shown there, on a separate line.
     pub has_terminal: bool,
     /// `XCATBYPASS` is set: anyone who set it expects no daemon to be needed, and gets an error if there is
     /// none.
@@ -70,9 +70,9 @@ pub enum ClientError {
 
 /// Sends the request, prints to the two writers, returns the exit code. `stop` is set by a signal.
 ///
-/// A writer that fails is not written to again. A closed pipe leaves the exit code that of the command;
-/// output that could not be written for another reason (a full disk) is an error: a saved table must not be
-/// cut short in silence.
+/// A writer that fails is not written to again. A closed pipe does not change the exit code; output that
+/// could not be written for another reason (a full disk) is an error: a saved table must not be cut short
+/// without one.
 pub fn run(
     settings: &ClientSettings,
     request: &Request,
@@ -91,7 +91,7 @@ pub fn run(
     }
 }
 
-/// Sends a request whose answer goes on as a stream of bytes: prints the answer, hands the stream over and
+/// Sends a request whose answer continues as a stream of bytes: prints the answer, hands the stream over and
 /// returns what that returns; the exit code of the answer if it has no stream.
 pub fn run_stream(
     settings: &ClientSettings,
@@ -130,7 +130,7 @@ impl Joined {
         !self.early.is_empty()
     }
 
-    /// Appends what has come. `false` at the end of the connection.
+    /// Appends the received bytes. `false` at the end of the connection.
     ///
     /// # Errors
     /// The connection broke.

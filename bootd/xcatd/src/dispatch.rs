@@ -1,6 +1,6 @@
-//! Between the wire and the commands: who asks, may they, and where the answer goes.
+//! Between the protocol and the commands: who asks, whether they may, and where the answer goes.
 //!
-//! [`handle`] is the whole treatment of one request. It is synchronous and knows no socket: the server
+//! [`handle`] is the whole treatment of one request. It is synchronous and has no socket: the server
 //! calls it on a blocking thread with a sink that ends in a TLS connection, tests with a vector.
 
 use crate::limits::COMMAND_SHOWN_MAX;
@@ -56,7 +56,7 @@ pub struct Call {
 /// Policy's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// May run; `trusted` peers may speak in another user's name.
+    /// May run; `trusted` peers may act in another user's name.
     Allow {
         /// A `trusted` rule names the peer.
         trusted: bool,
@@ -124,7 +124,7 @@ pub trait Dispatcher: Send + Sync + 'static {
     /// # Errors
     /// It cannot be made or stored; the caller is shown why.
     fn new_token(&self, username: &str) -> Result<(String, String), NoToken>;
-    /// Whether the caller may use the command at all, for whatever nodes: decided before anything that the
+    /// Whether the caller may use the command at all, for any nodes: decided before anything that the
     /// request names is evaluated. `None`: it may.
     fn admit(&self, call: &Call) -> Option<Decision>;
     /// Expands a noderange for a caller with a name, as if nodes out of its reach did not exist.
@@ -236,8 +236,8 @@ fn denied(hint: Option<String>) -> Response {
     Response { info: hint.into_iter().collect(), ..Response::error("Permission denied for request", Some(1)) }
 }
 
-/// Nothing that a caller without a name writes is evaluated: such a caller has no business but its own, and
-/// work, errors and lists of unknown names would say what the tables hold.
+/// Nothing that a caller without a name writes is evaluated: such a caller may only ask about itself, and the
+/// time, errors and lists of unknown names would reveal the content of the tables.
 fn expand(dispatcher: &dyn Dispatcher, call: &Call) -> Expanded {
     let nodes = &call.request.nodes;
     match &call.request.noderange {
@@ -251,7 +251,7 @@ fn expand(dispatcher: &dyn Dispatcher, call: &Call) -> Expanded {
     }
 }
 
-/// xCAT answers the error without an exit code, so that `rpower cn1 on && …` would go on.
+/// xCAT answers the error without an exit code, so that `rpower cn1 on && …` would continue.
 fn unsupported(dispatcher: &dyn Dispatcher, command: &str) -> Response {
     let shown: String = command.chars().take(COMMAND_SHOWN_MAX).collect();
     Response { info: vec![dispatcher.hint(&shown)], ..Response::error("Unsupported request", Some(1)) }

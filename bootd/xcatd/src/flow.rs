@@ -1,6 +1,6 @@
 //! Flow control of nodes that boot together: UDP on the number of the command port (`site.useflowcontrol`).
 //!
-//! A node sends `resourcerequest: xcatd`, hears `ackresourcerequest` at once and `resourcerequest: ok` when
+//! A node sends `resourcerequest: xcatd`, gets `ackresourcerequest` at once and `resourcerequest: ok` when
 //! it may ask on the command port (xCAT's `xcatflowrequest`). Nodes get their turn in the order in which they
 //! came, at most [`Waiting::new`]'s number of them in [`GRANT_HOLD`]. An address has one place in the queue,
 //! however often it asks; addresses that are not a node's, and other datagrams, are not answered, so nothing
@@ -57,7 +57,7 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// `granted_max` (at least 1): nodes that are let in within [`GRANT_HOLD`].
+    /// `granted_max` (at least 1): nodes that are admitted within [`GRANT_HOLD`].
     #[must_use]
     pub fn new(granted_max: usize) -> Self {
         Self {

@@ -11,7 +11,7 @@ const CLOSE: &str = "</xcatrequest>";
 /// Why a stream is not requests.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum FrameError {
-    /// Something else is spoken.
+    /// Another protocol is used.
     #[error("the peer does not speak the xcatd protocol")]
     NotOurs,
     /// The request is larger than this peer may send.

@@ -10,8 +10,8 @@
 //! What this crate does not know: tables, nodes, commands. They come in through
 //! [`dispatch::Dispatcher`] and [`node_status::NodeReports`].
 //!
-//! Failures: a peer that breaks the protocol, is silent or too slow loses its connection and costs
-//! nothing else; a command that panics gives its caller an error and leaves the daemon running.
+//! Failures: a peer that breaks the protocol, sends nothing or is too slow only loses its connection; a
+//! command that panics gives its caller an error and leaves the daemon running.
 
 pub mod certificates;
 pub mod client;

@@ -50,20 +50,20 @@ pub const STATUS_WORDS: [&str; 20] = [
 /// Words `nodelist.updatestatus` may hold.
 pub const UPDATE_STATUS_WORDS: [&str; 4] = [SYNCING, OUT_OF_SYNC, SYNCED, FAILED];
 
-/// How long a report may take to its place on the disk; then the node hears `done` all the same, because
-/// its boot does not depend on the report.
+/// How long storing a report may take; after that the node gets `done` anyway, because its boot does not
+/// depend on the report.
 const KEEP_TIME_MAX: Duration = Duration::from_secs(5);
 /// Status words that count of a line: the last ones.
 const STATUS_WORDS_MAX: usize = 4;
 /// Characters kept of a line that is text.
 const TEXT_CHARS_MAX: usize = 250;
 
-/// What a node says.
+/// A line from a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NodeReport {
     /// Advance the chain.
     Next,
-    /// What is the node to do? Dawn's own `/init` asks; `done`: what it was told before is done.
+    /// What is the node to do? Dawn's own `/init` asks; `done`: its previous task is finished.
     Destiny {
         /// Advance the chain first.
         done: bool,
@@ -80,7 +80,7 @@ pub enum NodeReport {
     Syncfiles,
     /// Application states: `app=state` pairs.
     AppStatus(Vec<(String, String)>),
-    /// Is somebody there?
+    /// The node asks whether the server is there.
     Monitor,
     /// Something went wrong while the node boots: words of Dawn's own `/init` for the operator.
     Trouble(String),
@@ -149,7 +149,7 @@ impl NodeReport {
     }
 }
 
-/// Text of a stranger as it may stand in a log: at most [`TEXT_CHARS_MAX`] characters, none of them for
+/// Text of a stranger as it may be logged: at most [`TEXT_CHARS_MAX`] characters, none of them for
 /// terminals.
 fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(TEXT_CHARS_MAX).collect()
@@ -159,9 +159,10 @@ fn printable(text: &str) -> String {
 pub trait NodeReports: Send + Sync + 'static {
     /// Node of an address, from memory: no DNS.
     fn node_at(&self, ip: IpAddr) -> Option<String>;
-    /// Puts what must not get lost of the report on disk; called on a blocking thread before `done` is sent.
+    /// Stores on disk the parts of the report that must not get lost; called on a blocking thread before
+    /// `done` is sent.
     fn keep(&self, node: &str, report: &NodeReport);
-    /// Does what a report asks that is kept; called on a blocking thread after `done` was sent. What it
+    /// Carries out a report; called on a blocking thread after `done` was sent. What it
     /// returns is sent to the node line by line (`getpostscript`, `syncfiles`).
     fn report(&self, node: &str, report: NodeReport) -> Vec<String>;
     /// A machine that is not a node has connected.
@@ -170,7 +171,7 @@ pub trait NodeReports: Send + Sync + 'static {
     fn discovery_packet(&self, from: SocketAddr, datagram: &[u8]);
 }
 
-/// Serves until the future is dropped: `sessions` at a time, at most [`NODE_SESSIONS_MAX`].
+/// Serves until the future is dropped: `sessions` at once, at most [`NODE_SESSIONS_MAX`].
 pub async fn serve(
     listener: TcpListener,
     reports: Arc<dyn NodeReports>,
@@ -196,7 +197,7 @@ pub async fn serve(
                         ended = session(stream, ip, reports, &place) => if let Err(error) = ended {
                             tracing::debug!(peer = %ip, %error, "node session ended");
                         },
-                        () = leave.notified() => tracing::debug!(peer = %ip, "silent node session gave way"),
+                        () = leave.notified() => tracing::debug!(peer = %ip, "idle node session was closed for a new one"),
                     }
                 });
             }
@@ -231,7 +232,7 @@ async fn session(
     if timeout(KEEP_TIME_MAX, keeping).await.is_err() {
         tracing::warn!(peer = %ip, "the disk that keeps reports of nodes does not answer");
     }
-    // The node may be gone already; its report counts all the same.
+    // The node may be gone already; its report still counts.
     let answered = stream.write_all(format!("{DONE}\n").as_bytes()).await;
     let lines = tokio::task::spawn_blocking(move || reports.report(&node, report)).await.unwrap_or_default();
     answered?;
@@ -243,7 +244,7 @@ async fn session(
     stream.shutdown().await
 }
 
-/// One line, at most [`NODE_LINE_BYTES_MAX`] bytes, no longer silence than [`NODE_SILENCE_MAX`]. The end
+/// One line, at most [`NODE_LINE_BYTES_MAX`] bytes, with pauses of at most [`NODE_SILENCE_MAX`]. The end
 /// of the stream ends a line too.
 async fn read_line(stream: &mut TcpStream) -> std::io::Result<Option<String>> {
     let mut line = Vec::new();

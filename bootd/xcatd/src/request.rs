@@ -1,7 +1,7 @@
 //! What a client asks: one `<xcatrequest>` document.
 //!
 //! Elements come in any order, repeated or not; an empty element counts as absent, but for `<noderange>`.
-//! What the core does not know stays in [`Request::extra`] for the command that does.
+//! Elements that the core does not know stay in [`Request::extra`] for commands that know them.
 
 use crate::limits::XML_ELEMENTS_MAX;
 use crate::xml::{Element, XmlError};
@@ -76,7 +76,7 @@ impl Request {
 
     /// The same with at most `elements_max` elements.
     pub fn parse_within(text: &str, elements_max: usize) -> Result<Request, RequestError> {
-        // Escape bytes cannot stand in XML; clients send them under this name.
+        // XML cannot contain escape bytes; clients send them under this name.
         let restored;
         let text = if text.contains("xxxxESCxxxx") {
             restored = text.replace("xxxxESCxxxx", "\x1b");

@@ -1,6 +1,6 @@
 //! What the daemon answers: a stream of `<xcatresponse>` documents, the last of them `serverdone`.
 //!
-//! Children stand in alphabetical order and `xcatdsource` comes last, one element a line: nodes read
+//! Children are in alphabetical order and `xcatdsource` comes last, one element a line: nodes read
 //! these with `sed` and take what follows the payload for noise.
 
 use crate::xml::{Element, XmlError, escape_into};
@@ -115,7 +115,7 @@ impl Response {
         Self { serverdone: true, ..Self::default() }
     }
 
-    /// The end of an answer after which the connection carries bytes of its own, both ways.
+    /// The end of an answer after which the connection carries raw bytes, both ways.
     pub fn stream() -> Self {
         Self { other: vec![Element::text(STREAM, "")], ..Self::default() }
     }

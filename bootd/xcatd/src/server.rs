@@ -1,12 +1,11 @@
 //! The command port: accepts, shakes hands, and gives each connection to a [`Session`].
 //!
-//! One task per connection, no process. A silent peer or a port scan holds one task until
-//! [`HANDSHAKE_TIME_MAX`], or until a newcomer needs its place: the oldest unfinished handshake gives way,
-//! so that however many are left half done, the next one is always begun. After the handshake a connection
-//! needs a place of its own, and parts of these are kept for nodes, for peers that showed a certificate,
-//! and for this machine ([`dawn_serving::shares`]). Only complete requests compete for the command slots,
-//! and those of nodes never for all of them. A client whose machine is gone is noticed by keepalive probes
-//! of TCP.
+//! One task per connection, no process. An idle peer or a port scan holds one task until
+//! [`HANDSHAKE_TIME_MAX`], or until a newcomer needs its place: the oldest unfinished handshake is ended, so
+//! that the next one always begins, however many are left half done. After the handshake a connection needs
+//! another place, and parts of these are kept for nodes, for peers that showed a certificate, and for this
+//! machine ([`dawn_serving::shares`]). Only complete requests compete for the command slots, and those of
+//! nodes never for all of them. A client whose machine is gone is noticed by keepalive probes of TCP.
 //!
 //! Dropping the future of [`serve`] closes the connections; commands that are running see their client
 //! gone.
@@ -34,9 +33,9 @@ const ACCEPT_ERROR_PAUSE: std::time::Duration = std::time::Duration::from_millis
 /// How much the service may use, and who is who.
 #[derive(Clone)]
 pub struct Settings {
-    /// Commands at a time (`site.xcatmaxconnections`), kept between the limits.
+    /// Commands at once (`site.xcatmaxconnections`), kept between the limits.
     pub commands: usize,
-    /// Connections at a time; default [`CONNECTIONS_MAX`], kept between the limits.
+    /// Connections at once; default [`CONNECTIONS_MAX`], kept between the limits.
     pub connections: usize,
     /// Bytes of requests without certificate that arrive or wait; default [`REQUESTS_ANONYMOUS_BYTES`].
     pub request_bytes: usize,
@@ -100,10 +99,10 @@ pub async fn serve(
     while loops.join_next().await.is_some() {}
 }
 
-/// Further sockets for the loopback addresses, beside one that listens on all addresses. The kernel gives a
-/// connection to the socket with the more exact address, so programs of this machine have a queue of their
-/// own and do not wait until thousands of strangers in front of them are accepted. Without them (an error)
-/// they wait with the others.
+/// Further sockets for the loopback addresses, next to one that listens on all addresses. The kernel gives a
+/// connection to the socket with the more exact address, so programs of this machine have a separate queue
+/// and do not wait until thousands of strangers in front of them are accepted. Without them (an error) they
+/// wait with the others.
 fn local_listeners(all: &TcpListener) -> Vec<TcpListener> {
     let Ok(address) = all.local_addr() else { return Vec::new() };
     if !address.ip().is_unspecified() {
@@ -114,7 +113,7 @@ fn local_listeners(all: &TcpListener) -> Vec<TcpListener> {
     let bound = wanted.map(|ip| bind_beside(all, SocketAddr::new(ip, address.port())));
     bound
         .filter_map(|bound| {
-            bound.inspect_err(|error| tracing::debug!(%error, "no socket of its own for loopback")).ok()
+            bound.inspect_err(|error| tracing::debug!(%error, "no separate socket for loopback")).ok()
         })
         .collect()
 }
@@ -170,7 +169,7 @@ struct Shared {
     dispatcher: Arc<dyn Dispatcher>,
     slots: Slots,
     callers: Arc<dyn Callers>,
-    /// Connections whose handshake goes on.
+    /// Connections whose handshake is under way.
     handshakes: Arc<Places>,
     /// Connections after their handshake.
     sessions: Arc<Places>,
@@ -209,7 +208,7 @@ impl Shared {
         let handshake = timeout(HANDSHAKE_TIME_MAX, self.acceptor.accept(stream));
         let handshake = tokio::select! {
             handshake = handshake => handshake,
-            () = leave.notified() => return tracing::debug!(peer = %address, "TLS handshake gave way"),
+            () = leave.notified() => return tracing::debug!(peer = %address, "TLS handshake was ended for a new one"),
         };
         let stream = match handshake {
             Ok(Ok(stream)) => stream,
@@ -238,7 +237,7 @@ impl Shared {
         let session = Session::new(stream, peer, dispatcher, &self.slots, place, requests);
         let ended = tokio::select! {
             ended = session.run(&self.slots) => ended,
-            () = leave.notified() => Err(io::Error::other("it sent no request and gave way to another")),
+            () = leave.notified() => Err(io::Error::other("it sent no request and was closed for another")),
         };
         if let Err(error) = ended {
             tracing::debug!(peer = %address, %error, "connection ended");
@@ -246,7 +245,7 @@ impl Shared {
     }
 }
 
-/// A machine that lost its power says nothing; its connection must not stay for ever.
+/// A machine that lost its power sends nothing; its connection must not stay open for ever.
 fn watch_over(stream: &TcpStream) {
     let probes = TcpKeepalive::new()
         .with_time(KEEPALIVE_IDLE)
@@ -422,7 +421,7 @@ mod tests {
         }
     }
 
-    /// With one slot, nobody else is served before a command has ended that nobody reads any more.
+    /// With one slot, no other client is served until a command has ended whose output is no longer read.
     #[test]
     fn a_client_that_stops_or_goes_frees_its_slot() {
         let daemon = daemon_with(Settings { commands: 1, ..Settings::default() });
@@ -432,7 +431,7 @@ mod tests {
         let code = client::run(&settings, &endless, &stop, &mut Impatient(&stop), &mut Vec::new());
         assert_eq!(code, 0);
         assert_eq!(ask(&settings, "cn1").2, 0);
-        // A client that is killed closes without a word of TLS.
+        // A client that is killed closes without TLS's closing message.
         let certificates = &settings.certificates;
         let tls =
             crate::tls::client_config(&certificates.join("client-cred.pem"), &certificates.join("ca.pem"));
@@ -479,7 +478,7 @@ mod tests {
         socket.into()
     }
 
-    /// Speaks TLS on a connection; the answer to a request, or why there is none.
+    /// Uses TLS on a connection; returns the answer to a request, or why there is none.
     fn answer_over(
         stream: std::net::TcpStream,
         tls: Arc<rustls::ClientConfig>,

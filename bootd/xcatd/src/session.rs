@@ -10,7 +10,7 @@
 //!
 //! A request that cannot be read or is too large gets an error with the reason; after the latter the
 //! connection ends. What is read ahead is kept as text and counts towards the size of one request, so that a
-//! connection never holds more than that, and few connections hold much at a time ([`LARGE_REQUESTS_MAX`]);
+//! connection never holds more than that, and few connections hold much at once ([`LARGE_REQUESTS_MAX`]);
 //! it is parsed when it is its turn, on the thread of its command.
 
 use crate::dispatch::{Dispatcher, Gone, Peer, Sink, handle};
@@ -36,10 +36,10 @@ const READ_CHUNK_BYTES: usize = 16 << 10;
 /// Bytes of a request that stops a command; larger ones are not looked at for that.
 const ABORT_BYTES_MAX: usize = 1024;
 
-/// Commands that may run at a time.
+/// Commands that may run at once.
 pub(crate) struct Slots {
     all: Arc<Semaphore>,
-    /// Part of them for peers without certificate: however many nodes ask, an administrator gets his turn.
+    /// Part of them for peers without certificate: however many nodes ask, an administrator is served too.
     anonymous: Arc<Semaphore>,
     /// Large requests that may be held, arriving or running.
     large: Arc<Semaphore>,
@@ -115,7 +115,7 @@ impl Allowance {
 
 /// Why a session ends before its peer ends it.
 enum End {
-    /// The connection broke, or the peer speaks something else or too slowly.
+    /// The connection broke, or the peer uses another protocol or is too slow.
     Connection(io::Error),
     /// The peer gets the reason why it is not answered.
     Refused(String),
@@ -146,12 +146,12 @@ pub(crate) struct Session<S> {
     peer: Peer,
     allowance: Allowance,
     dispatcher: Arc<dyn Dispatcher>,
-    /// All that may be held at a time, and this connection's part of it.
+    /// All that may be held at once, and this connection's part of it.
     large_requests: Arc<Semaphore>,
     large: Option<OwnedSemaphorePermit>,
     /// Its place among the connections.
     place: Place,
-    /// What a peer without certificate holds of the memory for requests.
+    /// Its part of the memory for requests of peers without certificates.
     held: Option<HeldPart>,
     input_ended: bool,
 }
@@ -206,7 +206,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
             }
             self.place.keep();
             self.answer(slots, document).await?;
-            // Shell clients (`openssl s_client -quiet`) hang on until we close.
+            // Shell clients (`openssl s_client -quiet`) wait until we close.
             let more = !self.pending.is_empty() || !self.framer.is_empty();
             if self.is_anonymous() && !more {
                 break;
@@ -296,7 +296,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
             abort: abort.clone(),
             sender,
         };
-        // What was read ahead meanwhile needs a permit of its own.
+        // What was read ahead meanwhile needs a separate permit.
         let large = self.large.take();
         tokio::task::spawn_blocking(move || {
             job.run(&document);
@@ -375,8 +375,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         timeout(WRITE_STALL_MAX, self.writer.flush()).await.map_err(|_| too_slow())?
     }
 
-    /// Says why, and reads for a while what the peer still sends: closing at once would take the reason from
-    /// it.
+    /// Says why, and reads for a while what the peer still sends: closing at once would lose the reason.
     async fn refuse(&mut self, reason: &str) -> io::Result<()> {
         let mut text = String::new();
         error(self.dispatcher.as_ref(), reason).write(&mut text);

@@ -14,7 +14,7 @@ use quick_xml::events::Event;
 pub struct Element {
     /// Tag.
     pub name: String,
-    /// Text; what stands between children is dropped when it is white space only.
+    /// Text; white space between children is dropped.
     pub text: String,
     /// Children in document order.
     pub children: Vec<Element>,

@@ -211,7 +211,7 @@ impl<'a> Eval<'a> {
         match self.snapshot.group_kind(name) {
             None => Ok(None),
             Some(GroupKind::Static) => {
-                // Once, too: what is charged are the members that the caller sees, and looking costs all.
+                // Once, too: only the members that the caller sees are charged, but looking costs all.
                 let members = match self.known.get(name) {
                     Some(members) => members.clone(),
                     None => self.seen_members(self.snapshot.nodes_listing_group(name)),

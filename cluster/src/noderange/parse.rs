@@ -10,7 +10,7 @@ pub(super) enum Role {
     Intersect,
 }
 
-/// Cuts at a separator that stands outside of parentheses, brackets and the braces of a regular expression.
+/// Cuts at a separator that is outside of parentheses, brackets and the braces of a regular expression.
 pub(super) fn split_top(text: &str, separator: char) -> Result<Vec<&str>, NoderangeError> {
     let mut parts = Vec::new();
     let (mut start, mut round, mut square) = (0, 0usize, 0usize);

@@ -258,7 +258,7 @@ proptest! {
         }
     }
 
-    /// Set algebra: a minus b, and a with b, are what they are called.
+    /// Set algebra: difference and intersection are what their names say.
     #[test]
     fn algebra(a in 0usize..6, b in 0usize..6) {
         let snapshot = cluster();

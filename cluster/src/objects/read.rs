@@ -8,7 +8,7 @@ use crate::schema::{Col, TableId};
 use crate::snapshot::{KNOWN, Snapshot};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// An attribute's value and where it stands.
+/// An attribute's value and the cell it comes from.
 #[derive(Clone, Debug)]
 pub struct ObjectValue {
     /// The value, never empty.
@@ -35,7 +35,7 @@ impl Object {
     }
 }
 
-/// Which attributes of the objects of a type are read, and where they stand: worked out once, used for each
+/// Which attributes of the objects of a type are read, and from which columns: worked out once, used for each
 /// object.
 #[derive(Debug)]
 pub struct Selection {

@@ -397,7 +397,7 @@ impl Writer<'_> {
         ObjectError::OnlyIf { attr: attr.to_owned(), on, words: words.into_iter().collect() }
     }
 
-    /// Attributes that are rows of their own; an empty value deletes the row.
+    /// Attributes that are separate rows; an empty value deletes the row.
     fn pair_edits(&self, key: &'static str, value: &'static str, owner: Option<&'static str>) -> Vec<Edit> {
         let (key, value) = (Col::known(key), Col::known(value));
         let owner = owner.map(|col| (Col::known(col), Text::from(self.name)));

@@ -1,4 +1,4 @@
-//! Addresses among each other: no two names share one, and no node's lies in a dynamic range.
+//! Addresses among each other: no two names share one, and no node's is in a dynamic range.
 
 use super::{changed, networks};
 use crate::address_index::FOLLOWED_MAX;
@@ -14,7 +14,7 @@ use std::cell::OnceCell;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Refuses a change after which two names share a MAC, an InfiniBand GUID or an address, or a node's address
-/// lies in a dynamic range.
+/// is in a dynamic range.
 pub(super) fn check(base: &Snapshot, next: &Snapshot, effects: &[Effect]) -> Result<(), EditError> {
     let usable = Usable::new(next);
     for effect in effects {
@@ -137,7 +137,7 @@ fn inherited<K: Address>(
     let is_new = |key: &K, node: &Text| !base.index::<K>().has(key, node);
     match touched::<K>(base, next, effects) {
         Touched::Nodes(nodes) if nodes.is_empty() => Ok(()),
-        // Without shared rows and templates there is nothing but what the rows say themselves.
+        // Without shared rows and templates, the rows themselves are everything.
         _ if next.index::<K>().is_empty() => Ok(()),
         Touched::Nodes(nodes) if nodes.len() <= FOLLOWED_MAX => {
             let index = next.index::<K>();

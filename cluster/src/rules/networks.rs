@@ -129,7 +129,7 @@ fn nodes_outside(base: &Snapshot, next: &Snapshot) -> Result<(), EditError> {
     if !next.dynamic_ranges().iter().any(|(range, _)| new(range)) {
         return Ok(());
     }
-    // Checked for the newest ranges only: what the database came with can still be worked on.
+    // Checked for the newest ranges only: a database with old wrong values can still be changed.
     let was_inside = |address: &IpAddr| match address {
         IpAddr::V4(address) => base.dynamic_ranges().iter().any(|(range, _)| range.contains(*address)),
         IpAddr::V6(_) => false,
@@ -147,7 +147,7 @@ fn nodes_outside(base: &Snapshot, next: &Snapshot) -> Result<(), EditError> {
     next.index::<IpAddr>().iter().try_for_each(|(address, name)| check(*address, name))
 }
 
-/// The address lies in no dynamic range.
+/// The address is in no dynamic range.
 pub(super) fn outside_ranges(next: &Snapshot, address: IpAddr, name: &Text) -> Result<(), EditError> {
     let IpAddr::V4(address) = address else { return Ok(()) };
     match next.dynamic_ranges().iter().find(|(range, _)| range.contains(address)) {

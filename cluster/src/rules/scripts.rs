@@ -1,13 +1,14 @@
-//! Post scripts of nodes, and variables for them, as they stand in table cells.
+//! Post scripts of nodes, and variables for them, as they are written in table cells.
 //!
 //! A script is the name of a file below `<installdir>/postscripts` and words for it; several are separated by
-//! commas (xCAT's table `postscripts`). A shell of the node reads each as a line of its own, as root, so
-//! whatever begins another command there is refused.
+//! commas (xCAT's table `postscripts`). A shell of the node reads each as a separate line, as root, so
+//! anything that would begin another command is refused.
 
-/// What a shell takes for more than words of one command.
+/// Characters that a shell reads as more than words of one command.
 const OF_SHELLS: [char; 9] = [';', '&', '|', '<', '>', '(', ')', '`', '\\'];
 
-/// Why one script with its words would be more to a node's shell, if so. Nothing is as good as a script.
+/// Why one script with its words would be more to a node's shell, if so. An empty element is accepted like a
+/// script.
 #[must_use]
 pub fn script_problem(script: &str) -> Option<&'static str> {
     let mut words = script.split_whitespace();

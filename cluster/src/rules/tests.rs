@@ -157,7 +157,7 @@ fn an_address_belongs_to_one() {
     let error = set(&model, "mac", ("node", "n2"), ("mac", "525400000002")).unwrap_err().to_string();
     assert!(error.contains("52:54:00:00:00:02") && error.contains("n1"), "{error}");
     assert!(set(&model, "hosts", ("node", "n2"), ("ip", "10.0.0.1")).is_err());
-    // The port of an InfiniBand card, with and without what stands before its GUID.
+    // The port of an InfiniBand card, with and without the prefix before its GUID.
     set(&model, "mac", ("node", "n3"), ("mac", "f4:52:14:03:00:aa:bb:cc!n3-ib")).unwrap();
     let error =
         set(&model, "mac", ("node", "n4"), ("mac", "00:f4:52:14:03:00:aa:bb:cc")).unwrap_err().to_string();

@@ -103,8 +103,8 @@ fn connect(target: &Target<'_>) -> Result<Conn, StoreError> {
     })
 }
 
-/// The server was silent for too long. A socket's timeout comes as one of two kinds, and from the connection
-/// or from its packets.
+/// The server did not answer for too long. A socket's timeout comes as one of two kinds, and from the
+/// connection or from its packets.
 fn is_timeout(error: &mysql::Error) -> bool {
     let io: Option<&io::Error> = match error {
         mysql::Error::IoError(e) => Some(e),

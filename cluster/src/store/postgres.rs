@@ -79,8 +79,8 @@ pub(super) struct Pg {
     client: Outside,
 }
 
-/// A connection, and the small asynchronous runtime that drives it: only there a question can be given up
-/// when the server is silent.
+/// A connection, and the small asynchronous runtime that drives it: only there can a question be given up
+/// when the server does not answer.
 struct Session {
     runtime: Runtime,
     client: tokio_postgres::Client,
@@ -101,7 +101,7 @@ impl Session {
         self.answer(self.client.batch_execute(sql))
     }
 
-    /// All rows; the silence before each is limited, not their number.
+    /// All rows; the wait for each is limited, not their number.
     fn rows(&self, sql: &str, params: &[Param<'_>]) -> Result<TextRows, StoreError> {
         let stream = self.answer(self.client.query_raw(sql, bound(params)))?;
         let mut stream = pin!(stream);
@@ -120,8 +120,8 @@ impl Session {
     }
 }
 
-/// A session that is only touched on threads of its own: its runtime panics on a thread that already is
-/// inside one. This way it does not matter from where the model is used.
+/// A session that is used only on its own threads: its runtime panics on a thread that is already inside a
+/// runtime. This way it does not matter from where the model is used.
 struct Outside(Option<Session>);
 
 /// Runs the work on a fresh thread and waits for it.

@@ -1,19 +1,19 @@
 //! A database on a server: what PostgreSQL and MySQL have in common.
 //!
 //! The tables are those of xCAT, so an existing database is taken as it is. Ours are `dawn_writer`
-//! (one row: the number of the last change; its row lock puts writers in line), `dawn_change`,
+//! (one row: the number of the last change; its row lock serialises writers), `dawn_change`,
 //! `dawn_change_part` and `dawn_meta`.
 //!
 //! A change is written by its net effect: rows that go or change their key are deleted, all others are put by
 //! multi-row upserts, so that a change of ten thousand rows is a few dozen round trips.
 //!
-//! Of several servers one is used at a time: the first that answers and, unless `cfgloc` says otherwise, can
-//! be written. A server that turns out to be read-only (it has become a standby) is left, as one that is lost
-//! is; the search goes on with the one after it.
+//! Of several servers only one is used: the first that answers and, unless `cfgloc` says otherwise, can
+//! be written. A server that turns out to be read-only (it has become a standby) is left like one that is
+//! lost; the search continues with the next one.
 //!
-//! A lost connection fails the change in hand; the next one connects again. A server that is silent for
-//! [`ANSWER_TIME_MAX`](super::ANSWER_TIME_MAX) counts as lost, and for [`SILENT_PAUSE`] nobody asks it again:
-//! all who queued up after the one who waited get the error at once. If it broke during a commit, the log
+//! A lost connection fails the change in hand; the next one connects again. A server that does not answer for
+//! [`ANSWER_TIME_MAX`](super::ANSWER_TIME_MAX) counts as lost, and is not asked again for [`SILENT_PAUSE`]:
+//! all threads that queued up after the first one get the error at once. If it broke during a commit, the log
 //! tells afterwards whether the change was made, and it is taken over like another daemon's. Programs that
 //! write the tables without going through the log are noticed only when everything is loaded again.
 
@@ -39,7 +39,7 @@ const PARAMETERS_MAX: usize = 60_000;
 /// Bytes of the parameters of one statement, after which it is closed.
 const STATEMENT_BYTES: usize = 1 << 20;
 
-/// How long a silent server is left alone.
+/// How long a server that did not answer is not asked again.
 const SILENT_PAUSE: Duration = Duration::from_secs(2);
 /// How long a server may take to give the columns of a large table another type.
 const WIDEN_TIME_MAX: Duration = Duration::from_secs(600);
@@ -85,7 +85,7 @@ pub(super) struct Target<'a> {
     pub(super) address: &'a ServerAddress,
     pub(super) host: &'a DatabaseHost,
     pub(super) connect_time: Duration,
-    /// A silence of the server longer than this ends the connection.
+    /// If the server does not answer for longer than this, the connection ends.
     pub(super) answer_time: Duration,
 }
 
@@ -193,7 +193,7 @@ pub(super) struct ServerStore<C> {
     /// The place in the list of servers where the next search begins.
     at: usize,
     open: bool,
-    /// A silent server is not asked before this time.
+    /// A server that did not answer is not asked before this time.
     silent_until: Option<Instant>,
     pruning: Pruning,
 }
@@ -328,7 +328,7 @@ fn head(row: &[Option<String>]) -> Result<LogEntry, StoreError> {
     })
 }
 
-/// Statements that copy a table inside the server, on a connection of their own that gives it time.
+/// Statements that copy a table inside the server, on a separate connection with a longer time limit.
 fn run_slowly<C: Client>(address: &ServerAddress, statements: &[String]) -> Result<(), StoreError> {
     if statements.is_empty() {
         return Ok(());

@@ -1,15 +1,15 @@
 //! SQLite: one file, write-ahead log, every commit synced to disk before it is acknowledged.
 //!
 //! The file is made with mode 0600 since tables hold passwords. Several processes may use it: SQLite's own
-//! lock puts their writers in line. A full disk, a read-only file and a lock that is never given back are
-//! told apart, because the administrator does different things about them.
+//! lock serialises their writers. A full disk, a read-only file and a lock that is never given back are told
+//! apart, because the administrator does different things about them.
 //!
-//! A file that is removed or replaced under its users goes on to take commits that no restart would find. The
+//! A file that is removed or replaced while it is open still accepts commits that no restart would find. The
 //! file and its log are therefore compared with what their names lead to, before a transaction and before its
 //! acknowledgement ([`StoreError::Replaced`]).
 //!
-//! A read-only file system gives what is there, the log of the last commits included, and every transaction
-//! fails.
+//! On a read-only file system everything can be read, the log of the last commits included, and every
+//! transaction fails.
 
 use super::{
     CORE_TABLES, Dialect, IfMissing, Loaded, META_QUERY, META_TABLE, Meta, RowReader, Store, StoreError,
@@ -62,7 +62,7 @@ const VACUUM_INCREMENTAL: i64 = 2;
 /// room.
 const ALONE: &str = "PRAGMA locking_mode=EXCLUSIVE;";
 
-/// Pages given back to the file system at a time: 64 MiB.
+/// Pages given back to the file system at once: 64 MiB.
 const SHRINK_PAGES: u32 = 16_384;
 /// An old file with fewer free pages than this (32 MiB) is left as it is.
 const REWRITE_PAGES_MIN: i64 = 8192;
@@ -210,7 +210,7 @@ impl Sqlite {
     fn prepare(connection: Connection) -> Result<Self, StoreError> {
         connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
-        // Set again, it is written again, for which a full disk has no room.
+        // Setting it again would write it again, for which a full disk has no room.
         let vacuum: i64 = connection.query_row("PRAGMA auto_vacuum", [], |row| row.get(0)).map_err(failed)?;
         if vacuum != VACUUM_INCREMENTAL {
             connection.execute_batch("PRAGMA auto_vacuum=INCREMENTAL").map_err(failed)?;
@@ -380,8 +380,8 @@ fn prune(connection: &Connection) -> Result<(), rusqlite::Error> {
     Ok(())
 }
 
-/// Gives pages that pruning has freed back to the file system, a piece at a time; the next pieces come with
-/// later changes.
+/// Gives pages that pruning has freed back to the file system, one piece now and the next pieces with later
+/// changes.
 fn shrink(connection: &Connection) -> Result<(), rusqlite::Error> {
     let mut statement = connection.prepare_cached(&format!("PRAGMA incremental_vacuum({SHRINK_PAGES})"))?;
     let mut rows = statement.query([])?;
@@ -512,7 +512,7 @@ impl Store for Sqlite {
 
     fn commit(&mut self) -> Result<(), StoreError> {
         self.connection.execute_batch("COMMIT").map_err(failed)?;
-        // What was committed to a file that is gone is gone too.
+        // Commits to a file that was removed are lost with it.
         self.in_place()?;
         if std::mem::take(&mut self.has_pruned)
             && let Err(error) = shrink(&self.connection)
@@ -631,7 +631,7 @@ mod tests {
         assert!(refused());
         Model::open(directory.path()).unwrap();
         open().unwrap();
-        // A table that only later versions have is made; one that the nodes are known by is not.
+        // A table that only later versions have is made; one that defines the nodes is not.
         let execute =
             |sql| Connection::open(directory.path().join(FILE)).unwrap().execute_batch(sql).unwrap();
         execute("DROP TABLE kitrepo");
@@ -689,7 +689,7 @@ mod tests {
         }
     }
 
-    /// Machines report as much as they like: administrators' changes stay in the log, and the file returns to
+    /// However much machines report, administrators' changes stay in the log, and the file returns to
     /// its size.
     #[test]
     fn reports_leave_no_trace() {

@@ -168,7 +168,7 @@ impl<'a> Parser<'a> {
         value
     }
 
-    /// Takes a symbol or word if it stands next.
+    /// Takes a symbol or word if it comes next.
     fn take(&mut self, token: &str) -> bool {
         self.blanks();
         let Some(after) = self.rest().strip_prefix(token) else { return false };

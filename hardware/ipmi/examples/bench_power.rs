@@ -1,6 +1,7 @@
-//! The power state of many machines: this crate's client beside FreeIPMI's `ipmipower` and `ipmitool`.
+//! The power state of many machines: this crate's client compared to FreeIPMI's `ipmipower` and to
+//! `ipmitool`.
 //!
-//! Simulated BMCs live in a process of their own, each with an address of loopback (FreeIPMI knows one port
+//! Simulated BMCs live in a separate process, each with an address of loopback (FreeIPMI knows one port
 //! only), so it runs as root. Of those that are "dead" the port is open and nothing answers. Times are wall
 //! clock, from the first packet to the last line; CPU is user and system time of the asking program.
 //!
@@ -65,7 +66,7 @@ fn main() {
     }
 }
 
-/// What a run came to.
+/// The result of a run.
 struct Figures {
     all: Duration,
     last_live: Option<Duration>,

@@ -70,7 +70,7 @@ struct Screen {
 
 struct Shared {
     state: Mutex<State>,
-    /// Something is to be sent, or a timer was set.
+    /// A packet must be sent, or a timer was set.
     wake: Notify,
     stop: AtomicBool,
     started: Instant,
@@ -151,11 +151,11 @@ impl Client {
         Ok(session)
     }
 
-    /// Asks an address by a presence ping (ASF) whether somebody is there: whether he speaks IPMI. BMCs
-    /// need not answer pings, and firewalls like to drop them, so silence proves nothing.
+    /// Asks an address by a presence ping (ASF) whether a BMC is there; returns whether it supports IPMI.
+    /// BMCs need not answer pings, and firewalls often drop them, so a missing answer proves nothing.
     ///
     /// # Errors
-    /// Nobody answered, with the reason if ICMP gave one; or no room for another ping.
+    /// No answer, with the reason if ICMP gave one; or no room for another ping.
     pub async fn ping(&self, peer: SocketAddr, budget: Budget) -> PingResult {
         let Ok(seed) = seed() else { return Err(None) };
         let (sender, receiver) = oneshot::channel();
@@ -251,7 +251,7 @@ impl Console {
         self.events.recv().await
     }
 
-    /// The way to type, beside the one to read.
+    /// The half that types; the other one reads.
     pub fn keyboard(&self) -> Keyboard {
         Keyboard { client: self.session.client.clone(), handle: self.session.handle }
     }
@@ -340,7 +340,7 @@ async fn receive_optional(port: Option<&Port>) -> io::Result<Vec<Incoming>> {
     }
 }
 
-/// Feeds the engine and hands out its events; what is to be sent, and when to come back.
+/// Feeds the engine and hands out its events; returns the packets to send, and when to come back.
 fn work(shared: &Shared, incoming: Vec<Incoming>) -> (Vec<(SocketAddr, Vec<u8>)>, Option<Duration>) {
     let mut state = shared.lock();
     let now = shared.now();
@@ -383,8 +383,8 @@ fn dispatch(state: &mut State, event: Event) {
     }
 }
 
-/// Queues an event of a console. A reader who is slow loses output, and learns that; how a console ends is
-/// seen by the end of its queue.
+/// Queues an event of a console. A slow reader loses output and gets a note about it; the end of the queue
+/// shows how the console ended.
 fn show(state: &mut State, handle: Handle, event: ConsoleEvent) {
     let ends = matches!(event, ConsoleEvent::Deactivated | ConsoleEvent::Silent);
     let Some(screen) = state.consoles.get_mut(&handle) else { return };

@@ -235,7 +235,7 @@ mod tests {
         );
     }
 
-    /// What is encrypted is read back whatever its length; NIST SP 800-38A F.2.1 for the first block.
+    /// Encrypted data of any length is read back; NIST SP 800-38A F.2.1 for the first block.
     #[test]
     fn encryption() {
         let mut keys = Keys::derive(Suite::Sha256, b"key", &[b"x"]);

@@ -20,7 +20,7 @@
 //! suites are those proposed or none.
 //!
 //! Deliberately missing: cipher suites without encryption, MD2, bridging to other controllers, the BMC's side
-//! of the protocol outside of tests. Texts that commands print are their business; what is here are facts.
+//! of the protocol outside of tests. This crate returns facts; commands make texts of them.
 
 pub mod client;
 pub mod command;

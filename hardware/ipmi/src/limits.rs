@@ -17,13 +17,13 @@ pub const DATAGRAM_BYTES_MAX: usize = 1_500;
 /// Most data bytes of one request; the length field of IPMI 1.5 has one byte.
 pub const REQUEST_BYTES_MAX: usize = 240;
 
-/// Sessions of one engine at a time.
+/// Sessions of one engine at once.
 pub const SESSIONS_MAX: usize = 20_000;
-/// Sessions of one engine with one address at a time. Small BMCs have places for four.
+/// Sessions of one engine with one address at once. Small BMCs have places for four.
 pub const SESSIONS_PER_ADDRESS_MAX: usize = 4;
 /// Requests of one session that wait for their turn; a BMC gets one at a time.
 pub const REQUESTS_QUEUED_MAX: usize = 64;
-/// Presence pings of one engine at a time.
+/// Presence pings of one engine at once.
 pub const PINGS_MAX: usize = 20_000;
 
 /// How often a set-up begins again from Open Session, because a lost packet left both sides with different
@@ -35,8 +35,8 @@ pub const SETUP_MAX: Duration = Duration::from_secs(30);
 /// How far behind the newest session sequence number a packet may be (IPMI 2.0, 6.12.13).
 pub const WINDOW_BEHIND: u32 = 16;
 
-/// A session that must stay open sends a request when it has been idle this long. BMCs end sessions after
-/// 60 s of silence (IPMI 2.0, 6.12.15).
+/// A session that must stay open sends a request when it has been idle this long. BMCs end sessions that are
+/// idle for 60 s (IPMI 2.0, 6.12.15).
 pub const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(25);
 
 /// Characters of one packet to a console at most; the BMC may want fewer.
@@ -47,7 +47,7 @@ pub const SOL_INPUT_BYTES_MAX: usize = 4096;
 pub const SOL_PAUSE: Duration = Duration::from_millis(500);
 /// How often in a row they wait before they are lost: a machine that is switched off takes none.
 pub const SOL_PAUSES_MAX: u8 = 20;
-/// When a packet to a console is sent again, and when its BMC counts as silent.
+/// When a packet to a console is sent again, and when its BMC counts as unresponsive.
 pub const SOL_BUDGET: Budget = Budget {
     first_wait_min: Duration::from_millis(200),
     first_wait_max: Duration::from_millis(300),
@@ -65,7 +65,7 @@ pub const RECEIVE_BUFFER_BYTES: usize = 16 * 1024 * 1024;
 /// Datagrams taken from a socket before what they cause is sent.
 pub const RECEIVE_BATCH: usize = 64;
 
-/// When a request is sent again, and when its BMC counts as silent.
+/// When a request is sent again, and when its BMC counts as unresponsive.
 ///
 /// The waits grow by a second each: the first is random, so that thousands of BMCs are not asked again at
 /// one moment.

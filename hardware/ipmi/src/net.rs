@@ -1,6 +1,6 @@
 //! UDP sockets that also report what ICMP says about addresses that were written to.
 //!
-//! One socket speaks with all BMCs of an address family. The kernel reports an ICMP error to such a socket
+//! One socket serves all BMCs of an address family. The kernel reports an ICMP error to such a socket
 //! only if asked to (`IP_RECVERR`), through a queue that names the address. Everything `unsafe` of this
 //! crate is in this file.
 
@@ -109,7 +109,7 @@ impl Port {
     }
 
     /// Sends a datagram. One that finds no room in the send buffer for a while is dropped, and one that
-    /// cannot be sent at all, too: timers repeat it, and report the BMC as silent in the end.
+    /// cannot be sent at all, too: timers repeat it, and report the BMC as unresponsive in the end.
     pub(crate) async fn send(&self, peer: SocketAddr, bytes: &[u8]) -> Result<(), Unreachable> {
         // A pending error of another datagram is reported by the first call.
         for _ in 0..3 {

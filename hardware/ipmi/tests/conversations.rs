@@ -10,7 +10,7 @@
 //! | `machine TEXT` | the machine writes on its console: the BMC's next packet |
 //! | `sol BYTES` | the BMC sends this packet of the console |
 //! | `close` | it closes the session |
-//! | `< TEXT` | the client sends, and this is what the BMC makes of it |
+//! | `< TEXT` | the client sends, and the BMC reads it as TEXT |
 //! | `>` | the BMC's answers arrive; `> twice`, `> lost`, `> damaged`, `> later` (with the next ones, in wrong order) |
 //! | `>> BYTES` | these bytes arrive |
 //! | `unreachable WHAT` | ICMP says `port` or `host` |

@@ -1,5 +1,5 @@
 //! Other implementations: `ipmi_sim` as a BMC (it has suite 3 and IPMI 1.5), `ipmitool` as a client of the
-//! simulated BMC (which holds suite 17 against somebody else's key exchange).
+//! simulated BMC (which holds suite 17 against another implementation's key exchange).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -77,7 +77,7 @@ async fn network_of_ipmi_sim() {
     let address = lan::address(&session, THIS_CHANNEL, Parameter::Address).await.unwrap();
     // `ipmi_sim` has an address there only if a program of the configuration gives it one.
     assert_eq!(address, Ipv4Addr::UNSPECIFIED);
-    // What the BMC refuses is reported, and the lock is released.
+    // A refusal of the BMC is reported, and the lock is released.
     for _ in 0..2 {
         let set = vec![(Parameter::Vlan, lan::vlan_value(Some(12)))];
         let refused = lan::set_parameters(&session, THIS_CHANNEL, set).await;
@@ -133,7 +133,7 @@ async fn refusals() {
 /// A peer that does not do a thing in this time will never do it.
 const PEER_TIME_MAX: Duration = Duration::from_secs(20);
 
-/// What the machine writes is read, what is typed arrives, and a console has one owner, who is replaced on
+/// Output of the machine is read, typed characters arrive, and a console has one owner, who is replaced on
 /// request.
 #[tokio::test]
 async fn console_of_ipmi_sim() {
@@ -162,7 +162,7 @@ async fn console_of_ipmi_sim() {
     let refused = connect().await.console(false).await.unwrap_err();
     assert_eq!(refused.completion(), Some(Completion::CONSOLE_IN_USE));
     let mut second = connect().await.console(true).await.unwrap();
-    // `ipmi_sim` does not say so to the first one; what it types is not acknowledged any more.
+    // `ipmi_sim` does not notify the first one; what it types is no longer acknowledged.
     assert_eq!(first.keyboard().send(b"x"), 1);
     let next = tokio::time::timeout(PEER_TIME_MAX, first.next()).await;
     assert_eq!(next, Ok(Some(ConsoleEvent::Silent)));

@@ -1,5 +1,5 @@
 //! Storms in virtual time: one engine and thousands of BMCs, a network that loses, doubles and reorders,
-//! BMCs that are dead, closed, slow of mind or badly made.
+//! BMCs that are dead, closed, slow or faulty.
 //!
 //! Everything follows from the seed, which a failure names.
 #![allow(
@@ -42,7 +42,7 @@ struct Outcome {
     silent: u32,
     unreachable: u32,
     other: Vec<String>,
-    /// When the last BMC that answers was done, and when the last silent one was given up.
+    /// When the last BMC that answers was done, and when the last unresponsive one was given up.
     last_done: Duration,
     last_silent: Duration,
     datagrams: u64,
@@ -81,7 +81,8 @@ enum Kind {
     Closed,
 }
 
-/// A datagram on its way: when it arrives, a number that keeps the order total, to whom, from the BMC?
+/// A datagram on its way: arrival time, a number that makes the order total, the peer, whether it is from the
+/// BMC.
 type Flight = (Duration, u64, SocketAddr, bool, Vec<u8>);
 
 struct World {
@@ -201,7 +202,7 @@ fn rage(storm: Storm) -> Outcome {
         step: BTreeMap::new(),
         outcome: Outcome::default(),
     };
-    // A lossy network is given the long budget, so that only the dead are silent.
+    // A lossy network is given the long budget, so that only dead BMCs do not answer.
     let setup = if storm.lost == 0 { Budget::SHORT } else { Budget::REFERENCE };
     let options = SessionOptions { setup, fallback: Fallback::Md5, ..SessionOptions::default() };
     for number in 0..storm.bmcs {
@@ -265,7 +266,7 @@ fn lossy_network() {
         let (dead, closed) = expected(storm);
         let outcome = rage(storm);
         assert_eq!(outcome.other, Vec::<String>::new(), "{storm:?}");
-        // A closed port answers for certain, but the packet that asks may be lost; not five times, though.
+        // A closed port always answers, but the packet that asks may be lost; not five times, though.
         assert_eq!((outcome.silent, outcome.unreachable), (dead, closed), "{storm:?}: {outcome:?}");
         assert_eq!(outcome.done, storm.bmcs - dead - closed, "{storm:?}");
     }

@@ -13,7 +13,7 @@ pub enum Frame {
     Data(Vec<u8>),
     /// From a viewer: the machine shall see a break.
     Break,
-    /// From a viewer: takes the right to write from the one who has it.
+    /// From a viewer: takes the right to write from the viewer who has it.
     Take,
     /// From a viewer: gives the right to write back.
     Watch,

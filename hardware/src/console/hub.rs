@@ -1,7 +1,7 @@
 //! All consoles: one task for each, and the way in for viewers.
 //!
-//! [`Hub::follow`] says which nodes have a console and where; what has not changed is left alone. A viewer is
-//! a stream of bytes ([`super::frames`]) that somebody else has let in: who may look and who may write is
+//! [`Hub::follow`] says which nodes have a console and where; unchanged consoles are left alone. A viewer is
+//! a stream of bytes ([`super::frames`]) that its caller has admitted: who may look and who may write is
 //! decided before [`Hub::attach`].
 
 use std::collections::HashMap;
@@ -31,11 +31,11 @@ pub struct Wanted {
     pub node: String,
     /// Where it is.
     pub place: Place,
-    /// Only while somebody looks.
+    /// Only while a viewer is attached.
     pub on_demand: bool,
 }
 
-/// Why a viewer is not let in.
+/// Why a viewer is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AttachError {
     /// The tables give the node no console.
@@ -151,14 +151,14 @@ impl Hub {
         self.lock().entries.clear();
     }
 
-    /// What is known of a node's console.
+    /// The state of a node's console.
     pub fn shown(&self, node: &str) -> Option<Shown> {
         let nodes = self.lock();
         let shown = nodes.entries.get(node)?.shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Some(shown)
     }
 
-    /// Shows a console to somebody, until the stream ends.
+    /// Shows a console to a viewer until the stream ends.
     ///
     /// # Errors
     /// [`AttachError`].
@@ -199,7 +199,7 @@ impl Drop for Seat {
     }
 }
 
-/// Carries frames between a viewer and his console until one of them ends.
+/// Carries frames between a viewer and the console until one of them ends.
 async fn serve<S: AsyncRead + AsyncWrite>(
     stream: S,
     id: u64,

@@ -106,7 +106,7 @@ mod tests {
 
     fn lines(output: &[u8]) -> Vec<String> {
         let (mut lines, mut all) = (Lines::default(), Vec::new());
-        // One byte at a time: what a sequence is does not depend on packets.
+        // Byte by byte: a sequence is recognised however it is split into packets.
         output.iter().for_each(|byte| lines.push(&[*byte], |line| all.push(line)));
         all.extend(lines.end());
         all

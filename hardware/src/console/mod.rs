@@ -12,8 +12,8 @@
 //! | [`lines`] | output as lines of plain text, for the log |
 //!
 //! What a machine writes is hostile: it is kept in a ring of fixed size, shown to viewers as it is (their
-//! terminal is theirs), and logged without control characters in lines of bounded length. A viewer who does
-//! not read loses output and learns that; he holds up neither the console nor other viewers.
+//! terminal is theirs), and logged without control characters in lines of bounded length. A viewer that does
+//! not read loses output and gets a note about it, but delays neither the console nor other viewers.
 
 pub mod frames;
 pub mod hub;

@@ -18,19 +18,19 @@ use crate::limits::{
     CONSOLE_VIEWERS_PER_NODE_MAX,
 };
 
-/// What a console is told.
+/// Orders for a console.
 pub(super) enum Order {
     /// Read from this from now on.
     Follow { source: Option<Arc<dyn Source>>, nowhere: String, on_demand: bool },
-    /// Somebody wants to see it.
+    /// A viewer wants to see it.
     Attach(Viewer, Mode),
-    /// Somebody has left.
+    /// A viewer has left.
     Detach(u64),
     /// A viewer's frame.
     Frame(u64, Frame),
 }
 
-/// Somebody who looks at a console.
+/// A viewer of a console.
 pub(super) struct Viewer {
     pub id: u64,
     pub name: String,
@@ -104,7 +104,7 @@ impl Node {
         }
     }
 
-    /// Works until nobody gives orders any more.
+    /// Works until there are no more orders.
     pub(super) async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
         loop {
             self.prepare();
@@ -199,7 +199,7 @@ impl Node {
             }
             (Mode::Write | Mode::Take, _) => self.take_over(id),
         }
-        // Somebody waits: the next attempt is made now.
+        // A viewer waits: the next attempt is made now.
         self.retry_at = None;
     }
 
@@ -260,7 +260,7 @@ impl Node {
         }
     }
 
-    /// Gives a viewer the right to write, if he may have it.
+    /// Gives a viewer the right to write, if allowed.
     fn take_over(&mut self, id: u64) {
         let may = self.viewers.iter().find(|viewer| viewer.id == id && viewer.may_write);
         let Some(name) = may.map(|viewer| viewer.name.clone()) else {
@@ -365,7 +365,7 @@ impl Node {
         self.heard.line(&self.name, &format!("[-- {text} --]"));
     }
 
-    /// A line of the node's timeline, one in [`CONSOLE_EVENT_PERIOD`]: a machine may panic without end.
+    /// A line of the node's timeline, one in [`CONSOLE_EVENT_PERIOD`]: a machine may panic again and again.
     fn event(&mut self, text: &str) {
         let now = Instant::now();
         if self.event_at.is_none_or(|at| now.duration_since(at) >= CONSOLE_EVENT_PERIOD) {

@@ -26,7 +26,7 @@ pub enum Place {
     Terminal {
         /// The terminal server.
         peer: Peer,
-        /// It speaks telnet; else bytes are sent as they are.
+        /// It uses telnet; else bytes are sent unchanged.
         telnet: bool,
     },
     /// A login that shows the console.
@@ -172,7 +172,7 @@ fn login_name(user: &str, column: Col) -> Result<String, NoWay> {
     }
 }
 
-/// Whether a console is connected only while somebody looks: `nodehm.consoleondemand`, else
+/// Whether a console is connected only while a viewer is attached: `nodehm.consoleondemand`, else
 /// `site.consoleondemand`.
 pub fn is_on_demand(snapshot: &Snapshot, node: &str) -> bool {
     match target::attr(snapshot, node, col::nodehm::CONSOLEONDEMAND).as_deref() {

@@ -1,10 +1,10 @@
 //! Consoles that a program shows: `ssh` and `virsh`, each on a pseudo terminal.
 //!
-//! Programs get lists of arguments; no shell sees a word from a table, and no word that may begin with `-`
-//! stands where an option could. Standard input and output are the terminal. What the program reports on
-//! standard error is the reason when it ends. It leads a process group that is killed with the console.
+//! Programs get lists of arguments; no shell sees a word from a table, and no word that may begin with `-` is
+//! in the place of an option. Standard input and output are the terminal. The program's report on standard
+//! error is the reason when it ends. It leads a process group that is killed with the console.
 //!
-//! `ssh` shows a key of its own for consoles (`consoles/id_ed25519` of the data directory) and nothing else:
+//! `ssh` only uses a separate key for consoles (`consoles/id_ed25519` of the data directory):
 //! a table cell that names another machine must not become a login there. A host's key is recorded at the
 //! first connection and must be the same from then on.
 
@@ -41,7 +41,7 @@ const SSH: &str = "ssh";
 pub const KEY: &str = "id_ed25519";
 /// What `virsh` takes for the key that ends it: a byte that no text has.
 const VIRSH_ESCAPE: u8 = 0xff;
-/// What serial consoles have been for ever.
+/// The traditional size of serial consoles.
 const WINDOW: Winsize = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
 
 /// A login that shows a console.
@@ -131,14 +131,14 @@ async fn start(program: &str, arguments: Vec<OsString>, mode: Mode) -> Result<Bo
 /// A program on its terminal.
 struct Program {
     stream: Stream<pipe::Receiver>,
-    /// What it said while it started.
+    /// Its output while it started.
     first: Option<Said>,
     report: JoinHandle<String>,
     child: Child,
 }
 
 impl Drop for Program {
-    /// Its group goes with it. The child was not waited for, so the number is still its own.
+    /// Its process group is ended with it. The child was not waited for, so the number is still its own.
     fn drop(&mut self) {
         self.report.abort();
         let group = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
@@ -214,8 +214,8 @@ enum Mode {
     Raw,
 }
 
-/// Both ends of a pseudo terminal: ours, and the program's. For the runtime ours is a pipe each way: it
-/// reads, writes and waits, and no more is needed.
+/// Both ends of a pseudo terminal: ours, and the program's. Our side is a pipe in each direction for the
+/// runtime: it only reads, writes and waits.
 fn pair(mode: Mode) -> io::Result<(pipe::Receiver, pipe::Sender, OwnedFd)> {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let ours = openpt(flags)?;

@@ -22,7 +22,7 @@ impl Ring {
         self.bytes.extend(newest);
     }
 
-    /// What is in it, from the beginning of a line on: half an escape sequence would be shown as text.
+    /// Its content from the beginning of a line: half an escape sequence would be shown as text.
     pub(super) fn shown(&self) -> Vec<u8> {
         let all: Vec<u8> = self.bytes.iter().copied().collect();
         let line = all.iter().position(|byte| *byte == b'\n').filter(|_| self.is_cut);

@@ -20,7 +20,7 @@ pub trait Source: Send + Sync {
     fn open(&self, insists: bool) -> Soon<'_, Result<Box<dyn Line>, Error>>;
 }
 
-/// What a console says.
+/// Output and state changes of a console.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Said {
     /// The machine wrote this.
@@ -33,7 +33,7 @@ pub enum Said {
 
 /// A console that is connected.
 pub trait Line: Send {
-    /// Waits for what it says next. Cancel safe.
+    /// Waits for the next one. Cancel safe.
     fn next(&mut self) -> Soon<'_, Said>;
     /// Types; how many characters there was room for. Does not wait.
     fn send(&mut self, bytes: &[u8]) -> usize;

@@ -20,7 +20,7 @@ use crate::hub::Links;
 use crate::limits::{CONSOLE_READ_BYTES, CONSOLE_TYPED_WAITING_MAX};
 use crate::target::Peer;
 
-/// Silence after which the kernel asks a terminal server whether it is still there, and how often it asks.
+/// Idle time after which the kernel probes a terminal server, and how often it probes.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEPALIVE_COUNT: u32 = 3;
@@ -64,7 +64,7 @@ impl Source for Terminal {
     }
 }
 
-/// A terminal server that was switched off is noticed, although nobody types.
+/// A terminal server that was switched off is noticed even if no viewer types.
 fn keep_alive(stream: &TcpStream) -> Result<(), rustix::io::Errno> {
     set_socket_keepalive(stream, true)?;
     set_tcp_keepidle(stream, KEEPALIVE_IDLE)?;
@@ -99,7 +99,7 @@ impl<R: AsyncRead + Unpin + Send> Stream<R> {
         Self { read, typed, telnet, end, writer }
     }
 
-    /// Reads what is there. The buffer is no part of the future: thousands wait.
+    /// Reads what has arrived. The buffer is no part of the future: thousands wait.
     fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Vec<u8>>> {
         let mut bytes = [0; CONSOLE_READ_BYTES];
         let mut buffer = ReadBuf::new(&mut bytes);
@@ -108,7 +108,7 @@ impl<R: AsyncRead + Unpin + Send> Stream<R> {
     }
 }
 
-/// Writes what is typed until nobody types any more.
+/// Writes what is typed until the typing half is closed.
 async fn write_all(mut write: impl AsyncWrite + Unpin, mut typed: mpsc::Receiver<Vec<u8>>) {
     while let Some(bytes) = typed.recv().await {
         if write.write_all(&bytes).await.is_err() {

@@ -1,9 +1,9 @@
 //! Telnet as far as a console needs it (RFC 854, 856, 857, 858): bytes in, output and answers out.
 //!
 //! The peer may switch binary transmission, echo and suppressed go-aheads on, each way as the RFC has it;
-//! every other option is refused, window sizes among them. Nothing is asked for: a port that does not speak
-//! telnet would type the question on the console. A request is answered once, when it changes something, so
-//! that two sides cannot answer each other for ever. A subnegotiation is passed over, and given up after
+//! every other option is refused, window sizes among them. We ask for no option: a port without telnet would
+//! type the question on the console. A request is answered once, when it changes something, so that two sides
+//! cannot answer each other for ever. A subnegotiation is skipped, and given up after
 //! [`TELNET_SUBNEGOTIATION_BYTES_MAX`], so that hostile output cannot hide what comes after it.
 
 use crate::limits::TELNET_SUBNEGOTIATION_BYTES_MAX;
@@ -123,7 +123,7 @@ impl Telnet {
     fn answer(&mut self, verb: u8, option: u8) -> Option<u8> {
         let (is_theirs, wanted) = (matches!(verb, WILL | WONT), matches!(verb, WILL | DO));
         let side = if is_theirs { &mut self.theirs } else { &mut self.ours };
-        // We echo nothing: who types sees what the machine sends.
+        // We echo nothing: a viewer sees only what the machine sends.
         let known = side.get(option).filter(|_| is_theirs || option != ECHO);
         let agreed = match known {
             Some(state) if *state == wanted => return None,
@@ -166,7 +166,7 @@ impl Telnet {
 mod tests {
     use super::*;
 
-    /// What the peer sends, what is shown, what is answered.
+    /// Input from the peer, the shown output, and our answer.
     #[test]
     fn conversations() {
         const NAWS: u8 = 31;

@@ -1,8 +1,8 @@
-//! How callers look at a console, and what they learn of it.
+//! How callers look at a console, and what it reports to them.
 
 use std::sync::Arc;
 
-/// Who hears what consoles say. Called on the tasks of consoles: it must not wait.
+/// Receives what consoles report. Called on the tasks of consoles: it must not wait.
 pub trait Heard: Send + Sync {
     /// A line for the log of a node.
     fn line(&self, node: &Arc<str>, line: &str);
@@ -13,9 +13,9 @@ pub trait Heard: Send + Sync {
 /// How a viewer looks at a console.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Writes if nobody else does.
+    /// Writes if no other viewer does.
     Write,
-    /// Writes, and takes the right from who has it.
+    /// Writes, and takes the right from the viewer who has it.
     Take,
     /// Never writes.
     Watch,
@@ -31,11 +31,11 @@ pub enum State {
     /// It is not, and that is tried.
     #[default]
     Connecting,
-    /// It is connected when somebody looks.
+    /// It is connected when a viewer attaches.
     Available,
 }
 
-/// What is known of a console.
+/// The state of a console.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shown {
     /// How it is.

@@ -1,4 +1,4 @@
-//! What drivers say of machines, and what they are asked for: data, without a word on how it was had.
+//! What drivers report of machines, and what they are asked for: data, independent of how it was read.
 
 pub mod energy;
 pub mod inventory;

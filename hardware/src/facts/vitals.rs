@@ -53,7 +53,7 @@ pub struct Vital {
     pub name: String,
     /// What it says.
     pub value: Value,
-    /// What is to be said of that.
+    /// The text about that.
     pub conditions: Vec<String>,
 }
 
@@ -68,6 +68,6 @@ pub enum Value {
     Unavailable,
     /// A word.
     Text(&'static str),
-    /// A line of its own, without a name.
+    /// A separate line, without a name.
     Line(&'static str),
 }

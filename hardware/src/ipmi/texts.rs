@@ -1,6 +1,6 @@
 //! What numbers of sensors and events mean (IPMI 2.0, tables 42-2 and 42-3).
 
-/// Reading types that have texts of their own, from 01h on, each by offset (table 42-2).
+/// Reading types that have their own texts, from 01h on, each by offset (table 42-2).
 const GENERIC: [&[&str]; 12] = [
     &[
         "Lower Non-critical - going low",

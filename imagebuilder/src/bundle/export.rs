@@ -35,7 +35,7 @@ pub struct Export<'a> {
     pub bundle: PathBuf,
 }
 
-/// Write the bundle beside its place and rename it there.
+/// Write the bundle next to its place and rename it there.
 ///
 /// # Errors
 /// A missing kernel, packed root or list is an error: a bundle is complete or it is not made.
@@ -104,7 +104,7 @@ fn pieces(job: &Export<'_>, bundle: &mut Bundle<'_>) -> Result<(), BundleError> 
     }
 }
 
-/// The tree goes through a file beside the bundle: a tar needs the length first.
+/// The tree is first written to a file next to the bundle: a tar needs the length first.
 fn tree(job: &Export<'_>, bundle: &mut Bundle<'_>) -> Result<(), BundleError> {
     let rootimg = job.def.paths().rootimg;
     if !rootimg.is_dir() {

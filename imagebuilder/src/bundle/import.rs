@@ -18,7 +18,7 @@ const ENTRIES_MAX: usize = 10_000;
 /// Largest manifest and litefile list (bytes).
 const TEXT_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
-/// Bits of a file's mode in the bundle that count: nothing but a script can be run.
+/// Bits of a file's mode in the bundle that count: only scripts are executable.
 const FILE_MODE: u32 = 0o644;
 const SCRIPT_MODE: u32 = 0o755;
 
@@ -37,7 +37,7 @@ pub struct Import {
     pub known: Vec<Known>,
     /// Take scripts, too: post scripts, which nodes run, and the postinstall script, which `genimage` runs.
     pub scripts: bool,
-    /// Only say which files would be written: `+ file PATH`, or `~ file PATH` where one is in the way.
+    /// Only say which files would be written: `+ file PATH`, or `~ file PATH` if a file exists there.
     pub dry_run: bool,
 }
 
@@ -50,11 +50,11 @@ pub struct Imported {
     pub litefile: Option<String>,
 }
 
-/// Puts the files of a bundle into their places. The tables are the caller's business: `accept` says whether
-/// they can take the rows, before any file is in its place.
+/// Puts the files of a bundle into their places. The caller writes the tables: `accept` returns whether they
+/// can take the rows, before any file is in its place.
 ///
 /// # Errors
-/// [`BundleError::Bad`] for a file that is not a bundle. Whatever the error, everything is as it was before.
+/// [`BundleError::Bad`] for a file that is not a bundle. After any error, everything is as it was before.
 pub fn import(
     job: &Import,
     accept: &mut dyn FnMut(&Imported) -> bool,
@@ -114,7 +114,7 @@ fn take_over(
         targets.for_each(|to| line(&format!("{} file {}", placing.sign(to), to.display())));
         return Ok(imported);
     }
-    // Everything is beside its place before anything is in it.
+    // Everything is written next to its place before anything is moved into it.
     for (from, to) in &files {
         let is_script = places.is_script(to, &imported.manifest);
         placing.stage_file(from, to, if is_script { SCRIPT_MODE } else { FILE_MODE })?;

@@ -13,11 +13,11 @@
 //! ```
 //!
 //! A bundle comes from somewhere else: entries may only be regular files and directories below that one
-//! directory, files go nowhere but to the paths the manifest's attributes name, those are limited to the
-//! image's own directory and `custom` ([`places`]), and everything is unpacked beside its place before
-//! anything is put there. What is in the way and the image's own is kept as `<name>.ORIG`. Scripts, which run
-//! as root here or on nodes, are taken if the caller says so ([`Import::scripts`]). The image itself is what
-//! its maker made of it: nodes that boot it trust the maker.
+//! directory, files go only to the paths that the manifest's attributes name, these are limited to the
+//! image's own directory and `custom` ([`places`]), and everything is unpacked next to its place before
+//! anything is put there. An existing file of this image is kept as `<name>.ORIG`. Scripts, which run
+//! as root here or on nodes, are taken only on request ([`Import::scripts`]). The image itself is not
+//! checked: nodes that boot it trust its maker.
 
 mod export;
 mod import;
@@ -73,7 +73,7 @@ pub enum BundleError {
     /// The image has not been built.
     #[error("{0} does not exist; run genimage and packimage first")]
     Missing(PathBuf),
-    /// The file is not a bundle, or one that wants to go where it must not.
+    /// The file is not a bundle, or it names forbidden places.
     #[error("the bundle is not usable: {0}")]
     Bad(String),
     /// The bundle has scripts, and the caller has not asked for them.
@@ -96,7 +96,7 @@ fn file_error(path: impl Into<PathBuf>, source: io::Error) -> BundleError {
     BundleError::File { path: path.into(), source }
 }
 
-/// Whether a file is there. A file may lie on a server that is gone: then that is an error, soon.
+/// Whether a file is there. A file may be on a server that is gone: that soon becomes an error.
 fn is_file(path: &Path) -> Result<bool, BundleError> {
     within(path, Path::is_file).map_err(|late| file_error(path, io::Error::other(late)))
 }

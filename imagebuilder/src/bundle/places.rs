@@ -1,10 +1,10 @@
 //! Where the files of a bundle may go.
 //!
-//! A bundle comes from somewhere else, and its manifest names paths. What belongs to the image goes below the
-//! image's own directory, which no other image uses; its lists go there or below `custom`. Scripts are taken
-//! only when the caller says so: post scripts, which other nodes run as well, the postinstall script, which
-//! `genimage` runs here as root, and what installers of other images find by its name. Nothing that is there
-//! already is replaced, unless it is this image's, and nothing that other images name is put there.
+//! A bundle comes from somewhere else, and its manifest names paths. Files of the image go below the image's
+//! own directory, which no other image uses; its lists go there or below `custom`. Scripts are taken only on
+//! request: post scripts, which other nodes run as well, the postinstall script, which `genimage` runs here
+//! as root, and what installers of other images find by its name. Nothing that is there already is replaced,
+//! unless it is this image's, and nothing that other images name is put there.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -21,8 +21,8 @@ const SCRIPTS: [&str; 2] = ["postscripts", "prescripts"];
 /// Below the install directory: templates and lists of packages, which installations of all images that name
 /// none find here by system, architecture and profile.
 const SEARCHED: &str = "custom/install";
-/// What files are called that root works with wherever they are found: a synclist names files of this server
-/// and scripts for nodes, and images that name none find it below `custom`.
+/// Names of files that root acts on wherever they are found: a synclist names files of this server and
+/// scripts for nodes, and images that name no synclist find it below `custom`.
 const SCRIPT_ENDINGS: [&str; 3] = ["tmpl", "postinstall", "synclist"];
 /// Below the install directory: answers for the installers of single nodes.
 const ANSWERS: &str = "autoinst";
@@ -101,7 +101,7 @@ impl<'a> Places<'a> {
         if scripts || found.is_empty() { Ok(places) } else { Err(BundleError::Scripts(found.join(", "))) }
     }
 
-    /// The image's directory is below the install directory, for images, and no other image's.
+    /// The image's directory is below the install directory, in a place for images, and not another image's.
     fn check_image(&self, known: &[Known], name: &str) -> Result<(), BundleError> {
         let (what, path) = ("rootimgdir", self.image.to_string_lossy());
         let inside = self.inside(what, &path)?;
@@ -155,7 +155,7 @@ impl<'a> Places<'a> {
     }
 
     /// A file that is there already may be replaced: it is in the image's directory, or it is a list of this
-    /// image and of no other.
+    /// image only.
     pub(super) fn may_replace(&self, to: &Path) -> bool {
         to.starts_with(self.image) || self.own.contains(to) && !self.others.contains(to)
     }

@@ -1,7 +1,7 @@
 //! Putting the files of a bundle into their places, all of them or none.
 //!
-//! Everything is written beside its place first, beneath the install directory and through no link. Then
-//! names are exchanged. When anything fails, what was done is undone in reverse. Files that are there
+//! Everything is first written next to its place, beneath the install directory and through no link. Then
+//! names are exchanged. When a step fails, all earlier ones are undone in reverse. Files that are there
 //! already, byte for byte, stay.
 
 use std::fs::{self, File};
@@ -28,7 +28,7 @@ enum Undo {
     Rename { from: PathBuf, to: PathBuf },
 }
 
-/// A file or tree that stands beside its place.
+/// A file or tree that is next to its place.
 #[derive(Debug)]
 struct Staged {
     new: PathBuf,
@@ -50,7 +50,7 @@ impl Placing {
         Ok(Self { beneath, staged: Vec::new(), undo: Vec::new() })
     }
 
-    /// `~` where something is in the way, else `+`.
+    /// `~` if something exists there, else `+`.
     pub(super) fn sign(&self, to: &Path) -> char {
         let there = self.inside(to).is_ok_and(|inside| !matches!(self.beneath.kind(&inside), Ok(None)));
         if there { '~' } else { '+' }
@@ -64,7 +64,7 @@ impl Placing {
         let refused = |why: &str| Err(BundleError::Bad(format!("file '{}' {why}", to.display())));
         match self.beneath.kind(&inside) {
             Ok(None) if places.is_of_others(to) => return refused("is one that another image names"),
-            // A link on the way is refused when the file is written beside its place.
+            // A link on the way is refused when the file is written next to its place.
             Ok(None) | Err(_) => return Ok(()),
             Ok(Some(Kind::Directory)) => return refused("is a directory"),
             Ok(Some(_)) => {}
@@ -75,7 +75,7 @@ impl Placing {
         Ok(())
     }
 
-    /// Writes a file beside its place, with those bits of its mode that `mask` has.
+    /// Writes a file next to its place, with those bits of its mode that `mask` has.
     pub(super) fn stage_file(&mut self, from: &Path, to: &Path, mask: u32) -> Result<(), BundleError> {
         let place = self.inside(to)?;
         self.directories(&place, to)?;
@@ -88,7 +88,7 @@ impl Placing {
         Ok(())
     }
 
-    /// Unpacks a tree beside its place.
+    /// Unpacks a tree next to its place.
     pub(super) fn stage_tree(
         &mut self,
         packed: &Path,
@@ -111,7 +111,7 @@ impl Placing {
         Ok(())
     }
 
-    /// Exchanges the names; what is in the way and differs is kept as `.ORIG`.
+    /// Exchanges the names; an existing file that differs is kept as `.ORIG`.
     pub(super) fn put(mut self, line: &mut dyn FnMut(&str)) -> Result<(), BundleError> {
         for staged in std::mem::take(&mut self.staged) {
             let at = self.beneath.path().join(&staged.place);
@@ -174,7 +174,7 @@ fn same(one: &Path, other: &Path) -> bool {
 impl Drop for Placing {
     fn drop(&mut self) {
         while let Some(step) = self.undo.pop() {
-            // The error that led here is reported; what cannot be undone stays.
+            // The original error is reported; a step that cannot be undone stays.
             let _ = match &step {
                 Undo::RemoveFile(path) => self.beneath.remove_file(path),
                 Undo::RemoveDirectory(path) => self.beneath.remove_directory(path),

@@ -118,7 +118,7 @@ fn an_image_comes_back_after_everything_was_lost() {
     assert!(!dir.path().join("custom/post.sh.ORIG").exists());
 }
 
-/// Links where the bundle and its temporary files come: what they point to stays as it was.
+/// Links in the places of the bundle and its temporary files: their targets are not changed.
 #[test]
 fn a_bundle_does_not_follow_links() {
     let dir = tempfile::tempdir().unwrap();

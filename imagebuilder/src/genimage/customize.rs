@@ -21,7 +21,8 @@ const FSTAB: &str = "# The root comes from the network and is mounted before sys
 const RESOLV_CONF: &str = "# Written at boot from the DHCP lease.\n";
 const HOSTS: &str = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n";
 const LOCALE: &str = "LANG=C.UTF-8\n";
-/// If networkd is used: take the boot interface as it is and keep its address, the root hangs on it.
+/// If networkd is used: leave the boot interface configured and keep its address, because the root depends on
+/// it.
 const NETWORKD: &str = "[Match]\nType=ether\n\n[Network]\nDHCP=yes\nKeepConfiguration=yes\n\n\
                         [DHCPv4]\nSendRelease=no\nUseMTU=yes\n";
 const NETWORK_MANAGER: &str = "[device-dawn]\nmatch-device=type:ethernet\nkeep-configuration=yes\n";
@@ -34,7 +35,7 @@ const GENERATORS: &str = "etc/systemd/system-generators";
 /// systemd rebuilds what packages have built already unless these are younger than `/usr`
 /// (`systemd-update-done.service(8)`).
 const UPDATED: [&str; 2] = ["etc/.updated", "var/.updated"];
-/// Below the installation directory: the keys that nodes let in as root, written by `dawn init`.
+/// Below the installation directory: the keys that nodes accept for root, written by `dawn init`.
 const AUTHORIZED_KEYS: &str = "postscripts/_ssh/authorized_keys";
 /// Directories that a statelite boot mounts on.
 const EMPTY_DIRS: [&str; 4] = [".statelite", ".sllocal/localmnt", ".sllocal/log", "xcatpost"];
@@ -42,7 +43,7 @@ const EMPTY_DIRS: [&str; 4] = [".statelite", ".sllocal/localmnt", ".sllocal/log"
 /// Mode and group of `/etc/shadow` on Debian, where the group `shadow` may read it, and elsewhere.
 const SHADOW_OF_DEBIAN: (u32, u32) = (0o640, 42);
 const SHADOW: (u32, u32) = (0, 0);
-/// A shared root has no place for labels of its own.
+/// A shared root cannot store SELinux labels.
 const SELINUX: &str = "SELINUX=disabled\nSELINUXTYPE=targeted\n";
 
 /// Change the tree at `rootimg`.
@@ -162,7 +163,7 @@ impl Dir {
         made.map(drop).map_err(|source| file_error(&self.at(path), source))
     }
 
-    /// Replace whatever is at `path` by a file; a link there is replaced and not written through.
+    /// Replace the entry at `path` by a file; a link there is replaced and not written through.
     fn write(&self, path: &str, mode: u32, text: &str) -> Result<(), GenimageError> {
         self.write_of(path, mode, text, None)
     }
@@ -239,7 +240,7 @@ mod tests {
         root_keys(&def, &Dir::open(&tree).expect("a tree")).expect("keys");
         root_keys(&def, &Dir::open(&tree).expect("a tree")).expect("again");
         assert_eq!(fs::read_to_string(&list).expect("a list"), "ssh-rsa BBBB package\nssh-rsa AAAA root\n");
-        // What is behind a link of the tree is not read and not written.
+        // Targets of links of the tree are neither read nor written.
         let outside = top.path().join("outside");
         fs::write(&outside, "secret\n").expect("a file");
         fs::remove_file(&list).expect("removed");

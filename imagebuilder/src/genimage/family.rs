@@ -59,7 +59,7 @@ impl Family {
         };
         match self {
             Self::Deb => package.starts_with("linux-image-"),
-            // Not kernel-headers, kernel-tools and the like.
+            // Not kernel-headers, kernel-tools and similar packages.
             Self::Dnf => ["kernel", "kernel-core", "kernel-rt", "kernel-uek", "kernel-ml", "kernel-lt"]
                 .iter()
                 .any(|name| package == *name || package.strip_prefix(name).is_some_and(starts_version)),

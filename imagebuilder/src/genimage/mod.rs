@@ -3,10 +3,10 @@
 //! Steps: plan ([`plan()`]: lists, sources, kernel package, programs) → the package manager's programs
 //! ([`tree`], planned by a back end for each [`Family`]) → fixed changes ([`customize`]) → postinstall
 //! scripts → kernel → initramfs. Everything is built in `R/.building` and put into place by renaming at the
-//! end, so an interrupted or failed build leaves the old image as it was. A failed build removes what it
-//! made, the remains of a killed one go with the next. The tree that was in use is kept as
-//! `R/rootimg.<number>`: nodes that run from it by NFS go on undisturbed, and the daemon removes it when none
-//! does any more. One build at a time works on an image (lock file `R/.lock`).
+//! end, so an interrupted or failed build leaves the old image as it was. A failed build removes its files;
+//! the next build removes those of a killed one. The tree that was in use is kept as `R/rootimg.<number>`:
+//! nodes that run from it by NFS are not disturbed, and the daemon removes it when no node uses it any more.
+//! Only one build at a time works on an image (lock file `R/.lock`).
 //!
 //! The library needs no daemon and no tables: it runs where the caller is (its network namespace, its apt
 //! configuration), as root.

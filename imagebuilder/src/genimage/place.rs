@@ -1,4 +1,4 @@
-//! Building beside the old image and putting the new one into its place.
+//! Building next to the old image and putting the new one into its place.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -32,7 +32,7 @@ impl Drop for Lock {
     }
 }
 
-/// Take the lock of an image, or say that somebody has it.
+/// Take the lock of an image, or report that it is taken.
 pub(crate) fn lock(dir: &Path) -> Result<Lock, GenimageError> {
     let path = dir.join(".lock");
     let file = File::options().create(true).append(true).custom_flags(libc::O_NOFOLLOW).open(&path);
@@ -105,7 +105,7 @@ pub(super) fn install_file(tree: &Path, inside: &Path, to: &Path) -> Result<(), 
         .map_err(|source| file_error(to, source))
 }
 
-/// What is there of an image in its directory: trees, packed roots, kernel, initramfs images, and what builds
+/// The files of an image in its directory: trees, packed roots, kernel, initramfs images, and what builds
 /// and packings note or left half done. Sorted; the lock file is not among them.
 pub fn pieces(dir: &Path) -> Vec<PathBuf> {
     let ours = |name: &str| {
@@ -163,7 +163,7 @@ pub fn remove_image(
     Ok(())
 }
 
-/// The name under which a tree goes on that nodes run from.
+/// The new name of a tree that nodes still run from.
 fn keep(tree: &Path, dir: &Path) -> Result<PathBuf, GenimageError> {
     if tree != dir.join(ROOT) {
         return Ok(tree.to_owned());
@@ -173,8 +173,8 @@ fn keep(tree: &Path, dir: &Path) -> Result<PathBuf, GenimageError> {
     Ok(kept)
 }
 
-/// Remove a tree, never what is mounted in it: mounts of a killed build are undone first, and if that fails
-/// nothing is removed.
+/// Remove a tree, but never a file system mounted in it: mounts of a killed build are undone first, and if
+/// that fails nothing is removed.
 pub(crate) fn remove_tree(path: &Path) -> Result<(), GenimageError> {
     let stat = match fs::symlink_metadata(path) {
         Ok(stat) => stat,

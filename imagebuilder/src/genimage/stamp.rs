@@ -1,8 +1,9 @@
-//! What a tree was built from, as a hash beside it: the same hash means the same packages were asked for.
+//! What a tree was built from, as a hash in a file next to it: the same hash means the same packages were
+//! asked for.
 //!
 //! The hash covers the definition, all lists with their includes, the bytes of postinstall scripts, the
-//! package sources and the fixed changes. It does not cover what a mirror has today: a rebuild that wants
-//! newer packages is asked for without `unless_changed`.
+//! package sources and the fixed changes. It does not cover the present content of a mirror: to rebuild with
+//! newer packages, leave out `unless_changed`.
 
 use std::fmt::Write;
 use std::fs;
@@ -25,7 +26,7 @@ pub(super) const KERNEL: &str = ".kernel-release";
 
 pub(super) fn fingerprint(def: &ImageDef, options: &Options, plan: &Plan) -> String {
     let mut text = String::new();
-    // `Debug` of these types shows every field, so a field that is added later counts by itself.
+    // `Debug` of these types shows every field, so a field that is added later is covered automatically.
     let _ = write!(text, "{BUILD_FORMAT} {def:?} {:?} {:?} {:?}", options.variant, options.keyrings, plan);
     let mut hasher = SipHasher13::new();
     hasher.write(text.as_bytes());

@@ -1,4 +1,4 @@
-//! Running what a [`Plan`] says.
+//! Running a [`Plan`].
 //!
 //! Scripts of packages expect `/proc`, `/sys` and `/dev`. They are mounted in a namespace that only the
 //! program and its children are in, so nothing stays mounted however the build ends.
@@ -26,7 +26,7 @@ use crate::oci;
 /// Devices that scripts may use, from the machine's own.
 const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
 
-/// What package managers leave in the tree of what they fetched.
+/// Downloads that package managers leave in the tree.
 const FETCHED: [&str; 5] = [
     dnf::CACHE,
     "var/cache/zypp/packages",
@@ -70,7 +70,7 @@ fn write_files(plan: &Plan, building: &Path) -> Result<(), GenimageError> {
     Ok(())
 }
 
-/// Removes what the programs read and what they fetched.
+/// Removes the files that the programs read, and their downloads.
 fn clean(plan: &Plan, building: &Path, root: &Path) -> Result<(), GenimageError> {
     let files = plan.files.iter().map(|(name, _)| (building, *name));
     let fetched = FETCHED.iter().map(|name| (root, *name));
@@ -127,7 +127,7 @@ fn make_mount_points(root: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives the calling thread, and so its children, mounts of their own. The thread ends after that.
+/// Gives the calling thread, and so its children, separate mounts. The thread ends after that.
 fn enter_namespace(root: &Path) -> io::Result<()> {
     // SAFETY: NEWNS detaches the thread's root and working directory from those of the others (with FS)
     // and touches no descriptor; the thread runs one program and ends.

@@ -69,7 +69,7 @@ pub(super) struct Tree {
     root: OwnedFd,
     entries: u64,
     devices: u64,
-    /// Times of directories, set when nothing is put into them any more.
+    /// Times of directories, set after the last file was put into them.
     times: HashMap<PathBuf, Timestamps>,
 }
 
@@ -87,7 +87,7 @@ impl Tree {
         self.devices
     }
 
-    /// Unpacks a layer over what is there.
+    /// Unpacks a layer over the earlier ones.
     pub(super) fn add(&mut self, content: Content) -> Result<(), LayerError> {
         let allowed = Rc::new(Cell::new(0));
         let content = content.chain(io::repeat(0).take(END_BYTES));
@@ -444,7 +444,7 @@ fn remove(dir: &OwnedFd, name: &OsStr, path: &Path, kept: &HashSet<PathBuf>) -> 
     }
 }
 
-/// A reader that gives no more than is allowed.
+/// A reader that returns at most the allowed number of bytes.
 struct Metered<R> {
     inner: R,
     allowed: Rc<Cell<u64>>,

@@ -12,7 +12,7 @@ use super::{Reference, unpack};
 /// Unpacks a layer over a tree with links in it.
 ///
 /// # Panics
-/// When something beside the tree has changed.
+/// When something next to the tree has changed.
 pub fn fuzz_layer(data: &[u8]) {
     let top = Workshop::new();
     let Ok(mut tree) = Tree::make(&top.path().join("root")) else { return };
@@ -26,7 +26,7 @@ pub fn fuzz_layer(data: &[u8]) {
 /// Takes the bytes for an archive of `docker save` and for one of an OCI layout.
 ///
 /// # Panics
-/// When something beside the tree has changed.
+/// When something next to the tree has changed.
 pub fn fuzz_archive(data: &[u8]) {
     let top = Workshop::new();
     let file = top.path().join("image.tar");

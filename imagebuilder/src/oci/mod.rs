@@ -2,7 +2,7 @@
 //!
 //! An OCI image layout (image-spec, image-layout.md), the same in a tar archive, or an archive of `docker
 //! save` becomes a tree: [`Reference`] says which, [`store`] reads its files, [`manifest`] chooses the image
-//! and its layers, [`apply`] unpacks them one upon the other. Everything in an image is hostile input:
+//! and its layers, [`apply`] unpacks them one over the other. Everything in an image is hostile input:
 //! digests are verified, paths stay in the tree, and nothing is kept of an image that breaks a rule.
 
 mod apply;

@@ -32,7 +32,7 @@ pub(super) struct Layer {
 /// SHA-256 in hexadecimal digits.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum LayerDigest {
-    /// Of the file as it lies there.
+    /// Of the stored file.
     OfBlob(String),
     /// Of the tar archive in it.
     OfContent(String),
@@ -104,7 +104,7 @@ impl<'a> Store<'a> {
                 let (offset, size) =
                     *members.get(name).ok_or_else(|| bad(self.image, format!("{name} is not in it")))?;
                 let again = || -> io::Result<File> {
-                    // The position is shared by copies of a descriptor; one member is read at a time.
+                    // The position is shared by copies of a descriptor; so only one member is read at a time.
                     let mut file = file.try_clone()?;
                     file.seek(SeekFrom::Start(offset))?;
                     Ok(file)
@@ -186,7 +186,7 @@ impl Content {
         Self { tar: Box::new(tar), hash, expected }
     }
 
-    /// Whether the layer was what its digest says; what is left of it is read.
+    /// Whether the layer matched its digest; the rest of it is read first.
     pub(super) fn verify(mut self) -> io::Result<bool> {
         io::copy(&mut self.tar, &mut io::sink())?;
         drop(self.tar);

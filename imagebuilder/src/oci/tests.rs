@@ -1,4 +1,4 @@
-//! Images made by hand, good and hostile.
+//! Hand-made images, good and hostile.
 
 use super::*;
 use std::fs;
@@ -311,7 +311,7 @@ fn archives_of_docker_are_read() {
     assert_eq!(fs::read_to_string(top.path().join("root/etc/issue")).unwrap(), "hello");
     let other = Reference::parse(&format!("docker-archive:{}:el:8", file.display())).unwrap();
     assert!(other.digest("x86_64").unwrap_err().to_string().contains("no such image"));
-    // A directory is in the way of the tree.
+    // A directory exists in the place of the tree.
     symlink("/", top.path().join("taken")).unwrap();
     assert!(unpack(&image, "x86_64", &top.path().join("taken"), &mut |_| ()).is_err());
 }

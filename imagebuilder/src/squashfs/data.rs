@@ -1,9 +1,9 @@
 //! File contents: blocks, fragments, holes, and files that share their bytes.
 //!
-//! A file smaller than a block goes into a fragment block together with others; a larger one has blocks of
-//! its own, the last one short. A block of zeros is a hole and takes no space. A file whose size and hash
-//! were seen before is compared byte by byte with the earlier one and, if equal, points to the same blocks.
-//! Only files that share their size with another are hashed, so the common large file is read once.
+//! A file smaller than a block goes into a fragment block together with others; a larger one has separate
+//! blocks, the last one short. A block of zeros is a hole and takes no space. A file whose size and hash were
+//! seen before is compared byte by byte with the earlier one and, if equal, points to the same blocks. Only
+//! files that share their size with another are hashed, so the common large file is read once.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -17,7 +17,7 @@ use crate::tree::{Content, InodeId, Kind, Reader, Tree};
 
 /// Bit of a size word: the block is stored as it is.
 const STORED_BIT: u32 = 1 << 24;
-/// Bytes compared or hashed at a time.
+/// Bytes compared or hashed at once.
 const COMPARE_BYTES: usize = 64 * 1024;
 
 /// Where the bytes of a file are in the image.

@@ -337,7 +337,7 @@ struct Item<'a> {
     name: &'a Vec<u8>,
 }
 
-/// Entries that can stand after one header.
+/// Entries that can follow one header.
 #[derive(Default)]
 struct Run<'a> {
     items: Vec<Item<'a>>,

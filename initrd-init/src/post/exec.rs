@@ -21,7 +21,7 @@ use crate::sys;
 
 /// The shell of the node.
 const SHELL: &str = "/bin/sh";
-/// Reads the variables, finds scripts beside each other first, and becomes the script.
+/// Reads the variables, puts the scripts' own directory first in the path, and becomes the script.
 const START: &str = r#". "$1"; shift; PATH="$PWD:$PATH"; export PATH; exec "$@""#;
 /// Until the variables have said otherwise.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -30,7 +30,7 @@ const LOOK_PAUSE_MS: (u64, u64) = (10, 200);
 /// Part of the output that is looked through for its last line, in bytes.
 const TAIL_BYTES: u64 = 4096;
 
-/// Where everything lies on the node.
+/// Where everything is on the node.
 #[derive(Debug, Clone)]
 pub(super) struct Place {
     /// The fetched tree, in which scripts start.
@@ -46,9 +46,9 @@ pub(super) struct Place {
 pub(super) struct Limits {
     /// Its time.
     pub time: Duration,
-    /// The time after which the server hears that it runs.
+    /// The time after which the server gets a report that it still runs.
     pub slow: Duration,
-    /// What it has left after the request to end.
+    /// The time it has after the request to end.
     pub grace: Duration,
     /// What it may write to the log, in bytes.
     pub log_bytes: u64,
@@ -64,7 +64,7 @@ impl Limits {
     };
 }
 
-/// Runs `script`; `slow` hears that it is still running.
+/// Runs `script`; `slow` is called while it is still running.
 pub(super) fn run(
     script: &Script,
     place: &Place,
@@ -163,7 +163,7 @@ fn outcome(status: ExitStatus) -> Outcome {
 /// Ends the script with all that it has started and that has not left its group.
 fn end(child: &mut Child, grace: Duration) -> io::Result<()> {
     let group = Pid::from_child(child);
-    // A group that has just ended is what is wanted.
+    // The group may have just ended, as intended.
     let _ = kill_process_group(group, Signal::TERM);
     let deadline = Instant::now() + grace;
     while child.try_wait()?.is_none() && Instant::now() < deadline {

@@ -2,8 +2,8 @@
 //!
 //! The agent asks the server for the node's `mypostscript` on the status port, fetches the scripts by HTTP,
 //! runs them one after the other as root, and reports each: no TLS and nothing of the image is needed but a
-//! shell. Without scripts it only says `booted`. A script that fails holds up none of the others, and the
-//! node's status becomes `failed`; so it does when the scripts cannot be fetched.
+//! shell. Without scripts it only says `booted`. The other scripts run even if one fails, and the node's
+//! status becomes `failed`, as it does when the scripts cannot be fetched.
 //!
 //! The same program runs scripts again by hand ([`run`] with names).
 
@@ -45,7 +45,7 @@ const LOOK_PAUSE_MS: u64 = 500;
 /// Programs that ask for a login: an init starts them after its scripts of the boot.
 const LOGIN_PROGRAMS: [&str; 7] = ["agetty", "getty", "mingetty", "fgetty", "login", "sulogin", "xdm"];
 
-/// The server, and what it wants to hear.
+/// The server, and which reports it wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Manager {
     address: Ipv4Addr,
@@ -150,7 +150,7 @@ pub(crate) fn sync_files() -> ExitCode {
     }
 }
 
-/// What the boot has left, and the right to be the only one who runs scripts.
+/// What the boot has left, and the lock that only one runner of scripts can hold.
 fn begin() -> Option<(Option<Manager>, File)> {
     // The clock may be a time service's by now.
     clock::leave_alone();

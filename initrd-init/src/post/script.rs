@@ -40,7 +40,7 @@ pub(crate) struct MyPostScript {
     pub variables: String,
     /// The scripts in their order.
     pub scripts: Vec<Script>,
-    /// Lines that are not scripts, and so are not run.
+    /// Lines that are not scripts and are therefore not run.
     pub refused: Vec<String>,
 }
 

@@ -1,5 +1,5 @@
 //! Fetches the server's `/install/postscripts` with everything in it: scripts call each other and read files
-//! that lie beside them.
+//! next to them.
 //!
 //! Names come from the server's pages, one link a line (`<a href="NAME">`, directories with a slash at the
 //! end), and are taken only if they are plain names. A file that the server does not give out is left out
@@ -24,7 +24,7 @@ const SOURCE: &str = "/install/postscripts/";
 const FILES_MAX: usize = 2000;
 /// Largest file, in bytes.
 const FILE_BYTES_MAX: u64 = 32 << 20;
-/// All files together, in bytes: they lie in the node's memory.
+/// All files together, in bytes: they are kept in the node's memory.
 const TREE_BYTES_MAX: u64 = 128 << 20;
 /// Largest page of names, in bytes.
 const PAGE_BYTES_MAX: u64 = 1 << 20;
@@ -32,7 +32,7 @@ const PAGE_BYTES_MAX: u64 = 1 << 20;
 const DEPTH_MAX: usize = 8;
 /// Time for the whole tree, in seconds.
 const TREE_SECONDS_MAX: u64 = 900;
-/// A server that is silent for longer is given up, in seconds.
+/// A server that sends nothing for longer is given up, in seconds.
 const PATIENCE: Patience = Patience { stall_seconds_max: 120, refusals_are_final: true };
 /// Directories whose files are not programs, as with xCAT.
 const KEYS: [&str; 4] = ["_xcat", "_ssh", "ca", "hostkeys"];
@@ -169,14 +169,14 @@ fn too_much(why: &str) -> Error {
     Error::Image(format!("{SOURCE} of the server {why}"))
 }
 
-/// What takes no more than its limit.
+/// A writer that accepts at most its limit.
 struct Limited<F> {
     file: F,
     got: u64,
     limit: u64,
 }
 
-/// What can be emptied.
+/// A target that can be emptied.
 trait Empty {
     fn empty(&mut self) -> io::Result<()>;
 }

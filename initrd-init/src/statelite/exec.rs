@@ -1,8 +1,8 @@
 //! Carrying a plan out: the skeleton before the root exists, the actions inside it.
 //!
-//! Every action is written to `/.statelite/statelite.log`. An action that fails is reported and the others go
-//! on, except where persistent files are concerned: a node that silently keeps such files in memory would
-//! lose data.
+//! Every action is written to `/.statelite/statelite.log`. An action that fails is reported and the others
+//! are carried out, except where persistent files are concerned: a node that silently keeps such files in
+//! memory would lose data.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -28,7 +28,7 @@ pub(super) struct Places {
     pub local: String,
     /// Trees in list order.
     pub trees: Vec<Mount>,
-    /// Those whose server has fallen silent: they are not asked again.
+    /// Those whose server has stopped answering: they are not asked again.
     pub lost: RefCell<BTreeSet<usize>>,
 }
 

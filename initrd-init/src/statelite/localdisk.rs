@@ -4,7 +4,7 @@
 //! Drivers and file systems come from the image's own modules, `mkfs.*` and `mkswap` are the image's
 //! programs, so that an initramfs need not carry those of every disk. A disk that does not appear, a tool
 //! that the image lacks and a layout that cannot be carried out are not a reason to stop: `localdisk` entries
-//! are then kept in memory, and the console and the management node hear why.
+//! are then kept in memory, and the reason is reported on the console and to the management node.
 
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -39,8 +39,7 @@ pub(super) const LOG: &str = "/run/dawn/localdisk.log";
 /// The script of a layout, as it sees itself.
 const SCRIPT: &str = "/run/dawn/localdisk.script";
 
-/// Carries the layout of the list out and mounts the disk at `target`. Afterwards the list says what there
-/// is.
+/// Carries the layout of the list out and mounts the disk at `target`. Afterwards the list says what exists.
 pub(super) fn set_up(list: &mut List, image: &str, blacklist: &[String], target: &str) {
     let planned = std::mem::take(&mut list.local_disk);
     let tried = matches!(planned, LocalDisk::Layout(_));
@@ -76,8 +75,8 @@ struct Worker<'a> {
 }
 
 impl Worker<'_> {
-    /// Does all steps; says whether a file system is mounted at the target. The first failure ends it: what
-    /// follows builds on it.
+    /// Does all steps; says whether a file system is mounted at the target. The first failure ends it,
+    /// because later steps build on earlier ones.
     fn run(&mut self, steps: &[Step]) -> Result<bool> {
         sys::make_dirs("/run/dawn")?;
         for step in steps {
@@ -115,7 +114,7 @@ impl Worker<'_> {
         let number = |file: &str| -> Option<u64> {
             fs::read_to_string(format!("/sys/class/block/{name}/{file}")).ok()?.trim().parse().ok()
         };
-        // The kernel counts in 512 bytes whatever the disk does.
+        // The kernel counts in units of 512 bytes for every disk.
         let bytes = number("size").unwrap_or(0).saturating_mul(512);
         let block_bytes = number("queue/logical_block_size").unwrap_or(512).max(512);
         let disk = Disk { file: &file, bytes, block_bytes };

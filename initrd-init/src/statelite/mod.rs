@@ -4,7 +4,7 @@
 //! image itself or, where the image lacks mount points or links, a read-only overlay of a skeleton in memory
 //! over it; then the actions fill and mount the per-node files. The server's image is never written to.
 //!
-//! A server with a live overlay has laid its part of the list, and all mount points, over the image already;
+//! A server with a live overlay has already put its part of the list, and all mount points, over the image;
 //! the root shows this by the directory [`image::LIVE`]. What the list marks as served is left alone then,
 //! trees are directories of the root, and the root is the NFS mount itself, so that what changes on the
 //! server is seen here.
@@ -48,7 +48,7 @@ const WRITERS: [&str; 6] = [
     "systemd-sysusers.service",
     "systemd-update-done.service",
 ];
-/// How long the kernel believes what it knows of directories, in seconds, unless the kernel line says
+/// How long the kernel trusts its cache of directories, in seconds, unless the kernel line says
 /// otherwise: the bound within which changes on the server are seen.
 const ATTRIBUTES_OPTIONS: &str = "acdirmin=3,acdirmax=10";
 const LOCAL_DISK: &str = "/local";
@@ -58,7 +58,7 @@ const LOCAL_DISK: &str = "/local";
 const PERSISTENT_OPTIONS: &str = "hard";
 
 /// Options of a tree that is only copied from, in the words of mount.nfs, before those of the list: a server
-/// that falls silent is an error after half a minute.
+/// that stops answering is an error after half a minute.
 const TREE_OPTIONS: &str = "soft,timeo=50,retrans=2";
 
 /// What the kernel line asks for.
@@ -145,7 +145,7 @@ fn live_mark() -> String {
     format!("{IMAGE}/{}", image::LIVE)
 }
 
-/// Mounts the image; says whether the server lays files over it. Such a root is not read-only as a whole,
+/// Mounts the image; returns whether the server puts files over it. Such a root is not read-only as a whole,
 /// because persistent files are in it: the server alone says what may be written.
 fn mount_image(wish: &Wish<'_>) -> Result<bool> {
     let (remote, options) = match wish.image {
@@ -253,7 +253,8 @@ fn mount_trees(wish: &Wish<'_>, places: &Places, in_place: bool) {
     }
 }
 
-/// What is only copied from may fail where its server falls silent; what programs of the node read may not.
+/// A tree that is only copied from may fail when its server stops answering; one that programs of the node
+/// read may not.
 fn tree_options(tree: &Mount, in_place: bool) -> String {
     match (in_place, tree.options.as_str()) {
         (true, given) => given.to_owned(),
@@ -293,11 +294,14 @@ fn make_directory(wish: &Wish<'_>, remote: &Remote, options: &str, target: &str)
     made
 }
 
-/// Trees that fell silent while their files were looked for have none.
+/// Trees that stopped answering while their files were looked for count as empty.
 fn tell_lost_trees(places: &Places) {
     for index in places.lost.borrow().iter() {
         if let Some(tree) = places.trees.get(*index) {
-            log::trouble(&format!("statelite: tree {} has fallen silent and is left out", tree.remote));
+            log::trouble(&format!(
+                "statelite: tree {} does not answer any more and is left out",
+                tree.remote
+            ));
             sys::detach(&places.tree(*index));
         }
     }
@@ -358,7 +362,7 @@ pub(crate) fn fuzz_list(text: &str) {
     let _ = node::plan(&list, &Nothing);
 }
 
-/// What was asked for and done, for people who look for it later.
+/// What was requested and done, for later reading.
 fn keep_records(list: &List, plan: &Plan, lines: &[String], lite: &str) {
     let trees: String = list.trees.iter().map(|tree| format!("{}\n", tree.remote)).collect();
     let files: String = list

@@ -24,7 +24,7 @@ const MBR_GUARD: u8 = 0xEE;
 const GPT_LINUX: [u8; 16] =
     [0xAF, 0x3D, 0xC6, 0x0F, 0x83, 0x84, 0x72, 0x47, 0x8E, 0x79, 0x3D, 0x69, 0xD8, 0x47, 0x7D, 0xE4];
 
-/// A disk, or a file that stands for one.
+/// A disk, or a file in place of one.
 #[derive(Debug)]
 pub(super) struct Disk<'a> {
     /// It, open for reading and writing.
@@ -196,7 +196,7 @@ impl Disk<'_> {
             Part::Bytes(start, end) => (start.div_ceil(MIB) * MIB, end / MIB * MIB),
             Part::Percent(share) => {
                 let start = taken.iter().map(|(_, end)| *end).max().unwrap_or(0).div_ceil(MIB) * MIB;
-                // What the table takes is not missed by a list that adds up to 100.
+                // A list that adds up to 100 does not count the space of the table.
                 let end = start.max(MIB) + self.bytes / 100 * share / MIB * MIB;
                 (start, end.min(usable_end))
             }

@@ -1,8 +1,8 @@
 //! Unpacking an image archive into a root: cpio (`newc`) or tar, compressed with gzip or xz, told apart by
 //! content.
 //!
-//! The archive is read as a stream while it is fetched, so that the compressed and the unpacked image never
-//! lie in memory together. Owners, modes, times, device nodes, hard links and (tar) extended attributes are
+//! The archive is read as a stream while it is fetched, so that the compressed and the unpacked image are
+//! never in memory together. Owners, modes, times, device nodes, hard links and (tar) extended attributes are
 //! kept.
 
 mod cpio;

@@ -130,7 +130,7 @@ pub fn needs_network(state: &str) -> bool {
     !matches!(state, "boot" | "offline")
 }
 
-/// Why DHCP gives an address to none of the node's interfaces, although another server does not either.
+/// Why DHCP gives no interface of the node an address, although no other server does.
 pub fn unanswered(answers: &Answers<'_>, node: &str) -> Option<String> {
     let interfaces = answers.of_node(node);
     let is_served = |answer: &Result<_, Silence>| matches!(answer, Ok(_) | Err(Silence::Proxied(_)));

@@ -69,7 +69,7 @@ pub fn needs(snapshot: &Snapshot, image: &str) -> Vec<String> {
 pub enum Touched {
     /// Of every node.
     All,
-    /// Of these, some of which may not exist.
+    /// Of these nodes; some may not exist.
     Nodes(Vec<Text>),
 }
 

@@ -1,8 +1,8 @@
 //! Moving the tables of a running daemon to a database server and back, for `pgsqlsetup` and `mysqlsetup`.
 //!
-//! Passwords come as piped lines, or by the environment of the client, never as words: words stand in process
-//! lists and logs. While the rows are copied writers wait, readers do not; a failure at any point leaves the
-//! daemon where it was.
+//! Passwords come as piped lines, or by the environment of the client, never as words: words appear in
+//! process lists and logs. While the rows are copied writers wait, readers do not; a failure at any point
+//! leaves the daemon where it was.
 
 use dawn_bootd::command::Ctx;
 use dawn_bootd::output::{Deed, Done, Out, Stop};
@@ -10,7 +10,7 @@ use dawn_cluster::{
     DatabaseHost, ModelError, Secret, ServerAddress, StoreAddress, first_table_with_rows, set_up_server,
 };
 
-/// What both commands understand. Values stand after `=`, since a word of its own would stop the client from
+/// What both commands understand. Values follow `=`, because a separate word would stop the client from
 /// reading its input.
 #[derive(Debug, clap::Args)]
 pub struct Place {

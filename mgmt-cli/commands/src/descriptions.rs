@@ -1,5 +1,5 @@
-//! What `tabdump -d` and `lsdef -h -t` say about tables and columns: what the schema knows, and for the
-//! columns that matter to an administrator a text.
+//! What `tabdump -d` and `lsdef -h -t` say about tables and columns: the facts of the schema, and a text for
+//! the columns that matter to an administrator.
 
 use dawn_cluster::{Col, SiteKey, Table, schema, site_keys};
 

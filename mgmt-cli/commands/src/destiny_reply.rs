@@ -12,7 +12,8 @@ use dawn_xcatd::{Element, NodeItem};
 
 /// The nodes asked about; `None` is a caller that is not a node.
 ///
-/// A peer without certificate, or with that of a node, speaks for itself only, whatever noderange it names.
+/// A peer without certificate, or with that of a node, gets answers about itself only, whatever noderange it
+/// names.
 pub fn caller(ctx: &Ctx<'_>, given: bool) -> Result<Vec<Option<String>>, Stop> {
     // A node may have a certificate too, and is not an administrator by that.
     let administrator = ctx.call.peer_name.as_deref().filter(|name| !ctx.snapshot.has_node(name));

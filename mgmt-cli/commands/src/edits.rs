@@ -71,9 +71,9 @@ impl Edits {
 /// Computes edits from the newest state and makes them one change, or shows what they would do; warns of what
 /// does not work afterwards.
 ///
-/// No other change comes between that state and this one. `compute` only computes: what it says to the
-/// caller is held back until the model is free again. A refused change has changed nothing. A database that
-/// is away is waited for.
+/// No other change comes between that state and this one. `compute` only computes: its messages to the caller
+/// are held back until the model is free again. A refused change has changed nothing. A database that is away
+/// is waited for.
 pub fn transact(
     ctx: &Ctx<'_>,
     out: &mut Out<'_>,
@@ -114,7 +114,7 @@ pub fn transact(
         show(&rows, out)?;
     }
     if ctx.view.limits().is_some() {
-        // The warnings compare with nodes that this caller may know nothing of.
+        // The warnings compare with nodes that this caller may not see.
         return Ok(());
     }
     addresses::warn_dhcp(&rows, before, &after, ctx.boot, out)?;
@@ -170,7 +170,7 @@ fn keep_settings(ctx: &Ctx<'_>, edits: &Edits) -> Done {
 /// Refuses to give nodes the directory in which the daemon keeps its keys and tables.
 fn keep_own_directory(ctx: &Ctx<'_>, snapshot: &Snapshot, edits: &Edits) -> Done {
     let data = ctx.model.directory();
-    // Where images are kept is for `site.installdir` to say, which has a check of its own.
+    // `site.installdir` decides where images are kept, and has its own check.
     let images: Vec<PathBuf> = std::iter::once(local_path(snapshot, "/install"))
         .chain(settings(edits, "installdir").map(PathBuf::from))
         .collect();
@@ -228,8 +228,8 @@ fn check_served(data: &Path, key: &'static str, value: &str) -> Done {
     Ok(())
 }
 
-/// A sequential discovery writes rows of its nodes later, in the daemon's name: a caller below root names the
-/// nodes one by one, and only those that the caller may change.
+/// A sequential discovery writes rows of its nodes later, in the daemon's name: a caller other than root
+/// names the nodes one by one, and only those that the caller may change.
 fn keep_run(ctx: &Ctx<'_>, snapshot: &Snapshot, edits: &Edits) -> Done {
     if ctx.view.is_root() {
         return Ok(());
@@ -261,7 +261,7 @@ pub fn show(changes: &[RowChange], out: &mut Out<'_>) -> Done {
     changes.iter().try_for_each(|change| out.report(&Difference::of(change, true)))
 }
 
-/// What a dry run without a difference says.
+/// The message of a dry run without a difference.
 pub const NOTHING: &str = "Nothing would change.";
 
 /// A row that differs.
@@ -379,7 +379,7 @@ impl Report for LineDifference<'_> {
     }
 }
 
-/// Shows the lines of a file that would differ, whatever their place.
+/// Shows the lines of a file that would differ, regardless of their order.
 pub fn show_lines(path: &Path, old: &str, new: &str, out: &mut Out<'_>) -> Done {
     let gone = old.lines().filter(|line| !new.lines().any(|other| other == *line));
     let come = new.lines().filter(|line| !old.lines().any(|other| other == *line));

@@ -1,7 +1,7 @@
 //! The lines of `/etc/hosts` that the tables ask for, and their place among the lines of others.
 //!
-//! Names that are not host names are left out: a cell with a blank or a line end would become names and lines
-//! of its own.
+//! Names that are not host names are left out: a cell with a blank or a line end would become further names
+//! and lines.
 
 use dawn_cluster::{Snapshot, col, is_host_name};
 use std::collections::HashSet;

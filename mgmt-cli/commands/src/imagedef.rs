@@ -1,8 +1,8 @@
 //! An image's definition on its way from the daemon to the process that builds the image.
 //!
 //! `genimage` and `packimage` work in the process of their caller, which has the network and the apt
-//! configuration to do it; the daemon answers with what the tables say, one `key=value` a line. The root
-//! password travels as a crypt hash only.
+//! configuration to do it; the daemon answers with the values of the tables, one `key=value` per line. The
+//! root password travels as a crypt hash only.
 
 use dawn_bootd::output::{CommandError, Done, Lines, Report};
 use dawn_bootd::root_password::root_hash;

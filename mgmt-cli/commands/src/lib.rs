@@ -1,9 +1,9 @@
 //! The commands that run in the daemon: one file each, in a folder for each area, and the list of them.
 //!
 //! A command is a [`dawn_bootd::command::Command`]: it knows the model, its caller and what the boot services
-//! answer, but no terminal and no socket. What several commands share stands beside the folders: [`edits`] is
-//! the one way to write, [`defs`] the objects of `lsdef` and its kin. [`programs`] are asked by programs, not
-//! by administrators.
+//! answer, but no terminal and no socket. Code that several commands share is next to the folders: [`edits`]
+//! is the one way to write, [`defs`] the objects of `lsdef` and related commands. [`programs`] are asked by
+//! programs, not by administrators.
 //!
 //! Invariants: a command changes the model through one change and never half; the doc comment of a command's
 //! arguments is its help, its man page and its part of `docs/commands.md`.

@@ -7,7 +7,7 @@ use dawn_statelite::{LiteFile, Tree, each_tree, files, files_of_image, image_of,
 use serde::Serialize;
 
 /// The nodes a request is about: those of the noderange, or the caller itself when it is a node. A peer
-/// without certificate speaks for itself only, whatever noderange it names.
+/// without certificate gets answers about itself only, whatever noderange it names.
 pub fn nodes(ctx: &Ctx<'_>, given: bool) -> Result<Vec<String>, Stop> {
     if given && ctx.call.peer_name.is_some() {
         return Ok(ctx.nodes().to_vec());
@@ -64,7 +64,7 @@ impl Report for Files<'_> {
 const OPTIONS_WIDTH_MIN: usize = 13;
 
 impl Files<'_> {
-    /// Width of the column of options, so that paths stand below each other.
+    /// Width of the column of options, so that paths line up.
     fn width(&self) -> usize {
         self.list
             .iter()
@@ -129,7 +129,7 @@ impl Report for Trees<'_> {
     }
 }
 
-/// The trees of a node. A row that cannot be used is an error line of its own and spoils nothing else.
+/// The trees of a node. A row that cannot be used is a separate error line and does not affect the others.
 fn usable_trees(node: &str, snapshot: &Snapshot, out: &mut Out<'_>) -> Result<Vec<Tree>, Stop> {
     let mut usable = Vec::new();
     for tree in each_tree(snapshot, node) {

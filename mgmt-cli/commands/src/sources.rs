@@ -1,4 +1,4 @@
-//! Whose row a value stands in, in words.
+//! Whose row a value comes from, in words.
 
 use dawn_cluster::Source;
 

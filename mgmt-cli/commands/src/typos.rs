@@ -1,7 +1,7 @@
 //! Names that lead nowhere, reported by the command that writes them: the row is stored and has no effect.
 //!
-//! Images that statelite rows are for, keys of `site`, files that building an image reads. What is to be made
-//! later is as good, so that none of this is refused.
+//! Images that statelite rows are for, keys of `site`, files that building an image reads. The named object
+//! may be made later, so none of this is refused.
 
 use crate::run::postscripts::SCRIPTS;
 use crate::synclists;
@@ -16,8 +16,8 @@ use std::path::Path;
 const TOLD_MAX: usize = 10;
 /// Tables whose rows are for one image, a group of images (`litefile`), or all.
 const OF_IMAGES: [&str; 3] = ["litefile", "litetree", "statelite"];
-/// Columns that hold comma lists of files on this machine. Of a script what follows the first blank are its
-/// arguments.
+/// Columns that hold comma lists of files on this machine. The words after the first blank of a script are
+/// its arguments.
 const FILES: [(&str, &str); 11] = [
     ("linuximage", "pkglist"),
     ("linuximage", "otherpkglist"),
@@ -116,8 +116,8 @@ fn missing_scripts(col: Col, value: &str, after: &Snapshot) -> Vec<String> {
     missing.iter().map(|name| format!("postscripts.{column}: there is no script {SCRIPTS}/{name}")).collect()
 }
 
-/// The scripts of a list that the directory does not have. Of a directory that is not there, or whose disk
-/// does not answer, nothing is known.
+/// The scripts of a list that the directory does not have. A directory that does not exist, or whose disk
+/// does not answer, gives no information.
 fn absent_scripts(directory: &Path, list: &str) -> Vec<String> {
     let names = list.split(',').filter_map(|script| script.split_whitespace().next());
     let names: Vec<String> = names.filter(|name| is_plain(name)).map(str::to_owned).collect();
@@ -137,7 +137,7 @@ fn missing_files(table: &str, column: &str, value: &str) -> Vec<String> {
         return Vec::new();
     }
     let files = value.split(',').filter_map(|file| file.split_whitespace().next());
-    // A variable stands for another path on each node.
+    // A variable is a different path on each node.
     let files = files.filter(|file| !file.contains('$'));
     let problem = |file: &str| match within(Path::new(file), Path::exists) {
         Ok(true) => None,

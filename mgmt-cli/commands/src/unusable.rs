@@ -118,7 +118,7 @@ mod tests {
             "cn1, cn2 are all at port 7 of sw1: a machine there becomes none of them by its port alone";
         assert_eq!(said("cn2", "7"), [shared]);
         assert_eq!(said("cn2", "8"), Vec::<String>::new());
-        // A group's row counts for nodes without one of their own.
+        // A group's row counts for nodes that have no row.
         assert_eq!(said("rack", "7"), [shared]);
         assert_eq!(said("rack", r"|cn(\d+)|swp($1)|"), Vec::<String>::new());
     }

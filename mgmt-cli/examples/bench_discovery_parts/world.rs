@@ -20,7 +20,7 @@ pub(crate) fn run_outside(words: &[String]) -> ExitCode {
         // Machines and switches: one process may be any of them.
         "route add local 10.78.0.0/16 dev lo",
         "route add local 10.79.0.0/24 dev lo",
-        // A silent switch is a network where nothing answers.
+        // A switch that does not answer is a network without machines.
         "route add blackhole 10.79.1.0/24",
     ];
     NAMESPACES.run(words, &["route add 10.78.0.0/15 via 10.77.0.2"], &outside)

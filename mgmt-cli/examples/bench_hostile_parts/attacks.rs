@@ -18,7 +18,7 @@ use super::world::{HOSTILE_NODE, LARGE_FILE, SERVER, World, stranger};
 
 /// How long an attacker waits for a connection before it tries the next one.
 const CONNECT_TIME_MAX: Duration = Duration::from_millis(200);
-/// Between two looks of an attacker that holds what it has.
+/// Time between two checks of an attacker that keeps its connections.
 const PAUSE: Duration = Duration::from_millis(50);
 /// READ and READDIRPLUS (RFC 1813).
 const READ: u32 = 6;
@@ -28,7 +28,7 @@ const CALLS: usize = 100;
 /// Bytes that each asks for.
 const CALL_BYTES: u32 = 1 << 20;
 
-/// Begins an attack that goes on until it is told to stop.
+/// Begins an attack that lasts until it is stopped.
 type Run = fn(&World, &Arc<AtomicBool>) -> Vec<JoinHandle<()>>;
 
 /// One attack.
@@ -146,7 +146,7 @@ fn forged_tftp(_: &World, stop: &Arc<AtomicBool>) -> Vec<JoinHandle<()>> {
     vec![forge(0), forge(1)]
 }
 
-/// A socket each: the request of a machine that begins again has a port of its own.
+/// A socket each: the request of a machine that begins again comes from a new port.
 fn forged_tftp_of_node(_: &World, stop: &Arc<AtomicBool>) -> Vec<JoinHandle<()>> {
     let forge = |request: &'static [u8]| {
         let stop = Arc::clone(stop);

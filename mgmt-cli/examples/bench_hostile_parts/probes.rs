@@ -1,4 +1,4 @@
-//! What must go on during an attack: commands of root on the server, and boots of a node.
+//! What must keep working during an attack: commands of root on the server, and boots of a node.
 
 use std::fmt;
 use std::io::{Read, Write};

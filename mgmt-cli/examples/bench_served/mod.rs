@@ -71,7 +71,7 @@ pub(crate) struct Served {
 }
 
 impl Served {
-    /// A directory that `dawn init` is still to make; without `dawn` it is the program beside the folder of
+    /// A directory that `dawn init` is still to make; without `dawn` it is the program next to the folder of
     /// this one.
     pub(crate) fn new(namespaces: Namespaces, dawn: Option<PathBuf>) -> Self {
         let beside = || std::env::current_exe().unwrap().with_file_name("../dawn");

@@ -166,7 +166,7 @@ struct Output<'t> {
     text: &'t str,
 }
 
-/// All outputs, and how they are laid out as text.
+/// All outputs, and how they are printed as text.
 #[derive(serde::Serialize)]
 #[serde(transparent)]
 struct Collated<'t> {

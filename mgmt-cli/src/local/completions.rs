@@ -1,7 +1,6 @@
 //! `dawn completions`: what a shell needs to complete commands, options, and names from the daemon.
 //!
-//! The scripts know nothing themselves: they ask `dawn complete`, so that they never are older than the
-//! program.
+//! The scripts contain no list of commands: they ask `dawn complete`, so they never lag behind the program.
 
 use super::LocalCommand;
 use crate::environment::Environment;

@@ -84,8 +84,8 @@ impl Report for Link {
     }
 }
 
-/// A present symlink is replaced; any other file is left. Links made, and names of the files in the way; a
-/// dry run shows what it would make.
+/// A present symlink is replaced; any other file is left. Links made, and names of other files in their
+/// places; a dry run shows what it would make.
 fn make(
     directory: &Path,
     target: &Path,

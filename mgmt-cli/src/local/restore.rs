@@ -53,7 +53,7 @@ impl LocalCommand for Args {
         let xcatcfg = environment.variable("XCATCFG");
         let backup = Backup::read(&from)?;
         let edits = edits(&backup)?;
-        // What the model refuses is refused before a file is replaced.
+        // If the model refuses the tables, no file is replaced.
         Snapshot::empty().preview(&edits)?;
         let address = address(&backup, &data, xcatcfg)?;
         let now = present(&data, &address)?;

@@ -1,4 +1,4 @@
-//! What is said about names that are not commands.
+//! The errors for names that are not commands.
 
 use crate::registry::registry;
 use dawn_bootd::advice::ELSEWHERE;

@@ -12,7 +12,7 @@ const ROWS: &str = "
     nodehm node=cn2 cons=ipmi conserver=sn1
     nodehm node=cn3 mgt=ipmi";
 
-/// Headings of somebody else stay, and so do their consoles; ours follow the tables.
+/// Headings and consoles that somebody else has written stay; ours follow the tables.
 #[test]
 fn conserver_cf() {
     let bed = Bed::new(ROWS);

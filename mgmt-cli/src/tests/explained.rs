@@ -56,7 +56,7 @@ fn entries_name_their_trees_and_the_store() {
         link /etc/mtab
         ro /etc/none: in no tree and not in the image: left out
         persistent /opt/: in no tree and not in the image: made empty; kept in TOP/store/cn1 from its first use
-        tmpfs /run/mine: no effect: the node mounts a file system of its own there
+        tmpfs /run/mine: no effect: the node mounts its own file system there
         persistent /srv/data/: the store TOP/store/cn1
     "#]]
     .assert_eq(&explained(&bed, top, "cn1"));
@@ -67,7 +67,7 @@ fn entries_name_their_trees_and_the_store() {
         link /etc/mtab
         ro /etc/none: in no tree and not in the image: left out
         persistent /opt/: in no tree and not in the image: made empty; kept in TOP/store/cn2 from its first use
-        tmpfs /run/mine: no effect: the node mounts a file system of its own there
+        tmpfs /run/mine: no effect: the node mounts its own file system there
         persistent /srv/data/: in no tree and not in the image: made empty; kept in TOP/store/cn2 from its first use
     "#]]
     .assert_eq(&explained(&bed, top, "cn2"));
@@ -95,7 +95,7 @@ fn entries_name_their_trees_and_the_store() {
     "#]]
     .assert_eq(&format!("{entry:#}\n").replace(top, "TOP"));
 
-    // Another server's tree leaves the search to the node; what is not there is said.
+    // With another server's tree the node does the search; missing files are reported.
     run("chtab priority=1,image=img 'litetree.directory=far:/trees/$node'");
     run("chtab node=all statelite.statemnt=far:/store");
     expect![[r#"

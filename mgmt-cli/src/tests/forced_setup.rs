@@ -2,7 +2,7 @@
 
 use crate::testbed::Bed;
 
-/// Another name or other directories: rows as at first, other certificates, the old ones beside them.
+/// Another name or other directories: rows as at first, other certificates, the old ones next to them.
 #[test]
 fn force_with_directories() {
     let bed = Bed::new(

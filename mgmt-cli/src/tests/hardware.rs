@@ -105,7 +105,7 @@ async fn a_machine_of_ipmi_sim() {
     check("hardware", &without_uptime(&text.replace(&port, "PORT")));
 }
 
-/// `ipmi_sim` records times of its own, from its start on.
+/// `ipmi_sim` records its own times, counted from its start.
 fn without_uptime(text: &str) -> String {
     let line = |line: &str| match line.split_once("BMC Uptime ") {
         Some((head, rest)) => {
@@ -155,7 +155,7 @@ async fn what_goes_wrong() {
     let mut sorted: Vec<&str> = lines.lines().collect();
     sorted.sort_unstable();
     check("hardware_errors", &format!("{}\n", sorted.join("\n")));
-    // What answers is not behind what does not.
+    // Machines that answer do not wait for those that do not.
     assert!(lines.starts_with("good: off\n") || lines.starts_with("twice: off\n"), "{lines}");
     let told = bed.run("rpower wrong stat -V") + &bed.run("rpower wrong,long stat --json");
     assert!(told.contains("user 'ADMIN' from the table ipmi"), "{told}");

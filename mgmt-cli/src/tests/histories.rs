@@ -2,7 +2,7 @@
 
 use super::CLUSTER;
 
-/// `-v` comes before operands are demanded, whatever the command; a command that needs some shows its usage.
+/// For every command `-v` is handled before operands are demanded; a command that needs some shows its usage.
 #[test]
 fn every_command_has_a_version_and_a_usage() {
     use dawn_bootd::command::{Kind, VERSION};
@@ -38,7 +38,7 @@ fn a_node_that_is_gone_has_a_history() {
     assert_eq!(commands("never"), ["[mn1]: there is no node never, and no change of one is logged"]);
 }
 
-/// The usual backup, `lsdef -a -z >f; mkdef -z -f <f`, changes nothing, whatever the order of its stanzas.
+/// The usual backup, `lsdef -a -z >f; mkdef -z -f <f`, changes nothing, in any order of its stanzas.
 #[test]
 fn a_backup_by_stanzas_changes_nothing() {
     let bed = crate::testbed::Bed::new(CLUSTER);

@@ -24,7 +24,7 @@ fn options_are_spelled_in_full() {
         ("tabdump", "-- --js", "-- --js"),
         ("tabdump", "--nope -n5 -w key==a", "--nope -n5 -w key==a"),
         ("lsdef", "-lsS --verb --temp=x", "-lsS --verbose --template=x"),
-        // A letter that takes a value has the rest of the word, whatever long option reads the same.
+        // A letter that takes a value gets the rest of the word, even if a long option is spelled the same.
         ("lsdef", "-template", "-template"),
         ("lsdef", "-osimage", "-osimage"),
         ("mkdef", "cn1 --temp cn2 --dry", "cn1 --template cn2 --dry-run"),

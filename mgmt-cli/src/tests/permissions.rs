@@ -16,7 +16,7 @@ fn policy_sees_the_nodes_of_object_commands() {
         ("chdef cn1 usercomment=x", true),
         ("chdef -t node -o cn1,cn2 usercomment=x", false),
         ("lsdef", false),
-        // Objects of other types are not nodes, whatever they are called.
+        // Objects of other types are not nodes, even under the name of a node.
         ("lsdef -t policy -o cn1", false),
         ("chdef -t policy -o cn1 name=eve rule=allow", false),
         ("chdef -t site cn1 master=192.0.2.9", false),
@@ -56,7 +56,7 @@ fn a_noderange_does_not_open_whole_tables() {
     }
 }
 
-/// Root is told which rule denied a request and how to get in again; others are told nothing of the policy.
+/// Root gets the rule that denied a request and a way to repair it; others learn nothing about the policy.
 #[test]
 fn a_denial_explains_itself_to_root() {
     use crate::testbed::Bed;

@@ -1,4 +1,4 @@
-//! What a caller below root can find out and change beyond the nodes that policy gives to it: nothing.
+//! A caller other than root can neither learn nor change anything beyond the nodes that policy allows.
 
 use super::CLUSTER;
 use crate::testbed::Bed;
@@ -168,7 +168,7 @@ impl Random {
         }
     }
 
-    /// What requests of programs carry beside their command: a noderange, tables, keys and attributes.
+    /// What requests of programs carry along with their command: a noderange, tables, keys and attributes.
     fn elements(&mut self) -> String {
         const TABLES: &[&str] =
             &["ipmi", "nodelist", "nodehm", "mac", "passwd", "site", "policy", "nics", "nosuch"];
@@ -324,7 +324,7 @@ fn only_root_selects_by_secrets() {
         bed.run("undo");
         assert_eq!(bed.run("tabdump ipmi"), before, "{line}");
     }
-    // Settings that are not declared open, and the variables of directories, which show what they stand for.
+    // Settings that are not declared open, and the variables of directories, which show their values.
     bed.run("chtab key=LDAPBINDPW site.value=hush2");
     for line in [
         "lsdef -t site -w dhcpomapikey=~^h",
@@ -430,7 +430,7 @@ fn changes_say_nothing_of_a_secret_that_is_there() {
     assert_eq!(right.run_as("chtab key=nameservers site.value+=10.0.0.9", None, Some("bob2"), None), "");
 }
 
-/// An answer without the times of status reports: the clock goes on between one model and the other.
+/// An answer without the times of status reports: the clock moves on between one model and the other.
 fn without_clock(answer: &str) -> String {
     const TIME: &[u8] = b"00-00-0000 00:00:00";
     let is_time = |text: &str| {
@@ -512,8 +512,8 @@ const WAYS: [&str; 16] = [
     "*",
 ];
 
-/// What each command and request that writes is called with; `%` stands for each way to name cn2. A writer
-/// that has no line here fails the test.
+/// What each command and request that writes is called with; `%` is replaced by each way to name cn2. A
+/// writer that has no line here fails the test.
 const WRITERS: &[(&str, &[&str])] = &[
     ("backup", &["%"]),
     ("import", &["xcat ."]),
@@ -811,7 +811,7 @@ fn try_all(bed: &Bed, entry: &Entry, line: &str, way: &str) -> Vec<String> {
     answers
 }
 
-/// Names and addresses that something else in the cluster has, in whatever column; what is free may be taken,
+/// Names and addresses that something else in the cluster has, in any column; what is free may be taken,
 /// and an administrator without limits may do all of it.
 #[test]
 fn names_and_addresses_in_use_are_not_taken() {
@@ -869,7 +869,7 @@ fn names_and_addresses_in_use_are_not_taken() {
         let answer = bed.run_as(line, None, Some("alice"), None);
         assert!(!answer.contains("Permission denied"), "{line}: {answer}");
     }
-    // An administrator without limits is warned, as ever.
+    // An administrator without limits is warned, as always.
     for line in ["nodech cn1 hosts.hostnames=shop", "nodech cn1 hosts.otherinterfaces=cn3-bmc:10.9.7.1"] {
         let answer = bed.run(line);
         assert!(!answer.contains("Error"), "{line}: {answer}");
@@ -970,7 +970,7 @@ fn rows_of_nodes_out_of_reach_stay() {
         bed.run_as("chdef cn1 hostnames=cn1-a", None, Some("alice"), None),
         "1 object definitions have been created or modified.\n"
     );
-    // What the policy opens to every node gives a user no other nodes.
+    // Requests that the policy opens to every node give a user no other nodes.
     for line in [
         "litefile all",
         "litetree cn2",
@@ -985,7 +985,7 @@ fn rows_of_nodes_out_of_reach_stay() {
         bed.xml_for(&format!("<command>getdestiny</command>{noderange}"), Some("frank"), None)
     };
     assert_eq!(guess("10.0.0.2"), guess("10.0.0.3").replace("10.0.0.3", "10.0.0.2"));
-    // Within reach, and a group is the caller's part of it.
+    // For the caller's own nodes it works, and a group means the caller's part of it.
     assert_eq!(bed.run_as("nodels compute", None, Some("alice"), None), "cn1\n");
     assert_eq!(bed.run_as("nodech compute nodelist.comments=mine", None, Some("alice"), None), "");
     assert!(!bed.run("nodels cn2 nodelist.comments").contains("mine"));

@@ -217,14 +217,13 @@ fn requests_of_programs_and_nodes() {
         "the name of the node changes nothing"
     );
     bed.run("chtab key=nodeauthentication site.value=1");
-    // The status port tells the same: nothing was copied, and scripts go to certificates only.
+    // The status port answers the same: nothing was copied, and scripts go to certificates only.
     let report = |report| dawn_xcatd::node_status::NodeReports::report(&bed.daemon, "cn1", report);
     assert!(report(NodeReport::Syncfiles).concat().starts_with("syncfiles failed: nothing was copied"));
     assert_eq!(report(NodeReport::GetPostscript).len(), 2);
 }
 
-/// Whatever a node says, an administrator's change stays the one that undo takes back, and the node's row
-/// stays small.
+/// Whatever a node reports, undo takes back the administrator's change, and the node's row stays small.
 #[test]
 fn reports_of_nodes_are_bounded() {
     use crate::testbed::Bed;

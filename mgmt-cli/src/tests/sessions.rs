@@ -3,7 +3,7 @@
 //! A file begins with its model, fresh for each file: `rows: NAME` takes the rows of `NAME.rows`, `row: ROW`
 //! adds one (`table column=value...`), `#` begins a comment. An empty line ends this. Then `$ COMMAND` is a
 //! command of root, `bob$ COMMAND` one of another user, `@10.0.0.1$ COMMAND` one from that address without a
-//! certificate; `<<< TEXT` at its end is piped in, with `\n` for a line end. Below it stands what the client
+//! certificate; `<<< TEXT` at its end is piped in, with `\n` for a line end. Below it is what the client
 //! prints: standard output, standard error with `! ` in front, and the exit code if it is not 0.
 //!
 //! Each command has a file of its name: its ordinary use, its options, `--json`, and what it refuses. Other
@@ -45,7 +45,7 @@ fn commands_print_what_the_sessions_say() {
     let work = || {
         loop {
             let Some(file) = files.lock().expect("the list").pop() else { return };
-            // The test goes on, so that one run shows all that differ.
+            // The test continues, so that one run shows all that differ.
             if std::panic::catch_unwind(|| check(&file)).is_err() {
                 failed.lock().expect("the list").push(file);
             }

@@ -25,7 +25,7 @@ fn files_of_the_data_directory() {
             "! Error: [mn1]: Could not find the template object named 'nope' of type 'node'.\nrc=1\n",
         ),
         ("mkdef site-a groups=own", "1 object definitions have been created or modified.\n"),
-        // A node of the template's name does not stand in its way.
+        // A node of the same name does not hide the template.
         ("mkdef n4 --template site-a mgt=kvm", "1 object definitions have been created or modified.\n"),
         ("lsdef n4 -i groups -c", "n4: groups=all,a\n"),
     ] {

@@ -1,4 +1,4 @@
-//! What callers below root may write, whatever command carries it: see `dawn_bootd::write_rights`.
+//! What callers other than root may write, by any command: see `dawn_bootd::write_rights`.
 
 use super::CLUSTER;
 use crate::testbed::Bed;
@@ -14,7 +14,7 @@ fn cluster(rows: &str) -> Bed {
     ))
 }
 
-/// The daemon starts what stands in `notification`: neither commands nor elements nor the log bring a row in.
+/// The daemon starts the programs in `notification`: neither commands nor elements nor the log can add a row.
 #[test]
 fn only_root_writes_what_the_daemon_starts() {
     let bed = cluster("notification filename=/bin/false tables=hosts tableops=a");
@@ -124,7 +124,7 @@ fn a_limited_user_joins_no_group_that_drives_machines() {
     assert_eq!(bed.run_as("nodech cn1 groups,=rack7", None, Some("alice"), None), "");
 }
 
-/// Membership of groups that rules of the policy name is not for those whom the rules are about.
+/// Users whom a rule limits to a group may not change the membership of that group.
 #[test]
 fn a_limited_user_does_not_change_which_rules_hold() {
     let bed = cluster(
@@ -154,7 +154,7 @@ fn a_limited_user_does_not_change_which_rules_hold() {
     }
 }
 
-/// `undo` does what the caller may do otherwise, and gives back no rights that root took away.
+/// `undo` makes only changes that the caller may make otherwise, and restores no rights that root took away.
 #[test]
 fn undo_needs_the_right_to_what_it_takes_back() {
     let bed = cluster("policy priority=10 name=eve rule=allow");
@@ -175,7 +175,7 @@ fn undo_needs_the_right_to_what_it_takes_back() {
     assert!(bed.run_as("undo 4", None, Some("bob2"), None).contains("is undone"));
 }
 
-/// A variable of a row that is not the user's stands for what only administrators choose, or an image says.
+/// A variable in another user's row is replaced only by what administrators or an image choose.
 #[test]
 fn variables_of_directories_are_not_the_nodes_owners() {
     let bed = cluster("litetree priority=1 directory=10.0.0.9:/srv/tree/$nodetype.profile");

@@ -131,7 +131,7 @@ pub(crate) fn ask(settings: &ClientSettings, line: &str, stop: &AtomicBool) -> (
     (String::from_utf8_lossy(&out).into_owned(), code)
 }
 
-/// `dawn serve` as a process of its own.
+/// `dawn serve` as a separate process.
 pub(crate) struct Daemon {
     child: Child,
     pub settings: ClientSettings,

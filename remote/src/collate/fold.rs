@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 /// Digits of a number that is counted; a longer one stays as it is.
 const DIGITS_MAX: usize = 9;
 
-/// What is before and after the number of a name, and the width of a number with leading zeros.
+/// The text before and after the number of a name, and the width of a number with leading zeros.
 type Family<'a> = (&'a str, &'a str, usize);
 
 /// The list, sorted and without doubles.

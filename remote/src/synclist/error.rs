@@ -41,10 +41,10 @@ pub enum SynclistError {
     /// Too many lines, with those of included lists.
     #[error("{}: with the lists it includes it has more than {LINES_MAX} lines", .0.display())]
     Lines(PathBuf),
-    /// Lists include each other without end.
+    /// Lists include each other in a loop.
     #[error("{}: lists include each other more than {INCLUDE_DEPTH_MAX} deep", .0.display())]
     Depth(PathBuf),
-    /// There is nothing in it.
+    /// It is empty.
     #[error("Found no lines to process in {}.", .0.display())]
     Empty(PathBuf),
     /// A line is wrong.
@@ -55,7 +55,7 @@ pub enum SynclistError {
         /// What.
         why: LineError,
     },
-    /// Patterns and directories stand for too many files.
+    /// Patterns and directories match too many files.
     #[error("the synclist expands to more than {PLACES_MAX} files and directories")]
     Places,
     /// One line puts a file where another puts files below.
@@ -79,7 +79,7 @@ pub enum LineError {
     #[error("this is part of {0}, which takes the path of one script a line; files to copy come before it")]
     NotScript(&'static str),
     /// More text on the line of a clause.
-    #[error("{0} stands alone on its line")]
+    #[error("{0} must be alone on its line")]
     AfterClause(&'static str),
     /// A path is relative.
     #[error("'{0}' is not an absolute path")]
@@ -119,7 +119,7 @@ pub enum LineError {
     /// A source that is not there.
     #[error("File:{0} does not exist.")]
     Missing(String),
-    /// A device or the like.
+    /// A device or another special file.
     #[error("'{0}' is not a file or directory")]
     Special(String),
     /// Content to add that is a directory.

@@ -1,6 +1,6 @@
 //! What is done on a node when its files are there: parts appended and merged, scripts run.
 //!
-//! It is one shell script that travels on the standard input of one command, with the scripts beside it.
+//! It is one shell script that travels on the standard input of one command, along with the scripts.
 //! Paths are words in single quotes. Files are replaced whole, with owner and mode kept, and only if their
 //! content changes. A step that fails does not keep the next from running; the last failure is the result.
 

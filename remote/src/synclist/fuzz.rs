@@ -22,7 +22,7 @@ impl Files for Everything {
 /// Reads any text, which may include itself, and plans it for a node.
 ///
 /// # Panics
-/// A place is not a path of its own, or a step is not one word.
+/// A place is not a separate path, or a step is not one word.
 pub fn fuzz(data: &[u8]) {
     let text = String::from_utf8_lossy(data).into_owned();
     let text_of = |path: &Path| match path.ends_with("list") {

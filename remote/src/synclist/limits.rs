@@ -1,6 +1,6 @@
 //! How long a list may be, and which variables it may name.
 
-/// Variables that stand for a value of the node.
+/// Variables that are replaced by a value of the node.
 pub const VARIABLES: [&str; 4] = ["NODE", "OSVER", "ARCH", "PROFILE"];
 /// Bytes of one list.
 pub const LIST_BYTES_MAX: u64 = 4 << 20;
@@ -8,5 +8,5 @@ pub const LIST_BYTES_MAX: u64 = 4 << 20;
 pub(super) const LINES_MAX: usize = 100_000;
 /// Lists that include each other.
 pub(super) const INCLUDE_DEPTH_MAX: usize = 8;
-/// Files and directories that a list may stand for.
+/// Files and directories that a list may match.
 pub(super) const PLACES_MAX: usize = 100_000;

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 /// `SOURCE... -> (NODES) DESTINATION`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// Where it stands.
+    /// Its list and line.
     pub at: Place,
     /// Paths and patterns on this machine.
     pub sources: Vec<String>,
@@ -77,8 +77,8 @@ pub(super) fn checked(path: &str) -> Result<String, LineError> {
     expanded(path, &|_| Some(String::new())).map(|_| path.to_owned())
 }
 
-/// The path with its variables replaced. A value is part of a name, and never a name of its own kind: `.`,
-/// `..`, or several.
+/// The path with its variables replaced. A value is part of a name, and never a special name (`.`, `..`) or
+/// several names.
 pub(super) fn expanded<'p>(
     path: &'p str,
     value: &dyn Fn(&str) -> Option<String>,

@@ -14,7 +14,7 @@
 //! patterns and directories looked up. Both touch no disk: files come through a function or a trait. A
 //! line that cannot be carried out is an error with its number; none is skipped.
 //!
-//! `$NODE`, `$OSVER`, `$ARCH` and `$PROFILE` in a path stand for the node's own. There are no other
+//! `$NODE`, `$OSVER`, `$ARCH` and `$PROFILE` in a path are replaced by the node's own. There are no other
 //! variables, no quotes, and no shell: a path is one word without blanks.
 
 mod error;
@@ -54,7 +54,7 @@ pub struct Synclist {
 /// A line below `EXECUTE:` or `EXECUTEALWAYS:`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScriptLine {
-    /// Where it stands.
+    /// Its list and line.
     pub at: Place,
     /// The script on this machine.
     pub path: String,

@@ -60,7 +60,7 @@ pub struct Source {
 pub struct Join {
     /// The file.
     pub destination: String,
-    /// Where what it was before is kept.
+    /// Where the original is kept.
     pub original: String,
     /// What is added, in this order.
     pub parts: Vec<String>,
@@ -208,7 +208,7 @@ impl Plan {
     }
 
     /// Splits directories with a place, or with one of the `explicit` paths, below them into what they hold.
-    /// The place of its own wins over the directory's file of that name.
+    /// A place that names the file wins over the directory's file of that name.
     fn settle(&mut self, explicit: &BTreeSet<String>, look: &Look<'_>) -> Result<(), SynclistError> {
         let mut todo: Vec<String> = self.places.keys().cloned().collect();
         while let Some(place) = todo.pop() {
@@ -276,7 +276,7 @@ impl Look<'_> {
         Ok(all)
     }
 
-    /// Files to be joined, and what they are added to.
+    /// Files to append, and the file that they are added to.
     fn parts(&self, line: &Line) -> Result<Vec<(String, Source)>, LineError> {
         let destination = expanded(&line.destination, self.wanted.value)?;
         let mut all = Vec::new();
@@ -299,7 +299,7 @@ impl Look<'_> {
         Ok(all)
     }
 
-    /// The files that a path or pattern stands for.
+    /// The files that a path or pattern matches.
     fn matched(&self, pattern: &str) -> Result<Vec<Source>, LineError> {
         let mut found = vec![String::new()];
         for part in clean(pattern)?.split('/').skip(1) {

@@ -1,8 +1,8 @@
 //! From text to a synclist.
 //!
-//! `#` in the first column begins a comment, but for `#INCLUDE:FILE#`, in whose place the lines of another
-//! list stand; its path is relative to the list. Clauses begin with their word alone on a line and end at the
-//! next, or with the file.
+//! `#` in the first column begins a comment, except for `#INCLUDE:FILE#`, which is replaced by the lines of
+//! another list; its path is relative to the list. Clauses begin with their word alone on a line and end at
+//! the next, or with the file.
 
 use super::error::{LineError, Place, SynclistError};
 use super::limits::{INCLUDE_DEPTH_MAX, LINES_MAX};
@@ -126,8 +126,8 @@ fn merge(at: &Place, text: &str) -> Result<Line, LineError> {
     }
 }
 
-/// A script that always runs does so where it is copied to; one that is copied nowhere is a mistake. What a
-/// pattern or directory holds is not known here.
+/// A script that always runs does so where it is copied to; one that is copied nowhere is a mistake. The
+/// files of a pattern or directory are not known here.
 fn check_always(list: &Synclist) -> Result<(), SynclistError> {
     let sources: BTreeSet<&str> =
         list.copies.iter().flat_map(|line| &line.sources).map(String::as_str).collect();

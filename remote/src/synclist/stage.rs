@@ -1,9 +1,9 @@
 //! A plan as a tree of links, which rsync copies in one run with links followed.
 //!
-//! Every file stands at its place on the node, so files that change their names need no second step, and one
-//! connection does for all of a node's files. rsync gets the places as a list and makes directories on the
-//! way only where there are none: those that are there keep owner, mode and time. Content decides what has
-//! changed, not time. Names never meet a shell: rsync sends them in its own protocol.
+//! Every file has the path that it will have on the node, so files that change their names need no second
+//! step, and one connection is enough for all of a node's files. rsync gets the places as a list and makes
+//! directories on the way only where there are none: existing ones keep owner, mode and time. Files are
+//! compared by content, not by time. Names never meet a shell: rsync sends them in its own protocol.
 
 use super::plan::Plan;
 use crate::openssh::RSYNC;
@@ -29,7 +29,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Makes it in `directory`, which is private to the run, under a name of its own.
+    /// Makes it in `directory`, which is private to the run, under a unique name.
     ///
     /// # Errors
     /// The tree cannot be made.

@@ -307,7 +307,7 @@ fn what_is_wrong_is_said_with_its_line() {
         "EXECUTE:\n/tmp/a -> /x\n"
             /l/list, line 2: this is part of EXECUTE, which takes the path of one script a line; files to copy come before it
         "EXECUTE: /tmp/a.post\n"
-            /l/list, line 1: EXECUTE: stands alone on its line
+            /l/list, line 1: EXECUTE: must be alone on its line
         "/tmp/a -> /a\nEXECUTEALWAYS:\n/tmp/b\n"
             /l/list, line 3: '/tmp/b' of EXECUTEALWAYS is not a source of any line before; it runs on nodes that get it
         "MERGE:\n/tmp/a -> /etc/hosts\n"

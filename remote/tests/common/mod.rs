@@ -41,7 +41,7 @@ impl Hosts {
         Self { directory, port: free_port(), servers: Vec::new() }
     }
 
-    /// An sshd on these addresses, with a host key of its own of that name.
+    /// An sshd on these addresses, with a separate host key of that name.
     pub(super) fn start(&mut self, name: &str, addresses: &[&str]) -> usize {
         let at = |file: &str| self.directory.path().join(file);
         let key = at(&format!("host_{name}"));

@@ -1,7 +1,7 @@
 //! The changes `liteimg` makes on disk, each of which is done or not done.
 //!
-//! Files are written and trees copied beside their place and renamed into it. Copies are made by `cp -a`,
-//! which keeps owners, attributes, links and devices.
+//! Files are written and trees copied next to their place and then renamed into it. Copies are made by `cp
+//! -a`, which keeps owners, attributes, links and devices.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -118,7 +118,7 @@ impl Disk {
             match self.root.names(Path::new(above)) {
                 Ok(names) if names.is_empty() => self.step(above, Beneath::remove_directory)?,
                 Ok(_) => return Ok(()),
-                // Gone already: go on above.
+                // Gone already: continue above.
                 Err(_) => {}
             }
             above = above.rsplit_once('/').map_or("", |(above, _)| above);

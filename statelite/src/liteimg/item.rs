@@ -1,4 +1,4 @@
-//! An entry as `liteimg` lays it out, and its line in the save file.
+//! An entry as `liteimg` sets it up, and its line in the save file.
 
 use crate::entry::LiteFile;
 use crate::resolve::is_below;
@@ -92,7 +92,7 @@ impl Item {
     }
 }
 
-/// The entries of a save file, sorted. What cannot be understood is skipped: it was not laid out by us.
+/// The entries of a save file, sorted. Lines that cannot be understood are skipped: we did not write them.
 #[must_use]
 pub fn parse_saved(text: &str) -> Vec<Item> {
     let mut items: Vec<Item> = text

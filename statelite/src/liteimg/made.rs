@@ -1,7 +1,8 @@
 //! What `liteimg` had to make because it was listed and missing, so that it can be taken back.
 //!
 //! Noted in [`MADE_FILE`] before it is made: places in the image, one a line, and the directories above that
-//! were missing too. A place is given up when it is not listed any more; what is still empty is removed then.
+//! were missing too. When a place is not listed any more, its files and directories are removed if they are
+//! still empty.
 
 use super::disk::Disk;
 use super::{Item, LiteimgError, MADE_FILE};

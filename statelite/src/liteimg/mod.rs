@@ -6,10 +6,10 @@
 //! over: the path must exist and `/.default` holds a copy. An entry below a link-based directory only has its
 //! place in `/.default`.
 //!
-//! What has been laid out is in `/.statelite/litefile.save` (`<image> <option> <path>` lines). A run compares
-//! it with the new list, takes back what changed (with everything above and below it), writes the new list,
-//! and lays it out. Originals are moved by renaming, and both taking back and laying out do nothing where
-//! they are done already, so a run that was interrupted anywhere is completed by the next one.
+//! What has been set up is in `/.statelite/litefile.save` (`<image> <option> <path>` lines). A run compares
+//! it with the new list, undoes what changed (with everything above and below it), writes the new list, and
+//! sets it up. Originals are moved by renaming, and both taking back and laying out do nothing where they are
+//! done already, so a run that was interrupted anywhere is completed by the next one.
 //!
 //! Paths are those of the image: a directory above an entry that is a symbolic link is refused, as following
 //! it could leave the image. Nothing is written through a link ([`dawn_serving::beneath`]).
@@ -36,7 +36,7 @@ use crate::entry::LiteFile;
 pub const DEFAULT_DIR: &str = ".default";
 /// Where nodes mount their tmpfs, below the root.
 pub const STATELITE_DIR: &str = ".statelite";
-/// The list of what has been laid out, below the root.
+/// The list of what has been set up, below the root.
 pub const SAVE_FILE: &str = ".statelite/litefile.save";
 /// The list of what had to be made because it was missing, below the root.
 const MADE_FILE: &str = ".statelite/litefile.made";
@@ -55,7 +55,7 @@ pub enum LiteimgError {
     /// There is no tree.
     #[error("{0} does not exist; run genimage first")]
     NoTree(PathBuf),
-    /// An entry lies below a symbolic link of the image.
+    /// An entry is below a symbolic link of the image.
     #[error("{path}: /{link} is a symbolic link in the image; list the path it leads to")]
     BelowLink {
         /// The entry.
@@ -68,12 +68,12 @@ pub enum LiteimgError {
     Type {
         /// The entry.
         path: String,
-        /// What is there.
+        /// The file that exists there.
         found: &'static str,
         /// What to do.
         hint: &'static str,
     },
-    /// Somebody builds or packs the image at the moment.
+    /// The image is being built or packed.
     #[error("another command works on {0}")]
     Busy(PathBuf),
     /// The system refused something.
@@ -92,7 +92,7 @@ fn texts(problems: &[Problem]) -> String {
     lines.join("\n")
 }
 
-/// Lay out `files` in the tree `rootimg` of `image`, undoing what an earlier list had and this one has not.
+/// Set up `files` in the tree `rootimg` of `image`, undoing what an earlier list had and this one has not.
 /// Lines for the user go to `line`.
 ///
 /// # Errors
@@ -121,8 +121,8 @@ pub fn liteimg(
     Ok(())
 }
 
-/// Take everything back: the tree is as before the first [`liteimg`]. What was made because it was listed and
-/// missing goes, if it is still empty.
+/// Take everything back: the tree is as before the first [`liteimg`]. Files made because they were listed and
+/// missing are removed if they are still empty.
 ///
 /// # Errors
 /// As [`liteimg`].
@@ -133,7 +133,7 @@ pub fn undo(rootimg: &Path) -> Result<(), LiteimgError> {
     disk.remove(DEFAULT_DIR)
 }
 
-/// What [`liteimg`], or with `undo` [`undo`], would lay out (`+`) and take back (`-`): signs and paths of the
+/// What [`liteimg`], or with `undo` [`undo`], would set up (`+`) and undo (`-`): signs and paths of the
 /// image, sorted by path. Changes nothing, not even the lock file.
 ///
 /// # Errors
@@ -209,8 +209,8 @@ fn change(image: &str, disk: &mut Disk, wanted: &[Item]) -> Result<(), LiteimgEr
         restore(disk, item, &saved)?;
     }
     made::take_back(disk, wanted)?;
-    // Now what is laid out is part of both lists: from here on the new one tells what may have to be taken
-    // back.
+    // Now everything that is set up is in both lists: from here on the new list names what may have to be
+    // undone.
     match wanted.is_empty() {
         true => disk.remove(SAVE_FILE)?,
         false => {
@@ -220,11 +220,11 @@ fn change(image: &str, disk: &mut Disk, wanted: &[Item]) -> Result<(), LiteimgEr
     wanted.iter().try_for_each(|item| apply(disk, item, wanted))
 }
 
-/// Everything about the tree that would be found to be in the way later.
+/// Everything in the tree that would cause a failure later.
 fn refuse(disk: &Disk, saved: &[Item], wanted: &[Item]) -> Result<(), LiteimgError> {
     refuse_links(disk, saved, wanted)?;
     for item in wanted.iter().filter(|item| !item.below_link(wanted)) {
-        // Of what an earlier run has moved, the original counts.
+        // For files that an earlier run has moved, the original counts.
         let moved = saved.iter().any(|other| {
             other.place() == item.place()
                 && disk.link_target(other.place()).as_deref() == Some(other.outer_link().as_str())
@@ -252,7 +252,7 @@ fn refuse_links(disk: &Disk, saved: &[Item], wanted: &[Item]) -> Result<(), Lite
     Ok(())
 }
 
-/// Lay out one entry; nothing happens where it already is as it should be.
+/// Set up one entry; does nothing if it is set up already.
 fn apply(disk: &mut Disk, item: &Item, all: &[Item]) -> Result<(), LiteimgError> {
     let kept = format!("{DEFAULT_DIR}/{}", item.place());
     let mtab =

@@ -1,7 +1,7 @@
 //! What a special path begins with: content of the trees, else the image's own.
 //!
 //! - The first tree that has the path wins. All trees count for a path that is joined (`con`), and for a
-//!   directory that lies below no other special path: what the later trees have is added.
+//!   directory that is below no other special path: what the later trees have is added.
 //! - An empty directory of a tree counts for nothing.
 //! - A tree that holds special paths directly below such a directory means them, not the directory.
 //! - A part of a joined file must be a file.
@@ -147,7 +147,7 @@ pub fn nowhere(entry: &Entry) -> String {
     format!("{} is neither in a tree nor in the image: {}", entry.path, outcome(entry))
 }
 
-/// What becomes of an entry without content.
+/// How an entry without content is set up.
 #[must_use]
 pub fn outcome(entry: &Entry) -> &'static str {
     if entry.option.is_ro() { "left out" } else { "made empty" }

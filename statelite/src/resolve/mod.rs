@@ -1,11 +1,11 @@
-//! The statelite resolution: which content a special path of a node has, and what becomes of it.
+//! The statelite resolution: which content a special path of a node has, and how it is set up.
 //!
 //! | module | question |
 //! |---|---|
-//! | [`paths`] | which path lies below which, who puts it into the root, and which places are memory anyway |
+//! | [`paths`] | which path is below which, who puts it into the root, and which places are memory anyway |
 //! | [`content`] | what a path begins with: which trees count for it, or the image's own file |
-//! | [`server`] | what the NFS server lays over the image, and what it seeds in the store |
-//! | [`node`] | what `/init` copies, links and mounts, and what it lays over an image by itself |
+//! | [`server`] | what the NFS server puts over the image, and what it seeds in the store |
+//! | [`node`] | what `/init` copies, links and mounts, and what it puts over an image itself |
 //!
 //! [`server`] and [`node`] ask the same [`content`], so a path has the same content in both cases.
 //! All of it is pure: [`content::Look`] answers what is in the trees and in the image. The tables have been

@@ -4,8 +4,7 @@
 //! all *parents* are planned first, then the children, in list order. Content is what
 //! [`content`](super::content) finds in the trees, else it comes from `/.default`, else from the original
 //! file of an image that was never prepared. Such an image also lacks links and mount points; what is missing
-//! becomes the skeleton, a layer that is laid over the image in memory, so that the image itself is never
-//! touched.
+//! becomes the skeleton, a layer over the image in memory, so that the image itself is never touched.
 
 use std::fmt;
 
@@ -22,7 +21,7 @@ pub const LOCAL: &str = "/.sllocal/localmnt";
 /// Pristine copies in a prepared image, below the root.
 const DEFAULT: &str = "/.default";
 
-/// A place where content lies.
+/// A place that has content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     /// The shared image, as the server has it.
@@ -33,7 +32,7 @@ pub enum Place {
     Tmpfs,
     /// The node's persistent files.
     Persistent,
-    /// What the server shows of entries that lie below a mount of the node.
+    /// What the server shows of entries below a mount of the node.
     Live,
     /// Its files on a local disk.
     Local,
@@ -107,7 +106,7 @@ pub enum Missing {
 /// The whole plan.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// What must be laid over the image.
+    /// What must be put over the image.
     pub skeleton: Vec<Missing>,
     /// What is done, in order.
     pub actions: Vec<Action>,
@@ -115,15 +114,15 @@ pub struct Plan {
     pub notes: Vec<String>,
 }
 
-/// Forgets what the server would do: this root is not one that it lays anything over.
+/// Drops the server's part: it puts nothing over this root.
 pub fn on_plain_root(list: &mut List) {
     list.entries.iter_mut().for_each(|entry| entry.served = false);
     list.trees.iter_mut().for_each(|tree| tree.served = false);
     list.notes.clear();
 }
 
-/// Links into the node's files would need a layer over the root, which hides what changes below it: what is
-/// linked in a prepared image is mounted on a root that the server lays files over.
+/// Links into the node's files would need a layer over the root, which hides what changes below it: paths
+/// that are links in a prepared image are mounts on a root with a live overlay.
 pub fn on_live_root(list: &mut List) {
     for entry in &mut list.entries {
         entry.option = match entry.option {
@@ -274,7 +273,7 @@ impl<'a> Planner<'a> {
     fn entry(&mut self, number: usize, entry: &Entry) {
         let real = self.probe.real_path(&entry.path);
         if is_volatile(&real) {
-            let note = format!("{} lies in memory anyway ({real}), its entry has no effect", entry.path);
+            let note = format!("{} is in memory anyway ({real}), its entry has no effect", entry.path);
             self.plan.notes.push(note);
             return;
         }
@@ -359,8 +358,7 @@ impl<'a> Planner<'a> {
     }
 
     fn in_memory(&mut self, subject: &Subject<'_>) {
-        // Below a directory on the disk the disk has the content, and what is put into memory would not be
-        // seen.
+        // Below a directory on the disk the disk has the content, and files in memory would be hidden.
         if subject.parent == Some(LiteOption::Localdisk) && self.has_disk() {
             return self.local(subject);
         }
@@ -400,7 +398,7 @@ impl<'a> Planner<'a> {
             return;
         }
         match subject.entry.option {
-            // Joined elsewhere first: what is on the storage is whole.
+            // Joined elsewhere first, so that the file on the storage is always complete.
             LiteOption::ConPersistent => {
                 self.concatenate(subject);
                 self.act(Action::Copy(subject.at(Place::Tmpfs), subject.at(Place::Persistent)));

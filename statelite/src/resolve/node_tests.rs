@@ -262,7 +262,7 @@ fn links_of_directories_and_volatile_places() {
          bind tmpfs:/etc/issue /etc/issue
          copy image:/scratch tmpfs:/scratch
          bind tmpfs:/scratch /scratch
-         note /var/run/y lies in memory anyway (/run/y), its entry has no effect
+         note /var/run/y is in memory anyway (/run/y), its entry has no effect
          note /scratch: no local disk, kept in memory instead",
     );
 }
@@ -274,7 +274,7 @@ fn an_image_without_mount_points() {
     assert_eq!(plan.skeleton.len(), NEEDED_DIRS.len() + NEEDED_FILES.len());
 }
 
-/// The disk is filled once; what lies below a directory of the disk needs its mount points there.
+/// The disk is filled once; what is below a directory of the disk needs its mount points there.
 #[test]
 fn entries_of_a_local_disk() {
     check(

@@ -1,4 +1,4 @@
-//! The special paths of a node, which of them lies below which, and who puts each into the root.
+//! The special paths of a node, which of them is below which, and who puts each into the root.
 
 use dawn_wire::list::Entry;
 use std::collections::HashMap;
@@ -101,7 +101,7 @@ fn directory(path: &str) -> Option<&str> {
     path.rsplit_once('/').map(|(dir, _)| dir).filter(|dir| !dir.is_empty())
 }
 
-/// Whether `path` lies below `dir`; a slash at the end makes no difference.
+/// Whether `path` is below `dir`; a slash at the end makes no difference.
 #[must_use]
 pub fn is_below(path: &str, dir: &str) -> bool {
     let rest = path.strip_prefix(dir.trim_end_matches('/'));
@@ -114,14 +114,14 @@ pub fn is_volatile(path: &str) -> bool {
     VOLATILE.contains(&path) || is_below_volatile(path)
 }
 
-/// Whether `path` lies below such a place.
+/// Whether `path` is below such a place.
 #[must_use]
 pub fn is_below_volatile(path: &str) -> bool {
     VOLATILE.iter().any(|dir| is_below(path, dir))
 }
 
 /// Target of the link at `real`, which leads to the files of the node: `/etc/foo/bar` →
-/// `../../.statelite/tmpfs/etc/foo/bar`, one step up per directory that the link lies in.
+/// `../../.statelite/tmpfs/etc/foo/bar`, one step up per directory that the link is in.
 #[must_use]
 pub fn link_to_memory(real: &str, path: &str) -> String {
     let ups = real.matches('/').count().saturating_sub(1);

@@ -1,4 +1,4 @@
-//! The server's part: what it lays over the image of a node, and what it seeds in the node's store.
+//! The server's part: what it puts over the image of a node, and what it seeds in the node's store.
 //!
 //! The node mounts its own over the entries that are not served; for these the server supplies the mount
 //! points. An entry that a mount of the node covers is shown below [`LIVE`].
@@ -21,7 +21,7 @@ pub trait ServerLook: Look {
     fn name(&self, at: &Self::At) -> String;
 }
 
-/// Something that is laid over the image, by its absolute path in the root.
+/// A file or directory put over the image, by its absolute path in the root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece<P> {
     /// An empty file or directory for the node to mount its own over.
@@ -81,13 +81,13 @@ pub enum Note {
 /// The server's part of a root.
 #[derive(Debug)]
 pub struct Laid<P> {
-    /// What is laid over the image.
+    /// What is put over the image.
     pub pieces: Vec<Piece<P>>,
     /// What the node's console and the events say.
     pub notes: Vec<Note>,
 }
 
-/// Lays out the paths of a node. `sees_trees`: all trees of the node are looked at, so that what is not found
+/// Prepares the paths of a node. `sees_trees`: all trees of the node are looked at, so that what is not found
 /// is nowhere.
 pub fn lay<L: ServerLook>(paths: &Paths, sees_trees: bool, look: &mut L) -> Laid<L::At> {
     let mut layer = Layer { paths, sees_trees, look, laid: Laid { pieces: Vec::new(), notes: Vec::new() } };

@@ -1,4 +1,4 @@
-//! Ports of loopback for the servers that tests start as programs of their own.
+//! Ports of loopback for the servers that tests start as separate programs.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]

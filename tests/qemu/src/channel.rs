@@ -1,9 +1,9 @@
 //! Commands inside a machine, over its second serial port.
 //!
 //! The test image runs a loop on that port ([`crate::image`]): a line `NUMBER COMMAND` is answered by `BEGIN
-//! NUMBER`, the command's output, and `END NUMBER STATUS`. A serial port loses what arrives before someone
-//! listens and keeps what nobody collected, so every command has a number of its own and the first one is a
-//! greeting that is repeated until it is answered.
+//! NUMBER`, the command's output, and `END NUMBER STATUS`. A serial port loses what arrives before a reader
+//! is there and keeps what was not read, so every command has a number and the first one is a greeting that
+//! is repeated until it is answered.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -69,12 +69,12 @@ impl Channel {
                 return Ok(());
             }
         }
-        bail!("nobody listens on the second serial port; received: {:?}", self.received);
+        bail!("no process listens on the second serial port; received: {:?}", self.received);
     }
 
     fn send(&mut self, command: &str) -> Result<u64> {
         self.next += 1;
-        // The leading newline ends whatever half line is still in the port.
+        // The leading newline ends a half line that may still be in the port.
         write!(self.stream, "\n{} {command}\n", self.next).context("cannot write to the serial port")?;
         Ok(self.next)
     }

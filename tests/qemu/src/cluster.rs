@@ -40,7 +40,7 @@ pub struct Options {
     pub dawn: PathBuf,
     /// Whether the directory outlives the cluster.
     pub keep_dir: bool,
-    /// Whether each machine's network traffic is kept, in `traffic.pcap` beside its console; the directory
+    /// Whether each machine's network traffic is kept, in `traffic.pcap` next to its console; the directory
     /// then stays.
     pub capture: bool,
     /// How machines are run; `None` finds out.
@@ -48,7 +48,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// A cluster of a test, with a name nobody else has.
+    /// A cluster of a test, with a unique name.
     pub fn test() -> Self {
         let capture = std::env::var_os(CAPTURE_VARIABLE).is_some();
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -165,7 +165,7 @@ impl Cluster {
 
     fn define_network(&self) -> Result<()> {
         let (keys, server) = (format!("net=10.77.0.0,mask={MASK}"), format!("networks.tftpserver={SERVER}"));
-        // `dawn init` has made the row under a name of its own.
+        // `dawn init` has made the row under another name.
         self.dawn(["chtab", &keys, "networks.netname=cluster", "networks.mgtifname=br0", &server])?;
         self.dawn(["makedhcp", "-n"]).map(drop)
     }
@@ -240,7 +240,7 @@ impl Cluster {
         result.with_context(|| process::tail(&self.daemon_log()))
     }
 
-    /// Runs a management command inside the namespace and gives whatever came of it.
+    /// Runs a management command inside the namespace and returns its output and exit code.
     pub fn dawn_output<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Result<Output> {
         process::output(self.dawn_command().args(args))
     }
@@ -298,7 +298,7 @@ impl Cluster {
         format!("{console}{}", process::tail(&self.daemon_log()))
     }
 
-    /// What the node did since the daemon knows it.
+    /// The node's events since the daemon's start.
     pub fn events(&self, name: &str) -> Result<Vec<BootEvent>> {
         events::parse(&self.dawn(["events", name, "--json"])?)
     }

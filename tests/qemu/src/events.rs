@@ -13,10 +13,10 @@ pub struct BootEvent {
     pub node: String,
     /// What it did: `discover`, `offer`, `loader`, `script`, `kernel`, `initrd`, `root`, `init`, `booted`, …
     pub step: String,
-    /// Bytes that were moved; 0 where that says nothing.
+    /// Bytes that were moved; 0 if it does not apply.
     #[serde(default)]
     pub bytes: u64,
-    /// How long it took, in milliseconds; 0 where that says nothing.
+    /// How long it took, in milliseconds; 0 if it does not apply.
     #[serde(default)]
     pub duration_ms: u64,
     /// The file, the address, the reason.

@@ -16,7 +16,7 @@ const OVMF_SECURE_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd";
 /// Its variable store with Microsoft's keys in it.
 const OVMF_SECURE_VARS: &str = "/usr/share/OVMF/OVMF_VARS_4M.ms.fd";
 
-/// A BIOS machine. Firmware and loader write to a screen that nobody sees: on the serial port
+/// A BIOS machine. Firmware and loader write to a screen that is not shown: on the serial port
 /// (`graphics=off`) each of their progress marks costs so much emulated real-mode code that a kernel takes
 /// minutes instead of seconds. What they load is in the daemon's events; the kernel is the first to use the
 /// serial console.

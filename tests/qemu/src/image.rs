@@ -49,7 +49,7 @@ impl TestImage {
     }
 
     /// Defines both images in the cluster and puts the built tree into place, building it if need be. Only
-    /// one process builds at a time; the others wait and then share the result.
+    /// one process builds; the others wait and then share the result.
     pub fn provide(&self, cluster: &Cluster, progress: &mut dyn FnMut(&str)) -> Result<()> {
         self.define(cluster)?;
         let lock = self.lock()?;

@@ -2,8 +2,7 @@
 //!
 //! A [`Cluster`] is one run of the appliance: a namespace with a bridge ([`net`]), a data directory, the
 //! daemon inside the namespace, and the machines that boot from it ([`Node`]). Everything outside of the
-//! namespace is left alone, so several clusters can run side by side on one machine, next to whatever else it
-//! does.
+//! namespace is left alone, so several clusters can run side by side on one machine, next to other work.
 //!
 //! What a test can do with it:
 //! * run management commands ([`Cluster::dawn`]) and start, stop or kill the daemon ([`Cluster::serve`],

@@ -121,8 +121,8 @@ impl Network {
     }
 }
 
-/// A namespace beside a cluster's, with a link to one or more of its bridges: somebody else's machine, or a
-/// relay. Dropping it ends what runs there.
+/// A namespace next to a cluster's, with a link to one or more of its bridges: a foreign machine, or a relay.
+/// Dropping it ends what runs there.
 #[derive(Debug)]
 pub struct Neighbour {
     name: String,

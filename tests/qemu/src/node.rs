@@ -75,8 +75,8 @@ impl Node {
         Ok(Self { hardware, dir: dir.to_owned(), sockets: sockets.to_owned(), machine: None, capture: false })
     }
 
-    /// Whether the network traffic from the next switching on is kept, in `traffic.pcap` beside the console's
-    /// log.
+    /// Whether the network traffic from the next switching on is kept, in `traffic.pcap` next to the
+    /// console's log.
     pub fn set_capture(&mut self, capture: bool) {
         self.capture = capture;
     }

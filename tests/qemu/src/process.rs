@@ -32,7 +32,7 @@ pub fn run(command: &mut Command) -> Result<String> {
     bail!("`{}` failed ({}):\n{stdout}{stderr}", display(command), output.status);
 }
 
-/// Runs a command to its end, whatever its status; an error only if it cannot be started.
+/// Runs a command to its end, with any exit status; an error only if it cannot be started.
 pub fn output(command: &mut Command) -> Result<Output> {
     command.stdin(Stdio::null()).output().with_context(|| format!("cannot start `{}`", display(command)))
 }
@@ -93,7 +93,8 @@ impl Drop for Logged {
     }
 }
 
-/// The last [`TAIL_BYTES`] of a log, under its name, as printable text; a missing file says so.
+/// The last [`TAIL_BYTES`] of a log, under its name, as printable text; for a missing file, a line that says
+/// it is missing.
 pub fn tail(path: &Path) -> String {
     let text = read_tail(path).unwrap_or_else(|error| format!("(unreadable: {error})"));
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();

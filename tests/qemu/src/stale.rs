@@ -1,8 +1,8 @@
 //! Leftovers of runs that could not clean up after themselves.
 //!
-//! A test cluster is named `dawn-t<pid>-<number>` after the process that owns it. If that process is gone, so
-//! is the right to exist of the namespace, of what runs in it, and of its sockets. Directories of failed runs
-//! stay for people to look at until the next run.
+//! A test cluster is named `dawn-t<pid>-<number>` after the process that owns it. If that process is gone,
+//! the namespace, the processes in it and its sockets are removed. Directories of failed runs stay for people
+//! to look at until the next run.
 
 use std::fs;
 use std::path::Path;

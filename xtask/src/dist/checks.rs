@@ -1,4 +1,4 @@
-//! What must hold of the packages: the same bytes again, nothing for lintian and rpmlint to say, the expected
+//! What must hold of the packages: the same bytes again, no findings of lintian and rpmlint, the expected
 //! contents, and a signature that is accepted only for what was signed.
 
 use std::fs;

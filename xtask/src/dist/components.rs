@@ -26,7 +26,7 @@ pub(super) struct Component {
     pub repository: Option<String>,
     /// SHA-256 of its archive; none for crates of the workspace.
     pub checksum: Option<String>,
-    /// Where its sources lie.
+    /// Where its sources are.
     pub directory: PathBuf,
 }
 

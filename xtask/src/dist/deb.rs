@@ -1,7 +1,7 @@
 //! The Debian packages, by `dpkg-deb`.
 //!
-//! deb-control(5), deb-changelog(5) and Debian Policy chapters 5, 6 and 12 say what is in them. Nothing is
-//! depended on: the executable is static, and the daemon says what it misses.
+//! deb-control(5), deb-changelog(5) and Debian Policy chapters 5, 6 and 12 say what is in them. The package
+//! depends on nothing: the executable is static, and the daemon reports missing programs.
 
 use std::fs;
 use std::path::Path;
@@ -118,7 +118,7 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
-    /// What `prerm` prints before an upgrade, with programs that stand in for those of a machine.
+    /// What `prerm` prints before an upgrade, with stand-ins for the programs of a machine.
     fn upgrade(top: &Path, version: &str, dawn: &str, service: &str) -> String {
         fs::create_dir_all(top.join("bin")).unwrap();
         for (name, text) in [("dawn", dawn), ("systemctl", service)] {

@@ -31,7 +31,7 @@ use crate::{packages, release};
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Revision of the packages of one version.
 pub(crate) const REVISION: &str = "1";
-/// Who is written to about the packages.
+/// The contact for the packages.
 pub(crate) const MAINTAINER: &str = "Dawn developers <dawn@lists.dawn.example.org>";
 /// One line about the program.
 pub(crate) const SUMMARY: &str = "network-boot appliance with the commands of xCAT";

@@ -11,7 +11,7 @@ use crate::suite::Count;
 /// Columns, `max_width` of `rustfmt.toml`.
 const COLUMNS_MAX: usize = 110;
 
-/// Every comment that stands on lines of its own; rows of tables and addresses cannot be broken.
+/// Every comment on separate lines; rows of tables and addresses cannot be broken.
 pub(super) fn check() -> Result<Count> {
     let mut wrong = Vec::new();
     for file in sources()? {

@@ -53,7 +53,7 @@ fn difference(facts: &BTreeSet<String>, page: &BTreeSet<String>) -> Vec<String> 
     missing.chain(page.difference(facts).map(|name| format!("{name} does not exist"))).collect()
 }
 
-/// What stands in backquotes, begins with a folder of the source tree, and is not there.
+/// Every text in backquotes that begins with a folder of the source tree and does not exist.
 fn missing_paths(page: &str, top: &Path) -> Vec<String> {
     let is_ours = |path: &&str| {
         path.split_once('/').is_some_and(|(first, _)| !first.is_empty() && top.join(first).is_dir())

@@ -13,7 +13,7 @@ pub(super) fn check() -> Result<Count> {
     let mut wrong = Vec::new();
     code::each_line(&mut |file, number, line| {
         if has_text_for_error(line) {
-            wrong.push(format!("{file}:{number}: an error is a type of its own, not a String"));
+            wrong.push(format!("{file}:{number}: an error is a type, not a String"));
         }
         if asks_text(line) {
             wrong.push(format!("{file}:{number}: look at the kind of an error, not at its text"));

@@ -52,7 +52,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).filter(|word| !word.is_empty())
 }
 
-/// Names of functions declared `pub`, whatever else stands between.
+/// Names of functions declared `pub`, with any words between.
 fn public_functions(text: &str) -> impl Iterator<Item = &str> {
     text.lines().map(str::trim_start).filter(|line| line.starts_with("pub ")).filter_map(|line| {
         let mut words = words(line);

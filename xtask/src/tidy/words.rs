@@ -9,7 +9,7 @@ use super::{functions::files_like, outcome};
 use crate::suite::Count;
 
 /// Words, and what to write instead. A word counts whole and in either case.
-const WORDS: [(&str, &str); 27] = [
+const WORDS: [(&str, &str); 47] = [
     ("whoever", "anyone who, or name the actor"),
     ("anew", "again"),
     ("mend", "fix, repair"),
@@ -37,6 +37,26 @@ const WORDS: [(&str, &str); 27] = [
     ("behind the daemon s back", "without the daemon"),
     ("makes nobody", "gives no user"),
     ("nobody but root", "only root"),
+    ("nobody else", "no other, with the noun"),
+    ("nobody listens", "no server listens"),
+    ("what nobody", "name the actor"),
+    ("comes along", "is included, comes with"),
+    ("come along", "are included, come with"),
+    ("fell silent", "stopped answering"),
+    ("falls silent", "stops answering"),
+    ("fallen silent", "stopped answering"),
+    ("gave way", "was closed for, made room for"),
+    ("gives way", "is closed for, makes room for"),
+    ("hold up no", "do not delay"),
+    ("holds up no", "does not delay"),
+    ("lays over", "puts over"),
+    ("knows nothing of", "does not know"),
+    ("know nothing of", "do not know"),
+    ("hears of", "gets a report of"),
+    ("hear of", "get a report of"),
+    ("by whatever", "by any"),
+    ("on a line of its own", "on a separate line"),
+    ("says so and passes", "prints that and passes"),
 ];
 /// This file names them.
 const SELF: &str = "xtask/src/tidy/words.rs";
@@ -59,7 +79,7 @@ pub(super) fn check() -> Result<Count> {
 }
 
 /// The words that are not wanted, each with the line where it begins and what to write instead. A sentence
-/// goes on from line to line in prose and in comments, not in code.
+/// continues from line to line in prose and in comments, not in code.
 fn found(text: &str, is_prose: bool) -> Vec<(usize, &'static str, &'static str)> {
     let mut passage: Vec<(usize, String)> = Vec::new();
     let mut all = Vec::new();

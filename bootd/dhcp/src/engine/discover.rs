@@ -176,7 +176,7 @@ impl Engine {
         self.leases.put(lease);
     }
 
-    /// An address the client claims may be in a range that nothing was allocated from yet.
+    /// An address that the client claims may be in a range without any leases yet.
     fn ensure_pool(&mut self, ask: &Ask<'_>, address: Ipv4Addr) {
         let ranges = ask.link.iter().flat_map(|network| &network.ranges);
         if let Some(range) = ranges.copied().find(|range| range.contains(address)) {

@@ -1,7 +1,7 @@
-//! Which networks a client is on, and which of our addresses speaks to it.
+//! Which networks a client is on, and which of our addresses answers it.
 //!
 //! A relayed client is where the relay says: link selection (RFC 3527), subnet selection (RFC 3011), or the
-//! relay's own address. A client that has an address and speaks from it is on that address's network. Any
+//! relay's own address. A client that has an address and sends from it is on that address's network. Any
 //! other client is on the networks of the interface it came in on; there may be several on one link.
 
 use std::net::Ipv4Addr;

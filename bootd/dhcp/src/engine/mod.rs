@@ -1,13 +1,13 @@
 //! The engine: packets and moments in, packets, records and events out. No socket, clock or randomness.
 //!
-//! [`Engine::handle`] takes one packet and appends to an [`Output`] whatever follows from it. The shell
+//! [`Engine::handle`] takes one packet and appends the resulting actions to an [`Output`]. The shell
 //! writes the output's records to the journal, sends the packets that wait for them once they are on disk
 //! (the others at once), sends the probes, passes the events on, and calls [`Engine::tick`] at
 //! [`Engine::next_timer`].
 //!
 //! | file | subject |
 //! |---|---|
-//! | `locate` | which networks the client is on, which of our addresses speaks to it |
+//! | `locate` | which networks the client is on, which of our addresses answers it |
 //! | `discover` | DISCOVER and BOOTP: choosing an address |
 //! | `request` | REQUEST in its four forms |
 //! | `simple` | INFORM, DECLINE, RELEASE |
@@ -96,7 +96,7 @@ pub struct Outgoing {
     pub durable: bool,
 }
 
-/// What follows from a packet or a moment. Appended to; the shell empties it.
+/// The actions after a packet or a timer. Appended to; the shell empties it.
 #[derive(Debug, Default)]
 pub struct Output {
     /// Answers.
@@ -186,9 +186,9 @@ impl<'a> Ask<'a> {
         self.link.iter().any(|network| !network.ranges.is_empty())
     }
 
-    /// The network on which somebody else, or nobody, gives this machine its address: its reservation's; else
-    /// the one of the address that it speaks of (which is not ours to refuse); else one beside another
-    /// server, if we have no dynamic address for it.
+    /// The network on which another server, or none, gives this machine its address: its reservation's; else
+    /// that of the address it names (which we may not refuse); else one next to another server, if we have no
+    /// dynamic address for it.
     fn elsewhere(&self) -> Option<&'a Network> {
         let is_ours = |network: &Network| network.mode == Mode::Authoritative;
         if let Some((_, _, network)) = self.fixed {
@@ -305,7 +305,7 @@ impl Engine {
         }
     }
 
-    /// The journal took none of these records: the promises they stood for are taken back.
+    /// The journal took none of these records, so the leases that they promised are withdrawn.
     pub fn journal_failed(&mut self, now: Time, records: &[Record], why: &str, out: &mut Output) {
         // Backwards, so that of several promises to one machine the last that is on disk remains.
         for record in records.iter().rev() {
@@ -374,7 +374,7 @@ impl Engine {
         }
     }
 
-    /// Sorts out what is never answered.
+    /// Drops packets that are never answered.
     fn answerable(&mut self, ask: &Ask<'_>, out: &mut Output) -> bool {
         if ask.link.is_empty() {
             out.events.push(ask.event(What::NoNetwork));
@@ -388,7 +388,7 @@ impl Engine {
         false
     }
 
-    /// The machines of a network that is left out on purpose may be many, and none of ours.
+    /// A network that is left out on purpose may have many machines that are not ours.
     fn not_served(&mut self, ask: &Ask<'_>, out: &mut Output) {
         if self.limiter.allow_report(ask.now) {
             out.events.push(ask.event(What::NotServed));
@@ -464,7 +464,7 @@ fn bare_event(now: Time, incoming: &Incoming<'_>, what: What) -> Event {
     Event { interface: incoming.interface, ..Event::of_server(now, what) }
 }
 
-/// Host name the client sent, cut to what is kept and cleaned of what a terminal would obey.
+/// Host name the client sent, cut to the kept length and without characters that control a terminal.
 fn client_hostname(packet: &Packet<'_>) -> Option<Box<str>> {
     let name = packet.options.get(code::HOSTNAME)?;
     let text: String = String::from_utf8_lossy(name)

@@ -2,8 +2,8 @@
 //! served.
 //!
 //! The DISCOVER waits here, not the engine: it is kept with a deadline, and answered when the deadline passes
-//! in silence. An answer from the client itself is not a conflict. When too many wait, addresses are offered
-//! without a probe: a machine that boots must not be stopped by a precaution.
+//! without a reply to the probe. An answer from the client itself is not a conflict. When too many wait,
+//! addresses are offered without a probe: a machine that boots must not be stopped by a precaution.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -110,7 +110,8 @@ impl Engine {
         own.iter().any(|(own, _)| network.is_some_and(|network| network.contains(*own)))
     }
 
-    /// Someone answered for an address: it rests, and the waiting client gets another one.
+    /// A machine answered the probe of an address: the address is not used for a while, and the waiting
+    /// client gets another one.
     pub fn probe_answered(&mut self, now: Time, address: Ipv4Addr, by: Option<HwAddr>, out: &mut Output) {
         let Some(waiting) = self.probes.waiting.get(&address) else { return };
         if by == Some(waiting.hw) {

@@ -1,9 +1,9 @@
-//! proxyDHCP (PXE 2.1 §2.2): boot files beside a DHCP server that is not ours.
+//! proxyDHCP (PXE 2.1 §2.2): boot files next to a DHCP server that is not ours.
 //!
 //! The offer carries no address, the firmware's vendor class, and option 43 with the discovery control that
 //! says: the boot file is in this message, look no further. It is sent a moment late, because much firmware
-//! forgets a boot file that comes before its address. Firmware that asks at port 4011 all the same gets the
-//! same file there, at the port it asked from.
+//! forgets a boot file that comes before its address. Firmware that asks at port 4011 anyway gets the same
+//! file there, at the port it asked from.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -19,7 +19,7 @@ use crate::wire::packet::{FLAG_BROADCAST, Kind};
 use crate::wire::{Writer, code};
 
 impl Engine {
-    /// DISCOVER beside another server. Everything else is between the client and that server.
+    /// DISCOVER next to another server. Everything else is between the client and that server.
     pub(super) fn proxy_discover(&mut self, ask: &Ask<'_>, network: &Network, out: &mut Output) {
         if ask.packet.kind != Kind::Discover || !speaks_pxe(ask.client) {
             return;
@@ -41,7 +41,7 @@ impl Engine {
         }
     }
 
-    /// A request at port 4011, beside another server or not.
+    /// A request at port 4011, with or without another server.
     pub(super) fn boot_server(&mut self, ask: &Ask<'_>, proxied: Option<&Network>, out: &mut Output) {
         let fixed = ask.fixed.map(|(_, _, network)| network);
         let Some(network) = proxied.or(fixed).or(ask.link.first().copied()) else { return };
@@ -67,7 +67,7 @@ impl Engine {
         out: &mut Output,
     ) -> Option<Outgoing> {
         let boot = self.boot_answer(ask, network);
-        // No file for this client: saying nothing lets it go on to its disk or to another boot server.
+        // No file for this client: without an answer it tries its disk or another boot server.
         let file = boot.file.as_deref()?;
         let network_name = Some(network.name.clone());
         out.events.push(Event {

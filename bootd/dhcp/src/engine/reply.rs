@@ -16,7 +16,7 @@ use crate::wire::{Writer, code};
 /// A type and a UUID.
 const MACHINE_ID_BYTES: usize = 17;
 
-/// What is to be said; how it is written follows from the client.
+/// The content of a reply; its form depends on the client.
 pub(super) struct Answer<'a> {
     /// Message type; `None` for BOOTP.
     pub kind: Option<MessageType>,
@@ -107,7 +107,7 @@ impl Engine {
         }
     }
 
-    /// Options in the order of their importance: what does not fit is lost from the end.
+    /// Options in the order of their importance: those at the end are dropped if they do not fit.
     fn put_options(&self, ask: &Ask<'_>, answer: &Answer<'_>, boot: &BootAnswer, writer: &mut Writer<'_>) {
         if let Some(kind) = answer.kind {
             writer.put(code::MESSAGE_TYPE, &[kind.into()]);
@@ -147,7 +147,7 @@ fn put_boot(ask: &Ask<'_>, boot: &BootAnswer, writer: &mut Writer<'_>) {
         }
     }
     if matches!(ask.client, Client::Ipxe(_)) {
-        // Without it iPXE waits for a proxyDHCP offer before it goes on.
+        // Without it iPXE waits for a proxyDHCP offer before it continues.
         writer.put(code::IPXE, &[ipxe::NO_PXEDHCP, 1, 1]);
     }
 }

@@ -1,7 +1,8 @@
 //! REQUEST: selecting an offer, INIT-REBOOT, RENEW and REBIND (RFC 2131 §4.3.2).
 //!
-//! The forms differ in where the address stands and in who may stay silent; once the address is known they
-//! are judged alike. A client whose address is wrong gets a NAK, except by a server that knows nothing of it.
+//! The forms differ in the field that has the address and in which servers need not answer; once the address
+//! is known, all are decided alike. A client whose address is wrong gets a NAK, except from a server that has
+//! no record of it.
 
 use std::net::Ipv4Addr;
 
@@ -59,13 +60,13 @@ impl Engine {
             Some(lease) if lease.hw != ask.packet.hw => Err(NakReason::Taken),
             Some(lease) if lease.state == State::Declined => Err(NakReason::NotAvailable),
             // Without a lease the daemon has lost an offer in a restart, or the journal was lost: the client
-            // may go on with what it was told as long as no other machine got the same answer.
+            // may keep its address as long as no other machine got the same one.
             Some(_) | None => Ok(network),
         }
     }
 
-    /// A machine that remembers an address of which nothing is known here (INIT-REBOOT) may have got it from
-    /// anybody, long ago. One that selects our offer or renews is believed: the offer was probed, the renewal
+    /// A machine that remembers an address without a record here (INIT-REBOOT) may have got it from any
+    /// server, long ago. One that selects our offer or renews is believed: the offer was probed, the renewal
     /// comes from it.
     fn in_doubt(&self, ask: &Ask<'_>, address: Ipv4Addr) -> bool {
         let remembers = ask.packet.server_id().is_none() && ask.packet.ciaddr.is_unspecified();

@@ -2,7 +2,7 @@
 
 use crate::boot::Loaders;
 
-/// What can be set; [`Settings::clamped`] brings every number into its limits.
+/// The settings; [`Settings::clamped`] brings every number into its limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Port clients listen on. Default 68.

@@ -1,11 +1,11 @@
-//! The file of leases: what was acknowledged is in it, in the order it happened.
+//! The file of leases: every acknowledged lease, in the order of the acknowledgements.
 //!
 //! One writer appends batches (over zeros written in advance) and syncs each. The file is rewritten with the
 //! living leases alone when it has grown to more than twice their size, so it needs no care.
 //!
-//! What fails and what then: a torn end is cut off at start, as it can only hold what no client was told.
-//! Damage anywhere else loses the damaged records alone ([`record`](super::record)); it is logged with
-//! counts, the damaged file stays beside the new one as `<name>.damaged`, the next as `<name>.damaged.2`
+//! What fails and what then: a torn end is cut off at start, because no client was sent anything that it
+//! holds. Damage anywhere else loses the damaged records alone ([`record`](super::record)); it is logged with
+//! counts, the damaged file stays next to the new one as `<name>.damaged`, the next as `<name>.damaged.2`
 //! (eight are kept), and the services start. A new file has its beginning from the first moment, so one that
 //! is empty or shorter has lost its leases: damage, too. A file of the format before, `dawnlse1`, is
 //! rewritten at start.
@@ -32,7 +32,7 @@ const MAGIC_UNMARKED: &[u8; 8] = b"dawnlse1";
 const MODE: u32 = 0o600;
 /// The file is not rewritten while it is smaller than this, in bytes.
 pub const COMPACT_BYTES_MIN: u64 = 1 << 20;
-/// Rewritten when it is more than this many times the size of what is alive.
+/// Rewritten when it is more than this many times the size of the live leases.
 const COMPACT_RATIO: u64 = 2;
 /// Zeros are written ahead of the records in pieces of this many bytes: a sync that changes no length and
 /// allocates no block costs a fraction of one that does.
@@ -53,7 +53,7 @@ pub enum JournalError {
     },
 }
 
-/// What a file was when it was opened.
+/// The state of a file when it was opened.
 #[derive(Debug, Clone, Copy)]
 enum State {
     /// Not there.
@@ -71,7 +71,7 @@ enum State {
 pub struct Journal {
     path: PathBuf,
     file: File,
-    /// Length of what is valid, in bytes.
+    /// Length of the valid part, in bytes.
     len: u64,
     /// Length of the file, in bytes: records, then zeros.
     file_len: u64,
@@ -102,7 +102,8 @@ impl Journal {
         };
         let state = if opened == Opened::Missing { State::New } else { journal.replay(&bytes) };
         if writable && let Err(error) = journal.settle(state) {
-            // Commits fail likewise, are tried again, and say so; leases and nodes are served until then.
+            // Commits fail in the same way, are reported and tried again; leases and nodes are served until
+            // then.
             tracing::error!(%error, "the lease journal cannot be written");
             journal.is_stale = true;
         }
@@ -186,7 +187,7 @@ impl Journal {
         Ok(file)
     }
 
-    /// Takes over what a file of these bytes holds.
+    /// Loads the records of a file with these bytes.
     fn replay(&mut self, bytes: &[u8]) -> State {
         if bytes.len() < MAGIC.len() {
             tracing::error!(
@@ -236,7 +237,7 @@ impl Journal {
         if format == Format::Unmarked { State::Old } else { State::Good }
     }
 
-    /// Takes the file back to what is valid.
+    /// Truncates the file to its valid part.
     fn cut(&mut self) -> io::Result<()> {
         self.file.set_len(self.len)?;
         self.file_len = self.len;

@@ -3,7 +3,7 @@
 //! One table holds dynamic leases (they must survive the daemon) and, for the operator's eyes, those of
 //! known nodes (the model says their address anyway). A machine keeps its dynamic address as long as
 //! possible: an ended lease stays in the table, idle, until another machine needs the address, and the
-//! address that has been idle longest goes first.
+//! address that has been idle longest is reused first.
 
 pub mod journal;
 pub mod record;
@@ -47,7 +47,7 @@ pub struct Lease {
     pub since: Time,
     /// When the state ends.
     pub expires: Time,
-    /// What was promised before the last extension: holds again when that cannot be made durable.
+    /// The lease before the last extension: it applies again if the extension cannot be made durable.
     pub promised: Time,
     /// The node, for a reserved address.
     pub node: Option<Arc<str>>,

@@ -4,9 +4,8 @@
 //! checksum covers the mask, the length and the body as it is stored. The body is `version 1 | state | htype
 //! | hlen | address | since | expires | chaddr | hostname`.
 //!
-//! The mask is chosen so that the mark occurs at the beginning of a record and nowhere else, whatever a
-//! client calls itself. After damage the reader therefore goes on at the next mark: what is lost is what is
-//! damaged.
+//! The mask is chosen so that the mark occurs only at the beginning of a record, whatever name a client has.
+//! After damage the reader therefore continues at the next mark: only damaged records are lost.
 //!
 //! The format before this one had neither mark nor mask and a checksum of the body alone
 //! ([`Format::Unmarked`]). It is read and no longer written.
@@ -32,10 +31,10 @@ const STATE_FORGOTTEN: u8 = 0;
 const STATE_BOUND: u8 = 1;
 const STATE_DECLINED: u8 = 2;
 const STATE_IDLE: u8 = 3;
-/// A record for a known node: kept for the operator's listing, never acted upon.
+/// A record for a known node: kept for the operator's listing, without any effect.
 const FLAG_RESERVED: u8 = 0x80;
 
-/// What a record says.
+/// The content of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Record {
     /// The lease as it is now.
@@ -53,7 +52,7 @@ pub enum Format {
     Unmarked,
 }
 
-/// What a run of bytes holds.
+/// The records in a run of bytes.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Found<'a> {
     /// The undamaged records in their order, each with its bytes.

@@ -24,7 +24,7 @@ const RETRY_MS: u64 = 2000;
 /// The way to the thread.
 pub(super) struct Committer {
     batches: SyncSender<Batch>,
-    /// A batch was given back; the thread says so when it has caught up.
+    /// A batch was given back; the thread reports it when it has caught up.
     overrun: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
@@ -63,7 +63,7 @@ struct State {
     journal: Journal,
     senders: Arc<Senders>,
     wake: Wake,
-    /// When the journal was last tried in vain.
+    /// When the last attempt to write the journal failed.
     failed_at: Option<Instant>,
     overrun: Arc<AtomicBool>,
 }

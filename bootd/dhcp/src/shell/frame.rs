@@ -62,7 +62,7 @@ fn checksum(parts: &[&[u8]]) -> u16 {
     !u16::try_from(sum).unwrap_or(0)
 }
 
-/// An ARP probe (RFC 5227 §2.1.1): the sender address is zero, so that nobody's cache changes.
+/// An ARP probe (RFC 5227 §2.1.1): the sender address is zero, so that no machine's cache changes.
 pub(super) fn arp_probe(mac: [u8; 6], address: Ipv4Addr) -> [u8; ARP_BYTES] {
     let mut packet = [0; ARP_BYTES];
     fill(&mut packet, &[0, 1, 8, 0, 6, 4, 0, 1]);

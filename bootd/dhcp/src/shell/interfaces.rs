@@ -7,7 +7,7 @@ use std::{io, ptr};
 use super::ServeError;
 use crate::engine::Interface;
 
-/// An interface with what the engine need not know.
+/// An interface with the details that the engine does not need.
 #[derive(Debug, Clone)]
 pub(super) struct Found {
     pub interface: Interface,

@@ -1,13 +1,13 @@
 //! Sockets, clock and disk around the engine.
 //!
-//! Two threads of their own, so that no other service of the daemon can delay an answer: `worker` reads
+//! Two separate threads, so that no other service of the daemon can delay an answer: `worker` reads
 //! packets in batches, runs the engine and sends what may go at once; `committer` writes each batch of lease
 //! records, syncs once, and sends the answers that waited for it. While the disk is busy with one batch, the
 //! next gathers, so a storm costs few syncs.
 //!
-//! What fails and what then: a journal that cannot be written stops new dynamic leases and nothing else; an
-//! interface that goes away is silent, and served again within seconds when it comes back; a socket that
-//! cannot be bound at start is an error.
+//! What fails and what then: a journal that cannot be written stops only new dynamic leases; an interface
+//! that goes away is served again within seconds when it comes back; a socket that cannot be bound at start
+//! is an error.
 
 mod committer;
 mod frame;

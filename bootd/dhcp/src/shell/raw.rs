@@ -23,7 +23,7 @@ pub(super) fn sender() -> io::Result<OwnedFd> {
     Ok(socket.into())
 }
 
-/// A socket that gets the ARP replies of one interface and nothing else.
+/// A socket that gets only the ARP replies of one interface.
 pub(super) fn arp_listener(interface: u32) -> io::Result<OwnedFd> {
     let socket = Socket::new(Domain::PACKET, Type::DGRAM, None)?;
     socket.set_nonblocking(true)?;

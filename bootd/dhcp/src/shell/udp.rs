@@ -86,7 +86,7 @@ impl Receiver {
             .map(|((iovec, control), name)| header(iovec, control.as_mut_ptr().cast(), CONTROL_BYTES, name))
             .collect();
         let count = libc::c_uint::try_from(headers.len()).unwrap_or(0);
-        // SAFETY: every header points to a buffer, control area and name of its own, which live in `self`
+        // SAFETY: every header points to its own buffer, control area and name, which live in `self`
         // and in `iovecs` until after the last use of `headers`.
         let got = unsafe {
             libc::recvmmsg(fd, headers.as_mut_ptr(), count, libc::MSG_DONTWAIT, std::ptr::null_mut())

@@ -1,5 +1,5 @@
-//! What the worker and the thread that makes leases durable say to each other: batches of records one way,
-//! verdicts back, and the event that wakes the worker.
+//! Messages between the worker and the thread that makes leases durable: batches of records one way, verdicts
+//! back, and the event that wakes the worker.
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -31,7 +31,7 @@ pub(super) enum CommitError {
     Journal(#[from] JournalError),
 }
 
-/// What the worker is told.
+/// What is sent to the worker.
 pub(super) enum Verdict {
     /// These records are not on disk, and why.
     Failed(Vec<Record>, CommitError),
@@ -49,7 +49,7 @@ pub(super) struct Wake {
 
 impl Wake {
     pub(super) fn new() -> io::Result<Self> {
-        // SAFETY: eventfd returns a descriptor that nobody else owns, or -1.
+        // SAFETY: eventfd returns a descriptor that is not owned elsewhere, or -1.
         let event = unsafe {
             match libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) {
                 -1 => return Err(io::Error::last_os_error()),

@@ -281,7 +281,7 @@ impl Worker {
         lock(&self.engine).set_interfaces(known);
     }
 
-    /// An interface that was made again has another number, and its old sockets hear nothing.
+    /// An interface that was made again has another number, and its old sockets receive nothing.
     fn reopen(&mut self, found: &[Found]) {
         match Ports::open(&self.config, found) {
             Ok(ports) => {

@@ -9,7 +9,7 @@ macro_rules! codes {
 pub mod pxe {
     /// PXE_DISCOVERY_CONTROL, one byte.
     pub const DISCOVERY_CONTROL: u8 = 6;
-    /// Bit 3 of the discovery control: take the boot file of this very message and look no further.
+    /// Bit 3 of the discovery control: take the boot file of this message and do not ask further servers.
     pub const USE_BOOT_FILE: u8 = 8;
 }
 

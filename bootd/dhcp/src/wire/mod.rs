@@ -1,9 +1,9 @@
 //! Packets on the wire: reading what clients send, writing what they accept.
 //!
-//! Reading and writing is ours, because firmware cares about what a map of options forgets: the order of
-//! options, `file` and `sname` used for options (option 52), values cut into pieces (RFC 3396), options
-//! inside options (43, 82, 175), and a message that must stay below the size the client named. Tests and fuzz
-//! targets hold the encoder against dhcproto's decoder, so both must agree on every message.
+//! We read and write packets ourselves, because firmware depends on things that a map of options loses: the
+//! order of options, `file` and `sname` used for options (option 52), values cut into pieces (RFC 3396),
+//! options inside options (43, 82, 175), and a message that must stay below the size the client named. Tests
+//! and fuzz targets hold the encoder against dhcproto's decoder, so both must agree on every message.
 
 pub mod code;
 pub mod message_type;

@@ -9,7 +9,7 @@ use super::code;
 /// Most options taken from one packet; a packet of 1,500 bytes with more is made to waste time.
 pub const OPTIONS_MAX: usize = 128;
 
-/// One option as it stands in the packet.
+/// One option as encoded in the packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Piece<'a> {
     code: u8,

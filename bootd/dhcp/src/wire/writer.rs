@@ -12,7 +12,8 @@ use super::packet::{COOKIE, Packet};
 
 /// Least size of a DHCP message every client takes, with 28 bytes of IP and UDP headers (RFC 2131 §2).
 pub const MESSAGE_BYTES_MIN: usize = 576;
-/// Largest message sent, whatever the client offers: one Ethernet frame, no fragments towards firmware.
+/// Largest message sent, even if the client accepts larger ones: one Ethernet frame, no fragments towards
+/// firmware.
 pub const MESSAGE_BYTES_MAX: usize = 1500;
 /// IP and UDP headers, counted in option 57.
 const IP_UDP_BYTES: usize = 28;
@@ -22,8 +23,8 @@ const FILE_BYTES: usize = 128;
 const SNAME_BYTES: usize = 64;
 /// Longest value of one piece.
 const PIECE_BYTES_MAX: usize = 255;
-/// Longest option 82 that is echoed: one option (RFC 3046 §2.0). A longer one, sent in pieces, is nothing a
-/// relay makes and would take the room of everything else.
+/// Longest option 82 that is echoed: one option (RFC 3046 §2.0). No relay makes a longer one, which would
+/// have to be sent in pieces and would take the room of all other options.
 const RELAY_INFO_BYTES_MAX: usize = PIECE_BYTES_MAX;
 
 /// An answer under construction.
@@ -134,7 +135,7 @@ impl<'a> Writer<'a> {
         out
     }
 
-    /// Lays the options out over the three areas.
+    /// Distributes the options over the three areas.
     fn fill(&self, area: &mut Vec<u8>, file: &mut [u8; FILE_BYTES], sname: &mut [u8; SNAME_BYTES]) {
         let relay = self.request.options.get(code::RELAY_INFO);
         let relay = relay.filter(|info| info.len() <= RELAY_INFO_BYTES_MAX).unwrap_or(&[]);

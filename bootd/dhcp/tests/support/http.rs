@@ -3,7 +3,7 @@
 //!
 //! TCP is the kernel's and is not simulated packet by packet: what loss does to it is time (a SYN or the end
 //! of a window sent again), and now and then a connection that is reset. Bodies share the server's link
-//! fairly, a piece at a time.
+//! fairly, piece by piece.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 

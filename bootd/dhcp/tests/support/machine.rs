@@ -36,7 +36,7 @@ impl Program {
     }
 }
 
-/// What a machine wants done.
+/// Actions that a machine asks for.
 pub(crate) enum Action {
     Dhcp(Vec<u8>),
     Tftp(PortId, Vec<u8>),
@@ -113,8 +113,8 @@ impl Machine {
     /// Sends DISCOVER or REQUEST and waits for the answer.
     fn ask(&mut self, now_us: u64, random: &mut Random) -> Vec<Action> {
         let Some(wait_ms) = self.program.patience_ms().get(self.tries).copied() else {
-            // Nobody answered: the firmware tries its other devices and comes back; a loader or system starts
-            // over.
+            // No server answered: the firmware tries its other devices and comes back; a loader or system
+            // starts over.
             self.wake_us = now_us + 5_000_000;
             (self.program, self.tries) = (Program::Off, 0);
             return vec![Action::StartedOver, Action::WakeAt(self.wake_us)];
@@ -158,7 +158,7 @@ impl Machine {
             Program::Http if self.download.is_none() => self.http_get(Wanted::Kernel),
             Program::Http => Vec::new(),
             _ => {
-                // A REQUEST nobody answers twice goes back to DISCOVER.
+                // After two REQUESTs without an answer the client goes back to DISCOVER.
                 if self.tries > 2 {
                     self.offer = None;
                 }
@@ -328,7 +328,7 @@ impl Machine {
         }
     }
 
-    /// One timer is in the queue while a transfer goes on; it moves with the transfer's deadline.
+    /// One timer is in the queue during a transfer; it moves with the transfer's deadline.
     fn wake_for_tftp(&mut self, actions: &mut Vec<Action>) {
         let deadline = self.tftp.as_ref().and_then(TftpClient::deadline);
         if let (Program::Tftp, Some(at)) = (self.program, deadline) {

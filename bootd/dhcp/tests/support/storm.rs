@@ -44,7 +44,7 @@ const KEEPALIVE_US: u64 = 15_000_000;
 /// One piece in so many times 1/loss ends in a reset.
 const RESETS_PER_LOSS: u64 = 20;
 
-/// What the storm is like. Chances are of 1000.
+/// The settings of the storm. Chances are of 1000.
 #[derive(Debug, Clone)]
 pub(crate) struct Storm {
     pub seed: u64,
@@ -272,7 +272,7 @@ impl World<'_> {
         Duration::from_micros(self.now_us)
     }
 
-    /// The next moment at which a server has something to do by itself.
+    /// The time of a server's next timer.
     fn server_timer(&self) -> Option<u64> {
         let dhcp = self.dhcp.as_ref().and_then(Engine::next_timer).map(|at| at.millis_since(START) * 1000);
         let tftp = self.tftp.as_ref().and_then(TftpServer::deadline);
@@ -414,7 +414,7 @@ impl World<'_> {
         self.machine(n, |machine, now, random| machine.dhcp_packet(now, bytes, random));
     }
 
-    /// Nodes get their own address, others a dynamic one that nobody else has.
+    /// Nodes get their own address, others a dynamic one that no other machine has.
     fn check_ack(&mut self, n: usize, address: Ipv4Addr) {
         let seed = self.storm.seed;
         let Some(machine) = self.machines.get(n) else { return };
@@ -478,7 +478,7 @@ impl World<'_> {
 
     fn reach_http(&mut self, n: usize, id: u64, bytes: &[u8]) {
         if self.tftp.is_none() {
-            // Nobody listens: refused.
+            // No server listens: refused.
             return self.at(self.now_us + 150, What::HttpGone(n, id));
         }
         let address = self.machines[n].address;
@@ -520,13 +520,13 @@ impl World<'_> {
         }
     }
 
-    /// The daemon is gone, and its kernel says so on every connection.
+    /// The daemon is gone, and its kernel resets every connection.
     fn reset_all(&mut self) {
         let mut open: Vec<(usize, u64)> = self.http.iter().map(|(n, (id, _))| (*n, *id)).collect();
         open.sort_unstable();
         self.bulk_free_us = self.now_us;
         for (n, id) in open {
-            // What was under way is lost with the connection: it gets a number that nothing knows.
+            // Transfers under way are lost with the connection: it gets a new number.
             self.connections += 1;
             let gone = self.connections;
             if let Some((known, _)) = self.http.get_mut(&n).filter(|(known, _)| *known == id) {

@@ -6,10 +6,9 @@
 //! | `tcp` | connections: a task each, with limits and shares |
 //! | `upstream` | one task with the questions that wait for other servers, and a socket for each attempt |
 //!
-//! Each address of this machine that is served has a socket of its own, so that an answer leaves from the
-//! address that was asked, and other name servers may have the port on other addresses. [`Server::listen`]
-//! follows the addresses of the machine; [`Server::publish`] changes what is answered. Neither makes a
-//! question wait.
+//! Each served address of this machine has a separate socket, so that an answer leaves from the address that
+//! was asked, and other name servers may have the port on other addresses. [`Server::listen`] follows the
+//! addresses of the machine; [`Server::publish`] changes what is answered. Neither makes a question wait.
 
 mod tcp;
 mod udp;
@@ -46,7 +45,7 @@ pub struct Config {
     pub workers: usize,
     /// Connections.
     pub connections: Limit,
-    /// Questions to other servers that wait at a time, at most [`crate::forward::WAITING_MAX`].
+    /// Questions to other servers that wait at once, at most [`crate::forward::WAITING_MAX`].
     pub waiting: usize,
     /// Who has an address.
     pub callers: Arc<dyn Callers>,
@@ -167,7 +166,7 @@ impl Server {
         }
     }
 
-    /// What is answered from at this moment.
+    /// The data that answers come from now.
     #[must_use]
     pub fn view(&self) -> Arc<View> {
         self.shared.view.load_full()

@@ -73,8 +73,8 @@ async fn converse(shared: &Shared, stream: TcpStream, peer: SocketAddr, _place: 
     }
 }
 
-/// Reads questions. Returns when the client is done and all its answers are on their way, or when it is
-/// silent.
+/// Reads questions. Returns when the client is done and all its answers are on their way, or when it sends
+/// nothing for too long.
 async fn read(shared: &Shared, mut reader: OwnedReadHalf, peer: SocketAddr, answers: mpsc::Sender<Vec<u8>>) {
     let mut engine = Engine::new(Arc::clone(&shared.cache));
     let origin = Origin { ip: peer.ip(), transport: Transport::Tcp };

@@ -35,7 +35,7 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
         socket.set_only_v6(true)?;
     }
     socket.set_nonblocking(true)?;
-    // Without the privilege the kernel gives what it allows.
+    // Without the privilege the kernel gives as much as it allows.
     let _ = socket.set_recv_buffer_size(BUFFER_BYTES);
     let _ = socket.set_send_buffer_size(BUFFER_BYTES);
     if address.is_ipv4() {
@@ -161,7 +161,7 @@ impl Batch {
         }
     }
 
-    /// Reads what is there, up to [`BATCH`] datagrams.
+    /// Reads waiting datagrams, up to [`BATCH`].
     fn receive(&mut self, socket: &UdpSocket) -> usize {
         let parts = self.slots.iter_mut().zip(&mut self.names).zip(&mut self.iovecs);
         for (((slot, name), iovec), header) in parts.zip(&mut self.headers) {
@@ -194,8 +194,8 @@ impl Batch {
         count
     }
 
-    /// Sends the answers of the first `count` datagrams. What does not fit the socket's buffer is lost, as on
-    /// any network.
+    /// Sends the answers of the first `count` datagrams. A packet that does not fit into the socket's buffer
+    /// is lost, as on any network.
     fn send(&mut self, socket: &UdpSocket, count: usize) {
         let mut used = 0;
         let parts = self.slots.iter_mut().zip(&mut self.names).take(count);

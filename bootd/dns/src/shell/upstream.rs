@@ -1,6 +1,6 @@
 //! The task that asks other servers: the forwarding engine, and a socket for each attempt.
 //!
-//! Each attempt has a socket of its own, bound to a port that the kernel picks at random and connected to the
+//! Each attempt has a separate socket, bound to a port that the kernel picks at random and connected to the
 //! server, so that nothing from elsewhere reaches it.
 
 use std::collections::HashMap;
@@ -22,7 +22,7 @@ use crate::query::Query;
 const ANSWERS_MAX: usize = 1024;
 /// Longest answer of a server by UDP, bytes.
 const DATAGRAM_BYTES_MAX: usize = 4096;
-/// Datagrams that one attempt reads: what comes beyond is not for us.
+/// Datagrams that one attempt reads: further ones are not for us.
 const DATAGRAMS_MAX: usize = 16;
 /// Longest pause of the task.
 const IDLE_TIME: Duration = Duration::from_secs(3600);
@@ -84,7 +84,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut asked: mpsc::Receiver<Asked>, w
     }
 }
 
-/// What cannot be sent at once is lost: nothing waits for a client.
+/// A packet that cannot be sent at once is dropped: we never wait for a client.
 fn answer(client: Client, bytes: Vec<u8>) {
     match client {
         Client::Udp(socket, peer) => drop(socket.send_to(&bytes, peer)),

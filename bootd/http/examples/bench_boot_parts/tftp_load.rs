@@ -166,7 +166,7 @@ fn with_clients(load: &Load) -> Outcome<Result> {
     })
 }
 
-/// One transfer over a socket of its own.
+/// One transfer over a new socket.
 async fn fetch(server: SocketAddr, wish: Wish) -> std::io::Result<Client> {
     let socket = UdpSocket::bind("0.0.0.0:0").await?;
     let begun = Instant::now();

@@ -1,4 +1,4 @@
-//! Directory entries: short names, and the long ones that hold what was meant.
+//! Directory entries: short names, and the long names that they abbreviate.
 //!
 //! A name that is not plain upper-case 8.3 gets long-name entries (UTF-16, 13 units each, last part first)
 //! and a short name of the form `NAME~1.EXT`, or, for the hundredth clash, with its number in place of the

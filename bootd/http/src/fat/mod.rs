@@ -123,7 +123,7 @@ impl FatImage {
         Ok(Self { size, boot_sector, root, fat_sectors, cluster_bytes, clusters, extents: layout.extents })
     }
 
-    /// Copies from the region that `offset` lies in; returns how much, at least one byte below the end.
+    /// Copies from the region that `offset` is in; returns how much, at least one byte below the end.
     fn read_region(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
         let fat_bytes = self.fat_sectors * SECTOR;
         let root_start = SECTOR + 2 * fat_bytes;

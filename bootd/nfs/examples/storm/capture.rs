@@ -61,7 +61,7 @@ struct Segment<'a> {
 
 impl<'a> Segment<'a> {
     fn of(frame: &'a [u8]) -> Option<Self> {
-        // A tap with offloading puts twelve bytes of its own before the frame.
+        // A tap with offloading puts twelve extra bytes before the frame.
         let frame = [0, 12].iter().filter_map(|skip| frame.get(*skip..));
         let ip =
             frame.filter(|frame| frame.get(12..14) == Some(&[8, 0])).find_map(|frame| frame.get(14..))?;

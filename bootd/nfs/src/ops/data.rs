@@ -60,7 +60,7 @@ fn read_into(
     }
     let got = read_here(reader, offset, count, out.raw()).map_err(|e| fail(e.into()))?;
     if got != count {
-        // Somebody has shortened the file meanwhile: the sizes before the data were promised too high.
+        // The file was shortened meanwhile: the sizes sent before the data are too large.
         out.patch_u32(sizes_at, got);
         out.patch_u32(sizes_at + 4, 1);
         out.patch_u32(sizes_at + 8, got);

@@ -60,7 +60,7 @@ pub(super) fn readdirplus(cx: &Cx<'_>, args: &mut Reader<'_>, out: &mut Writer) 
     let (handle, cookie, _verifier) = (read_handle(args)?, args.u64()?, args.u64()?);
     let (names, all) = (args.u32()?, args.u32()?);
     let bytes_max = usize::try_from(all.min(cx.session.list_bytes_max())).unwrap_or(0);
-    // Zero would stand for "no names at all"; some clients send it to mean "no limit".
+    // Zero would mean "no names at all"; some clients send it to mean "no limit".
     let names_bytes_max = if names == 0 { usize::MAX } else { usize::try_from(names).unwrap_or(0) };
     list(cx, &handle, &Wanted { cookie, names_bytes_max, bytes_max, plus: true }, out);
     Ok(())

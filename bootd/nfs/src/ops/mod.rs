@@ -84,7 +84,7 @@ fn read_name(r: &mut Reader<'_>) -> Decoded<Result<CString, Status>> {
     })
 }
 
-/// `name`, unless it is `.` or `..`, which stand for themselves and cannot be made or removed.
+/// `name`, unless it is `.` or `..`, which always exist and cannot be made or removed.
 fn proper(name: Result<CString, Status>, otherwise: Status) -> Result<CString, Status> {
     name.and_then(|n| if matches!(n.as_bytes(), b"." | b"..") { Err(otherwise) } else { Ok(n) })
 }

@@ -31,7 +31,7 @@ pub(super) fn apply(target: &Target, stat: &Stat, wanted: &SetAttributes) -> Res
     if let Some(size) = wanted.size {
         truncate(target, stat, size)?;
     }
-    // The root of a store stays closed to local users of the server, whatever a node wants.
+    // The root of a store stays closed to local users of the server, even if a node asks otherwise.
     let is_private = target.tree.is_private_root(&target.object.region, stat);
     if wanted.uid.is_some() || wanted.gid.is_some() {
         let keeps = |wanted: Option<u32>, has: u32| wanted.is_none_or(|id| id == has);
@@ -41,7 +41,7 @@ pub(super) fn apply(target: &Target, stat: &Stat, wanted: &SetAttributes) -> Res
         target.act()?;
         sys::chown(target.object.fd(), wanted.uid, wanted.gid)?;
     }
-    // Links have no mode on Linux; clients send one all the same.
+    // Links have no mode on Linux; clients send one anyway.
     if let Some(mode) = wanted.mode.filter(|_| !stat.is_symlink()) {
         target.act()?;
         sys::chmod(target.object.fd(), mode & if is_private { 0o700 } else { 0o7777 })?;
@@ -110,7 +110,7 @@ pub(super) fn may_read(target: &Target, stat: &Stat) -> Result<(), Status> {
     }
 }
 
-/// What a new object still lacks after the kernel has made it with `wanted.mode` by the caller.
+/// Attributes that a new object still lacks after the kernel has made it with `wanted.mode` as the caller.
 pub(super) fn finish(target: &Target, wanted: &SetAttributes) -> Result<(), Status> {
     let stat = target.object.stat()?;
     // Only the bits that mkdir and mknod do not take: the rest is as default ACLs made it.

@@ -1,10 +1,10 @@
 //! Calls that wait for a disk that may hang: carried out by a thread of the [`dawn_serving::DiskPool`], while
-//! the workers go on.
+//! the workers serve other calls.
 //!
 //! A call whose disk has not answered after [`WAIT_TIME_MAX`] is answered with NFS3ERR_JUKEBOX, so that the
 //! client asks again and its connection stays free for other exports. Two kinds get no answer instead: MOUNT,
-//! which has no such word, and a call that must not happen twice and has begun, since nobody knows yet how it
-//! ends. Their clients ask again by themselves.
+//! which has no such status, and a call that must not run twice and has begun, because its result is not
+//! known yet. Their clients ask again by themselves.
 
 use std::collections::VecDeque;
 use std::net::UdpSocket;

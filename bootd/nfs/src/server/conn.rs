@@ -4,11 +4,11 @@
 //! one at a time writes (others only queue their replies while it writes). Nothing here blocks on the
 //! network. A client that does not take its replies stops being read from; its memory is bounded by
 //! [`CALLS_MAX`], [`PENDING_BYTES_MAX`] and [`REPLY_BYTES_MAX`], and what slow clients make the server hold
-//! is counted for all of them together. When that is short, a connection has one call and one small reply
-//! at a time, so that clients who take their replies go on.
+//! is counted for all of them together. When that is short, a connection has one call and one small reply at
+//! once, so that clients which read their replies are still served.
 //!
 //! A connection that is clogged has replies in its queue that a worker is sending, or that the poll set
-//! wakes a worker for, or calls that wait for disks; who ends that has a worker read on. So nothing else has
+//! wakes a worker for, or calls that wait for disks; who ends that has a worker read on. So no other code has
 //! to remember clogged connections.
 
 use std::collections::VecDeque;
@@ -58,7 +58,7 @@ struct Input {
     /// Whole calls, oldest first.
     pending: VecDeque<Record>,
     pending_bytes: usize,
-    /// What is left here between two visits counts towards what all clients may make the server hold.
+    /// Input that is left here between two visits counts towards the memory that all clients may use.
     held: HeldPart,
 }
 
@@ -91,12 +91,13 @@ struct Output {
     bytes_away: usize,
     /// A worker is writing, or the socket is full and will wake one.
     busy: bool,
-    /// What the client does not take counts towards what all clients may have waiting.
+    /// Replies that the client does not read count towards the limit for all clients.
     held: HeldPart,
 }
 
 impl Output {
-    /// Counts what waits for the socket, and what may come to it. What is sent at once is never counted.
+    /// Counts replies that wait for the socket, and those that may be added. Replies that are sent at once
+    /// are never counted.
     fn account(&mut self) {
         self.held.set(self.bytes_away + if self.busy { self.bytes } else { 0 });
     }
@@ -117,7 +118,7 @@ pub(super) enum Received {
     More,
     /// The peer has closed or failed.
     Closed,
-    /// The peer does not speak RPC.
+    /// The peer does not use RPC.
     Nonsense(RecordError),
 }
 
@@ -191,7 +192,7 @@ impl Conn {
         &self.stream
     }
 
-    /// Receives what is there and cuts it into calls.
+    /// Receives the bytes that have arrived and cuts them into calls.
     pub(super) fn receive(&self) -> Received {
         let mut input = lock(&self.input);
         let mut visit_bytes = 0;
@@ -246,8 +247,8 @@ impl Conn {
         Some((record, !input.pending.is_empty()))
     }
 
-    /// Whether so many replies wait that no more calls are begun: of this connection alone, or some of this
-    /// connection and too many of all. Or so many calls wait for disks.
+    /// Whether so many replies wait that no more calls are begun: on this connection alone, or some on this
+    /// one and too many on all. Or so many calls wait for disks.
     pub(super) fn is_clogged(&self) -> bool {
         if self.calls_away.load(Ordering::Acquire) >= CALLS_MAX {
             return true;
@@ -421,7 +422,7 @@ impl Conn {
         Ok(())
     }
 
-    /// What the poll set must wait for besides what it waits for already. The registration fires once.
+    /// Events that the poll set must wait for in addition. The registration fires once.
     pub(super) fn want(&self, readable: bool, writable: bool, poll: &super::poll::Poll) -> io::Result<()> {
         let mut interest = lock(&self.interest);
         let before = (interest.readable, interest.writable);

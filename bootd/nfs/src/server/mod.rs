@@ -53,14 +53,14 @@ const STALLED_TICKS_MAX: u64 = 2400;
 /// Connections waiting to be accepted; a whole cluster may come back at the same moment.
 const BACKLOG: i32 = 4096;
 
-/// What to listen on, and how much to use.
+/// The ports to listen on, and the limits.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
     /// Address to listen on; all by default.
     pub address: IpAddr,
     /// Port of NFS and MOUNT; 0 takes a free one. Default 2049.
     pub nfs_port: u16,
-    /// A port of its own for MOUNT (which stays available on the NFS port too). Default none.
+    /// A separate port for MOUNT (which stays available on the NFS port too). Default none.
     pub mount_port: Option<u16>,
     /// Port of the port mapper. Default 111; none if the machine runs one already.
     pub portmap_port: Option<u16>,
@@ -384,7 +384,7 @@ fn open_replies(state_dir: &Path, run: u64) -> ReplyCache {
     }
 }
 
-/// The empty directory and the empty file that stand in for what exists in overlays only.
+/// The empty directory and the empty file that represent what exists in overlays only.
 fn make_stand_ins(state_dir: &Path) -> Result<PathBuf, ServeError> {
     let path = state_dir.join(STAND_INS_DIR);
     // Nothing is written where both are: the file system may be read-only.
@@ -407,7 +407,7 @@ pub fn load_key(state_dir: &Path) -> Result<HandleKey, ServeError> {
     read_or_make_key(&path).map(HandleKey::new).map_err(|source| ServeError::Key { path, source })
 }
 
-/// Not replaced by a new one without a word: that is the end of every running node.
+/// It is not silently replaced by a new one, because that would break every running node.
 const KEY_DAMAGED: &str = "it is not 16 bytes long; put it back from a backup, or remove it for a new one \
                            (nodes that run from an NFS root must then be rebooted: their handles are void)";
 
@@ -415,7 +415,7 @@ const KEY_DAMAGED: &str = "it is not 16 bytes long; put it back from a backup, o
 const KEY_NEVER_MADE: &str = "the file system is read-only, and this directory has not been served before; make it \
                               writable for the first start, or leave NFS out (--services dhcp,tftp,http,xcatd)";
 
-/// Reads a file that nobody else may read; one that others may is closed to them, with a warning.
+/// Reads a private file; if other users may read it, its mode is set to private, with a warning.
 fn read_private(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = std::fs::File::open(path)?;
     let mode = file.metadata()?.permissions().mode() & 0o7777;
@@ -470,7 +470,7 @@ mod tests {
     const LISTING_BYTES: u32 = 1 << 20;
     /// Names in the directory.
     const NAMES: usize = 200;
-    /// One READ, and how many one client asks for at a time.
+    /// One READ, and how many one client sends at once.
     const READ_BYTES: u32 = 1 << 20;
     const READS: usize = 48;
 
@@ -528,7 +528,7 @@ mod tests {
                 client.send(&call).unwrap();
             }
         }
-        // Each has one reply at a time, as the part of their address is used up: the one that the socket
+        // Each has one reply at once, because the share of their address is used up: the one that the socket
         // takes, or that another thread makes.
         let most = clients.len() * 2 * usize::try_from(READ_BYTES).unwrap();
         for client in &mut clients {
@@ -571,7 +571,7 @@ mod tests {
         while server.shared.connections().iter().any(|conn| !conn.is_clogged()) {
             std::thread::yield_now();
         }
-        // What the workers made at the same moment, before any of it was counted, may come on top.
+        // Replies that workers made at the same moment, before they were counted, may exceed it.
         let at_once = config.workers * 2 * usize::try_from(LISTING_BYTES).unwrap();
         assert!(server.shared.waiting.held() <= WAITING_BYTES_MAX + at_once);
 

@@ -20,7 +20,7 @@ pub(super) struct Poll {
 }
 
 impl Poll {
-    /// A set that holds nothing but its own counters.
+    /// A set that holds only its own counters.
     pub(super) fn new() -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
@@ -64,7 +64,7 @@ impl Poll {
         let _ = rustix::io::read(&self.wake, &mut [0u8; 8]);
     }
 
-    /// Wakes all workers, for good.
+    /// Wakes all workers permanently.
     pub(super) fn stop(&self) {
         let _ = rustix::io::write(&self.stop, &1u64.to_ne_bytes());
     }

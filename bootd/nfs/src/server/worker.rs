@@ -131,7 +131,7 @@ impl Shared {
     /// The life of a worker thread.
     pub(super) fn work(self: &Arc<Self>) {
         if let Err(errno) = sys::own_umask() {
-            tracing::warn!(%errno, "no umask of its own for an NFS worker; new files may lack mode bits");
+            tracing::warn!(%errno, "an NFS worker has no separate umask; new files may lack mode bits");
         }
         let mut datagram = Vec::new();
         while !self.stopping.load(Ordering::Relaxed) {
@@ -150,7 +150,7 @@ impl Shared {
         }
     }
 
-    /// A defect in one call must not take the service from everybody else.
+    /// A defect in one call must not end the service for all other clients.
     fn guarded(&self, token: u64, work: impl FnOnce()) {
         if catch_unwind(AssertUnwindSafe(work)).is_ok() {
             return;
@@ -201,7 +201,7 @@ impl Shared {
     fn admit(&self, stream: TcpStream, peer: SocketAddr, service: Service) -> Result<(), &'static str> {
         let client = client_ip(peer);
         let known = self.engine.is_known(client);
-        // Who may mount something is known here better than by the address alone.
+        // A client that may mount an export is known better here than by its address alone.
         let kind = match known {
             true if client.is_loopback() => Kind::Local,
             true => Kind::Node,
@@ -382,7 +382,7 @@ impl Shared {
                 shared.carry_out_away(&taken);
             }
         };
-        // Only those who may mount something get here.
+        // Only clients that may mount an export get here.
         if self.disks.caller(Kind::Node).submit(place, job).is_err() {
             self.give_up(&call);
         }

@@ -15,9 +15,9 @@ pub(super) const IMAGE: [(&str, &str); 5] = [
     ("profile", "compute"),
 ];
 
-/// How a loader's file looks whatever the cells hold.
+/// The form of a loader's file for any content of the cells.
 struct Loader {
-    /// Path below the TFTP root; `NODE` stands for the node's name.
+    /// Path below the TFTP root; `NODE` is replaced by the node's name.
     path: &'static str,
     /// Lines of the file: for a kernel, for the local disk, and for an explanation.
     lines: [usize; 3],

@@ -34,7 +34,7 @@ pub(super) fn config(plan: &Plan) -> String {
     )
 }
 
-/// Renders the configuration inside a boot image: the files are beside it, and GRUB knows no network there,
+/// Renders the configuration inside a boot image: the files are next to it, and GRUB has no network there,
 /// so the boot NIC comes from the tables.
 pub(super) fn image_config(plan: &Plan, boot: &KernelBoot, nic: Option<MacAddr>) -> String {
     let nic = nic.map(|mac| format!(" BOOTIF=01-{}", mac.to_string().replace(':', "-"))).unwrap_or_default();

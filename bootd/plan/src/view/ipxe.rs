@@ -1,9 +1,9 @@
 //! The iPXE script of a node (`xcat/xnba/nodes/<node>`).
 //!
 //! `${next-server}` is the server that iPXE itself booted from, so an address that moves between machines
-//! works; beside another DHCP server it would be that one, and our address stands there instead. A file that
-//! cannot be fetched is said on the screen and tried again, and so is a node without a plan: a node that sits
-//! before a broken script is a walk to the rack.
+//! works; next to another DHCP server it would be that server, so our address is written instead. The script
+//! reports a file that it cannot fetch on the screen and tries again, as it does for a node without a plan:
+//! otherwise somebody would have to walk to the rack.
 
 use super::{host_and_port, kernel_of};
 use crate::plan::{DISCOVERY_ARCH, KernelBoot, Plan};
@@ -35,16 +35,15 @@ pub(super) fn script(plan: &Plan, firmware: Firmware) -> String {
     }
 }
 
-/// For machines that no node is known for: what to do stands on the screen, and firmware goes on to its next
-/// device.
+/// For machines that are not a known node: the screen shows what to do, and firmware tries its next device.
 pub(super) const UNKNOWN: &str = "#!gpxe\n\
     echo Dawn: no node has the MAC address ${netX/mac}, so there is nothing to boot here.\n\
     echo Dawn: on the server: mkdef -t node -o NODE mac=${netX/mac} ip=ADDRESS groups=all\n\
     sleep 10\n\
     exit\n";
 
-/// For machines that no node is known for, where there is a discovery system: it says what the machine is,
-/// and waits until it is a node. Firmware goes on to its next device if the files cannot be loaded.
+/// For machines that are not a known node, if there is a discovery system: it says what the machine is,
+/// and waits until it is a node. Firmware tries its next device if the files cannot be loaded.
 pub(super) fn discovery(snapshot: &Snapshot, master: &str, ports: Ports, firmware: Firmware) -> String {
     let base = format!("http://{}/tftpboot", host_and_port("${next-server}", ports.http));
     let (kernel, initrd) = (genesis_kernel(DISCOVERY_ARCH), genesis_initrd(DISCOVERY_ARCH));
@@ -73,7 +72,7 @@ pub(super) fn discovery(snapshot: &Snapshot, master: &str, ports: Ports, firmwar
     )
 }
 
-/// `site.defserialport` and its kin: a machine without a node has no console of its own in the tables.
+/// `site.defserialport` and related keys: the tables have no console for a machine that is not a node.
 fn default_console(snapshot: &Snapshot) -> String {
     let number = |key| snapshot.site(key).and_then(|text| text.trim().parse::<u32>().ok());
     match (number("defserialport"), number("defserialspeed")) {
@@ -100,7 +99,7 @@ pub(super) fn explanation(node: &str, reason: &str, firmware: Firmware) -> Strin
     )
 }
 
-/// A text as words of `echo`: what the script's language gives a meaning to becomes a question mark.
+/// A text as words of `echo`: characters with a meaning in the script's language become question marks.
 fn harmless(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || " .,:/=<>_-()'*+@[]".contains(c);
     text.chars().take(REASON_CHARS_MAX).map(|c| if plain(c) { c } else { '?' }).collect()

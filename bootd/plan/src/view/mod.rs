@@ -36,14 +36,14 @@ enum View<'a> {
     IpxeUefi(&'a str),
     /// `xcat/xnba/nodes/<node>.elilo`.
     Elilo(&'a str),
-    /// `xcat/xnba/nets/<net>_<bits>`, with or without `.uefi`: for machines that no node is known for.
+    /// `xcat/xnba/nets/<net>_<bits>`, with or without `.uefi`: for machines that are not a known node.
     IpxeNet(&'a str),
     /// Former names of the discovery system: `xcat/nbk.<arch>`, `xcat/nbfs.<arch>.gz`.
     Genesis(String),
     /// `xcat/xnba/nodes/<node>.pxelinux` and `pxelinux.cfg/<key>`: node, `01-<mac>`, hexadecimal address,
     /// UUID or `default`.
     Pxelinux(&'a str),
-    /// `pxelinux.cfg/p/<net>_<bits>`: petitboot on machines that no node is known for.
+    /// `pxelinux.cfg/p/<net>_<bits>`: petitboot on machines that are not a known node.
     PetitbootNet,
     /// `boot/grub2/grub2-<node>`: GRUB itself, as DHCP names it.
     GrubLoader(&'a str),
@@ -61,7 +61,7 @@ enum View<'a> {
     ImageFile { image: &'a str, file: &'a str },
 }
 
-/// What a request gets.
+/// The answer to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// A rendered text.
@@ -170,7 +170,7 @@ fn former_name(name: &str) -> Option<String> {
     of(name.strip_prefix("nbfs.")?.strip_suffix(".gz")?, genesis_initrd)
 }
 
-/// What stands before a node's name in the file name of its GRUB.
+/// The prefix of a node's name in the file name of its GRUB.
 const GRUB_LOADER: &str = "grub2-";
 
 /// GRUB's folder also holds its binaries and modules; configurations are recognised by their names.
@@ -214,7 +214,7 @@ impl Request<'_> {
         }
     }
 
-    /// For a machine that no node is known for: the discovery system, if there is one.
+    /// For a machine that is not a known node: the discovery system, if there is one.
     fn unknown(&self, net: &str) -> String {
         let firmware = if net.ends_with(".uefi") { ipxe::Firmware::Uefi } else { ipxe::Firmware::Bios };
         let own = match self.peer {

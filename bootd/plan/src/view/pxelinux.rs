@@ -39,7 +39,7 @@ pub(super) fn elilo(plan: &Plan) -> Result<String, PlanError> {
     ))
 }
 
-/// For machines that no node is known for: nothing to boot, and what to do. Petitboot offers what else it
+/// For machines that are not a known node: nothing to boot, and what to do. Petitboot offers what else it
 /// finds.
 pub(super) const PETITBOOT_UNKNOWN: &str = "# no node has the MAC address of this machine; on the server:\n\
     # mkdef -t node -o NODE mac=MAC ip=ADDRESS groups=all netboot=petitboot\n";

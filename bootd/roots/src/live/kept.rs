@@ -1,12 +1,12 @@
 //! What a running node has been shown, which stays until it boots again.
 //!
 //! Tables change at any time; programs of the node have files open. So a wish that was shown is kept: a path,
-//! its option, the store and the trees stay. What a change adds where nothing of the node is in the way is
-//! shown at once, and everything else at the next boot ([`deferred`] says what that is).
+//! its option, the store and the trees stay. What a change adds at a path where the node has no file of its
+//! own is shown at once, everything else at the next boot ([`deferred`] says what that is).
 //!
 //! One file a node in `<data>/roots` holds the wish with a checksum ([`dawn_serving::sealed`]), so that a
-//! restart of the daemon changes nothing either. One that is damaged is reported and as good as none: the
-//! tables count. One that cannot be written is a line in the log.
+//! restart of the daemon changes nothing either. A damaged record is reported and ignored: the tables count.
+//! One that cannot be written is a line in the log.
 
 use super::wish::{self, Wish};
 use super::{Generation, NO_TREE, id};
@@ -50,7 +50,7 @@ pub(super) fn merged(held: &Wish, wanted: Wish) -> Wish {
     let room = ENTRIES_MAX.saturating_sub(held.entries.len());
     let new = wanted.entries.iter().filter(|new| new.served && !in_the_way(new)).take(room).cloned();
     let entries = wish::sorted(held.entries.iter().cloned().chain(new).collect());
-    // The last of the trees: what was found there stays, and what others have is better.
+    // The last of the trees: files found there stay, but files of other trees are preferred.
     let gone = held.trees.iter().filter(|tree| !wanted.trees.contains(tree) && !tree.ends_with(NO_TREE));
     let trees = wanted.trees.iter().chain(gone.take(GONE_TREES_MAX)).cloned().collect();
     let keeps = held.entries.iter().any(|entry| entry.served && entry.option.is_persistent());
@@ -58,7 +58,8 @@ pub(super) fn merged(held: &Wish, wanted: Wish) -> Wish {
     Wish { root, entries, trees, store, ..wanted }
 }
 
-/// What of a change of the tables `node` is shown at its next boot only, if it runs: paths, trees, the store.
+/// The parts of a change of the tables that a running `node` is shown only at its next boot: paths, trees,
+/// the store.
 #[must_use]
 pub fn deferred(
     before: &Snapshot,

@@ -1,4 +1,4 @@
-//! A wish and the files as they are: what is laid over the root, what is seeded, what is missing.
+//! A wish and the present files: what is put over the root, what is seeded, what is missing.
 //!
 //! [`resolve::server`] decides it; here it is given a look at the trees and the image, and its pieces become
 //! an overlay.
@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 /// The files' side of one node's live root.
 #[derive(Debug, Default)]
 pub(super) struct Laid {
-    /// What is laid over the image.
+    /// What is put over the image.
     pub entries: Vec<OverlayEntry>,
     /// What is made at the first look, by its path in the export.
     pub seeds: BTreeMap<PathBuf, Seed>,
@@ -34,12 +34,12 @@ pub(super) struct Laid {
 /// What happened, as the step of an event, and the words.
 pub(super) type Note = (Step, String);
 
-/// What is known of this machine during one sweep over all nodes, which mostly share one image and some
-/// trees.
+/// A cache for one sweep over all nodes, which mostly share one image and some trees.
 #[derive(Debug, Default)]
 pub(super) struct Images {
     known: HashMap<(PathBuf, String), InImage<PathBuf>>,
-    /// Trees of more than one node, and what was found in them. What only one node asks for is not kept.
+    /// Trees of more than one node, and what was found in them. Results that only one node needs are not
+    /// kept.
     shared: HashMap<PathBuf, HashMap<String, Option<Hit>>>,
     /// Which trees are on network file systems.
     pub mounts: Mounts,
@@ -167,7 +167,7 @@ impl Places<'_> {
         }
     }
 
-    /// What the tree of that number has.
+    /// The files of the tree with that number.
     fn find(&mut self, tree: usize, wanted: &str) -> Option<Hit> {
         self.images.find(self.wish.trees.get(tree)?, self.trees.get(tree)?.as_ref(), wanted)
     }
@@ -242,7 +242,7 @@ impl Wish {
 }
 
 /// # Errors
-/// What keeps the look from an answer. What is not there is one.
+/// The reason why there is no answer; for a missing path there is one.
 fn look(root: &Path, path: &str) -> io::Result<InImage<PathBuf>> {
     let top = Beneath::open(root)?;
     let here = locate(&top, path)?;

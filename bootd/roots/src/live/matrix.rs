@@ -1,5 +1,5 @@
 //! Every option of `litefile` through all that reads it: the parser, the list for `/init`, `liteimg`, what
-//! the server lays over a root, and what `/init` does with an untouched, a prepared and a live root. One
+//! the server puts over a root, and what `/init` does with an untouched, a prepared and a live root. One
 //! node, one tree that has the file, a persistent store, a local disk.
 
 use dawn_cluster::{Snapshot, lite_option};

@@ -1,7 +1,7 @@
-//! Live roots: what the NFS server lays over a node's image so that the node finds its own files there.
+//! Live roots: what the NFS server puts over a node's image so that the node finds its own files there.
 //!
 //! A node mounts the path of its image. If it is a statelite node and the image was never prepared by
-//! `liteimg`, it gets an export of its own: the image with an overlay that follows from `litefile`,
+//! `liteimg`, it gets a separate export: the image with an overlay that follows from `litefile`,
 //! `litetree` and `statelite` ([`wish`]) and from the files that are there ([`lay`]). Persistent paths are
 //! made on first use ([`seed`]), large ones while the node is asked to try again ([`seeder`]).
 //!
@@ -67,7 +67,7 @@ pub use wish::{image_dir, is_here};
 /// Time between two looks at the tables and source files of all live roots.
 pub const SWEEP_PERIOD: Duration = Duration::from_secs(2);
 
-/// Stands for a tree that nodes may not have; nothing has this name.
+/// Represents a tree that nodes may not have; no file has this name.
 const NO_TREE: &str = ".no-tree";
 
 /// All live roots.
@@ -91,7 +91,7 @@ pub struct LiveRoots {
     cleared: Once,
 }
 
-/// A look that goes on at a disk; dropped when it ends, whatever the end.
+/// A look at a disk that is under way; dropped when it ends, however it ends.
 struct Looking {
     roots: Arc<LiveRoots>,
     disk: PathBuf,
@@ -210,8 +210,8 @@ impl LiveRoots {
     }
 
     /// The live root over `tree`, if the node is to have one. A node that mounts its root boots, and is shown
-    /// what the tables say now, unless it said that its system is up: then somebody mounts the root once
-    /// more.
+    /// what the tables say now, unless it has reported that its system is up: then the root is only mounted a
+    /// second time.
     ///
     /// # Errors
     /// As [`LiveRoots::export`].
@@ -232,7 +232,7 @@ impl LiveRoots {
         self.kept.write(node, tree, &wish, true);
         let view = match known {
             Some(view) if view.wish.wish == wish.wish => view,
-            // What the last boot was shown does not count for this one.
+            // The root of the last boot does not matter for this one.
             known => {
                 let laid = self.lay(&wish, &mut Images::now())?;
                 self.publish(node, tree, wish, laid, known.as_ref())
@@ -241,10 +241,10 @@ impl LiveRoots {
         Ok(Some(shown(node, tree, &view)))
     }
 
-    /// The live root over `tree`. A node that runs keeps it, whatever it is to boot next.
+    /// The live root over `tree`. A running node keeps it, no matter what it is to boot next.
     ///
     /// # Errors
-    /// When files could not be looked at for now, and nothing is known of an earlier look.
+    /// When files could not be looked at now, and there is no earlier result.
     pub fn export(&self, snapshot: &Snapshot, node: &str, tree: &Generation) -> Result<Arc<Export>, Unsure> {
         let known = self.views().get(&id(node, tree)).cloned();
         if let Some(view) = known {
@@ -375,7 +375,7 @@ impl LiveRoots {
         }
     }
 
-    /// Whether a wish is what the tables of this moment came to.
+    /// Whether a wish follows from the present tables.
     fn holds(&self, snapshot: &Snapshot, wish: &WishAsOf, root: &Path) -> bool {
         let addresses = self.addresses.now();
         wish.seq == snapshot.seq() && Arc::ptr_eq(&wish.addresses, &addresses) && wish.root == root

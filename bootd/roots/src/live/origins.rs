@@ -1,4 +1,4 @@
-//! Where each special path of a node has its content from, for people who ask.
+//! Where the content of each special path of a node comes from, for commands.
 //!
 //! It is what a root made now would show, found as for such a root ([`super::lay`]). Each tree, the store
 //! and the image are looked at by the pool for disks, so one that hangs costs its own lines: they say which
@@ -25,7 +25,7 @@ pub enum Origin {
     Trees(Vec<usize>),
     /// In the image.
     Image,
-    /// The node mounts a file system of its own there: nothing of the entry is seen.
+    /// The node mounts its own file system there, which hides the entry.
     MountedOver,
     /// In no tree and not in the image.
     Nowhere,
@@ -35,8 +35,8 @@ pub enum Origin {
     Unknown(String),
 }
 
-/// The special paths of a node, without a slash at the end, and where each has its content from; nothing for
-/// a list that contradicts itself. Directories of the data directory `data` give nothing to nodes.
+/// The special paths of a node, without a slash at the end, and where the content of each comes from; nothing
+/// for a list that contradicts itself. Directories of the data directory `data` give nothing to nodes.
 #[must_use]
 pub fn origins(
     snapshot: &Snapshot,
@@ -80,7 +80,7 @@ pub fn origins(
     wish.entries.iter().enumerate().map(origin).collect()
 }
 
-/// The answer of a look in which at most the tree of that number and those after it were silent.
+/// The answer of a look in which only the tree of that number and later ones may have failed to answer.
 fn origin_of(content: Option<&Content>, late: Option<(usize, &PathBuf, Late)>) -> Origin {
     let before = |number: usize| match content {
         Some(Content::Trees(trees)) => trees.first().is_some_and(|first| *first < number),

@@ -253,7 +253,7 @@ impl World {
         assert_eq!(got, want.ok_or(Status::NoEnt as u32), "{path} of cn{}", node + 1);
     }
 
-    /// Overwrites what is there, or makes it.
+    /// Overwrites the file, or makes it.
     fn write(&mut self, node: usize, path: &str, text: &str) {
         let seen = self.model.seen(node, path);
         let inside = path.strip_prefix(DIR).map(|name| name.trim_start_matches('/').to_owned());
@@ -316,14 +316,14 @@ impl World {
         let dir = client.walk(root, if etc { "etc" } else { DIR }).unwrap();
         let entries = client.readdir(&dir, 1024, true).unwrap();
         let names = entries.into_iter().map(|entry| String::from_utf8(entry.name).unwrap());
-        // What every root has of its own is not looked at.
+        // The files that every root has are not looked at.
         let others = [".", "..", "motd", "hostname", "resolv.conf", "machine-id"];
         let mut names: Vec<String> = names.filter(|name| !others.contains(&name.as_str())).collect();
         names.sort();
         assert_eq!(names, want, "of cn{}", node + 1);
     }
 
-    /// Everything, as both nodes see it, and what lies on the disk.
+    /// Everything, as both nodes see it, and what is on the disk.
     fn compare(&mut self) {
         for node in 0..2 {
             (0..FILES.len() + NAMES.len()).for_each(|n| self.read(node, &path(n)));
@@ -411,7 +411,7 @@ fn opened(site: &Site, node: &mut Node) -> Vec<(String, dawn_nfs::handle::FileHa
     found
 }
 
-/// Whatever rows a running node booted with and whatever they become: its paths and its open files stay.
+/// For any rows that a running node booted with and any change of them, its paths and open files stay.
 #[test]
 fn no_change_of_rows_takes_a_path_from_a_running_node() {
     let site = Site::new(&[]);

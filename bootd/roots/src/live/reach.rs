@@ -1,8 +1,8 @@
 //! Trees on network file systems, which may hang: no thread that answers nodes touches them.
 //!
 //! One thread for each such mount looks for what is wanted and copies it here; overlays show the copies,
-//! which are named by their content's state and never change. While a mount does not answer, what is known of
-//! it stays, what is not comes from the next tree, and the tree has a problem to report.
+//! which are named by their content's state and never change. While a mount does not answer, files known from
+//! it stay, others come from the next tree, and the tree has a problem to report.
 
 use super::lay::is_passing;
 use super::trees::{Hit, LocalTree, TreeLook, Whole};
@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a look-up waits for a mount, and after which one that is silent counts as away.
+/// How long a look-up waits for a mount, and after which a mount that does not answer counts as away.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(3);
 /// Most paths looked for on one mount.
 const PATHS_MAX: usize = 100_000;
@@ -65,7 +65,7 @@ impl Reach {
     }
 }
 
-/// Who looks on one mount.
+/// The thread that looks at one mount.
 struct Scout {
     known: Mutex<Known>,
     news: Condvar,
@@ -112,7 +112,7 @@ impl Scout {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks for everything once, what is new first.
+    /// Looks for everything once, new paths first.
     fn round(&self, probe: &Arc<Probe>) {
         let mut known = self.lock();
         known.fresh = false;
@@ -125,7 +125,7 @@ impl Scout {
             let found = probe(&key.0, &key.1);
             let mut known = self.lock();
             known.since = None;
-            // What is known stays until a look brings something.
+            // Known results stay until a look returns new ones.
             let is_known = matches!(known.paths.get(&key), Some(Some(Answer::Found(_))));
             if found != Answer::Unsure || !is_known {
                 known.paths.insert(key, Some(found));
@@ -286,7 +286,7 @@ mod tests {
         let tree = reach.tree(Path::new("/far/tree"), &mounts);
         assert_eq!(tree.find("/known"), Some(hit.clone()));
         assert!(!tree.is_unsure());
-        // Nothing is known of it, so that the next tree's file must not be shown in its place.
+        // Its content is not known, so the next tree's file must not be shown in its place.
         assert_eq!(tree.find("/new"), None);
         assert!(tree.is_unsure());
         is_short.store(false, Ordering::Relaxed);

@@ -47,8 +47,8 @@ pub(super) fn is_in(store: &Path, path: &str) -> bool {
     top.is_ok_and(|top| holds(top.as_fd(), path))
 }
 
-/// Whether something is at a path of the store that is open at `top`. No link is followed, and a link is
-/// nothing.
+/// Whether something is at a path of the store that is open at `top`. Links are not followed; a link counts
+/// as missing.
 fn holds(top: BorrowedFd<'_>, path: &str) -> bool {
     let path = Path::new(path.trim_matches('/'));
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return false };
@@ -61,7 +61,7 @@ fn holds(top: BorrowedFd<'_>, path: &str) -> bool {
 /// The directory of a node in the persistent store: made at its first use. Nothing above it is made: a store
 /// that is not there is one that is not mounted, or is mistyped.
 ///
-/// Local users of this machine cannot enter it, whatever it was before: a node's root may make set-user-id
+/// Local users of this machine cannot enter it, even if they could before: a node's root may make set-user-id
 /// programs in it. The node sees it open (`Export::private_root`).
 pub fn make_store(root: &Path) -> io::Result<()> {
     match fs::DirBuilder::new().mode(0o700).create(root) {
@@ -97,7 +97,7 @@ fn place(store: &Path, seed: &Seed, image: &Path) -> io::Result<PathBuf> {
     }
     let outside = store.parent().unwrap_or(store);
     match move_in(outside, store, seed, (parent.as_fd(), name)) {
-        // The store is a file system, or has a quota, of its own.
+        // The store is a separate file system, or has a quota.
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
             move_in(store, store, seed, (parent.as_fd(), name))?;
         }
@@ -170,7 +170,7 @@ fn move_in(dir: &Path, store: &Path, seed: &Seed, to: (BorrowedFd<'_>, &str)) ->
     remove(&part)?;
     let done = fill(&part, seed).and_then(|()| Ok(rustix::fs::renameat(rustix::fs::CWD, &part, to.0, to.1)?));
     if done.is_err() {
-        // Whatever a full store has taken is given back.
+        // Space taken in a full store is given back.
         let _ = remove(&part);
     }
     done

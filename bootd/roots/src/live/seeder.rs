@@ -1,7 +1,7 @@
-//! Who makes seeds, so that a large one holds up no other node: the first copy of a persistent path may be a
-//! few bytes or a directory of many gigabytes.
+//! Makes seeds in such a way that a large one does not delay other nodes: the first copy of a persistent path
+//! may be a few bytes or a directory of many gigabytes.
 //!
-//! Small ones are made by the caller. Others are made by a few threads of their own, one at a time for a
+//! Small ones are made by the caller. Others are made by a few separate threads, one seed at once for each
 //! store; the caller waits a moment and is then asked to try again (NFS3ERR_JUKEBOX; a Linux client does so
 //! every 5 s). A copy that has failed is not begun again at every call.
 
@@ -155,13 +155,13 @@ impl Shared {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The life of a thread: until nothing is left that it may do.
+    /// The life of a thread: it ends when there is no work that it may do.
     fn work(&self) {
         loop {
             let mut jobs = self.lock();
             let next = jobs.queue.iter().position(|work| !jobs.busy.contains(&work.store));
             let Some(work) = next.and_then(|at| jobs.queue.remove(at)) else {
-                // What is left is another's, who comes back for it.
+                // The remaining work is for busy stores; their threads come back for it.
                 jobs.threads -= 1;
                 return;
             };
@@ -184,7 +184,7 @@ impl Shared {
         }
     }
 
-    /// A defect must not leave those who wait without an answer.
+    /// A defect must not leave waiting callers without an answer.
     fn run(&self, work: &Work) -> io::Result<PathBuf> {
         let made = catch_unwind(AssertUnwindSafe(|| (self.plant)(work)));
         made.unwrap_or_else(|_| Err(io::Error::other("a defect of the server")))
@@ -256,7 +256,8 @@ mod tests {
     use super::*;
     use std::sync::mpsc;
 
-    /// A seeder whose copies into the store of `cn1` last until told to go on, and two kinds of work.
+    /// A seeder whose copies into the store of `cn1` last until the test lets them continue, and two kinds of
+    /// work.
     struct Bench {
         dir: tempfile::TempDir,
         bus: Arc<Bus>,

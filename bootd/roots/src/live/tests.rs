@@ -229,7 +229,7 @@ fn table_rows_come_at_once_and_go_at_the_next_boot() {
     site.apply(
         Edit::set("litetree", &[("priority", "2"), ("image", "img")], &[("directory", "/nowhere")]).unwrap(),
     );
-    // The row of the tree is another's now; what the node was shown of the tree stays.
+    // The row of the tree now names another node; what this node was shown of the tree stays.
     cn1.is("etc/motd", "shared\n");
     site.apply(row("/srv/", "persistent"));
     cn1.is("srv/seed", "seed");
@@ -247,7 +247,7 @@ fn table_rows_come_at_once_and_go_at_the_next_boot() {
     site.apply(far.unwrap());
     cn1.is("srv/mine", "1");
     site.apply(Edit::delete("litetree", &[("priority", "3")]).unwrap());
-    // A root that somebody mounts once more on the running node is what it was.
+    // A root that is mounted a second time on the running node is unchanged.
     site.bus.publish(Subject::Node("cn1"), Step::Booted, 1, Amount::default(), "");
     site.node(1).is("srv/mine", "1");
     site.bus.publish(Subject::Node("cn1"), Step::Init, 2, Amount::default(), "");
@@ -302,7 +302,7 @@ fn links_that_a_node_left_in_its_store_lead_nowhere() {
         std::os::unix::fs::symlink(site.path("outside"), site.path("store/cn1").join(name)).unwrap();
     }
     let mut cn1 = site.node(1);
-    // Nothing stands in for what the node keeps.
+    // Nothing replaces what the node keeps.
     cn1.fails("srv/seed", Status::Io);
     cn1.fails("srv/secret", Status::Io);
     assert!(cn1.put("srv", "x", "").is_err());

@@ -58,8 +58,7 @@ pub(super) trait TreeLook {
     /// What is wrong with it.
     fn problem(&self) -> Option<String>;
 
-    /// Whether a look has failed for a reason that passes, so that what was not found may be there all the
-    /// same.
+    /// Whether a look has failed for a temporary reason, so that a file that was not found may still exist.
     fn is_unsure(&self) -> bool;
 }
 

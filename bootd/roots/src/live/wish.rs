@@ -30,7 +30,7 @@ impl Wish {
     pub(super) fn of(snapshot: &Snapshot, node: &str, addresses: &LocalAddresses, root: PathBuf) -> Self {
         let duties = duties(snapshot, node, addresses);
         let files = dawn_statelite::files(snapshot, node);
-        // A list with contradictions is refused as a whole, and the node says so.
+        // A list with contradictions is refused as a whole, and the node reports that.
         let files = if dawn_statelite::check(&files).is_empty() { files } else { Vec::new() };
         let stores = dawn_statelite::stores(snapshot, node);
         let trees = if duties.trees { stores.trees } else { Vec::new() };

@@ -52,7 +52,7 @@ impl Drop for Peer {
     }
 }
 
-/// Serves BMCs for ever, after the line `ready`; of some the port is open and nothing answers.
+/// Serves BMCs for ever, after the line `ready`; some have an open port but do not answer.
 pub(crate) async fn serve(count: u32, port: u16, is_dead: impl Fn(u32) -> bool) {
     let mut silent = Vec::new();
     for number in 0..count {

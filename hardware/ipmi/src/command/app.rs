@@ -29,7 +29,7 @@ pub struct DeviceId {
     pub manufacturer: u32,
     /// The maker's number of the product.
     pub product: u16,
-    /// More of the firmware's revision, if it says so.
+    /// More of the firmware's revision, if the BMC has it.
     pub auxiliary: Option<[u8; 4]>,
 }
 

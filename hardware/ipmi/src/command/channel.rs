@@ -211,7 +211,7 @@ impl Command for GetUserName {
     }
 }
 
-/// Set User Name; what is beyond 16 bytes is cut off.
+/// Set User Name; the name is cut to 16 bytes.
 #[derive(Clone, Debug)]
 pub struct SetUserName {
     /// The slot, 1 to 63.

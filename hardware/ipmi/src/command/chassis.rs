@@ -8,7 +8,7 @@ use crate::wire::{Malformed, Reader};
 #[derive(Clone, Copy, Debug)]
 pub struct GetStatus;
 
-/// What becomes of the machine when the mains come back.
+/// What the machine does when mains power returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RestorePolicy {
     /// It stays off.
@@ -34,7 +34,7 @@ pub enum IdentifyLight {
     Unknown,
 }
 
-/// The machine's state. Bytes stay as they are where each bit is a question of its own.
+/// The machine's state. Bytes are kept raw where each bit has its own meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
     /// Byte 1 (table 28-3): bit 0 power, 1 overload, 2 interlock, 3 fault, 4 control fault, 5 and 6 policy.
@@ -208,7 +208,7 @@ const EXPIRE_NEVER: u8 = 0x1f;
 /// What a machine boots from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Device {
-    /// What its set-up says.
+    /// The device of its set-up.
     Default,
     /// The network.
     Network,
@@ -291,8 +291,8 @@ pub async fn boot_override(bmc: &impl Transport) -> Result<Option<BootOverride>,
 
 /// Sets what the machine boots from (`None`: as its set-up says) and returns what the BMC says afterwards.
 ///
-/// Flags of a machine that is not started within 60 s would expire, so that is switched off first; BMCs that
-/// do not know how say 80h, which counts as success.
+/// Flags of a machine that is not started within 60 s would expire, so that is switched off first; BMCs
+/// without this feature answer 80h, which counts as success.
 ///
 /// # Errors
 /// The commands'.
@@ -302,7 +302,7 @@ pub async fn set_boot_override(
 ) -> Result<Option<BootOverride>, CommandError> {
     let set = |number, value: &[u8]| SetBootOption { number, value: value.to_vec() };
     tolerate_missing(bmc.run(set(EXPIRY, &[EXPIRE_NEVER])).await)?;
-    // Not every BMC has the lock; without it the flags are set all the same.
+    // Not every BMC has the lock; without it the flags are still set.
     let locked = bmc.run(set(SET_IN_PROGRESS, &[1])).await.is_ok();
     let result = bmc.run(set(BOOT_FLAGS, &wanted.map_or([0; 5], BootOverride::flags))).await;
     if locked {

@@ -30,13 +30,13 @@ impl Completion {
     /// Anything.
     pub const UNSPECIFIED: Self = Self(0xff);
 
-    /// The BMC cannot return as many bytes as were asked for. BMCs say so in many ways.
+    /// The BMC cannot return as many bytes as were asked for. BMCs report that with many codes.
     pub fn is_too_much(self) -> bool {
         [Self::LENGTH, Self::FIELD_LENGTH, Self::RANGE, Self::CANNOT_RETURN, Self::UNSPECIFIED]
             .contains(&self)
     }
 
-    /// The text that xCAT prints for it. Codes without one are `None`: each command has words of its own for
+    /// The text that xCAT prints for it. Codes without one are `None`: each command has its own words for
     /// them.
     pub fn text(self) -> Option<&'static str> {
         Some(match self.0 {

@@ -117,7 +117,7 @@ pub struct Chassis {
 /// The board area.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Board {
-    /// When it was made, minutes since the beginning of 1996, UTC; 0 is not known.
+    /// When it was made, minutes since the beginning of 1996, UTC; 0 if unknown.
     pub made_minutes: u32,
     /// Manufacturer, name, serial number, part number, file id.
     pub fields: [Option<Field>; 5],
@@ -134,7 +134,7 @@ pub struct Product {
     pub custom: Vec<Field>,
 }
 
-/// What a FRU device says of its part. An area that is damaged is an error of its own, the others count.
+/// What a FRU device says of its part. A damaged area is a separate error; the others are used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fru {
     /// The chassis area, if there is one.

@@ -10,7 +10,7 @@ use crate::wire::{Malformed, Reader};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Parameter {
-    /// 1 while somebody changes parameters.
+    /// 1 while another program changes parameters.
     SetInProgress = 0,
     /// The address.
     Address = 3,
@@ -157,7 +157,7 @@ pub fn vlan_value(vlan: Option<u16>) -> Vec<u8> {
 /// 80h, which counts as success.
 ///
 /// # Errors
-/// The first parameter that is refused; the lock is released all the same.
+/// The first parameter that is refused; the lock is released anyway.
 pub async fn set_parameters(
     bmc: &impl Transport,
     channel: u8,

@@ -1,9 +1,9 @@
 //! Commands: typed requests and answers, pure functions of bytes.
 //!
 //! A [`Command`] is what one request asks and how its answer reads. Anyone who can send a request and wait
-//! for its answer is a [`Transport`]: a session over LAN, or a table of answers in a test. Whatever takes
+//! for its answer is a [`Transport`]: a session over LAN, or a table of answers in a test. Work that takes
 //! several requests (walking a repository, changing a boot device) is an `async` function over a transport,
-//! beside the commands it uses.
+//! next to the commands it uses.
 
 pub mod app;
 pub mod channel;
@@ -67,7 +67,7 @@ pub trait Command {
     /// Reads the answer to a request that succeeded.
     ///
     /// # Errors
-    /// When the answer is too short or says what it cannot say.
+    /// When the answer is too short or contradicts itself.
     fn read(&self, data: &[u8]) -> Result<Self::Answer, Malformed>;
 }
 

@@ -1,4 +1,4 @@
-//! Payloads beside IPMI messages (IPMI 2.0, 24): the serial console is one.
+//! Payloads other than IPMI messages (IPMI 2.0, 24): the serial console is one.
 
 use super::{Command, code, silent_answer};
 use crate::wire::Malformed;
@@ -8,7 +8,7 @@ use crate::wire::sol::{Activated, INSTANCE, PAYLOAD_TYPE};
 /// Authenticated and encrypted, and alerts over the serial port wait.
 const AUXILIARY: [u8; 4] = [0xc4, 0, 0, 0];
 
-/// Activate Payload for serial over LAN. A session whose BMC says yes has a console from then on.
+/// Activate Payload for serial over LAN. If the BMC agrees, the session then has a console.
 #[derive(Clone, Copy, Debug)]
 pub struct ActivateSol;
 

@@ -1,6 +1,6 @@
 //! Sensor data records (IPMI 2.0, chapters 33 and 43): reading a repository whole, and what records say.
 //!
-//! A BMC keeps records in a repository, or as device SDRs beside the sensors ([`Place`]). Records are read as
+//! A BMC keeps records in a repository, or as device SDRs with the sensors ([`Place`]). Records are read as
 //! they are and parsed one by one: a record that is damaged or of a kind that is not known here does not hide
 //! the others.
 
@@ -28,7 +28,7 @@ const LAST: u16 = 0xffff;
 pub enum Place {
     /// The repository of the whole machine.
     Repository,
-    /// Beside the sensors of this controller.
+    /// With the sensors of this controller.
     Device,
 }
 
@@ -224,7 +224,7 @@ pub struct SensorKey {
     pub number: u8,
 }
 
-/// What a number of a sensor stands for.
+/// The meaning of a sensor's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unit {
     /// Base unit (table 43-15).
@@ -248,7 +248,7 @@ pub struct Sensor {
     pub entity: (u8, u8),
     /// What it measures (table 42-3).
     pub kind: u8,
-    /// How it says so (table 42-1): 01h by thresholds, 6Fh by states of its own kind.
+    /// How it reports (table 42-1): 01h by thresholds, 6Fh by states specific to its kind.
     pub reading: u8,
     /// Its unit.
     pub unit: Unit,
@@ -278,7 +278,7 @@ pub struct FruLocator {
 /// What a record says.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Record {
-    /// A sensor; a record that stands for several gives several.
+    /// A sensor; a record of several sensors gives several.
     Sensors(Vec<Sensor>),
     /// A sensor that only makes events: its name.
     EventOnly(Vec<(SensorKey, String)>),
@@ -331,7 +331,7 @@ fn full(mut body: Reader<'_>) -> Result<Sensor, Malformed> {
 
 fn compact(mut body: Reader<'_>) -> Result<Vec<Sensor>, Malformed> {
     let mut sensor = head(&mut body)?;
-    // Without factors bytes are what they are.
+    // Without factors bytes are not converted.
     sensor.conversion = None;
     let sharing: [u8; 2] = body.array()?;
     body.take(6)?;
@@ -436,7 +436,7 @@ mod tests {
             &[0x20, 0, 0x10, 0x0a, 0x60, 0x7f, 0x68, 0x08, 0x6f][..],
             &[0; 6],
             &[0xc0, 0, 0],
-            // Two of them, letters from B on, instances of their own.
+            // Two of them, letters from B on, separate instances.
             &[0x12, 0x81],
             &[0; 6],
             b"\xc4PSU ",

@@ -129,11 +129,11 @@ pub struct Event {
     pub key: SensorKey,
     /// What it measures (table 42-3).
     pub kind: u8,
-    /// How it says so (table 42-1), seven bits.
+    /// How it reports (table 42-1), seven bits.
     pub reading: u8,
     /// The state ended.
     pub recovered: bool,
-    /// Its three bytes: offset and what the others are, and the others.
+    /// Its three bytes: offset with the kind of the others, and the others.
     pub data: [u8; 3],
 }
 

@@ -75,7 +75,7 @@ pub enum SessionError {
         /// Time since the step began.
         waited: Duration,
     },
-    /// ICMP says that nothing is there.
+    /// ICMP reports that no machine is there.
     #[error("{0}")]
     Unreachable(Unreachable),
     /// The code of RAKP 2 does not fit: the BMC has another password for this user.

@@ -16,7 +16,7 @@ pub(crate) struct Exchange {
     next: Duration,
 }
 
-/// What is to be done at a time.
+/// What is to be done, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Due {
     /// Nothing yet.

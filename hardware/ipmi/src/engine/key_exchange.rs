@@ -1,6 +1,6 @@
 //! The key exchange of RMCP+ (RAKP; IPMI 2.0, 13.20 to 13.24 and 13.31): who proves what with which code.
 //!
-//! The same computation on both sides: the console checks what the BMC sends, and the other way round.
+//! The same computation on both sides: the console checks the BMC's code, and the BMC the console's.
 
 use crate::crypto::{Code, Keys, Suite};
 use crate::secret::Credentials;

@@ -127,7 +127,7 @@ impl Engine {
         self.pings.start(now, peer, budget, seed, &mut self.out)
     }
 
-    /// A datagram came in. What belongs to no session is dropped.
+    /// A datagram came in. Packets of no session are dropped.
     pub fn on_datagram(&mut self, now: Duration, peer: SocketAddr, bytes: &[u8]) {
         if bytes.len() > DATAGRAM_BYTES_MAX {
             return;
@@ -165,14 +165,14 @@ impl Engine {
         }
     }
 
-    /// Does what is due by now.
+    /// Handles the timers that have expired.
     pub fn on_timer(&mut self, now: Duration) {
         self.pings.on_timer(now, &mut self.out);
         while let Some(handle) = self.timers.take_due(now) {
             let Some(session) = self.sessions.get_mut(&handle) else { continue };
             match session.on_timer(now, &mut self.out) {
                 Ok(()) => {
-                    // A timer that is still due would be taken again for ever.
+                    // A timer that is still due would be handled again and again.
                     let soon = now.saturating_add(Duration::from_millis(1));
                     self.timers.set(handle, session.deadline().map(|at| at.max(soon)));
                 }

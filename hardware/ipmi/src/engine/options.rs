@@ -4,7 +4,7 @@ use crate::crypto::Suite;
 use crate::limits::Budget;
 use crate::wire::setup::Privilege;
 
-/// Whether a BMC without IPMI 2.0 may be spoken to, and how. Nothing protects the answer that says "I have no
+/// Whether a BMC without IPMI 2.0 may be used, and how. Nothing protects the answer that says "I have no
 /// IPMI 2.0", so anyone who is on the way can cause the fallback, and is sent a hash of the password that
 /// guesses can be compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

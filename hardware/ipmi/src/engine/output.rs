@@ -54,9 +54,9 @@ pub enum ConsoleEvent {
     InputLost,
     /// The machine sent a break.
     Break,
-    /// The BMC ended the console: another session has it now, or the BMC was told to.
+    /// The BMC ended the console: another session has it now, or the BMC was asked to end it.
     Deactivated,
-    /// The BMC does not acknowledge what it is sent.
+    /// The BMC does not acknowledge our packets.
     Silent,
 }
 
@@ -72,13 +72,13 @@ pub enum Event {
     Console(Handle, ConsoleEvent),
     /// A session could not be set up or is lost; its handle means nothing from now on.
     Ended(Handle, SessionError),
-    /// Somebody answered a ping: whether he speaks IPMI.
+    /// A machine answered a ping; says whether it supports IPMI.
     Pong(SocketAddr, bool),
-    /// Nobody did; with the reason if ICMP gave one.
+    /// No machine did; with the reason if ICMP gave one.
     NoPong(SocketAddr, Option<Unreachable>),
 }
 
-/// What an engine has produced and the shell has not taken yet.
+/// Output of an engine that the shell has not taken yet.
 #[derive(Debug, Default)]
 pub(crate) struct Output {
     pub datagrams: VecDeque<(SocketAddr, Vec<u8>)>,

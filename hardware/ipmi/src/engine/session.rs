@@ -28,7 +28,7 @@ const GET_DEVICE_ID: Code = Code { netfn: 0x06, lun: 0, cmd: 0x01 };
 /// "Node busy": the BMC wants to be asked again.
 const COMPLETION_BUSY: u8 = 0xc0;
 
-/// Where a session stands.
+/// The state of a session.
 pub(super) enum State {
     Capabilities { extended: bool },
     Open { console_session: u32 },
@@ -44,7 +44,7 @@ pub(super) enum State {
 pub(super) enum Sent {
     /// A datagram as it is.
     Datagram(Vec<u8>),
-    /// A message of the session: every repeat gets a session sequence number of its own, since the BMC takes
+    /// A message of the session: every repeat gets a new session sequence number, since the BMC takes
     /// each once.
     Message { request: Request, sequence: u8 },
 }
@@ -201,7 +201,7 @@ impl Session {
     /// Takes a datagram from the BMC's address. Whether it belongs to this session.
     ///
     /// # Errors
-    /// The session cannot go on.
+    /// The session cannot continue.
     pub(super) fn on_datagram(
         &mut self,
         now: Duration,
@@ -226,7 +226,7 @@ impl Session {
     /// A timer fired.
     ///
     /// # Errors
-    /// The session cannot go on.
+    /// The session cannot continue.
     pub(super) fn on_timer(&mut self, now: Duration, out: &mut Output) -> Result<(), SessionError> {
         self.on_console(out, |console, random, turn| console.on_timer(now, random, turn));
         let Some(pending) = &mut self.pending else {

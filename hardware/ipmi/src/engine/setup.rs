@@ -1,13 +1,13 @@
 //! How a session is set up: first contact, RMCP+ with one suite after the other, IPMI 1.5.
 //!
-//! What the set-up insists on:
+//! The set-up requires:
 //! - the algorithms in Open Session Response are exactly those proposed, otherwise the next suite is proposed
 //!   (some BMCs answer suite 3 to a request for 17);
 //! - a wrong password is found at RAKP 2, by us, and never tried twice: BMCs lock users out;
-//! - a BMC's "no such user", "no free session" and the like end the set-up at once.
+//! - a BMC's "no such user", "no free session" and similar answers end the set-up at once.
 //!
-//! Answers of the set-up carry the number or tag of their request. What does not fit is left alone: it is
-//! late, doubled, or another session's.
+//! Answers of the set-up carry the number or tag of their request. A packet that does not fit is ignored: it
+//! is late, doubled, or another session's.
 
 use std::time::Duration;
 
@@ -194,7 +194,7 @@ impl Session {
         self.pending.as_ref().is_some_and(|pending| pending.exchange.sends > 1)
     }
 
-    /// What follows from a status other than 0.
+    /// The consequence of a status other than 0.
     fn on_status(&mut self, now: Duration, status: Status, out: &mut Output) -> Result<(), SessionError> {
         let phase = self.phase();
         let refused = SessionError::Refused { phase, status };

@@ -1,9 +1,9 @@
 //! The console of a session: serial over LAN (IPMI 2.0, 15), both directions.
 //!
-//! One packet at a time is on its way to the BMC. What is typed meanwhile is collected and goes with the
-//! next one. Characters that the BMC does not take are offered again after a pause; a machine that takes
-//! none for long (it is switched off) loses them, since they would surprise it later. A packet that is not
-//! acknowledged is repeated, and in the end the BMC counts as silent.
+//! Only one packet is on its way to the BMC at any time. Characters typed meanwhile are collected and sent
+//! with the next one. Characters that the BMC does not take are offered again after a pause; a machine that
+//! takes none for long (it is switched off) loses them, since they would surprise it later. A packet that is
+//! not acknowledged is repeated, and in the end the BMC counts as unresponsive.
 //!
 //! Every packet of the BMC is acknowledged as it comes; of a repeated one only the characters that are new
 //! count.
@@ -96,7 +96,7 @@ impl Sol {
         count
     }
 
-    /// The machine shall see a break after what was typed until now.
+    /// The machine is to get a break after the characters typed so far.
     pub(super) fn send_break(&mut self, now: Duration, random: &mut Random, turn: &mut Turn) {
         self.wants_break = true;
         self.flush(now, random, turn);
@@ -195,7 +195,7 @@ impl Sol {
         self.flush(now, random, turn);
     }
 
-    /// Sends what was typed, if nothing is on its way.
+    /// Sends typed characters, if no packet is on its way.
     fn flush(&mut self, now: Duration, random: &mut Random, turn: &mut Turn) {
         if self.paused_until.is_some_and(|until| now < until) || self.flight.is_some() || !self.has_input() {
             return;

@@ -1,8 +1,8 @@
 //! A BMC that lives in memory: for conversations, simulations, fuzzers and benches.
 //!
-//! It speaks the same wire from the other side, checks what clients send more strictly than real BMCs do, and
-//! can be told to behave as badly as some of them ([`Habits`]). What it understood of a datagram is a line of
-//! text ([`Turn::saw`]), which is what conversation files compare.
+//! It implements the other side of the same protocol, checks what clients send more strictly than real BMCs
+//! do, and can be made to behave as badly as some of them ([`Habits`]). Its reading of a datagram is a line
+//! of text ([`Turn::saw`]), which conversation files compare.
 
 mod machine;
 
@@ -21,11 +21,11 @@ use crate::wire::setup::{OpenRequest, OpenResponse, Rakp1, Rakp2, Rakp34, Status
 use crate::wire::v15::{self, AuthType};
 use crate::wire::v20::{self, Payload};
 
-/// Sessions of one BMC at a time, those being set up included; the oldest goes first.
+/// Sessions of one BMC at once, those being set up included; the oldest is dropped first.
 const SESSIONS_MAX: usize = 8;
 const GUID: [u8; 16] = *b"simulated-bmc-00";
 
-/// What a BMC does, and does wrong.
+/// The behaviour and the faults of a BMC.
 #[derive(Clone, Debug)]
 pub struct Habits {
     /// Suites that it accepts.
@@ -58,7 +58,7 @@ impl Default for Habits {
     }
 }
 
-/// What a BMC made of a datagram.
+/// A BMC's reading of a datagram, and its answers.
 #[derive(Debug, Default)]
 pub struct Turn {
     /// What it understood, as a line.

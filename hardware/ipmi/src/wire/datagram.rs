@@ -15,7 +15,7 @@ pub enum Datagram<'a> {
     Pong {
         /// The ping's.
         tag: u8,
-        /// Whether it speaks IPMI.
+        /// Whether it supports IPMI.
         ipmi: bool,
     },
     /// IPMI 1.5, and what comes before any session.

@@ -52,7 +52,7 @@ impl<'a> Message<'a> {
         if checksum(&[from, sequence, cmd]).wrapping_add(checksum(data)) != *check {
             return Err(Malformed("the second checksum of the message is wrong"));
         }
-        // The BMC's unit stands beside the network function in requests, beside the sequence in answers.
+        // The BMC's unit is next to the network function in requests, and next to the sequence in answers.
         let lun = if netfn & 4 == 0 { netfn & 3 } else { sequence & 3 };
         Ok(Self { code: Code { netfn: netfn >> 2, lun, cmd }, sequence: sequence >> 2, data })
     }

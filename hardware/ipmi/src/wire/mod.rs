@@ -1,7 +1,7 @@
 //! The wire: datagrams and what is in them, both directions.
 //!
 //! Everything here is a pure function of bytes. A packet that is cut short or contradicts itself is
-//! [`Malformed`]; whether it is authentic is the session's business.
+//! [`Malformed`]; the session checks whether it is authentic.
 
 pub mod datagram;
 pub mod message;

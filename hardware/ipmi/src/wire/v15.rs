@@ -49,7 +49,7 @@ pub struct Packet<'a> {
 }
 
 impl<'a> Packet<'a> {
-    /// Reads what stands after the RMCP header.
+    /// Reads what follows the RMCP header.
     ///
     /// # Errors
     /// When it is cut short or authenticated in a way that is not known here.

@@ -75,7 +75,7 @@ pub struct Packet<'a> {
 }
 
 impl<'a> Packet<'a> {
-    /// Reads what stands after the RMCP header.
+    /// Reads what follows the RMCP header.
     ///
     /// # Errors
     /// When it is cut short or carries what is not known here.
@@ -111,7 +111,7 @@ impl<'a> Packet<'a> {
         }
         let (signed, code) =
             self.body.split_at_checked(self.body.len().checked_sub(keys.trailer_bytes())?)?;
-        // The payload must lie inside of what is signed, with pad length and next header after it.
+        // The payload must be inside of what is signed, with pad length and next header after it.
         if signed.len() < 12 + self.payload.len() + 2 {
             return None;
         }
@@ -169,7 +169,7 @@ mod tests {
     use crate::crypto::Suite;
     use crate::wire::datagram::Datagram;
 
-    /// Whatever its length a payload is read back, and no bit of the packet can be changed.
+    /// A payload of any length is read back, and no bit of the packet can be changed.
     #[test]
     fn sealed_packets() {
         for suite in [Suite::Sha1, Suite::Sha256] {

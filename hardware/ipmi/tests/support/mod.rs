@@ -21,7 +21,7 @@ pub(crate) fn credentials(password: &str) -> Credentials {
     Credentials::new("ADMIN", Secret::new(password.as_bytes())).unwrap()
 }
 
-/// `ipmi_sim` of Debian's package `openipmi`, with its files in a directory of its own.
+/// `ipmi_sim` of Debian's package `openipmi`, with its files in a separate directory.
 pub(crate) struct IpmiSim {
     child: Child,
     pub address: SocketAddr,
@@ -169,7 +169,7 @@ pub(crate) fn ipmitool(address: SocketAddr, suite: u8, words: &[&str]) -> String
     text
 }
 
-/// Reads a file beside the tests.
+/// Reads a file next to the tests.
 pub(crate) fn data(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))

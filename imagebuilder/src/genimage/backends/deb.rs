@@ -25,7 +25,7 @@ pub(in crate::genimage) fn plan(request: &Request<'_>) -> Result<Plan, GenimageE
     let mut words = vec!["mmdebstrap".to_owned()];
     words.extend(arguments(request, suite, &settings)?);
     words.push(request.file(SOURCES));
-    // The kernel package need not make an initramfs of its own: it would never be booted.
+    // The kernel package need not make its own initramfs: it would never be booted.
     let env = vec![("INITRD".to_owned(), "No".to_owned())];
     Ok(Plan {
         family: Family::Deb,

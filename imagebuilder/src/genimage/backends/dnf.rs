@@ -1,8 +1,8 @@
 //! The calls of `dnf` with an installation root.
 //!
-//! All settings come from a file of the build, so neither the machine's repositories nor its plugins take
-//! part. The package database is written by the machine's librpm: its format is what the machine's rpm
-//! writes (SQLite since rpm 4.16), which Enterprise Linux 8 and older cannot read.
+//! All settings come from a file of the build, so the machine's repositories and plugins are not used. The
+//! package database is written by the machine's librpm: its format is that of the machine's rpm (SQLite since
+//! rpm 4.16), which Enterprise Linux 8 and older cannot read.
 
 use std::path::Path;
 

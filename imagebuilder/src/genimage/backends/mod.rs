@@ -75,7 +75,7 @@ fn unpacking(request: &Request<'_>) -> Result<Plan, GenimageError> {
         return Err(GenimageError::ContainerIsComplete(def.name.clone()));
     }
     let reference = oci::Reference::parse(reference)?;
-    // The digest stands for the content: another image under the same name is another build.
+    // The digest identifies the content: another image under the same name is another build.
     let digest = reference.digest(&def.arch)?;
     Ok(Plan {
         family: Family::Oci,
@@ -98,7 +98,7 @@ fn passes(def: &ImageDef, files: &[PathBuf], default: &str) -> Result<Vec<Pass>,
     Ok(pkglist::parse(lines.iter().map(String::as_str))?)
 }
 
-/// Other packages by plain name, and the directories that they stand in: those become sources.
+/// Other packages by plain name, and the directories that contain them: those become sources.
 fn other_passes(def: &ImageDef) -> Result<(Vec<Pass>, BTreeSet<String>), GenimageError> {
     let mut others = passes(def, &def.otherpkglist, "")?;
     let mut subdirs = BTreeSet::new();

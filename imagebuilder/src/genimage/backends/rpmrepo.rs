@@ -99,7 +99,7 @@ fn locations(element: &str, keys: &Path) -> Result<Vec<(String, Vec<String>)>, G
     Ok(found.iter().map(|dir| (format!("file://{}", dir.display()), Vec::new())).collect())
 }
 
-/// Directories with `repodata`, in the order of their names. Below a repository there is no other.
+/// Directories with `repodata`, in the order of their names. Repositories are not nested.
 fn is_repository(dir: &Path) -> bool {
     dir.join("repodata/repomd.xml").is_file()
 }

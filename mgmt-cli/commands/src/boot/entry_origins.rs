@@ -15,12 +15,12 @@ pub(super) struct EntryOf {
     options: String,
     /// Where the content is; empty if that is nowhere, or not known.
     from: Vec<Place>,
-    /// What there is to say besides.
+    /// Further remarks.
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
 }
 
-/// What the content of an entry lies in.
+/// The tree, store or image that has the content of an entry.
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 enum Place {
@@ -89,7 +89,7 @@ fn described(
         _ => Vec::new(),
     };
     let note = match origin {
-        Origin::MountedOver => Some("no effect: the node mounts a file system of its own there".to_owned()),
+        Origin::MountedOver => Some("no effect: the node mounts its own file system there".to_owned()),
         Origin::Nowhere if file.option.as_ref().is_ok_and(|option| option.is_ro()) => {
             Some("in no tree and not in the image: left out".to_owned())
         }

@@ -73,7 +73,7 @@ impl Args {
     }
 }
 
-/// The nodes of a noderange; what is none is a machine's address.
+/// The nodes of a noderange; a word that is not one is a machine's address.
 fn subjects(ctx: &Ctx<'_>, name: &str) -> Vec<String> {
     let found = ctx.view.expand(&ctx.snapshot, name);
     match found.fatal.is_none() && found.unknown.is_empty() && !found.nodes.is_empty() {

@@ -1,4 +1,4 @@
-//! `explain`: why a node boots what it boots, and whose row says so.
+//! `explain`: why a node boots what it boots, and which row decides it.
 
 use super::entry_origins::{EntryOf, entries};
 use crate::addresses::{needs_network, unanswered};
@@ -208,7 +208,7 @@ fn explain<'n>(ctx: &Ctx<'_>, answers: &Answers<'_>, node: &'n str) -> Explained
     }
 }
 
-/// The state is one of nodes with files of their own.
+/// The state is one in which nodes have their own files.
 pub fn is_statelite(state: &str) -> bool {
     matches!(BootState::parse(state), Some(BootState::Statelite(_)))
 }

@@ -9,7 +9,8 @@ use std::collections::HashSet;
 /// List the addresses that the DHCP service has given out
 ///
 /// STATE is offered (held for the machine's request), bound, declined (another machine was found to have the
-/// address; it rests) or free (given back or run out, kept for the machine until another one needs it).
+/// address; it is not given out for a while) or free (given back or run out, kept for the machine until
+/// another one needs it).
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Only leases of these nodes

@@ -1,7 +1,7 @@
 //! `makedhcp`: address reservations.
 //!
 //! The DHCP service answers from the tables, so there is nothing to write: the command checks what it would
-//! answer and reports what keeps a node from an answer. `-d` finds nothing to take away and says so: a node
+//! answer and reports what keeps a node from an answer. `-d` finds nothing to remove and reports that: a node
 //! gets no answer when its `mac.mac` is cleared or it is gone.
 
 use crate::addresses::unanswered;
@@ -173,8 +173,8 @@ impl serde::Serialize for Reservations<'_> {
 impl Report for Reservations<'_> {
     const MANY: bool = true;
 
-    /// A line for each address that is given. What is marked `*NOIP*` is as it was wished, unless nothing
-    /// else is there.
+    /// A line for each address that is given. An interface marked `*NOIP*` is as intended, unless the node
+    /// has no other.
     fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
         if self.interfaces.is_empty() {
             return lines.warning(format!("{} has no reservation: {NO_MAC}", self.node));
@@ -241,7 +241,7 @@ fn check_servers(node: &str, snapshot: &Snapshot, out: &mut Out<'_>) -> Done {
     Ok(())
 }
 
-/// `own_names`: this machine's name server runs, and DHCP names it to clients where nothing else is said.
+/// `own_names`: this machine's name server runs, and DHCP names it to clients unless the tables name others.
 fn check_networks(snapshot: &Snapshot, own_names: bool, out: &mut Out<'_>) -> Done {
     for (inner, outer) in snapshot.nested_networks() {
         out.warning(format!(

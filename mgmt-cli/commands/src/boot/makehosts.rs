@@ -117,7 +117,7 @@ impl Args {
     }
 }
 
-/// The file's text; none if there is no file. What cannot be read is not replaced.
+/// The file's text; none if there is no file. A file that cannot be read is not replaced.
 fn present(path: &Path) -> Result<String, Stop> {
     hosts_record::text(path).map_err(|error| failed(path, &error))
 }

@@ -1,4 +1,4 @@
-//! `nextdestiny`: a node has done what it was told.
+//! `nextdestiny`: a node has finished its task.
 
 use crate::destiny_reply::{caller, reply};
 use dawn_bootd::command::{Command, Ctx, Kind};

@@ -17,7 +17,7 @@ use dawn_cluster::{Netboot, Snapshot, col};
 use dawn_plan::destiny::{DestinyError, Move, State, image_by_method, next, set_state};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Nodes that get a line of their own for one cause; more share one line.
+/// Nodes that get separate lines for one cause; more share one line.
 const LINES_PER_CAUSE_MAX: usize = 8;
 
 /// Set what nodes do at their next boot
@@ -147,7 +147,7 @@ fn warn_read_only(good: &[(&String, String)], after: &Snapshot, out: &mut Out<'_
     Ok(())
 }
 
-/// Another server may answer nodes that ours does not: their state is set all the same.
+/// Another server may answer nodes that ours does not: their state is still set.
 fn warn_unanswered(nodes: &[&str], ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
     let after = ctx.model.snapshot();
     let answers = ctx.boot.dhcp_answers(&after);
@@ -160,7 +160,7 @@ fn warn_unanswered(nodes: &[&str], ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
     out.warning(format!("{node}: {problem}{others}"))
 }
 
-/// The state is set all the same: the loader may be on its way. One line for each reason.
+/// The state is still set: the loader may be installed later. One line for each reason.
 fn warn_loaders(nodes: &[&str], ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
     let after = ctx.model.snapshot();
     let mut told: BTreeMap<String, (&str, usize)> = BTreeMap::new();
@@ -229,7 +229,7 @@ fn stat(ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
     Ok(())
 }
 
-/// The views always are up to date: what is left is the check.
+/// The views are always up to date, so only the check remains.
 fn enact(ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
     let mut bad = Vec::new();
     for node in ctx.nodes() {

@@ -45,7 +45,7 @@ impl Command for Args {
     }
 }
 
-/// A wave with all that is known of it.
+/// A wave with all details.
 #[derive(serde::Serialize)]
 struct Shown {
     #[serde(flatten)]
@@ -94,7 +94,7 @@ impl Shown {
             0 | 1 => String::new(),
             attempts => format!(", began {attempts} times"),
         };
-        format!("{} is not up: {step}, silent for {silent} s{again}", node.node)
+        format!("{} is not up: {step}, no event for {silent} s{again}", node.node)
     }
 
     fn summary(&self) -> String {
@@ -152,7 +152,7 @@ mod tests {
                 "stage        nodes   median     95 %  slowest",
                 "discover        62      0.9     12.0     63.3",
                 "booted          10      0.9     12.0     63.3",
-                "cn7 is not up: kernel, silent for 60 s, began 2 times",
+                "cn7 is not up: kernel, no event for 60 s, began 2 times",
                 "51 more nodes are not up",
             ]
         );

@@ -7,9 +7,9 @@ use dawn_cluster::StoreAddress;
 
 /// Move the tables of the running daemon into a MySQL or MariaDB database, or back
 ///
-/// Makes database and user on a server that runs, copies every table and goes on there; no change is lost and
-/// no node waits. Pipe in two lines, the password of the new user and that of the admin account (may be
-/// empty), or set XCATMYSQLADMIN_PW and XCATMYSQLROOT_PW.
+/// Makes database and user on a server that runs, copies every table and switches the daemon to it; no change
+/// is lost and no node waits. Pipe in two lines, the password of the new user and that of the admin account
+/// (may be empty), or set XCATMYSQLADMIN_PW and XCATMYSQLROOT_PW.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]

@@ -2,7 +2,7 @@
 //! (`<osvers>-<arch>-<provmethod>-<profile>`) and from the lists of the profile below
 //! `<installdir>/custom/{install,netboot}/<distribution>/`.
 //!
-//! What was said, on the command line or in the tables, stays.
+//! Values of the command line or of the tables stay.
 
 use super::Wanted;
 use dawn_bootd::output::Stop;
@@ -19,7 +19,7 @@ const LISTS: [(&str, &str, &[&str]); 5] = [
     ("postinstall", "postinstall", &["netboot", "statelite"]),
 ];
 
-/// Adds to each image what it does not say. An error for objects of other types, and for images whose
+/// Adds missing attributes to each image. An error for objects of other types, and for images whose
 /// distribution, architecture, method and profile are neither given nor in the name.
 pub fn osimages(wanted: &mut [Wanted], base: &Snapshot) -> Result<(), Stop> {
     wanted.iter_mut().try_for_each(|object| match object.kind.name {
@@ -98,7 +98,7 @@ impl Profile<'_> {
         ];
         let names = stems.map(|stem| format!("{stem}.{extension}"));
         let find = move |dir: &Path| names.iter().map(|name| dir.join(name)).find(|path| path.is_file());
-        // Of a disk that does not answer nothing is known.
+        // A disk that does not answer gives no information.
         within(dir, find).ok().flatten().map(|path| path.display().to_string())
     }
 }

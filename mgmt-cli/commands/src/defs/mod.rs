@@ -189,7 +189,7 @@ pub fn from_stanzas(text: Option<&str>) -> Result<Vec<Wanted>, Stop> {
     let mut objects: Vec<Wanted> = Vec::new();
     for object in list.into_iter().map(wanted) {
         let object: Wanted = object?;
-        // An object that stands there twice is one object; what is said last counts.
+        // An object that is listed twice is one object; the last value counts.
         match objects
             .iter_mut()
             .find(|known| known.kind.name == object.kind.name && known.name == object.name)

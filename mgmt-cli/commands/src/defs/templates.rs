@@ -63,7 +63,7 @@ pub fn fill(object: &mut Wanted, name: &str, base: &Snapshot, data: Option<&Path
     Ok(())
 }
 
-/// What is said of a name that is none.
+/// The error for an unknown name.
 pub fn missing(name: &str) -> Stop {
     Stop::not_found(format!("Could not find {name} in xCAT templates."))
 }

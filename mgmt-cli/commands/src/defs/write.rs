@@ -112,7 +112,7 @@ pub fn plan(
         return Err(error.hint("`lsdef -t node -w CONDITION` lists the nodes that it selects.").into());
     }
     let replaced = others().filter(|object| options.replaces(object, base));
-    // What is replaced counts for nothing: conditions are checked on the object as it will be.
+    // Replaced values do not matter: conditions are checked on the object as it will be.
     let cleared = base.without_objects(replaced.map(|object| (object.kind, object.name.as_str())))?;
     for object in others() {
         one(object, options, base, &cleared, &mut outcome, out)?;
@@ -128,7 +128,7 @@ pub fn plan(
     Ok(outcome)
 }
 
-/// What becomes of a value that is added to or removed from depends on the value.
+/// The result of adding to a value or removing from it depends on the value.
 fn keep_secrets(object: &Wanted, view: &View) -> Done {
     let extended = object.pairs.iter().filter(|(_, assign)| !matches!(assign, Assign::Set(_)));
     for (attr, _) in extended {
@@ -195,7 +195,7 @@ fn other_name(object: &Wanted) -> Option<&str> {
     })
 }
 
-/// `members` and `wherevals` of groups are not columns of their own.
+/// `members` and `wherevals` of groups are not separate columns.
 fn is_computed(kind: &ObjectType, attr: &str) -> bool {
     attr == kind.key || kind.name == "group" && matches!(attr, "members" | "wherevals" | "grouptype")
 }
@@ -318,7 +318,7 @@ fn value_of<'a>(pairs: &'a Pairs, attr: &str) -> Option<&'a str> {
 
 fn same_network(object: &Wanted, base: &Snapshot) -> Option<String> {
     let kind = object.kind;
-    // What is not given stays as it is.
+    // Attributes that are not given are unchanged.
     let text = |attr: &str| match value_of(&object.pairs, attr) {
         Some(given) => given.to_owned(),
         None => base.object_attr(kind, &object.name, attr).map(|text| text.to_string()).unwrap_or_default(),
@@ -377,10 +377,10 @@ fn one_group(
     }
     let mut edits = Vec::new();
     if options.make && kind.is_some() {
-        // Who is a member is said by the list of members below, and by the nodes of the same request.
+        // The list of members below and the nodes of the same request decide who is a member.
         edits.extend(now.delete_rows(object.kind, name));
     }
-    // A group that only the lists of its members know needs no row to be what its stanza says.
+    // A group that exists only in the lists of its members needs no row to match its stanza.
     let is_listed_only = object.from_stanza
         && kind.is_some()
         && text("grouptype").is_none()
@@ -466,7 +466,7 @@ fn dynamic_group(
         ));
     }
     let parts: Vec<String> = given.split("::").map(str::to_owned).collect();
-    // What is taken away may be as wrong as it likes.
+    // Removed values need not be valid.
     if options.mode != Mode::Minus {
         read_conditions(parts.iter().map(String::as_str), options.view)?;
     }

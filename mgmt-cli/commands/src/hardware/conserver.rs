@@ -1,8 +1,8 @@
 //! `conserver.cf` of an outside conserver: which of its lines are ours, and what they say.
 //!
-//! Ours stand between `#xCAT BEGIN NAME KIND` and `#xCAT END NAME KIND`, as xCAT's do, and replace those in
-//! place; every other line stays. A heading (`access *`, `default *`) that somebody else has written is
-//! theirs: ours is left out then.
+//! Ours are between `#xCAT BEGIN NAME KIND` and `#xCAT END NAME KIND`, as xCAT's do, and replace those in
+//! place; every other line stays. A heading (`access *`, `default *`) that somebody else has written is kept,
+//! and ours is left out.
 //!
 //! Every console is `rcons NODE`: the daemon holds the console, and conserver is one of its viewers. So both
 //! may run, and no console has two owners.
@@ -25,7 +25,7 @@ pub(super) struct Console {
     pub node: String,
     /// The host that has the console, if it is another one.
     pub master: Option<String>,
-    /// Connected only while somebody looks, if that differs from all others.
+    /// Connected only while a caller looks at it, if that differs from all others.
     pub on_demand: Option<bool>,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct Console {
 pub(super) struct Shared {
     /// Hosts that may ask.
     pub trusted: Vec<String>,
-    /// Consoles are connected only while somebody looks.
+    /// Consoles are connected only while a caller looks at them.
     pub on_demand: bool,
 }
 
@@ -54,7 +54,7 @@ pub(super) struct File(Vec<Part>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
-    /// A line of somebody else.
+    /// A line that is not ours.
     Other(String),
     Ours {
         name: String,
@@ -121,7 +121,7 @@ impl File {
         });
     }
 
-    /// Adds a console, or replaces it where it stands.
+    /// Adds a console, or replaces it in place.
     pub(super) fn set(&mut self, console: &Console) {
         let options = match console.on_demand {
             Some(true) => "  options ondemand;\n",
@@ -178,7 +178,7 @@ impl File {
     }
 }
 
-/// Whether a word may stand in the file as a host: nothing of it ends a statement.
+/// Whether a word may be written to the file as a host: no character of it ends a statement.
 pub(super) fn is_host(word: &str) -> bool {
     is_host_name(word) || word.parse::<std::net::IpAddr>().is_ok()
 }

@@ -32,10 +32,10 @@ pub struct Args {
     /// Show what the consoles wrote
     #[arg(long)]
     log: bool,
-    /// With --log: so many of the newest lines
+    /// With --log: only this many of the newest lines
     #[arg(short = 'n', long, value_name = "LINES", default_value_t = 100, requires = "log")]
     lines: usize,
-    /// With --log: go on and show what is written
+    /// With --log: keep showing what is written
     #[arg(short = 'f', long, requires = "log")]
     follow: bool,
 }

@@ -33,7 +33,7 @@ pub(super) fn service(snapshot: &Snapshot) -> Service {
     }
 }
 
-/// Confluent has commands of its own.
+/// Confluent has its own commands.
 pub(super) fn confluent() -> Stop {
     let text = "site.consoleservice is confluent, which reads its consoles from its own configuration";
     CommandError::conflict(text)
@@ -111,7 +111,7 @@ pub(super) fn path_of(snapshot: &Snapshot, key: &str, default: &str) -> Result<P
     }
 }
 
-/// Whether a node's name may stand in a file of an outside console server.
+/// Whether a node's name may be written to a file of an outside console server.
 pub(super) fn is_plain(node: &str) -> bool {
     !node.starts_with('-') && node.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
 }

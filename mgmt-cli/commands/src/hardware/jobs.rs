@@ -1,7 +1,7 @@
 //! A job for each node of a call: started together, shown in order of completion.
 //!
-//! A caller that goes away stops what has not begun. Nodes without a driver get an error, and the others go
-//! on.
+//! A caller that goes away stops what has not begun. Nodes without a driver get an error, and the others are
+//! not affected.
 
 use dawn_bootd::command::Ctx;
 use dawn_bootd::output::{CommandError, Done, Out, Stop};
@@ -43,14 +43,14 @@ where
         match results.next(LOOK_PERIOD) {
             Next::Result(node, Ok(value)) => show(out, &node, value)?,
             Next::Result(node, Err(error)) => fail(ctx, out, &node, &error)?,
-            // What is there is shown before more is waited for.
+            // Results that have arrived are shown before the next wait.
             Next::Nothing => out.go_on()?,
             Next::End => return Ok(()),
         }
     }
 }
 
-/// Why a node has no result: the line that scripts know, and for those who want to know more the rest.
+/// Why a node has no result: the line that scripts know, and with `-V` the rest.
 pub(super) fn fail(ctx: &Ctx<'_>, out: &mut Out<'_>, node: &str, error: &Error) -> Done {
     let text = error.to_string();
     let shown = match error {

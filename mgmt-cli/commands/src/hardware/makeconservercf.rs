@@ -11,7 +11,7 @@ use dawn_bootd::output::{CommandError, Deed, Done, Out, Stop};
 use dawn_cluster::col;
 use std::path::Path;
 
-/// Where conserver looks for it, if `site.conserverconf` does not say so.
+/// Where conserver looks for it, if `site.conserverconf` is empty.
 const FILE: &str = "/etc/conserver.cf";
 /// Units of conserver: Debian's, others.
 const UNITS: [&str; 2] = ["conserver-server", "conserver"];
@@ -78,7 +78,8 @@ fn with_console<'f>(found: &'f [Found], out: &mut Out<'_>) -> Result<Vec<&'f Fou
     let mut good = Vec::new();
     for one in found {
         let lacks = one.lacks().or_else(|| {
-            (!is_plain(&one.node)).then(|| "the name of the node cannot stand in conserver.cf".to_owned())
+            (!is_plain(&one.node))
+                .then(|| "the name of the node cannot be written to conserver.cf".to_owned())
         });
         match lacks {
             None => good.push(one),

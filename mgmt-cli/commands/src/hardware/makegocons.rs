@@ -187,7 +187,8 @@ impl Args {
         }
         let mut all = Vec::new();
         for one in found(ctx, is_named) {
-            let odd = || (!is_plain(&one.node)).then(|| "the name cannot stand in nodes.json".to_owned());
+            let odd =
+                || (!is_plain(&one.node)).then(|| "the name cannot be written to nodes.json".to_owned());
             let said = match (&one.place, one.lacks().or_else(odd)) {
                 (None, _) => Ok(IGNORED),
                 (Some(_), Some(why)) => {

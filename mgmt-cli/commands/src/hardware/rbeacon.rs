@@ -1,4 +1,4 @@
-//! `rbeacon`: the light that tells which machine of a rack it is.
+//! `rbeacon`: the light that identifies a machine in its rack.
 
 use super::jobs;
 use dawn_bootd::command::{Command, Ctx, Kind};

@@ -26,7 +26,7 @@ pub struct Args {
     /// Speed in bits a second
     #[arg(value_name = "BPS", default_value_t = 19_200, value_parser = clap::value_parser!(u64).range(1..))]
     bps: u64,
-    /// Only so many of the newest bytes; 0: all
+    /// Only this many of the newest bytes; 0: all
     #[arg(value_name = "TAIL", default_value_t = 0)]
     tail: usize,
 }

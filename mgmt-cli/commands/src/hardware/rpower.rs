@@ -21,12 +21,12 @@ const INTERVAL_SECONDS_MAX: u64 = 3_600;
 ///
 /// ACTION is one of: on; off (at once); softoff (the operating system shuts down); reset (a machine that
 /// runs); boot (reset, or on if it is off); cycle (off, then on); nmi (a diagnostic interrupt); stat,
-/// state or status. What a machine already is, it is not made again: `on` of a machine that runs prints
+/// state or status. A machine that already is in the state is left alone: `on` of a machine that runs prints
 /// `on` and sends nothing.
 ///
 /// Lines come in the order in which machines answer. A machine that does not answer is an error after five
-/// seconds and holds up no other. The command does not wait for the new state; with --wait booted it follows
-/// the boot until the nodes report that they are up.
+/// seconds and does not delay the others. The command does not wait for the new state; with --wait booted it
+/// follows the boot until the nodes report that they are up.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Follow the boot until the nodes have this status: booted
@@ -103,14 +103,14 @@ impl Command for Args {
     }
 }
 
-/// Looks at the machine's state and does what the word comes to.
+/// Reads the machine's state and carries out the word.
 async fn act(driver: &dyn Driver, word: Word) -> Result<Plan, Error> {
     let is_on = driver.is_on().await?;
     let plan = plan(word, is_on, driver.style());
     if let Some(control) = plan.control {
         driver.control(control).await?;
     }
-    // What a virtual machine does with the word is known by looking.
+    // The effect of the word on a virtual machine is read back.
     if driver.style() == Style::Virtual && word == Word::SoftOff && plan.control.is_some() {
         let line = if driver.is_on().await? { "on" } else { "off" };
         return Ok(Plan { line, ..plan });

@@ -7,7 +7,7 @@ use dawn_hardware::target::Deciding;
 use dawn_hardware::{Error, Links, Target};
 use std::sync::Arc;
 
-/// Restart the service processors of nodes; the nodes themselves go on running
+/// Restart the service processors of nodes; the nodes themselves keep running
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Nodes

@@ -70,7 +70,7 @@ impl Boots {
         let minutes = limit.as_secs() / 60;
         for (node, (_, last)) in waiting {
             let last = last.map_or_else(
-                || "nothing was heard of it".to_owned(),
+                || "no event of it was seen".to_owned(),
                 |step| format!("its last step was {}", name(step)),
             );
             let text = format!("it has not reported booted within {minutes} minutes; {last}");

@@ -18,8 +18,8 @@ const METHODS: [&str; 4] = ["install", "netboot", "statelite", "raw"];
 
 /// Write an image with its definition, lists and scripts into one file
 ///
-/// The file is IMAGE.tgz in the caller's directory. Of another name only the last part counts: the file is in
-/// the caller's directory all the same, as in xCAT.
+/// The file is IMAGE.tgz in the caller's directory. Of another name only the last part counts: the file is
+/// still in the caller's directory, as in xCAT.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Extra file to include, as FILE:DIR with the directory to install it in; repeatable
@@ -148,7 +148,7 @@ fn script_files(node: &str, snapshot: &Snapshot) -> Result<Vec<(PathBuf, String)
                 return Err(Stop::usage(format!("{name} is not a path below {}", directory.display())));
             }
             let file = directory.join(relative);
-            // What comes with the daemon (remoteshell, syncfiles …) is on every management node.
+            // Scripts that come with the daemon (remoteshell, syncfiles …) are on every management node.
             if look(&file, Path::is_file)? && !files.iter().any(|(known, _)| *known == file) {
                 let parent = file.parent().unwrap_or(&directory).to_string_lossy().into_owned();
                 files.push((file, parent));

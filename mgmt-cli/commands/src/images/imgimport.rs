@@ -182,7 +182,7 @@ fn refusal(error: BundleError) -> Stop {
             "`imgimport --dry-run --scripts` shows where they would go; --scripts takes them."
         }
         BundleError::OfOther { .. } => {
-            "-f PROFILE imports it under another profile, in a directory of its own."
+            "-f PROFILE imports it under another profile, into a separate directory."
         }
         _ => return Stop::unavailable(error.to_string()),
     };

@@ -28,7 +28,7 @@ pub struct Args {
 }
 
 impl Args {
-    /// The image asked for, by its name or by what it is.
+    /// The requested image, by its name or by its attributes.
     fn image(&self, snapshot: &Snapshot) -> Result<String, Stop> {
         if let Some(name) = &self.named.image {
             return Ok(name.clone());

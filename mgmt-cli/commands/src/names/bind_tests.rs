@@ -1,4 +1,5 @@
-//! BIND's files, read by BIND; and named with them beside our own name server, question by question.
+//! BIND's files, read by BIND; and the answers of `named` with them compared to our own name server's,
+//! question by question.
 
 use super::super::bind::{self, Key, Places, Role, Settings, named_conf, zone_file};
 use super::base64;

@@ -286,7 +286,7 @@ impl Bind<'_> {
             return Ok(());
         }
         out.heading("Updating zones.")?;
-        // named writes what it knows into the zone files when it stops, so it stops before they are written.
+        // named writes its records into the zone files when it stops, so it stops before they are written.
         let unit = running(&UNITS);
         if let Some(unit) = unit {
             systemctl("stop", unit);

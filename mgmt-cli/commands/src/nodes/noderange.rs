@@ -1,4 +1,4 @@
-//! `noderange`: what a noderange stands for; also asked by programs, which read the `<node>` elements.
+//! `noderange`: the nodes of a noderange; also asked by programs, which read the `<node>` elements.
 
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{Done, Lines, Out, Report, Stop};

@@ -85,7 +85,7 @@ impl Command for Shorten {
     }
 }
 
-/// The largest group that lies wholly within what is left is taken until none is; of equal ones the first by
+/// The largest group whose members are all left is taken until there is none; of equal ones the first by
 /// name.
 fn shortest(ctx: &Ctx<'_>) -> Vec<String> {
     let (snapshot, nodes) = (&ctx.snapshot, ctx.nodes());

@@ -1,6 +1,6 @@
 //! Tables for programs: rows and attributes as elements, in and out.
 //!
-//! Input stands in elements of its own: `table` (a name, or `tablename`/`name` with `attr` inside), `attr`
+//! Input is in separate elements: `table` (a name, or `tablename`/`name` with `attr` inside), `attr`
 //! (the word `ALL` is every column), `keys`. Output are `row`, `node` with `name`, or `table` with
 //! `tablename` and those inside.
 
@@ -181,7 +181,7 @@ fn keep_node(table: &'static Table, values: &[(Col, String)]) -> Result<(), Stop
     }
 }
 
-/// Values that rows are found by, unless the caller may not compare with what is there.
+/// Values that rows are found by, unless the caller may not compare with existing values.
 fn compared(ctx: &Ctx<'_>, wanted: Vec<(Col, String)>) -> Result<Vec<(Col, String)>, Stop> {
     wanted.iter().try_for_each(|(col, _)| ctx.view.may_compare(*col))?;
     Ok(wanted)

@@ -2,7 +2,7 @@
 //! to do.
 //!
 //! Nodes that get the same files share a tree of links (`dawn_remote::synclist`). A node whose files could
-//! not be copied is done with: nothing is appended there and no script runs.
+//! not be copied is skipped: nothing is appended there and no script runs.
 
 use super::options::{code_of, guard, on_progress, prefixed, reason};
 use super::targets::{CONFIGURATION, KNOWN_HOSTS};

@@ -1,4 +1,4 @@
-//! `xdsh -K`: nodes let in root's key afterwards.
+//! `xdsh -K`: makes nodes accept root's key.
 //!
 //! The daemon logs in with the password and adds root's public keys to the user's `authorized_keys`; then it
 //! tries to log in with the key. A host whose key is not known is refused before the password is sent. No
@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 /// Bytes of a public key.
 const KEY_BYTES_MAX: u64 = 64 << 10;
-/// Adds the lines of its input to the keys that are let in, each once.
+/// Adds the lines of its input to the authorized keys, each once.
 const ADD_KEYS: &str = "exec /bin/sh -c 'umask 077; mkdir -p ~/.ssh && cd ~/.ssh && touch authorized_keys && \
     while IFS= read -r key; do grep -qxF \"$key\" authorized_keys || printf \"%s\\n\" \"$key\" >> authorized_keys; done'";
 

@@ -1,7 +1,7 @@
 //! `nodestat`: which nodes answer, and which services do.
 //!
-//! Missing: services of the monitoring tables (`-m`), the power state of silent nodes (`-p`), and writing the
-//! status to the tables (`-u`).
+//! Missing: services of the monitoring tables (`-m`), the power state of nodes that do not answer (`-p`), and
+//! writing the status to the tables (`-u`).
 
 use super::targets::address;
 use dawn_bootd::command::{Command, Ctx, Kind};

@@ -86,7 +86,7 @@ pub(super) fn script(lines: &[String], which: &Which, security: bool) -> String 
             is_in_part = (is_in_part || line == start) && line != end;
         }
         match half {
-            // A customised template may end with commands of its own.
+            // A customised template may end with further commands.
             None if line == "UPDATENODE='0'" => text.push_str("UPDATENODE='1'\n"),
             None => {
                 text.push_str(line);

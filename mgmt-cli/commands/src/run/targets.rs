@@ -88,8 +88,8 @@ pub fn targets(ctx: &Ctx<'_>, user: &str, port: u16) -> Vec<Target> {
     ctx.nodes().iter().map(target).collect()
 }
 
-/// The user on the nodes. The daemon logs in with root's keys, which most nodes let in as anybody: a caller
-/// other than root is itself there, and nobody else.
+/// The user on the nodes. The daemon logs in with root's keys, which most nodes accept for any user: a caller
+/// other than root may log in only under its own name.
 ///
 /// # Errors
 /// Another user is asked for, or the name is not one of a user.

@@ -50,7 +50,7 @@ pub struct Args {
     /// Give keys and certificates again: the script remoteshell
     #[arg(short = 'k', long = "security")]
     security: bool,
-    /// Bring the files to service nodes; there are none
+    /// Bring the files to service nodes; not supported, as there are none
     #[arg(short = 'f', long = "snsync")]
     snsync: bool,
     /// Write mypostscript files; Dawn renders them when they are fetched
@@ -62,7 +62,7 @@ pub struct Args {
     /// With -F: path of rsync
     #[arg(short = 'r', long = "node-rcp", value_name = "PATH")]
     node_rcp: Option<String>,
-    /// Give a node up after so many seconds without output
+    /// Give a node up after this many seconds without output
     #[arg(short = 't', long = "timeout", value_name = "SECONDS")]
     timeout: Option<String>,
     /// Nodes at a time [default: 64]
@@ -132,7 +132,7 @@ enum Part {
 }
 
 impl Args {
-    /// Refuses what cannot be done, in xCAT's words.
+    /// Refuses impossible requests, in xCAT's words.
     fn check(&self, ctx: &Ctx<'_>) -> Done {
         let runs = self.scripts.is_some() || self.names.is_some();
         let others = self.software || self.security || runs;
@@ -314,7 +314,7 @@ impl Update<'_> {
                 self.scripts(which, *security, *diskless, done, out)
             }
         });
-        // Whatever stopped the run: these nodes are not as they should be.
+        // For any reason that stopped the run, these nodes are not up to date.
         let failed = if done.is_err() { nodes.clone() } else { self.failed.clone() };
         if !keeps_status {
             self.status(&failed, "failed");
@@ -324,7 +324,7 @@ impl Update<'_> {
         if self.failed.is_empty() { Ok(()) } else { out.code(1) }
     }
 
-    /// The command goes on if a status cannot be stored.
+    /// The command continues if a status cannot be stored.
     fn status(&self, nodes: &BTreeSet<String>, word: &str) {
         let now = status_time();
         let change = Change::quiet("updatenode", "updatestatus", Vec::new());

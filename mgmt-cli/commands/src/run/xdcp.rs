@@ -57,7 +57,7 @@ pub struct Args {
     /// Show no output of the copy program
     #[arg(short = 'Q', long = "silent")]
     silent: bool,
-    /// Give a node up after so many seconds
+    /// Give a node up after this many seconds
     #[arg(short = 't', long = "timeout", value_name = "SECONDS")]
     timeout: Option<String>,
     /// Show the command lines
@@ -171,7 +171,7 @@ impl Args {
         let list = synclists::read(list)?;
         if let Some(rootimg) = &self.rootimg {
             if self.noderange.is_some() {
-                return Err(Stop::usage("-i is for the tree of an image: it goes without a noderange"));
+                return Err(Stop::usage("-i is for the tree of an image: give no noderange with it"));
             }
             return into_image(&ctx.path_of_caller(rootimg), rsync, list, self.dry_run, out);
         }
@@ -221,7 +221,7 @@ impl Args {
             _ if self.pull => Err(Stop::usage("Cannot pull more than one file from targets.")),
             [from @ .., to] => {
                 let from: Vec<PathBuf> = from.iter().map(|path| ctx.path_of_caller(path)).collect();
-                // The program that copies would wait for the disk without end.
+                // The program that copies would wait for the disk for ever.
                 from.iter().try_for_each(|path| look(path, Path::exists).map(drop))?;
                 Ok(Copies::To { from, to: to.clone() })
             }

@@ -53,7 +53,7 @@ pub struct Args {
     /// Do not pass on your locale
     #[arg(short = 'L', long = "no-locale")]
     no_locale: bool,
-    /// Show what begins and ends where, in lines that begin with `dsh>`
+    /// Show where commands begin and end, in lines that begin with `dsh>`
     #[arg(short = 'm', long = "monitor")]
     monitor: bool,
     /// More words for ssh, such as `-o "-p 2222"`
@@ -74,7 +74,7 @@ pub struct Args {
     /// Shell on the nodes: csh or ksh
     #[arg(short = 'S', long = "syntax", value_name = "SHELL")]
     syntax: Option<String>,
-    /// Give a node up after so many seconds without output
+    /// Give a node up after this many seconds without output
     #[arg(short = 't', long = "timeout", value_name = "SECONDS")]
     timeout: Option<String>,
     /// Show which way the nodes are reached
@@ -98,7 +98,7 @@ pub struct Args {
     /// Add lines about each node for programs
     #[arg(long = "nodestatus")]
     nodestatus: bool,
-    /// Set up ssh keys: the nodes let in root's key afterwards; asks for the user's password
+    /// Set up ssh keys, so that the nodes accept root's key; asks for the user's password
     #[arg(short = 'K', long = "keysetup")]
     keysetup: bool,
     /// Kind of device; only nodes with a shell are supported
@@ -185,7 +185,7 @@ fn show_settings(variables: &Variables<'_>, out: &mut Out<'_>) -> Done {
 }
 
 impl Args {
-    /// Refuses what cannot be done, before anything is.
+    /// Refuses impossible requests before anything is done.
     fn check(&self, ctx: &Ctx<'_>) -> Result<(), Stop> {
         if self.noderange.is_none() {
             return Err(Stop::usage("Node range not specified, see xdsh man page for syntax."));

@@ -5,7 +5,7 @@ use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{Done, Out};
 use dawn_statelite::files_of_image;
 
-/// List the files of an image that each node has of its own, with their options
+/// List the files of an image that are separate on each node, with their options
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Image

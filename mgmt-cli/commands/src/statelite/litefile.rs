@@ -5,7 +5,7 @@ use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{Done, Out};
 use dawn_statelite::files;
 
-/// List the files that statelite nodes have of their own, with their options
+/// List the files that are separate on each statelite node, with their options
 ///
 /// A node that asks without noderange gets its own list.
 #[derive(Debug, clap::Args)]

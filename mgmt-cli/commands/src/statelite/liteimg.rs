@@ -28,7 +28,7 @@ pub struct Args {
 }
 
 impl Args {
-    /// The image asked for, by its name or by what its name is made of.
+    /// The requested image, by its name or by the parts of its name.
     fn image(&self) -> String {
         let part = |text: &Option<String>| text.clone().unwrap_or_default();
         let NamedImage { os, arch, profile, image } = &self.named;

@@ -21,7 +21,7 @@ pub struct Args {
     all: bool,
 }
 
-/// What is known of the daemon.
+/// Facts about the daemon.
 #[derive(Default, serde::Serialize)]
 struct Fact {
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -25,7 +25,7 @@ pub struct Args {
     /// The same, and defaults of site in place of other values (not of domain, master and the like)
     #[arg(short = 'd')]
     database: bool,
-    /// Defaults in place of what site, policy and postscripts say, and certificates made again
+    /// Reset site, policy and postscripts to their defaults, and make the certificates again
     ///
     /// Domain, master and directories stay unless they are given. The old certificates are kept next to the
     /// new ones; those of all users end with the restart of the daemon.
@@ -120,7 +120,7 @@ impl Command for Args {
     }
 }
 
-/// The rows of `site` that every cluster starts with, whatever the machine.
+/// The rows of `site` that every cluster starts with on any machine.
 fn site_defaults() -> Result<Vec<Edit>, Stop> {
     let key = col::site::KEY;
     let mut all = Snapshot::empty().default_rows(&Installation::default())?;

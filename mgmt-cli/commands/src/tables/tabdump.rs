@@ -14,7 +14,7 @@ use std::path::Path;
 /// Print a table as comma separated values, or the names and columns of tables
 ///
 /// Without a table the names of all tables are printed. The first line of a table names its columns;
-/// values are quoted, empty ones are nothing.
+/// values are quoted, except empty ones.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Describe the tables, or the columns of the table
@@ -57,7 +57,8 @@ impl Command for Args {
 }
 
 impl Args {
-    /// `-n` goes with no other option, `-d` not with `-w`; with `-d` a file is ignored, as in xCAT.
+    /// `-n` cannot be combined with other options, nor `-d` with `-w`; with `-d` a file is ignored, as in
+    /// xCAT.
     fn check_combination(&self) -> Result<(), Stop> {
         let used = [
             ("-n", self.newest.is_some()),

@@ -107,7 +107,7 @@ pub fn edits_of_bundle(bundle: &str) -> Result<Edits, Vec<CommandError>> {
     if errors.is_empty() { Ok(edits) } else { Err(errors) }
 }
 
-/// Adds the edits of one file; gives what is wrong with it. `add`: rows that are there stay.
+/// Adds the edits of one file; returns its errors. `add`: rows that are there stay.
 fn read(file: &str, text: &str, add: bool, edits: &mut Edits) -> Vec<CommandError> {
     let base = file.rsplit('/').next().unwrap_or(file);
     let name = base.split('.').next().unwrap_or(base);
@@ -154,7 +154,7 @@ fn columns(header: &str, table: &Table) -> Result<Vec<Col>, CommandError> {
     names.iter().map(find).collect()
 }
 
-/// Every record becomes a row; gives what is wrong with the others.
+/// Every valid record becomes a row; returns the errors of the others.
 fn read_rows<'a>(
     lines: impl Iterator<Item = &'a str>,
     table: &Table,

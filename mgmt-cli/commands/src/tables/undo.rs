@@ -7,7 +7,7 @@ use dawn_bootd::output::{Deed, Done, Out, Stop};
 use dawn_bootd::write_rights;
 use dawn_cluster::{Edit, LogEntry, Snapshot};
 
-/// Tables that decide who may do what: what others changed there, only root takes back.
+/// Tables that decide who may do what: only root may undo changes of others there.
 const OF_RIGHTS: [&str; 5] = ["notification", "passwd", "policy", "site", "token"];
 
 /// Undo a change: the newest one of an administrator, or the one with this number in the log
@@ -53,8 +53,8 @@ impl Command for Args {
     }
 }
 
-/// Refuses to take back what the caller may not do: the command that made the change must be theirs for every
-/// node, and rights that another gave or took away are root's.
+/// Refuses to undo changes that the caller may not make: the caller must be allowed the command that made the
+/// change for every node, and only root may undo rights that another user gave or took away.
 fn may_undo(ctx: &Ctx<'_>, entry: &LogEntry, who: &str) -> Done {
     if ctx.view.is_root() {
         return Ok(());

@@ -8,8 +8,8 @@ use dawn_bootd::held_ports::{Transport, Wanted, held};
 use dawn_wire::loader::{IPXE_BIOS, IPXE_UEFI};
 use std::net::Ipv4Addr;
 
-/// Free bytes of the data directory below which the daemon is about to fail, and below which somebody should
-/// look.
+/// Free bytes of the data directory below which the daemon is about to fail, and below which an administrator
+/// should look.
 const SPACE_MIN: u64 = 100 << 20;
 const SPACE_LOW: u64 = 2 << 30;
 /// Memory in KiB that should be available; the daemon takes a quarter of the machine's at most.

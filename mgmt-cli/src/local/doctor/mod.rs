@@ -1,9 +1,9 @@
 //! `dawn doctor`: whether this installation can boot nodes, from its directories to a simulated boot of a
 //! node.
 //!
-//! Each check is a function in [`CHECKS`]; it looks at one thing and says what it found, and how to put it
-//! right. Nothing is changed. What the daemon can answer itself is asked of it; checks that need it say
-//! nothing when it does not answer, as one finding says that already.
+//! Each check is a function in [`CHECKS`]; it looks at one thing and reports the finding, and how to fix it.
+//! Nothing is changed. Questions that the daemon can answer are sent to it; when it does not answer, checks
+//! that need it report nothing, because one finding reports that already.
 
 mod machine;
 mod network;
@@ -133,7 +133,7 @@ impl Site<'_> {
     }
 }
 
-/// All checks, in the order in which an administrator puts things right.
+/// All checks, in the order in which an administrator fixes things.
 const CHECKS: &[fn(&Site<'_>) -> Vec<Finding>] = &[
     machine::data_directory,
     machine::closed_files,

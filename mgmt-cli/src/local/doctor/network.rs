@@ -63,7 +63,7 @@ fn interface(site: &Site<'_>) -> Option<String> {
     found.map(|local| local.interface.clone())
 }
 
-/// Filters that keep what nodes send from this machine. Without the program there is nothing to say.
+/// Filters that keep what nodes send from this machine. Without the program nothing is reported.
 pub(super) fn filters(site: &Site<'_>) -> Vec<Finding> {
     let mut command = Command::new(NFT);
     let output = command.args(["--json", "list", "ruleset"]).stdin(Stdio::null()).output();

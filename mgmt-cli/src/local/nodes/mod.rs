@@ -27,7 +27,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Variable with the number of nodes at a time.
+/// Variable with the number of nodes at once.
 const FANOUT_VARIABLE: &str = "XCATPSHFANOUT";
 /// Largest exit code that counts nodes.
 const CODE_MAX: usize = 255;
@@ -97,7 +97,7 @@ pub(super) fn temporary(environment: &Environment) -> PathBuf {
     PathBuf::from(environment.variable("TMPDIR").unwrap_or("/tmp"))
 }
 
-/// Nodes at a time: the option, the variable, or 64.
+/// Nodes at once: the option, the variable, or 64.
 ///
 /// # Errors
 /// The text is not a number from 1 up.

@@ -29,7 +29,7 @@ pub(crate) struct Args {
     /// Nodes at a time [default: 64]
     #[arg(short = 'f', value_name = "N")]
     fanout: Option<usize>,
-    /// Give a node up after so many seconds
+    /// Give a node up after this many seconds
     #[arg(short = 't', value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     timeout: Option<u64>,
     /// Port of ssh on the nodes [default: 22]

@@ -147,7 +147,7 @@ fn live_overlay_of_an_untouched_image() -> Result<()> {
     cluster.dawn(["chtab", &row, &format!("litetree.directory={SERVER}:/install/trees/first")])?;
     expect_soon(&cluster, "cn1", "cat /etc/issue", "first")?;
 
-    // What the node has stays, whatever the tables say, with open files; at its next boot the tables count.
+    // What the node has stays when the tables change, with open files; at its next boot the tables count.
     node_keeps_writing(&cluster, "cn1", "/opt/data/log")?;
     let opt = format!("image={STATELITE},file=/opt/");
     let told = cluster.dawn_output(["chtab", &opt, "litefile.options=tmpfs"])?;

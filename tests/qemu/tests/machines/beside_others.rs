@@ -1,4 +1,4 @@
-//! Machines that boot beside a DHCP server that is not ours, and from behind a relay.
+//! Machines that boot next to a DHCP server that is not ours, and from behind a relay.
 //!
 //! Ignored by a plain `cargo test`: needs root, QEMU and the release binary. `cargo xtask test` runs them.
 
@@ -13,12 +13,12 @@ use dawn_qemu::{BootEvent, Cluster, Definition, Firmware, Options, wait};
 
 /// From power-on to `booted`, software emulation on a busy machine included.
 const BOOT_LIMIT: Duration = Duration::from_secs(420);
-/// Time a daemon of somebody else's has to start.
+/// Time in which a foreign daemon has to start.
 const START_LIMIT: Duration = Duration::from_secs(20);
 /// The bridge behind the relay.
 const FAR_BRIDGE: &str = "br1";
 
-/// dnsmasq gives the addresses; ours adds the boot file, and nothing else. Both the firmware's PXE and iPXE
+/// dnsmasq gives the addresses; ours only adds the boot file. Both the firmware's PXE and iPXE
 /// after it find their way to the kernel.
 #[test]
 #[ignore = "boots a machine; run by `cargo xtask test`"]

@@ -1,5 +1,5 @@
-//! Trees and a persistent store on servers that are not ours, one of which takes connections and says
-//! nothing.
+//! Trees and a persistent store on servers that are not ours, one of which accepts connections but does not
+//! answer.
 //!
 //! Ignored by a plain `cargo test`: needs root, QEMU and the release binary. `cargo xtask test` runs them.
 
@@ -13,16 +13,16 @@ use dawn_qemu::{Cluster, Definition, Firmware, Options, wait};
 
 use crate::nfs_server::Server;
 
-/// From power-on to `booted`, with the time that is spent on the silent server.
+/// From power-on to `booted`, with the time that is spent on the server that does not answer.
 const BOOT_LIMIT: Duration = Duration::from_secs(480);
 /// For a command inside the machine.
 const EXEC_LIMIT: Duration = Duration::from_secs(90);
-/// How long the store is silent under the running node.
+/// How long the store does not answer the running node.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// A tree on a silent server costs a bounded time, then the next priority counts, and console and events say
-/// so. The persistent store is on another server, which may fall silent as well: the node waits for it and
-/// loses nothing.
+/// A tree on a server that does not answer costs a bounded time, then the next priority is used, and console
+/// and events report it. The persistent store is on another server, which may stop answering as well: the
+/// node waits for it and loses nothing.
 #[test]
 #[ignore = "boots a machine; run by `cargo xtask test`"]
 fn trees_and_store_elsewhere() -> Result<()> {

@@ -81,7 +81,7 @@ const LAYOUT: &str = "enable=yes\nenablepart=%\n[disk]\ndev=/dev/vda\nclear=yes\
 const LAYOUT_SCRIPT: &str =
     "#!/bin/sh\nmkfs.ext4 -q -F /dev/vda && mount -t ext4 /dev/vda /.sllocal/localmnt\n";
 
-/// One entry of every option beside those of the test image, with content in two trees.
+/// One entry of every option in addition to those of the test image, with content in two trees.
 const ENTRIES: [(&str, &str); 10] = [
     ("/etc/issue", "link"),
     ("/etc/motd", "tmpfs"),
@@ -135,8 +135,8 @@ fn define_entries(cluster: &Cluster) -> Result<()> {
 }
 
 /// A tree prepared by `liteimg` boots with every option; persistent files and those on a disk survive a
-/// reboot; a node without a disk keeps them in memory and says so; an entry that was removed is the image's
-/// own file again.
+/// reboot; a node without a disk keeps them in memory and reports that; an entry that was removed is the
+/// image's own file again.
 #[test]
 #[ignore = "boots machines; run by `cargo xtask test`"]
 fn liteimg_tree_with_all_options() -> Result<()> {
@@ -203,7 +203,7 @@ fn check_entries(cluster: &Cluster, name: &str) -> Result<()> {
 }
 
 /// A tree exchanged under a running node: the node keeps its own, also after the daemon was killed, and a
-/// node that boots gets the new one. An image that is removed stays for those who run from it.
+/// node that boots gets the new one. An image that is removed stays for nodes that run from it.
 #[test]
 #[ignore = "boots machines; run by `cargo xtask test`"]
 fn image_generations() -> Result<()> {
@@ -283,7 +283,7 @@ fn statelite_in_memory() -> Result<()> {
     cluster.down()
 }
 
-/// The tree of the tests' image, as one layer of a container image, becomes an image of its own.
+/// The tree of the tests' image, as one layer of a container image, becomes another image.
 #[test]
 #[ignore = "boots a machine; run by `cargo xtask test`"]
 fn a_container_image_boots() -> Result<()> {

@@ -1,4 +1,4 @@
-//! An NFS server that is not the cluster's own and may fall silent.
+//! An NFS server that is not the cluster's own and may stop answering.
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use dawn_qemu::{Cluster, paths, wait};
 /// Time it has to start.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
-/// Another NFS server: the same program, in a machine of its own as far as the network goes.
+/// Another NFS server: the same program, on what looks like a separate machine to the network.
 pub(crate) struct Server {
     _place: Neighbour,
     daemon: Logged,
@@ -46,7 +46,7 @@ impl Server {
         Ok(Self { _place: place, daemon, files })
     }
 
-    /// Stops it in its tracks: its kernel goes on taking connections.
+    /// Freezes it: its kernel still accepts connections.
     pub(crate) fn hang(&self) -> Result<()> {
         self.signal("-STOP")
     }

@@ -1,4 +1,4 @@
-//! A machine with a plain Debian installs Dawn's package and nothing else, and boots a second machine under
+//! A machine with a plain Debian installs only Dawn's package, and boots a second machine under
 //! the package's unit.
 //!
 //! Ignored by a plain `cargo test`: needs root, QEMU and the packages. `cargo xtask test` makes them and runs
@@ -25,7 +25,7 @@ const BOOT_LIMIT: Duration = Duration::from_secs(900);
 const EXEC_LIMIT: Duration = Duration::from_secs(300);
 /// Memory of the manager, in MiB: its root, an image and the daemon are in it.
 const MANAGER_MEMORY_MIB: u32 = 2048;
-/// Where the manager's image lies in its data directory.
+/// Where the manager's image is in its data directory.
 const IMAGE_DIR: &str = "/var/lib/dawn/install/netboot/debian12/x86_64/compute";
 /// Where a directory of another server is mounted in it.
 const FAR_DIR: &str = "/var/lib/dawn/install/far";
@@ -171,7 +171,7 @@ fn commands_write_where_their_caller_says(manager: &Node) -> Result<()> {
 }
 
 /// Part of `/install` is on an NFS server that stops answering: requests for files there are refused, all
-/// others go on, and the files are back when the server is.
+/// others are served, and the files are back when the server is.
 fn a_silent_server_of_images_costs_its_own_files(cluster: &Cluster) -> Result<()> {
     let manager = cluster.node("manager")?;
     let far = Server::start(cluster, "far", "10.77.0.3")?;
@@ -190,7 +190,7 @@ fn a_silent_server_of_images_costs_its_own_files(cluster: &Cluster) -> Result<()
     expect_answer(cluster, &format!("{}/kernel", path(IMAGE_DIR)), "200")?;
     expect(manager, &[("dawn nodels cn1", "cn1"), ("dawn lsdef cn1 -i status | grep -c booted", "1")])?;
     far.go_on()?;
-    // The kernel of the manager asks again after a time of its own.
+    // The kernel of the manager asks again after its own delay.
     let back = wait::until(EXEC_LIMIT, || Ok((answer(cluster, &root)? == "200").then_some(())))?;
     ensure!(back.is_some(), "{root} does not come back");
     expect(manager, &[(&format!("umount {FAR_DIR} && rmdir {FAR_DIR} && echo gone"), "gone")])

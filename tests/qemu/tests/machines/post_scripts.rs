@@ -1,5 +1,5 @@
-//! Post scripts of a node whose root is in memory: the agent of `/init` runs them, and the server hears of
-//! each.
+//! Post scripts of a node whose root is in memory: the agent of `/init` runs them, and the server gets a
+//! report of each.
 //!
 //! Ignored by a plain `cargo test`: needs root, QEMU and the release binary. `cargo xtask test` runs them.
 
@@ -16,14 +16,14 @@ const BOOT_LIMIT: Duration = Duration::from_secs(480);
 /// For a command inside a machine.
 const EXEC_LIMIT: Duration = Duration::from_secs(120);
 
-/// Writes what it was given where the test can see it, by a helper that lies beside it.
+/// Writes what it was given where the test can see it, by a helper next to it.
 const GOOD: &str = "#!/bin/sh\n. /xcatpost/helper\nmark \"$NODE $MASTER_IP $#:$1\"\n";
 const HELPER: &str = "mark() { echo \"$1\" >>/root/marks; }\n";
 const BAD: &str = "#!/bin/sh\necho before; echo no disk is left; exit 3\n";
 /// It sees that the system is up.
 const LATER: &str = "#!/bin/sh\nsystemctl is-active multi-user.target >>/root/marks\n";
 
-/// One script succeeds, one fails, one comes after it all the same; the node's status is `failed`. Run by
+/// One script succeeds, one fails, one still runs after it; the node's status is `failed`. Run by
 /// hand the good ones end well, and the node boots to `booted` once the failing one is gone.
 #[test]
 #[ignore = "boots a machine; run by `cargo xtask test`"]

@@ -1,7 +1,7 @@
 //! A machine with Secure Boot and Microsoft's keys goes from power-on to `booted`, by UEFI HTTP Boot and by
 //! PXE.
 //!
-//! Firmware checks shim, shim checks GRUB, GRUB has shim check the kernel, and the kernel's lockdown lets in
+//! Firmware checks shim, shim checks GRUB, GRUB has shim check the kernel, and the kernel's lockdown accepts
 //! signed modules only: nothing in this chain is ours. By HTTP all of it comes out of one image that is made
 //! for the node while it is sent.
 //!
@@ -19,7 +19,7 @@ use dawn_qemu::{Cluster, Definition, Firmware, Options};
 const BOOT_LIMIT: Duration = Duration::from_secs(600);
 /// For a command inside a machine.
 const EXEC_LIMIT: Duration = Duration::from_secs(60);
-/// The boot image stays in memory beside the root.
+/// The boot image stays in memory along with the root.
 const MEMORY_MIB: u32 = 1792;
 
 #[test]
@@ -28,7 +28,7 @@ fn http_boot_under_secure_boot() -> Result<()> {
     boots_locked_down(Firmware::SecureHttp, "xnba", "xcat/httpboot/cn1.img")
 }
 
-/// shim and GRUB by TFTP, and by TFTP whatever GRUB loads: the signed one has no HTTP.
+/// shim and GRUB by TFTP, and everything that GRUB loads, too: the signed one has no HTTP.
 #[test]
 #[ignore = "boots a machine; run by `cargo xtask test`"]
 fn pxe_under_secure_boot() -> Result<()> {

@@ -1,4 +1,4 @@
-//! A node at work on its files over NFS while the server is killed again and again.
+//! A node that works on its files over NFS while the server is killed again and again.
 //!
 //! Ignored by a plain `cargo test`: needs root, QEMU and the release binary. `cargo xtask test` runs it for
 //! two minutes, `cargo xtask soak` for ten.

@@ -1,4 +1,4 @@
-//! Machines whose root is one shared tree over NFS, with files of their own over it.
+//! Machines whose root is one shared tree over NFS, with their own files over it.
 //!
 //! Ignored by a plain `cargo test`: needs root, QEMU and the release binary. `cargo xtask test` runs them.
 
@@ -96,7 +96,7 @@ fn bios_statelite_with_reboot() -> Result<()> {
     cluster.down()
 }
 
-/// README and docs/statelite.md as they are, and nothing else: an image of the default packages with the rows
+/// Exactly the steps of README and docs/statelite.md: an image of the default packages with the rows
 /// that `genimage` writes. No unit of the node fails, root gets in with the key of `dawn init`, names
 /// resolve, and a clock that was years wrong is right.
 #[test]
@@ -172,7 +172,7 @@ pub(crate) fn reboot(cluster: &mut Cluster, name: &str) -> Result<()> {
     cluster.wait_for_status(name, "booted", BOOT_LIMIT)
 }
 
-/// A node with its root on NFS survives the death of the server: it waits, and goes on with the same files.
+/// A node with its root on NFS survives the death of the server: it waits, and continues with the same files.
 #[test]
 #[ignore = "boots a machine; run by `cargo xtask test`"]
 fn statelite_survives_a_killed_server() -> Result<()> {

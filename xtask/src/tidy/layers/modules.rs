@@ -78,7 +78,7 @@ fn place(dir: &Path, child: &str) -> Option<(PathBuf, PathBuf)> {
     files.into_iter().find(|file| file.is_file()).map(|file| (file, below))
 }
 
-/// Takes what counts out of items; the names of modules that have files of their own.
+/// Takes the relevant parts out of items; the names of modules that have separate files.
 fn read_items(module: &mut Module, items: Vec<Item>) -> Vec<String> {
     let mut children = Vec::new();
     for item in items.into_iter().filter(|item| !is_test(attributes(item))) {

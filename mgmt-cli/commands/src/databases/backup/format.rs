@@ -7,7 +7,7 @@
 //! ```
 //!
 //! `contents` begins with `dawn-backup 1`, then a line `change N`, then a line for each file (mode in octal,
-//! bytes, SHA-256, path), and ends with `end`. A reader believes nothing else: a file that is missing, has
+//! bytes, SHA-256, path), and ends with `end`. A reader trusts only this list: a file that is missing, has
 //! other bytes, is not listed, or has a name that no backup has, and a list without its end, are errors, and
 //! nothing is restored.
 
@@ -276,8 +276,8 @@ fn contents(directory: &Path) -> Result<String, BackupError> {
     Ok(text)
 }
 
-/// For fuzzing: what a list of any bytes names lies in the backup and is of its form, and a list that was
-/// read says the same when it is written again.
+/// For fuzzing: what a list of any bytes names is in the backup and has its form, and a list that was read is
+/// the same when it is written again.
 pub fn fuzz_contents(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let Ok((change, listed)) = list(&text) else { return };
@@ -331,7 +331,7 @@ fn entry(line: &str) -> Option<Listed> {
     is_of_backup(&path).then_some(Listed { path, mode, bytes, digest })
 }
 
-/// A path that a backup can have: it leads nowhere else, whatever the list says.
+/// A path that a backup can have: it cannot lead out of the backup, whatever the list contains.
 fn is_of_backup(path: &Path) -> bool {
     let parts: Option<Vec<&str>> = path
         .components()

@@ -1,7 +1,7 @@
-//! `backup`: tables, keys and leases in a directory of their own, while the daemon runs.
+//! `backup`: tables, keys and leases in a new directory, while the daemon runs.
 //!
 //! The tables are those of one snapshot, so no database is asked. The directory is written aside and renamed
-//! when it is complete: what a killed daemon leaves is called DIR.partial, and no program takes it for a
+//! when it is complete: the remains of a killed daemon are called DIR.partial, which no program accepts as a
 //! backup. [`format`] says what is in it; `dawn restore` reads it.
 
 pub mod format;
@@ -43,7 +43,9 @@ impl Command for Args {
         }
         if look(&directory, Path::exists)? {
             let error = CommandError::conflict(format!("{shown} exists already"));
-            return Err(error.hint("A backup is a directory of its own: name a new one.").into());
+            return Err(error
+                .hint("A backup needs a new directory: give a path that does not exist.")
+                .into());
         }
         if self.dry_run {
             return out.report(&FileDifference::of('+', &directory));

@@ -1,9 +1,9 @@
 //! Values of a dump that Dawn refuses: each is left out, and the report says which and why.
 //!
-//! What the values are checked for is decided by the model alone: rows are offered to it, first one by one,
-//! then all together, and what its error names is taken out. The first pass finds what a cell cannot mean, in
-//! time proportional to the rows; the second what rows cannot mean together (two nodes with one address),
-//! which is rare.
+//! Only the model decides which values are valid: rows are offered to it, first one by one, then all
+//! together, and the values that its error names are removed. The first pass finds invalid cells, in time
+//! proportional to the rows; the second finds contradictions between rows (two nodes with one address), which
+//! are rare.
 
 use super::dump::{Cells, Rows, edits, insert, key_of};
 use super::points::{Group, Point};
@@ -13,9 +13,9 @@ use dawn_cluster::{Col, Edit, EditError, Snapshot, col, secrets};
 /// Contradictions between rows that are resolved at most; each costs a check of all rows.
 const CONTRADICTIONS_MAX: usize = 500;
 
-/// What is left when everything that the model refuses is out.
+/// The rows without the values that the model refuses.
 pub(super) struct Adapted {
-    /// What was taken out.
+    /// A value that was removed.
     pub points: Vec<Point>,
     /// The edits that replace the tables.
     pub edits: Vec<Edit>,
@@ -23,7 +23,7 @@ pub(super) struct Adapted {
     pub after: Snapshot,
 }
 
-/// Takes out what the model refuses.
+/// Removes the values that the model refuses.
 pub(super) fn adapt(base: &Snapshot, tables: &mut [Rows]) -> Result<Adapted, Stop> {
     let mut points = Vec::new();
     for rows in tables.iter_mut() {
@@ -76,7 +76,7 @@ fn cells_alone(rows: &mut Rows, points: &mut Vec<Point>) {
     rows.rows = good;
 }
 
-/// Takes out of the rows what the error names; what that was.
+/// Removes the value that the error names from the rows; returns it.
 fn take_out(tables: &mut [Rows], error: &EditError) -> Option<String> {
     match error {
         // Of two the later row loses the address.

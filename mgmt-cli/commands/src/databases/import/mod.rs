@@ -20,7 +20,7 @@ const OPEN_POINTS: i32 = 3;
 /// Take over the tables of an xCAT server, and report what is different here
 ///
 /// Run dumpxCATdb -p DIR on the xCAT server and copy the directory. On the xCAT server itself, /etc/xcat
-/// takes its place: its database is read, whichever it is. All tables of the dump replace those of this
+/// takes its place: its database of any kind is read. All tables of the dump replace those of this
 /// server in one change, which `dawn undo` takes back. Nothing is changed on the xCAT server. The exit code
 /// is 0 if nothing is left to do, 3 if the report names values that were left out or nodes that Dawn cannot
 /// boot yet.

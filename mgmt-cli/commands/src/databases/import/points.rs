@@ -1,4 +1,4 @@
-//! The points of the report: what became of the tables, and what an administrator has to know or to do.
+//! The points of the report: what happened to the tables, and what an administrator has to know or do.
 
 use super::dump::{Dump, key_of};
 use dawn_bootd::output::{Done, Lines, Report};
@@ -19,7 +19,7 @@ pub(super) enum Group {
     Ignored,
     /// Wanted, and not there yet.
     Missing,
-    /// To be done by hand.
+    /// To be done by the administrator.
     Next,
 }
 
@@ -42,10 +42,10 @@ impl Group {
 pub(super) struct Point {
     /// What it asks for.
     pub group: Group,
-    /// What it is about; empty for a sentence of its own.
+    /// What it is about; empty if the sentence says that.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub what: String,
-    /// What there is to say.
+    /// The sentence for the report.
     pub why: String,
     /// Nodes that it is about, by groups where whole groups are meant.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -58,7 +58,7 @@ impl Point {
         Self { group, what: String::new(), why: why.into(), nodes: String::new() }
     }
 
-    /// Somebody has to do something about it.
+    /// The administrator has to act on it.
     pub(super) fn is_open(&self) -> bool {
         matches!(self.group, Group::Changed | Group::Wrong | Group::Missing)
     }
@@ -160,7 +160,7 @@ pub(super) fn of_nodes(after: &Snapshot) -> Vec<Point> {
             method @ ("install" | "sysclone" | "dualboot" | "nimol" | "raw") => {
                 add(
                     Group::Missing,
-                    format!("provmethod is '{method}': installing on a disk is not there yet"),
+                    format!("provmethod is '{method}': installing on a disk is not implemented yet"),
                 );
             }
             _ => add(Group::Wrong, format!("there is no image '{named}', which nodetype.provmethod names")),

@@ -19,7 +19,7 @@ const NAMES: u64 = 8;
 const WRITE_BYTES_MAX: u64 = 48 << 10;
 const FILE_BYTES_MAX: u64 = 512 << 10;
 
-/// What a name stands for.
+/// What a name refers to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Node {
     Directory,
@@ -243,7 +243,7 @@ impl Model {
         };
         let at = usize::try_from(random.below(content.data.len() as u64))?;
         let file = OpenOptions::new().read(true).write(true).open(path).context("open")?;
-        // SAFETY: nobody else changes the size of this file while it is mapped.
+        // SAFETY: no other process changes the size of this file while it is mapped.
         let mut map = unsafe { memmap2::MmapMut::map_mut(&file) }.context("mmap")?;
         ensure!(map[..] == content.data[..], "other bytes in the mapping");
         for (place, byte) in [(map.get_mut(at), 0x5a), (content.data.get_mut(at), 0x5a)] {

@@ -1,4 +1,4 @@
-//! Scenarios that one operation at a time does not show: several descriptors, threads, users.
+//! Scenarios that single operations do not cover: several descriptors, threads, users.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -41,7 +41,7 @@ const RACERS: usize = 4;
 /// The user that is not root.
 const USER: u32 = 1000;
 
-/// Every scenario in a directory of its own, which must be removable afterwards.
+/// Every scenario in a new directory, which must be removable afterwards.
 pub(crate) fn all(top: &Path, round: u64) -> Result<()> {
     for (number, (name, scene)) in ALL.iter().enumerate() {
         let dir = top.join(format!("{round}-{number}"));
@@ -54,7 +54,7 @@ pub(crate) fn all(top: &Path, round: u64) -> Result<()> {
 }
 
 /// Waits until the kernel has removed what it renamed to `.nfs…` because it was open: it does so after the
-/// last close, by a call that nobody waits for, and that may meet a dead server.
+/// last close, by a call that no program waits for, and that may be sent to a dead server.
 fn settle(dir: &Path) -> Result<()> {
     let start = Instant::now();
     while start.elapsed() < SETTLE_LIMIT {
@@ -279,7 +279,7 @@ fn special_bits(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What a user may do is tried by a child of that user ([`crate::user`]).
+/// A child process of a user tries what that user may do ([`crate::user`]).
 fn another_user(dir: &Path) -> Result<()> {
     crate::user::prepare(dir, USER)?;
     let program = std::env::current_exe().context("own path")?;

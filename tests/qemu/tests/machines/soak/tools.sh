@@ -2,7 +2,7 @@
 # Debian's own tools at work in a directory, until the time is over: packages built, installed, checked and removed,
 # archives packed, unpacked and compared, sorting and compressing. Every result is compared with one that never was
 # in this directory.
-# Usage: tools.sh DIR SECONDS. Ends with `done N rounds`; whatever fails ends it with another last line.
+# Usage: tools.sh DIR SECONDS. Ends with `done N rounds`; any failure ends it with another last line.
 set -eu
 dir=$1 end=$(($(date +%s) + $2)) round=0
 source=/usr/lib/systemd/system
