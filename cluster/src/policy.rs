@@ -197,7 +197,13 @@ impl Snapshot {
         if !matches!(noderange, "" | "*") {
             match crate::Noderange::new(noderange).with_excluded().expand(self) {
                 Err(error) => found.push(format!("noderange: {error}, {}", unread(rule(row)))),
-                Ok(covered) => found.extend(covered.complaint()),
+                Ok(covered) if covered.missing.is_empty() => {}
+                Ok(covered) => {
+                    found.push(format!(
+                        "noderange: there is no node or group {} yet",
+                        covered.missing.join(", ")
+                    ));
+                }
             }
         }
         found.into_iter().map(|problem| format!("policy {at}: {problem}")).collect()
@@ -380,7 +386,7 @@ mod tests {
                 "policy high: the rule 'alow' is not allow, accept, trusted or deny, so the row denies",
                 "policy high: parameters: 'a(' is not a regular expression, so the row denies all that fits its \
                  other columns",
-                "policy high: Invalid nodes and/or groups in noderange: n7",
+                "policy high: noderange: there is no node or group n7 yet",
             ]
         );
         assert_eq!(problems(&[("priority", "2")]), ["policy 2: there is no rule, so the row denies"]);

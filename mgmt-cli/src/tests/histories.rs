@@ -38,6 +38,29 @@ fn a_node_that_is_gone_has_a_history() {
     assert_eq!(commands("never"), ["[mn1]: there is no node never, and no change of one is logged"]);
 }
 
+/// The log of some nodes shows their rows; rows and cells are data in JSON.
+#[test]
+fn the_log_of_a_node_has_its_rows() {
+    let bed = crate::testbed::Bed::new(CLUSTER);
+    bed.run("chdef cn1,cn2 arch=x86_64");
+    let text = bed.run("log -n 1 cn1");
+    let lines: Vec<&str> = text.lines().skip(1).collect();
+    assert_eq!(
+        lines,
+        [
+            "    + nodetype cn1",
+            "        node: (not set) -> \"cn1\"",
+            "        arch: (not set) -> \"x86_64\"",
+            "    and one other row",
+        ]
+    );
+    let json: serde_json::Value = serde_json::from_str(&bed.run("log --json -n 1 cn1")).expect("JSON");
+    let change = json.get(0).expect("a change");
+    assert_eq!(change.get("other_rows"), Some(&1.into()));
+    assert_eq!(change.pointer("/rows/0/table"), Some(&"nodetype".into()));
+    assert_eq!(change.pointer("/rows/0/cells/1/new"), Some(&"x86_64".into()));
+}
+
 /// The usual backup, `lsdef -a -z >f; mkdef -z -f <f`, changes nothing, in any order of its stanzas.
 #[test]
 fn a_backup_by_stanzas_changes_nothing() {
