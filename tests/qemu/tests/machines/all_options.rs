@@ -1,5 +1,5 @@
-//! Every option of `litefile` and `litetree` on an untouched image. The longest test of all: the first name of
-//! the alphabet makes it run next to others.
+//! Every option of `litefile` and `litetree` on an untouched image. This is the longest test: the name that
+//! comes first in the alphabet makes it run next to others.
 //!
 //! Ignored by a plain `cargo test`: needs root, QEMU and the release binary. `cargo xtask test` runs them.
 
