@@ -11,7 +11,7 @@ use dawn_bootd::command::Registry;
 use dawn_bootd::output::{Deed, Done, Out, Stop};
 use dawn_bootd::{database, owner};
 use dawn_cluster::{Change, Edit, Installation, LocalNetwork, Model, Snapshot};
-use dawn_commands::local_networks;
+use dawn_commands::{local_networks, resolver};
 use dawn_plan::LocalAddresses;
 use dawn_xcatd::certificates::Authority;
 use std::net::{IpAddr, Ipv4Addr};
@@ -248,11 +248,11 @@ fn default_edits(snapshot: &Snapshot, data: &Path, host: &str, args: &Args) -> R
     let here = Installation {
         master: args.master.map(|address| address.to_string()).unwrap_or_default(),
         domain: args.domain.clone().unwrap_or_default(),
+        forwarders: resolver::forwarders(),
         timezone: jiff::tz::TimeZone::system().iana_name().unwrap_or_default().to_owned(),
         installdir: folder("install"),
         tftpdir: folder("tftpboot"),
         server_name: host.to_owned(),
-        ..Installation::default()
     };
     let mut edits = snapshot.default_rows(&here)?;
     for (key, value) in [("master", &here.master), ("domain", &here.domain)] {

@@ -113,7 +113,7 @@ fn unit_tests_beside_release_build(suite: &mut Suite) {
 
 /// Unit, conversation and documentation tests.
 fn run_unit_tests(programs: &[Program]) -> Result<Count> {
-    let count = programs::run(programs, &[])?;
+    let count = programs::run_in_lanes(programs)?;
     let mut documentation = shell::cargo(&["test", "--workspace", "--doc", "--no-fail-fast"]);
     let mut examples = Count::default();
     let status = shell::follow_status(&mut documentation, |line| examples = examples.plus(count_line(line)))?;

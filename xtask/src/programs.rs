@@ -1,4 +1,4 @@
-//! Test programs: built in one go, run one after the other, each held to its result.
+//! Test programs: built in one go, run, each held to its result.
 //!
 //! `cargo test` builds and runs in one process, and when that process ends early, the programs that it has
 //! not reached are silently missing. Here the list of programs is known before the first one starts, and a
@@ -8,9 +8,11 @@ use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
+use dawn_qemu::process::display;
 use serde_json::Value;
 
 use crate::shell;
@@ -18,6 +20,9 @@ use crate::suite::{Count, count_line};
 
 /// A line of a test that comes this long after the one before gets the times added: where the time goes.
 const LONG: Duration = Duration::from_secs(5);
+
+/// Programs that run at a time.
+const LANES: usize = 2;
 
 /// A built test program.
 pub(crate) struct Program {
@@ -59,40 +64,90 @@ fn program(line: &str) -> Option<Program> {
 
 /// Runs programs one after the other with these arguments of the Rust test runner.
 pub(crate) fn run(programs: &[Program], args: &[&str]) -> Result<Count> {
-    let mut count = Count::default();
-    let mut without_tests = BTreeSet::new();
+    let mut all = Totals::default();
     for program in programs {
-        let one = run_one(program, args)?;
-        if one == Count::default() {
-            without_tests.insert(program.name.as_str());
-        }
-        count = count.plus(one);
+        let count = run_one(program, args, &mut |line| println!("{line}"))?;
+        all.add(program, count);
     }
-    if !without_tests.is_empty() {
-        let names: Vec<&str> = without_tests.into_iter().collect();
-        println!("no test was selected in: {}", names.join(", "));
-    }
-    Ok(count)
+    Ok(all.finish())
 }
 
-fn run_one(program: &Program, args: &[&str]) -> Result<Count> {
-    println!("\n--- {}", program.name);
+/// Runs programs two at a time: much of what they do is to wait. The output of each is shown when it has
+/// ended. Those that compile last, which start daemons and database servers, wait longest and run first.
+pub(crate) fn run_in_lanes(programs: &[Program]) -> Result<Count> {
+    let waiting = Mutex::new(programs.iter());
+    let all = Mutex::new(Totals::default());
+    let next = || lock(&waiting).next_back();
+    let lane = || {
+        while let Some(program) = next() {
+            let mut text = String::new();
+            let count = run_one(program, &[], &mut |line| {
+                text.push_str(line);
+                text.push('\n');
+            })?;
+            let mut all = lock(&all);
+            println!("{text}");
+            all.add(program, count);
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let lanes: Vec<_> = (0..LANES).map(|_| scope.spawn(lane)).collect();
+        let ends =
+            lanes.into_iter().map(|lane| lane.join().map_err(|_| anyhow!("a lane of tests panicked"))?);
+        ends.collect::<Result<Vec<()>>>()
+    })?;
+    Ok(all.into_inner().unwrap_or_else(PoisonError::into_inner).finish())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What programs have given so far.
+#[derive(Default)]
+struct Totals<'p> {
+    count: Count,
+    without_tests: BTreeSet<&'p str>,
+}
+
+impl<'p> Totals<'p> {
+    fn add(&mut self, program: &'p Program, count: Count) {
+        if count == Count::default() {
+            self.without_tests.insert(&program.name);
+        }
+        self.count = self.count.plus(count);
+    }
+
+    fn finish(self) -> Count {
+        if !self.without_tests.is_empty() {
+            let names: Vec<&str> = self.without_tests.into_iter().collect();
+            println!("no test was selected in: {}", names.join(", "));
+        }
+        self.count
+    }
+}
+
+/// Runs one program; what there is to show goes to `show`, line by line.
+fn run_one(program: &Program, args: &[&str], show: &mut dyn FnMut(&str)) -> Result<Count> {
     let mut command = Command::new(&program.executable);
     command.args(args).current_dir(&program.directory).env("CARGO_MANIFEST_DIR", &program.directory);
+    show(&format!("\n--- {}\n$ {}", program.name, display(&command)));
     let (mut count, mut has_result) = (Count::default(), false);
     let (start, mut last) = (Instant::now(), Duration::ZERO);
-    let status = shell::follow_status(&mut command, |line| {
+    let status = shell::read_lines(&mut command, |line| {
+        show(line);
         let now = start.elapsed();
         if line.starts_with("test ") && now.saturating_sub(last) >= LONG {
             let (all, step) = (now.as_secs_f64(), now.saturating_sub(last).as_secs_f64());
-            println!("    {all:.0} s after the start, {step:.0} s after the line before");
+            show(&format!("    {all:.0} s after the start, {step:.0} s after the line before"));
         }
         last = now;
         has_result |= line.starts_with("test result: ");
         count = count.plus(count_line(line));
     })?;
     if let Some(why) = early_end(status, has_result, count.failed) {
-        println!("FAILED: {} {why}", program.name);
+        show(&format!("FAILED: {} {why}", program.name));
         count.failed += 1;
     }
     Ok(count)

@@ -38,12 +38,19 @@ pub(crate) fn start(command: &mut Command) -> Result<Child> {
 /// Runs to the end, showing standard output and handing each line of it to `line`; returns how it ended.
 pub(crate) fn follow_status(command: &mut Command, mut line: impl FnMut(&str)) -> Result<ExitStatus> {
     println!("$ {}", display(command));
+    read_lines(command, |text| {
+        println!("{text}");
+        line(text);
+    })
+}
+
+/// Runs to the end, handing each line of standard output to `line`; returns how it ended.
+pub(crate) fn read_lines(command: &mut Command, mut line: impl FnMut(&str)) -> Result<ExitStatus> {
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
     let mut child = child.with_context(|| format!("cannot start `{}`", display(command)))?;
     if let Some(stdout) = child.stdout.take() {
         for text in BufReader::new(stdout).lines() {
             let text = text.context("cannot read a command's output")?;
-            println!("{text}");
             line(&text);
         }
     }

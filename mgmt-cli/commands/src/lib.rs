@@ -30,6 +30,7 @@ pub mod next_boot;
 pub mod nodes;
 pub mod objects;
 pub mod programs;
+pub mod resolver;
 pub mod run;
 pub mod sources;
 pub mod statelite;

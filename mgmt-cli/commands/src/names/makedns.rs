@@ -6,6 +6,7 @@
 
 use super::bind::{self, Key, Places, Role, Settings};
 use crate::edits::{Edits, FileDifference, NOTHING, keep_old, transact, written};
+use crate::resolver::{RESOLVER, name_servers};
 use crate::units::{running, systemctl};
 use dawn_bootd::address;
 use dawn_bootd::address::host_name;
@@ -33,8 +34,6 @@ const GROUPS: [&str; 2] = ["bind", "named"];
 const UNITS: [&str; 3] = ["named", "bind9", "bind"];
 /// Random letters of a new key.
 const KEY_LETTERS: usize = 32;
-/// Where a secondary finds its primary.
-const RESOLVER: &str = "/etc/resolv.conf";
 /// Names that are reported of those BIND does not take.
 const REFUSED_SHOWN_MAX: usize = 20;
 
@@ -431,9 +430,7 @@ fn group_of_named() -> Option<u32> {
 
 /// The first name server of /etc/resolv.conf.
 fn primary() -> Result<IpAddr, Stop> {
-    let text = std::fs::read_to_string(RESOLVER).unwrap_or_default();
-    let servers = text.lines().filter_map(|line| line.trim().strip_prefix("nameserver"));
-    let first = servers.filter_map(|server| server.trim().parse().ok()).next();
+    let first = name_servers().into_iter().next();
     first.ok_or_else(|| Stop::conflict(format!("{RESOLVER} names no name server to get the zones from")))
 }
 

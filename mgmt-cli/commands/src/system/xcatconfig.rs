@@ -230,10 +230,10 @@ fn installation(snapshot: &Snapshot, host: &str) -> Installation {
     Installation {
         master: site("master"),
         domain: site("domain"),
+        forwarders: site("forwarders"),
         timezone: site("timezone"),
         installdir: site("installdir"),
         tftpdir: site("tftpdir"),
         server_name: host.to_owned(),
-        ..Installation::default()
     }
 }
