@@ -1,11 +1,9 @@
 //! Manual pages: what `clap` knows of a command, and the sections that it does not know.
 //!
-//! Pages are called `dawn-COMMAND.8`, as names like `log` or `init` belong to other programs. Examples are
-//! data (`manual.tsv`: command, tab, command line, tab, what it does); a test reads each command line with
-//! the command's own arguments.
+//! Pages are called `dawn-COMMAND.8`, as names like `log` or `init` belong to other programs. A test reads
+//! the command line of each example with the command's own arguments.
 
-/// Examples of all commands.
-const EXAMPLES: &str = include_str!("manual.tsv");
+use dawn_bootd::command::examples::examples;
 
 /// Commands that are read about together: SEE ALSO names the others of each family.
 const FAMILIES: &[&[&str]] = &[
@@ -120,6 +118,8 @@ pub(crate) fn page(program: &clap::Command, name: Option<&str>) -> std::io::Resu
 fn render(command: clap::Command, name: &str) -> std::io::Result<String> {
     let title = command.get_display_name().unwrap_or(name).to_uppercase();
     let mut text = Vec::new();
+    // Examples have a section here.
+    let command = command.after_long_help(clap::builder::Resettable::Reset);
     clap_mangen::Man::new(command.clone()).title(title).section("8").render(&mut text)?;
     let mut page = with_values(&String::from_utf8_lossy(&text), &command);
     section(&mut page, "EXAMPLES", examples(name));
@@ -134,16 +134,6 @@ fn section<'a>(page: &mut String, title: &str, items: impl Iterator<Item = (&'a 
     for (term, text) in items {
         page.push_str(&format!(".TP\n\\fB{}\\fR\n{}\n", escaped(term), escaped(text)));
     }
-}
-
-/// Command lines of a command and what they do.
-fn examples(name: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
-    let fields = |line: &'static str| {
-        let mut fields = line.splitn(3, '\t');
-        Some((fields.next()?, fields.next()?, fields.next()?))
-    };
-    let all = EXAMPLES.lines().filter_map(fields);
-    all.filter(move |(of, _, _)| *of == name).map(|(_, line, text)| (line, text))
 }
 
 /// The program's page first, then those of the command's families.
@@ -249,19 +239,17 @@ mod tests {
     #[test]
     fn examples_are_command_lines() {
         let dawn = whole();
-        for line in EXAMPLES.lines() {
-            let fields: Vec<&str> = line.split('\t').collect();
-            let [name, line, text] = fields.as_slice() else { panic!("three fields: {line}") };
-            assert!(!text.is_empty(), "{line}");
+        for (name, line, text) in dawn_bootd::command::examples::all() {
+            assert!(!text.is_empty() && !text.contains('\t'), "{line}");
             let line = line.split(['|', '<', '>']).next().unwrap();
             let words = crate::testbed::words(line);
             let words: Vec<&str> =
                 words.iter().map(String::as_str).take_while(|word| *word != "&&").collect();
             assert_eq!(words.first(), Some(&"dawn"), "{line}");
-            if *name == "dawn" {
+            if name == "dawn" {
                 continue;
             }
-            assert_eq!(words.get(1), Some(name), "{line}");
+            assert_eq!(words.get(1), Some(&name), "{line}");
             let command = dawn.find_subcommand(name).expect(name).clone();
             let read = command.try_get_matches_from(words.iter().skip(1));
             assert!(read.is_ok(), "{line}: {}", read.unwrap_err());

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub mod disk;
+pub mod examples;
 pub mod help;
 pub mod options;
 pub mod parse;

@@ -1,6 +1,6 @@
 //! Reading the words of a command with `clap`: the options that every command has, help, version and usage.
 
-use super::{VERSION, options, wrong};
+use super::{VERSION, examples, options, wrong};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction};
 
@@ -10,7 +10,7 @@ const HELP_WIDTH: usize = 100;
 /// The option that shows results as JSON.
 const JSON: &str = "json";
 
-/// Options every command has; `json`: `--json` among them.
+/// Options and examples that every command has; `json`: `--json` among them.
 pub fn finish(command: clap::Command, json: bool) -> clap::Command {
     let has = |short, name: &str| {
         command.get_arguments().any(|arg| arg.get_short() == Some(short) || arg.get_id() == name)
@@ -35,7 +35,12 @@ pub fn finish(command: clap::Command, json: bool) -> clap::Command {
         let help = Arg::new("help").short('h').long("help").help("Print help").action(ArgAction::Help);
         command = command.arg(help);
     }
-    command.disable_help_flag(true).mut_args(in_order)
+    let examples = examples::section(command.get_name());
+    let command = command.disable_help_flag(true).mut_args(in_order);
+    match examples {
+        Some(text) => command.after_long_help(text),
+        None => command,
+    }
 }
 
 /// Options are listed by name, those that every command has after all others.
