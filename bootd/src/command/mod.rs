@@ -21,6 +21,7 @@ use std::sync::Arc;
 pub mod disk;
 pub mod examples;
 pub mod help;
+pub mod number;
 pub mod options;
 pub mod parse;
 pub mod redact;

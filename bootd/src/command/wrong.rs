@@ -1,5 +1,6 @@
 //! What is wrong with the words of a command, from what `clap` found: its kind and its parts.
 
+use super::number::WrongNumber;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use std::error::Error;
 
@@ -27,6 +28,7 @@ pub(super) fn reason(error: &clap::Error) -> String {
         }
         ErrorKind::InvalidValue => format!("invalid value '{value}' for '{arg}'{}", choices(error)),
         ErrorKind::ValueValidation => match error.source() {
+            Some(source) if source.is::<WrongNumber>() => format!("{arg}: {source}"),
             Some(source) => format!("invalid value '{value}' for '{arg}': {source}"),
             None => format!("invalid value '{value}' for '{arg}'"),
         },

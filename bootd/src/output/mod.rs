@@ -182,7 +182,8 @@ impl<'a> Out<'a> {
             Form::Text => self.put_line(error.to_string())?,
             Form::Json(_) => {
                 let (reason, kind, hints) = (error.reason(), error.kind(), error.hints());
-                self.element(&Failure { error: reason, kind, hints })?;
+                // Blanks around a sentence of xCAT's are for its terminal.
+                self.element(&Failure { error: reason.trim().to_owned(), kind, hints })?;
             }
         }
         self.code(error.code())
@@ -239,14 +240,15 @@ impl<'a> Out<'a> {
         }
     }
 
-    /// Why a node has no result, where xCAT prints that as a line of its output, without an exit code.
+    /// Why a node has no result, where xCAT prints that as a line of its output, without an exit code. `sign`
+    /// stands before the text of the line.
     ///
     /// # Errors
     /// The caller has gone.
-    pub fn plain_node_error(&mut self, name: &str, error: impl Into<CommandError>) -> Done {
+    pub fn plain_node_error(&mut self, name: &str, sign: &str, error: impl Into<CommandError>) -> Done {
         let error = error.into();
         match self.form {
-            Form::Text => self.put_data(format!("{name}: {error}")),
+            Form::Text => self.put_data(format!("{name}: {sign}{error}")),
             Form::Json(_) => self.node_error(name, error),
         }
     }
@@ -324,7 +326,7 @@ impl<'a> Out<'a> {
     /// result has no list.
     pub fn finish(&mut self, done: Done) -> Done {
         if let Form::Json(list) = &mut self.form
-            && (done.is_ok() || list.has_begun())
+            && ((done.is_ok() && !self.failed) || list.has_begun())
             && !matches!(done, Err(Stop::Gone))
         {
             list.end().into_iter().try_for_each(|line| self.put_line(line))?;

@@ -1,11 +1,11 @@
 //! `console`: the state of consoles, and their logs.
 
-use super::rcons::no_console;
-use dawn_bootd::command::{Command, Ctx, Kind};
+use super::rcons::{no_console, nowhere};
+use dawn_bootd::command::{Command, Ctx, Kind, number};
 use dawn_bootd::consoles::log;
 use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
 use dawn_hardware::console::State;
-use dawn_hardware::console::place::place;
+use dawn_hardware::console::place::{Place, place};
 use dawn_serving::disks::within;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -33,7 +33,8 @@ pub struct Args {
     #[arg(long)]
     log: bool,
     /// With --log: only this many of the newest lines
-    #[arg(short = 'n', long, value_name = "LINES", default_value_t = 100, requires = "log")]
+    #[arg(short = 'n', long, value_name = "LINES", default_value_t = 100, requires = "log",
+        allow_negative_numbers = true, value_parser = number::at_least::<usize>(0))]
     lines: usize,
     /// With --log: keep showing what is written
     #[arg(short = 'f', long, requires = "log")]
@@ -125,8 +126,10 @@ impl Command for Args {
 }
 
 fn show(ctx: &Ctx<'_>, out: &mut Out<'_>, node: &str) -> Done {
-    if place(&ctx.snapshot, node).is_none() {
-        return out.node_error(node, no_console(node));
+    match place(&ctx.snapshot, node) {
+        None => return out.node_error(node, no_console(node)),
+        Some(Place::Nowhere(why)) => return out.node_error(node, nowhere(node, why)),
+        Some(_) => {}
     }
     let Some(shown) = ctx.boot.consoles().and_then(|hub| hub.shown(node)) else {
         return out.report(&Shown { node, state: "not held", reason: String::new(), viewers: 0 });

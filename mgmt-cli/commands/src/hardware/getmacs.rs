@@ -24,6 +24,8 @@ impl Command for Args {
     const KIND: Kind = Kind::Nodes;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-        jobs::not_for_these(ctx, out, Deciding::Getmac)
+        jobs::not_for_these(ctx, out, Deciding::Getmac, |node| {
+            format!("discovery finds its addresses, or `chdef {node} mac=ADDRESS` enters one.")
+        })
     }
 }

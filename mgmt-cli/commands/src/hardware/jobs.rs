@@ -50,7 +50,7 @@ where
     }
 }
 
-/// Why a node has no result: the line that scripts know, and with `-V` the rest.
+/// Why a node has no result: the words that scripts know, then the reason.
 pub(super) fn fail(ctx: &Ctx<'_>, out: &mut Out<'_>, node: &str, error: &Error) -> Done {
     let text = error.to_string();
     let shown = match error {
@@ -58,9 +58,13 @@ pub(super) fn fail(ctx: &Ctx<'_>, out: &mut Out<'_>, node: &str, error: &Error) 
         Error::Credentials(_) => CommandError::conflict(text),
         _ => CommandError::unavailable(text),
     };
-    let asks = |word: &String| word == "-V" || word == "--verbose";
-    let verbose = out.is_json() || ctx.call.request.args.iter().any(asks);
-    match error.detail().filter(|_| verbose) {
+    let lacks_method =
+        matches!(error, Error::NoDriver(_)) && Deciding::Mgt.method(&ctx.snapshot, node).is_none();
+    let shown = match lacks_method {
+        true => shown.hint(format!("`chdef {node} mgt=ipmi` if the machine has a BMC.")),
+        false => shown,
+    };
+    match error.detail() {
         Some(detail) => out.node_error(node, shown.cause(detail)),
         None => out.node_error(node, shown),
     }
@@ -116,25 +120,38 @@ pub(super) fn suffix(number: usize) -> String {
     if number < 2 { String::new() } else { format!(" on BMC {number}") }
 }
 
-/// Refuses words before any machine is asked: a line for each node, exit code 1.
+/// Refuses words before any machine is asked: a line for each node, exit code 1. `sign` is what xCAT puts
+/// before the text.
 pub(super) fn refuse_words(
     ctx: &Ctx<'_>,
     out: &mut Out<'_>,
-    deciding: Deciding,
+    (deciding, sign): (Deciding, &str),
     text: impl Fn(&str) -> String,
 ) -> Done {
     for node in ctx.nodes() {
         let method = deciding.method(&ctx.snapshot, node);
-        out.plain_node_error(node, CommandError::usage(text(method.as_deref().unwrap_or("ipmi"))))?;
+        let error = CommandError::usage(text(method.as_deref().unwrap_or("ipmi")));
+        out.plain_node_error(node, sign, error)?;
     }
     Err(Stop::Code(1))
 }
 
-/// Reports for each node that no driver of its kind knows the command.
-pub(super) fn not_for_these(ctx: &Ctx<'_>, out: &mut Out<'_>, deciding: Deciding) -> Done {
-    for target in targets(ctx, deciding) {
-        let error = target.way.err().unwrap_or_else(|| Error::NoDriver(deciding.unidentified()));
-        fail(ctx, out, &target.node, &error)?;
+/// Reports for each node that no driver of its kind knows the command; `instead` is what to do with a machine
+/// that has a driver.
+pub(super) fn not_for_these(
+    ctx: &Ctx<'_>,
+    out: &mut Out<'_>,
+    deciding: Deciding,
+    instead: impl Fn(&str) -> String,
+) -> Done {
+    for Target { node, way } in targets(ctx, deciding) {
+        match way {
+            Ok(_) => {
+                let error = CommandError::refused(deciding.unidentified()).hint(instead(&node));
+                out.node_error(&node, error)?;
+            }
+            Err(error) => fail(ctx, out, &node, &error)?,
+        }
     }
     Ok(())
 }

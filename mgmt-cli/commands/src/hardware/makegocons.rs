@@ -92,9 +92,22 @@ type Said = (String, Result<&'static str, CommandError>);
 /// A node that has no console.
 const IGNORED: &str = "ignore, cons attribute or serialport attribute is not specified.";
 
+/// What was done for a node, in xCAT's words.
+#[derive(serde::Serialize)]
+struct Saying<'n> {
+    node: &'n str,
+    result: &'static str,
+}
+
+impl Report for Saying<'_> {
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        lines.node(self.node, self.result)
+    }
+}
+
 fn say(all: Vec<Said>, out: &mut Out<'_>) -> Done {
     all.into_iter().try_for_each(|(node, said)| match said {
-        Ok(text) => out.node(&node, text),
+        Ok(result) => out.report(&Saying { node: &node, result }),
         Err(error) => out.node_error(&node, error),
     })
 }

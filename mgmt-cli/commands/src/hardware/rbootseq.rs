@@ -24,6 +24,8 @@ impl Command for Args {
     const KIND: Kind = Kind::Nodes;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-        jobs::not_for_these(ctx, out, Deciding::Mgt)
+        jobs::not_for_these(ctx, out, Deciding::Mgt, |node| {
+            format!("`rsetboot {node} net`, then `rpower {node} boot`.")
+        })
     }
 }

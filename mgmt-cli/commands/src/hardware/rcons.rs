@@ -44,7 +44,7 @@ impl Command for Args {
         };
         match place(&ctx.snapshot, node) {
             None => return Err(no_console(node).into()),
-            Some(Place::Nowhere(why)) => return Err(CommandError::refused(why).into()),
+            Some(Place::Nowhere(why)) => return Err(nowhere(node, why).into()),
             Some(_) => {}
         }
         let hub = ctx.boot.consoles().ok_or_else(not_held)?;
@@ -62,6 +62,12 @@ impl Command for Args {
 pub(super) fn no_console(node: &str) -> CommandError {
     CommandError::refused(format!("{node} has no console"))
         .hint(format!("nodehm.cons names one: `chdef {node} cons=ipmi`; docs/consoles.md has the others."))
+}
+
+/// Why the console that the tables name is not one that can be shown.
+pub(super) fn nowhere(node: &str, why: impl Into<String>) -> CommandError {
+    CommandError::refused(why)
+        .hint(format!("`chdef {node} cons=ipmi` is the console of a BMC; docs/consoles.md has the others."))
 }
 
 fn not_held() -> CommandError {

@@ -9,6 +9,9 @@ use dawn_hardware::{Error, Links, Target};
 use jiff::tz::TimeZone;
 use std::sync::Arc;
 
+/// The words of WHAT.
+const WORDS: &str = "WHAT is powerusage, temperature, or both.";
+
 /// Show the power that nodes draw and their temperatures, by DCMI
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -43,7 +46,7 @@ impl Command for Args {
             return ctx
                 .nodes()
                 .iter()
-                .try_for_each(|node| out.node_error(node, CommandError::usage(text.clone())));
+                .try_for_each(|node| out.node_error(node, CommandError::usage(text.clone()).hint(WORDS)));
         }
         let wants = |word: &str| self.what.is_empty() || self.what.iter().any(|asked| asked == word);
         let (power, temperature) = (wants("powerusage"), wants("temperature"));

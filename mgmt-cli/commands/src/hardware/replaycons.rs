@@ -1,6 +1,6 @@
 //! `replaycons`: the log of a console again, at the speed of a serial line.
 
-use dawn_bootd::command::{Command, Ctx, Kind};
+use dawn_bootd::command::{Command, Ctx, Kind, number};
 use dawn_bootd::consoles::log;
 use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
 use dawn_serving::bounded_read::{self, Refused, Rights};
@@ -24,10 +24,10 @@ pub struct Args {
     #[arg(value_name = "NODE", required = true)]
     noderange: String,
     /// Speed in bits a second
-    #[arg(value_name = "BPS", default_value_t = 19_200, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(value_name = "BPS", default_value_t = 19_200, allow_negative_numbers = true, value_parser = number::at_least::<u64>(1))]
     bps: u64,
     /// Only this many of the newest bytes; 0: all
-    #[arg(value_name = "TAIL", default_value_t = 0)]
+    #[arg(value_name = "TAIL", default_value_t = 0, allow_negative_numbers = true, value_parser = number::at_least::<usize>(0))]
     tail: usize,
 }
 

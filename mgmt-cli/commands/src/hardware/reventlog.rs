@@ -24,7 +24,7 @@ pub struct Args {
     #[arg(value_name = "NODERANGE", required = true)]
     noderange: String,
     /// all, a number of entries, or clear
-    #[arg(value_name = "WHAT")]
+    #[arg(value_name = "WHAT", allow_negative_numbers = true)]
     what: Vec<String>,
 }
 

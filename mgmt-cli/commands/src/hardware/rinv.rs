@@ -57,7 +57,7 @@ impl Command for Args {
             )));
         };
         if self.tags && !matches!(word, "all" | "vpd") {
-            return jobs::refuse_words(ctx, out, Deciding::Mgt, |mgt| {
+            return jobs::refuse_words(ctx, out, (Deciding::Mgt, ""), |mgt| {
                 format!("option '-t' can only work with 'all' or 'vpd' when using mgt={mgt}.")
             });
         }

@@ -2,7 +2,7 @@
 
 use super::{jobs, wait};
 use dawn_bootd::clock::status_time;
-use dawn_bootd::command::{Command, Ctx, Kind};
+use dawn_bootd::command::{Command, Ctx, Kind, number};
 use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
 use dawn_cluster::{Change, Edit};
 use dawn_fanout::{Fanout, Pace};
@@ -33,7 +33,7 @@ pub struct Args {
     #[arg(long, value_name = "STATUS", value_parser = ["booted"])]
     wait: Option<String>,
     /// How long --wait waits, minutes
-    #[arg(long, value_name = "MINUTES", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=1440))]
+    #[arg(long, value_name = "MINUTES", default_value_t = 30, value_parser = number::within::<u64>(1..=1440))]
     wait_minutes: u64,
     /// Accepted for scripts: the table deps is not looked at
     #[arg(long)]
@@ -68,15 +68,15 @@ impl Command for Args {
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let Some(text) = self.action.first() else {
-            return jobs::refuse_words(ctx, out, Deciding::Power, |mgt| {
+            return jobs::refuse_words(ctx, out, (Deciding::Power, ""), |mgt| {
                 format!("Please enter an action (eg: boot,off,on, etc) when using mgt={mgt}.")
             });
         };
         let word = Word::parse(text).filter(|_| self.action.len() == 1);
         let Some(word) = word else {
             let words = self.action.join(" ");
-            return jobs::refuse_words(ctx, out, Deciding::Power, |mgt| {
-                format!("Error: Unsupported command: rpower {words} when using mgt={mgt}.")
+            return jobs::refuse_words(ctx, out, (Deciding::Power, "Error: "), |mgt| {
+                format!("Unsupported command: rpower {words} when using mgt={mgt}.")
             });
         };
         let Some(fanout) = paced(ctx, out, word)? else { return Err(Stop::Code(1)) };

@@ -7,6 +7,8 @@ use dawn_hardware::target::Deciding;
 use dawn_hardware::{BootOverride, Device, Error, Links, Target};
 use std::sync::Arc;
 
+/// The words of DEVICE.
+const DEVICES: &str = "DEVICE is one of net, hd, cd, floppy, setup, def and stat.";
 /// What a service processor says that has no boot options.
 const NO_BOOT_OPTION: u8 = 0x80;
 
@@ -77,10 +79,8 @@ impl Command for Args {
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let Some(asked) = parse(&self.device) else {
             let text = format!("unsupported command setboot {}", self.device.join(" "));
-            return ctx
-                .nodes()
-                .iter()
-                .try_for_each(|node| out.node_error(node, CommandError::usage(text.clone())));
+            let error = || CommandError::usage(text.clone()).hint(DEVICES);
+            return ctx.nodes().iter().try_for_each(|node| out.node_error(node, error()));
         };
         let (persistent, uefi) = (self.persistent, self.uefi);
         let job = move |links: Arc<Links>, target: Target| async move {

@@ -87,13 +87,11 @@ impl Command for Args {
 
 fn refuse(ctx: &Ctx<'_>, out: &mut Out<'_>, refusal: Refusal) -> Done {
     match refusal {
-        Refusal::Unsupported(word) => jobs::refuse_words(ctx, out, Deciding::Mgt, |mgt| {
-            format!("Error: Unsupported command: rspconfig {word} when using mgt={mgt}.")
+        Refusal::Unsupported(word) => jobs::refuse_words(ctx, out, (Deciding::Mgt, "Error: "), |mgt| {
+            format!("Unsupported command: rspconfig {word} when using mgt={mgt}.")
         }),
-        Refusal::Mixed => jobs::refuse_words(ctx, out, Deciding::Mgt, |mgt| {
-            format!(
-                "Usage Error: Cannot display and change attributes on the same command when using mgt={mgt}."
-            )
+        Refusal::Mixed => jobs::refuse_words(ctx, out, (Deciding::Mgt, "Usage Error: "), |mgt| {
+            format!("Cannot display and change attributes on the same command when using mgt={mgt}.")
         }),
         Refusal::Value(text) => {
             ctx.nodes()

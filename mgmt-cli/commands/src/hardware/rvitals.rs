@@ -3,11 +3,14 @@
 use super::jobs;
 use super::values;
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
+use dawn_bootd::output::{CommandError, Done, Lines, Out, Report};
 use dawn_hardware::facts::vitals::{Chosen, Group, Value, Vital, Vitals};
 use dawn_hardware::target::Deciding;
 use dawn_hardware::{Links, Target};
 use std::sync::Arc;
+
+/// The words of SENSORS.
+const GROUPS: &str = "SENSORS are temp, voltage, fanspeed, power, wattage, leds, chassis and all.";
 
 /// Show what the sensors of nodes say: temperatures, voltages, fans, power
 ///
@@ -60,7 +63,10 @@ impl Command for Args {
             self.groups.iter().flat_map(|word| word.split(',')).filter(|word| !word.is_empty()).collect();
         let groups: Option<Vec<Group>> = words.iter().map(|word| Group::parse(word)).collect();
         let chosen = match groups {
-            None => return Err(Stop::usage(format!("Unrecognized rvitals arguments {}", words.join(" ")))),
+            None => {
+                let text = format!("Unrecognized rvitals arguments {}", words.join(" "));
+                return Err(CommandError::usage(text).hint(GROUPS).into());
+            }
             Some(groups) if groups.is_empty() => Chosen(vec![Group::All]),
             Some(groups) => Chosen(groups),
         };
