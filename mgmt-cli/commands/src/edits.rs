@@ -4,7 +4,7 @@ use crate::{addresses, conflicts, next_boot, typos, unusable};
 use dawn_bootd::command::Ctx;
 use dawn_bootd::command::disk::look;
 use dawn_bootd::discovery::{Options, SITE_KEY};
-use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
+use dawn_bootd::output::{CommandError, Deed, Done, Lines, Out, Report, Stop};
 use dawn_bootd::write_rights;
 use dawn_cluster::secrets::{self, MASK, Sensitivity};
 use dawn_cluster::{
@@ -80,7 +80,55 @@ pub fn transact(
     dry_run: bool,
     compute: impl FnOnce(&Snapshot, &mut Out<'_>) -> Result<Edits, Stop>,
 ) -> Done {
+    carry_out(ctx, out, dry_run, compute, |rows, out| if dry_run { show(rows, out) } else { Ok(()) })
+}
+
+/// The same for a command that prints nothing about what it did: with `--json` it lists the rows.
+pub fn transact_rows(
+    ctx: &Ctx<'_>,
+    out: &mut Out<'_>,
+    dry_run: bool,
+    compute: impl FnOnce(&Snapshot, &mut Out<'_>) -> Result<Edits, Stop>,
+) -> Done {
+    carry_out(ctx, out, dry_run, compute, |rows, out| match dry_run {
+        true => show(rows, out),
+        false => rows.iter().try_for_each(|row| out.report(&deed(row))),
+    })
+}
+
+/// The same for rows that are a part of what a command does: a dry run without a row that differs says
+/// nothing of them.
+pub fn transact_part(
+    ctx: &Ctx<'_>,
+    out: &mut Out<'_>,
+    dry_run: bool,
+    compute: impl FnOnce(&Snapshot, &mut Out<'_>) -> Result<Edits, Stop>,
+) -> Done {
+    carry_out(ctx, out, dry_run, compute, |rows, out| match dry_run {
+        true => differences(rows, out),
+        false => Ok(()),
+    })
+}
+
+/// What was done to a row.
+fn deed(change: &RowChange) -> Deed {
+    let action = match change.kind {
+        RowChangeKind::Inserted => "created",
+        RowChangeKind::Updated => "modified",
+        RowChangeKind::Deleted => "removed",
+    };
+    Deed::new(action, "row", keys_of(change).join(",")).with("table", change.table.name())
+}
+
+fn carry_out(
+    ctx: &Ctx<'_>,
+    out: &mut Out<'_>,
+    dry_run: bool,
+    compute: impl FnOnce(&Snapshot, &mut Out<'_>) -> Result<Edits, Stop>,
+    report: impl FnOnce(&[RowChange], &mut Out<'_>) -> Done,
+) -> Done {
     let out = RefCell::new(out);
+    let may_know = std::cell::Cell::new(true);
     let before = &ctx.snapshot;
     let compute = |snapshot: &Snapshot, out: &mut Out<'_>| {
         let edits = compute(snapshot, out)?;
@@ -88,8 +136,11 @@ pub fn transact(
         keep_own_directory(ctx, snapshot, &edits)?;
         keep_run(ctx, snapshot, &edits)?;
         write_rights::check(ctx, snapshot, &edits.0)?;
+        let compared = keep_secrets(ctx, &edits);
         if dry_run {
-            keep_secrets(ctx, &edits)?;
+            compared?;
+        } else {
+            may_know.set(compared.is_ok());
         }
         Ok::<_, Stop>(edits)
     };
@@ -110,9 +161,7 @@ pub fn transact(
     let out = out.into_inner();
     out.release()?;
     let (rows, after) = result?;
-    if dry_run {
-        show(&rows, out)?;
-    }
+    report(if may_know.get() { &rows } else { &[] }, out)?;
     if ctx.view.limits().is_some() {
         // The warnings compare with nodes that this caller may not see.
         return Ok(());
@@ -125,7 +174,8 @@ pub fn transact(
     unusable::warn(&rows, &after, out)
 }
 
-/// A dry run says whether a value is there already: what could be a secret is compared for root alone.
+/// A dry run, and the list of changed rows, say whether a value was there already: what could be a secret
+/// is compared for root alone.
 fn keep_secrets(ctx: &Ctx<'_>, edits: &Edits) -> Done {
     let (key, value) = (col::site::KEY, col::site::VALUE);
     for edit in &edits.0 {
@@ -258,7 +308,17 @@ pub fn show(changes: &[RowChange], out: &mut Out<'_>) -> Done {
     if changes.is_empty() {
         return out.heading(NOTHING);
     }
+    differences(changes, out)
+}
+
+fn differences(changes: &[RowChange], out: &mut Out<'_>) -> Done {
     changes.iter().try_for_each(|change| out.report(&Difference::of(change, true)))
+}
+
+/// The keys of a row; secrets are masked.
+fn keys_of(change: &RowChange) -> Vec<String> {
+    let keys = change.table.info().cols().filter(|col| col.info().is_key).zip(&change.key);
+    keys.map(|(col, text)| if secrets::is_secret(col) { MASK.to_owned() } else { text.to_string() }).collect()
 }
 
 /// The message of a dry run without a difference.
@@ -293,10 +353,6 @@ impl Difference {
             RowChangeKind::Updated => '~',
             RowChangeKind::Deleted => '-',
         };
-        let keys = change.table.info().cols().filter(|col| col.info().is_key).zip(&change.key);
-        let key = |(col, text): (Col, &Text)| {
-            if secrets::is_secret(col) { MASK.to_owned() } else { text.to_string() }
-        };
         let cell = |(col, old, new): &(Col, Option<Text>, Option<Text>)| {
             let hidden = secrets::is_secret(*col) || is_hidden_setting(change, *col);
             let text = |text: &Option<Text>| {
@@ -307,7 +363,7 @@ impl Difference {
         Self {
             change: sign,
             table: change.table.name(),
-            key: keys.map(key).collect(),
+            key: keys_of(change),
             cells: change.cells.iter().map(cell).collect(),
         }
     }

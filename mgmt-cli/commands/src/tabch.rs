@@ -1,6 +1,6 @@
 //! What `chtab` and `tabch` have in common: rows by key conditions, values by `table.column=value`.
 
-use crate::edits::{Edits, transact};
+use crate::edits::{Edits, transact_rows};
 use dawn_bootd::caller::View;
 use dawn_bootd::command::Ctx;
 use dawn_bootd::output::{CommandError, Done, Out, Stop};
@@ -50,7 +50,7 @@ impl Words {
         if rest.is_empty() {
             return complain("Missing table name.", manner, out);
         }
-        transact(ctx, out, self.dry_run, |snapshot, out| {
+        transact_rows(ctx, out, self.dry_run, |snapshot, out| {
             if self.delete {
                 deletions(keys, rest, &ctx.view, out)
             } else {

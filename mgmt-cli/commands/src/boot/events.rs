@@ -1,6 +1,6 @@
 //! `events`: what nodes did, from the boot services.
 
-use dawn_bootd::command::{Command, Ctx, Kind};
+use dawn_bootd::command::{Command, Ctx, Kind, number};
 use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
 use dawn_events::{Event, last_boot};
 
@@ -16,7 +16,7 @@ const COUNT_MAX: usize = 100_000;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Only the latest N events
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N", allow_negative_numbers = true, value_parser = number::at_least::<usize>(0))]
     count: Option<usize>,
     /// Only the last boot of the node
     #[arg(long)]

@@ -1,6 +1,6 @@
 //! `wave`: many nodes that boot at about the same time, as one.
 
-use dawn_bootd::command::{Command, Ctx, Kind};
+use dawn_bootd::command::{Command, Ctx, Kind, number};
 use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
 use dawn_events::{NodeReport, Step, WaveReport, now_ms};
 
@@ -15,7 +15,7 @@ pub struct Args {
     #[arg(short = 'l', long)]
     list: bool,
     /// The wave's number [default: the latest one]
-    #[arg(value_name = "NUMBER", conflicts_with = "list")]
+    #[arg(value_name = "NUMBER", conflicts_with = "list", value_parser = number::at_least::<u64>(1))]
     number: Option<u64>,
 }
 
@@ -36,7 +36,7 @@ impl Command for Args {
         match (found, self.number) {
             (Some(wave), _) => out.report(&Shown { wave, now_ms }),
             (None, Some(number)) => Err(Stop::not_found(format!(
-                "There is no wave {number}; `dawn wave --list` shows those there are"
+                "There is no wave {number}; `dawn wave --list` lists the known waves"
             ))),
             (None, None) => Err(Stop::not_found(
                 "No nodes booted together since the oldest event; `dawn events` shows the boots of single nodes",

@@ -1,6 +1,6 @@
 //! `nodeadd`: new nodes with their values.
 
-use crate::edits::{Edits, transact};
+use crate::edits::{Edits, transact_rows};
 use crate::nodes::nodech::{Assignment, Operator, assign, warn_dynamic};
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{Done, Out, Stop};
@@ -46,7 +46,7 @@ impl Command for Args {
             return Err(Stop::usage(format!("groups={}: a group has no name", groups.value)));
         }
         crate::names::warn_capitals(&nodes, out)?;
-        transact(ctx, out, self.dry_run, |snapshot, out| {
+        transact_rows(ctx, out, self.dry_run, |snapshot, out| {
             warn_dynamic(&words.assignments, snapshot, out)?;
             let mut edits = Edits::new();
             for node in &nodes {

@@ -1,7 +1,7 @@
 //! `nodech`: change values of nodes.
 
 use crate::conditions::Condition;
-use crate::edits::{Edits, transact};
+use crate::edits::{Edits, transact_rows};
 use crate::tabch::renames_one_row;
 use dawn_bootd::caller::View;
 use dawn_bootd::command::{Command, Ctx, Kind};
@@ -43,13 +43,13 @@ impl Command for Args {
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         if self.delete {
-            return transact(ctx, out, self.dry_run, |_, _| delete_rows(&self.items, ctx.nodes()));
+            return transact_rows(ctx, out, self.dry_run, |_, _| delete_rows(&self.items, ctx.nodes()));
         }
         let words = Assignment::read_all(&self.items, &ctx.view, out)?;
         if out.failed() {
             return Ok(());
         }
-        transact(ctx, out, self.dry_run, |snapshot, out| {
+        transact_rows(ctx, out, self.dry_run, |snapshot, out| {
             warn_dynamic(&words.assignments, snapshot, out)?;
             let mut edits = Edits::new();
             for node in ctx.nodes() {

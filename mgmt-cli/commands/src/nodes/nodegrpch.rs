@@ -1,6 +1,6 @@
 //! `nodegrpch`: values of groups.
 
-use crate::edits::{Edits, transact};
+use crate::edits::{Edits, transact_rows};
 use crate::nodes::nodech::{Assignment, BLANK, Operator};
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{Done, Out, Stop};
@@ -37,11 +37,14 @@ impl Command for Args {
         if words.assignments.iter().any(|a| a.operator != Operator::Set) || !words.conditions.is_empty() {
             return Err(Stop::refused(",= and ^= are not supported by nodegrpch"));
         }
-        transact(ctx, out, self.dry_run, |snapshot, _| {
+        transact_rows(ctx, out, self.dry_run, |snapshot, out| {
             let mut edits = Edits::new();
             for group in self.groups.split(',').filter(|group| !group.is_empty()) {
+                let members = ctx.view.members(snapshot, group);
+                if members.is_empty() {
+                    out.warning(format!("The group {group} has no members."))?;
+                }
                 for assignment in &words.assignments {
-                    let members = ctx.view.members(snapshot, group);
                     change(group, &members, assignment, snapshot, &mut edits);
                 }
             }

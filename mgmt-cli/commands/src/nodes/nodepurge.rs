@@ -1,6 +1,6 @@
 //! `nodepurge`: nodes and everything about them removed.
 
-use crate::edits::{Edits, transact};
+use crate::edits::{Edits, transact_rows};
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{Done, Out};
 use dawn_cluster::schema;
@@ -22,7 +22,7 @@ impl Command for Args {
     const WRITES: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-        transact(ctx, out, self.dry_run, |snapshot, _| {
+        transact_rows(ctx, out, self.dry_run, |snapshot, _| {
             let mut edits = Edits::new();
             for table in schema().tables() {
                 let Some(col) = table.node_col() else { continue };

@@ -1,6 +1,6 @@
 //! `noderm`: remove nodes.
 
-use crate::edits::{Edits, transact};
+use crate::edits::{Edits, transact_rows};
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{Done, Out};
 use dawn_cluster::schema;
@@ -22,7 +22,7 @@ impl Command for Args {
     const WRITES: bool = true;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-        transact(ctx, out, self.dry_run, |snapshot, _| Ok(remove(ctx.nodes(), snapshot)))
+        transact_rows(ctx, out, self.dry_run, |snapshot, _| Ok(remove(ctx.nodes(), snapshot)))
     }
 }
 

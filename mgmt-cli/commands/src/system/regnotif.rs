@@ -1,6 +1,6 @@
 //! `regnotif`: programs that are notified of table changes.
 
-use crate::edits::{Edits, transact};
+use crate::edits::{Edits, transact_rows};
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::notify;
 use dawn_bootd::output::{Done, Out, Stop};
@@ -48,7 +48,7 @@ impl Command for Args {
         if let Some(word) = self.operations.split(',').find(|word| !matches!(*word, "a" | "d" | "u")) {
             return Err(Stop::usage(format!("{word} is not an operation: a, d or u")));
         }
-        transact(ctx, out, self.dry_run, |_, _| {
+        transact_rows(ctx, out, self.dry_run, |_, _| {
             let key = col::notification::FILENAME;
             let values = vec![
                 (col::notification::TABLES, self.tables.clone()),

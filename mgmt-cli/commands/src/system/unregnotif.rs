@@ -1,6 +1,6 @@
 //! `unregnotif`: no longer notified of table changes.
 
-use crate::edits::{Edits, transact};
+use crate::edits::{Edits, transact_rows};
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{Done, Out, Stop};
 use dawn_cluster::col;
@@ -23,7 +23,7 @@ impl Command for Args {
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let key = col::notification::FILENAME;
-        transact(ctx, out, self.dry_run, |snapshot, _| {
+        transact_rows(ctx, out, self.dry_run, |snapshot, _| {
             if snapshot.find_rows(&[(key, &self.file)]).is_empty() {
                 return Err(Stop::not_found(format!("{} is not registered.", self.file)));
             }

@@ -1,7 +1,7 @@
 //! `log`: the change log.
 
 use crate::edits::Difference;
-use dawn_bootd::command::{Command, Ctx, Kind};
+use dawn_bootd::command::{Command, Ctx, Kind, number};
 use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
 use dawn_cluster::{LOG_BYTES_MAX, LogEntry, RowChange};
 use std::collections::HashSet;
@@ -15,7 +15,7 @@ const COUNT_MAX: usize = 10_000;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Only the newest N changes
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N", allow_negative_numbers = true, value_parser = number::at_least::<usize>(0))]
     count: Option<usize>,
     /// Include changes made by nodes and services
     #[arg(short = 'a', long)]

@@ -2,7 +2,7 @@
 
 use dawn_bootd::caller::View;
 use dawn_bootd::command::disk::look;
-use dawn_bootd::command::{Command, Ctx, Kind};
+use dawn_bootd::command::{Command, Ctx, Kind, number};
 use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
 use dawn_cluster::condition::split_operator;
 use dawn_cluster::csv::{header_line, row_line};
@@ -21,7 +21,7 @@ pub struct Args {
     #[arg(short = 'd')]
     describe: bool,
     /// Only the newest N rows; auditlog and eventlog only
-    #[arg(short = 'n', value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(0..))]
+    #[arg(short = 'n', value_name = "N", allow_negative_numbers = true, value_parser = number::at_least::<i64>(0))]
     newest: Option<i64>,
     /// Let the daemon write the text to this file, which only root may read
     #[arg(short = 'f', value_name = "FILE", conflicts_with = "json")]
@@ -49,7 +49,7 @@ impl Command for Args {
             [name] if self.describe => self.describe_columns(name, out),
             [name] => self.dump(name, ctx, out),
             _ => {
-                out.lines("Usage: tabdump [OPTIONS] [TABLE]")?;
+                out.lines("Usage: tabdump [OPTIONS] [TABLE]...")?;
                 Err(Stop::Code(1))
             }
         }

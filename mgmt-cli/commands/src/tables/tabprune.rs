@@ -1,7 +1,7 @@
 //! `tabprune`: old rows of the logs.
 
 use crate::edits::{Edits, transact};
-use dawn_bootd::command::{Command, Ctx, Kind};
+use dawn_bootd::command::{Command, Ctx, Kind, number};
 use dawn_bootd::output::{CommandError, Deed, Done, Lines, Out, Report};
 use dawn_cluster::csv::{header_line, row_line};
 use dawn_cluster::{Col, Row, Table, schema};
@@ -13,16 +13,16 @@ pub struct Args {
     #[arg(short = 'a')]
     all: bool,
     /// The N oldest rows
-    #[arg(short = 'n', value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(0..))]
+    #[arg(short = 'n', value_name = "N", allow_negative_numbers = true, value_parser = number::at_least::<i64>(0))]
     count: Option<i64>,
     /// Rows numbered below RECID
-    #[arg(short = 'i', value_name = "RECID")]
+    #[arg(short = 'i', value_name = "RECID", allow_negative_numbers = true, value_parser = number::at_least::<i64>(0))]
     below: Option<i64>,
     /// The oldest PERCENT of the rows
-    #[arg(short = 'p', value_name = "PERCENT", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(0..=100))]
+    #[arg(short = 'p', value_name = "PERCENT", allow_negative_numbers = true, value_parser = number::within::<i64>(0..=100))]
     percent: Option<i64>,
     /// Rows older than DAYS
-    #[arg(short = 'd', value_name = "DAYS", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(0..))]
+    #[arg(short = 'd', value_name = "DAYS", allow_negative_numbers = true, value_parser = number::at_least::<i32>(0))]
     days: Option<i32>,
     /// Print the removed rows
     #[arg(short = 'V', long)]

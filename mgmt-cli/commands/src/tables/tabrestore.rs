@@ -1,6 +1,6 @@
 //! `tabrestore`: a table from its text.
 
-use crate::edits::{Edits, transact};
+use crate::edits::{Edits, transact_rows};
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{CommandError, DATABASE_CODE, Done, Out};
 use dawn_cluster::csv::{Record, read_header, read_records};
@@ -87,7 +87,7 @@ impl Command for Args {
         if out.failed() {
             return Ok(());
         }
-        transact(ctx, out, self.dry_run, |_, _| Ok(edits))
+        transact_rows(ctx, out, self.dry_run, |_, _| Ok(edits))
     }
 }
 

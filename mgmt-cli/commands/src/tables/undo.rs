@@ -2,7 +2,7 @@
 
 use crate::edits::show;
 use dawn_bootd::caller::View;
-use dawn_bootd::command::{Command, Ctx, Kind};
+use dawn_bootd::command::{Command, Ctx, Kind, number};
 use dawn_bootd::output::{Deed, Done, Out, Stop};
 use dawn_bootd::write_rights;
 use dawn_cluster::{Edit, LogEntry, Snapshot};
@@ -20,7 +20,7 @@ pub struct Args {
     #[arg(long)]
     dry_run: bool,
     /// Number of the change, from `dawn log`
-    #[arg(value_name = "CHANGE")]
+    #[arg(value_name = "CHANGE", value_parser = number::at_least::<u64>(1))]
     id: Option<u64>,
 }
 
