@@ -68,6 +68,10 @@ pub fn reply(node: Option<&str>, advance: bool, ctx: &Ctx<'_>, out: &mut Out<'_>
     }
     let what = if advance { "nextdestiny" } else { "getdestiny" };
     let edits = |now: &Snapshot| Ok(asked(now, node, advance, &status_time())?);
-    let after = node_edits::for_node(ctx.model, node, what, edits)?;
+    let named = |stop: Stop| match stop {
+        Stop::Error(error) => error.about(node).into(),
+        other => other,
+    };
+    let after = node_edits::for_node(ctx.model, node, what, edits).map_err(named)?;
     out.report(&Answer { node: Some(node), destiny: ctx.boot.destiny(&after, node) })
 }

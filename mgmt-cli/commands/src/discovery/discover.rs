@@ -1,8 +1,14 @@
 //! `discover`: machines that wait for an administrator, and why.
 
+use super::records::{all, cell};
+use crate::edits::{Edits, transact};
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::discovery::{Discovery, Waiting};
-use dawn_bootd::output::{Deed, Done, Lines, Out, Report, Stop};
+use dawn_bootd::output::{CommandError, Deed, Done, Lines, Out, Report, Stop};
+use dawn_cluster::{Edit, Snapshot};
+
+/// What may be done.
+const ACTIONS: [&str; 4] = ["list", "explain", "approve", "reject"];
 
 /// Show the machines that wait for a decision, and decide
 ///
@@ -38,7 +44,15 @@ impl Command for Args {
         let discovery = discovery.ok_or_else(|| Stop::unavailable("This daemon discovers no machines."))?;
         let waiting = discovery.waiting();
         let action = self.action.as_deref().unwrap_or("list");
+        if !ACTIONS.contains(&action) {
+            return Err(Stop::usage(format!("'{action}' is not one of list, explain, approve and reject")));
+        }
         if action == "list" {
+            if let Some(word) = &self.uuid {
+                let error =
+                    CommandError::usage(format!("list shows all machines that wait, without '{word}'"));
+                return Err(error.hint(format!("`discover explain {word}` shows one.")).into());
+            }
             out.heading(line("UUID", "MAC", "MTM", "SERIAL", "REASON"))?;
             return waiting.iter().try_for_each(|machine| out.report(&Shown { machine, explains: false }));
         }
@@ -46,16 +60,7 @@ impl Command for Args {
         match action {
             "explain" => out.report(&Shown { machine, explains: true }),
             "approve" => self.approve(discovery, machine, ctx, out),
-            "reject" if self.dry_run => {
-                let would = Deed::new("would reject", "machine", machine.uuid.as_str());
-                out.report(&would.line(format!("- {}", machine.uuid)))
-            }
-            "reject" => {
-                discovery.forget(&machine.uuid);
-                let rejected = Deed::new("rejected", "machine", machine.uuid.as_str());
-                out.report(&rejected.line(format!("{} does not wait any more.", machine.uuid)))
-            }
-            other => Err(Stop::usage(format!("'{other}' is not one of list, explain, approve and reject"))),
+            _ => self.reject(discovery, &machine.uuid, ctx, out),
         }
     }
 }
@@ -74,6 +79,29 @@ impl Args {
                 "Several machines that wait have UUIDs that begin with {wanted}."
             ))),
         }
+    }
+
+    /// Out of the queue, and of the table, whose rows without a node wait too.
+    fn reject(&self, discovery: &Discovery, uuid: &str, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        let is_recorded = |snapshot: &Snapshot| {
+            all(snapshot).iter().any(|row| cell(row, "uuid") == uuid && cell(row, "node").is_empty())
+        };
+        if is_recorded(&ctx.snapshot) {
+            transact(ctx, out, self.dry_run, |snapshot, _| {
+                let mut edits = Edits::new();
+                if is_recorded(snapshot) {
+                    edits.push(Edit::delete("discoverydata", &[("uuid", uuid)])?);
+                }
+                Ok(edits)
+            })?;
+        }
+        if self.dry_run {
+            let would = Deed::new("would reject", "machine", uuid);
+            return out.report(&would.line(format!("- {uuid}")));
+        }
+        discovery.forget(uuid);
+        let rejected = Deed::new("rejected", "machine", uuid);
+        out.report(&rejected.line(format!("{uuid} does not wait any more.")))
     }
 
     fn approve(&self, discovery: &Discovery, machine: &Waiting, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {

@@ -62,8 +62,13 @@ impl Command for Args {
 
 impl Args {
     fn forget(&self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-        if self.uuid.is_none() == self.kind.is_none() {
-            return Err(Stop::usage("Name a machine or a type: nodediscoverdef -r -u UUID, or -r -t METHOD"));
+        if self.uuid.is_some() && self.kind.is_some() {
+            return Err(Stop::usage("-u and -t exclude each other: -u names one machine, -t a method"));
+        }
+        if self.uuid.is_none() && self.kind.is_none() {
+            return Err(Stop::usage(
+                "Name a machine or a method: nodediscoverdef -r -u UUID, or -r -t METHOD",
+            ));
         }
         let method = self.kind.as_deref().map(method_of).transpose()?.flatten();
         let is_meant = |row: &dawn_cluster::Row| match &self.uuid {
@@ -80,7 +85,10 @@ impl Args {
             }
             Ok(edits)
         })?;
-        if let (Some(discovery), Some(uuid), false) = (ctx.boot.discovery(), &self.uuid, self.dry_run) {
+        if self.dry_run {
+            return Ok(());
+        }
+        if let (Some(discovery), Some(uuid)) = (ctx.boot.discovery(), &self.uuid) {
             discovery.forget(uuid);
         }
         let removed = Deed::new("removed", "discovery entries", self.uuid.as_deref().unwrap_or("all"));

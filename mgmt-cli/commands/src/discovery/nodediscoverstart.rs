@@ -62,6 +62,10 @@ impl Command for Args {
             edits.push(Edit::set("site", &[("key", SITE_KEY)], &[("value", &run.options().to_string())])?);
             Ok(edits)
         })?;
+        let image = run.options().others.iter().find(|(name, _)| *name == "osimage").map(|(_, image)| image);
+        if let Some(image) = image.filter(|image| ctx.snapshot.osimage(image).is_none()) {
+            out.warning(format!("There is no image '{image}': nodes that are found get a chain to it."))?;
+        }
         if self.dry_run {
             return Ok(());
         }

@@ -29,7 +29,7 @@ impl Command for Args {
             if self.dry_run {
                 return out.heading(NOTHING);
             }
-            return out.report(&Status::of(None));
+            return out.report(&Stopped { stopped: false, found: Vec::new() });
         };
         transact(ctx, out, self.dry_run, |_, _| {
             let mut edits = Edits::new();
@@ -48,11 +48,31 @@ impl Command for Args {
             .map(|row| Found { node: cell(row, "node"), mtm: cell(row, "mtm"), serial: cell(row, "serial") })
             .filter(|found| nodes.iter().any(|node| **node == *found.node))
             .collect();
-        out.heading(format!("Discovered {} nodes.", found.len()))?;
-        if !found.is_empty() {
-            out.heading(line("NODE", "MTM", "SERIAL"))?;
+        out.report(&Stopped { stopped: true, found })
+    }
+}
+
+/// How a discovery ended.
+#[derive(serde::Serialize)]
+struct Stopped {
+    /// One was running until now.
+    stopped: bool,
+    found: Vec<Found>,
+}
+
+impl Report for Stopped {
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        if !self.stopped {
+            return Status::of(None).print(lines);
         }
-        found.iter().try_for_each(|found| out.report(found))
+        lines.line(format!("Discovered {} nodes.", self.found.len()))?;
+        if !self.found.is_empty() {
+            lines.line(line("NODE", "MTM", "SERIAL"))?;
+        }
+        self.found.iter().try_for_each(|Found { node, mtm, serial }| {
+            let serial: String = serial.chars().take(SERIAL_CHARS_MAX).collect();
+            lines.line(line(node, mtm, &serial))
+        })
     }
 }
 
@@ -62,13 +82,6 @@ struct Found {
     node: String,
     mtm: String,
     serial: String,
-}
-
-impl Report for Found {
-    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
-        let serial: String = self.serial.chars().take(SERIAL_CHARS_MAX).collect();
-        lines.line(line(&self.node, &self.mtm, &serial))
-    }
 }
 
 fn line(node: &str, mtm: &str, serial: &str) -> String {
