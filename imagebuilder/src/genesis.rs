@@ -46,6 +46,14 @@ pub struct Made {
     pub warnings: Vec<String>,
 }
 
+/// Looks whether there is a kernel to make it of.
+///
+/// # Errors
+/// No kernel with modules in the tree.
+pub fn check(source: &Source<'_>) -> Result<(), GenimageError> {
+    find_kernel(source.root, source.kernel).map(drop)
+}
+
 /// Makes both files below `tftpdir`. They appear whole or not at all.
 ///
 /// # Errors

@@ -35,12 +35,33 @@ pub struct Export<'a> {
     pub bundle: PathBuf,
 }
 
+/// Looks whether everything is there that the bundle needs, without writing anything.
+///
+/// # Errors
+/// Like those of [`export`].
+pub fn check(job: &Export<'_>) -> Result<(), BundleError> {
+    job.def.check()?;
+    let paths = job.def.paths();
+    if !is_file(&paths.kernel)? {
+        return Err(BundleError::Missing(paths.kernel));
+    }
+    if job.def.provmethod == "statelite" {
+        return if paths.rootimg.is_dir() { Ok(()) } else { Err(BundleError::Missing(paths.rootimg)) };
+    }
+    for name in PACKED_ROOTS {
+        if is_file(&paths.dir.join(name))? {
+            return Ok(());
+        }
+    }
+    Err(BundleError::Missing(paths.dir.join(PACKED_ROOTS[0])))
+}
+
 /// Write the bundle next to its place and rename it there.
 ///
 /// # Errors
 /// A missing kernel, packed root or list is an error: a bundle is complete or it is not made.
 pub fn export(job: &Export<'_>, line: &mut dyn FnMut(&str)) -> Result<(), BundleError> {
-    job.def.check()?;
+    check(job)?;
     line(&format!("Exporting {} to {}...", job.def.name, job.bundle.display()));
     let name = job.bundle.file_name().unwrap_or_default().to_string_lossy();
     let new = job.bundle.with_file_name(format!(".{name}.new"));
@@ -82,34 +103,19 @@ fn write(job: &Export<'_>, new: &Path, line: &mut dyn FnMut(&str)) -> Result<(),
 }
 
 fn pieces(job: &Export<'_>, bundle: &mut Bundle<'_>) -> Result<(), BundleError> {
-    let paths = job.def.paths();
-    let kernel = &paths.kernel;
-    if !is_file(kernel)? {
-        return Err(BundleError::Missing(kernel.clone()));
-    }
-    let mut packed = false;
+    let dir = job.def.paths().dir;
     for name in PIECES.iter().chain(&PACKED_ROOTS) {
-        let path = paths.dir.join(name);
+        let path = dir.join(name);
         if is_file(&path)? {
-            packed |= PACKED_ROOTS.contains(name);
             bundle.file(name, &path)?;
         }
     }
-    if job.def.provmethod == "statelite" {
-        return tree(job, bundle);
-    }
-    match packed {
-        true => Ok(()),
-        false => Err(BundleError::Missing(paths.dir.join(PACKED_ROOTS[0]))),
-    }
+    if job.def.provmethod == "statelite" { tree(job, bundle) } else { Ok(()) }
 }
 
 /// The tree is first written to a file next to the bundle: a tar needs the length first.
 fn tree(job: &Export<'_>, bundle: &mut Bundle<'_>) -> Result<(), BundleError> {
     let rootimg = job.def.paths().rootimg;
-    if !rootimg.is_dir() {
-        return Err(BundleError::Missing(rootimg));
-    }
     let tree = Tree::scan(&rootimg, &Exlist::default())?;
     let part = bundle.path.with_extension("tree");
     let file = create_new(&part).map_err(|source| file_error(&part, source))?;

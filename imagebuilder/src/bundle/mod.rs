@@ -28,7 +28,7 @@ mod placing;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use export::{Export, export};
+pub use export::{Export, check, export};
 pub use import::{Import, Imported, import};
 pub use manifest::{Extra, Manifest};
 pub use places::Known;

@@ -4,7 +4,7 @@
 //! process lists and logs. While the rows are copied writers wait, readers do not; a failure at any point
 //! leaves the daemon where it was.
 
-use dawn_bootd::command::Ctx;
+use dawn_bootd::command::{Ctx, number};
 use dawn_bootd::output::{Deed, Done, Out, Stop};
 use dawn_cluster::{
     DatabaseHost, ModelError, Secret, ServerAddress, StoreAddress, first_table_with_rows, set_up_server,
@@ -21,7 +21,7 @@ pub struct Place {
     #[arg(long, require_equals = true, default_value = "127.0.0.1")]
     host: String,
     /// TCP port [default: the usual one]
-    #[arg(long, require_equals = true)]
+    #[arg(long, require_equals = true, value_parser = number::within::<u16>(number::PORTS))]
     port: Option<u16>,
     /// Database
     #[arg(long, require_equals = true, default_value = "xcatdb")]
@@ -50,6 +50,8 @@ pub struct Server {
     pub admin: (String, &'static str),
     /// From where our user may come (MySQL).
     pub from_hosts: Vec<String>,
+    /// The variable with the password of the user.
+    pub variable: &'static str,
     /// The last line of a success.
     pub done: &'static str,
     /// Only user and database are made, and this is the last line.
@@ -85,7 +87,7 @@ pub fn run(place: &Place, server: Server, ctx: &Ctx<'_>, out: &mut Out<'_>) -> D
     let mut passwords = ctx.call.request.stdin.as_deref().unwrap_or_default().lines();
     let password = passwords.next().filter(|line| !line.is_empty());
     let password = password.ok_or_else(|| {
-        Stop::usage("no password: pipe it in as the first line, or set the variable that --help names")
+        Stop::usage(format!("no password: pipe it in as the first line, or set {}", server.variable))
     })?;
     let at = |user: &str, dbname: &str, password: &str| {
         let host = DatabaseHost { name: place.host.clone(), port: place.port };
@@ -154,7 +156,11 @@ fn show(place: &Place, server: &Server, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Don
         out.report(&would("user", user).line(format!("+ user {user} of {}", place.host)))?;
         out.report(&would("database", database).line(format!("+ database {database} of {}", place.host)))?;
     }
-    out.report(&Deed::new("would write", "cfgloc", to.to_string()).line(format!("~ cfgloc {to}")))?;
+    let would = Deed::new("would write", "cfgloc", to.to_string());
+    out.report(&match place.port.filter(|_| !place.back) {
+        Some(port) => would.with("port", port).line(format!("~ cfgloc {to}, port {port}")),
+        None => would.line(format!("~ cfgloc {to}")),
+    })?;
     if server.only_made.is_some() {
         return Ok(());
     }
@@ -162,7 +168,8 @@ fn show(place: &Place, server: &Server, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Don
         let rows = ctx.snapshot.row_count(table.id);
         if rows > 0 {
             let would = Deed::new("would copy", "table", table.name).with("rows", rows);
-            out.report(&would.line(format!("+ {}: {rows} rows", table.name)))?;
+            let unit = if rows == 1 { "row" } else { "rows" };
+            out.report(&would.line(format!("+ {}: {rows} {unit}", table.name)))?;
         }
     }
     Ok(())

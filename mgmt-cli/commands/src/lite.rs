@@ -15,7 +15,7 @@ pub fn nodes(ctx: &Ctx<'_>, given: bool) -> Result<Vec<String>, Stop> {
     let caller = ctx.call.peer.ip.and_then(|ip| ctx.snapshot.node_by_ip(ip));
     match caller {
         Some(node) => Ok(vec![node.to_string()]),
-        None => Err(Stop::refused("no node given, and the caller is none")),
+        None => Err(Stop::refused("no node given, and the caller is not a node")),
     }
 }
 

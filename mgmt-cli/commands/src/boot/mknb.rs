@@ -1,9 +1,10 @@
 //! `mknb` and `nbcreate`: the discovery system made from a kernel.
 
-use crate::edits::answers;
+use crate::edits::{FileDifference, answers, written};
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{CommandError, Deed, Done, Out, Stop};
 use dawn_imagebuilder::genesis::{self, ARCH, Source};
+use dawn_imagebuilder::genimage::GenimageError;
 use dawn_wire::image::{ROOT, genesis_initrd, genesis_kernel};
 use std::path::{Path, PathBuf};
 
@@ -85,25 +86,16 @@ impl From {
         answers(&root)?;
         answers(Path::new(&*tftpdir))?;
         let (kernel, initrd) = (genesis_kernel(ARCH), genesis_initrd(ARCH));
+        let source = Source { root: &root, kernel: self.kernel.as_deref(), drivers: &self.drivers };
+        genesis::check(&source).map_err(|error| self.failed(&error))?;
         if self.dry_run {
-            let names = [kernel, initrd];
-            let would = |name: &_| {
-                let path = format!("{tftpdir}/{name}");
-                out.report(&Deed::new("would write", "file", path.as_str()).line(format!("~ {path}")))
-            };
-            return names.iter().try_for_each(would);
+            return [kernel, initrd].iter().try_for_each(|name| {
+                let path = Path::new(&*tftpdir).join(name);
+                out.report(&FileDifference::of(written(&path), &path))
+            });
         }
         out.notice(format!("Creating {} in {tftpdir}/xcat", initrd.trim_start_matches("xcat/")))?;
-        let source = Source { root: &root, kernel: self.kernel.as_deref(), drivers: &self.drivers };
-        let made = genesis::make(&source, Path::new(&*tftpdir)).map_err(|error| {
-            let hint = match &self.image {
-                Some(_) => "genimage makes the tree of an image",
-                None => {
-                    "install the package linux-image-amd64 on this machine, or name an image with --image"
-                }
-            };
-            Stop::from(CommandError::not_found(error.to_string()).hint(format!("{hint}.")))
-        })?;
+        let made = genesis::make(&source, Path::new(&*tftpdir)).map_err(|error| self.failed(&error))?;
         made.warnings.iter().try_for_each(|text| out.warning(text))?;
         let line = format!(
             "Kernel {} ({} MB), initramfs {} MB: unknown machines in a dynamic range boot it from now on.",
@@ -116,6 +108,15 @@ impl From {
             .with("kernel_bytes", made.kernel_bytes)
             .with("initramfs_bytes", made.initrd_bytes);
         out.report(&deed.line(line))
+    }
+
+    /// Why it is not made, and what helps.
+    fn failed(&self, error: &GenimageError) -> CommandError {
+        let hint = match &self.image {
+            Some(_) => "genimage makes the tree of an image.",
+            None => "install the package linux-image-amd64 on this machine, or name an image with --image.",
+        };
+        CommandError::not_found(error.to_string()).hint(hint)
     }
 
     /// The tree with the kernel.

@@ -12,7 +12,7 @@ use crate::unusable::steps;
 use dawn_bootd::boot_services::Unready;
 use dawn_bootd::clock::status_time;
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{CommandError, Done, Out, Stop};
+use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
 use dawn_cluster::{Netboot, Snapshot, col};
 use dawn_plan::destiny::{DestinyError, Move, State, image_by_method, next, set_state};
 use std::collections::{BTreeMap, BTreeSet};
@@ -121,7 +121,7 @@ impl Args {
             Ok(edits)
         })?;
         if !self.dry_run {
-            good.iter().try_for_each(|(node, state)| out.node(node, state))?;
+            good.iter().try_for_each(|(node, state)| out.report(&NodeState { node, state }))?;
             let after = ctx.model.snapshot();
             let advice: BTreeSet<String> =
                 good.iter().filter_map(|(node, _)| ctx.boot.advice(&after, node)).collect();
@@ -133,6 +133,19 @@ impl Args {
         warn_unanswered(&by_network, ctx, out)?;
         warn_loaders(&by_network, ctx, out)?;
         report(&bad, ctx, out)
+    }
+}
+
+/// What a node boots next.
+#[derive(serde::Serialize)]
+struct NodeState<'n> {
+    node: &'n str,
+    state: &'n str,
+}
+
+impl Report for NodeState<'_> {
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        lines.node(self.node, self.state)
     }
 }
 
@@ -224,7 +237,7 @@ fn folded<'a>(bad: &[(&'a String, Unready)]) -> Vec<(&'a String, String)> {
 fn stat(ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
     for node in ctx.nodes() {
         let state = ctx.snapshot.attr(node, col::chain::CURRSTATE);
-        out.node(node, state.as_deref().unwrap_or("offline"))?;
+        out.report(&NodeState { node, state: state.as_deref().unwrap_or("offline") })?;
     }
     Ok(())
 }
@@ -239,7 +252,7 @@ fn enact(ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
             None => Err("Cannot determine current state for this node".to_owned().into()),
         };
         match result {
-            Ok(()) => out.node(node, state.as_deref().unwrap_or_default())?,
+            Ok(()) => out.report(&NodeState { node, state: state.as_deref().unwrap_or_default() })?,
             Err(reason) => bad.push((node, reason)),
         }
     }

@@ -44,7 +44,10 @@ struct Elsewhere {
 impl Elsewhere {
     fn refuse(&self) -> Done {
         dbsetup::refuse(&[
-            (self.hosts_file.is_some() || self.update, "-f and -u: name the hosts by --from=HOST with -i"),
+            (
+                self.hosts_file.is_some() || self.update,
+                "-f and -u are not supported: `mysqlsetup -i --from=HOST` names the hosts of the user",
+            ),
             (self.odbc, "-o: Dawn needs no ODBC files; make them with the tools of the distribution"),
             (
                 self.trust_functions,
@@ -74,6 +77,7 @@ impl Command for Args {
             user: self.user,
             admin: (self.admin, ""),
             from_hosts,
+            variable: "XCATMYSQLADMIN_PW",
             done: "xCAT is now running on the MySQL database.",
             only_made: None,
         };

@@ -67,6 +67,7 @@ impl Command for Args {
             user: self.user,
             admin: (self.admin, "postgres"),
             from_hosts: Vec::new(),
+            variable: "XCATPGPW",
             done: "xCAT is running on the PostgreSQL database.",
             only_made: self.only_make.then_some("xCAT PostgreSQL database is setup."),
         };

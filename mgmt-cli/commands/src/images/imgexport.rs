@@ -9,7 +9,7 @@ use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{CommandError, Done, Out, Stop};
 use dawn_cluster::csv::{header_line, row_line};
 use dawn_cluster::{Snapshot, col, schema};
-use dawn_imagebuilder::bundle::{Export, Manifest, export};
+use dawn_imagebuilder::bundle::{BundleError, Export, Manifest, check, export};
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
@@ -84,6 +84,8 @@ impl Command for Args {
             extra: self.extra_files(ctx)?,
             bundle,
         };
+        let failed = |error: BundleError| Stop::unavailable(error.to_string());
+        check(&job).map_err(failed)?;
         if self.dry_run {
             return out.report(&FileDifference::of(written(&job.bundle), &job.bundle));
         }
@@ -94,7 +96,7 @@ impl Command for Args {
             }
         });
         gone?;
-        result.map_err(|error| Stop::unavailable(error.to_string()))
+        result.map_err(failed)
     }
 }
 

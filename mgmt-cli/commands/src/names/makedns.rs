@@ -161,9 +161,16 @@ struct Summary {
 
 impl Report for Summary {
     fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        let count = |number: usize, one: &str, several: &str| match number {
+            1 => format!("1 {one}"),
+            number => format!("{number} {several}"),
+        };
         lines.line(format!(
-            "{} hosts and {} aliases in {} zones; {} left out",
-            self.hosts, self.aliases, self.zones, self.left_out
+            "{} and {} in {}; {} left out",
+            count(self.hosts, "host", "hosts"),
+            count(self.aliases, "alias", "aliases"),
+            count(self.zones, "zone", "zones"),
+            self.left_out
         ))
     }
 }

@@ -8,7 +8,7 @@ use dawn_bootd::output::{CommandError, Done, Out};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Show this image instead of nodes
-    #[arg(short = 'i', value_name = "IMAGE")]
+    #[arg(short = 'i', value_name = "IMAGE", conflicts_with = "noderange")]
     image: Option<String>,
     /// Nodes
     #[arg(value_name = "NODERANGE")]

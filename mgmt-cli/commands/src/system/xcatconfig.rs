@@ -1,6 +1,6 @@
 //! `xcatconfig`: default rows of the tables.
 
-use crate::edits::{Edits, FileDifference, answers, transact};
+use crate::edits::{Edits, FileDifference, answers, transact, transact_part};
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{CommandError, Deed, Done, Out, Stop};
 use dawn_cluster::{Edit, Installation, Snapshot, col};
@@ -85,7 +85,7 @@ impl Command for Args {
             )?;
         }
         if rows || self.management_node || !directories.0.is_empty() {
-            transact(ctx, out, self.dry_run, |snapshot, _| {
+            let edits = |snapshot: &Snapshot, _: &mut Out<'_>| {
                 let mut edits = Edits::new();
                 if rows {
                     let present = if self.force { &Snapshot::empty() } else { snapshot };
@@ -101,7 +101,12 @@ impl Command for Args {
                     edits.extend(snapshot.management_node_rows(ctx.host)?);
                 }
                 Ok(edits)
-            })?;
+            };
+            if certificates {
+                transact_part(ctx, out, self.dry_run, edits)?;
+            } else {
+                transact(ctx, out, self.dry_run, edits)?;
+            }
         }
         if self.database && !self.dry_run {
             out.report(&Deed::new("updated", "table", "site").line("Updated cluster site definition"))?;

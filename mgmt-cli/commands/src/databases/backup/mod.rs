@@ -48,7 +48,7 @@ impl Command for Args {
                 .into());
         }
         if self.dry_run {
-            return out.report(&FileDifference::of('+', &directory));
+            return out.report(&FileDifference::directory(&directory));
         }
         let files = write(&ctx.snapshot, data, &directory)?;
         let change = ctx.snapshot.seq();
