@@ -2,7 +2,7 @@
 
 use crate::builder::ask;
 use crate::environment::Environment;
-use dawn_bootd::output::{Out, Stop};
+use dawn_bootd::output::{CommandError, Out, Stop};
 use dawn_xcatd::Data;
 use std::path::PathBuf;
 
@@ -40,13 +40,14 @@ impl Options {
     ) -> Result<&PathBuf, Stop> {
         if self.binary {
             let engine = engine(environment);
-            out.heading(format!("Binary dump (-b) is not supported for {engine}"))?;
+            let text = format!("Binary dump (-b) is not supported for {engine}");
+            out.plain_error(CommandError::refused(text))?;
             return Err(Stop::Code(1));
         }
         match &self.path {
             Some(path) => Ok(path),
             None => {
-                out.heading(missing)?;
+                out.plain_error(CommandError::usage(missing))?;
                 Err(Stop::Code(1))
             }
         }

@@ -53,16 +53,21 @@ pub(crate) fn send(environment: &Environment, request: Request) -> Result<Vec<Re
         client_type: Some("cli".into()),
         ..request
     };
-    let responses = fetch(&environment.client(false), &request).map_err(|error| match error {
+    let responses = fetch(&environment.client(false), &request).map_err(not_answered)?;
+    let errors: Vec<&str> =
+        responses.iter().flat_map(|response| response.error.iter()).map(String::as_str).collect();
+    if errors.is_empty() { Ok(responses) } else { Err(CommandError::refused(errors.join("\n"))) }
+}
+
+/// The error for a request that the daemon did not answer.
+pub(crate) fn not_answered(error: ClientError) -> CommandError {
+    match error {
         ClientError::Connect { host, reason } => {
             let text = format!("Unable to open socket connection to xcatd daemon on {host}");
             CommandError::unavailable(text).cause(reason)
         }
         other => CommandError::unavailable(other.to_string()),
-    })?;
-    let errors: Vec<&str> =
-        responses.iter().flat_map(|response| response.error.iter()).map(String::as_str).collect();
-    if errors.is_empty() { Ok(responses) } else { Err(CommandError::refused(errors.join("\n"))) }
+    }
 }
 
 /// Prints lines and warnings of an answer.

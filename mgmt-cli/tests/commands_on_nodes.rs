@@ -303,7 +303,7 @@ fn commands_and_their_exit_codes() {
         ! Error: Invalid nodes and/or groups in noderange: nosuch
         rc=1
         $ xdsh n1 -f 0 true
-        ! Error: [mn]: '0' is not a number for -f
+        ! Error: [mn]: -f: '0' is not a number from 1 up
         rc=1
         $ xdsh n1 -l 'root;id' true
         ! Error: [mn]: 'root;id' is not a user name (letters, digits and . _ -, the first not -)
@@ -379,7 +379,7 @@ fn files_go_there_and_back() {
         $ xdcp n1,n2 -o '-o Port=PORT' -P 'TOP/to/a b$(x).txt' from
 
         $ xdcp n1 -o '-o Port=PORT' nosuch /tmp/nosuchplace
-        n1: /usr/bin/scp: stat local "TOP/nosuch": No such file or directory
+        ! Error: [mn]: TOP/nosuch: there is no such file
         rc=1
         $ xdcp n1 one
         ! Error: [mn]: Missing target_path
@@ -388,7 +388,7 @@ fn files_go_there_and_back() {
         ! Error: [mn]: Missing file arguments
         rc=1
         $ xdcp n1 -r /bin/cp a b
-        ! Error: [mn]: Remote command: /bin/cp is invalid, the support remote commands: scp,rsync.
+        ! Error: [mn]: TOP/a: there is no such file
         rc=1
         $ pscp -P PORT 'a b$(x).txt' n1,n5:TOP/to/second
         n1: done

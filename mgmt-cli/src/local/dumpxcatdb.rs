@@ -5,7 +5,7 @@ use crate::backup::Options;
 use crate::builder::ask;
 use crate::environment::Environment;
 use dawn_bootd::command::Registry;
-use dawn_bootd::output::{CommandError, Deed, Done, Out, Stop};
+use dawn_bootd::output::{CommandError, Deed, Done, ErrorKind, Out, Stop};
 use dawn_cluster::schema;
 use dawn_commands::edits::{FileDifference, written};
 use std::fs::DirBuilder;
@@ -50,10 +50,15 @@ impl LocalCommand for Args {
                 continue;
             }
             let file = file.to_string_lossy().into_owned();
-            // As in xCAT, one table's failure does not stop the others.
-            if let Err(error) = ask(environment, "tabdump", vec!["-f".into(), file, table.name.into()]) {
-                out.error(error.about(table.name))?;
-                failed += 1;
+            match ask(environment, "tabdump", vec!["-f".into(), file, table.name.into()]) {
+                Ok(_) => {}
+                // No table comes from a daemon that does not answer.
+                Err(error) if error.kind() == ErrorKind::Unavailable => return Err(error.into()),
+                // As in xCAT, one table's failure does not stop the others.
+                Err(error) => {
+                    out.error(error.about(table.name))?;
+                    failed += 1;
+                }
             }
         }
         if failed > 0 {

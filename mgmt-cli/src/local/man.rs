@@ -40,7 +40,11 @@ impl LocalCommand for Args {
 
 fn show(program: &clap::Command, name: Option<&str>, out: &mut Out<'_>) -> Done {
     let page = manual::page(program, name).map_err(failed)?;
-    out.lines(&page.ok_or_else(|| Stop::not_found("there is no such command"))?)
+    let missing = || {
+        let text = format!("there is no command '{}'", name.unwrap_or_default());
+        CommandError::not_found(text).hint("`dawn help` lists the commands.")
+    };
+    out.lines(&page.ok_or_else(missing)?)
 }
 
 fn failed(error: std::io::Error) -> Stop {

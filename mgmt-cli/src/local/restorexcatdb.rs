@@ -27,7 +27,7 @@ impl LocalCommand for Args {
         let path = self.options.path(" -p with path to database files is required ", environment, out)?;
         let directory = environment.directory.join(path);
         let Ok(entries) = std::fs::read_dir(&directory) else {
-            out.heading(" Input path must exist ")?;
+            out.plain_error(CommandError::not_found(" Input path must exist "))?;
             return Err(Stop::Code(1));
         };
         let skipped = self.options.skipped_tables(environment);

@@ -1,9 +1,10 @@
 //! `sinv`: nodes whose inventory differs from a template.
 
 use super::LocalCommand;
+use crate::builder::not_answered;
 use crate::environment::Environment;
 use crate::requests::request_for;
-use dawn_bootd::command::Registry;
+use dawn_bootd::command::{Registry, number, split_noderange};
 use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
 use dawn_remote::collate::{Separator, by_node, groups};
 use dawn_remote::sinv::{Found, Template, compare, template_text};
@@ -26,7 +27,8 @@ pub(super) struct Args {
     #[arg(short = 'o', value_name = "REPORT")]
     output: Option<PathBuf>,
     /// Templates that may be made besides the first [default: 0]
-    #[arg(short = 't', value_name = "N", default_value_t = 0, hide_default_value = true)]
+    #[arg(short = 't', value_name = "N", default_value_t = 0, hide_default_value = true, allow_negative_numbers = true,
+        value_parser = number::at_least::<usize>(0))]
     count: usize,
     /// Remove the templates that were made
     #[arg(short = 'r')]
@@ -78,6 +80,11 @@ impl Args {
             return Err(Stop::usage("Only commands xdsh and rinv are currently supported."));
         }
         let entry = registry.find(name).ok_or_else(|| registry.unknown(name))?;
+        // Options are the command's, and its own words come after the nodes.
+        let (noderange, _) = split_noderange(&(entry.clap)(), &entry.in_full(rest));
+        if noderange.is_none_or(|noderange| noderange.is_empty()) {
+            return Err(Stop::usage(format!("Invalid or missing noderange:{line}")));
+        }
         if self.dry_run {
             let change = if path.exists() { '~' } else { '+' };
             return out.report(&Planned { change, template: path.display().to_string() });
@@ -88,8 +95,7 @@ impl Args {
             rest.splice(1.min(rest.len())..1.min(rest.len()), ["-l".to_owned(), user.clone()]);
         }
         let request = request_for(entry, &entry.in_full(&rest), environment);
-        let answers = fetch(&environment.client(false), &request)
-            .map_err(|error| Stop::unavailable(error.to_string()))?;
+        let answers = fetch(&environment.client(false), &request).map_err(not_answered)?;
         let pieces = answers.iter().flat_map(|answer| render(answer, false));
         let (stdout, stderr): (Vec<_>, Vec<_>) = pieces.partition(|piece| piece.stream == Stream::Out);
         let text = |pieces: Vec<dawn_xcatd::render::Piece>| {

@@ -44,11 +44,12 @@ impl Command for Args {
         ctx.require_root("write root's known_hosts file")?;
         let directory = keys_of(dawn_bootd::zones::default_row(&ctx.snapshot).as_ref());
         let path = directory.join(KNOWN_HOSTS);
+        // What is missing is said before a file is asked for that the daemon may not be able to read.
+        let added = if self.remove { Vec::new() } else { self.lines(ctx, out)? };
         let old = match bounded_read::read_text(&path, KNOWN_HOSTS_BYTES_MAX) {
             Err(bounded_read::Refused::Missing) => String::new(),
             read => read.map_err(|why| Stop::unavailable(format!("{}: {why}", path.display())))?,
         };
-        let added = if self.remove { Vec::new() } else { self.lines(ctx, out)? };
         let text = replaced(ctx, &old, &added);
         if self.dry_run {
             return show(&old, &text, out);

@@ -5,7 +5,7 @@
 
 use super::targets::address;
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
+use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
 use dawn_remote::names::host_name;
 use dawn_remote::ping::{Answer, alive, connects, resolve};
 use std::collections::{HashMap, HashSet};
@@ -20,13 +20,43 @@ const SERVICES: [(&str, u16); 6] =
 /// NODE: sshd,... lists the services that take connections; without one, ping and what the node boots next;
 /// noping is a node that does not answer, nosuchhost one without an address.
 #[derive(Debug, clap::Args)]
+#[allow(clippy::struct_excessive_bools)]
 pub struct Args {
     /// Accepted for compatibility: there is one way to ask
     #[arg(short = 'f', long = "usefping")]
     fping: bool,
+    #[arg(short = 'm', long = "usemon", hide = true)]
+    usemon: bool,
+    #[arg(short = 'p', long = "powerstat", hide = true)]
+    powerstat: bool,
+    #[arg(short = 'u', long = "updatedb", hide = true)]
+    updatedb: bool,
     /// Nodes
     #[arg(value_name = "NODERANGE", required = true)]
     noderange: String,
+}
+
+impl Args {
+    /// Options of xCAT that are done otherwise.
+    fn refuse(&self) -> Done {
+        let options = [
+            (self.usemon, "-m", "`xdsh NODERANGE COMMAND` asks for a service of your own."),
+            (self.powerstat, "-p", "`rpower NODERANGE stat` shows which machines are on."),
+            (
+                self.updatedb,
+                "-u",
+                "nodes report their status themselves: `nodels NODERANGE nodelist.status` shows it.",
+            ),
+        ];
+        match options.into_iter().find(|(given, ..)| *given) {
+            Some((_, option, hint)) => {
+                Err(CommandError::refused(format!("Dawn's nodestat does not have {option}"))
+                    .hint(hint)
+                    .into())
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 /// The state of a node.
@@ -47,6 +77,7 @@ impl Command for Args {
     const KIND: Kind = Kind::Nodes;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        self.refuse()?;
         let of = |node: &String| -> Option<IpAddr> {
             address(&ctx.snapshot, node).or_else(|| resolve(host_name(node).ok()?))
         };

@@ -1,6 +1,7 @@
 //! What the commands on nodes have in common: variables of the caller, and the way from the engine's
 //! events to the caller's lines.
 
+use dawn_bootd::command::number::at_least;
 use dawn_bootd::command::{Ctx, PROGRESS};
 use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
 use dawn_remote::event::{End, Ended, Event, Progress};
@@ -81,10 +82,22 @@ impl<'a> Variables<'a> {
 /// The text is not a number from 1 up.
 pub fn number(option: Option<&str>, variable: Option<&str>, what: &str) -> Result<Option<usize>, Stop> {
     let Some(text) = option.or(variable) else { return Ok(None) };
-    match text.parse() {
-        Ok(number) if number > 0 => Ok(Some(number)),
-        _ => Err(Stop::usage(format!("'{text}' is not a number for {what}"))),
+    at_least(1)(text).map(Some).map_err(|wrong| Stop::usage(format!("{what}: {wrong}")))
+}
+
+/// What is said to a caller who names no nodes: as in xCAT, an error for a command without any word, else a
+/// line.
+///
+/// # Errors
+/// Always.
+pub fn no_nodes(command: &str, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+    if ctx.call.request.args.is_empty() {
+        let text = format!("No parameters were supplied on the {command} command. Run {command} -h");
+        return Err(Stop::usage(text));
     }
+    let text = format!("Node range not specified, see {command} man page for syntax.");
+    out.plain_error(CommandError::usage(text))?;
+    Err(Stop::Code(1))
 }
 
 /// The words of `-o`. Commas separate contexts, of which there is one: `XCAT:-4`.

@@ -91,7 +91,7 @@ pub struct Args {
     #[arg(short = 'V', long = "version", id = "version")]
     _version: bool,
     /// Nodes
-    #[arg(value_name = "NODERANGE", required_unless_present = "rootimg")]
+    #[arg(value_name = "NODERANGE")]
     noderange: Option<String>,
     /// Files to copy, then the place to copy them to
     #[arg(value_name = "SOURCE... DESTINATION")]
@@ -104,6 +104,9 @@ impl Command for Args {
     const SENDS_VARIABLES: &'static [&'static str] = VARIABLES;
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
+        if self.noderange.is_none() && self.rootimg.is_none() {
+            return no_nodes(Self::NAME, ctx, out);
+        }
         ctx.require_root("copy files: `pscp` and `prsync` copy them in your own name")?;
         let variables = Variables::of(ctx, self.ignore_env.as_deref());
         match &self.synclist {
@@ -221,8 +224,12 @@ impl Args {
             _ if self.pull => Err(Stop::usage("Cannot pull more than one file from targets.")),
             [from @ .., to] => {
                 let from: Vec<PathBuf> = from.iter().map(|path| ctx.path_of_caller(path)).collect();
-                // The program that copies would wait for the disk for ever.
-                from.iter().try_for_each(|path| look(path, Path::exists).map(drop))?;
+                for path in &from {
+                    // The program that copies would wait for the disk for ever.
+                    if !look(path, Path::exists)? {
+                        return Err(Stop::not_found(format!("{}: there is no such file", path.display())));
+                    }
+                }
                 Ok(Copies::To { from, to: to.clone() })
             }
         }

@@ -28,6 +28,8 @@ const FILE_BYTES_MAX: u64 = 64 << 20;
 const GATHERED_BYTES_MAX: usize = 256 << 20;
 /// Where files of a run go.
 const TEMPORARY: &str = "/tmp";
+/// xCAT's exit code for `-K` with `-l`.
+const KEYS_OF_USER_CODE: i32 = 2;
 /// Variables that `-q` leaves out.
 const UNLISTED: &[&str] = &["DSH_REMOTE_PASSWORD", "LANG", "LC_ALL"];
 
@@ -143,7 +145,7 @@ impl Command for Args {
         if self.show_config {
             return show_settings(&variables, out);
         }
-        self.check(ctx)?;
+        self.check(ctx, out)?;
         let plan = self.plan(ctx, &variables)?;
         let targets = self.verified(targets(ctx, &plan.user, plan.port), &variables, out)?;
         if self.keysetup {
@@ -186,9 +188,13 @@ fn show_settings(variables: &Variables<'_>, out: &mut Out<'_>) -> Done {
 
 impl Args {
     /// Refuses impossible requests before anything is done.
-    fn check(&self, ctx: &Ctx<'_>) -> Result<(), Stop> {
+    fn check(&self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Result<(), Stop> {
         if self.noderange.is_none() {
-            return Err(Stop::usage("Node range not specified, see xdsh man page for syntax."));
+            return no_nodes("xdsh", ctx, out);
+        }
+        if self.keysetup && self.user.is_some() && self.devicetype.is_none() {
+            let text = "The -K and -l flag may only be used if --devicetype is specified.";
+            return Err(CommandError::usage(text).with_code(KEYS_OF_USER_CODE).into());
         }
         if self.words.is_empty() && !self.keysetup {
             return Err(Stop::usage("No command argument provided"));

@@ -10,6 +10,7 @@ pub(super) mod psh;
 use crate::builder::ask;
 use crate::environment::Environment;
 use crate::terminal::{print, stop_on_signals};
+use dawn_bootd::command::number;
 use dawn_bootd::output::{Done, Out, Report, Stop};
 use dawn_commands::run::sshtargets::NO_ADDRESS;
 use dawn_remote::event::{Ended, Event, Progress};
@@ -100,13 +101,13 @@ pub(super) fn temporary(environment: &Environment) -> PathBuf {
 /// Nodes at once: the option, the variable, or 64.
 ///
 /// # Errors
-/// The text is not a number from 1 up.
+/// The variable is not a number from 1 up.
 pub(super) fn fanout(option: Option<usize>, environment: &Environment) -> Result<usize, Stop> {
     let text = environment.variable(FANOUT_VARIABLE);
-    let number = |text: &str| {
-        text.parse().map_err(|_| Stop::usage(format!("{FANOUT_VARIABLE}={text} is not a number")))
+    let read = |text: &str| {
+        number::at_least(1)(text).map_err(|wrong| Stop::usage(format!("{FANOUT_VARIABLE}: {wrong}")))
     };
-    let variable = text.map(number);
+    let variable = text.map(read);
     Ok(option.or(variable.transpose()?).unwrap_or(dawn_remote::run::FANOUT_DEFAULT))
 }
 

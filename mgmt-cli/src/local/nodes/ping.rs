@@ -3,7 +3,7 @@
 use super::{Happened, Screen, Whom, ended, fanout, run_jobs, targets, wish};
 use crate::environment::Environment;
 use crate::local::LocalCommand;
-use dawn_bootd::command::Registry;
+use dawn_bootd::command::{Registry, number};
 use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
 use dawn_remote::ping::{alive, resolve};
 use dawn_remote::quote::quoted;
@@ -121,7 +121,7 @@ pub(crate) struct Ppping {
     #[arg(short = 'q', id = "quiet")]
     quiet: bool,
     /// Port of ssh on the nodes [default: 22]
-    #[arg(short = 'P', long = "port", value_name = "PORT")]
+    #[arg(short = 'P', long = "port", value_name = "PORT", value_parser = number::within::<u16>(number::PORTS))]
     port: Option<u16>,
     /// Nodes
     #[arg(value_name = "NODERANGE", required = true)]

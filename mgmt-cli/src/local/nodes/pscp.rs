@@ -3,7 +3,7 @@
 use super::{Happened, Screen, Whom, ended, fanout, run_jobs, targets, temporary};
 use crate::environment::Environment;
 use crate::local::LocalCommand;
-use dawn_bootd::command::Registry;
+use dawn_bootd::command::{Registry, number};
 use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
 use dawn_commands::run::options::{NodeResult, prefixed, reason};
 use dawn_remote::event::Ended;
@@ -15,12 +15,13 @@ use std::path::{Path, PathBuf};
 ///
 /// A node's end is shown as `NODE: done`. The exit code is the number of nodes that failed, at most 255.
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "pscp [OPTIONS] FILE... NODERANGE:PLACE")]
 pub(crate) struct Scp {
     /// Copy by this interface: the host cn1-IF for the node cn1
     #[arg(short = 'i', value_name = "IF")]
     interface: Option<String>,
     /// Nodes at a time [default: 64]
-    #[arg(short = 'f', value_name = "N")]
+    #[arg(short = 'f', value_name = "N", allow_negative_numbers = true, value_parser = number::at_least::<usize>(1))]
     fanout: Option<usize>,
     /// Keep times and modes
     #[arg(short = 'p')]
@@ -32,10 +33,10 @@ pub(crate) struct Scp {
     #[arg(short = 'C')]
     compress: bool,
     /// Port of ssh on the nodes [default: 22]
-    #[arg(short = 'P', long = "port", value_name = "PORT")]
+    #[arg(short = 'P', long = "port", value_name = "PORT", value_parser = number::within::<u16>(number::PORTS))]
     port: Option<u16>,
     /// FILE... NODERANGE:PLACE
-    #[arg(value_name = "FILE", required = true, num_args = 2..)]
+    #[arg(value_name = "FILE", required = true)]
     files: Vec<String>,
 }
 
@@ -59,21 +60,22 @@ impl LocalCommand for Scp {
 ///
 /// A node's end is shown as `NODE: done`. The exit code is the number of nodes that failed, at most 255.
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "prsync [OPTIONS] FILE... NODERANGE:PLACE")]
 pub(crate) struct Rsync {
     /// Copy by this interface: the host cn1-IF for the node cn1
     #[arg(short = 'i', value_name = "IF")]
     interface: Option<String>,
     /// Nodes at a time [default: 64]
-    #[arg(short = 'f', value_name = "N")]
+    #[arg(short = 'f', value_name = "N", allow_negative_numbers = true, value_parser = number::at_least::<usize>(1))]
     fanout: Option<usize>,
     /// More options of rsync, put after `-az`: `-o "v --delete"`
     #[arg(short = 'o', value_name = "OPTIONS")]
     options: Option<String>,
     /// Port of ssh on the nodes [default: 22]
-    #[arg(short = 'P', long = "port", value_name = "PORT")]
+    #[arg(short = 'P', long = "port", value_name = "PORT", value_parser = number::within::<u16>(number::PORTS))]
     port: Option<u16>,
     /// FILE... NODERANGE:PLACE
-    #[arg(value_name = "FILE", required = true, num_args = 2..)]
+    #[arg(value_name = "FILE", required = true)]
     files: Vec<String>,
 }
 
@@ -107,7 +109,9 @@ fn copy(
     out: &mut Out<'_>,
     build: &Build<'_>,
 ) -> Result<usize, Stop> {
-    let (last, from) = files.split_last().ok_or_else(|| Stop::usage("FILE... NODERANGE:PLACE is missing"))?;
+    let Some((last, from)) = files.split_last().filter(|(_, from)| !from.is_empty()) else {
+        return Err(Stop::usage("name the files and then the place: FILE... NODERANGE:PLACE"));
+    };
     let (noderange, to) =
         last.split_once(':').ok_or_else(|| Stop::usage(format!("'{last}' is not NODERANGE:PLACE")))?;
     // A user before the nodes, as scp takes it.

@@ -3,7 +3,7 @@
 use super::{Happened, Screen, Whom, ended, fanout, run_jobs, targets, wish};
 use crate::environment::Environment;
 use crate::local::LocalCommand;
-use dawn_bootd::command::Registry;
+use dawn_bootd::command::{Registry, number};
 use dawn_bootd::output::{Done, Out, Stop};
 use dawn_commands::run::options::{NodeResult, code_of, prefixed, reason};
 use dawn_remote::collate::gathered;
@@ -27,13 +27,13 @@ pub(crate) struct Args {
     #[arg(short = 'l', value_name = "USER")]
     user: Option<String>,
     /// Nodes at a time [default: 64]
-    #[arg(short = 'f', value_name = "N")]
+    #[arg(short = 'f', value_name = "N", allow_negative_numbers = true, value_parser = number::at_least::<usize>(1))]
     fanout: Option<usize>,
     /// Give a node up after this many seconds
-    #[arg(short = 't', value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    #[arg(short = 't', value_name = "SECONDS", value_parser = number::within::<u64>(1..=86_400))]
     timeout: Option<u64>,
     /// Port of ssh on the nodes [default: 22]
-    #[arg(short = 'p', long = "port", value_name = "PORT")]
+    #[arg(short = 'p', long = "port", value_name = "PORT", value_parser = number::within::<u16>(number::PORTS))]
     port: Option<u16>,
     /// Accepted for compatibility
     #[arg(long = "nodecheck", hide = true)]
