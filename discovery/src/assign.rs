@@ -5,7 +5,7 @@
 //! but for the inventory. That is one difference from xCAT, which turns nodes with another boot loader than
 //! its own to `xnba`.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use dawn_cluster::{Col, Edit, EditError, MacAddr, Snapshot, col, parse_mac_column, schema};
 
@@ -51,7 +51,7 @@ pub fn edits(
         change.sequential(assignment, run)?;
     }
     let granted = assignment.grant.as_ref().is_some_and(|grant| grant.host_ip.is_some());
-    if !granted && snapshot.attr(&assignment.node, col::hosts::IP).is_none() {
+    if !granted && !has_address(snapshot, &assignment.node) {
         return Err(NotNow::NoAddress(assignment.node.to_string()));
     }
     change.macs(machine, deployment)?;
@@ -64,6 +64,12 @@ pub fn edits(
         }
     }
     Ok(change.edits)
+}
+
+/// Whether a machine that becomes the node gets an address.
+pub(crate) fn has_address(snapshot: &Snapshot, node: &str) -> bool {
+    let address = snapshot.attr(node, col::hosts::IP);
+    address.is_some_and(|address| address.trim().parse::<IpAddr>().is_ok())
 }
 
 struct Writer<'a> {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use dawn_cluster::{Col, MacAddr, Snapshot, Text, col, parse_mac_column};
 
 use crate::arrival::{Arrival, Surroundings};
+use crate::assign;
 use crate::evidence::{Assignment, Decision, Doubt, Evidence, Finding, Grant, Method, Miss, Proof, Verdict};
 use crate::limits::{QUEUE_MAX, RESERVATION_TIME, RESERVATIONS_MAX};
 use crate::machine::{Kind, Machine, swapped_uuid};
@@ -146,6 +147,10 @@ impl Desk {
             }
         };
         self.check(around.snapshot, arrival, &node)?;
+        let is_granted = grant.as_ref().is_some_and(|grant| grant.host_ip.is_some());
+        if !is_granted && !assign::has_address(around.snapshot, &node) {
+            return Err(Doubt::NoAddress(node));
+        }
         if around.needs_approval {
             return Err(Doubt::Approval(node));
         }

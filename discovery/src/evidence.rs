@@ -155,6 +155,8 @@ pub enum Doubt {
     OtherUuid(Text),
     /// The node has another serial number.
     OtherSerial(Text),
+    /// The node has no address, so no machine can become it.
+    NoAddress(Text),
     /// The network's policy wants a person to agree.
     Approval(Text),
     /// Too many nodes are held at the moment.

@@ -51,6 +51,10 @@ fn machine(number: usize, draft: &Draft) -> Machine {
 /// The tables: nodes 0 to 3 have ports, 2 to 5 serial numbers and UUIDs; and what was written.
 fn snapshot(written: &BTreeMap<Text, Vec<MacAddr>>) -> Snapshot {
     let mut rows: Vec<(&str, Vec<(&str, String)>)> = Vec::new();
+    // Nodes of a sequence need not be defined, and none gets a machine without an address.
+    for n in 0..10 {
+        rows.push(("hosts", vec![("node", format!("cn{n}")), ("ip", format!("10.1.0.{n}"))]));
+    }
     for n in 0..NODES {
         let node = || ("node", format!("cn{n}"));
         rows.push(("nodelist", vec![node(), ("groups", "all".to_owned())]));
@@ -64,7 +68,8 @@ fn snapshot(written: &BTreeMap<Text, Vec<MacAddr>>) -> Snapshot {
     }
     for (node, macs) in written {
         // A sequence makes nodes that were not there.
-        if !rows.iter().any(|(_, cells)| cells.first().is_some_and(|(_, name)| **name == **node)) {
+        let is_it = |cells: &[(&str, String)]| cells.first().is_some_and(|(_, name)| **name == **node);
+        if !rows.iter().any(|(table, cells)| *table == "nodelist" && is_it(cells)) {
             rows.push(("nodelist", vec![("node", node.to_string()), ("groups", "all".to_owned())]));
         }
         let macs: Vec<String> = macs.iter().map(ToString::to_string).collect();

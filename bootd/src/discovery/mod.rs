@@ -453,6 +453,7 @@ fn suggested(doubt: &Doubt, evidence: &Evidence) -> Vec<String> {
         | Doubt::OtherMac(node, _)
         | Doubt::OtherUuid(node)
         | Doubt::OtherSerial(node)
+        | Doubt::NoAddress(node)
         | Doubt::Taken(node) => vec![node.to_string()],
         Doubt::Ambiguous(nodes) => nodes.iter().map(ToString::to_string).collect(),
         _ => {

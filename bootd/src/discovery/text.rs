@@ -22,6 +22,9 @@ pub(super) fn doubt(doubt: &Doubt) -> String {
         }
         Doubt::OtherUuid(node) => format!("{node} has another UUID: a replaced board, or another machine"),
         Doubt::OtherSerial(node) => format!("{node} has another serial number"),
+        Doubt::NoAddress(node) => {
+            format!("{node} has no address: set hosts.ip, and it becomes {node} with its next packet")
+        }
         Doubt::Approval(node) => format!("it would become {node}; an administrator has to agree"),
         Doubt::Busy => "too many machines are being assigned at the moment".to_owned(),
     }
