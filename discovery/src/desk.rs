@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dawn_cluster::{Col, MacAddr, Snapshot, Text, col, parse_mac_column};
@@ -18,7 +19,7 @@ use crate::limits::{QUEUE_MAX, RESERVATION_TIME, RESERVATIONS_MAX};
 use crate::machine::{Kind, Machine, swapped_uuid};
 use crate::matchers;
 use crate::queue::Queue;
-use crate::sequential::{Run, Taken};
+use crate::sequential::{Cursor, Run, Taken};
 
 /// A node that is held for a machine.
 #[derive(Clone, Debug)]
@@ -36,7 +37,8 @@ pub struct Desk {
     held: HashMap<Text, Held>,
     by_mac: HashMap<MacAddr, Text>,
     queue: Queue,
-    run: Option<Run>,
+    run: Option<Arc<Run>>,
+    cursor: Cursor,
 }
 
 impl Desk {
@@ -47,11 +49,12 @@ impl Desk {
 
     /// Starts sequential discovery, or stops it.
     pub fn set_run(&mut self, run: Option<Run>) {
-        self.run = run;
+        self.run = run.map(Arc::new);
+        self.cursor = Cursor::default();
     }
 
     /// Sequential discovery, if it is running.
-    pub fn run(&self) -> Option<&Run> {
+    pub fn run(&self) -> Option<&Arc<Run>> {
         self.run.as_ref()
     }
 
@@ -122,7 +125,7 @@ impl Desk {
     }
 
     fn conclude(
-        &self,
+        &mut self,
         around: &Surroundings<'_>,
         arrival: &Arrival<'_>,
         evidence: &mut Evidence,
@@ -162,7 +165,7 @@ impl Desk {
     }
 
     fn next_in_sequence(
-        &self,
+        &mut self,
         around: &Surroundings<'_>,
         arrival: &Arrival<'_>,
         evidence: &mut Evidence,
@@ -171,7 +174,7 @@ impl Desk {
         if !around.methods.contains(&Method::Sequential) {
             return Err(Doubt::NoEvidence);
         }
-        let Some(run) = &self.run else {
+        let Some(run) = self.run.clone() else {
             miss(Miss::NotRunning);
             return Err(Doubt::NoEvidence);
         };
@@ -179,7 +182,9 @@ impl Desk {
             miss(Miss::Guest);
             return Err(Doubt::NoEvidence);
         }
-        let given = run.next(around.snapshot, self);
+        let mut cursor = std::mem::take(&mut self.cursor);
+        let given = run.next(&mut cursor, around, self);
+        self.cursor = cursor;
         given.map_err(|why| {
             miss(why);
             Doubt::NoEvidence

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
+use std::net::Ipv4Addr;
 
 use dawn_cluster::{Col, MacAddr, RowChange, RowChangeKind, Snapshot, Text, col, parse_mac_column};
 
@@ -32,7 +33,7 @@ pub struct NodeKind {
 }
 
 /// Columns of nodes' tables that are looked at. What changes elsewhere changes nothing here.
-const COLUMNS: [Col; 9] = [
+const COLUMNS: [Col; 10] = [
     col::nodelist::NODE,
     col::nodelist::GROUPS,
     col::nodetype::NODETYPE,
@@ -42,20 +43,43 @@ const COLUMNS: [Col; 9] = [
     col::vpd::SERIAL,
     col::vpd::UUID,
     col::mac::MAC,
+    col::ipmi::BMC,
 ];
+/// Columns with which a node, or an address, is given to a machine.
+const GIVING: [Col; 5] =
+    [col::nodelist::NODE, col::nodelist::GROUPS, col::mac::MAC, col::hosts::IP, col::ipmi::BMC];
+/// The column that takes a row out of the tables without removing it.
+const DISABLE: &str = "disable";
 
 type Holders<K> = HashMap<K, BTreeSet<Text>>;
 
 /// Nodes by port, serial number, UUID and address, from one snapshot.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Directory {
     /// By the switch's name in small letters; by node and port.
     ports: HashMap<String, Vec<PortRow>>,
     mtms: Holders<(Text, Text)>,
     uuids: Holders<String>,
     switch_macs: Holders<MacAddr>,
+    bmcs: Holders<Ipv4Addr>,
     link_ports: HashMap<String, Vec<String>>,
     nodes: HashMap<Text, Entry>,
+    losses: Losses,
+}
+
+/// How often something was taken away that was given to a machine: a MAC, an address, a node. As long as this
+/// stays the same, what was given is still given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses(u64);
+
+impl PartialEq for Directory {
+    /// They say the same, whatever was lost on the way there.
+    fn eq(&self, other: &Self) -> bool {
+        let Self { ports, mtms, uuids, switch_macs, bmcs, link_ports, nodes, losses: _ } = self;
+        (ports, mtms, uuids) == (&other.ports, &other.mtms, &other.uuids)
+            && (switch_macs, bmcs) == (&other.switch_macs, &other.bmcs)
+            && (link_ports, nodes) == (&other.link_ports, &other.nodes)
+    }
 }
 
 /// What is known of one node.
@@ -69,6 +93,7 @@ struct Entry {
     uuid: Option<String>,
     /// Of a switch.
     macs: Vec<MacAddr>,
+    bmc: Option<Ipv4Addr>,
 }
 
 impl Entry {
@@ -87,12 +112,13 @@ impl Entry {
             mtms: snapshot.attr(node, col::vpd::MTM).zip(snapshot.attr(node, col::vpd::SERIAL)),
             uuid: snapshot.attr(node, col::vpd::UUID).map(|uuid| uuid.to_ascii_lowercase()),
             macs: parse_mac_column(&macs.unwrap_or_default()).into_iter().map(|entry| entry.mac).collect(),
+            bmc: snapshot.attr(node, col::ipmi::BMC).and_then(|bmc| bmc.trim().parse().ok()),
         }
     }
 }
 
 impl Directory {
-    /// Reads the tables `switch`, `switches`, `vpd`, `nodetype` and `mac`.
+    /// Reads the tables `switch`, `switches`, `vpd`, `nodetype`, `mac` and `ipmi`.
     pub fn of(snapshot: &Snapshot) -> Self {
         let mut directory = Self::default();
         for node in snapshot.node_names() {
@@ -105,9 +131,9 @@ impl Directory {
     /// Follows changes: `after` is the snapshot that has all of them, and nothing else that is new.
     pub fn follow(&mut self, after: &Snapshot, changes: &[RowChange]) {
         if changes.iter().any(RowChange::is_of_hierarchy) {
-            *self = Self::of(after);
-            return;
+            return self.read_again(after);
         }
+        self.losses.0 += u64::from(changes.iter().any(takes_away));
         if changes.iter().any(|change| change.table == col::switches::SWITCH.table) {
             self.read_link_ports(after);
         }
@@ -125,6 +151,12 @@ impl Directory {
         }
     }
 
+    /// For tables that may differ in anything.
+    pub fn read_again(&mut self, snapshot: &Snapshot) {
+        let losses = Losses(self.losses.0 + 1);
+        *self = Self { losses, ..Self::of(snapshot) };
+    }
+
     fn add(&mut self, node: &Text, entry: Entry) {
         for (switch, port) in &entry.ports {
             let rows = self.ports.entry(switch.clone()).or_default();
@@ -134,6 +166,7 @@ impl Directory {
         hold(&mut self.mtms, &entry.mtms, node);
         hold(&mut self.uuids, &entry.uuid, node);
         hold(&mut self.switch_macs, &entry.macs, node);
+        hold(&mut self.bmcs, &entry.bmc, node);
         self.nodes.insert(node.clone(), entry);
     }
 
@@ -150,6 +183,7 @@ impl Directory {
         let_go(&mut self.mtms, &entry.mtms, node);
         let_go(&mut self.uuids, &entry.uuid, node);
         let_go(&mut self.switch_macs, &entry.macs, node);
+        let_go(&mut self.bmcs, &entry.bmc, node);
     }
 
     fn read_link_ports(&mut self, snapshot: &Snapshot) {
@@ -189,6 +223,16 @@ impl Directory {
         self.uuids.get(&uuid.to_ascii_lowercase()).into_iter().flatten()
     }
 
+    /// The address is that of a node's BMC.
+    pub fn is_bmc(&self, address: Ipv4Addr) -> bool {
+        self.bmcs.contains_key(&address)
+    }
+
+    /// What was lost so far, to compare with.
+    pub fn losses(&self) -> Losses {
+        self.losses
+    }
+
     /// What a node is.
     pub fn kind(&self, node: &str) -> NodeKind {
         self.nodes.get(node).map(|entry| entry.kind).unwrap_or_default()
@@ -210,12 +254,22 @@ impl NodeKind {
 }
 
 fn is_looked_at(change: &RowChange) -> bool {
-    let is_known = |col: &Col| COLUMNS.contains(col);
+    let is_known = |col: &Col| COLUMNS.contains(col) || col.name() == DISABLE;
     let is_of_table = COLUMNS.iter().any(|col| col.table == change.table);
     let is_whole = change.kind != RowChangeKind::Updated;
     // The key of a row may change, and says whose it is.
     is_of_table
         && (is_whole || change.cells.iter().any(|(col, ..)| is_known(col) || is_node_col(change, *col)))
+}
+
+/// Something that was given to a machine may be free after the change.
+fn takes_away(change: &RowChange) -> bool {
+    let is_of_table = GIVING.iter().any(|col| col.table == change.table);
+    let is_gone = |(col, old, _): &(Col, Option<Text>, Option<Text>)| {
+        let counts = GIVING.contains(col) || is_node_col(change, *col);
+        col.name() == DISABLE || (counts && old.as_deref().is_some_and(|text| !text.is_empty()))
+    };
+    is_of_table && (change.kind == RowChangeKind::Deleted || change.cells.iter().any(is_gone))
 }
 
 fn is_node_col(change: &RowChange, col: Col) -> bool {

@@ -9,6 +9,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use dawn_cluster::{Noderange, NoderangeError, Snapshot, Text, col};
 
+use crate::arrival::Surroundings;
+use crate::directory::Losses;
 use crate::evidence::{Grant, Miss};
 use crate::limits::ADDRESSES_MAX;
 
@@ -197,36 +199,36 @@ impl Run {
         }
     }
 
-    /// The nodes without a MAC that are not held, in the order in which they are given.
-    pub fn free<'a>(
-        &'a self,
-        snapshot: &'a Snapshot,
-        taken: &'a dyn Taken,
-    ) -> impl Iterator<Item = (usize, &'a Text)> {
-        let is_free = |node: &Text| !taken.has_node(node) && snapshot.attr(node, col::mac::MAC).is_none();
-        self.nodes.iter().enumerate().filter(move |(_, node)| is_free(node))
-    }
-
-    /// The next node.
+    /// The next node: the first of the range that has no machine, neither in the tables nor since just now.
     ///
     /// # Errors
     /// [`Miss::Exhausted`], [`Miss::NoAddress`].
-    pub(crate) fn next(&self, snapshot: &Snapshot, taken: &dyn Taken) -> Result<Grant, Miss> {
-        let (at, node) = self.free(snapshot, taken).next().ok_or(Miss::Exhausted)?;
-        let mut used = taken.addresses();
-        if self.host_ips.is_some() || self.bmc_ips.is_some() {
-            used.extend(bmc_addresses(snapshot));
-        }
+    pub(crate) fn next(
+        &self,
+        from: &mut Cursor,
+        around: &Surroundings<'_>,
+        taken: &dyn Taken,
+    ) -> Result<Grant, Miss> {
+        let (snapshot, directory) = (around.snapshot, around.directory);
+        from.keep_up(directory.losses());
+        let has_machine = |node: &Text| snapshot.attr(node, col::mac::MAC).is_some();
+        advance(&mut from.nodes, &self.nodes, has_machine);
+        let mut nodes = self.nodes.iter().enumerate().skip(from.nodes);
+        let (at, node) =
+            nodes.find(|(_, node)| !taken.has_node(node) && !has_machine(node)).ok_or(Miss::Exhausted)?;
+        let mut held = taken.addresses();
+        let is_given =
+            |ip: &Ipv4Addr| directory.is_bmc(*ip) || snapshot.node_by_ip(IpAddr::V4(*ip)).is_some();
         let host_ip = match &self.host_ips {
             Some(range) if snapshot.attr(node, col::hosts::IP).is_none() => {
-                Some(free_address(range, &used, snapshot)?)
+                Some(free_address(range, &mut from.host_ips, is_given, &held)?)
             }
             _ => None,
         };
-        used.extend(host_ip);
+        held.extend(host_ip);
         let bmc_ip = match &self.bmc_ips {
             Some(range) if snapshot.attr(node, col::ipmi::BMC).is_none() => {
-                Some(free_address(range, &used, snapshot)?)
+                Some(free_address(range, &mut from.bmc_ips, is_given, &held)?)
             }
             _ => None,
         };
@@ -251,9 +253,39 @@ fn bmc_addresses(snapshot: &Snapshot) -> impl Iterator<Item = Ipv4Addr> + '_ {
     snapshot.node_names().filter_map(|node| snapshot.attr(node, col::ipmi::BMC)?.parse().ok())
 }
 
-fn free_address(range: &[Ipv4Addr], used: &HashSet<Ipv4Addr>, snapshot: &Snapshot) -> Result<Ipv4Addr, Miss> {
-    let is_free = |ip: &Ipv4Addr| !used.contains(ip) && snapshot.node_by_ip(IpAddr::V4(*ip)).is_none();
-    range.iter().copied().find(is_free).ok_or(Miss::NoAddress)
+/// Where a run goes on: everything before these places is given in the tables. A storm of machines would
+/// otherwise have the whole range looked at for each of them. What the tables lose takes it to the start.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cursor {
+    losses: Losses,
+    nodes: usize,
+    host_ips: usize,
+    bmc_ips: usize,
+}
+
+impl Cursor {
+    fn keep_up(&mut self, losses: Losses) {
+        if self.losses != losses {
+            *self = Self { losses, ..Self::default() };
+        }
+    }
+}
+
+/// Moves a place past what is given.
+fn advance<T>(place: &mut usize, all: &[T], is_given: impl Fn(&T) -> bool) {
+    *place += all.iter().skip(*place).take_while(|one| is_given(one)).count();
+}
+
+/// The first address that is neither given in the tables nor held for a machine.
+fn free_address(
+    range: &[Ipv4Addr],
+    place: &mut usize,
+    is_given: impl Fn(&Ipv4Addr) -> bool,
+    held: &HashSet<Ipv4Addr>,
+) -> Result<Ipv4Addr, Miss> {
+    advance(place, range, &is_given);
+    let mut rest = range.iter().skip(*place).copied();
+    rest.find(|ip| !held.contains(ip) && !is_given(ip)).ok_or(Miss::NoAddress)
 }
 
 /// The addresses of a range: from the first to the last, or each part of the dotted form a number or `[a-b]`.

@@ -6,12 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use dawn_cluster::{MacAddr, Snapshot, Text};
+use dawn_cluster::{Edit, MacAddr, Snapshot, Text};
 use dawn_discovery::bridge::{Place, Port, SwitchTable};
 use dawn_discovery::limits::{QUEUE_BYTES_MAX, WAITING_TIME};
 use dawn_discovery::machine::Nic;
 use dawn_discovery::sequential::{Options, Run};
-use dawn_discovery::{Arrival, Desk, Directory, Fabric, Machine, Method, Surroundings, Verdict};
+use dawn_discovery::{Arrival, Desk, Directory, Fabric, Machine, Method, Surroundings, Verdict, assign};
 use proptest::prelude::*;
 
 const NODES: u8 = 6;
@@ -190,6 +190,46 @@ fn a_storm_names_every_machine_once() {
     }
     assert_eq!(given.values().map(|(node, _)| node).collect::<BTreeSet<_>>().len(), 2000);
     assert_eq!(given.values().map(|(_, ip)| ip).collect::<BTreeSet<_>>().len(), 2000);
+}
+
+/// A node and an address that the tables have lost are given again, before those that come after them.
+#[test]
+fn what_is_lost_is_given_again() {
+    let mut snapshot = Snapshot::empty();
+    let mut directory = Directory::of(&snapshot);
+    let fabric = Fabric::default();
+    let words = ["noderange=n[1-9]", "hostiprange=10.1.0.1-10.1.0.9", "bmciprange=10.2.0.1-10.2.0.9"];
+    let run = Run::new(&snapshot, Options::of_words(words).unwrap()).unwrap();
+    let mut desk = Desk::default();
+    desk.set_run(Some(run.clone()));
+    let mut seen = Vec::new();
+    let lose: [(&str, &str); 3] = [("mac", "n2"), ("hosts", "n1"), ("ipmi", "n4")];
+    for number in 1..=7_u8 {
+        // After the fourth machine the tables lose one thing after the other.
+        if let Some((table, node)) = number.checked_sub(5).and_then(|at| lose.get(usize::from(at))) {
+            let edits = [Edit::delete(table, &[("node", node)]).unwrap()];
+            directory.follow(&snapshot.with(&edits).unwrap(), &snapshot.preview(&edits).unwrap());
+            snapshot = snapshot.with(&edits).unwrap();
+        }
+        let around = Surroundings::usual(&snapshot, &directory, &fabric);
+        let machine = Machine { nics: vec![Nic::new(boot_mac(number.into()))], ..Machine::default() };
+        let arrival = Arrival { machine: &machine, from: None };
+        let Verdict::Assign(assignment) = desk.arrive(Duration::ZERO, &around, &arrival).verdict else {
+            panic!("{number} gets nothing")
+        };
+        let edits = assign::edits(&snapshot, &machine, None, &assignment, Some(&run)).unwrap();
+        directory.follow(&snapshot.with(&edits).unwrap(), &snapshot.preview(&edits).unwrap());
+        snapshot = snapshot.with(&edits).unwrap();
+        desk.release(&assignment.node);
+        let grant = assignment.grant.unwrap();
+        let last = |ip: Option<std::net::Ipv4Addr>| ip.map_or(0, |ip| ip.octets()[3]);
+        seen.push(format!("{} {} {}", grant.node, last(grant.host_ip), last(grant.bmc_ip)));
+    }
+    assert_eq!(
+        seen,
+        ["n1 1 1", "n2 2 2", "n3 3 3", "n4 4 4", "n2 0 0", "n5 1 5", "n6 5 4"],
+        "node, and the last numbers of its address and that of its BMC, 0 for the one that it has"
+    );
 }
 
 /// A stranger who invents machines displaces invented ones, not the one that something is known of.

@@ -290,7 +290,7 @@ impl Discovery {
         let run = self.state().desk.run().cloned();
         let deployment = arrival.from;
         let written = self.model.transact(head, |now| {
-            let mut edits = assign::edits(now, arrival.machine, deployment, assignment, run.as_ref())?;
+            let mut edits = assign::edits(now, arrival.machine, deployment, assignment, run.as_deref())?;
             let method = assignment.method.word();
             edits.push(assign::record(arrival.machine, node, method, &record_time())?);
             if now.site_flag("nodestatus", true) {

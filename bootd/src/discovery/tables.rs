@@ -44,7 +44,10 @@ impl Tables {
                     Arc::make_mut(&mut known.directory).follow(snapshot, &changes);
                     Known { seq: snapshot.seq(), versions, ..known }
                 }
-                None => Known::of(snapshot, versions),
+                None => {
+                    Arc::make_mut(&mut known.directory).read_again(snapshot);
+                    Known { seq: snapshot.seq(), versions, ..known }
+                }
             },
             None => Known::of(snapshot, versions),
         };
@@ -92,7 +95,7 @@ impl Known {
 }
 
 fn versions(snapshot: &Snapshot) -> Vec<u64> {
-    let tables = ["switch", "switches", "vpd", "nodetype", "nodelist", "mac", "site"];
+    let tables = ["switch", "switches", "vpd", "nodetype", "nodelist", "mac", "ipmi", "hosts", "site"];
     tables.map(|table| snapshot.version(table)).into()
 }
 
@@ -128,6 +131,17 @@ mod tests {
         set(&model, "nodelist", "cn2", &[("groups", "rack1,all")]);
         assert!(is_right(&mut tables, &model));
         assert_eq!(tables.directory(&model.snapshot()).ports("SW1").len(), 2);
+        let lost = tables.directory(&model.snapshot()).losses();
+        set(&model, "ipmi", "rack1", &[("bmc", "|\\D+(\\d+)|10.2.0.($1)|")]);
+        set(&model, "mac", "cn2", &[("mac", "02:00:00:00:00:02")]);
+        assert!(is_right(&mut tables, &model));
+        let directory = tables.directory(&model.snapshot());
+        assert!(directory.is_bmc([10, 2, 0, 2].into()) && directory.losses() == lost);
+        // A row that is out of the tables for a while.
+        set(&model, "ipmi", "rack1", &[("disable", "1")]);
+        assert!(is_right(&mut tables, &model));
+        let directory = tables.directory(&model.snapshot());
+        assert!(!directory.is_bmc([10, 2, 0, 2].into()) && directory.losses() != lost);
         let gone = Edit::delete("nodelist", &[("node", "cn1")]).unwrap();
         model.apply(Change::new("root", "test", vec![gone])).unwrap();
         assert!(is_right(&mut tables, &model));

@@ -370,7 +370,7 @@ impl World<'_> {
         let machine = findme::parse(&self.packets[number as usize]).unwrap().machine;
         let run = daemon.desk.run().cloned();
         let mac = Some(network::mac(number));
-        let edits = assign::edits(&self.snapshot, &machine, mac, &assignment, run.as_ref());
+        let edits = assign::edits(&self.snapshot, &machine, mac, &assignment, run.as_deref());
         let mut edits = edits.unwrap_or_else(|why| panic!("seed {}: {number}: {why}", self.storm.seed));
         let (node, method) = (&assignment.node, assignment.method.word());
         edits.push(assign::record(&machine, node, method, "11-30-2026 12:00:00").unwrap());
