@@ -17,6 +17,7 @@ use dawn_cluster::{
 };
 use dawn_dhcp::HwAddr;
 use dawn_dhcp::boot::BootRule;
+use dawn_dhcp::client::{Arch, Client};
 use dawn_dhcp::directory::{Directory, Mode, Network, Range, Reservation};
 use dawn_plan::loader::{Loader, arch, loader};
 use dawn_plan::view::boot_image_path;
@@ -35,6 +36,9 @@ const LEASE_SECONDS_MIN: u32 = 60;
 /// For texts about the interfaces that are served.
 const WHERE_INTERFACES_ARE_NAMED: &str =
     "site.dhcpinterfaces (or servicenode.dhcpinterfaces of this machine)";
+
+/// `site` key: what unknown machines load by UEFI PXE.
+const DISCOVERY_NETBOOT: &str = "discoverynetboot";
 
 /// Domains in a search list at most; resolvers of clients stop there or earlier.
 const SEARCH_MAX: usize = 16;
@@ -91,7 +95,11 @@ impl Directory for TableDirectory {
             for netname in unreadable(here) {
                 tracing::warn!(netname, "networks: row without usable net and mask");
             }
-            cached.networks = Arc::new(networks(here));
+            let mut networks = networks(here);
+            if self.images {
+                networks.iter_mut().for_each(|network| boot_strangers_signed(network, &snapshot));
+            }
+            cached.networks = Arc::new(networks);
             (cached.versions, cached.addresses, cached.names) = (Some(versions), addresses, names);
         }
         Arc::clone(&cached.networks)
@@ -181,11 +189,26 @@ fn with_signed_loaders(rule: BootRule, node: &str, arch: &str) -> BootRule {
     match rule {
         other if arch != "x86_64" => other,
         BootRule::Xnba { uefi: true, .. } => {
-            BootRule::HttpImage { file: boot_image_path(node), otherwise: Box::new(rule) }
+            for_one(Client::Http(Arch::UefiX64), boot_image_path(node), rule)
         }
         BootRule::Grub2 { file, suffix, .. } => BootRule::Grub2 { file, suffix, shim: Some(SHIM.to_owned()) },
         other => other,
     }
+}
+
+/// The same for machines that no node is known for. Firmware that boots by PXE does not say whether Secure
+/// Boot is on, and GRUB's files come by TFTP alone, so there the site decides.
+fn boot_strangers_signed(network: &mut Network, snapshot: &Snapshot) {
+    let BootRule::Xnba { script, uefi: true } = &network.boot else { return };
+    let image = boot_image_path(script);
+    network.boot = for_one(Client::Http(Arch::UefiX64), image, network.boot.clone());
+    if snapshot.site(DISCOVERY_NETBOOT).is_some_and(|text| text.trim() == "grub2") {
+        network.boot = for_one(Client::Pxe(Arch::UefiX64), SHIM.to_owned(), network.boot.clone());
+    }
+}
+
+fn for_one(client: Client, file: String, otherwise: BootRule) -> BootRule {
+    BootRule::ForOne { client, file, otherwise: Box::new(otherwise) }
 }
 
 fn named_address(snapshot: &Snapshot, name: &str) -> Option<Ipv4Addr> {

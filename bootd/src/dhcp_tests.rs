@@ -235,7 +235,7 @@ fn the_rule_follows_netboot_and_state() {
 fn signed_loaders_are_for_x86_64() {
     let image = |arch: &str| {
         let rule = BootRule::Xnba { script: "nodes/cn1".into(), uefi: true };
-        matches!(with_signed_loaders(rule, "cn1", arch), BootRule::HttpImage { .. })
+        matches!(with_signed_loaders(rule, "cn1", arch), BootRule::ForOne { .. })
     };
     let shim = |arch: &str| {
         let rule = BootRule::Grub2 { file: "x".into(), suffix: arch.into(), shim: None };
@@ -243,6 +243,24 @@ fn signed_loaders_are_for_x86_64() {
     };
     assert!(image("x86_64") && shim("x86_64"));
     assert!(!image("aarch64") && !shim("aarch64"));
+}
+
+#[test]
+fn unknown_machines_get_signed_loaders_where_secure_boot_needs_them() {
+    let net = BootRule::Xnba { script: "nets/10.1.0.0_16".into(), uefi: true };
+    let image =
+        for_one(Client::Http(Arch::UefiX64), "xcat/httpboot/nets/10.1.0.0_16.img".into(), net.clone());
+    let shim = for_one(Client::Pxe(Arch::UefiX64), "shimx64.efi".into(), image.clone());
+    for (netboot, expected) in [("", &image), ("xnba", &image), ("grub2", &shim)] {
+        let mut network = boot_network(&[], &[]);
+        assert_eq!(network.boot, net);
+        let site: &[(&str, &str)] = &[("key", "discoverynetboot"), ("value", netboot)];
+        boot_strangers_signed(&mut network, &Snapshot::from_rows([("site", site)]));
+        assert_eq!(&network.boot, expected, "{netboot}");
+        network.boot = BootRule::Disk;
+        boot_strangers_signed(&mut network, &Snapshot::from_rows([("site", site)]));
+        assert_eq!(network.boot, BootRule::Disk);
+    }
 }
 
 #[test]

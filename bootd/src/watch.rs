@@ -190,7 +190,7 @@ fn step_of(path: &str) -> Step {
         "kernel" | "vmlinuz" | "linux" if in_image => Step::Kernel,
         _ if in_image && name.starts_with("initrd") => Step::Initrd,
         _ if image::is_root(name) || name == image::PACKED_STATELITE => Step::Root,
-        _ if folder == "xcat/httpboot" => Step::Loader,
+        _ if folder == "xcat/httpboot" || folder == "xcat/httpboot/nets" => Step::Loader,
         _ if [".kpxe", ".pxe", ".efi", ".0"].iter().any(|end| name.ends_with(end)) => Step::Loader,
         _ => Step::File,
     }

@@ -141,6 +141,11 @@ const KEYS: &[SiteKey] = &[
         "how unknown machines are recognised, in this order: mac, lldp, switch, mtms, uuid, rule, sequential",
     ),
     used(
+        "discoverynetboot",
+        Kind::OneOf(&["xnba", "grub2"]),
+        "what unknown machines load by UEFI PXE: xnba, or grub2, which Secure Boot needs",
+    ),
+    used(
         "discoveryrules",
         Kind::Text,
         "rules that make a node's name of an attribute of a machine, separated by blanks: serial=|^SN(\\d+)$|cn($1)|",

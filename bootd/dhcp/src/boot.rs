@@ -101,14 +101,15 @@ pub enum BootRule {
         /// Path relative to the TFTP root, or a URL.
         file: String,
     },
-    /// UEFI HTTP Boot on x86-64 gets a separate file (an image with loader, kernel and initramfs, where
-    /// Secure Boot allows no other way); every other client follows the inner rule, because the loaders
-    /// inside run only there.
-    HttpImage {
-        /// Path relative to the TFTP root, or a URL; a name that ends in `.img` or `.iso` is booted as a RAM
-        /// disk.
+    /// One kind of client gets a separate file, which runs nowhere else: UEFI HTTP Boot an image with
+    /// loader, kernel and initramfs, or UEFI PXE shim. Every other client follows the inner rule.
+    ForOne {
+        /// Which one.
+        client: Client,
+        /// Path relative to the TFTP root, or a URL; HTTP Boot takes a name that ends in `.img` or `.iso` for
+        /// a RAM disk.
         file: String,
-        /// The rule for clients that are not HTTP Boot.
+        /// The rule for every other client.
         otherwise: Box<BootRule>,
     },
     /// Another boot server's proxyDHCP offer decides: no file, vendor class `PXEClient` (Windows under UEFI).
@@ -199,8 +200,8 @@ fn for_rule(rule: &BootRule, client: Client, vendor_class: &[u8], server: &Serve
     }
     match rule {
         BootRule::Disk => BootAnswer::default(),
-        BootRule::HttpImage { file, .. } if client == Client::Http(Arch::UefiX64) => BootAnswer::file(file),
-        BootRule::HttpImage { otherwise, .. } => for_rule(otherwise, client, vendor_class, server),
+        BootRule::ForOne { client: one, file, .. } if client == *one => BootAnswer::file(file),
+        BootRule::ForOne { otherwise, .. } => for_rule(otherwise, client, vendor_class, server),
         BootRule::Xnba { script, uefi } => xnba(script, *uefi, client, server),
         BootRule::Pxe if vendor_class.starts_with(b"ScaleMP") => BootAnswer::file("vsmp/pxelinux.0"),
         BootRule::Pxe => match client.arch() {
@@ -284,7 +285,13 @@ mod tests {
         let node = BootRule::Xnba { script: "nodes/cn1".into(), uefi: true };
         let disk = BootRule::Xnba { script: "nodes/cn1".into(), uefi: false };
         let net = BootRule::Xnba { script: "nets/10.1.0.0_16".into(), uefi: true };
-        let image = BootRule::HttpImage { file: "boot/cn1.img".into(), otherwise: Box::new(node.clone()) };
+        let for_one = |client, file: &str, otherwise: &BootRule| BootRule::ForOne {
+            client,
+            file: file.into(),
+            otherwise: Box::new(otherwise.clone()),
+        };
+        let image = for_one(Client::Http(Arch::UefiX64), "boot/cn1.img", &node);
+        let both = for_one(Client::Pxe(Arch::UefiX64), "shimx64.efi", &image);
         let grub = |shim: Option<&str>| BootRule::Grub2 {
             file: "/boot/grub2/grub2-cn1".into(),
             suffix: "x86_64".into(),
@@ -310,6 +317,10 @@ mod tests {
             (&net, Client::Onie, "- 114=http://10.1.0.1:8080/install/onie/onie-installer".into()),
             (&image, Client::Http(Arch::UefiX64), format!("{url}/boot/cn1.img 60=HTTPClient")),
             (&image, Client::Pxe(Arch::UefiX64), "snponly.efi".into()),
+            (&both, Client::Http(Arch::UefiX64), format!("{url}/boot/cn1.img 60=HTTPClient")),
+            (&both, Client::Pxe(Arch::UefiX64), "shimx64.efi".into()),
+            (&both, Client::Pxe(Arch::Bios), "undionly.kpxe".into()),
+            (&both, Client::Ipxe(Arch::UefiX64), format!("{url}/xcat/xnba/nodes/cn1.uefi")),
             (&image, Client::Http(Arch::UefiIa32), format!("{url}/ipxe32.efi 60=HTTPClient")),
             (&image, Client::Http(Arch::UefiArm64), format!("{url}/boot/grub2/grub2.aarch64 60=HTTPClient")),
             (&plain, Client::Pxe(Arch::UefiX64), "/boot/grub2/grub2-cn1".into()),

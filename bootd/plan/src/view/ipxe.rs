@@ -7,10 +7,8 @@
 
 use super::{host_and_port, kernel_of};
 use crate::plan::{DISCOVERY_ARCH, KernelBoot, Plan};
-use crate::surroundings::Ports;
-use dawn_cluster::Snapshot;
 use dawn_wire::image::{genesis_initrd, genesis_kernel};
-use dawn_wire::kernel as word;
+use dawn_wire::kernel::BOOT_INTERFACE;
 use std::fmt::Write as _;
 
 /// Seconds between two tries of a node whose files could not be loaded.
@@ -44,44 +42,24 @@ pub(super) const UNKNOWN: &str = "#!gpxe\n\
 
 /// For machines that are not a known node, if there is a discovery system: it says what the machine is,
 /// and waits until it is a node. Firmware tries its next device if the files cannot be loaded.
-pub(super) fn discovery(snapshot: &Snapshot, master: &str, ports: Ports, firmware: Firmware) -> String {
-    let base = format!("http://{}/tftpboot", host_and_port("${next-server}", ports.http));
+pub(super) fn discovery(words: &str, http_port: u16, firmware: Firmware) -> String {
+    let base = format!("http://{}/tftpboot", host_and_port("${next-server}", http_port));
     let (kernel, initrd) = (genesis_kernel(DISCOVERY_ARCH), genesis_initrd(DISCOVERY_ARCH));
     let stub = if firmware == Firmware::Uefi { " initrd=initrd" } else { "" };
-    let console = default_console(snapshot);
-    let status = match ports.status == Ports::default().status {
-        true => String::new(),
-        false => format!(" {}={}", word::STATUS_PORT, ports.status),
-    };
     format!(
         "#!gpxe\n\
          imgfree\n\
          imgfetch -n kernel {base}/{kernel} || goto failed\n\
          imgload kernel || goto failed\n\
-         imgargs kernel {server}={master}:{port}{status}{console} {nic}=01-${{netX/mac:hexhyp}} {task}=discover{stub}\n\
+         imgargs kernel {words} {nic}=01-${{netX/mac:hexhyp}}{stub}\n\
          imgfetch -n initrd {base}/{initrd} || goto failed\n\
          imgexec kernel || goto failed\n\
          :failed\n\
          echo Dawn: the discovery system cannot be loaded. On the server: mknb x86_64\n\
          sleep {RETRY_SECONDS}\n\
          exit\n",
-        server = word::DISCOVERY,
-        port = ports.xcatd,
-        nic = word::BOOT_INTERFACE,
-        task = word::DESTINY,
+        nic = BOOT_INTERFACE,
     )
-}
-
-/// `site.defserialport` and related keys: the tables have no console for a machine that is not a node.
-fn default_console(snapshot: &Snapshot) -> String {
-    let number = |key| snapshot.site(key).and_then(|text| text.trim().parse::<u32>().ok());
-    match (number("defserialport"), number("defserialspeed")) {
-        (Some(port), Some(speed)) => {
-            let flow = snapshot.site("defserialflow").is_some_and(|flow| flow.contains("hard"));
-            format!(" console=tty0 console=ttyS{port},{speed}{}", if flow { "n8r" } else { "" })
-        }
-        _ => String::new(),
-    }
 }
 
 /// A script for a node that there is no plan for. It asks for itself again, so the node boots when the cause

@@ -12,6 +12,7 @@ pub mod fuzz;
 mod grub;
 mod ipxe;
 mod pxelinux;
+mod strangers;
 
 pub use answers::{AnswerFile, AnswerPart, answer_file, without_token};
 pub use grub::FIRST_CONFIG as GRUB_FIRST_CONFIG;
@@ -51,6 +52,8 @@ enum View<'a> {
     Grub(&'a str),
     /// `xcat/httpboot/<node>.img`.
     HttpBoot(&'a str),
+    /// `xcat/httpboot/nets/<net>_<bits>.img`: for machines that no node is known for.
+    HttpBootNet,
     /// `petitboot/<node>`.
     Petitboot(&'a str),
     /// `xcat/statelite/<node>`.
@@ -147,6 +150,7 @@ impl<'a> View<'a> {
             "boot/grub2" if is_grub_config(name) => Some(Self::Grub(name)),
             "petitboot" => Some(Self::Petitboot(name)),
             "xcat/httpboot" => name.strip_suffix(".img").map(Self::HttpBoot),
+            "xcat/httpboot/nets" => name.strip_suffix(".img").map(|_| Self::HttpBootNet),
             "xcat/statelite" => Some(Self::Statelite(name)),
             "mypostscripts" => {
                 let node = name.strip_prefix("mypostscript.")?;
@@ -204,10 +208,9 @@ impl Request<'_> {
             View::IpxeNet(net) => Answer::Text(self.unknown(net)),
             View::Genesis(path) => Answer::TftpFile(path.clone()),
             View::Pxelinux(key) => self.for_key(key, |plan| Ok(pxelinux::config(plan))),
-            View::Grub(key) => {
-                self.for_key(key.strip_prefix("grub.cfg-").unwrap_or(key), |plan| Ok(grub::config(plan)))
-            }
+            View::Grub(key) => self.grub(key.strip_prefix("grub.cfg-").unwrap_or(key)),
             View::HttpBoot(node) => self.own(node, || self.boot_image(node)),
+            View::HttpBootNet => self.strangers_image(),
             View::Petitboot(node) => self.for_node(node, |plan| Ok(pxelinux::petitboot(plan))),
             View::Statelite(node) => self.statelite(node),
             View::PostScript(node) => self.own(node, || Answer::PostScript((*node).to_owned())),
@@ -217,15 +220,49 @@ impl Request<'_> {
     /// For a machine that is not a known node: the discovery system, if there is one.
     fn unknown(&self, net: &str) -> String {
         let firmware = if net.ends_with(".uefi") { ipxe::Firmware::Uefi } else { ipxe::Firmware::Bios };
+        match self.strangers_words() {
+            Some(words) => ipxe::discovery(&words, self.here.ports.http, firmware),
+            None => ipxe::UNKNOWN.to_owned(),
+        }
+    }
+
+    /// The kernel line of the discovery system, if there is one.
+    fn strangers_words(&self) -> Option<String> {
         let own = match self.peer {
             IpAddr::V4(peer) => self.here.addresses.facing(peer),
             IpAddr::V6(_) => None,
         };
         let master = own.map(|address| address.to_string());
         let master = master.or_else(|| self.snapshot.site("master").map(|text| text.to_string()));
-        match master.filter(|_| self.here.packed.has_discovery()) {
-            Some(master) => ipxe::discovery(self.snapshot, &master, self.here.ports, firmware),
-            None => ipxe::UNKNOWN.to_owned(),
+        let master = master.filter(|_| self.here.packed.has_discovery())?;
+        Some(strangers::words(self.snapshot, &master, self.here.ports))
+    }
+
+    fn strangers_image(&self) -> Answer {
+        match self.strangers_words() {
+            Some(words) => Answer::BootImage(BootImage {
+                config: grub::strangers_image_config(&words),
+                kernel: self.tftp_file(&genesis_kernel(DISCOVERY_ARCH)),
+                initrd: self.tftp_file(&genesis_initrd(DISCOVERY_ARCH)),
+            }),
+            None => Answer::Missing(Some(PlanError::NoDiscovery.to_string())),
+        }
+    }
+
+    /// A file of the TFTP directory, by its path on this machine.
+    fn tftp_file(&self, path: &str) -> PathBuf {
+        local_path(self.snapshot, &format!("/tftpboot/{path}"))
+    }
+
+    /// The configuration of a node. A MAC that no node has is a machine that shim has brought here.
+    fn grub(&self, key: &str) -> Answer {
+        let is_mac = || key.strip_prefix("01-").is_some_and(|mac| mac.parse::<MacAddr>().is_ok());
+        match self.for_key(key, |plan| Ok(grub::config(plan))) {
+            Answer::Missing(None) if is_mac() => match self.strangers_words() {
+                Some(words) => Answer::Text(grub::strangers_config(&words)),
+                None => Answer::Missing(None),
+            },
+            answer => answer,
         }
     }
 
@@ -279,8 +316,7 @@ impl Request<'_> {
                 ));
             }
             System::Discovery => {
-                let file =
-                    |path: String| Answer::File(local_path(self.snapshot, &format!("/tftpboot/{path}")));
+                let file = |path: String| Answer::File(self.tftp_file(&path));
                 (file(boot.kernel()), file(boot.initrd()))
             }
         };

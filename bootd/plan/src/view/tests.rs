@@ -300,7 +300,7 @@ fn an_unknown_machine_is_told_its_own_address() {
         assert!(
             with.contains("imgfetch -n initrd http://${next-server}/tftpboot/xcat/genesis.fs.x86_64.gz ||")
         );
-        let words = "imgargs kernel xcatd=10.1.0.1:3001 BOOTIF=01-${netX/mac:hexhyp} destiny=discover";
+        let words = "imgargs kernel xcatd=10.1.0.1:3001 destiny=discover BOOTIF=01-${netX/mac:hexhyp}";
         assert!(with.contains(words) && with.contains(" initrd=initrd\n") == uefi, "{with}");
     }
     let Some(Answer::Text(text)) = ask(&snapshot(vec![]), "pxelinux.cfg/p/10.1.0.0_16", "10.1.200.7") else {
@@ -308,6 +308,32 @@ fn an_unknown_machine_is_told_its_own_address() {
     };
     // Nothing in it that petitboot would boot.
     assert!(text.contains("mkdef") && text.lines().all(|line| line.starts_with('#')), "{text}");
+}
+
+#[test]
+fn an_unknown_machine_finds_the_discovery_system_under_secure_boot() {
+    let (tables, peer) = (snapshot(vec![]), "10.1.200.7");
+    let path = crate::view::GRUB_FIRST_CONFIG.replace("$net_default_mac", "52:54:00:00:00:99");
+    let path = path.trim_end().rsplit_once(")/").map(|(_, path)| path).unwrap_or_default();
+    let grub = discovered(&tables, path, peer);
+    for line in [
+        "if [ \"$grub_cpu\" = x86_64 ]; then",
+        "    set root=tftp,$net_default_server",
+        "    linux /xcat/genesis.kernel.x86_64 xcatd=10.1.0.1:3001 destiny=discover BOOTIF=01-$net_default_mac",
+        "    initrd /xcat/genesis.fs.x86_64.gz",
+    ] {
+        assert!(grub.lines().any(|other| other == line), "{line} in\n{grub}");
+    }
+    // A node's is for the node, and other names that GRUB tries mean nothing.
+    let of_node = path.replace("00:99", "00:01");
+    assert!(discovered(&tables, &of_node, peer).starts_with("Some(Hidden("));
+    for path in [path, "boot/grub2/grub.cfg-0A01C807", "xcat/httpboot/nets/10.1.0.0_16.img"] {
+        assert!(matches!(ask(&tables, path, peer), Some(Answer::Missing(_))), "{path}");
+    }
+    let image = discovered(&tables, "xcat/httpboot/nets/10.1.0.0_16.img", peer);
+    for words in ["linux /kernel xcatd=10.1.0.1:3001 destiny=discover\\n", "/xcat/genesis.fs.x86_64.gz"] {
+        assert!(image.starts_with("Some(BootImage(") && image.contains(words), "{image}");
+    }
 }
 
 #[test]

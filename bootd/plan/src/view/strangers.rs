@@ -1,0 +1,32 @@
+//! The kernel line of the discovery system on a machine that no node is known for.
+
+use crate::surroundings::Ports;
+use dawn_cluster::Snapshot;
+use dawn_wire::kernel as word;
+
+/// Its words, as every loader writes them; the boot interface is the loader's to add.
+pub(super) fn words(snapshot: &Snapshot, master: &str, ports: Ports) -> String {
+    let status = match ports.status == Ports::default().status {
+        true => String::new(),
+        false => format!(" {}={}", word::STATUS_PORT, ports.status),
+    };
+    format!(
+        "{server}={master}:{port}{status}{console} {task}=discover",
+        server = word::DISCOVERY,
+        port = ports.xcatd,
+        console = default_console(snapshot),
+        task = word::DESTINY,
+    )
+}
+
+/// `site.defserialport` and its kin: a machine without a node has no console of its own in the tables.
+fn default_console(snapshot: &Snapshot) -> String {
+    let number = |key| snapshot.site(key).and_then(|text| text.trim().parse::<u32>().ok());
+    match (number("defserialport"), number("defserialspeed")) {
+        (Some(port), Some(speed)) => {
+            let flow = snapshot.site("defserialflow").is_some_and(|flow| flow.contains("hard"));
+            format!(" console=tty0 console=ttyS{port},{speed}{}", if flow { "n8r" } else { "" })
+        }
+        _ => String::new(),
+    }
+}
