@@ -21,38 +21,8 @@ use std::sync::mpsc;
 
 const PASSWORD: &str = "maplesyrup";
 
-/// The forwarding table of the bridge `br0` (BRIDGE-MIB) for `pass_persist`, read again for each question.
-const SCRIPT: &str = r#"#!/bin/sh
-fdb() {
-    ip -o link show master br0 | while IFS=': ' read -r number name rest; do
-        name=${name%%@*}
-        echo ".1.3.6.1.2.1.17.1.4.1.2.$number integer $number"
-        bridge fdb show brport "$name" | while read -r mac rest; do
-            case $rest in *permanent*) continue ;; *"master br0"*) ;; *) continue ;; esac
-            echo "$mac" | tr : ' ' | {
-                read -r a b c d e f
-                printf '.1.3.6.1.2.1.17.4.3.1.2.%d.%d.%d.%d.%d.%d integer %d\n' \
-                    "0x$a" "0x$b" "0x$c" "0x$d" "0x$e" "0x$f" "$number"
-            }
-        done
-    done | sort -V
-}
-while read -r word; do
-    case $word in
-    PING) echo PONG; continue ;;
-    get|getnext) read -r asked ;;
-    *) echo NONE; continue ;;
-    esac
-    answer=$(fdb | while read -r oid type value; do
-        if [ "$word" = get ]; then
-            [ "$oid" = "$asked" ] && echo "$oid $type $value" && break
-        elif [ "$oid" != "$asked" ] && [ "$(printf '%s\n%s\n' "$asked" "$oid" | sort -V | head -n 1)" = "$asked" ]; then
-            echo "$oid $type $value" && break
-        fi
-    done)
-    if [ -n "$answer" ]; then printf '%s\n' $answer; else echo NONE; fi
-done
-"#;
+/// The forwarding table of the bridge `br0`, as the machines of `tests/qemu` have it.
+const SCRIPT: &str = include_str!("../../tests/qemu/switch/bridge-mib.sh");
 
 /// A process that ends with the test.
 struct Running(Child);

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -104,6 +104,11 @@ impl Cluster {
     /// Published by HTTP and NFS as `/install`.
     pub fn install_dir(&self) -> PathBuf {
         self.data().join("install")
+    }
+
+    /// Where tests put files of their own.
+    pub fn dir(&self) -> &Path {
+        &self.options.dir
     }
 
     /// The network, for tests that look at it.
@@ -264,21 +269,32 @@ impl Cluster {
         Ok(value.unwrap_or_default().to_owned())
     }
 
-    /// Waits until the appliance knows `status` of a node.
+    /// Waits until the appliance knows `status` of a node, which is the machine of the same name.
     pub fn wait_for_status(&mut self, name: &str, status: &str, limit: Duration) -> Result<()> {
+        self.wait_for_status_of(name, name, status, limit)
+    }
+
+    /// Waits until the appliance knows `status` of a node; `machine` is the machine that is the node.
+    pub fn wait_for_status_of(
+        &mut self,
+        node: &str,
+        machine: &str,
+        status: &str,
+        limit: Duration,
+    ) -> Result<()> {
         let mut last = String::new();
         let mut died = false;
         let seen = wait::until(limit, || {
-            last = self.status(name)?;
-            died = !self.is_on(name)?;
+            last = self.status(node)?;
+            died = !self.is_on(machine)?;
             Ok((last == status || died).then_some(last == status))
         })?;
         match seen {
             Some(true) => Ok(()),
-            Some(false) => bail!("{name}: the machine went off\n{}", self.evidence(name)),
+            Some(false) => bail!("{node}: the machine went off\n{}", self.evidence(machine)),
             None => {
                 let seconds = limit.as_secs();
-                bail!("{name}: not `{status}` within {seconds} s but `{last}`\n{}", self.evidence(name))
+                bail!("{node}: not `{status}` within {seconds} s but `{last}`\n{}", self.evidence(machine))
             }
         }
     }

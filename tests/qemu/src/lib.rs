@@ -17,7 +17,7 @@
 //! daemon's log: a failure in a build log must be readable without the machine it happened on.
 //!
 //! Order of reading: [`net`], [`process`], [`firmware`], [`node`], [`channel`], [`cluster`], [`image`],
-//! [`stale`].
+//! [`stale`], [`switch`].
 //!
 //! Needs root and Linux; there is no other way to make namespaces, taps and ports below 1024.
 
@@ -33,6 +33,7 @@ pub mod node;
 pub mod paths;
 pub mod process;
 pub mod stale;
+pub mod switch;
 pub mod wait;
 
 pub use accel::Accel;
@@ -41,3 +42,4 @@ pub use events::BootEvent;
 pub use firmware::Firmware;
 pub use image::TestImage;
 pub use node::Node;
+pub use switch::Switch;

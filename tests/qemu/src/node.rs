@@ -55,6 +55,12 @@ impl Hardware {
             clock: None,
         }
     }
+
+    /// UUID of a machine with a serial number. Its first groups read the same in both orders of bytes that
+    /// firmware writes them in.
+    pub fn uuid(&self) -> String {
+        format!("11111111-2222-4444-8888-{}", self.mac.replace(':', ""))
+    }
 }
 
 /// A machine of a cluster. Dropping it pulls its plug.
@@ -163,7 +169,9 @@ impl Node {
             add("-drive", format!("if=virtio,format=raw,file={}", disk.display()));
         }
         if let Some(serial) = serial_number {
-            add("-smbios", format!("type=1,manufacturer={MANUFACTURER},product={PRODUCT},serial={serial}"));
+            let (maker, uuid) =
+                (format!("manufacturer={MANUFACTURER},product={PRODUCT}"), self.hardware.uuid());
+            add("-smbios", format!("type=1,{maker},serial={serial},uuid={uuid}"));
         }
         if let Some(clock) = clock {
             add("-rtc", format!("base={clock}"));
