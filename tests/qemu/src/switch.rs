@@ -1,11 +1,12 @@
-//! The bridge of a cluster as a switch that is managed: Debian's `snmpd` shows its forwarding table by SNMPv3.
+//! The bridge of a cluster as a switch that is managed: Debian's `snmpd` shows its forwarding table by SNMPv3,
+//! and `lldpd` says the name of the switch and of the port to the machine on each port.
 //!
-//! The name of a port is the name of the machine's tap. The agent runs in the namespace of the cluster and
-//! ends with the [`Switch`].
+//! The name of a port is the name of the machine's tap. The agents run in the namespace of the cluster and end
+//! with the [`Switch`].
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -14,7 +15,7 @@ use crate::net::Network;
 use crate::process::{self, Logged};
 use crate::{paths, wait};
 
-/// Name of the switch, as tests define it.
+/// Name of the switch, as LLDP says it and as tests define it.
 pub const NAME: &str = "sw1";
 /// Its address in the namespace.
 pub const ADDRESS: &str = "10.78.0.1";
@@ -23,11 +24,15 @@ const USER: &str = "dawn";
 const PASSWORD: &str = "maplesyrup";
 /// Time an agent has to start.
 const START_LIMIT: Duration = Duration::from_secs(60);
+/// Seconds between two LLDP frames.
+const LLDP_SECONDS: u32 = 2;
 
-/// The agent of the switch.
+/// The agents of the switch.
 #[derive(Debug)]
 pub struct Switch {
+    dir: PathBuf,
     _snmpd: Logged,
+    lldpd: Option<Logged>,
 }
 
 impl Switch {
@@ -53,7 +58,21 @@ impl Switch {
         let log = dir.join("snmpd.log");
         let mut snmpd = Logged::spawn(&mut command, &log)?;
         wait_for(&mut snmpd, "NET-SNMP version", &log)?;
-        Ok(Self { _snmpd: snmpd })
+        Ok(Self { dir: dir.to_owned(), _snmpd: snmpd, lldpd: None })
+    }
+
+    /// From now on the switch says its name, and the port's, on these ports.
+    pub fn send_lldp(&mut self, network: &Network, ports: &[&str]) -> Result<()> {
+        let (config, log) = (self.dir.join("lldpd.conf"), self.dir.join("lldpd.log"));
+        let text = format!("configure system hostname {NAME}\nconfigure lldp tx-interval {LLDP_SECONDS}\n");
+        write(&config, &text)?;
+        let socket = paths::sockets().join(network.name()).join("lldpd");
+        let mut command = network.command("/usr/sbin/lldpd");
+        command.arg("-d").arg("-u").arg(&socket).arg("-O").arg(&config).args(["-I", &ports.join(",")]);
+        let mut lldpd = Logged::spawn(&mut command, &log)?;
+        wait_for(&mut lldpd, &format!("system name set to new value {NAME}"), &log)?;
+        self.lldpd = Some(lldpd);
+        Ok(())
     }
 
     /// The words of `mkdef` for it.

@@ -92,6 +92,65 @@ fn two_machines_are_found_by_their_ports() -> Result<()> {
     cluster.down()
 }
 
+/// A machine under Secure Boot loads the discovery system by shim and the signed GRUB. It hears its port by
+/// LLDP, and the switch shows the same port. While two nodes are at that port, or its serial number is the
+/// other's, it waits; an administrator gives it a node, and it goes on without a restart. Taken from that node
+/// again, it becomes the node of its port, by what it hears itself.
+#[test]
+#[ignore = "boots a machine; run by `cargo xtask test`"]
+fn queue_and_lldp_under_secure_boot() -> Result<()> {
+    let mut cluster = prepared()?;
+    cluster.dawn(["chtab", "key=discoverynetboot", "site.value=grub2"])?;
+    let mut switch = managed(&cluster)?;
+    let port = [at_switch(), "switchport=swp1".into()];
+    for (node, ip) in [("cn1", "ip=10.77.0.11"), ("cn2", "ip=10.77.0.12"), ("cn3", "ip=10.77.0.13")] {
+        define(&cluster, node, &[ip, "netboot=grub2", "chain=standby"])?;
+    }
+    for node in ["cn1", "cn2"] {
+        cluster.dawn(["chdef", node, &port[0], &port[1]])?;
+    }
+    let hardware = machine(1, "swp1", Firmware::SecurePxe);
+    let uuid = hardware.uuid();
+    cluster.add_machine(hardware)?;
+    switch.send_lldp(cluster.network(), &["swp1"])?;
+    cluster.power_on("swp1")?;
+
+    // Two nodes at one port.
+    let mac = "52:54:00:da:00:01";
+    let (heard, seen) =
+        (format!("cn1, cn2: {mac} hears port swp1 of sw1"), format!("cn1, cn2: sw1 sees {mac} on port swp1"));
+    let why = waits(&cluster, &uuid, &["several nodes fit: cn1, cn2", &heard, &seen])?;
+    ensure!(why.find(&heard) < why.find(&seen), "LLDP is asked first: {why}");
+    ensure!(cluster.node("swp1")?.console().contains("is plugged into swp1 of sw1"));
+    let address = address_of(&cluster, &uuid)?;
+
+    // The port says cn1, the serial number cn2.
+    cluster.dawn(["chdef", "cn2", "switchport=swp9", "serial=SN0001", &machine_type()])?;
+    send_again(&cluster, &address)?;
+    let contradiction = ["the evidence points to different nodes", "mtms: cn2", "lldp: cn1", "switch: cn1"];
+    waits(&cluster, &uuid, &contradiction)?;
+
+    cluster.dawn(["nodediscoverdef", "-u", &uuid, "-n", "cn3"])?;
+    cluster.node("swp1")?.wait_for_console("destiny: standby", 0, LIMIT)?;
+    let found_by_hand = found(&cluster)?;
+    ensure!(found_by_hand == [named("cn3", "manual")], "{found_by_hand:?}");
+
+    // The machine is taken from the node again, and the tables are put right.
+    cluster.dawn(["chdef", "cn2", "serial=", "mtm="])?;
+    for table in ["mac", "vpd"] {
+        cluster.dawn(["chtab", "-d", "node=cn3", table])?;
+    }
+    cluster.dawn(["makedhcp", "-d", "cn3"])?;
+    send_again(&cluster, "10.77.0.13")?;
+    let by_lldp = format!("cn1 by lldp: cn1: {mac} hears port swp1 of sw1");
+    let seen = wait::until(LIMIT, || Ok(cluster.dawn(["log"])?.contains(&by_lldp).then_some(())))?;
+    seen.with_context(|| cluster.evidence("swp1"))?;
+    cluster.wait_for_status_of("cn1", "swp1", "standingby", LIMIT)?;
+    let console = cluster.node("swp1")?.console();
+    ensure!(console.matches("Secure boot enabled").count() == 1, "{}", cluster.evidence("swp1"));
+    cluster.down()
+}
+
 /// A cluster with an image, a discovery system made of its kernel, and addresses for unknown machines.
 fn prepared() -> Result<Cluster> {
     let cluster = Cluster::up(Options::test())?;
@@ -146,6 +205,26 @@ fn found(cluster: &Cluster) -> Result<Vec<(String, String)>> {
         .collect();
     found.sort();
     Ok(found)
+}
+
+/// Waits until the machine waits for an administrator for these reasons; everything that is said about it.
+fn waits(cluster: &Cluster, uuid: &str, reasons: &[&str]) -> Result<String> {
+    let mut last = String::new();
+    let seen = wait::until(LIMIT, || {
+        let output = cluster.dawn_output(["discover", "explain", uuid])?;
+        last = String::from_utf8_lossy(&output.stdout).into_owned();
+        Ok(reasons.iter().all(|reason| last.contains(reason)).then_some(()))
+    })?;
+    seen.with_context(|| format!("{reasons:?} not in\n{last}\n{}", cluster.evidence("swp1")))?;
+    Ok(last)
+}
+
+/// The address of a machine that no node is known for.
+fn address_of(cluster: &Cluster, uuid: &str) -> Result<String> {
+    let shown = cluster.dawn(["nodediscoverls", "-l", "-u", uuid])?;
+    let list = shown.lines().find_map(|line| line.trim().strip_prefix("nicipv4="));
+    let address = list.and_then(|list| list.split_once('!')?.1.split(['/', ',']).next());
+    address.map(str::to_owned).with_context(|| shown.clone())
 }
 
 /// Says the server's word to a machine that pauses, so that the test does not wait for the end of the pause.
