@@ -44,9 +44,9 @@ const LINES: &[&str] = &[
     "makeknownhosts cn1",
     "makenetworks",
     "mkdef cn9 groups=all",
-    "mknb",
+    "mknb --image img",
     "mysqlsetup",
-    "nbcreate",
+    "nbcreate --image img",
     "nodeadd cn9 groups=all",
     "nodech cn1 nodehm.power=ipmi",
     "nodediscoverdef -u u-1 -n cn1",
@@ -144,7 +144,11 @@ fn no_file_is_written_into_the_tree_of_an_image() {
 fn prepare_image(bed: &Bed, top: &Path) {
     let directory = top.join("install/netboot/debian12/x86_64/compute");
     std::fs::create_dir_all(directory.join("rootimg/etc")).expect("a tree");
-    for name in ["kernel", "rootimg.sfs", "rootimg/etc/hosts"] {
+    for directory in ["boot", "lib/modules/6.1.0"].map(|name| directory.join("rootimg").join(name)) {
+        std::fs::create_dir_all(directory).expect("a directory");
+    }
+    let of_kernel = ["rootimg/boot/vmlinuz-6.1.0", "rootimg/lib/modules/6.1.0/modules.dep"];
+    for name in ["kernel", "rootimg.sfs", "rootimg/etc/hosts"].iter().chain(&of_kernel) {
         std::fs::write(directory.join(name), name).expect("a file");
     }
     let hostkeys = top.join("hostkeys");
