@@ -85,7 +85,7 @@ impl Command for Args {
             )?;
         }
         if rows || self.management_node || !directories.0.is_empty() {
-            let edits = |snapshot: &Snapshot, _: &mut Out<'_>| {
+            let edits = |snapshot: &Snapshot, _: &mut Out<'_>| -> Result<Edits, Stop> {
                 let mut edits = Edits::new();
                 if rows {
                     let present = if self.force { &Snapshot::empty() } else { snapshot };
