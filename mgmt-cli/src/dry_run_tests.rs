@@ -50,7 +50,7 @@ const LINES: &[&str] = &[
     "nodeadd cn9 groups=all",
     "nodech cn1 nodehm.power=ipmi",
     "nodediscoverdef -u u-1 -n cn1",
-    "nodediscoverstart noderange=cn1",
+    "nodediscoverstart noderange=cn2 hostiprange=10.0.0.2-10.0.0.3",
     "nodediscoverstop",
     "nodegrpch compute nodehm.power=ipmi",
     "nodepurge cn1",

@@ -37,7 +37,7 @@ use crate::output::Stop;
 use crate::watch::Watcher;
 pub use dawn_discovery::directory::NodeKind;
 pub use dawn_discovery::inventory::memory_text;
-pub use dawn_discovery::sequential::{Options, Run, SITE_KEY};
+pub use dawn_discovery::sequential::{Free, Options, Run, SITE_KEY};
 use inbox::{Inbox, Taken};
 pub use push::Word;
 use tables::Tables;

@@ -2,10 +2,13 @@
 
 use crate::edits::{Edits, transact};
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::discovery::{Options, Run, SITE_KEY};
+use dawn_bootd::discovery::{Free, Options, Run, SITE_KEY};
 use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
-use dawn_cluster::Edit;
+use dawn_cluster::{Col, Edit, Snapshot, col};
 use std::net::Ipv4Addr;
+
+/// Warnings of one start.
+const WARNINGS_MAX: usize = 10;
 
 /// Start sequential discovery: machines become the nodes of a noderange in the order in which they arrive
 ///
@@ -62,14 +65,17 @@ impl Command for Args {
             edits.push(Edit::set("site", &[("key", SITE_KEY)], &[("value", &run.options().to_string())])?);
             Ok(edits)
         })?;
-        let image = run.options().others.iter().find(|(name, _)| *name == "osimage").map(|(_, image)| image);
-        if let Some(image) = image.filter(|image| ctx.snapshot.osimage(image).is_none()) {
-            out.warning(format!("There is no image '{image}': nodes that are found get a chain to it."))?;
+        let free = run.free_now(&ctx.snapshot);
+        if ctx.view.limits().is_none() {
+            // The warnings are about what this caller may know nothing of.
+            out.warnings(shortages(&run, &free, &ctx.snapshot), WARNINGS_MAX, |more| {
+                format!("and {more} more of this kind")
+            })?;
         }
         if self.dry_run {
             return Ok(());
         }
-        out.report(&Started::of(&run, ctx, self.verbose))
+        out.report(&Started::of(free, self.verbose))
     }
 }
 
@@ -84,6 +90,45 @@ fn own_nodes(ctx: &Ctx<'_>, noderange: &str) -> Result<String, Stop> {
     }
 }
 
+/// What will leave machines without a node, or nodes without what they need.
+fn shortages(run: &Run, free: &Free, snapshot: &Snapshot) -> Vec<String> {
+    if free.nodes.is_empty() {
+        return vec!["every node of the range has a MAC already: no machine becomes a node".to_owned()];
+    }
+    let mut texts = Vec::new();
+    let without = |column: Col| free.nodes.iter().filter(move |node| snapshot.attr(node, column).is_none());
+    let needed = |column: Col| without(column).count();
+    match (&free.host_ips, without(col::hosts::IP).next()) {
+        (None, Some(node)) => texts.push(format!(
+            "{} of the nodes have no address, {node} is the first, and there is no hostiprange: \
+             no machine becomes one of them",
+            needed(col::hosts::IP)
+        )),
+        (Some(ips), _) => texts.extend(too_few("hostiprange", ips, needed(col::hosts::IP))),
+        (None, None) => {}
+    }
+    if let Some(ips) = &free.bmc_ips {
+        texts.extend(too_few("bmciprange", ips, needed(col::ipmi::BMC)));
+    }
+    for (name, ips) in [("hostiprange", &free.host_ips), ("bmciprange", &free.bmc_ips)] {
+        let outside = ips.iter().flatten().find(|ip| snapshot.network_of(**ip).is_none());
+        texts.extend(outside.map(|ip| format!("{name}: {ip} is in no network of the tables")));
+    }
+    if let Some(image) = run.options().get("osimage").filter(|image| snapshot.osimage(image).is_none()) {
+        texts.push(format!("there is no image {image} yet"));
+    }
+    texts
+}
+
+fn too_few(name: &str, free: &[Ipv4Addr], needed: usize) -> Option<String> {
+    (free.len() < needed).then(|| {
+        format!(
+            "{name}: {} addresses are free for {needed} nodes: no machine becomes one of the last",
+            free.len()
+        )
+    })
+}
+
 /// What is free at the start.
 #[derive(serde::Serialize)]
 struct Started {
@@ -95,8 +140,7 @@ struct Started {
 }
 
 impl Started {
-    fn of(run: &Run, ctx: &Ctx<'_>, verbose: bool) -> Self {
-        let free = run.free_now(&ctx.snapshot);
+    fn of(free: Free, verbose: bool) -> Self {
         Self { nodes: free.nodes, host_ips: free.host_ips, bmc_ips: free.bmc_ips, verbose }
     }
 }
