@@ -89,6 +89,12 @@ impl Watcher {
         self.bus.publish(Subject::Node(node), Step::Status, now_ms(), Amount::default(), detail);
     }
 
+    /// A command that the tables name for the node has been run.
+    pub fn followed_up(&self, node: &str, command: &str) {
+        let detail = format!("ondiscover: {command}: done");
+        self.bus.publish(Subject::Node(node), Step::Status, now_ms(), Amount::default(), detail);
+    }
+
     /// Something of the node's machine is not as it was when discovery saw it last.
     pub fn hardware_changed(&self, node: &str, difference: &str) {
         let detail = format!("hardware changed: {difference}");

@@ -14,7 +14,7 @@ use dawn_bootd::loaders::Missing;
 use dawn_bootd::output::Out;
 use dawn_bootd::watch::Watcher;
 use dawn_cluster::{Change, Edit, Model, Snapshot, col};
-use dawn_events::{Event, WaveReport};
+use dawn_events::{Bus, Event, WaveReport};
 use dawn_hardware::console::Hub;
 use dawn_plan::destiny::STANDBY;
 use dawn_plan::{self as plan, LocalAddresses, PackedRoots, Plan, PlanError, Ports, Surroundings};
@@ -31,6 +31,9 @@ pub(crate) struct Bed {
     pub(crate) daemon: Daemon,
     pub(crate) model: Arc<Model>,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) discovery: Arc<Discovery>,
+    /// What nodes did.
+    pub(crate) bus: Arc<Bus>,
     pub(crate) directory: tempfile::TempDir,
 }
 
@@ -111,11 +114,12 @@ impl Bed {
             data: Some(directory.path().to_owned()),
         };
         let registry = Arc::new(registry());
-        let watcher = Arc::new(Watcher::new(Arc::clone(&model), Arc::default()));
-        let discovery = Discovery::new(Arc::clone(&model), watcher);
-        let daemon =
-            Daemon::new(Arc::clone(&model), Arc::new(NoBoot { discovery }), Arc::clone(&registry), settings);
-        Bed { daemon, model, registry, directory }
+        let bus = Arc::<Bus>::default();
+        let watcher = Arc::new(Watcher::new(Arc::clone(&model), Arc::clone(&bus)));
+        let discovery = Arc::new(Discovery::new(Arc::clone(&model), watcher));
+        let boot = NoBoot { discovery: Arc::clone(&discovery) };
+        let daemon = Daemon::new(Arc::clone(&model), Arc::new(boot), Arc::clone(&registry), settings);
+        Bed { daemon, model, registry, discovery, bus, directory }
     }
 
     /// Runs a command line: standard output, then lines of standard error with `! ` in front, then the
@@ -242,7 +246,7 @@ pub(crate) fn session(rows: &str, lines: &str) -> String {
 
 /// A daemon without boot services: every node would boot, and nothing has happened.
 struct NoBoot {
-    discovery: Discovery,
+    discovery: Arc<Discovery>,
 }
 
 impl BootServices for NoBoot {

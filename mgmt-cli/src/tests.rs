@@ -12,6 +12,7 @@ mod histories;
 mod image_files;
 mod import;
 mod noderange_word;
+mod ondiscover;
 mod option_words;
 mod permissions;
 mod reach;

@@ -3,6 +3,7 @@
 //! Pure functions on a snapshot: `nodeset`, `nextdestiny`, the line `next` on the status port and chain
 //! elements all go through here. A time is passed in, as `nodelist.statustime` has it.
 
+use crate::ondiscover;
 use crate::state::BootState;
 use dawn_cluster::{Col, Edit, EditError, Snapshot, Text, col, nearest_of};
 
@@ -268,7 +269,18 @@ pub fn asked(
 ) -> Result<Vec<Edit>, DestinyError> {
     let moves = done || snapshot.attr(node, col::chain::CURRSTATE).is_none();
     let step = if moves { next(snapshot, node, now)? } else { None };
+    let step = match step {
+        // Without a chain nothing comes after a step of the server.
+        None if done && of_server(snapshot, node).is_some() => Some(set_word(snapshot, node, STANDBY)?),
+        step => step,
+    };
     if done && step.is_none() { Ok(Vec::new()) } else { with_status(snapshot, node, step, now) }
+}
+
+/// The commands of the server that the node's present step consists of: they are run when the node leaves it.
+pub fn of_server(snapshot: &Snapshot, node: &str) -> Option<String> {
+    let state = snapshot.attr(node, col::chain::CURRSTATE)?;
+    ondiscover::of_step(&state).map(str::to_owned)
 }
 
 /// The edits of a step, if there is one, and the status that goes with the state.
@@ -416,6 +428,29 @@ mod tests {
         ] {
             assert_eq!(go(text).expect_err(text).to_string(), expected);
         }
+    }
+
+    /// A node leaves a step of the server at once, whatever comes after it.
+    #[test]
+    fn a_step_of_the_server() {
+        let after = |chain: &str| {
+            let mut snapshot = Snapshot::from_rows([
+                ("nodelist", [("node", "cn1"), ("groups", "all")].as_slice()),
+                ("chain", &[("node", "cn1"), ("chain", chain), ("currstate", "ondiscover=a:b|c")]),
+            ]);
+            let mut seen = Vec::new();
+            for _ in 0..2 {
+                seen.extend(of_server(&snapshot, "cn1"));
+                let edits = asked(&snapshot, "cn1", true, &now()).expect("edits");
+                snapshot = snapshot.with(&edits).expect("edits");
+                seen.extend(snapshot.attr("cn1", col::chain::CURRSTATE).map(|state| state.to_string()));
+            }
+            seen.join(" ")
+        };
+        assert_eq!(after(""), "a:b|c standby standby");
+        assert_eq!(after("shell"), "a:b|c shell standby");
+        assert_eq!(after("ondiscover=x,boot"), "a:b|c ondiscover=x x boot");
+        assert_eq!(after("ondiscover=a:b|c"), "a:b|c standby standby");
     }
 
     #[test]

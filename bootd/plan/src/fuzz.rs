@@ -3,6 +3,7 @@
 use dawn_cluster::{Snapshot, col};
 
 use crate::destiny::{StatusTime, next};
+use crate::ondiscover;
 
 /// Bytes of a chain that are looked at, and steps that are taken.
 const BYTES_MAX: usize = 4096;
@@ -28,6 +29,10 @@ pub fn fuzz_chain(data: &[u8]) {
             ],
         ),
     ];
+    if let Ok(list) = ondiscover::commands(&text) {
+        assert!(list.len() <= ondiscover::COMMANDS_MAX);
+        assert!(list.iter().all(|one| !one.name.starts_with('-') && !one.name.contains(['/', ' '])));
+    }
     let now = StatusTime("11-30-2026 12:00:00".to_owned());
     let mut snapshot = Snapshot::from_rows(rows);
     let mut left = text.len();

@@ -18,6 +18,7 @@ pub mod install;
 pub mod loader;
 pub mod localdisk;
 mod lookup;
+pub mod ondiscover;
 mod plan;
 mod proxied;
 mod servers;

@@ -170,11 +170,19 @@ impl Daemon {
         }
     }
 
-    /// Stores what a node reports; a failure is logged, the node cannot do anything about it.
-    fn report_of(&self, node: &str, what: &str, compute: impl FnOnce(&Snapshot) -> Result<Vec<Edit>, Stop>) {
-        if let Err(error) = node_edits::for_node(&self.model, node, what, compute) {
+    /// Stores what a node reports; a failure is logged, the node cannot do anything about it. False if it is
+    /// not stored.
+    fn report_of(
+        &self,
+        node: &str,
+        what: &str,
+        compute: impl FnOnce(&Snapshot) -> Result<Vec<Edit>, Stop>,
+    ) -> bool {
+        let stored = node_edits::for_node(&self.model, node, what, compute);
+        if let Err(error) = &stored {
             tracing::error!(?error, node, what, "a node's report could not be stored");
         }
+        stored.is_ok()
     }
 
     /// Says to a user that an answer may be old, because the database is away.
@@ -248,7 +256,15 @@ impl Daemon {
 
     /// What the discovery system of a node is to do. A node whose chain has not begun begins it.
     fn destiny(&self, node: &str, done: bool) -> String {
-        self.report_of(node, "destiny", |snapshot| Ok(destiny::asked(snapshot, node, done, &status_time())?));
+        let mut commands = None;
+        let is_stored = self.report_of(node, "destiny", |snapshot| {
+            commands = destiny::of_server(snapshot, node).filter(|_| done);
+            Ok(destiny::asked(snapshot, node, done, &status_time())?)
+        });
+        // A node that has not left the step asks again.
+        if let (Some(commands), Some(discovery)) = (commands.filter(|_| is_stored), self.boot.discovery()) {
+            discovery.run_later(node, &commands);
+        }
         let destiny = self.boot.destiny(&self.snapshot(), node).destiny;
         let one_line: String = destiny.chars().filter(|c| !c.is_control()).collect();
         format!("{ASK} {one_line}")

@@ -9,6 +9,7 @@
 //! Packets come from strangers. Those from outside of the networks of the tables, or from an unprivileged
 //! port, are not kept. Nothing a packet says is believed beyond its place: it cannot name a node.
 
+mod follow_ups;
 mod inbox;
 mod push;
 mod switches;
@@ -29,6 +30,7 @@ use dawn_discovery::{
     Verdict,
 };
 use dawn_plan::destiny;
+use dawn_xcatd::dispatch::Dispatcher;
 use tokio::runtime::{Handle, Runtime};
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +40,7 @@ use crate::watch::Watcher;
 pub use dawn_discovery::directory::NodeKind;
 pub use dawn_discovery::inventory::memory_text;
 pub use dawn_discovery::sequential::{Free, Options, Run, SITE_KEY};
+use follow_ups::{FollowUp, FollowUps};
 use inbox::{Inbox, Taken};
 pub use push::Word;
 use tables::Tables;
@@ -80,6 +83,7 @@ pub struct Discovery {
     watcher: Arc<Watcher>,
     inbox: Inbox,
     state: Mutex<State>,
+    follow_ups: FollowUps,
     started: Instant,
     /// Where words are said from, as soon as the thread works.
     speaker: OnceLock<Handle>,
@@ -120,6 +124,7 @@ impl Discovery {
             watcher,
             inbox: Inbox::default(),
             state: Mutex::default(),
+            follow_ups: FollowUps::default(),
             started: Instant::now(),
             speaker: OnceLock::new(),
         }
@@ -168,6 +173,24 @@ impl Discovery {
         }
         runtime.shutdown_background();
         Ok(())
+    }
+
+    /// Runs commands that the tables name for nodes until `stop`. For a thread of its own.
+    pub fn follow_up(&self, dispatcher: &dyn Dispatcher, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            if let Some(follow_up) = self.follow_ups.take(TAKE_TIME) {
+                follow_ups::carry_out(&follow_up, dispatcher, &self.watcher, stop);
+            }
+        }
+    }
+
+    /// Commands that are to be run for the node, besides everything else: text of `chain.ondiscover`, or of
+    /// a step of its chain.
+    pub fn run_later(&self, node: &str, commands: &str) {
+        let follow_up = FollowUp { node: node.to_owned(), commands: commands.to_owned() };
+        if !self.follow_ups.put(follow_up) {
+            self.watcher.trouble(node, "ondiscover: too many nodes wait for their commands; nothing is run");
+        }
     }
 
     fn look(&self, runtime: &Runtime, taken: Taken) {
@@ -304,7 +327,15 @@ impl Discovery {
         let (_, changed) = written?;
         self.watcher.discovered(node, &why);
         self.report(node, &changed);
+        self.on_discover(node);
         Ok(())
+    }
+
+    /// The commands of `chain.ondiscover`, for a node that has got its machine.
+    fn on_discover(&self, node: &str) {
+        if let Some(commands) = self.model.snapshot().attr(node, col::chain::ONDISCOVER) {
+            self.run_later(node, &commands);
+        }
     }
 
     /// What of a node's machine is not as it was.
@@ -415,6 +446,7 @@ impl Discovery {
         self.state().desk.queue().remove(&machine);
         self.watcher.discovered(&name, &format!("{who}, by hand"));
         self.report(&name, &changed);
+        self.on_discover(&name);
         let address =
             machine.nics.iter().find_map(|nic| nic.address.split('/').next()?.parse::<IpAddr>().ok());
         if let Some(address) = address {

@@ -4,6 +4,7 @@ use super::{Here, Service, Starting, Stop, Task};
 use crate::appliance::Settings;
 use crate::discovery::Discovery;
 use crate::held_ports::{Transport, Wanted};
+use dawn_xcatd::dispatch::Dispatcher;
 use dawn_xcatd::limits::{COMMANDS_DEFAULT, FLOW_GRANTS_DEFAULT};
 use dawn_xcatd::{flow, node_status, server};
 use std::io;
@@ -47,7 +48,8 @@ impl Service for Xcatd {
             let discovery = Arc::clone(&here.appliance.discovery);
             let (sessions, callers) = (here.budget.sessions, Arc::clone(&here.callers));
             Ok(vec![
-                Task::new("discovery", discover(discovery, stop.clone())),
+                Task::new("discovery", discover(Arc::clone(&discovery), stop.clone())),
+                Task::new("ondiscover", follow_up(discovery, Arc::clone(&dispatcher), stop.clone())),
                 Task::until(stop.clone(), "xcatd", server::serve(command_port, tls, dispatcher, settings)),
                 Task::until(stop.clone(), "flow control", flow::serve(flow_port, reports(), grants)),
                 Task::until(
@@ -65,6 +67,13 @@ async fn discover(discovery: Arc<Discovery>, stop: Stop) {
     let worked = tokio::task::spawn_blocking(move || discovery.work(&stop)).await;
     if let Ok(Err(error)) = worked {
         tracing::error!(%error, "unknown machines are not discovered");
+    }
+}
+
+/// Commands that the tables name for nodes; the thread ends when the command that runs hears of the stop.
+async fn follow_up(discovery: Arc<Discovery>, dispatcher: Arc<dyn Dispatcher>, stop: Stop) {
+    if tokio::task::spawn_blocking(move || discovery.follow_up(&*dispatcher, &stop)).await.is_err() {
+        tracing::error!("commands of chain.ondiscover are not run any more");
     }
 }
 

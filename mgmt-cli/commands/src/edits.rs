@@ -171,7 +171,7 @@ fn carry_out(
     conflicts::warn(&rows, before, &after, out)?;
     next_boot::warn(&rows, before, &after, out)?;
     typos::warn(&rows, &after, out)?;
-    unusable::warn(&rows, &after, out)
+    unusable::warn(&rows, &after, ctx.registry, out)
 }
 
 /// A dry run, and the list of changed rows, say whether a value was there already: what could be a secret

@@ -1,13 +1,16 @@
 //! Rows that are of no use as they are, reported by the command that writes them: several nodes at one port
-//! of a switch, steps of a chain that are none, rules of the policy that cannot be read.
+//! of a switch, steps of a chain that are none, commands that do not exist, rules of the policy that cannot
+//! be read.
 //!
 //! All are stored: the other node may be moved next, the image be made later. A node whose chain comes to
 //! such a step stays where it is, and a machine at such a port waits for an administrator.
 
+use dawn_bootd::command::{Kind, Registry};
 use dawn_bootd::discovery::NodeKind;
 use dawn_bootd::output::{Done, Out};
 use dawn_cluster::{RowChange, RowChangeKind, Snapshot, Text, col};
 use dawn_plan::destiny::State;
+use dawn_plan::ondiscover;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Warnings of each kind after one change at most.
@@ -16,8 +19,13 @@ const TOLD_MAX: usize = 10;
 const NAMED_MAX: usize = 6;
 
 /// Warns of what the changed rows make unusable.
-pub fn warn(rows: &[RowChange], after: &Snapshot, out: &mut Out<'_>) -> Done {
-    for texts in [shared_ports(rows, after), unknown_steps(rows, after), bad_rules(rows, after)] {
+pub fn warn(rows: &[RowChange], after: &Snapshot, registry: &Registry, out: &mut Out<'_>) -> Done {
+    for texts in [
+        shared_ports(rows, after),
+        unknown_steps(rows, after),
+        unknown_commands(rows, registry),
+        bad_rules(rows, after),
+    ] {
         out.warnings(texts, TOLD_MAX, |more| format!("and {more} more of this kind"))?;
     }
     Ok(())
@@ -82,6 +90,36 @@ fn bad_rules(rows: &[RowChange], after: &Snapshot) -> Vec<String> {
     let table = col::policy::PRIORITY.table;
     let written = rows.iter().filter(|row| row.table == table && row.kind != RowChangeKind::Deleted);
     written.filter_map(|row| row.key.first()).flat_map(|priority| after.policy_problems(priority)).collect()
+}
+
+/// Commands for a node that has got its machine, or as a step of its chain, that the server does not run.
+fn unknown_commands(rows: &[RowChange], registry: &Registry) -> Vec<String> {
+    let mut texts = BTreeSet::new();
+    for row in rows.iter().filter(|row| row.kind != RowChangeKind::Deleted) {
+        for (column, _, new) in &row.cells {
+            let cell = new.as_deref().unwrap_or_default();
+            let lists: Vec<&str> = match *column {
+                col::chain::ONDISCOVER => vec![cell],
+                col::chain::CHAIN => steps(cell).filter_map(ondiscover::of_step).collect(),
+                _ => continue,
+            };
+            for list in lists {
+                match ondiscover::commands(list) {
+                    Err(error) => drop(texts.insert(format!("{column}: {error}"))),
+                    Ok(list) => texts.extend(
+                        list.iter()
+                            .filter(|one| {
+                                registry.find(&one.name).is_none_or(|entry| entry.kind == Kind::Local)
+                            })
+                            .map(|one| {
+                                format!("{column}: '{}' is not a command that the daemon runs", one.name)
+                            }),
+                    ),
+                }
+            }
+        }
+    }
+    texts.into_iter().collect()
 }
 
 /// The steps of a chain.

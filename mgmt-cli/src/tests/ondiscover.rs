@@ -1,0 +1,82 @@
+//! Commands that the tables name for a node, when its machine is found and as a step of its chain.
+
+use super::CLUSTER;
+use crate::testbed::Bed;
+use dawn_bootd::services::Stop;
+use dawn_xcatd::node_status::{NodeReport, NodeReports};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a command may take here; the wait ends with its event.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Runs what waits until the node's last event begins with `until`; its events about it.
+fn followed_up(bed: &Bed, until: &str) -> Vec<String> {
+    let events = || {
+        let all = bed.bus.of("cn1").into_iter().map(|event| event.detail);
+        all.filter(|detail| detail.starts_with("ondiscover")).collect::<Vec<String>>()
+    };
+    let has_come = |events: &[String]| events.last().is_some_and(|detail| detail.starts_with(until));
+    let stop = Stop::new();
+    thread::scope(|scope| {
+        scope.spawn(|| bed.discovery.follow_up(&bed.daemon, &stop));
+        let end = Instant::now() + PATIENCE;
+        while !has_come(&events()) && Instant::now() < end {
+            thread::park_timeout(Duration::from_millis(5));
+        }
+        stop.cancel();
+    });
+    let events = events();
+    assert!(has_come(&events), "not '{until}': {events:?}");
+    events
+}
+
+#[test]
+fn a_machine_that_is_found_has_its_commands_run() {
+    let bed = Bed::new(&format!(
+        "{CLUSTER}
+        discoverydata uuid=u-1 method=undef nichwaddr=eno1!52:54:00:00:00:01
+        chain node=cn1 ondiscover='nodediscover|nodech:hosts.comments=$(id);x|nosuch:a|nodech:hosts.comments=b'"
+    ));
+    let found = || bed.run("nodediscoverdef -u u-1 -n cn1");
+    assert_eq!(found(), "Defined [u-1] to node cn1.\n");
+    let refused = "ondiscover: nodech: the policy does not allow it to the caller 'ondiscover'; \
+                   what comes after it is not run";
+    assert_eq!(followed_up(&bed, refused), [refused]);
+    assert_eq!(bed.run("nodels cn1 hosts.comments"), "cn1: \n");
+
+    bed.run("chtab priority=8 policy.name=ondiscover policy.commands=nodech policy.rule=allow");
+    found();
+    let unknown = "ondiscover: nosuch: Unsupported request; what comes after it is not run";
+    assert_eq!(followed_up(&bed, unknown), [refused, "ondiscover: nodech: done", unknown]);
+    assert_eq!(bed.run("nodels cn1 hosts.comments"), "cn1: $(id);x\n");
+    let log = bed.run("log");
+    assert!(log.contains("ondiscover"), "the caller is named: {log}");
+}
+
+#[test]
+fn a_step_of_the_chain_has_its_commands_run_once() {
+    let bed = Bed::new(&format!(
+        "{CLUSTER}
+        policy priority=8 name=ondiscover commands=nodech,nextdestiny rule=allow
+        chain node=cn1 chain='ondiscover=nodech:hosts.comments=a,shell'"
+    ));
+    let asks = |done| bed.daemon.report("cn1", NodeReport::Destiny { done });
+    assert_eq!(asks(false), ["destiny ondiscover=nodech:hosts.comments=a"]);
+    assert_eq!(asks(false), ["destiny ondiscover=nodech:hosts.comments=a"]);
+    // Nothing waits so far: what is put there now comes first.
+    bed.discovery.run_later("cn1", "nosuch");
+    let unknown = "ondiscover: nosuch: Unsupported request; what comes after it is not run";
+    assert_eq!(followed_up(&bed, unknown), [unknown]);
+    assert_eq!(asks(true), ["destiny shell"]);
+    let done = "ondiscover: nodech: done";
+    assert_eq!(followed_up(&bed, done), [unknown, done]);
+    assert_eq!(bed.run("nodels cn1 hosts.comments"), "cn1: a\n");
+    // A node of xCAT's discovery system says the same on the command port.
+    bed.run("nodeset cn1 ondiscover=nodech:hosts.comments=b,shell");
+    bed.xml_for("<command>nextdestiny</command>", None, Some("10.0.0.1"));
+    bed.run("nodeset cn1 ondiscover=nosuch,shell");
+    bed.xml_for("<command>nextdestiny</command>", None, Some("10.0.0.1"));
+    assert_eq!(followed_up(&bed, unknown), [unknown, done, done, unknown]);
+    assert_eq!(bed.run("nodels cn1 hosts.comments"), "cn1: b\n");
+}
