@@ -745,6 +745,9 @@ mod tests {
         fn report(&self, node: &str, _: NodeReport) -> Vec<String> {
             vec![format!("NODE='{node}'"), "export NODE".to_owned()]
         }
+        fn bmc_config(&self, _: IpAddr) -> Vec<String> {
+            Vec::new()
+        }
         fn stranger(&self, _: IpAddr) {}
         fn discovery_packet(&self, _: SocketAddr, _: &[u8]) {}
     }

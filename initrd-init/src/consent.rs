@@ -2,11 +2,13 @@
 //! can open, and wants to read a word.
 //!
 //! `/run/dawn/init consent` answers until it is ended or [`CONSENT_SECONDS_MAX`] have passed. Post scripts
-//! start it while they ask; with xCAT's scripts `allowcred.awk` does this.
+//! start it while they ask; with xCAT's scripts `allowcred.awk` does this. The discovery system answers by
+//! itself while it asks ([`while_asking`]).
 
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::log;
@@ -37,9 +39,26 @@ pub(crate) fn give() -> ExitCode {
     }
 }
 
+/// Answers while something is asked that needs it.
+pub(crate) fn while_asking<T>(ask: impl FnOnce() -> T) -> io::Result<T> {
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT))?;
+    let is_over = AtomicBool::new(false);
+    let end = Instant::now() + Duration::from_secs(CONSENT_SECONDS_MAX);
+    Ok(std::thread::scope(|scope| {
+        scope.spawn(|| answer_until(&listener, || is_over.load(Ordering::Relaxed) || Instant::now() >= end));
+        let asked = ask();
+        is_over.store(true, Ordering::Relaxed);
+        asked
+    }))
+}
+
 fn answer(listener: &TcpListener, end: Instant) {
+    answer_until(listener, || Instant::now() >= end);
+}
+
+fn answer_until(listener: &TcpListener, is_over: impl Fn() -> bool) {
     let quiet = listener.set_nonblocking(true);
-    while quiet.is_ok() && Instant::now() < end {
+    while quiet.is_ok() && !is_over() {
         match listener.accept() {
             Ok((stream, _)) => {
                 // The server asks again if it did not get the answer.

@@ -46,13 +46,17 @@ pub fn http_answer(bytes: &[u8]) {
     }
 }
 
-/// Texts of any bytes: kernel line, statelite list, address, module index and patterns, post scripts and
-/// pages of names.
+/// Texts of any bytes: kernel line, statelite list, address, module index and patterns, post scripts, pages
+/// of names, set-up of service processors.
 pub fn text(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let _ = Cmdline::parse(&text);
     statelite::fuzz_list(&text);
     post::fuzz(&text);
+    if let Ok(all) = dawn_wire::bmc::parse(&text) {
+        assert!((1..=dawn_wire::bmc::BMCS_MAX).contains(&all.len()));
+        assert!(all.iter().all(|one| !one.user.is_empty() && one.vlan.is_none_or(|vlan| vlan < 4095)));
+    }
     if let Some(url) = Url::parse(&text) {
         assert!(Url::parse(&url.to_string()).is_some_and(|again| again == url));
     }
@@ -136,6 +140,7 @@ mod tests {
             &b"imgurl=http://a:80/b BOOTIF=01-02-03-04-05-06-07 NFSROOT=s:/d"[..],
             b"file\tlink,persistent\t/a%20b/\ntree\ts:/d\tsoft\npersistent\ts:/p\n",
             b"A='x'\n# postscripts-start-here\na/b.sh 'c d'\n# postscripts-end-here\n<a href=\"b%20/\">",
+            b"bmcip 10.2.0.1\nnetmask 255.0.0.0\nusername u\npassword p\ntaggedvlan 4\n#END OF BMC\n",
             b"alias pci:v*[0-9]?x* mod\npci:v12x",
             b"kernel/a.ko: kernel/b.ko\nkernel/b.ko: kernel/a.ko\n",
         ];

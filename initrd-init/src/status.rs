@@ -7,8 +7,11 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use dawn_wire::Secret;
 use dawn_wire::script::ScriptResult;
-use dawn_wire::status::{ASK, ASK_NEXT, DONE, GET_SCRIPT, PROBLEM, READY, SCRIPT_END, STATUS, SYNC_FILES};
+use dawn_wire::status::{
+    ASK, ASK_NEXT, DONE, GET_BMC, GET_SCRIPT, PROBLEM, READY, SCRIPT_END, STATUS, SYNC_FILES,
+};
 
 use crate::log;
 use crate::sys;
@@ -23,6 +26,8 @@ const ANSWER_SECONDS_MAX: u64 = 10;
 const LINE_BYTES_MAX: u64 = 4096;
 /// Largest `mypostscript`, in bytes.
 const SCRIPT_BYTES_MAX: u64 = 4 << 20;
+/// Largest answer about service processors, in bytes.
+const BMC_BYTES_MAX: u64 = 16 << 10;
 /// Tries to report the result of a post script: the next script does not wait long for it.
 const RESULT_TRIES: u32 = 3;
 /// Pause between them, in seconds.
@@ -102,6 +107,18 @@ pub(crate) fn post_script(server: Ipv4Addr, port: u16) -> Option<String> {
         }
     }
     None
+}
+
+/// How the service processor is to be set up, as [`dawn_wire::bmc`] reads it. The server asks back for
+/// consent meanwhile.
+pub(crate) fn bmc_setup(server: Ipv4Addr, port: u16) -> io::Result<Secret> {
+    let (stream, mut reader) = connect(server, port)?;
+    expect(&mut reader, READY)?;
+    (&stream).write_all(format!("{GET_BMC}\n").as_bytes())?;
+    expect(&mut reader, DONE)?;
+    let mut answer = String::new();
+    reader.take(BMC_BYTES_MAX).read_to_string(&mut answer)?;
+    Ok(Secret::new(answer))
 }
 
 /// An answer without its last line was cut off.

@@ -8,6 +8,7 @@
 //! | [`image`] | names of an image's files, and of what a root shows of the node's own files |
 //! | [`loader`] | names of boot loaders in the TFTP directory |
 //! | [`kernel`] | words of the kernel command line |
+//! | [`bmc`] | how a node's service processor is to be set up |
 //! | [`script`] | what a node says of each of its post scripts, and the marks in `mypostscript` |
 //! | [`status`] | words on the status port, and the ports of all services |
 //! | [`words`] | words of a line with quotes, as post scripts have them |
@@ -18,6 +19,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bmc;
 pub mod image;
 pub mod kernel;
 pub mod list;

@@ -16,6 +16,8 @@ pub const SCRIPT_END: &str = "#END OF SCRIPT";
 /// Asks for the files of the node's synclists; the answer is a line that ends in [`DONE`], or says what
 /// failed.
 pub const SYNC_FILES: &str = "syncfiles";
+/// Asks how the node's service processor is to be set up; the answer is that of [`crate::bmc`].
+pub const GET_BMC: &str = "getbmcconfig";
 /// The server's greeting.
 pub const READY: &str = "ready";
 /// The server's answer.
@@ -27,6 +29,8 @@ pub const NETBOOTING: &str = "netbooting";
 pub const POSTBOOTING: &str = "postbooting";
 /// The system of the node is up, and its post scripts have ended well.
 pub const BOOTED: &str = "booted";
+/// The service processor of the node is set up.
+pub const BMC_READY: &str = "bmcready";
 /// The node cannot continue, or one of its post scripts failed.
 pub const FAILED: &str = "failed";
 

@@ -20,12 +20,12 @@ use crate::mypostscript;
 use crate::node_edits;
 use crate::output::{Done, Out, Stop};
 use crate::patience::{self, Patience};
-use crate::requests::syncfiles;
+use crate::requests::{getbmcconfig, syncfiles};
 use dawn_cluster::{Change, Edit, Model, Reason, Snapshot, col};
 use dawn_hardware::Hardware;
 use dawn_plan::destiny;
-use dawn_wire::status::{ASK, FAILED, SCRIPT_END};
-use dawn_xcatd::dispatch::{DuplexStream, NoToken};
+use dawn_wire::status::{ASK, FAILED, GET_BMC, SCRIPT_END};
+use dawn_xcatd::dispatch::{DuplexStream, NoToken, handle};
 use dawn_xcatd::node_status::{NodeReport, NodeReports};
 use dawn_xcatd::{
     Call, Credentials, Decision, Dispatcher, Expanded, Gone, NodeUse, Peer, Request, Response, Sink,
@@ -469,7 +469,9 @@ impl NodeReports for Daemon {
             NodeReport::Syncfiles => lines.push(self.sync_files(node)),
             // The TFTP directory is a view that no node writes to: there is nothing to unlock. Troubles and
             // results of scripts are events only.
-            NodeReport::UnlockTftpdir
+            // It has an answer of its own, `bmc_config`.
+            NodeReport::GetBmcConfig
+            | NodeReport::UnlockTftpdir
             | NodeReport::LockTftpdir
             | NodeReport::Monitor
             | NodeReport::Trouble(_)
@@ -480,6 +482,14 @@ impl NodeReports for Daemon {
         }
         self.boot.reported(&self.snapshot(), node, &report);
         lines
+    }
+
+    fn bmc_config(&self, from: IpAddr) -> Vec<String> {
+        let request = Request { command: GET_BMC.to_owned(), ..Request::default() };
+        let peer = Peer { ip: Some(from), ..Peer::default() };
+        let mut responses: Vec<Response> = Vec::new();
+        handle(self, request, peer, &mut responses);
+        getbmcconfig::lines(&responses)
     }
 
     fn stranger(&self, ip: IpAddr) {

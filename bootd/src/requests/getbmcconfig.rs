@@ -10,7 +10,8 @@ use crate::command::{Command, Ctx, Kind};
 use crate::node_edits;
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::{Col, Edit, Snapshot, col};
-use dawn_xcatd::Element;
+use dawn_wire::bmc;
+use dawn_xcatd::{Element, Response};
 use std::net::Ipv4Addr;
 
 /// Where the node's root listens; xCAT uses only this port for the request.
@@ -143,6 +144,19 @@ fn configurations(
     Ok(all)
 }
 
+/// The answer as the discovery system reads it on the status port ([`dawn_wire::bmc`]).
+pub(crate) fn lines(responses: &[Response]) -> Vec<String> {
+    let errors = responses.iter().flat_map(|response| &response.error);
+    let errors = errors.map(|error| format!("{} {}", bmc::ERROR, error.replace(char::is_control, " ")));
+    let values = responses.iter().flat_map(|response| &response.other);
+    // A value of two lines would be two values.
+    let values = values.map(|element| match element.text.contains(char::is_control) {
+        true => format!("{} {} has a control character in the tables", bmc::ERROR, element.name),
+        false => format!("{} {}", element.name, element.text),
+    });
+    errors.chain(values).chain([bmc::END.to_owned()]).collect()
+}
+
 /// User and password of all service processors of a kind.
 fn defaults(snapshot: &Snapshot, key: &str) -> (Option<String>, Option<String>) {
     let row = snapshot.find_row(&[(col::passwd::KEY, key)]);
@@ -179,6 +193,24 @@ mod tests {
                 all.into_iter().map(show).collect::<Vec<_>>().join(" | ")
             }
         }
+    }
+
+    /// What the status port says is what the discovery system reads.
+    #[test]
+    fn answers_on_the_status_port() {
+        let answer = |password: &str| {
+            let pairs =
+                [("bmcip", "10.2.0.1"), ("netmask", "255.255.0.0"), ("gateway", ""), ("username", "u")];
+            let pairs = pairs.into_iter().chain([("password", password), ("taggedvlan", "7")]);
+            let other = pairs.map(|(name, text)| Element::text(name, text)).collect();
+            bmc::parse(&lines(&[Response { other, ..Response::default() }]).join("\n"))
+        };
+        let read = answer("two words").unwrap();
+        assert_eq!((read[0].password.reveal().as_str(), read[0].vlan), ("two words", Some(7)));
+        let error = answer("p\nbmcip 10.9.9.9").unwrap_err().to_string();
+        assert_eq!(error, "the server says: password has a control character in the tables");
+        let refused = lines(&[Response::error("no\nproof", Some(1))]).join("\n");
+        assert_eq!(bmc::parse(&refused).unwrap_err().to_string(), "the server says: no proof");
     }
 
     #[test]

@@ -160,6 +160,9 @@ mod tests {
         fn report(&self, _: &str, _: NodeReport) -> Vec<String> {
             Vec::new()
         }
+        fn bmc_config(&self, _: IpAddr) -> Vec<String> {
+            Vec::new()
+        }
         fn stranger(&self, _: IpAddr) {}
         fn discovery_packet(&self, _: SocketAddr, _: &[u8]) {}
     }

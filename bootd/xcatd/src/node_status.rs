@@ -12,8 +12,8 @@ use crate::limits::{
 use dawn_serving::shares::{Callers, Limit, Place, Places};
 use dawn_wire::script::ScriptResult;
 use dawn_wire::status::{
-    ASK, ASK_NEXT, BOOTED, DONE, FAILED, GET_SCRIPT, NETBOOTING, OUT_OF_SYNC, POSTBOOTING, PROBLEM, READY,
-    STATUS, SYNC_FILES, SYNCED, SYNCING,
+    ASK, ASK_NEXT, BMC_READY, BOOTED, DONE, FAILED, GET_BMC, GET_SCRIPT, NETBOOTING, OUT_OF_SYNC,
+    POSTBOOTING, PROBLEM, READY, STATUS, SYNC_FILES, SYNCED, SYNCING,
 };
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -45,7 +45,7 @@ pub const STATUS_WORDS: [&str; 20] = [
     "defined",
     "unknown",
     FAILED,
-    "bmcready",
+    BMC_READY,
 ];
 /// Words `nodelist.updatestatus` may hold.
 pub const UPDATE_STATUS_WORDS: [&str; 4] = [SYNCING, OUT_OF_SYNC, SYNCED, FAILED];
@@ -78,6 +78,8 @@ pub enum NodeReport {
     GetPostscript,
     /// Run the file sync for the node.
     Syncfiles,
+    /// Say how the node's service processor is to be set up: words of Dawn's own `/init`.
+    GetBmcConfig,
     /// Application states: `app=state` pairs.
     AppStatus(Vec<(String, String)>),
     /// The node asks whether the server is there.
@@ -123,6 +125,9 @@ impl NodeReport {
         if line.starts_with(SYNC_FILES) {
             return Self::Syncfiles;
         }
+        if line == GET_BMC {
+            return Self::GetBmcConfig;
+        }
         if let Some(rest) = after("hpcbootstatus") {
             let pairs = rest.split(',').filter_map(|pair| pair.split_once('='));
             return Self::AppStatus(
@@ -165,6 +170,9 @@ pub trait NodeReports: Send + Sync + 'static {
     /// Carries out a report; called on a blocking thread after `done` was sent. What it
     /// returns is sent to the node line by line (`getpostscript`, `syncfiles`).
     fn report(&self, node: &str, report: NodeReport) -> Vec<String>;
+    /// The answer to [`NodeReport::GetBmcConfig`] of a node at this address, line by line; called on a
+    /// blocking thread after `done` was sent.
+    fn bmc_config(&self, from: IpAddr) -> Vec<String>;
     /// A machine that is not a node has connected.
     fn stranger(&self, ip: IpAddr);
     /// A datagram that may be the packet of an unknown machine. Answers from memory.
@@ -234,7 +242,11 @@ async fn session(
     }
     // The node may be gone already; its report still counts.
     let answered = stream.write_all(format!("{DONE}\n").as_bytes()).await;
-    let lines = tokio::task::spawn_blocking(move || reports.report(&node, report)).await.unwrap_or_default();
+    let carry_out = move || match report {
+        NodeReport::GetBmcConfig => reports.bmc_config(ip),
+        report => reports.report(&node, report),
+    };
+    let lines = tokio::task::spawn_blocking(carry_out).await.unwrap_or_default();
     answered?;
     if !lines.is_empty() {
         let mut text = lines.join("\n");
@@ -286,6 +298,7 @@ mod tests {
                 NodeReport::AppStatus(vec![("gpfs".into(), "up".into()), ("ll".into(), "down".into())])
             }),
             ("installmonitor", NodeReport::Monitor),
+            ("getbmcconfig", NodeReport::GetBmcConfig),
             ("problem no disk\u{7}: next", NodeReport::Trouble("no disk: next".into())),
             ("GET /\u{1b}", NodeReport::Unknown("GET /".into())),
             ("scriptresult postscript 12 exit:3 next x\tno installstatus", {
@@ -312,6 +325,9 @@ mod tests {
         fn keep(&self, _: &str, _: &NodeReport) {}
         fn report(&self, node: &str, report: NodeReport) -> Vec<String> {
             self.0.lock().expect("lock").push((node.to_owned(), report));
+            Vec::new()
+        }
+        fn bmc_config(&self, _: IpAddr) -> Vec<String> {
             Vec::new()
         }
         fn stranger(&self, _: IpAddr) {}

@@ -7,6 +7,7 @@
 //! pauses may be long; each has some chance in it, so that a rack that was switched on together does not ask
 //! together.
 
+mod bmc;
 mod ear;
 mod facts;
 mod lldp;

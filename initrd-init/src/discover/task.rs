@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use rustix::system::{RebootCommand, reboot};
 
+use super::bmc::BmcError;
 use super::ear::Ear;
-use super::{Session, pause};
+use super::{Session, bmc, pause};
 use crate::error::Error;
 use crate::log;
 use crate::rescue;
@@ -29,6 +30,8 @@ const TAIL_LINES_MAX: usize = 4;
 const LINE_BYTES_MAX: u64 = 400;
 /// Where `runimage` archives are unpacked.
 const RUN_IMAGE: &str = "/run/dawn/runimage";
+/// The command of xCAT's discovery system that is carried out here.
+const BMC_SETUP: &str = "bmcsetup";
 /// Steps that follow each other without a pause; a chain that never rests is an error.
 const STEPS_MAX: u32 = 64;
 
@@ -41,6 +44,8 @@ enum Task<'a> {
     Discover,
     /// An interactive shell on the console.
     Shell,
+    /// The service processor.
+    SetUpBmc,
     /// A command with its words.
     Run(&'a str),
     /// An archive with a program `runme.sh`.
@@ -62,6 +67,7 @@ impl<'a> Task<'a> {
             "discover" => Self::Discover,
             "shell" => Self::Shell,
             "osimage" | "ondiscover" => Self::Next,
+            "runcmd" if argument.split_whitespace().next() == Some(BMC_SETUP) => Self::SetUpBmc,
             "runcmd" if !argument.trim().is_empty() => Self::Run(argument.trim()),
             "runimage" if !argument.trim().is_empty() => Self::RunImage(argument.trim()),
             "boot" | "reboot" => Self::Reboot { moves: true },
@@ -86,6 +92,7 @@ pub(super) fn obey(session: &Session, destiny: &str, ear: Option<&Ear>) {
                 rescue::shell("/");
                 Ok(())
             }
+            Task::SetUpBmc => bmc::set_up(session).map_err(|error| Some(error.into())),
             Task::Run(words) => run_words(words),
             Task::RunImage(url) => run_image(session, url),
             Task::Reboot { moves } => {
@@ -126,6 +133,8 @@ enum TaskError {
     Address(String),
     #[error(transparent)]
     Image(#[from] Error),
+    #[error(transparent)]
+    Bmc(#[from] BmcError),
     #[error("{name}: {cause}")]
     Pipe { name: String, cause: io::Error },
     #[error("{name} cannot be started: {cause}")]
@@ -236,7 +245,9 @@ mod tests {
         for (destiny, task) in [
             ("discover", Task::Discover),
             ("shell", Task::Shell),
-            ("runcmd=bmcsetup", Task::Run("bmcsetup")),
+            ("runcmd=bmcsetup", Task::SetUpBmc),
+            ("runcmd=bmcsetup -v", Task::SetUpBmc),
+            ("runcmd=bmcsetup2", Task::Run("bmcsetup2")),
             ("runcmd=a b=c", Task::Run("a b=c")),
             ("runcmd=", Task::Unknown),
             ("runimage=http://x/y.tgz", Task::RunImage("http://x/y.tgz")),

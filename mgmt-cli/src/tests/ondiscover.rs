@@ -1,9 +1,15 @@
-//! Commands that the tables name for a node, when its machine is found and as a step of its chain.
+//! Commands that the tables name for a node, when its machine is found and as a step of its chain; and what a
+//! node hears of its service processor.
 
 use super::CLUSTER;
 use crate::testbed::Bed;
 use dawn_bootd::services::Stop;
+use dawn_wire::bmc;
 use dawn_xcatd::node_status::{NodeReport, NodeReports};
+use rustix::thread::{UnshareFlags, unshare_unsafe};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -79,4 +85,53 @@ fn a_step_of_the_chain_has_its_commands_run_once() {
     bed.xml_for("<command>nextdestiny</command>", None, Some("10.0.0.1"));
     assert_eq!(followed_up(&bed, unknown), [unknown, done, done, unknown]);
     assert_eq!(bed.run("nodels cn1 hosts.comments"), "cn1: b\n");
+}
+
+/// The calling thread is in a network of its own from now on, with this address.
+fn alone_at(address: &str) {
+    // SAFETY: only this thread, and what it starts, changes its namespace.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.expect("a network namespace, as root");
+    for line in ["link set lo up", &format!("addr add {address}/32 dev lo")] {
+        let done = Command::new("ip").args(line.split(' ')).status().expect("ip of iproute2");
+        assert!(done.success(), "ip {line}");
+    }
+}
+
+/// The password goes to root of the node, who consents on a port below 1024, and to no other caller.
+#[test]
+fn a_bmc_is_described_to_root_of_its_node() {
+    alone_at("10.66.0.1");
+    let bed = Bed::new(&format!(
+        "{CLUSTER}
+        policy priority=3 commands=getbmcconfig rule=allow
+        networks net=10.1.0.0 mask=255.255.0.0 netname=bmc gateway=10.1.0.254
+        hosts node=cn1 ip=10.66.0.1
+        hosts node=cn2 ip=10.66.0.2
+        ipmi node=cn1 username=ADMIN taggedvlan=12"
+    ));
+    let answer = |last: u8| bmc::parse(&bed.daemon.bmc_config([10, 66, 0, last].into()).join("\n"));
+    let says = |reason: &str| Err(bmc::NoSetup::Refused(reason.to_owned()));
+    let unproved = "Unable to prove root on your IP approves of this request";
+    assert_eq!(answer(1), says(unproved));
+    let listener = TcpListener::bind("10.66.0.1:300").expect("port 300, as root");
+    let node = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("the daemon asks back");
+        let mut line = String::new();
+        BufReader::new(stream.try_clone().expect("a stream")).read_line(&mut line).expect("a question");
+        stream.write_all(b"CREDOKBYME\n").expect("an answer");
+    });
+    let all = answer(1).expect("a BMC");
+    node.join().expect("the node");
+    let [one] = all.as_slice() else { panic!("{all:?}") };
+    assert_eq!(
+        (one.address.to_string(), one.user.as_str(), one.vlan),
+        ("10.1.0.1".into(), "ADMIN", Some(12))
+    );
+    assert_eq!(one.password.reveal(), "hush");
+    assert_eq!(one.gateway.map(|ip| ip.to_string()).as_deref(), Some("10.1.0.254"));
+    // Another node, and an address that is not a node's.
+    assert_eq!(answer(2), says(unproved));
+    assert!(answer(9).is_err());
+    bed.run("chtab -d priority=3 policy");
+    assert_eq!(answer(1), says("Permission denied for request"));
 }
