@@ -131,17 +131,20 @@ mod tests {
         set(&model, "nodelist", "cn2", &[("groups", "rack1,all")]);
         assert!(is_right(&mut tables, &model));
         assert_eq!(tables.directory(&model.snapshot()).ports("SW1").len(), 2);
-        let lost = tables.directory(&model.snapshot()).losses();
+        let has_bmc = |tables: &mut Tables| {
+            let directory = tables.directory(&model.snapshot());
+            (directory.is_bmc([10, 2, 0, 2].into()), directory.losses())
+        };
+        let (_, losses) = has_bmc(&mut tables);
         set(&model, "ipmi", "rack1", &[("bmc", "|\\D+(\\d+)|10.2.0.($1)|")]);
         set(&model, "mac", "cn2", &[("mac", "02:00:00:00:00:02")]);
         assert!(is_right(&mut tables, &model));
-        let directory = tables.directory(&model.snapshot());
-        assert!(directory.is_bmc([10, 2, 0, 2].into()) && directory.losses() == lost);
+        assert_eq!(has_bmc(&mut tables), (true, losses));
         // A row that is out of the tables for a while.
         set(&model, "ipmi", "rack1", &[("disable", "1")]);
         assert!(is_right(&mut tables, &model));
-        let directory = tables.directory(&model.snapshot());
-        assert!(!directory.is_bmc([10, 2, 0, 2].into()) && directory.losses() != lost);
+        let (is_bmc, after) = has_bmc(&mut tables);
+        assert!(!is_bmc && after != losses);
         let gone = Edit::delete("nodelist", &[("node", "cn1")]).unwrap();
         model.apply(Change::new("root", "test", vec![gone])).unwrap();
         assert!(is_right(&mut tables, &model));
