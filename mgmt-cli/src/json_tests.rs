@@ -44,7 +44,7 @@ fn what_is_printed_is_one_list() {
         ("log --json", 1),
         ("noderm cn2 --dry-run --json", 1),
         ("nodeadd cn1 groups=compute --dry-run --json", 0),
-        ("noderm cn2 --json", 0),
+        ("noderm cn2 --json", 1),
         ("chdef cn1 arch=x86_64 --json", 1),
         ("getdestiny cn1 --json", 1),
         ("nextdestiny cn1 --json", 0),

@@ -100,8 +100,8 @@ fn shortages(run: &Run, free: &Free, snapshot: &Snapshot) -> Vec<String> {
     let needed = |column: Col| without(column).count();
     match (&free.host_ips, without(col::hosts::IP).next()) {
         (None, Some(node)) => texts.push(format!(
-            "{} of the nodes have no address, {node} is the first, and there is no hostiprange: \
-             no machine becomes one of them",
+            "nodes without an address: {}, the first is {node}; no machine becomes one of them, because \
+             there is no hostiprange",
             needed(col::hosts::IP)
         )),
         (Some(ips), _) => texts.extend(too_few("hostiprange", ips, needed(col::hosts::IP))),
@@ -123,7 +123,7 @@ fn shortages(run: &Run, free: &Free, snapshot: &Snapshot) -> Vec<String> {
 fn too_few(name: &str, free: &[Ipv4Addr], needed: usize) -> Option<String> {
     (free.len() < needed).then(|| {
         format!(
-            "{name}: {} addresses are free for {needed} nodes: no machine becomes one of the last",
+            "{name}: free addresses: {}, nodes: {needed}; no machine becomes one of the last",
             free.len()
         )
     })
