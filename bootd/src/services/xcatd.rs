@@ -70,7 +70,7 @@ async fn discover(discovery: Arc<Discovery>, stop: Stop) {
     }
 }
 
-/// Commands that the tables name for nodes; the thread ends when the command that runs hears of the stop.
+/// Commands that the tables name for nodes; the thread ends when the running command sees the stop.
 async fn follow_up(discovery: Arc<Discovery>, dispatcher: Arc<dyn Dispatcher>, stop: Stop) {
     if tokio::task::spawn_blocking(move || discovery.follow_up(&*dispatcher, &stop)).await.is_err() {
         tracing::error!("commands of chain.ondiscover are not run any more");

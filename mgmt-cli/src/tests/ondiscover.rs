@@ -1,5 +1,5 @@
 //! Commands that the tables name for a node, when its machine is found and as a step of its chain; and what a
-//! node hears of its service processor.
+//! node receives about its service processor.
 
 use super::CLUSTER;
 use crate::testbed::Bed;

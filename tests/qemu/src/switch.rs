@@ -1,8 +1,8 @@
-//! The bridge of a cluster as a switch that is managed: Debian's `snmpd` shows its forwarding table by SNMPv3,
-//! and `lldpd` says the name of the switch and of the port to the machine on each port.
+//! The bridge of a cluster as a switch that is managed: Debian's `snmpd` shows its forwarding table by
+//! SNMPv3, and `lldpd` says the name of the switch and of the port to the machine on each port.
 //!
-//! The name of a port is the name of the machine's tap. The agents run in the namespace of the cluster and end
-//! with the [`Switch`].
+//! The name of a port is the name of the machine's tap. The agents run in the namespace of the cluster and
+//! end with the [`Switch`].
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -23,8 +23,8 @@ pub(super) fn config(plan: &Plan) -> String {
     format!("{head}{entry}")
 }
 
-/// For machines that no node is known for: the discovery system from the server that GRUB came from. It is for
-/// one kind of processor, and GRUB runs on others.
+/// For machines that are not a known node: the discovery system from the server that GRUB came from. It is
+/// for one kind of processor; GRUB runs on others, too.
 pub(super) fn strangers_config(words: &str) -> String {
     let (kernel, initrd) = (genesis_kernel(DISCOVERY_ARCH), genesis_initrd(DISCOVERY_ARCH));
     let entry = entry("$net_default_server", &kernel, &initrd, &quoted(words));

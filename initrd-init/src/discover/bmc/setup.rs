@@ -201,7 +201,7 @@ impl Steps<'_> {
         }
     }
 
-    /// As xCAT does: nobody else gets in by the network. A slot that cannot be disabled is noted.
+    /// As xCAT does: no other user gets in by the network. A slot that cannot be disabled is noted.
     fn disable_others(&mut self, own: u8) -> Result<(), BmcError> {
         let users_max = self.access(own)?.users_max;
         for slot in (1..=users_max).filter(|slot| *slot != own) {

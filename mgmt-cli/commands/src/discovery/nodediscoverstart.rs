@@ -67,7 +67,7 @@ impl Command for Args {
         })?;
         let free = run.free_now(&ctx.snapshot);
         if ctx.view.limits().is_none() {
-            // The warnings are about what this caller may know nothing of.
+            // The warnings name nodes that a limited caller may not see.
             out.warnings(shortages(&run, &free, &ctx.snapshot), WARNINGS_MAX, |more| {
                 format!("and {more} more of this kind")
             })?;
@@ -122,10 +122,7 @@ fn shortages(run: &Run, free: &Free, snapshot: &Snapshot) -> Vec<String> {
 
 fn too_few(name: &str, free: &[Ipv4Addr], needed: usize) -> Option<String> {
     (free.len() < needed).then(|| {
-        format!(
-            "{name}: free addresses: {}, nodes: {needed}; no machine becomes one of the last",
-            free.len()
-        )
+        format!("{name}: free addresses: {}, nodes: {needed}; no machine becomes one of the last", free.len())
     })
 }
 

@@ -94,8 +94,8 @@ fn two_machines_are_found_by_their_ports() -> Result<()> {
 
 /// A machine under Secure Boot loads the discovery system by shim and the signed GRUB. It hears its port by
 /// LLDP, and the switch shows the same port. While two nodes are at that port, or its serial number is the
-/// other's, it waits; an administrator gives it a node, and it goes on without a restart. Taken from that node
-/// again, it becomes the node of its port, by what it hears itself.
+/// other's, it waits; an administrator gives it a node, and it goes on without a restart. Taken from that
+/// node again, it becomes the node of its port, by what it hears itself.
 #[test]
 #[ignore = "boots a machine; run by `cargo xtask test`"]
 fn queue_and_lldp_under_secure_boot() -> Result<()> {
