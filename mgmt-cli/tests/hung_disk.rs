@@ -283,7 +283,9 @@ fn commands_give_up_a_disk_that_hangs() {
     }
     let top = dir.path().display().to_string();
     let hung = dir.path().join("hung");
-    std::fs::write(dir.path().join("install/near/kernel"), "kernel").unwrap();
+    for file in ["near/kernel", "half/kernel", "half/rootimg.sfs"] {
+        std::fs::write(dir.path().join("install").join(file), "file").unwrap();
+    }
     // The directory with xCAT's settings is well, the database that it names is not.
     std::fs::write(dir.path().join("named/cfgloc"), format!("SQLite:{}", hung.display())).unwrap();
     machine.ok(&format!("init --master 127.0.0.1 --data {top}/data"));
