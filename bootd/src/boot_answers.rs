@@ -13,7 +13,7 @@ use dawn_events::{Event, WaveReport};
 use dawn_hardware::console::Hub;
 use dawn_imagebuilder::{genimage, packimage};
 use dawn_plan::destiny::STANDBY;
-use dawn_plan::{self as plan, Action, BootState, KernelBoot, Plan, PlanError, System};
+use dawn_plan::{self as plan, Action, BootState, KernelBoot, Plan, PlanError, System, ondiscover};
 use dawn_serving::disks::{WAIT_TIME_MAX, within};
 use dawn_serving::{DiskPool, Late};
 use dawn_wire::image;
@@ -80,7 +80,7 @@ impl BootServices for Appliance {
         let Some(state) = snapshot.attr(node, col::chain::CURRSTATE) else {
             return Destiny { destiny: STANDBY.to_owned(), ..Destiny::default() };
         };
-        let destiny = state.to_string();
+        let destiny = ondiscover::shown(&state).to_owned();
         match self.plan(snapshot, node) {
             Ok(Plan { action: Action::Kernel(boot), server, .. }) => Destiny {
                 destiny,

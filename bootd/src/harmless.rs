@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 const HARMLESS: &[(&str, &[&str])] = &[
     ("bootparams", &["kernel", "initrd", "kcmdline", "addkcmdline", "dhcpstatements", "adddhcpstatements"]),
     ("cfgmgt", &["cfgmgr", "cfgserver", "roles"]),
-    ("chain", &["currstate", "currchain", "chain", "ondiscover"]),
+    ("chain", &["currstate", "currchain", "chain"]),
     ("hosts", &["ip", "hostnames", "otherinterfaces"]),
     ("hwinv", &["cputype", "cpucount", "memory", "disksize"]),
     ("ipmi", &["bmcport", "taggedvlan", "username", "password"]),

@@ -80,7 +80,7 @@ impl Running {
         drop(stop);
         let all = async { while tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(STOP_TIME_MAX, all).await.is_err() {
-            tracing::warn!("services did not stop within {} s and are cut off", STOP_TIME_MAX.as_secs());
+            tracing::warn!("services did not stop within {} s and were aborted", STOP_TIME_MAX.as_secs());
         }
     }
 

@@ -19,6 +19,7 @@ use crate::harmless::protected_columns;
 use crate::node_edits::keep_to;
 use crate::output::{Done, Stop};
 use dawn_cluster::{Col, Edit, RowChange, RowChangeKind, Snapshot, Text, col};
+use dawn_plan::ondiscover;
 use dawn_statelite::columns_of;
 use std::collections::BTreeSet;
 
@@ -50,12 +51,30 @@ pub fn check(ctx: &Ctx<'_>, snapshot: &Snapshot, edits: &[Edit]) -> Done {
     keep_inherited(snapshot, &next, &rows)?;
     keep_to_free(ctx, (snapshot, &next), &rows, &|node| reach.covers(node))?;
     keep_directories(snapshot, &next, &rows)?;
+    keep_commands(&rows)?;
     if snapshot.policy_shifts(&next, ctx.call.peer_name.as_deref()) {
         return Err(Stop::refused(
             "Permission denied: the change would alter for which nodes rules of the policy hold",
         ));
     }
     keep_protected(&rows)
+}
+
+/// Refuses steps of a chain that the server carries out: their commands run with the rights of another
+/// caller, who may not be limited.
+fn keep_commands(rows: &[RowChange]) -> Done {
+    let columns = [col::chain::CHAIN, col::chain::CURRCHAIN, col::chain::CURRSTATE];
+    let mut cells = rows.iter().flat_map(|row| row.cells.iter().map(move |cell| (row, cell)));
+    let written = cells
+        .find(|(_, (col, _, new))| columns.contains(col) && new.as_deref().is_some_and(ondiscover::has_step));
+    match written {
+        Some((row, (col, ..))) => Err(Stop::refused(format!(
+            "Permission denied: {col} of {} would have a step ondiscover=, which is for callers who may change \
+             every node",
+            row.node().map(|node| &**node).unwrap_or_default()
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Refuses to empty what the caller may not fill, also by the removal of a node.

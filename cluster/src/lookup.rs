@@ -86,14 +86,4 @@ impl Snapshot {
         let named = self.nodes_in(col.table, rows.filter(|row| row.get(col).is_some_and(|t| is_it(t))));
         named.into_iter().find(|n| self.has_node(n))
     }
-
-    /// The enabled rows of the `switch` table for a switch: which node hangs at which port. The switch's name
-    /// is compared without regard to case.
-    pub fn switch_rows(&self, switch: &str) -> Vec<Row> {
-        let col = Col::known("switch.switch");
-        let wanted = alias_form(switch);
-        let same =
-            |row: &&Row| row.enabled(col.table) && row.get(col).is_some_and(|t| alias_form(t) == wanted);
-        self.data(col.table).rows_by_alias(switch).map(|(_, row)| row).filter(same).cloned().collect()
-    }
 }

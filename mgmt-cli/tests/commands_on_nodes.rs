@@ -870,23 +870,23 @@ fn policy_and_the_rights_of_root() {
         rc=1
         $ xdsh n1 -o '-oProxyCommand=touch mark' true
         ! Error: [mn]: -o with anything but a port or a time is for root: the daemon would use it with root's rights on its own machine
-        ! Hint: `psh`, `pscp` and `prsync` run in your own name.
+        ! Hint: `psh`, `pscp` and `prsync` run as yourself.
         rc=1
         $ xdsh n1 -r /bin/sh true
         ! Error: [mn]: -r is for root: the daemon would use it with root's rights on its own machine
-        ! Hint: `psh`, `pscp` and `prsync` run in your own name.
+        ! Hint: `psh`, `pscp` and `prsync` run as yourself.
         rc=1
         $ xdsh n1 -e script
         ! Error: [mn]: -e is for root: the daemon would use it with root's rights on its own machine
-        ! Hint: `psh`, `pscp` and `prsync` run in your own name.
+        ! Hint: `psh`, `pscp` and `prsync` run as yourself.
         rc=1
         $ xdsh n1 -E /etc/shadow true
         ! Error: [mn]: -E is for root: the daemon would use it with root's rights on its own machine
-        ! Hint: `psh`, `pscp` and `prsync` run in your own name.
+        ! Hint: `psh`, `pscp` and `prsync` run as yourself.
         rc=1
         $ xdsh n1 -K
         ! Error: [mn]: -K is for root: the daemon would use it with root's rights on its own machine
-        ! Hint: `psh`, `pscp` and `prsync` run in your own name.
+        ! Hint: `psh`, `pscp` and `prsync` run as yourself.
         rc=1
         $ xdcp n1 /etc/shadow /tmp
         ! Error: [mn]: Permission denied for request

@@ -110,7 +110,7 @@ impl Drop for AsNobody {
             .and_then(|()| rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT))
             .and_then(|()| rustix::thread::set_thread_groups(&self.groups));
         if let Err(error) = restored {
-            tracing::error!(%error, "a thread for disks goes on with the rights of nobody");
+            tracing::error!(%error, "a thread for disks could not regain its rights and still runs as nobody");
         }
     }
 }

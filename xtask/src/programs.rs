@@ -69,7 +69,7 @@ pub(crate) fn run(programs: &[Program], args: &[&str]) -> Result<Count> {
         let count = run_one(program, args, &mut |line| println!("{line}"))?;
         all.add(program, count);
     }
-    Ok(all.finish())
+    all.finish()
 }
 
 /// Runs programs two at a time: much of what they do is to wait. The output of each is shown when it has
@@ -97,7 +97,7 @@ pub(crate) fn run_in_lanes(programs: &[Program]) -> Result<Count> {
             lanes.into_iter().map(|lane| lane.join().map_err(|_| anyhow!("a lane of tests panicked"))?);
         ends.collect::<Result<Vec<()>>>()
     })?;
-    Ok(all.into_inner().unwrap_or_else(PoisonError::into_inner).finish())
+    all.into_inner().unwrap_or_else(PoisonError::into_inner).finish()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -119,12 +119,15 @@ impl<'p> Totals<'p> {
         self.count = self.count.plus(count);
     }
 
-    fn finish(self) -> Count {
+    /// # Errors
+    /// Nothing has run at all: a filter with a typing error is not a success.
+    fn finish(self) -> Result<Count> {
+        ensure!(self.count != Count::default(), "no test was selected");
         if !self.without_tests.is_empty() {
             let names: Vec<&str> = self.without_tests.into_iter().collect();
             println!("no test was selected in: {}", names.join(", "));
         }
-        self.count
+        Ok(self.count)
     }
 }
 

@@ -4,6 +4,7 @@
 //! `netboot debian12-x86_64-compute`, `boot`, `runcmd=bmcsetup`. See the nodeset section of
 //! docs/compatibility.md for the states that are read but cannot be served yet.
 
+use crate::ondiscover;
 use std::fmt;
 
 /// What the node is to do at its next network boot.
@@ -78,7 +79,7 @@ impl fmt::Display for BootState {
             Self::Install(distribution) => write!(f, "install {distribution}"),
             Self::Boot => f.write_str("boot"),
             Self::Offline => f.write_str("offline"),
-            Self::Task(text) => f.write_str(text),
+            Self::Task(text) => f.write_str(ondiscover::shown(text)),
         }
     }
 }

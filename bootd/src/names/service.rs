@@ -130,7 +130,7 @@ impl NameService {
         self.served.set(self.server.addresses().iter().map(SocketAddr::ip).collect());
         let (local, lost): (Vec<_>, Vec<_>) = failed.into_iter().partition(|(at, _)| at.ip().is_loopback());
         for (address, error) in local {
-            tracing::info!(%address, %error, "the name server does without this address");
+            tracing::info!(%address, %error, "the name server cannot use this address");
         }
         let lost = lost.into_iter().next();
         lost.map_or(Ok(()), |(address, error)| Err(ListenError { address, error }))
@@ -150,7 +150,7 @@ impl NameService {
                 continue;
             }
             if let Err(error) = self.listen() {
-                tracing::warn!("names are not answered there: {error}");
+                tracing::warn!("the name server cannot listen there: {error}");
             }
             std::thread::park_timeout((began.elapsed() * REST).min(REST_MAX));
         }

@@ -3,36 +3,47 @@
 //! The daemon connects back to the caller's own address, asks `CREDOKBYYOU?` and must read a line with
 //! `CREDOKBYME`. A user of the node, or someone who only sends packets under its address, gets nothing.
 //! Anyone who does not answer in time costs one command slot for [`ANSWER_TIME_MAX`], and never more than
-//! [`PROOFS_MAX`] of them.
+//! [`PROOFS_MAX`] of them, of which one address has [`PROOFS_PER_ADDRESS_MAX`].
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Time for connection and answer together.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
 /// Proofs under way at once: a fraction of the command slots.
 const PROOFS_MAX: usize = 16;
+/// Those of one address: a node that does not answer costs no other node its proof.
+const PROOFS_PER_ADDRESS_MAX: usize = 2;
 /// Bytes of an answer that are looked at.
 const ANSWER_BYTES_MAX: usize = 256;
 /// Ports that only root may listen on end here.
 const PRIVILEGED_PORTS_END: u16 = 1024;
 
-static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
+/// Addresses that are being asked.
+static UNDER_WAY: Mutex<Vec<IpAddr>> = Mutex::new(Vec::new());
 
-struct Slot;
+struct Slot(IpAddr);
 
 impl Slot {
-    fn take() -> Option<Slot> {
-        let take = |count: usize| (count < PROOFS_MAX).then_some(count + 1);
-        UNDER_WAY.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).ok().map(|_| Slot)
+    fn take(ip: IpAddr) -> Option<Slot> {
+        let mut asked = UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_this = asked.iter().filter(|other| **other == ip).count();
+        if asked.len() >= PROOFS_MAX || of_this >= PROOFS_PER_ADDRESS_MAX {
+            return None;
+        }
+        asked.push(ip);
+        Some(Slot(ip))
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        UNDER_WAY.fetch_sub(1, Ordering::AcqRel);
+        let mut asked = UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = asked.iter().position(|ip| *ip == self.0) {
+            asked.swap_remove(at);
+        }
     }
 }
 
@@ -41,7 +52,7 @@ pub fn is_given(ip: IpAddr, port: u16) -> bool {
     if port == 0 || port >= PRIVILEGED_PORTS_END {
         return false;
     }
-    let Some(_slot) = Slot::take() else { return false };
+    let Some(_slot) = Slot::take(ip) else { return false };
     answers(SocketAddr::new(ip, port), ANSWER_TIME_MAX).unwrap_or(false)
 }
 
@@ -89,6 +100,17 @@ mod tests {
             assert_eq!(answers(address, ANSWER_TIME_MAX).unwrap_or(false), expected, "{reply}");
             assert_eq!(node.join().unwrap(), "CREDOKBYYOU?\n");
         }
+    }
+
+    #[test]
+    fn an_address_leaves_places_to_others() {
+        let [one, other] = [[192, 0, 2, 1], [192, 0, 2, 2]].map(IpAddr::from);
+        let held: Vec<Slot> = (0..PROOFS_PER_ADDRESS_MAX).filter_map(|_| Slot::take(one)).collect();
+        assert!(
+            held.len() == PROOFS_PER_ADDRESS_MAX && Slot::take(one).is_none() && Slot::take(other).is_some()
+        );
+        drop(held);
+        assert!(Slot::take(one).is_some());
     }
 
     #[test]

@@ -14,7 +14,7 @@ use dawn_cluster::{
 /// reading its input.
 #[derive(Debug, clap::Args)]
 pub struct Place {
-    /// Set up and move, which is the default; accepted for scripts
+    /// Set up and move the tables: always done, accepted for scripts
     #[arg(short = 'i', long)]
     init: bool,
     /// Server: a name, an address, or the path of its socket (PostgreSQL: of the socket's directory)

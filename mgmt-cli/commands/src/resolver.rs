@@ -14,9 +14,13 @@ pub fn name_servers() -> Vec<IpAddr> {
 /// Those that other machines can ask, as `site.forwarders` lists them: a resolver on loopback is not one.
 #[must_use]
 pub fn forwarders() -> String {
-    let servers =
-        name_servers().into_iter().filter(|server| !server.is_loopback() && !server.is_unspecified());
+    let servers = name_servers().into_iter().map(|server| server.to_canonical()).filter(is_server);
     servers.map(|server| server.to_string()).collect::<Vec<_>>().join(",")
+}
+
+fn is_server(address: &IpAddr) -> bool {
+    let is_broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
+    !(address.is_loopback() || address.is_unspecified() || address.is_multicast() || is_broadcast)
 }
 
 fn parse(text: &str) -> impl Iterator<Item = IpAddr> {
@@ -34,5 +38,9 @@ mod tests {
         let text = "# nameserver 10.0.0.1\nsearch a b\nnameserver\t10.0.0.2 # first\n nameserver fe80::1%eth0\nnameserver 2001:db8::1\nnameservers 10.0.0.3\n";
         let servers: Vec<String> = super::parse(text).map(|server| server.to_string()).collect();
         assert_eq!(servers, ["10.0.0.2", "2001:db8::1"]);
+        for text in ["127.0.0.53", "::ffff:127.0.0.1", "224.0.0.251", "255.255.255.255", "::", "ff02::1"] {
+            let address: std::net::IpAddr = text.parse().unwrap();
+            assert!(!super::is_server(&address.to_canonical()), "{text}");
+        }
     }
 }

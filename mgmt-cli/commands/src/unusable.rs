@@ -1,6 +1,6 @@
 //! Rows that are of no use as they are, reported by the command that writes them: several nodes at one port
-//! of a switch, steps of a chain that are none, commands that do not exist, rules of the policy that cannot
-//! be read.
+//! of a switch, unknown steps of a chain, commands that do not exist, rules of the policy that cannot be
+//! read.
 //!
 //! All are stored: the other node may be moved next, the image be made later. A node whose chain comes to
 //! such a step stays where it is, and a machine at such a port waits for an administrator.

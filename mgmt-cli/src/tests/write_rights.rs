@@ -71,6 +71,10 @@ fn a_limited_user_fills_harmless_columns_only() {
         "nodech cn1 nodelist.zonename=other",
         "nodech cn1 mic.host=cn2",
         "nodech cn1 ipmi.bmc=10.1.0.9",
+        "nodech cn1 chain.ondiscover=noderm",
+        "nodech cn1 chain.currstate=ondiscover=nodech:ipmi.bmc=10.9.9.9",
+        "chdef cn1 chain=shell,ondiscover=noderm:",
+        "nodeset cn1 ondiscover=noderm:,shell",
     ];
     for line in protected {
         let answer = bed.run_as(line, None, Some("alice"), None);

@@ -178,7 +178,7 @@ impl Kept {
         let wish = read.ok().and_then(|_| parse(&bytes)).and_then(|record| record.into_wish(root));
         if wish.is_none() {
             let file = path.display();
-            tracing::warn!(node, %file, "what a running node is shown was damaged on disk; the tables count");
+            tracing::warn!(node, %file, "the saved view of a running node is damaged; the tables are used instead");
         }
         wish
     }
@@ -207,7 +207,7 @@ impl Kept {
         if let Err(error) = self.remove(gone)
             && error.kind() != io::ErrorKind::NotFound
         {
-            tracing::warn!(%error, "cannot forget what removed nodes were shown");
+            tracing::warn!(%error, "cannot delete the saved views of removed nodes");
         }
     }
 

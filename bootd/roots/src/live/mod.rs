@@ -297,7 +297,7 @@ impl LiveRoots {
             let place = dir.to_owned();
             let cleared = DiskPool::default().call(dir, WAIT_TIME_MAX, move || seed::clear_workshop(&place));
             if let Err(error) = cleared.map_err(io::Error::other).flatten() {
-                tracing::warn!(dir = %dir.display(), %error, "what a killed daemon was copying there is left");
+                tracing::warn!(dir = %dir.display(), %error, "cannot remove the remains of an interrupted copy");
             }
         }
     }

@@ -136,6 +136,10 @@ impl Device {
         let failed = |cause: io::Error| BmcError::Device { what, cause };
         loop {
             let left = end.saturating_duration_since(Instant::now());
+            // Messages that answer something else do not make it longer.
+            if left.is_zero() {
+                return Err(BmcError::Silent { what });
+            }
             let time = Timespec::try_from(left).map_err(|error| failed(io::Error::other(error)))?;
             let mut wanted = [PollFd::from_borrowed_fd(self.file.as_fd(), PollFlags::IN)];
             match poll(&mut wanted, Some(&time)) {

@@ -133,15 +133,15 @@ pub(super) struct UserAccess {
     pub(super) users_max: u8,
     /// Slots from 1 on whose names cannot be changed.
     pub(super) fixed_names: u8,
-    /// This slot is known to be enabled.
-    pub(super) is_enabled: bool,
+    /// This slot is known to be disabled; many service processors do not say.
+    pub(super) is_disabled: bool,
 }
 
 impl UserAccess {
     pub(super) fn read(answer: &[u8]) -> Option<Self> {
         let [users_max, enabled, fixed, _] = *answer else { return None };
-        let is_enabled = enabled >> 6 == 1;
-        Some(Self { users_max: users_max & 0x3f, fixed_names: fixed & 0x3f, is_enabled })
+        let is_disabled = enabled >> 6 == 2;
+        Some(Self { users_max: users_max & 0x3f, fixed_names: fixed & 0x3f, is_disabled })
     }
 }
 
@@ -271,7 +271,7 @@ mod tests {
     #[test]
     fn answers() {
         let access = UserAccess::read(&[10, 0x42, 1, 0x34]).unwrap();
-        assert_eq!(access, UserAccess { users_max: 10, fixed_names: 1, is_enabled: true });
+        assert_eq!(access, UserAccess { users_max: 10, fixed_names: 1, is_disabled: false });
         assert_eq!(UserAccess::read(&[10, 0x42]), None);
         assert!(is_lan(&[1, 0x84, 1]) && !is_lan(&[1, 0x0c, 1]) && !is_lan(&[]));
         assert_eq!(name_in(b"ADMIN\0\0"), b"ADMIN");

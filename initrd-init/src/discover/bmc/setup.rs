@@ -205,10 +205,9 @@ impl Steps<'_> {
     fn disable_others(&mut self, own: u8) -> Result<(), BmcError> {
         let users_max = self.access(own)?.users_max;
         for slot in (1..=users_max).filter(|slot| *slot != own) {
-            let Ok(access) = self.access(slot) else { continue };
-            if access.is_enabled
-                && let Err(error) = self.bmc.ask(&message::password(slot, &Password::Disable))
-            {
+            // A slot that cannot be read is disabled as well.
+            let is_disabled = self.access(slot).is_ok_and(|access| access.is_disabled);
+            if !is_disabled && let Err(error) = self.bmc.ask(&message::password(slot, &Password::Disable)) {
                 (self.note)(format!("slot {slot}: {error}; going on"));
             }
         }

@@ -4,7 +4,7 @@ use dawn_bootd::command::{Command, Ctx, Kind, number};
 use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
 use dawn_events::{NodeReport, Step, WaveReport, now_ms};
 
-/// Show how far the nodes that boot together have come
+/// Show the progress of nodes that boot together
 ///
 /// A wave is at least ten nodes (of more than 2,000 nodes one in 200) that begin to boot within a minute, and
 /// those that follow them. The command prints how many nodes came to each stage and how long that took, and

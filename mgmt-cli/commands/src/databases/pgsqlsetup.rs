@@ -7,7 +7,7 @@ use dawn_cluster::StoreAddress;
 
 /// Move the tables of the running daemon into a PostgreSQL database, or back
 ///
-/// Makes user and database on a server that runs, copies every table and switches the daemon to it; no change
+/// Makes user and database on a running server, copies every table and switches the daemon to it; no change
 /// is lost and no node waits. Pipe in two lines, the password of the new user and that of the admin account
 /// (may be empty), or set XCATPGPW for the first. The server must let the user in (pg_hba.conf).
 #[derive(Debug, clap::Args)]

@@ -10,7 +10,7 @@ use dawn_cluster::{Edit, Snapshot};
 /// What may be done.
 const ACTIONS: [&str; 4] = ["list", "explain", "approve", "reject"];
 
-/// Show the machines that wait for a decision, and decide
+/// List, explain, approve or reject machines that wait for a decision
 ///
 /// `list` shows which machines wait and why, `explain` every piece of evidence for one. `approve` makes the
 /// machine the node that the evidence suggests, or NODE; `reject` removes it from the list until it sends

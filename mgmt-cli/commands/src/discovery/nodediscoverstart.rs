@@ -12,7 +12,7 @@ const WARNINGS_MAX: usize = 10;
 
 /// Start sequential discovery: machines become the nodes of a noderange in the order in which they arrive
 ///
-/// Only machines that nothing else is known of get a node this way. OPTION is noderange=NODERANGE, and if
+/// Only machines that no other method identifies get a node this way. OPTION is noderange=NODERANGE, and if
 /// wanted hostiprange=ADDRESSES and bmciprange=ADDRESSES (10.1.0.10-10.1.0.99 or 10.1.[0-1].[1-99]),
 /// groups=LIST, rack=NAME, chassis=NAME, height=N, unit=N, osimage=IMAGE. Nodes of the noderange need not be
 /// defined yet.

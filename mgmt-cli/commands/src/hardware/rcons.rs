@@ -71,6 +71,7 @@ pub(super) fn nowhere(node: &str, why: impl Into<String>) -> CommandError {
 }
 
 fn not_held() -> CommandError {
-    CommandError::unavailable("this daemon does not hold consoles yet")
-        .hint("its service `console` must run: without --services it does, a moment after the start.")
+    CommandError::unavailable("this daemon does not hold consoles yet").hint(
+        "its service `console` must run; `dawn serve` without --services starts it shortly after the start.",
+    )
 }

@@ -5,7 +5,7 @@ use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{Done, Out};
 use dawn_cluster::schema;
 
-/// Remove nodes and their rows in all tables, those of consoles and switches under their name included
+/// Remove nodes and their rows in all tables, including rows of consoles and switches named after them
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Show what would change without changing anything

@@ -115,7 +115,7 @@ pub fn only_root(ctx: &Ctx<'_>, option: &str, is_given: bool) -> Result<(), Stop
     }
     Err(Stop::refused(format!(
         "{option} is for root: the daemon would use it with root's rights on its own machine\n\
-         Hint: `psh`, `pscp` and `prsync` run in your own name."
+         Hint: `psh`, `pscp` and `prsync` run as yourself."
     )))
 }
 

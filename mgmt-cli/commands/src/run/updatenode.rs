@@ -62,7 +62,7 @@ pub struct Args {
     /// With -F: path of rsync
     #[arg(short = 'r', long = "node-rcp", value_name = "PATH")]
     node_rcp: Option<String>,
-    /// Give a node up after this many seconds without output
+    /// Give up on a node after this many seconds without output
     #[arg(short = 't', long = "timeout", value_name = "SECONDS")]
     timeout: Option<String>,
     /// Nodes at a time [default: 64]

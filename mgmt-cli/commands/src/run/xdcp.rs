@@ -57,7 +57,7 @@ pub struct Args {
     /// Show no output of the copy program
     #[arg(short = 'Q', long = "silent")]
     silent: bool,
-    /// Give a node up after this many seconds
+    /// Give up on a node after this many seconds
     #[arg(short = 't', long = "timeout", value_name = "SECONDS")]
     timeout: Option<String>,
     /// Show the command lines
@@ -107,7 +107,7 @@ impl Command for Args {
         if self.noderange.is_none() && self.rootimg.is_none() {
             return no_nodes(Self::NAME, ctx, out);
         }
-        ctx.require_root("copy files: `pscp` and `prsync` copy them in your own name")?;
+        ctx.require_root("copy files: `pscp` and `prsync` copy them as yourself")?;
         let variables = Variables::of(ctx, self.ignore_env.as_deref());
         match &self.synclist {
             Some(list) => return self.synchronise(ctx, &ctx.path_of_caller(list), &variables, out),

@@ -76,7 +76,7 @@ pub struct Args {
     /// Shell on the nodes: csh or ksh
     #[arg(short = 'S', long = "syntax", value_name = "SHELL")]
     syntax: Option<String>,
-    /// Give a node up after this many seconds without output
+    /// Give up on a node after this many seconds without output
     #[arg(short = 't', long = "timeout", value_name = "SECONDS")]
     timeout: Option<String>,
     /// Show which way the nodes are reached

@@ -10,7 +10,7 @@ use std::path::{Component, Path};
 /// Pairs of old certificate directories that are kept, one less.
 const OLD_CERTIFICATES_MAX: u32 = 100;
 
-/// Put missing default rows into the tables; rows that exist stay as they are (but with -f)
+/// Add the default rows that are missing; rows that exist are kept, except with -f
 ///
 /// `dawn init` does this too, and makes certificates and directories.
 #[derive(Debug, clap::Args)]
@@ -22,7 +22,7 @@ pub struct Args {
     /// The same
     #[arg(short = 'u')]
     update: bool,
-    /// The same, and defaults of site in place of other values (not of domain, master and the like)
+    /// The same, and reset other values of site to their defaults (not domain, master and the like)
     #[arg(short = 'd')]
     database: bool,
     /// Reset site, policy and postscripts to their defaults, and make the certificates again

@@ -11,7 +11,7 @@ use dawn_remote::openssh::{Copy, OpenSsh, RSYNC, RunDirectory, SCP};
 use dawn_remote::run::{Job, Settings, Work};
 use std::path::{Path, PathBuf};
 
-/// Copy files to many nodes at once with scp, in your own name
+/// Copy files to many nodes at once with scp, as yourself
 ///
 /// A node's end is shown as `NODE: done`. The exit code is the number of nodes that failed, at most 255.
 #[derive(Debug, clap::Args)]
@@ -56,7 +56,7 @@ impl LocalCommand for Scp {
     }
 }
 
-/// Copy files to many nodes at once with rsync, in your own name
+/// Copy files to many nodes at once with rsync, as yourself
 ///
 /// A node's end is shown as `NODE: done`. The exit code is the number of nodes that failed, at most 255.
 #[derive(Debug, clap::Args)]

@@ -13,7 +13,7 @@ use dawn_remote::shell::Shell;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Run a command on many nodes at once, in your own name and with your own keys
+/// Run a command on many nodes at once, as yourself, with your own ssh keys
 ///
 /// Options come before the noderange. Each line of output, standard error included, begins with the name of
 /// its node and is shown as it comes. The exit code is the number of nodes on which the command failed, at
@@ -29,7 +29,7 @@ pub(crate) struct Args {
     /// Nodes at a time [default: 64]
     #[arg(short = 'f', value_name = "N", allow_negative_numbers = true, value_parser = number::at_least::<usize>(1))]
     fanout: Option<usize>,
-    /// Give a node up after this many seconds
+    /// Give up on a node after this many seconds
     #[arg(short = 't', value_name = "SECONDS", value_parser = number::within::<u64>(1..=86_400))]
     timeout: Option<u64>,
     /// Port of ssh on the nodes [default: 22]

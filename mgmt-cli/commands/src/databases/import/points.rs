@@ -80,10 +80,9 @@ const UNUSED: &[(&str, &str)] = &[
     ("monitoring", "monitoring plug-ins are not run"),
     ("monsetting", "monitoring plug-ins are not run"),
     ("nimimage", "AIX is not supported"),
-    ("openbmc", "OpenBMC is not supported yet"),
+    ("openbmc", "OpenBMC: consoles are supported, power and sensors are not"),
     ("pdu", "PDUs are not switched yet"),
     ("pduoutlet", "PDUs are not switched yet"),
-    ("postscripts", "scripts do not run on nodes yet"),
     ("ppc", "POWER hardware is not managed by an HMC"),
     ("ppchcp", "POWER hardware is not managed by an HMC"),
     ("prescripts", "scripts do not run before a change of the boot state"),
@@ -160,7 +159,7 @@ pub(super) fn of_nodes(after: &Snapshot) -> Vec<Point> {
             method @ ("install" | "sysclone" | "dualboot" | "nimol" | "raw") => {
                 add(
                     Group::Missing,
-                    format!("provmethod is '{method}': installing on a disk is not implemented yet"),
+                    format!("provmethod is '{method}': Dawn has no installer for such an image"),
                 );
             }
             _ => add(Group::Wrong, format!("there is no image '{named}', which nodetype.provmethod names")),
