@@ -19,7 +19,7 @@ use crate::harmless::protected_columns;
 use crate::node_edits::keep_to;
 use crate::output::{Done, Stop};
 use dawn_cluster::{Col, Edit, RowChange, RowChangeKind, Snapshot, Text, col};
-use dawn_plan::ondiscover;
+use dawn_plan::destiny::has_step_of_server;
 use dawn_statelite::columns_of;
 use std::collections::BTreeSet;
 
@@ -66,7 +66,7 @@ fn keep_commands(rows: &[RowChange]) -> Done {
     let columns = [col::chain::CHAIN, col::chain::CURRCHAIN, col::chain::CURRSTATE];
     let mut cells = rows.iter().flat_map(|row| row.cells.iter().map(move |cell| (row, cell)));
     let written = cells
-        .find(|(_, (col, _, new))| columns.contains(col) && new.as_deref().is_some_and(ondiscover::has_step));
+        .find(|(_, (col, _, new))| columns.contains(col) && new.as_deref().is_some_and(has_step_of_server));
     match written {
         Some((row, (col, ..))) => Err(Stop::refused(format!(
             "Permission denied: {col} of {} would have a step ondiscover=, which is for callers who may change \

@@ -277,6 +277,16 @@ pub fn asked(
     if done && step.is_none() { Ok(Vec::new()) } else { with_status(snapshot, node, step, now) }
 }
 
+/// The steps of a chain.
+pub fn steps(chain: &str) -> impl Iterator<Item = &str> {
+    chain.split([',', ';']).map(str::trim).filter(|step| !step.is_empty())
+}
+
+/// A chain, or a state, has a step that the server carries out.
+pub fn has_step_of_server(chain: &str) -> bool {
+    steps(chain).any(|step| ondiscover::of_step(step).is_some())
+}
+
 /// The commands of the server that the node's present step consists of: they are run when the node leaves it.
 pub fn of_server(snapshot: &Snapshot, node: &str) -> Option<String> {
     let state = snapshot.attr(node, col::chain::CURRSTATE)?;
@@ -428,6 +438,12 @@ mod tests {
         ] {
             assert_eq!(go(text).expect_err(text).to_string(), expected);
         }
+    }
+
+    #[test]
+    fn steps_of_the_server_are_found_in_a_chain() {
+        assert!(has_step_of_server("shell, ondiscover=a;b") && has_step_of_server("ondiscover="));
+        assert!(!has_step_of_server("runcmd=ondiscover=a"));
     }
 
     /// A node leaves a step of the server at once, whatever comes after it.

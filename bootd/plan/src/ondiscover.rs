@@ -70,12 +70,6 @@ pub fn of_step(step: &str) -> Option<&str> {
     step.trim().strip_prefix(STEP)
 }
 
-/// A chain, or a state, has a step that the server carries out.
-#[must_use]
-pub fn has_step(chain: &str) -> bool {
-    chain.split([',', ';']).any(|step| of_step(step).is_some())
-}
-
 /// A state as the node and others may see it: the commands of a step are the server's alone, as passwords may
 /// be among their words.
 #[must_use]
@@ -115,9 +109,6 @@ mod tests {
         assert_eq!(read(&"a|".repeat(COMMANDS_MAX + 1)), "more than 16 commands");
         assert_eq!(read(&"a".repeat(TEXT_BYTES_MAX + 1)), "more than 4096 bytes");
         assert_eq!((of_step("ondiscover=a:b|c"), of_step("runcmd=a")), (Some("a:b|c"), None));
-        assert!(
-            has_step("shell, ondiscover=a;b") && has_step("ondiscover=") && !has_step("runcmd=ondiscover=a")
-        );
         assert_eq!(
             (shown("ondiscover=rspconfig:password=x"), shown("runcmd=a b")),
             ("ondiscover", "runcmd=a b")

@@ -177,6 +177,9 @@ fn carry_out(
 /// A dry run, and the list of changed rows, say whether a value was there already: what could be a secret
 /// is compared for root alone.
 fn keep_secrets(ctx: &Ctx<'_>, edits: &Edits) -> Done {
+    if ctx.view.is_root() {
+        return Ok(());
+    }
     let (key, value) = (col::site::KEY, col::site::VALUE);
     for edit in &edits.0 {
         let (keys, cells) = match edit {

@@ -9,7 +9,7 @@ use dawn_bootd::command::{Kind, Registry};
 use dawn_bootd::discovery::NodeKind;
 use dawn_bootd::output::{Done, Out};
 use dawn_cluster::{RowChange, RowChangeKind, Snapshot, Text, col};
-use dawn_plan::destiny::State;
+use dawn_plan::destiny::{State, steps};
 use dawn_plan::ondiscover;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -120,11 +120,6 @@ fn unknown_commands(rows: &[RowChange], registry: &Registry) -> Vec<String> {
         }
     }
     texts.into_iter().collect()
-}
-
-/// The steps of a chain.
-pub fn steps(chain: &str) -> impl Iterator<Item = &str> {
-    chain.split([',', ';']).map(str::trim).filter(|step| !step.is_empty())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The kernel line of the discovery system on a machine that no node is known for.
+//! The kernel line of the discovery system on a machine that is not a known node.
 
 use crate::surroundings::Ports;
 use dawn_cluster::Snapshot;
@@ -19,7 +19,7 @@ pub(super) fn words(snapshot: &Snapshot, master: &str, ports: Ports) -> String {
     )
 }
 
-/// `site.defserialport` and its kin: a machine without a node has no console of its own in the tables.
+/// `site.defserialport` and related keys: the tables have no console for a machine that is not a node.
 fn default_console(snapshot: &Snapshot) -> String {
     let number = |key| snapshot.site(key).and_then(|text| text.trim().parse::<u32>().ok());
     match (number("defserialport"), number("defserialspeed")) {

@@ -8,13 +8,12 @@ use crate::addresses::{needs_network, unanswered};
 use crate::boot::explain::is_statelite;
 use crate::conflicts::needs;
 use crate::edits::{Edits, transact};
-use crate::unusable::steps;
 use dawn_bootd::boot_services::Unready;
 use dawn_bootd::clock::status_time;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
 use dawn_cluster::{Netboot, Snapshot, col};
-use dawn_plan::destiny::{DestinyError, Move, State, image_by_method, next, set_state};
+use dawn_plan::destiny::{DestinyError, Move, State, image_by_method, next, set_state, steps};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Nodes that get separate lines for one cause; more share one line.
