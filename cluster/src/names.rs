@@ -170,34 +170,17 @@ fn hardware_bytes(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-impl MacAddr {
-    fn joined(self, f: &mut fmt::Formatter<'_>, separator: char) -> fmt::Result {
+impl fmt::Display for MacAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, byte) in self.0.iter().enumerate() {
             if i > 0 {
-                f.write_char(separator)?;
+                f.write_char(':')?;
             }
             for digit in [byte >> 4, byte & 15] {
                 f.write_char(char::from_digit(u32::from(digit), 16).unwrap_or('0'))?;
             }
         }
         Ok(())
-    }
-
-    /// `aa-bb-cc-dd-ee-ff`, the form of boot file names and `BOOTIF`.
-    pub fn dashed(self) -> String {
-        struct Dashed(MacAddr);
-        impl fmt::Display for Dashed {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.joined(f, '-')
-            }
-        }
-        Dashed(self).to_string()
-    }
-}
-
-impl fmt::Display for MacAddr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.joined(f, ':')
     }
 }
 
@@ -270,7 +253,6 @@ mod tests {
             assert_eq!(text.parse::<MacAddr>().unwrap(), good, "{text}");
         }
         assert_eq!(good.to_string(), "52:54:00:12:ab:cd");
-        assert_eq!(good.dashed(), "52-54-00-12-ab-cd");
         for text in
             ["", "52:54", "52:54:00:12:ab:zz", "5:254:00:12:ab:cd", "ää:54:00:12:ab:c", "+2540012abcd"]
         {

@@ -130,8 +130,6 @@ pub struct Noderange<'a> {
     text: &'a str,
     verify: bool,
     exclude: bool,
-    prefix: &'a str,
-    suffix: &'a str,
     read_file: Option<ReadFile<'a>>,
     work_max: usize,
     seen_by: Option<&'a Reach>,
@@ -140,16 +138,7 @@ pub struct Noderange<'a> {
 impl<'a> Noderange<'a> {
     /// With verification, `site.excludenodes`, and without files.
     pub fn new(text: &'a str) -> Self {
-        Self {
-            text,
-            verify: true,
-            exclude: true,
-            prefix: "node",
-            suffix: "",
-            read_file: None,
-            work_max: WORK_MAX,
-            seen_by: None,
-        }
+        Self { text, verify: true, exclude: true, read_file: None, work_max: WORK_MAX, seen_by: None }
     }
 
     /// Names that are neither node nor group are kept as they are.
@@ -160,11 +149,6 @@ impl<'a> Noderange<'a> {
     /// `site.excludenodes` does not count.
     pub fn with_excluded(self) -> Self {
         Self { exclude: false, ..self }
-    }
-
-    /// The text around a bare number, instead of `node` before it and nothing after it.
-    pub fn number_affixes(self, prefix: &'a str, suffix: &'a str) -> Self {
-        Self { prefix, suffix, ..self }
     }
 
     /// `^path` is allowed and read by this function.

@@ -15,7 +15,7 @@ use dawn_cluster::{Col, MacAddr, Snapshot, Text, col, parse_mac_column};
 use crate::arrival::{Arrival, Surroundings};
 use crate::assign;
 use crate::evidence::{Assignment, Decision, Doubt, Evidence, Finding, Grant, Method, Miss, Proof, Verdict};
-use crate::limits::{QUEUE_MAX, RESERVATION_TIME, RESERVATIONS_MAX};
+use crate::limits::{RESERVATION_TIME, RESERVATIONS_MAX};
 use crate::machine::{Kind, Machine, swapped_uuid};
 use crate::matchers;
 use crate::queue::Queue;
@@ -42,11 +42,6 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// A desk with a queue for so many machines, [`QUEUE_MAX`] at most.
-    pub fn with_queue(size_max: usize) -> Self {
-        Self { queue: Queue::with_size(size_max.min(QUEUE_MAX)), ..Self::default() }
-    }
-
     /// Starts sequential discovery, or stops it.
     pub fn set_run(&mut self, run: Option<Run>) {
         self.run = run.map(Arc::new);

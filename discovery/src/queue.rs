@@ -25,25 +25,13 @@ pub struct Waiting {
 }
 
 /// The machines that wait for a person.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Queue {
     waiting: Vec<Waiting>,
-    size_max: usize,
     dropped: u64,
 }
 
-impl Default for Queue {
-    fn default() -> Self {
-        Self::with_size(QUEUE_MAX)
-    }
-}
-
 impl Queue {
-    /// An empty queue for so many machines, 1 at least.
-    pub fn with_size(size_max: usize) -> Self {
-        Self { waiting: Vec::new(), size_max: size_max.max(1), dropped: 0 }
-    }
-
     /// All that wait, in the order in which they came.
     pub fn waiting(&self) -> &[Waiting] {
         &self.waiting
@@ -63,7 +51,7 @@ impl Queue {
             None => self.waiting.push(Waiting { machine, doubt, evidence, since: now, last: now }),
         }
         let mut bytes: usize = self.waiting.iter().map(|known| known.machine.bytes()).sum();
-        while self.waiting.len() > self.size_max || (bytes > QUEUE_BYTES_MAX && self.waiting.len() > 1) {
+        while self.waiting.len() > QUEUE_MAX || (bytes > QUEUE_BYTES_MAX && self.waiting.len() > 1) {
             let victim = self.waiting.iter().position(|known| known.doubt == Doubt::NoEvidence);
             bytes -= self.waiting.remove(victim.unwrap_or(0)).machine.bytes();
             self.dropped += 1;

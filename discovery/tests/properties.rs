@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use dawn_cluster::{Edit, MacAddr, Snapshot, Text};
 use dawn_discovery::bridge::{Place, Port, SwitchTable};
-use dawn_discovery::limits::{QUEUE_BYTES_MAX, WAITING_TIME};
+use dawn_discovery::limits::{QUEUE_BYTES_MAX, QUEUE_MAX, WAITING_TIME};
 use dawn_discovery::machine::Nic;
 use dawn_discovery::sequential::{Options, Run};
 use dawn_discovery::{Arrival, Desk, Directory, Fabric, Machine, Method, Surroundings, Verdict, assign};
@@ -239,19 +239,21 @@ fn the_queue_keeps_what_something_is_known_of() {
     let directory = Directory::of(&snapshot);
     let fabric = Fabric::default();
     let around = Surroundings::usual(&snapshot, &directory, &fabric);
-    let mut desk = Desk::with_queue(10);
+    let mut desk = Desk::default();
     let contradicting = Draft { port: None, serial: Some(2), uuid: Some(3), extra: None };
     let nothing = Draft { port: None, serial: None, uuid: None, extra: None };
     for (number, draft) in
-        std::iter::once(&contradicting).chain(std::iter::repeat_n(&nothing, 50)).enumerate()
+        std::iter::once(&contradicting).chain(std::iter::repeat_n(&nothing, QUEUE_MAX + 40)).enumerate()
     {
         let machine = machine(number, draft);
         desk.arrive(Duration::ZERO, &around, &Arrival { machine: &machine, from: None });
     }
     let queue = desk.queue();
-    assert_eq!((queue.waiting().len(), queue.dropped()), (10, 41));
+    assert_eq!((queue.waiting().len(), queue.dropped()), (QUEUE_MAX, 41));
     assert_eq!(queue.waiting()[0].machine, machine(0, &contradicting));
-    assert!(queue.remove(&machine(50, &nothing)).is_some() && queue.waiting().len() == 9);
+    assert!(
+        queue.remove(&machine(QUEUE_MAX + 40, &nothing)).is_some() && queue.waiting().len() == QUEUE_MAX - 1
+    );
 }
 
 /// Packets as large as they may be do not take memory without end, and machines that went away leave.

@@ -60,11 +60,6 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Whether every target has its outcome.
-    pub fn is_complete(&self) -> bool {
-        self.done + self.failed == self.total
-    }
-
     /// Exit code of a command that ended so: 0 if every job succeeded, otherwise 1.
     pub fn exit_code(&self) -> i32 {
         i32::from(self.done != self.total)

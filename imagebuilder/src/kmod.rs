@@ -90,25 +90,6 @@ pub fn module_name(path: &str) -> String {
     file.split(".ko").next().unwrap_or(file).replace('-', "_")
 }
 
-/// Kernel releases with modules in a root tree, newest last by version order.
-pub fn kernel_versions(root: &Path) -> Vec<String> {
-    let mut versions: Vec<String> = fs::read_dir(root.join(modules_dir(root)))
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter(|entry| entry.path().join("kernel").is_dir())
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect();
-    versions.sort_by_key(|version| version_key(version));
-    versions
-}
-
-/// Numbers compare as numbers: 6.1.0-10 comes after 6.1.0-9.
-fn version_key(version: &str) -> Vec<(u64, String)> {
-    let parts = version.split(['.', '-', '_', '+']);
-    parts.map(|part| (part.parse().unwrap_or(0), part.to_owned())).collect()
-}
-
 /// Relative to the root.
 fn modules_dir(root: &Path) -> &'static Path {
     let merged = Path::new("usr/lib/modules");
@@ -338,9 +319,8 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_ordered_by_number() {
+    fn a_kernel_without_modules_is_an_error() {
         let root = tree();
-        assert_eq!(kernel_versions(root.path()), ["6.1.0-9-x", "6.1.0-10-x"]);
         assert!(matches!(Tree::open(root.path(), "1.0"), Err(KmodError::NoTree { .. })));
     }
 

@@ -13,6 +13,9 @@ use crate::snapshot::Snapshot;
 use crate::template::linear_regex;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+/// What comes before a bare number.
+const NUMBER_PREFIX: &str = "node";
+
 /// Unknown names that are reported at most.
 const MISSING_MAX: usize = 1000;
 
@@ -166,7 +169,7 @@ impl<'a> Eval<'a> {
             return Err(NoderangeError::Syntax(atom.to_owned()));
         }
         if is_number(atom) {
-            return self.names([format!("{}{atom}{}", self.how.prefix, self.how.suffix)]);
+            return self.names([format!("{NUMBER_PREFIX}{atom}")]);
         }
         if atom.contains('[') {
             return match parse_brackets(atom)? {
@@ -280,8 +283,7 @@ impl<'a> Eval<'a> {
     fn span(&mut self, atom: &str, span: &Span<'_>) -> Value {
         self.spend(span.len())?;
         if atom.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'-' | b':' | b'+')) {
-            let (prefix, suffix) = (self.how.prefix, self.how.suffix);
-            return self.names(span.names().map(|n| format!("{prefix}{n}{suffix}")));
+            return self.names(span.names().map(|number| format!("{NUMBER_PREFIX}{number}")));
         }
         self.names(span.names())
     }

@@ -166,8 +166,6 @@ fn without_verification() {
     ] {
         assert_eq!(show(Noderange::new(text).unverified().expand(&snapshot)), expect, "{text}");
     }
-    let affixes = Noderange::new("1-2").unverified().number_affixes("a", "b");
-    assert_eq!(show(affixes.expand(&snapshot)), "a1b,a2b");
 }
 
 #[test]

@@ -30,11 +30,6 @@ impl Suite {
         }
     }
 
-    /// The suite with this number.
-    pub fn from_id(id: u8) -> Option<Self> {
-        [Self::Sha1, Self::Sha256].into_iter().find(|suite| suite.id() == id)
-    }
-
     /// Numbers of the authentication, integrity and confidentiality algorithms (tables 13-17 to 13-19).
     pub fn algorithms(self) -> [u8; 3] {
         match self {

@@ -64,7 +64,8 @@ fn credentials(words: &[&str]) -> Credentials {
 }
 
 fn suites(text: &str) -> Vec<Suite> {
-    text.split(',').map(|id| Suite::from_id(id.parse().unwrap()).unwrap()).collect()
+    let suite = |id| [Suite::Sha1, Suite::Sha256].into_iter().find(|suite| suite.id().to_string() == id);
+    text.split(',').map(|id| suite(id).unwrap()).collect()
 }
 
 fn habits(words: &[&str]) -> Habits {

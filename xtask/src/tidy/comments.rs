@@ -1,11 +1,8 @@
 //! Comments stay within the width of the code. rustfmt does not break them.
 
-use std::fs;
+use anyhow::Result;
 
-use anyhow::{Context, Result};
-use dawn_qemu::paths;
-
-use super::{functions::sources, outcome};
+use super::{files, outcome};
 use crate::suite::Count;
 
 /// Columns, `max_width` of `rustfmt.toml`.
@@ -14,12 +11,7 @@ const COLUMNS_MAX: usize = 110;
 /// Every comment on separate lines; rows of tables and addresses cannot be broken.
 pub(super) fn check() -> Result<Count> {
     let mut wrong = Vec::new();
-    for file in sources()? {
-        let path = paths::workspace().join(&file);
-        if !path.is_file() {
-            continue;
-        }
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {file}"))?;
+    for (file, text) in files::like("*.rs")? {
         let long = (1..).zip(text.lines()).filter(|(_, line)| is_too_long(line));
         wrong.extend(
             long.map(|(number, line)| format!("{file}:{number} has {} columns", line.chars().count())),

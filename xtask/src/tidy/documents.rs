@@ -1,5 +1,6 @@
 //! Documents against facts: the tables of ARCHITECTURE.md name every crate of the workspace with its folder,
-//! and every outside crate that a manifest asks for, and no others. Every path on that page exists.
+//! and every outside crate that a manifest asks for, and no others. Every path of the source tree that a page
+//! names exists.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,11 +9,11 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use dawn_qemu::paths;
 
-use super::outcome;
+use super::{files, outcome};
 use crate::metadata::{self, list, packages, text};
 use crate::suite::Count;
 
-/// Both tables, and the paths.
+/// Both tables, and the paths of all pages.
 pub(super) fn check() -> Result<Count> {
     let path = paths::workspace().join("ARCHITECTURE.md");
     let page = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -30,7 +31,17 @@ pub(super) fn check() -> Result<Count> {
     let named = words.flat_map(|cell| cell.split(", ").map(str::to_owned).collect::<Vec<_>>()).collect();
     Ok(outcome("ARCHITECTURE.md, crates", &difference(&own, &crates))
         .plus(outcome("ARCHITECTURE.md, outside crates", &difference(&outside, &named)))
-        .plus(outcome("ARCHITECTURE.md, paths", &missing_paths(&page, &paths::workspace()))))
+        .plus(outcome("paths on pages", &missing_on_pages()?)))
+}
+
+/// What each page of the project names and does not exist.
+fn missing_on_pages() -> Result<Vec<String>> {
+    let mut missing = Vec::new();
+    for (file, page) in files::like("*.md")? {
+        let paths = missing_paths(&page, &paths::workspace());
+        missing.extend(paths.into_iter().map(|path| format!("{file}: {path}")));
+    }
+    Ok(missing)
 }
 
 /// The folder of a manifest below the workspace, with a slash at its end.
@@ -53,10 +64,14 @@ fn difference(facts: &BTreeSet<String>, page: &BTreeSet<String>) -> Vec<String> 
     missing.chain(page.difference(facts).map(|name| format!("{name} does not exist"))).collect()
 }
 
-/// Every text in backquotes that begins with a folder of the source tree and does not exist.
+/// Every text in backquotes that begins with a folder of the source tree and does not exist. A path with a
+/// part to fill in (`<family>`, `COMMAND`, `*`) names no file.
 fn missing_paths(page: &str, top: &Path) -> Vec<String> {
     let is_ours = |path: &&str| {
-        path.split_once('/').is_some_and(|(first, _)| !first.is_empty() && top.join(first).is_dir())
+        let names_a_file = !path.contains(['<', '*']) && !path.contains("/COMMAND");
+        let folder = path.split_once('/').map_or("", |(first, _)| first);
+        let is_folder = !folder.is_empty() && !folder.starts_with('.') && top.join(folder).is_dir();
+        names_a_file && is_folder
     };
     let quoted = page.split('`').skip(1).step_by(2).filter(is_ours);
     quoted.filter(|path| !top.join(path).exists()).map(|path| format!("{path} does not exist")).collect()
@@ -69,7 +84,8 @@ mod tests {
 
     #[test]
     fn paths_that_are_not_there_are_found() {
-        let page = "`xtask/src/main.rs`, `xtask/src/tidy/`, `live/reach.rs`, `/proc/cmdline` and `xtask/src/none.rs`";
+        let page = "`xtask/src/main.rs`, `xtask/src/tidy/`, `live/reach.rs`, `/proc/cmdline`, `./mine`, \
+            `xtask/src/*.txt` and `xtask/src/none.rs`";
         assert_eq!(missing_paths(page, &paths::workspace()), ["xtask/src/none.rs does not exist"]);
     }
 }

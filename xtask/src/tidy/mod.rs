@@ -7,6 +7,7 @@ mod dependencies;
 mod documents;
 mod errors;
 mod features;
+mod files;
 mod functions;
 mod layers;
 mod words;

@@ -1,11 +1,8 @@
 //! Plain English: words that readers stumble over do not come back.
 
-use std::fs;
+use anyhow::Result;
 
-use anyhow::{Context, Result};
-use dawn_qemu::paths;
-
-use super::{functions::files_like, outcome};
+use super::{files, outcome};
 use crate::suite::Count;
 
 /// Words, and what to write instead. A word counts whole and in either case.
@@ -64,13 +61,8 @@ const SELF: &str = "xtask/src/tidy/words.rs";
 /// All sources and pages.
 pub(super) fn check() -> Result<Count> {
     let mut wrong = Vec::new();
-    let files = files_like("*.rs")?.into_iter().chain(files_like("*.md")?);
-    for file in files.filter(|file| file != SELF) {
-        let path = paths::workspace().join(&file);
-        if !path.is_file() {
-            continue;
-        }
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {file}"))?;
+    let texts = files::like("*.rs")?.into_iter().chain(files::like("*.md")?);
+    for (file, text) in texts.filter(|(file, _)| file != SELF) {
         let is_prose = file.ends_with(".md");
         let found = found(&text, is_prose).into_iter();
         wrong.extend(found.map(|(line, word, better)| format!("{file}:{line}: '{word}': write {better}")));
