@@ -1,8 +1,10 @@
-//! The import graph has no cycle, neither between crates nor between the modules of a crate.
+//! The import graph has no cycle, neither between crates nor between the modules of a crate, and crates use
+//! only those of lower floors ([`floors`]).
 //!
 //! Crates come from `cargo metadata`, modules from the sources ([`modules`]). What counts as an import is
 //! said there; [`graph`] finds the cycles.
 
+mod floors;
 mod graph;
 mod modules;
 
@@ -11,6 +13,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+use super::outcome;
 use crate::metadata::{self, list, text};
 use crate::suite::Count;
 use graph::Graph;
@@ -24,7 +27,7 @@ struct Package {
     roots: Vec<PathBuf>,
 }
 
-/// One check for the crates, and one for the modules of each.
+/// Two checks for the crates, and one for the modules of each.
 pub(super) fn check() -> Result<Count> {
     let packages = packages()?;
     let mut crates = Graph::default();
@@ -33,7 +36,8 @@ pub(super) fn check() -> Result<Count> {
             crates.add(&package.name, used);
         }
     }
-    let mut count = report("the crates", &crates);
+    let floors = outcome("floors", &floors::wrong(&packages));
+    let mut count = report("the crates", &crates).plus(floors);
     for package in &packages {
         for root in &package.roots {
             let graph = modules::imports(root)?;
