@@ -33,7 +33,8 @@ fn draft() -> impl Strategy<Value = Draft> {
 }
 
 fn boot_mac(machine: usize) -> MacAddr {
-    MacAddr([2, 0, 0, 0, 1, u8::try_from(machine).unwrap()])
+    let [high, low] = u16::try_from(machine).unwrap().to_be_bytes();
+    MacAddr([2, 0, 0, 1, high, low])
 }
 
 fn machine(number: usize, draft: &Draft) -> Machine {

@@ -134,17 +134,12 @@ impl Cluster {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let output = self.dawn(user, &words).output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let mut lines: Vec<String> = text(&output.stdout).lines().map(str::to_owned).collect();
-        lines.extend(text(&output.stderr).lines().map(|line| format!("! {line}")));
-        lines.sort();
-        let code = output.status.code().unwrap_or(-1);
-        let mut shown = lines.join("\n") + "\n";
-        if code != 0 {
-            shown.push_str(&format!("rc={code}\n"));
-        }
+        let errors = text(&output.stderr);
+        let errors = errors.lines().map(|line| format!("! {line}"));
+        let shown: Vec<String> = text(&output.stdout).lines().map(str::to_owned).chain(errors).collect();
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let host = host.split('.').next().unwrap_or_default().to_owned();
-        let shown = shown.replace(&format!("[{host}]"), "[mn]");
+        let shown = shown.join("\n").replace(&format!("[{host}]"), "[mn]");
         let shown = shown.replace(&format!("  {host}: Internal"), "  mn: Internal");
         let top = self.directory.path().to_string_lossy();
         let shown = shown.replace(&*top, "TOP").replace(top.trim_start_matches('/'), "TOP");
@@ -154,7 +149,13 @@ impl Cluster {
         // Fingerprints are of keys made for this test.
         let mut parts = shown.split("SHA256:");
         let first = parts.next().unwrap_or_default().to_owned();
-        parts.fold(first, |all, part| format!("{all}SHA256:..{}", part.get(43..).unwrap_or_default()))
+        let shown =
+            parts.fold(first, |all, part| format!("{all}SHA256:..{}", part.get(43..).unwrap_or_default()));
+        let mut lines: Vec<String> = shown.lines().map(without_date).collect();
+        lines.sort();
+        let code = output.status.code().unwrap_or(-1);
+        lines.extend((code != 0).then(|| format!("rc={code}")));
+        lines.join("\n") + "\n"
     }
 
     /// Lines with `$ ` before each and what it printed below.
@@ -172,6 +173,14 @@ impl Cluster {
     fn ok(&self, line: &str) {
         let shown = self.run_as("root", line);
         assert!(!shown.contains("rc="), "{line}: {shown}");
+    }
+}
+
+/// A line of the node's log without the time, whose first word is a day of the week.
+fn without_date(line: &str) -> String {
+    match line.split_once(": ").zip(line.split_once(" postscript ")) {
+        Some(((node, _), (_, what))) if line.ends_with("does NOT exist.") => format!("{node}: DATE {what}"),
+        _ => line.to_owned(),
     }
 }
 
@@ -506,7 +515,6 @@ fn synclists_bring_what_differs() {
         n8: would update /syncfiles/appendTOP/src/hosts
         n8: would update /syncfiles/merge/mergefilesTOP/src/users
         $ xdcp n7,n8 -o '-o Port=PORT' -F list
-        n7: app of n7 begins again
         n7: TOP/src/app.conf
         n7: TOP/src/app.conf.post
         n7: TOP/src/conf/a
@@ -515,7 +523,7 @@ fn synclists_bring_what_differs() {
         n7: TOP/src/motd
         n7: TOP/src/n7
         n7: TOP/src/users
-        n8: app of n8 begins again
+        n7: app of n7 begins again
         n8: TOP/src/app.conf
         n8: TOP/src/app.conf.post
         n8: TOP/src/conf/a
@@ -523,6 +531,7 @@ fn synclists_bring_what_differs() {
         n8: TOP/src/hosts
         n8: TOP/src/motd
         n8: TOP/src/users
+        n8: app of n8 begins again
         $ xdsh n7,n8 -o '-p PORT' 'cat /etc/only /etc/motd.dawn; stat -c %a /etc/motd.dawn; find /data -type f; tail -n 1 /etc/hosts; grep dawntest /etc/passwd'
         ! [mn]: n8: cat: /etc/only: No such file or directory
         n7: /data/conf/a
@@ -549,17 +558,17 @@ fn synclists_bring_what_differs() {
         n6: Remote_command_failed, error_code=255
         n6: ssh: connect to host 127.78.0.6 port PORT: Connection refused
         n7: Remote_command_successful
-        n7: app of n7 begins again
         n7: TOP/src/app.conf
         n7: TOP/src/hosts
+        n7: app of n7 begins again
         rc=1
         $ xdsh n7 -o '-p PORT' 'tail -n 1 /etc/hosts; head -n -1 /etc/hosts | cmp - /syncfiles/org/etc/hosts'
         n7: 10.9.9.9 changed
         $ xdcp n7,n8 -o '-o Port=PORT' -F always
-        n7: always
         n7: TOP/src/always.sh
-        n8: always
+        n7: always
         n8: TOP/src/always.sh
+        n8: always
         rc=2
         $ xdcp n7 -F nosuch
         ! Error: [mn]: File:TOP/nosuch does not exist.
@@ -649,11 +658,6 @@ fn updatenode_brings_files_and_runs_scripts() {
     ] {
         text.push_str(&cluster.session(&[line.as_str()]));
     }
-    let without_date = |line: &str| match line.split_once(": ").zip(line.split_once(" postscript ")) {
-        Some(((node, _), (_, what))) if line.ends_with("does NOT exist.") => format!("{node}: DATE {what}\n"),
-        _ => format!("{line}\n"),
-    };
-    let text: String = text.lines().map(without_date).collect();
     expect![[r#"
         $ updatenode n7,n8 -P 'hello a,bad' --node-options '-o Port=PORT'
         n7: /xcatpost
@@ -720,7 +724,6 @@ fn updatenode_brings_files_and_runs_scripts() {
         [mn]:   mn: Internal call command: xdcp n7 -F TOP/list
         [mn]: File synchronization has completed for nodes: "n7"
         [mn]: n7: TOP/src/conf/a
-        n7: app of n7 begins again
         n7: TOP/src/app.conf
         n7: TOP/src/app.conf.post
         n7: TOP/src/conf/sub/b
@@ -728,6 +731,7 @@ fn updatenode_brings_files_and_runs_scripts() {
         n7: TOP/src/motd
         n7: TOP/src/n7
         n7: TOP/src/users
+        n7: app of n7 begins again
         $ updatenode n7,n8 --node-options '-o Port=PORT'
         File synchronization has completed for nodes: "n7"
         Performing software maintenance operations. This could take a while, if there are packages to install.

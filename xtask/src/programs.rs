@@ -21,8 +21,8 @@ use crate::suite::{Count, count_line};
 /// A line of a test that comes this long after the one before gets the times added: where the time goes.
 const LONG: Duration = Duration::from_secs(5);
 
-/// Programs that run at a time.
-const LANES: usize = 2;
+/// Programs that run at a time: together they need half of what two processors have.
+const LANES: usize = 3;
 
 /// A built test program.
 pub(crate) struct Program {
@@ -72,7 +72,7 @@ pub(crate) fn run(programs: &[Program], args: &[&str]) -> Result<Count> {
     all.finish()
 }
 
-/// Runs programs two at a time: much of what they do is to wait. The output of each is shown when it has
+/// Runs several programs at a time: much of what they do is to wait. The output of each is shown when it has
 /// ended. Those that compile last, which start daemons and database servers, wait longest and run first.
 pub(crate) fn run_in_lanes(programs: &[Program]) -> Result<Count> {
     let waiting = Mutex::new(programs.iter());
