@@ -12,8 +12,8 @@ pub use problems::{problems, without_address};
 
 use crate::address::{NameServerAddresses, host_name};
 use dawn_cluster::{
-    Col, Guid, MANAGEMENT_GROUP, MacAddr, MacOwner, Model, NamedAddress, Netboot, Row, Snapshot, Text, col,
-    dynamic_ranges, row_subnet,
+    Col, Guid, MANAGEMENT_GROUP, MacAddr, MacOwner, Model, NamedAddress, NamedServer, Netboot, Row, Snapshot,
+    Text, col, dynamic_ranges, row_subnet,
 };
 use dawn_dhcp::HwAddr;
 use dawn_dhcp::boot::BootRule;
@@ -334,16 +334,16 @@ impl NetworkRow<'_> {
         let (own, snapshot) = (self.own_address(&network), self.here.snapshot);
         let nic = self.nic(&network);
         network.interface = self.interface();
-        network.routers = self.addresses_in(col::networks::GATEWAY, None, own.filter(|_| self.here.forwards));
+        network.routers = self.own_list(col::networks::GATEWAY, own.filter(|_| self.here.forwards));
         network.dns = self.name_servers(own);
-        network.ntp = self.addresses_in(col::networks::NTPSERVERS, Some("ntpservers"), own);
-        network.log_servers = self.addresses_in(col::networks::LOGSERVERS, Some("logservers"), own);
-        let domain = self.get(col::networks::DOMAIN).map(Text::from).or_else(|| snapshot.site("domain"));
-        network.domain = domain.map(|text| text.to_string());
+        network.ntp = self.addresses(&snapshot.servers_of(Some(self.row), col::networks::NTPSERVERS), own);
+        network.log_servers =
+            self.addresses(&snapshot.servers_of(Some(self.row), col::networks::LOGSERVERS), own);
+        network.domain = snapshot.domain_in(Some(self.row)).map(|domain| domain.name);
         network.search = search_list(network.domain.as_deref(), snapshot);
         network.mtu = self.get(col::networks::MTU).and_then(|text| text.parse().ok());
         network.lease_seconds = lease_seconds(snapshot);
-        network.next_server = self.addresses_in(col::networks::TFTPSERVER, None, own).first().copied();
+        network.next_server = self.own_list(col::networks::TFTPSERVER, own).first().copied();
         network.ranges = self.ranges();
         let boots = self.served.find(nic.as_deref());
         network.mode = match boots {
@@ -376,25 +376,28 @@ impl NetworkRow<'_> {
         self.get(col::networks::MGTIFNAME).map(str::to_owned)
     }
 
-    /// `nameservers`; if it is empty, this machine if its name server answers there.
+    /// Those that the tables name; if they name none, this machine if its name server answers there.
     fn name_servers(&self, own: Option<Ipv4Addr>) -> Vec<Ipv4Addr> {
-        let said = self.get(col::networks::NAMESERVERS).is_some()
-            || self.here.snapshot.site("nameservers").is_some();
-        match own.filter(|own| !said && self.here.name_servers.contains(&IpAddr::V4(*own))) {
+        let named = self.here.snapshot.name_servers_of(Some(self.row));
+        let answers = |own: &Ipv4Addr| self.here.name_servers.contains(&IpAddr::V4(*own));
+        match own.filter(|own| named.is_empty() && answers(own)) {
             Some(own) => vec![own],
-            None => self.addresses_in(col::networks::NAMESERVERS, Some("nameservers"), own),
+            None => self.addresses(&named, own),
         }
     }
 
-    /// A list of servers: the column, else the `site` attribute; `<xcatmaster>` is our own address.
-    fn addresses_in(&self, column: Col, site: Option<&str>, own: Option<Ipv4Addr>) -> Vec<Ipv4Addr> {
-        let from_site = || site.and_then(|key| self.here.snapshot.site(key));
-        let Some(text) = self.get(column).map(Text::from).or_else(from_site) else { return Vec::new() };
-        let one = |word: &str| match word {
-            "<xcatmaster>" => own,
-            name => named_address(self.here.snapshot, name),
+    /// The servers of a column that `site` has no attribute for.
+    fn own_list(&self, column: Col, own: Option<Ipv4Addr>) -> Vec<Ipv4Addr> {
+        self.addresses(&NamedServer::list(self.get(column).unwrap_or_default()), own)
+    }
+
+    /// Their addresses; `<xcatmaster>` is our own.
+    fn addresses(&self, servers: &[NamedServer], own: Option<Ipv4Addr>) -> Vec<Ipv4Addr> {
+        let one = |server: &NamedServer| match server {
+            NamedServer::Master => own,
+            NamedServer::Other(name) => named_address(self.here.snapshot, name),
         };
-        text.split([',', ' ']).filter(|word| !word.is_empty()).filter_map(one).collect()
+        servers.iter().filter_map(one).collect()
     }
 
     /// `dynamicrange`: ranges separated by `;`, each `a-b`, `a,b`, `a b` or a prefix; only when no other
@@ -412,22 +415,9 @@ impl NetworkRow<'_> {
 
 /// The domains a client searches: its network's first, then every other that the tables know.
 fn search_list(own: Option<&str>, snapshot: &Snapshot) -> Vec<String> {
-    let domain = col::networks::DOMAIN;
-    let others =
-        snapshot.enabled_rows("networks").filter_map(|row| row.get(domain).map(|text| text.to_string()));
-    let mut found: Vec<String> = Vec::new();
-    for name in own
-        .map(str::to_owned)
-        .into_iter()
-        .chain(others)
-        .chain(snapshot.site("domain").map(|text| text.to_string()))
-    {
-        let name = name.trim().trim_end_matches('.').to_owned();
-        if !name.is_empty() && !found.contains(&name) && found.len() < SEARCH_MAX {
-            found.push(name);
-        }
-    }
-    found
+    let is_other = |name: &String| own.is_none_or(|own| !own.eq_ignore_ascii_case(name));
+    let others = snapshot.domains().into_iter().filter(is_other);
+    own.map(str::to_owned).into_iter().chain(others).take(SEARCH_MAX).collect()
 }
 
 fn lease_seconds(snapshot: &Snapshot) -> u32 {

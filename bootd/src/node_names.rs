@@ -76,9 +76,7 @@ fn without_domain(snapshot: &Snapshot, name: &str) -> Option<String> {
     if !name.contains('.') {
         return Some(name);
     }
-    let networks = snapshot.enabled_rows("networks").filter_map(|row| row.get(col::networks::DOMAIN));
-    let domains = snapshot.site("domain").into_iter().chain(networks.cloned());
-    let mut domains = domains.map(|own| folded(&own)).filter(|own| !own.is_empty());
+    let mut domains = snapshot.domains().into_iter().map(|own| folded(&own));
     domains.find_map(|own| Some(name.strip_suffix(&own)?.strip_suffix('.')?.to_owned()))
 }
 

@@ -5,6 +5,7 @@
 use crate::edit::{Edit, EditError};
 use crate::row::Text;
 use crate::schema::Col;
+use crate::servers::XCATMASTER;
 use crate::snapshot::Snapshot;
 use crate::subnet::{Subnet, prefix_length, row_subnet};
 use std::net::Ipv4Addr;
@@ -56,8 +57,6 @@ impl LocalNetwork {
 
 /// The group of the management node, which is right to have its address.
 pub const MANAGEMENT_GROUP: &str = "__mgmtnode";
-/// Means the address of the server that faces a node.
-pub const XCATMASTER: &str = "<xcatmaster>";
 
 /// Default `site` rows whose value does not depend on the machine.
 const SITE: &[(&str, &str)] = &[

@@ -18,6 +18,7 @@
 //! | a `site` value | [`Snapshot::site`], [`site_flag`](Snapshot::site_flag) |
 //! | whose MAC, IP, UUID, switch port is this | [`Snapshot::node_by_mac`], [`mac_owner`](Snapshot::mac_owner), [`node_by_ip`](Snapshot::node_by_ip), [`node_by_uuid`](Snapshot::node_by_uuid), [`switch_rows`](Snapshot::switch_rows) |
 //! | a node's interfaces, their names and addresses | [`Snapshot::named_addresses`] |
+//! | the domain of an address, all domains; the servers of a network | [`Snapshot::domain_of`], [`domains`](Snapshot::domains), [`name_servers_of`](Snapshot::name_servers_of) |
 //! | all nodes; is this a node; its groups | [`Snapshot::node_names`], [`has_node`](Snapshot::has_node), [`groups_of`](Snapshot::groups_of) |
 //! | rows of any table | [`Snapshot::rows`], [`enabled_rows`](Snapshot::enabled_rows), [`find_row`](Snapshot::find_row), [`find_rows`](Snapshot::find_rows) |
 //! | an image | [`Snapshot::osimage`] |
@@ -87,6 +88,7 @@ pub mod condition;
 pub mod csv;
 mod defaults;
 mod distribution;
+mod domains;
 mod edit;
 mod effect;
 pub mod fuzz;
@@ -114,6 +116,7 @@ pub mod saved;
 mod schema;
 mod secret_writes;
 pub mod secrets;
+mod servers;
 mod site;
 mod snapshot;
 pub mod stanza;
@@ -132,8 +135,9 @@ pub use claim::Claim;
 pub use claims::{MachineFacts, NewClaim};
 pub use condition::ConditionError;
 pub use dawn_wire::Secret;
-pub use defaults::{Installation, LocalNetwork, MANAGEMENT_GROUP, XCATMASTER, is_open_to_nodes};
+pub use defaults::{Installation, LocalNetwork, MANAGEMENT_GROUP, is_open_to_nodes};
 pub use distribution::{Distribution, Installer, os_major, os_version};
+pub use domains::Domain;
 pub use edit::{CELL_BYTES_MAX, EDITS_MAX, Edit, EditError};
 pub use effect::{RowChange, RowChangeKind};
 pub use groups::{Conditions, GroupKind};
@@ -164,6 +168,7 @@ pub use resolve::{NEXT_RECORD, Resolved, ResolvedRow, Source};
 pub use row::{Row, Text};
 pub use rules::{NewNameError, check_group_name, known_words, script_problem};
 pub use schema::{AsCol, AsTable, Col, Column, Schema, Table, TableId, schema};
+pub use servers::{NamedServer, XCATMASTER};
 pub use site::{Purpose, SiteKey, is_host_name, looks_like_address, own_directory, site_key, site_keys};
 pub use snapshot::{OsImage, Snapshot};
 pub use store::{

@@ -27,6 +27,7 @@ use crate::resolve::NEXT_RECORD;
 use crate::row::{Row, Text};
 use crate::schema::Col;
 use crate::secrets;
+use crate::servers::XCATMASTER;
 use crate::site::{self, Purpose};
 use crate::snapshot::{KNOWN, Snapshot};
 use crate::subnet::{dynamic_ranges, prefix_length};
@@ -282,7 +283,7 @@ impl Rule {
             Self::Ranges if value.contains(':') => None,
             Self::Ranges => dynamic_ranges(value).find_map(Result::err).map(|error| error.to_string().into()),
             Self::Host => unless(
-                value == "<xcatmaster>" || site::is_host(value),
+                value == XCATMASTER || site::is_host(value),
                 "it is neither an address nor a host name",
             ),
             Self::Hosts => site::Kind::Servers.problem(value),

@@ -6,6 +6,7 @@
 //! does not act on them.
 
 use crate::names::NAME_BYTES_MAX;
+use crate::servers::NamedServer;
 use std::borrow::Cow;
 use std::net::IpAddr;
 
@@ -20,7 +21,7 @@ pub(crate) enum Kind {
     Number(u32, u32),
     /// An address of this machine or a name that the tables give one.
     Server,
-    /// Addresses or names, separated by commas or blanks; `<xcatmaster>` is this machine.
+    /// Addresses or names, as [`NamedServer::list`] reads them; `<xcatmaster>` is this machine.
     Servers,
     /// A DNS domain.
     Domain,
@@ -386,11 +387,12 @@ impl Kind {
             }
             Self::Server => unless(is_host(value), "it is neither an address nor a host name"),
             Self::Servers => {
-                let mut words = value.split([',', ' ']).filter(|word| !word.is_empty());
-                unless(
-                    words.all(|word| word == "<xcatmaster>" || is_host(word)),
-                    "it is not a list of addresses or host names",
-                )
+                let is_good = |server: &NamedServer| match server {
+                    NamedServer::Master => true,
+                    NamedServer::Other(word) => is_host(word),
+                };
+                let good = NamedServer::list(value).iter().all(is_good);
+                unless(good, "it is not a list of addresses or host names")
             }
             Self::Domain => unless(is_domain(value), "it is not a domain name"),
             Self::Path | Self::Served if !is_path(value) => Some("it is not an absolute path".into()),

@@ -2,16 +2,15 @@
 
 use crate::context::{Context, Found};
 use crate::error::Problem;
-use dawn_cluster::col;
 use dawn_plan::{install_mac, node_ip};
+use std::net::IpAddr;
 
 /// `#GETNODEDOMAIN:THISNODE#`: that of the node's network, else the cluster's.
 pub(crate) fn domain(context: &Context<'_>) -> Found {
-    let network = node_ip(context.snapshot, context.node).and_then(|ip| context.snapshot.network_of(ip));
-    let of_network = network.and_then(|(_, row)| row.get(col::networks::DOMAIN).cloned());
-    match of_network.filter(|domain| !domain.is_empty()) {
-        Some(domain) => Found::open(&*domain, "networks.domain"),
-        None => Found::open(&*context.snapshot.site("domain").unwrap_or_default(), "site.domain"),
+    let address = node_ip(context.snapshot, context.node).map(IpAddr::from);
+    match context.snapshot.domain_of(address) {
+        Some(domain) => Found::open(domain.name, domain.said_in),
+        None => Found::open("", "site.domain"),
     }
 }
 

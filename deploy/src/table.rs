@@ -3,7 +3,7 @@
 use crate::context::{Context, Found};
 use crate::error::Problem;
 use dawn_cluster::secrets::{Sensitivity, is_secret, of_site_key};
-use dawn_cluster::{Col, Secret, Source, Table, col, nearest_of, schema};
+use dawn_cluster::{Col, Secret, Source, Table, XCATMASTER, col, nearest_of, schema};
 
 /// What a key may be in the place of a node's name.
 const THIS_NODE: [&str; 2] = ["THISNODE", "$NODE"];
@@ -99,7 +99,7 @@ impl<'t> Cell<'t> {
 
     fn of_this_node(&self, context: &Context<'_>) -> Option<Found> {
         let resolved = context.snapshot.attr_with_source(context.node, self.column);
-        let resolved = resolved.filter(|resolved| &*resolved.value != "<xcatmaster>");
+        let resolved = resolved.filter(|resolved| &*resolved.value != XCATMASTER);
         let found = resolved.map(|found| self.found(&found.value, &row_of(&found.source, context.node)));
         found.or_else(|| self.server(context))
     }

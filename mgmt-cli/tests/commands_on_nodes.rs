@@ -238,6 +238,8 @@ fn commands_and_their_exit_codes() {
         "pping n1,n2",
         "nodestat n1",
         "makeknownhosts n1 --dry-run",
+        "chtab net=127.78.0.0,mask=/16 networks.netname=lo networks.domain=nodes.example",
+        "makeknownhosts n1 --dry-run",
     ]);
     let text: String = text
         .lines()
@@ -346,6 +348,11 @@ fn commands_and_their_exit_codes() {
         + n1,127.78.0.1 ecdsa-sha2-nistp256 
         + n1,127.78.0.1 ssh-ed25519 
         + n1,127.78.0.1 ssh-rsa 
+        $ chtab net=127.78.0.0,mask=/16 networks.netname=lo networks.domain=nodes.example
+        $ makeknownhosts n1 --dry-run
+        + n1,n1.nodes.example,127.78.0.1 ecdsa-sha2-nistp256 
+        + n1,n1.nodes.example,127.78.0.1 ssh-ed25519 
+        + n1,n1.nodes.example,127.78.0.1 ssh-rsa 
     "#]]
     .assert_eq(&text);
     let json = cluster.run_as("root", "xdsh n1 -o '-p PORT' --json 'echo a; exit 4'");

@@ -5,7 +5,7 @@ use crate::error::PlanError;
 use crate::lookup::node_ip;
 use crate::state::BootState;
 use crate::surroundings::Surroundings;
-use dawn_cluster::{Col, Snapshot, Text, col};
+use dawn_cluster::{Col, Snapshot, Text, XCATMASTER, col};
 use std::net::Ipv4Addr;
 
 /// One node's values, looked up in the order of xCAT.
@@ -22,7 +22,7 @@ impl Facts<'_> {
 
     /// A server column; `<xcatmaster>` means "not set, take the default".
     pub(crate) fn server_attr(&self, column: Col) -> Option<Text> {
-        self.attr(column).filter(|value| &**value != "<xcatmaster>")
+        self.attr(column).filter(|value| &**value != XCATMASTER)
     }
 
     pub(crate) fn no_state(&self, state: &str) -> PlanError {

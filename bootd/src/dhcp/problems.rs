@@ -3,7 +3,7 @@
 
 use super::{Here, Interfaces, NetworkRow, named_address, networks};
 use crate::address::host_name;
-use dawn_cluster::{Col, Snapshot, XCATMASTER, col};
+use dawn_cluster::{Col, NamedServer, Snapshot, col};
 use dawn_dhcp::directory::Mode;
 use dawn_plan::LocalAddresses;
 use std::collections::BTreeSet;
@@ -99,14 +99,14 @@ fn proxied(snapshot: &Snapshot) -> Vec<String> {
 /// Servers that are left out of answers because the tables have no address for their name.
 fn servers(here: Here<'_>) -> Vec<String> {
     let lost = |text: &str| -> Vec<String> {
+        let name = |server| match server {
+            NamedServer::Master => None,
+            NamedServer::Other(name) => Some(name),
+        };
         // Addresses of IPv6 are for others than us.
-        let is_name =
-            |word: &&str| !word.is_empty() && *word != XCATMASTER && word.parse::<IpAddr>().is_err();
-        text.split([',', ' '])
-            .filter(is_name)
-            .filter(|word| named_address(here.snapshot, word).is_none())
-            .map(str::to_owned)
-            .collect()
+        let is_lost =
+            |word: &String| word.parse::<IpAddr>().is_err() && named_address(here.snapshot, word).is_none();
+        NamedServer::list(text).into_iter().filter_map(name).filter(is_lost).collect()
     };
     let mut list = Vec::new();
     let mut report = |place: String, text: &str| {

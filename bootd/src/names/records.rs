@@ -8,7 +8,7 @@
 //!
 //! Deliberately missing: MX, SRV and TXT records, for which xCAT has no table, and the lines of `/etc/hosts`.
 
-use dawn_cluster::{Col, NamedAddress, Row, Snapshot, Text, XCATMASTER, col, is_host_name, row_network};
+use dawn_cluster::{NamedAddress, NamedServer, Row, Snapshot, Text, col, is_host_name, row_network};
 use dawn_dns::name::DomainName;
 use dawn_dns::view::Prefix;
 use dawn_dns::zones::{Builder, Data, Zone, Zones};
@@ -46,7 +46,7 @@ pub struct Net {
     pub netname: String,
     /// Its addresses.
     pub prefix: Prefix,
-    /// `networks.domain`.
+    /// The domain of its machines.
     domain: Option<String>,
     /// Names of its machines are ours: no other name server is named for it.
     pub ours: bool,
@@ -138,7 +138,6 @@ pub struct Frame {
     pub domains: usize,
     /// Name of this machine's name server.
     pub server: DomainName,
-    site_domain: Option<String>,
 }
 
 impl Frame {
@@ -146,33 +145,20 @@ impl Frame {
     #[must_use]
     pub fn read(snapshot: &Snapshot, host: Host<'_>) -> Self {
         let nets = nets(snapshot, host);
-        let site_domain =
-            snapshot.site("domain").map(|domain| tidy(&domain)).filter(|domain| !domain.is_empty());
-        let extra = col::networks::DDNSDOMAIN;
-        let ddns = snapshot.enabled_rows("networks").filter_map(|row| row.get(extra).map(|text| tidy(text)));
-        let texts = site_domain.clone().into_iter().chain(nets.iter().filter_map(|net| net.domain.clone()));
-        let mut zones: Vec<DomainName> = Vec::new();
-        for domain in texts.chain(ddns).filter_map(|text| text.parse::<DomainName>().ok()) {
-            if !zones.contains(&domain) && domain.as_wire().len() > 1 {
-                zones.push(domain);
-            }
-        }
+        let names = snapshot.zone_domains().into_iter().filter_map(|text| text.parse::<DomainName>().ok());
+        let mut zones: Vec<DomainName> = names.collect();
         let domains = zones.len();
         let reverse: BTreeSet<DomainName> =
             nets.iter().filter(|net| net.ours).flat_map(|net| reverse_zones(net.prefix)).collect();
         zones.extend(reverse.into_iter().take(REVERSE_ZONES_MAX));
         let server = server_name(snapshot, host, zones.first().filter(|_| domains > 0));
-        Self { nets, zones, domains, server, site_domain }
+        Self { nets, zones, domains, server }
     }
 
     /// The network that holds an address.
     #[must_use]
     pub fn net(&self, ip: IpAddr) -> Option<&Net> {
         self.nets.iter().find(|net| net.prefix.contains(ip))
-    }
-
-    fn domain<'a>(&'a self, net: &'a Net) -> Option<&'a str> {
-        net.domain.as_deref().or(self.site_domain.as_deref())
     }
 
     fn is_ours(&self, name: &DomainName) -> bool {
@@ -185,7 +171,7 @@ impl Frame {
         if !net.ours {
             return Err(Why::External(ip, net.netname.clone()));
         }
-        let domain = self.domain(net).ok_or(Why::NoDomain(ip))?;
+        let domain = net.domain.as_deref().ok_or(Why::NoDomain(ip))?;
         self.within(name, domain)
     }
 
@@ -214,21 +200,15 @@ fn server_name(snapshot: &Snapshot, host: Host<'_>, domain: Option<&DomainName>)
     text.parse().unwrap_or_else(|_| DomainName::reverse(Ipv4Addr::LOCALHOST.into()))
 }
 
-fn tidy(domain: &str) -> String {
-    domain.trim().trim_matches('.').to_ascii_lowercase()
-}
-
 fn nets(snapshot: &Snapshot, host: Host<'_>) -> Vec<Net> {
-    let (name, servers, domain) = (col::networks::NETNAME, col::networks::NAMESERVERS, col::networks::DOMAIN);
-    let of_site = snapshot.site("nameservers").unwrap_or_default();
+    let of_site = snapshot.name_servers_of(None);
     let one = |row: &Row| {
-        let text = |col: Col| row.get(col).map(|text| text.to_string()).unwrap_or_default();
-        let servers = text(servers);
+        let servers = snapshot.name_servers_of(Some(row));
         Some(Net {
-            netname: text(name),
+            netname: row.get(col::networks::NETNAME).map(|name| name.to_string()).unwrap_or_default(),
             prefix: row_network(row).and_then(|(address, bits)| Prefix::new(address, bits))?,
-            domain: Some(tidy(&text(domain))).filter(|domain| !domain.is_empty()),
-            ours: servers.is_empty() || servers == *of_site || names_us(snapshot, host, &servers),
+            domain: snapshot.domain_in(Some(row)).map(|domain| domain.name),
+            ours: servers.is_empty() || servers == of_site || names_us(snapshot, host, &servers),
         })
     };
     let mut nets: Vec<Net> = snapshot.enabled_rows("networks").filter_map(one).collect();
@@ -236,16 +216,14 @@ fn nets(snapshot: &Snapshot, host: Host<'_>) -> Vec<Net> {
     nets
 }
 
-fn names_us(snapshot: &Snapshot, host: Host<'_>, servers: &str) -> bool {
-    let is_own = |word: &str| {
-        let ip = word.parse().ok().or_else(|| node_ip(snapshot, word));
-        ip.is_some_and(|ip| host.addresses.contains(ip)) || word.split('.').next() == Some(host.short())
-    };
-    words(servers).any(|word| word == XCATMASTER || is_own(word))
-}
-
-fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split([',', ' ', ';']).map(str::trim).filter(|word| !word.is_empty())
+fn names_us(snapshot: &Snapshot, host: Host<'_>, servers: &[NamedServer]) -> bool {
+    servers.iter().any(|server| match server {
+        NamedServer::Master => true,
+        NamedServer::Other(word) => {
+            let ip = word.parse().ok().or_else(|| node_ip(snapshot, word));
+            ip.is_some_and(|ip| host.addresses.contains(ip)) || word.split('.').next() == Some(host.short())
+        }
+    })
 }
 
 /// Names of the zones that hold the names of a network's addresses: of IPv4 whole octets, of IPv6 whole
@@ -325,7 +303,7 @@ fn of_node(
             }
         };
         tell(Item::Address { node: node.clone(), name: host.clone(), ip });
-        let domain = frame.net(ip).and_then(|net| frame.domain(net)).unwrap_or_default();
+        let domain = frame.net(ip).and_then(|net| net.domain.as_deref()).unwrap_or_default();
         for other in others {
             let dotted = other.contains('.').then(|| other.parse::<DomainName>().ok()).flatten();
             let item = match (dotted.filter(|whole| !frame.is_ours(whole)), frame.within(&other, domain)) {
@@ -390,14 +368,21 @@ pub fn zones(snapshot: &Snapshot, host: Host<'_>, frame: &Frame, tell: &mut dyn 
 pub fn forwarders(snapshot: &Snapshot, host: Host<'_>) -> Vec<SocketAddr> {
     let read = |key: &str| -> Vec<SocketAddr> {
         let text = snapshot.site(key).unwrap_or_default();
-        let address =
-            |word: &str| word.parse::<IpAddr>().ok().or_else(|| node_ip(snapshot, word).map(IpAddr::from));
+        let address = |server| match server {
+            NamedServer::Master => None,
+            NamedServer::Other(word) => {
+                word.parse().ok().or_else(|| node_ip(snapshot, &word).map(IpAddr::from))
+            }
+        };
         let own = |ip: &IpAddr| match ip {
             IpAddr::V4(ip) if ip.is_loopback() => *ip == Ipv4Addr::LOCALHOST,
             IpAddr::V4(ip) => host.addresses.contains(*ip),
             IpAddr::V6(ip) => ip.is_loopback(),
         };
-        let servers = words(&text).filter_map(address).filter(|ip| !own(ip) && !ip.is_unspecified());
+        let servers = NamedServer::list(&text)
+            .into_iter()
+            .filter_map(address)
+            .filter(|ip| !own(ip) && !ip.is_unspecified());
         servers.map(|ip| SocketAddr::new(ip, DNS_PORT)).take(FORWARDERS_MAX).collect()
     };
     let named = read("forwarders");

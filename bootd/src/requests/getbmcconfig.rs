@@ -9,7 +9,7 @@ use crate::caller::calling_node;
 use crate::command::{Command, Ctx, Kind};
 use crate::node_edits;
 use crate::output::{Done, Out, Stop};
-use dawn_cluster::{Col, Edit, Snapshot, col};
+use dawn_cluster::{Col, Edit, Snapshot, XCATMASTER, col};
 use dawn_wire::bmc;
 use dawn_xcatd::{Element, Response};
 use std::net::Ipv4Addr;
@@ -172,7 +172,7 @@ fn address(snapshot: &Snapshot, bmc: &str) -> Option<Ipv4Addr> {
 fn network_of(snapshot: &Snapshot, ip: Ipv4Addr) -> Option<(Ipv4Addr, String)> {
     let (net, row) = snapshot.network_of(ip)?;
     let gateway = match row.get(col::networks::GATEWAY).map(|text| &**text) {
-        Some("<xcatmaster>") => snapshot.site("master").map(|text| text.to_string()),
+        Some(XCATMASTER) => snapshot.site("master").map(|text| text.to_string()),
         gateway => gateway.map(str::to_owned),
     };
     Some((net.mask(), gateway.unwrap_or_default()))

@@ -3,7 +3,7 @@
 //! Names that are not host names are left out: a cell with a blank or a line end would become further names
 //! and lines.
 
-use dawn_cluster::{Snapshot, col, is_host_name};
+use dawn_cluster::{Snapshot, is_host_name};
 use std::collections::HashSet;
 use std::net::IpAddr;
 
@@ -60,7 +60,7 @@ fn entry(
     if !good(name) {
         return None;
     }
-    let domain = domain_of(snapshot, ip).filter(|domain| good(domain));
+    let domain = snapshot.domain_of(Some(ip)).map(|domain| domain.name).filter(|domain| good(domain));
     let others = others.iter().filter(|name| good(name));
     let (dotted, plain): (Vec<&String>, Vec<&String>) = others.partition(|name| name.contains('.'));
     let mut dotted = dotted.into_iter();
@@ -84,18 +84,6 @@ fn entry(
     let words: Vec<&str> =
         parts.iter().enumerate().filter(|(at, p)| *at == 2 || !p.is_empty()).map(|(_, p)| *p).collect();
     Some(Entry { ip, name: name.to_owned(), line: format!("{ip} {}", words.join(" ")) })
-}
-
-/// Domain of the smallest network that holds the address, else `site.domain`.
-fn domain_of(snapshot: &Snapshot, ip: IpAddr) -> Option<String> {
-    let network = match ip {
-        IpAddr::V4(ip) => snapshot.network_of(ip),
-        IpAddr::V6(_) => None,
-    };
-    let own = network.and_then(|(_, row)| row.get(col::networks::DOMAIN).cloned());
-    own.or_else(|| snapshot.site("domain"))
-        .map(|domain| domain.trim_matches('.').to_owned())
-        .filter(|d| !d.is_empty())
 }
 
 /// The file's text with these entries: lines of the same address or short name are replaced, the first at

@@ -251,13 +251,12 @@ fn check_networks(snapshot: &Snapshot, own_names: bool, out: &mut Out<'_>) -> Do
     for row in snapshot.enabled_rows("networks") {
         let text = |col| row.get(col).cloned();
         let Some(net) = text(col::networks::NET) else { continue };
-        if text(col::networks::DOMAIN).is_none() && snapshot.site("domain").is_none() {
+        if snapshot.domain_in(Some(row)).is_none() {
             out.error(CommandError::conflict(format!(
                 "No domain defined for {net} entry in networks table, and no domain defined in site table."
             )))?;
         }
-        let said = text(col::networks::NAMESERVERS).is_some() || snapshot.site("nameservers").is_some();
-        if !said && !own_names {
+        if snapshot.name_servers_of(Some(row)).is_empty() && !own_names {
             out.warning(format!(
                 "No {net} specific entry for nameservers, and no nameservers defined in site table."
             ))?;

@@ -4,7 +4,7 @@ use crate::edits::{Edits, transact};
 use crate::local_networks;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{Done, Lines, Out, Report};
-use dawn_cluster::LocalNetwork;
+use dawn_cluster::{LocalNetwork, XCATMASTER};
 
 /// Put the networks this machine is directly connected to into the table networks
 #[derive(Debug, clap::Args)]
@@ -62,12 +62,12 @@ impl Found {
         let gateway = network.gateway.map(|gateway| gateway.to_string());
         Self {
             network: network.name(),
-            gateway: gateway.unwrap_or_else(|| "<xcatmaster>".to_owned()),
+            gateway: gateway.unwrap_or_else(|| XCATMASTER.to_owned()),
             mask: network.mask.to_string(),
             mgtifname: network.interface.clone(),
             mtu: network.mtu,
             net: network.net.to_string(),
-            tftpserver: "<xcatmaster>",
+            tftpserver: XCATMASTER,
         }
     }
 }

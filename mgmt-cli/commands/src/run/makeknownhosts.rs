@@ -107,11 +107,15 @@ fn scanned(ctx: &Ctx<'_>, quiet: bool, out: &mut Out<'_>) -> Result<Vec<String>,
 fn names(ctx: &Ctx<'_>, node: &str) -> Result<String, Stop> {
     let node = host_name(node).map_err(|error| Stop::usage(error.to_string()))?;
     let mut names = vec![node.to_owned()];
-    if let Some(domain) = ctx.snapshot.site("domain").filter(|domain| host_name(domain).is_ok()) {
-        names.push(format!("{node}.{domain}"));
-    }
+    names.extend(full_name(ctx, node).filter(|name| host_name(name).is_ok()));
     names.extend(address(&ctx.snapshot, node).map(|address| address.to_string()));
     Ok(names.join(","))
+}
+
+/// The name with the domain of the node.
+fn full_name(ctx: &Ctx<'_>, node: &str) -> Option<String> {
+    let domain = ctx.snapshot.domain_of(address(&ctx.snapshot, node))?;
+    Some(format!("{node}.{}", domain.name))
 }
 
 /// The text without the lines of the nodes, and with the new ones.
@@ -120,9 +124,7 @@ fn replaced(ctx: &Ctx<'_>, old: &str, added: &[String]) -> String {
     for node in ctx.nodes() {
         gone.insert(node.to_ascii_lowercase());
         gone.extend(address(&ctx.snapshot, node).map(|address| address.to_string()));
-        gone.extend(
-            ctx.snapshot.site("domain").map(|domain| format!("{node}.{domain}").to_ascii_lowercase()),
-        );
+        gone.extend(full_name(ctx, node).map(|name| name.to_ascii_lowercase()));
     }
     let mut text = without(old, &gone);
     for line in added {
