@@ -5,8 +5,8 @@ use crate::appliance::Appliance;
 use crate::boot_services::{BootServices, Destiny, Lease, RenderedFile, Unready};
 use crate::dhcp::Answers;
 use crate::discovery::Discovery;
+use crate::first_stage::{self, Missing};
 use crate::image_index::ImageIndex;
-use crate::loaders::{self, Missing};
 use dawn_cluster::{Guid, Resolved, Snapshot, Source, col, excerpt, parse_mac_column, parse_mac_column_as};
 use dawn_dhcp::lease::State;
 use dawn_events::{Event, WaveReport};
@@ -99,7 +99,7 @@ impl BootServices for Appliance {
 
     fn missing_loaders(&self, snapshot: &Snapshot, node: &str) -> Option<Missing> {
         let tftpdir = snapshot.site("tftpdir").unwrap_or_else(|| "/tftpboot".into());
-        loaders::missing_for(snapshot, node, Path::new(&*tftpdir))
+        first_stage::missing_for(snapshot, node, Path::new(&*tftpdir))
     }
 
     fn dhcp_problems(&self, snapshot: &Snapshot) -> Vec<String> {
@@ -146,9 +146,7 @@ impl BootServices for Appliance {
                  Renew them with: genimage --onlyinitrd {image}"
             ));
         }
-        let state = snapshot.attr(node, col::chain::CURRSTATE);
-        let is_packed =
-            state.is_some_and(|state| matches!(BootState::parse(&state), Some(BootState::Netboot(_))));
+        let is_packed = matches!(BootState::of(snapshot, node), Some(BootState::Netboot(_)));
         (is_packed && is_stale).then(|| {
             format!("the packed root of {image} is older than its tree or its kernel. Renew it with: packimage {image}")
         })

@@ -2,7 +2,7 @@
 
 use crate::dhcp::Answers;
 use crate::discovery::Discovery;
-use crate::loaders::Missing;
+use crate::first_stage::Missing;
 use dawn_cluster::Snapshot;
 use dawn_events::{Event, WaveReport};
 use dawn_hardware::console::Hub;

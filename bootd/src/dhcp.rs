@@ -164,7 +164,7 @@ fn interface_ip(snapshot: &Snapshot, node: &str, hostname: &str) -> Option<Ipv4A
 fn next_server(snapshot: &Snapshot, node: &str) -> Option<Ipv4Addr> {
     let named = |column: Col| named_address(snapshot, &snapshot.attr(node, column)?);
     let by_master = || {
-        let by_master = matches!(Netboot::of(snapshot, node), Netboot::Petitboot | Netboot::Onie);
+        let by_master = Netboot::of(snapshot, node).is_sent_a_url();
         by_master.then(|| named(col::noderes::XCATMASTER))?
     };
     named(col::noderes::TFTPSERVER).or_else(by_master)
@@ -172,7 +172,12 @@ fn next_server(snapshot: &Snapshot, node: &str) -> Option<Ipv4Addr> {
 
 /// The loader of a node, in the words of the engine.
 fn boot_rule(snapshot: &Snapshot, node: &str) -> BootRule {
-    match loader(snapshot, node) {
+    rule_for(loader(snapshot, node))
+}
+
+/// A loader in the words of the engine.
+pub(crate) fn rule_for(loader: Loader) -> BootRule {
+    match loader {
         Loader::Disk => BootRule::Disk,
         Loader::Xnba { script, uefi } => BootRule::Xnba { script, uefi },
         Loader::Pxe => BootRule::Pxe,
@@ -185,7 +190,7 @@ fn boot_rule(snapshot: &Snapshot, node: &str) -> BootRule {
 /// What changes where the signed loaders are there. UEFI HTTP Boot gets an image of the node's own: nothing
 /// else works under Secure Boot, and it works without Secure Boot too. A node that is to boot GRUB gets it by
 /// way of shim. The loaders are those of x86-64, and so must be the image that they load.
-fn with_signed_loaders(rule: BootRule, node: &str, arch: &str) -> BootRule {
+pub(crate) fn with_signed_loaders(rule: BootRule, node: &str, arch: &str) -> BootRule {
     match rule {
         other if arch != "x86_64" => other,
         BootRule::Xnba { uefi: true, .. } => {

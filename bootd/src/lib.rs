@@ -33,6 +33,7 @@ pub mod database;
 pub mod dhcp;
 pub mod discovery;
 mod files;
+pub mod first_stage;
 mod followers;
 mod harmless;
 pub mod held_ports;

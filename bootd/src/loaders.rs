@@ -2,13 +2,10 @@
 //! and GRUB where the machine has them.
 //!
 //! iPXE is GPL and is not part of the executable. `dawn init` copies the loaders that it finds; it names the
-//! missing ones, with the package to install. [`missing_for`] says which loader a node will ask for that does
-//! not exist.
+//! missing ones, with the package to install.
 
-use dawn_cluster::{Snapshot, XCATMASTER, col};
-use dawn_plan::loader::first_stages;
 use dawn_serving::disks::within;
-use dawn_wire::loader::{GRUB_ARM64, GRUB_IA32, IPXE_BIOS, IPXE_UEFI, PXELINUX, SHIM};
+use dawn_wire::loader::{GRUB_ARM64, GRUB_IA32, GRUB_X64, IPXE_BIOS, IPXE_UEFI, PXELINUX, SHIM};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -82,51 +79,16 @@ const LOADERS: [Loader; 10] = [
     Loader { name: "ldlinux.c32", found_as: &["ldlinux.c32"], required: false, package: "syslinux-common" },
 ];
 
-/// A file that a node will ask for and that does not exist.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Missing {
-    /// Nothing that its firmware could ask for is there.
-    pub all: bool,
-    /// Which loader is for which firmware, and which package has it.
-    pub text: String,
-}
-
-/// The loaders of a node that are not in `tftpdir`; `None`: all are there, it needs none, or another server
-/// has them.
-#[must_use]
-pub fn missing_for(snapshot: &Snapshot, node: &str, tftpdir: &Path) -> Option<Missing> {
-    let elsewhere =
-        snapshot.attr(node, col::noderes::TFTPSERVER).is_some_and(|server| &*server != XCATMASTER);
-    if elsewhere {
-        return None;
-    }
-    let stages = first_stages(snapshot, node);
-    let all = stages.len();
-    let is_lost = |names: &[String], tftpdir: &Path| !names.iter().any(|name| tftpdir.join(name).is_file());
-    let lost = within(tftpdir, move |tftpdir| {
-        stages.into_iter().filter(|(_, names)| is_lost(names, tftpdir)).collect::<Vec<_>>()
-    });
-    let lost = match lost {
-        Ok(lost) => lost,
-        Err(late) => {
-            return Some(Missing { all: false, text: format!("perhaps in {}: {late}", tftpdir.display()) });
-        }
-    };
-    let lost: Vec<String> = lost
-        .iter()
-        .filter_map(|(firmware, names)| {
-            Some(format!("{} (for {firmware}; {})", names.first()?, source_of(names.first()?)))
-        })
-        .collect();
-    let text = format!("not in {}: {}", tftpdir.display(), lost.join(", "));
-    (!lost.is_empty()).then_some(Missing { all: lost.len() == all, text })
+/// The loaders without which neither BIOS nor UEFI machines boot.
+pub fn required() -> impl Iterator<Item = &'static str> {
+    LOADERS.iter().filter(|loader| loader.required).map(|loader| loader.name)
 }
 
 /// Where a loader comes from, for people.
-fn source_of(name: &str) -> String {
+pub(crate) fn source_of(name: &str) -> String {
     let package = match name {
         // shim and the files that come with it are enough for x86-64.
-        "boot/grub2/grub2.x86_64" => Some(SIGNED_LOADERS_FROM),
+        GRUB_X64 => Some(SIGNED_LOADERS_FROM),
         _ => LOADERS.iter().find(|loader| loader.name == name).map(|loader| loader.package),
     };
     match package {
@@ -212,35 +174,5 @@ mod tests {
         let second = install_from(&[source], &target).unwrap();
         assert!(second.copied.is_empty());
         assert_eq!(fs::read(target.join("undionly.kpxe")).unwrap(), b"own build");
-    }
-    #[test]
-    fn a_loader_that_will_be_asked_for_in_vain_is_named() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("snponly.efi"), b"loader").unwrap();
-        for (netboot, arch, server, expected) in [
-            ("", "x86_64", "", Some((false, "undionly.kpxe (for BIOS; install ipxe"))),
-            ("pxe", "x86_64", "", Some((false, "pxelinux.0 (for BIOS; install pxelinux"))),
-            ("grub2", "x86_64", "", Some((true, "boot/grub2/grub2.x86_64"))),
-            ("grub2", "aarch64", "<xcatmaster>", Some((true, "boot/grub2/grub2.aarch64"))),
-            ("grub2", "ppc64le", "", Some((true, "boot/grub2/grub2.ppc (for its firmware; no package"))),
-            ("grub2", "aarch64", "10.0.0.7", None),
-            ("petitboot", "ppc64le", "", None),
-        ] {
-            let noderes: &[(&str, &str)] = &[("node", "cn1"), ("netboot", netboot), ("tftpserver", server)];
-            let nodetype: &[(&str, &str)] = &[("node", "cn1"), ("arch", arch)];
-            let nodelist: &[(&str, &str)] = &[("node", "cn1")];
-            let snapshot =
-                Snapshot::from_rows([("nodelist", nodelist), ("noderes", noderes), ("nodetype", nodetype)]);
-            let found = missing_for(&snapshot, "cn1", dir.path());
-            let all = found.as_ref().map(|missing| missing.all);
-            assert_eq!(all, expected.map(|(all, _)| all), "{netboot} {arch}");
-            let text = found.map(|missing| missing.text).unwrap_or_default();
-            assert!(text.contains(expected.map_or("", |(_, text)| text)), "{text}");
-        }
-        fs::write(dir.path().join(SHIM), b"loader").unwrap();
-        let grub: &[(&str, &str)] = &[("node", "cn1"), ("netboot", "grub2")];
-        let snapshot =
-            Snapshot::from_rows([("nodelist", &[("node", "cn1")] as &[(&str, &str)]), ("noderes", grub)]);
-        assert_eq!(missing_for(&snapshot, "cn1", dir.path()), None);
     }
 }

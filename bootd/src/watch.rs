@@ -8,7 +8,7 @@ use dawn_events::{Amount, Bus, Step, Subject, now_ms};
 use dawn_nfs::ExportId;
 use dawn_plan::view::without_token;
 use dawn_wire::script::{Outcome, ScriptResult};
-use dawn_wire::{image, status};
+use dawn_wire::{boot_path, image, status};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -185,18 +185,22 @@ fn step_of(path: &str) -> Step {
     let path = path.trim_start_matches('/');
     let path = path.strip_prefix("tftpboot/").unwrap_or(path);
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
-    let in_image = folder.starts_with("xcat/osimage/");
-    let of_scripts = ["xcat/xnba/nodes", "xcat/xnba/nets", "pxelinux.cfg", "pxelinux.cfg/p", "petitboot"];
+    let in_image = folder.strip_prefix(boot_path::IMAGES).is_some_and(|rest| rest.starts_with('/'));
+    let of_scripts = [
+        boot_path::XNBA_NODES,
+        boot_path::XNBA_NETS,
+        boot_path::PXELINUX,
+        boot_path::PETITBOOT_NETS,
+        boot_path::PETITBOOT,
+    ];
     match name {
         _ if of_scripts.contains(&folder) || name.starts_with("grub.cfg") => Step::Script,
-        _ if folder == "boot/grub2" && ["grub2-", "grub2."].iter().any(|own| name.starts_with(own)) => {
-            Step::Loader
-        }
-        _ if folder == "boot/grub2" && !name.contains('.') => Step::Script,
-        "kernel" | "vmlinuz" | "linux" if in_image => Step::Kernel,
+        _ if folder == boot_path::GRUB && boot_path::is_grub(name) => Step::Loader,
+        _ if folder == boot_path::GRUB && !name.contains('.') => Step::Script,
+        image::KERNEL | "vmlinuz" | "linux" if in_image => Step::Kernel,
         _ if in_image && name.starts_with("initrd") => Step::Initrd,
         _ if image::is_root(name) || name == image::PACKED_STATELITE => Step::Root,
-        _ if folder == "xcat/httpboot" || folder == "xcat/httpboot/nets" => Step::Loader,
+        _ if folder == boot_path::HTTP_BOOT || folder == boot_path::HTTP_BOOT_NETS => Step::Loader,
         _ if [".kpxe", ".pxe", ".efi", ".0"].iter().any(|end| name.ends_with(end)) => Step::Loader,
         _ => Step::File,
     }
@@ -206,7 +210,9 @@ impl dawn_nfs::Observer for Watcher {
     fn event(&self, client: std::net::SocketAddr, event: dawn_nfs::Event) {
         use dawn_nfs::Event;
         let (step, detail) = match event {
-            Event::Mounted { path, .. } if path.ends_with("/rootimg") => (Step::Root, format!("nfs {path}")),
+            Event::Mounted { path, .. } if path.rsplit('/').next() == Some(image::ROOT) => {
+                (Step::Root, format!("nfs {path}"))
+            }
             Event::Mounted { path, .. } => (Step::File, format!("nfs mount {path}")),
             Event::Unmounted { .. } | Event::Stale { .. } => return,
             Event::MountRefused { path, reason } => (Step::Refused, format!("nfs mount {path}: {reason}")),

@@ -58,6 +58,18 @@ impl Netboot {
         snapshot.attr(node, col::noderes::NETBOOT).unwrap_or_else(|| DEFAULT.into())
     }
 
+    /// The word that the column has for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        MEANINGS.iter().find(|(_, netboot)| *netboot == Some(self)).map_or(DEFAULT, |(word, _)| *word)
+    }
+
+    /// DHCP sends it the URL of what it loads, so that it has no other way to find its server.
+    #[must_use]
+    pub fn is_sent_a_url(self) -> bool {
+        matches!(self, Self::Petitboot | Self::Onie)
+    }
+
     fn named(word: &str) -> Option<Self> {
         MEANINGS.iter().find(|(known, _)| *known == word).and_then(|(_, netboot)| *netboot)
     }

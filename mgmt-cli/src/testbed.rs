@@ -10,7 +10,7 @@ use dawn_bootd::command::Registry;
 use dawn_bootd::daemon::{Daemon, Settings};
 use dawn_bootd::dhcp::{self, Answers};
 use dawn_bootd::discovery::Discovery;
-use dawn_bootd::loaders::Missing;
+use dawn_bootd::first_stage::Missing;
 use dawn_bootd::output::Out;
 use dawn_bootd::watch::Watcher;
 use dawn_cluster::{Change, Edit, Model, Snapshot, col};

@@ -6,6 +6,7 @@
 //! | [`lite_option`] | the options of that list |
 //! | [`remote`] | `server:/directory` |
 //! | [`image`] | names of an image's files, and of what a root shows of the node's own files |
+//! | [`boot_path`] | folders below the TFTP directory whose files are made of the tables |
 //! | [`loader`] | names of boot loaders in the TFTP directory |
 //! | [`kernel`] | words of the kernel command line |
 //! | [`bmc`] | how a node's service processor is to be set up |
@@ -20,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bmc;
+pub mod boot_path;
 pub mod image;
 pub mod kernel;
 pub mod list;

@@ -6,7 +6,7 @@
 
 use std::net::Ipv4Addr;
 
-use dawn_wire::loader;
+use dawn_wire::{boot_path, loader};
 
 use crate::client::{Arch, Client};
 use crate::wire::code;
@@ -36,11 +36,11 @@ impl Default for Loaders {
     fn default() -> Self {
         Self {
             bios: loader::IPXE_BIOS.into(),
-            uefi_ia32: "ipxe32.efi".into(),
+            uefi_ia32: loader::IPXE_IA32.into(),
             uefi_x64: loader::IPXE_UEFI.into(),
             uefi_arm32: loader::GRUB_ARM32.into(),
             uefi_arm64: loader::GRUB_ARM64.into(),
-            itanium: "elilo.efi".into(),
+            itanium: loader::ELILO.into(),
             power: loader::GRUB_POWER.into(),
             http_prefix: "/tftpboot/".into(),
         }
@@ -203,10 +203,10 @@ fn for_rule(rule: &BootRule, client: Client, vendor_class: &[u8], server: &Serve
         BootRule::ForOne { client: one, file, .. } if client == *one => BootAnswer::file(file),
         BootRule::ForOne { otherwise, .. } => for_rule(otherwise, client, vendor_class, server),
         BootRule::Xnba { script, uefi } => xnba(script, *uefi, client, server),
-        BootRule::Pxe if vendor_class.starts_with(b"ScaleMP") => BootAnswer::file("vsmp/pxelinux.0"),
+        BootRule::Pxe if vendor_class.starts_with(b"ScaleMP") => BootAnswer::file(loader::PXELINUX_SCALEMP),
         BootRule::Pxe => match client.arch() {
             Some(arch) if arch.is_uefi() => first_stage(arch, server),
-            _ => BootAnswer::file("pxelinux.0"),
+            _ => BootAnswer::file(loader::PXELINUX),
         },
         BootRule::Grub2 { file, suffix, shim } => grub2(file, suffix, shim.as_deref(), client.arch()),
         BootRule::File { file } => BootAnswer::file(file),
@@ -249,7 +249,7 @@ fn xnba(script: &str, uefi: bool, client: Client, server: &Server<'_>) -> BootAn
         Client::Pxe(arch) | Client::Http(arch) if uefi || !arch.is_uefi() => first_stage(arch, server),
         Client::Etherboot | Client::Bootp => first_stage(Arch::Bios, server),
         Client::Petitboot => petitboot(script, server),
-        Client::Onie => BootAnswer::option(code::WWW_SERVER, server.root_url("/install/onie/onie-installer")),
+        Client::Onie => BootAnswer::option(code::WWW_SERVER, server.root_url(loader::ONIE_INSTALLER)),
         _ => BootAnswer::default(),
     }
 }
@@ -257,8 +257,8 @@ fn xnba(script: &str, uefi: bool, client: Client, server: &Server<'_>) -> BootAn
 /// Petitboot on a machine whose rule is written for x86: the network's or the node's own configuration.
 fn petitboot(script: &str, server: &Server<'_>) -> BootAnswer {
     let config = match (script.strip_prefix("nets/"), script.strip_prefix("nodes/")) {
-        (Some(net), _) => format!("pxelinux.cfg/p/{net}"),
-        (_, Some(node)) => format!("petitboot/{node}"),
+        (Some(net), _) => format!("{}/{net}", boot_path::PETITBOOT_NETS),
+        (_, Some(node)) => loader::petitboot(node),
         _ => return BootAnswer::default(),
     };
     BootAnswer::option(code::CONFIG_FILE, server.url(&config))

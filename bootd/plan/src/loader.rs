@@ -6,10 +6,7 @@
 use crate::lookup::{image_of, installer, public_path};
 use crate::state::BootState;
 use dawn_cluster::{Netboot, Snapshot, Text, col};
-use dawn_wire::loader::{IPXE_BIOS, IPXE_UEFI, PXELINUX, SHIM, grub};
-
-/// Where switches find their installer if no image names it.
-const ONIE_INSTALLER: &str = "/install/onie/onie-installer";
+use dawn_wire::loader::{ONIE_INSTALLER, grub, grub_of_node, petitboot};
 
 /// The file that firmware loads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,17 +45,21 @@ pub enum Loader {
 /// The loader of a node, by `noderes.netboot` and the boot state.
 #[must_use]
 pub fn loader(snapshot: &Snapshot, node: &str) -> Loader {
-    let state = snapshot.attr(node, col::chain::CURRSTATE).and_then(|text| BootState::parse(&text));
+    loader_in(snapshot, node, BootState::of(snapshot, node))
+}
+
+/// The loader of a node in another state than its present one.
+#[must_use]
+pub fn loader_in(snapshot: &Snapshot, node: &str, state: Option<BootState>) -> Loader {
     if state == Some(BootState::Offline) {
         return Loader::Disk;
     }
     match Netboot::of(snapshot, node) {
         Netboot::Pxe => Loader::Pxe,
-        Netboot::Petitboot => Loader::Petitboot { config: format!("petitboot/{node}") },
-        Netboot::Grub2 => Loader::Grub2 {
-            file: format!("/boot/grub2/grub2-{node}"),
-            suffix: grub_suffix(&arch(snapshot, node)).to_owned(),
-        },
+        Netboot::Petitboot => Loader::Petitboot { config: petitboot(node) },
+        Netboot::Grub2 => {
+            Loader::Grub2 { file: grub_of_node(node), suffix: grub_suffix(&arch(snapshot, node)).to_owned() }
+        }
         Netboot::Onie => Loader::Onie { path: onie_installer(snapshot, node) },
         Netboot::Xnba => {
             Loader::Xnba { script: format!("nodes/{node}"), uefi: state != Some(BootState::Boot) }
@@ -71,22 +72,6 @@ fn onie_installer(snapshot: &Snapshot, node: &str) -> String {
     let image = image_of(snapshot, node).ok();
     let path = image.as_ref().and_then(installer);
     path.map_or_else(|| ONIE_INSTALLER.to_owned(), |path| public_path(snapshot, path))
-}
-
-/// What each firmware of the node's architecture asks for first, relative to the TFTP directory; of several
-/// names one is enough.
-#[must_use]
-pub fn first_stages(snapshot: &Snapshot, node: &str) -> Vec<(&'static str, Vec<String>)> {
-    let arch = arch(snapshot, node);
-    let is_x86 = matches!(&*arch, "x86_64" | "x86" | "i386" | "i686");
-    let named = |name: &str| vec![name.to_owned()];
-    match Netboot::of(snapshot, node) {
-        Netboot::Petitboot | Netboot::Onie => Vec::new(),
-        Netboot::Grub2 if is_x86 => vec![("x86", vec![grub_file(&arch), SHIM.to_owned()])],
-        _ if !is_x86 => vec![("its firmware", vec![grub_file(&arch)])],
-        Netboot::Pxe => vec![("BIOS", named(PXELINUX)), ("UEFI", named(IPXE_UEFI))],
-        Netboot::Grub2 | Netboot::Xnba => vec![("BIOS", named(IPXE_BIOS)), ("UEFI", named(IPXE_UEFI))],
-    }
 }
 
 /// Architecture of a node; by default the most common one.

@@ -16,6 +16,7 @@ use crate::proxied;
 use crate::state::BootState;
 use crate::surroundings::{Ports, Surroundings};
 use dawn_cluster::{ImageName, Installer, Netboot, NodeName, OsImage, Snapshot, col};
+use dawn_wire::boot_path::IMAGES;
 use dawn_wire::image::{
     INITRD_STATELESS, INITRD_STATELITE, KERNEL, PACKED_ROOTS, PACKED_STATELITE, ROOT, genesis_initrd,
     genesis_kernel,
@@ -88,9 +89,9 @@ impl KernelBoot {
     #[must_use]
     pub fn kernel(&self) -> String {
         match &self.system {
-            System::Image { name, .. } => format!("xcat/osimage/{name}/{KERNEL}"),
+            System::Image { name, .. } => format!("{IMAGES}/{name}/{KERNEL}"),
             System::Installer { name, installer } => {
-                format!("xcat/osimage/{name}/{}", install::served_names(*installer).0)
+                format!("{IMAGES}/{name}/{}", install::served_names(*installer).0)
             }
             System::Discovery => genesis_kernel(DISCOVERY_ARCH),
         }
@@ -100,9 +101,9 @@ impl KernelBoot {
     #[must_use]
     pub fn initrd(&self) -> String {
         match &self.system {
-            System::Image { name, initrd } => format!("xcat/osimage/{name}/{initrd}"),
+            System::Image { name, initrd } => format!("{IMAGES}/{name}/{initrd}"),
             System::Installer { name, installer } => {
-                format!("xcat/osimage/{name}/{}", install::served_names(*installer).1)
+                format!("{IMAGES}/{name}/{}", install::served_names(*installer).1)
             }
             System::Discovery => genesis_initrd(DISCOVERY_ARCH),
         }

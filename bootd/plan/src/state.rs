@@ -5,6 +5,7 @@
 //! docs/compatibility.md for the states that are read but cannot be served yet.
 
 use crate::ondiscover;
+use dawn_cluster::{Snapshot, col};
 use std::fmt;
 
 /// What the node is to do at its next network boot.
@@ -47,6 +48,12 @@ impl fmt::Display for Distribution {
 const TASKS: [&str; 3] = ["runcmd=", "runimage=", "ondiscover="];
 
 impl BootState {
+    /// The present state of a node.
+    #[must_use]
+    pub fn of(snapshot: &Snapshot, node: &str) -> Option<Self> {
+        Self::parse(&snapshot.attr(node, col::chain::CURRSTATE)?)
+    }
+
     /// Reads the text of `chain.currstate`. `None` for an empty or unknown text, and for one with anything
     /// but printable ASCII or with a backslash, which would join the next line: the text is the comment line
     /// of every boot file.

@@ -16,7 +16,7 @@ use crate::install::{AUTOINST, TOKEN_KEY, installer_of};
 use crate::lookup::image_of;
 use crate::state::BootState;
 use crate::surroundings::Surroundings;
-use dawn_cluster::{Installer, Netboot, Snapshot, col};
+use dawn_cluster::{Installer, Netboot, Snapshot};
 use std::net::IpAddr;
 
 /// A file of answers for a node that has proved who it is.
@@ -88,7 +88,7 @@ pub fn answer_file(
 ) -> Option<Answer> {
     let inside = path.strip_prefix(AUTOINST)?.strip_prefix('/')?;
     let (node, part, token) = parse(inside, query)?;
-    let state = snapshot.attr(node, col::chain::CURRSTATE).and_then(|text| BootState::parse(&text));
+    let state = BootState::of(snapshot, node);
     if !snapshot.has_node(node)
         || !matches!(state, Some(BootState::Install(_)))
         || Netboot::of(snapshot, node) == Netboot::Onie

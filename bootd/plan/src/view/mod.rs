@@ -24,6 +24,7 @@ use crate::lookup::{install_mac, local_path};
 use crate::plan::{Action, DISCOVERY_ARCH, KernelBoot, Plan, System, plan};
 use crate::surroundings::Surroundings;
 use dawn_cluster::{MacAddr, NodeName, OsImage, Snapshot, Text};
+use dawn_wire::boot_path;
 use dawn_wire::image::{INITRD_STATELESS, INITRD_STATELITE, KERNEL, genesis_initrd, genesis_kernel};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -127,37 +128,37 @@ pub struct BootImage {
 /// Path of a node's boot image relative to the TFTP root.
 #[must_use]
 pub fn boot_image_path(node: &str) -> String {
-    format!("xcat/httpboot/{node}.img")
+    format!("{}/{node}.img", boot_path::HTTP_BOOT)
 }
 
 impl<'a> View<'a> {
     fn of(path: &'a str) -> Option<Self> {
         let (folder, name) = path.rsplit_once('/')?;
         match folder {
-            "xcat/xnba/nodes" => Some(match name.rsplit_once('.') {
+            boot_path::XNBA_NODES => Some(match name.rsplit_once('.') {
                 Some((node, "uefi")) => Self::IpxeUefi(node),
                 Some((node, "pxelinux")) => Self::Pxelinux(node),
                 Some((node, "elilo")) => Self::Elilo(node),
                 _ => Self::Ipxe(name),
             }),
-            "xcat/xnba/nets" => Some(Self::IpxeNet(name)),
+            boot_path::XNBA_NETS => Some(Self::IpxeNet(name)),
             "xcat" => former_name(name).map(Self::Genesis),
-            "pxelinux.cfg" => Some(Self::Pxelinux(name)),
-            "pxelinux.cfg/p" => Some(Self::PetitbootNet),
-            "boot/grub2" if name.starts_with(GRUB_LOADER) => {
-                name.strip_prefix(GRUB_LOADER).map(Self::GrubLoader)
+            boot_path::PXELINUX => Some(Self::Pxelinux(name)),
+            boot_path::PETITBOOT_NETS => Some(Self::PetitbootNet),
+            boot_path::GRUB if name.starts_with(boot_path::GRUB_OF_NODE) => {
+                name.strip_prefix(boot_path::GRUB_OF_NODE).map(Self::GrubLoader)
             }
-            "boot/grub2" if is_grub_config(name) => Some(Self::Grub(name)),
-            "petitboot" => Some(Self::Petitboot(name)),
-            "xcat/httpboot" => name.strip_suffix(".img").map(Self::HttpBoot),
-            "xcat/httpboot/nets" => name.strip_suffix(".img").map(|_| Self::HttpBootNet),
+            boot_path::GRUB if is_grub_config(name) => Some(Self::Grub(name)),
+            boot_path::PETITBOOT => Some(Self::Petitboot(name)),
+            boot_path::HTTP_BOOT => name.strip_suffix(".img").map(Self::HttpBoot),
+            boot_path::HTTP_BOOT_NETS => name.strip_suffix(".img").map(|_| Self::HttpBootNet),
             "xcat/statelite" => Some(Self::Statelite(name)),
             "mypostscripts" => {
                 let node = name.strip_prefix("mypostscript.")?;
                 Some(Self::PostScript(node.strip_suffix(".tmp").unwrap_or(node)))
             }
             _ => {
-                let image = folder.strip_prefix("xcat/osimage/")?;
+                let image = folder.strip_prefix(boot_path::IMAGES)?.strip_prefix('/')?;
                 (!image.contains('/')).then_some(Self::ImageFile { image, file: name })
             }
         }
@@ -173,9 +174,6 @@ fn former_name(name: &str) -> Option<String> {
     }
     of(name.strip_prefix("nbfs.")?.strip_suffix(".gz")?, genesis_initrd)
 }
-
-/// The prefix of a node's name in the file name of its GRUB.
-const GRUB_LOADER: &str = "grub2-";
 
 /// GRUB's folder also holds its binaries and modules; configurations are recognised by their names.
 fn is_grub_config(name: &str) -> bool {

@@ -10,7 +10,7 @@
 
 use super::wish::{self, Wish};
 use super::{Generation, NO_TREE, id};
-use dawn_cluster::{Snapshot, col};
+use dawn_cluster::Snapshot;
 use dawn_plan::BootState;
 use dawn_plan::LocalAddresses;
 use dawn_serving::sealed;
@@ -67,9 +67,7 @@ pub fn deferred(
     node: &str,
     addresses: &LocalAddresses,
 ) -> BTreeSet<String> {
-    let is_statelite = |state: &str| matches!(BootState::parse(state), Some(BootState::Statelite(_)));
-    let state = before.attr(node, col::chain::CURRSTATE);
-    if !state.as_deref().is_some_and(is_statelite) {
+    if !matches!(BootState::of(before, node), Some(BootState::Statelite(_))) {
         return BTreeSet::new();
     }
     let [held, wanted] = [before, after].map(|snapshot| Wish::of(snapshot, node, addresses, PathBuf::new()));

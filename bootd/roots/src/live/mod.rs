@@ -32,7 +32,7 @@ mod tests;
 
 use crate::generations::{self, Generation};
 use crate::reserved;
-use dawn_cluster::{Model, Snapshot, col};
+use dawn_cluster::{Model, Snapshot};
 use dawn_events::now_ms;
 use dawn_events::{Amount, Bus, Subject};
 use dawn_nfs::nfs3::Time;
@@ -187,8 +187,7 @@ impl LiveRoots {
 
     /// What the server does itself for a node that boots now.
     pub fn duties(&self, snapshot: &Snapshot, node: &str) -> Option<Duties> {
-        let state = snapshot.attr(node, col::chain::CURRSTATE)?;
-        let statelite = matches!(BootState::parse(&state), Some(BootState::Statelite(_)));
+        let statelite = matches!(BootState::of(snapshot, node), Some(BootState::Statelite(_)));
         let tree = generations::current(&image_dir(snapshot, node)?).filter(|_| statelite)?;
         let prepared = tree.root.join(dawn_statelite::liteimg::SAVE_FILE).exists();
         (!prepared).then(|| wish::duties(snapshot, node, &self.addresses.now()))

@@ -6,7 +6,7 @@ use crate::conflicts::{conflicts, needs};
 use crate::sources;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::dhcp::{Answers, Silence};
-use dawn_bootd::loaders::Missing;
+use dawn_bootd::first_stage::Missing;
 use dawn_bootd::output::{Done, Lines, Out, Report};
 use dawn_cluster::{Col, Netboot, Snapshot, col};
 use dawn_plan::{Action, BootState, Plan, System};

@@ -232,8 +232,7 @@ fn check_servers(node: &str, snapshot: &Snapshot, out: &mut Out<'_>) -> Done {
     if lost(col::noderes::TFTPSERVER) {
         return out.error(CommandError::conflict("Unable to resolve the tftpserver for node"));
     }
-    let by_url = matches!(Netboot::of(snapshot, node), Netboot::Petitboot | Netboot::Onie);
-    if by_url && lost(col::noderes::XCATMASTER) {
+    if Netboot::of(snapshot, node).is_sent_a_url() && lost(col::noderes::XCATMASTER) {
         return out.error(CommandError::conflict(format!(
             "Unable to determine the tftpserver for {node}, verify \"xcatmaster\" is set correctly"
         )));

@@ -129,7 +129,7 @@ fn copies(ctx: &Ctx<'_>, image: &str) -> Result<Option<PathBuf>, Stop> {
     let (Some(tftpdir), Some(name)) = (ctx.snapshot.site("tftpdir"), Path::new(image).file_name()) else {
         return Ok(None);
     };
-    let copies = Path::new(&*tftpdir).join("xcat/osimage").join(name);
+    let copies = Path::new(&*tftpdir).join(dawn_wire::boot_path::IMAGES).join(name);
     Ok(answers(&copies)?.then_some(copies))
 }
 

@@ -5,7 +5,7 @@ use dawn_bootd::Ports;
 use dawn_bootd::address;
 use dawn_bootd::closed_files;
 use dawn_bootd::held_ports::{Transport, Wanted, held};
-use dawn_wire::loader::{IPXE_BIOS, IPXE_UEFI};
+use dawn_bootd::loaders;
 use std::net::Ipv4Addr;
 
 /// Free bytes of the data directory below which the daemon is about to fail, and below which an administrator
@@ -14,8 +14,6 @@ const SPACE_MIN: u64 = 100 << 20;
 const SPACE_LOW: u64 = 2 << 30;
 /// Memory in KiB that should be available; the daemon takes a quarter of the machine's at most.
 const MEMORY_LOW_KIB: u64 = 256 << 10;
-/// Loaders of BIOS and UEFI machines.
-const LOADERS: [&str; 2] = [IPXE_BIOS, IPXE_UEFI];
 
 pub(super) fn data_directory(site: &Site<'_>) -> Vec<Finding> {
     let data = site.data.display();
@@ -112,7 +110,7 @@ pub(super) fn memory(_: &Site<'_>) -> Vec<Finding> {
 
 pub(super) fn loaders(site: &Site<'_>) -> Vec<Finding> {
     let directory = site.data.join("tftpboot");
-    let missing: Vec<&str> = LOADERS.into_iter().filter(|name| !directory.join(name).is_file()).collect();
+    let missing: Vec<&str> = loaders::required().filter(|name| !directory.join(name).is_file()).collect();
     if missing.is_empty() {
         return vec![Finding::ok(format!("loaders for BIOS and UEFI in {}", directory.display()))];
     }
