@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use dawn_cluster::{Col, Snapshot, col};
-use dawn_discovery::bridge::{Cell, Reading, Row, SwitchTable};
+use dawn_discovery::bridge::{Cell, Need, Reading, Row, SwitchTable};
 use dawn_fanout::{CancellationToken, Fanout, Outcome};
 use dawn_snmp::credentials::Version;
 use dawn_snmp::limits::Settings;
@@ -15,8 +15,8 @@ use dawn_snmp::oid::OidError;
 use dawn_snmp::usm::ProtocolError;
 use dawn_snmp::walk::Bounds;
 use dawn_snmp::{
-    Agent, AskError, Authentication, Community, Credentials, Oid, Privacy, Task, User, UserError, Value,
-    VarBind,
+    Agent, AskError, Authentication, Community, Credentials, Failure, Oid, Privacy, Task, User, UserError,
+    Value, VarBind,
 };
 
 /// Time for one switch with all its tables.
@@ -123,15 +123,14 @@ fn credentials(snapshot: &Snapshot, node: &str) -> Result<Credentials, WayError>
     }
 }
 
-/// Walks every table that the reading asks for. A table that is refused is empty; no answer at all to the
-/// first one is an error.
+/// Walks every table that the reading asks for; [`Progress`] says what counts.
 async fn walk(address: SocketAddr, credentials: Credentials) -> Result<SwitchTable, SwitchError> {
     let settings = Settings { attempts: ATTEMPTS, ..Settings::default() };
     let connect = |credentials| Agent::connect(address, credentials, settings);
     let mut agent = connect(credentials.clone()).await?;
     let mut of_vlan: Option<(u16, Agent)> = None;
     let mut reading = Reading::new(false);
-    let mut has_answered = false;
+    let mut progress = Progress::default();
     while let Some(need) = reading.need() {
         let root = Oid::new(need.root)?;
         let agent = match need.vlan {
@@ -146,16 +145,50 @@ async fn walk(address: SocketAddr, credentials: Credentials) -> Result<SwitchTab
                 }
             }
         };
-        match agent.ask(Task::Walk(root.clone(), Bounds::default())).await {
-            Ok(found) => {
-                has_answered = true;
-                reading.take(&found.iter().filter_map(|row| row_below(&root, row)).collect::<Vec<_>>());
-            }
-            Err(error) if !has_answered => return Err(error.into()),
-            Err(_) => reading.take(&[]),
-        }
+        let found = agent.ask(Task::Walk(root.clone(), Bounds::default())).await;
+        let rows = found.map(|found| found.iter().filter_map(|row| row_below(&root, row)).collect());
+        reading.take(&progress.judge(need, rows)?);
     }
     Ok(reading.finish())
+}
+
+/// What has answered so far. A table that the agent refuses is empty. One that is not read to its end is no
+/// evidence at all, neither are the others then: a port with many MACs would look like a machine's, and numbers
+/// of bridge ports like those of interfaces.
+#[derive(Default)]
+struct Progress {
+    /// The switch itself.
+    has_answered: bool,
+    /// The VLAN whose tables have answered last.
+    vlan: Option<u16>,
+}
+
+impl Progress {
+    fn judge(&mut self, need: Need, found: Result<Vec<Row>, AskError>) -> Result<Vec<Row>, SwitchError> {
+        match found {
+            Ok(rows) => {
+                self.has_answered = true;
+                self.vlan = need.vlan.or(self.vlan);
+                Ok(rows)
+            }
+            Err(error) if self.has_answered && is_refusal(&error) => Ok(Vec::new()),
+            // Agents do not answer to a community that they do not know, and a VLAN without tables has none.
+            Err(error) if need.vlan.is_some() && need.vlan != self.vlan && is_silence(&error) => {
+                Ok(Vec::new())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The agent answers that it does not have the table, or does not show it.
+fn is_refusal(error: &AskError) -> bool {
+    let AskError::Failed { failure, .. } = error else { return false };
+    matches!(failure, Failure::Refused { .. } | Failure::UnknownContext)
+}
+
+fn is_silence(error: &AskError) -> bool {
+    matches!(error, AskError::Failed { failure: Failure::NoAnswer { .. }, .. })
 }
 
 fn row_below(root: &Oid, row: &VarBind) -> Option<Row> {
@@ -200,5 +233,38 @@ mod tests {
         assert!(asked(&[("snmpversion", "3"), ("username", "u"), ("password", "short")]).is_err());
         assert!(asked(&[("snmpversion", "9")]).is_err());
         assert!(way(&snapshot(&[]), "sw9").is_err());
+    }
+
+    /// Reads a switch whose walks end like this, one after the other; all further ones find nothing.
+    fn read_of(answers: Vec<Result<Vec<Row>, Failure>>, vlans: &[(usize, u16)]) -> Result<usize, String> {
+        let agent = SocketAddr::from(([10, 3, 0, 1], 161));
+        let mut progress = Progress::default();
+        let mut walks = 0;
+        for (number, answer) in answers.into_iter().enumerate() {
+            let vlan = vlans.iter().find(|(at, _)| *at == number).map(|(_, vlan)| *vlan);
+            let found = answer.map_err(|failure| AskError::Failed { agent, failure });
+            progress.judge(Need { vlan, root: &[1] }, found).map_err(|error| error.to_string())?;
+            walks += 1;
+        }
+        Ok(walks)
+    }
+
+    #[test]
+    fn a_table_that_is_cut_off_is_no_evidence() {
+        let rows = || Ok(vec![Row { index: vec![1], cell: Cell::Number(1) }]);
+        let silent = || Err(Failure::NoAnswer { attempts: 3, ignored: None });
+        let refused = || Err(Failure::Refused { status: 6, index: 1 });
+        let is_known = |answers, vlans: &[(usize, u16)]| read_of(answers, vlans).is_ok();
+        assert!(is_known(vec![rows(), refused(), rows()], &[]), "a table that it does not have");
+        assert!(!is_known(vec![refused()], &[]), "nothing at all");
+        assert!(!is_known(vec![silent()], &[]));
+        assert!(!is_known(vec![rows(), silent()], &[]), "half of its tables");
+        assert!(!is_known(vec![rows(), Err(Failure::TooLong(Duration::from_secs(1)))], &[]));
+        assert!(!is_known(vec![rows(), Err(Failure::TooManyRows(9))], &[]));
+        assert!(!is_known(vec![rows(), Err(Failure::NotIncreasing)], &[]));
+        // VLANs of Cisco.
+        assert!(is_known(vec![rows(), silent(), silent()], &[(1, 7), (2, 7)]), "no such VLAN");
+        assert!(!is_known(vec![rows(), rows(), silent()], &[(1, 7), (2, 7)]), "half of a VLAN");
+        assert!(is_known(vec![rows(), rows(), silent()], &[(1, 7), (2, 8)]));
     }
 }
