@@ -99,7 +99,13 @@ const MAY_BE_ABSENT: [&str; 9] = [
     "sd_mod",
 ];
 
-/// Commands of the rescue shell.
+/// How the names begin in an executable of busybox.
+const APPLETS_BEGIN: &[u8] = b"\0[\0[[\0";
+/// Names that are looked at; a busybox has about 400.
+const APPLETS_MAX: usize = 1024;
+/// Longest name, in bytes.
+const APPLET_BYTES_MAX: usize = 32;
+/// Commands of a busybox that does not list its own.
 const SHELL_COMMANDS: [&str; 18] = [
     "sh", "ls", "cat", "cp", "mv", "rm", "mkdir", "mount", "umount", "ip", "ping", "dmesg", "ps", "grep",
     "less", "vi", "wget", "reboot",
@@ -199,6 +205,25 @@ pub fn is_static(elf: &[u8]) -> bool {
     Elf::read(elf).and_then(|elf| elf.segments()).is_some_and(|kinds| !kinds.contains(&PT_INTERP))
 }
 
+/// The names of a busybox, as `busybox --list` prints them, from the executable itself: it has them sorted, each
+/// with a zero, the first of them `[` and `[[`. None if there is no such list, or not the shell in it.
+fn applets(busybox: &[u8]) -> Vec<&str> {
+    let start = busybox.windows(APPLETS_BEGIN.len()).position(|window| window == APPLETS_BEGIN);
+    let Some(list) = start.and_then(|at| busybox.get(at + 1..)) else { return Vec::new() };
+    let mut names: Vec<&str> = Vec::new();
+    for name in list.split(|byte| *byte == 0).take(APPLETS_MAX) {
+        let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"[-_.+".contains(byte);
+        let name = std::str::from_utf8(name).unwrap_or_default();
+        let is_next = names.last().is_none_or(|last| *last < name);
+        if name.is_empty() || name.len() > APPLET_BYTES_MAX || !name.bytes().all(|b| is_name(&b)) || !is_next
+        {
+            break;
+        }
+        names.push(name);
+    }
+    if names.contains(&"sh") { names } else { Vec::new() }
+}
+
 fn select(spec: &Spec<'_>, tree: &Tree) -> Result<Selection, InitramfsError> {
     let asked: Vec<&str> = spec.drivers.iter().map(|name| name.split(".ko").next().unwrap_or(name)).collect();
     let unknown = tree.select(&Wanted { directories: &[], names: &asked }).missing;
@@ -271,7 +296,10 @@ impl<W: Write> Builder<'_, W> {
 
     fn shell(&mut self, busybox: &[u8]) -> io::Result<()> {
         self.archive.file("bin/busybox", 0o755, busybox)?;
-        SHELL_COMMANDS.iter().try_for_each(|name| self.archive.link(&format!("bin/{name}"), "busybox"))
+        let listed = applets(busybox);
+        let names = if listed.is_empty() { SHELL_COMMANDS.to_vec() } else { listed };
+        let names = names.iter().filter(|name| **name != "busybox");
+        names.into_iter().try_for_each(|name| self.archive.link(&format!("bin/{name}"), "busybox"))
     }
 
     fn module(
@@ -330,6 +358,20 @@ impl<W: Write> Builder<'_, W> {
 mod tests {
     use super::*;
     use std::io::Read;
+
+    #[test]
+    fn names_of_a_busybox() {
+        let elf = |list: &str| ["\x7fELF..\0", &list.replace(' ', "\0"), "\0\0rest\0"].concat();
+        let names = |list: &str| applets(elf(list).as_bytes()).join(" ");
+        assert_eq!(names("[ [[ ash cat sh uname zcat"), "[ [[ ash cat sh uname zcat");
+        // What is not a list, or not a name, is not believed.
+        for list in ["ls sh", "[ [[ zcat cat sh", "[ [[ ../sh", "[ [[ cat", ""] {
+            assert_eq!(names(list), "", "{list}");
+        }
+        assert_eq!(names("[ [[ cat sh ../x yes"), "[ [[ cat sh");
+        let many: String = (0..2 * APPLETS_MAX).map(|number| format!(" sh{number:05}")).collect();
+        assert_eq!(applets(elf(&format!("[ [[ sh{many}")).as_bytes()).len(), APPLETS_MAX);
+    }
 
     #[test]
     fn init_is_a_static_executable() {
