@@ -5,7 +5,8 @@
 use crate::items::column;
 use dawn_cluster::condition::split_operator;
 use dawn_cluster::secrets::{self, MASK, Sensitivity};
-use dawn_cluster::{Table, schema};
+use dawn_cluster::{Col, Table, col, schema};
+use dawn_plan::ondiscover;
 use dawn_xcatd::Response;
 use std::borrow::Cow;
 
@@ -27,6 +28,9 @@ const SECRET_OPTIONS: [(&str, &[&str]); 7] = [
     ("lscluster", &["--password"]),
     ("rmvcluster", &["--password"]),
 ];
+
+/// What stands before commands of the server, in a word and in a chain.
+const ONDISCOVER: &str = "ondiscover=";
 
 /// Characters of which operators are made; one of [`ENDS`] is among them.
 const OPERATORS: [char; 10] = ['=', '~', '<', '>', '!', '+', ',', '^', '-', ':'];
@@ -61,11 +65,48 @@ pub fn words(command: &str, words: &[String]) -> Redacted {
         let shown = match attached.filter(|value| !value.is_empty()) {
             _ if is_secret || bytes > SHOWN_BYTES && is_byte(word) => Some(""),
             Some(value) => word.strip_suffix(value.trim_start_matches('=')),
-            None => masking.shown(word),
+            None => shown_before_commands(word).or_else(|| masking.shown(word)),
         };
         redacted.push(word, shown);
     }
     redacted.finish()
+}
+
+/// Columns of `chain` in which [commands of the server](dawn_plan::ondiscover) may stand.
+pub fn has_server_commands(column: Col) -> bool {
+    let chain = [col::chain::CURRSTATE, col::chain::CURRCHAIN, col::chain::CHAIN, col::chain::ONDISCOVER];
+    chain.contains(&column)
+}
+
+/// A cell of such a column, with the secrets of its commands masked.
+pub fn server_commands(column: Col, cell: &str) -> String {
+    if column == col::chain::ONDISCOVER {
+        return commands_of(cell);
+    }
+    let part = |part: &str| {
+        let step = part.strip_suffix([',', ';']).unwrap_or(part);
+        let Some(commands) = ondiscover::of_step(step) else { return part.to_owned() };
+        let (before, after) = (step.strip_suffix(commands), part.strip_prefix(step));
+        [before.unwrap_or(ONDISCOVER), &commands_of(commands), after.unwrap_or_default()].concat()
+    };
+    cell.split_inclusive([',', ';']).map(part).collect()
+}
+
+fn commands_of(text: &str) -> String {
+    let one = |part: &str| {
+        let Some((name, rest)) = part.split_once(':') else { return part.to_owned() };
+        let typed: Vec<String> = rest.split_whitespace().map(str::to_owned).collect();
+        let shown = words(name.trim(), &typed);
+        if shown.words == typed { part.to_owned() } else { format!("{name}:{}", shown.words.join(" ")) }
+    };
+    text.split('|').map(one).collect::<Vec<_>>().join("|")
+}
+
+/// The beginning of a word whose rest holds a secret of the server's commands.
+fn shown_before_commands(word: &str) -> Option<&str> {
+    let (at, found) = word.match_indices(ONDISCOVER).next()?;
+    let (shown, commands) = word.split_at_checked(at + found.len())?;
+    (server_commands(col::chain::ONDISCOVER, commands) != commands).then_some(shown)
 }
 
 impl Redacted {
@@ -184,6 +225,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn commands_of_the_server_in_cells() {
+        for (column, cell, expected) in [
+            (
+                col::chain::ONDISCOVER,
+                "rpower:on | rspconfig:USERID=a b",
+                "rpower:on | rspconfig:USERID=xxxxxxxx b",
+            ),
+            (col::chain::ONDISCOVER, "rpower:on|rvitals", "rpower:on|rvitals"),
+            (
+                col::chain::CHAIN,
+                "shell,ondiscover=rspconfig:a=b;boot",
+                "shell,ondiscover=rspconfig:a=xxxxxxxx;boot",
+            ),
+            (col::chain::CHAIN, "runcmd=a b=c,osimage=i", "runcmd=a b=c,osimage=i"),
+        ] {
+            assert_eq!(server_commands(column, cell), expected);
+        }
+    }
+
+    #[test]
     fn secrets_are_masked() {
         for (line, expected) in [
             ("chdef cn1 bmcpassword=pw bmc=10.0.0.1", "cn1 bmcpassword=xxxxxxxx bmc=10.0.0.1"),
@@ -200,6 +261,10 @@ mod tests {
             ("nodech cn1 tags=a mgt=ipmi", "cn1 tags=a mgt=ipmi"),
             ("gettab tokenid=abc token.username", "tokenid=xxxxxxxx token.username"),
             ("nodeset cn1 osimage=img", "cn1 osimage=img"),
+            // Commands of the server.
+            ("chdef cn1 ondiscover=rspconfig:admin_passwd=a,b|rpower:on", "cn1 ondiscover=xxxxxxxx"),
+            ("nodeset cn1 ondiscover=rspconfig:admin_passwd=a,shell", "cn1 ondiscover=xxxxxxxx"),
+            ("chdef cn1 ondiscover=rpower:on", "cn1 ondiscover=rpower:on"),
             ("rspconfig cn1 admin_passwd=a,b", "cn1 admin_passwd=xxxxxxxx"),
             ("bmcdiscover -p pw --range x", "-p xxxxxxxx --range x"),
             ("nodech cn1 ipmi.password,=pw", "cn1 ipmi.password,=xxxxxxxx"),

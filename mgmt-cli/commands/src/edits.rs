@@ -3,6 +3,7 @@
 use crate::{addresses, conflicts, next_boot, typos, unusable};
 use dawn_bootd::command::Ctx;
 use dawn_bootd::command::disk::look;
+use dawn_bootd::command::redact;
 use dawn_bootd::discovery::{Options, SITE_KEY};
 use dawn_bootd::output::{CommandError, Deed, Done, Lines, Out, Report, Stop};
 use dawn_bootd::write_rights;
@@ -359,7 +360,11 @@ impl Difference {
         let cell = |(col, old, new): &(Col, Option<Text>, Option<Text>)| {
             let hidden = secrets::is_secret(*col) || is_hidden_setting(change, *col);
             let text = |text: &Option<Text>| {
-                text.as_deref().map(|text| if hidden { MASK.to_owned() } else { text.to_owned() })
+                text.as_deref().map(|text| match hidden {
+                    true => MASK.to_owned(),
+                    false if redact::has_server_commands(*col) => redact::server_commands(*col, text),
+                    false => text.to_owned(),
+                })
             };
             Cell { column: col.name(), old: with_old.then(|| text(old)), new: text(new), hidden }
         };
